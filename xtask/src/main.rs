@@ -1,0 +1,4 @@
+//! `cargo xtask`: set-up, demo, test.
+fn main() -> anyhow::Result<()> {
+    Ok(())
+}
