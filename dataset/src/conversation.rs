@@ -1,0 +1,153 @@
+//! A conversation: what supervised fine-tuning trains on.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::error::Invalid;
+use crate::fields::{Fields, deserialize_from_value, finite, kind, missing};
+use crate::message::{Message, Role, messages};
+
+/// A conversation, `{"id", "messages", "source"?, "capability"?, "weight"?}`.
+///
+/// Also read: ShareGPT's `conversations` with `from` and `value`, and TRL's `prompt` with `completion` (strings or
+/// message lists). They are written back in the form above.
+///
+/// ```
+/// let line = r#"{"conversations": [{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}], "lang": "en"}"#;
+/// let c: dataset::Conversation = serde_json::from_str(line)?;
+/// assert_eq!(c.messages[1], dataset::Message::assistant("4"));
+/// assert_eq!(c.extra["lang"], "en");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Conversation {
+    /// Names the record; empty where the file has none. Numbers become text.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// The turns, in order.
+    pub messages: Vec<Message>,
+    /// Where it comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// What it trains, such as `math` or `code`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capability: Option<String>,
+    /// How much it counts in the loss; 1 when absent.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "finite")]
+    pub weight: Option<f64>,
+    /// Every other field.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Conversation {
+    /// A conversation with nothing but an id and its turns.
+    pub fn new(id: impl Into<String>, messages: Vec<Message>) -> Self {
+        Self { id: id.into(), messages, source: None, capability: None, weight: None, extra: Map::new() }
+    }
+
+    /// The tool descriptions for the chat template, from the field `tools`: a list, or a string holding one as JSON.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the field is something else.
+    pub fn tools(&self) -> Result<Vec<Value>, Invalid> {
+        match self.extra.get("tools") {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(Value::Array(tools)) => Ok(tools.clone()),
+            Some(Value::String(text)) if text.trim().is_empty() => Ok(Vec::new()),
+            Some(Value::String(text)) => serde_json::from_str(text)
+                .map_err(|e| Invalid(format!("tools: must hold a JSON list of tool descriptions: {e}"))),
+            Some(other) => Err(Invalid(format!("tools: must be a list of tool descriptions, not {}", kind(other)))),
+        }
+    }
+}
+
+impl TryFrom<Value> for Conversation {
+    type Error = Invalid;
+
+    fn try_from(value: Value) -> Result<Self, Invalid> {
+        let mut fields = Fields::new(value)?;
+        let messages = if let Some(value) = fields.take("messages") {
+            messages("messages", value, Role::User)?
+        } else if let Some(value) = fields.take("conversations") {
+            messages("conversations", value, Role::User)?
+        } else if let Some(prompt) = fields.take("prompt") {
+            let completion = fields.take("completion").ok_or_else(|| missing("completion", "the answer to prompt"))?;
+            let mut turns = messages("prompt", prompt, Role::User)?;
+            turns.extend(messages("completion", completion, Role::Assistant)?);
+            turns
+        } else {
+            return Err(missing("messages", "a list of {\"role\", \"content\"} objects"));
+        };
+        Ok(Self {
+            id: fields.id()?,
+            messages,
+            source: fields.optional_string("source")?,
+            capability: fields.optional_string("capability")?,
+            weight: fields.optional_number("weight")?,
+            extra: fields.0,
+        })
+    }
+}
+deserialize_from_value!(Conversation);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(value: Value) -> Result<Conversation, String> {
+        Conversation::try_from(value).map_err(|e| e.0)
+    }
+
+    #[test]
+    fn keeps_what_it_does_not_know() {
+        let written = json!({"id": "a", "messages": [
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": "u", "name": "Ada"},
+            {"role": "assistant", "content": null, "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "ipython", "content": "1", "tool_call_id": "x"},
+            {"role": "tool", "content": "2"},
+            {"role": "assistant", "content": "v"}],
+            "source": "here", "capability": "code", "weight": 0.5, "tools": [{"name": "f"}], "z": [1, {"b": 2, "a": null}]});
+        let c = read(written.clone()).unwrap();
+        assert!(c.messages[3].role.is_tool() && c.messages[4].role.is_tool());
+        assert_eq!(c.tools().unwrap(), [json!({"name": "f"})]);
+        assert_eq!(serde_json::to_string(&c).unwrap(), written.to_string());
+    }
+
+    #[test]
+    fn other_spellings() {
+        let c = read(json!({"id": 7, "prompt": "q", "completion": "a"})).unwrap();
+        assert_eq!(c, Conversation::new("7", vec![Message::user("q"), Message::assistant("a")]));
+        let parts = json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]});
+        assert_eq!(read(parts).unwrap().messages, [Message::user("ab")]);
+    }
+
+    #[test]
+    fn mistakes_name_the_field() {
+        let cases = [
+            (json!([]), "a record must be a JSON object, not a list"),
+            (json!({}), "messages: is missing"),
+            (json!({"messages": 5}), "messages: must be a list of messages, not a number"),
+            (json!({"messages": [{"role": "usr", "content": "x"}]}), "messages[0].role: \"usr\" is not known"),
+            (json!({"messages": [{"content": "x"}]}), "messages[0].role: is missing"),
+            (json!({"messages": [{"role": "user"}]}), "messages[0].content: is missing or null"),
+            (json!({"messages": [{"role": "user", "content": 5}]}), "messages[0].content: must be a string"),
+            (
+                json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]}),
+                "messages[0].content[0].type: \"image_url\" is not supported",
+            ),
+            (
+                json!({"messages": [{"role": "assistant", "tool_calls": [{"function": {}}]}]}),
+                "messages[0].tool_calls[0].name: is missing",
+            ),
+            (json!({"messages": [], "weight": "x"}), "weight: must be a number, not a string"),
+            (json!({"prompt": "x"}), "completion: is missing"),
+        ];
+        for (value, sentence) in cases {
+            let e = read(value).unwrap_err();
+            assert!(e.starts_with(sentence), "{e}");
+        }
+    }
+}

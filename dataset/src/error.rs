@@ -1,0 +1,80 @@
+//! What can go wrong, said with the place where it is.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The place of a record in its file, printed as `file:line`, or `file: row N` for Parquet.
+///
+/// Lines and rows are counted from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file as the caller named it.
+    pub path: PathBuf,
+    /// Line (or row) number from 1.
+    pub number: u64,
+    /// True for files that have rows instead of lines (Parquet).
+    pub is_row: bool,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        let number = self.number;
+        if self.is_row { write!(f, "{path}: row {number}") } else { write!(f, "{path}:{number}") }
+    }
+}
+
+/// An error of this crate; its text is one sentence for the user.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused something about a file.
+    #[error("{}: {what}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried, such as "cannot open".
+        what: &'static str,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// One record is wrong.
+    #[error("{place}: {what}")]
+    Bad {
+        /// Where it stands.
+        place: Place,
+        /// What is wrong with it, and what to change.
+        what: String,
+    },
+    /// A whole file is wrong, or cannot hold what should be written.
+    #[error("{}: {what}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to change.
+        what: String,
+    },
+    /// A value that has no place in a file yet.
+    #[error("{0}")]
+    Value(#[from] Invalid),
+}
+
+/// A sentence about a value that is not a valid record, starting with the field (`messages[2].role: ...`).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+impl Invalid {
+    /// The same complaint, one level further out: `inside("messages[2]")` turns `role: ...` into `messages[2].role: ...`.
+    pub(crate) fn inside(self, outer: &str) -> Self {
+        let dot = if self.0.starts_with('[') { "" } else { "." };
+        Self(format!("{outer}{dot}{}", self.0))
+    }
+}
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Turns an I/O error into [`Error::Io`]: `.map_err(io(path, "cannot open"))`.
+pub(crate) fn io<'a>(path: &'a Path, what: &'static str) -> impl Fn(std::io::Error) -> Error + 'a {
+    move |source| Error::Io { path: path.to_path_buf(), what, source }
+}

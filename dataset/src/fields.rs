@@ -1,0 +1,113 @@
+//! Taking a record's fields out of a JSON object, with a sentence when one is not what it should be.
+
+use serde_json::{Map, Value};
+
+use crate::error::Invalid;
+
+type Checked<T> = Result<T, Invalid>;
+
+/// What JSON calls a value, for error sentences.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The fields of one record; what is not taken at the end is kept as `extra`.
+pub(crate) struct Fields(pub Map<String, Value>);
+
+impl Fields {
+    /// The object in `value`.
+    pub fn new(value: Value) -> Checked<Self> {
+        match value {
+            Value::Object(map) => Ok(Self(map)),
+            other => Err(Invalid(format!("a record must be a JSON object, not {}", kind(&other)))),
+        }
+    }
+
+    /// A field that is there and not null.
+    pub fn take(&mut self, name: &str) -> Option<Value> {
+        self.0.shift_remove(name).filter(|v| !v.is_null())
+    }
+
+    /// A string, or nothing.
+    pub fn optional_string(&mut self, name: &str) -> Checked<Option<String>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(s)) => Ok(Some(s)),
+            Some(other) => Err(Invalid(format!("{name}: must be a string, not {}", kind(&other)))),
+        }
+    }
+
+    /// A string that has to be there.
+    pub fn string(&mut self, name: &str) -> Checked<String> {
+        self.optional_string(name)?.ok_or_else(|| missing(name, "a string"))
+    }
+
+    /// A string, or a number that is turned into its text.
+    pub fn optional_text(&mut self, name: &str) -> Checked<Option<String>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(s)) => Ok(Some(s)),
+            Some(Value::Number(n)) => Ok(Some(n.to_string())),
+            Some(other) => Err(Invalid(format!("{name}: must be a string or a number, not {}", kind(&other)))),
+        }
+    }
+
+    /// The `id`: a string or a number; empty when it is not there.
+    pub fn id(&mut self) -> Checked<String> {
+        Ok(self.optional_text("id")?.unwrap_or_default())
+    }
+
+    /// A finite number, or nothing.
+    pub fn optional_number(&mut self, name: &str) -> Checked<Option<f64>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Number(n)) => Ok(n.as_f64()),
+            Some(other) => Err(Invalid(format!("{name}: must be a number, not {}", kind(&other)))),
+        }
+    }
+
+    /// A whole number of at least 0, or nothing.
+    pub fn optional_count(&mut self, name: &str) -> Checked<Option<u64>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(value) => match value.as_u64() {
+                Some(n) => Ok(Some(n)),
+                None => Err(Invalid(format!("{name}: must be a whole number of at least 0, not {value}"))),
+            },
+        }
+    }
+}
+
+/// The sentence for a field that is not there.
+pub(crate) fn missing(name: &str, what: &str) -> Invalid {
+    Invalid(format!("{name}: is missing (it must be {what})"))
+}
+
+/// Serialises a float and refuses NaN and infinity, which JSON would turn into `null`.
+pub(crate) fn finite<S: serde::Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(x) if !x.is_finite() => Err(serde::ser::Error::custom(format!("{x} cannot be written as JSON"))),
+        Some(x) => serializer.serialize_f64(*x),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Implements `Deserialize` through `TryFrom<Value>`, which has the better error sentences.
+macro_rules! deserialize_from_value {
+    ($name:ty) => {
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let value = serde_json::Value::deserialize(deserializer)?;
+                Self::try_from(value).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use deserialize_from_value;

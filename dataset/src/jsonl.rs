@@ -1,0 +1,263 @@
+//! Reading and writing records: JSON lines, plain or compressed, and Parquet, as the file's name says.
+//!
+//! ```
+//! use dataset::{Conversation, Message, jsonl::{self, AtomicWriter, OnBadLine}};
+//! # let dir = tempfile::tempdir().unwrap();
+//! let path = dir.path().join("train.jsonl.zst");
+//! let mut out = AtomicWriter::create(&path)?;
+//! out.write(&Conversation::new("a", vec![Message::user("2+2?"), Message::assistant("4")]))?;
+//! out.finish()?; // only now is there a file of that name
+//!
+//! for conversation in jsonl::read::<Conversation>(&path, OnBadLine::Error)? {
+//!     assert_eq!(conversation?.messages[1].text(), "4");
+//! }
+//! # Ok::<(), dataset::Error>(())
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+use flate2::write::GzEncoder;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::atomic::AtomicFile;
+use crate::error::{Error, Place, Result, io};
+use crate::format::Format;
+use crate::lines::{Line, Lines};
+
+/// What to do with a line that is not a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnBadLine {
+    /// Stop with [`Error::Bad`].
+    Error,
+    /// Write it to this file as `{"place", "reason", "line"}`, count it in [`Reader::bad`] and go on.
+    ///
+    /// The file is made at the first bad line; one left by an earlier run is removed first.
+    SetAside(PathBuf),
+}
+
+/// Opens a file of records; the iterator yields them one at a time, in order.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be opened. The iterator's errors are [`Error::Bad`] with `file:line` for a bad
+/// line, and [`Error::Io`] or [`Error::File`] when the file itself is damaged (a cut-off gzip file), which also stops a
+/// lenient run. After an error the iterator ends.
+pub fn read<T: DeserializeOwned>(path: impl AsRef<Path>, on_bad: OnBadLine) -> Result<Reader<T>> {
+    let path = path.as_ref().to_path_buf();
+    let source = match Format::of(&path) {
+        Format::Parquet => return Err(Error::File { path, what: "Parquet cannot be read yet".into() }),
+        _ => Source::Lines(Lines::open(&path)?),
+    };
+    if let OnBadLine::SetAside(rejects) = &on_bad {
+        match fs::remove_file(rejects) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io(rejects, "cannot remove the old file")(e)),
+            _ => {}
+        }
+    }
+    Ok(Reader { path, source, on_bad, rejects: None, bad: 0, finished: false, record: PhantomData })
+}
+
+/// Reads a whole file strictly.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_all<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<Vec<T>> {
+    read(path, OnBadLine::Error)?.collect()
+}
+
+enum Source {
+    Lines(Lines),
+}
+
+/// Records of a file: see [`read`].
+pub struct Reader<T> {
+    path: PathBuf,
+    source: Source,
+    on_bad: OnBadLine,
+    rejects: Option<File>,
+    bad: u64,
+    finished: bool,
+    record: PhantomData<fn() -> T>,
+}
+
+impl<T> Reader<T> {
+    /// Lines set aside so far.
+    #[must_use]
+    pub fn bad(&self) -> u64 {
+        self.bad
+    }
+
+    /// Where the record that came last stands, for messages about its content.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let (number, is_row) = match &self.source {
+            Source::Lines(lines) => (lines.number, false),
+        };
+        Place { path: self.path.clone(), number, is_row }
+    }
+
+    /// Stops at, or sets aside, what stands at [`Reader::place`].
+    fn reject(&mut self, what: String, line: &str) -> Result<()> {
+        let place = self.place();
+        let OnBadLine::SetAside(path) = &self.on_bad else {
+            return Err(Error::Bad { place, what });
+        };
+        self.bad += 1;
+        let file = match &mut self.rejects {
+            Some(file) => file,
+            none => none.insert(File::create(path).map_err(io(path, "cannot create"))?),
+        };
+        let record = json!({"place": place.to_string(), "reason": what, "line": line});
+        file.write_all(format!("{record}\n").as_bytes()).map_err(io(path, "cannot write"))
+    }
+}
+
+impl<T: DeserializeOwned> Reader<T> {
+    fn next_record(&mut self) -> Result<Option<T>> {
+        loop {
+            let (what, line) = match &mut self.source {
+                Source::Lines(lines) => match lines.next() {
+                    Ok(None) => return Ok(None),
+                    Ok(Some(Line::Text(text))) => match serde_json::from_str(text) {
+                        Ok(record) => return Ok(Some(record)),
+                        Err(e) => (json_error(&e), text.to_owned()),
+                    },
+                    Ok(Some(Line::Bad(what, line))) => (what, line),
+                    Err(e) => {
+                        let what =
+                            format!("cannot be read after line {}: {e}; is it cut off or damaged?", lines.number);
+                        return Err(Error::File { path: self.path.clone(), what });
+                    }
+                },
+            };
+            self.reject(what, &line)?;
+        }
+    }
+}
+
+impl<T: DeserializeOwned> Iterator for Reader<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        if self.finished {
+            return None;
+        }
+        let next = self.next_record().transpose();
+        self.finished = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+/// serde_json's sentence, with the column but without its own line number (always 1 here).
+fn json_error(e: &serde_json::Error) -> String {
+    let full = e.to_string();
+    let what = full.strip_suffix(&format!(" at line {} column {}", e.line(), e.column())).unwrap_or(&full);
+    match e.classify() {
+        serde_json::error::Category::Data if e.line() == 0 => what.to_owned(),
+        serde_json::error::Category::Data => format!("{what} (column {})", e.column()),
+        serde_json::error::Category::Eof => {
+            format!("not valid JSON: the line ends in the middle of a value (column {})", e.column())
+        }
+        _ => format!("not valid JSON: {what} (column {})", e.column()),
+    }
+}
+
+/// Writes records to a file that appears under its name only when [`AtomicWriter::finish`] is called.
+///
+/// The name chooses the format: JSON lines, `.gz`, `.zst` or `.parquet`.
+pub struct AtomicWriter {
+    path: PathBuf,
+    out: Encoder,
+    line: Vec<u8>,
+    records: u64,
+}
+
+enum Encoder {
+    Plain(AtomicFile),
+    Gzip(GzEncoder<AtomicFile>),
+    Zstd(zstd::Encoder<'static, AtomicFile>),
+}
+
+impl AtomicWriter {
+    /// Opens a temporary file beside `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the folder is missing or cannot be written.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        let file = AtomicFile::create(&path)?;
+        let out = match Format::of(&path) {
+            Format::Plain => Encoder::Plain(file),
+            Format::Gzip => Encoder::Gzip(GzEncoder::new(file, flate2::Compression::default())),
+            Format::Zstd => {
+                let mut encoder = zstd::Encoder::new(file, 3).map_err(io(&path, "cannot compress"))?;
+                encoder.include_checksum(true).map_err(io(&path, "cannot compress"))?;
+                Encoder::Zstd(encoder)
+            }
+            Format::Parquet => return Err(Error::File { path, what: "Parquet cannot be written yet".into() }),
+        };
+        Ok(Self { path, out, line: Vec::new(), records: 0 })
+    }
+
+    /// Adds one record.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the record cannot be written as JSON (a NaN), [`Error::Io`] when the disk refuses.
+    pub fn write<T: Serialize + ?Sized>(&mut self, record: &T) -> Result<()> {
+        self.line.clear();
+        to_line(record, &mut self.line)
+            .map_err(|e| Error::File { path: self.path.clone(), what: format!("record {}: {e}", self.records + 1) })?;
+        let written = match &mut self.out {
+            Encoder::Plain(out) => out.write_all(&self.line),
+            Encoder::Gzip(out) => out.write_all(&self.line),
+            Encoder::Zstd(out) => out.write_all(&self.line),
+        };
+        written.map_err(io(&self.path, "cannot write"))?;
+        self.records += 1;
+        Ok(())
+    }
+
+    /// Records written so far.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Writes everything to the disk and gives the file its name.
+    ///
+    /// # Errors
+    /// [`Error::Io`], for example when the disk is full; the target is then untouched.
+    pub fn finish(self) -> Result<()> {
+        let cannot = io(&self.path, "cannot write");
+        match self.out {
+            Encoder::Plain(out) => out.finish(),
+            Encoder::Gzip(out) => out.finish().map_err(cannot)?.finish(),
+            Encoder::Zstd(out) => out.finish().map_err(cannot)?.finish(),
+        }
+    }
+}
+
+/// Appends a record as one line.
+pub(crate) fn to_line<T: Serialize + ?Sized>(record: &T, line: &mut Vec<u8>) -> serde_json::Result<()> {
+    serde_json::to_writer(&mut *line, record)?;
+    line.push(b'\n');
+    Ok(())
+}
+
+/// Writes all records to `path`, atomically; the number written.
+///
+/// # Errors
+/// As for [`AtomicWriter`].
+pub fn write_all<T: Serialize>(path: impl AsRef<Path>, records: impl IntoIterator<Item = T>) -> Result<u64> {
+    let mut out = AtomicWriter::create(path)?;
+    for record in records {
+        out.write(&record)?;
+    }
+    let records = out.records();
+    out.finish()?;
+    Ok(records)
+}

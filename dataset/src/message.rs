@@ -1,0 +1,204 @@
+//! One turn of a conversation: who speaks, what is said, which tools are called.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::error::Invalid;
+use crate::fields::{Fields, deserialize_from_value, kind, missing};
+use crate::sharegpt;
+
+/// Who speaks. Both spellings of the tool role are kept as they were written: see [`Role::is_tool`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions that hold for the whole conversation.
+    System,
+    /// The person.
+    User,
+    /// The model: the turns that are trained.
+    Assistant,
+    /// A tool's answer.
+    Tool,
+    /// A tool's answer, as Llama 3 writes it.
+    Ipython,
+}
+
+impl Role {
+    /// The name as it stands in files and chat templates.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+            Self::Ipython => "ipython",
+        }
+    }
+
+    /// True for a tool's answer, whichever way it is spelt.
+    #[must_use]
+    pub fn is_tool(self) -> bool {
+        matches!(self, Self::Tool | Self::Ipython)
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Ok(match text {
+            "system" => Self::System,
+            "user" => Self::User,
+            "assistant" => Self::Assistant,
+            "tool" => Self::Tool,
+            "ipython" => Self::Ipython,
+            _ => {
+                return Err(Invalid(format!(
+                    "role: {text:?} is not known; use system, user, assistant, tool or ipython"
+                )));
+            }
+        })
+    }
+}
+
+impl TryFrom<Value> for Role {
+    type Error = Invalid;
+
+    fn try_from(value: Value) -> Result<Self, Invalid> {
+        match value {
+            Value::String(text) => text.parse(),
+            other => Err(Invalid(format!("role: must be a string, not {}", kind(&other)))),
+        }
+    }
+}
+deserialize_from_value!(Role);
+
+/// One turn.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said. `None` (JSON `null`) only where the turn calls tools instead.
+    ///
+    /// A list of `{"type": "text", "text": ...}` parts, as OpenAI writes it, is joined when read.
+    pub content: Option<String>,
+    /// The tool calls as the chat template gets them: `{"type": "function", "function": {"name", "arguments"}}` or
+    /// `{"name", "arguments"}`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<Value>,
+    /// Every other field, such as `name`, `tool_call_id` or `reasoning_content`.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Message {
+    /// A turn of plain text.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self { role, content: Some(content.into()), tool_calls: Vec::new(), extra: Map::new() }
+    }
+
+    /// A system turn.
+    pub fn system(content: impl Into<String>) -> Self {
+        Self::new(Role::System, content)
+    }
+
+    /// A user turn.
+    pub fn user(content: impl Into<String>) -> Self {
+        Self::new(Role::User, content)
+    }
+
+    /// An assistant turn.
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self::new(Role::Assistant, content)
+    }
+
+    /// The text of the turn, empty where there is none.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.content.as_deref().unwrap_or_default()
+    }
+}
+
+impl TryFrom<Value> for Message {
+    type Error = Invalid;
+
+    fn try_from(value: Value) -> Result<Self, Invalid> {
+        let Value::Object(map) = value else {
+            return Err(Invalid(format!("message: must be an object with role and content, not {}", kind(&value))));
+        };
+        let mut fields = Fields(map);
+        let role = Role::try_from(fields.take("role").ok_or_else(|| missing("role", "a string"))?)?;
+        let tool_calls = match fields.take("tool_calls") {
+            None => Vec::new(),
+            Some(Value::Array(calls)) => calls,
+            Some(other) => return Err(Invalid(format!("tool_calls: must be a list, not {}", kind(&other)))),
+        };
+        for (i, call) in tool_calls.iter().enumerate() {
+            check_tool_call(call).map_err(|e| e.inside(&format!("tool_calls[{i}]")))?;
+        }
+        let content = match fields.take("content") {
+            None if tool_calls.is_empty() => {
+                return Err(Invalid("content: is missing or null, which only a turn with tool_calls may have".into()));
+            }
+            None => None,
+            Some(Value::String(text)) => Some(text),
+            Some(Value::Array(parts)) => Some(join_parts(parts)?),
+            Some(other) => {
+                return Err(Invalid(format!(
+                    "content: must be a string or a list of text parts, not {}",
+                    kind(&other)
+                )));
+            }
+        };
+        Ok(Self { role, content, tool_calls, extra: fields.0 })
+    }
+}
+deserialize_from_value!(Message);
+
+/// A call names its function, either directly or in `function`.
+fn check_tool_call(call: &Value) -> Result<(), Invalid> {
+    let function = call.get("function").unwrap_or(call);
+    match function.get("name") {
+        Some(Value::String(name)) if !name.is_empty() => Ok(()),
+        _ => Err(Invalid("name: is missing (a call needs its function's name)".into())),
+    }
+}
+
+/// Joins OpenAI's content parts; only text can be read.
+fn join_parts(parts: Vec<Value>) -> Result<String, Invalid> {
+    let mut text = String::new();
+    for (i, part) in parts.into_iter().enumerate() {
+        match part {
+            Value::String(s) => text.push_str(&s),
+            Value::Object(map) => match (map.get("type").and_then(Value::as_str), map.get("text")) {
+                (Some("text"), Some(Value::String(s))) => text.push_str(s),
+                (Some("text"), _) => return Err(missing(&format!("content[{i}].text"), "a string")),
+                (Some(other), _) => {
+                    return Err(Invalid(format!("content[{i}].type: {other:?} is not supported; only text parts are")));
+                }
+                (None, _) => return Err(missing(&format!("content[{i}].type"), "\"text\"")),
+            },
+            other => {
+                return Err(Invalid(format!("content[{i}]: must be a text part, not {}", kind(&other))));
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// Reads a field that holds messages: a list, a single one, or a plain string that stands for one turn of `role`.
+/// Turns in ShareGPT's style (`from`, `value`) are converted.
+pub(crate) fn messages(name: &str, value: Value, role: Role) -> Result<Vec<Message>, Invalid> {
+    let one = |item: Value| if sharegpt::is_turn(&item) { sharegpt::message(item) } else { Message::try_from(item) };
+    match value {
+        Value::String(text) => Ok(vec![Message::new(role, text)]),
+        Value::Object(_) => Ok(vec![one(value).map_err(|e| e.inside(name))?]),
+        Value::Array(items) => items
+            .into_iter()
+            .enumerate()
+            .map(|(i, item)| one(item).map_err(|e| e.inside(&format!("{name}[{i}]"))))
+            .collect(),
+        other => Err(Invalid(format!("{name}: must be a list of messages, not {}", kind(&other)))),
+    }
+}
