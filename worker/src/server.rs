@@ -12,8 +12,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
 use crate::http::{Shared, router};
@@ -68,8 +68,18 @@ pub struct Worker {
 /// See [`Error`].
 pub fn serve(options: Options, routes: Routes) -> Result<(), Error> {
     let worker = Worker::bind(options, routes)?;
+    let signals = worker.signals()?;
     eprintln!("listening on http://{}", worker.addr()?);
-    worker.run()
+    worker.run_with(signals)
+}
+
+/// SIGTERM and SIGINT, caught from the moment this exists.
+struct Signals(Signal, Signal);
+
+impl Signals {
+    async fn next(&mut self) {
+        tokio::select! { _ = self.0.recv() => {}, _ = self.1.recv() => {} }
+    }
 }
 
 impl Worker {
@@ -104,16 +114,23 @@ impl Worker {
     /// ends it at once.
     ///
     /// # Errors
-    /// [`Error::DrainTimeout`] or [`Error::SecondSignal`].
+    /// [`Error::Start`], [`Error::DrainTimeout`] or [`Error::SecondSignal`].
     pub fn run(self) -> Result<(), Error> {
+        let signals = self.signals()?;
+        self.run_with(signals)
+    }
+
+    fn signals(&self) -> Result<Signals, Error> {
         let _context = self.runtime.enter();
-        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        drop(_context);
-        let (first, second) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+        Ok(Signals(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    }
+
+    fn run_with(self, mut signals: Signals) -> Result<(), Error> {
+        let (first, second) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (tell_first, tell_second) = (first.clone(), second.clone());
         self.runtime.spawn(async move {
             for notify in [tell_first, tell_second] {
-                tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+                signals.next().await;
                 notify.notify_one();
             }
         });
