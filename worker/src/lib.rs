@@ -1,1 +1,48 @@
+//! An HTTP worker: JSON in, JSON out, by ordinary blocking functions.
+//!
+//! `codeexec serve` and `mathverify serve` are this server with their own handlers. A body that is an object is one
+//! item; a body that is a list is a batch, answered by a list in the same order, in which an item that went wrong is
+//! `{"error": "..."}`.
+//!
+//! ```no_run
+//! use serde_json::{Value, json};
+//! use worker::{BadRequest, Options, Routes};
+//!
+//! fn double(item: Value) -> Result<Value, BadRequest> {
+//!     let n = item["n"].as_i64().ok_or_else(|| BadRequest("n: must be a whole number".into()))?;
+//!     Ok(json!({"n": 2 * n}))
+//! }
+//!
+//! worker::serve(Options::default(), Routes::new().post("/double", double))?;
+//! # Ok::<(), worker::Error>(())
+//! ```
+//!
+//! ```text
+//! $ curl localhost:8080/double -d '{"n": 4}'
+//! {"n":8}
+//! $ curl localhost:8080/double -d '[{"n": 1}, {}]'
+//! [{"n":2},{"error":"n: must be a whole number"}]
+//! ```
+//!
+//! | status | when |
+//! |---|---|
+//! | 200 | a result, or a batch of results and errors |
+//! | 400 | the body is not JSON (with line and column), or the handler's [`BadRequest`] |
+//! | 404, 405 | no such path, or another method than its own |
+//! | 408 | the body did not arrive within [`Options::body_timeout`] |
+//! | 413 | the body is larger than [`Options::max_body_bytes`], or a batch larger than the queue |
+//! | 429 | the queue is full; `Retry-After` says when to come again |
+//! | 500 | the handler failed ([`Failure::Internal`]) or panicked; the worker goes on |
+//! | 503 | the worker is draining after SIGTERM or SIGINT |
+//!
+//! Every answer but 200 is `{"error": "one sentence"}`. `GET /healthz` answers 200, or 503 while draining;
+//! `GET /metrics` is Prometheus text. Items of a client that has gone are not run. At SIGTERM or SIGINT the worker takes
+//! no new work, finishes what it has and returns: a process that then ends has the exit code 0.
+mod http;
+mod metrics;
+mod options;
+mod pool;
+mod server;
 
+pub use options::{BadRequest, Failure, Options, Routes};
+pub use server::{Error, Worker, serve};

@@ -1,0 +1,205 @@
+//! From a request to its answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+
+use crate::metrics::Metrics;
+use crate::options::{Failure, Handler, Options};
+use crate::pool::{Outcome, Pool};
+
+/// What all requests share.
+pub(crate) struct Shared {
+    pub options: Options,
+    pub pool: Pool,
+    pub metrics: Metrics,
+    /// Set at SIGTERM: no new work.
+    pub draining: AtomicBool,
+}
+
+/// An answer that is not a result: its status and sentence.
+struct Refusal(StatusCode, String);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Self(status, sentence) = self;
+        let mut response = respond(status, "application/json", json!({"error": sentence}).to_string());
+        let headers = response.headers_mut();
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+        }
+        // What is left of a body that was not read to its end would be taken for the next request.
+        if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE) {
+            headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response {
+    const CONTENT_TYPE: HeaderName = header::CONTENT_TYPE;
+    (status, [(CONTENT_TYPE, content_type)], body).into_response()
+}
+
+/// The routes of the worker: the handlers', `/healthz` and `/metrics`.
+pub(crate) fn router(shared: &Arc<Shared>, handlers: Vec<(String, Handler)>) -> Router {
+    let mut router = Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics));
+    for (path, handler) in handlers {
+        let route: Arc<str> = path.as_str().into();
+        router = router.route(
+            &path,
+            post(move |State(shared): State<Arc<Shared>>, request: Request| async move {
+                counted(&shared, &route, run(&shared, &route, &handler, request)).await
+            }),
+        );
+    }
+    router
+        .fallback(|request: Request| async move {
+            Refusal(StatusCode::NOT_FOUND, format!("there is nothing at {}", request.uri().path()))
+        })
+        .method_not_allowed_fallback(|request: Request| async move {
+            let sentence = format!("{} does not answer {}", request.uri().path(), request.method());
+            Refusal(StatusCode::METHOD_NOT_ALLOWED, sentence)
+        })
+        .with_state(shared.clone())
+}
+
+async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
+    if shared.draining.load(Ordering::SeqCst) {
+        return Refusal(StatusCode::SERVICE_UNAVAILABLE, "draining".into()).into_response();
+    }
+    respond(StatusCode::OK, "application/json", json!({"status": "ok"}).to_string())
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    shared.metrics.queued.set(i64::try_from(shared.pool.occupied()).unwrap_or(i64::MAX));
+    match shared.metrics.text() {
+        Ok(text) => respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
+        Err(e) => Refusal(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
+    }
+}
+
+/// Counts a request as in flight until it is answered or its client has gone.
+async fn counted(shared: &Shared, path: &str, answer: impl Future<Output = Result<Response, Refusal>>) -> Response {
+    struct InFlight<'a>(&'a Metrics);
+    impl Drop for InFlight<'_> {
+        fn drop(&mut self) {
+            self.0.in_flight.dec();
+        }
+    }
+    let start = Instant::now();
+    shared.metrics.in_flight.inc();
+    let _in_flight = InFlight(&shared.metrics);
+    let response = answer.await.into_response();
+    let status = response.status();
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        shared.metrics.rejected.inc();
+    }
+    shared.metrics.requests.with_label_values(&[path, status.as_str()]).inc();
+    shared.metrics.seconds.with_label_values(&[path]).observe(start.elapsed().as_secs_f64());
+    response
+}
+
+async fn run(shared: &Shared, path: &str, handler: &Handler, request: Request) -> Result<Response, Refusal> {
+    if shared.draining.load(Ordering::SeqCst) {
+        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, "this worker is shutting down; ask another".into()));
+    }
+    let bytes = read_body(&shared.options, request).await?;
+    let body: Value = serde_json::from_slice(&bytes)
+        .map_err(|e| Refusal(StatusCode::BAD_REQUEST, format!("the body is not valid JSON: {e}")))?;
+    drop(bytes);
+    let (items, is_batch) = match body {
+        Value::Array(items) => (items, true),
+        item => (vec![item], false),
+    };
+    let capacity = shared.pool.capacity;
+    if items.len() > capacity {
+        let sentence = format!("a batch of {} is more than this worker's queue holds; send at most {capacity}", items.len());
+        return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, sentence));
+    }
+    let Some(mut places) = shared.pool.reserve(items.len()) else {
+        return Err(Refusal(StatusCode::TOO_MANY_REQUESTS, "the queue is full; try again later".into()));
+    };
+    let pending: Vec<_> = items
+        .into_iter()
+        .filter_map(|item| places.split(1).map(|place| shared.pool.submit(handler, item, place)))
+        .collect();
+    let mut results = Vec::with_capacity(pending.len());
+    for receiver in pending {
+        results.push(counted_item(shared, path, receiver.await.unwrap_or(Outcome::Panicked)));
+    }
+    let value = if is_batch {
+        let item = |r: Result<Value, Refusal>| r.unwrap_or_else(|Refusal(_, sentence)| json!({"error": sentence}));
+        Value::Array(results.into_iter().map(item).collect())
+    } else {
+        results.swap_remove(0)?
+    };
+    Ok(respond(StatusCode::OK, "application/json", value.to_string()))
+}
+
+/// Counts one item's outcome and turns it into its result.
+fn counted_item(shared: &Shared, path: &str, outcome: Outcome) -> Result<Value, Refusal> {
+    let (name, result) = match outcome {
+        Outcome::Done(value) => ("done", Ok(value)),
+        Outcome::Failed(Failure::BadRequest(sentence)) => ("bad_request", Err(Refusal(StatusCode::BAD_REQUEST, sentence))),
+        Outcome::Failed(Failure::Internal(sentence)) => {
+            ("failed", Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, sentence)))
+        }
+        Outcome::Panicked => {
+            shared.metrics.panics.inc();
+            let sentence = "the handler panicked on this request: this is a defect of the worker";
+            ("panicked", Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, sentence.into())))
+        }
+    };
+    shared.metrics.items.with_label_values(&[path, name]).inc();
+    result
+}
+
+/// The whole body, within the limits of size and time.
+///
+/// A body that is too large is read on and thrown away for a while, up to four times the limit, so that an honest
+/// client is done sending and sees the answer instead of a broken connection.
+async fn read_body(options: &Options, request: Request) -> Result<Vec<u8>, Refusal> {
+    let limit = options.max_body_bytes;
+    let mut body: Body = request.into_body();
+    let mut bytes = Vec::new();
+    let mut length = 0;
+    let read = async {
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else {
+                return Err(Refusal(StatusCode::BAD_REQUEST, "the body ended too early".into()));
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            length += data.len();
+            if length <= limit {
+                bytes.extend_from_slice(&data);
+            } else {
+                bytes = Vec::new();
+            }
+            if length > limit.saturating_mul(5) {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let in_time = tokio::time::timeout(options.body_timeout, read).await;
+    if length > limit {
+        return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes")));
+    }
+    match in_time {
+        Ok(result) => result.map(|()| bytes),
+        Err(_) => {
+            let seconds = options.body_timeout.as_secs_f64();
+            Err(Refusal(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {seconds} seconds")))
+        }
+    }
+}
