@@ -3,7 +3,6 @@
 mod demo;
 mod libtorch;
 mod project;
-mod wheels;
 
 use clap::{Parser, Subcommand};
 
