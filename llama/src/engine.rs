@@ -107,6 +107,11 @@ impl<'a> Engine<'a> {
         Self { model, slots: slots.max(1) }
     }
 
+    /// The longest prompt and answer together, in tokens.
+    pub fn context(&self) -> i64 {
+        self.model.config().max_position_embeddings
+    }
+
     /// Generates all requests. `on_token(request, choice)` is called for every token as it is chosen, in order within a
     /// request; what it returns decides whether the sequence goes on. A sequence that reaches `max_new_tokens` or the end
     /// of the context ends there.

@@ -67,6 +67,19 @@ pub enum ModelError {
     /// A LoRA adapter is at fault.
     #[error("{0}")]
     Adapter(String),
+    /// The tokenizer knows more tokens than the model has embeddings for.
+    #[error("{folder}: the tokenizer has {tokenizer} tokens, the model only {model} embeddings; are the files of one model?")]
+    Vocabulary {
+        /// The model folder.
+        folder: String,
+        /// Tokens that the tokenizer knows.
+        tokenizer: usize,
+        /// Rows of the embedding table.
+        model: i64,
+    },
+    /// A conversation for a model without a chat template.
+    #[error("{0} has no chat template (a base model?): give it plain text, or a folder with chat_template.jinja")]
+    NoTemplate(String),
     /// The tokenizer or the chat template is at fault.
     #[error(transparent)]
     Chat(#[from] chat::ChatError),
