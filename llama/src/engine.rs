@@ -149,8 +149,9 @@ impl<'a> Engine<'a> {
             if prompt as i64 >= config.max_position_embeddings {
                 return Err(GenerateError::PromptTooLong { index, prompt, context: config.max_position_embeddings });
             }
-            if prompt == 0 {
-                return Err(GenerateError::Prompt { index, what: "the prompt has no tokens".into() });
+            if prompt == 0 || request.max_new_tokens == 0 {
+                let what = if prompt == 0 { "the prompt has no tokens" } else { "max_new_tokens is 0" };
+                return Err(GenerateError::Prompt { index, what: what.into() });
             }
             if let Some(id) = request.prompt.iter().find(|id| !(0..config.vocab_size).contains(*id)) {
                 let what = format!("token id {id} is outside the model's vocabulary of {}", config.vocab_size);
@@ -181,9 +182,6 @@ impl Run<'_> {
             let request = &self.requests[index];
             let room = self.model.config().max_position_embeddings as usize - request.prompt.len();
             let limit = request.max_new_tokens.min(room);
-            if limit == 0 {
-                continue;
-            }
             let mut logits = self.prompt_in_slot(index, slot)?;
             let vocab = logits.len();
             check_finite(&logits, index, request.prompt.len() as i64)?;
@@ -250,19 +248,15 @@ impl Run<'_> {
             let choice = choice?;
             active.last = choice.id;
             active.produced += 1;
-            if on_token(active.request, choice) == Next::Stop || active.produced == active.limit {
-                slot.retire(self.requests[active.request].prompt.len());
+            let full = active.produced == active.limit;
+            let prompt = self.requests[active.request].prompt.len();
+            if on_token(active.request, choice) == Next::Stop || full {
+                // The prompt stays for others; what the idle row computes goes behind it.
+                slot.active = None;
+                slot.length = prompt as i64;
             }
         }
         Ok(())
-    }
-}
-
-impl Slot {
-    /// Ends the sequence. The prompt stays for others; the idle row's tokens go behind it.
-    fn retire(&mut self, prompt: usize) {
-        self.active = None;
-        self.length = prompt as i64;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use chat::{ChatTemplate, Tokenizer};
+use chat::{ChatTemplate, RenderOptions, Tokenizer};
 use dataset::Message;
 use tch::{Device, Kind};
 
@@ -47,7 +47,7 @@ impl ModelFolder {
     /// assistant's turn.
     pub fn encode_prompt(&self, messages: &[Message]) -> Result<Vec<i64>, ModelError> {
         let template = self.template.as_ref().ok_or_else(|| ModelError::NoTemplate(self.path.display().to_string()))?;
-        let ids = chat::encode_prompt(&self.tokenizer, template, messages)?;
+        let ids = chat::encode_prompt(&self.tokenizer, template, messages, &RenderOptions::default())?;
         Ok(ids.into_iter().map(i64::from).collect())
     }
 }
