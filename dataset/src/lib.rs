@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod atomic;
+pub mod check;
 mod conversation;
 pub mod digest;
 mod error;
@@ -10,10 +11,13 @@ mod format;
 pub mod jsonl;
 mod lines;
 mod message;
+mod parquet_read;
+mod parquet_write;
 mod preference;
 mod problem;
 pub mod resume;
 mod sample;
+mod shape;
 mod sharegpt;
 
 pub use atomic::{AtomicFile, write_file};
