@@ -144,7 +144,8 @@ impl<T: DeserializeOwned> Reader<T> {
                     },
                     Ok(Some(Line::Bad(what, line))) => (what, line),
                     Err(e) => {
-                        let what = format!("cannot be read after line {}: {e}; is it cut off or damaged?", lines.number);
+                        let what =
+                            format!("cannot be read after line {}: {e}; is it cut off or damaged?", lines.number);
                         return Err(Error::File { path: self.path.clone(), what });
                     }
                 },
@@ -157,6 +158,7 @@ impl<T: DeserializeOwned> Reader<T> {
                     Some(Err(e)) => (e.to_string(), String::new()),
                 },
             };
+            let what = with_hint(what, &line, self.place().number);
             self.set_aside(what, &line)?;
         }
     }
@@ -187,6 +189,14 @@ fn json_error(e: &serde_json::Error) -> String {
         }
         _ => format!("not valid JSON: {what} (column {})", e.column()),
     }
+}
+
+/// Says more where the whole file is one JSON list, a common mistake.
+fn with_hint(what: String, text: &str, number: u64) -> String {
+    if number == 1 && text.trim_start().starts_with('[') {
+        return format!("{what}; a record a line is expected: convert a list with jq -c '.[]'");
+    }
+    what
 }
 
 /// Writes records to a file that appears under its name only when [`AtomicWriter::finish`] is called.

@@ -141,9 +141,6 @@ mod tests {
 
     #[test]
     fn a_long_line_costs_no_memory_and_the_next_one_is_read() {
-        assert_eq!(
-            all(b"0123456789\nab\n", 4),
-            owned(&[(1, "BAD the line is longer than 4 bytes|0123"), (2, "ab")])
-        );
+        assert_eq!(all(b"0123456789\nab\n", 4), owned(&[(1, "BAD the line is longer than 4 bytes|0123"), (2, "ab")]));
     }
 }

@@ -145,7 +145,10 @@ impl TryFrom<Value> for Message {
             Some(Value::String(text)) => Some(text),
             Some(Value::Array(parts)) => Some(join_parts(parts)?),
             Some(other) => {
-                return Err(Invalid(format!("content: must be a string or a list of text parts, not {}", kind(&other))));
+                return Err(Invalid(format!(
+                    "content: must be a string or a list of text parts, not {}",
+                    kind(&other)
+                )));
             }
         };
         Ok(Self { role, content, tool_calls, extra: fields.0 })
@@ -190,9 +193,7 @@ pub(crate) fn messages(name: &str, value: Value, role: Role) -> Result<Vec<Messa
     let one = |item: Value| if sharegpt::is_turn(&item) { sharegpt::message(item) } else { Message::try_from(item) };
     match value {
         Value::String(text) => Ok(vec![Message::new(role, text)]),
-        Value::Object(map) if map.get("role").is_some_and(Value::is_array) => {
-            messages(name, rows(name, map)?, role)
-        }
+        Value::Object(map) if map.get("role").is_some_and(Value::is_array) => messages(name, rows(name, map)?, role),
         Value::Object(_) => Ok(vec![one(value).map_err(|e| e.inside(name))?]),
         Value::Array(items) => items
             .into_iter()

@@ -54,7 +54,8 @@ impl ParquetFile {
         let Self { path, target, spool, fields } = self;
         let refused = |what| Error::File { path: path.clone(), what };
         if let Some(name) = fields.iter().find_map(|(name, shape)| shape.empty_struct(name)) {
-            let what = format!("{name} is an empty object in every record, which Parquet cannot hold; write .jsonl instead");
+            let what =
+                format!("{name} is an empty object in every record, which Parquet cannot hold; write .jsonl instead");
             return Err(refused(what));
         }
         let cannot = io(&path, "cannot read a temporary file");
@@ -241,7 +242,9 @@ impl Values {
                     }
                 }
             }
-            (_, other) => return Err(Invalid(format!(": {} came in a column of another type", crate::fields::kind(other)))),
+            (_, other) => {
+                return Err(Invalid(format!(": {} came in a column of another type", crate::fields::kind(other))));
+            }
         }
         Ok(())
     }

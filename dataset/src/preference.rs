@@ -77,7 +77,9 @@ impl TryFrom<Value> for Preference {
         if implicit && prompt.is_empty() {
             prompt = chosen.iter().zip(&rejected).take_while(|(a, b)| a == b).map(|(a, _)| a.clone()).collect();
             if prompt.is_empty() {
-                return Err(Invalid("prompt: is missing, and chosen and rejected do not begin with the same turns".into()));
+                return Err(Invalid(
+                    "prompt: is missing, and chosen and rejected do not begin with the same turns".into(),
+                ));
             }
         }
         if !prompt.is_empty() && chosen.starts_with(&prompt) && rejected.starts_with(&prompt) {
@@ -91,7 +93,9 @@ impl TryFrom<Value> for Preference {
             None => None,
             Some(Value::String(level)) => Some(Strength::Level(level)),
             Some(Value::Number(n)) => n.as_f64().map(Strength::Score),
-            Some(other) => return Err(Invalid(format!("strength: must be a string or a number, not {}", kind(&other)))),
+            Some(other) => {
+                return Err(Invalid(format!("strength: must be a string or a number, not {}", kind(&other))));
+            }
         };
         Ok(Self { id: fields.id()?, prompt, chosen, rejected, edited, strength, extra: fields.0 })
     }
@@ -177,7 +181,9 @@ mod tests {
 
     #[test]
     fn edited_and_strength() {
-        let p = read(json!({"prompt": "q", "chosen": "a", "rejected": "b", "edited": "c", "strength": "better", "n": 1})).unwrap();
+        let p =
+            read(json!({"prompt": "q", "chosen": "a", "rejected": "b", "edited": "c", "strength": "better", "n": 1}))
+                .unwrap();
         assert_eq!(p.edited, Some(vec![Message::assistant("c")]));
         assert_eq!(p.strength, Some(Strength::Level("better".into())));
         let again: Preference = serde_json::from_str(&serde_json::to_string(&p).unwrap()).unwrap();
@@ -200,7 +206,10 @@ mod tests {
             (json!({"prompt": "q", "rejected": "b"}), "chosen: is missing"),
             (json!({"prompt": "q", "chosen": "b"}), "rejected: is missing"),
             (json!({"chosen": "a", "rejected": "b"}), "prompt: is missing"),
-            (json!({"prompt": "q", "chosen": "a", "rejected": [{"role": "x"}]}), "rejected[0].role: \"x\" is not known"),
+            (
+                json!({"prompt": "q", "chosen": "a", "rejected": [{"role": "x"}]}),
+                "rejected[0].role: \"x\" is not known",
+            ),
             (json!({"prompt": "q", "chosen": "a", "rejected": "b", "strength": []}), "strength: must be"),
         ] {
             let e = read(value).unwrap_err();

@@ -155,10 +155,8 @@ mod tests {
 
     #[test]
     fn a_number_that_json_cannot_hold_is_refused() {
-        let mut s = Sample::try_from(
-            json!({"id": "p", "response": "", "finish_reason": "tool_calls", "model": "m"}),
-        )
-        .unwrap();
+        let mut s =
+            Sample::try_from(json!({"id": "p", "response": "", "finish_reason": "tool_calls", "model": "m"})).unwrap();
         assert_eq!(s.finish_reason, FinishReason::Other("tool_calls".into()));
         s.logprob = Some(f64::NAN);
         assert!(serde_json::to_string(&s).unwrap_err().to_string().contains("NaN cannot be written"));
@@ -169,7 +167,10 @@ mod tests {
         for (value, sentence) in [
             (json!({"response": ""}), "id: is missing"),
             (json!({"id": "p"}), "response: is missing"),
-            (json!({"id": "p", "response": "", "finish_reason": "stop", "model": "m", "seed": -1}), "seed: must be a whole"),
+            (
+                json!({"id": "p", "response": "", "finish_reason": "stop", "model": "m", "seed": -1}),
+                "seed: must be a whole",
+            ),
             (json!({"id": "p", "verdict": {"status": "x"}}), "verdict.passed: is missing"),
             (json!({"id": "p", "verdict": {"passed": 1}}), "verdict.passed: must be true or false"),
         ] {

@@ -92,7 +92,9 @@ impl Shape {
     pub fn empty_struct(&self, path: &str) -> Option<String> {
         match self {
             Self::Struct(fields) if fields.is_empty() => Some(path.to_owned()),
-            Self::Struct(fields) => fields.iter().find_map(|(name, shape)| shape.empty_struct(&format!("{path}.{name}"))),
+            Self::Struct(fields) => {
+                fields.iter().find_map(|(name, shape)| shape.empty_struct(&format!("{path}.{name}")))
+            }
             Self::List(shape) => shape.empty_struct(&format!("{path}[]")),
             _ => None,
         }

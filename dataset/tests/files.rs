@@ -116,6 +116,17 @@ fn bad_lines_have_their_place() {
 }
 
 #[test]
+fn a_json_list_is_recognised() {
+    let dir = folder();
+    let path = dir.path().join("a.json");
+    for text in ["[{\"messages\": []},\n{}]", "[\n{\"messages\": []}\n]\n"] {
+        fs::write(&path, text).unwrap();
+        let e = jsonl::read_all::<Conversation>(&path).unwrap_err().to_string();
+        assert!(e.contains("a.json:1: ") && e.ends_with("convert a list with jq -c '.[]'"), "{e}");
+    }
+}
+
+#[test]
 fn derived_records_name_the_missing_field() {
     #[derive(Debug, serde::Deserialize)]
     struct Program {
@@ -163,12 +174,10 @@ fn parquet_as_hugging_face_writes_it() {
         let read: Vec<Conversation> = jsonl::read_all(data(&format!("conversations.{codec}.parquet"))).unwrap();
         assert_eq!(read.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["0", "1", "2"], "{codec}");
         let c = &read[0];
-        assert_eq!(c.messages.iter().map(|m| m.role).collect::<Vec<_>>(), [
-            Role::User,
-            Role::Assistant,
-            Role::Tool,
-            Role::Assistant
-        ]);
+        assert_eq!(
+            c.messages.iter().map(|m| m.role).collect::<Vec<_>>(),
+            [Role::User, Role::Assistant, Role::Tool, Role::Assistant]
+        );
         assert_eq!(c.messages[0], Message::user("2+2?"));
         let call = json!({"type": "function", "function": {"name": "add", "arguments": {"a": 1}}});
         assert_eq!((&c.messages[1].content, &c.messages[1].tool_calls), (&None, &vec![call.clone(), call]));

@@ -20,7 +20,8 @@ fn number() -> impl Strategy<Value = Value> {
 
 /// Any JSON value, a few levels deep.
 fn value() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), number(), text().prop_map(Value::from)];
+    let leaf =
+        prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), number(), text().prop_map(Value::from)];
     leaf.prop_recursive(3, 16, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
@@ -57,9 +58,16 @@ fn finite() -> impl Strategy<Value = Option<f64>> {
 }
 
 fn conversation() -> impl Strategy<Value = Conversation> {
-    (text(), messages(), prop::option::of(text()), finite(), extra()).prop_map(|(id, messages, source, weight, extra)| {
-        Conversation { id, messages, capability: source.clone(), source, weight, extra }
-    })
+    (text(), messages(), prop::option::of(text()), finite(), extra()).prop_map(
+        |(id, messages, source, weight, extra)| Conversation {
+            id,
+            messages,
+            capability: source.clone(),
+            source,
+            weight,
+            extra,
+        },
+    )
 }
 
 fn preference() -> impl Strategy<Value = Preference> {
@@ -177,10 +185,15 @@ fn of(column: &Column) -> BoxedStrategy<Value> {
 
 fn row(column: &Column) -> BoxedStrategy<Value> {
     let Column::Struct(fields) = column else { unreachable!("a row is a struct") };
-    let parts: Vec<_> = fields.iter().map(|(name, c)| of(c).prop_map({
-        let name = name.clone();
-        move |v| (name.clone(), v)
-    })).collect();
+    let parts: Vec<_> = fields
+        .iter()
+        .map(|(name, c)| {
+            of(c).prop_map({
+                let name = name.clone();
+                move |v| (name.clone(), v)
+            })
+        })
+        .collect();
     parts.prop_map(|f| Value::Object(f.into_iter().filter(|(_, v)| !v.is_null()).collect())).boxed()
 }
 
