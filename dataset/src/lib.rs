@@ -37,7 +37,6 @@
 //! Parquet has no missing fields, only null ones, and one type a column: a field that is null in a row is read as
 //! absent, a number column with fractions makes whole numbers floats, and records whose fields change their type, or an
 //! object that is empty throughout, are refused with a sentence. Inside lists null stays null.
-#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod atomic;
 pub mod check;

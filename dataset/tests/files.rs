@@ -1,4 +1,5 @@
 //! Files of records as users bring them: compressed, damaged, with bad lines, from Hugging Face.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::io::Write as _;

@@ -1,4 +1,5 @@
 //! Whatever is written comes back, in every format.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 

@@ -1,4 +1,5 @@
 //! The worker over loopback: answers, limits, hostile clients, draining.
+#![allow(clippy::unwrap_used)]
 
 mod client;
 
