@@ -1,4 +1,46 @@
-//! `cargo xtask`: set-up, demo, test.
+//! `cargo xtask`: what a newcomer types first. Every command sets the project up before it does its own work.
+
+mod demo;
+mod libtorch;
+mod project;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Set-up, demo and tests of herd")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Place what the build needs (libtorch) under .libtorch/. Safe to repeat; goes on where it was cut off
+    Setup {
+        /// Also place libtorch's CUDA kernels and the NVIDIA libraries they need (about 2.3 GB of downloads)
+        #[arg(long)]
+        cuda: bool,
+    },
+    /// Set up, build, fetch a real model and let it answer a question
+    Demo,
+    /// Set up and run the tests of the whole workspace
+    Test {
+        /// Passed on to `cargo test`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
 fn main() -> anyhow::Result<()> {
-    Ok(())
+    match Cli::parse().command {
+        Command::Setup { cuda } => libtorch::set_up(cuda),
+        Command::Demo => {
+            libtorch::set_up(false)?;
+            demo::run()
+        }
+        Command::Test { arguments } => {
+            libtorch::set_up(false)?;
+            project::cargo(["test", "--workspace"].into_iter().chain(arguments.iter().map(String::as_str)))
+        }
+    }
 }

@@ -1,0 +1,256 @@
+//! From a conversation to token ids, with a mask of the tokens to train on.
+//!
+//! For each assistant message i, the template renders the messages before it with the start of an assistant's turn, and
+//! the messages up to and with it. The second must begin with the first: what lies between is what the model has to
+//! write. Its trained part ends with the first token that ends a turn. Texts are tokenised piece by piece, so that a
+//! border of the mask is always a border between tokens.
+
+use std::ops::Range;
+
+use dataset::{Message, Role};
+
+use crate::error::ChatError;
+use crate::template::{ChatTemplate, RenderOptions};
+use crate::tokenizer::Tokenizer;
+
+/// Which assistant turns are trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Train {
+    /// All of them.
+    #[default]
+    AllTurns,
+    /// The last one.
+    LastTurn,
+}
+
+/// What to do with special tokens spelled out in a message's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SpecialTokens {
+    /// An error: in training data they are a defect or an attack.
+    #[default]
+    Refuse,
+    /// They are read as control tokens, as transformers does.
+    Parse,
+}
+
+/// How to encode.
+#[derive(Debug, Clone, Default)]
+pub struct EncodeOptions {
+    /// Which assistant turns are trained.
+    pub train: Train,
+    /// Special tokens in contents.
+    pub special_tokens: SpecialTokens,
+    /// Tools, documents and variables for the template; `add_generation_prompt` is of no meaning here.
+    pub render: RenderOptions,
+}
+
+/// Where an assistant's turn lies, in tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// The message, from 0.
+    pub message: usize,
+    /// The turn's header (`<|im_start|>assistant\n`): formatting.
+    pub header: Range<usize>,
+    /// What the model has to write, without the end-of-turn token.
+    pub content: Range<usize>,
+    /// The end-of-turn token: formatting, but trained.
+    pub terminator: Range<usize>,
+    /// Whether the turn is trained.
+    pub trained: bool,
+}
+
+/// An encoded conversation.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// Token ids.
+    pub ids: Vec<u32>,
+    /// For each id whether it is trained: contents and end-of-turn tokens of the trained assistant turns.
+    pub assistant_mask: Vec<bool>,
+    /// The assistant turns.
+    pub turns: Vec<Turn>,
+    /// The rendered text.
+    pub text: String,
+    /// Whether tokenising the whole text at once gives other ids: somewhere a token would have crossed a border of the
+    /// mask. Sampling tokenises prompt and answer apart too, so the ids here are the ones that the model meets.
+    pub differs_from_one_shot: bool,
+}
+
+impl Encoded {
+    /// Number of trained tokens.
+    pub fn trained(&self) -> usize {
+        self.assistant_mask.iter().filter(|&&trained| trained).count()
+    }
+}
+
+/// A stretch of the rendered text.
+struct Piece {
+    bytes: Range<usize>,
+    kind: PieceKind,
+}
+
+#[derive(PartialEq, Eq, Clone, Copy)]
+enum PieceKind {
+    /// Other messages and what the template writes between messages.
+    Context,
+    /// The header of the assistant's turn of a message.
+    Header(usize),
+    Content(usize),
+    Terminator(usize),
+}
+
+/// Encodes a conversation for training. The beginning-of-text token stands once, whether the template or the tokenizer
+/// adds it. Errors when no token is trained.
+pub fn encode_conversation(
+    tokenizer: &Tokenizer,
+    template: &ChatTemplate,
+    messages: &[Message],
+    options: &EncodeOptions,
+) -> Result<Encoded, ChatError> {
+    if options.special_tokens == SpecialTokens::Refuse {
+        refuse_special_tokens(tokenizer, messages)?;
+    }
+    let (text, pieces) = pieces(tokenizer, template, messages, options)?;
+    let last = messages.iter().rposition(|message| message.role == Role::Assistant);
+    let trained = |message: usize| {
+        is_trained(&messages[message]) && (options.train == Train::AllTurns || Some(message) == last)
+    };
+
+    let mut encoded = Encoded {
+        ids: bos(tokenizer, &text),
+        assistant_mask: Vec::new(),
+        turns: Vec::new(),
+        differs_from_one_shot: false,
+        text,
+    };
+    encoded.assistant_mask.resize(encoded.ids.len(), false);
+    for piece in &pieces {
+        let start = encoded.ids.len();
+        encoded.ids.extend(tokenizer.encode(&encoded.text[piece.bytes.clone()], false)?);
+        let range = start..encoded.ids.len();
+        let in_mask = match piece.kind {
+            PieceKind::Context => false,
+            PieceKind::Header(message) => {
+                let empty = range.end..range.end;
+                let (content, terminator) = (empty.clone(), empty);
+                encoded.turns.push(Turn { message, header: range, content, terminator, trained: trained(message) });
+                false
+            }
+            PieceKind::Content(message) | PieceKind::Terminator(message) => {
+                if let Some(turn) = encoded.turns.last_mut() {
+                    match piece.kind {
+                        PieceKind::Content(_) => turn.content = range,
+                        _ => turn.terminator = range,
+                    }
+                }
+                trained(message)
+            }
+        };
+        encoded.assistant_mask.resize(encoded.ids.len(), in_mask);
+    }
+    check_bos(tokenizer, &encoded.ids)?;
+    if encoded.trained() == 0 {
+        return Err(ChatError::NothingToTrain);
+    }
+    let mut one_shot = bos(tokenizer, &encoded.text);
+    one_shot.extend(tokenizer.encode(&encoded.text, false)?);
+    encoded.differs_from_one_shot = one_shot != encoded.ids;
+    Ok(encoded)
+}
+
+/// The ids of a conversation that the model is to continue with an assistant's turn. Special tokens in contents are read
+/// as transformers does.
+pub fn encode_prompt(
+    tokenizer: &Tokenizer,
+    template: &ChatTemplate,
+    messages: &[Message],
+    render: &RenderOptions,
+) -> Result<Vec<u32>, ChatError> {
+    let render = RenderOptions { add_generation_prompt: true, ..render.clone() };
+    let text = template.render(tokenizer, messages, &render)?;
+    let mut ids = bos(tokenizer, &text);
+    ids.extend(tokenizer.encode(&text, false)?);
+    check_bos(tokenizer, &ids)?;
+    Ok(ids)
+}
+
+/// Renders turn by turn and cuts the text into pieces.
+fn pieces(
+    tokenizer: &Tokenizer,
+    template: &ChatTemplate,
+    messages: &[Message],
+    options: &EncodeOptions,
+) -> Result<(String, Vec<Piece>), ChatError> {
+    let render = |until: usize, add_generation_prompt: bool| {
+        let options = RenderOptions { add_generation_prompt, ..options.render.clone() };
+        template.render(tokenizer, &messages[..until], &options)
+    };
+    let text = render(messages.len(), false)?;
+    let terminator = crate::stop::terminator(tokenizer, template);
+    let terminators: Vec<&str> = terminator.iter().filter_map(|id| special_text(tokenizer, *id)).collect();
+    let mut pieces = Vec::new();
+    let mut done = 0;
+    let mut push = |bytes: Range<usize>, kind: PieceKind| {
+        // Headers open a turn even where the template has none.
+        if !bytes.is_empty() || matches!(kind, PieceKind::Header(_)) {
+            pieces.push(Piece { bytes, kind });
+        }
+    };
+    for (index, message) in messages.iter().enumerate() {
+        if message.role != Role::Assistant {
+            continue;
+        }
+        let unstable = || ChatError::NotPrefixStable { message: index };
+        let prompt = render(index, true)?;
+        let through = render(index + 1, false)?;
+        if !text.starts_with(&through) || !through.starts_with(&prompt) || prompt.len() < done {
+            return Err(unstable());
+        }
+        // The generation prompt is what it adds to the same messages; some templates write nothing before the first turn.
+        let before = render(index, false).unwrap_or_default();
+        let header = if prompt.starts_with(&before) && before.len() >= done { before.len() } else { prompt.len() };
+        let written = &through[prompt.len()..];
+        let ends = terminators.iter().filter_map(|token| Some((written.rfind(token)?, token.len())));
+        let (end, length) = ends.min().ok_or(ChatError::NoEndOfTurn { message: index })?;
+        push(done..header, PieceKind::Context);
+        push(header..prompt.len(), PieceKind::Header(index));
+        push(prompt.len()..prompt.len() + end, PieceKind::Content(index));
+        done = prompt.len() + end + length;
+        push(prompt.len() + end..done, PieceKind::Terminator(index));
+    }
+    push(done..text.len(), PieceKind::Context);
+    Ok((text, pieces))
+}
+
+fn special_text(tokenizer: &Tokenizer, id: u32) -> Option<&str> {
+    tokenizer.special_tokens().iter().find(|(_, special)| *special == id).map(|(token, _)| token.as_str())
+}
+
+/// A message may say `"train": false` or `"weight": 0` (OpenAI's and axolotl's conventions).
+fn is_trained(message: &Message) -> bool {
+    let off = |name: &str| message.extra.get(name).is_some_and(|value| value == false || value.as_f64() == Some(0.0));
+    !off("train") && !off("weight")
+}
+
+/// The beginning-of-text token, where the tokenizer adds one and the template did not write it.
+fn bos(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+    let written = tokenizer.named_tokens().get("bos_token").is_some_and(|token| text.starts_with(token.as_str()));
+    tokenizer.bos_id().filter(|_| tokenizer.adds_bos() && !written).into_iter().collect()
+}
+
+fn check_bos(tokenizer: &Tokenizer, ids: &[u32]) -> Result<(), ChatError> {
+    match (tokenizer.bos_id(), ids) {
+        (Some(bos), [first, second, ..]) if *first == bos && *second == bos => {
+            Err(ChatError::DoubleBos(tokenizer.token_of(bos).unwrap_or_default()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refuse_special_tokens(tokenizer: &Tokenizer, messages: &[Message]) -> Result<(), ChatError> {
+    for (message, content) in messages.iter().map(Message::text).enumerate() {
+        if let Some((token, _)) = tokenizer.special_tokens().iter().find(|(token, _)| content.contains(token.as_str())) {
+            return Err(ChatError::SpecialInContent { message, token: token.clone() });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! What can be wrong with a tokenizer, a template or a conversation.
+
+/// Errors of this crate; each is one sentence that says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum ChatError {
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A text cannot be encoded, or ids cannot be decoded.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// The template does not compile or render.
+    #[error("chat template: {0}")]
+    Template(String),
+    /// The template itself refuses the conversation (`raise_exception`).
+    #[error("the chat template refuses this conversation: {0}")]
+    Raised(String),
+    /// The conversation has no assistant turn to train on.
+    #[error("the conversation has no assistant turn that is trained")]
+    NothingToTrain,
+    /// Rendering fewer turns is not the start of rendering more.
+    #[error(
+        "the chat template is not prefix-stable at message {message}: it renders an earlier part of the conversation \
+         differently once more follows (it may drop reasoning or tool calls of earlier turns); split such conversations \
+         into one example for each assistant turn"
+    )]
+    NotPrefixStable {
+        /// The assistant message at which it was noticed, from 0.
+        message: usize,
+    },
+    /// An assistant turn that does not end in a token that ends a turn.
+    #[error(
+        "message {message}: the assistant's turn is not followed by an end-of-turn token, so the model would never learn to \
+         stop; the chat template or eos_token is at fault"
+    )]
+    NoEndOfTurn {
+        /// The assistant message, from 0.
+        message: usize,
+    },
+    /// The beginning-of-text token stands twice.
+    #[error("the beginning-of-text token {0} stands twice at the start: the template and the tokenizer both add it")]
+    DoubleBos(String),
+    /// Special tokens spelled out in a message.
+    #[error(
+        "message {message} contains the special token {token} as text: it would be read as a control token; remove it, or \
+         allow it explicitly"
+    )]
+    SpecialInContent {
+        /// The message, from 0.
+        message: usize,
+        /// The token.
+        token: String,
+    },
+}

@@ -1,0 +1,19 @@
+//! Tokenizer, chat template, and one function from a conversation to token ids with a loss mask.
+//!
+//! The model folder's own Jinja template is the only source of the format, in training, sampling and serving. The mask is
+//! built while the conversation is rendered, turn by turn: no generation marker in the template is needed, and a template
+//! that rewrites earlier turns is noticed.
+
+mod encode;
+mod error;
+pub mod show;
+mod stop;
+mod template;
+mod tojson;
+mod tokenizer;
+
+pub use encode::{EncodeOptions, Encoded, SpecialTokens, Train, Turn, encode_conversation, encode_prompt};
+pub use error::ChatError;
+pub use stop::stop_token_ids;
+pub use template::{ChatTemplate, RenderOptions};
+pub use tokenizer::{DecodeStream, Tokenizer};

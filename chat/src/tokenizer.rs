@@ -1,0 +1,191 @@
+//! `tokenizer.json` and its companions.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::error::ChatError;
+
+/// Files of a tokenizer, copied with a model.
+const FILES: [&str; 9] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+];
+
+/// A Hugging Face tokenizer.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    folder: PathBuf,
+    named: BTreeMap<String, String>,
+    bos_id: Option<u32>,
+    adds_bos: bool,
+    special: Vec<(String, u32)>,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` and, where they exist, `tokenizer_config.json` and `special_tokens_map.json`.
+    pub fn from_dir(dir: &Path) -> Result<Self, ChatError> {
+        let path = dir.join("tokenizer.json");
+        let bytes = std::fs::read(&path).map_err(|source| ChatError::Io { path: shown(&path), source })?;
+        let inner = tokenizers::Tokenizer::from_bytes(&bytes)
+            .map_err(|e| ChatError::File { path: shown(&path), reason: format!("not a tokenizer: {e}") })?;
+        let mut named = BTreeMap::new();
+        for file in ["special_tokens_map.json", "tokenizer_config.json"] {
+            if let Some(Value::Object(map)) = read_json(&dir.join(file))? {
+                named.extend(map.iter().filter(|(key, _)| key.ends_with("_token")).filter_map(|(key, value)| {
+                    let text = value.as_str().or_else(|| value.get("content").and_then(Value::as_str));
+                    Some((key.clone(), text?.to_owned()))
+                }));
+            }
+        }
+        let id = |name: &str| named.get(name).and_then(|token| inner.token_to_id(token));
+        for (name, token) in &named {
+            if inner.token_to_id(token).is_none() {
+                let reason = format!("{name} is {token:?}, which tokenizer.json does not know");
+                return Err(ChatError::File { path: shown(&dir.join("tokenizer_config.json")), reason });
+            }
+        }
+        let bos_id = id("bos_token");
+        let probe = inner.encode("a", true).map_err(tokenizer_error)?;
+        let adds_bos = bos_id.is_some() && probe.get_ids().first().copied() == bos_id;
+        let special = inner.get_added_tokens_decoder();
+        let special = special.iter().filter(|(_, token)| token.special).map(|(id, token)| (token.content.clone(), *id));
+        let mut special: Vec<(String, u32)> = special.collect();
+        special.sort_by_key(|(_, id)| *id);
+        Ok(Self { inner, folder: dir.to_owned(), named, bos_id, adds_bos, special })
+    }
+
+    /// The ids of a text. With `special`, the tokenizer adds what its post-processor adds (a beginning-of-text token,
+    /// say). Special tokens spelled out in the text are read as such, as transformers does.
+    pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, ChatError> {
+        Ok(self.inner.encode(text, special).map_err(tokenizer_error)?.get_ids().to_vec())
+    }
+
+    /// The text of ids.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, ChatError> {
+        self.inner.decode(ids, skip_special).map_err(tokenizer_error)
+    }
+
+    /// A decoder that takes ids one by one and never gives half a character.
+    pub fn decode_stream(&self, skip_special: bool) -> DecodeStream<'_> {
+        DecodeStream { tokenizer: self, skip_special, ids: Vec::new(), start: 0, given: 0 }
+    }
+
+    /// The id of a token.
+    pub fn id_of(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The token of an id, as it stands in the vocabulary.
+    pub fn token_of(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// Number of tokens, added ones included.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// Named special tokens (`bos_token`, `eos_token`, `pad_token`, ...) for the chat template.
+    pub fn named_tokens(&self) -> &BTreeMap<String, String> {
+        &self.named
+    }
+
+    /// The beginning-of-text token.
+    pub fn bos_id(&self) -> Option<u32> {
+        self.bos_id
+    }
+
+    /// Whether the tokenizer itself puts the beginning-of-text token before a text.
+    pub fn adds_bos(&self) -> bool {
+        self.adds_bos
+    }
+
+    /// All special tokens with their ids.
+    pub fn special_tokens(&self) -> &[(String, u32)] {
+        &self.special
+    }
+
+    /// Copies the tokenizer's files, byte for byte.
+    pub fn save(&self, dir: &Path) -> Result<(), ChatError> {
+        for name in FILES {
+            let source = self.folder.join(name);
+            if source.is_file() {
+                std::fs::copy(&source, dir.join(name))
+                    .map_err(|e| ChatError::Io { path: shown(&dir.join(name)), source: e })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Decodes ids one by one.
+pub struct DecodeStream<'a> {
+    tokenizer: &'a Tokenizer,
+    skip_special: bool,
+    ids: Vec<u32>,
+    /// Where the ids start that are decoded together: a few before the newest, since some decoders look back.
+    start: usize,
+    /// Bytes of the text of `ids[start..]` that were given out.
+    given: usize,
+}
+
+impl DecodeStream<'_> {
+    /// The text that `id` completes; empty while a character is incomplete.
+    pub fn push(&mut self, id: u32) -> String {
+        self.ids.push(id);
+        let text = self.text();
+        if text.len() <= self.given || text.ends_with('\u{FFFD}') {
+            return String::new();
+        }
+        let new = text[self.given..].to_owned();
+        self.given = text.len();
+        // Start afresh at the last complete token, so that a long text is not decoded again and again.
+        if self.ids.len() - self.start > 16 {
+            self.start = self.ids.len() - 4;
+            self.given = self.text().len();
+        }
+        new
+    }
+
+    /// What is left: an incomplete character, as a replacement sign.
+    pub fn finish(&mut self) -> String {
+        let text = self.text();
+        let new = text.get(self.given..).unwrap_or_default().to_owned();
+        self.given = text.len();
+        new
+    }
+
+    fn text(&self) -> String {
+        // Ids outside the vocabulary decode to nothing.
+        self.tokenizer.decode(&self.ids[self.start..], self.skip_special).unwrap_or_default()
+    }
+}
+
+/// A JSON file that may be missing.
+pub(crate) fn read_json(path: &Path) -> Result<Option<Value>, ChatError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(ChatError::Io { path: shown(path), source }),
+    };
+    let value = serde_json::from_str(&text).map_err(|e| ChatError::File { path: shown(path), reason: e.to_string() })?;
+    Ok(Some(value))
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn tokenizer_error(error: tokenizers::Error) -> ChatError {
+    ChatError::Tokenizer(error.to_string())
+}

@@ -1,0 +1,191 @@
+//! `herd chat`: talk to a model in the terminal.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::Context;
+use dataset::Message;
+use llama::{Completion, Engine, Listener, ModelFolder, Next, Request, StopRules, complete, locate};
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
+
+use crate::device::Compute;
+use crate::generate::Sampling;
+
+/// Arguments of `herd chat`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A model's name in the cache or its folder
+    #[arg(long)]
+    pub model: String,
+    /// A system message
+    #[arg(long)]
+    pub system: Option<String>,
+    /// Ask this one question and leave
+    #[arg(long)]
+    pub ask: Option<String>,
+    /// The most tokens of an answer
+    #[arg(long, default_value_t = 512)]
+    pub max_new_tokens: usize,
+    #[command(flatten)]
+    pub sampling: ChatSampling,
+    #[command(flatten)]
+    pub compute: Compute,
+}
+
+/// How tokens are chosen in a chat.
+#[derive(clap::Args)]
+pub struct ChatSampling {
+    /// 0 takes the most likely token each time
+    #[arg(long, default_value_t = 0.0)]
+    pub temperature: f64,
+    /// Keep the most likely tokens whose probabilities add up to this
+    #[arg(long, default_value_t = 1.0)]
+    pub top_p: f64,
+    /// Above 1, tokens already seen become less likely
+    #[arg(long, default_value_t = 1.0)]
+    pub repetition_penalty: f64,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+const HELP: &str = "/reset forgets the conversation, /system TEXT sets the system message and forgets it too, \
+                    /quit leaves; Ctrl-C stops an answer, Ctrl-D leaves";
+
+/// Runs `herd chat`.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let sampling = Sampling {
+        temperature: args.sampling.temperature,
+        top_k: 0,
+        top_p: args.sampling.top_p,
+        min_p: 0.0,
+        repetition_penalty: args.sampling.repetition_penalty,
+        seed: args.sampling.seed,
+    };
+    sampling.params()?;
+    let (device, kind) = args.compute.resolve()?;
+    let folder = ModelFolder::load(&locate::locate(&args.model)?, Some(kind), device)?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let mut chat = Chat { args, sampling, folder: &folder, history: Vec::new(), interrupted: interrupted.clone() };
+    chat.reset(args.system.clone());
+    if let Some(question) = &args.ask {
+        return chat.answer(question);
+    }
+
+    ctrlc::set_handler(move || interrupted.store(true, Ordering::SeqCst)).context("cannot watch for Ctrl-C")?;
+    println!("{HELP}");
+    let mut editor = DefaultEditor::new()?;
+    loop {
+        match editor.readline("> ") {
+            Ok(line) if line.trim().is_empty() => {}
+            Ok(line) => {
+                editor.add_history_entry(&line).ok();
+                if !chat.command(line.trim())? {
+                    return Ok(());
+                }
+            }
+            Err(ReadlineError::Interrupted) => println!("(Ctrl-D leaves)"),
+            Err(ReadlineError::Eof) => return Ok(()),
+            Err(error) => return Err(error).context("cannot read the terminal"),
+        }
+    }
+}
+
+/// A conversation in progress.
+struct Chat<'a> {
+    args: &'a Args,
+    sampling: Sampling,
+    folder: &'a ModelFolder,
+    history: Vec<Message>,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Chat<'_> {
+    fn reset(&mut self, system: Option<String>) {
+        self.history = system.map(Message::system).into_iter().collect();
+    }
+
+    /// Handles a line; false leaves the program.
+    fn command(&mut self, line: &str) -> anyhow::Result<bool> {
+        match line.split_once(char::is_whitespace).unwrap_or((line, "")) {
+            ("/quit" | "/exit", _) => return Ok(false),
+            ("/help", _) => println!("{HELP}"),
+            ("/reset", _) => {
+                self.reset(self.args.system.clone());
+                println!("(forgotten)");
+            }
+            ("/system", "") => println!("/system needs a text"),
+            ("/system", text) => {
+                self.reset(Some(text.trim().to_owned()));
+                println!("(system message set, conversation forgotten)");
+            }
+            (word, _) if word.starts_with('/') => println!("unknown command {word}. {HELP}"),
+            _ => {
+                // A conversation that has grown too long is said, not a reason to leave.
+                if let Err(error) = self.answer(line) {
+                    println!("error: {error:#}; /reset starts afresh");
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Streams the answer to a user message. The exchange enters the history only if there was an answer.
+    fn answer(&mut self, question: &str) -> anyhow::Result<()> {
+        self.history.push(Message::user(question));
+        let answered = self.stream();
+        match answered {
+            Ok(text) => self.history.push(Message::assistant(text)),
+            Err(_) => drop(self.history.pop()),
+        }
+        answered.map(|_| ())
+    }
+
+    fn stream(&mut self) -> anyhow::Result<String> {
+        let request = Request {
+            prompt: self.folder.encode_prompt(&self.history)?,
+            sampling: self.sampling.params()?,
+            seed: self.sampling.seed,
+            max_new_tokens: self.args.max_new_tokens,
+        };
+        // Each answer draws afresh.
+        self.sampling.seed = self.sampling.seed.wrapping_add(1);
+        self.interrupted.store(false, Ordering::SeqCst);
+        let stop = StopRules { ids: self.folder.stop_ids.clone(), strings: Vec::new() };
+        let mut printer = Printer { interrupted: &self.interrupted, completion: None };
+        let start = Instant::now();
+        complete(&Engine::new(&self.folder.model, 1), &self.folder.tokenizer, &[request], &stop, &mut printer)?;
+        let completion = printer.completion.context("the model gave no answer")?;
+        let rate = completion.ids.len() as f64 / start.elapsed().as_secs_f64();
+        let how = if self.interrupted.load(Ordering::SeqCst) {
+            ", stopped"
+        } else if completion.finish_reason == dataset::FinishReason::Length {
+            ", cut at the maximum length"
+        } else {
+            ""
+        };
+        eprintln!("\n({} tokens, {rate:.0} tokens/s{how})", completion.ids.len());
+        Ok(completion.text)
+    }
+}
+
+/// Prints tokens as they come.
+struct Printer<'a> {
+    interrupted: &'a AtomicBool,
+    completion: Option<Completion>,
+}
+
+impl Listener for Printer<'_> {
+    fn token(&mut self, _: usize, text: &str) -> Next {
+        print!("{text}");
+        std::io::stdout().flush().ok();
+        if self.interrupted.load(Ordering::SeqCst) { Next::Stop } else { Next::Continue }
+    }
+
+    fn done(&mut self, _: usize, completion: Completion) {
+        self.completion = Some(completion);
+    }
+}

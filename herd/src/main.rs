@@ -1,0 +1,50 @@
+//! `herd`: one command line for every stage.
+
+mod chat_command;
+mod device;
+mod doctor;
+mod generate;
+mod import;
+mod model;
+mod registry;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "herd", version, about = "From a pretrained language model to an aligned assistant")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What this machine offers: libtorch, GPU, processor, caches, tools
+    Doctor,
+    /// Fetch, import, inspect and export models
+    Model(model::Args),
+    /// Sample answers to a file of prompts
+    Generate(generate::Args),
+    /// Talk to a model in the terminal
+    Chat(chat_command::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    torch_ext::init();
+    let result = match cli.command {
+        Command::Doctor => doctor::run(),
+        Command::Model(args) => model::run(args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Chat(args) => chat_command::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

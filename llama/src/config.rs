@@ -1,0 +1,429 @@
+//! `config.json`: Hugging Face's file in its old style (`rope_theta`, `rope_scaling`, `torch_dtype`) and in that of
+//! transformers 5 (`rope_parameters`, `dtype`), turned into the few numbers that the model needs.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+use tch::Kind;
+
+/// What is wrong with a `config.json`.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is not a JSON object.
+    #[error("{path} is not a JSON object: {reason}")]
+    Json {
+        /// The file.
+        path: String,
+        /// What the parser says.
+        reason: String,
+    },
+    /// A field is missing or has a value that cannot be used.
+    #[error("config.json: {0}")]
+    Field(String),
+    /// The architecture is not one of those that this crate knows.
+    #[error(
+        "config.json: architecture {0:?} is not supported; supported are LlamaForCausalLM, MistralForCausalLM, \
+         Qwen2ForCausalLM and Qwen3ForCausalLM (Llama 1-3.x, SmolLM2, Mistral, Qwen2, Qwen2.5, Qwen3)"
+    )]
+    Architecture(String),
+}
+
+/// The model families, which differ in biases, query/key norms and sliding windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Llama 1, 2, 3, 3.x, SmolLM2: no biases.
+    Llama,
+    /// Mistral: Llama with an optional sliding window.
+    Mistral,
+    /// Qwen2 and Qwen2.5: biases on the query, key and value projections.
+    Qwen2,
+    /// Qwen3: an RMSNorm on each query and key head.
+    Qwen3,
+}
+
+impl Family {
+    fn from_architecture(name: &str) -> Option<Self> {
+        match name {
+            "LlamaForCausalLM" | "llama" => Some(Self::Llama),
+            "MistralForCausalLM" | "mistral" => Some(Self::Mistral),
+            "Qwen2ForCausalLM" | "qwen2" => Some(Self::Qwen2),
+            "Qwen3ForCausalLM" | "qwen3" => Some(Self::Qwen3),
+            _ => None,
+        }
+    }
+}
+
+/// How the rotary frequencies are stretched for contexts longer than those of pretraining.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RopeScaling {
+    /// Not at all.
+    None,
+    /// All frequencies divided by `factor`.
+    Linear {
+        /// The stretch.
+        factor: f64,
+    },
+    /// Llama 3.1: low frequencies divided by `factor`, high ones kept, smooth in between.
+    Llama3 {
+        /// The stretch of the low frequencies.
+        factor: f64,
+        /// Wavelengths above `original_context / low_freq_factor` are stretched in full.
+        low_freq_factor: f64,
+        /// Wavelengths below `original_context / high_freq_factor` are kept.
+        high_freq_factor: f64,
+        /// The context length of pretraining, in tokens.
+        original_context: f64,
+    },
+}
+
+/// The configuration of a model; the names are those of `config.json`.
+#[derive(Debug, Clone)]
+pub struct LlamaConfig {
+    /// Which family's details apply.
+    pub family: Family,
+    /// Rows of the embedding table.
+    pub vocab_size: i64,
+    /// Width of the residual stream.
+    pub hidden_size: i64,
+    /// Width of the feed-forward block.
+    pub intermediate_size: i64,
+    /// Number of layers.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: i64,
+    /// Key/value heads, a divisor of the query heads.
+    pub num_key_value_heads: i64,
+    /// Width of one head.
+    pub head_dim: i64,
+    /// Added to the mean square in RMSNorm.
+    pub rms_norm_eps: f64,
+    /// The longest context in tokens.
+    pub max_position_embeddings: i64,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// Stretch of the rotary frequencies.
+    pub rope_scaling: RopeScaling,
+    /// Whether the output head is the embedding table.
+    pub tie_word_embeddings: bool,
+    /// Biases on the query, key and value projections.
+    pub qkv_bias: bool,
+    /// Bias on the attention's output projection.
+    pub output_bias: bool,
+    /// Biases in the feed-forward block.
+    pub mlp_bias: bool,
+    /// RMSNorm on each query and key head.
+    pub qk_norm: bool,
+    /// Per layer: how many positions back a token sees, itself included, if not all.
+    pub sliding_window: Vec<Option<i64>>,
+    /// Type of the stored weights.
+    pub dtype: Kind,
+    /// Ids that end a generation, from `eos_token_id` (a number or a list).
+    pub eos_token_ids: Vec<i64>,
+    /// The file as it was read: written back with the model, so that nothing in it is lost.
+    raw: Map<String, Value>,
+}
+
+impl LlamaConfig {
+    /// Reads `config.json` in a model folder.
+    pub fn from_dir(dir: &Path) -> Result<Self, ConfigError> {
+        let path = dir.join("config.json");
+        let shown = path.display().to_string();
+        let text =
+            std::fs::read_to_string(&path).map_err(|source| ConfigError::Io { path: shown.clone(), source })?;
+        let value: Value = serde_json::from_str(&text)
+            .map_err(|e| ConfigError::Json { path: shown.clone(), reason: e.to_string() })?;
+        match value {
+            Value::Object(raw) => Self::from_json(raw),
+            _ => Err(ConfigError::Json { path: shown, reason: "another kind of value stands there".into() }),
+        }
+    }
+
+    /// Reads the configuration from the object of a `config.json`.
+    pub fn from_json(raw: Map<String, Value>) -> Result<Self, ConfigError> {
+        let fields = Fields(&raw);
+        let architecture = raw.get("architectures").and_then(|a| a.get(0)).or_else(|| raw.get("model_type"));
+        let architecture = architecture.and_then(Value::as_str).unwrap_or("(none given)");
+        let family = Family::from_architecture(architecture)
+            .ok_or_else(|| ConfigError::Architecture(architecture.to_owned()))?;
+        let activation = raw.get("hidden_act").and_then(Value::as_str).unwrap_or("silu");
+        if activation != "silu" {
+            return Err(ConfigError::Field(format!("hidden_act is {activation:?}, only \"silu\" is supported")));
+        }
+
+        let hidden_size = fields.size("hidden_size")?;
+        let num_attention_heads = fields.size("num_attention_heads")?;
+        let num_hidden_layers = fields.size("num_hidden_layers")? as usize;
+        let num_key_value_heads = fields.size_or("num_key_value_heads", num_attention_heads)?;
+        if num_attention_heads % num_key_value_heads != 0 {
+            return Err(ConfigError::Field(format!(
+                "num_attention_heads ({num_attention_heads}) is not a multiple of num_key_value_heads ({num_key_value_heads})"
+            )));
+        }
+        let head_dim = match fields.size_or("head_dim", 0)? {
+            0 if hidden_size % num_attention_heads == 0 => hidden_size / num_attention_heads,
+            0 => {
+                return Err(ConfigError::Field(format!(
+                    "hidden_size ({hidden_size}) is not a multiple of num_attention_heads ({num_attention_heads}) \
+                     and no head_dim is given"
+                )));
+            }
+            given => given,
+        };
+        if head_dim % 2 != 0 {
+            return Err(ConfigError::Field(format!("head_dim is {head_dim}; rotary embeddings need an even one")));
+        }
+        let attention_bias = fields.flag("attention_bias", family == Family::Qwen2)?;
+        let (rope_theta, rope_scaling) = rope(&fields)?;
+        Ok(Self {
+            family,
+            vocab_size: fields.size("vocab_size")?,
+            hidden_size,
+            intermediate_size: fields.size("intermediate_size")?,
+            num_hidden_layers,
+            num_attention_heads,
+            num_key_value_heads,
+            head_dim,
+            rms_norm_eps: fields.number("rms_norm_eps")?.unwrap_or(1e-6),
+            max_position_embeddings: fields.size_or("max_position_embeddings", 2048)?,
+            rope_theta,
+            rope_scaling,
+            tie_word_embeddings: fields.flag("tie_word_embeddings", false)?,
+            qkv_bias: attention_bias,
+            output_bias: attention_bias && family != Family::Qwen2,
+            mlp_bias: fields.flag("mlp_bias", false)?,
+            qk_norm: family == Family::Qwen3,
+            sliding_window: sliding_windows(&fields, family, num_hidden_layers)?,
+            dtype: fields.dtype()?,
+            eos_token_ids: fields.ids("eos_token_id")?,
+            raw,
+        })
+    }
+
+    /// The `config.json` of this model with weights of type `dtype`: what was read, with the type's field set.
+    pub fn to_json(&self, dtype: Kind) -> Result<Value, ConfigError> {
+        let mut raw = self.raw.clone();
+        let field = if raw.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
+        raw.insert(field.into(), Value::from(dtype_name(dtype)?));
+        Ok(Value::Object(raw))
+    }
+}
+
+/// The name of a floating type in `config.json`.
+pub fn dtype_name(kind: Kind) -> Result<&'static str, ConfigError> {
+    match kind {
+        Kind::Float => Ok("float32"),
+        Kind::Half => Ok("float16"),
+        Kind::BFloat16 => Ok("bfloat16"),
+        other => Err(ConfigError::Field(format!("weights of type {other:?} are not supported"))),
+    }
+}
+
+/// Accessors that name the field when its value is of no use.
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl Fields<'_> {
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    fn size(&self, name: &str) -> Result<i64, ConfigError> {
+        match self.size_or(name, 0)? {
+            0 => Err(ConfigError::Field(format!("{name} is missing"))),
+            size => Ok(size),
+        }
+    }
+
+    fn size_or(&self, name: &str, default: i64) -> Result<i64, ConfigError> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        let size = value.as_i64().filter(|size| (1..=1 << 32).contains(size));
+        size.ok_or_else(|| ConfigError::Field(format!("{name} is {value}, a positive whole number is expected")))
+    }
+
+    fn number(&self, name: &str) -> Result<Option<f64>, ConfigError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let number = value.as_f64().filter(|number| number.is_finite() && *number > 0.0);
+        number.map(Some).ok_or_else(|| ConfigError::Field(format!("{name} is {value}, a positive number is expected")))
+    }
+
+    fn flag(&self, name: &str, default: bool) -> Result<bool, ConfigError> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        value.as_bool().ok_or_else(|| ConfigError::Field(format!("{name} is {value}, true or false is expected")))
+    }
+
+    fn ids(&self, name: &str) -> Result<Vec<i64>, ConfigError> {
+        let bad = |value: &Value| ConfigError::Field(format!("{name} is {value}, a token id or a list is expected"));
+        match self.get(name) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(list)) => list.iter().map(|v| v.as_i64().ok_or_else(|| bad(v))).collect(),
+            Some(value) => Ok(vec![value.as_i64().ok_or_else(|| bad(value))?]),
+        }
+    }
+
+    fn dtype(&self) -> Result<Kind, ConfigError> {
+        match self.get("dtype").or_else(|| self.get("torch_dtype")).map(|v| v.as_str().unwrap_or("?")) {
+            None | Some("float32") => Ok(Kind::Float),
+            Some("bfloat16") => Ok(Kind::BFloat16),
+            Some("float16") => Ok(Kind::Half),
+            Some(other) => Err(ConfigError::Field(format!(
+                "dtype is {other:?}; float32, bfloat16 and float16 are supported"
+            ))),
+        }
+    }
+}
+
+/// The base of the frequencies and their scaling, from either style.
+fn rope(fields: &Fields) -> Result<(f64, RopeScaling), ConfigError> {
+    let empty = Map::new();
+    let (theta_fields, scaling) = match fields.get("rope_parameters") {
+        Some(Value::Object(parameters)) => (Fields(parameters), parameters),
+        Some(other) => return Err(ConfigError::Field(format!("rope_parameters is {other}, an object is expected"))),
+        None => match fields.get("rope_scaling") {
+            Some(Value::Object(scaling)) => (Fields(fields.0), scaling),
+            Some(other) => return Err(ConfigError::Field(format!("rope_scaling is {other}, an object is expected"))),
+            None => (Fields(fields.0), &empty),
+        },
+    };
+    if scaling.values().any(Value::is_object) {
+        return Err(ConfigError::Field("rope parameters that differ by layer type are not supported".into()));
+    }
+    let theta = match theta_fields.number("rope_theta")? {
+        Some(theta) => theta,
+        None => fields.number("rope_theta")?.unwrap_or(10_000.0),
+    };
+    let scaling = Fields(scaling);
+    let kind = scaling.get("rope_type").or_else(|| scaling.get("type")).and_then(Value::as_str);
+    let needed = |name: &str| {
+        scaling.number(name)?.ok_or_else(|| ConfigError::Field(format!("rope scaling of type {kind:?} lacks {name}")))
+    };
+    let scaling = match kind {
+        None | Some("default") => RopeScaling::None,
+        Some("linear") => RopeScaling::Linear { factor: needed("factor")? },
+        Some("llama3") => RopeScaling::Llama3 {
+            factor: needed("factor")?,
+            low_freq_factor: needed("low_freq_factor")?,
+            high_freq_factor: needed("high_freq_factor")?,
+            original_context: needed("original_max_position_embeddings")?,
+        },
+        Some(other) => {
+            return Err(ConfigError::Field(format!(
+                "rope scaling of type {other:?} is not supported; default, linear and llama3 are"
+            )));
+        }
+    };
+    if let RopeScaling::Llama3 { low_freq_factor, high_freq_factor, .. } = scaling
+        && low_freq_factor >= high_freq_factor
+    {
+        return Err(ConfigError::Field("rope scaling: low_freq_factor must be below high_freq_factor".into()));
+    }
+    Ok((theta, scaling))
+}
+
+/// The window of each layer. Mistral windows all layers; Qwen only when `use_sliding_window` is set, by `layer_types` or
+/// else from `max_window_layers` on.
+fn sliding_windows(fields: &Fields, family: Family, layers: usize) -> Result<Vec<Option<i64>>, ConfigError> {
+    let used = match family {
+        Family::Llama => false,
+        Family::Mistral => true,
+        Family::Qwen2 | Family::Qwen3 => fields.flag("use_sliding_window", false)?,
+    };
+    let window = fields.size_or("sliding_window", 0)?;
+    if !used || window == 0 {
+        return Ok(vec![None; layers]);
+    }
+    let kinds = fields.get("layer_types").and_then(Value::as_array);
+    if let Some(kinds) = kinds
+        && kinds.len() != layers
+    {
+        return Err(ConfigError::Field(format!("layer_types has {} entries for {layers} layers", kinds.len())));
+    }
+    let first = match family {
+        Family::Mistral => 0,
+        _ => fields.size_or("max_window_layers", 28)? as usize,
+    };
+    let windowed = |layer: usize| match kinds {
+        Some(kinds) => kinds[layer] == "sliding_attention",
+        None => layer >= first,
+    };
+    Ok((0..layers).map(|layer| windowed(layer).then_some(window)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn base() -> Map<String, Value> {
+        let value = json!({
+            "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 128, "vocab_size": 320,
+            "num_hidden_layers": 2, "num_attention_heads": 8, "num_key_value_heads": 2,
+        });
+        value.as_object().unwrap().clone()
+    }
+
+    fn with(extra: Value) -> Result<LlamaConfig, ConfigError> {
+        let mut raw = base();
+        raw.extend(extra.as_object().unwrap().clone());
+        LlamaConfig::from_json(raw)
+    }
+
+    #[test]
+    fn both_styles_say_the_same() {
+        let llama3 = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192});
+        let old = with(json!({"rope_theta": 5e5, "rope_scaling": llama3, "torch_dtype": "bfloat16"})).unwrap();
+        let mut parameters = llama3.clone();
+        parameters["rope_theta"] = json!(5e5);
+        let new = with(json!({"rope_parameters": parameters, "dtype": "bfloat16"})).unwrap();
+        for config in [&old, &new] {
+            assert_eq!(config.rope_theta, 5e5);
+            assert!(matches!(config.rope_scaling, RopeScaling::Llama3 { factor: 8.0, .. }));
+            assert_eq!(config.dtype, Kind::BFloat16);
+        }
+        assert_eq!(old.to_json(Kind::Float).unwrap()["torch_dtype"], "float32");
+        assert_eq!(new.to_json(Kind::Half).unwrap()["dtype"], "float16");
+        let linear = with(json!({"rope_scaling": {"type": "linear", "factor": 2.0}})).unwrap();
+        assert_eq!(linear.rope_scaling, RopeScaling::Linear { factor: 2.0 });
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let cases = [
+            (json!({"architectures": ["GemmaForCausalLM"]}), "GemmaForCausalLM"),
+            (json!({"hidden_act": "gelu"}), "hidden_act"),
+            (json!({"hidden_size": -4}), "hidden_size"),
+            (json!({"vocab_size": null}), "vocab_size is missing"),
+            (json!({"num_key_value_heads": 3}), "not a multiple"),
+            (json!({"head_dim": 7}), "head_dim"),
+            (json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}), "yarn"),
+            (json!({"rope_scaling": {"rope_type": "llama3", "factor": 2.0}}), "low_freq_factor"),
+            (json!({"rope_parameters": {"full": {"rope_theta": 1.0}}}), "layer type"),
+            (json!({"dtype": "float8"}), "float8"),
+            (json!({"tie_word_embeddings": "yes"}), "tie_word_embeddings"),
+        ];
+        for (extra, expected) in cases {
+            let message = with(extra).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn windows_apply_where_the_family_says() {
+        let mistral = json!({"architectures": ["MistralForCausalLM"], "sliding_window": 16});
+        assert_eq!(with(mistral).unwrap().sliding_window, [Some(16), Some(16)]);
+        let qwen = json!({"architectures": ["Qwen2ForCausalLM"], "sliding_window": 16, "max_window_layers": 1});
+        assert_eq!(with(qwen.clone()).unwrap().sliding_window, [None, None]);
+        let mut used = qwen.clone();
+        used["use_sliding_window"] = json!(true);
+        assert_eq!(with(used.clone()).unwrap().sliding_window, [None, Some(16)]);
+        used["layer_types"] = json!(["sliding_attention", "full_attention"]);
+        assert_eq!(with(used).unwrap().sliding_window, [Some(16), None]);
+    }
+}

@@ -1,0 +1,53 @@
+//! A model folder as users know it: weights, tokenizer and chat template together.
+
+use std::path::{Path, PathBuf};
+
+use chat::{ChatTemplate, Tokenizer};
+use dataset::Message;
+use tch::{Device, Kind};
+
+use crate::load::ModelError;
+use crate::model::Llama;
+
+/// A model with its tokenizer and chat template.
+pub struct ModelFolder {
+    /// Where it was loaded from.
+    pub path: PathBuf,
+    /// The model.
+    pub model: Llama,
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    /// The chat template; base models have none.
+    pub template: Option<ChatTemplate>,
+    /// Ids that end an answer: the configuration's, the generation configuration's and the tokenizer's.
+    pub stop_ids: Vec<i64>,
+}
+
+impl ModelFolder {
+    /// Loads everything in `path`; the weights in `kind` or as they are stored.
+    pub fn load(path: &Path, kind: Option<Kind>, device: Device) -> Result<Self, ModelError> {
+        let tokenizer = Tokenizer::from_dir(path)?;
+        let template = ChatTemplate::from_dir(path)?;
+        let model = Llama::load(path, kind, device)?;
+        if tokenizer.vocab_size() as i64 > model.config().vocab_size {
+            return Err(ModelError::Vocabulary {
+                folder: path.display().to_string(),
+                tokenizer: tokenizer.vocab_size(),
+                model: model.config().vocab_size,
+            });
+        }
+        let mut stop_ids = model.config().eos_token_ids.clone();
+        stop_ids.extend(chat::stop_token_ids(&tokenizer, template.as_ref(), path)?.into_iter().map(i64::from));
+        stop_ids.sort_unstable();
+        stop_ids.dedup();
+        Ok(Self { path: path.to_owned(), model, tokenizer, template, stop_ids })
+    }
+
+    /// The token ids of a prompt that the model is to answer: the conversation in the chat template, ready for the
+    /// assistant's turn.
+    pub fn encode_prompt(&self, messages: &[Message]) -> Result<Vec<i64>, ModelError> {
+        let template = self.template.as_ref().ok_or_else(|| ModelError::NoTemplate(self.path.display().to_string()))?;
+        let ids = chat::encode_prompt(&self.tokenizer, template, messages)?;
+        Ok(ids.into_iter().map(i64::from).collect())
+    }
+}

@@ -1,0 +1,37 @@
+//! The model: configuration, weights in and out, LoRA, attention over rows, packed rows and caches, and generation.
+//!
+//! ```no_run
+//! use llama::{Llama, ModelFolder};
+//! use tch::{Device, Kind, Tensor};
+//!
+//! torch_ext::init();
+//! let folder = ModelFolder::load("model".as_ref(), Some(Kind::Float), Device::Cpu)?;
+//! let ids = folder.encode_prompt(&[dataset::Message::user("What is gravity?")])?;
+//! let logits = folder.model.forward(&Tensor::from_slice(&ids).unsqueeze(0)); // [1, seq, vocab]
+//! # Ok::<(), llama::ModelError>(())
+//! ```
+
+pub mod attention;
+mod completion;
+mod config;
+mod engine;
+mod folder;
+mod kv_cache;
+mod linear;
+mod load;
+pub mod locate;
+mod lora;
+mod model;
+mod rope;
+mod sampling;
+
+pub use completion::{Completion, Listener, StopRules, complete};
+pub use config::{ConfigError, Family, LlamaConfig, RopeScaling, dtype_name};
+pub use engine::{Engine, GenerateError, Next, Request};
+pub use folder::ModelFolder;
+pub use linear::{Linear, Lora};
+pub use load::ModelError;
+pub use lora::{LoraConfig, TargetModules};
+pub use model::{Layer, Llama, RmsNorm};
+pub use rope::Rotation;
+pub use sampling::{Choice, Sampler, SamplingParams};

@@ -1,0 +1,216 @@
+//! Weights in and out of Hugging Face folders.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+use weights::{Checkpoint, DType, SafetensorsWriter, WeightsError};
+
+use crate::config::{ConfigError, LlamaConfig};
+use crate::model::Llama;
+
+/// Why a model cannot be loaded or saved.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// `config.json` is at fault.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A weight file is at fault.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A tensor has another shape than the configuration asks for.
+    #[error("{folder}: tensor {name} has shape {found:?}, but config.json asks for {expected:?}")]
+    Shape {
+        /// The model folder.
+        folder: String,
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that was expected.
+        expected: Vec<i64>,
+    },
+    /// A tensor has a type that a model cannot compute in.
+    #[error("{folder}: tensor {name} has type {dtype:?}; float32, float16 and bfloat16 are supported")]
+    Type {
+        /// The model folder.
+        folder: String,
+        /// The tensor.
+        name: String,
+        /// Its type.
+        dtype: DType,
+    },
+    /// The folder holds tensors that the configuration has no place for.
+    #[error("{folder}: {count} tensors have no place in this architecture, the first is {first}; is config.json of another model?")]
+    Unused {
+        /// The model folder.
+        folder: String,
+        /// How many.
+        count: usize,
+        /// One of them.
+        first: String,
+    },
+    /// Tied embeddings with a head of its own.
+    #[error("{0}: config.json says tie_word_embeddings, but lm_head.weight differs from model.embed_tokens.weight")]
+    NotTied(String),
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A LoRA adapter is at fault.
+    #[error("{0}")]
+    Adapter(String),
+    /// The tokenizer knows more tokens than the model has embeddings for.
+    #[error("{folder}: the tokenizer has {tokenizer} tokens, the model only {model} embeddings; are the files of one model?")]
+    Vocabulary {
+        /// The model folder.
+        folder: String,
+        /// Tokens that the tokenizer knows.
+        tokenizer: usize,
+        /// Rows of the embedding table.
+        model: i64,
+    },
+    /// A conversation for a model without a chat template.
+    #[error("{0} has no chat template (a base model?): give it plain text, or a folder with chat_template.jinja")]
+    NoTemplate(String),
+    /// The tokenizer or the chat template is at fault.
+    #[error(transparent)]
+    Chat(#[from] chat::ChatError),
+}
+
+impl Llama {
+    /// Loads the model of a Hugging Face folder (`config.json`, `model.safetensors` or shards with their index), in the
+    /// type of the files or in `kind`. Every tensor must be there, in the right shape, and none be left over.
+    pub fn load(folder: &Path, kind: Option<Kind>, device: Device) -> Result<Self, ModelError> {
+        let config = LlamaConfig::from_dir(folder)?;
+        let checkpoint = Checkpoint::open(folder)?;
+        let kind = match kind {
+            Some(kind) => kind,
+            None => stored_kind(&checkpoint, folder)?,
+        };
+        let mut used = HashSet::new();
+        let tied = config.tie_word_embeddings;
+        let model = Llama::build(config, |name, shape| {
+            used.insert(name.to_owned());
+            read(&checkpoint, folder, name, shape, kind, device)
+        })?;
+        check_rest(&checkpoint, folder, &used, tied)?;
+        Ok(model)
+    }
+
+    /// Writes `config.json` and the weights into `folder`, in `kind` or as they are. Tokenizer files are not the model's
+    /// business. The files are read back and compared before they get their names.
+    pub fn save(&self, folder: &Path, kind: Option<Kind>) -> Result<(), ModelError> {
+        let kind = kind.unwrap_or(self.kind());
+        let parameters = self.named_parameters();
+        let dtype = dtype(kind).ok_or(ConfigError::Field(format!("weights of type {kind:?} cannot be saved")))?;
+        let shape = |tensor: &Tensor| tensor.size().iter().map(|&size| size as usize).collect::<Vec<_>>();
+        let declared = parameters.iter().map(|(name, tensor)| (name.clone(), dtype, shape(tensor)));
+        let mut writer = SafetensorsWriter::create(folder, declared.collect())?;
+        let _no_grad = tch::no_grad_guard();
+        for (name, tensor) in &parameters {
+            writer.write(name, &to_bytes(tensor, kind)?)?;
+        }
+        writer.finish()?;
+        let config = serde_json::to_string_pretty(&self.config().to_json(kind)?).expect("a JSON value prints");
+        let path = folder.join("config.json");
+        std::fs::write(&path, config + "\n")
+            .map_err(|source| ModelError::Io { path: path.display().to_string(), source })
+    }
+}
+
+/// The bytes of a tensor as `kind`, little endian, row by row.
+pub(crate) fn to_bytes(tensor: &Tensor, kind: Kind) -> Result<Vec<u8>, ModelError> {
+    let flat = tensor.to_device(Device::Cpu).to_kind(kind).contiguous();
+    let size = kind.elt_size_in_bytes();
+    let mut bytes = vec![0; flat.numel() * size];
+    flat.f_copy_data_u8(&mut bytes, flat.numel())?;
+    Ok(bytes)
+}
+
+/// One tensor of a checkpoint, checked and converted.
+pub(crate) fn read(
+    checkpoint: &Checkpoint,
+    folder: &Path,
+    name: &str,
+    shape: &[i64],
+    kind: Kind,
+    device: Device,
+) -> Result<Tensor, ModelError> {
+    let view = checkpoint.tensor(name)?;
+    if view.shape.len() != shape.len() || view.shape.iter().zip(shape).any(|(&a, &b)| a as i64 != b) {
+        return Err(ModelError::Shape {
+            folder: folder.display().to_string(),
+            name: name.to_owned(),
+            found: view.shape.to_vec(),
+            expected: shape.to_vec(),
+        });
+    }
+    let stored = torch_kind(view.dtype).ok_or_else(|| ModelError::Type {
+        folder: folder.display().to_string(),
+        name: name.to_owned(),
+        dtype: view.dtype,
+    })?;
+    let tensor = Tensor::f_from_data_size(view.data, shape, stored)?;
+    Ok(tensor.f_to_device(device)?.f_to_kind(kind)?)
+}
+
+/// The type of the checkpoint's first tensor, which is that of all of them in the files of these families.
+fn stored_kind(checkpoint: &Checkpoint, folder: &Path) -> Result<Kind, ModelError> {
+    let view = checkpoint.tensor("model.embed_tokens.weight")?;
+    torch_kind(view.dtype).ok_or_else(|| ModelError::Type {
+        folder: folder.display().to_string(),
+        name: view.name.to_owned(),
+        dtype: view.dtype,
+    })
+}
+
+/// libtorch's name of a floating type.
+fn torch_kind(dtype: DType) -> Option<Kind> {
+    match dtype {
+        DType::F32 => Some(Kind::Float),
+        DType::F16 => Some(Kind::Half),
+        DType::BF16 => Some(Kind::BFloat16),
+        _ => None,
+    }
+}
+
+/// The name of a floating type in a safetensors file.
+pub(crate) fn dtype(kind: Kind) -> Option<DType> {
+    match kind {
+        Kind::Float => Some(DType::F32),
+        Kind::Half => Some(DType::F16),
+        Kind::BFloat16 => Some(DType::BF16),
+        _ => None,
+    }
+}
+
+/// What the model did not use must be harmless: rotary tables of old files, and a copy of tied embeddings.
+fn check_rest(checkpoint: &Checkpoint, folder: &Path, used: &HashSet<String>, tied: bool) -> Result<(), ModelError> {
+    let mut unused = Vec::new();
+    for name in checkpoint.names().filter(|name| !used.contains(*name) && !name.ends_with("rotary_emb.inv_freq")) {
+        if tied && name == "lm_head.weight" {
+            let (head, embedding) = (checkpoint.tensor(name)?, checkpoint.tensor("model.embed_tokens.weight")?);
+            if head.data != embedding.data {
+                return Err(ModelError::NotTied(folder.display().to_string()));
+            }
+        } else {
+            unused.push(name);
+        }
+    }
+    match unused.first() {
+        None => Ok(()),
+        Some(first) => Err(ModelError::Unused {
+            folder: folder.display().to_string(),
+            count: unused.len(),
+            first: (*first).to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,267 @@
+//! The decoder: embedding, layers of attention and SwiGLU feed-forward with pre-norm RMSNorm, output head
+//! (Llama 3 paper, section 3.2; Touvron et al. 2023, section 2.2).
+
+use tch::{Device, Kind, Tensor};
+
+use crate::attention::{Attend, Causal, Packed, packed_positions};
+use crate::config::LlamaConfig;
+use crate::linear::{Linear, product};
+use crate::rope::{RopeTable, Rotation};
+
+/// RMSNorm with statistics in float32, rounded to the model's type before the gain, as transformers does.
+pub struct RmsNorm {
+    /// `[width]`
+    pub weight: Tensor,
+    eps: f64,
+}
+
+impl RmsNorm {
+    /// Over the last dimension of `x`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let wide = x.to_kind(Kind::Float);
+        let mean_square = (&wide * &wide).mean_dim([-1].as_slice(), true, Kind::Float);
+        let normal = wide * (mean_square + self.eps).rsqrt();
+        normal.to_kind(x.kind()) * &self.weight
+    }
+}
+
+/// One decoder layer.
+pub struct Layer {
+    input_norm: RmsNorm,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    o: Linear,
+    q_norm: Option<RmsNorm>,
+    k_norm: Option<RmsNorm>,
+    post_attention_norm: RmsNorm,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+    index: usize,
+    window: Option<i64>,
+    head_dim: i64,
+}
+
+impl Layer {
+    /// The residual stream `[rows, seq, hidden]` after this layer.
+    pub fn forward(&self, x: &Tensor, rotation: &Rotation, attend: &mut dyn Attend) -> Tensor {
+        let (rows, seq, _) = x.size3().expect("the residual stream is [rows, seq, hidden]");
+        let heads = |x: Tensor| x.view([rows, seq, -1, self.head_dim]);
+        let normal = self.input_norm.forward(x);
+        let norm = |norm: &Option<RmsNorm>, x: Tensor| match norm {
+            Some(norm) => norm.forward(&x),
+            None => x,
+        };
+        let q = norm(&self.q_norm, heads(self.q.forward(&normal)));
+        let k = norm(&self.k_norm, heads(self.k.forward(&normal)));
+        let v = heads(self.v.forward(&normal));
+        let seen = attend.attend(self.index, self.window, &rotation.apply(&q), &rotation.apply(&k), &v);
+        let x = x + self.o.forward(&seen.reshape([rows, seq, -1]));
+        let normal = self.post_attention_norm.forward(&x);
+        let gated = self.gate.forward(&normal).silu() * self.up.forward(&normal);
+        x + self.down.forward(&gated)
+    }
+}
+
+/// A decoder-only language model.
+pub struct Llama {
+    config: LlamaConfig,
+    embedding: Tensor,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+    /// `None` when the head is the embedding table.
+    head: Option<Tensor>,
+    rope: RopeTable,
+}
+
+impl Llama {
+    /// Builds the model from parameters that `parameter(name, shape)` delivers, asked for by their names in a Hugging
+    /// Face checkpoint. All of them must have one type and device.
+    pub fn build<E>(
+        config: LlamaConfig,
+        mut parameter: impl FnMut(&str, &[i64]) -> Result<Tensor, E>,
+    ) -> Result<Self, E> {
+        let c = &config;
+        let (hidden, ff, eps) = (c.hidden_size, c.intermediate_size, c.rms_norm_eps);
+        let (q_width, kv_width) = (c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim);
+        let embedding = parameter("model.embed_tokens.weight", &[c.vocab_size, hidden])?;
+        let mut layers = Vec::with_capacity(c.num_hidden_layers);
+        for index in 0..c.num_hidden_layers {
+            let mut get = |name: &str, shape: &[i64]| parameter(&format!("model.layers.{index}.{name}"), shape);
+            let mut linear = |name: &str, out: i64, input: i64, bias: bool| {
+                Ok(Linear {
+                    weight: get(&format!("{name}.weight"), &[out, input])?,
+                    bias: if bias { Some(get(&format!("{name}.bias"), &[out])?) } else { None },
+                    lora: None,
+                })
+            };
+            let q = linear("self_attn.q_proj", q_width, hidden, c.qkv_bias)?;
+            let k = linear("self_attn.k_proj", kv_width, hidden, c.qkv_bias)?;
+            let v = linear("self_attn.v_proj", kv_width, hidden, c.qkv_bias)?;
+            let o = linear("self_attn.o_proj", hidden, q_width, c.output_bias)?;
+            let gate = linear("mlp.gate_proj", ff, hidden, c.mlp_bias)?;
+            let up = linear("mlp.up_proj", ff, hidden, c.mlp_bias)?;
+            let down = linear("mlp.down_proj", hidden, ff, c.mlp_bias)?;
+            let mut norm = |name: &str, width: i64| Ok(RmsNorm { weight: get(name, &[width])?, eps });
+            let mut head_norm = |name: &str| if c.qk_norm { norm(name, c.head_dim).map(Some) } else { Ok(None) };
+            let (q_norm, k_norm) = (head_norm("self_attn.q_norm.weight")?, head_norm("self_attn.k_norm.weight")?);
+            layers.push(Layer {
+                input_norm: norm("input_layernorm.weight", hidden)?,
+                post_attention_norm: norm("post_attention_layernorm.weight", hidden)?,
+                window: c.sliding_window[index],
+                head_dim: c.head_dim,
+                q,
+                k,
+                v,
+                o,
+                q_norm,
+                k_norm,
+                gate,
+                up,
+                down,
+                index,
+            });
+        }
+        let norm = RmsNorm { weight: parameter("model.norm.weight", &[hidden])?, eps };
+        let head =
+            if c.tie_word_embeddings { None } else { Some(parameter("lm_head.weight", &[c.vocab_size, hidden])?) };
+        let rope = RopeTable::new(&config, embedding.device());
+        Ok(Self { config, embedding, layers, norm, head, rope })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// The type that the model computes in.
+    pub fn kind(&self) -> Kind {
+        self.embedding.kind()
+    }
+
+    /// Where the model computes.
+    pub fn device(&self) -> Device {
+        self.embedding.device()
+    }
+
+    /// Number of parameters; tied ones count once.
+    pub fn parameter_count(&self) -> i64 {
+        self.named_parameters().iter().map(|(_, parameter)| parameter.numel() as i64).sum()
+    }
+
+    /// The layers, first to last.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The rows of the embedding table for `input_ids` (int64): `[rows, seq, hidden]`.
+    pub fn embed(&self, input_ids: &Tensor) -> Tensor {
+        Tensor::embedding(&self.embedding, input_ids, -1, false, false)
+    }
+
+    /// The rotation of tokens at `position_ids`, `[rows, seq]` int64.
+    pub fn rotation(&self, position_ids: &Tensor) -> Rotation {
+        self.rope.at(position_ids, self.kind())
+    }
+
+    /// The norm before the head.
+    pub fn final_norm(&self) -> &RmsNorm {
+        &self.norm
+    }
+
+    /// The output head's weight, `[vocab, hidden]`; the embedding table if the two are tied.
+    pub fn head(&self) -> &Tensor {
+        self.head.as_ref().unwrap_or(&self.embedding)
+    }
+
+    /// Final hidden states `[rows, seq, hidden]` (after the last norm) of `input_ids` at `position_ids`, both
+    /// `[rows, seq]` int64. Multiply by the head with [`Llama::logits`].
+    pub fn hidden_states(&self, input_ids: &Tensor, position_ids: &Tensor, attend: &mut dyn Attend) -> Tensor {
+        let rotation = self.rotation(position_ids);
+        let stream = self.layers.iter().fold(self.embed(input_ids), |x, layer| layer.forward(&x, &rotation, attend));
+        self.norm.forward(&stream)
+    }
+
+    /// Logits `[..., vocab]` of hidden states `[..., hidden]`.
+    pub fn logits(&self, hidden_states: &Tensor) -> Tensor {
+        product(hidden_states, self.head(), None)
+    }
+
+    /// Logits `[rows, seq, vocab]` of rows that each hold one document, padded on the right if at all.
+    pub fn forward(&self, input_ids: &Tensor) -> Tensor {
+        let (rows, seq) = input_ids.size2().expect("input_ids are [rows, seq]");
+        let positions = Tensor::arange(seq, (Kind::Int64, self.device())).expand([rows, seq], true);
+        self.logits(&self.hidden_states(input_ids, &positions, &mut Causal))
+    }
+
+    /// Logits `[rows, seq, vocab]` of rows that hold several documents back to back, of the given lengths; each document
+    /// gets what it would get alone.
+    pub fn forward_packed(&self, input_ids: &Tensor, documents: &[Vec<i64>]) -> Tensor {
+        let positions = packed_positions(documents, input_ids.size()[1]).to_device(self.device());
+        self.logits(&self.hidden_states(input_ids, &positions, &mut Packed { documents }))
+    }
+
+    /// All parameters under their names in a Hugging Face checkpoint, in the model's order; the tensors are the model's
+    /// own. Low-rank updates are not among them.
+    pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
+        let mut all = vec![("model.embed_tokens.weight".to_owned(), self.embedding.shallow_clone())];
+        for layer in &self.layers {
+            let mut add = |name: &str, tensor: &Tensor| {
+                all.push((format!("model.layers.{}.{name}", layer.index), tensor.shallow_clone()));
+            };
+            add("input_layernorm.weight", &layer.input_norm.weight);
+            for (name, linear) in layer.linears() {
+                add(&format!("{name}.weight"), &linear.weight);
+                if let Some(bias) = &linear.bias {
+                    add(&format!("{name}.bias"), bias);
+                }
+            }
+            for (name, norm) in [("q_norm", &layer.q_norm), ("k_norm", &layer.k_norm)] {
+                if let Some(norm) = norm {
+                    add(&format!("self_attn.{name}.weight"), &norm.weight);
+                }
+            }
+            add("post_attention_layernorm.weight", &layer.post_attention_norm.weight);
+        }
+        all.push(("model.norm.weight".to_owned(), self.norm.weight.shallow_clone()));
+        if let Some(head) = &self.head {
+            all.push(("lm_head.weight".to_owned(), head.shallow_clone()));
+        }
+        all
+    }
+
+    /// Every projection under its module name (`model.layers.0.self_attn.q_proj`), for low-rank updates.
+    pub fn linears_mut(&mut self) -> impl Iterator<Item = (String, &mut Linear)> {
+        self.layers.iter_mut().flat_map(|layer| {
+            let index = layer.index;
+            layer.linears_mut().into_iter().map(move |(name, linear)| (format!("model.layers.{index}.{name}"), linear))
+        })
+    }
+}
+
+impl Layer {
+    fn linears(&self) -> [(&'static str, &Linear); 7] {
+        [
+            ("self_attn.q_proj", &self.q),
+            ("self_attn.k_proj", &self.k),
+            ("self_attn.v_proj", &self.v),
+            ("self_attn.o_proj", &self.o),
+            ("mlp.gate_proj", &self.gate),
+            ("mlp.up_proj", &self.up),
+            ("mlp.down_proj", &self.down),
+        ]
+    }
+
+    fn linears_mut(&mut self) -> [(&'static str, &mut Linear); 7] {
+        [
+            ("self_attn.q_proj", &mut self.q),
+            ("self_attn.k_proj", &mut self.k),
+            ("self_attn.v_proj", &mut self.v),
+            ("self_attn.o_proj", &mut self.o),
+            ("mlp.gate_proj", &mut self.gate),
+            ("mlp.up_proj", &mut self.up),
+            ("mlp.down_proj", &mut self.down),
+        ]
+    }
+}

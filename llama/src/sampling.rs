@@ -1,0 +1,271 @@
+//! From logits to a token: repetition penalty, temperature, top-k, top-p, min-p in the order of transformers'
+//! `LogitsProcessorList`, and a generator of its own for each sequence.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// How to choose tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SamplingParams {
+    /// 0 takes the most likely token.
+    pub temperature: f64,
+    /// Keep this many of the most likely tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keep the most likely tokens whose probabilities add up to this; 1 keeps all.
+    pub top_p: f64,
+    /// Drop tokens less likely than this times the most likely one; 0 keeps all.
+    pub min_p: f64,
+    /// Divide positive logits of tokens already seen (prompt included) by this, multiply negative ones; 1 is neutral
+    /// (Keskar et al. 2019, section 4.1).
+    pub repetition_penalty: f64,
+}
+
+impl Default for SamplingParams {
+    fn default() -> Self {
+        Self { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0 }
+    }
+}
+
+impl SamplingParams {
+    /// The most likely token each time.
+    pub fn greedy() -> Self {
+        Self { temperature: 0.0, ..Self::default() }
+    }
+
+    /// A sentence on the first value that makes no sense.
+    pub fn check(&self) -> Result<(), String> {
+        let checks = [
+            (self.temperature.is_finite() && self.temperature >= 0.0, "temperature must be 0 or more"),
+            (self.top_p > 0.0 && self.top_p <= 1.0, "top_p must be above 0 and at most 1"),
+            (self.min_p >= 0.0 && self.min_p <= 1.0, "min_p must be between 0 and 1"),
+            (self.repetition_penalty.is_finite() && self.repetition_penalty > 0.0, "repetition_penalty must be above 0"),
+        ];
+        match checks.iter().find(|(holds, _)| !holds) {
+            Some((_, sentence)) => Err((*sentence).to_owned()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A chosen token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    /// The token.
+    pub id: i64,
+    /// Its log-probability (natural logarithm) under the model itself: temperature 1, nothing cut off.
+    pub logprob: f32,
+}
+
+/// The state of one sequence's sampling. Its choices depend on its seed and its logits alone.
+pub struct Sampler {
+    params: SamplingParams,
+    rng: ChaCha8Rng,
+    seen: Vec<bool>,
+}
+
+impl Sampler {
+    /// A sampler for a sequence that starts with `prompt`.
+    pub fn new(params: SamplingParams, seed: u64, prompt: &[i64], vocab_size: usize) -> Self {
+        let mut seen = Vec::new();
+        if params.repetition_penalty != 1.0 {
+            seen.resize(vocab_size, false);
+            for &id in prompt {
+                seen[id as usize] = true;
+            }
+        }
+        Self { params, rng: ChaCha8Rng::seed_from_u64(seed), seen }
+    }
+
+    /// Chooses the next token from `logits` (`[vocab]`), which are used as working space.
+    pub fn choose(&mut self, logits: &mut [f32]) -> Choice {
+        let log_sum = log_sum_exp(logits);
+        // The penalty is undone for the one logit that is reported.
+        let raw = (!self.seen.is_empty()).then(|| logits.to_vec());
+        self.penalise(logits);
+        let id = if self.params.temperature == 0.0 { argmax(logits) } else { self.draw(logits) };
+        let chosen = raw.as_ref().map_or(logits[id], |raw| raw[id]);
+        if let Some(seen) = self.seen.get_mut(id) {
+            *seen = true;
+        }
+        Choice { id: id as i64, logprob: chosen - log_sum }
+    }
+
+    fn penalise(&self, logits: &mut [f32]) {
+        let penalty = self.params.repetition_penalty as f32;
+        for (logit, _) in logits.iter_mut().zip(&self.seen).filter(|(_, seen)| **seen) {
+            *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+        }
+    }
+
+    fn draw(&mut self, logits: &[f32]) -> usize {
+        let point: f64 = self.rng.random();
+        let SamplingParams { temperature, top_k, top_p, min_p, .. } = self.params;
+        let highest = logits[argmax(logits)];
+        let weight = |logit: f32| (f64::from(logit - highest) / temperature).exp();
+        if top_k == 0 && top_p >= 1.0 && min_p == 0.0 {
+            let total: f64 = logits.iter().map(|&logit| weight(logit)).sum();
+            return pick(logits.iter().map(|&logit| weight(logit)).enumerate(), point * total);
+        }
+        let mut kept = candidates(logits, top_k, top_p, &weight);
+        if min_p > 0.0 {
+            kept.retain(|&(_, weight)| weight >= min_p);
+        }
+        let total: f64 = kept.iter().map(|(_, weight)| weight).sum();
+        pick(kept.into_iter(), point * total)
+    }
+}
+
+/// The tokens that top-k and top-p keep, most likely first (ties by id), with their weights.
+fn candidates(logits: &[f32], top_k: usize, top_p: f64, weight: &impl Fn(f32) -> f64) -> Vec<(usize, f64)> {
+    let order = |&a: &usize, &b: &usize| logits[b].total_cmp(&logits[a]).then(a.cmp(&b));
+    let mut ids: Vec<usize> = (0..logits.len()).collect();
+    let limit = if top_k == 0 { ids.len() } else { top_k.min(ids.len()) };
+    if limit < ids.len() {
+        ids.select_nth_unstable_by(limit - 1, order);
+        ids.truncate(limit);
+    }
+    let total: f64 = ids.iter().map(|&id| weight(logits[id])).sum();
+    // Sorting a whole vocabulary is slow, and nearly all of the mass is in a few hundred tokens: sort a growing head.
+    let mut head = limit.min(256);
+    loop {
+        if head < ids.len() {
+            ids.select_nth_unstable_by(head - 1, order);
+        }
+        ids[..head].sort_unstable_by(order);
+        let mut mass = 0.0;
+        let mut kept = Vec::with_capacity(head);
+        for &id in &ids[..head] {
+            if mass >= top_p * total && !kept.is_empty() {
+                return kept;
+            }
+            let weight = weight(logits[id]);
+            mass += weight;
+            kept.push((id, weight));
+        }
+        if head == ids.len() || mass >= top_p * total && top_p < 1.0 {
+            return kept;
+        }
+        head = (head * 8).min(ids.len());
+    }
+}
+
+/// The first entry at which the running sum passes `point`, or the last one with any weight.
+fn pick(weights: impl Iterator<Item = (usize, f64)>, point: f64) -> usize {
+    let mut sum = 0.0;
+    let mut last = 0;
+    for (id, weight) in weights {
+        if weight > 0.0 {
+            sum += weight;
+            last = id;
+            if sum > point {
+                break;
+            }
+        }
+    }
+    last
+}
+
+fn argmax(logits: &[f32]) -> usize {
+    let mut best = 0;
+    for (id, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] {
+            best = id;
+        }
+    }
+    best
+}
+
+fn log_sum_exp(logits: &[f32]) -> f32 {
+    let highest = logits[argmax(logits)];
+    let sum: f64 = logits.iter().map(|&logit| f64::from((logit - highest).exp())).sum();
+    highest + sum.ln() as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frequencies(params: SamplingParams, logits: &[f32]) -> Vec<f64> {
+        let mut counts = vec![0.0; logits.len()];
+        let draws = 40_000;
+        let mut sampler = Sampler::new(params, 7, &[], logits.len());
+        for _ in 0..draws {
+            counts[sampler.choose(&mut logits.to_vec()).id as usize] += 1.0 / f64::from(draws);
+        }
+        counts
+    }
+
+    fn assert_near(found: &[f64], expected: &[f64]) {
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 0.012 && (*expected > 0.0 || *found == 0.0), "{found} {expected}");
+        }
+    }
+
+    /// ln of 0.5, 0.25, 0.15, 0.1: the probabilities of each rule follow by hand.
+    const LOGITS: [f32; 4] = [-std::f32::consts::LN_2, -1.386_294_4, -1.897_12, -2.302_585];
+
+    #[test]
+    fn frequencies_follow_each_rule() {
+        let base = SamplingParams::default();
+        assert_near(&frequencies(base.clone(), &LOGITS), &[0.5, 0.25, 0.15, 0.1]);
+        let squared = [0.25, 0.0625, 0.0225, 0.01].map(|p: f64| p / 0.345);
+        assert_near(&frequencies(SamplingParams { temperature: 0.5, ..base.clone() }, &LOGITS), &squared);
+        let two = [2.0 / 3.0, 1.0 / 3.0, 0.0, 0.0];
+        assert_near(&frequencies(SamplingParams { top_k: 2, ..base.clone() }, &LOGITS), &two);
+        assert_near(&frequencies(SamplingParams { top_p: 0.7, ..base.clone() }, &LOGITS), &two);
+        assert_near(&frequencies(SamplingParams { top_p: 0.3, ..base.clone() }, &LOGITS), &[1.0, 0.0, 0.0, 0.0]);
+        assert_near(&frequencies(SamplingParams { min_p: 0.4, ..base.clone() }, &LOGITS), &two);
+        assert_near(&frequencies(SamplingParams { top_k: 3, top_p: 0.8, ..base }, &LOGITS), &[
+            0.5 / 0.9,
+            0.25 / 0.9,
+            0.15 / 0.9,
+            0.0,
+        ]);
+    }
+
+    #[test]
+    fn the_head_of_a_large_vocabulary_is_the_same_as_a_full_sort() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let logits: Vec<f32> = (0..5_000).map(|_| rng.random::<f32>() * 4.0).collect();
+        let weight = |logit: f32| f64::from(logit).exp();
+        for top_p in [0.01, 0.2, 0.9, 0.9999, 1.0] {
+            let kept = candidates(&logits, 0, top_p, &weight);
+            let mut all: Vec<usize> = (0..logits.len()).collect();
+            all.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
+            let total: f64 = all.iter().map(|&id| weight(logits[id])).sum();
+            let mut mass = 0.0;
+            let full = all.iter().take_while(|&&id| {
+                let before = mass;
+                mass += weight(logits[id]);
+                before < top_p * total
+            });
+            assert_eq!(kept.iter().map(|&(id, _)| id).collect::<Vec<_>>(), full.copied().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn log_probs_are_the_models_own() {
+        let params = SamplingParams { temperature: 0.3, top_k: 1, repetition_penalty: 1.5, ..SamplingParams::default() };
+        let choice = Sampler::new(params, 1, &[1], 4).choose(&mut LOGITS.to_vec());
+        assert_eq!(choice.id, 0);
+        assert!((choice.logprob - 0.5_f32.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_penalty_moves_seen_tokens_only() {
+        let params = SamplingParams { repetition_penalty: 2.0, ..SamplingParams::greedy() };
+        let mut sampler = Sampler::new(params, 1, &[0], 3);
+        assert_eq!(sampler.choose(&mut [3.0, 2.0, 1.0]).id, 1);
+        assert_eq!(sampler.choose(&mut [3.0, 2.0, 1.9]).id, 2);
+        assert_eq!(sampler.choose(&mut [-1.0, -1.5, -2.5]).id, 0);
+    }
+
+    #[test]
+    fn values_without_sense_are_named() {
+        let bad = SamplingParams { top_p: 0.0, ..SamplingParams::default() };
+        assert!(bad.check().unwrap_err().contains("top_p"));
+        let bad = SamplingParams { temperature: f64::NAN, ..SamplingParams::default() };
+        assert!(bad.check().unwrap_err().contains("temperature"));
+        assert!(SamplingParams::greedy().check().is_ok());
+    }
+}

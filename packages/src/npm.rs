@@ -1,0 +1,50 @@
+//! Pinned packages from npm, checked by SHA-256.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+use crate::wheel::sha256;
+
+/// One package: what npm is asked for and what it serves.
+pub struct NpmPackage {
+    /// The package's name, with its scope.
+    pub name: &'static str,
+    /// The pinned version.
+    pub version: &'static str,
+    /// The tarball's digest, in hexadecimal.
+    pub sha256: &'static str,
+}
+
+impl NpmPackage {
+    /// The name that npm gives the tarball.
+    fn file(&self) -> String {
+        format!("{}-{}.tgz", self.name.trim_start_matches('@').replace('/', "-"), self.version)
+    }
+
+    /// Makes sure that the tarball lies in `folder` with the right digest and returns its path. No script of the package
+    /// is run.
+    pub fn fetch(&self, folder: &Path) -> anyhow::Result<PathBuf> {
+        let path = folder.join(self.file());
+        if path.exists() && sha256(&path)? == self.sha256 {
+            return Ok(path);
+        }
+        std::fs::create_dir_all(folder)?;
+        let status = Command::new("npm")
+            .args(["pack", "--silent", "--ignore-scripts", "--pack-destination"])
+            .arg(folder)
+            .arg(format!("{}@{}", self.name, self.version))
+            .stdout(Stdio::null())
+            .status()
+            .context("cannot start npm: is it installed?")?;
+        if !status.success() {
+            bail!("npm could not fetch {}@{} ({status})", self.name, self.version);
+        }
+        let found = sha256(&path)?;
+        if found != self.sha256 {
+            bail!("{} has SHA-256 {found}, not {}: it is not the file that was pinned", path.display(), self.sha256);
+        }
+        Ok(path)
+    }
+}

@@ -1,0 +1,78 @@
+// What tch lacks, behind a C interface on the tensors that torch-sys uses (a `tensor` is an `at::Tensor*`).
+// Every function returns nullptr on success or a message allocated with strdup that the caller frees.
+
+#include <ATen/ATen.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cstring>
+#include <exception>
+
+using tensor = at::Tensor *;
+
+namespace {
+
+template <typename F> char *guarded(F &&body) {
+  try {
+    body();
+    return nullptr;
+  } catch (const c10::Error &e) {
+    return strdup(e.what_without_backtrace());
+  } catch (const std::exception &e) {
+    return strdup(e.what());
+  }
+}
+
+// y = x w^T + b through oneDNN in IEEE float32. libtorch sends float32 products to MKL, which on AMD processors takes
+// slow paths (decisions.md, "Matrix products on the CPU"); this operator, made for the inductor, is oneDNN on every maker's.
+at::Tensor onednn_linear(const at::Tensor &x, const at::Tensor &w, const std::optional<at::Tensor> &b) {
+  using Signature = at::Tensor(const at::Tensor &, const at::Tensor &, const std::optional<at::Tensor> &,
+                               std::string_view, c10::List<std::optional<at::Scalar>>,
+                               std::optional<std::string_view>);
+  static const auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<Signature>();
+  return op.call(x, w, b, "none", c10::List<std::optional<at::Scalar>>(), "");
+}
+
+struct OneDnnLinear : torch::autograd::Function<OneDnnLinear> {
+  static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &x, const at::Tensor &w) {
+    ctx->save_for_backward({x, w});
+    return onednn_linear(x, w, std::nullopt);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
+                                                 torch::autograd::variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto &x = saved[0], &w = saved[1];
+    const auto g = grads[0].reshape({-1, w.size(0)}).contiguous();
+    at::Tensor gx, gw;
+    if (ctx->needs_input_grad(0))
+      gx = onednn_linear(g, w.t().contiguous(), std::nullopt).view(x.sizes());
+    if (ctx->needs_input_grad(1))
+      gw = onednn_linear(g.t().contiguous(), x.reshape({-1, w.size(1)}).t().contiguous(), std::nullopt);
+    return {gx, gw};
+  }
+};
+
+} // namespace
+
+extern "C" {
+
+char *tx_linear(tensor out, const tensor x, const tensor w, const tensor b) {
+  return guarded([&] {
+    const bool onednn = x->device().is_cpu() && x->scalar_type() == at::kFloat && w->scalar_type() == at::kFloat &&
+                        x->numel() > 0;
+    const bool graph = at::GradMode::is_enabled() && (x->requires_grad() || w->requires_grad());
+    const std::optional<at::Tensor> bias = b ? std::make_optional(*b) : std::nullopt;
+    if (!onednn)
+      *out = at::linear(*x, *w, bias);
+    else if (!graph && !(bias && bias->requires_grad()))
+      *out = onednn_linear(*x, *w, bias);
+    else {
+      *out = OneDnnLinear::apply(*x, *w);
+      if (bias)
+        *out = *out + *bias;
+    }
+  });
+}
+}

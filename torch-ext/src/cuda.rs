@@ -1,0 +1,83 @@
+//! Finding libtorch's CUDA kernels at run time: one binary serves machines with and without a GPU.
+
+use std::ffi::{CStr, CString, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Whether libtorch's CUDA kernels were found and opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CudaLibrary {
+    /// No `libtorch_cuda.so` anywhere that is looked at.
+    NotFound,
+    /// Opened from this path.
+    Loaded(PathBuf),
+    /// Found, but the dynamic linker refused it for this reason.
+    Failed(PathBuf, String),
+}
+
+static STATE: OnceLock<CudaLibrary> = OnceLock::new();
+
+/// Opens the CUDA kernels of libtorch if there are any. Call it before the first tensor: libtorch looks its CUDA hooks up
+/// once. Later calls return the first answer.
+pub fn init() -> &'static CudaLibrary {
+    STATE.get_or_init(|| match find_cuda_library() {
+        None => CudaLibrary::NotFound,
+        Some(path) => match open_globally(&path) {
+            Ok(()) => CudaLibrary::Loaded(path),
+            Err(reason) => CudaLibrary::Failed(path, reason),
+        },
+    })
+}
+
+/// The `libtorch_cuda.so` that [`init`] would open: in the folder named by `LIBTORCH_CUDA` (a `torch/lib` of the same
+/// PyTorch version), next to the CPU library in use, in its sibling `cuda/` (where `cargo xtask setup --cuda` puts it), or
+/// on `LD_LIBRARY_PATH`.
+pub fn find_cuda_library() -> Option<PathBuf> {
+    let named = std::env::var_os("LIBTORCH_CUDA").map(PathBuf::from);
+    let own = cpu_library().and_then(|p| p.parent().map(Path::to_owned));
+    let sibling = own.as_ref().and_then(|p| p.parent()).map(|p| p.join("cuda"));
+    let path = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let folders = named.into_iter().chain(own).chain(sibling).chain(std::env::split_paths(&path));
+    folders.map(|folder| folder.join("libtorch_cuda.so")).find(|file| file.is_file())
+}
+
+/// Where the `libtorch_cpu.so` (or `libc10.so`) of this process was loaded from.
+pub fn cpu_library() -> Option<PathBuf> {
+    unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, found: *mut libc::c_void) -> c_int {
+        // SAFETY: the dynamic linker passes a valid record, and `found` is the `Option<PathBuf>` below.
+        unsafe {
+            let name = (*info).dlpi_name;
+            if name.is_null() {
+                return 0;
+            }
+            let name = CStr::from_ptr(name).to_bytes();
+            if name.ends_with(b"/libtorch_cpu.so") {
+                *found.cast::<Option<PathBuf>>() = Some(PathBuf::from(std::ffi::OsStr::from_bytes(name)));
+                return 1;
+            }
+        }
+        0
+    }
+    let mut found: Option<PathBuf> = None;
+    // SAFETY: `visit` only writes through the pointer handed over here, during this call.
+    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut found).cast()) };
+    found.map(|p| p.canonicalize().unwrap_or(p))
+}
+
+fn open_globally(path: &Path) -> Result<(), String> {
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|e| e.to_string())?;
+    // SAFETY: a NUL-terminated path; libtorch_cuda registers its kernels in static initialisers, as `import torch` does.
+    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    if handle.is_null() {
+        // SAFETY: dlerror returns a string or null after a failed dlopen.
+        let reason = unsafe { libc::dlerror() };
+        let text = if reason.is_null() {
+            "no reason given".into()
+        } else {
+            unsafe { CStr::from_ptr(reason) }.to_string_lossy().into_owned()
+        };
+        return Err(text);
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! What can be wrong with a weight file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a weight file cannot be read or written. Each message is one sentence that names the file, the tensor where there
+/// is one, what is wrong and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The system refused to open, read or write.
+    #[error("{path}: {action}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file as a whole is at fault.
+    #[error("{path}: {problem}")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// One tensor of the file is at fault.
+    #[error("{path}: tensor {}: {problem}", shown(tensor))]
+    Tensor {
+        /// The file or folder.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// There is no tensor of that name.
+    #[error("{path}: there is no tensor {}{}", shown(tensor), nearest_text(nearest))]
+    Missing {
+        /// The file or folder.
+        path: PathBuf,
+        /// The name that was asked for.
+        tensor: String,
+        /// Existing names that look most like it, best first.
+        nearest: Vec<String>,
+    },
+}
+
+impl WeightsError {
+    pub(crate) fn file(path: &Path, problem: impl Into<String>) -> Self {
+        Self::File { path: path.to_owned(), problem: problem.into() }
+    }
+
+    pub(crate) fn tensor(path: &Path, tensor: &str, problem: impl Into<String>) -> Self {
+        Self::Tensor { path: path.to_owned(), tensor: tensor.to_owned(), problem: problem.into() }
+    }
+
+    pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, action, source }
+    }
+
+    pub(crate) fn missing<'a>(path: &Path, tensor: &str, names: impl Iterator<Item = &'a str>) -> Self {
+        Self::Missing { path: path.to_owned(), tensor: tensor.to_owned(), nearest: nearest(tensor, names) }
+    }
+}
+
+/// A name from a file, quoted, control characters escaped, cut when it is absurdly long.
+pub(crate) fn shown(name: &str) -> String {
+    const LONGEST: usize = 120;
+    match name.char_indices().nth(LONGEST) {
+        None => format!("{name:?}"),
+        Some((end, _)) => format!("{:?}... ({} bytes)", &name[..end], name.len()),
+    }
+}
+
+fn nearest_text(nearest: &[String]) -> String {
+    match nearest {
+        [] => "; the file holds none".into(),
+        names => format!("; the nearest names are {}", names.iter().map(|n| shown(n)).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Up to three of `names` that are most like `wanted`.
+fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    const COMPARED: usize = 256;
+    let cut = |name: &'a str| name.char_indices().nth(COMPARED).map_or(name, |(end, _)| &name[..end]);
+    let mut scored: Vec<(usize, &str)> =
+        names.map(|name| (strsim::levenshtein(wanted.get(..COMPARED).unwrap_or(wanted), cut(name)), name)).collect();
+    scored.sort();
+    scored.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_likeliest_names_come_first() {
+        let names = ["model.norm.weight", "model.layers.0.mlp.up_proj.weight", "lm_head.weight", "model.norm.bias"];
+        let error = WeightsError::missing(Path::new("m"), "model.norm.weigth", names.into_iter());
+        let text = error.to_string();
+        assert!(
+            text.starts_with(
+                "m: there is no tensor \"model.norm.weigth\"; the nearest names are \"model.norm.weight\""
+            ),
+            "{text}"
+        );
+        assert!(shown(&"x".repeat(500)).len() < 160);
+        assert_eq!(shown("a\nb"), r#""a\nb""#);
+    }
+}

@@ -1,0 +1,56 @@
+//! The project's root folder, and commands run in it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+/// The root of the checkout that this xtask was built from.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+}
+
+/// Runs cargo in the root with the same toolchain that runs this program.
+pub fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> anyhow::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    run(Command::new(cargo).args(arguments).current_dir(root()))
+}
+
+/// Runs a command with this terminal; a failure is an error that shows the command.
+pub fn run(command: &mut Command) -> anyhow::Result<()> {
+    let shown = show(command);
+    let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
+    if !status.success() {
+        bail!("`{shown}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// The command as one would type it.
+pub fn show(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words
+        .map(|word| {
+            let word = word.to_string_lossy();
+            if word.contains(' ') { format!("'{word}'") } else { word.into_owned() }
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// The program `name` that cargo built in the everyday profile.
+pub fn binary(name: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    root().join(target).join("debug").join(name)
+}
+
+/// A duration for people: `0.4 s`, `12 s`, `3 min 5 s`.
+pub fn since(start: Instant) -> String {
+    let elapsed: Duration = start.elapsed();
+    match elapsed.as_secs() {
+        0..=9 => format!("{:.1} s", elapsed.as_secs_f64()),
+        s @ 10..=119 => format!("{s} s"),
+        s => format!("{} min {} s", s / 60, s % 60),
+    }
+}
