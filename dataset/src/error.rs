@@ -66,13 +66,13 @@ pub struct Invalid(pub String);
 impl Invalid {
     /// The same complaint, one level further out: `inside("messages[2]")` turns `role: ...` into `messages[2].role: ...`.
     pub(crate) fn inside(self, outer: &str) -> Self {
-        let dot = if self.0.starts_with('[') { "" } else { "." };
+        let dot = if self.0.starts_with(['[', ':']) { "" } else { "." };
         Self(format!("{outer}{dot}{}", self.0))
     }
 }
 
 /// The result of this crate's functions.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Turns an I/O error into [`Error::Io`]: `.map_err(io(path, "cannot open"))`.
 pub(crate) fn io<'a>(path: &'a Path, what: &'static str) -> impl Fn(std::io::Error) -> Error + 'a {

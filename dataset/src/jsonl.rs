@@ -25,9 +25,11 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::atomic::AtomicFile;
-use crate::error::{Error, Place, Result, io};
+use crate::error::{Error, Invalid, Place, Result, io};
 use crate::format::Format;
 use crate::lines::{Line, Lines};
+use crate::parquet_read::Rows;
+use crate::parquet_write::ParquetFile;
 
 /// What to do with a line that is not a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,10 +51,14 @@ pub enum OnBadLine {
 pub fn read<T: DeserializeOwned>(path: impl AsRef<Path>, on_bad: OnBadLine) -> Result<Reader<T>> {
     let path = path.as_ref().to_path_buf();
     let source = match Format::of(&path) {
-        Format::Parquet => return Err(Error::File { path, what: "Parquet cannot be read yet".into() }),
+        Format::Parquet => Source::Rows(Box::new(Rows::open(&path)?)),
         _ => Source::Lines(Lines::open(&path)?),
     };
     if let OnBadLine::SetAside(rejects) = &on_bad {
+        if fs::canonicalize(rejects).is_ok_and(|r| fs::canonicalize(&path).is_ok_and(|p| p == r)) {
+            let what = "the file for bad lines must be another file than the input".into();
+            return Err(Error::File { path, what });
+        }
         match fs::remove_file(rejects) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io(rejects, "cannot remove the old file")(e)),
             _ => {}
@@ -71,6 +77,7 @@ pub fn read_all<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<Vec<T>> {
 
 enum Source {
     Lines(Lines),
+    Rows(Box<Rows>),
 }
 
 /// Records of a file: see [`read`].
@@ -96,12 +103,21 @@ impl<T> Reader<T> {
     pub fn place(&self) -> Place {
         let (number, is_row) = match &self.source {
             Source::Lines(lines) => (lines.number, false),
+            Source::Rows(rows) => (rows.number, true),
         };
         Place { path: self.path.clone(), number, is_row }
     }
 
-    /// Stops at, or sets aside, what stands at [`Reader::place`].
-    fn reject(&mut self, what: String, line: &str) -> Result<()> {
+    /// Refuses the record that came last: an error in a strict run; in a lenient one it is set aside and counted.
+    ///
+    /// # Errors
+    /// [`Error::Bad`] in a strict run, [`Error::Io`] when the file for bad lines cannot be written.
+    pub fn reject<R: Serialize>(&mut self, why: Invalid, record: &R) -> Result<()> {
+        let text = serde_json::to_string(record).unwrap_or_else(|e| e.to_string());
+        self.set_aside(why.0, &text)
+    }
+
+    fn set_aside(&mut self, what: String, line: &str) -> Result<()> {
         let place = self.place();
         let OnBadLine::SetAside(path) = &self.on_bad else {
             return Err(Error::Bad { place, what });
@@ -133,8 +149,17 @@ impl<T: DeserializeOwned> Reader<T> {
                         return Err(Error::File { path: self.path.clone(), what });
                     }
                 },
+                Source::Rows(rows) => match rows.next()? {
+                    None => return Ok(None),
+                    Some(Ok(row)) => match T::deserialize(&row) {
+                        Ok(record) => return Ok(Some(record)),
+                        Err(e) => (json_error(&e), row.to_string()),
+                    },
+                    Some(Err(e)) => (e.to_string(), String::new()),
+                },
             };
-            self.reject(what, &line)?;
+            let what = with_hint(what, &line, self.place().number);
+            self.set_aside(what, &line)?;
         }
     }
 }
@@ -166,6 +191,14 @@ fn json_error(e: &serde_json::Error) -> String {
     }
 }
 
+/// Says more where the whole file is one JSON list, a common mistake.
+fn with_hint(what: String, text: &str, number: u64) -> String {
+    if number == 1 && text.trim_start().starts_with('[') {
+        return format!("{what}; a record a line is expected: convert a list with jq -c '.[]'");
+    }
+    what
+}
+
 /// Writes records to a file that appears under its name only when [`AtomicWriter::finish`] is called.
 ///
 /// The name chooses the format: JSON lines, `.gz`, `.zst` or `.parquet`.
@@ -180,6 +213,7 @@ enum Encoder {
     Plain(AtomicFile),
     Gzip(GzEncoder<AtomicFile>),
     Zstd(zstd::Encoder<'static, AtomicFile>),
+    Parquet(Box<ParquetFile>),
 }
 
 impl AtomicWriter {
@@ -198,7 +232,7 @@ impl AtomicWriter {
                 encoder.include_checksum(true).map_err(io(&path, "cannot compress"))?;
                 Encoder::Zstd(encoder)
             }
-            Format::Parquet => return Err(Error::File { path, what: "Parquet cannot be written yet".into() }),
+            Format::Parquet => Encoder::Parquet(Box::new(ParquetFile::create(&path, file)?)),
         };
         Ok(Self { path, out, line: Vec::new(), records: 0 })
     }
@@ -215,6 +249,10 @@ impl AtomicWriter {
             Encoder::Plain(out) => out.write_all(&self.line),
             Encoder::Gzip(out) => out.write_all(&self.line),
             Encoder::Zstd(out) => out.write_all(&self.line),
+            Encoder::Parquet(out) => {
+                out.push(&self.line, self.records + 1)?;
+                Ok(())
+            }
         };
         written.map_err(io(&self.path, "cannot write"))?;
         self.records += 1;
@@ -237,6 +275,7 @@ impl AtomicWriter {
             Encoder::Plain(out) => out.finish(),
             Encoder::Gzip(out) => out.finish().map_err(cannot)?.finish(),
             Encoder::Zstd(out) => out.finish().map_err(cannot)?.finish(),
+            Encoder::Parquet(out) => out.finish(),
         }
     }
 }

@@ -1,7 +1,45 @@
 //! The records that `herd`'s stages exchange, and the files they stand in.
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+//!
+//! | record | fields (`?`: may be absent) |
+//! |---|---|
+//! | [`Conversation`] | `id`, `messages`, `source`?, `capability`?, `weight`? |
+//! | [`Preference`] | `id`, `prompt`, `chosen`, `rejected`, `edited`?, `strength`? |
+//! | [`Problem`] | `id`, `kind`, `prompt`, `answer`?, `tests`?, `entry_point`?, `language`?, `meta`? |
+//! | [`Sample`] | `id`, `sample`?, `response`, `finish_reason`, `logprob`, `reward`?, `verdict`?, `model`, `seed` |
+//! | [`Verdict`] | `passed`, `status`, `detail`?, and what the verifier adds |
+//!
+//! Field names are those of Hugging Face and TRL. Fields that are not in the table are kept and written back; the other
+//! spellings that published sets use (ShareGPT, prompt and completion, implicit prompts, hh-rlhf transcripts) are read
+//! and written back in the form above.
+//!
+//! [`jsonl`] reads and writes files of them: `.jsonl`, `.gz`, `.zst` and `.parquet`, by name. A bad line is an error
+//! that says `file:line: what to change`, or is set aside with its reason. Files appear under their name only when
+//! complete. [`check`] asks about content (is there an answer to train on? is an id used twice?), [`resume`] writes
+//! output that survives a kill, [`digest`] has SHA-256.
+//!
+//! ```
+//! use dataset::{Conversation, Message, jsonl};
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("train.jsonl");
+//! std::fs::write(&path, concat!(
+//!     r#"{"id": "a", "messages": [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]}"#, "\n",
+//!     r#"{"id": "b", "messages": [{"role": "human", "content": "Hi"}]}"#, "\n",
+//! )).unwrap();
+//! let mut reader = jsonl::read::<Conversation>(&path, jsonl::OnBadLine::Error)?;
+//! assert_eq!(reader.next().unwrap()?.messages[0], Message::user("2+2?"));
+//! let error = reader.next().unwrap().unwrap_err().to_string();
+//! assert!(error.ends_with(
+//!     "train.jsonl:2: messages[0].role: \"human\" is not known; use system, user, assistant, tool or ipython"
+//! ));
+//! # Ok::<(), dataset::Error>(())
+//! ```
+//!
+//! Parquet has no missing fields, only null ones, and one type a column: a field that is null in a row is read as
+//! absent, a number column with fractions makes whole numbers floats, and records whose fields change their type, or an
+//! object that is empty throughout, are refused with a sentence. Inside lists null stays null.
 
 mod atomic;
+pub mod check;
 mod conversation;
 pub mod digest;
 mod error;
@@ -10,10 +48,13 @@ mod format;
 pub mod jsonl;
 mod lines;
 mod message;
+mod parquet_read;
+mod parquet_write;
 mod preference;
 mod problem;
 pub mod resume;
 mod sample;
+mod shape;
 mod sharegpt;
 
 pub use atomic::{AtomicFile, write_file};

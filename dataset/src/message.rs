@@ -193,6 +193,7 @@ pub(crate) fn messages(name: &str, value: Value, role: Role) -> Result<Vec<Messa
     let one = |item: Value| if sharegpt::is_turn(&item) { sharegpt::message(item) } else { Message::try_from(item) };
     match value {
         Value::String(text) => Ok(vec![Message::new(role, text)]),
+        Value::Object(map) if map.get("role").is_some_and(Value::is_array) => messages(name, rows(name, map)?, role),
         Value::Object(_) => Ok(vec![one(value).map_err(|e| e.inside(name))?]),
         Value::Array(items) => items
             .into_iter()
@@ -201,4 +202,25 @@ pub(crate) fn messages(name: &str, value: Value, role: Role) -> Result<Vec<Messa
             .collect(),
         other => Err(Invalid(format!("{name}: must be a list of messages, not {}", kind(&other)))),
     }
+}
+
+/// Turns an object of lists, as datasets' `Sequence({...})` is stored in Parquet, into a list of objects.
+fn rows(name: &str, columns: Map<String, Value>) -> Result<Value, Invalid> {
+    let mut rows: Vec<Map<String, Value>> = Vec::new();
+    for (i, (field, column)) in columns.into_iter().enumerate() {
+        let Value::Array(items) = column else {
+            return Err(Invalid(format!("{name}.{field}: must be a list, as role is, not {}", kind(&column))));
+        };
+        if i == 0 {
+            rows.resize(items.len(), Map::new());
+        }
+        if items.len() != rows.len() {
+            let (found, first) = (items.len(), rows.len());
+            return Err(Invalid(format!("{name}.{field}: has {found} items where the other fields have {first}")));
+        }
+        for (row, item) in rows.iter_mut().zip(items) {
+            row.insert(field.clone(), item);
+        }
+    }
+    Ok(rows.into_iter().map(Value::Object).collect())
 }

@@ -38,7 +38,10 @@ impl IntoResponse for Refusal {
             headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
         }
         // What is left of a body that was not read to its end would be taken for the next request.
-        if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE) {
+        if matches!(
+            status,
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE
+        ) {
             headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
         response
@@ -123,7 +126,8 @@ async fn run(shared: &Shared, path: &str, handler: &Handler, request: Request) -
     };
     let capacity = shared.pool.capacity;
     if items.len() > capacity {
-        let sentence = format!("a batch of {} is more than this worker's queue holds; send at most {capacity}", items.len());
+        let sentence =
+            format!("a batch of {} is more than this worker's queue holds; send at most {capacity}", items.len());
         return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, sentence));
     }
     let Some(mut places) = shared.pool.reserve(items.len()) else {
@@ -150,7 +154,9 @@ async fn run(shared: &Shared, path: &str, handler: &Handler, request: Request) -
 fn counted_item(shared: &Shared, path: &str, outcome: Outcome) -> Result<Value, Refusal> {
     let (name, result) = match outcome {
         Outcome::Done(value) => ("done", Ok(value)),
-        Outcome::Failed(Failure::BadRequest(sentence)) => ("bad_request", Err(Refusal(StatusCode::BAD_REQUEST, sentence))),
+        Outcome::Failed(Failure::BadRequest(sentence)) => {
+            ("bad_request", Err(Refusal(StatusCode::BAD_REQUEST, sentence)))
+        }
         Outcome::Failed(Failure::Internal(sentence)) => {
             ("failed", Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, sentence)))
         }

@@ -2,7 +2,9 @@
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
 use crate::options::ReadGauge;
 
@@ -36,7 +38,10 @@ impl Metrics {
                 Opts::new("worker_requests_total", "Answered requests by path and HTTP status."),
                 &["path", "status"],
             )?,
-            rejected: IntCounter::new("worker_rejected_total", "Requests answered with 429 because the queue was full.")?,
+            rejected: IntCounter::new(
+                "worker_rejected_total",
+                "Requests answered with 429 because the queue was full.",
+            )?,
             in_flight: IntGauge::new("worker_in_flight", "Requests that are being answered.")?,
             queued: IntGauge::new("worker_items", "Items that run or wait to run.")?,
             items: IntCounterVec::new(

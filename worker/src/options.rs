@@ -85,7 +85,8 @@ impl Routes {
 
     /// `POST path` calls `handler` with the body, or with each item of the body where that is a list.
     ///
-    /// The handler is an ordinary blocking function; [`Options::threads`] of them run at the same time. Its error is a
+    /// The handler is an ordinary blocking function; [`Options::threads`] of them run at the same time. It has to end
+    /// by itself: the worker has a limit for everything but the handler's own time. Its error is a
     /// [`BadRequest`] or a [`Failure`].
     #[must_use]
     pub fn post<F, E>(mut self, path: impl Into<String>, handler: F) -> Self

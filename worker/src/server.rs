@@ -90,8 +90,7 @@ impl Worker {
     pub fn bind(options: Options, routes: Routes) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let addr = options.addr;
-        let listener =
-            runtime.block_on(TcpListener::bind(addr)).map_err(|source| Error::Listen { addr, source })?;
+        let listener = runtime.block_on(TcpListener::bind(addr)).map_err(|source| Error::Listen { addr, source })?;
         let shared = Arc::new(Shared {
             pool: Pool::start(options.threads, options.queue)?,
             metrics: Metrics::new(routes.gauges)?,

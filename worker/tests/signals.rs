@@ -1,4 +1,5 @@
 //! SIGTERM and SIGINT in a child process: this test binary runs itself as the server.
+#![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

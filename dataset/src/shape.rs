@@ -1,0 +1,118 @@
+//! Which Parquet columns hold a set of JSON values.
+
+use serde_json::{Map, Value};
+
+use crate::error::Invalid;
+use crate::fields::kind;
+
+/// The type of a value; every value may also be null.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Shape {
+    /// Only nulls so far.
+    Unknown,
+    Bool,
+    /// Whole numbers within i64.
+    Int,
+    /// Whole numbers from 0 to beyond i64.
+    UInt,
+    Float,
+    Text,
+    List(Box<Shape>),
+    Struct(Vec<(String, Shape)>),
+}
+
+impl Shape {
+    /// Widens `self` to hold `value` too.
+    pub fn widen(&mut self, value: &Value) -> Result<(), Invalid> {
+        match (&mut *self, value) {
+            (_, Value::Null) => {}
+            (Self::Unknown, _) => {
+                *self = Self::first(value);
+                return self.widen_inner(value);
+            }
+            (Self::List(_), Value::Array(_)) | (Self::Struct(_), Value::Object(_)) => return self.widen_inner(value),
+            (Self::Bool, Value::Bool(_)) | (Self::Text, Value::String(_)) => {}
+            (Self::Int | Self::UInt | Self::Float, Value::Number(_)) => {
+                let found = Self::first(value);
+                *self = match (&*self, found) {
+                    (Self::Int, Self::Int) => Self::Int,
+                    (Self::Float, _) | (_, Self::Float) => Self::Float,
+                    _ => Self::UInt,
+                };
+            }
+            (_, other) => {
+                return Err(Invalid(format!(
+                    ": is {} here and {} in an earlier record; a Parquet column has one type, write .jsonl instead",
+                    kind(other),
+                    self.name()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn first(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Unknown,
+            Value::Bool(_) => Self::Bool,
+            Value::Number(n) if n.is_i64() => Self::Int,
+            Value::Number(n) if n.is_u64() => Self::UInt,
+            Value::Number(_) => Self::Float,
+            Value::String(_) => Self::Text,
+            Value::Array(_) => Self::List(Box::new(Self::Unknown)),
+            Value::Object(_) => Self::Struct(Vec::new()),
+        }
+    }
+
+    fn widen_inner(&mut self, value: &Value) -> Result<(), Invalid> {
+        match (self, value) {
+            (Self::List(shape), Value::Array(items)) => {
+                for (i, item) in items.iter().enumerate() {
+                    shape.widen(item).map_err(|e| e.inside(&format!("[{i}]")))?;
+                }
+            }
+            (Self::Struct(fields), Value::Object(map)) => widen_struct(fields, map)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Unknown => "null",
+            Self::Bool => "a boolean",
+            Self::Int | Self::UInt | Self::Float => "a number",
+            Self::Text => "a string",
+            Self::List(_) => "a list",
+            Self::Struct(_) => "an object",
+        }
+    }
+
+    /// The first struct without any field, which Parquet cannot hold, as a path.
+    pub fn empty_struct(&self, path: &str) -> Option<String> {
+        match self {
+            Self::Struct(fields) if fields.is_empty() => Some(path.to_owned()),
+            Self::Struct(fields) => {
+                fields.iter().find_map(|(name, shape)| shape.empty_struct(&format!("{path}.{name}")))
+            }
+            Self::List(shape) => shape.empty_struct(&format!("{path}[]")),
+            _ => None,
+        }
+    }
+}
+
+/// Widens a struct's fields; new ones go to the end, so that columns stand in the order of first appearance.
+pub(crate) fn widen_struct(fields: &mut Vec<(String, Shape)>, map: &Map<String, Value>) -> Result<(), Invalid> {
+    for (i, (name, value)) in map.iter().enumerate() {
+        // Records of one file mostly have the same fields in the same order.
+        let at = match fields.get(i) {
+            Some((found, _)) if found == name => i,
+            _ => fields.iter().position(|(found, _)| found == name).unwrap_or_else(|| {
+                fields.push((name.clone(), Shape::Unknown));
+                fields.len() - 1
+            }),
+        };
+        fields[at].1.widen(value).map_err(|e| e.inside(name))?;
+    }
+    Ok(())
+}
