@@ -1,0 +1,224 @@
+//! The six tiny models against transformers: logits, loss, gradients, packed rows, greedy continuations, LoRA, saving.
+
+mod common;
+
+use common::{TINY, distance, fixture, ids, load, reference};
+use llama::{Choice, Engine, Next, Request, SamplingParams};
+use tch::{Kind, Tensor};
+
+#[test]
+fn logits_equal_transformers() {
+    for name in TINY {
+        let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
+        let file = folder.join("reference.safetensors");
+        let _no_grad = tch::no_grad_guard();
+        let logits = load(&folder).forward(&reference(&file, "input_ids"));
+        let error = distance(&logits, &reference(&file, "logits"));
+        assert!(error < 1e-4, "{name}: {error}");
+    }
+}
+
+#[test]
+fn loss_and_gradients_equal_transformers() {
+    for name in TINY {
+        let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
+        let file = folder.join("reference.safetensors");
+        let model = load(&folder);
+        let parameters = model.named_parameters();
+        for (_, parameter) in &parameters {
+            let _ = parameter.set_requires_grad(true);
+        }
+        let labels = reference(&file, "labels");
+        let logits = model.forward(&reference(&file, "input_ids"));
+        let vocab = logits.size()[2];
+        let shifted = logits.narrow(1, 0, 47).reshape([-1, vocab]);
+        let loss = shifted.cross_entropy_loss::<Tensor>(
+            &labels.narrow(1, 1, 47).reshape([-1]),
+            None,
+            tch::Reduction::Mean,
+            -100,
+            0.0,
+        );
+        let (found, expected) =
+            (f64::try_from(&loss).unwrap(), f64::try_from(reference(&file, "loss").squeeze()).unwrap());
+        assert!(((found - expected) / expected).abs() < 1e-5, "{name}: loss {found} against {expected}");
+        loss.backward();
+        let mut compared = 0;
+        for (parameter, tensor) in &parameters {
+            let checkpoint = weights::Checkpoint::open(&file).unwrap();
+            let key = format!("grad.{parameter}");
+            if checkpoint.names().any(|name| name == key) {
+                let expected = reference(&file, &key);
+                let error = f64::try_from((tensor.grad() - &expected).norm() / expected.norm()).unwrap();
+                assert!(error < 1e-4, "{name}: gradient of {parameter} off by {error}");
+                compared += 1;
+            }
+        }
+        assert_eq!(compared, 6, "{name}");
+    }
+}
+
+#[test]
+fn a_packed_row_gives_what_its_documents_give_apart() {
+    for name in TINY {
+        let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
+        let file = folder.join("reference.safetensors");
+        let input = reference(&file, "input_ids");
+        let row = Tensor::cat(&[input.get(0).narrow(0, 0, 30), input.get(1).narrow(0, 0, 18)], 0);
+        let padded = Tensor::cat(&[row, Tensor::zeros([5], (Kind::Int64, tch::Device::Cpu))], 0).unsqueeze(0);
+        let _no_grad = tch::no_grad_guard();
+        let logits = load(&folder).forward_packed(&padded, &[vec![30, 18]]);
+        for (start, length, key) in [(0, 30, "doc_a_logits"), (30, 18, "doc_b_logits")] {
+            let error = distance(&logits.narrow(1, start, length), &reference(&file, key));
+            assert!(error < 1e-4, "{name} {key}: {error}");
+        }
+    }
+}
+
+/// What the engine chooses for each request.
+fn generate(model: &llama::Llama, slots: usize, requests: &[Request]) -> Vec<Vec<Choice>> {
+    let mut chosen = vec![Vec::new(); requests.len()];
+    Engine::new(model, slots)
+        .generate(requests, |index, choice| {
+            chosen[index].push(choice);
+            Next::Continue
+        })
+        .unwrap();
+    chosen
+}
+
+fn request(prompt: &[i64], sampling: SamplingParams, seed: u64, max_new_tokens: usize) -> Request {
+    Request { prompt: prompt.to_vec(), sampling, seed, max_new_tokens }
+}
+
+#[test]
+fn greedy_continuations_equal_transformers() {
+    for name in TINY {
+        let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
+        let greedy = ids(&reference(&folder.join("reference.safetensors"), "greedy"));
+        let model = load(&folder);
+        // With company of other lengths, and with fewer slots than requests.
+        let params = SamplingParams::greedy;
+        let requests = [
+            request(&greedy[..5], params(), 0, 9),
+            request(&greedy[..12], params(), 0, 16),
+            request(&greedy[..12], params(), 0, 16),
+            request(&greedy[..2], params(), 0, 40),
+        ];
+        for slots in [1, 2, 4] {
+            let chosen = generate(&model, slots, &requests);
+            for same in [1, 2] {
+                let found: Vec<i64> = chosen[same].iter().map(|choice| choice.id).collect();
+                assert_eq!(found, greedy[12..], "{name} with {slots} slots");
+            }
+            assert_eq!(chosen[3].len(), 40);
+        }
+    }
+}
+
+#[test]
+fn the_engines_log_probs_are_those_of_a_forward_pass() {
+    for name in TINY {
+        let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
+        let model = load(&folder);
+        let prompt: Vec<i64> = (3..20).collect();
+        let sampled = SamplingParams { temperature: 0.7, top_p: 0.9, ..SamplingParams::default() };
+        let chosen = &generate(&model, 3, &[request(&prompt, sampled, 5, 30)])[0];
+        let mut whole = prompt.clone();
+        whole.extend(chosen.iter().map(|choice| choice.id));
+        let _no_grad = tch::no_grad_guard();
+        let log_probs = model.forward(&Tensor::from_slice(&whole).unsqueeze(0)).log_softmax(-1, Kind::Float);
+        for (place, choice) in chosen.iter().enumerate() {
+            let expected = log_probs.double_value(&[0, (prompt.len() + place) as i64 - 1, choice.id]);
+            assert!((f64::from(choice.logprob) - expected).abs() < 1e-4, "{name} at {place}");
+        }
+    }
+}
+
+#[test]
+fn a_sequence_has_the_same_bits_in_any_company() {
+    let Some(folder) = fixture("tiny/llama-gqa") else { return };
+    let model = load(&folder);
+    let sampled = SamplingParams { temperature: 1.0, ..SamplingParams::default() };
+    let one = request(&[5, 6, 7, 8], sampled.clone(), 42, 50);
+    let mut crowd: Vec<Request> =
+        (0..9).map(|i| request(&(3..5 + 3 * i).collect::<Vec<i64>>(), sampled.clone(), i as u64, 10 + 5 * i as usize)).collect();
+    crowd.push(one.clone());
+    // Four slots both times: the others decide when it gets its place, not what it says.
+    let filler = |seed| request(&[9, 9, 9], sampled.clone(), seed, 1);
+    let alone = generate(&model, 4, &[one, filler(1), filler(2), filler(3)]);
+    let together = generate(&model, 4, &crowd);
+    assert_eq!(alone[0], together[9]);
+    let other_seed = generate(&model, 4, &[request(&[5, 6, 7, 8], sampled, 43, 50)]);
+    assert_ne!(alone[0], other_seed[0]);
+}
+
+#[test]
+fn a_sliding_window_is_the_same_in_prefill_and_decoding() {
+    let Some(folder) = fixture("tiny/mistral") else { return };
+    let copy = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(folder.join("config.json")).unwrap();
+    std::fs::write(copy.path().join("config.json"), text.replace("\"sliding_window\": null", "\"sliding_window\": 8")).unwrap();
+    std::fs::copy(folder.join("model.safetensors"), copy.path().join("model.safetensors")).unwrap();
+    let model = load(copy.path());
+    assert_eq!(model.config().sliding_window, [Some(8); 3]);
+    let prompt: Vec<i64> = (3..24).collect();
+    let chosen = &generate(&model, 2, &[request(&prompt, SamplingParams::greedy(), 0, 20)])[0];
+    let mut whole = prompt.clone();
+    whole.extend(chosen.iter().map(|choice| choice.id));
+    let _no_grad = tch::no_grad_guard();
+    let input = Tensor::from_slice(&whole).unsqueeze(0);
+    let logits = model.forward(&input);
+    let log_probs = logits.log_softmax(-1, Kind::Float);
+    for (place, choice) in chosen.iter().enumerate() {
+        let expected = log_probs.double_value(&[0, (prompt.len() + place) as i64 - 1, choice.id]);
+        assert!((f64::from(choice.logprob) - expected).abs() < 1e-4);
+    }
+    // The window matters: three layers of 8 see 22 back, so a change at the start is invisible at the end.
+    let changed = Tensor::cat(&[input.narrow(1, 0, 1) + 1, input.narrow(1, 1, 40)], 1);
+    let moved = model.forward(&changed);
+    assert_eq!(distance(&logits.narrow(1, 30, 11), &moved.narrow(1, 30, 11)), 0.0);
+    assert!(distance(&logits.narrow(1, 0, 20), &moved.narrow(1, 0, 20)) > 1e-3);
+}
+
+#[test]
+fn lora_equals_peft_apart_and_merged() {
+    let Some(folder) = fixture("tiny/llama-gqa") else { return };
+    let _no_grad = tch::no_grad_guard();
+    let mut model = load(&folder);
+    let config = model.load_adapter(&folder.join("lora")).unwrap();
+    let file = folder.join("lora_reference.safetensors");
+    let input = reference(&file, "input_ids");
+    assert!(distance(&model.forward(&input), &reference(&file, "logits")) < 1e-4);
+
+    let saved = tempfile::tempdir().unwrap();
+    model.save_adapter(saved.path(), &config).unwrap();
+    let mut again = load(&folder);
+    again.load_adapter(saved.path()).unwrap();
+    assert_eq!(distance(&model.forward(&input), &again.forward(&input)), 0.0);
+
+    model.merge_adapter();
+    let merged = reference(&folder.join("lora_merged_reference.safetensors"), "logits");
+    assert!(distance(&model.forward(&input), &merged) < 1e-4);
+    assert!(distance(&load(&folder).forward(&input), &merged) > 1e-2, "the adapter does nothing");
+}
+
+#[test]
+fn saving_and_loading_is_bit_exact() {
+    for name in TINY {
+        let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
+        for kind in [Kind::Float, Kind::BFloat16, Kind::Half] {
+            let model = llama::Llama::load(&folder, Some(kind), tch::Device::Cpu).unwrap();
+            let saved = tempfile::tempdir().unwrap();
+            model.save(saved.path(), None).unwrap();
+            let again = load(saved.path());
+            assert_eq!(again.kind(), kind);
+            let (before, after) = (model.named_parameters(), again.named_parameters());
+            assert_eq!(before.len(), after.len());
+            for ((name, before), (other, after)) in before.iter().zip(&after) {
+                assert_eq!(name, other);
+                assert!(before.equal(after), "{name}");
+            }
+        }
+    }
+}
