@@ -19,7 +19,7 @@ pub enum Train {
     /// All of them.
     #[default]
     AllTurns,
-    /// The last one.
+    /// The last one; what stands before it is context, whatever the template makes of it.
     LastTurn,
 }
 
@@ -66,7 +66,7 @@ pub struct Encoded {
     pub ids: Vec<u32>,
     /// For each id whether it is trained: contents and end-of-turn tokens of the trained assistant turns.
     pub assistant_mask: Vec<bool>,
-    /// The assistant turns.
+    /// The assistant turns: all of them, or the last one with [`Train::LastTurn`].
     pub turns: Vec<Turn>,
     /// The rendered text.
     pub text: String,
@@ -110,11 +110,6 @@ pub fn encode_conversation(
         refuse_special_tokens(tokenizer, messages)?;
     }
     let (text, pieces) = pieces(tokenizer, template, messages, options)?;
-    let last = messages.iter().rposition(|message| message.role == Role::Assistant);
-    let trained = |message: usize| {
-        is_trained(&messages[message]) && (options.train == Train::AllTurns || Some(message) == last)
-    };
-
     let mut encoded = Encoded {
         ids: bos(tokenizer, &text),
         assistant_mask: Vec::new(),
@@ -132,7 +127,13 @@ pub fn encode_conversation(
             PieceKind::Header(message) => {
                 let empty = range.end..range.end;
                 let (content, terminator) = (empty.clone(), empty);
-                encoded.turns.push(Turn { message, header: range, content, terminator, trained: trained(message) });
+                encoded.turns.push(Turn {
+                    message,
+                    header: range,
+                    content,
+                    terminator,
+                    trained: is_trained(&messages[message]),
+                });
                 false
             }
             PieceKind::Content(message) | PieceKind::Terminator(message) => {
@@ -142,7 +143,7 @@ pub fn encode_conversation(
                         _ => turn.terminator = range,
                     }
                 }
-                trained(message)
+                is_trained(&messages[message])
             }
         };
         encoded.assistant_mask.resize(encoded.ids.len(), in_mask);
@@ -155,6 +156,24 @@ pub fn encode_conversation(
     one_shot.extend(tokenizer.encode(&encoded.text, false)?);
     encoded.differs_from_one_shot = one_shot != encoded.ids;
     Ok(encoded)
+}
+
+/// Encodes a conversation as one example for each trained assistant turn, with the turns before it as context: the way to
+/// train on templates that rewrite earlier turns ([`ChatError::NotPrefixStable`]), since each answer then stands behind
+/// the very prompt that the model meets when it is asked.
+pub fn encode_each_turn(
+    tokenizer: &Tokenizer,
+    template: &ChatTemplate,
+    messages: &[Message],
+    options: &EncodeOptions,
+) -> Result<Vec<Encoded>, ChatError> {
+    let options = EncodeOptions { train: Train::LastTurn, ..options.clone() };
+    let turns =
+        messages.iter().enumerate().filter(|(_, message)| message.role == Role::Assistant && is_trained(message));
+    let encoded: Vec<Encoded> = turns
+        .map(|(index, _)| encode_conversation(tokenizer, template, &messages[..=index], &options))
+        .collect::<Result<_, _>>()?;
+    if encoded.is_empty() { Err(ChatError::NothingToTrain) } else { Ok(encoded) }
 }
 
 /// The ids of a conversation that the model is to continue with an assistant's turn. Special tokens in contents are read
@@ -195,10 +214,13 @@ fn pieces(
             pieces.push(Piece { bytes, kind });
         }
     };
-    for (index, message) in messages.iter().enumerate() {
-        if message.role != Role::Assistant {
-            continue;
-        }
+    let turns =
+        messages.iter().enumerate().filter(|(_, message)| message.role == Role::Assistant).map(|(index, _)| index);
+    let turns: Vec<usize> = match options.train {
+        Train::AllTurns => turns.collect(),
+        Train::LastTurn => turns.last().into_iter().collect(),
+    };
+    for index in turns {
         let unstable = || ChatError::NotPrefixStable { message: index };
         let prompt = render(index, true)?;
         let through = render(index + 1, false)?;
@@ -248,7 +270,8 @@ fn check_bos(tokenizer: &Tokenizer, ids: &[u32]) -> Result<(), ChatError> {
 
 fn refuse_special_tokens(tokenizer: &Tokenizer, messages: &[Message]) -> Result<(), ChatError> {
     for (message, content) in messages.iter().map(Message::text).enumerate() {
-        if let Some((token, _)) = tokenizer.special_tokens().iter().find(|(token, _)| content.contains(token.as_str())) {
+        if let Some((token, _)) = tokenizer.special_tokens().iter().find(|(token, _)| content.contains(token.as_str()))
+        {
             return Err(ChatError::SpecialInContent { message, token: token.clone() });
         }
     }

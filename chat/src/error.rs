@@ -35,7 +35,7 @@ pub enum ChatError {
     #[error(
         "the chat template is not prefix-stable at message {message}: it renders an earlier part of the conversation \
          differently once more follows (it may drop reasoning or tool calls of earlier turns); split such conversations \
-         into one example for each assistant turn"
+         into one example for each assistant turn (`encode_each_turn`)"
     )]
     NotPrefixStable {
         /// The assistant message at which it was noticed, from 0.

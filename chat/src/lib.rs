@@ -12,7 +12,9 @@ mod template;
 mod tojson;
 mod tokenizer;
 
-pub use encode::{EncodeOptions, Encoded, SpecialTokens, Train, Turn, encode_conversation, encode_prompt};
+pub use encode::{
+    EncodeOptions, Encoded, SpecialTokens, Train, Turn, encode_conversation, encode_each_turn, encode_prompt,
+};
 pub use error::ChatError;
 pub use stop::stop_token_ids;
 pub use template::{ChatTemplate, RenderOptions};

@@ -203,9 +203,8 @@ mod tests {
     fn tojson_is_pythons() {
         let mut options = RenderOptions::default();
         options.variables.insert("x".into(), serde_json::json!({"b": [1, 2.5, "ż<'"], "a": {}, "n": null}));
-        let render = |source: &str| {
-            ChatTemplate::new(source).unwrap().render_with(&Default::default(), &[], &options).unwrap()
-        };
+        let render =
+            |source: &str| ChatTemplate::new(source).unwrap().render_with(&Default::default(), &[], &options).unwrap();
         assert_eq!(render("{{ x | tojson }}"), r#"{"b": [1, 2.5, "ż<'"], "a": {}, "n": null}"#);
         let indented = "{\n  \"b\": [\n    1,\n    2.5,\n    \"ż<'\"\n  ],\n  \"a\": {},\n  \"n\": null\n}";
         assert_eq!(render("{{ x | tojson(indent=2) }}"), indented);

@@ -178,7 +178,8 @@ pub(crate) fn read_json(path: &Path) -> Result<Option<Value>, ChatError> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(ChatError::Io { path: shown(path), source }),
     };
-    let value = serde_json::from_str(&text).map_err(|e| ChatError::File { path: shown(path), reason: e.to_string() })?;
+    let value =
+        serde_json::from_str(&text).map_err(|e| ChatError::File { path: shown(path), reason: e.to_string() })?;
     Ok(Some(value))
 }
 

@@ -138,7 +138,8 @@ impl<'a> Answer<'a> {
 
 /// How many bytes at the end of `text` may be the start of a stop string.
 fn held_back(text: &str, strings: &[String]) -> usize {
-    let longest_start = |string: &String| (1..string.len()).rev().find(|&n| string.is_char_boundary(n) && text.ends_with(&string[..n]));
+    let longest_start =
+        |string: &String| (1..string.len()).rev().find(|&n| string.is_char_boundary(n) && text.ends_with(&string[..n]));
     strings.iter().filter_map(longest_start).max().unwrap_or(0)
 }
 

@@ -136,8 +136,7 @@ impl LlamaConfig {
     pub fn from_dir(dir: &Path) -> Result<Self, ConfigError> {
         let path = dir.join("config.json");
         let shown = path.display().to_string();
-        let text =
-            std::fs::read_to_string(&path).map_err(|source| ConfigError::Io { path: shown.clone(), source })?;
+        let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Io { path: shown.clone(), source })?;
         let value: Value = serde_json::from_str(&text)
             .map_err(|e| ConfigError::Json { path: shown.clone(), reason: e.to_string() })?;
         match value {
@@ -272,9 +271,9 @@ impl Fields<'_> {
             None | Some("float32") => Ok(Kind::Float),
             Some("bfloat16") => Ok(Kind::BFloat16),
             Some("float16") => Ok(Kind::Half),
-            Some(other) => Err(ConfigError::Field(format!(
-                "dtype is {other:?}; float32, bfloat16 and float16 are supported"
-            ))),
+            Some(other) => {
+                Err(ConfigError::Field(format!("dtype is {other:?}; float32, bfloat16 and float16 are supported")))
+            }
         }
     }
 }

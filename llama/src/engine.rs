@@ -228,21 +228,23 @@ impl Run<'_> {
         let lengths: Vec<i64> = self.slots.iter().map(|slot| slot.length).collect();
         let longest = lengths.iter().max().copied().unwrap_or(0);
         self.cache.reserve(longest + 1).map_err(memory)?;
-        let last: Vec<i64> = self.slots.iter().map(|slot| slot.active.as_ref().map_or(0, |active| active.last)).collect();
+        let last: Vec<i64> =
+            self.slots.iter().map(|slot| slot.active.as_ref().map_or(0, |active| active.last)).collect();
         let ids = Tensor::from_slice(&last).to_device(device).unsqueeze(1);
         let positions = Tensor::from_slice(&lengths).to_device(device).unsqueeze(1);
         let mut attend = Decode::new(&mut self.cache, &lengths);
         let hidden = self.model.hidden_states(&ids, &positions, &mut attend);
         let mut logits = to_floats(&self.model.logits(&hidden));
         let vocab = logits.len() / self.slots.len();
-        let chosen: Vec<Option<Result<Choice, GenerateError>>> = (self.slots.par_iter_mut(), logits.par_chunks_mut(vocab))
-            .into_par_iter()
-            .map(|(slot, logits)| {
-                let active = slot.active.as_mut()?;
-                slot.length += 1;
-                Some(check_finite(logits, active.request, slot.length).map(|()| active.sampler.choose(logits)))
-            })
-            .collect();
+        let chosen: Vec<Option<Result<Choice, GenerateError>>> =
+            (self.slots.par_iter_mut(), logits.par_chunks_mut(vocab))
+                .into_par_iter()
+                .map(|(slot, logits)| {
+                    let active = slot.active.as_mut()?;
+                    slot.length += 1;
+                    Some(check_finite(logits, active.request, slot.length).map(|()| active.sampler.choose(logits)))
+                })
+                .collect();
         for (slot, choice) in self.slots.iter_mut().zip(chosen) {
             let (Some(active), Some(choice)) = (slot.active.as_mut(), choice) else { continue };
             let choice = choice?;

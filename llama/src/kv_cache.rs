@@ -5,6 +5,15 @@ use tch::{Device, Kind, Tensor};
 use crate::attention::{Attend, Causal, scaled_dot_product};
 use crate::config::LlamaConfig;
 
+/// Tokens that attention looks over at a time. Vector instructions add up whole blocks alike and a rest in another order,
+/// so a sequence would have other last bits beside a longer one if there ever were a rest.
+const BLOCK: i64 = 64;
+
+/// `length` rounded up to whole blocks.
+fn blocks(length: i64) -> i64 {
+    (length + BLOCK - 1) / BLOCK * BLOCK
+}
+
 /// For each layer, keys and values `[slots, capacity, kv_heads, head_dim]`. The capacity grows as sequences do.
 pub struct KvCache {
     keys: Vec<Tensor>,
@@ -16,7 +25,7 @@ pub struct KvCache {
 impl KvCache {
     /// An empty cache for `slots` sequences.
     pub fn new(config: &LlamaConfig, slots: usize, kind: Kind, device: Device) -> Self {
-        let (slots, capacity) = (slots as i64, 64);
+        let (slots, capacity) = (slots as i64, BLOCK);
         let shape = [slots, capacity, config.num_key_value_heads, config.head_dim];
         let empty = || (0..config.num_hidden_layers).map(|_| Tensor::zeros(shape, (kind, device))).collect();
         Self { keys: empty(), values: empty(), slots, capacity }
@@ -27,7 +36,7 @@ impl KvCache {
         if length <= self.capacity {
             return Ok(());
         }
-        let capacity = (self.capacity * 2).max((length + 63) / 64 * 64);
+        let capacity = (self.capacity * 2).max(blocks(length));
         for tensor in self.keys.iter_mut().chain(&mut self.values) {
             let mut shape = tensor.size();
             shape[1] = capacity;
@@ -90,7 +99,7 @@ impl<'a> Decode<'a> {
         if let Some((_, mask)) = self.masks.iter().find(|(of, _)| *of == window) {
             return mask.shallow_clone();
         }
-        let longest = self.lengths.iter().max().map_or(1, |length| length + 1);
+        let longest = blocks(self.lengths.iter().max().map_or(1, |length| length + 1));
         let mut mask = vec![f32::NEG_INFINITY; self.lengths.len() * longest as usize];
         for (row, &length) in mask.chunks_mut(longest as usize).zip(self.lengths) {
             let first = window.map_or(0, |window| (length + 1 - window).max(0));

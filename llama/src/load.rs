@@ -41,7 +41,9 @@ pub enum ModelError {
         dtype: DType,
     },
     /// The folder holds tensors that the configuration has no place for.
-    #[error("{folder}: {count} tensors have no place in this architecture, the first is {first}; is config.json of another model?")]
+    #[error(
+        "{folder}: {count} tensors have no place in this architecture, the first is {first}; is config.json of another model?"
+    )]
     Unused {
         /// The model folder.
         folder: String,
@@ -68,7 +70,9 @@ pub enum ModelError {
     #[error("{0}")]
     Adapter(String),
     /// The tokenizer knows more tokens than the model has embeddings for.
-    #[error("{folder}: the tokenizer has {tokenizer} tokens, the model only {model} embeddings; are the files of one model?")]
+    #[error(
+        "{folder}: the tokenizer has {tokenizer} tokens, the model only {model} embeddings; are the files of one model?"
+    )]
     Vocabulary {
         /// The model folder.
         folder: String,

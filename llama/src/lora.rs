@@ -109,8 +109,9 @@ impl LoraConfig {
             TargetModules::Names(names) => Ok(names.iter().any(|target| is_called(name, target))),
             TargetModules::Pattern(pattern) if pattern == "all-linear" => Ok(true),
             TargetModules::Pattern(pattern) => {
-                let regex = regex::Regex::new(&format!("^(?:{pattern})$"))
-                    .map_err(|e| ModelError::Adapter(format!("target_modules {pattern:?} is no regular expression: {e}")))?;
+                let regex = regex::Regex::new(&format!("^(?:{pattern})$")).map_err(|e| {
+                    ModelError::Adapter(format!("target_modules {pattern:?} is no regular expression: {e}"))
+                })?;
                 Ok(regex.is_match(name))
             }
         }

@@ -22,8 +22,7 @@ pub struct Rotation {
 impl RopeTable {
     /// Tables for positions `0..max_position_embeddings`.
     pub fn new(config: &LlamaConfig, device: Device) -> Self {
-        let frequencies: Vec<f32> =
-            inverse_frequencies(config.head_dim, config.rope_theta, config.rope_scaling);
+        let frequencies: Vec<f32> = inverse_frequencies(config.head_dim, config.rope_theta, config.rope_scaling);
         let frequencies = Tensor::from_slice(&frequencies);
         let positions = Tensor::arange(config.max_position_embeddings, (Kind::Float, Device::Cpu));
         let angles = positions.unsqueeze(1) * frequencies.unsqueeze(0);
@@ -65,8 +64,7 @@ fn inverse_frequencies(head_dim: i64, theta: f64, scaling: RopeScaling) -> Vec<f
             } else if wavelength > original_context / low_freq_factor {
                 stretched as f32
             } else {
-                let smooth =
-                    (original_context / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                let smooth = (original_context / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
                 ((1.0 - smooth) * stretched + smooth * f64::from(frequency)) as f32
             }
         }

@@ -141,8 +141,9 @@ fn a_sequence_has_the_same_bits_in_any_company() {
     let model = load(&folder);
     let sampled = SamplingParams { temperature: 1.0, ..SamplingParams::default() };
     let one = request(&[5, 6, 7, 8], sampled.clone(), 42, 50);
-    let mut crowd: Vec<Request> =
-        (0..9).map(|i| request(&(3..5 + 3 * i).collect::<Vec<i64>>(), sampled.clone(), i as u64, 10 + 5 * i as usize)).collect();
+    let mut crowd: Vec<Request> = (0..9)
+        .map(|i| request(&(3..5 + 3 * i).collect::<Vec<i64>>(), sampled.clone(), i as u64, 10 + 5 * i as usize))
+        .collect();
     crowd.push(one.clone());
     // Four slots both times: the others decide when it gets its place, not what it says.
     let filler = |seed| request(&[9, 9, 9], sampled.clone(), seed, 1);
@@ -158,7 +159,8 @@ fn a_sliding_window_is_the_same_in_prefill_and_decoding() {
     let Some(folder) = fixture("tiny/mistral") else { return };
     let copy = tempfile::tempdir().unwrap();
     let text = std::fs::read_to_string(folder.join("config.json")).unwrap();
-    std::fs::write(copy.path().join("config.json"), text.replace("\"sliding_window\": null", "\"sliding_window\": 8")).unwrap();
+    std::fs::write(copy.path().join("config.json"), text.replace("\"sliding_window\": null", "\"sliding_window\": 8"))
+        .unwrap();
     std::fs::copy(folder.join("model.safetensors"), copy.path().join("model.safetensors")).unwrap();
     let model = load(copy.path());
     assert_eq!(model.config().sliding_window, [Some(8); 3]);

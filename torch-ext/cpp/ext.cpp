@@ -24,7 +24,7 @@ template <typename F> char *guarded(F &&body) {
 }
 
 // y = x w^T + b through oneDNN in IEEE float32. libtorch sends float32 products to MKL, which on AMD processors takes
-// slow paths (decisions.md, "Matrix products on the CPU"); this operator, made for the inductor, is oneDNN on every maker's.
+// slow paths (docs/decisions.md, "float32 products through oneDNN"); this operator, made for the inductor, is oneDNN on every maker's.
 at::Tensor onednn_linear(const at::Tensor &x, const at::Tensor &w, const std::optional<at::Tensor> &b) {
   using Signature = at::Tensor(const at::Tensor &, const at::Tensor &, const std::optional<at::Tensor> &,
                                std::string_view, c10::List<std::optional<at::Scalar>>,

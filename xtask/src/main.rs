@@ -23,7 +23,7 @@ enum Command {
     },
     /// Set up, build, fetch a real model and let it answer a question
     Demo,
-    /// Set up and run the tests of the whole workspace
+    /// Set up, fetch the real model that tests use, and run the tests of the whole workspace
     Test {
         /// Passed on to `cargo test`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -40,6 +40,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Test { arguments } => {
             libtorch::set_up(false)?;
+            demo::fetch_model()?;
             project::cargo(["test", "--workspace"].into_iter().chain(arguments.iter().map(String::as_str)))
         }
     }

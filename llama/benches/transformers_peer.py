@@ -1,0 +1,31 @@
+"""The work of generation.rs in transformers. Usage: python transformers_peer.py FOLDER DTYPE PREFILL PROMPT NEW"""
+
+import json
+import sys
+import time
+
+import torch
+from transformers import AutoModelForCausalLM
+
+folder, dtype, prefill, prompt, new = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+kinds = {"f32": torch.float32, "bf16": torch.bfloat16}
+model = AutoModelForCausalLM.from_pretrained(folder, dtype=kinds[dtype])
+
+
+def seconds(sequences, length, tokens):
+    ids = torch.tensor([[100 + place * 37 % 40000 for place in range(length)]] * sequences)
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=0.8, top_k=0,
+                       max_new_tokens=tokens, min_new_tokens=tokens, pad_token_id=0)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def decode(sequences):
+    return sequences * (new - 1) / (seconds(sequences, prompt, new) - seconds(sequences, prompt, 1))
+
+
+with torch.inference_mode():
+    print(json.dumps({"prefill": prefill / seconds(1, prefill, 1), "decode_1": decode(1), "decode_16": decode(16)}))

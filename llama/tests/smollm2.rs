@@ -1,0 +1,130 @@
+//! A real model, SmolLM2-135M-Instruct, against transformers: logits, tokens and greedy answers in float32 and bfloat16.
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::{distance, fixture, reference};
+use dataset::Message;
+use llama::{Completion, Engine, Listener, ModelFolder, Next, Request, SamplingParams, StopRules, complete, locate};
+use serde_json::Value;
+use tch::{Device, Kind, Tensor};
+
+/// The model's folder; `None`, with a line on the terminal, where it is not in the cache.
+fn folder() -> Option<PathBuf> {
+    match locate::locate("smollm2-135m-instruct") {
+        Ok(path) => Some(path),
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+fn load(kind: Kind) -> Option<ModelFolder> {
+    let folder = folder()?;
+    torch_ext::init();
+    Some(ModelFolder::load(&folder, Some(kind), Device::Cpu).unwrap())
+}
+
+#[test]
+fn logits_equal_transformers() {
+    let Some(file) = fixture("smollm2/logits.safetensors") else { return };
+    // bfloat16 keeps 8 bits, so two orders of summation differ by about 2^-8 of a logit's size (20) a layer.
+    for (kind, prefix, tolerance) in [(Kind::Float, "logits", 2e-4), (Kind::BFloat16, "logits_bf16", 0.6)] {
+        let Some(loaded) = load(kind) else { return };
+        let _no_grad = tch::no_grad_guard();
+        let logits = loaded.model.forward(&reference(&file, "input_ids")).to_kind(Kind::Float).squeeze_dim(0);
+        let expected = |name: &str| reference(&file, &format!("{prefix}.{name}"));
+        let last = distance(&logits.get(-1), &expected("last"));
+        let top = distance(&logits.gather(1, &expected("top32_ids"), false), &expected("top32_values"));
+        let sum = distance(&logits.logsumexp([1], false), &expected("logsumexp"));
+        println!(
+            "{kind:?}: largest differences {last:.1e} at the last position, {top:.1e} in the top 32, {sum:.1e} in log Z"
+        );
+        assert!(last < tolerance && top < tolerance && sum < tolerance, "{kind:?}: {last} {top} {sum}");
+    }
+}
+
+/// Keeps the answers.
+struct Answers(Vec<Option<Completion>>);
+
+impl Listener for Answers {
+    fn token(&mut self, _: usize, _: &str) -> Next {
+        Next::Continue
+    }
+
+    fn done(&mut self, index: usize, completion: Completion) {
+        self.0[index] = Some(completion);
+    }
+}
+
+#[test]
+fn greedy_answers_equal_transformers() {
+    let Some(file) = fixture("smollm2/greedy.json") else { return };
+    let cases: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    for (dtype, kind) in [("f32", Kind::Float), ("bf16", Kind::BFloat16)] {
+        let Some(loaded) = load(kind) else { return };
+        let cases: Vec<&Value> = cases.iter().filter(|case| case["dtype"] == dtype).collect();
+        assert_eq!(cases.len(), 5);
+        let requests: Vec<Request> = cases
+            .iter()
+            .map(|case| {
+                let prompt = loaded.encode_prompt(&[Message::user(case["prompt"].as_str().unwrap())]).unwrap();
+                assert_eq!(prompt, numbers(&case["input_ids"]));
+                Request { prompt, sampling: SamplingParams::greedy(), seed: 0, max_new_tokens: 96 }
+            })
+            .collect();
+        let stop = StopRules { ids: loaded.stop_ids.clone(), strings: Vec::new() };
+        let mut answers = Answers(vec![None; cases.len()]);
+        complete(&Engine::new(&loaded.model, 3), &loaded.tokenizer, &requests, &stop, &mut answers).unwrap();
+        for (case, answer) in cases.iter().zip(answers.0) {
+            let answer = answer.unwrap();
+            assert_eq!(answer.ids, numbers(&case["new_ids"]), "{dtype}: {}", case["prompt"]);
+            let text = case["text"].as_str().unwrap();
+            assert_eq!(answer.text, text.strip_suffix("<|im_end|>").unwrap_or(text));
+            let finished = if text.ends_with("<|im_end|>") { "stop" } else { "length" };
+            assert_eq!(serde_json::to_value(answer.finish_reason).unwrap(), finished);
+        }
+    }
+}
+
+fn numbers(list: &Value) -> Vec<i64> {
+    list.as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect()
+}
+
+#[test]
+fn texts_tokenise_as_in_transformers() {
+    let Some(file) = fixture("smollm2/tokenizer_cases.json") else { return };
+    let Some(folder) = folder() else { return };
+    let tokenizer = chat::Tokenizer::from_dir(&folder).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    assert_eq!(cases.len(), 8);
+    for case in cases {
+        let text = case["text"].as_str().unwrap();
+        let found: Vec<i64> = tokenizer.encode(text, false).unwrap().into_iter().map(i64::from).collect();
+        assert_eq!(found, numbers(&case["ids"]), "{text:?}");
+    }
+}
+
+#[test]
+fn a_packed_row_gives_what_its_documents_give_apart() {
+    let Some(loaded) = load(Kind::Float) else { return };
+    let _no_grad = tch::no_grad_guard();
+    let documents: Vec<Tensor> = ["Once upon a time there was a sandbox.", "The capital of France is Paris, and"]
+        .iter()
+        .map(|text| {
+            let ids: Vec<i64> = loaded.tokenizer.encode(text, false).unwrap().into_iter().map(i64::from).collect();
+            Tensor::from_slice(&ids).unsqueeze(0)
+        })
+        .collect();
+    let lengths: Vec<i64> = documents.iter().map(|document| document.size()[1]).collect();
+    let packed = loaded.model.forward_packed(&Tensor::cat(&documents, 1), std::slice::from_ref(&lengths));
+    let mut start = 0;
+    for (document, length) in documents.iter().zip(lengths) {
+        let alone = loaded.model.forward(document);
+        let error = distance(&packed.narrow(1, start, length), &alone);
+        assert!(error < 1e-4, "{error}");
+        start += length;
+    }
+}
