@@ -214,12 +214,11 @@ fn pieces(
             pieces.push(Piece { bytes, kind });
         }
     };
-    let turns =
-        messages.iter().enumerate().filter(|(_, message)| message.role == Role::Assistant).map(|(index, _)| index);
-    let turns: Vec<usize> = match options.train {
-        Train::AllTurns => turns.collect(),
-        Train::LastTurn => turns.last().into_iter().collect(),
-    };
+    let mut turns: Vec<usize> =
+        (0..messages.len()).filter(|&index| messages[index].role == Role::Assistant).collect();
+    if options.train == Train::LastTurn {
+        turns.drain(..turns.len().saturating_sub(1));
+    }
     for index in turns {
         let unstable = || ChatError::NotPrefixStable { message: index };
         let prompt = render(index, true)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tch::Kind;
 use weights::gguf::{self, Gguf};
 use weights::{DType, SafetensorsWriter};
@@ -77,7 +77,7 @@ pub fn copy_text_files(from: &Path, to: &Path) -> anyhow::Result<()> {
         }
     }
     if !to.join("tokenizer.json").is_file() {
-        bail!("{} has no tokenizer.json", from.display());
+        eprintln!("  {} has no tokenizer.json: the copy has none either", from.display());
     }
     Ok(())
 }

@@ -156,7 +156,7 @@ fn export(folder: &Path, output: &Path, kind: Option<Kind>) -> anyhow::Result<()
 fn info(folder: &Path) -> anyhow::Result<()> {
     let config = LlamaConfig::from_dir(folder)?;
     let model = Llama::load(folder, None, Device::Cpu)?;
-    let tokenizer = chat::Tokenizer::from_dir(folder)?;
+    let tokenizer = folder.join("tokenizer.json").is_file().then(|| chat::Tokenizer::from_dir(folder)).transpose()?;
     let template = chat::ChatTemplate::from_dir(folder)?;
     let line = |name: &str, value: String| println!("{name:>12}  {value}");
     line("folder", folder.display().to_string());
@@ -165,7 +165,8 @@ fn info(folder: &Path) -> anyhow::Result<()> {
     line("layers", format!("{} of width {}, feed-forward {}", config.num_hidden_layers, config.hidden_size, config.intermediate_size));
     line("heads", format!("{} query, {} key/value, width {}", config.num_attention_heads, config.num_key_value_heads, config.head_dim));
     let tied = if config.tie_word_embeddings { "tied embeddings" } else { "head of its own" };
-    line("vocabulary", format!("{} embeddings, {} tokens, {tied}", config.vocab_size, tokenizer.vocab_size()));
+    let tokens = tokenizer.map_or("no tokenizer".to_owned(), |tokenizer| format!("{} tokens", tokenizer.vocab_size()));
+    line("vocabulary", format!("{} embeddings, {tokens}, {tied}", config.vocab_size));
     let scaling = match config.rope_scaling {
         RopeScaling::None => String::new(),
         RopeScaling::Linear { factor } => format!(", stretched linearly by {factor}"),
