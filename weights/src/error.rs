@@ -35,6 +35,16 @@ pub enum WeightsError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// One value of a GGUF file's metadata is at fault.
+    #[error("{path}: metadata {}: {problem}", shown(key))]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// The value's key.
+        key: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// There is no tensor of that name.
     #[error("{path}: there is no tensor {}{}", shown(tensor), nearest_text(nearest))]
     Missing {

@@ -1,1 +1,16 @@
-//! GGUF, the file format of llama.cpp.
+//! GGUF in: llama.cpp's model files, versions 2 and 3, memory-mapped.
+//!
+//! [`Gguf`] reads a file: its metadata in typed form and its tensors, expanded to float32. [`to_hf`] turns a Llama,
+//! Mistral, Qwen2 or Qwen3 file into what a Hugging Face folder holds: tensors under their names there, `config.json`,
+//! `generation_config.json`, `tokenizer.json` and `tokenizer_config.json`.
+//!
+//! The layout of the file: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
+
+mod cursor;
+mod metadata;
+mod quant;
+mod reader;
+
+pub use metadata::{Fields, Metadata};
+pub use quant::GgmlType;
+pub use reader::{Gguf, TensorInfo};
