@@ -6,11 +6,17 @@
 //!
 //! The layout of the file: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
+mod convert;
 mod cursor;
+mod hyper;
 mod metadata;
+mod pre_tokenizer;
 mod quant;
 mod reader;
+mod rope;
+mod tokenizer;
 
+pub use convert::{HfModel, HfTensor, to_hf};
 pub use metadata::{Fields, Metadata};
 pub use quant::GgmlType;
 pub use reader::{Gguf, TensorInfo};
