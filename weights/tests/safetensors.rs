@@ -1,4 +1,5 @@
 //! Safetensors: written here and read by the `safetensors` crate, the other way round, shards, and what is refused.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
