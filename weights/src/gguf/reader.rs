@@ -118,6 +118,11 @@ impl Gguf {
         self.tensors.get(name).ok_or_else(|| WeightsError::missing(&self.path, name, names))
     }
 
+    /// Whether there is a tensor `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
     /// The stored bytes of a tensor of this file.
     pub(crate) fn stored(&self, info: &TensorInfo) -> &[u8] {
         &self.source.bytes()[info.bytes.clone()]
