@@ -175,6 +175,13 @@ fn each_fault_has_its_sentence() {
     assert!(largest < 1 << 20, "an allocation of {largest} bytes");
 }
 
+/// Found by fuzzing: a tensor without elements where even the padding before the data is missing.
+#[test]
+fn an_empty_tensor_needs_no_data() {
+    let gguf = Gguf::from_bytes("f.gguf", Bytes::header(3, 1, 0).tensor("w", &[0], 0).0).unwrap();
+    assert!(gguf.dequantize("w").unwrap().is_empty());
+}
+
 #[test]
 fn what_cannot_be_imported_is_named() {
     let import = |bytes: Bytes| {

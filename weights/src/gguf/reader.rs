@@ -233,8 +233,9 @@ fn place(
     alignment: usize,
     file_length: usize,
 ) -> Result<BTreeMap<String, TensorInfo>> {
-    let start = end_of_descriptions.next_multiple_of(alignment);
-    let available = file_length.saturating_sub(start);
+    // Without data the padding may be missing as well; tensors without elements then stand at the end.
+    let start = end_of_descriptions.next_multiple_of(alignment).min(file_length);
+    let available = file_length - start;
     described.sort_by_key(|tensor| (tensor.offset, tensor.length));
     let mut tensors = BTreeMap::new();
     let mut end_of_last = 0;
