@@ -200,7 +200,7 @@ impl HfTensor<'_> {
         }
         let rows: usize = self.shape[0];
         let mut out = vec![0; rows * row_len * size];
-        if row_len == 0 {
+        if out.is_empty() {
             return Ok(out);
         }
         out.par_chunks_exact_mut(row_len * size).enumerate().try_for_each_init(

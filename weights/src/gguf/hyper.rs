@@ -111,7 +111,6 @@ pub(crate) fn read(gguf: &Gguf) -> Result<Hyper> {
         return Err(fields.error(&own.key("block_count"), problem));
     }
     let context = own.positive("context_length")?;
-    let has = |name: &str| gguf.tensor(name).is_ok();
     Ok(Hyper {
         family,
         vocab_size,
@@ -125,15 +124,15 @@ pub(crate) fn read(gguf: &Gguf) -> Result<Hyper> {
         rms_norm_eps: own.above_zero("attention.layer_norm_rms_epsilon")?.unwrap_or(1e-6),
         rope: rope::read(gguf, &own, head_dim, context)?,
         sliding_window,
-        tied: !has("output.weight"),
+        tied: !gguf.has("output.weight"),
         // transformers' `attention_bias` means all four projections; Qwen2 always has three and Mistral none.
         qkv_bias: match family {
-            Family::Llama | Family::Qwen3 => has("blk.0.attn_q.bias"),
+            Family::Llama | Family::Qwen3 => gguf.has("blk.0.attn_q.bias"),
             Family::Mistral => false,
             Family::Qwen2 => true,
         },
-        output_bias: matches!(family, Family::Llama | Family::Qwen3) && has("blk.0.attn_q.bias"),
-        mlp_bias: family == Family::Llama && has("blk.0.ffn_up.bias"),
+        output_bias: matches!(family, Family::Llama | Family::Qwen3) && gguf.has("blk.0.attn_q.bias"),
+        mlp_bias: family == Family::Llama && gguf.has("blk.0.ffn_up.bias"),
     })
 }
 

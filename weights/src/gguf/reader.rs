@@ -118,6 +118,11 @@ impl Gguf {
         self.tensors.get(name).ok_or_else(|| WeightsError::missing(&self.path, name, names))
     }
 
+    /// Whether there is a tensor `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
     /// The stored bytes of a tensor of this file.
     pub(crate) fn stored(&self, info: &TensorInfo) -> &[u8] {
         &self.source.bytes()[info.bytes.clone()]
@@ -228,8 +233,9 @@ fn place(
     alignment: usize,
     file_length: usize,
 ) -> Result<BTreeMap<String, TensorInfo>> {
-    let start = end_of_descriptions.next_multiple_of(alignment);
-    let available = file_length.saturating_sub(start);
+    // Without data the padding may be missing as well; tensors without elements then stand at the end.
+    let start = end_of_descriptions.next_multiple_of(alignment).min(file_length);
+    let available = file_length - start;
     described.sort_by_key(|tensor| (tensor.offset, tensor.length));
     let mut tensors = BTreeMap::new();
     let mut end_of_last = 0;

@@ -39,12 +39,12 @@ struct Llama3 {
 pub(crate) fn read(gguf: &Gguf, own: &Own, head_dim: usize, context: usize) -> Result<Rope> {
     let theta = own.above_zero("rope.freq_base")?.unwrap_or(10_000.0);
     for name in ["rope_factors_long.weight", "rope_factors_short.weight"] {
-        if gguf.tensor(name).is_ok() {
+        if gguf.has(name) {
             return Err(WeightsError::tensor(gguf.path(), name, "LongRoPE scaling is not supported"));
         }
     }
     let mut scaling = declared(own, context)?;
-    if gguf.tensor(FACTORS).is_ok() {
+    if gguf.has(FACTORS) {
         if scaling != Scaling::None {
             let problem = format!("it scales frequencies that {} scales as well", own.key("rope.scaling.type"));
             return Err(WeightsError::tensor(gguf.path(), FACTORS, problem));
