@@ -214,8 +214,7 @@ fn pieces(
             pieces.push(Piece { bytes, kind });
         }
     };
-    let mut turns: Vec<usize> =
-        (0..messages.len()).filter(|&index| messages[index].role == Role::Assistant).collect();
+    let mut turns: Vec<usize> = (0..messages.len()).filter(|&index| messages[index].role == Role::Assistant).collect();
     if options.train == Train::LastTurn {
         turns.drain(..turns.len().saturating_sub(1));
     }

@@ -136,12 +136,16 @@ impl Chat<'_> {
     /// Streams the answer to a user message. The exchange enters the history only if there was an answer.
     fn answer(&mut self, question: &str) -> anyhow::Result<()> {
         self.history.push(Message::user(question));
-        let answered = self.stream();
-        match answered {
-            Ok(text) => self.history.push(Message::assistant(text)),
-            Err(_) => drop(self.history.pop()),
+        match self.stream() {
+            Ok(text) => {
+                self.history.push(Message::assistant(text));
+                Ok(())
+            }
+            Err(error) => {
+                self.history.pop();
+                Err(error)
+            }
         }
-        answered.map(|_| ())
     }
 
     fn stream(&mut self) -> anyhow::Result<String> {

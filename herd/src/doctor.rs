@@ -15,7 +15,10 @@ pub fn run() -> anyhow::Result<()> {
     line("GPU", &gpu());
     line("processor", &processor());
     line("features", &features());
-    line("threads", &format!("{} for arithmetic, {} between operators", tch::get_num_threads(), tch::get_num_interop_threads()));
+    line(
+        "threads",
+        &format!("{} for arithmetic, {} between operators", tch::get_num_threads(), tch::get_num_interop_threads()),
+    );
     line("memory", &memory());
     line("cache", &cache());
     println!("\nOptional tools");
@@ -49,12 +52,19 @@ fn libtorch() -> String {
 
 fn gpu() -> String {
     match torch_ext::init() {
-        CudaLibrary::NotFound => "no CUDA kernels here, computing on the processor; for a GPU run `cargo xtask setup --cuda`, \
+        CudaLibrary::NotFound => {
+            "no CUDA kernels here, computing on the processor; for a GPU run `cargo xtask setup --cuda`, \
                                   or set LIBTORCH_CUDA to the torch/lib of a PyTorch 2.11.0 installation"
-            .into(),
+                .into()
+        }
         CudaLibrary::Failed(path, reason) => format!("{} could not be opened: {reason}", path.display()),
         CudaLibrary::Loaded(path) if Cuda::is_available() => {
-            format!("{} device(s), cuDNN {}, kernels from {}", Cuda::device_count(), Cuda::cudnn_is_available(), path.display())
+            format!(
+                "{} device(s), cuDNN {}, kernels from {}",
+                Cuda::device_count(),
+                Cuda::cudnn_is_available(),
+                path.display()
+            )
         }
         CudaLibrary::Loaded(path) => {
             format!("kernels from {}, but no GPU answers: is the NVIDIA driver installed?", path.display())

@@ -128,7 +128,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let place = || format!("{}, record {} (id {})", args.prompts.display(), line + 1, prompt.id);
         let ids = folder.encode_prompt(&messages).with_context(place)?;
         let context = folder.model.config().max_position_embeddings;
-        ensure!((ids.len() as i64) < context, "{}: the prompt has {} tokens, the model's context is {context}", place(), ids.len());
+        ensure!(
+            (ids.len() as i64) < context,
+            "{}: the prompt has {} tokens, the model's context is {context}",
+            place(),
+            ids.len()
+        );
         for sample in 0..args.samples {
             requests.push(Request {
                 prompt: ids.clone(),
@@ -145,7 +150,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         eprintln!("{done} of {} answers are there from an earlier run; going on", requests.len());
     }
     let stop = StopRules {
-        ids: if args.ignore_eos { args.stop_token_id.clone() } else { [&folder.stop_ids[..], &args.stop_token_id].concat() },
+        ids: if args.ignore_eos {
+            args.stop_token_id.clone()
+        } else {
+            [&folder.stop_ids[..], &args.stop_token_id].concat()
+        },
         strings: args.stop.clone(),
     };
     eprintln!(
@@ -202,7 +211,8 @@ fn sequence_seed(seed: u64, prompt: usize, sample: usize) -> u64 {
 
 /// What the answers depend on: a partial output of anything else is not continued.
 fn fingerprint(args: &Args, model: &std::path::Path, kind: tch::Kind) -> anyhow::Result<String> {
-    let Args { samples, sampling, max_new_tokens, ignore_eos, stop, stop_token_id, batch_size, token_logprobs, .. } = args;
+    let Args { samples, sampling, max_new_tokens, ignore_eos, stop, stop_token_id, batch_size, token_logprobs, .. } =
+        args;
     let settings = format!(
         "{samples} {sampling:?} {max_new_tokens} {ignore_eos} {stop:?} {stop_token_id:?} {batch_size} {token_logprobs} {kind:?} {:?}",
         args.adapter

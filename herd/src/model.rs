@@ -162,8 +162,20 @@ fn info(folder: &Path) -> anyhow::Result<()> {
     line("folder", folder.display().to_string());
     line("family", format!("{:?}", config.family));
     line("parameters", format!("{:.1} M, {}", model.parameter_count() as f64 / 1e6, device::name(model.kind())));
-    line("layers", format!("{} of width {}, feed-forward {}", config.num_hidden_layers, config.hidden_size, config.intermediate_size));
-    line("heads", format!("{} query, {} key/value, width {}", config.num_attention_heads, config.num_key_value_heads, config.head_dim));
+    line(
+        "layers",
+        format!(
+            "{} of width {}, feed-forward {}",
+            config.num_hidden_layers, config.hidden_size, config.intermediate_size
+        ),
+    );
+    line(
+        "heads",
+        format!(
+            "{} query, {} key/value, width {}",
+            config.num_attention_heads, config.num_key_value_heads, config.head_dim
+        ),
+    );
     let tied = if config.tie_word_embeddings { "tied embeddings" } else { "head of its own" };
     let tokens = tokenizer.map_or("no tokenizer".to_owned(), |tokenizer| format!("{} tokens", tokenizer.vocab_size()));
     line("vocabulary", format!("{} embeddings, {tokens}, {tied}", config.vocab_size));

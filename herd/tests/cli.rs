@@ -128,7 +128,10 @@ fn chat_answers_a_question() {
     if model().is_none() {
         return;
     }
-    assert_eq!(succeed(&["chat", "--model", MODEL, "--ask", "What is the capital of France?"]).trim(), "The capital of France is Paris.");
+    assert_eq!(
+        succeed(&["chat", "--model", MODEL, "--ask", "What is the capital of France?"]).trim(),
+        "The capital of France is Paris."
+    );
 }
 
 #[test]
@@ -139,10 +142,7 @@ fn an_exported_model_is_the_same_model() {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     succeed(&["model", "export", &text(&model), "--output", &text(&first), "--dtype", "bf16"]);
     succeed(&["model", "export", &text(&first), "--output", &text(&second)]);
-    assert_eq!(
-        fs::read(first.join("model.safetensors")).unwrap(),
-        fs::read(second.join("model.safetensors")).unwrap()
-    );
+    assert_eq!(fs::read(first.join("model.safetensors")).unwrap(), fs::read(second.join("model.safetensors")).unwrap());
     let info = succeed(&["model", "info", &text(&second)]);
     assert!(info.contains("134.5 M, bf16") && info.contains("template found"), "{info}");
     let error = refuse(&["model", "export", &text(&model), "--output", &text(&first)]);
