@@ -1,5 +1,7 @@
 //! What must hold of every conversation that becomes training data, with the tokenizers and templates of real models.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use chat::{

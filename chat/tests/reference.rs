@@ -1,5 +1,7 @@
 //! 48 conversations and 40 texts of four real models against transformers.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use chat::{RenderOptions, encode_prompt};

@@ -1,5 +1,7 @@
 //! The commands as users run them, on a real model. What needs the model is skipped where it is not in the cache.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -205,7 +205,7 @@ mod tests {
     }
 
     /// ln of 0.5, 0.25, 0.15, 0.1: the probabilities of each rule follow by hand.
-    const LOGITS: [f32; 4] = [-std::f32::consts::LN_2, -1.386_294_4, -1.897_12, -2.302_585];
+    const LOGITS: [f32; 4] = [-std::f32::consts::LN_2, -1.386_294_4, -1.897_12, -std::f32::consts::LN_10];
 
     #[test]
     fn frequencies_follow_each_rule() {

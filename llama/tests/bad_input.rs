@@ -1,5 +1,7 @@
 //! What is wrong with a model folder is said in one sentence, without a panic.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! The six tiny models against transformers: logits, loss, gradients, packed rows, greedy continuations, LoRA, saving.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{TINY, distance, fixture, ids, load, reference};

@@ -1,5 +1,7 @@
 //! `linear` equals the plain product, forward and backward.
 
+#![allow(clippy::unwrap_used)]
+
 use tch::{Device, Kind, Tensor};
 
 fn close(a: &Tensor, b: &Tensor) -> bool {

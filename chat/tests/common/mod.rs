@@ -1,6 +1,6 @@
 //! Real tokenizers and the reference numbers of `../shared/fixtures/chat`, where they are there.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! Reference numbers of `../shared/fixtures`, where they are there.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 
