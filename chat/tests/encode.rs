@@ -17,8 +17,11 @@ use serde_json::json;
 const STABLE: [&str; 3] = ["smollm2", "llama3.1", "gemma3"];
 
 fn exchange(texts: &[&str]) -> Vec<Message> {
-    let speakers = [Message::user, Message::assistant];
-    texts.iter().enumerate().map(|(turn, text)| speakers[turn % 2](*text)).collect()
+    let message = |(turn, text): (usize, &&str)| match turn % 2 {
+        0 => Message::user(*text),
+        _ => Message::assistant(*text),
+    };
+    texts.iter().enumerate().map(message).collect()
 }
 
 fn decoded(tokenizer: &Tokenizer, encoded: &Encoded, range: std::ops::Range<usize>) -> String {
