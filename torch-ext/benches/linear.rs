@@ -45,7 +45,7 @@ fn seconds(call: impl Fn() -> Tensor) -> f64 {
             let start = Instant::now();
             let mut calls = 0;
             while start.elapsed() < Duration::from_millis(50) {
-                std::hint::black_box(call());
+                let _result = std::hint::black_box(call());
                 calls += 1;
             }
             start.elapsed().as_secs_f64() / f64::from(calls)
