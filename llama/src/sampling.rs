@@ -106,8 +106,9 @@ impl Sampler {
         let highest = logits[argmax(logits)];
         let weight = |logit: f32| (f64::from(logit - highest) / temperature).exp();
         if top_k == 0 && top_p >= 1.0 && min_p == 0.0 {
-            let total: f64 = logits.iter().map(|&logit| weight(logit)).sum();
-            return pick(logits.iter().map(|&logit| weight(logit)).enumerate(), point * total);
+            let weights: Vec<f64> = logits.iter().map(|&logit| weight(logit)).collect();
+            let total: f64 = weights.iter().sum();
+            return pick(weights.into_iter().enumerate(), point * total);
         }
         let mut kept = candidates(logits, top_k, top_p, &weight);
         if min_p > 0.0 {
