@@ -1,0 +1,118 @@
+//! Equality of expressions by their values.
+//!
+//! Both sides are evaluated in ball arithmetic at random points. Balls that are apart prove a difference. Equality is
+//! claimed when the balls of every point overlap and are smaller than 2^-160 of the values: two different expressions
+//! of the size of an answer do not come that close by chance. Assumptions: variables are real; points where a side has
+//! no (real) value are left out, at positive points complex values count too.
+
+mod calculus;
+mod complex;
+mod elementary;
+pub(crate) mod eval;
+mod float;
+
+use crate::ast::Expr;
+use complex::Complex;
+use eval::{Evaluator, NoValue};
+
+/// Precision of the first look and of the claim of equality, in bits.
+const QUICK: u32 = 128;
+const SURE: u32 = 384;
+/// Bits to which both sides have to agree.
+const AGREE: f64 = 160.0;
+
+/// What values say about two expressions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Same {
+    /// Equal at every point, to high precision.
+    Yes,
+    /// Proven different.
+    No,
+    /// Nothing is known, and why.
+    Unknown(&'static str),
+}
+
+/// One point at one precision.
+enum AtPoint {
+    Apart,
+    Together { tight: bool },
+    NoValue(NoValue),
+}
+
+fn at_point(a: &Expr, b: &Expr, precision: u32, point: u64, negative: bool) -> (AtPoint, bool) {
+    let mut left = Evaluator::new(precision, point, negative);
+    let x = left.eval(a);
+    let mut right = Evaluator::new(precision, point, negative);
+    let y = right.eval(b);
+    let opaque = left.opaque || right.opaque;
+    let (x, y) = match (x, y) {
+        (Ok(x), Ok(y)) => (x, y),
+        (Err(NoValue::Budget), _) | (_, Err(NoValue::Budget)) => return (AtPoint::NoValue(NoValue::Budget), opaque),
+        (Err(e), _) | (_, Err(e)) => return (AtPoint::NoValue(e), opaque),
+    };
+    // At points with negative variables only real values are compared: branches of roots and logarithms differ.
+    if negative && !(x.is_real() && y.is_real()) {
+        return (AtPoint::NoValue(NoValue::Undefined), opaque);
+    }
+    if x.apart(&y, precision) {
+        return (AtPoint::Apart, opaque);
+    }
+    let size = x.re.high().max(x.im.high()).max(y.re.high());
+    let worst = [&x, &y].iter().flat_map(|c: &&Complex| [c.re.rad, c.im.rad]).fold(f64::NEG_INFINITY, f64::max);
+    let tight = worst == f64::NEG_INFINITY || worst < size - AGREE || worst < -AGREE;
+    (AtPoint::Together { tight }, opaque)
+}
+
+/// Compares two expressions by value.
+pub(crate) fn same(a: &Expr, b: &Expr) -> Same {
+    let variable = |e: &Expr| e.any(&|e| matches!(e, Expr::Sym(_) | Expr::Apply(..)));
+    let has_variables = variable(a) || variable(b);
+    let mut opaque = false;
+    let mut budget = false;
+    let mut good = 0;
+    let mut tries = 0;
+    // (seed, negative variables, precision)
+    let plan: &[(u64, bool)] =
+        if has_variables { &[(1, false), (2, false), (3, true), (4, true), (5, true), (6, true), (7, false)] } else { &[(1, false)] };
+    for &(seed, negative) in plan {
+        let (quick, o) = at_point(a, b, QUICK, seed, negative);
+        opaque |= o;
+        let outcome = match quick {
+            AtPoint::Apart => AtPoint::Apart,
+            AtPoint::NoValue(NoValue::Unsupported) => return Same::Unknown("a form without a value"),
+            AtPoint::NoValue(NoValue::Budget) => AtPoint::NoValue(NoValue::Budget),
+            _ => at_point(a, b, SURE, seed, negative).0,
+        };
+        match outcome {
+            AtPoint::Apart if opaque => return Same::Unknown("a form that is only compared by its looks"),
+            AtPoint::Apart => return Same::No,
+            AtPoint::Together { tight: true } => good += 1,
+            AtPoint::NoValue(NoValue::Budget) => budget = true,
+            _ => {}
+        }
+        tries += 1;
+        let enough = if has_variables { good >= 4 && tries >= 5 } else { good >= 1 };
+        if enough {
+            return Same::Yes;
+        }
+        if budget && tries >= 2 {
+            return Same::Unknown("larger than the budget");
+        }
+    }
+    if has_variables && good >= 2 && !budget {
+        return Same::Yes;
+    }
+    Same::Unknown(if budget { "larger than the budget" } else { "no value at enough points" })
+}
+
+/// The sign of an expression without variables, when it is certain.
+pub(crate) fn sign(e: &Expr) -> Option<i32> {
+    let value = Evaluator::new(SURE, 1, false).eval(e).ok()?;
+    value.is_real().then(|| value.re.sign()).flatten()
+}
+
+/// The machine value of an expression without variables.
+pub(crate) fn approximate(e: &Expr) -> Option<f64> {
+    let value = Evaluator::new(QUICK, 1, false).eval(e).ok()?;
+    (value.is_real() && value.re.rad < value.re.high() - 20.0).then(|| value.re.mid.to_f64())
+}
