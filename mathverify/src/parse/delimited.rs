@@ -27,8 +27,12 @@ impl Parser {
         // `x \to 0^+`
         if matches!(self.peek(), Some(Tok::Sup)) {
             self.at += 1;
+            let grouped = self.eat(&Tok::OpenGroup);
             if !matches!(self.next(), Some(Tok::Plus | Tok::Minus)) {
                 return Err("an unfinished limit".into());
+            }
+            if grouped {
+                self.expect(&Tok::CloseGroup)?;
             }
         }
         self.expect(&Tok::CloseGroup)?;

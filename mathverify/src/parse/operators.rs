@@ -288,6 +288,8 @@ impl Parser {
                 return Err("more than 12 marks behind an operand".into());
             }
             base = match self.peek() {
+                // The side of a limit: 0^+ and 0^{-} are read where the limit ends.
+                Some(Tok::Sup) if self.side_of_limit() => return Ok(base),
                 Some(Tok::Sup) => {
                     self.at += 1;
                     match (self.peek(), self.peek_at(1), self.peek_at(2)) {
@@ -376,6 +378,14 @@ impl Parser {
                 _ => return Ok(base),
             };
         }
+    }
+
+    /// Whether `^+}` or `^{-}}` follows.
+    fn side_of_limit(&self) -> bool {
+        let sign = |t: Option<&Tok>| matches!(t, Some(Tok::Plus | Tok::Minus));
+        let closed = |t: Option<&Tok>| t == Some(&Tok::CloseGroup);
+        (sign(self.peek_at(1)) && closed(self.peek_at(2)))
+            || (self.peek_at(1) == Some(&Tok::OpenGroup) && sign(self.peek_at(2)) && closed(self.peek_at(3)) && closed(self.peek_at(4)))
     }
 
     fn exponent(&mut self) -> Parsed {

@@ -422,6 +422,10 @@ impl Parser {
         }
         let outer = std::mem::replace(&mut self.stop_at_differential, true);
         self.split_differentials();
+        // A bracket that holds the differential too is read as a product with it.
+        if matches!(self.peek(), Some(Tok::Open(_) | Tok::OpenGroup)) && self.closes_after_differential() {
+            self.stop_at_differential = false;
+        }
         let body = if matches!(self.peek(), Some(Tok::Sym(d)) if d == "d") { Ok(Expr::int(1)) } else { self.sum() };
         self.stop_at_differential = outer;
         let mut body = body?;
@@ -454,12 +458,21 @@ impl Parser {
         Ok(Expr::Big { kind: Big::Integral, var, low, high, body: Box::new(body) })
     }
 
+    /// Whether `d x` stands right before the next closing bracket.
+    fn closes_after_differential(&self) -> bool {
+        let rest = &self.tokens[self.at..];
+        let close = rest.iter().position(|t| matches!(t.kind, Tok::Close(_) | Tok::CloseGroup));
+        close.is_some_and(|c| {
+            c >= 2 && matches!(&rest[c - 2].kind, Tok::Sym(d) if d == "d") && matches!(rest[c - 1].kind, Tok::Sym(_))
+        })
+    }
+
     /// `dx` and `xdx` came as words: split them up.
     fn split_differentials(&mut self) {
         let mut split = Vec::with_capacity(self.tokens.len());
         for (i, token) in self.tokens.iter().enumerate() {
             match &token.kind {
-                Tok::Word(w) if i >= self.at && w.len() <= 3 && w[..w.len() - 1].ends_with('d') => {
+                Tok::Word(w) if i >= self.at && w.is_ascii() && (2..=3).contains(&w.len()) && w[..w.len() - 1].ends_with('d') => {
                     for (k, c) in w.chars().enumerate() {
                         split.push(super::Token { kind: Tok::Sym(c.to_string()), spaced: token.spaced && k == 0 });
                     }

@@ -489,7 +489,7 @@ impl Lexer {
         self.at += 1 + name.chars().count();
         if command(&name).is_none() && !is_structural(&name) {
             // `\cdotx` and `\lvertx`: a known command with letters stuck to it.
-            let longest = (2..name.len()).rev().find(|&n| command(&name[..n]).is_some());
+            let longest = (2.max(name.len().saturating_sub(2))..name.len()).rev().find(|&n| command(&name[..n]).is_some());
             match longest {
                 Some(n) => {
                     self.at -= name.len() - n;

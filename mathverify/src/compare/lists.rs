@@ -1,0 +1,133 @@
+//! Lists, sets and tuples.
+
+use super::{all_equal, compare_exprs};
+use crate::ast::Expr;
+use crate::options::Options;
+use crate::verdict::{Outcome, Status, Tier};
+
+/// Longest list that is matched without order; longer ones compare in order.
+const MAX_UNORDERED: usize = 200;
+
+/// Both values of `a ± b` as a list; several signs in one expression go together.
+pub(super) fn expand_signs(e: &Expr) -> Expr {
+    match e {
+        Expr::List(items) => Expr::List(flat(items)),
+        Expr::Set(items) => Expr::Set(flat(items)),
+        // x = ±2, (1, ±2)
+        other if has_sign(other) && other.any(&|e| matches!(e, Expr::List(_) | Expr::Set(_))) => other.map(&mut expand_signs),
+        other if has_sign(other) => Expr::List(vec![choose(other, true), choose(other, false)]),
+        other => other.clone(),
+    }
+}
+
+fn flat(items: &[Expr]) -> Vec<Expr> {
+    items
+        .iter()
+        .flat_map(|i| match expand_signs(i) {
+            Expr::List(inner) if has_sign(i) || matches!(i, Expr::List(_)) => inner,
+            other => vec![other],
+        })
+        .collect()
+}
+
+fn has_sign(e: &Expr) -> bool {
+    e.any(&|e| matches!(e, Expr::PlusMinus(..)))
+}
+
+/// The expression with every ± read as `+` (or as `-`).
+fn choose(e: &Expr, plus: bool) -> Expr {
+    match e {
+        Expr::PlusMinus(x, upper) => {
+            let x = choose(x, plus);
+            if *upper == plus { x } else { Expr::Neg(Box::new(x)) }
+        }
+        other => other.map(&mut |child| choose(child, plus)),
+    }
+}
+
+/// Whether it has items.
+pub(super) fn is_collection(e: &Expr) -> bool {
+    matches!(e, Expr::List(_) | Expr::Set(_) | Expr::Tuple(_) | Expr::Brackets(_))
+}
+
+/// The items; `{5}` and `5` have one.
+fn items(e: &Expr) -> Vec<Expr> {
+    match e {
+        Expr::List(v) | Expr::Set(v) | Expr::Tuple(v) | Expr::Brackets(v) => v.clone(),
+        // A column or row is a tuple.
+        Expr::Matrix(rows) if rows.len() == 1 || rows.iter().all(|r| r.len() == 1) => rows.iter().flatten().cloned().collect(),
+        other => vec![other.clone()],
+    }
+}
+
+/// Compares what has items with anything.
+pub(super) fn compare(a: &Expr, b: &Expr, options: &Options) -> Outcome {
+    if matches!(a, Expr::Matrix(_)) || matches!(b, Expr::Matrix(_)) {
+        let many_rows = |e: &Expr| matches!(e, Expr::Matrix(rows) if rows.len() > 1 && rows[0].len() > 1);
+        if many_rows(a) || many_rows(b) || !options.vectors_as_tuples {
+            return Outcome::different(Tier::Structure, "a matrix and a list");
+        }
+    }
+    let ordered = |e: &Expr| matches!(e, Expr::Tuple(_) | Expr::Brackets(_) | Expr::Matrix(_));
+    let single = |e: &Expr| !is_collection(e) && !matches!(e, Expr::Matrix(_));
+    let (x, y) = (items(a), items(b));
+    // A unit behind the last item belongs to all: 3, 4 cm.
+    if single(a) != single(b) && x.len() != y.len() {
+        return Outcome::different(Tier::Structure, "one value and several");
+    }
+    if single(a) != single(b) && (ordered(a) || ordered(b)) {
+        // (5) is 5; ⟨5⟩ is a vector of one.
+        return Outcome::different(Tier::Structure, "one value and a tuple");
+    }
+    let keeps_order = ordered(a) || ordered(b) || (options.ordered_lists && !matches!(a, Expr::Set(_)) && !matches!(b, Expr::Set(_)));
+    if keeps_order {
+        return in_order(&x, &y, options);
+    }
+    without_order(&x, &y, options)
+}
+
+fn in_order(x: &[Expr], y: &[Expr], options: &Options) -> Outcome {
+    if x.len() != y.len() {
+        return Outcome::different(Tier::Structure, "a different number of items");
+    }
+    all_equal(x.iter().zip(y), options, "different items")
+}
+
+/// Items matched in any order. Repeated items count once.
+fn without_order(x: &[Expr], y: &[Expr], options: &Options) -> Outcome {
+    if x.len().max(y.len()) > MAX_UNORDERED {
+        return in_order(x, y, options);
+    }
+    let matched = |from: &[Expr], to: &[Expr]| -> (bool, Option<Outcome>) {
+        let mut taken = vec![false; to.len()];
+        let mut unknown = None;
+        let mut all = true;
+        for item in from {
+            let mut found = false;
+            // Unused partners first, then repeated ones.
+            let order = (0..to.len()).filter(|&i| !taken[i]).chain((0..to.len()).filter(|&i| taken[i])).collect::<Vec<_>>();
+            for i in order {
+                let outcome = compare_exprs(item, &to[i], options);
+                match outcome.status {
+                    Status::Equal => {
+                        taken[i] = true;
+                        found = true;
+                        break;
+                    }
+                    Status::Unknown => unknown = Some(outcome),
+                    Status::Different => {}
+                }
+            }
+            all &= found;
+        }
+        (all && taken.iter().all(|t| *t), unknown)
+    };
+    let (all, unknown) = matched(x, y);
+    if all {
+        return Outcome::equal(Tier::Structure, "the same items");
+    }
+    match unknown {
+        Some(outcome) => outcome,
+        None => Outcome::different(Tier::Structure, "different items"),
+    }
+}
