@@ -86,13 +86,15 @@ fn choice_in_reference(gold: &str, reference: &Extraction) -> Option<char> {
     if reference.form == Form::Boxed || gold.len() > 400 {
         return None;
     }
-    let last_line = gold.trim().lines().next_back().unwrap_or("");
-    choice_letter(last_line).or_else(|| {
+    let lines = || [gold.trim().lines().next_back(), gold.trim().lines().next()].into_iter().flatten();
+    lines().find_map(choice_letter).or_else(|| {
         // `C Cecile`: a letter, and a name behind it.
-        let mut parts = last_line.split_whitespace();
-        let letter = parts.next().filter(|p| p.len() == 1 && ("B"..="J").contains(p))?;
-        parts.next().filter(|p| p.starts_with(char::is_uppercase) && p.len() > 1)?;
-        letter.chars().next()
+        lines().find_map(|line| {
+            let mut parts = line.split_whitespace();
+            let letter = parts.next().filter(|p| p.len() == 1 && ("A"..="J").contains(p))?;
+            parts.next().filter(|p| p.starts_with(char::is_uppercase) && p.len() > 1)?;
+            letter.chars().next()
+        })
     })
 }
 
@@ -111,6 +113,13 @@ fn choice(
         if outcome.is_equal() {
             return verdict(outcome, Some(found.clone()), reference.text.clone());
         }
+    }
+    // A formula is no choice: `2E` for `E`.
+    if let Some(Extraction { text, form: Form::Whole, .. }) = &found
+        && choice_letter(text).is_none()
+        && crate::compare::is_formula(text)
+    {
+        return verdict(Outcome::different(Tier::Structure, "a formula and a letter"), found, letter.to_string());
     }
     match extract_choice(pred) {
         Some(chosen) => {

@@ -121,3 +121,8 @@ fn all_equal<'a>(
 fn only_equations(ops: &[Rel]) -> bool {
     ops.iter().all(|o| matches!(o, Rel::Eq | Rel::Approx))
 }
+
+/// Whether a text is a formula: it parses, and not as words.
+pub(crate) fn is_formula(text: &str) -> bool {
+    parse::parse(text).is_ok_and(|e| !e.any(&|e| matches!(e, Expr::Text(_) | Expr::Quantity(..))))
+}

@@ -25,7 +25,8 @@ fn names_something(e: &Expr) -> bool {
                 _ => false,
             })
         }
-        Expr::Func(Func::Abs, a) => a.iter().all(names_something),
+        // |AB|, |r - s|
+        Expr::Func(Func::Abs, a) => a.iter().all(|e| e.any(&|e| matches!(e, Expr::Sym(_)))),
         Expr::Func(Func::Sin | Func::Cos | Func::Tan | Func::Min | Func::Max, a) => a.iter().all(names_something),
         Expr::Tuple(items) | Expr::List(items) => items.iter().all(names_something),
         Expr::Ratio(items) => items.iter().all(names_something),
@@ -52,7 +53,8 @@ pub(super) fn assignment(e: &Expr) -> Option<Assignment> {
         return Some(Assignment { name: terms[1].clone(), value: terms[0].clone() });
     }
     // A calculation: 2 + 3 = 5; `1/3 ≈ 0.33`.
-    let calculation = !terms[0].any(&|e| matches!(e, Expr::Sym(_))) || terms.len() > 2 || ops == &[Rel::Approx];
+    let variable = |e: &Expr| e.any(&|e| matches!(e, Expr::Sym(_) | Expr::Apply(..)));
+    let calculation = (!variable(&terms[0]) && !variable(value)) || terms.len() > 2 || ops == &[Rel::Approx];
     let first = if ops[0] == Rel::Approx { &terms[0] } else { value };
     calculation.then(|| Assignment { name: Expr::Text(String::new()), value: first.clone() })
 }

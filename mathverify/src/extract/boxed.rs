@@ -50,10 +50,7 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, String)> {
     let start = found.first()?.outer.start;
     let mut contents: Vec<&str> = Vec::new();
     for b in &found {
-        let content = text[b.inner.clone()].trim();
-        if !contents.contains(&content) {
-            contents.push(content);
-        }
+        contents.push(text[b.inner.clone()].trim());
     }
     let (suffix, extent) = suffix(&text[last.end..]);
     let mut answer = contents.join(", ");
@@ -69,14 +66,16 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, String)> {
 /// The box whose command's letters start at `at`.
 fn parse(text: &str, at: usize) -> Option<Box> {
     let bytes = text.as_bytes();
-    let word = if bytes[at..].starts_with(b"boxed") { 5 } else { 5 };
-    let start = if at > 0 && bytes[at - 1] == b'\\' { at - 1 } else { at };
+    // "boxed" and "\\fbox" have the same length.
+    let word = 5;
+    let start = at - usize::from(at > 0 && bytes[at - 1] == b'\\');
+    let command = start < at || bytes[at] == b'\\';
     let rest = &text[at + word..];
     let skipped = rest.len() - rest.trim_start().len();
     let open = at + word + skipped;
     if bytes.get(open) != Some(&b'{') {
         // `\boxed 5` and `\boxed5`: up to white space or the end of the formula; only after the command.
-        if start == at {
+        if !command {
             return None;
         }
         let content: usize = text[open..]
@@ -120,6 +119,7 @@ fn together(between: &str) -> bool {
     for command in ["\\text", "\\quad", "\\qquad", "\\mbox", "\\textbf", "\\ ", "\\,", "\\;", "\\(", "\\)", "\\[", "\\]"] {
         text = text.replace(command, " ");
     }
+    let text = without_name(text.trim_end_matches(['\\', ' ', '$']));
     let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
     if text.contains('=') || text.contains('\\') {
         return false;
@@ -134,8 +134,19 @@ fn together(between: &str) -> bool {
     const CONNECTORS: [&str; 16] =
         ["and", "or", "et", "ou", "und", "oder", "y", "o", "e", "oraz", "lub", "i", "или", "и", "和", "或"];
     let lower: Vec<String> = words.iter().map(|w| w.to_lowercase()).collect();
+    if lower.iter().any(|w| w == "equivalently" || w == "i" && lower.len() > 3) {
+        return false;
+    }
     let connectors = lower.iter().filter(|w| CONNECTORS.contains(&&***w)).count();
-    connectors >= 1 && words.len() <= 6
+    connectors >= 1 && words.len() <= 4
+}
+
+/// `and y_2 =` before a box is `and`.
+fn without_name(text: &str) -> &str {
+    let Some(before) = text.trim_end().strip_suffix('=') else { return text };
+    let before = before.trim_end();
+    let name = before.rsplit(|c: char| c.is_whitespace() || c == ',' || c == '$').next().unwrap_or("");
+    if name.is_empty() || name.len() > 8 { text } else { &before[..before.len() - name.len()] }
 }
 
 /// A percent sign or degrees right behind the box belong to it.

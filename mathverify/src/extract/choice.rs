@@ -8,7 +8,7 @@ use regex::Regex;
 /// The letter when `text` is a choice: `C`, `(C)`, `C)`, `C. seven`, `\text{(C)}`, `(C) seven`, `**C**`.
 pub(crate) fn letter(text: &str) -> Option<char> {
     static CHOICE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"^(?:\\(?:text|textbf|mathrm|mathbf|bf)\s*\{\s*)*[\s$(\[{*]*([A-J])(?:[\s)\]}*$.:]*$|\s*[).:\]}，。、]+\s*\S.*$)").ok()
+        Regex::new(r"^(?:\\(?:text|textbf|mathrm|mathbf|bf)\s*\{\s*)*[\s$(\[{*]*([A-J])(?:[\s)\]}*$.:]*$|\}?\s*[).:\]，。、]\s*[)}\]*]*\s*[\p{L}\d$\\-].*$)").ok()
     });
     let text = text.trim();
     if text.len() > 300 {

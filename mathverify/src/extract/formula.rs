@@ -93,14 +93,43 @@ pub(super) fn last(text: &str) -> Option<(Range<usize>, bool)> {
         content.trim().len() > 1 || content.contains(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase())
     });
     match (formula, number) {
-        (Some(f), Some(n)) if n.start >= f.end => {
-            // `$28$ %`
-            if text[n.start..].is_empty() { Some((f.clone(), true)) } else { Some((plain(text, n), false)) }
-        }
-        (Some(f), _) => Some((with_percent(text, f.clone()), true)),
-        (None, Some(n)) => Some((plain(text, n), false)),
+        (Some(f), Some(n)) if n.start >= f.end => Some((spoken(text, n), false)),
+        (Some(f), _) => Some((joined(text, &formulas, with_percent(text, f.clone())), true)),
+        (None, Some(n)) => Some((spoken(text, n), false)),
         (None, None) => formulas.last().map(|f| (f.clone(), true)),
     }
+}
+
+/// The number that the last sentence says: "34 hours in 4 weeks" says 34.
+fn spoken(text: &str, last: Range<usize>) -> Range<usize> {
+    // The sentence around the last number: from the last full stop or line's end before it.
+    let before = &text[..last.start];
+    let stop = |p: &str| before.rfind(p).map(|i| i + p.len());
+    let start = [stop(". "), stop("\n"), stop("。"), stop("! "), stop("? "), stop("। "), stop("$"), stop("\\)"), stop("\\]")].into_iter().flatten().max().unwrap_or(0);
+    let end = text[last.end..].find(['\n', '。']).map_or(text.len(), |i| last.end + i);
+    match super::phrase::spoken_number(&text[start..end]) {
+        Some(n) => start + n.start..start + n.end,
+        None => plain(text, last),
+    }
+}
+
+/// The last formulas of a sentence when commas and "and" join them.
+fn joined(text: &str, formulas: &[Range<usize>], last: Range<usize>) -> Range<usize> {
+    let mut span = last;
+    for f in formulas.iter().rev() {
+        if f.end > span.start {
+            continue;
+        }
+        let between = &text[f.end..span.start];
+        let glue = between.trim_matches(|c: char| "$\\()[] ".contains(c));
+        let comma = glue.trim_matches(',').trim();
+        let connected = glue.contains(',') || !comma.is_empty();
+        if between.contains('\n') || !connected || !matches!(comma, "" | "and" | "or" | "et" | "und" | "y" | "oraz" | "i" | "и" | "和") {
+            break;
+        }
+        span = f.start..span.end;
+    }
+    span
 }
 
 /// A percent sign behind the closing delimiter belongs to the formula.
@@ -116,7 +145,7 @@ fn with_percent(text: &str, span: Range<usize>) -> Range<usize> {
 }
 
 /// A number in plain text, with the LaTeX command around it: `(\frac{2}{5})`.
-fn plain(text: &str, number: Range<usize>) -> Range<usize> {
+pub(super) fn plain(text: &str, number: Range<usize>) -> Range<usize> {
     let before = &text[..number.start];
     if let Some(at) = before.rfind("\\frac").or_else(|| before.rfind("\\dfrac")).or_else(|| before.rfind("\\sqrt"))
         && number.start - at < 40

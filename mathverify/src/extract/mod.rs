@@ -124,6 +124,19 @@ fn find(text: &str, choice: bool) -> Option<Extraction> {
         })
     };
     if let Some((span, answer)) = boxed::find(seen) {
+        // "Final answer: ..." behind the box has the last word.
+        let behind = &seen[span.end..];
+        if !choice
+            && behind.len() < TAIL
+            && let Some(phrase) = phrase::final_answer(behind)
+            && let Some(inner) = phrase::answer_in(&behind[phrase.clone()])
+        {
+            let found = phrase.start + inner.start..phrase.start + inner.end;
+            let words = behind[found.clone()].to_owned();
+            if words.contains(|c: char| c.is_ascii_digit()) {
+                return at(Form::Phrase, span.end + found.start..span.end + found.end, Cow::Owned(words));
+            }
+        }
         let inner = if choice { choice_letter(&answer).map(|c| c.to_string()) } else { None };
         return at(Form::Boxed, span, inner.map_or(answer.into(), Cow::Owned));
     }
@@ -197,7 +210,10 @@ fn answer_like(e: &crate::ast::Expr) -> bool {
     use crate::ast::Expr;
     match e {
         Expr::Text(t) => t.split_whitespace().count() <= 12,
-        Expr::Quantity(_, unit) => unit.split_whitespace().count() <= 6,
+        Expr::Quantity(value, unit) => unit.split_whitespace().count() <= 6 && answer_like(value),
+        // A formula with words among its factors is part of a sentence; a name such as "Area" may stand before `=`.
+        Expr::Mul(factors) => !factors.iter().any(|f| matches!(f, Expr::Text(_))) || factors.iter().all(|f| matches!(f, Expr::Text(_) | Expr::Sym(_))),
+        Expr::List(items) | Expr::Relation(items, _) => items.iter().all(answer_like),
         _ => true,
     }
 }

@@ -75,6 +75,14 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
     best
 }
 
+/// What stands behind "the final answer is".
+pub(super) fn final_answer(text: &str) -> Option<Range<usize>> {
+    static FINAL: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?i)final\s+answer\s+is\s*:?\s*").ok());
+    memchr::memmem::find(text.as_bytes(), b"inal ")?;
+    let start = FINAL.as_ref()?.find_iter(text).last()?.end();
+    Some(start..start + paragraph(&text[start..]))
+}
+
 /// Length of the first paragraph: up to an empty line, or a line's end when the line has something to say.
 fn paragraph(text: &str) -> usize {
     let display = text.trim_start().starts_with("\\[") || text.trim_start().starts_with("$$");
@@ -202,20 +210,36 @@ fn answer_in_plain(text: &str) -> Range<usize> {
         return chosen.clone();
     }
     let from = copula(text).unwrap_or(0);
-    // A price, when there is one; else the first number behind the verb, else the first at all.
-    let numbers: Vec<Range<usize>> = number::all(&text[from..]).map(|n| from + n.start..from + n.end).collect();
-    let price = |n: &&Range<usize>| text[(*n).clone()].contains(['$', '€', '£', '¥']);
-    if let Some(n) = numbers.iter().find(price).or(numbers.first()) {
-        // More of a formula in plain text: 2√3, 5π.
-        return n.clone();
-    }
-    if let Some(n) = number::all(text).next() {
+    if let Some(n) = spoken_number(text) {
         return n;
     }
     // Words: behind the verb.
     let rest = text[from..].trim();
     let start = rest.as_ptr() as usize - text.as_ptr() as usize;
     start..start + rest.len()
+}
+
+/// The number that a sentence says: behind the verb, a price before others, and not the one of "in 4 hours".
+pub(super) fn spoken_number(text: &str) -> Option<Range<usize>> {
+    let from = copula(text).unwrap_or(0);
+    let in_range = |from: usize| number::all(&text[from..]).map(|n| from + n.start..from + n.end).collect::<Vec<_>>();
+    let mut numbers = in_range(from);
+    if numbers.is_empty() {
+        numbers = in_range(0);
+    }
+    const ASIDE: [&str; 28] = [
+        "in", "for", "over", "within", "after", "during", "per", "every", "each", "from", "at", "by", "with", "step", "part", "dans", "en", "pour",
+        "d'ici", "durante", "nach", "für", "bei", "por", "tras", "w", "przez", "mit",
+    ];
+    let aside = |n: &Range<usize>| {
+        let word = text[..n.start].trim_end().rsplit(char::is_whitespace).next().unwrap_or("").to_lowercase();
+        ASIDE.contains(&&*word)
+    };
+    let price = |n: &Range<usize>| text[n.clone()].contains(['$', '€', '£', '¥']);
+    let behind_verb = from > 0;
+    let spoken: Vec<&Range<usize>> = numbers.iter().filter(|n| !aside(n)).collect();
+    let chosen = spoken.iter().find(|n| price(n)).copied().or(if behind_verb { spoken.first().copied() } else { spoken.last().copied() });
+    chosen.or(numbers.last()).map(|n| formula::plain(text, n.clone()))
 }
 
 /// Whether a text parses as mathematics and is no sentence.
@@ -231,11 +255,13 @@ fn copula(text: &str) -> Option<usize> {
     let mut best = None;
     for verb in [" is ", " are ", " equals ", " was ", " be ", " = ", ": ", " est ", " ist ", " es ", " é ", " è ", " wynosi ", " to ", " of exactly "] {
         if let Some(at) = text.rfind(verb)
-            && (verb != " to " || text.is_ascii() == false)
+            && (verb != " to " || !text.is_ascii())
         {
             let end = at + verb.len();
             let digits = text[end..].contains(|c: char| c.is_ascii_digit()) || text[end..].contains('$');
-            if digits && best.is_none_or(|b| end > b) {
+            // "20 workers are needed to ...": the subject is the answer.
+            let passive = ["needed", "required", "necessary", "left", "used", "sold", "produced"].iter().any(|p| text[end..].starts_with(p));
+            if digits && !passive && best.is_none_or(|b| end > b) {
                 best = Some(end);
             }
         }

@@ -30,6 +30,8 @@ pub(crate) struct Evaluator {
     pub point: u64,
     /// Whether variables may be negative at this point.
     pub negative: bool,
+    /// Whether variables range over several orders of magnitude.
+    pub wide: bool,
     /// Operations left.
     pub steps: u32,
     /// An unknown form was given a value by its looks: a difference then proves nothing.
@@ -54,7 +56,7 @@ fn some<T>(value: Option<T>) -> Result<T, NoValue> {
 
 impl Evaluator {
     pub(crate) fn new(precision: u32, point: u64, negative: bool) -> Self {
-        Self { precision, point, negative, steps: 20_000, opaque: false, bound: Vec::new() }
+        Self { precision, point, negative, wide: false, steps: 20_000, opaque: false, bound: Vec::new() }
     }
 
     /// A variable's value: a number with 20 random bits behind the point, between 0.4 and 3.4.
@@ -65,7 +67,9 @@ impl Evaluator {
         let h = hash(name, self.point);
         let magnitude = 419_430 + i64::try_from(h % 3_145_728).unwrap_or(0);
         let sign = if self.negative && (h >> 40) & 1 == 1 { -1 } else { 1 };
-        Complex::real(Ball { mid: Float { m: BigInt::from(sign * magnitude), e: -20 }, rad: EXACT })
+        // Wide points spread over five orders of magnitude.
+        let scale = if self.wide { i64::try_from((h >> 44) % 17).unwrap_or(0) } else { 0 };
+        Complex::real(Ball { mid: Float { m: BigInt::from(sign * magnitude), e: scale - 20 }, rad: EXACT })
     }
 
     /// A value made from a form's looks.

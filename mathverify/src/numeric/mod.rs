@@ -11,7 +11,7 @@ mod elementary;
 pub(crate) mod eval;
 mod float;
 
-use crate::ast::Expr;
+use crate::ast::{Expr, Func};
 use complex::Complex;
 use eval::{Evaluator, NoValue};
 
@@ -20,6 +20,19 @@ const QUICK: u32 = 128;
 const SURE: u32 = 384;
 /// Bits to which both sides have to agree.
 const AGREE: f64 = 160.0;
+
+/// From this seed on, points spread over several orders of magnitude.
+const WIDE: u64 = 100;
+
+/// Functions that are constant or the same over stretches, so that a few points near each other say little.
+fn piecewise(e: &Expr) -> bool {
+    e.any(&|e| {
+        matches!(
+            e,
+            Expr::Func(Func::Floor | Func::Ceil | Func::Sign | Func::Min | Func::Max | Func::Mod | Func::Abs, _)
+        )
+    })
+}
 
 /// What values say about two expressions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +54,10 @@ enum AtPoint {
 
 fn at_point(a: &Expr, b: &Expr, precision: u32, point: u64, negative: bool) -> (AtPoint, bool) {
     let mut left = Evaluator::new(precision, point, negative);
+    left.wide = point >= WIDE;
     let x = left.eval(a);
     let mut right = Evaluator::new(precision, point, negative);
+    right.wide = point >= WIDE;
     let y = right.eval(b);
     let opaque = left.opaque || right.opaque;
     let (x, y) = match (x, y) {
@@ -93,13 +108,22 @@ pub(crate) fn same(a: &Expr, b: &Expr) -> Same {
         tries += 1;
         let enough = if has_variables { good >= 4 && tries >= 5 } else { good >= 1 };
         if enough {
-            return Same::Yes;
+            break;
         }
         if budget && tries >= 2 {
             return Same::Unknown("larger than the budget");
         }
     }
-    if has_variables && good >= 2 && !budget {
+    if has_variables && good >= 2 && (piecewise(a) || piecewise(b)) {
+        for seed in WIDE..WIDE + 40 {
+            match at_point(a, b, QUICK, seed, seed % 2 == 1).0 {
+                AtPoint::Apart => return if opaque { Same::Unknown("a form that is only compared by its looks") } else { Same::No },
+                AtPoint::NoValue(NoValue::Budget) => return Same::Unknown("larger than the budget"),
+                _ => {}
+            }
+        }
+    }
+    if good >= if has_variables { 2 } else { 1 } && !(has_variables && budget) {
         return Same::Yes;
     }
     Same::Unknown(if budget { "larger than the budget" } else { "no value at enough points" })

@@ -142,9 +142,21 @@ impl Parser {
         Some(var)
     }
 
+    /// Whether `(plain arguments) =` follows: `p(x) = ...`, `E(2020, 1993) = 76`.
+    fn is_function_left_of_equation(&self) -> bool {
+        if self.peek() != Some(&Tok::Open('(')) || self.spaced() {
+            return false;
+        }
+        let mut ahead = 1;
+        while matches!(self.peek_at(ahead), Some(Tok::Sym(_) | Tok::Num(_) | Tok::Comma | Tok::Minus)) && ahead < 12 {
+            ahead += 1;
+        }
+        ahead > 1 && self.peek_at(ahead) == Some(&Tok::Close(')')) && matches!(self.peek_at(ahead + 1), Some(Tok::Relation(Rel::Eq)))
+    }
+
     fn symbol(&mut self, name: String) -> Parsed {
         // f(x) with the usual names of functions; x(x + 1) is a product.
-        let function = matches!(&*name, "f" | "g" | "h" | "F" | "G" | "H" | "P" | "Q" | "W" | "T" | "phi" | "psi");
+        let function = self.is_function_left_of_equation() || matches!(&*name, "f" | "g" | "h" | "F" | "G" | "H" | "P" | "Q" | "W" | "T" | "phi" | "psi");
         let name_end = self.at;
         let full = match self.peek() {
             Some(Tok::Sub) if function => {

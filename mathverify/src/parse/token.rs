@@ -422,6 +422,15 @@ impl Lexer {
             self.push(symbol(&run));
             return;
         }
+        // `1orW(x)`: a connector without its spaces.
+        if let Some(rest) = run.strip_prefix("or").or_else(|| run.strip_prefix("and"))
+            && matches!(self.out.last(), Some(Token { kind: Tok::Num(_) | Tok::Close(_), .. }))
+            && rest.starts_with(|c: char| c.is_ascii_uppercase())
+        {
+            self.at -= rest.len();
+            self.push(Tok::Or);
+            return;
+        }
         // `2pi`, `xsin`: a known name at the end of a short run.
         if run.len() <= 7 {
             for split in 1..run.len() - 1 {
@@ -480,6 +489,7 @@ impl Lexer {
                 '(' | ')' | '[' | ']' => self.spaced = true,
                 '&' => self.push(Tok::And),
                 ',' | ';' | ':' | ' ' | '\n' | '>' | '/' => self.spaced = true,
+                '0'..='9' => self.at -= 1,
                 '_' | '#' | '-' | '\'' | '"' | '`' | '^' | '~' | '=' | '.' => {}
                 other => return Err(format!("the command \\{other}")),
             }
@@ -494,6 +504,11 @@ impl Lexer {
                 Some(n) => {
                     self.at -= name.len() - n;
                     name.truncate(n);
+                }
+                // An unknown symbol stands for itself; an unknown command with arguments is not understood.
+                None if self.peek(0) != Some('{') && self.peek(0) != Some('[') => {
+                    self.push(Tok::Sym(format!("\\{name}")));
+                    return Ok(());
                 }
                 None => return Err(format!("the command \\{name}")),
             }
