@@ -67,6 +67,11 @@ fn currency(text: &str, start: usize, end: usize) -> bool {
     let content = &text[start..end];
     let digit = content.starts_with(|c: char| c.is_ascii_digit());
     let prose = content.split(|c: char| !c.is_ascii_alphabetic()).filter(|w| w.len() >= 3).count();
+    // `$30-($30*0.1)`: what lies between two prices is no formula.
+    let trimmed = content.trim_end();
+    if digit && (trimmed.ends_with(['+', '-', '*', '/', '(', '=', '×']) || content.matches('(').count() != content.matches(')').count()) {
+        return true;
+    }
     let latex = content.contains('\\') || content.contains('^') || content.contains('_');
     (digit && (prose >= 1 && !latex)) || content.trim().is_empty() || (content.ends_with(' ') && digit && text[end..].len() > 1 && text.as_bytes()[end + 1].is_ascii_digit())
 }

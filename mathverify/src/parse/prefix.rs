@@ -64,7 +64,9 @@ impl Parser {
         let block = match (self.peek(), self.peek_at(1), self.peek_at(2), self.peek_at(3)) {
             (Some(Tok::Accent("bar" | "dot")), Some(Tok::OpenGroup), Some(Tok::Num(b)), Some(Tok::CloseGroup)) => Some((b.clone(), 4)),
             (Some(Tok::Accent("bar" | "dot")), Some(Tok::Num(b)), ..) => Some((b.clone(), 2)),
-            (Some(Tok::Open('(')), Some(Tok::Num(b)), Some(Tok::Close(')')), _) if !self.spaced() => Some((b.clone(), 3)),
+            (Some(Tok::Open('(')), Some(Tok::Num(b)), Some(Tok::Close(')')), _) if !self.spaced() && text.ends_with('.') => {
+                Some((b.clone(), 3))
+            }
             _ => None,
         };
         if let Some((block, length)) = block
