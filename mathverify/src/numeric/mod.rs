@@ -80,15 +80,23 @@ fn at_point(a: &Expr, b: &Expr, precision: u32, point: u64, negative: bool) -> (
 
 /// Compares two expressions by value.
 pub(crate) fn same(a: &Expr, b: &Expr) -> Same {
+    compare(a, b, &[(1, false), (2, false), (3, true), (4, true), (5, true), (6, true), (7, false)])
+}
+
+/// As [`same`], for positive values of the variables alone.
+pub(crate) fn same_for_positive(a: &Expr, b: &Expr) -> Same {
+    compare(a, b, &[(1, false), (2, false), (7, false), (8, false), (9, false)])
+}
+
+/// Compares at the given points: seed, and whether variables may be negative.
+fn compare(a: &Expr, b: &Expr, points: &[(u64, bool)]) -> Same {
     let variable = |e: &Expr| e.any(&|e| matches!(e, Expr::Sym(_) | Expr::Apply(..)));
     let has_variables = variable(a) || variable(b);
     let mut opaque = false;
     let mut budget = false;
     let mut good = 0;
     let mut tries = 0;
-    // (seed, negative variables, precision)
-    let plan: &[(u64, bool)] =
-        if has_variables { &[(1, false), (2, false), (3, true), (4, true), (5, true), (6, true), (7, false)] } else { &[(1, false)] };
+    let plan = if has_variables { points } else { &points[..1] };
     for &(seed, negative) in plan {
         let (quick, o) = at_point(a, b, QUICK, seed, negative);
         opaque |= o;

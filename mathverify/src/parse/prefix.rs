@@ -24,7 +24,7 @@ impl Parser {
             }
             Tok::Sym(name) => self.symbol(name),
             Tok::Const(c) => Ok(Expr::Const(c)),
-            Tok::Word(word) => Ok(word_operand(&word)),
+            Tok::Word(word) => Ok(self.word_operand(word)),
             Tok::Text(text) => Ok(Expr::Text(text)),
             Tok::NamedSet(letter) => Ok(Expr::NamedSet(letter)),
             Tok::Open(bracket) => self.deeper(|p| p.bracketed(bracket)),
@@ -56,6 +56,30 @@ impl Parser {
             }
             Tok::Ellipsis => Ok(Expr::Sym("…".into())),
             other => Err(format!("{other:?} where an operand should be")),
+        }
+    }
+
+    /// Two or three letters are a product of variables, taken one by one so that a power belongs to the last; more are a
+    /// word.
+    fn word_operand(&mut self, word: String) -> Expr {
+        let mut letters = word.chars();
+        let short = word.len() <= 3 && word.is_ascii();
+        let (Some(first), true) = (letters.next(), short) else { return Expr::Text(word) };
+        let rest = letters.as_str();
+        if !rest.is_empty() {
+            self.at -= 1;
+            let kind = match rest {
+                "e" => Tok::Const(Constant::E),
+                "i" => Tok::Const(Constant::I),
+                one if one.len() == 1 => Tok::Sym(one.into()),
+                more => Tok::Word(more.into()),
+            };
+            self.tokens[self.at] = super::Token { kind, spaced: false };
+        }
+        match first {
+            'e' => Expr::Const(Constant::E),
+            'i' => Expr::Const(Constant::I),
+            other => Expr::Sym(other.to_string()),
         }
     }
 
@@ -555,19 +579,6 @@ fn without_differential(body: &Expr, var: &str) -> Expr {
         }
     }
     body.map(&mut |child| without_differential(child, var))
-}
-
-/// Two or three letters are a product of variables; more are a word.
-fn word_operand(word: &str) -> Expr {
-    if word.len() <= 3 && word.is_ascii() {
-        let letters = word.chars().map(|c| match c {
-            'e' => Expr::Const(Constant::E),
-            'i' => Expr::Const(Constant::I),
-            other => Expr::Sym(other.to_string()),
-        });
-        return Expr::Mul(letters.collect());
-    }
-    Expr::Text(word.to_owned())
 }
 
 fn accented(inner: Expr, mark: &'static str) -> Parsed {

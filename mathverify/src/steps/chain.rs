@@ -27,18 +27,36 @@ const REWRITING: [&str; 9] =
 const CONDITIONS: [&str; 12] =
     ["since", "substitut", "given", "using", "where", "because", "solv", "equation", "when ", "know", "identity", "set "];
 
+/// Which equalities of formulas count as identities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Identities {
+    /// None: something is known about the variables.
+    None,
+    /// Those in one variable: relations between variables are what chains use.
+    OneVariable,
+    /// All: the sentence speaks of expanding, factoring and the like.
+    All,
+}
+
 /// Whether the sentence around a formula rewrites it without using anything known about its variables.
-fn identities(text: &str, span: &Range<usize>) -> bool {
+fn identities(text: &str, span: &Range<usize>) -> Identities {
     let from = crate::extract::floor_boundary(text, span.start.saturating_sub(400));
     let before = text[from..span.start].to_lowercase();
-    let start = before.rfind(['.', '\n', '?', '!']).map_or(0, |i| i + 1);
-    let sentence = &before[start..];
-    REWRITING.iter().any(|w| sentence.contains(w)) && !CONDITIONS.iter().any(|w| sentence.contains(w))
+    let sentence = &before[sentence_start(&before)..];
+    if CONDITIONS.iter().any(|w| sentence.contains(w)) {
+        return Identities::None;
+    }
+    if REWRITING.iter().any(|w| sentence.contains(w)) { Identities::All } else { Identities::OneVariable }
 }
 
 /// All claims of a step outside its annotations.
 pub(super) fn claims(step: &str) -> Vec<Claim> {
     if !(step.contains('=') || step.contains("\\approx") || step.contains('≈') || step.contains("\\equiv")) || step.len() > 200_000 {
+        return Vec::new();
+    }
+    // A step that tries values or refutes something states equalities that need not hold.
+    let lower = step.to_lowercase();
+    if ["false", "not true", "try ", "trying", "verify", "contradict", "test ", "testing", "no solution", "not satisf"].iter().any(|w| lower.contains(w)) {
         return Vec::new();
     }
     // Annotations are blanked, so that `20 + 5 = <<20+5=25>>25` reads `20 + 5 = 25`.
@@ -53,7 +71,8 @@ pub(super) fn claims(step: &str) -> Vec<Claim> {
         running(&text, at..formula.start, &mut out);
         at = formula.end;
         // A formula that goes on in the text behind it is no claim by itself.
-        let glued = continues(&text, formula.clone());
+        let word = text[..formula.start].trim_end_matches(['$', '\\', '(', '[', ' ']).rsplit(char::is_whitespace).next().unwrap_or("");
+        let glued = continues(&text, formula.clone()) || matches!(word, "of" | "times" | "plus" | "minus" | "by");
         if !glued && formula.len() <= MAX_PIECE && !hypothetical(&text, formula) {
             latex(&text, formula.clone(), &mut out);
         }
@@ -75,12 +94,17 @@ fn continues(text: &str, span: Range<usize>) -> bool {
 fn hypothetical(text: &str, span: &Range<usize>) -> bool {
     let from = crate::extract::floor_boundary(text, span.start.saturating_sub(400));
     let before = &text[from..span.start];
-    let start = before.rfind(['.', '\n', '?', '!']).map_or(0, |i| i + 1);
+    let start = sentence_start(before);
     let to = crate::extract::floor_boundary(text, (span.end + 120).min(text.len()));
     let after = &text[span.end..to];
-    let end = after.find(['.', '\n', '?', '!']).map_or(after.len(), |i| i + 1);
+    let end = after.find(". ").or_else(|| after.find(['\n', '?', '!'])).map_or(after.len(), |i| i + 1);
     let words = format!("{} {}", &before[start..], &after[..end]).to_lowercase();
     HYPOTHETICAL.iter().any(|h| words.contains(h)) || after[..end].contains('?')
+}
+
+/// Where the last sentence starts.
+fn sentence_start(before: &str) -> usize {
+    [before.rfind(". "), before.rfind(['\n', '?', '!'])].into_iter().flatten().max().map_or(0, |i| i + 1)
 }
 
 /// The claims of one formula.
@@ -154,7 +178,7 @@ fn relations(piece: &str) -> Vec<(char, &str)> {
 }
 
 /// Claims of neighbours in a chain. `latex`: text in the terms is units.
-fn chain(piece: &str, offset: usize, latex: bool, identities: bool, out: &mut Vec<Claim>) {
+fn chain(piece: &str, offset: usize, latex: bool, identities: Identities, out: &mut Vec<Claim>) {
     let other = ["<", ">", "\\le", "\\ge", "\\in ", "\\pm", "!=", "≠", "≤", "≥", "\\ne"];
     let plain = piece.replace("\\left", "").replace("\\neg", "");
     if other.iter().any(|o| plain.contains(o)) {
@@ -162,7 +186,7 @@ fn chain(piece: &str, offset: usize, latex: bool, identities: bool, out: &mut Ve
     }
     let terms = relations(piece);
     let long = terms.len() > 2;
-    for pair in terms.windows(2) {
+    for (place, pair) in terms.windows(2).enumerate() {
         let (sign, left, right) = (pair[1].0, pair[0].1.trim(), pair[1].1.trim());
         if left.is_empty() || right.is_empty() || left.len() > 400 || right.len() > 400 || sign == '≡' {
             continue;
@@ -183,8 +207,8 @@ fn chain(piece: &str, offset: usize, latex: bool, identities: bool, out: &mut Ve
                 continue;
             }
             if sign == '≈' { judge_rounded(&l, &r) } else { judge(&l, &r, false) }
-        } else if identities && long && sign == '=' {
-            judge_identity(&l, &r)
+        } else if identities != Identities::None && long && sign == '=' && place > 0 {
+            judge_identity(&l, &r, identities == Identities::OneVariable)
         } else {
             continue;
         };
@@ -285,7 +309,7 @@ fn running(text: &str, span: Range<usize>, out: &mut Vec<Claim>) {
             continue;
         }
         if let Some(clean) = tidy_run(part, run.clone()) {
-            chain(&clean, placed.start, false, false, out);
+            chain(&clean, placed.start, false, Identities::None, out);
         }
     }
 }
@@ -331,7 +355,7 @@ fn tidy_run(text: &str, run: Range<usize>) -> Option<String> {
         *term = multiplied(term).trim().trim_end_matches([',', '.', ' ', '(']).to_owned();
     }
     // The first term: what stands before it may belong to it.
-    let glued_before = before.is_some_and(|c| c.is_alphanumeric() || "_\\^}]%!'|&:".contains(c)) && !content.starts_with(' ');
+    let glued_before = before.is_some_and(|c| !c.is_whitespace() && !"(\"“*>".contains(c)) && !content.starts_with(' ');
     let spaced_word = before.is_some_and(char::is_alphabetic) && content.starts_with(' ');
     let first = terms.first_mut()?;
     // Only the part behind the last comma or full stop: `in 2019, 3 + 4`.

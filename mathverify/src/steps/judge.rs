@@ -35,7 +35,10 @@ pub(super) fn is_numeric(e: &Expr) -> bool {
         Expr::Num { .. } | Expr::Const(Constant::Pi) => true,
         Expr::Add(_) | Expr::Mul(_) | Expr::Neg(_) | Expr::Div(..) | Expr::Pow(..) | Expr::Percent(_) => true,
         Expr::Quantity(_, unit) => matches!(unit.as_str(), "$" | "€" | "£" | "¥"),
-        Expr::Func(f, _) => !matches!(f, Func::Det | Func::Transpose | Func::Mod | Func::Log | Func::Ln),
+        Expr::Func(f, _) => !matches!(
+            f,
+            Func::Det | Func::Transpose | Func::Mod | Func::Log | Func::Ln | Func::Asin | Func::Acos | Func::Atan | Func::Arg
+        ),
         _ => false,
     };
     plain && e.children().into_iter().all(is_numeric)
@@ -163,7 +166,7 @@ pub(super) fn judge_rounded(left: &Expr, right: &Expr) -> Judged {
 }
 
 /// `left = right` as formulas in the same variables: wrong when they differ as functions.
-pub(super) fn judge_identity(left: &Expr, right: &Expr) -> Judged {
+pub(super) fn judge_identity(left: &Expr, right: &Expr, one_variable: bool) -> Judged {
     let plain = |e: &Expr| {
         !e.any(&|e| {
             !matches!(
@@ -177,7 +180,11 @@ pub(super) fn judge_identity(left: &Expr, right: &Expr) -> Judged {
     if !plain(left) || !plain(right) || l.is_empty() || r.is_empty() || l != r || !has_operation(left) {
         return Judged::Unclear;
     }
-    match numeric::same(left, right) {
+    // Roots of unity and other named constants are no free variables.
+    if one_variable && (l.len() > 1 || l.iter().any(|v| v.len() > 1)) {
+        return Judged::Unclear;
+    }
+    match numeric::same_for_positive(left, right) {
         Same::Yes => Judged::True,
         Same::No => Judged::False("another expression".to_owned()),
         Same::Unknown(_) => Judged::Unclear,
