@@ -19,6 +19,7 @@
 //! ```
 
 mod ast;
+#[cfg(feature = "cli")]
 pub mod command;
 mod compare;
 mod extract;

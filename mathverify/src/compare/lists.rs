@@ -98,31 +98,33 @@ fn without_order(x: &[Expr], y: &[Expr], options: &Options) -> Outcome {
     if x.len().max(y.len()) > MAX_UNORDERED {
         return in_order(x, y, options);
     }
-    let matched = |from: &[Expr], to: &[Expr]| -> (bool, Option<Outcome>) {
-        let mut taken = vec![false; to.len()];
-        let mut unknown = None;
-        let mut all = true;
-        for item in from {
-            let mut found = false;
-            // Unused partners first, then repeated ones.
-            let order = (0..to.len()).filter(|&i| !taken[i]).chain((0..to.len()).filter(|&i| taken[i])).collect::<Vec<_>>();
-            for i in order {
-                let outcome = compare_exprs(item, &to[i], options);
-                match outcome.status {
-                    Status::Equal => {
-                        taken[i] = true;
-                        found = true;
-                        break;
-                    }
-                    Status::Unknown => unknown = Some(outcome),
-                    Status::Different => {}
-                }
+    // Every item has an equal one on the other side. Partners at the same place come first: most lists are in order.
+    let mut partnered = vec![false; y.len()];
+    let mut unknown = None;
+    let mut all = true;
+    let mut find = |item: &Expr, among: &[Expr], first: usize, forward: bool| -> Option<usize> {
+        let order = std::iter::once(first).filter(|i| *i < among.len()).chain((0..among.len()).filter(|i| *i != first));
+        for i in order {
+            let outcome = if forward { compare_exprs(item, &among[i], options) } else { compare_exprs(&among[i], item, options) };
+            match outcome.status {
+                Status::Equal => return Some(i),
+                Status::Unknown => unknown = Some(outcome),
+                Status::Different => {}
             }
-            all &= found;
         }
-        (all && taken.iter().all(|t| *t), unknown)
+        None
     };
-    let (all, unknown) = matched(x, y);
+    for (i, item) in x.iter().enumerate() {
+        match find(item, y, i, true) {
+            Some(j) => partnered[j] = true,
+            None => all = false,
+        }
+    }
+    for (j, item) in y.iter().enumerate() {
+        if all && !partnered[j] {
+            all &= find(item, x, j, false).is_some();
+        }
+    }
     if all {
         return Outcome::equal(Tier::Structure, "the same items");
     }

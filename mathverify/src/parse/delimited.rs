@@ -11,13 +11,9 @@ impl Parser {
     pub(super) fn group(&mut self) -> Parsed {
         self.expect(&Tok::OpenGroup)?;
         let (bars, separators) = (std::mem::take(&mut self.bars), std::mem::take(&mut self.separators));
-        if self.eat(&Tok::CloseGroup) {
-            (self.bars, self.separators) = (bars, separators);
-            return Err("an empty group".into());
-        }
-        let items = self.items(&Tok::CloseGroup)?;
+        let items = if self.eat(&Tok::CloseGroup) { Err("an empty group".into()) } else { self.items(&Tok::CloseGroup) };
         (self.bars, self.separators) = (bars, separators);
-        Ok(super::one_or(items, Expr::Set))
+        Ok(super::one_or(items?, Expr::Set))
     }
 
     /// A group whose content is read by `f`.
@@ -158,11 +154,10 @@ impl Parser {
 
     /// `|x|`, `‖x‖`.
     pub(super) fn absolute(&mut self, bar: &Tok) -> Parsed {
-        self.bars += 1;
-        let separators = std::mem::take(&mut self.separators);
+        let (bars, separators) = (self.bars, std::mem::take(&mut self.separators));
+        self.bars = bars + 1;
         let inner = self.sum();
-        self.bars -= 1;
-        self.separators = separators;
+        (self.bars, self.separators) = (bars, separators);
         let inner = inner?;
         self.expect(bar)?;
         Ok(Expr::Func(Func::Abs, vec![inner]))

@@ -138,8 +138,9 @@ impl Parser {
         if self.nodes > MAX_NODES {
             return Err(format!("more than {MAX_NODES} parts"));
         }
+        let depth = self.depth;
         let result = f(self);
-        self.depth -= 1;
+        self.depth = depth - 1;
         result
     }
 

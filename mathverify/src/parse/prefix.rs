@@ -215,14 +215,14 @@ impl Parser {
         self.at = name_end;
         // C(n, k)
         if (name == "C" || name == "P") && self.peek() == Some(&Tok::Open('(')) && !self.spaced() {
-            let before = self.at;
+            let before = (self.at, self.depth);
             self.at += 1;
             if let Ok(Expr::Tuple(items)) = self.deeper(|p| p.bracketed('('))
                 && items.len() == 2
             {
                 return Ok(Expr::Func(Func::Binomial, items));
             }
-            self.at = before;
+            (self.at, self.depth) = before;
         }
         Ok(Expr::Sym(name))
     }
