@@ -14,7 +14,11 @@ use mathverify::{Options, check_solution, split_steps, verify};
 use serde_json::Value;
 
 const SOURCES: [&str; 6] = [
-    "gsm8k_model_solutions.jsonl.gz", "math_verify.jsonl", "lighteval.jsonl", "hendrycks_math.jsonl", "nemo_skills.jsonl",
+    "gsm8k_model_solutions.jsonl.gz",
+    "math_verify.jsonl",
+    "lighteval.jsonl",
+    "hendrycks_math.jsonl",
+    "nemo_skills.jsonl",
     "latex2sympy2_ext.jsonl",
 ];
 
@@ -112,7 +116,10 @@ fn hostile() {
         check_solution(None, &steps, None, &options);
         let steps_ms = start.elapsed().as_secs_f64() * 1e3;
         let over = if check > 50.0 || steps_ms > 50.0 { "  OVER 50 ms" } else { "" };
-        println!("  {name:<24} check {check:>7.2} ms  steps {steps_ms:>7.2} ms  {:?}/{:?}{over}", verdict.verdict, reverse.verdict);
+        println!(
+            "  {name:<24} check {check:>7.2} ms  steps {steps_ms:>7.2} ms  {:?}/{:?}{over}",
+            verdict.verdict, reverse.verdict
+        );
     }
 }
 

@@ -6,9 +6,16 @@ use crate::rational::Rat;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Expr {
     /// A number as written; `decimals` counts the digits after its point (`None` for a whole number or a fraction).
-    Num { value: Rat, decimals: Option<u32> },
+    Num {
+        value: Rat,
+        decimals: Option<u32>,
+    },
     /// A number in a stated base: its digits as written, in lower case.
-    Based { digits: String, base: u32, value: Rat },
+    Based {
+        digits: String,
+        base: u32,
+        value: Rat,
+    },
     /// π, e, i, ∞.
     Const(Constant),
     /// A variable, with its subscript and primes: `x`, `a_1`, `f'`.
@@ -26,7 +33,13 @@ pub(crate) enum Expr {
     /// An unknown function: `f(x)`.
     Apply(String, Vec<Expr>),
     /// A sum, product or integral with limits; `body` in `var`.
-    Big { kind: Big, var: String, low: Option<Box<Expr>>, high: Option<Box<Expr>>, body: Box<Expr> },
+    Big {
+        kind: Big,
+        var: String,
+        low: Option<Box<Expr>>,
+        high: Option<Box<Expr>>,
+        body: Box<Expr>,
+    },
     /// Items with commas and no brackets.
     List(Vec<Expr>),
     /// `(a, b)`: a tuple, or an open interval when compared with one.
@@ -38,7 +51,12 @@ pub(crate) enum Expr {
     /// `{x | condition}` or `{x ∈ S | condition}`: the element and what holds of it.
     Builder(Box<Expr>, Vec<Expr>),
     /// An interval that is not written as `(a, b)`.
-    Interval { low: Box<Expr>, high: Box<Expr>, low_closed: bool, high_closed: bool },
+    Interval {
+        low: Box<Expr>,
+        high: Box<Expr>,
+        low_closed: bool,
+        high_closed: bool,
+    },
     Union(Vec<Expr>),
     Intersection(Vec<Expr>),
     SetMinus(Box<Expr>, Box<Expr>),
@@ -103,7 +121,6 @@ pub(crate) enum Func {
     Factorial,
     DoubleFactorial,
     Binomial,
-    Permutations,
     Gcd,
     Lcm,
     Min,
@@ -112,7 +129,6 @@ pub(crate) enum Func {
     Re,
     Im,
     Arg,
-    Conjugate,
     /// `det(matrix)`.
     Det,
     Transpose,
@@ -177,9 +193,12 @@ impl Expr {
     /// The parts of an expression, in order.
     pub(crate) fn children(&self) -> Vec<&Expr> {
         match self {
-            Expr::Num { .. } | Expr::Based { .. } | Expr::Const(_) | Expr::Sym(_) | Expr::Text(_) | Expr::NamedSet(_) => {
-                Vec::new()
-            }
+            Expr::Num { .. }
+            | Expr::Based { .. }
+            | Expr::Const(_)
+            | Expr::Sym(_)
+            | Expr::Text(_)
+            | Expr::NamedSet(_) => Vec::new(),
             Expr::Add(v)
             | Expr::Mul(v)
             | Expr::Func(_, v)

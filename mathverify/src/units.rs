@@ -38,9 +38,8 @@ const UNITS: &[(&[&str], &str, (i64, i64))] = &[
 ];
 
 /// Further short words that are units after a number but are not converted.
-const SHORT: [&str; 17] = [
-    "pm", "am", "rpm", "hz", "mol", "bit", "cal", "ton", "cup", "cwt", "gal", "pt", "qt", "kw", "pcs", "rs", "th",
-];
+const SHORT: [&str; 17] =
+    ["pm", "am", "rpm", "hz", "mol", "bit", "cal", "ton", "cup", "cwt", "gal", "pt", "qt", "kw", "pcs", "rs", "th"];
 
 /// A unit with its exponent: `square meters` and `m^2` are both (length, factor², 2).
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +52,11 @@ pub(crate) struct Unit {
 /// Whether a short word is a unit.
 pub(crate) fn is_unit(word: &str) -> bool {
     let lower = word.to_lowercase();
-    UNITS.iter().any(|(names, ..)| names.contains(&&*lower)) || SHORT.contains(&&*lower) || lower == "st" || lower == "nd" || lower == "rd"
+    UNITS.iter().any(|(names, ..)| names.contains(&&*lower))
+        || SHORT.contains(&&*lower)
+        || lower == "st"
+        || lower == "nd"
+        || lower == "rd"
 }
 
 /// Reads a unit, when it is one that can be converted.

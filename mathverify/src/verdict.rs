@@ -70,6 +70,10 @@ impl Outcome {
             return self;
         }
         let other = other();
-        if other.is_equal() || (self.status == Status::Different && other.status == Status::Unknown) { other } else { self }
+        if other.is_equal() || (self.status == Status::Different && other.status == Status::Unknown) {
+            other
+        } else {
+            self
+        }
     }
 }

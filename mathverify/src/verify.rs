@@ -76,7 +76,11 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
 /// Compares two answers; very long ones only as text.
 fn compare_found(pred: &str, gold: &str, options: &Options) -> Outcome {
     if pred.len() > MAX_ANSWER || gold.len() > MAX_ANSWER {
-        return if pred == gold { Outcome::equal(Tier::Text, "the same text") } else { Outcome::unknown("a very long answer") };
+        return if pred == gold {
+            Outcome::equal(Tier::Text, "the same text")
+        } else {
+            Outcome::unknown("a very long answer")
+        };
     }
     compare(pred, gold, options)
 }
@@ -123,8 +127,12 @@ fn choice(
     }
     match extract_choice(pred) {
         Some(chosen) => {
-            let same = chosen.text.chars().next() == Some(letter) && chosen.text.chars().count() == 1;
-            let outcome = if same { Outcome::equal(Tier::Text, "the same choice") } else { Outcome::different(Tier::Text, "different choices") };
+            let same = chosen.text == letter.to_string();
+            let outcome = if same {
+                Outcome::equal(Tier::Text, "the same choice")
+            } else {
+                Outcome::different(Tier::Text, "different choices")
+            };
             verdict(outcome, Some(chosen), letter.to_string())
         }
         None => verdict(Outcome::unknown("no choice found in the prediction"), found, letter.to_string()),

@@ -90,7 +90,13 @@ fn latex2sympy_pairs() {
 #[test]
 fn references_against_themselves_and_others() {
     let mut golds: Vec<String> = Vec::new();
-    for (file, field) in [("cmath", "answer"), ("mawps", "target"), ("svamp", "Answer"), ("aqua", "correct"), ("olympiadbench", "final_answer")] {
+    for (file, field) in [
+        ("cmath", "answer"),
+        ("mawps", "target"),
+        ("svamp", "Answer"),
+        ("aqua", "correct"),
+        ("olympiadbench", "final_answer"),
+    ] {
         let Some(path) = common::data(&format!("math_more/{file}.jsonl.gz")) else { return };
         for row in common::rows(&path) {
             match &row[field] {

@@ -16,7 +16,15 @@ fn quick(pred: &str, gold: &str) -> Verdict {
 
 #[test]
 fn power_towers() {
-    for tower in ["9^{9^{9^{9}}}", "10^{10^{10}}", "2^{2^{2^{2^{2^{2}}}}}", "(((9^9)^9)^9)^9", "e^{e^{e^{e^{e}}}}", "99999999!", "\\binom{1000000}{500000}"] {
+    for tower in [
+        "9^{9^{9^{9}}}",
+        "10^{10^{10}}",
+        "2^{2^{2^{2^{2^{2}}}}}",
+        "(((9^9)^9)^9)^9",
+        "e^{e^{e^{e^{e}}}}",
+        "99999999!",
+        "\\binom{1000000}{500000}",
+    ] {
         assert_ne!(quick(tower, "7").verdict, Status::Equal, "{tower}");
         assert!(quick(tower, tower).is_equal());
         assert_ne!(quick(tower, &format!("{tower}+1")).verdict, Status::Equal);
@@ -37,7 +45,25 @@ fn long_numbers() {
 
 #[test]
 fn deep_nesting() {
-    for (open, close) in [("(", ")"), ("{", "}"), ("\\sqrt{", "}"), ("\\frac{1}{", "}"), ("\\boxed{", "}"), ("[", "]"), ("|", "|"), ("x^{", "}"), ("-", ""), ("\\text{", "}"), ("\\left(", "\\right)"), ("\\{", "\\}"), ("\\begin{pmatrix}", "\\end{pmatrix}"), ("\\mathrm{", "}"), ("2^", ""), ("x_", ""), ("\\sin ", "")] {
+    for (open, close) in [
+        ("(", ")"),
+        ("{", "}"),
+        ("\\sqrt{", "}"),
+        ("\\frac{1}{", "}"),
+        ("\\boxed{", "}"),
+        ("[", "]"),
+        ("|", "|"),
+        ("x^{", "}"),
+        ("-", ""),
+        ("\\text{", "}"),
+        ("\\left(", "\\right)"),
+        ("\\{", "\\}"),
+        ("\\begin{pmatrix}", "\\end{pmatrix}"),
+        ("\\mathrm{", "}"),
+        ("2^", ""),
+        ("x_", ""),
+        ("\\sin ", ""),
+    ] {
         for depth in [40, 1_000, 100_000] {
             let text = format!("{}1{}", open.repeat(depth), close.repeat(depth));
             quick(&text, "2");
@@ -51,7 +77,30 @@ fn deep_nesting() {
 #[test]
 fn megabytes() {
     let line = "The sum is $x^2 + 3 = 12$, so **12** and \\(\\frac{1}{2}\\) = 3 + 4 = 7. ";
-    for piece in [line, "1 + ", "$", "\\", "{", "\\boxed{", "\\boxed{1} and ", "(1,", "<<", "a=", "=", "1,234,", "**", "answer is ", "####", "½", "答案是", "\n\n", "|x", "1/", "\\[", "if 2+2="] {
+    for piece in [
+        line,
+        "1 + ",
+        "$",
+        "\\",
+        "{",
+        "\\boxed{",
+        "\\boxed{1} and ",
+        "(1,",
+        "<<",
+        "a=",
+        "=",
+        "1,234,",
+        "**",
+        "answer is ",
+        "####",
+        "½",
+        "答案是",
+        "\n\n",
+        "|x",
+        "1/",
+        "\\[",
+        "if 2+2=",
+    ] {
         let text = piece.repeat((1 << 20) / piece.len());
         quick(&text, "7");
         quick("7", &text);
@@ -64,7 +113,8 @@ fn megabytes() {
 
 #[test]
 fn wide_structures() {
-    let list = |n: usize, step: usize| (0..n).map(|i| format!("\\sqrt{{{}}}", i * step + 2)).collect::<Vec<_>>().join(", ");
+    let list =
+        |n: usize, step: usize| (0..n).map(|i| format!("\\sqrt{{{}}}", i * step + 2)).collect::<Vec<_>>().join(", ");
     quick(&list(100, 1), &list(100, 3));
     quick(&list(1_000, 1), &list(1_000, 3));
     let sum = |n: usize| (0..n).map(|i| format!("\\sin({i}x)")).collect::<Vec<_>>().join("+");
@@ -81,7 +131,22 @@ fn wide_structures() {
 
 #[test]
 fn odd_characters() {
-    for text in ["\u{0}", "\u{feff}7", "7\u{200b}", "\u{202e}7", "７", "٧", "½½½", "²²²", "\\", "\\\\\\", "$$$", "{}{}{}", "🙂 = 🙂", "x\u{301}"] {
+    for text in [
+        "\u{0}",
+        "\u{feff}7",
+        "7\u{200b}",
+        "\u{202e}7",
+        "７",
+        "٧",
+        "½½½",
+        "²²²",
+        "\\",
+        "\\\\\\",
+        "$$$",
+        "{}{}{}",
+        "🙂 = 🙂",
+        "x\u{301}",
+    ] {
         quick(text, "7");
         quick("7", text);
     }

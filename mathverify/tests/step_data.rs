@@ -27,7 +27,10 @@ fn value(text: &str) -> Option<(i128, i128)> {
             *at += 1;
             let right = product(s, at)?;
             let sign = if op == b'+' { 1 } else { -1 };
-            left = reduced(left.0.checked_mul(right.1)? + sign * right.0.checked_mul(left.1)?, left.1.checked_mul(right.1)?)?;
+            left = reduced(
+                left.0.checked_mul(right.1)? + sign * right.0.checked_mul(left.1)?,
+                left.1.checked_mul(right.1)?,
+            )?;
         }
         Some(left)
     }
@@ -127,7 +130,11 @@ fn gsm8k_annotations_and_their_mutations() {
             counts
         })
         .reduce(|| (0, 0, Vec::new()), |a, b| (a.0 + b.0, a.1 + b.1, [a.2, b.2].concat()));
-    println!("mutations: {wrong} wrong, {still_true} still true, {} not decided: {:?}", left.len(), &left[..left.len().min(10)]);
+    println!(
+        "mutations: {wrong} wrong, {still_true} still true, {} not decided: {:?}",
+        left.len(),
+        &left[..left.len().min(10)]
+    );
     // What may be a rounding to three digits or more (848/7 = 121.143) is not called wrong.
     assert!(left.len() * 10_000 <= wrong, "{} not decided", left.len());
 }
@@ -141,7 +148,8 @@ fn processbench_precision_of_wrong() {
         let counts: Vec<(usize, usize, usize)> = rows
             .par_iter()
             .map(|row| {
-                let steps: Vec<String> = row["steps"].as_array().unwrap().iter().map(|s| s.as_str().unwrap().to_owned()).collect();
+                let steps: Vec<String> =
+                    row["steps"].as_array().unwrap().iter().map(|s| s.as_str().unwrap().to_owned()).collect();
                 let label = usize::try_from(row["label"].as_i64().unwrap()).ok();
                 let checked = check_solution(row["problem"].as_str(), &steps, None, &Options::default());
                 let seen = label.map_or(steps.len(), |l| l + 1);
@@ -156,7 +164,10 @@ fn processbench_precision_of_wrong() {
         (hits, alarms, errors) = (hits + total.0, alarms + total.1, errors + total.2);
     }
     let precision = 100 * hits / (hits + alarms).max(1);
-    println!("all: precision {precision}%, recall {:.1}%", 100.0 * f64::from(u32::try_from(hits).unwrap()) / f64::from(u32::try_from(errors).unwrap()));
+    println!(
+        "all: precision {precision}%, recall {:.1}%",
+        100.0 * f64::from(u32::try_from(hits).unwrap()) / f64::from(u32::try_from(errors).unwrap())
+    );
     assert!(precision >= 90, "{hits} hits, {alarms} false alarms");
     assert!(hits * 100 >= errors * 4, "{hits} of {errors}");
 }
@@ -187,7 +198,12 @@ fn no_false_alarms() {
         "In base 7, 3 + 5 = 11.",
         "(x+1)(x+2) = 12",
     ] {
-        assert_ne!(status(step), StepStatus::Wrong, "{step}: {:?}", check_solution(None, &[step.to_owned()], None, &Options::default()));
+        assert_ne!(
+            status(step),
+            StepStatus::Wrong,
+            "{step}: {:?}",
+            check_solution(None, &[step.to_owned()], None, &Options::default())
+        );
     }
 }
 

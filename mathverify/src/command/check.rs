@@ -47,11 +47,19 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let options = args.policies.options();
     let (mut equal, mut different, mut unknown) = (0_usize, 0_usize, 0_usize);
     let settings = json!(["check", options]).to_string();
-    let (pairs, bad) = rows::each(&args.files, &settings, |pair: &Pair| judge(pair, &options), |verdict| match verdict["verdict"].as_str() {
-        Some("equal") => equal += 1,
-        Some("different") => different += 1,
-        _ => unknown += 1,
-    })?;
-    eprintln!("{pairs} pairs: {equal} equal, {different} different, {unknown} unknown{}", rows::set_aside(&args.files, bad));
+    let (pairs, bad) = rows::each(
+        &args.files,
+        &settings,
+        |pair: &Pair| judge(pair, &options),
+        |verdict| match verdict["verdict"].as_str() {
+            Some("equal") => equal += 1,
+            Some("different") => different += 1,
+            _ => unknown += 1,
+        },
+    )?;
+    eprintln!(
+        "{pairs} pairs: {equal} equal, {different} different, {unknown} unknown{}",
+        rows::set_aside(&args.files, bad)
+    );
     Ok(())
 }

@@ -78,7 +78,11 @@ pub(super) fn each<T: DeserializeOwned + Send + Sync>(
 }
 
 fn fingerprint(input: &Path, settings: &str) -> Result<String> {
-    Ok(Fingerprint::new().text("version", env!("CARGO_PKG_VERSION")).file("input", input)?.text("settings", settings).finish())
+    Ok(Fingerprint::new()
+        .text("version", env!("CARGO_PKG_VERSION"))
+        .file("input", input)?
+        .text("settings", settings)
+        .finish())
 }
 
 /// `", N lines set aside in FILE"`, or nothing.

@@ -14,7 +14,9 @@ pub(super) fn expand_signs(e: &Expr) -> Expr {
         Expr::List(items) => Expr::List(flat(items)),
         Expr::Set(items) => Expr::Set(flat(items)),
         // x = ±2, (1, ±2)
-        other if has_sign(other) && other.any(&|e| matches!(e, Expr::List(_) | Expr::Set(_))) => other.map(&mut expand_signs),
+        other if has_sign(other) && other.any(&|e| matches!(e, Expr::List(_) | Expr::Set(_))) => {
+            other.map(&mut expand_signs)
+        }
         other if has_sign(other) => Expr::List(vec![choose(other, true), choose(other, false)]),
         other => other.clone(),
     }
@@ -55,7 +57,9 @@ fn items(e: &Expr) -> Vec<Expr> {
     match e {
         Expr::List(v) | Expr::Set(v) | Expr::Tuple(v) | Expr::Brackets(v) => v.clone(),
         // A column or row is a tuple.
-        Expr::Matrix(rows) if rows.len() == 1 || rows.iter().all(|r| r.len() == 1) => rows.iter().flatten().cloned().collect(),
+        Expr::Matrix(rows) if rows.len() == 1 || rows.iter().all(|r| r.len() == 1) => {
+            rows.iter().flatten().cloned().collect()
+        }
         other => vec![other.clone()],
     }
 }
@@ -79,7 +83,8 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Options) -> Outcome {
         // (5) is 5; ⟨5⟩ is a vector of one.
         return Outcome::different(Tier::Structure, "one value and a tuple");
     }
-    let keeps_order = ordered(a) || ordered(b) || (options.ordered_lists && !matches!(a, Expr::Set(_)) && !matches!(b, Expr::Set(_)));
+    let keeps_order =
+        ordered(a) || ordered(b) || (options.ordered_lists && !matches!(a, Expr::Set(_)) && !matches!(b, Expr::Set(_)));
     if keeps_order {
         return in_order(&x, &y, options);
     }
@@ -105,7 +110,8 @@ fn without_order(x: &[Expr], y: &[Expr], options: &Options) -> Outcome {
     let mut find = |item: &Expr, among: &[Expr], first: usize, forward: bool| -> Option<usize> {
         let order = std::iter::once(first).filter(|i| *i < among.len()).chain((0..among.len()).filter(|i| *i != first));
         for i in order {
-            let outcome = if forward { compare_exprs(item, &among[i], options) } else { compare_exprs(&among[i], item, options) };
+            let outcome =
+                if forward { compare_exprs(item, &among[i], options) } else { compare_exprs(&among[i], item, options) };
             match outcome.status {
                 Status::Equal => return Some(i),
                 Status::Unknown => unknown = Some(outcome),

@@ -88,7 +88,12 @@ fn each(rows: &Rows, f: impl Fn(Expr) -> Expr) -> Rows {
 
 fn zip(a: &Rows, b: &Rows) -> Option<Rows> {
     let same = a.len() == b.len() && a.iter().zip(b).all(|(x, y)| x.len() == y.len());
-    same.then(|| a.iter().zip(b).map(|(x, y)| x.iter().zip(y).map(|(p, q)| Expr::Add(vec![p.clone(), q.clone()])).collect()).collect())
+    same.then(|| {
+        a.iter()
+            .zip(b)
+            .map(|(x, y)| x.iter().zip(y).map(|(p, q)| Expr::Add(vec![p.clone(), q.clone()])).collect())
+            .collect()
+    })
 }
 
 fn times(a: Value, b: Value) -> Option<Value> {
@@ -102,7 +107,9 @@ fn times(a: Value, b: Value) -> Option<Value> {
             if x.first()?.len() != inner || x.len() * width * inner > 4_096 {
                 return None;
             }
-            let cell = |i: usize, j: usize| Expr::Add((0..inner).map(|k| Expr::Mul(vec![x[i][k].clone(), y[k][j].clone()])).collect());
+            let cell = |i: usize, j: usize| {
+                Expr::Add((0..inner).map(|k| Expr::Mul(vec![x[i][k].clone(), y[k][j].clone()])).collect())
+            };
             Value::Matrix((0..x.len()).map(|i| (0..width).map(|j| cell(i, j)).collect()).collect())
         }
     })
@@ -119,7 +126,10 @@ fn determinant(rows: &Rows) -> Option<Expr> {
     }
     let mut terms = Vec::new();
     for j in 0..n {
-        let minor: Rows = rows[1..].iter().map(|r| r.iter().enumerate().filter(|(k, _)| *k != j).map(|(_, e)| e.clone()).collect()).collect();
+        let minor: Rows = rows[1..]
+            .iter()
+            .map(|r| r.iter().enumerate().filter(|(k, _)| *k != j).map(|(_, e)| e.clone()).collect())
+            .collect();
         let term = Expr::Mul(vec![rows[0][j].clone(), determinant(&minor)?]);
         terms.push(if j % 2 == 0 { term } else { Expr::Neg(Box::new(term)) });
     }

@@ -27,7 +27,11 @@ pub(crate) fn compare(pred: &str, gold: &str, options: &Options) -> Outcome {
     }
     // Plain whole numbers need no parser.
     if let (Some(x), Some(y)) = (text::plain_integer(&a), text::plain_integer(&b)) {
-        return if x == y { Outcome::equal(Tier::Exact, "the same number") } else { Outcome::different(Tier::Exact, "different numbers") };
+        return if x == y {
+            Outcome::equal(Tier::Exact, "the same number")
+        } else {
+            Outcome::different(Tier::Exact, "different numbers")
+        };
     }
     let (left, right) = match (parse::readings(pred), parse::readings(gold)) {
         (Ok(left), Ok(right)) => (left, right),
@@ -100,11 +104,7 @@ fn is_relation(e: &Expr) -> bool {
 }
 
 /// The outcome of comparing parts in their order.
-fn all_equal<'a>(
-    pairs: impl Iterator<Item = (&'a Expr, &'a Expr)>,
-    options: &Options,
-    what: &'static str,
-) -> Outcome {
+fn all_equal<'a>(pairs: impl Iterator<Item = (&'a Expr, &'a Expr)>, options: &Options, what: &'static str) -> Outcome {
     let mut unknown = None;
     for (a, b) in pairs {
         let outcome = compare_exprs(a, b, options);

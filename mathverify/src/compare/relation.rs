@@ -101,14 +101,14 @@ fn both(a: &Expr, b: &Expr, options: &Options) -> Outcome {
     };
     let (x, y) = (assignment(a), assignment(b));
     if let (Some(x), Some(y)) = (&x, &y) {
-        return assignments(x, y, options).or(|| equations(ta, oa, tb, ob, options));
+        return assignments(x, y, options).or(|| equations(ta, oa, tb, ob));
     }
     if oa.len() == ob.len() {
         let outcome = chains(ta, oa, tb, ob, options);
         if outcome.is_equal() {
             return outcome;
         }
-        return outcome.or(|| equations(ta, oa, tb, ob, options));
+        return outcome.or(|| equations(ta, oa, tb, ob));
     }
     Outcome::different(Tier::Structure, "different relations")
 }
@@ -155,7 +155,11 @@ fn assignments(x: &Assignment, y: &Assignment, options: &Options) -> Outcome {
 
 /// Chains term by term, also read backwards.
 fn chains(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Options) -> Outcome {
-    let forward = if oa == ob { all_equal(ta.iter().zip(tb), options, "different terms") } else { Outcome::different(Tier::Structure, "different relations") };
+    let forward = if oa == ob {
+        all_equal(ta.iter().zip(tb), options, "different terms")
+    } else {
+        Outcome::different(Tier::Structure, "different relations")
+    };
     forward.or(|| {
         let flipped: Option<Vec<Rel>> = ob.iter().rev().map(|o| o.flipped()).collect();
         if flipped.is_some_and(|f| f == oa) {
@@ -167,11 +171,13 @@ fn chains(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Options) -
 }
 
 /// `l = r` and `l' = r'` are the same when one is a multiple of the other; for `<` a positive one.
-fn equations(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Options) -> Outcome {
+fn equations(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel]) -> Outcome {
     let ([la, ra], [lb, rb], [oa], [ob]) = (ta, tb, oa, ob) else {
         return Outcome::different(Tier::Structure, "different relations");
     };
-    let comparable = |e: &Expr| !e.any(&|e| matches!(e, Expr::List(_) | Expr::Tuple(_) | Expr::Set(_) | Expr::Matrix(_) | Expr::Text(_)));
+    let comparable = |e: &Expr| {
+        !e.any(&|e| matches!(e, Expr::List(_) | Expr::Tuple(_) | Expr::Set(_) | Expr::Matrix(_) | Expr::Text(_)))
+    };
     if ![la, ra, lb, rb].iter().all(|e| comparable(e)) {
         return Outcome::different(Tier::Structure, "different relations");
     }
@@ -186,7 +192,6 @@ fn equations(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Options
     if oa != ob || !known(oa) {
         return Outcome::different(Tier::Structure, "different relations");
     }
-    let _ = options;
     // Proportional: x(p) y(q) = x(q) y(p) for all points p and q.
     let (x2, y2) = (renamed(&x), renamed(&y));
     let cross = numeric::same(&Expr::Mul(vec![x.clone(), y2.clone()]), &Expr::Mul(vec![x2, y.clone()]));
@@ -222,15 +227,18 @@ fn renamed(e: &Expr) -> Expr {
 /// A relation against something else, and lists of relations.
 fn structured(a: &Expr, b: &Expr, options: &Options) -> Outcome {
     // Lists of assignments on both sides: by names where the names are the same.
-    if let (Expr::List(x), Expr::List(y)) = (a, b) {
-        if let (Some(p), Some(q)) = (named(x), named(y)) {
-            return by_name(&p, &q, options);
-        }
+    if let (Expr::List(x), Expr::List(y)) = (a, b)
+        && let (Some(p), Some(q)) = (named(x), named(y))
+    {
+        return by_name(&p, &q, options);
     }
     if !options.strip_names {
         return Outcome::different(Tier::Policy, "a relation and a value");
     }
-    let relation = |e: &Expr| matches!(e, Expr::Relation(..)) || matches!(e, Expr::List(i) if i.iter().any(|i| matches!(i, Expr::Relation(..))));
+    let relation = |e: &Expr| {
+        matches!(e, Expr::Relation(..))
+            || matches!(e, Expr::List(i) if i.iter().any(|i| matches!(i, Expr::Relation(..))))
+    };
     let strip = |e: &Expr| if relation(e) { value_of(e) } else { Some(e.clone()) };
     match (strip(a), strip(b)) {
         (Some(x), Some(y)) => {
@@ -244,7 +252,9 @@ fn structured(a: &Expr, b: &Expr, options: &Options) -> Outcome {
         _ => {
             // Lists of relations that are no assignments: one by one.
             match (a, b) {
-                (Expr::List(x), Expr::List(y)) if x.len() == y.len() => lists::compare(&Expr::Set(x.clone()), &Expr::Set(y.clone()), options),
+                (Expr::List(x), Expr::List(y)) if x.len() == y.len() => {
+                    lists::compare(&Expr::Set(x.clone()), &Expr::Set(y.clone()), options)
+                }
                 _ => Outcome::different(Tier::Structure, "a relation and a value"),
             }
         }

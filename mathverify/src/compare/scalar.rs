@@ -28,7 +28,11 @@ pub(crate) fn compare_scalars(a: &Expr, b: &Expr, options: &Options) -> Outcome 
         }
         (Expr::Based { digits: x, base: p, value: v }, Expr::Based { digits: y, base: q, value: w }) => {
             let same = v == w || (p == q && x == y);
-            return if same { Outcome::equal(Tier::Exact, "the same number") } else { Outcome::different(Tier::Exact, "different numbers") };
+            return if same {
+                Outcome::equal(Tier::Exact, "the same number")
+            } else {
+                Outcome::different(Tier::Exact, "different numbers")
+            };
         }
         (Expr::Based { digits, value, .. }, other) | (other, Expr::Based { digits, value, .. }) => {
             return based(digits, value, other, options);
@@ -193,7 +197,13 @@ fn decimal(e: &Expr) -> Option<(Rat, u32)> {
 fn rounded(a: &Expr, b: &Expr, options: &Options) -> Option<Outcome> {
     let (da, db) = (decimal(a), decimal(b));
     let (short, other) = match (&da, &db) {
-        (Some((_, n)), Some((_, m))) => if n <= m { (da.clone()?, b) } else { (db.clone()?, a) },
+        (Some((_, n)), Some((_, m))) => {
+            if n <= m {
+                (da.clone()?, b)
+            } else {
+                (db.clone()?, a)
+            }
+        }
         (Some(d), None) => (d.clone(), b),
         (None, Some(d)) => (d.clone(), a),
         (None, None) => return None,

@@ -19,7 +19,12 @@ pub(super) struct Piece {
 pub(super) fn is_set(e: &Expr) -> bool {
     matches!(
         e,
-        Expr::Interval { .. } | Expr::Union(_) | Expr::Intersection(_) | Expr::SetMinus(..) | Expr::NamedSet(_) | Expr::Builder(..)
+        Expr::Interval { .. }
+            | Expr::Union(_)
+            | Expr::Intersection(_)
+            | Expr::SetMinus(..)
+            | Expr::NamedSet(_)
+            | Expr::Builder(..)
     )
 }
 
@@ -49,9 +54,12 @@ fn place(e: &Expr) -> Option<f64> {
 /// The set as intervals of the real line; `None` where it is not one.
 pub(super) fn region(e: &Expr) -> Option<Vec<Piece>> {
     match e {
-        Expr::Interval { low, high, low_closed, high_closed } => {
-            Some(vec![Piece { low: (**low).clone(), high: (**high).clone(), low_closed: *low_closed, high_closed: *high_closed }])
-        }
+        Expr::Interval { low, high, low_closed, high_closed } => Some(vec![Piece {
+            low: (**low).clone(),
+            high: (**high).clone(),
+            low_closed: *low_closed,
+            high_closed: *high_closed,
+        }]),
         Expr::Tuple(items) if items.len() == 2 => {
             Some(vec![Piece { low: items[0].clone(), high: items[1].clone(), low_closed: false, high_closed: false }])
         }
@@ -83,8 +91,10 @@ pub(super) fn region(e: &Expr) -> Option<Vec<Piece>> {
         Expr::Relation(terms, ops) => inequality(terms, ops),
         Expr::List(parts) => {
             // x < 1 or x > 3; as "and" when together they leave nothing out.
-            let regions: Vec<Vec<Piece>> =
-                parts.iter().map(|p| if matches!(p, Expr::Relation(..)) || is_set(p) { region(p) } else { None }).collect::<Option<_>>()?;
+            let regions: Vec<Vec<Piece>> = parts
+                .iter()
+                .map(|p| if matches!(p, Expr::Relation(..)) || is_set(p) { region(p) } else { None })
+                .collect::<Option<_>>()?;
             let exclusions = |e: &Expr| matches!(e, Expr::Relation(_, ops) if ops == &[Rel::Ne]);
             let mut both = vec![whole_line()];
             for r in &regions {
@@ -138,12 +148,21 @@ fn inequality(terms: &[Expr], ops: &[Rel]) -> Option<Vec<Piece>> {
     if !absolute {
         return Some(vec![piece]);
     }
-    let mirrored =
-        Piece { low: negated(&piece.high), high: negated(&piece.low), low_closed: piece.high_closed, high_closed: piece.low_closed };
+    let mirrored = Piece {
+        low: negated(&piece.high),
+        high: negated(&piece.low),
+        low_closed: piece.high_closed,
+        high_closed: piece.low_closed,
+    };
     match place(&piece.low)? {
         low if low > 0.0 || (low == 0.0 && !piece.low_closed) => merged(vec![mirrored, piece]),
         // |x| < a
-        _ => Some(vec![Piece { low: mirrored.low, low_closed: mirrored.low_closed, high: piece.high, high_closed: piece.high_closed }]),
+        _ => Some(vec![Piece {
+            low: mirrored.low,
+            low_closed: mirrored.low_closed,
+            high: piece.high,
+            high_closed: piece.high_closed,
+        }]),
     }
 }
 
@@ -238,7 +257,11 @@ fn intersection(a: &[Piece], b: &[Piece]) -> Option<Vec<Piece>> {
 /// Compares when a side is a set by its form.
 pub(super) fn compare(a: &Expr, b: &Expr, options: &Options) -> Outcome {
     if let (Expr::NamedSet(x), Expr::NamedSet(y)) = (a, b) {
-        return if x == y { Outcome::equal(Tier::Text, "the same set") } else { Outcome::different(Tier::Text, "different sets") };
+        return if x == y {
+            Outcome::equal(Tier::Text, "the same set")
+        } else {
+            Outcome::different(Tier::Text, "different sets")
+        };
     }
     if let (Some(x), Some(y)) = (region(a), region(b)) {
         return compare_regions(&x, &y, options);
@@ -278,7 +301,8 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Options) -> Outcome {
 }
 
 fn unplain(e: &Expr) -> bool {
-    matches!(e, Expr::Builder(..) | Expr::SetMinus(..) | Expr::Intersection(_)) || (matches!(e, Expr::Union(_)) && region(e).is_none())
+    matches!(e, Expr::Builder(..) | Expr::SetMinus(..) | Expr::Intersection(_))
+        || (matches!(e, Expr::Union(_)) && region(e).is_none())
 }
 
 /// Compares two sets of intervals, end by end.
@@ -286,12 +310,24 @@ pub(super) fn compare_regions(x: &[Piece], y: &[Piece], options: &Options) -> Ou
     if x.len() != y.len() {
         return Outcome::different(Tier::Structure, "different sets");
     }
-    let closed = |p: &Piece| (p.low_closed && place(&p.low) != Some(f64::NEG_INFINITY), p.high_closed && place(&p.high) != Some(f64::INFINITY));
+    let closed = |p: &Piece| {
+        (
+            p.low_closed && place(&p.low) != Some(f64::NEG_INFINITY),
+            p.high_closed && place(&p.high) != Some(f64::INFINITY),
+        )
+    };
     if x.iter().zip(y).any(|(p, q)| closed(p) != closed(q)) {
         return Outcome::different(Tier::Structure, "different sets");
     }
     let ends = x.iter().zip(y).flat_map(|(p, q)| [(&p.low, &q.low), (&p.high, &q.high)]);
     let outcome = all_equal(ends, options, "different sets");
-    debug_assert!(outcome.is_equal() || !x.iter().zip(y).all(|(p, q)| scalar::same_value(&p.low, &q.low, options) && scalar::same_value(&p.high, &q.high, options)));
+    debug_assert!(
+        outcome.is_equal()
+            || !x
+                .iter()
+                .zip(y)
+                .all(|(p, q)| scalar::same_value(&p.low, &q.low, options)
+                    && scalar::same_value(&p.high, &q.high, options))
+    );
     outcome
 }

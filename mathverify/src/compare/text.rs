@@ -8,8 +8,22 @@ use crate::verdict::{Outcome, Tier};
 /// The text without what never changes an answer: white space, math delimiters, size and spacing commands.
 pub(crate) fn normalised(answer: &str) -> String {
     const DROPPED: [&str; 16] = [
-        "\\left", "\\right", "\\!", "\\,", "\\;", "\\:", "\\ ", "\\(", "\\)", "\\[", "\\]", "\\displaystyle", "\\qquad", "\\quad",
-        "\\bigl", "\\bigr",
+        "\\left",
+        "\\right",
+        "\\!",
+        "\\,",
+        "\\;",
+        "\\:",
+        "\\ ",
+        "\\(",
+        "\\)",
+        "\\[",
+        "\\]",
+        "\\displaystyle",
+        "\\qquad",
+        "\\quad",
+        "\\bigl",
+        "\\bigr",
     ];
     let trimmed = answer.trim().trim_end_matches(['.', '。']).trim();
     let mut out = String::with_capacity(trimmed.len());
@@ -19,7 +33,8 @@ pub(crate) fn normalised(answer: &str) -> String {
             // `\leftarrow` is no `\left`.
             let dropped = DROPPED.iter().find(|d| {
                 rest.starts_with(**d)
-                    && !(d.as_bytes()[1].is_ascii_alphabetic() && rest[d.len()..].starts_with(|c: char| c.is_ascii_alphabetic()))
+                    && !(d.as_bytes()[1].is_ascii_alphabetic()
+                        && rest[d.len()..].starts_with(|c: char| c.is_ascii_alphabetic()))
             });
             if let Some(d) = dropped {
                 rest = &rest[d.len()..];

@@ -20,7 +20,9 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, String)> {
     let mut found: Vec<Box> = Vec::new();
     // From the end: boxes as long as they belong to the one behind.
     let mut end = bytes.len();
-    while let Some(at) = memchr::memmem::rfind(&bytes[..end], b"boxed").or_else(|| memchr::memmem::rfind(&bytes[..end], b"\\fbox")) {
+    while let Some(at) =
+        memchr::memmem::rfind(&bytes[..end], b"boxed").or_else(|| memchr::memmem::rfind(&bytes[..end], b"\\fbox"))
+    {
         end = at;
         let Some(one) = parse(text, at) else { continue };
         // A box inside the next one is part of its content.
@@ -116,7 +118,9 @@ fn together(between: &str) -> bool {
         return false;
     }
     let mut text = between.to_owned();
-    for command in ["\\text", "\\quad", "\\qquad", "\\mbox", "\\textbf", "\\ ", "\\,", "\\;", "\\(", "\\)", "\\[", "\\]"] {
+    for command in
+        ["\\text", "\\quad", "\\qquad", "\\mbox", "\\textbf", "\\ ", "\\,", "\\;", "\\(", "\\)", "\\[", "\\]"]
+    {
         text = text.replace(command, " ");
     }
     let text = without_name(text.trim_end_matches(['\\', ' ', '$']));
@@ -153,7 +157,14 @@ fn without_name(text: &str) -> &str {
 fn suffix(after: &str) -> (&'static str, usize) {
     let rest = after.trim_start_matches(|c: char| c == '$' || c.is_whitespace() || c == '\\' || c == ')' || c == ']');
     let used = after.len() - rest.len();
-    for (mark, value) in [("percent", "\\%"), ("pct", "\\%"), ("%", "\\%"), ("^\\circ", "^\\circ"), ("^{\\circ}", "^\\circ"), ("°", "^\\circ")] {
+    for (mark, value) in [
+        ("percent", "\\%"),
+        ("pct", "\\%"),
+        ("%", "\\%"),
+        ("^\\circ", "^\\circ"),
+        ("^{\\circ}", "^\\circ"),
+        ("°", "^\\circ"),
+    ] {
         if rest.starts_with(mark) {
             return (value, used + mark.len());
         }

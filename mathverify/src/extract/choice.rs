@@ -27,7 +27,8 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, char)> {
              antwort ist|antwort|resposta é|resposta|risposta è|risposta|odpowiedź to|odpowiedź|ответ|答案是|答案为|答案|选择|选";
         Regex::new(&format!(r"(?i:{phrases})(?i:\s*(?:is|for sure|definitely|clearly|probably))*\s*[:：]?\s*[\s$(\[{{*\\]*(?:text\{{\(?)?([A-J])(?:[^\p{{L}}\d'’]|\p{{Han}}|$)")).ok()
     });
-    static ALONE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?:^|[^\p{L}\d'’])([A-J])(?:[^\p{L}\d'’+*/^=_-]|\p{Han}|$)").ok());
+    static ALONE: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"(?:^|[^\p{L}\d'’])([A-J])(?:[^\p{L}\d'’+*/^=_-]|\p{Han}|$)").ok());
     let start = super::floor_boundary(text, text.len().saturating_sub(8_000));
     let tail = &text[start..];
     let letter = |m: regex::Match<'_>| m.as_str().chars().next().map(|c| (start + m.start()..start + m.end(), c));
@@ -47,7 +48,11 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, char)> {
         ["not", "non", "nicht", "no", "不是", "nie", "не", "isn't"].iter().any(|n| before.to_lowercase().ends_with(n))
     };
     // A single capital A at the start of a sentence is an article.
-    let article = |m: &regex::Match<'_>| m.as_str() == "A" && tail[m.end()..].starts_with(' ') && tail[m.end()..].trim_start().starts_with(|c: char| c.is_ascii_lowercase());
+    let article = |m: &regex::Match<'_>| {
+        m.as_str() == "A"
+            && tail[m.end()..].starts_with(' ')
+            && tail[m.end()..].trim_start().starts_with(|c: char| c.is_ascii_lowercase())
+    };
     all.iter().rev().find(|m| !negated(m) && !article(m)).copied().and_then(letter)
 }
 
@@ -57,7 +62,9 @@ mod tests {
 
     #[test]
     fn letters_alone_and_in_sentences() {
-        for (text, expected) in [("C", 'C'), ("(D) Alina", 'D'), ("\\text{(C)}", 'C'), ("D. it can't be A or B", 'D'), ("$E$", 'E')] {
+        for (text, expected) in
+            [("C", 'C'), ("(D) Alina", 'D'), ("\\text{(C)}", 'C'), ("D. it can't be A or B", 'D'), ("$E$", 'E')]
+        {
             assert_eq!(letter(text), Some(expected), "{text}");
         }
         assert_eq!(letter("Cat"), None);

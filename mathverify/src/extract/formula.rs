@@ -35,7 +35,11 @@ pub(crate) fn segments(text: &str) -> Vec<Range<usize>> {
         }
         let double = bytes.get(i + 1) == Some(&b'$');
         let start = i + 1 + usize::from(double);
-        let line_end = if double { bytes.len() } else { memchr::memmem::find(&bytes[start..], b"\n\n").map_or(bytes.len(), |n| start + n) };
+        let line_end = if double {
+            bytes.len()
+        } else {
+            memchr::memmem::find(&bytes[start..], b"\n\n").map_or(bytes.len(), |n| start + n)
+        };
         let mut end = None;
         let mut from = start;
         while let Some(n) = memchr::memchr(b'$', &bytes[from..line_end]) {
@@ -69,11 +73,16 @@ fn currency(text: &str, start: usize, end: usize) -> bool {
     let prose = content.split(|c: char| !c.is_ascii_alphabetic()).filter(|w| w.len() >= 3).count();
     // `$30-($30*0.1)`: what lies between two prices is no formula.
     let trimmed = content.trim_end();
-    if digit && (trimmed.ends_with(['+', '-', '*', '/', '(', '=', '×']) || content.matches('(').count() != content.matches(')').count()) {
+    if digit
+        && (trimmed.ends_with(['+', '-', '*', '/', '(', '=', '×'])
+            || content.matches('(').count() != content.matches(')').count())
+    {
         return true;
     }
     let latex = content.contains('\\') || content.contains('^') || content.contains('_');
-    (digit && (prose >= 1 && !latex)) || content.trim().is_empty() || (content.ends_with(' ') && digit && text[end..].len() > 1 && text.as_bytes()[end + 1].is_ascii_digit())
+    (digit && (prose >= 1 && !latex))
+        || content.trim().is_empty()
+        || (content.ends_with(' ') && digit && text[end..].len() > 1 && text.as_bytes()[end + 1].is_ascii_digit())
 }
 
 /// The text outside its formulas.
@@ -110,7 +119,12 @@ fn spoken(text: &str, last: Range<usize>) -> Range<usize> {
     // The sentence around the last number: from the last full stop or line's end before it.
     let before = &text[..last.start];
     let stop = |p: &str| before.rfind(p).map(|i| i + p.len());
-    let start = [stop(". "), stop("\n"), stop("。"), stop("! "), stop("? "), stop("। "), stop("$"), stop("\\)"), stop("\\]")].into_iter().flatten().max().unwrap_or(0);
+    let start =
+        [stop(". "), stop("\n"), stop("。"), stop("! "), stop("? "), stop("। "), stop("$"), stop("\\)"), stop("\\]")]
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap_or(0);
     let end = text[last.end..].find(['\n', '。']).map_or(text.len(), |i| last.end + i);
     match super::phrase::spoken_number(&text[start..end]) {
         Some(n) => start + n.start..start + n.end,
@@ -129,7 +143,10 @@ fn joined(text: &str, formulas: &[Range<usize>], last: Range<usize>) -> Range<us
         let glue = between.trim_matches(|c: char| "$\\()[] ".contains(c));
         let comma = glue.trim_matches(',').trim();
         let connected = glue.contains(',') || !comma.is_empty();
-        if between.contains('\n') || !connected || !matches!(comma, "" | "and" | "or" | "et" | "und" | "y" | "oraz" | "i" | "и" | "和") {
+        if between.contains('\n')
+            || !connected
+            || !matches!(comma, "" | "and" | "or" | "et" | "und" | "y" | "oraz" | "i" | "и" | "和")
+        {
             break;
         }
         span = f.start..span.end;

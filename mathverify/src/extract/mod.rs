@@ -67,7 +67,9 @@ fn visible(text: &str) -> Range<usize> {
     }
     let mut end = text.len();
     let tail = floor_boundary(text, end.saturating_sub(200).max(start));
-    for marker in ["<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end|>", "</s>", "<|start_header_id|>"] {
+    for marker in
+        ["<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end|>", "</s>", "<|start_header_id|>"]
+    {
         if let Some(at) = text[tail..end].find(marker) {
             end = tail + at;
         }
@@ -184,9 +186,11 @@ fn is_whole(text: &str) -> bool {
     }
     // Words before a formula: a sentence. A formula alone between dollars is an answer.
     let dollars = memchr::memchr_iter(b'$', bytes).count();
-    if dollars >= 2 && !(bytes.starts_with(b"$") && bytes.trim_ascii_end().ends_with(b"$")) && !text.starts_with("\\$") {
+    if dollars >= 2 && !(bytes.starts_with(b"$") && bytes.trim_ascii_end().ends_with(b"$")) && !text.starts_with("\\$")
+    {
         let outside = formula::outside(text);
-        if outside.split_whitespace().any(|w| w.chars().filter(|c| c.is_alphabetic()).count() >= 2 && !is_connector(w)) {
+        if outside.split_whitespace().any(|w| w.chars().filter(|c| c.is_alphabetic()).count() >= 2 && !is_connector(w))
+        {
             return false;
         }
     }
@@ -196,13 +200,20 @@ fn is_whole(text: &str) -> bool {
             // Unreadable formulas between their delimiters, and short texts without numbers, stand for themselves.
             let alone = dollars == 2 && bytes.starts_with(b"$") && bytes.ends_with(b"$");
             let words = text.split_whitespace().count();
-            alone || (words <= 6 && !bytes.iter().any(u8::is_ascii_digit) && !text.contains(':') && number::last(text).is_none())
+            alone
+                || (words <= 6
+                    && !bytes.iter().any(u8::is_ascii_digit)
+                    && !text.contains(':')
+                    && number::last(text).is_none())
         }
     }
 }
 
 fn is_connector(word: &str) -> bool {
-    matches!(word.trim_matches(|c: char| !c.is_alphanumeric()), "and" | "or" | "percent" | "pct" | "degrees" | "et" | "und" | "oder" | "y" | "oraz" | "lub")
+    matches!(
+        word.trim_matches(|c: char| !c.is_alphanumeric()),
+        "and" | "or" | "percent" | "pct" | "degrees" | "et" | "und" | "oder" | "y" | "oraz" | "lub"
+    )
 }
 
 /// Words that are only units of a product are an answer; a sentence that happened to parse is not.
@@ -212,7 +223,10 @@ fn answer_like(e: &crate::ast::Expr) -> bool {
         Expr::Text(t) => t.split_whitespace().count() <= 12,
         Expr::Quantity(value, unit) => unit.split_whitespace().count() <= 6 && answer_like(value),
         // A formula with words among its factors is part of a sentence; a name such as "Area" may stand before `=`.
-        Expr::Mul(factors) => !factors.iter().any(|f| matches!(f, Expr::Text(_))) || factors.iter().all(|f| matches!(f, Expr::Text(_) | Expr::Sym(_))),
+        Expr::Mul(factors) => {
+            !factors.iter().any(|f| matches!(f, Expr::Text(_)))
+                || factors.iter().all(|f| matches!(f, Expr::Text(_) | Expr::Sym(_)))
+        }
         Expr::List(items) | Expr::Relation(items, _) => items.iter().all(answer_like),
         _ => true,
     }

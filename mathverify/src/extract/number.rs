@@ -53,9 +53,11 @@ fn tidy(text: &str, span: Range<usize>) -> Option<Range<usize>> {
     if before_digits.is_some_and(|c| (c.is_ascii_alphabetic() && c != 'x') || c == '_' || c == '^') {
         return None;
     }
-    let after = text[span.end..].chars().next();
-    // 2A, 3D: part of a name; 5kg and 10m are numbers with units.
-    if after.is_some_and(|c| c.is_ascii_uppercase()) && text[span.end..].chars().nth(1).is_none_or(|c| !c.is_ascii_lowercase()) && before_digits.is_some_and(char::is_alphanumeric) {
+    // 2A, 3D behind a letter or digit: part of a name; 5kg and 10m are numbers with units.
+    let mut after = text[span.end..].chars();
+    let capital = after.next().is_some_and(|c| c.is_ascii_uppercase());
+    let word = after.next().is_some_and(|c| c.is_ascii_lowercase());
+    if capital && !word && before_digits.is_some_and(char::is_alphanumeric) {
         return None;
     }
     // A minus between two operands is no sign: 10 - 4, x-3, 16-17.
@@ -64,7 +66,7 @@ fn tidy(text: &str, span: Range<usize>) -> Option<Range<usize>> {
         let operand = before.chars().next_back().is_some_and(|c| c.is_alphanumeric() || matches!(c, ')' | ']' | '}'));
         let tight = before.len() == start;
         let spaced = found[found.chars().next().map_or(1, char::len_utf8)..].starts_with(' ');
-        if (operand && (tight || spaced)) || spaced {
+        if spaced || (operand && tight) {
             start += digits;
         }
     }

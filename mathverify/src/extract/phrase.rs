@@ -15,7 +15,8 @@ pub(super) fn hashes(text: &str) -> Option<Range<usize>> {
     let content = &text[start..start + length];
     // A heading of Markdown is no answer.
     let digits = content.contains(|c: char| c.is_ascii_digit()) || content.contains('\\');
-    (content.split_whitespace().count() <= 4 && digits && !content.trim_end().ends_with(':')).then_some(start..start + length)
+    (content.split_whitespace().count() <= 4 && digits && !content.trim_end().ends_with(':'))
+        .then_some(start..start + length)
 }
 
 /// What announces an answer. English first, then the recipe's languages (German, French, Italian, Portuguese, Hindi,
@@ -47,17 +48,39 @@ const PHRASES: &[&str] = &[
 static PHRASE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!("(?i)(?:{})", PHRASES.join("|"))).ok());
 
 /// Words without which no phrase can be there: they are searched for first, because that is much faster.
-const STEMS: [&str; 20] = [
-    "nswer", "NSWER", "A:", "A：", "ntwort", "éponse", "isposta", "esposta", "espuesta", "dpowied", "твет", "उत्तर", "คำตอบ", "答", "정답",
-    "답", "إجابة", "الجواب", "উত্তর", "jibu",
+const STEMS: [&str; 25] = [
+    "nswer",
+    "NSWER",
+    "A:",
+    "A：",
+    "ntwort",
+    "éponse",
+    "isposta",
+    "esposta",
+    "espuesta",
+    "dpowied",
+    "твет",
+    "उत्तर",
+    "คำตอบ",
+    "答",
+    "정답",
+    "답",
+    "إجابة",
+    "الجواب",
+    "উত্তর",
+    "jibu",
+    "Jibu",
+    "సమాధానం",
+    "đáp án",
+    "Đáp án",
+    "trả lời",
 ];
 
 /// The text behind the last announcement, up to the end of its paragraph.
 pub(super) fn find(text: &str) -> Option<Range<usize>> {
-    let other = ["సమాధానం", "đáp án", "Đáp án", "câu trả lời", "Jibu"];
     let bytes = text.as_bytes();
-    let present = |stem: &&str| memchr::memmem::find(bytes, stem.as_bytes()).is_some();
-    if !STEMS.iter().any(|s| present(&s)) && (text.is_ascii() || !other.iter().any(|s| present(&s))) && !other[4..].iter().any(|s| present(&s)) {
+    let present = |stem: &str| memchr::memmem::find(bytes, stem.as_bytes()).is_some();
+    if !STEMS.iter().any(|s| present(s)) {
         return None;
     }
     let mut best = None;
@@ -115,7 +138,8 @@ pub(super) fn bold(text: &str) -> Option<Range<usize>> {
         let digits = content.contains(|c: char| c.is_ascii_digit());
         // Only in the last sentences: bold numbers inside the steps are not the answer.
         let rest = &text[pair[1] + 2..];
-        if digits && !header && !step && content.len() <= 300 && rest.len() <= 300 && number::all(rest).next().is_none() {
+        if digits && !header && !step && content.len() <= 300 && rest.len() <= 300 && number::all(rest).next().is_none()
+        {
             return Some(span);
         }
     }
@@ -157,7 +181,8 @@ fn sentence(text: &str) -> Range<usize> {
         match c {
             '$' => in_formula = !in_formula,
             '.' | '。' | '।' if !in_formula => {
-                let ends = c != '.' || rest.is_empty() || rest.starts_with(char::is_whitespace) || rest.starts_with("**");
+                let ends =
+                    c != '.' || rest.is_empty() || rest.starts_with(char::is_whitespace) || rest.starts_with("**");
                 let something = text[lead..i].contains(|c: char| c.is_alphanumeric());
                 if ends && something {
                     return lead..i;
@@ -177,7 +202,8 @@ fn answer_in_plain(text: &str) -> Range<usize> {
     if text.len() <= 400 && reads_as_answer(text) {
         return whole;
     }
-    let formulas: Vec<Range<usize>> = formula::segments(text).into_iter().filter(|s| !text[s.clone()].trim().is_empty()).collect();
+    let formulas: Vec<Range<usize>> =
+        formula::segments(text).into_iter().filter(|s| !text[s.clone()].trim().is_empty()).collect();
     // Several formulas joined by commas and "and" are one list.
     if let (Some(first), Some(last)) = (formulas.first(), formulas.last()) {
         let joined = formulas.windows(2).all(|w| {
@@ -204,7 +230,8 @@ fn answer_in_plain(text: &str) -> Range<usize> {
         let chosen = if formulas.len() == 1 { first } else { last };
         let after = text[chosen.end..].trim_start_matches(['$', '\\', ')', ']', ' ']);
         if ["%", "percent", "pct"].iter().any(|m| after.starts_with(m)) {
-            let end = text.len() - after.len() + if after.starts_with('%') { 1 } else { after.find(' ').unwrap_or(after.len()) };
+            let end = text.len() - after.len()
+                + if after.starts_with('%') { 1 } else { after.find(' ').unwrap_or(after.len()) };
             return chosen.start..end;
         }
         return chosen.clone();
@@ -228,8 +255,8 @@ pub(super) fn spoken_number(text: &str) -> Option<Range<usize>> {
         numbers = in_range(0);
     }
     const ASIDE: [&str; 28] = [
-        "in", "for", "over", "within", "after", "during", "per", "every", "each", "from", "at", "by", "with", "step", "part", "dans", "en", "pour",
-        "d'ici", "durante", "nach", "für", "bei", "por", "tras", "w", "przez", "mit",
+        "in", "for", "over", "within", "after", "during", "per", "every", "each", "from", "at", "by", "with", "step",
+        "part", "dans", "en", "pour", "d'ici", "durante", "nach", "für", "bei", "por", "tras", "w", "przez", "mit",
     ];
     let aside = |n: &Range<usize>| {
         let word = text[..n.start].trim_end().rsplit(char::is_whitespace).next().unwrap_or("").to_lowercase();
@@ -238,7 +265,11 @@ pub(super) fn spoken_number(text: &str) -> Option<Range<usize>> {
     let price = |n: &Range<usize>| text[n.clone()].contains(['$', '€', '£', '¥']);
     let behind_verb = from > 0;
     let spoken: Vec<&Range<usize>> = numbers.iter().filter(|n| !aside(n)).collect();
-    let chosen = spoken.iter().find(|n| price(n)).copied().or(if behind_verb { spoken.first().copied() } else { spoken.last().copied() });
+    let chosen = spoken.iter().find(|n| price(n)).copied().or(if behind_verb {
+        spoken.first().copied()
+    } else {
+        spoken.last().copied()
+    });
     chosen.or(numbers.last()).map(|n| formula::plain(text, n.clone()))
 }
 
@@ -253,14 +284,32 @@ fn reads_as_answer(text: &str) -> bool {
 /// The end of the last verb that says what something is: "is", "are", "equals", "=", ":".
 fn copula(text: &str) -> Option<usize> {
     let mut best = None;
-    for verb in [" is ", " are ", " equals ", " was ", " be ", " = ", ": ", " est ", " ist ", " es ", " é ", " è ", " wynosi ", " to ", " of exactly "] {
+    for verb in [
+        " is ",
+        " are ",
+        " equals ",
+        " was ",
+        " be ",
+        " = ",
+        ": ",
+        " est ",
+        " ist ",
+        " es ",
+        " é ",
+        " è ",
+        " wynosi ",
+        " to ",
+        " of exactly ",
+    ] {
         if let Some(at) = text.rfind(verb)
             && (verb != " to " || !text.is_ascii())
         {
             let end = at + verb.len();
             let digits = text[end..].contains(|c: char| c.is_ascii_digit()) || text[end..].contains('$');
             // "20 workers are needed to ...": the subject is the answer.
-            let passive = ["needed", "required", "necessary", "left", "used", "sold", "produced"].iter().any(|p| text[end..].starts_with(p));
+            let passive = ["needed", "required", "necessary", "left", "used", "sold", "produced"]
+                .iter()
+                .any(|p| text[end..].starts_with(p));
             if digits && !passive && best.is_none_or(|b| end > b) {
                 best = Some(end);
             }

@@ -301,7 +301,11 @@ mod tests {
                 ("atan-", atan(&b.neg(), 128), (-x).atan()),
             ] {
                 let ours = ours.unwrap();
-                assert!((number(&ours) - theirs).abs() <= 1e-11 * (1.0 + theirs.abs()), "{name} {x}: {} {theirs}", number(&ours));
+                assert!(
+                    (number(&ours) - theirs).abs() <= 1e-11 * (1.0 + theirs.abs()),
+                    "{name} {x}: {} {theirs}",
+                    number(&ours)
+                );
                 assert!(ours.rad < ours.high() - 90.0, "{name} {x}: radius 2^{}", ours.rad);
             }
         }

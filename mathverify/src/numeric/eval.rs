@@ -184,7 +184,6 @@ impl Evaluator {
         }
         let x = values.first().ok_or(NoValue::Unsupported)?.clone();
         let one = Complex::int(1);
-        let i = Complex { re: Ball::zero(), im: Ball::int(1) };
         let real = |c: &Complex| if c.is_real() { Ok(c.re.clone()) } else { Err(NoValue::Undefined) };
         match f {
             Func::Sin => Ok(some(x.sin_cos(p))?.0),
@@ -269,7 +268,6 @@ impl Evaluator {
             Func::Re => Ok(Complex::real(x.re)),
             Func::Im => Ok(Complex::real(x.im)),
             Func::Arg => Ok(Complex::real(some(x.arg(p))?)),
-            Func::Conjugate => Ok(Complex { re: x.re, im: x.im.neg() }),
             Func::Min | Func::Max => {
                 let mut best = real(&x)?;
                 for v in &values[1..] {
@@ -283,13 +281,10 @@ impl Evaluator {
                 }
                 Ok(Complex::real(best))
             }
-            Func::Factorial | Func::DoubleFactorial | Func::Binomial | Func::Permutations | Func::Gcd | Func::Lcm | Func::Mod => {
+            Func::Factorial | Func::DoubleFactorial | Func::Binomial | Func::Gcd | Func::Lcm | Func::Mod => {
                 self.integer_function(f, arguments, &values)
             }
-            Func::Det | Func::Transpose | Func::Atan | Func::Acot => {
-                let _ = i;
-                Err(NoValue::Unsupported)
-            }
+            Func::Det | Func::Transpose | Func::Atan | Func::Acot => Err(NoValue::Unsupported),
         }
     }
 
@@ -318,7 +313,11 @@ impl Evaluator {
         let p = self.precision;
         match kind {
             Big::Sum | Big::Product => {
-                let range = low.and_then(exact).as_ref().and_then(rational::to_i64).zip(high.and_then(exact).as_ref().and_then(rational::to_i64));
+                let range = low
+                    .and_then(exact)
+                    .as_ref()
+                    .and_then(rational::to_i64)
+                    .zip(high.and_then(exact).as_ref().and_then(rational::to_i64));
                 let Some((from, to)) = range else { return self.unknown_form(e) };
                 if to.saturating_sub(from) > 2_000 {
                     return Err(NoValue::Budget);
@@ -327,7 +326,11 @@ impl Evaluator {
                 for n in from..=to {
                     let index = Expr::int(n);
                     let term = self.eval(&body.substitute(var, &index))?;
-                    total = if kind == Big::Sum { total.add(&term, p) } else { total.mul(&term, p).ok_or(NoValue::Budget)? };
+                    total = if kind == Big::Sum {
+                        total.add(&term, p)
+                    } else {
+                        total.mul(&term, p).ok_or(NoValue::Budget)?
+                    };
                 }
                 Ok(total)
             }
@@ -450,9 +453,11 @@ fn integer_function(f: Func, a: &[Rat]) -> Option<Rat> {
         }
         Func::DoubleFactorial => {
             let n = whole(a.first()?)?;
-            (0..=3_000).contains(&n).then(|| Rat::from_integer((1..=n).rev().step_by(2).fold(BigInt::one(), |p, k| p * k)))
+            (0..=3_000)
+                .contains(&n)
+                .then(|| Rat::from_integer((1..=n).rev().step_by(2).fold(BigInt::one(), |p, k| p * k)))
         }
-        Func::Binomial | Func::Permutations => {
+        Func::Binomial => {
             let (n, k) = (whole(a.first()?)?, whole(a.get(1)?)?);
             if n < 0 || k < 0 || n > 20_000 {
                 return None;
@@ -460,16 +465,14 @@ fn integer_function(f: Func, a: &[Rat]) -> Option<Rat> {
             if k > n {
                 return Some(Rat::zero());
             }
-            let k = if f == Func::Binomial { k.min(n - k) } else { k };
+            let k = k.min(n - k);
             if k > 3_000 {
                 return None;
             }
             let mut value = BigInt::one();
             for j in 0..k {
                 value *= n - j;
-                if f == Func::Binomial {
-                    value /= j + 1;
-                }
+                value /= j + 1;
             }
             Some(Rat::from_integer(value))
         }

@@ -234,7 +234,11 @@ impl Ball {
             return None;
         }
         let at = |f: &Float| -> BigInt {
-            if f.e >= 0 { &f.m << usize::try_from(f.e).unwrap_or(0) } else { f.m.div_floor(&(BigInt::from(1) << usize::try_from(-f.e).unwrap_or(0))) }
+            if f.e >= 0 {
+                &f.m << usize::try_from(f.e).unwrap_or(0)
+            } else {
+                f.m.div_floor(&(BigInt::from(1) << usize::try_from(-f.e).unwrap_or(0)))
+            }
         };
         if self.rad == EXACT {
             return Some(at(&self.mid));
@@ -244,7 +248,8 @@ impl Ball {
         }
         // The fraction must keep away from 0 and 1 by the radius.
         let whole = at(&self.mid);
-        let fraction = Ball { mid: self.mid.clone(), rad: EXACT }.sub(&Ball { mid: Float { m: whole.clone(), e: 0 }, rad: EXACT }, 4096);
+        let fraction = Ball { mid: self.mid.clone(), rad: EXACT }
+            .sub(&Ball { mid: Float { m: whole.clone(), e: 0 }, rad: EXACT }, 4096);
         let fraction = fraction.mid.to_f64();
         let margin = self.rad.exp2().max(1e-15);
         (fraction > margin && fraction < 1.0 - margin).then_some(whole)

@@ -125,7 +125,9 @@ fn compare(a: &Expr, b: &Expr, points: &[(u64, bool)]) -> Same {
     if has_variables && good >= 2 && (piecewise(a) || piecewise(b)) {
         for seed in WIDE..WIDE + 40 {
             match at_point(a, b, QUICK, seed, seed % 2 == 1).0 {
-                AtPoint::Apart => return if opaque { Same::Unknown("a form that is only compared by its looks") } else { Same::No },
+                AtPoint::Apart => {
+                    return if opaque { Same::Unknown("a form that is only compared by its looks") } else { Same::No };
+                }
                 AtPoint::NoValue(NoValue::Budget) => return Same::Unknown("larger than the budget"),
                 _ => {}
             }

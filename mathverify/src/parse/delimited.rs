@@ -11,7 +11,8 @@ impl Parser {
     pub(super) fn group(&mut self) -> Parsed {
         self.expect(&Tok::OpenGroup)?;
         let (bars, separators) = (std::mem::take(&mut self.bars), std::mem::take(&mut self.separators));
-        let items = if self.eat(&Tok::CloseGroup) { Err("an empty group".into()) } else { self.items(&Tok::CloseGroup) };
+        let items =
+            if self.eat(&Tok::CloseGroup) { Err("an empty group".into()) } else { self.items(&Tok::CloseGroup) };
         (self.bars, self.separators) = (bars, separators);
         Ok(super::one_or(items?, Expr::Set))
     }

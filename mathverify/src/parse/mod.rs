@@ -4,6 +4,11 @@
 //! bounded, so that everything that walks the result is bounded too.
 
 mod delimited;
+mod functions;
+mod lex_latex;
+mod lex_number;
+mod lexer;
+mod limits;
 mod operators;
 mod prefix;
 mod tables;
@@ -33,10 +38,8 @@ pub(crate) fn readings(text: &str) -> Result<Vec<Expr>, String> {
     let mut all: Vec<Expr> = Vec::new();
     let bytes = text.as_bytes();
     let digit = |i: Option<usize>| i.and_then(|i| bytes.get(i)).is_some_and(u8::is_ascii_digit);
-    let commas: Vec<usize> = memchr::memchr_iter(b',', bytes)
-        .filter(|&i| digit(i.checked_sub(1)) && digit(Some(i + 1)))
-        .take(2)
-        .collect();
+    let commas: Vec<usize> =
+        memchr::memchr_iter(b',', bytes).filter(|&i| digit(i.checked_sub(1)) && digit(Some(i + 1))).take(2).collect();
     if !commas.is_empty() {
         let bracketed = text.contains(['(', '[', '{']);
         if let Ok(expr) = first.clone() {
@@ -152,7 +155,8 @@ impl Parser {
                 Ok(one_or(items, Expr::List))
             })?;
             // `p = 5, q = 2 and p = 7, q = 2`: the same names again make groups; else it is one long list.
-            let grouped = connected.len() > 1 && connected.iter().all(|g| names(g).is_some_and(|n| n.len() > 1))
+            let grouped = connected.len() > 1
+                && connected.iter().all(|g| names(g).is_some_and(|n| n.len() > 1))
                 && connected.windows(2).all(|w| names(&w[0]) == names(&w[1]));
             if grouped {
                 return Ok(Expr::List(connected.into_iter().map(as_tuple).collect()));
@@ -178,7 +182,11 @@ impl Parser {
         Ok(one_or(groups, Expr::List))
     }
 
-    fn separated(&mut self, separator: &dyn Fn(&Tok) -> bool, item: &mut dyn FnMut(&mut Self) -> Parsed) -> Result<Vec<Expr>, String> {
+    fn separated(
+        &mut self,
+        separator: &dyn Fn(&Tok) -> bool,
+        item: &mut dyn FnMut(&mut Self) -> Parsed,
+    ) -> Result<Vec<Expr>, String> {
         let mut items = vec![item(self)?];
         loop {
             let mut found = false;
@@ -190,7 +198,10 @@ impl Parser {
                 return Ok(items);
             }
             // A separator at the end, or `, and`: the inner list stops, the outer goes on.
-            if self.peek().is_none_or(|t| matches!(t, Tok::And | Tok::Or | Tok::Semicolon | Tok::Close(_) | Tok::CloseGroup)) {
+            if self
+                .peek()
+                .is_none_or(|t| matches!(t, Tok::And | Tok::Or | Tok::Semicolon | Tok::Close(_) | Tok::CloseGroup))
+            {
                 return Ok(items);
             }
             items.push(item(self)?);

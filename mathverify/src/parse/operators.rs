@@ -154,17 +154,28 @@ impl Parser {
     /// Whether what follows can be multiplied by juxtaposition.
     pub(super) fn starts_factor(&self) -> bool {
         match self.peek() {
-            Some(Tok::Sym(d)) if d == "d" && self.stop_at_differential => {
-                !matches!(self.peek_at(1), Some(Tok::Sym(_)))
-            }
+            Some(Tok::Sym(d)) if d == "d" && self.stop_at_differential => !matches!(self.peek_at(1), Some(Tok::Sym(_))),
             Some(Tok::Bar) => self.bars == 0 && self.separators == 0,
             Some(Tok::DoubleBar) => self.bars == 0,
             Some(Tok::Func(Func::Mod)) => false,
             Some(Tok::Open(_)) => true,
             Some(
-                Tok::Num(_) | Tok::Sym(_) | Tok::Word(_) | Tok::Const(_) | Tok::Func(_) | Tok::Frac | Tok::Binom | Tok::Sum
-                | Tok::Product | Tok::Integral | Tok::Limit | Tok::Accent(_) | Tok::OpenGroup | Tok::Vulgar(..)
-                | Tok::Begin(_) | Tok::NamedSet(_),
+                Tok::Num(_)
+                | Tok::Sym(_)
+                | Tok::Word(_)
+                | Tok::Const(_)
+                | Tok::Func(_)
+                | Tok::Frac
+                | Tok::Binom
+                | Tok::Sum
+                | Tok::Product
+                | Tok::Integral
+                | Tok::Limit
+                | Tok::Accent(_)
+                | Tok::OpenGroup
+                | Tok::Vulgar(..)
+                | Tok::Begin(_)
+                | Tok::NamedSet(_),
             ) => true,
             _ => false,
         }
@@ -220,11 +231,17 @@ impl Parser {
             _ => return Ok(false),
         };
         // `xy` and `abc` are products of letters; `cm` after a number and any longer word are units.
-        let after_number = factors.iter().all(|f| is_numeric(f));
+        let after_number = factors.iter().all(is_numeric);
         if plain && !after_number && word.len() <= 3 {
             return Ok(false);
         }
-        if plain && after_number && word.len() <= 3 && !crate::units::is_unit(&word) && !self.words_follow() && word.is_ascii() {
+        if plain
+            && after_number
+            && word.len() <= 3
+            && !crate::units::is_unit(&word)
+            && !self.words_follow()
+            && word.is_ascii()
+        {
             return Ok(false);
         }
         let mut words = vec![word];
@@ -385,7 +402,10 @@ impl Parser {
         let sign = |t: Option<&Tok>| matches!(t, Some(Tok::Plus | Tok::Minus));
         let closed = |t: Option<&Tok>| t == Some(&Tok::CloseGroup);
         (sign(self.peek_at(1)) && closed(self.peek_at(2)))
-            || (self.peek_at(1) == Some(&Tok::OpenGroup) && sign(self.peek_at(2)) && closed(self.peek_at(3)) && closed(self.peek_at(4)))
+            || (self.peek_at(1) == Some(&Tok::OpenGroup)
+                && sign(self.peek_at(2))
+                && closed(self.peek_at(3))
+                && closed(self.peek_at(4)))
     }
 
     fn exponent(&mut self) -> Parsed {
@@ -430,8 +450,16 @@ pub(super) fn multiply(left: Expr, right: Expr) -> Expr {
 fn is_numeric(e: &Expr) -> bool {
     matches!(
         e,
-        Expr::Num { .. } | Expr::Div(..) | Expr::Const(Constant::Pi) | Expr::Func(..) | Expr::Neg(_) | Expr::Pow(..)
-            | Expr::Percent(_) | Expr::Add(_) | Expr::Mul(_) | Expr::Quantity(..)
+        Expr::Num { .. }
+            | Expr::Div(..)
+            | Expr::Const(Constant::Pi)
+            | Expr::Func(..)
+            | Expr::Neg(_)
+            | Expr::Pow(..)
+            | Expr::Percent(_)
+            | Expr::Add(_)
+            | Expr::Mul(_)
+            | Expr::Quantity(..)
     )
 }
 

@@ -1,7 +1,7 @@
 //! Operands: numbers, symbols, functions, fractions, roots, operators with limits.
 
 use super::delimited::repeating;
-use super::operators::{based, number_of, small};
+use super::operators::{based, number_of};
 use super::token::Tok;
 use super::{Parsed, Parser};
 use crate::ast::{Big, Constant, Expr, Func, Rel};
@@ -86,9 +86,13 @@ impl Parser {
     /// A number, with a repeating block behind its decimals: `0.1\overline{6}`, `0.1(6)`, `0.\dot{3}`.
     fn maybe_repeating(&mut self, text: &str) -> Parsed {
         let block = match (self.peek(), self.peek_at(1), self.peek_at(2), self.peek_at(3)) {
-            (Some(Tok::Accent("bar" | "dot")), Some(Tok::OpenGroup), Some(Tok::Num(b)), Some(Tok::CloseGroup)) => Some((b.clone(), 4)),
+            (Some(Tok::Accent("bar" | "dot")), Some(Tok::OpenGroup), Some(Tok::Num(b)), Some(Tok::CloseGroup)) => {
+                Some((b.clone(), 4))
+            }
             (Some(Tok::Accent("bar" | "dot")), Some(Tok::Num(b)), ..) => Some((b.clone(), 2)),
-            (Some(Tok::Open('(')), Some(Tok::Num(b)), Some(Tok::Close(')')), _) if !self.spaced() && text.ends_with('.') => {
+            (Some(Tok::Open('(')), Some(Tok::Num(b)), Some(Tok::Close(')')), _)
+                if !self.spaced() && text.ends_with('.') =>
+            {
                 Some((b.clone(), 3))
             }
             _ => None,
@@ -156,7 +160,9 @@ impl Parser {
         let kinds: Vec<&Tok> = (0..7).filter_map(|i| self.peek_at(i)).collect();
         let d = |t: &Tok| matches!(t, Tok::Sym(s) if s == "d");
         let (var, length) = match kinds[..] {
-            [Tok::OpenGroup, a, Tok::CloseGroup, Tok::OpenGroup, b, Tok::Sym(x), Tok::CloseGroup] if d(a) && d(b) => (x.clone(), 7),
+            [Tok::OpenGroup, a, Tok::CloseGroup, Tok::OpenGroup, b, Tok::Sym(x), Tok::CloseGroup] if d(a) && d(b) => {
+                (x.clone(), 7)
+            }
             [Tok::OpenGroup, a, Tok::CloseGroup, Tok::OpenGroup, Tok::Word(w), Tok::CloseGroup, ..]
                 if d(a) && w.len() == 2 && w.starts_with('d') =>
             {
@@ -177,12 +183,15 @@ impl Parser {
         while matches!(self.peek_at(ahead), Some(Tok::Sym(_) | Tok::Num(_) | Tok::Comma | Tok::Minus)) && ahead < 12 {
             ahead += 1;
         }
-        ahead > 1 && self.peek_at(ahead) == Some(&Tok::Close(')')) && matches!(self.peek_at(ahead + 1), Some(Tok::Relation(Rel::Eq)))
+        ahead > 1
+            && self.peek_at(ahead) == Some(&Tok::Close(')'))
+            && matches!(self.peek_at(ahead + 1), Some(Tok::Relation(Rel::Eq)))
     }
 
     fn symbol(&mut self, name: String) -> Parsed {
         // f(x) with the usual names of functions; x(x + 1) is a product.
-        let function = self.is_function_left_of_equation() || matches!(&*name, "f" | "g" | "h" | "F" | "G" | "H" | "P" | "Q" | "W" | "T" | "phi" | "psi");
+        let function = self.is_function_left_of_equation()
+            || matches!(&*name, "f" | "g" | "h" | "F" | "G" | "H" | "P" | "Q" | "W" | "T" | "phi" | "psi");
         let name_end = self.at;
         let full = match self.peek() {
             Some(Tok::Sub) if function => {
@@ -235,7 +244,17 @@ impl Parser {
         match &base {
             Expr::Sym(name) => Ok(Expr::Sym(format!("{name}_{rendered}"))),
             Expr::Num { value, decimals: None } if value.is_integer() => {
-                let words = [("two", 2), ("three", 3), ("four", 4), ("five", 5), ("six", 6), ("seven", 7), ("eight", 8), ("nine", 9), ("ten", 10)];
+                let words = [
+                    ("two", 2),
+                    ("three", 3),
+                    ("four", 4),
+                    ("five", 5),
+                    ("six", 6),
+                    ("seven", 7),
+                    ("eight", 8),
+                    ("nine", 9),
+                    ("ten", 10),
+                ];
                 let base_number = rendered.parse::<u32>().ok();
                 let base_number = base_number.or_else(|| words.iter().find(|w| w.0 == rendered).map(|w| w.1));
                 // The digits as they were written, leading zeros too.
@@ -246,7 +265,9 @@ impl Parser {
                     Some(n) => n,
                     None => value.to_integer().to_string(),
                 };
-                base_number.and_then(|b| based(&written, b)).ok_or_else(|| "a number with a subscript that is no base".into())
+                base_number
+                    .and_then(|b| based(&written, b))
+                    .ok_or_else(|| "a number with a subscript that is no base".into())
             }
             // 1A3_{16}
             Expr::Mul(_) | Expr::Quantity(..) => Err("a subscript behind a product".into()),
@@ -266,7 +287,11 @@ impl Parser {
         let mut text = String::new();
         loop {
             let Some(tok) = self.next() else {
-                return if depth == 0 { Err("an empty subscript".into()) } else { Err("an unfinished subscript".into()) };
+                return if depth == 0 {
+                    Err("an empty subscript".into())
+                } else {
+                    Err("an unfinished subscript".into())
+                };
             };
             match tok {
                 Tok::OpenGroup => depth += 1,
@@ -295,290 +320,6 @@ impl Parser {
             }
         }
     }
-
-    fn function(&mut self, f: Func) -> Parsed {
-        match f {
-            Func::Sqrt => {
-                if self.peek() == Some(&Tok::Open('[')) {
-                    self.at += 1;
-                    let index = self.sum()?;
-                    self.expect(&Tok::Close(']'))?;
-                    let inner = self.radicand()?;
-                    return Ok(match small(&index) {
-                        Some(2) => Expr::Func(Func::Sqrt, vec![inner]),
-                        _ => Expr::Func(Func::Root, vec![index, inner]),
-                    });
-                }
-                let inner = self.radicand()?;
-                Ok(Expr::Func(Func::Sqrt, vec![inner]))
-            }
-            Func::Root => {
-                let inner = self.radicand()?;
-                Ok(Expr::Func(Func::Root, vec![Expr::int(3), inner]))
-            }
-            Func::Log => {
-                let base = if self.eat(&Tok::Sub) { Some(self.argument()?) } else { None };
-                let power = self.function_power()?;
-                let mut arguments = self.function_arguments()?;
-                let value = match (base, arguments.len()) {
-                    (Some(base), 1) => Expr::Func(Func::Log, vec![base, arguments.remove(0)]),
-                    (None, 1) => Expr::Func(Func::Ln, arguments),
-                    // log(x, base), as programs write it.
-                    (None, 2) => {
-                        arguments.swap(0, 1);
-                        Expr::Func(Func::Log, arguments)
-                    }
-                    _ => return Err("a logarithm of several arguments".into()),
-                };
-                Ok(raised(value, power))
-            }
-            Func::Mod => {
-                // \pmod{m} alone.
-                Err("mod without a left operand".into())
-            }
-            Func::Gcd | Func::Lcm | Func::Min | Func::Max | Func::Binomial => {
-                if self.eat(&Tok::Sub) {
-                    return Err("an operator with a subscript".into());
-                }
-                let arguments = self.function_arguments()?;
-                let right = f != Func::Binomial || arguments.len() == 2;
-                if right { Ok(Expr::Func(f, arguments)) } else { Err("binomial needs two arguments".into()) }
-            }
-            _ => {
-                let power = self.function_power()?;
-                // sin^{-1} is the inverse function.
-                let (f, power) = match (&power, inverse(f)) {
-                    (Some(Expr::Neg(one)), Some(inverse)) if **one == Expr::int(1) => (inverse, None),
-                    _ => (f, power),
-                };
-                let arguments = self.function_arguments()?;
-                if arguments.len() != 1 {
-                    return Err("a function of several arguments".into());
-                }
-                Ok(raised(Expr::Func(f, arguments), power))
-            }
-        }
-    }
-
-    fn function_power(&mut self) -> Result<Option<Expr>, String> {
-        if self.eat(&Tok::Sup) { Ok(Some(self.argument()?)) } else { Ok(None) }
-    }
-
-    /// What a root stands over: a group, parentheses, or one operand.
-    fn radicand(&mut self) -> Parsed {
-        match self.peek() {
-            Some(Tok::OpenGroup) => self.group(),
-            Some(Tok::Num(_)) => self.number(),
-            Some(Tok::Open('(')) => {
-                self.at += 1;
-                self.bracketed('(')
-            }
-            _ => self.deeper(Self::prefix),
-        }
-    }
-
-    /// `(a, b)`, `{a}` or an argument without parentheses: `\sin 2x \cos x` is `sin(2x) cos(x)`.
-    fn function_arguments(&mut self) -> Result<Vec<Expr>, String> {
-        let delimited = matches!(self.peek(), Some(Tok::Open('(' | '[' | '{') | Tok::OpenGroup));
-        if delimited {
-            let value = self.prefix()?;
-            // sin(x)^2 is the square of the sine for most writers; x! and the like bind to the argument's brackets.
-            return Ok(match value {
-                Expr::Tuple(items) | Expr::Brackets(items) | Expr::Set(items) => items,
-                Expr::Interval { low, high, .. } => vec![*low, *high],
-                other => vec![other],
-            });
-        }
-        let mut factors = Vec::new();
-        if self.peek() == Some(&Tok::Minus) {
-            self.at += 1;
-            let rest = self.function_arguments()?;
-            return Ok(rest.into_iter().map(|e| Expr::Neg(Box::new(e))).collect());
-        }
-        loop {
-            factors.push(self.power()?);
-            self.nodes += 1;
-            // `\ln 2 / 3` ends before the slash; `\sin \frac{x}{2}` goes on over simple factors.
-            let next_is_simple = matches!(self.peek(), Some(Tok::Sym(_) | Tok::Const(_) | Tok::Num(_) | Tok::Word(_)));
-            let ends = matches!(factors.last(), Some(Expr::Func(..) | Expr::Tuple(_) | Expr::Quantity(..)));
-            if !next_is_simple || ends || !self.starts_factor() {
-                break;
-            }
-            if matches!(self.peek(), Some(Tok::Word(w)) if w.len() > 3) {
-                break;
-            }
-        }
-        // `\cos \pi/7`-like plain slashes: only in `pi/7` without spaces.
-        if self.peek() == Some(&Tok::Slash)
-            && !self.spaced()
-            && matches!(factors.last(), Some(Expr::Const(Constant::Pi)))
-            && matches!(self.peek_at(1), Some(Tok::Num(_)))
-        {
-            self.at += 1;
-            let denominator = self.number()?;
-            let numerator = super::one_or(factors, Expr::Mul);
-            return Ok(vec![Expr::Div(Box::new(numerator), Box::new(denominator))]);
-        }
-        Ok(vec![super::one_or(factors, Expr::Mul)])
-    }
-
-    /// `\sum_{k=1}^{n} body`.
-    fn with_limits(&mut self, kind: Big) -> Parsed {
-        let (mut var, mut low, mut high) = (None, None, None);
-        for _ in 0..2 {
-            if self.eat(&Tok::Sub) {
-                let limit = if self.peek() == Some(&Tok::OpenGroup) { self.group_with(Self::relation)? } else { self.argument()? };
-                match limit {
-                    Expr::Relation(mut terms, ops) if ops == [Rel::Eq] => {
-                        low = terms.pop();
-                        var = terms.pop();
-                    }
-                    other => var = Some(other),
-                }
-            } else if self.eat(&Tok::Sup) {
-                high = Some(self.argument()?);
-            }
-        }
-        let body = self.product()?;
-        let var = match var {
-            Some(Expr::Sym(name)) => name,
-            Some(Expr::Const(Constant::I)) => "i".into(),
-            _ => return Err("a sum whose variable is not plain".into()),
-        };
-        let body = if var == "i" { bind_i(&body) } else { body };
-        Ok(Expr::Big { kind, var, low: low.map(Box::new), high: high.map(Box::new), body: Box::new(body) })
-    }
-
-    fn integral(&mut self) -> Parsed {
-        let (mut low, mut high) = (None, None);
-        for _ in 0..2 {
-            if self.eat(&Tok::Sub) {
-                low = Some(Box::new(self.argument()?));
-            } else if self.eat(&Tok::Sup) {
-                high = Some(Box::new(self.argument()?));
-            }
-        }
-        let outer = std::mem::replace(&mut self.stop_at_differential, true);
-        self.split_differentials();
-        // A bracket that holds the differential too is read as a product with it.
-        if matches!(self.peek(), Some(Tok::Open(_) | Tok::OpenGroup)) && self.closes_after_differential() {
-            self.stop_at_differential = false;
-        }
-        let body = if matches!(self.peek(), Some(Tok::Sym(d)) if d == "d") { Ok(Expr::int(1)) } else { self.sum() };
-        self.stop_at_differential = outer;
-        let mut body = body?;
-        let inside = || {
-            // \int \frac{3 dx}{x} and \int {x dx}: the differential is a factor inside.
-            let found = std::cell::RefCell::new(None);
-            body.any(&|e| {
-                if let Expr::Mul(f) = e
-                    && let Some(pair) = f.windows(2).find(|w| w[0] == Expr::Sym("d".into()) && matches!(w[1], Expr::Sym(_)))
-                    && let Expr::Sym(x) = &pair[1]
-                {
-                    *found.borrow_mut() = Some(x.clone());
-                }
-                false
-            });
-            found.into_inner()
-        };
-        let var = match (self.peek(), self.peek_at(1)) {
-            (Some(Tok::Sym(d)), Some(Tok::Sym(x))) if d == "d" => {
-                let x = x.clone();
-                self.at += 2;
-                x
-            }
-            _ => {
-                let var = inside().ok_or("an integral without its differential")?;
-                body = without_differential(&body, &var);
-                var
-            }
-        };
-        Ok(Expr::Big { kind: Big::Integral, var, low, high, body: Box::new(body) })
-    }
-
-    /// Whether `d x` stands right before the next closing bracket.
-    fn closes_after_differential(&self) -> bool {
-        let rest = &self.tokens[self.at..];
-        let close = rest.iter().position(|t| matches!(t.kind, Tok::Close(_) | Tok::CloseGroup));
-        close.is_some_and(|c| {
-            c >= 2 && matches!(&rest[c - 2].kind, Tok::Sym(d) if d == "d") && matches!(rest[c - 1].kind, Tok::Sym(_))
-        })
-    }
-
-    /// `dx` and `xdx` came as words: split them up.
-    fn split_differentials(&mut self) {
-        let mut split = Vec::with_capacity(self.tokens.len());
-        for (i, token) in self.tokens.iter().enumerate() {
-            match &token.kind {
-                Tok::Word(w) if i >= self.at && w.is_ascii() && (2..=3).contains(&w.len()) && w[..w.len() - 1].ends_with('d') => {
-                    for (k, c) in w.chars().enumerate() {
-                        split.push(super::Token { kind: Tok::Sym(c.to_string()), spaced: token.spaced && k == 0 });
-                    }
-                }
-                _ => split.push(token.clone()),
-            }
-        }
-        self.tokens = split;
-    }
-
-    fn limit(&mut self) -> Parsed {
-        self.expect(&Tok::Sub)?;
-        let target = self.group_with(Self::relation)?;
-        let Expr::Relation(mut terms, ops) = target else { return Err("a limit without its point".into()) };
-        let (Some(point), Some(Expr::Sym(var))) = (terms.pop(), terms.pop()) else {
-            return Err("a limit without its variable".into());
-        };
-        if ops != [Rel::Other('→')] {
-            return Err("a limit without its arrow".into());
-        }
-        let body = self.product()?;
-        Ok(Expr::Big { kind: Big::Limit, var, low: Some(Box::new(point)), high: None, body: Box::new(body) })
-    }
-}
-
-fn raised(value: Expr, power: Option<Expr>) -> Expr {
-    match power {
-        Some(power) => Expr::Pow(Box::new(value), Box::new(power)),
-        None => value,
-    }
-}
-
-fn inverse(f: Func) -> Option<Func> {
-    Some(match f {
-        Func::Sin => Func::Asin,
-        Func::Cos => Func::Acos,
-        Func::Tan => Func::Atan,
-        Func::Cot => Func::Acot,
-        Func::Sec => Func::Asec,
-        Func::Csc => Func::Acsc,
-        Func::Sinh => Func::Asinh,
-        Func::Cosh => Func::Acosh,
-        Func::Tanh => Func::Atanh,
-        _ => return None,
-    })
-}
-
-/// In a sum over `i` the letter is no imaginary unit.
-fn bind_i(body: &Expr) -> Expr {
-    match body {
-        Expr::Const(Constant::I) => Expr::Sym("i".into()),
-        other => other.map(&mut bind_i),
-    }
-}
-
-fn without_differential(body: &Expr, var: &str) -> Expr {
-    if let Expr::Mul(factors) = body {
-        let at = factors.windows(2).position(|w| w[0] == Expr::Sym("d".into()) && w[1] == Expr::Sym(var.into()));
-        if let Some(at) = at {
-            let mut rest = factors.clone();
-            rest.drain(at..at + 2);
-            return match rest.len() {
-                0 => Expr::int(1),
-                _ => super::one_or(rest, Expr::Mul),
-            };
-        }
-    }
-    body.map(&mut |child| without_differential(child, var))
 }
 
 fn accented(inner: Expr, mark: &'static str) -> Parsed {

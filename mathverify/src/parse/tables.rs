@@ -6,8 +6,8 @@ use crate::ast::{Constant, Func, Rel};
 /// Greek letters that stand for themselves.
 const GREEK: [&str; 31] = [
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
-    "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Sigma", "Phi",
-    "Psi", "Omega", "ell",
+    "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Sigma",
+    "Phi", "Psi", "Omega", "ell",
 ];
 
 /// Functions that LaTeX and plain text spell alike.
@@ -82,12 +82,15 @@ pub(crate) fn command(name: &str) -> Option<Option<Tok>> {
         "widehat" | "hat" => Tok::Accent("hat"),
         "tilde" | "widetilde" => Tok::Accent("tilde"),
         "vec" | "overrightarrow" => Tok::Accent("vec"),
-        "underline" | "displaystyle" | "textstyle" | "limits" | "nolimits" | "boxed" | "fbox" | "mathop" | "scriptstyle" => {
+        "underline" | "displaystyle" | "textstyle" | "limits" | "nolimits" | "boxed" | "fbox" | "mathop"
+        | "scriptstyle" => {
             return Some(None);
         }
         "quad" | "qquad" | "thinspace" | "enspace" | "space" | "nobreakspace" | "hfill" | "newline" | "par" | "cr"
-        | "hline" | "large" | "Large" | "normalsize" | "small" | "noindent" | "allowbreak" | "hskip" | "cdotp" | "strut"
-        | "centering" | "smallskip" | "medskip" | "bigskip" | "negthinspace" | "nonumber" | "notag" => return Some(None),
+        | "hline" | "large" | "Large" | "normalsize" | "small" | "noindent" | "allowbreak" | "hskip" | "cdotp"
+        | "strut" | "centering" | "smallskip" | "medskip" | "bigskip" | "negthinspace" | "nonumber" | "notag" => {
+            return Some(None);
+        }
         "triangle" | "bigtriangleup" => Tok::Sym("△".into()),
         "angle" | "measuredangle" => Tok::Sym("∠".into()),
         "ast" | "star" | "cdot" | "times" | "bullet" | "ctimes" => Tok::Times,
@@ -106,7 +109,8 @@ pub(crate) fn command(name: &str) -> Option<Option<Tok>> {
         "in" => return rel(Rel::In),
         "notin" => return rel(Rel::NotIn),
         "subset" | "subseteq" => return rel(Rel::Subset),
-        "to" | "rightarrow" | "longrightarrow" | "mapsto" | "Rightarrow" | "implies" | "Longrightarrow" | "longmapsto" => {
+        "to" | "rightarrow" | "longrightarrow" | "mapsto" | "Rightarrow" | "implies" | "Longrightarrow"
+        | "longmapsto" => {
             return rel(Rel::Other('→'));
         }
         "iff" | "Leftrightarrow" | "leftrightarrow" | "Longleftrightarrow" => return rel(Rel::Other('⇔')),
@@ -186,8 +190,8 @@ pub(crate) fn unicode(c: char) -> Option<Tok> {
     const GREEK_CHARS: &str = "αβγδεζηθικλμνξρστυφχψωΓΔΘΛΣΦΨΩ";
     const GREEK_NAMES: [&str; 30] = [
         "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu",
-        "xi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Sigma",
-        "Phi", "Psi", "Omega",
+        "xi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda",
+        "Sigma", "Phi", "Psi", "Omega",
     ];
     if let Some(place) = GREEK_CHARS.chars().position(|g| g == c) {
         return Some(Tok::Sym(GREEK_NAMES[place].into()));

@@ -15,17 +15,70 @@ const MAX_PIECES: usize = 200;
 
 /// Words in whose sentence an equality need not hold: hypotheses, refutations, other arithmetic.
 const HYPOTHETICAL: [&str; 35] = [
-    "if ", "suppose", "assum", "contradict", "hypothe", "instead", "would ", "could ", "not equal", "incorrect", "wrong", "mistake",
-    "error", "wait", "try ", "trying", "guess", "check", "test ", "impossible", "doesn't", "does not", "isn't", "is not", 
-    "remainder", "base ", "digit", "binary", "octal", "clock", "approximat", "about ", "roughly", "estimat", "round",
+    "if ",
+    "suppose",
+    "assum",
+    "contradict",
+    "hypothe",
+    "instead",
+    "would ",
+    "could ",
+    "not equal",
+    "incorrect",
+    "wrong",
+    "mistake",
+    "error",
+    "wait",
+    "try ",
+    "trying",
+    "guess",
+    "check",
+    "test ",
+    "impossible",
+    "doesn't",
+    "does not",
+    "isn't",
+    "is not",
+    "remainder",
+    "base ",
+    "digit",
+    "binary",
+    "octal",
+    "clock",
+    "approximat",
+    "about ",
+    "roughly",
+    "estimat",
+    "round",
 ];
 
 /// Words in whose sentence a chain of expressions is a rewriting: every equality holds for all values.
-const REWRITING: [&str; 9] =
-    ["expand", "simplif", "factor", "distribut", "combin", "multiply out", "multiplying out", "complete the square", "like terms"];
+const REWRITING: [&str; 9] = [
+    "expand",
+    "simplif",
+    "factor",
+    "distribut",
+    "combin",
+    "multiply out",
+    "multiplying out",
+    "complete the square",
+    "like terms",
+];
 /// Words that say that something is known about the variables.
-const CONDITIONS: [&str; 12] =
-    ["since", "substitut", "given", "using", "where", "because", "solv", "equation", "when ", "know", "identity", "set "];
+const CONDITIONS: [&str; 12] = [
+    "since",
+    "substitut",
+    "given",
+    "using",
+    "where",
+    "because",
+    "solv",
+    "equation",
+    "when ",
+    "know",
+    "identity",
+    "set ",
+];
 
 /// Which equalities of formulas count as identities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +104,17 @@ fn identities(text: &str, span: &Range<usize>) -> Identities {
 
 /// All claims of a step outside its annotations.
 pub(super) fn claims(step: &str) -> Vec<Claim> {
-    if !(step.contains('=') || step.contains("\\approx") || step.contains('≈') || step.contains("\\equiv")) || step.len() > 200_000 {
+    if !(step.contains('=') || step.contains("\\approx") || step.contains('≈') || step.contains("\\equiv"))
+        || step.len() > 200_000
+    {
         return Vec::new();
     }
     // A step that tries values or refutes something states equalities that need not hold.
     let lower = step.to_lowercase();
-    if ["false", "not true", "try ", "trying", "verify", "contradict", "test ", "testing", "no solution", "not satisf"].iter().any(|w| lower.contains(w)) {
+    if ["false", "not true", "try ", "trying", "verify", "contradict", "test ", "testing", "no solution", "not satisf"]
+        .iter()
+        .any(|w| lower.contains(w))
+    {
         return Vec::new();
     }
     // Annotations are blanked, so that `20 + 5 = <<20+5=25>>25` reads `20 + 5 = 25`.
@@ -71,7 +129,11 @@ pub(super) fn claims(step: &str) -> Vec<Claim> {
         running(&text, at..formula.start, &mut out);
         at = formula.end;
         // A formula that goes on in the text behind it is no claim by itself.
-        let word = text[..formula.start].trim_end_matches(['$', '\\', '(', '[', ' ']).rsplit(char::is_whitespace).next().unwrap_or("");
+        let word = text[..formula.start]
+            .trim_end_matches(['$', '\\', '(', '[', ' '])
+            .rsplit(char::is_whitespace)
+            .next()
+            .unwrap_or("");
         let glued = continues(&text, formula.clone()) || matches!(word, "of" | "times" | "plus" | "minus" | "by");
         if !glued && formula.len() <= MAX_PIECE && !hypothetical(&text, formula) {
             latex(&text, formula.clone(), &mut out);
@@ -114,13 +176,26 @@ fn latex(text: &str, span: Range<usize>, out: &mut Vec<Claim>) {
         return congruences(content, span.start, out);
     }
     const OTHER: [&str; 14] = [
-        "equiv", "neq", "ne ", "not", "cases", "\\lfloor", "\\lceil", "matrix", "array", "overline", "_", "\\mid", "\\dots", "...",
+        "equiv", "neq", "ne ", "not", "cases", "\\lfloor", "\\lceil", "matrix", "array", "overline", "_", "\\mid",
+        "\\dots", "...",
     ];
     if OTHER.iter().any(|o| content.contains(o)) {
         return;
     }
     // Lines and columns of aligned formulas; arrows and commas separate statements.
-    let separators = ["\\\\", "\\implies", "\\Rightarrow", "\\Longrightarrow", "\\iff", "\\quad", "\\qquad", ",", ";", "\\text{and}", "\\to"];
+    let separators = [
+        "\\\\",
+        "\\implies",
+        "\\Rightarrow",
+        "\\Longrightarrow",
+        "\\iff",
+        "\\quad",
+        "\\qquad",
+        ",",
+        ";",
+        "\\text{and}",
+        "\\to",
+    ];
     for piece in pieces(content, &separators) {
         let piece_text = content[piece.clone()].replace('&', " ");
         // Where a row starts with `=`, its left side is the row before: not joined here.
@@ -144,7 +219,8 @@ fn pieces(content: &str, separators: &[&str]) -> Vec<Range<usize>> {
             && (depth <= 0 || *separator == "\\\\")
         {
             let digit = |j: usize| bytes.get(j).is_some_and(u8::is_ascii_digit);
-            let thousands = *separator == "," && i > 0 && digit(i - 1) && (1..=3).all(|k| digit(i + k)) && !digit(i + 4);
+            let thousands =
+                *separator == "," && i > 0 && digit(i - 1) && (1..=3).all(|k| digit(i + k)) && !digit(i + 4);
             if !thousands {
                 out.push(start..i);
                 i += separator.len();
@@ -160,8 +236,16 @@ fn pieces(content: &str, separators: &[&str]) -> Vec<Range<usize>> {
 
 /// Splits a chain at its relations; the relation before each term but the first.
 fn relations(piece: &str) -> Vec<(char, &str)> {
-    const SIGNS: [(&str, char); 8] =
-        [("\\approx", '≈'), ("≈", '≈'), ("\\equiv", '≡'), ("≡", '≡'), ("==", '='), ("=", '='), ("\\doteq", '≈'), ("\\simeq", '≈')];
+    const SIGNS: [(&str, char); 8] = [
+        ("\\approx", '≈'),
+        ("≈", '≈'),
+        ("\\equiv", '≡'),
+        ("≡", '≡'),
+        ("==", '='),
+        ("=", '='),
+        ("\\doteq", '≈'),
+        ("\\simeq", '≈'),
+    ];
     let mut out = Vec::new();
     let (mut sign, mut start, mut at) = (' ', 0, 0);
     while at < piece.len() {
@@ -224,7 +308,9 @@ fn chain(piece: &str, offset: usize, latex: bool, identities: Identities, out: &
 
 /// `a ≡ b (mod m)` for whole numbers.
 fn congruences(content: &str, offset: usize, out: &mut Vec<Claim>) {
-    let Some(at) = content.find("\\pmod").or_else(|| content.find("\\mod")).or_else(|| content.find("\\bmod")) else { return };
+    let Some(at) = content.find("\\pmod").or_else(|| content.find("\\mod")).or_else(|| content.find("\\bmod")) else {
+        return;
+    };
     if content[at + 4..].contains("mod") || content.contains([',', ';']) || content.contains("\\\\") {
         return;
     }
@@ -240,19 +326,27 @@ fn congruences(content: &str, offset: usize, out: &mut Vec<Claim>) {
         if pair[1].0 == '≈' {
             continue;
         }
-        let value = |t: &str| parse::parse(t).ok().filter(is_numeric).and_then(|e| exact(&e)).filter(num_rational::BigRational::is_integer);
+        let value = |t: &str| {
+            parse::parse(t)
+                .ok()
+                .filter(is_numeric)
+                .and_then(|e| exact(&e))
+                .filter(num_rational::BigRational::is_integer)
+        };
         let (Some(l), Some(r), Some(m)) = (value(left), value(right), value(&modulus)) else { continue };
         if m == crate::rational::int(0) {
             continue;
         }
         let holds = ((&l - &r) / &m).is_integer();
         let rest = &l - &m * (&l / &m).floor();
-        let (status, expected) = if holds {
-            (StepStatus::Correct, None)
-        } else {
-            (StepStatus::Wrong, Some(crate::rational::render(&rest)))
-        };
-        out.push(Claim { text: format!("{left} ≡ {right} (mod {modulus})"), status, expected, span: offset..offset + content.len() });
+        let (status, expected) =
+            if holds { (StepStatus::Correct, None) } else { (StepStatus::Wrong, Some(crate::rational::render(&rest))) };
+        out.push(Claim {
+            text: format!("{left} ≡ {right} (mod {modulus})"),
+            status,
+            expected,
+            span: offset..offset + content.len(),
+        });
     }
 }
 
@@ -268,19 +362,35 @@ fn without_units(term: &str) -> Option<(String, Vec<String>, bool)> {
         units.push(rest[open + 1..close].trim().to_lowercase());
         out.push_str(&rest[..at]);
         // Words that do not stand behind a number are a name.
-        if !units.last()?.is_empty() && !out.trim_end_matches([' ', '\\', ',', '}', ')', '~', '/']).ends_with(|c: char| c.is_ascii_digit()) {
+        if !units.last()?.is_empty()
+            && !out.trim_end_matches([' ', '\\', ',', '}', ')', '~', '/']).ends_with(|c: char| c.is_ascii_digit())
+        {
             return None;
         }
         out.push(' ');
         rest = &rest[close + 1..];
         // \text{cm}^2
-        if let Some(tail) = rest.strip_prefix("^2").or_else(|| rest.strip_prefix("^3")).or_else(|| rest.strip_prefix("^{2}")) {
+        if let Some(tail) =
+            rest.strip_prefix("^2").or_else(|| rest.strip_prefix("^3")).or_else(|| rest.strip_prefix("^{2}"))
+        {
             rest = tail;
         }
     }
     out.push_str(rest);
-    const SCALES: [&str; 12] =
-        ["thousand", "million", "billion", "hundred", "dozen", "half", "quarter", "percent", "%", "base", "remainder", "of"];
+    const SCALES: [&str; 12] = [
+        "thousand",
+        "million",
+        "billion",
+        "hundred",
+        "dozen",
+        "half",
+        "quarter",
+        "percent",
+        "%",
+        "base",
+        "remainder",
+        "of",
+    ];
     if units.iter().any(|u| SCALES.iter().any(|s| u.contains(s))) {
         return None;
     }
@@ -350,7 +460,8 @@ fn tidy_run(text: &str, run: Range<usize>) -> Option<String> {
     let content = &text[run.clone()];
     let before = text[..run.start].chars().next_back();
     let after = &text[run.end..];
-    let mut terms: Vec<String> = content.split('=').map(|t| t.replace(['×', '·'], "*").replace('÷', "/").replace('−', "-")).collect();
+    let mut terms: Vec<String> =
+        content.split('=').map(|t| t.replace(['×', '·'], "*").replace('÷', "/").replace('−', "-")).collect();
     for term in &mut terms {
         *term = multiplied(term).trim().trim_end_matches([',', '.', ' ', '(']).to_owned();
     }
@@ -364,7 +475,11 @@ fn tidy_run(text: &str, run: Range<usize>) -> Option<String> {
     }
     let operator_first = first.trim_start().starts_with(['+', '*', '/', '-', '^', ')']);
     let last_word = text[..run.start].trim_end().rsplit(char::is_whitespace).next().unwrap_or("").to_lowercase();
-    let number_word = ["dozen", "hundred", "thousand", "million", "half", "of", "percent", "times", "and", "by", "plus", "minus", "per"].contains(&&*last_word);
+    let number_word = [
+        "dozen", "hundred", "thousand", "million", "half", "of", "percent", "times", "and", "by", "plus", "minus",
+        "per",
+    ]
+    .contains(&&*last_word);
     // A variable alone before the run: `x 5 = 3` or `n (n-1)`.
     let variable = spaced_word && last_word.chars().count() == 1 && last_word != "a";
     if glued_before || operator_first || number_word || variable || before.is_some_and(|c| "%)]}°".contains(c)) {
@@ -374,10 +489,27 @@ fn tidy_run(text: &str, run: Range<usize>) -> Option<String> {
     let next = after.chars().next();
     let glued_after = !content.ends_with(' ') && next.is_some_and(|c| c.is_alphabetic() || "_\\^%!°[{|'".contains(c));
     let next_word = after.trim_start().split(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_lowercase();
-    let changes = ["dozen", "hundred", "thousand", "million", "billion", "r", "remainder", "percent", "mod", "of", "cents", "times", "x", "or", "rem"];
+    let changes = [
+        "dozen",
+        "hundred",
+        "thousand",
+        "million",
+        "billion",
+        "r",
+        "remainder",
+        "percent",
+        "mod",
+        "of",
+        "cents",
+        "times",
+        "x",
+        "or",
+        "rem",
+    ];
     let operator_last = terms.last()?.ends_with(['+', '*', '/', '-', '^']);
     let after_operator = after.trim_start().starts_with(['%', '^', '!', '\\', '{', '[', '≈', '~']);
-    let single = next_word.chars().count() == 1 && next_word.chars().all(|c| c.is_ascii_alphabetic()) && next_word != "a";
+    let single =
+        next_word.chars().count() == 1 && next_word.chars().all(|c| c.is_ascii_alphabetic()) && next_word != "a";
     if glued_after || changes.contains(&&*next_word) || operator_last || after_operator || single {
         terms.last_mut()?.clear();
     }

@@ -37,7 +37,15 @@ pub(super) fn is_numeric(e: &Expr) -> bool {
         Expr::Quantity(_, unit) => matches!(unit.as_str(), "$" | "€" | "£" | "¥"),
         Expr::Func(f, _) => !matches!(
             f,
-            Func::Det | Func::Transpose | Func::Mod | Func::Log | Func::Ln | Func::Asin | Func::Acos | Func::Atan | Func::Arg
+            Func::Det
+                | Func::Transpose
+                | Func::Mod
+                | Func::Log
+                | Func::Ln
+                | Func::Asin
+                | Func::Acos
+                | Func::Atan
+                | Func::Arg
         ),
         _ => false,
     };
@@ -137,7 +145,8 @@ fn judge_approximate(left: &Expr, right: &Expr) -> Judged {
     let size = l.abs().max(r.abs()).max(1e-300);
     let tolerance = if symbolic { 1e-9 } else { 0.02 };
     // A degree sign that was left out changes everything: sin 30.
-    if left.any(&|e| matches!(e, Expr::Func(Func::Sin | Func::Cos | Func::Tan | Func::Cot | Func::Sec | Func::Csc, _))) {
+    if left.any(&|e| matches!(e, Expr::Func(Func::Sin | Func::Cos | Func::Tan | Func::Cot | Func::Sec | Func::Csc, _)))
+    {
         return Judged::Unclear;
     }
     // A whole number for an irrational one is rounded.
@@ -171,7 +180,14 @@ pub(super) fn judge_identity(left: &Expr, right: &Expr, one_variable: bool) -> J
         !e.any(&|e| {
             !matches!(
                 e,
-                Expr::Num { .. } | Expr::Sym(_) | Expr::Add(_) | Expr::Mul(_) | Expr::Neg(_) | Expr::Div(..) | Expr::Pow(..) | Expr::Func(Func::Sqrt, _)
+                Expr::Num { .. }
+                    | Expr::Sym(_)
+                    | Expr::Add(_)
+                    | Expr::Mul(_)
+                    | Expr::Neg(_)
+                    | Expr::Div(..)
+                    | Expr::Pow(..)
+                    | Expr::Func(Func::Sqrt, _)
             )
         })
     };

@@ -130,7 +130,12 @@ pub struct SolutionVerdict {
 /// assert_eq!(checked.steps[1].claims[0].expected.as_deref(), Some("17"));
 /// ```
 #[must_use]
-pub fn check_solution(problem: Option<&str>, steps: &[String], gold: Option<&str>, options: &Options) -> SolutionVerdict {
+pub fn check_solution(
+    problem: Option<&str>,
+    steps: &[String],
+    gold: Option<&str>,
+    options: &Options,
+) -> SolutionVerdict {
     check_with(&Arithmetic, problem, steps, gold, options)
 }
 
@@ -162,13 +167,18 @@ pub fn check_with(
 
 /// Whether the answer is the right side of a claim, or stands as a value in an earlier step.
 fn follows(answer: &str, verdicts: &[StepVerdict], steps: &[String], options: &Options) -> Option<bool> {
-    let results: Vec<&str> =
-        verdicts.iter().flat_map(|v| &v.claims).rev().take(40).filter_map(|c| c.text.rsplit(['=', '≈']).next()).collect();
+    let results: Vec<&str> = verdicts
+        .iter()
+        .flat_map(|v| &v.claims)
+        .rev()
+        .take(40)
+        .filter_map(|c| c.text.rsplit(['=', '≈']).next())
+        .collect();
     if results.is_empty() {
         return None;
     }
     let same = |r: &&str| crate::compare::compare(r.trim(), answer, options).status == Status::Equal;
-    if results.iter().any(|r| same(r)) {
+    if results.iter().any(same) {
         return Some(true);
     }
     // Named in a step before the last.
