@@ -113,7 +113,7 @@ fn hostile() {
         let check = start.elapsed().as_secs_f64() * 500.0;
         let start = Instant::now();
         let steps = split_steps(&text);
-        check_solution(None, &steps, None, &options);
+        let _ = check_solution(None, &steps, None, &options);
         let steps_ms = start.elapsed().as_secs_f64() * 1e3;
         let over = if check > 50.0 || steps_ms > 50.0 { "  OVER 50 ms" } else { "" };
         println!(

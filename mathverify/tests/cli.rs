@@ -1,4 +1,5 @@
 //! The built program: files in, verdicts out, sentences on standard error.
+#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 use std::process::{Command, Output};

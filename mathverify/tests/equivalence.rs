@@ -1,4 +1,5 @@
 //! What is equal, what is not, and what the options change.
+#![allow(clippy::unwrap_used)]
 
 use mathverify::{Options, Percent, Status, Units, compare, verify};
 

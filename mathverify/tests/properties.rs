@@ -1,4 +1,5 @@
 //! Laws that hold for all answers, and random expressions against an evaluator of their own.
+#![allow(clippy::unwrap_used)]
 
 use mathverify::{Options, Status, compare, verify};
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
 //! Steps of GSM8K and ProcessBench.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -14,8 +14,13 @@ use crate::verdict::{Outcome, Status, Tier};
 pub(crate) fn compare_scalars(a: &Expr, b: &Expr, options: &Options) -> Outcome {
     match (a, b) {
         (Expr::Quantity(x, u), Expr::Quantity(y, v)) => return both_units(x, u, y, v, options),
-        (Expr::Quantity(x, u), other) => return one_unit(x, u, other, options),
-        (other, Expr::Quantity(y, v)) => return one_unit(y, v, other, options),
+        (Expr::Quantity(x, u), other) | (other, Expr::Quantity(x, u)) => {
+            // `5 m`: a letter that is a unit, next to a quantity.
+            return match letter_unit(other) {
+                Some((y, v)) => both_units(x, u, &y, &v, options),
+                None => one_unit(x, u, other, options),
+            };
+        }
         (Expr::Percent(x), Expr::Percent(y)) => return compare_scalars(x, y, options),
         (Expr::Percent(x), other) | (other, Expr::Percent(x)) => return one_percent(x, other, options),
         (Expr::Degrees(x), Expr::Degrees(y)) => return compare_scalars(x, y, options),
@@ -89,6 +94,17 @@ fn both_units(x: &Expr, u: &str, y: &Expr, v: &str, options: &Options) -> Outcom
         // `20 workers` and `20 people`: words that are no units say what is counted.
         _ if options.units == Units::Required => Outcome::different(Tier::Policy, "different units"),
         _ => policy(compare_scalars(x, y, options), "words behind the number left out"),
+    }
+}
+
+/// A number times a letter that is a unit: `5 m`.
+fn letter_unit(e: &Expr) -> Option<(Expr, String)> {
+    let Expr::Mul(factors) = e else { return None };
+    match factors.as_slice() {
+        [number @ Expr::Num { .. }, Expr::Sym(letter)] if unit(letter).is_some() => {
+            Some((number.clone(), letter.clone()))
+        }
+        _ => None,
     }
 }
 

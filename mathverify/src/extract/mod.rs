@@ -186,11 +186,13 @@ fn is_whole(text: &str) -> bool {
     }
     // Words before a formula: a sentence. A formula alone between dollars is an answer.
     let dollars = memchr::memchr_iter(b'$', bytes).count();
-    if dollars >= 2 && !(bytes.starts_with(b"$") && bytes.trim_ascii_end().ends_with(b"$")) && !text.starts_with("\\$")
-    {
+    let trimmed = text.trim();
+    let enclosed = (trimmed.starts_with('$') && trimmed.ends_with('$') && dollars == 2)
+        || (trimmed.starts_with("\\(") && trimmed.ends_with("\\)") && trimmed.matches("\\(").count() == 1);
+    if (dollars >= 2 || text.contains("\\(") || text.contains("\\[")) && !enclosed && !text.starts_with("\\$") {
         let outside = formula::outside(text);
-        if outside.split_whitespace().any(|w| w.chars().filter(|c| c.is_alphabetic()).count() >= 2 && !is_connector(w))
-        {
+        let word = |w: &str| w.chars().filter(|c| c.is_alphabetic()).count() >= 2 && !is_connector(w);
+        if outside.split_whitespace().any(word) {
             return false;
         }
     }

@@ -15,9 +15,12 @@ use crate::ast::{Expr, Func};
 use complex::Complex;
 use eval::{Evaluator, NoValue};
 
-/// Precision of the first look and of the claim of equality, in bits.
+/// Precision of the first look and of the claim of equality, in bits. The claim adds the size of the numbers written, so
+/// that `1 + 10^{-200}` is told from 1.
 const QUICK: u32 = 128;
 const SURE: u32 = 384;
+/// Largest size of the numbers for which equality is claimed.
+const MAX_WEIGHT: f64 = 3_600.0;
 /// Bits to which both sides have to agree.
 const AGREE: f64 = 160.0;
 
@@ -88,6 +91,22 @@ pub(crate) fn same_for_positive(a: &Expr, b: &Expr) -> Same {
     compare(a, b, &[(1, false), (2, false), (7, false), (8, false), (9, false)])
 }
 
+/// How many bits the numbers written in an expression can move its value by: exponents multiply.
+fn weight(e: &Expr) -> f64 {
+    let size = |e: &Expr| approximate(e).map_or(1.0, f64::abs).max(1.0);
+    #[allow(clippy::cast_precision_loss)]
+    match e {
+        Expr::Num { value, .. } | Expr::Based { value, .. } => (value.numer().bits() + value.denom().bits()) as f64,
+        Expr::Const(_) | Expr::Sym(_) => 2.0,
+        Expr::Pow(base, exponent) => weight(base) * size(exponent) + weight(exponent),
+        Expr::Func(
+            Func::Exp | Func::Sinh | Func::Cosh | Func::Tanh | Func::Coth | Func::Sech | Func::Csch | Func::Factorial,
+            arguments,
+        ) => arguments.iter().map(|a| weight(a) + 2.0 * size(a)).sum(),
+        other => other.children().into_iter().map(weight).sum(),
+    }
+}
+
 /// Compares at the given points: seed, and whether variables may be negative.
 fn compare(a: &Expr, b: &Expr, points: &[(u64, bool)]) -> Same {
     let variable = |e: &Expr| e.any(&|e| matches!(e, Expr::Sym(_) | Expr::Apply(..)));
@@ -96,6 +115,9 @@ fn compare(a: &Expr, b: &Expr, points: &[(u64, bool)]) -> Same {
     let mut budget = false;
     let mut good = 0;
     let mut tries = 0;
+    let weight = weight(a) + weight(b);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let sure = SURE + weight.min(MAX_WEIGHT) as u32;
     let plan = if has_variables { points } else { &points[..1] };
     for &(seed, negative) in plan {
         let (quick, o) = at_point(a, b, QUICK, seed, negative);
@@ -104,7 +126,8 @@ fn compare(a: &Expr, b: &Expr, points: &[(u64, bool)]) -> Same {
             AtPoint::Apart => AtPoint::Apart,
             AtPoint::NoValue(NoValue::Unsupported) => return Same::Unknown("a form without a value"),
             AtPoint::NoValue(NoValue::Budget) => AtPoint::NoValue(NoValue::Budget),
-            _ => at_point(a, b, SURE, seed, negative).0,
+            _ if !(weight <= MAX_WEIGHT) => return Same::Unknown("numbers too large for a claim of equality"),
+            _ => at_point(a, b, sure, seed, negative).0,
         };
         match outcome {
             AtPoint::Apart if opaque => return Same::Unknown("a form that is only compared by its looks"),

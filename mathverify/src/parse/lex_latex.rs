@@ -203,7 +203,9 @@ impl Lexer {
             }
             _ => {}
         }
-        if trimmed.chars().count() == 1 && trimmed.chars().all(|c| c.is_ascii_alphabetic()) {
+        let behind_value =
+            matches!(self.out.last().map(|t| &t.kind), Some(Tok::Num(_) | Tok::Close(_) | Tok::CloseGroup));
+        if trimmed.chars().count() == 1 && trimmed.chars().all(|c| c.is_ascii_alphabetic()) && !behind_value {
             self.push(symbol(trimmed));
         } else if trimmed.chars().any(|c| c.is_ascii_digit() || "()$^\\".contains(c)) && !trimmed.contains(' ') {
             return self.nested(trimmed);

@@ -158,6 +158,11 @@ impl Parser {
             Some(Tok::Bar) => self.bars == 0 && self.separators == 0,
             Some(Tok::DoubleBar) => self.bars == 0,
             Some(Tok::Func(Func::Mod)) => false,
+            // The end of a French interval: ]0, 1[
+            Some(Tok::Open('[')) => !matches!(
+                self.peek_at(1),
+                None | Some(Tok::Cup | Tok::Cap | Tok::Comma | Tok::Close(_) | Tok::CloseGroup)
+            ),
             Some(Tok::Open(_)) => true,
             Some(
                 Tok::Num(_)

@@ -12,12 +12,13 @@ pub(super) fn spans(step: &str) -> Vec<Range<usize>> {
     let mut at = 0;
     while let Some(open) = memchr::memmem::find(&bytes[at..], b"<<") {
         let start = at + open;
-        match memchr::memmem::find(&bytes[start..], b">>") {
-            Some(length) if length <= 400 => {
+        let window = &bytes[start..bytes.len().min(start + 400)];
+        match memchr::memmem::find(window, b">>") {
+            Some(length) => {
                 out.push(start..start + length + 2);
                 at = start + length + 2;
             }
-            _ => at = start + 2,
+            None => at = start + 2,
         }
     }
     out

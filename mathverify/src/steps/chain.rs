@@ -440,14 +440,14 @@ fn run_around(text: &str, equals: usize) -> Range<usize> {
     };
     let mut start = equals;
     for (i, c) in text[..equals].char_indices().rev() {
-        if !(arithmetic(c) || (c.is_ascii_alphabetic() && times(i))) {
+        if equals - i > MAX_PIECE || !(arithmetic(c) || (c.is_ascii_alphabetic() && times(i))) {
             break;
         }
         start = i;
     }
     let mut end = equals + 1;
     for (i, c) in text[end..].char_indices() {
-        if !(arithmetic(c) || (c.is_ascii_alphabetic() && times(equals + 1 + i))) {
+        if i > MAX_PIECE || !(arithmetic(c) || (c.is_ascii_alphabetic() && times(equals + 1 + i))) {
             break;
         }
         end = equals + 1 + i + c.len_utf8();
