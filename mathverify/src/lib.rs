@@ -19,6 +19,7 @@
 //! ```
 
 mod ast;
+mod budget;
 #[cfg(feature = "cli")]
 pub mod command;
 mod compare;

@@ -2,7 +2,7 @@
 
 use super::{all_equal, compare_exprs};
 use crate::ast::Expr;
-use crate::options::Options;
+use crate::budget::Context;
 use crate::verdict::{Outcome, Status, Tier};
 
 /// Longest list that is matched without order; longer ones compare in order.
@@ -65,7 +65,7 @@ fn items(e: &Expr) -> Vec<Expr> {
 }
 
 /// Compares what has items with anything.
-pub(super) fn compare(a: &Expr, b: &Expr, options: &Options) -> Outcome {
+pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if matches!(a, Expr::Matrix(_)) || matches!(b, Expr::Matrix(_)) {
         let many_rows = |e: &Expr| matches!(e, Expr::Matrix(rows) if rows.len() > 1 && rows[0].len() > 1);
         if many_rows(a) || many_rows(b) || !options.vectors_as_tuples {
@@ -91,7 +91,7 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Options) -> Outcome {
     without_order(&x, &y, options)
 }
 
-fn in_order(x: &[Expr], y: &[Expr], options: &Options) -> Outcome {
+fn in_order(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     if x.len() != y.len() {
         return Outcome::different(Tier::Structure, "a different number of items");
     }
@@ -99,7 +99,7 @@ fn in_order(x: &[Expr], y: &[Expr], options: &Options) -> Outcome {
 }
 
 /// Items matched in any order. Repeated items count once.
-fn without_order(x: &[Expr], y: &[Expr], options: &Options) -> Outcome {
+fn without_order(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     if x.len().max(y.len()) > MAX_UNORDERED {
         return in_order(x, y, options);
     }

@@ -2,8 +2,8 @@
 
 use super::all_equal;
 use crate::ast::{Expr, Func};
+use crate::budget::Context;
 use crate::numeric::eval::exact;
-use crate::options::Options;
 use crate::rational;
 use crate::verdict::{Outcome, Tier};
 
@@ -137,7 +137,7 @@ fn determinant(rows: &Rows) -> Option<Expr> {
 }
 
 /// Compares when a side has a matrix.
-pub(super) fn compare(a: &Expr, b: &Expr, options: &Options) -> Outcome {
+pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     match (value(a), value(b)) {
         (Some(Value::Matrix(x)), Some(Value::Matrix(y))) => {
             let same_shape = x.len() == y.len() && x.iter().zip(&y).all(|(p, q)| p.len() == q.len());

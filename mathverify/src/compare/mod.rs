@@ -8,6 +8,7 @@ mod sets;
 mod text;
 
 use crate::ast::{Expr, Rel};
+use crate::budget::Context;
 use crate::options::Options;
 use crate::parse;
 use crate::verdict::{Outcome, Status, Tier};
@@ -17,6 +18,7 @@ pub(crate) use text::normalised;
 
 /// Compares two answers given as text.
 pub(crate) fn compare(pred: &str, gold: &str, options: &Options) -> Outcome {
+    let options = &Context::new(options);
     // Tier 1: the same text.
     let (a, b) = (normalised(pred), normalised(gold));
     if a.is_empty() || b.is_empty() {
@@ -54,7 +56,7 @@ pub(crate) fn compare(pred: &str, gold: &str, options: &Options) -> Outcome {
 }
 
 /// Compares two parsed answers.
-pub(crate) fn compare_exprs(a: &Expr, b: &Expr, options: &Options) -> Outcome {
+pub(crate) fn compare_exprs(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if a == b {
         return Outcome::equal(Tier::Exact, "the same formula");
     }
@@ -71,7 +73,7 @@ fn prepare(e: &Expr) -> Expr {
     lists::expand_signs(e)
 }
 
-fn compare_prepared(a: &Expr, b: &Expr, options: &Options) -> Outcome {
+fn compare_prepared(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if a == b {
         return Outcome::equal(Tier::Exact, "the same formula");
     }
@@ -104,7 +106,11 @@ fn is_relation(e: &Expr) -> bool {
 }
 
 /// The outcome of comparing parts in their order.
-fn all_equal<'a>(pairs: impl Iterator<Item = (&'a Expr, &'a Expr)>, options: &Options, what: &'static str) -> Outcome {
+fn all_equal<'a>(
+    pairs: impl Iterator<Item = (&'a Expr, &'a Expr)>,
+    options: &Context<'_>,
+    what: &'static str,
+) -> Outcome {
     let mut unknown = None;
     for (a, b) in pairs {
         let outcome = compare_exprs(a, b, options);

@@ -2,8 +2,8 @@
 
 use super::{all_equal, compare_exprs, compare_prepared, lists, only_equations, sets};
 use crate::ast::{Expr, Func, Rel};
+use crate::budget::Context;
 use crate::numeric::{self, Same};
-use crate::options::Options;
 use crate::verdict::{Outcome, Tier};
 
 /// What `x = 5`, `f(x) = x + 1`, `x ∈ S` say: the name and the value.
@@ -75,7 +75,7 @@ fn value_of(e: &Expr) -> Option<Expr> {
 }
 
 /// Compares when at least one side is a relation or a list with one.
-pub(super) fn compare(a: &Expr, b: &Expr, options: &Options) -> Outcome {
+pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     let relation = |e: &Expr| matches!(e, Expr::Relation(..));
     let outcome = match (relation(a), relation(b)) {
         (true, true) => both(a, b, options),
@@ -95,25 +95,25 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Options) -> Outcome {
     }
 }
 
-fn both(a: &Expr, b: &Expr, options: &Options) -> Outcome {
+fn both(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     let (Expr::Relation(ta, oa), Expr::Relation(tb, ob)) = (a, b) else {
         return Outcome::unknown("no relation");
     };
     let (x, y) = (assignment(a), assignment(b));
     if let (Some(x), Some(y)) = (&x, &y) {
-        return assignments(x, y, options).or(|| equations(ta, oa, tb, ob));
+        return assignments(x, y, options).or(|| equations(ta, oa, tb, ob, options));
     }
     if oa.len() == ob.len() {
         let outcome = chains(ta, oa, tb, ob, options);
         if outcome.is_equal() {
             return outcome;
         }
-        return outcome.or(|| equations(ta, oa, tb, ob));
+        return outcome.or(|| equations(ta, oa, tb, ob, options));
     }
     Outcome::different(Tier::Structure, "different relations")
 }
 
-fn assignments(x: &Assignment, y: &Assignment, options: &Options) -> Outcome {
+fn assignments(x: &Assignment, y: &Assignment, options: &Context<'_>) -> Outcome {
     // f(x) = x + 1 and f(t) = t + 1
     let (left, right) = match (&x.name, &y.name) {
         (Expr::Apply(_, p), Expr::Apply(_, q)) if p.len() == q.len() => {
@@ -154,7 +154,7 @@ fn assignments(x: &Assignment, y: &Assignment, options: &Options) -> Outcome {
 }
 
 /// Chains term by term, also read backwards.
-fn chains(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Options) -> Outcome {
+fn chains(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Context<'_>) -> Outcome {
     let forward = if oa == ob {
         all_equal(ta.iter().zip(tb), options, "different terms")
     } else {
@@ -171,7 +171,7 @@ fn chains(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Options) -
 }
 
 /// `l = r` and `l' = r'` are the same when one is a multiple of the other; for `<` a positive one.
-fn equations(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel]) -> Outcome {
+fn equations(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Context<'_>) -> Outcome {
     let ([la, ra], [lb, rb], [oa], [ob]) = (ta, tb, oa, ob) else {
         return Outcome::different(Tier::Structure, "different relations");
     };
@@ -194,7 +194,8 @@ fn equations(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel]) -> Outcome {
     }
     // Proportional: x(p) y(q) = x(q) y(p) for all points p and q.
     let (x2, y2) = (renamed(&x), renamed(&y));
-    let cross = numeric::same(&Expr::Mul(vec![x.clone(), y2.clone()]), &Expr::Mul(vec![x2, y.clone()]));
+    let cross =
+        numeric::same(&Expr::Mul(vec![x.clone(), y2.clone()]), &Expr::Mul(vec![x2, y.clone()]), &options.budget);
     match cross {
         Same::No => return Outcome::different(Tier::Numeric, "different equations"),
         Same::Unknown(why) => return Outcome::unknown(why),
@@ -202,7 +203,7 @@ fn equations(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel]) -> Outcome {
     }
     // Not when one of them is always true: 0 = 0.
     let zero = Expr::int(0);
-    if numeric::same(&x, &zero) != Same::No || numeric::same(&y, &zero) != Same::No {
+    if numeric::same(&x, &zero, &options.budget) != Same::No || numeric::same(&y, &zero, &options.budget) != Same::No {
         return Outcome::unknown("an equation that is always true");
     }
     if matches!(oa, Rel::Lt | Rel::Le) {
@@ -225,7 +226,7 @@ fn renamed(e: &Expr) -> Expr {
 }
 
 /// A relation against something else, and lists of relations.
-fn structured(a: &Expr, b: &Expr, options: &Options) -> Outcome {
+fn structured(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     // Lists of assignments on both sides: by names where the names are the same.
     if let (Expr::List(x), Expr::List(y)) = (a, b)
         && let (Some(p), Some(q)) = (named(x), named(y))
@@ -282,7 +283,7 @@ fn named(items: &[Expr]) -> Option<Vec<(String, Expr)>> {
     distinct.then_some(all)
 }
 
-fn by_name(p: &[(String, Expr)], q: &[(String, Expr)], options: &Options) -> Outcome {
+fn by_name(p: &[(String, Expr)], q: &[(String, Expr)], options: &Context<'_>) -> Outcome {
     if p.len() != q.len() {
         return Outcome::different(Tier::Structure, "a different number of values");
     }

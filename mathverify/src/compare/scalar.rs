@@ -3,15 +3,16 @@
 use num_traits::{Signed, Zero};
 
 use crate::ast::{Constant, Expr};
+use crate::budget::Context;
 use crate::numeric::eval::exact;
 use crate::numeric::{self, Same};
-use crate::options::{Options, Percent, Units};
+use crate::options::{Percent, Units};
 use crate::rational::{self, Rat, int};
 use crate::units::unit;
 use crate::verdict::{Outcome, Status, Tier};
 
 /// Compares two expressions.
-pub(crate) fn compare_scalars(a: &Expr, b: &Expr, options: &Options) -> Outcome {
+pub(crate) fn compare_scalars(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     match (a, b) {
         (Expr::Quantity(x, u), Expr::Quantity(y, v)) => return both_units(x, u, y, v, options),
         (Expr::Quantity(x, u), other) | (other, Expr::Quantity(x, u)) => {
@@ -56,7 +57,7 @@ fn policy(outcome: Outcome, reason: &'static str) -> Outcome {
     if outcome.is_equal() { Outcome::equal(Tier::Policy, reason) } else { outcome }
 }
 
-fn one_percent(x: &Expr, other: &Expr, options: &Options) -> Outcome {
+fn one_percent(x: &Expr, other: &Expr, options: &Context<'_>) -> Outcome {
     let hundredth = Expr::Percent(Box::new(x.clone()));
     let as_fraction = || compare_values(&hundredth, other, options);
     let as_sign = || policy(compare_values(x, other, options), "the percent sign left out");
@@ -67,7 +68,7 @@ fn one_percent(x: &Expr, other: &Expr, options: &Options) -> Outcome {
     }
 }
 
-fn one_unit(x: &Expr, unit_text: &str, other: &Expr, options: &Options) -> Outcome {
+fn one_unit(x: &Expr, unit_text: &str, other: &Expr, options: &Context<'_>) -> Outcome {
     if options.units == Units::Required {
         return Outcome::different(Tier::Policy, "one side has no unit");
     }
@@ -80,7 +81,7 @@ fn one_unit(x: &Expr, unit_text: &str, other: &Expr, options: &Options) -> Outco
     policy(compare_scalars(x, other, options), "the unit left out")
 }
 
-fn both_units(x: &Expr, u: &str, y: &Expr, v: &str, options: &Options) -> Outcome {
+fn both_units(x: &Expr, u: &str, y: &Expr, v: &str, options: &Context<'_>) -> Outcome {
     if options.units == Units::Ignored || same_name(u, v) {
         return compare_scalars(x, y, options);
     }
@@ -113,7 +114,7 @@ fn same_name(u: &str, v: &str) -> bool {
     clean(u) == clean(v)
 }
 
-fn based(digits: &str, value: &Rat, other: &Expr, options: &Options) -> Outcome {
+fn based(digits: &str, value: &Rat, other: &Expr, options: &Context<'_>) -> Outcome {
     if exact(other).as_ref() == Some(value) {
         return Outcome::equal(Tier::Exact, "the same number");
     }
@@ -127,7 +128,7 @@ fn based(digits: &str, value: &Rat, other: &Expr, options: &Options) -> Outcome 
     Outcome::different(Tier::Exact, "different numbers")
 }
 
-fn ratios(x: &[Expr], y: &[Expr], options: &Options) -> Outcome {
+fn ratios(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     if x.len() != y.len() {
         return Outcome::different(Tier::Structure, "ratios of different length");
     }
@@ -157,7 +158,7 @@ fn written_fraction(e: &Expr) -> Option<(Rat, Rat)> {
 }
 
 /// Compares by value: exact, then in normal form, then at high precision.
-fn compare_values(a: &Expr, b: &Expr, options: &Options) -> Outcome {
+fn compare_values(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if a == b {
         return Outcome::equal(Tier::Exact, "the same formula");
     }
@@ -177,10 +178,14 @@ fn compare_values(a: &Expr, b: &Expr, options: &Options) -> Outcome {
         }
         return rounded(a, b, options).unwrap_or_else(|| Outcome::different(Tier::Exact, "different numbers"));
     }
+    // The normal form costs about as much as ten multiplications of long numbers.
+    if !options.budget.take(20) {
+        return Outcome::unknown("larger than the budget");
+    }
     if let Some(outcome) = crate::normal::compare(a, b) {
         return outcome;
     }
-    match numeric::same(a, b) {
+    match numeric::same(a, b, &options.budget) {
         Same::Yes => Outcome::equal(Tier::Numeric, "the same values at high precision"),
         Same::No => rounded(a, b, options).unwrap_or_else(|| Outcome::different(Tier::Numeric, "different values")),
         Same::Unknown(why) => Outcome::unknown(why),
@@ -210,7 +215,7 @@ fn decimal(e: &Expr) -> Option<(Rat, u32)> {
 }
 
 /// The policy on decimals: one side is a decimal with enough digits, rounded or cut off from the other.
-fn rounded(a: &Expr, b: &Expr, options: &Options) -> Option<Outcome> {
+fn rounded(a: &Expr, b: &Expr, options: &Context<'_>) -> Option<Outcome> {
     let (da, db) = (decimal(a), decimal(b));
     let (short, other) = match (&da, &db) {
         (Some((_, n)), Some((_, m))) => {
@@ -259,6 +264,6 @@ fn rounded(a: &Expr, b: &Expr, options: &Options) -> Option<Outcome> {
 }
 
 /// Whether two expressions have the same value, for the structures above; unknown counts as not.
-pub(crate) fn same_value(a: &Expr, b: &Expr, options: &Options) -> bool {
+pub(crate) fn same_value(a: &Expr, b: &Expr, options: &Context<'_>) -> bool {
     compare_scalars(a, b, options).status == Status::Equal
 }

@@ -2,8 +2,8 @@
 
 use super::{all_equal, lists, scalar};
 use crate::ast::{Constant, Expr, Func, Rel};
+use crate::budget::Context;
 use crate::numeric;
-use crate::options::Options;
 use crate::verdict::{Outcome, Tier};
 
 /// An interval with its ends.
@@ -255,7 +255,7 @@ fn intersection(a: &[Piece], b: &[Piece]) -> Option<Vec<Piece>> {
 }
 
 /// Compares when a side is a set by its form.
-pub(super) fn compare(a: &Expr, b: &Expr, options: &Options) -> Outcome {
+pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if let (Expr::NamedSet(x), Expr::NamedSet(y)) = (a, b) {
         return if x == y {
             Outcome::equal(Tier::Text, "the same set")
@@ -306,7 +306,7 @@ fn unplain(e: &Expr) -> bool {
 }
 
 /// Compares two sets of intervals, end by end.
-pub(super) fn compare_regions(x: &[Piece], y: &[Piece], options: &Options) -> Outcome {
+pub(super) fn compare_regions(x: &[Piece], y: &[Piece], options: &Context<'_>) -> Outcome {
     if x.len() != y.len() {
         return Outcome::different(Tier::Structure, "different sets");
     }

@@ -87,8 +87,13 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
     for found in PHRASE.as_ref()?.find_iter(text) {
         let start = found.end();
         let rest = &text[start..];
-        let lead = rest.len() - rest.trim_start_matches(|c: char| c.is_whitespace() || c == '*' || c == ':').len();
-        let start = start + lead;
+        let mut trimmed = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ':');
+        // `**Answer:** 5` closes its bold here; in `is **5** apples` the bold is the answer's.
+        let line = &trimmed[..trimmed.find('\n').unwrap_or(trimmed.len())];
+        if line.starts_with("**") && line.matches("**").count() % 2 == 1 {
+            trimmed = trimmed[2..].trim_start_matches(|c: char| c.is_whitespace() || c == ':');
+        }
+        let start = text.len() - trimmed.len();
         let end = start + paragraph(&text[start..]);
         // An announcement with nothing behind it does not count, nor a question about the answer.
         if text[start..end].contains(|c: char| c.is_alphanumeric()) {

@@ -8,6 +8,7 @@ use super::complex::Complex;
 use super::elementary::{atan, pi};
 use super::float::{Ball, EXACT, Float};
 use crate::ast::{Big, Constant, Expr, Func};
+use crate::budget::Budget;
 use crate::rational::{self, Rat};
 
 /// Why there is no value.
@@ -24,7 +25,8 @@ pub(crate) enum NoValue {
 type Value = Result<Complex, NoValue>;
 
 /// How variables get their values: by name and point, the same in both expressions of a comparison.
-pub(crate) struct Evaluator {
+pub(crate) struct Evaluator<'a> {
+    budget: &'a Budget,
     pub precision: u32,
     /// Which sample point.
     pub point: u64,
@@ -32,8 +34,6 @@ pub(crate) struct Evaluator {
     pub negative: bool,
     /// Whether variables range over several orders of magnitude.
     pub wide: bool,
-    /// Operations left.
-    pub steps: u32,
     /// An unknown form was given a value by its looks: a difference then proves nothing.
     pub opaque: bool,
     bound: Vec<(String, Complex)>,
@@ -54,9 +54,9 @@ fn some<T>(value: Option<T>) -> Result<T, NoValue> {
     value.ok_or(NoValue::Undefined)
 }
 
-impl Evaluator {
-    pub(crate) fn new(precision: u32, point: u64, negative: bool) -> Self {
-        Self { precision, point, negative, wide: false, steps: 20_000, opaque: false, bound: Vec::new() }
+impl<'a> Evaluator<'a> {
+    pub(crate) fn new(budget: &'a Budget, precision: u32, point: u64, negative: bool) -> Self {
+        Self { budget, precision, point, negative, wide: false, opaque: false, bound: Vec::new() }
     }
 
     /// A variable's value: a number with 20 random bits behind the point, between 0.4 and 3.4.
@@ -79,8 +79,16 @@ impl Evaluator {
     }
 
     pub(crate) fn eval(&mut self, e: &Expr) -> Value {
-        self.steps = self.steps.checked_sub(1).ok_or(NoValue::Budget)?;
         let p = self.precision;
+        // Roots, powers and functions are series: about thirty multiplications, each dearer with its length.
+        let cost = match e {
+            Expr::Pow(..) | Expr::Func(..) => 20 * (1 + p / 256),
+            Expr::Const(Constant::E) => 20,
+            _ => 1 + p / 1024,
+        };
+        if !self.budget.take(cost) {
+            return Err(NoValue::Budget);
+        }
         match e {
             Expr::Num { value, .. } | Expr::Based { value, .. } => Ok(Complex::real(Ball::rational(value, p))),
             Expr::Const(Constant::Pi) => Ok(Complex::real(pi(p))),

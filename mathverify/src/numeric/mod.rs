@@ -12,6 +12,7 @@ pub(crate) mod eval;
 mod float;
 
 use crate::ast::{Expr, Func};
+use crate::budget::Budget;
 use complex::Complex;
 use eval::{Evaluator, NoValue};
 
@@ -55,11 +56,11 @@ enum AtPoint {
     NoValue(NoValue),
 }
 
-fn at_point(a: &Expr, b: &Expr, precision: u32, point: u64, negative: bool) -> (AtPoint, bool) {
-    let mut left = Evaluator::new(precision, point, negative);
+fn at_point(a: &Expr, b: &Expr, budget: &Budget, precision: u32, point: u64, negative: bool) -> (AtPoint, bool) {
+    let mut left = Evaluator::new(budget, precision, point, negative);
     left.wide = point >= WIDE;
     let x = left.eval(a);
-    let mut right = Evaluator::new(precision, point, negative);
+    let mut right = Evaluator::new(budget, precision, point, negative);
     right.wide = point >= WIDE;
     let y = right.eval(b);
     let opaque = left.opaque || right.opaque;
@@ -82,13 +83,13 @@ fn at_point(a: &Expr, b: &Expr, precision: u32, point: u64, negative: bool) -> (
 }
 
 /// Compares two expressions by value.
-pub(crate) fn same(a: &Expr, b: &Expr) -> Same {
-    compare(a, b, &[(1, false), (2, false), (3, true), (4, true), (5, true), (6, true), (7, false)])
+pub(crate) fn same(a: &Expr, b: &Expr, budget: &Budget) -> Same {
+    compare(a, b, budget, &[(1, false), (2, false), (3, true), (4, true), (5, true), (6, true), (7, false)])
 }
 
 /// As [`same`], for positive values of the variables alone.
-pub(crate) fn same_for_positive(a: &Expr, b: &Expr) -> Same {
-    compare(a, b, &[(1, false), (2, false), (7, false), (8, false), (9, false)])
+pub(crate) fn same_for_positive(a: &Expr, b: &Expr, budget: &Budget) -> Same {
+    compare(a, b, budget, &[(1, false), (2, false), (7, false), (8, false), (9, false)])
 }
 
 /// How many bits the numbers written in an expression can move its value by: exponents multiply.
@@ -108,11 +109,11 @@ fn weight(e: &Expr) -> f64 {
 }
 
 /// Compares at the given points: seed, and whether variables may be negative.
-fn compare(a: &Expr, b: &Expr, points: &[(u64, bool)]) -> Same {
+fn compare(a: &Expr, b: &Expr, budget: &Budget, points: &[(u64, bool)]) -> Same {
     let variable = |e: &Expr| e.any(&|e| matches!(e, Expr::Sym(_) | Expr::Apply(..)));
     let has_variables = variable(a) || variable(b);
     let mut opaque = false;
-    let mut budget = false;
+    let mut exhausted = false;
     let mut good = 0;
     let mut tries = 0;
     let weight = weight(a) + weight(b);
@@ -120,20 +121,20 @@ fn compare(a: &Expr, b: &Expr, points: &[(u64, bool)]) -> Same {
     let sure = SURE + weight.min(MAX_WEIGHT) as u32;
     let plan = if has_variables { points } else { &points[..1] };
     for &(seed, negative) in plan {
-        let (quick, o) = at_point(a, b, QUICK, seed, negative);
+        let (quick, o) = at_point(a, b, budget, QUICK, seed, negative);
         opaque |= o;
         let outcome = match quick {
             AtPoint::Apart => AtPoint::Apart,
             AtPoint::NoValue(NoValue::Unsupported) => return Same::Unknown("a form without a value"),
             AtPoint::NoValue(NoValue::Budget) => AtPoint::NoValue(NoValue::Budget),
-            _ if !(weight <= MAX_WEIGHT) => return Same::Unknown("numbers too large for a claim of equality"),
-            _ => at_point(a, b, sure, seed, negative).0,
+            _ if weight > MAX_WEIGHT => return Same::Unknown("numbers too large for a claim of equality"),
+            _ => at_point(a, b, budget, sure, seed, negative).0,
         };
         match outcome {
             AtPoint::Apart if opaque => return Same::Unknown("a form that is only compared by its looks"),
             AtPoint::Apart => return Same::No,
             AtPoint::Together { tight: true } => good += 1,
-            AtPoint::NoValue(NoValue::Budget) => budget = true,
+            AtPoint::NoValue(NoValue::Budget) => exhausted = true,
             _ => {}
         }
         tries += 1;
@@ -141,13 +142,13 @@ fn compare(a: &Expr, b: &Expr, points: &[(u64, bool)]) -> Same {
         if enough {
             break;
         }
-        if budget && tries >= 2 {
+        if exhausted && tries >= 2 {
             return Same::Unknown("larger than the budget");
         }
     }
     if has_variables && good >= 2 && (piecewise(a) || piecewise(b)) {
         for seed in WIDE..WIDE + 40 {
-            match at_point(a, b, QUICK, seed, seed % 2 == 1).0 {
+            match at_point(a, b, budget, QUICK, seed, seed % 2 == 1).0 {
                 AtPoint::Apart => {
                     return if opaque { Same::Unknown("a form that is only compared by its looks") } else { Same::No };
                 }
@@ -156,20 +157,20 @@ fn compare(a: &Expr, b: &Expr, points: &[(u64, bool)]) -> Same {
             }
         }
     }
-    if good >= if has_variables { 2 } else { 1 } && !(has_variables && budget) {
+    if good >= if has_variables { 2 } else { 1 } && !(has_variables && exhausted) {
         return Same::Yes;
     }
-    Same::Unknown(if budget { "larger than the budget" } else { "no value at enough points" })
+    Same::Unknown(if exhausted { "larger than the budget" } else { "no value at enough points" })
 }
 
 /// The sign of an expression without variables, when it is certain.
 pub(crate) fn sign(e: &Expr) -> Option<i32> {
-    let value = Evaluator::new(SURE, 1, false).eval(e).ok()?;
+    let value = Evaluator::new(&Budget::new(), SURE, 1, false).eval(e).ok()?;
     value.is_real().then(|| value.re.sign()).flatten()
 }
 
 /// The machine value of an expression without variables.
 pub(crate) fn approximate(e: &Expr) -> Option<f64> {
-    let value = Evaluator::new(QUICK, 1, false).eval(e).ok()?;
+    let value = Evaluator::new(&Budget::new(), QUICK, 1, false).eval(e).ok()?;
     (value.is_real() && value.re.rad < value.re.high() - 20.0).then(|| value.re.mid.to_f64())
 }

@@ -18,7 +18,9 @@ use crate::ast::{Expr, Rel};
 use token::{Commas, Tok, Token};
 
 /// Deepest nesting of a formula.
-pub(crate) const MAX_DEPTH: usize = 48;
+pub(crate) const MAX_DEPTH: usize = 120;
+/// Most operators that nest to the left: `a / b / c`, `x!!!`.
+const MAX_CHAINS: usize = 150;
 /// Most nodes of a formula.
 pub(crate) const MAX_NODES: usize = 6_000;
 /// Longest formula that is read, in bytes.
@@ -68,7 +70,8 @@ fn parse_with(text: &str, commas: Commas) -> Result<Expr, String> {
         return Err(format!("longer than {MAX_BYTES} bytes"));
     }
     let tokens = token::tokens(text, commas)?;
-    let mut parser = Parser { tokens, at: 0, depth: 0, nodes: 0, bars: 0, stop_at_differential: false, separators: 0 };
+    let mut parser =
+        Parser { tokens, at: 0, depth: 0, nodes: 0, bars: 0, stop_at_differential: false, separators: 0, chains: 0 };
     if parser.tokens.is_empty() {
         return Err("nothing".into());
     }
@@ -92,6 +95,8 @@ pub(crate) struct Parser {
     at: usize,
     depth: usize,
     nodes: usize,
+    /// Operators so far that nest to the left.
+    chains: usize,
     /// Open `|` in which a further `|` closes.
     bars: usize,
     /// Inside an integral: `d` before a variable ends the integrand.
@@ -308,8 +313,7 @@ impl Parser {
                 }
                 Some(Tok::SetMinus) => {
                     self.at += 1;
-                    self.nodes += 1;
-                    self.depth_of_chain()?;
+                    self.chained()?;
                     left = Expr::SetMinus(Box::new(left), Box::new(self.sum()?));
                 }
                 _ => return Ok(left),
@@ -317,9 +321,11 @@ impl Parser {
         }
     }
 
-    /// Chains that nest to the left cost one node each; their length is bounded like a depth.
-    fn depth_of_chain(&mut self) -> Result<(), String> {
-        if self.nodes > MAX_NODES { Err(format!("more than {MAX_NODES} parts")) } else { Ok(()) }
+    /// Counts an operator that nests to the left: a chain of them is as deep as it is long.
+    fn chained(&mut self) -> Result<(), String> {
+        self.chains += 1;
+        self.nodes += 1;
+        if self.chains > MAX_CHAINS { Err(format!("more than {MAX_CHAINS} operators in a row")) } else { Ok(()) }
     }
 }
 

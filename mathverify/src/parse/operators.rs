@@ -1,7 +1,7 @@
 //! Sums, products, signs, powers and what stands behind an operand.
 
 use super::token::Tok;
-use super::{MAX_DEPTH, Parsed, Parser, one_or};
+use super::{Parsed, Parser, one_or};
 use crate::ast::{Constant, Expr, Func};
 use crate::rational::{self, Rat, int};
 use num_bigint::BigInt;
@@ -47,7 +47,6 @@ impl Parser {
     /// `a * b / c mod d`, with products by juxtaposition inside.
     pub(super) fn product(&mut self) -> Parsed {
         let mut left = self.signed()?;
-        let mut chain = 0;
         loop {
             match self.peek() {
                 Some(Tok::Times) => {
@@ -57,7 +56,7 @@ impl Parser {
                 }
                 Some(Tok::Slash) => {
                     self.at += 1;
-                    chain += 1;
+                    self.chained()?;
                     // `1/2 x` is half of x, `a / 8y` divides by 8y.
                     let plain = matches!(left, Expr::Num { decimals: None, .. });
                     let loose = plain
@@ -72,28 +71,25 @@ impl Parser {
                 }
                 Some(Tok::Func(Func::Mod)) if self.peek_at(1).is_some() => {
                     self.at += 1;
-                    chain += 1;
+                    self.chained()?;
                     let right = self.signed()?;
                     left = Expr::Func(Func::Mod, vec![left, right]);
                 }
                 Some(Tok::Over) => {
                     self.at += 1;
-                    chain += 1;
+                    self.chained()?;
                     let right = self.product_of_rest()?;
                     left = Expr::Div(Box::new(left), Box::new(right));
                 }
                 Some(Tok::Choose) => {
                     self.at += 1;
-                    chain += 1;
+                    self.chained()?;
                     let right = self.sum()?;
                     left = Expr::Func(Func::Binomial, vec![left, right]);
                 }
                 _ => return Ok(left),
             }
             self.nodes += 1;
-            if chain > MAX_DEPTH {
-                return Err(format!("more than {MAX_DEPTH} divisions in a row"));
-            }
         }
     }
 
@@ -303,12 +299,7 @@ impl Parser {
     }
 
     pub(super) fn postfix(&mut self, mut base: Expr) -> Parsed {
-        let mut marks = 0;
         loop {
-            marks += 1;
-            if marks > 12 {
-                return Err("more than 12 marks behind an operand".into());
-            }
             base = match self.peek() {
                 // The side of a limit: 0^+ and 0^{-} are read where the limit ends.
                 Some(Tok::Sup) if self.side_of_limit() => return Ok(base),
@@ -399,6 +390,7 @@ impl Parser {
                 },
                 _ => return Ok(base),
             };
+            self.chained()?;
         }
     }
 

@@ -3,6 +3,7 @@
 use num_traits::{Signed, Zero};
 
 use crate::ast::{Constant, Expr, Func};
+use crate::budget::Budget;
 use crate::numeric::eval::exact;
 use crate::numeric::{self, Same};
 use crate::parse;
@@ -74,7 +75,7 @@ pub(super) fn judge(left: &Expr, right: &Expr, strict: bool) -> Judged {
     let (left, right) = (&plain(left), &plain(right));
     match (exact(left), exact(right)) {
         (Some(l), Some(r)) => judge_exact(&l, &r, right, strict, inexact(left)),
-        _ => match numeric::same(left, right) {
+        _ => match numeric::same(left, right, &Budget::new()) {
             Same::Yes => Judged::True,
             Same::Unknown(_) => Judged::Unclear,
             Same::No => judge_approximate(left, right),
@@ -200,7 +201,7 @@ pub(super) fn judge_identity(left: &Expr, right: &Expr, one_variable: bool) -> J
     if one_variable && (l.len() > 1 || l.iter().any(|v| v.len() > 1)) {
         return Judged::Unclear;
     }
-    match numeric::same_for_positive(left, right) {
+    match numeric::same_for_positive(left, right, &Budget::new()) {
         Same::Yes => Judged::True,
         Same::No => Judged::False("another expression".to_owned()),
         Same::Unknown(_) => Judged::Unclear,
