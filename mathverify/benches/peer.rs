@@ -1,0 +1,156 @@
+//! Checks per second on one core over all public cases, beside Math-Verify in the same run.
+//!
+//!     python3 -m venv /tmp/peer && /tmp/peer/bin/pip install 'math-verify[antlr4_13_2]==0.9.0'
+//!     MATH_VERIFY_PYTHON=/tmp/peer/bin/python cargo bench -p mathverify --bench peer
+//!
+//! Without `MATH_VERIFY_PYTHON` only this crate is measured. Also measures the hostile inputs against 50 ms.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use mathverify::{Options, check_solution, split_steps, verify};
+use serde_json::Value;
+
+const SOURCES: [&str; 6] = [
+    "gsm8k_model_solutions.jsonl.gz",
+    "math_verify.jsonl",
+    "lighteval.jsonl",
+    "hendrycks_math.jsonl",
+    "nemo_skills.jsonl",
+    "latex2sympy2_ext.jsonl",
+];
+
+fn rows(path: &Path) -> Option<Vec<Value>> {
+    let bytes = std::fs::read(path).ok()?;
+    let mut text = String::new();
+    if path.extension().is_some_and(|e| e == "gz") {
+        flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).ok()?;
+    } else {
+        text = String::from_utf8(bytes).ok()?;
+    }
+    text.lines().map(|l| serde_json::from_str(l).ok()).collect()
+}
+
+/// Checks, per second, median, 99th percentile and maximum in milliseconds, and right answers.
+fn report(name: &str, times: &mut [f64], right: usize) -> f64 {
+    times.sort_by(f64::total_cmp);
+    let total: f64 = times.iter().sum();
+    let at = |q: f64| times[((times.len() - 1) as f64 * q) as usize] * 1e3;
+    let rate = times.len() as f64 / total;
+    println!(
+        "{name:<28} {:>6} checks  {rate:>9.0}/s  median {:.4} ms  p99 {:.3} ms  max {:.1} ms  {right} as expected",
+        times.len(),
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+    rate
+}
+
+fn ours(rows: &[Value]) -> (Vec<f64>, usize) {
+    let options = Options::default();
+    let mut right = 0;
+    let times = rows
+        .iter()
+        .map(|row| {
+            let (pred, gold) = (row["pred"].as_str().unwrap_or(""), row["gold"].as_str().unwrap_or(""));
+            let start = Instant::now();
+            let verdict = verify(pred, gold, &options);
+            let time = start.elapsed().as_secs_f64();
+            right += usize::from(Some(verdict.is_equal()) == row["expected"].as_bool());
+            time
+        })
+        .collect();
+    (times, right)
+}
+
+/// Runs `math_verify_peer.py` on the same rows: one line per check with its time and verdict.
+fn peer(python: &str, rows: &[Value]) -> Option<(Vec<f64>, usize)> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/math_verify_peer.py");
+    let mut child = Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+    let mut input = child.stdin.take()?;
+    let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
+    let writer = std::thread::spawn(move || lines.iter().all(|l| writeln!(input, "{l}").is_ok()));
+    let mut out = String::new();
+    child.stdout.take()?.read_to_string(&mut out).ok()?;
+    writer.join().ok()?;
+    child.wait().ok()?.success().then_some(())?;
+    let (mut times, mut right) = (Vec::new(), 0);
+    for (line, row) in out.lines().zip(rows) {
+        let (time, equal) = line.split_once(' ')?;
+        times.push(time.parse().ok()?);
+        right += usize::from(row["expected"].as_bool() == Some(equal == "True"));
+    }
+    Some((times, right))
+}
+
+fn hostile() {
+    let nested = |open: &str, close: &str, n: usize| format!("{}1{}", open.repeat(n), close.repeat(n));
+    let megabyte = |piece: &str| piece.repeat((1 << 20) / piece.len());
+    let inputs = [
+        ("power tower", "9^{9^{9^{9}}}".to_owned()),
+        ("10,000 digits", "7".repeat(10_000)),
+        ("root of 10,000 digits", format!("\\sqrt{{{}}}", "7".repeat(10_000))),
+        ("100,000 parentheses", nested("(", ")", 100_000)),
+        ("100,000 roots", nested("\\sqrt{", "}", 100_000)),
+        ("1 MB of sums", megabyte("1 + ")),
+        ("1 MB of prose", megabyte("The sum is $x^2 + 3 = 12$, so **12** and \\(\\frac{1}{2}\\). ")),
+        ("1 MB of boxes", megabyte("\\boxed{1} and ")),
+        ("1 MB of open boxes", megabyte("\\boxed{")),
+        ("1 MB of dollars", megabyte("$")),
+        ("1 MB of phrases", megabyte("the answer is ")),
+        ("1 MB of digits", megabyte("1234567890")),
+        ("nested sums", "\\sum_{a=1}^{2000}\\sum_{b=1}^{2000}\\sum_{c=1}^{2000} a b c".to_owned()),
+        ("300 sines", (0..300).map(|i| format!("\\sin({i}x)")).collect::<Vec<_>>().join("+")),
+    ];
+    let options = Options::default();
+    for (name, text) in inputs {
+        let start = Instant::now();
+        let verdict = verify(&text, "7", &options);
+        let reverse = verify("7", &text, &options);
+        let check = start.elapsed().as_secs_f64() * 500.0;
+        let start = Instant::now();
+        let steps = split_steps(&text);
+        let _ = check_solution(None, &steps, None, &options);
+        let steps_ms = start.elapsed().as_secs_f64() * 1e3;
+        let over = if check > 50.0 || steps_ms > 50.0 { "  OVER 50 ms" } else { "" };
+        println!(
+            "  {name:<24} check {check:>7.2} ms  steps {steps_ms:>7.2} ms  {:?}/{:?}{over}",
+            verdict.verdict, reverse.verdict
+        );
+    }
+}
+
+fn main() {
+    let folders = ["/../../shared/data/mathverify", "/../../../shared/data/mathverify"];
+    let folder = folders.iter().map(|f| format!("{}{f}", env!("CARGO_MANIFEST_DIR"))).find(|f| Path::new(f).exists());
+    let Some(folder) = folder else {
+        println!("skipped: ../shared/data/mathverify is not there");
+        return;
+    };
+    let mut all: Vec<Value> = Vec::new();
+    for source in SOURCES {
+        let Some(mut cases) = rows(&Path::new(&folder).join(source)) else { continue };
+        // Once to warm up the patterns and constants.
+        ours(&cases);
+        let (mut times, right) = ours(&cases);
+        report(source, &mut times, right);
+        all.append(&mut cases);
+    }
+    let (mut times, right) = ours(&all);
+    let rate = report("mathverify, all", &mut times, right);
+    match std::env::var("MATH_VERIFY_PYTHON") {
+        Ok(python) => match peer(&python, &all) {
+            Some((mut times, right)) => {
+                let theirs = report("Math-Verify, all", &mut times, right);
+                println!("ratio: {:.0} times Math-Verify", rate / theirs);
+            }
+            None => println!("Math-Verify could not be run with {python}"),
+        },
+        Err(_) => println!("Math-Verify: not measured (MATH_VERIFY_PYTHON is not set)"),
+    }
+    println!("hostile inputs, one check against 7 in each direction (mean) and their steps:");
+    hostile();
+}

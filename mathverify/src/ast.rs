@@ -1,0 +1,282 @@
+//! What an answer is, once parsed.
+
+use crate::rational::Rat;
+
+/// A parsed answer or formula. Depth and size are bounded by the parser, so that walking it needs no further guard.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Expr {
+    /// A number as written; `decimals` counts the digits after its point (`None` for a whole number or a fraction).
+    Num {
+        value: Rat,
+        decimals: Option<u32>,
+    },
+    /// A number in a stated base: its digits as written, in lower case.
+    Based {
+        digits: String,
+        base: u32,
+        value: Rat,
+    },
+    /// π, e, i, ∞.
+    Const(Constant),
+    /// A variable, with its subscript and primes: `x`, `a_1`, `f'`.
+    Sym(String),
+    /// Words.
+    Text(String),
+    Add(Vec<Expr>),
+    Mul(Vec<Expr>),
+    Neg(Box<Expr>),
+    Div(Box<Expr>, Box<Expr>),
+    Pow(Box<Expr>, Box<Expr>),
+    /// `±x` (`true`) or `∓x`.
+    PlusMinus(Box<Expr>, bool),
+    Func(Func, Vec<Expr>),
+    /// An unknown function: `f(x)`.
+    Apply(String, Vec<Expr>),
+    /// A sum, product or integral with limits; `body` in `var`.
+    Big {
+        kind: Big,
+        var: String,
+        low: Option<Box<Expr>>,
+        high: Option<Box<Expr>>,
+        body: Box<Expr>,
+    },
+    /// Items with commas and no brackets.
+    List(Vec<Expr>),
+    /// `(a, b)`: a tuple, or an open interval when compared with one.
+    Tuple(Vec<Expr>),
+    /// `[a, b]` with another number of items than two, or `⟨a, b⟩`.
+    Brackets(Vec<Expr>),
+    /// `{a, b}`.
+    Set(Vec<Expr>),
+    /// `{x | condition}` or `{x ∈ S | condition}`: the element and what holds of it.
+    Builder(Box<Expr>, Vec<Expr>),
+    /// An interval that is not written as `(a, b)`.
+    Interval {
+        low: Box<Expr>,
+        high: Box<Expr>,
+        low_closed: bool,
+        high_closed: bool,
+    },
+    Union(Vec<Expr>),
+    Intersection(Vec<Expr>),
+    SetMinus(Box<Expr>, Box<Expr>),
+    /// ℝ, ℤ, ∅ and the like, by its letter (`0` is the empty set).
+    NamedSet(char),
+    /// Rows of equal length.
+    Matrix(Vec<Vec<Expr>>),
+    /// `a < b <= c`: one more term than relations.
+    Relation(Vec<Expr>, Vec<Rel>),
+    /// A number with a unit or other words behind it.
+    Quantity(Box<Expr>, String),
+    Percent(Box<Expr>),
+    Degrees(Box<Expr>),
+    /// `3:4`, also a time of day.
+    Ratio(Vec<Expr>),
+}
+
+/// Named constants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Constant {
+    Pi,
+    E,
+    I,
+    Infinity,
+}
+
+/// Functions with a known value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Func {
+    Sin,
+    Cos,
+    Tan,
+    Cot,
+    Sec,
+    Csc,
+    Asin,
+    Acos,
+    Atan,
+    Acot,
+    Asec,
+    Acsc,
+    Sinh,
+    Cosh,
+    Tanh,
+    Coth,
+    Sech,
+    Csch,
+    Asinh,
+    Acosh,
+    Atanh,
+    Exp,
+    Ln,
+    /// `log(base, x)`.
+    Log,
+    Sqrt,
+    /// `root(n, x)`: the real root where there is one.
+    Root,
+    Abs,
+    Floor,
+    Ceil,
+    Sign,
+    Factorial,
+    DoubleFactorial,
+    Binomial,
+    Gcd,
+    Lcm,
+    Min,
+    Max,
+    Mod,
+    Re,
+    Im,
+    Arg,
+    /// `det(matrix)`.
+    Det,
+    Transpose,
+}
+
+/// Operators with limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Big {
+    Sum,
+    Product,
+    Integral,
+    /// `low` is the point approached.
+    Limit,
+    /// A derivative by `var`.
+    Derivative,
+}
+
+/// Relations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Rel {
+    Eq,
+    Approx,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+    In,
+    NotIn,
+    Subset,
+    /// `≡`
+    Congruent,
+    /// `→`, `⇒`, `|`, `∥`, `⊥`, `~` and others that are only compared as they stand.
+    Other(char),
+}
+
+impl Rel {
+    /// The same relation read from right to left.
+    pub(crate) fn flipped(self) -> Option<Rel> {
+        Some(match self {
+            Rel::Eq | Rel::Approx | Rel::Ne | Rel::Congruent => self,
+            Rel::Lt => Rel::Gt,
+            Rel::Le => Rel::Ge,
+            Rel::Gt => Rel::Lt,
+            Rel::Ge => Rel::Le,
+            Rel::In | Rel::NotIn | Rel::Subset | Rel::Other(_) => return None,
+        })
+    }
+}
+
+impl Expr {
+    /// A whole number.
+    pub(crate) fn int(n: i64) -> Expr {
+        Expr::Num { value: crate::rational::int(n), decimals: None }
+    }
+
+    /// A number without decimals as written.
+    pub(crate) fn rat(value: Rat) -> Expr {
+        Expr::Num { value, decimals: None }
+    }
+
+    /// The parts of an expression, in order.
+    pub(crate) fn children(&self) -> Vec<&Expr> {
+        match self {
+            Expr::Num { .. }
+            | Expr::Based { .. }
+            | Expr::Const(_)
+            | Expr::Sym(_)
+            | Expr::Text(_)
+            | Expr::NamedSet(_) => Vec::new(),
+            Expr::Add(v)
+            | Expr::Mul(v)
+            | Expr::Func(_, v)
+            | Expr::Apply(_, v)
+            | Expr::List(v)
+            | Expr::Tuple(v)
+            | Expr::Brackets(v)
+            | Expr::Set(v)
+            | Expr::Union(v)
+            | Expr::Intersection(v)
+            | Expr::Relation(v, _)
+            | Expr::Ratio(v) => v.iter().collect(),
+            Expr::Neg(a) | Expr::PlusMinus(a, _) | Expr::Quantity(a, _) | Expr::Percent(a) | Expr::Degrees(a) => {
+                vec![a]
+            }
+            Expr::Div(a, b) | Expr::Pow(a, b) | Expr::SetMinus(a, b) => vec![a, b],
+            Expr::Big { low, high, body, .. } => {
+                low.iter().chain(high).map(|b| &**b).chain(std::iter::once(&**body)).collect()
+            }
+            Expr::Builder(a, v) => std::iter::once(&**a).chain(v).collect(),
+            Expr::Interval { low, high, .. } => vec![low, high],
+            Expr::Matrix(rows) => rows.iter().flatten().collect(),
+        }
+    }
+
+    /// Whether any part of it satisfies `test`.
+    pub(crate) fn any(&self, test: &dyn Fn(&Expr) -> bool) -> bool {
+        test(self) || self.children().into_iter().any(|c| c.any(test))
+    }
+
+    /// The same expression with each child replaced by `f(child)`.
+    pub(crate) fn map(&self, f: &mut dyn FnMut(&Expr) -> Expr) -> Expr {
+        let mut one = |e: &Expr| Box::new(f(e));
+        match self {
+            Expr::Neg(a) => return Expr::Neg(one(a)),
+            Expr::PlusMinus(a, s) => return Expr::PlusMinus(one(a), *s),
+            Expr::Quantity(a, u) => return Expr::Quantity(one(a), u.clone()),
+            Expr::Percent(a) => return Expr::Percent(one(a)),
+            Expr::Degrees(a) => return Expr::Degrees(one(a)),
+            Expr::Div(a, b) => return Expr::Div(one(a), one(b)),
+            Expr::Pow(a, b) => return Expr::Pow(one(a), one(b)),
+            Expr::SetMinus(a, b) => return Expr::SetMinus(one(a), one(b)),
+            Expr::Interval { low, high, low_closed, high_closed } => {
+                let (low, high) = (one(low), one(high));
+                return Expr::Interval { low, high, low_closed: *low_closed, high_closed: *high_closed };
+            }
+            Expr::Big { kind, var, low, high, body } => {
+                let low = low.as_ref().map(|e| one(e));
+                let high = high.as_ref().map(|e| one(e));
+                return Expr::Big { kind: *kind, var: var.clone(), low, high, body: one(body) };
+            }
+            _ => {}
+        }
+        let mut all = |v: &[Expr]| v.iter().map(&mut *f).collect::<Vec<_>>();
+        match self {
+            Expr::Add(v) => Expr::Add(all(v)),
+            Expr::Mul(v) => Expr::Mul(all(v)),
+            Expr::Func(g, v) => Expr::Func(*g, all(v)),
+            Expr::Apply(g, v) => Expr::Apply(g.clone(), all(v)),
+            Expr::List(v) => Expr::List(all(v)),
+            Expr::Tuple(v) => Expr::Tuple(all(v)),
+            Expr::Brackets(v) => Expr::Brackets(all(v)),
+            Expr::Set(v) => Expr::Set(all(v)),
+            Expr::Union(v) => Expr::Union(all(v)),
+            Expr::Intersection(v) => Expr::Intersection(all(v)),
+            Expr::Relation(v, ops) => Expr::Relation(all(v), ops.clone()),
+            Expr::Ratio(v) => Expr::Ratio(all(v)),
+            Expr::Builder(a, v) => Expr::Builder(Box::new(f(a)), v.iter().map(f).collect()),
+            Expr::Matrix(rows) => Expr::Matrix(rows.iter().map(|row| row.iter().map(&mut *f).collect()).collect()),
+            leaf => leaf.clone(),
+        }
+    }
+
+    /// Replaces every occurrence of the variable `name`.
+    pub(crate) fn substitute(&self, name: &str, value: &Expr) -> Expr {
+        match self {
+            Expr::Sym(s) if s == name => value.clone(),
+            other => other.map(&mut |child| child.substitute(name, value)),
+        }
+    }
+}

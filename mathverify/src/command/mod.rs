@@ -1,0 +1,128 @@
+//! The command line: `mathverify check`, `steps`, `serve`; also `herd mathverify`.
+
+mod check;
+mod rows;
+mod serve;
+mod steps;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::options::{self, Options};
+
+/// Judge mathematical answers and step-by-step solutions.
+#[derive(Debug, Parser)]
+#[command(name = "mathverify", version)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compare predictions with references: {"id"?, "pred", "gold"} a line, free text or bare answers
+    Check(check::Args),
+    /// Check step-by-step solutions: {"id"?, "problem"?, "solution" | "steps", "gold"?} a line
+    Steps(steps::Args),
+    /// Answer both over HTTP: POST /check, POST /steps, GET /healthz, GET /metrics
+    Serve(serve::Args),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// One sentence for the user, with its causes.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    match &args.command {
+        Command::Check(args) => check::run(args),
+        Command::Steps(args) => steps::run(args),
+        Command::Serve(args) => serve::run(args),
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Percent {
+    Either,
+    Fraction,
+    Sign,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Units {
+    Optional,
+    Required,
+    Ignored,
+}
+
+/// The policies as flags.
+#[derive(Debug, Clone, clap::Args)]
+struct Policies {
+    /// "1, 2" is not "2, 1" (tuples are always ordered, sets never)
+    #[arg(long)]
+    ordered_lists: bool,
+    /// Whether 50% equals 50 and 1/2 (either), only 1/2 (fraction), or only 50 (sign)
+    #[arg(long, value_enum, default_value = "either")]
+    percent: Percent,
+    /// Whether a unit may be missing on one side (optional), must be the same (required), or does not count (ignored)
+    #[arg(long, value_enum, default_value = "optional")]
+    units: Units,
+    /// Significant digits from which a decimal equals the exact value it is rounded from; 0 for never
+    #[arg(long, default_value_t = 5)]
+    decimal_digits: u32,
+    /// "x = 5" is not "5"
+    #[arg(long)]
+    keep_names: bool,
+    /// "x = 5" equals "y = 5"
+    #[arg(long)]
+    ignore_names: bool,
+    /// "1 < x < 2" is not "(1, 2)"
+    #[arg(long)]
+    inequalities_apart: bool,
+    /// "204" is not "204 in base 5"
+    #[arg(long)]
+    base_required: bool,
+    /// "2/4" is not "1/2"
+    #[arg(long)]
+    reduced_fractions: bool,
+    /// A column vector is not a tuple
+    #[arg(long)]
+    vectors_apart: bool,
+}
+
+impl Policies {
+    fn options(&self) -> Options {
+        Options {
+            ordered_lists: self.ordered_lists,
+            percent: match self.percent {
+                Percent::Either => options::Percent::Either,
+                Percent::Fraction => options::Percent::Fraction,
+                Percent::Sign => options::Percent::Sign,
+            },
+            units: match self.units {
+                Units::Optional => options::Units::Optional,
+                Units::Required => options::Units::Required,
+                Units::Ignored => options::Units::Ignored,
+            },
+            decimal_digits: self.decimal_digits,
+            strip_names: !self.keep_names,
+            ignore_names: self.ignore_names,
+            inequalities_as_sets: !self.inequalities_apart,
+            base_optional: !self.base_required,
+            unreduced_fractions: !self.reduced_fractions,
+            vectors_as_tuples: !self.vectors_apart,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_default_to_the_library_defaults() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+        let args = Args::parse_from(["mathverify", "check", "--input", "x"]);
+        let Command::Check(check) = args.command else { panic!("check") };
+        assert_eq!(check.policies().options(), Options::default());
+    }
+}

@@ -1,0 +1,111 @@
+//! Records in, verdicts out, in order: what `check` and `steps` share.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use dataset::digest::Fingerprint;
+use dataset::jsonl::{OnBadLine, read};
+use dataset::resume::OrderedOutput;
+use rayon::prelude::*;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Records that are judged together before they are written.
+const BATCH: usize = 4_096;
+
+/// Where records come from and verdicts go.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Files {
+    /// Records, JSONL (also .gz, .zst) or Parquet
+    #[arg(long)]
+    input: PathBuf,
+    /// Verdicts, one line each in the order of the input; standard output when left out. A run that was stopped goes on
+    /// where it was
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// Set lines that are no records aside in this file, instead of stopping at the first
+    #[arg(long)]
+    rejected: Option<PathBuf>,
+    /// Threads; 0 takes all processors
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+enum Sink {
+    Standard(std::io::BufWriter<std::io::Stdout>),
+    File(OrderedOutput),
+}
+
+/// Judges every record with `judge`; answers how many records there were and how many lines were set aside.
+/// `settings` is everything else that the verdicts depend on.
+pub(super) fn each<T: DeserializeOwned + Send + Sync>(
+    files: &Files,
+    settings: &str,
+    judge: impl Fn(&T) -> Value + Sync,
+    mut count: impl FnMut(&Value),
+) -> Result<(usize, u64)> {
+    let on_bad = files.rejected.clone().map_or(OnBadLine::Error, OnBadLine::SetAside);
+    let mut reader = read::<T>(&files.input, on_bad)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(files.threads).build().context("cannot start threads")?;
+    let mut sink = match &files.output {
+        None => Sink::Standard(std::io::BufWriter::new(std::io::stdout())),
+        Some(path) => Sink::File(OrderedOutput::open(path, &fingerprint(&files.input, settings)?)?),
+    };
+    let done = if let Sink::File(out) = &sink { out.done() } else { 0 };
+    let mut index = 0;
+    loop {
+        let batch: Vec<T> = reader.by_ref().take(BATCH).collect::<Result<_, _>>()?;
+        if batch.is_empty() {
+            break;
+        }
+        let verdicts: Vec<Value> = pool.install(|| batch.par_iter().map(&judge).collect());
+        for verdict in &verdicts {
+            count(verdict);
+            match &mut sink {
+                Sink::Standard(out) => writeln!(out, "{verdict}").context("cannot write to standard output")?,
+                Sink::File(out) if index >= done => out.push(index, verdict)?,
+                Sink::File(_) => {}
+            }
+            index += 1;
+        }
+    }
+    match sink {
+        Sink::Standard(mut out) => out.flush().context("cannot write to standard output")?,
+        Sink::File(out) => out.finish(index)?,
+    }
+    Ok((index, reader.bad()))
+}
+
+fn fingerprint(input: &Path, settings: &str) -> Result<String> {
+    Ok(Fingerprint::new()
+        .text("version", env!("CARGO_PKG_VERSION"))
+        .file("input", input)?
+        .text("settings", settings)
+        .finish())
+}
+
+/// `", N lines set aside in FILE"`, or nothing.
+pub(super) fn set_aside(files: &Files, bad: u64) -> String {
+    match &files.rejected {
+        Some(path) if bad > 0 => format!("; {bad} lines set aside in {}", path.display()),
+        _ => String::new(),
+    }
+}
+
+/// A string, or a number written without quotes.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(untagged)]
+pub(super) enum Answer {
+    Text(String),
+    Number(serde_json::Number),
+}
+
+impl Answer {
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Number(number) => number.to_string(),
+        }
+    }
+}

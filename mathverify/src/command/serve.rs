@@ -1,0 +1,62 @@
+//! `mathverify serve`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Result;
+use serde_json::Value;
+use worker::{BadRequest, Routes};
+
+use super::{Policies, check, steps};
+
+/// Flags of `mathverify serve`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    addr: SocketAddr,
+    /// Items judged at the same time; 0 takes all processors
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Items that may wait; more are answered with 429
+    #[arg(long, default_value_t = 1024)]
+    queue: usize,
+    #[command(flatten)]
+    policies: Policies,
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn read(counter: &Arc<AtomicU64>) -> impl Fn() -> f64 + Send + Sync + 'static {
+    let counter = counter.clone();
+    move || counter.load(Ordering::Relaxed) as f64
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let options = args.policies.options();
+    let (equal, wrong) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let routes = Routes::new()
+        .gauge("mathverify_equal", "Pairs judged equal since the start.", read(&equal))
+        .gauge("mathverify_solutions_with_wrong_step", "Solutions with a wrong step since the start.", read(&wrong))
+        .post("/check", {
+            let options = options.clone();
+            move |item: Value| {
+                let pair = serde_json::from_value(item).map_err(|e| BadRequest(e.to_string()))?;
+                let verdict = check::judge(&pair, &options);
+                equal.fetch_add(u64::from(verdict["verdict"] == "equal"), Ordering::Relaxed);
+                Ok::<_, BadRequest>(verdict)
+            }
+        })
+        .post("/steps", move |item: Value| {
+            let solution = serde_json::from_value(item).map_err(|e| BadRequest(e.to_string()))?;
+            let verdict = steps::judge(&solution, &options);
+            wrong.fetch_add(u64::from(!verdict["first_wrong"].is_null()), Ordering::Relaxed);
+            Ok::<_, BadRequest>(verdict)
+        });
+    let mut server = worker::Options { addr: args.addr, queue: args.queue, ..worker::Options::default() };
+    if args.threads > 0 {
+        server.threads = args.threads;
+    }
+    worker::serve(server, routes)?;
+    Ok(())
+}

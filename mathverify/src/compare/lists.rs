@@ -1,0 +1,141 @@
+//! Lists, sets and tuples.
+
+use super::{all_equal, compare_exprs};
+use crate::ast::Expr;
+use crate::budget::Context;
+use crate::verdict::{Outcome, Status, Tier};
+
+/// Longest list that is matched without order; longer ones compare in order.
+const MAX_UNORDERED: usize = 200;
+
+/// Both values of `a ± b` as a list; several signs in one expression go together.
+pub(super) fn expand_signs(e: &Expr) -> Expr {
+    match e {
+        Expr::List(items) => Expr::List(flat(items)),
+        Expr::Set(items) => Expr::Set(flat(items)),
+        // x = ±2, (1, ±2)
+        other if has_sign(other) && other.any(&|e| matches!(e, Expr::List(_) | Expr::Set(_))) => {
+            other.map(&mut expand_signs)
+        }
+        other if has_sign(other) => Expr::List(vec![choose(other, true), choose(other, false)]),
+        other => other.clone(),
+    }
+}
+
+fn flat(items: &[Expr]) -> Vec<Expr> {
+    items
+        .iter()
+        .flat_map(|i| match expand_signs(i) {
+            Expr::List(inner) if has_sign(i) || matches!(i, Expr::List(_)) => inner,
+            other => vec![other],
+        })
+        .collect()
+}
+
+fn has_sign(e: &Expr) -> bool {
+    e.any(&|e| matches!(e, Expr::PlusMinus(..)))
+}
+
+/// The expression with every ± read as `+` (or as `-`).
+fn choose(e: &Expr, plus: bool) -> Expr {
+    match e {
+        Expr::PlusMinus(x, upper) => {
+            let x = choose(x, plus);
+            if *upper == plus { x } else { Expr::Neg(Box::new(x)) }
+        }
+        other => other.map(&mut |child| choose(child, plus)),
+    }
+}
+
+/// Whether it has items.
+pub(super) fn is_collection(e: &Expr) -> bool {
+    matches!(e, Expr::List(_) | Expr::Set(_) | Expr::Tuple(_) | Expr::Brackets(_))
+}
+
+/// The items; `{5}` and `5` have one.
+fn items(e: &Expr) -> Vec<Expr> {
+    match e {
+        Expr::List(v) | Expr::Set(v) | Expr::Tuple(v) | Expr::Brackets(v) => v.clone(),
+        // A column or row is a tuple.
+        Expr::Matrix(rows) if rows.len() == 1 || rows.iter().all(|r| r.len() == 1) => {
+            rows.iter().flatten().cloned().collect()
+        }
+        other => vec![other.clone()],
+    }
+}
+
+/// Compares what has items with anything.
+pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
+    if matches!(a, Expr::Matrix(_)) || matches!(b, Expr::Matrix(_)) {
+        let many_rows = |e: &Expr| matches!(e, Expr::Matrix(rows) if rows.len() > 1 && rows[0].len() > 1);
+        if many_rows(a) || many_rows(b) || !options.vectors_as_tuples {
+            return Outcome::different(Tier::Structure, "a matrix and a list");
+        }
+    }
+    let ordered = |e: &Expr| matches!(e, Expr::Tuple(_) | Expr::Brackets(_) | Expr::Matrix(_));
+    let single = |e: &Expr| !is_collection(e) && !matches!(e, Expr::Matrix(_));
+    let (x, y) = (items(a), items(b));
+    // A unit behind the last item belongs to all: 3, 4 cm.
+    if single(a) != single(b) && x.len() != y.len() {
+        return Outcome::different(Tier::Structure, "one value and several");
+    }
+    if single(a) != single(b) && (ordered(a) || ordered(b)) {
+        // (5) is 5; ⟨5⟩ is a vector of one.
+        return Outcome::different(Tier::Structure, "one value and a tuple");
+    }
+    let keeps_order =
+        ordered(a) || ordered(b) || (options.ordered_lists && !matches!(a, Expr::Set(_)) && !matches!(b, Expr::Set(_)));
+    if keeps_order {
+        return in_order(&x, &y, options);
+    }
+    without_order(&x, &y, options)
+}
+
+fn in_order(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
+    if x.len() != y.len() {
+        return Outcome::different(Tier::Structure, "a different number of items");
+    }
+    all_equal(x.iter().zip(y), options, "different items")
+}
+
+/// Items matched in any order. Repeated items count once.
+fn without_order(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
+    if x.len().max(y.len()) > MAX_UNORDERED {
+        return in_order(x, y, options);
+    }
+    // Every item has an equal one on the other side. Partners at the same place come first: most lists are in order.
+    let mut partnered = vec![false; y.len()];
+    let mut unknown = None;
+    let mut all = true;
+    let mut find = |item: &Expr, among: &[Expr], first: usize, forward: bool| -> Option<usize> {
+        let order = std::iter::once(first).filter(|i| *i < among.len()).chain((0..among.len()).filter(|i| *i != first));
+        for i in order {
+            let outcome =
+                if forward { compare_exprs(item, &among[i], options) } else { compare_exprs(&among[i], item, options) };
+            match outcome.status {
+                Status::Equal => return Some(i),
+                Status::Unknown => unknown = Some(outcome),
+                Status::Different => {}
+            }
+        }
+        None
+    };
+    for (i, item) in x.iter().enumerate() {
+        match find(item, y, i, true) {
+            Some(j) => partnered[j] = true,
+            None => all = false,
+        }
+    }
+    for (j, item) in y.iter().enumerate() {
+        if all && !partnered[j] {
+            all &= find(item, x, j, false).is_some();
+        }
+    }
+    if all {
+        return Outcome::equal(Tier::Structure, "the same items");
+    }
+    match unknown {
+        Some(outcome) => outcome,
+        None => Outcome::different(Tier::Structure, "different items"),
+    }
+}

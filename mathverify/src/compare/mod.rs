@@ -1,0 +1,134 @@
+//! Whether two answers are the same, tier by tier.
+
+mod lists;
+mod matrix;
+mod relation;
+mod scalar;
+mod sets;
+mod text;
+
+use crate::ast::{Expr, Rel};
+use crate::budget::Context;
+use crate::options::Options;
+use crate::parse;
+use crate::verdict::{Outcome, Status, Tier};
+
+pub(crate) use scalar::compare_scalars;
+pub(crate) use text::normalised;
+
+/// Compares two answers given as text.
+pub(crate) fn compare(pred: &str, gold: &str, options: &Options) -> Outcome {
+    let options = &Context::new(options);
+    // Tier 1: the same text.
+    let (a, b) = (normalised(pred), normalised(gold));
+    if a.is_empty() || b.is_empty() {
+        return Outcome::unknown("an empty answer");
+    }
+    if a == b {
+        return Outcome::equal(Tier::Text, "the same text");
+    }
+    // Plain whole numbers need no parser.
+    if let (Some(x), Some(y)) = (text::plain_integer(&a), text::plain_integer(&b)) {
+        return if x == y {
+            Outcome::equal(Tier::Exact, "the same number")
+        } else {
+            Outcome::different(Tier::Exact, "different numbers")
+        };
+    }
+    let (left, right) = match (parse::readings(pred), parse::readings(gold)) {
+        (Ok(left), Ok(right)) => (left, right),
+        (left, right) => return text::compare_unread(pred, gold, left.err(), right.err()),
+    };
+    let mut best: Option<Outcome> = None;
+    for x in &left {
+        for y in &right {
+            let outcome = compare_exprs(x, y, options);
+            best = Some(match best {
+                None => outcome,
+                Some(before) => before.or(|| outcome),
+            });
+            if best.as_ref().is_some_and(Outcome::is_equal) {
+                break;
+            }
+        }
+    }
+    best.unwrap_or_else(|| Outcome::unknown("nothing to compare"))
+}
+
+/// Compares two parsed answers.
+pub(crate) fn compare_exprs(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
+    if a == b {
+        return Outcome::equal(Tier::Exact, "the same formula");
+    }
+    let (a, b) = (prepare(a), prepare(b));
+    compare_prepared(&a, &b, options)
+}
+
+/// ± becomes its two values, a list of one its item.
+fn prepare(e: &Expr) -> Expr {
+    let e = match e {
+        Expr::List(items) if items.len() == 1 => &items[0],
+        other => other,
+    };
+    lists::expand_signs(e)
+}
+
+fn compare_prepared(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
+    if a == b {
+        return Outcome::equal(Tier::Exact, "the same formula");
+    }
+    // Words.
+    if let Some(outcome) = text::compare_words(a, b) {
+        return outcome;
+    }
+    // x = 5, x ∈ S, equations and inequalities.
+    if is_relation(a) || is_relation(b) {
+        return relation::compare(a, b, options);
+    }
+    if sets::is_set(a) || sets::is_set(b) {
+        return sets::compare(a, b, options);
+    }
+    if lists::is_collection(a) || lists::is_collection(b) {
+        return lists::compare(a, b, options);
+    }
+    if matrix::has_matrix(a) || matrix::has_matrix(b) {
+        return matrix::compare(a, b, options);
+    }
+    compare_scalars(a, b, options)
+}
+
+fn is_relation(e: &Expr) -> bool {
+    match e {
+        Expr::Relation(..) => true,
+        Expr::List(items) => items.iter().any(|i| matches!(i, Expr::Relation(..))),
+        _ => false,
+    }
+}
+
+/// The outcome of comparing parts in their order.
+fn all_equal<'a>(
+    pairs: impl Iterator<Item = (&'a Expr, &'a Expr)>,
+    options: &Context<'_>,
+    what: &'static str,
+) -> Outcome {
+    let mut unknown = None;
+    for (a, b) in pairs {
+        let outcome = compare_exprs(a, b, options);
+        match outcome.status {
+            Status::Different => return Outcome::different(Tier::Structure, what),
+            Status::Unknown => unknown = Some(outcome),
+            Status::Equal => {}
+        }
+    }
+    unknown.unwrap_or_else(|| Outcome::equal(Tier::Structure, "all parts are equal"))
+}
+
+/// Whether a chain of relations is one of equations (and approximations) alone.
+fn only_equations(ops: &[Rel]) -> bool {
+    ops.iter().all(|o| matches!(o, Rel::Eq | Rel::Approx))
+}
+
+/// Whether a text is a formula: it parses, and not as words.
+pub(crate) fn is_formula(text: &str) -> bool {
+    parse::parse(text).is_ok_and(|e| !e.any(&|e| matches!(e, Expr::Text(_) | Expr::Quantity(..))))
+}

@@ -1,0 +1,298 @@
+//! Assignments, equations and inequalities.
+
+use super::{all_equal, compare_exprs, compare_prepared, lists, only_equations, sets};
+use crate::ast::{Expr, Func, Rel};
+use crate::budget::Context;
+use crate::numeric::{self, Same};
+use crate::verdict::{Outcome, Tier};
+
+/// What `x = 5`, `f(x) = x + 1`, `x ∈ S` say: the name and the value.
+pub(super) struct Assignment {
+    pub name: Expr,
+    pub value: Expr,
+}
+
+/// Whether an expression only names something: a variable, `f(x)`, `AB`, `|AB|`, `∠ABC`, `S_1 : S_2`, `(x, y)`.
+fn names_something(e: &Expr) -> bool {
+    match e {
+        Expr::Sym(_) | Expr::Text(_) => true,
+        Expr::Apply(..) => true,
+        Expr::Mul(factors) => {
+            // AB, ABC; `\text{Area} A`; not `2x` or `xy`.
+            factors.iter().all(|f| match f {
+                Expr::Sym(s) => s.chars().next().is_some_and(char::is_uppercase),
+                Expr::Text(_) | Expr::Apply(..) => true,
+                _ => false,
+            })
+        }
+        // |AB|, |r - s|
+        Expr::Func(Func::Abs, a) => a.iter().all(|e| e.any(&|e| matches!(e, Expr::Sym(_)))),
+        Expr::Func(Func::Sin | Func::Cos | Func::Tan | Func::Min | Func::Max, a) => a.iter().all(names_something),
+        Expr::Tuple(items) | Expr::List(items) => items.iter().all(names_something),
+        Expr::Ratio(items) => items.iter().all(names_something),
+        Expr::Div(a, b) => names_something(a) && names_something(b),
+        _ => false,
+    }
+}
+
+/// Reads an assignment, also from a chain: `x = 5 + 1 = 6` gives 6, `x = 1/3 ≈ 0.33` gives 1/3.
+pub(super) fn assignment(e: &Expr) -> Option<Assignment> {
+    let Expr::Relation(terms, ops) = e else { return None };
+    if let [Rel::In] = ops[..] {
+        return names_something(&terms[0]).then(|| Assignment { name: terms[0].clone(), value: terms[1].clone() });
+    }
+    if !only_equations(ops) {
+        return None;
+    }
+    let last_exact = ops.iter().position(|o| *o == Rel::Approx).map_or(terms.len() - 1, |i| i.max(1));
+    let value = &terms[last_exact.min(terms.len() - 1)];
+    if names_something(&terms[0]) && !(terms.len() == 2 && names_something(value) && matches!(value, Expr::Tuple(_))) {
+        return Some(Assignment { name: terms[0].clone(), value: value.clone() });
+    }
+    if terms.len() == 2 && names_something(&terms[1]) && !matches!(terms[1], Expr::Mul(_)) {
+        return Some(Assignment { name: terms[1].clone(), value: terms[0].clone() });
+    }
+    // A calculation: 2 + 3 = 5; `1/3 ≈ 0.33`.
+    let variable = |e: &Expr| e.any(&|e| matches!(e, Expr::Sym(_) | Expr::Apply(..)));
+    let calculation = (!variable(&terms[0]) && !variable(value)) || terms.len() > 2 || ops == &[Rel::Approx];
+    let first = if ops[0] == Rel::Approx { &terms[0] } else { value };
+    calculation.then(|| Assignment { name: Expr::Text(String::new()), value: first.clone() })
+}
+
+/// The value behind the name, when there is one: also of every item of a list.
+fn value_of(e: &Expr) -> Option<Expr> {
+    match e {
+        Expr::Relation(..) => assignment(e).map(|a| a.value),
+        Expr::List(items) => {
+            let values: Option<Vec<Expr>> = items
+                .iter()
+                .map(|i| if matches!(i, Expr::Relation(..)) { assignment(i).map(|a| a.value) } else { Some(i.clone()) })
+                .collect();
+            values.map(Expr::List)
+        }
+        _ => None,
+    }
+}
+
+/// Compares when at least one side is a relation or a list with one.
+pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
+    let relation = |e: &Expr| matches!(e, Expr::Relation(..));
+    let outcome = match (relation(a), relation(b)) {
+        (true, true) => both(a, b, options),
+        _ => structured(a, b, options),
+    };
+    if outcome.is_equal() || !options.inequalities_as_sets {
+        return outcome;
+    }
+    // -2 <= x <= 7 and x ∈ [-2, 7]
+    let region = |e: &Expr| match e {
+        Expr::Relation(..) => sets::region(e).or_else(|| assignment(e).and_then(|a| sets::region(&a.value))),
+        other => sets::region(other),
+    };
+    match (region(a), region(b)) {
+        (Some(x), Some(y)) => sets::compare_regions(&x, &y, options),
+        _ => outcome,
+    }
+}
+
+fn both(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
+    let (Expr::Relation(ta, oa), Expr::Relation(tb, ob)) = (a, b) else {
+        return Outcome::unknown("no relation");
+    };
+    let (x, y) = (assignment(a), assignment(b));
+    if let (Some(x), Some(y)) = (&x, &y) {
+        return assignments(x, y, options).or(|| equations(ta, oa, tb, ob, options));
+    }
+    if oa.len() == ob.len() {
+        let outcome = chains(ta, oa, tb, ob, options);
+        if outcome.is_equal() {
+            return outcome;
+        }
+        return outcome.or(|| equations(ta, oa, tb, ob, options));
+    }
+    Outcome::different(Tier::Structure, "different relations")
+}
+
+fn assignments(x: &Assignment, y: &Assignment, options: &Context<'_>) -> Outcome {
+    // f(x) = x + 1 and f(t) = t + 1
+    let (left, right) = match (&x.name, &y.name) {
+        (Expr::Apply(_, p), Expr::Apply(_, q)) if p.len() == q.len() => {
+            let mut value = y.value.clone();
+            for (from, to) in q.iter().zip(p) {
+                if let (Expr::Sym(from), Expr::Sym(_)) = (from, to) {
+                    value = value.substitute(from, to);
+                }
+            }
+            (x.value.clone(), value)
+        }
+        _ => (x.value.clone(), y.value.clone()),
+    };
+    // (x, y) = (1, 2) and (y, x) = (2, 1)
+    if let (Expr::Tuple(p), Expr::Tuple(q), Expr::Tuple(v), Expr::Tuple(w)) = (&x.name, &y.name, &left, &right)
+        && p != q
+        && p.len() == v.len()
+        && q.len() == w.len()
+        && p.iter().all(|n| q.contains(n))
+    {
+        let sorted: Vec<&Expr> = p.iter().filter_map(|n| q.iter().position(|m| m == n).map(|i| &w[i])).collect();
+        if sorted.len() == v.len() {
+            return all_equal(v.iter().zip(sorted), options, "different values");
+        }
+    }
+    let outcome = compare_exprs(&left, &right, options);
+    if !outcome.is_equal() || options.ignore_names {
+        return outcome;
+    }
+    let plain = |e: &Expr| match e {
+        Expr::Sym(s) => Some(s.clone()),
+        _ => None,
+    };
+    match (plain(&x.name), plain(&y.name)) {
+        (Some(p), Some(q)) if p != q => Outcome::unknown("the same value under two names"),
+        _ => outcome,
+    }
+}
+
+/// Chains term by term, also read backwards.
+fn chains(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Context<'_>) -> Outcome {
+    let forward = if oa == ob {
+        all_equal(ta.iter().zip(tb), options, "different terms")
+    } else {
+        Outcome::different(Tier::Structure, "different relations")
+    };
+    forward.or(|| {
+        let flipped: Option<Vec<Rel>> = ob.iter().rev().map(|o| o.flipped()).collect();
+        if flipped.is_some_and(|f| f == oa) {
+            all_equal(ta.iter().zip(tb.iter().rev()), options, "different terms")
+        } else {
+            Outcome::different(Tier::Structure, "different relations")
+        }
+    })
+}
+
+/// `l = r` and `l' = r'` are the same when one is a multiple of the other; for `<` a positive one.
+fn equations(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Context<'_>) -> Outcome {
+    let ([la, ra], [lb, rb], [oa], [ob]) = (ta, tb, oa, ob) else {
+        return Outcome::different(Tier::Structure, "different relations");
+    };
+    let comparable = |e: &Expr| {
+        !e.any(&|e| matches!(e, Expr::List(_) | Expr::Tuple(_) | Expr::Set(_) | Expr::Matrix(_) | Expr::Text(_)))
+    };
+    if ![la, ra, lb, rb].iter().all(|e| comparable(e)) {
+        return Outcome::different(Tier::Structure, "different relations");
+    }
+    let minus = |l: &Expr, r: &Expr| Expr::Add(vec![l.clone(), Expr::Neg(Box::new(r.clone()))]);
+    let oriented = |o: Rel, l: &Expr, r: &Expr| match o {
+        Rel::Gt => (Rel::Lt, minus(r, l)),
+        Rel::Ge => (Rel::Le, minus(r, l)),
+        o => (o, minus(l, r)),
+    };
+    let ((oa, x), (ob, y)) = (oriented(*oa, la, ra), oriented(*ob, lb, rb));
+    let known = |o: Rel| matches!(o, Rel::Eq | Rel::Ne | Rel::Lt | Rel::Le);
+    if oa != ob || !known(oa) {
+        return Outcome::different(Tier::Structure, "different relations");
+    }
+    // Proportional: x(p) y(q) = x(q) y(p) for all points p and q.
+    let (x2, y2) = (renamed(&x), renamed(&y));
+    let cross =
+        numeric::same(&Expr::Mul(vec![x.clone(), y2.clone()]), &Expr::Mul(vec![x2, y.clone()]), &options.budget);
+    match cross {
+        Same::No => return Outcome::different(Tier::Numeric, "different equations"),
+        Same::Unknown(why) => return Outcome::unknown(why),
+        Same::Yes => {}
+    }
+    // Not when one of them is always true: 0 = 0.
+    let zero = Expr::int(0);
+    if numeric::same(&x, &zero, &options.budget) != Same::No || numeric::same(&y, &zero, &options.budget) != Same::No {
+        return Outcome::unknown("an equation that is always true");
+    }
+    if matches!(oa, Rel::Lt | Rel::Le) {
+        let product = Expr::Mul(vec![x, y]);
+        return match numeric::sign(&product) {
+            Some(1) => Outcome::equal(Tier::Numeric, "inequalities that differ by a positive factor"),
+            Some(_) => Outcome::different(Tier::Numeric, "inequalities in opposite directions"),
+            None => Outcome::unknown("the direction of an inequality"),
+        };
+    }
+    Outcome::equal(Tier::Numeric, "equations that differ by a factor")
+}
+
+/// The same expression in other variables.
+fn renamed(e: &Expr) -> Expr {
+    match e {
+        Expr::Sym(s) => Expr::Sym(format!("{s}′")),
+        other => other.map(&mut renamed),
+    }
+}
+
+/// A relation against something else, and lists of relations.
+fn structured(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
+    // Lists of assignments on both sides: by names where the names are the same.
+    if let (Expr::List(x), Expr::List(y)) = (a, b)
+        && let (Some(p), Some(q)) = (named(x), named(y))
+    {
+        return by_name(&p, &q, options);
+    }
+    if !options.strip_names {
+        return Outcome::different(Tier::Policy, "a relation and a value");
+    }
+    let relation = |e: &Expr| {
+        matches!(e, Expr::Relation(..))
+            || matches!(e, Expr::List(i) if i.iter().any(|i| matches!(i, Expr::Relation(..))))
+    };
+    let strip = |e: &Expr| if relation(e) { value_of(e) } else { Some(e.clone()) };
+    match (strip(a), strip(b)) {
+        (Some(x), Some(y)) => {
+            // p = 5, q = 2 is the tuple (5, 2) in that order.
+            let assigned = |e: &Expr| matches!(e, Expr::List(i) if i.iter().all(|i| matches!(i, Expr::Relation(..))));
+            let x = if assigned(a) && matches!(y, Expr::Tuple(_)) { tuple(x) } else { x };
+            let y = if assigned(b) && matches!(x, Expr::Tuple(_)) { tuple(y) } else { y };
+            let (x, y) = (lists::expand_signs(&x), lists::expand_signs(&y));
+            compare_prepared(&x, &y, options)
+        }
+        _ => {
+            // Lists of relations that are no assignments: one by one.
+            match (a, b) {
+                (Expr::List(x), Expr::List(y)) if x.len() == y.len() => {
+                    lists::compare(&Expr::Set(x.clone()), &Expr::Set(y.clone()), options)
+                }
+                _ => Outcome::different(Tier::Structure, "a relation and a value"),
+            }
+        }
+    }
+}
+
+fn tuple(e: Expr) -> Expr {
+    match e {
+        Expr::List(items) => Expr::Tuple(items),
+        other => other,
+    }
+}
+
+/// Names and values, when every item is an assignment to a different plain name.
+fn named(items: &[Expr]) -> Option<Vec<(String, Expr)>> {
+    let all: Option<Vec<(String, Expr)>> = items
+        .iter()
+        .map(|i| match assignment(i) {
+            Some(Assignment { name: Expr::Sym(name), value }) => Some((name, value)),
+            _ => None,
+        })
+        .collect();
+    let all = all?;
+    let distinct = all.iter().enumerate().all(|(i, (n, _))| all[..i].iter().all(|(m, _)| m != n));
+    distinct.then_some(all)
+}
+
+fn by_name(p: &[(String, Expr)], q: &[(String, Expr)], options: &Context<'_>) -> Outcome {
+    if p.len() != q.len() {
+        return Outcome::different(Tier::Structure, "a different number of values");
+    }
+    let mut pairs = Vec::new();
+    for (name, value) in p {
+        match q.iter().find(|(n, _)| n == name) {
+            Some((_, other)) => pairs.push((value, other)),
+            None => return Outcome::unknown("values under different names"),
+        }
+    }
+    all_equal(pairs.into_iter(), options, "different values")
+}

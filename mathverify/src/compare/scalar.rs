@@ -1,0 +1,269 @@
+//! Numbers and expressions: exact arithmetic, normal form, values, and the policies on percent, units and decimals.
+
+use num_traits::{Signed, Zero};
+
+use crate::ast::{Constant, Expr};
+use crate::budget::Context;
+use crate::numeric::eval::exact;
+use crate::numeric::{self, Same};
+use crate::options::{Percent, Units};
+use crate::rational::{self, Rat, int};
+use crate::units::unit;
+use crate::verdict::{Outcome, Status, Tier};
+
+/// Compares two expressions.
+pub(crate) fn compare_scalars(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
+    match (a, b) {
+        (Expr::Quantity(x, u), Expr::Quantity(y, v)) => return both_units(x, u, y, v, options),
+        (Expr::Quantity(x, u), other) | (other, Expr::Quantity(x, u)) => {
+            // `5 m`: a letter that is a unit, next to a quantity.
+            return match letter_unit(other) {
+                Some((y, v)) => both_units(x, u, &y, &v, options),
+                None => one_unit(x, u, other, options),
+            };
+        }
+        (Expr::Percent(x), Expr::Percent(y)) => return compare_scalars(x, y, options),
+        (Expr::Percent(x), other) | (other, Expr::Percent(x)) => return one_percent(x, other, options),
+        (Expr::Degrees(x), Expr::Degrees(y)) => return compare_scalars(x, y, options),
+        (Expr::Degrees(x), other) | (other, Expr::Degrees(x)) => {
+            let radians = compare_values(&Expr::Degrees(x.clone()), other, options);
+            if options.units == Units::Required {
+                return radians;
+            }
+            return radians.or(|| policy(compare_values(x, other, options), "the degree sign left out"));
+        }
+        (Expr::Based { digits: x, base: p, value: v }, Expr::Based { digits: y, base: q, value: w }) => {
+            let same = v == w || (p == q && x == y);
+            return if same {
+                Outcome::equal(Tier::Exact, "the same number")
+            } else {
+                Outcome::different(Tier::Exact, "different numbers")
+            };
+        }
+        (Expr::Based { digits, value, .. }, other) | (other, Expr::Based { digits, value, .. }) => {
+            return based(digits, value, other, options);
+        }
+        (Expr::Ratio(x), Expr::Ratio(y)) => return ratios(x, y, options),
+        (Expr::Ratio(x), other) | (other, Expr::Ratio(x)) if x.len() == 2 => {
+            let quotient = Expr::Div(Box::new(x[0].clone()), Box::new(x[1].clone()));
+            return compare_values(&quotient, other, options);
+        }
+        _ => {}
+    }
+    compare_values(a, b, options)
+}
+
+fn policy(outcome: Outcome, reason: &'static str) -> Outcome {
+    if outcome.is_equal() { Outcome::equal(Tier::Policy, reason) } else { outcome }
+}
+
+fn one_percent(x: &Expr, other: &Expr, options: &Context<'_>) -> Outcome {
+    let hundredth = Expr::Percent(Box::new(x.clone()));
+    let as_fraction = || compare_values(&hundredth, other, options);
+    let as_sign = || policy(compare_values(x, other, options), "the percent sign left out");
+    match options.percent {
+        Percent::Fraction => as_fraction(),
+        Percent::Sign => as_sign(),
+        Percent::Either => as_fraction().or(as_sign),
+    }
+}
+
+fn one_unit(x: &Expr, unit_text: &str, other: &Expr, options: &Context<'_>) -> Outcome {
+    if options.units == Units::Required {
+        return Outcome::different(Tier::Policy, "one side has no unit");
+    }
+    // Radians are the number itself; degrees against radians convert.
+    if let (Some(u), Expr::Degrees(_)) = (unit(unit_text), other)
+        && u.dimension == "angle"
+    {
+        return compare_values(x, other, options);
+    }
+    policy(compare_scalars(x, other, options), "the unit left out")
+}
+
+fn both_units(x: &Expr, u: &str, y: &Expr, v: &str, options: &Context<'_>) -> Outcome {
+    if options.units == Units::Ignored || same_name(u, v) {
+        return compare_scalars(x, y, options);
+    }
+    match (unit(u), unit(v)) {
+        (Some(a), Some(b)) if a.dimension == b.dimension && a.exponent == b.exponent => {
+            let left = Expr::Mul(vec![x.clone(), Expr::rat(a.factor)]);
+            let right = Expr::Mul(vec![y.clone(), Expr::rat(b.factor)]);
+            compare_values(&left, &right, options)
+        }
+        (Some(_), Some(_)) => Outcome::different(Tier::Policy, "different units"),
+        // `20 workers` and `20 people`: words that are no units say what is counted.
+        _ if options.units == Units::Required => Outcome::different(Tier::Policy, "different units"),
+        _ => policy(compare_scalars(x, y, options), "words behind the number left out"),
+    }
+}
+
+/// A number times a letter that is a unit: `5 m`.
+fn letter_unit(e: &Expr) -> Option<(Expr, String)> {
+    let Expr::Mul(factors) = e else { return None };
+    match factors.as_slice() {
+        [number @ Expr::Num { .. }, Expr::Sym(letter)] if unit(letter).is_some() => {
+            Some((number.clone(), letter.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn same_name(u: &str, v: &str) -> bool {
+    let clean = |s: &str| s.to_lowercase().replace([' ', '.', '\\'], "").trim_end_matches('s').to_owned();
+    clean(u) == clean(v)
+}
+
+fn based(digits: &str, value: &Rat, other: &Expr, options: &Context<'_>) -> Outcome {
+    if exact(other).as_ref() == Some(value) {
+        return Outcome::equal(Tier::Exact, "the same number");
+    }
+    if options.base_optional
+        && let Expr::Num { value: written, decimals: None } = other
+        && written.is_integer()
+        && written.to_integer().to_string() == digits.trim_start_matches('0')
+    {
+        return Outcome::equal(Tier::Policy, "the base left out");
+    }
+    Outcome::different(Tier::Exact, "different numbers")
+}
+
+fn ratios(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
+    if x.len() != y.len() {
+        return Outcome::different(Tier::Structure, "ratios of different length");
+    }
+    let same = super::all_equal(x.iter().zip(y), options, "different ratios");
+    // 2:4 is 1:2; a zero is a time of day.
+    let zero = |parts: &[Expr]| parts.iter().any(|p| exact(p).is_some_and(|v| v.is_zero()));
+    if same.is_equal() || zero(x) || zero(y) {
+        return same;
+    }
+    let crossed: Vec<(Expr, Expr)> = (1..x.len())
+        .map(|i| {
+            let left = Expr::Mul(vec![x[0].clone(), y[i].clone()]);
+            let right = Expr::Mul(vec![y[0].clone(), x[i].clone()]);
+            (left, right)
+        })
+        .collect();
+    super::all_equal(crossed.iter().map(|(l, r)| (l, r)), options, "different ratios")
+}
+
+/// A plain fraction of whole numbers as written.
+fn written_fraction(e: &Expr) -> Option<(Rat, Rat)> {
+    match e {
+        Expr::Div(n, d) => Some((exact(n)?, exact(d)?)).filter(|(n, d)| n.is_integer() && d.is_integer()),
+        Expr::Neg(inner) => written_fraction(inner).map(|(n, d)| (-n, d)),
+        _ => None,
+    }
+}
+
+/// Compares by value: exact, then in normal form, then at high precision.
+fn compare_values(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
+    if a == b {
+        return Outcome::equal(Tier::Exact, "the same formula");
+    }
+    if let Some(outcome) = infinities(a, b) {
+        return outcome;
+    }
+    let (x, y) = (exact(a), exact(b));
+    if let (Some(x), Some(y)) = (&x, &y) {
+        if x == y {
+            if !options.unreduced_fractions
+                && let (Some(p), Some(q)) = (written_fraction(a), written_fraction(b))
+                && p != q
+            {
+                return Outcome::different(Tier::Policy, "fractions written in different terms");
+            }
+            return Outcome::equal(Tier::Exact, "the same number");
+        }
+        return rounded(a, b, options).unwrap_or_else(|| Outcome::different(Tier::Exact, "different numbers"));
+    }
+    // The normal form costs about as much as ten multiplications of long numbers.
+    if !options.budget.take(20) {
+        return Outcome::unknown("larger than the budget");
+    }
+    if let Some(outcome) = crate::normal::compare(a, b) {
+        return outcome;
+    }
+    match numeric::same(a, b, &options.budget) {
+        Same::Yes => Outcome::equal(Tier::Numeric, "the same values at high precision"),
+        Same::No => rounded(a, b, options).unwrap_or_else(|| Outcome::different(Tier::Numeric, "different values")),
+        Same::Unknown(why) => Outcome::unknown(why),
+    }
+}
+
+fn infinities(a: &Expr, b: &Expr) -> Option<Outcome> {
+    let infinity = |e: &Expr| match e {
+        Expr::Const(Constant::Infinity) => Some(1),
+        Expr::Neg(x) if **x == Expr::Const(Constant::Infinity) => Some(-1),
+        _ => None,
+    };
+    match (infinity(a), infinity(b)) {
+        (None, None) => None,
+        (x, y) if x == y => Some(Outcome::equal(Tier::Exact, "both infinite")),
+        _ => Some(Outcome::different(Tier::Exact, "infinite and finite")),
+    }
+}
+
+/// A decimal as written: its value and its number of decimals.
+fn decimal(e: &Expr) -> Option<(Rat, u32)> {
+    match e {
+        Expr::Num { value, decimals: Some(n) } => Some((value.clone(), *n)),
+        Expr::Neg(x) => decimal(x).map(|(v, n)| (-v, n)),
+        _ => None,
+    }
+}
+
+/// The policy on decimals: one side is a decimal with enough digits, rounded or cut off from the other.
+fn rounded(a: &Expr, b: &Expr, options: &Context<'_>) -> Option<Outcome> {
+    let (da, db) = (decimal(a), decimal(b));
+    let (short, other) = match (&da, &db) {
+        (Some((_, n)), Some((_, m))) => {
+            if n <= m {
+                (da.clone()?, b)
+            } else {
+                (db.clone()?, a)
+            }
+        }
+        (Some(d), None) => (d.clone(), b),
+        (None, Some(d)) => (d.clone(), a),
+        (None, None) => return None,
+    };
+    let (value, decimals) = short;
+    let variable = |e: &Expr| matches!(e, Expr::Sym(_) | Expr::Apply(..) | Expr::Big { .. });
+    if options.decimal_digits == 0 || decimals > 200 || other.any(&variable) {
+        return None;
+    }
+    let scale = Rat::from_integer(rational::ten_to(decimals));
+    let digits = (&value * &scale).abs().to_integer().to_string();
+    if digits.trim_start_matches('0').len() < options.decimal_digits as usize {
+        return None;
+    }
+    // |value - other| <= half a unit, or less than a unit towards zero.
+    let half = Expr::rat(rational::ratio(1, 2) / &scale);
+    let unit = Expr::rat(int(1) / &scale);
+    let difference = |sign: bool| {
+        let other = if sign { Expr::Neg(Box::new(other.clone())) } else { other.clone() };
+        let value = if sign { value.clone() } else { -value.clone() };
+        Expr::Add(vec![other, Expr::rat(value)])
+    };
+    let within = |limit: &Expr, closed: bool| {
+        [false, true].iter().all(|&sign| {
+            let room = Expr::Add(vec![limit.clone(), Expr::Neg(Box::new(difference(sign)))]);
+            match numeric::sign(&room) {
+                Some(s) => s > 0 || (closed && s == 0),
+                None => false,
+            }
+        })
+    };
+    let toward_zero = || {
+        let away = difference(value.is_negative());
+        within(&unit, false) && numeric::sign(&away).is_some_and(|s| s > 0)
+    };
+    (within(&half, true) || toward_zero()).then(|| Outcome::equal(Tier::Policy, "equal to the digits given"))
+}
+
+/// Whether two expressions have the same value, for the structures above; unknown counts as not.
+pub(crate) fn same_value(a: &Expr, b: &Expr, options: &Context<'_>) -> bool {
+    compare_scalars(a, b, options).status == Status::Equal
+}

@@ -1,0 +1,214 @@
+//! Answers as text: the first tier, and answers that are words.
+
+use num_bigint::BigInt;
+
+use crate::ast::Expr;
+use crate::verdict::{Outcome, Tier};
+
+/// The text without what never changes an answer: white space, math delimiters, size and spacing commands.
+pub(crate) fn normalised(answer: &str) -> String {
+    const DROPPED: [&str; 16] = [
+        "\\left",
+        "\\right",
+        "\\!",
+        "\\,",
+        "\\;",
+        "\\:",
+        "\\ ",
+        "\\(",
+        "\\)",
+        "\\[",
+        "\\]",
+        "\\displaystyle",
+        "\\qquad",
+        "\\quad",
+        "\\bigl",
+        "\\bigr",
+    ];
+    let trimmed = answer.trim().trim_end_matches(['.', '。']).trim();
+    let mut out = String::with_capacity(trimmed.len());
+    let mut rest = trimmed;
+    while let Some(c) = rest.chars().next() {
+        if c == '\\' {
+            // `\leftarrow` is no `\left`.
+            let dropped = DROPPED.iter().find(|d| {
+                rest.starts_with(**d)
+                    && !(d.as_bytes()[1].is_ascii_alphabetic()
+                        && rest[d.len()..].starts_with(|c: char| c.is_ascii_alphabetic()))
+            });
+            if let Some(d) = dropped {
+                rest = &rest[d.len()..];
+                continue;
+            }
+            if let Some(tail) = rest.strip_prefix("\\dfrac").or_else(|| rest.strip_prefix("\\tfrac")) {
+                out.push_str("\\frac");
+                rest = tail;
+                continue;
+            }
+            out.push(c);
+            rest = &rest[1..];
+            let name = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+            out.push_str(&rest[..name]);
+            rest = &rest[name..];
+            continue;
+        }
+        rest = &rest[c.len_utf8()..];
+        if c == '$' {
+            continue;
+        }
+        if c.is_whitespace() {
+            // A space that separates words or numbers counts; others do not.
+            let before = out.chars().next_back().is_some_and(|b| b.is_alphanumeric());
+            let after = rest.trim_start().starts_with(char::is_alphanumeric);
+            if before && after && !out.ends_with(' ') {
+                out.push(' ');
+            }
+            continue;
+        }
+        out.push(if c == '−' { '-' } else { c });
+    }
+    out
+}
+
+/// A whole number written with digits alone.
+pub(crate) fn plain_integer(text: &str) -> Option<BigInt> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || digits.len() > 18_000 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    if digits.len() <= 18 {
+        return text.parse::<i64>().ok().map(BigInt::from);
+    }
+    text.parse().ok()
+}
+
+/// Words in lower case without articles and punctuation.
+pub(crate) fn words(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_alphanumeric() {
+            clean.extend(c.to_lowercase());
+        } else if c == '\'' || c == '’' {
+        } else {
+            clean.push(' ');
+        }
+    }
+    let kept: Vec<&str> = clean.split_whitespace().filter(|w| !matches!(*w, "the" | "a" | "an")).collect();
+    if kept.is_empty() { clean.trim().to_owned() } else { kept.join(" ") }
+}
+
+/// The words of an answer that is words, also one letter in `\text{}`.
+fn words_of(e: &Expr) -> Option<String> {
+    match e {
+        Expr::Text(t) => Some(words(t)),
+        Expr::Mul(factors) => {
+            // Words that were read as a product: a variable before a word.
+            let all = factors.iter().all(|f| matches!(f, Expr::Text(_) | Expr::Sym(_)));
+            let some = factors.iter().any(|f| matches!(f, Expr::Text(_)));
+            (all && some).then(|| {
+                let parts = factors.iter().map(|f| match f {
+                    Expr::Text(t) | Expr::Sym(t) => t.as_str(),
+                    _ => "",
+                });
+                words(&parts.collect::<Vec<_>>().join(" "))
+            })
+        }
+        Expr::Sym(s) => Some(words(s)),
+        _ => None,
+    }
+}
+
+/// The outcome when a side is words; `None` when neither is.
+pub(crate) fn compare_words(a: &Expr, b: &Expr) -> Option<Outcome> {
+    let text = |e: &Expr| matches!(e, Expr::Text(_)) || (matches!(e, Expr::Mul(_)) && words_of(e).is_some());
+    if !text(a) && !text(b) {
+        return None;
+    }
+    let list = |e: &Expr| matches!(e, Expr::List(_) | Expr::Set(_) | Expr::Relation(..));
+    if list(a) || list(b) {
+        return None;
+    }
+    // `Odd` may be a product of letters on the other side.
+    let letters = |e: &Expr| match e {
+        Expr::Mul(f) => f
+            .iter()
+            .map(|f| match f {
+                Expr::Sym(s) => Some(s.clone()),
+                Expr::Const(crate::ast::Constant::E) => Some("e".into()),
+                Expr::Const(crate::ast::Constant::I) => Some("i".into()),
+                _ => None,
+            })
+            .collect::<Option<String>>()
+            .map(|s| s.to_lowercase()),
+        _ => None,
+    };
+    let (x, y) = (words_of(a).or_else(|| letters(a)), words_of(b).or_else(|| letters(b)));
+    Some(match (x, y) {
+        (Some(x), Some(y)) if x == y && !x.is_empty() => Outcome::equal(Tier::Text, "the same words"),
+        (Some(x), Some(y)) if same_truth(&x, &y) => Outcome::equal(Tier::Text, "the same truth value"),
+        (Some(x), Some(y)) if x.is_empty() || y.is_empty() => Outcome::unknown("words without letters"),
+        (Some(_), Some(_)) => Outcome::different(Tier::Text, "different words"),
+        _ => Outcome::different(Tier::Structure, "words and a formula"),
+    })
+}
+
+fn same_truth(a: &str, b: &str) -> bool {
+    let truth = |w: &str| match w {
+        "yes" | "true" => Some(true),
+        "no" | "false" => Some(false),
+        _ => None,
+    };
+    matches!((truth(a), truth(b)), (Some(x), Some(y)) if x == y)
+}
+
+/// What can be said when an answer could not be parsed.
+pub(crate) fn compare_unread(pred: &str, gold: &str, left: Option<String>, right: Option<String>) -> Outcome {
+    let (a, b) = (words(&unwrapped(pred)), words(&unwrapped(gold)));
+    let letters = |s: &str| s.chars().filter(|c| c.is_alphabetic()).count();
+    let prose = |raw: &str| !raw.contains(['\\', '^', '=', '_', '<', '>', '$', '+']);
+    let (p, g) = (unwrapped(pred), unwrapped(gold));
+    // Prose that agrees word for word is the same; formulas are not compared without their operators.
+    if a == b && letters(&a) >= 2 && prose(&p) && prose(&g) {
+        return Outcome::equal(Tier::Text, "the same words");
+    }
+    if left.is_some() && right.is_some() && prose(&p) && prose(&g) && letters(&a) >= 3 && letters(&b) >= 3 {
+        let digits = |s: &str| s.chars().any(|c| c.is_ascii_digit());
+        if !digits(&a) && !digits(&b) {
+            return Outcome::different(Tier::Text, "different words");
+        }
+    }
+    let why = match (left, right) {
+        (Some(why), _) => format!("the answer is not readable: {why}"),
+        (None, Some(why)) => format!("the reference is not readable: {why}"),
+        (None, None) => "not readable".to_owned(),
+    };
+    Outcome::unknown(why)
+}
+
+/// Text without `\text{...}` and the like around its parts.
+fn unwrapped(text: &str) -> String {
+    let mut out = text.to_owned();
+    for command in ["\\text", "\\textbf", "\\mathrm", "\\textit", "\\mbox", "\\ "] {
+        out = out.replace(&format!("{command}{{"), " ");
+    }
+    out.replace(['{', '}', '$'], " ").replace("\\ ", " ").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spacing_and_delimiters_do_not_count() {
+        assert_eq!(normalised("$\\left( 1,\\, 2 \\right)$."), "(1,2)");
+        assert_eq!(normalised("\\dfrac{1}{2}"), normalised(" \\frac{1} {2} "));
+        assert_ne!(normalised("1 2"), normalised("12"));
+        assert_eq!(normalised("\\leftarrow"), "\\leftarrow");
+    }
+
+    #[test]
+    fn words_lose_case_and_articles() {
+        assert_eq!(words("The Midpoints, form a hexagon!"), "midpoints form hexagon");
+        assert_eq!(words("A"), "a");
+    }
+}

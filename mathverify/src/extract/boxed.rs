@@ -1,0 +1,207 @@
+//! `\boxed{...}`: nested braces, several boxes, text inside, a percent sign behind.
+
+use std::ops::Range;
+
+/// A box: the whole command, and its content.
+#[derive(Debug, Clone)]
+struct Box {
+    outer: Range<usize>,
+    inner: Range<usize>,
+}
+
+/// Longest content of a box, in bytes.
+const MAX_CONTENT: usize = 20_000;
+/// Most boxes that can belong together.
+const MAX_TOGETHER: usize = 40;
+
+/// The content of the last box, or of the last boxes that belong together, joined by commas.
+pub(super) fn find(text: &str) -> Option<(Range<usize>, String)> {
+    let bytes = text.as_bytes();
+    let mut found: Vec<Box> = Vec::new();
+    // From the end: boxes as long as they belong to the one behind.
+    let mut end = bytes.len();
+    while let Some(at) =
+        memchr::memmem::rfind(&bytes[..end], b"boxed").or_else(|| memchr::memmem::rfind(&bytes[..end], b"\\fbox"))
+    {
+        end = at;
+        let Some(one) = parse(text, at) else { continue };
+        // A box inside the next one is part of its content.
+        if let Some(next) = found.last() {
+            if next.inner.start <= one.outer.start {
+                continue;
+            }
+            if one.inner.end >= next.outer.end {
+                // The next one was inside this one.
+                found.pop();
+                found.push(one);
+                continue;
+            }
+            if one.outer.end > next.outer.start || !together(&text[one.outer.end..next.outer.start]) {
+                break;
+            }
+        }
+        found.push(one);
+        if found.len() > MAX_TOGETHER {
+            break;
+        }
+    }
+    // Empty boxes are placeholders.
+    found.retain(|b| !text[b.inner.clone()].trim().is_empty());
+    let last = found.first()?.outer.clone();
+    found.reverse();
+    let start = found.first()?.outer.start;
+    let mut contents: Vec<&str> = Vec::new();
+    for b in &found {
+        contents.push(text[b.inner.clone()].trim());
+    }
+    let (suffix, extent) = suffix(&text[last.end..]);
+    let mut answer = contents.join(", ");
+    if contents.len() == 1 {
+        answer = unboxed(&answer);
+        if !suffix.is_empty() && !answer.contains('%') {
+            answer.push_str(suffix);
+        }
+    }
+    Some((start..last.end + extent, answer))
+}
+
+/// The box whose command's letters start at `at`.
+fn parse(text: &str, at: usize) -> Option<Box> {
+    let bytes = text.as_bytes();
+    // "boxed" and "\\fbox" have the same length.
+    let word = 5;
+    let start = at - usize::from(at > 0 && bytes[at - 1] == b'\\');
+    let command = start < at || bytes[at] == b'\\';
+    let rest = &text[at + word..];
+    let skipped = rest.len() - rest.trim_start().len();
+    let open = at + word + skipped;
+    if bytes.get(open) != Some(&b'{') {
+        // `\boxed 5` and `\boxed5`: up to white space or the end of the formula; only after the command.
+        if !command {
+            return None;
+        }
+        let content: usize = text[open..]
+            .char_indices()
+            .find(|(_, c)| c.is_whitespace() || matches!(c, '$' | ',' | '.' | ')' | '\\'))
+            .map_or(text.len() - open, |(i, _)| i);
+        return (content > 0).then_some(Box { outer: start..open + content, inner: open..open + content });
+    }
+    let mut depth = 0_usize;
+    let mut escaped = false;
+    let limit = (open + MAX_CONTENT).min(bytes.len());
+    for (i, &b) in bytes[open..limit].iter().enumerate() {
+        match b {
+            b'\\' => {
+                escaped = !escaped;
+                continue;
+            }
+            b'{' if !escaped => depth += 1,
+            b'}' if !escaped => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(Box { outer: start..open + i + 1, inner: open + 1..open + i });
+                }
+            }
+            _ => {}
+        }
+        escaped = false;
+    }
+    // No closing brace: up to the end of the formula or the line.
+    let content = &text[open + 1..super::floor_boundary(text, limit)];
+    let length = content.find(['$', '\n']).unwrap_or(content.len());
+    (length > 0).then_some(Box { outer: start..open + 1 + length, inner: open + 1..open + 1 + length })
+}
+
+/// Whether the text between two boxes joins them: punctuation, or a few words with a connector.
+fn together(between: &str) -> bool {
+    if between.len() > 120 || between.contains("\n\n") {
+        return false;
+    }
+    let mut text = between.to_owned();
+    for command in
+        ["\\text", "\\quad", "\\qquad", "\\mbox", "\\textbf", "\\ ", "\\,", "\\;", "\\(", "\\)", "\\[", "\\]"]
+    {
+        text = text.replace(command, " ");
+    }
+    let text = without_name(text.trim_end_matches(['\\', ' ', '$']));
+    let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    if text.contains('=') || text.contains('\\') {
+        return false;
+    }
+    if words.is_empty() {
+        // Only punctuation: no end of a sentence.
+        return !text.contains(['.', '!', '?', '。']);
+    }
+    if words.iter().any(|w| w.bytes().any(|b| b.is_ascii_digit())) || text.contains(['.', '!', '?', '。', ':']) {
+        return false;
+    }
+    const CONNECTORS: [&str; 16] =
+        ["and", "or", "et", "ou", "und", "oder", "y", "o", "e", "oraz", "lub", "i", "или", "и", "和", "或"];
+    let lower: Vec<String> = words.iter().map(|w| w.to_lowercase()).collect();
+    if lower.iter().any(|w| w == "equivalently" || w == "i" && lower.len() > 3) {
+        return false;
+    }
+    let connectors = lower.iter().filter(|w| CONNECTORS.contains(&&***w)).count();
+    connectors >= 1 && words.len() <= 4
+}
+
+/// `and y_2 =` before a box is `and`.
+fn without_name(text: &str) -> &str {
+    let Some(before) = text.trim_end().strip_suffix('=') else { return text };
+    let before = before.trim_end();
+    let name = before.rsplit(|c: char| c.is_whitespace() || c == ',' || c == '$').next().unwrap_or("");
+    if name.is_empty() || name.len() > 8 { text } else { &before[..before.len() - name.len()] }
+}
+
+/// A percent sign or degrees right behind the box belong to it.
+fn suffix(after: &str) -> (&'static str, usize) {
+    let rest = after.trim_start_matches(|c: char| c == '$' || c.is_whitespace() || c == '\\' || c == ')' || c == ']');
+    let used = after.len() - rest.len();
+    for (mark, value) in [
+        ("percent", "\\%"),
+        ("pct", "\\%"),
+        ("%", "\\%"),
+        ("^\\circ", "^\\circ"),
+        ("^{\\circ}", "^\\circ"),
+        ("°", "^\\circ"),
+    ] {
+        if rest.starts_with(mark) {
+            return (value, used + mark.len());
+        }
+    }
+    ("", 0)
+}
+
+/// Content without a box around all or part of it.
+fn unboxed(content: &str) -> String {
+    content.replace("\\boxed", "").replace("\\fbox", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    fn answer(text: &str) -> Option<String> {
+        find(text).map(|f| f.1)
+    }
+
+    #[test]
+    fn one_box() {
+        assert_eq!(answer("so $\\boxed{\\frac{1}{2}}$."), Some("\\frac{1}{2}".into()));
+        assert_eq!(answer("\\boxed 5."), Some("5".into()));
+        assert_eq!(answer("\\boxed{\\{1, 2\\}}"), Some("\\{1, 2\\}".into()));
+        assert_eq!(answer("first \\boxed{1}. Then it is \\boxed{2}."), Some("2".into()));
+        assert_eq!(answer("$\\boxed{20}$ percent"), Some("20\\%".into()));
+        assert_eq!(answer("a boxed answer"), None);
+        assert_eq!(answer("\\boxed{}"), None);
+        assert_eq!(answer("\\boxed{\\boxed{7}}"), Some("{7}".into()));
+    }
+
+    #[test]
+    fn boxes_that_belong_together() {
+        assert_eq!(answer("$\\boxed{1}$ and $\\boxed{2}$"), Some("1, 2".into()));
+        assert_eq!(answer("\\boxed{1},\\boxed{2},\\boxed{3}"), Some("1, 2, 3".into()));
+        assert_eq!(answer("\\boxed{1} no no no no no \\boxed{2}"), Some("2".into()));
+        assert_eq!(answer("\\boxed{840}. And again: \\boxed{840}"), Some("840".into()));
+    }
+}

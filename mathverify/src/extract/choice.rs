@@ -1,0 +1,81 @@
+//! Letters of multiple-choice answers.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// The letter when `text` is a choice: `C`, `(C)`, `C)`, `C. seven`, `\text{(C)}`, `(C) seven`, `**C**`.
+pub(crate) fn letter(text: &str) -> Option<char> {
+    static CHOICE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r"^(?:\\(?:text|textbf|mathrm|mathbf|bf)\s*\{\s*)*[\s$(\[{*]*([A-J])(?:[\s)\]}*$.:]*$|\}?\s*[).:\]，。、]\s*[)}\]*]*\s*[\p{L}\d$\\-].*$)").ok()
+    });
+    let text = text.trim();
+    if text.len() > 300 {
+        return None;
+    }
+    let first_line = text.lines().next().unwrap_or("");
+    let captured = CHOICE.as_ref()?.captures(first_line)?;
+    captured.get(1)?.as_str().chars().next()
+}
+
+/// The chosen letter in a text: behind a phrase, in front of the text, or the last one that stands alone and is not
+/// ruled out.
+pub(super) fn find(text: &str) -> Option<(Range<usize>, char)> {
+    static PHRASE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        let phrases = "answer is|answer|choice is|option is|option|choose|it'?s|it is|réponse est|réponse|la respuesta es|respuesta|\
+             antwort ist|antwort|resposta é|resposta|risposta è|risposta|odpowiedź to|odpowiedź|ответ|答案是|答案为|答案|选择|选";
+        Regex::new(&format!(r"(?i:{phrases})(?i:\s*(?:is|for sure|definitely|clearly|probably))*\s*[:：]?\s*[\s$(\[{{*\\]*(?:text\{{\(?)?([A-J])(?:[^\p{{L}}\d'’]|\p{{Han}}|$)")).ok()
+    });
+    static ALONE: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"(?:^|[^\p{L}\d'’])([A-J])(?:[^\p{L}\d'’+*/^=_-]|\p{Han}|$)").ok());
+    let start = super::floor_boundary(text, text.len().saturating_sub(8_000));
+    let tail = &text[start..];
+    let letter = |m: regex::Match<'_>| m.as_str().chars().next().map(|c| (start + m.start()..start + m.end(), c));
+    if let Some(found) = PHRASE.as_ref()?.captures_iter(tail).filter_map(|c| c.get(1)).last() {
+        return letter(found);
+    }
+    if start == 0
+        && let Some(first) = super::choice_letter(text)
+    {
+        let at = text.find(first)?;
+        return Some((at..at + 1, first));
+    }
+    // `C non A`, `B不是 A`: the first that is not behind a negation; else the last.
+    let all: Vec<regex::Match<'_>> = ALONE.as_ref()?.captures_iter(tail).filter_map(|c| c.get(1)).collect();
+    let negated = |m: &regex::Match<'_>| {
+        let before = tail[..m.start()].trim_end();
+        ["not", "non", "nicht", "no", "不是", "nie", "не", "isn't"].iter().any(|n| before.to_lowercase().ends_with(n))
+    };
+    // A single capital A at the start of a sentence is an article.
+    let article = |m: &regex::Match<'_>| {
+        m.as_str() == "A"
+            && tail[m.end()..].starts_with(' ')
+            && tail[m.end()..].trim_start().starts_with(|c: char| c.is_ascii_lowercase())
+    };
+    all.iter().rev().find(|m| !negated(m) && !article(m)).copied().and_then(letter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_alone_and_in_sentences() {
+        for (text, expected) in
+            [("C", 'C'), ("(D) Alina", 'D'), ("\\text{(C)}", 'C'), ("D. it can't be A or B", 'D'), ("$E$", 'E')]
+        {
+            assert_eq!(letter(text), Some(expected), "{text}");
+        }
+        assert_eq!(letter("Cat"), None);
+        assert_eq!(letter("A dog"), None);
+        for (text, expected) in [
+            ("thinking about it I think the correct answer is C", 'C'),
+            ("The answer is for sure D, it can't be A or B", 'D'),
+            ("réponse est C non A", 'C'),
+            ("B不是 A", 'B'),
+        ] {
+            assert_eq!(find(text).map(|f| f.1), Some(expected), "{text}");
+        }
+    }
+}

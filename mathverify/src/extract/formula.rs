@@ -1,0 +1,204 @@
+//! The last formula or number of a text.
+
+use std::ops::Range;
+
+use super::number;
+
+/// The content of the formulas of a text: `$...$`, `$$...$$`, `\(...\)`, `\[...\]`, in order.
+pub(crate) fn segments(text: &str) -> Vec<Range<usize>> {
+    let bytes = text.as_bytes();
+    let mut out = Vec::new();
+    let mut i = 0;
+    while let Some(offset) = memchr::memchr2(b'$', b'\\', &bytes[i..]) {
+        i += offset;
+        if bytes[i] == b'\\' {
+            let close: &[u8] = match bytes.get(i + 1) {
+                Some(b'(') => b"\\)",
+                Some(b'[') => b"\\]",
+                _ => {
+                    i += 2;
+                    if i >= bytes.len() {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            let start = i + 2;
+            match memchr::memmem::find(&bytes[start..], close) {
+                Some(length) => {
+                    out.push(start..start + length);
+                    i = start + length + 2;
+                }
+                None => i = start,
+            }
+            continue;
+        }
+        let double = bytes.get(i + 1) == Some(&b'$');
+        let start = i + 1 + usize::from(double);
+        let line_end = if double {
+            bytes.len()
+        } else {
+            memchr::memmem::find(&bytes[start..], b"\n\n").map_or(bytes.len(), |n| start + n)
+        };
+        let mut end = None;
+        let mut from = start;
+        while let Some(n) = memchr::memchr(b'$', &bytes[from..line_end]) {
+            let at = from + n;
+            if at > 0 && bytes[at - 1] == b'\\' {
+                from = at + 1;
+                continue;
+            }
+            end = Some(at);
+            break;
+        }
+        match end {
+            // `$5 and $6`: currency, when what follows reads like prose.
+            Some(end) if double || !currency(text, start, end) => {
+                out.push(start..end);
+                i = end + 1 + usize::from(double && bytes.get(end + 1) == Some(&b'$'));
+            }
+            _ => i = start,
+        }
+        if i >= bytes.len() {
+            break;
+        }
+    }
+    out
+}
+
+/// Whether the dollar before `start` is a price: a digit behind it, and words before the next dollar.
+fn currency(text: &str, start: usize, end: usize) -> bool {
+    let content = &text[start..end];
+    let digit = content.starts_with(|c: char| c.is_ascii_digit());
+    let prose = content.split(|c: char| !c.is_ascii_alphabetic()).filter(|w| w.len() >= 3).count();
+    // `$30-($30*0.1)`: what lies between two prices is no formula.
+    let trimmed = content.trim_end();
+    if digit
+        && (trimmed.ends_with(['+', '-', '*', '/', '(', '=', '×'])
+            || content.matches('(').count() != content.matches(')').count())
+    {
+        return true;
+    }
+    let latex = content.contains('\\') || content.contains('^') || content.contains('_');
+    (digit && (prose >= 1 && !latex))
+        || content.trim().is_empty()
+        || (content.ends_with(' ') && digit && text[end..].len() > 1 && text.as_bytes()[end + 1].is_ascii_digit())
+}
+
+/// The text outside its formulas.
+pub(super) fn outside(text: &str) -> String {
+    let mut out = String::new();
+    let mut at = 0;
+    for s in segments(text) {
+        out.push_str(text[at..s.start].trim_end_matches(['$', '\\', '(', '[']));
+        out.push(' ');
+        at = s.end;
+    }
+    out.push_str(text[at..].trim_start_matches(['$', '\\', ')', ']']));
+    out
+}
+
+/// The last formula, or the last number when it stands behind it. `true` for a formula.
+pub(super) fn last(text: &str) -> Option<(Range<usize>, bool)> {
+    let formulas = segments(text);
+    let number = number::last(text);
+    let formula = formulas.iter().rev().find(|s| {
+        let content = &text[(*s).clone()];
+        content.trim().len() > 1 || content.contains(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase())
+    });
+    match (formula, number) {
+        (Some(f), Some(n)) if n.start >= f.end => Some((spoken(text, n), false)),
+        (Some(f), _) => Some((joined(text, &formulas, with_percent(text, f.clone())), true)),
+        (None, Some(n)) => Some((spoken(text, n), false)),
+        (None, None) => formulas.last().map(|f| (f.clone(), true)),
+    }
+}
+
+/// The number that the last sentence says: "34 hours in 4 weeks" says 34.
+fn spoken(text: &str, last: Range<usize>) -> Range<usize> {
+    // The sentence around the last number: from the last full stop or line's end before it.
+    let before = &text[..last.start];
+    let stop = |p: &str| before.rfind(p).map(|i| i + p.len());
+    let start =
+        [stop(". "), stop("\n"), stop("。"), stop("! "), stop("? "), stop("। "), stop("$"), stop("\\)"), stop("\\]")]
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap_or(0);
+    let end = text[last.end..].find(['\n', '。']).map_or(text.len(), |i| last.end + i);
+    match super::phrase::spoken_number(&text[start..end]) {
+        Some(n) => start + n.start..start + n.end,
+        None => plain(text, last),
+    }
+}
+
+/// The last formulas of a sentence when commas and "and" join them.
+fn joined(text: &str, formulas: &[Range<usize>], last: Range<usize>) -> Range<usize> {
+    let mut span = last;
+    for f in formulas.iter().rev() {
+        if f.end > span.start {
+            continue;
+        }
+        let between = &text[f.end..span.start];
+        let glue = between.trim_matches(|c: char| "$\\()[] ".contains(c));
+        let comma = glue.trim_matches(',').trim();
+        let connected = glue.contains(',') || !comma.is_empty();
+        if between.contains('\n')
+            || !connected
+            || !matches!(comma, "" | "and" | "or" | "et" | "und" | "y" | "oraz" | "i" | "и" | "和")
+        {
+            break;
+        }
+        span = f.start..span.end;
+    }
+    span
+}
+
+/// A percent sign behind the closing delimiter belongs to the formula.
+fn with_percent(text: &str, span: Range<usize>) -> Range<usize> {
+    let rest = &text[span.end..];
+    let skipped = rest.trim_start_matches(|c: char| c == '$' || c == '\\' || c == ')' || c == ']' || c.is_whitespace());
+    for mark in ["%", "percent", "pct"] {
+        if skipped.starts_with(mark) {
+            return span.start..span.end + (rest.len() - skipped.len()) + mark.len();
+        }
+    }
+    span
+}
+
+/// A number in plain text, with the LaTeX command around it: `(\frac{2}{5})`.
+pub(super) fn plain(text: &str, number: Range<usize>) -> Range<usize> {
+    let before = &text[..number.start];
+    if let Some(at) = before.rfind("\\frac").or_else(|| before.rfind("\\dfrac")).or_else(|| before.rfind("\\sqrt"))
+        && number.start - at < 40
+        && !before[at..].contains(char::is_whitespace)
+    {
+        let mut depth = 0_i32;
+        let mut end = number.end;
+        for (i, c) in text[at..].char_indices().take(200) {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            if at + i + c.len_utf8() >= number.end && depth <= 0 {
+                end = at + i + c.len_utf8();
+                break;
+            }
+        }
+        return at..end;
+    }
+    number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delimiters_and_prices() {
+        let text = "costs $5 and $6, but $x = 3$ and \\(y\\) or \\[z^2\\]";
+        let found: Vec<&str> = segments(text).into_iter().map(|r| &text[r]).collect();
+        assert_eq!(found, ["x = 3", "y", "z^2"]);
+    }
+}

@@ -1,0 +1,240 @@
+//! The final answer in a text: which form it stands in, and where.
+//!
+//! The forms are tried from the most to the least explicit: a box, `#### x`, a phrase such as "the answer is", bold
+//! text, the last formula, the last number. A text that is an answer by itself is taken whole.
+
+mod boxed;
+mod choice;
+mod formula;
+mod number;
+mod phrase;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use choice::letter as choice_letter;
+pub(crate) use formula::segments;
+
+/// The form in which an answer was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// The whole text is the answer.
+    Whole,
+    /// `\boxed{}`; several that belong together are one list.
+    Boxed,
+    /// `#### x`.
+    Hashes,
+    /// "The answer is x" in one of the known languages.
+    Phrase,
+    /// `**x**`.
+    Bold,
+    /// The last formula.
+    Formula,
+    /// The last number.
+    Number,
+    /// The letter of a multiple-choice answer.
+    Choice,
+}
+
+/// An answer found in a text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Extraction {
+    /// The answer, as it stands in the text.
+    pub text: String,
+    /// How it was found.
+    pub form: Form,
+    /// Where it stands: bytes of the input.
+    pub span: Range<usize>,
+}
+
+/// How much of the end of a long text is searched for anything but a box, in bytes.
+const TAIL: usize = 32_000;
+/// Longest text that may be an answer by itself, in bytes.
+const WHOLE: usize = 1_200;
+
+/// The part of the text that is looked at: without what stands before the end of a chain of thought, and without the
+/// turn markers of chat templates behind it.
+fn visible(text: &str) -> Range<usize> {
+    let mut start = 0;
+    if let Some(at) = memchr::memmem::rfind(text.as_bytes(), b"</think>") {
+        let after = at + "</think>".len();
+        if !text[after..].trim().is_empty() {
+            start = after;
+        }
+    }
+    let mut end = text.len();
+    let tail = floor_boundary(text, end.saturating_sub(200).max(start));
+    for marker in
+        ["<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end|>", "</s>", "<|start_header_id|>"]
+    {
+        if let Some(at) = text[tail..end].find(marker) {
+            end = tail + at;
+        }
+    }
+    let trimmed = text[start..end].trim();
+    let offset = trimmed.as_ptr() as usize - text.as_ptr() as usize;
+    offset..offset + trimmed.len()
+}
+
+/// The nearest character boundary at or before `at`.
+pub(crate) fn floor_boundary(text: &str, mut at: usize) -> usize {
+    at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// Finds the final answer of `text`; `None` when it has none.
+///
+/// ```
+/// use mathverify::{Form, extract};
+///
+/// let found = extract("So 3 + 4 = 7.\nThe answer is **7** apples.").unwrap();
+/// assert_eq!((found.text.as_str(), found.form), ("7", Form::Phrase));
+/// ```
+#[must_use]
+pub fn extract(text: &str) -> Option<Extraction> {
+    find(text, false)
+}
+
+/// Finds the letter of a multiple-choice answer.
+///
+/// ```
+/// assert_eq!(mathverify::extract_choice("It is not A, therefore I think it's B").unwrap().text, "B");
+/// ```
+#[must_use]
+pub fn extract_choice(text: &str) -> Option<Extraction> {
+    find(text, true)
+}
+
+fn find(text: &str, choice: bool) -> Option<Extraction> {
+    let range = visible(text);
+    let (base, seen) = (range.start, &text[range]);
+    if seen.is_empty() {
+        return None;
+    }
+    let at = |form: Form, span: Range<usize>, answer: Cow<'_, str>| {
+        let answer = answer.trim();
+        (!answer.is_empty()).then(|| Extraction {
+            text: answer.to_owned(),
+            form,
+            span: base + span.start..base + span.end,
+        })
+    };
+    if let Some((span, answer)) = boxed::find(seen) {
+        // "Final answer: ..." behind the box has the last word.
+        let behind = &seen[span.end..];
+        if !choice
+            && behind.len() < TAIL
+            && let Some(phrase) = phrase::final_answer(behind)
+            && let Some(inner) = phrase::answer_in(&behind[phrase.clone()])
+        {
+            let found = phrase.start + inner.start..phrase.start + inner.end;
+            let words = behind[found.clone()].to_owned();
+            if words.contains(|c: char| c.is_ascii_digit()) {
+                return at(Form::Phrase, span.end + found.start..span.end + found.end, Cow::Owned(words));
+            }
+        }
+        let inner = if choice { choice_letter(&answer).map(|c| c.to_string()) } else { None };
+        return at(Form::Boxed, span, inner.map_or(answer.into(), Cow::Owned));
+    }
+    if choice {
+        let (span, letter) = choice::find(seen)?;
+        return at(Form::Choice, span, Cow::Owned(letter.to_string()));
+    }
+    if is_whole(seen) {
+        return at(Form::Whole, 0..seen.len(), Cow::Borrowed(seen));
+    }
+    let tail_start = floor_boundary(seen, seen.len().saturating_sub(TAIL));
+    let tail = &seen[tail_start..];
+    let shifted = |span: Range<usize>| tail_start + span.start..tail_start + span.end;
+    if let Some(span) = phrase::hashes(tail) {
+        let answer = tail[span.clone()].to_owned();
+        return at(Form::Hashes, shifted(span), Cow::Owned(answer));
+    }
+    if let Some(span) = phrase::find(tail)
+        && let Some(inner) = phrase::answer_in(&tail[span.clone()])
+    {
+        let span = span.start + inner.start..span.start + inner.end;
+        let answer = tail[span.clone()].to_owned();
+        return at(Form::Phrase, shifted(span), Cow::Owned(answer));
+    }
+    if let Some(span) = phrase::bold(tail) {
+        let inner = phrase::answer_in(&tail[span.clone()]).unwrap_or(0..span.len());
+        let span = span.start + inner.start..span.start + inner.end;
+        let answer = tail[span.clone()].to_owned();
+        return at(Form::Bold, shifted(span), Cow::Owned(answer));
+    }
+    let (span, is_formula) = formula::last(tail)?;
+    let answer = tail[span.clone()].to_owned();
+    at(if is_formula { Form::Formula } else { Form::Number }, shifted(span), Cow::Owned(answer))
+}
+
+/// Whether the text is an answer by itself: it reads as mathematics, or is a few words.
+fn is_whole(text: &str) -> bool {
+    if text.len() > WHOLE || text.contains('\n') && !text.contains("\\begin") {
+        return false;
+    }
+    let bytes = text.as_bytes();
+    // One number, with its sign and separators.
+    if bytes.iter().all(|b| b.is_ascii_digit() || b",.-".contains(b)) {
+        return true;
+    }
+    // Words before a formula: a sentence. A formula alone between dollars is an answer.
+    let dollars = memchr::memchr_iter(b'$', bytes).count();
+    let trimmed = text.trim();
+    let enclosed = (trimmed.starts_with('$') && trimmed.ends_with('$') && dollars == 2)
+        || (trimmed.starts_with("\\(") && trimmed.ends_with("\\)") && trimmed.matches("\\(").count() == 1);
+    if (dollars >= 2 || text.contains("\\(") || text.contains("\\[")) && !enclosed && !text.starts_with("\\$") {
+        let outside = formula::outside(text);
+        let word = |w: &str| w.chars().filter(|c| c.is_alphabetic()).count() >= 2 && !is_connector(w);
+        if outside.split_whitespace().any(word) {
+            return false;
+        }
+    }
+    match crate::parse::readings(text) {
+        Ok(readings) => readings.first().is_some_and(answer_like),
+        Err(_) => {
+            // Unreadable formulas between their delimiters, and short texts without numbers, stand for themselves.
+            let alone = dollars == 2 && bytes.starts_with(b"$") && bytes.ends_with(b"$");
+            let words = text.split_whitespace().count();
+            alone
+                || (words <= 6
+                    && !bytes.iter().any(u8::is_ascii_digit)
+                    && !text.contains(':')
+                    && number::last(text).is_none())
+        }
+    }
+}
+
+fn is_connector(word: &str) -> bool {
+    matches!(
+        word.trim_matches(|c: char| !c.is_alphanumeric()),
+        "and" | "or" | "percent" | "pct" | "degrees" | "et" | "und" | "oder" | "y" | "oraz" | "lub"
+    )
+}
+
+/// Words that are only units of a product are an answer; a sentence that happened to parse is not.
+fn answer_like(e: &crate::ast::Expr) -> bool {
+    use crate::ast::Expr;
+    match e {
+        Expr::Text(t) => t.split_whitespace().count() <= 12,
+        Expr::Quantity(value, unit) => unit.split_whitespace().count() <= 6 && answer_like(value),
+        // A formula with words among its factors is part of a sentence; a name such as "Area" may stand before `=`.
+        Expr::Mul(factors) => {
+            !factors.iter().any(|f| matches!(f, Expr::Text(_)))
+                || factors.iter().all(|f| matches!(f, Expr::Text(_) | Expr::Sym(_)))
+        }
+        Expr::List(items) | Expr::Relation(items, _) => items.iter().all(answer_like),
+        _ => true,
+    }
+}
+
+/// Extraction of what `text` holds, for a reference answer: as [`extract`], and the text itself when nothing is found.
+pub(crate) fn reference(text: &str) -> Extraction {
+    extract(text).unwrap_or_else(|| Extraction { text: text.trim().to_owned(), form: Form::Whole, span: 0..text.len() })
+}

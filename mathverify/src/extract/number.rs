@@ -1,0 +1,94 @@
+//! Numbers in running text.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// A number in running text: sign, currency, thousands, decimals, fraction, percent.
+static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r"(?x)
+        [-−]?\s?[$€£¥]?\s?
+        (?: \d{1,3}(?:(?:,|\{,\}|,\\!)\d{3})+(?:\.\d+)?   # 1,234,567.8
+          | \d{1,3}(?:\x20\d{3})+(?:[.,]\d+)?(?:\b)       # 1 234 567
+          | \d+(?:[.,]\d+)+                              # 1.5  1,5  1.234.567,8
+          | \d+ | \.\d+ )
+        (?: \s?/\s?\d+ )?
+        (?: \s?(?:\\?%|％|percent\b|pct\b) )?",
+    )
+    .ok()
+});
+
+/// All numbers, in order, with what belongs to them.
+pub(super) fn all(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
+    NUMBER.as_ref().into_iter().flat_map(|r| r.find_iter(text)).filter_map(|m| tidy(text, m.range()))
+}
+
+/// The last number.
+pub(super) fn last(text: &str) -> Option<Range<usize>> {
+    // From the end in growing windows: the last number of a long text is near its end.
+    let mut window = 256;
+    loop {
+        let start = super::floor_boundary(text, text.len().saturating_sub(window));
+        let found = all(&text[start..]).last();
+        if let Some(span) = found
+            && (span.start > 40 || start == 0)
+        {
+            return Some(start + span.start..start + span.end);
+        }
+        if start == 0 {
+            return None;
+        }
+        window *= 8;
+    }
+}
+
+/// A match without what does not belong to it; `None` for a number inside a name such as `x2` or `AZYUK2A`.
+fn tidy(text: &str, span: Range<usize>) -> Option<Range<usize>> {
+    let mut start = span.start;
+    let found = &text[span.clone()];
+    let digits = found.find(|c: char| c.is_ascii_digit() || c == '.')?;
+    let before_digits = text[..start + digits].chars().next_back();
+    if before_digits.is_some_and(|c| (c.is_ascii_alphabetic() && c != 'x') || c == '_' || c == '^') {
+        return None;
+    }
+    // 2A, 3D behind a letter or digit: part of a name; 5kg and 10m are numbers with units.
+    let mut after = text[span.end..].chars();
+    let capital = after.next().is_some_and(|c| c.is_ascii_uppercase());
+    let word = after.next().is_some_and(|c| c.is_ascii_lowercase());
+    if capital && !word && before_digits.is_some_and(char::is_alphanumeric) {
+        return None;
+    }
+    // A minus between two operands is no sign: 10 - 4, x-3, 16-17.
+    if found.starts_with(['-', '−']) {
+        let before = text[..start].trim_end();
+        let operand = before.chars().next_back().is_some_and(|c| c.is_alphanumeric() || matches!(c, ')' | ']' | '}'));
+        let tight = before.len() == start;
+        let spaced = found[found.chars().next().map_or(1, char::len_utf8)..].starts_with(' ');
+        if spaced || (operand && tight) {
+            start += digits;
+        }
+    }
+    let found = &text[start..span.end];
+    let lead = found.len() - found.trim_start().len();
+    Some(start + lead..span.end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(text: &str) -> Vec<&str> {
+        all(text).map(|r| &text[r]).collect()
+    }
+
+    #[test]
+    fn separators_signs_and_percent() {
+        assert_eq!(numbers("it costs $1,234.50, or 20% less"), ["$1,234.50", "20%"]);
+        assert_eq!(numbers("10 - 4 = 6, then -3 and 16-17"), ["10", "4", "6", "-3", "16", "17"]);
+        assert_eq!(numbers("1 000 m and 3/4"), ["1 000", "3/4"]);
+        assert_eq!(numbers("x_2 and AZYUK2A"), Vec::<&str>::new());
+        assert_eq!(last(&format!("7 {}", "word ".repeat(1000))), Some(0..1));
+    }
+}

@@ -1,0 +1,324 @@
+//! Phrases that announce an answer, `#### x`, bold text, and the answer inside a sentence.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::{formula, number};
+
+/// The span behind the last `####`, up to the end of its line.
+pub(super) fn hashes(text: &str) -> Option<Range<usize>> {
+    let at = memchr::memmem::rfind(text.as_bytes(), b"####")?;
+    let start = at + 4;
+    let length = text[start..].find('\n').unwrap_or(text.len() - start);
+    let content = &text[start..start + length];
+    // A heading of Markdown is no answer.
+    let digits = content.contains(|c: char| c.is_ascii_digit()) || content.contains('\\');
+    (content.split_whitespace().count() <= 4 && digits && !content.trim_end().ends_with(':'))
+        .then_some(start..start + length)
+}
+
+/// What announces an answer. English first, then the recipe's languages (German, French, Italian, Portuguese, Hindi,
+/// Spanish, Thai), Polish and others with public test sets.
+const PHRASES: &[&str] = &[
+    r"(?:the\s+)?(?:final|correct|right|exact)?\s*(?:numerical\s+)?answers?\s*(?:to\s+[^.:\n]{1,60}\s+)?(?:is|are|would\s+be|will\s+be|must\s+be|should\s+be|=)\s*(?:therefore|thus|simply|just|then|indeed)?\s*[:：]?",
+    r"(?:final\s+)?answers?\s*(?:\([^)\n]{1,30}\))?\s*(?:\*\*)?\s*[:：]",
+    r"(?m:^)\s*A\s*[:：]",
+    r"(?m:^)\s*(?:\*\*|\#+\s*)?final\s+answer\s*(?:\*\*)?\s*[:：]?\s*\n",
+    r"(?:die\s+)?(?:endgültige\s+|richtige\s+)?antwort\s*(?:ist|lautet|beträgt|[:：])\s*(?:daher|also)?\s*[:：]?",
+    r"(?:la\s+)?réponse\s*(?:finale|correcte)?\s*(?:est|[:：])\s*(?:donc)?\s*[:：]?",
+    r"(?:la\s+)?risposta\s*(?:finale|corretta)?\s*(?:è|[:：])\s*[:：]?",
+    r"(?:a\s+)?resposta\s*(?:final|correta)?\s*(?:é|[:：])\s*[:：]?",
+    r"(?:la\s+)?respuesta\s*(?:final|correcta)?\s*(?:es|[:：])\s*[:：]?",
+    r"(?:ostateczna\s+|prawidłowa\s+|poprawna\s+)?odpowied(?:ź|zią)\s*(?:to|jest|brzmi|wynosi|[:：])\s*[:：]?",
+    r"(?:окончательный\s+)?ответ\s*(?:равен|[:：—-])\s*",
+    r"उत्तर\s*(?:है|[:：])?\s*[:：]?",
+    r"คำตอบ(?:สุดท้าย)?\s*(?:คือ|[:：])\s*",
+    r"(?:最终)?答案\s*(?:是|为|為|[:：])\s*[:：]?",
+    r"答え(?:は|[:：])\s*[:：]?",
+    r"(?:정답|답)(?:은|[:：])\s*",
+    r"(?:الإجابة|الجواب)(?:\s+النهائي(?:ة)?)?\s*(?:هي|هو|[:：])\s*",
+    r"উত্তর\s*(?:হল|[:：])?\s*[:：]?",
+    r"సమాధానం\s*[:：]?",
+    r"jibu\s*(?:ni|[:：])\s*",
+    r"(?:câu\s+trả\s+lời|đáp\s+án)\s*(?:là|[:：])\s*",
+];
+
+static PHRASE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!("(?i)(?:{})", PHRASES.join("|"))).ok());
+
+/// Words without which no phrase can be there: they are searched for first, because that is much faster.
+const STEMS: [&str; 25] = [
+    "nswer",
+    "NSWER",
+    "A:",
+    "A：",
+    "ntwort",
+    "éponse",
+    "isposta",
+    "esposta",
+    "espuesta",
+    "dpowied",
+    "твет",
+    "उत्तर",
+    "คำตอบ",
+    "答",
+    "정답",
+    "답",
+    "إجابة",
+    "الجواب",
+    "উত্তর",
+    "jibu",
+    "Jibu",
+    "సమాధానం",
+    "đáp án",
+    "Đáp án",
+    "trả lời",
+];
+
+/// The text behind the last announcement, up to the end of its paragraph.
+pub(super) fn find(text: &str) -> Option<Range<usize>> {
+    let bytes = text.as_bytes();
+    let present = |stem: &str| memchr::memmem::find(bytes, stem.as_bytes()).is_some();
+    if !STEMS.iter().any(|s| present(s)) {
+        return None;
+    }
+    let mut best = None;
+    for found in PHRASE.as_ref()?.find_iter(text) {
+        let start = found.end();
+        let rest = &text[start..];
+        let mut trimmed = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ':');
+        // `**Answer:** 5` closes its bold here; in `is **5** apples` the bold is the answer's.
+        let line = &trimmed[..trimmed.find('\n').unwrap_or(trimmed.len())];
+        if line.starts_with("**") && line.matches("**").count() % 2 == 1 {
+            trimmed = trimmed[2..].trim_start_matches(|c: char| c.is_whitespace() || c == ':');
+        }
+        let start = text.len() - trimmed.len();
+        let end = start + paragraph(&text[start..]);
+        // An announcement with nothing behind it does not count, nor a question about the answer.
+        if text[start..end].contains(|c: char| c.is_alphanumeric()) {
+            best = Some(start..end);
+        }
+    }
+    best
+}
+
+/// What stands behind "the final answer is".
+pub(super) fn final_answer(text: &str) -> Option<Range<usize>> {
+    static FINAL: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?i)final\s+answer\s+is\s*:?\s*").ok());
+    memchr::memmem::find(text.as_bytes(), b"inal ")?;
+    let start = FINAL.as_ref()?.find_iter(text).last()?.end();
+    Some(start..start + paragraph(&text[start..]))
+}
+
+/// Length of the first paragraph: up to an empty line, or a line's end when the line has something to say.
+fn paragraph(text: &str) -> usize {
+    let display = text.trim_start().starts_with("\\[") || text.trim_start().starts_with("$$");
+    if display {
+        let close = if text.trim_start().starts_with("\\[") { "\\]" } else { "$$" };
+        let open = text.find(close).unwrap_or(0).min(text.len());
+        let from = if close == "$$" { (open + 2).min(text.len()) } else { open };
+        if let Some(n) = text[from..].find(close) {
+            return from + n + close.len();
+        }
+    }
+    text.find('\n').unwrap_or(text.len())
+}
+
+/// The last bold text with an answer in it, when nothing but a short rest follows.
+pub(super) fn bold(text: &str) -> Option<Range<usize>> {
+    let bytes = text.as_bytes();
+    let mut marks: Vec<usize> = memchr::memmem::find_iter(bytes, b"**").collect();
+    if marks.len() < 2 {
+        return None;
+    }
+    if marks.len() % 2 == 1 {
+        marks.pop();
+    }
+    for pair in marks.chunks(2).rev().take(6) {
+        let span = pair[0] + 2..pair[1];
+        let content = &text[span.clone()];
+        let header = content.trim_end().ends_with([':', '：']) || text[pair[1] + 2..].starts_with([':', '：']);
+        let step = content.trim_start().starts_with("Step") || content.trim_start().starts_with("Case");
+        let digits = content.contains(|c: char| c.is_ascii_digit());
+        // Only in the last sentences: bold numbers inside the steps are not the answer.
+        let rest = &text[pair[1] + 2..];
+        if digits && !header && !step && content.len() <= 300 && rest.len() <= 300 && number::all(rest).next().is_none()
+        {
+            return Some(span);
+        }
+    }
+    None
+}
+
+/// The answer in the text behind an announcement: all of it, a formula, what stands behind the verb, or a number.
+pub(super) fn answer_in(text: &str) -> Option<Range<usize>> {
+    let sentence = sentence(text);
+    let body = &text[sentence.clone()];
+    let trimmed = body.trim().trim_matches('*').trim();
+    if trimmed.is_empty() {
+        return None;
+    }
+    let offset = trimmed.as_ptr() as usize - text.as_ptr() as usize;
+    let at = |r: Range<usize>| offset + r.start..offset + r.end;
+    let whole = trimmed.trim_end_matches(['.', '。', '।', '*', ' ']);
+    // Bold inside the sentence.
+    if let Some(open) = whole.find("**")
+        && let Some(close) = whole[open + 2..].find("**")
+    {
+        let content = &whole[open + 2..open + 2 + close];
+        if content.contains(|c: char| c.is_ascii_digit() || c == '$' || c == '\\') {
+            let inner = answer_in_plain(content);
+            return Some(at(open + 2 + inner.start..open + 2 + inner.end));
+        }
+    }
+    let inner = answer_in_plain(whole);
+    Some(at(inner))
+}
+
+/// The first sentence, as long as its full stop is not part of a number or an abbreviation.
+fn sentence(text: &str) -> Range<usize> {
+    let lead = text.len() - text.trim_start().len();
+    let mut from = lead;
+    let mut in_formula = false;
+    for (i, c) in text.char_indices().skip_while(|(i, _)| *i < lead) {
+        let rest = &text[i + c.len_utf8()..];
+        match c {
+            '$' => in_formula = !in_formula,
+            '.' | '。' | '।' if !in_formula => {
+                let ends =
+                    c != '.' || rest.is_empty() || rest.starts_with(char::is_whitespace) || rest.starts_with("**");
+                let something = text[lead..i].contains(|c: char| c.is_alphanumeric());
+                if ends && something {
+                    return lead..i;
+                }
+            }
+            _ => {}
+        }
+        from = i + c.len_utf8();
+    }
+    lead..from.max(lead)
+}
+
+/// The answer in a sentence without emphasis.
+fn answer_in_plain(text: &str) -> Range<usize> {
+    let whole = 0..text.len();
+    // The whole of it reads as an answer.
+    if text.len() <= 400 && reads_as_answer(text) {
+        return whole;
+    }
+    let formulas: Vec<Range<usize>> =
+        formula::segments(text).into_iter().filter(|s| !text[s.clone()].trim().is_empty()).collect();
+    // Several formulas joined by commas and "and" are one list.
+    if let (Some(first), Some(last)) = (formulas.first(), formulas.last()) {
+        let joined = formulas.windows(2).all(|w| {
+            let between = text[w[0].end..w[1].start].trim_matches(|c: char| "$\\()[] ,".contains(c));
+            matches!(between, "" | "and" | "or" | "," | "et" | "und" | "y" | "oraz" | "и" | "和")
+        });
+        let span = first.start..last.end;
+        if joined && formulas.len() > 1 && reads_as_answer(&text[span.clone()]) {
+            return span;
+        }
+        // The number behind the verb: "the volume of $ABC$ is 120".
+        if let Some(verb) = copula(text)
+            && verb >= last.end
+            && let Some(n) = number::all(&text[verb..]).next()
+        {
+            return verb + n.start..verb + n.end;
+        }
+        if let Some(verb) = copula(text)
+            && let Some(behind) = formulas.iter().find(|s| s.start >= verb)
+        {
+            return behind.clone();
+        }
+        // `$28$ %`
+        let chosen = if formulas.len() == 1 { first } else { last };
+        let after = text[chosen.end..].trim_start_matches(['$', '\\', ')', ']', ' ']);
+        if ["%", "percent", "pct"].iter().any(|m| after.starts_with(m)) {
+            let end = text.len() - after.len()
+                + if after.starts_with('%') { 1 } else { after.find(' ').unwrap_or(after.len()) };
+            return chosen.start..end;
+        }
+        return chosen.clone();
+    }
+    let from = copula(text).unwrap_or(0);
+    if let Some(n) = spoken_number(text) {
+        return n;
+    }
+    // Words: behind the verb.
+    let rest = text[from..].trim();
+    let start = rest.as_ptr() as usize - text.as_ptr() as usize;
+    start..start + rest.len()
+}
+
+/// The number that a sentence says: behind the verb, a price before others, and not the one of "in 4 hours".
+pub(super) fn spoken_number(text: &str) -> Option<Range<usize>> {
+    let from = copula(text).unwrap_or(0);
+    let in_range = |from: usize| number::all(&text[from..]).map(|n| from + n.start..from + n.end).collect::<Vec<_>>();
+    let mut numbers = in_range(from);
+    if numbers.is_empty() {
+        numbers = in_range(0);
+    }
+    const ASIDE: [&str; 28] = [
+        "in", "for", "over", "within", "after", "during", "per", "every", "each", "from", "at", "by", "with", "step",
+        "part", "dans", "en", "pour", "d'ici", "durante", "nach", "für", "bei", "por", "tras", "w", "przez", "mit",
+    ];
+    let aside = |n: &Range<usize>| {
+        let word = text[..n.start].trim_end().rsplit(char::is_whitespace).next().unwrap_or("").to_lowercase();
+        ASIDE.contains(&&*word)
+    };
+    let price = |n: &Range<usize>| text[n.clone()].contains(['$', '€', '£', '¥']);
+    let behind_verb = from > 0;
+    let spoken: Vec<&Range<usize>> = numbers.iter().filter(|n| !aside(n)).collect();
+    let chosen = spoken.iter().find(|n| price(n)).copied().or(if behind_verb {
+        spoken.first().copied()
+    } else {
+        spoken.last().copied()
+    });
+    chosen.or(numbers.last()).map(|n| formula::plain(text, n.clone()))
+}
+
+/// Whether a text parses as mathematics and is no sentence.
+fn reads_as_answer(text: &str) -> bool {
+    match crate::parse::parse(text) {
+        Ok(e) => super::answer_like(&e) && !matches!(&e, crate::ast::Expr::Text(t) if t.split_whitespace().count() > 4),
+        Err(_) => false,
+    }
+}
+
+/// The end of the last verb that says what something is: "is", "are", "equals", "=", ":".
+fn copula(text: &str) -> Option<usize> {
+    let mut best = None;
+    for verb in [
+        " is ",
+        " are ",
+        " equals ",
+        " was ",
+        " be ",
+        " = ",
+        ": ",
+        " est ",
+        " ist ",
+        " es ",
+        " é ",
+        " è ",
+        " wynosi ",
+        " to ",
+        " of exactly ",
+    ] {
+        if let Some(at) = text.rfind(verb)
+            && (verb != " to " || !text.is_ascii())
+        {
+            let end = at + verb.len();
+            let digits = text[end..].contains(|c: char| c.is_ascii_digit()) || text[end..].contains('$');
+            // "20 workers are needed to ...": the subject is the answer.
+            let passive = ["needed", "required", "necessary", "left", "used", "sold", "produced"]
+                .iter()
+                .any(|p| text[end..].starts_with(p));
+            if digits && !passive && best.is_none_or(|b| end > b) {
+                best = Some(end);
+            }
+        }
+    }
+    best
+}

@@ -1,0 +1,514 @@
+//! The value of an expression, as a complex ball, at a given precision and given values of its variables.
+
+use num_bigint::BigInt;
+use num_integer::Integer;
+use num_traits::{One, Signed, ToPrimitive, Zero};
+
+use super::complex::Complex;
+use super::elementary::{atan, pi};
+use super::float::{Ball, EXACT, Float};
+use crate::ast::{Big, Constant, Expr, Func};
+use crate::budget::Budget;
+use crate::rational::{self, Rat};
+
+/// Why there is no value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoValue {
+    /// The expression has no value there, or its value is not certain: a division by what may be zero.
+    Undefined,
+    /// Too large, too long.
+    Budget,
+    /// A form that has no number.
+    Unsupported,
+}
+
+type Value = Result<Complex, NoValue>;
+
+/// How variables get their values: by name and point, the same in both expressions of a comparison.
+pub(crate) struct Evaluator<'a> {
+    budget: &'a Budget,
+    pub precision: u32,
+    /// Which sample point.
+    pub point: u64,
+    /// Whether variables may be negative at this point.
+    pub negative: bool,
+    /// Whether variables range over several orders of magnitude.
+    pub wide: bool,
+    /// An unknown form was given a value by its looks: a difference then proves nothing.
+    pub opaque: bool,
+    bound: Vec<(String, Complex)>,
+}
+
+/// A small, well mixed hash (SplitMix64 over FNV).
+pub(crate) fn hash(text: &str, seed: u64) -> u64 {
+    let mut h = 0xcbf2_9ce4_8422_2325_u64 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for b in text.bytes() {
+        h = (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    h = (h ^ (h >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    h = (h ^ (h >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    h ^ (h >> 31)
+}
+
+fn some<T>(value: Option<T>) -> Result<T, NoValue> {
+    value.ok_or(NoValue::Undefined)
+}
+
+impl<'a> Evaluator<'a> {
+    pub(crate) fn new(budget: &'a Budget, precision: u32, point: u64, negative: bool) -> Self {
+        Self { budget, precision, point, negative, wide: false, opaque: false, bound: Vec::new() }
+    }
+
+    /// A variable's value: a number with 20 random bits behind the point, between 0.4 and 3.4.
+    fn variable(&self, name: &str) -> Complex {
+        if let Some((_, value)) = self.bound.iter().rev().find(|b| b.0 == name) {
+            return value.clone();
+        }
+        let h = hash(name, self.point);
+        let magnitude = 419_430 + i64::try_from(h % 3_145_728).unwrap_or(0);
+        let sign = if self.negative && (h >> 40) & 1 == 1 { -1 } else { 1 };
+        // Wide points spread over five orders of magnitude.
+        let scale = if self.wide { i64::try_from((h >> 44) % 17).unwrap_or(0) } else { 0 };
+        Complex::real(Ball { mid: Float { m: BigInt::from(sign * magnitude), e: scale - 20 }, rad: EXACT })
+    }
+
+    /// A value made from a form's looks.
+    fn opaque_value(&mut self, key: &str) -> Complex {
+        self.opaque = true;
+        self.variable(key)
+    }
+
+    pub(crate) fn eval(&mut self, e: &Expr) -> Value {
+        let p = self.precision;
+        // Roots, powers and functions are series: about thirty multiplications, each dearer with its length.
+        let cost = match e {
+            Expr::Pow(..) | Expr::Func(..) => 20 * (1 + p / 256),
+            Expr::Const(Constant::E) => 20,
+            _ => 1 + p / 1024,
+        };
+        if !self.budget.take(cost) {
+            return Err(NoValue::Budget);
+        }
+        match e {
+            Expr::Num { value, .. } | Expr::Based { value, .. } => Ok(Complex::real(Ball::rational(value, p))),
+            Expr::Const(Constant::Pi) => Ok(Complex::real(pi(p))),
+            Expr::Const(Constant::E) => some(Complex::int(1).exp(p)),
+            Expr::Const(Constant::I) => Ok(Complex { re: Ball::zero(), im: Ball::int(1) }),
+            Expr::Const(Constant::Infinity) => Err(NoValue::Undefined),
+            Expr::Sym(name) => Ok(self.variable(name)),
+            Expr::Add(terms) => {
+                let mut sum = Complex::int(0);
+                for t in terms {
+                    sum = sum.add(&self.eval(t)?, p);
+                }
+                Ok(sum)
+            }
+            Expr::Mul(factors) => {
+                let mut product = Complex::int(1);
+                for f in factors {
+                    product = product.mul(&self.eval(f)?, p).ok_or(NoValue::Budget)?;
+                }
+                Ok(product)
+            }
+            Expr::Neg(a) => Ok(self.eval(a)?.neg()),
+            Expr::Div(a, b) => {
+                let (a, b) = (self.eval(a)?, self.eval(b)?);
+                some(a.div(&b, p))
+            }
+            Expr::Pow(base, exponent) => self.power(base, exponent),
+            Expr::Func(f, arguments) => self.function(*f, arguments),
+            Expr::Apply(name, arguments) => {
+                let mut key = format!("{name}(");
+                for a in arguments {
+                    let v = self.eval(a)?;
+                    key.push_str(&format!("{}|{};", rounded(&v.re)?, rounded(&v.im)?));
+                }
+                Ok(self.variable(&key))
+            }
+            Expr::Percent(a) => some(self.eval(a)?.div(&Complex::int(100), p)),
+            Expr::Degrees(a) => {
+                let a = self.eval(a)?.mul(&Complex::real(pi(p)), p).ok_or(NoValue::Budget)?;
+                some(a.div(&Complex::int(180), p))
+            }
+            Expr::Quantity(a, _) => self.eval(a),
+            Expr::Ratio(parts) if parts.len() == 2 => {
+                let (a, b) = (self.eval(&parts[0])?, self.eval(&parts[1])?);
+                some(a.div(&b, p))
+            }
+            Expr::Big { kind, var, low, high, body } => self.big(e, *kind, var, low.as_deref(), high.as_deref(), body),
+            _ => Err(NoValue::Unsupported),
+        }
+    }
+
+    fn power(&mut self, base: &Expr, exponent: &Expr) -> Value {
+        let p = self.precision;
+        let exact = exact(exponent);
+        if let Some(n) = exact.as_ref().and_then(rational::to_i64) {
+            let b = self.eval(base)?;
+            if n == 0 {
+                return if b.is_exact_zero() { Err(NoValue::Undefined) } else { Ok(Complex::int(1)) };
+            }
+            if n.unsigned_abs() > 1 << 40 {
+                return Err(NoValue::Budget);
+            }
+            let power = b.powi(n.unsigned_abs(), p + 48).ok_or(NoValue::Budget)?;
+            return if n > 0 { Ok(power) } else { some(Complex::int(1).div(&power, p)) };
+        }
+        if let Some(r) = exact
+            && let (Some(n), Some(d)) = (r.numer().to_i64(), r.denom().to_u32())
+            && d <= 64
+            && n.unsigned_abs() <= 4096
+        {
+            let b = self.eval(base)?;
+            if b.is_exact_zero() && n <= 0 {
+                return Err(NoValue::Undefined);
+            }
+            let root = some(b.root(d, p + 16))?;
+            let power = root.powi(n.unsigned_abs(), p + 16).ok_or(NoValue::Budget)?;
+            return if n > 0 { Ok(power) } else { some(Complex::int(1).div(&power, p)) };
+        }
+        let x = self.eval(exponent)?;
+        if *base == Expr::Const(Constant::E) {
+            return x.exp(p).ok_or(NoValue::Budget);
+        }
+        let b = self.eval(base)?;
+        if b.is_exact_zero() {
+            return match x.re.sign() {
+                Some(1) if x.is_real() => Ok(Complex::int(0)),
+                _ => Err(NoValue::Undefined),
+            };
+        }
+        some(b.pow(&x, p))
+    }
+
+    fn function(&mut self, f: Func, arguments: &[Expr]) -> Value {
+        let p = self.precision;
+        let mut values = Vec::with_capacity(arguments.len());
+        if matches!(f, Func::Det | Func::Transpose) {
+            return Err(NoValue::Unsupported);
+        }
+        for a in arguments {
+            values.push(self.eval(a)?);
+        }
+        let x = values.first().ok_or(NoValue::Unsupported)?.clone();
+        let one = Complex::int(1);
+        let real = |c: &Complex| if c.is_real() { Ok(c.re.clone()) } else { Err(NoValue::Undefined) };
+        match f {
+            Func::Sin => Ok(some(x.sin_cos(p))?.0),
+            Func::Cos => Ok(some(x.sin_cos(p))?.1),
+            Func::Tan | Func::Cot | Func::Sec | Func::Csc => {
+                let (s, c) = some(x.sin_cos(p))?;
+                some(match f {
+                    Func::Tan => s.div(&c, p),
+                    Func::Cot => c.div(&s, p),
+                    Func::Sec => one.div(&c, p),
+                    _ => one.div(&s, p),
+                })
+            }
+            Func::Atan if x.is_real() => Ok(Complex::real(some(atan(&x.re, p))?)),
+            Func::Acot if x.is_real() => {
+                // acot is taken in (0, π).
+                let mut half = pi(p);
+                half.mid.e -= 1;
+                half.rad -= 1.0;
+                Ok(Complex::real(half.sub(&some(atan(&x.re, p))?, p)))
+            }
+            Func::Asin | Func::Acos | Func::Asec | Func::Acsc => {
+                let x = if matches!(f, Func::Asec | Func::Acsc) { some(one.div(&x, p))? } else { x };
+                let size = real(&x)?;
+                if size.abs().sub(&Ball::int(1), p).sign() == Some(1) {
+                    return Err(NoValue::Undefined);
+                }
+                // asin x = atan(x / sqrt(1 - x²)); at the ends directly.
+                let rest = Ball::int(1).sub(&some(size.mul(&size, p))?, p);
+                let mut half = pi(p);
+                half.mid.e -= 1;
+                half.rad -= 1.0;
+                let asin = if rest.is_exact_zero() {
+                    if size.mid.m.is_negative() { half.neg() } else { half.clone() }
+                } else {
+                    some(atan(&some(size.div(&some(rest.sqrt(p))?, p))?, p))?
+                };
+                let wants_asin = matches!(f, Func::Asin | Func::Acsc);
+                Ok(Complex::real(if wants_asin { asin } else { half.sub(&asin, p) }))
+            }
+            Func::Sinh | Func::Cosh | Func::Tanh | Func::Coth | Func::Sech | Func::Csch => {
+                let plus = x.exp(p).ok_or(NoValue::Budget)?;
+                let minus = x.neg().exp(p).ok_or(NoValue::Budget)?;
+                let (s, c) = (plus.sub(&minus, p), plus.add(&minus, p));
+                let two = Complex::int(2);
+                some(match f {
+                    Func::Sinh => s.div(&two, p),
+                    Func::Cosh => c.div(&two, p),
+                    Func::Tanh => s.div(&c, p),
+                    Func::Coth => c.div(&s, p),
+                    Func::Sech => two.div(&c, p),
+                    _ => two.div(&s, p),
+                })
+            }
+            Func::Asinh | Func::Acosh => {
+                let square = some(x.mul(&x, p))?;
+                let inner = if f == Func::Asinh { square.add(&one, p) } else { square.sub(&one, p) };
+                some(x.add(&some(inner.sqrt(p))?, p).ln(p))
+            }
+            Func::Atanh => {
+                let ratio = some(one.add(&x, p).div(&one.sub(&x, p), p))?;
+                some(some(ratio.ln(p))?.div(&Complex::int(2), p))
+            }
+            Func::Exp => x.exp(p).ok_or(NoValue::Budget),
+            Func::Ln => some(x.ln(p)),
+            Func::Log => {
+                let value = values.get(1).ok_or(NoValue::Unsupported)?;
+                some(some(value.ln(p))?.div(&some(x.ln(p))?, p))
+            }
+            Func::Sqrt => some(x.sqrt(p)),
+            Func::Root => {
+                let value = values.get(1).ok_or(NoValue::Unsupported)?;
+                match exact(&arguments[0]).as_ref().and_then(rational::to_i64).and_then(|n| u32::try_from(n).ok()) {
+                    Some(n) if (1..=64).contains(&n) => some(value.root(n, p)),
+                    _ => some(value.pow(&some(one.div(&x, p))?, p)),
+                }
+            }
+            Func::Abs => Ok(Complex::real(some(x.abs(p))?)),
+            Func::Floor => Ok(whole(some(real(&x)?.floor())?, p)),
+            Func::Ceil => Ok(whole(-some(real(&x)?.neg().floor())?, p)),
+            Func::Sign => Ok(Complex::int(some(real(&x)?.sign())?.into())),
+            Func::Re => Ok(Complex::real(x.re)),
+            Func::Im => Ok(Complex::real(x.im)),
+            Func::Arg => Ok(Complex::real(some(x.arg(p))?)),
+            Func::Min | Func::Max => {
+                let mut best = real(&x)?;
+                for v in &values[1..] {
+                    let v = real(v)?;
+                    let sign = v.sub(&best, p).sign();
+                    // Which of two equal numbers is taken does not matter, but it has to be known that they are.
+                    let sign = if sign.is_none() && !v.apart(&best, p) { Some(0) } else { sign };
+                    if (some(sign)? > 0) == (f == Func::Max) {
+                        best = v;
+                    }
+                }
+                Ok(Complex::real(best))
+            }
+            Func::Factorial | Func::DoubleFactorial | Func::Binomial | Func::Gcd | Func::Lcm | Func::Mod => {
+                self.integer_function(f, arguments, &values)
+            }
+            Func::Det | Func::Transpose | Func::Atan | Func::Acot => Err(NoValue::Unsupported),
+        }
+    }
+
+    /// Functions of whole numbers; with variables in them they are compared by their looks.
+    fn integer_function(&mut self, f: Func, arguments: &[Expr], values: &[Complex]) -> Value {
+        let exact: Option<Vec<Rat>> = arguments.iter().map(exact).collect();
+        if let Some(exact) = exact
+            && let Some(value) = integer_function(f, &exact)
+        {
+            return Ok(Complex::real(Ball::rational(&value, self.precision)));
+        }
+        // n! and C(n, k) of expressions: an unknown function of the arguments' values, with n! = n (n-1)! left unknown.
+        let mut key = format!("{f:?}(");
+        let mut parts: Vec<String> = Vec::new();
+        for v in values {
+            parts.push(format!("{}|{};", rounded(&v.re)?, rounded(&v.im)?));
+        }
+        if matches!(f, Func::Gcd | Func::Lcm) {
+            parts.sort();
+        }
+        key.push_str(&parts.concat());
+        Ok(self.opaque_value(&key))
+    }
+
+    fn big(&mut self, e: &Expr, kind: Big, var: &str, low: Option<&Expr>, high: Option<&Expr>, body: &Expr) -> Value {
+        let p = self.precision;
+        match kind {
+            Big::Sum | Big::Product => {
+                let range = low
+                    .and_then(exact)
+                    .as_ref()
+                    .and_then(rational::to_i64)
+                    .zip(high.and_then(exact).as_ref().and_then(rational::to_i64));
+                let Some((from, to)) = range else { return self.unknown_form(e) };
+                if to.saturating_sub(from) > 2_000 {
+                    return Err(NoValue::Budget);
+                }
+                let mut total = Complex::int(i64::from(kind == Big::Product));
+                for n in from..=to {
+                    let index = Expr::int(n);
+                    let term = self.eval(&body.substitute(var, &index))?;
+                    total = if kind == Big::Sum {
+                        total.add(&term, p)
+                    } else {
+                        total.mul(&term, p).ok_or(NoValue::Budget)?
+                    };
+                }
+                Ok(total)
+            }
+            Big::Limit => {
+                let point = low.ok_or(NoValue::Unsupported)?;
+                match self.eval(&body.substitute(var, point)) {
+                    // Where it is continuous the limit is the value; every elementary function is, where it has one.
+                    Ok(v) if !body.any(&|e| matches!(e, Expr::Func(Func::Floor | Func::Ceil | Func::Sign, _))) => Ok(v),
+                    Err(NoValue::Budget) => Err(NoValue::Budget),
+                    _ => self.unknown_form(e),
+                }
+            }
+            Big::Derivative => match super::calculus::derivative(body, var) {
+                Some(d) => self.eval(&d),
+                None => self.unknown_form(e),
+            },
+            Big::Integral => {
+                let ends = low.zip(high);
+                match (super::calculus::antiderivative(body, var), ends) {
+                    (Some(f), Some((low, high))) => {
+                        let upper = self.eval(&f.substitute(var, high))?;
+                        let lower = self.eval(&f.substitute(var, low))?;
+                        Ok(upper.sub(&lower, p))
+                    }
+                    _ => self.unknown_form(e),
+                }
+            }
+        }
+    }
+
+    /// A form without a number: a value by its limits and its body as a function of the bound variable.
+    fn unknown_form(&mut self, e: &Expr) -> Value {
+        let Expr::Big { kind, var, low, high, body } = e else { return Err(NoValue::Unsupported) };
+        let mut key = format!("{kind:?}");
+        for end in [low, high] {
+            key.push('|');
+            match end.as_deref() {
+                None => {}
+                Some(Expr::Const(Constant::Infinity)) => key.push('∞'),
+                Some(Expr::Neg(x)) if **x == Expr::Const(Constant::Infinity) => key.push_str("-∞"),
+                Some(end) => {
+                    let v = self.eval(end)?;
+                    key.push_str(&format!("{},{}", rounded(&v.re)?, rounded(&v.im)?));
+                }
+            }
+        }
+        // The body at two fixed points stands for the body.
+        for n in 0..2 {
+            let at = self.variable(&format!("bound {n}"));
+            self.bound.push((var.clone(), at));
+            let v = self.eval(body);
+            self.bound.pop();
+            let v = v?;
+            key.push_str(&format!("|{},{}", rounded(&v.re)?, rounded(&v.im)?));
+        }
+        Ok(self.opaque_value(&key))
+    }
+}
+
+fn whole(n: BigInt, p: u32) -> Complex {
+    Complex::real(Ball::round(Float { m: n, e: 0 }, EXACT, p))
+}
+
+/// A value rounded to 2^-60, as a key: equal values computed in two ways share it but for odds of 2^-60.
+fn rounded(b: &Ball) -> Result<String, NoValue> {
+    if b.rad > -70.0 || b.mid.top() > 20_000 {
+        return Err(NoValue::Undefined);
+    }
+    let shift = b.mid.e + 60;
+    let m: BigInt = if shift >= 0 {
+        &b.mid.m << usize::try_from(shift).unwrap_or(0)
+    } else {
+        // Round to nearest, so that whole numbers do not sit on an edge.
+        let cut = usize::try_from(-shift).unwrap_or(usize::MAX / 2).min(1_000_000);
+        (&b.mid.m + (BigInt::one() << (cut - 1))) >> cut
+    };
+    Ok(m.to_string())
+}
+
+/// The exact rational value of an expression without variables, where it has one that arithmetic finds.
+pub(crate) fn exact(e: &Expr) -> Option<Rat> {
+    match e {
+        Expr::Num { value, .. } | Expr::Based { value, .. } => Some(value.clone()),
+        Expr::Neg(a) => Some(-exact(a)?),
+        Expr::Add(terms) => terms.iter().try_fold(Rat::zero(), |sum, t| rational::add(&sum, &exact(t)?)),
+        Expr::Mul(factors) => factors.iter().try_fold(Rat::one(), |product, f| rational::mul(&product, &exact(f)?)),
+        Expr::Div(a, b) => rational::div(&exact(a)?, &exact(b)?),
+        Expr::Pow(b, n) => {
+            let (b, n) = (exact(b)?, exact(n)?);
+            if let Some(n) = rational::to_i64(&n) {
+                return if n == 0 && b.is_zero() { None } else { rational::pow(&b, n) };
+            }
+            let root = rational::root(&b, n.denom().to_u32().filter(|d| *d <= 64)?)?;
+            rational::pow(&root, n.numer().to_i64()?)
+        }
+        Expr::Percent(a) => Some(exact(a)? / rational::int(100)),
+        Expr::Func(Func::Sqrt, a) => rational::root(&exact(a.first()?)?, 2),
+        Expr::Func(Func::Root, a) => {
+            let n = rational::to_i64(&exact(a.first()?)?)?;
+            rational::root(&exact(a.get(1)?)?, u32::try_from(n).ok().filter(|n| (1..=64).contains(n))?)
+        }
+        Expr::Func(Func::Abs, a) => Some(exact(a.first()?)?.abs()),
+        Expr::Func(Func::Floor, a) => Some(exact(a.first()?)?.floor()),
+        Expr::Func(Func::Ceil, a) => Some(exact(a.first()?)?.ceil()),
+        Expr::Func(f, a) => {
+            let values: Option<Vec<Rat>> = a.iter().map(exact).collect();
+            integer_function(*f, &values?)
+        }
+        _ => None,
+    }
+}
+
+/// Functions whose arguments and value are exact.
+fn integer_function(f: Func, a: &[Rat]) -> Option<Rat> {
+    let whole = |r: &Rat| rational::to_i64(r);
+    match f {
+        Func::Factorial => {
+            let n = whole(a.first()?)?;
+            (0..=3_000).contains(&n).then(|| Rat::from_integer((1..=n).fold(BigInt::one(), |p, k| p * k)))
+        }
+        Func::DoubleFactorial => {
+            let n = whole(a.first()?)?;
+            (0..=3_000)
+                .contains(&n)
+                .then(|| Rat::from_integer((1..=n).rev().step_by(2).fold(BigInt::one(), |p, k| p * k)))
+        }
+        Func::Binomial => {
+            let (n, k) = (whole(a.first()?)?, whole(a.get(1)?)?);
+            if n < 0 || k < 0 || n > 20_000 {
+                return None;
+            }
+            if k > n {
+                return Some(Rat::zero());
+            }
+            let k = k.min(n - k);
+            if k > 3_000 {
+                return None;
+            }
+            let mut value = BigInt::one();
+            for j in 0..k {
+                value *= n - j;
+                value /= j + 1;
+            }
+            Some(Rat::from_integer(value))
+        }
+        Func::Gcd | Func::Lcm => {
+            // Also of fractions: the largest number that divides all, the smallest that all divide.
+            let mut all = a.iter().map(Signed::abs);
+            let first = all.next()?;
+            all.try_fold(first, |x, y| {
+                if rational::bits(&x) + rational::bits(&y) > rational::MAX_BITS {
+                    return None;
+                }
+                let (nx, ny, dx, dy) = (x.numer(), y.numer(), x.denom(), y.denom());
+                if f == Func::Gcd {
+                    return Some(Rat::new(nx.gcd(ny), dx.lcm(dy)));
+                }
+                if x.is_zero() || y.is_zero() { Some(Rat::zero()) } else { Some(Rat::new(nx.lcm(ny), dx.gcd(dy))) }
+            })
+        }
+        Func::Mod => {
+            let (x, m) = (a.first()?, a.get(1)?);
+            if m.is_zero() {
+                return None;
+            }
+            Some(x - m * (x / m).floor())
+        }
+        Func::Min => a.iter().min().cloned(),
+        Func::Max => a.iter().max().cloned(),
+        Func::Sign => Some(a.first()?.signum()),
+        _ => None,
+    }
+}

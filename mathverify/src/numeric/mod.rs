@@ -1,0 +1,176 @@
+//! Equality of expressions by their values.
+//!
+//! Both sides are evaluated in ball arithmetic at random points. Balls that are apart prove a difference. Equality is
+//! claimed when the balls of every point overlap and are smaller than 2^-160 of the values: two different expressions
+//! of the size of an answer do not come that close by chance. Assumptions: variables are real; points where a side has
+//! no (real) value are left out, at positive points complex values count too.
+
+mod calculus;
+mod complex;
+mod elementary;
+pub(crate) mod eval;
+mod float;
+
+use crate::ast::{Expr, Func};
+use crate::budget::Budget;
+use complex::Complex;
+use eval::{Evaluator, NoValue};
+
+/// Precision of the first look and of the claim of equality, in bits. The claim adds the size of the numbers written, so
+/// that `1 + 10^{-200}` is told from 1.
+const QUICK: u32 = 128;
+const SURE: u32 = 384;
+/// Largest size of the numbers for which equality is claimed.
+const MAX_WEIGHT: f64 = 3_600.0;
+/// Bits to which both sides have to agree.
+const AGREE: f64 = 160.0;
+
+/// From this seed on, points spread over several orders of magnitude.
+const WIDE: u64 = 100;
+
+/// Functions that are constant or the same over stretches, so that a few points near each other say little.
+fn piecewise(e: &Expr) -> bool {
+    e.any(&|e| {
+        matches!(
+            e,
+            Expr::Func(Func::Floor | Func::Ceil | Func::Sign | Func::Min | Func::Max | Func::Mod | Func::Abs, _)
+        )
+    })
+}
+
+/// What values say about two expressions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Same {
+    /// Equal at every point, to high precision.
+    Yes,
+    /// Proven different.
+    No,
+    /// Nothing is known, and why.
+    Unknown(&'static str),
+}
+
+/// One point at one precision.
+enum AtPoint {
+    Apart,
+    Together { tight: bool },
+    NoValue(NoValue),
+}
+
+fn at_point(a: &Expr, b: &Expr, budget: &Budget, precision: u32, point: u64, negative: bool) -> (AtPoint, bool) {
+    let mut left = Evaluator::new(budget, precision, point, negative);
+    left.wide = point >= WIDE;
+    let x = left.eval(a);
+    let mut right = Evaluator::new(budget, precision, point, negative);
+    right.wide = point >= WIDE;
+    let y = right.eval(b);
+    let opaque = left.opaque || right.opaque;
+    let (x, y) = match (x, y) {
+        (Ok(x), Ok(y)) => (x, y),
+        (Err(NoValue::Budget), _) | (_, Err(NoValue::Budget)) => return (AtPoint::NoValue(NoValue::Budget), opaque),
+        (Err(e), _) | (_, Err(e)) => return (AtPoint::NoValue(e), opaque),
+    };
+    // At points with negative variables only real values are compared: branches of roots and logarithms differ.
+    if negative && !(x.is_real() && y.is_real()) {
+        return (AtPoint::NoValue(NoValue::Undefined), opaque);
+    }
+    if x.apart(&y, precision) {
+        return (AtPoint::Apart, opaque);
+    }
+    let size = x.re.high().max(x.im.high()).max(y.re.high());
+    let worst = [&x, &y].iter().flat_map(|c: &&Complex| [c.re.rad, c.im.rad]).fold(f64::NEG_INFINITY, f64::max);
+    let tight = worst == f64::NEG_INFINITY || worst < size - AGREE || worst < -AGREE;
+    (AtPoint::Together { tight }, opaque)
+}
+
+/// Compares two expressions by value.
+pub(crate) fn same(a: &Expr, b: &Expr, budget: &Budget) -> Same {
+    compare(a, b, budget, &[(1, false), (2, false), (3, true), (4, true), (5, true), (6, true), (7, false)])
+}
+
+/// As [`same`], for positive values of the variables alone.
+pub(crate) fn same_for_positive(a: &Expr, b: &Expr, budget: &Budget) -> Same {
+    compare(a, b, budget, &[(1, false), (2, false), (7, false), (8, false), (9, false)])
+}
+
+/// How many bits the numbers written in an expression can move its value by: exponents multiply.
+fn weight(e: &Expr) -> f64 {
+    let size = |e: &Expr| approximate(e).map_or(1.0, f64::abs).max(1.0);
+    #[allow(clippy::cast_precision_loss)]
+    match e {
+        Expr::Num { value, .. } | Expr::Based { value, .. } => (value.numer().bits() + value.denom().bits()) as f64,
+        Expr::Const(_) | Expr::Sym(_) => 2.0,
+        Expr::Pow(base, exponent) => weight(base) * size(exponent) + weight(exponent),
+        Expr::Func(
+            Func::Exp | Func::Sinh | Func::Cosh | Func::Tanh | Func::Coth | Func::Sech | Func::Csch | Func::Factorial,
+            arguments,
+        ) => arguments.iter().map(|a| weight(a) + 2.0 * size(a)).sum(),
+        other => other.children().into_iter().map(weight).sum(),
+    }
+}
+
+/// Compares at the given points: seed, and whether variables may be negative.
+fn compare(a: &Expr, b: &Expr, budget: &Budget, points: &[(u64, bool)]) -> Same {
+    let variable = |e: &Expr| e.any(&|e| matches!(e, Expr::Sym(_) | Expr::Apply(..)));
+    let has_variables = variable(a) || variable(b);
+    let mut opaque = false;
+    let mut exhausted = false;
+    let mut good = 0;
+    let mut tries = 0;
+    let weight = weight(a) + weight(b);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let sure = SURE + weight.min(MAX_WEIGHT) as u32;
+    let plan = if has_variables { points } else { &points[..1] };
+    for &(seed, negative) in plan {
+        let (quick, o) = at_point(a, b, budget, QUICK, seed, negative);
+        opaque |= o;
+        let outcome = match quick {
+            AtPoint::Apart => AtPoint::Apart,
+            AtPoint::NoValue(NoValue::Unsupported) => return Same::Unknown("a form without a value"),
+            AtPoint::NoValue(NoValue::Budget) => AtPoint::NoValue(NoValue::Budget),
+            _ if weight > MAX_WEIGHT => return Same::Unknown("numbers too large for a claim of equality"),
+            _ => at_point(a, b, budget, sure, seed, negative).0,
+        };
+        match outcome {
+            AtPoint::Apart if opaque => return Same::Unknown("a form that is only compared by its looks"),
+            AtPoint::Apart => return Same::No,
+            AtPoint::Together { tight: true } => good += 1,
+            AtPoint::NoValue(NoValue::Budget) => exhausted = true,
+            _ => {}
+        }
+        tries += 1;
+        let enough = if has_variables { good >= 4 && tries >= 5 } else { good >= 1 };
+        if enough {
+            break;
+        }
+        if exhausted && tries >= 2 {
+            return Same::Unknown("larger than the budget");
+        }
+    }
+    if has_variables && good >= 2 && (piecewise(a) || piecewise(b)) {
+        for seed in WIDE..WIDE + 40 {
+            match at_point(a, b, budget, QUICK, seed, seed % 2 == 1).0 {
+                AtPoint::Apart => {
+                    return if opaque { Same::Unknown("a form that is only compared by its looks") } else { Same::No };
+                }
+                AtPoint::NoValue(NoValue::Budget) => return Same::Unknown("larger than the budget"),
+                _ => {}
+            }
+        }
+    }
+    if good >= if has_variables { 2 } else { 1 } && !(has_variables && exhausted) {
+        return Same::Yes;
+    }
+    Same::Unknown(if exhausted { "larger than the budget" } else { "no value at enough points" })
+}
+
+/// The sign of an expression without variables, when it is certain.
+pub(crate) fn sign(e: &Expr) -> Option<i32> {
+    let value = Evaluator::new(&Budget::new(), SURE, 1, false).eval(e).ok()?;
+    value.is_real().then(|| value.re.sign()).flatten()
+}
+
+/// The machine value of an expression without variables.
+pub(crate) fn approximate(e: &Expr) -> Option<f64> {
+    let value = Evaluator::new(&Budget::new(), QUICK, 1, false).eval(e).ok()?;
+    (value.is_real() && value.re.rad < value.re.high() - 20.0).then(|| value.re.mid.to_f64())
+}

@@ -1,0 +1,156 @@
+//! Functions and their arguments.
+
+use super::operators::small;
+use super::token::Tok;
+use super::{Parsed, Parser};
+use crate::ast::{Constant, Expr, Func};
+
+impl Parser {
+    pub(super) fn function(&mut self, f: Func) -> Parsed {
+        match f {
+            Func::Sqrt => {
+                if self.peek() == Some(&Tok::Open('[')) {
+                    self.at += 1;
+                    let index = self.sum()?;
+                    self.expect(&Tok::Close(']'))?;
+                    let inner = self.radicand()?;
+                    return Ok(match small(&index) {
+                        Some(2) => Expr::Func(Func::Sqrt, vec![inner]),
+                        _ => Expr::Func(Func::Root, vec![index, inner]),
+                    });
+                }
+                let inner = self.radicand()?;
+                Ok(Expr::Func(Func::Sqrt, vec![inner]))
+            }
+            Func::Root => {
+                let inner = self.radicand()?;
+                Ok(Expr::Func(Func::Root, vec![Expr::int(3), inner]))
+            }
+            Func::Log => {
+                let base = if self.eat(&Tok::Sub) { Some(self.argument()?) } else { None };
+                let power = self.function_power()?;
+                let mut arguments = self.function_arguments()?;
+                let value = match (base, arguments.len()) {
+                    (Some(base), 1) => Expr::Func(Func::Log, vec![base, arguments.remove(0)]),
+                    (None, 1) => Expr::Func(Func::Ln, arguments),
+                    // log(x, base), as programs write it.
+                    (None, 2) => {
+                        arguments.swap(0, 1);
+                        Expr::Func(Func::Log, arguments)
+                    }
+                    _ => return Err("a logarithm of several arguments".into()),
+                };
+                Ok(raised(value, power))
+            }
+            Func::Mod => {
+                // \pmod{m} alone.
+                Err("mod without a left operand".into())
+            }
+            Func::Gcd | Func::Lcm | Func::Min | Func::Max | Func::Binomial => {
+                if self.eat(&Tok::Sub) {
+                    return Err("an operator with a subscript".into());
+                }
+                let arguments = self.function_arguments()?;
+                let right = f != Func::Binomial || arguments.len() == 2;
+                if right { Ok(Expr::Func(f, arguments)) } else { Err("binomial needs two arguments".into()) }
+            }
+            _ => {
+                let power = self.function_power()?;
+                // sin^{-1} is the inverse function.
+                let (f, power) = match (&power, inverse(f)) {
+                    (Some(Expr::Neg(one)), Some(inverse)) if **one == Expr::int(1) => (inverse, None),
+                    _ => (f, power),
+                };
+                let arguments = self.function_arguments()?;
+                if arguments.len() != 1 {
+                    return Err("a function of several arguments".into());
+                }
+                Ok(raised(Expr::Func(f, arguments), power))
+            }
+        }
+    }
+
+    fn function_power(&mut self) -> Result<Option<Expr>, String> {
+        if self.eat(&Tok::Sup) { Ok(Some(self.argument()?)) } else { Ok(None) }
+    }
+
+    /// What a root stands over: a group, parentheses, or one operand.
+    fn radicand(&mut self) -> Parsed {
+        match self.peek() {
+            Some(Tok::OpenGroup) => self.group(),
+            Some(Tok::Num(_)) => self.number(),
+            Some(Tok::Open('(')) => {
+                self.at += 1;
+                self.bracketed('(')
+            }
+            _ => self.deeper(Self::prefix),
+        }
+    }
+
+    /// `(a, b)`, `{a}` or an argument without parentheses: `\sin 2x \cos x` is `sin(2x) cos(x)`.
+    fn function_arguments(&mut self) -> Result<Vec<Expr>, String> {
+        let delimited = matches!(self.peek(), Some(Tok::Open('(' | '[' | '{') | Tok::OpenGroup));
+        if delimited {
+            let value = self.prefix()?;
+            // sin(x)^2 is the square of the sine for most writers; x! and the like bind to the argument's brackets.
+            return Ok(match value {
+                Expr::Tuple(items) | Expr::Brackets(items) | Expr::Set(items) => items,
+                Expr::Interval { low, high, .. } => vec![*low, *high],
+                other => vec![other],
+            });
+        }
+        let mut factors = Vec::new();
+        if self.peek() == Some(&Tok::Minus) {
+            self.at += 1;
+            let rest = self.function_arguments()?;
+            return Ok(rest.into_iter().map(|e| Expr::Neg(Box::new(e))).collect());
+        }
+        loop {
+            factors.push(self.power()?);
+            self.nodes += 1;
+            // `\ln 2 / 3` ends before the slash; `\sin \frac{x}{2}` goes on over simple factors.
+            let next_is_simple = matches!(self.peek(), Some(Tok::Sym(_) | Tok::Const(_) | Tok::Num(_) | Tok::Word(_)));
+            let ends = matches!(factors.last(), Some(Expr::Func(..) | Expr::Tuple(_) | Expr::Quantity(..)));
+            if !next_is_simple || ends || !self.starts_factor() {
+                break;
+            }
+            if matches!(self.peek(), Some(Tok::Word(w)) if w.len() > 3) {
+                break;
+            }
+        }
+        // `\cos \pi/7`-like plain slashes: only in `pi/7` without spaces.
+        if self.peek() == Some(&Tok::Slash)
+            && !self.spaced()
+            && matches!(factors.last(), Some(Expr::Const(Constant::Pi)))
+            && matches!(self.peek_at(1), Some(Tok::Num(_)))
+        {
+            self.at += 1;
+            let denominator = self.number()?;
+            let numerator = super::one_or(factors, Expr::Mul);
+            return Ok(vec![Expr::Div(Box::new(numerator), Box::new(denominator))]);
+        }
+        Ok(vec![super::one_or(factors, Expr::Mul)])
+    }
+}
+
+fn raised(value: Expr, power: Option<Expr>) -> Expr {
+    match power {
+        Some(power) => Expr::Pow(Box::new(value), Box::new(power)),
+        None => value,
+    }
+}
+
+fn inverse(f: Func) -> Option<Func> {
+    Some(match f {
+        Func::Sin => Func::Asin,
+        Func::Cos => Func::Acos,
+        Func::Tan => Func::Atan,
+        Func::Cot => Func::Acot,
+        Func::Sec => Func::Asec,
+        Func::Csc => Func::Acsc,
+        Func::Sinh => Func::Asinh,
+        Func::Cosh => Func::Acosh,
+        Func::Tanh => Func::Atanh,
+        _ => return None,
+    })
+}

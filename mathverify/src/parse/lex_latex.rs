@@ -1,0 +1,341 @@
+//! LaTeX commands.
+
+use super::lexer::{Lexer, symbol};
+use super::tables::{command, named_word, unicode};
+use super::token::Tok;
+
+impl Lexer {
+    /// A LaTeX command.
+    pub(super) fn backslash(&mut self) -> Result<(), String> {
+        let Some(next) = self.peek(1) else {
+            // A stray backslash at the end.
+            self.at += 1;
+            return Ok(());
+        };
+        if next == '\\' {
+            // `\\frac` from twice-escaped text, or a row break.
+            let name = self.command_name(self.at + 2);
+            let known = !name.is_empty() && (command(&name).is_some() || is_structural(&name));
+            if known && (self.environments == 0 || ["frac", "left", "right", "end", "sqrt", "dfrac"].contains(&&*name))
+            {
+                self.at += 1;
+                return Ok(());
+            }
+            self.at += 2;
+            if self.environments > 0 {
+                self.push(Tok::RowBreak);
+            } else {
+                self.spaced = true;
+            }
+            return Ok(());
+        }
+        if !next.is_ascii_alphabetic() {
+            self.at += 2;
+            match next {
+                '{' => self.push(Tok::Open('{')),
+                '}' => self.push(Tok::Close('{')),
+                '%' => self.push(Tok::Percent),
+                '$' => self.push(Tok::Currency('$')),
+                '|' => self.push(Tok::DoubleBar),
+                '!' => {}
+                '(' | ')' | '[' | ']' => self.spaced = true,
+                '&' => self.push(Tok::And),
+                ',' | ';' | ':' | ' ' | '\n' | '>' | '/' => self.spaced = true,
+                '0'..='9' => self.at -= 1,
+                '_' | '#' | '-' | '\'' | '"' | '`' | '^' | '~' | '=' | '.' => {}
+                other => return Err(format!("the command \\{other}")),
+            }
+            return Ok(());
+        }
+        let mut name = self.command_name(self.at + 1);
+        self.at += 1 + name.chars().count();
+        if command(&name).is_none() && !is_structural(&name) {
+            // `\cdotx` and `\lvertx`: a known command with letters stuck to it.
+            let longest =
+                (2.max(name.len().saturating_sub(2))..name.len()).rev().find(|&n| command(&name[..n]).is_some());
+            match longest {
+                Some(n) => {
+                    self.at -= name.len() - n;
+                    name.truncate(n);
+                }
+                // An unknown symbol stands for itself; an unknown command with arguments is not understood.
+                None if self.peek(0) != Some('{') && self.peek(0) != Some('[') => {
+                    self.push(Tok::Sym(format!("\\{name}")));
+                    return Ok(());
+                }
+                None => return Err(format!("the command \\{name}")),
+            }
+        }
+        self.structural(&name)
+    }
+
+    fn command_name(&self, from: usize) -> String {
+        self.chars[from..].iter().take_while(|c| c.is_ascii_alphabetic()).collect()
+    }
+
+    /// Commands that are more than one token.
+    pub(super) fn structural(&mut self, name: &str) -> Result<(), String> {
+        match name {
+            "left" | "right" | "bigl" | "bigr" | "Bigl" | "Bigr" | "biggl" | "biggr" | "Biggl" | "Biggr" | "big"
+            | "Big" | "bigg" | "Bigg" | "mleft" | "mright" | "middle" => {
+                self.skip_spaces();
+                if self.peek(0) == Some('.') {
+                    self.at += 1;
+                } else if name.ends_with("right") && matches!(self.peek(0), Some('|')) {
+                    self.at += 1;
+                    self.push(Tok::Bar);
+                }
+                Ok(())
+            }
+            "text" | "textbf" | "textit" | "textrm" | "mbox" | "textnormal" | "textsf" | "texttt" | "hbox" | "emph"
+            | "textup" | "textsc" => {
+                self.skip_spaces();
+                let content = self.braced().unwrap_or_default();
+                self.text(&content)
+            }
+            "mathrm" | "operatorname" | "mathbf" | "mathit" | "mathsf" | "boldsymbol" | "bold" | "bf" | "rm" | "bm"
+            | "mathcal" | "mathfrak" | "mathscr" | "pmb" | "variable" => {
+                if self.peek(0) == Some('*') {
+                    self.at += 1;
+                }
+                self.skip_spaces();
+                if self.peek(0) != Some('{') {
+                    return Ok(());
+                }
+                let content = self.braced().unwrap_or_default();
+                let word = content.trim().trim_start_matches('~').trim().to_owned();
+                if word.chars().all(|c| c.is_ascii_alphabetic()) && word.len() > 1 {
+                    self.push(named_word(&word).unwrap_or(Tok::Text(word)));
+                    return Ok(());
+                }
+                self.nested(&content)
+            }
+            "mathbb" | "Bbb" => {
+                self.skip_spaces();
+                let content = if self.peek(0) == Some('{') { self.braced() } else { self.next_char() };
+                match content.as_deref().map(str::trim) {
+                    Some(set @ ("R" | "Z" | "N" | "Q" | "C")) => {
+                        let letter = set.chars().next().unwrap_or('R');
+                        self.push(Tok::NamedSet(letter));
+                        Ok(())
+                    }
+                    Some(other) => {
+                        let other = other.to_owned();
+                        self.nested(&other)
+                    }
+                    None => Err("\\mathbb without an argument".into()),
+                }
+            }
+            "begin" | "end" => {
+                self.skip_spaces();
+                let environment = self.braced().unwrap_or_default();
+                let aligned =
+                    ["align", "aligned", "gathered", "gather", "equation", "split", "cases", "dcases", "multline"];
+                let base = environment.trim_end_matches('*').to_owned();
+                if name == "begin" {
+                    self.environments += 1;
+                    if base == "array" || base == "tabular" {
+                        self.skip_spaces();
+                        self.braced();
+                    }
+                    if !aligned.contains(&&*base) || base.ends_with("cases") {
+                        self.push(Tok::Begin(base));
+                    } else {
+                        self.environments -= 1;
+                    }
+                } else {
+                    if !aligned.contains(&&*base) || base.ends_with("cases") {
+                        self.environments = self.environments.saturating_sub(1);
+                        self.push(Tok::End(base));
+                    }
+                }
+                Ok(())
+            }
+            "char" => {
+                // \char"000190
+                if self.peek(0) == Some('"') {
+                    self.at += 1;
+                }
+                let hex: String = self.chars[self.at..].iter().take_while(|c| c.is_ascii_hexdigit()).take(6).collect();
+                self.at += hex.len();
+                let c = u32::from_str_radix(&hex, 16).ok().and_then(char::from_u32).ok_or("\\char without a code")?;
+                let c = if c == '\u{190}' { 'ε' } else { c };
+                self.push(unicode(c).unwrap_or(Tok::Sym(c.to_string())));
+                Ok(())
+            }
+            "color" | "textcolor" | "phantom" | "hspace" | "vspace" | "label" | "tag" | "hphantom" | "vphantom" => {
+                self.skip_spaces();
+                self.braced();
+                Ok(())
+            }
+            _ => {
+                match command(name) {
+                    Some(Some(kind)) => self.push(kind),
+                    Some(None) => self.spaced |= true,
+                    None => return Err(format!("the command \\{name}")),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The content of `\text{...}`: a connector, a letter, or words.
+    fn text(&mut self, content: &str) -> Result<(), String> {
+        let trimmed = content.trim();
+        if content.starts_with(char::is_whitespace) {
+            self.spaced = true;
+        }
+        match trimmed.trim_matches(',').trim().to_lowercase().as_str() {
+            "" => {
+                if trimmed.contains(',') {
+                    self.push(Tok::Comma);
+                }
+                self.spaced = true;
+                return Ok(());
+            }
+            "and" | "et" | "und" | "y" | "e" | "i" | "oraz" | "和" if trimmed.len() > 1 => {
+                self.push(Tok::And);
+                return Ok(());
+            }
+            "or" | "ou" | "oder" | "lub" | "或" => {
+                self.push(Tok::Or);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let behind_value =
+            matches!(self.out.last().map(|t| &t.kind), Some(Tok::Num(_) | Tok::Close(_) | Tok::CloseGroup));
+        if trimmed.chars().count() == 1 && trimmed.chars().all(|c| c.is_ascii_alphabetic()) && !behind_value {
+            self.push(symbol(trimmed));
+        } else if trimmed.chars().any(|c| c.is_ascii_digit() || "()$^\\".contains(c)) && !trimmed.contains(' ') {
+            return self.nested(trimmed);
+        } else {
+            self.push(Tok::Text(trimmed.trim_end_matches('.').to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Reads `content` as if it stood here.
+    fn nested(&mut self, content: &str) -> Result<(), String> {
+        if content.len() > 400 {
+            return Err("a long argument of a font command".into());
+        }
+        let mut inner = Lexer {
+            chars: content.chars().collect(),
+            at: 0,
+            out: Vec::new(),
+            spaced: self.spaced,
+            commas: self.commas,
+            environments: self.environments,
+        };
+        // Fonts in fonts are rare: one level, so that nothing recurses without bound.
+        if content.contains('\\') && content.matches('{').count() > 2 {
+            return Err("nested font commands".into());
+        }
+        while inner.at < inner.chars.len() {
+            inner.step()?;
+        }
+        self.out.append(&mut inner.out);
+        self.spaced = false;
+        Ok(())
+    }
+
+    pub(super) fn skip_spaces(&mut self) {
+        while self.peek(0).is_some_and(char::is_whitespace) {
+            self.at += 1;
+        }
+    }
+
+    fn next_char(&mut self) -> Option<String> {
+        let c = self.peek(0)?;
+        self.at += 1;
+        Some(c.to_string())
+    }
+
+    /// The content of `{...}` here; a missing brace ends at the end of the text.
+    fn braced(&mut self) -> Option<String> {
+        if self.peek(0) != Some('{') {
+            return None;
+        }
+        let start = self.at + 1;
+        let mut depth = 0_usize;
+        while let Some(c) = self.peek(0) {
+            self.at += 1;
+            match c {
+                '{' => depth += 1,
+                '}' => {
+                    depth -= 1;
+                    if depth == 0 {
+                        return Some(self.chars[start..self.at - 1].iter().collect());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Some(self.chars[start..].iter().collect())
+    }
+}
+
+fn is_structural(name: &str) -> bool {
+    matches!(
+        name,
+        "left"
+            | "right"
+            | "bigl"
+            | "bigr"
+            | "Bigl"
+            | "Bigr"
+            | "biggl"
+            | "biggr"
+            | "Biggl"
+            | "Biggr"
+            | "big"
+            | "Big"
+            | "bigg"
+            | "Bigg"
+            | "mleft"
+            | "mright"
+            | "middle"
+            | "text"
+            | "textbf"
+            | "textit"
+            | "textrm"
+            | "mbox"
+            | "textnormal"
+            | "textsf"
+            | "texttt"
+            | "hbox"
+            | "emph"
+            | "textup"
+            | "textsc"
+            | "mathrm"
+            | "operatorname"
+            | "mathbf"
+            | "mathit"
+            | "mathsf"
+            | "boldsymbol"
+            | "bold"
+            | "bf"
+            | "rm"
+            | "bm"
+            | "mathcal"
+            | "mathfrak"
+            | "mathscr"
+            | "pmb"
+            | "variable"
+            | "mathbb"
+            | "Bbb"
+            | "begin"
+            | "end"
+            | "char"
+            | "color"
+            | "textcolor"
+            | "phantom"
+            | "hspace"
+            | "vspace"
+            | "label"
+            | "tag"
+            | "hphantom"
+            | "vphantom"
+    )
+}

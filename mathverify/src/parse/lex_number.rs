@@ -1,0 +1,134 @@
+//! Numbers with their separators: thousands, decimals, exponents.
+
+use super::lexer::Lexer;
+use super::token::{Commas, Tok};
+
+impl Lexer {
+    /// A number with its separators.
+    pub(super) fn number(&mut self) {
+        let mut text = self.digits();
+        let mut grouped = false;
+        // Thousands: groups of exactly three digits after `,` `{,}` `,\!` `\,` `'` or one space.
+        if text.len() <= 3 && !text.is_empty() && !text.starts_with("00") {
+            while let Some(skip) = self.thousands_separator(&text) {
+                self.at += skip;
+                text.push_str(&self.digits());
+                grouped = true;
+            }
+        }
+        if !grouped
+            && self.peek(0) == Some(',')
+            && self.commas == Commas::Decimal
+            && self.peek(1).is_some_and(|d| d.is_ascii_digit())
+        {
+            self.at += 1;
+            text = format!("{text}.{}", self.digits());
+            self.push(Tok::Num(text));
+            return;
+        }
+        if self.peek(0) == Some('.') && self.dot_groups(&text) {
+            while self.peek(0) == Some('.') {
+                self.at += 1;
+                text.push_str(&self.digits());
+            }
+            if self.peek(0) == Some(',') && self.peek(1).is_some_and(|d| d.is_ascii_digit()) {
+                self.at += 1;
+                text = format!("{text}.{}", self.digits());
+            }
+        } else if self.peek(0) == Some('.') && self.peek(1).is_some_and(|d| d.is_ascii_digit()) {
+            self.at += 1;
+            text = format!("{text}.{}", self.digits());
+        } else if self.peek(0) == Some('.') && self.peek(1) != Some('.') {
+            // `5.` at the end of a sentence or before a unit: the point is dropped; in `0.\overline{3}` it stays.
+            self.at += 1;
+            let rest: String = self.chars[self.at..].iter().take(9).collect();
+            let repeats = ["\\overline", "\\bar", "\\dot{"].iter().any(|m| rest.starts_with(m))
+                || (rest.starts_with('(') && text == "0");
+            if repeats {
+                text.push('.');
+            }
+        }
+        // `6.673E-11`, `1e5`
+        if matches!(self.peek(0), Some('e' | 'E')) {
+            let sign = usize::from(matches!(self.peek(1), Some('-' | '+')));
+            let digits: String = self.chars[(self.at + 1 + sign).min(self.chars.len())..]
+                .iter()
+                .take_while(|c| c.is_ascii_digit())
+                .take(6)
+                .collect();
+            let next = self.peek(1 + sign + digits.len());
+            if !digits.is_empty() && digits.len() < 6 && !next.is_some_and(|c| c.is_alphanumeric() || c == '.') {
+                let minus = self.peek(1) == Some('-');
+                self.at += 1 + sign + digits.len();
+                let spaced = self.spaced;
+                self.push(Tok::Open('('));
+                self.push(Tok::Num(text));
+                self.push(Tok::Times);
+                self.push(Tok::Num("10".into()));
+                self.push(Tok::Sup);
+                self.push(Tok::OpenGroup);
+                if minus {
+                    self.push(Tok::Minus);
+                }
+                self.push(Tok::Num(digits));
+                self.push(Tok::CloseGroup);
+                self.push(Tok::Close(')'));
+                let first = self.out.len() - if minus { 10 } else { 9 };
+                self.out[first].spaced = spaced;
+                return;
+            }
+        }
+        self.push(Tok::Num(text));
+    }
+
+    pub(super) fn digits(&mut self) -> String {
+        let start = self.at;
+        while self.peek(0).is_some_and(|c| c.is_ascii_digit()) {
+            self.at += 1;
+        }
+        self.chars[start..self.at].iter().collect()
+    }
+
+    /// Whether `1.234.567` or `1.234,5` starts here: points between groups of three.
+    fn dot_groups(&self, first: &str) -> bool {
+        if first.is_empty() || first.len() > 3 || first.starts_with('0') {
+            return false;
+        }
+        let (mut at, mut groups) = (self.at, 0);
+        while self.chars.get(at) == Some(&'.') {
+            let group = self.chars[at + 1..].iter().take_while(|c| c.is_ascii_digit()).count();
+            if group != 3 {
+                return false;
+            }
+            groups += 1;
+            at += 4;
+        }
+        let comma = self.chars.get(at) == Some(&',')
+            && self.chars.get(at + 1).is_some_and(char::is_ascii_digit)
+            && self.commas != Commas::List;
+        groups >= 2 || (groups == 1 && comma)
+    }
+
+    /// Length of the thousands separator here, when a group of exactly three digits follows.
+    fn thousands_separator(&self, so_far: &str) -> Option<usize> {
+        if so_far == "0" {
+            return None;
+        }
+        let rest = &self.chars[self.at..];
+        let starts = |s: &str| rest.iter().copied().take(s.len()).eq(s.chars());
+        let sure = ["{,}\\!", "{,}", ",\\!\\!", ",\\!\\,", ",\\!", "\\,", "\\;", "{\\,}", "{ }"];
+        let mut length = sure.iter().find(|s| starts(s)).map(|s| s.len());
+        if length.is_some() && rest[length.unwrap_or(0)..].first() == Some(&' ') && starts(",") {
+            length = length.map(|l| l + 1);
+        }
+        let plain = match rest.first() {
+            Some(',') if self.commas == Commas::Thousands => Some(1),
+            Some('\u{2009}' | '\u{202f}' | '\u{a0}') => Some(1),
+            Some(' ' | '\'') => Some(1),
+            _ => None,
+        };
+        let length = length.or(plain)?;
+        let group = rest.get(length..)?.iter().take_while(|c| c.is_ascii_digit()).count();
+        (group == 3).then_some(length)
+    }
+}

@@ -1,0 +1,256 @@
+//! The characters of a formula, one token at a time: signs, Unicode, letters.
+
+use super::tables::{named_word, unicode};
+use super::token::{Commas, Tok, Token};
+use crate::ast::{Constant, Rel};
+
+/// A place in the characters.
+pub(super) struct Lexer {
+    pub(super) chars: Vec<char>,
+    pub(super) at: usize,
+    pub(super) out: Vec<Token>,
+    pub(super) spaced: bool,
+    pub(super) commas: Commas,
+    pub(super) environments: usize,
+}
+
+impl Lexer {
+    pub(super) fn peek(&self, ahead: usize) -> Option<char> {
+        self.chars.get(self.at + ahead).copied()
+    }
+
+    pub(super) fn push(&mut self, kind: Tok) {
+        self.out.push(Token { kind, spaced: self.spaced });
+        self.spaced = false;
+    }
+
+    pub(super) fn step(&mut self) -> Result<(), String> {
+        let c = self.chars[self.at];
+        match c {
+            '\\' => return self.backslash(),
+            '0'..='9' => {
+                self.number();
+                return Ok(());
+            }
+            '.' if self.peek(1).is_some_and(|d| d.is_ascii_digit()) => {
+                self.number();
+                return Ok(());
+            }
+            'a'..='z' | 'A'..='Z' => {
+                self.letters();
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.at += 1;
+        let kind = match c {
+            c if c.is_whitespace() || c == '~' => {
+                self.spaced = true;
+                return Ok(());
+            }
+            // Math delimiters carry no meaning inside an answer.
+            '$' | '\u{200b}' | '\u{feff}' | '\u{200e}' | '\u{200f}' | '\u{2061}' | '\u{2062}' => return Ok(()),
+            '+' => Tok::Plus,
+            '-' if self.peek(0) == Some('>') => {
+                self.at += 1;
+                Tok::Relation(Rel::Other('→'))
+            }
+            '-' => Tok::Minus,
+            '*' if self.peek(0) == Some('*') => {
+                self.at += 1;
+                Tok::Sup
+            }
+            '*' => Tok::Times,
+            '/' => Tok::Slash,
+            '^' => Tok::Sup,
+            '_' => Tok::Sub,
+            '{' => Tok::OpenGroup,
+            '}' => Tok::CloseGroup,
+            '(' | '[' => Tok::Open(c),
+            ')' | ']' => Tok::Close(c),
+            '|' if self.peek(0) == Some('|') => {
+                self.at += 1;
+                Tok::DoubleBar
+            }
+            '|' => Tok::Bar,
+            '=' => {
+                let skip = match self.peek(0) {
+                    Some('>') => return self.two(Tok::Relation(Rel::Other('⇒'))),
+                    Some('<') => return self.two(Tok::Relation(Rel::Le)),
+                    Some('=') => 1,
+                    _ => 0,
+                };
+                self.at += skip;
+                Tok::Relation(Rel::Eq)
+            }
+            '<' | '>' | '!' if self.peek(0) == Some('=') => {
+                let rel =
+                    [('<', Rel::Le), ('>', Rel::Ge), ('!', Rel::Ne)].iter().find(|p| p.0 == c).map_or(Rel::Ne, |p| p.1);
+                return self.two(Tok::Relation(rel));
+            }
+            '<' if self.peek(0) == Some('>') => return self.two(Tok::Relation(Rel::Ne)),
+            '<' => Tok::Relation(Rel::Lt),
+            '>' => Tok::Relation(Rel::Gt),
+            '!' => Tok::Bang,
+            '\'' | '’' | '′' => Tok::Prime,
+            ',' => Tok::Comma,
+            ';' => Tok::Semicolon,
+            ':' => Tok::Colon,
+            '%' => Tok::Percent,
+            '&' => Tok::Ampersand,
+            '.' if self.peek(0) == Some('.') => {
+                while self.peek(0) == Some('.') {
+                    self.at += 1;
+                }
+                Tok::Ellipsis
+            }
+            // The end of a sentence.
+            '.' if self.chars[self.at..].iter().all(|c| c.is_whitespace() || "$})]".contains(*c)) => return Ok(()),
+            '"' | '“' | '”' | '`' => return Ok(()),
+            other => return self.unicode(other),
+        };
+        self.push(kind);
+        Ok(())
+    }
+
+    fn two(&mut self, kind: Tok) -> Result<(), String> {
+        self.at += 1;
+        self.push(kind);
+        Ok(())
+    }
+
+    /// A character beyond ASCII.
+    fn unicode(&mut self, c: char) -> Result<(), String> {
+        const SUPER: &str = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+        const SUB: &str = "₀₁₂₃₄₅₆₇₈₉";
+        for (digits, mark) in [(SUPER, Tok::Sup), (SUB, Tok::Sub)] {
+            let minus = if mark == Tok::Sup { '⁻' } else { '₋' };
+            let letters: &[(char, &str)] =
+                if mark == Tok::Sup { &[('ⁿ', "n")] } else { &[('ₙ', "n"), ('ᵢ', "i"), ('ₖ', "k")] };
+            let place = |c: char| digits.chars().position(|d| d == c);
+            let letter = |c: char| letters.iter().find(|p| p.0 == c).map(|p| p.1);
+            if place(c).is_none()
+                && letter(c).is_none()
+                && !(c == minus && self.peek(0).is_some_and(|d| place(d).is_some()))
+            {
+                continue;
+            }
+            self.push(mark);
+            self.push(Tok::OpenGroup);
+            if let Some(letter) = letter(c) {
+                self.push(Tok::Sym(letter.into()));
+            } else {
+                let mut number = place(c).map_or_else(String::new, |d| d.to_string());
+                if c == minus {
+                    self.push(Tok::Minus);
+                }
+                while let Some(d) = self.peek(0).and_then(place) {
+                    number.push_str(&d.to_string());
+                    self.at += 1;
+                }
+                self.push(Tok::Num(number));
+            }
+            self.push(Tok::CloseGroup);
+            return Ok(());
+        }
+        // Digits of other writing systems and full-width ones.
+        if let Some(ascii) = fold_digit(c) {
+            self.at -= 1;
+            let mut i = self.at;
+            while let Some(d) = self.chars.get(i).copied().and_then(fold_digit) {
+                self.chars[i] = d;
+                i += 1;
+            }
+            debug_assert!(ascii.is_ascii_digit());
+            return Ok(());
+        }
+        if let Some(kind) = unicode(c) {
+            self.push(kind);
+            return Ok(());
+        }
+        if c.is_alphabetic() {
+            let mut word = String::from(c);
+            while let Some(next) = self.peek(0).filter(|n| n.is_alphabetic()) {
+                word.push(next);
+                self.at += 1;
+            }
+            self.push(Tok::Word(word));
+            return Ok(());
+        }
+        Err(format!("the character {c:?}"))
+    }
+
+    /// A run of ASCII letters.
+    fn letters(&mut self) {
+        let start = self.at;
+        while self.peek(0).is_some_and(|c| c.is_ascii_alphabetic()) {
+            self.at += 1;
+        }
+        let run: String = self.chars[start..self.at].iter().collect();
+        // Continue into accented letters: a word of another language.
+        if run.len() > 1 && self.peek(0).is_some_and(|c| c.is_alphabetic() && !c.is_ascii() && unicode(c).is_none()) {
+            let mut word = run;
+            while let Some(next) = self.peek(0).filter(|n| n.is_alphabetic()) {
+                word.push(next);
+                self.at += 1;
+            }
+            self.push(Tok::Word(word));
+            return;
+        }
+        if let Some(kind) = named_word(&run) {
+            self.push(kind);
+            return;
+        }
+        if run.len() == 1 {
+            self.push(symbol(&run));
+            return;
+        }
+        // `1orW(x)`: a connector without its spaces.
+        if let Some(rest) = run.strip_prefix("or").or_else(|| run.strip_prefix("and"))
+            && matches!(self.out.last(), Some(Token { kind: Tok::Num(_) | Tok::Close(_), .. }))
+            && rest.starts_with(|c: char| c.is_ascii_uppercase())
+        {
+            self.at -= rest.len();
+            self.push(Tok::Or);
+            return;
+        }
+        // `2pi`, `xsin`: a known name at the end of a short run.
+        if run.len() <= 7 {
+            for split in 1..run.len() - 1 {
+                if let Some(kind @ (Tok::Func(_) | Tok::Const(_))) = named_word(&run[split..])
+                    && split <= 2
+                    && (run.len() - split >= 3 || &run[split..] == "pi")
+                    && self.previous_is_number_or_short(split)
+                {
+                    for c in run[..split].chars() {
+                        self.push(symbol(&c.to_string()));
+                    }
+                    self.push(kind);
+                    return;
+                }
+            }
+        }
+        self.push(Tok::Word(run));
+    }
+
+    fn previous_is_number_or_short(&self, split: usize) -> bool {
+        split == 1 || matches!(self.out.last(), Some(Token { kind: Tok::Num(_), .. }))
+    }
+}
+
+/// `e` and `i` are constants, every other letter a variable.
+pub(super) fn symbol(letter: &str) -> Tok {
+    match letter {
+        "e" => Tok::Const(Constant::E),
+        "i" => Tok::Const(Constant::I),
+        other => Tok::Sym(other.into()),
+    }
+}
+
+/// A digit of another writing system as an ASCII digit.
+pub(crate) fn fold_digit(c: char) -> Option<char> {
+    const ZEROS: [u32; 8] = [0xff10, 0x0660, 0x06f0, 0x0966, 0x09e6, 0x0e50, 0x1d7ce, 0x0be6];
+    let code = u32::from(c);
+    let zero = ZEROS.iter().find(|&&zero| (zero..zero + 10).contains(&code))?;
+    char::from_digit(code - zero, 10)
+}

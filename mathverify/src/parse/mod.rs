@@ -1,0 +1,357 @@
+//! A Pratt parser for answers and formulas in LaTeX, plain text and Unicode.
+//!
+//! It reads a whole text or fails: an answer that is half understood is not understood. Depth, tokens and nodes are
+//! bounded, so that everything that walks the result is bounded too.
+
+mod delimited;
+mod functions;
+mod lex_latex;
+mod lex_number;
+mod lexer;
+mod limits;
+mod operators;
+mod prefix;
+mod tables;
+pub(crate) mod token;
+
+use crate::ast::{Expr, Rel};
+use token::{Commas, Tok, Token};
+
+/// Deepest nesting of a formula.
+pub(crate) const MAX_DEPTH: usize = 120;
+/// Most operators that nest to the left: `a / b / c`, `x!!!`.
+const MAX_CHAINS: usize = 150;
+/// Most nodes of a formula.
+pub(crate) const MAX_NODES: usize = 6_000;
+/// Longest formula that is read, in bytes.
+pub(crate) const MAX_BYTES: usize = 24_000;
+
+/// Parses `text` in the default reading.
+pub(crate) fn parse(text: &str) -> Result<Expr, String> {
+    parse_with(text, Commas::Thousands)
+}
+
+/// The readings of `text`: first the default, then other meanings of its commas.
+///
+/// `1,22` is a list or a decimal; `(1,234)` is a number or a pair. What is ambiguous has two readings, and two answers
+/// are equal when they share one.
+pub(crate) fn readings(text: &str) -> Result<Vec<Expr>, String> {
+    let first = parse(text);
+    let mut all: Vec<Expr> = Vec::new();
+    let bytes = text.as_bytes();
+    let digit = |i: Option<usize>| i.and_then(|i| bytes.get(i)).is_some_and(u8::is_ascii_digit);
+    let commas: Vec<usize> =
+        memchr::memchr_iter(b',', bytes).filter(|&i| digit(i.checked_sub(1)) && digit(Some(i + 1))).take(2).collect();
+    if !commas.is_empty() {
+        let bracketed = text.contains(['(', '[', '{']);
+        if let Ok(expr) = first.clone() {
+            all.push(expr);
+        }
+        if bracketed {
+            all.extend(parse_with(text, Commas::List).ok().filter(|e| !all.contains(e)));
+        } else if commas.len() == 1 && !text.contains(';') {
+            // One comma: 1,22 is a decimal in most of Europe; 1,234 stays a number with thousands.
+            let group = bytes[commas[0] + 1..].iter().take_while(|b| b.is_ascii_digit()).count();
+            let whole = bytes[..commas[0]].iter().rev().take_while(|b| b.is_ascii_digit()).count();
+            let leading_zero = whole == 1 && bytes[commas[0] - 1] == b'0';
+            if group != 3 || whole > 3 || leading_zero {
+                all.extend(parse_with(text, Commas::Decimal).ok().filter(|e| !all.contains(e)));
+            }
+        }
+        if !all.is_empty() {
+            return Ok(all);
+        }
+    }
+    first.map(|e| vec![e])
+}
+
+fn parse_with(text: &str, commas: Commas) -> Result<Expr, String> {
+    if text.len() > MAX_BYTES {
+        return Err(format!("longer than {MAX_BYTES} bytes"));
+    }
+    let tokens = token::tokens(text, commas)?;
+    let mut parser =
+        Parser { tokens, at: 0, depth: 0, nodes: 0, bars: 0, stop_at_differential: false, separators: 0, chains: 0 };
+    if parser.tokens.is_empty() {
+        return Err("nothing".into());
+    }
+    let expr = parser.answer()?;
+    if parser.at < parser.tokens.len() {
+        return Err(format!("{} at token {}", describe(&parser.tokens[parser.at].kind), parser.at + 1));
+    }
+    Ok(expr)
+}
+
+fn describe(tok: &Tok) -> String {
+    match tok {
+        Tok::Word(w) | Tok::Text(w) | Tok::Sym(w) | Tok::Num(w) => format!("{w:?}"),
+        other => format!("{other:?}"),
+    }
+}
+
+/// A place in the tokens, with what bounds the work.
+pub(crate) struct Parser {
+    tokens: Vec<Token>,
+    at: usize,
+    depth: usize,
+    nodes: usize,
+    /// Operators so far that nest to the left.
+    chains: usize,
+    /// Open `|` in which a further `|` closes.
+    bars: usize,
+    /// Inside an integral: `d` before a variable ends the integrand.
+    stop_at_differential: bool,
+    /// Inside `{x | ...}`: a bar separates.
+    separators: usize,
+}
+
+type Parsed = Result<Expr, String>;
+
+impl Parser {
+    fn peek(&self) -> Option<&Tok> {
+        self.tokens.get(self.at).map(|t| &t.kind)
+    }
+
+    fn peek_at(&self, ahead: usize) -> Option<&Tok> {
+        self.tokens.get(self.at + ahead).map(|t| &t.kind)
+    }
+
+    fn spaced(&self) -> bool {
+        self.tokens.get(self.at).is_some_and(|t| t.spaced)
+    }
+
+    fn next(&mut self) -> Option<Tok> {
+        let tok = self.tokens.get(self.at).map(|t| t.kind.clone());
+        self.at += 1;
+        tok
+    }
+
+    fn eat(&mut self, tok: &Tok) -> bool {
+        let here = self.peek() == Some(tok);
+        self.at += usize::from(here);
+        here
+    }
+
+    fn expect(&mut self, tok: &Tok) -> Result<(), String> {
+        if self.eat(tok) { Ok(()) } else { Err(format!("expected {tok:?}, found {:?}", self.peek())) }
+    }
+
+    /// Counts a node and one level of depth for the time of `f`.
+    fn deeper<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T, String>) -> Result<T, String> {
+        self.depth += 1;
+        self.nodes += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(format!("nested deeper than {MAX_DEPTH}"));
+        }
+        if self.nodes > MAX_NODES {
+            return Err(format!("more than {MAX_NODES} parts"));
+        }
+        let depth = self.depth;
+        let result = f(self);
+        self.depth = depth - 1;
+        result
+    }
+
+    /// The whole text: items separated by semicolons, commas, "and", "or".
+    fn answer(&mut self) -> Parsed {
+        let groups = self.separated(&|t| matches!(t, Tok::Semicolon), &mut |p| {
+            let mut connected = p.separated(&|t| matches!(t, Tok::And | Tok::Or), &mut |p| {
+                let items = p.separated(&|t| matches!(t, Tok::Comma), &mut Self::item)?;
+                Ok(one_or(items, Expr::List))
+            })?;
+            // `p = 5, q = 2 and p = 7, q = 2`: the same names again make groups; else it is one long list.
+            let grouped = connected.len() > 1
+                && connected.iter().all(|g| names(g).is_some_and(|n| n.len() > 1))
+                && connected.windows(2).all(|w| names(&w[0]) == names(&w[1]));
+            if grouped {
+                return Ok(Expr::List(connected.into_iter().map(as_tuple).collect()));
+            }
+            if connected.len() == 1 {
+                return Ok(connected.remove(0));
+            }
+            let mut flat = Vec::new();
+            for group in connected {
+                match group {
+                    Expr::List(items) => flat.extend(items),
+                    other => flat.push(other),
+                }
+            }
+            Ok(Expr::List(flat))
+        })?;
+        if groups.len() > 1 {
+            // `(p = 5, q = 2); (p = 7, q = 2)` with or without its parentheses.
+            let grouped = groups.iter().all(|g| matches!(g, Expr::List(_)));
+            let groups = if grouped { groups.into_iter().map(as_tuple).collect() } else { groups };
+            return Ok(Expr::List(groups));
+        }
+        Ok(one_or(groups, Expr::List))
+    }
+
+    fn separated(
+        &mut self,
+        separator: &dyn Fn(&Tok) -> bool,
+        item: &mut dyn FnMut(&mut Self) -> Parsed,
+    ) -> Result<Vec<Expr>, String> {
+        let mut items = vec![item(self)?];
+        loop {
+            let mut found = false;
+            while self.peek().is_some_and(separator) {
+                self.at += 1;
+                found = true;
+            }
+            if !found {
+                return Ok(items);
+            }
+            // A separator at the end, or `, and`: the inner list stops, the outer goes on.
+            if self
+                .peek()
+                .is_none_or(|t| matches!(t, Tok::And | Tok::Or | Tok::Semicolon | Tok::Close(_) | Tok::CloseGroup))
+            {
+                return Ok(items);
+            }
+            items.push(item(self)?);
+        }
+    }
+
+    /// One item: a chain of relations, or words.
+    fn item(&mut self) -> Parsed {
+        if let Some(words) = self.words_only() {
+            return Ok(Expr::Text(words));
+        }
+        self.relation()
+    }
+
+    /// An item of nothing but words.
+    fn words_only(&mut self) -> Option<String> {
+        let mut end = self.at;
+        let mut words: Vec<&str> = Vec::new();
+        let mut real = false;
+        while let Some(token) = self.tokens.get(end) {
+            match &token.kind {
+                Tok::Word(w) | Tok::Text(w) => {
+                    real |= w.chars().count() > 3 || matches!(token.kind, Tok::Text(_)) || !w.is_ascii();
+                    words.push(w);
+                }
+                Tok::Sym(w) if !words.is_empty() || w.len() == 1 => words.push(w),
+                Tok::Minus if !words.is_empty() && real => {}
+                Tok::Bang | Tok::Prime if real => {}
+                Tok::Comma | Tok::Semicolon | Tok::And | Tok::Or => break,
+                _ => return None,
+            }
+            end += 1;
+        }
+        if !real || end == self.at {
+            return None;
+        }
+        let words = words.join(" ");
+        self.at = end;
+        Some(words)
+    }
+
+    /// `a = b = c`, `1 < x <= 5`, `x ∈ S`, or just an expression.
+    fn relation(&mut self) -> Parsed {
+        self.deeper(|p| {
+            let mut terms = vec![p.ratio()?];
+            let mut ops: Vec<Rel> = Vec::new();
+            while let Some(Tok::Relation(rel)) = p.peek() {
+                let rel = *rel;
+                p.at += 1;
+                // `x =` with nothing behind it.
+                if p.peek().is_none() && !terms.is_empty() && rel == Rel::Approx {
+                    break;
+                }
+                ops.push(rel);
+                terms.push(p.ratio()?);
+            }
+            if ops.is_empty() { Ok(one_or(terms, Expr::List)) } else { Ok(Expr::Relation(terms, ops)) }
+        })
+    }
+
+    /// `a : b : c`.
+    fn ratio(&mut self) -> Parsed {
+        let first = self.sets()?;
+        if self.peek() != Some(&Tok::Colon) || self.separators > 0 {
+            return Ok(first);
+        }
+        let mut parts = vec![first];
+        while self.eat(&Tok::Colon) {
+            // `Answer: 5`, `Area: 12`: words before a colon say what follows.
+            if let [Expr::Text(_)] = parts[..] {
+                return self.relation();
+            }
+            parts.push(self.sets()?);
+        }
+        Ok(Expr::Ratio(parts))
+    }
+
+    /// Unions, intersections and differences of sets.
+    fn sets(&mut self) -> Parsed {
+        let mut left = self.sum()?;
+        loop {
+            match self.peek() {
+                Some(Tok::Cup) => {
+                    self.at += 1;
+                    let right = self.sum()?;
+                    left = match left {
+                        Expr::Union(mut all) => {
+                            all.push(right);
+                            Expr::Union(all)
+                        }
+                        other => Expr::Union(vec![other, right]),
+                    };
+                }
+                Some(Tok::Cap) => {
+                    self.at += 1;
+                    let right = self.sum()?;
+                    left = match left {
+                        Expr::Intersection(mut all) => {
+                            all.push(right);
+                            Expr::Intersection(all)
+                        }
+                        other => Expr::Intersection(vec![other, right]),
+                    };
+                }
+                Some(Tok::SetMinus) => {
+                    self.at += 1;
+                    self.chained()?;
+                    left = Expr::SetMinus(Box::new(left), Box::new(self.sum()?));
+                }
+                _ => return Ok(left),
+            }
+        }
+    }
+
+    /// Counts an operator that nests to the left: a chain of them is as deep as it is long.
+    fn chained(&mut self) -> Result<(), String> {
+        self.chains += 1;
+        self.nodes += 1;
+        if self.chains > MAX_CHAINS { Err(format!("more than {MAX_CHAINS} operators in a row")) } else { Ok(()) }
+    }
+}
+
+/// `items[0]` when it is alone, else the list of them.
+fn one_or(mut items: Vec<Expr>, many: impl FnOnce(Vec<Expr>) -> Expr) -> Expr {
+    if items.len() == 1 { items.remove(0) } else { many(items) }
+}
+
+fn as_tuple(list: Expr) -> Expr {
+    match list {
+        Expr::List(items) => Expr::Tuple(items),
+        other => other,
+    }
+}
+
+/// The names on the left of a list of assignments.
+fn names(list: &Expr) -> Option<Vec<String>> {
+    let Expr::List(items) = list else { return None };
+    items
+        .iter()
+        .map(|item| match item {
+            Expr::Relation(terms, ops) if ops.first() == Some(&Rel::Eq) => match &terms[0] {
+                Expr::Sym(name) => Some(name.clone()),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,530 @@
+//! Sums, products, signs, powers and what stands behind an operand.
+
+use super::token::Tok;
+use super::{Parsed, Parser, one_or};
+use crate::ast::{Constant, Expr, Func};
+use crate::rational::{self, Rat, int};
+use num_bigint::BigInt;
+use num_traits::Zero;
+
+impl Parser {
+    /// `a + b - c ± d`.
+    pub(super) fn sum(&mut self) -> Parsed {
+        self.deeper(|p| {
+            let mut terms = vec![p.product()?];
+            loop {
+                let term = match p.peek() {
+                    Some(Tok::Plus) => {
+                        p.at += 1;
+                        // `+\infty`-like double signs: `a + -b`.
+                        p.product()?
+                    }
+                    Some(Tok::Minus) => {
+                        p.at += 1;
+                        Expr::Neg(Box::new(p.product()?))
+                    }
+                    Some(Tok::PlusMinus) => {
+                        p.at += 1;
+                        Expr::PlusMinus(Box::new(p.product()?), true)
+                    }
+                    Some(Tok::MinusPlus) => {
+                        p.at += 1;
+                        Expr::PlusMinus(Box::new(p.product()?), false)
+                    }
+                    Some(Tok::Func(Func::Mod)) if p.peek_at(1).is_some() => {
+                        // `a + b \pmod m` as a remark: not a value.
+                        return Err("mod after a sum".into());
+                    }
+                    _ => break,
+                };
+                p.nodes += 1;
+                terms.push(term);
+            }
+            Ok(one_or(terms, Expr::Add))
+        })
+    }
+
+    /// `a * b / c mod d`, with products by juxtaposition inside.
+    pub(super) fn product(&mut self) -> Parsed {
+        let mut left = self.signed()?;
+        loop {
+            match self.peek() {
+                Some(Tok::Times) => {
+                    self.at += 1;
+                    let right = self.signed()?;
+                    left = multiply(left, right);
+                }
+                Some(Tok::Slash) => {
+                    self.at += 1;
+                    self.chained()?;
+                    // `1/2 x` is half of x, `a / 8y` divides by 8y.
+                    let plain = matches!(left, Expr::Num { decimals: None, .. });
+                    let loose = plain
+                        && matches!(self.peek(), Some(Tok::Num(_)))
+                        && !matches!(self.peek_at(1), Some(Tok::Sup | Tok::Bang | Tok::Sub));
+                    let right = if loose { self.number()? } else { self.signed()? };
+                    left = Expr::Div(Box::new(left), Box::new(right));
+                    if loose && self.starts_factor() {
+                        let rest = self.juxtaposed()?;
+                        left = multiply(left, rest);
+                    }
+                }
+                Some(Tok::Func(Func::Mod)) if self.peek_at(1).is_some() => {
+                    self.at += 1;
+                    self.chained()?;
+                    let right = self.signed()?;
+                    left = Expr::Func(Func::Mod, vec![left, right]);
+                }
+                Some(Tok::Over) => {
+                    self.at += 1;
+                    self.chained()?;
+                    let right = self.product_of_rest()?;
+                    left = Expr::Div(Box::new(left), Box::new(right));
+                }
+                Some(Tok::Choose) => {
+                    self.at += 1;
+                    self.chained()?;
+                    let right = self.sum()?;
+                    left = Expr::Func(Func::Binomial, vec![left, right]);
+                }
+                _ => return Ok(left),
+            }
+            self.nodes += 1;
+        }
+    }
+
+    fn product_of_rest(&mut self) -> Parsed {
+        self.deeper(Self::sum)
+    }
+
+    /// A sign before a product by juxtaposition: `-2x`.
+    fn signed(&mut self) -> Parsed {
+        match self.peek() {
+            Some(Tok::Minus) => {
+                self.at += 1;
+                Ok(Expr::Neg(Box::new(self.deeper(Self::signed)?)))
+            }
+            Some(Tok::Plus) => {
+                self.at += 1;
+                self.deeper(Self::signed)
+            }
+            Some(Tok::PlusMinus) => {
+                self.at += 1;
+                Ok(Expr::PlusMinus(Box::new(self.deeper(Self::signed)?), true))
+            }
+            Some(Tok::MinusPlus) => {
+                self.at += 1;
+                Ok(Expr::PlusMinus(Box::new(self.deeper(Self::signed)?), false))
+            }
+            _ => self.juxtaposed(),
+        }
+    }
+
+    /// `2 x y`, `3 \sqrt 2`, `5 \text{ cm}`.
+    fn juxtaposed(&mut self) -> Parsed {
+        let mut factors = vec![self.power()?];
+        loop {
+            // Mixed numbers: 3 1/2, 3½, 3\frac12.
+            if let [.., last] = &mut factors[..]
+                && let Some(mixed) = self.mixed(last)?
+            {
+                *last = mixed;
+                continue;
+            }
+            if self.unit(&mut factors)? {
+                continue;
+            }
+            if !self.starts_factor() {
+                break;
+            }
+            if matches!(self.peek(), Some(Tok::Num(_))) {
+                return Err("two numbers side by side".into());
+            }
+            self.nodes += 1;
+            let factor = self.power()?;
+            factors.push(factor);
+        }
+        Ok(one_or(factors, Expr::Mul))
+    }
+
+    /// Whether what follows can be multiplied by juxtaposition.
+    pub(super) fn starts_factor(&self) -> bool {
+        match self.peek() {
+            Some(Tok::Sym(d)) if d == "d" && self.stop_at_differential => !matches!(self.peek_at(1), Some(Tok::Sym(_))),
+            Some(Tok::Bar) => self.bars == 0 && self.separators == 0,
+            Some(Tok::DoubleBar) => self.bars == 0,
+            Some(Tok::Func(Func::Mod)) => false,
+            // The end of a French interval: ]0, 1[
+            Some(Tok::Open('[')) => !matches!(
+                self.peek_at(1),
+                None | Some(Tok::Cup | Tok::Cap | Tok::Comma | Tok::Close(_) | Tok::CloseGroup)
+            ),
+            Some(Tok::Open(_)) => true,
+            Some(
+                Tok::Num(_)
+                | Tok::Sym(_)
+                | Tok::Word(_)
+                | Tok::Const(_)
+                | Tok::Func(_)
+                | Tok::Frac
+                | Tok::Binom
+                | Tok::Sum
+                | Tok::Product
+                | Tok::Integral
+                | Tok::Limit
+                | Tok::Accent(_)
+                | Tok::OpenGroup
+                | Tok::Vulgar(..)
+                | Tok::Begin(_)
+                | Tok::NamedSet(_),
+            ) => true,
+            _ => false,
+        }
+    }
+
+    /// `left` and a fraction behind it as a mixed number.
+    fn mixed(&mut self, left: &Expr) -> Result<Option<Expr>, String> {
+        let Expr::Num { value, decimals: None } = left else { return Ok(None) };
+        if !value.is_integer() {
+            return Ok(None);
+        }
+        let whole = value.clone();
+        let before = self.at;
+        let fraction = match (self.peek(), self.peek_at(1), self.peek_at(2)) {
+            (Some(Tok::Vulgar(n, d)), ..) => {
+                let r = rational::ratio(*n, *d);
+                self.at += 1;
+                Some(r)
+            }
+            (Some(Tok::Num(n)), Some(Tok::Slash), Some(Tok::Num(d))) if self.spaced() => {
+                let r = proper(n, d);
+                self.at += 3;
+                r
+            }
+            (Some(Tok::Frac), ..) => match self.prefix()? {
+                Expr::Div(n, d) => match (*n, *d) {
+                    (Expr::Num { value: n, decimals: None }, Expr::Num { value: d, decimals: None })
+                        if n.is_integer() && d.is_integer() && n < d =>
+                    {
+                        Some(n / d)
+                    }
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        };
+        match fraction {
+            Some(f) if !matches!(self.peek(), Some(Tok::Sup)) => Ok(Some(Expr::rat(whole + f))),
+            _ => {
+                self.at = before;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Words, a percent sign, degrees or a currency behind an operand. `true` when something was taken.
+    fn unit(&mut self, factors: &mut Vec<Expr>) -> Result<bool, String> {
+        let (word, plain) = match self.peek() {
+            Some(Tok::Text(w)) => (w.clone(), false),
+            Some(Tok::Word(w)) => (w.clone(), true),
+            Some(Tok::Currency(c)) => (c.to_string(), false),
+            _ => return Ok(false),
+        };
+        // `xy` and `abc` are products of letters; `cm` after a number and any longer word are units.
+        let after_number = factors.iter().all(is_numeric);
+        if plain && !after_number && word.len() <= 3 {
+            return Ok(false);
+        }
+        if plain
+            && after_number
+            && word.len() <= 3
+            && !crate::units::is_unit(&word)
+            && !self.words_follow()
+            && word.is_ascii()
+        {
+            return Ok(false);
+        }
+        let mut words = vec![word];
+        self.at += 1;
+        loop {
+            match self.peek() {
+                Some(Tok::Text(w) | Tok::Word(w)) => words.push(w.clone()),
+                Some(Tok::Sym(w)) if w.len() == 1 && !words.is_empty() && self.spaced() => words.push(w.clone()),
+                Some(Tok::Currency(c)) => words.push(c.to_string()),
+                Some(Tok::Slash)
+                    if matches!(self.peek_at(1), Some(Tok::Word(_) | Tok::Text(_)))
+                        || matches!(self.peek_at(1), Some(Tok::Sym(s)) if matches!(&**s, "h" | "s" | "m" | "L" | "g")) =>
+                {
+                    words.push("/".into());
+                    self.at += 1;
+                    if let Some(Tok::Word(w) | Tok::Text(w) | Tok::Sym(w)) = self.peek() {
+                        words.push(w.clone());
+                    }
+                }
+                Some(Tok::Sup) => match (self.peek_at(1), self.peek_at(2), self.peek_at(3)) {
+                    (Some(Tok::Num(n)), ..) => {
+                        words.push(format!("^{n}"));
+                        self.at += 1;
+                    }
+                    (Some(Tok::OpenGroup), Some(Tok::Num(n)), Some(Tok::CloseGroup)) => {
+                        words.push(format!("^{n}"));
+                        self.at += 3;
+                    }
+                    _ => break,
+                },
+                Some(Tok::Times) if matches!(self.peek_at(1), Some(Tok::Text(_))) => words.push("*".into()),
+                _ => break,
+            }
+            self.at += 1;
+            if words.len() > 12 {
+                return Err("a sentence behind a number".into());
+            }
+        }
+        let value = one_or(std::mem::take(factors), Expr::Mul);
+        factors.push(Expr::Quantity(Box::new(value), words.join(" ")));
+        Ok(true)
+    }
+
+    fn words_follow(&self) -> bool {
+        matches!(self.peek_at(1), Some(Tok::Word(_) | Tok::Text(_)))
+    }
+
+    /// An operand with its powers and what stands behind it.
+    pub(super) fn power(&mut self) -> Parsed {
+        self.deeper(|p| {
+            let base = p.prefix()?;
+            p.postfix(base)
+        })
+    }
+
+    pub(super) fn postfix(&mut self, mut base: Expr) -> Parsed {
+        loop {
+            base = match self.peek() {
+                // The side of a limit: 0^+ and 0^{-} are read where the limit ends.
+                Some(Tok::Sup) if self.side_of_limit() => return Ok(base),
+                Some(Tok::Sup) => {
+                    self.at += 1;
+                    match (self.peek(), self.peek_at(1), self.peek_at(2)) {
+                        (Some(Tok::Degree), ..) => {
+                            self.at += 1;
+                            Expr::Degrees(Box::new(base))
+                        }
+                        (Some(Tok::OpenGroup), Some(Tok::Degree), Some(Tok::CloseGroup)) => {
+                            self.at += 3;
+                            Expr::Degrees(Box::new(base))
+                        }
+                        (Some(Tok::OpenGroup), Some(Tok::Degree), Some(Tok::Sym(c))) if c == "C" || c == "F" => {
+                            let unit = format!("°{c}");
+                            self.at += 3;
+                            self.expect(&Tok::CloseGroup)?;
+                            Expr::Quantity(Box::new(base), unit)
+                        }
+                        (Some(Tok::Prime), ..) => {
+                            self.at += 1;
+                            primed(base, 1)?
+                        }
+                        (Some(Tok::OpenGroup), Some(Tok::Prime), _) => {
+                            self.at += 1;
+                            let mut n = 0;
+                            while self.eat(&Tok::Prime) {
+                                n += 1;
+                            }
+                            self.expect(&Tok::CloseGroup)?;
+                            primed(base, n)?
+                        }
+                        (Some(Tok::Transpose), ..) => {
+                            self.at += 1;
+                            Expr::Func(Func::Transpose, vec![base])
+                        }
+                        _ => {
+                            let exponent = self.deeper(Self::exponent)?;
+                            // `x^{2}_{1}`: the subscript belongs to the base.
+                            if self.peek() == Some(&Tok::Sub) && matches!(base, Expr::Sym(_)) {
+                                self.at += 1;
+                                base = self.subscripted(base)?;
+                            }
+                            Expr::Pow(Box::new(base), Box::new(exponent))
+                        }
+                    }
+                }
+                Some(Tok::Sub) => {
+                    self.at += 1;
+                    self.subscripted(base)?
+                }
+                Some(Tok::Bang) => {
+                    self.at += 1;
+                    if self.eat(&Tok::Bang) {
+                        Expr::Func(Func::DoubleFactorial, vec![base])
+                    } else {
+                        Expr::Func(Func::Factorial, vec![base])
+                    }
+                }
+                Some(Tok::Prime) => {
+                    self.at += 1;
+                    primed(base, 1)?
+                }
+                Some(Tok::Percent) => {
+                    self.at += 1;
+                    Expr::Percent(Box::new(base))
+                }
+                Some(Tok::Degree) => {
+                    self.at += 1;
+                    match self.peek() {
+                        Some(Tok::Sym(c)) if (c == "C" || c == "F") && !matches!(base, Expr::Sym(_)) => {
+                            let unit = format!("°{c}");
+                            self.at += 1;
+                            Expr::Quantity(Box::new(base), unit)
+                        }
+                        _ => Expr::Degrees(Box::new(base)),
+                    }
+                }
+                // 0.333...
+                Some(Tok::Ellipsis) => match &base {
+                    Expr::Num { value, decimals: Some(n) } => {
+                        let repeated = repeating_tail(value, *n).ok_or("an unfinished decimal")?;
+                        self.at += 1;
+                        Expr::rat(repeated)
+                    }
+                    _ => return Ok(base),
+                },
+                _ => return Ok(base),
+            };
+            self.chained()?;
+        }
+    }
+
+    /// Whether `^+}` or `^{-}}` follows.
+    fn side_of_limit(&self) -> bool {
+        let sign = |t: Option<&Tok>| matches!(t, Some(Tok::Plus | Tok::Minus));
+        let closed = |t: Option<&Tok>| t == Some(&Tok::CloseGroup);
+        (sign(self.peek_at(1)) && closed(self.peek_at(2)))
+            || (self.peek_at(1) == Some(&Tok::OpenGroup)
+                && sign(self.peek_at(2))
+                && closed(self.peek_at(3))
+                && closed(self.peek_at(4)))
+    }
+
+    fn exponent(&mut self) -> Parsed {
+        match self.peek() {
+            Some(Tok::OpenGroup) => self.group(),
+            Some(Tok::Minus) => {
+                self.at += 1;
+                let inner = self.deeper(Self::exponent)?;
+                Ok(Expr::Neg(Box::new(inner)))
+            }
+            Some(Tok::Plus) => {
+                self.at += 1;
+                self.deeper(Self::exponent)
+            }
+            _ => {
+                let base = self.prefix()?;
+                // `2^3^2`, `2^n!`
+                match self.peek() {
+                    Some(Tok::Sup) => {
+                        self.at += 1;
+                        let top = self.deeper(Self::exponent)?;
+                        Ok(Expr::Pow(Box::new(base), Box::new(top)))
+                    }
+                    _ => Ok(base),
+                }
+            }
+        }
+    }
+}
+
+/// A product, kept flat.
+pub(super) fn multiply(left: Expr, right: Expr) -> Expr {
+    match left {
+        Expr::Mul(mut factors) => {
+            factors.push(right);
+            Expr::Mul(factors)
+        }
+        other => Expr::Mul(vec![other, right]),
+    }
+}
+
+fn is_numeric(e: &Expr) -> bool {
+    matches!(
+        e,
+        Expr::Num { .. }
+            | Expr::Div(..)
+            | Expr::Const(Constant::Pi)
+            | Expr::Func(..)
+            | Expr::Neg(_)
+            | Expr::Pow(..)
+            | Expr::Percent(_)
+            | Expr::Add(_)
+            | Expr::Mul(_)
+            | Expr::Quantity(..)
+    )
+}
+
+fn primed(base: Expr, n: usize) -> Parsed {
+    match base {
+        Expr::Sym(name) => Ok(Expr::Sym(name + &"'".repeat(n))),
+        // 30' of an angle or feet: not told apart.
+        _ => Err("a prime behind something else than a name".into()),
+    }
+}
+
+fn proper(n: &str, d: &str) -> Option<Rat> {
+    let (n, dn) = rational::decimal(n)?;
+    let (d, dd) = rational::decimal(d)?;
+    (dn == 0 && dd == 0 && !d.is_zero() && n < d).then(|| n / d)
+}
+
+/// `0.333...` and `0.1666...`: the last digit, standing at least three times (or twice after the point alone), goes on.
+fn repeating_tail(value: &Rat, decimals: u32) -> Option<Rat> {
+    if !(2..=400).contains(&decimals) {
+        return None;
+    }
+    let scaled = (value * Rat::from_integer(rational::ten_to(decimals))).to_integer();
+    let digits = format!("{:0>width$}", scaled.to_string(), width = decimals as usize + 1);
+    let fraction = &digits[digits.len() - decimals as usize..];
+    // The shortest block that ends the digits at least twice (three times for a single digit).
+    for block in 1..=fraction.len() / 2 {
+        let times = if block == 1 { 3.min(fraction.len()) } else { 2 };
+        if block * times > fraction.len() {
+            continue;
+        }
+        let tail = &fraction[fraction.len() - block..];
+        let repeats = (1..times).all(|k| fraction[..fraction.len() - block * k].ends_with(tail));
+        if repeats {
+            let period = tail.parse::<BigInt>().ok()?;
+            let nines = rational::ten_to(u32::try_from(block).ok()?) - BigInt::from(1);
+            let rest = Rat::new(period, nines) / Rat::from_integer(rational::ten_to(decimals));
+            return Some(value + rest);
+        }
+    }
+    None
+}
+
+/// Digits as a number with `decimals` only where there is a point.
+pub(super) fn number_of(text: &str) -> Parsed {
+    let (value, decimals) = rational::decimal(text).ok_or("a number that is too long")?;
+    Ok(Expr::Num { value, decimals: text.contains('.').then_some(decimals) })
+}
+
+/// `digits` in `base`.
+pub(super) fn based(digits: &str, base: u32) -> Option<Expr> {
+    if !(2..=36).contains(&base) || digits.is_empty() || digits.len() > 2_000 {
+        return None;
+    }
+    let lower = digits.to_lowercase();
+    let value = BigInt::parse_bytes(lower.as_bytes(), base)?;
+    if lower.starts_with(['+', '-']) {
+        return None;
+    }
+    Some(Expr::Based { digits: lower, base, value: Rat::from_integer(value) })
+}
+
+/// Whether a number is a small whole one, as a base or a root index is.
+pub(super) fn small(e: &Expr) -> Option<u32> {
+    match e {
+        Expr::Num { value, decimals: None } if *value > int(0) && *value < int(1_000) => {
+            rational::to_i64(value).and_then(|n| u32::try_from(n).ok())
+        }
+        _ => None,
+    }
+}

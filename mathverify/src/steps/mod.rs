@@ -1,0 +1,187 @@
+//! Step-by-step solutions: which claims can be checked, which of them are wrong, and does the final answer follow.
+//!
+//! A step is called wrong only when it states an equality of numbers (or an identity) that is false beyond any
+//! reading: what may be rounded, hypothetical, modular, in another base or in other units is left alone.
+
+mod annotation;
+mod chain;
+mod judge;
+mod split;
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::extract::extract;
+use crate::options::Options;
+use crate::verdict::Status;
+use crate::verify::{Verdict, verify};
+
+pub use split::split;
+
+/// What is known about a claim or a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepStatus {
+    /// Checked and true; for a step: at least one claim, all true.
+    Correct,
+    /// Checked and false.
+    Wrong,
+    /// Nothing that can be checked.
+    NotCheckable,
+}
+
+/// One claim: `left = right`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The claim as written.
+    pub text: String,
+    /// Whether it holds.
+    pub status: StepStatus,
+    /// For a wrong claim: what the left side really is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// Where it stands in the step, in bytes.
+    #[serde(skip)]
+    pub span: Range<usize>,
+}
+
+/// One step and its claims.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepVerdict {
+    /// Correct, wrong or not checkable.
+    pub status: StepStatus,
+    /// What was checked, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub claims: Vec<Claim>,
+}
+
+impl StepVerdict {
+    /// A step is wrong when a claim is, correct when all claims that could be checked are.
+    #[must_use]
+    pub fn of(claims: Vec<Claim>) -> Self {
+        let has = |s| claims.iter().any(|c: &Claim| c.status == s);
+        let status = if has(StepStatus::Wrong) {
+            StepStatus::Wrong
+        } else if has(StepStatus::Correct) {
+            StepStatus::Correct
+        } else {
+            StepStatus::NotCheckable
+        };
+        Self { status, claims }
+    }
+}
+
+/// What a verifier sees of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct StepContext<'a> {
+    /// The problem, when it is known.
+    pub problem: Option<&'a str>,
+    /// All steps before this one.
+    pub before: &'a [String],
+    /// The step.
+    pub step: &'a str,
+}
+
+/// Anything that judges one step: the arithmetic of this crate, later a step reward model or Monte-Carlo rollouts.
+pub trait StepVerifier {
+    /// Judges `context.step`.
+    fn verify_step(&self, context: StepContext<'_>) -> StepVerdict;
+}
+
+/// The verifier of this crate: exact arithmetic on explicit claims.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Arithmetic;
+
+impl StepVerifier for Arithmetic {
+    fn verify_step(&self, context: StepContext<'_>) -> StepVerdict {
+        let mut claims = annotation::claims(context.step);
+        claims.extend(chain::claims(context.step));
+        claims.sort_by_key(|c| (c.span.start, c.span.end));
+        StepVerdict::of(claims)
+    }
+}
+
+/// What is known about a whole solution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SolutionVerdict {
+    /// One verdict per step.
+    pub steps: Vec<StepVerdict>,
+    /// Index of the first wrong step, from 0.
+    pub first_wrong: Option<usize>,
+    /// The final answer, where one was found.
+    pub answer: Option<String>,
+    /// Whether the final answer is the result of a claim or a value named in the steps before; none without an answer or
+    /// without claims.
+    pub answer_follows: Option<bool>,
+    /// The answer against the reference, when one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+}
+
+/// Checks the steps of a solution with this crate's arithmetic.
+///
+/// ```
+/// use mathverify::{Options, StepStatus, check_solution};
+///
+/// let steps = ["3 boxes of 4 are 3*4 = <<3*4=12>>12.".to_owned(), "12 + 5 = 18, so 18.".to_owned()];
+/// let checked = check_solution(None, &steps, Some("17"), &Options::default());
+/// assert_eq!(checked.first_wrong, Some(1));
+/// assert_eq!(checked.steps[1].claims[0].expected.as_deref(), Some("17"));
+/// ```
+#[must_use]
+pub fn check_solution(
+    problem: Option<&str>,
+    steps: &[String],
+    gold: Option<&str>,
+    options: &Options,
+) -> SolutionVerdict {
+    check_with(&Arithmetic, problem, steps, gold, options)
+}
+
+/// As [`check_solution`], with another verifier for the steps.
+#[must_use]
+pub fn check_with(
+    verifier: &impl StepVerifier,
+    problem: Option<&str>,
+    steps: &[String],
+    gold: Option<&str>,
+    options: &Options,
+) -> SolutionVerdict {
+    let verdicts: Vec<StepVerdict> = steps
+        .iter()
+        .enumerate()
+        .map(|(i, step)| verifier.verify_step(StepContext { problem, before: &steps[..i], step }))
+        .collect();
+    let text = steps.join("\n\n");
+    let found = extract(&text);
+    let answer_follows = found.as_ref().and_then(|f| follows(&f.text, &verdicts, steps, options));
+    SolutionVerdict {
+        first_wrong: verdicts.iter().position(|v| v.status == StepStatus::Wrong),
+        answer: found.map(|f| f.text),
+        answer_follows,
+        verdict: gold.map(|g| verify(&text, g, options)),
+        steps: verdicts,
+    }
+}
+
+/// Whether the answer is the right side of a claim, or stands as a value in an earlier step.
+fn follows(answer: &str, verdicts: &[StepVerdict], steps: &[String], options: &Options) -> Option<bool> {
+    let results: Vec<&str> = verdicts
+        .iter()
+        .flat_map(|v| &v.claims)
+        .rev()
+        .take(40)
+        .filter_map(|c| c.text.rsplit(['=', '≈']).next())
+        .collect();
+    if results.is_empty() {
+        return None;
+    }
+    let same = |r: &&str| crate::compare::compare(r.trim(), answer, options).status == Status::Equal;
+    if results.iter().any(same) {
+        return Some(true);
+    }
+    // Named in a step before the last.
+    let named = steps.iter().rev().skip(1).take(20).any(|s| s.contains(answer.trim()));
+    named.then_some(true).or(Some(false))
+}

@@ -1,0 +1,140 @@
+//! From two texts to a verdict.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::compare::compare;
+use crate::extract::{Extraction, Form, choice_letter, extract, extract_choice, reference};
+use crate::options::Options;
+use crate::verdict::{Outcome, Status, Tier};
+
+/// Longest answer that is compared by its meaning, in bytes; longer ones only as text.
+const MAX_ANSWER: usize = 24_000;
+
+/// Whether a prediction has the right final answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Equal, different or unknown.
+    pub verdict: Status,
+    /// The answer found in the prediction.
+    pub pred_answer: Option<String>,
+    /// The form in which it stood.
+    pub pred_form: Option<Form>,
+    /// The answer found in the reference.
+    pub gold_answer: Option<String>,
+    /// How far the comparison went; none when there was nothing to compare.
+    pub tier: Option<Tier>,
+    /// One clause: what was compared, or why nothing is known.
+    pub reason: Cow<'static, str>,
+}
+
+impl Verdict {
+    /// Whether the prediction is right.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        self.verdict == Status::Equal
+    }
+}
+
+/// Compares the final answer of `pred` with that of `gold`; both may be whole solutions or bare answers.
+///
+/// A pure function: the same on any thread, without signals, bounded in time and memory.
+///
+/// ```
+/// use mathverify::{Options, verify};
+///
+/// assert!(verify("Half of it: $\\boxed{\\frac{1}{2}}$.", "0.5", &Options::default()).is_equal());
+/// assert!(!verify("x > 5", "x < 5", &Options::default()).is_equal());
+/// ```
+#[must_use]
+pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
+    let reference = reference(gold);
+    let expected_letter = choice_letter(&reference.text).or_else(|| choice_in_reference(gold, &reference));
+    let found = extract(pred);
+    let verdict = |outcome: Outcome, found: Option<Extraction>, gold: String| Verdict {
+        verdict: outcome.status,
+        tier: found.as_ref().map(|_| outcome.tier),
+        pred_form: found.as_ref().map(|f| f.form),
+        pred_answer: found.map(|f| f.text),
+        gold_answer: Some(gold),
+        reason: outcome.reason,
+    };
+    if reference.text.is_empty() {
+        return verdict(Outcome::unknown("an empty reference"), None, reference.text);
+    }
+    if let Some(letter) = expected_letter {
+        return choice(pred, letter, &reference, found, options, verdict);
+    }
+    let Some(found) = found else {
+        return verdict(Outcome::unknown("no answer found in the prediction"), None, reference.text);
+    };
+    let outcome = compare_found(&found.text, &reference.text, options);
+    verdict(outcome, Some(found), reference.text)
+}
+
+/// Compares two answers; very long ones only as text.
+fn compare_found(pred: &str, gold: &str, options: &Options) -> Outcome {
+    if pred.len() > MAX_ANSWER || gold.len() > MAX_ANSWER {
+        return if pred == gold {
+            Outcome::equal(Tier::Text, "the same text")
+        } else {
+            Outcome::unknown("a very long answer")
+        };
+    }
+    compare(pred, gold, options)
+}
+
+/// `(D) Alina`, `C Cecile` and `C` in a reference.
+fn choice_in_reference(gold: &str, reference: &Extraction) -> Option<char> {
+    if reference.form == Form::Boxed || gold.len() > 400 {
+        return None;
+    }
+    let lines = || [gold.trim().lines().next_back(), gold.trim().lines().next()].into_iter().flatten();
+    lines().find_map(choice_letter).or_else(|| {
+        // `C Cecile`: a letter, and a name behind it.
+        lines().find_map(|line| {
+            let mut parts = line.split_whitespace();
+            let letter = parts.next().filter(|p| p.len() == 1 && ("A"..="J").contains(p))?;
+            parts.next().filter(|p| p.starts_with(char::is_uppercase) && p.len() > 1)?;
+            letter.chars().next()
+        })
+    })
+}
+
+/// A reference that is a letter: of a choice, or a variable.
+fn choice(
+    pred: &str,
+    letter: char,
+    reference: &Extraction,
+    found: Option<Extraction>,
+    options: &Options,
+    verdict: impl Fn(Outcome, Option<Extraction>, String) -> Verdict,
+) -> Verdict {
+    // The same text counts whatever it is: a variable, a name with a letter.
+    if let Some(found) = &found {
+        let outcome = compare_found(&found.text, &reference.text, options);
+        if outcome.is_equal() {
+            return verdict(outcome, Some(found.clone()), reference.text.clone());
+        }
+    }
+    // A formula is no choice: `2E` for `E`.
+    if let Some(Extraction { text, form: Form::Whole, .. }) = &found
+        && choice_letter(text).is_none()
+        && crate::compare::is_formula(text)
+    {
+        return verdict(Outcome::different(Tier::Structure, "a formula and a letter"), found, letter.to_string());
+    }
+    match extract_choice(pred) {
+        Some(chosen) => {
+            let same = chosen.text == letter.to_string();
+            let outcome = if same {
+                Outcome::equal(Tier::Text, "the same choice")
+            } else {
+                Outcome::different(Tier::Text, "different choices")
+            };
+            verdict(outcome, Some(chosen), letter.to_string())
+        }
+        None => verdict(Outcome::unknown("no choice found in the prediction"), found, letter.to_string()),
+    }
+}

@@ -1,0 +1,143 @@
+//! The built program: files in, verdicts out, sentences on standard error.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+fn run(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mathverify")).args(args).current_dir(dir).output().unwrap()
+}
+
+fn write(dir: &Path, name: &str, rows: &[Value]) {
+    let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
+    std::fs::write(dir.join(name), lines.join("\n") + "\n").unwrap();
+}
+
+fn read(dir: &Path, name: &str) -> Vec<Value> {
+    std::fs::read_to_string(dir.join(name)).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+#[test]
+fn check_writes_verdicts_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rows: Vec<Value> =
+        (0..5_000).map(|i| json!({"id": i, "pred": format!("so \\boxed{{{i}}}"), "gold": i - i % 2})).collect();
+    rows.push(json!({"pred": "hm", "gold": "3"}));
+    write(dir.path(), "pairs.jsonl", &rows);
+    let out = run(dir.path(), &["check", "--input", "pairs.jsonl", "--output", "verdicts.jsonl"]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let summary = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(summary.contains("5001 pairs: 2500 equal"), "{summary}");
+    let verdicts = read(dir.path(), "verdicts.jsonl");
+    assert_eq!(verdicts.len(), 5_001);
+    for (i, v) in verdicts.iter().take(5_000).enumerate() {
+        assert_eq!(v["id"], i);
+        assert_eq!(v["verdict"], if i % 2 == 0 { "equal" } else { "different" }, "{v}");
+        assert_eq!(v["pred_answer"], i.to_string());
+        assert_eq!(v["pred_form"], "boxed");
+    }
+    // The same on one thread, to standard output.
+    let one = run(dir.path(), &["check", "--input", "pairs.jsonl", "--threads", "1"]);
+    assert_eq!(one.stdout, std::fs::read(dir.path().join("verdicts.jsonl")).unwrap());
+}
+
+#[test]
+fn steps_takes_solutions_and_lists_of_steps() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = [
+        json!({"id": "a", "problem": "?", "solution": "2*3=<<2*3=6>>6\n6+1=<<6+1=8>>8\n#### 8", "gold": "7"}),
+        json!({"id": "b", "steps": ["We have 5 + 5 = 10.", "So \\boxed{10}."], "gold": 10}),
+    ];
+    write(dir.path(), "solutions.jsonl", &rows);
+    let out = run(dir.path(), &["steps", "--input", "solutions.jsonl", "--output", "out.jsonl"]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let verdicts = read(dir.path(), "out.jsonl");
+    assert_eq!(verdicts[0]["first_wrong"], 1);
+    assert_eq!(verdicts[0]["steps"][1]["claims"][0]["expected"], "7");
+    assert_eq!(verdicts[0]["verdict"]["verdict"], "different");
+    assert_eq!(verdicts[1]["first_wrong"], Value::Null);
+    assert_eq!(verdicts[1]["answer_follows"], true);
+    assert_eq!(verdicts[1]["verdict"]["verdict"], "equal");
+}
+
+#[test]
+fn mistakes_get_a_sentence_and_exit_code_1() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("bad.jsonl"), "{\"pred\": \"1\", \"gold\": \"1\"}\n{\"pred\": \"1\"}\n").unwrap();
+    let out = run(dir.path(), &["check", "--input", "bad.jsonl", "--output", "out.jsonl"]);
+    assert_eq!(out.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(message.contains("bad.jsonl:2") && message.contains("gold"), "{message}");
+    assert!(!dir.path().join("out.jsonl").exists());
+
+    let out =
+        run(dir.path(), &["check", "--input", "bad.jsonl", "--output", "out.jsonl", "--rejected", "rejected.jsonl"]);
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("1 lines set aside in rejected.jsonl"));
+    assert_eq!(read(dir.path(), "out.jsonl").len(), 1);
+
+    let out = run(dir.path(), &["check", "--input", "none.jsonl"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("none.jsonl"));
+
+    write(dir.path(), "both.jsonl", &[json!({"solution": "x", "steps": ["x"]})]);
+    let out = run(dir.path(), &["steps", "--input", "both.jsonl"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("not both"));
+}
+
+#[test]
+fn options_reach_the_comparison() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "pairs.jsonl", &[json!({"pred": "1, 2", "gold": "2, 1"}), json!({"pred": "10%", "gold": "10"})]);
+    let verdicts = |args: &[&str]| -> Vec<String> {
+        let out = run(dir.path(), &[&["check", "--input", "pairs.jsonl"], args].concat());
+        String::from_utf8(out.stdout)
+            .unwrap()
+            .lines()
+            .map(|l| serde_json::from_str::<Value>(l).unwrap()["verdict"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(verdicts(&[]), ["equal", "equal"]);
+    assert_eq!(verdicts(&["--ordered-lists", "--percent", "fraction"]), ["different", "different"]);
+}
+
+#[test]
+fn serve_answers_and_drains() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mathverify"))
+        .args(["serve", "--addr", "127.0.0.1:0"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let addr = line.trim().rsplit("http://").next().unwrap().to_owned();
+    let ask = |request: String| -> String {
+        let mut stream = std::net::TcpStream::connect(&addr).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let post = |path: &str, body: &str| {
+        ask(format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    };
+    let answer = post("/check", r#"[{"pred": "\\boxed{1/2}", "gold": "0.5"}, {"pred": "1"}]"#);
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("\"verdict\":\"equal\"") && answer.contains("gold"),
+        "{answer}"
+    );
+    let answer = post("/steps", r#"{"solution": "1+1=3"}"#);
+    assert!(answer.contains("\"first_wrong\":0"), "{answer}");
+    let metrics = ask("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned());
+    assert!(metrics.contains("mathverify_equal 1"), "{metrics}");
+    let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    assert!(child.wait().unwrap().success());
+}

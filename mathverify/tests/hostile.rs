@@ -1,0 +1,156 @@
+//! Inputs that hang, overflow or exhaust other graders. The limit is a hang limit; `benches/peer.rs` measures the times.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use mathverify::{Options, Status, Verdict, check_solution, split_steps, verify};
+
+/// Far above the 50 ms that the benchmark holds, so that a loaded machine in a debug build passes.
+const HANG: Duration = Duration::from_secs(5);
+
+fn quick(pred: &str, gold: &str) -> Verdict {
+    let start = Instant::now();
+    let verdict = verify(pred, gold, &Options::default());
+    assert!(start.elapsed() < HANG, "{:?} for {:.60}", start.elapsed(), pred);
+    verdict
+}
+
+#[test]
+fn power_towers() {
+    for tower in [
+        "9^{9^{9^{9}}}",
+        "10^{10^{10}}",
+        "2^{2^{2^{2^{2^{2}}}}}",
+        "(((9^9)^9)^9)^9",
+        "e^{e^{e^{e^{e}}}}",
+        "99999999!",
+        "\\binom{1000000}{500000}",
+    ] {
+        assert_ne!(quick(tower, "7").verdict, Status::Equal, "{tower}");
+        assert!(quick(tower, tower).is_equal());
+        assert_ne!(quick(tower, &format!("{tower}+1")).verdict, Status::Equal);
+    }
+}
+
+#[test]
+fn long_numbers() {
+    let long = "7".repeat(10_000);
+    assert!(quick(&long, &long).is_equal());
+    let other = format!("{}8", "7".repeat(9_999));
+    assert_eq!(quick(&long, &other).verdict, Status::Different);
+    assert_ne!(quick(&format!("{long}/{other}"), "1").verdict, Status::Equal);
+    assert_ne!(quick(&format!("\\sqrt{{{long}}}"), "1").verdict, Status::Equal);
+    assert_ne!(quick(&format!("0.{long}"), &format!("0.{other}")).verdict, Status::Equal);
+    assert_eq!(quick("1/2^{99}", "1/2^{98}").verdict, Status::Different);
+}
+
+#[test]
+fn deep_nesting() {
+    for (open, close) in [
+        ("(", ")"),
+        ("{", "}"),
+        ("\\sqrt{", "}"),
+        ("\\frac{1}{", "}"),
+        ("\\boxed{", "}"),
+        ("[", "]"),
+        ("|", "|"),
+        ("x^{", "}"),
+        ("-", ""),
+        ("\\text{", "}"),
+        ("\\left(", "\\right)"),
+        ("\\{", "\\}"),
+        ("\\begin{pmatrix}", "\\end{pmatrix}"),
+        ("\\mathrm{", "}"),
+        ("2^", ""),
+        ("x_", ""),
+        ("\\sin ", ""),
+    ] {
+        for depth in [40, 1_000, 100_000] {
+            let text = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+            quick(&text, "2");
+            quick("1", &text);
+            let boxed = format!("so $\\boxed{{{text}}}$");
+            quick(&boxed, "1");
+        }
+    }
+}
+
+#[test]
+fn megabytes() {
+    let line = "The sum is $x^2 + 3 = 12$, so **12** and \\(\\frac{1}{2}\\) = 3 + 4 = 7. ";
+    for piece in [
+        line,
+        "1 + ",
+        "$",
+        "\\",
+        "{",
+        "\\boxed{",
+        "\\boxed{1} and ",
+        "(1,",
+        "<<",
+        "a=",
+        "=",
+        "1,234,",
+        "**",
+        "answer is ",
+        "####",
+        "½",
+        "答案是",
+        "\n\n",
+        "|x",
+        "1/",
+        "\\[",
+        "if 2+2=",
+    ] {
+        let text = piece.repeat((1 << 20) / piece.len());
+        quick(&text, "7");
+        quick("7", &text);
+        let start = Instant::now();
+        let steps = split_steps(&text);
+        let _ = check_solution(None, &steps[..steps.len().min(1_000)], None, &Options::default());
+        assert!(start.elapsed() < HANG * 4, "{:?} for the steps of {piece:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn wide_structures() {
+    let list =
+        |n: usize, step: usize| (0..n).map(|i| format!("\\sqrt{{{}}}", i * step + 2)).collect::<Vec<_>>().join(", ");
+    quick(&list(100, 1), &list(100, 3));
+    quick(&list(1_000, 1), &list(1_000, 3));
+    let sum = |n: usize| (0..n).map(|i| format!("\\sin({i}x)")).collect::<Vec<_>>().join("+");
+    quick(&sum(300), &sum(301));
+    quick("\\sum_{k=1}^{100000} \\sin k", "1");
+    quick("\\sum_{a=1}^{2000}\\sum_{b=1}^{2000}\\sum_{c=1}^{2000} a b c", "1");
+    let matrix = format!("\\begin{{pmatrix}} {} \\end{{pmatrix}}", ["1 & 2 & 3 & 4"; 4].join("\\\\"));
+    quick(&format!("{matrix}^8"), &matrix);
+    quick(&matrix.repeat(30), &matrix);
+    quick(&format!("(x+y+z+w)^{{60}} {}", "(x+1)".repeat(60)), "1");
+    quick(&"1 \\pm ".repeat(400), "1");
+    quick(&format!("[{}]", "(1,2)\\cup".repeat(500)), "(1,2)");
+}
+
+#[test]
+fn odd_characters() {
+    for text in [
+        "\u{0}",
+        "\u{feff}7",
+        "7\u{200b}",
+        "\u{202e}7",
+        "７",
+        "٧",
+        "½½½",
+        "²²²",
+        "\\",
+        "\\\\\\",
+        "$$$",
+        "{}{}{}",
+        "🙂 = 🙂",
+        "x\u{301}",
+    ] {
+        quick(text, "7");
+        quick("7", text);
+    }
+    assert!(quick("７", "7").is_equal());
+    assert!(quick("٧", "7").is_equal());
+}

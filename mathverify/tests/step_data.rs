@@ -1,0 +1,225 @@
+//! Steps of GSM8K and ProcessBench.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use mathverify::{Options, StepStatus, check_solution, split_steps};
+use rayon::prelude::*;
+
+fn status(step: &str) -> StepStatus {
+    check_solution(None, &[step.to_owned()], None, &Options::default()).steps[0].status
+}
+
+/// The value of a calculator formula, independently of the crate: a fraction of `i128` by recursive descent.
+fn value(text: &str) -> Option<(i128, i128)> {
+    fn gcd(a: i128, b: i128) -> i128 {
+        if b == 0 { a.abs() } else { gcd(b, a % b) }
+    }
+    fn reduced(n: i128, d: i128) -> Option<(i128, i128)> {
+        if d == 0 {
+            return None;
+        }
+        let g = gcd(n, d).max(1) * d.signum();
+        Some((n / g, d / g))
+    }
+    fn sum(s: &[u8], at: &mut usize) -> Option<(i128, i128)> {
+        let mut left = product(s, at)?;
+        while let Some(op @ (b'+' | b'-')) = s.get(*at).copied() {
+            *at += 1;
+            let right = product(s, at)?;
+            let sign = if op == b'+' { 1 } else { -1 };
+            left = reduced(
+                left.0.checked_mul(right.1)? + sign * right.0.checked_mul(left.1)?,
+                left.1.checked_mul(right.1)?,
+            )?;
+        }
+        Some(left)
+    }
+    fn product(s: &[u8], at: &mut usize) -> Option<(i128, i128)> {
+        let mut left = operand(s, at)?;
+        while let Some(op @ (b'*' | b'/')) = s.get(*at).copied() {
+            *at += 1;
+            if op == b'/' && s.get(*at) == Some(&b'/') {
+                *at += 1;
+            }
+            let right = operand(s, at)?;
+            left = if op == b'*' {
+                reduced(left.0.checked_mul(right.0)?, left.1.checked_mul(right.1)?)?
+            } else {
+                reduced(left.0.checked_mul(right.1)?, left.1.checked_mul(right.0)?)?
+            };
+        }
+        Some(left)
+    }
+    fn operand(s: &[u8], at: &mut usize) -> Option<(i128, i128)> {
+        match s.get(*at)? {
+            b'(' => {
+                *at += 1;
+                let inner = sum(s, at)?;
+                (s.get(*at) == Some(&b')')).then(|| *at += 1)?;
+                Some(inner)
+            }
+            b'-' => {
+                *at += 1;
+                operand(s, at).map(|(n, d)| (-n, d))
+            }
+            b'+' => {
+                *at += 1;
+                operand(s, at)
+            }
+            _ => {
+                let (mut n, mut d, mut point, mut digits) = (0_i128, 1_i128, false, 0);
+                while let Some(c) = s.get(*at) {
+                    match c {
+                        b'0'..=b'9' => {
+                            n = n.checked_mul(10)? + i128::from(c - b'0');
+                            d = if point { d.checked_mul(10)? } else { d };
+                            digits += 1;
+                        }
+                        b'.' if !point => point = true,
+                        _ => break,
+                    }
+                    *at += 1;
+                }
+                (digits > 0).then(|| reduced(n, d))?
+            }
+        }
+    }
+    let s: Vec<u8> = text.bytes().filter(|b| *b != b' ').collect();
+    let mut at = 0;
+    let v = sum(&s, &mut at)?;
+    (at == s.len()).then_some(v)
+}
+
+#[test]
+fn gsm8k_annotations_and_their_mutations() {
+    let Some(path) = common::data("gsm8k/train.jsonl.gz") else { return };
+    let annotations: Vec<String> = common::rows(&path)
+        .iter()
+        .flat_map(|row| {
+            let answer = row["answer"].as_str().unwrap();
+            answer.split("<<").skip(1).filter_map(|p| p.split_once(">>")).map(|p| p.0.to_owned()).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(annotations.len(), 23_716);
+    let correct = annotations.par_iter().filter(|a| status(&format!("<<{a}>>")) == StepStatus::Correct).count();
+    println!("{correct} of {} annotations correct", annotations.len());
+    assert_eq!(correct, 23_716);
+
+    // Every digit and operator changed, one at a time.
+    let (wrong, still_true, left) = annotations
+        .par_iter()
+        .map(|annotation| {
+            let mut counts = (0_usize, 0_usize, Vec::new());
+            for (i, c) in annotation.char_indices() {
+                let others: Vec<char> = match c {
+                    '0'..='9' => ('0'..='9').filter(|d| *d != c).collect(),
+                    '+' | '-' | '*' | '/' => "+-*/".chars().filter(|o| *o != c).collect(),
+                    _ => continue,
+                };
+                for other in others {
+                    let mutated = format!("{}{other}{}", &annotation[..i], &annotation[i + 1..]);
+                    let (l, r) = mutated.rsplit_once('=').unwrap();
+                    let holds = value(l).is_some() && value(l) == value(r);
+                    match (holds, status(&format!("<<{mutated}>>"))) {
+                        (true, StepStatus::Correct) => counts.1 += 1,
+                        (false, StepStatus::Wrong) => counts.0 += 1,
+                        _ => counts.2.push(mutated),
+                    }
+                }
+            }
+            counts
+        })
+        .reduce(|| (0, 0, Vec::new()), |a, b| (a.0 + b.0, a.1 + b.1, [a.2, b.2].concat()));
+    println!(
+        "mutations: {wrong} wrong, {still_true} still true, {} not decided: {:?}",
+        left.len(),
+        &left[..left.len().min(10)]
+    );
+    // What may be a rounding to three digits or more (848/7 = 121.143) is not called wrong.
+    assert!(left.len() * 10_000 <= wrong, "{} not decided", left.len());
+}
+
+#[test]
+fn processbench_precision_of_wrong() {
+    let (mut hits, mut alarms, mut errors) = (0, 0, 0);
+    for part in ["gsm8k", "math", "olympiadbench", "omnimath"] {
+        let Some(path) = common::data(&format!("processbench/{part}.json.gz")) else { return };
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&common::text(&path)).unwrap();
+        let counts: Vec<(usize, usize, usize)> = rows
+            .par_iter()
+            .map(|row| {
+                let steps: Vec<String> =
+                    row["steps"].as_array().unwrap().iter().map(|s| s.as_str().unwrap().to_owned()).collect();
+                let label = usize::try_from(row["label"].as_i64().unwrap()).ok();
+                let checked = check_solution(row["problem"].as_str(), &steps, None, &Options::default());
+                let seen = label.map_or(steps.len(), |l| l + 1);
+                let flagged = |i: &usize| checked.steps[*i].status == StepStatus::Wrong;
+                let hit = usize::from(label.is_some_and(|l| flagged(&l)));
+                let alarm = (0..seen).filter(|i| Some(*i) != label && flagged(i)).count();
+                (hit, alarm, usize::from(label.is_some()))
+            })
+            .collect();
+        let total = counts.iter().fold((0, 0, 0), |a, c| (a.0 + c.0, a.1 + c.1, a.2 + c.2));
+        println!("{part}: {} of {} first errors flagged, {} good steps flagged", total.0, total.2, total.1);
+        (hits, alarms, errors) = (hits + total.0, alarms + total.1, errors + total.2);
+    }
+    let precision = 100 * hits / (hits + alarms).max(1);
+    println!(
+        "all: precision {precision}%, recall {:.1}%",
+        100.0 * f64::from(u32::try_from(hits).unwrap()) / f64::from(u32::try_from(errors).unwrap())
+    );
+    assert!(precision >= 90, "{hits} hits, {alarms} false alarms");
+    assert!(hits * 100 >= errors * 4, "{hits} of {errors}");
+}
+
+#[test]
+fn solutions_split_into_lines_or_paragraphs() {
+    assert_eq!(split_steps("a\nb\nc").len(), 3);
+    assert_eq!(split_steps("a\nb\n\nc").len(), 2);
+    assert_eq!(split_steps("x:\n\\[\na\n\nb\n\\]\nend").len(), 1);
+    assert!(split_steps("").is_empty());
+}
+
+/// What must not be called wrong: hypotheses, rounding, units, other arithmetic.
+#[test]
+fn no_false_alarms() {
+    for step in [
+        "If 2 + 2 = 5, then everything follows.",
+        "Let's try x = 3: 2 + \\sqrt{1} = 1, which is false.",
+        "10/3 = 3 remainder 1",
+        "100/7 = 14.29",
+        "20% of $80 = $16",
+        "9 + 5 = 2 on a clock, since 14 mod 12 = 2",
+        "\\(4 \\text{ hours} = 4 \\times 60 = 240 \\text{ minutes}\\)",
+        "\\[ \\text{Naomi's points} + 17 = 68 + 17 = 85 \\]",
+        "\\[ 1 \\text{ hour} + 30 \\text{ minutes} = 90 \\text{ minutes} \\]",
+        "15/60 = 25%",
+        "so 2x + 3 = 9 and x = 3",
+        "In base 7, 3 + 5 = 11.",
+        "(x+1)(x+2) = 12",
+    ] {
+        assert_ne!(
+            status(step),
+            StepStatus::Wrong,
+            "{step}: {:?}",
+            check_solution(None, &[step.to_owned()], None, &Options::default())
+        );
+    }
+}
+
+/// What is wrong beyond any reading.
+#[test]
+fn clear_errors() {
+    for step in [
+        "So the total is 12 + 30 = 41.",
+        "She pays $20 - $13 = $6.",
+        "\\[ \\frac{1}{2} + \\frac{1}{3} = \\frac{2}{5} \\]",
+        "\\(2^{10} = 1000\\)",
+        "\\(17 \\equiv 4 \\pmod{5}\\)",
+        "Expanding, \\[ y = (x+3)^2 = x^2 + 9. \\]",
+        "\\(14 \\text{ hours} + 20 \\text{ hours} = 35 \\text{ hours}\\)",
+    ] {
+        assert_eq!(status(step), StepStatus::Wrong, "{step}");
+    }
+}
