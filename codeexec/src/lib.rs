@@ -1,0 +1,6 @@
+//! Runs untrusted programs with their tests.
+
+mod cache;
+pub mod limits;
+pub mod python;
+pub mod sandbox;

@@ -1,0 +1,4 @@
+//! x
+fn main() -> anyhow::Result<()> {
+    codeexec::python::runtime::set_up()
+}

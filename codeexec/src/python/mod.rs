@@ -1,0 +1,4 @@
+//! Python: CPython in the sandbox.
+
+mod exports;
+pub mod runtime;
