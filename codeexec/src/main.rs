@@ -1,4 +1,4 @@
 //! x
 fn main() -> anyhow::Result<()> {
-    codeexec::python::runtime::set_up()
+    std::thread::Builder::new().stack_size(codeexec::sandbox::THREAD_STACK).spawn(codeexec::python::runtime::set_up)?.join().unwrap()
 }

@@ -9,4 +9,4 @@ mod wasi;
 
 pub use files::{Files, SharedBytes};
 pub use guest::{Clock, Guest, Setup, Stop};
-pub use machine::{Ending, Instance, Machine, Profile, Settings};
+pub use machine::{Ending, Instance, Machine, Profile, Settings, THREAD_STACK};
