@@ -3,4 +3,5 @@
 mod cache;
 pub mod limits;
 pub mod python;
+pub mod record;
 pub mod sandbox;

@@ -64,10 +64,11 @@ class Program:
         try:
             exec(compile(code, FILE, "exec", dont_inherit=True), self.namespace)
             self.flush()
-            return ("loaded", [(n, self.kind(v)) for n, v in list(self.namespace.items())
-                               if type(n) is str and not n.startswith("__")])
+            return {"loaded": [(n, self.kind(v)) for n, v in list(self.namespace.items())
+                               if type(n) is str and not n.startswith("__")]}
         except BaseException as error:
-            return self.failure(error)
+            _, names, _, _, text = self.failure(error)
+            return {"raised": {"class": names[0], "traceback": text}}
 
     def failure(self, error):
         """How an exception is told: the names of its classes, its arguments, and a traceback of the program's lines."""
@@ -149,12 +150,7 @@ class Program:
     def start(self):
         import json
         job = json.loads(self.door(b"P"))
-        result = self.load(job["code"], job["argv"])
-        try:
-            data = dumps(result)
-        except ValueError:
-            data = dumps(("loaded", []))
-        self.door(b"L" + data)
+        self.door(b"L" + json.dumps(self.load(job["code"], job["argv"])).encode("utf-8", "replace"))
 
     def step(self):
         self.door(b"R" + self.answer(loads(self.door(b"N"))))

@@ -208,6 +208,19 @@ impl Instance {
         function.call(&mut self.store, parameters).map_err(|e| Ending::from_error(&e))
     }
 
+    /// Runs a function of the harness in the interpreter: `turn` takes Python text.
+    pub fn call_harness(&mut self, name: &str) -> Result<(), Ending> {
+        let source = format!("import codeexec_harness as h\nh.{name}()");
+        let missing = |_| Ending::Trap("the module lacks an export".into());
+        let alloc = self.function::<u32, u32>("host_alloc").map_err(missing)?;
+        let turn = self.function::<(u32, u32), i32>("turn").map_err(missing)?;
+        let at = self.call(&alloc, source.len() as u32)?;
+        if at == 0 || !self.write(at, source.as_bytes()) {
+            return Err(Ending::Trap("no memory for the source".into()));
+        }
+        self.call(&turn, (at, source.len() as u32)).map(|_| ())
+    }
+
     /// Writes into the guest's memory; false when the place is outside it.
     pub fn write(&mut self, at: u32, bytes: &[u8]) -> bool {
         let memory = self.store.data().memory;
