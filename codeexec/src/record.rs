@@ -51,7 +51,7 @@ pub struct Reference {
     /// Absolute tolerance for floats; 0: EvalPlus's 1e-6 where floats are expected.
     #[serde(default)]
     pub atol: f64,
-    /// Another rule than equality: `set`, `truth`, or `zero` (HumanEval/32).
+    /// Another rule than equality: `set`, `not_none`, or `zero` (HumanEval/32).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
 }
@@ -65,6 +65,16 @@ fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<S
         Value::String(text) => Ok(text),
         Value::Number(number) => Ok(number.to_string()),
         other => Err(serde::de::Error::custom(format!("id: must be a string or a number, not {other}"))),
+    }
+}
+
+/// A job that has been checked, for readers of files.
+#[derive(Debug, Clone)]
+pub struct Checked(pub Job);
+
+impl<'de> Deserialize<'de> for Checked {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Job::from_value(Value::deserialize(deserializer)?).map(Self).map_err(serde::de::Error::custom)
     }
 }
 

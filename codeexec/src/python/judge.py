@@ -482,8 +482,8 @@ class Judge:
     def same(self, rule, entry_point, args, got, expected, atol, namespace):
         if rule == "set":
             return set(got) == set(expected)
-        if rule == "truth":
-            return bool(got) == bool(expected)
+        if rule == "not_none":
+            return (got is not None) == (expected is not None)
         if rule == "zero":
             return abs(namespace["poly"](*args, got)) <= atol
         return equal(got, expected, atol)

@@ -59,7 +59,8 @@ impl Checker<'_> {
                 let digits = self.int()?.unsigned_abs() as usize;
                 let bytes = self.take(digits.checked_mul(2)?)?;
                 let digit = |pair: &[u8]| u16::from_le_bytes([pair[0], pair[1]]);
-                if bytes.chunks(2).any(|pair| digit(pair) > 0x7fff) || bytes.chunks(2).last().is_some_and(|p| digit(p) == 0)
+                if bytes.chunks(2).any(|pair| digit(pair) > 0x7fff)
+                    || bytes.chunks(2).last().is_some_and(|p| digit(p) == 0)
                 {
                     return None;
                 }

@@ -31,12 +31,67 @@ pub const WHEEL: Wheel = Wheel {
 const LIBRARY: &str = "/usr/local/lib/python315.zip";
 /// Modules that a program finds imported: those that model-written programs use most, and what they pull in.
 const PRELOAD: &[&str] = &[
-    "abc", "argparse", "array", "ast", "base64", "bisect", "builtins", "calendar", "cmath", "collections",
-    "collections.abc", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "enum",
-    "fractions", "functools", "hashlib", "heapq", "inspect", "io", "itertools", "json", "linecache", "marshal", "math",
-    "numbers", "operator", "os", "pickle", "pprint", "queue", "random", "re", "secrets", "statistics", "string",
-    "struct", "sys", "tempfile", "textwrap", "threading", "time", "timeit", "token", "tokenize", "traceback", "types",
-    "typing", "unicodedata", "unittest", "urllib.parse", "uuid", "warnings", "weakref", "zlib", "numpy",
+    "abc",
+    "argparse",
+    "array",
+    "ast",
+    "base64",
+    "bisect",
+    "builtins",
+    "calendar",
+    "cmath",
+    "collections",
+    "collections.abc",
+    "contextlib",
+    "copy",
+    "csv",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "difflib",
+    "enum",
+    "fractions",
+    "functools",
+    "hashlib",
+    "heapq",
+    "inspect",
+    "io",
+    "itertools",
+    "json",
+    "linecache",
+    "marshal",
+    "math",
+    "numbers",
+    "operator",
+    "os",
+    "pickle",
+    "pprint",
+    "queue",
+    "random",
+    "re",
+    "secrets",
+    "statistics",
+    "string",
+    "struct",
+    "sys",
+    "tempfile",
+    "textwrap",
+    "threading",
+    "time",
+    "timeit",
+    "token",
+    "tokenize",
+    "traceback",
+    "types",
+    "typing",
+    "unicodedata",
+    "unittest",
+    "urllib.parse",
+    "uuid",
+    "warnings",
+    "weakref",
+    "zlib",
+    "numpy",
 ];
 /// The C stack inside the guest: of the 16 MiB that the module has, what CPython may use.
 const C_STACK: i32 = 12 << 20;
@@ -167,21 +222,15 @@ pub fn set_up() -> anyhow::Result<()> {
 
 /// Starts the interpreter, prepares it and writes down its memory as a new module.
 fn snapshot(wasm: &[u8], library: &SharedBytes) -> anyhow::Result<Vec<u8>> {
-    let wasm = exports::add(
-        wasm,
-        &["PyThreadState_Get", "PyUnstable_ThreadState_SetStackProtection", "PyObject_CallNoArgs"],
-    )?;
+    let wasm =
+        exports::add(wasm, &["PyThreadState_Get", "PyUnstable_ThreadState_SetStackProtection", "PyObject_CallNoArgs"])?;
     let wizer = Wizer::new();
     let (context, instrumented) = wizer.instrument(&wasm)?;
     let machine = Machine::new(Settings { profile: Profile::Once, max_memory: 4 << 30 })?;
     let module = machine.compile(&instrumented)?;
     drop(instrumented);
-    let limits = Limits {
-        wall: Duration::from_secs(600),
-        cpu: Duration::from_secs(600),
-        memory: 2 << 30,
-        ..Limits::default()
-    };
+    let limits =
+        Limits { wall: Duration::from_secs(600), cpu: Duration::from_secs(600), memory: 2 << 30, ..Limits::default() };
     let guest = Guest::new(setup(tree(library)?, Vec::new(), 0), &limits, Clock::start(&limits));
     let mut instance = machine.start(&machine.link(&module)?, guest)?;
     let status = turn(&mut instance, start_source().as_bytes());

@@ -112,7 +112,9 @@ impl Session<'_> {
         };
         let loaded = program.load();
         verdict.parses = match &loaded {
-            Loaded::Raised(class, _) => Some(!["SyntaxError", "IndentationError", "TabError"].contains(&class.as_str())),
+            Loaded::Raised(class, _) => {
+                Some(!["SyntaxError", "IndentationError", "TabError"].contains(&class.as_str()))
+            }
             _ => Some(true),
         };
         match loaded {

@@ -25,7 +25,10 @@ pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 /// A file or folder.
 #[derive(Clone)]
 enum Node {
-    Folder { parent: NodeId, entries: BTreeMap<String, NodeId> },
+    Folder {
+        parent: NodeId,
+        entries: BTreeMap<String, NodeId>,
+    },
     Shared(SharedBytes),
     Own(Vec<u8>),
     /// Removed; its bytes stay readable for those who hold it open.

@@ -70,7 +70,8 @@ impl Machine {
                 config.memory_guaranteed_dense_image_size(1 << 30);
             }
         }
-        let engine = Engine::new(&config).map_err(anyhow::Error::from).context("cannot start the WebAssembly engine")?;
+        let engine =
+            Engine::new(&config).map_err(anyhow::Error::from).context("cannot start the WebAssembly engine")?;
         let alive = Arc::new(AtomicBool::new(true));
         let (ticking, clock) = (alive.clone(), engine.clone());
         std::thread::Builder::new().name("epoch".into()).spawn(move || {

@@ -436,7 +436,13 @@ impl Guest {
     }
 
     fn path_filestat_get(
-        &mut self, memory: &mut Memory, fd: u32, _flags: u32, path: u32, length: u32, result: u32,
+        &mut self,
+        memory: &mut Memory,
+        fd: u32,
+        _flags: u32,
+        path: u32,
+        length: u32,
+        result: u32,
     ) -> Answer {
         let (at, path) = (self.folder(fd)?, memory.text(path, length)?);
         let stat = self.files.stat(self.files.resolve(at, &path)?);
@@ -445,7 +451,15 @@ impl Guest {
 
     #[expect(clippy::too_many_arguments, reason = "the system call has them")]
     fn path_filestat_set_times(
-        &mut self, memory: &mut Memory, fd: u32, _flags: u32, path: u32, length: u32, _atime: u64, _mtime: u64, _which: u32,
+        &mut self,
+        memory: &mut Memory,
+        fd: u32,
+        _flags: u32,
+        path: u32,
+        length: u32,
+        _atime: u64,
+        _mtime: u64,
+        _which: u32,
     ) -> Answer {
         let (at, path) = (self.folder(fd)?, memory.text(path, length)?);
         Ok(self.files.resolve(at, &path).map(|_| ())?)
@@ -453,15 +467,32 @@ impl Guest {
 
     #[expect(clippy::too_many_arguments, reason = "the system call has them")]
     fn path_link(
-        &mut self, _: &mut Memory, _fd: u32, _flags: u32, _path: u32, _length: u32, _to_fd: u32, _to: u32, _to_length: u32,
+        &mut self,
+        _: &mut Memory,
+        _fd: u32,
+        _flags: u32,
+        _path: u32,
+        _length: u32,
+        _to_fd: u32,
+        _to: u32,
+        _to_length: u32,
     ) -> Answer {
         Err(errno::NOTSUP.into())
     }
 
     #[expect(clippy::too_many_arguments, reason = "the system call has them")]
     fn path_open(
-        &mut self, memory: &mut Memory, fd: u32, _follow: u32, path: u32, length: u32, flags: u32, rights: u64, _inherit: u64,
-        fdflags: u32, result: u32,
+        &mut self,
+        memory: &mut Memory,
+        fd: u32,
+        _follow: u32,
+        path: u32,
+        length: u32,
+        flags: u32,
+        rights: u64,
+        _inherit: u64,
+        fdflags: u32,
+        result: u32,
     ) -> Answer {
         const CREATE: u32 = 1;
         const FOLDER: u32 = 2;
@@ -497,7 +528,14 @@ impl Guest {
     }
 
     fn path_readlink(
-        &mut self, memory: &mut Memory, fd: u32, path: u32, length: u32, _buffer: u32, _size: u32, _result: u32,
+        &mut self,
+        memory: &mut Memory,
+        fd: u32,
+        path: u32,
+        length: u32,
+        _buffer: u32,
+        _size: u32,
+        _result: u32,
     ) -> Answer {
         let (at, path) = (self.folder(fd)?, memory.text(path, length)?);
         self.files.resolve(at, &path)?;
@@ -511,14 +549,29 @@ impl Guest {
     }
 
     fn path_rename(
-        &mut self, memory: &mut Memory, fd: u32, path: u32, length: u32, to_fd: u32, to: u32, to_length: u32,
+        &mut self,
+        memory: &mut Memory,
+        fd: u32,
+        path: u32,
+        length: u32,
+        to_fd: u32,
+        to: u32,
+        to_length: u32,
     ) -> Answer {
         let (from_at, from) = (self.folder(fd)?, memory.text(path, length)?);
         let (to_at, to) = (self.folder(to_fd)?, memory.text(to, to_length)?);
         Ok(self.files.rename(from_at, &from, to_at, &to)?)
     }
 
-    fn path_symlink(&mut self, _: &mut Memory, _target: u32, _tlength: u32, _fd: u32, _path: u32, _length: u32) -> Answer {
+    fn path_symlink(
+        &mut self,
+        _: &mut Memory,
+        _target: u32,
+        _tlength: u32,
+        _fd: u32,
+        _path: u32,
+        _length: u32,
+    ) -> Answer {
         Err(errno::NOTSUP.into())
     }
 
@@ -591,7 +644,14 @@ impl Guest {
 
     #[expect(clippy::too_many_arguments, reason = "the system call has them")]
     fn sock_recv(
-        &mut self, _: &mut Memory, _fd: u32, _list: u32, _count: u32, _flags: u32, _size: u32, _result: u32,
+        &mut self,
+        _: &mut Memory,
+        _fd: u32,
+        _list: u32,
+        _count: u32,
+        _flags: u32,
+        _size: u32,
+        _result: u32,
     ) -> Answer {
         Err(errno::NOTSUP.into())
     }
