@@ -97,7 +97,7 @@ fn bare(answer: &str, language: &str) -> String {
     let is_start = |line: &&str| {
         starts.iter().any(|start| line.starts_with(start)) && (!line.starts_with("from ") || line.contains(" import "))
     };
-    let Some(first) = lines.iter().position(|line| is_start(&line)) else { return answer.to_owned() };
+    let Some(first) = lines.iter().position(is_start) else { return answer.to_owned() };
     // Prose is a line at the margin that ends or reads like a sentence; code goes on over blank and indented lines.
     let is_prose = |line: &str| {
         let sentence = line.ends_with(['.', ':', '!', '?']) && line.split(' ').count() > 3;

@@ -102,18 +102,58 @@ fn place(path: &Path, index: usize) -> String {
     format!("{}, record {}", path.display(), index + 1)
 }
 
-/// The records of a JSONL file or of a JSON list.
+/// The records of a JSONL file or of a JSON list, the inputs of plus suites as the text that they are in the file.
 fn records(path: &Path) -> anyhow::Result<Vec<Value>> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let is_list = path.to_string_lossy().trim_end_matches(".gz").ends_with(".json");
-    if !is_list {
-        return Ok(jsonl::read::<Value>(path, OnBadLine::Error)?.collect::<Result<_, _>>()?);
-    }
-    let reader: Box<dyn Read> = match path.extension() {
-        Some(ending) if ending == "gz" => Box::new(flate2::read::MultiGzDecoder::new(file)),
-        _ => Box::new(file),
+    let mut text = String::new();
+    let read = match path.extension() {
+        Some(ending) if ending == "gz" => flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text),
+        _ => BufReader::new(file).read_to_string(&mut text),
     };
-    serde_json::from_reader(BufReader::new(reader)).with_context(|| format!("cannot read {}", path.display()))
+    read.with_context(|| format!("cannot read {}", path.display()))?;
+    let is_list = path.to_string_lossy().trim_end_matches(".gz").ends_with(".json");
+    if is_list {
+        return serde_json::from_str(&text).with_context(|| format!("cannot read {}", path.display()));
+    }
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let parse = |(i, line): (usize, &str)| {
+        serde_json::from_str(&quote_inputs(line)).with_context(|| format!("{}:{}", path.display(), i + 1))
+    };
+    lines.map(parse).collect()
+}
+
+/// Makes the lists of inputs texts: they hold integers of any size and infinities, which are for Python to read.
+fn quote_inputs(line: &str) -> String {
+    let mut line = line.to_owned();
+    for name in ["base_input", "plus_input"] {
+        let Some(at) = line.find(&format!("\"{name}\": [")) else { continue };
+        let start = at + name.len() + 4;
+        let Some(end) = end_of_list(&line[start..]).map(|length| start + length) else { continue };
+        let quoted = Value::String(line[start..end].to_owned()).to_string();
+        line.replace_range(start..end, &quoted);
+    }
+    line
+}
+
+/// The length of the JSON list that a text begins with.
+fn end_of_list(text: &str) -> Option<usize> {
+    let (mut depth, mut in_string, mut escaped) = (0, false, false);
+    for (i, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(i + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn task(suite: Suite, record: &Value) -> anyhow::Result<Task> {
@@ -156,14 +196,13 @@ fn reference(suite: Suite, record: &Value, mut code: String, entry_point: &str) 
     let mut all = Vec::new();
     for name in ["base_input", "plus_input"] {
         match &record[name] {
-            Value::Array(inputs) => all.extend(inputs.iter().cloned()),
+            Value::String(list) => all.push(format!("__import__('json').loads({})", json!(list))),
             // No more inputs than the base's.
             Value::Object(empty) if empty.is_empty() => {}
             _ => bail!("{name}: is missing or no list"),
         }
     }
-    let literal = serde_json::to_string(&Value::Array(all).to_string())?;
-    let mut inputs = format!("__import__('json').loads({literal})");
+    let mut inputs = all.join(" + ");
     let mut rule = None;
     if suite == Suite::MbppPlus {
         let number = record["task_id"].as_str().and_then(|id| id.rsplit('/').next()).unwrap_or("0").to_owned();

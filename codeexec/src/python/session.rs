@@ -124,6 +124,11 @@ impl Session<'_> {
                 }
                 verdict.status = Status::Passed;
             }
+            Loaded::Raised(class, traceback) if class == "MemoryError" => {
+                verdict.status = Status::Memory;
+                verdict.detail = Some(last_line(&traceback, &class));
+                program.instance.guest().stderr.extend_from_slice(traceback.as_bytes());
+            }
             Loaded::Raised(class, traceback) => {
                 // A program that is judged by its output may end by `sys.exit()`.
                 let may_exit = job.expected_stdout.is_some() && class == "SystemExit";
@@ -239,7 +244,11 @@ impl Session<'_> {
         } else if all_passed {
             verdict.status = Status::Passed;
         } else if let Some(first) = reports.iter().find(|report| !report.passed) {
-            verdict.status = if first.kind == "failed" { Status::Failed } else { Status::Error };
+            verdict.status = match first.kind.as_str() {
+                "failed" => Status::Failed,
+                _ if first.message.starts_with("MemoryError") => Status::Memory,
+                _ => Status::Error,
+            };
             verdict.detail = Some(first.message.clone());
         } else {
             verdict.detail = Some("there was no test".into());

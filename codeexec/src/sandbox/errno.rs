@@ -4,7 +4,7 @@
 pub type Errno = u16;
 
 macro_rules! errnos {
-    ($($name:ident = $number:literal;)*) => { $(pub const $name: Errno = $number;)* };
+    ($($name:ident = $number:literal;)*) => { $(#[doc = concat!("WASI errno ", $number)] pub const $name: Errno = $number;)* };
 }
 
 errnos! {

@@ -50,7 +50,7 @@ impl Machine {
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
         let mut config = Config::new();
         config.epoch_interruption(true).wasm_exceptions(true).max_wasm_stack(GUEST_STACK);
-        config.async_stack_size(THREAD_STACK).wasm_backtrace(false);
+        config.async_stack_size(THREAD_STACK).wasm_backtrace_max_frames(None);
         match settings.profile {
             Profile::Once => {
                 config.cranelift_opt_level(OptLevel::None);

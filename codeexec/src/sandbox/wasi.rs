@@ -183,6 +183,7 @@ fn filetype(stat: Stat) -> u8 {
     if stat.is_folder { FILETYPE_FOLDER } else { FILETYPE_FILE }
 }
 
+#[allow(clippy::too_many_arguments, reason = "the system calls have them")]
 // Arguments that the witx description has and a sandbox in memory has no use for keep an underscore.
 impl Guest {
     fn args_get(&mut self, memory: &mut Memory, pointers: u32, text: u32) -> Answer {
@@ -449,7 +450,6 @@ impl Guest {
         put_stat(memory, result, filetype(stat), stat)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the system call has them")]
     fn path_filestat_set_times(
         &mut self,
         memory: &mut Memory,
@@ -465,7 +465,6 @@ impl Guest {
         Ok(self.files.resolve(at, &path).map(|_| ())?)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the system call has them")]
     fn path_link(
         &mut self,
         _: &mut Memory,
@@ -480,7 +479,6 @@ impl Guest {
         Err(errno::NOTSUP.into())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the system call has them")]
     fn path_open(
         &mut self,
         memory: &mut Memory,
@@ -642,7 +640,6 @@ impl Guest {
         Err(errno::NOTSUP.into())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the system call has them")]
     fn sock_recv(
         &mut self,
         _: &mut Memory,
