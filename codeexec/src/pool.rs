@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,8 @@ use crate::record::{Job, Status, Verdict};
 
 /// How long after its limit a worker may stay silent. The sandbox itself ends programs within a few milliseconds.
 const GRACE: Duration = Duration::from_secs(2);
+/// How often a program is tried whose worker is killed from outside, as by the kernel when memory is short.
+const KILLS: u32 = 5;
 
 /// How a worker process is started.
 #[derive(Debug, Clone)]
@@ -98,7 +100,7 @@ impl Pool {
         let mut line = serde_json::to_vec(&order)?;
         line.push(b'\n');
         let wall = job.timeout.map_or(self.limits.wall, Duration::from_secs_f64);
-        for attempt in 0..2 {
+        for attempt in 1.. {
             let worker = match place {
                 Some(worker) => worker,
                 None => place.insert(Worker::start(&self.launcher)?),
@@ -111,16 +113,17 @@ impl Pool {
                     let detail = "the worker did not answer within the limit and was replaced";
                     return Ok(Verdict::without_run(&job.id, Status::Timeout, detail));
                 }
-                Err(Lost::Dead(_)) if attempt == 0 => {
+                // Nothing in the sandbox can send a signal: a kill came from outside and says nothing about the program.
+                Err(Lost::Dead { was_killed, .. }) if attempt < if was_killed { KILLS } else { 2 } => {
                     *place = None;
                     self.replaced.fetch_add(1, Ordering::Relaxed);
                 }
-                Err(Lost::Dead(said)) => {
+                Err(Lost::Dead { said, .. }) => {
                     *place = None;
                     if said.contains("is not set up") {
                         bail!("{}", said.trim());
                     }
-                    let detail = format!("the worker died twice on this program{}", with_colon(&said));
+                    let detail = format!("the worker died {attempt} times on this program{}", with_colon(&said));
                     return Ok(Verdict::without_run(&job.id, Status::Crashed, detail));
                 }
             }
@@ -138,8 +141,8 @@ fn with_colon(said: &str) -> String {
 enum Lost {
     /// The time is over.
     Silent,
-    /// It ended; what it wrote to standard error.
-    Dead(String),
+    /// It ended; whether by SIGKILL, and what it wrote to standard error.
+    Dead { was_killed: bool, said: String },
 }
 
 /// A worker process; killed when dropped.
@@ -210,11 +213,12 @@ impl Worker {
 
     fn dead(&mut self) -> Lost {
         self.child.kill().ok();
+        let was_killed = self.child.wait().is_ok_and(|status| status.signal() == Some(libc::SIGKILL));
         let mut said = Vec::new();
         if let Some(stderr) = self.child.stderr.take() {
             stderr.take(1 << 16).read_to_end(&mut said).ok();
         }
-        Lost::Dead(String::from_utf8_lossy(&said).into_owned())
+        Lost::Dead { was_killed, said: String::from_utf8_lossy(&said).into_owned() }
     }
 }
 
