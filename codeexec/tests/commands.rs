@@ -28,7 +28,7 @@ fn mixed(count: usize) -> Vec<Value> {
     (0..count)
         .map(|i| {
             let code = if i % 20 == 19 { "def f(x):\n    while True: pass" } else { codes[i % codes.len()] };
-            json!({"id": i.to_string(), "code": code, "tests": [format!("assert f({i}) == {i} + 1")], "timeout": 1.0})
+            json!({"id": i.to_string(), "code": code, "tests": [format!("assert f({i}) == {i} + 1")], "timeout": 0.5})
         })
         .collect()
 }
@@ -103,8 +103,26 @@ fn post(port: u16, body: &Value) -> Option<Value> {
     serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
 }
 
+/// Resident memory of a process and its children, in MiB: the server, and the largest of its workers.
+fn resident(server: u32) -> (u64, u64) {
+    let of = |id: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or("0").to_owned();
+        line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) / 1024
+    };
+    (of(server), children(server).into_iter().map(of).max().unwrap_or(0))
+}
+
+fn children(server: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{server}/task")).into_iter().flatten().flatten();
+    let lists = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<u32>>()).collect()
+}
+
+/// `CODEEXEC_SOAK=100000 cargo test -p codeexec --test commands serve -- --nocapture` for a long run.
 #[test]
 fn serve_loses_nothing_when_workers_are_killed() {
+    let count = std::env::var("CODEEXEC_SOAK").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
     common::set_up();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut server = codeexec()
@@ -118,27 +136,32 @@ fn serve_loses_nothing_when_workers_are_killed() {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    let all = mixed(200);
+    let all = mixed(count);
     let mut answers: BTreeMap<usize, Value> = BTreeMap::new();
     std::thread::scope(|scope| {
         let senders: Vec<_> = all
-            .chunks(50)
+            .chunks(count / 4)
             .map(|chunk| {
                 scope
                     .spawn(move || chunk.chunks(10).map(|batch| post(port, &json!(batch)).unwrap()).collect::<Vec<_>>())
             })
             .collect();
-        // Kill the server's children while it works.
-        for _ in 0..5 {
-            std::thread::sleep(Duration::from_millis(300));
-            let children = format!("/proc/{0}/task", server.id());
-            for task in std::fs::read_dir(children).into_iter().flatten().flatten() {
-                let list = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-                for child in list.split_whitespace().take(1) {
-                    Command::new("kill").args(["-9", child]).status().unwrap();
-                }
+        // Kill one of the server's children now and then while it works.
+        let (mut kills, mut first) = (0, None);
+        while !senders.iter().all(|sender| sender.is_finished()) {
+            std::thread::sleep(Duration::from_millis(if count > 1000 { 3000 } else { 300 }));
+            let workers = children(server.id());
+            if let Some(worker) = workers.get(kills % 2) {
+                Command::new("kill").args(["-9", &worker.to_string()]).status().unwrap();
+                kills += 1;
             }
+            first = first.or(Some(resident(server.id())).filter(|_| kills > 4));
         }
+        let (first, last) = (first.unwrap_or_default(), resident(server.id()));
+        println!(
+            "{count} programs, {kills} workers killed; server and worker: {first:?} MiB at first, {last:?} at last"
+        );
+        assert!(count < 1000 || last.0 < first.0 + 64, "the server's memory grows");
         for sender in senders {
             for value in sender.join().unwrap().into_iter().flat_map(|batch| batch.as_array().unwrap().clone()) {
                 let id: usize = value["id"].as_str().unwrap_or_else(|| panic!("{value}")).parse().unwrap();
@@ -150,7 +173,7 @@ fn serve_loses_nothing_when_workers_are_killed() {
     assert!(server.wait().unwrap().success());
     let jobs: Vec<Job> = all.into_iter().map(|value| Job::from_value(value).unwrap()).collect();
     let sequential = run_all(&common::pool(3.0), 1, &jobs).unwrap();
-    assert_eq!(answers.len(), 200);
+    assert_eq!(answers.len(), count);
     for (answer, verdict) in answers.into_values().zip(&sequential) {
         let answer: Verdict = serde_json::from_value(answer).unwrap();
         assert_eq!(gist(&answer), gist(verdict));

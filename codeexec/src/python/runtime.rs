@@ -222,8 +222,7 @@ pub fn set_up() -> anyhow::Result<()> {
 
 /// Starts the interpreter, prepares it and writes down its memory as a new module.
 fn snapshot(wasm: &[u8], library: &SharedBytes) -> anyhow::Result<Vec<u8>> {
-    let wasm =
-        exports::add(wasm, &["PyThreadState_Get", "PyUnstable_ThreadState_SetStackProtection", "PyObject_CallNoArgs"])?;
+    let wasm = exports::add(wasm, &["PyThreadState_Get", "PyUnstable_ThreadState_SetStackProtection"])?;
     let wizer = Wizer::new();
     let (context, instrumented) = wizer.instrument(&wasm)?;
     let machine = Machine::new(Settings { profile: Profile::Once, max_memory: 4 << 30 })?;

@@ -11,8 +11,8 @@ use codeexec::pool::{Launcher, Pool};
 pub fn set_up() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let status = std::process::Command::new(env!("CARGO_BIN_EXE_codeexec")).arg("setup").status().unwrap();
-        assert!(status.success(), "codeexec setup failed");
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_codeexec")).arg("setup").status();
+        assert!(status.is_ok_and(|status| status.success()), "codeexec setup failed");
     });
 }
 
