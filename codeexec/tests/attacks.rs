@@ -2,6 +2,8 @@
 //!
 //! `cargo test -p codeexec --test attacks` runs a sample of each class; with `-- --ignored` all of them.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 mod families;
 

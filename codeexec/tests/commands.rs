@@ -1,5 +1,7 @@
 //! The binary: `run` with its resumption, `serve` under load with workers killed, `extract`.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::collections::BTreeMap;

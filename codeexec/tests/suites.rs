@@ -1,5 +1,7 @@
 //! Published benchmarks: canonical solutions pass, broken ones fail. A sample here; all of them by `codeexec bench-suite`.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use codeexec::record::{Job, Status};

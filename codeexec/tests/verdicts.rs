@@ -1,5 +1,7 @@
 //! Verdicts on small programs of every form of test.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use codeexec::record::{Job, Status, Verdict};

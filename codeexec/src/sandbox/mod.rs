@@ -5,6 +5,7 @@ pub mod errno;
 pub mod files;
 pub mod guest;
 mod machine;
+mod memory;
 mod wasi;
 
 pub use files::{Files, SharedBytes};
