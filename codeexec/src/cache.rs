@@ -1,0 +1,43 @@
+//! The private folder for downloads and compiled code.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+/// `codeexec/` in the cache folder, mode 0700 and this user's own: compiled code in it is run as it is.
+///
+/// # Errors
+/// When the folder cannot be made, or another user owns it.
+pub fn private_folder() -> anyhow::Result<PathBuf> {
+    let folder = packages::cache_dir()?.join("codeexec");
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    let metadata = fs::metadata(&folder)?;
+    // SAFETY: this call has no preconditions.
+    if metadata.uid() != unsafe { libc::geteuid() } {
+        bail!("{} belongs to another user; set HERD_CACHE to a folder of your own", folder.display());
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(folder)
+}
+
+/// Writes a file that appears under its name only when complete.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let folder = path.parent().context("a file without a folder")?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
+}

@@ -1,0 +1,282 @@
+//! The command line, for the binary `codeexec` and for `herd codeexec`.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::{Args as ClapArgs, Subcommand};
+
+use crate::limits::Limits;
+use crate::pool::{Launcher, Pool};
+use crate::{child, extract, python, run, serve, suite};
+
+/// Run untrusted programs with their tests in a sandbox.
+#[derive(ClapArgs, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Fetch the interpreters and prepare them (once; safe to repeat)
+    Setup(SetupArgs),
+    /// Run a file of programs with their tests
+    Run(RunArgs),
+    /// Run a benchmark's canonical solutions or a model's samples and compute pass@k
+    BenchSuite(SuiteArgs),
+    /// Answer `POST /run` over HTTP
+    Serve(ServeArgs),
+    /// Print the program in a model's answer (standard input)
+    Extract(ExtractArgs),
+    /// A worker process: started by the others
+    #[command(hide = true)]
+    Child,
+}
+
+/// Flags of `setup`.
+#[derive(ClapArgs, Debug)]
+struct SetupArgs {
+    /// Languages to prepare
+    #[arg(long, value_delimiter = ',', default_value = "python")]
+    languages: Vec<String>,
+}
+
+/// Flags that say how programs are run.
+#[derive(ClapArgs, Debug)]
+struct Sandbox {
+    /// Worker processes [default: one for each core]
+    #[arg(long)]
+    workers: Option<usize>,
+    /// Wall clock of a program with its tests, such as 3s or 500ms
+    #[arg(long, default_value = "3s", value_parser = duration)]
+    timeout: Duration,
+    /// Processor time of a program with its tests [default: as --timeout]
+    #[arg(long, value_parser = duration)]
+    cpu: Option<Duration>,
+    /// Memory of a program, its interpreter's included
+    #[arg(long, default_value = "256MiB", value_parser = size)]
+    memory: u64,
+    /// Most bytes on standard output, and the same on standard error
+    #[arg(long, default_value = "1MiB", value_parser = size)]
+    output_limit: u64,
+    /// Most bytes in the private in-memory scratch folder
+    #[arg(long, default_value = "16MiB", value_parser = size)]
+    disk: u64,
+    /// Seed of the programs' randomness
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+impl Sandbox {
+    fn limits(&self) -> anyhow::Result<Limits> {
+        if self.memory < 96 << 20 || self.memory > 4 << 30 {
+            bail!("--memory must be from 96MiB, which the interpreter takes itself, to 4GiB");
+        }
+        if self.timeout < Duration::from_millis(10) {
+            bail!("--timeout must be 10ms or more");
+        }
+        Ok(Limits {
+            wall: self.timeout,
+            cpu: self.cpu.unwrap_or(self.timeout),
+            memory: usize::try_from(self.memory)?,
+            output: usize::try_from(self.output_limit)?,
+            disk: self.disk,
+        })
+    }
+
+    fn workers(&self) -> usize {
+        self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
+    }
+
+    fn pool(&self, prefix: &[&str]) -> anyhow::Result<Pool> {
+        Ok(Pool::new(Launcher::own(prefix)?, self.workers(), self.limits()?, self.seed))
+    }
+}
+
+/// Flags of `run`.
+#[derive(ClapArgs, Debug)]
+struct RunArgs {
+    /// Programs with their tests: JSONL (also .gz, .zst, .parquet)
+    #[arg(long)]
+    input: PathBuf,
+    /// Verdicts, in input order
+    #[arg(long)]
+    output: PathBuf,
+    /// Set bad lines aside in rejected.jsonl instead of stopping
+    #[arg(long)]
+    lenient: bool,
+    #[command(flatten)]
+    sandbox: Sandbox,
+}
+
+/// Flags of `bench-suite`.
+#[derive(ClapArgs, Debug)]
+struct SuiteArgs {
+    /// The benchmark
+    suite: suite::Suite,
+    /// The benchmark's file
+    #[arg(long)]
+    data: PathBuf,
+    /// A model's samples: {"id" or "task_id", "completion" or "response"} [default: the canonical solutions]
+    #[arg(long)]
+    samples: Option<PathBuf>,
+    /// Values of k
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    k: Vec<u64>,
+    /// Write the verdicts here
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// Only the first N tasks
+    #[arg(long)]
+    limit: Option<usize>,
+    #[command(flatten)]
+    sandbox: Sandbox,
+}
+
+/// Flags of `serve`.
+#[derive(ClapArgs, Debug)]
+struct ServeArgs {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    addr: SocketAddr,
+    /// Programs that may wait; more are answered with 429
+    #[arg(long, default_value_t = 1024)]
+    queue: usize,
+    #[command(flatten)]
+    sandbox: Sandbox,
+}
+
+/// Flags of `extract`.
+#[derive(ClapArgs, Debug)]
+struct ExtractArgs {
+    /// The language that fences are marked with
+    #[arg(long, default_value = "python")]
+    language: String,
+    /// The function that the program has to define
+    #[arg(long)]
+    entry_point: Option<String>,
+}
+
+/// Runs the command. `prefix` is what stands before these subcommands on the command line: nothing for `codeexec`,
+/// `["codeexec"]` for `herd codeexec`; worker processes are started by it.
+///
+/// # Errors
+/// What went wrong, for a person.
+pub fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
+    match args.command {
+        Command::Setup(args) => set_up(&args),
+        Command::Run(args) => {
+            let (start, pool) = (Instant::now(), args.sandbox.pool(prefix)?);
+            let options = format!("{:?} seed {}", args.sandbox.limits()?, args.sandbox.seed);
+            let summary = run::run(&pool, args.sandbox.workers(), &args.input, &args.output, &options, args.lenient)?;
+            eprintln!("{}", summary.text(&args.output, start));
+            Ok(())
+        }
+        Command::BenchSuite(args) => {
+            let pool = args.sandbox.pool(prefix)?;
+            let options = suite::Options {
+                suite: args.suite,
+                data: args.data,
+                samples: args.samples,
+                k: args.k,
+                output: args.output,
+                limit: args.limit,
+            };
+            let report = suite::run(&pool, args.sandbox.workers(), &options)?;
+            println!("{report}");
+            Ok(())
+        }
+        Command::Serve(args) => {
+            let workers = args.sandbox.workers();
+            let pool = Arc::new(args.sandbox.pool(prefix)?);
+            // Programs of the queue wait in threads for a worker process: as many threads as processes.
+            let options =
+                worker::Options { addr: args.addr, threads: workers, queue: args.queue, ..Default::default() };
+            Ok(serve::serve(pool, options)?)
+        }
+        Command::Extract(args) => {
+            let mut answer = String::new();
+            std::io::stdin().read_to_string(&mut answer).context("cannot read the answer from standard input")?;
+            print!("{}", extract::program(&answer, &args.language, args.entry_point.as_deref()));
+            Ok(())
+        }
+        Command::Child => child::serve(),
+    }
+}
+
+fn set_up(args: &SetupArgs) -> anyhow::Result<()> {
+    for language in &args.languages {
+        match language.as_str() {
+            "python" => on_large_stack(python::runtime::set_up)?,
+            other => bail!("--languages: {other:?} is not known; use python"),
+        }
+    }
+    Ok(())
+}
+
+fn on_large_stack(work: fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let thread = std::thread::Builder::new().stack_size(crate::sandbox::THREAD_STACK).spawn(work)?;
+    thread.join().map_err(|_| anyhow::anyhow!("set-up panicked"))?
+}
+
+/// `3s`, `500ms`, `2m`, or a number of seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split_unit(text);
+    let seconds = match unit {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "m" | "min" => 60.0,
+        _ => return Err("use a number with ms, s or min, such as 3s".into()),
+    };
+    match number.parse::<f64>() {
+        Ok(n) if n > 0.0 && n * seconds <= 86_400.0 => Ok(Duration::from_secs_f64(n * seconds)),
+        _ => Err("use a number above 0 with ms, s or min, such as 3s".into()),
+    }
+}
+
+/// `256MiB`, `1GB`, or a number of bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = split_unit(text);
+    let bytes = match unit.to_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kib" | "k" => 1024.0,
+        "mib" | "m" => 1024.0 * 1024.0,
+        "gib" | "g" => 1024.0 * 1024.0 * 1024.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        _ => return Err("use a number with KiB, MiB or GiB, such as 256MiB".into()),
+    };
+    match number.parse::<f64>() {
+        Ok(n) if n >= 0.0 && n * bytes < 1e15 => Ok((n * bytes) as u64),
+        _ => Err("use a number with KiB, MiB or GiB, such as 256MiB".into()),
+    }
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len());
+    (text[..end].trim(), text[end..].trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes() {
+        assert_eq!(duration("3s"), Ok(Duration::from_secs(3)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
+        for bad in ["", "s", "-1s", "0", "3h", "nan"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert_eq!(size("256MiB"), Ok(256 << 20));
+        assert_eq!(size("1000"), Ok(1000));
+        assert_eq!(size("2gb"), Ok(2_000_000_000));
+        assert!(size("256TiBx").is_err() && size("-1").is_err());
+    }
+}

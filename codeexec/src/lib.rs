@@ -1,0 +1,32 @@
+//! Runs untrusted programs with their tests in a WebAssembly sandbox, and says what happened.
+//!
+//! Each program gets a fresh CPython in an instance of its own (wasmtime) that has no way out: the system calls are
+//! answered from memory ([`sandbox`]). Its tests run in a second interpreter, the judge's, which calls the program's
+//! functions over a channel of checked plain data ([`python::session`]): a program cannot see, patch or search its tests,
+//! and what it returns is compared by code that it never touches. One supervised worker process a core runs the programs
+//! ([`pool`]).
+//!
+//! ```no_run
+//! use codeexec::{limits::Limits, pool::{Launcher, Pool}, record::Job};
+//!
+//! let launcher = Launcher { program: "codeexec".into(), arguments: vec!["child".into()] };
+//! let pool = Pool::new(launcher, 2, Limits::default(), 0);
+//! let mut job = Job::python("increment", "def f(x):\n    return x + 1");
+//! job.tests = vec!["assert f(1) == 2".into()];
+//! assert!(pool.run(&job)?.passed);
+//! # anyhow::Ok(())
+//! ```
+
+mod cache;
+pub mod child;
+pub mod cli;
+pub mod extract;
+pub mod limits;
+pub mod pass_at_k;
+pub mod pool;
+pub mod python;
+pub mod record;
+pub mod run;
+pub mod sandbox;
+pub mod serve;
+pub mod suite;

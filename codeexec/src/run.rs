@@ -1,0 +1,172 @@
+//! `codeexec run`: a file of programs to a file of verdicts, in order, streaming, resumable.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use dataset::digest::Fingerprint;
+use dataset::jsonl::{self, OnBadLine};
+use dataset::resume::OrderedOutput;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::pool::Pool;
+use crate::record::{Checked, Job, Status, Verdict};
+
+/// Results that may wait in memory for an earlier one.
+const MAX_AHEAD: usize = 1000;
+
+/// What a run did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Verdicts by status, of this command and of those before it that it continued.
+    pub statuses: BTreeMap<&'static str, u64>,
+    /// Verdicts that an earlier, interrupted run had made.
+    pub resumed: usize,
+    /// Lines that were set aside.
+    pub bad: u64,
+}
+
+/// Runs every program of `input` and writes its verdict to `output`.
+///
+/// # Errors
+/// A bad line (unless `lenient`), an unreadable file, a language that is not set up.
+pub fn run(
+    pool: &Pool,
+    workers: usize,
+    input: &Path,
+    output: &Path,
+    options: &str,
+    lenient: bool,
+) -> anyhow::Result<Summary> {
+    let fingerprint = Fingerprint::new()
+        .text("version", env!("CARGO_PKG_VERSION"))
+        .text("options", options)
+        .file("input", input)?
+        .finish();
+    let mut out = OrderedOutput::open(output, &fingerprint)?;
+    let mut summary = Summary { resumed: out.done(), ..Summary::default() };
+    let on_bad = if lenient { OnBadLine::SetAside(rejects(output)) } else { OnBadLine::Error };
+    let mut reader = jsonl::read::<Checked>(input, on_bad)?;
+    for _ in 0..out.done() {
+        reader.next().context("the input is shorter than what was done before")??;
+    }
+    let bar = progress();
+    bar.set_position(out.done() as u64);
+    let source = Mutex::new((reader, out.done()));
+    let (written, stop) = (AtomicUsize::new(out.done()), AtomicBool::new(false));
+    let (send, receive) = mpsc::channel::<anyhow::Result<(usize, Verdict)>>();
+    let total = std::thread::scope(|scope| -> anyhow::Result<usize> {
+        for _ in 0..workers.max(1) {
+            let send = send.clone();
+            scope.spawn(|| {
+                let send = send;
+                while let Some(next) = next_job(&source, &written, &stop) {
+                    let result = next.and_then(|(index, job)| Ok((index, pool.run(&job)?)));
+                    let failed = result.is_err();
+                    if send.send(result).is_err() || failed {
+                        stop.store(true, Ordering::Relaxed);
+                        return;
+                    }
+                }
+            });
+        }
+        drop(send);
+        for result in receive {
+            let (index, verdict) = result?;
+            *summary.statuses.entry(verdict.status.word()).or_default() += 1;
+            out.push(index, &verdict)?;
+            written.store(out.done(), Ordering::Relaxed);
+            bar.inc(1);
+        }
+        Ok(out.done())
+    })?;
+    bar.finish_and_clear();
+    if let Ok((reader, _)) = source.into_inner() {
+        summary.bad = reader.bad();
+    }
+    out.finish(total)?;
+    Ok(summary)
+}
+
+/// The next job and its index; nothing at the end of the input or after an error elsewhere.
+fn next_job(
+    source: &Mutex<(jsonl::Reader<Checked>, usize)>,
+    written: &AtomicUsize,
+    stop: &AtomicBool,
+) -> Option<anyhow::Result<(usize, Job)>> {
+    let mut source = source.lock().ok()?;
+    while source.1 >= written.load(Ordering::Relaxed) + MAX_AHEAD && !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    if stop.load(Ordering::Relaxed) {
+        return None;
+    }
+    let (reader, index) = &mut *source;
+    let job = reader.next()?;
+    *index += 1;
+    let index = *index - 1;
+    Some(job.map(|Checked(job)| (index, job)).map_err(anyhow::Error::from))
+}
+
+/// Where bad lines of a lenient run go.
+fn rejects(output: &Path) -> PathBuf {
+    output.with_file_name("rejected.jsonl")
+}
+
+fn progress() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {pos} programs, {per_sec}, {elapsed}");
+    ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+}
+
+/// Runs a list of jobs; the verdicts in order.
+///
+/// # Errors
+/// As for [`Pool::run`].
+pub fn run_all(pool: &Pool, workers: usize, jobs: &[Job]) -> anyhow::Result<Vec<Verdict>> {
+    let next = AtomicUsize::new(0);
+    let verdicts: Mutex<Vec<Option<Verdict>>> = Mutex::new(vec![None; jobs.len()]);
+    std::thread::scope(|scope| -> anyhow::Result<()> {
+        let work = || -> anyhow::Result<()> {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(job) = jobs.get(index) else { return Ok(()) };
+                let verdict = pool.run(job)?;
+                if let Ok(mut verdicts) = verdicts.lock() {
+                    verdicts[index] = Some(verdict);
+                }
+            }
+        };
+        let threads: Vec<_> = (0..workers.max(1)).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            thread.join().map_err(|_| anyhow::anyhow!("a thread of the pool panicked"))??;
+        }
+        Ok(())
+    })?;
+    let verdicts = verdicts.into_inner().map_err(|_| anyhow::anyhow!("a thread of the pool panicked"))?;
+    verdicts.into_iter().map(|verdict| verdict.context("a program without a verdict")).collect()
+}
+
+impl Summary {
+    /// Two lines for people.
+    pub fn text(&self, output: &Path, start: Instant) -> String {
+        let total: u64 = self.statuses.values().sum();
+        let words: Vec<String> = self.statuses.iter().map(|(status, n)| format!("{n} {status}")).collect();
+        let passed = self.statuses.get(Status::Passed.word()).copied().unwrap_or(0);
+        let mut text = format!(
+            "{}: {total} programs in {:.1} s, {passed} passed ({})",
+            output.display(),
+            start.elapsed().as_secs_f64(),
+            words.join(", ")
+        );
+        if self.resumed > 0 {
+            text.push_str(&format!("; {} more were there from an interrupted run", self.resumed));
+        }
+        if self.bad > 0 {
+            text.push_str(&format!("; {} bad lines are in {}", self.bad, rejects(output).display()));
+        }
+        text
+    }
+}

@@ -1,0 +1,291 @@
+//! What the sandbox holds for one running instance: its files, streams, clocks, limits and the reason it was stopped.
+
+use std::time::{Duration, Instant};
+
+use wasmtime::{Memory, ResourceLimiter};
+
+use super::errno::{self, Errno};
+use super::files::{Files, NodeId};
+use crate::limits::Limits;
+
+/// Open files and folders of one instance, at most.
+const MAX_OPEN: usize = 256;
+
+/// Why an instance ended before its code returned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// It called `proc_exit`.
+    #[error("the program exited with code {0}")]
+    Exit(i32),
+    /// The wall clock ran out, sleeping included.
+    #[error("the wall-clock limit was reached")]
+    Wall,
+    /// The processor time ran out.
+    #[error("the limit of processor time was reached")]
+    Cpu,
+    /// More was written to a stream than it holds.
+    #[error("the output limit was reached")]
+    Output,
+}
+
+/// Why a system call has no result.
+pub enum Fault {
+    /// The guest is told.
+    Errno(Errno),
+    /// The guest ends here.
+    Stop(Stop),
+}
+
+impl From<Errno> for Fault {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+impl From<Stop> for Fault {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
+/// Wall clock and processor time of one program, shared by the instances that it takes.
+///
+/// A sleeping guest does not make the host wait: its clock is moved forward, and what it slept counts against the wall
+/// limit as if it had passed. There is nothing outside the sandbox that a sleeping program could be waiting for.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    start: Instant,
+    cpu_start: Duration,
+    slept: Duration,
+    wall: Duration,
+    cpu: Duration,
+}
+
+impl Clock {
+    /// Starts now.
+    pub fn start(limits: &Limits) -> Self {
+        Self {
+            start: Instant::now(),
+            cpu_start: thread_cpu_time(),
+            slept: Duration::ZERO,
+            wall: limits.wall,
+            cpu: limits.cpu,
+        }
+    }
+
+    /// Time passed for the guest, what it slept included.
+    pub fn wall_time(&self) -> Duration {
+        self.start.elapsed() + self.slept
+    }
+
+    /// What the guest slept.
+    pub fn slept(&self) -> Duration {
+        self.slept
+    }
+
+    /// Processor time of this thread since the start.
+    pub fn cpu_time(&self) -> Duration {
+        thread_cpu_time().saturating_sub(self.cpu_start)
+    }
+
+    /// An error when a limit is passed.
+    pub fn check(&self) -> Result<(), Stop> {
+        if self.wall_time() >= self.wall {
+            return Err(Stop::Wall);
+        }
+        if self.cpu_time() >= self.cpu {
+            return Err(Stop::Cpu);
+        }
+        Ok(())
+    }
+
+    /// Moves the guest's clock forward.
+    pub fn sleep(&mut self, time: Duration) -> Result<(), Stop> {
+        // Past the limit there is no more to know.
+        self.slept = self.slept.saturating_add(time).min(Duration::from_secs(86_400 * 365));
+        self.check()
+    }
+}
+
+/// Processor time of the calling thread.
+fn thread_cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place for the result; this clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// An open file, folder or stream.
+#[derive(Clone)]
+pub enum Open {
+    /// Standard input.
+    Stdin,
+    /// Standard output (1) or standard error (2).
+    Output(u8),
+    /// A file.
+    File {
+        /// Its node.
+        node: NodeId,
+        /// Where the next byte is read or written.
+        position: u64,
+        /// May be read.
+        read: bool,
+        /// May be written.
+        write: bool,
+        /// Every write goes to the end.
+        append: bool,
+    },
+    /// A folder; the name it was opened under before the program began, if it was.
+    Folder(NodeId, Option<String>),
+}
+
+/// What is to run and with what.
+pub struct Setup {
+    /// The file system.
+    pub files: Files,
+    /// Folders open from the start, as descriptors from 3 on.
+    pub preopened: Vec<String>,
+    /// `argv`.
+    pub arguments: Vec<String>,
+    /// `environ`, as `NAME=value`.
+    pub environment: Vec<String>,
+    /// Standard input.
+    pub stdin: Vec<u8>,
+    /// Seed of what the guest reads as randomness.
+    pub seed: u64,
+}
+
+/// What the guest's embedder answers when the guest calls `host.call`.
+pub type Door = Box<dyn FnMut(&mut Clock, &[u8]) -> Result<Vec<u8>, Stop> + Send>;
+
+/// The state of one instance.
+pub struct Guest {
+    pub(super) files: Files,
+    open: Vec<Option<Open>>,
+    pub(super) arguments: Vec<String>,
+    pub(super) environment: Vec<String>,
+    pub(super) stdin: Vec<u8>,
+    pub(super) stdin_position: usize,
+    /// What was written to standard output and not yet taken.
+    pub stdout: Vec<u8>,
+    /// What was written to standard error and not yet taken.
+    pub stderr: Vec<u8>,
+    written: [usize; 2],
+    output_limit: usize,
+    random: u64,
+    /// The program's clock.
+    pub clock: Clock,
+    memory_limit: usize,
+    /// The largest size of the guest's memory so far, in bytes.
+    pub peak_memory: usize,
+    /// The guest asked for more memory than its limit and was refused.
+    pub memory_refused: bool,
+    pub(super) memory: Option<Memory>,
+    /// What answers `host.call`.
+    pub door: Option<Door>,
+}
+
+impl Guest {
+    /// The state at the start of a program.
+    pub fn new(setup: Setup, limits: &Limits, clock: Clock) -> Self {
+        let mut open = vec![Some(Open::Stdin), Some(Open::Output(1)), Some(Open::Output(2))];
+        for path in setup.preopened {
+            let folder = setup.files.resolve(super::files::ROOT, &path).ok();
+            open.push(folder.map(|node| Open::Folder(node, Some(path))));
+        }
+        Self {
+            files: setup.files,
+            open,
+            arguments: setup.arguments,
+            environment: setup.environment,
+            stdin: setup.stdin,
+            stdin_position: 0,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            written: [0; 2],
+            output_limit: limits.output,
+            random: setup.seed,
+            clock,
+            memory_limit: limits.memory,
+            peak_memory: 0,
+            memory_refused: false,
+            memory: None,
+            door: None,
+        }
+    }
+
+    /// The open file behind a descriptor.
+    pub(super) fn open(&self, fd: u32) -> Result<&Open, Errno> {
+        self.open.get(fd as usize).and_then(Option::as_ref).ok_or(errno::BADF)
+    }
+
+    /// The open file behind a descriptor, to change.
+    pub(super) fn open_mut(&mut self, fd: u32) -> Result<&mut Open, Errno> {
+        self.open.get_mut(fd as usize).and_then(Option::as_mut).ok_or(errno::BADF)
+    }
+
+    /// The folder behind a descriptor.
+    pub(super) fn folder(&self, fd: u32) -> Result<NodeId, Errno> {
+        match self.open(fd)? {
+            Open::Folder(node, _) => Ok(*node),
+            _ => Err(errno::NOTDIR),
+        }
+    }
+
+    /// The lowest free descriptor for `what`.
+    pub(super) fn add_open(&mut self, what: Open) -> Result<u32, Errno> {
+        let free = self.open.iter().position(Option::is_none).unwrap_or(self.open.len());
+        if free >= MAX_OPEN {
+            return Err(errno::MFILE);
+        }
+        if free == self.open.len() {
+            self.open.push(None);
+        }
+        self.open[free] = Some(what);
+        Ok(free as u32)
+    }
+
+    /// Closes a descriptor.
+    pub(super) fn close(&mut self, fd: u32) -> Result<Open, Errno> {
+        self.open.get_mut(fd as usize).and_then(Option::take).ok_or(errno::BADF)
+    }
+
+    /// Appends to standard output (1) or standard error (2).
+    pub(super) fn write_output(&mut self, stream: u8, data: &[u8]) -> Result<(), Stop> {
+        let (buffer, written) = match stream {
+            1 => (&mut self.stdout, &mut self.written[0]),
+            _ => (&mut self.stderr, &mut self.written[1]),
+        };
+        let room = self.output_limit - *written;
+        let kept = &data[..data.len().min(room)];
+        buffer.extend_from_slice(kept);
+        *written += kept.len();
+        if data.len() > room { Err(Stop::Output) } else { Ok(()) }
+    }
+
+    /// Fills a buffer from the seeded generator (SplitMix64: Steele, Lea, Flood 2014).
+    pub(super) fn fill_random(&mut self, buffer: &mut [u8]) {
+        for chunk in buffer.chunks_mut(8) {
+            self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.random;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            chunk.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+impl ResourceLimiter for Guest {
+    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > self.memory_limit {
+            self.memory_refused = true;
+            return Ok(false);
+        }
+        self.peak_memory = self.peak_memory.max(desired);
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= 200_000)
+    }
+}

@@ -1,0 +1,246 @@
+//! The wasmtime engine, compiled modules and their instances.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use wasmtime::{
+    Caller, Config, Enabled, Engine, InstanceAllocationStrategy, InstancePre, Linker, Module, OptLevel,
+    PoolingAllocationConfig, RegallocAlgorithm, Store, Trap, TypedFunc, UpdateDeadline, WasmParams, WasmResults,
+};
+
+use super::guest::{Guest, Stop};
+use super::wasi;
+
+/// How often limits of time are looked at.
+const TICK: Duration = Duration::from_millis(5);
+/// The machine stack of a guest. Interpreters guard their own recursion and get there first.
+const GUEST_STACK: usize = 64 << 20;
+/// What a thread that runs guests needs.
+pub const THREAD_STACK: usize = GUEST_STACK + (8 << 20);
+
+/// What code is compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Compiled quickly, run once: to make a snapshot.
+    Once,
+    /// Optimised, with pooled instances: for programs.
+    Programs,
+}
+
+/// The settings of an engine.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// What code is compiled for.
+    pub profile: Profile,
+    /// Largest memory of any instance, in bytes.
+    pub max_memory: usize,
+}
+
+/// An engine with a clock that ticks while it lives.
+pub struct Machine {
+    engine: Engine,
+    alive: Arc<AtomicBool>,
+}
+
+impl Machine {
+    /// Starts an engine.
+    pub fn new(settings: Settings) -> anyhow::Result<Self> {
+        let mut config = Config::new();
+        config.epoch_interruption(true).wasm_exceptions(true).max_wasm_stack(GUEST_STACK);
+        config.async_stack_size(THREAD_STACK).wasm_backtrace_max_frames(None);
+        match settings.profile {
+            Profile::Once => {
+                config.cranelift_opt_level(OptLevel::None);
+                config.cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+                config.memory_init_cow(false);
+            }
+            Profile::Programs => {
+                let mut pool = PoolingAllocationConfig::default();
+                // A program and its judge, and room for a language that compiles before it runs.
+                pool.total_core_instances(4).total_memories(4).total_tables(8).total_gc_heaps(4);
+                pool.max_memory_size(settings.max_memory).table_elements(200_000).max_core_instance_size(8 << 20);
+                pool.linear_memory_keep_resident(64 << 20).table_keep_resident(1 << 20).pagemap_scan(Enabled::Auto);
+                pool.max_unused_warm_slots(4);
+                config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+                config.memory_init_cow(true);
+                // A snapshot is larger than what wasmtime maps copy-on-write by default.
+                config.memory_guaranteed_dense_image_size(1 << 30);
+            }
+        }
+        let engine =
+            Engine::new(&config).map_err(anyhow::Error::from).context("cannot start the WebAssembly engine")?;
+        let alive = Arc::new(AtomicBool::new(true));
+        let (ticking, clock) = (alive.clone(), engine.clone());
+        std::thread::Builder::new().name("epoch".into()).spawn(move || {
+            while ticking.load(Ordering::Relaxed) {
+                std::thread::sleep(TICK);
+                clock.increment_epoch();
+            }
+        })?;
+        Ok(Self { engine, alive })
+    }
+
+    /// Everything that compiled code depends on, as text for a cache's key.
+    pub fn fingerprint(&self) -> String {
+        use std::hash::{Hash, Hasher};
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.engine.precompile_compatibility_hash().hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
+
+    /// Compiles a module.
+    pub fn compile(&self, wasm: &[u8]) -> anyhow::Result<Module> {
+        Ok(Module::new(&self.engine, wasm)?)
+    }
+
+    /// Compiles a module to bytes for [`Machine::load`].
+    pub fn precompile(&self, wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
+        Ok(self.engine.precompile_module(wasm)?)
+    }
+
+    /// Maps a compiled module.
+    ///
+    /// # Safety
+    /// The file must have been written by [`Machine::precompile`] and never be writable for anyone else: it is machine
+    /// code.
+    pub unsafe fn load(&self, path: &Path) -> anyhow::Result<Module> {
+        // SAFETY: as the caller promises.
+        let module = unsafe { Module::deserialize_file(&self.engine, path) };
+        module.map_err(anyhow::Error::from).with_context(|| format!("cannot load {}", path.display()))
+    }
+
+    /// Links a module with the system calls and `host.call`.
+    pub fn link(&self, module: &Module) -> anyhow::Result<InstancePre<Guest>> {
+        let mut linker = Linker::new(&self.engine);
+        wasi::define(&mut linker)?;
+        linker.func_wrap("host", "call", door)?;
+        Ok(linker.instantiate_pre(module)?)
+    }
+
+    /// A fresh instance.
+    pub fn start(&self, module: &InstancePre<Guest>, guest: Guest) -> Result<Instance, Ending> {
+        let mut store = Store::new(&self.engine, guest);
+        store.limiter(|guest| guest);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|context| {
+            context.data().clock.check().map_err(wasmtime::Error::new)?;
+            Ok(UpdateDeadline::Continue(1))
+        });
+        let instance = module.instantiate(&mut store).map_err(|e| Ending::from_error(&e))?;
+        store.data_mut().memory = instance.get_memory(&mut store, "memory");
+        Ok(Instance { store, instance })
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.alive.store(false, Ordering::Relaxed);
+    }
+}
+
+/// `host.call(pointer, length, result_pointer, result_length) -> 0, or -1 where there is nobody to answer`: the guest's
+/// one way to its embedder. The answer is written to memory that the guest's `host_alloc` gives.
+fn door(mut caller: Caller<'_, Guest>, at: u32, length: u32, to: u32, to_length: u32) -> wasmtime::Result<i32> {
+    let memory = caller.data().memory.ok_or_else(|| wasmtime::Error::msg("no memory"))?;
+    let (bytes, guest) = memory.data_and_store_mut(&mut caller);
+    let Some(mut door) = guest.door.take() else { return Ok(-1) };
+    let Some(request) = bytes.get(at as usize..).and_then(|rest| rest.get(..length as usize)) else { return Ok(-2) };
+    let answer = door(&mut guest.clock, request);
+    guest.door = Some(door);
+    let answer = answer.map_err(wasmtime::Error::new)?;
+    let Some(alloc) = caller.get_export("host_alloc").and_then(wasmtime::Extern::into_func) else { return Ok(-2) };
+    let place = alloc.typed::<u32, u32>(&caller)?.call(&mut caller, answer.len() as u32)?;
+    let mut put = |at: u32, bytes: &[u8]| memory.write(&mut caller, at as usize, bytes).is_ok();
+    let written = place != 0
+        && put(place, &answer)
+        && put(to, &place.to_le_bytes())
+        && put(to_length, &(answer.len() as u32).to_le_bytes());
+    Ok(if written { 0 } else { -2 })
+}
+
+/// How a guest's code ended other than by returning.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Ending {
+    /// The sandbox stopped it.
+    #[error("{0}")]
+    Stopped(Stop),
+    /// It ran out of stack.
+    #[error("the program ran out of stack: recursion too deep")]
+    Stack,
+    /// It did something that WebAssembly forbids: the equivalent of a segmentation fault or an abort.
+    #[error("the program crashed: {0}")]
+    Trap(String),
+}
+
+impl Ending {
+    fn from_error(error: &wasmtime::Error) -> Self {
+        if let Some(stop) = error.downcast_ref::<Stop>() {
+            return Self::Stopped(stop.clone());
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::StackOverflow) => Self::Stack,
+            Some(trap) => Self::Trap(trap.to_string()),
+            None => Self::Trap(error.to_string()),
+        }
+    }
+}
+
+/// A running instance.
+pub struct Instance {
+    store: Store<Guest>,
+    instance: wasmtime::Instance,
+}
+
+impl Instance {
+    /// An exported function.
+    pub fn function<P: WasmParams, R: WasmResults>(&mut self, name: &str) -> anyhow::Result<TypedFunc<P, R>> {
+        Ok(self.instance.get_typed_func(&mut self.store, name)?)
+    }
+
+    /// Calls an exported function.
+    pub fn call<P: WasmParams + Sync, R: WasmResults>(
+        &mut self,
+        function: &TypedFunc<P, R>,
+        parameters: P,
+    ) -> Result<R, Ending> {
+        function.call(&mut self.store, parameters).map_err(|e| Ending::from_error(&e))
+    }
+
+    /// Runs a function of the harness in the interpreter: `turn` takes Python text.
+    pub fn call_harness(&mut self, name: &str) -> Result<(), Ending> {
+        let source = format!("import codeexec_harness as h\nh.{name}()");
+        let missing = |_| Ending::Trap("the module lacks an export".into());
+        let alloc = self.function::<u32, u32>("host_alloc").map_err(missing)?;
+        let turn = self.function::<(u32, u32), i32>("turn").map_err(missing)?;
+        let at = self.call(&alloc, source.len() as u32)?;
+        if at == 0 || !self.write(at, source.as_bytes()) {
+            return Err(Ending::Trap("no memory for the source".into()));
+        }
+        self.call(&turn, (at, source.len() as u32)).map(|_| ())
+    }
+
+    /// Writes into the guest's memory; false when the place is outside it.
+    pub fn write(&mut self, at: u32, bytes: &[u8]) -> bool {
+        let memory = self.store.data().memory;
+        memory.is_some_and(|memory| memory.write(&mut self.store, at as usize, bytes).is_ok())
+    }
+
+    /// The guest's state.
+    pub fn guest(&mut self) -> &mut Guest {
+        self.store.data_mut()
+    }
+
+    /// The size of the guest's memory in bytes; it never shrinks.
+    pub fn memory_size(&mut self) -> usize {
+        let memory = self.store.data().memory;
+        memory.map_or(0, |memory| memory.data_size(&self.store))
+    }
+
+    /// The store and the instance, to take a snapshot of.
+    pub fn parts(&mut self) -> (&mut Store<Guest>, &wasmtime::Instance) {
+        (&mut self.store, &self.instance)
+    }
+}

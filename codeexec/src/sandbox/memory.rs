@@ -1,0 +1,74 @@
+//! A guest's memory as the system calls see it.
+
+use super::errno::{self, Errno};
+
+/// Most bytes moved by one call; the guest asks again for the rest.
+const MAX_TRANSFER: usize = 1 << 24;
+
+/// The guest's memory, every access checked. Addresses are computed as `u64`, where they cannot wrap around.
+pub struct Memory<'a>(pub &'a mut [u8]);
+
+impl Memory<'_> {
+    /// Bytes to read.
+    pub fn slice(&self, at: impl Into<u64>, length: u32) -> Result<&[u8], Errno> {
+        self.0.get(at.into() as usize..).and_then(|rest| rest.get(..length as usize)).ok_or(errno::FAULT)
+    }
+
+    /// Bytes to write.
+    pub fn slice_mut(&mut self, at: impl Into<u64>, length: u32) -> Result<&mut [u8], Errno> {
+        self.0.get_mut(at.into() as usize..).and_then(|rest| rest.get_mut(..length as usize)).ok_or(errno::FAULT)
+    }
+
+    /// Writes bytes.
+    pub fn put(&mut self, at: impl Into<u64>, bytes: &[u8]) -> Result<(), Errno> {
+        self.slice_mut(at, bytes.len() as u32)?.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Writes a number.
+    pub fn put_u32(&mut self, at: impl Into<u64>, value: u32) -> Result<(), Errno> {
+        self.put(at, &value.to_le_bytes())
+    }
+
+    /// Writes a number.
+    pub fn put_u64(&mut self, at: impl Into<u64>, value: u64) -> Result<(), Errno> {
+        self.put(at, &value.to_le_bytes())
+    }
+
+    /// Reads a number.
+    pub fn u32(&self, at: impl Into<u64>) -> Result<u32, Errno> {
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(self.slice(at, 4)?);
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    /// Reads a number.
+    pub fn u64(&self, at: impl Into<u64>) -> Result<u64, Errno> {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(self.slice(at, 8)?);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// A path: UTF-8 without a zero.
+    pub fn text(&self, at: u32, length: u32) -> Result<String, Errno> {
+        if length > 4096 {
+            return Err(errno::NAMETOOLONG);
+        }
+        let text = std::str::from_utf8(self.slice(at, length)?).map_err(|_| errno::INVAL)?;
+        if text.contains('\0') { Err(errno::INVAL) } else { Ok(text.to_owned()) }
+    }
+
+    /// The buffers of a scattered read or write, up to [`MAX_TRANSFER`] bytes.
+    pub fn buffers(&self, at: u32, count: u32) -> Result<Vec<(u32, u32)>, Errno> {
+        let mut buffers = Vec::new();
+        let mut room = MAX_TRANSFER as u32;
+        for i in 0..count.min(1024) {
+            let entry = u64::from(at) + u64::from(i) * 8;
+            let (start, length) = (self.u32(entry)?, self.u32(entry + 4)?.min(room));
+            self.slice(start, length)?;
+            room -= length;
+            buffers.push((start, length));
+        }
+        Ok(buffers)
+    }
+}

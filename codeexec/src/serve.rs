@@ -1,0 +1,36 @@
+//! `codeexec serve`: the HTTP worker.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use serde_json::Value;
+use worker::{BadRequest, Failure, Options, Routes};
+
+use crate::pool::Pool;
+use crate::record::Job;
+
+/// The routes: `POST /run` takes a job or a list of jobs and answers verdicts.
+pub fn routes(pool: Arc<Pool>) -> Routes {
+    let (replaced, finished) = (pool.clone(), pool.clone());
+    let handler = move |item: Value| -> Result<Value, Failure> {
+        let job = Job::from_value(item).map_err(BadRequest)?;
+        let verdict = pool.run(&job).map_err(|e| Failure::Internal(format!("{e:#}")))?;
+        serde_json::to_value(verdict).map_err(|e| Failure::Internal(e.to_string()))
+    };
+    Routes::new()
+        .post("/run", handler)
+        .gauge("codeexec_workers_replaced", "Worker processes that were replaced.", move || {
+            replaced.replaced.load(Ordering::Relaxed) as f64
+        })
+        .gauge("codeexec_programs", "Programs that have their verdict.", move || {
+            finished.finished.load(Ordering::Relaxed) as f64
+        })
+}
+
+/// Listens until SIGTERM.
+///
+/// # Errors
+/// See [`worker::Error`].
+pub fn serve(pool: Arc<Pool>, options: Options) -> Result<(), worker::Error> {
+    worker::serve(options, routes(pool))
+}

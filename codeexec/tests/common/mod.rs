@@ -1,0 +1,36 @@
+//! What the tests share: Python, set up once, a pool of workers of the built binary, and the public data.
+
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::time::Duration;
+
+use codeexec::limits::Limits;
+use codeexec::pool::{Launcher, Pool};
+
+/// Fetches and compiles Python unless that is done.
+pub fn set_up() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_codeexec")).arg("setup").status();
+        assert!(status.is_ok_and(|status| status.success()), "codeexec setup failed");
+    });
+}
+
+/// Two workers with a wall clock of `seconds`.
+pub fn pool(seconds: f64) -> Pool {
+    set_up();
+    let launcher = Launcher { program: env!("CARGO_BIN_EXE_codeexec").into(), arguments: vec!["child".into()] };
+    let wall = Duration::from_secs_f64(seconds);
+    Pool::new(launcher, 2, Limits { wall, cpu: wall, ..Limits::default() }, 0)
+}
+
+/// A file of the public data, or a line that says that the test is skipped.
+#[allow(dead_code, reason = "not every test file reads data")]
+pub fn data(name: &str) -> Option<PathBuf> {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")).join(name);
+    if !path.exists() {
+        println!("skipped: {} is not there", path.display());
+        return None;
+    }
+    Some(path)
+}

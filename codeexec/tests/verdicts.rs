@@ -1,0 +1,188 @@
+//! Verdicts on small programs of every form of test.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use codeexec::record::{Job, Status, Verdict};
+use codeexec::run::run_all;
+use serde_json::{Value, json};
+
+fn job(value: Value) -> Job {
+    Job::from_value(value).unwrap()
+}
+
+/// Each record with the status that it must get, and how many of its tests must pass.
+fn check(cases: Vec<(Value, Status, usize)>) -> Vec<Verdict> {
+    let pool = common::pool(2.0);
+    let jobs: Vec<Job> = cases.iter().map(|(value, ..)| job(value.clone())).collect();
+    let verdicts = run_all(&pool, 2, &jobs).unwrap();
+    for ((value, status, passed), verdict) in cases.iter().zip(&verdicts) {
+        assert_eq!((verdict.status, verdict.passed), (*status, *status == Status::Passed), "{value}\n{verdict:?}");
+        assert_eq!(verdict.tests.iter().filter(|test| test.passed).count(), *passed, "{value}\n{verdict:?}");
+    }
+    verdicts
+}
+
+#[test]
+fn forms_of_tests() {
+    let f = "def f(x):\n    return x + 1";
+    check(vec![
+        (json!({"code": f, "tests": ["assert f(1) == 2", "assert f(2) == 4"]}), Status::Failed, 1),
+        (json!({"code": f, "setup": "y = 5", "tests": ["assert f(y) == 6"]}), Status::Passed, 1),
+        (
+            json!({"code": f, "entry_point": "f", "test": "def check(c):\n    assert c(1) == 2\n    assert c(2) == 3\n"}),
+            Status::Passed,
+            2,
+        ),
+        (
+            json!({"code": f, "entry_point": "f", "test": "def check(g):\n    assert g(1) == 2\ncheck(f)"}),
+            Status::Passed,
+            1,
+        ),
+        (
+            json!({"code": f, "entry_point": "f", "test": "def check(c):\n    for i in range(9): assert c(i) == i + 1\n"}),
+            Status::Passed,
+            1,
+        ),
+        (json!({"code": f, "test": "assert f(1) == 2\nx = f(2)\nassert x == 0"}), Status::Failed, 1),
+        (
+            json!({"code": f, "test": "def test_a():\n    assert f(1) == 2\ndef test_b():\n    assert f(1) == 3\n"}),
+            Status::Failed,
+            1,
+        ),
+        (
+            json!({"code": f, "entry_point": "f", "tests": [{"args": [1], "expected": 2}, {"args": [0.1], "expected": 1.1000001, "atol": 1e-3}]}),
+            Status::Passed,
+            2,
+        ),
+        (
+            json!({"code": "def f(x): return (x, {1: 2})", "entry_point": "f", "tests": [{"args": [1], "expected": [1, {"1": 2}]}]}),
+            Status::Passed,
+            1,
+        ),
+        (
+            json!({"code": "print(int(input()) * 2)", "tests": [{"stdin": "4\n", "expected_stdout": "8"}, {"stdin": "5", "expected_stdout": "10 \n\n"}]}),
+            Status::Passed,
+            2,
+        ),
+        (
+            json!({"code": "print(int(input()) * 2)\nimport sys\nsys.exit(0)", "stdin": "4", "expected_stdout": "8"}),
+            Status::Passed,
+            0,
+        ),
+        (json!({"code": "print(1)", "expected_stdout": "2"}), Status::Failed, 0),
+        (
+            json!({"code": f, "entry_point": "f", "reference": {"code": "def f(x): return x + 1", "inputs": "[[1], [10**30]]"}}),
+            Status::Passed,
+            1,
+        ),
+        (
+            json!({"code": f, "entry_point": "f", "reference": {"code": "def f(x): return x + (x > 3)", "inputs": "[[5], [1]]"}}),
+            Status::Failed,
+            0,
+        ),
+        (json!({"code": "print(1)"}), Status::Passed, 0),
+    ]);
+}
+
+#[test]
+fn tests_that_are_never_reached_do_not_pass() {
+    let f = "def f(x):\n    return 0";
+    check(vec![
+        (
+            json!({"code": f, "entry_point": "f", "test": "def check(c):\n    return\n    assert c(1) == 2\n"}),
+            Status::Error,
+            0,
+        ),
+        (json!({"code": f, "test": "def check(c):\n    assert c(1) == 2\n"}), Status::Error, 0),
+        (json!({"code": f, "test": "def helper():\n    assert f(1) == 2\n"}), Status::Error, 0),
+        (json!({"code": f, "test": ""}), Status::Error, 0),
+        (json!({"code": "import sys\nsys.exit(0)", "tests": ["assert True"]}), Status::Error, 0),
+        (
+            json!({"code": "import os\ndef f(x): os._exit(0)", "tests": ["try:\n    f(1)\nexcept BaseException:\n    pass"]}),
+            Status::Error,
+            1,
+        ),
+    ]);
+}
+
+#[test]
+fn statuses() {
+    let tests = json!(["assert f(1) == 2"]);
+    let verdicts = check(vec![
+        (json!({"code": "def f(x:", "tests": tests}), Status::Error, 0),
+        (json!({"code": "def f(x): return 1 // 0", "tests": tests}), Status::Error, 0),
+        (json!({"code": "def f(x):\n    while True: pass", "tests": tests}), Status::Timeout, 0),
+        (json!({"code": "import time\ntime.sleep(100)", "tests": tests}), Status::Timeout, 0),
+        (json!({"code": "def f(x): return bytearray(10**9)", "tests": tests}), Status::Memory, 0),
+        (json!({"code": "while True: print('x' * 1000)", "tests": tests}), Status::OutputLimit, 0),
+        (json!({"code": "import os\nos.abort()", "tests": tests}), Status::Crashed, 0),
+        (json!({"code": "def f(x): return f(x)", "tests": tests}), Status::Error, 0),
+        (json!({"code": "def f(x): return 2", "tests": tests, "language": "cobol"}), Status::Error, 0),
+    ]);
+    assert_eq!(verdicts[0].parses, Some(false));
+    assert!(verdicts[1].stderr.contains("program.py\", line 1, in f"), "{}", verdicts[1].stderr);
+    assert!(verdicts[3].wall_ms >= 2000.0, "sleeping counts: {}", verdicts[3].wall_ms);
+    assert!(verdicts[5].stdout.len() == 1 << 20 && verdicts[8].detail.as_deref().unwrap().contains("cobol"));
+}
+
+/// What crosses from the program to the judge and back: types, changed arguments, objects, exceptions, functions.
+#[test]
+fn values_cross_between_the_interpreters() {
+    let code = "
+import collections, dataclasses, datetime, decimal, enum, fractions, typing
+class Point(typing.NamedTuple):
+    x: int
+    y: int
+@dataclasses.dataclass
+class Box:
+    v: int
+    def grow(self): self.v += 1; return self
+class Oops(ValueError): pass
+class Stack:
+    def __init__(self): self.items = []
+    def push(self, x): self.items.append(x)
+    def __len__(self): return len(self.items)
+    def __iter__(self): return iter(self.items)
+def echo(x): return x
+def sort(x): x.sort()
+def oops(x): raise Oops('bad', x)
+def gen(n): yield from range(n)
+def apply(g, x): return g(x)
+def box(v): return Box(v)
+LIMIT = 7
+";
+    let good = [
+        "assert echo((1, [2.5, {'a': {3}}], frozenset([b'x']), None, 10**30, 1j)) == (1, [2.5, {'a': {3}}], frozenset([b'x']), None, 10**30, 1j)",
+        "import collections\nassert echo(collections.Counter('aab')) == collections.Counter('aab')\nassert type(echo(collections.deque([1]))).__name__ == 'deque'",
+        "import datetime, decimal, fractions\nfor v in (datetime.date(2020, 1, 2), decimal.Decimal('1.5'), fractions.Fraction(1, 3), range(3), bytearray(b'a')):\n    assert echo(v) == v and type(echo(v)) is type(v)",
+        "a = [3, 1, 2]\nsort(a)\nassert a == [1, 2, 3]",
+        "try:\n    oops(1)\n    assert False\nexcept ValueError as e:\n    assert e.args == ('bad', 1)",
+        "try:\n    oops(1)\n    assert False\nexcept Oops:\n    pass",
+        "assert list(gen(3)) == [0, 1, 2]",
+        "assert apply(lambda v: v * 3, 4) == 12\nassert apply(len, [1, 2]) == 2",
+        "b = box(3)\nassert b.v == 3 and b.grow().v == 4 and b == Box(4) and b != Box(5)\nassert isinstance(b, Box)",
+        "s = Stack()\ns.push(1)\ns.push('b')\nassert len(s) == 2 and list(s) == [1, 'b'] and 'b' in s",
+        "assert Point(1, 2) == (1, 2)",
+        "import numpy as np\nassert (echo(np.arange(3)) == np.arange(3)).all() and echo(np.float64(2.5)) == 2.5",
+        "assert LIMIT == 7",
+    ];
+    let count = good.len();
+    check(vec![(json!({"code": code, "tests": good}), Status::Passed, count)]);
+}
+
+#[test]
+fn records_that_are_wrong_say_what_to_change() {
+    for (value, sentence) in [
+        (json!({"id": "a"}), "missing field `code`"),
+        (json!({"code": "", "tests": [1]}), "tests: 1 is no test"),
+        (json!({"code": "", "tests": ["assert 1", {"args": [], "expected": 1}]}), "tests: all of one kind"),
+        (json!({"code": "", "tests": [{"args": [], "expected": 1}]}), "entry_point: is missing"),
+        (json!({"code": "", "tests": ["x"], "test": "y"}), "tests and test cannot both be given"),
+        (json!({"code": "", "timeout": -1}), "timeout: must be"),
+    ] {
+        let error = Job::from_value(value).unwrap_err();
+        assert!(error.contains(sentence), "{error}");
+    }
+}
