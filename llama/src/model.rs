@@ -178,8 +178,13 @@ impl Llama {
     /// Final hidden states `[rows, seq, hidden]` (after the last norm) of `input_ids` at `position_ids`, both
     /// `[rows, seq]` int64. Multiply by the head with [`Llama::logits`].
     pub fn hidden_states(&self, input_ids: &Tensor, position_ids: &Tensor, attend: &mut dyn Attend) -> Tensor {
+        self.hidden_states_of(self.embed(input_ids), position_ids, attend)
+    }
+
+    /// The same from embeddings `[rows, seq, hidden]`, as [`Llama::embed`] gives them or changed.
+    pub fn hidden_states_of(&self, embedded: Tensor, position_ids: &Tensor, attend: &mut dyn Attend) -> Tensor {
         let rotation = self.rotation(position_ids);
-        let stream = self.layers.iter().fold(self.embed(input_ids), |x, layer| layer.forward(&x, &rotation, attend));
+        let stream = self.layers.iter().fold(embedded, |x, layer| layer.forward(&x, &rotation, attend));
         self.norm.forward(&stream)
     }
 
