@@ -85,20 +85,20 @@ struct PerToken : torch::autograd::Function<PerToken> {
 // The weighted sum over tokens; its gradients are ready when the forward pass is, and no logits are computed twice.
 struct WeightedSum : torch::autograd::Function<WeightedSum> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &hidden, const at::Tensor &weight,
-                            const at::Tensor &labels, const at::Tensor &token_weights, int64_t chunk, bool grad_hidden,
-                            bool grad_weight) {
+                            const at::Tensor &labels, const std::optional<at::Tensor> &token_weights, int64_t chunk,
+                            bool grad_hidden, bool grad_weight) {
     Pass pass{at::empty({hidden.size(0)}, hidden.options().dtype(at::kFloat)), {}, {}};
     if (grad_hidden)
       pass.grad_hidden = at::empty_like(hidden);
     if (grad_weight)
       pass.grad_weight = zeros_f32(weight);
-    over_chunks(hidden, weight, labels, token_weights, chunk, pass);
+    over_chunks(hidden, weight, labels, token_weights.value_or(at::Tensor()), chunk, pass);
     if (grad_hidden)
       ctx->saved_data["grad_hidden"] = pass.grad_hidden;
     if (grad_weight)
       ctx->saved_data["grad_weight"] = pass.grad_weight;
     ctx->saved_data["kind"] = static_cast<int64_t>(weight.scalar_type());
-    const auto nll = token_weights.defined() ? pass.nll.mul_(token_weights) : pass.nll;
+    const auto nll = token_weights ? pass.nll.mul_(*token_weights) : pass.nll;
     return nll.sum(at::kDouble).to(at::kFloat);
   }
 
@@ -128,7 +128,7 @@ char *tx_linear_cross_entropy_sum(tensor out, const tensor hidden, const tensor 
                                   const tensor token_weights, int64_t chunk) {
   return guarded([&] {
     const bool graph = at::GradMode::is_enabled();
-    *out = WeightedSum::apply(*hidden, *weight, *labels, token_weights ? *token_weights : at::Tensor(), chunk,
+    *out = WeightedSum::apply(*hidden, *weight, *labels, token_weights ? std::make_optional(*token_weights) : std::nullopt, chunk,
                               graph && hidden->requires_grad(), graph && weight->requires_grad());
   });
 }
