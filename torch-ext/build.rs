@@ -23,10 +23,11 @@ fn main() {
         .cpp(true)
         .std("c++17")
         .warnings(false)
-        .opt_level(2)
+        .opt_level(3)
+        .flag("-fopenmp-simd")
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .files(["adamw", "cross_entropy", "linear"].map(|name| format!("cpp/{name}.cpp")))
+        .files(["adamw", "cross_entropy", "fused", "linear"].map(|name| format!("cpp/{name}.cpp")))
         .compile("torch_ext");
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use toml::de::{DeTable, DeValue};
 use trainer::device::{Dtype, Place};
 use trainer::{AverageKind, ScheduleKind};
 
@@ -219,8 +220,12 @@ pub fn resolve(file: Option<&Path>, flags: Map<String, Value>) -> anyhow::Result
     let mut keys = Map::new();
     if let Some(path) = file {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let table: toml::Table = text.parse().with_context(|| format!("{} is not TOML", path.display()))?;
-        keys.extend(table.into_iter().map(|(key, value)| (key, json(value))));
+        let table = DeTable::parse(&text).with_context(|| format!("{} is not TOML", path.display()))?;
+        for (key, value) in table.get_ref() {
+            let key = key.get_ref();
+            let value = json(value.get_ref()).with_context(|| format!("{}: {key}", path.display()))?;
+            keys.insert(key.clone().into_owned(), value);
+        }
     }
     let known = serde_json::to_value(Config::default())?;
     let known = known.as_object().context("a configuration is an object")?;
@@ -236,31 +241,16 @@ pub fn resolve(file: Option<&Path>, flags: Map<String, Value>) -> anyhow::Result
     Ok(Resolved { config, origins })
 }
 
-fn json(value: toml::Value) -> Value {
-    match value {
-        toml::Value::String(text) => text.into(),
-        toml::Value::Integer(number) => number.into(),
-        toml::Value::Float(number) => number.into(),
-        toml::Value::Boolean(flag) => flag.into(),
-        toml::Value::Datetime(time) => time.to_string().into(),
-        toml::Value::Array(items) => items.into_iter().map(json).collect(),
-        toml::Value::Table(table) => table.into_iter().map(|(key, value)| (key, json(value))).collect(),
-    }
-}
-
-fn toml(value: &Value) -> Option<toml::Value> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Bool(flag) => toml::Value::Boolean(*flag),
-        Value::String(text) => toml::Value::String(text.clone()),
-        Value::Number(number) => match number.as_i64() {
-            Some(number) => toml::Value::Integer(number),
-            None => toml::Value::Float(number.as_f64()?),
-        },
-        Value::Array(items) => toml::Value::Array(items.iter().filter_map(toml).collect()),
-        Value::Object(fields) => {
-            toml::Value::Table(fields.iter().filter_map(|(key, value)| Some((key.clone(), toml(value)?))).collect())
-        }
+/// A value of the file as JSON, which serde then reads like the flags.
+fn json(value: &DeValue) -> anyhow::Result<Value> {
+    Ok(match value {
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())?.into(),
+        DeValue::Float(number) => number.as_str().parse::<f64>()?.into(),
+        DeValue::Boolean(flag) => (*flag).into(),
+        DeValue::Datetime(time) => time.to_string().into(),
+        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect::<anyhow::Result<_>>()?,
+        DeValue::Table(_) => bail!("the file has no tables: every key stands by itself, as learning_rate = 2e-5"),
     })
 }
 
@@ -324,15 +314,15 @@ impl Config {
         self.data.iter().map(|text| source(text)).collect()
     }
 
-    /// As TOML, every key.
+    /// As TOML, every key that has a value.
     ///
     /// # Errors
-    /// Never in practice: a configuration has no value that TOML lacks.
+    /// Never in practice: a configuration can always be written.
     pub fn to_toml(&self) -> anyhow::Result<String> {
-        match toml(&serde_json::to_value(self)?) {
-            Some(toml::Value::Table(table)) => Ok(table.to_string()),
-            _ => bail!("a configuration is a table"),
-        }
+        let Value::Object(keys) = serde_json::to_value(self)? else { bail!("a configuration is an object") };
+        // JSON's strings, numbers, booleans and lists of them are TOML's too.
+        let lines = keys.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| format!("{key} = {value}\n"));
+        Ok(lines.collect())
     }
 }
 

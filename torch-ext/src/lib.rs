@@ -4,9 +4,11 @@
 mod adamw;
 mod cross_entropy;
 mod cuda;
+mod fused;
 mod ops;
 
 pub use adamw::{AdamW, fused_adamw};
 pub use cross_entropy::{IGNORED, linear_cross_entropy, linear_cross_entropy_sum};
 pub use cuda::{CudaLibrary, cpu_library, find_cuda_library, init};
+pub use fused::{rms_norm, rotate_half, silu_gate};
 pub use ops::{OpError, linear};

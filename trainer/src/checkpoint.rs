@@ -22,7 +22,7 @@ pub struct Manifest {
     pub tokens: u64,
     /// Seconds of training so far, over all parts of an interrupted run.
     pub seconds: f64,
-    /// The latest evaluation.
+    /// The evaluation of just these weights, if there was one.
     pub evaluation: Option<Evaluation>,
     /// Digest of all that decides the run's course: the configuration, the data and the model.
     pub fingerprint: String,

@@ -95,6 +95,8 @@ struct Run<'a, O: Objective> {
     trained_tokens: u64,
     seconds: f64,
     evaluation: Option<Evaluation>,
+    /// After how many steps that was.
+    evaluated_at: u64,
 }
 
 /// Trains the tensors `named` of `model` from the newest whole checkpoint in `run`, or from the start.
@@ -123,6 +125,7 @@ pub fn train<O: Objective>(
         trained_tokens: 0,
         seconds: 0.0,
         evaluation: None,
+        evaluated_at: 0,
     };
     if let Some((path, manifest)) = checkpoints.newest(|report| eprintln!("warning: {report}"))? {
         this.resume(&path, &manifest)?;
@@ -141,13 +144,17 @@ pub fn train<O: Objective>(
         dataset::write_file(run.join("eval_start.json"), &serde_json::to_vec(&evaluation)?)?;
     }
     let mut saved = (this.optimizer.steps(), Instant::now());
+    let mut best = this.evaluation.map_or(f64::INFINITY, |evaluation| evaluation.loss);
     while this.optimizer.steps() < total {
         let mut metrics = this.step(rate)?;
         let step = metrics.step;
         if step == total || settings.eval_steps.is_some_and(|every| step % every == 0) {
-            this.evaluation = objective.evaluate(model)?.or(this.evaluation);
+            this.evaluation = objective.evaluate(model)?;
+            this.evaluated_at = step;
             metrics.eval_loss = this.evaluation.map(|evaluation| evaluation.loss);
         }
+        let better = settings.keep_best > 0 && metrics.eval_loss.is_some_and(|loss| loss < best);
+        best = best.min(metrics.eval_loss.unwrap_or(best));
         log.step(&metrics)?;
         console.step(&metrics, Duration::from_secs_f64(this.seconds / step as f64 * (total - step) as f64));
         let (stop, save) = (signals.stop(), signals.take_save());
@@ -155,6 +162,7 @@ pub fn train<O: Objective>(
         if step == total
             || stop
             || save
+            || better
             || settings.checkpoint_steps.is_some_and(|every| step - saved.0 >= every)
             || settings.checkpoint_minutes.is_some_and(|every| minutes >= every)
         {
@@ -257,7 +265,7 @@ impl<O: Objective> Run<'_, O> {
             tokens: self.tokens,
             trained_tokens: self.trained_tokens,
             seconds: self.seconds,
-            evaluation: self.evaluation,
+            evaluation: self.evaluation.filter(|_| self.evaluated_at == self.optimizer.steps()),
             fingerprint: self.settings.fingerprint.clone(),
             files: Default::default(),
         };
@@ -293,6 +301,7 @@ impl<O: Objective> Run<'_, O> {
         self.trained_tokens = manifest.trained_tokens;
         self.seconds = manifest.seconds;
         self.evaluation = manifest.evaluation;
+        self.evaluated_at = manifest.step;
         Ok(())
     }
 }
