@@ -1,11 +1,11 @@
-//! Compiles `cpp/ext.cpp` against the libtorch that `LIBTORCH` names, and tells dependants where its libraries are
+//! Compiles `cpp/` against the libtorch that `LIBTORCH` names, and tells dependants where its libraries are
 //! (`DEP_TORCH_EXT_LIB`), so that each can set the run-time search path of its own binaries.
 
 use std::path::PathBuf;
 
 fn main() {
     println!("cargo::rerun-if-env-changed=LIBTORCH");
-    println!("cargo::rerun-if-changed=cpp/ext.cpp");
+    println!("cargo::rerun-if-changed=cpp");
     let Some(libtorch) = std::env::var_os("LIBTORCH").map(PathBuf::from) else {
         println!("cargo::error=LIBTORCH is not set: build inside the workspace, where .cargo/config.toml sets it");
         return;
@@ -23,10 +23,11 @@ fn main() {
         .cpp(true)
         .std("c++17")
         .warnings(false)
-        .opt_level(2)
+        .opt_level(3)
+        .flag("-fopenmp-simd")
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .file("cpp/ext.cpp")
+        .files(["adamw", "cross_entropy", "fused", "linear"].map(|name| format!("cpp/{name}.cpp")))
         .compile("torch_ext");
 }

@@ -22,6 +22,7 @@ mod load;
 pub mod locate;
 mod lora;
 mod model;
+mod recompute;
 mod rope;
 mod sampling;
 
@@ -30,8 +31,9 @@ pub use config::{ConfigError, Family, LlamaConfig, RopeScaling, dtype_name};
 pub use engine::{Engine, GenerateError, Next, Request};
 pub use folder::ModelFolder;
 pub use linear::{Linear, Lora};
-pub use load::ModelError;
+pub use load::{ModelError, to_bytes};
 pub use lora::{LoraConfig, TargetModules};
 pub use model::{Layer, Llama, RmsNorm};
+pub use recompute::Recompute;
 pub use rope::Rotation;
 pub use sampling::{Choice, Sampler, SamplingParams};

@@ -131,7 +131,7 @@ impl Llama {
 }
 
 /// The bytes of a tensor as `kind`, little endian, row by row.
-pub(crate) fn to_bytes(tensor: &Tensor, kind: Kind) -> Result<Vec<u8>, ModelError> {
+pub fn to_bytes(tensor: &Tensor, kind: Kind) -> Result<Vec<u8>, ModelError> {
     let flat = tensor.to_device(Device::Cpu).to_kind(kind).contiguous();
     let size = kind.elt_size_in_bytes();
     let mut bytes = vec![0; flat.numel() * size];

@@ -17,11 +17,14 @@ pub struct RmsNorm {
 
 impl RmsNorm {
     /// Over the last dimension of `x`.
+    ///
+    /// # Panics
+    /// As tch's own operators do when shapes do not fit; the model checks these when it is built.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let wide = x.to_kind(Kind::Float);
-        let mean_square = (&wide * &wide).mean_dim([-1].as_slice(), true, Kind::Float);
-        let normal = wide * (mean_square + self.eps).rsqrt();
-        normal.to_kind(x.kind()) * &self.weight
+        match torch_ext::rms_norm(x, &self.weight, self.eps) {
+            Ok(y) => y,
+            Err(e) => panic!("norm of {:?} {:?}: {e}", x.size(), x.kind()),
+        }
     }
 }
 
@@ -59,7 +62,11 @@ impl Layer {
         let seen = attend.attend(self.index, self.window, &rotation.apply(&q), &rotation.apply(&k), &v);
         let x = x + self.o.forward(&seen.reshape([rows, seq, -1]));
         let normal = self.post_attention_norm.forward(&x);
-        let gated = self.gate.forward(&normal).silu() * self.up.forward(&normal);
+        let (gate, up) = (self.gate.forward(&normal), self.up.forward(&normal));
+        let gated = match torch_ext::silu_gate(&gate, &up) {
+            Ok(gated) => gated,
+            Err(e) => panic!("gate of {:?} and {:?}: {e}", gate.size(), up.size()),
+        };
         x + self.down.forward(&gated)
     }
 }
@@ -178,8 +185,13 @@ impl Llama {
     /// Final hidden states `[rows, seq, hidden]` (after the last norm) of `input_ids` at `position_ids`, both
     /// `[rows, seq]` int64. Multiply by the head with [`Llama::logits`].
     pub fn hidden_states(&self, input_ids: &Tensor, position_ids: &Tensor, attend: &mut dyn Attend) -> Tensor {
+        self.hidden_states_of(self.embed(input_ids), position_ids, attend)
+    }
+
+    /// The same from embeddings `[rows, seq, hidden]`, as [`Llama::embed`] gives them or changed.
+    pub fn hidden_states_of(&self, embedded: Tensor, position_ids: &Tensor, attend: &mut dyn Attend) -> Tensor {
         let rotation = self.rotation(position_ids);
-        let stream = self.layers.iter().fold(self.embed(input_ids), |x, layer| layer.forward(&x, &rotation, attend));
+        let stream = self.layers.iter().fold(embedded, |x, layer| layer.forward(&x, &rotation, attend));
         self.norm.forward(&stream)
     }
 

@@ -41,10 +41,14 @@ impl RopeTable {
 
 impl Rotation {
     /// `x cos + rotate_half(x) sin` for `x` of `[rows, seq, heads, head_dim]`.
+    ///
+    /// # Panics
+    /// As tch's own operators do when shapes do not fit.
     pub fn apply(&self, x: &Tensor) -> Tensor {
-        let halves = x.chunk(2, -1);
-        let rotated = Tensor::cat(&[&halves[1].neg(), &halves[0]], -1);
-        x * &self.cos + rotated * &self.sin
+        match torch_ext::rotate_half(x, &self.cos, &self.sin) {
+            Ok(rotated) => rotated,
+            Err(e) => panic!("rotation of {:?} by {:?}: {e}", x.size(), self.cos.size()),
+        }
     }
 }
 

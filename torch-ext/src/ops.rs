@@ -14,7 +14,13 @@ unsafe extern "C" {
 #[error("libtorch: {0}")]
 pub struct OpError(String);
 
-fn check(message: *mut c_char) -> Result<(), OpError> {
+impl OpError {
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+}
+
+pub(crate) fn check(message: *mut c_char) -> Result<(), OpError> {
     if message.is_null() {
         return Ok(());
     }

@@ -1,26 +1,12 @@
-// What tch lacks, behind a C interface on the tensors that torch-sys uses (a `tensor` is an `at::Tensor*`).
-// Every function returns nullptr on success or a message allocated with strdup that the caller frees.
+// Linear layers.
 
-#include <ATen/ATen.h>
+#include "common.h"
+
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <cstring>
-#include <exception>
-
-using tensor = at::Tensor *;
-
-namespace {
-
-template <typename F> char *guarded(F &&body) {
-  try {
-    body();
-    return nullptr;
-  } catch (const c10::Error &e) {
-    return strdup(e.what_without_backtrace());
-  } catch (const std::exception &e) {
-    return strdup(e.what());
-  }
+bool uses_onednn(const at::Tensor &x, const at::Tensor &w) {
+  return x.device().is_cpu() && x.scalar_type() == at::kFloat && w.scalar_type() == at::kFloat && x.numel() > 0;
 }
 
 // y = x w^T + b through oneDNN in IEEE float32. libtorch sends float32 products to MKL, which on AMD processors takes
@@ -33,6 +19,8 @@ at::Tensor onednn_linear(const at::Tensor &x, const at::Tensor &w, const std::op
       c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<Signature>();
   return op.call(x, w, b, "none", c10::List<std::optional<at::Scalar>>(), "");
 }
+
+namespace {
 
 struct OneDnnLinear : torch::autograd::Function<OneDnnLinear> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &x, const at::Tensor &w) {
@@ -60,11 +48,9 @@ extern "C" {
 
 char *tx_linear(tensor out, const tensor x, const tensor w, const tensor b) {
   return guarded([&] {
-    const bool onednn = x->device().is_cpu() && x->scalar_type() == at::kFloat && w->scalar_type() == at::kFloat &&
-                        x->numel() > 0;
     const bool graph = at::GradMode::is_enabled() && (x->requires_grad() || w->requires_grad());
     const std::optional<at::Tensor> bias = b ? std::make_optional(*b) : std::nullopt;
-    if (!onednn)
+    if (!uses_onednn(*x, *w))
       *out = at::linear(*x, *w, bias);
     else if (!graph && !(bias && bias->requires_grad()))
       *out = onednn_linear(*x, *w, bias);

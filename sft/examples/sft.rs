@@ -1,0 +1,23 @@
+//! The stage as a program of its own: what `herd sft` runs.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    args: sft::command::Args,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    torch_ext::init();
+    match sft::command::run(&cli.args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

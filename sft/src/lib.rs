@@ -1,0 +1,9 @@
+//! Supervised fine-tuning: conversations in, a model or LoRA adapter out (the Llama 3 paper, section 4.1.3).
+//!
+//! [`command::run`] is the stage; [`command::Args`] are its flags.
+
+mod args;
+pub mod command;
+pub mod config;
+pub mod data;
+pub mod objective;

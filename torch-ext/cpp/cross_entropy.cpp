@@ -1,0 +1,135 @@
+// Cross-entropy of a linear head without the logits of all tokens: chunk by chunk, statistics in float32.
+
+#include "common.h"
+
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+
+namespace {
+
+constexpr int64_t ignored = -100;
+
+// What one pass over the chunks is to leave behind; undefined tensors are not computed.
+struct Pass {
+  at::Tensor nll;         // [tokens] float32
+  at::Tensor grad_hidden; // [tokens, width] like hidden
+  at::Tensor grad_weight; // [vocab, width] float32
+};
+
+// For each token t: nll[t] = logsumexp(z) - z[label], z = weight hidden[t]; and the gradients of sum(token_weights * nll):
+// dz = token_weights[t] (softmax(z) - onehot(label)).
+void over_chunks(const at::Tensor &hidden, const at::Tensor &weight, const at::Tensor &labels,
+                 const at::Tensor &token_weights, int64_t chunk, Pass &pass) {
+  const int64_t tokens = hidden.size(0);
+  const bool onednn = uses_onednn(hidden, weight);
+  at::Tensor weight_t; // oneDNN's form of weight^T, made once
+  if (onednn && pass.grad_hidden.defined())
+    weight_t = weight.t().contiguous();
+  for (int64_t start = 0; start < tokens; start += chunk) {
+    const int64_t length = std::min(chunk, tokens - start);
+    const auto h = hidden.narrow(0, start, length);
+    const auto label = labels.narrow(0, start, length);
+    const auto counts = label.ne(ignored);
+    const auto target = label.clamp_min(0).unsqueeze(1);
+    auto z = onednn ? onednn_linear(h, weight, std::nullopt) : at::matmul(h, weight.t());
+    auto log_probs = at::log_softmax(z.to(at::kFloat), 1);
+    z.reset();
+    if (pass.nll.defined())
+      pass.nll.narrow(0, start, length).copy_(log_probs.gather(1, target).squeeze(1).neg_().mul_(counts));
+    if (!pass.grad_hidden.defined() && !pass.grad_weight.defined())
+      continue;
+    auto factor = counts.to(at::kFloat);
+    if (token_weights.defined())
+      factor.mul_(token_weights.narrow(0, start, length));
+    auto dz = log_probs.exp_();
+    dz.scatter_add_(1, target, at::full({1, 1}, -1.0, dz.options()).expand_as(target));
+    const auto g = dz.mul_(factor.unsqueeze(1)).to(hidden.scalar_type());
+    if (pass.grad_hidden.defined())
+      pass.grad_hidden.narrow(0, start, length)
+          .copy_(onednn ? onednn_linear(g, weight_t, std::nullopt) : at::matmul(g, weight));
+    if (pass.grad_weight.defined())
+      pass.grad_weight.add_(onednn ? onednn_linear(g.t().contiguous(), h.t().contiguous(), std::nullopt)
+                                   : at::matmul(g.t(), h));
+  }
+}
+
+at::Tensor zeros_f32(const at::Tensor &like) { return at::zeros(like.sizes(), like.options().dtype(at::kFloat)); }
+
+// Per token, so that any function can follow; the backward pass computes each chunk's logits again.
+struct PerToken : torch::autograd::Function<PerToken> {
+  static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &hidden, const at::Tensor &weight,
+                            const at::Tensor &labels, int64_t chunk) {
+    Pass pass{at::empty({hidden.size(0)}, hidden.options().dtype(at::kFloat)), {}, {}};
+    over_chunks(hidden, weight, labels, {}, chunk, pass);
+    ctx->save_for_backward({hidden, weight, labels});
+    ctx->saved_data["chunk"] = chunk;
+    return pass.nll;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
+                                                 torch::autograd::variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto &hidden = saved[0], &weight = saved[1];
+    Pass pass;
+    if (ctx->needs_input_grad(0))
+      pass.grad_hidden = at::empty_like(hidden);
+    if (ctx->needs_input_grad(1))
+      pass.grad_weight = zeros_f32(weight);
+    over_chunks(hidden, weight, saved[2], grads[0], ctx->saved_data["chunk"].toInt(), pass);
+    const auto grad_weight = pass.grad_weight.defined() ? pass.grad_weight.to(weight.scalar_type()) : at::Tensor();
+    return {pass.grad_hidden, grad_weight, {}, {}};
+  }
+};
+
+// The weighted sum over tokens; its gradients are ready when the forward pass is, and no logits are computed twice.
+struct WeightedSum : torch::autograd::Function<WeightedSum> {
+  static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &hidden, const at::Tensor &weight,
+                            const at::Tensor &labels, const std::optional<at::Tensor> &token_weights, int64_t chunk,
+                            bool grad_hidden, bool grad_weight) {
+    Pass pass{at::empty({hidden.size(0)}, hidden.options().dtype(at::kFloat)), {}, {}};
+    if (grad_hidden)
+      pass.grad_hidden = at::empty_like(hidden);
+    if (grad_weight)
+      pass.grad_weight = zeros_f32(weight);
+    over_chunks(hidden, weight, labels, token_weights.value_or(at::Tensor()), chunk, pass);
+    if (grad_hidden)
+      ctx->saved_data["grad_hidden"] = pass.grad_hidden;
+    if (grad_weight)
+      ctx->saved_data["grad_weight"] = pass.grad_weight;
+    ctx->saved_data["kind"] = static_cast<int64_t>(weight.scalar_type());
+    const auto nll = token_weights ? pass.nll.mul_(*token_weights) : pass.nll;
+    return nll.sum(at::kDouble).to(at::kFloat);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
+                                                 torch::autograd::variable_list grads) {
+    const double factor = grads[0].item<double>();
+    const auto scaled = [&](const char *name) {
+      const auto saved = ctx->saved_data.find(name);
+      return saved == ctx->saved_data.end() ? at::Tensor() : saved->second.toTensor() * factor;
+    };
+    const auto grad_weight = scaled("grad_weight");
+    const auto kind = static_cast<at::ScalarType>(ctx->saved_data["kind"].toInt());
+    return {scaled("grad_hidden"), grad_weight.defined() ? grad_weight.to(kind) : grad_weight, {}, {}, {}, {}, {}};
+  }
+};
+
+} // namespace
+
+extern "C" {
+
+char *tx_linear_cross_entropy(tensor out, const tensor hidden, const tensor weight, const tensor labels,
+                              int64_t chunk) {
+  return guarded([&] { *out = PerToken::apply(*hidden, *weight, *labels, chunk); });
+}
+
+char *tx_linear_cross_entropy_sum(tensor out, const tensor hidden, const tensor weight, const tensor labels,
+                                  const tensor token_weights, int64_t chunk) {
+  return guarded([&] {
+    const bool graph = at::GradMode::is_enabled();
+    *out = WeightedSum::apply(*hidden, *weight, *labels, token_weights ? std::make_optional(*token_weights) : std::nullopt, chunk,
+                              graph && hidden->requires_grad(), graph && weight->requires_grad());
+  });
+}
+}

@@ -1,0 +1,85 @@
+//! Cross-entropy of an output head without the logits of all tokens.
+//!
+//! `nll[t] = logsumexp(z) - z[label]` with `z = weight · hidden[t]`, statistics in float32. Logits exist for one chunk of
+//! tokens at a time, in the forward and the backward pass, whatever is trained: hidden states only (a frozen head), or the
+//! head too (tied to the embedding or not).
+
+use std::ffi::c_char;
+
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+use crate::ops::{OpError, check};
+
+unsafe extern "C" {
+    fn tx_linear_cross_entropy(
+        out: *mut C_tensor,
+        hidden: *const C_tensor,
+        weight: *const C_tensor,
+        labels: *const C_tensor,
+        chunk: i64,
+    ) -> *mut c_char;
+    fn tx_linear_cross_entropy_sum(
+        out: *mut C_tensor,
+        hidden: *const C_tensor,
+        weight: *const C_tensor,
+        labels: *const C_tensor,
+        token_weights: *const C_tensor,
+        chunk: i64,
+    ) -> *mut c_char;
+}
+
+/// The label of a token that does not count.
+pub const IGNORED: i64 = -100;
+
+/// Logits that exist at one time: 128 MiB in float32.
+const CHUNK_ELEMENTS: i64 = 1 << 25;
+
+fn chunk_tokens(weight: &Tensor, chunk: Option<i64>) -> i64 {
+    let vocab = weight.size().first().copied().unwrap_or(1).max(1);
+    chunk.unwrap_or_else(|| (CHUNK_ELEMENTS / vocab).max(16)).max(1)
+}
+
+/// The negative log-probability of each token, `[tokens]` float32, zero where the label is [`IGNORED`]. `hidden` is
+/// `[tokens, width]`, `weight` `[vocab, width]`, `labels` `[tokens]` int64. The backward pass computes the logits again.
+/// `chunk` is a number of tokens; by default as many as make 128 MiB of float32 logits.
+///
+/// # Errors
+/// [`OpError`] when shapes, types or devices do not fit.
+pub fn linear_cross_entropy(
+    hidden: &Tensor,
+    weight: &Tensor,
+    labels: &Tensor,
+    chunk: Option<i64>,
+) -> Result<Tensor, OpError> {
+    let out = Tensor::new();
+    let chunk = chunk_tokens(weight, chunk);
+    let (hidden, weight, labels) = (hidden.as_ptr(), weight.as_ptr(), labels.as_ptr());
+    // SAFETY: pointers to live tensors; `out` is written by assignment.
+    check(unsafe { tx_linear_cross_entropy(out.as_ptr().cast_mut(), hidden, weight, labels, chunk) })?;
+    Ok(out)
+}
+
+/// `Σ token_weights[t] · nll[t]`, a float32 scalar: the sum of [`linear_cross_entropy`], weighted by `token_weights`
+/// (`[tokens]` float32, constants; 1 when absent). Gradients are made in the forward pass, so that no logits are computed
+/// twice: a quarter less work for the head than summing [`linear_cross_entropy`].
+///
+/// # Errors
+/// [`OpError`] when shapes, types or devices do not fit.
+pub fn linear_cross_entropy_sum(
+    hidden: &Tensor,
+    weight: &Tensor,
+    labels: &Tensor,
+    token_weights: Option<&Tensor>,
+    chunk: Option<i64>,
+) -> Result<Tensor, OpError> {
+    let out = Tensor::new();
+    let chunk = chunk_tokens(weight, chunk);
+    let token_weights = token_weights.map_or(std::ptr::null(), Tensor::as_ptr);
+    let (hidden, weight, labels) = (hidden.as_ptr(), weight.as_ptr(), labels.as_ptr());
+    // SAFETY: pointers to live tensors, or null for no weights; `out` is written by assignment.
+    check(unsafe {
+        tx_linear_cross_entropy_sum(out.as_ptr().cast_mut(), hidden, weight, labels, token_weights, chunk)
+    })?;
+    Ok(out)
+}

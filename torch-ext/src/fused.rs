@@ -1,0 +1,55 @@
+//! What stands between a decoder's matrix products, each in one pass over memory on a processor. All are differentiable,
+//! and equal their plain formula in float32 and bfloat16 (rounded where the plain formula rounds).
+
+use std::ffi::c_char;
+
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+use crate::ops::{OpError, check};
+
+unsafe extern "C" {
+    fn tx_rms_norm(out: *mut C_tensor, x: *const C_tensor, weight: *const C_tensor, eps: f64) -> *mut c_char;
+    fn tx_silu_gate(out: *mut C_tensor, gate: *const C_tensor, up: *const C_tensor) -> *mut c_char;
+    fn tx_rotate_half(
+        out: *mut C_tensor,
+        x: *const C_tensor,
+        cosine: *const C_tensor,
+        sine: *const C_tensor,
+    ) -> *mut c_char;
+}
+
+/// RMSNorm over the last dimension: `x / sqrt(mean(x²) + eps) · weight`, statistics in float32, rounded to the type of `x`
+/// before the gain. `x` is `[..., width]`, `weight` `[width]`.
+///
+/// # Errors
+/// [`OpError`] when shapes or devices do not fit.
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, OpError> {
+    let out = Tensor::new();
+    // SAFETY: pointers to live tensors; `out` is written by assignment.
+    check(unsafe { tx_rms_norm(out.as_ptr().cast_mut(), x.as_ptr(), weight.as_ptr(), eps) })?;
+    Ok(out)
+}
+
+/// SwiGLU's product `silu(gate) · up`, of equal shapes.
+///
+/// # Errors
+/// [`OpError`] when shapes or devices do not fit.
+pub fn silu_gate(gate: &Tensor, up: &Tensor) -> Result<Tensor, OpError> {
+    let out = Tensor::new();
+    // SAFETY: as above.
+    check(unsafe { tx_silu_gate(out.as_ptr().cast_mut(), gate.as_ptr(), up.as_ptr()) })?;
+    Ok(out)
+}
+
+/// Rotary embedding, `x · cosine + rotate_half(x) · sine`: `x` is `[rows, seq, heads, head_dim]`, the others
+/// `[rows, seq, 1, head_dim]`. Gradients reach `x` only.
+///
+/// # Errors
+/// [`OpError`] when shapes or devices do not fit.
+pub fn rotate_half(x: &Tensor, cosine: &Tensor, sine: &Tensor) -> Result<Tensor, OpError> {
+    let out = Tensor::new();
+    // SAFETY: as above.
+    check(unsafe { tx_rotate_half(out.as_ptr().cast_mut(), x.as_ptr(), cosine.as_ptr(), sine.as_ptr()) })?;
+    Ok(out)
+}

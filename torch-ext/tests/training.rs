@@ -1,0 +1,133 @@
+//! Fused AdamW against its formula; chunked cross-entropy against the plain one.
+
+use tch::{Device, Kind, Reduction, Tensor};
+use torch_ext::{AdamW, IGNORED, fused_adamw, linear_cross_entropy, linear_cross_entropy_sum};
+
+fn distance(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.size(), b.size());
+    let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
+    f64::try_from((&a - &b).norm() / b.norm()).unwrap()
+}
+
+fn randn(shape: &[i64]) -> Tensor {
+    Tensor::randn(shape, (Kind::Float, Device::Cpu))
+}
+
+fn refs(tensors: &[Tensor]) -> Vec<&Tensor> {
+    tensors.iter().collect()
+}
+
+#[test]
+fn adamw_follows_its_formula() {
+    torch_ext::init();
+    tch::manual_seed(3);
+    let o = AdamW { lr: 3e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 };
+    let shapes = [vec![7, 5], vec![11]];
+    let params: Vec<Tensor> = shapes.iter().map(|s| randn(s)).collect();
+    let mut expected: Vec<Tensor> = params.iter().map(|p| p.to_kind(Kind::Double)).collect();
+    let (m, v): (Vec<_>, Vec<_>) = params.iter().map(|p| (p.zeros_like(), p.zeros_like())).unzip();
+    let mut moments: Vec<_> = expected.iter().map(|p| (p.zeros_like(), p.zeros_like())).collect();
+    for step in 1..=5 {
+        let grads: Vec<Tensor> = shapes.iter().map(|s| randn(s)).collect();
+        fused_adamw(&refs(&params), &refs(&grads), &refs(&m), &refs(&v), step, &o).unwrap();
+        for ((p, (m, v)), g) in expected.iter_mut().zip(&mut moments).zip(&grads) {
+            let g = g.to_kind(Kind::Double);
+            *m = &*m * o.beta1 + &g * (1.0 - o.beta1);
+            *v = &*v * o.beta2 + &g * &g * (1.0 - o.beta2);
+            let (mh, vh) = (&*m / (1.0 - o.beta1.powi(step as i32)), &*v / (1.0 - o.beta2.powi(step as i32)));
+            *p = &*p * (1.0 - o.lr * o.weight_decay) - mh / (vh.sqrt() + o.eps) * o.lr;
+        }
+    }
+    for (p, e) in params.iter().zip(&expected) {
+        assert!(distance(p, e) < 1e-6);
+    }
+    let error = fused_adamw(&[&params[0]], &[], &[&m[0]], &[&v[0]], 1, &o).unwrap_err().to_string();
+    assert!(error.contains("1 parameters, 0 gradients"), "{error}");
+}
+
+struct Case {
+    hidden: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    token_weights: Tensor,
+}
+
+fn case(kind: Kind) -> Case {
+    tch::manual_seed(5);
+    let labels = Tensor::randint(50, [23], (Kind::Int64, Device::Cpu));
+    let _ = labels.narrow(0, 4, 6).fill_(IGNORED);
+    Case {
+        hidden: (randn(&[23, 16]) * 2.0).to_kind(kind).set_requires_grad(true),
+        weight: randn(&[50, 16]).to_kind(kind).set_requires_grad(true),
+        labels,
+        token_weights: Tensor::rand([23], (Kind::Float, Device::Cpu)),
+    }
+}
+
+/// `[nll]` and the gradients of a weighted sum of it, by libtorch's own operators in float64.
+fn plain(case: &Case) -> (Tensor, Vec<Tensor>) {
+    let leaf = |x: &Tensor| x.detach().to_kind(Kind::Double).set_requires_grad(true);
+    let (h, w) = (leaf(&case.hidden), leaf(&case.weight));
+    let nll = h.matmul(&w.tr()).cross_entropy_loss::<Tensor>(&case.labels, None, Reduction::None, IGNORED, 0.0);
+    let loss = (&nll * &case.token_weights).sum(Kind::Double);
+    (nll.detach(), Tensor::run_backward(&[loss], &[h, w], false, false))
+}
+
+#[test]
+fn chunked_cross_entropy_equals_the_full_one() {
+    torch_ext::init();
+    for (kind, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, 2e-2)] {
+        let case = case(kind);
+        let (expected, gradients) = plain(&case);
+        for chunk in [None, Some(1), Some(7), Some(23), Some(100)] {
+            let nll = linear_cross_entropy(&case.hidden, &case.weight, &case.labels, chunk).unwrap();
+            assert_eq!(nll.kind(), Kind::Float);
+            assert!(distance(&nll, &expected) < tolerance, "{kind:?} {chunk:?}");
+            assert_eq!(f64::try_from(nll.narrow(0, 4, 6).abs().sum(Kind::Float)).unwrap(), 0.0);
+            let loss = (&nll * &case.token_weights).sum(Kind::Float);
+            let sum =
+                linear_cross_entropy_sum(&case.hidden, &case.weight, &case.labels, Some(&case.token_weights), chunk)
+                    .unwrap();
+            assert!(distance(&sum, &loss) < 1e-6);
+            for loss in [loss, sum] {
+                // A factor after the sum, as a normaliser is.
+                let found = Tensor::run_backward(&[loss * 0.5], &[&case.hidden, &case.weight], false, false);
+                for (found, expected) in found.iter().zip(&gradients) {
+                    assert_eq!(found.kind(), kind);
+                    let error = distance(found, &(expected * 0.5));
+                    assert!(error < tolerance, "{kind:?} {chunk:?}: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frozen_head_gets_no_gradient() {
+    torch_ext::init();
+    let case = case(Kind::Float);
+    let frozen = case.weight.detach();
+    let (_, gradients) = plain(&case);
+    for per_token in [true, false] {
+        let loss = if per_token {
+            let nll = linear_cross_entropy(&case.hidden, &frozen, &case.labels, Some(6)).unwrap();
+            (nll * &case.token_weights).sum(Kind::Float)
+        } else {
+            linear_cross_entropy_sum(&case.hidden, &frozen, &case.labels, Some(&case.token_weights), Some(6)).unwrap()
+        };
+        let found = Tensor::run_backward(&[loss], &[&case.hidden], false, false);
+        assert!(distance(&found[0], &gradients[0]) < 1e-5);
+    }
+    let _guard = tch::no_grad_guard();
+    let sum = linear_cross_entropy_sum(&case.hidden, &case.weight, &case.labels, None, None).unwrap();
+    let nll = linear_cross_entropy(&case.hidden, &case.weight, &case.labels, None).unwrap();
+    assert!(distance(&sum, &nll.sum(Kind::Float)) < 1e-6 && !sum.requires_grad());
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_an_error() {
+    torch_ext::init();
+    let case = case(Kind::Float);
+    let error = linear_cross_entropy(&case.hidden, &randn(&[50, 15]), &case.labels, None).unwrap_err();
+    assert!(error.to_string().starts_with("libtorch: "));
+}

@@ -1,0 +1,264 @@
+//! Checkpoints: folders that appear only when complete, know the digests of their files, and are checked before use.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::objective::Evaluation;
+
+const MANIFEST: &str = "checkpoint.json";
+
+/// What stands in a checkpoint's `checkpoint.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Trained tokens so far.
+    pub trained_tokens: u64,
+    /// Tokens so far.
+    pub tokens: u64,
+    /// Seconds of training so far, over all parts of an interrupted run.
+    pub seconds: f64,
+    /// The evaluation of just these weights, if there was one.
+    pub evaluation: Option<Evaluation>,
+    /// Digest of all that decides the run's course: the configuration, the data and the model.
+    pub fingerprint: String,
+    /// Size and SHA-256 of every other file, by its path in the folder.
+    #[serde(default)]
+    pub files: BTreeMap<String, FileDigest>,
+}
+
+/// Size and digest of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDigest {
+    /// Bytes.
+    pub bytes: u64,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+/// The checkpoints of a run.
+#[derive(Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+    keep_last: usize,
+    keep_best: usize,
+}
+
+impl Checkpoints {
+    /// Checkpoints under `folder`. Of older ones, the `keep_last` newest are kept and the `keep_best` of lowest evaluation
+    /// loss. What a killed run left half written is removed.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or read.
+    pub fn open(folder: PathBuf, keep_last: usize, keep_best: usize) -> anyhow::Result<Self> {
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?.flatten() {
+            if entry.file_name().to_string_lossy().ends_with(".partial") {
+                fs::remove_dir_all(entry.path())
+                    .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+            }
+        }
+        Ok(Self { folder, keep_last: keep_last.max(1), keep_best })
+    }
+
+    /// Writes a checkpoint: `fill` writes its files into a folder aside; they are made durable, digested, and the folder
+    /// gets its name. Older checkpoints are then removed as the policy says.
+    ///
+    /// # Errors
+    /// When the disk refuses; earlier checkpoints are then untouched.
+    pub fn write(
+        &self,
+        mut manifest: Manifest,
+        fill: impl FnOnce(&Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<PathBuf> {
+        let target = self.folder.join(format!("step-{}", manifest.step));
+        let partial = self.folder.join(format!("step-{}.partial", manifest.step));
+        let written = (|| {
+            fs::create_dir_all(&partial)?;
+            fill(&partial)?;
+            for (name, path) in files(&partial)? {
+                File::open(&path)?.sync_all()?;
+                let bytes = fs::metadata(&path)?.len();
+                manifest.files.insert(name, FileDigest { bytes, sha256: dataset::digest::file(&path)? });
+            }
+            dataset::write_file(partial.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
+            if target.exists() {
+                fs::remove_dir_all(&target)?;
+            }
+            fs::rename(&partial, &target)?;
+            File::open(&self.folder)?.sync_all()?;
+            anyhow::Ok(())
+        })();
+        if let Err(error) = written {
+            fs::remove_dir_all(&partial).ok();
+            return Err(error).with_context(|| {
+                format!(
+                    "cannot save the checkpoint {}; earlier checkpoints are as they were: make room and run the same command again",
+                    target.display()
+                )
+            });
+        }
+        self.prune();
+        Ok(target)
+    }
+
+    /// The newest checkpoint whose files are whole. Damaged ones are described to `report` and passed over.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn newest(&self, mut report: impl FnMut(String)) -> anyhow::Result<Option<(PathBuf, Manifest)>> {
+        for (_, path) in self.list()?.into_iter().rev() {
+            match verify(&path) {
+                Ok(manifest) => return Ok(Some((path, manifest))),
+                Err(error) => {
+                    report(format!("the checkpoint {} is damaged and passed over: {error:#}", path.display()))
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Steps and folders, oldest first.
+    fn list(&self) -> anyhow::Result<Vec<(u64, PathBuf)>> {
+        let entries = fs::read_dir(&self.folder).with_context(|| format!("cannot read {}", self.folder.display()))?;
+        let mut all: Vec<(u64, PathBuf)> = entries
+            .flatten()
+            .filter_map(|entry| Some((entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?, entry.path())))
+            .collect();
+        all.sort();
+        Ok(all)
+    }
+
+    /// Removes what the policy does not keep. A checkpoint that cannot be removed is no reason to stop.
+    fn prune(&self) {
+        let all = self.list().unwrap_or_default();
+        let loss = |path: &Path| read_manifest(path).ok()?.evaluation.map(|evaluation| evaluation.loss);
+        let mut scored: Vec<(f64, &PathBuf)> = all.iter().filter_map(|(_, path)| Some((loss(path)?, path))).collect();
+        scored.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let best: Vec<&PathBuf> = scored.iter().take(self.keep_best).map(|(_, path)| *path).collect();
+        let old = all.len().saturating_sub(self.keep_last);
+        for (_, path) in all[..old].iter().filter(|(_, path)| !best.contains(&path)) {
+            fs::remove_dir_all(path).ok();
+        }
+    }
+}
+
+fn read_manifest(folder: &Path) -> anyhow::Result<Manifest> {
+    let text = fs::read(folder.join(MANIFEST)).with_context(|| format!("{MANIFEST} cannot be read"))?;
+    serde_json::from_slice(&text).with_context(|| format!("{MANIFEST} is not what this version writes"))
+}
+
+/// Compares every file with its digest.
+fn verify(folder: &Path) -> anyhow::Result<Manifest> {
+    let manifest = read_manifest(folder)?;
+    for (name, expected) in &manifest.files {
+        let path = folder.join(name);
+        let bytes = fs::metadata(&path).with_context(|| format!("{name} is missing"))?.len();
+        if bytes != expected.bytes {
+            bail!("{name} has {bytes} bytes instead of {}", expected.bytes);
+        }
+        if dataset::digest::file(&path)? != expected.sha256 {
+            bail!("{name} has changed since it was written (its SHA-256 differs)");
+        }
+    }
+    Ok(manifest)
+}
+
+/// All files below `folder` by their relative names.
+fn files(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type()?.is_dir() {
+            found.extend(files(&entry.path())?.into_iter().map(|(inner, path)| (format!("{name}/{inner}"), path)));
+        } else {
+            found.push((name, entry.path()));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(step: u64, loss: f64) -> Manifest {
+        let evaluation = Some(Evaluation { loss, tokens: 1 });
+        Manifest {
+            step,
+            trained_tokens: 0,
+            tokens: 0,
+            seconds: 0.0,
+            evaluation,
+            fingerprint: String::new(),
+            files: BTreeMap::new(),
+        }
+    }
+
+    fn fill(folder: &Path) -> anyhow::Result<()> {
+        fs::create_dir(folder.join("state"))?;
+        fs::write(folder.join("state/a"), "some bytes")?;
+        Ok(())
+    }
+
+    fn steps(checkpoints: &Checkpoints) -> Vec<u64> {
+        checkpoints.list().unwrap().into_iter().map(|(step, _)| step).collect()
+    }
+
+    #[test]
+    fn keeps_the_last_and_the_best() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(dir.path().join("c"), 2, 1).unwrap();
+        for (step, loss) in [(1, 3.0), (2, 1.0), (3, 2.0), (4, 2.5), (10, 2.2)] {
+            checkpoints.write(manifest(step, loss), fill).unwrap();
+        }
+        assert_eq!(steps(&checkpoints), [2, 4, 10]);
+    }
+
+    #[test]
+    fn damage_is_reported_and_the_previous_one_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(dir.path().to_owned(), 5, 0).unwrap();
+        let damages: [(fn(&Path), &str); 4] = [
+            (|p| fs::write(p.join("state/a"), "some bytez").unwrap(), "its SHA-256 differs"),
+            (|p| fs::write(p.join("state/a"), "some").unwrap(), "4 bytes instead of 10"),
+            (|p| fs::remove_file(p.join("state/a")).unwrap(), "state/a is missing"),
+            (|p| fs::write(p.join(MANIFEST), "{").unwrap(), "checkpoint.json is not what"),
+        ];
+        checkpoints.write(manifest(1, 1.0), fill).unwrap();
+        for (damage, sentence) in damages {
+            let path = checkpoints.write(manifest(2, 1.0), fill).unwrap();
+            assert_eq!(checkpoints.newest(|_| panic!()).unwrap().unwrap().1.step, 2);
+            damage(&path);
+            let mut reports = Vec::new();
+            let (_, found) = checkpoints.newest(|report| reports.push(report)).unwrap().unwrap();
+            assert_eq!((found.step, reports.len()), (1, 1));
+            assert!(reports[0].contains(sentence), "{reports:?}");
+        }
+    }
+
+    #[test]
+    fn a_failed_write_leaves_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(dir.path().to_owned(), 1, 0).unwrap();
+        checkpoints.write(manifest(1, 1.0), fill).unwrap();
+        let error = checkpoints
+            .write(manifest(2, 1.0), |folder| {
+                fill(folder)?;
+                bail!("No space left on device")
+            })
+            .unwrap_err();
+        assert!(format!("{error:#}").contains("step-2; earlier checkpoints are as they were"), "{error:#}");
+        assert_eq!(checkpoints.newest(|_| panic!()).unwrap().unwrap().1.step, 1);
+        // What a kill leaves half written is neither used nor kept.
+        fs::create_dir(dir.path().join("step-3.partial")).unwrap();
+        let checkpoints = Checkpoints::open(dir.path().to_owned(), 1, 0).unwrap();
+        assert_eq!(steps(&checkpoints), [1]);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

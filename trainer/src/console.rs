@@ -1,0 +1,82 @@
+//! What a run shows while it trains: a bar on a terminal, lines elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::metrics::StepMetrics;
+
+/// Between two lines where there is no terminal.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Progress on standard error.
+pub struct Console {
+    bar: Option<ProgressBar>,
+    total: u64,
+    last: Option<Instant>,
+}
+
+impl Console {
+    /// For a run of `total` steps that stands at `step`.
+    #[must_use]
+    pub fn new(step: u64, total: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg} [{elapsed} < {eta}]");
+            let bar = ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_position(step);
+            bar.reset_eta();
+            bar
+        });
+        Self { bar, total, last: None }
+    }
+
+    /// A line of its own.
+    pub fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// After a step; `left` is the expected time to the end.
+    pub fn step(&mut self, m: &StepMetrics, left: Duration) {
+        let eval = m.eval_loss.map_or(String::new(), |loss| format!(" eval {loss:.4}"));
+        let text = format!(
+            "loss {:.4}{eval} lr {:.2e} grad {:.2} {:.0} tok/s mfu {:.0}%",
+            m.loss,
+            m.learning_rate,
+            m.grad_norm,
+            m.tokens_per_second,
+            100.0 * m.mfu
+        );
+        if let Some(bar) = &self.bar {
+            bar.set_position(m.step);
+            bar.set_message(text);
+            if m.eval_loss.is_some() {
+                bar.println(format!("step {}: evaluation loss{eval}", m.step));
+            }
+        } else if m.step == self.total || m.eval_loss.is_some() || self.last.is_none_or(|last| last.elapsed() > PAUSE) {
+            self.last = Some(Instant::now());
+            eprintln!("step {}/{}: {text}, {} left", m.step, self.total, duration(left));
+        }
+    }
+
+    /// At the end.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish();
+        }
+    }
+}
+
+/// `1 h 02 min`, `3 min 20 s`, `12.5 s`.
+#[must_use]
+pub fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{:.1} s", time.as_secs_f64()),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}

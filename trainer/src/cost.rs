@@ -1,0 +1,123 @@
+//! What training costs: arithmetic and memory, from the model's sizes alone.
+
+use llama::LlamaConfig;
+use tch::{Device, Kind, Tensor};
+
+/// What is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trained {
+    /// All weights.
+    Everything,
+    /// Low-rank updates of so many weights; the base model is frozen.
+    Adapter {
+        /// Trained weights.
+        weights: u64,
+    },
+}
+
+/// Weights in the layers' matrices.
+fn layer_weights(c: &LlamaConfig) -> u64 {
+    let attention = 2 * c.hidden_size * c.head_dim * (c.num_attention_heads + c.num_key_value_heads);
+    (c.num_hidden_layers as i64 * (attention + 3 * c.hidden_size * c.intermediate_size)) as u64
+}
+
+/// Floating-point operations that a step cannot do without, counted as is usual for MFU (Chowdhery et al. 2022, appendix
+/// B): 2 per weight and token forward, twice that backward (once where the weights are frozen: only gradients of
+/// activations), attention over the lower triangle, the head only at `trained_tokens`. What activation checkpointing
+/// computes again does not count.
+#[must_use]
+pub fn step_flops(config: &LlamaConfig, documents: &[i64], trained_tokens: u64, trained: Trained) -> f64 {
+    let tokens: i64 = documents.iter().sum();
+    let head = 2.0 * (config.vocab_size * config.hidden_size) as f64 * trained_tokens as f64;
+    let matrices = 2.0 * layer_weights(config) as f64 * tokens as f64 + head;
+    let pairs: f64 = documents.iter().map(|&length| (length * (length + 1) / 2) as f64).sum();
+    let width = (config.num_attention_heads * config.head_dim) as f64;
+    let attention = 4.0 * width * pairs * config.num_hidden_layers as f64;
+    match trained {
+        Trained::Everything => 3.0 * (matrices + attention),
+        Trained::Adapter { weights } => 2.0 * matrices + 3.0 * attention + 6.0 * weights as f64 * tokens as f64,
+    }
+}
+
+/// The rate of a product of two square matrices here and now, in FLOP/s.
+#[must_use]
+pub fn matrix_rate(kind: Kind, device: Device) -> f64 {
+    let size = if device.is_cuda() { 8192 } else { 2048 };
+    let _no_grad = tch::no_grad_guard();
+    let a = Tensor::ones([size, size], (kind, device));
+    let run = || {
+        let start = std::time::Instant::now();
+        let product = torch_ext::linear(&a, &a, None).map(|out| f64::try_from(out.get(0).get(0)));
+        product.is_ok().then(|| start.elapsed().as_secs_f64())
+    };
+    let fastest = (0..5).filter_map(|_| run()).fold(f64::INFINITY, f64::min);
+    2.0 * (size as f64).powi(3) / fastest
+}
+
+/// An estimate of the memory that training takes, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MemoryEstimate {
+    /// The weights that the model computes with.
+    pub weights: u64,
+    /// Master weights, gradients and moments.
+    pub optimizer: u64,
+    /// Activations of one micro-batch.
+    pub activations: u64,
+    /// One chunk of logits with its gradient, and the head's gradient.
+    pub logits: u64,
+}
+
+impl MemoryEstimate {
+    /// For micro-batches of `tokens` tokens with `kind` as the type to compute in.
+    #[must_use]
+    pub fn new(config: &LlamaConfig, kind: Kind, trained: Trained, tokens: u64, recompute: bool) -> Self {
+        let c = config;
+        let tables = if c.tie_word_embeddings { 1 } else { 2 };
+        let table = (c.vocab_size * c.hidden_size) as u64;
+        let all = layer_weights(c) + tables * table;
+        let size = kind.elt_size_in_bytes() as u64;
+        let narrow = size < 4;
+        let trained_weights = match trained {
+            Trained::Everything => all,
+            Trained::Adapter { weights } => weights,
+        };
+        // Two moments and the gradient in float32; next to narrow weights also the master and the gradient in their type.
+        let optimizer = trained_weights * (12 + if narrow { 4 + size } else { 0 });
+        // Kept for the backward pass: the stream, two normalised copies, queries, keys and values before and after their
+        // rotation, the attention's output, and five tensors of the feed-forward block.
+        let kv = c.num_key_value_heads * c.head_dim;
+        let q = c.num_attention_heads * c.head_dim;
+        let per_layer = (4 * c.hidden_size + 4 * q + 4 * kv + 5 * c.intermediate_size) as u64;
+        let streams = (c.num_hidden_layers as u64 + 1) * c.hidden_size as u64;
+        let kept = if recompute { per_layer + streams } else { per_layer * c.num_hidden_layers as u64 };
+        let head_gradient = if trained == Trained::Everything { 4 * table } else { 0 };
+        Self {
+            weights: all * size,
+            optimizer,
+            activations: kept * tokens * size,
+            logits: (1 << 27) * (8 + size) / 4 + head_gradient,
+        }
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.weights + self.optimizer + self.activations + self.logits
+    }
+}
+
+/// The most memory that this process has held so far, in bytes, where the system says so.
+#[must_use]
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// Memory that the system could still give, in bytes, where it says so.
+#[must_use]
+pub fn available_memory() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}

@@ -1,0 +1,107 @@
+//! Where to compute and in which type.
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use tch::{Cuda, Device, Kind};
+
+/// Flags of every command that runs a model.
+#[derive(Args, Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Compute {
+    /// Type to compute in [default: bf16 on a GPU and on processors with AVX512-BF16 or AMX, f32 on others]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<Dtype>,
+    /// Where to compute [default: the GPU if there is one that libtorch can use]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Place>,
+    /// Threads for the processor's arithmetic [default: one for each core]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+}
+
+/// A floating type.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dtype {
+    /// 32-bit
+    F32,
+    /// bfloat16
+    Bf16,
+    /// 16-bit IEEE
+    F16,
+}
+
+impl Dtype {
+    /// libtorch's name for it.
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::F32 => Kind::Float,
+            Self::Bf16 => Kind::BFloat16,
+            Self::F16 => Kind::Half,
+        }
+    }
+}
+
+/// A kind of device.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// The processor
+    Cpu,
+    /// The first GPU
+    Cuda,
+}
+
+impl Compute {
+    /// Settles device and type, and sets the number of threads.
+    ///
+    /// # Errors
+    /// When there is no GPU to use, or no thread.
+    pub fn resolve(&self) -> anyhow::Result<(Device, Kind)> {
+        if let Some(threads) = self.threads {
+            anyhow::ensure!(threads >= 1, "--threads must be at least 1");
+            tch::set_num_threads(threads as i32);
+        }
+        let device = match self.device {
+            Some(Place::Cpu) => Device::Cpu,
+            Some(Place::Cuda) if !Cuda::is_available() => {
+                anyhow::bail!("--device cuda: libtorch finds no GPU here; `herd doctor` says why")
+            }
+            None if !Cuda::is_available() => Device::Cpu,
+            _ => Device::Cuda(0),
+        };
+        let kind = match self.dtype {
+            Some(dtype) => dtype.kind(),
+            None if device.is_cuda() || has_fast_bf16() => Kind::BFloat16,
+            None => Kind::Float,
+        };
+        Ok((device, kind))
+    }
+}
+
+/// Whether this processor multiplies bfloat16 matrices faster than float32.
+#[must_use]
+pub fn has_fast_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("avx512bf16")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}
+
+/// The type's name as in `--dtype`.
+#[must_use]
+pub fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::BFloat16 => "bf16",
+        Kind::Half => "f16",
+        _ => "f32",
+    }
+}

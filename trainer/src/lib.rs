@@ -1,0 +1,43 @@
+//! One training loop for every stage.
+//!
+//! A stage brings an [`Objective`] (its micro-batches and its loss); [`train`] brings AdamW on float32 master weights,
+//! schedules, gradient accumulation normalised over the whole optimizer step, activation checkpointing, evaluation,
+//! averaging of weights, checkpoints with exact resume, and metrics.
+//!
+//! Nothing random is carried from step to step: the order of the data ([`Plan`]) and every seed ([`Moment`]) are functions
+//! of the run's seed and the step, so a checkpoint has no generator's state to save, and a run that was killed ends with
+//! the bytes it would have ended with.
+
+mod average;
+mod batch;
+pub mod checkpoint;
+mod console;
+pub mod cost;
+pub mod device;
+mod diagnose;
+pub mod metrics;
+mod objective;
+mod optimizer;
+mod order;
+mod packing;
+pub mod report;
+mod run_folder;
+mod schedule;
+mod signals;
+pub mod state;
+mod tensorboard;
+mod train;
+
+pub use average::{Average, AverageKind};
+pub use batch::{Example, PackedBatch};
+pub use console::duration;
+pub use objective::{Evaluation, Input, Moment, Objective, forward, forward_backward};
+pub use optimizer::{Optimizer, OptimizerError, OptimizerSettings, StepReport};
+pub use order::{Pick, Plan, Source, StepSize};
+pub use packing::best_fit_decreasing;
+pub use run_folder::RunFolder;
+pub use schedule::{Schedule, ScheduleKind};
+pub use signals::Signals;
+pub use state::{Named, WeightsFile};
+pub use tensorboard::EventFile;
+pub use train::{Decorate, Outcome, Report, TrainSettings, train};

@@ -1,0 +1,133 @@
+//! `metrics.jsonl` (one line a step) and TensorBoard events.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::tensorboard::EventFile;
+
+/// What is known of one optimizer step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StepMetrics {
+    /// Steps done, this one included.
+    pub step: u64,
+    /// Epochs done.
+    pub epoch: f64,
+    /// Mean loss over the step's trained tokens.
+    pub loss: f64,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Norm of the gradient before clipping.
+    pub grad_norm: f64,
+    /// Tokens of the step.
+    pub tokens: u64,
+    /// Trained tokens of the step.
+    pub trained_tokens: u64,
+    /// Tokens per second, this step.
+    pub tokens_per_second: f64,
+    /// Model FLOP utilisation: the share of this machine's matrix rate, measured at the start, that the step's necessary
+    /// arithmetic took.
+    pub mfu: f64,
+    /// Seconds of training so far.
+    pub seconds: f64,
+    /// Loss on held-out data after this step, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_loss: Option<f64>,
+}
+
+/// Writes the metrics of a run.
+pub struct MetricsLog {
+    file: File,
+    events: EventFile,
+}
+
+impl MetricsLog {
+    /// Opens the log of a run that has done `step` steps; lines of later steps, which a killed run wrote after its last
+    /// checkpoint, are dropped.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn open(run: &Path, step: u64) -> anyhow::Result<Self> {
+        let path = run.join("metrics.jsonl");
+        let mut kept = Vec::new();
+        for metrics in read(&path)?.iter().filter(|metrics| metrics.step <= step) {
+            serde_json::to_writer(&mut kept, metrics)?;
+            kept.push(b'\n');
+        }
+        dataset::write_file(&path, &kept)?;
+        let file = File::options().append(true).open(&path);
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        let folder = run.join("tensorboard");
+        let events = EventFile::create(&folder).with_context(|| format!("cannot write in {}", folder.display()))?;
+        Ok(Self { file, events })
+    }
+
+    /// Adds a step.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn step(&mut self, m: &StepMetrics) -> anyhow::Result<()> {
+        let mut line = serde_json::to_vec(m)?;
+        line.push(b'\n');
+        self.file.write_all(&line).context("cannot write metrics.jsonl")?;
+        let mut scalars = vec![
+            ("train/loss", m.loss),
+            ("train/learning_rate", m.learning_rate),
+            ("train/grad_norm", m.grad_norm),
+            ("train/epoch", m.epoch),
+            ("speed/tokens_per_second", m.tokens_per_second),
+            ("speed/mfu", m.mfu),
+        ];
+        scalars.extend(m.eval_loss.map(|loss| ("eval/loss", loss)));
+        self.events.scalars(m.step, &scalars).context("cannot write TensorBoard events")
+    }
+}
+
+/// The steps in a `metrics.jsonl`; none if there is no such file. A last line that was cut off is passed over.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read(path: &Path) -> anyhow::Result<Vec<StepMetrics>> {
+    let text = match fs::read_to_string(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics(step: u64) -> StepMetrics {
+        StepMetrics {
+            step,
+            epoch: 0.5,
+            loss: 1.0,
+            learning_rate: 1e-5,
+            grad_norm: 1.0,
+            tokens: 10,
+            trained_tokens: 5,
+            tokens_per_second: 1.0,
+            mfu: 0.5,
+            seconds: 1.0,
+            eval_loss: None,
+        }
+    }
+
+    #[test]
+    fn a_run_that_goes_on_has_each_step_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = MetricsLog::open(dir.path(), 0).unwrap();
+        (1..=5).for_each(|step| log.step(&metrics(step)).unwrap());
+        log.file.write_all(b"{\"step\": 6, \"ep").unwrap();
+        drop(log);
+        let mut log = MetricsLog::open(dir.path(), 3).unwrap();
+        (4..=7).for_each(|step| log.step(&metrics(step)).unwrap());
+        let steps: Vec<u64> = read(&dir.path().join("metrics.jsonl")).unwrap().iter().map(|m| m.step).collect();
+        assert_eq!(steps, [1, 2, 3, 4, 5, 6, 7]);
+    }
+}

@@ -1,0 +1,183 @@
+//! Which example is seen when: a pure function of the seed, the lengths and the weights. Neither threads nor interruptions
+//! have a part in it, so the data position of a run is its step.
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// How much one optimizer step sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepSize {
+    /// So many examples.
+    Examples(usize),
+    /// About so many tokens: an epoch is cut into equal shares of at most this many, to within one example.
+    Tokens(usize),
+}
+
+/// One data set of a mix: its examples' lengths in tokens and how often an epoch has each.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Lengths in tokens.
+    pub lengths: Vec<usize>,
+    /// 2 has each example twice in an epoch, 0.5 a random half of them, 1.5 each once and a random half twice.
+    pub weight: f64,
+}
+
+/// An example: the number of its source, and its place there.
+pub type Pick = (usize, usize);
+
+/// All optimizer steps of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The examples of each step.
+    pub steps: Vec<Vec<Pick>>,
+    /// For each epoch the first step after it.
+    pub epoch_ends: Vec<usize>,
+}
+
+impl Plan {
+    /// Orders `epochs` epochs over `sources`, or as many as `max_steps` needs where that is given.
+    #[must_use]
+    pub fn new(sources: &[Source], epochs: u64, max_steps: Option<usize>, size: StepSize, seed: u64) -> Self {
+        let mut plan = Self { steps: Vec::new(), epoch_ends: Vec::new() };
+        for epoch in 0.. {
+            let enough = max_steps.map_or(epoch >= epochs, |max| plan.steps.len() >= max);
+            let order = if enough { Vec::new() } else { epoch_order(sources, epoch, seed) };
+            if order.is_empty() {
+                break;
+            }
+            plan.steps.extend(cut(&order, sources, size));
+            plan.epoch_ends.push(plan.steps.len());
+        }
+        if let Some(max) = max_steps {
+            plan.steps.truncate(max);
+            if let Some(end) = plan.epoch_ends.last_mut() {
+                *end = (*end).min(max);
+            }
+        }
+        plan
+    }
+
+    /// Epochs done once `step` steps are.
+    #[must_use]
+    pub fn epoch_at(&self, step: usize) -> f64 {
+        let done = self.epoch_ends.partition_point(|&end| end <= step);
+        let start = if done == 0 { 0 } else { self.epoch_ends[done - 1] };
+        let share = self.epoch_ends.get(done).map_or(0.0, |&end| (step - start) as f64 / (end - start) as f64);
+        done as f64 + share
+    }
+}
+
+/// A generator of its own for each purpose and epoch.
+pub(crate) fn generator(seed: u64, purpose: &str, number: u64) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(&number.to_le_bytes());
+    for (slot, byte) in key[16..].iter_mut().zip(purpose.bytes()) {
+        *slot = byte;
+    }
+    ChaCha8Rng::from_seed(key)
+}
+
+fn epoch_order(sources: &[Source], epoch: u64, seed: u64) -> Vec<Pick> {
+    let mut rng = generator(seed, "order", epoch);
+    let mut order = Vec::new();
+    for (source, Source { lengths, weight }) in sources.iter().enumerate() {
+        let count = lengths.len();
+        for _ in 0..weight.trunc() as usize {
+            order.extend((0..count).map(|example| (source, example)));
+        }
+        let rest = (weight.fract() * count as f64).round() as usize;
+        let mut examples: Vec<usize> = (0..count).collect();
+        let (some, _) = examples.partial_shuffle(&mut rng, rest);
+        order.extend(some.iter().map(|&example| (source, example)));
+    }
+    order.shuffle(&mut rng);
+    order
+}
+
+fn cut(order: &[Pick], sources: &[Source], size: StepSize) -> Vec<Vec<Pick>> {
+    let budget = match size {
+        StepSize::Examples(count) => return order.chunks(count.max(1)).map(<[Pick]>::to_vec).collect(),
+        StepSize::Tokens(budget) => budget.max(1),
+    };
+    let length = |&(source, example): &Pick| sources[source].lengths[example];
+    let total: usize = order.iter().map(length).sum();
+    let shares = total.div_ceil(budget).max(1);
+    let mut steps = Vec::with_capacity(shares);
+    let (mut step, mut seen) = (Vec::new(), 0);
+    for pick in order {
+        step.push(*pick);
+        seen += length(pick);
+        // The share ends with the example that reaches its border.
+        if seen * shares >= (steps.len() + 1) * total {
+            steps.push(std::mem::take(&mut step));
+        }
+    }
+    if !step.is_empty() {
+        steps.push(step);
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources() -> Vec<Source> {
+        vec![
+            Source { lengths: (0..40).map(|i| 50 + i * 7 % 90).collect(), weight: 1.0 },
+            Source { lengths: vec![30; 10], weight: 2.0 },
+            Source { lengths: vec![80; 20], weight: 0.25 },
+            Source { lengths: vec![60; 4], weight: 1.5 },
+        ]
+    }
+
+    #[test]
+    fn weights_repeat_and_downsample() {
+        let plan = Plan::new(&sources(), 3, None, StepSize::Examples(8), 1);
+        let mut quarters = Vec::new();
+        let mut start = 0;
+        for &end in &plan.epoch_ends {
+            let mut picks: Vec<Pick> = plan.steps[start..end].concat();
+            picks.sort_unstable();
+            let count = |source: usize| picks.iter().filter(|pick| pick.0 == source).count();
+            assert_eq!([count(0), count(1), count(2), count(3)], [40, 20, 5, 6]);
+            assert!((0..10).all(|i| picks.iter().filter(|&&pick| pick == (1, i)).count() == 2));
+            quarters.push(picks.iter().filter(|pick| pick.0 == 2).copied().collect::<Vec<_>>());
+            start = end;
+        }
+        assert_ne!(quarters[0], quarters[1], "another random quarter in each epoch");
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        let plan = |seed| Plan::new(&sources(), 2, None, StepSize::Tokens(500), seed);
+        assert_eq!(plan(1), plan(1));
+        assert_ne!(plan(1), plan(2));
+    }
+
+    #[test]
+    fn token_budgets_make_even_steps() {
+        let plan = Plan::new(&sources(), 1, None, StepSize::Tokens(500), 9);
+        let sources = sources();
+        let tokens = |step: &Vec<Pick>| step.iter().map(|&(s, e)| sources[s].lengths[e]).sum::<usize>();
+        let sums: Vec<usize> = plan.steps.iter().map(tokens).collect();
+        let total: usize = sums.iter().sum();
+        assert_eq!(sums.len(), total.div_ceil(500));
+        let even = total / sums.len();
+        assert!(sums.iter().all(|&sum| sum.abs_diff(even) <= 140), "{sums:?}");
+    }
+
+    #[test]
+    fn max_steps_goes_over_epochs_or_cuts_them() {
+        let plan = Plan::new(&sources(), 1, Some(25), StepSize::Examples(8), 1);
+        assert_eq!((plan.steps.len(), plan.epoch_ends.clone()), (25, vec![9, 18, 25]));
+        assert_eq!(plan.epoch_at(0), 0.0);
+        assert_eq!(plan.epoch_at(9), 1.0);
+        assert!((plan.epoch_at(12) - 1.333).abs() < 1e-3);
+        assert_eq!(Plan::new(&[], 1, Some(3), StepSize::Examples(8), 1).steps.len(), 0);
+    }
+}

@@ -1,0 +1,141 @@
+//! `report.html`: a run on one page, with plots, and nothing to load from elsewhere.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::metrics::StepMetrics;
+
+/// A curve: its name, its colour and its points.
+type Curve<'a> = (&'a str, &'a str, Vec<(f64, f64)>);
+
+/// A heading and a preformatted text under it.
+pub type Section = (&'static str, String);
+
+const WIDTH: f64 = 640.0;
+const HEIGHT: f64 = 240.0;
+const LEFT: f64 = 64.0;
+const BOTTOM: f64 = 28.0;
+
+/// Writes the report of a run.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write(path: &Path, title: &str, metrics: &[StepMetrics], sections: &[Section]) -> dataset::Result<()> {
+    let over = |y: fn(&StepMetrics) -> f64| metrics.iter().map(|m| (m.step as f64, y(m))).collect::<Vec<_>>();
+    let eval = metrics.iter().filter_map(|m| Some((m.step as f64, m.eval_loss?))).collect();
+    let plots = [
+        plot("Loss", &[("training", "#2a6f97", over(|m| m.loss)), ("held out", "#d1495b", eval)]),
+        plot("Learning rate", &[("learning rate", "#2a6f97", over(|m| m.learning_rate))]),
+        plot("Gradient norm, before clipping", &[("gradient norm", "#2a6f97", over(|m| m.grad_norm))]),
+        plot("Tokens per second", &[("tokens per second", "#2a6f97", over(|m| m.tokens_per_second))]),
+    ];
+    let mut body = String::new();
+    for (heading, text) in sections {
+        write!(body, "<h2>{}</h2><pre>{}</pre>\n", escape(heading), escape(text)).ok();
+    }
+    let title = escape(title);
+    let html = format!(
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\n<style>body{{font:15px/1.5 \
+         system-ui,sans-serif;max-width:1340px;margin:2em auto;padding:0 1em}}pre{{background:#f4f4f4;padding:1em;\
+         overflow-x:auto}}figure{{display:inline-block;margin:0 1em 1em 0}}svg text{{font-size:11px}}</style>\n\
+         <h1>{title}</h1>\n{}\n{body}</html>\n",
+        plots.concat()
+    );
+    dataset::write_file(path, html.as_bytes())
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// One plot as SVG; an empty text where there is nothing to plot.
+fn plot(title: &str, curves: &[Curve]) -> String {
+    let points = || curves.iter().flat_map(|curve| &curve.2).filter(|point| point.1.is_finite());
+    if points().next().is_none() {
+        return String::new();
+    }
+    let range = |values: &mut dyn Iterator<Item = f64>| {
+        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        if high > low { (low, high) } else { (low - 0.5 * low.abs().max(1e-9), high + 0.5 * high.abs().max(1e-9)) }
+    };
+    let (x0, x1) = range(&mut points().map(|point| point.0));
+    let (y0, y1) = range(&mut points().map(|point| point.1));
+    let x = |value: f64| LEFT + (value - x0) / (x1 - x0) * (WIDTH - LEFT - 8.0);
+    let y = |value: f64| 8.0 + (y1 - value) / (y1 - y0) * (HEIGHT - BOTTOM - 8.0);
+    let mut svg = String::new();
+    for tick in 0..=4 {
+        let share = f64::from(tick) / 4.0;
+        let (vx, vy) = (x0 + share * (x1 - x0), y0 + share * (y1 - y0));
+        let (px, py) = (x(vx), y(vy));
+        write!(
+            svg,
+            "<line x1='{LEFT}' x2='{WIDTH}' y1='{py:.1}' y2='{py:.1}' stroke='#ddd'/><text x='{:.1}' y='{:.1}' \
+             text-anchor='end'>{}</text><text x='{px:.1}' y='{:.1}' text-anchor='middle'>{}</text>",
+            LEFT - 6.0,
+            py + 4.0,
+            number(vy),
+            HEIGHT - 8.0,
+            number(vx)
+        )
+        .ok();
+    }
+    for (name, colour, points) in curves.iter().filter(|curve| !curve.2.is_empty()) {
+        let line: Vec<String> = points
+            .iter()
+            .filter(|point| point.1.is_finite())
+            .map(|point| format!("{:.1},{:.1}", x(point.0), y(point.1)))
+            .collect();
+        let (first, line) = (line.first().cloned().unwrap_or_default(), line.join(" "));
+        let (cx, cy) = first.split_once(',').unwrap_or(("0", "0"));
+        write!(
+            svg,
+            "<polyline points='{line}' fill='none' stroke='{colour}' stroke-width='1.5'><title>{}</title></polyline>\
+             <circle cx='{cx}' cy='{cy}' r='2' fill='{colour}'/>",
+            escape(name)
+        )
+        .ok();
+    }
+    let names: Vec<String> = curves
+        .iter()
+        .filter(|curve| !curve.2.is_empty())
+        .map(|(name, colour, _)| format!("<span style='color:{colour}'>{}</span>", escape(name)))
+        .collect();
+    format!(
+        "<figure><figcaption><b>{}</b> over steps: {}</figcaption><svg width='{WIDTH}' height='{HEIGHT}'>{svg}</svg></figure>\n",
+        escape(title),
+        names.join(", ")
+    )
+}
+
+fn number(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".into(),
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 0.01 => format!("{value:.3}"),
+        _ => format!("{value:.1e}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plots_every_curve_that_has_points() {
+        let points = vec![(1.0, 2.0), (2.0, f64::NAN), (3.0, 1.0)];
+        let svg = plot("Loss", &[("training", "red", points), ("held out", "blue", Vec::new())]);
+        assert!(svg.contains("points='64.0,8.0 632.0,212.0'"), "{svg}");
+        assert!(svg.contains("training") && !svg.contains("held out"));
+        assert_eq!(plot("Loss", &[("training", "red", Vec::new())]), "");
+        assert!(!plot("Flat", &[("a", "red", vec![(1.0, 0.0)])]).contains("NaN"));
+    }
+
+    #[test]
+    fn text_is_escaped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report.html");
+        write(&path, "a <b>", &[], &[("Configuration", "x = \"<script>\"".into())]).unwrap();
+        let html = std::fs::read_to_string(path).unwrap();
+        assert!(html.contains("a &lt;b&gt;") && !html.contains("<script>"));
+    }
+}

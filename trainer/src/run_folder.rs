@@ -1,0 +1,88 @@
+//! The folder of a run, and the lock that keeps a second run out of it.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+/// A run's folder, held by this process until it is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Makes the folder if need be and takes it.
+    ///
+    /// # Errors
+    /// When it cannot be written, or another process holds it.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(path).with_context(|| format!("cannot create the run folder {}", path.display()))?;
+        let name = path.join(".lock");
+        let mut options = File::options();
+        let mut lock = options
+            .create(true)
+            .read(true)
+            .write(true)
+            .truncate(false)
+            .open(&name)
+            .with_context(|| format!("cannot write to the run folder {}", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                lock.read_to_string(&mut holder).ok();
+                bail!(
+                    "{} belongs to a run that is going on (process {}); wait for it, stop it, or choose another --output",
+                    path.display(),
+                    holder.trim()
+                );
+            }
+            Err(TryLockError::Error(e)) => {
+                return Err(e).with_context(|| format!("cannot lock {}", name.display()));
+            }
+        }
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .with_context(|| format!("cannot write {}", name.display()))?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file or folder in it.
+    #[must_use]
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_run_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let first = RunFolder::open(&path).unwrap();
+        let error = RunFolder::open(&path).unwrap_err().to_string();
+        assert!(error.contains(&format!("(process {})", std::process::id())), "{error}");
+        drop(first);
+        RunFolder::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = RunFolder::open(&file.path().join("run")).unwrap_err();
+        assert!(format!("{error:#}").contains("cannot create the run folder"), "{error:#}");
+    }
+}

@@ -1,0 +1,93 @@
+//! Named tensors of a run in and out of safetensors files.
+
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use tch::{Kind, Tensor};
+use weights::{Checkpoint, DType, SafetensorsWriter};
+
+/// Tensors under their names.
+pub type Named = Vec<(String, Tensor)>;
+
+/// What the trained weights are, which decides the names of the files they stand in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightsFile {
+    /// A whole model: `model.safetensors`, or shards with an index.
+    Model,
+    /// A LoRA adapter: `adapter_model.safetensors`, under PEFT's names.
+    Adapter,
+}
+
+const ADAPTER: &str = "adapter_model.safetensors";
+
+impl WeightsFile {
+    /// Writes trained weights into `folder`.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write(self, folder: &Path, tensors: &[(String, Tensor)], kind: Kind) -> anyhow::Result<()> {
+        let declared = declare(tensors, kind)?;
+        let writer = match self {
+            Self::Model => SafetensorsWriter::create(folder, declared)?,
+            Self::Adapter => SafetensorsWriter::create_file(&folder.join(ADAPTER), declared)?,
+        };
+        fill(writer, tensors, kind)
+    }
+
+    /// Reads the float32 weights back.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged.
+    pub fn read(self, folder: &Path) -> anyhow::Result<Named> {
+        match self {
+            Self::Model => read(folder),
+            Self::Adapter => read(&folder.join(ADAPTER)),
+        }
+    }
+}
+
+/// Writes tensors as float32 into one file.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write(path: &Path, tensors: &[(String, Tensor)]) -> anyhow::Result<()> {
+    fill(SafetensorsWriter::create_file(path, declare(tensors, Kind::Float)?)?, tensors, Kind::Float)
+}
+
+/// Reads all float32 tensors of a file or folder.
+///
+/// # Errors
+/// When a file is missing or damaged, or holds another type.
+pub fn read(path: &Path) -> anyhow::Result<Named> {
+    let checkpoint = Checkpoint::open(path)?;
+    let mut tensors = Vec::with_capacity(checkpoint.len());
+    for name in checkpoint.names() {
+        let view = checkpoint.tensor(name)?;
+        ensure!(view.dtype == DType::F32, "{}: {name} is {:?}, not float32", path.display(), view.dtype);
+        let shape: Vec<i64> = view.shape.iter().map(|&size| size as i64).collect();
+        let tensor = Tensor::f_from_data_size(view.data, &shape, Kind::Float)
+            .with_context(|| format!("{}: {name}", path.display()))?;
+        tensors.push((name.to_owned(), tensor));
+    }
+    Ok(tensors)
+}
+
+fn declare(tensors: &[(String, Tensor)], kind: Kind) -> anyhow::Result<Vec<(String, DType, Vec<usize>)>> {
+    let dtype = match kind {
+        Kind::Float => DType::F32,
+        Kind::BFloat16 => DType::BF16,
+        Kind::Half => DType::F16,
+        other => anyhow::bail!("weights of type {other:?} cannot be saved"),
+    };
+    let shape = |tensor: &Tensor| tensor.size().iter().map(|&size| size as usize).collect();
+    Ok(tensors.iter().map(|(name, tensor)| (name.clone(), dtype, shape(tensor))).collect())
+}
+
+fn fill(mut writer: SafetensorsWriter, tensors: &[(String, Tensor)], kind: Kind) -> anyhow::Result<()> {
+    let _no_grad = tch::no_grad_guard();
+    for (name, tensor) in tensors {
+        writer.write(name, &llama::to_bytes(tensor, kind)?)?;
+    }
+    writer.finish()?;
+    Ok(())
+}

@@ -1,0 +1,323 @@
+//! The training loop.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use llama::Llama;
+use tch::Kind;
+
+use crate::average::{Average, AverageKind};
+use crate::checkpoint::{Checkpoints, Manifest};
+use crate::console::Console;
+use crate::cost::{Trained, matrix_rate, step_flops};
+use crate::diagnose::{first_non_finite, names};
+use crate::metrics::{MetricsLog, StepMetrics};
+use crate::objective::{Evaluation, Moment, Objective, forward_backward};
+use crate::optimizer::{Optimizer, OptimizerError, OptimizerSettings};
+use crate::run_folder::RunFolder;
+use crate::schedule::Schedule;
+use crate::signals::Signals;
+use crate::state::{self, Named, WeightsFile};
+
+/// How to train.
+#[derive(Debug, Clone)]
+pub struct TrainSettings {
+    /// AdamW.
+    pub optimizer: OptimizerSettings,
+    /// The learning rate.
+    pub schedule: Schedule,
+    /// Seeds every random choice.
+    pub seed: u64,
+    /// Keep activations at the borders of layers only, and compute them again in the backward pass.
+    pub recompute: bool,
+    /// What is trained.
+    pub trained: Trained,
+    /// Where the trained weights stand in a checkpoint.
+    pub weights_file: WeightsFile,
+    /// Steps between checkpoints.
+    pub checkpoint_steps: Option<u64>,
+    /// Minutes between checkpoints.
+    pub checkpoint_minutes: Option<f64>,
+    /// Checkpoints to keep: the newest.
+    pub keep_last: usize,
+    /// Checkpoints to keep: those of lowest evaluation loss.
+    pub keep_best: usize,
+    /// Steps between evaluations; the weights are also evaluated before the first step and after the last.
+    pub eval_steps: Option<u64>,
+    /// An average of the weights to keep beside them, and to return.
+    pub average: AverageKind,
+    /// Decay of [`AverageKind::Ema`].
+    pub average_decay: f64,
+    /// Digest of everything that decides the run's course.
+    pub fingerprint: String,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Report {
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Tokens seen.
+    pub tokens: u64,
+    /// Trained tokens seen.
+    pub trained_tokens: u64,
+    /// Seconds of training, over all parts of an interrupted run.
+    pub seconds: f64,
+    /// Tokens per second over all steps.
+    pub tokens_per_second: f64,
+    /// The evaluation of the last weights.
+    pub evaluation: Option<Evaluation>,
+    /// The most memory that this process held, in bytes.
+    pub peak_memory: Option<u64>,
+}
+
+/// How training ended.
+pub enum Outcome {
+    /// All steps are done: the trained weights in float32 (their average, if one was asked for).
+    Finished(Named, Report),
+    /// A signal stopped it after so many steps, and a checkpoint is saved.
+    Interrupted(u64),
+}
+
+/// What a checkpoint adds to the trained weights and the optimizer's state, so that it is a model folder: configuration and
+/// tokenizer.
+pub type Decorate<'a> = &'a dyn Fn(&Path) -> anyhow::Result<()>;
+
+struct Run<'a, O: Objective> {
+    objective: &'a O,
+    model: &'a Llama,
+    settings: &'a TrainSettings,
+    optimizer: Optimizer,
+    average: Option<Average>,
+    tokens: u64,
+    trained_tokens: u64,
+    seconds: f64,
+    evaluation: Option<Evaluation>,
+    /// After how many steps that was.
+    evaluated_at: u64,
+}
+
+/// Trains the tensors `named` of `model` from the newest whole checkpoint in `run`, or from the start.
+///
+/// # Errors
+/// When a number is not finite (with the examples and the first place), when a step has nothing to train on, when a
+/// checkpoint is of another run, or when the disk refuses.
+pub fn train<O: Objective>(
+    run: &RunFolder,
+    model: &Llama,
+    named: Named,
+    objective: &O,
+    settings: &TrainSettings,
+    decorate: Decorate,
+) -> anyhow::Result<Outcome> {
+    let optimizer = Optimizer::new(named, settings.optimizer, settings.schedule.clone());
+    let average = Average::new(settings.average, settings.average_decay, &optimizer.masters());
+    let checkpoints = Checkpoints::open(run.join("checkpoints"), settings.keep_last, settings.keep_best)?;
+    let mut this = Run {
+        objective,
+        model,
+        settings,
+        optimizer,
+        average,
+        tokens: 0,
+        trained_tokens: 0,
+        seconds: 0.0,
+        evaluation: None,
+        evaluated_at: 0,
+    };
+    if let Some((path, manifest)) = checkpoints.newest(|report| eprintln!("warning: {report}"))? {
+        this.resume(&path, &manifest)?;
+        eprintln!("going on after step {} from {}", manifest.step, path.display());
+    }
+    let signals = Signals::listen().context("cannot listen for signals")?;
+    let mut log = MetricsLog::open(run.path(), this.optimizer.steps())?;
+    let total = objective.steps();
+    let rate = matrix_rate(model.kind(), model.device());
+    let mut console = Console::new(this.optimizer.steps(), total);
+    if this.optimizer.steps() == 0
+        && let Some(evaluation) = objective.evaluate(model)?
+    {
+        this.evaluation = Some(evaluation);
+        console.line(&format!("step 0: evaluation loss {:.4}", evaluation.loss));
+        dataset::write_file(run.join("eval_start.json"), &serde_json::to_vec(&evaluation)?)?;
+    }
+    let mut saved = (this.optimizer.steps(), Instant::now());
+    let mut best = this.evaluation.map_or(f64::INFINITY, |evaluation| evaluation.loss);
+    while this.optimizer.steps() < total {
+        let mut metrics = this.step(rate)?;
+        let step = metrics.step;
+        if step == total || settings.eval_steps.is_some_and(|every| step % every == 0) {
+            this.evaluation = objective.evaluate(model)?;
+            this.evaluated_at = step;
+            metrics.eval_loss = this.evaluation.map(|evaluation| evaluation.loss);
+        }
+        let better = settings.keep_best > 0 && metrics.eval_loss.is_some_and(|loss| loss < best);
+        best = best.min(metrics.eval_loss.unwrap_or(best));
+        log.step(&metrics)?;
+        console.step(&metrics, Duration::from_secs_f64(this.seconds / step as f64 * (total - step) as f64));
+        let (stop, save) = (signals.stop(), signals.take_save());
+        let minutes = saved.1.elapsed().as_secs_f64() / 60.0;
+        if step == total
+            || stop
+            || save
+            || better
+            || settings.checkpoint_steps.is_some_and(|every| step - saved.0 >= every)
+            || settings.checkpoint_minutes.is_some_and(|every| minutes >= every)
+        {
+            let path = this.save(&checkpoints, decorate)?;
+            saved = (step, Instant::now());
+            if stop || save {
+                console.line(&format!("checkpoint {} saved", path.display()));
+            }
+        }
+        if stop && step < total {
+            console.finish();
+            return Ok(Outcome::Interrupted(step));
+        }
+    }
+    console.finish();
+    let report = Report {
+        steps: total,
+        tokens: this.tokens,
+        trained_tokens: this.trained_tokens,
+        seconds: this.seconds,
+        tokens_per_second: this.tokens as f64 / this.seconds.max(1e-9),
+        evaluation: this.evaluation,
+        peak_memory: crate::cost::peak_memory(),
+    };
+    let weights = this.average.as_ref().map_or_else(|| this.optimizer.masters(), Average::tensors);
+    Ok(Outcome::Finished(weights, report))
+}
+
+impl<O: Objective> Run<'_, O> {
+    /// One optimizer step.
+    fn step(&mut self, rate: f64) -> anyhow::Result<StepMetrics> {
+        let start = Instant::now();
+        let (objective, model) = (self.objective, self.model);
+        let step = self.optimizer.steps();
+        let batches = objective.batches(step);
+        let normaliser: f64 = batches.iter().map(|batch| objective.normaliser(batch)).sum();
+        let all_ids = || batches.iter().flat_map(|batch| objective.example_ids(batch).to_vec()).collect::<Vec<_>>();
+        ensure!(
+            normaliser > 0.0,
+            "step {} has no trainable token; its examples are {}: check their weights and masks",
+            step + 1,
+            names(&all_ids())
+        );
+        let (mut loss, mut flops, mut tokens, mut trained_tokens) = (0.0, 0.0, 0, 0);
+        for (index, batch) in batches.iter().enumerate() {
+            let moment = Moment { seed: self.settings.seed, step, micro_batch: index as u64 };
+            tch::manual_seed(moment.torch_seed());
+            let (all, trained) = objective.tokens(batch);
+            let recompute = self.settings.recompute;
+            let sum = without_panic(|| forward_backward(objective, model, batch, moment, normaliser, recompute))
+                .with_context(|| format!("step {}, a micro-batch of {all} tokens", step + 1))?;
+            if !sum.is_finite() {
+                bail!(
+                    "the loss of step {} is not finite; the examples are {}; the first non-finite value is {}",
+                    step + 1,
+                    names(objective.example_ids(batch)),
+                    first_non_finite(objective, model, batch)
+                );
+            }
+            self.optimizer.gather();
+            loss += sum;
+            tokens += all;
+            trained_tokens += trained;
+            let documents = objective.input(batch).documents.concat();
+            flops += step_flops(model.config(), &documents, trained, self.settings.trained);
+        }
+        let report = self.optimizer.step().map_err(|error| match error {
+            OptimizerError::NonFinite(name) => anyhow::anyhow!(
+                "the gradient of {name} is not finite at step {}; the examples are {}; the weights are as before the step",
+                step + 1,
+                names(&all_ids())
+            ),
+            other => other.into(),
+        })?;
+        if let Some(average) = &mut self.average {
+            average.update(&self.optimizer.masters());
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        self.tokens += tokens;
+        self.trained_tokens += trained_tokens;
+        self.seconds += seconds;
+        Ok(StepMetrics {
+            step: step + 1,
+            epoch: objective.epoch(step + 1),
+            loss: loss / normaliser,
+            learning_rate: report.learning_rate,
+            grad_norm: report.grad_norm,
+            tokens,
+            trained_tokens,
+            tokens_per_second: tokens as f64 / seconds,
+            mfu: flops / seconds / rate,
+            seconds: self.seconds,
+            eval_loss: None,
+        })
+    }
+
+    fn save(&self, checkpoints: &Checkpoints, decorate: Decorate) -> anyhow::Result<PathBuf> {
+        let manifest = Manifest {
+            step: self.optimizer.steps(),
+            tokens: self.tokens,
+            trained_tokens: self.trained_tokens,
+            seconds: self.seconds,
+            evaluation: self.evaluation.filter(|_| self.evaluated_at == self.optimizer.steps()),
+            fingerprint: self.settings.fingerprint.clone(),
+            files: Default::default(),
+        };
+        checkpoints.write(manifest, |folder| {
+            decorate(folder)?;
+            self.settings.weights_file.write(folder, &self.optimizer.masters(), Kind::Float)?;
+            std::fs::create_dir_all(folder.join("state"))?;
+            state::write(&folder.join("state/moments.safetensors"), &self.optimizer.moments())?;
+            if let Some(average) = &self.average {
+                state::write(&folder.join("state/average.safetensors"), &average.tensors())?;
+            }
+            Ok(())
+        })
+    }
+
+    fn resume(&mut self, path: &Path, manifest: &Manifest) -> anyhow::Result<()> {
+        ensure!(
+            manifest.fingerprint == self.settings.fingerprint,
+            "{} is of a run with another configuration, model or data; choose another --output, or remove the folder to \
+             start over",
+            path.display()
+        );
+        let weights = self.settings.weights_file.read(path)?;
+        let moments = state::read(&path.join("state/moments.safetensors"))?;
+        self.optimizer.restore(manifest.step, weights, moments).with_context(|| path.display().to_string())?;
+        if let Some(average) = &mut self.average {
+            let saved = state::read(&path.join("state/average.safetensors"))?;
+            average
+                .restore(manifest.step, saved)
+                .map_err(|name| anyhow::anyhow!("{} has no average of {name}", path.display()))?;
+        }
+        self.tokens = manifest.tokens;
+        self.trained_tokens = manifest.trained_tokens;
+        self.seconds = manifest.seconds;
+        self.evaluation = manifest.evaluation;
+        self.evaluated_at = manifest.step;
+        Ok(())
+    }
+}
+
+/// Turns a panic of libtorch's infallible operators (out of memory, above all) into an error that says what to change.
+fn without_panic<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let text = text.unwrap_or("no reason given");
+        if text.contains("out of memory") || text.contains("can't allocate memory") {
+            bail!("out of memory: make --micro-batch-tokens smaller or add --recompute ({})", first_line(text));
+        }
+        bail!("libtorch: {}", first_line(text))
+    })
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}

@@ -1,0 +1,51 @@
+//! Eight steps of AdamW against PyTorch's: losses, gradient norms, final weights.
+
+mod common;
+
+use common::fixtures::{fixture, ids, load, reference};
+use common::{Fixed, example, relative};
+use serde_json::Value;
+use trainer::{Moment, Objective, Optimizer, OptimizerSettings, Schedule, ScheduleKind, forward_backward};
+
+#[test]
+fn the_trajectory_is_pytorchs() {
+    let Some(folder) = fixture("tiny/llama-gqa") else { return };
+    let file = folder.join("reference.safetensors");
+    let rows: Vec<Value> =
+        serde_json::from_str(&std::fs::read_to_string(folder.join("adamw_trajectory.json")).unwrap()).unwrap();
+    let input = reference(&file, "input_ids");
+    // Labels are -100 on the first 20 tokens.
+    let examples = [0, 1].map(|row| example(&row.to_string(), &ids(&input.get(row)), 20)).to_vec();
+    let objective = Fixed { examples, micro_batch: 2, steps: 8 };
+    let model = load(&folder);
+    let settings = OptimizerSettings {
+        beta1: 0.9,
+        beta2: 0.95,
+        eps: 1e-8,
+        weight_decay: 0.1,
+        decay_norms_and_biases: true,
+        max_grad_norm: Some(1.0),
+    };
+    let kind = ScheduleKind::Cosine;
+    let schedule = Schedule { kind, peak: 1e-3, warmup_steps: 2, total_steps: 8, final_ratio: 0.1, decay_steps: 0 };
+    let mut optimizer = Optimizer::new(model.named_parameters(), settings, schedule);
+    assert_eq!(rows.len(), 8);
+    for (step, row) in rows.iter().enumerate() {
+        let batch = &objective.batches(step as u64)[0];
+        let moment = Moment { seed: 0, step: step as u64, micro_batch: 0 };
+        let sum = forward_backward(&objective, &model, batch, moment, batch.normaliser, false).unwrap();
+        optimizer.gather();
+        let report = optimizer.step().unwrap();
+        let close = |found: f64, name: &str, tolerance: f64| {
+            let expected = row[name].as_f64().unwrap();
+            assert!((found / expected - 1.0).abs() < tolerance, "step {step}: {name} {found} instead of {expected}");
+        };
+        close(sum / batch.normaliser, "loss", 1e-5);
+        close(report.grad_norm, "grad_norm", 1e-4);
+        close(report.learning_rate, "lr", 1e-12);
+    }
+    for (name, weight) in model.named_parameters() {
+        let error = relative(&weight, &reference(&folder.join("adamw_after_8.safetensors"), &name));
+        assert!(error < 1e-5, "{name} is off by {error}");
+    }
+}

@@ -1,0 +1,226 @@
+//! Ways of computing one step that must not differ: packed or apart, in one micro-batch or many, with activations kept or
+//! computed again, in float32 or bfloat16, full or low-rank.
+
+mod common;
+
+use common::fixtures::{TINY, fixture, load};
+use common::{Fixed, eight, relative};
+use llama::{Llama, LoraConfig, TargetModules};
+use tch::{Kind, Tensor};
+use trainer::{Moment, Named, Objective, Optimizer, OptimizerSettings, Schedule, ScheduleKind, forward_backward};
+
+const SETTINGS: OptimizerSettings = OptimizerSettings {
+    beta1: 0.9,
+    beta2: 0.95,
+    eps: 1e-8,
+    weight_decay: 0.1,
+    decay_norms_and_biases: false,
+    max_grad_norm: Some(1.0),
+};
+
+fn schedule() -> Schedule {
+    Schedule {
+        kind: ScheduleKind::Constant,
+        peak: 1e-3,
+        warmup_steps: 0,
+        total_steps: 4,
+        final_ratio: 0.0,
+        decay_steps: 0,
+    }
+}
+
+/// The mean loss of one step, its gradients by name.
+fn gradients(model: &Llama, trained: &Named, micro_batch: usize, recompute: bool) -> (f64, Vec<Tensor>) {
+    let objective = Fixed { examples: eight(), micro_batch, steps: 1 };
+    for (_, tensor) in trained {
+        let mut grad = tensor.set_requires_grad(true).grad();
+        if grad.defined() {
+            let _ = grad.zero_();
+        }
+    }
+    let batches = objective.batches(0);
+    let normaliser: f64 = batches.iter().map(|batch| objective.normaliser(batch)).sum();
+    let moment = Moment { seed: 0, step: 0, micro_batch: 0 };
+    let losses = batches
+        .iter()
+        .map(|batch| forward_backward(&objective, model, batch, moment, normaliser, recompute).unwrap() / normaliser);
+    let loss = losses.sum();
+    (loss, trained.iter().map(|(_, tensor)| tensor.grad().copy()).collect())
+}
+
+#[track_caller]
+fn same(name: &str, found: &(f64, Vec<Tensor>), expected: &(f64, Vec<Tensor>), tolerance: f64) {
+    assert!((found.0 / expected.0 - 1.0).abs() < tolerance, "{name}: loss {} instead of {}", found.0, expected.0);
+    for (found, expected) in found.1.iter().zip(&expected.1) {
+        let error = relative(found, expected);
+        assert!(error < tolerance, "{name}: gradient off by {error}");
+    }
+}
+
+#[test]
+fn packing_accumulation_and_recomputation_change_nothing() {
+    for name in TINY {
+        let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
+        let model = load(&folder);
+        let trained = model.named_parameters();
+        let apart = gradients(&model, &trained, 1, false);
+        for micro_batch in [2, 4, 8] {
+            same(name, &gradients(&model, &trained, micro_batch, false), &apart, 1e-5);
+        }
+        same(name, &gradients(&model, &trained, 4, true), &apart, 1e-5);
+    }
+}
+
+#[test]
+fn one_loss_over_all_tokens_not_a_mean_of_means() {
+    // The reference is the plain formula on unpacked rows, with libtorch's own cross-entropy.
+    let Some(folder) = fixture("tiny/llama-tied") else { return };
+    let model = load(&folder);
+    let trained = model.named_parameters();
+    let found = gradients(&model, &trained, 3, false);
+    for (_, tensor) in &trained {
+        let _ = tensor.grad().zero_();
+    }
+    let (mut sum, mut count) = (Tensor::from(0.0_f32), 0);
+    for example in eight() {
+        let ids: Vec<i64> = example.ids.iter().map(|&id| i64::from(id)).collect();
+        let labels: Vec<i64> =
+            (1..ids.len()).map(|place| if example.trained[place] { ids[place] } else { -100 }).collect();
+        count += labels.iter().filter(|&&label| label != -100).count();
+        let logits = model.forward(&Tensor::from_slice(&ids).unsqueeze(0)).squeeze_dim(0);
+        let logits = logits.narrow(0, 0, labels.len() as i64);
+        let labels = Tensor::from_slice(&labels);
+        sum += logits.cross_entropy_loss::<Tensor>(&labels, None, tch::Reduction::Sum, -100, 0.0);
+    }
+    let loss = sum / count as f64;
+    loss.backward();
+    let expected = trained.iter().map(|(_, tensor)| tensor.grad().copy()).collect();
+    same("llama-tied", &found, &(f64::try_from(loss.detach()).unwrap(), expected), 1e-5);
+}
+
+/// Weights after four steps.
+fn train(model: &Llama, trained: Named, micro_batch: usize, recompute: bool) -> Named {
+    let objective = Fixed { examples: eight(), micro_batch, steps: 4 };
+    let mut optimizer = Optimizer::new(trained, SETTINGS, schedule());
+    for step in 0..4 {
+        let batches = objective.batches(step);
+        let normaliser: f64 = batches.iter().map(|batch| objective.normaliser(batch)).sum();
+        for batch in &batches {
+            let moment = Moment { seed: 0, step, micro_batch: 0 };
+            forward_backward(&objective, model, batch, moment, normaliser, recompute).unwrap();
+            optimizer.gather();
+        }
+        optimizer.step().unwrap();
+    }
+    optimizer.masters()
+}
+
+#[test]
+fn eight_by_one_is_two_by_four() {
+    let Some(folder) = fixture("tiny/llama-gqa") else { return };
+    let run = |micro_batch| {
+        let model = load(&folder);
+        let parameters = model.named_parameters();
+        train(&model, parameters, micro_batch, false)
+    };
+    for ((name, a), (_, b)) in run(1).iter().zip(&run(4)) {
+        let error = relative(a, b);
+        assert!(error < 1e-5, "{name} is off by {error}");
+    }
+}
+
+#[test]
+fn bf16_compute_follows_float32_with_float32_masters() {
+    let Some(folder) = fixture("tiny/llama-tied") else { return };
+    let run = |kind| {
+        let model = Llama::load(&folder, Some(kind), tch::Device::Cpu).unwrap();
+        let parameters = model.named_parameters();
+        let masters = train(&model, parameters, 4, false);
+        for ((_, master), (_, weight)) in masters.iter().zip(model.named_parameters()) {
+            assert_eq!(master.kind(), Kind::Float);
+            assert_eq!(weight.kind(), kind);
+            assert!(relative(&weight, &master.to_kind(kind)) == 0.0, "the model computes with the rounded master");
+        }
+        masters
+    };
+    torch_ext::init();
+    let start = load(&folder).named_parameters();
+    for (((name, narrow), (_, wide)), (_, start)) in run(Kind::BFloat16).iter().zip(&run(Kind::Float)).zip(&start) {
+        // Both went the same way: their difference is small beside the way.
+        let error = f64::try_from((narrow - wide).norm() / (wide - start).norm()).unwrap();
+        assert!(error < 0.5, "{name} is off by {error} of its way");
+    }
+}
+
+fn adapter(model: &mut Llama) -> Named {
+    let config = LoraConfig {
+        peft_type: "LORA".into(),
+        task_type: None,
+        base_model_name_or_path: None,
+        r: 4,
+        lora_alpha: 8.0,
+        lora_dropout: 0.0,
+        use_rslora: false,
+        target_modules: TargetModules::Pattern("all-linear".into()),
+        rank_pattern: Default::default(),
+        alpha_pattern: Default::default(),
+        bias: "none".into(),
+        modules_to_save: None,
+        use_dora: false,
+        fan_in_fan_out: false,
+        inference_mode: false,
+    };
+    tch::manual_seed(2);
+    let options = (Kind::Float, tch::Device::Cpu);
+    model.add_adapter(&config, |_, shape, bound| (Tensor::rand(shape, options) - 0.5) * (2.0 * bound)).unwrap();
+    let mut named = Vec::new();
+    for (name, linear) in model.linears_mut() {
+        let lora = linear.lora.as_mut().unwrap();
+        lora.b = Tensor::randn(lora.b.size(), options) * 0.02;
+        named.push((format!("{name}.lora_A.weight"), lora.a.shallow_clone()));
+        named.push((format!("{name}.lora_B.weight"), lora.b.shallow_clone()));
+    }
+    named
+}
+
+#[test]
+fn low_rank_gradients_are_those_of_merged_finite_differences() {
+    let Some(folder) = fixture("tiny/llama-gqa") else { return };
+    let mut model = load(&folder);
+    let trained = adapter(&mut model);
+    let (plain, again) = (gradients(&model, &trained, 4, false), gradients(&model, &trained, 4, true));
+    same("recomputed", &again, &plain, 1e-5);
+    assert!(model.named_parameters().iter().all(|(_, weight)| !weight.grad().defined()), "the base model is frozen");
+    // The loss of the merged model, in float64, along a random direction of all low-rank weights at once.
+    tch::manual_seed(4);
+    let directions: Vec<Tensor> = trained.iter().map(|(_, tensor)| tensor.randn_like()).collect();
+    let slope: f64 = directions
+        .iter()
+        .zip(&plain.1)
+        .map(|(direction, gradient)| f64::try_from((direction * gradient).sum(Kind::Double)).unwrap())
+        .sum();
+    let loss_at = |share: f64| {
+        let mut merged = Llama::load(&folder, Some(Kind::Double), tch::Device::Cpu).unwrap();
+        let scale = 8.0 / 4.0;
+        for (index, (_, linear)) in merged.linears_mut().enumerate() {
+            let moved =
+                |at: usize| trained[at].1.detach().to_kind(Kind::Double) + directions[at].to_kind(Kind::Double) * share;
+            linear.weight = &linear.weight + moved(2 * index + 1).matmul(&moved(2 * index)) * scale;
+        }
+        let _no_grad = tch::no_grad_guard();
+        let (mut sum, mut count) = (0.0, 0);
+        for example in eight() {
+            let ids: Vec<i64> = example.ids.iter().map(|&id| i64::from(id)).collect();
+            let log_probs =
+                merged.forward(&Tensor::from_slice(&ids).unsqueeze(0)).squeeze_dim(0).log_softmax(-1, Kind::Double);
+            for place in (1..ids.len()).filter(|&place| example.trained[place]) {
+                sum -= log_probs.double_value(&[place as i64 - 1, ids[place]]);
+                count += 1;
+            }
+        }
+        sum / f64::from(count)
+    };
+    let h = 1e-4;
+    let difference = (loss_at(h) - loss_at(-h)) / (2.0 * h);
+    assert!((slope / difference - 1.0).abs() < 1e-2, "{slope} against {difference}");
+}
