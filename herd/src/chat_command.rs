@@ -11,7 +11,7 @@ use llama::{Completion, Engine, Listener, ModelFolder, Next, Request, StopRules,
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
-use crate::device::Compute;
+use trainer::device::Compute;
 use crate::generate::Sampling;
 
 /// Arguments of `herd chat`.

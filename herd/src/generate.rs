@@ -12,7 +12,7 @@ use llama::{Completion, Engine, Listener, ModelFolder, Next, Request, SamplingPa
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::device::{self, Compute};
+use trainer::device::{self, Compute};
 
 /// Arguments of `herd generate`.
 #[derive(clap::Args)]

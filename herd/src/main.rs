@@ -1,7 +1,6 @@
 //! `herd`: one command line for every stage.
 
 mod chat_command;
-mod device;
 mod doctor;
 mod generate;
 mod import;
@@ -29,6 +28,12 @@ enum Command {
     Generate(generate::Args),
     /// Talk to a model in the terminal
     Chat(chat_command::Args),
+    /// Fine-tune a model on conversations
+    Sft(Box<sft::command::Args>),
+    /// Judge mathematical answers and step-by-step solutions
+    Mathverify(mathverify::command::Args),
+    /// Run untrusted programs with their tests in a sandbox
+    Codeexec(codeexec::cli::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +44,9 @@ fn main() -> ExitCode {
         Command::Model(args) => model::run(args),
         Command::Generate(args) => generate::run(&args),
         Command::Chat(args) => chat_command::run(&args),
+        Command::Sft(args) => sft::command::run(&args),
+        Command::Mathverify(args) => mathverify::command::run(&args),
+        Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

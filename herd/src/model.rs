@@ -8,7 +8,7 @@ use clap::Subcommand;
 use llama::{Llama, LlamaConfig, RopeScaling, locate};
 use tch::{Device, Kind};
 
-use crate::device::{self, Dtype};
+use trainer::device::{self, Dtype};
 use crate::import;
 use crate::registry::{KNOWN, KnownModel};
 
