@@ -29,6 +29,22 @@ pub fn private_folder() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
+/// Removes what a set-up that was killed has left. For the holder of the folder's lock.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn remove_left_over() -> anyhow::Result<()> {
+    for entry in fs::read_dir(private_folder()?)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(".tmp") {
+            let path = entry.path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes a file that appears under its name only when complete.
 ///
 /// # Errors

@@ -274,3 +274,23 @@ pub fn same_output(got: &str, expected: &str) -> bool {
     }
     lines(got).eq(lines(expected))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_compared_without_trailing_space() {
+        for (got, expected, same) in [
+            ("8\n", "8", true),
+            ("8  \n9\n\n", "8\n9", true),
+            ("8\r\n9", "8\n9\n", true),
+            (" 8", "8", false),
+            ("8\n\n9", "8\n9", false),
+            ("", "\n", true),
+            ("8", "8\n9", false),
+        ] {
+            assert_eq!(same_output(got, expected), same, "{got:?} {expected:?}");
+        }
+    }
+}

@@ -87,7 +87,7 @@ const AS_SETS: [&str; 8] = [
 /// And of these whether they are None (`MBPP_OUTPUT_NOT_NONE_TASKS`).
 const NOT_NONE: [&str; 3] = ["check_str", "text_match_three", "text_starta_endb"];
 /// Seconds for a task of a plus suite: thousands of inputs, each for the program and for the reference solution.
-const PLUS_SECONDS: f64 = 60.0;
+const PLUS_SECONDS: f64 = 240.0;
 
 /// Reads the tasks of a benchmark.
 ///

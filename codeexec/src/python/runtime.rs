@@ -196,6 +196,10 @@ fn setup(files: Files, stdin: Vec<u8>, seed: u64) -> Setup {
 pub fn set_up() -> anyhow::Result<()> {
     let machine = Machine::new(Settings { profile: Profile::Programs, max_memory: 4 << 30 })?;
     let paths = Paths::new(&machine)?;
+    // One set-up at a time: a second one waits and finds it done.
+    let lock = fs::File::create(cache::private_folder()?.join("lock"))?;
+    lock.lock().context("cannot lock the cache folder")?;
+    cache::remove_left_over()?;
     if paths.compiled.exists() && paths.library.exists() {
         eprintln!("  python: in place ({})", paths.compiled.display());
         return Ok(());

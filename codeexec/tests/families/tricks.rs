@@ -49,7 +49,7 @@ pub fn all() -> Vec<Attack> {
     attacks.extend(product(
         "frames",
         &[
-            "import sys, gc, inspect\ndef f(x):\n    # The number that the test expects, which this text does not hold.\n    wanted = str(1234000 + 567)\n    for o in @:\n        if wanted in str(o): print('ESCAPED: the tests were found', str(o)[:99])\n    return 1",
+            "import sys, gc, inspect\ndef f(x):\n    # The number that the test expects, which this text does not hold.\n    base = 1234000\n    wanted = str(base + 567)\n    for o in @:\n        if wanted in str(o): print('ESCAPED: the tests were found', str(o)[:99])\n    return 1",
             "import sys, gc, inspect\nfor o in @:\n    try:\n        if '1234567' in str(vars(o)).replace(\"'1234\" + \"567'\", '')[:3000] and 'program.py' not in str(o): o.__dict__.clear()\n    except Exception: pass\ndef f(x): return 0",
             "import sys, gc, inspect\ndef f(x):\n    for o in @:\n        try: o.clear()\n        except BaseException: pass\n    return 0",
             "import sys, gc, inspect\ndef f(x):\n    for o in @:\n        for name in ('f_locals', 'f_globals', 'gi_frame', '__dict__', '__globals__'):\n            d = getattr(o, name, None)\n            if isinstance(d, dict):\n                for k in ('error', 'passed', 'expected'): d[k] = True\n    return 0",
