@@ -1,4 +1,4 @@
-"""Math-Verify on rows from standard input: one line `seconds verdict` per row."""
+"""Math-Verify on rows from standard input: one line `seconds of processor time, verdict` per row."""
 
 import json
 import logging
@@ -11,9 +11,9 @@ logging.disable(logging.CRITICAL)
 verify(parse("$1$"), parse("$1$"))
 for line in sys.stdin:
     row = json.loads(line)
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         equal = verify(parse(row["gold"]), parse(row["pred"]))
     except Exception:
         equal = False
-    print(time.perf_counter() - start, bool(equal))
+    print(time.process_time() - start, bool(equal))

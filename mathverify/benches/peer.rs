@@ -49,7 +49,19 @@ fn report(name: &str, times: &mut [f64], right: usize) -> f64 {
     rate
 }
 
+/// Every check is timed five times and its best time counts: on a shared machine the others measure the neighbours. The
+/// peer's times are processor time.
 fn ours(rows: &[Value]) -> (Vec<f64>, usize) {
+    let (mut best, right) = once(rows);
+    for _ in 0..4 {
+        for (best, time) in best.iter_mut().zip(once(rows).0) {
+            *best = best.min(time);
+        }
+    }
+    (best, right)
+}
+
+fn once(rows: &[Value]) -> (Vec<f64>, usize) {
     let options = Options::default();
     let mut right = 0;
     let times = rows
@@ -134,7 +146,7 @@ fn main() {
     for source in SOURCES {
         let Some(mut cases) = rows(&Path::new(&folder).join(source)) else { continue };
         // Once to warm up the patterns and constants.
-        ours(&cases);
+        once(&cases);
         let (mut times, right) = ours(&cases);
         report(source, &mut times, right);
         all.append(&mut cases);

@@ -13,7 +13,7 @@ pub(crate) struct Budget(Cell<u32>);
 impl Budget {
     /// What one comparison of two answers may cost, with all their parts.
     pub(crate) fn new() -> Self {
-        Self(Cell::new(60_000))
+        Self(Cell::new(30_000))
     }
 
     /// Takes `units`; `false` when they are used up.

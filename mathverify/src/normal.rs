@@ -22,6 +22,9 @@ const MAX_WORK: usize = 20_000;
 /// Largest prime that is divided out of a number under a root.
 const MAX_PRIME: u32 = 2_000;
 
+/// Longest text of an opaque part, in bytes.
+const MAX_KEY: usize = 4_000;
+
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Atom {
     /// A prime, or what is left of a number without small primes; under a root.
@@ -76,12 +79,26 @@ impl Poly {
         if self.0.len() == 1 { self.0.iter().next() } else { None }
     }
 
-    fn key(&self) -> String {
+    /// The polynomial as text; `None` when that is long: a key inside a key inside a key must not grow without bound.
+    fn key(&self) -> Option<String> {
         let mut out = String::new();
         for (monomial, coefficient) in &self.0 {
-            out.push_str(&format!("{}*{monomial:?}+", rational::render(coefficient)));
+            out.push_str(&rational::render(coefficient));
+            for (atom, exponent) in monomial {
+                let name = match atom {
+                    Atom::Number(n) => n.to_string(),
+                    Atom::Constant(c) => format!("{c:?}"),
+                    Atom::Symbol(s) => format!("'{s}'"),
+                    Atom::Opaque(inner) => format!("[{inner}]"),
+                };
+                out.push_str(&format!("*{name}^{exponent}"));
+            }
+            out.push('+');
+            if out.len() > MAX_KEY {
+                return None;
+            }
         }
-        out
+        Some(out)
     }
 }
 
@@ -90,8 +107,8 @@ impl Quotient {
         Self { n, d: Poly::number(Rat::one()) }
     }
 
-    fn key(&self) -> String {
-        format!("({})/({})", self.n.key(), self.d.key())
+    fn key(&self) -> Option<String> {
+        Some(format!("({})/({})", self.n.key()?, self.d.key()?))
     }
 }
 
@@ -199,11 +216,11 @@ impl Normal {
                 self.root(a.get(1)?, Exponent::new(1, n))?
             }
             Expr::Func(f, arguments) => {
-                let keys: Option<Vec<String>> = arguments.iter().map(|a| self.quotient(a).map(|q| q.key())).collect();
+                let keys: Option<Vec<String>> = arguments.iter().map(|a| self.quotient(a)?.key()).collect();
                 Quotient::of(Poly::atom(Atom::Opaque(format!("{f:?}({})", keys?.join(","))), Exponent::one()))
             }
             Expr::Apply(name, arguments) => {
-                let keys: Option<Vec<String>> = arguments.iter().map(|a| self.quotient(a).map(|q| q.key())).collect();
+                let keys: Option<Vec<String>> = arguments.iter().map(|a| self.quotient(a)?.key()).collect();
                 Quotient::of(Poly::atom(Atom::Opaque(format!("{name}({})", keys?.join(","))), Exponent::one()))
             }
             _ => return None,
@@ -224,7 +241,7 @@ impl Normal {
             return (r.numer().abs() <= 64 && *r.denom() <= 64).then(|| self.root(base, r)).flatten();
         }
         let (b, x) = (self.quotient(base)?, self.quotient(exponent)?);
-        Some(Quotient::of(Poly::atom(Atom::Opaque(format!("{}^{}", b.key(), x.key())), Exponent::one())))
+        Some(Quotient::of(Poly::atom(Atom::Opaque(format!("{}^{}", b.key()?, x.key()?)), Exponent::one())))
     }
 
     /// A rational power: of positive numbers it multiplies exponents, of anything else it is opaque.
@@ -251,7 +268,7 @@ impl Normal {
                 return Some(Quotient::of(self.mul(&number, &rest)?));
             }
         }
-        Some(Quotient::of(Poly::atom(Atom::Opaque(format!("{}^{r}", b.key())), Exponent::one())))
+        Some(Quotient::of(Poly::atom(Atom::Opaque(format!("{}^{r}", b.key()?)), Exponent::one())))
     }
 }
 

@@ -11,6 +11,8 @@ struct Box {
 
 /// Longest content of a box, in bytes.
 const MAX_CONTENT: usize = 20_000;
+/// Most boxes that are looked at, from the end: nested ones each cost their length.
+const MAX_LOOKED_AT: usize = 100;
 /// Most boxes that can belong together.
 const MAX_TOGETHER: usize = 40;
 
@@ -20,10 +22,15 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, String)> {
     let mut found: Vec<Box> = Vec::new();
     // From the end: boxes as long as they belong to the one behind.
     let mut end = bytes.len();
+    let mut looked_at = 0;
     while let Some(at) =
         memchr::memmem::rfind(&bytes[..end], b"boxed").or_else(|| memchr::memmem::rfind(&bytes[..end], b"\\fbox"))
     {
         end = at;
+        looked_at += 1;
+        if looked_at > MAX_LOOKED_AT {
+            break;
+        }
         let Some(one) = parse(text, at) else { continue };
         // A box inside the next one is part of its content.
         if let Some(next) = found.last() {

@@ -9,12 +9,18 @@ pub(crate) fn segments(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut out = Vec::new();
     let mut i = 0;
-    while let Some(offset) = memchr::memchr2(b'$', b'\\', &bytes[i..]) {
+    // A closing delimiter that was not found once is not looked for again: no text costs more than its length.
+    let mut missing = [false; 2];
+    let mut dollars_left = true;
+    loop {
+        let next =
+            if dollars_left { memchr::memchr2(b'$', b'\\', &bytes[i..]) } else { memchr::memchr(b'\\', &bytes[i..]) };
+        let Some(offset) = next else { break };
         i += offset;
         if bytes[i] == b'\\' {
-            let close: &[u8] = match bytes.get(i + 1) {
-                Some(b'(') => b"\\)",
-                Some(b'[') => b"\\]",
+            let (close, kind): (&[u8], usize) = match bytes.get(i + 1) {
+                Some(b'(') => (b"\\)", 0),
+                Some(b'[') => (b"\\]", 1),
                 _ => {
                     i += 2;
                     if i >= bytes.len() {
@@ -24,25 +30,24 @@ pub(crate) fn segments(text: &str) -> Vec<Range<usize>> {
                 }
             };
             let start = i + 2;
-            match memchr::memmem::find(&bytes[start..], close) {
+            let found = if missing[kind] { None } else { memchr::memmem::find(&bytes[start..], close) };
+            match found {
                 Some(length) => {
                     out.push(start..start + length);
                     i = start + length + 2;
                 }
-                None => i = start,
+                None => {
+                    missing[kind] = true;
+                    i = start;
+                }
             }
             continue;
         }
         let double = bytes.get(i + 1) == Some(&b'$');
         let start = i + 1 + usize::from(double);
-        let line_end = if double {
-            bytes.len()
-        } else {
-            memchr::memmem::find(&bytes[start..], b"\n\n").map_or(bytes.len(), |n| start + n)
-        };
         let mut end = None;
         let mut from = start;
-        while let Some(n) = memchr::memchr(b'$', &bytes[from..line_end]) {
+        while let Some(n) = memchr::memchr(b'$', &bytes[from..]) {
             let at = from + n;
             if at > 0 && bytes[at - 1] == b'\\' {
                 from = at + 1;
@@ -51,6 +56,16 @@ pub(crate) fn segments(text: &str) -> Vec<Range<usize>> {
             end = Some(at);
             break;
         }
+        if end.is_none() {
+            // No dollar is left that could close.
+            i = start;
+            if i >= bytes.len() {
+                break;
+            }
+            dollars_left = false;
+            continue;
+        }
+        let end = end.filter(|end| double || memchr::memmem::find(&bytes[start..*end], b"\n\n").is_none());
         match end {
             // `$5 and $6`: currency, when what follows reads like prose.
             Some(end) if double || !currency(text, start, end) => {

@@ -332,6 +332,10 @@ impl<'a> Evaluator<'a> {
                 }
                 let mut total = Complex::int(i64::from(kind == Big::Product));
                 for n in from..=to {
+                    // Putting the index in copies the body.
+                    if !self.budget.take(10) {
+                        return Err(NoValue::Budget);
+                    }
                     let index = Expr::int(n);
                     let term = self.eval(&body.substitute(var, &index))?;
                     total = if kind == Big::Sum {

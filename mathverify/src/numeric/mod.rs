@@ -92,19 +92,27 @@ pub(crate) fn same_for_positive(a: &Expr, b: &Expr, budget: &Budget) -> Same {
     compare(a, b, budget, &[(1, false), (2, false), (7, false), (8, false), (9, false)])
 }
 
-/// How many bits the numbers written in an expression can move its value by: exponents multiply.
-fn weight(e: &Expr) -> f64 {
-    let size = |e: &Expr| approximate(e).map_or(1.0, f64::abs).max(1.0);
+/// How many bits the numbers written in an expression can move its value by: exponents multiply. Infinite when an
+/// exponent is out of reach.
+fn weight(e: &Expr, budget: &Budget) -> f64 {
+    let size = |e: &Expr| match Evaluator::new(budget, QUICK, 1, false).eval(e) {
+        Ok(value) if value.is_real() => value.re.mid.to_f64().abs().max(1.0),
+        Err(NoValue::Budget) => f64::INFINITY,
+        _ => 1.0,
+    };
     #[allow(clippy::cast_precision_loss)]
     match e {
         Expr::Num { value, .. } | Expr::Based { value, .. } => (value.numer().bits() + value.denom().bits()) as f64,
         Expr::Const(_) | Expr::Sym(_) => 2.0,
-        Expr::Pow(base, exponent) => weight(base) * size(exponent) + weight(exponent),
+        Expr::Pow(base, exponent) => {
+            let inner = weight(exponent, budget);
+            if inner > MAX_WEIGHT { f64::INFINITY } else { weight(base, budget) * size(exponent) + inner }
+        }
         Expr::Func(
             Func::Exp | Func::Sinh | Func::Cosh | Func::Tanh | Func::Coth | Func::Sech | Func::Csch | Func::Factorial,
             arguments,
-        ) => arguments.iter().map(|a| weight(a) + 2.0 * size(a)).sum(),
-        other => other.children().into_iter().map(weight).sum(),
+        ) => arguments.iter().map(|a| weight(a, budget) + 2.0 * size(a)).sum(),
+        other => other.children().into_iter().map(|c| weight(c, budget)).sum(),
     }
 }
 
@@ -116,7 +124,7 @@ fn compare(a: &Expr, b: &Expr, budget: &Budget, points: &[(u64, bool)]) -> Same 
     let mut exhausted = false;
     let mut good = 0;
     let mut tries = 0;
-    let weight = weight(a) + weight(b);
+    let weight = weight(a, budget) + weight(b, budget);
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let sure = SURE + weight.min(MAX_WEIGHT) as u32;
     let plan = if has_variables { points } else { &points[..1] };

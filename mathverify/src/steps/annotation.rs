@@ -36,7 +36,9 @@ pub(super) fn claims(step: &str) -> Vec<Claim> {
             let (status, expected) = match judge_numbers(&left, right, true) {
                 Judged::True => (StepStatus::Correct, None),
                 Judged::False(expected) => (StepStatus::Wrong, Some(expected)),
-                Judged::Unclear if malformed(&left) => (StepStatus::Wrong, Some("no value".to_owned())),
+                Judged::Unclear if malformed(&left) || malformed(right) => {
+                    (StepStatus::Wrong, Some("no value".to_owned()))
+                }
                 Judged::Unclear => (StepStatus::NotCheckable, None),
             };
             Some(Claim { text: text.to_owned(), status, expected, span })

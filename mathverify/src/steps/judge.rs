@@ -121,7 +121,8 @@ fn judge_exact(l: &Rat, r: &Rat, right: &Expr, strict: bool, decimals: bool) -> 
         if strict {
             // A calculator shows what terminates; what does not is rounded to at least three digits.
             let digits = (r / &unit).abs().to_integer().to_string().len();
-            return if rounded && n > 0 && !terminates(l) && digits >= 3 { Judged::Unclear } else { wrong() };
+            let nearest = &off * int(2) <= unit || (rounded && r.abs() < l.abs());
+            return if nearest && n > 0 && !terminates(l) && digits >= 3 { Judged::Unclear } else { wrong() };
         }
         if rounded && !l.is_integer() {
             return Judged::Unclear;
