@@ -1,5 +1,8 @@
 //! A run that is killed ends with the bytes of one that is not.
 
+// Helpers of tests stand outside of test functions.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::io::Read;

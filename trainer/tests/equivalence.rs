@@ -1,6 +1,9 @@
 //! Ways of computing one step that must not differ: packed or apart, in one micro-batch or many, with activations kept or
 //! computed again, in float32 or bfloat16, full or low-rank.
 
+// Helpers of tests stand outside of test functions.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::fixtures::{TINY, fixture, load};
