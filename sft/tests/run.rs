@@ -1,5 +1,8 @@
 //! Runs from end to end: what they write, and what they refuse.
 
+// Helpers of tests stand outside of test functions.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::fs;

@@ -31,7 +31,7 @@ pub fn write(path: &Path, title: &str, metrics: &[StepMetrics], sections: &[Sect
     ];
     let mut body = String::new();
     for (heading, text) in sections {
-        write!(body, "<h2>{}</h2><pre>{}</pre>\n", escape(heading), escape(text)).ok();
+        writeln!(body, "<h2>{}</h2><pre>{}</pre>", escape(heading), escape(text)).ok();
     }
     let title = escape(title);
     let html = format!(

@@ -1,5 +1,8 @@
 //! Eight steps of AdamW against PyTorch's: losses, gradient norms, final weights.
 
+// Helpers of tests stand outside of test functions.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::fixtures::{fixture, ids, load, reference};
