@@ -63,8 +63,9 @@ fn checked(tokenizer: &Tokenizer, template: &ChatTemplate, messages: &[Message])
 fn random_conversations_keep_every_promise() {
     for name in STABLE {
         let Some((tokenizer, template)) = common::pair(name) else { continue };
-        // No angle bracket: special tokens are a case of their own.
-        let text = "[^<>]{1,40}|[a-zA-Z .,!?\n]{1,200}|[ \n\t]{0,3}(ą|語|🙂|é)[ \n\t]{0,3}";
+        // No angle bracket: special tokens are a case of their own. Nothing beyond the first plane but emoji, and no
+        // control character but tab and newline: SmolLM2's vocabulary lacks some of their bytes.
+        let text = "[^<>\u{0}-\u{8}\u{b}-\u{1f}\u{e000}-\u{10ffff}]{1,40}|[a-zA-Z .,!?\n]{1,200}|[ \n\t]{0,3}(ą|語|🙂|é)[ \n\t]{0,3}";
         let turns = (1usize..4).prop_flat_map(|pairs| prop::collection::vec(text, 2 * pairs));
         let mut runner = TestRunner::new(Config::with_cases(150));
         let outcome = runner.run(&turns, |turns| {

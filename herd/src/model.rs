@@ -8,9 +8,9 @@ use clap::Subcommand;
 use llama::{Llama, LlamaConfig, RopeScaling, locate};
 use tch::{Device, Kind};
 
-use trainer::device::{self, Dtype};
 use crate::import;
 use crate::registry::{KNOWN, KnownModel};
+use trainer::device::{self, Dtype};
 
 /// Arguments of `herd model`.
 #[derive(clap::Args)]

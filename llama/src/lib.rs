@@ -16,6 +16,7 @@ mod completion;
 mod config;
 mod engine;
 mod folder;
+pub mod kernels;
 mod kv_cache;
 mod linear;
 mod load;

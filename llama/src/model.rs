@@ -5,6 +5,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::attention::{Attend, Causal, Packed, packed_positions};
 use crate::config::LlamaConfig;
+use crate::kernels;
 use crate::linear::{Linear, product};
 use crate::rope::{RopeTable, Rotation};
 
@@ -17,14 +18,8 @@ pub struct RmsNorm {
 
 impl RmsNorm {
     /// Over the last dimension of `x`.
-    ///
-    /// # Panics
-    /// As tch's own operators do when shapes do not fit; the model checks these when it is built.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        match torch_ext::rms_norm(x, &self.weight, self.eps) {
-            Ok(y) => y,
-            Err(e) => panic!("norm of {:?} {:?}: {e}", x.size(), x.kind()),
-        }
+        kernels::rms_norm(x, &self.weight, self.eps)
     }
 }
 
@@ -62,11 +57,7 @@ impl Layer {
         let seen = attend.attend(self.index, self.window, &rotation.apply(&q), &rotation.apply(&k), &v);
         let x = x + self.o.forward(&seen.reshape([rows, seq, -1]));
         let normal = self.post_attention_norm.forward(&x);
-        let (gate, up) = (self.gate.forward(&normal), self.up.forward(&normal));
-        let gated = match torch_ext::silu_gate(&gate, &up) {
-            Ok(gated) => gated,
-            Err(e) => panic!("gate of {:?} and {:?}: {e}", gate.size(), up.size()),
-        };
+        let gated = kernels::silu_gate(&self.gate.forward(&normal), &self.up.forward(&normal));
         x + self.down.forward(&gated)
     }
 }

@@ -6,6 +6,7 @@ use std::f64::consts::PI;
 use tch::{Device, Kind, Tensor};
 
 use crate::config::{LlamaConfig, RopeScaling};
+use crate::kernels;
 
 /// `cos` and `sin` of every position, each `[positions, head_dim]` in float32.
 pub struct RopeTable {
@@ -41,14 +42,8 @@ impl RopeTable {
 
 impl Rotation {
     /// `x cos + rotate_half(x) sin` for `x` of `[rows, seq, heads, head_dim]`.
-    ///
-    /// # Panics
-    /// As tch's own operators do when shapes do not fit.
     pub fn apply(&self, x: &Tensor) -> Tensor {
-        match torch_ext::rotate_half(x, &self.cos, &self.sin) {
-            Ok(rotated) => rotated,
-            Err(e) => panic!("rotation of {:?} by {:?}: {e}", x.size(), self.cos.size()),
-        }
+        kernels::rotate_half(x, &self.cos, &self.sin)
     }
 }
 

@@ -112,6 +112,7 @@ pub fn train<O: Objective>(
     settings: &TrainSettings,
     decorate: Decorate,
 ) -> anyhow::Result<Outcome> {
+    llama::kernels::fuse();
     let optimizer = Optimizer::new(named, settings.optimizer, settings.schedule.clone());
     let average = Average::new(settings.average, settings.average_decay, &optimizer.masters());
     let checkpoints = Checkpoints::open(run.join("checkpoints"), settings.keep_last, settings.keep_best)?;

@@ -136,6 +136,7 @@ fn eight_by_one_is_two_by_four() {
 fn bf16_compute_follows_float32_with_float32_masters() {
     let Some(folder) = fixture("tiny/llama-tied") else { return };
     torch_ext::init();
+    llama::kernels::fuse();
     // Both start from weights that bfloat16 holds.
     let start = |kind: Kind| {
         let model = Llama::load(&folder, Some(kind), tch::Device::Cpu).unwrap();
