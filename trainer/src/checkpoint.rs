@@ -224,7 +224,8 @@ mod tests {
     fn damage_is_reported_and_the_previous_one_used() {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::open(dir.path().to_owned(), 5, 0).unwrap();
-        let damages: [(fn(&Path), &str); 4] = [
+        type Damage = (fn(&Path), &'static str);
+        let damages: [Damage; 4] = [
             (|p| fs::write(p.join("state/a"), "some bytez").unwrap(), "its SHA-256 differs"),
             (|p| fs::write(p.join("state/a"), "some").unwrap(), "4 bytes instead of 10"),
             (|p| fs::remove_file(p.join("state/a")).unwrap(), "state/a is missing"),

@@ -155,7 +155,10 @@ pub(super) fn bold(text: &str) -> Option<Range<usize>> {
 pub(super) fn answer_in(text: &str) -> Option<Range<usize>> {
     let sentence = sentence(text);
     let body = &text[sentence.clone()];
-    let trimmed = body.trim().trim_matches('*').trim();
+    // Stars around all of it go; in `**7** apples` they mark the answer.
+    let bare = body.trim().trim_matches('*').trim();
+    let marked = bare.contains("**") && body.matches("**").count() == 2;
+    let trimmed = if marked { body.trim() } else { bare };
     if trimmed.is_empty() {
         return None;
     }

@@ -1,11 +1,12 @@
 //! A solution's steps: paragraphs, or lines where there are no paragraphs.
 
 /// Splits a solution into steps: at empty lines; a text without empty lines at its line ends. Displayed formulas stay
-/// whole.
+/// whole, with the line before them.
 ///
 /// ```
 /// let steps = mathverify::split_steps("First, 2 + 3 = 5.\n\\[\n5 \\cdot 2 = 10\n\\]\nSo 10.");
-/// assert_eq!(steps.len(), 3);
+/// assert_eq!(steps.len(), 2);
+/// assert_eq!(steps[1], "So 10.");
 /// ```
 #[must_use]
 pub fn split(solution: &str) -> Vec<String> {
