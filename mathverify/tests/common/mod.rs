@@ -9,13 +9,11 @@ use serde_json::Value;
 /// `../shared/data/NAME`, when it is there; says so when it is not.
 pub fn data(name: &str) -> Option<PathBuf> {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")).join(name);
-    // A worktree beside the repository has the folder one level higher.
-    let other = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")).join(name);
-    let found = [path, other].into_iter().find(|p| p.exists());
-    if found.is_none() {
-        println!("skipped: ../shared/data/{name} is not there");
+    if path.exists() {
+        return Some(path);
     }
-    found
+    println!("skipped: ../shared/data/{name} is not there");
+    None
 }
 
 /// The text of a file, also of a gzip file.
