@@ -11,7 +11,7 @@ use llama::{Completion, Engine, Listener, ModelFolder, Next, Request, StopRules,
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
-use crate::generate::Sampling;
+use sampler::Sampling;
 use trainer::device::Compute;
 
 /// Arguments of `herd chat`.
@@ -161,7 +161,7 @@ impl Chat<'_> {
         let stop = StopRules { ids: self.folder.stop_ids.clone(), strings: Vec::new() };
         let mut printer = Printer { interrupted: &self.interrupted, completion: None };
         let start = Instant::now();
-        complete(&Engine::new(&self.folder.model, 1), &self.folder.tokenizer, &[request], &stop, &mut printer)?;
+        complete(&Engine::new(&self.folder.model, 1), &self.folder.tokenizer, &[request], &[stop], &mut printer)?;
         let completion = printer.completion.context("the model gave no answer")?;
         let rate = completion.ids.len() as f64 / start.elapsed().as_secs_f64();
         let how = if self.interrupted.load(Ordering::SeqCst) {

@@ -43,18 +43,19 @@ pub trait Listener {
     fn done(&mut self, index: usize, completion: Completion);
 }
 
-/// Generates an answer for every request and tells `listener` of tokens and of complete answers, in the order in which
+/// Generates an answer for every request, each with its own stop rules, and tells `listener` of tokens and of complete answers, in the order in which
 /// they happen.
 pub fn complete(
     engine: &Engine,
     tokenizer: &Tokenizer,
     requests: &[Request],
-    stop: &StopRules,
+    stops: &[StopRules],
     listener: &mut impl Listener,
 ) -> Result<(), GenerateError> {
     let mut open: Vec<Option<Answer>> = requests.iter().map(|_| Some(Answer::new(tokenizer))).collect();
     engine.generate(requests, |index, choice| {
         let Some(answer) = open[index].as_mut() else { return Next::Stop };
+        let stop = &stops[index];
         let shown_before = answer.shown;
         let ended = answer.push(choice, stop);
         let limit = requests[index].max_new_tokens;

@@ -8,11 +8,12 @@
 use std::collections::VecDeque;
 
 use rayon::prelude::*;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::kv_cache::{Decode, KvCache, Prefill};
 use crate::model::Llama;
 use crate::sampling::{Choice, Sampler, SamplingParams};
+use crate::score::to_floats;
 
 /// One sequence to generate.
 #[derive(Debug, Clone)]
@@ -122,7 +123,9 @@ impl<'a> Engine<'a> {
         requests: &[Request],
         mut on_token: impl FnMut(usize, Choice) -> Next,
     ) -> Result<(), GenerateError> {
-        self.check(requests)?;
+        for (index, request) in requests.iter().enumerate() {
+            self.check_at(index, request)?;
+        }
         let _no_grad = tch::no_grad_guard();
         let slots = self.slots.min(requests.len().max(1));
         let mut run = Run {
@@ -142,24 +145,29 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn check(&self, requests: &[Request]) -> Result<(), GenerateError> {
+    /// What is wrong with a request, if anything is; the error's `index` is 0.
+    ///
+    /// # Errors
+    /// See [`GenerateError`].
+    pub fn check(&self, request: &Request) -> Result<(), GenerateError> {
+        self.check_at(0, request)
+    }
+
+    fn check_at(&self, index: usize, request: &Request) -> Result<(), GenerateError> {
         let config = self.model.config();
-        for (index, request) in requests.iter().enumerate() {
-            let prompt = request.prompt.len();
-            if prompt as i64 >= config.max_position_embeddings {
-                return Err(GenerateError::PromptTooLong { index, prompt, context: config.max_position_embeddings });
-            }
-            if prompt == 0 || request.max_new_tokens == 0 {
-                let what = if prompt == 0 { "the prompt has no tokens" } else { "max_new_tokens is 0" };
-                return Err(GenerateError::Prompt { index, what: what.into() });
-            }
-            if let Some(id) = request.prompt.iter().find(|id| !(0..config.vocab_size).contains(*id)) {
-                let what = format!("token id {id} is outside the model's vocabulary of {}", config.vocab_size);
-                return Err(GenerateError::Prompt { index, what });
-            }
-            request.sampling.check().map_err(GenerateError::Sampling)?;
+        let prompt = request.prompt.len();
+        if prompt as i64 >= config.max_position_embeddings {
+            return Err(GenerateError::PromptTooLong { index, prompt, context: config.max_position_embeddings });
         }
-        Ok(())
+        if prompt == 0 || request.max_new_tokens == 0 {
+            let what = if prompt == 0 { "the prompt has no tokens" } else { "max_new_tokens is 0" };
+            return Err(GenerateError::Prompt { index, what: what.into() });
+        }
+        if let Some(id) = request.prompt.iter().find(|id| !(0..config.vocab_size).contains(*id)) {
+            let what = format!("token id {id} is outside the model's vocabulary of {}", config.vocab_size);
+            return Err(GenerateError::Prompt { index, what });
+        }
+        request.sampling.check().map_err(GenerateError::Sampling)
     }
 }
 
@@ -260,15 +268,6 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
-
-/// Logits as float32 on the CPU, row by row.
-fn to_floats(logits: &Tensor) -> Vec<f32> {
-    let flat = logits.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view([-1]);
-    let mut floats = vec![0.0; flat.numel()];
-    let length = floats.len();
-    flat.copy_data(&mut floats, length);
-    floats
 }
 
 fn check_finite(logits: &[f32], index: usize, tokens: i64) -> Result<(), GenerateError> {

@@ -26,6 +26,7 @@ mod model;
 mod recompute;
 mod rope;
 mod sampling;
+mod score;
 
 pub use completion::{Completion, Listener, StopRules, complete};
 pub use config::{ConfigError, Family, LlamaConfig, RopeScaling, dtype_name};
@@ -38,3 +39,4 @@ pub use model::{Layer, Llama, RmsNorm};
 pub use recompute::Recompute;
 pub use rope::Rotation;
 pub use sampling::{Choice, Sampler, SamplingParams};
+pub use score::log_probs;

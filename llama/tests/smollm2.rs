@@ -79,7 +79,7 @@ fn greedy_answers_equal_transformers() {
                 Request { prompt, sampling: SamplingParams::greedy(), seed: 0, max_new_tokens: 96 }
             })
             .collect();
-        let stop = StopRules { ids: loaded.stop_ids.clone(), strings: Vec::new() };
+        let stop = vec![StopRules { ids: loaded.stop_ids.clone(), strings: Vec::new() }; cases.len()];
         let mut answers = Answers(vec![None; cases.len()]);
         complete(&Engine::new(&loaded.model, slots), &loaded.tokenizer, &requests, &stop, &mut answers).unwrap();
         for (case, answer) in cases.iter().zip(answers.0) {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Cuda, Device, Kind};
 
 /// Flags of every command that runs a model.
-#[derive(Args, Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Args, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Compute {
     /// Type to compute in [default: bf16 on a GPU and on processors with AVX512-BF16 or AMX, f32 on others]

@@ -1,0 +1,185 @@
+//! Flags that every sampling command shares. They are also the fields of its configuration file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use llama::SamplingParams;
+use serde::{Deserialize, Serialize};
+use trainer::device::Compute;
+
+use crate::{Endpoint, EndpointOptions, LocalOptions, RetryPolicy, Sampler};
+
+const BATCH_SIZE: usize = 16;
+const CONCURRENCY: usize = 16;
+const TIMEOUT: f64 = 600.0;
+const RETRIES: u32 = 6;
+const API_KEY_ENV: &str = "OPENAI_API_KEY";
+
+/// Who samples: a model in this process (`--model`), or a server (`--endpoint`).
+#[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SamplerArgs {
+    /// A model's name in the cache or its folder
+    #[arg(long, required_unless_present = "endpoint", conflicts_with = "endpoint")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// A LoRA adapter's folder to put on the model
+    #[arg(long, conflicts_with = "endpoint")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<PathBuf>,
+    /// Sequences decoded together
+    #[arg(long, default_value_t = BATCH_SIZE)]
+    pub batch_size: usize,
+    /// Sample from this OpenAI-compatible server instead, such as http://localhost:8000/v1
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The server's name of the model [default: the only one that the server lists]
+    #[arg(long, requires = "endpoint", value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint_model: Option<String>,
+    /// Ask the server for log-probabilities
+    #[arg(long, requires = "endpoint")]
+    pub endpoint_logprobs: bool,
+    /// Requests sent to the server at a time
+    #[arg(long, default_value_t = CONCURRENCY)]
+    pub concurrency: usize,
+    /// Seconds to wait for an answer of the server, for each attempt
+    #[arg(long, default_value_t = TIMEOUT)]
+    pub timeout: f64,
+    /// Further attempts after a failed one (429, 5xx, no connection, no answer in time), with growing pauses
+    #[arg(long, default_value_t = RETRIES)]
+    pub retries: u32,
+    /// The environment variable that holds the server's key; it is sent only if it is set
+    #[arg(long, default_value = API_KEY_ENV, value_name = "VARIABLE")]
+    pub api_key_env: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub compute: Compute,
+}
+
+impl Default for SamplerArgs {
+    fn default() -> Self {
+        Self {
+            model: None,
+            adapter: None,
+            batch_size: BATCH_SIZE,
+            endpoint: None,
+            endpoint_model: None,
+            endpoint_logprobs: false,
+            concurrency: CONCURRENCY,
+            timeout: TIMEOUT,
+            retries: RETRIES,
+            api_key_env: API_KEY_ENV.into(),
+            compute: Compute::default(),
+        }
+    }
+}
+
+impl SamplerArgs {
+    /// Loads the model, or finds out the server's.
+    ///
+    /// # Errors
+    /// When the flags contradict each other, the model cannot be loaded, or the server is not there.
+    pub fn open(&self) -> anyhow::Result<Sampler> {
+        let Some(url) = &self.endpoint else {
+            let model = self.model.as_deref().context("give --model NAME or --endpoint URL")?;
+            ensure!(self.batch_size >= 1, "--batch-size must be at least 1");
+            let (device, kind) = self.compute.resolve()?;
+            let options = LocalOptions { adapter: self.adapter.clone(), batch_size: self.batch_size, kind, device };
+            return Sampler::open_local(model, options);
+        };
+        if self.model.is_some() || self.adapter.is_some() {
+            bail!("--endpoint samples from a server: take away --model and --adapter, or take away --endpoint");
+        }
+        ensure!(self.concurrency >= 1, "--concurrency must be at least 1");
+        ensure!(self.timeout.is_finite() && self.timeout > 0.0, "--timeout must be above 0 seconds");
+        let options = EndpointOptions {
+            model: self.endpoint_model.clone(),
+            api_key: std::env::var(&self.api_key_env).ok().filter(|key| !key.is_empty()),
+            concurrency: self.concurrency,
+            timeout: Duration::try_from_secs_f64(self.timeout).context("--timeout")?,
+            retry: RetryPolicy { retries: self.retries, ..RetryPolicy::default() },
+            logprobs: self.endpoint_logprobs,
+        };
+        Ok(Sampler::Endpoint(Box::new(Endpoint::open(url, options)?)))
+    }
+}
+
+/// How tokens are chosen.
+#[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sampling {
+    /// 0 takes the most likely token
+    #[arg(long, default_value_t = 1.0)]
+    pub temperature: f64,
+    /// Keep this many of the most likely tokens; 0 keeps all
+    #[arg(long, default_value_t = 0)]
+    pub top_k: usize,
+    /// Keep the most likely tokens whose probabilities add up to this
+    #[arg(long, default_value_t = 1.0)]
+    pub top_p: f64,
+    /// Drop tokens less likely than this times the most likely one
+    #[arg(long, default_value_t = 0.0)]
+    pub min_p: f64,
+    /// Above 1, tokens already seen become less likely
+    #[arg(long, default_value_t = 1.0)]
+    pub repetition_penalty: f64,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, seed: 0 }
+    }
+}
+
+impl Sampling {
+    /// The engine's parameters.
+    ///
+    /// # Errors
+    /// A sentence on a value that makes no sense.
+    pub fn params(&self) -> anyhow::Result<SamplingParams> {
+        let Self { temperature, top_k, top_p, min_p, repetition_penalty, .. } = *self;
+        let params = SamplingParams { temperature, top_k, top_p, min_p, repetition_penalty };
+        params.check().map_err(anyhow::Error::msg)?;
+        Ok(params)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        sampler: SamplerArgs,
+        #[command(flatten)]
+        sampling: Sampling,
+    }
+
+    #[test]
+    fn flags_and_files_have_the_same_defaults() {
+        let cli = Cli::try_parse_from(["x", "--model", "m"]).unwrap();
+        assert_eq!(cli.sampler, SamplerArgs { model: Some("m".into()), ..SamplerArgs::default() });
+        assert_eq!(cli.sampling, Sampling::default());
+        let written = serde_json::to_string(&cli.sampler).unwrap();
+        assert_eq!(serde_json::from_str::<SamplerArgs>(&written).unwrap(), cli.sampler);
+        assert!(serde_json::from_str::<SamplerArgs>(r#"{"modle": "m"}"#).is_err());
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        assert!(Cli::try_parse_from(["x"]).is_err());
+        assert!(Cli::try_parse_from(["x", "--model", "m", "--endpoint", "http://h"]).is_err());
+        assert!(Cli::try_parse_from(["x", "--model", "m", "--endpoint-model", "n"]).is_err());
+        let both = SamplerArgs { model: Some("m".into()), endpoint: Some("http://h".into()), ..SamplerArgs::default() };
+        assert!(both.open().err().unwrap().to_string().contains("take away"));
+    }
+}

@@ -1,0 +1,132 @@
+//! Samples answers to conversations, from a model in this process ([`Local`]) or from any OpenAI-compatible server
+//! ([`Endpoint`]): one interface for every stage that asks a model something.
+//!
+//! ```no_run
+//! use sampler::{SampleRequest, SamplerArgs};
+//!
+//! # fn sample(args: &SamplerArgs) -> anyhow::Result<()> {
+//! let sampler = args.open()?;
+//! let request = SampleRequest::new(vec![dataset::Message::user("What is gravity?")], 256);
+//! sampler.sample(&[request], &mut |index, answer| {
+//!     match answer {
+//!         Ok(answer) => println!("{index}: {}", answer.text),
+//!         Err(error) => eprintln!("{index} failed: {error}"),
+//!     }
+//!     Ok(())
+//! })
+//! # }
+//! ```
+
+mod args;
+mod endpoint;
+mod local;
+mod request;
+mod retry;
+mod seed;
+mod wire;
+
+use std::path::Path;
+
+pub use args::{SamplerArgs, Sampling};
+pub use endpoint::{Endpoint, EndpointOptions};
+pub use local::{Local, LocalOptions};
+pub use request::{Answer, SampleError, SampleRequest, StopTokens};
+pub use retry::RetryPolicy;
+pub use seed::sequence_seed;
+
+/// Called once for every request with its index and its answer, in the order in which they complete. An error that it
+/// returns ends the sampling.
+pub type Done<'a> = &'a mut dyn FnMut(usize, Result<Answer, SampleError>) -> anyhow::Result<()>;
+
+/// Who answers.
+pub enum Sampler {
+    /// A model in this process.
+    Local(Box<Local>),
+    /// An OpenAI-compatible server.
+    Endpoint(Box<Endpoint>),
+}
+
+impl Sampler {
+    /// A model in this process, by name in the cache or by folder, with default options.
+    ///
+    /// # Errors
+    /// When the model cannot be loaded.
+    pub fn open_local(name_or_path: &str, options: LocalOptions) -> anyhow::Result<Self> {
+        Ok(Self::Local(Box::new(Local::open(name_or_path, options)?)))
+    }
+
+    /// Samples an answer to every request and hands each to `done`. A request that fails for good (a prompt that does not
+    /// fit, a server that refuses it or stays silent through all attempts) is handed over as an error and the others go on.
+    ///
+    /// # Errors
+    /// What `done` returns, or a failure of the whole: no memory for the KV cache, weights that are not numbers.
+    pub fn sample(&self, requests: &[SampleRequest], done: Done) -> anyhow::Result<()> {
+        match self {
+            Self::Local(local) => local.sample(requests, done),
+            Self::Endpoint(endpoint) => endpoint.sample(requests, done),
+        }
+    }
+
+    /// The model's name as it stands in records: what the user called it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Local(local) => local.name(),
+            Self::Endpoint(endpoint) => endpoint.model(),
+        }
+    }
+
+    /// A digest of all that an answer depends on besides the request, for fingerprints of resumable outputs. For a local
+    /// model: its files, its adapter, the type it computes in, the batch size. For a server: its address and model name; it
+    /// may change behind them.
+    ///
+    /// # Errors
+    /// When the model's files cannot be read.
+    pub fn identity(&self) -> anyhow::Result<String> {
+        match self {
+            Self::Local(local) => local.identity(),
+            Self::Endpoint(endpoint) => Ok(endpoint.identity()),
+        }
+    }
+
+    /// One line for the terminal: which model, where and how.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Local(local) => local.describe(),
+            Self::Endpoint(endpoint) => endpoint.describe(),
+        }
+    }
+
+    /// Further tokens that end an answer, or none at all; also for what is sampled from a server (vLLM's fields).
+    pub fn set_stop_tokens(&mut self, stop_tokens: StopTokens) {
+        match self {
+            Self::Local(local) => local.set_stop_tokens(stop_tokens),
+            Self::Endpoint(endpoint) => endpoint.set_stop_tokens(stop_tokens),
+        }
+    }
+
+    /// The model in this process, if that is who answers.
+    #[must_use]
+    pub fn local(&self) -> Option<&Local> {
+        match self {
+            Self::Local(local) => Some(local),
+            Self::Endpoint(_) => None,
+        }
+    }
+}
+
+/// The digest of every file in a model's folder that its answers depend on, by name.
+pub(crate) fn model_digest(folder: &Path) -> anyhow::Result<String> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+    files.sort_by_key(std::fs::DirEntry::file_name);
+    let mut digest = dataset::digest::Fingerprint::new();
+    for file in files {
+        let (path, name) = (file.path(), file.file_name().to_string_lossy().into_owned());
+        let counts = [".safetensors", ".json", ".jinja", ".model", ".txt"].iter().any(|ending| name.ends_with(ending));
+        if counts && path.is_file() {
+            digest = digest.file(&name, &path)?;
+        }
+    }
+    Ok(digest.finish())
+}

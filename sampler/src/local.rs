@@ -1,0 +1,167 @@
+//! A model in this process.
+
+use std::path::PathBuf;
+
+use dataset::digest::Fingerprint;
+use llama::{Completion, Engine, Listener, ModelFolder, Next, Request, StopRules, complete, locate};
+use tch::{Device, Kind};
+use trainer::device;
+
+use crate::request::{Answer, SampleError, SampleRequest, StopTokens};
+use crate::{Done, model_digest};
+
+/// How to load and run a model.
+#[derive(Debug, Clone)]
+pub struct LocalOptions {
+    /// A LoRA adapter's folder, merged into the weights.
+    pub adapter: Option<PathBuf>,
+    /// Sequences decoded together.
+    pub batch_size: usize,
+    /// The type to compute in.
+    pub kind: Kind,
+    /// Where to compute.
+    pub device: Device,
+}
+
+/// A model in this process with its tokenizer and chat template.
+pub struct Local {
+    name: String,
+    folder: ModelFolder,
+    options: LocalOptions,
+    stop_tokens: StopTokens,
+}
+
+impl Local {
+    /// Loads a model by its name in the cache or its folder.
+    ///
+    /// # Errors
+    /// When there is no such model, or it or the adapter cannot be loaded.
+    pub fn open(name_or_path: &str, options: LocalOptions) -> anyhow::Result<Self> {
+        torch_ext::init();
+        let mut folder = ModelFolder::load(&locate::locate(name_or_path)?, Some(options.kind), options.device)?;
+        if let Some(adapter) = &options.adapter {
+            folder.model.load_adapter(adapter)?;
+            folder.model.merge_adapter();
+        }
+        Ok(Self { name: name_or_path.to_owned(), folder, options, stop_tokens: StopTokens::default() })
+    }
+
+    /// What the user called it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The model, its tokenizer and its chat template.
+    #[must_use]
+    pub fn folder(&self) -> &ModelFolder {
+        &self.folder
+    }
+
+    /// See [`crate::Sampler::set_stop_tokens`].
+    pub fn set_stop_tokens(&mut self, stop_tokens: StopTokens) {
+        self.stop_tokens = stop_tokens;
+    }
+
+    /// See [`crate::Sampler::describe`].
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let LocalOptions { batch_size, kind, device, .. } = &self.options;
+        format!("{} in {} on {device:?}, {batch_size} at a time", self.folder.path.display(), device::name(*kind))
+    }
+
+    /// See [`crate::Sampler::identity`].
+    ///
+    /// # Errors
+    /// When the model's files cannot be read.
+    pub fn identity(&self) -> anyhow::Result<String> {
+        let LocalOptions { adapter, batch_size, kind, device } = &self.options;
+        let mut identity = Fingerprint::new()
+            .text("model", &model_digest(&self.folder.path)?)
+            .text("compute", &format!("{kind:?} {device:?} {batch_size}"))
+            .text("stop tokens", &format!("{:?}", self.stop_tokens));
+        if let Some(adapter) = adapter {
+            identity = identity.text("adapter", &model_digest(adapter)?);
+        }
+        Ok(identity.finish())
+    }
+
+    /// See [`crate::Sampler::sample`].
+    ///
+    /// # Errors
+    /// What `done` returns, or a failure of the engine.
+    pub fn sample(&self, requests: &[SampleRequest], done: Done) -> anyhow::Result<()> {
+        let engine = Engine::new(&self.folder.model, self.options.batch_size);
+        let (mut encoded, mut stops, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, request) in requests.iter().enumerate() {
+            match self.encode(&engine, request) {
+                Ok(one) => {
+                    encoded.push(one);
+                    stops.push(self.stop_rules(request));
+                    places.push(place);
+                }
+                Err(error) => done(place, Err(error))?,
+            }
+        }
+        let mut answers = Answers { places, done, failure: None };
+        complete(&engine, &self.folder.tokenizer, &encoded, &stops, &mut answers)?;
+        answers.failure.map_or(Ok(()), Err)
+    }
+
+    /// The log-probabilities (natural logarithm, float32) of each continuation's tokens after its prompt. `pairs` are
+    /// `(prompt ids, continuation ids)`; both need at least one token, and together they must fit into the context.
+    ///
+    /// # Errors
+    /// A sentence on the first pair that does not fit.
+    pub fn log_probs(&self, pairs: &[(Vec<i64>, Vec<i64>)]) -> anyhow::Result<Vec<Vec<f32>>> {
+        Ok(llama::log_probs(&self.folder.model, pairs)?)
+    }
+
+    fn encode(&self, engine: &Engine, request: &SampleRequest) -> Result<Request, SampleError> {
+        let prompt =
+            self.folder.encode_prompt(&request.messages).map_err(|error| SampleError::Request(error.to_string()))?;
+        let request = Request {
+            prompt,
+            sampling: request.sampling.clone(),
+            seed: request.seed,
+            max_new_tokens: request.max_new_tokens,
+        };
+        engine.check(&request).map_err(|error| SampleError::Request(error.to_string()))?;
+        Ok(request)
+    }
+
+    fn stop_rules(&self, request: &SampleRequest) -> StopRules {
+        let StopTokens { ignore_eos, ids } = &self.stop_tokens;
+        let own: &[i64] = if *ignore_eos { &[] } else { &self.folder.stop_ids };
+        StopRules { ids: [own, ids].concat(), strings: request.stop.clone() }
+    }
+}
+
+/// Hands completions over as answers.
+struct Answers<'a> {
+    /// The request of each one that the engine has.
+    places: Vec<usize>,
+    done: Done<'a>,
+    failure: Option<anyhow::Error>,
+}
+
+impl Listener for Answers<'_> {
+    fn token(&mut self, _: usize, _: &str) -> Next {
+        if self.failure.is_some() { Next::Stop } else { Next::Continue }
+    }
+
+    fn done(&mut self, index: usize, completion: Completion) {
+        if self.failure.is_some() {
+            return;
+        }
+        let answer = Answer {
+            logprob: Some(completion.logprob()),
+            tokens: completion.ids.len() as u64,
+            text: completion.text,
+            finish_reason: completion.finish_reason,
+            token_ids: Some(completion.ids),
+            token_logprobs: Some(completion.logprobs),
+        };
+        self.failure = (self.done)(self.places[index], Ok(answer)).err();
+    }
+}

@@ -1,0 +1,130 @@
+//! Chat completions on the wire, as OpenAI, vLLM, SGLang and llama.cpp have them.
+
+use dataset::FinishReason;
+use serde_json::{Map, Value, json};
+
+use crate::request::{Answer, SampleRequest, StopTokens};
+
+/// The body of a request for one answer. Fields beyond OpenAI's own stand only where they are not neutral.
+pub(crate) fn body(
+    request: &SampleRequest,
+    model: &str,
+    length_field: &str,
+    logprobs: bool,
+    stop_tokens: &StopTokens,
+) -> Value {
+    let sampling = &request.sampling;
+    let mut body = Map::new();
+    body.insert("model".into(), model.into());
+    body.insert("messages".into(), json!(request.messages));
+    body.insert("temperature".into(), sampling.temperature.into());
+    body.insert("top_p".into(), sampling.top_p.into());
+    body.insert(length_field.into(), request.max_new_tokens.into());
+    body.insert("seed".into(), request.seed.into());
+    let mut add = |unless: bool, name: &str, value: Value| {
+        if !unless {
+            body.insert(name.into(), value);
+        }
+    };
+    add(request.stop.is_empty(), "stop", json!(request.stop));
+    add(!logprobs, "logprobs", true.into());
+    add(sampling.top_k == 0, "top_k", sampling.top_k.into());
+    add(sampling.min_p == 0.0, "min_p", sampling.min_p.into());
+    add(sampling.repetition_penalty == 1.0, "repetition_penalty", sampling.repetition_penalty.into());
+    add(!stop_tokens.ignore_eos, "ignore_eos", true.into());
+    add(stop_tokens.ids.is_empty(), "stop_token_ids", json!(stop_tokens.ids));
+    Value::Object(body)
+}
+
+/// The answer in a response, or what is wrong with it.
+pub(crate) fn answer(response: &Value) -> Result<Answer, String> {
+    let choice = response["choices"].get(0).ok_or("the response has no choices[0]")?;
+    let text = match &choice["message"]["content"] {
+        Value::String(text) => text.clone(),
+        // An answer that calls tools has no text.
+        Value::Null if choice["message"].is_object() => String::new(),
+        _ => return Err("choices[0].message.content is not a text".into()),
+    };
+    let finish_reason = choice["finish_reason"].as_str().ok_or("choices[0].finish_reason is missing")?;
+    let logprobs: Option<Vec<f64>> = choice["logprobs"]["content"]
+        .as_array()
+        .map(|tokens| tokens.iter().map(|token| token["logprob"].as_f64().ok_or("a logprob is no number")).collect())
+        .transpose()?;
+    let told = response["usage"]["completion_tokens"].as_u64();
+    Ok(Answer {
+        text,
+        finish_reason: FinishReason::from(finish_reason.to_owned()),
+        logprob: logprobs.as_ref().map(|logprobs| logprobs.iter().sum()),
+        tokens: told.or(logprobs.as_ref().map(|logprobs| logprobs.len() as u64)).unwrap_or(0),
+        token_ids: None,
+        token_logprobs: logprobs.map(|logprobs| logprobs.into_iter().map(|logprob| logprob as f32).collect()),
+    })
+}
+
+/// The server's own words in an error's body, as OpenAI (`{"error": {"message"}}`), vLLM (`{"message"}`), others
+/// (`{"error"}`, `{"detail"}`) write them; or the start of the text.
+pub(crate) fn error_text(body: &str) -> String {
+    let parsed: Option<Value> = serde_json::from_str(body).ok();
+    let words = parsed.as_ref().and_then(|body| {
+        ["/error/message", "/message", "/error", "/detail"].iter().find_map(|at| body.pointer(at)?.as_str())
+    });
+    let text = words.unwrap_or(body).split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().nth(300) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neutral_values_stay_at_home() {
+        let mut request = SampleRequest::new(vec![dataset::Message::user("hi")], 7);
+        let plain = body(&request, "m", "max_tokens", false, &StopTokens::default());
+        assert_eq!(
+            plain,
+            json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 1.0, "top_p": 1.0,
+                   "max_tokens": 7, "seed": 0})
+        );
+        request.sampling.top_k = 5;
+        request.stop = vec!["END".into()];
+        let more = body(&request, "m", "max_completion_tokens", true, &StopTokens { ignore_eos: true, ids: vec![3] });
+        assert_eq!(
+            (&more["top_k"], &more["stop"], &more["logprobs"], &more["ignore_eos"], &more["stop_token_ids"]),
+            (&json!(5), &json!(["END"]), &json!(true), &json!(true), &json!([3]))
+        );
+        assert_eq!(more["max_completion_tokens"], 7);
+    }
+
+    #[test]
+    fn answers_are_read_and_defects_named() {
+        let full = json!({"choices": [{"message": {"content": "4"}, "finish_reason": "stop",
+            "logprobs": {"content": [{"logprob": -0.5}, {"logprob": -0.25}]}}], "usage": {"completion_tokens": 2}});
+        let found = answer(&full).unwrap();
+        assert_eq!((found.text.as_str(), found.tokens, found.logprob), ("4", 2, Some(-0.75)));
+        assert_eq!(found.finish_reason, FinishReason::Stop);
+        let bare = json!({"choices": [{"message": {"content": null}, "finish_reason": "tool_calls"}]});
+        let found = answer(&bare).unwrap();
+        assert_eq!((found.text.as_str(), found.tokens, found.logprob), ("", 0, None));
+        for bad in [json!({}), json!({"choices": []}), json!({"choices": [{"message": {"content": "x"}}]}), json!([1])]
+        {
+            assert!(answer(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn errors_are_found_in_every_dialect() {
+        for body in [
+            r#"{"error": {"message": "too long"}}"#,
+            r#"{"message": "too long"}"#,
+            r#"{"error": "too long"}"#,
+            r#"{"detail": "too long"}"#,
+            " too\n long ",
+        ] {
+            assert_eq!(error_text(body), "too long");
+        }
+        assert_eq!(error_text(&"é".repeat(1000)).chars().count(), 303);
+    }
+}
