@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         Command::Model(args) => model::run(args),
         Command::Generate(args) => generate::run(&args),
         Command::Chat(args) => chat_command::run(&args),
-        Command::Sft(args) => sft::command::run(&args),
+        Command::Sft(args) => sft::command::run(&args).map(drop),
         Command::Mathverify(args) => mathverify::command::run(&args),
         Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),
     };

@@ -1,6 +1,6 @@
 //! LoRA adapters in PEFT's format: `adapter_config.json` and `adapter_model.safetensors`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -140,22 +140,7 @@ impl Llama {
         let file = folder.join("adapter_model.safetensors");
         let checkpoint = Checkpoint::open(&file)?;
         let (kind, device) = (self.kind(), self.device());
-        let mut used = HashSet::new();
-        for (name, linear) in self.linears_mut() {
-            if !config.targets(&name)? {
-                continue;
-            }
-            let rank = config.rank(&name);
-            let (out, input) = linear.weight.size2()?;
-            let mut get = |part: &str, shape: [i64; 2]| {
-                let key = format!("{PREFIX}{name}.{part}.weight");
-                let tensor = read(&checkpoint, &file, &key, &shape, kind, device);
-                used.insert(key);
-                tensor
-            };
-            let (a, b) = (get("lora_A", [rank, input])?, get("lora_B", [out, rank])?);
-            linear.lora = Some(Lora { a, b, scale: config.scale(&name, rank) });
-        }
+        let used = self.put_adapter(&config, |key, shape| read(&checkpoint, &file, key, &shape, kind, device))?;
         let unused: Vec<&str> = checkpoint.names().filter(|name| !used.contains(*name)).collect();
         match unused.first() {
             None if used.is_empty() => Err(ModelError::Adapter(format!(
@@ -169,6 +154,41 @@ impl Llama {
                 unused.len()
             ))),
         }
+    }
+
+    /// Puts an adapter on this model whose tensors are at hand, under PEFT's names; others among them are passed over.
+    pub fn set_adapter(&mut self, config: &LoraConfig, tensors: &HashMap<&str, &Tensor>) -> Result<(), ModelError> {
+        let (kind, device) = (self.kind(), self.device());
+        self.put_adapter(config, |key, shape| match tensors.get(key) {
+            Some(tensor) if tensor.size() == shape => Ok(tensor.to_device(device).to_kind(kind)),
+            _ => Err(ModelError::Adapter(format!("there is no {key} of shape {shape:?} among its tensors"))),
+        })?;
+        Ok(())
+    }
+
+    /// Puts the tensors that `get(name, shape)` delivers on the projections that `config` targets. Returns their names.
+    fn put_adapter(
+        &mut self,
+        config: &LoraConfig,
+        mut get: impl FnMut(&str, [i64; 2]) -> Result<Tensor, ModelError>,
+    ) -> Result<HashSet<String>, ModelError> {
+        let mut used = HashSet::new();
+        for (name, linear) in self.linears_mut() {
+            if !config.targets(&name)? {
+                continue;
+            }
+            let rank = config.rank(&name);
+            let (out, input) = linear.weight.size2()?;
+            let mut get = |part: &str, shape: [i64; 2]| {
+                let key = format!("{PREFIX}{name}.{part}.weight");
+                let tensor = get(&key, shape)?;
+                used.insert(key);
+                Ok::<_, ModelError>(tensor)
+            };
+            let (a, b) = (get("lora_A", [rank, input])?, get("lora_B", [out, rank])?);
+            linear.lora = Some(Lora { a, b, scale: config.scale(&name, rank) });
+        }
+        Ok(used)
     }
 
     /// Puts fresh updates on the projections that `config` targets: A uniform as in PEFT (Kaiming, a = sqrt 5), B zero,

@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
     // One run a process, so that each has a peak of its own.
     if let Some(at) = words.iter().position(|word| word == "--run") {
         let flags = std::iter::once("sft".to_owned()).chain(words[at + 1..].iter().cloned());
-        return sft::command::run(&Cli::parse_from(flags).args);
+        return sft::command::run(&Cli::parse_from(flags).args).map(drop);
     }
     let Ok(model) = llama::locate::locate("smollm2-135m-instruct") else {
         println!("skipped: no smollm2-135m-instruct in the cache (`herd model get` fetches it)");

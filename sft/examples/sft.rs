@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     torch_ext::init();
     match sft::command::run(&cli.args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

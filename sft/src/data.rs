@@ -89,7 +89,7 @@ impl Encoder<'_> {
     /// refuses, a file that changes while it is read.
     pub fn load(&self, path: &Path, weight: f64, rejects: PathBuf) -> anyhow::Result<Loaded> {
         let sha256 = digest::file(path)?;
-        let on_bad = if self.config.skip_bad { OnBadLine::SetAside(rejects) } else { OnBadLine::Error };
+        let on_bad = if self.config.training.skip_bad { OnBadLine::SetAside(rejects) } else { OnBadLine::Error };
         let mut reader = jsonl::read::<Value>(path, on_bad)?;
         let (mut rows, mut read) = (Vec::new(), 0);
         while let Some(value) = reader.next() {
@@ -181,7 +181,7 @@ impl Encoder<'_> {
                 encoded => vec![encoded?],
             },
         };
-        let max = self.config.max_length;
+        let max = self.config.training.max_length;
         let count = encoded.len();
         let mut kept = Vec::with_capacity(count);
         for encoded in encoded {

@@ -1,11 +1,8 @@
 //! The loss of supervised fine-tuning: cross-entropy on trained tokens (the Llama 3 paper, section 4.1.3).
 
 use llama::Llama;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 use tch::{Device, Tensor};
-use trainer::{Evaluation, Example, Input, Moment, Objective, PackedBatch, Plan, best_fit_decreasing, forward};
+use trainer::{Evaluation, Example, Input, Loss, Moment, Objective, PackedBatch, Plan, best_fit_decreasing, evaluate};
 
 /// Examples in the order of a plan.
 pub struct SftObjective {
@@ -80,8 +77,8 @@ impl Objective for SftObjective {
         Input { input_ids: &batch.input_ids, documents: &batch.documents }
     }
 
-    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Tensor> {
-        Ok(batch.cross_entropy_sum(hidden, head)?)
+    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Loss> {
+        Ok(batch.cross_entropy_sum(hidden, head)?.into())
     }
 
     fn perturb(&self, embedded: Tensor, batch: &PackedBatch, _: Moment) -> Tensor {
@@ -93,16 +90,7 @@ impl Objective for SftObjective {
     }
 
     fn evaluate(&self, model: &Llama) -> anyhow::Result<Option<Evaluation>> {
-        if self.held_out.is_empty() {
-            return Ok(None);
-        }
-        let (mut sum, mut weight, mut tokens) = (0.0, 0.0, 0);
-        for batch in self.pack(&self.held_out.iter().collect::<Vec<_>>()) {
-            sum += forward(self, model, &batch)?;
-            weight += batch.normaliser;
-            tokens += batch.trained_tokens as u64;
-        }
-        Ok(Some(Evaluation { loss: sum / weight, tokens }))
+        evaluate(self, model, self.pack(&self.held_out.iter().collect::<Vec<_>>()))
     }
 }
 
@@ -120,24 +108,6 @@ fn neftune_noise(embedded: &Tensor, documents: &[i64], alpha: f64) -> Tensor {
     let bounds = Tensor::from_slice(&bounds).to_device(embedded.device()).reshape([1, -1, 1]);
     let uniform = embedded.detach().to_kind(tch::Kind::Float).rand_like() * 2.0 - 1.0;
     (uniform * bounds).to_kind(embedded.kind())
-}
-
-/// Takes a random share of the examples of all sources away, to hold them out. At least one is taken where there is one.
-pub fn hold_out(sources: &mut [Vec<Example>], fraction: f64, seed: u64) -> Vec<Vec<Example>> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut held_out = Vec::with_capacity(sources.len());
-    for examples in sources.iter_mut() {
-        let count = ((fraction * examples.len() as f64).round() as usize).max(1).min(examples.len().saturating_sub(1));
-        let mut order: Vec<usize> = (0..examples.len()).collect();
-        order.shuffle(&mut rng);
-        let mut out = vec![false; examples.len()];
-        order[..count].iter().for_each(|&index| out[index] = true);
-        let all = std::mem::take(examples);
-        let (held, kept): (Vec<_>, Vec<_>) = all.into_iter().zip(out).partition(|(_, out)| *out);
-        *examples = kept.into_iter().map(|(example, _)| example).collect();
-        held_out.push(held.into_iter().map(|(example, _)| example).collect());
-    }
-    held_out
 }
 
 #[cfg(test)]
@@ -158,18 +128,5 @@ mod tests {
             assert!((-bound..-0.9 * bound).contains(&low), "{low} {bound}");
             assert!((0.9 * bound..=bound).contains(&high), "{high} {bound}");
         }
-    }
-
-    #[test]
-    fn held_out_examples_are_not_trained() {
-        let example =
-            |n: usize| Example { id: n.to_string(), ids: vec![1, 2], trained: vec![false, true], weight: 1.0 };
-        let mut sources = vec![(0..50).map(example).collect::<Vec<_>>(), (50..53).map(example).collect()];
-        let held = hold_out(&mut sources, 0.1, 3);
-        assert_eq!((held[0].len(), held[1].len(), sources[0].len(), sources[1].len()), (5, 1, 45, 2));
-        let mut all: Vec<usize> =
-            sources.iter().chain(&held).flatten().map(|example| example.id.parse().unwrap()).collect();
-        all.sort_unstable();
-        assert_eq!(all, (0..53).collect::<Vec<_>>());
     }
 }

@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     fn manifest(step: u64, loss: f64) -> Manifest {
-        let evaluation = Some(Evaluation { loss, tokens: 1 });
+        let evaluation = Some(Evaluation { loss, tokens: 1, metrics: BTreeMap::new() });
         Manifest {
             step,
             trained_tokens: 0,

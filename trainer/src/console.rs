@@ -50,6 +50,7 @@ impl Console {
             m.tokens_per_second,
             100.0 * m.mfu
         );
+        let text = m.metrics.iter().fold(text, |text, (name, value)| format!("{text} {name} {value:.3}"));
         if let Some(bar) = &self.bar {
             bar.set_position(m.step);
             bar.set_message(text);

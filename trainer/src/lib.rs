@@ -2,7 +2,7 @@
 //!
 //! A stage brings an [`Objective`] (its micro-batches and its loss); [`train`] brings AdamW on float32 master weights,
 //! schedules, gradient accumulation normalised over the whole optimizer step, activation checkpointing, evaluation,
-//! averaging of weights, checkpoints with exact resume, and metrics.
+//! averaging of weights, checkpoints with exact resume, and metrics. [`stage`] is what the commands share around it.
 //!
 //! Nothing random is carried from step to step: the order of the data ([`Plan`]) and every seed ([`Moment`]) are functions
 //! of the run's seed and the step, so a checkpoint has no generator's state to save, and a run that was killed ends with
@@ -24,6 +24,7 @@ pub mod report;
 mod run_folder;
 mod schedule;
 mod signals;
+pub mod stage;
 pub mod state;
 mod tensorboard;
 mod train;
@@ -31,9 +32,11 @@ mod train;
 pub use average::{Average, AverageKind};
 pub use batch::{Example, PackedBatch};
 pub use console::duration;
-pub use objective::{Evaluation, Input, Moment, Objective, forward, forward_backward};
+pub use objective::{
+    Evaluation, Input, Loss, Metric, MetricSums, Moment, Objective, evaluate, forward, forward_backward,
+};
 pub use optimizer::{Optimizer, OptimizerError, OptimizerSettings, StepReport};
-pub use order::{Pick, Plan, Source, StepSize};
+pub use order::{Pick, Plan, Source, StepSize, hold_out};
 pub use packing::best_fit_decreasing;
 pub use run_folder::RunFolder;
 pub use schedule::{Schedule, ScheduleKind};

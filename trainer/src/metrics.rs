@@ -1,5 +1,6 @@
 //! `metrics.jsonl` (one line a step) and TensorBoard events.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -36,6 +37,9 @@ pub struct StepMetrics {
     /// Loss on held-out data after this step, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
+    /// A stage's own numbers, by name; those of an evaluation under `eval_NAME`.
+    #[serde(flatten)]
+    pub metrics: BTreeMap<String, f64>,
 }
 
 /// Writes the metrics of a run.
@@ -82,6 +86,15 @@ impl MetricsLog {
             ("speed/mfu", m.mfu),
         ];
         scalars.extend(m.eval_loss.map(|loss| ("eval/loss", loss)));
+        let own: Vec<(String, f64)> = m
+            .metrics
+            .iter()
+            .map(|(name, value)| match name.strip_prefix("eval_") {
+                Some(name) => (format!("eval/{name}"), *value),
+                None => (format!("train/{name}"), *value),
+            })
+            .collect();
+        scalars.extend(own.iter().map(|(name, value)| (name.as_str(), *value)));
         self.events.scalars(m.step, &scalars).context("cannot write TensorBoard events")
     }
 }
@@ -115,6 +128,7 @@ mod tests {
             mfu: 0.5,
             seconds: 1.0,
             eval_loss: None,
+            metrics: BTreeMap::from([("rewards/margins".to_owned(), step as f64)]),
         }
     }
 
@@ -127,7 +141,8 @@ mod tests {
         drop(log);
         let mut log = MetricsLog::open(dir.path(), 3).unwrap();
         (4..=7).for_each(|step| log.step(&metrics(step)).unwrap());
-        let steps: Vec<u64> = read(&dir.path().join("metrics.jsonl")).unwrap().iter().map(|m| m.step).collect();
-        assert_eq!(steps, [1, 2, 3, 4, 5, 6, 7]);
+        let read = read(&dir.path().join("metrics.jsonl")).unwrap();
+        assert_eq!(read.iter().map(|m| m.step).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
+        assert!(read.iter().all(|m| m.metrics == metrics(m.step).metrics), "a stage's own numbers come back");
     }
 }

@@ -1,8 +1,13 @@
 //! What a stage brings to the training loop, and one micro-batch through model and loss.
 
+use std::collections::BTreeMap;
+
 use llama::attention::{Packed, packed_positions};
 use llama::{Llama, Recompute};
 use tch::Tensor;
+
+use crate::RunFolder;
+use crate::stage::Extra;
 
 /// Where a random choice of a step stands, to seed it: never the choices made before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +37,63 @@ pub struct Input<'a> {
     pub documents: &'a [Vec<i64>],
 }
 
+/// The loss of a micro-batch, and what else a stage wants to see of it.
+pub struct Loss {
+    /// The loss, a sum over the micro-batch.
+    pub sum: Tensor,
+    /// Numbers that are logged beside it.
+    pub metrics: Vec<Metric>,
+}
+
+impl From<Tensor> for Loss {
+    fn from(sum: Tensor) -> Self {
+        Self { sum, metrics: Vec::new() }
+    }
+}
+
+/// A number that is logged beside the loss: of a step or an evaluation, `Σ sum / Σ weight` over its micro-batches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Metric {
+    /// Its name in `metrics.jsonl` and TensorBoard, such as `rewards/margins`.
+    pub name: &'static str,
+    /// The sum over the micro-batch.
+    pub sum: f64,
+    /// The number of terms, or the sum of their weights.
+    pub weight: f64,
+}
+
+/// Metrics of several micro-batches.
+#[derive(Debug, Clone, Default)]
+pub struct MetricSums(BTreeMap<&'static str, (f64, f64)>);
+
+impl MetricSums {
+    /// Takes those of a micro-batch in.
+    pub fn add(&mut self, metrics: &[Metric]) {
+        for metric in metrics {
+            let (sum, weight) = self.0.entry(metric.name).or_default();
+            *sum += metric.sum;
+            *weight += metric.weight;
+        }
+    }
+
+    /// The mean of each that is a finite number.
+    #[must_use]
+    pub fn means(&self) -> BTreeMap<String, f64> {
+        let mean = |(name, (sum, weight)): (&&str, &(f64, f64))| Some(((*name).to_owned(), sum / weight));
+        self.0.iter().filter_map(mean).filter(|(_, mean)| mean.is_finite()).collect()
+    }
+}
+
 /// The result of an evaluation.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Evaluation {
     /// Mean loss; lower is better.
     pub loss: f64,
-    /// Tokens that it is the mean of.
+    /// Trained tokens of the held-out data.
     pub tokens: u64,
+    /// A stage's own numbers, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
 }
 
 /// A stage's data and loss. Everything it returns is a function of its arguments, so that a run can go on from any step.
@@ -72,14 +127,29 @@ pub trait Objective {
     ///
     /// # Errors
     /// What libtorch refuses.
-    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &Self::Batch) -> anyhow::Result<Tensor>;
+    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &Self::Batch) -> anyhow::Result<Loss>;
+
+    /// Tensors that are trained beside the model, and what they change in its configuration; none unless a stage says
+    /// otherwise.
+    fn extra(&self) -> Extra {
+        Extra::default()
+    }
+
+    /// Called once before training with the model that it starts from, also when a stopped run goes on: for what the stage
+    /// computes with that model (log-probabilities of a reference). It may keep files in the run's folder.
+    ///
+    /// # Errors
+    /// What libtorch or the disk refuses.
+    fn begin(&mut self, _model: &Llama, _run: &RunFolder) -> anyhow::Result<()> {
+        Ok(())
+    }
 
     /// Changes the embeddings `[rows, seq, width]` in training; as they are unless a stage says otherwise.
     fn perturb(&self, embedded: Tensor, _batch: &Self::Batch, _moment: Moment) -> Tensor {
         embedded
     }
 
-    /// The loss on held-out data, if there are any.
+    /// The loss on held-out data, if there are any: see [`evaluate`].
     ///
     /// # Errors
     /// What libtorch refuses.
@@ -92,16 +162,37 @@ pub trait Objective {
 ///
 /// # Errors
 /// As [`Objective::loss`].
-pub fn forward<O: Objective>(objective: &O, model: &Llama, batch: &O::Batch) -> anyhow::Result<f64> {
+pub fn forward<O: Objective>(objective: &O, model: &Llama, batch: &O::Batch) -> anyhow::Result<(f64, Vec<Metric>)> {
     let _no_grad = tch::no_grad_guard();
     let Input { input_ids, documents } = objective.input(batch);
     let positions = packed_positions(documents, input_ids.size()[1]).to_device(model.device());
     let hidden = model.hidden_states(input_ids, &positions, &mut Packed { documents });
-    Ok(f64::try_from(objective.loss(&hidden, model.head(), batch)?)?)
+    let Loss { sum, metrics } = objective.loss(&hidden, model.head(), batch)?;
+    Ok((f64::try_from(sum)?, metrics))
 }
 
-/// Forward and backward pass of a batch. Gradients of `loss / normaliser` are added to the leaves' own; the loss (a sum) is
-/// returned. With `recompute`, activations are kept at the borders of layers only.
+/// The evaluation over `batches`, normalised over all of them; none if there are none.
+///
+/// # Errors
+/// As [`Objective::loss`].
+pub fn evaluate<O: Objective>(
+    objective: &O,
+    model: &Llama,
+    batches: impl IntoIterator<Item = O::Batch>,
+) -> anyhow::Result<Option<Evaluation>> {
+    let (mut loss, mut weight, mut tokens, mut metrics) = (0.0, 0.0, 0, MetricSums::default());
+    for batch in batches {
+        let (sum, more) = forward(objective, model, &batch)?;
+        loss += sum;
+        weight += objective.normaliser(&batch);
+        tokens += objective.tokens(&batch).1;
+        metrics.add(&more);
+    }
+    Ok((weight > 0.0).then(|| Evaluation { loss: loss / weight, tokens, metrics: metrics.means() }))
+}
+
+/// Forward and backward pass of a batch. Gradients of `loss / normaliser` are added to the leaves' own; the loss (a sum) and
+/// the stage's metrics are returned. With `recompute`, activations are kept at the borders of layers only.
 ///
 /// # Errors
 /// As [`Objective::loss`].
@@ -112,12 +203,17 @@ pub fn forward_backward<O: Objective>(
     moment: Moment,
     normaliser: f64,
     recompute: bool,
-) -> anyhow::Result<f64> {
+) -> anyhow::Result<(f64, Vec<Metric>)> {
     let Input { input_ids, documents } = objective.input(batch);
     let positions = packed_positions(documents, input_ids.size()[1]).to_device(model.device());
     let embedded = objective.perturb(model.embed(input_ids), batch, moment);
     let mut attend = Packed { documents };
-    let loss = |hidden: &Tensor| objective.loss(hidden, model.head(), batch).map(|sum| sum / normaliser);
+    let mut metrics = Vec::new();
+    let mut loss = |hidden: &Tensor| {
+        let loss = objective.loss(hidden, model.head(), batch)?;
+        metrics = loss.metrics;
+        anyhow::Ok(loss.sum / normaliser)
+    };
     let mean = if recompute {
         Recompute::forward(model, embedded, &positions, &mut attend).backward(&mut attend, loss)?
     } else {
@@ -125,5 +221,18 @@ pub fn forward_backward<O: Objective>(
         mean.backward();
         mean
     };
-    Ok(f64::try_from(mean)? * normaliser)
+    Ok((f64::try_from(mean)? * normaliser, metrics))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_means_over_all_micro_batches() {
+        let mut sums = MetricSums::default();
+        sums.add(&[Metric { name: "margin", sum: 3.0, weight: 1.0 }, Metric { name: "none", sum: 0.0, weight: 0.0 }]);
+        sums.add(&[Metric { name: "margin", sum: 1.0, weight: 3.0 }]);
+        assert_eq!(sums.means(), BTreeMap::from([("margin".to_owned(), 1.0)]));
+    }
 }

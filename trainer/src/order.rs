@@ -81,6 +81,25 @@ pub(crate) fn generator(seed: u64, purpose: &str, number: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(key)
 }
 
+/// Takes a random share of the examples of all sources away, to hold them out. At least one is taken where there is one
+/// and one remains.
+pub fn hold_out<T>(sources: &mut [Vec<T>], fraction: f64, seed: u64) -> Vec<Vec<T>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut held_out = Vec::with_capacity(sources.len());
+    for examples in sources.iter_mut() {
+        let count = ((fraction * examples.len() as f64).round() as usize).max(1).min(examples.len().saturating_sub(1));
+        let mut order: Vec<usize> = (0..examples.len()).collect();
+        order.shuffle(&mut rng);
+        let mut out = vec![false; examples.len()];
+        order[..count].iter().for_each(|&index| out[index] = true);
+        let all = std::mem::take(examples);
+        let (held, kept): (Vec<_>, Vec<_>) = all.into_iter().zip(out).partition(|(_, out)| *out);
+        *examples = kept.into_iter().map(|(example, _)| example).collect();
+        held_out.push(held.into_iter().map(|(example, _)| example).collect());
+    }
+    held_out
+}
+
 fn epoch_order(sources: &[Source], epoch: u64, seed: u64) -> Vec<Pick> {
     let mut rng = generator(seed, "order", epoch);
     let mut order = Vec::new();
@@ -179,5 +198,15 @@ mod tests {
         assert_eq!(plan.epoch_at(9), 1.0);
         assert!((plan.epoch_at(12) - 1.333).abs() < 1e-3);
         assert_eq!(Plan::new(&[], 1, Some(3), StepSize::Examples(8), 1).steps.len(), 0);
+    }
+
+    #[test]
+    fn held_out_examples_are_not_trained() {
+        let mut sources = vec![(0..50).collect::<Vec<_>>(), (50..53).collect(), vec![53]];
+        let held = hold_out(&mut sources, 0.1, 3);
+        assert_eq!([held[0].len(), held[1].len(), held[2].len()], [5, 1, 0]);
+        let mut all: Vec<i32> = sources.iter().chain(&held).flatten().copied().collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..54).collect::<Vec<_>>());
     }
 }

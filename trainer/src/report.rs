@@ -1,5 +1,6 @@
 //! `report.html`: a run on one page, with plots, and nothing to load from elsewhere.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -23,12 +24,20 @@ const BOTTOM: f64 = 28.0;
 pub fn write(path: &Path, title: &str, metrics: &[StepMetrics], sections: &[Section]) -> dataset::Result<()> {
     let over = |y: fn(&StepMetrics) -> f64| metrics.iter().map(|m| (m.step as f64, y(m))).collect::<Vec<_>>();
     let eval = metrics.iter().filter_map(|m| Some((m.step as f64, m.eval_loss?))).collect();
-    let plots = [
+    let mut plots = vec![
         plot("Loss", &[("training", "#2a6f97", over(|m| m.loss)), ("held out", "#d1495b", eval)]),
         plot("Learning rate", &[("learning rate", "#2a6f97", over(|m| m.learning_rate))]),
         plot("Gradient norm, before clipping", &[("gradient norm", "#2a6f97", over(|m| m.grad_norm))]),
         plot("Tokens per second", &[("tokens per second", "#2a6f97", over(|m| m.tokens_per_second))]),
     ];
+    let own = |name: &str| -> Vec<(f64, f64)> {
+        metrics.iter().filter_map(|m| Some((m.step as f64, *m.metrics.get(name)?))).collect()
+    };
+    let names: BTreeSet<&str> =
+        metrics.iter().flat_map(|m| m.metrics.keys()).map(|name| name.strip_prefix("eval_").unwrap_or(name)).collect();
+    plots.extend(names.into_iter().map(|name| {
+        plot(name, &[("training", "#2a6f97", own(name)), ("held out", "#d1495b", own(&format!("eval_{name}")))])
+    }));
     let mut body = String::new();
     for (heading, text) in sections {
         writeln!(body, "<h2>{}</h2><pre>{}</pre>", escape(heading), escape(text)).ok();

@@ -14,7 +14,7 @@ use crate::console::Console;
 use crate::cost::{Trained, matrix_rate, step_flops};
 use crate::diagnose::{first_non_finite, names};
 use crate::metrics::{MetricsLog, StepMetrics};
-use crate::objective::{Evaluation, Moment, Objective, forward_backward};
+use crate::objective::{Evaluation, MetricSums, Moment, Objective, forward_backward};
 use crate::optimizer::{Optimizer, OptimizerError, OptimizerSettings};
 use crate::run_folder::RunFolder;
 use crate::schedule::Schedule;
@@ -140,19 +140,22 @@ pub fn train<O: Objective>(
     if this.optimizer.steps() == 0
         && let Some(evaluation) = objective.evaluate(model)?
     {
-        this.evaluation = Some(evaluation);
         console.line(&format!("step 0: evaluation loss {:.4}", evaluation.loss));
         dataset::write_file(run.join("eval_start.json"), &serde_json::to_vec(&evaluation)?)?;
+        this.evaluation = Some(evaluation);
     }
     let mut saved = (this.optimizer.steps(), Instant::now());
-    let mut best = this.evaluation.map_or(f64::INFINITY, |evaluation| evaluation.loss);
+    let mut best = this.evaluation.as_ref().map_or(f64::INFINITY, |evaluation| evaluation.loss);
     while this.optimizer.steps() < total {
         let mut metrics = this.step(rate)?;
         let step = metrics.step;
         if step == total || settings.eval_steps.is_some_and(|every| step % every == 0) {
             this.evaluation = objective.evaluate(model)?;
             this.evaluated_at = step;
-            metrics.eval_loss = this.evaluation.map(|evaluation| evaluation.loss);
+            if let Some(evaluation) = &this.evaluation {
+                metrics.eval_loss = Some(evaluation.loss);
+                metrics.metrics.extend(evaluation.metrics.iter().map(|(name, mean)| (format!("eval_{name}"), *mean)));
+            }
         }
         let better = settings.keep_best > 0 && metrics.eval_loss.is_some_and(|loss| loss < best);
         best = best.min(metrics.eval_loss.unwrap_or(best));
@@ -185,7 +188,7 @@ pub fn train<O: Objective>(
         trained_tokens: this.trained_tokens,
         seconds: this.seconds,
         tokens_per_second: this.tokens as f64 / this.seconds.max(1e-9),
-        evaluation: this.evaluation,
+        evaluation: this.evaluation.clone(),
         peak_memory: crate::cost::peak_memory(),
     };
     let weights = this.average.as_ref().map_or_else(|| this.optimizer.masters(), Average::tensors);
@@ -208,13 +211,15 @@ impl<O: Objective> Run<'_, O> {
             names(&all_ids())
         );
         let (mut loss, mut flops, mut tokens, mut trained_tokens) = (0.0, 0.0, 0, 0);
+        let mut own = MetricSums::default();
         for (index, batch) in batches.iter().enumerate() {
             let moment = Moment { seed: self.settings.seed, step, micro_batch: index as u64 };
             tch::manual_seed(moment.torch_seed());
             let (all, trained) = objective.tokens(batch);
             let recompute = self.settings.recompute;
-            let sum = without_panic(|| forward_backward(objective, model, batch, moment, normaliser, recompute))
-                .with_context(|| format!("step {}, a micro-batch of {all} tokens", step + 1))?;
+            let (sum, more) =
+                without_panic(|| forward_backward(objective, model, batch, moment, normaliser, recompute))
+                    .with_context(|| format!("step {}, a micro-batch of {all} tokens", step + 1))?;
             if !sum.is_finite() {
                 bail!(
                     "the loss of step {} is not finite; the examples are {}; the first non-finite value is {}",
@@ -225,6 +230,7 @@ impl<O: Objective> Run<'_, O> {
             }
             self.optimizer.gather();
             loss += sum;
+            own.add(&more);
             tokens += all;
             trained_tokens += trained;
             let documents = objective.input(batch).documents.concat();
@@ -257,6 +263,7 @@ impl<O: Objective> Run<'_, O> {
             mfu: flops / seconds / rate,
             seconds: self.seconds,
             eval_loss: None,
+            metrics: own.means(),
         })
     }
 
@@ -266,7 +273,7 @@ impl<O: Objective> Run<'_, O> {
             tokens: self.tokens,
             trained_tokens: self.trained_tokens,
             seconds: self.seconds,
-            evaluation: self.evaluation.filter(|_| self.evaluated_at == self.optimizer.steps()),
+            evaluation: self.evaluation.clone().filter(|_| self.evaluated_at == self.optimizer.steps()),
             fingerprint: self.settings.fingerprint.clone(),
             files: Default::default(),
         };
@@ -301,7 +308,7 @@ impl<O: Objective> Run<'_, O> {
         self.tokens = manifest.tokens;
         self.trained_tokens = manifest.trained_tokens;
         self.seconds = manifest.seconds;
-        self.evaluation = manifest.evaluation;
+        self.evaluation = manifest.evaluation.clone();
         self.evaluated_at = manifest.step;
         Ok(())
     }

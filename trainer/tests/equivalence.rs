@@ -46,7 +46,7 @@ fn gradients(model: &Llama, trained: &Named, micro_batch: usize, recompute: bool
     let moment = Moment { seed: 0, step: 0, micro_batch: 0 };
     let losses = batches
         .iter()
-        .map(|batch| forward_backward(&objective, model, batch, moment, normaliser, recompute).unwrap() / normaliser);
+        .map(|batch| forward_backward(&objective, model, batch, moment, normaliser, recompute).unwrap().0 / normaliser);
     let loss = losses.sum();
     (loss, trained.iter().map(|(_, tensor)| tensor.grad().copy()).collect())
 }

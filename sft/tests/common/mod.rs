@@ -173,7 +173,7 @@ struct Cli {
 pub fn run(flags: &[String]) -> anyhow::Result<()> {
     torch_ext::init();
     let cli = Cli::parse_from(std::iter::once("sft".to_owned()).chain(flags.iter().cloned()));
-    sft::command::run(&cli.args)
+    sft::command::run(&cli.args).map(drop)
 }
 
 /// This test program again, doing one run: see [`be_a_child`].

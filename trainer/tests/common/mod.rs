@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use tch::{Device, Tensor};
-use trainer::{Example, Input, Objective, PackedBatch};
+use trainer::{Example, Input, Loss, Objective, PackedBatch};
 
 #[path = "../../../llama/tests/common/mod.rs"]
 pub mod fixtures;
@@ -47,8 +47,8 @@ impl Objective for Fixed {
         Input { input_ids: &batch.input_ids, documents: &batch.documents }
     }
 
-    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Tensor> {
-        Ok(batch.cross_entropy_sum(hidden, head)?)
+    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Loss> {
+        Ok(batch.cross_entropy_sum(hidden, head)?.into())
     }
 }
 

@@ -1,0 +1,95 @@
+//! What is trained: all weights of the model, or low-rank updates on its projections, and a stage's own tensors.
+
+use std::path::Path;
+
+use anyhow::bail;
+use llama::{Llama, LoraConfig, TargetModules};
+use serde_json::{Map, Value};
+use tch::{Device, Kind, Tensor};
+
+use super::training::Training;
+use crate::Named;
+
+/// What a stage trains beside the language model, such as the head of a reward model.
+#[derive(Default)]
+pub struct Extra {
+    /// Under their names in the model's files (`score.weight`); the tensors that [`crate::Objective::loss`] computes with,
+    /// of any type and on the model's device.
+    pub tensors: Named,
+    /// Keys put over the model's `config.json` (`architectures`, `num_labels`).
+    pub config: Map<String, Value>,
+    /// PEFT's name of the task, for adapters; `CAUSAL_LM` unless this says otherwise.
+    pub task_type: Option<String>,
+}
+
+/// The projections of a layer, as PEFT's `all-linear` resolves them.
+const ALL_LINEAR: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+/// PEFT's prefix for the names of a model's modules.
+const PREFIX: &str = "base_model.model.";
+
+/// The adapter that the configuration asks for; none for full fine-tuning.
+pub(super) fn lora_config(training: &Training, base: &Path, extra: &Extra) -> Option<LoraConfig> {
+    let module = |name: &String| name.strip_suffix(".weight").unwrap_or(name).to_owned();
+    let modules: Vec<String> = extra.tensors.iter().map(|(name, _)| module(name)).collect();
+    (training.lora_rank > 0).then(|| LoraConfig {
+        peft_type: "LORA".into(),
+        task_type: Some(extra.task_type.clone().unwrap_or_else(|| "CAUSAL_LM".into())),
+        base_model_name_or_path: Some(base.display().to_string()),
+        r: training.lora_rank,
+        lora_alpha: training.lora_alpha.unwrap_or(2.0 * training.lora_rank as f64),
+        lora_dropout: 0.0,
+        use_rslora: false,
+        target_modules: match &training.lora_targets[..] {
+            [one] if one == "all-linear" => TargetModules::Names(ALL_LINEAR.map(str::to_owned).to_vec()),
+            names => TargetModules::Names(names.to_vec()),
+        },
+        rank_pattern: Default::default(),
+        alpha_pattern: Default::default(),
+        bias: "none".into(),
+        modules_to_save: (!modules.is_empty()).then_some(modules),
+        use_dora: false,
+        fan_in_fan_out: false,
+        inference_mode: true,
+    })
+}
+
+/// The tensors to train, under the names that they have in the saved files. Puts the adapter on the model if there is one.
+pub(super) fn trained_tensors(
+    model: &mut Llama,
+    lora: Option<&LoraConfig>,
+    extra: &Extra,
+    seed: u64,
+) -> anyhow::Result<Named> {
+    let own = |prefix: &str| {
+        let named = |(name, tensor): &(String, Tensor)| (format!("{prefix}{name}"), tensor.shallow_clone());
+        extra.tensors.iter().map(named).collect::<Named>()
+    };
+    let Some(lora) = lora else {
+        let mut named = model.named_parameters();
+        named.extend(own(""));
+        return Ok(named);
+    };
+    tch::manual_seed(seed as i64);
+    let uniform =
+        |_: &str, shape: [i64; 2], bound: f64| (Tensor::rand(shape, (Kind::Float, Device::Cpu)) * 2.0 - 1.0) * bound;
+    if model.add_adapter(lora, uniform)? == 0 {
+        bail!("--lora-targets matches no projection; the names are {}", ALL_LINEAR.join(", "));
+    }
+    let mut named = Vec::new();
+    for (name, linear) in model.linears_mut() {
+        if let Some(lora) = &linear.lora {
+            named.push((format!("{PREFIX}{name}.lora_A.weight"), lora.a.shallow_clone()));
+            named.push((format!("{PREFIX}{name}.lora_B.weight"), lora.b.shallow_clone()));
+        }
+    }
+    named.extend(own(PREFIX));
+    Ok(named)
+}
+
+/// A stage's own tensors among trained ones, under their names in a model's files.
+pub(super) fn extra_of(weights: &[(String, Tensor)], extra: &Extra) -> Named {
+    let trained = |name: &str| weights.iter().find(|(found, _)| found.strip_prefix(PREFIX) == Some(name));
+    let find = |(name, _): &(String, Tensor)| Some((name.clone(), trained(name)?.1.shallow_clone()));
+    extra.tensors.iter().filter_map(find).collect()
+}

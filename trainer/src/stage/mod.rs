@@ -1,0 +1,273 @@
+//! What the training stages have in common around the loop: flags and configuration file, LoRA, what is shown before the
+//! first step, what guards a resume, the result and its record.
+//!
+//! A stage brings its own keys beside [`Training`] ([`StageConfig`]), its flags beside [`TrainingArgs`], and a function from
+//! [`Setup`] to [`Prepared`] that reads its data; [`run`] does the rest:
+//!
+//! ```no_run
+//! # use serde::{Deserialize, Serialize};
+//! # use trainer::stage::{self, Prepared, Setup, StageConfig, Training, TrainingArgs};
+//! # fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<Never>> { unimplemented!() }
+//! # enum Never {}
+//! # impl trainer::Objective for Never {
+//! #     type Batch = ();
+//! #     fn steps(&self) -> u64 { 0 }
+//! #     fn epoch(&self, _: u64) -> f64 { 0.0 }
+//! #     fn batches(&self, _: u64) -> Vec<()> { Vec::new() }
+//! #     fn normaliser(&self, _: &()) -> f64 { 0.0 }
+//! #     fn tokens(&self, _: &()) -> (u64, u64) { (0, 0) }
+//! #     fn example_ids<'a>(&self, _: &'a ()) -> &'a [String] { &[] }
+//! #     fn input<'a>(&self, _: &'a ()) -> trainer::Input<'a> { unimplemented!() }
+//! #     fn loss(&self, _: &tch::Tensor, _: &tch::Tensor, _: &()) -> anyhow::Result<trainer::Loss> { unimplemented!() }
+//! # }
+//! #[derive(clap::Args, Serialize)]
+//! #[command(defer(stage::show_defaults::<Config>))]
+//! pub struct Args {
+//!     /// A TOML file with any of the keys below (`learning_rate = 2e-5`); flags win over it
+//!     #[arg(long)]
+//!     #[serde(skip)]
+//!     config: Option<std::path::PathBuf>,
+//!     #[command(flatten)]
+//!     #[serde(flatten)]
+//!     training: TrainingArgs,
+//!     /// Strength of the pull to the reference model
+//!     #[arg(long)]
+//!     beta: Option<f64>,
+//! }
+//!
+//! #[derive(Serialize, Deserialize)]
+//! pub struct Config {
+//!     #[serde(flatten)]
+//!     training: Training,
+//!     beta: f64,
+//! }
+//!
+//! impl Default for Config {
+//!     fn default() -> Self {
+//!         Self { training: Training { learning_rate: 5e-7, ..Training::default() }, beta: 0.1 }
+//!     }
+//! }
+//!
+//! impl StageConfig for Config {
+//!     fn training(&self) -> &Training {
+//!         &self.training
+//!     }
+//!     fn check(&self) -> anyhow::Result<()> {
+//!         anyhow::ensure!(self.beta > 0.0, "--beta is {}; it must be more than 0", self.beta);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! pub fn run(args: &Args) -> anyhow::Result<()> {
+//!     let resolved = stage::resolve::<Config>(args.config.as_deref(), stage::given(args)?)?;
+//!     stage::run("dpo", &resolved, false, |setup| prepare(&resolved.config, setup))?;
+//!     Ok(())
+//! }
+//! ```
+
+mod adapter;
+mod args;
+mod fingerprint;
+mod record;
+mod resolve;
+mod save;
+mod training;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use llama::{ModelFolder, locate};
+use serde_json::{Value, json};
+use tch::{Device, Kind};
+
+pub use adapter::Extra;
+pub use args::TrainingArgs;
+pub use fingerprint::model_folder;
+pub use resolve::{Origin, Resolved, StageConfig, given, resolve, show_defaults};
+pub use training::Training;
+
+use crate::cost::{MemoryEstimate, Trained, available_memory};
+use crate::{Objective, Outcome, Plan, Report, RunFolder, Source, device, train};
+
+/// What a stage prepares its data with.
+pub struct Setup<'a> {
+    /// The model to start from, without an adapter.
+    pub model: &'a ModelFolder,
+    /// The run's folder.
+    pub run: &'a RunFolder,
+    /// Where to compute.
+    pub device: Device,
+    /// The type to compute in.
+    pub kind: Kind,
+}
+
+/// A stage's data, ready to train on.
+pub struct Prepared<O> {
+    /// Micro-batches and loss.
+    pub objective: O,
+    /// What happened to the records of each file, for people.
+    pub ledger: String,
+    /// The same for `run.json`.
+    pub data: Value,
+    /// What decides the examples: digests of the files and their weights.
+    pub identity: Value,
+    /// One example for people: a heading and a text.
+    pub example: Option<(String, String)>,
+    /// The batch arithmetic for people, see [`batch_arithmetic`].
+    pub batch: String,
+}
+
+/// How a stage ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// It was trained: what the run did, and the folder of the result.
+    Trained(Report, PathBuf),
+    /// It had been finished before.
+    Already(Report, PathBuf),
+    /// Everything was shown, nothing was trained.
+    DryRun,
+}
+
+/// Runs a stage as its configuration says, or goes on where it was stopped.
+///
+/// # Errors
+/// A sentence on what is wrong with configuration, data, model, folder or training; also when a signal stopped the run,
+/// whose state is then saved.
+pub fn run<C: StageConfig, O: Objective>(
+    stage: &str,
+    resolved: &Resolved<C>,
+    dry_run: bool,
+    prepare: impl FnOnce(&Setup) -> anyhow::Result<Prepared<O>>,
+) -> anyhow::Result<Ending> {
+    let training = resolved.config.training();
+    let base = locate::locate(&training.model.to_string_lossy())?;
+    let (device, kind) = training.compute().resolve()?;
+    let run = RunFolder::open(&training.output)?;
+    let mut model = ModelFolder::load(&base, Some(kind), device)?;
+    let mut prepared = prepare(&Setup { model: &model, run: &run, device, kind })?;
+    let fingerprint = fingerprint::fingerprint(stage, &resolved.config, &prepared.identity, &base, kind)?;
+    if let Some((summary, report)) = record::finished(&run, &fingerprint)? {
+        println!("{} is finished already:\n{summary}", run.path().display());
+        return Ok(Ending::Already(report, result_folder(&run)));
+    }
+    let extra = prepared.objective.extra();
+    let lora = adapter::lora_config(training, &base, &extra);
+    if !dry_run {
+        dataset::write_file(run.join("config.toml"), resolved.to_toml()?.as_bytes())?;
+    }
+    let named = adapter::trained_tensors(&mut model.model, lora.as_ref(), &extra, training.seed)?;
+    let weights: u64 = named.iter().map(|(_, tensor)| tensor.numel() as u64).sum();
+    let trained = if lora.is_some() { Trained::Adapter { weights } } else { Trained::Everything };
+    show(resolved, &prepared, &model, (weights, trained), (kind, device))?;
+    if dry_run {
+        return Ok(Ending::DryRun);
+    }
+    prepared.objective.begin(&model.model, &run)?;
+    let settings = training.settings(prepared.objective.steps(), trained, fingerprint.clone());
+    let result = save::Result { run: &run, training, base: &base, model: &model, lora: lora.as_ref(), extra: &extra };
+    let decorate = |target: &Path| result.decorate(target);
+    let (weights, report) = match train(&run, &model.model, named, &prepared.objective, &settings, &decorate)? {
+        Outcome::Interrupted(step) => {
+            bail!("stopped by a signal after step {step}; a checkpoint is saved: the same command goes on from there")
+        }
+        Outcome::Finished(weights, report) => (weights, report),
+    };
+    result.save(&weights)?;
+    let steps = record::steps(&run)?;
+    let summary = record::summary(&run, &report, &steps);
+    crate::report::write(
+        &run.join("report.html"),
+        &format!("herd {stage}: {}", run.path().display()),
+        &steps,
+        &[
+            ("Summary", summary.clone()),
+            ("Data", prepared.ledger),
+            ("Batch", prepared.batch),
+            ("Configuration", resolved.table()?),
+        ],
+    )?;
+    record::write(
+        &run,
+        json!({
+            "stage": stage,
+            "fingerprint": fingerprint,
+            "seed": training.seed,
+            "compute": {"device": format!("{device:?}"), "dtype": device::name(kind), "threads": tch::get_num_threads()},
+            "model": training.model,
+            "data": prepared.data,
+            "report": report,
+            "summary": summary,
+        }),
+    )?;
+    let folder = result_folder(&run);
+    println!("{summary}\nwritten: {}; plots: {}", folder.display(), run.join("report.html").display());
+    Ok(Ending::Trained(report, folder))
+}
+
+fn result_folder(run: &RunFolder) -> PathBuf {
+    run.join(if run.join("model").is_dir() { "model" } else { "adapter" })
+}
+
+/// What stands on the terminal before the first step.
+fn show<C: StageConfig, O>(
+    resolved: &Resolved<C>,
+    prepared: &Prepared<O>,
+    model: &ModelFolder,
+    (weights, trained): (u64, Trained),
+    (kind, device): (Kind, Device),
+) -> anyhow::Result<()> {
+    let training = resolved.config.training();
+    println!("Data\n{}", prepared.ledger);
+    if let Some((heading, text)) = &prepared.example {
+        println!("{heading}\n{text}\n");
+    }
+    println!("Batch\n{}\n", prepared.batch);
+    println!("Configuration\n{}", resolved.table()?);
+    let tokens = training.micro_batch_tokens as u64;
+    let memory = MemoryEstimate::new(model.model.config(), kind, trained, tokens, training.recompute);
+    let gb = |bytes: u64| bytes as f64 / 1e9;
+    println!(
+        "Model\n  {weights} weights trained, {} of the model, computing in {} on {device:?}\n  memory estimate {:.1} GB: \
+         weights {:.1}, optimizer {:.1}, activations {:.1}, logits {:.1}\n",
+        model.model.parameter_count(),
+        device::name(kind),
+        gb(memory.total()),
+        gb(memory.weights),
+        gb(memory.optimizer),
+        gb(memory.activations),
+        gb(memory.logits)
+    );
+    if !device.is_cuda() && available_memory().is_some_and(|available| available < memory.total()) {
+        eprintln!(
+            "warning: the estimate is more memory than this machine has free; make --micro-batch-tokens smaller or add \
+             --recompute"
+        );
+    }
+    Ok(())
+}
+
+/// Steps, examples, tokens and how full the micro-batches are, in two lines. `sources` is what `plan` was made from,
+/// `micro_batches` their number in the whole run.
+#[must_use]
+pub fn batch_arithmetic(
+    training: &Training,
+    plan: &Plan,
+    sources: &[Source],
+    micro_batches: usize,
+    held_out: usize,
+) -> String {
+    let lengths = |step: &Vec<(usize, usize)>| step.iter().map(|&(s, e)| sources[s].lengths[e]).sum::<usize>();
+    let tokens: usize = plan.steps.iter().map(lengths).sum();
+    let examples: usize = plan.steps.iter().map(Vec::len).sum();
+    let steps = plan.steps.len().max(1);
+    format!(
+        "  {} epochs, {examples} examples, {tokens} tokens: {} steps of about {} tokens in {:.1} examples\n  \
+         {micro_batches} micro-batches of at most {} tokens, {:.1}% full; {held_out} held-out examples",
+        plan.epoch_ends.len(),
+        plan.steps.len(),
+        tokens / steps,
+        examples as f64 / steps as f64,
+        training.micro_batch_tokens,
+        100.0 * tokens as f64 / (micro_batches * training.micro_batch_tokens).max(1) as f64,
+    )
+}

@@ -1,0 +1,111 @@
+//! The result of a run: `model/`, or `adapter/` and, merged, `model/` too.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use anyhow::Context;
+use llama::{Llama, LoraConfig, ModelFolder};
+use tch::{Device, Kind, Tensor};
+
+use super::adapter::{Extra, extra_of};
+use super::training::Training;
+use crate::device::Dtype;
+use crate::{RunFolder, WeightsFile};
+
+/// What a result is made from.
+pub(super) struct Result<'a> {
+    pub run: &'a RunFolder,
+    pub training: &'a Training,
+    /// The folder of the model that training started from.
+    pub base: &'a Path,
+    pub model: &'a ModelFolder,
+    pub lora: Option<&'a LoraConfig>,
+    pub extra: &'a Extra,
+}
+
+impl Result<'_> {
+    /// What a checkpoint holds beside weights, so that it is a model or adapter folder.
+    pub fn decorate(&self, target: &Path) -> anyhow::Result<()> {
+        match self.lora {
+            None => self.write_texts(target, Kind::Float),
+            Some(lora) => write_adapter_config(lora, target),
+        }
+    }
+
+    /// Writes the trained float32 `weights` as the result.
+    pub fn save(&self, weights: &[(String, Tensor)]) -> anyhow::Result<()> {
+        let kind = self.training.save_dtype.map(Dtype::kind);
+        let Some(lora) = self.lora else {
+            let kind = match kind {
+                Some(kind) => kind,
+                None => Llama::load(self.base, None, Device::Cpu)?.kind(),
+            };
+            return into_place(&self.run.join("model"), |target| {
+                self.write_texts(target, kind)?;
+                WeightsFile::Model.write(target, weights, kind)
+            });
+        };
+        into_place(&self.run.join("adapter"), |target| {
+            write_adapter_config(lora, target)?;
+            WeightsFile::Adapter.write(target, weights, Kind::Float)
+        })?;
+        if !self.training.merge {
+            return Ok(());
+        }
+        // From the base model's own files: merging into weights rounded to the compute type would round twice.
+        let mut merged = Llama::load(self.base, None, Device::Cpu)?;
+        let kind = kind.unwrap_or(merged.kind());
+        let updates = weights.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        merged.set_adapter(lora, &updates)?;
+        merged.merge_adapter();
+        let mut all = merged.named_parameters();
+        all.extend(extra_of(weights, self.extra));
+        into_place(&self.run.join("model"), |target| {
+            self.write_texts(target, kind)?;
+            WeightsFile::Model.write(target, &all, kind)
+        })
+    }
+
+    /// Configuration and tokenizer of a model folder, everything but the weights.
+    fn write_texts(&self, target: &Path, kind: Kind) -> anyhow::Result<()> {
+        let mut config = self.model.model.config().to_json(kind)?;
+        if let Some(keys) = config.as_object_mut() {
+            keys.extend(self.extra.config.clone());
+        }
+        let text = format!("{}\n", serde_json::to_string_pretty(&config)?);
+        dataset::write_file(target.join("config.json"), text.as_bytes())?;
+        self.model.tokenizer.save(target)?;
+        let generation = self.model.path.join("generation_config.json");
+        if generation.is_file() {
+            fs::copy(&generation, target.join("generation_config.json"))?;
+        }
+        Ok(())
+    }
+}
+
+fn write_adapter_config(lora: &LoraConfig, target: &Path) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(lora)?;
+    Ok(dataset::write_file(target.join("adapter_config.json"), format!("{text}\n").as_bytes())?)
+}
+
+/// Fills a folder beside `target` and gives it that name once it is complete and on the disk.
+fn into_place(target: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let staging = target.with_extension("partial");
+    let written = (|| {
+        if staging.exists() {
+            fs::remove_dir_all(&staging)?;
+        }
+        fs::create_dir(&staging)?;
+        fill(&staging)?;
+        for entry in fs::read_dir(&staging)? {
+            File::open(entry?.path())?.sync_all()?;
+        }
+        if target.exists() {
+            fs::remove_dir_all(target)?;
+        }
+        anyhow::Ok(fs::rename(&staging, target)?)
+    })();
+    written.with_context(|| {
+        format!("cannot save {}; the checkpoints are whole: make room and run the same command again", target.display())
+    })
+}

@@ -1,0 +1,281 @@
+//! The keys that every training stage has.
+
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use serde::{Deserialize, Serialize};
+
+use crate::cost::Trained;
+use crate::device::{Compute, Dtype, Place};
+use crate::{
+    AverageKind, OptimizerSettings, Plan, Schedule, ScheduleKind, Source, StepSize, TrainSettings, WeightsFile,
+};
+
+/// What decides a training run in every stage. A stage flattens it into its configuration and changes the defaults that it
+/// has reason to change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// The model folder.
+    pub model: PathBuf,
+    /// Training data, `path` or `path:weight`.
+    pub data: Vec<String>,
+    /// Held-out data; instead of or next to `eval_fraction`.
+    pub eval_data: Vec<String>,
+    /// Share of the training examples to hold out.
+    pub eval_fraction: f64,
+    /// The run folder.
+    pub output: PathBuf,
+    /// Set bad lines aside in `rejected-N.jsonl` instead of stopping.
+    pub skip_bad: bool,
+    /// The longest example, in tokens.
+    pub max_length: usize,
+    /// Epochs.
+    pub epochs: u64,
+    /// Optimizer steps; instead of epochs.
+    pub max_steps: Option<usize>,
+    /// Tokens per optimizer step.
+    pub batch_tokens: usize,
+    /// Examples per optimizer step; instead of `batch_tokens`.
+    pub batch_size: Option<usize>,
+    /// Tokens that pass through the model at a time: memory, not mathematics.
+    pub micro_batch_tokens: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// What follows the warm-up.
+    pub schedule: ScheduleKind,
+    /// Share of the steps that warm up.
+    pub warmup_ratio: f64,
+    /// Learning rate at the end, as a share of the peak.
+    pub final_lr_ratio: f64,
+    /// Share of the steps that decay, for the schedule `wsd`.
+    pub decay_ratio: f64,
+    /// AdamW's first decay rate.
+    pub beta1: f64,
+    /// AdamW's second decay rate.
+    pub beta2: f64,
+    /// AdamW's epsilon.
+    pub eps: f64,
+    /// Weight decay, on matrices only.
+    pub weight_decay: f64,
+    /// Largest gradient norm; 0 for no limit.
+    pub max_grad_norm: f64,
+    /// Rank of LoRA; 0 for full fine-tuning.
+    pub lora_rank: i64,
+    /// LoRA's alpha.
+    pub lora_alpha: Option<f64>,
+    /// Projections that LoRA is put on: names, or `all-linear`.
+    pub lora_targets: Vec<String>,
+    /// Also write the merged model after LoRA.
+    pub merge: bool,
+    /// Average of the weights over the steps.
+    pub average: AverageKind,
+    /// Decay of the average `ema`.
+    pub average_decay: f64,
+    /// Compute activations again in the backward pass instead of keeping them.
+    pub recompute: bool,
+    /// Steps between evaluations; 0 for only before and after.
+    pub eval_steps: u64,
+    /// Steps between checkpoints; 0 for none by steps.
+    pub checkpoint_steps: u64,
+    /// Minutes between checkpoints; 0 for none by time.
+    pub checkpoint_minutes: f64,
+    /// Newest checkpoints to keep.
+    pub keep_last: usize,
+    /// Best checkpoints to keep, by evaluation loss.
+    pub keep_best: usize,
+    /// Seed of the data order and of all noise.
+    pub seed: u64,
+    /// Type to compute in.
+    pub dtype: Option<Dtype>,
+    /// Where to compute.
+    pub device: Option<Place>,
+    /// Threads of the processor.
+    pub threads: Option<usize>,
+    /// Type of the saved weights.
+    pub save_dtype: Option<Dtype>,
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        Self {
+            model: PathBuf::new(),
+            data: Vec::new(),
+            eval_data: Vec::new(),
+            eval_fraction: 0.0,
+            output: PathBuf::new(),
+            skip_bad: false,
+            max_length: 2048,
+            epochs: 1,
+            max_steps: None,
+            batch_tokens: 16_384,
+            batch_size: None,
+            micro_batch_tokens: 4096,
+            learning_rate: 1e-5,
+            schedule: ScheduleKind::Cosine,
+            warmup_ratio: 0.03,
+            final_lr_ratio: 0.1,
+            decay_ratio: 0.2,
+            beta1: 0.9,
+            beta2: 0.95,
+            eps: 1e-8,
+            weight_decay: 0.1,
+            max_grad_norm: 1.0,
+            lora_rank: 0,
+            lora_alpha: None,
+            lora_targets: vec!["all-linear".into()],
+            merge: false,
+            average: AverageKind::None,
+            average_decay: 0.999,
+            recompute: false,
+            eval_steps: 0,
+            checkpoint_steps: 0,
+            checkpoint_minutes: 10.0,
+            keep_last: 2,
+            keep_best: 1,
+            seed: 0,
+            dtype: None,
+            device: None,
+            threads: None,
+            save_dtype: None,
+        }
+    }
+}
+
+/// Keys that have no part in the bytes of the result, or that a fingerprint takes in by content: paths, how often a run is
+/// saved and measured.
+pub(super) const ASIDE: [&str; 9] = [
+    "output",
+    "model",
+    "data",
+    "eval_data",
+    "checkpoint_steps",
+    "checkpoint_minutes",
+    "keep_last",
+    "keep_best",
+    "eval_steps",
+];
+
+impl Training {
+    /// Checks values and combinations.
+    ///
+    /// # Errors
+    /// A sentence that names the flag and what to write instead.
+    pub fn check(&self) -> anyhow::Result<()> {
+        ensure!(!self.model.as_os_str().is_empty(), "--model is missing: name a model folder, or a model in the cache");
+        ensure!(!self.data.is_empty(), "--data is missing: name a file of training data");
+        ensure!(!self.output.as_os_str().is_empty(), "--output is missing: name a folder for the run");
+        ensure!(
+            self.micro_batch_tokens >= self.max_length,
+            "--micro-batch-tokens is {}, but --max-length allows examples of {} tokens: make the first at least the second",
+            self.micro_batch_tokens,
+            self.max_length
+        );
+        ensure!(self.max_length >= 2, "--max-length must be at least 2");
+        ensure!(self.batch_tokens >= 1 && self.batch_size != Some(0), "a step must have at least one example");
+        ensure!(
+            self.epochs >= 1 && self.max_steps != Some(0),
+            "--epochs and --max-steps must be at least 1, or there is nothing to train"
+        );
+        for (name, value) in [
+            ("--eval-fraction", self.eval_fraction),
+            ("--warmup-ratio", self.warmup_ratio),
+            ("--final-lr-ratio", self.final_lr_ratio),
+            ("--decay-ratio", self.decay_ratio),
+            ("--beta1", self.beta1),
+            ("--beta2", self.beta2),
+            ("--average-decay", self.average_decay),
+        ] {
+            ensure!((0.0..=1.0).contains(&value), "{name} is {value}; it must lie between 0 and 1");
+        }
+        for (name, value) in [
+            ("--learning-rate", self.learning_rate),
+            ("--eps", self.eps),
+            ("--weight-decay", self.weight_decay),
+            ("--max-grad-norm", self.max_grad_norm),
+            ("--checkpoint-minutes", self.checkpoint_minutes),
+        ] {
+            ensure!(value >= 0.0 && value.is_finite(), "{name} is {value}; it must be 0 or more");
+        }
+        ensure!(self.lora_rank >= 0, "--lora-rank is {}; it must be 0 (full fine-tuning) or more", self.lora_rank);
+        if self.lora_rank == 0 {
+            ensure!(self.lora_alpha.is_none(), "--lora-alpha without --lora-rank: give a rank, or leave it out");
+            ensure!(!self.merge, "--merge without --lora-rank: full fine-tuning has nothing to merge");
+        }
+        self.sources()?;
+        Ok(())
+    }
+
+    /// Training files with their weights.
+    ///
+    /// # Errors
+    /// When a weight is no number of at least 0.
+    pub fn sources(&self) -> anyhow::Result<Vec<(PathBuf, f64)>> {
+        self.data.iter().map(|text| source(text)).collect()
+    }
+
+    /// Which example is seen when.
+    #[must_use]
+    pub fn plan(&self, sources: &[Source]) -> Plan {
+        let size = self.batch_size.map_or(StepSize::Tokens(self.batch_tokens), StepSize::Examples);
+        Plan::new(sources, self.epochs, self.max_steps, size, self.seed)
+    }
+
+    /// Where to compute and in which type, still to be resolved.
+    #[must_use]
+    pub fn compute(&self) -> Compute {
+        Compute { dtype: self.dtype, device: self.device, threads: self.threads }
+    }
+
+    /// What the loop needs to know for a run of `steps` steps.
+    #[must_use]
+    pub fn settings(&self, steps: u64, trained: Trained, fingerprint: String) -> TrainSettings {
+        let share = |ratio: f64| (ratio * steps as f64).ceil() as u64;
+        let above = |value: u64| (value > 0).then_some(value);
+        TrainSettings {
+            optimizer: OptimizerSettings {
+                beta1: self.beta1,
+                beta2: self.beta2,
+                eps: self.eps,
+                weight_decay: self.weight_decay,
+                decay_norms_and_biases: false,
+                max_grad_norm: (self.max_grad_norm > 0.0).then_some(self.max_grad_norm),
+            },
+            schedule: Schedule {
+                kind: self.schedule,
+                peak: self.learning_rate,
+                warmup_steps: share(self.warmup_ratio),
+                total_steps: steps,
+                final_ratio: self.final_lr_ratio,
+                decay_steps: share(self.decay_ratio),
+            },
+            seed: self.seed,
+            recompute: self.recompute,
+            trained,
+            weights_file: match trained {
+                Trained::Everything => WeightsFile::Model,
+                Trained::Adapter { .. } => WeightsFile::Adapter,
+            },
+            checkpoint_steps: above(self.checkpoint_steps),
+            checkpoint_minutes: (self.checkpoint_minutes > 0.0).then_some(self.checkpoint_minutes),
+            keep_last: self.keep_last,
+            keep_best: self.keep_best,
+            eval_steps: above(self.eval_steps),
+            average: self.average,
+            average_decay: self.average_decay,
+            fingerprint,
+        }
+    }
+}
+
+fn source(text: &str) -> anyhow::Result<(PathBuf, f64)> {
+    match text.rsplit_once(':') {
+        Some((path, weight)) if !path.is_empty() && !weight.contains('/') => {
+            let weight: f64 = weight.parse().map_err(|_| {
+                anyhow::anyhow!("--data {text}: {weight:?} is no number; write path:weight, as a.jsonl:0.5")
+            })?;
+            ensure!(weight >= 0.0 && weight.is_finite(), "--data {text}: the weight must be 0 or more");
+            Ok((path.into(), weight))
+        }
+        _ => Ok((text.into(), 1.0)),
+    }
+}
