@@ -199,6 +199,9 @@ pub fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
             Ok(serve::serve(pool, options)?)
         }
         Command::Extract(args) => {
+            // `extract | head` ends quietly. The commands that write to worker processes keep the signal ignored: there a
+            // closed pipe is a lost worker.
+            sigpipe::reset();
             let mut answer = String::new();
             std::io::stdin().read_to_string(&mut answer).context("cannot read the answer from standard input")?;
             print!("{}", extract::program(&answer, &args.language, args.entry_point.as_deref()));

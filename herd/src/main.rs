@@ -38,6 +38,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // `herd doctor | head` ends quietly. Not for commands that write to sockets or to other programs: there a closed
+    // pipe is an error to handle.
+    if matches!(cli.command, Command::Doctor | Command::Model(_)) {
+        sigpipe::reset();
+    }
     torch_ext::init();
     let result = match cli.command {
         Command::Doctor => doctor::run(),

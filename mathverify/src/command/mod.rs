@@ -32,6 +32,10 @@ enum Command {
 /// # Errors
 /// One sentence for the user, with its causes.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    // `check | head` ends quietly. The server keeps the signal ignored: there a closed pipe is one client's.
+    if !matches!(args.command, Command::Serve(_)) {
+        sigpipe::reset();
+    }
     match &args.command {
         Command::Check(args) => check::run(args),
         Command::Steps(args) => steps::run(args),
