@@ -45,6 +45,7 @@ pub mod digest;
 mod error;
 mod fields;
 mod format;
+pub mod journal;
 pub mod jsonl;
 mod lines;
 mod message;

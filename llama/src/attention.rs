@@ -1,7 +1,7 @@
 //! Who sees whom. The model projects and rotates; an [`Attend`] decides over which keys a query looks. Queries are
 //! `[rows, seq, heads, head_dim]`, keys and values `[rows, seq, kv_heads, head_dim]`, results like the queries.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// One way to attend, called once a layer in order.
 pub trait Attend {
@@ -45,6 +45,128 @@ impl Attend for Packed<'_> {
             Tensor::cat(&parts, 1)
         });
         Tensor::cat(&rows.collect::<Vec<_>>(), 0)
+    }
+}
+
+/// A prompt with the responses that share it, back to back in a row: the prompt's tokens once, then those of each response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptGroup {
+    /// Tokens of the prompt; at least 1.
+    pub prompt: i64,
+    /// Tokens of each response.
+    pub responses: Vec<i64>,
+}
+
+impl PromptGroup {
+    /// Tokens of the prompt and of all responses.
+    #[must_use]
+    pub fn tokens(&self) -> i64 {
+        self.prompt + self.responses.iter().sum::<i64>()
+    }
+}
+
+/// Each row holds groups back to back that do not see each other. A prompt sees itself; a response sees its prompt and
+/// itself, as if it stood alone behind it, and no other response. A rest of the row that no group covers is padding.
+pub struct SharedPrompt<'a> {
+    /// The groups of each row.
+    pub groups: &'a [Vec<PromptGroup>],
+}
+
+impl Attend for SharedPrompt<'_> {
+    fn attend(&mut self, _: usize, window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+        let seq = q.size()[1];
+        let rows = self.groups.iter().enumerate().map(|(row, groups)| {
+            let row = row as i64;
+            let (q, k, v) = (q.narrow(0, row, 1), k.narrow(0, row, 1), v.narrow(0, row, 1));
+            let part = |x: &Tensor, start: i64, length: i64| x.narrow(1, start, length);
+            let mut parts = Vec::new();
+            let mut start = 0;
+            for PromptGroup { prompt, responses } in groups {
+                let (prompt_k, prompt_v) = (part(&k, start, *prompt), part(&v, start, *prompt));
+                parts.push(causal(&part(&q, start, *prompt), &prompt_k, &prompt_v, window));
+                start += prompt;
+                for &length in responses.iter().filter(|&&length| length > 0) {
+                    let behind = |shared: &Tensor, x: &Tensor| Tensor::cat(&[shared, &part(x, start, length)], 1);
+                    let mask = continuation_mask(*prompt, length, window, q.device());
+                    let (all_k, all_v) = (behind(&prompt_k, &k), behind(&prompt_v, &v));
+                    parts.push(scaled_dot_product(&part(&q, start, length), &all_k, &all_v, Some(&mask), false));
+                    start += length;
+                }
+            }
+            if start < seq {
+                parts.push(q.narrow(1, start, seq - start).zeros_like());
+            }
+            Tensor::cat(&parts, 1)
+        });
+        Tensor::cat(&rows.collect::<Vec<_>>(), 0)
+    }
+}
+
+/// Which of `before + length` keys each of the last `length` tokens sees: `[length, before + length]`.
+fn continuation_mask(before: i64, length: i64, window: Option<i64>, device: Device) -> Tensor {
+    let ones = Tensor::ones([length, before + length], (Kind::Bool, device));
+    match window.filter(|&window| window < before + length) {
+        None => ones.tril(before),
+        Some(window) => ones.tril(before).logical_and(&ones.triu(before + 1 - window)),
+    }
+}
+
+/// Position ids `[rows, seq]` of rows of groups: a prompt starts at 0, each of its responses goes on where it ends.
+pub fn shared_positions(groups: &[Vec<PromptGroup>], seq: i64) -> Tensor {
+    let mut positions = Vec::with_capacity(groups.len() * seq as usize);
+    for row in groups {
+        let covered: i64 = row.iter().map(PromptGroup::tokens).sum();
+        for PromptGroup { prompt, responses } in row {
+            positions.extend(0..*prompt);
+            positions.extend(responses.iter().flat_map(|&length| *prompt..prompt + length));
+        }
+        positions.extend(std::iter::repeat_n(0, (seq - covered) as usize));
+    }
+    Tensor::from_slice(&positions).reshape([groups.len() as i64, seq])
+}
+
+/// How the tokens of rows belong together.
+#[derive(Debug, Clone, Copy)]
+pub enum Layout<'a> {
+    /// The lengths of the documents of each row: see [`Packed`].
+    Packed(&'a [Vec<i64>]),
+    /// The groups of each row: see [`SharedPrompt`].
+    SharedPrompt(&'a [Vec<PromptGroup>]),
+}
+
+impl Layout<'_> {
+    /// Position ids `[rows, seq]`, int64, on the processor.
+    #[must_use]
+    pub fn positions(self, seq: i64) -> Tensor {
+        match self {
+            Self::Packed(documents) => packed_positions(documents, seq),
+            Self::SharedPrompt(groups) => shared_positions(groups, seq),
+        }
+    }
+
+    /// Tokens that are not padding, and how many pairs of a token and one that it sees they make (windows apart).
+    #[must_use]
+    pub fn tokens_and_pairs(self) -> (i64, i64) {
+        let triangle = |length: i64| length * (length + 1) / 2;
+        match self {
+            Self::Packed(documents) => documents.iter().flatten().fold((0, 0), |(tokens, pairs), &length| {
+                (tokens + length, pairs + triangle(length))
+            }),
+            Self::SharedPrompt(groups) => groups.iter().flatten().fold((0, 0), |(tokens, pairs), group| {
+                let behind = |&length: &i64| group.prompt * length + triangle(length);
+                let responses: i64 = group.responses.iter().map(behind).sum();
+                (tokens + group.tokens(), pairs + triangle(group.prompt) + responses)
+            }),
+        }
+    }
+}
+
+impl Attend for Layout<'_> {
+    fn attend(&mut self, layer: usize, window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+        match *self {
+            Self::Packed(documents) => Packed { documents }.attend(layer, window, q, k, v),
+            Self::SharedPrompt(groups) => SharedPrompt { groups }.attend(layer, window, q, k, v),
+        }
     }
 }
 

@@ -52,11 +52,21 @@ pub enum Family {
 impl Family {
     fn from_architecture(name: &str) -> Option<Self> {
         match name {
-            "LlamaForCausalLM" | "llama" => Some(Self::Llama),
-            "MistralForCausalLM" | "mistral" => Some(Self::Mistral),
-            "Qwen2ForCausalLM" | "qwen2" => Some(Self::Qwen2),
-            "Qwen3ForCausalLM" | "qwen3" => Some(Self::Qwen3),
+            "LlamaForCausalLM" | "LlamaForSequenceClassification" | "llama" => Some(Self::Llama),
+            "MistralForCausalLM" | "MistralForSequenceClassification" | "mistral" => Some(Self::Mistral),
+            "Qwen2ForCausalLM" | "Qwen2ForSequenceClassification" | "qwen2" => Some(Self::Qwen2),
+            "Qwen3ForCausalLM" | "Qwen3ForSequenceClassification" | "qwen3" => Some(Self::Qwen3),
             _ => None,
+        }
+    }
+
+    /// The architecture of this family with a head of labels.
+    pub(crate) fn classifier(self) -> &'static str {
+        match self {
+            Self::Llama => "LlamaForSequenceClassification",
+            Self::Mistral => "MistralForSequenceClassification",
+            Self::Qwen2 => "Qwen2ForSequenceClassification",
+            Self::Qwen3 => "Qwen3ForSequenceClassification",
         }
     }
 }

@@ -12,6 +12,7 @@
 //! ```
 
 pub mod attention;
+mod classifier;
 mod completion;
 mod config;
 mod engine;
@@ -28,6 +29,7 @@ mod rope;
 mod sampling;
 mod score;
 
+pub use classifier::SequenceClassifier;
 pub use completion::{Completion, Listener, StopRules, complete};
 pub use config::{ConfigError, Family, LlamaConfig, RopeScaling, dtype_name};
 pub use engine::{Engine, GenerateError, Next, Request};

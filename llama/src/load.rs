@@ -167,7 +167,7 @@ pub(crate) fn read(
 }
 
 /// The type of the checkpoint's first tensor, which is that of all of them in the files of these families.
-fn stored_kind(checkpoint: &Checkpoint, folder: &Path) -> Result<Kind, ModelError> {
+pub(crate) fn stored_kind(checkpoint: &Checkpoint, folder: &Path) -> Result<Kind, ModelError> {
     let view = checkpoint.tensor("model.embed_tokens.weight")?;
     torch_kind(view.dtype).ok_or_else(|| ModelError::Type {
         folder: folder.display().to_string(),
@@ -197,7 +197,12 @@ pub(crate) fn dtype(kind: Kind) -> Option<DType> {
 }
 
 /// What the model did not use must be harmless: rotary tables of old files, and a copy of tied embeddings.
-fn check_rest(checkpoint: &Checkpoint, folder: &Path, used: &HashSet<String>, tied: bool) -> Result<(), ModelError> {
+pub(crate) fn check_rest(
+    checkpoint: &Checkpoint,
+    folder: &Path,
+    used: &HashSet<String>,
+    tied: bool,
+) -> Result<(), ModelError> {
     let mut unused = Vec::new();
     for name in checkpoint.names().filter(|name| !used.contains(*name) && !name.ends_with("rotary_emb.inv_freq")) {
         if tied && name == "lm_head.weight" {

@@ -1,6 +1,7 @@
 //! The loss of supervised fine-tuning: cross-entropy on trained tokens (the Llama 3 paper, section 4.1.3).
 
 use llama::Llama;
+use llama::attention::Layout;
 use tch::{Device, Tensor};
 use trainer::{Evaluation, Example, Input, Loss, Moment, Objective, PackedBatch, Plan, best_fit_decreasing, evaluate};
 
@@ -74,7 +75,7 @@ impl Objective for SftObjective {
     }
 
     fn input<'a>(&self, batch: &'a PackedBatch) -> Input<'a> {
-        Input { input_ids: &batch.input_ids, documents: &batch.documents }
+        Input { input_ids: &batch.input_ids, layout: Layout::Packed(&batch.documents) }
     }
 
     fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Loss> {

@@ -1,6 +1,7 @@
 //! What training costs: arithmetic and memory, from the model's sizes alone.
 
 use llama::LlamaConfig;
+use llama::attention::Layout;
 use tch::{Device, Kind, Tensor};
 
 /// What is trained.
@@ -23,16 +24,15 @@ fn layer_weights(c: &LlamaConfig) -> u64 {
 
 /// Floating-point operations that a step cannot do without, counted as is usual for MFU (Chowdhery et al. 2022, appendix
 /// B): 2 per weight and token forward, twice that backward (once where the weights are frozen: only gradients of
-/// activations), attention over the lower triangle, the head only at `trained_tokens`. What activation checkpointing
-/// computes again does not count.
+/// activations), attention over the pairs that see each other, the head only at `trained_tokens`. What activation
+/// checkpointing computes again does not count.
 #[must_use]
-pub fn step_flops(config: &LlamaConfig, documents: &[i64], trained_tokens: u64, trained: Trained) -> f64 {
-    let tokens: i64 = documents.iter().sum();
+pub fn step_flops(config: &LlamaConfig, layout: Layout, trained_tokens: u64, trained: Trained) -> f64 {
+    let (tokens, pairs) = layout.tokens_and_pairs();
     let head = 2.0 * (config.vocab_size * config.hidden_size) as f64 * trained_tokens as f64;
     let matrices = 2.0 * layer_weights(config) as f64 * tokens as f64 + head;
-    let pairs: f64 = documents.iter().map(|&length| (length * (length + 1) / 2) as f64).sum();
     let width = (config.num_attention_heads * config.head_dim) as f64;
-    let attention = 4.0 * width * pairs * config.num_hidden_layers as f64;
+    let attention = 4.0 * width * pairs as f64 * config.num_hidden_layers as f64;
     match trained {
         Trained::Everything => 3.0 * (matrices + attention),
         Trained::Adapter { weights } => 2.0 * matrices + 3.0 * attention + 6.0 * weights as f64 * tokens as f64,

@@ -1,7 +1,6 @@
 //! Where a number stopped being one.
 
 use llama::Llama;
-use llama::attention::{Packed, packed_positions};
 use tch::Tensor;
 
 use crate::objective::{Input, Objective};
@@ -13,15 +12,15 @@ pub fn first_non_finite<O: Objective>(objective: &O, model: &Llama, batch: &O::B
     if let Some((name, _)) = model.named_parameters().iter().find(|(_, tensor)| broken(tensor)) {
         return format!("the weight {name}");
     }
-    let Input { input_ids, documents } = objective.input(batch);
-    let positions = packed_positions(documents, input_ids.size()[1]).to_device(model.device());
+    let Input { input_ids, mut layout } = objective.input(batch);
+    let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
     let rotation = model.rotation(&positions);
     let mut stream = model.embed(input_ids);
     if broken(&stream) {
         return "the embeddings".into();
     }
     for (index, layer) in model.layers().iter().enumerate() {
-        stream = layer.forward(&stream, &rotation, &mut Packed { documents });
+        stream = layer.forward(&stream, &rotation, &mut layout);
         if broken(&stream) {
             return format!("the output of layer {index}");
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use llama::attention::{Packed, packed_positions};
+use llama::attention::Layout;
 use llama::{Llama, Recompute};
 use tch::Tensor;
 
@@ -33,8 +33,8 @@ impl Moment {
 pub struct Input<'a> {
     /// `[rows, seq]` int64
     pub input_ids: &'a Tensor,
-    /// Lengths of the documents of each row.
-    pub documents: &'a [Vec<i64>],
+    /// What stands in each row and who sees whom.
+    pub layout: Layout<'a>,
 }
 
 /// The loss of a micro-batch, and what else a stage wants to see of it.
@@ -164,9 +164,9 @@ pub trait Objective {
 /// As [`Objective::loss`].
 pub fn forward<O: Objective>(objective: &O, model: &Llama, batch: &O::Batch) -> anyhow::Result<(f64, Vec<Metric>)> {
     let _no_grad = tch::no_grad_guard();
-    let Input { input_ids, documents } = objective.input(batch);
-    let positions = packed_positions(documents, input_ids.size()[1]).to_device(model.device());
-    let hidden = model.hidden_states(input_ids, &positions, &mut Packed { documents });
+    let Input { input_ids, mut layout } = objective.input(batch);
+    let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
+    let hidden = model.hidden_states(input_ids, &positions, &mut layout);
     let Loss { sum, metrics } = objective.loss(&hidden, model.head(), batch)?;
     Ok((f64::try_from(sum)?, metrics))
 }
@@ -204,10 +204,9 @@ pub fn forward_backward<O: Objective>(
     normaliser: f64,
     recompute: bool,
 ) -> anyhow::Result<(f64, Vec<Metric>)> {
-    let Input { input_ids, documents } = objective.input(batch);
-    let positions = packed_positions(documents, input_ids.size()[1]).to_device(model.device());
+    let Input { input_ids, mut layout } = objective.input(batch);
+    let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
     let embedded = objective.perturb(model.embed(input_ids), batch, moment);
-    let mut attend = Packed { documents };
     let mut metrics = Vec::new();
     let mut loss = |hidden: &Tensor| {
         let loss = objective.loss(hidden, model.head(), batch)?;
@@ -215,9 +214,9 @@ pub fn forward_backward<O: Objective>(
         anyhow::Ok(loss.sum / normaliser)
     };
     let mean = if recompute {
-        Recompute::forward(model, embedded, &positions, &mut attend).backward(&mut attend, loss)?
+        Recompute::forward(model, embedded, &positions, &mut layout).backward(&mut layout, loss)?
     } else {
-        let mean = loss(&model.hidden_states_of(embedded, &positions, &mut attend))?;
+        let mean = loss(&model.hidden_states_of(embedded, &positions, &mut layout))?;
         mean.backward();
         mean
     };

@@ -233,8 +233,7 @@ impl<O: Objective> Run<'_, O> {
             own.add(&more);
             tokens += all;
             trained_tokens += trained;
-            let documents = objective.input(batch).documents.concat();
-            flops += step_flops(model.config(), &documents, trained, self.settings.trained);
+            flops += step_flops(model.config(), objective.input(batch).layout, trained, self.settings.trained);
         }
         let report = self.optimizer.step().map_err(|error| match error {
             OptimizerError::NonFinite(name) => anyhow::anyhow!(

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+use llama::attention::Layout;
 use tch::{Device, Tensor};
 use trainer::{Example, Input, Loss, Objective, PackedBatch};
 
@@ -44,7 +45,7 @@ impl Objective for Fixed {
     }
 
     fn input<'a>(&self, batch: &'a PackedBatch) -> Input<'a> {
-        Input { input_ids: &batch.input_ids, documents: &batch.documents }
+        Input { input_ids: &batch.input_ids, layout: Layout::Packed(&batch.documents) }
     }
 
     fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Loss> {

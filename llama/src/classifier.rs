@@ -1,0 +1,120 @@
+//! A decoder with a head of labels instead of the vocabulary's, as Hugging Face's `LlamaForSequenceClassification` has it:
+//! `score.weight` on the last hidden state of a text's last token. A reward model has one label.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+use weights::{Checkpoint, SafetensorsWriter};
+
+use crate::config::LlamaConfig;
+use crate::linear::product;
+use crate::load::{ModelError, dtype, read, stored_kind, to_bytes};
+use crate::model::Llama;
+
+/// The head's name in a checkpoint.
+const SCORE: &str = "score.weight";
+
+/// A decoder and its head of labels.
+pub struct SequenceClassifier {
+    /// The decoder. It has no output head of its own, so its logits are of no meaning here.
+    pub model: Llama,
+    /// `[labels, hidden]`
+    pub score: Tensor,
+}
+
+impl SequenceClassifier {
+    /// Loads a sequence-classification folder, the weights in `kind` or as they are stored.
+    pub fn load(folder: &Path, kind: Option<Kind>, device: Device) -> Result<Self, ModelError> {
+        let checkpoint = Checkpoint::open(folder)?;
+        let kind = match kind {
+            Some(kind) => kind,
+            None => stored_kind(&checkpoint, folder)?,
+        };
+        let model = body(folder, &checkpoint, kind, device, &[SCORE])?;
+        let labels = checkpoint.tensor(SCORE)?.shape.first().copied().unwrap_or_default() as i64;
+        let score = read(&checkpoint, folder, SCORE, &[labels, model.config().hidden_size], kind, device)?;
+        Ok(Self { model, score })
+    }
+
+    /// The decoder of a language model's folder with a new head of `labels` zeros: every text scores 0 until it is trained.
+    pub fn on_language_model(
+        folder: &Path,
+        labels: i64,
+        kind: Option<Kind>,
+        device: Device,
+    ) -> Result<Self, ModelError> {
+        let checkpoint = Checkpoint::open(folder)?;
+        let kind = match kind {
+            Some(kind) => kind,
+            None => stored_kind(&checkpoint, folder)?,
+        };
+        let model = body(folder, &checkpoint, kind, device, &["lm_head.weight"])?;
+        let score = Tensor::zeros([labels, model.config().hidden_size], (kind, device));
+        Ok(Self { model, score })
+    }
+
+    /// The labels' logits `[..., labels]`, in float32, of final hidden states `[..., hidden]`, of each text's last token.
+    pub fn logits(&self, hidden_states: &Tensor) -> Tensor {
+        product(hidden_states, &self.score, None).to_kind(Kind::Float)
+    }
+
+    /// All parameters under their names in a checkpoint, the head last; the tensors are the model's own.
+    pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
+        let mut all = self.model.named_parameters();
+        all.push((SCORE.to_owned(), self.score.shallow_clone()));
+        all
+    }
+
+    /// The `config.json` of this model with weights of type `kind`. `pad` is the id that batches are padded with; it must
+    /// not end any text, since transformers takes the last id that is another for a text's last token.
+    pub fn to_json(&self, kind: Kind, pad: u32) -> Result<Value, ModelError> {
+        let mut config = self.model.config().to_json(kind)?;
+        let labels = self.score.size()[0];
+        let names = (0..labels).map(|label| (label.to_string(), json!(format!("LABEL_{label}"))));
+        let numbers = (0..labels).map(|label| (format!("LABEL_{label}"), json!(label)));
+        config["architectures"] = json!([self.model.config().family.classifier()]);
+        config["id2label"] = Value::Object(names.collect());
+        config["label2id"] = Value::Object(numbers.collect());
+        config["pad_token_id"] = json!(pad);
+        Ok(config)
+    }
+
+    /// Writes `config.json` and the weights into `folder`, in `kind`; see [`SequenceClassifier::to_json`] for `pad`.
+    pub fn save(&self, folder: &Path, kind: Kind, pad: u32) -> Result<(), ModelError> {
+        let parameters = self.named_parameters();
+        let dtype = dtype(kind).ok_or_else(|| ModelError::Adapter(format!("weights of type {kind:?}")))?;
+        let shape = |tensor: &Tensor| tensor.size().iter().map(|&size| size as usize).collect::<Vec<_>>();
+        let declared = parameters.iter().map(|(name, tensor)| (name.clone(), dtype, shape(tensor)));
+        let mut writer = SafetensorsWriter::create(folder, declared.collect())?;
+        let _no_grad = tch::no_grad_guard();
+        for (name, tensor) in &parameters {
+            writer.write(name, &to_bytes(tensor, kind)?)?;
+        }
+        writer.finish()?;
+        let path = folder.join("config.json");
+        let text = format!("{:#}\n", self.to_json(kind, pad)?);
+        std::fs::write(&path, text).map_err(|source| ModelError::Io { path: path.display().to_string(), source })
+    }
+}
+
+/// The decoder without an output head; tensors named in `others` may stand beside it.
+fn body(
+    folder: &Path,
+    checkpoint: &Checkpoint,
+    kind: Kind,
+    device: Device,
+    others: &[&str],
+) -> Result<Llama, ModelError> {
+    let mut config = LlamaConfig::from_dir(folder)?;
+    // What is tied asks for no tensor of its own.
+    config.tie_word_embeddings = true;
+    let mut used: HashSet<String> = others.iter().map(|&name| name.to_owned()).collect();
+    let model = Llama::build(config, |name, shape| {
+        used.insert(name.to_owned());
+        read(checkpoint, folder, name, shape, kind, device)
+    })?;
+    crate::load::check_rest(checkpoint, folder, &used, false)?;
+    Ok(model)
+}

@@ -1,0 +1,44 @@
+//! A head of labels: saved and loaded the same, and scores that only the last token's state decides.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{TINY, fixture};
+use llama::{Llama, SequenceClassifier};
+use tch::{Device, Kind, Tensor};
+
+fn classifier(folder: &std::path::Path) -> SequenceClassifier {
+    torch_ext::init();
+    let mut made = SequenceClassifier::on_language_model(folder, 1, None, Device::Cpu).unwrap();
+    let hidden = made.model.config().hidden_size;
+    made.score = (Tensor::arange(hidden, (Kind::Float, Device::Cpu)) * 0.7).sin().unsqueeze(0);
+    made
+}
+
+#[test]
+fn the_head_reads_hidden_states_and_the_folder_comes_back_whole() {
+    for name in TINY {
+        let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
+        let _no_grad = tch::no_grad_guard();
+        let made = classifier(&folder);
+        let saved = tempfile::tempdir().unwrap();
+        made.save(saved.path(), Kind::Float, 0).unwrap();
+        let again = SequenceClassifier::load(saved.path(), None, Device::Cpu).unwrap();
+        for ((name, a), (other, b)) in made.named_parameters().iter().zip(&again.named_parameters()) {
+            assert_eq!(name, other);
+            assert!(a.equal(b), "{name}");
+        }
+        // The language model's own states under the head's one row.
+        let ids = Tensor::from_slice(&[5_i64, 6, 7, 8]).unsqueeze(0);
+        let positions = Tensor::arange(4, (Kind::Int64, Device::Cpu)).unsqueeze(0);
+        let states = |model: &Llama| model.hidden_states(&ids, &positions, &mut llama::attention::Causal);
+        let expected = (states(&common::load(&folder)) * &made.score).sum_dim_intlist([-1].as_slice(), false, Kind::Float);
+        let found = again.logits(&states(&again.model)).squeeze_dim(-1);
+        assert!(common::distance(&found, &expected) < 1e-5, "{name}");
+        // Neither is the other kind of folder.
+        let error = SequenceClassifier::load(&folder, None, Device::Cpu).err().unwrap().to_string();
+        assert!(error.contains("score.weight") || error.contains("lm_head.weight"), "{error}");
+        assert!(Llama::load(saved.path(), None, Device::Cpu).is_err());
+    }
+}
