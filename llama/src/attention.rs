@@ -136,7 +136,6 @@ pub enum Layout<'a> {
 
 impl Layout<'_> {
     /// Position ids `[rows, seq]`, int64, on the processor.
-    #[must_use]
     pub fn positions(self, seq: i64) -> Tensor {
         match self {
             Self::Packed(documents) => packed_positions(documents, seq),
@@ -149,9 +148,10 @@ impl Layout<'_> {
     pub fn tokens_and_pairs(self) -> (i64, i64) {
         let triangle = |length: i64| length * (length + 1) / 2;
         match self {
-            Self::Packed(documents) => documents.iter().flatten().fold((0, 0), |(tokens, pairs), &length| {
-                (tokens + length, pairs + triangle(length))
-            }),
+            Self::Packed(documents) => documents
+                .iter()
+                .flatten()
+                .fold((0, 0), |(tokens, pairs), &length| (tokens + length, pairs + triangle(length))),
             Self::SharedPrompt(groups) => groups.iter().flatten().fold((0, 0), |(tokens, pairs), group| {
                 let behind = |&length: &i64| group.prompt * length + triangle(length);
                 let responses: i64 = group.responses.iter().map(behind).sum();

@@ -107,9 +107,9 @@ fn gradients_are_the_sum_over_the_rows() {
             .collect()
     });
     let apart = gradients(&model, |model| {
-        let rows = RESPONSES.iter().map(|response| {
-            alone(model, &[&PROMPT, *response].concat()).narrow(0, 7, response.len() as i64)
-        });
+        let rows = RESPONSES
+            .iter()
+            .map(|response| alone(model, &[&PROMPT, *response].concat()).narrow(0, 7, response.len() as i64));
         rows.collect()
     });
     for ((name, a), (_, b)) in packed.iter().zip(&apart) {
