@@ -5,6 +5,7 @@ mod doctor;
 mod generate;
 mod import;
 mod model;
+mod pipeline;
 mod registry;
 
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum Command {
     Chat(chat_command::Args),
     /// Fine-tune a model on conversations
     Sft(Box<sft::command::Args>),
+    /// Run a pipeline of stages from a file, or go on with it
+    Run(pipeline::Args),
     /// Judge mathematical answers and step-by-step solutions
     Mathverify(mathverify::command::Args),
     /// Run untrusted programs with their tests in a sandbox
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Chat(args) => chat_command::run(&args),
         Command::Sft(args) => sft::command::run(&args).map(drop),
+        Command::Run(args) => pipeline::run(&args),
         Command::Mathverify(args) => mathverify::command::run(&args),
         Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),
     };

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::metrics::StepMetrics;
 
 /// A curve: its name, its colour and its points.
-type Curve<'a> = (&'a str, &'a str, Vec<(f64, f64)>);
+pub type Curve<'a> = (&'a str, &'a str, Vec<(f64, f64)>);
 
 /// A heading and a preformatted text under it.
 pub type Section = (&'static str, String);
@@ -53,12 +53,15 @@ pub fn write(path: &Path, title: &str, metrics: &[StepMetrics], sections: &[Sect
     dataset::write_file(path, html.as_bytes())
 }
 
-fn escape(text: &str) -> String {
+/// Text as HTML.
+#[must_use]
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// One plot as SVG; an empty text where there is nothing to plot.
-fn plot(title: &str, curves: &[Curve]) -> String {
+/// One plot over steps as a figure with an SVG that shrinks with the page; an empty text where there is nothing to plot.
+#[must_use]
+pub fn plot(title: &str, curves: &[Curve]) -> String {
     let points = || curves.iter().flat_map(|curve| &curve.2).filter(|point| point.1.is_finite());
     if points().next().is_none() {
         return String::new();
@@ -110,7 +113,7 @@ fn plot(title: &str, curves: &[Curve]) -> String {
         .map(|(name, colour, _)| format!("<span style='color:{colour}'>{}</span>", escape(name)))
         .collect();
     format!(
-        "<figure><figcaption><b>{}</b> over steps: {}</figcaption><svg width='{WIDTH}' height='{HEIGHT}'>{svg}</svg></figure>\n",
+        "<figure><figcaption><b>{}</b> over steps: {}</figcaption><svg viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' style='max-width:100%'>{svg}</svg></figure>\n",
         escape(title),
         names.join(", ")
     )

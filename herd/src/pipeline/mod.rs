@@ -1,0 +1,253 @@
+//! `herd run`: a pipeline of stages, each a process of its own, from a file.
+//!
+//! A stage that has ended well is not run again while its command, the files that it read and the files that it left are
+//! the same, by digest. Killed at any moment, the same command goes on: finished stages are skipped, and the stage that
+//! was running goes on from its own last state.
+
+mod process;
+mod recipe;
+mod report;
+mod state;
+mod view;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use trainer::{RunFolder, Signals, duration};
+
+use process::End;
+use recipe::{Recipe, Stage};
+use state::{LOG, Record};
+use view::View;
+
+/// Arguments of `herd run`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The pipeline file (recipes/ has examples)
+    recipe: PathBuf,
+    /// The pipeline's folder, instead of the file's
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// Give a variable of the file another value; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+    /// Show what would be done, with what is known of times, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Take the results of the stages before this one as they stand
+    #[arg(long, value_name = "STAGE")]
+    from: Option<String>,
+    /// Stop after this stage
+    #[arg(long, value_name = "STAGE")]
+    until: Option<String>,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Runs a pipeline, or goes on with it.
+///
+/// # Errors
+/// A sentence on the file, or on the stage that failed, with the last lines that it printed.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let recipe = recipe::read(&args.recipe, &args.set, args.output.as_deref())?;
+    let place = |name: &Option<String>| -> anyhow::Result<Option<usize>> {
+        let Some(name) = name else { return Ok(None) };
+        let at = recipe.stages.iter().position(|stage| stage.name == *name);
+        let all = || recipe.stages.iter().map(|stage| &*stage.name).collect::<Vec<_>>().join(", ");
+        Ok(Some(at.with_context(|| format!("there is no stage {name}; there are {}", all()))?))
+    };
+    let from = place(&args.from)?.unwrap_or(0);
+    let until = place(&args.until)?.unwrap_or(recipe.stages.len() - 1);
+    ensure!(from <= until, "--from {} comes after --until {}", recipe.stages[from].name, recipe.stages[until].name);
+    if args.dry_run {
+        return plan(&recipe, from, until);
+    }
+    let folder = RunFolder::open(&recipe.output)?;
+    fs::copy(&args.recipe, folder.join("recipe.toml")).context("cannot keep a copy of the recipe")?;
+    for stage in &recipe.stages[..from] {
+        ensure!(
+            Record::read(&stage.folder).is_some_and(|record| record.done),
+            "--from {}: stage {} before it has not ended well yet",
+            recipe.stages[from].name,
+            stage.name
+        );
+    }
+    let signals = Signals::listen().context("cannot listen for signals")?;
+    let mut view = View::new(recipe.stages.len());
+    let result = (from..=until).try_for_each(|number| one(&recipe, number, &signals, &mut view));
+    view.finish();
+    let page = report::write(&recipe)?;
+    result?;
+    println!("{}: {} stages done. Report: {}", recipe.name, until + 1 - from, page.display());
+    Ok(())
+}
+
+/// Where a stage stands before it is run.
+enum Standing {
+    /// Finished, with nothing changed.
+    Done(Record),
+    /// Begun with the same command and inputs: it goes on.
+    Begun(Record),
+    /// Never run.
+    New,
+    /// Something it depends on is another now: what it left is put aside.
+    Stale,
+    /// Finished, but a file is missing or changed.
+    Damaged(Record, PathBuf),
+}
+
+fn standing(stage: &Stage, fingerprint: &str) -> anyhow::Result<Standing> {
+    let Some(record) = Record::read(&stage.folder) else { return Ok(Standing::New) };
+    Ok(match () {
+        () if record.fingerprint != fingerprint => Standing::Stale,
+        () if !record.done => Standing::Begun(record),
+        () => match record.damage(&stage.folder)? {
+            None => Standing::Done(record),
+            Some(path) => Standing::Damaged(record, path),
+        },
+    })
+}
+
+/// Brings one stage to its end.
+fn one(recipe: &Recipe, index: usize, signals: &Signals, view: &mut View) -> anyhow::Result<()> {
+    let (stage, number, total) = (&recipe.stages[index], index + 1, recipe.stages.len());
+    let fingerprint = state::fingerprint(stage, &recipe.stages[..index])?;
+    let mut record = Record {
+        name: stage.name.clone(),
+        fingerprint: fingerprint.clone(),
+        command: stage.shown(),
+        done: false,
+        failures: Vec::new(),
+        seconds: 0.0,
+        cpu_seconds: 0.0,
+        peak_memory: 0,
+        outputs: Default::default(),
+    };
+    match standing(stage, &fingerprint)? {
+        Standing::Done(record) => {
+            let took = duration(Duration::from_secs_f64(record.seconds));
+            view.line(&format!("[{number}/{total}] {}: done before, in {took}", stage.name));
+            return Ok(());
+        }
+        Standing::Begun(before) => record = Record { failures: Vec::new(), ..before },
+        Standing::Damaged(before, path) => {
+            view.line(&format!(
+                "[{number}/{total}] {}: {} is missing or changed; it runs again",
+                stage.name,
+                path.display()
+            ));
+            record = Record { done: false, ..before };
+        }
+        Standing::Stale => {
+            let aside = put_aside(&recipe.output, stage)?;
+            view.line(&format!(
+                "[{number}/{total}] {}: its command or what it reads has changed; the earlier result is in {}",
+                stage.name,
+                aside.display()
+            ));
+        }
+        Standing::New => {}
+    }
+    fs::create_dir_all(&stage.folder).with_context(|| format!("cannot create {}", stage.folder.display()))?;
+    record.write(&stage.folder)?;
+    let log = stage.folder.join(LOG);
+    for attempt in 0..=stage.retries {
+        view.start(number, &stage.name, &record.command);
+        let result = process::run(stage, &log, signals, |elapsed| view.tick(number, &stage.name, elapsed, &log))?;
+        record.seconds += result.seconds;
+        record.cpu_seconds += result.cpu_seconds;
+        record.peak_memory = record.peak_memory.max(result.peak_memory);
+        match result.end {
+            End::Good => {
+                record.done = true;
+                record.outputs = state::outputs(&stage.folder)?;
+                record.write(&stage.folder)?;
+                view.line(&format!(
+                    "[{number}/{total}] {}: {}, {:.1} GB: {}",
+                    stage.name,
+                    duration(Duration::from_secs_f64(record.seconds)),
+                    record.peak_memory as f64 / 1e9,
+                    view::tail(&log, 1).join("")
+                ));
+                return Ok(());
+            }
+            End::Stopped => {
+                record.write(&stage.folder)?;
+                bail!("stopped by a signal in stage {}; the same command goes on from there", stage.name);
+            }
+            End::Bad(what) => {
+                record.failures.push(what.clone());
+                record.write(&stage.folder)?;
+                let left = stage.retries - attempt;
+                let lines = view::tail(&log, 12).join("\n  ");
+                ensure!(
+                    left > 0,
+                    "stage {} {what}. The last lines of {}:\n  {lines}\nMend the cause and run the same command: what is done \
+                     stays done",
+                    stage.name,
+                    log.display()
+                );
+                view.line(&format!("[{number}/{total}] {} {what}; trying again ({left} left)", stage.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Moves a stage's folder out of the way.
+fn put_aside(output: &Path, stage: &Stage) -> anyhow::Result<PathBuf> {
+    let name = stage.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let aside = output.join(".earlier");
+    fs::create_dir_all(&aside)?;
+    let free = (1..).map(|n| aside.join(format!("{name}-{n}"))).find(|path| !path.exists());
+    let target = free.context("no name is free")?;
+    fs::rename(&stage.folder, &target).with_context(|| format!("cannot move {} aside", stage.folder.display()))?;
+    Ok(target)
+}
+
+/// What `--dry-run` prints.
+fn plan(recipe: &Recipe, from: usize, until: usize) -> anyhow::Result<()> {
+    println!("{}\n{}", recipe.name, recipe.about.trim());
+    let (mut known, mut unknown) = (Duration::ZERO, 0);
+    let mut upstream = false;
+    for (index, stage) in recipe.stages.iter().enumerate() {
+        let record = Record::read(&stage.folder);
+        let before = record.as_ref().filter(|record| record.done).map(|record| Duration::from_secs_f64(record.seconds));
+        let word = match () {
+            () if index < from || index > until => "left out",
+            () if upstream => "to do",
+            () => match state::fingerprint(stage, &recipe.stages[..index]).and_then(|print| standing(stage, &print)) {
+                Ok(Standing::Done(_)) => "done",
+                Ok(Standing::Begun(_)) => "begun",
+                Ok(Standing::Damaged(..)) => "damaged",
+                Ok(Standing::Stale) => "changed",
+                Ok(Standing::New) | Err(_) => "to do",
+            },
+        };
+        if !["done", "left out"].contains(&word) {
+            upstream = true;
+            match before.or(stage.estimate) {
+                Some(time) => known += time,
+                None => unknown += 1,
+            }
+        }
+        let time = match (before, stage.estimate) {
+            (Some(time), _) => format!("{} last time", duration(time)),
+            (None, Some(time)) => format!("about {}", duration(time)),
+            (None, None) => "no estimate".into(),
+        };
+        println!("\n{:>3}. {:<24} {word:<9} {time}", index + 1, stage.name);
+        if !stage.about.is_empty() {
+            println!("     {}", stage.about);
+        }
+        println!("     {}", stage.shown());
+    }
+    let more = if unknown > 0 { format!(", and {unknown} stages without an estimate") } else { String::new() };
+    println!("\nTo do: about {}{more}. Estimates are the file's, or what the stage took last time.", duration(known));
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! One attempt at a stage: a process of its own, its output in a file, its end reported in words.
+
+use std::fs::File;
+use std::io::Write;
+use std::mem::MaybeUninit;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use trainer::{Signals, duration};
+
+use super::recipe::Stage;
+
+/// How long a stage has to save its state after SIGTERM.
+const GRACE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(100);
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub enum End {
+    /// With exit code 0.
+    Good,
+    /// In another way: what happened, in words.
+    Bad(String),
+    /// Stopped because the pipeline was told to stop.
+    Stopped,
+}
+
+/// An attempt and what it cost.
+#[derive(Debug)]
+pub struct Attempt {
+    /// How it ended.
+    pub end: End,
+    /// Seconds from start to end.
+    pub seconds: f64,
+    /// Seconds of processor time, the children that it waited for included.
+    pub cpu_seconds: f64,
+    /// The most memory that the process held, in bytes.
+    pub peak_memory: u64,
+}
+
+/// Runs a stage's command to its end. `tick` is called ten times a second. Output is appended to `log`.
+///
+/// # Errors
+/// When the program cannot be started.
+pub fn run(stage: &Stage, log: &Path, signals: &Signals, mut tick: impl FnMut(Duration)) -> anyhow::Result<Attempt> {
+    let mut file = File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
+    writeln!(file, "$ {}", stage.shown()).with_context(|| log.display().to_string())?;
+    let herd = std::env::current_exe().context("cannot find this program's own file")?;
+    let (program, words) =
+        if stage.herd { (herd.as_path(), &stage.words[..]) } else { (Path::new(&stage.words[0]), &stage.words[1..]) };
+    let mut command = Command::new(program);
+    // A group of its own: Ctrl-C on the terminal reaches the pipeline, which asks the stage to stop.
+    command.args(words).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
+    let parent = std::process::id();
+    // SAFETY: prctl, getppid and _exit are async-signal-safe and touch nothing of the parent's.
+    unsafe {
+        command.pre_exec(move || {
+            // Should the pipeline be killed, its stage is asked to stop and saves its state.
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+            if libc::getppid() as u32 != parent {
+                libc::_exit(1);
+            }
+            Ok(())
+        });
+    }
+    let (start, killed_before) = (Instant::now(), oom_kills());
+    let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+    let group = -(child.id() as i32);
+    let signal = |number: i32| {
+        // SAFETY: a plain system call.
+        unsafe { libc::kill(group, number) };
+    };
+    let (mut asked, mut timed_out): (Option<Instant>, bool) = (None, false);
+    let (status, usage) = loop {
+        if let Some(ended) = reap(child.id() as i32)? {
+            break ended;
+        }
+        timed_out |= stage.timeout.is_some_and(|limit| start.elapsed() > limit);
+        if (signals.stop() || timed_out) && asked.is_none() {
+            signal(libc::SIGTERM);
+            asked = Some(Instant::now());
+        }
+        if asked.is_some_and(|since| since.elapsed() > GRACE) {
+            signal(libc::SIGKILL);
+        }
+        tick(start.elapsed());
+        std::thread::sleep(POLL);
+    };
+    // Whatever it left running goes with it.
+    signal(libc::SIGKILL);
+    let end = match () {
+        () if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0 => End::Good,
+        () if signals.stop() => End::Stopped,
+        () if timed_out => {
+            End::Bad(format!("stopped after its time limit of {}", duration(stage.timeout.unwrap_or_default())))
+        }
+        () if libc::WIFSIGNALED(status) => End::Bad(killed(libc::WTERMSIG(status), killed_before)),
+        () => End::Bad(format!("ended with exit code {}", libc::WEXITSTATUS(status))),
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Ok(Attempt {
+        end,
+        seconds: start.elapsed().as_secs_f64(),
+        cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
+        peak_memory: usage.ru_maxrss as u64 * 1024,
+    })
+}
+
+/// The status and the cost of a process that has ended; none while it runs.
+fn reap(pid: i32) -> std::io::Result<Option<(i32, libc::rusage)>> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both pointers are valid for the call, and a zeroed rusage is a valid one.
+    let (found, usage) =
+        unsafe { (libc::wait4(pid, &mut status, libc::WNOHANG, usage.as_mut_ptr()), usage.assume_init()) };
+    match found {
+        0 => Ok(None),
+        -1 => Err(std::io::Error::last_os_error()),
+        _ => Ok(Some((status, usage))),
+    }
+}
+
+fn killed(signal: i32, oom_kills_before: Option<u64>) -> String {
+    let more = match signal {
+        libc::SIGKILL if oom_kills() > oom_kills_before => {
+            ": the kernel ran out of memory meanwhile; make its batches smaller, or give the machine more"
+        }
+        libc::SIGKILL => ": by somebody, or because memory ran out",
+        libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGABRT => ": a crash; the log may say more",
+        _ => "",
+    };
+    format!("was killed by signal {signal}{more}")
+}
+
+/// How many processes the kernel has killed for want of memory.
+fn oom_kills() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/vmstat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}

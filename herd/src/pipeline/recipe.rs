@@ -1,0 +1,400 @@
+//! A pipeline file: which commands run after which, on what, and what they leave to the next ones.
+//!
+//! ```toml
+//! name = "one round on my data"
+//! output = "runs/round"
+//!
+//! [vars]
+//! model = "smollm2-135m-instruct"
+//!
+//! [[stage]]
+//! name = "sft"
+//! herd = ["sft", "--model", "{model}", "--data", "train.jsonl", "--output", "{out}"]
+//! sets = { model = "{out}/model" }
+//!
+//! [[stage]]
+//! name = "round"
+//! repeat = 2
+//! [[stage.stage]]
+//! name = "sample"
+//! herd = ["rejection-sampling", "run", "--model", "{model}", "--seed", "{n}", "--output", "{out}"]
+//! ```
+//!
+//! `{out}` is the stage's folder in the pipeline's, `{n}` the number of the round, `{NAME}` a variable or the folder of an
+//! earlier stage (its newest one of that name, or `round1-sample`). `{{` and `}}` are braces.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use serde::Deserialize;
+
+/// The file as it is written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    #[serde(default)]
+    about: String,
+    output: Option<PathBuf>,
+    #[serde(default)]
+    vars: BTreeMap<String, String>,
+    #[serde(default)]
+    retries: u32,
+    stage: Vec<Entry>,
+}
+
+/// A stage, or a block of stages that is repeated.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    #[serde(default)]
+    about: String,
+    herd: Option<Vec<String>>,
+    command: Option<Vec<String>>,
+    #[serde(default)]
+    sets: BTreeMap<String, String>,
+    retries: Option<u32>,
+    timeout: Option<String>,
+    estimate: Option<String>,
+    repeat: Option<u32>,
+    #[serde(default)]
+    stage: Vec<Entry>,
+}
+
+/// A pipeline, ready to run: every placeholder is replaced.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// Its title.
+    pub name: String,
+    /// What it is for.
+    pub about: String,
+    /// The folder of the pipeline.
+    pub output: PathBuf,
+    /// The stages in order.
+    pub stages: Vec<Stage>,
+}
+
+/// One process of a pipeline.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// Its name, unique: `sft`, `round2-sample`.
+    pub name: String,
+    /// What it is for.
+    pub about: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Whether the program is `herd` itself, which is then not part of `words`.
+    pub herd: bool,
+    /// The command line.
+    pub words: Vec<String>,
+    /// The command line with the names of folders instead of the folders: what does not change when the pipeline moves.
+    pub identity: Vec<String>,
+    /// How often to try again after a failure.
+    pub retries: u32,
+    /// When to kill it.
+    pub timeout: Option<Duration>,
+    /// How long the recipe's author saw it take.
+    pub estimate: Option<Duration>,
+}
+
+impl Stage {
+    /// The command as one would type it.
+    pub fn shown(&self) -> String {
+        let plain =
+            |word: &str| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_./:=,+@%{}".contains(c));
+        let quoted =
+            |word: &String| if plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', "'\\''")) };
+        let words = self.words.iter().map(quoted);
+        self.herd.then(|| "herd".to_owned()).into_iter().chain(words).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Reads a pipeline file. `vars` and `output` of the command line win over the file's.
+///
+/// # Errors
+/// A sentence that names the file and the stage, key or placeholder that is wrong.
+pub fn read(path: &Path, vars: &[(String, String)], output: Option<&Path>) -> anyhow::Result<Recipe> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    parse(&text, vars, output).with_context(|| path.display().to_string())
+}
+
+fn parse(text: &str, given: &[(String, String)], output: Option<&Path>) -> anyhow::Result<Recipe> {
+    let file: File = toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))?;
+    let output =
+        output.map(Path::to_owned).or(file.output).context("output is missing: give --output, or output = \"...\"")?;
+    let mut vars = file.vars;
+    for (name, value) in given {
+        ensure!(vars.contains_key(name), "--set {name}: the file has no such variable; it has {}", names(vars.keys()));
+        vars.insert(name.clone(), value.clone());
+    }
+    let mut expansion =
+        Expansion { output: output.clone(), retries: file.retries, vars, folders: BTreeMap::new(), stages: Vec::new() };
+    expansion.entries(&file.stage, "", None)?;
+    ensure!(!expansion.stages.is_empty(), "there is no stage");
+    Ok(Recipe { name: file.name, about: file.about, output, stages: expansion.stages })
+}
+
+/// Stages as they are unrolled, with the variables as they stand at that point.
+struct Expansion {
+    output: PathBuf,
+    retries: u32,
+    vars: BTreeMap<String, String>,
+    /// The folder of each earlier stage, by full name and by bare name, with its full name.
+    folders: BTreeMap<String, (String, PathBuf)>,
+    stages: Vec<Stage>,
+}
+
+impl Expansion {
+    fn entries(&mut self, entries: &[Entry], prefix: &str, round: Option<u32>) -> anyhow::Result<()> {
+        for entry in entries {
+            let whole = format!("{prefix}{}", entry.name);
+            let name_is_plain = entry.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+            ensure!(
+                name_is_plain && !entry.name.is_empty() && entry.name != "out" && entry.name != "n",
+                "stage {:?}: a name has letters, digits, - and _, and is neither out nor n",
+                entry.name
+            );
+            match (entry.repeat, &entry.herd, &entry.command) {
+                (Some(times), None, None) => {
+                    ensure!(
+                        !entry.stage.is_empty() && times > 0,
+                        "stage {whole} repeats nothing: give it [[stage.stage]]"
+                    );
+                    ensure!(round.is_none(), "stage {whole}: rounds inside rounds are not supported");
+                    for n in 1..=times {
+                        self.entries(&entry.stage, &format!("{whole}{n}-"), Some(n))?;
+                    }
+                }
+                (None, Some(words), None) => {
+                    self.stage(entry, &whole, true, words, round).with_context(|| format!("stage {whole}"))?
+                }
+                (None, None, Some(words)) => {
+                    self.stage(entry, &whole, false, words, round).with_context(|| format!("stage {whole}"))?
+                }
+                _ => bail!("stage {whole} needs one of: herd = [...], command = [...], or repeat with [[stage.stage]]"),
+            }
+        }
+        Ok(())
+    }
+
+    fn stage(
+        &mut self,
+        entry: &Entry,
+        name: &str,
+        herd: bool,
+        words: &[String],
+        round: Option<u32>,
+    ) -> anyhow::Result<()> {
+        ensure!(entry.stage.is_empty(), "it has stages of its own, but no repeat");
+        ensure!(!words.is_empty(), "its command is empty");
+        ensure!(!self.folders.contains_key(name), "the name is taken by an earlier stage");
+        ensure!(!self.vars.contains_key(&entry.name), "the name is also that of a variable");
+        let folder = self.output.join(format!("{:02}-{name}", self.stages.len() + 1));
+        let resolve = |text: &String, real: bool| {
+            fill(text, |key| {
+                let place =
+                    |path: &Path, symbol: &str| if real { path.display().to_string() } else { format!("<{symbol}>") };
+                match key {
+                    "out" => Some(place(&folder, "out")),
+                    "n" => round.map(|n| n.to_string()),
+                    key => self
+                        .vars
+                        .get(key)
+                        .cloned()
+                        .or_else(|| self.folders.get(key).map(|(name, path)| place(path, name))),
+                }
+            })
+            .with_context(|| format!("there are: out, {}", names(self.vars.keys().chain(self.folders.keys()))))
+        };
+        let words_of = |real| words.iter().map(|word| resolve(word, real)).collect::<anyhow::Result<Vec<_>>>();
+        let (real, mut identity) = (words_of(true)?, words_of(false)?);
+        // A variable that an earlier stage set holds that stage's folder.
+        for (name, path) in self.folders.values() {
+            for word in &mut identity {
+                *word = word.replace(&*path.to_string_lossy(), &format!("<{name}>"));
+            }
+        }
+        let sets = entry.sets.iter().map(|(key, value)| {
+            ensure!(
+                self.vars.contains_key(key),
+                "sets {key}: there is no such variable; give it a first value under [vars]"
+            );
+            Ok((key.clone(), resolve(value, true)?))
+        });
+        let sets = sets.collect::<anyhow::Result<Vec<_>>>()?;
+        let time = |text: &Option<String>, key: &str| {
+            text.as_deref().map(|text| duration(text).with_context(|| format!("{key} = {text:?}"))).transpose()
+        };
+        self.stages.push(Stage {
+            name: name.to_owned(),
+            about: entry.about.clone(),
+            folder: folder.clone(),
+            herd,
+            words: real,
+            identity,
+            retries: entry.retries.unwrap_or(self.retries),
+            timeout: time(&entry.timeout, "timeout")?,
+            estimate: time(&entry.estimate, "estimate")?,
+        });
+        self.vars.extend(sets);
+        for key in [name, &entry.name] {
+            self.folders.insert(key.to_owned(), (name.to_owned(), folder.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Replaces `{key}` by `value(key)`.
+fn fill(text: &str, value: impl Fn(&str) -> Option<String>) -> anyhow::Result<String> {
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        filled.push_str(&rest[..at]);
+        let brace = &rest[at..=at];
+        rest = &rest[at + 1..];
+        if rest.starts_with(brace) {
+            filled.push_str(brace);
+            rest = &rest[1..];
+            continue;
+        }
+        let end = rest
+            .find('}')
+            .filter(|_| brace == "{")
+            .with_context(|| format!("a brace in {text:?} has no partner; write {{{{ or }}}} for a brace"))?;
+        let key = &rest[..end];
+        filled.push_str(
+            &value(key).with_context(|| format!("{{{key}}} in {text:?} is neither a variable nor an earlier stage"))?,
+        );
+        rest = &rest[end + 1..];
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+/// `90s`, `5m`, `1.5h`.
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    let (number, unit) = text.trim().split_at(text.trim().len().saturating_sub(1));
+    let seconds = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => bail!("write a time as 90s, 5m or 1.5h"),
+    };
+    let number: f64 = number.trim().parse().ok().context("write a time as 90s, 5m or 1.5h")?;
+    Duration::try_from_secs_f64(number * seconds).ok().context("write a time as 90s, 5m or 1.5h")
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    names.cloned().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUNDS: &str = r#"
+        name = "rounds"
+        output = "runs/x"
+        retries = 1
+        [vars]
+        model = "base"
+        [[stage]]
+        name = "data"
+        command = ["make", "{out}/train.jsonl", "{{n}}"]
+        timeout = "1.5m"
+        [[stage]]
+        name = "round"
+        repeat = 2
+        [[stage.stage]]
+        name = "sample"
+        herd = ["sample", "{model}", "{data}/train.jsonl", "--seed", "{n}"]
+        [[stage.stage]]
+        name = "sft"
+        herd = ["sft", "--model", "{model}", "--data", "{sample}/selected.jsonl:0.5"]
+        sets = { model = "{out}/model" }
+        retries = 3
+        [[stage]]
+        name = "eval"
+        herd = ["eval", "{model}", "{round1-sft}/model"]
+    "#;
+
+    #[test]
+    fn rounds_are_unrolled_and_variables_move_on() {
+        let recipe = parse(ROUNDS, &[], None).unwrap();
+        let stages: Vec<(&str, &str, u32)> =
+            recipe.stages.iter().map(|s| (&*s.name, s.folder.to_str().unwrap(), s.retries)).collect();
+        assert_eq!(
+            stages,
+            [
+                ("data", "runs/x/01-data", 1),
+                ("round1-sample", "runs/x/02-round1-sample", 1),
+                ("round1-sft", "runs/x/03-round1-sft", 3),
+                ("round2-sample", "runs/x/04-round2-sample", 1),
+                ("round2-sft", "runs/x/05-round2-sft", 3),
+                ("eval", "runs/x/06-eval", 1),
+            ]
+        );
+        let words = |n: usize| recipe.stages[n].words.join(" ");
+        assert_eq!(words(0), "make runs/x/01-data/train.jsonl {n}");
+        assert_eq!(words(1), "sample base runs/x/01-data/train.jsonl --seed 1");
+        assert_eq!(words(3), "sample runs/x/03-round1-sft/model runs/x/01-data/train.jsonl --seed 2");
+        assert_eq!(
+            words(4),
+            "sft --model runs/x/03-round1-sft/model --data runs/x/04-round2-sample/selected.jsonl:0.5"
+        );
+        assert_eq!(words(5), "eval runs/x/05-round2-sft/model runs/x/03-round1-sft/model");
+        // What a stage is does not depend on where the pipeline stands.
+        let moved = parse(ROUNDS, &[], Some(Path::new("/elsewhere"))).unwrap();
+        for (a, b) in recipe.stages.iter().zip(&moved.stages) {
+            assert_eq!(a.identity, b.identity);
+            assert!(!a.identity.join(" ").contains("runs/x"), "{:?}", a.identity);
+        }
+        assert_eq!(recipe.stages[0].timeout, Some(Duration::from_secs(90)));
+        assert_eq!(recipe.stages[0].shown(), "make runs/x/01-data/train.jsonl {n}");
+    }
+
+    #[test]
+    fn the_command_line_sets_variables() {
+        let recipe = parse(ROUNDS, &[("model".into(), "other".into())], None).unwrap();
+        assert_eq!(recipe.stages[1].words[1], "other");
+        let error = format!("{:#}", parse(ROUNDS, &[("modle".into(), "x".into())], None).unwrap_err());
+        assert!(error.contains("--set modle: the file has no such variable; it has model"), "{error}");
+    }
+
+    #[test]
+    fn mistakes_are_sentences() {
+        for (text, sentence) in [
+            ("name = \"x\"\nstage = []", "output is missing"),
+            ("name = \"x\"\noutput = \"o\"\nstage = []", "there is no stage"),
+            ("name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"", "stage a needs one of"),
+            (
+                "name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nherd = [\"{b}\"]",
+                "{b} in \"{b}\" is neither a variable",
+            ),
+            ("name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nherd = [\"b}\"]", "has no partner"),
+            (
+                "name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nherd = [\"b\"]\ntimeout = \"5 d\"",
+                "90s, 5m or 1.5h",
+            ),
+            (
+                "name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nherd = [\"b\"]\nsets = { m = \"1\" }",
+                "sets m: there is no such variable",
+            ),
+            (
+                "name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nherd = [\"b\"]\n[[stage]]\nname = \"a\"\nherd = [\"b\"]",
+                "taken by an earlier",
+            ),
+            ("name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a b\"\nherd = [\"b\"]", "letters, digits"),
+            (
+                "name = \"x\"\noutput = \"o\"\nretires = 1\n[[stage]]\nname = \"a\"\nherd = [\"b\"]",
+                "unknown field `retires`",
+            ),
+        ] {
+            let error = format!("{:#}", parse(text, &[], None).unwrap_err());
+            assert!(error.contains(sentence), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! `herd run`: stages are processes that can fail, be killed and go on; finished ones are skipped by digest.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A folder with a recipe in it.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new(recipe: &str) -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        place.write("recipe.toml", recipe);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
+        command.args(["run", "recipe.toml"]).args(more).current_dir(self.0.path());
+        command
+    }
+
+    fn run(&self, more: &[&str]) -> Output {
+        self.command(more).output().unwrap()
+    }
+
+    /// Runs to a good end; what it said on standard error.
+    fn succeed(&self, more: &[&str]) -> String {
+        let output = self.run(more);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        said
+    }
+
+    fn refuse(&self, more: &[&str]) -> String {
+        let output = self.run(more);
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// How often each stage has run, from the marks that the stages leave.
+    fn runs(&self) -> String {
+        let mut lines: Vec<String> = self.read("runs.txt").lines().map(str::to_owned).collect();
+        lines.sort();
+        lines.join(" ")
+    }
+}
+
+/// Three stages: a copy of an input, two rounds that add to it, and a count.
+const RECIPE: &str = r#"
+name = "adding up"
+output = "out"
+[vars]
+text = "input.txt"
+[[stage]]
+name = "copy"
+command = ["sh", "-c", "echo copy >> runs.txt; cp $0 $1/text; echo copied", "{text}", "{out}"]
+sets = { text = "{out}/text" }
+estimate = "5m"
+[[stage]]
+name = "round"
+repeat = 2
+[[stage.stage]]
+name = "add"
+command = ["sh", "-c", "echo add{n} >> runs.txt; (cat $0; echo {n}) > $1/text", "{text}", "{out}"]
+sets = { text = "{out}/text" }
+[[stage]]
+name = "count"
+command = ["sh", "-c", "echo count >> runs.txt; wc -l < $0 > $1/lines", "{text}", "{out}"]
+"#;
+
+#[test]
+fn finished_stages_are_skipped_until_something_they_depend_on_changes() {
+    let place = Place::new(RECIPE);
+    place.write("input.txt", "a\n");
+    let said = place.succeed(&[]);
+    assert!(said.contains("[1/4] copy: ") && said.contains("copied"), "{said}");
+    assert_eq!(place.read("out/04-count/lines").trim(), "3");
+    assert_eq!(place.runs(), "add1 add2 copy count");
+    assert!(place.read("out/report.html").contains("adding up"));
+
+    let said = place.succeed(&[]);
+    assert_eq!(said.matches("done before").count(), 4, "{said}");
+    assert_eq!(place.runs(), "add1 add2 copy count");
+
+    // A touched file with the same content changes nothing.
+    place.write("out/01-copy/text", "a\n");
+    place.succeed(&[]);
+    assert_eq!(place.runs(), "add1 add2 copy count");
+
+    // Another input changes everything behind it; earlier results are kept aside.
+    place.write("input.txt", "a\nb\n");
+    let said = place.succeed(&[]);
+    assert!(said.contains("copy: its command or what it reads has changed"), "{said}");
+    assert_eq!(place.read("out/04-count/lines").trim(), "4");
+    assert_eq!(place.read("out/.earlier/04-count-1/lines").trim(), "3");
+    assert_eq!(place.runs(), "add1 add1 add2 add2 copy copy count count");
+
+    // A result that was damaged is made again, and what comes after it stays, because the new one is the same.
+    place.write("out/03-round2-add/text", "x");
+    let said = place.succeed(&[]);
+    assert!(said.contains("round2-add: out/03-round2-add/text is missing or changed"), "{said}");
+    assert_eq!(place.runs(), "add1 add1 add2 add2 add2 copy copy count count");
+}
+
+#[test]
+fn a_part_of_the_stages_can_be_run() {
+    let place = Place::new(RECIPE);
+    place.write("input.txt", "a\n");
+    let error = place.refuse(&["--from", "count"]);
+    assert!(error.contains("stage copy before it has not ended well"), "{error}");
+    let error = place.refuse(&["--until", "counts"]);
+    assert!(error.contains("there is no stage counts; there are copy, round1-add, round2-add, count"), "{error}");
+    place.succeed(&["--until", "round1-add"]);
+    assert_eq!(place.runs(), "add1 copy");
+    let plan = String::from_utf8(place.run(&["--dry-run"]).stdout).unwrap();
+    for (stage, word) in [("copy", "done"), ("round1-add", "done"), ("round2-add", "to do"), ("count", "to do")] {
+        let line = plan.lines().find(|line| line.contains(&format!(". {stage} "))).unwrap();
+        assert!(line.contains(word), "{plan}");
+    }
+    assert!(plan.contains("wc -l < $0"), "{plan}");
+    assert_eq!(place.runs(), "add1 copy");
+    // The first stage would run again now, but is left out.
+    place.write("input.txt", "b\n");
+    place.succeed(&["--from", "round2-add"]);
+    assert_eq!(place.runs(), "add1 add2 copy count");
+    assert_eq!(place.read("out/03-round2-add/text"), "a\n1\n2\n");
+}
+
+#[test]
+fn failures_are_told_and_tried_again_as_asked() {
+    let recipe = |script: &str, more: &str| {
+        format!(
+            "name = \"x\"\noutput = \"out\"\n[[stage]]\nname = \"a\"\ncommand = [\"sh\", \"-c\", \"{script}\"]\n{more}\n"
+        )
+    };
+    let place = Place::new(&recipe("echo why it fails; exit 3", "retries = 2"));
+    let error = place.refuse(&[]);
+    assert!(error.contains("(2 left)") && error.contains("(1 left)"), "{error}");
+    assert!(error.contains("stage a ended with exit code 3") && error.contains("  why it fails"), "{error}");
+    assert_eq!(place.read("out/01-a/log.txt").matches("\nwhy it fails").count(), 3);
+
+    let place = Place::new(&recipe("test -f again && exit 0; touch again; kill -9 $$", "retries = 1"));
+    let said = place.succeed(&[]);
+    assert!(said.contains("was killed by signal 9") && said.contains("trying again"), "{said}");
+
+    let place = Place::new(&recipe("sleep 60", "timeout = \"0.5s\""));
+    let start = Instant::now();
+    let error = place.refuse(&[]);
+    assert!(error.contains("stopped after its time limit of 0.5 s"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(20));
+
+    let place =
+        Place::new("name = \"x\"\noutput = \"out\"\n[[stage]]\nname = \"a\"\ncommand = [\"no-such-program\"]\n");
+    let error = place.refuse(&[]);
+    assert!(error.contains("cannot start no-such-program"), "{error}");
+
+    let place = Place::new(
+        "name = \"x\"\noutput = \"out\"\n[[stage]]\nname = \"a\"\ncommand = [\"true\"]\n[[stage]]\nname = \"b\"\ncommand = \
+         [\"cat\", \"{a}/text\"]\n",
+    );
+    let error = place.refuse(&[]);
+    assert!(error.contains("stage b reads out/01-a/text, which stage a did not write"), "{error}");
+}
+
+fn wait_for(path: &Path) {
+    let start = Instant::now();
+    while !path.exists() {
+        assert!(start.elapsed() < Duration::from_secs(30), "{} does not appear", path.display());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A stage that saves its progress, as training does, and counts how often it was begun.
+const SLOW: &str = r#"
+name = "slow"
+output = "out"
+[[stage]]
+name = "first"
+command = ["sh", "-c", "echo first >> runs.txt; echo 1 > $0/one", "{out}"]
+[[stage]]
+name = "slow"
+command = ["sh", "-c", "echo slow >> runs.txt; touch begun; for i in 1 2 3 4 5 6; do test -f $0/$i || {{ sleep 0.3; echo $i > $0/$i; }}; done", "{out}"]
+[[stage]]
+name = "last"
+command = ["sh", "-c", "cat $0/[1-6] > $1/all", "{slow}", "{out}"]
+"#;
+
+#[test]
+fn a_killed_pipeline_goes_on_and_takes_its_stage_with_it() {
+    let whole = Place::new(SLOW);
+    whole.succeed(&[]);
+    let place = Place::new(SLOW);
+    let mut child = place.command(&[]).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&place.path("out/02-slow/2"));
+    // A second one stays out.
+    let error = place.refuse(&[]);
+    assert!(error.contains("belongs to a run that is going on"), "{error}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(!place.path("out/02-slow/6").exists(), "the stage outlived its pipeline");
+    let said = place.succeed(&[]);
+    assert!(said.contains("first: done before"), "{said}");
+    assert_eq!(place.runs(), "first slow slow");
+    assert_eq!(place.read("out/03-last/all"), whole.read("out/03-last/all"));
+
+    let place = Place::new(SLOW);
+    let child = place.command(&[]).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&place.path("out/02-slow/1"));
+    // SAFETY: a plain system call.
+    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("stopped by a signal in stage slow"), "{error}");
+    place.succeed(&[]);
+    assert_eq!(place.read("out/03-last/all"), whole.read("out/03-last/all"));
+}
