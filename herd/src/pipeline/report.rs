@@ -104,9 +104,9 @@ fn costs(records: &[(&Stage, Option<Record>)]) -> String {
         )
         .ok();
     }
-    write!(
+    writeln!(
         html,
-        "<tr><th>all<th><th class=\"n\">{}<th class=\"n\">{}<th></tr></table></div>\n",
+        "<tr><th>all<th><th class=\"n\">{}<th class=\"n\">{}<th></tr></table></div>",
         time(seconds),
         time(cpu)
     )
