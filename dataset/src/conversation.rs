@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::Invalid;
-use crate::fields::{Fields, deserialize_from_value, finite, kind, missing};
+use crate::fields::{Fields, deserialize_from_value, finite, missing, tools};
 use crate::message::{Message, Role, messages};
 
 /// A conversation, `{"id", "messages", "source"?, "capability"?, "weight"?}`.
@@ -51,14 +51,7 @@ impl Conversation {
     /// # Errors
     /// [`Invalid`] when the field is something else.
     pub fn tools(&self) -> Result<Vec<Value>, Invalid> {
-        match self.extra.get("tools") {
-            None | Some(Value::Null) => Ok(Vec::new()),
-            Some(Value::Array(tools)) => Ok(tools.clone()),
-            Some(Value::String(text)) if text.trim().is_empty() => Ok(Vec::new()),
-            Some(Value::String(text)) => serde_json::from_str(text)
-                .map_err(|e| Invalid(format!("tools: must hold a JSON list of tool descriptions: {e}"))),
-            Some(other) => Err(Invalid(format!("tools: must be a list of tool descriptions, not {}", kind(other)))),
-        }
+        tools(&self.extra)
     }
 }
 

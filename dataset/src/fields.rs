@@ -90,6 +90,18 @@ pub(crate) fn missing(name: &str, what: &str) -> Invalid {
     Invalid(format!("{name}: is missing (it must be {what})"))
 }
 
+/// The tool descriptions in a record's further field `tools`: a list, or a string holding one as JSON.
+pub(crate) fn tools(extra: &Map<String, Value>) -> Checked<Vec<Value>> {
+    match extra.get("tools") {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(tools)) => Ok(tools.clone()),
+        Some(Value::String(text)) if text.trim().is_empty() => Ok(Vec::new()),
+        Some(Value::String(text)) => serde_json::from_str(text)
+            .map_err(|e| Invalid(format!("tools: must hold a JSON list of tool descriptions: {e}"))),
+        Some(other) => Err(Invalid(format!("tools: must be a list of tool descriptions, not {}", kind(other)))),
+    }
+}
+
 /// Serialises a float and refuses NaN and infinity, which JSON would turn into `null`.
 pub(crate) fn finite<S: serde::Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {

@@ -113,12 +113,19 @@ impl<T> Reader<T> {
     /// # Errors
     /// [`Error::Bad`] in a strict run, [`Error::Io`] when the file for bad lines cannot be written.
     pub fn reject<R: Serialize>(&mut self, why: Invalid, record: &R) -> Result<()> {
-        let text = serde_json::to_string(record).unwrap_or_else(|e| e.to_string());
-        self.set_aside(why.0, &text)
+        self.reject_at(self.place(), why, record)
     }
 
-    fn set_aside(&mut self, what: String, line: &str) -> Result<()> {
-        let place = self.place();
+    /// The same for a record that came earlier and stands at `place`, for checks that are done on many at once.
+    ///
+    /// # Errors
+    /// As [`Reader::reject`].
+    pub fn reject_at<R: Serialize>(&mut self, place: Place, why: Invalid, record: &R) -> Result<()> {
+        let text = serde_json::to_string(record).unwrap_or_else(|e| e.to_string());
+        self.set_aside(place, why.0, &text)
+    }
+
+    fn set_aside(&mut self, place: Place, what: String, line: &str) -> Result<()> {
         let OnBadLine::SetAside(path) = &self.on_bad else {
             return Err(Error::Bad { place, what });
         };
@@ -158,8 +165,9 @@ impl<T: DeserializeOwned> Reader<T> {
                     Some(Err(e)) => (e.to_string(), String::new()),
                 },
             };
-            let what = with_hint(what, &line, self.place().number);
-            self.set_aside(what, &line)?;
+            let place = self.place();
+            let what = with_hint(what, &line, place.number);
+            self.set_aside(place, what, &line)?;
         }
     }
 }

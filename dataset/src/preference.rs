@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::Invalid;
-use crate::fields::{Fields, deserialize_from_value, kind, missing};
+use crate::fields::{Fields, deserialize_from_value, kind, missing, tools};
 use crate::message::{Message, Role, messages};
 
 /// How clearly the chosen answer is better.
@@ -52,6 +52,16 @@ pub struct Preference {
     /// Every other field.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl Preference {
+    /// The tool descriptions for the chat template, from the field `tools`: a list, or a string holding one as JSON.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the field is something else.
+    pub fn tools(&self) -> Result<Vec<Value>, Invalid> {
+        tools(&self.extra)
+    }
 }
 
 impl TryFrom<Value> for Preference {
@@ -186,6 +196,7 @@ mod tests {
                 .unwrap();
         assert_eq!(p.edited, Some(vec![Message::assistant("c")]));
         assert_eq!(p.strength, Some(Strength::Level("better".into())));
+        assert!(p.tools().unwrap().is_empty());
         let again: Preference = serde_json::from_str(&serde_json::to_string(&p).unwrap()).unwrap();
         assert_eq!(p, again);
     }

@@ -1,0 +1,197 @@
+//! The stage's own keys beside those of every training stage.
+
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use trainer::stage::{StageConfig, Training};
+
+use crate::losses::{Loss, LossKind};
+use crate::pairs::Part;
+
+/// What to do with a pair longer than `max_length`.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OverLong {
+    /// Stop and say which
+    Error,
+    /// Leave it out and count it
+    Drop,
+    /// Cut tokens off the start of the prompt, the same for both responses; leave out what does not fit then; count both
+    TruncatePrompt,
+}
+
+/// Whether headers and terminators count in the preference loss.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FormattingTokens {
+    /// They do not, as the Llama 3 paper has it
+    Mask,
+    /// They do
+    Keep,
+}
+
+impl FormattingTokens {
+    /// Whether a token counts in the preference loss.
+    #[must_use]
+    pub fn counts(self, part: Part) -> bool {
+        match part {
+            Part::Context => false,
+            Part::Formatting => self == Self::Keep,
+            Part::Content => true,
+        }
+    }
+}
+
+/// When the two responses of a pair share their prompt in a row.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SharePrompt {
+    /// Where it is faster: from 16 shared tokens on
+    Auto,
+    /// Whenever there is a shared token
+    Always,
+    /// Never: each response has the prompt to itself
+    Never,
+}
+
+impl SharePrompt {
+    /// Whether a pair with `tokens` shared tokens shares them.
+    #[must_use]
+    pub fn shares(self, tokens: usize) -> bool {
+        match self {
+            Self::Auto => tokens >= 16,
+            Self::Always => tokens > 0,
+            Self::Never => false,
+        }
+    }
+}
+
+/// Everything that decides a run. Every key may stand in the file given by `--config`; flags win over it. The defaults are
+/// the recipe's (the Llama 3 paper, section 4.1.4) where it says something.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// The keys that every training stage has.
+    #[serde(flatten)]
+    pub training: Training,
+    /// The reference model; the model itself if none is named.
+    pub reference: Option<PathBuf>,
+    /// Compute the reference's log-probs in every step instead of once.
+    pub live_reference: bool,
+    /// Where the reference's log-probs are kept; in the run's folder if none is named.
+    pub reference_cache: Option<PathBuf>,
+    /// The preference loss.
+    pub loss: LossKind,
+    /// How strongly the policy is held to the reference.
+    pub beta: f64,
+    /// cDPO's share of wrong labels.
+    pub label_smoothing: f64,
+    /// SimPO's target margin.
+    pub simpo_gamma: f64,
+    /// Factor on the NLL of the chosen response.
+    pub nll_weight: f64,
+    /// Headers and terminators in the preference loss.
+    pub formatting_tokens: FormattingTokens,
+    /// Sharing of prompts.
+    pub share_prompt: SharePrompt,
+    /// Strengths of the preferences to train on; all if none is named.
+    pub strengths: Vec<String>,
+    /// What to do with longer pairs than `max_length`.
+    pub over_long: OverLong,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            training: Training { batch_size: Some(32), ..Training::default() },
+            reference: None,
+            live_reference: false,
+            reference_cache: None,
+            loss: LossKind::Sigmoid,
+            beta: 0.1,
+            label_smoothing: 0.0,
+            simpo_gamma: 0.0,
+            nll_weight: 0.2,
+            formatting_tokens: FormattingTokens::Mask,
+            share_prompt: SharePrompt::Auto,
+            strengths: Vec::new(),
+            over_long: OverLong::Error,
+        }
+    }
+}
+
+impl Config {
+    /// The loss that the keys describe.
+    #[must_use]
+    pub fn loss(&self) -> Loss {
+        Loss {
+            kind: self.loss,
+            beta: self.beta,
+            label_smoothing: self.label_smoothing,
+            simpo_gamma: self.simpo_gamma,
+            nll_weight: self.nll_weight,
+        }
+    }
+}
+
+impl StageConfig for Config {
+    fn training(&self) -> &Training {
+        &self.training
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let training = &self.training;
+        ensure!(
+            training.micro_batch_tokens >= 2 * training.max_length,
+            "--micro-batch-tokens is {}, but the two responses of a pair may have {} tokens together (twice --max-length): \
+             make the first at least the second",
+            training.micro_batch_tokens,
+            2 * training.max_length
+        );
+        ensure!(
+            training.batch_tokens == Training::default().batch_tokens || training.batch_size.is_none(),
+            "--batch-tokens has no effect: this stage counts its steps in pairs; give --batch-size instead"
+        );
+        ensure!(self.beta > 0.0 && self.beta.is_finite(), "--beta is {}; it must be more than 0", self.beta);
+        ensure!(
+            self.nll_weight >= 0.0 && self.nll_weight.is_finite(),
+            "--nll-weight is {}; it must be 0 or more",
+            self.nll_weight
+        );
+        ensure!(
+            (0.0..0.5).contains(&self.label_smoothing),
+            "--label-smoothing is {}; it must be at least 0 and less than 0.5",
+            self.label_smoothing
+        );
+        let is = |kind| self.loss == kind;
+        ensure!(
+            self.label_smoothing == 0.0 || is(LossKind::Cdpo),
+            "--label-smoothing belongs to --loss cdpo; choose that, or leave it out"
+        );
+        ensure!(
+            self.label_smoothing > 0.0 || !is(LossKind::Cdpo),
+            "--loss cdpo needs --label-smoothing, the share of labels that may be wrong, such as 0.1"
+        );
+        ensure!(
+            self.simpo_gamma == 0.0 || is(LossKind::Simpo),
+            "--simpo-gamma belongs to --loss simpo; choose that, or leave it out"
+        );
+        ensure!(
+            self.simpo_gamma >= 0.0 && self.simpo_gamma.is_finite(),
+            "--simpo-gamma is {}; it must be 0 or more",
+            self.simpo_gamma
+        );
+        if !self.loss.has_reference() {
+            ensure!(
+                self.reference.is_none() && !self.live_reference && self.reference_cache.is_none(),
+                "--loss simpo has no reference model: leave --reference, --live-reference and --reference-cache out"
+            );
+        }
+        ensure!(
+            !self.live_reference || self.reference_cache.is_none(),
+            "--reference-cache and --live-reference exclude each other: a live reference is not cached"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,16 @@
+//! Direct preference optimisation: preferences in, a model or LoRA adapter out (the Llama 3 paper, section 4.1.4).
+//!
+//! [`command::run`] is the stage, [`command::Args`] are its flags. The method reads in this order: [`pairs`] (tokens and
+//! which of them are formatting), [`batch`] (pairs in a packed row), [`losses`], [`reference`], [`measure`].
+
+mod args;
+pub mod batch;
+pub mod command;
+pub mod config;
+pub mod data;
+pub mod losses;
+pub mod measure;
+pub mod objective;
+pub mod pairs;
+pub mod reference;
+pub mod watch;

@@ -1,0 +1,65 @@
+//! The loss of a batch of pairs, and what is logged beside it.
+//!
+//! | name (TRL's, where it has one) | mean over the pairs of |
+//! |---|---|
+//! | `preference_loss`, `nll_loss` | the two parts of the loss; the NLL is per token |
+//! | `rewards/chosen`, `rewards/rejected`, `rewards/margins` | implicit rewards, see [`crate::losses::Loss::rewards`] |
+//! | `rewards/accuracies` | 1 where the chosen response has the higher reward, ½ for a tie |
+//! | `logps/chosen`, `logps/rejected` | sums of log-probs over the tokens that count |
+//! | `logps/chosen_change` | by how much the chosen log-prob per token differs from the reference's |
+//! | `logps/chosen_fell` | 1 where it is lower than the reference's |
+//! | `kl` | estimate of KL(policy ‖ reference) per token: `exp(-d) - 1 + d` with `d = log π - log π_ref`, meaned over both responses (Schulman 2020, "Approximating KL divergence", k3); unbiased for the policy's own samples, a guide on data |
+
+use tch::{Kind, Tensor};
+use trainer::{Loss, Metric};
+
+use crate::batch::PairBatch;
+use crate::losses::{self, PairLogProbs, chosen_nll};
+
+/// The loss of the batch, a sum over its pairs, from the policy's log-probs `[entries]` and, where the loss has one, the
+/// reference's.
+#[must_use]
+pub fn measure(loss: &losses::Loss, batch: &PairBatch, log_probs: &Tensor, reference: Option<&Tensor>) -> Loss {
+    let (chosen, rejected) = batch.counted(log_probs);
+    let (chosen_tokens, rejected_tokens) = batch.counted_tokens();
+    let reference_sums = reference.map(|reference| batch.counted(reference));
+    let pairs = PairLogProbs { chosen, rejected, reference: reference_sums, chosen_tokens, rejected_tokens };
+    let preference = loss.preference(&pairs);
+    let nll = chosen_nll(&batch.all(log_probs).0, &batch.response_tokens().0);
+    let sum = (&preference + &nll * loss.nll_weight).sum(Kind::Double).to_kind(Kind::Float);
+
+    let _no_grad = tch::no_grad_guard();
+    let (reward_chosen, reward_rejected) = loss.rewards(&pairs);
+    let margin = &reward_chosen - &reward_rejected;
+    let mut measured = vec![
+        ("preference_loss", preference),
+        ("nll_loss", nll),
+        ("rewards/accuracies", (margin.sign() + 1.0) / 2.0),
+        ("rewards/chosen", reward_chosen),
+        ("rewards/rejected", reward_rejected),
+        ("rewards/margins", margin),
+        ("logps/chosen", pairs.chosen.shallow_clone()),
+        ("logps/rejected", pairs.rejected.shallow_clone()),
+    ];
+    if let Some(reference) = reference {
+        let (change, _) = pairs.log_ratios();
+        measured.push((FELL, change.lt(0.0)));
+        measured.push((CHANGE, change / &pairs.chosen_tokens));
+        let difference = log_probs - reference;
+        let (chosen, rejected) = batch.counted(&(difference.neg().exp() - 1.0 + &difference));
+        measured.push(("kl", (chosen + rejected) / (&pairs.chosen_tokens + &pairs.rejected_tokens)));
+    }
+    let weight = batch.pairs() as f64;
+    let metric = |(name, each): (&'static str, Tensor)| Metric {
+        name,
+        sum: each.to_kind(Kind::Double).sum(Kind::Double).double_value(&[]),
+        weight,
+    };
+    Loss { sum, metrics: measured.into_iter().map(metric).collect() }
+}
+
+/// Share of pairs whose chosen log-prob is lower than the reference's.
+pub const FELL: &str = "logps/chosen_fell";
+
+/// Change of the chosen log-prob per token against the reference.
+pub const CHANGE: &str = "logps/chosen_change";

@@ -1,0 +1,224 @@
+//! Pairs in the order of a plan, and their loss: what the training loop asks for.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use llama::Llama;
+use tch::{Device, Tensor};
+use trainer::{Evaluation, Input, Loss, Objective, Plan, RunFolder, best_fit_decreasing, evaluate};
+
+use crate::batch::{PairBatch, row_tokens};
+use crate::config::{FormattingTokens, SharePrompt};
+use crate::losses;
+use crate::measure::measure;
+use crate::pairs::Pair;
+use crate::reference::{self, Identity, ReferenceLogProbs};
+use crate::watch::Watch;
+
+/// Where the reference's log-probs come from.
+pub enum Reference {
+    /// The loss has none.
+    None,
+    /// Computed once by the model in `folder`, or by the one that training starts from, and kept in `cache`.
+    Cached {
+        /// The reference's folder; `None` for the model that training starts from.
+        folder: Option<PathBuf>,
+        /// Where they are kept.
+        cache: PathBuf,
+        /// What they are of.
+        identity: Identity,
+    },
+    /// Computed in every step.
+    Live {
+        /// The reference's folder; `None` for the model that training starts from.
+        folder: Option<PathBuf>,
+    },
+}
+
+/// What is there once training begins.
+enum Ready {
+    None,
+    Cached(ReferenceLogProbs),
+    Live(Llama),
+}
+
+/// Pairs, their order, and the loss.
+pub struct DpoObjective {
+    /// All pairs.
+    pairs: Vec<Pair>,
+    /// The numbers of each source's pairs.
+    sources: Vec<Vec<usize>>,
+    /// The numbers of the held-out pairs.
+    held_out: Vec<usize>,
+    plan: Plan,
+    loss: losses::Loss,
+    layout: RowLayout,
+    reference: Reference,
+    ready: Ready,
+    watch: RefCell<Watch>,
+}
+
+/// How pairs stand in rows.
+#[derive(Debug, Clone, Copy)]
+pub struct RowLayout {
+    /// Whether formatting tokens count in the preference loss.
+    pub formatting: FormattingTokens,
+    /// When a pair shares its prompt.
+    pub share: SharePrompt,
+    /// Tokens that pass through the model at a time.
+    pub micro_batch_tokens: usize,
+    /// Where to compute.
+    pub device: Device,
+}
+
+impl RowLayout {
+    /// Numbers of pairs packed into rows of at most `micro_batch_tokens` tokens.
+    fn pack(&self, pairs: &[Pair], numbers: &[usize]) -> Vec<Vec<usize>> {
+        let lengths: Vec<usize> = numbers.iter().map(|&number| row_tokens(&pairs[number], self.share)).collect();
+        let bins = best_fit_decreasing(&lengths, self.micro_batch_tokens);
+        bins.into_iter().map(|bin| bin.into_iter().map(|place| numbers[place]).collect()).collect()
+    }
+
+    fn batch(&self, pairs: &[Pair], numbers: &[usize]) -> PairBatch {
+        let row: Vec<&Pair> = numbers.iter().map(|&number| &pairs[number]).collect();
+        PairBatch::new(&row, self.formatting, self.share, self.device)
+    }
+}
+
+impl DpoObjective {
+    /// `sources` and `held_out` are the pairs of each file, `plan` is made over the sources.
+    #[must_use]
+    pub fn new(
+        sources: Vec<Vec<Pair>>,
+        held_out: Vec<Pair>,
+        plan: Plan,
+        loss: losses::Loss,
+        layout: RowLayout,
+        reference: Reference,
+    ) -> Self {
+        let mut pairs = Vec::new();
+        let mut take = |some: Vec<Pair>| {
+            let start = pairs.len();
+            pairs.extend(some);
+            (start..pairs.len()).collect::<Vec<_>>()
+        };
+        let sources = sources.into_iter().map(&mut take).collect();
+        let held_out = take(held_out);
+        let (ready, watch) = (Ready::None, RefCell::default());
+        Self { pairs, sources, held_out, plan, loss, layout, reference, ready, watch }
+    }
+
+    /// Micro-batches in the whole run.
+    #[must_use]
+    pub fn micro_batches(&self) -> usize {
+        self.plan.steps.iter().map(|step| self.layout.pack(&self.pairs, &self.numbers(step)).len()).sum()
+    }
+
+    /// A batch of each bin of the given pairs, with the reference's log-probs where they are cached.
+    fn batches_of(&self, numbers: &[usize]) -> impl Iterator<Item = PairBatch> + '_ {
+        self.layout.pack(&self.pairs, numbers).into_iter().map(|bin| {
+            let mut batch = self.layout.batch(&self.pairs, &bin);
+            if let Ready::Cached(log_probs) = &self.ready {
+                batch.reference = Some(log_probs.of(&bin).to_device(self.layout.device));
+            }
+            batch
+        })
+    }
+
+    fn numbers(&self, picks: &[(usize, usize)]) -> Vec<usize> {
+        picks.iter().map(|&(source, pair)| self.sources[source][pair]).collect()
+    }
+
+    fn compute(&self, model: &Llama) -> anyhow::Result<ReferenceLogProbs> {
+        let bins = self.layout.pack(&self.pairs, &(0..self.pairs.len()).collect::<Vec<_>>());
+        ReferenceLogProbs::compute(model, &self.pairs, &bins, |bin| self.layout.batch(&self.pairs, bin))
+    }
+}
+
+impl Objective for DpoObjective {
+    type Batch = PairBatch;
+
+    fn steps(&self) -> u64 {
+        self.plan.steps.len() as u64
+    }
+
+    fn epoch(&self, steps: u64) -> f64 {
+        self.plan.epoch_at(steps as usize)
+    }
+
+    fn batches(&self, step: u64) -> Vec<PairBatch> {
+        self.batches_of(&self.numbers(&self.plan.steps[step as usize])).collect()
+    }
+
+    fn normaliser(&self, batch: &PairBatch) -> f64 {
+        batch.pairs() as f64
+    }
+
+    fn tokens(&self, batch: &PairBatch) -> (u64, u64) {
+        (batch.tokens as u64, batch.predicted() as u64)
+    }
+
+    fn example_ids<'a>(&self, batch: &'a PairBatch) -> &'a [String] {
+        &batch.ids
+    }
+
+    fn input<'a>(&self, batch: &'a PairBatch) -> Input<'a> {
+        Input { input_ids: &batch.input_ids, layout: batch.layout() }
+    }
+
+    /// Reads the reference's log-probs, or computes and keeps them. A reference in another folder is gone again before
+    /// training begins, unless it is to be live.
+    fn begin(&mut self, model: &Llama, _: &RunFolder) -> anyhow::Result<()> {
+        // The policy trains with these kernels; the reference has to round as it does.
+        llama::kernels::fuse();
+        let load = |folder: &PathBuf| {
+            Llama::load(folder, Some(model.kind()), model.device())
+                .with_context(|| format!("the reference model {}", folder.display()))
+        };
+        self.ready = match &self.reference {
+            Reference::None => Ready::None,
+            Reference::Live { folder: Some(folder) } => Ready::Live(load(folder)?),
+            // With an adapter, the base model is there all the time; otherwise its weights are about to change.
+            Reference::Live { folder: None } if model.has_adapter() => Ready::Live(model.without_adapter()),
+            Reference::Live { folder: None } => Ready::Live(model.copy()),
+            Reference::Cached { folder, cache, identity } => {
+                let known = ReferenceLogProbs::load(cache, identity, &self.pairs)?;
+                Ready::Cached(match (known, folder) {
+                    (Some(known), _) => {
+                        eprintln!("reference log-probs of {} pairs from {}", self.pairs.len(), cache.display());
+                        known
+                    }
+                    (None, folder) => {
+                        let computed = match folder {
+                            Some(folder) => self.compute(&load(folder)?)?,
+                            None => self.compute(&model.without_adapter())?,
+                        };
+                        computed.save(cache, identity)?;
+                        computed
+                    }
+                })
+            }
+        };
+        Ok(())
+    }
+
+    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PairBatch) -> anyhow::Result<Loss> {
+        let log_probs = batch.log_probs(hidden, head)?;
+        let live = match &self.ready {
+            Ready::Live(model) => Some(reference::log_probs(model, batch)?),
+            _ => None,
+        };
+        let loss = measure(&self.loss, batch, &log_probs, live.as_ref().or(batch.reference.as_ref()));
+        if hidden.requires_grad()
+            && let Some(warning) = self.watch.borrow_mut().see(&loss.metrics)
+        {
+            eprintln!("warning: {warning}");
+        }
+        Ok(loss)
+    }
+
+    fn evaluate(&self, model: &Llama) -> anyhow::Result<Option<Evaluation>> {
+        evaluate(self, model, self.batches_of(&self.held_out))
+    }
+}

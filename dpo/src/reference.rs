@@ -1,0 +1,217 @@
+//! The reference's log-probs: computed once, kept in files that know what they were computed from.
+//!
+//! A cache holds one float32 for every response token of every pair, formatting tokens too. It belongs to one model, data
+//! set, chat template, tokenisation with its mask, and type of arithmetic; with any other it is refused.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use dataset::digest::{self, Fingerprint};
+use llama::Llama;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::batch::PairBatch;
+use crate::pairs::{Pair, Part, Sequence};
+
+const RECORD: &str = "reference.json";
+const TENSORS: &str = "log_probs.safetensors";
+const NAME: &str = "log_probs";
+
+/// What a cache was computed from: digests, but for the type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The reference model's folder: weights, configuration, tokenizer.
+    pub model: String,
+    /// The files of preferences.
+    pub data: String,
+    /// The chat template's text.
+    pub template: String,
+    /// Token ids of all pairs and which of them are response and formatting, in order.
+    pub mask: String,
+    /// The type that the reference computes in.
+    pub dtype: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    identity: Identity,
+    pairs: usize,
+    tokens: usize,
+    sha256: String,
+}
+
+/// Log-probs of all response tokens of pairs in order, chosen before rejected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReferenceLogProbs {
+    values: Vec<f32>,
+    /// Where each pair's begin; one more at the end.
+    starts: Vec<usize>,
+}
+
+/// A digest of the tokens of all pairs and of what each of them is.
+#[must_use]
+pub fn mask_digest(pairs: &[&Pair]) -> String {
+    let mut bytes = Vec::new();
+    for sequence in pairs.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]) {
+        bytes.extend((sequence.ids.len() as u64).to_le_bytes());
+        bytes.extend(sequence.ids.iter().flat_map(|id| id.to_le_bytes()));
+        bytes.extend(sequence.parts.iter().map(|part| match part {
+            Part::Context => 0,
+            Part::Formatting => 1,
+            Part::Content => 2,
+        }));
+    }
+    digest::bytes(&bytes)
+}
+
+/// A digest of a model's folder.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn model_digest(folder: &Path) -> anyhow::Result<String> {
+    Ok(trainer::stage::model_folder(Fingerprint::new(), folder)?.finish())
+}
+
+impl ReferenceLogProbs {
+    /// Computes those of `pairs`, laid out in `batches` (numbers of pairs, every one once) by `batch`.
+    ///
+    /// # Errors
+    /// What libtorch refuses; a log-prob that is not finite, with the names of the pairs.
+    pub fn compute(
+        model: &Llama,
+        pairs: &[Pair],
+        batches: &[Vec<usize>],
+        batch: impl Fn(&[usize]) -> PairBatch,
+    ) -> anyhow::Result<Self> {
+        let _no_grad = tch::no_grad_guard();
+        let starts = starts(pairs);
+        let mut values = vec![0.0; starts[pairs.len()]];
+        let (start, mut shown, mut done) = (Instant::now(), Instant::now(), 0);
+        for numbers in batches {
+            let batch = batch(numbers);
+            let found = Vec::<f32>::try_from(log_probs(model, &batch)?)?;
+            ensure!(
+                found.iter().all(|value| value.is_finite()),
+                "the reference gives a log-prob that is not finite; the pairs are {}",
+                batch.ids.join(", ")
+            );
+            let mut rest = &found[..];
+            for &number in numbers {
+                let (own, others) = rest.split_at(starts[number + 1] - starts[number]);
+                values[starts[number]..starts[number + 1]].copy_from_slice(own);
+                rest = others;
+            }
+            done += numbers.len();
+            if shown.elapsed() > Duration::from_secs(10) || (done == pairs.len() && start.elapsed().as_secs() > 10) {
+                shown = Instant::now();
+                let rate = done as f64 / start.elapsed().as_secs_f64();
+                eprintln!("reference log-probs: {done}/{} pairs, {rate:.2} pairs/s", pairs.len());
+            }
+        }
+        Ok(Self { values, starts })
+    }
+
+    /// Those of some pairs, `[entries]` float32, in the order of a [`PairBatch`] of them.
+    #[must_use]
+    pub fn of(&self, numbers: &[usize]) -> Tensor {
+        let parts: Vec<&[f32]> = numbers.iter().map(|&n| &self.values[self.starts[n]..self.starts[n + 1]]).collect();
+        Tensor::from_slice(&parts.concat())
+    }
+
+    /// Writes the cache into `folder`; the record, which makes it one, comes last.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn save(&self, folder: &Path, identity: &Identity) -> anyhow::Result<()> {
+        let write = || {
+            fs::create_dir_all(folder)?;
+            let path = folder.join(TENSORS);
+            trainer::state::write(&path, &[(NAME.to_owned(), Tensor::from_slice(&self.values))])?;
+            let record = Record {
+                identity: identity.clone(),
+                pairs: self.starts.len() - 1,
+                tokens: self.values.len(),
+                sha256: digest::file(&path)?,
+            };
+            let text = format!("{}\n", serde_json::to_string_pretty(&record)?);
+            anyhow::Ok(dataset::write_file(folder.join(RECORD), text.as_bytes())?)
+        };
+        write().with_context(|| format!("cannot keep the reference's log-probs in {}", folder.display()))
+    }
+
+    /// Reads a cache; `None` where there is none, or where its files are damaged, which is said.
+    ///
+    /// # Errors
+    /// When it belongs to another model, data set, template, mask or type: the first that differs is named.
+    pub fn load(folder: &Path, identity: &Identity, pairs: &[Pair]) -> anyhow::Result<Option<Self>> {
+        let path = folder.join(RECORD);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let damaged = |what: &str| {
+            eprintln!("warning: {} is damaged ({what}); the log-probs are computed again", folder.display());
+            Ok(None)
+        };
+        let Ok(record) = serde_json::from_slice::<Record>(&fs::read(&path)?) else {
+            return damaged("reference.json does not read");
+        };
+        let (theirs, ours) = (&record.identity, identity);
+        for (what, theirs, ours) in [
+            ("reference model", &theirs.model, &ours.model),
+            ("data set", &theirs.data, &ours.data),
+            ("chat template", &theirs.template, &ours.template),
+            ("tokenisation or mask", &theirs.mask, &ours.mask),
+            ("--dtype", &theirs.dtype, &ours.dtype),
+        ] {
+            ensure!(
+                theirs == ours,
+                "the reference's log-probs in {} are of another {what} ({} instead of {}); choose another \
+                 --reference-cache, or remove the folder",
+                folder.display(),
+                short(theirs),
+                short(ours)
+            );
+        }
+        let file = folder.join(TENSORS);
+        if !file.is_file() || digest::file(&file)? != record.sha256 {
+            return damaged("log_probs.safetensors is missing or changed");
+        }
+        let starts = starts(pairs);
+        let values = match &trainer::state::read(&file)?[..] {
+            [(_, tensor)] => Vec::<f32>::try_from(tensor)?,
+            _ => return damaged("log_probs.safetensors has other tensors"),
+        };
+        if values.len() != starts[pairs.len()] {
+            return damaged("the number of tokens differs");
+        }
+        Ok(Some(Self { values, starts }))
+    }
+}
+
+/// The log-prob of each response token of a batch under `model`, `[entries]` float32, without a gradient.
+///
+/// # Errors
+/// What libtorch refuses.
+pub fn log_probs(model: &Llama, batch: &PairBatch) -> anyhow::Result<Tensor> {
+    let _no_grad = tch::no_grad_guard();
+    let mut layout = batch.layout();
+    let positions = layout.positions(batch.tokens as i64).to_device(model.device());
+    let hidden = model.hidden_states(&batch.input_ids, &positions, &mut layout);
+    Ok(batch.log_probs(&hidden, model.head())?.to_kind(Kind::Float))
+}
+
+fn starts(pairs: &[Pair]) -> Vec<usize> {
+    let entries = |sequence: &Sequence| sequence.response().count();
+    let mut starts = vec![0];
+    for pair in pairs {
+        starts.push(starts[starts.len() - 1] + entries(&pair.chosen) + entries(&pair.rejected));
+    }
+    starts
+}
+
+fn short(text: &str) -> &str {
+    text.get(..12).unwrap_or(text)
+}

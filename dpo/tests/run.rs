@@ -1,0 +1,202 @@
+//! Runs from end to end: what they learn and write, and what they refuse.
+
+// Helpers of tests stand outside of test functions.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+
+use common::World;
+use llama::Llama;
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+fn sentence(result: anyhow::Result<()>) -> String {
+    format!("{:#}", result.unwrap_err())
+}
+
+fn record(world: &World, run: &str) -> Value {
+    serde_json::from_slice(&fs::read(world.path(run).join("run.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_run_learns_the_preference_and_leaves_what_the_design_says() {
+    let world = World::new(80);
+    let flags = "--epochs 6 --eval-fraction 0.2 --eval-steps 10";
+    world.run("run", flags).unwrap();
+    let run = world.path("run");
+    let start: Value = serde_json::from_slice(&fs::read(run.join("eval_start.json")).unwrap()).unwrap();
+    let end = &record(&world, "run")["report"]["evaluation"];
+    let of = |evaluation: &Value, name: &str| evaluation["metrics"][name].as_f64().unwrap();
+    // Before the first step policy and reference are one: no margin, every pair a tie, the loss is ln 2 + 0.2 NLL.
+    assert_eq!((of(&start, "rewards/margins"), of(&start, "rewards/accuracies"), of(&start, "kl")), (0.0, 0.5, 0.0));
+    let expected = std::f64::consts::LN_2 + 0.2 * of(&start, "nll_loss");
+    assert!((start["loss"].as_f64().unwrap() - expected).abs() < 1e-5);
+    assert!(of(end, "rewards/accuracies") > 0.8, "{end}");
+    assert!(of(end, "rewards/margins") > 0.1 && of(end, "kl") > 0.0, "{end}");
+    // The NLL holds the chosen responses: they become likelier.
+    assert!(of(end, "logps/chosen") > of(&start, "logps/chosen") && of(end, "logps/chosen_fell") < 0.2, "{end}");
+    let metrics = trainer::metrics::read(&run.join("metrics.jsonl")).unwrap();
+    assert!(metrics.iter().all(|m| m.metrics.contains_key("rewards/margins")));
+    for file in ["config.toml", "report.html", "model/config.json", "model/tokenizer_config.json", "reference/reference.json"]
+    {
+        assert!(run.join(file).is_file(), "{file}");
+    }
+    llama::ModelFolder::load(&run.join("model"), None, Device::Cpu).unwrap();
+    // Done is done; another configuration is refused.
+    world.run("run", flags).unwrap();
+    let error = sentence(world.run("run", "--epochs 6 --eval-fraction 0.2 --eval-steps 10 --beta 0.2"));
+    assert!(error.contains("holds a finished run with another configuration"), "{error}");
+}
+
+#[test]
+fn a_live_reference_and_shared_prompts_lead_to_the_same_weights() {
+    let world = World::new(24);
+    world.run("cached", "--epochs 2").unwrap();
+    let load = |run: &str| Llama::load(&world.path(run).join("model"), None, Device::Cpu).unwrap().named_parameters();
+    for (run, flags) in [
+        ("live", "--epochs 2 --live-reference"),
+        ("named", "--epochs 2 --reference @model"),
+        ("apart", "--epochs 2 --share-prompt never --micro-batch-tokens 1024 --recompute"),
+    ] {
+        world.run(run, flags).unwrap();
+        for ((name, a), (_, b)) in load(run).iter().zip(&load("cached")) {
+            let error = common::relative(a, b);
+            assert!(error < 1e-4, "{run}: {name} is off by {error}");
+        }
+    }
+    assert!(!world.path("live/reference").exists());
+}
+
+#[test]
+fn lora_writes_an_adapter_and_the_merged_model() {
+    let world = World::new(24);
+    world.run("run", "--epochs 2 --lora-rank 4 --merge").unwrap();
+    let run = world.path("run");
+    let mut adapted = Llama::load(&world.path("model"), None, Device::Cpu).unwrap();
+    adapted.load_adapter(&run.join("adapter")).unwrap();
+    let merged = Llama::load(&run.join("model"), None, Device::Cpu).unwrap();
+    let base = Llama::load(&world.path("model"), None, Device::Cpu).unwrap();
+    let _no_grad = tch::no_grad_guard();
+    let ids = Tensor::arange(200, (Kind::Int64, Device::Cpu)).unsqueeze(0);
+    let distance = |a: &Llama, b: &Llama| f64::try_from((a.forward(&ids) - b.forward(&ids)).abs().max()).unwrap();
+    assert!(distance(&adapted, &merged) < 1e-4);
+    assert!(distance(&base, &merged) > 1e-3, "training changed nothing");
+    // A live reference under the adapter is the cached one.
+    world.run("live", "--epochs 2 --lora-rank 4 --merge --live-reference").unwrap();
+    let live = Llama::load(&world.path("live/model"), None, Device::Cpu).unwrap();
+    assert!(distance(&live, &merged) < 1e-4);
+}
+
+#[test]
+fn a_cache_of_something_else_is_refused() {
+    let world = World::new(16);
+    let flags = "--max-steps 1 --reference-cache @cache";
+    world.run("first", flags).unwrap();
+    let made = fs::metadata(world.path("cache/reference.json")).unwrap().modified().unwrap();
+    // Another run of the same model and data takes it.
+    world.run("second", &format!("{flags} --beta 0.5 --formatting-tokens keep")).unwrap();
+    assert_eq!(fs::metadata(world.path("cache/reference.json")).unwrap().modified().unwrap(), made);
+    // Another model.
+    common::model::write_model(&world.path("other"));
+    let model = Llama::load(&world.path("other"), None, Device::Cpu).unwrap();
+    common::nudge(&model, 1);
+    model.save(&world.path("other"), None).unwrap();
+    let error = sentence(world.run("third", &format!("{flags} --reference @other")));
+    assert!(error.contains("are of another reference model"), "{error}");
+    assert!(error.contains("choose another --reference-cache"), "{error}");
+    // Another type, other data.
+    let error = sentence(world.run("fourth", &format!("{flags} --dtype bf16")));
+    assert!(error.contains("are of another --dtype (f32 instead of bf16)"), "{error}");
+    common::write_data(&world.path("more.jsonl"), 17);
+    let error = sentence(world.run("fifth", &format!("{flags} --data @more.jsonl")));
+    assert!(error.contains("are of another data set"), "{error}");
+    // Damage is no reason to stop: it is made again.
+    let file = world.path("cache/log_probs.safetensors");
+    let good = fs::read(&file).unwrap();
+    let mut bytes = good.clone();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    world.run("sixth", flags).unwrap();
+    assert!(fs::read(&file).unwrap() == good);
+}
+
+#[test]
+fn bad_pairs_stop_a_run_or_are_set_aside_and_counted() {
+    let world = World::new(12);
+    let path = world.path("train.jsonl");
+    let good = fs::read_to_string(&path).unwrap();
+    let long = "x".repeat(300);
+    let bad = [
+        (json!({"prompt": "q", "chosen": "a", "rejected": "a"}), "train.jsonl:13: chosen, rejected: have the same tokens"),
+        (json!({"prompt": "q", "chosen": "a", "rejected": " "}), "train.jsonl:13: rejected: the response is empty"),
+        (
+            json!({"prompt": "q", "chosen": "a", "rejected": "b", "rejected_finish_reason": "length"}),
+            "train.jsonl:13: rejected: the response was cut off",
+        ),
+        (json!({"prompt": [], "chosen": "a", "rejected": "b"}), "train.jsonl:13: prompt: the list is empty"),
+        (
+            json!({"prompt": "q", "chosen": "a", "rejected": long}),
+            "train.jsonl:13: the pair train.jsonl:13 has",
+        ),
+    ];
+    for (record, expected) in &bad {
+        fs::write(&path, format!("{good}{record}\n")).unwrap();
+        let error = sentence(world.run("strict", "--max-steps 1"));
+        assert!(error.contains(expected), "{error}");
+    }
+    let lines: Vec<String> = bad.iter().map(|(record, _)| record.to_string()).collect();
+    let cut = json!({"prompt": "y".repeat(150), "chosen": "a", "rejected": "b"});
+    fs::write(&path, format!("{good}{}\n{cut}\n{{\n", lines.join("\n"))).unwrap();
+    world.run("lenient", "--max-steps 1 --skip-bad --over-long truncate-prompt").unwrap();
+    let ledger = record(&world, "lenient")["data"][0].clone();
+    let counts = ["rows", "set_aside", "equal", "empty", "unfinished", "over_long", "truncated", "pairs"];
+    assert_eq!(counts.map(|name| ledger[name].as_u64().unwrap()), [19, 5, 1, 1, 1, 1, 1, 13], "{ledger}");
+    let aside = fs::read_to_string(world.path("lenient/rejected-1.jsonl")).unwrap();
+    assert_eq!(aside.lines().count(), 5);
+    assert!(aside.contains("have the same tokens") && aside.contains("train.jsonl:13"), "{aside}");
+}
+
+#[test]
+fn strengths_choose_pairs() {
+    let world = World::new(4);
+    let path = world.path("train.jsonl");
+    let plain = fs::read_to_string(&path).unwrap();
+    let level = |text: &str| json!({"prompt": "q", "chosen": "a", "rejected": "b", "strength": text}).to_string();
+    fs::write(&path, format!("{plain}{}\n{}\n", level("better"), level("slightly_better"))).unwrap();
+    world.run("run", "--max-steps 1 --strengths significantly_better better").unwrap();
+    let ledger = record(&world, "run")["data"][0].clone();
+    assert_eq!((&ledger["pairs"], &ledger["other_strength"]), (&5.into(), &1.into()));
+}
+
+#[test]
+fn contradictions_are_sentences() {
+    let world = World::new(4);
+    for (flags, expected) in [
+        ("--loss cdpo", "--loss cdpo needs --label-smoothing"),
+        ("--label-smoothing 0.1", "--label-smoothing belongs to --loss cdpo"),
+        ("--simpo-gamma 0.5", "--simpo-gamma belongs to --loss simpo"),
+        ("--loss simpo --live-reference", "--loss simpo has no reference model"),
+        ("--live-reference --reference-cache x", "exclude each other"),
+        ("--beta 0", "--beta is 0; it must be more than 0"),
+        ("--batch-tokens 100", "this stage counts its steps in pairs"),
+        ("--micro-batch-tokens 200", "make the first at least the second"),
+        ("--reference nowhere", "no model \"nowhere\""),
+    ] {
+        let error = sentence(world.run("run", flags));
+        assert!(error.contains(expected), "{flags}: {error}");
+    }
+}
+
+#[test]
+fn every_loss_runs() {
+    let world = World::new(16);
+    for loss in ["length-normalised", "ipo", "cdpo --label-smoothing 0.1", "hinge", "simpo --simpo-gamma 0.5"] {
+        let output = loss.split(' ').next().unwrap();
+        world.run(output, &format!("--max-steps 2 --loss {loss}")).unwrap();
+        let metrics = trainer::metrics::read(&world.path(output).join("metrics.jsonl")).unwrap();
+        assert_eq!(metrics[1].metrics.contains_key("kl"), output != "simpo", "{loss}");
+    }
+}
