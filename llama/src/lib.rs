@@ -35,7 +35,7 @@ pub use config::{ConfigError, Family, LlamaConfig, RopeScaling, dtype_name};
 pub use engine::{Engine, GenerateError, Next, Request};
 pub use folder::ModelFolder;
 pub use linear::{Linear, Lora};
-pub use load::{ModelError, to_bytes};
+pub use load::{ModelError, to_bytes, torch_kind};
 pub use lora::{LoraConfig, TargetModules};
 pub use model::{Layer, Llama, RmsNorm};
 pub use recompute::Recompute;

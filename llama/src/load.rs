@@ -177,7 +177,7 @@ pub(crate) fn stored_kind(checkpoint: &Checkpoint, folder: &Path) -> Result<Kind
 }
 
 /// libtorch's name of a floating type.
-fn torch_kind(dtype: DType) -> Option<Kind> {
+pub fn torch_kind(dtype: DType) -> Option<Kind> {
     match dtype {
         DType::F32 => Some(Kind::Float),
         DType::F16 => Some(Kind::Half),

@@ -1,6 +1,9 @@
 //! The decoder: embedding, layers of attention and SwiGLU feed-forward with pre-norm RMSNorm, output head
 //! (Llama 3 paper, section 3.2; Touvron et al. 2023, section 2.2).
 
+use std::collections::HashMap;
+use std::convert::Infallible;
+
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::{Attend, Causal, Packed, packed_positions};
@@ -232,6 +235,30 @@ impl Llama {
             all.push(("lm_head.weight".to_owned(), head.shallow_clone()));
         }
         all
+    }
+
+    /// Whether a low-rank update is on any projection.
+    pub fn has_adapter(&self) -> bool {
+        self.layers.iter().any(|layer| layer.linears().iter().any(|(_, linear)| linear.lora.is_some()))
+    }
+
+    /// The model under its low-rank updates: the same weights, not a copy of them, without a gradient.
+    pub fn without_adapter(&self) -> Self {
+        self.with_weights(Tensor::detach)
+    }
+
+    /// A copy of all weights, without low-rank updates.
+    pub fn copy(&self) -> Self {
+        self.with_weights(|weight| weight.detach().copy())
+    }
+
+    fn with_weights(&self, weight: impl Fn(&Tensor) -> Tensor) -> Self {
+        let weights: HashMap<String, Tensor> = self.named_parameters().into_iter().collect();
+        let built = Self::build(self.config.clone(), |name, _| Ok::<_, Infallible>(weight(&weights[name])));
+        match built {
+            Ok(model) => model,
+            Err(never) => match never {},
+        }
     }
 
     /// Every projection under its module name (`model.layers.0.self_attn.q_proj`), for low-rank updates.
