@@ -75,6 +75,17 @@ pub enum TargetModules {
 }
 
 impl LoraConfig {
+    /// Reads `adapter_config.json` of an adapter's folder; what this crate does not compute is refused.
+    pub fn from_dir(folder: &Path) -> Result<Self, ModelError> {
+        let path = folder.join("adapter_config.json");
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| ModelError::Io { path: path.display().to_string(), source })?;
+        let config: Self =
+            serde_json::from_str(&text).map_err(|e| ModelError::Adapter(format!("{}: {e}", path.display())))?;
+        config.check(&path)?;
+        Ok(config)
+    }
+
     fn check(&self, path: &Path) -> Result<(), ModelError> {
         let refuse = |what: String| Err(ModelError::Adapter(format!("{}: {what}", path.display())));
         if self.peft_type != "LORA" {
@@ -95,7 +106,7 @@ impl LoraConfig {
     }
 
     /// The factor on `B A` for module `name`.
-    fn scale(&self, name: &str, rank: i64) -> f64 {
+    pub fn scale(&self, name: &str, rank: i64) -> f64 {
         let alpha = pattern_value(&self.alpha_pattern, name).unwrap_or(self.lora_alpha);
         if self.use_rslora { alpha / (rank as f64).sqrt() } else { alpha / rank as f64 }
     }
@@ -132,11 +143,7 @@ impl Llama {
     /// place, and every targeted projection its two tensors.
     pub fn load_adapter(&mut self, folder: &Path) -> Result<LoraConfig, ModelError> {
         let path = folder.join("adapter_config.json");
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| ModelError::Io { path: path.display().to_string(), source })?;
-        let config: LoraConfig =
-            serde_json::from_str(&text).map_err(|e| ModelError::Adapter(format!("{}: {e}", path.display())))?;
-        config.check(&path)?;
+        let config = LoraConfig::from_dir(folder)?;
         let file = folder.join("adapter_model.safetensors");
         let checkpoint = Checkpoint::open(&file)?;
         let (kind, device) = (self.kind(), self.device());

@@ -114,23 +114,14 @@ impl Checkpoints {
         for (_, path) in self.list()?.into_iter().rev() {
             match verify(&path) {
                 Ok(manifest) => return Ok(Some((path, manifest))),
-                Err(error) => {
-                    report(format!("the checkpoint {} is damaged and passed over: {error:#}", path.display()))
-                }
+                Err(error) => report(damaged(&path, &error)),
             }
         }
         Ok(None)
     }
 
-    /// Steps and folders, oldest first.
     fn list(&self) -> anyhow::Result<Vec<(u64, PathBuf)>> {
-        let entries = fs::read_dir(&self.folder).with_context(|| format!("cannot read {}", self.folder.display()))?;
-        let mut all: Vec<(u64, PathBuf)> = entries
-            .flatten()
-            .filter_map(|entry| Some((entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?, entry.path())))
-            .collect();
-        all.sort();
-        Ok(all)
+        list(&self.folder)
     }
 
     /// Removes what the policy does not keep. A checkpoint that cannot be removed is no reason to stop.
@@ -145,6 +136,38 @@ impl Checkpoints {
             fs::remove_dir_all(path).ok();
         }
     }
+}
+
+/// Steps and folders of all checkpoints under `folder` whose files are whole, oldest first. Damaged ones are described to
+/// `report` and passed over.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn whole(folder: &Path, mut report: impl FnMut(String)) -> anyhow::Result<Vec<(u64, PathBuf)>> {
+    let mut all = list(folder)?;
+    all.retain(|(_, path)| match verify(path) {
+        Ok(_) => true,
+        Err(error) => {
+            report(damaged(path, &error));
+            false
+        }
+    });
+    Ok(all)
+}
+
+fn damaged(path: &Path, error: &anyhow::Error) -> String {
+    format!("the checkpoint {} is damaged and passed over: {error:#}", path.display())
+}
+
+/// Steps and folders, oldest first.
+fn list(folder: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut all: Vec<(u64, PathBuf)> = entries
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?, entry.path())))
+        .collect();
+    all.sort();
+    Ok(all)
 }
 
 fn read_manifest(folder: &Path) -> anyhow::Result<Manifest> {

@@ -15,6 +15,7 @@ mod console;
 pub mod cost;
 pub mod device;
 mod diagnose;
+mod into_place;
 pub mod metrics;
 mod objective;
 mod optimizer;
@@ -32,6 +33,7 @@ mod train;
 pub use average::{Average, AverageKind};
 pub use batch::{Example, PackedBatch};
 pub use console::duration;
+pub use into_place::into_place;
 pub use objective::{
     Evaluation, Input, Loss, Metric, MetricSums, Moment, Objective, evaluate, forward, forward_backward,
 };

@@ -1,6 +1,6 @@
 //! The result of a run: `model/`, or `adapter/` and, merged, `model/` too.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
@@ -88,24 +88,9 @@ fn write_adapter_config(lora: &LoraConfig, target: &Path) -> anyhow::Result<()> 
     Ok(dataset::write_file(target.join("adapter_config.json"), format!("{text}\n").as_bytes())?)
 }
 
-/// Fills a folder beside `target` and gives it that name once it is complete and on the disk.
+/// As [`crate::into_place`]; on an error, what to do is said.
 fn into_place(target: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let staging = target.with_extension("partial");
-    let written = (|| {
-        if staging.exists() {
-            fs::remove_dir_all(&staging)?;
-        }
-        fs::create_dir(&staging)?;
-        fill(&staging)?;
-        for entry in fs::read_dir(&staging)? {
-            File::open(entry?.path())?.sync_all()?;
-        }
-        if target.exists() {
-            fs::remove_dir_all(target)?;
-        }
-        anyhow::Ok(fs::rename(&staging, target)?)
-    })();
-    written.with_context(|| {
+    crate::into_place(target, fill).with_context(|| {
         format!("cannot save {}; the checkpoints are whole: make room and run the same command again", target.display())
     })
 }
