@@ -207,12 +207,7 @@ fn factors(adapters: &[Adapter], target: &Path) -> anyhow::Result<Written> {
     Ok(Written { tensors, rank, distance: Some(distance) })
 }
 
-fn merge(
-    adapters: &[Adapter],
-    base: Option<&str>,
-    dtype: Option<DType>,
-    target: &Path,
-) -> anyhow::Result<Written> {
+fn merge(adapters: &[Adapter], base: Option<&str>, dtype: Option<DType>, target: &Path) -> anyhow::Result<Written> {
     let named = adapters[0].config.base_model_name_or_path.as_deref();
     let base = base.or(named).context("the adapters do not say on which model they are; name it with --base")?;
     let folder = locate::locate(base)?;

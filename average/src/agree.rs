@@ -111,7 +111,10 @@ mod tests {
         assert_eq!(of(a.clone()), None);
         assert_eq!(of(json!({"rope": {"theta": 2, "list": [1, 2]}, "x": 1})).unwrap(), "rope.theta 1 2");
         assert_eq!(of(json!({"rope": {"theta": 1, "list": [1, 3]}, "x": 1})).unwrap(), "rope.list.1 2 3");
-        assert_eq!(of(json!({"rope": {"theta": 1, "list": [1]}, "x": 1})).unwrap(), "rope.list a list of 2 a list of 1");
+        assert_eq!(
+            of(json!({"rope": {"theta": 1, "list": [1]}, "x": 1})).unwrap(),
+            "rope.list a list of 2 a list of 1"
+        );
         assert_eq!(of(json!({"rope": {"theta": 1, "list": [1, 2]}})).unwrap(), "x 1 absent");
         assert_eq!(of(json!({"rope": {"theta": 1, "list": [1, 2]}, "x": 1, "y": 2})).unwrap(), "y absent 2");
     }

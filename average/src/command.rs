@@ -54,11 +54,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         None => inputs::named(&args.models)?,
     };
     let inputs = inputs::weighted(folders, &args.weights)?;
-    ensure!(
-        !args.output.exists(),
-        "{} is there already; choose another --output, or remove it",
-        args.output.display()
-    );
+    ensure!(!args.output.exists(), "{} is there already; choose another --output, or remove it", args.output.display());
     let kind = Kind::of(&inputs)?;
     let dtype = args.dtype.map(safetensors_dtype);
     ensure!(
@@ -82,7 +78,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 describe(way, &written)
             }
         };
-        let record = json!({"inputs": record(&inputs)?, "adapters": (kind == Kind::Adapter).then(|| format!("{way:?}"))});
+        let record =
+            json!({"inputs": record(&inputs)?, "adapters": (kind == Kind::Adapter).then(|| format!("{way:?}"))});
         let text = format!("{}\n", serde_json::to_string_pretty(&record)?);
         Ok(dataset::write_file(target.join("average.json"), text.as_bytes())?)
     })?;

@@ -29,7 +29,7 @@ impl Kind {
     /// # Errors
     /// When a folder holds neither, or they are mixed.
     pub fn of(inputs: &[Input]) -> anyhow::Result<Self> {
-        let mut kinds = inputs.iter().map(|input| Ok((one(&input.folder)?, &input.folder)));
+        let mut kinds = inputs.iter().map(|input| anyhow::Ok((one(&input.folder)?, &input.folder)));
         let (kind, first) = kinds.next().context("there is nothing to average")??;
         for other in kinds {
             let (other, folder) = other?;

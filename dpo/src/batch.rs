@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::OpError;
 
 use crate::config::{FormattingTokens, SharePrompt};
-use crate::pairs::{Pair, Part, Sequence};
+use crate::pairs::{Pair, Sequence};
 
 /// Pairs in a row of `tokens` tokens. A *response token* is an entry in the order chosen, rejected, chosen, ... of the pairs
 /// and of the tokens in them; a token that both responses share is two entries and one target.
@@ -212,6 +212,7 @@ fn sides(both: &Tensor) -> (Tensor, Tensor) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pairs::Part;
 
     /// A prompt of 3 tokens, a header of 1, then content and a terminator; the first content token is the same.
     fn pair(id: &str, chosen: &[u32], rejected: &[u32]) -> Pair {

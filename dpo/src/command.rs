@@ -68,11 +68,7 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<DpoObjecti
         .collect();
     let plan = training.plan(&lengths);
     let ledger = data::table(&ledgers);
-    ensure!(
-        !plan.steps.is_empty(),
-        "nothing to train on: no pair is left of {}\n{ledger}",
-        training.data.join(", ")
-    );
+    ensure!(!plan.steps.is_empty(), "nothing to train on: no pair is left of {}\n{ledger}", training.data.join(", "));
     let shown = sources.iter().flatten().next().or(held_out.first());
     let example = shown.map(|pair| example(config, &model.tokenizer, pair)).transpose()?;
     let identity = data::identity(&ledgers);

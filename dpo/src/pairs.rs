@@ -149,7 +149,10 @@ fn sequence(
     if let Some(last) = answer.last().filter(|last| last.role != Role::Assistant) {
         return Err(PairError::NotAnAnswer(name, last.role.as_str()));
     }
-    if answer.iter().filter(|m| m.role == Role::Assistant).all(|m| m.text().trim().is_empty() && m.tool_calls.is_empty())
+    if answer
+        .iter()
+        .filter(|m| m.role == Role::Assistant)
+        .all(|m| m.text().trim().is_empty() && m.tool_calls.is_empty())
     {
         return Err(PairError::Empty(name));
     }

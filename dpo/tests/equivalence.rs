@@ -48,10 +48,8 @@ fn gradients(model: &Llama, trained: &[Tensor], objective: &DpoObjective, recomp
     }
     let batches = objective.batches(0);
     let moment = Moment { seed: 0, step: 0, micro_batch: 0 };
-    let sum: f64 = batches
-        .iter()
-        .map(|batch| forward_backward(objective, model, batch, moment, 6.0, recompute).unwrap().0)
-        .sum();
+    let sum: f64 =
+        batches.iter().map(|batch| forward_backward(objective, model, batch, moment, 6.0, recompute).unwrap().0).sum();
     (sum / 6.0, trained.iter().map(|tensor| tensor.grad().copy()).collect())
 }
 
@@ -98,13 +96,7 @@ fn rows_and_shared_prompts_change_nothing() {
 fn a_cached_reference_is_a_live_one_for_every_loss() {
     let Some(folder) = fixture("tiny/llama-gqa") else { return };
     let (policy, weights) = moved(&folder);
-    for kind in [
-        LossKind::Sigmoid,
-        LossKind::LengthNormalised,
-        LossKind::Ipo,
-        LossKind::Cdpo,
-        LossKind::Hinge,
-    ] {
+    for kind in [LossKind::Sigmoid, LossKind::LengthNormalised, LossKind::Ipo, LossKind::Cdpo, LossKind::Hinge] {
         let dir = tempfile::tempdir().unwrap();
         let run = RunFolder::open(&dir.path().join("run")).unwrap();
         let step = |reference: Reference| {
@@ -169,8 +161,7 @@ fn the_base_model_under_an_adapter_is_the_explicit_reference() {
     };
     let explicit = step(Reference::Live { folder: Some(folder.clone()) });
     same("live", &step(Reference::Live { folder: None }), &explicit, 1e-6);
-    let cached =
-        Reference::Cached { folder: None, cache: dir.path().join("cache"), identity: identity() };
+    let cached = Reference::Cached { folder: None, cache: dir.path().join("cache"), identity: identity() };
     same("cached", &step(cached), &explicit, 1e-6);
     // It is a view of the policy's own weights, and not a copy of them.
     let base = policy.without_adapter();

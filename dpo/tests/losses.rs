@@ -84,7 +84,8 @@ fn losses_are_their_formulas() {
 fn the_gradient_of_dpo_is_its_closed_form() {
     let pairs = pairs(true);
     let (chosen, rejected) = (pairs.chosen.set_requires_grad(true), pairs.rejected.set_requires_grad(true));
-    let pairs = PairLogProbs { chosen: chosen.shallow_clone(), rejected: rejected.shallow_clone(), ..self::pairs(true) };
+    let pairs =
+        PairLogProbs { chosen: chosen.shallow_clone(), rejected: rejected.shallow_clone(), ..self::pairs(true) };
     loss(LossKind::Sigmoid, 0.1).preference(&pairs).sum(Kind::Float).backward();
     let slope = |i: usize| {
         let margin = 0.1 * ((CHOSEN[i] - REFERENCE_CHOSEN[i]) - (REJECTED[i] - REFERENCE_REJECTED[i]));
@@ -101,6 +102,9 @@ fn rewards_are_what_the_loss_compares() {
         let (loss, pairs) = (loss(kind, 0.8), pairs(kind.has_reference()));
         let (chosen, rejected) = loss.rewards(&pairs);
         let again = -(chosen - rejected - target).log_sigmoid();
-        close(&again, Vec::try_from(loss.preference(&pairs).to_kind(Kind::Double)).map(|v: Vec<f64>| [v[0], v[1], v[2]]).unwrap());
+        close(
+            &again,
+            Vec::try_from(loss.preference(&pairs).to_kind(Kind::Double)).map(|v: Vec<f64>| [v[0], v[1], v[2]]).unwrap(),
+        );
     }
 }

@@ -73,10 +73,7 @@ fn prompts_and_answers_of_several_turns() {
     assert!(model.text(&pair.chosen, Part::Context).contains("one"));
     // The tool's turn between two turns of the response is context too; both turns have header and terminator.
     assert_eq!(model.text(&pair.rejected, Part::Content), "callthree");
-    assert_eq!(
-        model.text(&pair.rejected, Part::Formatting),
-        "<|im_start|>assistant\n<|im_end|>".repeat(2)
-    );
+    assert_eq!(model.text(&pair.rejected, Part::Formatting), "<|im_start|>assistant\n<|im_end|>".repeat(2));
     assert!(model.text(&pair.rejected, Part::Context).ends_with("<|im_start|>tool\n3<|im_end|>\n"));
     assert_eq!(pair.rejected.response().count(), pair.rejected.content_tokens() + 2 * 12);
 }
@@ -99,7 +96,8 @@ fn what_cannot_be_trained_on_is_refused() {
             "chosen: ends with a user turn",
         ),
     ] {
-        let record = json!({"id": "x", "prompt": "q", "chosen": chosen, "rejected": rejected, "rejected_finish_reason": more});
+        let record =
+            json!({"id": "x", "prompt": "q", "chosen": chosen, "rejected": rejected, "rejected_finish_reason": more});
         let error = model.encode(record).unwrap_err();
         assert!(error.contains(expected), "{error}");
     }

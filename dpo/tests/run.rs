@@ -39,7 +39,8 @@ fn a_run_learns_the_preference_and_leaves_what_the_design_says() {
     assert!(of(end, "logps/chosen") > of(&start, "logps/chosen") && of(end, "logps/chosen_fell") < 0.2, "{end}");
     let metrics = trainer::metrics::read(&run.join("metrics.jsonl")).unwrap();
     assert!(metrics.iter().all(|m| m.metrics.contains_key("rewards/margins")));
-    for file in ["config.toml", "report.html", "model/config.json", "model/tokenizer_config.json", "reference/reference.json"]
+    for file in
+        ["config.toml", "report.html", "model/config.json", "model/tokenizer_config.json", "reference/reference.json"]
     {
         assert!(run.join(file).is_file(), "{file}");
     }
@@ -78,9 +79,11 @@ fn lora_writes_an_adapter_and_the_merged_model() {
     adapted.load_adapter(&run.join("adapter")).unwrap();
     let merged = Llama::load(&run.join("model"), None, Device::Cpu).unwrap();
     let base = Llama::load(&world.path("model"), None, Device::Cpu).unwrap();
-    let _no_grad = tch::no_grad_guard();
     let ids = Tensor::arange(200, (Kind::Int64, Device::Cpu)).unsqueeze(0);
-    let distance = |a: &Llama, b: &Llama| f64::try_from((a.forward(&ids) - b.forward(&ids)).abs().max()).unwrap();
+    let distance = |a: &Llama, b: &Llama| {
+        let _no_grad = tch::no_grad_guard();
+        f64::try_from((a.forward(&ids) - b.forward(&ids)).abs().max()).unwrap()
+    };
     assert!(distance(&adapted, &merged) < 1e-4);
     assert!(distance(&base, &merged) > 1e-3, "training changed nothing");
     // A live reference under the adapter is the cached one.
@@ -130,17 +133,17 @@ fn bad_pairs_stop_a_run_or_are_set_aside_and_counted() {
     let good = fs::read_to_string(&path).unwrap();
     let long = "x".repeat(300);
     let bad = [
-        (json!({"prompt": "q", "chosen": "a", "rejected": "a"}), "train.jsonl:13: chosen, rejected: have the same tokens"),
+        (
+            json!({"prompt": "q", "chosen": "a", "rejected": "a"}),
+            "train.jsonl:13: chosen, rejected: have the same tokens",
+        ),
         (json!({"prompt": "q", "chosen": "a", "rejected": " "}), "train.jsonl:13: rejected: the response is empty"),
         (
             json!({"prompt": "q", "chosen": "a", "rejected": "b", "rejected_finish_reason": "length"}),
             "train.jsonl:13: rejected: the response was cut off",
         ),
         (json!({"prompt": [], "chosen": "a", "rejected": "b"}), "train.jsonl:13: prompt: the list is empty"),
-        (
-            json!({"prompt": "q", "chosen": "a", "rejected": long}),
-            "train.jsonl:13: the pair train.jsonl:13 has",
-        ),
+        (json!({"prompt": "q", "chosen": "a", "rejected": long}), "train.jsonl:13: the pair train.jsonl:13 has"),
     ];
     for (record, expected) in &bad {
         fs::write(&path, format!("{good}{record}\n")).unwrap();

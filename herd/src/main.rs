@@ -31,6 +31,10 @@ enum Command {
     Chat(chat_command::Args),
     /// Fine-tune a model on conversations
     Sft(Box<sft::command::Args>),
+    /// Train a model on preferences (direct preference optimisation)
+    Dpo(Box<dpo::command::Args>),
+    /// Average models, the checkpoints of a run, or LoRA adapters
+    Average(average::command::Args),
     /// Run a pipeline of stages from a file, or go on with it
     Run(pipeline::Args),
     /// Judge mathematical answers and step-by-step solutions
@@ -53,6 +57,8 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Chat(args) => chat_command::run(&args),
         Command::Sft(args) => sft::command::run(&args).map(drop),
+        Command::Dpo(args) => dpo::command::run(&args).map(drop),
+        Command::Average(args) => average::command::run(&args),
         Command::Run(args) => pipeline::run(&args),
         Command::Mathverify(args) => mathverify::command::run(&args),
         Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),

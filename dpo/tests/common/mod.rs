@@ -59,20 +59,23 @@ pub fn nudge(model: &Llama, seed: i64) {
     }
 }
 
-/// Writes preferences about sums: the chosen answer has the right one, in the same words.
+/// Writes preferences about sums: the chosen answer is a plain sentence, the rejected one hedges.
 pub fn write_data(path: &Path, count: usize) {
     let lines: Vec<String> = (0..count)
         .map(|n| {
             let (a, b) = (n % 7, n * 3 % 11);
             let mut prompt = vec![json!({"role": "user", "content": format!("What is {a} + {b}?")})];
             if n % 3 == 0 {
-                prompt.splice(0..0, [
-                    json!({"role": "user", "content": "Do you add?"}),
-                    json!({"role": "assistant", "content": "I do."}),
-                ]);
+                prompt.splice(
+                    0..0,
+                    [
+                        json!({"role": "user", "content": "Do you add?"}),
+                        json!({"role": "assistant", "content": "I do."}),
+                    ],
+                );
             }
-            let answer = |value: usize| json!([{"role": "assistant", "content": format!("It is {value}.")}]);
-            json!({"id": format!("sum-{n}"), "prompt": prompt, "chosen": answer(a + b), "rejected": answer(a + b + 3)})
+            let answer = |end: &str| json!([{"role": "assistant", "content": format!("It is {}{end}", a + b)}]);
+            json!({"id": format!("sum-{n}"), "prompt": prompt, "chosen": answer("."), "rejected": answer(", or so?")})
                 .to_string()
         })
         .collect();
