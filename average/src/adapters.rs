@@ -19,7 +19,7 @@ use tch::{Kind, Tensor};
 use weights::{Checkpoint, DType, SafetensorsWriter};
 
 use crate::full::{wide, write};
-use crate::inputs::Input;
+use crate::inputs::{Input, total};
 
 const PREFIX: &str = "base_model.model.";
 
@@ -61,14 +61,14 @@ struct Factors {
 }
 
 impl<'a> Adapter<'a> {
-    fn open(input: &'a Input) -> anyhow::Result<Self> {
+    fn open(input: &'a Input, total: f64) -> anyhow::Result<Self> {
         let config = LoraConfig::from_dir(&input.folder)?;
         let file = input.folder.join("adapter_model.safetensors");
         let checkpoint = Checkpoint::open(&file)?;
         if let Some(name) = checkpoint.names().find(|name| module(name).is_none()) {
             bail!("{}: {name} is no factor of a low-rank update, and cannot be averaged as one", file.display());
         }
-        Ok(Self { folder: &input.folder, config, checkpoint, weight: input.weight })
+        Ok(Self { folder: &input.folder, config, checkpoint, weight: input.weight / total })
     }
 
     /// The projections that the adapter changes.
@@ -107,7 +107,9 @@ pub fn average(
     target: &Path,
 ) -> anyhow::Result<Written> {
     let _no_grad = tch::no_grad_guard();
-    let adapters: Vec<Adapter> = inputs.iter().map(Adapter::open).collect::<anyhow::Result<_>>()?;
+    let total = total(inputs);
+    let adapters: Vec<Adapter> =
+        inputs.iter().map(|input| Adapter::open(input, total)).collect::<anyhow::Result<_>>()?;
     let first = adapters.first().context("there is nothing to average")?;
     for other in &adapters[1..] {
         let (a, b) = (first.folder.display(), other.folder.display());

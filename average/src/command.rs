@@ -83,8 +83,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let text = format!("{}\n", serde_json::to_string_pretty(&record)?);
         Ok(dataset::write_file(target.join("average.json"), text.as_bytes())?)
     })?;
+    let total = inputs::total(&inputs);
     for input in &inputs {
-        println!("  {:.4} {}", input.weight, input.folder.display());
+        println!("  {:.4} {}", input.weight / total, input.folder.display());
     }
     println!("{}: {done}", args.output.display());
     Ok(())
@@ -113,7 +114,7 @@ fn record(inputs: &[Input]) -> anyhow::Result<Vec<Value>> {
                 files.insert(name, digest::file(&path)?.into());
             }
         }
-        Ok(json!({"folder": input.folder, "weight": input.weight, "sha256": files}))
+        Ok(json!({"folder": input.folder, "weight": input.weight / inputs::total(inputs), "sha256": files}))
     };
     inputs.iter().map(one).collect()
 }

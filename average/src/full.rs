@@ -1,4 +1,4 @@
-//! The average of whole models: one tensor in memory at a time, summed in float64 and rounded once to the type it is saved
+//! The average of whole models: one tensor in memory at a time, summed in float64 and then rounded to the type it is saved
 //! in, so that no order of summation shows and averaging a model with itself gives it back.
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use llama::{LlamaConfig, to_bytes, torch_kind};
 use tch::{Kind, Tensor};
 use weights::{Checkpoint, DType, SafetensorsWriter, TensorView};
 
-use crate::inputs::Input;
+use crate::inputs::{Input, total};
 
 const HEAD: &str = "lm_head.weight";
 const EMBEDDING: &str = "model.embed_tokens.weight";
@@ -66,6 +66,7 @@ pub fn average(inputs: &[Input], target: &Path, dtype: Option<DType>) -> anyhow:
     let all: Vec<Weights> = inputs.iter().map(|input| Weights::open(&input.folder)).collect::<anyhow::Result<_>>()?;
     let first = all.first().context("there is nothing to average")?;
     all[1..].iter().try_for_each(|other| first.agree(other))?;
+    let total = total(inputs);
     write(target, &first.checkpoint, first.names.iter().map(String::as_str), dtype, |name| {
         let mut sum: Option<Tensor> = None;
         for (weights, input) in all.iter().zip(inputs) {
@@ -75,7 +76,7 @@ pub fn average(inputs: &[Input], target: &Path, dtype: Option<DType>) -> anyhow:
                 None => term,
             });
         }
-        sum.context("there is nothing to average")
+        Ok(sum.context("there is nothing to average")? / total)
     })
 }
 

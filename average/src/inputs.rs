@@ -19,8 +19,13 @@ pub enum Kind {
 pub struct Input {
     /// The folder.
     pub folder: PathBuf,
-    /// Its weight; those of all inputs add up to 1.
+    /// Its weight; the average divides by their sum.
     pub weight: f64,
+}
+
+/// The sum of the weights.
+pub(crate) fn total(inputs: &[Input]) -> f64 {
+    inputs.iter().map(|input| input.weight).sum()
 }
 
 impl Kind {
@@ -78,7 +83,7 @@ pub(crate) fn checkpoints(run: &Path, last: Option<usize>) -> anyhow::Result<Vec
     Ok(whole.split_off(whole.len() - wanted).into_iter().map(|(_, path)| path).collect())
 }
 
-/// Folders with the given weights, or with equal ones; divided by their sum.
+/// Folders with the given weights, or with equal ones.
 pub(crate) fn weighted(folders: Vec<PathBuf>, weights: &[f64]) -> anyhow::Result<Vec<Input>> {
     ensure!(
         weights.is_empty() || weights.len() == folders.len(),
@@ -89,8 +94,10 @@ pub(crate) fn weighted(folders: Vec<PathBuf>, weights: &[f64]) -> anyhow::Result
     if let Some(wrong) = weights.iter().find(|weight| !weight.is_finite() || **weight < 0.0) {
         bail!("--weights: {wrong} is no weight; it must be 0 or more");
     }
+    ensure!(
+        weights.is_empty() || weights.iter().any(|weight| *weight > 0.0),
+        "--weights are all 0; at least one must be more"
+    );
     let weight = |place: usize| weights.get(place).copied().unwrap_or(1.0);
-    let sum: f64 = (0..folders.len()).map(weight).sum();
-    ensure!(sum > 0.0, "--weights are all 0; at least one must be more");
-    Ok(folders.into_iter().enumerate().map(|(n, folder)| Input { folder, weight: weight(n) / sum }).collect())
+    Ok(folders.into_iter().enumerate().map(|(n, folder)| Input { folder, weight: weight(n) }).collect())
 }

@@ -101,7 +101,7 @@ fn equal_and_given_weights() {
 }
 
 #[test]
-fn a_model_with_itself_is_itself_and_bf16_is_rounded_once() {
+fn a_model_with_itself_is_itself_and_bf16_is_rounded_at_the_end() {
     let dir = three(Kind::BFloat16, true);
     let at = |name: &str| dir.path().join(name);
     run(dir.path(), "--models @a @a @a --weights 1 2 4 --output @same").unwrap();
