@@ -128,25 +128,21 @@ impl PairBatch {
     }
 
     /// Sums of `values` (`[entries]`) over the tokens of each response that count: chosen and rejected, `[pairs]` float64.
-    #[must_use]
     pub fn counted(&self, values: &Tensor) -> (Tensor, Tensor) {
         sides(&sums(&(values * &self.counts), &self.response_of, self.count()))
     }
 
     /// Sums of `values` (`[entries]`) over all tokens of each response.
-    #[must_use]
     pub fn all(&self, values: &Tensor) -> (Tensor, Tensor) {
         sides(&sums(values, &self.response_of, self.count()))
     }
 
     /// Tokens that count in chosen and rejected, `[pairs]` float64.
-    #[must_use]
     pub fn counted_tokens(&self) -> (Tensor, Tensor) {
         sides(&self.counted_tokens)
     }
 
     /// All tokens of the chosen and of the rejected response, `[pairs]` float64.
-    #[must_use]
     pub fn response_tokens(&self) -> (Tensor, Tensor) {
         sides(&self.response_tokens)
     }

@@ -40,7 +40,7 @@ pub enum Reference {
 enum Ready {
     None,
     Cached(ReferenceLogProbs),
-    Live(Llama),
+    Live(Box<Llama>),
 }
 
 /// Pairs, their order, and the loss.
@@ -178,10 +178,10 @@ impl Objective for DpoObjective {
         };
         self.ready = match &self.reference {
             Reference::None => Ready::None,
-            Reference::Live { folder: Some(folder) } => Ready::Live(load(folder)?),
+            Reference::Live { folder: Some(folder) } => Ready::Live(Box::new(load(folder)?)),
             // With an adapter, the base model is there all the time; otherwise its weights are about to change.
-            Reference::Live { folder: None } if model.has_adapter() => Ready::Live(model.without_adapter()),
-            Reference::Live { folder: None } => Ready::Live(model.copy()),
+            Reference::Live { folder: None } if model.has_adapter() => Ready::Live(Box::new(model.without_adapter())),
+            Reference::Live { folder: None } => Ready::Live(Box::new(model.copy())),
             Reference::Cached { folder, cache, identity } => {
                 let known = ReferenceLogProbs::load(cache, identity, &self.pairs)?;
                 Ready::Cached(match (known, folder) {

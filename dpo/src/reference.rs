@@ -115,7 +115,6 @@ impl ReferenceLogProbs {
     }
 
     /// Those of some pairs, `[entries]` float32, in the order of a [`PairBatch`] of them.
-    #[must_use]
     pub fn of(&self, numbers: &[usize]) -> Tensor {
         let parts: Vec<&[f32]> = numbers.iter().map(|&n| &self.values[self.starts[n]..self.starts[n + 1]]).collect();
         Tensor::from_slice(&parts.concat())

@@ -4,7 +4,6 @@ use tch::Tensor;
 
 /// `max(0, 1 - β (Δ⁺ - Δ⁻))` (Zhao et al. 2023, SLiC-HF, with the margin of log-ratios as Liu et al. 2023 have it,
 /// RSO, equation 9). TRL's `hinge`.
-#[must_use]
 pub fn hinge(chosen: &Tensor, rejected: &Tensor, beta: f64) -> Tensor {
     ((chosen - rejected) * -beta + 1.0).relu()
 }

@@ -79,7 +79,6 @@ pub struct PairLogProbs {
 
 impl PairLogProbs {
     /// `Δ⁺` and `Δ⁻`; the log-probs themselves where there is no reference.
-    #[must_use]
     pub fn log_ratios(&self) -> (Tensor, Tensor) {
         match &self.reference {
             Some((chosen, rejected)) => (&self.chosen - chosen, &self.rejected - rejected),
@@ -90,7 +89,6 @@ impl PairLogProbs {
 
 impl Loss {
     /// The preference loss of each pair.
-    #[must_use]
     pub fn preference(&self, pairs: &PairLogProbs) -> Tensor {
         let (chosen, rejected) = pairs.log_ratios();
         let tokens = (&pairs.chosen_tokens, &pairs.rejected_tokens);
@@ -105,7 +103,6 @@ impl Loss {
     }
 
     /// The implicit rewards of chosen and rejected that the loss compares: `β Δ`, per token where the loss is.
-    #[must_use]
     pub fn rewards(&self, pairs: &PairLogProbs) -> (Tensor, Tensor) {
         let (chosen, rejected) = pairs.log_ratios();
         match self.kind {

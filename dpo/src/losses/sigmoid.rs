@@ -3,7 +3,6 @@
 use tch::Tensor;
 
 /// `-log σ(β (Δ⁺ - Δ⁻))` (Rafailov et al. 2023, equation 7; the Llama 3 paper, section 4.1.4). TRL's `sigmoid`.
-#[must_use]
 pub fn sigmoid(chosen: &Tensor, rejected: &Tensor, beta: f64) -> Tensor {
     -((chosen - rejected) * beta).log_sigmoid()
 }
