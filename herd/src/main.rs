@@ -37,6 +37,8 @@ enum Command {
     Average(average::command::Args),
     /// Run a pipeline of stages from a file, or go on with it
     Run(pipeline::Args),
+    /// Train reward models, sample and select answers, filter conversations
+    RejectionSampling(rejection_sampling::cli::Args),
     /// Judge mathematical answers and step-by-step solutions
     Mathverify(mathverify::command::Args),
     /// Run untrusted programs with their tests in a sandbox
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Dpo(args) => dpo::command::run(&args).map(drop),
         Command::Average(args) => average::command::run(&args),
         Command::Run(args) => pipeline::run(&args),
+        Command::RejectionSampling(args) => rejection_sampling::cli::run(&args, &["codeexec"]),
         Command::Mathverify(args) => mathverify::command::run(&args),
         Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),
     };

@@ -16,9 +16,9 @@ use crate::model::Llama;
 /// The head's name in a checkpoint.
 const SCORE: &str = "score.weight";
 
-/// A decoder and its head of labels.
+/// A decoder and its head of labels. Any [`Llama`] will do for the decoder, with [`SequenceClassifier::score`] as the head.
 pub struct SequenceClassifier {
-    /// The decoder. It has no output head of its own, so its logits are of no meaning here.
+    /// The decoder; its output head, if it has one, is not used.
     pub model: Llama,
     /// `[labels, hidden]`
     pub score: Tensor,
@@ -32,26 +32,9 @@ impl SequenceClassifier {
             Some(kind) => kind,
             None => stored_kind(&checkpoint, folder)?,
         };
-        let model = body(folder, &checkpoint, kind, device, &[SCORE])?;
+        let model = body(folder, &checkpoint, kind, device)?;
         let labels = checkpoint.tensor(SCORE)?.shape.first().copied().unwrap_or_default() as i64;
         let score = read(&checkpoint, folder, SCORE, &[labels, model.config().hidden_size], kind, device)?;
-        Ok(Self { model, score })
-    }
-
-    /// The decoder of a language model's folder with a new head of `labels` zeros: every text scores 0 until it is trained.
-    pub fn on_language_model(
-        folder: &Path,
-        labels: i64,
-        kind: Option<Kind>,
-        device: Device,
-    ) -> Result<Self, ModelError> {
-        let checkpoint = Checkpoint::open(folder)?;
-        let kind = match kind {
-            Some(kind) => kind,
-            None => stored_kind(&checkpoint, folder)?,
-        };
-        let model = body(folder, &checkpoint, kind, device, &["lm_head.weight"])?;
-        let score = Tensor::zeros([labels, model.config().hidden_size], (kind, device));
         Ok(Self { model, score })
     }
 
@@ -63,6 +46,7 @@ impl SequenceClassifier {
     /// All parameters under their names in a checkpoint, the head last; the tensors are the model's own.
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
         let mut all = self.model.named_parameters();
+        all.retain(|(name, _)| name != "lm_head.weight");
         all.push((SCORE.to_owned(), self.score.shallow_clone()));
         all
     }
@@ -99,18 +83,12 @@ impl SequenceClassifier {
     }
 }
 
-/// The decoder without an output head; tensors named in `others` may stand beside it.
-fn body(
-    folder: &Path,
-    checkpoint: &Checkpoint,
-    kind: Kind,
-    device: Device,
-    others: &[&str],
-) -> Result<Llama, ModelError> {
+/// The decoder without an output head.
+fn body(folder: &Path, checkpoint: &Checkpoint, kind: Kind, device: Device) -> Result<Llama, ModelError> {
     let mut config = LlamaConfig::from_dir(folder)?;
     // What is tied asks for no tensor of its own.
     config.tie_word_embeddings = true;
-    let mut used: HashSet<String> = others.iter().map(|&name| name.to_owned()).collect();
+    let mut used = HashSet::from([SCORE.to_owned()]);
     let model = Llama::build(config, |name, shape| {
         used.insert(name.to_owned());
         read(checkpoint, folder, name, shape, kind, device)

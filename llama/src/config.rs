@@ -61,7 +61,8 @@ impl Family {
     }
 
     /// The architecture of this family with a head of labels.
-    pub(crate) fn classifier(self) -> &'static str {
+    #[must_use]
+    pub fn classifier(self) -> &'static str {
         match self {
             Self::Llama => "LlamaForSequenceClassification",
             Self::Mistral => "MistralForSequenceClassification",

@@ -9,11 +9,10 @@ use llama::{Llama, SequenceClassifier};
 use tch::{Device, Kind, Tensor};
 
 fn classifier(folder: &std::path::Path) -> SequenceClassifier {
-    torch_ext::init();
-    let mut made = SequenceClassifier::on_language_model(folder, 1, None, Device::Cpu).unwrap();
-    let hidden = made.model.config().hidden_size;
-    made.score = (Tensor::arange(hidden, (Kind::Float, Device::Cpu)) * 0.7).sin().unsqueeze(0);
-    made
+    let model = common::load(folder);
+    let hidden = model.config().hidden_size;
+    let score = (Tensor::arange(hidden, (Kind::Float, Device::Cpu)) * 0.7).sin().unsqueeze(0);
+    SequenceClassifier { model, score }
 }
 
 #[test]

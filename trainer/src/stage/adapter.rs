@@ -18,8 +18,18 @@ pub struct Extra {
     pub tensors: Named,
     /// Keys put over the model's `config.json` (`architectures`, `num_labels`).
     pub config: Map<String, Value>,
+    /// The tensors stand in for the language model's output head, which is then neither trained nor saved.
+    pub replaces_head: bool,
     /// PEFT's name of the task, for adapters; `CAUSAL_LM` unless this says otherwise.
     pub task_type: Option<String>,
+}
+
+impl Extra {
+    /// The model's tensors that stay, of all of them.
+    pub(super) fn without_head(&self, mut named: Named) -> Named {
+        named.retain(|(name, _)| !self.replaces_head || name != "lm_head.weight");
+        named
+    }
 }
 
 /// The projections of a layer, as PEFT's `all-linear` resolves them.
@@ -66,7 +76,7 @@ pub(super) fn trained_tensors(
         extra.tensors.iter().map(named).collect::<Named>()
     };
     let Some(lora) = lora else {
-        let mut named = model.named_parameters();
+        let mut named = extra.without_head(model.named_parameters());
         named.extend(own(""));
         return Ok(named);
     };

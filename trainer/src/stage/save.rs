@@ -58,7 +58,7 @@ impl Result<'_> {
         let updates = weights.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         merged.set_adapter(lora, &updates)?;
         merged.merge_adapter();
-        let mut all = merged.named_parameters();
+        let mut all = self.extra.without_head(merged.named_parameters());
         all.extend(extra_of(weights, self.extra));
         into_place(&self.run.join("model"), |target| {
             self.write_texts(target, kind)?;

@@ -1,0 +1,39 @@
+//! The command line: `herd rejection-sampling train-rm`, `score`, `run`, `filter`.
+
+use clap::Subcommand;
+use codeexec::pool::Launcher;
+
+use crate::{filter, reward, run};
+
+/// Reward models, best-of-K sampling with verified selection, quality control of conversations.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Train a reward model on preferences
+    TrainRm(Box<reward::TrainArgs>),
+    /// Score conversations, preferences or samples with a reward model
+    Score(reward::ScoreArgs),
+    /// Sample k answers to each problem, verify them, and keep the best with their evidence
+    Run(Box<run::Args>),
+    /// Filter conversations: rules, quality, difficulty, topics, duplicates, evaluation prompts
+    Filter(Box<filter::Args>),
+}
+
+/// Runs the command. `codeexec` is what stands before `codeexec`'s subcommands on this binary's command line; the worker
+/// processes that run programs are started by it.
+///
+/// # Errors
+/// One sentence for the user, with its causes.
+pub fn run(args: &Args, codeexec: &[&str]) -> anyhow::Result<()> {
+    match &args.command {
+        Command::TrainRm(args) => reward::train(args),
+        Command::Score(args) => reward::score(args),
+        Command::Run(args) => run::run(args, Launcher::own(codeexec)?),
+        Command::Filter(args) => filter::run(args),
+    }
+}

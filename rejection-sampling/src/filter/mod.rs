@@ -1,0 +1,281 @@
+//! `herd rejection-sampling filter`: quality control of any set of conversations (the Llama 3 paper, section 4.2.3), with a
+//! ledger of what went and why.
+
+mod decontaminate;
+mod dedup;
+mod embed;
+mod quality;
+mod rules;
+mod signals;
+mod topics;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use dataset::digest::{self, Fingerprint};
+use dataset::jsonl::{self, AtomicWriter, OnBadLine};
+use dataset::{Conversation, check};
+use sampler::SamplerArgs;
+use serde_json::json;
+use trainer::RunFolder;
+
+use decontaminate::Evaluation;
+use embed::EmbedArgs;
+use signals::Signals;
+
+use crate::judge_args::JudgeArgs;
+
+/// Arguments of `herd rejection-sampling filter`.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Args {
+    /// Conversations, one a line; several files are one set
+    #[arg(long, num_args = 1.., required = true, value_name = "FILE")]
+    pub input: Vec<PathBuf>,
+    /// The folder for kept.jsonl, removed.jsonl and the record; the same command goes on where it was stopped
+    #[arg(long, value_name = "RUN")]
+    pub output: PathBuf,
+    /// Evaluation sets whose prompts must not be trained on
+    #[arg(long, num_args = 1.., value_name = "FILE", help_heading = "Rules")]
+    pub decontaminate: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub limits: rules::Limits,
+
+    /// Score with this reward model; records that have a reward already keep theirs
+    #[arg(long, value_name = "FOLDER", help_heading = "Quality")]
+    pub reward_model: Option<PathBuf>,
+    /// The share of conversations whose reward is high enough
+    #[arg(long, default_value_t = 0.25, help_heading = "Quality")]
+    pub top_share: f64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub judge: JudgeArgs,
+    /// Only annotate with scores: remove nothing for its quality
+    #[arg(long, help_heading = "Quality")]
+    pub keep_quality: bool,
+
+    /// The largest cosine between two kept conversations of a cluster; 1 or more keeps all
+    #[arg(long, default_value_t = 0.95, help_heading = "Deduplication")]
+    pub max_cosine: f32,
+    /// Clusters within which conversations are compared [default: one for each 1000 conversations]
+    #[arg(long, help_heading = "Deduplication")]
+    pub clusters: Option<usize>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub embed: EmbedArgs,
+    /// Seed of the clusters' first centres
+    #[arg(long, default_value_t = 0, help_heading = "Deduplication")]
+    pub seed: u64,
+    /// How the judge is asked and where models compute
+    #[command(flatten)]
+    pub sampler: JudgeSampler,
+}
+
+/// What of the sampler's flags a judge and the models here need.
+#[derive(clap::Args, Debug, Clone)]
+pub struct JudgeSampler {
+    /// Sequences that the judge decodes together
+    #[arg(long, default_value_t = 16)]
+    pub batch_size: usize,
+    /// Requests sent to the judge's server at a time
+    #[arg(long, default_value_t = 16)]
+    pub concurrency: usize,
+    /// Seconds to wait for an answer of the judge's server, for each attempt
+    #[arg(long, default_value_t = 600.0)]
+    pub timeout: f64,
+    /// Further attempts after a failed one
+    #[arg(long, default_value_t = 6)]
+    pub retries: u32,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub compute: trainer::device::Compute,
+}
+
+impl JudgeSampler {
+    /// As the sampler has them.
+    #[must_use]
+    pub fn args(&self) -> SamplerArgs {
+        SamplerArgs {
+            batch_size: self.batch_size,
+            concurrency: self.concurrency,
+            timeout: self.timeout,
+            retries: self.retries,
+            compute: self.compute.clone(),
+            ..SamplerArgs::default()
+        }
+    }
+}
+
+/// Why a conversation is not kept.
+struct Removed {
+    by: &'static str,
+    why: String,
+}
+
+/// Filters, or goes on where it was stopped.
+///
+/// # Errors
+/// `file:line` and what is wrong with a record; models that cannot be loaded. A judge that gives no answer is no error: its
+/// conversations count as not judged.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    ensure!((0.0..=1.0).contains(&args.top_share), "--top-share is {}; it must lie between 0 and 1", args.top_share);
+    let conversations = read(&args.input)?;
+    let run = RunFolder::open(&args.output)?;
+    let mut print = Fingerprint::new().text("version", env!("CARGO_PKG_VERSION"));
+    for path in &args.input {
+        print = print.file("input", path)?;
+    }
+    let evaluation = Evaluation::load(&args.decontaminate)?;
+    let mut removed: Vec<Option<Removed>> = Vec::with_capacity(conversations.len());
+    for conversation in &conversations {
+        let messages = &conversation.messages;
+        let eval = evaluation.contains(messages).map(|set| ("decontamination", format!("a prompt of {set}")));
+        let broken = || rules::broken(messages, &args.limits).map(|why| ("rules", why));
+        removed.push(eval.or_else(broken).map(|(by, why)| Removed { by, why }));
+    }
+    let left = |removed: &[Option<Removed>]| -> Vec<usize> {
+        (0..removed.len()).filter(|&index| removed[index].is_none()).collect()
+    };
+    // Models are asked about what is left only.
+    let signals = Signals::collect(args, &run, print, &conversations, &left(&removed))?;
+    if signals.have_quality && !args.keep_quality {
+        let open = left(&removed);
+        let scores: Vec<_> = open.iter().map(|&index| signals.scores[index]).collect();
+        for (&index, is_good) in open.iter().zip(quality::good(&scores, args.top_share)) {
+            if !is_good {
+                let shown = json!({"reward": signals.scores[index].reward, "judged": signals.scores[index].judged});
+                removed[index] = Some(Removed { by: "quality", why: shown.to_string() });
+            }
+        }
+    }
+    let open = left(&removed);
+    let ranks = quality::ranks(&open.iter().map(|&index| signals.scores[index]).collect::<Vec<_>>());
+    rebalance(args, &conversations, &mut removed, &open, &ranks);
+    let duplicates = deduplicate(args, &conversations, &mut removed, &signals)?;
+    write(args, &run, &conversations, &removed, &signals, duplicates)
+}
+
+fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Conversation>> {
+    let mut all = Vec::new();
+    for path in paths {
+        let mut reader = jsonl::read::<Conversation>(path, OnBadLine::Error)?;
+        while let Some(conversation) = reader.next() {
+            let mut conversation = conversation?;
+            check::fill_id(&mut conversation.id, &reader.place());
+            if let Err(why) = check::has_answer(&conversation.messages) {
+                reader.reject(why, &conversation)?;
+            }
+            all.push(conversation);
+        }
+    }
+    ensure!(!all.is_empty(), "--input holds no conversation");
+    Ok(all)
+}
+
+/// Of the answers that open with an apology only so many stay that they are the allowed share: the best.
+fn rebalance(
+    args: &Args,
+    conversations: &[Conversation],
+    removed: &mut [Option<Removed>],
+    open: &[usize],
+    ranks: &[f64],
+) {
+    let mut sorry: Vec<usize> =
+        (0..open.len()).filter(|&place| rules::apologises(&conversations[open[place]].messages)).collect();
+    let others = open.len() - sorry.len();
+    // s / (s + others) <= share
+    let share = args.limits.max_apologies.clamp(0.0, 1.0);
+    let allowed = if share >= 1.0 { sorry.len() } else { (share / (1.0 - share) * others as f64).floor() as usize };
+    sorry.sort_by(|&a, &b| ranks[b].total_cmp(&ranks[a]));
+    for &place in sorry.iter().skip(allowed) {
+        let why = format!("opens with an apology; {allowed} of {} may", sorry.len());
+        removed[open[place]] = Some(Removed { by: "apologies", why });
+    }
+}
+
+/// Removes near copies, the better of two stays; how many clusters there were.
+fn deduplicate(
+    args: &Args,
+    conversations: &[Conversation],
+    removed: &mut [Option<Removed>],
+    signals: &Signals,
+) -> anyhow::Result<usize> {
+    let open: Vec<usize> = (0..removed.len()).filter(|&index| removed[index].is_none()).collect();
+    let clusters = args.clusters.unwrap_or(open.len().div_ceil(1000)).max(1);
+    if args.max_cosine >= 1.0 {
+        return Ok(0);
+    }
+    let texts: Vec<String> = open.iter().map(|&index| embed::text(&conversations[index].messages)).collect();
+    let embeddings = args.embed.embed(&texts, &args.sampler.compute)?;
+    let ranks = quality::ranks(&open.iter().map(|&index| signals.scores[index]).collect::<Vec<_>>());
+    for duplicate in dedup::duplicates(&embeddings, &ranks, clusters, args.max_cosine, args.seed) {
+        let of = &conversations[open[duplicate.of]].id;
+        let why = format!("cosine {:.3} to {of}", duplicate.cosine);
+        removed[open[duplicate.item]] = Some(Removed { by: "duplicate", why });
+    }
+    Ok(clusters)
+}
+
+/// Kept and removed conversations, each with what is known of it, and the ledger.
+fn write(
+    args: &Args,
+    run: &RunFolder,
+    conversations: &[Conversation],
+    removed: &[Option<Removed>],
+    signals: &Signals,
+    clusters: usize,
+) -> anyhow::Result<()> {
+    let mut kept_out = AtomicWriter::create(run.join("kept.jsonl"))?;
+    let mut removed_out = AtomicWriter::create(run.join("removed.jsonl"))?;
+    let mut ledger: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut topics: BTreeMap<String, u64> = BTreeMap::new();
+    let mut kept = 0;
+    for (index, conversation) in conversations.iter().enumerate() {
+        let mut record = conversation.clone();
+        let known = signals.annotations(index);
+        if !known.is_null() {
+            record.extra.insert("quality_control".into(), known);
+        }
+        match &removed[index] {
+            None => {
+                *topics.entry(signals.topic(index).to_owned()).or_default() += 1;
+                kept += 1;
+                kept_out.write(&record)?;
+            }
+            Some(Removed { by, why }) => {
+                *ledger.entry(by).or_default() += 1;
+                record.extra.insert("removed".into(), json!({"by": by, "why": why}));
+                removed_out.write(&record)?;
+            }
+        }
+    }
+    kept_out.finish()?;
+    removed_out.finish()?;
+    let gone: u64 = ledger.values().sum();
+    ensure!(gone + kept == conversations.len() as u64, "a conversation was lost");
+    let list = |counts: Vec<String>| if counts.is_empty() { "nothing".to_owned() } else { counts.join(", ") };
+    let removed_by = list(ledger.iter().map(|(by, count)| format!("{count} by {by}")).collect());
+    let topics_text = list(topics.iter().map(|(topic, count)| format!("{count} {topic}")).collect());
+    let embeddings = if clusters == 0 { "not asked for".to_owned() } else { args.embed.name() };
+    let summary = format!(
+        "{} conversations, {kept} kept; removed: {removed_by}\nquality: {}\ndeduplication: {embeddings}, {clusters} \
+         clusters\ntopics of what is kept ({}): {topics_text}",
+        conversations.len(),
+        signals.describe(),
+        signals.topics_by()
+    );
+    let outputs: BTreeMap<&str, String> = ["kept.jsonl", "removed.jsonl"]
+        .into_iter()
+        .map(|name| Ok((name, digest::file(run.join(name))?)))
+        .collect::<anyhow::Result<_>>()?;
+    let record = json!({
+        "stage": "rejection-sampling filter", "version": env!("CARGO_PKG_VERSION"), "inputs": args.input,
+        "limits": args.limits, "top_share": args.top_share, "max_cosine": args.max_cosine, "embeddings": embeddings,
+        "clusters": clusters, "conversations": conversations.len(), "kept": kept, "removed": ledger, "topics": topics,
+        "unjudged": signals.unjudged, "unscored": signals.unscored, "summary": summary, "outputs": outputs,
+    });
+    dataset::write_file(run.join("run.json"), format!("{record:#}\n").as_bytes())?;
+    println!("{summary}\nwritten: {}", run.path().display());
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! A trained reward model at work.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use chat::{ChatTemplate, EncodeOptions, RenderOptions, Tokenizer, Train};
+use dataset::Message;
+use llama::SequenceClassifier;
+use llama::attention::{SharedPrompt, shared_positions};
+use serde_json::Value;
+use tch::{Device, Kind};
+
+use super::group::{Group, Row};
+
+/// A reward model with its tokenizer and chat template.
+pub struct RewardModel {
+    /// Where it was loaded from.
+    pub path: PathBuf,
+    classifier: SequenceClassifier,
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+}
+
+impl RewardModel {
+    /// Loads a sequence-classification folder with one label.
+    ///
+    /// # Errors
+    /// When it is none, or has no chat template.
+    pub fn load(path: &Path, kind: Kind, device: Device) -> anyhow::Result<Self> {
+        let classifier = SequenceClassifier::load(path, Some(kind), device).with_context(|| {
+            format!("{} is no reward model; train one with `herd rejection-sampling train-rm`", path.display())
+        })?;
+        let labels = classifier.score.size()[0];
+        ensure!(labels == 1, "{} has {labels} labels; a reward model has one", path.display());
+        let template = ChatTemplate::from_dir(path)?.with_context(|| {
+            format!("{} has no chat template; give the folder a chat_template.jinja", path.display())
+        })?;
+        Ok(Self { path: path.to_owned(), classifier, tokenizer: Tokenizer::from_dir(path)?, template })
+    }
+
+    /// The token ids of a conversation that ends with the answer to score.
+    ///
+    /// # Errors
+    /// When the template refuses it, a message contains a special token, or it is longer than the model's context.
+    pub fn encode(&self, messages: &[Message], tools: Vec<Value>) -> anyhow::Result<Vec<i64>> {
+        let ids = encode(&self.tokenizer, &self.template, messages, tools)?;
+        let context = self.classifier.model.config().max_position_embeddings;
+        ensure!(
+            ids.len() as i64 <= context,
+            "the conversation has {} tokens, the reward model's context is {context}",
+            ids.len()
+        );
+        Ok(ids)
+    }
+
+    /// The scores of the responses of each group; all groups lie in one row.
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    pub fn score(&self, groups: &[&Group]) -> anyhow::Result<Vec<Vec<f64>>> {
+        let _no_grad = tch::no_grad_guard();
+        let model = &self.classifier.model;
+        let row = Row::new(groups, model.device());
+        let positions = shared_positions(&row.groups, row.input_ids.size()[1]).to_device(model.device());
+        let hidden = model.hidden_states(&row.input_ids, &positions, &mut SharedPrompt { groups: &row.groups });
+        let picked = hidden.squeeze_dim(0).index_select(0, &row.last);
+        let scores = Vec::<f32>::try_from(self.classifier.logits(&picked).squeeze_dim(-1))?;
+        let mut scores = scores.into_iter().map(f64::from);
+        Ok(groups.iter().map(|group| scores.by_ref().take(group.responses.len()).collect()).collect())
+    }
+}
+
+/// The token ids of a whole conversation in the chat template.
+///
+/// # Errors
+/// What the template refuses.
+pub fn encode(
+    tokenizer: &Tokenizer,
+    template: &ChatTemplate,
+    messages: &[Message],
+    tools: Vec<Value>,
+) -> anyhow::Result<Vec<i64>> {
+    let render = RenderOptions { tools, ..RenderOptions::default() };
+    let options = EncodeOptions { train: Train::LastTurn, render, ..EncodeOptions::default() };
+    let encoded = chat::encode_conversation(tokenizer, template, messages, &options)?;
+    Ok(encoded.ids.into_iter().map(i64::from).collect())
+}

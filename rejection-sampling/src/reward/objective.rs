@@ -1,0 +1,186 @@
+//! Ranked groups, packed into rows, through the model to their loss.
+
+use std::path::PathBuf;
+
+use llama::Llama;
+use llama::attention::Layout;
+use serde_json::{Map, Value, json};
+use tch::{Device, Kind, Tensor};
+use trainer::stage::Extra;
+use trainer::{Evaluation, Input, Loss, Metric, Objective, Plan, RunFolder, best_fit_decreasing};
+
+use super::calibration::Calibration;
+use super::data::Ranked;
+use super::group::Row;
+use super::loss::{margins, ranking_loss_sum};
+
+/// The file with the calibration of the last evaluation.
+pub const CALIBRATION: &str = "calibration.json";
+
+/// The objective of a reward model.
+pub struct RewardObjective {
+    /// The groups of each source.
+    pub sources: Vec<Vec<Ranked>>,
+    /// Held-out groups.
+    pub held_out: Vec<Ranked>,
+    /// Which groups each step has.
+    pub plan: Plan,
+    /// Tokens that pass through the model at a time.
+    pub micro_batch_tokens: usize,
+    /// Where to compute.
+    pub device: Device,
+    /// The head, `[1, hidden]`.
+    pub score: Tensor,
+    /// The architecture's name and the padding token, for `config.json`.
+    pub architecture: (&'static str, u32),
+    /// Where the calibration of each evaluation goes, over that of the one before.
+    pub calibration: Option<PathBuf>,
+}
+
+/// Groups in one row with their pairs.
+pub struct Batch {
+    row: Row,
+    better: Tensor,
+    worse: Tensor,
+    pairs: usize,
+    ids: Vec<String>,
+    tokens: usize,
+}
+
+impl Batch {
+    /// Lays groups back to back.
+    #[must_use]
+    pub fn new(ranked: &[&Ranked], device: Device) -> Self {
+        let (mut better, mut worse, mut start) = (Vec::new(), Vec::new(), 0);
+        for group in ranked {
+            for (a, b) in group.pairs() {
+                better.push((start + a) as i64);
+                worse.push((start + b) as i64);
+            }
+            start += group.group.responses.len();
+        }
+        let groups: Vec<_> = ranked.iter().map(|ranked| &ranked.group).collect();
+        Self {
+            pairs: better.len(),
+            better: Tensor::from_slice(&better).to_device(device),
+            worse: Tensor::from_slice(&worse).to_device(device),
+            ids: ranked.iter().map(|ranked| ranked.id.clone()).collect(),
+            tokens: groups.iter().map(|group| group.tokens()).sum(),
+            row: Row::new(&groups, device),
+        }
+    }
+}
+
+impl RewardObjective {
+    /// Groups packed into rows of at most `micro_batch_tokens` tokens.
+    fn pack(&self, ranked: &[&Ranked]) -> Vec<Batch> {
+        let lengths: Vec<usize> = ranked.iter().map(|ranked| ranked.group.tokens()).collect();
+        best_fit_decreasing(&lengths, self.micro_batch_tokens)
+            .into_iter()
+            .map(|bin| Batch::new(&bin.into_iter().map(|index| ranked[index]).collect::<Vec<_>>(), self.device))
+            .collect()
+    }
+
+    /// The score of each response, float32, from the final hidden states `[1, tokens, hidden]`.
+    fn scores(&self, hidden: &Tensor, batch: &Batch) -> anyhow::Result<Tensor> {
+        let last = hidden.squeeze_dim(0).index_select(0, &batch.row.last);
+        Ok(torch_ext::linear(&last, &self.score, None)?.squeeze_dim(-1).to_kind(Kind::Float))
+    }
+
+    /// Micro-batches in the whole run.
+    #[must_use]
+    pub fn micro_batches(&self) -> usize {
+        let bins = |step: &Vec<(usize, usize)>| {
+            let lengths: Vec<usize> = step.iter().map(|&(s, e)| self.sources[s][e].group.tokens()).collect();
+            best_fit_decreasing(&lengths, self.micro_batch_tokens).len()
+        };
+        self.plan.steps.iter().map(bins).sum()
+    }
+}
+
+impl Objective for RewardObjective {
+    type Batch = Batch;
+
+    fn steps(&self) -> u64 {
+        self.plan.steps.len() as u64
+    }
+
+    fn epoch(&self, steps: u64) -> f64 {
+        self.plan.epoch_at(steps as usize)
+    }
+
+    fn batches(&self, step: u64) -> Vec<Batch> {
+        let picks = &self.plan.steps[step as usize];
+        self.pack(&picks.iter().map(|&(source, group)| &self.sources[source][group]).collect::<Vec<_>>())
+    }
+
+    fn normaliser(&self, batch: &Batch) -> f64 {
+        batch.pairs as f64
+    }
+
+    fn tokens(&self, batch: &Batch) -> (u64, u64) {
+        // What the loss reads: the last token of each response.
+        (batch.tokens as u64, batch.row.last.numel() as u64)
+    }
+
+    fn example_ids<'a>(&self, batch: &'a Batch) -> &'a [String] {
+        &batch.ids
+    }
+
+    fn input<'a>(&self, batch: &'a Batch) -> Input<'a> {
+        Input { input_ids: &batch.row.input_ids, layout: Layout::SharedPrompt(&batch.row.groups) }
+    }
+
+    fn loss(&self, hidden: &Tensor, _: &Tensor, batch: &Batch) -> anyhow::Result<Loss> {
+        let scores = self.scores(hidden, batch)?;
+        let sum = ranking_loss_sum(&scores, &batch.better, &batch.worse);
+        let margins = margins(&scores, &batch.better, &batch.worse).detach();
+        let weight = batch.pairs as f64;
+        let metric =
+            |name, values: &Tensor| anyhow::Ok(Metric { name, sum: f64::try_from(values.sum(Kind::Double))?, weight });
+        let metrics = vec![metric("accuracy", &margins.gt(0.0))?, metric("margin", &margins)?];
+        Ok(Loss { sum, metrics })
+    }
+
+    fn extra(&self) -> Extra {
+        let (architecture, pad) = self.architecture;
+        let mut config = Map::new();
+        config.insert("architectures".into(), json!([architecture]));
+        config.insert("id2label".into(), json!({"0": "LABEL_0"}));
+        config.insert("label2id".into(), json!({"LABEL_0": 0}));
+        config.insert("pad_token_id".into(), Value::from(pad));
+        Extra {
+            tensors: vec![("score.weight".into(), self.score.shallow_clone())],
+            config,
+            replaces_head: true,
+            task_type: Some("SEQ_CLS".into()),
+        }
+    }
+
+    fn begin(&mut self, _: &Llama, run: &RunFolder) -> anyhow::Result<()> {
+        self.calibration = Some(run.join(CALIBRATION));
+        Ok(())
+    }
+
+    fn evaluate(&self, model: &Llama) -> anyhow::Result<Option<Evaluation>> {
+        if self.held_out.is_empty() {
+            return Ok(None);
+        }
+        let _no_grad = tch::no_grad_guard();
+        let (mut all, mut tokens) = (Vec::new(), 0);
+        for batch in self.pack(&self.held_out.iter().collect::<Vec<_>>()) {
+            let Input { input_ids, mut layout } = self.input(&batch);
+            let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
+            let scores = self.scores(&model.hidden_states(input_ids, &positions, &mut layout), &batch)?;
+            all.extend(Vec::<f64>::try_from(margins(&scores, &batch.better, &batch.worse).to_kind(Kind::Double))?);
+            tokens += self.tokens(&batch).1;
+        }
+        let calibration = Calibration::of(&all);
+        if let Some(path) = &self.calibration {
+            dataset::write_file(path, &serde_json::to_vec_pretty(&calibration)?)?;
+        }
+        let metrics = [("accuracy", calibration.accuracy.mean), ("calibration error", calibration.ece)];
+        let metrics = metrics.map(|(name, value)| (name.to_owned(), value)).into();
+        Ok(Some(Evaluation { loss: calibration.loss, tokens, metrics }))
+    }
+}

@@ -1,0 +1,249 @@
+//! One sample from its first question to its last verdict, as a function of what has happened so far: what is to be done
+//! next is never stored, so a run that was killed goes on from its answers and verdicts alone.
+//!
+//! For programs this is the execution-feedback loop of the Llama 3 paper (section 4.3.1): generate, run with tests, feed
+//! what went wrong back, let the model repair, keep dialogs whose end passes. Where a problem has no tests the model writes
+//! them, and may repair the program or the tests.
+
+use dataset::{Kind, Message, Problem, Verdict};
+use serde::{Deserialize, Serialize};
+
+/// The status of a sample that no verifier could judge.
+pub const UNVERIFIED: &str = "unverified";
+
+/// An answer of the model, or why there is none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// It answered.
+    Answer(Answer),
+    /// It did not: the cause.
+    Failed(String),
+}
+
+/// What the model said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The text.
+    pub text: String,
+    /// Why it ended: `stop`, `length` or a server's word.
+    pub finish_reason: String,
+    /// Sum of the tokens' log-probabilities, where known.
+    pub logprob: Option<f64>,
+    /// Tokens.
+    pub tokens: u64,
+}
+
+/// How programs are worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loop {
+    /// Attempts to repair a program that failed.
+    pub repairs: u64,
+    /// Let the model write tests where a problem has none.
+    pub write_tests: bool,
+}
+
+/// A sample's history.
+#[derive(Debug, Clone, Copy)]
+pub struct History<'a> {
+    /// The problem.
+    pub problem: &'a Problem,
+    /// The prompt as it was asked, with the system prompt that steers.
+    pub prompt: &'a [Message],
+    /// The model's turns so far.
+    pub turns: &'a [&'a Turn],
+    /// The verdicts so far, each with the number of the turn that it is on.
+    pub verdicts: &'a [(usize, &'a Verdict)],
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Ask the model.
+    Ask(Vec<Message>),
+    /// Verify the answer of the last turn.
+    Verify,
+    /// Nothing.
+    Done,
+}
+
+impl History<'_> {
+    /// What is to be done next.
+    #[must_use]
+    pub fn next(&self, rules: &Loop) -> Step {
+        let Some(last) = self.turns.last() else { return Step::Ask(self.prompt.to_vec()) };
+        if matches!(last, Turn::Failed(_)) || !self.is_verifiable(rules) {
+            return Step::Done;
+        }
+        let own_tests = self.has_own_tests(rules);
+        let ask = |what: String| {
+            let mut messages = self.messages();
+            messages.push(Message::user(what));
+            Step::Ask(messages)
+        };
+        if own_tests && self.turns.len() == 1 {
+            return ask(WRITE_TESTS.to_owned());
+        }
+        match self.verdicts.last() {
+            Some((turn, verdict)) if *turn + 1 == self.turns.len() => {
+                let repaired = self.turns.len() as u64 - 1 - u64::from(own_tests);
+                if self.problem.kind != Kind::Code
+                    || verdict.passed
+                    || verdict.status == UNVERIFIED
+                    || repaired >= rules.repairs
+                {
+                    return Step::Done;
+                }
+                ask(self.feedback(verdict))
+            }
+            _ => Step::Verify,
+        }
+    }
+
+    /// Whether a verifier has something to say on this problem.
+    #[must_use]
+    pub fn is_verifiable(&self, rules: &Loop) -> bool {
+        match self.problem.kind {
+            Kind::Math => self.problem.answer.is_some(),
+            Kind::Code => self.problem.tests.is_some() || rules.write_tests,
+            Kind::Chat | Kind::Safety => false,
+        }
+    }
+
+    /// Whether the model writes the tests.
+    fn has_own_tests(&self, rules: &Loop) -> bool {
+        self.problem.kind == Kind::Code && self.problem.tests.is_none() && rules.write_tests
+    }
+
+    /// The dialog up to now: the prompt, and each answer with what was said to it before the next. It ends with the model's
+    /// last turn.
+    #[must_use]
+    pub fn messages(&self) -> Vec<Message> {
+        let mut messages = self.prompt.to_vec();
+        for (index, turn) in self.turns.iter().enumerate() {
+            let Turn::Answer(answer) = turn else { break };
+            messages.push(Message::assistant(answer.text.clone()));
+            if index + 1 == self.turns.len() {
+                break;
+            }
+            let verdict = self.verdicts.iter().find(|(of, _)| *of == index).map(|(_, verdict)| *verdict);
+            messages.push(Message::user(verdict.map_or(WRITE_TESTS.to_owned(), |verdict| self.feedback(verdict))));
+        }
+        messages
+    }
+
+    /// What the model is told of a program that failed.
+    fn feedback(&self, verdict: &Verdict) -> String {
+        let mut text = format!("I ran this and it did not pass ({}).", verdict.status);
+        let mut part = |heading: &str, content: &str| {
+            if !content.trim().is_empty() {
+                text += &format!("\n\n{heading}:\n```\n{}\n```", content.trim_end());
+            }
+        };
+        part("What went wrong", verdict.detail.as_deref().unwrap_or_default());
+        let failed: Vec<String> =
+            verdict.extra.get("tests").and_then(|tests| tests.as_array()).map_or_else(Vec::new, |tests| {
+                let failed = tests.iter().filter(|test| test["passed"] == false).take(3);
+                let line = |test: &serde_json::Value| {
+                    let (name, message) = (test["name"].as_str(), test["message"].as_str());
+                    format!("{}\n    {}", name.unwrap_or_default(), message.unwrap_or_default())
+                };
+                failed.map(line).collect()
+            });
+        part("Failed tests", &failed.join("\n"));
+        let output = |name: &str| verdict.extra.get(name).and_then(|value| value.as_str()).unwrap_or_default();
+        part("Standard output", output("stdout"));
+        part("Standard error", output("stderr"));
+        let ask = if self.problem.tests.is_some() {
+            "\n\nPlease correct the program and give all of it in one code block."
+        } else {
+            "\n\nPlease correct the program or its tests, whichever is wrong, and give both in full: first the program in \
+             a code block, then the tests in another."
+        };
+        text + ask
+    }
+}
+
+/// What the model is asked after its program, where the problem has no tests.
+const WRITE_TESTS: &str = "Now write tests for this program: plain assert statements, one a line, in one code block, \
+                           without the program itself.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataset::Role;
+
+    fn answer(text: &str) -> Turn {
+        Turn::Answer(Answer { text: text.into(), finish_reason: "stop".into(), logprob: None, tokens: 1 })
+    }
+
+    fn verdict(passed: bool, status: &str) -> Verdict {
+        let json = serde_json::json!({"passed": passed, "status": status, "detail": "1 of 2 tests failed", "stderr":
+            "Traceback", "tests": [{"name": "assert f(1) == 2", "passed": false, "message": "got 1"}]});
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn step(problem: &Problem, turns: &[&Turn], verdicts: &[(usize, &Verdict)], rules: Loop) -> Step {
+        History { problem, prompt: &problem.prompt, turns, verdicts }.next(&rules)
+    }
+
+    fn problem(kind: Kind, tests: bool) -> Problem {
+        let mut problem = Problem::new("p", kind, vec![Message::user("Do it.")]);
+        problem.answer = Some("4".into());
+        problem.tests = tests.then(|| serde_json::json!(["assert f(1) == 2"]));
+        problem
+    }
+
+    const RULES: Loop = Loop { repairs: 2, write_tests: true };
+
+    #[test]
+    fn maths_is_asked_and_verified_once() {
+        let problem = problem(Kind::Math, false);
+        let (said, wrong) = (answer("4"), verdict(false, "wrong-answer"));
+        assert_eq!(step(&problem, &[], &[], RULES), Step::Ask(problem.prompt.clone()));
+        assert_eq!(step(&problem, &[&said], &[], RULES), Step::Verify);
+        assert_eq!(step(&problem, &[&said], &[(0, &wrong)], RULES), Step::Done);
+        assert_eq!(step(&problem, &[&Turn::Failed("no answer".into())], &[], RULES), Step::Done);
+    }
+
+    #[test]
+    fn a_failed_program_is_repaired_until_it_passes_or_the_attempts_are_used_up() {
+        let problem = problem(Kind::Code, true);
+        let (said, wrong, right) = (answer("def f(x): ..."), verdict(false, "failed"), verdict(true, "passed"));
+        assert_eq!(step(&problem, &[&said], &[], RULES), Step::Verify);
+        let Step::Ask(messages) = step(&problem, &[&said], &[(0, &wrong)], RULES) else { panic!("no repair") };
+        let roles: Vec<Role> = messages.iter().map(|message| message.role).collect();
+        assert_eq!(roles, [Role::User, Role::Assistant, Role::User]);
+        let told = messages[2].text();
+        for part in
+            ["(failed)", "1 of 2 tests failed", "assert f(1) == 2\n    got 1", "Traceback", "correct the program"]
+        {
+            assert!(told.contains(part), "{told}");
+        }
+        let turns = [&said, &said, &said];
+        assert_eq!(step(&problem, &turns[..2], &[(0, &wrong)], RULES), Step::Verify);
+        assert_eq!(step(&problem, &turns[..2], &[(0, &wrong), (1, &right)], RULES), Step::Done);
+        assert_eq!(step(&problem, &turns, &[(0, &wrong), (1, &wrong), (2, &wrong)], RULES), Step::Done);
+        let lost = verdict(false, UNVERIFIED);
+        assert_eq!(step(&problem, &[&said], &[(0, &lost)], RULES), Step::Done);
+        let none = Loop { repairs: 0, write_tests: false };
+        assert_eq!(step(&problem, &[&said], &[(0, &wrong)], none), Step::Done);
+    }
+
+    #[test]
+    fn the_model_writes_tests_where_there_are_none() {
+        let problem = problem(Kind::Code, false);
+        let (said, wrong) = (answer("def f(x): ..."), verdict(false, "failed"));
+        let Step::Ask(messages) = step(&problem, &[&said], &[], RULES) else { panic!("no tests asked for") };
+        assert!(messages[2].text().contains("assert statements"));
+        assert_eq!(step(&problem, &[&said, &said], &[], RULES), Step::Verify);
+        let Step::Ask(messages) = step(&problem, &[&said, &said], &[(1, &wrong)], RULES) else { panic!("no repair") };
+        assert_eq!(messages.len(), 5);
+        assert!(messages[4].text().contains("the program or its tests"));
+        let turns = [&said, &said, &said, &said];
+        let verdicts = [(1, &wrong), (2, &wrong), (3, &wrong)];
+        assert_eq!(step(&problem, &turns, &verdicts, RULES), Step::Done);
+        // Nobody asked for tests: there is nothing to verify with.
+        assert_eq!(step(&problem, &[&said], &[], Loop { repairs: 2, write_tests: false }), Step::Done);
+    }
+}

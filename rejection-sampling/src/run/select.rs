@@ -1,0 +1,179 @@
+//! Which samples of a problem are kept, and which pairs say what is better: a pure function of their evidence.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// What decides.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Select {
+    /// The reward model's best
+    Rm,
+    /// What the verifier passes
+    Verifier,
+    /// What the verifier passes, the reward model's best first
+    #[value(name = "verifier+rm")]
+    #[serde(rename = "verifier+rm")]
+    VerifierRm,
+    /// What the judge gives its maximum
+    Judge,
+}
+
+impl Select {
+    /// Whether a reward model is needed.
+    #[must_use]
+    pub fn needs_reward(self) -> bool {
+        matches!(self, Self::Rm | Self::VerifierRm)
+    }
+}
+
+/// What is known of one sample.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Evidence<'a> {
+    /// The answer; none where the model gave none.
+    pub response: Option<&'a str>,
+    /// It ended by itself.
+    pub ended: bool,
+    /// It is in the language of the prompt, or nobody knows.
+    pub language_fits: bool,
+    /// The verifier's word: right, wrong, or nothing of use (no verifier, unverified, right with a wrong step).
+    pub verified: Option<bool>,
+    /// The reward model's score.
+    pub reward: Option<f64>,
+    /// The judge's points and whether they are its maximum.
+    pub judged: Option<(u64, bool)>,
+}
+
+/// How much to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rules {
+    /// What decides.
+    pub select: Select,
+    /// The most selected samples of a problem.
+    pub per_problem: usize,
+    /// The most pairs of a problem.
+    pub pairs: usize,
+}
+
+/// What is kept of a problem's samples: their places.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Selected samples, best first.
+    pub selected: Vec<usize>,
+    /// A better and a worse one each.
+    pub pairs: Vec<(usize, usize)>,
+}
+
+/// Selects among a problem's samples. Of equal texts only the first counts, on both sides. A sample that was cut off at the
+/// maximum length, is in another language than its prompt, or whose judgement failed is neither selected nor the better or
+/// worse side of a pair.
+#[must_use]
+pub fn select(samples: &[Evidence], rules: &Rules) -> Selection {
+    let mut seen = std::collections::HashSet::new();
+    let usable: Vec<usize> = (0..samples.len())
+        .filter(|&i| {
+            let sample = &samples[i];
+            let text = sample.response.map(str::trim).filter(|text| !text.is_empty());
+            sample.ended && sample.language_fits && text.is_some_and(|text| seen.insert(text))
+        })
+        .collect();
+    let reward = |i: usize| samples[i].reward.unwrap_or(f64::NEG_INFINITY);
+    // Stable sorts: equal scores stay in the order of sampling.
+    let best_first = |mut list: Vec<usize>| {
+        list.sort_by(|&a, &b| reward(b).total_cmp(&reward(a)));
+        list
+    };
+    let of = |word: bool| usable.iter().copied().filter(|&i| samples[i].verified == Some(word)).collect::<Vec<_>>();
+    let (better, worse) = match rules.select {
+        Select::Verifier => (of(true), of(false)),
+        Select::VerifierRm => {
+            let scored =
+                |list: Vec<usize>| best_first(list.into_iter().filter(|&i| samples[i].reward.is_some()).collect());
+            let mut worse = scored(of(false));
+            worse.reverse();
+            (scored(of(true)), worse)
+        }
+        Select::Rm => {
+            let scored: Vec<usize> = usable.iter().copied().filter(|&i| samples[i].reward.is_some()).collect();
+            let better = best_first(scored);
+            let worse = better.iter().rev().copied().collect();
+            (better, worse)
+        }
+        Select::Judge => {
+            let best = usable.iter().copied().filter(|&i| samples[i].judged.is_some_and(|(_, is_maximum)| is_maximum));
+            let mut rest: Vec<(u64, usize)> = usable
+                .iter()
+                .filter_map(|&i| Some((samples[i].judged.filter(|(_, is_maximum)| !is_maximum)?.0, i)))
+                .collect();
+            rest.sort_by_key(|&(points, _)| points);
+            (best.collect(), rest.into_iter().map(|(_, i)| i).collect())
+        }
+    };
+    let pairs = better.iter().copied().zip(worse.iter().copied()).take(rules.pairs);
+    // Top against bottom of one list: the two ends must not meet or cross.
+    let pairs = pairs.filter(|&(a, b)| rules.select != Select::Rm || reward(a) > reward(b)).collect();
+    Selection { selected: better.into_iter().take(rules.per_problem).collect(), pairs }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(response: &str) -> Evidence<'_> {
+        Evidence { response: Some(response), ended: true, language_fits: true, ..Evidence::default() }
+    }
+
+    fn rules(select: Select) -> Rules {
+        Rules { select, per_problem: 2, pairs: 2 }
+    }
+
+    #[test]
+    fn the_verifier_separates_right_from_wrong() {
+        let with = |text, verified| Evidence { verified, ..sample(text) };
+        let samples = [
+            with("a", Some(false)),
+            with("b", Some(true)),
+            with(" b\n", Some(true)),
+            with("c", None),
+            Evidence { ended: false, ..with("d", Some(true)) },
+            Evidence { language_fits: false, ..with("e", Some(true)) },
+            with("f", Some(true)),
+            with("g", Some(true)),
+            Evidence { response: None, ..with("", Some(false)) },
+            with("h", Some(false)),
+            with("i", Some(false)),
+        ];
+        let selection = select(&samples, &rules(Select::Verifier));
+        assert_eq!(selection, Selection { selected: vec![1, 6], pairs: vec![(1, 0), (6, 9)] });
+        assert_eq!(select(&samples[..1], &rules(Select::Verifier)), Selection::default());
+    }
+
+    #[test]
+    fn the_reward_model_orders() {
+        let with = |text, reward, verified| Evidence { reward, verified, ..sample(text) };
+        let samples = [
+            with("a", Some(0.5), Some(true)),
+            with("b", Some(2.0), Some(false)),
+            with("c", Some(-1.0), Some(false)),
+            with("d", Some(1.0), Some(true)),
+            with("e", None, Some(true)),
+        ];
+        let both = select(&samples, &rules(Select::VerifierRm));
+        assert_eq!(both, Selection { selected: vec![3, 0], pairs: vec![(3, 2), (0, 1)] });
+        let rm = select(&samples, &rules(Select::Rm));
+        assert_eq!(rm, Selection { selected: vec![1, 3], pairs: vec![(1, 2), (3, 0)] });
+        // Two samples make one pair, not two that contradict each other; equal scores make none.
+        assert_eq!(select(&samples[..2], &rules(Select::Rm)).pairs, [(1, 0)]);
+        let equal = [with("a", Some(1.0), None), with("b", Some(1.0), None)];
+        assert!(select(&equal, &rules(Select::Rm)).pairs.is_empty());
+    }
+
+    #[test]
+    fn the_judge_selects_its_maximum() {
+        let with = |text, judged| Evidence { judged, ..sample(text) };
+        let samples =
+            [with("a", Some((3, true))), with("b", Some((2, false))), with("c", Some((0, false))), with("d", None)];
+        let selection = select(&samples, &rules(Select::Judge));
+        assert_eq!(selection, Selection { selected: vec![0], pairs: vec![(0, 2)] });
+    }
+}

@@ -1,0 +1,137 @@
+//! What a run has so far: answers, verdicts, rewards and judgements, each in a journal of its own in the run's folder.
+
+use dataset::journal::Journal;
+use dataset::{Message, Problem, Verdict};
+use serde::{Deserialize, Serialize};
+use trainer::RunFolder;
+
+use super::dialog::{History, Loop, Step, Turn, UNVERIFIED};
+use super::plan::{Slot, Style};
+use crate::judge::Judgement;
+
+/// A sample's reward, or why it has none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reward {
+    /// The reward model's score.
+    Score(f64),
+    /// Why there is none.
+    Failed(String),
+}
+
+/// The samples of a run and their evidence.
+pub struct State<'a> {
+    /// The problems.
+    pub problems: &'a [Problem],
+    /// The samples to take; a sample's key is its place here.
+    pub slots: &'a [Slot],
+    /// The styles.
+    pub styles: &'a [Style],
+    /// How programs are worked on.
+    pub rules: Loop,
+    turns: Journal<Turn>,
+    verdicts: Journal<Verdict>,
+    /// Rewards, by problem: one for each of its samples.
+    pub rewards: Option<Journal<Vec<Reward>>>,
+    /// Judgements, by sample.
+    pub judgements: Option<Journal<Judgement>>,
+}
+
+/// The key of a sample's turn.
+fn key(slot: usize, turn: usize) -> u64 {
+    (slot as u64) << 8 | turn as u64
+}
+
+/// A sample's turns and verdicts.
+pub struct Sampled<'a> {
+    /// The model's turns.
+    pub turns: Vec<&'a Turn>,
+    /// The verdicts, each with the number of its turn.
+    pub verdicts: Vec<(usize, &'a Verdict)>,
+}
+
+impl<'a> State<'a> {
+    /// Opens or continues the journals in a run's folder.
+    ///
+    /// # Errors
+    /// When they are of another run, or the disk refuses.
+    pub fn open(
+        run: &RunFolder,
+        fingerprint: &str,
+        (problems, slots, styles): (&'a [Problem], &'a [Slot], &'a [Style]),
+        rules: Loop,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            problems,
+            slots,
+            styles,
+            rules,
+            turns: Journal::open(run.join("turns.journal"), fingerprint)?,
+            verdicts: Journal::open(run.join("verdicts.journal"), fingerprint)?,
+            rewards: None,
+            judgements: None,
+        })
+    }
+
+    /// Answers that are there.
+    #[must_use]
+    pub fn answers(&self) -> usize {
+        self.turns.len()
+    }
+
+    /// Forgets what could not be got.
+    pub fn forget_failures(&mut self) {
+        self.turns.retain(|_, turn| !matches!(turn, Turn::Failed(_)));
+        self.verdicts.retain(|_, verdict| verdict.status != UNVERIFIED);
+    }
+
+    /// What there is of a sample.
+    #[must_use]
+    pub fn sampled(&self, slot: usize) -> Sampled<'_> {
+        let turns: Vec<&Turn> = (0..256).map_while(|turn| self.turns.get(key(slot, turn))).collect();
+        let verdict = |turn| Some((turn, self.verdicts.get(key(slot, turn))?));
+        Sampled { verdicts: (0..turns.len()).filter_map(verdict).collect(), turns }
+    }
+
+    /// The prompt of a sample as the model gets it: a steering system prompt goes before what the problem has.
+    #[must_use]
+    pub fn prompt(&self, slot: usize) -> Vec<Message> {
+        let Slot { problem, style, .. } = &self.slots[slot];
+        let mut prompt = self.problems[*problem].prompt.clone();
+        let system = style.map(|style| self.styles[style].system.as_str()).unwrap_or_default();
+        if system.is_empty() {
+            return prompt;
+        }
+        match prompt.first_mut().filter(|first| first.role == dataset::Role::System) {
+            Some(first) => first.content = Some(format!("{system}\n\n{}", first.text())),
+            None => prompt.insert(0, Message::system(system)),
+        }
+        prompt
+    }
+
+    /// A sample's history with what is to be done next.
+    #[must_use]
+    pub fn next(&self, slot: usize) -> Step {
+        let Sampled { turns, verdicts } = self.sampled(slot);
+        let problem = &self.problems[self.slots[slot].problem];
+        History { problem, prompt: &self.prompt(slot), turns: &turns, verdicts: &verdicts }.next(&self.rules)
+    }
+
+    /// Takes in the next turn of a sample.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn add_turn(&mut self, slot: usize, turn: Turn) -> anyhow::Result<()> {
+        let number = self.sampled(slot).turns.len();
+        Ok(self.turns.insert(key(slot, number), turn)?)
+    }
+
+    /// Takes in the verdict on a sample's last turn.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn add_verdict(&mut self, slot: usize, verdict: Verdict) -> anyhow::Result<()> {
+        let last = self.sampled(slot).turns.len().saturating_sub(1);
+        Ok(self.verdicts.insert(key(slot, last), verdict)?)
+    }
+}

@@ -1,0 +1,201 @@
+//! The work of a run: everything that is still to be asked, verified, scored and judged, until nothing is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use dataset::Kind;
+use dataset::journal::Journal;
+use indicatif::{ProgressBar, ProgressStyle};
+use sampler::{SampleRequest, Sampler, sequence_seed};
+
+use super::args::Args;
+use super::dialog::{Answer, History, Step, Turn};
+use super::plan::Checkpoint;
+use super::state::{Reward, Sampled, State};
+use super::verify::{Task, Verifiers};
+use crate::judge::{self, Rubric};
+use crate::reward::{Group, RewardModel};
+
+/// A progress bar with a word for what is counted.
+fn bar(what: &str, total: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what}, {{elapsed}}, {{eta}} left"));
+    let bar = ProgressBar::new(total as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
+
+/// Samples and verifies, round by round, until no sample has anything left to do.
+///
+/// # Errors
+/// When a checkpoint cannot be opened, the engine fails as a whole, or the disk refuses. A request that gets no answer, and
+/// a verifier that gives no verdict, are recorded with their cause instead.
+pub fn sample_and_verify(
+    state: &mut State,
+    args: &Args,
+    checkpoints: &[Checkpoint],
+    verifiers: &Verifiers,
+) -> anyhow::Result<()> {
+    let mut open: Option<(usize, Sampler)> = None;
+    loop {
+        let mut to_ask: BTreeMap<usize, Vec<(usize, SampleRequest)>> = BTreeMap::new();
+        let mut to_verify = Vec::new();
+        for (index, slot) in state.slots.iter().enumerate() {
+            match state.next(index) {
+                Step::Ask(messages) => {
+                    let round = state.sampled(index).turns.len();
+                    let request = SampleRequest {
+                        messages,
+                        sampling: args.params(slot.temperature)?,
+                        seed: if round == 0 { slot.seed } else { sequence_seed(slot.seed, round, 0) },
+                        max_new_tokens: args.max_new_tokens,
+                        stop: args.stop.clone(),
+                    };
+                    to_ask.entry(slot.checkpoint).or_default().push((index, request));
+                }
+                Step::Verify => to_verify.push(index),
+                Step::Done => {}
+            }
+        }
+        if to_ask.is_empty() && to_verify.is_empty() {
+            return Ok(());
+        }
+        for (checkpoint, asked) in to_ask {
+            if open.as_ref().is_none_or(|(opened, _)| *opened != checkpoint) {
+                // One model at a time in memory.
+                drop(open.take());
+                let flags = args.sampler_of(&checkpoints[checkpoint]);
+                open = Some((checkpoint, flags.open()?));
+            }
+            let (_, sampler) = open.as_ref().context("a checkpoint was opened")?;
+            sample(state, sampler, &asked)?;
+            // These can be verified right away, in this round.
+            to_verify.extend(asked.iter().map(|(index, _)| *index).filter(|&index| state.next(index) == Step::Verify));
+        }
+        verify(state, verifiers, &to_verify)?;
+    }
+}
+
+fn sample(state: &mut State, sampler: &Sampler, asked: &[(usize, SampleRequest)]) -> anyhow::Result<()> {
+    eprintln!("{} answers to sample from {}", asked.len(), sampler.describe());
+    let requests: Vec<SampleRequest> = asked.iter().map(|(_, request)| request.clone()).collect();
+    let bar = bar("answers", asked.len());
+    sampler.sample(&requests, &mut |place, answer| {
+        bar.inc(1);
+        let turn = match answer {
+            Ok(answer) => Turn::Answer(Answer {
+                text: answer.text,
+                finish_reason: serde_json::to_value(&answer.finish_reason)?.as_str().unwrap_or_default().to_owned(),
+                logprob: answer.logprob.filter(|logprob| logprob.is_finite()),
+                tokens: answer.tokens,
+            }),
+            Err(error) => Turn::Failed(error.to_string()),
+        };
+        state.add_turn(asked[place].0, turn)
+    })?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn verify(state: &mut State, verifiers: &Verifiers, slots: &[usize]) -> anyhow::Result<()> {
+    if slots.is_empty() {
+        return Ok(());
+    }
+    let (problems, all) = (state.problems, state.slots);
+    // The turns are copied, since the verdicts go into the same state as they come.
+    let turns: Vec<Vec<Turn>> =
+        slots.iter().map(|&slot| state.sampled(slot).turns.into_iter().cloned().collect()).collect();
+    let tasks = slots.iter().zip(&turns).map(|(&slot, turns)| Task {
+        key: slot as u64,
+        problem: &problems[all[slot].problem],
+        turns: turns.iter().collect(),
+    });
+    let tasks: Vec<Task> = tasks.collect();
+    let bar = bar("verdicts", tasks.len());
+    verifiers.verify(&tasks, |slot, verdict| {
+        bar.inc(1);
+        state.add_verdict(slot as usize, verdict)
+    })?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Scores the final dialogs of all problems, problem by problem: a problem's samples lie in one row, so that a score depends
+/// on them alone and is the same in a run that was killed.
+///
+/// # Errors
+/// When the disk refuses or libtorch does.
+pub fn score(
+    state: &mut State,
+    mut journal: Journal<Vec<Reward>>,
+    model: &RewardModel,
+    k: usize,
+) -> anyhow::Result<()> {
+    let bar = bar("problems scored", state.problems.len());
+    for problem in 0..state.problems.len() {
+        bar.inc(1);
+        if journal.contains(problem as u64) {
+            continue;
+        }
+        let encoded: Vec<Result<Vec<i64>, String>> = (problem * k..(problem + 1) * k)
+            .map(|slot| {
+                let Sampled { turns, verdicts } = state.sampled(slot);
+                let prompt = &state.problems[problem].prompt;
+                let history = History { problem: &state.problems[problem], prompt, turns: &turns, verdicts: &verdicts };
+                match turns.last() {
+                    Some(Turn::Failed(cause)) => Err(cause.clone()),
+                    _ => model.encode(&history.messages(), Vec::new()).map_err(|error| format!("{error:#}")),
+                }
+            })
+            .collect();
+        let ids: Vec<Vec<i64>> = encoded.iter().filter_map(|ids| ids.clone().ok()).collect();
+        let scores = if ids.is_empty() { Vec::new() } else { model.score(&[&Group::new(&ids)])?.concat() };
+        let mut scores = scores.into_iter();
+        let rewards = encoded.into_iter().map(|ids| match ids {
+            Ok(_) => scores
+                .next()
+                .filter(|score| score.is_finite())
+                .map_or_else(|| Reward::Failed("the score is not finite".into()), Reward::Score),
+            Err(cause) => Reward::Failed(cause),
+        });
+        journal.insert(problem as u64, rewards.collect())?;
+    }
+    bar.finish_and_clear();
+    state.rewards = Some(journal);
+    Ok(())
+}
+
+/// Asks the judge about every answer that it has not judged.
+///
+/// # Errors
+/// When the judge cannot be opened or the disk refuses.
+pub fn judge(
+    state: &mut State,
+    mut journal: Journal<judge::Judgement>,
+    judge: &Sampler,
+    (quality, code): (&Rubric, &Rubric),
+) -> anyhow::Result<()> {
+    let open: Vec<(usize, String)> = (0..state.slots.len())
+        .filter(|&slot| !journal.contains(slot as u64))
+        .filter_map(|slot| match state.sampled(slot).turns.last()? {
+            Turn::Answer(answer) => Some((slot, answer.text.clone())),
+            Turn::Failed(_) => None,
+        })
+        .collect();
+    let (problems, slots) = (state.problems, state.slots);
+    let questions = open.iter().map(|(slot, text)| {
+        let problem = &problems[slots[*slot].problem];
+        let rubric = if problem.kind == Kind::Code { code } else { quality };
+        (rubric, &problem.prompt[..], text.as_str())
+    });
+    let questions: Vec<_> = questions.collect();
+    eprintln!("{} answers to judge with {}", questions.len(), judge.describe());
+    let bar = bar("judgements", questions.len());
+    judge::ask(judge, &questions, |index, judgement| {
+        bar.inc(1);
+        Ok(journal.insert(open[index].0 as u64, judgement)?)
+    })?;
+    bar.finish_and_clear();
+    state.judgements = Some(journal);
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! The reward model: its scores, its training, its folder.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use common::{World, finish, run, spawn, words};
+use dataset::Message;
+use llama::SequenceClassifier;
+use llama::attention::Causal;
+use rejection_sampling::reward::{Group, RewardModel};
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+#[test]
+fn child() {
+    common::be_a_child();
+}
+
+#[test]
+fn company_packing_and_padding_do_not_change_a_score() {
+    let world = World::new();
+    let folder = world.reward_model();
+    let model = RewardModel::load(folder.as_ref(), Kind::Float, Device::Cpu).unwrap();
+    let answers = ["Four.", "It is 4, since two and two make four.", "5"];
+    let ids = |prompt: &str, answer: &str| {
+        model.encode(&[Message::user(prompt), Message::assistant(answer)], vec![]).unwrap()
+    };
+    let conversations: Vec<Vec<i64>> = answers.iter().map(|answer| ids("What is 2 + 2?", answer)).collect();
+    let other = Group::new(&[ids("Hi", "Hello!"), ids("Hi", "Go away.")]);
+    let alone: Vec<f64> = conversations
+        .iter()
+        .flat_map(|ids| model.score(&[&Group::new(std::slice::from_ref(ids))]).unwrap().concat())
+        .collect();
+    let group = Group::new(&conversations);
+    assert!(group.prompt.len() > 20, "the prompt is shared");
+    let together = model.score(&[&group]).unwrap().concat();
+    let packed = model.score(&[&other, &group, &other]).unwrap();
+    // Rows padded on the right, in one batch: the score is at the last real token.
+    let classifier = SequenceClassifier::load(folder.as_ref(), None, Device::Cpu).unwrap();
+    let _no_grad = tch::no_grad_guard();
+    let longest = conversations.iter().map(Vec::len).max().unwrap() + 9;
+    let rows: Vec<Tensor> = conversations
+        .iter()
+        .map(|ids| {
+            let mut padded = ids.clone();
+            padded.resize(longest, 256);
+            Tensor::from_slice(&padded)
+        })
+        .collect();
+    let positions = Tensor::arange(longest as i64, (Kind::Int64, Device::Cpu)).expand([3, longest as i64], true);
+    let hidden = classifier.model.hidden_states(&Tensor::stack(&rows, 0), &positions, &mut Causal);
+    for (row, expected) in alone.iter().enumerate() {
+        let last = conversations[row].len() as i64 - 1;
+        let padded = classifier.logits(&hidden.get(row as i64).narrow(0, last, 1)).double_value(&[0, 0]);
+        for found in [together[row], packed[1][row], padded] {
+            assert!((found - expected).abs() < 1e-4, "{row}: {found} {expected}");
+        }
+    }
+    assert!((alone[0] - alone[2]).abs() > 1e-2, "the scores tell nothing apart");
+}
+
+/// Preferences for the polite answer; every third has an edited one that is better still.
+fn preferences(world: &World, count: usize) -> String {
+    let lines: Vec<Value> = (0..count)
+        .map(|n| {
+            let mut preference = json!({"id": format!("p-{n}"), "prompt": format!("Number {n}?"),
+                "chosen": format!("Gladly: {n}."), "rejected": format!("No, {n} bah.")});
+            if n % 3 == 0 {
+                preference["edited"] = format!("Very gladly, dear: {n}.").into();
+            }
+            if n % 10 == 9 {
+                preference["strength"] = "slightly better".into();
+            }
+            preference
+        })
+        .collect();
+    world.write("preferences.jsonl", &lines)
+}
+
+fn train(world: &World, output: &str, more: &str) -> Vec<String> {
+    let rate = if more.contains("--learning-rate") { "" } else { "--learning-rate 3e-3" };
+    words(&format!(
+        "train-rm --model {} --data {} --output {} {rate} --batch-size 8 --micro-batch-tokens 512 \
+         --max-length 256 --dtype f32 --device cpu --threads 1 --eval-fraction 0.2 {more}",
+        world.text("model"),
+        world.text("preferences.jsonl"),
+        world.text(output)
+    ))
+}
+
+#[test]
+fn training_learns_the_preference_and_writes_a_classifier() {
+    let world = World::new();
+    world.model();
+    preferences(&world, 60);
+    run(&train(&world, "run", "--epochs 6")).unwrap();
+    let record = world.record("run");
+    let ledger = &record["data"][0];
+    // 60 preferences, 20 of them with three answers; 12 held out.
+    assert_eq!((&ledger["rows"], &ledger["pairs"], &ledger["held_out"]), (&json!(60), &json!(100), &json!(12)));
+    assert!(ledger["tokens"].as_u64().unwrap() < ledger["unshared_tokens"].as_u64().unwrap());
+    let calibration: Value = serde_json::from_slice(&fs::read(world.path("run/calibration.json")).unwrap()).unwrap();
+    let accuracy = calibration["accuracy"]["mean"].as_f64().unwrap();
+    assert!(accuracy > 0.9, "{calibration}");
+    assert!(calibration["loss"].as_f64().unwrap() < 0.4, "{calibration}");
+    // The folder says what it is, and scores as the training saw it.
+    let config: Value = serde_json::from_slice(&fs::read(world.path("run/model/config.json")).unwrap()).unwrap();
+    assert_eq!(config["architectures"], json!(["LlamaForSequenceClassification"]));
+    assert_eq!((&config["id2label"], &config["pad_token_id"]), (&json!({"0": "LABEL_0"}), &json!(256)));
+    let scored = words(&format!(
+        "score --model {} --input {} --output {} --dtype f32 --device cpu --batch-tokens 300",
+        world.text("run/model"),
+        world.text("preferences.jsonl"),
+        world.text("scored.jsonl")
+    ));
+    run(&scored).unwrap();
+    let lines = world.lines("scored.jsonl");
+    let ranked = lines.iter().filter(|line| {
+        line["rewards"]["chosen"].as_f64().unwrap() > line["rewards"]["rejected"].as_f64().unwrap()
+    });
+    assert!(ranked.count() >= 54, "of 60");
+    assert_eq!(lines.len(), 60);
+    // A weak preference is left out where only others are asked for.
+    run(&[train(&world, "strong", "--max-steps 1"), vec!["--strengths".into(), "significantly better".into()]].concat())
+        .unwrap();
+    assert_eq!(world.record("strong")["data"][0]["weak"], 6);
+}
+
+#[test]
+fn lora_makes_the_same_kind_of_folder() {
+    let world = World::new();
+    world.model();
+    preferences(&world, 40);
+    run(&train(&world, "run", "--epochs 4 --lora-rank 8 --merge --learning-rate 1e-2")).unwrap();
+    let adapter: Value =
+        serde_json::from_slice(&fs::read(world.path("run/adapter/adapter_config.json")).unwrap()).unwrap();
+    assert_eq!((&adapter["task_type"], &adapter["modules_to_save"]), (&json!("SEQ_CLS"), &json!(["score"])));
+    RewardModel::load(&world.path("run/model"), Kind::Float, Device::Cpu).unwrap();
+    let calibration: Value = serde_json::from_slice(&fs::read(world.path("run/calibration.json")).unwrap()).unwrap();
+    assert!(calibration["accuracy"]["mean"].as_f64().unwrap() > 0.8, "{calibration}");
+}
+
+#[test]
+fn sigkill_changes_no_byte_of_the_training() {
+    let world = World::new();
+    world.model();
+    preferences(&world, 60);
+    let flags = |output: &str| train(&world, output, "--epochs 6 --checkpoint-steps 2");
+    finish(spawn(&flags("whole"))).unwrap();
+    for goal in [3, 9, 20] {
+        let mut child = spawn(&flags("killed"));
+        let steps = || fs::read_to_string(world.path("killed/metrics.jsonl")).map_or(0, |text| text.lines().count());
+        let start = Instant::now();
+        while steps() < goal && child.try_wait().unwrap().is_none() {
+            assert!(start.elapsed() < Duration::from_secs(120), "the run hangs");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().ok();
+        child.wait().unwrap();
+    }
+    finish(spawn(&flags("killed"))).unwrap();
+    let weights = |run: &str| fs::read(world.path(run).join("model/model.safetensors")).unwrap();
+    assert!(weights("whole") == weights("killed"), "the weights differ");
+}
+
+#[test]
+fn scoring_goes_on_after_a_kill_with_the_same_bytes() {
+    let world = World::new();
+    world.model();
+    let (rm, input) = (world.reward_model(), preferences(&world, 400));
+    let flags = |output: &str| {
+        words(&format!(
+            "score --model {rm} --input {input} --output {} --dtype f32 --device cpu --threads 1 --batch-tokens 300",
+            world.text(output)
+        ))
+    };
+    finish(spawn(&flags("whole.jsonl"))).unwrap();
+    for goal in [20, 100, 250] {
+        let mut child = spawn(&flags("killed.jsonl"));
+        let lines = || fs::read_to_string(world.path("killed.jsonl.partial")).map_or(0, |text| text.lines().count());
+        while lines() < goal && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().ok();
+        child.wait().unwrap();
+    }
+    finish(spawn(&flags("killed.jsonl"))).unwrap();
+    let bytes = |name: &str| fs::read(world.path(name)).unwrap();
+    assert!(bytes("whole.jsonl") == bytes("killed.jsonl"), "the files differ");
+}
