@@ -127,6 +127,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         print = print.file("input", path)?;
     }
     let evaluation = Evaluation::load(&args.decontaminate)?;
+    println!("{} conversations; {} prompts of evaluation sets", conversations.len(), evaluation.len());
     let mut removed: Vec<Option<Removed>> = Vec::with_capacity(conversations.len());
     for conversation in &conversations {
         let messages = &conversation.messages;

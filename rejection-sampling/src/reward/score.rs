@@ -1,7 +1,7 @@
 //! `herd rejection-sampling score`: a reward for every conversation, answer or preference of a file.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use dataset::digest::Fingerprint;
@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (device, kind) = args.compute.resolve()?;
     let folder = locate::locate(&args.model.to_string_lossy())?;
     let model = RewardModel::load(&folder, kind, device)?;
-    let problems = args.problems.as_ref().map(|path| prompts(path)).transpose()?;
+    let problems = args.problems.as_deref().map(prompts).transpose()?;
     let print = Fingerprint::new()
         .text("batch", &format!("{} {}", args.batch_tokens, device::name(kind)))
         .file("input", &args.input)?;
@@ -157,7 +157,7 @@ fn record(value: Value, problems: Option<&HashMap<String, Vec<Message>>>) -> any
 }
 
 /// The prompts of problems by their ids.
-fn prompts(path: &PathBuf) -> anyhow::Result<HashMap<String, Vec<Message>>> {
+fn prompts(path: &Path) -> anyhow::Result<HashMap<String, Vec<Message>>> {
     let problems: Vec<Problem> = jsonl::read_all(path)?;
     Ok(problems.into_iter().map(|problem| (problem.id, problem.prompt)).collect())
 }

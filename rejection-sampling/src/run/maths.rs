@@ -70,6 +70,7 @@ mod tests {
             (wrong.passed, wrong.status.as_str(), &wrong.extra["correct"]),
             (false, "wrong_answer", &json!(false))
         );
-        assert_eq!(judged("I do not know.").status, "unknown");
+        assert!(!judged("I do not know.").passed);
+        assert_eq!(judged("").status, "unknown");
     }
 }
