@@ -12,11 +12,11 @@ use crate::error::{Error, Result, io};
 use crate::jsonl::to_line;
 
 /// An append-only file of keyed results. Where [`crate::resume::OrderedOutput`] keeps results that come early in memory
-/// and loses them in a kill, a journal writes each by one write as soon as it is there: nothing that was answered is ever
-/// asked for twice. Finished outputs are made from it in the order of the keys.
+/// and loses them in a kill, a journal writes each by one write as soon as it is there: nothing that was answered is
+/// ever asked for twice. Finished outputs are made from it in the order of the keys.
 ///
-/// The first line holds the fingerprint of what the results are made from; a journal of something else is refused. A torn
-/// last line is cut off when the journal is opened.
+/// The first line holds the fingerprint of what the results are made from; a journal of something else is refused. A
+/// torn last line is cut off when the journal is opened.
 ///
 /// ```
 /// use dataset::journal::Journal;
@@ -60,8 +60,8 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     /// Opens or continues the journal at `path`. `fingerprint` names everything the results depend on.
     ///
     /// # Errors
-    /// [`Error::File`] when it is of another fingerprint, when a line before the last is no entry, or when another process
-    /// writes it; [`Error::Io`] when the folder cannot be written.
+    /// [`Error::File`] when it is of another fingerprint, when a line before the last is no entry, or when another
+    /// process writes it; [`Error::Io`] when the folder cannot be written.
     pub fn open(path: impl AsRef<Path>, fingerprint: &str) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let file = File::options()
@@ -167,8 +167,8 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         self.entries.is_empty()
     }
 
-    /// Forgets, in memory, every result that `keep` refuses, so that it is made again; the next [`Journal::insert`] of its
-    /// key replaces it for good.
+    /// Forgets, in memory, every result that `keep` refuses, so that it is made again; the next [`Journal::insert`] of
+    /// its key replaces it for good.
     pub fn retain(&mut self, keep: impl Fn(u64, &T) -> bool) {
         self.entries.retain(|&key, value| keep(key, value));
     }

@@ -48,7 +48,8 @@ impl Attend for Packed<'_> {
     }
 }
 
-/// A prompt with the responses that share it, back to back in a row: the prompt's tokens once, then those of each response.
+/// A prompt with the responses that share it, back to back in a row: the prompt's tokens once, then those of each
+/// response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptGroup {
     /// Tokens of the prompt; at least 1.

@@ -1,5 +1,5 @@
-//! A decoder with a head of labels instead of the vocabulary's, as Hugging Face's `LlamaForSequenceClassification` has it:
-//! `score.weight` on the last hidden state of a text's last token. A reward model has one label.
+//! A decoder with a head of labels instead of the vocabulary's, as Hugging Face's `LlamaForSequenceClassification` has
+//! it: `score.weight` on the last hidden state of a text's last token. A reward model has one label.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -16,7 +16,8 @@ use crate::model::Llama;
 /// The head's name in a checkpoint.
 const SCORE: &str = "score.weight";
 
-/// A decoder and its head of labels. Any [`Llama`] will do for the decoder, with [`SequenceClassifier::score`] as the head.
+/// A decoder and its head of labels. Any [`Llama`] will do for the decoder, with [`SequenceClassifier::score`] as the
+/// head.
 pub struct SequenceClassifier {
     /// The decoder; its output head, if it has one, is not used.
     pub model: Llama,
@@ -38,7 +39,8 @@ impl SequenceClassifier {
         Ok(Self { model, score })
     }
 
-    /// The labels' logits `[..., labels]`, in float32, of final hidden states `[..., hidden]`, of each text's last token.
+    /// The labels' logits `[..., labels]`, in float32, of final hidden states `[..., hidden]`, of each text's last
+    /// token.
     pub fn logits(&self, hidden_states: &Tensor) -> Tensor {
         product(hidden_states, &self.score, None).to_kind(Kind::Float)
     }
@@ -51,8 +53,8 @@ impl SequenceClassifier {
         all
     }
 
-    /// The `config.json` of this model with weights of type `kind`. `pad` is the id that batches are padded with; it must
-    /// not end any text, since transformers takes the last id that is another for a text's last token.
+    /// The `config.json` of this model with weights of type `kind`. `pad` is the id that batches are padded with; it
+    /// must not end any text, since transformers takes the last id that is another for a text's last token.
     pub fn to_json(&self, kind: Kind, pad: u32) -> Result<Value, ModelError> {
         let mut config = self.model.config().to_json(kind)?;
         let labels = self.score.size()[0];

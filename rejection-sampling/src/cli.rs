@@ -24,8 +24,8 @@ enum Command {
     Filter(Box<filter::Args>),
 }
 
-/// Runs the command. `codeexec` is what stands before `codeexec`'s subcommands on this binary's command line; the worker
-/// processes that run programs are started by it.
+/// Runs the command. `codeexec` is what stands before `codeexec`'s subcommands on this binary's command line; the
+/// worker processes that run programs are started by it.
 ///
 /// # Errors
 /// One sentence for the user, with its causes.

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 /// Tokens that a judge may write.
 const ANSWER_TOKENS: usize = 256;
 
-/// A question to the judge, from a file: a line that says what it answers (`scores: NAME LOW-HIGH, ...` or `list: NAME`), a
-/// line `---`, and a template with `{{ prompt }}` and `{{ response }}`.
+/// A question to the judge, from a file: a line that says what it answers (`scores: NAME LOW-HIGH, ...` or `list:
+/// NAME`), a line `---`, and a template with `{{ prompt }}` and `{{ response }}`.
 #[derive(Debug, Clone)]
 pub struct Rubric {
     /// The file as it was read.

@@ -1,4 +1,5 @@
-//! A verifier, or another server of JSON, behind an address: many questions at a time, each with a time limit, a few attempts, and a result in any case.
+//! A verifier, or another server of JSON, behind an address: many questions at a time, each with a time limit, a few
+//! attempts, and a result in any case.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-/// Questions that fail one after the other, in all of their attempts, until an address counts as dead: from then on each
-/// further question has one attempt, and the first that succeeds makes it alive again.
+/// Questions that fail one after the other, in all of their attempts, until an address counts as dead: from then on
+/// each further question has one attempt, and the first that succeeds makes it alive again.
 const DEAD_AFTER: u32 = 8;
 /// The most bytes of a response that are read.
 const LARGEST_RESPONSE: usize = 16 << 20;
@@ -55,13 +56,17 @@ impl Remote {
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }
-        let client = Client::builder().default_headers(headers).timeout(options.timeout).connect_timeout(Duration::from_secs(10)).build()?;
+        let client = Client::builder()
+            .default_headers(headers)
+            .timeout(options.timeout)
+            .connect_timeout(Duration::from_secs(10))
+            .build()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         Ok(Self { runtime, client, base: parsed.as_str().trim_end_matches('/').to_owned(), options })
     }
 
-    /// Asks every question `(path, body)` and hands each result, or the cause why there is none, to `done` in the order in
-    /// which they come.
+    /// Asks every question `(path, body)` and hands each result, or the cause why there is none, to `done` in the order
+    /// in which they come.
     ///
     /// # Errors
     /// What `done` returns.

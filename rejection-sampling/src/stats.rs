@@ -17,8 +17,8 @@ pub struct Share {
 }
 
 impl Share {
-    /// The mean of independent values in `[0, 1]` with Wilson's score interval at 95% (Wilson 1927). For values other than
-    /// 0 and 1 the interval is wider than it need be: their variance is at most that of a coin with the same mean.
+    /// The mean of independent values in `[0, 1]` with Wilson's score interval at 95% (Wilson 1927). For values other
+    /// than 0 and 1 the interval is wider than it need be: their variance is at most that of a coin with the same mean.
     #[must_use]
     pub fn of(values: &[f64]) -> Self {
         let count = values.len();
@@ -37,8 +37,8 @@ impl Share {
     }
 }
 
-/// pass@k over problems with `(samples, right ones)` each: the mean of the unbiased estimates (Chen et al. 2021, section
-/// 2.1) of the problems that have at least `k` samples, with its interval; none where there is no such problem.
+/// pass@k over problems with `(samples, right ones)` each: the mean of the unbiased estimates (Chen et al. 2021,
+/// section 2.1) of the problems that have at least `k` samples, with its interval; none where there is no such problem.
 #[must_use]
 pub fn pass_at(problems: &[(u64, u64)], k: u64) -> Option<Share> {
     let values: Vec<f64> = problems.iter().filter_map(|&(n, right)| pass_at_k(n, right, k)).collect();

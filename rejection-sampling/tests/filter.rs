@@ -56,7 +56,8 @@ fn the_top_rewards_or_the_judges_maximum_stay_and_nobody_is_asked_twice() {
         .iter()
         .enumerate()
         .map(|(n, topic)| {
-            let mut line = conversation(topic, &format!("Tell me of {topic}."), &format!("All about {topic}, number {n}."));
+            let mut line =
+                conversation(topic, &format!("Tell me of {topic}."), &format!("All about {topic}, number {n}."));
             line["reward"] = (n as f64 / 2.0).into();
             line
         })

@@ -119,9 +119,9 @@ fn training_learns_the_preference_and_writes_a_classifier() {
     ));
     run(&scored).unwrap();
     let lines = world.lines("scored.jsonl");
-    let ranked = lines.iter().filter(|line| {
-        line["rewards"]["chosen"].as_f64().unwrap() > line["rewards"]["rejected"].as_f64().unwrap()
-    });
+    let ranked = lines
+        .iter()
+        .filter(|line| line["rewards"]["chosen"].as_f64().unwrap() > line["rewards"]["rejected"].as_f64().unwrap());
     assert!(ranked.count() >= 54, "of 60");
     assert_eq!(lines.len(), 60);
     // A weak preference is left out where only others are asked for.

@@ -247,9 +247,7 @@ fn a_dead_verifier_or_endpoint_ends_in_a_record_of_it() {
 #[test]
 fn programs_are_repaired_with_what_went_wrong() {
     let world = World::new();
-    let problem = |id: &str, tests: Option<Value>| {
-        json!({"id": id, "kind": "code", "prompt": format!("Write f for {id}."), "tests": tests})
-    };
+    let problem = |id: &str, tests: Option<Value>| json!({"id": id, "kind": "code", "prompt": format!("Write f for {id}."), "tests": tests});
     let problems = [problem("given", Some(json!(["assert f(1) == 2"]))), problem("own", None)];
     world.write("problems.jsonl", &problems);
     // Right only after a failure; where it writes tests, its first tests are wrong and the program is right.
@@ -307,8 +305,10 @@ fn styles_checkpoints_and_the_judge() {
         json!({"id": "c", "kind": "chat", "prompt": "Warum ist der Himmel am Tag blau und am Abend rot? Bitte erkläre es mir in einfachen Worten."}),
     ];
     world.write("problems.jsonl", &problems);
-    let styles = [json!({"capability": "chat", "name": "kurz", "system": "Antworte kurz."}),
-                  json!({"capability": "math", "name": "steps", "system": "Step by step."})];
+    let styles = [
+        json!({"capability": "chat", "name": "kurz", "system": "Antworte kurz."}),
+        json!({"capability": "math", "name": "steps", "system": "Step by step."}),
+    ];
     let styles = world.write("styles.jsonl", &styles);
     let server = serve(|_, _, body| {
         let turns = body["messages"].as_array().unwrap();
@@ -318,9 +318,15 @@ fn styles_checkpoints_and_the_judge() {
         }
         assert_eq!(turns[0]["content"], "Antworte kurz.");
         says(match (body["model"].as_str().unwrap(), body["temperature"].as_f64().unwrap() < 0.5) {
-            ("special", true) => "Die Luft streut das blaue Licht der Sonne stärker als das rote, und am Abend ist der Weg länger.",
-            ("special", false) => "Das ist eben so, und warum das so ist, das weiß eigentlich niemand ganz genau zu sagen.",
-            _ => "The Luft scatters the blue light of the sun more strongly than the red light, and evenings are longer.",
+            ("special", true) => {
+                "Die Luft streut das blaue Licht der Sonne stärker als das rote, und am Abend ist der Weg länger."
+            }
+            ("special", false) => {
+                "Das ist eben so, und warum das so ist, das weiß eigentlich niemand ganz genau zu sagen."
+            }
+            _ => {
+                "The Luft scatters the blue light of the sun more strongly than the red light, and evenings are longer."
+            }
         })
     });
     let flags = words(&format!(

@@ -1,5 +1,5 @@
-//! Exact-prompt decontamination (the Llama 3 paper, section 5.1.4 for post-training data): a conversation with a user's turn
-//! that is a prompt of an evaluation set is left out.
+//! Exact-prompt decontamination (the Llama 3 paper, section 5.1.4 for post-training data): a conversation with a user's
+//! turn that is a prompt of an evaluation set is left out.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -39,8 +39,8 @@ pub struct Duplicate {
     pub cosine: f32,
 }
 
-/// Finds the duplicates: in each of `clusters` clusters the items are taken in the order of `rank` (higher first; ties in
-/// the order given), and one is kept if its cosine to everything kept before in its cluster is below `threshold`.
+/// Finds the duplicates: in each of `clusters` clusters the items are taken in the order of `rank` (higher first; ties
+/// in the order given), and one is kept if its cosine to everything kept before in its cluster is below `threshold`.
 #[must_use]
 pub fn duplicates(
     embeddings: &[Embedding],
@@ -140,7 +140,8 @@ mod tests {
         for centre in [0.0, 90.0, 180.0] {
             embeddings.extend((0..20).map(|i| at(centre + i as f32 * 0.1)));
         }
-        // Whatever the seed, near ones end in one cluster unless two centres start in one group, which k-means may keep.
+        // Whatever the seed, near ones end in one cluster unless two centres start in one group, which k-means may
+        // keep.
         let assignment = spherical_k_means(&embeddings, 3, 5);
         let far: Vec<usize> = [0, 20, 40].map(|i| assignment[i]).to_vec();
         assert!(far[0] != far[1] || far[1] != far[2], "{far:?}");

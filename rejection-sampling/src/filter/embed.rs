@@ -76,10 +76,18 @@ impl EmbedArgs {
             let answer = answer.map_err(anyhow::Error::msg)?;
             let mut items: Vec<(u64, Embedding)> = Vec::new();
             for item in answer["data"].as_array().into_iter().flatten() {
-                items.push((item["index"].as_u64().unwrap_or_default(), serde_json::from_value(item["embedding"].clone())?));
+                items.push((
+                    item["index"].as_u64().unwrap_or_default(),
+                    serde_json::from_value(item["embedding"].clone())?,
+                ));
             }
             items.sort_by_key(|(index, _)| *index);
-            ensure!(items.len() == chunks[place].len(), "{url} gave {} embeddings for {} texts", items.len(), chunks[place].len());
+            ensure!(
+                items.len() == chunks[place].len(),
+                "{url} gave {} embeddings for {} texts",
+                items.len(),
+                chunks[place].len()
+            );
             all[place] = items.into_iter().map(|(_, embedding)| unit(embedding)).collect();
             Ok(())
         })?;
@@ -96,8 +104,8 @@ pub fn text(messages: &[Message]) -> String {
     messages.iter().map(|message| format!("{}: {}\n", message.role.as_str(), message.text())).collect()
 }
 
-/// The mean over the tokens of a model's final hidden states, minus the mean of all texts: raw states of decoders point in
-/// nearly one direction (Mu and Viswanath 2018).
+/// The mean over the tokens of a model's final hidden states, minus the mean of all texts: raw states of decoders point
+/// in nearly one direction (Mu and Viswanath 2018).
 fn pooled(model: &str, texts: &[String], compute: &Compute) -> anyhow::Result<Vec<Embedding>> {
     let (device, kind) = compute.resolve()?;
     let folder = ModelFolder::load(&locate::locate(model)?, Some(kind), device)?;
@@ -120,8 +128,8 @@ fn pooled(model: &str, texts: &[String], compute: &Compute) -> anyhow::Result<Ve
     (0..texts.len() as i64).map(|row| Ok(unit(Vec::<f32>::try_from(centred.get(row))?))).collect()
 }
 
-/// Words, pairs of words and runs of five characters, hashed into a vector with the sign trick (Weinberger et al. 2009) and
-/// weighted by how rare they are among the texts.
+/// Words, pairs of words and runs of five characters, hashed into a vector with the sign trick (Weinberger et al. 2009)
+/// and weighted by how rare they are among the texts.
 fn weighted_n_grams(texts: &[String]) -> Vec<Embedding> {
     let grams: Vec<HashMap<u64, f32>> = texts.iter().map(|text| n_grams(text)).collect();
     let mut documents: HashMap<u64, u32> = HashMap::new();
@@ -158,9 +166,9 @@ fn n_grams(text: &str) -> HashMap<u64, f32> {
 
 /// FNV-1a, which is the same everywhere and always, with a final mix so that high bits are as good as low ones.
 fn hash(text: &str) -> u64 {
-    let folded = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let folded = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     (folded ^ (folded >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 

@@ -1,5 +1,5 @@
-//! `herd rejection-sampling filter`: quality control of any set of conversations (the Llama 3 paper, section 4.2.3), with a
-//! ledger of what went and why.
+//! `herd rejection-sampling filter`: quality control of any set of conversations (the Llama 3 paper, section 4.2.3),
+//! with a ledger of what went and why.
 
 mod decontaminate;
 mod dedup;
@@ -116,8 +116,8 @@ struct Removed {
 /// Filters, or goes on where it was stopped.
 ///
 /// # Errors
-/// `file:line` and what is wrong with a record; models that cannot be loaded. A judge that gives no answer is no error: its
-/// conversations count as not judged.
+/// `file:line` and what is wrong with a record; models that cannot be loaded. A judge that gives no answer is no error:
+/// its conversations count as not judged.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!((0.0..=1.0).contains(&args.top_share), "--top-share is {}; it must lie between 0 and 1", args.top_share);
     let conversations = read(&args.input)?;

@@ -22,8 +22,8 @@ impl Scores {
     }
 }
 
-/// Whether each conversation is kept: its reward is in the top `share` of all rewards, OR the judge gave its maximum. The two
-/// disagree often, and their union has the best recall. Where nothing scored a conversation, it is not kept.
+/// Whether each conversation is kept: its reward is in the top `share` of all rewards, OR the judge gave its maximum.
+/// The two disagree often, and their union has the best recall. Where nothing scored a conversation, it is not kept.
 #[must_use]
 pub fn good(scores: &[Scores], share: f64) -> Vec<bool> {
     let border = top_share_border(scores, share);

@@ -1,5 +1,5 @@
-//! Rules that need no model (the Llama 3 paper, section 4.2.3): too many emoji or exclamation marks, apologetic openers,
-//! repeated tails.
+//! Rules that need no model (the Llama 3 paper, section 4.2.3): too many emoji or exclamation marks, apologetic
+//! openers, repeated tails.
 
 use std::sync::LazyLock;
 
@@ -74,7 +74,8 @@ fn repeated_tail(text: &str) -> Option<(usize, String)> {
     let mut best: Option<(usize, usize)> = None;
     for period in 1..=200.min(n / 2) {
         // How far back the text equals itself shifted by the period.
-        let same = (period..n).take_while(|back| characters[n - 1 - back] == characters[n - 1 - (back - period)]).count();
+        let same =
+            (period..n).take_while(|back| characters[n - 1 - back] == characters[n - 1 - (back - period)]).count();
         let times = 1 + same / period;
         let covers = times * period;
         let unit = &characters[n - period..];
@@ -107,11 +108,16 @@ mod tests {
 
     #[test]
     fn loops_at_the_end_are_found() {
-        assert_eq!(says(&"the same again and again. ".repeat(6)).as_deref(), Some(
-            "answer 1 ends with 5 times \"the same again and again.\""
-        ));
+        assert_eq!(
+            says(&"the same again and again. ".repeat(6)).as_deref(),
+            Some("answer 1 ends with 5 times \"the same again and again.\"")
+        );
         assert!(says(&format!("Start. {}", "ha".repeat(60))).is_some_and(|why| why.contains("60 times")));
-        for fine in ["A\n\n----------------------------------------------------------------", "abc abc abc", "x = 1\n".repeat(3).as_str()] {
+        for fine in [
+            "A\n\n----------------------------------------------------------------",
+            "abc abc abc",
+            "x = 1\n".repeat(3).as_str(),
+        ] {
             assert_eq!(says(fine), None, "{fine}");
         }
     }
@@ -119,7 +125,8 @@ mod tests {
     #[test]
     fn apologies_at_the_start() {
         let opens = |answer: &str| apologises(&[Message::user("q"), Message::assistant(answer)]);
-        for answer in ["I'm sorry, but no.", "I apologize for that.", "My apologies!", "Sorry, I can't.", "As an AI, I"] {
+        for answer in ["I'm sorry, but no.", "I apologize for that.", "My apologies!", "Sorry, I can't.", "As an AI, I"]
+        {
             assert!(opens(answer), "{answer}");
         }
         for answer in ["The word sorry is old.", "Sorrow fills the room.", "To apologise, write a letter."] {

@@ -1,5 +1,5 @@
-//! What models say about conversations: rewards, the judge's points, difficulty, intents, topics. Kept in journals, so that
-//! nothing is asked twice.
+//! What models say about conversations: rewards, the judge's points, difficulty, intents, topics. Kept in journals, so
+//! that nothing is asked twice.
 
 use anyhow::Context;
 use dataset::digest::Fingerprint;

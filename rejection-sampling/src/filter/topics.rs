@@ -2,11 +2,34 @@
 
 /// Coarse topics and words that speak for each.
 const TOPICS: [(&str, &[&str]); 9] = [
-    ("mathematics", &["equation", "solve", "sum", "fraction", "integral", "theorem", "percent", "geometry", "algebra", "probability"]),
-    ("programming", &["python", "function", "code", "program", "bug", "javascript", "rust", "sql", "compile", "algorithm"]),
-    ("science", &["atom", "energy", "cell", "planet", "gravity", "chemical", "species", "physics", "biology", "experiment"]),
+    (
+        "mathematics",
+        &[
+            "equation",
+            "solve",
+            "sum",
+            "fraction",
+            "integral",
+            "theorem",
+            "percent",
+            "geometry",
+            "algebra",
+            "probability",
+        ],
+    ),
+    (
+        "programming",
+        &["python", "function", "code", "program", "bug", "javascript", "rust", "sql", "compile", "algorithm"],
+    ),
+    (
+        "science",
+        &["atom", "energy", "cell", "planet", "gravity", "chemical", "species", "physics", "biology", "experiment"],
+    ),
     ("history", &["war", "century", "empire", "king", "revolution", "ancient", "historical", "treaty"]),
-    ("writing", &["poem", "story", "essay", "paragraph", "rewrite", "summarize", "translate", "grammar", "letter", "email"]),
+    (
+        "writing",
+        &["poem", "story", "essay", "paragraph", "rewrite", "summarize", "translate", "grammar", "letter", "email"],
+    ),
     ("health", &["doctor", "disease", "symptom", "diet", "medicine", "pain", "sleep", "exercise", "vitamin"]),
     ("law", &["law", "legal", "contract", "court", "rights", "lawyer", "police", "illegal"]),
     ("business", &["market", "company", "customer", "price", "profit", "invest", "budget", "salary", "tax"]),

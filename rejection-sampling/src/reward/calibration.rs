@@ -29,8 +29,8 @@ pub struct Calibration {
     pub accuracy: Share,
     /// Mean of `-log σ(margin)`; ln 2 = 0.693 is what a coin gets.
     pub loss: f64,
-    /// Expected calibration error (Guo et al. 2017): the mean distance of accuracy and confidence over the bins, weighted by
-    /// their pairs.
+    /// Expected calibration error (Guo et al. 2017): the mean distance of accuracy and confidence over the bins,
+    /// weighted by their pairs.
     pub ece: f64,
     /// The reliability diagram.
     pub bins: Vec<Bin>,

@@ -1,10 +1,10 @@
-//! The loss of a reward model: `-log σ(r⁺ - r⁻)` over pairs (Bradley and Terry 1952; the Llama 3 paper, section 4.1.2, which
-//! drops Llama 2's margin).
+//! The loss of a reward model: `-log σ(r⁺ - r⁻)` over pairs (Bradley and Terry 1952; the Llama 3 paper, section 4.1.2,
+//! which drops Llama 2's margin).
 
 use tch::{Kind, Tensor};
 
-/// `Σ -log σ(scores[better] - scores[worse])` in float32. `scores` is `[responses]`; `better` and `worse` are places in it,
-/// int64, one of each a pair.
+/// `Σ -log σ(scores[better] - scores[worse])` in float32. `scores` is `[responses]`; `better` and `worse` are places in
+/// it, int64, one of each a pair.
 #[must_use = "the loss is computed for its value"]
 pub fn ranking_loss_sum(scores: &Tensor, better: &Tensor, worse: &Tensor) -> Tensor {
     -margins(scores, better, worse).log_sigmoid().sum(Kind::Float)

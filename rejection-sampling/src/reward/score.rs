@@ -51,7 +51,8 @@ struct Record {
 /// Scores a file, or goes on where it was stopped.
 ///
 /// # Errors
-/// `file:line` and what is wrong; a model that is none. A conversation that cannot be scored gets the cause in `unscored`.
+/// `file:line` and what is wrong; a model that is none. A conversation that cannot be scored gets the cause in
+/// `unscored`.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (device, kind) = args.compute.resolve()?;
     let folder = locate::locate(&args.model.to_string_lossy())?;

@@ -15,8 +15,8 @@ use super::calibration::Calibration;
 use super::data::{self, Encoder, Ledger, Ranked};
 use super::objective::{CALIBRATION, RewardObjective};
 
-/// Arguments of `herd rejection-sampling train-rm`. Every flag but `--config` may also stand in the configuration file, with
-/// `_` for `-`.
+/// Arguments of `herd rejection-sampling train-rm`. Every flag but `--config` may also stand in the configuration file,
+/// with `_` for `-`.
 #[derive(clap::Args, Debug, Clone, Default, Serialize)]
 #[command(defer(show_defaults::<Config>))]
 pub struct Args {
@@ -33,8 +33,8 @@ pub struct Args {
     #[serde(flatten)]
     training: TrainingArgs,
 
-    /// Leave out, and count, what is longer than --max-length, or in one row longer than --micro-batch-tokens, instead of
-    /// stopping
+    /// Leave out, and count, what is longer than --max-length, or in one row longer than --micro-batch-tokens, instead
+    /// of stopping
     #[arg(long, help_heading = "Data")]
     drop_over_long: bool,
     /// Train on preferences of these strengths only, such as "significantly better" and "better"
@@ -55,8 +55,8 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// One epoch in steps of 64 prompts at 1e-5, as Llama 2 (Touvron et al. 2023, section 3.2.2) in smaller steps, with a
-    /// twentieth held out.
+    /// One epoch in steps of 64 prompts at 1e-5, as Llama 2 (Touvron et al. 2023, section 3.2.2) in smaller steps, with
+    /// a twentieth held out.
     fn default() -> Self {
         let training = Training { batch_size: Some(64), eval_fraction: 0.05, ..Training::default() };
         Self { training, drop_over_long: false, strengths: Vec::new() }
@@ -181,8 +181,8 @@ fn new_head(hidden: i64, seed: u64, kind: Kind, device: Device) -> Tensor {
     Tensor::from_slice(&normal.collect::<Vec<_>>()).reshape([1, hidden]).to_device(device).to_kind(kind)
 }
 
-/// A padding token that ends no conversation. The model's own will do unless it is an end-of-turn token, as many models have
-/// it: transformers would then take the token before for a text's last one.
+/// A padding token that ends no conversation. The model's own will do unless it is an end-of-turn token, as many models
+/// have it: transformers would then take the token before for a text's last one.
 fn padding(tokenizer: &Tokenizer, ends: &[i64]) -> anyhow::Result<u32> {
     let own = tokenizer.named_tokens().get("pad_token").and_then(|token| tokenizer.id_of(token));
     let special = tokenizer.special_tokens().iter().map(|(_, id)| *id);

@@ -32,8 +32,8 @@ pub struct Args {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub sampler: SamplerArgs,
-    /// A further checkpoint to sample from; CAPABILITY=MODEL takes the place of --model for problems of that capability.
-    /// Repeatable. With --endpoint these are names of its models
+    /// A further checkpoint to sample from; CAPABILITY=MODEL takes the place of --model for problems of that
+    /// capability. Repeatable. With --endpoint these are names of its models
     #[arg(long, value_name = "[CAPABILITY=]MODEL")]
     pub checkpoint: Vec<String>,
 

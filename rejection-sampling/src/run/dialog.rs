@@ -1,9 +1,9 @@
-//! One sample from its first question to its last verdict, as a function of what has happened so far: what is to be done
-//! next is never stored, so a run that was killed goes on from its answers and verdicts alone.
+//! One sample from its first question to its last verdict, as a function of what has happened so far: what is to be
+//! done next is never stored, so a run that was killed goes on from its answers and verdicts alone.
 //!
-//! For programs this is the execution-feedback loop of the Llama 3 paper (section 4.3.1): generate, run with tests, feed
-//! what went wrong back, let the model repair, keep dialogs whose end passes. Where a problem has no tests the model writes
-//! them, and may repair the program or the tests.
+//! For programs this is the execution-feedback loop of the Llama 3 paper (section 4.3.1): generate, run with tests,
+//! feed what went wrong back, let the model repair, keep dialogs whose end passes. Where a problem has no tests the
+//! model writes them, and may repair the program or the tests.
 
 use dataset::{Kind, Message, Problem, Verdict};
 use serde::{Deserialize, Serialize};
@@ -115,8 +115,8 @@ impl History<'_> {
         self.problem.kind == Kind::Code && self.problem.tests.is_none() && rules.write_tests
     }
 
-    /// The dialog up to now: the prompt, and each answer with what was said to it before the next. It ends with the model's
-    /// last turn.
+    /// The dialog up to now: the prompt, and each answer with what was said to it before the next. It ends with the
+    /// model's last turn.
     #[must_use]
     pub fn messages(&self) -> Vec<Message> {
         let mut messages = self.prompt.to_vec();

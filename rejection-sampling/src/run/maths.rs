@@ -1,5 +1,5 @@
-//! The verdict on a mathematical answer: is the final answer right, and is no step judged wrong (the Llama 3 paper, section
-//! 4.3.3)?
+//! The verdict on a mathematical answer: is the final answer right, and is no step judged wrong (the Llama 3 paper,
+//! section 4.3.3)?
 
 use dataset::{Problem, Verdict};
 use mathverify::{Options, SolutionVerdict, StepStatus, Verdict as AnswerVerdict};

@@ -35,8 +35,8 @@ use crate::reward::RewardModel;
 /// Runs the stage, or goes on where it was stopped. `launcher` starts the worker processes that run programs.
 ///
 /// # Errors
-/// A sentence on what is wrong with flags, problems, models or the folder. Samples and verdicts that could not be got are no
-/// error: they are recorded with their cause and counted.
+/// A sentence on what is wrong with flags, problems, models or the folder. Samples and verdicts that could not be got
+/// are no error: they are recorded with their cause and counted.
 pub fn run(args: &Args, launcher: Launcher) -> anyhow::Result<()> {
     args.check()?;
     let columns = problems::Columns { format: args.format, prompt: &args.prompt_column, answer: &args.answer_column };
@@ -128,8 +128,8 @@ pub fn run(args: &Args, launcher: Launcher) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a checkpoint's answers depend on: its files, its adapter, the type it computes in and the batch size; of a server
-/// only its address and the model's name.
+/// What a checkpoint's answers depend on: its files, its adapter, the type it computes in and the batch size; of a
+/// server only its address and the model's name.
 fn checkpoint_identity(args: &Args, checkpoint: &plan::Checkpoint) -> anyhow::Result<String> {
     let sampler = args.sampler_of(checkpoint);
     if let Some(url) = &sampler.endpoint {

@@ -79,9 +79,9 @@ pub fn styles(path: &Path) -> anyhow::Result<Vec<Style>> {
     dataset::jsonl::read_all(path).context("--styles takes lines {\"capability\", \"name\", \"system\"}")
 }
 
-/// Lays out `k` samples a problem. Temperatures turn fastest, then styles, then checkpoints, so that every combination gets
-/// its share. A seed depends on the run's seed, the problem's place in its file, where the first is at `skip`, and the
-/// sample's number alone.
+/// Lays out `k` samples a problem. Temperatures turn fastest, then styles, then checkpoints, so that every combination
+/// gets its share. A seed depends on the run's seed, the problem's place in its file, where the first is at `skip`, and
+/// the sample's number alone.
 ///
 /// # Errors
 /// When a problem's capability has no checkpoint.

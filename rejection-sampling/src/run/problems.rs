@@ -52,8 +52,8 @@ pub struct Columns<'a> {
 /// Reads the problems of a file: rows `skip` to `skip + limit` of those that are for training.
 ///
 /// # Errors
-/// `file:line` and what to change: a row that is no problem, a problem without what its verifier needs, an id that comes
-/// twice.
+/// `file:line` and what to change: a row that is no problem, a problem without what its verifier needs, an id that
+/// comes twice.
 pub fn load(path: &Path, columns: &Columns, skip: usize, limit: Option<usize>) -> anyhow::Result<Loaded> {
     let mut reader = jsonl::read::<Value>(path, OnBadLine::Error)?;
     let mut loaded = Loaded::default();

@@ -50,8 +50,8 @@ pub fn job(problem: &Problem, turns: &[&Turn]) -> anyhow::Result<Job> {
     Job::from_value(fields).map_err(anyhow::Error::msg).with_context(|| format!("problem {}", problem.id))
 }
 
-/// The newest program and the newest tests of a dialog in which the model writes both. A code block is one of tests when it
-/// has an assert at its margin and defines nothing but test functions.
+/// The newest program and the newest tests of a dialog in which the model writes both. A code block is one of tests
+/// when it has an assert at its margin and defines nothing but test functions.
 fn program_and_tests(texts: &[&str]) -> (String, String) {
     let blocks: Vec<String> = texts.iter().flat_map(|text| blocks(text)).collect();
     let newest = |of_tests: bool| blocks.iter().rev().find(|block| is_tests(block) == of_tests).cloned();

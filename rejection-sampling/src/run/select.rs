@@ -64,9 +64,9 @@ pub struct Selection {
     pub pairs: Vec<(usize, usize)>,
 }
 
-/// Selects among a problem's samples. Of equal texts only the first counts, on both sides. A sample that was cut off at the
-/// maximum length, is in another language than its prompt, or whose judgement failed is neither selected nor the better or
-/// worse side of a pair.
+/// Selects among a problem's samples. Of equal texts only the first counts, on both sides. A sample that was cut off at
+/// the maximum length, is in another language than its prompt, or whose judgement failed is neither selected nor the
+/// better or worse side of a pair.
 #[must_use]
 pub fn select(samples: &[Evidence], rules: &Rules) -> Selection {
     let mut seen = std::collections::HashSet::new();

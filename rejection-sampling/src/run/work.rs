@@ -28,8 +28,8 @@ fn bar(what: &str, total: usize) -> ProgressBar {
 /// Samples and verifies, round by round, until no sample has anything left to do.
 ///
 /// # Errors
-/// When a checkpoint cannot be opened, the engine fails as a whole, or the disk refuses. A request that gets no answer, and
-/// a verifier that gives no verdict, are recorded with their cause instead.
+/// When a checkpoint cannot be opened, the engine fails as a whole, or the disk refuses. A request that gets no answer,
+/// and a verifier that gives no verdict, are recorded with their cause instead.
 pub fn sample_and_verify(
     state: &mut State,
     args: &Args,
@@ -120,8 +120,8 @@ fn verify(state: &mut State, verifiers: &Verifiers, slots: &[usize]) -> anyhow::
     Ok(())
 }
 
-/// Scores the final dialogs of all problems, problem by problem: a problem's samples lie in one row, so that a score depends
-/// on them alone and is the same in a run that was killed.
+/// Scores the final dialogs of all problems, problem by problem: a problem's samples lie in one row, so that a score
+/// depends on them alone and is the same in a run that was killed.
 ///
 /// # Errors
 /// When the disk refuses or libtorch does.
