@@ -2,6 +2,9 @@
 //! `[rows, seq, heads, head_dim]`, keys and values `[rows, seq, kv_heads, head_dim]`, results like the queries.
 
 use tch::{Device, Kind, Tensor};
+use torch_ext::{Segment, segment_attention};
+
+use crate::kernels;
 
 /// One way to attend, called once a layer in order.
 pub trait Attend {
@@ -29,6 +32,17 @@ pub struct Packed<'a> {
 impl Attend for Packed<'_> {
     fn attend(&mut self, _: usize, window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
         let seq = q.size()[1];
+        let segments = || {
+            self.documents.iter().enumerate().flat_map(move |(row, lengths)| {
+                lengths.iter().scan(row as i64 * seq, |start, &length| {
+                    *start += length;
+                    Some(Segment { start: *start - length, length, shared: 0, before: 0 })
+                })
+            })
+        };
+        if let Some(out) = in_one(segments, window, q, k, v) {
+            return out;
+        }
         let rows = self.documents.iter().enumerate().map(|(row, lengths)| {
             let row = row as i64;
             let (q, k, v) = (q.narrow(0, row, 1), k.narrow(0, row, 1), v.narrow(0, row, 1));
@@ -73,9 +87,31 @@ pub struct SharedPrompt<'a> {
     pub groups: &'a [Vec<PromptGroup>],
 }
 
+impl SharedPrompt<'_> {
+    fn segments(&self, seq: i64) -> Vec<Segment> {
+        let mut all = Vec::new();
+        for (row, groups) in self.groups.iter().enumerate() {
+            let mut start = row as i64 * seq;
+            for PromptGroup { prompt, responses } in groups {
+                let shared = start;
+                all.push(Segment { start, length: *prompt, shared: 0, before: 0 });
+                start += prompt;
+                for &length in responses.iter().filter(|&&length| length > 0) {
+                    all.push(Segment { start, length, shared, before: *prompt });
+                    start += length;
+                }
+            }
+        }
+        all
+    }
+}
+
 impl Attend for SharedPrompt<'_> {
     fn attend(&mut self, _: usize, window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
         let seq = q.size()[1];
+        if let Some(out) = in_one(|| self.segments(seq).into_iter(), window, q, k, v) {
+            return out;
+        }
         let rows = self.groups.iter().enumerate().map(|(row, groups)| {
             let row = row as i64;
             let (q, k, v) = (q.narrow(0, row, 1), k.narrow(0, row, 1), v.narrow(0, row, 1));
@@ -100,6 +136,26 @@ impl Attend for SharedPrompt<'_> {
             Tensor::cat(&parts, 1)
         });
         Tensor::cat(&rows.collect::<Vec<_>>(), 0)
+    }
+}
+
+/// All rows by the one operator of training on a processor; `None` where that is not at hand or a window cuts.
+fn in_one<I: Iterator<Item = Segment>>(
+    segments: impl Fn() -> I,
+    window: Option<i64>,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+) -> Option<Tensor> {
+    let cut = |window: i64| segments().any(|segment| segment.before + segment.length > window);
+    if !kernels::trains_fused(q) || window.is_some_and(cut) {
+        return None;
+    }
+    let flat = |x: &Tensor| x.flatten(0, 1);
+    let segments: Vec<Segment> = segments().filter(|segment| segment.length > 0).collect();
+    match segment_attention(&flat(q), &flat(k), &flat(v), &segments) {
+        Ok(out) => Some(out.view_as(q)),
+        Err(e) => panic!("attention of {:?} {:?} over {:?}: {e}", q.size(), q.kind(), k.size()),
     }
 }
 

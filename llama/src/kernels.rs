@@ -13,6 +13,11 @@ pub fn fuse() {
     FUSED.store(true, Ordering::Relaxed);
 }
 
+/// Whether operators on `x` are the fused ones of training.
+pub(crate) fn trains_fused(x: &Tensor) -> bool {
+    fused() && torch_ext::trains_fused(x)
+}
+
 fn fused() -> bool {
     FUSED.load(Ordering::Relaxed)
 }

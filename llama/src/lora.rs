@@ -193,7 +193,7 @@ impl Llama {
                 Ok::<_, ModelError>(tensor)
             };
             let (a, b) = (get("lora_A", [rank, input])?, get("lora_B", [out, rank])?);
-            linear.lora = Some(Lora { a, b, scale: config.scale(&name, rank) });
+            linear.lora = Some(Lora { a, b, scale: config.scale(&name, rank), dropout: config.lora_dropout });
         }
         Ok(used)
     }
@@ -215,8 +215,12 @@ impl Llama {
             let options = (linear.weight.kind(), linear.weight.device());
             let a = uniform(&name, [rank, input], 1.0 / (input as f64).sqrt());
             let b = Tensor::zeros([out, rank], options);
-            linear.lora =
-                Some(Lora { a: a.to_device(options.1).to_kind(options.0), b, scale: config.scale(&name, rank) });
+            linear.lora = Some(Lora {
+                a: a.to_device(options.1).to_kind(options.0),
+                b,
+                scale: config.scale(&name, rank),
+                dropout: config.lora_dropout,
+            });
             count += 1;
         }
         Ok(count)

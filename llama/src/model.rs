@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 
 use tch::{Device, Kind, Tensor};
+use torch_ext::Before;
 
 use crate::attention::{Attend, Causal, Packed, packed_positions};
 use crate::config::LlamaConfig;
-use crate::kernels;
-use crate::linear::{Linear, product};
+use crate::linear::{Linear, product, project};
 use crate::rope::{RopeTable, Rotation};
+use crate::{dropout, kernels};
 
 /// RMSNorm with statistics in float32, rounded to the model's type before the gain, as transformers does.
 pub struct RmsNorm {
@@ -23,6 +24,10 @@ impl RmsNorm {
     /// Over the last dimension of `x`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         kernels::rms_norm(x, &self.weight, self.eps)
+    }
+
+    fn before(&self) -> Before<'_> {
+        Before::Norm(&self.weight, self.eps)
     }
 }
 
@@ -47,21 +52,21 @@ pub struct Layer {
 impl Layer {
     /// The residual stream `[rows, seq, hidden]` after this layer.
     pub fn forward(&self, x: &Tensor, rotation: &Rotation, attend: &mut dyn Attend) -> Tensor {
+        dropout::seed_layer(self.index);
         let (rows, seq, _) = x.size3().expect("the residual stream is [rows, seq, hidden]");
         let heads = |x: Tensor| x.view([rows, seq, -1, self.head_dim]);
-        let normal = self.input_norm.forward(x);
         let norm = |norm: &Option<RmsNorm>, x: Tensor| match norm {
             Some(norm) => norm.forward(&x),
             None => x,
         };
-        let q = norm(&self.q_norm, heads(self.q.forward(&normal)));
-        let k = norm(&self.k_norm, heads(self.k.forward(&normal)));
-        let v = heads(self.v.forward(&normal));
+        let [q, k, v] = project(self.input_norm.before(), x, [&self.q, &self.k, &self.v]).map(heads);
+        let (q, k) = (norm(&self.q_norm, q), norm(&self.k_norm, k));
         let seen = attend.attend(self.index, self.window, &rotation.apply(&q), &rotation.apply(&k), &v);
-        let x = x + self.o.forward(&seen.reshape([rows, seq, -1]));
-        let normal = self.post_attention_norm.forward(&x);
-        let gated = kernels::silu_gate(&self.gate.forward(&normal), &self.up.forward(&normal));
-        x + self.down.forward(&gated)
+        let [o] = project(Before::Nothing, &seen.reshape([rows, seq, -1]), [&self.o]);
+        let x = x + o;
+        let [gate, up] = project(self.post_attention_norm.before(), &x, [&self.gate, &self.up]);
+        let [down] = project(Before::Gate(&up), &gate, [&self.down]);
+        x + down
     }
 }
 

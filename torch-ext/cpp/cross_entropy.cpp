@@ -1,6 +1,7 @@
 // Cross-entropy of a linear head without the logits of all tokens: chunk by chunk, statistics in float32.
 
 #include "common.h"
+#include "kernels.h"
 
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -33,18 +34,32 @@ void over_chunks(const at::Tensor &hidden, const at::Tensor &weight, const at::T
     const auto counts = label.ne(ignored);
     const auto target = label.clamp_min(0).unsqueeze(1);
     auto z = onednn ? onednn_linear(h, weight, std::nullopt) : at::matmul(h, weight.t());
-    auto log_probs = at::log_softmax(z.to(at::kFloat), 1);
-    z.reset();
-    if (pass.nll.defined())
-      pass.nll.narrow(0, start, length).copy_(log_probs.gather(1, target).squeeze(1).neg_().mul_(counts));
-    if (!pass.grad_hidden.defined() && !pass.grad_weight.defined())
+    const bool gradients = pass.grad_hidden.defined() || pass.grad_weight.defined();
+    at::Tensor factor;
+    if (gradients) {
+      factor = token_weights.defined() ? token_weights.narrow(0, start, length).to(at::kFloat).contiguous()
+                                       : at::ones({length}, z.options().dtype(at::kFloat));
+    }
+    at::Tensor g;
+    if (herd::fusable(z, z)) {
+      auto nll = at::empty({length}, z.options().dtype(at::kFloat));
+      herd::softmax_cross_entropy(z, at::where(counts, label, -1).contiguous(), factor, nll);
+      if (pass.nll.defined())
+        pass.nll.narrow(0, start, length).copy_(nll);
+      g = z;
+    } else {
+      auto log_probs = at::log_softmax(z.to(at::kFloat), 1);
+      z.reset();
+      if (pass.nll.defined())
+        pass.nll.narrow(0, start, length).copy_(log_probs.gather(1, target).squeeze(1).neg_().mul_(counts));
+      if (gradients) {
+        auto dz = log_probs.exp_();
+        dz.scatter_add_(1, target, at::full({1, 1}, -1.0, dz.options()).expand_as(target));
+        g = dz.mul_(factor.mul(counts).unsqueeze(1)).to(hidden.scalar_type());
+      }
+    }
+    if (!gradients)
       continue;
-    auto factor = counts.to(at::kFloat);
-    if (token_weights.defined())
-      factor.mul_(token_weights.narrow(0, start, length));
-    auto dz = log_probs.exp_();
-    dz.scatter_add_(1, target, at::full({1, 1}, -1.0, dz.options()).expand_as(target));
-    const auto g = dz.mul_(factor.unsqueeze(1)).to(hidden.scalar_type());
     if (pass.grad_hidden.defined())
       pass.grad_hidden.narrow(0, start, length)
           .copy_(onednn ? onednn_linear(g, weight_t, std::nullopt) : at::matmul(g, weight));
@@ -105,13 +120,19 @@ struct WeightedSum : torch::autograd::Function<WeightedSum> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
                                                  torch::autograd::variable_list grads) {
     const double factor = grads[0].item<double>();
+    const auto kind = static_cast<at::ScalarType>(ctx->saved_data["kind"].toInt());
+    // Scaled in place, so that a vocabulary's gradient exists once.
     const auto scaled = [&](const char *name) {
       const auto saved = ctx->saved_data.find(name);
-      return saved == ctx->saved_data.end() ? at::Tensor() : saved->second.toTensor() * factor;
+      if (saved == ctx->saved_data.end())
+        return at::Tensor();
+      const auto gradient = saved->second.toTensor();
+      ctx->saved_data.erase(saved);
+      return gradient.mul_(factor).to(kind);
     };
-    const auto grad_weight = scaled("grad_weight");
-    const auto kind = static_cast<at::ScalarType>(ctx->saved_data["kind"].toInt());
-    return {scaled("grad_hidden"), grad_weight.defined() ? grad_weight.to(kind) : grad_weight, {}, {}, {}, {}, {}};
+    TORCH_CHECK(!ctx->saved_data.count("used"), "the gradients of a linear cross-entropy can be taken once");
+    ctx->saved_data["used"] = true;
+    return {scaled("grad_hidden"), scaled("grad_weight"), {}, {}, {}, {}, {}};
   }
 };
 

@@ -3,6 +3,7 @@
 // formula in the forward pass; backward passes round once.
 
 #include "common.h"
+#include "kernels.h"
 
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -131,6 +132,40 @@ INLINE void gate_range_backward(const T *g, const T *a, const T *b, T *ga, T *gb
   }
 }
 
+// Rows [begin, end) of logits of width n; see kernels.h. Reads each row three times while it is in the cache.
+template <typename T>
+INLINE void cross_entropy_rows(T *z, const int64_t *label, const float *factor, float *nll, int64_t begin, int64_t end,
+                               int64_t n) {
+  for (int64_t row = begin; row < end; ++row) {
+    T *at = z + row * n;
+    float high = -INFINITY;
+#pragma omp simd reduction(max : high)
+    for (int64_t i = 0; i < n; ++i)
+      high = wide(at[i]) > high ? wide(at[i]) : high;
+    // In blocks, so that float32 sums of a whole vocabulary keep their digits.
+    double total = 0;
+    for (int64_t block = 0; block < n; block += 1024) {
+      const int64_t stop = block + 1024 < n ? block + 1024 : n;
+      float sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (int64_t i = block; i < stop; ++i)
+        sum += exponential(wide(at[i]) - high);
+      total += sum;
+    }
+    const bool counts = label[row] >= 0;
+    nll[row] = counts ? (high - wide(at[label[row]])) + static_cast<float>(std::log(total)) : 0.0f;
+    if (!factor)
+      continue;
+    const float f = counts ? factor[row] : 0.0f, share = static_cast<float>(f / total);
+    const float target = counts ? wide(at[label[row]]) : 0.0f;
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i)
+      put(at[i], exponential(wide(at[i]) - high) * share);
+    if (counts)
+      put(at[label[row]], exponential(target - high) * share - f);
+  }
+}
+
 // Tokens [begin, end) of x [tokens, heads, 2 half]; cos and sin are [tokens, 2 half].
 template <typename T>
 INLINE void rotate_tokens(const T *x, const T *cosine, const T *sine, T *y, int64_t begin, int64_t end, int64_t heads,
@@ -185,6 +220,10 @@ namespace herd_kernels {
   CLONES void gate_backward(const T *g, const T *a, const T *b, T *ga, T *gb, int64_t begin, int64_t end) {            \
     gate_range_backward(g, a, b, ga, gb, begin, end);                                                                  \
   }                                                                                                                    \
+  CLONES void cross_entropy(T *z, const int64_t *label, const float *factor, float *nll, int64_t begin, int64_t end,    \
+                            int64_t n) {                                                                               \
+    cross_entropy_rows(z, label, factor, nll, begin, end, n);                                                          \
+  }                                                                                                                    \
   CLONES void rotate(const T *x, const T *c, const T *s, T *y, int64_t begin, int64_t end, int64_t heads,              \
                      int64_t half) {                                                                                   \
     rotate_tokens(x, c, s, y, begin, end, heads, half);                                                                \
@@ -213,24 +252,93 @@ template <typename F> void by_type(const at::Tensor &t, F &&body) {
     body(static_cast<bf16 *>(nullptr));
 }
 
+} // namespace
+
+namespace herd {
+
 bool fusable(const at::Tensor &x, const at::Tensor &other) {
   return x.device().is_cpu() && x.numel() > 0 && x.scalar_type() == other.scalar_type() &&
          (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
 }
 
+std::tuple<at::Tensor, at::Tensor> norm_forward(const at::Tensor &x, const at::Tensor &w, double eps) {
+  const int64_t n = w.numel(), rows = x.numel() / n;
+  auto y = at::empty_like(x);
+  auto scale = at::empty({rows}, x.options().dtype(at::kFloat));
+  by_type(x, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    at::parallel_for(0, rows, 1 + 16384 / n, [&](int64_t begin, int64_t end) {
+      norm(data<T>(x), data<T>(w), data<T>(y), data<float>(scale), begin, end, n, static_cast<float>(eps));
+    });
+  });
+  return {y, scale};
+}
+
+std::tuple<at::Tensor, at::Tensor> norm_gradients(const at::Tensor &g, const at::Tensor &x, const at::Tensor &w,
+                                                  const at::Tensor &scale, bool need_x, bool need_w) {
+  const int64_t n = w.numel(), rows = x.numel() / n, parts = at::get_num_threads();
+  at::Tensor gx, gw;
+  if (need_x)
+    gx = at::empty_like(x);
+  // One sum for each part of the rows, added up in order: the same result on every run.
+  if (need_w)
+    gw = at::zeros({parts, n}, x.options().dtype(at::kFloat));
+  by_type(x, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    at::parallel_for(0, parts, 1, [&](int64_t first, int64_t last) {
+      for (int64_t part = first; part < last; ++part)
+        norm_backward(data<T>(g), data<T>(x), data<T>(w), data<float>(scale), gx.defined() ? data<T>(gx) : nullptr,
+                      gw.defined() ? data<float>(gw) + part * n : nullptr, rows * part / parts,
+                      rows * (part + 1) / parts, n);
+    });
+  });
+  return {gx, gw.defined() ? gw.sum(0).to(w.scalar_type()) : gw};
+}
+
+at::Tensor gate_forward(const at::Tensor &a, const at::Tensor &b) {
+  auto y = at::empty_like(a);
+  by_type(a, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    at::parallel_for(0, a.numel(), 16384, [&](int64_t begin, int64_t end) {
+      gate(data<T>(a), data<T>(b), data<T>(y), begin, end);
+    });
+  });
+  return y;
+}
+
+std::tuple<at::Tensor, at::Tensor> gate_gradients(const at::Tensor &g, const at::Tensor &a, const at::Tensor &b) {
+  auto ga = at::empty_like(a), gb = at::empty_like(b);
+  by_type(a, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    at::parallel_for(0, a.numel(), 16384, [&](int64_t begin, int64_t end) {
+      gate_backward(data<T>(g), data<T>(a), data<T>(b), data<T>(ga), data<T>(gb), begin, end);
+    });
+  });
+  return {ga, gb};
+}
+
+void softmax_cross_entropy(at::Tensor &z, const at::Tensor &labels, const at::Tensor &factor, at::Tensor &nll) {
+  const int64_t n = z.size(1);
+  by_type(z, [&](auto *type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    at::parallel_for(0, z.size(0), 1, [&](int64_t begin, int64_t end) {
+      cross_entropy(data<T>(z), data<int64_t>(labels), factor.defined() ? data<float>(factor) : nullptr,
+                    data<float>(nll), begin, end, n);
+    });
+  });
+}
+
+} // namespace herd
+
+namespace {
+
+using herd::fusable;
+
 struct Norm : torch::autograd::Function<Norm> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &input, const at::Tensor &weight,
                             double eps) {
     const auto x = input.contiguous(), w = weight.contiguous();
-    const int64_t n = w.numel(), rows = x.numel() / n;
-    auto y = at::empty_like(x);
-    auto scale = at::empty({rows}, x.options().dtype(at::kFloat));
-    by_type(x, [&](auto *type) {
-      using T = std::remove_pointer_t<decltype(type)>;
-      at::parallel_for(0, rows, 1 + 16384 / n, [&](int64_t begin, int64_t end) {
-        norm(data<T>(x), data<T>(w), data<T>(y), data<float>(scale), begin, end, n, static_cast<float>(eps));
-      });
-    });
+    const auto [y, scale] = herd::norm_forward(x, w, eps);
     ctx->save_for_backward({x, w, scale});
     return y;
   }
@@ -238,54 +346,23 @@ struct Norm : torch::autograd::Function<Norm> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
                                                  torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const auto &x = saved[0], &w = saved[1], &scale = saved[2];
-    const auto g = grads[0].contiguous();
-    const int64_t n = w.numel(), rows = x.numel() / n, parts = at::get_num_threads();
-    at::Tensor gx, gw;
-    if (ctx->needs_input_grad(0))
-      gx = at::empty_like(x);
-    // One sum for each part of the rows, added up in order: the same result on every run.
-    if (ctx->needs_input_grad(1))
-      gw = at::zeros({parts, n}, x.options().dtype(at::kFloat));
-    by_type(x, [&](auto *type) {
-      using T = std::remove_pointer_t<decltype(type)>;
-      at::parallel_for(0, parts, 1, [&](int64_t first, int64_t last) {
-        for (int64_t part = first; part < last; ++part)
-          norm_backward(data<T>(g), data<T>(x), data<T>(w), data<float>(scale), gx.defined() ? data<T>(gx) : nullptr,
-                        gw.defined() ? data<float>(gw) + part * n : nullptr, rows * part / parts,
-                        rows * (part + 1) / parts, n);
-      });
-    });
-    return {gx, gw.defined() ? gw.sum(0).to(w.scalar_type()) : gw, {}};
+    const auto [gx, gw] = herd::norm_gradients(grads[0].contiguous(), saved[0], saved[1], saved[2],
+                                               ctx->needs_input_grad(0), ctx->needs_input_grad(1));
+    return {gx, gw, {}};
   }
 };
 
 struct Gate : torch::autograd::Function<Gate> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &gate_in, const at::Tensor &up) {
     const auto a = gate_in.contiguous(), b = up.contiguous();
-    auto y = at::empty_like(a);
-    by_type(a, [&](auto *type) {
-      using T = std::remove_pointer_t<decltype(type)>;
-      at::parallel_for(0, a.numel(), 16384, [&](int64_t begin, int64_t end) {
-        gate(data<T>(a), data<T>(b), data<T>(y), begin, end);
-      });
-    });
     ctx->save_for_backward({a, b});
-    return y;
+    return herd::gate_forward(a, b);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
                                                  torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const auto &a = saved[0], &b = saved[1];
-    const auto g = grads[0].contiguous();
-    auto ga = at::empty_like(a), gb = at::empty_like(b);
-    by_type(a, [&](auto *type) {
-      using T = std::remove_pointer_t<decltype(type)>;
-      at::parallel_for(0, a.numel(), 16384, [&](int64_t begin, int64_t end) {
-        gate_backward(data<T>(g), data<T>(a), data<T>(b), data<T>(ga), data<T>(gb), begin, end);
-      });
-    });
+    const auto [ga, gb] = herd::gate_gradients(grads[0].contiguous(), saved[0], saved[1]);
     return {ga, gb};
   }
 };

@@ -32,17 +32,18 @@ unsafe extern "C" {
 /// The label of a token that does not count.
 pub const IGNORED: i64 = -100;
 
-/// Logits that exist at one time: 128 MiB in float32.
-const CHUNK_ELEMENTS: i64 = 1 << 25;
+/// Logits that exist at one time, in the type of the head: 128 MiB.
+const CHUNK_BYTES: i64 = 1 << 27;
 
 fn chunk_tokens(weight: &Tensor, chunk: Option<i64>) -> i64 {
     let vocab = weight.size().first().copied().unwrap_or(1).max(1);
-    chunk.unwrap_or_else(|| (CHUNK_ELEMENTS / vocab).max(16)).max(1)
+    let token = vocab * weight.kind().elt_size_in_bytes() as i64;
+    chunk.unwrap_or_else(|| (CHUNK_BYTES / token).max(16)).max(1)
 }
 
 /// The negative log-probability of each token, `[tokens]` float32, zero where the label is [`IGNORED`]. `hidden` is
 /// `[tokens, width]`, `weight` `[vocab, width]`, `labels` `[tokens]` int64. The backward pass computes the logits again.
-/// `chunk` is a number of tokens; by default as many as make 128 MiB of float32 logits.
+/// `chunk` is a number of tokens; by default as many as make 128 MiB of logits.
 ///
 /// # Errors
 /// [`OpError`] when shapes, types or devices do not fit.

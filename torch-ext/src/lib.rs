@@ -2,13 +2,17 @@
 //! tensor: finding the CUDA kernels of libtorch, if there are any.
 
 mod adamw;
+mod attention;
 mod cross_entropy;
 mod cuda;
 mod fused;
 mod ops;
+mod projections;
 
 pub use adamw::{AdamW, fused_adamw};
+pub use attention::{Segment, segment_attention};
 pub use cross_entropy::{IGNORED, linear_cross_entropy, linear_cross_entropy_sum};
 pub use cuda::{CudaLibrary, cpu_library, find_cuda_library, init};
 pub use fused::{rms_norm, rotate_half, silu_gate};
-pub use ops::{OpError, linear};
+pub use ops::{OpError, linear, take_grad};
+pub use projections::{Before, Projection, projections, trains_fused};

@@ -7,6 +7,7 @@ use torch_sys::C_tensor;
 
 unsafe extern "C" {
     fn tx_linear(out: *mut C_tensor, x: *const C_tensor, w: *const C_tensor, b: *const C_tensor) -> *mut c_char;
+    fn tx_take_grad(out: *mut C_tensor, leaf: *const C_tensor) -> *mut c_char;
 }
 
 /// An error raised inside libtorch, with its own message.
@@ -40,4 +41,16 @@ pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor, OpEr
     // SAFETY: all pointers are live `at::Tensor`s owned by the arguments; `out` is written by assignment.
     check(unsafe { tx_linear(out.as_ptr().cast_mut(), x.as_ptr(), w.as_ptr(), bias) })?;
     Ok(out)
+}
+
+/// Moves the gradient that a leaf has gathered out of it; `None` if there is none. The next backward pass then gives the
+/// leaf its gradient instead of adding to zeros.
+///
+/// # Errors
+/// [`OpError`] when the tensor cannot have a gradient.
+pub fn take_grad(leaf: &Tensor) -> Result<Option<Tensor>, OpError> {
+    let out = Tensor::new();
+    // SAFETY: pointers to live tensors; `out` is written by assignment.
+    check(unsafe { tx_take_grad(out.as_ptr().cast_mut(), leaf.as_ptr()) })?;
+    Ok(out.defined().then_some(out))
 }

@@ -63,14 +63,20 @@ pub struct MemoryEstimate {
     pub optimizer: u64,
     /// Activations of one micro-batch.
     pub activations: u64,
-    /// One chunk of logits with its gradient, and the head's gradient.
+    /// One chunk of logits, which becomes its own gradient, and the head's gradient.
     pub logits: u64,
 }
 
 impl MemoryEstimate {
     /// For micro-batches of `tokens` tokens with `kind` as the type to compute in.
     #[must_use]
-    pub fn new(config: &LlamaConfig, kind: Kind, trained: Trained, tokens: u64, recompute: bool) -> Self {
+    pub fn new(
+        config: &LlamaConfig,
+        (kind, device): (Kind, Device),
+        trained: Trained,
+        tokens: u64,
+        recompute: bool,
+    ) -> Self {
         let c = config;
         let tables = if c.tie_word_embeddings { 1 } else { 2 };
         let table = (c.vocab_size * c.hidden_size) as u64;
@@ -83,19 +89,27 @@ impl MemoryEstimate {
         };
         // Two moments and the gradient in float32; next to narrow weights also the master and the gradient in their type.
         let optimizer = trained_weights * (12 + if narrow { 4 + size } else { 0 });
-        // Kept for the backward pass: the stream, two normalised copies, queries, keys and values before and after their
-        // rotation, the attention's output, and five tensors of the feed-forward block.
         let kv = c.num_key_value_heads * c.head_dim;
         let q = c.num_attention_heads * c.head_dim;
-        let per_layer = (4 * c.hidden_size + 4 * q + 4 * kv + 5 * c.intermediate_size) as u64;
+        let per_layer = if device.is_cuda() {
+            // The stream, two normalised copies, queries, keys and values before and after their rotation, the attention's
+            // output, and five tensors of the feed-forward block.
+            4 * c.hidden_size + 4 * q + 4 * kv + 5 * c.intermediate_size
+        } else {
+            // The operators of training on a processor keep the stream, queries, keys and values as attention sees them,
+            // its output, and the two halves of the gate.
+            2 * c.hidden_size + 2 * q + 2 * kv + 2 * c.intermediate_size
+        };
+        let per_layer = per_layer as u64;
         let streams = (c.num_hidden_layers as u64 + 1) * c.hidden_size as u64;
         let kept = if recompute { per_layer + streams } else { per_layer * c.num_hidden_layers as u64 };
-        let head_gradient = if trained == Trained::Everything { 4 * table } else { 0 };
+        // In float32, and what a chunk of tokens adds to it.
+        let head_gradient = if trained == Trained::Everything { (4 + size) * table } else { 0 };
         Self {
             weights: all * size,
             optimizer,
             activations: kept * tokens * size,
-            logits: (1 << 27) * (8 + size) / 4 + head_gradient,
+            logits: (1 << 27) + head_gradient,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use llama::attention::Layout;
-use llama::{Llama, Recompute};
+use llama::{Dropout, Llama, Recompute};
 use tch::Tensor;
 
 use crate::RunFolder;
@@ -207,6 +207,7 @@ pub fn forward_backward<O: Objective>(
     let Input { input_ids, mut layout } = objective.input(batch);
     let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
     let embedded = objective.perturb(model.embed(input_ids), batch, moment);
+    let _dropout = Dropout::on(moment.torch_seed());
     let mut metrics = Vec::new();
     let mut loss = |hidden: &Tensor| {
         let loss = objective.loss(hidden, model.head(), batch)?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use tch::{Kind, Tensor};
-use torch_ext::{AdamW, OpError, fused_adamw};
+use torch_ext::{AdamW, OpError, fused_adamw, take_grad};
 
 use crate::schedule::Schedule;
 
@@ -32,8 +32,10 @@ pub struct Parameter {
     compute: Tensor,
     /// The weight in float32; the compute tensor itself if that is float32.
     master: Tensor,
-    /// The sum of the micro-batches' gradients in float32; none if the compute tensor's own gradient is that.
-    accumulated: Option<Tensor>,
+    /// Whether the compute tensor is of a narrower type than float32.
+    narrow: bool,
+    /// The sum of the micro-batches' gradients in float32; none before the first.
+    gathered: Option<Tensor>,
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
 }
@@ -44,14 +46,7 @@ impl Parameter {
         let narrow = compute.kind() != Kind::Float;
         let master = if narrow { compute.detach().to_kind(Kind::Float) } else { compute.detach() };
         let zeros = || master.zeros_like();
-        Self { name, accumulated: narrow.then(zeros), exp_avg: zeros(), exp_avg_sq: zeros(), compute, master }
-    }
-
-    fn gradient(&self) -> Tensor {
-        match &self.accumulated {
-            Some(sum) => sum.shallow_clone(),
-            None => self.compute.grad(),
-        }
+        Self { name, narrow, gathered: None, exp_avg: zeros(), exp_avg_sq: zeros(), compute, master }
     }
 
     fn decays(&self) -> bool {
@@ -123,17 +118,19 @@ impl Optimizer {
     }
 
     /// To be called after each micro-batch's backward pass: adds its gradients to the step's in float32.
-    pub fn gather(&mut self) {
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    pub fn gather(&mut self) -> Result<(), OptimizerError> {
         let _no_grad = tch::no_grad_guard();
         for parameter in &mut self.parameters {
-            if let Some(sum) = &mut parameter.accumulated {
-                let mut grad = parameter.compute.grad();
-                if grad.defined() {
-                    let _ = sum.g_add_(&grad);
-                    let _ = grad.zero_();
-                }
+            let Some(grad) = take_grad(&parameter.compute)? else { continue };
+            match &mut parameter.gathered {
+                Some(sum) => drop(sum.g_add_(&grad)),
+                None => parameter.gathered = Some(grad.to_kind(Kind::Float)),
             }
         }
+        Ok(())
     }
 
     /// Norm of the gradient of all parameters together.
@@ -144,10 +141,9 @@ impl Optimizer {
         let _no_grad = tch::no_grad_guard();
         let mut norms = Vec::with_capacity(self.parameters.len());
         for parameter in &self.parameters {
-            let gradient = parameter.gradient();
-            if !gradient.defined() {
+            let Some(gradient) = &parameter.gathered else {
                 return Err(OptimizerError::NoGradient(parameter.name.clone()));
-            }
+            };
             norms.push(gradient.norm());
         }
         let norms = Tensor::stack(&norms, 0).to_kind(Kind::Double);
@@ -172,8 +168,8 @@ impl Optimizer {
             // As torch.nn.utils.clip_grad_norm_.
             let factor = max / (grad_norm + 1e-6);
             if factor < 1.0 {
-                for parameter in &self.parameters {
-                    let _ = parameter.gradient().g_mul_scalar_(factor);
+                for gradient in self.parameters.iter_mut().filter_map(|p| p.gathered.as_mut()) {
+                    let _ = gradient.g_mul_scalar_(factor);
                 }
             }
         }
@@ -181,11 +177,10 @@ impl Optimizer {
         self.step += 1;
         for decays in [true, false] {
             let group: Vec<&Parameter> = self.parameters.iter().filter(|p| p.decays() == decays).collect();
-            let gradients: Vec<Tensor> = group.iter().map(|p| p.gradient()).collect();
             let weight_decay = if decays || s.decay_norms_and_biases { s.weight_decay } else { 0.0 };
             fused_adamw(
                 &group.iter().map(|p| &p.master).collect::<Vec<_>>(),
-                &gradients.iter().collect::<Vec<_>>(),
+                &group.iter().filter_map(|p| p.gathered.as_ref()).collect::<Vec<_>>(),
                 &group.iter().map(|p| &p.exp_avg).collect::<Vec<_>>(),
                 &group.iter().map(|p| &p.exp_avg_sq).collect::<Vec<_>>(),
                 self.step,
@@ -193,7 +188,7 @@ impl Optimizer {
             )?;
         }
         for parameter in &mut self.parameters {
-            let _ = parameter.gradient().zero_();
+            parameter.gathered = None;
         }
         self.publish();
         Ok(StepReport { grad_norm, learning_rate })
@@ -203,7 +198,7 @@ impl Optimizer {
     fn publish(&mut self) {
         let _no_grad = tch::no_grad_guard();
         for parameter in &mut self.parameters {
-            if parameter.accumulated.is_some() {
+            if parameter.narrow {
                 parameter.compute.copy_(&parameter.master);
             }
         }
@@ -251,5 +246,59 @@ impl Optimizer {
         self.step = steps;
         self.publish();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ScheduleKind;
+    use tch::Device;
+
+    fn optimizer() -> Optimizer {
+        torch_ext::init();
+        let ones = |shape: &[i64]| Tensor::ones(shape, (Kind::Float, Device::Cpu));
+        let named = vec![("matrix".to_owned(), ones(&[2, 3])), ("gain".to_owned(), ones(&[3]))];
+        let settings = OptimizerSettings {
+            beta1: 0.9,
+            beta2: 0.95,
+            eps: 1e-8,
+            weight_decay: 0.5,
+            decay_norms_and_biases: false,
+            max_grad_norm: None,
+        };
+        let (kind, peak) = (ScheduleKind::Constant, 0.1);
+        let schedule = Schedule { kind, peak, warmup_steps: 0, total_steps: 9, final_ratio: 0.0, decay_steps: 0 };
+        Optimizer::new(named, settings, schedule)
+    }
+
+    fn backward(optimizer: &mut Optimizer, factor: f64) {
+        let loss = optimizer.parameters.iter().map(|p| p.compute.sum(Kind::Float) * factor).sum::<Tensor>();
+        loss.backward();
+        optimizer.gather().unwrap();
+    }
+
+    fn first(optimizer: &Optimizer) -> [f64; 2] {
+        [0, 1].map(|index| optimizer.parameters[index].master.flatten(0, -1).double_value(&[0]))
+    }
+
+    #[test]
+    fn norms_and_biases_do_not_decay() {
+        let mut optimizer = optimizer();
+        backward(&mut optimizer, 0.0);
+        optimizer.step().unwrap();
+        let [matrix, gain] = first(&optimizer);
+        assert!((matrix - (1.0 - 0.1 * 0.5)).abs() < 1e-6 && gain == 1.0, "{matrix} {gain}");
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_or_missing_changes_nothing() {
+        let mut optimizer = optimizer();
+        let error = optimizer.step().unwrap_err().to_string();
+        assert_eq!(error, "no gradient reached matrix: the loss does not depend on it");
+        backward(&mut optimizer, f64::INFINITY);
+        let error = optimizer.step().unwrap_err().to_string();
+        assert_eq!(error, "the gradient of matrix is not finite");
+        assert_eq!((first(&optimizer), optimizer.steps()), ([1.0, 1.0], 0));
     }
 }

@@ -113,6 +113,7 @@ pub fn train<O: Objective>(
     decorate: Decorate,
 ) -> anyhow::Result<Outcome> {
     llama::kernels::fuse();
+    keep_memory();
     let optimizer = Optimizer::new(named, settings.optimizer, settings.schedule.clone());
     let average = Average::new(settings.average, settings.average_decay, &optimizer.masters());
     let checkpoints = Checkpoints::open(run.join("checkpoints"), settings.keep_last, settings.keep_best)?;
@@ -228,7 +229,7 @@ impl<O: Objective> Run<'_, O> {
                     first_non_finite(objective, model, batch)
                 );
             }
-            self.optimizer.gather();
+            self.optimizer.gather()?;
             loss += sum;
             own.add(&more);
             tokens += all;
@@ -310,6 +311,18 @@ impl<O: Objective> Run<'_, O> {
         self.evaluation = manifest.evaluation.clone();
         self.evaluated_at = manifest.step;
         Ok(())
+    }
+}
+
+/// Has the allocator keep what is freed: every step asks for the same again, and giving gigabytes back to the system and
+/// taking them page by page costs a tenth of the time.
+fn keep_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: sets numbers in the allocator; what was given out stays as it is.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_MAX, 0);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
+        libc::mallopt(libc::M_TOP_PAD, 64 << 20);
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn lora_config(training: &Training, base: &Path, extra: &Extra) -> Op
         base_model_name_or_path: Some(base.display().to_string()),
         r: training.lora_rank,
         lora_alpha: training.lora_alpha.unwrap_or(2.0 * training.lora_rank as f64),
-        lora_dropout: 0.0,
+        lora_dropout: training.lora_dropout,
         use_rslora: false,
         target_modules: match &training.lora_targets[..] {
             [one] if one == "all-linear" => TargetModules::Names(ALL_LINEAR.map(str::to_owned).to_vec()),

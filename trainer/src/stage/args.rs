@@ -95,6 +95,9 @@ pub struct TrainingArgs {
     /// LoRA's alpha [default: twice the rank]
     #[arg(long, help_heading = "LoRA")]
     pub lora_alpha: Option<f64>,
+    /// Share of the inputs of LoRA's updates that are dropped in training
+    #[arg(long, help_heading = "LoRA")]
+    pub lora_dropout: Option<f64>,
     /// Projections to put LoRA on
     #[arg(long, num_args = 1.., help_heading = "LoRA")]
     pub lora_targets: Vec<String>,

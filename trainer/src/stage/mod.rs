@@ -162,6 +162,8 @@ pub fn run<C: StageConfig, O: Objective>(
     if dry_run {
         return Ok(Ending::DryRun);
     }
+    // Before the stage computes anything with the model, so that it computes as training will.
+    llama::kernels::fuse();
     prepared.objective.begin(&model.model, &run)?;
     let settings = training.settings(prepared.objective.steps(), trained, fingerprint.clone());
     let result = save::Result { run: &run, training, base: &base, model: &model, lora: lora.as_ref(), extra: &extra };
@@ -224,7 +226,7 @@ fn show<C: StageConfig, O>(
     println!("Batch\n{}\n", prepared.batch);
     println!("Configuration\n{}", resolved.table()?);
     let tokens = training.micro_batch_tokens as u64;
-    let memory = MemoryEstimate::new(model.model.config(), kind, trained, tokens, training.recompute);
+    let memory = MemoryEstimate::new(model.model.config(), (kind, device), trained, tokens, training.recompute);
     let gb = |bytes: u64| bytes as f64 / 1e9;
     println!(
         "Model\n  {weights} weights trained, {} of the model, computing in {} on {device:?}\n  memory estimate {:.1} GB: \

@@ -63,6 +63,8 @@ pub struct Training {
     pub lora_rank: i64,
     /// LoRA's alpha.
     pub lora_alpha: Option<f64>,
+    /// Share of the inputs of LoRA's updates that are dropped in training.
+    pub lora_dropout: f64,
     /// Projections that LoRA is put on: names, or `all-linear`.
     pub lora_targets: Vec<String>,
     /// Also write the merged model after LoRA.
@@ -122,6 +124,7 @@ impl Default for Training {
             max_grad_norm: 1.0,
             lora_rank: 0,
             lora_alpha: None,
+            lora_dropout: 0.0,
             lora_targets: vec!["all-linear".into()],
             merge: false,
             average: AverageKind::None,
@@ -184,6 +187,7 @@ impl Training {
             ("--beta1", self.beta1),
             ("--beta2", self.beta2),
             ("--average-decay", self.average_decay),
+            ("--lora-dropout", self.lora_dropout),
         ] {
             ensure!((0.0..=1.0).contains(&value), "{name} is {value}; it must lie between 0 and 1");
         }
@@ -199,8 +203,10 @@ impl Training {
         ensure!(self.lora_rank >= 0, "--lora-rank is {}; it must be 0 (full fine-tuning) or more", self.lora_rank);
         if self.lora_rank == 0 {
             ensure!(self.lora_alpha.is_none(), "--lora-alpha without --lora-rank: give a rank, or leave it out");
+            ensure!(self.lora_dropout == 0.0, "--lora-dropout without --lora-rank: give a rank, or leave it out");
             ensure!(!self.merge, "--merge without --lora-rank: full fine-tuning has nothing to merge");
         }
+        ensure!(self.lora_alpha.is_none_or(|alpha| alpha > 0.0), "--lora-alpha must be more than 0");
         self.sources()?;
         Ok(())
     }

@@ -9,6 +9,14 @@ use trainer::{Example, Input, Loss, Objective, PackedBatch};
 #[path = "../../../llama/tests/common/mod.rs"]
 pub mod fixtures;
 
+/// A model of the fixtures; with the operators of training where the test program says so.
+pub fn load(folder: &std::path::Path) -> llama::Llama {
+    if crate::FUSED {
+        llama::kernels::fuse();
+    }
+    fixtures::load(folder)
+}
+
 /// Cross-entropy over fixed examples; each step has all of them, in micro-batches of so many.
 pub struct Fixed {
     pub examples: Vec<Example>,

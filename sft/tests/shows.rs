@@ -1,0 +1,198 @@
+//! What a run shows before its first step, what it does when asked, and what it refuses to train on.
+
+// Helpers of tests stand outside of test functions.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use common::World;
+use serde_json::{Value, json};
+
+#[test]
+fn child() {
+    common::be_a_child();
+}
+
+/// Standard output of a run with `--dry-run`, without the marks between tokens.
+fn shown(world: &World, flags: &str) -> String {
+    let flags = world.flags("dry", &format!("--dry-run {flags}"));
+    let output = common::child(&std::env::current_exe().unwrap(), &flags).stdout(Stdio::piped()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).replace('·', "")
+}
+
+fn write(world: &World, records: &[Value]) {
+    let lines: Vec<String> = records.iter().map(|record| format!("{record}\n")).collect();
+    fs::write(world.path("train.jsonl"), lines.concat()).unwrap();
+}
+
+fn sentence(result: anyhow::Result<()>) -> String {
+    format!("{:#}", result.unwrap_err())
+}
+
+fn wait_for(child: &mut Child, what: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !what() {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended early");
+        assert!(start.elapsed() < Duration::from_secs(120), "the run hangs");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn everything_is_shown_before_the_first_step() {
+    let world = World::new(6);
+    let text = shown(&world, "--lora-rank 4 --eval-fraction 0.2");
+    for part in [
+        "6 rows: 0 bad, 0 too long, 0 truncated (0 tokens cut, 0 of them trained), 1 held out",
+        "beginnings of text",
+        "trained ends of turns, longest",
+        "Example sum-",
+        "⟦It is 0.<|im_end|>⟧",
+        "1 epochs, 5 examples, ",
+        "micro-batches of at most 256 tokens",
+        "learning_rate        0.003                          flag",
+        "lora_rank            4                              flag",
+        "beta2                0.95                           default",
+        "weights trained, ",
+        "memory estimate ",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(!world.path("dry/metrics.jsonl").exists() && !world.path("dry/config.toml").exists());
+}
+
+#[test]
+fn tool_calls_are_trained_and_tool_results_are_not() {
+    let world = World::new(1);
+    let template = "{% for message in messages %}<|im_start|>{{ message.role }}\n{% if message.tool_calls %}{% for call in \
+                    message.tool_calls %}<call>{{ call.function.name }}{{ call.function.arguments | tojson }}</call>\
+                    {% endfor %}{% else %}{{ message.content }}{% endif %}<|im_end|>\n{% endfor %}\
+                    {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+    fs::write(world.path("model/chat_template.jinja"), template).unwrap();
+    let call = json!({"type": "function", "function": {"name": "add", "arguments": {"a": 2}}});
+    write(
+        &world,
+        &[json!({"id": "tools", "messages": [
+            {"role": "user", "content": "2 + 3?"},
+            {"role": "assistant", "content": null, "tool_calls": [call]},
+            {"role": "tool", "content": "5"},
+            {"role": "assistant", "content": "It is 5."},
+        ]})],
+    );
+    let text = shown(&world, "");
+    assert!(text.contains("⟦<call>add{\"a\": 2}</call><|im_end|>⟧"), "{text}");
+    assert!(text.contains("<|im_start|>tool⏎\n5<|im_end|>⏎"), "{text}");
+    assert!(text.contains("⟦It is 5.<|im_end|>⟧"), "{text}");
+    // The last turn alone on request.
+    let text = shown(&world, "--train-on last-turn");
+    assert!(!text.contains("⟦<call>") && text.contains("⟦It is 5.<|im_end|>⟧"), "{text}");
+    world.run("run", "").unwrap();
+}
+
+#[test]
+fn a_template_that_rewrites_earlier_turns_is_refused_or_trained_turn_by_turn() {
+    let world = World::new(4);
+    let template = "{% for message in messages %}<|im_start|>{{ message.role }}\n{% if message.role == 'assistant' and not \
+                    loop.last %}(cut){% else %}{{ message.content }}{% endif %}<|im_end|>\n{% endfor %}\
+                    {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+    fs::write(world.path("model/chat_template.jinja"), template).unwrap();
+    let error = sentence(world.run("run", ""));
+    assert!(error.contains("train.jsonl:1") && error.contains("--train-on each-turn"), "{error}");
+    let text = shown(&world, "--train-on each-turn --eval-fraction 0.4");
+    // Four conversations, two of them with two answers: each answer is an example, and a conversation is held out whole.
+    assert!(text.contains("4 rows: ") && text.contains(" held out"), "{text}");
+    world.run("run", "--train-on each-turn").unwrap();
+    let record: Value = serde_json::from_slice(&fs::read(world.path("run/run.json")).unwrap()).unwrap();
+    assert_eq!(record["data"][0]["examples"], 6);
+}
+
+#[test]
+fn parts_of_a_conversation_are_held_out_together() {
+    let world = World::new(30);
+    world.run("run", "--train-on each-turn --eval-fraction 0.3 --max-steps 1").unwrap();
+    let held: Vec<Value> = dataset::jsonl::read_all(world.path("run/held-out.jsonl")).unwrap();
+    let ids: Vec<&str> = held.iter().map(|line| line["id"].as_str().unwrap()).collect();
+    assert!(ids.len() >= 9, "{ids:?}");
+    for number in (0..30).step_by(3) {
+        let parts = [0, 1].map(|part| ids.contains(&format!("sum-{number}#{part}").as_str()));
+        assert_eq!(parts[0], parts[1], "sum-{number} is torn apart");
+    }
+}
+
+#[test]
+fn a_step_without_a_trainable_token_names_its_examples() {
+    let world = World::new(1);
+    let messages = json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]);
+    let record = |id: &str, weight: i64| json!({"id": id, "messages": messages, "weight": weight});
+    write(&world, &[record("good", 1), record("empty", 0)]);
+    let error = sentence(world.run("run", "--batch-size 1"));
+    assert!(error.contains("has no trainable token; its examples are empty"), "{error}");
+    // In one step with others it changes nothing.
+    world.run("both", "").unwrap();
+}
+
+#[test]
+fn a_checkpoint_on_request_and_by_time() {
+    let world = World::new(40);
+    let mut child = world.spawn("asked", "--epochs 2000");
+    wait_for(&mut child, || world.steps_done("asked") >= 2);
+    let saved = || {
+        fs::read_dir(world.path("asked/checkpoints"))
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("step-")?.parse::<usize>().ok())
+    };
+    assert_eq!(saved().count(), 0);
+    // SAFETY: a signal to our own child, which has not been waited for.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGUSR1) }, 0);
+    wait_for(&mut child, || saved().count() == 1);
+    let step = saved().max().unwrap();
+    wait_for(&mut child, || world.steps_done("asked") > step);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    world.run("timed", "--max-steps 5 --checkpoint-minutes 0.0000001").unwrap();
+    assert_eq!(fs::read_dir(world.path("timed/checkpoints")).unwrap().count(), 2, "the last two");
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_read() {
+    let world = World::new(3000);
+    let path = world.path("train.jsonl");
+    let line = fs::read_to_string(&path).unwrap().lines().next().unwrap().to_owned() + "\n";
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let writer = std::thread::spawn(move || {
+        let mut file = fs::File::options().append(true).open(path).unwrap();
+        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            file.write_all(line.as_bytes()).unwrap();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let error = sentence(world.run("run", "--max-steps 1"));
+    stop.send(()).unwrap();
+    writer.join().unwrap();
+    assert!(error.contains("train.jsonl changed while it was read; wait until it is complete"), "{error}");
+}
+
+#[test]
+fn dropout_depends_on_the_seed_and_not_on_recomputation() {
+    // In processes of their own: masks come from libtorch's generator, which tests in one process share.
+    let world = World::new(20);
+    let adapter = |output: &str, flags: &str| {
+        let flags = format!("--epochs 2 --lora-rank 4 {flags}");
+        assert!(world.spawn(output, &flags).wait().unwrap().success());
+        let read = trainer::WeightsFile::Adapter.read(&world.path(output).join("adapter")).unwrap();
+        tch::Tensor::cat(&read.into_iter().map(|(_, tensor)| tensor.flatten(0, -1)).collect::<Vec<_>>(), 0)
+    };
+    let distance = |a: &tch::Tensor, b: &tch::Tensor| f64::try_from((a - b).norm() / b.norm()).unwrap();
+    let dropped = adapter("dropped", "--lora-dropout 0.2");
+    assert!(distance(&adapter("recomputed", "--lora-dropout 0.2 --recompute"), &dropped) < 1e-3);
+    assert!(distance(&adapter("plain", ""), &dropped) > 1e-2);
+    let config = fs::read_to_string(world.path("dropped/adapter/adapter_config.json")).unwrap();
+    assert!(config.contains("\"lora_dropout\": 0.2"), "{config}");
+}

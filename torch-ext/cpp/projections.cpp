@@ -1,0 +1,195 @@
+// Linear layers of one input together with what stands before them, for training on a processor: RMSNorm, SwiGLU's gate or
+// nothing; with low-rank updates added in the product itself. What stands before is computed again in the backward pass
+// instead of kept, gradients of the common input are summed inside the products, and nothing is computed for frozen weights.
+
+#include "common.h"
+#include "kernels.h"
+
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <vector>
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+enum class Before : int64_t { Nothing, Norm, Gate };
+
+// x w^T
+at::Tensor product(const at::Tensor &x, const at::Tensor &w) {
+  return uses_onednn(x, w) ? onednn_linear(x, w, std::nullopt) : at::linear(x, w);
+}
+
+// y += x w^T
+void add_product(at::Tensor &y, const at::Tensor &x, const at::Tensor &w) {
+  if (uses_onednn(x, w))
+    y.add_(onednn_linear(x, w, std::nullopt));
+  else
+    y.addmm_(x, w.t());
+}
+
+// x w, or added to y where that is defined
+void add_turned(at::Tensor &y, const at::Tensor &x, const at::Tensor &w) {
+  if (uses_onednn(x, w)) {
+    const auto out = onednn_linear(x, w.t().contiguous(), std::nullopt);
+    y = y.defined() ? y.add_(out) : out;
+  } else if (y.defined())
+    y.addmm_(x, w);
+  else
+    y = at::mm(x, w);
+}
+
+// x^T y
+at::Tensor turned_product(const at::Tensor &x, const at::Tensor &y) {
+  return uses_onednn(x, y) ? onednn_linear(x.t().contiguous(), y.t().contiguous(), std::nullopt) : at::mm(x.t(), y);
+}
+
+// Where the tensors of a projection stand among the arguments: W [out, in], and A [rank, in] and B [out, rank] behind it if
+// there is an update.
+struct Place {
+  int64_t w;
+  bool update;
+};
+
+std::vector<Place> places(Before before, const std::vector<double> &scales) {
+  std::vector<Place> all;
+  int64_t next = before == Before::Nothing ? 1 : 2;
+  for (const auto scale : scales) {
+    all.push_back({next, scale != 0});
+    next += scale != 0 ? 3 : 1;
+  }
+  return all;
+}
+
+// `tensors`: x, the norm's gain or the gate's other half if there is one, the projections'. A scale of 0 says that there is
+// no update.
+struct Projections : torch::autograd::Function<Projections> {
+  // What the projections read, and what the norm keeps.
+  static std::tuple<at::Tensor, at::Tensor> input(Before before, const at::Tensor &x, const at::Tensor &second,
+                                                  double eps) {
+    switch (before) {
+    case Before::Norm:
+      return herd::norm_forward(x, second, eps);
+    case Before::Gate:
+      return {herd::gate_forward(x, second), {}};
+    default:
+      return {x, {}};
+    }
+  }
+
+  static variable_list forward(AutogradContext *ctx, int64_t code, const at::TensorList &tensors,
+                               const std::vector<double> &scales, double eps) {
+    const auto before = static_cast<Before>(code);
+    const auto width = tensors[0].size(-1);
+    const auto flat = [&](const at::Tensor &t) { return t.reshape({-1, width}).contiguous(); };
+    variable_list saved{flat(tensors[0])};
+    if (before != Before::Nothing)
+      saved.push_back(before == Before::Gate ? flat(tensors[1]) : tensors[1].contiguous());
+    const auto [in, scale] = input(before, saved[0], saved.back(), eps);
+    saved.insert(saved.end(), tensors.begin() + saved.size(), tensors.end());
+    auto sizes = tensors[0].sizes().vec();
+    variable_list outputs;
+    const auto all = places(before, scales);
+    for (size_t i = 0; i < all.size(); ++i) {
+      const auto at = all[i].w;
+      auto y = product(in, tensors[at]);
+      if (all[i].update)
+        add_product(y, product(in, tensors[at + 1]).mul_(scales[i]), tensors[at + 2]);
+      sizes.back() = tensors[at].size(0);
+      outputs.push_back(y.view(sizes));
+    }
+    if (before == Before::Norm)
+      saved.push_back(scale);
+    ctx->save_for_backward(saved);
+    ctx->saved_data["before"] = code;
+    ctx->saved_data["scales"] = scales;
+    ctx->saved_data["eps"] = eps;
+    ctx->saved_data["sizes"] = tensors[0].sizes().vec();
+    ctx->set_materialize_grads(false);
+    return outputs;
+  }
+
+  static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto before = static_cast<Before>(ctx->saved_data["before"].toInt());
+    const auto scales = ctx->saved_data["scales"].toDoubleVector();
+    const auto sizes = ctx->saved_data["sizes"].toIntVector();
+    const auto &x = saved[0], &second = saved[1];
+    const auto need = [&](int64_t tensor) { return ctx->needs_input_grad(tensor); };
+    const bool need_in = need(0) || (before != Before::Nothing && need(1));
+    const auto in = std::get<0>(input(before, x, second, ctx->saved_data["eps"].toDouble()));
+    // Of the code, of the tensors, of the scales and of epsilon; the norm's scale is no argument.
+    variable_list out(1 + saved.size() - (before == Before::Norm ? 1 : 0) + 2);
+    const auto gradient = [&](int64_t tensor) -> at::Tensor & { return out[1 + tensor]; };
+    at::Tensor gin;
+    const auto all = places(before, scales);
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (!grads[i].defined())
+        continue;
+      const auto at = all[i].w;
+      const auto g = grads[i].reshape({-1, saved[at].size(0)}).contiguous();
+      if (need_in)
+        add_turned(gin, g, saved[at]);
+      if (need(at))
+        gradient(at) = turned_product(g, in);
+      if (!all[i].update)
+        continue;
+      const auto &a = saved[at + 1], &b = saved[at + 2];
+      if (need(at + 2))
+        gradient(at + 2) = turned_product(g, product(in, a).mul_(scales[i]));
+      if (!need_in && !need(at + 1))
+        continue;
+      at::Tensor gh; // of the update's inner values
+      add_turned(gh, g, b);
+      gh.mul_(scales[i]);
+      if (need(at + 1))
+        gradient(at + 1) = turned_product(gh, in);
+      if (need_in)
+        add_turned(gin, gh, a);
+    }
+    if (!gin.defined())
+      return out;
+    switch (before) {
+    case Before::Norm:
+      std::tie(gradient(0), gradient(1)) = herd::norm_gradients(gin, x, second, saved.back(), need(0), need(1));
+      break;
+    case Before::Gate:
+      std::tie(gradient(0), gradient(1)) = herd::gate_gradients(gin, x, second);
+      gradient(1) = gradient(1).view(sizes);
+      break;
+    default:
+      gradient(0) = gin;
+    }
+    if (gradient(0).defined())
+      gradient(0) = gradient(0).view(sizes);
+    return out;
+  }
+};
+
+} // namespace
+
+extern "C" {
+
+// `before`: 0 nothing, 1 RMSNorm with gain `second`, 2 silu(x) * second. `parts` are 3 for each of the `count` projections;
+// a scale of 0 says that there is no update. Writes `count` tensors.
+char *tx_projections(const tensor *out, int64_t before, const tensor x, const tensor second, const tensor *parts,
+                     const double *scales, size_t count, double eps) {
+  return guarded([&] {
+    TORCH_CHECK(herd::fusable(*x, *parts[0]), "projections take float32 and bfloat16 on a processor, not ", x->options());
+    std::vector<at::Tensor> list{*x};
+    if (second)
+      list.push_back(*second);
+    std::vector<double> factors(scales, scales + count);
+    for (size_t i = 0; i < count; ++i) {
+      const auto &w = *parts[3 * i];
+      TORCH_CHECK(w.dim() == 2 && w.size(1) == x->size(-1), "a projection of ", x->sizes(), " by ", w.sizes());
+      for (size_t part = 3 * i; part < 3 * i + (factors[i] != 0 ? 3 : 1); ++part)
+        list.push_back(*parts[part]);
+    }
+    const auto outputs = Projections::apply(before, at::TensorList(list), factors, eps);
+    for (size_t i = 0; i < count; ++i)
+      *out[i] = outputs[i];
+  });
+}
+}

@@ -1,0 +1,75 @@
+//! Linear layers of one input with what stands before them, for training on a processor.
+
+use std::ffi::c_char;
+
+use tch::{Device, Kind, Tensor};
+use torch_sys::C_tensor;
+
+use crate::ops::{OpError, check};
+
+unsafe extern "C" {
+    fn tx_projections(
+        out: *const *const C_tensor,
+        before: i64,
+        x: *const C_tensor,
+        second: *const C_tensor,
+        parts: *const *const C_tensor,
+        scales: *const f64,
+        count: usize,
+        eps: f64,
+    ) -> *mut c_char;
+}
+
+/// What stands between the input and the projections.
+#[derive(Debug, Clone, Copy)]
+pub enum Before<'a> {
+    /// Nothing.
+    Nothing,
+    /// RMSNorm with this gain `[in]` and epsilon.
+    Norm(&'a Tensor, f64),
+    /// `silu(x) · up`, with this `up` of the shape of `x`.
+    Gate(&'a Tensor),
+}
+
+/// `f(x) Wᵀ + scale · (f(x) Aᵀ) Bᵀ`
+#[derive(Debug, Clone, Copy)]
+pub struct Projection<'a> {
+    /// `W`, `[out, in]`
+    pub weight: &'a Tensor,
+    /// The low-rank update, if there is one: `A` `[rank, in]`, `B` `[out, rank]` and its scale.
+    pub update: Option<(&'a Tensor, &'a Tensor, f64)>,
+}
+
+/// Whether [`projections`] and [`crate::segment_attention`] take such tensors.
+#[must_use]
+pub fn trains_fused(x: &Tensor) -> bool {
+    x.device() == Device::Cpu && matches!(x.kind(), Kind::Float | Kind::BFloat16) && x.numel() > 0
+}
+
+/// The projections of one input `[..., in]`, each `[..., out]`: float32 and bfloat16 on a processor. Differentiable. Only
+/// `x` (and `up`) are kept for the backward pass, which computes what stands before the projections again; gradients of
+/// the input are summed inside the products; frozen weights cost nothing.
+///
+/// # Errors
+/// [`OpError`] when shapes, types or devices do not fit.
+pub fn projections(before: Before, x: &Tensor, list: &[Projection]) -> Result<Vec<Tensor>, OpError> {
+    let null = std::ptr::null();
+    let (code, second, eps) = match before {
+        Before::Nothing => (0, null, 0.0),
+        Before::Norm(gain, eps) => (1, gain.as_ptr(), eps),
+        Before::Gate(up) => (2, up.as_ptr(), 0.0),
+    };
+    let outputs: Vec<Tensor> = list.iter().map(|_| Tensor::new()).collect();
+    let out: Vec<*const C_tensor> = outputs.iter().map(Tensor::as_ptr).collect();
+    let parts = |p: &Projection| match p.update {
+        Some((a, b, _)) => [p.weight.as_ptr(), a.as_ptr(), b.as_ptr()],
+        None => [p.weight.as_ptr(), null, null],
+    };
+    let parts: Vec<*const C_tensor> = list.iter().flat_map(parts).collect();
+    let scales: Vec<f64> = list.iter().map(|p| p.update.map_or(0.0, |(_, _, scale)| scale)).collect();
+    // SAFETY: pointers to live tensors or null; the `count` outputs are written by assignment.
+    check(unsafe {
+        tx_projections(out.as_ptr(), code, x.as_ptr(), second, parts.as_ptr(), scales.as_ptr(), list.len(), eps)
+    })?;
+    Ok(outputs)
+}

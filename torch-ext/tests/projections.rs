@@ -1,0 +1,158 @@
+//! Projections with what stands before them, and attention by segments, against libtorch's plain operators in float64.
+
+// Helpers of tests stand outside of test functions.
+#![allow(clippy::unwrap_used)]
+
+use tch::{Device, Kind, Tensor};
+use torch_ext::{Before, Projection, Segment, projections, segment_attention, take_grad};
+
+fn relative(a: &Tensor, b: &Tensor) -> f64 {
+    let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
+    f64::try_from((&a - &b).norm() / b.norm()).unwrap()
+}
+
+fn leaf(shape: &[i64], kind: Kind, trained: bool) -> Tensor {
+    (Tensor::randn(shape, (Kind::Float, Device::Cpu)) * 0.5).to_kind(kind).set_requires_grad(trained)
+}
+
+/// Values and gradients of `fused` in the type of `inputs` against those of `plain` in float64.
+fn compare(inputs: &[Tensor], fused: impl Fn(&[Tensor]) -> Vec<Tensor>, plain: impl Fn(&[Tensor]) -> Vec<Tensor>) {
+    let kind = inputs[0].kind();
+    let tolerance = if kind == Kind::Float { 3e-6 } else { 2e-2 };
+    let wide: Vec<Tensor> =
+        inputs.iter().map(|x| x.detach().to_kind(Kind::Double).set_requires_grad(x.requires_grad())).collect();
+    let (found, expected) = (fused(inputs), plain(&wide));
+    let mut loss = (Tensor::from(0.0_f32), Tensor::from(0.0_f64));
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!((found.size(), found.kind()), (expected.size(), kind));
+        let error = relative(found, expected);
+        assert!(error < tolerance, "{kind:?} value off by {error}");
+        let factor = Tensor::randn(found.size(), (Kind::Double, Device::Cpu)).to_kind(kind);
+        loss.0 += (found.to_kind(Kind::Float) * factor.to_kind(Kind::Float)).sum(Kind::Float);
+        loss.1 += (expected * factor.to_kind(Kind::Double)).sum(Kind::Double);
+    }
+    loss.0.backward();
+    loss.1.backward();
+    for (index, (x, wide)) in inputs.iter().zip(&wide).enumerate() {
+        assert_eq!(x.grad().defined(), x.requires_grad(), "input {index}");
+        if x.requires_grad() {
+            let error = relative(&x.grad(), &wide.grad());
+            assert!(error < tolerance, "{kind:?} gradient of input {index} off by {error}");
+        }
+    }
+}
+
+/// Two projections of 24 to 20 and 12, the second with an update of rank 4; `before` is 0, 1 or 2 as in the C interface.
+fn check_projections(kind: Kind, before: i64, frozen: bool) {
+    let full = |shape: &[i64]| leaf(shape, kind, !frozen);
+    let second = if before == 1 { full(&[24]) } else { leaf(&[3, 7, 24], kind, before == 2) };
+    let inputs = [
+        leaf(&[3, 7, 24], kind, true),
+        second,
+        full(&[20, 24]),
+        full(&[12, 24]),
+        leaf(&[4, 24], kind, true),
+        leaf(&[12, 4], kind, true),
+    ];
+    let list = |x: &[Tensor]| {
+        let before = match before {
+            1 => Before::Norm(&x[1], 1e-5),
+            2 => Before::Gate(&x[1]),
+            _ => Before::Nothing,
+        };
+        let parts = [
+            Projection { weight: &x[2], update: None },
+            Projection { weight: &x[3], update: Some((&x[4], &x[5], 1.5)) },
+        ];
+        projections(before, &x[0], &parts).unwrap()
+    };
+    let plain = |x: &[Tensor]| {
+        let input = match before {
+            1 => &x[0] * ((&x[0] * &x[0]).mean_dim([-1].as_slice(), true, Kind::Double) + 1e-5).rsqrt() * &x[1],
+            2 => x[0].silu() * &x[1],
+            _ => x[0].shallow_clone(),
+        };
+        let update = input.matmul(&x[4].tr()).matmul(&x[5].tr()) * 1.5;
+        vec![input.matmul(&x[2].tr()), input.matmul(&x[3].tr()) + update]
+    };
+    compare(&inputs, list, plain);
+}
+
+#[test]
+fn projections_equal_the_plain_chain() {
+    torch_ext::init();
+    tch::manual_seed(7);
+    for kind in [Kind::Float, Kind::BFloat16] {
+        for before in 0..3 {
+            for frozen in [false, true] {
+                check_projections(kind, before, frozen);
+            }
+        }
+    }
+}
+
+#[test]
+fn only_what_is_asked_for_is_differentiated() {
+    torch_ext::init();
+    let x = leaf(&[5, 8], Kind::Float, false);
+    let (w, a, b) =
+        (leaf(&[6, 8], Kind::Float, false), leaf(&[2, 8], Kind::Float, true), leaf(&[6, 2], Kind::Float, true));
+    let list = [Projection { weight: &w, update: Some((&a, &b, 1.0)) }];
+    projections(Before::Nothing, &x, &list).unwrap()[0].sum(Kind::Float).backward();
+    assert!(!x.grad().defined() && !w.grad().defined() && a.grad().defined());
+    let taken = take_grad(&a).unwrap().unwrap();
+    assert_eq!(taken.size(), [2, 8]);
+    assert!(take_grad(&a).unwrap().is_none() && !a.grad().defined());
+    let error = projections(Before::Nothing, &x.to_kind(Kind::Half), &list).unwrap_err().to_string();
+    assert!(error.contains("projections take float32 and bfloat16"), "{error}");
+}
+
+/// Which keys each query sees, `[tokens, tokens]`.
+fn visible(tokens: i64, segments: &[Segment]) -> Tensor {
+    let mask = Tensor::zeros([tokens, tokens], (Kind::Bool, Device::Cpu));
+    for s in segments {
+        let rows = mask.narrow(0, s.start, s.length);
+        let own = Tensor::ones([s.length, s.length], (Kind::Bool, Device::Cpu)).tril(0);
+        rows.narrow(1, s.start, s.length).copy_(&own);
+        let _ = rows.narrow(1, s.shared, s.before).fill_(1);
+    }
+    mask
+}
+
+fn check_attention(kind: Kind, heads: i64, kv_heads: i64, segments: &[Segment]) {
+    let tokens = 90;
+    let inputs = [
+        leaf(&[tokens, heads, 16], kind, true),
+        leaf(&[tokens, kv_heads, 16], kind, true),
+        leaf(&[tokens, kv_heads, 16], kind, true),
+    ];
+    let fused = |x: &[Tensor]| vec![segment_attention(&x[0], &x[1], &x[2], segments).unwrap()];
+    let plain = |x: &[Tensor]| {
+        let first = |x: &Tensor| x.repeat_interleave_self_int(heads / x.size()[1], 1, None).transpose(0, 1);
+        let (q, k, v) = (first(&x[0]), first(&x[1]), first(&x[2]));
+        let hidden = visible(tokens, segments).logical_not();
+        let scores = (q.matmul(&k.transpose(1, 2)) / 4.0).masked_fill(&hidden, -1e30);
+        let padding = hidden.all_dim(1, false).logical_not().unsqueeze(1).to_kind(Kind::Double);
+        vec![(scores.softmax(-1, Kind::Double).matmul(&v) * padding).transpose(0, 1)]
+    };
+    compare(&inputs, fused, plain);
+}
+
+#[test]
+fn segments_see_themselves_and_what_they_share() {
+    torch_ext::init();
+    tch::manual_seed(11);
+    let text = |start, length| Segment { start, length, shared: 0, before: 0 };
+    let after = |start, length, shared, before| Segment { start, length, shared, before };
+    let packed = [text(0, 20), text(20, 1), text(21, 33), text(54, 9), text(63, 20)];
+    let shared = [text(0, 12), after(12, 15, 0, 12), after(27, 7, 0, 12), text(34, 20), after(54, 30, 34, 20)];
+    for kind in [Kind::Float, Kind::BFloat16] {
+        for (heads, kv_heads) in [(4, 4), (6, 2)] {
+            check_attention(kind, heads, kv_heads, &packed);
+            check_attention(kind, heads, kv_heads, &shared);
+        }
+    }
+    let q = leaf(&[10, 2, 16], Kind::Float, false);
+    let error = segment_attention(&q, &q, &q, &[text(0, 11)]).unwrap_err().to_string();
+    assert!(error.contains("ends behind the last token"), "{error}");
+}
