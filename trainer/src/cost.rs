@@ -105,12 +105,7 @@ impl MemoryEstimate {
         let kept = if recompute { per_layer + streams } else { per_layer * c.num_hidden_layers as u64 };
         // In float32, and what a chunk of tokens adds to it.
         let head_gradient = if trained == Trained::Everything { (4 + size) * table } else { 0 };
-        Self {
-            weights: all * size,
-            optimizer,
-            activations: kept * tokens * size,
-            logits: (1 << 27) + head_gradient,
-        }
+        Self { weights: all * size, optimizer, activations: kept * tokens * size, logits: (1 << 27) + head_gradient }
     }
 
     /// All of it.
