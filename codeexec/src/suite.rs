@@ -71,6 +71,21 @@ pub struct Task {
     pub job: Job,
     /// What a completion is appended to.
     pub prompt: String,
+    /// What a model is asked: HumanEval's prompt; MBPP's sentence with its tests.
+    pub question: String,
+}
+
+impl Task {
+    /// The job for a model's chat answer: the program in it, which may be a whole one or go on where the prompt ends.
+    #[must_use]
+    pub fn answered(&self, answer: &str) -> Job {
+        let mut job = self.job.clone();
+        let program = extract::program(answer, "python", job.entry_point.as_deref());
+        // An answer that only continues the function has no definition of its own.
+        let is_body = program.starts_with([' ', '\t']);
+        job.code = if is_body { self.prompt.clone() + &program } else { program };
+        job
+    }
 }
 
 /// EvalPlus compares these as sets (`MBPP_OUTPUT_SET_EQ_TASKS`).
@@ -170,7 +185,10 @@ fn task(suite: Suite, record: &Value) -> anyhow::Result<Task> {
         let imports: Vec<String> = serde_json::from_value(record["test_imports"].clone()).unwrap_or_default();
         job.setup = Some(imports.join("\n") + record["test_setup_code"].as_str().unwrap_or(""));
         job.tests = record["test_list"].as_array().cloned().context("test_list: is missing")?;
-        return Ok(Task { job, prompt: String::new() });
+        let asked = text("text").or_else(|_| text("prompt"))?;
+        let tests: Vec<&str> = job.tests.iter().filter_map(Value::as_str).collect();
+        let question = format!("{asked}\n{}", tests.join("\n"));
+        return Ok(Task { job, prompt: String::new(), question });
     }
     let prompt = text("prompt")?;
     // MBPP+'s solutions are whole; the others continue their prompts.
@@ -187,8 +205,9 @@ fn task(suite: Suite, record: &Value) -> anyhow::Result<Task> {
         }
         _ => job.test = Some(text("test")?),
     }
+    let question = prompt.clone();
     let prompt = if suite == Suite::MbppPlus { String::new() } else { prompt };
-    Ok(Task { job, prompt })
+    Ok(Task { job, prompt, question })
 }
 
 /// The inputs of a plus suite, with the canonical solution to say what is right.
@@ -305,18 +324,11 @@ fn sampled(tasks: &[Task], path: &Path) -> anyhow::Result<Vec<Job>> {
         let Some(task) = id.as_deref().and_then(|id| by_id.get(id)) else {
             bail!("{}: id {} is no task of this benchmark", reader.place(), json!(id));
         };
-        let mut job = task.job.clone();
-        job.code = match (record["completion"].as_str(), record["response"].as_str()) {
-            (Some(completion), _) => task.prompt.clone() + completion,
-            (None, Some(answer)) => {
-                let program = extract::program(answer, "python", job.entry_point.as_deref());
-                // An answer that only continues the function has no definition of its own.
-                let is_body = program.starts_with([' ', '\t']);
-                if is_body { task.prompt.clone() + &program } else { program }
-            }
+        jobs.push(match (record["completion"].as_str(), record["response"].as_str()) {
+            (Some(completion), _) => Job { code: task.prompt.clone() + completion, ..task.job.clone() },
+            (None, Some(answer)) => task.answered(answer),
             _ => bail!("{}: completion or response: one of them must be there", reader.place()),
-        };
-        jobs.push(job);
+        });
     }
     Ok(jobs)
 }

@@ -1,6 +1,7 @@
 //! `herd`: one command line for every stage.
 
 mod chat_command;
+mod data;
 mod doctor;
 mod generate;
 mod import;
@@ -39,6 +40,10 @@ enum Command {
     Run(pipeline::Args),
     /// Train reward models, sample and select answers, filter conversations
     RejectionSampling(rejection_sampling::cli::Args),
+    /// Measure a model on benchmarks; compare runs; look for contamination
+    Eval(Box<eval::command::Args>),
+    /// Make problems, fetch benchmark data
+    Data(data::Args),
     /// Judge mathematical answers and step-by-step solutions
     Mathverify(mathverify::command::Args),
     /// Run untrusted programs with their tests in a sandbox
@@ -63,6 +68,8 @@ fn main() -> ExitCode {
         Command::Average(args) => average::command::run(&args),
         Command::Run(args) => pipeline::run(&args),
         Command::RejectionSampling(args) => rejection_sampling::cli::run(&args, &["codeexec"]),
+        Command::Eval(args) => eval::command::run(&args, &["codeexec"]),
+        Command::Data(args) => data::run(&args),
         Command::Mathverify(args) => mathverify::command::run(&args),
         Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),
     };

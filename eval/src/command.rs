@@ -1,0 +1,269 @@
+//! `herd eval`: flags, and what they start.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use clap::{Args as ClapArgs, Subcommand};
+use codeexec::pool::Launcher;
+use dataset::{digest, write_file};
+use llama::SamplingParams;
+use sampler::{Sampler, SamplerArgs};
+use serde_json::json;
+
+use crate::contamination::{Checker, analyse};
+use crate::items::{self, Item};
+use crate::prompts::Prompts;
+use crate::run::{self, Settings};
+use crate::score::CodeJudge;
+use crate::summary::{Summary, summarise, table};
+use crate::task::Task;
+use crate::{compare, record, report};
+
+/// Arguments of `herd eval`.
+#[derive(ClapArgs, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Set two runs against each other, item by item
+    Compare(CompareArgs),
+    /// Look for a run's items in training data, by 8-grams
+    Contamination(ContaminationArgs),
+    /// Show the prompts, or write them to a folder for --prompts
+    Prompts(PromptsArgs),
+}
+
+/// Flags of a run.
+#[derive(ClapArgs, Debug)]
+struct RunArgs {
+    #[command(flatten)]
+    sampler: SamplerArgs,
+    /// Benchmarks, in this order
+    #[arg(long, value_enum, value_delimiter = ',', required = true)]
+    tasks: Vec<Task>,
+    /// The run folder: responses.jsonl, samples.jsonl, summary.json, report.html
+    #[arg(long, required = true)]
+    output: Option<PathBuf>,
+    /// The folder with the benchmarks' data [default: what `herd data get` has fetched]
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Problem records for the task `problems`
+    #[arg(long, value_name = "FILE")]
+    problems: Option<PathBuf>,
+    /// A text file for the task `perplexity`
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// At most so many items of each benchmark
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Answers to each item
+    #[arg(short = 'n', long, default_value_t = 1)]
+    samples: usize,
+    /// Values of k for pass@k, with -n
+    #[arg(long, value_delimiter = ',', default_value = "1,10,100")]
+    k: Vec<u64>,
+    /// 0 takes the most likely token
+    #[arg(long, default_value_t = 0.0)]
+    temperature: f64,
+    /// Keep the most likely tokens whose probabilities add up to this
+    #[arg(long, default_value_t = 1.0)]
+    top_p: f64,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The most tokens of an answer [default: each benchmark's own, 256 to 5120]
+    #[arg(long)]
+    max_new_tokens: Option<usize>,
+    /// A folder of prompts that replace the embedded ones (`herd eval prompts`)
+    #[arg(long, value_name = "DIR")]
+    prompts: Option<PathBuf>,
+    /// Judge programs on this `codeexec serve` instead of in this machine's sandbox
+    #[arg(long, value_name = "URL")]
+    code_url: Option<String>,
+    /// Worker processes for programs [default: one for each core]
+    #[arg(long)]
+    code_workers: Option<usize>,
+    /// Tokens of a window for perplexity
+    #[arg(long, default_value_t = 1024)]
+    window: usize,
+}
+
+/// Flags of `compare`.
+#[derive(ClapArgs, Debug)]
+struct CompareArgs {
+    /// A run folder
+    first: PathBuf,
+    /// Another
+    second: PathBuf,
+    /// Also write the comparison as JSON
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+/// Flags of `contamination`.
+#[derive(ClapArgs, Debug)]
+struct ContaminationArgs {
+    /// A run folder
+    #[arg(long)]
+    run: PathBuf,
+    /// Training data: JSONL (also .gz, .zst, .parquet); every text in it counts
+    #[arg(long, required = true, num_args = 1..)]
+    train: Vec<PathBuf>,
+    /// Also write the findings as JSON
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+/// Flags of `prompts`.
+#[derive(ClapArgs, Debug)]
+struct PromptsArgs {
+    /// Write them to this folder
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+/// Runs `herd eval`. `prefix` is what stands before codeexec's subcommands on this binary's command line; worker processes
+/// for programs are started by it.
+///
+/// # Errors
+/// What went wrong, for a person.
+pub fn run(args: &Args, prefix: &[&str]) -> anyhow::Result<()> {
+    match &args.command {
+        None => evaluate(&args.run, prefix),
+        Some(Command::Compare(args)) => {
+            let found = compare::compare(&record::read(&args.first)?, &record::read(&args.second)?);
+            ensure!(!found.differences.is_empty(), "the two runs share no item");
+            print!("{found}");
+            write_json(args.output.as_deref(), &found)
+        }
+        Some(Command::Contamination(args)) => contamination(args),
+        Some(Command::Prompts(args)) => {
+            for (name, text) in Prompts::load(None)?.iter() {
+                match &args.output {
+                    Some(folder) => {
+                        std::fs::create_dir_all(folder)?;
+                        write_file(folder.join(format!("{name}.txt")), text.as_bytes())?;
+                    }
+                    None => println!("=== {name}.txt\n{text}"),
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+fn write_json(path: Option<&Path>, value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    Ok(write_file(path, format!("{}\n", serde_json::to_string_pretty(value)?).as_bytes())?)
+}
+
+fn contamination(args: &ContaminationArgs) -> anyhow::Result<()> {
+    let samples = record::read(&args.run)?;
+    let first: Vec<_> = samples.iter().filter(|sample| sample.sample == 0 && !sample.question.is_empty()).collect();
+    let mut checker = Checker::new(first.iter().map(|sample| sample.question.as_str()));
+    for path in &args.train {
+        checker.see_file(path)?;
+    }
+    let found = analyse(&first, &checker.overlaps());
+    println!("{} texts of training data, {} items", checker.texts, first.len());
+    for task in &found {
+        print!("{task}");
+    }
+    write_json(args.output.as_deref(), &found)
+}
+
+fn evaluate(args: &RunArgs, prefix: &[&str]) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let output = args.output.as_deref().context("--output is missing")?;
+    ensure!(args.samples >= 1, "-n must be at least 1");
+    ensure!(args.max_new_tokens != Some(0), "--max-new-tokens must be at least 1");
+    ensure!(
+        args.samples == 1 || args.temperature > 0.0,
+        "-n {} at temperature 0 gives the same answer every time; set --temperature",
+        args.samples
+    );
+    let sampling = SamplingParams { temperature: args.temperature, top_p: args.top_p, ..SamplingParams::default() };
+    sampling.check().map_err(anyhow::Error::msg)?;
+    let prompts = Prompts::load(args.prompts.as_deref())?;
+    let (items, inputs) = read_items(args, &prompts)?;
+    let sampler = args.sampler.open()?;
+    eprintln!("{} items with {}", items.len(), sampler.describe());
+    let settings = Settings {
+        sampling,
+        seed: args.seed,
+        samples: args.samples,
+        max_new_tokens: args.max_new_tokens,
+        window: args.window,
+    };
+    let code = || match &args.code_url {
+        Some(url) => CodeJudge::server(url),
+        None => {
+            let workers =
+                args.code_workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+            Ok(CodeJudge::pool(Launcher::own(prefix)?, workers.max(1)))
+        }
+    };
+    let samples = run::run(output, &sampler, &items, &settings, &code)?;
+    let summary = summarise(&samples, &args.k);
+    save(output, args, &sampler, &settings, &summary, inputs)?;
+    report::write(&output.join("report.html"), &format!("{} evaluated", sampler.name()), &summary, &samples)?;
+    print!("{}", table(&summary));
+    println!("{:.0} s -> {}", start.elapsed().as_secs_f64(), output.display());
+    Ok(())
+}
+
+/// The items of every task, and the digest of each input file.
+fn read_items(args: &RunArgs, prompts: &Prompts) -> anyhow::Result<(Vec<Item>, BTreeMap<String, String>)> {
+    let data = match &args.data {
+        Some(folder) => folder.clone(),
+        None => run::data_folder()?,
+    };
+    let (mut all, mut inputs) = (Vec::new(), BTreeMap::new());
+    for (i, &task) in args.tasks.iter().enumerate() {
+        ensure!(!args.tasks[..i].contains(&task), "--tasks: {} is there twice", task.name());
+        let path = match task {
+            Task::Problems => args.problems.clone().context("the task problems needs --problems FILE")?,
+            Task::Perplexity => args.text.clone().context("the task perplexity needs --text FILE")?,
+            _ => task.locate(&data)?,
+        };
+        let items = items::read(task, &path, prompts, args.limit)?;
+        eprintln!("{}: {} items of {}", task.name(), items.len(), path.display());
+        all.extend(items);
+        inputs.insert(path.display().to_string(), digest::file(&path)?);
+    }
+    Ok((all, inputs))
+}
+
+/// Writes `summary.json`: the figures and all that is needed to repeat them.
+fn save(
+    folder: &Path,
+    args: &RunArgs,
+    sampler: &Sampler,
+    settings: &Settings,
+    summary: &Summary,
+    inputs: BTreeMap<String, String>,
+) -> anyhow::Result<()> {
+    let sampling = &settings.sampling;
+    let record = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "model": sampler.name(),
+        "identity": sampler.identity()?,
+        "settings": {
+            "tasks": args.tasks.iter().map(|task| task.name()).collect::<Vec<_>>(), "limit": args.limit,
+            "samples": settings.samples, "temperature": sampling.temperature, "top_p": sampling.top_p,
+            "seed": settings.seed, "max_new_tokens": settings.max_new_tokens, "window": settings.window,
+            "prompts": args.prompts,
+        },
+        "inputs": inputs,
+        "tasks": summary,
+    });
+    write_json(Some(&folder.join("summary.json")), &record)
+}

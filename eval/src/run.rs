@@ -1,0 +1,251 @@
+//! A run: sample what is missing, judge what is not judged, sum up. Kill it at any moment: the same command goes on.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use dataset::digest::Fingerprint;
+use dataset::resume::OrderedOutput;
+use indicatif::{ProgressBar, ProgressStyle};
+use llama::SamplingParams;
+use rayon::prelude::*;
+use sampler::{SampleError, SampleRequest, Sampler, sequence_seed};
+
+use crate::items::Item;
+use crate::record::{Response, Sample};
+use crate::score::{self, CodeJudge, Grading};
+use crate::{likelihood, record};
+
+/// How answers are sampled.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Answers to each item.
+    pub samples: usize,
+    /// The most tokens of an answer, instead of each benchmark's own.
+    pub max_new_tokens: Option<usize>,
+    /// Tokens of a window for perplexity.
+    pub window: usize,
+}
+
+/// Programs judged between two writes.
+const BATCH: usize = 64;
+
+/// Runs items against a model and judges the answers: `responses.jsonl` and `samples.jsonl` in `folder`.
+///
+/// `code` is asked for the judge of programs only where there are some.
+///
+/// # Errors
+/// A model that does not answer, a sandbox that is not set up, a folder of another run.
+pub fn run(
+    folder: &Path,
+    sampler: &Sampler,
+    items: &[Item],
+    settings: &Settings,
+    code: &dyn Fn() -> anyhow::Result<CodeJudge>,
+) -> anyhow::Result<Vec<Sample>> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let fingerprint = fingerprint(sampler, items, settings)?;
+    let known = folder.join("fingerprint");
+    let (responses, samples) = (folder.join("responses.jsonl"), folder.join("samples.jsonl"));
+    if responses.exists() || samples.exists() {
+        let same = std::fs::read_to_string(&known).is_ok_and(|text| text.trim() == fingerprint);
+        ensure!(
+            same,
+            "{} holds a run of another model, other items or other settings; choose another --output",
+            folder.display()
+        );
+    }
+    if samples.exists() {
+        eprintln!("{}: this run is complete; nothing is sampled again", folder.display());
+        return record::read(folder);
+    }
+    dataset::write_file(&known, format!("{fingerprint}\n").as_bytes())?;
+    let (asked, likely): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| !item.task.is_likelihood());
+    if !responses.exists() {
+        sample(&responses, sampler, &asked, settings, &fingerprint)?;
+    }
+    let mut output = OrderedOutput::open(&samples, &fingerprint)?;
+    judge_responses(&mut output, &responses, &asked, settings.samples, code)?;
+    judge_likelihoods(&mut output, sampler, &likely, asked.len() * settings.samples, settings.window)?;
+    output.finish(asked.len() * settings.samples + likely.len())?;
+    record::read(folder)
+}
+
+/// Everything that the samples depend on.
+fn fingerprint(sampler: &Sampler, items: &[Item], settings: &Settings) -> anyhow::Result<String> {
+    let mut fingerprint = Fingerprint::new()
+        .text("version", env!("CARGO_PKG_VERSION"))
+        .text("sampler", &sampler.identity()?)
+        .text("settings", &format!("{settings:?}"));
+    for item in items {
+        let messages = serde_json::to_string(&item.messages)?;
+        fingerprint = fingerprint.text(item.task.name(), &item.id).text("messages", &messages);
+        fingerprint = fingerprint.text("grading", &format!("{:?}", item.grading));
+    }
+    Ok(fingerprint.finish())
+}
+
+fn sample(
+    path: &Path,
+    sampler: &Sampler,
+    items: &[&Item],
+    settings: &Settings,
+    fingerprint: &str,
+) -> anyhow::Result<()> {
+    let mut output = OrderedOutput::open(path, fingerprint)?;
+    let total = items.len() * settings.samples;
+    let done = output.done();
+    if done > 0 {
+        eprintln!("{done} of {total} answers are there from an earlier run; going on");
+    }
+    let request = |index: usize| {
+        let (place, sample) = (index / settings.samples, index % settings.samples);
+        SampleRequest {
+            messages: items[place].messages.clone(),
+            sampling: settings.sampling.clone(),
+            seed: sequence_seed(settings.seed, place, sample),
+            max_new_tokens: settings.max_new_tokens.unwrap_or(items[place].task.max_new_tokens()),
+            stop: Vec::new(),
+        }
+    };
+    let requests: Vec<SampleRequest> = (done..total).map(request).collect();
+    let bar = bar(total, done, "answers");
+    let start = Instant::now();
+    let mut tokens = 0;
+    sampler.sample(&requests, &mut |index, answer| {
+        let index = done + index;
+        let item = items[index / settings.samples];
+        let mut response = Response {
+            task: item.task.name().into(),
+            id: item.id.clone(),
+            sample: index % settings.samples,
+            response: String::new(),
+            finish_reason: "error".into(),
+            tokens: 0,
+            error: None,
+        };
+        match answer {
+            Ok(answer) => {
+                response.finish_reason = Response::word(&answer.finish_reason);
+                response.response = answer.text;
+                response.tokens = answer.tokens;
+            }
+            // The item itself cannot be asked, a prompt too long, say: it counts as wrong, and is reported.
+            Err(SampleError::Request(reason)) => response.error = Some(reason),
+            Err(other) => bail!("{} {}: {other}; run the same command again to go on", response.task, response.id),
+        }
+        tokens += response.tokens;
+        bar.set_message(format!("{:.0} tokens/s", tokens as f64 / start.elapsed().as_secs_f64().max(1e-9)));
+        bar.inc(1);
+        Ok(output.push(index, &response)?)
+    })?;
+    bar.finish_and_clear();
+    Ok(output.finish(total)?)
+}
+
+fn judge_responses(
+    output: &mut OrderedOutput,
+    responses: &Path,
+    items: &[&Item],
+    samples: usize,
+    code: &dyn Fn() -> anyhow::Result<CodeJudge>,
+) -> anyhow::Result<()> {
+    let responses: Vec<Response> = dataset::jsonl::read_all(responses)?;
+    let total = items.len() * samples;
+    ensure!(responses.len() == total, "responses.jsonl has {} lines where {total} are needed", responses.len());
+    let is_code = |index: usize| matches!(items[index / samples].grading, Grading::Code(_));
+    let bar = bar(total, output.done().min(total), "judged");
+    let mut judge = None;
+    while output.done() < total {
+        let start = output.done();
+        let kind = is_code(start);
+        let end = (start..total.min(start + BATCH)).find(|&i| is_code(i) != kind).unwrap_or(total.min(start + BATCH));
+        let batch = &responses[start..end];
+        let judgements = if kind {
+            if judge.is_none() {
+                judge = Some(code()?);
+            }
+            let jobs: Vec<_> = batch
+                .iter()
+                .enumerate()
+                .filter_map(|(i, response)| match &items[(start + i) / samples].grading {
+                    Grading::Code(task) => Some(task.answered(&response.response)),
+                    _ => None,
+                })
+                .collect();
+            let verdicts = judge.as_ref().context("no judge of programs")?.run(&jobs)?;
+            jobs.iter().zip(verdicts).map(|(job, verdict)| score::code::judgement(job, verdict)).collect()
+        } else {
+            let one = |(i, response): (usize, &Response)| {
+                let grading = &items[(start + i) / samples].grading;
+                score::judge(grading, &response.response).context("an item that nothing judges")
+            };
+            batch.par_iter().enumerate().map(one).collect::<anyhow::Result<Vec<_>>>()?
+        };
+        for (i, (response, judgement)) in batch.iter().zip(judgements).enumerate() {
+            let sample = Sample::new(items[(start + i) / samples], response.clone(), judgement);
+            output.push(start + i, &sample)?;
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn judge_likelihoods(
+    output: &mut OrderedOutput,
+    sampler: &Sampler,
+    items: &[&Item],
+    offset: usize,
+    window: usize,
+) -> anyhow::Result<()> {
+    let done = output.done() - offset;
+    if items.len() == done {
+        return Ok(());
+    }
+    let Some(model) = sampler.local() else {
+        bail!(
+            "{} needs the model's log-probabilities of given texts, which this server's chat interface does not give: \
+             use --model",
+            items[done].task.name()
+        );
+    };
+    let bar = bar(items.len(), done, "scored");
+    let rest: Vec<Item> = items[done..].iter().map(|item| (*item).clone()).collect();
+    likelihood::judge(model, &rest, window, &mut |place, judgement| {
+        let item = &rest[place];
+        let response = Response {
+            task: item.task.name().into(),
+            id: item.id.clone(),
+            sample: 0,
+            response: String::new(),
+            finish_reason: "likelihood".into(),
+            tokens: 0,
+            error: None,
+        };
+        bar.inc(1);
+        Ok(output.push(offset + done + place, &Sample::new(item, response, judgement))?)
+    })?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn bar(total: usize, done: usize, what: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what} {{msg}}, {{eta}} left"));
+    let bar = ProgressBar::new(total as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_position(done as u64);
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
+
+/// The folder that holds fetched sets.
+///
+/// # Errors
+/// When no cache folder is known.
+pub fn data_folder() -> anyhow::Result<PathBuf> {
+    Ok(packages::cache_dir()?.join("data"))
+}

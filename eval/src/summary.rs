@@ -1,0 +1,204 @@
+//! Figures from judged samples: means with intervals, pass@k, and breakdowns by group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use codeexec::pass_at_k::pass_at_k;
+use serde::{Deserialize, Serialize};
+
+use crate::interval::{Estimate, estimate, ratio};
+use crate::record::Sample;
+
+/// The figures of a benchmark.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskSummary {
+    /// Items.
+    pub items: usize,
+    /// Answers, over all items.
+    pub answers: usize,
+    /// Answers that were cut at the maximum length.
+    pub cut: usize,
+    /// Items that could not be asked; they count as wrong.
+    pub failed: usize,
+    /// Generated tokens.
+    pub tokens: u64,
+    /// The columns.
+    pub metrics: BTreeMap<String, Estimate>,
+    /// The main column for each group of each breakdown.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, BTreeMap<String, Estimate>>,
+}
+
+/// The figures of a run, by benchmark.
+pub type Summary = BTreeMap<String, TaskSummary>;
+
+/// Sums up judged samples. `ks`: the values of k for pass@k where items have several samples.
+#[must_use]
+pub fn summarise(samples: &[Sample], ks: &[u64]) -> Summary {
+    let tasks: BTreeSet<&str> = samples.iter().map(|sample| sample.task.as_str()).collect();
+    tasks
+        .into_iter()
+        .map(|task| {
+            let of: Vec<&Sample> = samples.iter().filter(|sample| sample.task == task).collect();
+            (task.to_owned(), one_task(&of, ks))
+        })
+        .collect()
+}
+
+fn one_task(samples: &[&Sample], ks: &[u64]) -> TaskSummary {
+    let columns: BTreeSet<&String> = samples.iter().flat_map(|sample| sample.scores.keys()).collect();
+    let mut metrics: BTreeMap<String, Estimate> =
+        columns.into_iter().map(|column| (column.clone(), estimate(&column_items(samples, column)))).collect();
+    let counts = right_of_each(samples);
+    if counts.values().any(|(n, _)| *n > 1) {
+        for &k in ks {
+            let each: Option<Vec<(f64, f64)>> =
+                counts.values().map(|(n, c)| pass_at_k(*n, *c, k).map(|p| (p, 1.0))).collect();
+            if let Some(each) = each {
+                metrics.insert(format!("pass@{k}"), ratio(&each));
+            }
+        }
+    }
+    let mut groups: BTreeMap<String, BTreeMap<String, Estimate>> = BTreeMap::new();
+    let names: BTreeSet<(&String, &String)> = samples.iter().flat_map(|sample| &sample.groups).collect();
+    for (name, value) in names {
+        let of: Vec<&Sample> = samples.iter().filter(|s| s.groups.get(name) == Some(value)).copied().collect();
+        groups.entry(name.clone()).or_default().insert(value.clone(), estimate(&passed_items(&of)));
+    }
+    groups.retain(|_, values| values.len() > 1);
+    TaskSummary {
+        items: counts.len(),
+        answers: samples.len(),
+        cut: samples.iter().filter(|sample| sample.finish_reason == "length").count(),
+        failed: samples.iter().filter(|sample| sample.finish_reason == "error").count(),
+        tokens: samples.iter().map(|sample| sample.tokens).sum(),
+        metrics,
+        groups,
+    }
+}
+
+/// A column's numerators and denominators, each item's samples averaged.
+fn column_items(samples: &[&Sample], column: &str) -> Vec<(f64, f64)> {
+    let mut items: BTreeMap<&str, (f64, f64, f64)> = BTreeMap::new();
+    for sample in samples {
+        if let Some((x, y)) = sample.scores.get(column) {
+            let item = items.entry(&sample.id).or_default();
+            *item = (item.0 + x, item.1 + y, item.2 + 1.0);
+        }
+    }
+    items.into_values().map(|(x, y, n)| (x / n, y / n)).collect()
+}
+
+fn passed_items(samples: &[&Sample]) -> Vec<(f64, f64)> {
+    right_of_each(samples).into_values().map(|(n, c)| (c as f64 / n as f64, 1.0)).collect()
+}
+
+/// For each item how many samples it has and how many are right.
+fn right_of_each<'a>(samples: &[&'a Sample]) -> BTreeMap<&'a str, (u64, u64)> {
+    let mut counts: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for sample in samples {
+        let count = counts.entry(&sample.id).or_default();
+        *count = (count.0 + 1, count.1 + u64::from(sample.passed));
+    }
+    counts
+}
+
+/// A figure as it is shown: percent with its interval, or for mean negative log-likelihoods the perplexity.
+#[must_use]
+pub fn shown(column: &str, estimate: &Estimate) -> (String, String) {
+    if let Some(unit) = column.strip_suffix("-nll") {
+        if unit == "byte" {
+            return (format!("{:.4} bits per byte", estimate.value / std::f64::consts::LN_2), String::new());
+        }
+        return (format!("perplexity {:.3} per {unit}", estimate.value.exp()), String::new());
+    }
+    let percent = |x: f64| format!("{:.1}", 100.0 * x);
+    (
+        format!("{}%", percent(estimate.value)),
+        format!("{} to {}", percent(estimate.low.max(0.0)), percent(estimate.high.min(1.0))),
+    )
+}
+
+/// The table for the terminal.
+#[must_use]
+pub fn table(summary: &Summary) -> String {
+    let mut text = format!("{:<12} {:>6} {:<20} {:>26} {:>16}\n", "task", "items", "column", "figure", "95% interval");
+    for (task, figures) in summary {
+        for (i, (column, estimate)) in figures.metrics.iter().enumerate() {
+            let (value, interval) = shown(column, estimate);
+            let name = if i == 0 { task.as_str() } else { "" };
+            let _ = writeln!(text, "{name:<12} {:>6} {column:<20} {value:>26} {interval:>16}", estimate.items);
+        }
+        for (group, values) in &figures.groups {
+            if values.len() > 12 {
+                let _ = writeln!(text, "{:<12} {:>6} by {group}: {} groups, see summary.json", "", "", values.len());
+                continue;
+            }
+            for (value, estimate) in values {
+                let (figure, interval) = shown("", estimate);
+                let _ = writeln!(
+                    text,
+                    "{:<12} {:>6} {:<20} {figure:>26} {interval:>16}",
+                    "",
+                    estimate.items,
+                    format!("{group}={value}")
+                );
+            }
+        }
+        if figures.cut + figures.failed > 0 {
+            let _ = writeln!(
+                text,
+                "{:<12} {} of {} answers were cut at the maximum length; {} items could not be asked and count as wrong",
+                "", figures.cut, figures.answers, figures.failed
+            );
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use dataset::Message;
+
+    pub(crate) fn sample(task: &str, id: &str, n: usize, passed: bool) -> Sample {
+        Sample {
+            task: task.into(),
+            id: id.into(),
+            sample: n,
+            passed,
+            status: String::new(),
+            scores: [("accuracy".to_owned(), (f64::from(u8::from(passed)), 1.0))].into(),
+            extracted: None,
+            detail: None,
+            groups: [("half".to_owned(), if id < "5" { "first" } else { "second" }.to_owned())].into(),
+            question: String::new(),
+            prompt: vec![Message::user("?")],
+            response: String::new(),
+            finish_reason: "stop".into(),
+            tokens: 3,
+            extra: serde_json::Map::new(),
+        }
+    }
+
+    #[test]
+    fn several_samples_average_within_items() {
+        // Item 0: 2 of 4 right, item 1: none. pass@2 of item 0: 1 - C(2,2)/C(4,2) = 5/6.
+        let samples: Vec<Sample> = (0..8).map(|i| sample("t", if i < 4 { "0" } else { "1" }, i % 4, i < 2)).collect();
+        let summary = summarise(&samples, &[1, 2, 5]);
+        let metrics = &summary["t"].metrics;
+        assert!((metrics["accuracy"].value - 0.25).abs() < 1e-12);
+        assert!((metrics["pass@1"].value - 0.25).abs() < 1e-12);
+        assert!((metrics["pass@2"].value - 5.0 / 12.0).abs() < 1e-12);
+        assert!(!metrics.contains_key("pass@5"));
+        assert_eq!((summary["t"].items, summary["t"].answers, summary["t"].tokens), (2, 8, 24));
+    }
+
+    #[test]
+    fn groups_break_down() {
+        let samples: Vec<Sample> = (0..8).map(|i| sample("t", &i.to_string(), 0, i < 5)).collect();
+        let groups = &summarise(&samples, &[1])["t"].groups["half"];
+        assert_eq!((groups["first"].value, groups["second"].value), (1.0, 0.0));
+        assert!(table(&summarise(&samples, &[1])).contains("half=second"));
+    }
+}

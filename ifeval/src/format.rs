@@ -1,0 +1,101 @@
+//! The instructions about the form of a response. Patterns are the official ones.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde::de::IgnoredAny;
+
+use crate::python::{count_matches, first_word, strip};
+
+/// `combination:two_responses`: two different responses with `******` between them.
+pub(crate) fn two_responses(text: &str) -> bool {
+    let parts: Vec<&str> = text.split("******").collect();
+    let last = parts.len() - 1;
+    if parts.iter().enumerate().any(|(i, part)| strip(part).is_empty() && i != 0 && i != last) {
+        return false;
+    }
+    let responses: Vec<&str> = parts.iter().map(|part| strip(part)).filter(|part| !part.is_empty()).collect();
+    responses.len() == 2 && responses[0] != responses[1]
+}
+
+/// `detectable_content:postscript`.
+pub(crate) fn postscript(text: &str, marker: &str) -> bool {
+    let pattern = match marker {
+        "P.P.S" => r"(?m)\s*p\.\s?p\.\s?s.*$".to_owned(),
+        "P.S." => r"(?m)\s*p\.\s?s\..*$".to_owned(),
+        other => format!(r"(?m)\s*{}.*$", other.to_lowercase()),
+    };
+    count_matches(&pattern, &text.to_lowercase()) > 0
+}
+
+/// `detectable_format:constrained_response`.
+pub(crate) fn constrained(text: &str) -> bool {
+    ["My answer is yes.", "My answer is no.", "My answer is maybe."].iter().any(|answer| strip(text).contains(answer))
+}
+
+/// `detectable_format:json_format`: what Python's `json.loads` reads, in a Markdown fence or bare.
+pub(crate) fn json(text: &str) -> bool {
+    let mut text = strip(text);
+    for prefix in ["```json", "```Json", "```JSON", "```"] {
+        text = text.strip_prefix(prefix).unwrap_or(text);
+    }
+    text = strip(text.strip_suffix("```").unwrap_or(text));
+    serde_json::from_str::<IgnoredAny>(text).is_ok() || serde_json::from_str::<IgnoredAny>(&finite(text)).is_ok()
+}
+
+/// Python's reader takes `NaN`, `Infinity` and `-Infinity`: outside strings they become a number here.
+fn finite(text: &str) -> String {
+    static TOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#""(?:[^"\\]|\\.)*"|-?Infinity|NaN"#).ok());
+    let Some(token) = TOKEN.as_ref() else { return text.to_owned() };
+    let replaced = token.replace_all(text, |found: &regex::Captures<'_>| {
+        let found = &found[0];
+        if found.starts_with('"') { found.to_owned() } else { "0".to_owned() }
+    });
+    replaced.into_owned()
+}
+
+/// `detectable_format:number_bullet_lists`: lines that begin with one `*` or with `-`.
+pub(crate) fn bullets(text: &str) -> usize {
+    count_matches(r"(?m)^\s*\*[^\*].*$", text) + count_matches(r"(?m)^\s*-.*$", text)
+}
+
+/// `detectable_format:number_highlighted_sections`: `*x*` and `**x**`, where a double one counts as both.
+pub(crate) fn highlights(text: &str) -> usize {
+    static PATTERNS: LazyLock<Option<(Regex, Regex)>> =
+        LazyLock::new(|| Some((Regex::new(r"\*[^\n\*]*\*").ok()?, Regex::new(r"\*\*[^\n\*]*\*\*").ok()?)));
+    let Some((single, double)) = PATTERNS.as_ref() else { return 0 };
+    let filled = |found: &regex::Match<'_>| !strip(found.as_str().trim_matches('*')).is_empty();
+    single.find_iter(text).filter(filled).count() + double.find_iter(text).filter(filled).count()
+}
+
+/// `detectable_format:title`: `<<title>>`.
+pub(crate) fn title(text: &str) -> bool {
+    static TITLE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"<<[^\n]+>>").ok());
+    let filled =
+        |found: regex::Match<'_>| !strip(found.as_str().trim_start_matches('<').trim_end_matches('>')).is_empty();
+    TITLE.as_ref().is_some_and(|title| title.find_iter(text).any(filled))
+}
+
+/// `length_constraints:number_paragraphs`: paragraphs with `***` between them; none when one in the middle is empty.
+pub(crate) fn paragraphs(text: &str) -> Option<usize> {
+    static DIVIDER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\s?\*\*\*\s?").ok());
+    let parts: Vec<&str> = DIVIDER.as_ref()?.split(text).collect();
+    let empty = |part: &&str| strip(part).is_empty();
+    if parts.len() > 2 && parts[1..parts.len() - 1].iter().any(|part| empty(&part)) {
+        return None;
+    }
+    // A single empty part is both first and last, and counted once.
+    Some(parts.iter().filter(|part| !empty(part)).count())
+}
+
+/// `length_constraints:nth_paragraph_first_word`.
+pub(crate) fn nth_paragraph(text: &str, paragraphs: usize, nth: usize, first: &str) -> bool {
+    let parts: Vec<&str> = text.split("\n\n").collect();
+    let filled = parts.iter().filter(|part| !strip(part).is_empty()).count();
+    if nth == 0 || nth > filled {
+        return false;
+    }
+    let word = first_word(parts[nth - 1]).trim_start_matches('\'').trim_start_matches('"');
+    let word: String = word.chars().take_while(|c| !['.', ',', '?', '!', '\'', '"'].contains(c)).collect();
+    !strip(parts[nth - 1]).is_empty() && filled == paragraphs && word.to_lowercase() == first
+}
