@@ -31,6 +31,16 @@ impl RopeTable {
         Self { cos: angles.cos().to_device(device), sin: angles.sin().to_device(device) }
     }
 
+    /// Another handle on the same tables.
+    pub fn shallow_clone(&self) -> Self {
+        Self { cos: self.cos.shallow_clone(), sin: self.sin.shallow_clone() }
+    }
+
+    /// `cos` and `sin`.
+    pub fn tables(&self) -> (&Tensor, &Tensor) {
+        (&self.cos, &self.sin)
+    }
+
     /// The rotation of tokens at `positions`, `[rows, seq]` int64.
     pub fn at(&self, positions: &Tensor, kind: Kind) -> Rotation {
         let (rows, seq) = positions.size2().expect("positions are [rows, seq]");

@@ -3,9 +3,9 @@
 use tch::{Kind, Tensor};
 
 use crate::attention::{Packed, packed_positions};
-use crate::engine::GenerateError;
 use crate::linear::product;
 use crate::model::Llama;
+use crate::request::GenerateError;
 
 /// Tokens of one forward pass, unless a single pair is longer.
 const ROW_TOKENS: usize = 2048;
