@@ -27,7 +27,7 @@ fn main() -> anyhow::Result<()> {
     let python = arguments.iter().find(|argument| !is_type(argument));
     let only = arguments.iter().find(is_type);
     let bandwidth = bandwidth();
-    println!("{} threads, kernels {}; best of {REPEATS}", tch::get_num_threads(), torch_ext::Decoder::level());
+    println!("{} threads, kernels {}; best of {REPEATS}", tch::get_num_threads(), torch_ext::decoder::Decoder::level());
     println!("| tokens/s | herd | transformers | ratio |\n|---|---|---|---|");
     let mut limits = Vec::new();
     for (name, kind) in [("f32", Kind::Float), ("bf16", Kind::BFloat16)] {
