@@ -108,7 +108,8 @@ fn best(mut body: impl FnMut()) -> f64 {
     best
 }
 
-/// Seconds to continue one prompt `samples` times by `new` tokens at temperature 0.8, the prompt's own computation included.
+/// Seconds to continue one prompt `samples` times by `new` tokens at temperature 0.8, the prompt's own computation
+/// included.
 fn seconds(model: &Llama, samples: usize, prompt: usize, new: usize) -> anyhow::Result<f64> {
     let sampling = SamplingParams { temperature: 0.8, ..SamplingParams::default() };
     let mut engine = Engine::new(model, samples)?;

@@ -11,11 +11,12 @@ use crate::score::to_floats;
 /// Which arithmetic the engine uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kernels {
-    /// Packed weights where they can be used (a processor; float32 or bfloat16; widths that are multiples of 16; no unmerged
-    /// LoRA), libtorch's operators elsewhere.
+    /// Packed weights where they can be used (a processor; float32 or bfloat16; widths that are multiples of 16; no
+    /// unmerged LoRA), libtorch's operators elsewhere.
     #[default]
     Auto,
-    /// libtorch's operators: those of the plain forward pass, bit for bit those of transformers for one sequence in bfloat16.
+    /// libtorch's operators: those of the plain forward pass, bit for bit those of transformers for one sequence in
+    /// bfloat16.
     Tensors,
 }
 
@@ -28,8 +29,8 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
-    /// Rows of prompts that are computed in one step beside decoding: enough to keep the products busy, few enough to keep
-    /// the others waiting for a moment only.
+    /// Rows of prompts that are computed in one step beside decoding: enough to keep the products busy, few enough to
+    /// keep the others waiting for a moment only.
     pub const PROMPT_ROWS: usize = 256;
 
     pub fn new(model: &Llama, kernels: Kernels, slots: usize, pages: usize) -> Result<Self, String> {
@@ -52,8 +53,8 @@ impl Backend {
         }
     }
 
-    /// Leaves the logits that the segments ask for (of their last token or of none) in `logits`, `[rows, vocab]` in their
-    /// order.
+    /// Leaves the logits that the segments ask for (of their last token or of none) in `logits`, `[rows, vocab]` in
+    /// their order.
     pub fn forward(&mut self, segments: &[Segment], logits: &mut Vec<f32>) -> Result<(), String> {
         match self {
             Self::Packed(decoder) => decoder.forward(segments, logits).map_err(|error| error.to_string()),

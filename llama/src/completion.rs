@@ -38,14 +38,15 @@ impl Completion {
 
 /// What a caller hears of while answers are generated.
 pub trait Listener {
-    /// A token was chosen for request `index`; `text` is what can be shown now. Returning [`Next::Stop`] ends the answer.
+    /// A token was chosen for request `index`; `text` is what can be shown now. Returning [`Next::Stop`] ends the
+    /// answer.
     fn token(&mut self, index: usize, text: &str) -> Next;
     /// Request `index` is complete.
     fn done(&mut self, index: usize, completion: Completion);
 }
 
-/// Generates an answer for every request, each with its own stop rules, and tells `listener` of tokens and of complete answers, in the order in which
-/// they happen.
+/// Generates an answer for every request, each with its own stop rules, and tells `listener` of tokens and of complete
+/// answers, in the order in which they happen.
 ///
 /// # Errors
 /// See [`Engine::generate`].

@@ -1,9 +1,9 @@
-//! Batched generation with continuous batching over a paged cache: sequences share steps and leave one by one, a waiting one
-//! takes the place of a finished one at once, equal beginnings are computed once.
+//! Batched generation with continuous batching over a paged cache: sequences share steps and leave one by one, a
+//! waiting one takes the place of a finished one at once, equal beginnings are computed once.
 //!
-//! A sequence is admitted when its maximum length fits into the cache, so that none is ever put aside half done. The numbers
-//! of a sequence do not depend on its neighbours (see [`crate::Kernels`] for how), and each draws from its own generator: a
-//! sequence has the same bits alone and in any company.
+//! A sequence is admitted when its maximum length fits into the cache, so that none is ever put aside half done. The
+//! numbers of a sequence do not depend on its neighbours (see [`crate::Kernels`] for how), and each draws from its own
+//! generator: a sequence has the same bits alone and in any company.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,8 +51,8 @@ impl Active {
     }
 }
 
-/// What is kept of a prompt for others like it: its pages (shared; the last one, if it is not full, in a copy of its own) and
-/// the logits after it.
+/// What is kept of a prompt for others like it: its pages (shared; the last one, if it is not full, in a copy of its
+/// own) and the logits after it.
 struct KeptPrompt {
     tokens: Vec<i64>,
     pages: Vec<u32>,
@@ -217,8 +217,8 @@ impl Engine {
     }
 
     /// Generates all requests. `on_token(request, choice)` is called for every token as it is chosen, in order within a
-    /// request; what it returns decides whether the sequence goes on. A sequence that reaches `max_new_tokens` or the end
-    /// of the context ends there.
+    /// request; what it returns decides whether the sequence goes on. A sequence that reaches `max_new_tokens` or the
+    /// end of the context ends there.
     ///
     /// All requests are checked before the first token.
     ///
@@ -251,9 +251,9 @@ impl Engine {
         Err(failure)
     }
 
-    /// One step: admits what fits, computes one token of every sequence and a piece of the prompts that are not computed yet,
-    /// chooses. `on_token(id, choice)` hears of each token, or that a sequence failed; what it returns decides whether that
-    /// sequence goes on. A sequence that reaches its limit is over without being told.
+    /// One step: admits what fits, computes one token of every sequence and a piece of the prompts that are not
+    /// computed yet, chooses. `on_token(id, choice)` hears of each token, or that a sequence failed; what it returns
+    /// decides whether that sequence goes on. A sequence that reaches its limit is over without being told.
     ///
     /// # Errors
     /// [`GenerateError::Engine`] when libtorch fails; all requests are forgotten then.
@@ -294,8 +294,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives waiting requests, first come first served, the idle slots and the pages they may need. Returns the slots whose
-    /// prompt was found whole, with the logits after it.
+    /// Gives waiting requests, first come first served, the idle slots and the pages they may need. Returns the slots
+    /// whose prompt was found whole, with the logits after it.
     fn admit(&mut self) -> Vec<(usize, Arc<Vec<f32>>)> {
         let mut ready = Vec::new();
         while let (Some(slot), Some((_, request))) = (self.slots.iter().position(Option::is_none), self.waiting.front())
@@ -369,7 +369,8 @@ impl Engine {
         (0..count).map(|_| self.pool.take()).collect()
     }
 
-    /// Computes the next tokens of all slots; returns the slots that choose one now, whose logits stand in `self.logits`.
+    /// Computes the next tokens of all slots; returns the slots that choose one now, whose logits stand in
+    /// `self.logits`.
     fn compute(&mut self) -> Result<Vec<usize>, GenerateError> {
         let mut room = if self.backend.is_invariant() { Backend::PROMPT_ROWS } else { usize::MAX };
         let mut parts = Vec::new();
@@ -419,12 +420,13 @@ impl Engine {
         Ok(chosen)
     }
 
-    /// Keeps the prompt that was just computed in `slot` with row `row` of the logits, if there is a page for its last part.
+    /// Keeps the prompt that was just computed in `slot` with row `row` of the logits, if there is a page for its last
+    /// part.
     fn keep_prompt(&mut self, slot: usize, row: usize) {
         let Some(active) = &self.slots[slot] else { return };
         let full = active.tokens.len() / PAGE;
         let mut pages = active.pages[..full].to_vec();
-        if active.tokens.len() % PAGE > 0 {
+        if !active.tokens.len().is_multiple_of(PAGE) {
             let Some(copy) = self.pool.take() else { return };
             self.backend.copy_page(active.pages[full], copy);
             pages.push(copy);

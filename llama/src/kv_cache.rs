@@ -7,8 +7,8 @@ use crate::attention::{Attend, Causal, scaled_dot_product};
 use crate::config::LlamaConfig;
 use crate::pages::PAGE;
 
-/// Pages that attention looks over at a time. Vector instructions add up whole blocks alike and a rest in another order,
-/// so a sequence would have other last bits beside a longer one if there ever were a rest.
+/// Pages that attention looks over at a time. Vector instructions add up whole blocks alike and a rest in another
+/// order, so a sequence would have other last bits beside a longer one if there ever were a rest.
 const BLOCK_PAGES: usize = 64 / PAGE;
 
 /// For each layer, keys and values `[pages, PAGE, kv_heads, head_dim]`. Grows as higher pages come into use.

@@ -240,8 +240,8 @@ impl Llama {
         self.logits(&self.hidden_states(input_ids, &positions, &mut Causal))
     }
 
-    /// Logits `[rows, seq, vocab]` of rows that hold several documents back to back, of the given lengths; each document
-    /// gets what it would get alone.
+    /// Logits `[rows, seq, vocab]` of rows that hold several documents back to back, of the given lengths; each
+    /// document gets what it would get alone.
     pub fn forward_packed(&self, input_ids: &Tensor, documents: &[Vec<i64>]) -> Tensor {
         let positions = packed_positions(documents, input_ids.size()[1]).to_device(self.device());
         self.logits(&self.hidden_states(input_ids, &positions, &mut Packed { documents }))

@@ -1,5 +1,5 @@
-//! Which pages of the cache are whose. A page holds [`PAGE`] tokens; sequences that begin alike share pages; a page whose
-//! tokens are known stays findable after its last user until its room is needed.
+//! Which pages of the cache are whose. A page holds [`PAGE`] tokens; sequences that begin alike share pages; a page
+//! whose tokens are known stays findable after its last user until its room is needed.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -76,7 +76,8 @@ impl PagePool {
         self.users[index] += 1;
     }
 
-    /// Takes one user from each page of a sequence. The last ones go idle first: a page is of no use without those before.
+    /// Takes one user from each page of a sequence. The last ones go idle first: a page is of no use without those
+    /// before.
     pub fn release(&mut self, pages: &[u32]) {
         for &page in pages.iter().rev() {
             let index = page as usize;

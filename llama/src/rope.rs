@@ -1,5 +1,5 @@
-//! Rotary position embeddings (Su et al. 2021) in Hugging Face's layout: the first half of a head is rotated against its
-//! second half.
+//! Rotary position embeddings (Su et al. 2021) in Hugging Face's layout: the first half of a head is rotated against
+//! its second half.
 
 use std::f64::consts::PI;
 

@@ -84,8 +84,8 @@ impl Sampler {
         Self { params, rng: ChaCha8Rng::seed_from_u64(seed), seen }
     }
 
-    /// Chooses the next token from `logits` (`[vocab]`, finite), which are used as working space, and lists the `top` most
-    /// likely ones.
+    /// Chooses the next token from `logits` (`[vocab]`, finite), which are used as working space, and lists the `top`
+    /// most likely ones.
     pub fn choose(&mut self, logits: &mut [f32], top: usize) -> Choice {
         let highest = vocabulary::highest(logits);
         let log_sum = highest + vocabulary::Weights::new(logits, highest, 1.0).total.ln() as f32;
@@ -134,7 +134,8 @@ fn candidates(logits: &[f32], top_k: usize, top_p: f64, temperature: f64) -> Vec
     let highest = vocabulary::highest(logits);
     let limit = if top_k == 0 { logits.len() } else { top_k.min(logits.len()) };
     let everything = vocabulary::Weights::new(logits, highest, temperature).total;
-    // Nearly all of the mass is in a few hundred tokens: look at those within a growing distance of the most likely one.
+    // Nearly all of the mass is in a few hundred tokens: look at those within a growing distance of the most likely
+    // one.
     let mut distance = 4.0;
     loop {
         let least = if distance < 1e3 { highest - (temperature * distance) as f32 } else { f32::NEG_INFINITY };

@@ -1,4 +1,5 @@
-//! A real model, SmolLM2-135M-Instruct, against transformers: logits, tokens and greedy answers in float32 and bfloat16.
+//! A real model, SmolLM2-135M-Instruct, against transformers: logits, tokens and greedy answers in float32 and
+//! bfloat16.
 
 #![allow(clippy::unwrap_used)]
 
@@ -68,10 +69,9 @@ impl Listener for Answers {
 fn greedy_answers_equal_transformers() {
     let Some(file) = fixture("smollm2/greedy.json") else { return };
     let cases: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-    // In bfloat16 one ulp decides a near tie, and sums over one row round otherwise than sums over several: the reference
-    // was generated one at a time, so it is met one at a time.
-    // The packed kernels keep logits in float32, so that their bfloat16 is met where the answer is forced
-    // (`packed_bfloat16_agrees_with_transformers`).
+    // In bfloat16 one ulp decides a near tie, and sums over one row round otherwise than sums over several: the
+    // reference was generated one at a time, so it is met one at a time. The packed kernels keep logits in float32, so
+    // that their bfloat16 is met where the answer is forced (`packed_bfloat16_agrees_with_transformers`).
     let cases_of = [
         ("f32", Kind::Float, Kernels::Auto, 3),
         ("f32", Kind::Float, Kernels::Tensors, 3),
@@ -119,8 +119,8 @@ fn texts_tokenise_as_in_transformers() {
     for case in cases {
         let text = case["text"].as_str().unwrap();
         if text.starts_with('½') {
-            // The reference was made with a class that drops the model's splitting of digits, which only shows in digits
-            // beyond ASCII (weights/README.md).
+            // The reference was made with a class that drops the model's splitting of digits, which only shows in
+            // digits beyond ASCII (weights/README.md).
             continue;
         }
         let found: Vec<i64> = tokenizer.encode(text, false).unwrap().into_iter().map(i64::from).collect();
@@ -151,8 +151,8 @@ fn a_packed_row_gives_what_its_documents_give_apart() {
     }
 }
 
-/// Generates greedily, but is told `answer`; returns for each place the log-probability of the answer's token and of the
-/// most likely one.
+/// Generates greedily, but is told `answer`; returns for each place the log-probability of the answer's token and of
+/// the most likely one.
 fn forced(model: &llama::Llama, prompt: &[i64], answer: &[i64]) -> Vec<(f32, f32)> {
     let mut engine = Engine::new(model, 4).unwrap();
     let mut found = Vec::new();

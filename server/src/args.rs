@@ -33,7 +33,8 @@ pub struct Args {
     /// Sequences that may wait beyond those that are decoded; more are answered with 429
     #[arg(long, default_value_t = 256)]
     pub queue: usize,
-    /// Tokens that the cache of keys and values holds [default: what --batch-size whole contexts need, or half of the free memory]
+    /// Tokens that the cache of keys and values holds [default: what --batch-size whole contexts need, or half of the
+    /// free memory]
     #[arg(long)]
     pub cache_tokens: Option<usize>,
     /// The largest request body in bytes

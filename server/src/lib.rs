@@ -7,8 +7,8 @@
 //! | `GET /v1/models` | the one model |
 //! | `GET /healthz`, `GET /metrics` | 200 or 503 while draining; Prometheus text |
 //!
-//! Requests join the running batch and leave it one by one; equal beginnings of prompts are computed once. A request that
-//! asks for what the server does not do is refused with 400 and a sentence, never answered as if it had not asked.
+//! Requests join the running batch and leave it one by one; equal beginnings of prompts are computed once. A request
+//! that asks for what the server does not do is refused with 400 and a sentence, never answered as if it had not asked.
 
 mod args;
 mod generator;

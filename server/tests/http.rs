@@ -1,5 +1,5 @@
-//! The server over loopback with a real model: answers, streams, mistakes, hostile clients, draining. Skipped where the model
-//! is not in the cache.
+//! The server over loopback with a real model: answers, streams, mistakes, hostile clients, draining. Skipped where the
+//! model is not in the cache.
 
 #![allow(clippy::unwrap_used)]
 

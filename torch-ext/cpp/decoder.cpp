@@ -1,9 +1,9 @@
 // A whole decoder pass over rows of tokens with a paged cache of keys and values, on a processor: packed weights, fused
 // kernels, one parallel region. A row is one token of one sequence; rows of a prompt and of decoding stand together.
 //
-// A row's numbers do not depend on the other rows (decoder_kernels.h), so a sequence has the same bits alone, in any company, with its
-// prompt computed at once, in pieces, or found in the cache. bfloat16 is rounded where the plain formula of `llama::model`
-// rounds, except inside attention (float32 throughout) and in the logits (float32).
+// A row's numbers do not depend on the other rows (decoder_kernels.h), so a sequence has the same bits alone, in any company,
+// with its prompt computed at once, in pieces, or found in the cache. bfloat16 is rounded where the plain formula of
+// `llama::model` rounds, except inside attention (float32 throughout) and in the logits (float32).
 
 #include "common.h"
 #include "decoder_kernels.h"
@@ -55,8 +55,8 @@ template <typename T> const KernelsOf<T> &kernels_of() {
     return kernels().half;
 }
 
-// Zeroed memory that starts at a cache line; it costs nothing until it is written. Large pieces lie in huge pages: reading
-// weights in a stream is then not held up by address translation.
+// Zeroed memory that starts at a cache line; it costs nothing until it is written. Large pieces lie in huge pages:
+// reading weights in a stream is then not held up by address translation.
 template <typename T> class Memory {
 public:
   explicit Memory(int64_t count) : bytes_(count * sizeof(T) + ALIGNMENT) {

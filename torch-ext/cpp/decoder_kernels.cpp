@@ -1,6 +1,6 @@
-// See decoder_kernels.h. Compiled once for each level of the instruction set, with LEVEL its name. No header of the standard library
-// is included beyond types: an inline function of one, compiled here for a new processor, could be the copy that the linker
-// keeps for all.
+// See decoder_kernels.h. Compiled once for each level of the instruction set, with LEVEL its name. No header of the standard
+// library is included beyond types: an inline function of one, compiled here for a new processor, could be the copy
+// that the linker keeps for all.
 
 #include "decoder_kernels.h"
 

@@ -1,7 +1,8 @@
-// The arithmetic of `decoder.cpp`, one table for each level of the instruction set: `decoder_kernels.cpp` is compiled once a level.
+// The arithmetic of `decoder.cpp`, one table for each level of the instruction set: `decoder_kernels.cpp` is compiled once a
+// level.
 //
-// Every result of a row depends on that row's inputs alone, bit for bit: each sum runs over its terms in one fixed order
-// whatever the number of rows computed together.
+// Every result of a row depends on that row's inputs alone, bit for bit: each sum runs over its terms in one fixed
+// order whatever the number of rows computed together.
 #pragma once
 
 #include <stdint.h>
@@ -13,7 +14,8 @@ using bf16 = uint16_t;
 // Columns of a packed weight matrix that stand together, and tokens of a page of keys and values.
 constexpr int64_t BLOCK = 16;
 
-// Packed weights of a matrix [n, k]: for each block of 16 rows of the matrix, float32: [k][16]; bfloat16: [k / 2][16][2].
+// Packed weights of a matrix [n, k]: for each block of 16 rows of the matrix, float32: [k][16]; bfloat16: [k /
+// 2][16][2].
 template <typename T> struct Matrix {
   const T *blocks;
   const float *bias; // [n rounded up to blocks], or null

@@ -134,8 +134,8 @@ pub struct Segment<'a> {
 
 /// A decoder with its weights packed for the processor and its cache of `pages` pages of [`PAGE`] tokens.
 ///
-/// The numbers of a token depend on its sequence alone, bit for bit: not on what else is computed in the same call, nor on
-/// how its sequence was cut into calls.
+/// The numbers of a token depend on its sequence alone, bit for bit: not on what else is computed in the same call, nor
+/// on how its sequence was cut into calls.
 pub struct Decoder {
     raw: NonNull<c_void>,
     shape: DecoderShape,
@@ -153,8 +153,8 @@ impl Drop for Decoder {
 }
 
 impl Decoder {
-    /// Packs the weights (a copy of them; float32 or bfloat16, all of one type, on a processor). Memory for pages is taken
-    /// when they are written first.
+    /// Packs the weights (a copy of them; float32 or bfloat16, all of one type, on a processor). Memory for pages is
+    /// taken when they are written first.
     ///
     /// # Errors
     /// [`OpError`] when types or shapes do not fit or there is no memory.
@@ -202,8 +202,8 @@ impl Decoder {
         Ok(Self { raw, shape, pages })
     }
 
-    /// Computes the tokens of all segments, each of another sequence, keeps their keys and values, and leaves the logits
-    /// that are wanted in `logits`, `[rows, vocab]` in the order of the segments and their tokens.
+    /// Computes the tokens of all segments, each of another sequence, keeps their keys and values, and leaves the
+    /// logits that are wanted in `logits`, `[rows, vocab]` in the order of the segments and their tokens.
     ///
     /// # Errors
     /// [`OpError`] when an id, a position or a page does not exist, or there is no memory.
@@ -250,7 +250,8 @@ impl Decoder {
         unsafe { tx_decoder_copy_page(self.raw.as_ptr(), i64::from(from), i64::from(to)) }
     }
 
-    /// Which level of the instruction set the kernels use on this machine: `base`, `v3` (AVX2), `v4` (AVX-512) or `v4_bf16`.
+    /// Which level of the instruction set the kernels use on this machine: `base`, `v3` (AVX2), `v4` (AVX-512) or
+    /// `v4_bf16`.
     #[must_use]
     pub fn level() -> &'static str {
         // SAFETY: a static string of ASCII letters.

@@ -133,7 +133,8 @@ async fn serve(shared: &Arc<Shared>, path: &str, service: &dyn Service, request:
     response
 }
 
-/// The connection ends with this response: what is left of a body that was not read would be taken for the next request.
+/// The connection ends with this response: what is left of a body that was not read would be taken for the next
+/// request.
 fn close(mut response: Response) -> Response {
     response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     response

@@ -69,7 +69,8 @@ impl From<BadRequest> for Failure {
     }
 }
 
-/// A request in flight, until this is dropped: draining waits for it. A handler that streams keeps it in the answer's body.
+/// A request in flight, until this is dropped: draining waits for it. A handler that streams keeps it in the answer's
+/// body.
 pub struct Ticket {
     pub(crate) _in_flight: Box<dyn Send + Sync>,
 }

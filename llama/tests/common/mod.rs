@@ -75,8 +75,8 @@ pub fn request(prompt: &[i64], sampling: SamplingParams, seed: u64, max_new_toke
     Request { prompt: prompt.to_vec(), sampling, seed, max_new_tokens, top_logprobs: 0 }
 }
 
-/// The log-probabilities of the chosen tokens in the trainer's forward pass: prompt and answer as one document of a packed
-/// row, behind another one.
+/// The log-probabilities of the chosen tokens in the trainer's forward pass: prompt and answer as one document of a
+/// packed row, behind another one.
 pub fn forward_log_probs(model: &Llama, prompt: &[i64], chosen: &[Choice]) -> Vec<f32> {
     let _no_grad = tch::no_grad_guard();
     let answer: Vec<i64> = chosen.iter().map(|choice| choice.id).collect();
