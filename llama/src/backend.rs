@@ -20,12 +20,19 @@ pub enum Kernels {
     Tensors,
 }
 
+/// libtorch's operators with what they work on.
+pub(crate) struct Tensors {
+    model: Llama,
+    cache: PagedCache,
+    slots: usize,
+}
+
 /// Computes tokens and keeps their keys and values in pages.
 pub(crate) enum Backend {
     /// A sequence's numbers do not depend on how its tokens are cut into calls and what else is in them.
     Packed(Decoder),
     /// They do: prompts are computed whole, in a row of their own, and decoding has a fixed number of rows.
-    Tensors { model: Llama, cache: PagedCache, slots: usize },
+    Tensors(Box<Tensors>),
 }
 
 impl Backend {
@@ -38,7 +45,7 @@ impl Backend {
             return pack(model, pages).map(Self::Packed).map_err(|error| error.to_string());
         }
         let cache = PagedCache::new(model.config(), pages, model.kind(), model.device());
-        Ok(Self::Tensors { model: model.shallow_clone(), cache, slots })
+        Ok(Self::Tensors(Box::new(Tensors { model: model.shallow_clone(), cache, slots })))
     }
 
     /// Whether any beginning of a sequence may be computed once for several, in any number of calls.
@@ -49,7 +56,7 @@ impl Backend {
     pub fn copy_page(&mut self, from: u32, to: u32) {
         match self {
             Self::Packed(decoder) => decoder.copy_page(from, to),
-            Self::Tensors { cache, .. } => cache.copy_page(from, to),
+            Self::Tensors(tensors) => tensors.cache.copy_page(from, to),
         }
     }
 
@@ -58,7 +65,8 @@ impl Backend {
     pub fn forward(&mut self, segments: &[Segment], logits: &mut Vec<f32>) -> Result<(), String> {
         match self {
             Self::Packed(decoder) => decoder.forward(segments, logits).map_err(|error| error.to_string()),
-            Self::Tensors { model, cache, slots } => {
+            Self::Tensors(tensors) => {
+                let Tensors { model, cache, slots } = tensors.as_mut();
                 let highest = segments.iter().flat_map(|segment| segment.pages).max().copied().unwrap_or(0);
                 cache.reserve(highest as usize + 1).map_err(|error| error.to_string())?;
                 *logits = tensors_forward(model, cache, *slots, segments);

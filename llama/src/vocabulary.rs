@@ -42,11 +42,11 @@ fn exp(x: f32) -> f32 {
     let shifted = kept * std::f32::consts::LOG2_E + SHIFT;
     let k = shifted - SHIFT;
     let r = (kept - k * 0.693_359_4) + k * 2.121_944_4e-4;
-    let mut p = 1.987_569_15e-4 * r + 1.398_199_9e-3;
+    let mut p = 1.987_569_1e-4 * r + 1.398_199_9e-3;
     p = p * r + 8.333_452e-3;
     p = p * r + 4.166_579_6e-2;
     p = p * r + 1.666_666_5e-1;
-    p = p * r + 5.000_000_1e-1;
+    p = p * r + 0.5;
     p = p * r * r + r + 1.0;
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
     if x > -87.0 { p * power } else { 0.0 }
