@@ -19,20 +19,40 @@ fn main() {
     println!("cargo::metadata=lib={}", lib.display());
     println!("cargo::rustc-link-search=native={}", lib.display());
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        .warnings(false)
-        .opt_level(3)
-        .flag("-fopenmp-simd")
+    let ours = |names: &[&str], openmp: &str| {
+        let mut build = cc::Build::new();
+        build.cpp(true).std("c++17").warnings(false).opt_level(3).flag(openmp);
         // Without it a comparison of floats keeps GCC from making vectors of the loops of fused.cpp.
-        .flag("-fno-trapping-math")
-        .define("_GLIBCXX_USE_CXX11_ABI", "1")
-        .include(&include)
-        .include(include.join("torch/csrc/api/include"))
-        .files(
-            ["adamw", "attention", "cross_entropy", "fused", "linear", "projections"]
-                .map(|name| format!("cpp/{name}.cpp")),
-        )
+        build.flag("-fno-trapping-math").define("_GLIBCXX_USE_CXX11_ABI", "1");
+        build.include(&include).include(include.join("torch/csrc/api/include"));
+        build.files(names.iter().map(|name| format!("cpp/{name}.cpp")));
+        build
+    };
+    ours(&["adamw", "attention", "cross_entropy", "fused", "linear", "projections"], "-fopenmp-simd")
         .compile("torch_ext");
+    // Only with this does at::parallel_for run on more than one thread.
+    ours(&["decoder", "parallel"], "-fopenmp").compile("torch_ext_decoder");
+    compile_kernels();
+    // libtorch's own copy, so that there is one pool of threads.
+    println!("cargo::rustc-link-lib=dylib:+verbatim=libgomp.so.1");
+}
+
+/// The decoder's kernels, once for each level of the instruction set that is chosen from at run time.
+fn compile_kernels() {
+    let x86 = std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64");
+    let levels: &[(&str, &[&str])] = &[
+        ("base", &[]),
+        ("v3", &["-march=x86-64-v3"]),
+        ("v4", &["-march=x86-64-v4", "-mprefer-vector-width=512"]),
+        ("v4_bf16", &["-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512"]),
+    ];
+    for (level, flags) in levels.iter().take(if x86 { levels.len() } else { 1 }) {
+        let mut build = cc::Build::new();
+        build.cpp(true).std("c++17").warnings(false).flag("-Wno-psabi").debug(false).opt_level(3);
+        build.define("LEVEL", *level).file("cpp/decoder_kernels.cpp");
+        for flag in *flags {
+            build.flag(flag);
+        }
+        build.compile(&format!("torch_ext_kernels_{level}"));
+    }
 }

@@ -69,7 +69,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (device, kind) = args.compute.resolve()?;
     let folder = ModelFolder::load(&locate::locate(&args.model)?, Some(kind), device)?;
     let interrupted = Arc::new(AtomicBool::new(false));
-    let mut chat = Chat { args, sampling, folder: &folder, history: Vec::new(), interrupted: interrupted.clone() };
+    let engine = Engine::new(&folder.model, 1)?;
+    let mut chat =
+        Chat { args, sampling, folder: &folder, engine, history: Vec::new(), interrupted: interrupted.clone() };
     chat.reset(args.system.clone());
     if let Some(question) = &args.ask {
         return chat.answer(question);
@@ -99,6 +101,8 @@ struct Chat<'a> {
     args: &'a Args,
     sampling: Sampling,
     folder: &'a ModelFolder,
+    /// Kept between answers: the conversation so far is in its cache.
+    engine: Engine,
     history: Vec<Message>,
     interrupted: Arc<AtomicBool>,
 }
@@ -154,6 +158,7 @@ impl Chat<'_> {
             sampling: self.sampling.params()?,
             seed: self.sampling.seed,
             max_new_tokens: self.args.max_new_tokens,
+            top_logprobs: 0,
         };
         // Each answer draws afresh.
         self.sampling.seed = self.sampling.seed.wrapping_add(1);
@@ -161,7 +166,7 @@ impl Chat<'_> {
         let stop = StopRules { ids: self.folder.stop_ids.clone(), strings: Vec::new() };
         let mut printer = Printer { interrupted: &self.interrupted, completion: None };
         let start = Instant::now();
-        complete(&Engine::new(&self.folder.model, 1), &self.folder.tokenizer, &[request], &[stop], &mut printer)?;
+        complete(&mut self.engine, &self.folder.tokenizer, &[request], &[stop], &mut printer)?;
         let completion = printer.completion.context("the model gave no answer")?;
         let rate = completion.ids.len() as f64 / start.elapsed().as_secs_f64();
         let how = if self.interrupted.load(Ordering::SeqCst) {

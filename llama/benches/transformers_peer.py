@@ -1,4 +1,4 @@
-"""The work of generation.rs in transformers. Usage: python transformers_peer.py FOLDER DTYPE PREFILL PROMPT NEW"""
+"""The work of generation.rs in transformers. Usage: python transformers_peer.py FOLDER DTYPE PREFILL PROMPT NEW SAMPLES"""
 
 import json
 import sys
@@ -7,7 +7,7 @@ import time
 import torch
 from transformers import AutoModelForCausalLM
 
-folder, dtype, prefill, prompt, new = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+folder, dtype, prefill, prompt, new, samples = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 kinds = {"f32": torch.float32, "bf16": torch.bfloat16}
 model = AutoModelForCausalLM.from_pretrained(folder, dtype=kinds[dtype])
 
@@ -23,9 +23,6 @@ def seconds(sequences, length, tokens):
     return best
 
 
-def decode(sequences):
-    return sequences * (new - 1) / (seconds(sequences, prompt, new) - seconds(sequences, prompt, 1))
-
-
 with torch.inference_mode():
-    print(json.dumps({"prefill": prefill / seconds(1, prefill, 1), "decode_1": decode(1), "decode_16": decode(16)}))
+    print(json.dumps({"prefill": prefill / seconds(1, prefill, 1), "one": new / seconds(1, prompt, new),
+                      "many": samples * new / seconds(samples, prompt, new)}))

@@ -3,7 +3,8 @@
 use chat::{DecodeStream, Tokenizer};
 use dataset::FinishReason;
 
-use crate::engine::{Engine, GenerateError, Next, Request};
+use crate::engine::Engine;
+use crate::request::{GenerateError, Next, Request};
 use crate::sampling::Choice;
 
 /// What ends an answer besides its maximum length.
@@ -37,62 +38,92 @@ impl Completion {
 
 /// What a caller hears of while answers are generated.
 pub trait Listener {
-    /// A token was chosen for request `index`; `text` is what can be shown now. Returning [`Next::Stop`] ends the answer.
+    /// A token was chosen for request `index`; `text` is what can be shown now. Returning [`Next::Stop`] ends the
+    /// answer.
     fn token(&mut self, index: usize, text: &str) -> Next;
     /// Request `index` is complete.
     fn done(&mut self, index: usize, completion: Completion);
 }
 
-/// Generates an answer for every request, each with its own stop rules, and tells `listener` of tokens and of complete answers, in the order in which
-/// they happen.
+/// Generates an answer for every request, each with its own stop rules, and tells `listener` of tokens and of complete
+/// answers, in the order in which they happen.
+///
+/// # Errors
+/// See [`Engine::generate`].
 pub fn complete(
-    engine: &Engine,
+    engine: &mut Engine,
     tokenizer: &Tokenizer,
     requests: &[Request],
     stops: &[StopRules],
     listener: &mut impl Listener,
 ) -> Result<(), GenerateError> {
-    let mut open: Vec<Option<Answer>> = requests.iter().map(|_| Some(Answer::new(tokenizer))).collect();
+    let mut open: Vec<Option<AnswerText>> = requests.iter().map(|_| Some(AnswerText::new(tokenizer))).collect();
+    let limits: Vec<usize> = requests.iter().map(|request| engine.limit(request)).collect();
     engine.generate(requests, |index, choice| {
         let Some(answer) = open[index].as_mut() else { return Next::Stop };
-        let stop = &stops[index];
-        let shown_before = answer.shown;
-        let ended = answer.push(choice, stop);
-        let limit = requests[index].max_new_tokens;
-        let context = requests[index].prompt.len() + answer.ids.len();
-        let full = answer.ids.len() == limit || context as i64 == engine.context();
-        if ended || full {
-            answer.finish_text(ended, stop);
+        let finished = answer.push(&choice, &stops[index], limits[index]);
+        let next = listener.token(index, answer.take_new());
+        if finished.is_none() && next == Next::Continue {
+            return Next::Continue;
         }
-        let next = listener.token(index, &answer.text[shown_before..answer.shown]);
-        if ended || full || next == Next::Stop {
-            if let Some(answer) = open[index].take() {
-                listener.done(index, answer.into_completion(ended || next == Next::Stop));
-            }
-            return Next::Stop;
+        if let Some(answer) = open[index].take() {
+            listener.done(index, answer.into_completion(finished.unwrap_or(FinishReason::Stop)));
         }
-        Next::Continue
+        Next::Stop
     })
 }
 
-/// An answer that grows.
-struct Answer<'a> {
+/// An answer that grows token by token.
+pub struct AnswerText<'a> {
     stream: DecodeStream<'a>,
     text: String,
-    /// Bytes of the text that were given to the listener: what may be the start of a stop string is held back.
+    /// Bytes of the text that can be shown: what may be the start of a stop string is held back.
     shown: usize,
+    /// Bytes of the text that were taken.
+    taken: usize,
     ids: Vec<i64>,
     logprobs: Vec<f32>,
 }
 
-impl<'a> Answer<'a> {
-    fn new(tokenizer: &'a Tokenizer) -> Self {
+impl<'a> AnswerText<'a> {
+    /// An empty answer.
+    pub fn new(tokenizer: &'a Tokenizer) -> Self {
         let stream = tokenizer.decode_stream(true);
-        Self { stream, text: String::new(), shown: 0, ids: Vec::new(), logprobs: Vec::new() }
+        Self { stream, text: String::new(), shown: 0, taken: 0, ids: Vec::new(), logprobs: Vec::new() }
+    }
+
+    /// Adds a token. Says why the answer is over, if it is: a stop token or string, or `limit` tokens.
+    pub fn push(&mut self, choice: &Choice, stop: &StopRules, limit: usize) -> Option<FinishReason> {
+        let ended = self.add(choice, stop);
+        let full = self.ids.len() >= limit;
+        if ended || full {
+            self.finish_text(ended, stop);
+        }
+        match (ended, full) {
+            (true, _) => Some(FinishReason::Stop),
+            (false, true) => Some(FinishReason::Length),
+            (false, false) => None,
+        }
+    }
+
+    /// The text that can be shown and was not taken before.
+    pub fn take_new(&mut self) -> &str {
+        let from = std::mem::replace(&mut self.taken, self.shown);
+        &self.text[from..self.shown]
+    }
+
+    /// Tokens so far.
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The whole answer.
+    pub fn into_completion(self, finish_reason: FinishReason) -> Completion {
+        Completion { text: self.text, finish_reason, ids: self.ids, logprobs: self.logprobs }
     }
 
     /// Adds a token; true when it ends the answer.
-    fn push(&mut self, choice: Choice, stop: &StopRules) -> bool {
+    fn add(&mut self, choice: &Choice, stop: &StopRules) -> bool {
         self.ids.push(choice.id);
         self.logprobs.push(choice.logprob);
         if stop.ids.contains(&choice.id) {
@@ -129,11 +160,6 @@ impl<'a> Answer<'a> {
             self.cut_at_stop(searched, stop);
         }
         self.shown = self.text.len();
-    }
-
-    fn into_completion(self, stopped: bool) -> Completion {
-        let finish_reason = if stopped { FinishReason::Stop } else { FinishReason::Length };
-        Completion { text: self.text, finish_reason, ids: self.ids, logprobs: self.logprobs }
     }
 }
 

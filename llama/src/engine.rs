@@ -1,283 +1,498 @@
-//! Batched generation: sequences share one decoding step and leave it one by one; a waiting sequence takes the place of a
-//! finished one at once. The prompt of several samples is computed once.
+//! Batched generation with continuous batching over a paged cache: sequences share steps and leave one by one, a
+//! waiting one takes the place of a finished one at once, equal beginnings are computed once.
 //!
-//! The arithmetic of a sequence does not depend on its neighbours: a prompt is computed in a row of its own, every
-//! decoding step has the same number of rows (idle ones are computed too), and each sequence draws from its own
-//! generator. With the same number of slots, a sequence has the same bits alone and in any company.
+//! A sequence is admitted when its maximum length fits into the cache, so that none is ever put aside half done. The
+//! numbers of a sequence do not depend on its neighbours (see [`crate::Kernels`] for how), and each draws from its own
+//! generator: a sequence has the same bits alone and in any company.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rayon::prelude::*;
-use tch::{Kind, Tensor};
+use torch_ext::decoder::Segment;
 
-use crate::kv_cache::{Decode, KvCache, Prefill};
+use crate::backend::{Backend, Kernels};
+use crate::memory;
 use crate::model::Llama;
-use crate::sampling::{Choice, Sampler, SamplingParams};
-use crate::score::to_floats;
+use crate::pages::{PAGE, PagePool};
+use crate::request::{GenerateError, Next, Request, RequestId};
+use crate::sampling::{Choice, Sampler, all_finite};
 
-/// One sequence to generate.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// The prompt's token ids. Requests next to each other with the same prompt share its computation.
-    pub prompt: Vec<i64>,
-    /// How to choose tokens.
-    pub sampling: SamplingParams,
-    /// Seed of this sequence's generator.
-    pub seed: u64,
-    /// The most tokens to generate.
-    pub max_new_tokens: usize,
-}
+/// Prompts whose last logits are kept for later requests with the same prompt.
+const PROMPTS_KEPT: usize = 8;
 
-/// What to do after a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// Generate another one, if the maximum allows.
-    Continue,
-    /// This sequence is complete.
-    Stop,
-}
-
-/// Why a request cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum GenerateError {
-    /// The prompt leaves no room in the context.
-    #[error(
-        "request {index}: the prompt has {prompt} tokens, the model's context is {context}: shorten the prompt, or take a \
-         model with a longer context"
-    )]
-    PromptTooLong {
-        /// Which request, from 0.
-        index: usize,
-        /// Tokens of the prompt.
-        prompt: usize,
-        /// Tokens of the context.
-        context: i64,
-    },
-    /// A prompt without tokens, or with ids outside the vocabulary.
-    #[error("request {index}: {what}")]
-    Prompt {
-        /// Which request, from 0.
-        index: usize,
-        /// What is wrong.
-        what: String,
-    },
-    /// A sampling value that makes no sense.
-    #[error("{0}")]
-    Sampling(String),
-    /// The logits are not numbers.
-    #[error("request {index}: the model's logits are not finite after {tokens} tokens; are the weights damaged?")]
-    NotFinite {
-        /// Which request, from 0.
-        index: usize,
-        /// Tokens before that.
-        tokens: i64,
-    },
-    /// libtorch could not get the memory.
-    #[error("no memory for the KV cache ({0}): use fewer slots or shorter answers")]
-    Memory(String),
+/// How to run an engine.
+#[derive(Debug, Clone, Default)]
+pub struct EngineOptions {
+    /// Sequences decoded together; at least 1.
+    pub slots: usize,
+    /// Tokens that the cache holds. By default `slots` whole contexts, or as much as half of the free memory.
+    pub cache_tokens: Option<usize>,
+    /// Which arithmetic to use.
+    pub kernels: Kernels,
 }
 
 /// A sequence in its slot.
 struct Active {
-    request: usize,
+    id: RequestId,
+    request: Request,
     sampler: Sampler,
-    /// The token that was chosen last, not in the cache yet.
-    last: i64,
-    produced: usize,
+    /// Its pages, for its whole length at most.
+    pages: Vec<u32>,
+    /// The prompt and what was generated. All but the last are in the cache, once the prompt is.
+    tokens: Vec<i64>,
+    /// How many tokens are in the cache.
+    cached: usize,
     limit: usize,
 }
 
-/// A slot: the tokens in its part of the cache and the sequence that runs in it, if any.
-#[derive(Default)]
-struct Slot {
-    active: Option<Active>,
-    length: i64,
-    /// The request whose prompt stands at the start of the slot, also after its sequence ended.
-    prompt_of: Option<usize>,
+impl Active {
+    fn is_prefilling(&self) -> bool {
+        self.tokens.len() == self.request.prompt.len()
+    }
 }
 
-/// A generator over a model.
-pub struct Engine<'a> {
-    model: &'a Llama,
-    slots: usize,
+/// What is kept of a prompt for others like it: its pages (shared; the last one, if it is not full, in a copy of its
+/// own) and the logits after it.
+struct KeptPrompt {
+    tokens: Vec<i64>,
+    pages: Vec<u32>,
+    logits: Arc<Vec<f32>>,
 }
 
-impl<'a> Engine<'a> {
-    /// An engine that decodes up to `slots` sequences together.
-    pub fn new(model: &'a Llama, slots: usize) -> Self {
-        Self { model, slots: slots.max(1) }
+/// What an engine has done since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EngineCounts {
+    /// Steps taken.
+    pub steps: u64,
+    /// Tokens of prompts that were computed.
+    pub prompt_tokens: u64,
+    /// Tokens of prompts that were found in the cache.
+    pub cached_tokens: u64,
+    /// Tokens generated.
+    pub generated_tokens: u64,
+}
+
+/// A generator over a model. It keeps the weights as they are when it is made.
+pub struct Engine {
+    context: usize,
+    vocab: i64,
+    backend: Backend,
+    pool: PagePool,
+    slots: Vec<Option<Active>>,
+    waiting: VecDeque<(RequestId, Request)>,
+    kept: VecDeque<KeptPrompt>,
+    next_id: RequestId,
+    counts: EngineCounts,
+    /// The last step's logits, kept for their memory.
+    logits: Vec<f32>,
+}
+
+impl Engine {
+    /// An engine that decodes up to `slots` sequences together, with default options.
+    ///
+    /// # Errors
+    /// [`GenerateError::Engine`] when there is no memory.
+    pub fn new(model: &Llama, slots: usize) -> Result<Self, GenerateError> {
+        Self::with_options(model, EngineOptions { slots, ..EngineOptions::default() })
+    }
+
+    /// An engine with options.
+    ///
+    /// # Errors
+    /// [`GenerateError::Engine`] when there is no memory.
+    pub fn with_options(model: &Llama, options: EngineOptions) -> Result<Self, GenerateError> {
+        let (config, slots) = (model.config(), options.slots.max(1));
+        let context = config.max_position_embeddings as usize;
+        let pages = match options.cache_tokens {
+            Some(tokens) => tokens.div_ceil(PAGE).max(1),
+            None => {
+                let page_bytes = memory::token_bytes(config, model.kind()) * PAGE as u64;
+                let most = memory::for_cache(model.device()) / page_bytes.max(1);
+                (slots * context.div_ceil(PAGE)).min(most as usize).max(1)
+            }
+        };
+        let backend = Backend::new(model, options.kernels, slots, pages).map_err(GenerateError::Engine)?;
+        Ok(Self {
+            context,
+            vocab: config.vocab_size,
+            backend,
+            pool: PagePool::new(pages),
+            slots: (0..slots).map(|_| None).collect(),
+            waiting: VecDeque::new(),
+            kept: VecDeque::new(),
+            next_id: 0,
+            counts: EngineCounts::default(),
+            logits: Vec::new(),
+        })
     }
 
     /// The longest prompt and answer together, in tokens.
-    pub fn context(&self) -> i64 {
-        self.model.config().max_position_embeddings
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Tokens that the cache holds.
+    pub fn cache_tokens(&self) -> usize {
+        self.pool.len() * PAGE
+    }
+
+    /// Tokens of the cache that no sequence has taken.
+    pub fn free_cache_tokens(&self) -> usize {
+        self.pool.available() * PAGE
+    }
+
+    /// Sequences that are being generated.
+    pub fn running(&self) -> usize {
+        self.slots.iter().flatten().count()
+    }
+
+    /// Requests that wait for a slot.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> EngineCounts {
+        self.counts
+    }
+
+    /// What is wrong with a request, if anything is.
+    ///
+    /// # Errors
+    /// See [`GenerateError`]; `index` is 0.
+    pub fn check(&self, request: &Request) -> Result<(), GenerateError> {
+        self.check_at(0, request)
+    }
+
+    fn check_at(&self, index: usize, request: &Request) -> Result<(), GenerateError> {
+        let prompt = request.prompt.len();
+        if prompt >= self.context {
+            return Err(GenerateError::PromptTooLong { index, prompt, context: self.context as i64 });
+        }
+        if prompt == 0 || request.max_new_tokens == 0 {
+            let what = if prompt == 0 { "the prompt has no tokens" } else { "max_new_tokens is 0" };
+            return Err(GenerateError::Prompt { index, what: what.into() });
+        }
+        if let Some(id) = request.prompt.iter().find(|id| !(0..self.vocab).contains(*id)) {
+            let what = format!("token id {id} is outside the model's vocabulary of {}", self.vocab);
+            return Err(GenerateError::Prompt { index, what });
+        }
+        let (needed, cache) = (prompt + self.limit(request), self.cache_tokens());
+        if needed.div_ceil(PAGE) > self.pool.len() {
+            return Err(GenerateError::CacheTooSmall { index, needed, cache });
+        }
+        request.sampling.check().map_err(GenerateError::Sampling)
+    }
+
+    /// The most tokens that can be generated for a request: its maximum, or what the context leaves.
+    pub fn limit(&self, request: &Request) -> usize {
+        request.max_new_tokens.min(self.context.saturating_sub(request.prompt.len()))
+    }
+
+    /// Takes a request into the queue.
+    ///
+    /// # Errors
+    /// See [`Engine::check`].
+    pub fn submit(&mut self, request: Request) -> Result<RequestId, GenerateError> {
+        self.check(&request)?;
+        let id = self.next_id;
+        self.next_id += 1;
+        self.waiting.push_back((id, request));
+        Ok(id)
+    }
+
+    /// Forgets a request, wherever it is; its room is free at once.
+    pub fn cancel(&mut self, id: RequestId) {
+        self.waiting.retain(|(waiting, _)| *waiting != id);
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].as_ref().is_some_and(|active| active.id == id) {
+                self.finish(slot);
+            }
+        }
+    }
+
+    /// Whether nothing runs and nothing waits.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.slots.iter().all(Option::is_none)
     }
 
     /// Generates all requests. `on_token(request, choice)` is called for every token as it is chosen, in order within a
-    /// request; what it returns decides whether the sequence goes on. A sequence that reaches `max_new_tokens` or the end
-    /// of the context ends there.
+    /// request; what it returns decides whether the sequence goes on. A sequence that reaches `max_new_tokens` or the
+    /// end of the context ends there.
     ///
     /// All requests are checked before the first token.
+    ///
+    /// # Errors
+    /// See [`GenerateError`].
     pub fn generate(
-        &self,
+        &mut self,
         requests: &[Request],
         mut on_token: impl FnMut(usize, Choice) -> Next,
     ) -> Result<(), GenerateError> {
         for (index, request) in requests.iter().enumerate() {
             self.check_at(index, request)?;
         }
-        let _no_grad = tch::no_grad_guard();
-        let slots = self.slots.min(requests.len().max(1));
-        let mut run = Run {
-            model: self.model,
-            requests,
-            cache: KvCache::new(self.model.config(), slots, self.model.kind(), self.model.device()),
-            slots: (0..slots).map(|_| Slot::default()).collect(),
-            waiting: (0..requests.len()).collect(),
-            prompt_logits: None,
-        };
-        loop {
-            run.admit(&mut on_token)?;
-            if run.slots.iter().all(|slot| slot.active.is_none()) {
-                return Ok(());
-            }
-            run.step(&mut on_token)?;
+        let first = self.next_id;
+        for request in requests {
+            self.submit(request.clone())?;
         }
+        let mut failure = None;
+        while !self.is_idle() && failure.is_none() {
+            self.step(&mut |id, choice| match choice {
+                Ok(choice) => on_token((id - first) as usize, choice),
+                Err(error) => {
+                    failure.get_or_insert(error.at((id - first) as usize));
+                    Next::Stop
+                }
+            })?;
+        }
+        let Some(failure) = failure else { return Ok(()) };
+        (first..self.next_id).for_each(|id| self.cancel(id));
+        Err(failure)
     }
 
-    /// What is wrong with a request, if anything is; the error's `index` is 0.
+    /// One step: admits what fits, computes one token of every sequence and a piece of the prompts that are not
+    /// computed yet, chooses. `on_token(id, choice)` hears of each token, or that a sequence failed; what it returns
+    /// decides whether that sequence goes on. A sequence that reaches its limit is over without being told.
     ///
     /// # Errors
-    /// See [`GenerateError`].
-    pub fn check(&self, request: &Request) -> Result<(), GenerateError> {
-        self.check_at(0, request)
-    }
-
-    fn check_at(&self, index: usize, request: &Request) -> Result<(), GenerateError> {
-        let config = self.model.config();
-        let prompt = request.prompt.len();
-        if prompt as i64 >= config.max_position_embeddings {
-            return Err(GenerateError::PromptTooLong { index, prompt, context: config.max_position_embeddings });
-        }
-        if prompt == 0 || request.max_new_tokens == 0 {
-            let what = if prompt == 0 { "the prompt has no tokens" } else { "max_new_tokens is 0" };
-            return Err(GenerateError::Prompt { index, what: what.into() });
-        }
-        if let Some(id) = request.prompt.iter().find(|id| !(0..config.vocab_size).contains(*id)) {
-            let what = format!("token id {id} is outside the model's vocabulary of {}", config.vocab_size);
-            return Err(GenerateError::Prompt { index, what });
-        }
-        request.sampling.check().map_err(GenerateError::Sampling)
-    }
-}
-
-/// The state of one call of [`Engine::generate`].
-struct Run<'a> {
-    model: &'a Llama,
-    requests: &'a [Request],
-    cache: KvCache,
-    slots: Vec<Slot>,
-    waiting: VecDeque<usize>,
-    /// Logits after the prompt of this request, for the next ones with the same prompt.
-    prompt_logits: Option<(usize, Vec<f32>)>,
-}
-
-impl Run<'_> {
-    /// Fills idle slots with waiting requests and chooses the first token of each.
-    fn admit(&mut self, on_token: &mut impl FnMut(usize, Choice) -> Next) -> Result<(), GenerateError> {
-        while let Some(slot) = self.slots.iter().position(|slot| slot.active.is_none()) {
-            let Some(index) = self.waiting.pop_front() else { return Ok(()) };
-            let request = &self.requests[index];
-            let room = self.model.config().max_position_embeddings as usize - request.prompt.len();
-            let limit = request.max_new_tokens.min(room);
-            let mut logits = self.prompt_in_slot(index, slot)?;
-            let vocab = logits.len();
-            check_finite(&logits, index, request.prompt.len() as i64)?;
-            let mut sampler = Sampler::new(request.sampling.clone(), request.seed, &request.prompt, vocab);
-            let choice = sampler.choose(&mut logits);
-            self.slots[slot].length = request.prompt.len() as i64;
-            self.slots[slot].prompt_of = Some(index);
-            if on_token(index, choice) == Next::Continue && limit > 1 {
-                self.slots[slot].active = Some(Active { request: index, sampler, last: choice.id, produced: 1, limit });
+    /// [`GenerateError::Engine`] when libtorch fails; all requests are forgotten then.
+    pub fn step(
+        &mut self,
+        on_token: &mut dyn FnMut(RequestId, Result<Choice, GenerateError>) -> Next,
+    ) -> Result<(), GenerateError> {
+        let kept = self.admit();
+        let computed = match self.compute() {
+            Ok(computed) => computed,
+            Err(error) => {
+                self.reset();
+                return Err(error);
+            }
+        };
+        self.counts.steps += 1;
+        let mut logits = std::mem::take(&mut self.logits);
+        let mut copies: Vec<Vec<f32>> = kept.iter().map(|(_, logits)| logits.to_vec()).collect();
+        let from_kept = kept.iter().map(|(slot, _)| *slot).zip(copies.iter_mut().map(Vec::as_mut_slice));
+        let from_computed = computed.into_iter().zip(logits.chunks_exact_mut(self.vocab as usize));
+        let mut rows: Vec<(usize, &mut [f32])> = from_kept.chain(from_computed).collect();
+        rows.sort_by_key(|(slot, _)| *slot);
+        let chosen = self.choose(rows);
+        self.logits = logits;
+        for (slot, choice) in chosen {
+            let Some(active) = &mut self.slots[slot] else { continue };
+            let id = active.id;
+            let failed = choice.is_err();
+            if let Ok(choice) = &choice {
+                active.tokens.push(choice.id);
+                self.counts.generated_tokens += 1;
+            }
+            let full = active.tokens.len() - active.request.prompt.len() == active.limit;
+            if on_token(id, choice) == Next::Stop || full || failed {
+                self.finish(slot);
             }
         }
         Ok(())
     }
 
-    /// Brings the prompt of request `index` into the cache of `slot`, by copying it from a slot that holds the same one
-    /// or by computing it; returns the logits after it, `[vocab]`.
-    fn prompt_in_slot(&mut self, index: usize, slot: usize) -> Result<Vec<f32>, GenerateError> {
-        let prompt = &self.requests[index].prompt;
-        let length = prompt.len() as i64;
-        let same = |other: Option<usize>| other.is_some_and(|other| self.requests[other].prompt == *prompt);
-        let holder = [slot].into_iter().chain(0..self.slots.len()).find(|&slot| same(self.slots[slot].prompt_of));
-        if let (Some(holder), Some((of, logits))) = (holder, &self.prompt_logits)
-            && same(Some(*of))
+    /// Gives waiting requests, first come first served, the idle slots and the pages they may need. Returns the slots
+    /// whose prompt was found whole, with the logits after it.
+    fn admit(&mut self) -> Vec<(usize, Arc<Vec<f32>>)> {
+        let mut ready = Vec::new();
+        while let (Some(slot), Some((_, request))) = (self.slots.iter().position(Option::is_none), self.waiting.front())
         {
-            if holder != slot {
-                self.cache.copy_slot(holder, slot, length);
+            let limit = self.limit(request);
+            let count = (request.prompt.len() + limit).div_ceil(PAGE);
+            let place = self.kept.iter().position(|kept| kept.tokens == request.prompt);
+            let found = match place {
+                Some(_) => Vec::new(),
+                None if self.backend.is_invariant() => self.pool.find(&request.prompt[..request.prompt.len() - 1]),
+                None => Vec::new(),
+            };
+            if place.is_none() && self.is_under_way(&request.prompt, found.len()) {
+                break;
             }
-            return Ok(logits.clone());
+            let kept = place.and_then(|place| self.kept.remove(place));
+            let shared: Vec<u32> = match &kept {
+                Some(kept) => kept.pages[..kept.tokens.len() / PAGE].to_vec(),
+                None => found,
+            };
+            shared.iter().for_each(|&page| self.pool.share(page));
+            let Some(own) = self.take_pages(count - shared.len()) else {
+                self.pool.release(&shared);
+                match kept {
+                    Some(kept) if self.slots.iter().all(Option::is_none) => {
+                        // It alone stands in the way: its last page is the one that is missing.
+                        self.pool.release(&kept.pages);
+                        continue;
+                    }
+                    kept => self.kept.extend(kept),
+                }
+                break;
+            };
+            let Some((id, request)) = self.waiting.pop_front() else { break };
+            let pages = [&shared[..], &own].concat();
+            let cached = if let Some(kept) = kept {
+                // Copy on write: the part of a page is the sequence's own before it writes into it.
+                if let Some(&partial) = kept.pages.get(shared.len()) {
+                    self.backend.copy_page(partial, own[0]);
+                }
+                ready.push((slot, kept.logits.clone()));
+                self.kept.push_back(kept);
+                request.prompt.len()
+            } else {
+                shared.len() * PAGE
+            };
+            self.counts.cached_tokens += cached as u64;
+            let sampler = Sampler::new(request.sampling.clone(), request.seed, &request.prompt, self.vocab as usize);
+            let tokens = request.prompt.clone();
+            self.slots[slot] = Some(Active { id, request, sampler, pages, tokens, cached, limit });
         }
-        self.cache.reserve(length + 1).map_err(memory)?;
-        let device = self.model.device();
-        let ids = Tensor::from_slice(prompt).to_device(device).unsqueeze(0);
-        let positions = Tensor::arange(length, (Kind::Int64, device)).unsqueeze(0);
-        let mut attend = Prefill { cache: &mut self.cache, slot };
-        let hidden = self.model.hidden_states(&ids, &positions, &mut attend);
-        let logits = to_floats(&self.model.logits(&hidden.narrow(1, length - 1, 1)));
-        self.prompt_logits = Some((index, logits.clone()));
-        Ok(logits)
+        ready
     }
 
-    /// One token for every active sequence.
-    fn step(&mut self, on_token: &mut impl FnMut(usize, Choice) -> Next) -> Result<(), GenerateError> {
-        let device = self.model.device();
-        let lengths: Vec<i64> = self.slots.iter().map(|slot| slot.length).collect();
-        let longest = lengths.iter().max().copied().unwrap_or(0);
-        self.cache.reserve(longest + 1).map_err(memory)?;
-        let last: Vec<i64> =
-            self.slots.iter().map(|slot| slot.active.as_ref().map_or(0, |active| active.last)).collect();
-        let ids = Tensor::from_slice(&last).to_device(device).unsqueeze(1);
-        let positions = Tensor::from_slice(&lengths).to_device(device).unsqueeze(1);
-        let mut attend = Decode::new(&mut self.cache, &lengths);
-        let hidden = self.model.hidden_states(&ids, &positions, &mut attend);
-        let mut logits = to_floats(&self.model.logits(&hidden));
-        let vocab = logits.len() / self.slots.len();
-        let chosen: Vec<Option<Result<Choice, GenerateError>>> =
-            (self.slots.par_iter_mut(), logits.par_chunks_mut(vocab))
-                .into_par_iter()
-                .map(|(slot, logits)| {
-                    let active = slot.active.as_mut()?;
-                    slot.length += 1;
-                    Some(check_finite(logits, active.request, slot.length).map(|()| active.sampler.choose(logits)))
-                })
-                .collect();
-        for (slot, choice) in self.slots.iter_mut().zip(chosen) {
-            let (Some(active), Some(choice)) = (slot.active.as_mut(), choice) else { continue };
-            let choice = choice?;
-            active.last = choice.id;
-            active.produced += 1;
-            let full = active.produced == active.limit;
-            let prompt = self.requests[active.request].prompt.len();
-            if on_token(active.request, choice) == Next::Stop || full {
-                // The prompt stays for others; what the idle row computes goes behind it.
-                slot.active = None;
-                slot.length = prompt as i64;
+    /// Whether a running sequence is about to compute what this prompt could then share.
+    fn is_under_way(&self, prompt: &[i64], found_pages: usize) -> bool {
+        self.slots.iter().flatten().filter(|active| active.is_prefilling()).any(|active| {
+            let other = &active.request.prompt;
+            let common = other.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+            let pages = common.min(prompt.len() - 1) / PAGE;
+            *other == prompt || self.backend.is_invariant() && pages > found_pages
+        })
+    }
+
+    /// `count` pages, for which kept prompts are given up if need be; or none.
+    fn take_pages(&mut self, count: usize) -> Option<Vec<u32>> {
+        while self.pool.available() < count {
+            let kept = self.kept.pop_front()?;
+            self.pool.release(&kept.pages);
+        }
+        (0..count).map(|_| self.pool.take()).collect()
+    }
+
+    /// Computes the next tokens of all slots; returns the slots that choose one now, whose logits stand in
+    /// `self.logits`.
+    fn compute(&mut self) -> Result<Vec<usize>, GenerateError> {
+        let mut room = if self.backend.is_invariant() { Backend::PROMPT_ROWS } else { usize::MAX };
+        let mut parts = Vec::new();
+        for (slot, active) in self.slots.iter().enumerate() {
+            let Some(active) = active else { continue };
+            // A prompt that was found whole chooses from the kept logits first.
+            let rest = active.tokens.len() - active.cached;
+            let rows = if active.is_prefilling() { rest.min(room) } else { rest };
+            if active.is_prefilling() {
+                room -= rows;
+            }
+            if rows > 0 {
+                parts.push((slot, rows, rows == rest));
             }
         }
-        Ok(())
+        if parts.is_empty() {
+            self.logits.clear();
+            return Ok(Vec::new());
+        }
+        let segments: Vec<Segment> = parts
+            .iter()
+            .filter_map(|&(slot, rows, last)| {
+                let active = self.slots[slot].as_ref()?;
+                let ids = &active.tokens[active.cached..active.cached + rows];
+                Some(Segment { ids, start: active.cached, pages: &active.pages, logits: usize::from(last) })
+            })
+            .collect();
+        self.backend.forward(&segments, &mut self.logits).map_err(GenerateError::Engine)?;
+        let mut chosen = Vec::new();
+        for (slot, rows, last) in parts {
+            let Some(active) = &mut self.slots[slot] else { continue };
+            active.cached += rows;
+            let is_prompt = active.is_prefilling();
+            if is_prompt {
+                self.counts.prompt_tokens += rows as u64;
+                if self.backend.is_invariant() {
+                    self.pool.remember(&active.tokens[..active.cached], &active.pages);
+                }
+            }
+            if last {
+                if is_prompt {
+                    self.keep_prompt(slot, chosen.len());
+                }
+                chosen.push(slot);
+            }
+        }
+        Ok(chosen)
     }
-}
 
-fn check_finite(logits: &[f32], index: usize, tokens: i64) -> Result<(), GenerateError> {
-    // A NaN or an infinity anywhere makes the sum one.
-    match logits.iter().sum::<f32>().is_finite() {
-        true => Ok(()),
-        false => Err(GenerateError::NotFinite { index, tokens }),
+    /// Keeps the prompt that was just computed in `slot` with row `row` of the logits, if there is a page for its last
+    /// part.
+    fn keep_prompt(&mut self, slot: usize, row: usize) {
+        let Some(active) = &self.slots[slot] else { return };
+        let full = active.tokens.len() / PAGE;
+        let mut pages = active.pages[..full].to_vec();
+        if !active.tokens.len().is_multiple_of(PAGE) {
+            let Some(copy) = self.pool.take() else { return };
+            self.backend.copy_page(active.pages[full], copy);
+            pages.push(copy);
+        }
+        active.pages[..full].iter().for_each(|&page| self.pool.share(page));
+        let vocab = self.vocab as usize;
+        let logits = Arc::new(self.logits[row * vocab..(row + 1) * vocab].to_vec());
+        self.kept.push_back(KeptPrompt { tokens: active.tokens.clone(), pages, logits });
+        if self.kept.len() > PROMPTS_KEPT
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.pool.release(&oldest.pages);
+        }
     }
-}
 
-fn memory(error: tch::TchError) -> GenerateError {
-    GenerateError::Memory(error.to_string())
+    /// Chooses a token for each slot, in order, from its logits, on all threads.
+    fn choose(&mut self, rows: Vec<(usize, &mut [f32])>) -> Vec<(usize, Result<Choice, GenerateError>)> {
+        struct Job<'a> {
+            slot: usize,
+            active: &'a mut Active,
+            logits: &'a mut [f32],
+            choice: Option<Result<Choice, GenerateError>>,
+        }
+        let mut rows = rows.into_iter().peekable();
+        let mut jobs: Vec<Mutex<Job>> = Vec::new();
+        for (slot, active) in self.slots.iter_mut().enumerate() {
+            if let Some((_, logits)) = rows.next_if(|(of, _)| *of == slot)
+                && let Some(active) = active
+            {
+                jobs.push(Mutex::new(Job { slot, active, logits, choice: None }));
+            }
+        }
+        let result = torch_ext::parallel_for(jobs.len(), |index| {
+            let mut job = jobs[index].lock().unwrap_or_else(PoisonError::into_inner);
+            let Job { active, logits, choice, .. } = &mut *job;
+            let tokens = active.tokens.len() as i64;
+            *choice = Some(match all_finite(logits) {
+                true => Ok(active.sampler.choose(logits, active.request.top_logprobs)),
+                false => Err(GenerateError::NotFinite { index: 0, tokens }),
+            });
+        });
+        let done = jobs.into_iter().filter_map(|job| {
+            let job = job.into_inner().unwrap_or_else(PoisonError::into_inner);
+            match &result {
+                Ok(()) => Some((job.slot, job.choice?)),
+                Err(error) => Some((job.slot, Err(GenerateError::Engine(error.to_string())))),
+            }
+        });
+        done.collect()
+    }
+
+    /// Forgets all requests and all that was kept.
+    fn reset(&mut self) {
+        self.waiting.clear();
+        (0..self.slots.len()).for_each(|slot| self.finish(slot));
+        for kept in std::mem::take(&mut self.kept) {
+            self.pool.release(&kept.pages);
+        }
+    }
+
+    /// Takes a sequence out of its slot; what it computed can be found by later ones.
+    fn finish(&mut self, slot: usize) {
+        let Some(active) = self.slots[slot].take() else { return };
+        if self.backend.is_invariant() {
+            self.pool.remember(&active.tokens[..active.cached], &active.pages);
+        }
+        self.pool.release(&active.pages);
+    }
 }

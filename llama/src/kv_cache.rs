@@ -1,111 +1,140 @@
-//! Keys and values of the tokens already seen, one slot a sequence.
+//! Keys and values of the tokens already seen, in pages, for libtorch's operators.
 
 use tch::{Device, Kind, Tensor};
+use torch_ext::decoder::Segment;
 
 use crate::attention::{Attend, Causal, scaled_dot_product};
 use crate::config::LlamaConfig;
+use crate::pages::PAGE;
 
-/// Tokens that attention looks over at a time. Vector instructions add up whole blocks alike and a rest in another order,
-/// so a sequence would have other last bits beside a longer one if there ever were a rest.
-const BLOCK: i64 = 64;
+/// Pages that attention looks over at a time. Vector instructions add up whole blocks alike and a rest in another
+/// order, so a sequence would have other last bits beside a longer one if there ever were a rest.
+const BLOCK_PAGES: usize = 64 / PAGE;
 
-/// `length` rounded up to whole blocks.
-fn blocks(length: i64) -> i64 {
-    (length + BLOCK - 1) / BLOCK * BLOCK
-}
-
-/// For each layer, keys and values `[slots, capacity, kv_heads, head_dim]`. The capacity grows as sequences do.
-pub struct KvCache {
+/// For each layer, keys and values `[pages, PAGE, kv_heads, head_dim]`. Grows as higher pages come into use.
+pub struct PagedCache {
     keys: Vec<Tensor>,
     values: Vec<Tensor>,
-    slots: i64,
-    capacity: i64,
+    /// Pages that there may be; the one behind them is for rows without a sequence.
+    pages: usize,
+    /// Pages that there are.
+    capacity: usize,
 }
 
-impl KvCache {
-    /// An empty cache for `slots` sequences.
-    pub fn new(config: &LlamaConfig, slots: usize, kind: Kind, device: Device) -> Self {
-        let (slots, capacity) = (slots as i64, BLOCK);
-        let shape = [slots, capacity, config.num_key_value_heads, config.head_dim];
+impl PagedCache {
+    /// An empty cache of at most `pages` pages.
+    pub fn new(config: &LlamaConfig, pages: usize, kind: Kind, device: Device) -> Self {
+        let shape = [1, PAGE as i64, config.num_key_value_heads, config.head_dim];
         let empty = || (0..config.num_hidden_layers).map(|_| Tensor::zeros(shape, (kind, device))).collect();
-        Self { keys: empty(), values: empty(), slots, capacity }
+        Self { keys: empty(), values: empty(), pages, capacity: 0 }
     }
 
-    /// Makes room for `length` tokens in every slot: doubled, so that the copies stay rare.
-    pub fn reserve(&mut self, length: i64) -> Result<(), tch::TchError> {
-        if length <= self.capacity {
+    /// Makes room for the pages below `pages`: doubled, so that the copies stay rare. The idle rows' page is the last.
+    pub fn reserve(&mut self, pages: usize) -> Result<(), tch::TchError> {
+        if pages <= self.capacity {
             return Ok(());
         }
-        let capacity = (self.capacity * 2).max(blocks(length));
+        let capacity = pages.max(self.capacity * 2).max(64).min(self.pages.max(pages));
         for tensor in self.keys.iter_mut().chain(&mut self.values) {
             let mut shape = tensor.size();
-            shape[1] = capacity;
+            shape[0] = capacity as i64 + 1;
             let larger = Tensor::f_zeros(&shape, (tensor.kind(), tensor.device()))?;
-            larger.narrow(1, 0, self.capacity).copy_(tensor);
+            larger.narrow(0, 0, self.capacity as i64).copy_(&tensor.narrow(0, 0, self.capacity as i64));
             *tensor = larger;
         }
         self.capacity = capacity;
         Ok(())
     }
 
-    /// Copies the first `length` tokens of slot `from` to slot `to`.
-    pub fn copy_slot(&mut self, from: usize, to: usize, length: i64) {
+    /// Copies a page of all layers.
+    pub fn copy_page(&mut self, from: u32, to: u32) {
         for tensor in self.keys.iter().chain(&self.values) {
-            let source = tensor.select(0, from as i64).narrow(0, 0, length);
-            tensor.select(0, to as i64).narrow(0, 0, length).copy_(&source);
+            tensor.get(i64::from(to)).copy_(&tensor.get(i64::from(from)));
         }
+    }
+
+    fn idle_page(&self) -> i64 {
+        self.capacity as i64
     }
 }
 
-/// Attention of one prompt, a row of its own, whose keys and values are kept in a slot.
+/// Writes `new`, `[tokens, kv_heads, head_dim]`, into the places `rows` of a layer's pages.
+fn keep(cache: &Tensor, rows: &Tensor, new: &Tensor) {
+    let shape = cache.size();
+    let _ = cache.view([shape[0] * shape[1], shape[2], shape[3]]).index_copy_(0, rows, new);
+}
+
+/// Attention of one whole prompt, a row of its own, whose keys and values are kept.
 pub struct Prefill<'a> {
-    /// Where keys and values are kept.
-    pub cache: &'a mut KvCache,
-    /// The sequence's slot; the cache must have room for the prompt.
-    pub slot: usize,
+    cache: &'a PagedCache,
+    pages: &'a [u32],
+    rows: Option<Tensor>,
+}
+
+impl<'a> Prefill<'a> {
+    /// Keeps into `pages`, which must have room for the prompt.
+    pub fn new(cache: &'a PagedCache, pages: &'a [u32]) -> Self {
+        Self { cache, pages, rows: None }
+    }
 }
 
 impl Attend for Prefill<'_> {
     fn attend(&mut self, layer: usize, window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
-        let keep = |cache: &Tensor, new: &Tensor| {
-            cache.select(0, self.slot as i64).narrow(0, 0, new.size()[1]).copy_(&new.select(0, 0));
-        };
-        keep(&self.cache.keys[layer], k);
-        keep(&self.cache.values[layer], v);
+        let rows = self.rows.get_or_insert_with(|| {
+            let place = |token: usize| i64::from(self.pages[token / PAGE]) * PAGE as i64 + (token % PAGE) as i64;
+            let rows: Vec<i64> = (0..k.size()[1] as usize).map(place).collect();
+            Tensor::from_slice(&rows).to_device(k.device())
+        });
+        keep(&self.cache.keys[layer], rows, &k.select(0, 0));
+        keep(&self.cache.values[layer], rows, &v.select(0, 0));
         Causal.attend(layer, window, q, k, v)
     }
 }
 
-/// Attention of one new token in every slot, at the position that follows what the slot holds.
+/// Attention of one new token in every row, at the position that follows what its sequence holds.
 pub struct Decode<'a> {
-    cache: &'a mut KvCache,
-    lengths: &'a [i64],
-    /// Row of each slot's new token when slots and capacity are taken as one dimension.
+    cache: &'a PagedCache,
+    lengths: Vec<i64>,
+    /// Where each row's new token goes when pages are taken as one dimension.
     rows: Tensor,
-    /// Additive masks `[slots, 1, 1, longest]`, by window.
+    /// The pages of every row, one after the other, each row padded to the longest.
+    pages: Tensor,
+    pages_each: i64,
+    /// Additive masks `[rows, 1, 1, longest]`, by window.
     masks: Vec<(Option<i64>, Tensor)>,
 }
 
 impl<'a> Decode<'a> {
-    /// `lengths[slot]` tokens are in each slot before this one; the cache must have room for one more.
-    pub fn new(cache: &'a mut KvCache, lengths: &'a [i64]) -> Self {
-        let capacity = cache.capacity;
-        let rows: Vec<i64> = lengths.iter().enumerate().map(|(slot, length)| slot as i64 * capacity + length).collect();
-        let rows = Tensor::from_slice(&rows).to_device(cache.keys[0].device());
-        Self { cache, lengths, rows, masks: Vec::new() }
+    /// One token of each segment; a segment without pages is an idle row.
+    pub fn new(cache: &'a PagedCache, segments: &[&Segment]) -> Self {
+        let device = cache.keys[0].device();
+        let lengths: Vec<i64> = segments.iter().map(|segment| segment.start as i64).collect();
+        let longest = segments.iter().map(|segment| segment.start + 1).max().unwrap_or(1);
+        let pages_each = longest.div_ceil(PAGE).next_multiple_of(BLOCK_PAGES);
+        let page =
+            |segment: &Segment, index: usize| segment.pages.get(index).map_or(cache.idle_page(), |p| i64::from(*p));
+        let row =
+            |segment: &&Segment| page(segment, segment.start / PAGE) * PAGE as i64 + (segment.start % PAGE) as i64;
+        let rows: Vec<i64> = segments.iter().map(row).collect();
+        let pages: Vec<i64> =
+            segments.iter().flat_map(|segment| (0..pages_each).map(move |index| page(segment, index))).collect();
+        let on_device = |values: &[i64]| Tensor::from_slice(values).to_device(device);
+        let (rows, pages) = (on_device(&rows), on_device(&pages));
+        Self { cache, lengths, rows, pages, pages_each: pages_each as i64, masks: Vec::new() }
     }
 
     fn mask(&mut self, window: Option<i64>, options: (Kind, Device)) -> Tensor {
         if let Some((_, mask)) = self.masks.iter().find(|(of, _)| *of == window) {
             return mask.shallow_clone();
         }
-        let longest = blocks(self.lengths.iter().max().map_or(1, |length| length + 1));
-        let mut mask = vec![f32::NEG_INFINITY; self.lengths.len() * longest as usize];
-        for (row, &length) in mask.chunks_mut(longest as usize).zip(self.lengths) {
+        let longest = self.pages_each as usize * PAGE;
+        let mut mask = vec![f32::NEG_INFINITY; self.lengths.len() * longest];
+        for (row, &length) in mask.chunks_mut(longest).zip(&self.lengths) {
             let first = window.map_or(0, |window| (length + 1 - window).max(0));
             row[first as usize..=length as usize].fill(0.0);
         }
-        let mask = Tensor::from_slice(&mask).reshape([-1, 1, 1, longest]).to_device(options.1).to_kind(options.0);
+        let mask = Tensor::from_slice(&mask).reshape([-1, 1, 1, longest as i64]).to_device(options.1);
+        let mask = mask.to_kind(options.0);
         self.masks.push((window, mask.shallow_clone()));
         mask
     }
@@ -114,23 +143,21 @@ impl<'a> Decode<'a> {
 impl Attend for Decode<'_> {
     fn attend(&mut self, layer: usize, window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
         let mask = self.mask(window, (q.kind(), q.device()));
-        let longest = mask.size()[3];
-        let flat = [self.cache.slots * self.cache.capacity, k.size()[2], k.size()[3]];
+        let (rows, _, heads, head_dim) = q.size4().expect("queries are [rows, 1, heads, head_dim]");
+        let kv_heads = k.size()[2];
         let extend = |cache: &Tensor, new: &Tensor| {
-            let _ = cache.view(flat).index_copy_(0, &self.rows, &new.select(1, 0));
-            cache.narrow(1, 0, longest)
+            keep(cache, &self.rows, &new.select(1, 0));
+            cache.index_select(0, &self.pages).view([rows, self.pages_each * PAGE as i64, kv_heads, head_dim])
         };
         let (keys, values) = (extend(&self.cache.keys[layer], k), extend(&self.cache.values[layer], v));
-        let (slots, _, heads, head_dim) = q.size4().expect("queries are [slots, 1, heads, head_dim]");
-        if slots == 1 {
+        if rows == 1 {
             // The kernel that transformers takes for one sequence: in bfloat16 the last bit decides near ties.
             return scaled_dot_product(q, &keys, &values, Some(&mask), false);
         }
         // The queries of a group look over the same keys: as a short sequence they share one pass over them, which in
         // bfloat16 is four times faster than libtorch's grouped attention of single tokens.
-        let kv_heads = k.size()[2];
-        let grouped = q.view([slots, kv_heads, heads / kv_heads, head_dim]).transpose(1, 2);
+        let grouped = q.view([rows, kv_heads, heads / kv_heads, head_dim]).transpose(1, 2);
         let seen = scaled_dot_product(&grouped, &keys, &values, Some(&mask), false);
-        seen.transpose(1, 2).reshape([slots, 1, heads, head_dim])
+        seen.transpose(1, 2).reshape([rows, 1, heads, head_dim])
     }
 }

@@ -12,6 +12,7 @@
 //! ```
 
 pub mod attention;
+mod backend;
 mod classifier;
 mod completion;
 mod config;
@@ -24,23 +25,29 @@ mod linear;
 mod load;
 pub mod locate;
 mod lora;
+mod memory;
 mod model;
+mod pages;
 mod recompute;
+mod request;
 mod rope;
 mod sampling;
 mod score;
+mod vocabulary;
 
+pub use backend::Kernels;
 pub use classifier::SequenceClassifier;
-pub use completion::{Completion, Listener, StopRules, complete};
+pub use completion::{AnswerText, Completion, Listener, StopRules, complete};
 pub use config::{ConfigError, Family, LlamaConfig, RopeScaling, dtype_name};
 pub use dropout::Dropout;
-pub use engine::{Engine, GenerateError, Next, Request};
+pub use engine::{Engine, EngineCounts, EngineOptions};
 pub use folder::ModelFolder;
 pub use linear::{Linear, Lora};
 pub use load::{ModelError, to_bytes, torch_kind};
 pub use lora::{LoraConfig, TargetModules};
 pub use model::{Layer, Llama, RmsNorm};
 pub use recompute::Recompute;
+pub use request::{GenerateError, Next, Request, RequestId};
 pub use rope::Rotation;
 pub use sampling::{Choice, Sampler, SamplingParams};
 pub use score::log_probs;

@@ -41,6 +41,21 @@ impl Linear {
         }
     }
 
+    /// Another handle on the same parameters.
+    pub fn shallow_clone(&self) -> Self {
+        let lora = |lora: &Lora| Lora {
+            a: lora.a.shallow_clone(),
+            b: lora.b.shallow_clone(),
+            scale: lora.scale,
+            dropout: lora.dropout,
+        };
+        Self {
+            weight: self.weight.shallow_clone(),
+            bias: self.bias.as_ref().map(Tensor::shallow_clone),
+            lora: self.lora.as_ref().map(lora),
+        }
+    }
+
     /// Adds the low-rank update to the weight and drops it. Done in float32, rounded once to the weight's type.
     pub fn merge(&mut self) {
         if let Some(Lora { a, b, scale, .. }) = self.lora.take() {

@@ -29,6 +29,18 @@ impl RmsNorm {
     fn before(&self) -> Before<'_> {
         Before::Norm(&self.weight, self.eps)
     }
+
+    fn shallow_clone(&self) -> Self {
+        Self { weight: self.weight.shallow_clone(), eps: self.eps }
+    }
+}
+
+/// The norms of a layer.
+pub(crate) struct Norms<'a> {
+    pub input: &'a Tensor,
+    pub q: Option<&'a Tensor>,
+    pub k: Option<&'a Tensor>,
+    pub post_attention: &'a Tensor,
 }
 
 /// One decoder layer.
@@ -136,6 +148,28 @@ impl Llama {
         Ok(Self { config, embedding, layers, norm, head, rope })
     }
 
+    /// Another handle on the same parameters.
+    pub fn shallow_clone(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            embedding: self.embedding.shallow_clone(),
+            layers: self.layers.iter().map(Layer::shallow_clone).collect(),
+            norm: self.norm.shallow_clone(),
+            head: self.head.as_ref().map(Tensor::shallow_clone),
+            rope: self.rope.shallow_clone(),
+        }
+    }
+
+    /// The embedding table, `[vocab, hidden]`.
+    pub(crate) fn embedding(&self) -> &Tensor {
+        &self.embedding
+    }
+
+    /// `cos` and `sin` of every position, each `[positions, head_dim]` in float32.
+    pub(crate) fn rotation_tables(&self) -> (&Tensor, &Tensor) {
+        self.rope.tables()
+    }
+
     /// The configuration.
     pub fn config(&self) -> &LlamaConfig {
         &self.config
@@ -206,8 +240,8 @@ impl Llama {
         self.logits(&self.hidden_states(input_ids, &positions, &mut Causal))
     }
 
-    /// Logits `[rows, seq, vocab]` of rows that hold several documents back to back, of the given lengths; each document
-    /// gets what it would get alone.
+    /// Logits `[rows, seq, vocab]` of rows that hold several documents back to back, of the given lengths; each
+    /// document gets what it would get alone.
     pub fn forward_packed(&self, input_ids: &Tensor, documents: &[Vec<i64>]) -> Tensor {
         let positions = packed_positions(documents, input_ids.size()[1]).to_device(self.device());
         self.logits(&self.hidden_states(input_ids, &positions, &mut Packed { documents }))
@@ -276,7 +310,40 @@ impl Llama {
 }
 
 impl Layer {
-    fn linears(&self) -> [(&'static str, &Linear); 7] {
+    fn shallow_clone(&self) -> Self {
+        let head_norm = |norm: &Option<RmsNorm>| norm.as_ref().map(RmsNorm::shallow_clone);
+        Self {
+            input_norm: self.input_norm.shallow_clone(),
+            q: self.q.shallow_clone(),
+            k: self.k.shallow_clone(),
+            v: self.v.shallow_clone(),
+            o: self.o.shallow_clone(),
+            q_norm: head_norm(&self.q_norm),
+            k_norm: head_norm(&self.k_norm),
+            post_attention_norm: self.post_attention_norm.shallow_clone(),
+            gate: self.gate.shallow_clone(),
+            up: self.up.shallow_clone(),
+            down: self.down.shallow_clone(),
+            index: self.index,
+            window: self.window,
+            head_dim: self.head_dim,
+        }
+    }
+
+    pub(crate) fn norms(&self) -> Norms<'_> {
+        Norms {
+            input: &self.input_norm.weight,
+            q: self.q_norm.as_ref().map(|norm| &norm.weight),
+            k: self.k_norm.as_ref().map(|norm| &norm.weight),
+            post_attention: &self.post_attention_norm.weight,
+        }
+    }
+
+    pub(crate) fn window(&self) -> Option<i64> {
+        self.window
+    }
+
+    pub(crate) fn linears(&self) -> [(&'static str, &Linear); 7] {
         [
             ("self_attn.q_proj", &self.q),
             ("self_attn.k_proj", &self.k),

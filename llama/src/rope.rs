@@ -1,5 +1,5 @@
-//! Rotary position embeddings (Su et al. 2021) in Hugging Face's layout: the first half of a head is rotated against its
-//! second half.
+//! Rotary position embeddings (Su et al. 2021) in Hugging Face's layout: the first half of a head is rotated against
+//! its second half.
 
 use std::f64::consts::PI;
 
@@ -29,6 +29,16 @@ impl RopeTable {
         let angles = positions.unsqueeze(1) * frequencies.unsqueeze(0);
         let angles = Tensor::cat(&[&angles, &angles], 1);
         Self { cos: angles.cos().to_device(device), sin: angles.sin().to_device(device) }
+    }
+
+    /// Another handle on the same tables.
+    pub fn shallow_clone(&self) -> Self {
+        Self { cos: self.cos.shallow_clone(), sin: self.sin.shallow_clone() }
+    }
+
+    /// `cos` and `sin`.
+    pub fn tables(&self) -> (&Tensor, &Tensor) {
+        (&self.cos, &self.sin)
     }
 
     /// The rotation of tokens at `positions`, `[rows, seq]` int64.

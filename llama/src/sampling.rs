@@ -4,6 +4,9 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::vocabulary;
+pub(crate) use crate::vocabulary::all_finite;
+
 /// How to choose tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingParams {
@@ -51,12 +54,14 @@ impl SamplingParams {
 }
 
 /// A chosen token.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
     /// The token.
     pub id: i64,
     /// Its log-probability (natural logarithm) under the model itself: temperature 1, nothing cut off.
     pub logprob: f32,
+    /// The most likely tokens with their log-probabilities, as many as were asked for, most likely first.
+    pub top: Vec<(i64, f32)>,
 }
 
 /// The state of one sequence's sampling. Its choices depend on its seed and its logits alone.
@@ -79,9 +84,12 @@ impl Sampler {
         Self { params, rng: ChaCha8Rng::seed_from_u64(seed), seen }
     }
 
-    /// Chooses the next token from `logits` (`[vocab]`), which are used as working space.
-    pub fn choose(&mut self, logits: &mut [f32]) -> Choice {
-        let log_sum = log_sum_exp(logits);
+    /// Chooses the next token from `logits` (`[vocab]`, finite), which are used as working space, and lists the `top`
+    /// most likely ones.
+    pub fn choose(&mut self, logits: &mut [f32], top: usize) -> Choice {
+        let highest = vocabulary::highest(logits);
+        let log_sum = highest + vocabulary::Weights::new(logits, highest, 1.0).total.ln() as f32;
+        let top = most_likely(logits, top).into_iter().map(|id| (id as i64, logits[id] - log_sum)).collect();
         // The penalty is undone for the one logit that is reported.
         let raw = (!self.seen.is_empty()).then(|| logits.to_vec());
         self.penalise(logits);
@@ -90,7 +98,7 @@ impl Sampler {
         if let Some(seen) = self.seen.get_mut(id) {
             *seen = true;
         }
-        Choice { id: id as i64, logprob: chosen - log_sum }
+        Choice { id: id as i64, logprob: chosen - log_sum, top }
     }
 
     fn penalise(&self, logits: &mut [f32]) {
@@ -103,14 +111,15 @@ impl Sampler {
     fn draw(&mut self, logits: &[f32]) -> usize {
         let point: f64 = self.rng.random();
         let SamplingParams { temperature, top_k, top_p, min_p, .. } = self.params;
-        let highest = logits[argmax(logits)];
-        let weight = |logit: f32| (f64::from(logit - highest) / temperature).exp();
+        let highest = vocabulary::highest(logits);
         if top_k == 0 && top_p >= 1.0 && min_p == 0.0 {
-            let weights: Vec<f64> = logits.iter().map(|&logit| weight(logit)).collect();
-            let total: f64 = weights.iter().sum();
-            return pick(weights.into_iter().enumerate(), point * total);
+            return vocabulary::Weights::new(logits, highest, temperature).pick(point);
         }
-        let mut kept = candidates(logits, top_k, top_p, &weight);
+        let mut kept = if top_k == 0 && top_p >= 1.0 {
+            heads(logits, highest + (temperature * min_p.ln()) as f32 - 1e-3, temperature, highest)
+        } else {
+            candidates(logits, top_k, top_p, temperature)
+        };
         if min_p > 0.0 {
             kept.retain(|&(_, weight)| weight >= min_p);
         }
@@ -119,38 +128,61 @@ impl Sampler {
     }
 }
 
-/// The tokens that top-k and top-p keep, most likely first (ties by id), with their weights.
-fn candidates(logits: &[f32], top_k: usize, top_p: f64, weight: &impl Fn(f32) -> f64) -> Vec<(usize, f64)> {
-    let order = |&a: &usize, &b: &usize| logits[b].total_cmp(&logits[a]).then(a.cmp(&b));
-    let mut ids: Vec<usize> = (0..logits.len()).collect();
-    let limit = if top_k == 0 { ids.len() } else { top_k.min(ids.len()) };
-    if limit < ids.len() {
-        ids.select_nth_unstable_by(limit - 1, order);
-        ids.truncate(limit);
-    }
-    let total: f64 = ids.iter().map(|&id| weight(logits[id])).sum();
-    // Sorting a whole vocabulary is slow, and nearly all of the mass is in a few hundred tokens: sort a growing head.
-    let mut head = limit.min(256);
+/// The tokens that top-k and top-p keep, most likely first (ties by id), with their weights
+/// `exp((logit - highest) / temperature)`.
+fn candidates(logits: &[f32], top_k: usize, top_p: f64, temperature: f64) -> Vec<(usize, f64)> {
+    let highest = vocabulary::highest(logits);
+    let limit = if top_k == 0 { logits.len() } else { top_k.min(logits.len()) };
+    let everything = vocabulary::Weights::new(logits, highest, temperature).total;
+    // Nearly all of the mass is in a few hundred tokens: look at those within a growing distance of the most likely
+    // one.
+    let mut distance = 4.0;
     loop {
-        if head < ids.len() {
-            ids.select_nth_unstable_by(head - 1, order);
+        let least = if distance < 1e3 { highest - (temperature * distance) as f32 } else { f32::NEG_INFINITY };
+        let mut head = heads(logits, least, temperature, highest);
+        let all = head.len() == logits.len();
+        // With both limits, it is of the k most likely that top_p of the mass is taken: all of them are needed.
+        let enough = match top_k {
+            0 => head.iter().map(|(_, weight)| weight).sum::<f64>() >= top_p * everything,
+            _ => head.len() >= limit,
+        };
+        if !all && !enough {
+            distance *= 3.0;
+            continue;
         }
-        ids[..head].sort_unstable_by(order);
+        head.truncate(limit);
+        let total = if top_k == 0 { everything } else { head.iter().map(|(_, weight)| weight).sum() };
         let mut mass = 0.0;
-        let mut kept = Vec::with_capacity(head);
-        for &id in &ids[..head] {
-            if mass >= top_p * total && !kept.is_empty() {
-                return kept;
-            }
-            let weight = weight(logits[id]);
+        let kept = head.into_iter().enumerate().take_while(|&(place, (_, weight))| {
+            let before = mass;
             mass += weight;
-            kept.push((id, weight));
-        }
-        if head == ids.len() || mass >= top_p * total && top_p < 1.0 {
-            return kept;
-        }
-        head = (head * 8).min(ids.len());
+            place == 0 || top_p >= 1.0 || before < top_p * total
+        });
+        return kept.map(|(_, entry)| entry).collect();
     }
+}
+
+/// Tokens with a logit of at least `least`, most likely first (ties by id), with their weights.
+fn heads(logits: &[f32], least: f32, temperature: f64, highest: f32) -> Vec<(usize, f64)> {
+    let mut ids: Vec<usize> = (0..logits.len()).filter(|&id| logits[id] >= least).collect();
+    ids.sort_unstable_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
+    ids.into_iter().map(|id| (id, (f64::from(logits[id] - highest) / temperature).exp())).collect()
+}
+
+/// The `count` most likely tokens, most likely first (ties by id).
+fn most_likely(logits: &[f32], count: usize) -> Vec<usize> {
+    let order = |&a: &usize, &b: &usize| logits[b].total_cmp(&logits[a]).then(a.cmp(&b));
+    let count = count.min(logits.len());
+    if count == 0 {
+        return Vec::new();
+    }
+    let mut ids: Vec<usize> = (0..logits.len()).collect();
+    if count < ids.len() {
+        ids.select_nth_unstable_by(count - 1, order);
+        ids.truncate(count);
+    }
+    ids.sort_unstable_by(order);
+    ids
 }
 
 /// The first entry at which the running sum passes `point`, or the last one with any weight.
@@ -169,20 +201,10 @@ fn pick(weights: impl Iterator<Item = (usize, f64)>, point: f64) -> usize {
     last
 }
 
+/// The first of the highest logits.
 fn argmax(logits: &[f32]) -> usize {
-    let mut best = 0;
-    for (id, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = id;
-        }
-    }
-    best
-}
-
-fn log_sum_exp(logits: &[f32]) -> f32 {
-    let highest = logits[argmax(logits)];
-    let sum: f64 = logits.iter().map(|&logit| f64::from((logit - highest).exp())).sum();
-    highest + sum.ln() as f32
+    let highest = vocabulary::highest(logits);
+    logits.iter().position(|logit| *logit == highest).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -194,7 +216,7 @@ mod tests {
         let draws = 40_000;
         let mut sampler = Sampler::new(params, 7, &[], logits.len());
         for _ in 0..draws {
-            counts[sampler.choose(&mut logits.to_vec()).id as usize] += 1.0 / f64::from(draws);
+            counts[sampler.choose(&mut logits.to_vec(), 0).id as usize] += 1.0 / f64::from(draws);
         }
         counts
     }
@@ -231,7 +253,7 @@ mod tests {
         let logits: Vec<f32> = (0..5_000).map(|_| rng.random::<f32>() * 4.0).collect();
         let weight = |logit: f32| f64::from(logit).exp();
         for top_p in [0.01, 0.2, 0.9, 0.9999, 1.0] {
-            let kept = candidates(&logits, 0, top_p, &weight);
+            let kept = candidates(&logits, 0, top_p, 1.0);
             let mut all: Vec<usize> = (0..logits.len()).collect();
             all.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
             let total: f64 = all.iter().map(|&id| weight(logits[id])).sum();
@@ -249,18 +271,20 @@ mod tests {
     fn log_probs_are_the_models_own() {
         let params =
             SamplingParams { temperature: 0.3, top_k: 1, repetition_penalty: 1.5, ..SamplingParams::default() };
-        let choice = Sampler::new(params, 1, &[1], 4).choose(&mut LOGITS.to_vec());
+        let choice = Sampler::new(params, 1, &[1], 4).choose(&mut LOGITS.to_vec(), 2);
         assert_eq!(choice.id, 0);
         assert!((choice.logprob - 0.5_f32.ln()).abs() < 1e-6);
+        assert_eq!(choice.top.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [0, 1]);
+        assert!((choice.top[1].1 - 0.25_f32.ln()).abs() < 1e-5);
     }
 
     #[test]
     fn the_penalty_moves_seen_tokens_only() {
         let params = SamplingParams { repetition_penalty: 2.0, ..SamplingParams::greedy() };
         let mut sampler = Sampler::new(params, 1, &[0], 3);
-        assert_eq!(sampler.choose(&mut [3.0, 2.0, 1.0]).id, 1);
-        assert_eq!(sampler.choose(&mut [3.0, 2.0, 1.9]).id, 2);
-        assert_eq!(sampler.choose(&mut [-1.0, -1.5, -2.5]).id, 0);
+        assert_eq!(sampler.choose(&mut [3.0, 2.0, 1.0], 0).id, 1);
+        assert_eq!(sampler.choose(&mut [3.0, 2.0, 1.9], 0).id, 2);
+        assert_eq!(sampler.choose(&mut [-1.0, -1.5, -2.5], 0).id, 0);
     }
 
     #[test]

@@ -3,22 +3,22 @@
 use tch::{Kind, Tensor};
 
 use crate::attention::{Packed, packed_positions};
-use crate::engine::GenerateError;
 use crate::linear::product;
 use crate::model::Llama;
+use crate::request::GenerateError;
 
 /// Tokens of one forward pass, unless a single pair is longer.
 const ROW_TOKENS: usize = 2048;
 /// Logits that exist at one time: 128 MiB in float32.
 const CHUNK_ELEMENTS: i64 = 1 << 25;
 
-/// The log-probability (natural logarithm, float32) of every token of each continuation, given its prompt and the tokens
-/// before it. `pairs` are `(prompt ids, continuation ids)`. Pairs are packed into rows, each seeing itself only; logits are
-/// computed at the continuations alone.
+/// The log-probability (natural logarithm, float32) of every token of each continuation, given its prompt and the
+/// tokens before it. `pairs` are `(prompt ids, continuation ids)`. Pairs are packed into rows, each seeing itself only;
+/// logits are computed at the continuations alone.
 ///
 /// # Errors
-/// [`GenerateError`] for a pair with an empty part, with ids outside the vocabulary or longer than the context; `index` is
-/// its place in `pairs`.
+/// [`GenerateError`] for a pair with an empty part, with ids outside the vocabulary or longer than the context; `index`
+/// is its place in `pairs`.
 pub fn log_probs(model: &Llama, pairs: &[(Vec<i64>, Vec<i64>)]) -> Result<Vec<Vec<f32>>, GenerateError> {
     for (index, pair) in pairs.iter().enumerate() {
         check(model, index, pair)?;

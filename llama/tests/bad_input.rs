@@ -85,10 +85,15 @@ fn truncated_weights_are_an_error() {
 fn a_prompt_longer_than_the_context_is_an_error() {
     let Some(folder) = copy("llama-gqa") else { return };
     let model = common::load(folder.path());
-    let request =
-        llama::Request { prompt: vec![3; 600], sampling: llama::SamplingParams::greedy(), seed: 0, max_new_tokens: 5 };
-    let engine = llama::Engine::new(&model, 2);
-    let refuse =
+    let request = llama::Request {
+        prompt: vec![3; 600],
+        sampling: llama::SamplingParams::greedy(),
+        seed: 0,
+        max_new_tokens: 5,
+        top_logprobs: 0,
+    };
+    let mut engine = llama::Engine::new(&model, 2).unwrap();
+    let mut refuse =
         |request: llama::Request| engine.generate(&[request], |_, _| llama::Next::Continue).unwrap_err().to_string();
     assert!(refuse(request.clone()).contains("600 tokens, the model's context is 512"));
     assert!(refuse(llama::Request { prompt: vec![], ..request.clone() }).contains("no tokens"));

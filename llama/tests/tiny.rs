@@ -4,8 +4,8 @@
 
 mod common;
 
-use common::{TINY, distance, fixture, ids, load, reference};
-use llama::{Choice, Engine, Next, Request, SamplingParams};
+use common::{TINY, distance, fixture, forward_log_probs, generate, ids, load, reference, request};
+use llama::{Kernels, SamplingParams};
 use tch::{Kind, Tensor};
 
 #[test]
@@ -77,22 +77,6 @@ fn a_packed_row_gives_what_its_documents_give_apart() {
     }
 }
 
-/// What the engine chooses for each request.
-fn generate(model: &llama::Llama, slots: usize, requests: &[Request]) -> Vec<Vec<Choice>> {
-    let mut chosen = vec![Vec::new(); requests.len()];
-    Engine::new(model, slots)
-        .generate(requests, |index, choice| {
-            chosen[index].push(choice);
-            Next::Continue
-        })
-        .unwrap();
-    chosen
-}
-
-fn request(prompt: &[i64], sampling: SamplingParams, seed: u64, max_new_tokens: usize) -> Request {
-    Request { prompt: prompt.to_vec(), sampling, seed, max_new_tokens }
-}
-
 #[test]
 fn greedy_continuations_equal_transformers() {
     for name in TINY {
@@ -107,53 +91,15 @@ fn greedy_continuations_equal_transformers() {
             request(&greedy[..12], params(), 0, 16),
             request(&greedy[..2], params(), 0, 40),
         ];
-        for slots in [1, 2, 4] {
-            let chosen = generate(&model, slots, &requests);
+        for (kernels, slots) in [(Kernels::Auto, 1), (Kernels::Auto, 4), (Kernels::Tensors, 1), (Kernels::Tensors, 2)] {
+            let chosen = generate(&model, kernels, slots, &requests);
             for same in [1, 2] {
                 let found: Vec<i64> = chosen[same].iter().map(|choice| choice.id).collect();
-                assert_eq!(found, greedy[12..], "{name} with {slots} slots");
+                assert_eq!(found, greedy[12..], "{name} with {slots} slots, {kernels:?}");
             }
             assert_eq!(chosen[3].len(), 40);
         }
     }
-}
-
-#[test]
-fn the_engines_log_probs_are_those_of_a_forward_pass() {
-    for name in TINY {
-        let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
-        let model = load(&folder);
-        let prompt: Vec<i64> = (3..20).collect();
-        let sampled = SamplingParams { temperature: 0.7, top_p: 0.9, ..SamplingParams::default() };
-        let chosen = &generate(&model, 3, &[request(&prompt, sampled, 5, 30)])[0];
-        let mut whole = prompt.clone();
-        whole.extend(chosen.iter().map(|choice| choice.id));
-        let _no_grad = tch::no_grad_guard();
-        let log_probs = model.forward(&Tensor::from_slice(&whole).unsqueeze(0)).log_softmax(-1, Kind::Float);
-        for (place, choice) in chosen.iter().enumerate() {
-            let expected = log_probs.double_value(&[0, (prompt.len() + place) as i64 - 1, choice.id]);
-            assert!((f64::from(choice.logprob) - expected).abs() < 1e-4, "{name} at {place}");
-        }
-    }
-}
-
-#[test]
-fn a_sequence_has_the_same_bits_in_any_company() {
-    let Some(folder) = fixture("tiny/llama-gqa") else { return };
-    let model = load(&folder);
-    let sampled = SamplingParams { temperature: 1.0, ..SamplingParams::default() };
-    let one = request(&[5, 6, 7, 8], sampled.clone(), 42, 50);
-    let mut crowd: Vec<Request> = (0..9)
-        .map(|i| request(&(3..5 + 3 * i).collect::<Vec<i64>>(), sampled.clone(), i as u64, 10 + 5 * i as usize))
-        .collect();
-    crowd.push(one.clone());
-    // Four slots both times: the others decide when it gets its place, not what it says.
-    let filler = |seed| request(&[9, 9, 9], sampled.clone(), seed, 1);
-    let alone = generate(&model, 4, &[one, filler(1), filler(2), filler(3)]);
-    let together = generate(&model, 4, &crowd);
-    assert_eq!(alone[0], together[9]);
-    let other_seed = generate(&model, 4, &[request(&[5, 6, 7, 8], sampled, 43, 50)]);
-    assert_ne!(alone[0], other_seed[0]);
 }
 
 #[test]
@@ -167,17 +113,18 @@ fn a_sliding_window_is_the_same_in_prefill_and_decoding() {
     let model = load(copy.path());
     assert_eq!(model.config().sliding_window, [Some(8); 3]);
     let prompt: Vec<i64> = (3..24).collect();
-    let chosen = &generate(&model, 2, &[request(&prompt, SamplingParams::greedy(), 0, 20)])[0];
+    for kernels in [Kernels::Auto, Kernels::Tensors] {
+        let chosen = &generate(&model, kernels, 2, &[request(&prompt, SamplingParams::greedy(), 0, 20)])[0];
+        for (place, logprob) in forward_log_probs(&model, &prompt, chosen).into_iter().enumerate() {
+            assert!((chosen[place].logprob - logprob).abs() < 1e-4, "{kernels:?}");
+        }
+    }
+    let chosen = &generate(&model, Kernels::Auto, 2, &[request(&prompt, SamplingParams::greedy(), 0, 20)])[0];
     let mut whole = prompt.clone();
     whole.extend(chosen.iter().map(|choice| choice.id));
     let _no_grad = tch::no_grad_guard();
     let input = Tensor::from_slice(&whole).unsqueeze(0);
     let logits = model.forward(&input);
-    let log_probs = logits.log_softmax(-1, Kind::Float);
-    for (place, choice) in chosen.iter().enumerate() {
-        let expected = log_probs.double_value(&[0, (prompt.len() + place) as i64 - 1, choice.id]);
-        assert!((f64::from(choice.logprob) - expected).abs() < 1e-4);
-    }
     // The window matters: three layers of 8 see 22 back, so a change at the start is invisible at the end.
     let changed = Tensor::cat(&[input.narrow(1, 0, 1) + 1, input.narrow(1, 1, 40)], 1);
     let moved = model.forward(&changed);

@@ -36,11 +36,11 @@ pub struct SamplerArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// The server's name of the model [default: the only one that the server lists]
-    #[arg(long, requires = "endpoint", value_name = "NAME")]
+    #[arg(long, requires = "endpoint", conflicts_with = "model", value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint_model: Option<String>,
     /// Ask the server for log-probabilities
-    #[arg(long, requires = "endpoint")]
+    #[arg(long, requires = "endpoint", conflicts_with = "model")]
     pub endpoint_logprobs: bool,
     /// Requests sent to the server at a time
     #[arg(long, default_value_t = CONCURRENCY)]

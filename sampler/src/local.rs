@@ -1,7 +1,9 @@
 //! A model in this process.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use dataset::digest::Fingerprint;
 use llama::{Completion, Engine, Listener, ModelFolder, Next, Request, StopRules, complete, locate};
 use tch::{Device, Kind};
@@ -27,6 +29,8 @@ pub struct LocalOptions {
 pub struct Local {
     name: String,
     folder: ModelFolder,
+    /// Kept between calls: later prompts find beginnings that earlier ones computed.
+    engine: RefCell<Engine>,
     options: LocalOptions,
     stop_tokens: StopTokens,
 }
@@ -43,7 +47,8 @@ impl Local {
             folder.model.load_adapter(adapter)?;
             folder.model.merge_adapter();
         }
-        Ok(Self { name: name_or_path.to_owned(), folder, options, stop_tokens: StopTokens::default() })
+        let engine = RefCell::new(Engine::new(&folder.model, options.batch_size)?);
+        Ok(Self { name: name_or_path.to_owned(), folder, engine, options, stop_tokens: StopTokens::default() })
     }
 
     /// What the user called it.
@@ -91,7 +96,7 @@ impl Local {
     /// # Errors
     /// What `done` returns, or a failure of the engine.
     pub fn sample(&self, requests: &[SampleRequest], done: Done) -> anyhow::Result<()> {
-        let engine = Engine::new(&self.folder.model, self.options.batch_size);
+        let mut engine = self.engine.try_borrow_mut().context("`done` asked the same sampler again")?;
         let (mut encoded, mut stops, mut places) = (Vec::new(), Vec::new(), Vec::new());
         for (place, request) in requests.iter().enumerate() {
             match self.encode(&engine, request) {
@@ -104,7 +109,7 @@ impl Local {
             }
         }
         let mut answers = Answers { places, done, failure: None };
-        complete(&engine, &self.folder.tokenizer, &encoded, &stops, &mut answers)?;
+        complete(&mut engine, &self.folder.tokenizer, &encoded, &stops, &mut answers)?;
         answers.failure.map_or(Ok(()), Err)
     }
 
@@ -125,6 +130,7 @@ impl Local {
             sampling: request.sampling.clone(),
             seed: request.seed,
             max_new_tokens: request.max_new_tokens,
+            top_logprobs: 0,
         };
         engine.check(&request).map_err(|error| SampleError::Request(error.to_string()))?;
         Ok(request)

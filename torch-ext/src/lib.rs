@@ -5,8 +5,10 @@ mod adamw;
 mod attention;
 mod cross_entropy;
 mod cuda;
+pub mod decoder;
 mod fused;
 mod ops;
+mod parallel;
 mod projections;
 
 pub use adamw::{AdamW, fused_adamw};
@@ -15,4 +17,5 @@ pub use cross_entropy::{IGNORED, linear_cross_entropy, linear_cross_entropy_sum}
 pub use cuda::{CudaLibrary, cpu_library, find_cuda_library, init};
 pub use fused::{rms_norm, rotate_half, silu_gate};
 pub use ops::{OpError, linear, take_grad};
+pub use parallel::parallel_for;
 pub use projections::{Before, Projection, projections, trains_fused};

@@ -14,7 +14,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use crate::metrics::Metrics;
-use crate::options::{Failure, Handler, Options};
+use crate::options::{Failure, Handler, Options, Page, Service, Ticket};
 use crate::pool::{Outcome, Pool};
 
 /// What all requests share.
@@ -54,8 +54,26 @@ fn respond(status: StatusCode, content_type: &'static str, body: String) -> Resp
 }
 
 /// The routes of the worker: the handlers', `/healthz` and `/metrics`.
-pub(crate) fn router(shared: &Arc<Shared>, handlers: Vec<(String, Handler)>) -> Router {
+pub(crate) fn router(
+    shared: &Arc<Shared>,
+    handlers: Vec<(String, Handler)>,
+    services: Vec<(String, Arc<dyn Service>)>,
+    pages: Vec<(String, Page)>,
+) -> Router {
     let mut router = Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics));
+    for (path, page) in pages {
+        let answer = move || async move { respond(StatusCode::OK, "application/json", page().to_string()) };
+        router = router.route(&path, get(answer));
+    }
+    for (path, service) in services {
+        let route: Arc<str> = path.as_str().into();
+        router = router.route(
+            &path,
+            post(move |State(shared): State<Arc<Shared>>, request: Request| async move {
+                serve(&shared, &route, service.as_ref(), request).await
+            }),
+        );
+    }
     for (path, handler) in handlers {
         let route: Arc<str> = path.as_str().into();
         router = router.route(
@@ -91,6 +109,45 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
+/// A request that a service answers. It is in flight until its ticket is dropped, which may be after its last byte.
+async fn serve(shared: &Arc<Shared>, path: &str, service: &dyn Service, request: Request) -> Response {
+    struct InFlight(Arc<Shared>);
+    impl Drop for InFlight {
+        fn drop(&mut self) {
+            self.0.metrics.in_flight.dec();
+        }
+    }
+    let start = Instant::now();
+    shared.metrics.in_flight.inc();
+    let ticket = Ticket { _in_flight: Box::new(InFlight(shared.clone())) };
+    let response = if shared.draining.load(Ordering::SeqCst) {
+        let sentence = "this server is shutting down; ask another".to_owned();
+        close(service.refuse(StatusCode::SERVICE_UNAVAILABLE, sentence))
+    } else {
+        match read_body(&shared.options, request).await {
+            Ok(body) => service.call(body, ticket).await,
+            Err(Refusal(status, sentence)) => close(service.refuse(status, sentence)),
+        }
+    };
+    record(shared, path, response.status(), start);
+    response
+}
+
+/// The connection ends with this response: what is left of a body that was not read would be taken for the next
+/// request.
+fn close(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    response
+}
+
+fn record(shared: &Shared, path: &str, status: StatusCode, start: Instant) {
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        shared.metrics.rejected.inc();
+    }
+    shared.metrics.requests.with_label_values(&[path, status.as_str()]).inc();
+    shared.metrics.seconds.with_label_values(&[path]).observe(start.elapsed().as_secs_f64());
+}
+
 /// Counts a request as in flight until it is answered or its client has gone.
 async fn counted(shared: &Shared, path: &str, answer: impl Future<Output = Result<Response, Refusal>>) -> Response {
     struct InFlight<'a>(&'a Metrics);
@@ -103,12 +160,7 @@ async fn counted(shared: &Shared, path: &str, answer: impl Future<Output = Resul
     shared.metrics.in_flight.inc();
     let _in_flight = InFlight(&shared.metrics);
     let response = answer.await.into_response();
-    let status = response.status();
-    if status == StatusCode::TOO_MANY_REQUESTS {
-        shared.metrics.rejected.inc();
-    }
-    shared.metrics.requests.with_label_values(&[path, status.as_str()]).inc();
-    shared.metrics.seconds.with_label_values(&[path]).observe(start.elapsed().as_secs_f64());
+    record(shared, path, response.status(), start);
     response
 }
 

@@ -44,5 +44,5 @@ mod options;
 mod pool;
 mod server;
 
-pub use options::{BadRequest, Failure, Options, Routes};
+pub use options::{Answer, BadRequest, Failure, Options, Routes, Service, Ticket};
 pub use server::{Error, Worker, serve};

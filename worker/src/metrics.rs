@@ -3,10 +3,10 @@
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Counter, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
-use crate::options::ReadGauge;
+use crate::options::{MetricKind, ReadGauge};
 
 /// Latency buckets in seconds: from a string comparison to a long program.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -31,7 +31,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub fn new(gauges: Vec<(String, String, ReadGauge)>) -> Result<Self, prometheus::Error> {
+    pub fn new(gauges: Vec<(MetricKind, String, String, ReadGauge)>) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Self {
             requests: IntCounterVec::new(
@@ -63,8 +63,12 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.items.clone()))?;
         metrics.registry.register(Box::new(metrics.panics.clone()))?;
         metrics.registry.register(Box::new(metrics.seconds.clone()))?;
-        for (name, help, read) in gauges {
-            metrics.registry.register(Box::new(ReadAtScrape { gauge: Gauge::new(name, help)?, read }))?;
+        for (kind, name, help, read) in gauges {
+            let number = match kind {
+                MetricKind::Gauge => Number::Gauge(Gauge::new(name, help)?),
+                MetricKind::Counter => Number::Counter(Counter::new(name, help)?),
+            };
+            metrics.registry.register(Box::new(ReadAtScrape { number, read }))?;
         }
         Ok(metrics)
     }
@@ -75,19 +79,36 @@ impl Metrics {
     }
 }
 
-/// A gauge whose value is asked for at each scrape.
+enum Number {
+    Gauge(Gauge),
+    Counter(Counter),
+}
+
+/// A number that is asked for at each scrape.
 struct ReadAtScrape {
-    gauge: Gauge,
+    number: Number,
     read: ReadGauge,
 }
 
 impl Collector for ReadAtScrape {
     fn desc(&self) -> Vec<&Desc> {
-        self.gauge.desc()
+        match &self.number {
+            Number::Gauge(gauge) => gauge.desc(),
+            Number::Counter(counter) => counter.desc(),
+        }
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        self.gauge.set((self.read)());
-        self.gauge.collect()
+        match &self.number {
+            Number::Gauge(gauge) => {
+                gauge.set((self.read)());
+                gauge.collect()
+            }
+            Number::Counter(counter) => {
+                counter.reset();
+                counter.inc_by((self.read)().max(0.0));
+                counter.collect()
+            }
+        }
     }
 }

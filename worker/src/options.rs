@@ -1,9 +1,12 @@
 //! What the server is told at its start.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::Value;
 
 /// The server's address and limits. `Options { addr, ..Options::default() }` changes one of them.
@@ -66,14 +69,41 @@ impl From<BadRequest> for Failure {
     }
 }
 
+/// A request in flight, until this is dropped: draining waits for it. A handler that streams keeps it in the answer's
+/// body.
+pub struct Ticket {
+    pub(crate) _in_flight: Box<dyn Send + Sync>,
+}
+
+/// A future that a [`Service`] returns.
+pub type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// A handler that makes its own responses, streams for instance, within the worker's limits.
+pub trait Service: Send + Sync + 'static {
+    /// Answers a request with this body. When the client goes away, the future or the response's body is dropped.
+    fn call(&self, body: Vec<u8>, ticket: Ticket) -> Answer;
+    /// The response where the worker itself refuses: too large, too slow, shutting down.
+    fn refuse(&self, status: StatusCode, sentence: String) -> Response;
+}
+
 pub(crate) type Handler = Arc<dyn Fn(Value) -> Result<Value, Failure> + Send + Sync>;
 pub(crate) type ReadGauge = Box<dyn Fn() -> f64 + Send + Sync>;
+pub(crate) type Page = Arc<dyn Fn() -> Value + Send + Sync>;
+
+/// Whether a number at `/metrics` goes up and down or up only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MetricKind {
+    Gauge,
+    Counter,
+}
 
 /// Which handler answers which path, and the handlers' own gauges.
 #[derive(Default)]
 pub struct Routes {
     pub(crate) handlers: Vec<(String, Handler)>,
-    pub(crate) gauges: Vec<(String, String, ReadGauge)>,
+    pub(crate) services: Vec<(String, Arc<dyn Service>)>,
+    pub(crate) pages: Vec<(String, Page)>,
+    pub(crate) gauges: Vec<(MetricKind, String, String, ReadGauge)>,
 }
 
 impl Routes {
@@ -99,6 +129,20 @@ impl Routes {
         self
     }
 
+    /// `POST path` is answered by `service`.
+    #[must_use]
+    pub fn service(mut self, path: impl Into<String>, service: Arc<dyn Service>) -> Self {
+        self.services.push((path.into(), service));
+        self
+    }
+
+    /// `GET path` is answered by what `page` returns, which has to be quick.
+    #[must_use]
+    pub fn get(mut self, path: impl Into<String>, page: impl Fn() -> Value + Send + Sync + 'static) -> Self {
+        self.pages.push((path.into(), Arc::new(page)));
+        self
+    }
+
     /// Adds a gauge to `/metrics`; `read` is called at each scrape and has to be quick.
     #[must_use]
     pub fn gauge(
@@ -107,7 +151,19 @@ impl Routes {
         help: impl Into<String>,
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Self {
-        self.gauges.push((name.into(), help.into(), Box::new(read)));
+        self.gauges.push((MetricKind::Gauge, name.into(), help.into(), Box::new(read)));
+        self
+    }
+
+    /// Adds a counter to `/metrics`; what `read` returns never falls.
+    #[must_use]
+    pub fn counter(
+        mut self,
+        name: impl Into<String>,
+        help: impl Into<String>,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Self {
+        self.gauges.push((MetricKind::Counter, name.into(), help.into(), Box::new(read)));
         self
     }
 }

@@ -97,7 +97,7 @@ impl Worker {
             draining: AtomicBool::new(false),
             options,
         });
-        let router = router(&shared, routes.handlers);
+        let router = router(&shared, routes.handlers, routes.services, routes.pages);
         Ok(Self { runtime, listener, router, shared })
     }
 

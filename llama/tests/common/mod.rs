@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use llama::{Choice, Engine, EngineOptions, Kernels, Llama, Next, Request, SamplingParams};
 use tch::{Device, Kind, Tensor};
 use weights::{Checkpoint, DType};
 
@@ -49,4 +50,42 @@ pub fn load(folder: &Path) -> llama::Llama {
 /// All numbers of an int64 tensor.
 pub fn ids(tensor: &Tensor) -> Vec<i64> {
     Vec::try_from(tensor.flatten(0, -1)).unwrap()
+}
+
+/// What an engine chooses for each request.
+pub fn generate(model: &Llama, kernels: Kernels, slots: usize, requests: &[Request]) -> Vec<Vec<Choice>> {
+    let options = EngineOptions { slots, kernels, ..EngineOptions::default() };
+    generate_in(&mut Engine::with_options(model, options).unwrap(), requests)
+}
+
+/// The same in a given engine.
+pub fn generate_in(engine: &mut Engine, requests: &[Request]) -> Vec<Vec<Choice>> {
+    let mut chosen = vec![Vec::new(); requests.len()];
+    engine
+        .generate(requests, |index, choice| {
+            chosen[index].push(choice);
+            Next::Continue
+        })
+        .unwrap();
+    chosen
+}
+
+/// A request without further log-probabilities.
+pub fn request(prompt: &[i64], sampling: SamplingParams, seed: u64, max_new_tokens: usize) -> Request {
+    Request { prompt: prompt.to_vec(), sampling, seed, max_new_tokens, top_logprobs: 0 }
+}
+
+/// The log-probabilities of the chosen tokens in the trainer's forward pass: prompt and answer as one document of a
+/// packed row, behind another one.
+pub fn forward_log_probs(model: &Llama, prompt: &[i64], chosen: &[Choice]) -> Vec<f32> {
+    let _no_grad = tch::no_grad_guard();
+    let answer: Vec<i64> = chosen.iter().map(|choice| choice.id).collect();
+    let other: Vec<i64> = (5..12).collect();
+    let row = [&other[..], prompt, &answer].concat();
+    let document = (prompt.len() + answer.len()) as i64;
+    let logits = model.forward_packed(&Tensor::from_slice(&row).unsqueeze(0), &[vec![other.len() as i64, document]]);
+    let start = (other.len() + prompt.len()) as i64 - 1;
+    let logits = logits.squeeze_dim(0).narrow(0, start, answer.len() as i64).to_kind(Kind::Float);
+    let log_probs = logits.log_softmax(-1, Kind::Float).gather(1, &Tensor::from_slice(&answer).unsqueeze(1), false);
+    Vec::try_from(log_probs.squeeze_dim(1)).unwrap()
 }

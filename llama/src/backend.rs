@@ -1,0 +1,160 @@
+//! Who computes the engine's tokens: packed weights and fused kernels on a processor, or libtorch's operators anywhere.
+
+use tch::{Device, Kind, Tensor};
+use torch_ext::decoder::{Decoder, DecoderEnds, DecoderLayer, DecoderShape, Projection, Segment};
+
+use crate::kv_cache::{Decode, PagedCache, Prefill};
+use crate::linear::Linear;
+use crate::model::Llama;
+use crate::score::to_floats;
+
+/// Which arithmetic the engine uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kernels {
+    /// Packed weights where they can be used (a processor; float32 or bfloat16; widths that are multiples of 16; no
+    /// unmerged LoRA), libtorch's operators elsewhere.
+    #[default]
+    Auto,
+    /// libtorch's operators: those of the plain forward pass, bit for bit those of transformers for one sequence in
+    /// bfloat16.
+    Tensors,
+}
+
+/// libtorch's operators with what they work on.
+pub(crate) struct Tensors {
+    model: Llama,
+    cache: PagedCache,
+    slots: usize,
+}
+
+/// Computes tokens and keeps their keys and values in pages.
+pub(crate) enum Backend {
+    /// A sequence's numbers do not depend on how its tokens are cut into calls and what else is in them.
+    Packed(Decoder),
+    /// They do: prompts are computed whole, in a row of their own, and decoding has a fixed number of rows.
+    Tensors(Box<Tensors>),
+}
+
+impl Backend {
+    /// Rows of prompts that are computed in one step beside decoding: enough to keep the products busy, few enough to
+    /// keep the others waiting for a moment only.
+    pub const PROMPT_ROWS: usize = 256;
+
+    pub fn new(model: &Llama, kernels: Kernels, slots: usize, pages: usize) -> Result<Self, String> {
+        if kernels == Kernels::Auto && packable(model) {
+            return pack(model, pages).map(Self::Packed).map_err(|error| error.to_string());
+        }
+        let cache = PagedCache::new(model.config(), pages, model.kind(), model.device());
+        Ok(Self::Tensors(Box::new(Tensors { model: model.shallow_clone(), cache, slots })))
+    }
+
+    /// Whether any beginning of a sequence may be computed once for several, in any number of calls.
+    pub fn is_invariant(&self) -> bool {
+        matches!(self, Self::Packed(_))
+    }
+
+    pub fn copy_page(&mut self, from: u32, to: u32) {
+        match self {
+            Self::Packed(decoder) => decoder.copy_page(from, to),
+            Self::Tensors(tensors) => tensors.cache.copy_page(from, to),
+        }
+    }
+
+    /// Leaves the logits that the segments ask for (of their last token or of none) in `logits`, `[rows, vocab]` in
+    /// their order.
+    pub fn forward(&mut self, segments: &[Segment], logits: &mut Vec<f32>) -> Result<(), String> {
+        match self {
+            Self::Packed(decoder) => decoder.forward(segments, logits).map_err(|error| error.to_string()),
+            Self::Tensors(tensors) => {
+                let Tensors { model, cache, slots } = tensors.as_mut();
+                let highest = segments.iter().flat_map(|segment| segment.pages).max().copied().unwrap_or(0);
+                cache.reserve(highest as usize + 1).map_err(|error| error.to_string())?;
+                *logits = tensors_forward(model, cache, *slots, segments);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Prompts one by one, then one token of every other sequence together.
+fn tensors_forward(model: &Llama, cache: &mut PagedCache, slots: usize, segments: &[Segment]) -> Vec<f32> {
+    let _no_grad = tch::no_grad_guard();
+    let device = model.device();
+    let is_prompt = |segment: &Segment| segment.start == 0;
+    let mut rows: Vec<Vec<f32>> = vec![Vec::new(); segments.len()];
+    for (row, segment) in rows.iter_mut().zip(segments).filter(|(_, segment)| is_prompt(segment)) {
+        let length = segment.ids.len() as i64;
+        let ids = Tensor::from_slice(segment.ids).to_device(device).unsqueeze(0);
+        let positions = Tensor::arange(length, (Kind::Int64, device)).unsqueeze(0);
+        let hidden = model.hidden_states(&ids, &positions, &mut Prefill::new(cache, segment.pages));
+        *row = to_floats(&model.logits(&hidden.narrow(1, length - 1, 1)));
+    }
+    let decoding: Vec<usize> = (0..segments.len()).filter(|&index| !is_prompt(&segments[index])).collect();
+    if !decoding.is_empty() {
+        let idle = Segment { ids: &[0], start: 0, pages: &[], logits: 0 };
+        let mut batch: Vec<&Segment> = decoding.iter().map(|&index| &segments[index]).collect();
+        batch.resize(slots.max(batch.len()), &idle);
+        let column = |values: Vec<i64>| Tensor::from_slice(&values).to_device(device).unsqueeze(1);
+        let ids = column(batch.iter().map(|segment| segment.ids[0]).collect());
+        let positions = column(batch.iter().map(|segment| segment.start as i64).collect());
+        let hidden = model.hidden_states(&ids, &positions, &mut Decode::new(cache, &batch));
+        let logits = to_floats(&model.logits(&hidden));
+        for (&index, logits) in decoding.iter().zip(logits.chunks(logits.len() / batch.len())) {
+            rows[index] = logits.to_vec();
+        }
+    }
+    let wanted = rows.into_iter().zip(segments).filter(|(_, segment)| segment.logits > 0);
+    wanted.flat_map(|(row, _)| row).collect()
+}
+
+fn shape(model: &Llama) -> DecoderShape {
+    let config = model.config();
+    DecoderShape {
+        hidden: config.hidden_size,
+        heads: config.num_attention_heads,
+        kv_heads: config.num_key_value_heads,
+        head_dim: config.head_dim,
+        feed_forward: config.intermediate_size,
+        vocab: config.vocab_size,
+        positions: config.max_position_embeddings,
+        eps: config.rms_norm_eps,
+    }
+}
+
+fn packable(model: &Llama) -> bool {
+    let merged = model.layers().iter().all(|layer| layer.linears().iter().all(|(_, linear)| linear.lora.is_none()));
+    let kind = matches!(model.kind(), Kind::Float | Kind::BFloat16);
+    model.device() == Device::Cpu && kind && merged && shape(model).fits()
+}
+
+fn pack(model: &Llama, pages: usize) -> Result<Decoder, torch_ext::OpError> {
+    fn projection(linear: &Linear) -> Projection<'_> {
+        Projection { weight: &linear.weight, bias: linear.bias.as_ref() }
+    }
+    let layers: Vec<DecoderLayer> = model
+        .layers()
+        .iter()
+        .map(|layer| {
+            let [q, k, v, o, gate, up, down] = layer.linears().map(|(_, linear)| projection(linear));
+            let norms = layer.norms();
+            DecoderLayer {
+                input_norm: norms.input,
+                q,
+                k,
+                v,
+                q_norm: norms.q,
+                k_norm: norms.k,
+                o,
+                post_attention_norm: norms.post_attention,
+                gate,
+                up,
+                down,
+                window: layer.window(),
+            }
+        })
+        .collect();
+    let (cosine, sine) = model.rotation_tables();
+    let norm = &model.final_norm().weight;
+    let ends = DecoderEnds { embedding: model.embedding(), norm, head: model.head(), cosine, sine };
+    Decoder::new(shape(model), &layers, &ends, pages)
+}

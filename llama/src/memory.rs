@@ -1,0 +1,25 @@
+//! How much memory the cache of keys and values may take.
+
+use tch::{Device, Kind};
+
+use crate::config::LlamaConfig;
+
+/// Taken on a GPU and where the system does not say what is free.
+const OTHERWISE: u64 = 4 << 30;
+
+/// Bytes of keys and values of one token in all layers.
+pub(crate) fn token_bytes(config: &LlamaConfig, kind: Kind) -> u64 {
+    let numbers = 2 * config.num_hidden_layers as u64 * (config.num_key_value_heads * config.head_dim) as u64;
+    numbers * kind.elt_size_in_bytes() as u64
+}
+
+/// Bytes that a cache may take: half of the memory that is free now.
+pub(crate) fn for_cache(device: Device) -> u64 {
+    if device != Device::Cpu {
+        return OTHERWISE;
+    }
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kilobytes = available.and_then(|value| value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kilobytes.map_or(OTHERWISE, |kilobytes| kilobytes * 1024 / 2)
+}

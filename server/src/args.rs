@@ -1,0 +1,83 @@
+//! The command.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use llama::{EngineOptions, Kernels, ModelFolder, locate};
+use trainer::device::{self, Compute};
+
+use crate::generator::{Generator, GeneratorOptions};
+use crate::service::routes;
+
+/// Arguments of `herd serve`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// A model's name in the cache or its folder
+    #[arg(long)]
+    pub model: String,
+    /// A LoRA adapter's folder to put on the model
+    #[arg(long)]
+    pub adapter: Option<PathBuf>,
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:8000")]
+    pub addr: SocketAddr,
+    /// The model's name for clients [default: as in --model]
+    #[arg(long)]
+    pub served_model_name: Option<String>,
+    /// Sequences decoded together
+    #[arg(long, default_value_t = 16)]
+    pub batch_size: usize,
+    /// Sequences that may wait beyond those that are decoded; more are answered with 429
+    #[arg(long, default_value_t = 256)]
+    pub queue: usize,
+    /// Tokens that the cache of keys and values holds [default: what --batch-size whole contexts need, or half of the
+    /// free memory]
+    #[arg(long)]
+    pub cache_tokens: Option<usize>,
+    /// The largest request body in bytes
+    #[arg(long, default_value_t = 4 << 20)]
+    pub max_body_bytes: usize,
+    /// Seconds that requests may go on after SIGTERM or SIGINT
+    #[arg(long, default_value_t = 60)]
+    pub drain_seconds: u64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub compute: Compute,
+}
+
+/// Loads the model and serves it until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the model cannot be loaded, the address is taken, or requests were still running when draining ended.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    ensure!(args.batch_size >= 1, "--batch-size must be at least 1");
+    let (device, kind) = args.compute.resolve()?;
+    let mut folder = ModelFolder::load(&locate::locate(&args.model)?, Some(kind), device)?;
+    if let Some(adapter) = &args.adapter {
+        folder.model.load_adapter(adapter)?;
+        folder.model.merge_adapter();
+    }
+    let engine = EngineOptions { slots: args.batch_size, cache_tokens: args.cache_tokens, kernels: Kernels::Auto };
+    let name = args.served_model_name.clone().unwrap_or_else(|| args.model.clone());
+    let generator = Arc::new(Generator::start(folder, GeneratorOptions { name, engine, queue: args.queue })?);
+    eprintln!(
+        "{} in {} on {device:?}, {} at a time, {} waiting at most, a cache of {} tokens",
+        args.model,
+        device::name(kind),
+        args.batch_size,
+        args.queue,
+        generator.cache_tokens()
+    );
+    let options = worker::Options {
+        addr: args.addr,
+        threads: 1,
+        max_body_bytes: args.max_body_bytes,
+        drain_timeout: Duration::from_secs(args.drain_seconds),
+        ..worker::Options::default()
+    };
+    worker::serve(options, routes(&generator))?;
+    Ok(())
+}

@@ -1,0 +1,70 @@
+"""The openai library against a running `herd serve`. Usage: python openai_client.py http://127.0.0.1:8000/v1
+
+Raises at the first thing that is not as OpenAI's own API has it.
+"""
+
+import asyncio
+import sys
+
+import openai
+
+base = sys.argv[1]
+client = openai.OpenAI(base_url=base, api_key="none", max_retries=0)
+model = client.models.list().data[0].id
+messages = [{"role": "user", "content": "What is the capital of France?"}]
+common = dict(model=model, messages=messages, temperature=0, max_tokens=16)
+
+whole = client.chat.completions.create(**common, logprobs=True, top_logprobs=3)
+choice = whole.choices[0]
+assert choice.message.content == "The capital of France is Paris.", choice
+assert choice.finish_reason == "stop"
+assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+assert len(choice.logprobs.content) == whole.usage.completion_tokens
+assert len(choice.logprobs.content[0].top_logprobs) == 3
+assert bytes(choice.logprobs.content[0].bytes).decode() == choice.logprobs.content[0].token
+
+pieces = list(client.chat.completions.create(**common, stream=True, stream_options={"include_usage": True}))
+assert "".join(p.choices[0].delta.content or "" for p in pieces if p.choices) == choice.message.content
+assert pieces[-1].usage == whole.usage, (pieces[-1].usage, whole.usage)
+
+story = [{"role": "user", "content": "Tell me a story about a dragon."}]
+drawn = {**common, "messages": story, "temperature": 1, "n": 4, "seed": 3, "stop": ["!", "\n"]}
+several = client.chat.completions.create(**drawn)
+again = client.chat.completions.create(**drawn)
+texts = [c.message.content for c in several.choices]
+assert texts == [c.message.content for c in again.choices] and len(set(texts)) > 1, texts
+
+text = client.completions.create(model=model, prompt="The capital of France is", max_tokens=3, temperature=0, logprobs=2)
+assert text.choices[0].text.startswith(" Paris"), text
+assert text.choices[0].logprobs.tokens[0] == " Paris"
+streamed = client.completions.create(model=model, prompt="The capital of France is", max_tokens=3, temperature=0, stream=True)
+assert "".join(p.choices[0].text for p in streamed) == text.choices[0].text
+
+with client.chat.completions.stream(**common) as stream:
+    for _ in stream:
+        pass
+    assert stream.get_final_completion().choices[0].message.content == choice.message.content
+
+for arguments, error in [
+    (dict(common, model="gpt-5"), openai.NotFoundError),
+    (dict(common, temperature=-1), openai.BadRequestError),
+    (dict(common, tools=[{"type": "function", "function": {"name": "f"}}]), openai.BadRequestError),
+    (dict(common, n=10_000), openai.BadRequestError),
+]:
+    try:
+        client.chat.completions.create(**arguments)
+        raise SystemExit(f"no {error.__name__}")
+    except error as e:
+        assert e.body["message"], e
+
+
+async def crowd():
+    many = openai.AsyncOpenAI(base_url=base, api_key="none", max_retries=0)
+    requests = [many.chat.completions.create(**{**common, "messages": story, "seed": i, "temperature": 1}) for i in range(40)]
+    return [answer.choices[0].message.content for answer in await asyncio.gather(*requests)]
+
+
+first, second = asyncio.run(crowd()), asyncio.run(crowd())
+assert len(set(first)) > 1
+assert first == second, "the same seeds gave other answers in another company"
+print(f"openai {openai.__version__}: everything as expected, {len(first)} answers at once twice the same")

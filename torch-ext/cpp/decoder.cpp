@@ -1,0 +1,439 @@
+// A whole decoder pass over rows of tokens with a paged cache of keys and values, on a processor: packed weights, fused
+// kernels, one parallel region. A row is one token of one sequence; rows of a prompt and of decoding stand together.
+//
+// A row's numbers do not depend on the other rows (decoder_kernels.h), so a sequence has the same bits alone, in any company,
+// with its prompt computed at once, in pieces, or found in the cache. bfloat16 is rounded where the plain formula of
+// `llama::model` rounds, except inside attention (float32 throughout) and in the logits (float32).
+
+#include "common.h"
+#include "decoder_kernels.h"
+
+#include <ATen/Parallel.h>
+#include <omp.h>
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+namespace {
+
+using herd::BLOCK;
+using herd::KernelsOf;
+using herd::Matrix;
+
+// Tokens over which one step of softmax goes.
+constexpr int64_t SPAN = 256;
+constexpr int64_t TILE_ROWS = 16;
+
+const herd::Kernels &kernels() {
+#if defined(__x86_64__)
+  static const herd::Kernels *best = [] {
+    __builtin_cpu_init();
+    const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                    __builtin_cpu_supports("avx512cd");
+    if (v4 && __builtin_cpu_supports("avx512bf16"))
+      return &herd::kernels_v4_bf16;
+    return v4 ? &herd::kernels_v4 : v3 ? &herd::kernels_v3 : &herd::kernels_base;
+  }();
+  return *best;
+#else
+  return herd::kernels_base;
+#endif
+}
+
+template <typename T> const KernelsOf<T> &kernels_of() {
+  if constexpr (sizeof(T) == sizeof(float))
+    return kernels().f32;
+  else
+    return kernels().half;
+}
+
+// Zeroed memory that starts at a cache line; it costs nothing until it is written. Large pieces lie in huge pages:
+// reading weights in a stream is then not held up by address translation.
+template <typename T> class Memory {
+public:
+  explicit Memory(int64_t count) : bytes_(count * sizeof(T) + ALIGNMENT) {
+    large_ = bytes_ >= 2 * HUGE;
+    if (large_) {
+      bytes_ += HUGE;
+      raw_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      raw_ = raw_ == MAP_FAILED ? nullptr : raw_;
+      if (raw_)
+        madvise(raw_, bytes_, MADV_HUGEPAGE); // where the system has none, nothing is lost
+    } else {
+      raw_ = std::calloc(bytes_, 1);
+    }
+    TORCH_CHECK(raw_ != nullptr, "no memory for ", bytes_, " bytes");
+    const uintptr_t step = large_ ? HUGE : ALIGNMENT;
+    start_ = reinterpret_cast<T *>((reinterpret_cast<uintptr_t>(raw_) + step - 1) & ~(step - 1));
+  }
+  Memory(const Memory &) = delete;
+  Memory &operator=(const Memory &) = delete;
+  ~Memory() {
+    if (large_)
+      munmap(raw_, bytes_);
+    else
+      std::free(raw_);
+  }
+  T *get() const { return start_; }
+
+private:
+  static constexpr size_t ALIGNMENT = 64, HUGE = size_t{2} << 20;
+  size_t bytes_;
+  bool large_;
+  void *raw_;
+  T *start_;
+};
+
+// A packed matrix and its memory.
+template <typename T> struct Packed {
+  std::unique_ptr<Memory<T>> blocks;
+  std::unique_ptr<Memory<float>> bias;
+  Matrix<T> matrix{};
+};
+
+int64_t blocks_of(int64_t n) { return (n + BLOCK - 1) / BLOCK; }
+
+template <typename T> const T *numbers(const at::Tensor &t) { return static_cast<const T *>(t.const_data_ptr()); }
+
+struct Part {
+  const at::Tensor *weight;
+  const at::Tensor *bias;
+};
+
+// Packs matrices one below the other, or block by block in turns (gate and up).
+template <typename T> Packed<T> pack(const std::vector<Part> &parts, bool in_turns) {
+  int64_t blocks = 0, n = 0;
+  const int64_t k = parts[0].weight->size(1), count = static_cast<int64_t>(parts.size());
+  bool biased = false;
+  std::vector<at::Tensor> rows;
+  for (const auto &part : parts) {
+    TORCH_CHECK(part.weight->size(1) == k && (count == 1 || part.weight->size(0) % BLOCK == 0), "a weight of ",
+                part.weight->sizes(), " cannot be packed with others");
+    rows.push_back(part.weight->contiguous());
+    blocks += blocks_of(part.weight->size(0));
+    n += part.weight->size(0);
+    biased = biased || part.bias != nullptr;
+  }
+  Packed<T> packed;
+  packed.blocks = std::make_unique<Memory<T>>(blocks * BLOCK * k);
+  if (biased)
+    packed.bias = std::make_unique<Memory<float>>(blocks * BLOCK);
+  int64_t first = 0;
+  for (int64_t p = 0; p < count; ++p) {
+    const int64_t size = rows[p].size(0), own = blocks_of(size);
+    const auto place = [&](int64_t block) { return in_turns ? block * count + p : first + block; };
+    at::parallel_for(0, own, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t block = begin; block < end; ++block)
+        kernels_of<T>().pack(numbers<T>(rows[p]), size, k, block, packed.blocks->get() + place(block) * BLOCK * k);
+    });
+    if (parts[p].bias) {
+      const auto bias = parts[p].bias->to(at::kFloat).contiguous();
+      for (int64_t i = 0; i < size; ++i)
+        packed.bias->get()[place(i / BLOCK) * BLOCK + i % BLOCK] = numbers<float>(bias)[i];
+    }
+    first += own;
+  }
+  packed.matrix = {packed.blocks->get(), biased ? packed.bias->get() : nullptr, n, k};
+  return packed;
+}
+
+} // namespace
+
+extern "C" {
+
+// Sizes of a decoder; all numbers of heads and widths as in the model's configuration.
+struct TxDecoderShape {
+  int64_t layers, hidden, heads, kv_heads, head_dim, feed_forward, vocab, positions, pages;
+  double eps;
+};
+
+// Tensors of one layer; null where the model has none.
+struct TxDecoderLayer {
+  tensor input_norm, q, k, v, q_bias, k_bias, v_bias, q_norm, k_norm, o, o_bias, post_norm, gate, up, down, gate_bias,
+      up_bias, down_bias;
+  int64_t window; // 0: none
+};
+
+// Rows of one sequence, one position after the other.
+struct TxSegment {
+  int64_t first_row, rows, start, first_page;
+};
+}
+
+namespace {
+
+class Decoder {
+public:
+  virtual ~Decoder() = default;
+  virtual void forward(const int64_t *ids, int64_t rows, const TxSegment *segments, int64_t count, const int32_t *pages,
+                       const int64_t *wanted, int64_t wanted_count, float *logits) = 0;
+  virtual void copy_page(int64_t from, int64_t to) = 0;
+};
+
+template <typename T> struct Layer {
+  at::Tensor input_norm, post_norm, q_norm, k_norm;
+  Packed<T> qkv, o, gate_up, down;
+  int64_t window;
+};
+
+// A tile of attention: queries [first, first + count) of a segment.
+struct Tile {
+  const TxSegment *segment;
+  int64_t first, count;
+};
+
+// Work space of one thread.
+template <typename T> struct Scratch {
+  Scratch(int64_t rows, int64_t head_dim, int64_t width)
+      : q(rows * head_dim), scores(rows * SPAN), out(rows * width), sums(rows * 16), highest(rows), first(rows),
+        last(rows), first_here(rows), last_here(rows) {}
+  Memory<T> q;
+  Memory<float> scores, out, sums;
+  std::vector<float> highest;
+  std::vector<int64_t> first, last, first_here, last_here;
+};
+
+template <typename T> class DecoderOf : public Decoder {
+public:
+  DecoderOf(const TxDecoderShape &shape, const TxDecoderLayer *layers, const at::Tensor &embedding,
+            const at::Tensor &norm, const at::Tensor &head, const at::Tensor &cosine, const at::Tensor &sine)
+      : s(shape), group(shape.heads / shape.kv_heads), width((shape.head_dim + 15) / 16 * 16),
+        embedding(embedding.contiguous()), norm(norm.contiguous()), cosine(cosine.contiguous()),
+        sine(sine.contiguous()), head(pack<T>({{&head, nullptr}}, false)),
+        keys(shape.layers * shape.pages * shape.kv_heads * shape.head_dim * BLOCK),
+        values(shape.layers * shape.pages * shape.kv_heads * width * BLOCK) {
+    for (int64_t i = 0; i < s.layers; ++i) {
+      const auto &l = layers[i];
+      const auto own = [](tensor t) { return t ? t->contiguous() : at::Tensor(); };
+      this->layers.push_back(Layer<T>{own(l.input_norm), own(l.post_norm), own(l.q_norm), own(l.k_norm),
+                                      pack<T>({{l.q, l.q_bias}, {l.k, l.k_bias}, {l.v, l.v_bias}}, false),
+                                      pack<T>({{l.o, l.o_bias}}, false),
+                                      pack<T>({{l.gate, l.gate_bias}, {l.up, l.up_bias}}, true),
+                                      pack<T>({{l.down, l.down_bias}}, false), l.window});
+    }
+  }
+
+  void copy_page(int64_t from, int64_t to) override {
+    const int64_t key = s.kv_heads * s.head_dim * BLOCK, value = s.kv_heads * width * BLOCK;
+    for (int64_t layer = 0; layer < s.layers; ++layer) {
+      T *k = keys.get() + layer * s.pages * key, *v = values.get() + layer * s.pages * value;
+      std::copy_n(k + from * key, key, k + to * key);
+      std::copy_n(v + from * value, value, v + to * value);
+    }
+  }
+
+  void forward(const int64_t *ids, int64_t rows, const TxSegment *segments, int64_t count, const int32_t *pages,
+               const int64_t *wanted, int64_t wanted_count, float *logits) override {
+    const auto &kernel = kernels_of<T>();
+    const int64_t q_width = s.heads * s.head_dim, kv_width = s.kv_heads * s.head_dim, qkv_width = q_width + 2 * kv_width;
+    const int64_t threads = at::get_num_threads();
+    const float eps = static_cast<float>(s.eps);
+    std::vector<Tile> tiles;
+    std::vector<const TxSegment *> segment_of(rows);
+    const int64_t queries = std::max<int64_t>(1, TILE_ROWS / group);
+    for (int64_t i = 0; i < count; ++i) {
+      for (int64_t first = 0; first < segments[i].rows; first += queries)
+        tiles.push_back({segments + i, first, std::min(queries, segments[i].rows - first)});
+      std::fill_n(segment_of.begin() + segments[i].first_row, segments[i].rows, segments + i);
+    }
+    // The longest first: what is left at the end is small.
+    std::stable_sort(tiles.begin(), tiles.end(), [](const Tile &a, const Tile &b) {
+      return a.segment->start + a.first > b.segment->start + b.first;
+    });
+    const Memory<T> stream(rows * s.hidden), normal(rows * s.hidden), qkv(rows * qkv_width), seen(rows * q_width),
+        act(rows * s.feed_forward), last(std::max<int64_t>(wanted_count, 1) * s.hidden);
+    std::vector<std::unique_ptr<Scratch<T>>> scratch;
+    for (int64_t i = 0; i < threads; ++i)
+      scratch.push_back(std::make_unique<Scratch<T>>(std::max(TILE_ROWS, group), s.head_dim, width));
+    // One counter a phase: threads take the next piece of work until there is none.
+    const int64_t phases = 8 * s.layers + 3;
+    std::vector<std::atomic<int64_t>> taken(phases);
+    for (auto &counter : taken)
+      counter.store(0, std::memory_order_relaxed);
+
+#pragma omp parallel num_threads(static_cast<int>(threads))
+    {
+      int64_t number = 0;
+      auto &own = *scratch[omp_get_thread_num()];
+      const auto phase = [&](int64_t tasks, const auto &body) {
+        auto &counter = taken[number++];
+        for (int64_t task; (task = counter.fetch_add(1, std::memory_order_relaxed)) < tasks;)
+          body(task);
+#pragma omp barrier
+      };
+      // Calls body(begin, end) on ranges of blocks.
+      const auto over_blocks = [&](int64_t blocks, int64_t rows, const auto &body) {
+        int64_t chunk = std::max<int64_t>(1, blocks / (threads * 10));
+        if (rows < TILE_ROWS)
+          chunk = (chunk + 3) / 4 * 4;
+        phase((blocks + chunk - 1) / chunk,
+              [&](int64_t task) { body(task * chunk, std::min(blocks, (task + 1) * chunk)); });
+      };
+      const auto norm_rows = [&](const T *from, const at::Tensor &weight, T *to) {
+        phase(rows, [&](int64_t row) {
+          kernel.rms_norm(from + row * s.hidden, numbers<T>(weight), to + row * s.hidden, s.hidden, eps);
+        });
+      };
+      phase(rows, [&](int64_t row) {
+        std::copy_n(numbers<T>(embedding) + ids[row] * s.hidden, s.hidden, stream.get() + row * s.hidden);
+      });
+      for (int64_t index = 0; index < s.layers; ++index) {
+        const auto &layer = layers[index];
+        norm_rows(stream.get(), layer.input_norm, normal.get());
+        over_blocks(blocks_of(qkv_width), rows, [&](int64_t begin, int64_t end) {
+          kernel.linear(normal.get(), s.hidden, rows, layer.qkv.matrix, begin, end, qkv.get(), qkv_width);
+        });
+        phase(rows, [&](int64_t row) {
+          T *q = qkv.get() + row * qkv_width, *k = q + q_width, *v = k + kv_width;
+          if (layer.q_norm.defined())
+            for (int64_t head = 0; head < s.heads; ++head)
+              kernel.rms_norm(q + head * s.head_dim, numbers<T>(layer.q_norm), q + head * s.head_dim, s.head_dim, eps);
+          if (layer.k_norm.defined())
+            for (int64_t head = 0; head < s.kv_heads; ++head)
+              kernel.rms_norm(k + head * s.head_dim, numbers<T>(layer.k_norm), k + head * s.head_dim, s.head_dim, eps);
+          const auto *segment = segment_of[row];
+          const int64_t position = segment->start + row - segment->first_row;
+          const float *c = numbers<float>(cosine) + position * s.head_dim;
+          const float *sn = numbers<float>(sine) + position * s.head_dim;
+          kernel.rotate(q, s.heads, s.head_dim / 2, c, sn);
+          kernel.rotate(k, s.kv_heads, s.head_dim / 2, c, sn);
+          keep(index, pages[segment->first_page + position / BLOCK], position % BLOCK, k, v);
+        });
+        phase(static_cast<int64_t>(tiles.size()) * s.kv_heads, [&](int64_t task) {
+          attend(index, layer.window, tiles[task / s.kv_heads], task % s.kv_heads, pages, qkv.get(), qkv_width,
+                 seen.get(), own);
+        });
+        over_blocks(blocks_of(s.hidden), rows, [&](int64_t begin, int64_t end) {
+          kernel.linear_add(seen.get(), q_width, rows, layer.o.matrix, begin, end, stream.get(), s.hidden);
+        });
+        norm_rows(stream.get(), layer.post_norm, normal.get());
+        over_blocks(s.feed_forward / BLOCK, rows, [&](int64_t begin, int64_t end) {
+          kernel.gated(normal.get(), s.hidden, rows, layer.gate_up.matrix, begin, end, act.get(), s.feed_forward);
+        });
+        over_blocks(blocks_of(s.hidden), rows, [&](int64_t begin, int64_t end) {
+          kernel.linear_add(act.get(), s.feed_forward, rows, layer.down.matrix, begin, end, stream.get(), s.hidden);
+        });
+      }
+      phase(wanted_count, [&](int64_t i) {
+        kernel.rms_norm(stream.get() + wanted[i] * s.hidden, numbers<T>(norm), last.get() + i * s.hidden, s.hidden, eps);
+      });
+      over_blocks(wanted_count > 0 ? blocks_of(s.vocab) : 0, wanted_count, [&](int64_t begin, int64_t end) {
+        kernel.linear_wide(last.get(), s.hidden, wanted_count, head.matrix, begin, end, logits, s.vocab);
+      });
+    }
+  }
+
+private:
+  T *key_page(int64_t layer, int64_t page, int64_t head) const {
+    return keys.get() + ((layer * s.pages + page) * s.kv_heads + head) * s.head_dim * BLOCK;
+  }
+  T *value_page(int64_t layer, int64_t page, int64_t head) const {
+    return values.get() + ((layer * s.pages + page) * s.kv_heads + head) * width * BLOCK;
+  }
+
+  // Writes one token's keys [kv_heads, head_dim] and values. Keys stand as a packed block of 16 tokens.
+  void keep(int64_t layer, int64_t page, int64_t place, const T *k, const T *v) {
+    for (int64_t h = 0; h < s.kv_heads; ++h, k += s.head_dim, v += s.head_dim) {
+      T *to = key_page(layer, page, h);
+      if constexpr (sizeof(T) == sizeof(float)) {
+        for (int64_t d = 0; d < s.head_dim; ++d)
+          to[d * BLOCK + place] = k[d];
+      } else {
+        for (int64_t d = 0; d < s.head_dim; d += 2)
+          std::copy_n(k + d, 2, to + d * BLOCK + 2 * place);
+      }
+      std::copy_n(v, s.head_dim, value_page(layer, page, h) + place * width);
+    }
+  }
+
+  // Attention of a tile's queries over one head of keys and values, block by block of SPAN tokens from the first.
+  void attend(int64_t layer, int64_t window, const Tile &tile, int64_t kv_head, const int32_t *pages, const T *qkv,
+              int64_t qkv_width, T *seen, Scratch<T> &own) const {
+    const auto &kernel = kernels_of<T>();
+    const int64_t rows = tile.count * group;
+    const auto &segment = *tile.segment;
+    const int32_t *table = pages + segment.first_page;
+    const float scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
+    int64_t first = INT64_MAX, last = 0;
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t query = tile.first + row / group, position = segment.start + query;
+      const T *q = qkv + (segment.first_row + query) * qkv_width + (kv_head * group + row % group) * s.head_dim;
+      std::copy_n(q, s.head_dim, own.q.get() + row * s.head_dim);
+      own.first[row] = window > 0 ? std::max<int64_t>(0, position + 1 - window) : 0;
+      own.last[row] = position + 1;
+      own.highest[row] = -1e30f;
+      first = std::min(first, own.first[row]);
+      last = std::max(last, own.last[row]);
+    }
+    std::fill_n(own.out.get(), rows * width, 0.0f);
+    std::fill_n(own.sums.get(), rows * 16, 0.0f);
+    for (int64_t start = first / SPAN * SPAN; start < last; start += SPAN) {
+      const int64_t tokens = std::min(SPAN, last - start), count = blocks_of(tokens);
+      for (int64_t page = 0; page < count; ++page)
+        kernel.scores(own.q.get(), rows, key_page(layer, table[start / BLOCK + page], kv_head), s.head_dim,
+                      own.scores.get() + page * BLOCK, SPAN);
+      for (int64_t row = 0; row < rows; ++row) {
+        own.first_here[row] = own.first[row] - start;
+        own.last_here[row] = own.last[row] - start;
+      }
+      kernel.softmax(own.scores.get(), SPAN, rows, count * BLOCK, scale, own.first_here.data(), own.last_here.data(),
+                     own.highest.data(), own.sums.get(), own.out.get(), width);
+      for (int64_t page = 0; page < count; ++page)
+        kernel.weigh(own.scores.get() + page * BLOCK, SPAN, rows, value_page(layer, table[start / BLOCK + page], kv_head),
+                     std::min(BLOCK, tokens - page * BLOCK), width, own.out.get());
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t query = tile.first + row / group;
+      T *to = seen + (segment.first_row + query) * s.heads * s.head_dim + (kv_head * group + row % group) * s.head_dim;
+      kernel.finish(own.out.get() + row * width, own.sums.get() + row * 16, s.head_dim, to);
+    }
+  }
+
+  const TxDecoderShape s;
+  const int64_t group, width;
+  std::vector<Layer<T>> layers;
+  const at::Tensor embedding, norm, cosine, sine;
+  const Packed<T> head;
+  const Memory<T> keys, values;
+};
+
+} // namespace
+
+extern "C" {
+
+char *tx_decoder_new(void **out, const TxDecoderShape *shape, const TxDecoderLayer *layers, const tensor embedding,
+                     const tensor norm, const tensor head, const tensor cosine, const tensor sine) {
+  return guarded([&] {
+    TORCH_CHECK(embedding->device().is_cpu(), "the packed decoder runs on a processor only");
+    if (embedding->scalar_type() == at::kFloat)
+      *out = static_cast<Decoder *>(new DecoderOf<float>(*shape, layers, *embedding, *norm, *head, *cosine, *sine));
+    else if (embedding->scalar_type() == at::kBFloat16)
+      *out = static_cast<Decoder *>(new DecoderOf<herd::bf16>(*shape, layers, *embedding, *norm, *head, *cosine, *sine));
+    else
+      TORCH_CHECK(false, "the packed decoder takes float32 and bfloat16");
+  });
+}
+
+void tx_decoder_free(void *decoder) { delete static_cast<Decoder *>(decoder); }
+
+char *tx_decoder_forward(void *decoder, const int64_t *ids, int64_t rows, const TxSegment *segments, int64_t count,
+                         const int32_t *pages, const int64_t *wanted, int64_t wanted_count, float *logits) {
+  return guarded([&] {
+    static_cast<Decoder *>(decoder)->forward(ids, rows, segments, count, pages, wanted, wanted_count, logits);
+  });
+}
+
+void tx_decoder_copy_page(void *decoder, int64_t from, int64_t to) {
+  static_cast<Decoder *>(decoder)->copy_page(from, to);
+}
+
+const char *tx_decoder_level() { return kernels().level; }
+}
