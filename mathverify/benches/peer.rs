@@ -3,7 +3,8 @@
 //!     python3 -m venv /tmp/peer && /tmp/peer/bin/pip install 'math-verify[antlr4_13_2]==0.9.0'
 //!     MATH_VERIFY_PYTHON=/tmp/peer/bin/python cargo bench -p mathverify --bench peer
 //!
-//! Without `MATH_VERIFY_PYTHON` only this crate is measured. Also measures the hostile inputs against 50 ms.
+//! Without `MATH_VERIFY_PYTHON` only this crate is measured. `MATH_VERIFY_STRIDE=n` lets the peer judge every n-th row only,
+//! and this crate the same rows beside it. Also measures the hostile inputs against 50 ms.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -61,6 +62,11 @@ fn ours(rows: &[Value]) -> (Vec<f64>, usize) {
     (best, right)
 }
 
+/// The verdict that a row asks for.
+fn expected(row: &Value) -> Option<bool> {
+    row["expected"].as_bool().or_else(|| row["equal"].as_bool())
+}
+
 fn once(rows: &[Value]) -> (Vec<f64>, usize) {
     let options = Options::default();
     let mut right = 0;
@@ -71,7 +77,7 @@ fn once(rows: &[Value]) -> (Vec<f64>, usize) {
             let start = Instant::now();
             let verdict = verify(pred, gold, &options);
             let time = start.elapsed().as_secs_f64();
-            right += usize::from(Some(verdict.is_equal()) == row["expected"].as_bool());
+            right += usize::from(Some(verdict.is_equal()) == expected(row));
             time
         })
         .collect();
@@ -93,7 +99,7 @@ fn peer(python: &str, rows: &[Value]) -> Option<(Vec<f64>, usize)> {
     for (line, row) in out.lines().zip(rows) {
         let (time, equal) = line.split_once(' ')?;
         times.push(time.parse().ok()?);
-        right += usize::from(row["expected"].as_bool() == Some(equal == "True"));
+        right += usize::from(expected(row) == Some(equal == "True"));
     }
     Some((times, right))
 }
@@ -115,6 +121,10 @@ fn hostile() {
         ("1 MB of phrases", megabyte("the answer is ")),
         ("1 MB of digits", megabyte("1234567890")),
         ("nested sums", "\\sum_{a=1}^{2000}\\sum_{b=1}^{2000}\\sum_{c=1}^{2000} a b c".to_owned()),
+        ("100 powers", (20_000..20_100).map(|i| format!("7^{{{i}}}")).collect::<Vec<_>>().join(", ")),
+        ("75,000 lines", megabyte("3 * 4 = 13\n")),
+        ("600 hard claims", "$\\sqrt{7}+\\sqrt[3]{11}+e^{5} = \\sqrt{13}+e^{5}$\n".repeat(600)),
+        ("600 identities", "Simplify $x = (x+1)^{7} = x^7 + 3$.\n".repeat(600)),
         ("300 sines", (0..300).map(|i| format!("\\sin({i}x)")).collect::<Vec<_>>().join("+")),
     ];
     let options = Options::default();
@@ -150,17 +160,22 @@ fn main() {
         report(source, &mut times, right);
         all.append(&mut cases);
     }
-    let (mut times, right) = ours(&all);
-    let rate = report("mathverify, all", &mut times, right);
-    match std::env::var("MATH_VERIFY_PYTHON") {
-        Ok(python) => match peer(&python, &all) {
-            Some((mut times, right)) => {
-                let theirs = report("Math-Verify, all", &mut times, right);
+    // The cases of this crate, by their own kinds.
+    let own = rows(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases.jsonl"))).unwrap_or_default();
+    let python = std::env::var("MATH_VERIFY_PYTHON").ok();
+    let stride = std::env::var("MATH_VERIFY_STRIDE").ok().and_then(|s| s.parse().ok()).unwrap_or(1_usize).max(1);
+    let some: Vec<Value> = all.into_iter().step_by(stride).collect();
+    for (name, rows) in [("all", &some), ("own cases", &own)] {
+        let (mut times, right) = ours(rows);
+        let rate = report(&format!("mathverify, {name}"), &mut times, right);
+        match python.as_deref().map(|python| (python, peer(python, rows))) {
+            Some((_, Some((mut times, right)))) => {
+                let theirs = report(&format!("Math-Verify, {name}"), &mut times, right);
                 println!("ratio: {:.0} times Math-Verify", rate / theirs);
             }
-            None => println!("Math-Verify could not be run with {python}"),
-        },
-        Err(_) => println!("Math-Verify: not measured (MATH_VERIFY_PYTHON is not set)"),
+            Some((python, None)) => println!("Math-Verify could not be run with {python}"),
+            None => println!("Math-Verify: not measured (MATH_VERIFY_PYTHON is not set)"),
+        }
     }
     println!("hostile inputs, one check against 7 in each direction (mean) and their steps:");
     hostile();

@@ -16,6 +16,16 @@ impl Budget {
         Self(Cell::new(30_000))
     }
 
+    /// What checking the steps of one solution may cost, with all their claims.
+    pub(crate) fn of_solution() -> Self {
+        Self(Cell::new(60_000))
+    }
+
+    /// What is left.
+    pub(crate) fn left(&self) -> usize {
+        usize::try_from(self.0.get()).unwrap_or(usize::MAX)
+    }
+
     /// Takes `units`; `false` when they are used up.
     pub(crate) fn take(&self, units: u32) -> bool {
         let left = self.0.get();

@@ -11,6 +11,7 @@ use num_rational::Ratio;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use crate::ast::{Constant, Expr, Func};
+use crate::budget::Budget;
 use crate::numeric::eval::exact;
 use crate::rational::{self, Rat};
 use crate::verdict::{Outcome, Tier};
@@ -48,17 +49,16 @@ struct Quotient {
 }
 
 /// Says that two expressions are equal, when their normal forms are.
-pub(crate) fn compare(a: &Expr, b: &Expr) -> Option<Outcome> {
-    let mut normal = Normal { work: 0 };
-    let (x, y) = (normal.quotient(a)?, normal.quotient(b)?);
-    let (left, right) = (normal.mul(&x.n, &y.d)?, normal.mul(&y.n, &x.d)?);
-    // 0/0 is nothing.
-    let nothing = x.d.0.is_empty() || y.d.0.is_empty();
-    (left == right && !nothing).then(|| Outcome::equal(Tier::Algebraic, "the same normal form"))
+pub(crate) fn compare(a: &Expr, b: &Expr, budget: &Budget) -> Option<Outcome> {
+    // A multiplication of terms is worth four units.
+    let mut normal = Normal { work: 0, most: MAX_WORK.min(budget.left() / 4) };
+    let outcome = normal.compare(a, b);
+    budget.take(u32::try_from(normal.work.saturating_mul(4)).unwrap_or(u32::MAX));
+    outcome
 }
-
 struct Normal {
     work: usize,
+    most: usize,
 }
 
 impl Poly {
@@ -113,6 +113,14 @@ impl Quotient {
 }
 
 impl Normal {
+    fn compare(&mut self, a: &Expr, b: &Expr) -> Option<Outcome> {
+        let (x, y) = (self.quotient(a)?, self.quotient(b)?);
+        let (left, right) = (self.mul(&x.n, &y.d)?, self.mul(&y.n, &x.d)?);
+        // 0/0 is nothing.
+        let nothing = x.d.0.is_empty() || y.d.0.is_empty();
+        (left == right && !nothing).then(|| Outcome::equal(Tier::Algebraic, "the same normal form"))
+    }
+
     fn add(&mut self, a: &Poly, b: &Poly) -> Option<Poly> {
         let mut out = a.clone();
         for (monomial, coefficient) in &b.0 {
@@ -129,7 +137,7 @@ impl Normal {
 
     fn mul(&mut self, a: &Poly, b: &Poly) -> Option<Poly> {
         self.work += a.0.len() * b.0.len();
-        if self.work > MAX_WORK {
+        if self.work > self.most {
             return None;
         }
         let mut out = Poly(BTreeMap::new());
@@ -167,7 +175,7 @@ impl Normal {
 
     fn quotient(&mut self, e: &Expr) -> Option<Quotient> {
         self.work += 1;
-        if self.work > MAX_WORK {
+        if self.work > self.most {
             return None;
         }
         Some(match e {
@@ -363,7 +371,7 @@ mod tests {
     use super::*;
 
     fn same(a: &str, b: &str) -> bool {
-        compare(&crate::parse::parse(a).unwrap(), &crate::parse::parse(b).unwrap()).is_some()
+        compare(&crate::parse::parse(a).unwrap(), &crate::parse::parse(b).unwrap(), &Budget::new()).is_some()
     }
 
     #[test]

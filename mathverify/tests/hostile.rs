@@ -130,6 +130,34 @@ fn wide_structures() {
     quick(&format!("[{}]", "(1,2)\\cup".repeat(500)), "(1,2)");
 }
 
+/// Parts that are dear each, many times: they share one budget.
+#[test]
+fn many_dear_parts() {
+    let list = |f: &dyn Fn(usize) -> String, n: usize, between: &str| (0..n).map(f).collect::<Vec<_>>().join(between);
+    let binomials = |top: usize| list(&|i| format!("\\binom{{{top}}}{{{}}}", 340 - i), 100, ", ");
+    quick(&binomials(20_000), &binomials(20_001));
+    quick("\\sum_{k=1}^{2000} \\binom{20000}{k}", "1");
+    let powers = |from: usize| list(&|i| format!("7^{{{}}}", from + i), 100, ", ");
+    quick(&powers(20_000), &powers(21_000));
+    quick(&list(&|i| format!("(e^{{{i}/7}},e^{{{i}/7+0.1}})"), 300, "\\cup "), "(1,2)");
+    quick(&list(&|i| format!("(x+y+z+{i})^9"), 12, ", "), &list(&|i| format!("(x+y+{i}+z)^9+1"), 12, ", "));
+    let matrix = format!("\\begin{{pmatrix}} {} \\end{{pmatrix}}", ["x & 2 & 3 & y"; 4].join("\\\\"));
+    quick(&format!("{matrix}^8"), &format!("{matrix}^7"));
+    for step in [
+        "$\\sqrt{7}+\\sqrt[3]{11}+e^{5} = \\sqrt{13}+e^{5}$",
+        "Simplify $x = (x+1)^{7} = x^7 + 3$.",
+        "$(x+1)^{9} = 3 \\implies x = 5$",
+        "3 * 4 = 13",
+        "20% of 80 is 17",
+    ] {
+        let steps = vec![step.to_owned(); 20_000];
+        let start = Instant::now();
+        let checked = check_solution(None, &steps, None, &Options::default());
+        assert!(start.elapsed() < HANG, "{:?} for {step}", start.elapsed());
+        assert_eq!(checked.steps.len(), steps.len());
+    }
+}
+
 #[test]
 fn odd_characters() {
     for text in [

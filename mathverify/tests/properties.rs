@@ -78,6 +78,74 @@ fn tree() -> impl Strategy<Value = Tree> {
     })
 }
 
+/// A formula of functions with its machine value, computed here with `f64`.
+#[derive(Debug, Clone)]
+enum Formula {
+    Int(u32),
+    Pi,
+    Two(char, Box<Formula>, Box<Formula>),
+    One(&'static str, Box<Formula>),
+    Power(Box<Formula>, i32),
+}
+
+impl Formula {
+    fn value(&self) -> f64 {
+        match self {
+            Formula::Int(n) => f64::from(*n),
+            Formula::Pi => std::f64::consts::PI,
+            Formula::Two('+', a, b) => a.value() + b.value(),
+            Formula::Two('-', a, b) => a.value() - b.value(),
+            Formula::Two('*', a, b) => a.value() * b.value(),
+            Formula::Two(_, a, b) => a.value() / b.value(),
+            Formula::One("\\sqrt", a) => a.value().sqrt(),
+            Formula::One("\\sin", a) => a.value().sin(),
+            Formula::One("\\cos", a) => a.value().cos(),
+            Formula::One("\\ln", a) => a.value().ln(),
+            Formula::One("\\arctan", a) => a.value().atan(),
+            Formula::One(_, a) => a.value().exp(),
+            Formula::Power(a, n) => a.value().powi(*n),
+        }
+    }
+
+    /// The largest value on the way, above which `f64` has lost the digits that are compared.
+    fn largest(&self) -> f64 {
+        let inside = match self {
+            Formula::Two(_, a, b) => a.largest().max(b.largest()),
+            Formula::One(_, a) | Formula::Power(a, _) => a.largest(),
+            _ => 0.0,
+        };
+        inside.max(self.value().abs())
+    }
+
+    fn latex(&self) -> String {
+        match self {
+            Formula::Int(n) => n.to_string(),
+            Formula::Pi => "\\pi".to_owned(),
+            Formula::Two('/', a, b) => format!("\\frac{{{}}}{{{}}}", a.latex(), b.latex()),
+            Formula::Two('*', a, b) => format!("\\left({}\\right)\\left({}\\right)", a.latex(), b.latex()),
+            Formula::Two(op, a, b) => format!("({}) {op} ({})", a.latex(), b.latex()),
+            Formula::One("\\sqrt", a) => format!("\\sqrt{{{}}}", a.latex()),
+            Formula::One("exp", a) => format!("e^{{{}}}", a.latex()),
+            Formula::One(f, a) => format!("{f}\\left({}\\right)", a.latex()),
+            Formula::Power(a, n) => format!("\\left({}\\right)^{{{n}}}", a.latex()),
+        }
+    }
+}
+
+fn formula() -> impl Strategy<Value = Formula> {
+    let leaf = prop_oneof![(1_u32..40).prop_map(Formula::Int), Just(Formula::Pi)];
+    leaf.prop_recursive(3, 10, 2, |inner| {
+        let boxed = || inner.clone().prop_map(Box::new);
+        prop_oneof![
+            (prop::sample::select(vec!['+', '-', '*', '/']), boxed(), boxed())
+                .prop_map(|(op, a, b)| Formula::Two(op, a, b)),
+            (prop::sample::select(vec!["\\sqrt", "\\sin", "\\cos", "\\ln", "\\arctan", "exp"]), boxed())
+                .prop_map(|(f, a)| Formula::One(f, a)),
+            (boxed(), 2_i32..4).prop_map(|(a, n)| Formula::Power(a, n)),
+        ]
+    })
+}
+
 /// Coefficients of a product of linear factors, lowest first.
 fn expanded(roots: &[i64]) -> Vec<i64> {
     let mut coefficients = vec![1];
@@ -168,6 +236,19 @@ proptest! {
             let other = format!("{}/{}", 7 * n + 1, 7 * d);
             prop_assert_eq!(status(&text, &other), Status::Different, "{} = {}", text, other);
         }
+    }
+
+    #[test]
+    fn functions_agree_with_machine_arithmetic(formula in formula()) {
+        let value = formula.value();
+        if !value.is_finite() || !(0.1..1e4).contains(&value.abs()) || formula.largest() > 1e6 {
+            return Ok(());
+        }
+        let text = formula.latex();
+        let rounded = format!("{value:.6}");
+        prop_assert_eq!(status(&text, &rounded), Status::Equal, "{} = {}", text, rounded);
+        let other = format!("{:.6}", value * 1.0001);
+        prop_assert_eq!(status(&text, &other), Status::Different, "{} and {}", text, other);
     }
 
     #[test]

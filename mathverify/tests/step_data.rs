@@ -162,15 +162,46 @@ fn processbench_precision_of_wrong() {
             .collect();
         let total = counts.iter().fold((0, 0, 0), |a, c| (a.0 + c.0, a.1 + c.1, a.2 + c.2));
         println!("{part}: {} of {} first errors flagged, {} good steps flagged", total.0, total.2, total.1);
+        assert!(total.0 * 10 >= (total.0 + total.1) * 9, "{part}: {} hits, {} false alarms", total.0, total.1);
         (hits, alarms, errors) = (hits + total.0, alarms + total.1, errors + total.2);
     }
-    let precision = 100 * hits / (hits + alarms).max(1);
-    println!(
-        "all: precision {precision}%, recall {:.1}%",
-        100.0 * f64::from(u32::try_from(hits).unwrap()) / f64::from(u32::try_from(errors).unwrap())
-    );
-    assert!(precision >= 90, "{hits} hits, {alarms} false alarms");
-    assert!(hits * 100 >= errors * 4, "{hits} of {errors}");
+    let share =
+        |n: usize, of: usize| 100.0 * f64::from(u32::try_from(n).unwrap()) / f64::from(u32::try_from(of).unwrap());
+    println!("all: precision {:.1}%, recall {:.1}%", share(hits, hits + alarms), share(hits, errors));
+    assert!(hits * 100 >= (hits + alarms) * 93, "{hits} hits, {alarms} false alarms");
+    assert!(hits * 1_000 >= errors * 55, "{hits} of {errors}");
+}
+
+/// Solutions that are right: what is flagged in them is a false alarm, or a slip of their authors.
+#[test]
+fn reference_solutions_are_hardly_ever_called_wrong() {
+    let flagged = |solutions: &[String]| -> (usize, usize) {
+        let counts = solutions.par_iter().map(|solution| {
+            let checked = check_solution(None, &split_steps(solution), None, &Options::default());
+            (checked.steps.iter().filter(|s| s.status == StepStatus::Wrong).count(), checked.steps.len())
+        });
+        counts.reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+    };
+    if let Some(path) = common::data("gsm8k/train.jsonl.gz") {
+        let solutions: Vec<String> =
+            common::rows(&path).iter().map(|r| r["answer"].as_str().unwrap().to_owned()).collect();
+        let (wrong, steps) = flagged(&solutions);
+        println!("gsm8k train: {wrong} of {steps} steps called wrong");
+        assert!(wrong * 1_000 <= steps, "{wrong} of {steps}");
+    }
+    if let Some(path) = common::data("math_more/olympiadbench.jsonl.gz") {
+        let text = |s: &serde_json::Value| s.as_str().map(str::to_owned);
+        let solutions: Vec<String> = common::rows(&path)
+            .iter()
+            .flat_map(|r| match &r["solution"] {
+                serde_json::Value::Array(all) => all.iter().filter_map(text).collect::<Vec<_>>(),
+                one => text(one).into_iter().collect(),
+            })
+            .collect();
+        let (wrong, steps) = flagged(&solutions);
+        println!("olympiadbench: {wrong} of {steps} steps called wrong");
+        assert!(wrong * 1_000 <= steps, "{wrong} of {steps}");
+    }
 }
 
 #[test]
@@ -198,6 +229,18 @@ fn no_false_alarms() {
         "so 2x + 3 = 9 and x = 3",
         "In base 7, 3 + 5 = 11.",
         "(x+1)(x+2) = 12",
+        "2p + 12 = 70",
+        "For Sussex: $6 w+4 d+30 a=201$",
+        "Week 1 + Week 2 = 35 + 35 = 70 hours",
+        "Weeks 1-2 = 96 - 70 = 26",
+        "He uses 600 x 30 = 18 000 watts.",
+        "\\(6 \\text{ inches} = \\frac{6}{12} \\text{ feet}\\)",
+        "60 miles/hour * 30 minutes = 30 miles",
+        "\\[a + 4 = 0 \\quad \\text{or} \\quad a - 1 = 0\\] Solving these equations, we find \\(a = -4\\) or \\(a = 1\\).",
+        "The possible roots are \\(\\frac{\\pm 1}{\\pm 2} = \\pm \\frac{1}{2}\\).",
+        "$f(n)=\\frac{n(n+1)}{24}$ is a multiple of 5",
+        "The largest prime divisor is in $13 !(15 \\cdot 14-1)=13$ ! $\\cdot 209$.",
+        "Simplifying, \\[ \\frac{1}{p} + \\frac{1}{q} = \\frac{p+q}{pq} = \\frac{p+q}{48}. \\]",
     ] {
         assert_ne!(
             status(step),
@@ -219,6 +262,15 @@ fn clear_errors() {
         "\\(17 \\equiv 4 \\pmod{5}\\)",
         "Expanding, \\[ y = (x+3)^2 = x^2 + 9. \\]",
         "\\(14 \\text{ hours} + 20 \\text{ hours} = 35 \\text{ hours}\\)",
+        "\\[ 100 (\\text{first day}) + 150 (\\text{second day}) = 300 \\]",
+        "\\begin{align*} $y &= 3 \\cdot 4 \\\\ &= 13$ \\end{align*}",
+        "\\[ x = 3 + 4 \\] \\[ = 8 \\]",
+        "\\[ x = \\frac{3 \\pm \\sqrt{16}}{2} = \\frac{3 \\pm 5}{2} \\]",
+        "$4B = 9 \\Rightarrow B = \\frac{4}{9}$",
+        "The expression can be factored as $x^2 + 5x + 6 = (x+2)(x+4)$.",
+        "\\(4 \\text{ hours} = 200 \\text{ minutes}\\)",
+        "30% of 250 is 85.",
+        "12 shoes * $60/shoe = $700",
     ] {
         assert_eq!(status(step), StepStatus::Wrong, "{step}");
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Policies;
 use super::rows::{self, Answer, Files};
@@ -35,31 +35,18 @@ pub(super) struct Pair {
 
 /// The verdict on one pair, with its id.
 pub(super) fn judge(pair: &Pair, options: &Options) -> Value {
-    let verdict = verify(&pair.pred.text(), &pair.gold.text(), options);
-    let mut out = json!(verdict);
-    if let (Some(id), Value::Object(map)) = (&pair.id, &mut out) {
-        map.shift_insert(0, "id".to_owned(), id.clone());
-    }
-    out
+    rows::with_id(pair.id.as_ref(), &verify(&pair.pred.text(), &pair.gold.text(), options))
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let options = args.policies.options();
     let (mut equal, mut different, mut unknown) = (0_usize, 0_usize, 0_usize);
-    let settings = json!(["check", options]).to_string();
-    let (pairs, bad) = rows::each(
-        &args.files,
-        &settings,
-        |pair: &Pair| judge(pair, &options),
-        |verdict| match verdict["verdict"].as_str() {
-            Some("equal") => equal += 1,
-            Some("different") => different += 1,
-            _ => unknown += 1,
-        },
-    )?;
-    eprintln!(
-        "{pairs} pairs: {equal} equal, {different} different, {unknown} unknown{}",
-        rows::set_aside(&args.files, bad)
-    );
+    let count = |verdict: &Value| match verdict["verdict"].as_str() {
+        Some("equal") => equal += 1,
+        Some("different") => different += 1,
+        _ => unknown += 1,
+    };
+    let (pairs, aside) = rows::each(&args.files, "check", &options, |pair: &Pair| judge(pair, &options), count)?;
+    eprintln!("{pairs} pairs: {equal} equal, {different} different, {unknown} unknown{aside}");
     Ok(())
 }

@@ -7,9 +7,13 @@ use anyhow::{Context, Result};
 use dataset::digest::Fingerprint;
 use dataset::jsonl::{OnBadLine, read};
 use dataset::resume::OrderedOutput;
+use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::options::Options;
 
 /// Records that are judged together before they are written.
 const BATCH: usize = 4_096;
@@ -37,23 +41,28 @@ enum Sink {
     File(OrderedOutput),
 }
 
-/// Judges every record with `judge`; answers how many records there were and how many lines were set aside.
-/// `settings` is everything else that the verdicts depend on.
+/// Judges every record with `judge`; answers how many records there were and what is to be said of lines set aside.
+/// `command` and `options` are everything else that the verdicts depend on.
 pub(super) fn each<T: DeserializeOwned + Send + Sync>(
     files: &Files,
-    settings: &str,
+    command: &str,
+    options: &Options,
     judge: impl Fn(&T) -> Value + Sync,
     mut count: impl FnMut(&Value),
-) -> Result<(usize, u64)> {
+) -> Result<(usize, String)> {
+    let settings = json!([command, options]).to_string();
     let on_bad = files.rejected.clone().map_or(OnBadLine::Error, OnBadLine::SetAside);
     let mut reader = read::<T>(&files.input, on_bad)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(files.threads).build().context("cannot start threads")?;
     let mut sink = match &files.output {
         None => Sink::Standard(std::io::BufWriter::new(std::io::stdout())),
-        Some(path) => Sink::File(OrderedOutput::open(path, &fingerprint(&files.input, settings)?)?),
+        Some(path) => Sink::File(OrderedOutput::open(path, &fingerprint(&files.input, &settings)?)?),
     };
     let done = if let Sink::File(out) = &sink { out.done() } else { 0 };
     let mut index = 0;
+    // Verdicts on the terminal show the progress themselves.
+    let progress =
+        if files.output.is_some() { ProgressBar::new_spinner().with_style(style()?) } else { ProgressBar::hidden() };
     loop {
         let batch: Vec<T> = reader.by_ref().take(BATCH).collect::<Result<_, _>>()?;
         if batch.is_empty() {
@@ -69,12 +78,32 @@ pub(super) fn each<T: DeserializeOwned + Send + Sync>(
             }
             index += 1;
         }
+        progress.set_position(u64::try_from(index).unwrap_or(u64::MAX));
     }
+    progress.finish_and_clear();
     match sink {
         Sink::Standard(mut out) => out.flush().context("cannot write to standard output")?,
         Sink::File(out) => out.finish(index)?,
     }
-    Ok((index, reader.bad()))
+    let aside = match &files.rejected {
+        Some(path) if reader.bad() > 0 => format!("; {} lines set aside in {}", reader.bad(), path.display()),
+        _ => String::new(),
+    };
+    Ok((index, aside))
+}
+
+/// How the progress looks on a terminal; elsewhere nothing is shown.
+fn style() -> Result<ProgressStyle> {
+    Ok(ProgressStyle::with_template("{spinner} {human_pos} records, {per_sec}, {elapsed}")?)
+}
+
+/// A verdict with the id of its record in front.
+pub(super) fn with_id(id: Option<&Value>, verdict: &impl Serialize) -> Value {
+    let mut out = json!(verdict);
+    if let (Some(id), Value::Object(map)) = (id, &mut out) {
+        map.shift_insert(0, "id".to_owned(), id.clone());
+    }
+    out
 }
 
 fn fingerprint(input: &Path, settings: &str) -> Result<String> {
@@ -83,14 +112,6 @@ fn fingerprint(input: &Path, settings: &str) -> Result<String> {
         .file("input", input)?
         .text("settings", settings)
         .finish())
-}
-
-/// `", N lines set aside in FILE"`, or nothing.
-pub(super) fn set_aside(files: &Files, bad: u64) -> String {
-    match &files.rejected {
-        Some(path) if bad > 0 => format!("; {bad} lines set aside in {}", path.display()),
-        _ => String::new(),
-    }
 }
 
 /// A string, or a number written without quotes.

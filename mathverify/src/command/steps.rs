@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Policies;
 use super::rows::{self, Answer, Files};
@@ -55,17 +55,12 @@ impl TryFrom<Fields> for Solution {
 pub(super) fn judge(solution: &Solution, options: &Options) -> Value {
     let gold = solution.gold.as_ref().map(Answer::text);
     let verdict = check_solution(solution.problem.as_deref(), &solution.steps, gold.as_deref(), options);
-    let mut out = json!(verdict);
-    if let (Some(id), Value::Object(map)) = (&solution.id, &mut out) {
-        map.shift_insert(0, "id".to_owned(), id.clone());
-    }
-    out
+    rows::with_id(solution.id.as_ref(), &verdict)
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let options = args.policies.options();
     let (mut steps, mut correct, mut wrong) = (0_usize, 0_usize, 0_usize);
-    let settings = json!(["steps", options]).to_string();
     let count = |verdict: &Value| {
         for step in verdict["steps"].as_array().into_iter().flatten() {
             steps += 1;
@@ -73,9 +68,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
             wrong += usize::from(step["status"] == "wrong");
         }
     };
-    let (solutions, bad) = rows::each(&args.files, &settings, |s: &Solution| judge(s, &options), count)?;
+    let (solutions, aside) = rows::each(&args.files, "steps", &options, |s: &Solution| judge(s, &options), count)?;
     let rest = steps - correct - wrong;
-    let aside = rows::set_aside(&args.files, bad);
     eprintln!("{solutions} solutions, {steps} steps: {correct} correct, {wrong} wrong, {rest} not checkable{aside}");
     Ok(())
 }

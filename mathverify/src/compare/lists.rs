@@ -75,7 +75,13 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     let ordered = |e: &Expr| matches!(e, Expr::Tuple(_) | Expr::Brackets(_) | Expr::Matrix(_));
     let single = |e: &Expr| !is_collection(e) && !matches!(e, Expr::Matrix(_));
     let (x, y) = (items(a), items(b));
-    // A unit behind the last item belongs to all: 3, 4 cm.
+    // `1/3 or 0.333...`: one value, said in two ways.
+    if let (Expr::List(items), other) | (other, Expr::List(items)) = (a, b)
+        && single(other)
+        && items.iter().all(|i| compare_exprs(i, other, options).is_equal())
+    {
+        return Outcome::equal(Tier::Structure, "one value, said more than once");
+    }
     if single(a) != single(b) && x.len() != y.len() {
         return Outcome::different(Tier::Structure, "one value and several");
     }

@@ -107,12 +107,26 @@ fn times(a: Value, b: Value) -> Option<Value> {
             if x.first()?.len() != inner || x.len() * width * inner > 4_096 {
                 return None;
             }
+            // Entries of variables grow with every product.
+            let sizes = |rows: &Rows| rows.iter().flatten().map(size).sum::<usize>();
+            if sizes(&x) * width + sizes(&y) * x.len() > MAX_PARTS {
+                return None;
+            }
             let cell = |i: usize, j: usize| {
-                Expr::Add((0..inner).map(|k| Expr::Mul(vec![x[i][k].clone(), y[k][j].clone()])).collect())
+                let sum = Expr::Add((0..inner).map(|k| Expr::Mul(vec![x[i][k].clone(), y[k][j].clone()])).collect());
+                exact(&sum).map_or(sum, Expr::rat)
             };
             Value::Matrix((0..x.len()).map(|i| (0..width).map(|j| cell(i, j)).collect()).collect())
         }
     })
+}
+
+/// Most parts of a product of matrices.
+const MAX_PARTS: usize = 8_000;
+
+/// How many parts an expression has.
+fn size(e: &Expr) -> usize {
+    1 + e.children().into_iter().map(size).sum::<usize>()
 }
 
 /// By expansion along the first row, up to four rows.

@@ -1,5 +1,6 @@
 //! Whether two answers are the same, tier by tier.
 
+mod families;
 mod lists;
 mod matrix;
 mod relation;
@@ -18,7 +19,15 @@ pub(crate) use text::normalised;
 
 /// Compares two answers given as text.
 pub(crate) fn compare(pred: &str, gold: &str, options: &Options) -> Outcome {
-    let options = &Context::new(options);
+    let context = &Context::new(options);
+    match (families::without_remark(pred), families::without_remark(gold)) {
+        (None, None) => compare_texts(pred, gold, context),
+        // `for k ∈ ℤ` says what the letter is; the value stands before it.
+        (p, g) => compare_texts(p.unwrap_or(pred), g.unwrap_or(gold), context),
+    }
+}
+
+fn compare_texts(pred: &str, gold: &str, options: &Context<'_>) -> Outcome {
     // Tier 1: the same text.
     let (a, b) = (normalised(pred), normalised(gold));
     if a.is_empty() || b.is_empty() {
@@ -43,6 +52,11 @@ pub(crate) fn compare(pred: &str, gold: &str, options: &Options) -> Outcome {
     for x in &left {
         for y in &right {
             let outcome = compare_exprs(x, y, options);
+            let outcome = if outcome.is_equal() {
+                outcome
+            } else {
+                families::compare(&prepare(x), &prepare(y), options).unwrap_or(outcome)
+            };
             best = Some(match best {
                 None => outcome,
                 Some(before) => before.or(|| outcome),
@@ -77,7 +91,13 @@ fn compare_prepared(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if a == b {
         return Outcome::equal(Tier::Exact, "the same formula");
     }
-    // Words.
+    // Words; `\text{Alice and Bob}` beside a list.
+    if let (Some(x), Expr::List(_)) = (text::listed_words(a), b) {
+        return lists::compare(&x, b, options);
+    }
+    if let (Expr::List(_), Some(y)) = (a, text::listed_words(b)) {
+        return lists::compare(a, &y, options);
+    }
     if let Some(outcome) = text::compare_words(a, b) {
         return outcome;
     }

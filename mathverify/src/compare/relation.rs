@@ -3,6 +3,7 @@
 use super::{all_equal, compare_exprs, compare_prepared, lists, only_equations, sets};
 use crate::ast::{Expr, Func, Rel};
 use crate::budget::Context;
+use crate::numeric::eval::exact;
 use crate::numeric::{self, Same};
 use crate::verdict::{Outcome, Tier};
 
@@ -30,9 +31,30 @@ fn names_something(e: &Expr) -> bool {
         Expr::Func(Func::Sin | Func::Cos | Func::Tan | Func::Min | Func::Max, a) => a.iter().all(names_something),
         Expr::Tuple(items) | Expr::List(items) => items.iter().all(names_something),
         Expr::Ratio(items) => items.iter().all(names_something),
-        Expr::Div(a, b) => names_something(a) && names_something(b),
+        Expr::Div(a, b) => (names_something(a) && names_something(b)) || (differential(a) && differential(b)),
         _ => false,
     }
+}
+
+/// `dy`, as a part of `dy/dx`.
+fn differential(e: &Expr) -> bool {
+    matches!(e, Expr::Mul(f) if matches!(&f[..], [Expr::Sym(d), Expr::Sym(_)] if d == "d"))
+}
+
+/// Whether an expression is made of two names or more by operations alone: `x + y`, `a b c`, `p - q`, `m/n`.
+fn combination(e: &Expr) -> bool {
+    fn count(e: &Expr) -> Option<usize> {
+        match e {
+            Expr::Sym(_) | Expr::Apply(..) => Some(1),
+            Expr::Add(v) | Expr::Mul(v) => v.iter().map(count).sum(),
+            Expr::Neg(a) => count(a),
+            Expr::Func(Func::Abs, v) => v.iter().map(count).sum(),
+            Expr::Div(a, b) => Some(count(a)? + count(b)?),
+            Expr::Pow(a, n) if matches!(**n, Expr::Num { .. }) => count(a),
+            _ => None,
+        }
+    }
+    count(e).is_some_and(|n| n > 1)
 }
 
 /// Reads an assignment, also from a chain: `x = 5 + 1 = 6` gives 6, `x = 1/3 ≈ 0.33` gives 1/3.
@@ -51,6 +73,14 @@ pub(super) fn assignment(e: &Expr) -> Option<Assignment> {
     }
     if terms.len() == 2 && names_something(&terms[1]) && !matches!(terms[1], Expr::Mul(_)) {
         return Some(Assignment { name: terms[1].clone(), value: terms[0].clone() });
+    }
+    // The value of an expression: x + y = 7, |a - b| = 3, m/n = 2/3. One variable with numbers is an equation to solve.
+    if let [Rel::Eq] = ops[..]
+        && combination(&terms[0])
+        && *value != Expr::int(0)
+        && !value.any(&|e| matches!(e, Expr::Sym(_) | Expr::Apply(..) | Expr::Text(_)))
+    {
+        return Some(Assignment { name: terms[0].clone(), value: value.clone() });
     }
     // A calculation: 2 + 3 = 5; `1/3 ≈ 0.33`.
     let variable = |e: &Expr| e.any(&|e| matches!(e, Expr::Sym(_) | Expr::Apply(..)));
@@ -86,8 +116,9 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     }
     // -2 <= x <= 7 and x ∈ [-2, 7]
     let region = |e: &Expr| match e {
-        Expr::Relation(..) => sets::region(e).or_else(|| assignment(e).and_then(|a| sets::region(&a.value))),
-        other => sets::region(other),
+        Expr::Relation(..) => sets::region(e, &options.budget)
+            .or_else(|| assignment(e).and_then(|a| sets::region(&a.value, &options.budget))),
+        other => sets::region(other, &options.budget),
     };
     match (region(a), region(b)) {
         (Some(x), Some(y)) => sets::compare_regions(&x, &y, options),
@@ -99,6 +130,9 @@ fn both(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     let (Expr::Relation(ta, oa), Expr::Relation(tb, ob)) = (a, b) else {
         return Outcome::unknown("no relation");
     };
+    if oa == ob && oa == &[Rel::Congruent] {
+        return congruences(ta, tb, options);
+    }
     let (x, y) = (assignment(a), assignment(b));
     if let (Some(x), Some(y)) = (&x, &y) {
         return assignments(x, y, options).or(|| equations(ta, oa, tb, ob, options));
@@ -111,6 +145,27 @@ fn both(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
         return outcome.or(|| equations(ta, oa, tb, ob, options));
     }
     Outcome::different(Tier::Structure, "different relations")
+}
+
+/// `x ≡ r (mod m)`: the same modulus, the same left side, and rests that differ by a multiple of it.
+fn congruences(ta: &[Expr], tb: &[Expr], options: &Context<'_>) -> Outcome {
+    let parts = |terms: &[Expr]| match &terms[1] {
+        Expr::Func(Func::Mod, rest) if rest.len() == 2 => Some((rest[0].clone(), rest[1].clone())),
+        _ => None,
+    };
+    let (Some((r, m)), Some((s, n))) = (parts(ta), parts(tb)) else {
+        return all_equal(ta.iter().zip(tb), options, "different terms");
+    };
+    let same = all_equal([(&ta[0], &tb[0]), (&m, &n)].into_iter(), options, "different congruences");
+    if !same.is_equal() {
+        return same;
+    }
+    let turns = Expr::Div(Box::new(Expr::Add(vec![r.clone(), Expr::Neg(Box::new(s.clone()))])), Box::new(m));
+    match exact(&turns) {
+        Some(turns) if turns.is_integer() => Outcome::equal(Tier::Exact, "the same congruence"),
+        Some(_) => Outcome::different(Tier::Exact, "different congruences"),
+        None => compare_exprs(&r, &s, options),
+    }
 }
 
 fn assignments(x: &Assignment, y: &Assignment, options: &Context<'_>) -> Outcome {
@@ -208,7 +263,7 @@ fn equations(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Context
     }
     if matches!(oa, Rel::Lt | Rel::Le) {
         let product = Expr::Mul(vec![x, y]);
-        return match numeric::sign(&product) {
+        return match numeric::sign(&product, &options.budget) {
             Some(1) => Outcome::equal(Tier::Numeric, "inequalities that differ by a positive factor"),
             Some(_) => Outcome::different(Tier::Numeric, "inequalities in opposite directions"),
             None => Outcome::unknown("the direction of an inequality"),

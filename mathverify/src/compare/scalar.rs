@@ -4,7 +4,7 @@ use num_traits::{Signed, Zero};
 
 use crate::ast::{Constant, Expr};
 use crate::budget::Context;
-use crate::numeric::eval::exact;
+use crate::numeric::eval::{self, exact};
 use crate::numeric::{self, Same};
 use crate::options::{Percent, Units};
 use crate::rational::{self, Rat, int};
@@ -128,14 +128,40 @@ fn based(digits: &str, value: &Rat, other: &Expr, options: &Context<'_>) -> Outc
     Outcome::different(Tier::Exact, "different numbers")
 }
 
+/// Whether a ratio may be a time: hours up to 24 and minutes of two digits in steps of five. Two such are not reduced.
+fn time_of_day(parts: &[Expr]) -> bool {
+    let whole = |e: &Expr| exact(e).as_ref().and_then(rational::to_i64);
+    match parts {
+        [hours, minutes] => match (whole(hours), whole(minutes)) {
+            (Some(h), Some(m)) => (0..=24).contains(&h) && (10..60).contains(&m) && m % 5 == 0,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 fn ratios(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     if x.len() != y.len() {
         return Outcome::different(Tier::Structure, "ratios of different length");
     }
+    // 3:00 am and 3:00 pm.
+    let half = |parts: &[Expr]| match parts.last() {
+        Some(Expr::Quantity(_, words)) => {
+            let words = words.to_lowercase().replace(['.', ' '], "");
+            ["am", "pm"].into_iter().find(|h| words.starts_with(h))
+        }
+        _ => None,
+    };
+    if let (Some(p), Some(q)) = (half(x), half(y))
+        && p != q
+    {
+        return Outcome::different(Tier::Structure, "different halves of the day");
+    }
     let same = super::all_equal(x.iter().zip(y), options, "different ratios");
     // 2:4 is 1:2; a zero is a time of day.
     let zero = |parts: &[Expr]| parts.iter().any(|p| exact(p).is_some_and(|v| v.is_zero()));
-    if same.is_equal() || zero(x) || zero(y) {
+    let clock = |parts: &[Expr]| half(parts).is_some() || time_of_day(parts);
+    if same.is_equal() || zero(x) || zero(y) || (clock(x) && clock(y)) {
         return same;
     }
     let crossed: Vec<(Expr, Expr)> = (1..x.len())
@@ -165,6 +191,10 @@ fn compare_values(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if let Some(outcome) = infinities(a, b) {
         return outcome;
     }
+    let cost = eval::cost(a).saturating_add(eval::cost(b));
+    if cost > 0 && !options.budget.take(cost) {
+        return Outcome::unknown("larger than the budget");
+    }
     let (x, y) = (exact(a), exact(b));
     if let (Some(x), Some(y)) = (&x, &y) {
         if x == y {
@@ -182,7 +212,7 @@ fn compare_values(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if !options.budget.take(20) {
         return Outcome::unknown("larger than the budget");
     }
-    if let Some(outcome) = crate::normal::compare(a, b) {
+    if let Some(outcome) = crate::normal::compare(a, b, &options.budget) {
         return outcome;
     }
     match numeric::same(a, b, &options.budget) {
@@ -250,7 +280,7 @@ fn rounded(a: &Expr, b: &Expr, options: &Context<'_>) -> Option<Outcome> {
     let within = |limit: &Expr, closed: bool| {
         [false, true].iter().all(|&sign| {
             let room = Expr::Add(vec![limit.clone(), Expr::Neg(Box::new(difference(sign)))]);
-            match numeric::sign(&room) {
+            match numeric::sign(&room, &options.budget) {
                 Some(s) => s > 0 || (closed && s == 0),
                 None => false,
             }
@@ -258,7 +288,7 @@ fn rounded(a: &Expr, b: &Expr, options: &Context<'_>) -> Option<Outcome> {
     };
     let toward_zero = || {
         let away = difference(value.is_negative());
-        within(&unit, false) && numeric::sign(&away).is_some_and(|s| s > 0)
+        within(&unit, false) && numeric::sign(&away, &options.budget).is_some_and(|s| s > 0)
     };
     (within(&half, true) || toward_zero()).then(|| Outcome::equal(Tier::Policy, "equal to the digits given"))
 }

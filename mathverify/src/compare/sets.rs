@@ -2,7 +2,7 @@
 
 use super::{all_equal, lists, scalar};
 use crate::ast::{Constant, Expr, Func, Rel};
-use crate::budget::Context;
+use crate::budget::{Budget, Context};
 use crate::numeric;
 use crate::verdict::{Outcome, Tier};
 
@@ -42,17 +42,17 @@ fn point(e: &Expr) -> Piece {
 }
 
 /// The value used for ordering ends: infinite ends and numbers; `None` for ends with variables.
-fn place(e: &Expr) -> Option<f64> {
+fn place(e: &Expr, budget: &Budget) -> Option<f64> {
     match e {
         Expr::Const(Constant::Infinity) => Some(f64::INFINITY),
         Expr::Neg(x) if **x == Expr::Const(Constant::Infinity) => Some(f64::NEG_INFINITY),
         _ if e.any(&|e| matches!(e, Expr::Sym(_) | Expr::Apply(..) | Expr::Text(_))) => None,
-        _ => numeric::approximate(e).or_else(|| (numeric::sign(e) == Some(0)).then_some(0.0)),
+        _ => numeric::approximate(e, budget).or_else(|| (numeric::sign(e, budget) == Some(0)).then_some(0.0)),
     }
 }
 
 /// The set as intervals of the real line; `None` where it is not one.
-pub(super) fn region(e: &Expr) -> Option<Vec<Piece>> {
+pub(super) fn region(e: &Expr, budget: &Budget) -> Option<Vec<Piece>> {
     match e {
         Expr::Interval { low, high, low_closed, high_closed } => Some(vec![Piece {
             low: (**low).clone(),
@@ -69,41 +69,41 @@ pub(super) fn region(e: &Expr) -> Option<Vec<Piece>> {
         Expr::Union(parts) => {
             let mut all = Vec::new();
             for part in parts {
-                all.extend(region(part)?);
+                all.extend(region(part, budget)?);
             }
-            merged(all)
+            merged(all, budget)
         }
         Expr::SetMinus(a, b) => {
-            let (a, b) = (region(a)?, region(b)?);
-            intersection(&a, &complement(&b)?)
+            let (a, b) = (region(a, budget)?, region(b, budget)?);
+            intersection(&a, &complement(&b, budget)?, budget)
         }
         Expr::Intersection(parts) => {
             let mut all = vec![whole_line()];
             for part in parts {
-                all = intersection(&all, &region(part)?)?;
+                all = intersection(&all, &region(part, budget)?, budget)?;
             }
             Some(all)
         }
         Expr::Builder(_, conditions) => match conditions.as_slice() {
-            [condition] => region(condition),
-            many => region(&Expr::List(many.to_vec())),
+            [condition] => region(condition, budget),
+            many => region(&Expr::List(many.to_vec()), budget),
         },
-        Expr::Relation(terms, ops) => inequality(terms, ops),
+        Expr::Relation(terms, ops) => inequality(terms, ops, budget),
         Expr::List(parts) => {
             // x < 1 or x > 3; as "and" when together they leave nothing out.
             let regions: Vec<Vec<Piece>> = parts
                 .iter()
-                .map(|p| if matches!(p, Expr::Relation(..)) || is_set(p) { region(p) } else { None })
+                .map(|p| if matches!(p, Expr::Relation(..)) || is_set(p) { region(p, budget) } else { None })
                 .collect::<Option<_>>()?;
             let exclusions = |e: &Expr| matches!(e, Expr::Relation(_, ops) if ops == &[Rel::Ne]);
             let mut both = vec![whole_line()];
             for r in &regions {
-                both = intersection(&both, r)?;
+                both = intersection(&both, r, budget)?;
             }
             if parts.iter().any(exclusions) {
                 return Some(both);
             }
-            let either = merged(regions.concat())?;
+            let either = merged(regions.concat(), budget)?;
             Some(if either == vec![whole_line()] { both } else { either })
         }
         _ => None,
@@ -115,29 +115,29 @@ fn scalar_item(e: &Expr) -> bool {
 }
 
 /// `a < x <= b`, `x > a`, `|x| <= a`, `x ≠ a` in one variable.
-fn inequality(terms: &[Expr], ops: &[Rel]) -> Option<Vec<Piece>> {
+fn inequality(terms: &[Expr], ops: &[Rel], budget: &Budget) -> Option<Vec<Piece>> {
     let variable = |e: &Expr| match e {
         Expr::Sym(_) | Expr::Apply(..) => Some(false),
         Expr::Func(Func::Abs, a) if matches!(a.as_slice(), [Expr::Sym(_)]) => Some(true),
         _ => None,
     };
-    let constant = |e: &Expr| place(e).is_some();
+    let constant = |e: &Expr| place(e, budget).is_some();
     let (absolute, piece) = match (terms, ops) {
         ([x, a], [op]) if variable(x).is_some() && constant(a) => {
             if *op == Rel::Ne {
-                return complement(&[point(a)]);
+                return complement(&[point(a)], budget);
             }
             (variable(x)?, half_line(*op, a)?)
         }
         ([a, x], [op]) if variable(x).is_some() && constant(a) => {
             if *op == Rel::Ne {
-                return complement(&[point(a)]);
+                return complement(&[point(a)], budget);
             }
             (variable(x)?, half_line(op.flipped()?, a)?)
         }
         ([a, x, b], [p, q]) if variable(x).is_some() && constant(a) && constant(b) => {
             let (first, second) = (half_line(p.flipped()?, a)?, half_line(*q, b)?);
-            (variable(x)?, intersection(&[first], &[second])?.first()?.clone())
+            (variable(x)?, intersection(&[first], &[second], budget)?.first()?.clone())
         }
         // -x >= -1: a sign before the variable.
         ([Expr::Neg(x), a], [op]) if variable(x) == Some(false) && constant(a) => {
@@ -154,8 +154,8 @@ fn inequality(terms: &[Expr], ops: &[Rel]) -> Option<Vec<Piece>> {
         low_closed: piece.high_closed,
         high_closed: piece.low_closed,
     };
-    match place(&piece.low)? {
-        low if low > 0.0 || (low == 0.0 && !piece.low_closed) => merged(vec![mirrored, piece]),
+    match place(&piece.low, budget)? {
+        low if low > 0.0 || (low == 0.0 && !piece.low_closed) => merged(vec![mirrored, piece], budget),
         // |x| < a
         _ => Some(vec![Piece {
             low: mirrored.low,
@@ -191,12 +191,14 @@ fn half_line(op: Rel, a: &Expr) -> Option<Piece> {
 }
 
 /// Sorted, with touching pieces joined. `None` when an end has no place on the line and there is more than one piece.
-fn merged(pieces: Vec<Piece>) -> Option<Vec<Piece>> {
+fn merged(pieces: Vec<Piece>, budget: &Budget) -> Option<Vec<Piece>> {
     if pieces.len() < 2 {
         return Some(pieces);
     }
-    let mut placed: Vec<(f64, f64, Piece)> =
-        pieces.into_iter().map(|p| Some((place(&p.low)?, place(&p.high)?, p))).collect::<Option<_>>()?;
+    let mut placed: Vec<(f64, f64, Piece)> = pieces
+        .into_iter()
+        .map(|p| Some((place(&p.low, budget)?, place(&p.high, budget)?, p)))
+        .collect::<Option<_>>()?;
     placed.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.2.low_closed.cmp(&a.2.low_closed)));
     let mut out: Vec<(f64, f64, Piece)> = Vec::new();
     for (low, high, piece) in placed {
@@ -214,11 +216,11 @@ fn merged(pieces: Vec<Piece>) -> Option<Vec<Piece>> {
     Some(out.into_iter().map(|p| p.2).collect())
 }
 
-fn complement(pieces: &[Piece]) -> Option<Vec<Piece>> {
+fn complement(pieces: &[Piece], budget: &Budget) -> Option<Vec<Piece>> {
     let mut out = Vec::new();
     let mut rest = whole_line();
-    for piece in merged(pieces.to_vec())? {
-        let (low, high) = (place(&piece.low)?, place(&piece.high)?);
+    for piece in merged(pieces.to_vec(), budget)? {
+        let (low, high) = (place(&piece.low, budget)?, place(&piece.high, budget)?);
         if low > f64::NEG_INFINITY {
             out.push(Piece { high: piece.low.clone(), high_closed: !piece.low_closed, ..rest.clone() });
         }
@@ -231,7 +233,7 @@ fn complement(pieces: &[Piece]) -> Option<Vec<Piece>> {
     Some(out)
 }
 
-fn intersection(a: &[Piece], b: &[Piece]) -> Option<Vec<Piece>> {
+fn intersection(a: &[Piece], b: &[Piece], budget: &Budget) -> Option<Vec<Piece>> {
     if a == [whole_line()] {
         return Some(b.to_vec());
     }
@@ -241,7 +243,8 @@ fn intersection(a: &[Piece], b: &[Piece]) -> Option<Vec<Piece>> {
     }
     for x in a {
         for y in b {
-            let (xl, xh, yl, yh) = (place(&x.low)?, place(&x.high)?, place(&y.low)?, place(&y.high)?);
+            let (xl, xh, yl, yh) =
+                (place(&x.low, budget)?, place(&x.high, budget)?, place(&y.low, budget)?, place(&y.high, budget)?);
             let from_x = xl > yl || (xl == yl && !x.low_closed);
             let to_x = xh < yh || (xh == yh && !x.high_closed);
             let (low, low_closed, l) = if from_x { (&x.low, x.low_closed, xl) } else { (&y.low, y.low_closed, yl) };
@@ -251,7 +254,7 @@ fn intersection(a: &[Piece], b: &[Piece]) -> Option<Vec<Piece>> {
             }
         }
     }
-    merged(out)
+    merged(out, budget)
 }
 
 /// Compares when a side is a set by its form.
@@ -263,7 +266,8 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
             Outcome::different(Tier::Text, "different sets")
         };
     }
-    if let (Some(x), Some(y)) = (region(a), region(b)) {
+    let budget = &options.budget;
+    if let (Some(x), Some(y)) = (region(a, budget), region(b, budget)) {
         return compare_regions(&x, &y, options);
     }
     // Unions of finite sets, sets with variables: part by part.
@@ -281,7 +285,7 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
             pairs.extend(p.iter().zip(q));
             all_equal(pairs.into_iter(), options, "different sets").or(|| Outcome::unknown("sets given by conditions"))
         }
-        _ if unplain(a) || unplain(b) => Outcome::unknown("sets that are not intervals"),
+        _ if unplain(a, budget) || unplain(b, budget) => Outcome::unknown("sets that are not intervals"),
         // An interval in brackets beside a list: [1, 2] and 1, 2.
         (Expr::Interval { low, high, low_closed: true, high_closed: true }, Expr::List(items))
         | (Expr::List(items), Expr::Interval { low, high, low_closed: true, high_closed: true })
@@ -300,9 +304,9 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     }
 }
 
-fn unplain(e: &Expr) -> bool {
+fn unplain(e: &Expr, budget: &Budget) -> bool {
     matches!(e, Expr::Builder(..) | Expr::SetMinus(..) | Expr::Intersection(_))
-        || (matches!(e, Expr::Union(_)) && region(e).is_none())
+        || (matches!(e, Expr::Union(_)) && region(e, budget).is_none())
 }
 
 /// Compares two sets of intervals, end by end.
@@ -310,10 +314,11 @@ pub(super) fn compare_regions(x: &[Piece], y: &[Piece], options: &Context<'_>) -
     if x.len() != y.len() {
         return Outcome::different(Tier::Structure, "different sets");
     }
+    let budget = &options.budget;
     let closed = |p: &Piece| {
         (
-            p.low_closed && place(&p.low) != Some(f64::NEG_INFINITY),
-            p.high_closed && place(&p.high) != Some(f64::INFINITY),
+            p.low_closed && place(&p.low, budget) != Some(f64::NEG_INFINITY),
+            p.high_closed && place(&p.high, budget) != Some(f64::INFINITY),
         )
     };
     if x.iter().zip(y).any(|(p, q)| closed(p) != closed(q)) {

@@ -118,6 +118,15 @@ fn words_of(e: &Expr) -> Option<String> {
     }
 }
 
+/// Words with "and" or commas between them as a list.
+pub(crate) fn listed_words(e: &Expr) -> Option<Expr> {
+    let Expr::Text(text) = e else { return None };
+    let joined = text.replace(" and ", ", ").replace(" or ", ", ");
+    let parts: Vec<Expr> =
+        joined.split(',').map(str::trim).filter(|p| !p.is_empty()).map(|p| Expr::Text(p.to_owned())).collect();
+    (parts.len() > 1).then_some(Expr::List(parts))
+}
+
 /// The outcome when a side is words; `None` when neither is.
 pub(crate) fn compare_words(a: &Expr, b: &Expr) -> Option<Outcome> {
     let text = |e: &Expr| matches!(e, Expr::Text(_)) || (matches!(e, Expr::Mul(_)) && words_of(e).is_some());

@@ -72,6 +72,32 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, String)> {
     Some((start..last.end + extent, answer))
 }
 
+/// The contents of the last boxes of a paragraph, when there are several different ones: `the largest is \boxed{3}, and the
+/// smallest is \boxed{1}`.
+pub(super) fn of_paragraph(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mut found: Vec<Box> = Vec::new();
+    let mut end = bytes.len();
+    for _ in 0..MAX_LOOKED_AT {
+        let Some(at) = memchr::memmem::rfind(&bytes[..end], b"boxed") else { break };
+        end = at;
+        let Some(one) = parse(text, at) else { continue };
+        if let Some(next) = found.last() {
+            let Some(between) = text.get(one.outer.end..next.outer.start) else { break };
+            if between.len() > 200 || between.contains("\n\n") {
+                break;
+            }
+        }
+        found.push(one);
+        if found.len() > MAX_TOGETHER {
+            return None;
+        }
+    }
+    let mut contents: Vec<&str> = found.iter().rev().map(|b| text[b.inner.clone()].trim()).collect();
+    contents.dedup();
+    (contents.len() > 1).then(|| contents.join(", "))
+}
+
 /// The box whose command's letters start at `at`.
 fn parse(text: &str, at: usize) -> Option<Box> {
     let bytes = text.as_bytes();
@@ -142,13 +168,11 @@ fn together(between: &str) -> bool {
     if words.iter().any(|w| w.bytes().any(|b| b.is_ascii_digit())) || text.contains(['.', '!', '?', '。', ':']) {
         return false;
     }
-    const CONNECTORS: [&str; 16] =
-        ["and", "or", "et", "ou", "und", "oder", "y", "o", "e", "oraz", "lub", "i", "или", "и", "和", "或"];
     let lower: Vec<String> = words.iter().map(|w| w.to_lowercase()).collect();
     if lower.iter().any(|w| w == "equivalently" || w == "i" && lower.len() > 3) {
         return false;
     }
-    let connectors = lower.iter().filter(|w| CONNECTORS.contains(&&***w)).count();
+    let connectors = lower.iter().filter(|w| super::CONNECTORS.contains(&&***w)).count();
     connectors >= 1 && words.len() <= 4
 }
 

@@ -141,6 +141,18 @@ fn spoken(text: &str, last: Range<usize>) -> Range<usize> {
             .max()
             .unwrap_or(0);
     let end = text[last.end..].find(['\n', '。']).map_or(text.len(), |i| last.end + i);
+    if let Some(rest) = super::phrase::spoken_rest(&text[start..end]) {
+        return start + rest.start..start + rest.end;
+    }
+    // What a formula in the sentence says may have been cut off: "20 workers are needed for $x$ widgets in 4 hours".
+    let sentence = [stop(". "), stop("\n"), stop("。"), stop("! "), stop("? "), stop("। ")]
+        .into_iter()
+        .flatten()
+        .max()
+        .unwrap_or(0);
+    if let Some(n) = super::phrase::needed_number(&text[sentence..end]) {
+        return sentence + n.start..sentence + n.end;
+    }
     match super::phrase::spoken_number(&text[start..end]) {
         Some(n) => start + n.start..start + n.end,
         None => plain(text, last),
@@ -158,10 +170,7 @@ fn joined(text: &str, formulas: &[Range<usize>], last: Range<usize>) -> Range<us
         let glue = between.trim_matches(|c: char| "$\\()[] ".contains(c));
         let comma = glue.trim_matches(',').trim();
         let connected = glue.contains(',') || !comma.is_empty();
-        if between.contains('\n')
-            || !connected
-            || !matches!(comma, "" | "and" | "or" | "et" | "und" | "y" | "oraz" | "i" | "и" | "和")
-        {
+        if between.contains('\n') || !connected || !(comma.is_empty() || super::CONNECTORS.contains(&comma)) {
             break;
         }
         span = f.start..span.end;

@@ -111,6 +111,11 @@ pub fn extract_choice(text: &str) -> Option<Extraction> {
     find(text, true)
 }
 
+/// The boxes of the last paragraph that has one, as a list, for a reference that is a list.
+pub(crate) fn boxes_as_list(text: &str) -> Option<String> {
+    boxed::of_paragraph(&text[visible(text)])
+}
+
 fn find(text: &str, choice: bool) -> Option<Extraction> {
     let range = visible(text);
     let (base, seen) = (range.start, &text[range]);
@@ -146,7 +151,7 @@ fn find(text: &str, choice: bool) -> Option<Extraction> {
         let (span, letter) = choice::find(seen)?;
         return at(Form::Choice, span, Cow::Owned(letter.to_string()));
     }
-    if is_whole(seen) {
+    if is_whole(seen) && !(seen.contains(char::is_alphabetic) && phrase::find(seen).is_some()) {
         return at(Form::Whole, 0..seen.len(), Cow::Borrowed(seen));
     }
     let tail_start = floor_boundary(seen, seen.len().saturating_sub(TAIL));
@@ -211,11 +216,13 @@ fn is_whole(text: &str) -> bool {
     }
 }
 
+/// Words that join the items of a list, in the languages of the phrases.
+const CONNECTORS: [&str; 18] =
+    ["and", "or", "et", "ou", "und", "oder", "y", "o", "e", "oraz", "lub", "i", "или", "и", "和", "或", "或者", "、"];
+
 fn is_connector(word: &str) -> bool {
-    matches!(
-        word.trim_matches(|c: char| !c.is_alphanumeric()),
-        "and" | "or" | "percent" | "pct" | "degrees" | "et" | "und" | "oder" | "y" | "oraz" | "lub"
-    )
+    let word = word.trim_matches(|c: char| !c.is_alphanumeric());
+    CONNECTORS.contains(&word) || matches!(word, "percent" | "pct" | "degrees")
 }
 
 /// Words that are only units of a product are an answer; a sentence that happened to parse is not.
@@ -229,12 +236,40 @@ fn answer_like(e: &crate::ast::Expr) -> bool {
             !factors.iter().any(|f| matches!(f, Expr::Text(_)))
                 || factors.iter().all(|f| matches!(f, Expr::Text(_) | Expr::Sym(_)))
         }
-        Expr::List(items) | Expr::Relation(items, _) => items.iter().all(answer_like),
+        // `Therefore, the solutions are x = 1 and x = -2` is a sentence.
+        Expr::List(items) => {
+            let words = items.iter().filter(|i| matches!(i, Expr::Text(_))).count();
+            (words == 0 || words == items.len()) && items.iter().all(answer_like)
+        }
+        Expr::Relation(items, _) => items.iter().all(answer_like) && !verb_inside(&items[0]),
         _ => true,
     }
 }
 
-/// Extraction of what `text` holds, for a reference answer: as [`extract`], and the text itself when nothing is found.
+/// Whether a left side is the beginning of a sentence: `the solutions are x`.
+fn verb_inside(e: &crate::ast::Expr) -> bool {
+    use crate::ast::Expr;
+    e.any(&|e| match e {
+        Expr::Text(t) => t.split_whitespace().any(|w| matches!(w, "is" | "are" | "was" | "were" | "have" | "has")),
+        _ => false,
+    })
+}
+
+/// Extraction of what `text` holds, for a reference answer: as [`extract`], and the text itself when nothing is found or
+/// when it is a name with a number in it, such as `July 4`.
 pub(crate) fn reference(text: &str) -> Extraction {
-    extract(text).unwrap_or_else(|| Extraction { text: text.trim().to_owned(), form: Form::Whole, span: 0..text.len() })
+    let whole = || Extraction { text: text.trim().to_owned(), form: Form::Whole, span: 0..text.len() };
+    match extract(text) {
+        Some(found) if found.form == Form::Number && is_label(text) => whole(),
+        Some(found) => found,
+        None => whole(),
+    }
+}
+
+/// A few words that start with a name and hold a number: `July 4`, `March 15, 2024`, `Room 12`; no sentence.
+fn is_label(text: &str) -> bool {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let named = words.first().is_some_and(|w| w.starts_with(|c: char| c.is_alphabetic() && c.is_uppercase()));
+    let verb = words.iter().any(|w| matches!(*w, "is" | "are" | "was" | "has" | "have" | "=" | "to" | "of" | "the"));
+    named && !verb && (2..=4).contains(&words.len()) && !text.contains(['$', '\\', '=', ':'])
 }

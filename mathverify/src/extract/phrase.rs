@@ -24,7 +24,9 @@ pub(super) fn hashes(text: &str) -> Option<Range<usize>> {
 const PHRASES: &[&str] = &[
     r"(?:the\s+)?(?:final|correct|right|exact)?\s*(?:numerical\s+)?answers?\s*(?:to\s+[^.:\n]{1,60}\s+)?(?:is|are|would\s+be|will\s+be|must\s+be|should\s+be|=)\s*(?:therefore|thus|simply|just|then|indeed)?\s*[:：]?",
     r"(?:final\s+)?answers?\s*(?:\([^)\n]{1,30}\))?\s*(?:\*\*)?\s*[:：]",
-    r"(?m:^)\s*A\s*[:：]",
+    r"(?m:^)\s*(?-i:A)\s*[:：]",
+    r"\bans\.?\s*[:：=]",
+    r"\banswer\s+[-–—]\s+",
     r"(?m:^)\s*(?:\*\*|\#+\s*)?final\s+answer\s*(?:\*\*)?\s*[:：]?\s*\n",
     r"(?:die\s+)?(?:endgültige\s+|richtige\s+)?antwort\s*(?:ist|lautet|beträgt|[:：])\s*(?:daher|also)?\s*[:：]?",
     r"(?:la\s+)?réponse\s*(?:finale|correcte)?\s*(?:est|[:：])\s*(?:donc)?\s*[:：]?",
@@ -48,7 +50,9 @@ const PHRASES: &[&str] = &[
 static PHRASE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!("(?i)(?:{})", PHRASES.join("|"))).ok());
 
 /// Words without which no phrase can be there: they are searched for first, because that is much faster.
-const STEMS: [&str; 25] = [
+const STEMS: [&str; 27] = [
+    "Ans",
+    "ans",
     "nswer",
     "NSWER",
     "A:",
@@ -87,6 +91,10 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
     for found in PHRASE.as_ref()?.find_iter(text) {
         let start = found.end();
         let rest = &text[start..];
+        // `The answer is not 5.`
+        if ["not ", "n't ", "never "].iter().any(|n| rest.trim_start().starts_with(n)) {
+            continue;
+        }
         let mut trimmed = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ':');
         // `**Answer:** 5` closes its bold here; in `is **5** apples` the bold is the answer's.
         let line = &trimmed[..trimmed.find('\n').unwrap_or(trimmed.len())];
@@ -170,7 +178,10 @@ pub(super) fn answer_in(text: &str) -> Option<Range<usize>> {
         && let Some(close) = whole[open + 2..].find("**")
     {
         let content = &whole[open + 2..open + 2 + close];
-        if content.contains(|c: char| c.is_ascii_digit() || c == '$' || c == '\\') {
+        let outside = [&whole[..open], &whole[open + 4 + close..]];
+        let words_alone =
+            !content.trim().is_empty() && outside.iter().all(|t| !t.contains(|c: char| c.is_ascii_digit() || c == '$'));
+        if words_alone || content.contains(|c: char| c.is_ascii_digit() || c == '$' || c == '\\') {
             let inner = answer_in_plain(content);
             return Some(at(open + 2 + inner.start..open + 2 + inner.end));
         }
@@ -216,7 +227,7 @@ fn answer_in_plain(text: &str) -> Range<usize> {
     if let (Some(first), Some(last)) = (formulas.first(), formulas.last()) {
         let joined = formulas.windows(2).all(|w| {
             let between = text[w[0].end..w[1].start].trim_matches(|c: char| "$\\()[] ,".contains(c));
-            matches!(between, "" | "and" | "or" | "," | "et" | "und" | "y" | "oraz" | "и" | "和")
+            between.is_empty() || between == "," || super::CONNECTORS.contains(&between)
         });
         let span = first.start..last.end;
         if joined && formulas.len() > 1 && reads_as_answer(&text[span.clone()]) {
@@ -256,6 +267,9 @@ fn answer_in_plain(text: &str) -> Range<usize> {
 
 /// The number that a sentence says: behind the verb, a price before others, and not the one of "in 4 hours".
 pub(super) fn spoken_number(text: &str) -> Option<Range<usize>> {
+    if let Some(n) = needed_number(text) {
+        return Some(n);
+    }
     let from = copula(text).unwrap_or(0);
     let in_range = |from: usize| number::all(&text[from..]).map(|n| from + n.start..from + n.end).collect::<Vec<_>>();
     let mut numbers = in_range(from);
@@ -279,6 +293,36 @@ pub(super) fn spoken_number(text: &str) -> Option<Range<usize>> {
         spoken.last().copied()
     });
     chosen.or(numbers.last()).map(|n| formula::plain(text, n.clone()))
+}
+
+/// "20 workers are needed to ..." and "they need 12 buses to ...": what follows is what it is needed for.
+pub(super) fn needed_number(text: &str) -> Option<Range<usize>> {
+    static NEEDED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        let number = r"(\d[\d,]*(?:\.\d+)?)";
+        Regex::new(&format!(
+            r"(?i)\b{number}\s+(?:[\p{{L}}-]+\s+){{0,4}}(?:is|are|were|was|(?:will|would)\s+be)\s+(?:needed|required|necessary)\b|\bneeds?\s+{number}\s+(?:[\p{{L}}-]+\s+){{1,3}}to\s+\p{{L}}"
+        ))
+        .ok()
+    });
+    memchr::memmem::find(text.as_bytes(), b"need")
+        .or_else(|| memchr::memmem::find(text.as_bytes(), b"required"))
+        .or_else(|| memchr::memmem::find(text.as_bytes(), b"necessary"))?;
+    let captured = NEEDED.as_ref()?.captures(text)?;
+    captured.get(1).or_else(|| captured.get(2)).map(|m| m.range())
+}
+
+/// What stands behind the verb, when all of it reads as an answer: `x = 1 and x = -2`.
+pub(super) fn spoken_rest(text: &str) -> Option<Range<usize>> {
+    // Behind "is" or "are", not behind an equals sign.
+    let ends = [" is ", " are ", " is: ", " are: "].iter().filter_map(|v| text.rfind(v).map(|at| at + v.len()));
+    let from = ends.max()?;
+    let rest = text[from..].trim().trim_end_matches(['.', '。']);
+    // A number alone is found by its own rules; this is for several values and equations.
+    let words = |w: &str| w.chars().filter(|c| c.is_alphabetic()).count() > 1 && !matches!(w, "and" | "or");
+    let listed = rest.contains(" and ") || rest.contains(" or ") || rest.contains(", ");
+    let several = rest.contains('=') || (listed && !rest.split_whitespace().any(words));
+    let start = from + (text[from..].len() - text[from..].trim_start().len());
+    (several && rest.len() <= 200 && reads_as_answer(rest)).then_some(start..start + rest.len())
 }
 
 /// Whether a text parses as mathematics and is no sentence.

@@ -82,6 +82,7 @@ impl<'a> Evaluator<'a> {
         let p = self.precision;
         // Roots, powers and functions are series: about thirty multiplications, each dearer with its length.
         let cost = match e {
+            Expr::Func(Func::Factorial | Func::DoubleFactorial | Func::Binomial, _) => 120,
             Expr::Pow(..) | Expr::Func(..) => 20 * (1 + p / 256),
             Expr::Const(Constant::E) => 20,
             _ => 1 + p / 1024,
@@ -422,6 +423,32 @@ fn rounded(b: &Ball) -> Result<String, NoValue> {
     Ok(m.to_string())
 }
 
+/// What the exact value of an expression may cost beyond its number of parts, in units of the budget: long powers, roots,
+/// factorials and binomials.
+pub(crate) fn cost(e: &Expr) -> u32 {
+    let words = |bits: u64| u32::try_from(bits.min(rational::MAX_BITS) / 64).unwrap_or(u32::MAX);
+    let own = match e {
+        Expr::Num { value, .. } => words(rational::bits(value)) / 8,
+        Expr::Pow(base, exponent) => match (&**base, &**exponent) {
+            (Expr::Num { value, .. }, Expr::Num { value: n, .. }) => {
+                let n = n.abs().to_integer().to_u64().unwrap_or(u64::MAX);
+                let words = words(rational::bits(value).saturating_mul(n));
+                words.saturating_mul(words) / 2_000
+            }
+            _ => 50,
+        },
+        Expr::Func(Func::Factorial | Func::DoubleFactorial | Func::Binomial, _) => 120,
+        Expr::Func(Func::Sqrt | Func::Root, a) => match a.last() {
+            Some(Expr::Num { value, .. }) => {
+                words(rational::bits(value)).saturating_mul(words(rational::bits(value))) / 200
+            }
+            _ => 0,
+        },
+        _ => 0,
+    };
+    e.children().into_iter().map(cost).fold(own, u32::saturating_add)
+}
+
 /// The exact rational value of an expression without variables, where it has one that arithmetic finds.
 pub(crate) fn exact(e: &Expr) -> Option<Rat> {
     match e {
@@ -455,17 +482,21 @@ pub(crate) fn exact(e: &Expr) -> Option<Rat> {
     }
 }
 
+/// Largest n of an exact n!, and largest k of an exact C(n, k).
+const MAX_FACTORIAL: i64 = 700;
+const MAX_CHOSEN: i64 = 350;
+
 /// Functions whose arguments and value are exact.
 fn integer_function(f: Func, a: &[Rat]) -> Option<Rat> {
     let whole = |r: &Rat| rational::to_i64(r);
     match f {
         Func::Factorial => {
             let n = whole(a.first()?)?;
-            (0..=3_000).contains(&n).then(|| Rat::from_integer((1..=n).fold(BigInt::one(), |p, k| p * k)))
+            (0..=MAX_FACTORIAL).contains(&n).then(|| Rat::from_integer((1..=n).fold(BigInt::one(), |p, k| p * k)))
         }
         Func::DoubleFactorial => {
             let n = whole(a.first()?)?;
-            (0..=3_000)
+            (0..=MAX_FACTORIAL)
                 .contains(&n)
                 .then(|| Rat::from_integer((1..=n).rev().step_by(2).fold(BigInt::one(), |p, k| p * k)))
         }
@@ -478,7 +509,7 @@ fn integer_function(f: Func, a: &[Rat]) -> Option<Rat> {
                 return Some(Rat::zero());
             }
             let k = k.min(n - k);
-            if k > 3_000 {
+            if k > MAX_CHOSEN {
                 return None;
             }
             let mut value = BigInt::one();

@@ -11,7 +11,7 @@ mod elementary;
 pub(crate) mod eval;
 mod float;
 
-use crate::ast::{Expr, Func};
+use crate::ast::{Big, Expr, Func};
 use crate::budget::Budget;
 use complex::Complex;
 use eval::{Evaluator, NoValue};
@@ -84,12 +84,94 @@ fn at_point(a: &Expr, b: &Expr, budget: &Budget, precision: u32, point: u64, neg
 
 /// Compares two expressions by value.
 pub(crate) fn same(a: &Expr, b: &Expr, budget: &Budget) -> Same {
+    if (whole_numbers(a, budget) || whole_numbers(b, budget))
+        && let Some(answer) = same_for_whole(a, b, budget)
+    {
+        return answer;
+    }
     compare(a, b, budget, &[(1, false), (2, false), (3, true), (4, true), (5, true), (6, true), (7, false)])
 }
 
 /// As [`same`], for positive values of the variables alone.
 pub(crate) fn same_for_positive(a: &Expr, b: &Expr, budget: &Budget) -> Same {
     compare(a, b, budget, &[(1, false), (2, false), (7, false), (8, false), (9, false)])
+}
+
+/// Whether an expression only has a plain meaning when its variables are whole numbers: `n!`, `(-1)^n`, sums up to n.
+fn whole_numbers(e: &Expr, budget: &Budget) -> bool {
+    let open = |e: &Expr| e.any(&|e| matches!(e, Expr::Sym(_)));
+    e.any(&|e| match e {
+        Expr::Func(Func::Factorial | Func::DoubleFactorial | Func::Binomial | Func::Gcd | Func::Lcm | Func::Mod, a) => {
+            a.iter().any(open)
+        }
+        Expr::Big { kind: Big::Sum | Big::Product, low, high, .. } => low.iter().chain(high).any(|b| open(b)),
+        Expr::Pow(base, n) => open(n) && !open(base) && sign(base, budget) == Some(-1),
+        _ => false,
+    })
+}
+
+/// Points with whole numbers, and how many of them have to agree.
+const WHOLE_POINTS: u64 = 14;
+const WHOLE_AGREE: usize = 8;
+
+/// Compares at whole numbers from 2 to 15; `None` when too few points have a value.
+fn same_for_whole(a: &Expr, b: &Expr, budget: &Budget) -> Option<Same> {
+    let mut names = std::collections::BTreeSet::new();
+    let mut bound = std::collections::BTreeSet::new();
+    for e in [a, b] {
+        symbols(e, &mut names, &mut bound);
+    }
+    names.retain(|n| !bound.contains(n));
+    let mut agree = 0;
+    for point in 0..WHOLE_POINTS {
+        let place = |e: &Expr| {
+            names.iter().fold(e.clone(), |e, name| {
+                // The first name runs through all, the others jump.
+                let first = names.first() == Some(name);
+                let value = if first { point } else { eval::hash(name, point) % WHOLE_POINTS };
+                e.substitute(name, &Expr::int(i64::try_from(value + 2).unwrap_or(2)))
+            })
+        };
+        let (x, y) = (place(a), place(b));
+        if !budget.take(20 + eval::cost(&x) + eval::cost(&y)) {
+            return Some(Same::Unknown("larger than the budget"));
+        }
+        let outcome = match (eval::exact(&x), eval::exact(&y)) {
+            (Some(x), Some(y)) if x == y => Same::Yes,
+            (Some(_), Some(_)) => Same::No,
+            _ => compare(&x, &y, budget, &[(1, false)]),
+        };
+        match outcome {
+            Same::Yes => agree += 1,
+            Same::No => return Some(Same::No),
+            Same::Unknown("larger than the budget") => return Some(outcome),
+            Same::Unknown(_) => {}
+        }
+    }
+    (agree >= WHOLE_AGREE).then_some(Same::Yes)
+}
+
+/// Whether an expression has variables that no sum or product binds, or unknown functions.
+fn free(e: &Expr) -> bool {
+    let (mut names, mut bound) = Default::default();
+    symbols(e, &mut names, &mut bound);
+    names.iter().any(|n| !bound.contains(n)) || e.any(&|e| matches!(e, Expr::Apply(..)))
+}
+
+/// The variables of an expression, and those that a sum or product binds.
+fn symbols(e: &Expr, names: &mut std::collections::BTreeSet<String>, bound: &mut std::collections::BTreeSet<String>) {
+    match e {
+        Expr::Sym(name) => {
+            names.insert(name.clone());
+        }
+        Expr::Big { kind, var, low, .. }
+            if matches!(kind, Big::Sum | Big::Product | Big::Limit) || (*kind == Big::Integral && low.is_some()) =>
+        {
+            bound.insert(var.clone());
+        }
+        _ => {}
+    }
+    e.children().into_iter().for_each(|c| symbols(c, names, bound));
 }
 
 /// How many bits the numbers written in an expression can move its value by: exponents multiply. Infinite when an
@@ -118,8 +200,7 @@ fn weight(e: &Expr, budget: &Budget) -> f64 {
 
 /// Compares at the given points: seed, and whether variables may be negative.
 fn compare(a: &Expr, b: &Expr, budget: &Budget, points: &[(u64, bool)]) -> Same {
-    let variable = |e: &Expr| e.any(&|e| matches!(e, Expr::Sym(_) | Expr::Apply(..)));
-    let has_variables = variable(a) || variable(b);
+    let has_variables = free(a) || free(b);
     let mut opaque = false;
     let mut exhausted = false;
     let mut good = 0;
@@ -172,13 +253,13 @@ fn compare(a: &Expr, b: &Expr, budget: &Budget, points: &[(u64, bool)]) -> Same 
 }
 
 /// The sign of an expression without variables, when it is certain.
-pub(crate) fn sign(e: &Expr) -> Option<i32> {
-    let value = Evaluator::new(&Budget::new(), SURE, 1, false).eval(e).ok()?;
+pub(crate) fn sign(e: &Expr, budget: &Budget) -> Option<i32> {
+    let value = Evaluator::new(budget, SURE, 1, false).eval(e).ok()?;
     value.is_real().then(|| value.re.sign()).flatten()
 }
 
 /// The machine value of an expression without variables.
-pub(crate) fn approximate(e: &Expr) -> Option<f64> {
-    let value = Evaluator::new(&Budget::new(), QUICK, 1, false).eval(e).ok()?;
+pub(crate) fn approximate(e: &Expr, budget: &Budget) -> Option<f64> {
+    let value = Evaluator::new(budget, QUICK, 1, false).eval(e).ok()?;
     (value.is_real() && value.re.rad < value.re.high() - 20.0).then(|| value.re.mid.to_f64())
 }

@@ -46,6 +46,10 @@ impl Parser {
                 // \pmod{m} alone.
                 Err("mod without a left operand".into())
             }
+            // `\max = 9` names a value.
+            Func::Min | Func::Max if matches!(self.peek(), Some(Tok::Relation(_))) => {
+                Ok(Expr::Sym(if f == Func::Min { "min" } else { "max" }.into()))
+            }
             Func::Gcd | Func::Lcm | Func::Min | Func::Max | Func::Binomial => {
                 if self.eat(&Tok::Sub) {
                     return Err("an operator with a subscript".into());

@@ -3,6 +3,7 @@
 use super::lexer::{Lexer, symbol};
 use super::tables::{command, named_word, unicode};
 use super::token::Tok;
+use crate::ast::Func;
 
 impl Lexer {
     /// A LaTeX command.
@@ -103,7 +104,18 @@ impl Lexer {
                     return Ok(());
                 }
                 let content = self.braced().unwrap_or_default();
+                if self.behind_value()
+                    && let Some(unit) = unit_formula(&content)
+                {
+                    self.push(Tok::Text(unit));
+                    return Ok(());
+                }
                 let word = content.trim().trim_start_matches('~').trim().to_owned();
+                // 5 \mathrm{m}
+                if self.behind_value() && word.len() == 1 && "msghlLJNWVAKTFC".contains(&word) {
+                    self.push(Tok::Text(word));
+                    return Ok(());
+                }
                 if word.chars().all(|c| c.is_ascii_alphabetic()) && word.len() > 1 {
                     self.push(named_word(&word).unwrap_or(Tok::Text(word)));
                     return Ok(());
@@ -203,8 +215,23 @@ impl Lexer {
             }
             _ => {}
         }
-        let behind_value =
-            matches!(self.out.last().map(|t| &t.kind), Some(Tok::Num(_) | Tok::Close(_) | Tok::CloseGroup));
+        let behind_value = self.behind_value();
+        if trimmed == "mod" {
+            self.push(Tok::Func(Func::Mod));
+            return Ok(());
+        }
+        // `\text{lcm}(2, 3)`
+        if !behind_value
+            && let Some(function @ Tok::Func(_)) = named_word(trimmed)
+            && (self.peek(0) == Some('(') || self.rest_is("\\left("))
+        {
+            self.push(function);
+            return Ok(());
+        }
+        if let Some(half @ ("am" | "pm")) = Some(&*trimmed.to_lowercase().replace('.', "")) {
+            self.push(Tok::Text(half.to_owned()));
+            return Ok(());
+        }
         if trimmed.chars().count() == 1 && trimmed.chars().all(|c| c.is_ascii_alphabetic()) && !behind_value {
             self.push(symbol(trimmed));
         } else if trimmed.chars().any(|c| c.is_ascii_digit() || "()$^\\".contains(c)) && !trimmed.contains(' ') {
@@ -213,6 +240,11 @@ impl Lexer {
             self.push(Tok::Text(trimmed.trim_end_matches('.').to_owned()));
         }
         Ok(())
+    }
+
+    /// Whether a value stands right before this place.
+    fn behind_value(&self) -> bool {
+        matches!(self.out.last().map(|t| &t.kind), Some(Tok::Num(_) | Tok::Close(_) | Tok::CloseGroup))
     }
 
     /// Reads `content` as if it stood here.
@@ -274,6 +306,16 @@ impl Lexer {
         }
         Some(self.chars[start..].iter().collect())
     }
+}
+
+/// `m/s^2` and `kg \cdot m^{-1}` as one unit: letters with a slash, a power or a product.
+fn unit_formula(content: &str) -> Option<String> {
+    let clean = content.replace("\\cdot", "*").replace(['{', '}', '~'], "");
+    let clean = ["\\,", "\\ ", "\\;", "\\:"].iter().fold(clean, |text, space| text.replace(space, " "));
+    let unit = |c: char| c.is_ascii_alphanumeric() || "/^*·- °µ".contains(c);
+    let structured = clean.contains(['/', '^', '*', '·']) || clean.trim().contains(' ');
+    (structured && clean.chars().all(unit) && clean.trim_start().starts_with(char::is_alphabetic))
+        .then(|| clean.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 fn is_structural(name: &str) -> bool {

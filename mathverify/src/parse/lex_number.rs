@@ -16,6 +16,13 @@ impl Lexer {
                 grouped = true;
             }
         }
+        // `0{,}5`: a decimal comma without the space of a comma.
+        if !grouped && self.rest_is("{,}") && self.peek(3).is_some_and(|d| d.is_ascii_digit()) {
+            self.at += 3;
+            text = format!("{text}.{}", self.digits());
+            self.push(Tok::Num(text));
+            return;
+        }
         if !grouped
             && self.peek(0) == Some(',')
             && self.commas == Commas::Decimal
@@ -89,6 +96,26 @@ impl Lexer {
         self.chars[start..self.at].iter().collect()
     }
 
+    /// Whether `text` stands here.
+    pub(super) fn rest_is(&self, text: &str) -> bool {
+        self.chars[self.at..].iter().copied().take(text.len()).eq(text.chars())
+    }
+
+    /// `1A3_{16}` and `FF_{16}`: digits and letters with a base above ten; their length, and the base.
+    pub(super) fn based_digits(&self) -> Option<(usize, u32)> {
+        let run = self.chars[self.at..].iter().take(64).take_while(|c| c.is_ascii_alphanumeric()).count();
+        let digits = &self.chars[self.at..self.at + run];
+        let mixed = digits.iter().any(char::is_ascii_lowercase) && digits.iter().any(char::is_ascii_uppercase);
+        if !(2..64).contains(&run) || mixed || !digits.iter().any(char::is_ascii_alphabetic) {
+            return None;
+        }
+        let subscript = self.chars.get(self.at + run..)?.strip_prefix(&['_'])?;
+        let subscript = subscript.strip_prefix(&['{']).unwrap_or(subscript);
+        let base: String = subscript.iter().take_while(|c| c.is_ascii_digit()).take(3).collect();
+        let base = base.parse().ok().filter(|b| (11..=36).contains(b))?;
+        digits.iter().all(|c| c.is_digit(base)).then_some((run, base))
+    }
+
     /// Whether `1.234.567` or `1.234,5` starts here: points between groups of three.
     fn dot_groups(&self, first: &str) -> bool {
         if first.is_empty() || first.len() > 3 || first.starts_with('0') {
@@ -116,7 +143,7 @@ impl Lexer {
         }
         let rest = &self.chars[self.at..];
         let starts = |s: &str| rest.iter().copied().take(s.len()).eq(s.chars());
-        let sure = ["{,}\\!", "{,}", ",\\!\\!", ",\\!\\,", ",\\!", "\\,", "\\;", "{\\,}", "{ }"];
+        let sure = ["{,}\\!", "{,}", ",\\!\\!", ",\\!\\,", ",\\!", "\\,", "\\;", "{\\,}", "{ }", "\\text{,}"];
         let mut length = sure.iter().find(|s| starts(s)).map(|s| s.len());
         if length.is_some() && rest[length.unwrap_or(0)..].first() == Some(&' ') && starts(",") {
             length = length.map(|l| l + 1);
@@ -124,7 +151,7 @@ impl Lexer {
         let plain = match rest.first() {
             Some(',') if self.commas == Commas::Thousands => Some(1),
             Some('\u{2009}' | '\u{202f}' | '\u{a0}') => Some(1),
-            Some(' ' | '\'') => Some(1),
+            Some(' ' | '\'' | '~') => Some(1),
             _ => None,
         };
         let length = length.or(plain)?;

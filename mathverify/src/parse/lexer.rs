@@ -26,6 +26,20 @@ impl Lexer {
 
     pub(super) fn step(&mut self) -> Result<(), String> {
         let c = self.chars[self.at];
+        if c.is_ascii_alphanumeric()
+            && let Some((length, base)) = self.based_digits()
+        {
+            let digits = self.chars[self.at..self.at + length].iter().collect();
+            self.at += length;
+            // The subscript with its braces.
+            self.at += 1;
+            let braced = self.peek(0) == Some('{');
+            self.at += usize::from(braced);
+            self.digits();
+            self.at += usize::from(braced && self.peek(0) == Some('}'));
+            self.push(Tok::Based(digits, base));
+            return Ok(());
+        }
         match c {
             '\\' => return self.backslash(),
             '0'..='9' => {
@@ -64,6 +78,11 @@ impl Lexer {
             '/' => Tok::Slash,
             '^' => Tok::Sup,
             '_' => Tok::Sub,
+            // `{:}`, `{=}`: a sign without the space around it.
+            '{' if matches!(self.peek(0), Some(':' | '=' | '+' | '-' | '<' | '>')) && self.peek(1) == Some('}') => {
+                self.chars[self.at + 1] = ' ';
+                return Ok(());
+            }
             '{' => Tok::OpenGroup,
             '}' => Tok::CloseGroup,
             '(' | '[' => Tok::Open(c),
@@ -199,6 +218,11 @@ impl Lexer {
         }
         if let Some(kind) = named_word(&run) {
             self.push(kind);
+            return;
+        }
+        if matches!(&*run, "a" | "p" | "A" | "P") && self.rest_is(".m") {
+            self.at += 2 + usize::from(self.peek(2) == Some('.'));
+            self.push(Tok::Word(format!("{}m", run.to_ascii_lowercase())));
             return;
         }
         if run.len() == 1 {

@@ -5,6 +5,7 @@
 
 mod delimited;
 mod functions;
+mod lead;
 mod lex_latex;
 mod lex_number;
 mod lexer;
@@ -69,6 +70,13 @@ fn parse_with(text: &str, commas: Commas) -> Result<Expr, String> {
     if text.len() > MAX_BYTES {
         return Err(format!("longer than {MAX_BYTES} bytes"));
     }
+    // `\text{5 hours}`: all of it is set as text.
+    if let Some(inner) = lead::set_as_text(text)
+        && let Ok(expr) = parse_with(inner, commas)
+    {
+        return Ok(expr);
+    }
+    let text = lead::spelled_out(text).unwrap_or(text);
     let tokens = token::tokens(text, commas)?;
     let mut parser =
         Parser { tokens, at: 0, depth: 0, nodes: 0, bars: 0, stop_at_differential: false, separators: 0, chains: 0 };
@@ -215,6 +223,7 @@ impl Parser {
 
     /// One item: a chain of relations, or words.
     fn item(&mut self) -> Parsed {
+        self.lead_in();
         if let Some(words) = self.words_only() {
             return Ok(Expr::Text(words));
         }

@@ -75,6 +75,14 @@ impl Parser {
                     let right = self.signed()?;
                     left = Expr::Func(Func::Mod, vec![left, right]);
                 }
+                // (mod 5)
+                Some(Tok::Open('(')) if self.peek_at(1) == Some(&Tok::Func(Func::Mod)) => {
+                    self.at += 2;
+                    self.chained()?;
+                    let right = self.signed()?;
+                    self.expect(&Tok::Close(')'))?;
+                    left = Expr::Func(Func::Mod, vec![left, right]);
+                }
                 Some(Tok::Over) => {
                     self.at += 1;
                     self.chained()?;
@@ -128,7 +136,7 @@ impl Parser {
             if let [.., last] = &mut factors[..]
                 && let Some(mixed) = self.mixed(last)?
             {
-                *last = mixed;
+                *last = self.postfix(mixed)?;
                 continue;
             }
             if self.unit(&mut factors)? {
@@ -159,6 +167,7 @@ impl Parser {
                 self.peek_at(1),
                 None | Some(Tok::Cup | Tok::Cap | Tok::Comma | Tok::Close(_) | Tok::CloseGroup)
             ),
+            Some(Tok::Open('(')) => self.peek_at(1) != Some(&Tok::Func(Func::Mod)),
             Some(Tok::Open(_)) => true,
             Some(
                 Tok::Num(_)
@@ -229,6 +238,23 @@ impl Parser {
             Some(Tok::Text(w)) => (w.clone(), false),
             Some(Tok::Word(w)) => (w.clone(), true),
             Some(Tok::Currency(c)) => (c.to_string(), false),
+            // 9 Ω; 50 µm.
+            Some(Tok::Sym(s)) if s == "Omega" && matches!(self.peek_at(1), None | Some(Tok::Comma)) => {
+                if !factors.iter().all(is_numeric) {
+                    return Ok(false);
+                }
+                ("ohm".to_owned(), false)
+            }
+            Some(Tok::Sym(s))
+                if s == "mu"
+                    && matches!(self.peek_at(1), Some(Tok::Text(_) | Tok::Sym(_)))
+                    && self.peek_at(2).is_none() =>
+            {
+                if !factors.iter().all(is_numeric) {
+                    return Ok(false);
+                }
+                ("µ".to_owned(), false)
+            }
             _ => return Ok(false),
         };
         // `xy` and `abc` are products of letters; `cm` after a number and any longer word are units.
@@ -250,7 +276,7 @@ impl Parser {
         loop {
             match self.peek() {
                 Some(Tok::Text(w) | Tok::Word(w)) => words.push(w.clone()),
-                Some(Tok::Sym(w)) if w.len() == 1 && !words.is_empty() && self.spaced() => words.push(w.clone()),
+                Some(Tok::Sym(w)) if w.len() == 1 && (self.spaced() || words == ["µ"]) => words.push(w.clone()),
                 Some(Tok::Currency(c)) => words.push(c.to_string()),
                 Some(Tok::Slash)
                     if matches!(self.peek_at(1), Some(Tok::Word(_) | Tok::Text(_)))
@@ -270,6 +296,12 @@ impl Parser {
                     (Some(Tok::OpenGroup), Some(Tok::Num(n)), Some(Tok::CloseGroup)) => {
                         words.push(format!("^{n}"));
                         self.at += 3;
+                    }
+                    (Some(Tok::OpenGroup), Some(Tok::Minus), Some(Tok::Num(n)))
+                        if self.peek_at(4) == Some(&Tok::CloseGroup) =>
+                    {
+                        words.push(format!("^-{n}"));
+                        self.at += 4;
                     }
                     _ => break,
                 },
@@ -319,6 +351,13 @@ impl Parser {
                             self.at += 3;
                             self.expect(&Tok::CloseGroup)?;
                             Expr::Quantity(Box::new(base), unit)
+                        }
+                        // 4^{th}
+                        (Some(Tok::OpenGroup), Some(Tok::Word(w) | Tok::Text(w)), Some(Tok::CloseGroup))
+                            if matches!(&**w, "th" | "st" | "nd" | "rd") =>
+                        {
+                            self.at += 3;
+                            Expr::Quantity(Box::new(base), "th".to_owned())
                         }
                         (Some(Tok::Prime), ..) => {
                             self.at += 1;

@@ -12,6 +12,7 @@ impl Parser {
         let Some(tok) = self.next() else { return Err("an unfinished formula".into()) };
         match tok {
             Tok::Num(text) => self.maybe_repeating(&text),
+            Tok::Based(digits, base) => based(&digits, base).ok_or_else(|| "digits that are none in that base".into()),
             Tok::Vulgar(n, d) => Ok(Expr::rat(crate::rational::ratio(n, d))),
             Tok::Sym(name) if name == "∠" => {
                 // `\angle ABC` is a name.
@@ -188,6 +189,16 @@ impl Parser {
             && matches!(self.peek_at(ahead + 1), Some(Tok::Relation(Rel::Eq)))
     }
 
+    /// Whether `^{-1}(` follows.
+    fn inverse_mark(&self) -> bool {
+        let kinds: Vec<Option<&Tok>> = (0..6).map(|i| self.peek_at(i)).collect();
+        matches!(
+            kinds[..],
+            [Some(Tok::Sup), Some(Tok::OpenGroup), Some(Tok::Minus), Some(Tok::Num(one)), Some(Tok::CloseGroup), Some(Tok::Open('('))]
+                if one == "1"
+        )
+    }
+
     fn symbol(&mut self, name: String) -> Parsed {
         // f(x) with the usual names of functions; x(x + 1) is a product.
         let function = self.is_function_left_of_equation()
@@ -200,6 +211,11 @@ impl Parser {
                     Expr::Sym(s) => s,
                     other => return Ok(other),
                 }
+            }
+            // f^{-1}(x)
+            Some(Tok::Sup) if function && self.inverse_mark() => {
+                self.at += 5;
+                format!("{name}⁻¹")
             }
             Some(Tok::Prime) if function => {
                 let mut n = name.clone();

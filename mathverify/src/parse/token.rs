@@ -15,6 +15,8 @@ pub(crate) struct Token {
 pub(crate) enum Tok {
     /// Digits with at most one point; separators are gone.
     Num(String),
+    /// Digits and letters in a base above ten.
+    Based(String, u32),
     /// A single symbol: a letter or a Greek name.
     Sym(String),
     /// Two or more letters that are no known name.

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::Claim;
 use super::judge::{Judged, judge_numbers};
-use super::{Claim, StepStatus};
+use crate::budget::Budget;
 
 /// Where the annotations stand.
 pub(super) fn spans(step: &str) -> Vec<Range<usize>> {
@@ -25,7 +26,7 @@ pub(super) fn spans(step: &str) -> Vec<Range<usize>> {
 }
 
 /// The claims of all annotations.
-pub(super) fn claims(step: &str) -> Vec<Claim> {
+pub(super) fn claims(step: &str, budget: &Budget) -> Vec<Claim> {
     spans(step)
         .into_iter()
         .filter_map(|span| {
@@ -33,15 +34,11 @@ pub(super) fn claims(step: &str) -> Vec<Claim> {
             let (left, right) = text.rsplit_once('=')?;
             // A calculator's division is written `/` or `//`.
             let left = left.replace("//", "/");
-            let (status, expected) = match judge_numbers(&left, right, true) {
-                Judged::True => (StepStatus::Correct, None),
-                Judged::False(expected) => (StepStatus::Wrong, Some(expected)),
-                Judged::Unclear if malformed(&left) || malformed(right) => {
-                    (StepStatus::Wrong, Some("no value".to_owned()))
-                }
-                Judged::Unclear => (StepStatus::NotCheckable, None),
+            let judged = match judge_numbers(&left, right, true, budget) {
+                Judged::Unclear if malformed(&left) || malformed(right) => Judged::False("no value".to_owned()),
+                judged => judged,
             };
-            Some(Claim { text: text.to_owned(), status, expected, span })
+            Some(Claim::judged(text.to_owned(), judged, span))
         })
         .collect()
 }

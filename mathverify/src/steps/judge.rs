@@ -1,10 +1,12 @@
 //! Whether `left = right` holds, for numbers.
 
-use num_traits::{Signed, Zero};
+use num_traits::{FromPrimitive, Signed, ToPrimitive};
 
+use super::rounding::slack;
 use crate::ast::{Constant, Expr, Func};
 use crate::budget::Budget;
-use crate::numeric::eval::exact;
+use crate::normal;
+use crate::numeric::eval::{cost, exact};
 use crate::numeric::{self, Same};
 use crate::parse;
 use crate::rational::{self, Rat, int, ratio, render};
@@ -20,12 +22,12 @@ pub(super) enum Judged {
 }
 
 /// Judges two terms given as text. `strict`: a calculator's output, where a terminating result is not rounded.
-pub(super) fn judge_numbers(left: &str, right: &str, strict: bool) -> Judged {
+pub(super) fn judge_numbers(left: &str, right: &str, strict: bool, budget: &Budget) -> Judged {
     if left.len() > 600 || right.len() > 600 {
         return Judged::Unclear;
     }
     match (parse::parse(left), parse::parse(right)) {
-        (Ok(l), Ok(r)) => judge(&l, &r, strict),
+        (Ok(l), Ok(r)) => judge(&l, &r, strict, budget),
         _ => Judged::Unclear,
     }
 }
@@ -68,17 +70,20 @@ fn terminates(r: &Rat) -> bool {
 }
 
 /// Judges two parsed terms.
-pub(super) fn judge(left: &Expr, right: &Expr, strict: bool) -> Judged {
+pub(super) fn judge(left: &Expr, right: &Expr, strict: bool, budget: &Budget) -> Judged {
     if !is_numeric(left) || !is_numeric(right) {
         return Judged::Unclear;
     }
     let (left, right) = (&plain(left), &plain(right));
+    if !budget.take(2 + cost(left).saturating_add(cost(right))) {
+        return Judged::Unclear;
+    }
     match (exact(left), exact(right)) {
-        (Some(l), Some(r)) => judge_exact(&l, &r, right, strict, inexact(left)),
-        _ => match numeric::same(left, right, &Budget::new()) {
+        (Some(l), Some(r)) => judge_exact(&l, &r, left, right, strict, budget),
+        _ => match numeric::same(left, right, budget) {
             Same::Yes => Judged::True,
             Same::Unknown(_) => Judged::Unclear,
-            Same::No => judge_approximate(left, right),
+            Same::No => judge_approximate(left, right, budget),
         },
     }
 }
@@ -95,14 +100,15 @@ fn inexact(e: &Expr) -> bool {
     e.any(&|e| matches!(e, Expr::Num { decimals: Some(n), .. } if *n > 0))
 }
 
-fn judge_exact(l: &Rat, r: &Rat, right: &Expr, strict: bool, decimals: bool) -> Judged {
+fn judge_exact(l: &Rat, r: &Rat, left: &Expr, right: &Expr, strict: bool, budget: &Budget) -> Judged {
     if l == r {
         return Judged::True;
     }
+    let decimals = inexact(left);
     let wrong = || Judged::False(shown(l));
-    // 25 and 25%, 0.25 and 25.
-    let hundred = int(100);
-    if !strict && (&(l * &hundred) == r || l == &(r * &hundred)) {
+    let scale = |n: i64| &(l * int(n)) == r || l == &(r * int(n));
+    // 25 and 25%, 0.25 and 25; 5 (thousand) and 15,000.
+    if !strict && [100, 1_000, 1_000_000].into_iter().any(scale) {
         return Judged::Unclear;
     }
     let off = (l - r).abs();
@@ -131,18 +137,27 @@ fn judge_exact(l: &Rat, r: &Rat, right: &Expr, strict: bool, decimals: bool) -> 
     if strict {
         return wrong();
     }
-    // Rounded operands carry their error into the result.
-    let size = l.abs().max(r.abs());
-    let tolerance = if decimals || inexact(right) { ratio(2, 100) } else { Rat::zero() };
-    if !size.is_zero() && off <= size * tolerance {
-        return Judged::Unclear;
+    // Rounded operands carry their error into the result: up to what their last digits can move it by.
+    if decimals || inexact(right) {
+        let size = l.abs().max(r.abs());
+        let unit = written.map_or_else(|| int(0), |n| Rat::from_integer(rational::ten_to(n.min(60))).recip());
+        let most = size.clone() * ratio(2, 100);
+        // Decimals on the left may stand for more digits than are shown.
+        let least = if decimals { size.clone() * ratio(25, 10_000) } else { int(0) };
+        let moved = Rat::from_f64((slack(left, budget) + slack(right, budget)) * 1.5)
+            .map_or_else(|| most.clone(), |m| m + unit);
+        if off <= moved.max(least).min(most) {
+            return Judged::Unclear;
+        }
     }
     wrong()
 }
 
 /// Irrational sides: wrong only when they are clearly apart.
-fn judge_approximate(left: &Expr, right: &Expr) -> Judged {
-    let (Some(l), Some(r)) = (numeric::approximate(left), numeric::approximate(right)) else { return Judged::Unclear };
+fn judge_approximate(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
+    let (Some(l), Some(r)) = (numeric::approximate(left, budget), numeric::approximate(right, budget)) else {
+        return Judged::Unclear;
+    };
     let symbolic = !inexact(left) && !inexact(right) && exact(right).is_none();
     let size = l.abs().max(r.abs()).max(1e-300);
     let tolerance = if symbolic { 1e-9 } else { 0.02 };
@@ -158,26 +173,70 @@ fn judge_approximate(left: &Expr, right: &Expr) -> Judged {
     if (l - r).abs() <= tolerance * size { Judged::Unclear } else { Judged::False(format!("{l:.6}")) }
 }
 
-/// `left ≈ right`: wrong when they are a tenth apart.
-pub(super) fn judge_rounded(left: &Expr, right: &Expr) -> Judged {
-    let trigonometric = |e: &Expr| e.any(&|e| matches!(e, Expr::Func(Func::Sin | Func::Cos | Func::Tan, _)));
-    if trigonometric(left) || trigonometric(right) {
+/// `a ± b = c ± d`: both signs on one side are those of the other, in either order.
+pub(super) fn judge_signs(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
+    // Several signs on one side may be chosen apart: the possible roots ±1/±2.
+    fn signs(e: &Expr) -> usize {
+        usize::from(matches!(e, Expr::PlusMinus(..))) + e.children().into_iter().map(signs).sum::<usize>()
+    }
+    if signs(left) != 1 || signs(right) != 1 {
         return Judged::Unclear;
     }
-    let (Some(l), Some(r)) = (numeric::approximate(left), numeric::approximate(right)) else { return Judged::Unclear };
-    let size = l.abs().max(r.abs());
-    let off = (l - r).abs();
-    if off <= 0.005 * size {
+    let both = |e: &Expr| [with_sign(e, true), with_sign(e, false)];
+    let ([lp, lm], [rp, rm]) = (both(left), both(right));
+    let straight = [judge(&lp, &rp, false, budget), judge(&lm, &rm, false, budget)];
+    let crossed = [judge(&lp, &rm, false, budget), judge(&lm, &rp, false, budget)];
+    let holds = |pair: &[Judged; 2]| pair.iter().all(|j| *j == Judged::True);
+    let fails =
+        |pair: &[Judged; 2]| pair.iter().any(|j| matches!(j, Judged::False(_))) && !pair.contains(&Judged::Unclear);
+    if holds(&straight) || holds(&crossed) {
         Judged::True
-    } else if off <= 0.1 * size || off < 1.0 || (l * 100.0 - r).abs() <= 0.1 * r.abs() {
-        Judged::Unclear
+    } else if fails(&straight) && fails(&crossed) {
+        match straight {
+            [Judged::False(value), _] | [_, Judged::False(value)] => Judged::False(value),
+            _ => Judged::Unclear,
+        }
     } else {
-        Judged::False(format!("{l:.6}"))
+        Judged::Unclear
+    }
+}
+
+/// The expression with every ± read as `+`, or as `-`.
+fn with_sign(e: &Expr, plus: bool) -> Expr {
+    match e {
+        Expr::PlusMinus(x, upper) => {
+            let x = with_sign(x, plus);
+            if *upper == plus { x } else { Expr::Neg(Box::new(x)) }
+        }
+        other => other.map(&mut |child| with_sign(child, plus)),
+    }
+}
+
+/// "can be written as": `left = right` where one is a product and the other a sum, or both are quotients. An equality that
+/// fails only in its lower terms is a slip; one that fails for large values may be an equation to solve.
+pub(super) fn judge_rewritten(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
+    let product = |e: &Expr| matches!(e, Expr::Mul(_) | Expr::Pow(..));
+    let sum = |e: &Expr| matches!(e, Expr::Add(_));
+    let quotient = |e: &Expr| matches!(e, Expr::Div(..));
+    let fits = (product(left) && sum(right)) || (sum(left) && product(right)) || (quotient(left) && quotient(right));
+    let names = variables(left);
+    if !fits || names.len() != 1 {
+        return Judged::Unclear;
+    }
+    let judged = judge_identity(left, right, true, budget);
+    let far = |e: &Expr| {
+        let far = names.iter().fold(e.clone(), |e, name| e.substitute(name, &Expr::int(1_000_003)));
+        exact(&far).as_ref().and_then(ToPrimitive::to_f64)
+    };
+    match (judged, far(left), far(right)) {
+        (Judged::False(_), Some(l), Some(r)) if (l - r).abs() > 0.01 * l.abs() => Judged::Unclear,
+        (Judged::False(_), None, _) | (Judged::False(_), _, None) => Judged::Unclear,
+        (judged, ..) => judged,
     }
 }
 
 /// `left = right` as formulas in the same variables: wrong when they differ as functions.
-pub(super) fn judge_identity(left: &Expr, right: &Expr, one_variable: bool) -> Judged {
+pub(super) fn judge_identity(left: &Expr, right: &Expr, one_variable: bool, budget: &Budget) -> Judged {
     let plain = |e: &Expr| {
         !e.any(&|e| {
             !matches!(
@@ -198,18 +257,39 @@ pub(super) fn judge_identity(left: &Expr, right: &Expr, one_variable: bool) -> J
     if !plain(left) || !plain(right) || l.is_empty() || r.is_empty() || l != r || !has_operation(left) {
         return Judged::Unclear;
     }
+    // Relations between variables are used in quotients: pqr = 48.
+    let quotient = |e: &Expr| e.any(&|e| matches!(e, Expr::Div(_, d) if !variables(d).is_empty()));
+    if l.len() > 1 && (quotient(left) || quotient(right)) {
+        return Judged::Unclear;
+    }
     // Roots of unity and other named constants are no free variables.
     if one_variable && (l.len() > 1 || l.iter().any(|v| v.len() > 1)) {
         return Judged::Unclear;
     }
-    match numeric::same_for_positive(left, right, &Budget::new()) {
+    if normal::compare(left, right, budget).is_some() {
+        return Judged::True;
+    }
+    match numeric::same_for_positive(left, right, budget) {
         Same::Yes => Judged::True,
+        // Coefficients may be rounded.
+        Same::No if (inexact(left) || inexact(right)) && !far_apart(left, right, budget) => Judged::Unclear,
         Same::No => Judged::False("another expression".to_owned()),
         Same::Unknown(_) => Judged::Unclear,
     }
 }
 
-fn variables(e: &Expr) -> std::collections::BTreeSet<String> {
+/// Whether two formulas differ by more than a twentieth for whole values of their variables.
+fn far_apart(left: &Expr, right: &Expr, budget: &Budget) -> bool {
+    (1..=3).all(|n| {
+        let value = |e: &Expr| {
+            let e = variables(e).iter().fold(e.clone(), |e, name| e.substitute(name, &Expr::int(n)));
+            numeric::approximate(&e, budget)
+        };
+        matches!((value(left), value(right)), (Some(l), Some(r)) if (l - r).abs() > 0.05 * l.abs().max(r.abs()))
+    })
+}
+
+pub(super) fn variables(e: &Expr) -> std::collections::BTreeSet<String> {
     match e {
         Expr::Sym(s) => std::iter::once(s.clone()).collect(),
         other => other.children().into_iter().flat_map(variables).collect(),
@@ -233,15 +313,18 @@ mod tests {
 
     #[test]
     fn exact_rounded_and_wrong() {
-        assert_eq!(judge_numbers("48/2", "24", true), Judged::True);
-        assert_eq!(judge_numbers("48/2", "25", true), Judged::False("24".into()));
-        assert_eq!(judge_numbers("5.42/8", "0.68", true), Judged::False("0.6775".into()));
-        assert_eq!(judge_numbers("100/3", "33.33", true), Judged::Unclear);
-        assert_eq!(judge_numbers("10/3", "3", true), Judged::False("10/3".into()));
-        assert_eq!(judge_numbers("10/3", "3", false), Judged::Unclear);
-        assert_eq!(judge_numbers("15/60*100", "25%", false), Judged::Unclear);
-        assert_eq!(judge_numbers("2x", "4", false), Judged::Unclear);
-        assert_eq!(judge_numbers("\\sqrt{8}", "2\\sqrt{2}", false), Judged::True);
-        assert_eq!(judge_numbers("\\sqrt{8}", "3\\sqrt{2}", false), Judged::False("2.828427".into()));
+        assert_eq!(judge_numbers("48/2", "24", true, &Budget::of_solution()), Judged::True);
+        assert_eq!(judge_numbers("48/2", "25", true, &Budget::of_solution()), Judged::False("24".into()));
+        assert_eq!(judge_numbers("5.42/8", "0.68", true, &Budget::of_solution()), Judged::False("0.6775".into()));
+        assert_eq!(judge_numbers("100/3", "33.33", true, &Budget::of_solution()), Judged::Unclear);
+        assert_eq!(judge_numbers("10/3", "3", true, &Budget::of_solution()), Judged::False("10/3".into()));
+        assert_eq!(judge_numbers("10/3", "3", false, &Budget::of_solution()), Judged::Unclear);
+        assert_eq!(judge_numbers("15/60*100", "25%", false, &Budget::of_solution()), Judged::Unclear);
+        assert_eq!(judge_numbers("2x", "4", false, &Budget::of_solution()), Judged::Unclear);
+        assert_eq!(judge_numbers("\\sqrt{8}", "2\\sqrt{2}", false, &Budget::of_solution()), Judged::True);
+        assert_eq!(
+            judge_numbers("\\sqrt{8}", "3\\sqrt{2}", false, &Budget::of_solution()),
+            Judged::False("2.828427".into())
+        );
     }
 }

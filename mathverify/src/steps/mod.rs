@@ -5,13 +5,22 @@
 
 mod annotation;
 mod chain;
+mod congruence;
+mod context;
 mod judge;
+mod rounding;
+mod running;
+mod solve;
 mod split;
+mod spoken;
+mod units;
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use self::judge::Judged;
+use crate::budget::Budget;
 use crate::extract::extract;
 use crate::options::Options;
 use crate::verdict::Status;
@@ -44,6 +53,17 @@ pub struct Claim {
     /// Where it stands in the step, in bytes.
     #[serde(skip)]
     pub span: Range<usize>,
+}
+
+impl Claim {
+    fn judged(text: String, judged: Judged, span: Range<usize>) -> Self {
+        let (status, expected) = match judged {
+            Judged::True => (StepStatus::Correct, None),
+            Judged::False(expected) => (StepStatus::Wrong, Some(expected)),
+            Judged::Unclear => (StepStatus::NotCheckable, None),
+        };
+        Self { text, status, expected, span }
+    }
 }
 
 /// One step and its claims.
@@ -95,8 +115,20 @@ pub struct Arithmetic;
 
 impl StepVerifier for Arithmetic {
     fn verify_step(&self, context: StepContext<'_>) -> StepVerdict {
-        let mut claims = annotation::claims(context.step);
-        claims.extend(chain::claims(context.step));
+        Checker { budget: Budget::of_solution() }.verify_step(context)
+    }
+}
+
+/// The arithmetic of one solution, whose steps share what the work may cost.
+struct Checker {
+    budget: Budget,
+}
+
+impl StepVerifier for Checker {
+    fn verify_step(&self, context: StepContext<'_>) -> StepVerdict {
+        let mut claims = annotation::claims(context.step, &self.budget);
+        claims.extend(chain::claims(context.step, &self.budget));
+        claims.extend(spoken::claims(context.step, &self.budget));
         claims.sort_by_key(|c| (c.span.start, c.span.end));
         StepVerdict::of(claims)
     }
@@ -136,10 +168,16 @@ pub fn check_solution(
     gold: Option<&str>,
     options: &Options,
 ) -> SolutionVerdict {
-    check_with(&Arithmetic, problem, steps, gold, options)
+    check_with(&Checker { budget: Budget::of_solution() }, problem, steps, gold, options)
 }
 
-/// As [`check_solution`], with another verifier for the steps.
+/// How much of a solution is checked, in bytes: steps behind it are not checkable.
+const MAX_READ: usize = 64_000;
+/// How many steps of a solution are checked.
+const MAX_STEPS: usize = 1_000;
+
+/// As [`check_solution`], with another verifier for the steps. Steps behind the first 64,000 bytes or the first
+/// thousand are not checked.
 #[must_use]
 pub fn check_with(
     verifier: &impl StepVerifier,
@@ -148,10 +186,17 @@ pub fn check_with(
     gold: Option<&str>,
     options: &Options,
 ) -> SolutionVerdict {
+    let mut read = 0;
     let verdicts: Vec<StepVerdict> = steps
         .iter()
         .enumerate()
-        .map(|(i, step)| verifier.verify_step(StepContext { problem, before: &steps[..i], step }))
+        .map(|(i, step)| {
+            read += step.len();
+            if read > MAX_READ || i >= MAX_STEPS {
+                return StepVerdict::of(Vec::new());
+            }
+            verifier.verify_step(StepContext { problem, before: &steps[..i], step })
+        })
         .collect();
     let text = steps.join("\n\n");
     let found = extract(&text);
