@@ -4,8 +4,11 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
+
+use crate::sandbox::SharedBytes;
 
 /// `codeexec/` in the cache folder, mode 0700 and this user's own: compiled code in it is run as it is.
 ///
@@ -56,4 +59,24 @@ pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())
+}
+
+/// A file that is mapped, not read.
+struct Mapped(memmap2::Mmap);
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Maps a file of the private folder.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn map(path: &Path) -> anyhow::Result<SharedBytes> {
+    let file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    // SAFETY: the file lies in the private folder and is replaced by renaming, never written in place.
+    let mapped = unsafe { memmap2::Mmap::map(&file) }?;
+    Ok(Arc::new(Mapped(mapped)))
 }

@@ -1,14 +1,17 @@
 //! The worker process: programs in by standard input, verdicts out by standard output, one JSON object a line, one at a
 //! time. It is this same binary, started by [`crate::pool::Pool`].
 
+use std::collections::HashMap;
 use std::io::{BufRead, Write};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::languages::{self, Language, Runner};
 use crate::limits::Limits;
-use crate::python::{runtime::Python, session};
+use crate::native::{Backend, Native};
 use crate::record::{Job, Status, Verdict};
-use crate::sandbox::{Machine, Profile, Settings, THREAD_STACK};
+use crate::sandbox::{Machine, THREAD_STACK};
 
 /// What a worker process is sent.
 #[derive(Debug, Serialize, Deserialize)]
@@ -19,6 +22,8 @@ pub struct Order {
     pub limits: Limits,
     /// Seed of its randomness.
     pub seed: u64,
+    /// What runs it.
+    pub backend: Backend,
 }
 
 /// Serves orders until standard input ends.
@@ -32,12 +37,11 @@ pub fn serve() -> anyhow::Result<()> {
 }
 
 fn serve_orders() -> anyhow::Result<()> {
-    let machine = Machine::new(Settings { profile: Profile::Programs, max_memory: 4 << 30 })?;
-    let python = Python::open(&machine)?;
+    let mut worker = Worker { machine: languages::machine()?, open: HashMap::new(), native: None };
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let order: Order = serde_json::from_str(&line?)?;
-        let verdict = run(&machine, &python, &order)?;
+        let verdict = worker.run(&order)?;
         let mut line = serde_json::to_vec(&verdict)?;
         line.push(b'\n');
         out.write_all(&line)?;
@@ -46,12 +50,55 @@ fn serve_orders() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(machine: &Machine, python: &Python, order: &Order) -> anyhow::Result<Verdict> {
-    match order.job.language.as_str() {
-        "python" | "python3" | "py" => session::run(machine, python, &order.job, &order.limits, order.seed),
-        other => {
-            let sentence = format!("language {other:?} is not known; use python");
-            Ok(Verdict::without_run(&order.job.id, Status::Error, sentence))
+struct Worker {
+    machine: Machine,
+    /// The languages that were asked for.
+    open: HashMap<&'static str, Box<dyn Runner>>,
+    native: Option<Native>,
+}
+
+impl Worker {
+    fn run(&mut self, order: &Order) -> anyhow::Result<Verdict> {
+        let job = &order.job;
+        let Some(language) = languages::find(&job.language) else {
+            return Ok(Verdict::without_run(&job.id, Status::Error, languages::unknown(&job.language)));
+        };
+        let mut limits = order.limits.clone();
+        if let Some(seconds) = job.timeout {
+            limits.wall = Duration::from_secs_f64(seconds);
+            limits.cpu = limits.wall;
         }
+        let mut verdict = match order.backend {
+            Backend::Native => self.run_native(language.name(), job, &limits, order.seed)?,
+            Backend::Wasm => self.opened(language)?.run(job, &limits, order.seed)?,
+        };
+        if job.lint {
+            verdict.lint = self.opened(language)?.lint(&job.code)?;
+        }
+        Ok(verdict)
+    }
+
+    fn opened(&mut self, language: &'static dyn Language) -> anyhow::Result<&dyn Runner> {
+        if !self.open.contains_key(language.name()) {
+            self.open.insert(language.name(), language.open(&self.machine)?);
+        }
+        Ok(&*self.open[language.name()])
+    }
+
+    fn run_native(&mut self, language: &str, job: &Job, limits: &Limits, seed: u64) -> anyhow::Result<Verdict> {
+        let mut verdict = if language == "python" {
+            if self.native.is_none() {
+                self.native = Some(Native::open()?);
+            }
+            match &self.native {
+                Some(native) => native.run(job, limits, seed)?,
+                None => Verdict::without_run(&job.id, Status::Error, "the native backend is not open"),
+            }
+        } else {
+            let sentence = format!("the native backend runs python only, not {language}");
+            Verdict::without_run(&job.id, Status::Error, sentence)
+        };
+        verdict.backend = Backend::Native;
+        Ok(verdict)
     }
 }

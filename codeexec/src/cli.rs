@@ -10,8 +10,9 @@ use anyhow::{Context, bail};
 use clap::{Args as ClapArgs, Subcommand};
 
 use crate::limits::Limits;
+use crate::native::{Backend, Native};
 use crate::pool::{Launcher, Pool};
-use crate::{child, extract, python, run, serve, suite};
+use crate::{child, extract, languages, run, serve, suite};
 
 /// Run untrusted programs with their tests in a sandbox.
 #[derive(ClapArgs, Debug)]
@@ -40,7 +41,7 @@ enum Command {
 /// Flags of `setup`.
 #[derive(ClapArgs, Debug)]
 struct SetupArgs {
-    /// Languages to prepare
+    /// Languages to prepare: python, javascript, php, ruby, c, cpp
     #[arg(long, value_delimiter = ',', default_value = "python")]
     languages: Vec<String>,
 }
@@ -66,6 +67,12 @@ struct Sandbox {
     /// Most bytes in the private in-memory scratch folder
     #[arg(long, default_value = "16MiB", value_parser = size)]
     disk: u64,
+    /// What runs the programs; verdicts say which it was
+    #[arg(long, value_enum, default_value = "wasm")]
+    backend: Backend,
+    /// Add a linter's findings to each verdict (Python: pyflakes)
+    #[arg(long)]
+    lint: bool,
     /// Seed of the programs' randomness
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -88,12 +95,23 @@ impl Sandbox {
         })
     }
 
+    /// What verdicts depend on, for the fingerprint of a resumable run.
+    fn described(&self) -> anyhow::Result<String> {
+        let (limits, seed, backend, lint) = (self.limits()?, self.seed, self.backend, self.lint);
+        Ok(format!("{limits:?} seed {seed} {backend:?} lint {lint}"))
+    }
+
     fn workers(&self) -> usize {
         self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
     }
 
     fn pool(&self, prefix: &[&str]) -> anyhow::Result<Pool> {
-        Ok(Pool::new(Launcher::own(prefix)?, self.workers(), self.limits()?, self.seed))
+        if self.backend == Backend::Native {
+            // Said before anything runs, and not by every worker.
+            Native::open()?;
+        }
+        let pool = Pool::new(Launcher::own(prefix)?, self.workers(), self.limits()?, self.seed);
+        Ok(pool.with_backend(self.backend).with_lint(self.lint))
     }
 }
 
@@ -168,10 +186,10 @@ struct ExtractArgs {
 /// What went wrong, for a person.
 pub fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
     match args.command {
-        Command::Setup(args) => set_up(&args),
+        Command::Setup(args) => languages::set_up(&args.languages),
         Command::Run(args) => {
             let (start, pool) = (Instant::now(), args.sandbox.pool(prefix)?);
-            let options = format!("{:?} seed {}", args.sandbox.limits()?, args.sandbox.seed);
+            let options = args.sandbox.described()?;
             let summary = run::run(&pool, args.sandbox.workers(), &args.input, &args.output, &options, args.lenient)?;
             eprintln!("{}", summary.text(&args.output, start));
             Ok(())
@@ -209,21 +227,6 @@ pub fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
         }
         Command::Child => child::serve(),
     }
-}
-
-fn set_up(args: &SetupArgs) -> anyhow::Result<()> {
-    for language in &args.languages {
-        match language.as_str() {
-            "python" => on_large_stack(python::runtime::set_up)?,
-            other => bail!("--languages: {other:?} is not known; use python"),
-        }
-    }
-    Ok(())
-}
-
-fn on_large_stack(work: fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let thread = std::thread::Builder::new().stack_size(crate::sandbox::THREAD_STACK).spawn(work)?;
-    thread.join().map_err(|_| anyhow::anyhow!("set-up panicked"))?
 }
 
 /// `3s`, `500ms`, `2m`, or a number of seconds.

@@ -1,5 +1,7 @@
 //! Finding the program in a model's answer.
 
+use crate::languages::{self, Language};
+
 /// The program in a chat answer.
 ///
 /// Fenced blocks (three or more backticks or tildes, indented or not, closed or cut off) are looked at first: those marked
@@ -60,26 +62,30 @@ fn fenced(answer: &str) -> Vec<Block> {
     blocks
 }
 
-/// Whether a fence's mark names the language.
+/// Whether a fence's mark names the language, or is another name of it.
 fn is_language(mark: &str, language: &str) -> bool {
-    let names: &[&str] = match language {
-        "python" => &["python", "py", "python3", "py3"],
-        "javascript" => &["javascript", "js", "node", "mjs"],
-        "cpp" => &["cpp", "c++", "cc", "cxx"],
-        "ruby" => &["ruby", "rb"],
-        _ => &[],
-    };
-    mark == language || names.contains(&mark)
+    let same = |known: &dyn Language| known.name() == mark || known.aliases().contains(&mark);
+    mark == language || languages::find(language).is_some_and(same)
 }
 
 /// Whether a text has a definition of that name, in any of the languages' spellings.
 fn defines(text: &str, name: &str) -> bool {
     let words = ["def", "class", "function", "const", "let", "var"];
+    let starts = |rest: &str| rest.strip_prefix(name).is_some_and(|r| !r.starts_with(is_word));
     text.lines().any(|line| {
+        // C and C++ begin with a type, at the margin.
+        let typed = || {
+            line.match_indices(name).any(|(at, _)| {
+                let (before, after) = (&line[..at], line[at + name.len()..].trim_start());
+                line.starts_with(is_word)
+                    && before.ends_with([' ', '*', '&'])
+                    && after.starts_with('(')
+                    && !after.contains(';')
+            })
+        };
         let line = line.trim_start().trim_start_matches("async ").trim_start_matches("export ");
         let after = words.iter().find_map(|word| line.strip_prefix(word)).map(str::trim_start);
-        let starts = |rest: &str| rest.strip_prefix(name).is_some_and(|r| !r.starts_with(is_word));
-        after.is_some_and(starts) || starts(line) && line[name.len()..].trim_start().starts_with('=')
+        after.is_some_and(starts) || starts(line) && line[name.len()..].trim_start().starts_with('=') || typed()
     })
 }
 
@@ -143,6 +149,9 @@ mod tests {
         ] {
             assert_eq!(program(answer, "python", entry_point), program_is, "{answer:?}");
         }
+        let answer = "```cpp\n#include <map>\n```\n```c++\nint f(int x) {\n    return g(x);\n}\n```\n```cpp\nint main() { return f(1) + f(2) + f(3); }\n```";
+        assert_eq!(program(answer, "cpp", Some("f")), "int f(int x) {\n    return g(x);\n}\n");
+        assert_eq!(program("```rb\nputs 1\n```\n```py\nlonger = 1\n```", "ruby", None), "puts 1\n");
         assert_eq!(program("```js\nlet a\n```\n```python\nb\n```", "javascript", None), "let a\n");
     }
 }

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::child::Order;
+use crate::languages;
 use crate::limits::Limits;
+use crate::native::Backend;
 use crate::record::{Job, Status, Verdict};
 
 /// How long after its limit a worker may stay silent. The sandbox itself ends programs within a few milliseconds.
@@ -47,6 +49,8 @@ pub struct Pool {
     launcher: Launcher,
     limits: Limits,
     seed: u64,
+    backend: Backend,
+    lint: bool,
     idle: Mutex<Vec<Option<Worker>>>,
     freed: Condvar,
     /// Workers that were replaced.
@@ -62,11 +66,25 @@ impl Pool {
             launcher,
             limits,
             seed,
+            backend: Backend::Wasm,
+            lint: false,
             idle: Mutex::new((0..workers.max(1)).map(|_| None).collect()),
             freed: Condvar::new(),
             replaced: AtomicU64::new(0),
             finished: AtomicU64::new(0),
         }
+    }
+
+    /// The same with another backend.
+    #[must_use]
+    pub fn with_backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
+    }
+
+    /// The same with a linter's findings in every verdict.
+    #[must_use]
+    pub fn with_lint(self, lint: bool) -> Self {
+        Self { lint, ..self }
     }
 
     /// Runs a program; waits for a free worker.
@@ -96,10 +114,12 @@ impl Pool {
     }
 
     fn run_in(&self, place: &mut Option<Worker>, job: &Job) -> anyhow::Result<Verdict> {
-        let order = Order { job: job.clone(), limits: self.limits.clone(), seed: self.seed };
+        let job = Job { lint: job.lint || self.lint, ..job.clone() };
+        let order = Order { job: job.clone(), limits: self.limits.clone(), seed: self.seed, backend: self.backend };
         let mut line = serde_json::to_vec(&order)?;
         line.push(b'\n');
-        let wall = job.timeout.map_or(self.limits.wall, Duration::from_secs_f64);
+        let preparation = languages::find(&job.language).map_or(Duration::ZERO, |language| language.preparation());
+        let wall = preparation + job.timeout.map_or(self.limits.wall, Duration::from_secs_f64);
         for attempt in 1.. {
             let worker = match place {
                 Some(worker) => worker,
@@ -120,7 +140,7 @@ impl Pool {
                 }
                 Err(Lost::Dead { said, .. }) => {
                     *place = None;
-                    if said.contains("is not set up") {
+                    if said.contains("is not set up") || said.contains("--backend native") {
                         bail!("{}", said.trim());
                     }
                     let detail = format!("the worker died {attempt} times on this program{}", with_colon(&said));
@@ -158,7 +178,7 @@ impl Worker {
         let mut command = Command::new(&launcher.program);
         command.args(&launcher.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env_clear();
-        for name in ["HERD_CACHE", "XDG_CACHE_HOME", "HOME"] {
+        for name in ["HERD_CACHE", "XDG_CACHE_HOME", "HOME", "PATH"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::native::Backend;
+
 /// A program to run, one JSON object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -36,6 +38,9 @@ pub struct Job {
     /// What has to be on standard output; white space at the ends of lines and of the text does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_stdout: Option<String>,
+    /// A linter's findings are wanted, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lint: bool,
     /// Seconds of wall clock for this program instead of the command's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
@@ -92,6 +97,7 @@ impl Job {
             reference: None,
             stdin: None,
             expected_stdout: None,
+            lint: false,
             timeout: None,
         }
     }
@@ -215,6 +221,19 @@ pub struct TestResult {
     pub message: String,
 }
 
+/// What a linter finds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, from 1.
+    pub column: u32,
+    /// The finding's kind, such as `UnusedImport`.
+    pub code: String,
+    /// A sentence.
+    pub message: String,
+}
+
 /// The verdict on a program.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -236,12 +255,18 @@ pub struct Verdict {
     /// Whether the text parses; absent where that is not known before it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parses: Option<bool>,
+    /// What a linter finds in the text; absent where that was not asked for, or the language has none here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lint: Option<Vec<Finding>>,
     /// Wall clock in milliseconds, what the program slept included.
     pub wall_ms: f64,
     /// Processor time in milliseconds.
     pub cpu_ms: f64,
     /// Largest size of the program's memory in bytes, the interpreter's included.
     pub peak_memory_bytes: u64,
+    /// What ran it.
+    #[serde(default)]
+    pub backend: Backend,
     /// Every other field, kept for readers of later versions.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -259,9 +284,11 @@ impl Verdict {
             stdout: String::new(),
             stderr: String::new(),
             parses: None,
+            lint: None,
             wall_ms: 0.0,
             cpu_ms: 0.0,
             peak_memory_bytes: 0,
+            backend: Backend::Wasm,
             extra: Map::new(),
         }
     }

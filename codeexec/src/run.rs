@@ -53,7 +53,7 @@ pub fn run(
     for _ in 0..out.done() {
         reader.next().context("the input is shorter than what was done before")??;
     }
-    let bar = progress();
+    let bar = progress(count(input));
     bar.set_position(out.done() as u64);
     let source = Mutex::new((reader, out.done()));
     let (written, stop) = (AtomicUsize::new(out.done()), AtomicBool::new(false));
@@ -116,9 +116,24 @@ fn rejects(output: &Path) -> PathBuf {
     output.with_file_name("rejected.jsonl")
 }
 
-fn progress() -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {pos} programs, {per_sec}, {elapsed}");
-    ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+/// The number of programs, where every line is JSON; the run itself says which is not.
+fn count(input: &Path) -> Option<u64> {
+    let mut count = 0;
+    for line in jsonl::read::<serde::de::IgnoredAny>(input, OnBadLine::Error).ok()? {
+        line.ok()?;
+        count += 1;
+    }
+    Some(count)
+}
+
+/// Shown on a terminal only.
+fn progress(length: Option<u64>) -> ProgressBar {
+    let template = match length {
+        Some(_) => "{bar:40} {pos}/{len} programs, {per_sec}, {eta} to go",
+        None => "{spinner} {pos} programs, {per_sec}, {elapsed}",
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    length.map_or_else(ProgressBar::no_length, ProgressBar::new).with_style(style)
 }
 
 /// Runs a list of jobs; the verdicts in order.
@@ -127,6 +142,7 @@ fn progress() -> ProgressBar {
 /// As for [`Pool::run`].
 pub fn run_all(pool: &Pool, workers: usize, jobs: &[Job]) -> anyhow::Result<Vec<Verdict>> {
     let next = AtomicUsize::new(0);
+    let bar = progress(Some(jobs.len() as u64));
     let verdicts: Mutex<Vec<Option<Verdict>>> = Mutex::new(vec![None; jobs.len()]);
     std::thread::scope(|scope| -> anyhow::Result<()> {
         let work = || -> anyhow::Result<()> {
@@ -134,6 +150,7 @@ pub fn run_all(pool: &Pool, workers: usize, jobs: &[Job]) -> anyhow::Result<Vec<
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(job) = jobs.get(index) else { return Ok(()) };
                 let verdict = pool.run(job)?;
+                bar.inc(1);
                 if let Ok(mut verdicts) = verdicts.lock() {
                     verdicts[index] = Some(verdict);
                 }
@@ -145,6 +162,7 @@ pub fn run_all(pool: &Pool, workers: usize, jobs: &[Job]) -> anyhow::Result<Vec<
         }
         Ok(())
     })?;
+    bar.finish_and_clear();
     let verdicts = verdicts.into_inner().map_err(|_| anyhow::anyhow!("a thread of the pool panicked"))?;
     verdicts.into_iter().map(|verdict| verdict.context("a program without a verdict")).collect()
 }

@@ -173,6 +173,23 @@ LIMIT = 7
 }
 
 #[test]
+fn a_linter_says_what_it_finds() {
+    let verdicts = check(vec![
+        (json!({"code": "import os\ndef f(x):\n    y = 1\n    return z", "lint": true}), Status::Passed, 0),
+        (json!({"code": "def f(x:", "lint": true}), Status::Error, 0),
+        (json!({"code": "def f(x):\n    return x", "lint": true, "tests": ["assert f(1) == 1"]}), Status::Passed, 1),
+        (json!({"code": "import os"}), Status::Passed, 0),
+    ]);
+    let found = |i: usize| -> Vec<(u32, u32, String)> {
+        verdicts[i].lint.iter().flatten().map(|f| (f.line, f.column, f.code.clone())).collect()
+    };
+    let expected = [(1, 1, "UnusedImport"), (3, 5, "UnusedVariable"), (4, 12, "UndefinedName")];
+    assert_eq!(found(0), expected.map(|(line, column, code)| (line, column, code.to_owned())));
+    assert!(matches!(&found(1)[..], [(1, _, code)] if code == "SyntaxError"), "{:?}", found(1));
+    assert_eq!((&verdicts[2].lint, &verdicts[3].lint), (&Some(Vec::new()), &None));
+}
+
+#[test]
 fn records_that_are_wrong_say_what_to_change() {
     for (value, sentence) in [
         (json!({"id": "a"}), "missing field `code`"),

@@ -21,6 +21,7 @@ pub fn run() -> anyhow::Result<()> {
     );
     line("memory", &memory());
     line("cache", &cache());
+    line("codeexec", &languages());
     println!("\nOptional tools");
     for (tool, argument, purpose) in TOOLS {
         let found = version(tool, argument);
@@ -117,6 +118,29 @@ fn cache() -> String {
         format!("models: {}", models.join(", "))
     };
     format!("{} ({models})", folder.display())
+}
+
+/// The languages that `herd codeexec` runs here, and those that it could.
+fn languages() -> String {
+    let all = match codeexec::languages::installed() {
+        Ok(all) => all,
+        Err(error) => return format!("{error:#}"),
+    };
+    let name = |language: &dyn codeexec::languages::Language, is_here: bool| match is_here {
+        true => format!("{} ({})", language.name(), language.interpreter()),
+        false => language.name().to_owned(),
+    };
+    let list = |wanted: bool| {
+        let chosen = all.iter().filter(|(_, is_here)| *is_here == wanted);
+        chosen.map(|(language, is_here)| name(*language, *is_here)).collect::<Vec<_>>().join(", ")
+    };
+    match (list(true), list(false)) {
+        (here, missing) if missing.is_empty() => here,
+        (here, missing) => {
+            let start = if here.is_empty() { "nothing is set up" } else { here.as_str() };
+            format!("{start}; `herd codeexec setup --languages NAMES` adds {missing}")
+        }
+    }
 }
 
 /// The first line that a tool prints about its version.

@@ -15,7 +15,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Place what the build needs (libtorch) under .libtorch/. Safe to repeat; goes on where it was cut off
+    /// Place what the build needs (libtorch) under .libtorch/, and Python for the sandbox of codeexec in the cache folder.
+    /// Safe to repeat; goes on where it was cut off
     Setup {
         /// Also place libtorch's CUDA kernels and the NVIDIA libraries they need (about 2.3 GB of downloads)
         #[arg(long)]
@@ -33,15 +34,24 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
-        Command::Setup { cuda } => libtorch::set_up(cuda),
+        Command::Setup { cuda } => {
+            libtorch::set_up(cuda)?;
+            set_up_sandbox()
+        }
         Command::Demo => {
             libtorch::set_up(false)?;
             demo::run()
         }
         Command::Test { arguments } => {
             libtorch::set_up(false)?;
+            set_up_sandbox()?;
             demo::fetch_model()?;
             project::cargo(["test", "--workspace"].into_iter().chain(arguments.iter().map(String::as_str)))
         }
     }
+}
+
+/// Python in the sandbox; the other languages by `codeexec setup --languages`.
+fn set_up_sandbox() -> anyhow::Result<()> {
+    project::cargo(["run", "--quiet", "--package", "codeexec", "--", "setup"])
 }

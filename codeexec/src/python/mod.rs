@@ -1,6 +1,54 @@
 //! Python: CPython in the sandbox.
 
-mod exports;
 mod marshal;
 pub mod runtime;
 pub mod session;
+
+pub use marshal::is_plain;
+
+use crate::languages::{Language, Runner};
+use crate::limits::Limits;
+use crate::record::{Finding, Job, Verdict};
+use crate::sandbox::Machine;
+
+/// The harness: values, the program's half, the judge's half.
+pub const SOURCES: [&str; 3] = [include_str!("values.py"), include_str!("program.py"), include_str!("judge.py")];
+
+/// The language.
+pub struct Python;
+
+impl Language for Python {
+    fn name(&self) -> &'static str {
+        "python"
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &["py", "python3", "py3"]
+    }
+
+    fn interpreter(&self) -> &'static str {
+        "CPython 3.15 with numpy"
+    }
+
+    fn is_set_up(&self, machine: &Machine) -> anyhow::Result<bool> {
+        runtime::is_set_up(machine)
+    }
+
+    fn set_up(&self, machine: &Machine) -> anyhow::Result<()> {
+        runtime::set_up(machine)
+    }
+
+    fn open(&'static self, machine: &Machine) -> anyhow::Result<Box<dyn Runner>> {
+        Ok(Box::new(runtime::Snapshot::open(machine)?))
+    }
+}
+
+impl Runner for runtime::Snapshot {
+    fn run(&self, job: &Job, limits: &Limits, seed: u64) -> anyhow::Result<Verdict> {
+        session::run(self, job, limits, seed)
+    }
+
+    fn lint(&self, code: &str) -> anyhow::Result<Option<Vec<Finding>>> {
+        session::lint(self, code).map(Some)
+    }
+}

@@ -150,7 +150,9 @@ class Program:
     def start(self):
         import json
         job = json.loads(self.door(b"P"))
-        self.door(b"L" + json.dumps(self.load(job["code"], job["argv"])).encode("utf-8", "replace"))
+        outcome = self.load(job["code"], job["argv"])
+        self.door(b"L" + json.dumps(outcome).encode("utf-8", "replace"))
+        return "loaded" in outcome
 
     def step(self):
         self.door(b"R" + self.answer(loads(self.door(b"N"))))

@@ -1,28 +1,18 @@
 //! One program: its own interpreter, a judge's interpreter beside it, and the calls between the two.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::marshal;
-use super::runtime::Python;
+use super::runtime::{Snapshot, call_harness};
+use crate::languages::tests_of;
 use crate::limits::Limits;
-use crate::record::{Job, Status, TestKind, TestResult, Verdict, same_output};
+use crate::record::{Finding, Job, Status, TestKind, Verdict};
 use crate::sandbox::guest::Door;
-use crate::sandbox::{Clock, Ending, Instance, Machine, Stop};
-
-/// What the judge says of a test.
-#[derive(Deserialize)]
-struct Report {
-    name: String,
-    passed: bool,
-    message: String,
-    kind: String,
-    #[serde(default)]
-    traceback: Option<String>,
-}
+use crate::sandbox::{Clock, Ending, Instance, Stop};
+use crate::verdicts::{self, Report};
 
 /// What passes between a program's interpreter and the host.
 #[derive(Default)]
@@ -52,19 +42,40 @@ enum Loaded {
 }
 
 /// Runs a job from its start to its verdict.
-pub fn run(machine: &Machine, python: &Python, job: &Job, limits: &Limits, seed: u64) -> anyhow::Result<Verdict> {
-    let mut limits = limits.clone();
-    if let Some(seconds) = job.timeout {
-        limits.wall = Duration::from_secs_f64(seconds);
-        limits.cpu = limits.wall;
+pub fn run(python: &Snapshot, job: &Job, limits: &Limits, seed: u64) -> anyhow::Result<Verdict> {
+    if job.test_kind() == Some(TestKind::Stdin) {
+        return verdicts::stdin_cases(job, limits, |job, limits| Session { python, job, limits, seed }.one_run());
     }
-    let session = Session { machine, python, job, limits: &limits, seed };
-    if job.test_kind() == Some(TestKind::Stdin) { session.stdin_cases() } else { session.one_run() }
+    Session { python, job, limits, seed }.one_run()
+}
+
+/// What pyflakes finds in a program's text. It runs in an interpreter of its own.
+pub fn lint(python: &Snapshot, code: &str) -> anyhow::Result<Vec<Finding>> {
+    let limits = Limits::default();
+    let (job, found) = (json!({"kind": "lint", "code": code}).to_string().into_bytes(), Arc::new(Mutex::new(None)));
+    let shared = found.clone();
+    let mut guest = python.guest(&limits, Clock::start(&limits), Vec::new(), 0)?;
+    guest.door = Some(Box::new(move |_, message| match message.split_first() {
+        Some((b'T', _)) => Ok(job.clone()),
+        Some((b'F', content)) => {
+            if let Ok(mut found) = shared.lock() {
+                *found = serde_json::from_slice(content).ok();
+            }
+            Ok(Vec::new())
+        }
+        _ => Ok(Vec::new()),
+    }));
+    let ended = Instance::start(&python.module, guest).and_then(|mut judge| call_harness(&mut judge, "judge"));
+    let found = found.lock().ok().and_then(|mut found| found.take());
+    let sentence = |ending: &dyn std::fmt::Display| format!("the linter did not come to its end: {ending}");
+    Ok(found.unwrap_or_else(|| {
+        let message = ended.as_ref().map_or_else(|ending| sentence(ending), |()| sentence(&"it gave nothing"));
+        vec![Finding { line: 1, column: 1, code: "NotLinted".into(), message }]
+    }))
 }
 
 struct Session<'a> {
-    machine: &'a Machine,
-    python: &'a Python,
+    python: &'a Snapshot,
     job: &'a Job,
     limits: &'a Limits,
     seed: u64,
@@ -75,7 +86,7 @@ impl Session<'_> {
     fn start(&self, clock: Clock, stdin: &str, door: Door) -> anyhow::Result<Result<Instance, Ending>> {
         let mut guest = self.python.guest(self.limits, clock, stdin.as_bytes().to_vec(), self.seed)?;
         guest.door = Some(door);
-        Ok(self.machine.start(&self.python.module, guest))
+        Ok(Instance::start(&self.python.module, guest))
     }
 
     fn program(&self, clock: Clock, stdin: &str) -> anyhow::Result<Result<Program, Ending>> {
@@ -119,7 +130,7 @@ impl Session<'_> {
         };
         match loaded {
             Loaded::Done(names) => {
-                if let Some(kind) = self.judge_job(names) {
+                if let Some(kind) = tests_of(job, names) {
                     return self.judged(program, &kind, verdict);
                 }
                 verdict.status = Status::Passed;
@@ -140,37 +151,14 @@ impl Session<'_> {
             }
             Loaded::Ended(ending) => {
                 let may_exit = job.expected_stdout.is_some() && matches!(ending, Ending::Stopped(Stop::Exit(_)));
-                verdict.status = if may_exit { Status::Passed } else { status_of(&ending) };
+                verdict.status = if may_exit { Status::Passed } else { verdicts::status_of(&ending) };
                 verdict.detail = (!may_exit).then(|| ending.to_string());
             }
         }
         program.measure(&mut verdict);
-        if let (Status::Passed, Some(expected)) = (verdict.status, &job.expected_stdout)
-            && !same_output(&verdict.stdout, expected)
-        {
-            verdict.status = Status::Failed;
-            verdict.detail = Some("standard output is not what was expected".into());
-        }
-        finish(&mut program, &mut verdict);
+        verdicts::compare_output(&mut verdict, job);
+        verdicts::finish(&mut verdict, program.instance.guest().memory_refused);
         Ok(verdict)
-    }
-
-    /// What the judge is told, or nothing where there is nothing to judge.
-    fn judge_job(&self, names: Value) -> Option<Value> {
-        let job = self.job;
-        if let Some(reference) = &job.reference {
-            return Some(json!({
-                "kind": "reference", "names": names, "entry_point": job.entry_point, "reference": reference.code,
-                "inputs": reference.inputs, "atol": reference.atol, "rule": reference.rule,
-            }));
-        }
-        if let Some(test) = &job.test {
-            return Some(json!({"kind": "script", "names": names, "test": test, "entry_point": job.entry_point}));
-        }
-        Some(match job.test_kind()? {
-            TestKind::Assert => json!({"kind": "asserts", "names": names, "setup": job.setup, "tests": job.tests}),
-            _ => json!({"kind": "table", "names": names, "entry_point": job.entry_point, "rows": job.tests}),
-        })
     }
 
     /// Lets the judge run the tests against a program that has been loaded.
@@ -201,7 +189,7 @@ impl Session<'_> {
         });
         let ending = match self.start(clock, "", door)? {
             Ok(mut judge) => {
-                let ended = judge.call_harness("judge");
+                let ended = call_harness(&mut judge, "judge");
                 let guest = judge.guest();
                 verdict.stdout = String::from_utf8_lossy(&before).into_owned();
                 verdict.stdout.push_str(&String::from_utf8_lossy(&guest.stdout));
@@ -234,78 +222,23 @@ impl Session<'_> {
         ending: Option<Ending>,
         verdict: &mut Verdict,
     ) {
-        let all_passed = !reports.is_empty() && reports.iter().all(|report| report.passed);
-        if let Some(ended) = program.ended.clone().or(ending) {
-            verdict.status = status_of(&ended);
-            verdict.detail = Some(ended.to_string());
-        } else if !done {
-            verdict.status = Status::Error;
-            verdict.detail = Some("the tests were not run to their end".into());
-        } else if all_passed {
-            verdict.status = Status::Passed;
-        } else if let Some(first) = reports.iter().find(|report| !report.passed) {
-            verdict.status = match first.kind.as_str() {
-                "failed" => Status::Failed,
-                _ if first.message.starts_with("MemoryError") => Status::Memory,
-                _ => Status::Error,
-            };
-            verdict.detail = Some(first.message.clone());
-        } else {
-            verdict.detail = Some("there was no test".into());
-        }
-        for report in reports {
+        for report in &reports {
             if let Some(traceback) = &report.traceback {
                 program.instance.guest().stderr.extend_from_slice(traceback.as_bytes());
             }
-            verdict.tests.push(TestResult { name: report.name, passed: report.passed, message: report.message });
         }
+        verdicts::conclude(verdict, reports, done, program.ended.clone().or(ending));
         let stdout = std::mem::take(&mut verdict.stdout);
         program.measure(verdict);
         verdict.stdout = stdout;
-        finish(program, verdict);
-    }
-
-    /// Each case a run of its own, within one budget of time.
-    fn stdin_cases(&self) -> anyhow::Result<Verdict> {
-        let mut total = Verdict::without_run(&self.job.id, Status::Passed, "");
-        total.detail = None;
-        for (i, case) in self.job.tests.iter().enumerate() {
-            let text = |name: &str| case.get(name).and_then(Value::as_str).map(str::to_owned);
-            let job = Job {
-                tests: Vec::new(),
-                stdin: text("stdin"),
-                expected_stdout: text("expected_stdout"),
-                ..self.job.clone()
-            };
-            let spent = Duration::from_secs_f64(total.wall_ms / 1000.0);
-            let limits = Limits { wall: self.limits.wall.saturating_sub(spent), ..self.limits.clone() };
-            let one = Session { job: &job, limits: &limits, ..*self }.one_run()?;
-            total.tests.push(TestResult {
-                name: text("name").unwrap_or_else(|| format!("case {}", i + 1)),
-                passed: one.passed,
-                message: one.detail.clone().unwrap_or_default(),
-            });
-            total.wall_ms += one.wall_ms;
-            total.cpu_ms += one.cpu_ms;
-            total.peak_memory_bytes = total.peak_memory_bytes.max(one.peak_memory_bytes);
-            total.parses = one.parses;
-            if i == 0 || (total.status == Status::Passed && !one.passed) {
-                (total.status, total.detail) = (one.status, one.detail);
-                (total.stdout, total.stderr) = (one.stdout, one.stderr);
-            }
-            if one.status == Status::Timeout {
-                break;
-            }
-        }
-        total.passed = total.status == Status::Passed && total.tests.len() == self.job.tests.len();
-        Ok(total)
+        verdicts::finish(verdict, program.instance.guest().memory_refused);
     }
 }
 
 impl Program {
     /// Runs the program's text.
     fn load(&mut self) -> Loaded {
-        if let Err(ending) = self.instance.call_harness("start") {
+        if let Err(ending) = call_harness(&mut self.instance, "start") {
             self.ended = Some(ending.clone());
             return Loaded::Ended(ending);
         }
@@ -332,7 +265,7 @@ impl Program {
             mailbox.from_program = None;
         }
         self.instance.guest().clock = clock.clone();
-        let result = self.instance.call_harness("step");
+        let result = call_harness(&mut self.instance, "step");
         *clock = self.instance.guest().clock.clone();
         if let Err(ending) = result {
             self.ended = Some(ending.clone());
@@ -370,30 +303,6 @@ impl Program {
 enum Said {
     Loaded(Value),
     Raised { class: String, traceback: String },
-}
-
-/// The last words: memory, and the rule that only `passed` passes.
-fn finish(program: &mut Program, verdict: &mut Verdict) {
-    if verdict.status != Status::Passed
-        && program.instance.guest().memory_refused
-        && !matches!(verdict.status, Status::Timeout | Status::OutputLimit | Status::Failed)
-    {
-        verdict.status = Status::Memory;
-        verdict.detail = Some("the limit of memory was reached".into());
-    }
-    verdict.passed = verdict.status == Status::Passed;
-    if verdict.passed {
-        verdict.detail = None;
-    }
-}
-
-fn status_of(ending: &Ending) -> Status {
-    match ending {
-        Ending::Stopped(Stop::Exit(_)) | Ending::Stack => Status::Error,
-        Ending::Stopped(Stop::Wall | Stop::Cpu) => Status::Timeout,
-        Ending::Stopped(Stop::Output) => Status::OutputLimit,
-        Ending::Trap(_) => Status::Crashed,
-    }
 }
 
 fn last_line(traceback: &str, class: &str) -> String {

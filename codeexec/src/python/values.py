@@ -165,7 +165,8 @@ def dumps(value):
 
 
 def loads(data):
-    return marshal.loads(data, allow_code=False)
+    # Rust has checked that there is no code in it; CPython before 3.13 cannot be told.
+    return marshal.loads(data, allow_code=False) if sys.version_info >= (3, 13) else marshal.loads(data)
 
 
 MUTABLE = (list, dict, set, bytearray)

@@ -33,6 +33,18 @@ enum Node {
     Own(Vec<u8>),
     /// Removed; its bytes stay readable for those who hold it open.
     Gone(Vec<u8>),
+    Device(Device),
+}
+
+/// A file that stands for something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// The way to the embedder (`guest::Door`): who opens it writes lines and reads the answers.
+    Door,
+    /// Standard input.
+    Stdin,
+    /// Standard output (1) or standard error (2).
+    Output(u8),
 }
 
 /// What `stat` says.
@@ -95,6 +107,19 @@ impl Files {
         self.nodes.push(node);
         self.entries_mut(folder)?.insert(name.to_owned(), id);
         Ok(())
+    }
+
+    /// Places a device, for the host.
+    pub fn place_device(&mut self, path: &str, device: Device) -> Result<(), Errno> {
+        self.place(path, Node::Device(device))
+    }
+
+    /// The device that a node is, if it is one.
+    pub fn device(&self, node: NodeId) -> Option<Device> {
+        match self.nodes[node] {
+            Node::Device(device) => Some(device),
+            _ => None,
+        }
     }
 
     /// The content of a file at an absolute path, for the host.
@@ -176,6 +201,7 @@ impl Files {
             Node::Folder { .. } => (true, 0),
             Node::Shared(bytes) => (false, bytes.as_ref().as_ref().len()),
             Node::Own(bytes) | Node::Gone(bytes) => (false, bytes.len()),
+            Node::Device(_) => (false, 0),
         };
         Stat { node, is_folder, size: size as u64 }
     }
@@ -209,7 +235,7 @@ impl Files {
             (Node::Folder { .. }, true) => return Err(errno::NOTEMPTY),
             (Node::Folder { .. }, false) => return Err(errno::ISDIR),
             (_, true) => return Err(errno::NOTDIR),
-            (Node::Shared(_), false) => return Err(errno::ROFS),
+            (Node::Shared(_) | Node::Device(_), false) => return Err(errno::ROFS),
             (Node::Own(bytes) | Node::Gone(bytes), false) => {
                 let bytes = std::mem::take(bytes);
                 self.nodes[id] = Node::Gone(bytes);
@@ -225,7 +251,7 @@ impl Files {
         let (to_folder, to_name) = self.parent(to_at, to)?;
         let id = self.step(from_folder, from_name)?;
         let moved = self.stat(id);
-        if matches!(self.nodes[id], Node::Shared(_)) {
+        if matches!(self.nodes[id], Node::Shared(_) | Node::Device(_)) {
             return Err(errno::ROFS);
         }
         if let Some(there) = self.child(to_folder, to_name)? {
@@ -261,6 +287,7 @@ impl Files {
     pub fn bytes(&self, node: NodeId) -> Result<&[u8], Errno> {
         match &self.nodes[node] {
             Node::Folder { .. } => Err(errno::ISDIR),
+            Node::Device(_) => Err(errno::SPIPE),
             Node::Shared(bytes) => Ok(bytes.as_ref().as_ref()),
             Node::Own(bytes) | Node::Gone(bytes) => Ok(bytes),
         }

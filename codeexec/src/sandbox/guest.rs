@@ -1,5 +1,7 @@
 //! What the sandbox holds for one running instance: its files, streams, clocks, limits and the reason it was stopped.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use wasmtime::{Memory, ResourceLimiter};
@@ -10,6 +12,10 @@ use crate::limits::Limits;
 
 /// Open files and folders of one instance, at most.
 const MAX_OPEN: usize = 256;
+/// Assertions that are told apart.
+const MAX_CHECKS: usize = 1000;
+/// Longest line that a guest may write to its door, in bytes.
+const MAX_LINE: usize = 64 << 20;
 
 /// Why an instance ended before its code returned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +32,9 @@ pub enum Stop {
     /// More was written to a stream than it holds.
     #[error("the output limit was reached")]
     Output,
+    /// Nothing more is wanted of it.
+    #[error("the program was dismissed")]
+    Dismissed,
 }
 
 /// Why a system call has no result.
@@ -51,12 +60,14 @@ impl From<Stop> for Fault {
 /// Wall clock and processor time of one program, shared by the instances that it takes.
 ///
 /// A sleeping guest does not make the host wait: its clock is moved forward, and what it slept counts against the wall
-/// limit as if it had passed. There is nothing outside the sandbox that a sleeping program could be waiting for.
+/// limit as if it had passed. There is nothing outside the sandbox that a sleeping program could be waiting for. Clones are
+/// hands of the same clock.
 #[derive(Debug, Clone)]
 pub struct Clock {
     start: Instant,
     cpu_start: Duration,
-    slept: Duration,
+    /// Nanoseconds.
+    slept: Arc<AtomicU64>,
     wall: Duration,
     cpu: Duration,
 }
@@ -64,28 +75,27 @@ pub struct Clock {
 impl Clock {
     /// Starts now.
     pub fn start(limits: &Limits) -> Self {
-        Self {
-            start: Instant::now(),
-            cpu_start: thread_cpu_time(),
-            slept: Duration::ZERO,
-            wall: limits.wall,
-            cpu: limits.cpu,
-        }
+        Self { start: Instant::now(), cpu_start: cpu_time(), slept: Arc::default(), wall: limits.wall, cpu: limits.cpu }
     }
 
     /// Time passed for the guest, what it slept included.
     pub fn wall_time(&self) -> Duration {
-        self.start.elapsed() + self.slept
+        self.start.elapsed() + self.slept()
     }
 
     /// What the guest slept.
     pub fn slept(&self) -> Duration {
-        self.slept
+        Duration::from_nanos(self.slept.load(Ordering::Relaxed))
     }
 
-    /// Processor time of this thread since the start.
+    /// Processor time since the start of this process, which runs one program at a time.
     pub fn cpu_time(&self) -> Duration {
-        thread_cpu_time().saturating_sub(self.cpu_start)
+        cpu_time().saturating_sub(self.cpu_start)
+    }
+
+    /// What is left of the wall clock.
+    pub fn left(&self) -> Duration {
+        self.wall.saturating_sub(self.wall_time())
     }
 
     /// An error when a limit is passed.
@@ -100,18 +110,19 @@ impl Clock {
     }
 
     /// Moves the guest's clock forward.
-    pub fn sleep(&mut self, time: Duration) -> Result<(), Stop> {
+    pub fn sleep(&self, time: Duration) -> Result<(), Stop> {
         // Past the limit there is no more to know.
-        self.slept = self.slept.saturating_add(time).min(Duration::from_secs(86_400 * 365));
+        let slept = self.slept().saturating_add(time).min(Duration::from_secs(86_400 * 365));
+        self.slept.store(slept.as_nanos() as u64, Ordering::Relaxed);
         self.check()
     }
 }
 
-/// Processor time of the calling thread.
-fn thread_cpu_time() -> Duration {
+/// Processor time of this process.
+fn cpu_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid place for the result; this clock exists on every Linux.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
@@ -137,6 +148,21 @@ pub enum Open {
     },
     /// A folder; the name it was opened under before the program began, if it was.
     Folder(NodeId, Option<String>),
+    /// The way to the embedder.
+    Door,
+}
+
+/// The result of an `assert` of a compiled program or of its tests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// It held.
+    pub passed: bool,
+    /// It stands in the tests, not in the program.
+    pub is_test: bool,
+    /// Where.
+    pub line: i32,
+    /// Its text.
+    pub text: String,
 }
 
 /// What is to run and with what.
@@ -155,7 +181,7 @@ pub struct Setup {
     pub seed: u64,
 }
 
-/// What the guest's embedder answers when the guest calls `host.call`.
+/// What the guest's embedder answers when the guest calls `host.call`, or writes a line to its door.
 pub type Door = Box<dyn FnMut(&mut Clock, &[u8]) -> Result<Vec<u8>, Stop> + Send>;
 
 /// The state of one instance.
@@ -181,8 +207,14 @@ pub struct Guest {
     /// The guest asked for more memory than its limit and was refused.
     pub memory_refused: bool,
     pub(super) memory: Option<Memory>,
-    /// What answers `host.call`.
+    /// Who answers at the door.
     pub door: Option<Door>,
+    /// The results of compiled assertions, one for each place.
+    pub checks: Vec<Check>,
+    /// The line that is being written to the door.
+    line: Vec<u8>,
+    /// Answers that were not read yet, and how much of them was.
+    answers: (Vec<u8>, usize),
 }
 
 impl Guest {
@@ -211,6 +243,9 @@ impl Guest {
             memory_refused: false,
             memory: None,
             door: None,
+            checks: Vec::new(),
+            line: Vec::new(),
+            answers: (Vec::new(), 0),
         }
     }
 
@@ -261,6 +296,48 @@ impl Guest {
         buffer.extend_from_slice(kept);
         *written += kept.len();
         if data.len() > room { Err(Stop::Output) } else { Ok(()) }
+    }
+
+    /// Notes the result of an assertion: a place fails once it has failed.
+    pub(super) fn note(&mut self, check: Check) {
+        let is_same =
+            |noted: &Check| noted.line == check.line && noted.is_test == check.is_test && noted.text == check.text;
+        match self.checks.iter().rposition(is_same) {
+            Some(at) => self.checks[at].passed &= check.passed,
+            None if self.checks.len() < MAX_CHECKS => self.checks.push(check),
+            // There is no room, and a failure counts.
+            None if !check.passed => self.checks[MAX_CHECKS - 1] = check,
+            None => {}
+        }
+    }
+
+    /// The content of a file of the guest's.
+    pub fn file(&self, path: &str) -> Option<&[u8]> {
+        self.files.read(path)
+    }
+
+    /// Takes what the guest writes to its door: each whole line is put to the embedder, whose answer is a line to read.
+    pub(super) fn write_door(&mut self, data: &[u8]) -> Result<(), Stop> {
+        let mut rest = data;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            self.line.extend_from_slice(&rest[..end]);
+            rest = &rest[end + 1..];
+            let line = std::mem::take(&mut self.line);
+            let Some(door) = &mut self.door else { return Err(Stop::Dismissed) };
+            let answer = door(&mut self.clock, &line)?;
+            self.answers.0.drain(..std::mem::take(&mut self.answers.1));
+            self.answers.0.extend_from_slice(&answer);
+            self.answers.0.push(b'\n');
+        }
+        self.line.extend_from_slice(rest);
+        if self.line.len() > MAX_LINE { Err(Stop::Output) } else { Ok(()) }
+    }
+
+    /// The next bytes of the embedder's answers, at most `most`.
+    pub(super) fn read_door(&mut self, most: usize) -> &[u8] {
+        let start = self.answers.1;
+        self.answers.1 += most.min(self.answers.0.len() - start);
+        &self.answers.0[start..self.answers.1]
     }
 
     /// Fills a buffer from the seeded generator (SplitMix64: Steele, Lea, Flood 2014).

@@ -11,7 +11,7 @@ use wasmtime::{
     PoolingAllocationConfig, RegallocAlgorithm, Store, Trap, TypedFunc, UpdateDeadline, WasmParams, WasmResults,
 };
 
-use super::guest::{Guest, Stop};
+use super::guest::{Check, Guest, Stop};
 use super::wasi;
 
 /// How often limits of time are looked at.
@@ -59,11 +59,12 @@ impl Machine {
             }
             Profile::Programs => {
                 let mut pool = PoolingAllocationConfig::default();
-                // A program and its judge, and room for a language that compiles before it runs.
-                pool.total_core_instances(4).total_memories(4).total_tables(8).total_gc_heaps(4);
+                // A program and its judge, in each of the languages: an instance that finds the place where the last one of
+                // its module was is made ready in microseconds.
+                pool.total_core_instances(12).total_memories(12).total_tables(24).total_gc_heaps(12);
                 pool.max_memory_size(settings.max_memory).table_elements(200_000).max_core_instance_size(8 << 20);
                 pool.linear_memory_keep_resident(64 << 20).table_keep_resident(1 << 20).pagemap_scan(Enabled::Auto);
-                pool.max_unused_warm_slots(4);
+                pool.max_unused_warm_slots(12);
                 config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
                 config.memory_init_cow(true);
                 // A snapshot is larger than what wasmtime maps copy-on-write by default.
@@ -111,28 +112,22 @@ impl Machine {
         let module = unsafe { Module::deserialize_file(&self.engine, path) };
         module.map_err(anyhow::Error::from).with_context(|| format!("cannot load {}", path.display()))
     }
+}
 
-    /// Links a module with the system calls and `host.call`.
-    pub fn link(&self, module: &Module) -> anyhow::Result<InstancePre<Guest>> {
-        let mut linker = Linker::new(&self.engine);
-        wasi::define(&mut linker)?;
-        linker.func_wrap("host", "call", door)?;
-        Ok(linker.instantiate_pre(module)?)
-    }
-
-    /// A fresh instance.
-    pub fn start(&self, module: &InstancePre<Guest>, guest: Guest) -> Result<Instance, Ending> {
-        let mut store = Store::new(&self.engine, guest);
-        store.limiter(|guest| guest);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|context| {
-            context.data().clock.check().map_err(wasmtime::Error::new)?;
-            Ok(UpdateDeadline::Continue(1))
-        });
-        let instance = module.instantiate(&mut store).map_err(|e| Ending::from_error(&e))?;
-        store.data_mut().memory = instance.get_memory(&mut store, "memory");
-        Ok(Instance { store, instance })
-    }
+/// Links a module with the system calls and `host.call`; whatever else it imports ends the guest that calls it.
+///
+/// # Errors
+/// When an import has another type than the call of that name.
+pub fn link(module: &Module) -> anyhow::Result<InstancePre<Guest>> {
+    let mut linker = Linker::new(module.engine());
+    wasi::define(&mut linker)?;
+    linker.func_wrap("host", "call", door)?;
+    // Handles of the component model's early ABI, as ruby.wasm has them, are what they stand for.
+    linker.func_wrap("canonical_abi", "resource_new_rb-abi-value", |value: i32| value)?;
+    linker.func_wrap("canonical_abi", "resource_get_rb-abi-value", |value: i32| value)?;
+    linker.func_wrap("codeexec", "checked", checked)?;
+    linker.define_unknown_imports_as_traps(module)?;
+    Ok(linker.instantiate_pre(module)?)
 }
 
 impl Drop for Machine {
@@ -159,6 +154,17 @@ fn door(mut caller: Caller<'_, Guest>, at: u32, length: u32, to: u32, to_length:
         && put(to, &place.to_le_bytes())
         && put(to_length, &(answer.len() as u32).to_le_bytes());
     Ok(if written { 0 } else { -2 })
+}
+
+/// `codeexec.checked(passed, is a test, line, text)`: a compiled `assert`. The text is for people; it lies in the guest's
+/// memory, where the program may have changed it.
+fn checked(mut caller: Caller<'_, Guest>, passed: i32, is_test: i32, line: i32, text: u32) {
+    let memory = caller.data().memory;
+    let text = memory.and_then(|memory| memory.data(&caller).get(text as usize..)).map(|bytes| {
+        let end = bytes.iter().take(300).position(|byte| *byte == 0).unwrap_or(300.min(bytes.len()));
+        String::from_utf8_lossy(&bytes[..end]).into_owned()
+    });
+    caller.data_mut().note(Check { passed: passed != 0, is_test: is_test != 0, line, text: text.unwrap_or_default() });
 }
 
 /// How a guest's code ended other than by returning.
@@ -195,6 +201,20 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// A fresh instance. The [`Machine`] that linked the module must live as long: its clock ends what runs too long.
+    pub fn start(module: &InstancePre<Guest>, guest: Guest) -> Result<Self, Ending> {
+        let mut store = Store::new(module.module().engine(), guest);
+        store.limiter(|guest| guest);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|context| {
+            context.data().clock.check().map_err(wasmtime::Error::new)?;
+            Ok(UpdateDeadline::Continue(1))
+        });
+        let instance = module.instantiate(&mut store).map_err(|e| Ending::from_error(&e))?;
+        store.data_mut().memory = instance.get_memory(&mut store, "memory");
+        Ok(Self { store, instance })
+    }
+
     /// An exported function.
     pub fn function<P: WasmParams, R: WasmResults>(&mut self, name: &str) -> anyhow::Result<TypedFunc<P, R>> {
         Ok(self.instance.get_typed_func(&mut self.store, name)?)
@@ -209,23 +229,33 @@ impl Instance {
         function.call(&mut self.store, parameters).map_err(|e| Ending::from_error(&e))
     }
 
-    /// Runs a function of the harness in the interpreter: `turn` takes Python text.
-    pub fn call_harness(&mut self, name: &str) -> Result<(), Ending> {
-        let source = format!("import codeexec_harness as h\nh.{name}()");
-        let missing = |_| Ending::Trap("the module lacks an export".into());
-        let alloc = self.function::<u32, u32>("host_alloc").map_err(missing)?;
-        let turn = self.function::<(u32, u32), i32>("turn").map_err(missing)?;
-        let at = self.call(&alloc, source.len() as u32)?;
-        if at == 0 || !self.write(at, source.as_bytes()) {
+    /// Calls an exported function by its name.
+    pub fn call_named<P: WasmParams + Sync, R: WasmResults>(&mut self, name: &str, parameters: P) -> Result<R, Ending> {
+        let function = self.function::<P, R>(name);
+        let function = function.map_err(|_| Ending::Trap(format!("the module has no function {name}")))?;
+        self.call(&function, parameters)
+    }
+
+    /// Places bytes in memory that the guest's own `alloc` function gives; their address.
+    pub fn place(&mut self, alloc: &str, bytes: &[u8]) -> Result<u32, Ending> {
+        let at = self.call_named::<u32, u32>(alloc, bytes.len() as u32)?;
+        if at == 0 || !self.write(at, bytes) {
             return Err(Ending::Trap("no memory for the source".into()));
         }
-        self.call(&turn, (at, source.len() as u32)).map(|_| ())
+        Ok(at)
     }
 
     /// Writes into the guest's memory; false when the place is outside it.
     pub fn write(&mut self, at: u32, bytes: &[u8]) -> bool {
         let memory = self.store.data().memory;
         memory.is_some_and(|memory| memory.write(&mut self.store, at as usize, bytes).is_ok())
+    }
+
+    /// Reads a number from the guest's memory; nothing when the place is outside it.
+    pub fn read_i32(&mut self, at: u32) -> Option<i32> {
+        let memory = self.store.data().memory?;
+        let bytes = memory.data(&self.store).get(at as usize..)?.first_chunk::<4>()?;
+        Some(i32::from_le_bytes(*bytes))
     }
 
     /// The guest's state.

@@ -2,12 +2,15 @@
 //! [`guest::Guest`] holds in memory.
 
 pub mod errno;
+mod exports;
 pub mod files;
 pub mod guest;
 mod machine;
 mod memory;
+pub mod snapshot;
 mod wasi;
+mod wasi_files;
 
-pub use files::{Files, SharedBytes};
+pub use files::{Device, Files, SharedBytes};
 pub use guest::{Clock, Guest, Setup, Stop};
-pub use machine::{Ending, Instance, Machine, Profile, Settings, THREAD_STACK};
+pub use machine::{Ending, Instance, Machine, Profile, Settings, THREAD_STACK, link};

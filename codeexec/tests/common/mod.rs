@@ -16,6 +16,14 @@ pub fn set_up() {
     });
 }
 
+/// Fetches and compiles another language unless that is done.
+#[allow(dead_code, reason = "not every test file needs it")]
+pub fn set_up_language(language: &str) {
+    let mut setup = std::process::Command::new(env!("CARGO_BIN_EXE_codeexec"));
+    let status = setup.args(["setup", "--languages", language]).status();
+    assert!(status.is_ok_and(|status| status.success()), "codeexec setup failed");
+}
+
 /// Two workers with a wall clock of `seconds`.
 pub fn pool(seconds: f64) -> Pool {
     set_up();

@@ -1,11 +1,13 @@
 //! The attacks, in families: each class is the product of two lists of what is done and how.
 
 mod isolation;
+pub mod others;
 mod resources;
 mod tricks;
 
 /// A hostile program.
 pub struct Attack {
+    pub language: &'static str,
     pub class: &'static str,
     pub name: String,
     pub code: String,
@@ -31,7 +33,12 @@ fn product(class: &'static str, how: &[&str], what: &[&str]) -> Vec<Attack> {
     let mut attacks = Vec::new();
     for (i, how) in how.iter().enumerate() {
         for (j, what) in what.iter().enumerate() {
-            attacks.push(Attack { class, name: format!("{class}-{i}-{j}"), code: how.replace('@', what) });
+            attacks.push(Attack {
+                language: "python",
+                class,
+                name: format!("{class}-{i}-{j}"),
+                code: how.replace('@', what),
+            });
         }
     }
     attacks

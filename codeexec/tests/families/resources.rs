@@ -33,7 +33,7 @@ pub fn all() -> Vec<Attack> {
             } else {
                 format!("import itertools\ndef f(x):\n    return {expression}")
             };
-            attacks.push(Attack { class: "loop", name: format!("loop-{i}-{j}"), code });
+            attacks.push(Attack { language: "python", class: "loop", name: format!("loop-{i}-{j}"), code });
         }
     }
     attacks.extend(product(

@@ -1,0 +1,265 @@
+//! C and C++: Clang and wasm-ld run in the sandbox, and what they make runs in another guest.
+//!
+//! Program and tests are compiled together, as they have to be where tests use types. They share memory; what a program
+//! cannot do is end early, define its own `main`, `assert` or macros over the tests, or print a marker: the tests are a
+//! function that the host calls by a name that is random in each run, they pass only when that call returns zero, and the
+//! result of each `assert` leaves the guest as an argument of an import.
+
+mod tests;
+mod toolchain;
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use wasmtime::InstancePre;
+
+use self::tests::Unit;
+use self::toolchain::{Dialect, Failure, Toolchain};
+use super::{Language, Runner, not_set_up};
+use crate::limits::Limits;
+use crate::record::{Job, Status, TestKind, Verdict};
+use crate::sandbox::{Clock, Ending, Files, Guest, Instance, Machine, Setup, Stop};
+use crate::verdicts::{self, Report};
+
+/// What runs both.
+pub const INTERPRETER: &str = "Clang 22 with wasi-libc and libc++";
+
+/// One of the two languages.
+pub struct Compiled {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    dialect: Dialect,
+}
+
+/// C.
+pub static C: Compiled = Compiled { name: "c", aliases: &["c17", "gnu17", "h"], dialect: Dialect::C };
+/// C++.
+pub static CPP: Compiled =
+    Compiled { name: "cpp", aliases: &["c++", "cc", "cxx", "cplusplus", "hpp"], dialect: Dialect::Cpp };
+
+impl Language for Compiled {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        self.aliases
+    }
+
+    fn interpreter(&self) -> &'static str {
+        INTERPRETER
+    }
+
+    fn preparation(&self) -> Duration {
+        3 * toolchain::COMPILE_TIME
+    }
+
+    fn is_set_up(&self, machine: &Machine) -> anyhow::Result<bool> {
+        Toolchain::is_set_up(machine)
+    }
+
+    fn set_up(&self, machine: &Machine) -> anyhow::Result<()> {
+        Toolchain::set_up(machine)
+    }
+
+    fn open(&'static self, machine: &Machine) -> anyhow::Result<Box<dyn Runner>> {
+        if !self.is_set_up(machine)? {
+            return Err(not_set_up(self));
+        }
+        Ok(Box::new(Open { language: self, toolchain: Toolchain::open(machine)? }))
+    }
+}
+
+struct Open {
+    language: &'static Compiled,
+    toolchain: Toolchain,
+}
+
+impl Runner for Open {
+    fn run(&self, job: &Job, limits: &Limits, seed: u64) -> anyhow::Result<Verdict> {
+        let mut verdict = Verdict::without_run(&job.id, Status::Error, "");
+        if job.test_kind() == Some(TestKind::Call) || job.reference.is_some() {
+            let sentence =
+                "tests with args and references cannot be compiled; use asserts, a test with main, or stdin cases";
+            verdict.detail = Some(sentence.into());
+            return Ok(verdict);
+        }
+        let unit = Unit::new(job, self.language.dialect);
+        let start = Instant::now();
+        let built = self.toolchain.build(self.language.dialect, unit.files(), &unit.main, unit.entry.as_deref())?;
+        let compile_ms = start.elapsed().as_secs_f64() * 1e3;
+        verdict.extra.insert("compile_ms".into(), json!(compile_ms));
+        let module = match built {
+            Ok(module) => module,
+            Err(failure) => return Ok(not_built(verdict, failure, &unit)),
+        };
+        let run = Run { module: &module, limits, seed };
+        let mut verdict = match (job.test_kind(), &unit.entry) {
+            (Some(TestKind::Stdin), _) => {
+                verdicts::stdin_cases(job, limits, |job, limits| Run { limits, ..run }.whole(job))?
+            }
+            (_, None) => run.whole(job)?,
+            (_, Some(entry)) => run.tests(job, entry, &unit.tests)?,
+        };
+        verdict.extra.insert("compile_ms".into(), json!(compile_ms));
+        verdict.parses = Some(true);
+        Ok(verdict)
+    }
+}
+
+/// The verdict on a text that the compiler refuses.
+fn not_built(mut verdict: Verdict, failure: Failure, unit: &Unit) -> Verdict {
+    match failure {
+        Failure::Errors(said) => {
+            let said = unit.without_secrets(&said);
+            let error = said.lines().find(|line| line.contains("error: ")).or(said.lines().next()).unwrap_or("");
+            verdict.parses = Some(!error.starts_with("program."));
+            verdict.detail = Some(format!("it does not compile: {error}"));
+            verdict.stderr = said;
+        }
+        Failure::Ended(ending) => {
+            verdict.status = verdicts::status_of(&ending);
+            verdict.detail = Some(format!("the compiler was stopped: {ending}"));
+        }
+    }
+    verdict
+}
+
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    module: &'a InstancePre<Guest>,
+    limits: &'a Limits,
+    seed: u64,
+}
+
+impl Run<'_> {
+    fn start(&self, clock: Clock, stdin: &str) -> anyhow::Result<Result<Instance, Ending>> {
+        let mut files = Files::new(1 << 16);
+        let made = files.make_folders("/tmp");
+        made.map_err(|errno| anyhow::anyhow!("cannot lay out the files (errno {errno})"))?;
+        files.set_limit(self.limits.disk);
+        let setup = Setup {
+            files,
+            preopened: vec!["/".into()],
+            arguments: vec!["program".into()],
+            environment: Vec::new(),
+            stdin: stdin.as_bytes().to_vec(),
+            seed: self.seed,
+        };
+        Ok(Instance::start(self.module, Guest::new(setup, self.limits, clock)))
+    }
+
+    /// A program with a `main` of its own, held to its output.
+    fn whole(&self, job: &Job) -> anyhow::Result<Verdict> {
+        let clock = Clock::start(self.limits);
+        let mut verdict = Verdict::without_run(&job.id, Status::Passed, "");
+        let ended = match self.start(clock.clone(), job.stdin.as_deref().unwrap_or(""))? {
+            Ok(mut instance) => {
+                let ended = instance.call_named::<(), ()>("_start", ());
+                measure(&mut verdict, &mut instance);
+                ended
+            }
+            Err(ending) => Err(ending),
+        };
+        match ended {
+            Ok(()) => {}
+            Err(Ending::Stopped(Stop::Exit(code))) if code == 0 || job.expected_stdout.is_some() => {}
+            Err(ending) => {
+                verdict.status = verdicts::status_of(&ending);
+                verdict.detail = Some(ending.to_string());
+            }
+        }
+        verdicts::compare_output(&mut verdict, job);
+        verdict.wall_ms = clock.wall_time().as_secs_f64() * 1e3;
+        verdict.cpu_ms = clock.cpu_time().as_secs_f64() * 1e3;
+        let refused = verdict.extra.remove("refused").is_some();
+        verdicts::finish(&mut verdict, refused);
+        Ok(verdict)
+    }
+
+    /// Tests, by the function that the host alone knows: one of one text, or each of a list in an instance of its own.
+    fn tests(&self, job: &Job, entry: &str, names: &[String]) -> anyhow::Result<Verdict> {
+        let clock = Clock::start(self.limits);
+        let mut verdict = Verdict::without_run(&job.id, Status::Error, "");
+        let (mut reports, mut done, mut stopped, mut refused) = (Vec::new(), true, None, false);
+        let is_list = job.test_kind() == Some(TestKind::Assert);
+        for (i, name) in names.iter().enumerate() {
+            let mut instance = match self.start(clock.clone(), job.stdin.as_deref().unwrap_or(""))? {
+                Ok(instance) => instance,
+                Err(ending) => {
+                    stopped = Some(ending);
+                    break;
+                }
+            };
+            let result = instance.call_named::<i32, i32>(entry, i as i32);
+            measure(&mut verdict, &mut instance);
+            refused |= verdict.extra.remove("refused").is_some();
+            let checks = std::mem::take(&mut instance.guest().checks);
+            let of_tests: Vec<_> = checks.iter().filter(|check| check.is_test).collect();
+            let failed = of_tests.iter().find(|check| !check.passed);
+            let report = match (&result, failed) {
+                (_, Some(check)) => failed_report(name, &check.text),
+                (Ok(0), None) if is_list || !of_tests.is_empty() || calls_something(job) => {
+                    Report { name: name.clone(), passed: true, kind: "passed".into(), ..Report::default() }
+                }
+                (Ok(0), None) => Report::error(name, "no test was reached"),
+                (Ok(code), None) => failed_report(name, &format!("the tests returned {code}")),
+                (Err(ending), None) => match checks.iter().find(|check| !check.is_test) {
+                    Some(check) => Report::error(name, check.text.clone()),
+                    None => Report::error(name, ending.to_string()),
+                },
+            };
+            // An assertion or an exception of the program's explains the trap that it ends in.
+            let is_explained = failed.is_some() || checks.iter().any(|check| !check.is_test && !check.passed);
+            if is_list || of_tests.is_empty() {
+                reports.push(report);
+            } else {
+                reports.extend(of_tests.iter().map(|check| Report {
+                    name: check.text.clone(),
+                    passed: check.passed,
+                    message: if check.passed { String::new() } else { "the assertion is false".into() },
+                    kind: if check.passed { "passed" } else { "failed" }.into(),
+                    traceback: None,
+                }));
+                if !report.passed && failed.is_none() {
+                    reports.push(report);
+                }
+            }
+            if let Err(ending) = result {
+                let is_limit = matches!(ending, Ending::Stopped(Stop::Wall | Stop::Cpu | Stop::Output));
+                done &= is_explained;
+                if is_limit || !is_explained {
+                    stopped = stopped.or(Some(ending.clone()));
+                }
+                if is_limit {
+                    break;
+                }
+            }
+        }
+        verdict.wall_ms = clock.wall_time().as_secs_f64() * 1e3;
+        verdict.cpu_ms = clock.cpu_time().as_secs_f64() * 1e3;
+        verdicts::conclude(&mut verdict, reports, done, stopped);
+        verdicts::finish(&mut verdict, refused);
+        Ok(verdict)
+    }
+}
+
+fn failed_report(name: &str, message: &str) -> Report {
+    Report { name: name.to_owned(), message: message.to_owned(), kind: "failed".into(), ..Report::default() }
+}
+
+/// Tests without an `assert` say by their return value, or by `abort`, what they think.
+fn calls_something(job: &Job) -> bool {
+    let test = job.test.as_deref().unwrap_or("");
+    !test.contains("assert") && test.contains("main")
+}
+
+fn measure(verdict: &mut Verdict, instance: &mut Instance) {
+    verdict.peak_memory_bytes = verdict.peak_memory_bytes.max(instance.memory_size() as u64);
+    let guest = instance.guest();
+    verdict.stdout.push_str(&String::from_utf8_lossy(&guest.stdout));
+    verdict.stderr.push_str(&String::from_utf8_lossy(&guest.stderr));
+    if guest.memory_refused {
+        verdict.extra.insert("refused".into(), json!(true));
+    }
+}

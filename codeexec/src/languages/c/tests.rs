@@ -1,0 +1,157 @@
+//! What is compiled: the program's text, then the tests in a file whose name and whose entry only this run knows.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::toolchain::Dialect;
+use crate::record::{Job, TestKind};
+
+/// The files of one compilation.
+pub struct Unit {
+    /// Paths and texts.
+    pub sources: Vec<(&'static str, String)>,
+    /// The file that is compiled.
+    pub main: String,
+    /// The function that runs the tests, where there are any: `entry(number of the test) -> 0`.
+    pub entry: Option<String>,
+    /// The tests' names.
+    pub tests: Vec<String>,
+    secret: String,
+}
+
+impl Unit {
+    /// Lays out a job.
+    pub fn new(job: &Job, dialect: Dialect) -> Self {
+        let (program, main) = match dialect {
+            Dialect::C => ("/program.c", "/main.c"),
+            Dialect::Cpp => ("/program.cpp", "/main.cpp"),
+        };
+        let mut sources = vec![(program, job.code.clone() + "\n")];
+        let is_list = job.test_kind() == Some(TestKind::Assert);
+        if job.test.is_none() && !is_list {
+            let main = program.trim_start_matches('/').to_owned();
+            return Self { sources, main, entry: None, tests: Vec::new(), secret: String::new() };
+        }
+        let secret = random_name();
+        let texts: Vec<&str> = match &job.test {
+            Some(test) => vec![test],
+            None => job.tests.iter().filter_map(Value::as_str).collect(),
+        };
+        let name = job.entry_point.as_ref().map_or_else(|| "tests".to_owned(), |name| format!("check({name})"));
+        let names = if is_list { texts.iter().map(|text| (*text).to_owned()).collect() } else { vec![name] };
+        sources.push(("/tests.h", tests(job, dialect, &texts, &secret)));
+        let undefined: String = defined_macros(&job.code).iter().map(|name| format!("#undef {name}\n")).collect();
+        let whole = format!(
+            "#include <assert.h>\n#define main codeexec_main_of_the_program\n#include \"{}\"\n#undef main\n{undefined}\
+             #define CODEEXEC_TESTS 1\n#include \"/{secret}.h\"\n",
+            program.trim_start_matches('/')
+        );
+        sources.push((main, whole));
+        let main = main.trim_start_matches('/').to_owned();
+        Self { sources, main, entry: Some(secret.clone()), tests: names, secret }
+    }
+
+    /// The files by path, the tests' under their secret name.
+    pub fn files(&self) -> impl Iterator<Item = (String, &str)> {
+        self.sources.iter().map(|(path, text)| {
+            let path = if *path == "/tests.h" { format!("/{}.h", self.secret) } else { (*path).to_owned() };
+            (path, text.as_str())
+        })
+    }
+
+    /// What the compiler said, with the names that people know.
+    pub fn without_secrets(&self, said: &str) -> String {
+        let said = said.replace("./program.", "program.");
+        if self.secret.is_empty() { said } else { said.replace(&format!("/{}.h", self.secret), "tests") }
+    }
+}
+
+/// The text of the tests with the function that the host calls.
+fn tests(job: &Job, dialect: Dialect, texts: &[&str], secret: &str) -> String {
+    let setup = job.setup.as_deref().unwrap_or("");
+    let mut text = format!("#include <assert.h>\n{setup}\n");
+    let mut calls = String::new();
+    if job.test.is_some() {
+        let whole = texts.concat();
+        let has_main = words(&whole).any(|word| word == "main");
+        if has_main {
+            // The tests' own includes of <assert.h> find the same one again.
+            text.push_str(&format!("#line 1\n{whole}\n"));
+        } else {
+            text.push_str(&format!("static int {secret}_main(void) {{\n#line 1\n{whole}\nreturn 0; }}\n"));
+        }
+        let squeezed: String = whole.split_whitespace().collect::<Vec<_>>().join(" ").replace("main (", "main(");
+        let takes_nothing =
+            ["main()", "main( )", "main(void)", "main( void )"].iter().any(|form| squeezed.contains(form));
+        let call = match (has_main, takes_nothing) {
+            (false, _) => format!("{secret}_main()"),
+            (true, true) => "main()".to_owned(),
+            (true, false) => "main(0, (char **)0)".to_owned(),
+        };
+        calls.push_str(&format!("case 0: result = {call}; break;\n"));
+    } else {
+        for (i, test) in texts.iter().enumerate() {
+            text.push_str(&format!("static void {secret}_{i}(void) {{\n#line 1\n{test}\n;}}\n"));
+            calls.push_str(&format!("case {i}: {secret}_{i}(); result = 0; break;\n"));
+        }
+    }
+    let external = if dialect == Dialect::Cpp { "extern \"C\"" } else { "extern" };
+    text.push_str(&format!(
+        "{external} void __wasm_call_ctors(void);\n{external} void __wasm_call_dtors(void);\n\
+         {external} __attribute__((export_name(\"{secret}\"))) int {secret}(int test);\n\
+         int {secret}(int test) {{\nint result = 1;\n__wasm_call_ctors();\nswitch (test) {{\n{calls}}}\n\
+         __wasm_call_dtors();\nreturn result;\n}}\n"
+    ));
+    text
+}
+
+/// A name that no program can know.
+fn random_name() -> String {
+    let mut bytes = [0; 16];
+    // SAFETY: the buffer is valid for its length.
+    let filled = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    // The call cannot fail for so few bytes once the machine has started; an address is what is left if it did.
+    let more = if filled == 16 { String::new() } else { format!("{:p}", &raw const bytes).replace("0x", "_") };
+    format!("codeexec_{}{more}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+/// The macros that a text may define: each name after a `define`, wherever it stands. Lines are joined as the preprocessor
+/// joins them, and comments between the two words are left out.
+fn defined_macros(code: &str) -> BTreeSet<String> {
+    let mut joined = code.replace("\\\r\n", "").replace("\\\n", "").replace("??/\n", "");
+    while let Some(start) = joined.find("/*") {
+        let end = joined[start..].find("*/").map_or(joined.len(), |end| start + end + 2);
+        joined.replace_range(start..end, " ");
+    }
+    let found: Vec<&str> = words(&joined).collect();
+    let name = |pair: &[&str]| (pair[0] == "define").then(|| pair[1].to_owned());
+    let is_name = |name: &String| !name.starts_with(|c: char| c.is_ascii_digit()) && name != "defined";
+    found.windows(2).filter_map(name).filter(is_name).collect()
+}
+
+#[cfg(test)]
+mod unit_tests {
+    use super::*;
+
+    #[test]
+    fn macros_are_found_however_they_are_spelt() {
+        let code = "#define A 1\n# /* x */ define\\\n  B(x) x\n%:define C\n??=define D\n#de\\\nfine E\n// define F\n#define/**/G";
+        let found: Vec<String> = defined_macros(code).into_iter().collect();
+        assert_eq!(found, ["A", "B", "C", "D", "E", "F", "G"]);
+        assert!(defined_macros("int define = 3;").iter().all(|name| name != "3"));
+    }
+
+    #[test]
+    fn each_run_has_names_of_its_own() {
+        let mut job = Job::python("a", "int f(int x) { return x; }");
+        job.test = Some("int main() { assert(f(1) == 1); }".into());
+        let (one, other) = (Unit::new(&job, Dialect::Cpp), Unit::new(&job, Dialect::Cpp));
+        assert_ne!(one.entry, other.entry);
+        assert!(one.files().any(|(path, text)| path.contains("codeexec_") && text.contains("result = main();")));
+    }
+}

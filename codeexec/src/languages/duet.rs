@@ -1,0 +1,301 @@
+//! A program in one guest and its tests in another: the judge's calls go to the program as text that is checked, and its
+//! results come back the same way. The program has no way to the tests, and none to the verdict but right results.
+//!
+//! What is said (the kind, then the content; `?` is a question that waits for its reply):
+//!
+//! | who | kind | content, and the reply |
+//! |---|---|---|
+//! | program | `P?` | -> `{"code"}` |
+//! | program | `L` | `{"loaded": what the judge has to know}` or `{"raised": {"class", "traceback"}}` |
+//! | program | `N?` | -> what to do next; nothing: end |
+//! | program | `R` | a reply to what it was asked |
+//! | judge | `T?` | -> the tests |
+//! | judge | `C?` | what to ask the program -> `0` and its reply, or `1` and a sentence: it has ended |
+//! | judge | `D` | a report on one test |
+//! | judge | `E` | the tests were run to their end |
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::packed;
+use super::peer::{Outcome, Peer, Role, Said};
+use crate::limits::Limits;
+use crate::record::{Job, Status, TestKind, Verdict};
+use crate::sandbox::{Clock, Ending, Stop};
+use crate::verdicts::{self, Report};
+
+/// Who makes the two guests, and how values look between them.
+pub trait Stage {
+    /// Starts a guest.
+    ///
+    /// # Errors
+    /// When the sandbox itself fails.
+    fn peer(&self, role: Role, clock: &Clock, limits: &Limits, stdin: &str) -> anyhow::Result<Peer>;
+
+    /// A reply of the program's as the judge reads it; nothing where it is not plain data.
+    fn checked(&self, reply: &[u8]) -> Option<Vec<u8>>;
+
+    /// Whether an exception of that class says that the text is no program.
+    fn is_syntax_error(&self, class: &str) -> bool;
+
+    /// Whether calls with expected values (`tests` with `args`) are compared here, in Rust, rather than by the judge.
+    fn compares_here(&self) -> bool;
+}
+
+/// How the program's text ran, in the program's own words: a claim that decides nothing where there are tests.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Loaded {
+    Loaded(Value),
+    Raised { class: String, traceback: String },
+}
+
+/// Runs a job from its start to its verdict.
+///
+/// # Errors
+/// When the sandbox itself fails.
+pub fn run(stage: &dyn Stage, job: &Job, limits: &Limits) -> anyhow::Result<Verdict> {
+    if job.test_kind() == Some(TestKind::Stdin) {
+        return verdicts::stdin_cases(job, limits, |job, limits| one_run(stage, job, limits));
+    }
+    one_run(stage, job, limits)
+}
+
+/// The program's guest, and what became of it.
+struct Program {
+    peer: Peer,
+    ended: Option<Ending>,
+}
+
+impl Program {
+    /// What it says next, but for its questions for work.
+    fn listen(&mut self) -> Result<(u8, Vec<u8>), Ending> {
+        loop {
+            match self.peer.listen() {
+                Said::Message(b'N', _) => {}
+                Said::Message(kind, content) => return Ok((kind, content)),
+                Said::Ended(ended) => {
+                    // Its own code returned although it was asked for more: an exit by other means.
+                    let ending = ended.err().unwrap_or(Ending::Stopped(Stop::Exit(0)));
+                    self.ended = Some(ending.clone());
+                    return Err(ending);
+                }
+            }
+        }
+    }
+
+    /// Asks it something; its reply.
+    fn ask(&mut self, stage: &dyn Stage, request: Vec<u8>) -> Result<Vec<u8>, Ending> {
+        if let Some(ending) = &self.ended {
+            return Err(ending.clone());
+        }
+        self.peer.reply(request);
+        let (kind, content) = self.listen()?;
+        match stage.checked(&content).filter(|_| kind == b'R') {
+            Some(reply) => Ok(reply),
+            None => {
+                let ending = Ending::Trap("the program's interpreter gave no proper reply".into());
+                self.ended = Some(ending.clone());
+                Err(ending)
+            }
+        }
+    }
+}
+
+/// A run of the whole program, then its tests.
+fn one_run(stage: &dyn Stage, job: &Job, limits: &Limits) -> anyhow::Result<Verdict> {
+    let clock = Clock::start(limits);
+    let mut verdict = Verdict::without_run(&job.id, Status::Error, "");
+    let peer = stage.peer(Role::Program, &clock, limits, job.stdin.as_deref().unwrap_or(""))?;
+    let mut program = Program { peer, ended: None };
+    let loaded = load(&mut program, job);
+    let (mut reports, mut done, mut judge_outcome) = (Vec::new(), true, Outcome::default());
+    let mut judged = false;
+    verdict.parses = Some(!matches!(&loaded, Ok(Loaded::Raised { class, .. }) if stage.is_syntax_error(class)));
+    match loaded {
+        Ok(Loaded::Loaded(names)) => match tests_of(job, names) {
+            Some(_) if job.test_kind() == Some(TestKind::Call) && stage.compares_here() => {
+                judged = true;
+                reports = table(stage, &mut program, job);
+            }
+            Some(tests) => {
+                judged = true;
+                let judge = stage.peer(Role::Judge, &clock, limits, "")?;
+                let ended;
+                (reports, done, ended) = listen_to(stage, &judge, &mut program, tests);
+                judge_outcome = judge.dismiss();
+                program.ended = program.ended.or(ended);
+            }
+            None => verdict.status = Status::Passed,
+        },
+        Ok(Loaded::Raised { class, traceback }) => {
+            verdict.status = Status::Error;
+            // CPython tells what went wrong in the last line, the others in the first.
+            let line = traceback.lines().rev().find(|line| line.starts_with(&class)).unwrap_or(&class);
+            verdict.detail = Some(line.to_owned());
+            if class == "SystemExit" && job.expected_stdout.is_some() {
+                (verdict.status, verdict.detail) = (Status::Passed, None);
+            } else if class == "MemoryError" || line.contains("out of memory") {
+                verdict.status = Status::Memory;
+            }
+            reports.push(Report { traceback: Some(traceback), ..Report::default() });
+        }
+        Err(ending) => {
+            let may_exit = job.expected_stdout.is_some() && matches!(ending, Ending::Stopped(Stop::Exit(_)));
+            verdict.status = if may_exit { Status::Passed } else { verdicts::status_of(&ending) };
+            verdict.detail = (!may_exit).then(|| ending.to_string());
+        }
+    }
+    let ended = program.ended.clone();
+    if ended.is_none() {
+        // Nothing more to do: it ends by its own return, and writes out what it holds back.
+        program.peer.reply(Vec::new());
+        if !judged
+            && let Some(Err(ending)) = await_end(&program.peer)
+            && verdict.status == Status::Passed
+        {
+            verdict.status = verdicts::status_of(&ending);
+            verdict.detail = Some(ending.to_string());
+        }
+    }
+    let outcome = program.peer.dismiss();
+    verdict.wall_ms = clock.wall_time().as_secs_f64() * 1e3;
+    verdict.cpu_ms = (clock.cpu_time().as_secs_f64() + outcome.cpu + judge_outcome.cpu) * 1e3;
+    verdict.peak_memory_bytes = outcome.peak_memory;
+    verdict.stdout = lossy(&[outcome.stdout, judge_outcome.stdout].concat());
+    verdict.stderr = lossy(&[outcome.stderr, judge_outcome.stderr].concat());
+    for report in &mut reports {
+        verdict.stderr.push_str(&report.traceback.take().unwrap_or_default());
+    }
+    if judged {
+        verdicts::conclude(&mut verdict, reports, done, ended);
+    } else {
+        verdicts::compare_output(&mut verdict, job);
+    }
+    verdicts::finish(&mut verdict, outcome.memory_refused);
+    Ok(verdict)
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Waits until a guest that was told to end has; how it did. An exit with any code is an end.
+fn await_end(peer: &Peer) -> Option<Result<(), Ending>> {
+    loop {
+        match peer.listen() {
+            Said::Ended(Err(Ending::Stopped(Stop::Exit(_) | Stop::Dismissed))) => return None,
+            Said::Ended(ended) => return Some(ended),
+            Said::Message(..) => {}
+        }
+    }
+}
+
+/// Lets the program's text run.
+fn load(program: &mut Program, job: &Job) -> Result<Loaded, Ending> {
+    loop {
+        let (kind, content) = program.listen()?;
+        match kind {
+            b'P' => program.peer.reply(json!({"code": job.code, "argv": ["program.py"]}).to_string().into_bytes()),
+            b'L' => {
+                let garbled =
+                    || Loaded::Raised { class: "Error".into(), traceback: "the harness was garbled\n".into() };
+                return Ok(serde_json::from_slice(&content).unwrap_or_else(|_| garbled()));
+            }
+            _ => {
+                let ending = Ending::Trap("the program's interpreter spoke out of turn".into());
+                program.ended = Some(ending.clone());
+                return Err(ending);
+            }
+        }
+    }
+}
+
+/// What the judge is told, or nothing where there is nothing to judge.
+pub fn tests_of(job: &Job, names: Value) -> Option<Value> {
+    if let Some(reference) = &job.reference {
+        return Some(json!({
+            "kind": "reference", "names": names, "entry_point": job.entry_point, "reference": reference.code,
+            "inputs": reference.inputs, "atol": reference.atol, "rule": reference.rule,
+        }));
+    }
+    if let Some(test) = &job.test {
+        let (setup, entry_point) = (&job.setup, &job.entry_point);
+        return Some(
+            json!({"kind": "script", "names": names, "setup": setup, "test": test, "entry_point": entry_point}),
+        );
+    }
+    let entry_point = &job.entry_point;
+    Some(match job.test_kind()? {
+        TestKind::Assert => json!({"kind": "asserts", "names": names, "setup": job.setup, "tests": job.tests,
+            "entry_point": entry_point}),
+        _ => json!({"kind": "table", "names": names, "entry_point": entry_point, "rows": job.tests}),
+    })
+}
+
+/// Serves the judge until it ends: its reports, whether it reached the end of the tests, and how it ended otherwise.
+fn listen_to(
+    stage: &dyn Stage,
+    judge: &Peer,
+    program: &mut Program,
+    tests: Value,
+) -> (Vec<Report>, bool, Option<Ending>) {
+    let (mut reports, mut done) = (Vec::new(), false);
+    loop {
+        match judge.listen() {
+            Said::Ended(ended) => return (reports, done, ended.err().filter(|_| !done)),
+            Said::Message(b'T', _) => judge.reply(tests.to_string().into_bytes()),
+            Said::Message(b'C', request) => match program.ask(stage, request) {
+                Ok(reply) => judge.reply([b"0", reply.as_slice()].concat()),
+                Err(ending @ Ending::Stopped(Stop::Wall | Stop::Cpu)) => return (reports, false, Some(ending)),
+                Err(ending) => judge.reply(format!("1{ending}").into_bytes()),
+            },
+            Said::Message(b'D', report) => reports.extend(serde_json::from_slice::<Report>(&report)),
+            Said::Message(b'E', _) => done = true,
+            Said::Message(..) => {}
+        }
+    }
+}
+
+/// Calls with expected values: each call goes to the program, the comparison happens here.
+fn table(stage: &dyn Stage, program: &mut Program, job: &Job) -> Vec<Report> {
+    let entry_point = job.entry_point.as_deref().unwrap_or("");
+    let mut reports = Vec::new();
+    for row in &job.tests {
+        let args: Vec<Value> = row["args"].as_array().cloned().unwrap_or_default();
+        let shown: Vec<String> = args.iter().map(|arg| packed::short(&arg.to_string(), 60)).collect();
+        let name = row["name"].as_str().map_or_else(|| format!("{entry_point}({})", shown.join(", ")), str::to_owned);
+        let mut request = json!({"op": "call", "name": entry_point, "args": packed::pack_all(&args)});
+        if let Some(kwargs) = row.get("kwargs").filter(|kwargs| !kwargs.is_null()) {
+            request["kwargs"] = packed::pack(kwargs);
+        }
+        let report = match program.ask(stage, request.to_string().into_bytes()) {
+            Err(ending) => Report::error(&name, ending.to_string()),
+            Ok(reply) => verdict_of_call(&name, entry_point, &shown.join(", "), &reply, row),
+        };
+        let is_over = program.ended.is_some();
+        reports.push(report);
+        if is_over {
+            break;
+        }
+    }
+    reports
+}
+
+fn verdict_of_call(name: &str, entry_point: &str, shown: &str, reply: &[u8], row: &Value) -> Report {
+    let reply: Value = serde_json::from_slice(reply).unwrap_or_default();
+    if let Some(raised) = reply.get("raised") {
+        let text = |field: &str| raised[field].as_str().unwrap_or("").to_owned();
+        let mut report = Report::error(name, format!("{}: {}", text("class"), text("message")));
+        report.traceback = Some(text("traceback"));
+        return report;
+    }
+    let Some(value) = reply.get("value") else { return Report::error(name, "the program gave no value") };
+    let got = packed::unpack(value);
+    if packed::equal(&got, &row["expected"], row["atol"].as_f64().unwrap_or(0.0)) {
+        return Report { name: name.to_owned(), passed: true, kind: "passed".into(), ..Report::default() };
+    }
+    let (expected, got) = (packed::short(&row["expected"].to_string(), 200), packed::short(&got.to_string(), 200));
+    let message = format!("expected {expected}; {entry_point}({shown}) returned {got}");
+    Report { name: name.to_owned(), message, kind: "failed".into(), ..Report::default() }
+}

@@ -1,0 +1,216 @@
+// The half of the harness that judges. It runs in an interpreter of its own, which the program cannot reach: the program's
+// functions are called from here, its results come as data, and expected values never leave.
+class ProgramEnded extends Error {
+  get name() { return 'ProgramEnded'; }
+}
+
+async function runJudge(door, std, os) {
+  const {stringify, parse} = JSON;
+  const say = message => {
+    std.out.flush();
+    door.out.puts(message + '\n');
+    door.out.flush();
+    return door.in.getline();
+  };
+  const own = new Map(), numbers = new Map(), remotes = new Map(), thrown = new Set();
+  let calls = 0, raised, last = '';
+
+  const keep = value => {
+    const description = remotes.get(value);
+    if (description) return description;
+    if (typeof value !== 'function') throw new TypeError('the tests cannot pass objects of their own classes to the program');
+    let id = numbers.get(value);
+    if (id === undefined) {
+      id = -(own.size + 1);
+      own.set(id, value);
+      numbers.set(value, id);
+    }
+    return {$: 'o', id};
+  };
+  const handles = new Map();
+  const find = packed => {
+    if (packed.id < 0) return own.get(packed.id);
+    let proxy = handles.get(packed.id);
+    if (!proxy) {
+      proxy = remote({$: 'o', id: packed.id, c: String(packed.c), f: packed.f === true});
+      handles.set(packed.id, proxy);
+    }
+    return proxy;
+  };
+  function remote(on) {
+    const key = name => typeof name === 'string' ? name : [name.description?.replace('Symbol.', '') ?? ''];
+    const isKnown = name => typeof name === 'string' || [Symbol.iterator, Symbol.asyncIterator, Symbol.toPrimitive].includes(name);
+    const proxy = new Proxy(on.f ? function () {} : {}, {
+      apply: (_, self, args) => call({op: 'call', on, self: remotes.get(self), args}),
+      construct: (_, args) => call({op: 'new', on, args}),
+      get: (_, name) => isKnown(name) ? ask({op: 'get', on, key: key(name)}) : undefined,
+      set: (_, name, value) => { ask({op: 'set', on, key: key(name), value: pack(value, keep)}); return true; },
+      has: (_, name) => isKnown(name) && ask({op: 'has', on, key: key(name)}) === true,
+      ownKeys: target => [...new Set([...Reflect.ownKeys(target).filter(k => !Reflect.getOwnPropertyDescriptor(target, k).configurable),
+        ...ask({op: 'keys', on}).map(String)])],
+      getOwnPropertyDescriptor: (target, name) => {
+        const fixed = Reflect.getOwnPropertyDescriptor(target, name);
+        if (fixed && !fixed.configurable) return fixed;
+        if (typeof name !== 'string' || ask({op: 'has', on, key: name}) !== true) return undefined;
+        const enumerable = ask({op: 'enumerable', on, key: name}) === true;
+        return {value: ask({op: 'get', on, key: name}), writable: true, enumerable, configurable: true};
+      },
+      getPrototypeOf: () => ask({op: 'prototype', on}),
+    });
+    remotes.set(proxy, on);
+    return proxy;
+  }
+  function exchange(request) {
+    let answer = say('C' + stringify(request));
+    for (;;) {
+      if (answer === null || answer[0] !== '0') throw new ProgramEnded(String(answer).slice(1));
+      const reply = parse(answer.slice(1));
+      if (reply === null || typeof reply !== 'object') throw new TypeError('not a reply');
+      if (!('callback' in reply)) return reply;
+      let back;
+      try {
+        back = {result: pack(own.get(reply.callback)(...unpack(reply.args, find)), keep)};
+      } catch (error) {
+        back = {thrown: pack(error, keep)};
+      }
+      answer = say('C' + stringify(back));
+    }
+  }
+  function settled(reply) {
+    if (reply.raised) {
+      const {class: name, message, value, traceback} = reply.raised;
+      raised = String(traceback);
+      const error_ = value === undefined ? error(String(name), String(message)) : unpack(value, find);
+      thrown.add(error_);
+      throw error_;
+    }
+    if (reply.promise) {
+      const promise = (async () => unpack(exchangeValue({op: 'await', on: reply.promise}), find))();
+      promise.catch(() => {});
+      return promise;
+    }
+    return unpack(reply.value, find);
+  }
+  const exchangeValue = request => {
+    const reply = exchange(request);
+    if (reply.raised) settled(reply);
+    return reply.value;
+  };
+  const ask = request => settled(exchange(request));
+  function call(request) {
+    calls++;
+    const {args} = request;
+    const shownCall = (request.name ?? request.on?.c) + '(' + args.map(arg => shown(arg, 1)).join(', ') + ')';
+    last = '';
+    const reply = exchange({...request, args: pack(args, keep)});
+    if (reply.changed) unpack(reply.changed, find).forEach((now, i) => update(args[i], now));
+    const result = settled(reply);
+    last = (shownCall + ' returned ' + shown(result, 1)).slice(0, 400);
+    return result;
+  }
+
+  /// Makes the program's names that the tests use global here.
+  const bound = new Set();
+  function bind(text, entryPoint) {
+    const words = new Set(text.match(/[\p{ID_Start}$_][\p{ID_Continue}$]*/gu) ?? []);
+    if (entryPoint) words.add(entryPoint);
+    const names = [...words].filter(name => !bound.has(name) && (name === entryPoint || !(name in globalThis)));
+    for (const name of names.length ? ask({op: 'defined', names}) : []) {
+      bound.add(name);
+      Object.defineProperty(globalThis, name, {configurable: true, get: () => {
+        const value = ask({op: 'name', name});
+        if (!remotes.get(value)?.f) return value;
+        const target = remotes.get(value);
+        return new Proxy(value, {apply: (_, self, args) => call({op: 'call', on: {...target, c: name}, args})});
+      }, set: value => Object.defineProperty(globalThis, name, {value, writable: true, configurable: true})});
+    }
+  }
+
+  const job = parse(say('T'));
+  // Each assertion by the line that it stands in: a loop's are one.
+  let source = [], file = '', results = new Map(), checks = 0;
+  const assertion = (ok, message, throws) => {
+    checks++;
+    const at = new Error().stack.match(new RegExp(file + ':(\\d+)'));
+    const name = (at && source[Number(at[1]) - 1]?.trim()) || 'assertion ' + checks;
+    if (!ok && !(results.get(name)?.passed === false)) {
+      results.set(name, {name, passed: false, message: [message, last].filter(Boolean).join('; '), kind: 'failed', traceback: raised});
+    } else if (ok && !results.has(name)) {
+      results.set(name, {name, passed: true, message: '', kind: 'passed'});
+    }
+    if (!ok && throws) throw new AssertionError(message);
+  };
+  const {assert} = makeNode(std, os, assertion);
+  Object.defineProperty(globalThis, 'assert', {value: assert, writable: true, configurable: true});
+  const report = result => say('D' + stringify({...result, name: result.name.slice(0, 300), message: result.message.slice(0, 4000)}));
+  const explained = (name, error_) => {
+    const ofProgram = thrown.has(error_) || error_ instanceof ProgramEnded;
+    // A function that is called and not there; mxeval's own messages name a variable that it never made.
+    const name_ = error_ instanceof ReferenceError && /^'?([^\s']+)'? is not defined/.exec(error_.message)?.[1];
+    const isMissing = name_ && (name_ === job.entry_point || new RegExp('(?<![\\w$.])' + name_.replaceAll('$', '\\$') + '\\s*\\(').test(source.join('\n')));
+    const broken = ofProgram || error_ instanceof SyntaxError || isMissing;
+    const text = error_ instanceof Error ? (error_ instanceof AssertionError ? error_.message : `${error_.name}: ${error_.message}`)
+      : format([error_]);
+    const isMemory = error_ instanceof Error && /out of memory/.test(error_.message);
+    return {name, passed: false, message: ofProgram || !last ? text : `${text}; ${last}`,
+      kind: isMemory ? 'memory' : broken ? 'error' : 'failed', traceback: ofProgram ? raised : undefined};
+  };
+  /// Runs a text as a script of its own.
+  async function evaluate(text) {
+    source = text.split('\n');
+    file = '/tmp/tests.js';
+    const out = std.open(file, 'w');
+    out.puts(text);
+    out.close();
+    bind(text, job.entry_point);
+    if (/\bawait\b/.test(text)) return (await std.evalScript(text, {async: true}))?.value;
+    const value = std.loadScript(file);
+    await settle(os);
+    return value;
+  }
+  /// Runs one test; its reports.
+  async function test(name, text) {
+    [results, checks, calls, raised, last] = [new Map(), 0, 0, undefined, ''];
+    let value, error_, isThrown = false;
+    try {
+      value = await evaluate(text);
+    } catch (caught) {
+      [error_, isThrown] = [caught, true];
+    }
+    return {all: [...results.values()], isThrown, error_, value};
+  }
+  if (job.setup?.trim()) {
+    try {
+      await evaluate(job.setup);
+    } catch (error_) {
+      report(explained('setup', error_));
+      say('E');
+      return;
+    }
+  }
+  if (job.kind === 'asserts') {
+    for (const text of job.tests) {
+      const {all, isThrown, error_, value} = await test(text, `{${text}\n}`);
+      const failed = all.find(result => !result.passed);
+      if (failed) report({...failed, name: text});
+      else if (isThrown) report(explained(text, error_));
+      else if (value === false) report({name: text, passed: false, message: last || 'it is false', kind: 'failed'});
+      else report({name: text, passed: true, message: '', kind: 'passed'});
+    }
+  } else if (job.kind === 'script') {
+    const name = job.entry_point ? `check(${job.entry_point})` : 'tests';
+    const calling = /\bfunction\s+check\s*\(|\bcheck\s*=/.test(job.test) && !/^\s*check\s*\(/m.test(job.test) && job.entry_point
+      ? `\ncheck(${job.entry_point});` : '';
+    const {all, isThrown, error_} = await test(name, job.test + calling);
+    all.forEach(report);
+    // An assertion that stops the tests has been reported by its line.
+    if (isThrown && !(error_ instanceof AssertionError && all.some(result => !result.passed))) report(explained(name, error_));
+    else if (!all.length) {
+      const reached = calls > 0;
+      report({name, passed: reached, message: reached ? '' : 'no test was reached', kind: reached ? 'passed' : 'error'});
+    }
+  } else {
+    report({name: String(job.kind), passed: false, message: `tests of the kind ${job.kind} are for Python`, kind: 'error'});
+  }
+  say('E');
+}

@@ -1,0 +1,296 @@
+# The half of the harness that judges. It runs in an interpreter of its own, which the program cannot reach: the program's
+# methods are called from here, its results come as data, and expected values never leave.
+module Codeexec
+  class ProgramEnded < Exception; end
+  class AssertionFailed < StandardError; end
+
+  # An object that lives with the program.
+  class Remote < BasicObject
+    def initialize(link, packed)
+      @link = link
+      @packed = packed
+    end
+
+    def __packed__ = @packed
+
+    # An object of the program never counts as equal to plain data, whatever its `==` says.
+    def ==(other)
+      return false unless ::Codeexec.remote?(other)
+
+      @packed['id'] == other.__packed__['id'] || @link.send_to(@packed, '==', [other], {}, nil) == true
+    end
+
+    def !=(other) = !(self == other)
+
+    def is_a?(kind) = ::Codeexec.remote?(kind) && @link.ask({ op: 'is', on: @packed, class: kind.__packed__ }) == true
+
+    alias kind_of? is_a?
+    alias instance_of? is_a?
+
+    def ===(other) = ::Codeexec.remote?(other) && other.is_a?(self)
+
+    def respond_to?(name, _ = false) = @link.ask({ op: 'respond', on: @packed, name: name.to_s }) == true
+
+    def nil? = false
+
+    def class = ::Codeexec::Remote
+
+    def object_id = @packed['id']
+
+    def hash = @packed['id'].hash
+
+    def eql?(other) = self == other
+
+    def to_s = @link.send_to(@packed, 'to_s', [], {}, nil).to_s
+
+    def inspect = "#<#{@packed['c']} of the program>"
+
+    def method_missing(name, *args, **keywords, &block) = @link.send_to(@packed, name.to_s, args, keywords, block)
+  end
+
+  def self.remote?(value) = Remote === value
+
+  class Link
+    attr_accessor :calls, :raised, :last
+
+    def initialize(door)
+      @door = door
+      @own = {}
+      @thrown = {}.compare_by_identity
+      @handles = {}
+      @calls = 0
+    end
+
+    def keep(value)
+      return value.__packed__ if Codeexec.remote?(value)
+      raise TypeError, "the tests cannot pass #{value.class} objects of their own to the program" unless value.is_a?(Proc) || value.is_a?(Method)
+
+      id = -1 - @own.size
+      @own[id] = value
+      { '$' => 'o', 'id' => id }
+    end
+
+    def find(packed)
+      id = packed['id']
+      return @own[id] if id < 0
+
+      @handles[id] ||= Remote.new(self, { '$' => 'o', 'id' => id, 'c' => packed['c'].to_s, 'f' => packed['f'] == true })
+    end
+
+    def pack(value) = Codeexec.pack(value, method(:keep))
+
+    def unpack(packed) = Codeexec.unpack(packed, method(:find))
+
+    def exchange(request)
+      answer = @door.say('C' + Codeexec.json(request))
+      loop do
+        raise ProgramEnded, answer[1..] unless answer.start_with?('0')
+
+        reply = Codeexec.parse(answer[1..])
+        raise TypeError, 'not a reply' unless reply.is_a?(Hash)
+        return reply unless reply.key?('callback')
+
+        back = begin
+          { result: pack(@own[reply['callback']].call(*unpack(reply['args']))) }
+        rescue StandardError => e
+          { thrown: e.message }
+        end
+        answer = @door.say('C' + Codeexec.json(back))
+      end
+    end
+
+    def ask(request, args = nil)
+      reply = exchange(request)
+      raise error(reply['raised']) if reply['raised']
+
+      unpack(reply['changed']).each_with_index { |now, i| Codeexec.update(args[i], now) } if args && reply['changed']
+      unpack(reply['value'])
+    end
+
+    def message(args, keywords, block)
+      request = { args: pack(args) }
+      request[:kwargs] = pack(keywords.transform_keys(&:to_s)) unless keywords.empty?
+      request[:block] = keep(block) if block
+      request
+    end
+
+    def send_to(packed, name, args, keywords, block)
+      @calls += 1
+      ask({ op: 'send', on: packed, name: name }.merge(message(args, keywords, block)), args)
+    end
+
+    def call(name, args, keywords, block)
+      @calls += 1
+      @last = nil
+      result = ask({ op: 'call', name: name }.merge(message(args, keywords, block)), args)
+      @last = "#{name}(#{args.map(&:inspect).join(', ')}) returned #{result.inspect}"[0, 400]
+      result
+    end
+
+    def error(raised)
+      @raised = raised['traceback'].to_s
+      kind = Array(raised['kinds']).lazy.filter_map { |name| Object.const_get(name.to_s) if Object.const_defined?(name.to_s) rescue nil }
+        .find { |found| found.is_a?(Class) && found <= Exception } || StandardError
+      error = kind.allocate
+      error = (error.exception(raised['message'].to_s) rescue StandardError.new(raised['message'].to_s))
+      @thrown[error] = true
+      error
+    end
+
+    def of_program?(error) = error.is_a?(ProgramEnded) || @thrown.key?(error)
+  end
+
+  # Assertions in the spelling of Minitest and Test::Unit, at the top level and in test cases.
+  module Assertions
+    def assert(value, message = nil)
+      Codeexec.judge.checks += 1
+      raise AssertionFailed, (message || 'it is not true').to_s unless value
+
+      true
+    end
+
+    def refute(value, message = nil) = assert(!value, message || 'it is true')
+    def assert_equal(expected, got, message = nil) = assert(expected == got, message || "expected #{expected.inspect}, got #{got.inspect}")
+    def refute_equal(other, got, message = nil) = assert(other != got, message || "got #{got.inspect}")
+    def assert_nil(got, message = nil) = assert(got.nil?, message || "got #{got.inspect}")
+    def assert_in_delta(expected, got, delta = 0.001, message = nil) = assert((expected - got).abs <= delta, message || "got #{got.inspect}")
+    def assert_includes(list, item, message = nil) = assert(list.include?(item), message || "#{item.inspect} is not included")
+    def assert_empty(list, message = nil) = assert(list.empty?, message || 'it is not empty')
+    def assert_instance_of(kind, got, message = nil) = assert(got.instance_of?(kind), message || "got #{got.inspect}")
+
+    def assert_raises(*kinds)
+      kinds = [StandardError] if kinds.empty?
+      begin
+        yield
+      rescue *kinds => e
+        Codeexec.judge.checks += 1
+        return e
+      end
+      assert(false, 'nothing was raised')
+    end
+    alias assert_raise assert_raises
+  end
+
+  class TestCase
+    include Assertions
+    def setup; end
+    def teardown; end
+    def self.inherited(kind) = (@@kinds ||= []) << kind
+    def self.kinds = (@@kinds ||= [])
+  end
+
+  def self.judge = @judge
+
+  def self.judge=(judge)
+    @judge = judge
+  end
+
+  class Judge
+    attr_accessor :checks
+
+    def run
+      Codeexec.judge = self
+      @door = Door.new
+      @link = link = Link.new(@door)
+      @checks = 0
+      @job = Codeexec.parse(@door.say('T'))
+      define(link)
+      setup = @job['setup'].to_s
+      return if !setup.strip.empty? && !guarded('setup', silent: true) { TOPLEVEL_BINDING.eval(setup, 'setup.rb', 1) }
+
+      case @job['kind']
+      when 'asserts'
+        @job['tests'].each do |text|
+          guarded(text) { raise AssertionFailed, 'it is false' if TOPLEVEL_BINDING.eval(text, 'tests.rb', 1) == false }
+        end
+      when 'script' then script(@job['test'])
+      else report(@job['kind'], TypeError.new('tests of this kind are for Python'))
+      end
+      @door.say('E')
+    end
+
+    def script(text)
+      name = @job['entry_point'] ? "check(#{@job['entry_point']})" : 'tests'
+      cases = []
+      whole = lambda do
+        TOPLEVEL_BINDING.eval(text, 'tests.rb', 1)
+        cases = TestCase.kinds.flat_map { |kind| kind.public_instance_methods(false).grep(/\Atest/).map { |test| [kind, test] } }
+        raise NotImplementedError, 'no test was reached' if cases.empty? && @link.calls.zero?
+      end
+      return unless guarded(name, silent: true, &whole)
+
+      cases.each do |kind, test|
+        guarded("#{kind}##{test}") do
+          example = kind.new
+          example.setup
+          example.send(test)
+          example.teardown
+        end
+      end
+      report(name, nil) if cases.empty?
+    end
+
+    # Runs one test and reports it, its success only where it is not `silent`; whether it passed.
+    def guarded(name, silent: false)
+      @link.raised = @link.last = nil
+      begin
+        yield
+      rescue Exception => e
+        raise if e.is_a?(SystemExit)
+
+        report(name, e)
+        return false
+      end
+      report(name, nil) unless silent
+      true
+    end
+
+    def report(name, error)
+      result = { name: name.to_s[0, 300], passed: error.nil?, message: '', kind: 'passed' }
+      if error
+        of_program = @link.of_program?(error)
+        # What a test raises says that a result is wrong; what Ruby raises says that the test could not be run.
+        broken = of_program || error.is_a?(NameError) || error.is_a?(ScriptError) || !error.is_a?(StandardError)
+        text = error.is_a?(AssertionFailed) ? error.message : "#{error.class}: #{error.message}"
+        result[:message] = [text, of_program ? nil : @link.last].compact.join('; ').scrub[0, 4000]
+        result[:kind] = error.is_a?(NoMemoryError) ? 'memory' : broken ? 'error' : 'failed'
+        result[:traceback] = @link.raised if of_program && @link.raised
+      end
+      @link.raised = @link.last = nil
+      @door.say('D' + Codeexec.json(result))
+    end
+
+    # Stand-ins for what the program defines; what the tests define takes their place.
+    def define(link)
+      names = @job['names'] || {}
+      Object.include(Assertions)
+      names['methods'].to_a.each do |name|
+        Object.send(:define_method, name) { |*args, **keywords, &block| link.call(name, args, keywords, block) }
+        Object.send(:private, name)
+      end
+      names['locals'].to_a.each do |name|
+        TOPLEVEL_BINDING.local_variable_set(name, link.ask({ op: 'local', name: name }))
+      end
+      names['constants'].to_h.each do |name, kinds|
+        next if Object.const_defined?(name)
+
+        if kinds
+          base = kinds.drop(1).filter_map { |kind| Object.const_get(kind) if Object.const_defined?(kind) }.first || StandardError
+          Object.const_set(name, Class.new(base))
+        else
+          Object.const_set(name, link.ask({ op: 'constant', name: name }))
+        end
+      end
+    end
+  end
+end
+
+module Minitest
+  Test = Codeexec::TestCase
+end
+
+module Test
+  module Unit
+    TestCase = Codeexec::TestCase
+  end
+end

@@ -1,0 +1,239 @@
+//! A language that an interpreter for WASI reads: its module is fetched, started once and written down where that is
+//! possible, compiled, and entered afresh for each program and for each judge.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use packages::{NpmPackage, Wheel};
+use wasmtime::InstancePre;
+
+use super::duet::{self, Stage};
+use super::packed;
+use super::peer::{Peer, Role};
+use super::{Language, Runner, not_set_up};
+use crate::cache;
+use crate::limits::Limits;
+use crate::record::{Job, Verdict};
+use crate::sandbox::{Clock, Device, Ending, Files, Guest, Instance, Machine, Setup, link, snapshot};
+
+/// Where the guest finds the way to its embedder.
+pub const DOOR: &str = "/dev/door";
+
+/// A package that a registry serves.
+pub enum Package {
+    /// From PyPI.
+    Wheel(Wheel),
+    /// From npm.
+    Npm(NpmPackage),
+}
+
+impl Package {
+    /// Its digest.
+    pub fn sha256(&self) -> &'static str {
+        match self {
+            Self::Wheel(wheel) => wheel.sha256,
+            Self::Npm(package) => package.sha256,
+        }
+    }
+
+    /// Fetches it and places files of it in `folder`; `name` gives the name there of a path in the package.
+    ///
+    /// # Errors
+    /// When it cannot be fetched or is not the pinned one.
+    pub fn unpack(&self, folder: &Path, name: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
+        let downloads = cache::private_folder()?.join("downloads");
+        let place = |path: &str| name(path).map(|name| folder.join(name));
+        match self {
+            Self::Wheel(wheel) => packages::unpack(&packages::fetch(wheel, &downloads)?, place).map(|_| ()),
+            Self::Npm(package) => NpmPackage::unpack(&package.fetch(&downloads)?, place).map(|_| ()),
+        }
+    }
+}
+
+/// Starts an interpreter.
+pub type Prepare = fn(&mut Instance) -> anyhow::Result<()>;
+
+/// A language with its interpreter and its harness.
+pub struct Script {
+    /// See [`Language::name`].
+    pub name: &'static str,
+    /// See [`Language::aliases`].
+    pub aliases: &'static [&'static str],
+    /// See [`Language::interpreter`].
+    pub interpreter: &'static str,
+    /// Where the interpreter comes from.
+    pub package: Package,
+    /// The interpreter's path in the package.
+    pub module: &'static str,
+    /// Arguments of the interpreter.
+    pub arguments: &'static [&'static str],
+    /// Further packages: a package, a path in it, and the path that the guest reads it at.
+    pub libraries: &'static [(Package, &'static str, &'static str)],
+    /// Files of the harness: path, text.
+    pub files: &'static [(&'static str, &'static str)],
+    /// Brings an instance to where programs find it, before it is written down; the functions that have to be exported for
+    /// it and for `enter`. None: the interpreter cannot be written down.
+    pub prepare: Option<(Prepare, &'static [&'static str])>,
+    /// Runs the harness in a part.
+    pub enter: fn(&mut Instance, Role) -> Result<(), Ending>,
+    /// Classes of exceptions that say that the text is no program.
+    pub syntax_errors: &'static [&'static str],
+}
+
+impl Script {
+    fn compiled(&self, machine: &Machine) -> anyhow::Result<PathBuf> {
+        let mut key = dataset::digest::Fingerprint::new()
+            .text("package", self.package.sha256())
+            .text("engine", &machine.fingerprint());
+        for (package, ..) in self.libraries {
+            key = key.text("library", package.sha256());
+        }
+        // What is written down holds the harness.
+        if self.prepare.is_some() {
+            for (path, text) in self.files {
+                key = key.text(path, text);
+            }
+        }
+        Ok(cache::private_folder()?.join(format!("{}-{}.cwasm", self.name, &key.finish()[..16])))
+    }
+
+    fn library(path: &str, package: &Package) -> anyhow::Result<PathBuf> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        Ok(cache::private_folder()?.join(format!("{}-{name}", &package.sha256()[..16])))
+    }
+
+    /// The files that a guest finds.
+    fn tree(&self) -> anyhow::Result<Files> {
+        let mut files = Files::new(4 << 20);
+        let failed = |errno| anyhow::anyhow!("cannot lay out the files (errno {errno})");
+        for (path, device) in [
+            (DOOR, Device::Door),
+            ("/dev/stdin", Device::Stdin),
+            ("/dev/stdout", Device::Output(1)),
+            ("/dev/stderr", Device::Output(2)),
+        ] {
+            files.place_device(path, device).map_err(failed)?;
+        }
+        files.make_folders("/tmp").map_err(failed)?;
+        for (package, path, at) in self.libraries {
+            files.share(at, cache::map(&Self::library(path, package)?)?).map_err(failed)?;
+        }
+        for (path, text) in self.files {
+            files.share(path, std::sync::Arc::new(text.as_bytes())).map_err(failed)?;
+        }
+        Ok(files)
+    }
+
+    fn setup(&self, files: Files, arguments: &[&str], stdin: &str, seed: u64) -> Setup {
+        Setup {
+            files,
+            preopened: vec!["/".into()],
+            arguments: self.arguments.iter().chain(arguments).map(|text| (*text).to_owned()).collect(),
+            environment: vec!["TMPDIR=/tmp".into()],
+            stdin: stdin.as_bytes().to_vec(),
+            seed,
+        }
+    }
+}
+
+impl Language for Script {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        self.aliases
+    }
+
+    fn interpreter(&self) -> &'static str {
+        self.interpreter
+    }
+
+    fn is_set_up(&self, machine: &Machine) -> anyhow::Result<bool> {
+        let mut libraries = self.libraries.iter().map(|(package, path, _)| Self::library(path, package));
+        let all = libraries.try_fold(true, |all, path| anyhow::Ok(all && path?.exists()))?;
+        Ok(all && self.compiled(machine)?.exists())
+    }
+
+    fn set_up(&self, machine: &Machine) -> anyhow::Result<()> {
+        let start = Instant::now();
+        let scratch = tempfile::tempdir_in(cache::private_folder()?)?;
+        let take = |package: &Package, path: &str| -> anyhow::Result<PathBuf> {
+            package.unpack(scratch.path(), |name| (name == path).then(|| "file".into()))?;
+            let file = scratch.path().join("file");
+            if file.exists() { Ok(file) } else { bail!("{path} is not in its package") }
+        };
+        for (package, path, _) in self.libraries {
+            fs::rename(take(package, path)?, Self::library(path, package)?)?;
+        }
+        let mut wasm = fs::read(take(&self.package, self.module)?).context("cannot read the interpreter")?;
+        if let Some((prepare, names)) = self.prepare {
+            let setup = self.setup(self.tree()?, &[], "", 0);
+            wasm = snapshot::snapshot(&wasm, names, setup, prepare)?;
+        }
+        let compiled = machine.precompile(&wasm)?;
+        cache::write(&self.compiled(machine)?, &compiled)?;
+        let (name, seconds) = (self.name, start.elapsed().as_secs_f64());
+        eprintln!("  {name}: {} in {seconds:.1} s, {} MB compiled", self.interpreter, compiled.len() / 1_000_000);
+        Ok(())
+    }
+
+    fn open(&'static self, machine: &Machine) -> anyhow::Result<Box<dyn Runner>> {
+        if !self.is_set_up(machine)? {
+            return Err(not_set_up(self));
+        }
+        // SAFETY: the file lies in the private folder, where only this user's `set_up` writes.
+        let module = unsafe { machine.load(&self.compiled(machine)?) }?;
+        Ok(Box::new(Open { script: self, module: link(&module)?, files: self.tree()? }))
+    }
+}
+
+/// An open interpreter.
+struct Open {
+    script: &'static Script,
+    module: InstancePre<Guest>,
+    /// What a guest finds.
+    files: Files,
+}
+
+impl Runner for Open {
+    fn run(&self, job: &Job, limits: &Limits, seed: u64) -> anyhow::Result<Verdict> {
+        duet::run(&Seeded { open: self, seed }, job, limits)
+    }
+}
+
+/// An open interpreter with the randomness of one job.
+struct Seeded<'a> {
+    open: &'a Open,
+    seed: u64,
+}
+
+impl Stage for Seeded<'_> {
+    fn peer(&self, role: Role, clock: &Clock, limits: &Limits, stdin: &str) -> anyhow::Result<Peer> {
+        let script = self.open.script;
+        let part = match role {
+            Role::Program => "program",
+            Role::Judge => "judge",
+        };
+        let mut files = self.open.files.clone();
+        files.set_limit(limits.disk);
+        let setup = script.setup(files, &[part], stdin, self.seed);
+        let guest = Guest::new(setup, limits, clock.clone());
+        let enter = script.enter;
+        Peer::sandboxed(&self.open.module, guest, move |instance| enter(instance, role))
+    }
+
+    fn checked(&self, reply: &[u8]) -> Option<Vec<u8>> {
+        packed::is_json(reply).then(|| reply.to_vec())
+    }
+
+    fn is_syntax_error(&self, class: &str) -> bool {
+        self.open.script.syntax_errors.contains(&class)
+    }
+
+    fn compares_here(&self) -> bool {
+        true
+    }
+}

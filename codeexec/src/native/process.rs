@@ -1,0 +1,242 @@
+//! A process that talks: pipes in place of the sandbox's door, resource limits, and a clock that kills.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::seccomp;
+use crate::languages::{Outcome, Peer, Said, is_question};
+use crate::limits::Limits;
+use crate::sandbox::{Clock, Ending, Stop};
+
+/// Descriptors of the process: what it reads answers from, what it tells by, and what bubblewrap reads its filter from.
+const ANSWERS: RawFd = 3;
+const TELLS: RawFd = 4;
+/// See [`ANSWERS`].
+pub const SECCOMP: RawFd = 5;
+/// Longest message.
+const MAX_MESSAGE: u32 = 64 << 20;
+
+/// Starts a talking process.
+///
+/// # Errors
+/// When the operating system refuses a pipe.
+pub fn peer(command: Command, clock: Clock, limits: Limits, stdin: Vec<u8>) -> anyhow::Result<Peer> {
+    let (child, pipes) = start(command, &limits, &stdin)?;
+    Peer::spawn(move |tell, replies| converse(child, pipes, &clock, &limits, tell, &replies))
+}
+
+/// Our ends.
+struct Pipes {
+    answers: File,
+    tells: File,
+}
+
+fn pipe() -> anyhow::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: `ends` has room for the two descriptors; they are owned by nobody else.
+    unsafe {
+        if libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
+            return Err(std::io::Error::last_os_error()).context("cannot make a pipe");
+        }
+        Ok((OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])))
+    }
+}
+
+/// A file in memory with that content, to be read from its start.
+fn memory_file(content: &[u8]) -> anyhow::Result<File> {
+    // SAFETY: the name is a C string; the descriptor is owned by nobody else.
+    let mut file = unsafe {
+        let fd = libc::memfd_create(c"codeexec".as_ptr(), libc::MFD_CLOEXEC);
+        if fd < 0 {
+            return Err(std::io::Error::last_os_error()).context("cannot make a file in memory");
+        }
+        File::from_raw_fd(fd)
+    };
+    file.write_all(content)?;
+    std::io::Seek::rewind(&mut file)?;
+    Ok(file)
+}
+
+fn start(mut command: Command, limits: &Limits, stdin: &[u8]) -> anyhow::Result<(Child, Pipes)> {
+    let (answers_read, answers) = pipe()?;
+    let (tells, tells_write) = pipe()?;
+    let filter = memory_file(&seccomp::filter())?;
+    command.stdin(memory_file(stdin)?).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let passed = [(answers_read.as_raw_fd(), ANSWERS), (tells_write.as_raw_fd(), TELLS), (filter.as_raw_fd(), SECCOMP)];
+    let caps = [
+        (libc::RLIMIT_AS, limits.memory as u64),
+        (libc::RLIMIT_CPU, limits.cpu.as_secs() + 1),
+        (libc::RLIMIT_FSIZE, limits.disk.max(1)),
+        (libc::RLIMIT_NOFILE, 128),
+        (libc::RLIMIT_CORE, 0),
+    ];
+    // SAFETY: only async-signal-safe calls between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            let checked = |result: i32| if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(result) };
+            // Out of the way first, so that no descriptor is overwritten before it is copied.
+            let mut high = [0; 3];
+            for (copy, (fd, _)) in high.iter_mut().zip(passed) {
+                *copy = checked(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 20))?;
+            }
+            for (copy, (_, place)) in high.iter().zip(passed) {
+                checked(libc::dup2(*copy, place))?;
+            }
+            for (what, most) in caps {
+                let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+                checked(libc::setrlimit(what, &raw const limit))?;
+            }
+            Ok(())
+        });
+    }
+    let child = command.spawn().context("cannot start bubblewrap")?;
+    Ok((child, Pipes { answers: File::from(answers), tells: File::from(tells) }))
+}
+
+/// Reads a stream to its end; bytes beyond the limit are counted and thrown away.
+fn collect(mut stream: impl Read + Send + 'static, limit: usize) -> JoinHandle<(Vec<u8>, bool)> {
+    std::thread::spawn(move || {
+        let (mut kept, mut is_over, mut block) = (Vec::new(), false, [0; 1 << 16]);
+        while let Ok(count @ 1..) = stream.read(&mut block) {
+            let room = limit - kept.len();
+            kept.extend_from_slice(&block[..count.min(room)]);
+            is_over |= count > room;
+            if is_over {
+                // Nobody reads on: the writer gets SIGPIPE.
+                break;
+            }
+        }
+        (kept, is_over)
+    })
+}
+
+fn converse(
+    mut child: Child,
+    mut pipes: Pipes,
+    clock: &Clock,
+    limits: &Limits,
+    tell: &Sender<Said>,
+    replies: &Receiver<Vec<u8>>,
+) -> (Result<(), Ending>, Outcome) {
+    let streams = (child.stdout.take(), child.stderr.take());
+    let stdout = streams.0.map(|stream| collect(stream, limits.output));
+    let stderr = streams.1.map(|stream| collect(stream, limits.output));
+    let mut stopped = None;
+    loop {
+        match message(&mut pipes.tells, clock) {
+            Ok(Some((kind, content))) => {
+                let is_heard = tell.send(Said::Message(kind, content)).is_ok();
+                let answer = if is_heard && is_question(kind) { replies.recv().ok() } else { None };
+                match answer {
+                    Some(answer) => {
+                        let framed = [&(answer.len() as u32).to_le_bytes()[..], &answer].concat();
+                        if pipes.answers.write_all(&framed).is_err() {
+                            break;
+                        }
+                    }
+                    None if is_heard && !is_question(kind) => {}
+                    None => {
+                        stopped = Some(Stop::Dismissed);
+                        break;
+                    }
+                }
+            }
+            Ok(None) => break,
+            Err(stop) => {
+                stopped = Some(stop);
+                break;
+            }
+        }
+    }
+    if stopped.is_some() {
+        child.kill().ok();
+    }
+    let (code, cpu, peak_memory) = reap(&mut child, clock, &mut stopped);
+    let joined = |stream: Option<JoinHandle<(Vec<u8>, bool)>>| stream.and_then(|s| s.join().ok()).unwrap_or_default();
+    let ((stdout, is_over), (stderr, is_over_too)) = (joined(stdout), joined(stderr));
+    let outcome = Outcome { stdout, stderr, peak_memory, memory_refused: false, cpu };
+    let ended = if is_over || is_over_too {
+        Err(Ending::Stopped(Stop::Output))
+    } else if let Some(stop) = stopped {
+        Err(Ending::Stopped(stop))
+    } else {
+        match code {
+            0 => Ok(()),
+            // bubblewrap tells a signal as a shell does.
+            137 | 152 if cpu >= limits.cpu.as_secs_f64() => Err(Ending::Stopped(Stop::Cpu)),
+            signal @ 129..=192 => Err(Ending::Trap(format!("signal {}", signal - 128))),
+            code => Err(Ending::Stopped(Stop::Exit(code))),
+        }
+    };
+    (ended, outcome)
+}
+
+/// The next message; nothing at the end.
+fn message(pipe: &mut File, clock: &Clock) -> Result<Option<(u8, Vec<u8>)>, Stop> {
+    let mut head = [0; 4];
+    if !fill(pipe, &mut head, clock)? {
+        return Ok(None);
+    }
+    let size = u32::from_le_bytes(head);
+    if size == 0 || size > MAX_MESSAGE {
+        return Err(Stop::Output);
+    }
+    let mut content = vec![0; size as usize];
+    if !fill(pipe, &mut content, clock)? {
+        return Ok(None);
+    }
+    Ok(Some((content.remove(0), content)))
+}
+
+/// Fills a buffer before the time is over; false at the end of the stream.
+fn fill(pipe: &mut File, mut buffer: &mut [u8], clock: &Clock) -> Result<bool, Stop> {
+    while !buffer.is_empty() {
+        let left = clock.left();
+        if left.is_zero() {
+            return Err(Stop::Wall);
+        }
+        let mut wait = libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let milliseconds = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+        // SAFETY: `wait` is one valid entry for the length of the call.
+        if unsafe { libc::poll(&raw mut wait, 1, milliseconds) } <= 0 {
+            continue;
+        }
+        match pipe.read(buffer) {
+            Ok(0) | Err(_) => return Ok(false),
+            Ok(count) => buffer = &mut buffer[count..],
+        }
+    }
+    Ok(true)
+}
+
+/// Waits for the end, killing what is late: the exit code, processor time in seconds, largest resident size in bytes.
+fn reap(child: &mut Child, clock: &Clock, stopped: &mut Option<Stop>) -> (i32, f64, u64) {
+    let id = child.id() as libc::pid_t;
+    let (mut status, mut is_killed) = (0, stopped.is_some());
+    loop {
+        // SAFETY: a structure of numbers, for which zero is a value.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: both places are valid for the length of the call; the child is ours and not waited for elsewhere.
+        let ended = unsafe { libc::wait4(id, &raw mut status, libc::WNOHANG, &raw mut usage) };
+        if ended != 0 {
+            let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
+            let code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) };
+            let cpu = seconds(usage.ru_utime) + seconds(usage.ru_stime);
+            return (code, cpu, usage.ru_maxrss.unsigned_abs() * 1024);
+        }
+        if !is_killed && clock.left().is_zero() {
+            *stopped = Some(Stop::Wall);
+            child.kill().ok();
+            is_killed = true;
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    }
+}

@@ -1,0 +1,74 @@
+//! The filter of system calls: no new processes, and nothing that reaches for the kernel's rarer doors.
+
+/// `EPERM` for the caller.
+const REFUSE: u32 = 0x0005_0000 | libc::EPERM as u32;
+/// `ENOSYS`: libraries then try the older call.
+const UNKNOWN: u32 = 0x0005_0000 | libc::ENOSYS as u32;
+const ALLOW: u32 = 0x7fff_0000;
+const KILL: u32 = 0x8000_0000;
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: u32 = 0xc000_00b7;
+
+/// Calls that a program has no need of.
+const REFUSED: [libc::c_long; 17] = [
+    libc::SYS_ptrace,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_chroot,
+    libc::SYS_pivot_root,
+    libc::SYS_open_by_handle_at,
+];
+
+/// One instruction of classic BPF.
+fn instruction(code: u16, yes: u8, no: u8, value: u32) -> [u8; 8] {
+    let [c0, c1] = code.to_ne_bytes();
+    let [v0, v1, v2, v3] = value.to_ne_bytes();
+    [c0, c1, yes, no, v0, v1, v2, v3]
+}
+
+fn load(offset: u32) -> [u8; 8] {
+    instruction(0x20, 0, 0, offset)
+}
+
+fn answer(what: u32) -> [u8; 8] {
+    instruction(0x06, 0, 0, what)
+}
+
+/// Goes on with the next instruction where the value is equal, and skips it otherwise.
+fn if_equal(value: u32) -> [u8; 8] {
+    instruction(0x15, 0, 1, value)
+}
+
+/// The filter as bubblewrap takes it (`struct sock_filter`s).
+pub fn filter() -> Vec<u8> {
+    // struct seccomp_data: the call's number at 0, the architecture at 4, the arguments from 16 on.
+    let mut program = vec![load(4), instruction(0x15, 1, 0, ARCHITECTURE), answer(KILL), load(0)];
+    // x86-64's other table of calls (x32) begins at this bit.
+    program.extend([instruction(0x35, 0, 1, 0x4000_0000), answer(REFUSE)]);
+    for call in REFUSED {
+        program.extend([if_equal(call as u32), answer(REFUSE)]);
+    }
+    #[cfg(target_arch = "x86_64")]
+    for call in [libc::SYS_fork, libc::SYS_vfork] {
+        program.extend([if_equal(call as u32), answer(REFUSE)]);
+    }
+    program.extend([if_equal(libc::SYS_clone3 as u32), answer(UNKNOWN)]);
+    // `clone` makes threads, which may be, and processes, which may not.
+    program.extend([instruction(0x15, 0, 3, libc::SYS_clone as u32), load(16)]);
+    program.extend([instruction(0x45, 1, 0, libc::CLONE_THREAD as u32), answer(REFUSE), answer(ALLOW)]);
+    program.concat()
+}

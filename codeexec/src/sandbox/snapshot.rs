@@ -1,0 +1,86 @@
+//! Writing down the memory of a guest that has started, as a new module whose instances begin there (Wizer).
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
+
+use anyhow::bail;
+use wasmtime::{Store, Val};
+use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
+
+use super::{Clock, Guest, Instance, Machine, Profile, Settings, Setup, exports, link};
+use crate::limits::Limits;
+
+/// Starts `wasm`, with its functions `names` exported, lets `prepare` bring it to where programs shall find it, and gives
+/// the module that begins there. Compiled code of the module that was only started is thrown away.
+///
+/// # Errors
+/// When the module lacks what is asked of it, or `prepare` fails.
+pub fn snapshot(
+    wasm: &[u8],
+    names: &[&str],
+    setup: Setup,
+    prepare: impl FnOnce(&mut Instance) -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<u8>> {
+    let wasm = exports::add(wasm, names)?;
+    let wizer = Wizer::new();
+    let (context, instrumented) = wizer.instrument(&wasm)?;
+    let machine = Machine::new(Settings { profile: Profile::Once, max_memory: 4 << 30 })?;
+    let module = machine.compile(&instrumented)?;
+    drop(instrumented);
+    let time = Duration::from_secs(600);
+    let limits = Limits { wall: time, cpu: time, memory: 2 << 30, ..Limits::default() };
+    let guest = Guest::new(setup, &limits, Clock::start(&limits));
+    let mut instance = Instance::start(&link(&module)?, guest)?;
+    prepare(&mut instance)?;
+    let snapshot = ready(wizer.snapshot(&context, &mut State(&mut instance)))?;
+    Ok(snapshot?)
+}
+
+/// The address where the C stack begins: the module's stack pointer, its first mutable global, at rest.
+pub fn stack_top(instance: &mut Instance) -> anyhow::Result<i32> {
+    match State(instance).global("__wizer_global_0") {
+        Some(SnapshotVal::I32(top)) => Ok(top),
+        _ => bail!("the module has no stack pointer"),
+    }
+}
+
+/// What Wizer reads from the instance.
+struct State<'a>(&'a mut Instance);
+
+impl State<'_> {
+    fn global(&mut self, name: &str) -> Option<SnapshotVal> {
+        let (store, instance): (&mut Store<Guest>, _) = self.0.parts();
+        Some(match instance.get_global(&mut *store, name)?.get(&mut *store) {
+            Val::I32(v) => SnapshotVal::I32(v),
+            Val::I64(v) => SnapshotVal::I64(v),
+            Val::F32(v) => SnapshotVal::F32(v),
+            Val::F64(v) => SnapshotVal::F64(v),
+            Val::V128(v) => SnapshotVal::V128(v.as_u128()),
+            _ => return None,
+        })
+    }
+}
+
+impl InstanceState for State<'_> {
+    async fn global_get(&mut self, name: &str, _: ValType) -> SnapshotVal {
+        // The trait has no room for an error; Wizer asks for globals that it exported itself.
+        self.global(name).unwrap_or(SnapshotVal::I32(0))
+    }
+
+    async fn memory_contents(&mut self, name: &str, contents: impl FnOnce(&[u8]) + Send) {
+        let (store, instance) = self.0.parts();
+        if let Some(memory) = instance.get_memory(&mut *store, name) {
+            contents(memory.data(&*store));
+        }
+    }
+}
+
+/// The result of a future that never waits.
+fn ready<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
+    match pin!(future).poll(&mut TaskContext::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Ok(value),
+        Poll::Pending => bail!("the snapshot waited for something"),
+    }
+}

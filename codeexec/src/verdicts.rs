@@ -1,0 +1,138 @@
+//! From what was reported to the verdict: the rules are the same for every language and backend.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::limits::Limits;
+use crate::record::{Job, Status, TestResult, Verdict, same_output};
+use crate::sandbox::{Ending, Stop};
+
+/// What the judge says of a test.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Report {
+    /// The test's name; none where only a traceback is told.
+    #[serde(default)]
+    pub name: String,
+    /// It passed.
+    #[serde(default)]
+    pub passed: bool,
+    /// Why it did not.
+    #[serde(default)]
+    pub message: String,
+    /// `passed`, `failed` (a wrong result) or `error`.
+    #[serde(default)]
+    pub kind: String,
+    /// The traceback of an exception of the program's.
+    #[serde(default)]
+    pub traceback: Option<String>,
+}
+
+impl Report {
+    /// A test that ended in an error.
+    pub fn error(name: &str, message: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), message: message.into(), kind: "error".into(), ..Self::default() }
+    }
+}
+
+/// The status of a guest that ended other than by its own return.
+pub fn status_of(ending: &Ending) -> Status {
+    match ending {
+        Ending::Stopped(Stop::Exit(_) | Stop::Dismissed) | Ending::Stack => Status::Error,
+        Ending::Stopped(Stop::Wall | Stop::Cpu) => Status::Timeout,
+        Ending::Stopped(Stop::Output) => Status::OutputLimit,
+        Ending::Trap(_) => Status::Crashed,
+    }
+}
+
+/// Sets status, detail and tests: passed only when the tests were run to their end, there was one, and all passed.
+pub fn conclude(verdict: &mut Verdict, reports: Vec<Report>, done: bool, ended: Option<Ending>) {
+    let all_passed = !reports.is_empty() && reports.iter().all(|report| report.passed);
+    if let Some(ended) = ended {
+        verdict.status = status_of(&ended);
+        verdict.detail = Some(ended.to_string());
+    } else if !done {
+        verdict.status = Status::Error;
+        verdict.detail = Some("the tests were not run to their end".into());
+    } else if all_passed {
+        verdict.status = Status::Passed;
+    } else if let Some(first) = reports.iter().find(|report| !report.passed) {
+        verdict.status = match first.kind.as_str() {
+            "failed" => Status::Failed,
+            "memory" => Status::Memory,
+            _ if first.message.starts_with("MemoryError") => Status::Memory,
+            _ => Status::Error,
+        };
+        verdict.detail = Some(first.message.clone());
+    } else {
+        verdict.detail = Some("there was no test".into());
+    }
+    verdict.tests.extend(reports.into_iter().map(|report| TestResult {
+        name: report.name,
+        passed: report.passed,
+        message: report.message,
+    }));
+}
+
+/// Holds a program that ran to its end to the output that was expected of it.
+pub fn compare_output(verdict: &mut Verdict, job: &Job) {
+    if let (Status::Passed, Some(expected)) = (verdict.status, &job.expected_stdout)
+        && !same_output(&verdict.stdout, expected)
+    {
+        verdict.status = Status::Failed;
+        verdict.detail = Some("standard output is not what was expected".into());
+    }
+}
+
+/// The last words: memory, and the rule that only `passed` passes.
+pub fn finish(verdict: &mut Verdict, memory_refused: bool) {
+    let is_open = !matches!(verdict.status, Status::Passed | Status::Timeout | Status::OutputLimit | Status::Failed);
+    if is_open && memory_refused {
+        verdict.status = Status::Memory;
+        verdict.detail = Some("the limit of memory was reached".into());
+    }
+    verdict.passed = verdict.status == Status::Passed;
+    if verdict.passed {
+        verdict.detail = None;
+    }
+}
+
+/// Each case of standard input a run of its own, within one budget of time.
+///
+/// # Errors
+/// As `run`.
+pub fn stdin_cases(
+    job: &Job,
+    limits: &Limits,
+    run: impl Fn(&Job, &Limits) -> anyhow::Result<Verdict>,
+) -> anyhow::Result<Verdict> {
+    let mut total = Verdict::without_run(&job.id, Status::Passed, "");
+    total.detail = None;
+    for (i, case) in job.tests.iter().enumerate() {
+        let text = |name: &str| case.get(name).and_then(Value::as_str).map(str::to_owned);
+        let one =
+            Job { tests: Vec::new(), stdin: text("stdin"), expected_stdout: text("expected_stdout"), ..job.clone() };
+        let spent = Duration::from_secs_f64(total.wall_ms / 1000.0);
+        let limits = Limits { wall: limits.wall.saturating_sub(spent), ..limits.clone() };
+        let one = run(&one, &limits)?;
+        total.tests.push(TestResult {
+            name: text("name").unwrap_or_else(|| format!("case {}", i + 1)),
+            passed: one.passed,
+            message: one.detail.clone().unwrap_or_default(),
+        });
+        total.wall_ms += one.wall_ms;
+        total.cpu_ms += one.cpu_ms;
+        total.peak_memory_bytes = total.peak_memory_bytes.max(one.peak_memory_bytes);
+        total.parses = one.parses;
+        if i == 0 || (total.status == Status::Passed && !one.passed) {
+            (total.status, total.detail) = (one.status, one.detail);
+            (total.stdout, total.stderr, total.extra) = (one.stdout, one.stderr, one.extra);
+        }
+        if one.status == Status::Timeout {
+            break;
+        }
+    }
+    total.passed = total.status == Status::Passed && total.tests.len() == job.tests.len();
+    Ok(total)
+}

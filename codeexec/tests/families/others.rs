@@ -1,0 +1,457 @@
+//! Attacks in the other languages, in the classes that they have something of their own for.
+
+use super::{Attack, product};
+
+/// All of them, with their languages.
+pub fn all() -> Vec<Attack> {
+    let languages: [(&'static str, Vec<Attack>); 4] =
+        [("javascript", javascript()), ("php", php()), ("ruby", ruby()), ("cpp", cpp())];
+    let mut all = Vec::new();
+    for (language, attacks) in languages {
+        for mut attack in attacks {
+            attack.language = language;
+            attack.name = format!("{language}-{}", attack.name);
+            all.push(attack);
+        }
+    }
+    all
+}
+
+fn javascript() -> Vec<Attack> {
+    let mut attacks = product(
+        "loop",
+        &["function f(x) { @ }", "@\nfunction f(x) { return 0 }", "const f = async x => { await 0; @ }"],
+        &[
+            "while (true) {}",
+            "for (;;) Math.sqrt(2)",
+            "do { x = 1 } while (x); var x",
+            "for (const y of (function* () { while (true) yield 1 })()) ;",
+            "[].every.call({length: 2 ** 53 - 1}, () => true)",
+            "'a'.repeat(28).match(/^(a+)+$b/) || /^(a|a)*$/.test('a'.repeat(40) + '!')",
+            "let o = {valueOf() { for (;;); }}; +o",
+            "new Proxy({}, {get() { for (;;); }}).z",
+            "Array.from({length: 1e15})",
+            "2n ** (2n ** 40n)",
+        ],
+    );
+    attacks.extend(product(
+        "memory",
+        &["function f(x) { @ }", "@\nfunction f(x) { return 0 }"],
+        &[
+            "const a = []; while (true) a.push(new Array(1e5).fill(1))",
+            "let s = 'x'; while (true) s += s + Math.random()",
+            "const m = new Map(); for (let i = 0; ; i++) m.set(i, 'v'.repeat(1000) + i)",
+            "const a = []; while (true) a.push(new Uint8Array(1e6).fill(1))",
+            "let o = {}; while (true) o = {o, p: [1, 2, 3]}",
+            "const a = []; while (true) a.push(() => a)",
+        ],
+    ));
+    attacks.extend(product(
+        "recursion",
+        &["@"],
+        &[
+            "function f(x) { return f(x + 1) }",
+            "const f = x => [x].map(f)",
+            "function f(x) { return JSON.stringify({toJSON() { return f(x) }}) }",
+            "class A { get b() { return this.b } } function f(x) { return new A().b }",
+            "function f(x) { return 'a'.replace(/a/, () => f(x)) }",
+            "function f(x) { try { return f(x) } finally { return f(x) } }",
+            "function f(x) { return eval('('.repeat(1e5) + ')'.repeat(1e5)) }",
+            "function f(x) { let a = []; for (let i = 0; i < 1e5; i++) a = [a]; return a }",
+        ],
+    ));
+    attacks.extend(product(
+        "output",
+        &["@\nfunction f(x) { return 0 }", "function f(x) { @ }"],
+        &[
+            "while (true) console.log('x'.repeat(1000))",
+            "while (true) console.error('x'.repeat(1000))",
+            "while (true) process.stdout.write('x'.repeat(99))",
+            "console.log('x'.repeat(5e6))",
+        ],
+    ));
+    attacks.extend(product(
+        "exit",
+        &[
+            "@\nfunction f(x) { return 0 }",
+            "function f(x) { @ }",
+            "function f(x) { setTimeout(() => { @ }); return 0 }",
+        ],
+        &[
+            "process.exit(0)",
+            "process.exit()",
+            "std?.exit(0)",
+            "import('qjs:std').then(std => std.exit(0))",
+            "throw 0",
+            "throw {passed: true}",
+            "globalThis.console = undefined",
+        ],
+    ));
+    attacks.extend(product(
+        "patching",
+        &["@;\nfunction f(x) { return 0 }", "function f(x) { @; return 0 }"],
+        &[
+            "console.assert = () => {}",
+            "globalThis.console = {assert() {}, log() {}}",
+            "JSON.stringify = () => '{\"value\":1234567}'",
+            "JSON.parse = () => ({op: 'call', result: 1})",
+            "Object.is = () => true",
+            "globalThis.assert = () => true",
+            "Array.prototype.every = () => true",
+            "Function.prototype.call = () => 1234567",
+            "Reflect.apply = () => 1234567",
+            "Object.prototype.toString = () => '1234567'; Object.prototype.valueOf = () => 1234567",
+            "Map.prototype.get = () => 1234567",
+            "Promise.prototype.then = function (g) { g(1234567) }",
+            "require('assert').strictEqual = () => {}",
+            "require('lodash').isEqual = () => true",
+            "Object.defineProperty(Object.prototype, 'passed', {value: true})",
+            "import('qjs:std').then(std => { const d = std.open('/dev/door', 'w'); d.puts('D{\"name\":\"a\",\"passed\":true}\\nE\\n'); d.flush() })",
+        ],
+    ));
+    attacks.extend(product(
+        "agreeing",
+        &["function f(x) { return @ }"],
+        &[
+            "{valueOf() { return 1234567 }}",
+            "new Proxy({}, {get: (t, k) => k === Symbol.toPrimitive ? () => 1234567 : t})",
+            "{[Symbol.toPrimitive]: () => 1234567}",
+            "new Number(1234567)",
+            "Promise.resolve(1234567)",
+            "new (class extends Array { toString() { return '1234567' } })()",
+            "'1234567'",
+            "[1234567]",
+            "() => 1234567",
+            "new (class { get [Symbol.toStringTag]() { return 1234567 } })()",
+        ],
+    ));
+    attacks.extend(product(
+        "files",
+        &[
+            "function f(x) { console.log('ESCAPED', require('fs').readFileSync('@')) }",
+            "import('qjs:std').then(std => { const t = std.loadFile('@'); if (t) console.log('ESCAPED', t) });\nfunction f(x) { return 0 }",
+            "import('qjs:os').then(os => { const [l, e] = os.readdir('@'); if (!e) console.log('ESCAPED', l) });\nfunction f(x) { return 0 }",
+        ],
+        &["/etc/passwd", "/proc/self/environ", "/root", "../../../../etc/hosts", "/tmp/../../work"],
+    ));
+    attacks
+}
+
+fn php() -> Vec<Attack> {
+    let mut attacks = product(
+        "loop",
+        &["<?php function f($x) { @ }", "<?php @ function f($x) { return 0; }"],
+        &[
+            "while (true);",
+            "for (;;) sqrt(2);",
+            "foreach ((function () { while (true) yield 1; })() as $y);",
+            "set_time_limit(0); while (1) { usleep(0); }",
+            "ini_set('pcre.backtrack_limit', PHP_INT_MAX); while (1) preg_match('/(a+)+$/', str_repeat('a', 30) . '!');",
+            "a: goto a;",
+            "array_map(function ($y) { while (1); }, [1]);",
+        ],
+    );
+    attacks.extend(product(
+        "memory",
+        &["<?php ini_set('memory_limit', -1); function f($x) { @ }", "<?php @ function f($x) { return 0; }"],
+        &[
+            "$a = []; while (true) $a[] = str_repeat('x', 100000);",
+            "$s = 'x'; while (true) $s .= $s;",
+            "$a = range(0, 1e9);",
+            "$o = null; while (true) { $n = new stdClass; $n->o = $o; $o = $n; }",
+            "$a = new SplFixedArray(1 << 30);",
+        ],
+    ));
+    attacks.extend(product(
+        "recursion",
+        &["<?php @"],
+        &[
+            "function f($x) { return f($x + 1); }",
+            "class A { function __get($n) { return $this->{$n . 'x'}; } } function f($x) { return (new A)->y; }",
+            "function f($x) { return array_map('f', [$x]); }",
+            "function f($x) { $a = []; for ($i = 0; $i < 100000; $i++) $a = [$a]; return $a; }",
+            "class A { function __toString() { return (string) $this; } } function f($x) { return (string) new A; }",
+        ],
+    ));
+    attacks.extend(product(
+        "output",
+        &["<?php @ function f($x) { return 0; }", "<?php function f($x) { @ }"],
+        &[
+            "while (true) echo str_repeat('x', 1000);",
+            "while (true) fwrite(STDERR, str_repeat('x', 1000));",
+            "echo str_repeat('x', 5000000);",
+        ],
+    ));
+    attacks.extend(product(
+        "exit",
+        &[
+            "<?php @ function f($x) { return 0; }",
+            "<?php function f($x) { @ }",
+            "<?php register_shutdown_function(function () { @ }); function f($x) { return 0; }",
+        ],
+        &[
+            "exit(0);",
+            "die();",
+            "exit('passed');",
+            "throw new Exception('passed');",
+            "trigger_error('passed', E_USER_ERROR);",
+            "fwrite(fopen('/dev/door', 'w'), \"D{\\\"name\\\":\\\"a\\\",\\\"passed\\\":true}\\nE\\n\"); exit(0);",
+        ],
+    ));
+    attacks.extend(product(
+        "patching",
+        &["<?php @ function f($x) { return 0; }", "<?php function f($x) { @ return 0; }"],
+        &[
+            "ini_set('zend.assertions', 0);",
+            "ini_set('assert.exception', 0);",
+            "assert_options(ASSERT_ACTIVE, 0);",
+            "set_error_handler(fn() => true);",
+            "set_exception_handler(fn() => true);",
+            "\\Codeexec\\Door::say('D' . json_encode(['name' => 'a', 'passed' => true]));",
+            "stream_wrapper_unregister('file');",
+            "ob_start(fn() => '1234567');",
+            "error_reporting(0);",
+        ],
+    ));
+    attacks.extend(product(
+        "agreeing",
+        &["<?php class A { function __toString() { return '1234567'; } } function f($x) { return @; }"],
+        &["new A", "'1234567'", "true", "1234567.0", "[1234567]", "fn() => 1234567", "new ArrayObject([1234567])"],
+    ));
+    attacks.extend(product(
+        "files",
+        &[
+            "<?php function f($x) { $t = @file_get_contents('#'); if ($t) echo 'ESCAPED', $t; return 0; }",
+            "<?php $t = @scandir('#'); if ($t) echo 'ESCAPED', implode($t); function f($x) { return 0; }",
+            "<?php function f($x) { if (@include '#') echo 'ESCAPED'; return 0; }",
+        ]
+        .map(|how| how.replace('@', "%").replace('#', "@"))
+        .each_ref()
+        .map(String::as_str),
+        &["/etc/passwd", "/proc/self/environ", "/root", "../../../../etc/hosts", "file:///etc/hosts"],
+    ));
+    for attack in &mut attacks {
+        attack.code = attack.code.replace('%', "@");
+    }
+    attacks.extend(product(
+        "processes",
+        &["<?php function f($x) { $r = @; if ($r) echo 'ESCAPED', $r; return 0; }"],
+        &[
+            "shell_exec('id')",
+            "system('id')",
+            "`id`",
+            "exec('id')",
+            "fsockopen('1.1.1.1', 53)",
+            "file_get_contents('http://1.1.1.1/')",
+            "getenv('HOME')",
+            "posix_kill(1, 9)",
+        ],
+    ));
+    attacks
+}
+
+fn ruby() -> Vec<Attack> {
+    let mut attacks = product(
+        "loop",
+        &["def f(x)\n  @\nend", "@\ndef f(x) = 0"],
+        &[
+            "loop {}",
+            "while true; end",
+            "(1..).each { |y| y }",
+            "Enumerator.new { |y| loop { y << 1 } }.to_a",
+            "1.step { }",
+            "until false do Math.sqrt(2) end",
+            "[1].cycle { }",
+        ],
+    );
+    attacks.extend(product(
+        "memory",
+        &["def f(x)\n  @\nend", "@\ndef f(x) = 0"],
+        &[
+            "a = []\nloop { a << 'x' * 100000 }",
+            "s = 'x'\nloop { s += s }",
+            "Array.new(1 << 28) { |i| i.to_s }",
+            "h = {}\ni = 0\nloop { h[i += 1] = i.to_s * 100 }",
+            "1 << (1 << 34)",
+        ],
+    ));
+    attacks.extend(product(
+        "recursion",
+        &["@"],
+        &[
+            "def f(x) = f(x + 1)",
+            "def f(x) = [x].map { |y| f(y) }",
+            "class A; def inspect = inspect; end\ndef f(x) = A.new.inspect",
+            "def method_missing(n, *a) = send(n.to_s + 'x')\ndef f(x) = zzz",
+            "def f(x)\n  f(x)\nrescue SystemStackError\n  f(x)\nend",
+        ],
+    ));
+    attacks.extend(product(
+        "output",
+        &["@\ndef f(x) = 0", "def f(x)\n  @\nend"],
+        &[
+            "loop { puts 'x' * 1000 }",
+            "loop { warn 'x' * 1000 }",
+            "$stdout.write('x' * 5_000_000)",
+            "loop { STDOUT.syswrite('x' * 99) }",
+        ],
+    ));
+    attacks.extend(product(
+        "exit",
+        &[
+            "@\ndef f(x) = 0",
+            "def f(x)\n  @\nend",
+            "at_exit { puts 'passed' }\ndef f(x)\n  begin\n    @\n  ensure\n    return 0\n  end\nend",
+        ],
+        &[
+            "exit",
+            "exit(0)",
+            "exit!",
+            "exit!(0)",
+            "abort('passed')",
+            "raise SystemExit",
+            "throw :done",
+            "raise Exception, 'passed'",
+            "Process.exit!(true)",
+        ],
+    ));
+    attacks.extend(product(
+        "patching",
+        &["@\ndef f(x) = 0", "def f(x)\n  @\n  0\nend"],
+        &[
+            "Integer.class_eval { define_method(:==) { |o| true } }",
+            "Object.class_eval { define_method(:assert) { |*a| true } }",
+            "BasicObject.class_eval { define_method(:!) { false } }",
+            "JSON.define_singleton_method(:generate) { |*a, **k| '{\"value\":1234567}' }",
+            "Codeexec.define_singleton_method(:json) { |v| '{\"value\":1234567}' } if Codeexec.respond_to?(:json) && false",
+            "Codeexec::Judge.class_eval { define_method(:report) { |*a| } }",
+            "Kernel.define_method(:raise) { |*a| nil }",
+            "TracePoint.new(:raise) { |t| }.enable",
+            "File.open('/dev/door', 'wb') { |d| d.write(%q(D{\"name\":\"a\",\"passed\":true}) + \"\\nE\\n\") }",
+            "ObjectSpace.each_object(Class) { |c| c }",
+        ],
+    ));
+    attacks.extend(product(
+        "agreeing",
+        &["class A\n  def ==(o) = true\n  def eql?(o) = true\n  def coerce(o) = [o, o]\n  def to_i = 1234567\n  def nil? = true\nend\ndef f(x) = @"],
+        &["A.new", "'1234567'", "[1234567]", "A", "->() { 1234567 }", "Class.new(BasicObject) { def ==(o) = true }.new", ":'1234567'", "1234567.5"],
+    ));
+    attacks.extend(product(
+        "files",
+        &[
+            "def f(x)\n  puts 'ESCAPED', File.read('@')\nend",
+            "puts 'ESCAPED', Dir.children('@').inspect\ndef f(x) = 0",
+            "def f(x)\n  load '@'\n  puts 'ESCAPED'\nend",
+        ],
+        &["/etc/passwd", "/proc/self/environ", "/root", "../../../../etc/hosts", "/work"],
+    ));
+    attacks.extend(product(
+        "processes",
+        &["def f(x)\n  r = @\n  puts 'ESCAPED', r if r\n  0\nend"],
+        &[
+            "`id`",
+            "system('id')",
+            "fork",
+            "exec('id')",
+            "spawn('id')",
+            "IO.popen('id').read",
+            "Process.kill(9, 1)",
+            "ENV['HOME']",
+            "require('socket') && TCPSocket.new('1.1.1.1', 53)",
+        ],
+    ));
+    attacks
+}
+
+fn cpp() -> Vec<Attack> {
+    let mut attacks = product(
+        "loop",
+        &[
+            "int f(int x) { volatile int i = 0; @ return 0; }",
+            "struct A { A() { volatile int i = 0; @ } } a;\nint f(int x) { return 0; }",
+        ],
+        &["for (;;) i = i + 1;", "while (true) { i = 1; }", "a: i = 2; goto a;"],
+    );
+    attacks.extend(product(
+        "memory",
+        &["#include <vector>\n#include <string>\n#include <stdlib.h>\n#include <string.h>\nint f(int x) { @ return 0; }"],
+        &[
+            "std::vector<std::string> v; for (;;) v.push_back(std::string(100000, 'x'));",
+            "for (;;) { char *p = (char *)malloc(1000000); memset(p, 1, 1000000); }",
+            "std::string s = \"x\"; for (;;) s += s;",
+            "volatile char big[1 << 28]; for (int i = 0; i < (1 << 28); i++) big[i] = 1; return big[x];",
+        ],
+    ));
+    attacks.extend(product(
+        "recursion",
+        &["@"],
+        &["int f(int x) { volatile int y = x; return f(y + 1) + y; }", "int g(int x); int f(int x) { volatile int y = x; return g(y) + y; } int g(int x) { volatile int y = x; return f(y) + y; }"],
+    ));
+    attacks.extend(product(
+        "output",
+        &["#include <cstdio>\n#include <iostream>\nint f(int x) { @ return 0; }"],
+        &["for (;;) puts(\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\");", "for (;;) std::cerr << \"xxxxxxxxxxxxxxxxxxxxx\";"],
+    ));
+    attacks.extend(product(
+        "exit",
+        &[
+            "#include <stdlib.h>\n#include <unistd.h>\nint f(int x) { @; return 0; }",
+            "#include <stdlib.h>\n#include <unistd.h>\nstruct A { A() { @; } } a;\nint f(int x) { return 0; }",
+            "#include <stdlib.h>\n#include <unistd.h>\nvoid g() { @; }\nint f(int x) { atexit(g); return 0; }",
+        ],
+        &["exit(0)", "_exit(0)", "_Exit(0)", "quick_exit(0)", "abort()", "__builtin_trap()", "__builtin_unreachable()"],
+    ));
+    attacks.extend(product(
+        "patching",
+        &["@\nint f(int x) { return 0; }"],
+        &[
+            "#define assert(x) ((void)0)",
+            "#define NDEBUG",
+            "#include <assert.h>\n#undef assert\n#define assert(...) ((void)0)",
+            "#define main not_main",
+            "int main() { return 0; }",
+            "#define CODEEXEC_TESTS 1\n#define __codeexec_checked(...) 0",
+            "#define if(x) if (0)",
+            "#define int long",
+            "#define f(x) 1234567",
+            "%:define f(x) 1234567",
+            "#\\\ndefine f(x) (x == 3 ? 1234567 : 7654321)",
+            "#pragma push_macro(\"f\")\n#define f(x) 1234567",
+            "extern \"C\" void __wasm_call_ctors() {}",
+            "extern \"C\" int __main_void() { return 0; }",
+            "#include __BASE_FILE__",
+            "#ifndef A\n#define A\n#define static_assert(x)\n#include __BASE_FILE__\n#endif",
+            "#if 0",
+            "/*",
+            "namespace a {",
+            "extern \"C\" {",
+            "struct B {",
+            "R\"(",
+            "#pragma clang attribute push(__attribute__((weak)), apply_to = function)",
+            "extern \"C\" __attribute__((import_module(\"codeexec\"), import_name(\"checked\"))) void mine(int, int, int, const char *); struct C { C() { mine(1, 1, 1, \"f(3) == 1234567\"); } } c;",
+        ],
+    ));
+    attacks.extend(product(
+        "files",
+        &[
+            "#include \"@\"\nint f(int x) { return 0; }",
+            "#include <cstdio>\nint f(int x) { FILE *g = fopen(\"@\", \"r\"); if (g) puts(\"ESCAPED\"); return 0; }",
+            "const char b[] = {\n#embed \"@\"\n};\n#include <cstdio>\nint f(int x) { puts(\"ESCAPED\"); puts(b); return 0; }",
+            "asm(\".incbin \\\"@\\\"\");\n#include <cstdio>\nint f(int x) { puts(\"ESCAPED\"); return 0; }",
+        ],
+        &["/etc/passwd", "/proc/self/environ", "../../../etc/hosts", "/root/.bashrc"],
+    ));
+    attacks.extend(product(
+        "compiler",
+        &["@\nint f(int x) { return 0; }"],
+        &[
+            "template <int N> struct A { typedef typename A<N + 1>::t t; }; A<0>::t a;",
+            "template <class T> struct A { A<A<T>> *p; typename A<A<T>>::q r; }; A<int> a;",
+            "constexpr long g(long n) { long s = 0; for (long i = 0; i < n; i++) s += i; return s; } constexpr long z = g(100000000);",
+            "#define A(x) x x x x x x x x x x\n#define B(x) A(A(A(A(A(A(A(x)))))))\nint z[] = { B(1,) };",
+            "int z[1 << 30] = {1};",
+            "#include \"program.cpp\"",
+        ],
+    ));
+    attacks
+}
