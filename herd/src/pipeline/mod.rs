@@ -7,6 +7,7 @@
 mod process;
 mod recipe;
 mod report;
+mod results;
 mod state;
 mod view;
 

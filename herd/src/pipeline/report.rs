@@ -9,6 +9,7 @@ use trainer::report::{escape, plot};
 use trainer::{duration, metrics};
 
 use super::recipe::{Recipe, Stage};
+use super::results::{self, Evaluated};
 use super::state::{LOG, Record};
 use super::view;
 
@@ -27,11 +28,14 @@ pub fn write(recipe: &Recipe) -> anyhow::Result<PathBuf> {
     let path = recipe.output.join("report.html");
     let records: Vec<(&Stage, Option<Record>)> =
         recipe.stages.iter().map(|stage| (stage, Record::read(&stage.folder))).collect();
+    let evaluated: Vec<Evaluated> =
+        recipe.stages.iter().filter_map(|stage| Evaluated::read(&stage.name, &stage.folder)).collect();
     let title = escape(&recipe.name);
     let html = format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, \
-         initial-scale=1\"><title>{title}</title>\n<style>{STYLE}</style>\n<h1>{title}</h1>\n<p>{}</p>\n{}{}{}{}</html>\n",
+         initial-scale=1\"><title>{title}</title>\n<style>{STYLE}</style>\n<h1>{title}</h1>\n<p>{}</p>\n{}{}{}{}{}</html>\n",
         escape(recipe.about.trim()),
+        results::html(&evaluated),
         curves(&records),
         said(&records),
         costs(&records),

@@ -1,0 +1,154 @@
+//! The evaluations of a pipeline side by side: a table of figures with intervals, the paired difference between the first
+//! and the last, and answers of each to the same questions.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
+
+use eval::compare::compare;
+use eval::record::{self, Sample};
+use eval::summary::{Summary, shown};
+use serde_json::Value;
+use trainer::report::escape;
+
+/// Questions whose answers are shown.
+const SHOWN: usize = 12;
+
+/// A stage that evaluated a model.
+pub struct Evaluated {
+    /// The stage's name.
+    pub stage: String,
+    summary: Summary,
+    samples: Vec<Sample>,
+}
+
+impl Evaluated {
+    /// The evaluation in a stage's folder; none where there is none.
+    pub fn read(stage: &str, folder: &Path) -> Option<Self> {
+        let text = std::fs::read(folder.join("summary.json")).ok()?;
+        let mut value: Value = serde_json::from_slice(&text).ok()?;
+        let summary = serde_json::from_value(value["tasks"].take()).ok()?;
+        Some(Self { stage: stage.to_owned(), summary, samples: record::read(folder).ok()? })
+    }
+}
+
+/// The sections of the report; an empty text where nothing was evaluated.
+pub fn html(evaluated: &[Evaluated]) -> String {
+    if evaluated.is_empty() {
+        return String::new();
+    }
+    format!("<h2>Results</h2>\n{}{}<h2>Answers</h2>\n{}", figures(evaluated), change(evaluated), answers(evaluated))
+}
+
+/// A row a column of a benchmark, a column a stage.
+fn figures(evaluated: &[Evaluated]) -> String {
+    let mut html = String::from("<div class=\"wide\"><table><tr><th>benchmark<th>items");
+    for one in evaluated {
+        write!(html, "<th>{}", escape(&one.stage)).ok();
+    }
+    html.push_str("</tr>\n");
+    let rows: BTreeSet<(&String, &String)> = evaluated
+        .iter()
+        .flat_map(|one| one.summary.iter().flat_map(|(task, figures)| figures.metrics.keys().map(move |c| (task, c))))
+        .collect();
+    for (task, column) in rows {
+        let cells: Vec<_> =
+            evaluated.iter().map(|one| one.summary.get(task).and_then(|figures| figures.metrics.get(column))).collect();
+        let items = cells.iter().flatten().map(|estimate| estimate.items).max().unwrap_or(0);
+        write!(html, "<tr><td>{} {}<td class=\"n\">{items}", escape(task), escape(column)).ok();
+        for cell in cells {
+            let text = cell.map_or(String::new(), |estimate| {
+                let (value, interval) = shown(column, estimate);
+                let interval = if interval.is_empty() { interval } else { format!("<br><small>{interval}</small>") };
+                format!("<b>{value}</b>{interval}")
+            });
+            write!(html, "<td>{text}").ok();
+        }
+        html.push_str("</tr>\n");
+    }
+    html.push_str("</table></div>\n<p>Small figures: 95% interval.</p>\n");
+    html
+}
+
+/// The last evaluation against the first, item by item.
+fn change(evaluated: &[Evaluated]) -> String {
+    let [first, .., last] = evaluated else { return String::new() };
+    let comparison = compare(&first.samples, &last.samples);
+    format!(
+        "<h3>{} against {}, paired by item</h3>\n<pre>{}</pre>\n",
+        escape(&last.stage),
+        escape(&first.stage),
+        escape(&comparison.to_string())
+    )
+}
+
+/// Questions that all stages were asked; those whose verdict changed between the first and the last come first.
+fn answers(evaluated: &[Evaluated]) -> String {
+    let [first, rest @ ..] = evaluated else { return String::new() };
+    let same = |sample: &Sample, other: &Evaluated| {
+        let is = |s: &&Sample| (&s.task, &s.id, s.sample) == (&sample.task, &sample.id, sample.sample);
+        other.samples.iter().find(is).cloned()
+    };
+    let mut shared: Vec<(bool, Vec<Sample>)> = first
+        .samples
+        .iter()
+        .filter_map(|sample| {
+            let mut row = vec![sample.clone()];
+            for other in rest {
+                row.push(same(sample, other)?);
+            }
+            Some((row.last().map(|last| last.passed) == Some(sample.passed), row))
+        })
+        .collect();
+    shared.sort_by_key(|(unchanged, _)| *unchanged);
+    let mut html = String::new();
+    for (_, row) in shared.iter().take(SHOWN) {
+        write!(html, "<details><summary>{} {}: ", escape(&row[0].task), escape(&row[0].id)).ok();
+        html.extend(row.iter().map(mark));
+        write!(html, "</summary><pre>{}</pre>", escape(&row[0].question)).ok();
+        for (one, sample) in evaluated.iter().zip(row) {
+            write!(html, "<h3>{} {}</h3><pre>{}</pre>", mark(sample), escape(&one.stage), escape(&sample.response)).ok();
+        }
+        html.push_str("</details>\n");
+    }
+    html
+}
+
+fn mark(sample: &Sample) -> &'static str {
+    if sample.passed { "&#10003;" } else { "&#10007;" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn stage(name: &str, passed: [bool; 2]) -> Evaluated {
+        let folder = tempfile::tempdir().unwrap();
+        let estimate = |value: f64| json!({"value": value, "low": 0.1, "high": 0.9, "items": 2, "interval": "wilson"});
+        let right = passed.iter().filter(|passed| **passed).count();
+        let task = json!({"items": 2, "answers": 2, "cut": 0, "failed": 0, "tokens": 9,
+            "metrics": {"accuracy": estimate(right as f64 / 2.0)}});
+        std::fs::write(folder.path().join("summary.json"), json!({"tasks": {"sums": task}}).to_string()).unwrap();
+        let lines = passed.iter().enumerate().map(|(id, passed)| {
+            json!({"task": "sums", "id": id.to_string(), "sample": 0, "passed": passed, "status": "",
+                "scores": {"accuracy": [f64::from(u8::from(*passed)), 1.0]}, "question": format!("<{id}+1>?"), "prompt": [],
+                "response": format!("said by {name}"), "finish_reason": "stop", "tokens": 4})
+            .to_string()
+        });
+        std::fs::write(folder.path().join("samples.jsonl"), lines.collect::<Vec<_>>().join("\n") + "\n").unwrap();
+        Evaluated::read(name, folder.path()).unwrap()
+    }
+
+    #[test]
+    fn stages_stand_side_by_side_and_what_changed_comes_first() {
+        let page = html(&[stage("before", [true, false]), stage("after", [true, true])]);
+        assert!(page.contains("<tr><td>sums accuracy<td class=\"n\">2<td><b>50.0%</b><br><small>10.0 to 90.0</small>"), "{page}");
+        assert!(page.contains("after against before") && page.contains("1/0"), "{page}");
+        let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
+        assert!(place("sums 1: &#10007;&#10003;") < place("sums 0: &#10003;&#10003;"));
+        assert!(page.contains("&lt;1+1&gt;?") && page.contains("said by after"));
+        assert_eq!(html(&[]), "");
+        assert!(Evaluated::read("x", Path::new("/nowhere")).is_none());
+    }
+}
