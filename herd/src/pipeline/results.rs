@@ -107,7 +107,8 @@ fn answers(evaluated: &[Evaluated]) -> String {
         html.extend(row.iter().map(mark));
         write!(html, "</summary><pre>{}</pre>", escape(&row[0].question)).ok();
         for (one, sample) in evaluated.iter().zip(row) {
-            write!(html, "<h3>{} {}</h3><pre>{}</pre>", mark(sample), escape(&one.stage), escape(&sample.response)).ok();
+            write!(html, "<h3>{} {}</h3><pre>{}</pre>", mark(sample), escape(&one.stage), escape(&sample.response))
+                .ok();
         }
         html.push_str("</details>\n");
     }
@@ -143,7 +144,10 @@ mod tests {
     #[test]
     fn stages_stand_side_by_side_and_what_changed_comes_first() {
         let page = html(&[stage("before", [true, false]), stage("after", [true, true])]);
-        assert!(page.contains("<tr><td>sums accuracy<td class=\"n\">2<td><b>50.0%</b><br><small>10.0 to 90.0</small>"), "{page}");
+        assert!(
+            page.contains("<tr><td>sums accuracy<td class=\"n\">2<td><b>50.0%</b><br><small>10.0 to 90.0</small>"),
+            "{page}"
+        );
         assert!(page.contains("after against before") && page.contains("1/0"), "{page}");
         let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
         assert!(place("sums 1: &#10007;&#10003;") < place("sums 0: &#10003;&#10003;"));
