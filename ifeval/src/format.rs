@@ -81,7 +81,7 @@ pub(crate) fn paragraphs(text: &str) -> Option<usize> {
     static DIVIDER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\s?\*\*\*\s?").ok());
     let parts: Vec<&str> = DIVIDER.as_ref()?.split(text).collect();
     let empty = |part: &&str| strip(part).is_empty();
-    if parts.len() > 2 && parts[1..parts.len() - 1].iter().any(|part| empty(part)) {
+    if parts.len() > 2 && parts[1..parts.len() - 1].iter().any(&empty) {
         return None;
     }
     // A single empty part is both first and last, and counted once.
