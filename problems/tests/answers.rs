@@ -59,7 +59,8 @@ fn every_step_holds_and_every_answer_is_the_solutions() {
             assert_ne!(checked.answer_follows, Some(false), "{}\n{solution}", made.prompt());
         }
         // A grader has to be able to say no.
-        assert!(!verify(&solution, &format!("{answer}1"), &options).is_equal(), "{solution}");
+        let other = answer.strip_prefix('-').map_or_else(|| format!("7{answer}"), |rest| format!("-7{rest}"));
+        assert!(!verify(&solution, &other, &options).is_equal(), "{solution}");
     }
     println!("without a step that can be checked: {unchecked:?} of {}", problems.len());
     assert!(unchecked.values().sum::<usize>() * 20 < problems.len(), "{unchecked:?}");

@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -101,20 +103,22 @@ fn start(mut command: Command, limits: &Limits, stdin: &[u8]) -> anyhow::Result<
     Ok((child, Pipes { answers: File::from(answers), tells: File::from(tells) }))
 }
 
-/// Reads a stream to its end; bytes beyond the limit are counted and thrown away.
-fn collect(mut stream: impl Read + Send + 'static, limit: usize) -> JoinHandle<(Vec<u8>, bool)> {
+/// How often the output's limit is looked at while the program is silent, in milliseconds.
+const OVER_POLL: i32 = 20;
+
+/// Reads a stream to its end. Bytes beyond the limit are thrown away and set `is_over`; the pipe stays open, so that the
+/// program is stopped rather than told by an exception that it could report first.
+fn collect(mut stream: impl Read + Send + 'static, limit: usize, is_over: Arc<AtomicBool>) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
-        let (mut kept, mut is_over, mut block) = (Vec::new(), false, [0; 1 << 16]);
+        let (mut kept, mut block) = (Vec::new(), [0; 1 << 16]);
         while let Ok(count @ 1..) = stream.read(&mut block) {
             let room = limit - kept.len();
             kept.extend_from_slice(&block[..count.min(room)]);
-            is_over |= count > room;
-            if is_over {
-                // Nobody reads on: the writer gets SIGPIPE.
-                break;
+            if count > room {
+                is_over.store(true, Ordering::Relaxed);
             }
         }
-        (kept, is_over)
+        kept
     })
 }
 
@@ -127,11 +131,12 @@ fn converse(
     replies: &Receiver<Vec<u8>>,
 ) -> (Result<(), Ending>, Outcome) {
     let streams = (child.stdout.take(), child.stderr.take());
-    let stdout = streams.0.map(|stream| collect(stream, limits.output));
-    let stderr = streams.1.map(|stream| collect(stream, limits.output));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let stdout = streams.0.map(|stream| collect(stream, limits.output, Arc::clone(&is_over)));
+    let stderr = streams.1.map(|stream| collect(stream, limits.output, Arc::clone(&is_over)));
     let mut stopped = None;
     loop {
-        match message(&mut pipes.tells, clock) {
+        match message(&mut pipes.tells, clock, &is_over) {
             Ok(Some((kind, content))) => {
                 let is_heard = tell.send(Said::Message(kind, content)).is_ok();
                 let answer = if is_heard && is_question(kind) { replies.recv().ok() } else { None };
@@ -160,10 +165,10 @@ fn converse(
         child.kill().ok();
     }
     let (code, cpu, peak_memory) = reap(&mut child, clock, &mut stopped);
-    let joined = |stream: Option<JoinHandle<(Vec<u8>, bool)>>| stream.and_then(|s| s.join().ok()).unwrap_or_default();
-    let ((stdout, is_over), (stderr, is_over_too)) = (joined(stdout), joined(stderr));
+    let joined = |stream: Option<JoinHandle<Vec<u8>>>| stream.and_then(|s| s.join().ok()).unwrap_or_default();
+    let (stdout, stderr) = (joined(stdout), joined(stderr));
     let outcome = Outcome { stdout, stderr, peak_memory, memory_refused: false, cpu };
-    let ended = if is_over || is_over_too {
+    let ended = if is_over.load(Ordering::Relaxed) {
         Err(Ending::Stopped(Stop::Output))
     } else if let Some(stop) = stopped {
         Err(Ending::Stopped(stop))
@@ -180,9 +185,9 @@ fn converse(
 }
 
 /// The next message; nothing at the end.
-fn message(pipe: &mut File, clock: &Clock) -> Result<Option<(u8, Vec<u8>)>, Stop> {
+fn message(pipe: &mut File, clock: &Clock, is_over: &AtomicBool) -> Result<Option<(u8, Vec<u8>)>, Stop> {
     let mut head = [0; 4];
-    if !fill(pipe, &mut head, clock)? {
+    if !fill(pipe, &mut head, clock, is_over)? {
         return Ok(None);
     }
     let size = u32::from_le_bytes(head);
@@ -190,21 +195,24 @@ fn message(pipe: &mut File, clock: &Clock) -> Result<Option<(u8, Vec<u8>)>, Stop
         return Err(Stop::Output);
     }
     let mut content = vec![0; size as usize];
-    if !fill(pipe, &mut content, clock)? {
+    if !fill(pipe, &mut content, clock, is_over)? {
         return Ok(None);
     }
     Ok(Some((content.remove(0), content)))
 }
 
 /// Fills a buffer before the time is over; false at the end of the stream.
-fn fill(pipe: &mut File, mut buffer: &mut [u8], clock: &Clock) -> Result<bool, Stop> {
+fn fill(pipe: &mut File, mut buffer: &mut [u8], clock: &Clock, is_over: &AtomicBool) -> Result<bool, Stop> {
     while !buffer.is_empty() {
         let left = clock.left();
         if left.is_zero() {
             return Err(Stop::Wall);
         }
+        if is_over.load(Ordering::Relaxed) {
+            return Err(Stop::Output);
+        }
         let mut wait = libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        let milliseconds = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+        let milliseconds = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX).min(OVER_POLL);
         // SAFETY: `wait` is one valid entry for the length of the call.
         if unsafe { libc::poll(&raw mut wait, 1, milliseconds) } <= 0 {
             continue;

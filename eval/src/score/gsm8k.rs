@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(Filter::Strict.apply(text), "$1,197.");
         assert_eq!(Filter::Flexible.apply(text), "1,197");
         assert_eq!(Filter::Hashes.apply(text), "1,197");
-        assert_eq!(Filter::TheAnswerIs.apply(text), "1,197");
+        assert_eq!(Filter::TheAnswerIs.apply(text), "1,197.");
         assert_eq!(Filter::Strict.apply("The answer is 3"), "[invalid]");
         assert!(exact_match("$1,197.", "so 4\n#### 1197") && !exact_match("1197.0", "#### 1197"));
     }

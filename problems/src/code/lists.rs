@@ -185,8 +185,7 @@ fn kth(d: &mut Draw, difficulty: Difficulty) -> Option<Draft> {
 
 fn pairs_with_sum(d: &mut Draw, difficulty: Difficulty) -> Option<Draft> {
     let target = d.number(-10..=15);
-    let count = difficulty == Medium || d.structure(&[true, false]);
-    if count {
+    if difficulty == Medium {
         let does = format!("returns how many pairs of positions i < j there are whose numbers add up to {target}.");
         let body = format!(
             "count = 0\nfor i in range(len(numbers)):\n    for j in range(i + 1, len(numbers)):\n        if \
