@@ -244,10 +244,15 @@ fn decimal(e: &Expr) -> Option<(Rat, u32)> {
     }
 }
 
+/// Decimals from which a number counts as cut off rather than exact, beside another decimal.
+const LONG_DECIMAL: u32 = 4;
+
 /// The policy on decimals: one side is a decimal with enough digits, rounded or cut off from the other.
 fn rounded(a: &Expr, b: &Expr, options: &Context<'_>) -> Option<Outcome> {
     let (da, db) = (decimal(a), decimal(b));
     let (short, other) = match (&da, &db) {
+        // 1403.8 and 1403.81 are two exact amounts; a longer decimal stands for more digits than it shows.
+        (Some((_, n)), Some((_, m))) if *n.max(m) < LONG_DECIMAL => return None,
         (Some((_, n)), Some((_, m))) => {
             if n <= m {
                 (da.clone()?, b)

@@ -193,7 +193,11 @@ impl Lexer {
                 word.push(next);
                 self.at += 1;
             }
-            self.push(Tok::Word(word));
+            self.push(match &*word {
+                "或" | "或者" | "или" => Tok::Or,
+                "和" | "及" | "и" => Tok::And,
+                _ => Tok::Word(word),
+            });
             return Ok(());
         }
         Err(format!("the character {c:?}"))

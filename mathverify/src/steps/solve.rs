@@ -114,7 +114,6 @@ fn follows(between: &str) -> bool {
     ];
     let breaks = [
         "these",
-        "both",
         "each",
         "equations",
         "respectively",
@@ -271,7 +270,7 @@ mod tests {
             ("$4B = 9 \\Rightarrow B = \\frac{9}{4}$", vec![Correct]),
             ("$4B = 9 \\Rightarrow B = \\frac{4}{9}$", vec![Wrong]),
             ("$2x + 6 = 10$. So $x = 3$.", vec![Wrong]),
-            ("$2x + 6 = 10$. Subtracting 6 from both sides, we get $2x = 4$, so $x = 2$.", vec![Correct]),
+            ("$2x + 6 = 10$. Subtracting 6 from both sides, we get $2x = 4$, so $x = 2$.", vec![Correct, Correct]),
             ("$x^2 = 16 \\implies x = 5$", vec![Wrong]),
             ("$x^2 = 16 \\implies x = 4$", vec![Correct]),
             ("\\[2x = 6\\]\n\\[x = 3\\]", vec![]),
