@@ -113,6 +113,14 @@ impl Quotient {
 }
 
 impl Normal {
+    /// Pays for a product or sum of two coefficients. Reducing one costs the square of its length, which a count of terms
+    /// does not see: `x` with percent signs between its powers has one term and tens of thousands of bits.
+    fn pay(&mut self, a: &Rat, b: &Rat) -> Option<()> {
+        let words = usize::try_from((rational::bits(a) + rational::bits(b)) / 64).ok()?;
+        self.work = self.work.saturating_add(words * words / 44);
+        (self.work <= self.most).then_some(())
+    }
+
     fn compare(&mut self, a: &Expr, b: &Expr) -> Option<Outcome> {
         let (x, y) = (self.quotient(a)?, self.quotient(b)?);
         let (left, right) = (self.mul(&x.n, &y.d)?, self.mul(&y.n, &x.d)?);
@@ -124,6 +132,9 @@ impl Normal {
     fn add(&mut self, a: &Poly, b: &Poly) -> Option<Poly> {
         let mut out = a.clone();
         for (monomial, coefficient) in &b.0 {
+            if let Some(present) = out.0.get(monomial) {
+                self.pay(present, coefficient)?;
+            }
             let sum =
                 out.0.get(monomial).map_or_else(|| Some(coefficient.clone()), |c| rational::add(c, coefficient))?;
             if sum.is_zero() {
@@ -144,6 +155,7 @@ impl Normal {
         for (m, c) in &a.0 {
             for (n, d) in &b.0 {
                 let (monomial, factor) = times(m, n)?;
+                self.pay(c, d)?;
                 let coefficient = rational::mul(&rational::mul(c, d)?, &factor)?;
                 let sum = out
                     .0

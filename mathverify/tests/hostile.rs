@@ -32,6 +32,20 @@ fn power_towers() {
     }
 }
 
+/// One term whose coefficient grows to tens of thousands of bits: found by fuzzing, it took seconds while only terms were
+/// counted. What it has to end in is the budget, whatever the machine.
+#[test]
+fn long_coefficients_are_paid_for() {
+    let percent = |n: usize| "%".repeat(n);
+    for base in ["x", "x+1"] {
+        let pred = format!("({base}){}^3{}^{{31}}{}^3", percent(45), percent(36), percent(18));
+        for (a, b) in [(pred.as_str(), "y"), ("y", pred.as_str())] {
+            let verdict = quick(a, b);
+            assert_eq!((verdict.verdict, &*verdict.reason), (Status::Unknown, "larger than the budget"), "{a}");
+        }
+    }
+}
+
 #[test]
 fn long_numbers() {
     let long = "7".repeat(10_000);

@@ -465,7 +465,7 @@ pub(crate) fn exact(e: &Expr) -> Option<Rat> {
             let root = rational::root(&b, n.denom().to_u32().filter(|d| *d <= 64)?)?;
             rational::pow(&root, n.numer().to_i64()?)
         }
-        Expr::Percent(a) => Some(exact(a)? / rational::int(100)),
+        Expr::Percent(a) => rational::div(&exact(a)?, &rational::int(100)),
         Expr::Func(Func::Sqrt, a) => rational::root(&exact(a.first()?)?, 2),
         Expr::Func(Func::Root, a) => {
             let n = rational::to_i64(&exact(a.first()?)?)?;
