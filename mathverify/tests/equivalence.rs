@@ -219,3 +219,11 @@ fn answers_in_texts() {
         assert!(!verify(text, "7", &Options::default()).is_equal(), "{text}");
     }
 }
+
+/// Found by fuzzing: an item that can be compared with nothing beside one that has no partner.
+#[test]
+fn a_list_with_an_item_without_value_is_judged_alike_both_ways() {
+    let a = "102, 4, 2\\]oxed{(3.-3)} , 42, 2\\]oxed{(3,-3)} \\text{ for paR07, 2\\";
+    let b = "4,\\text{ for paR07, 2\\\n4, 12, 2";
+    assert_eq!((status(a, b), status(b, a)), (Status::Different, Status::Different));
+}

@@ -112,36 +112,45 @@ fn without_order(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     // Every item has an equal one on the other side. Partners at the same place come first: most lists are in order.
     let mut partnered = vec![false; y.len()];
     let mut unknown = None;
-    let mut all = true;
-    let mut find = |item: &Expr, among: &[Expr], first: usize, forward: bool| -> Option<usize> {
+    let mut find = |item: &Expr, among: &[Expr], first: usize, forward: bool| -> Partner {
         let order = std::iter::once(first).filter(|i| *i < among.len()).chain((0..among.len()).filter(|i| *i != first));
+        let mut best = Partner::None;
         for i in order {
             let outcome =
                 if forward { compare_exprs(item, &among[i], options) } else { compare_exprs(&among[i], item, options) };
             match outcome.status {
-                Status::Equal => return Some(i),
-                Status::Unknown => unknown = Some(outcome),
+                Status::Equal => return Partner::At(i),
+                Status::Unknown => (best, unknown) = (Partner::Perhaps, Some(outcome)),
                 Status::Different => {}
             }
         }
-        None
+        best
     };
+    let mut all = true;
     for (i, item) in x.iter().enumerate() {
         match find(item, y, i, true) {
-            Some(j) => partnered[j] = true,
-            None => all = false,
+            Partner::At(j) => partnered[j] = true,
+            Partner::Perhaps => all = false,
+            Partner::None => return Outcome::different(Tier::Structure, "different items"),
         }
     }
-    for (j, item) in y.iter().enumerate() {
-        if all && !partnered[j] {
-            all &= find(item, x, j, false).is_some();
+    for (j, item) in y.iter().enumerate().filter(|(j, _)| !partnered[*j]) {
+        match find(item, x, j, false) {
+            Partner::At(_) => {}
+            Partner::Perhaps => all = false,
+            Partner::None => return Outcome::different(Tier::Structure, "different items"),
         }
-    }
-    if all {
-        return Outcome::equal(Tier::Structure, "the same items");
     }
     match unknown {
-        Some(outcome) => outcome,
-        None => Outcome::different(Tier::Structure, "different items"),
+        Some(outcome) if !all => outcome,
+        _ => Outcome::equal(Tier::Structure, "the same items"),
     }
+}
+
+/// Whether an item has an equal one on the other side.
+enum Partner {
+    At(usize),
+    /// Equal to none for certain, and not different from all.
+    Perhaps,
+    None,
 }
