@@ -19,19 +19,15 @@ fn main() {
     println!("cargo::metadata=lib={}", lib.display());
     println!("cargo::rustc-link-search=native={}", lib.display());
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
-    let ours = |names: &[&str], openmp: &str| {
-        let mut build = cc::Build::new();
-        build.cpp(true).std("c++17").warnings(false).opt_level(3).flag(openmp);
-        // Without it a comparison of floats keeps GCC from making vectors of the loops of fused.cpp.
-        build.flag("-fno-trapping-math").define("_GLIBCXX_USE_CXX11_ABI", "1");
-        build.include(&include).include(include.join("torch/csrc/api/include"));
-        build.files(names.iter().map(|name| format!("cpp/{name}.cpp")));
-        build
-    };
-    ours(&["adamw", "attention", "cross_entropy", "fused", "linear", "projections"], "-fopenmp-simd")
-        .compile("torch_ext");
-    // Only with this does at::parallel_for run on more than one thread.
-    ours(&["decoder", "parallel"], "-fopenmp").compile("torch_ext_decoder");
+    let mut build = cc::Build::new();
+    // Only with OpenMP does at::parallel_for run on more than one thread.
+    build.cpp(true).std("c++17").warnings(false).opt_level(3).flag("-fopenmp");
+    // Without it a comparison of floats keeps GCC from making vectors of the loops of fused.cpp.
+    build.flag("-fno-trapping-math").define("_GLIBCXX_USE_CXX11_ABI", "1");
+    build.include(&include).include(include.join("torch/csrc/api/include"));
+    let ours = ["adamw", "attention", "cross_entropy", "decoder", "fused", "linear", "parallel", "projections"];
+    build.files(ours.iter().map(|name| format!("cpp/{name}.cpp")));
+    build.compile("torch_ext");
     compile_kernels();
     // libtorch's own copy, so that there is one pool of threads.
     println!("cargo::rustc-link-lib=dylib:+verbatim=libgomp.so.1");

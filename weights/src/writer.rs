@@ -1,8 +1,9 @@
 //! Safetensors out: declared first, then written tensor by tensor, read back, and only then given their names.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -243,8 +244,9 @@ impl Shard {
     fn verify(&self, target: &Path) -> Result<()> {
         self.file.as_file().sync_all().map_err(WeightsError::io(target, "cannot write to the disk"))?;
         let path = self.file.path();
-        let bytes = map(path)?;
-        let entries = header::read(path, &bytes)?;
+        let entries = header::read(path, &map(path)?)?;
+        // Read in blocks: pages of a mapping would count as this process's memory.
+        let mut file = File::open(path).map_err(WeightsError::io(target, "cannot open"))?;
         let differs = |name: &str| {
             let problem = "the file read back differs from what was written; check the disk and save again";
             Err(WeightsError::tensor(target, name, problem))
@@ -253,8 +255,8 @@ impl Shard {
             return differs("(their number)");
         }
         for entry in entries {
+            let digest = digest_of(&mut file, &entry.bytes).map_err(WeightsError::io(target, "cannot read back"))?;
             let same = self.tensors.get(&entry.name).is_some_and(|slot| {
-                let digest: Hash = Sha256::digest(&bytes[entry.bytes.clone()]).into();
                 slot.dtype == entry.dtype && slot.shape == entry.shape && slot.written == Some(digest)
             });
             if !same {
@@ -263,6 +265,20 @@ impl Shard {
         }
         Ok(())
     }
+}
+
+fn digest_of(file: &mut File, bytes: &Range<usize>) -> std::io::Result<Hash> {
+    let mut hasher = Sha256::new();
+    let mut block = vec![0; bytes.len().min(1 << 20)];
+    file.seek(SeekFrom::Start(bytes.start as u64))?;
+    let mut left = bytes.len();
+    while left > 0 {
+        let part = &mut block[..left.min(1 << 20)];
+        file.read_exact(part)?;
+        hasher.update(&*part);
+        left -= part.len();
+    }
+    Ok(hasher.finalize().into())
 }
 
 /// A file in `folder` that goes when it is dropped, with the permissions of an ordinary new file.
