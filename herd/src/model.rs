@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use llama::{Llama, LlamaConfig, RopeScaling, locate};
+use llama::{Fresh, Llama, LlamaConfig, RopeScaling, locate};
 use tch::{Device, Kind};
 
 use crate::import;
@@ -43,6 +43,24 @@ enum Command {
         #[arg(long)]
         dtype: Option<Dtype>,
     },
+    /// Make a small model with random weights and a token for each byte, to train from scratch
+    New {
+        /// The folder to write; it must not exist
+        #[arg(long)]
+        output: PathBuf,
+        /// Its width, a multiple of 8
+        #[arg(long, default_value_t = 128)]
+        hidden: usize,
+        /// Its layers
+        #[arg(long, default_value_t = 4)]
+        layers: usize,
+        /// The longest text, in bytes
+        #[arg(long, default_value_t = 1024)]
+        context: usize,
+        /// Seed of the weights
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
     /// Say what a model is
     Info {
         /// A name in the cache or a folder
@@ -74,6 +92,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         Command::Get { name: Some(name), force } => get(&name, force),
         Command::Import { path, name, output, dtype } => import_path(&path, name, output, dtype.map(Dtype::kind)),
+        Command::New { output, hidden, layers, context, seed } => {
+            new(&output, &Fresh { hidden, layers, context, seed })
+        }
         Command::Info { model } => info(&locate::locate(&model)?),
         Command::Export { model, output, dtype } => export(&locate::locate(&model)?, &output, dtype.map(Dtype::kind)),
         Command::List => {
@@ -138,6 +159,15 @@ fn import_path(path: &Path, name: Option<String>, output: Option<PathBuf>, kind:
         println!("imported: {}", target.display());
         Ok(())
     }
+}
+
+fn new(output: &Path, fresh: &Fresh) -> anyhow::Result<()> {
+    if output.exists() {
+        bail!("{} exists; choose another folder or remove it first", output.display());
+    }
+    import::into_place(output, |staging| fresh.write(staging))?;
+    println!("written: {} ({} layers of width {})", output.display(), fresh.layers, fresh.hidden);
+    Ok(())
 }
 
 fn export(folder: &Path, output: &Path, kind: Option<Kind>) -> anyhow::Result<()> {
