@@ -52,6 +52,15 @@ enum Command {
     Codeexec(codeexec::cli::Args),
 }
 
+/// Whether `herd` understands these words. The error is what it would print, without the usage.
+fn check(words: &[String]) -> anyhow::Result<()> {
+    let known = Cli::try_parse_from(std::iter::once("herd").chain(words.iter().map(String::as_str)));
+    let Err(error) = known else { return Ok(()) };
+    let text = error.to_string();
+    let text = text.split("\n\nUsage:").next().unwrap_or_default().replace("\n\n  tip: ", "; ");
+    anyhow::bail!("{}", text.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // `herd doctor | head` ends quietly. Not for commands that write to sockets or to other programs: there a closed

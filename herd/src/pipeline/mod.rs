@@ -20,6 +20,7 @@ use trainer::{RunFolder, Signals, duration};
 
 use process::End;
 use recipe::{Recipe, Stage};
+use results::Evaluated;
 use state::{LOG, Record};
 use view::View;
 
@@ -65,6 +66,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let from = place(&args.from)?.unwrap_or(0);
     let until = place(&args.until)?.unwrap_or(recipe.stages.len() - 1);
     ensure!(from <= until, "--from {} comes after --until {}", recipe.stages[from].name, recipe.stages[until].name);
+    for stage in recipe.stages.iter().filter(|stage| stage.herd) {
+        crate::check(&stage.words).with_context(|| format!("stage {}: `{}`", stage.name, stage.shown()))?;
+    }
     if args.dry_run {
         return plan(&recipe, from, until);
     }
@@ -82,8 +86,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut view = View::new(recipe.stages.len());
     let result = (from..=until).try_for_each(|number| one(&recipe, number, &signals, &mut view));
     view.finish();
-    let page = report::write(&recipe)?;
+    let evaluated = Evaluated::all(&recipe);
+    let page = report::write(&recipe, &evaluated)?;
     result?;
+    print!("{}", results::text(&evaluated));
     println!("{}: {} stages done. Report: {}", recipe.name, until + 1 - from, page.display());
     Ok(())
 }

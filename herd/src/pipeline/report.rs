@@ -20,22 +20,20 @@ vertical-align:top}td.n,th.n{text-align:right;white-space:nowrap}.wide{overflow-
 overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere;font-size:13px}figure{margin:0 0 1em 0}svg text{font-size:11px}\
 .bad{color:#a40000}details{margin:.4em 0}";
 
-/// Writes the page; its path is returned.
+/// Writes the page; its path is returned. `evaluated`: what [`Evaluated::all`] finds.
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn write(recipe: &Recipe) -> anyhow::Result<PathBuf> {
+pub fn write(recipe: &Recipe, evaluated: &[Evaluated]) -> anyhow::Result<PathBuf> {
     let path = recipe.output.join("report.html");
     let records: Vec<(&Stage, Option<Record>)> =
         recipe.stages.iter().map(|stage| (stage, Record::read(&stage.folder))).collect();
-    let evaluated: Vec<Evaluated> =
-        recipe.stages.iter().filter_map(|stage| Evaluated::read(&stage.name, &stage.folder)).collect();
     let title = escape(&recipe.name);
     let html = format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, \
          initial-scale=1\"><title>{title}</title>\n<style>{STYLE}</style>\n<h1>{title}</h1>\n<p>{}</p>\n{}{}{}{}{}</html>\n",
         escape(recipe.about.trim()),
-        results::html(&evaluated),
+        results::html(evaluated),
         curves(&records),
         said(&records),
         costs(&records),

@@ -6,13 +6,18 @@ use std::fmt::Write;
 use std::path::Path;
 
 use eval::compare::compare;
+use eval::interval::Estimate;
 use eval::record::{self, Sample};
 use eval::summary::{Summary, shown};
 use serde_json::Value;
 use trainer::report::escape;
 
+use super::recipe::Recipe;
+
 /// Questions whose answers are shown.
 const SHOWN: usize = 12;
+/// A breakdown into more groups is in `summary.json` only.
+const SHOWN_GROUPS: usize = 6;
 
 /// A stage that evaluated a model.
 pub struct Evaluated {
@@ -23,6 +28,11 @@ pub struct Evaluated {
 }
 
 impl Evaluated {
+    /// The evaluations of a pipeline, in the order of its stages.
+    pub fn all(recipe: &Recipe) -> Vec<Self> {
+        recipe.stages.iter().filter_map(|stage| Self::read(&stage.name, &stage.folder)).collect()
+    }
+
     /// The evaluation in a stage's folder; none where there is none.
     pub fn read(stage: &str, folder: &Path) -> Option<Self> {
         let text = std::fs::read(folder.join("summary.json")).ok()?;
@@ -37,28 +47,97 @@ pub fn html(evaluated: &[Evaluated]) -> String {
     if evaluated.is_empty() {
         return String::new();
     }
-    format!("<h2>Results</h2>\n{}{}<h2>Answers</h2>\n{}", figures(evaluated), change(evaluated), answers(evaluated))
+    let change = change(evaluated).map_or(String::new(), |(title, comparison)| {
+        format!("<h3>{}</h3>\n<pre>{}</pre>\n", escape(&title), escape(&comparison))
+    });
+    format!("<h2>Results</h2>\n{}{change}<h2>Answers</h2>\n{}", figures(evaluated), answers(evaluated))
 }
 
-/// A row a column of a benchmark, a column a stage.
+/// What the terminal shows at the end; an empty text where nothing was evaluated.
+pub fn text(evaluated: &[Evaluated]) -> String {
+    let rows = rows(evaluated);
+    let width = rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0);
+    let cell = |row: &Row, at: usize| {
+        row.cells[at].map_or(String::new(), |estimate| {
+            let (value, interval) = shown(row.column, estimate);
+            if interval.is_empty() { value } else { format!("{value} ({interval})") }
+        })
+    };
+    let mut columns = vec![];
+    for (at, one) in evaluated.iter().enumerate() {
+        let cells: Vec<String> = rows.iter().map(|row| cell(row, at)).collect();
+        columns.push((cells.iter().map(String::len).max().unwrap_or(0).max(one.stage.len()), cells));
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("{:width$} {:>6}", "", "items");
+    for (one, (width, _)) in evaluated.iter().zip(&columns) {
+        write!(text, "  {:<width$}", one.stage).ok();
+    }
+    for (at, row) in rows.iter().enumerate() {
+        write!(text, "\n{:width$} {:>6}", row.label, row.items()).ok();
+        for (width, cells) in &columns {
+            write!(text, "  {:<width$}", cells[at]).ok();
+        }
+    }
+    let mut text: String = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    text.push_str("In brackets: 95% interval.\n");
+    if let Some((title, comparison)) = change(evaluated) {
+        write!(text, "\n{title}\n{comparison}").ok();
+    }
+    text
+}
+
+/// A figure in every evaluation that has it.
+struct Row<'a> {
+    label: String,
+    column: &'a str,
+    cells: Vec<Option<&'a Estimate>>,
+}
+
+impl Row<'_> {
+    fn items(&self) -> usize {
+        self.cells.iter().flatten().map(|estimate| estimate.items).max().unwrap_or(0)
+    }
+}
+
+/// The columns of every benchmark, and under each benchmark its main column for the groups of its breakdowns.
+fn rows(evaluated: &[Evaluated]) -> Vec<Row<'_>> {
+    let summaries = || evaluated.iter().map(|one| &one.summary);
+    let mut rows = Vec::new();
+    for task in summaries().flat_map(|summary| summary.keys()).collect::<BTreeSet<_>>() {
+        let of = || summaries().map(|summary| summary.get(task));
+        for column in of().flatten().flat_map(|figures| figures.metrics.keys()).collect::<BTreeSet<_>>() {
+            let cells = of().map(|figures| figures?.metrics.get(column)).collect();
+            rows.push(Row { label: format!("{task} {column}"), column, cells });
+        }
+        let groups: BTreeSet<(&String, &String)> = of()
+            .flatten()
+            .flat_map(|figures| &figures.groups)
+            .filter(|(_, values)| values.len() <= SHOWN_GROUPS)
+            .flat_map(|(group, values)| values.keys().map(move |value| (group, value)))
+            .collect();
+        for (group, value) in groups {
+            let cells = of().map(|figures| figures?.groups.get(group)?.get(value)).collect();
+            rows.push(Row { label: format!("  {group} {value}"), column: "", cells });
+        }
+    }
+    rows
+}
+
+/// A row a figure, a column a stage.
 fn figures(evaluated: &[Evaluated]) -> String {
     let mut html = String::from("<div class=\"wide\"><table><tr><th>benchmark<th>items");
     for one in evaluated {
         write!(html, "<th>{}", escape(&one.stage)).ok();
     }
     html.push_str("</tr>\n");
-    let rows: BTreeSet<(&String, &String)> = evaluated
-        .iter()
-        .flat_map(|one| one.summary.iter().flat_map(|(task, figures)| figures.metrics.keys().map(move |c| (task, c))))
-        .collect();
-    for (task, column) in rows {
-        let cells: Vec<_> =
-            evaluated.iter().map(|one| one.summary.get(task).and_then(|figures| figures.metrics.get(column))).collect();
-        let items = cells.iter().flatten().map(|estimate| estimate.items).max().unwrap_or(0);
-        write!(html, "<tr><td>{} {}<td class=\"n\">{items}", escape(task), escape(column)).ok();
-        for cell in cells {
+    for row in rows(evaluated) {
+        write!(html, "<tr><td>{}<td class=\"n\">{}", escape(&row.label), row.items()).ok();
+        for cell in &row.cells {
             let text = cell.map_or(String::new(), |estimate| {
-                let (value, interval) = shown(column, estimate);
+                let (value, interval) = shown(row.column, estimate);
                 let interval = if interval.is_empty() { interval } else { format!("<br><small>{interval}</small>") };
                 format!("<b>{value}</b>{interval}")
             });
@@ -70,16 +149,11 @@ fn figures(evaluated: &[Evaluated]) -> String {
     html
 }
 
-/// The last evaluation against the first, item by item.
-fn change(evaluated: &[Evaluated]) -> String {
-    let [first, .., last] = evaluated else { return String::new() };
-    let comparison = compare(&first.samples, &last.samples);
-    format!(
-        "<h3>{} against {}, paired by item</h3>\n<pre>{}</pre>\n",
-        escape(&last.stage),
-        escape(&first.stage),
-        escape(&comparison.to_string())
-    )
+/// The last evaluation against the first, item by item: a title and the comparison.
+fn change(evaluated: &[Evaluated]) -> Option<(String, String)> {
+    let [first, .., last] = evaluated else { return None };
+    let comparison = compare(&first.samples, &last.samples).to_string();
+    Some((format!("{} against {}, paired by item", last.stage, first.stage), comparison))
 }
 
 /// Questions that all stages were asked; those whose verdict changed between the first and the last come first.
@@ -129,7 +203,8 @@ mod tests {
         let estimate = |value: f64| json!({"value": value, "low": 0.1, "high": 0.9, "items": 2, "interval": "wilson"});
         let right = passed.iter().filter(|passed| **passed).count();
         let task = json!({"items": 2, "answers": 2, "cut": 0, "failed": 0, "tokens": 9,
-            "metrics": {"accuracy": estimate(right as f64 / 2.0)}});
+            "metrics": {"accuracy": estimate(right as f64 / 2.0)},
+            "groups": {"topic": {"a": estimate(0.25), "b": estimate(0.75)}}});
         std::fs::write(folder.path().join("summary.json"), json!({"tasks": {"sums": task}}).to_string()).unwrap();
         let lines = passed.iter().enumerate().map(|(id, passed)| {
             json!({"task": "sums", "id": id.to_string(), "sample": 0, "passed": passed, "status": "",
@@ -152,7 +227,18 @@ mod tests {
         let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
         assert!(place("sums 1: &#10007;&#10003;") < place("sums 0: &#10003;&#10003;"));
         assert!(page.contains("&lt;1+1&gt;?") && page.contains("said by after"));
-        assert_eq!(html(&[]), "");
+        assert!(page.contains("<tr><td>  topic b<td class=\"n\">2<td><b>75.0%</b>"), "{page}");
+        assert_eq!((html(&[]), text(&[])), (String::new(), String::new()));
         assert!(Evaluated::read("x", Path::new("/nowhere")).is_none());
+    }
+
+    #[test]
+    fn the_terminal_has_the_same_table() {
+        let text = text(&[stage("before", [true, false]), stage("after", [true, true])]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "               items  before                after");
+        assert_eq!(lines[1], "sums accuracy      2  50.0% (10.0 to 90.0)  100.0% (10.0 to 90.0)");
+        assert_eq!(lines[2], "  topic a          2  25.0% (10.0 to 90.0)  25.0% (10.0 to 90.0)");
+        assert!(text.contains("\nafter against before, paired by item\n"), "{text}");
     }
 }
