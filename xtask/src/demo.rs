@@ -1,4 +1,4 @@
-//! The demo: a real model answers a question.
+//! The demo: a round of post-training, from its recipe.
 
 use std::process::Command;
 use std::time::Instant;
@@ -6,28 +6,39 @@ use std::time::Instant;
 use crate::project;
 
 const MODEL: &str = "smollm2-135m-instruct";
-const QUESTION: &str = "What is gravity? Answer in two sentences.";
 
-/// Fetches the model and asks it one question.
-pub fn run() -> anyhow::Result<()> {
+/// One round on a real model, which is fetched first; or with `quick` on a tiny one that has never been trained.
+pub fn run(quick: bool) -> anyhow::Result<()> {
     let start = Instant::now();
-    fetch_model()?;
     let herd = project::binary("herd");
-    step(Command::new(&herd).args(["chat", "--model", MODEL, "--ask", QUESTION]))?;
-    println!("\nDemo done in {}. Talk to it yourself: {} chat --model {MODEL}", project::since(start), herd.display());
+    let recipe = if quick {
+        build()?;
+        "recipes/quick.toml"
+    } else {
+        fetch_model()?;
+        "recipes/demo.toml"
+    };
+    let ready = Instant::now();
+    step(Command::new(&herd).args(["run", recipe]))?;
+    println!("\nDemo done in {}, set-up included; the round took {}.", project::since(start), project::since(ready));
     Ok(())
 }
 
 /// Builds `herd` and lets it fetch the model, if that is not in the cache.
 pub fn fetch_model() -> anyhow::Result<()> {
+    build()?;
+    step(Command::new(project::binary("herd")).args(["model", "get", MODEL]))
+}
+
+fn build() -> anyhow::Result<()> {
     let start = Instant::now();
     println!("\nBuilding herd (once; a few minutes on two cores)");
     project::cargo(["build", "--package", "herd"])?;
     println!("Built in {}", project::since(start));
-    step(Command::new(project::binary("herd")).args(["model", "get", MODEL]))
+    Ok(())
 }
 
 fn step(command: &mut Command) -> anyhow::Result<()> {
     println!("\n$ {}", project::show(command));
-    project::run(command)
+    project::run(command.current_dir(project::root()))
 }

@@ -22,8 +22,12 @@ enum Command {
         #[arg(long)]
         cuda: bool,
     },
-    /// Set up, build, fetch a real model and let it answer a question
-    Demo,
+    /// Set up, build, fetch a real model and take it through one round of post-training (recipes/demo.toml)
+    Demo {
+        /// A tiny model from scratch instead (recipes/quick.toml), in about two minutes after set-up
+        #[arg(long)]
+        quick: bool,
+    },
     /// Set up, fetch the real model that tests use, and run the tests of the whole workspace
     Test {
         /// Passed on to `cargo test`
@@ -38,9 +42,12 @@ fn main() -> anyhow::Result<()> {
             libtorch::set_up(cuda)?;
             set_up_sandbox()
         }
-        Command::Demo => {
+        Command::Demo { quick } => {
             libtorch::set_up(false)?;
-            demo::run()
+            if !quick {
+                set_up_sandbox()?;
+            }
+            demo::run(quick)
         }
         Command::Test { arguments } => {
             libtorch::set_up(false)?;

@@ -1,0 +1,54 @@
+//! The files in `recipes/`: every one is valid, and every command line in them is one that `herd` understands.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// `herd run` in the root of the checkout, with an output folder of its own.
+fn run(recipe: &Path, output: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
+    command.arg("run").arg(recipe).arg("--output").arg(output).args(more).current_dir(root()).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
+}
+
+#[test]
+fn every_recipe_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let entries = std::fs::read_dir(root().join("recipes")).unwrap().map(|entry| entry.unwrap().path());
+    let mut recipes: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    recipes.sort();
+    let names: Vec<_> = recipes.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["demo.toml", "quick.toml", "six-rounds.toml", "smollm2-gsm8k.toml"]);
+    for (recipe, stages) in recipes.iter().zip([10, 11, 66, 8]) {
+        let output = run(recipe, &folder.path().join("out"), &["--dry-run"]);
+        let plan = said(&output);
+        assert!(output.status.success(), "{plan}");
+        assert_eq!(plan.matches("to do").count(), stages, "{}: {plan}", recipe.display());
+    }
+    // A plan leaves nothing behind.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_command_line_that_herd_does_not_know_is_found_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = folder.path().join("recipe.toml");
+    let text = "name = \"x\"\n[[stage]]\nname = \"first\"\ncommand = [\"touch\", \"{out}/done\"]\n[[stage]]\nname = \
+                \"train\"\nherd = [\"sft\", \"--model\", \"m\", \"--lerning-rate\", \"1\"]\n";
+    std::fs::write(&recipe, text).unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let output = run(&recipe, &folder.path().join("out"), more);
+        let text = said(&output);
+        assert!(!output.status.success(), "{text}");
+        assert!(text.contains("stage train: `herd sft --model m --lerning-rate 1`: unexpected argument"), "{text}");
+        assert!(!folder.path().join("out").exists(), "{text}");
+    }
+}
