@@ -272,6 +272,20 @@ fn logits(base: &Path, adapter: Option<&Path>) -> Tensor {
     model.forward(&Tensor::arange(40, (Kind::Int64, Device::Cpu)).unsqueeze(0))
 }
 
+/// What transformers and PEFT make of a model, or of a model and an adapter; `None` without `HERD_PEER_PYTHON`, a Python with
+/// both.
+fn peer_logits(folders: &[PathBuf]) -> Option<Tensor> {
+    let Some(python) = std::env::var_os("HERD_PEER_PYTHON") else {
+        eprintln!("skipped: HERD_PEER_PYTHON names no Python with transformers and peft");
+        return None;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peft_logits.py");
+    let output = std::process::Command::new(python).arg(script).args(folders).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    Some(Tensor::from_slice(&serde_json::from_str::<Vec<f64>>(line).unwrap()))
+}
+
 /// The base with `Σ wᵢ sᵢ Bᵢ Aᵢ` added to its weights, by plain products.
 fn merged_by_hand(base: &Path, adapters: &[(PathBuf, f64, f64)]) -> Llama {
     let mut model = Llama::load(base, Some(Kind::Double), Device::Cpu).unwrap();
@@ -308,6 +322,10 @@ fn adapters_are_averaged_exactly_or_factor_by_factor() {
     run(dir.path(), "--models @x @y --weights 3 1 --adapters merge --output @merged").unwrap();
     assert!(largest(&logits(&at("merged"), None), &expected) < 1e-5);
     assert!(at("merged/tokenizer.json").is_file());
+    let by_peers = [vec![at("base"), at("joined")], vec![at("merged")]];
+    for logits in by_peers.iter().filter_map(|folders| peer_logits(folders)) {
+        assert!(largest(&logits, &expected.flatten(0, -1)) < 1e-4);
+    }
     // Factors of different ranks have no average.
     let error = sentence(run(dir.path(), "--models @x @y --adapters factors --output @f"));
     assert!(error.contains("has rank 2 and scale 2") && error.contains("--adapters concat does without"), "{error}");

@@ -72,6 +72,7 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<DpoObjecti
     let shown = sources.iter().flatten().next().or(held_out.first());
     let example = shown.map(|pair| example(config, &model.tokenizer, pair)).transpose()?;
     let identity = data::identity(&ledgers);
+    let files: Vec<&str> = ledgers.iter().map(|ledger| ledger.sha256.as_str()).collect();
     let reference_folder = config.reference.as_ref().map(|r| locate::locate(&r.to_string_lossy())).transpose()?;
     let all: Vec<&Pair> = sources.iter().flatten().chain(&held_out).collect();
     let (reference, reference_model) = if !config.loss.has_reference() {
@@ -83,7 +84,7 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<DpoObjecti
         } else {
             let identity = Identity {
                 model: model_digest.clone(),
-                data: digest::bytes(identity.to_string().as_bytes()),
+                data: digest::bytes(files.join(" ").as_bytes()),
                 template: digest::bytes(template.source().as_bytes()),
                 mask: mask_digest(&all),
                 dtype: device::name(setup.kind).into(),

@@ -8,7 +8,7 @@
 //! | `logps/chosen`, `logps/rejected` | sums of log-probs over the tokens that count |
 //! | `logps/chosen_change` | by how much the chosen log-prob per token differs from the reference's |
 //! | `logps/chosen_fell` | 1 where it is lower than the reference's |
-//! | `kl` | estimate of KL(policy ‖ reference) per token: `exp(-d) - 1 + d` with `d = log π - log π_ref`, meaned over both responses (Schulman 2020, "Approximating KL divergence", k3); unbiased for the policy's own samples, a guide on data |
+//! | `kl` | estimate of KL(policy ‖ reference) per token: `r ln r - r + 1` with `r = π / π_ref`, over both responses; unbiased for samples of the reference, as rejection sampling's are, and a guide on other data |
 
 use tch::{Kind, Tensor};
 use trainer::{Loss, Metric};
@@ -45,8 +45,9 @@ pub fn measure(loss: &losses::Loss, batch: &PairBatch, log_probs: &Tensor, refer
         let (change, _) = pairs.log_ratios();
         measured.push((FELL, change.lt(0.0)));
         measured.push((CHANGE, change / &pairs.chosen_tokens));
-        let difference = log_probs - reference;
-        let (chosen, rejected) = batch.counted(&(difference.neg().exp() - 1.0 + &difference));
+        // E_ref[r ln r - r + 1] = KL(policy ‖ reference), as E_ref[r] = 1; no term is negative.
+        let log_ratio = log_probs - reference;
+        let (chosen, rejected) = batch.counted(&((&log_ratio - 1.0) * log_ratio.exp() + 1.0));
         measured.push(("kl", (chosen + rejected) / (&pairs.chosen_tokens + &pairs.rejected_tokens)));
     }
     let weight = batch.pairs() as f64;

@@ -130,9 +130,14 @@ impl DpoObjective {
         picks.iter().map(|&(source, pair)| self.sources[source][pair]).collect()
     }
 
-    fn compute(&self, model: &Llama) -> anyhow::Result<ReferenceLogProbs> {
+    fn complete(
+        &self,
+        known: &mut ReferenceLogProbs,
+        model: &Llama,
+        keep: impl Fn(&ReferenceLogProbs) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let bins = self.layout.pack(&self.pairs, &(0..self.pairs.len()).collect::<Vec<_>>());
-        ReferenceLogProbs::compute(model, &self.pairs, &bins, |bin| self.layout.batch(&self.pairs, bin))
+        known.complete(model, &bins, |bin| self.layout.batch(&self.pairs, bin), keep)
     }
 }
 
@@ -183,21 +188,21 @@ impl Objective for DpoObjective {
             Reference::Live { folder: None } if model.has_adapter() => Ready::Live(Box::new(model.without_adapter())),
             Reference::Live { folder: None } => Ready::Live(Box::new(model.copy())),
             Reference::Cached { folder, cache, identity } => {
-                let known = ReferenceLogProbs::load(cache, identity, &self.pairs)?;
-                Ready::Cached(match (known, folder) {
-                    (Some(known), _) => {
-                        eprintln!("reference log-probs of {} pairs from {}", self.pairs.len(), cache.display());
-                        known
+                let saved = ReferenceLogProbs::load(cache, identity, &self.pairs)?;
+                let mut known = saved.unwrap_or_else(|| ReferenceLogProbs::unknown(&self.pairs));
+                let (count, all) = (known.known(), self.pairs.len());
+                if count > 0 {
+                    let of = if count < all { format!(" of {all}") } else { String::new() };
+                    eprintln!("reference log-probs of {count}{of} pairs from {}", cache.display());
+                }
+                if count < all {
+                    let keep = |known: &ReferenceLogProbs| known.save(cache, identity);
+                    match folder {
+                        Some(folder) => self.complete(&mut known, &load(folder)?, keep)?,
+                        None => self.complete(&mut known, &model.without_adapter(), keep)?,
                     }
-                    (None, folder) => {
-                        let computed = match folder {
-                            Some(folder) => self.compute(&load(folder)?)?,
-                            None => self.compute(&model.without_adapter())?,
-                        };
-                        computed.save(cache, identity)?;
-                        computed
-                    }
-                })
+                }
+                Ready::Cached(known)
             }
         };
         Ok(())

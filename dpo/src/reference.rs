@@ -19,6 +19,8 @@ use crate::pairs::{Pair, Part, Sequence};
 const RECORD: &str = "reference.json";
 const TENSORS: &str = "log_probs.safetensors";
 const NAME: &str = "log_probs";
+/// How often an unfinished cache is kept.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// What a cache was computed from: digests, but for the type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,7 @@ struct Record {
 /// Log-probs of all response tokens of pairs in order, chosen before rejected.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReferenceLogProbs {
+    /// NaN where they are not known yet.
     values: Vec<f32>,
     /// Where each pair's begin; one more at the end.
     starts: Vec<usize>,
@@ -76,21 +79,43 @@ pub fn model_digest(folder: &Path) -> anyhow::Result<String> {
 }
 
 impl ReferenceLogProbs {
-    /// Computes those of `pairs`, laid out in `batches` (numbers of pairs, every one once) by `batch`.
+    /// None of them known.
+    #[must_use]
+    pub fn unknown(pairs: &[Pair]) -> Self {
+        let starts = starts(pairs);
+        Self { values: vec![f32::NAN; starts[pairs.len()]], starts }
+    }
+
+    /// How many pairs' are known.
+    #[must_use]
+    pub fn known(&self) -> usize {
+        (0..self.starts.len() - 1).filter(|&number| self.knows(number)).count()
+    }
+
+    fn knows(&self, number: usize) -> bool {
+        self.values[self.starts[number]..self.starts[number + 1]].iter().all(|value| !value.is_nan())
+    }
+
+    /// Computes those that are not known of all pairs, laid out in `batches` (numbers of pairs, every one once) by `batch`.
+    /// Calls `keep` once a minute.
     ///
     /// # Errors
-    /// What libtorch refuses; a log-prob that is not finite, with the names of the pairs.
-    pub fn compute(
+    /// What libtorch or `keep` refuses; a log-prob that is not finite, with the names of the pairs.
+    pub fn complete(
+        &mut self,
         model: &Llama,
-        pairs: &[Pair],
         batches: &[Vec<usize>],
         batch: impl Fn(&[usize]) -> PairBatch,
-    ) -> anyhow::Result<Self> {
+        keep: impl Fn(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let _no_grad = tch::no_grad_guard();
-        let starts = starts(pairs);
-        let mut values = vec![0.0; starts[pairs.len()]];
-        let (start, mut shown, mut done) = (Instant::now(), Instant::now(), 0);
+        let (pairs, mut done) = (self.starts.len() - 1, self.known());
+        let (start, before) = (Instant::now(), done);
+        let (mut shown, mut kept) = (start, start);
         for numbers in batches {
+            if numbers.iter().all(|&number| self.knows(number)) {
+                continue;
+            }
             let batch = batch(numbers);
             let found = Vec::<f32>::try_from(log_probs(model, &batch)?)?;
             ensure!(
@@ -100,18 +125,23 @@ impl ReferenceLogProbs {
             );
             let mut rest = &found[..];
             for &number in numbers {
-                let (own, others) = rest.split_at(starts[number + 1] - starts[number]);
-                values[starts[number]..starts[number + 1]].copy_from_slice(own);
+                done += usize::from(!self.knows(number));
+                let place = self.starts[number]..self.starts[number + 1];
+                let (own, others) = rest.split_at(place.len());
+                self.values[place].copy_from_slice(own);
                 rest = others;
             }
-            done += numbers.len();
-            if shown.elapsed() > Duration::from_secs(10) || (done == pairs.len() && start.elapsed().as_secs() > 10) {
+            if kept.elapsed() > KEEP_EVERY {
+                keep(self)?;
+                kept = Instant::now();
+            }
+            if shown.elapsed() > Duration::from_secs(10) || (done == pairs && start.elapsed().as_secs() > 10) {
                 shown = Instant::now();
-                let rate = done as f64 / start.elapsed().as_secs_f64();
-                eprintln!("reference log-probs: {done}/{} pairs, {rate:.2} pairs/s", pairs.len());
+                let rate = (done - before) as f64 / start.elapsed().as_secs_f64();
+                eprintln!("reference log-probs: {done}/{pairs} pairs, {rate:.2} pairs/s");
             }
         }
-        Ok(Self { values, starts })
+        keep(self)
     }
 
     /// Those of some pairs, `[entries]` float32, in the order of a [`PairBatch`] of them.
@@ -141,7 +171,7 @@ impl ReferenceLogProbs {
         write().with_context(|| format!("cannot keep the reference's log-probs in {}", folder.display()))
     }
 
-    /// Reads a cache; `None` where there is none, or where its files are damaged, which is said.
+    /// Reads a cache, which may be unfinished; `None` where there is none, or where its files are damaged, which is said.
     ///
     /// # Errors
     /// When it belongs to another model, data set, template, mask or type: the first that differs is named.

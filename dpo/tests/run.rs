@@ -6,11 +6,17 @@
 mod common;
 
 use std::fs;
+use std::io::Read;
 
 use common::World;
 use llama::Llama;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
+
+#[test]
+fn child() {
+    common::be_a_child();
+}
 
 fn sentence(result: anyhow::Result<()>) -> String {
     format!("{:#}", result.unwrap_err())
@@ -115,6 +121,17 @@ fn a_cache_of_something_else_is_refused() {
     common::write_data(&world.path("more.jsonl"), 17);
     let error = sentence(world.run("fifth", &format!("{flags} --data @more.jsonl")));
     assert!(error.contains("are of another data set"), "{error}");
+    // Another chat template of the policy, under the same reference; the same pairs in another order.
+    common::model::write_model(&world.path("worded"));
+    let config = world.path("worded/tokenizer_config.json");
+    let mut tokenizer: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    let template = tokenizer["chat_template"].as_str().unwrap().to_owned();
+    tokenizer["chat_template"] = format!("{template}{{# reworded #}}").into();
+    fs::write(&config, tokenizer.to_string()).unwrap();
+    let error = sentence(world.run("worded-run", &format!("{flags} --model @worded --reference @model")));
+    assert!(error.contains("are of another chat template"), "{error}");
+    let error = sentence(world.run("other-order", &format!("{flags} --eval-fraction 0.5")));
+    assert!(error.contains("are of another tokenisation or mask"), "{error}");
     // Damage is no reason to stop: it is made again.
     let file = world.path("cache/log_probs.safetensors");
     let good = fs::read(&file).unwrap();
@@ -124,6 +141,31 @@ fn a_cache_of_something_else_is_refused() {
     fs::write(&file, bytes).unwrap();
     world.run("sixth", flags).unwrap();
     assert!(fs::read(&file).unwrap() == good);
+}
+
+#[test]
+fn an_unfinished_cache_is_completed() {
+    let world = World::new(16);
+    let flags = "--max-steps 2 --reference-cache @cache";
+    world.run("first", flags).unwrap();
+    let (file, record) = (world.path("cache/log_probs.safetensors"), world.path("cache/reference.json"));
+    let good = fs::read(&file).unwrap();
+    // As a kill leaves it: the values of the last pairs are not known yet.
+    let whole = Vec::<f32>::try_from(&trainer::state::read(&file).unwrap()[0].1).unwrap();
+    let mut half = whole.clone();
+    let middle = half.len() / 2;
+    half[middle..].fill(f32::NAN);
+    trainer::state::write(&file, &[("log_probs".to_owned(), tch::Tensor::from_slice(&half))]).unwrap();
+    let mut text: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    text["sha256"] = dataset::digest::file(&file).unwrap().into();
+    fs::write(&record, text.to_string()).unwrap();
+    let mut child = world.spawn("second", flags);
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success(), "{said}");
+    assert!(said.contains(" of 16 pairs from "), "{said}");
+    assert!(fs::read(&file).unwrap() == good, "the completed cache differs");
+    assert!(world.weights("first") == world.weights("second"));
 }
 
 #[test]

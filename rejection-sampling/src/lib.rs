@@ -6,7 +6,6 @@ pub mod filter;
 pub mod judge;
 mod judge_args;
 pub mod language;
-mod remote;
 pub mod reward;
 pub mod run;
 pub mod stats;

@@ -20,6 +20,7 @@
 mod args;
 mod endpoint;
 mod local;
+mod remote;
 mod request;
 mod retry;
 mod seed;
@@ -30,6 +31,7 @@ use std::path::Path;
 pub use args::{SamplerArgs, Sampling};
 pub use endpoint::{Endpoint, EndpointOptions};
 pub use local::{Local, LocalOptions};
+pub use remote::{Remote, RemoteOptions};
 pub use request::{Answer, SampleError, SampleRequest, StopTokens};
 pub use retry::RetryPolicy;
 pub use seed::sequence_seed;

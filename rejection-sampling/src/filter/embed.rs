@@ -5,14 +5,12 @@ use std::collections::HashMap;
 use anyhow::{Context, ensure};
 use dataset::Message;
 use llama::{ModelFolder, locate};
-use reqwest::Url;
-use sampler::RetryPolicy;
+use sampler::{Remote, RemoteOptions, RetryPolicy};
 use serde_json::json;
 use tch::{Kind, Tensor};
 use trainer::device::Compute;
 
 use super::dedup::{Embedding, unit};
-use crate::remote::{Remote, RemoteOptions};
 
 /// Dimensions of the n-gram embedding.
 const HASHED: usize = 4096;
@@ -65,15 +63,13 @@ impl EmbedArgs {
             retry: RetryPolicy::default(),
             bearer: std::env::var("OPENAI_API_KEY").ok().filter(|key| !key.is_empty()),
         };
-        let parsed = Url::parse(url).with_context(|| format!("--embed-endpoint {url:?} is not an address"))?;
-        let base = if parsed.path() == "/" { format!("{}/v1", url.trim_end_matches('/')) } else { url.to_owned() };
-        let remote = Remote::new("--embed-endpoint", &base, options)?;
+        let remote = Remote::openai("--embed-endpoint", url, options)?;
         let model = self.embed_endpoint_model.as_deref().context("--embed-endpoint needs --embed-endpoint-model")?;
         let chunks: Vec<&[String]> = texts.chunks(AT_A_TIME).collect();
-        let questions = chunks.iter().map(|chunk| ("/embeddings", json!({"model": model, "input": chunk}))).collect();
+        let questions = chunks.iter().map(|chunk| ("/embeddings", json!({"model": model, "input": chunk})));
         let mut all: Vec<Vec<Embedding>> = vec![Vec::new(); chunks.len()];
-        remote.ask_all(questions, |place, answer| {
-            let answer = answer.map_err(anyhow::Error::msg)?;
+        remote.ask_all(questions, Ok, &mut |place, answer| {
+            let answer = answer?;
             let mut items: Vec<(u64, Embedding)> = Vec::new();
             for item in answer["data"].as_array().into_iter().flatten() {
                 items.push((

@@ -80,7 +80,7 @@ impl Calibration {
             self.loss,
             self.ece
         );
-        for bin in &self.bins {
+        for bin in self.bins.iter().filter(|bin| bin.pairs > 0) {
             text += &format!(
                 "  {:.1} to {:.1} {:>8} {:>16.3} {:>9.3}\n",
                 bin.low, bin.high, bin.pairs, bin.confidence, bin.accuracy

@@ -97,13 +97,16 @@ pub struct Args {
     #[arg(long, help_heading = "Verification")]
     pub retry_failed: bool,
 
+    /// Count a right answer as right although a step of it is judged wrong; otherwise it is on no side
+    #[arg(long, help_heading = "Selection")]
+    pub outcome_only: bool,
     /// The reward model's folder, for --select rm and verifier+rm
     #[arg(long, value_name = "FOLDER", help_heading = "Selection")]
     pub reward_model: Option<PathBuf>,
     /// The most selected samples of a problem
     #[arg(long, default_value_t = 4, help_heading = "Selection")]
     pub per_problem: usize,
-    /// The most preference pairs of a problem
+    /// The most preference pairs of a problem; where right answers are fewer, each stands against several wrong ones
     #[arg(long, default_value_t = 4, help_heading = "Selection")]
     pub pairs: usize,
     #[command(flatten)]
@@ -183,7 +186,7 @@ impl Args {
     /// How much is kept.
     #[must_use]
     pub fn rules(&self) -> Rules {
-        Rules { select: self.select, per_problem: self.per_problem, pairs: self.pairs }
+        Rules { select: self.select, per_problem: self.per_problem, pairs: self.pairs, outcome_only: self.outcome_only }
     }
 
     /// What answers and verdicts depend on besides problems, styles and models.

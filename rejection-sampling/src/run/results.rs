@@ -78,16 +78,6 @@ fn correct(verdict: &Verdict) -> Option<bool> {
     (verdict.status != UNVERIFIED).then(|| verdict.extra.get("correct") == Some(&Value::Bool(true)))
 }
 
-/// The verifier's word for the selection: a right answer with a wrong step is nothing of use.
-fn word(verdict: Option<&Verdict>) -> Option<bool> {
-    let verdict = verdict?;
-    match (verdict.passed, correct(verdict)?) {
-        (true, _) => Some(true),
-        (false, true) => None,
-        (false, false) => Some(false),
-    }
-}
-
 impl<'a> View<'a> {
     fn new(state: &'a State, args: &Args, slot: usize, k: usize) -> Self {
         let Sampled { turns, verdicts } = state.sampled(slot);
@@ -144,7 +134,8 @@ impl<'a> View<'a> {
             response: answer.filter(|_| is_whole).map(|answer| answer.text.as_str()),
             ended: answer.is_some_and(|answer| answer.finish_reason == "stop"),
             language_fits: self.languages.as_ref().is_none_or(Languages::agree),
-            verified: word(verdict),
+            verified: verdict.and_then(correct),
+            wrong_step: verdict.is_some_and(|verdict| !verdict.passed),
             // Scores and judgements are of the end.
             reward: self.score().filter(|_| !of_first || !repaired),
             judged: self

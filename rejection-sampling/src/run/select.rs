@@ -36,8 +36,10 @@ pub struct Evidence<'a> {
     pub ended: bool,
     /// It is in the language of the prompt, or nobody knows.
     pub language_fits: bool,
-    /// The verifier's word: right, wrong, or nothing of use (no verifier, unverified, right with a wrong step).
+    /// The verifier's word on the outcome: right, wrong, or nothing of use (no verifier, unverified).
     pub verified: Option<bool>,
+    /// A step on the way is wrong, as far as the verifier looks at steps.
+    pub wrong_step: bool,
     /// The reward model's score.
     pub reward: Option<f64>,
     /// The judge's points and whether they are its maximum.
@@ -53,6 +55,8 @@ pub struct Rules {
     pub per_problem: usize,
     /// The most pairs of a problem.
     pub pairs: usize,
+    /// Whether a right outcome with a wrong step on the way counts as right; otherwise it is on no side.
+    pub outcome_only: bool,
 }
 
 /// What is kept of a problem's samples: their places.
@@ -83,7 +87,10 @@ pub fn select(samples: &[Evidence], rules: &Rules) -> Selection {
         list.sort_by(|&a, &b| reward(b).total_cmp(&reward(a)));
         list
     };
-    let of = |word: bool| usable.iter().copied().filter(|&i| samples[i].verified == Some(word)).collect::<Vec<_>>();
+    let counts = |i: usize, right: bool| {
+        samples[i].verified == Some(right) && (!right || rules.outcome_only || !samples[i].wrong_step)
+    };
+    let of = |right: bool| usable.iter().copied().filter(|&i| counts(i, right)).collect::<Vec<_>>();
     let (better, worse) = match rules.select {
         Select::Verifier => (of(true), of(false)),
         Select::VerifierRm => {
@@ -109,8 +116,9 @@ pub fn select(samples: &[Evidence], rules: &Rules) -> Selection {
             (best.collect(), rest.into_iter().map(|(_, i)| i).collect())
         }
     };
-    let pairs = better.iter().copied().zip(worse.iter().copied()).take(rules.pairs);
-    // Top against bottom of one list: the two ends must not meet or cross.
+    // Top against bottom of one list: the two ends must not meet or cross. Of two lists, the shorter one starts again.
+    let count = if rules.select == Select::Rm { better.len() } else { better.len().max(worse.len()) };
+    let pairs = better.iter().copied().cycle().zip(worse.iter().copied().cycle()).take(count.min(rules.pairs));
     let pairs = pairs.filter(|&(a, b)| rules.select != Select::Rm || reward(a) > reward(b)).collect();
     Selection { selected: better.into_iter().take(rules.per_problem).collect(), pairs }
 }
@@ -124,7 +132,7 @@ mod tests {
     }
 
     fn rules(select: Select) -> Rules {
-        Rules { select, per_problem: 2, pairs: 2 }
+        Rules { select, per_problem: 2, pairs: 2, outcome_only: false }
     }
 
     #[test]
@@ -146,6 +154,16 @@ mod tests {
         let selection = select(&samples, &rules(Select::Verifier));
         assert_eq!(selection, Selection { selected: vec![1, 6], pairs: vec![(1, 0), (6, 9)] });
         assert_eq!(select(&samples[..1], &rules(Select::Verifier)), Selection::default());
+    }
+
+    #[test]
+    fn a_right_answer_with_a_wrong_step_is_on_no_side_unless_only_the_outcome_counts() {
+        let with = |text, verified, wrong_step| Evidence { verified: Some(verified), wrong_step, ..sample(text) };
+        let samples = [with("a", true, true), with("b", false, true), with("c", false, false), with("d", false, false)];
+        assert_eq!(select(&samples, &rules(Select::Verifier)), Selection::default());
+        let outcome = select(&samples, &Rules { outcome_only: true, pairs: 3, ..rules(Select::Verifier) });
+        // One right answer stands against each wrong one.
+        assert_eq!(outcome, Selection { selected: vec![0], pairs: vec![(0, 1), (0, 2), (0, 3)] });
     }
 
     #[test]
@@ -174,6 +192,6 @@ mod tests {
         let samples =
             [with("a", Some((3, true))), with("b", Some((2, false))), with("c", Some((0, false))), with("d", None)];
         let selection = select(&samples, &rules(Select::Judge));
-        assert_eq!(selection, Selection { selected: vec![0], pairs: vec![(0, 2)] });
+        assert_eq!(selection, Selection { selected: vec![0], pairs: vec![(0, 2), (0, 1)] });
     }
 }

@@ -9,12 +9,11 @@ use anyhow::Context;
 use codeexec::limits::Limits;
 use codeexec::pool::{Launcher, Pool};
 use dataset::{Kind, Problem, Verdict};
-use sampler::RetryPolicy;
+use sampler::{Remote, RemoteOptions, RetryPolicy};
 use serde_json::{Map, Value, json};
 
 use super::dialog::{Turn, UNVERIFIED};
 use super::{maths, programs};
-use crate::remote::{Remote, RemoteOptions};
 
 /// Where samples are verified.
 #[derive(clap::Args, Debug, Clone)]
@@ -182,9 +181,9 @@ fn maths_at(
         [("/check", json!({"pred": response, "gold": gold})), ("/steps", json!({"solution": response}))]
     });
     let mut halves: Vec<[Option<Result<Value, String>>; 2]> = tasks.iter().map(|_| [None, None]).collect();
-    remote.ask_all(questions.collect(), |place, answer| {
+    remote.ask_all(questions, Ok, &mut |place, answer| {
         let index = place / 2;
-        halves[index][place % 2] = Some(answer);
+        halves[index][place % 2] = Some(answer.map_err(|error| error.to_string()));
         let [check @ Some(_), steps @ Some(_)] = &mut halves[index] else { return Ok(()) };
         let verdict = match (check.take(), steps.take()) {
             (Some(Ok(check)), Some(Ok(steps))) => {
@@ -216,7 +215,8 @@ fn programs_at(
             Err(error) => done(task.key, unverified(format!("{error:#}")))?,
         }
     }
-    remote.ask_all(questions, |place, answer| {
+    remote.ask_all(questions, Ok, &mut |place, answer| {
+        let answer = answer.map_err(|error| error.to_string());
         let verdict = answer.and_then(|value| programs::verdict(value).map_err(|error| format!("{error:#}")));
         done(keys[place], verdict.unwrap_or_else(unverified))
     })
