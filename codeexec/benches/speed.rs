@@ -1,8 +1,8 @@
 //! Programs per second, each in a fresh interpreter, beside its peers in one run:
-//! `cargo bench -p codeexec --bench speed` (release profile; Python set up by `codeexec setup`).
+//! `cargo bench --profile dev -p codeexec --bench speed` (Python set up by `codeexec setup`).
 //!
-//! Three loads: `print(1)`; the 164 canonical HumanEval programs run as one script without a judge; the same with
-//! codeexec's judge, per-test results and two interpreters a program, which the peers do not have.
+//! Four loads: `print(1)`; a program of HumanEval's kind; the 164 canonical HumanEval programs run as one script without a
+//! judge; the same with codeexec's judge, per-test results and two interpreters a program, which the peers do not have.
 
 use std::io::Write;
 use std::path::Path;
@@ -25,6 +25,8 @@ fn main() -> anyhow::Result<()> {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/humaneval/HumanEval.jsonl.gz"));
     let print = vec![Job::python("print", "print(1)")];
     report("print(1)", &print)?;
+    let like = vec![Job::python("like", include_str!("humaneval_like.py"))];
+    report("a file like HumanEval's", &like)?;
     if !path.exists() {
         println!("skipped: {} is not there", path.display());
         return Ok(());
@@ -86,10 +88,10 @@ fn peer(workers: usize, measure: impl Fn() -> anyhow::Result<f64> + Sync) -> any
 
 /// A new `python3 -I -S` for each program.
 fn bare(codes: &[String]) -> anyhow::Result<f64> {
-    let (start, mut count) = (Instant::now(), 0);
+    let (python, start, mut count) = (python()?, Instant::now(), 0);
     while start.elapsed() < MEASURE {
         let code = &codes[count % codes.len()];
-        let status = Command::new(python()?).args(["-I", "-S", "-c", code]).stdout(Stdio::null()).status()?;
+        let status = Command::new(&python).args(["-I", "-S", "-c", code]).stdout(Stdio::null()).status()?;
         anyhow::ensure!(status.success(), "python3 failed");
         count += 1;
     }

@@ -6,6 +6,8 @@
 mod broken;
 mod common;
 
+use std::collections::BTreeMap;
+
 use broken::{Broken, broken, oracle};
 use codeexec::record::{Job, Status};
 use codeexec::run::run_all;
@@ -18,13 +20,28 @@ const PYTHON: [(Suite, &str, usize); 5] = [
     (Suite::MbppPlus, "mbpp_plus/MbppPlus.jsonl.gz", 60),
     (Suite::Mxeval, "mxeval/multilingual_humaneval/HumanEval.jsonl.gz", 20),
 ];
-const X: [(&str, &str, usize); 2] =
-    [("javascript", "humaneval_x/humaneval_js.jsonl.gz", 9), ("cpp", "humaneval_x/humaneval_cpp.jsonl.gz", 16)];
-/// Tests without solutions.
-const UNSOLVED: [(&str, &str, usize); 3] = [
-    ("javascript", "mxeval/multilingual_humaneval/HumanEval_javascript_v1.1.jsonl.gz", 9),
-    ("php", "mxeval/multilingual_humaneval/HumanEval_php_v1.1.jsonl.gz", 9),
-    ("ruby", "mxeval/multilingual_humaneval/HumanEval_ruby_v1.1.jsonl.gz", 9),
+/// Files of other languages. Those of mxeval have tests without solutions.
+const OTHERS: [(&str, Suite, &str, usize); 5] = [
+    ("javascript", Suite::HumanevalX, "humaneval_x/humaneval_js.jsonl.gz", 9),
+    ("cpp", Suite::HumanevalX, "humaneval_x/humaneval_cpp.jsonl.gz", 16),
+    ("javascript", Suite::Mxeval, "mxeval/multilingual_humaneval/HumanEval_javascript_v1.1.jsonl.gz", 9),
+    ("php", Suite::Mxeval, "mxeval/multilingual_humaneval/HumanEval_php_v1.1.jsonl.gz", 9),
+    ("ruby", Suite::Mxeval, "mxeval/multilingual_humaneval/HumanEval_ruby_v1.1.jsonl.gz", 9),
+];
+/// How the faults begin that are the data's own, and why.
+const EXCUSED: [(&str, &str, &str); 12] = [
+    ("python", "Mbpp OffByOne 82 ", "the tests of volumes allow for a thousandth"),
+    ("python", "Mbpp OffByOne 85 ", "the tests of surfaces allow for a thousandth"),
+    ("javascript", "JavaScript/112 ", "the solution returns (z, false), which is false"),
+    ("javascript", "JavaScript/155 ", "the solution finds no digit in 0"),
+    ("javascript", "HumanEval_javascript/92 ", "the tests tell 3.0 from 3"),
+    ("javascript", "HumanEval_javascript/152 ", "the tests define a function of the program's name"),
+    ("javascript", "Raise HumanEval_javascript/152 ", "as above"),
+    ("javascript", "Loop HumanEval_javascript/152 ", "as above"),
+    ("cpp", "None CPP/23 ", "the tests' strlen(\"x\") is the C library's"),
+    ("cpp", "OffByOne CPP/23 ", "as above"),
+    ("cpp", "Raise CPP/23 ", "as above"),
+    ("cpp", "Loop CPP/23 ", "as above"),
 ];
 const WAYS: [(Broken, Option<Status>); 4] = [
     (Broken::None, None),
@@ -33,28 +50,37 @@ const WAYS: [(Broken, Option<Status>); 4] = [
     (Broken::Loop, Some(Status::Timeout)),
 ];
 
-/// Runs programs that are right and those of every `step`th task broken; the tasks that do not do as they should.
-fn faults(right: &[Task], step: usize) -> Vec<String> {
+/// Runs programs that are right; those that do not pass.
+fn failing(right: &[Task]) -> Vec<String> {
     let pool = common::pool(10.0);
     let jobs: Vec<Job> = right.iter().map(|task| task.job.clone()).collect();
+    let verdicts = run_all(&pool, 2, &jobs).unwrap().into_iter().filter(|verdict| !verdict.passed);
+    verdicts.map(|verdict| format!("{} {:?} {:?}", verdict.id, verdict.status, verdict.detail)).collect()
+}
+
+/// Runs the programs of every `step`th task, broken; those whose tests do not notice, or call it something else.
+fn unnoticed(right: &[Task], step: usize) -> Vec<String> {
+    let pool = common::pool(10.0);
     let mut faults = Vec::new();
-    for verdict in run_all(&pool, 2, &jobs).unwrap() {
-        if !verdict.passed {
-            faults.push(format!("{} {:?} {:?}", verdict.id, verdict.status, verdict.detail));
-        }
-    }
     for (how, expected) in WAYS {
         let wrong: Vec<Job> = right.iter().step_by(step).filter_map(|task| broken(task, how)).collect();
         assert!(!wrong.is_empty(), "nothing is broken");
+        let mut statuses = BTreeMap::<&str, usize>::new();
         for (job, verdict) in wrong.iter().zip(run_all(&pool, 2, &wrong).unwrap()) {
+            *statuses.entry(verdict.status.word()).or_default() += 1;
             // C++'s `abort` is a crash.
             let crashed = job.language == "cpp" && verdict.status == Status::Crashed;
             if verdict.passed || expected.is_some_and(|status| status != verdict.status && !crashed) {
                 faults.push(format!("{how:?} {} {:?} {:?}", verdict.id, verdict.status, verdict.detail));
             }
         }
+        println!("  {how:?}: {} programs, {statuses:?}", wrong.len());
     }
     faults
+}
+
+fn faults(right: &[Task], step: usize) -> Vec<String> {
+    [failing(right), unnoticed(right, step)].concat()
 }
 
 #[test]
@@ -66,41 +92,84 @@ fn python_solutions_pass_and_broken_ones_fail() {
     }
 }
 
-/// Solved tasks of a file, and unsolved ones with the answers that their tests expect.
-fn others(thorough: bool) -> Vec<(String, Vec<Task>)> {
-    let mut all = Vec::new();
-    for (suite, files) in [(Suite::HumanevalX, &X[..]), (Suite::Mxeval, &UNSOLVED[..])] {
-        for (language, file, step) in files {
-            let Some(path) = common::data(file) else { continue };
-            common::set_up_language(language);
-            let tasks = tasks(suite, &path).unwrap().into_iter().step_by(if thorough { 1 } else { *step });
-            let tasks =
-                tasks.map(|task| if task.is_solved() { task } else { Task { job: oracle(&task).unwrap(), ..task } });
-            all.push((format!("{suite:?} {language}"), tasks.collect()));
-        }
-    }
-    all
+/// Every `step`th task of a file, unsolved ones with the answers that their tests expect.
+fn solved(suite: Suite, file: &str, step: usize) -> Vec<Task> {
+    let Some(path) = common::data(file) else { return Vec::new() };
+    let tasks = tasks(suite, &path).unwrap().into_iter().step_by(step);
+    tasks.map(|task| if task.is_solved() { task } else { Task { job: oracle(&task).unwrap(), ..task } }).collect()
 }
 
 #[test]
 fn other_languages_pass_and_broken_ones_fail() {
-    for (what, tasks) in others(false) {
-        assert_eq!(faults(&tasks, 2), Vec::<String>::new(), "{what}");
+    for (language, suite, file, step) in OTHERS {
+        common::set_up_language(language);
+        let tasks = solved(suite, file, step);
+        if !tasks.is_empty() {
+            assert_eq!(faults(&tasks, 2), Vec::<String>::new(), "{language}");
+        }
     }
 }
 
-/// `cargo test -p codeexec --test suites -- --ignored --nocapture`
-#[test]
-#[ignore = "every task of every file in other languages than Python: minutes"]
-fn all_of_the_other_languages() {
-    let mut count = 0;
-    for (what, tasks) in others(true) {
-        let faults = faults(&tasks, 1);
-        println!("{what}: {} tasks, {} faults", tasks.len(), faults.len());
-        for fault in &faults {
-            println!("  {fault}");
-        }
-        count += faults.len();
+/// Panics at a fault that is not excused, and at an excuse that is not needed.
+fn judge(language: &str, faults: &[String]) {
+    let excuses: Vec<&str> = EXCUSED.iter().filter(|(of, ..)| *of == language).map(|(_, start, _)| *start).collect();
+    println!("{language}: {faults:#?}");
+    let is_excused = |fault: &&String| excuses.iter().any(|start| fault.starts_with(start));
+    assert_eq!(faults.iter().filter(|fault| !is_excused(fault)).collect::<Vec<_>>(), Vec::<&String>::new());
+    for excuse in excuses {
+        assert!(faults.iter().any(|fault| fault.starts_with(excuse)), "no excuse is needed for {excuse}");
     }
-    assert_eq!(count, 0);
+}
+
+/// Every task of a language's files, and each of them broken in four ways.
+fn all_of(language: &str) {
+    common::set_up_language(language);
+    let mut all = Vec::new();
+    for (_, suite, file, _) in OTHERS.iter().filter(|(of, ..)| *of == language) {
+        let tasks = solved(*suite, file, 1);
+        if tasks.is_empty() {
+            return;
+        }
+        println!("{file}: {} tasks", tasks.len());
+        all.extend(faults(&tasks, 1));
+    }
+    judge(language, &all);
+}
+
+/// `cargo test -p codeexec --test suites -- --ignored --nocapture`, as those below.
+#[test]
+#[ignore = "every task in JavaScript: a minute"]
+fn all_of_javascript() {
+    all_of("javascript");
+}
+
+#[test]
+#[ignore = "every task in PHP: a minute"]
+fn all_of_php() {
+    all_of("php");
+}
+
+#[test]
+#[ignore = "every task in Ruby: a minute"]
+fn all_of_ruby() {
+    all_of("ruby");
+}
+
+#[test]
+#[ignore = "every task in C++: minutes"]
+fn all_of_cpp() {
+    all_of("cpp");
+}
+
+/// That the solutions pass is for `codeexec bench-suite`, which gives the slow ones of the plus suites their time.
+#[test]
+#[ignore = "every Python task broken in four ways: minutes"]
+fn all_of_python_broken() {
+    let mut all = Vec::new();
+    for (suite, file, _) in PYTHON {
+        let Some(path) = common::data(file) else { return };
+        println!("{suite:?}");
+        all.extend(unnoticed(&tasks(suite, &path).unwrap(), 1).into_iter().map(|fault| format!("{suite:?} {fault}")));
+    }
+    judge("python", &all);
 }

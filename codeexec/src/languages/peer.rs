@@ -4,10 +4,8 @@
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
-use wasmtime::InstancePre;
-
 use crate::sandbox::guest::Door;
-use crate::sandbox::{Ending, Guest, Instance, Stop, THREAD_STACK};
+use crate::sandbox::{Ending, Guest, Instance, Linked, Stop, THREAD_STACK};
 
 /// Which part a guest plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +70,7 @@ impl Peer {
 
     /// A fresh instance of a module, entered by `enter`.
     pub fn sandboxed(
-        module: &InstancePre<Guest>,
+        module: &Linked,
         mut guest: Guest,
         enter: impl FnOnce(&mut Instance) -> Result<(), Ending> + Send + 'static,
     ) -> anyhow::Result<Self> {

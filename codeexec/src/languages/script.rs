@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use packages::{NpmPackage, Wheel};
-use wasmtime::InstancePre;
 
 use super::duet::{self, Stage};
 use super::packed;
@@ -16,7 +15,7 @@ use super::{Language, Runner, not_set_up};
 use crate::cache;
 use crate::limits::Limits;
 use crate::record::{Job, Verdict};
-use crate::sandbox::{Clock, Device, Ending, Files, Guest, Instance, Machine, Setup, link, snapshot};
+use crate::sandbox::{Clock, Device, Ending, Files, Guest, Instance, Linked, Machine, Setup, link, snapshot};
 
 /// Where the guest finds the way to its embedder.
 pub const DOOR: &str = "/dev/door";
@@ -193,7 +192,7 @@ impl Language for Script {
 /// An open interpreter.
 struct Open {
     script: &'static Script,
-    module: InstancePre<Guest>,
+    module: Linked,
     /// What a guest finds.
     files: Files,
 }

@@ -6,11 +6,10 @@ use std::time::Instant;
 
 use anyhow::bail;
 use packages::Wheel;
-use wasmtime::InstancePre;
 
 use crate::cache;
 use crate::limits::Limits;
-use crate::sandbox::{self, Clock, Ending, Files, Guest, Instance, Machine, Setup, SharedBytes, link};
+use crate::sandbox::{self, Clock, Ending, Files, Guest, Instance, Linked, Machine, Setup, SharedBytes, link};
 
 /// CPython 3.15 with numpy, pandas and others as a WASI reactor.
 pub const WHEEL: Wheel = Wheel {
@@ -104,7 +103,7 @@ const C_STACK: i32 = 12 << 20;
 /// The snapshot.
 pub struct Snapshot {
     /// Instances of this are interpreters that have just started.
-    pub module: InstancePre<Guest>,
+    pub module: Linked,
     library: SharedBytes,
 }
 

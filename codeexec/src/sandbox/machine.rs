@@ -12,6 +12,7 @@ use wasmtime::{
 };
 
 use super::guest::{Check, Guest, Stop};
+use super::hot_pages::HotPages;
 use super::wasi;
 
 /// How often limits of time are looked at.
@@ -118,7 +119,7 @@ impl Machine {
 ///
 /// # Errors
 /// When an import has another type than the call of that name.
-pub fn link(module: &Module) -> anyhow::Result<InstancePre<Guest>> {
+pub fn link(module: &Module) -> anyhow::Result<Linked> {
     let mut linker = Linker::new(module.engine());
     wasi::define(&mut linker)?;
     linker.func_wrap("host", "call", door)?;
@@ -127,7 +128,21 @@ pub fn link(module: &Module) -> anyhow::Result<InstancePre<Guest>> {
     linker.func_wrap("canonical_abi", "resource_get_rb-abi-value", |value: i32| value)?;
     linker.func_wrap("codeexec", "checked", checked)?;
     linker.define_unknown_imports_as_traps(module)?;
-    Ok(linker.instantiate_pre(module)?)
+    Ok(Linked { module: linker.instantiate_pre(module)?, hot: HotPages::default() })
+}
+
+/// A module with its imports found, to make instances of.
+#[derive(Clone)]
+pub struct Linked {
+    module: InstancePre<Guest>,
+    hot: HotPages,
+}
+
+impl Linked {
+    /// The engine that it is compiled for.
+    pub fn engine(&self) -> &Engine {
+        self.module.module().engine()
+    }
 }
 
 impl Drop for Machine {
@@ -198,21 +213,29 @@ impl Ending {
 pub struct Instance {
     store: Store<Guest>,
     instance: wasmtime::Instance,
+    /// Who wants to know which pages of its first so many bytes were written to.
+    watched: Option<(HotPages, usize)>,
 }
 
 impl Instance {
     /// A fresh instance. The [`Machine`] that linked the module must live as long: its clock ends what runs too long.
-    pub fn start(module: &InstancePre<Guest>, guest: Guest) -> Result<Self, Ending> {
-        let mut store = Store::new(module.module().engine(), guest);
+    pub fn start(linked: &Linked, guest: Guest) -> Result<Self, Ending> {
+        let mut store = Store::new(linked.engine(), guest);
         store.limiter(|guest| guest);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|context| {
             context.data().clock.check().map_err(wasmtime::Error::new)?;
             Ok(UpdateDeadline::Continue(1))
         });
-        let instance = module.instantiate(&mut store).map_err(|e| Ending::from_error(&e))?;
-        store.data_mut().memory = instance.get_memory(&mut store, "memory");
-        Ok(Self { store, instance })
+        let instance = linked.module.instantiate(&mut store).map_err(|e| Ending::from_error(&e))?;
+        let memory = instance.get_memory(&mut store, "memory");
+        store.data_mut().memory = memory;
+        let mut watched = None;
+        if let Some(memory) = memory {
+            let bytes = memory.data_mut(&mut store);
+            watched = linked.hot.prepare(bytes).then(|| (linked.hot.clone(), bytes.len()));
+        }
+        Ok(Self { store, instance, watched })
     }
 
     /// An exported function.
@@ -272,5 +295,13 @@ impl Instance {
     /// The store and the instance, to take a snapshot of.
     pub fn parts(&mut self) -> (&mut Store<Guest>, &wasmtime::Instance) {
         (&mut self.store, &self.instance)
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let (Some((hot, length)), Some(memory)) = (self.watched.take(), self.store.data().memory) {
+            hot.watch(memory.data(&self.store).get(..length).unwrap_or_default());
+        }
     }
 }

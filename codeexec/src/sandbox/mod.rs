@@ -5,6 +5,7 @@ pub mod errno;
 mod exports;
 pub mod files;
 pub mod guest;
+mod hot_pages;
 mod machine;
 mod memory;
 pub mod snapshot;
@@ -13,4 +14,4 @@ mod wasi_files;
 
 pub use files::{Device, Files, SharedBytes};
 pub use guest::{Clock, Guest, Setup, Stop};
-pub use machine::{Ending, Instance, Machine, Profile, Settings, THREAD_STACK, link};
+pub use machine::{Ending, Instance, Linked, Machine, Profile, Settings, THREAD_STACK, link};

@@ -55,8 +55,9 @@ const AS_SETS: [&str; 8] = [
 ];
 /// And of these whether they are None (`MBPP_OUTPUT_NOT_NONE_TASKS`).
 const NOT_NONE: [&str; 3] = ["check_str", "text_match_three", "text_starta_endb"];
-/// Seconds for a task of a plus suite: thousands of inputs, each for the program and for the reference solution.
-const PLUS_SECONDS: f64 = 240.0;
+/// Seconds for a task of a plus suite: thousands of inputs, each for the program and for the reference solution. The longest
+/// takes 240 on an idle machine: MBPP/599 adds 1.6 thousand million numbers twice, in sums beyond wasm32's machine integer.
+const PLUS_SECONDS: f64 = 600.0;
 
 /// Reads the tasks of a benchmark.
 ///

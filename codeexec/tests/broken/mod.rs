@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use codeexec::record::Job;
 use codeexec::suite::Task;
+use serde_json::{Value, json};
 
 /// What to break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub fn broken(task: &Task, how: Broken) -> Option<Job> {
         _ => return None,
     };
     if how == Broken::Loop {
-        job.timeout = Some(0.3);
+        job.timeout = Some(0.1);
     }
     Some(job)
 }
@@ -52,10 +53,14 @@ fn python(job: &Job, how: Broken) -> String {
     return 12345"
         }
     };
-    // Benchmarks without an entry point name the function in their tests: every function of the program is broken.
+    // Benchmarks without an entry point name the function in their tests: those of the program that these call are broken,
+    // and not its helpers, where one breach may make up for another.
     let names = match &job.entry_point {
         Some(name) => format!("['{name}']"),
-        None => "[n for n, v in list(globals().items()) if getattr(v, '__module__', '') == '__main__']".into(),
+        None => format!(
+            "[n for n, v in list(globals().items()) if getattr(v, '__module__', '') == '__main__' and n + '(' in {}]",
+            json!(job.tests.iter().filter_map(Value::as_str).collect::<String>())
+        ),
     };
     let body = body.replace("\n    ", "\n      ").replacen("    ", "      ", 1);
     format!(
@@ -152,7 +157,7 @@ fn cpp(prompt: &str, job: &Job, how: Broken) -> Option<String> {
     let help = "inline bool codeexec_off(bool r) { return !r; }
 inline std::string codeexec_off(std::string r) { return r + \"x\"; }
 template <class T> std::vector<T> codeexec_off(std::vector<T> r) { r.push_back(T()); return r; }
-template <class K, class V> std::map<K, V> codeexec_off(std::map<K, V> r) { r[K()] = V(); r.erase(r.begin()); return r; }
+template <class K, class V> std::map<K, V> codeexec_off(std::map<K, V> r) { r[K()] += 1; return r; }
 template <class T> T codeexec_off(T r) { return r + 1; }";
     let code = job.code.replace(&format!("{name}("), "right_one(");
     Some(format!(
@@ -191,16 +196,22 @@ pub fn oracle(task: &Task) -> Option<Job> {
     let lines = |form: &dyn Fn(&str, &str) -> String| -> String {
         answers.iter().map(|(call, answer)| form(call, answer) + "\n").collect()
     };
+    // Where the language tells 3.0 from 3, the call that is the same in kind comes first.
     job.code = match job.language.as_str() {
         "php" => format!(
-            "<?php\nfunction {name}(...$args) {{\n{}}}\n",
+            "<?php\nfunction {name}(...$args) {{\n{}{}}}\n",
+            lines(&|call, answer| format!("if ($args === {call}) return {answer};")),
             lines(&|call, answer| format!("if ($args == {call}) return {answer};"))
         ),
         "javascript" => format!(
             "function {name}(...args) {{\n{}}}\n",
             lines(&|call, answer| format!("if (require('lodash').isEqual(args, {call})) return {answer};"))
         ),
-        _ => format!("def {name}(*args)\n{}end\n", lines(&|call, answer| format!("return {answer} if args == {call}"))),
+        _ => format!(
+            "def {name}(*args)\n{}{}end\n",
+            lines(&|call, answer| format!("return {answer} if args.eql?({call})")),
+            lines(&|call, answer| format!("return {answer} if args == {call}"))
+        ),
     };
     Some(job)
 }

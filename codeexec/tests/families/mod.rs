@@ -1,5 +1,6 @@
 //! The attacks, in families: each class is the product of two lists of what is done and how.
 
+mod compiled;
 mod isolation;
 pub mod others;
 mod resources;

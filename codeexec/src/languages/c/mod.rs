@@ -11,14 +11,13 @@ mod toolchain;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use wasmtime::InstancePre;
 
 use self::tests::Unit;
 use self::toolchain::{Dialect, Failure, Toolchain};
 use super::{Language, Runner, not_set_up};
 use crate::limits::Limits;
 use crate::record::{Job, Status, TestKind, Verdict};
-use crate::sandbox::{Clock, Ending, Files, Guest, Instance, Machine, Setup, Stop};
+use crate::sandbox::{Clock, Ending, Files, Guest, Instance, Linked, Machine, Setup, Stop};
 use crate::verdicts::{self, Report};
 
 /// What runs both.
@@ -127,7 +126,7 @@ fn not_built(mut verdict: Verdict, failure: Failure, unit: &Unit) -> Verdict {
 
 #[derive(Clone, Copy)]
 struct Run<'a> {
-    module: &'a InstancePre<Guest>,
+    module: &'a Linked,
     limits: &'a Limits,
     seed: u64,
 }

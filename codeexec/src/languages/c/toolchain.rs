@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use packages::NpmPackage;
-use wasmtime::{InstancePre, Module};
+use wasmtime::Module;
 
 use crate::cache;
 use crate::languages::script::Package;
 use crate::limits::Limits;
-use crate::sandbox::{Clock, Ending, Files, Guest, Instance, Machine, Setup, SharedBytes, Stop, link};
+use crate::sandbox::{Clock, Ending, Files, Guest, Instance, Linked, Machine, Setup, SharedBytes, Stop, link};
 
 /// LLVM 22 with wasi-libc and libc++, built for WASI by the YoWASP project.
 const PACKAGE: Package = Package::Npm(NpmPackage {
@@ -56,7 +56,7 @@ pub enum Dialect {
 
 /// The compiler, open.
 pub struct Toolchain {
-    module: InstancePre<Guest>,
+    module: Linked,
     /// Headers and libraries.
     sysroot: Files,
 }
@@ -236,7 +236,7 @@ impl Toolchain {
         sources: impl Iterator<Item = (String, &'a str)>,
         main: &str,
         entry: Option<&str>,
-    ) -> anyhow::Result<Result<InstancePre<Guest>, Failure>> {
+    ) -> anyhow::Result<Result<Linked, Failure>> {
         let mut files = self.sysroot.clone();
         let failed = |errno| anyhow::anyhow!("cannot lay out the files (errno {errno})");
         for (path, text) in sources {
@@ -267,7 +267,7 @@ impl Toolchain {
             Ok(wasm) => wasm,
             Err(failure) => return Ok(Err(failure)),
         };
-        let module = Module::new(self.module.module().engine(), wasm)?;
+        let module = Module::new(self.module.engine(), wasm)?;
         Ok(Ok(link(&module)?))
     }
 
