@@ -45,7 +45,7 @@ enum Command {
     },
     /// Make a small model with random weights and a token for each byte, to train from scratch
     New {
-        /// The folder to write; it must not exist
+        /// The folder to write; if it exists, it must hold the very same model
         #[arg(long)]
         output: PathBuf,
         /// Its width, a multiple of 8
@@ -163,9 +163,19 @@ fn import_path(path: &Path, name: Option<String>, output: Option<PathBuf>, kind:
 
 fn new(output: &Path, fresh: &Fresh) -> anyhow::Result<()> {
     if output.exists() {
-        bail!("{} exists; choose another folder or remove it first", output.display());
+        // A pipeline that was killed right behind this stage runs it again.
+        let again = tempfile::tempdir()?;
+        fresh.write(again.path())?;
+        for entry in std::fs::read_dir(again.path())? {
+            let entry = entry?;
+            let there = std::fs::read(output.join(entry.file_name())).ok();
+            if there.as_ref() != Some(&std::fs::read(entry.path())?) {
+                bail!("{} exists and is another model; choose another folder or remove it first", output.display());
+            }
+        }
+    } else {
+        import::into_place(output, |staging| fresh.write(staging))?;
     }
-    import::into_place(output, |staging| fresh.write(staging))?;
     println!("written: {} ({} layers of width {})", output.display(), fresh.layers, fresh.hidden);
     Ok(())
 }

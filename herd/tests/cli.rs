@@ -152,6 +152,18 @@ fn an_exported_model_is_the_same_model() {
 }
 
 #[test]
+fn a_new_model_is_made_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("model").to_string_lossy().into_owned();
+    let make = |seed| ["model", "new", "--hidden", "32", "--layers", "1", "--seed", seed, "--output", &output];
+    succeed(&make("1"));
+    succeed(&make("1"));
+    assert!(succeed(&["model", "info", &output]).contains("1 of width 32, feed-forward 64"));
+    let error = refuse(&make("2"));
+    assert!(error.contains("exists and is another model"), "{error}");
+}
+
+#[test]
 fn doctor_reports() {
     let report = succeed(&["doctor"]);
     for line in ["libtorch  2.11.0", "GPU", "processor", "features", "threads", "cache", "python3"] {

@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             jsonl::write_all(&path, problems.iter().map(Made::record))?;
         }
         let sha256 = digest::file(&path)?;
-        println!("{}: {} problems, {}", path.display(), problems.len(), counts(problems));
+        println!("{}: {} problems{}", path.display(), problems.len(), counts(problems));
         files.insert(name.to_owned(), json!({"records": problems.len(), "sha256": sha256}));
         Ok(())
     };
@@ -80,12 +80,12 @@ fn make(args: &Args, split: Split, count: usize) -> anyhow::Result<Vec<Made>> {
     (0..count).map(|_| maker.next(&args.topics, &args.difficulties)).collect()
 }
 
-/// How many there are of each topic.
+/// How many there are of each topic: `, 300 code, 600 words`.
 fn counts(problems: &[Made]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for made in problems {
         let meta = made.record().meta.unwrap_or_default();
         *counts.entry(meta["topic"].as_str().unwrap_or("?").to_owned()).or_default() += 1;
     }
-    counts.into_iter().map(|(topic, n)| format!("{n} {topic}")).collect::<Vec<_>>().join(", ")
+    counts.into_iter().map(|(topic, n)| format!(", {n} {topic}")).collect()
 }
