@@ -16,11 +16,12 @@ pub fn run(quick: bool) -> anyhow::Result<()> {
         "recipes/quick.toml"
     } else {
         fetch_model()?;
+        step(Command::new(&herd).args(["codeexec", "setup"]))?;
         "recipes/demo.toml"
     };
     let ready = Instant::now();
     step(Command::new(&herd).args(["run", recipe]))?;
-    println!("\nDemo done in {}, set-up included; the round took {}.", project::since(start), project::since(ready));
+    println!("\nDemo done in {}, with the build; the round took {}.", project::since(start), project::since(ready));
     Ok(())
 }
 

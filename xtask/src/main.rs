@@ -44,9 +44,6 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Demo { quick } => {
             libtorch::set_up(false)?;
-            if !quick {
-                set_up_sandbox()?;
-            }
             demo::run(quick)
         }
         Command::Test { arguments } => {
