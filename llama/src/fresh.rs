@@ -1,5 +1,5 @@
-//! A small model that nobody has trained: random weights, a token for each byte, ChatML. For tests, and for pipelines that
-//! begin with nothing.
+//! A small model that nobody has trained: random weights, a token for each byte, ChatML. For tests, and for pipelines
+//! that begin with nothing.
 
 use std::fs;
 use std::path::Path;
@@ -17,8 +17,8 @@ const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message.role
 const SPECIAL: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
 const BYTES: usize = 256;
 
-/// The measures of a fresh model: Llama's architecture with 4 query heads, 2 key/value heads, a feed-forward width of twice
-/// the model's, and tied embeddings.
+/// The measures of a fresh model: Llama's architecture with 4 query heads, 2 key/value heads, a feed-forward width of
+/// twice the model's, and tied embeddings.
 #[derive(Debug, Clone, Copy)]
 pub struct Fresh {
     /// Width of the model, a multiple of 8.
