@@ -122,7 +122,7 @@ mod tests {
             memory[9 * size + 100] = 1;
             hot.watch(&memory);
         }
-        assert_eq!(hot.0.lock().unwrap().ranges, [9 * size..10 * size]);
+        assert_eq!(hot.0.lock().unwrap().ranges, std::slice::from_ref(&(9 * size..10 * size)));
         let mut memory = map();
         assert!(!hot.prepare(&mut memory));
         assert_eq!(&memory[9 * size..9 * size + 9], b"as it was");
