@@ -47,7 +47,9 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<DpoObjecti
     }
     let mut held_out = Vec::new();
     if training.eval_fraction > 0.0 {
-        let held = hold_out(&mut sources, training.eval_fraction, training.seed);
+        // By prompt: the pairs of a prompt share their answers.
+        let prompt = |pair: &Pair| pair.chosen.ids[..pair.chosen.prompt_tokens()].to_vec();
+        let held = hold_out(&mut sources, prompt, training.eval_fraction, training.seed);
         for (pairs, ledger) in held.iter().zip(&mut ledgers) {
             ledger.held_out = pairs.len() as u64;
         }

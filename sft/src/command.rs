@@ -22,21 +22,6 @@ pub fn run(args: &Args) -> anyhow::Result<Ending> {
     stage::run("sft", &resolved, args.dry_run, |setup| prepare(&resolved.config, setup))
 }
 
-/// The examples of each conversation together.
-fn conversations(config: &Config, examples: Vec<Example>) -> Vec<Vec<Example>> {
-    let name = |example: &Example| example.id.rsplit_once('#').map_or(&*example.id, |(name, _)| name).to_owned();
-    let mut groups: Vec<Vec<Example>> = Vec::with_capacity(examples.len());
-    for example in examples {
-        match groups.last_mut() {
-            Some(group) if config.train_on == TrainOn::EachTurn && name(&group[0]) == name(&example) => {
-                group.push(example)
-            }
-            _ => groups.push(vec![example]),
-        }
-    }
-    groups
-}
-
 /// Reads all files, holds out what is to be held out, and plans the steps.
 fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<SftObjective>> {
     let (model, training) = (setup.model, &config.training);
@@ -59,14 +44,15 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<SftObjecti
     let mut held_out = Vec::new();
     if training.eval_fraction > 0.0 {
         // By conversation: its parts are not to be learnt on one side and measured on the other.
-        let mut grouped: Vec<Vec<Vec<Example>>> =
-            examples.into_iter().map(|list| conversations(config, list)).collect();
-        let held = hold_out(&mut grouped, training.eval_fraction, training.seed);
-        examples = grouped.into_iter().map(|groups| groups.into_iter().flatten().collect()).collect();
-        for (groups, ledger) in held.iter().zip(&mut ledgers) {
-            ledger.held_out = groups.iter().map(Vec::len).sum::<usize>() as u64;
+        let conversation = |example: &Example| match (config.train_on, example.id.rsplit_once('#')) {
+            (TrainOn::EachTurn, Some((name, _))) => name.to_owned(),
+            _ => example.id.clone(),
+        };
+        let held = hold_out(&mut examples, conversation, training.eval_fraction, training.seed);
+        for (list, ledger) in held.iter().zip(&mut ledgers) {
+            ledger.held_out = list.len() as u64;
         }
-        held_out.extend(held.into_iter().flatten().flatten());
+        held_out.extend(held.into_iter().flatten());
         let names = held_out.iter().map(|example| json!({"id": example.id}));
         dataset::jsonl::write_all(setup.run.join("held-out.jsonl"), names)?;
     }

@@ -1,6 +1,9 @@
 //! Which example is seen when: a pure function of the seed, the lengths and the weights. Neither threads nor interruptions
 //! have a part in it, so the data position of a run is its step.
 
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -81,23 +84,44 @@ pub(crate) fn generator(seed: u64, purpose: &str, number: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(key)
 }
 
-/// Takes a random share of the examples of all sources away, to hold them out. At least one is taken where there is one
-/// and one remains.
-pub fn hold_out<T>(sources: &mut [Vec<T>], fraction: f64, seed: u64) -> Vec<Vec<T>> {
+/// Takes a random share of the examples of all sources away, to hold them out. What `belongs` gives is the same for examples
+/// that must not be on both sides, such as the answers to one prompt: they are taken together, from all sources. Of each
+/// source at least one is taken where there is one and one remains.
+pub fn hold_out<T, K: Eq + Hash + Clone>(
+    sources: &mut [Vec<T>],
+    belongs: impl Fn(&T) -> K,
+    fraction: f64,
+    seed: u64,
+) -> Vec<Vec<T>> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut held_out = Vec::with_capacity(sources.len());
-    for examples in sources.iter_mut() {
-        let count = ((fraction * examples.len() as f64).round() as usize).max(1).min(examples.len().saturating_sub(1));
-        let mut order: Vec<usize> = (0..examples.len()).collect();
-        order.shuffle(&mut rng);
-        let mut out = vec![false; examples.len()];
-        order[..count].iter().for_each(|&index| out[index] = true);
-        let all = std::mem::take(examples);
-        let (held, kept): (Vec<_>, Vec<_>) = all.into_iter().zip(out).partition(|(_, out)| *out);
-        *examples = kept.into_iter().map(|(example, _)| example).collect();
-        held_out.push(held.into_iter().map(|(example, _)| example).collect());
+    let mut out: HashSet<K> = HashSet::new();
+    for examples in sources.iter() {
+        let mut sizes: HashMap<K, usize> = HashMap::new();
+        let mut keys = Vec::new();
+        for key in examples.iter().map(&belongs) {
+            let size = sizes.entry(key.clone()).or_default();
+            if *size == 0 {
+                keys.push(key);
+            }
+            *size += 1;
+        }
+        keys.shuffle(&mut rng);
+        let most = ((fraction * examples.len() as f64).round() as usize).max(1);
+        let mut held: usize = keys.iter().filter(|key| out.contains(key)).map(|key| sizes[key]).sum();
+        // In a random order; the last stays.
+        for key in keys.iter().take(keys.len().saturating_sub(1)) {
+            if held + sizes[key] <= most.max(sizes[key]) && out.insert(key.clone()) {
+                held += sizes[key];
+            }
+        }
     }
-    held_out
+    let part = |examples: &mut Vec<T>| {
+        let all = std::mem::take(examples);
+        let (held, kept) = all.into_iter().partition(|example| out.contains(&belongs(example)));
+        *examples = kept;
+        held
+    };
+    sources.iter_mut().map(part).collect()
 }
 
 fn epoch_order(sources: &[Source], epoch: u64, seed: u64) -> Vec<Pick> {
@@ -203,10 +227,23 @@ mod tests {
     #[test]
     fn held_out_examples_are_not_trained() {
         let mut sources = vec![(0..50).collect::<Vec<_>>(), (50..53).collect(), vec![53]];
-        let held = hold_out(&mut sources, 0.1, 3);
+        let held = hold_out(&mut sources, |&example| example, 0.1, 3);
         assert_eq!([held[0].len(), held[1].len(), held[2].len()], [5, 1, 0]);
         let mut all: Vec<i32> = sources.iter().chain(&held).flatten().copied().collect();
         all.sort_unstable();
         assert_eq!(all, (0..54).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_belongs_together_is_held_out_together() {
+        let prompt = |example: &i32| example % 10;
+        let mut sources = vec![(0..60).collect::<Vec<_>>(), (100..110).collect()];
+        let held = hold_out(&mut sources, prompt, 0.2, 3);
+        assert_eq!([held[0].len(), held[1].len()], [12, 2]);
+        let prompts = |lists: &[Vec<i32>]| lists.iter().flatten().map(prompt).collect::<HashSet<_>>();
+        assert!(prompts(&sources).is_disjoint(&prompts(&held)));
+        // One prompt alone is never taken, however large.
+        let mut alone = vec![vec![10, 20, 30]];
+        assert!(hold_out(&mut alone, prompt, 0.5, 3)[0].is_empty());
     }
 }

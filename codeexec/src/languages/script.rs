@@ -91,6 +91,7 @@ impl Script {
         }
         // What is written down holds the harness.
         if self.prepare.is_some() {
+            key = key.text("snapshot", snapshot::FORM);
             for (path, text) in self.files {
                 key = key.text(path, text);
             }

@@ -152,6 +152,7 @@ impl Paths {
             .text("harness", &start_source())
             .text("engine", &machine.fingerprint())
             .text("stack", &C_STACK.to_string())
+            .text("snapshot", sandbox::snapshot::FORM)
             .finish();
         Ok(Self {
             downloads: folder.join("downloads"),

@@ -1,44 +1,103 @@
-//! Adding exports to a WebAssembly module by the functions' names in its name section.
+//! Adding exports to a WebAssembly module.
+
+use std::ops::Range;
 
 use anyhow::{Context, bail};
-use wasmparser::{BinaryReader, KnownCustom, Name, Parser, Payload};
+use wasmparser::{BinaryReader, KnownCustom, Name, Operator, Parser, Payload};
 
 const EXPORT_SECTION: u8 = 7;
+const FUNCTION: u8 = 0;
+const GLOBAL: u8 = 3;
+/// How the exports of [`state`] begin.
+pub const STATE: &str = "codeexec state ";
 
-/// The module with `names` exported as well.
-pub fn add(wasm: &[u8], names: &[&str]) -> anyhow::Result<Vec<u8>> {
-    let mut section = None;
+/// The module with the functions `names` of its name section exported as well.
+pub fn functions(wasm: &[u8], names: &[&str]) -> anyhow::Result<Vec<u8>> {
     let mut found: Vec<Option<u32>> = vec![None; names.len()];
     for payload in Parser::new(0).parse_all(wasm) {
+        let Payload::CustomSection(custom) = payload? else { continue };
+        let KnownCustom::Name(sections) = custom.as_known() else { continue };
+        for part in sections {
+            let Ok(Name::Function(functions)) = part else { continue };
+            for naming in functions {
+                let naming = naming?;
+                if let Some(i) = names.iter().position(|name| *name == naming.name) {
+                    found[i] = Some(naming.index);
+                }
+            }
+        }
+    }
+    let mut new = Vec::new();
+    for (name, index) in names.iter().zip(found) {
+        let Some(index) = index else { bail!("the module has no function named {name}") };
+        new.push(((*name).to_owned(), FUNCTION, index));
+    }
+    add(wasm, &new)
+}
+
+/// The module with its mutable globals exported, by names that begin with [`STATE`], where they and its one memory are all
+/// that its code can change in an instance: no instruction of it writes to a table or drops a segment. Any other module as
+/// it is.
+pub fn state(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let (mut memories, mut globals, mut index) = (0, Vec::new(), 0);
+    for payload in Parser::new(0).parse_all(wasm) {
         match payload? {
-            Payload::ExportSection(exports) => section = Some((exports.range(), exports.count())),
-            Payload::CustomSection(custom) => {
-                let KnownCustom::Name(sections) = custom.as_known() else { continue };
-                for part in sections {
-                    let Ok(Name::Function(functions)) = part else { continue };
-                    for naming in functions {
-                        let naming = naming?;
-                        if let Some(i) = names.iter().position(|name| *name == naming.name) {
-                            found[i] = Some(naming.index);
-                        }
+            Payload::ImportSection(imports) => {
+                for import in imports.into_imports() {
+                    if !matches!(import?.ty, wasmparser::TypeRef::Func(_)) {
+                        return Ok(wasm.to_vec());
+                    }
+                }
+            }
+            Payload::MemorySection(section) => memories = section.count(),
+            Payload::GlobalSection(section) => {
+                for global in section {
+                    if global?.ty.mutable {
+                        globals.push((format!("{STATE}{index}"), GLOBAL, index));
+                    }
+                    index += 1;
+                }
+            }
+            Payload::CodeSectionEntry(body) => {
+                for operator in body.get_operators_reader()? {
+                    if changes_more(&operator?) {
+                        return Ok(wasm.to_vec());
                     }
                 }
             }
             _ => {}
         }
     }
-    let (range, count) = section.context("the module exports nothing")?;
+    if memories == 1 { add(wasm, &globals) } else { Ok(wasm.to_vec()) }
+}
+
+/// Whether an instruction changes something of an instance that is neither memory nor a global.
+fn changes_more(operator: &Operator) -> bool {
+    matches!(
+        operator,
+        Operator::TableSet { .. }
+            | Operator::TableGrow { .. }
+            | Operator::TableFill { .. }
+            | Operator::TableCopy { .. }
+            | Operator::TableInit { .. }
+            | Operator::ElemDrop { .. }
+            | Operator::DataDrop { .. }
+    )
+}
+
+/// The module with further exports: name, kind, index.
+fn add(wasm: &[u8], new: &[(String, u8, u32)]) -> anyhow::Result<Vec<u8>> {
+    let (range, count) = section(wasm)?;
     let mut content = Vec::new();
-    leb128(count + names.len() as u32, &mut content);
+    leb128(count + new.len() as u32, &mut content);
     let mut reader = BinaryReader::new(&wasm[range.clone()], range.start);
     reader.read_var_u32()?;
     content.extend_from_slice(&wasm[reader.original_position()..range.end]);
-    for (name, index) in names.iter().zip(found) {
-        let Some(index) = index else { bail!("the module has no function named {name}") };
+    for (name, kind, index) in new {
         leb128(name.len() as u32, &mut content);
         content.extend_from_slice(name.as_bytes());
-        content.push(0);
-        leb128(index, &mut content);
+        content.push(*kind);
+        leb128(*index, &mut content);
     }
     // The section's head is its id and its size in LEB128, right before the range.
     let head = (1..=6)
@@ -54,6 +113,16 @@ pub fn add(wasm: &[u8], names: &[&str]) -> anyhow::Result<Vec<u8>> {
     out.extend_from_slice(&content);
     out.extend_from_slice(&wasm[range.end..]);
     Ok(out)
+}
+
+/// Where the exports stand, and how many they are.
+fn section(wasm: &[u8]) -> anyhow::Result<(Range<usize>, u32)> {
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::ExportSection(exports) = payload? {
+            return Ok((exports.range(), exports.count()));
+        }
+    }
+    bail!("the module exports nothing")
 }
 
 /// Appends an unsigned number in LEB128.

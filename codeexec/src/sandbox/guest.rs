@@ -201,7 +201,7 @@ pub struct Guest {
     random: u64,
     /// The program's clock.
     pub clock: Clock,
-    memory_limit: usize,
+    pub(super) memory_limit: usize,
     /// The largest size of the guest's memory so far, in bytes.
     pub peak_memory: usize,
     /// The guest asked for more memory than its limit and was refused.
@@ -247,6 +247,20 @@ impl Guest {
             line: Vec::new(),
             answers: (Vec::new(), 0),
         }
+    }
+
+    /// The state of an instance that does not run.
+    pub(super) fn idle() -> Self {
+        let setup = Setup {
+            files: Files::new(0),
+            preopened: Vec::new(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            stdin: Vec::new(),
+            seed: 0,
+        };
+        let limits = Limits { memory: usize::MAX, ..Limits::default() };
+        Self::new(setup, &limits, Clock::start(&limits))
     }
 
     /// The open file behind a descriptor.

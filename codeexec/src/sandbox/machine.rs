@@ -1,5 +1,6 @@
 //! The wasmtime engine, compiled modules and their instances.
 
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,12 +8,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use wasmtime::{
-    Caller, Config, Enabled, Engine, InstanceAllocationStrategy, InstancePre, Linker, Module, OptLevel,
+    Caller, Config, Enabled, Engine, Global, InstanceAllocationStrategy, InstancePre, Linker, Memory, Module, OptLevel,
     PoolingAllocationConfig, RegallocAlgorithm, Store, Trap, TypedFunc, UpdateDeadline, WasmParams, WasmResults,
 };
 
+use super::exports::STATE;
 use super::guest::{Check, Guest, Stop};
-use super::hot_pages::HotPages;
+use super::recycle::Recycler;
 use super::wasi;
 
 /// How often limits of time are looked at.
@@ -128,14 +130,16 @@ pub fn link(module: &Module) -> anyhow::Result<Linked> {
     linker.func_wrap("canonical_abi", "resource_get_rb-abi-value", |value: i32| value)?;
     linker.func_wrap("codeexec", "checked", checked)?;
     linker.define_unknown_imports_as_traps(module)?;
-    Ok(Linked { module: linker.instantiate_pre(module)?, hot: HotPages::default() })
+    let module = linker.instantiate_pre(module)?;
+    Ok(Linked { used: Recycler::new(&module)?.map(Arc::new), module })
 }
 
 /// A module with its imports found, to make instances of.
 #[derive(Clone)]
 pub struct Linked {
     module: InstancePre<Guest>,
-    hot: HotPages,
+    /// Who keeps its instances for the next programs.
+    pub(super) used: Option<Arc<Recycler>>,
 }
 
 impl Linked {
@@ -209,38 +213,74 @@ impl Ending {
     }
 }
 
-/// A running instance.
-pub struct Instance {
-    store: Store<Guest>,
+/// An instance with its store.
+pub struct Ready {
+    pub(super) store: Store<Guest>,
     instance: wasmtime::Instance,
-    /// Who wants to know which pages of its first so many bytes were written to.
-    watched: Option<(HotPages, usize)>,
+    pub(super) memory: Option<Memory>,
+    /// Its mutable globals, where they are known.
+    pub(super) globals: Vec<Global>,
 }
 
-impl Instance {
-    /// A fresh instance. The [`Machine`] that linked the module must live as long: its clock ends what runs too long.
-    pub fn start(linked: &Linked, guest: Guest) -> Result<Self, Ending> {
-        let mut store = Store::new(linked.engine(), guest);
+impl Ready {
+    /// A new one.
+    pub(super) fn new(module: &InstancePre<Guest>, guest: Guest) -> Result<Self, Ending> {
+        let mut store = Store::new(module.module().engine(), guest);
         store.limiter(|guest| guest);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|context| {
             context.data().clock.check().map_err(wasmtime::Error::new)?;
             Ok(UpdateDeadline::Continue(1))
         });
-        let instance = linked.module.instantiate(&mut store).map_err(|e| Ending::from_error(&e))?;
+        let instance = module.instantiate(&mut store).map_err(|e| Ending::from_error(&e))?;
         let memory = instance.get_memory(&mut store, "memory");
         store.data_mut().memory = memory;
-        let mut watched = None;
-        if let Some(memory) = memory {
-            let bytes = memory.data_mut(&mut store);
-            watched = linked.hot.prepare(bytes).then(|| (linked.hot.clone(), bytes.len()));
-        }
-        Ok(Self { store, instance, watched })
+        let names = module.module().exports().map(|export| export.name()).filter(|name| name.starts_with(STATE));
+        let globals = names.filter_map(|name| instance.get_global(&mut store, name)).collect();
+        Ok(Self { store, instance, memory, globals })
+    }
+
+    /// Another guest, in the same memory.
+    pub(super) fn give(&mut self, mut guest: Guest) {
+        guest.memory = self.memory;
+        guest.peak_memory = self.memory_size();
+        *self.store.data_mut() = guest;
+        self.store.set_epoch_deadline(1);
+    }
+
+    pub(super) fn memory_size(&self) -> usize {
+        self.memory.map_or(0, |memory| memory.data_size(&self.store))
+    }
+}
+
+/// A running instance.
+pub struct Instance {
+    ready: ManuallyDrop<Ready>,
+    /// Where it goes at its end.
+    used: Option<Arc<Recycler>>,
+    /// A call has not returned.
+    failed: bool,
+}
+
+impl Instance {
+    /// An instance in which nothing has run. The [`Machine`] that linked the module must live as long: its clock ends what
+    /// runs too long.
+    pub fn start(linked: &Linked, guest: Guest) -> Result<Self, Ending> {
+        let used = linked.used.as_ref().and_then(|used| used.take(guest.memory_limit));
+        let ready = match used {
+            Some(mut ready) => {
+                ready.give(guest);
+                ready
+            }
+            None => Ready::new(&linked.module, guest)?,
+        };
+        Ok(Self { ready: ManuallyDrop::new(ready), used: linked.used.clone(), failed: false })
     }
 
     /// An exported function.
     pub fn function<P: WasmParams, R: WasmResults>(&mut self, name: &str) -> anyhow::Result<TypedFunc<P, R>> {
-        Ok(self.instance.get_typed_func(&mut self.store, name)?)
+        let Ready { store, instance, .. } = &mut *self.ready;
+        Ok(instance.get_typed_func(store, name)?)
     }
 
     /// Calls an exported function.
@@ -249,7 +289,10 @@ impl Instance {
         function: &TypedFunc<P, R>,
         parameters: P,
     ) -> Result<R, Ending> {
-        function.call(&mut self.store, parameters).map_err(|e| Ending::from_error(&e))
+        let failed = std::mem::replace(&mut self.failed, true);
+        let result = function.call(&mut self.ready.store, parameters).map_err(|e| Ending::from_error(&e));
+        self.failed = failed || result.is_err();
+        result
     }
 
     /// Calls an exported function by its name.
@@ -270,38 +313,39 @@ impl Instance {
 
     /// Writes into the guest's memory; false when the place is outside it.
     pub fn write(&mut self, at: u32, bytes: &[u8]) -> bool {
-        let memory = self.store.data().memory;
-        memory.is_some_and(|memory| memory.write(&mut self.store, at as usize, bytes).is_ok())
+        let Ready { store, memory, .. } = &mut *self.ready;
+        memory.is_some_and(|memory| memory.write(store, at as usize, bytes).is_ok())
     }
 
     /// Reads a number from the guest's memory; nothing when the place is outside it.
     pub fn read_i32(&mut self, at: u32) -> Option<i32> {
-        let memory = self.store.data().memory?;
-        let bytes = memory.data(&self.store).get(at as usize..)?.first_chunk::<4>()?;
+        let bytes = self.ready.memory?.data(&self.ready.store).get(at as usize..)?.first_chunk::<4>()?;
         Some(i32::from_le_bytes(*bytes))
     }
 
     /// The guest's state.
     pub fn guest(&mut self) -> &mut Guest {
-        self.store.data_mut()
+        self.ready.store.data_mut()
     }
 
     /// The size of the guest's memory in bytes; it never shrinks.
     pub fn memory_size(&mut self) -> usize {
-        let memory = self.store.data().memory;
-        memory.map_or(0, |memory| memory.data_size(&self.store))
+        self.ready.memory_size()
     }
 
     /// The store and the instance, to take a snapshot of.
     pub fn parts(&mut self) -> (&mut Store<Guest>, &wasmtime::Instance) {
-        (&mut self.store, &self.instance)
+        let Ready { store, instance, .. } = &mut *self.ready;
+        (store, instance)
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let (Some((hot, length)), Some(memory)) = (self.watched.take(), self.store.data().memory) {
-            hot.watch(memory.data(&self.store).get(..length).unwrap_or_default());
+        // SAFETY: nobody has it afterwards.
+        let ready = unsafe { ManuallyDrop::take(&mut self.ready) };
+        if let (Some(used), false) = (self.used.take(), self.failed) {
+            used.take_back(ready);
         }
     }
 }

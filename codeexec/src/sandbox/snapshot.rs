@@ -12,6 +12,9 @@ use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 use super::{Clock, Guest, Instance, Machine, Profile, Settings, Setup, exports, link};
 use crate::limits::Limits;
 
+/// Of how this file writes modules, for the keys of what is made of them.
+pub const FORM: &str = "state exported";
+
 /// Starts `wasm`, with its functions `names` exported, lets `prepare` bring it to where programs shall find it, and gives
 /// the module that begins there. Compiled code of the module that was only started is thrown away.
 ///
@@ -23,7 +26,7 @@ pub fn snapshot(
     setup: Setup,
     prepare: impl FnOnce(&mut Instance) -> anyhow::Result<()>,
 ) -> anyhow::Result<Vec<u8>> {
-    let wasm = exports::add(wasm, names)?;
+    let wasm = exports::functions(wasm, names)?;
     let wizer = Wizer::new();
     let (context, instrumented) = wizer.instrument(&wasm)?;
     let machine = Machine::new(Settings { profile: Profile::Once, max_memory: 4 << 30 })?;
@@ -35,7 +38,7 @@ pub fn snapshot(
     let mut instance = Instance::start(&link(&module)?, guest)?;
     prepare(&mut instance)?;
     let snapshot = ready(wizer.snapshot(&context, &mut State(&mut instance)))?;
-    Ok(snapshot?)
+    exports::state(&snapshot?)
 }
 
 /// The address where the C stack begins: the module's stack pointer, its first mutable global, at rest.

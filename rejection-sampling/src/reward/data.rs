@@ -1,5 +1,6 @@
 //! Preferences in, ranked groups of tokens out, with a ledger of what became of each record.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -19,6 +20,8 @@ pub struct Ranked {
     pub id: String,
     /// Prompt and responses.
     pub group: Group,
+    /// The same for records with the same prompt.
+    pub prompt: u64,
 }
 
 impl Ranked {
@@ -136,7 +139,8 @@ impl Encoder<'_> {
     fn is_strong(&self, strength: Option<&Strength>) -> bool {
         match strength {
             Some(Strength::Level(level)) if !self.strengths.is_empty() => {
-                self.strengths.iter().any(|wanted| wanted.eq_ignore_ascii_case(level))
+                let plain = |text: &str| text.to_lowercase().replace(['_', '-'], " ");
+                self.strengths.iter().any(|wanted| plain(wanted) == plain(level))
             }
             _ => true,
         }
@@ -153,7 +157,9 @@ impl Encoder<'_> {
         if conversations.iter().any(Vec::is_empty) {
             bail!("the chat template gives no token");
         }
-        Ok(Ranked { id: preference.id.clone(), group: Group::new(&conversations) })
+        let mut prompt = DefaultHasher::new();
+        serde_json::to_string(&preference.prompt)?.hash(&mut prompt);
+        Ok(Ranked { id: preference.id.clone(), group: Group::new(&conversations), prompt: prompt.finish() })
     }
 }
 

@@ -115,7 +115,7 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<RewardObje
     }
     let mut held_out = Vec::new();
     if training.eval_fraction > 0.0 {
-        let held = hold_out(&mut sources, training.eval_fraction, training.seed);
+        let held = hold_out(&mut sources, |ranked| ranked.prompt, training.eval_fraction, training.seed);
         for (groups, ledger) in held.iter().zip(&mut ledgers) {
             ledger.held_out = groups.len() as u64;
             ledger.groups -= groups.len() as u64;
