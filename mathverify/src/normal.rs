@@ -12,7 +12,7 @@ use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use crate::ast::{Constant, Expr, Func};
 use crate::budget::Budget;
-use crate::numeric::eval::exact;
+use crate::numeric::exact::exact_priced;
 use crate::rational::{self, Rat};
 use crate::verdict::{Outcome, Tier};
 
@@ -232,7 +232,7 @@ impl Normal {
             Expr::Pow(base, exponent) => self.raise(base, exponent)?,
             Expr::Func(Func::Sqrt, a) => self.root(&a[0], Exponent::new(1, 2))?,
             Expr::Func(Func::Root, a) => {
-                let n = rational::to_i64(&exact(&a[0])?).filter(|n| (2..=64).contains(n))?;
+                let n = rational::to_i64(&self.exact(&a[0])?).filter(|n| (2..=64).contains(n))?;
                 self.root(a.get(1)?, Exponent::new(1, n))?
             }
             Expr::Func(f, arguments) => {
@@ -247,8 +247,15 @@ impl Normal {
         })
     }
 
+    /// The exact value, paid for.
+    fn exact(&mut self, e: &Expr) -> Option<Rat> {
+        let (value, units) = exact_priced(e, 4 * self.most.saturating_sub(self.work));
+        self.work = self.work.saturating_add(units as usize / 4);
+        value
+    }
+
     fn raise(&mut self, base: &Expr, exponent: &Expr) -> Option<Quotient> {
-        if let Some(r) = exact(exponent) {
+        if let Some(r) = self.exact(exponent) {
             if let Some(n) = rational::to_i64(&r) {
                 let b = self.quotient(base)?;
                 if n.unsigned_abs() > 200 || (n <= 0 && b.n.0.is_empty()) {

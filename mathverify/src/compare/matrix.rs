@@ -3,7 +3,7 @@
 use super::all_equal;
 use crate::ast::{Expr, Func};
 use crate::budget::Context;
-use crate::numeric::eval::exact;
+use crate::numeric::exact::exact;
 use crate::rational;
 use crate::verdict::{Outcome, Tier};
 

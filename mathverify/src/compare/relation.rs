@@ -3,7 +3,7 @@
 use super::{all_equal, compare_exprs, compare_prepared, lists, only_equations, sets};
 use crate::ast::{Expr, Func, Rel};
 use crate::budget::Context;
-use crate::numeric::eval::exact;
+use crate::numeric::exact::exact;
 use crate::numeric::{self, Same};
 use crate::verdict::{Outcome, Tier};
 

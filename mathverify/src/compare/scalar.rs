@@ -4,7 +4,8 @@ use num_traits::{Signed, Zero};
 
 use crate::ast::{Constant, Expr};
 use crate::budget::Context;
-use crate::numeric::eval::{self, exact};
+use crate::numeric::eval;
+use crate::numeric::exact::{exact, exact_paid};
 use crate::numeric::{self, Same};
 use crate::options::{Percent, Units};
 use crate::rational::{self, Rat, int};
@@ -115,7 +116,7 @@ fn same_name(u: &str, v: &str) -> bool {
 }
 
 fn based(digits: &str, value: &Rat, other: &Expr, options: &Context<'_>) -> Outcome {
-    if exact(other).as_ref() == Some(value) {
+    if exact_paid(other, &options.budget).as_ref() == Some(value) {
         return Outcome::equal(Tier::Exact, "the same number");
     }
     if options.base_optional
@@ -195,7 +196,7 @@ fn compare_values(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if cost > 0 && !options.budget.take(cost) {
         return Outcome::unknown("larger than the budget");
     }
-    let (x, y) = (exact(a), exact(b));
+    let (x, y) = (exact_paid(a, &options.budget), exact_paid(b, &options.budget));
     if let (Some(x), Some(y)) = (&x, &y) {
         if x == y {
             if !options.unreduced_fractions

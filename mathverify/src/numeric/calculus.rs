@@ -1,7 +1,7 @@
 //! Derivatives of elementary expressions, and antiderivatives of sums of powers.
 
 use crate::ast::{Constant, Expr, Func};
-use crate::numeric::eval::exact;
+use crate::numeric::exact::exact;
 use crate::rational::int;
 
 fn mul(a: Expr, b: Expr) -> Expr {

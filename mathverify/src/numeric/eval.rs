@@ -1,15 +1,15 @@
 //! The value of an expression, as a complex ball, at a given precision and given values of its variables.
 
 use num_bigint::BigInt;
-use num_integer::Integer;
-use num_traits::{One, Signed, ToPrimitive, Zero};
+use num_traits::{One, Signed, ToPrimitive};
 
 use super::complex::Complex;
 use super::elementary::{atan, pi};
+use super::exact::exact_paid;
 use super::float::{Ball, EXACT, Float};
 use crate::ast::{Big, Constant, Expr, Func};
 use crate::budget::Budget;
-use crate::rational::{self, Rat};
+use crate::rational;
 
 /// Why there is no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,7 +143,7 @@ impl<'a> Evaluator<'a> {
 
     fn power(&mut self, base: &Expr, exponent: &Expr) -> Value {
         let p = self.precision;
-        let exact = exact(exponent);
+        let exact = exact_paid(exponent, self.budget);
         if let Some(n) = exact.as_ref().and_then(rational::to_i64) {
             let b = self.eval(base)?;
             if n == 0 {
@@ -265,7 +265,11 @@ impl<'a> Evaluator<'a> {
             Func::Sqrt => some(x.sqrt(p)),
             Func::Root => {
                 let value = values.get(1).ok_or(NoValue::Unsupported)?;
-                match exact(&arguments[0]).as_ref().and_then(rational::to_i64).and_then(|n| u32::try_from(n).ok()) {
+                match exact_paid(&arguments[0], self.budget)
+                    .as_ref()
+                    .and_then(rational::to_i64)
+                    .and_then(|n| u32::try_from(n).ok())
+                {
                     Some(n) if (1..=64).contains(&n) => some(value.root(n, p)),
                     _ => some(value.pow(&some(one.div(&x, p))?, p)),
                 }
@@ -299,10 +303,7 @@ impl<'a> Evaluator<'a> {
 
     /// Functions of whole numbers; with variables in them they are compared by their looks.
     fn integer_function(&mut self, f: Func, arguments: &[Expr], values: &[Complex]) -> Value {
-        let exact: Option<Vec<Rat>> = arguments.iter().map(exact).collect();
-        if let Some(exact) = exact
-            && let Some(value) = integer_function(f, &exact)
-        {
+        if let Some(value) = exact_paid(&Expr::Func(f, arguments.to_vec()), self.budget) {
             return Ok(Complex::real(Ball::rational(&value, self.precision)));
         }
         // n! and C(n, k) of expressions: an unknown function of the arguments' values, with n! = n (n-1)! left unknown.
@@ -322,11 +323,8 @@ impl<'a> Evaluator<'a> {
         let p = self.precision;
         match kind {
             Big::Sum | Big::Product => {
-                let range = low
-                    .and_then(exact)
-                    .as_ref()
-                    .and_then(rational::to_i64)
-                    .zip(high.and_then(exact).as_ref().and_then(rational::to_i64));
+                let end = |e: Option<&Expr>| rational::to_i64(&exact_paid(e?, self.budget)?);
+                let range = end(low).zip(end(high));
                 let Some((from, to)) = range else { return self.unknown_form(e) };
                 if to.saturating_sub(from) > 2_000 {
                     return Err(NoValue::Budget);
@@ -447,103 +445,4 @@ pub(crate) fn cost(e: &Expr) -> u32 {
         _ => 0,
     };
     e.children().into_iter().map(cost).fold(own, u32::saturating_add)
-}
-
-/// The exact rational value of an expression without variables, where it has one that arithmetic finds.
-pub(crate) fn exact(e: &Expr) -> Option<Rat> {
-    match e {
-        Expr::Num { value, .. } | Expr::Based { value, .. } => Some(value.clone()),
-        Expr::Neg(a) => Some(-exact(a)?),
-        Expr::Add(terms) => terms.iter().try_fold(Rat::zero(), |sum, t| rational::add(&sum, &exact(t)?)),
-        Expr::Mul(factors) => factors.iter().try_fold(Rat::one(), |product, f| rational::mul(&product, &exact(f)?)),
-        Expr::Div(a, b) => rational::div(&exact(a)?, &exact(b)?),
-        Expr::Pow(b, n) => {
-            let (b, n) = (exact(b)?, exact(n)?);
-            if let Some(n) = rational::to_i64(&n) {
-                return if n == 0 && b.is_zero() { None } else { rational::pow(&b, n) };
-            }
-            let root = rational::root(&b, n.denom().to_u32().filter(|d| *d <= 64)?)?;
-            rational::pow(&root, n.numer().to_i64()?)
-        }
-        Expr::Percent(a) => rational::div(&exact(a)?, &rational::int(100)),
-        Expr::Func(Func::Sqrt, a) => rational::root(&exact(a.first()?)?, 2),
-        Expr::Func(Func::Root, a) => {
-            let n = rational::to_i64(&exact(a.first()?)?)?;
-            rational::root(&exact(a.get(1)?)?, u32::try_from(n).ok().filter(|n| (1..=64).contains(n))?)
-        }
-        Expr::Func(Func::Abs, a) => Some(exact(a.first()?)?.abs()),
-        Expr::Func(Func::Floor, a) => Some(exact(a.first()?)?.floor()),
-        Expr::Func(Func::Ceil, a) => Some(exact(a.first()?)?.ceil()),
-        Expr::Func(f, a) => {
-            let values: Option<Vec<Rat>> = a.iter().map(exact).collect();
-            integer_function(*f, &values?)
-        }
-        _ => None,
-    }
-}
-
-/// Largest n of an exact n!, and largest k of an exact C(n, k).
-const MAX_FACTORIAL: i64 = 700;
-const MAX_CHOSEN: i64 = 350;
-
-/// Functions whose arguments and value are exact.
-fn integer_function(f: Func, a: &[Rat]) -> Option<Rat> {
-    let whole = |r: &Rat| rational::to_i64(r);
-    match f {
-        Func::Factorial => {
-            let n = whole(a.first()?)?;
-            (0..=MAX_FACTORIAL).contains(&n).then(|| Rat::from_integer((1..=n).fold(BigInt::one(), |p, k| p * k)))
-        }
-        Func::DoubleFactorial => {
-            let n = whole(a.first()?)?;
-            (0..=MAX_FACTORIAL)
-                .contains(&n)
-                .then(|| Rat::from_integer((1..=n).rev().step_by(2).fold(BigInt::one(), |p, k| p * k)))
-        }
-        Func::Binomial => {
-            let (n, k) = (whole(a.first()?)?, whole(a.get(1)?)?);
-            if n < 0 || k < 0 || n > 20_000 {
-                return None;
-            }
-            if k > n {
-                return Some(Rat::zero());
-            }
-            let k = k.min(n - k);
-            if k > MAX_CHOSEN {
-                return None;
-            }
-            let mut value = BigInt::one();
-            for j in 0..k {
-                value *= n - j;
-                value /= j + 1;
-            }
-            Some(Rat::from_integer(value))
-        }
-        Func::Gcd | Func::Lcm => {
-            // Also of fractions: the largest number that divides all, the smallest that all divide.
-            let mut all = a.iter().map(Signed::abs);
-            let first = all.next()?;
-            all.try_fold(first, |x, y| {
-                if rational::bits(&x) + rational::bits(&y) > rational::MAX_BITS {
-                    return None;
-                }
-                let (nx, ny, dx, dy) = (x.numer(), y.numer(), x.denom(), y.denom());
-                if f == Func::Gcd {
-                    return Some(Rat::new(nx.gcd(ny), dx.lcm(dy)));
-                }
-                if x.is_zero() || y.is_zero() { Some(Rat::zero()) } else { Some(Rat::new(nx.lcm(ny), dx.gcd(dy))) }
-            })
-        }
-        Func::Mod => {
-            let (x, m) = (a.first()?, a.get(1)?);
-            if m.is_zero() {
-                return None;
-            }
-            Some(x - m * (x / m).floor())
-        }
-        Func::Min => a.iter().min().cloned(),
-        Func::Max => a.iter().max().cloned(),
-        Func::Sign => Some(a.first()?.signum()),
-        _ => None,
-    }
 }

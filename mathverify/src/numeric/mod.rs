@@ -9,12 +9,14 @@ mod calculus;
 mod complex;
 mod elementary;
 pub(crate) mod eval;
+pub(crate) mod exact;
 mod float;
 
 use crate::ast::{Big, Expr, Func};
 use crate::budget::Budget;
 use complex::Complex;
 use eval::{Evaluator, NoValue};
+use exact::exact_paid;
 
 /// Precision of the first look and of the claim of equality, in bits. The claim adds the size of the numbers written, so
 /// that `1 + 10^{-200}` is told from 1.
@@ -136,7 +138,7 @@ fn same_for_whole(a: &Expr, b: &Expr, budget: &Budget) -> Option<Same> {
         if !budget.take(20 + eval::cost(&x) + eval::cost(&y)) {
             return Some(Same::Unknown("larger than the budget"));
         }
-        let outcome = match (eval::exact(&x), eval::exact(&y)) {
+        let outcome = match (exact_paid(&x, budget), exact_paid(&y, budget)) {
             (Some(x), Some(y)) if x == y => Same::Yes,
             (Some(_), Some(_)) => Same::No,
             _ => compare(&x, &y, budget, &[(1, false)]),

@@ -46,5 +46,5 @@ pub(super) fn claims(step: &str, budget: &Budget) -> Vec<Claim> {
 /// Whether a formula of digits and operators has no value: `*30+4`, `5/0`.
 fn malformed(formula: &str) -> bool {
     let plain = formula.bytes().all(|b| b.is_ascii_digit() || b"+-*/(). ".contains(&b));
-    plain && crate::parse::parse(formula).ok().and_then(|e| crate::numeric::eval::exact(&e)).is_none()
+    plain && crate::parse::parse(formula).ok().and_then(|e| crate::numeric::exact::exact(&e)).is_none()
 }

@@ -5,7 +5,7 @@ use num_traits::Zero;
 use super::Claim;
 use super::chain::relations;
 use super::judge::{Judged, is_numeric};
-use crate::numeric::eval::exact;
+use crate::numeric::exact::exact;
 use crate::parse;
 
 /// `a ≡ b (mod m)` for whole numbers.

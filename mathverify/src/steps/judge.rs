@@ -6,7 +6,8 @@ use super::rounding::slack;
 use crate::ast::{Constant, Expr, Func};
 use crate::budget::Budget;
 use crate::normal;
-use crate::numeric::eval::{cost, exact};
+use crate::numeric::eval::cost;
+use crate::numeric::exact::{exact, exact_paid};
 use crate::numeric::{self, Same};
 use crate::parse;
 use crate::rational::{self, Rat, int, ratio, render};
@@ -78,7 +79,7 @@ pub(super) fn judge(left: &Expr, right: &Expr, strict: bool, budget: &Budget) ->
     if !budget.take(2 + cost(left).saturating_add(cost(right))) {
         return Judged::Unclear;
     }
-    match (exact(left), exact(right)) {
+    match (exact_paid(left, budget), exact_paid(right, budget)) {
         (Some(l), Some(r)) => judge_exact(&l, &r, left, right, strict, budget),
         _ => match numeric::same(left, right, budget) {
             Same::Yes => Judged::True,

@@ -4,7 +4,7 @@ use super::judge::Judged;
 use crate::ast::{Constant, Expr, Func};
 use crate::budget::Budget;
 use crate::numeric;
-use crate::numeric::eval::exact;
+use crate::numeric::exact::exact;
 use crate::rational::{self, Rat, ratio};
 
 /// `left ≈ right`: wrong when they are further apart than rounding of what is written on both sides explains.

@@ -10,7 +10,8 @@ use super::context::hypothetical;
 use super::judge::{Judged, has_operation, variables};
 use crate::ast::{Expr, Rel};
 use crate::budget::Budget;
-use crate::numeric::eval::{cost, exact};
+use crate::numeric::eval::cost;
+use crate::numeric::exact::exact;
 use crate::parse;
 use crate::rational::{self, Rat, int, render};
 

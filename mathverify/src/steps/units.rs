@@ -3,7 +3,7 @@
 use num_traits::{Signed, Zero};
 
 use super::judge::Judged;
-use crate::numeric::eval::exact;
+use crate::numeric::exact::exact;
 use crate::parse;
 use crate::rational::{Rat, ratio, render};
 use crate::units::{Unit, unit};
