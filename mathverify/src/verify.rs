@@ -106,7 +106,7 @@ fn compare_found(pred: &str, gold: &str, options: &Options) -> Outcome {
 
 /// `(D) Alina`, `C Cecile` and `C` in a reference.
 fn choice_in_reference(gold: &str, reference: &Extraction) -> Option<char> {
-    if reference.form == Form::Boxed || gold.len() > 400 {
+    if matches!(reference.form, Form::Boxed | Form::Hashes) || gold.len() > 400 {
         return None;
     }
     let lines = || [gold.trim().lines().next_back(), gold.trim().lines().next()].into_iter().flatten();
