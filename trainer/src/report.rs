@@ -76,20 +76,24 @@ pub fn plot(title: &str, curves: &[Curve]) -> String {
     let y = |value: f64| 8.0 + (y1 - value) / (y1 - y0) * (HEIGHT - BOTTOM - 8.0);
     let mut svg = String::new();
     for tick in 0..=4 {
-        let share = f64::from(tick) / 4.0;
-        let (vx, vy) = (x0 + share * (x1 - x0), y0 + share * (y1 - y0));
-        let (px, py) = (x(vx), y(vy));
+        let value = y0 + f64::from(tick) / 4.0 * (y1 - y0);
+        let (at, label) = (y(value), number(value));
         write!(
             svg,
-            "<line x1='{LEFT}' x2='{WIDTH}' y1='{py:.1}' y2='{py:.1}' stroke='#ddd'/><text x='{:.1}' y='{:.1}' \
-             text-anchor='end'>{}</text><text x='{px:.1}' y='{:.1}' text-anchor='middle'>{}</text>",
+            "<line x1='{LEFT}' x2='{WIDTH}' y1='{at:.1}' y2='{at:.1}' stroke='#ddd'/><text x='{:.1}' y='{:.1}' \
+             text-anchor='end'>{label}</text>",
             LEFT - 6.0,
-            py + 4.0,
-            number(vy),
-            HEIGHT - 8.0,
-            number(vx)
+            at + 4.0
         )
         .ok();
+    }
+    // Steps are whole; the last label ends where the plot does.
+    let mut steps: Vec<f64> = (0..=4).map(|tick| (x0 + f64::from(tick) / 4.0 * (x1 - x0)).round()).collect();
+    steps.dedup();
+    steps.retain(|step| (x0..=x1).contains(step));
+    for step in steps {
+        let anchor = if step == x1 { "end" } else { "middle" };
+        write!(svg, "<text x='{:.1}' y='{:.1}' text-anchor='{anchor}'>{step}</text>", x(step), HEIGHT - 8.0).ok();
     }
     for (name, colour, points) in curves.iter().filter(|curve| !curve.2.is_empty()) {
         let line: Vec<String> = points
@@ -138,6 +142,9 @@ mod tests {
         let svg = plot("Loss", &[("training", "red", points), ("held out", "blue", Vec::new())]);
         assert!(svg.contains("points='64.0,8.0 632.0,212.0'"), "{svg}");
         assert!(svg.contains("training") && !svg.contains("held out"));
+        // Three steps, three labels.
+        assert_eq!(svg.matches("y='232.0'").count(), 3, "{svg}");
+        assert!(svg.contains("text-anchor='end'>3</text>") && svg.contains("text-anchor='middle'>2</text>"));
         assert_eq!(plot("Loss", &[("training", "red", Vec::new())]), "");
         assert!(!plot("Flat", &[("a", "red", vec![(1.0, 0.0)])]).contains("NaN"));
     }

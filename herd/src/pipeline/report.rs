@@ -18,7 +18,8 @@ h1{font-size:1.5em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #cc
 table{border-collapse:collapse;width:100%}td,th{padding:.25em .6em;text-align:left;border-bottom:1px solid #e5e5e5;\
 vertical-align:top}td.n,th.n{text-align:right;white-space:nowrap}.wide{overflow-x:auto}pre{background:#f4f4f4;padding:.8em;\
 overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere;font-size:13px}figure{margin:0 0 1em 0}svg text{font-size:11px}\
-.bad{color:#a40000}details{margin:.4em 0}";
+pre.table{white-space:pre}.bad{color:#a40000}details{margin:.4em 0}\
+@media(max-width:600px){table,pre{font-size:12px}td,th{padding:.2em .3em}}";
 
 /// Writes the page; its path is returned. `evaluated`: what [`Evaluated::all`] finds.
 ///

@@ -48,7 +48,7 @@ pub fn html(evaluated: &[Evaluated]) -> String {
         return String::new();
     }
     let change = change(evaluated).map_or(String::new(), |(title, comparison)| {
-        format!("<h3>{}</h3>\n<pre>{}</pre>\n", escape(&title), escape(&comparison))
+        format!("<h3>{}</h3>\n<pre class=\"table\">{}</pre>\n", escape(&title), escape(&comparison))
     });
     format!("<h2>Results</h2>\n{}{change}<h2>Answers</h2>\n{}", figures(evaluated), answers(evaluated))
 }
@@ -128,7 +128,7 @@ fn rows(evaluated: &[Evaluated]) -> Vec<Row<'_>> {
 
 /// A row a figure, a column a stage.
 fn figures(evaluated: &[Evaluated]) -> String {
-    let mut html = String::from("<div class=\"wide\"><table><tr><th>benchmark<th>items");
+    let mut html = String::from("<div class=\"wide\"><table><tr><th>benchmark<th class=\"n\">items");
     for one in evaluated {
         write!(html, "<th>{}", escape(&one.stage)).ok();
     }
