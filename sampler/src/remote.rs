@@ -101,9 +101,10 @@ impl Remote {
         &self.base
     }
 
-    /// Whether the address is at this domain.
+    /// Whether the address is at this domain or below it.
     pub(crate) fn is_at(&self, domain: &str) -> bool {
-        Url::parse(&self.base).is_ok_and(|url| url.host_str().is_some_and(|host| host.ends_with(domain)))
+        let below = |host: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        Url::parse(&self.base).is_ok_and(|url| url.host_str().is_some_and(below))
     }
 
     /// What stands at `path`, in one attempt of at most ten seconds.
@@ -217,4 +218,20 @@ fn sentence(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     if text.is_empty() { error.to_string() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_is_a_whole_name() {
+        let is_at = |url: &str| {
+            let (retry, timeout) = (RetryPolicy::default(), Duration::from_secs(1));
+            let options = RemoteOptions { concurrency: 1, timeout, retry, bearer: None };
+            Remote::new("--endpoint", url, options).unwrap().is_at("openai.com")
+        };
+        assert!(is_at("https://openai.com/v1") && is_at("https://api.openai.com/v1"));
+        assert!(!is_at("https://notopenai.com/v1") && !is_at("https://openai.com.example.org/v1"));
+    }
 }

@@ -62,12 +62,11 @@ impl Machine {
             }
             Profile::Programs => {
                 let mut pool = PoolingAllocationConfig::default();
-                // A program and its judge, in each of the languages: an instance that finds the place where the last one of
-                // its module was is made ready in microseconds.
-                pool.total_core_instances(12).total_memories(12).total_tables(24).total_gc_heaps(12);
+                // Of each of six languages a program, its judge, and what they are restored from.
+                pool.total_core_instances(18).total_memories(18).total_tables(36).total_gc_heaps(18);
                 pool.max_memory_size(settings.max_memory).table_elements(200_000).max_core_instance_size(8 << 20);
                 pool.linear_memory_keep_resident(64 << 20).table_keep_resident(1 << 20).pagemap_scan(Enabled::Auto);
-                pool.max_unused_warm_slots(12);
+                pool.max_unused_warm_slots(18);
                 config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
                 config.memory_init_cow(true);
                 // A snapshot is larger than what wasmtime maps copy-on-write by default.
