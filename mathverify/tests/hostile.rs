@@ -196,3 +196,40 @@ fn odd_characters() {
     assert!(quick("７", "7").is_equal());
     assert!(quick("٧", "7").is_equal());
 }
+
+/// Found by fuzzing: a third of a second for comparing powers of decimals, each of tens of thousands of bits.
+#[test]
+fn long_decimals_in_steps_are_paid_for() {
+    let powers = "22+2==2+22202=2222.244**2244=222202=2222.244**2244=222:0=2144**2===2222.244**2244=222202";
+    let start = Instant::now();
+    let checked = check_solution(None, &split_steps(powers), None, &Options::default());
+    assert!(start.elapsed() < HANG);
+    assert_eq!(checked.steps.len(), 1);
+}
+
+/// The slowest inputs of a fuzzer's corpus, by hand, since times are no test:
+/// `MATHVERIFY_CORPUS=FOLDER cargo test -p mathverify --test hostile slowest -- --ignored --nocapture`.
+#[test]
+#[ignore = "needs MATHVERIFY_CORPUS, a folder of inputs"]
+fn slowest_of_a_corpus() {
+    let mut times: Vec<(Duration, &str, String)> = Vec::new();
+    for entry in std::fs::read_dir(std::env::var("MATHVERIFY_CORPUS").unwrap()).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let (a, b) = text.split_once('\n').unwrap_or((&text, ""));
+        let timed = |work: &dyn Fn()| {
+            let start = Instant::now();
+            work();
+            start.elapsed()
+        };
+        times.push((timed(&|| drop(verify(a, b, &Options::default()))), "verify", name.clone()));
+        let steps = split_steps(&text);
+        times.push((timed(&|| drop(check_solution(None, &steps, None, &Options::default()))), "steps", name));
+    }
+    times.sort();
+    for (time, what, name) in times.iter().rev().take(10) {
+        println!("{:8.1} ms  {what}  {name}", time.as_secs_f64() * 1e3);
+    }
+    println!("{} runs, {:.1} s in all", times.len(), times.iter().map(|t| t.0).sum::<Duration>().as_secs_f64());
+}

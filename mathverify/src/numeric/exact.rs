@@ -8,9 +8,9 @@ use crate::ast::{Expr, Func};
 use crate::budget::Budget;
 use crate::rational::{self, Rat};
 
-/// What one exact value may cost, in squares of 64-bit words: about two milliseconds. Reducing a fraction costs the square
+/// What one exact value may cost, in squares of 64-bit words: about half a millisecond. Reducing a fraction costs the square
 /// of its length, and an answer of a hundred percent signs reduces a hundred times.
-const MOST: u64 = 60_000;
+const MOST: u64 = 20_000;
 /// Squares of words that cost as much as one unit of a budget.
 const PER_UNIT: u64 = 20;
 
@@ -32,6 +32,12 @@ pub(crate) fn exact_priced(e: &Expr, units: usize) -> (Option<Rat>, u32) {
     let mut exact = Exact { left: most };
     let value = exact.value(e);
     (value, u32::try_from((most - exact.left) / PER_UNIT).unwrap_or(u32::MAX))
+}
+
+/// What so many operations on two numbers cost, in units of a budget.
+pub(crate) fn price(a: &Rat, b: &Rat, operations: u64) -> u32 {
+    let words = (rational::bits(a) + rational::bits(b)) / 64;
+    u32::try_from(operations.saturating_mul(words * words) / PER_UNIT).unwrap_or(u32::MAX)
 }
 
 struct Exact {

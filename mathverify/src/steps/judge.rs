@@ -7,7 +7,7 @@ use crate::ast::{Constant, Expr, Func};
 use crate::budget::Budget;
 use crate::normal;
 use crate::numeric::eval::cost;
-use crate::numeric::exact::{exact, exact_paid};
+use crate::numeric::exact::{exact, exact_paid, price};
 use crate::numeric::{self, Same};
 use crate::parse;
 use crate::rational::{self, Rat, int, ratio, render};
@@ -104,6 +104,10 @@ fn inexact(e: &Expr) -> bool {
 fn judge_exact(l: &Rat, r: &Rat, left: &Expr, right: &Expr, strict: bool, budget: &Budget) -> Judged {
     if l == r {
         return Judged::True;
+    }
+    // What follows are about a dozen sums, products and comparisons.
+    if !budget.take(price(l, r, 12)) {
+        return Judged::Unclear;
     }
     let decimals = inexact(left);
     let wrong = || Judged::False(shown(l));
