@@ -29,20 +29,21 @@ const BATCH: usize = 10;
 
 /// What is run as number `i`: the same in every run.
 fn program(i: usize) -> Value {
+    // Those that end by themselves have time to, on a busy machine too: the limit of time is for the others.
     const HOSTILE: [(&str, f64); 10] = [
         ("def f(x):\n    while True: pass", 0.1),
-        ("import os\ndef f(x): os._exit(0)", 2.0),
-        ("def f(x):\n    a = []\n    while True: a.append(bytes(10**6))", 2.0),
-        ("def f(x): return f(x)", 2.0),
-        ("while True: print('x' * 10000)", 2.0),
-        ("import time\ndef f(x): time.sleep(10**6)", 2.0),
+        ("import os\ndef f(x): os._exit(0)", 10.0),
+        ("def f(x):\n    a = []\n    while True: a.append(bytes(10**6))", 10.0),
+        ("def f(x): return f(x)", 10.0),
+        ("while True: print('x' * 10000)", 10.0),
+        ("import time\ndef f(x): time.sleep(10**6)", 10.0),
         ("import re\ndef f(x): return re.match('(a+)+$', 'a' * 40 + '!')", 0.1),
         (
             "import builtins\nbuiltins.isinstance = lambda *a: True\nclass A:\n    def __eq__(s, o): return True\ndef f(x): return A()",
-            2.0,
+            10.0,
         ),
-        ("import os\nos.abort()", 2.0),
-        ("def f(x): return open('/etc/passwd').read()", 2.0),
+        ("import os\nos.abort()", 10.0),
+        ("def f(x): return open('/etc/passwd').read()", 10.0),
     ];
     const PYTHON: [&str; 5] = [
         "def f(x):\n    return x + 1",
