@@ -245,3 +245,23 @@ fn every_loss_runs() {
         assert_eq!(metrics[1].metrics.contains_key("kl"), output != "simpo", "{loss}");
     }
 }
+
+#[test]
+fn pairs_of_one_prompt_are_held_out_together() {
+    let world = World::new(0);
+    let line = |prompt: usize, n: usize| {
+        let turn = |role: &str, content: String| json!([{"role": role, "content": content}]);
+        let (chosen, rejected) = (turn("assistant", format!("Yes {n}.")), turn("assistant", format!("No {n}?")));
+        let prompt = turn("user", format!("Is it {prompt}?"));
+        json!({"id": format!("{n}"), "prompt": prompt, "chosen": chosen, "rejected": rejected}).to_string() + "\n"
+    };
+    let data: String = (0..12).map(|n| line(n / 4, n)).collect();
+    fs::write(world.path("train.jsonl"), data).unwrap();
+    world.run("run", "--epochs 1 --eval-fraction 0.25").unwrap();
+    // Three prompts of four pairs: a quarter of the pairs are those of one.
+    assert_eq!(record(&world, "run")["data"][0]["held_out"], 4);
+    let one: String = (0..12).map(|n| line(0, n)).collect();
+    fs::write(world.path("train.jsonl"), one).unwrap();
+    world.run("one", "--epochs 1 --eval-fraction 0.25").unwrap();
+    assert_eq!(record(&world, "one")["data"][0]["held_out"], 0, "one prompt cannot be on both sides");
+}
