@@ -117,7 +117,7 @@ impl Normal {
     /// does not see: `x` with percent signs between its powers has one term and tens of thousands of bits.
     fn pay(&mut self, a: &Rat, b: &Rat) -> Option<()> {
         let words = usize::try_from((rational::bits(a) + rational::bits(b)) / 64).ok()?;
-        self.work = self.work.saturating_add(words * words / 44);
+        self.work = self.work.saturating_add(words * words / 44 + words);
         (self.work <= self.most).then_some(())
     }
 

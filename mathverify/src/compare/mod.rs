@@ -19,7 +19,11 @@ pub(crate) use text::normalised;
 
 /// Compares two answers given as text.
 pub(crate) fn compare(pred: &str, gold: &str, options: &Options) -> Outcome {
-    let context = &Context::new(options);
+    compare_within(pred, gold, &Context::new(options))
+}
+
+/// As [`compare`], on what is left of a budget.
+pub(crate) fn compare_within(pred: &str, gold: &str, context: &Context<'_>) -> Outcome {
     match (families::without_remark(pred), families::without_remark(gold)) {
         (None, None) => compare_texts(pred, gold, context),
         // `for k ∈ ℤ` says what the letter is; the value stands before it.

@@ -20,7 +20,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use self::judge::Judged;
-use crate::budget::Budget;
+use crate::budget::{Budget, Context};
 use crate::extract::extract;
 use crate::options::Options;
 use crate::verdict::Status;
@@ -222,7 +222,9 @@ fn follows(answer: &str, verdicts: &[StepVerdict], steps: &[String], options: &O
     if results.is_empty() {
         return None;
     }
-    let same = |r: &&str| crate::compare::compare(r.trim(), answer, options).status == Status::Equal;
+    // One budget for all of them.
+    let context = Context::new(options);
+    let same = |r: &&str| crate::compare::compare_within(r.trim(), answer, &context).status == Status::Equal;
     if results.iter().any(same) {
         return Some(true);
     }
