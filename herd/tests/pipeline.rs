@@ -186,7 +186,8 @@ fn wait_for(path: &Path) {
     }
 }
 
-/// A stage that saves its progress, as training does, and counts how often it was begun.
+/// A stage that saves its progress, as training does, counts how often it was begun, and waits behind its second part while
+/// there is a file `hold`.
 const SLOW: &str = r#"
 name = "slow"
 output = "out"
@@ -195,7 +196,7 @@ name = "first"
 command = ["sh", "-c", "echo first >> runs.txt; echo 1 > $0/one", "{out}"]
 [[stage]]
 name = "slow"
-command = ["sh", "-c", "echo slow >> runs.txt; touch begun; for i in 1 2 3 4 5 6; do test -f $0/$i || {{ sleep 0.3; echo $i > $0/$i; }}; done", "{out}"]
+command = ["sh", "-c", "echo slow >> runs.txt; touch begun; for i in 1 2 3 4 5 6; do test -f $0/$i || {{ while test $i -gt 2 -a -f hold; do sleep 0.05; done; echo $i > $0/$i; }}; done", "{out}"]
 [[stage]]
 name = "last"
 command = ["sh", "-c", "cat $0/[1-6] > $1/all", "{slow}", "{out}"]
@@ -206,6 +207,7 @@ fn a_killed_pipeline_goes_on_and_takes_its_stage_with_it() {
     let whole = Place::new(SLOW);
     whole.succeed(&[]);
     let place = Place::new(SLOW);
+    fs::write(place.path("hold"), "").unwrap();
     let mut child = place.command(&[]).stderr(Stdio::null()).spawn().unwrap();
     wait_for(&place.path("out/02-slow/2"));
     // A second one stays out.
@@ -213,14 +215,16 @@ fn a_killed_pipeline_goes_on_and_takes_its_stage_with_it() {
     assert!(error.contains("belongs to a run that is going on"), "{error}");
     child.kill().unwrap();
     child.wait().unwrap();
+    fs::remove_file(place.path("hold")).unwrap();
     std::thread::sleep(Duration::from_millis(700));
-    assert!(!place.path("out/02-slow/6").exists(), "the stage outlived its pipeline");
+    assert!(!place.path("out/02-slow/3").exists(), "the stage outlived its pipeline");
     let said = place.succeed(&[]);
     assert!(said.contains("first: done before"), "{said}");
     assert_eq!(place.runs(), "first slow slow");
     assert_eq!(place.read("out/03-last/all"), whole.read("out/03-last/all"));
 
     let place = Place::new(SLOW);
+    fs::write(place.path("hold"), "").unwrap();
     let child = place.command(&[]).stderr(Stdio::piped()).spawn().unwrap();
     wait_for(&place.path("out/02-slow/1"));
     // SAFETY: a plain system call.
@@ -228,6 +232,7 @@ fn a_killed_pipeline_goes_on_and_takes_its_stage_with_it() {
     let output = child.wait_with_output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && error.contains("stopped by a signal in stage slow"), "{error}");
+    fs::remove_file(place.path("hold")).unwrap();
     place.succeed(&[]);
     assert_eq!(place.read("out/03-last/all"), whole.read("out/03-last/all"));
 }
