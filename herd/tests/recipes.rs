@@ -37,24 +37,6 @@ fn every_recipe_is_valid() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// The one test that takes every stage on the other's output, in a minute and a half.
-#[test]
-fn the_quick_round_runs_through_and_is_not_run_twice() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = run(Path::new("recipes/quick.toml"), folder.path(), &[]);
-    let text = said(&output);
-    assert!(output.status.success(), "{text}");
-    assert!(text.contains("after against before, paired by item") && text.contains("11 stages done"), "{text}");
-    let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
-    for part in
-        ["<h2>Results</h2>", "<h2>Answers</h2>", "<h2>Training</h2>", "<td>dpo<td>done", "herd average --models"]
-    {
-        assert!(page.contains(part), "{part}: {page}");
-    }
-    let text = said(&run(Path::new("recipes/quick.toml"), folder.path(), &[]));
-    assert_eq!(text.matches("done before").count(), 11, "{text}");
-}
-
 #[test]
 fn a_command_line_that_herd_does_not_know_is_found_before_anything_runs() {
     let folder = tempfile::tempdir().unwrap();

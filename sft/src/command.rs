@@ -6,11 +6,11 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use serde_json::json;
 use trainer::stage::{self, Ending, Prepared, Setup, batch_arithmetic, given, resolve};
-use trainer::{Example, Source, hold_out};
+use trainer::{Source, hold_out};
 
 pub use crate::args::Args;
-use crate::config::{Config, TrainOn};
-use crate::data::{self, Encoder, Ledger, Loaded};
+use crate::config::Config;
+use crate::data::{self, Encoder, Ledger, Loaded, Prompted};
 use crate::objective::SftObjective;
 
 /// Runs the stage as its flags and configuration file say, or goes on where it was stopped.
@@ -43,17 +43,15 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<SftObjecti
     }
     let mut held_out = Vec::new();
     if training.eval_fraction > 0.0 {
-        // By conversation: its parts are not to be learnt on one side and measured on the other.
-        let conversation = |example: &Example| match (config.train_on, example.id.rsplit_once('#')) {
-            (TrainOn::EachTurn, Some((name, _))) => name.to_owned(),
-            _ => example.id.clone(),
-        };
-        let held = hold_out(&mut examples, conversation, training.eval_fraction, training.seed);
+        // By prompt: two answers to it, or the parts of a conversation, are not to be learnt on one side and measured on the
+        // other.
+        let prompt = |prompted: &Prompted| prompted.prompt.clone();
+        let held = hold_out(&mut examples, prompt, training.eval_fraction, training.seed);
         for (list, ledger) in held.iter().zip(&mut ledgers) {
             ledger.held_out = list.len() as u64;
         }
         held_out.extend(held.into_iter().flatten());
-        let names = held_out.iter().map(|example| json!({"id": example.id}));
+        let names = held_out.iter().map(|prompted: &Prompted| json!({"id": prompted.example.id}));
         dataset::jsonl::write_all(setup.run.join("held-out.jsonl"), names)?;
     }
     for path in &training.eval_data {
@@ -61,6 +59,8 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<SftObjecti
         ledgers.push(Ledger { held_out: loaded.examples.len() as u64, ..loaded.ledger });
         held_out.extend(loaded.examples);
     }
+    let bare = |examples: Vec<Prompted>| examples.into_iter().map(|prompted| prompted.example).collect::<Vec<_>>();
+    let (examples, held_out): (Vec<_>, _) = (examples.into_iter().map(bare).collect(), bare(held_out));
     let lengths = examples.iter().zip(&ledgers).map(|(examples, ledger)| Source {
         lengths: examples.iter().map(|example| example.ids.len()).collect(),
         weight: ledger.weight,

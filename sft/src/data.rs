@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use chat::{ChatError, ChatTemplate, EncodeOptions, Encoded, RenderOptions, SpecialTokens, Tokenizer, Train};
 use dataset::jsonl::{self, OnBadLine};
-use dataset::{Conversation, Invalid, check, digest};
+use dataset::{Conversation, Invalid, Role, check, digest};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 use trainer::Example;
@@ -49,10 +49,19 @@ pub struct Ledger {
     pub joined_tokens: u64,
 }
 
+/// An example with what it answers.
+pub struct Prompted {
+    /// The example.
+    pub example: Example,
+    /// The messages before the first answer of its conversation, as JSON: the same for all answers to one prompt, which are
+    /// held out together.
+    pub prompt: String,
+}
+
 /// A file's examples.
 pub struct Loaded {
     /// Examples to train on.
-    pub examples: Vec<Example>,
+    pub examples: Vec<Prompted>,
     /// What happened to the rest.
     pub ledger: Ledger,
     /// The first example, to show.
@@ -130,9 +139,12 @@ impl Encoder<'_> {
         for ((_, conversation), fate) in rows.iter().zip(fates) {
             ledger.over_long += fate.too_long;
             let several = fate.kept.len() > 1;
+            let before = conversation.messages.iter().take_while(|message| message.role != Role::Assistant);
+            let prompt = serde_json::to_string(&before.collect::<Vec<_>>())?;
             for (part, kept) in fate.kept.into_iter().enumerate() {
                 let id = if several { format!("{}#{part}", conversation.id) } else { conversation.id.clone() };
-                examples.push(self.example(&mut ledger, &id, conversation.weight.unwrap_or(1.0), &kept));
+                let example = self.example(&mut ledger, &id, conversation.weight.unwrap_or(1.0), &kept);
+                examples.push(Prompted { example, prompt: prompt.clone() });
                 if shown.is_none() {
                     shown = Some((id, kept.encoded));
                 }

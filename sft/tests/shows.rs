@@ -126,6 +126,27 @@ fn parts_of_a_conversation_are_held_out_together() {
 }
 
 #[test]
+fn answers_to_one_prompt_are_held_out_together() {
+    let world = World::new(1);
+    let record = |number: usize| {
+        let messages = json!([
+            {"role": "user", "content": format!("What is {} + 1?", number / 3)},
+            {"role": "assistant", "content": format!("Answer {number}.")},
+        ]);
+        json!({"id": number.to_string(), "messages": messages})
+    };
+    write(&world, &(0..30).map(record).collect::<Vec<_>>());
+    world.run("run", "--eval-fraction 0.3 --max-steps 1").unwrap();
+    let held: Vec<Value> = dataset::jsonl::read_all(world.path("run/held-out.jsonl")).unwrap();
+    let mut prompts = [0; 10];
+    for line in &held {
+        prompts[line["id"].as_str().unwrap().parse::<usize>().unwrap() / 3] += 1;
+    }
+    assert_eq!(held.len(), 9);
+    assert!(prompts.iter().all(|&answers| answers == 0 || answers == 3), "{prompts:?}");
+}
+
+#[test]
 fn a_step_without_a_trainable_token_names_its_examples() {
     let world = World::new(1);
     let messages = json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]);

@@ -39,17 +39,23 @@ use crate::reward::RewardModel;
 /// are no error: they are recorded with their cause and counted.
 pub fn run(args: &Args, launcher: Launcher) -> anyhow::Result<()> {
     args.check()?;
-    let columns = problems::Columns { format: args.format, prompt: &args.prompt_column, answer: &args.answer_column };
+    let columns = problems::Columns {
+        format: args.format,
+        prompt: &args.prompt_column,
+        answer: &args.answer_column,
+        max_steps: args.max_steps,
+    };
     let loaded = problems::load(&args.problems, &columns, args.skip, args.limit)?;
     let styles = args.styles.as_deref().map(plan::styles).transpose()?.unwrap_or_default();
     let checkpoints = args.checkpoints();
     let seeding = (args.seed, args.skip);
     let slots = plan::lay_out(&loaded.problems, args.k, &checkpoints, &styles, &args.temperature, seeding)?;
     println!(
-        "{} problems of {} rows ({} not for training), {} samples",
+        "{} problems of {} rows ({} not for training, {} with too many steps), {} samples",
         loaded.problems.len(),
         loaded.rows,
         loaded.not_for_training,
+        loaded.too_long,
         slots.len()
     );
     let (quality, code) = (

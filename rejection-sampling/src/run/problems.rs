@@ -36,6 +36,8 @@ pub struct Loaded {
     pub rows: u64,
     /// Rows that are not for training.
     pub not_for_training: u64,
+    /// Rows whose worked answer has more steps than asked for.
+    pub too_long: u64,
 }
 
 /// How to read rows.
@@ -47,9 +49,19 @@ pub struct Columns<'a> {
     pub prompt: &'a str,
     /// The field of its answer.
     pub answer: &'a str,
+    /// The most steps of a worked answer of GSM8K, its lines above `####`; none: any number.
+    pub max_steps: Option<usize>,
 }
 
-/// Reads the problems of a file: rows `skip` to `skip + limit` of those that are for training.
+/// What a row turns out to be.
+enum Row {
+    Problem(Box<Problem>),
+    NotForTraining,
+    TooLong,
+}
+
+/// Reads the problems of a file: rows `skip` to `skip + limit` of those that are for training and
+/// short enough.
 ///
 /// # Errors
 /// `file:line` and what to change: a row that is no problem, a problem without what its verifier needs, an id that
@@ -61,10 +73,14 @@ pub fn load(path: &Path, columns: &Columns, skip: usize, limit: Option<usize>) -
     while let Some(row) = reader.next() {
         let row = row?;
         loaded.rows += 1;
-        let problem = match problem(row.clone(), columns) {
-            Ok(Some(problem)) => problem,
-            Ok(None) => {
+        let mut problem = match problem(row.clone(), columns) {
+            Ok(Row::Problem(problem)) => *problem,
+            Ok(Row::NotForTraining) => {
                 loaded.not_for_training += 1;
+                continue;
+            }
+            Ok(Row::TooLong) => {
+                loaded.too_long += 1;
                 continue;
             }
             Err(why) => {
@@ -72,7 +88,6 @@ pub fn load(path: &Path, columns: &Columns, skip: usize, limit: Option<usize>) -
                 continue;
             }
         };
-        let mut problem = problem;
         let place = reader.place();
         check::fill_id(&mut problem.id, &place);
         if let Err(why) = checked(&problem).and_then(|()| ids.add(&problem.id, &place)) {
@@ -84,10 +99,12 @@ pub fn load(path: &Path, columns: &Columns, skip: usize, limit: Option<usize>) -
     loaded.problems = loaded.problems.drain(skip.min(end)..end).collect();
     ensure!(
         !loaded.problems.is_empty(),
-        "{}: no problem is left of {} rows ({} are not for training); look at --format, --skip and --limit",
+        "{}: no problem is left of {} rows ({} are not for training, {} have more steps than --max-steps); look at \
+         --format, --skip, --limit and --max-steps",
         path.display(),
         loaded.rows,
-        loaded.not_for_training
+        loaded.not_for_training,
+        loaded.too_long
     );
     Ok(loaded)
 }
@@ -101,11 +118,10 @@ fn checked(problem: &Problem) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// A row as a problem; none for a row that must not be trained on.
-fn problem(row: Value, columns: &Columns) -> Result<Option<Problem>, Invalid> {
+fn problem(row: Value, columns: &Columns) -> Result<Row, Invalid> {
     match columns.format {
-        Format::Problem => Problem::try_from(row).map(Some),
-        Format::Gsm8k => gsm8k(&row, columns).map(Some),
+        Format::Problem => Problem::try_from(row).map(|problem| Row::Problem(Box::new(problem))),
+        Format::Gsm8k => gsm8k(&row, columns),
         Format::Mbpp => mbpp(&row),
     }
 }
@@ -117,26 +133,37 @@ fn text<'a>(row: &'a Value, name: &str) -> Result<&'a str, Invalid> {
     })
 }
 
-fn gsm8k(row: &Value, columns: &Columns) -> Result<Problem, Invalid> {
+fn gsm8k(row: &Value, columns: &Columns) -> Result<Row, Invalid> {
     let id = match &row["id"] {
         Value::String(id) => id.clone(),
         Value::Number(id) => id.to_string(),
         _ => String::new(),
     };
     let mut problem = Problem::new(id, Kind::Math, vec![Message::user(text(row, columns.prompt)?)]);
-    let answer = &row[columns.answer];
-    problem.answer = Some(match answer {
+    let answer = match &row[columns.answer] {
         Value::Number(number) => number.to_string(),
         _ => text(row, columns.answer)?.to_owned(),
-    });
-    Ok(problem)
+    };
+    if let Some(most) = columns.max_steps {
+        let Some((work, _)) = answer.rsplit_once("####") else {
+            return Err(Invalid(format!(
+                "{}: has no `####`, so that --max-steps cannot count its steps",
+                columns.answer
+            )));
+        };
+        if work.lines().filter(|line| !line.trim().is_empty()).count() > most {
+            return Ok(Row::TooLong);
+        }
+    }
+    problem.answer = Some(answer);
+    Ok(Row::Problem(Box::new(problem)))
 }
 
 /// The prompt is that of the MBPP paper (section 3), with the tests that the function has to pass.
-fn mbpp(row: &Value) -> Result<Option<Problem>, Invalid> {
+fn mbpp(row: &Value) -> Result<Row, Invalid> {
     let id = row["task_id"].as_u64().ok_or_else(|| Invalid("task_id: must be a number".into()))?;
     if !MBPP_TRAIN.contains(&id) {
-        return Ok(None);
+        return Ok(Row::NotForTraining);
     }
     let description = text(row, if row["text"].is_string() { "text" } else { "prompt" })?;
     let tests: Vec<&str> = row["test_list"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -155,7 +182,7 @@ fn mbpp(row: &Value) -> Result<Option<Problem>, Invalid> {
     if !setup.trim().is_empty() {
         problem.extra.insert(SETUP.into(), setup.into());
     }
-    Ok(Some(problem))
+    Ok(Row::Problem(Box::new(problem)))
 }
 
 #[cfg(test)]
@@ -163,10 +190,28 @@ mod tests {
     use super::*;
 
     fn read(text: &str, format: Format) -> anyhow::Result<Loaded> {
+        read_up_to(text, format, None)
+    }
+
+    fn read_up_to(text: &str, format: Format, max_steps: Option<usize>) -> anyhow::Result<Loaded> {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("p.jsonl");
         std::fs::write(&path, text)?;
-        load(&path, &Columns { format, prompt: "question", answer: "answer" }, 0, None)
+        load(&path, &Columns { format, prompt: "question", answer: "answer", max_steps }, 0, None)
+    }
+
+    #[test]
+    fn long_worked_answers_are_left_out_and_counted() {
+        let rows = concat!(
+            "{\"question\": \"a\", \"answer\": \"1+1=2\\n2+2=4\\n\\n#### 4\"}\n",
+            "{\"question\": \"b\", \"answer\": \"1+1=2\\n2+2=4\\n4-1=3\\n#### 3\"}\n",
+        );
+        let loaded = read_up_to(rows, Format::Gsm8k, Some(2)).unwrap();
+        assert_eq!((loaded.problems.len(), loaded.rows, loaded.too_long), (1, 2, 1));
+        assert_eq!(loaded.problems[0].prompt[0].text(), "a");
+        assert_eq!(read_up_to(rows, Format::Gsm8k, Some(3)).unwrap().problems.len(), 2);
+        let error = read_up_to("{\"question\": \"a\", \"answer\": 4}\n", Format::Gsm8k, Some(2)).unwrap_err();
+        assert!(error.to_string().contains("p.jsonl:1: answer: has no `####`"), "{error}");
     }
 
     #[test]
@@ -193,11 +238,7 @@ mod tests {
         for (line, format, why) in [
             ("{\"query\": \"1\"}", Format::Gsm8k, "p.jsonl:1: question: is missing or no text; the record has query"),
             ("{\"id\": 1, \"kind\": \"math\", \"prompt\": \"q\"}", Format::Problem, "p.jsonl:1: answer: is missing"),
-            (
-                "{\"task_id\": 1, \"text\": \"x\"}",
-                Format::Mbpp,
-                "no problem is left of 1 rows (1 are not for training)",
-            ),
+            ("{\"task_id\": 1, \"text\": \"x\"}", Format::Mbpp, "no problem is left of 1 rows (1 are not for training"),
         ] {
             let error = read(&format!("{line}\n"), format).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");

@@ -1,0 +1,110 @@
+//! A whole round of post-training, every stage on the other's output: undisturbed, and killed again and again.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// `herd run recipes/quick.toml` in the root of the checkout, with an output folder of its own.
+fn quick(output: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
+    command.args(["run", "recipes/quick.toml", "--output"]).arg(output);
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
+    command
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
+}
+
+fn succeed(output: &Path) -> String {
+    let output = quick(output).output().unwrap();
+    let text = said(&output);
+    assert!(output.status.success(), "{text}");
+    text
+}
+
+/// What a round is run for, by path: models, problems, samples, pairs, every judged answer. Records with times are not.
+fn results(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = entry.file_name().unwrap().to_str().unwrap();
+            let is_result = name.ends_with(".safetensors")
+                || ["samples.jsonl", "selected.jsonl", "pairs.jsonl", "heldout.jsonl"].contains(&name)
+                || name.starts_with("train") && name.ends_with(".jsonl");
+            if entry.is_dir() && name != "checkpoints" {
+                walk(root, &entry, found);
+            } else if is_result {
+                let place = entry.strip_prefix(root).unwrap().display().to_string();
+                found.insert(place, fs::read(&entry).unwrap());
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(folder, folder, &mut found);
+    found
+}
+
+/// SIGKILL for the pipeline or only for the stage that it runs, `wait` after the folder of a stage has appeared.
+fn kill(output: &Path, stage: &str, wait: Duration, only_the_stage: bool) -> String {
+    let child = quick(output).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let start = Instant::now();
+    while !output.join(stage).exists() {
+        assert!(start.elapsed() < Duration::from_secs(300), "{stage} does not begin");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(wait);
+    let pipeline = child.id();
+    let children = fs::read_to_string(format!("/proc/{pipeline}/task/{pipeline}/children")).unwrap_or_default();
+    let victim = if only_the_stage { children.trim().to_owned() } else { pipeline.to_string() };
+    let victim: i32 =
+        victim.parse().unwrap_or_else(|_| panic!("{stage} is over before it could be killed: {victim:?}"));
+    // SAFETY: a plain system call.
+    unsafe { libc::kill(victim, libc::SIGKILL) };
+    let output = child.wait_with_output().unwrap();
+    assert!(!output.status.success(), "{stage} was over before it was killed");
+    said(&output)
+}
+
+/// Two rounds of a minute and a half: the longest test there is, because it is what everything else is for.
+#[test]
+fn a_round_that_is_killed_in_its_stages_ends_with_the_files_of_one_that_is_not() {
+    let whole = tempfile::tempdir().unwrap();
+    let text = succeed(whole.path());
+    assert!(text.contains("after against before, paired by item") && text.contains("11 stages done"), "{text}");
+    let page = fs::read_to_string(whole.path().join("report.html")).unwrap();
+    for part in
+        ["<h2>Results</h2>", "<h2>Answers</h2>", "<h2>Training</h2>", "<td>dpo<td>done", "herd average --models"]
+    {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let text = succeed(whole.path());
+    assert_eq!(text.matches("done before").count(), 11, "{text}");
+
+    let killed = tempfile::tempdir().unwrap();
+    let (pipeline, stage) = (false, true);
+    for (at, wait, who) in [
+        ("04-before", 300, pipeline),
+        ("05-seed", 4000, pipeline),
+        ("05-seed", 8000, stage),
+        ("07-sample", 1500, pipeline),
+        ("07-sample", 1500, stage),
+        ("08-sft", 700, stage),
+        ("09-dpo", 1000, pipeline),
+        ("11-after", 300, pipeline),
+    ] {
+        let text = kill(killed.path(), at, Duration::from_millis(wait), who);
+        assert!(who == pipeline || text.contains("signal"), "{at}: {text}");
+    }
+    let text = succeed(killed.path());
+    assert!(text.contains("11 stages done"), "{text}");
+    let (whole, killed) = (results(whole.path()), results(killed.path()));
+    assert!(whole.len() > 15, "{:?}", whole.keys());
+    assert_eq!(whole.keys().collect::<Vec<_>>(), killed.keys().collect::<Vec<_>>());
+    for (place, bytes) in &whole {
+        assert!(killed[place] == *bytes, "{place} differs after the kills");
+    }
+}
