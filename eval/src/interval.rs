@@ -88,14 +88,14 @@ mod tests {
 
     #[test]
     fn wilson_near_the_ends() {
-        // statsmodels 0.14: proportion_confint(3, 40, method="wilson") and (0, 20) with z = 1.959964: to 3 digits the same.
+        // scipy.stats.binomtest(3, 40).proportion_ci(method="wilson"): 0.025836 to 0.198642; of (0, 20): 0 to 0.161125.
         let e = proportion(3, 40);
         assert_eq!(e.interval, Method::Wilson);
-        assert!((e.low - 0.0258).abs() < 2e-4 && (e.high - 0.1986).abs() < 2e-4, "{e:?}");
+        assert!((e.low - 0.025836).abs() < 1e-5 && (e.high - 0.198642).abs() < 1e-5, "{e:?}");
         let e = proportion(0, 20);
-        assert!(e.low == 0.0 && (e.high - 0.1611).abs() < 2e-4, "{e:?}");
+        assert!(e.low == 0.0 && (e.high - 0.161125).abs() < 1e-5, "{e:?}");
         let e = proportion(20, 20);
-        assert!(e.high == 1.0 && (e.low - 0.8389).abs() < 2e-4, "{e:?}");
+        assert!(e.high == 1.0 && (e.low - 0.838875).abs() < 1e-5, "{e:?}");
     }
 
     #[test]
