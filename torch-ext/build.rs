@@ -21,7 +21,8 @@ fn main() {
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
     let mut build = cc::Build::new();
     // Only with OpenMP does at::parallel_for run on more than one thread.
-    build.cpp(true).std("c++17").warnings(false).opt_level(3).flag("-fopenmp");
+    // Debug information of libtorch's headers would be in every binary, 60 MB each.
+    build.cpp(true).std("c++17").warnings(false).debug(false).opt_level(3).flag("-fopenmp");
     // Without it a comparison of floats keeps GCC from making vectors of the loops of fused.cpp.
     build.flag("-fno-trapping-math").define("_GLIBCXX_USE_CXX11_ABI", "1");
     build.include(&include).include(include.join("torch/csrc/api/include"));
