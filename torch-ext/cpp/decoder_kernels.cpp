@@ -16,120 +16,129 @@
 namespace herd {
 namespace {
 
-typedef float v16 __attribute__((vector_size(64)));
-typedef uint32_t u16x32 __attribute__((vector_size(64)));
-typedef int32_t i16x32 __attribute__((vector_size(64)));
-typedef uint16_t u16x16 __attribute__((vector_size(32)));
-typedef float v16u __attribute__((vector_size(64), aligned(4)));
-typedef uint32_t u32u __attribute__((vector_size(64), aligned(2)));
-typedef uint16_t h16u __attribute__((vector_size(32), aligned(2)));
-
-// Rows computed together, by what the registers hold.
+// Numbers in a register, and rows computed together, by how many registers there are. GCC does take vectors that are wider than
+// a register, and moves them through memory in pieces: eight times slower.
 #if defined(__AVX512F__)
-constexpr int MOST_ROWS = 16;
+constexpr int LANES = 16, MOST_ROWS = 16;
+#elif defined(__AVX2__)
+constexpr int LANES = 8, MOST_ROWS = 6;
 #else
-constexpr int MOST_ROWS = 4;
+constexpr int LANES = 4, MOST_ROWS = 2;
 #endif
+// Registers to a block of columns.
+constexpr int PARTS = BLOCK / LANES;
 
-INLINE v16 load(const float *p) { return *reinterpret_cast<const v16u *>(p); }
-INLINE v16 load(const bf16 *p) {
-  return (v16)(__builtin_convertvector(*reinterpret_cast<const h16u *>(p), u16x32) << 16);
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef uint32_t u32 __attribute__((vector_size(4 * LANES)));
+typedef int32_t i32 __attribute__((vector_size(4 * LANES)));
+typedef uint16_t u16 __attribute__((vector_size(2 * LANES)));
+typedef float unaligned_vec __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef uint32_t unaligned_u32 __attribute__((vector_size(4 * LANES), aligned(2)));
+typedef uint16_t unaligned_u16 __attribute__((vector_size(2 * LANES), aligned(2)));
+
+INLINE vec load(const float *p) { return *reinterpret_cast<const unaligned_vec *>(p); }
+INLINE vec load(const bf16 *p) {
+  return (vec)(__builtin_convertvector(*reinterpret_cast<const unaligned_u16 *>(p), u32) << 16);
 }
-INLINE void store(float *p, v16 x) { *reinterpret_cast<v16u *>(p) = x; }
+INLINE void store(float *p, vec x) { *reinterpret_cast<unaligned_vec *>(p) = x; }
 
 // Round to nearest even; not-a-number stays one.
-INLINE u16x32 narrow_bits(v16 x) {
-  const u16x32 bits = (u16x32)x;
-  const u16x32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  const u16x32 nan = (u16x32)((bits & 0x7fffffff) > 0x7f800000);
+INLINE u32 narrow_bits(vec x) {
+  const u32 bits = (u32)x;
+  const u32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  const u32 nan = (u32)((bits & 0x7fffffff) > 0x7f800000);
   return (rounded & ~nan) | (nan & 0x7fc0);
 }
-INLINE void store(bf16 *p, v16 x) { *reinterpret_cast<h16u *>(p) = __builtin_convertvector(narrow_bits(x), u16x16); }
+INLINE void store(bf16 *p, vec x) { *reinterpret_cast<unaligned_u16 *>(p) = __builtin_convertvector(narrow_bits(x), u16); }
 
 // x as T would hold it.
-template <typename T> INLINE v16 rounded(v16 x) {
+template <typename T> INLINE vec rounded(vec x) {
   if constexpr (sizeof(T) == sizeof(float))
     return x;
   else
-    return (v16)(narrow_bits(x) << 16);
+    return (vec)(narrow_bits(x) << 16);
 }
 
-// The first n of 16 numbers, zeros behind them.
-template <typename T> INLINE v16 load_some(const T *p, int64_t n) {
-  if (n >= 16)
+// The first n numbers of a register, zeros behind them.
+template <typename T> INLINE vec load_some(const T *p, int64_t n) {
+  if (n >= LANES)
     return load(p);
-  T some[16] = {};
+  T some[LANES] = {};
   for (int64_t i = 0; i < n; ++i)
     some[i] = p[i];
   return load(some);
 }
-template <typename T> INLINE void store_some(T *p, v16 x, int64_t n) {
-  if (n >= 16) {
+template <typename T> INLINE void store_some(T *p, vec x, int64_t n) {
+  if (n >= LANES) {
     store(p, x);
     return;
   }
-  T some[16];
+  T some[LANES];
   store(some, x);
   for (int64_t i = 0; i < n; ++i)
     p[i] = some[i];
 }
 
-INLINE float total(v16 x) {
-  float sum[8];
-  for (int i = 0; i < 8; ++i)
-    sum[i] = x[i] + x[i + 8];
-  return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+INLINE float total(vec x) {
+  float sum[LANES];
+  store(sum, x);
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i)
+      sum[i] += sum[i + half];
+  return sum[0];
 }
-INLINE float highest_of(v16 x) {
+INLINE float highest_of(vec x) {
   float high = x[0];
-  for (int i = 1; i < 16; ++i)
+  for (int i = 1; i < LANES; ++i)
     high = x[i] > high ? x[i] : high;
   return high;
 }
 
 // e^x to 2 units in the last place (the polynomial of Cephes' expf), between e^-87 and e^88.
-INLINE v16 exponential(v16 x) {
-  x = x < -87.0f ? v16{} - 87.0f : x;
-  x = x > 88.0f ? v16{} + 88.0f : x;
-  const v16 scaled = x * 1.44269504f;
-  const i16x32 n = __builtin_convertvector(scaled + (x >= 0.0f ? v16{} + 0.5f : v16{} - 0.5f), i16x32);
-  const v16 k = __builtin_convertvector(n, v16);
-  const v16 r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
-  v16 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+INLINE vec exponential(vec x) {
+  x = x < -87.0f ? vec{} - 87.0f : x;
+  x = x > 88.0f ? vec{} + 88.0f : x;
+  const vec scaled = x * 1.44269504f;
+  const i32 n = __builtin_convertvector(scaled + (x >= 0.0f ? vec{} + 0.5f : vec{} - 0.5f), i32);
+  const vec k = __builtin_convertvector(n, vec);
+  const vec r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
+  vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  return p * (v16)((n + 127) << 23);
+  return p * (vec)((n + 127) << 23);
 }
 
-// acc [M][NB] of 16 columns each: products of M rows of x with NB blocks, one term of k after the other.
+// acc [M][NB blocks of PARTS]: products of M rows of x with NB blocks, one term of k after the other.
 template <int M, int NB>
-INLINE void multiply(const float *x, int64_t ldx, const float *w, int64_t block, int64_t k, v16 (&acc)[M][NB]) {
+INLINE void multiply(const float *x, int64_t ldx, const float *w, int64_t block, int64_t k,
+                     vec (&acc)[M][NB * PARTS]) {
   for (int64_t i = 0; i < k; ++i) {
-    v16 column[NB];
-#pragma GCC unroll 4
-    for (int b = 0; b < NB; ++b)
-      column[b] = load(w + b * block + i * 16);
+    vec column[NB * PARTS];
+#pragma GCC unroll 16
+    for (int c = 0; c < NB * PARTS; ++c)
+      column[c] = load(w + c / PARTS * block + i * BLOCK + c % PARTS * LANES);
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
-      const v16 value = v16{} + x[m * ldx + i];
-#pragma GCC unroll 4
-      for (int b = 0; b < NB; ++b)
-        acc[m][b] += value * column[b];
+      const vec value = x[m * ldx + i] - vec{};
+#pragma GCC unroll 16
+      for (int c = 0; c < NB * PARTS; ++c)
+        acc[m][c] += value * column[c];
     }
   }
 }
 
 template <int M, int NB>
-INLINE void multiply(const bf16 *x, int64_t ldx, const bf16 *w, int64_t block, int64_t k, v16 (&acc)[M][NB]) {
+INLINE void multiply(const bf16 *x, int64_t ldx, const bf16 *w, int64_t block, int64_t k,
+                     vec (&acc)[M][NB * PARTS]) {
   for (int64_t i = 0; i < k; i += 2) {
 #if defined(__AVX512BF16__)
     __m512bh column[NB];
 #pragma GCC unroll 4
     for (int b = 0; b < NB; ++b)
-      column[b] = (__m512bh)_mm512_loadu_si512(w + b * block + i * 16);
+      column[b] = (__m512bh)_mm512_loadu_si512(w + b * block + i * BLOCK);
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
       int32_t pair;
@@ -137,44 +146,41 @@ INLINE void multiply(const bf16 *x, int64_t ldx, const bf16 *w, int64_t block, i
       const __m512bh value = (__m512bh)_mm512_set1_epi32(pair);
 #pragma GCC unroll 4
       for (int b = 0; b < NB; ++b)
-        acc[m][b] = (v16)_mm512_dpbf16_ps((__m512)acc[m][b], value, column[b]);
+        acc[m][b] = (vec)_mm512_dpbf16_ps((__m512)acc[m][b], value, column[b]);
     }
 #else
-    v16 even[NB], odd[NB];
-#pragma GCC unroll 4
-    for (int b = 0; b < NB; ++b) {
-      const u16x32 pairs = *reinterpret_cast<const u32u *>(w + b * block + i * 16);
-      even[b] = (v16)(pairs << 16);
-      odd[b] = (v16)(pairs & 0xffff0000u);
-    }
+    u32 column[NB * PARTS];
+#pragma GCC unroll 16
+    for (int c = 0; c < NB * PARTS; ++c)
+      column[c] = *reinterpret_cast<const unaligned_u32 *>(w + c / PARTS * block + i * BLOCK + c % PARTS * 2 * LANES);
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
       uint32_t pair;
       __builtin_memcpy(&pair, x + m * ldx + i, 4);
-      const v16 low = (v16)(u16x32{} + (pair << 16)), high = (v16)(u16x32{} + (pair & 0xffff0000u));
-#pragma GCC unroll 4
-      for (int b = 0; b < NB; ++b) {
-        acc[m][b] += low * even[b];
-        acc[m][b] += high * odd[b];
+      const vec low = (vec)(u32{} + (pair << 16)), high = (vec)(u32{} + (pair & 0xffff0000u));
+#pragma GCC unroll 16
+      for (int c = 0; c < NB * PARTS; ++c) {
+        acc[m][c] += low * (vec)(column[c] << 16);
+        acc[m][c] += high * (vec)(column[c] & 0xffff0000u);
       }
     }
 #endif
   }
 }
 
-// sums [M][NB], one function for each number of rows and blocks.
+// sums [M][NB][16], one function for each number of rows and blocks.
 template <int M, int NB, typename T>
-__attribute__((noinline)) void tile(const T *x, int64_t ldx, const T *w, int64_t block, int64_t k, v16 *sums) {
-  v16 acc[M][NB] = {};
+__attribute__((noinline)) void tile(const T *x, int64_t ldx, const T *w, int64_t block, int64_t k, float *sums) {
+  vec acc[M][NB * PARTS] = {};
   multiply<M, NB>(x, ldx, w, block, k, acc);
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
-#pragma GCC unroll 4
-    for (int b = 0; b < NB; ++b)
-      sums[m * NB + b] = acc[m][b];
+#pragma GCC unroll 16
+    for (int c = 0; c < NB * PARTS; ++c)
+      store(sums + (m * NB * PARTS + c) * LANES, acc[m][c]);
 }
 
-template <typename T> using Tile = void (*)(const T *, int64_t, const T *, int64_t, int64_t, v16 *);
+template <typename T> using Tile = void (*)(const T *, int64_t, const T *, int64_t, int64_t, float *);
 
 // The tile of M or fewer rows.
 template <int M, int NB, typename T> INLINE Tile<T> tile_of(int64_t rows) {
@@ -184,13 +190,13 @@ template <int M, int NB, typename T> INLINE Tile<T> tile_of(int64_t rows) {
     return tile<1, NB, T>;
 }
 
-// Columns of blocks [begin, end): calls put(row, block, sums of its 16 columns).
+// The columns of blocks [begin, end): calls put(row, column, sums of the register of columns that begins there).
 template <typename T, typename Put>
 INLINE void products(const T *x, int64_t ldx, int64_t rows, const T *w, int64_t k, int64_t begin, int64_t end,
                      const Put &put) {
-  constexpr int four = MOST_ROWS == 16 ? 4 : 1, two = MOST_ROWS == 16 ? 8 : 2;
+  constexpr int four = LANES == 16 ? 4 : 1, two = LANES == 16 ? 8 : 2;
   const int64_t block = k * BLOCK;
-  v16 sums[16];
+  float sums[16 * BLOCK];
   for (int64_t b = begin; b < end;) {
     // A few rows take several blocks at a time; many rows pass over one block, which stays in the nearest cache.
     const int64_t most = rows <= four ? 4 : rows <= two ? 2 : 1, step = most <= end - b ? most : 1;
@@ -201,40 +207,39 @@ INLINE void products(const T *x, int64_t ldx, int64_t rows, const T *w, int64_t 
                                        : tile_of<MOST_ROWS, 1, T>(some);
       tile(x + row * ldx, ldx, w + b * block, block, k, sums);
       for (int64_t m = 0; m < some; ++m)
-        for (int64_t j = 0; j < step; ++j)
-          put(row + m, b + j, sums[m * step + j]);
+        for (int64_t column = 0; column < step * BLOCK; column += LANES)
+          put(row + m, b * BLOCK + column, load(sums + m * step * BLOCK + column));
     }
     b += step;
   }
 }
 
-template <typename T> INLINE v16 with_bias(const Matrix<T> &w, int64_t block, v16 x) {
-  return w.bias ? x + load(w.bias + block * BLOCK) : x;
+template <typename T> INLINE vec with_bias(const Matrix<T> &w, int64_t column, vec x) {
+  return w.bias ? x + load(w.bias + column) : x;
 }
 
 template <typename T>
 void linear(const T *x, int64_t ldx, int64_t rows, const Matrix<T> &w, int64_t begin, int64_t end, T *out,
             int64_t ldo) {
-  products(x, ldx, rows, w.blocks, w.k, begin, end, [&](int64_t row, int64_t block, v16 sum) {
-    store_some(out + row * ldo + block * BLOCK, with_bias(w, block, sum), w.n - block * BLOCK);
+  products(x, ldx, rows, w.blocks, w.k, begin, end, [&](int64_t row, int64_t column, vec sum) {
+    store_some(out + row * ldo + column, with_bias(w, column, sum), w.n - column);
   });
 }
 
 template <typename T>
 void linear_add(const T *x, int64_t ldx, int64_t rows, const Matrix<T> &w, int64_t begin, int64_t end, T *out,
                 int64_t ldo) {
-  products(x, ldx, rows, w.blocks, w.k, begin, end, [&](int64_t row, int64_t block, v16 sum) {
-    const int64_t n = w.n - block * BLOCK;
-    T *at = out + row * ldo + block * BLOCK;
-    store_some(at, load_some(at, n) + rounded<T>(with_bias(w, block, sum)), n);
+  products(x, ldx, rows, w.blocks, w.k, begin, end, [&](int64_t row, int64_t column, vec sum) {
+    T *at = out + row * ldo + column;
+    store_some(at, load_some(at, w.n - column) + rounded<T>(with_bias(w, column, sum)), w.n - column);
   });
 }
 
 template <typename T>
 void linear_wide(const T *x, int64_t ldx, int64_t rows, const Matrix<T> &w, int64_t begin, int64_t end, float *out,
                  int64_t ldo) {
-  products(x, ldx, rows, w.blocks, w.k, begin, end, [&](int64_t row, int64_t block, v16 sum) {
-    store_some(out + row * ldo + block * BLOCK, with_bias(w, block, sum), w.n - block * BLOCK);
+  products(x, ldx, rows, w.blocks, w.k, begin, end, [&](int64_t row, int64_t column, vec sum) {
+    store_some(out + row * ldo + column, with_bias(w, column, sum), w.n - column);
   });
 }
 
@@ -242,41 +247,43 @@ template <typename T>
 void gated(const T *x, int64_t ldx, int64_t rows, const Matrix<T> &w, int64_t begin, int64_t end, T *out,
            int64_t ldo) {
   constexpr int64_t most = 256;
-  v16 gates[most];
+  float gates[most * BLOCK];
   for (int64_t start = 0; start < rows; start += most) {
     const int64_t some = rows - start < most ? rows - start : most;
     for (int64_t j = begin; j < end; ++j) {
       const T *from = x + start * ldx;
-      products(from, ldx, some, w.blocks, w.k, 2 * j, 2 * j + 1, [&](int64_t row, int64_t block, v16 sum) {
-        const v16 gate = rounded<T>(with_bias(w, block, sum));
-        gates[row] = rounded<T>(gate / (1.0f + exponential(-gate)));
+      const int64_t of_gate = 2 * j * BLOCK, of_up = of_gate + BLOCK;
+      products(from, ldx, some, w.blocks, w.k, 2 * j, 2 * j + 1, [&](int64_t row, int64_t column, vec sum) {
+        const vec gate = rounded<T>(with_bias(w, column, sum));
+        store(gates + row * BLOCK + column - of_gate, rounded<T>(gate / (1.0f + exponential(-gate))));
       });
-      products(from, ldx, some, w.blocks, w.k, 2 * j + 1, 2 * j + 2, [&](int64_t row, int64_t block, v16 sum) {
-        store(out + (start + row) * ldo + j * BLOCK, gates[row] * rounded<T>(with_bias(w, block, sum)));
+      products(from, ldx, some, w.blocks, w.k, 2 * j + 1, 2 * j + 2, [&](int64_t row, int64_t column, vec sum) {
+        const vec gate = load(gates + row * BLOCK + column - of_up);
+        store(out + (start + row) * ldo + j * BLOCK + column - of_up, gate * rounded<T>(with_bias(w, column, sum)));
       });
     }
   }
 }
 
 template <typename T> void rms_norm(const T *x, const T *w, T *y, int64_t n, float eps) {
-  v16 squares = {};
-  for (int64_t i = 0; i < n; i += 16) {
-    const v16 some = load_some(x + i, n - i);
+  vec squares = {};
+  for (int64_t i = 0; i < n; i += LANES) {
+    const vec some = load_some(x + i, n - i);
     squares += some * some;
   }
   const float scale = 1.0f / __builtin_sqrtf(total(squares) / static_cast<float>(n) + eps);
-  for (int64_t i = 0; i < n; i += 16)
+  for (int64_t i = 0; i < n; i += LANES)
     store_some(y + i, rounded<T>(load_some(x + i, n - i) * scale) * load_some(w + i, n - i), n - i);
 }
 
 template <typename T>
 void rotate(T *x, int64_t heads, int64_t half, const float *cosine, const float *sine) {
   for (int64_t head = 0; head < heads; ++head, x += 2 * half) {
-    for (int64_t i = 0; i < half; i += 16) {
+    for (int64_t i = 0; i < half; i += LANES) {
       const int64_t n = half - i;
-      const v16 a = load_some(x + i, n), b = load_some(x + half + i, n);
-      const v16 c = rounded<T>(load_some(cosine + i, n)), s = rounded<T>(load_some(sine + i, n));
-      const v16 c2 = rounded<T>(load_some(cosine + half + i, n)), s2 = rounded<T>(load_some(sine + half + i, n));
+      const vec a = load_some(x + i, n), b = load_some(x + half + i, n);
+      const vec c = rounded<T>(load_some(cosine + i, n)), s = rounded<T>(load_some(sine + i, n));
+      const vec c2 = rounded<T>(load_some(cosine + half + i, n)), s2 = rounded<T>(load_some(sine + half + i, n));
       store_some(x + i, rounded<T>(a * c) - rounded<T>(b * s), n);
       store_some(x + half + i, rounded<T>(b * c2) + rounded<T>(a * s2), n);
     }
@@ -284,56 +291,58 @@ void rotate(T *x, int64_t heads, int64_t half, const float *cosine, const float 
 }
 
 template <typename T> void scores(const T *x, int64_t rows, const T *keys, int64_t k, float *out, int64_t lds) {
-  products(x, k, rows, keys, k, 0, 1, [&](int64_t row, int64_t, v16 sum) { store(out + row * lds, sum); });
+  products(x, k, rows, keys, k, 0, 1, [&](int64_t row, int64_t column, vec sum) { store(out + row * lds + column, sum); });
 }
 
 void softmax(float *scores, int64_t lds, int64_t rows, int64_t count, float scale, const int64_t *first,
              const int64_t *last, float *highest, float *sums, float *out, int64_t width) {
-  const i16x32 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  const v16 never = v16{} - 1e30f;
+  i32 lane = {};
+  for (int i = 0; i < LANES; ++i)
+    lane[i] = i;
+  const vec never = vec{} - 1e30f;
   for (int64_t row = 0; row < rows; ++row) {
     float *s = scores + row * lds;
     const int32_t from = static_cast<int32_t>(first[row]), to = static_cast<int32_t>(last[row]);
-    v16 high = never;
-    for (int64_t i = 0; i < count; i += 16) {
-      const i16x32 place = lane + static_cast<int32_t>(i);
-      const v16 score = ((place >= from) & (place < to)) ? load(s + i) * scale : never;
+    vec high = never;
+    for (int64_t i = 0; i < count; i += LANES) {
+      const i32 place = lane + static_cast<int32_t>(i);
+      const vec score = ((place >= from) & (place < to)) ? load(s + i) * scale : never;
       store(s + i, score);
       high = score > high ? score : high;
     }
     const float before = highest[row], now = highest_of(high) > before ? highest_of(high) : before;
     if (now != before) {
-      const float factor = exponential(v16{} + (before - now))[0];
+      const float factor = exponential(vec{} + (before - now))[0];
       float *o = out + row * width;
-      for (int64_t i = 0; i < width; i += 16)
+      for (int64_t i = 0; i < width; i += LANES)
         store(o + i, load(o + i) * factor);
-      store(sums + row * 16, load(sums + row * 16) * factor);
+      store(sums + row * BLOCK, load(sums + row * BLOCK) * factor);
       highest[row] = now;
     }
-    v16 sum = load(sums + row * 16);
-    for (int64_t i = 0; i < count; i += 16) {
-      const v16 score = load(s + i);
-      const v16 weight = score > -1e29f ? exponential(score - now) : v16{};
+    vec sum = load(sums + row * BLOCK);
+    for (int64_t i = 0; i < count; i += LANES) {
+      const vec score = load(s + i);
+      const vec weight = score > -1e29f ? exponential(score - now) : vec{};
       store(s + i, weight);
       sum += weight;
     }
-    store(sums + row * 16, sum);
+    store(sums + row * BLOCK, sum);
   }
 }
 
 template <int M, int D, typename T>
 INLINE void weigh_tile(const float *weights, int64_t ldw, const T *values, int64_t tokens, int64_t width, float *out) {
-  v16 acc[M][D];
+  vec acc[M][D];
 #pragma GCC unroll 4
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
     for (int d = 0; d < D; ++d)
-      acc[m][d] = load(out + m * width + d * 16);
+      acc[m][d] = load(out + m * width + d * LANES);
   for (int64_t t = 0; t < tokens; ++t) {
-    v16 value[D];
+    vec value[D];
 #pragma GCC unroll 4
     for (int d = 0; d < D; ++d)
-      value[d] = load(values + t * width + d * 16);
+      value[d] = load(values + t * width + d * LANES);
 #pragma GCC unroll 4
     for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
@@ -344,18 +353,18 @@ INLINE void weigh_tile(const float *weights, int64_t ldw, const T *values, int64
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
     for (int d = 0; d < D; ++d)
-      store(out + m * width + d * 16, acc[m][d]);
+      store(out + m * width + d * LANES, acc[m][d]);
 }
 
 template <typename T>
 void weigh(const float *weights, int64_t ldw, int64_t rows, const T *values, int64_t tokens, int64_t width,
            float *out) {
   for (int64_t row = 0; row < rows;) {
-    const int64_t some = MOST_ROWS == 16 && rows - row >= 4 ? 4 : MOST_ROWS == 16 && rows - row >= 2 ? 2 : 1;
+    const int64_t some = LANES == 16 && rows - row >= 4 ? 4 : rows - row >= 2 ? 2 : 1;
     const float *w = weights + row * ldw;
     float *o = out + row * width;
     for (int64_t d = 0; d < width;) {
-      const bool wide = width - d >= 64;
+      const bool wide = width - d >= 4 * LANES;
       if (some == 4)
         wide ? weigh_tile<4, 4>(w, ldw, values + d, tokens, width, o + d)
              : weigh_tile<4, 1>(w, ldw, values + d, tokens, width, o + d);
@@ -365,7 +374,7 @@ void weigh(const float *weights, int64_t ldw, int64_t rows, const T *values, int
       else
         wide ? weigh_tile<1, 4>(w, ldw, values + d, tokens, width, o + d)
              : weigh_tile<1, 1>(w, ldw, values + d, tokens, width, o + d);
-      d += wide ? 64 : 16;
+      d += wide ? 4 * LANES : LANES;
     }
     row += some;
   }
@@ -373,7 +382,7 @@ void weigh(const float *weights, int64_t ldw, int64_t rows, const T *values, int
 
 template <typename T> void finish(const float *x, const float *sums, int64_t n, T *y) {
   const float sum = total(load(sums));
-  for (int64_t i = 0; i < n; i += 16)
+  for (int64_t i = 0; i < n; i += LANES)
     store_some(y + i, load_some(x + i, n - i) / sum, n - i);
 }
 
