@@ -7,6 +7,7 @@ mod common;
 use common::{TINY, fixture, forward_log_probs, generate, generate_in, load, request};
 use llama::{Choice, Engine, EngineOptions, GenerateError, Kernels, Llama, Next, Request, SamplingParams};
 use tch::{Device, Kind};
+use torch_ext::decoder::Decoder;
 
 fn sampled() -> SamplingParams {
     SamplingParams { temperature: 0.9, top_p: 0.95, ..SamplingParams::default() }
@@ -100,6 +101,29 @@ fn a_sequence_has_the_same_bits_in_any_company() {
             let last = crowd().pop().unwrap();
             assert_eq!(four(&[last])[0], four(&crowd())[11]);
         }
+    }
+}
+
+/// Each level is a process of its own: the choice is made once.
+#[test]
+fn every_level_of_the_instruction_set_computes_the_same() {
+    let run = |level: &str| {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "log_probs_are_those_of_the_trainers_forward_pass"]);
+        command.arg("a_sequence_has_the_same_bits_in_any_company").env("HERD_KERNELS", level);
+        let output = command.output().unwrap();
+        (output.status.success(), [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat())
+    };
+    for level in ["base", "v3", "v4", "v4_bf16"] {
+        let (success, said) = run(level);
+        assert!(success && said.contains("2 passed"), "{level}: {said}");
+        if level == Decoder::level() {
+            break;
+        }
+    }
+    if fixture("tiny/qwen3").is_some() {
+        let (success, said) = run("v5");
+        assert!(!success && said.contains("HERD_KERNELS is v5"), "{said}");
     }
 }
 

@@ -30,22 +30,39 @@ using herd::Matrix;
 constexpr int64_t SPAN = 256;
 constexpr int64_t TILE_ROWS = 16;
 
-const herd::Kernels &kernels() {
+// The best table for this processor, or the lesser one that HERD_KERNELS names; null where it names none of these.
+const herd::Kernels *chosen() {
+  std::vector<const herd::Kernels *> levels = {&herd::kernels_base};
 #if defined(__x86_64__)
-  static const herd::Kernels *best = [] {
-    __builtin_cpu_init();
-    const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-    const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                    __builtin_cpu_supports("avx512cd");
-    if (v4 && __builtin_cpu_supports("avx512bf16"))
-      return &herd::kernels_v4_bf16;
-    return v4 ? &herd::kernels_v4 : v3 ? &herd::kernels_v3 : &herd::kernels_base;
-  }();
-  return *best;
-#else
-  return herd::kernels_base;
+  __builtin_cpu_init();
+  const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+  const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                  __builtin_cpu_supports("avx512cd");
+  if (v3)
+    levels.push_back(&herd::kernels_v3);
+  if (v4)
+    levels.push_back(&herd::kernels_v4);
+  if (v4 && __builtin_cpu_supports("avx512bf16"))
+    levels.push_back(&herd::kernels_v4_bf16);
 #endif
+  const char *wanted = std::getenv("HERD_KERNELS");
+  if (!wanted || !*wanted)
+    return levels.back();
+  const auto named = std::find_if(levels.begin(), levels.end(),
+                                  [&](const herd::Kernels *level) { return std::string(level->level) == wanted; });
+  return named == levels.end() ? nullptr : *named;
+}
+
+const herd::Kernels *table() {
+  static const herd::Kernels *const table = chosen();
+  return table;
+}
+
+const herd::Kernels &kernels() {
+  TORCH_CHECK(table(), "HERD_KERNELS is ", std::getenv("HERD_KERNELS"),
+              ", and this processor has no kernels of that name; take base, v3 (AVX2), v4 (AVX-512) or v4_bf16, or unset it");
+  return *table();
 }
 
 template <typename T> const KernelsOf<T> &kernels_of() {
@@ -435,5 +452,5 @@ void tx_decoder_copy_page(void *decoder, int64_t from, int64_t to) {
   static_cast<Decoder *>(decoder)->copy_page(from, to);
 }
 
-const char *tx_decoder_level() { return kernels().level; }
+const char *tx_decoder_level() { return table() ? table()->level : "none"; }
 }

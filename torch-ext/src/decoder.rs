@@ -250,8 +250,9 @@ impl Decoder {
         unsafe { tx_decoder_copy_page(self.raw.as_ptr(), i64::from(from), i64::from(to)) }
     }
 
-    /// Which level of the instruction set the kernels use on this machine: `base`, `v3` (AVX2), `v4` (AVX-512) or
-    /// `v4_bf16`.
+    /// Which level of the instruction set the kernels use: `base`, `v3` (AVX2), `v4` (AVX-512) or `v4_bf16`. It is the best that
+    /// the processor has, or the one that the variable `HERD_KERNELS` names; `none` where it names another, which is an
+    /// error for a new decoder.
     #[must_use]
     pub fn level() -> &'static str {
         // SAFETY: a static string of ASCII letters.
