@@ -58,14 +58,19 @@ fn kill(output: &Path, stage: &str, wait: Duration, only_the_stage: bool) -> Str
     }
     std::thread::sleep(wait);
     let pipeline = child.id();
-    let children = fs::read_to_string(format!("/proc/{pipeline}/task/{pipeline}/children")).unwrap_or_default();
-    let victim = if only_the_stage { children.trim().to_owned() } else { pipeline.to_string() };
-    let victim: i32 =
-        victim.parse().unwrap_or_else(|_| panic!("{stage} is over before it could be killed: {victim:?}"));
+    let running = || fs::read_to_string(format!("/proc/{pipeline}/task/{pipeline}/children")).unwrap_or_default();
+    let victim: i32 = loop {
+        match running().trim().parse() {
+            _ if !only_the_stage => break pipeline as i32,
+            Ok(stage) => break stage,
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+        assert!(start.elapsed() < Duration::from_secs(300), "no stage is running after {stage} has begun");
+    };
     // SAFETY: a plain system call.
     unsafe { libc::kill(victim, libc::SIGKILL) };
     let output = child.wait_with_output().unwrap();
-    assert!(!output.status.success(), "{stage} was over before it was killed");
+    assert!(!output.status.success(), "the round was over before {stage} was killed");
     said(&output)
 }
 
