@@ -11,12 +11,12 @@ const MODEL: &str = "smollm2-135m-instruct";
 pub fn run(quick: bool) -> anyhow::Result<()> {
     let start = Instant::now();
     let herd = project::binary("herd");
+    build()?;
     let recipe = if quick {
-        build()?;
         "recipes/quick.toml"
     } else {
         fetch_model()?;
-        step(Command::new(&herd).args(["codeexec", "setup"]))?;
+        set_up_sandbox()?;
         "recipes/demo.toml"
     };
     let ready = Instant::now();
@@ -25,16 +25,23 @@ pub fn run(quick: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds `herd` and lets it fetch the model, if that is not in the cache.
+/// Lets `herd` fetch the model, if that is not in the cache.
 pub fn fetch_model() -> anyhow::Result<()> {
-    build()?;
     step(Command::new(project::binary("herd")).args(["model", "get", MODEL]))
 }
 
-fn build() -> anyhow::Result<()> {
+/// Lets `herd` set up Python in the sandbox; the other languages by `codeexec setup --languages`.
+pub fn set_up_sandbox() -> anyhow::Result<()> {
+    step(Command::new(project::binary("herd")).args(["codeexec", "setup"]))
+}
+
+/// Builds `herd`.
+pub fn build() -> anyhow::Result<()> {
     let start = Instant::now();
     println!("\nBuilding herd (once; a few minutes on two cores)");
-    project::cargo(["build", "--package", "herd"])?;
+    // Of the whole workspace: for one package alone cargo takes fewer features of the dependencies, and the tests would compile
+    // all of them again.
+    project::cargo(["build", "--workspace", "--bin", "herd"])?;
     println!("Built in {}", project::since(start));
     Ok(())
 }

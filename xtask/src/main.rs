@@ -40,7 +40,8 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Setup { cuda } => {
             libtorch::set_up(cuda)?;
-            set_up_sandbox()
+            demo::build()?;
+            demo::set_up_sandbox()
         }
         Command::Demo { quick } => {
             libtorch::set_up(false)?;
@@ -48,14 +49,10 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Test { arguments } => {
             libtorch::set_up(false)?;
-            set_up_sandbox()?;
+            demo::build()?;
+            demo::set_up_sandbox()?;
             demo::fetch_model()?;
             project::cargo(["test", "--workspace"].into_iter().chain(arguments.iter().map(String::as_str)))
         }
     }
-}
-
-/// Python in the sandbox; the other languages by `codeexec setup --languages`.
-fn set_up_sandbox() -> anyhow::Result<()> {
-    project::cargo(["run", "--quiet", "--package", "codeexec", "--", "setup"])
 }
