@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `preference_loss`, `nll_loss` | the two parts of the loss; the NLL is per token |
 //! | `rewards/chosen`, `rewards/rejected`, `rewards/margins` | implicit rewards, see [`crate::losses::Loss::rewards`] |
-//! | `rewards/accuracies` | 1 where the chosen response has the higher reward, ½ for a tie |
+//! | `rewards/accuracies` | 1 where the chosen response has the higher reward, ½ for a tie (within 1e-5) |
 //! | `logps/chosen`, `logps/rejected` | sums of log-probs over the tokens that count |
 //! | `logps/chosen_change` | by how much the chosen log-prob per token differs from the reference's |
 //! | `logps/chosen_fell` | 1 where it is lower than the reference's |
@@ -31,10 +31,11 @@ pub fn measure(loss: &losses::Loss, batch: &PairBatch, log_probs: &Tensor, refer
     let _no_grad = tch::no_grad_guard();
     let (reward_chosen, reward_rejected) = loss.rewards(&pairs);
     let margin = &reward_chosen - &reward_rejected;
+    let decided = &margin * margin.abs().gt(TIE);
     let mut measured = vec![
         ("preference_loss", preference),
         ("nll_loss", nll),
-        ("rewards/accuracies", (margin.sign() + 1.0) / 2.0),
+        ("rewards/accuracies", (decided.sign() + 1.0) / 2.0),
         ("rewards/chosen", reward_chosen),
         ("rewards/rejected", reward_rejected),
         ("rewards/margins", margin),
@@ -58,6 +59,10 @@ pub fn measure(loss: &losses::Loss, batch: &PairBatch, log_probs: &Tensor, refer
     };
     Loss { sum, metrics: measured.into_iter().map(metric).collect() }
 }
+
+/// Margins up to this are ties: policy and reference may be one model and differ in the last bit, where a processor's sums depend
+/// on how rows were packed.
+const TIE: f64 = 1e-5;
 
 /// Share of pairs whose chosen log-prob is lower than the reference's.
 pub const FELL: &str = "logps/chosen_fell";

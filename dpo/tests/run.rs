@@ -35,9 +35,10 @@ fn a_run_learns_the_preference_and_leaves_what_the_design_says() {
     let start: Value = serde_json::from_slice(&fs::read(run.join("eval_start.json")).unwrap()).unwrap();
     let end = &record(&world, "run")["report"]["evaluation"];
     let of = |evaluation: &Value, name: &str| evaluation["metrics"][name].as_f64().unwrap();
-    // Before the first step policy and reference are one: no margin, and the loss is ln 2 + 0.2 NLL. Their rows were packed
-    // otherwise, and where a processor's sums depend on that (MKL with AVX2) the last bit of a log-prob does.
+    // Before the first step policy and reference are one but for rounding: no margin, every pair a tie, the loss is ln 2 + 0.2
+    // NLL.
     assert!(of(&start, "rewards/margins").abs() < 1e-6 && of(&start, "kl") < 1e-6, "{start}");
+    assert_eq!(of(&start, "rewards/accuracies"), 0.5);
     let expected = std::f64::consts::LN_2 + 0.2 * of(&start, "nll_loss");
     assert!((start["loss"].as_f64().unwrap() - expected).abs() < 1e-5);
     assert!(of(end, "rewards/accuracies") > 0.8, "{end}");

@@ -2,21 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
+use common::{herd_run, root, said};
 
-/// `herd run` in the root of the checkout, with an output folder of its own.
 fn run(recipe: &Path, output: &Path, more: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
-    command.arg("run").arg(recipe).arg("--output").arg(output).args(more).current_dir(root()).output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
+    herd_run(recipe, output).args(more).output().unwrap()
 }
 
 #[test]

@@ -2,22 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// `herd run recipes/quick.toml` in the root of the checkout, with an output folder of its own.
-fn quick(output: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
-    command.args(["run", "recipes/quick.toml", "--output"]).arg(output);
-    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
-    command
-}
+use common::{herd_run, said};
 
-fn said(output: &Output) -> String {
-    [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
+fn quick(output: &Path) -> Command {
+    herd_run(Path::new("recipes/quick.toml"), output)
 }
 
 fn succeed(output: &Path) -> String {
@@ -91,7 +87,7 @@ fn the_quick_round_runs_through_and_is_not_run_twice() {
 }
 
 #[test]
-#[ignore = "two whole rounds: 4 minutes, on slow machines 14"]
+#[ignore = "two whole rounds: many minutes"]
 fn a_round_that_is_killed_in_its_stages_ends_with_the_files_of_one_that_is_not() {
     let whole = tempfile::tempdir().unwrap();
     succeed(whole.path());

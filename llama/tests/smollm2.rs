@@ -15,6 +15,7 @@ use llama::{
 };
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
+use torch_ext::decoder::Decoder;
 
 /// The model's folder; `None`, with a line on the terminal, where it is not in the cache.
 fn folder() -> Option<PathBuf> {
@@ -77,6 +78,12 @@ fn greedy_answers_equal_transformers() {
         ("f32", Kind::Float, Kernels::Tensors, 3),
         ("bf16", Kind::BFloat16, Kernels::Tensors, 1),
     ];
+    // On an AVX2 processor transformers' own bfloat16 answers differ from these in two of five.
+    let recorded_here = Decoder::level() == "v4_bf16";
+    if !recorded_here {
+        eprintln!("skipped: greedy answers in bfloat16 were recorded on a processor with AVX512-BF16");
+    }
+    let cases_of = cases_of.into_iter().filter(|(dtype, ..)| recorded_here || *dtype != "bf16");
     for (dtype, kind, kernels, slots) in cases_of {
         let Some(loaded) = load(kind) else { return };
         let cases: Vec<&Value> = cases.iter().filter(|case| case["dtype"] == dtype).collect();

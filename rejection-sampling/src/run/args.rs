@@ -49,7 +49,7 @@ pub struct Args {
     /// For --format gsm8k: only problems whose worked answer has at most this many steps (lines above ####). A weak model
     /// solves the short ones only, and its samples of the others teach nothing
     #[arg(long, value_name = "N", help_heading = "Problems")]
-    pub max_steps: Option<usize>,
+    pub max_solution_steps: Option<usize>,
     /// Problems to leave out at the start
     #[arg(long, default_value_t = 0, help_heading = "Problems")]
     pub skip: usize,
@@ -126,8 +126,8 @@ impl Args {
     pub fn check(&self) -> anyhow::Result<()> {
         ensure!((1..=1 << 20).contains(&self.k), "--k is {}; it must be at least 1", self.k);
         ensure!(
-            self.max_steps.is_none() || self.format == Format::Gsm8k,
-            "--max-steps counts the steps of GSM8K's worked answers; it needs --format gsm8k"
+            self.max_solution_steps.is_none() || self.format == Format::Gsm8k,
+            "--max-solution-steps counts the steps of GSM8K's worked answers; it needs --format gsm8k"
         );
         ensure!(self.max_new_tokens >= 1, "--max-new-tokens must be at least 1");
         ensure!(!self.temperature.is_empty(), "--temperature: give at least one");

@@ -43,7 +43,7 @@ pub fn run(args: &Args, launcher: Launcher) -> anyhow::Result<()> {
         format: args.format,
         prompt: &args.prompt_column,
         answer: &args.answer_column,
-        max_steps: args.max_steps,
+        max_solution_steps: args.max_solution_steps,
     };
     let loaded = problems::load(&args.problems, &columns, args.skip, args.limit)?;
     let styles = args.styles.as_deref().map(plan::styles).transpose()?.unwrap_or_default();

@@ -50,7 +50,7 @@ pub struct Columns<'a> {
     /// The field of its answer.
     pub answer: &'a str,
     /// The most steps of a worked answer of GSM8K, its lines above `####`; none: any number.
-    pub max_steps: Option<usize>,
+    pub max_solution_steps: Option<usize>,
 }
 
 /// What a row turns out to be.
@@ -99,8 +99,8 @@ pub fn load(path: &Path, columns: &Columns, skip: usize, limit: Option<usize>) -
     loaded.problems = loaded.problems.drain(skip.min(end)..end).collect();
     ensure!(
         !loaded.problems.is_empty(),
-        "{}: no problem is left of {} rows ({} are not for training, {} have more steps than --max-steps); look at \
-         --format, --skip, --limit and --max-steps",
+        "{}: no problem is left of {} rows ({} are not for training, {} have more steps than --max-solution-steps); look at \
+         --format, --skip, --limit and --max-solution-steps",
         path.display(),
         loaded.rows,
         loaded.not_for_training,
@@ -144,10 +144,10 @@ fn gsm8k(row: &Value, columns: &Columns) -> Result<Row, Invalid> {
         Value::Number(number) => number.to_string(),
         _ => text(row, columns.answer)?.to_owned(),
     };
-    if let Some(most) = columns.max_steps {
+    if let Some(most) = columns.max_solution_steps {
         let Some((work, _)) = answer.rsplit_once("####") else {
             return Err(Invalid(format!(
-                "{}: has no `####`, so that --max-steps cannot count its steps",
+                "{}: has no `####`, so that --max-solution-steps cannot count its steps",
                 columns.answer
             )));
         };
@@ -193,11 +193,11 @@ mod tests {
         read_up_to(text, format, None)
     }
 
-    fn read_up_to(text: &str, format: Format, max_steps: Option<usize>) -> anyhow::Result<Loaded> {
+    fn read_up_to(text: &str, format: Format, max_solution_steps: Option<usize>) -> anyhow::Result<Loaded> {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("p.jsonl");
         std::fs::write(&path, text)?;
-        load(&path, &Columns { format, prompt: "question", answer: "answer", max_steps }, 0, None)
+        load(&path, &Columns { format, prompt: "question", answer: "answer", max_solution_steps }, 0, None)
     }
 
     #[test]

@@ -1,0 +1,23 @@
+//! `herd run` on the recipes of the checkout.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The root of the checkout.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// `herd run` in the root of the checkout, with an output folder of its own.
+pub fn herd_run(recipe: &Path, output: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
+    command.arg("run").arg(recipe).arg("--output").arg(output).current_dir(root());
+    command
+}
+
+/// Everything that a command printed.
+pub fn said(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
+}
