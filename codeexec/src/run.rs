@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use dataset::digest::Fingerprint;
 use dataset::jsonl::{self, OnBadLine};
+use dataset::progress::Progress;
 use dataset::resume::OrderedOutput;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::pool::Pool;
 use crate::record::{Checked, Job, Status, Verdict};
@@ -53,8 +53,7 @@ pub fn run(
     for _ in 0..out.done() {
         reader.next().context("the input is shorter than what was done before")??;
     }
-    let bar = progress(count(input));
-    bar.set_position(out.done() as u64);
+    let progress = Progress::new("programs", count(input), out.done());
     let source = Mutex::new((reader, out.done()));
     let (written, stop) = (AtomicUsize::new(out.done()), AtomicBool::new(false));
     let (send, receive) = mpsc::channel::<anyhow::Result<(usize, Verdict)>>();
@@ -79,11 +78,10 @@ pub fn run(
             *summary.statuses.entry(verdict.status.word()).or_default() += 1;
             out.push(index, &verdict)?;
             written.store(out.done(), Ordering::Relaxed);
-            bar.inc(1);
+            progress.add(1);
         }
         Ok(out.done())
     })?;
-    bar.finish_and_clear();
     if let Ok((reader, _)) = source.into_inner() {
         summary.bad = reader.bad();
     }
@@ -117,7 +115,7 @@ fn rejects(output: &Path) -> PathBuf {
 }
 
 /// The number of programs, where every line is JSON; the run itself says which is not.
-fn count(input: &Path) -> Option<u64> {
+fn count(input: &Path) -> Option<usize> {
     let mut count = 0;
     for line in jsonl::read::<serde::de::IgnoredAny>(input, OnBadLine::Error).ok()? {
         line.ok()?;
@@ -126,23 +124,13 @@ fn count(input: &Path) -> Option<u64> {
     Some(count)
 }
 
-/// Shown on a terminal only.
-fn progress(length: Option<u64>) -> ProgressBar {
-    let template = match length {
-        Some(_) => "{bar:40} {pos}/{len} programs, {per_sec}, {eta} to go",
-        None => "{spinner} {pos} programs, {per_sec}, {elapsed}",
-    };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
-    length.map_or_else(ProgressBar::no_length, ProgressBar::new).with_style(style)
-}
-
 /// Runs a list of jobs; the verdicts in order.
 ///
 /// # Errors
 /// As for [`Pool::run`].
 pub fn run_all(pool: &Pool, workers: usize, jobs: &[Job]) -> anyhow::Result<Vec<Verdict>> {
     let next = AtomicUsize::new(0);
-    let bar = progress(Some(jobs.len() as u64));
+    let progress = Progress::new("programs", Some(jobs.len()), 0);
     let verdicts: Mutex<Vec<Option<Verdict>>> = Mutex::new(vec![None; jobs.len()]);
     std::thread::scope(|scope| -> anyhow::Result<()> {
         let work = || -> anyhow::Result<()> {
@@ -150,7 +138,7 @@ pub fn run_all(pool: &Pool, workers: usize, jobs: &[Job]) -> anyhow::Result<Vec<
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(job) = jobs.get(index) else { return Ok(()) };
                 let verdict = pool.run(job)?;
-                bar.inc(1);
+                progress.add(1);
                 if let Ok(mut verdicts) = verdicts.lock() {
                     verdicts[index] = Some(verdict);
                 }
@@ -162,7 +150,6 @@ pub fn run_all(pool: &Pool, workers: usize, jobs: &[Job]) -> anyhow::Result<Vec<
         }
         Ok(())
     })?;
-    bar.finish_and_clear();
     let verdicts = verdicts.into_inner().map_err(|_| anyhow::anyhow!("a thread of the pool panicked"))?;
     verdicts.into_iter().map(|verdict| verdict.context("a program without a verdict")).collect()
 }

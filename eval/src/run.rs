@@ -1,12 +1,12 @@
 //! A run: sample what is missing, judge what is not judged, sum up. Kill it at any moment: the same command goes on.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use dataset::digest::Fingerprint;
+use dataset::progress::Progress;
 use dataset::resume::OrderedOutput;
-use indicatif::{ProgressBar, ProgressStyle};
 use llama::SamplingParams;
 use rayon::prelude::*;
 use sampler::{SampleError, SampleRequest, Sampler, sequence_seed};
@@ -113,7 +113,7 @@ fn sample(
         }
     };
     let requests: Vec<SampleRequest> = (done..total).map(request).collect();
-    let bar = bar(total, done, "answers");
+    let progress = Progress::new("answers", Some(total), done);
     let start = Instant::now();
     let mut tokens = 0;
     sampler.sample(&requests, &mut |index, answer| {
@@ -139,11 +139,10 @@ fn sample(
             Err(other) => bail!("{} {}: {other}; run the same command again to go on", response.task, response.id),
         }
         tokens += response.tokens;
-        bar.set_message(format!("{:.0} tokens/s", tokens as f64 / start.elapsed().as_secs_f64().max(1e-9)));
-        bar.inc(1);
+        progress.note(format!("{:.0} tokens/s", tokens as f64 / start.elapsed().as_secs_f64().max(1e-9)));
+        progress.add(1);
         Ok(output.push(index, &response)?)
     })?;
-    bar.finish_and_clear();
     Ok(output.finish(total)?)
 }
 
@@ -158,7 +157,7 @@ fn judge_responses(
     let total = items.len() * samples;
     ensure!(responses.len() == total, "responses.jsonl has {} lines where {total} are needed", responses.len());
     let is_code = |index: usize| matches!(items[index / samples].grading, Grading::Code(_));
-    let bar = bar(total, output.done().min(total), "judged");
+    let progress = Progress::new("answers judged", Some(total), output.done().min(total));
     let mut judge = None;
     while output.done() < total {
         let start = output.done();
@@ -189,10 +188,9 @@ fn judge_responses(
         for (i, (response, judgement)) in batch.iter().zip(judgements).enumerate() {
             let sample = Sample::new(items[(start + i) / samples], response.clone(), judgement);
             output.push(start + i, &sample)?;
-            bar.inc(1);
+            progress.add(1);
         }
     }
-    bar.finish_and_clear();
     Ok(())
 }
 
@@ -214,7 +212,7 @@ fn judge_likelihoods(
             items[done].task.name()
         );
     };
-    let bar = bar(items.len(), done, "scored");
+    let progress = Progress::new("items scored", Some(items.len()), done);
     let rest: Vec<Item> = items[done..].iter().map(|item| (*item).clone()).collect();
     likelihood::judge(model, &rest, window, &mut |place, judgement| {
         let item = &rest[place];
@@ -227,19 +225,10 @@ fn judge_likelihoods(
             tokens: 0,
             error: None,
         };
-        bar.inc(1);
+        progress.add(1);
         Ok(output.push(offset + done + place, &Sample::new(item, response, judgement))?)
     })?;
-    bar.finish_and_clear();
     Ok(())
-}
-
-fn bar(total: usize, done: usize, what: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what} {{msg}}, {{eta}} left"));
-    let bar = ProgressBar::new(total as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_position(done as u64);
-    bar.enable_steady_tick(Duration::from_millis(500));
-    bar
 }
 
 /// The folder that holds fetched sets.

@@ -1,13 +1,13 @@
 //! `herd generate`: sample answers to a file of prompts.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use dataset::digest::Fingerprint;
+use dataset::progress::Progress;
 use dataset::resume::OrderedOutput;
 use dataset::{FinishReason, Message, Sample};
-use indicatif::{ProgressBar, ProgressStyle};
 use sampler::{Answer, SampleError, SampleRequest, Sampler, SamplerArgs, Sampling, StopTokens, sequence_seed};
 use serde::Deserialize;
 use serde_json::Value;
@@ -107,7 +107,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     eprintln!("{} answers to {} prompts with {}", requests.len(), prompts.len(), sampler.describe());
     let start = Instant::now();
     let mut writer = Writer {
-        bar: bar(requests.len(), done),
+        progress: Progress::new("answers", Some(requests.len()), done),
         output: &mut output,
         args,
         model: sampler.name(),
@@ -117,8 +117,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         start,
     };
     sampler.sample(&requests[done..], &mut |index, answer| writer.write(done + index, answer))?;
-    let Writer { bar, counts, .. } = writer;
-    bar.finish_and_clear();
+    let counts = std::mem::take(&mut writer.counts);
+    drop(writer);
     output.finish(requests.len())?;
     let seconds = start.elapsed().as_secs_f64();
     println!(
@@ -168,14 +168,6 @@ fn fingerprint(args: &Args, sampler: &Sampler) -> anyhow::Result<String> {
     Ok(fingerprint.text("sampler", &sampler.identity()?).text("name", sampler.name()).finish())
 }
 
-fn bar(total: usize, done: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} answers, {msg}, {eta} left");
-    let bar = ProgressBar::new(total as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_position(done as u64);
-    bar.enable_steady_tick(Duration::from_millis(500));
-    bar
-}
-
 #[derive(Default)]
 struct Counts {
     tokens: u64,
@@ -186,7 +178,7 @@ struct Counts {
 
 /// Writes answers as they come and shows how far it is.
 struct Writer<'a> {
-    bar: ProgressBar,
+    progress: Progress,
     output: &'a mut OrderedOutput,
     args: &'a Args,
     model: &'a str,
@@ -200,9 +192,9 @@ impl Writer<'_> {
     fn write(&mut self, index: usize, answer: Result<Answer, SampleError>) -> anyhow::Result<()> {
         let record = self.record(index, answer);
         self.output.push(index, &record)?;
-        self.bar.inc(1);
+        self.progress.add(1);
         let rate = self.counts.tokens as f64 / self.start.elapsed().as_secs_f64();
-        self.bar.set_message(format!("{rate:.0} tokens/s"));
+        self.progress.note(format!("{rate:.0} tokens/s"));
         Ok(())
     }
 

@@ -24,6 +24,7 @@ fn succeed(output: &Path) -> String {
 }
 
 /// What a round is run for, by path: models, problems, samples, pairs, every judged answer. Records with times are not.
+/// Texts name the model that they are by; the folder's own name is taken out.
 fn results(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
         for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -35,7 +36,12 @@ fn results(folder: &Path) -> BTreeMap<String, Vec<u8>> {
                 walk(root, &entry, found);
             } else if is_result {
                 let place = entry.strip_prefix(root).unwrap().display().to_string();
-                found.insert(place, fs::read(&entry).unwrap());
+                let bytes = fs::read(&entry).unwrap();
+                let bytes = match String::from_utf8(bytes) {
+                    Ok(text) => text.replace(root.to_str().unwrap(), "ROUND").into_bytes(),
+                    Err(error) => error.into_bytes(),
+                };
+                found.insert(place, bytes);
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use dataset::progress::duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::metrics::StepMetrics;
@@ -68,16 +69,5 @@ impl Console {
         if let Some(bar) = &self.bar {
             bar.finish();
         }
-    }
-}
-
-/// `1 h 02 min`, `3 min 20 s`, `12.5 s`.
-#[must_use]
-pub fn duration(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..60 => format!("{:.1} s", time.as_secs_f64()),
-        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
     }
 }

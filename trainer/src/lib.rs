@@ -32,7 +32,6 @@ mod train;
 
 pub use average::{Average, AverageKind};
 pub use batch::{Example, PackedBatch};
-pub use console::duration;
 pub use into_place::into_place;
 pub use objective::{
     Evaluation, Input, Loss, Metric, MetricSums, Moment, Objective, evaluate, forward, forward_backward,

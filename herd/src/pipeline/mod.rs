@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use trainer::{RunFolder, Signals, duration};
+use dataset::progress::duration;
+use trainer::{RunFolder, Signals};
 
 use process::End;
 use recipe::{Recipe, Stage};

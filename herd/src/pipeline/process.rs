@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use trainer::{Signals, duration};
+use dataset::progress::duration;
+use trainer::Signals;
 
 use super::recipe::Stage;
 

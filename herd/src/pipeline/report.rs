@@ -5,8 +5,9 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dataset::progress::duration;
+use trainer::metrics;
 use trainer::report::{escape, plot};
-use trainer::{duration, metrics};
 
 use super::recipe::{Recipe, Stage};
 use super::results::{self, Evaluated};

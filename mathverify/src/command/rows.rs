@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use dataset::digest::Fingerprint;
 use dataset::jsonl::{OnBadLine, read};
+use dataset::progress::Progress;
 use dataset::resume::OrderedOutput;
-use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -61,8 +61,7 @@ pub(super) fn each<T: DeserializeOwned + Send + Sync>(
     let done = if let Sink::File(out) = &sink { out.done() } else { 0 };
     let mut index = 0;
     // Verdicts on the terminal show the progress themselves.
-    let progress =
-        if files.output.is_some() { ProgressBar::new_spinner().with_style(style()?) } else { ProgressBar::hidden() };
+    let progress = if files.output.is_some() { Progress::new("records", None, 0) } else { Progress::hidden() };
     loop {
         let batch: Vec<T> = reader.by_ref().take(BATCH).collect::<Result<_, _>>()?;
         if batch.is_empty() {
@@ -78,9 +77,8 @@ pub(super) fn each<T: DeserializeOwned + Send + Sync>(
             }
             index += 1;
         }
-        progress.set_position(u64::try_from(index).unwrap_or(u64::MAX));
+        progress.add(verdicts.len());
     }
-    progress.finish_and_clear();
     match sink {
         Sink::Standard(mut out) => out.flush().context("cannot write to standard output")?,
         Sink::File(out) => out.finish(index)?,
@@ -90,11 +88,6 @@ pub(super) fn each<T: DeserializeOwned + Send + Sync>(
         _ => String::new(),
     };
     Ok((index, aside))
-}
-
-/// How the progress looks on a terminal; elsewhere nothing is shown.
-fn style() -> Result<ProgressStyle> {
-    Ok(ProgressStyle::with_template("{spinner} {human_pos} records, {per_sec}, {elapsed}")?)
 }
 
 /// A verdict with the id of its record in front.

@@ -1,12 +1,11 @@
 //! The work of a run: everything that is still to be asked, verified, scored and judged, until nothing is.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::Context;
 use dataset::Kind;
 use dataset::journal::Journal;
-use indicatif::{ProgressBar, ProgressStyle};
+use dataset::progress::Progress;
 use sampler::{SampleRequest, Sampler, sequence_seed};
 
 use super::args::Args;
@@ -16,14 +15,6 @@ use super::state::{Reward, Sampled, State};
 use super::verify::{Task, Verifiers};
 use crate::judge::{self, Rubric};
 use crate::reward::{Group, RewardModel};
-
-/// A progress bar with a word for what is counted.
-fn bar(what: &str, total: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what}, {{elapsed}}, {{eta}} left"));
-    let bar = ProgressBar::new(total as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.enable_steady_tick(Duration::from_millis(500));
-    bar
-}
 
 /// Samples and verifies, round by round, until no sample has anything left to do.
 ///
@@ -79,9 +70,9 @@ pub fn sample_and_verify(
 fn sample(state: &mut State, sampler: &Sampler, asked: &[(usize, SampleRequest)]) -> anyhow::Result<()> {
     eprintln!("{} answers to sample from {}", asked.len(), sampler.describe());
     let requests: Vec<SampleRequest> = asked.iter().map(|(_, request)| request.clone()).collect();
-    let bar = bar("answers", asked.len());
+    let progress = Progress::new("answers", Some(asked.len()), 0);
     sampler.sample(&requests, &mut |place, answer| {
-        bar.inc(1);
+        progress.add(1);
         let turn = match answer {
             Ok(answer) => Turn::Answer(Answer {
                 text: answer.text,
@@ -93,7 +84,6 @@ fn sample(state: &mut State, sampler: &Sampler, asked: &[(usize, SampleRequest)]
         };
         state.add_turn(asked[place].0, turn)
     })?;
-    bar.finish_and_clear();
     Ok(())
 }
 
@@ -111,12 +101,11 @@ fn verify(state: &mut State, verifiers: &Verifiers, slots: &[usize]) -> anyhow::
         turns: turns.iter().collect(),
     });
     let tasks: Vec<Task> = tasks.collect();
-    let bar = bar("verdicts", tasks.len());
+    let progress = Progress::new("verdicts", Some(tasks.len()), 0);
     verifiers.verify(&tasks, |slot, verdict| {
-        bar.inc(1);
+        progress.add(1);
         state.add_verdict(slot as usize, verdict)
     })?;
-    bar.finish_and_clear();
     Ok(())
 }
 
@@ -131,9 +120,9 @@ pub fn score(
     model: &RewardModel,
     k: usize,
 ) -> anyhow::Result<()> {
-    let bar = bar("problems scored", state.problems.len());
+    let progress = Progress::new("problems scored", Some(state.problems.len()), 0);
     for problem in 0..state.problems.len() {
-        bar.inc(1);
+        progress.add(1);
         if journal.contains(problem as u64) {
             continue;
         }
@@ -160,7 +149,6 @@ pub fn score(
         });
         journal.insert(problem as u64, rewards.collect())?;
     }
-    bar.finish_and_clear();
     state.rewards = Some(journal);
     Ok(())
 }
@@ -190,12 +178,11 @@ pub fn judge(
     });
     let questions: Vec<_> = questions.collect();
     eprintln!("{} answers to judge with {}", questions.len(), judge.describe());
-    let bar = bar("judgements", questions.len());
+    let progress = Progress::new("judgements", Some(questions.len()), 0);
     judge::ask(judge, &questions, |index, judgement| {
-        bar.inc(1);
+        progress.add(1);
         Ok(journal.insert(open[index].0 as u64, judgement)?)
     })?;
-    bar.finish_and_clear();
     state.judgements = Some(journal);
     Ok(())
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use dataset::digest;
+use dataset::progress::duration;
 use serde_json::{Value, json};
 
 use crate::checkpoint::FileDigest;
 use crate::metrics::{self, StepMetrics};
-use crate::{Evaluation, Report, RunFolder, duration};
+use crate::{Evaluation, Report, RunFolder};
 
 const RECORD: &str = "run.json";
 
