@@ -41,7 +41,7 @@ pub fn build() -> anyhow::Result<()> {
     println!("\nBuilding herd (once; a few minutes on two cores)");
     // Of the whole workspace: for one package alone cargo takes fewer features of the dependencies, and the tests would compile
     // all of them again.
-    project::cargo(["build", "--workspace", "--bin", "herd"])?;
+    project::run(&mut project::cargo(["build", "--workspace", "--bin", "herd"]))?;
     println!("Built in {}", project::since(start));
     Ok(())
 }

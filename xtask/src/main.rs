@@ -52,7 +52,11 @@ fn main() -> anyhow::Result<()> {
             demo::build()?;
             demo::set_up_sandbox()?;
             demo::fetch_model()?;
-            project::cargo(["test", "--workspace"].into_iter().chain(arguments.iter().map(String::as_str)))
+            let arguments = arguments.iter().map(String::as_str);
+            let mut test = project::cargo(["test", "--workspace"].into_iter().chain(arguments));
+            // Tests run side by side, each with as many threads as there are cores: the threads of one that wait for work
+            // would keep the cores from the others.
+            project::run(test.env("OMP_WAIT_POLICY", "passive"))
         }
     }
 }
