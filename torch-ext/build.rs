@@ -26,8 +26,7 @@ fn main() {
     // Without it a comparison of floats keeps GCC from making vectors of the loops of fused.cpp.
     build.flag("-fno-trapping-math").define("_GLIBCXX_USE_CXX11_ABI", "1");
     build.include(&include).include(include.join("torch/csrc/api/include"));
-    let ours = ["adamw", "attention", "cross_entropy", "decoder", "fused", "linear", "parallel", "projections"];
-    build.files(ours.iter().map(|name| format!("cpp/{name}.cpp")));
+    build.file("cpp/all.cpp");
     build.compile("torch_ext");
     compile_kernels();
     // libtorch's own copy, so that there is one pool of threads.

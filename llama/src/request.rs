@@ -78,7 +78,7 @@ pub enum GenerateError {
         tokens: i64,
     },
     /// libtorch failed, most likely for lack of memory.
-    #[error("the engine failed ({0}): if memory is short, use fewer slots or shorter answers")]
+    #[error("the engine failed: {0}\nIf that is for lack of memory, use fewer slots or shorter answers")]
     Engine(String),
 }
 
