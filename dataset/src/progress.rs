@@ -9,6 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// Between two lines where there is no terminal; work that takes less says nothing.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// Pieces before which the rest is not estimated: those that are done together, a batch of answers, come late and at once.
+const FEW: usize = 16;
+
 /// The progress of one piece of work on standard error.
 pub struct Progress {
     what: &'static str,
@@ -99,7 +102,9 @@ impl Lines {
     fn text(&self, what: &str, elapsed: Duration) -> String {
         let of = self.total.map_or(String::new(), |total| format!("/{total}"));
         let note = if self.note.is_empty() { String::new() } else { format!(", {}", self.note) };
-        let left = self.total.zip(elapsed.checked_div(u32::try_from(self.done - self.before).unwrap_or(u32::MAX)));
+        let now = self.done - self.before;
+        let each = elapsed.checked_div(u32::try_from(now).unwrap_or(u32::MAX)).filter(|_| now >= FEW);
+        let left = self.total.zip(each);
         let left = left.map_or(String::new(), |(total, each)| {
             let rest = u32::try_from(total.saturating_sub(self.done)).unwrap_or(u32::MAX);
             format!(", {} left", duration(each.saturating_mul(rest)))
@@ -136,6 +141,8 @@ mod tests {
         let text = lines(Some(300), 100, 200, "").text("answers", Duration::from_secs(40));
         assert_eq!(text, "200/300 answers, 40.0 s left");
         assert_eq!(lines(None, 0, 7, "").text("records", Duration::from_secs(3)), "7 records");
+        // Nothing or little done says nothing about the rest.
         assert_eq!(lines(Some(9), 5, 5, "").text("records", Duration::from_secs(3)), "5/9 records");
+        assert_eq!(lines(Some(900), 5, 6, "").text("records", Duration::from_secs(3)), "6/900 records");
     }
 }
