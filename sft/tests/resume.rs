@@ -16,7 +16,7 @@ fn child() {
     common::be_a_child();
 }
 
-const RUN: &str = "--epochs 6 --checkpoint-steps 2 --keep-last 2";
+const RUN: &str = "--epochs 4 --checkpoint-steps 2 --keep-last 2";
 
 /// Kills a run with SIGKILL after steps of a random number, `times` times, then lets it finish.
 fn killed(world: &World, output: &str, flags: &str, times: usize, seed: u64) {
@@ -59,7 +59,7 @@ fn sigkill_at_random_steps_changes_no_byte() {
 #[test]
 fn noise_averages_accumulation_and_bf16_resume_too() {
     let world = World::new(30);
-    let flags = "--epochs 5 --checkpoint-steps 3 --neftune-alpha 5 --average ema --average-decay 0.9 --recompute \
+    let flags = "--epochs 3 --checkpoint-steps 3 --neftune-alpha 5 --average ema --average-decay 0.9 --recompute \
                  --dtype bf16 --eval-fraction 0.1 --eval-steps 4 --schedule wsd";
     // In a process of its own: its noise must not share libtorch's generator with tests that run at the same time.
     assert!(world.spawn("whole", flags).wait().unwrap().success());
@@ -70,7 +70,7 @@ fn noise_averages_accumulation_and_bf16_resume_too() {
 #[test]
 fn sigterm_saves_and_the_same_command_goes_on() {
     let world = World::new(40);
-    let flags = "--epochs 8 --checkpoint-minutes 0";
+    let flags = "--epochs 4 --checkpoint-minutes 0";
     let mut child = world.spawn("stopped", flags);
     while world.steps_done("stopped") < 3 && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(2));

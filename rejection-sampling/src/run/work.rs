@@ -120,12 +120,10 @@ pub fn score(
     model: &RewardModel,
     k: usize,
 ) -> anyhow::Result<()> {
-    let progress = Progress::new("problems scored", Some(state.problems.len()), 0);
-    for problem in 0..state.problems.len() {
-        progress.add(1);
-        if journal.contains(problem as u64) {
-            continue;
-        }
+    let open: Vec<usize> = (0..state.problems.len()).filter(|&problem| !journal.contains(problem as u64)).collect();
+    let total = state.problems.len();
+    let progress = Progress::new("problems scored", Some(total), total - open.len());
+    for problem in open {
         let encoded: Vec<Result<Vec<i64>, String>> = (problem * k..(problem + 1) * k)
             .map(|slot| {
                 let Sampled { turns, verdicts } = state.sampled(slot);
@@ -148,6 +146,7 @@ pub fn score(
             Err(cause) => Reward::Failed(cause),
         });
         journal.insert(problem as u64, rewards.collect())?;
+        progress.add(1);
     }
     state.rewards = Some(journal);
     Ok(())
