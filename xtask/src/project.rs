@@ -15,6 +15,13 @@ pub fn root() -> &'static Path {
 pub fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).current_dir(root());
+    // What `cargo run` says about this package would be the environment of every build script: ring's, which asks for these,
+    // would run again, and all that stands on it be compiled again, after each change between `cargo xtask` and `cargo`.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            cargo.env_remove(name);
+        }
+    }
     cargo
 }
 
