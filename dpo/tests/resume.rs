@@ -48,11 +48,11 @@ fn killed(world: &World, output: &str, flags: &str, times: usize, seed: u64) -> 
 
 #[test]
 fn sigkill_at_random_steps_changes_no_byte_and_the_cache_is_reused() {
-    let world = World::new(24);
-    let flags = "--epochs 3 --checkpoint-steps 2 --eval-fraction 0.1 --eval-steps 4";
+    let world = World::new(40);
+    let flags = "--epochs 4 --checkpoint-steps 2 --eval-fraction 0.1 --eval-steps 4";
     world.run("whole", flags).unwrap();
-    let errors = killed(&world, "killed", flags, 3, 1);
-    assert!(errors.contains("reference log-probs of 24 pairs from"), "{errors}");
+    let errors = killed(&world, "killed", flags, 4, 1);
+    assert!(errors.contains("reference log-probs of 40 pairs from"), "{errors}");
     assert!(world.weights("whole") == world.weights("killed"), "the weights differ");
     assert_eq!(world.steps_done("whole"), world.steps_done("killed"));
     let cache = |run: &str| fs::read(world.path(run).join("reference/log_probs.safetensors")).unwrap();
@@ -61,11 +61,11 @@ fn sigkill_at_random_steps_changes_no_byte_and_the_cache_is_reused() {
 
 #[test]
 fn lora_in_bf16_with_a_live_reference_too() {
-    let world = World::new(10);
-    let flags = "--batch-size 4 --epochs 3 --checkpoint-steps 2 --lora-rank 4 --merge --dtype bf16 --live-reference --average ema \
+    let world = World::new(30);
+    let flags = "--epochs 4 --checkpoint-steps 3 --lora-rank 4 --merge --dtype bf16 --live-reference --average ema \
                  --average-decay 0.9";
     assert!(world.spawn("whole", flags).wait().unwrap().success());
-    killed(&world, "killed", flags, 2, 2);
+    killed(&world, "killed", flags, 3, 2);
     assert!(world.weights("whole") == world.weights("killed"), "the weights differ");
 }
 

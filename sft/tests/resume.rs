@@ -16,7 +16,7 @@ fn child() {
     common::be_a_child();
 }
 
-const RUN: &str = "--epochs 4 --checkpoint-steps 2 --keep-last 2";
+const RUN: &str = "--epochs 6 --checkpoint-steps 2 --keep-last 2";
 
 /// Kills a run with SIGKILL after steps of a random number, `times` times, then lets it finish.
 fn killed(world: &World, output: &str, flags: &str, times: usize, seed: u64) {
@@ -49,29 +49,28 @@ fn killed(world: &World, output: &str, flags: &str, times: usize, seed: u64) {
 
 #[test]
 fn sigkill_at_random_steps_changes_no_byte() {
-    let world = World::new(24);
+    let world = World::new(40);
     world.run("whole", RUN).unwrap();
-    killed(&world, "killed", RUN, 3, 1);
+    killed(&world, "killed", RUN, 5, 1);
     assert!(world.weights("whole") == world.weights("killed"), "the weights differ");
     assert_eq!(world.steps_done("whole"), world.steps_done("killed"));
 }
 
 #[test]
 fn noise_averages_accumulation_and_bf16_resume_too() {
-    let world = World::new(10);
-    let flags = "--batch-tokens 200 --micro-batch-tokens 128 --max-length 128 --epochs 3 --checkpoint-steps 2 \
-                 --neftune-alpha 5 --average ema --average-decay 0.9 --recompute --dtype bf16 --eval-fraction 0.1 \
-                 --eval-steps 4 --schedule wsd";
+    let world = World::new(30);
+    let flags = "--epochs 5 --checkpoint-steps 3 --neftune-alpha 5 --average ema --average-decay 0.9 --recompute \
+                 --dtype bf16 --eval-fraction 0.1 --eval-steps 4 --schedule wsd";
     // In a process of its own: its noise must not share libtorch's generator with tests that run at the same time.
     assert!(world.spawn("whole", flags).wait().unwrap().success());
-    killed(&world, "killed", flags, 2, 2);
+    killed(&world, "killed", flags, 3, 2);
     assert!(world.weights("whole") == world.weights("killed"), "the weights differ");
 }
 
 #[test]
 fn sigterm_saves_and_the_same_command_goes_on() {
-    let world = World::new(24);
-    let flags = "--epochs 4 --checkpoint-minutes 0";
+    let world = World::new(40);
+    let flags = "--epochs 8 --checkpoint-minutes 0";
     let mut child = world.spawn("stopped", flags);
     while world.steps_done("stopped") < 3 && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(2));
@@ -89,7 +88,7 @@ fn sigterm_saves_and_the_same_command_goes_on() {
 
 #[test]
 fn a_damaged_checkpoint_is_reported_and_the_previous_one_used() {
-    let world = World::new(24);
+    let world = World::new(40);
     world.run("whole", RUN).unwrap();
     let mut child = world.spawn("damaged", RUN);
     while world.steps_done("damaged") < 7 && child.try_wait().unwrap().is_none() {
