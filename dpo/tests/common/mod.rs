@@ -12,7 +12,7 @@ use llama::Llama;
 use serde_json::json;
 use tch::{Kind, Tensor};
 
-#[path = "../../../llama/tests/common/mod.rs"]
+#[path = "../../../crates/llama/tests/common/mod.rs"]
 pub mod fixtures;
 #[path = "../../../sft/tests/common/model.rs"]
 pub mod model;

@@ -8,7 +8,7 @@ use dataset::{Conversation, Preference, Role, check};
 
 /// A file of the shared data, or `None` (and a line that says so) when it is absent.
 fn shared(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")).join(name);
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")).join(name);
     if path.exists() {
         return Some(path);
     }

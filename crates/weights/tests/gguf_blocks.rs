@@ -42,7 +42,7 @@ fn check(file: &Path) -> Vec<String> {
 
 #[test]
 fn blocks_of_real_files() {
-    let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures/gguf_blocks.safetensors"));
+    let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/fixtures/gguf_blocks.safetensors"));
     if !file.exists() {
         println!("skipped: {} is not there", file.display());
         return;

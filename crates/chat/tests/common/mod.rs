@@ -24,7 +24,7 @@ const fn package(name: &'static str, sha256: &'static str) -> NpmPackage {
 
 /// A file of the fixtures as JSON; `None`, with a line on the terminal, where it is absent.
 pub fn fixture<T: DeserializeOwned>(name: &str) -> Option<T> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/chat").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/chat").join(name);
     let Ok(text) = std::fs::read_to_string(&path) else {
         eprintln!("skipped: no {}", path.display());
         return None;
