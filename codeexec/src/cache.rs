@@ -15,7 +15,7 @@ use crate::sandbox::SharedBytes;
 /// # Errors
 /// When the folder cannot be made, or another user owns it.
 pub fn private_folder() -> anyhow::Result<PathBuf> {
-    let folder = packages::cache_dir()?.join("codeexec");
+    let folder = pinned::cache_dir()?.join("codeexec");
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

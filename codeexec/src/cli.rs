@@ -213,7 +213,7 @@ pub fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
             let pool = Arc::new(args.sandbox.pool(prefix)?);
             // Programs of the queue wait in threads for a worker process: as many threads as processes.
             let options =
-                worker::Options { addr: args.addr, threads: workers, queue: args.queue, ..Default::default() };
+                http_service::Options { addr: args.addr, threads: workers, queue: args.queue, ..Default::default() };
             Ok(serve::serve(pool, options)?)
         }
         Command::Extract(args) => {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use http_service::{BadRequest, Failure, Options, Routes};
 use serde_json::Value;
-use worker::{BadRequest, Failure, Options, Routes};
 
 use crate::pool::Pool;
 use crate::record::Job;
@@ -30,7 +30,7 @@ pub fn routes(pool: Arc<Pool>) -> Routes {
 /// Listens until SIGTERM.
 ///
 /// # Errors
-/// See [`worker::Error`].
-pub fn serve(pool: Arc<Pool>, options: Options) -> Result<(), worker::Error> {
-    worker::serve(options, routes(pool))
+/// See [`http_service::Error`].
+pub fn serve(pool: Arc<Pool>, options: Options) -> Result<(), http_service::Error> {
+    http_service::serve(options, routes(pool))
 }

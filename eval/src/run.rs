@@ -236,5 +236,5 @@ fn judge_likelihoods(
 /// # Errors
 /// When no cache folder is known.
 pub fn data_folder() -> anyhow::Result<PathBuf> {
-    Ok(packages::cache_dir()?.join("data"))
+    Ok(pinned::cache_dir()?.join("data"))
 }

@@ -12,7 +12,7 @@ pub struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// Make verifiable problems: word problems, arithmetic, algebra, small programs
-    Make(problems::command::Args),
+    Make(problem_makers::command::Args),
     /// Fetch a benchmark's data from its official address
     Get(eval::data::GetArgs),
 }
@@ -20,7 +20,7 @@ enum Command {
 /// Runs `herd data`.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
-        Command::Make(args) => problems::command::run(args),
+        Command::Make(args) => problem_makers::command::run(args),
         Command::Get(args) => eval::data::get(args),
     }
 }

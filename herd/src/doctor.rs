@@ -107,7 +107,7 @@ fn memory() -> String {
 }
 
 fn cache() -> String {
-    let folder = match packages::cache_dir() {
+    let folder = match pinned::cache_dir() {
         Ok(folder) => folder,
         Err(error) => return error.to_string(),
     };

@@ -29,7 +29,7 @@ enum Command {
     /// Sample answers to a file of prompts
     Generate(generate::Args),
     /// Serve a model over an OpenAI-compatible API
-    Serve(server::Args),
+    Serve(openai_server::Args),
     /// Talk to a model in the terminal
     Chat(chat_command::Args),
     /// Fine-tune a model on conversations
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         Command::Doctor => doctor::run(),
         Command::Model(args) => model::run(args),
         Command::Generate(args) => generate::run(&args),
-        Command::Serve(args) => server::run(&args),
+        Command::Serve(args) => openai_server::run(&args),
         Command::Chat(args) => chat_command::run(&args),
         Command::Sft(args) => sft::command::run(&args).map(drop),
         Command::Dpo(args) => dpo::command::run(&args).map(drop),

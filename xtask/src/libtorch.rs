@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 
-use packages::Wheel;
+use pinned::Wheel;
 
 use crate::project;
 
@@ -170,8 +170,8 @@ pub fn set_up(cuda: bool) -> anyhow::Result<()> {
     );
     let downloads = home.join("downloads");
     for (wheel, part) in wanted {
-        let path = packages::fetch(wheel, &downloads)?;
-        let (count, bytes) = packages::unpack(&path, |name| destination(&home, name, part))?;
+        let path = pinned::fetch(wheel, &downloads)?;
+        let (count, bytes) = pinned::unpack(&path, |name| destination(&home, name, part))?;
         println!("    kept {count} files, {} MB", bytes / 1_000_000);
         placed.push_str(&record(wheel, part));
         if part == "cpu" && wheel.name == TORCH.name {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use packages::{NpmPackage, Wheel};
+use pinned::{NpmPackage, Wheel};
 
 use super::duet::{self, Stage};
 use super::packed;
@@ -45,7 +45,7 @@ impl Package {
         let downloads = cache::private_folder()?.join("downloads");
         let place = |path: &str| name(path).map(|name| folder.join(name));
         match self {
-            Self::Wheel(wheel) => packages::unpack(&packages::fetch(wheel, &downloads)?, place).map(|_| ()),
+            Self::Wheel(wheel) => pinned::unpack(&pinned::fetch(wheel, &downloads)?, place).map(|_| ()),
             Self::Npm(package) => NpmPackage::unpack(&package.fetch(&downloads)?, place).map(|_| ()),
         }
     }

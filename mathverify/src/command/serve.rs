@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
+use http_service::{BadRequest, Routes};
 use serde_json::Value;
-use worker::{BadRequest, Routes};
 
 use super::{Policies, check, steps};
 
@@ -53,10 +53,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
             wrong.fetch_add(u64::from(!verdict["first_wrong"].is_null()), Ordering::Relaxed);
             Ok::<_, BadRequest>(verdict)
         });
-    let mut server = worker::Options { addr: args.addr, queue: args.queue, ..worker::Options::default() };
+    let mut server = http_service::Options { addr: args.addr, queue: args.queue, ..http_service::Options::default() };
     if args.threads > 0 {
         server.threads = args.threads;
     }
-    worker::serve(server, routes)?;
+    http_service::serve(server, routes)?;
     Ok(())
 }

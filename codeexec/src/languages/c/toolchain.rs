@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use packages::NpmPackage;
+use pinned::NpmPackage;
 use wasmtime::Module;
 
 use crate::cache;

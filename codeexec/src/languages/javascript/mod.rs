@@ -1,7 +1,7 @@
 //! JavaScript: QuickJS-NG, with what programs expect of Node's console, timers, `require('lodash')` and `assert`.
 
 use anyhow::bail;
-use packages::{NpmPackage, Wheel};
+use pinned::{NpmPackage, Wheel};
 
 use super::peer::Role;
 use super::script::{Package, Script};

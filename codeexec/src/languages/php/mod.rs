@@ -1,6 +1,6 @@
 //! PHP: php-cgi. It cannot be written down after its start; each program and each judge starts it anew.
 
-use packages::NpmPackage;
+use pinned::NpmPackage;
 
 use super::peer::Role;
 use super::script::{Package, Script};

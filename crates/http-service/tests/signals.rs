@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use http_service::{BadRequest, Options, Routes};
 use serde_json::{Value, json};
-use worker::{BadRequest, Options, Routes};
 
 const SERVER: &str = "WORKER_TEST_SERVER";
 
@@ -22,7 +22,7 @@ fn server() {
         std::thread::sleep(Duration::from_millis(item.as_u64().unwrap_or(0)));
         Ok::<_, BadRequest>(json!("slept"))
     });
-    if let Err(e) = worker::serve(options, routes) {
+    if let Err(e) = http_service::serve(options, routes) {
         eprintln!("{e}");
         std::process::exit(1);
     }

@@ -1,4 +1,4 @@
-//! The two paths that generate, as services of `worker`.
+//! The two paths that generate, as services of `http-service`.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use http_service::{Answer, Routes, Service, Ticket};
 use hyper::body::Frame;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
-use worker::{Answer, Routes, Service, Ticket};
 
 use crate::generator::{Event, Generator, Numbers, Refusal};
 use crate::params::{self, Bad, Kind, Parsed};

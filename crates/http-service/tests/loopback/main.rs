@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use client::{Server, connect, read_response, wait_until};
+use http_service::{BadRequest, Error, Failure, Options, Routes, Worker};
 use serde_json::{Value, json};
-use worker::{BadRequest, Error, Failure, Options, Routes, Worker};
 
 fn double(item: Value) -> Result<Value, BadRequest> {
     let n = item["n"].as_i64().ok_or_else(|| BadRequest("n: must be a whole number".into()))?;

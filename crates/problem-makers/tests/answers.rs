@@ -11,7 +11,7 @@ use codeexec::record::Job;
 use codeexec::run::run_all;
 use dataset::{Kind, Problem};
 use mathverify::{Options, StepStatus, check_solution, split_steps, verify};
-use problems::{Difficulty, Draft, Made, Maker, Split, Topic, families};
+use problem_makers::{Difficulty, Draft, Made, Maker, Split, Topic, families};
 
 const DIFFICULTIES: [Difficulty; 3] = [Difficulty::Easy, Difficulty::Medium, Difficulty::Hard];
 

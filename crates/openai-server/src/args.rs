@@ -71,13 +71,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         args.queue,
         generator.cache_tokens()
     );
-    let options = worker::Options {
+    let options = http_service::Options {
         addr: args.addr,
         threads: 1,
         max_body_bytes: args.max_body_bytes,
         drain_timeout: Duration::from_secs(args.drain_seconds),
-        ..worker::Options::default()
+        ..http_service::Options::default()
     };
-    worker::serve(options, routes(&generator))?;
+    http_service::serve(options, routes(&generator))?;
     Ok(())
 }

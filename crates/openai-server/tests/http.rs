@@ -10,9 +10,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use llama::{EngineOptions, ModelFolder, SamplingParams};
+use openai_server::{Generator, GeneratorOptions, routes};
 use sampler::{Endpoint, EndpointOptions, LocalOptions, SampleRequest, Sampler};
 use serde_json::{Value, json};
-use server::{Generator, GeneratorOptions, routes};
 use tch::{Device, Kind};
 use tokio::sync::oneshot;
 
@@ -21,7 +21,7 @@ const MODEL: &str = "smollm2-135m-instruct";
 struct Server {
     addr: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<Result<(), worker::Error>>>,
+    thread: Option<JoinHandle<Result<(), http_service::Error>>>,
 }
 
 impl Server {
@@ -38,13 +38,13 @@ impl Server {
         let folder = ModelFolder::load(&path, Some(Kind::Float), Device::Cpu).unwrap();
         let engine = EngineOptions { slots, ..EngineOptions::default() };
         let generator = Generator::start(folder, GeneratorOptions { name: "smol".into(), engine, queue }).unwrap();
-        let options = worker::Options {
+        let options = http_service::Options {
             addr: ([127, 0, 0, 1], 0).into(),
             threads: 1,
             max_body_bytes: 1 << 20,
-            ..worker::Options::default()
+            ..http_service::Options::default()
         };
-        let worker = worker::Worker::bind(options, routes(&Arc::new(generator))).unwrap();
+        let worker = http_service::Worker::bind(options, routes(&Arc::new(generator))).unwrap();
         let addr = worker.addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let thread =

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use http_service::{Error, Options, Routes, Worker};
 use serde_json::Value;
 use tokio::sync::Notify;
-use worker::{Error, Options, Routes, Worker};
 
 /// A worker on a free port, in a thread of this process.
 pub struct Server {

@@ -7,7 +7,7 @@
 //! of the others the digest of the key decides.
 //!
 //! ```
-//! use problems::{Difficulty, Maker, Split, Topic};
+//! use problem_makers::{Difficulty, Maker, Split, Topic};
 //!
 //! let mut maker = Maker::new(7, Split::Train);
 //! let problem = maker.next(&[Topic::Words], &[Difficulty::Easy])?;
