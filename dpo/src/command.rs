@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use dataset::digest;
+use llama::device;
 use llama::locate;
 use serde_json::{Value, json};
 use trainer::stage::{self, Ending, Prepared, Setup, batch_arithmetic, given, resolve};
-use trainer::{Source, device, hold_out};
+use trainer::{Source, hold_out};
 
 pub use crate::args::Args;
 use crate::batch::row_tokens;

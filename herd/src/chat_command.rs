@@ -11,8 +11,8 @@ use llama::{Completion, Engine, Listener, ModelFolder, Next, Request, StopRules,
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
+use llama::device::Compute;
 use sampler::Sampling;
-use trainer::device::Compute;
 
 /// Arguments of `herd chat`.
 #[derive(clap::Args)]

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use tch::Cuda;
 use torch_ext::CudaLibrary;
 
-use trainer::device;
+use llama::device;
 
 /// Prints the report.
 pub fn run() -> anyhow::Result<()> {

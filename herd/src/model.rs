@@ -10,7 +10,7 @@ use tch::{Device, Kind};
 
 use crate::import;
 use crate::registry::{KNOWN, KnownModel};
-use trainer::device::{self, Dtype};
+use llama::device::{self, Dtype};
 
 /// Arguments of `herd model`.
 #[derive(clap::Args)]

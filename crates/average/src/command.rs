@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use dataset::digest;
 use llama::LlamaConfig;
+use llama::device::Dtype;
 use serde_json::{Value, json};
-use trainer::device::Dtype;
 use weights::DType;
 
 use crate::adapters::{self, Way};

@@ -16,6 +16,7 @@ mod backend;
 mod classifier;
 mod completion;
 mod config;
+pub mod device;
 mod dropout;
 mod engine;
 mod folder;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
+use llama::device::{self, Compute};
 use llama::{EngineOptions, Kernels, ModelFolder, locate};
-use trainer::device::{self, Compute};
 
 use crate::generator::{Generator, GeneratorOptions};
 use crate::service::routes;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use llama::SamplingParams;
+use llama::device::Compute;
 use serde::{Deserialize, Serialize};
-use trainer::device::Compute;
 
 use crate::{Endpoint, EndpointOptions, LocalOptions, RetryPolicy, Sampler};
 

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use dataset::digest::Fingerprint;
+use llama::device;
 use llama::{Completion, Engine, Listener, ModelFolder, Next, Request, StopRules, complete, locate};
 use tch::{Device, Kind};
-use trainer::device;
 
 use crate::request::{Answer, SampleError, SampleRequest, StopTokens};
 use crate::{Done, model_digest};

@@ -13,7 +13,6 @@ mod batch;
 pub mod checkpoint;
 mod console;
 pub mod cost;
-pub mod device;
 mod diagnose;
 mod into_place;
 pub mod metrics;

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use anyhow::{Context, ensure};
 use dataset::Message;
+use llama::device::Compute;
 use llama::{ModelFolder, locate};
 use sampler::{Remote, RemoteOptions, RetryPolicy};
 use serde_json::json;
 use tch::{Kind, Tensor};
-use trainer::device::Compute;
 
 use super::dedup::{Embedding, unit};
 

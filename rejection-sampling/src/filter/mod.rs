@@ -89,7 +89,7 @@ pub struct JudgeSampler {
     pub retries: u32,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub compute: trainer::device::Compute,
+    pub compute: llama::device::Compute,
 }
 
 impl JudgeSampler {

@@ -8,9 +8,9 @@ use dataset::digest::Fingerprint;
 use dataset::jsonl::{self, OnBadLine};
 use dataset::resume::OrderedOutput;
 use dataset::{Conversation, Message, Preference, Problem, Sample};
+use llama::device::{self, Compute};
 use llama::locate;
 use serde_json::{Value, json};
-use trainer::device::{self, Compute};
 use trainer::stage;
 
 use super::group::Group;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::device::{Dtype, Place};
 use crate::{AverageKind, ScheduleKind};
+use llama::device::{Dtype, Place};
 
 /// For `#[command(flatten)] #[serde(flatten)]` in a stage's arguments. What a flag is called, the configuration file calls
 /// so too, with `_` for `-`. Defaults are the stage's: [`super::show_defaults`] puts them into the help.

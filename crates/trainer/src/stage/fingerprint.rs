@@ -11,7 +11,7 @@ use tch::Kind;
 
 use super::resolve::object;
 use super::training::ASIDE;
-use crate::device;
+use llama::device;
 
 /// Over the configuration, the data's identity, the type to compute in and every file of the model folder that a stage
 /// reads, byte by byte. Where the run stands, how often it is saved and measured, has no part in it.

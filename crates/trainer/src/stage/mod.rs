@@ -76,7 +76,7 @@ mod training;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use llama::{ModelFolder, locate};
+use llama::{ModelFolder, device, locate};
 use serde_json::{Value, json};
 use tch::{Device, Kind};
 
@@ -87,7 +87,7 @@ pub use resolve::{Origin, Resolved, StageConfig, given, resolve, show_defaults};
 pub use training::Training;
 
 use crate::cost::{MemoryEstimate, Trained, available_memory};
-use crate::{Objective, Outcome, Plan, Report, RunFolder, Source, device, train};
+use crate::{Objective, Outcome, Plan, Report, RunFolder, Source, train};
 
 /// What a stage prepares its data with.
 pub struct Setup<'a> {

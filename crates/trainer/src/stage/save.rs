@@ -9,8 +9,8 @@ use tch::{Device, Kind, Tensor};
 
 use super::adapter::{Extra, extra_of};
 use super::training::Training;
-use crate::device::Dtype;
 use crate::{RunFolder, WeightsFile};
+use llama::device::Dtype;
 
 /// What a result is made from.
 pub(super) struct Result<'a> {

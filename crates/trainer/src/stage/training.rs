@@ -6,10 +6,10 @@ use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::Trained;
-use crate::device::{Compute, Dtype, Place};
 use crate::{
     AverageKind, OptimizerSettings, Plan, Schedule, ScheduleKind, Source, StepSize, TrainSettings, WeightsFile,
 };
+use llama::device::{Compute, Dtype, Place};
 
 /// What decides a training run in every stage. A stage flattens it into its configuration and changes the defaults that it
 /// has reason to change.
