@@ -184,8 +184,17 @@ pub fn encode_prompt(
     messages: &[Message],
     render: &RenderOptions,
 ) -> Result<Vec<u32>, ChatError> {
-    let render = RenderOptions { add_generation_prompt: true, ..render.clone() };
-    let text = template.render(tokenizer, messages, &render)?;
+    encode_rendered(tokenizer, template, messages, &RenderOptions { add_generation_prompt: true, ..render.clone() })
+}
+
+/// The ids of a conversation as the template renders it with these options.
+pub fn encode_rendered(
+    tokenizer: &Tokenizer,
+    template: &ChatTemplate,
+    messages: &[Message],
+    render: &RenderOptions,
+) -> Result<Vec<u32>, ChatError> {
+    let text = template.render(tokenizer, messages, render)?;
     let mut ids = bos(tokenizer, &text);
     ids.extend(tokenizer.encode(&text, false)?);
     check_bos(tokenizer, &ids)?;
@@ -252,12 +261,12 @@ fn is_trained(message: &Message) -> bool {
 }
 
 /// The beginning-of-text token, where the tokenizer adds one and the template did not write it.
-fn bos(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+pub(crate) fn bos(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
     let written = tokenizer.named_tokens().get("bos_token").is_some_and(|token| text.starts_with(token.as_str()));
     tokenizer.bos_id().filter(|_| tokenizer.adds_bos() && !written).into_iter().collect()
 }
 
-fn check_bos(tokenizer: &Tokenizer, ids: &[u32]) -> Result<(), ChatError> {
+pub(crate) fn check_bos(tokenizer: &Tokenizer, ids: &[u32]) -> Result<(), ChatError> {
     match (tokenizer.bos_id(), ids) {
         (Some(bos), [first, second, ..]) if *first == bos && *second == bos => {
             Err(ChatError::DoubleBos(tokenizer.token_of(bos).unwrap_or_default()))

@@ -19,6 +19,7 @@ const RAISED: &str = "raise_exception: ";
 pub struct ChatTemplate {
     environment: Environment<'static>,
     source: String,
+    tool_source: Option<String>,
     has_tool_variant: bool,
 }
 
@@ -96,12 +97,28 @@ impl ChatTemplate {
         if let Some(tool_use) = tool_use {
             environment.add_template_owned("tool_use", without_generation_marks(tool_use)).map_err(compile)?;
         }
-        Ok(Self { environment, source: source.to_owned(), has_tool_variant: tool_use.is_some() })
+        let tool_source = tool_use.map(str::to_owned);
+        Ok(Self { environment, source: source.to_owned(), tool_source, has_tool_variant: tool_use.is_some() })
     }
 
     /// The template's text, for digests.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Whether the template, or its variant for tools, reads this variable (`tools`, `enable_thinking`, ...).
+    pub fn reads(&self, variable: &str) -> bool {
+        let names = if self.has_tool_variant { &["default", "tool_use"][..] } else { &["default"] };
+        let reads = |name: &&str| {
+            let template = self.environment.get_template(name);
+            template.is_ok_and(|template| template.undeclared_variables(false).contains(variable))
+        };
+        names.iter().any(reads)
+    }
+
+    /// The text of the template that is used for conversations with tools.
+    pub fn tool_source(&self) -> &str {
+        self.tool_source.as_deref().unwrap_or(&self.source)
     }
 
     /// The conversation as text.
