@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The system refused to open, read or write.
-    #[error("{path}: {action}: {source}")]
+    #[error("{path}: {action}: {cause}")]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What was tried.
         action: &'static str,
         /// The system's reason.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The file as a whole is at fault.
     #[error("{path}: {problem}")]
@@ -68,7 +68,7 @@ impl WeightsError {
 
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { path, action, source }
+        move |cause| Self::Io { path, action, cause }
     }
 
     pub(crate) fn missing<'a>(path: &Path, tensor: &str, names: impl Iterator<Item = &'a str>) -> Self {

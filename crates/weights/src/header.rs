@@ -30,6 +30,9 @@ pub(crate) struct Entry {
 /// The tensors of a safetensors file in the order of their bytes, every offset checked against the file's length.
 pub(crate) fn read(path: &Path, file: &[u8]) -> Result<Vec<Entry>> {
     let bad = |problem: String| WeightsError::file(path, problem);
+    if let Some(what) = crate::impostor(file) {
+        return Err(bad(what.into()));
+    }
     let Some((length, rest)) = file.split_first_chunk::<8>() else {
         return Err(bad(format!(
             "{} bytes are too few for a safetensors file; it is empty or truncated, fetch or save it again",

@@ -22,12 +22,15 @@ mod checkpoint;
 mod error;
 pub mod gguf;
 mod header;
+mod impostor;
 mod layout;
+pub mod side_files;
 mod writer;
 
 pub use checkpoint::{Checkpoint, TensorView};
 pub use error::WeightsError;
 pub use header::check_safetensors;
+pub use impostor::impostor;
 pub use safetensors::Dtype as DType;
 pub use writer::{DEFAULT_SHARD_BYTES, SafetensorsWriter};
 

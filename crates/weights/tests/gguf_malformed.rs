@@ -216,3 +216,13 @@ fn flipped_bytes_never_panic() {
     }
     assert!(refused > structure / 11 / 10, "{refused} refused");
 }
+
+#[test]
+fn a_part_of_a_split_file_says_so() {
+    let part = |count: u8| {
+        Bytes::header(3, 0, 2).key("split.no", 2).raw(&[1, 0]).key("split.count", 2).raw(&[count, 0]).data(0)
+    };
+    let text = error(part(3));
+    assert!(text.contains("this is part 2 of 3 of a split file; join the parts first"), "{text}");
+    Gguf::from_bytes("f.gguf", part(1).0).unwrap();
+}

@@ -209,3 +209,19 @@ fn a_checkpoint_can_be_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Checkpoint>();
 }
+
+#[test]
+fn a_pointer_or_a_page_in_place_of_the_weights_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    for (text, what) in [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n", "this is a Git LFS pointer"),
+        ("<!DOCTYPE html>\n<html lang=\"en\">", "this is a web page"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let error = Checkpoint::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("model.safetensors: ") && error.contains(what), "{error}");
+        let error = weights::gguf::Gguf::open(&path).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
+}

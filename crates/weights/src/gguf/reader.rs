@@ -80,10 +80,20 @@ impl Gguf {
     fn read(path: &Path, source: Source) -> Result<Self> {
         let bad = |problem: String| WeightsError::file(path, problem);
         let bytes = source.bytes();
+        if let Some(what) = crate::impostor(bytes) {
+            return Err(bad(what.into()));
+        }
         let mut cursor = Cursor::new(bytes, 0);
         let header = Header::read(&mut cursor).map_err(bad)?;
         let metadata = Metadata::read(path, &mut cursor, header.metadata_count).map_err(bad)?;
-        let alignment = alignment(&Fields { metadata: &metadata, bytes })?;
+        let fields = Fields { metadata: &metadata, bytes };
+        if let Some(count) = fields.size("split.count")?.filter(|count| *count > 1) {
+            let number = fields.size("split.no")?.unwrap_or_default() + 1;
+            return Err(bad(format!(
+                "this is part {number} of {count} of a split file; join the parts first: llama-gguf-split --merge PART-1 WHOLE"
+            )));
+        }
+        let alignment = alignment(&fields)?;
         let described = describe(&mut cursor, header.tensor_count).map_err(bad)?;
         let tensors = place(path, described, cursor.position(), alignment, bytes.len())?;
         Ok(Self { path: path.to_owned(), version: header.version, metadata, tensors, source })

@@ -1,0 +1,20 @@
+//! Files that stand for another one: what they are, and what to do.
+
+/// What a file is that should be a model's and holds something else: the pointer that stands for a file in Git LFS, or a
+/// web page that was saved instead of it.
+///
+/// ```
+/// let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4665\nsize 12\n";
+/// assert!(weights::impostor(pointer).unwrap().contains("git lfs pull"));
+/// assert_eq!(weights::impostor(b"{}"), None);
+/// ```
+#[must_use]
+pub fn impostor(bytes: &[u8]) -> Option<&'static str> {
+    let start = bytes[..bytes.len().min(64)].trim_ascii_start();
+    if start.starts_with(b"version https://git-lfs") || start.starts_with(b"version https://hawser") {
+        return Some("this is a Git LFS pointer and not the file itself; fetch that (git lfs pull)");
+    }
+    let page = start.to_ascii_lowercase();
+    let is_page = page.starts_with(b"<!doctype html") || page.starts_with(b"<html");
+    is_page.then_some("this is a web page that was saved instead of the file; fetch the file again")
+}
