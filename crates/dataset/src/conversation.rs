@@ -3,14 +3,16 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::columns;
 use crate::error::Invalid;
 use crate::fields::{Fields, deserialize_from_value, finite, missing, tools};
-use crate::message::{Message, Role, messages};
+use crate::message::{Message, Role, messages, turns};
 
 /// A conversation, `{"id", "messages", "source"?, "capability"?, "weight"?}`.
 ///
-/// Also read: ShareGPT's `conversations` with `from` and `value`, and TRL's `prompt` with `completion` (strings or
-/// message lists). They are written back in the form above.
+/// Also read: ShareGPT's `conversations` with `from` and `value`, TRL's `prompt` with `completion` (strings or message
+/// lists), and Alpaca's `instruction`, `input`, `output`. In all of them a column `system` is the system turn. They are
+/// written back in the form above.
 ///
 /// ```
 /// let line = r#"{"conversations": [{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}], "lang": "en"}"#;
@@ -53,25 +55,48 @@ impl Conversation {
     pub fn tools(&self) -> Result<Vec<Value>, Invalid> {
         tools(&self.extra)
     }
+
+    /// A conversation from two named columns, such as `question` and `answer`; other columns are read as they always are.
+    ///
+    /// # Errors
+    /// [`Invalid`] when one of them is missing, or another column reads like a part of the prompt (`context`).
+    pub fn from_columns(value: Value, prompt: &str, answer: &str) -> Result<Self, Invalid> {
+        Self::from_fields(columns::named(Fields::new(value)?, prompt, answer)?)
+    }
+
+    /// The names of further fields that hold text: nothing in them is trained.
+    pub fn unread_text(&self) -> impl Iterator<Item = &str> {
+        let text = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
+        self.extra.iter().filter(move |(name, value)| *name != "tools" && text(value)).map(|(name, _)| name.as_str())
+    }
 }
 
 impl TryFrom<Value> for Conversation {
     type Error = Invalid;
 
     fn try_from(value: Value) -> Result<Self, Invalid> {
-        let mut fields = Fields::new(value)?;
-        let messages = if let Some(value) = fields.take("messages") {
-            messages("messages", value, Role::User)?
+        Self::from_fields(Fields::new(value)?)
+    }
+}
+deserialize_from_value!(Conversation);
+
+impl Conversation {
+    fn from_fields(mut fields: Fields) -> Result<Self, Invalid> {
+        let mut messages = if let Some(value) = fields.take("messages") {
+            turns("messages", value)?
         } else if let Some(value) = fields.take("conversations") {
-            messages("conversations", value, Role::User)?
+            turns("conversations", value)?
         } else if let Some(prompt) = fields.take("prompt") {
             let completion = fields.take("completion").ok_or_else(|| missing("completion", "the answer to prompt"))?;
             let mut turns = messages("prompt", prompt, Role::User)?;
             turns.extend(messages("completion", completion, Role::Assistant)?);
             turns
+        } else if let Some(turns) = columns::alpaca(&mut fields)? {
+            turns
         } else {
-            return Err(missing("messages", "a list of {\"role\", \"content\"} objects"));
+            return Err(columns::no_messages(&fields.0));
         };
+        columns::system_turn(&mut fields, &mut messages)?;
         Ok(Self {
             id: fields.id()?,
             messages,
@@ -82,7 +107,6 @@ impl TryFrom<Value> for Conversation {
         })
     }
 }
-deserialize_from_value!(Conversation);
 
 #[cfg(test)]
 mod tests {
@@ -115,6 +139,17 @@ mod tests {
         assert_eq!(c, Conversation::new("7", vec![Message::user("q"), Message::assistant("a")]));
         let parts = json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]});
         assert_eq!(read(parts).unwrap().messages, [Message::user("ab")]);
+        let turns = r#" [{"role": "user", "content": "q"}, {"from": "gpt", "value": "a"}]"#;
+        let expected = [Message::user("q"), Message::assistant("a")];
+        for value in [
+            json!({"messages": turns}),
+            json!({"conversations": turns}),
+            json!({"prompt": r#"[{"role": "user", "content": "q"}]"#, "completion": r#"[{"role": "assistant", "content": "a"}]"#}),
+        ] {
+            assert_eq!(read(value).unwrap().messages, expected);
+        }
+        // JSON that holds no turns is a text like any other.
+        assert_eq!(read(json!({"prompt": "[1, 2]", "completion": "[]"})).unwrap().messages[0].text(), "[1, 2]");
     }
 
     #[test]
@@ -123,6 +158,12 @@ mod tests {
             (json!([]), "a record must be a JSON object, not a list"),
             (json!({}), "messages: is missing"),
             (json!({"messages": 5}), "messages: must be a list of messages, not a number"),
+            (json!({"messages": "hi"}), "messages: is a text; it must be a list of messages, or such a list as JSON"),
+            (json!({"messages": "[{'role': 'user'}]"}), "messages: is a text that looks like Python's"),
+            (
+                json!({"messages": "[{\"role\": \"usr\", \"content\": \"x\"}]"}),
+                "messages[0].role: \"usr\" is not known",
+            ),
             (json!({"messages": [{"role": "usr", "content": "x"}]}), "messages[0].role: \"usr\" is not known"),
             (json!({"messages": [{"content": "x"}]}), "messages[0].role: is missing"),
             (json!({"messages": [{"role": "user"}]}), "messages[0].content: is missing or null"),

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The place of a record in its file, printed as `file:line`, or `file: row N` for Parquet.
+/// The place of a record in its file, printed as `file:line`, or `file: row N` for Parquet and for a list.
 ///
-/// Lines and rows are counted from 1.
+/// Lines, rows and the records of a list are counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The file as the caller named it.
@@ -28,14 +28,14 @@ impl fmt::Display for Place {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused something about a file.
-    #[error("{}: {what}: {source}", path.display())]
+    #[error("{}: {what}: {cause}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What was tried, such as "cannot open".
         what: &'static str,
         /// The cause.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// One record is wrong.
     #[error("{place}: {what}")]
@@ -76,5 +76,5 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Turns an I/O error into [`Error::Io`]: `.map_err(io(path, "cannot open"))`.
 pub(crate) fn io<'a>(path: &'a Path, what: &'static str) -> impl Fn(std::io::Error) -> Error + 'a {
-    move |source| Error::Io { path: path.to_path_buf(), what, source }
+    move |cause| Error::Io { path: path.to_path_buf(), what, cause }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::error::Invalid;
 
-type Checked<T> = Result<T, Invalid>;
+pub(crate) type Checked<T> = Result<T, Invalid>;
 
 /// What JSON calls a value, for error sentences.
 pub(crate) fn kind(value: &Value) -> &'static str {
@@ -69,6 +69,9 @@ impl Fields {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Number(n)) => Ok(n.as_f64()),
+            Some(Value::String(text)) if ["NaN", "inf", "-inf"].contains(&&*text) => {
+                Err(Invalid(format!("{name}: is {text}; it must be a finite number")))
+            }
             Some(other) => Err(Invalid(format!("{name}: must be a number, not {}", kind(&other)))),
         }
     }

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use flate2::write::GzEncoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::atomic::AtomicFile;
 use crate::error::{Error, Invalid, Place, Result, io};
@@ -30,6 +30,7 @@ use crate::format::Format;
 use crate::lines::{Line, Lines};
 use crate::parquet_read::Rows;
 use crate::parquet_write::ParquetFile;
+use crate::unreadable;
 
 /// What to do with a line that is not a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +51,19 @@ pub enum OnBadLine {
 /// lenient run. After an error the iterator ends.
 pub fn read<T: DeserializeOwned>(path: impl AsRef<Path>, on_bad: OnBadLine) -> Result<Reader<T>> {
     let path = path.as_ref().to_path_buf();
+    if let Some(what) = unreadable::what(&path) {
+        return Err(Error::File { path, what });
+    }
     let source = match Format::of(&path) {
         Format::Parquet => Source::Rows(Box::new(Rows::open(&path)?)),
-        _ => Source::Lines(Lines::open(&path)?),
+        _ => {
+            let mut lines = Lines::open(&path)?;
+            // A file that is one list of records, as `.json` files of data sets are.
+            match lines.is_list().then(|| lines.rest()) {
+                None => Source::Lines(lines),
+                Some(whole) => Source::List(List::new(&path, &whole.map_err(io(&path, "cannot read"))?)?),
+            }
+        }
     };
     if let OnBadLine::SetAside(rejects) = &on_bad {
         if fs::canonicalize(rejects).is_ok_and(|r| fs::canonicalize(&path).is_ok_and(|p| p == r)) {
@@ -77,6 +88,7 @@ pub fn read_all<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<Vec<T>> {
 
 enum Source {
     Lines(Lines),
+    List(List),
     Rows(Box<Rows>),
 }
 
@@ -103,6 +115,7 @@ impl<T> Reader<T> {
     pub fn place(&self) -> Place {
         let (number, is_row) = match &self.source {
             Source::Lines(lines) => (lines.number, false),
+            Source::List(list) => (list.number, true),
             Source::Rows(rows) => (rows.number, true),
         };
         Place { path: self.path.clone(), number, is_row }
@@ -156,6 +169,13 @@ impl<T: DeserializeOwned> Reader<T> {
                         return Err(Error::File { path: self.path.clone(), what });
                     }
                 },
+                Source::List(list) => match list.next() {
+                    None => return Ok(None),
+                    Some(record) => match T::deserialize(&record) {
+                        Ok(record) => return Ok(Some(record)),
+                        Err(e) => (json_error(&e), record.to_string()),
+                    },
+                },
                 Source::Rows(rows) => match rows.next()? {
                     None => return Ok(None),
                     Some(Ok(row)) => match T::deserialize(&row) {
@@ -199,12 +219,35 @@ fn json_error(e: &serde_json::Error) -> String {
     }
 }
 
-/// Says more where the whole file is one JSON list, a common mistake.
+/// Says more where a record spans several lines, a common mistake.
 fn with_hint(what: String, text: &str, number: u64) -> String {
-    if number == 1 && text.trim_start().starts_with('[') {
-        return format!("{what}; a record a line is expected: convert a list with jq -c '.[]'");
+    if number == 1 && ["{", "{}"].contains(&text.trim()) {
+        return format!("{what}; a record a line is expected: write each on one line with jq -c .");
     }
     what
+}
+
+/// The records of a file that is one list.
+struct List {
+    records: std::vec::IntoIter<Value>,
+    /// The number of the last one, from 1.
+    number: u64,
+}
+
+impl List {
+    fn new(path: &Path, text: &[u8]) -> Result<Self> {
+        let bad = |what: String| Error::File { path: path.to_path_buf(), what };
+        let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+        let records: Vec<Value> = serde_json::from_slice(text).map_err(|e| {
+            bad(format!("the file is no list of records: {e}; write a list, or a record a line (jq -c '.[]')"))
+        })?;
+        Ok(Self { records: records.into_iter(), number: 0 })
+    }
+
+    fn next(&mut self) -> Option<Value> {
+        self.number += 1;
+        self.records.next()
+    }
 }
 
 /// Writes records to a file that appears under its name only when [`AtomicWriter::finish`] is called.

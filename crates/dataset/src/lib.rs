@@ -4,12 +4,13 @@
 //! |---|---|
 //! | [`Conversation`] | `id`, `messages`, `source`?, `capability`?, `weight`? |
 //! | [`Preference`] | `id`, `prompt`, `chosen`, `rejected`, `edited`?, `strength`? |
+//! | [`Prompt`] | `id`, `prompt`, `tools`? |
 //! | [`Problem`] | `id`, `kind`, `prompt`, `answer`?, `tests`?, `entry_point`?, `language`?, `meta`? |
 //! | [`Sample`] | `id`, `sample`?, `response`, `finish_reason`, `logprob`, `reward`?, `verdict`?, `model`, `seed` |
 //! | [`Verdict`] | `passed`, `status`, `detail`?, and what the verifier adds |
 //!
 //! Field names are those of Hugging Face and TRL. Fields that are not in the table are kept and written back; the other
-//! spellings that published sets use (ShareGPT, prompt and completion, implicit prompts, hh-rlhf transcripts) are read
+//! spellings that published sets use (ShareGPT, Alpaca, prompt and completion, implicit prompts, hh-rlhf transcripts) are read
 //! and written back in the form above.
 //!
 //! [`jsonl`] reads and writes files of them: `.jsonl`, `.gz`, `.zst` and `.parquet`, by name. A bad line is an error
@@ -41,6 +42,7 @@
 
 mod atomic;
 pub mod check;
+mod columns;
 mod conversation;
 pub mod digest;
 mod error;
@@ -55,10 +57,12 @@ mod parquet_write;
 mod preference;
 mod problem;
 pub mod progress;
+mod prompt;
 pub mod resume;
 mod sample;
 mod shape;
 mod sharegpt;
+mod unreadable;
 
 pub use atomic::{AtomicFile, write_file};
 pub use conversation::Conversation;
@@ -67,4 +71,5 @@ pub use format::Format;
 pub use message::{Message, Role};
 pub use preference::{Preference, Strength};
 pub use problem::{Kind, Problem};
+pub use prompt::Prompt;
 pub use sample::{FinishReason, Sample, Verdict};

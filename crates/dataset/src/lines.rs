@@ -42,6 +42,29 @@ impl Lines {
         Self { reader, number: 0, max_bytes, line: Vec::new() }
     }
 
+    /// Whether the file begins with `[`, which no record does. Nothing has been read yet.
+    pub fn is_list(&mut self) -> bool {
+        loop {
+            // A damaged file is told of when it is read.
+            let Ok(block) = self.reader.fill_buf() else { return false };
+            let text = block.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(block);
+            let blank = text.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            if blank < text.len() || block.is_empty() {
+                return text.get(blank) == Some(&b'[');
+            }
+            self.number += text.iter().filter(|byte| **byte == b'\n').count() as u64;
+            let length = block.len();
+            self.reader.consume(length);
+        }
+    }
+
+    /// All that is left.
+    pub fn rest(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.reader.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// The next line that is not blank; `None` at the end.
     pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         let too_long = loop {

@@ -132,6 +132,15 @@ impl TryFrom<Value> for Message {
         let tool_calls = match fields.take("tool_calls") {
             None => Vec::new(),
             Some(Value::Array(calls)) => calls,
+            Some(Value::String(text)) if text.trim().is_empty() => Vec::new(),
+            Some(Value::String(text)) => match serde_json::from_str(&text) {
+                Ok(Value::Array(calls)) => calls,
+                _ => {
+                    return Err(Invalid(
+                        "tool_calls: is a text; it must be a list of calls, or such a list as JSON".into(),
+                    ));
+                }
+            },
             Some(other) => return Err(Invalid(format!("tool_calls: must be a list, not {}", kind(&other)))),
         };
         for (i, call) in tool_calls.iter().enumerate() {
@@ -192,7 +201,10 @@ fn join_parts(parts: Vec<Value>) -> Result<String, Invalid> {
 pub(crate) fn messages(name: &str, value: Value, role: Role) -> Result<Vec<Message>, Invalid> {
     let one = |item: Value| if sharegpt::is_turn(&item) { sharegpt::message(item) } else { Message::try_from(item) };
     match value {
-        Value::String(text) => Ok(vec![Message::new(role, text)]),
+        Value::String(text) => match as_turns(&text) {
+            Some(turns) => messages(name, turns, role),
+            None => Ok(vec![Message::new(role, text)]),
+        },
         Value::Object(map) if map.get("role").is_some_and(Value::is_array) => messages(name, rows(name, map)?, role),
         Value::Object(_) => Ok(vec![one(value).map_err(|e| e.inside(name))?]),
         Value::Array(items) => items
@@ -202,6 +214,31 @@ pub(crate) fn messages(name: &str, value: Value, role: Role) -> Result<Vec<Messa
             .collect(),
         other => Err(Invalid(format!("{name}: must be a list of messages, not {}", kind(&other)))),
     }
+}
+
+/// Reads a field that holds nothing but turns: unlike in [`messages`], a text is no turn.
+pub(crate) fn turns(name: &str, value: Value) -> Result<Vec<Message>, Invalid> {
+    if let Value::String(text) = &value
+        && as_turns(text).is_none()
+    {
+        let what = if text.trim_start().starts_with("[{'") {
+            "a text that looks like Python's str() of a list; write it with json.dumps"
+        } else {
+            "a text; it must be a list of messages, or such a list as JSON"
+        };
+        return Err(Invalid(format!("{name}: is {what}")));
+    }
+    messages(name, value, Role::User)
+}
+
+/// A list of turns that was written as JSON into a text, as exports of chat columns do.
+pub(crate) fn as_turns(text: &str) -> Option<Value> {
+    if !text.trim_start().starts_with('[') {
+        return None;
+    }
+    let value: Value = serde_json::from_str(text).ok()?;
+    let turn = |item: &Value| item.is_object() && (item.get("role").is_some() || item.get("from").is_some());
+    value.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(turn)).then_some(value)
 }
 
 /// Turns an object of lists, as datasets' `Sequence({...})` is stored in Parquet, into a list of objects.

@@ -73,13 +73,14 @@ fn value(field: &Field) -> Result<Value, Invalid> {
         Field::UShort(n) => (*n).into(),
         Field::UInt(n) => (*n).into(),
         Field::ULong(n) => (*n).into(),
-        Field::Float16(x) => float(x.to_f64())?,
-        Field::Float(x) => float(f64::from(*x))?,
-        Field::Double(x) => float(*x)?,
+        Field::Float16(x) => float(x.to_f64()),
+        Field::Float(x) => float(f64::from(*x)),
+        Field::Double(x) => float(*x),
         Field::Str(text) => text.as_str().into(),
+        // An image, say: kept as hexadecimal digits, in an object that is no text.
         Field::Bytes(bytes) => match std::str::from_utf8(bytes.data()) {
             Ok(text) => text.into(),
-            Err(_) => return Err(Invalid(": holds bytes that are not UTF-8 text".into())),
+            Err(_) => Value::Object(Map::from_iter([("hex".into(), crate::digest::hex(bytes.data()).into())])),
         },
         Field::Group(row) => object(row)?,
         Field::ListInternal(list) => {
@@ -102,6 +103,9 @@ fn value(field: &Field) -> Result<Value, Invalid> {
     })
 }
 
-fn float(x: f64) -> Result<Value, Invalid> {
-    Number::from_f64(x).map(Value::Number).ok_or_else(|| Invalid(format!(": {x} is not a number that JSON knows")))
+/// JSON has no NaN and no infinities: they become texts, so that a row is read whatever stands in a column that nobody
+/// reads, and a field that must be a number says what it found.
+fn float(x: f64) -> Value {
+    Number::from_f64(x)
+        .map_or_else(|| Value::String(if x.is_nan() { "NaN".into() } else { format!("{x}") }), Value::Number)
 }

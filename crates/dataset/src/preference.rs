@@ -3,9 +3,10 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::columns;
 use crate::error::Invalid;
 use crate::fields::{Fields, deserialize_from_value, kind, missing, tools};
-use crate::message::{Message, Role, messages};
+use crate::message::{Message, Role, as_turns, messages};
 
 /// How clearly the chosen answer is better.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -75,8 +76,23 @@ impl TryFrom<Value> for Preference {
         let rejected = take("rejected").ok_or_else(|| missing("rejected", "the worse answer"))?;
         let edited = take("edited");
         let implicit = prompt.is_none();
+        let unread = if implicit { columns::prompt_like(&fields.0, &[]) } else { Vec::new() };
+        let no_prompt = || {
+            let (there, first) = (unread.join(", "), &unread[0]);
+            Invalid(format!(
+                "prompt: is missing, but the record has {there}; rename the one with the prompt (a column system \
+                 is read as the system turn), as in jq -c '.prompt = .{first} | del(.{first})'"
+            ))
+        };
         let (mut prompt, mut chosen, mut rejected) = match (prompt, chosen, rejected) {
-            (None, Value::String(chosen), Value::String(rejected)) => split_strings(&chosen, &rejected)?,
+            (None, Value::String(chosen), Value::String(rejected)) if as_turns(&chosen).is_none() => {
+                // A prompt cut out of the answers is a guess: not where a column may hold the real one.
+                let transcripts = hh_turns(&chosen).is_some() && hh_turns(&rejected).is_some();
+                if !unread.is_empty() && !transcripts {
+                    return Err(no_prompt());
+                }
+                split_strings(&chosen, &rejected)?
+            }
             (prompt, chosen, rejected) => (
                 prompt.map_or(Ok(Vec::new()), |p| messages("prompt", p, Role::User))?,
                 messages("chosen", chosen, Role::Assistant)?,
@@ -86,6 +102,9 @@ impl TryFrom<Value> for Preference {
         let mut edited = edited.map(|e| messages("edited", e, Role::Assistant)).transpose()?;
         if implicit && prompt.is_empty() {
             prompt = chosen.iter().zip(&rejected).take_while(|(a, b)| a == b).map(|(a, _)| a.clone()).collect();
+            if !unread.is_empty() && !prompt.iter().any(|turn| turn.role == Role::User) {
+                return Err(no_prompt());
+            }
             if prompt.is_empty() {
                 return Err(Invalid(
                     "prompt: is missing, and chosen and rejected do not begin with the same turns".into(),
@@ -95,6 +114,18 @@ impl TryFrom<Value> for Preference {
         if !prompt.is_empty() && chosen.starts_with(&prompt) && rejected.starts_with(&prompt) {
             chosen.drain(..prompt.len());
             rejected.drain(..prompt.len());
+        }
+        // A prompt of one text, and answers that repeat it behind a system turn: the longer form is the prompt.
+        let shared = chosen.iter().zip(&rejected).take_while(|(a, b)| a == b).count();
+        let repeated = &chosen[..shared];
+        if !prompt.is_empty()
+            && shared > prompt.len()
+            && repeated.ends_with(&prompt)
+            && repeated[0].role == Role::System
+        {
+            prompt = repeated.to_vec();
+            chosen.drain(..shared);
+            rejected.drain(..shared);
         }
         if let Some(edited) = edited.as_mut().filter(|e| !prompt.is_empty() && e.starts_with(&prompt)) {
             edited.drain(..prompt.len());
@@ -107,6 +138,7 @@ impl TryFrom<Value> for Preference {
                 return Err(Invalid(format!("strength: must be a string or a number, not {}", kind(&other))));
             }
         };
+        columns::system_turn(&mut fields, &mut prompt)?;
         Ok(Self { id: fields.id()?, prompt, chosen, rejected, edited, strength, extra: fields.0 })
     }
 }
@@ -184,9 +216,23 @@ mod tests {
             json!({"chosen": [q, a], "rejected": [q, b]}),
             json!({"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "a"}, "rejected": {"from": "gpt", "value": "b"}}),
             json!({"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"}),
+            json!({"question": "not read", "chosen": [q, a], "rejected": [q, b]}),
         ] {
             same(&read(value).unwrap(), &[Message::user("q")], "a", "b");
         }
+    }
+
+    #[test]
+    fn a_system_turn_in_the_answers_belongs_to_the_prompt() {
+        let s = json!({"role": "system", "content": "s"});
+        let turn = |role: &str, content: &str| json!({"role": role, "content": content});
+        let (q, a, b) = (turn("user", "q"), turn("assistant", "a"), turn("assistant", "b"));
+        let p = read(json!({"prompt": "q", "chosen": [s, q, a], "rejected": [s, q, b]})).unwrap();
+        same(&p, &[Message::system("s"), Message::user("q")], "a", "b");
+        // JSON in texts.
+        let text = |list: Value| list.to_string();
+        let p = read(json!({"chosen": text(json!([q, a])), "rejected": text(json!([q, b]))})).unwrap();
+        same(&p, &[Message::user("q")], "a", "b");
     }
 
     #[test]
@@ -217,6 +263,18 @@ mod tests {
             (json!({"prompt": "q", "rejected": "b"}), "chosen: is missing"),
             (json!({"prompt": "q", "chosen": "b"}), "rejected: is missing"),
             (json!({"chosen": "a", "rejected": "b"}), "prompt: is missing"),
+            (
+                json!({"system": "s", "question": "q", "chosen": "The answer is 2.", "rejected": "The answer is 3."}),
+                "prompt: is missing, but the record has system, question; rename",
+            ),
+            (
+                json!({"instruction": "q", "chosen": [{"role": "assistant", "content": "a"}], "rejected": [{"role": "assistant", "content": "b"}]}),
+                "prompt: is missing, but the record has instruction; rename",
+            ),
+            (
+                json!({"input": "q", "chosen": "Same 2", "rejected": "Same 3"}),
+                "prompt: is missing, but the record has input",
+            ),
             (
                 json!({"prompt": "q", "chosen": "a", "rejected": [{"role": "x"}]}),
                 "rejected[0].role: \"x\" is not known",

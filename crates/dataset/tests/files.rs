@@ -117,14 +117,63 @@ fn bad_lines_have_their_place() {
 }
 
 #[test]
-fn a_json_list_is_recognised() {
+fn a_file_that_is_one_list_is_read() {
     let dir = folder();
     let path = dir.path().join("a.json");
-    for text in ["[{\"messages\": []},\n{}]", "[\n{\"messages\": []}\n]\n"] {
-        fs::write(&path, text).unwrap();
-        let e = jsonl::read_all::<Conversation>(&path).unwrap_err().to_string();
-        assert!(e.contains("a.json:1: ") && e.ends_with("convert a list with jq -c '.[]'"), "{e}");
+    let good = r#"{"messages": [{"role": "user", "content": "x"}]}"#;
+    for text in [format!("[{good},\n{good}]"), format!("\u{FEFF}\n [\n  {good},\n  {good}\n]\n"), "[]".into()] {
+        fs::write(&path, &text).unwrap();
+        let count = if text == "[]" { 0 } else { 2 };
+        assert_eq!(jsonl::read_all::<Conversation>(&path).unwrap().len(), count);
     }
+    fs::write(&path, format!("[{good}, {{}}]")).unwrap();
+    let e = jsonl::read_all::<Conversation>(&path).unwrap_err().to_string();
+    assert!(e.contains("a.json: row 2: messages: is missing"), "{e}");
+    fs::write(&path, format!("[{good}")).unwrap();
+    let e = jsonl::read_all::<Conversation>(&path).unwrap_err().to_string();
+    assert!(e.contains("a.json: the file is no list of records"), "{e}");
+    // A record over several lines.
+    fs::write(&path, "{\n  \"messages\": []\n}\n").unwrap();
+    let e = jsonl::read_all::<Conversation>(&path).unwrap_err().to_string();
+    assert!(e.contains("a.json:1: ") && e.ends_with("write each on one line with jq -c ."), "{e}");
+}
+
+#[test]
+fn numbers_that_are_none_and_bytes_do_not_cost_a_row() {
+    use parquet::data_type::{ByteArray, ByteArrayType, DoubleType};
+    let dir = folder();
+    let path = dir.path().join("a.parquet");
+    let schema = "message m { required binary prompt (UTF8); required binary completion (UTF8); required double score; \
+                  required binary image; required double weight; }";
+    let schema = std::sync::Arc::new(parquet::schema::parser::parse_message_type(schema).unwrap());
+    let mut writer =
+        parquet::file::writer::SerializedFileWriter::new(fs::File::create(&path).unwrap(), schema, Default::default())
+            .unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let texts = |texts: [&[u8]; 2]| texts.map(|text| ByteArray::from(text.to_vec()));
+    for column in 0..5 {
+        let mut out = group.next_column().unwrap().unwrap();
+        match column {
+            0 => out.typed::<ByteArrayType>().write_batch(&texts([b"q", b"r"]), None, None),
+            1 => out.typed::<ByteArrayType>().write_batch(&texts([b"a", b"b"]), None, None),
+            2 => out.typed::<DoubleType>().write_batch(&[1.0, f64::NAN], None, None),
+            3 => out.typed::<ByteArrayType>().write_batch(&texts([b"\xff\x00", b"\xfe"]), None, None),
+            _ => out.typed::<DoubleType>().write_batch(&[f64::NAN, 1.0], None, None),
+        }
+        .unwrap();
+        out.close().unwrap();
+    }
+    group.close().unwrap();
+    writer.close().unwrap();
+    let mut reader = jsonl::read::<Conversation>(&path, OnBadLine::SetAside(dir.path().join("r.jsonl"))).unwrap();
+    let read: Vec<Conversation> = reader.by_ref().map(Result::unwrap).collect();
+    assert_eq!((read.len(), reader.bad()), (1, 1));
+    assert_eq!(
+        (read[0].messages[1].text(), &read[0].extra["score"], &read[0].extra["image"]["hex"]),
+        ("b", &json!("NaN"), &json!("fe"))
+    );
+    let rejected = fs::read_to_string(dir.path().join("r.jsonl")).unwrap();
+    assert!(rejected.contains("weight: is NaN; it must be a finite number"), "{rejected}");
 }
 
 #[test]
@@ -149,7 +198,7 @@ fn missing_files_and_folders() {
     assert!(e.starts_with("no/such/file.jsonl: cannot create a file in its folder"), "{e}");
     let dir = folder();
     let e = jsonl::read_all::<Value>(dir.path()).unwrap_err().to_string();
-    assert!(e.contains("Is a directory"), "{e}");
+    assert!(e.contains("is a folder without files of records"), "{e}");
 }
 
 #[test]
