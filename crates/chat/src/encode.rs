@@ -10,7 +10,10 @@ use std::ops::Range;
 use dataset::{Message, Role};
 
 use crate::error::ChatError;
+use crate::messages::{check_arguments, check_written, is_trained};
+use crate::special;
 use crate::template::{ChatTemplate, RenderOptions};
+use crate::thinking;
 use crate::tokenizer::Tokenizer;
 
 /// Which assistant turns are trained.
@@ -31,6 +34,8 @@ pub enum SpecialTokens {
     Refuse,
     /// They are read as control tokens, as transformers does.
     Parse,
+    /// They are tokenised as the plain text that they are.
+    Plain,
 }
 
 /// How to encode.
@@ -106,10 +111,19 @@ pub fn encode_conversation(
     messages: &[Message],
     options: &EncodeOptions,
 ) -> Result<Encoded, ChatError> {
-    if options.special_tokens == SpecialTokens::Refuse {
-        refuse_special_tokens(tokenizer, messages)?;
-    }
-    let (text, pieces) = pieces(tokenizer, template, messages, options)?;
+    check_arguments(messages)?;
+    let trained = messages.iter().enumerate().map(|(message, turn)| match turn.role {
+        Role::Assistant => is_trained(turn).map_err(|what| ChatError::LossSwitch { message, what }),
+        _ => Ok(false),
+    });
+    let trained: Vec<bool> = trained.collect::<Result<_, _>>()?;
+    let marked = match options.special_tokens {
+        SpecialTokens::Refuse => special::refuse(tokenizer, messages).map(|()| None)?,
+        SpecialTokens::Parse => None,
+        SpecialTokens::Plain => Some(special::mark(tokenizer, messages)),
+    };
+    let (marked, pieces) = pieces(tokenizer, template, marked.as_deref().unwrap_or(messages), options)?;
+    let text = special::without_marks(&marked);
     let mut encoded = Encoded {
         ids: bos(tokenizer, &text),
         assistant_mask: Vec::new(),
@@ -120,20 +134,14 @@ pub fn encode_conversation(
     encoded.assistant_mask.resize(encoded.ids.len(), false);
     for piece in &pieces {
         let start = encoded.ids.len();
-        encoded.ids.extend(tokenizer.encode(&encoded.text[piece.bytes.clone()], false)?);
+        encoded.ids.extend(special::encode(tokenizer, &marked[piece.bytes.clone()])?);
         let range = start..encoded.ids.len();
         let in_mask = match piece.kind {
             PieceKind::Context => false,
             PieceKind::Header(message) => {
                 let empty = range.end..range.end;
                 let (content, terminator) = (empty.clone(), empty);
-                encoded.turns.push(Turn {
-                    message,
-                    header: range,
-                    content,
-                    terminator,
-                    trained: is_trained(&messages[message]),
-                });
+                encoded.turns.push(Turn { message, header: range, content, terminator, trained: trained[message] });
                 false
             }
             PieceKind::Content(message) | PieceKind::Terminator(message) => {
@@ -143,7 +151,7 @@ pub fn encode_conversation(
                         _ => turn.terminator = range,
                     }
                 }
-                is_trained(&messages[message])
+                trained[message]
             }
         };
         encoded.assistant_mask.resize(encoded.ids.len(), in_mask);
@@ -153,7 +161,7 @@ pub fn encode_conversation(
         return Err(ChatError::NothingToTrain);
     }
     let mut one_shot = bos(tokenizer, &encoded.text);
-    one_shot.extend(tokenizer.encode(&encoded.text, false)?);
+    one_shot.extend(special::encode(tokenizer, &marked)?);
     encoded.differs_from_one_shot = one_shot != encoded.ids;
     Ok(encoded)
 }
@@ -168,8 +176,9 @@ pub fn encode_each_turn(
     options: &EncodeOptions,
 ) -> Result<Vec<Encoded>, ChatError> {
     let options = EncodeOptions { train: Train::LastTurn, ..options.clone() };
-    let turns =
-        messages.iter().enumerate().filter(|(_, message)| message.role == Role::Assistant && is_trained(message));
+    // A switch that cannot be honoured is an error of the turn that has it.
+    let turns = messages.iter().enumerate();
+    let turns = turns.filter(|(_, message)| message.role == Role::Assistant && is_trained(message) != Ok(false));
     let encoded: Vec<Encoded> = turns
         .map(|(index, _)| encode_conversation(tokenizer, template, &messages[..=index], &options))
         .collect::<Result<_, _>>()?;
@@ -177,28 +186,36 @@ pub fn encode_each_turn(
 }
 
 /// The ids of a conversation that the model is to continue with an assistant's turn. Special tokens in contents are read
-/// as transformers does.
+/// as transformers does. Tools and tool calls that the template does not write are an error.
 pub fn encode_prompt(
     tokenizer: &Tokenizer,
     template: &ChatTemplate,
     messages: &[Message],
     render: &RenderOptions,
 ) -> Result<Vec<u32>, ChatError> {
-    encode_rendered(tokenizer, template, messages, &RenderOptions { add_generation_prompt: true, ..render.clone() })
-}
-
-/// The ids of a conversation as the template renders it with these options.
-pub fn encode_rendered(
-    tokenizer: &Tokenizer,
-    template: &ChatTemplate,
-    messages: &[Message],
-    render: &RenderOptions,
-) -> Result<Vec<u32>, ChatError> {
-    let text = template.render(tokenizer, messages, render)?;
+    let render = RenderOptions { add_generation_prompt: true, ..render.clone() };
+    let text = template.render(tokenizer, messages, &render)?;
+    if !render.tools.is_empty() || messages.iter().any(|message| !message.tool_calls.is_empty()) {
+        check_all_written(&text, tokenizer, template, messages, &render)?;
+    }
     let mut ids = bos(tokenizer, &text);
     ids.extend(tokenizer.encode(&text, false)?);
     check_bos(tokenizer, &ids)?;
     Ok(ids)
+}
+
+/// Refuses a conversation of which the template leaves something out of `text`.
+fn check_all_written(
+    text: &str,
+    tokenizer: &Tokenizer,
+    template: &ChatTemplate,
+    messages: &[Message],
+    render: &RenderOptions,
+) -> Result<(), ChatError> {
+    check_written(text, messages, !render.tools.is_empty(), |messages, with_tools| {
+        let tools = if with_tools { render.tools.clone() } else { Vec::new() };
+        template.render(tokenizer, messages, &RenderOptions { tools, ..render.clone() })
+    })
 }
 
 /// Renders turn by turn and cuts the text into pieces.
@@ -212,7 +229,8 @@ fn pieces(
         let options = RenderOptions { add_generation_prompt, ..options.render.clone() };
         template.render(tokenizer, &messages[..until], &options)
     };
-    let text = render(messages.len(), false)?;
+    let mut text = render(messages.len(), false)?;
+    check_all_written(&text, tokenizer, template, messages, &options.render)?;
     let terminator = crate::stop::terminator(tokenizer, template);
     let terminators: Vec<&str> = terminator.iter().filter_map(|id| special_text(tokenizer, *id)).collect();
     let mut pieces = Vec::new();
@@ -227,10 +245,24 @@ fn pieces(
     if options.train == Train::LastTurn {
         turns.drain(..turns.len().saturating_sub(1));
     }
+    let only = turns.len() == 1;
     for index in turns {
         let unstable = || ChatError::NotPrefixStable { message: index };
         let prompt = render(index, true)?;
-        let through = render(index + 1, false)?;
+        let mut through = render(index + 1, false)?;
+        let ends = |written: &str| {
+            let ends = terminators.iter().filter_map(|token| Some((written.rfind(token)?, token.len())));
+            ends.min()
+        };
+        if only
+            && !through.starts_with(&prompt)
+            && let Some(behind) = text.strip_prefix(&through).map(str::to_owned)
+            && let Some(whole) =
+                thinking::completed(&messages[index], &prompt, &through, |written| Some(ends(written)?.0))
+        {
+            text = format!("{whole}{behind}");
+            through = whole;
+        }
         if !text.starts_with(&through) || !through.starts_with(&prompt) || prompt.len() < done {
             return Err(unstable());
         }
@@ -238,8 +270,11 @@ fn pieces(
         let before = render(index, false).unwrap_or_default();
         let header = if prompt.starts_with(&before) && before.len() >= done { before.len() } else { prompt.len() };
         let written = &through[prompt.len()..];
-        let ends = terminators.iter().filter_map(|token| Some((written.rfind(token)?, token.len())));
-        let (end, length) = ends.min().ok_or(ChatError::NoEndOfTurn { message: index })?;
+        let (end, length) = ends(written).ok_or(ChatError::NoEndOfTurn { message: index })?;
+        let said = messages[index].text().rsplit("</think>").next().unwrap_or_default().trim();
+        if !messages[index].tool_calls.is_empty() && !written.contains(said) {
+            return Err(ChatError::NotWritten { message: Some(index), what: "the text beside the tool call".into() });
+        }
         push(done..header, PieceKind::Context);
         push(header..prompt.len(), PieceKind::Header(index));
         push(prompt.len()..prompt.len() + end, PieceKind::Content(index));
@@ -254,33 +289,17 @@ fn special_text(tokenizer: &Tokenizer, id: u32) -> Option<&str> {
     tokenizer.special_tokens().iter().find(|(_, special)| *special == id).map(|(token, _)| token.as_str())
 }
 
-/// A message may say `"train": false` or `"weight": 0` (OpenAI's and axolotl's conventions).
-fn is_trained(message: &Message) -> bool {
-    let off = |name: &str| message.extra.get(name).is_some_and(|value| value == false || value.as_f64() == Some(0.0));
-    !off("train") && !off("weight")
-}
-
 /// The beginning-of-text token, where the tokenizer adds one and the template did not write it.
-pub(crate) fn bos(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+fn bos(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
     let written = tokenizer.named_tokens().get("bos_token").is_some_and(|token| text.starts_with(token.as_str()));
     tokenizer.bos_id().filter(|_| tokenizer.adds_bos() && !written).into_iter().collect()
 }
 
-pub(crate) fn check_bos(tokenizer: &Tokenizer, ids: &[u32]) -> Result<(), ChatError> {
+fn check_bos(tokenizer: &Tokenizer, ids: &[u32]) -> Result<(), ChatError> {
     match (tokenizer.bos_id(), ids) {
         (Some(bos), [first, second, ..]) if *first == bos && *second == bos => {
             Err(ChatError::DoubleBos(tokenizer.token_of(bos).unwrap_or_default()))
         }
         _ => Ok(()),
     }
-}
-
-fn refuse_special_tokens(tokenizer: &Tokenizer, messages: &[Message]) -> Result<(), ChatError> {
-    for (message, content) in messages.iter().map(Message::text).enumerate() {
-        if let Some((token, _)) = tokenizer.special_tokens().iter().find(|(token, _)| content.contains(token.as_str()))
-        {
-            return Err(ChatError::SpecialInContent { message, token: token.clone() });
-        }
-    }
-    Ok(())
 }

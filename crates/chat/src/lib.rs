@@ -4,21 +4,23 @@
 //! built while the conversation is rendered, turn by turn: no generation marker in the template is needed, and a template
 //! that rewrites earlier turns is noticed.
 
-mod continued;
 mod encode;
 mod error;
+mod messages;
+mod python;
 pub mod show;
+mod special;
 mod stop;
 mod template;
+mod thinking;
 mod tojson;
 mod tokenizer;
 
-pub use continued::{encode_continued, render_continued};
 pub use encode::{
     EncodeOptions, Encoded, SpecialTokens, Train, Turn, encode_conversation, encode_each_turn, encode_prompt,
-    encode_rendered,
 };
 pub use error::ChatError;
+pub use messages::is_trained;
 pub use stop::stop_token_ids;
 pub use template::{ChatTemplate, RenderOptions};
 pub use tokenizer::{DecodeStream, Tokenizer};

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use chrono::{DateTime, Local, NaiveDateTime};
 use dataset::Message;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
@@ -9,8 +10,13 @@ use minijinja::{Environment, Error, ErrorKind, context};
 use serde_json::Value as Json;
 
 use crate::error::ChatError;
+use crate::messages::{Arguments, prepare};
+use crate::python;
 use crate::tojson::tojson;
 use crate::tokenizer::{Tokenizer, read_json};
+
+/// The folder of further templates, by name.
+pub(crate) const ADDITIONAL: &str = "additional_chat_templates";
 
 /// Marks an error that the template itself raised.
 const RAISED: &str = "raise_exception: ";
@@ -21,6 +27,7 @@ pub struct ChatTemplate {
     source: String,
     tool_source: Option<String>,
     has_tool_variant: bool,
+    variables: serde_json::Map<String, Json>,
 }
 
 impl std::fmt::Debug for ChatTemplate {
@@ -44,20 +51,24 @@ pub struct RenderOptions {
 
 impl ChatTemplate {
     /// The template of a model folder: `chat_template.jinja`, `chat_template.json`, or `chat_template` in
-    /// `tokenizer_config.json` (one text, or a list of named ones of which `default` and `tool_use` count). `None` where
-    /// there is none.
+    /// `tokenizer_config.json` (one text, or a list of named ones of which `default` and `tool_use` count). For
+    /// conversations with tools `additional_chat_templates/tool_use.jinja` is used where it exists. `None` where there is no
+    /// template.
     pub fn from_dir(dir: &Path) -> Result<Option<Self>, ChatError> {
-        let path = dir.join("chat_template.jinja");
-        match std::fs::read_to_string(&path) {
-            Ok(source) => return Self::new(&source).map(Some),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(ChatError::Io { path: path.display().to_string(), source }),
+        let additional = |name: &str| read_text(&dir.join(ADDITIONAL).join(format!("{name}.jinja")));
+        let tool_use = additional("tool_use")?;
+        let source = match read_text(&dir.join("chat_template.jinja"))? {
+            None => additional("default")?,
+            source => source,
+        };
+        if let Some(source) = source {
+            return Self::with_variants(&source, tool_use.as_deref()).map(Some);
         }
         for file in ["chat_template.json", "tokenizer_config.json"] {
             let found = read_json(&dir.join(file))?.and_then(|mut json| json.get_mut("chat_template").map(Json::take));
             match found {
                 None | Some(Json::Null) => {}
-                Some(Json::String(source)) => return Self::new(&source).map(Some),
+                Some(Json::String(source)) => return Self::with_variants(&source, tool_use.as_deref()).map(Some),
                 Some(Json::Array(list)) => return Self::from_list(&list).map(Some),
                 Some(_) => {
                     let reason = "chat_template is neither a text nor a list".to_owned();
@@ -91,34 +102,42 @@ impl ChatTemplate {
         environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{message}")))
         });
-        environment.add_function("strftime_now", |format: String| chrono::Local::now().format(&format).to_string());
+        python::add_tests(&mut environment);
+        set_now(&mut environment, Local::now().naive_local());
         let compile = |e: Error| ChatError::Template(sentence(&e));
         environment.add_template_owned("default", without_generation_marks(source)).map_err(compile)?;
         if let Some(tool_use) = tool_use {
             environment.add_template_owned("tool_use", without_generation_marks(tool_use)).map_err(compile)?;
         }
         let tool_source = tool_use.map(str::to_owned);
-        Ok(Self { environment, source: source.to_owned(), tool_source, has_tool_variant: tool_use.is_some() })
+        Ok(Self {
+            environment,
+            source: source.to_owned(),
+            tool_source,
+            has_tool_variant: tool_use.is_some(),
+            variables: serde_json::Map::new(),
+        })
+    }
+
+    /// Fixes the time that `strftime_now` gives. Without this it is the time at which the template was read: in one process
+    /// every conversation has the same date.
+    pub fn set_now(&mut self, now: NaiveDateTime) {
+        set_now(&mut self.environment, now);
+    }
+
+    /// Variables that every rendering gets (`date_string`, `enable_thinking`, ...); those of [`RenderOptions`] win.
+    pub fn set_variables(&mut self, variables: serde_json::Map<String, Json>) {
+        self.variables = variables;
+    }
+
+    /// Whether the template asks for the current date: its prompts differ from day to day.
+    pub fn reads_date(&self) -> bool {
+        self.source.contains("strftime_now") || self.tool_source.as_deref().is_some_and(|s| s.contains("strftime_now"))
     }
 
     /// The template's text, for digests.
     pub fn source(&self) -> &str {
         &self.source
-    }
-
-    /// Whether the template, or its variant for tools, reads this variable (`tools`, `enable_thinking`, ...).
-    pub fn reads(&self, variable: &str) -> bool {
-        let names = if self.has_tool_variant { &["default", "tool_use"][..] } else { &["default"] };
-        let reads = |name: &&str| {
-            let template = self.environment.get_template(name);
-            template.is_ok_and(|template| template.undeclared_variables(false).contains(variable))
-        };
-        names.iter().any(reads)
-    }
-
-    /// The text of the template that is used for conversations with tools.
-    pub fn tool_source(&self) -> &str {
-        self.tool_source.as_deref().unwrap_or(&self.source)
     }
 
     /// The conversation as text.
@@ -141,15 +160,39 @@ impl ChatTemplate {
         let optional = |list: &[Json]| if list.is_empty() { Value::from(()) } else { Value::from(Serde(list)) };
         let name = if self.has_tool_variant && !options.tools.is_empty() { "tool_use" } else { "default" };
         let template = self.environment.get_template(name).map_err(|e| ChatError::Template(sentence(&e)))?;
-        let standard = context! {
-            messages => Value::from(Serde(messages)),
-            tools => optional(&options.tools),
-            documents => optional(&options.documents),
-            add_generation_prompt => options.add_generation_prompt,
+        let render = |arguments: Arguments| {
+            let standard = context! {
+                messages => Value::from(Serde(prepare(messages, arguments))),
+                tools => optional(&options.tools),
+                documents => optional(&options.documents),
+                add_generation_prompt => options.add_generation_prompt,
+            };
+            let tokens = Value::from(Serde(named_tokens));
+            let variables = Value::from(Serde(&options.variables));
+            let fixed = Value::from(Serde(&self.variables));
+            template.render(context! { ..variables, ..fixed, ..standard, ..tokens }).map_err(|e| render_error(&e))
         };
-        let tokens = Value::from(Serde(named_tokens));
-        let variables = Value::from(Serde(&options.variables));
-        template.render(context! { ..variables, ..standard, ..tokens }).map_err(|e| render_error(&e))
+        // Most templates write arguments with `tojson`; some join them to a text, which an object refuses.
+        match render(Arguments::Object) {
+            Err(error @ ChatError::Template(_)) if messages.iter().any(|message| !message.tool_calls.is_empty()) => {
+                render(Arguments::Text).map_err(|_| error)
+            }
+            rendered => rendered,
+        }
+    }
+}
+
+fn set_now(environment: &mut Environment, now: NaiveDateTime) {
+    let now: DateTime<Local> = now.and_local_timezone(Local).earliest().unwrap_or_else(Local::now);
+    environment.add_function("strftime_now", move |format: String| now.format(&format).to_string());
+}
+
+/// A text file that may be missing.
+fn read_text(path: &Path) -> Result<Option<String>, ChatError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(ChatError::Io { path: path.display().to_string(), cause }),
     }
 }
 

@@ -2,28 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
 use crate::error::ChatError;
 
-/// Files of a tokenizer, copied with a model.
-const FILES: [&str; 9] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "chat_template.json",
-];
-
 /// A Hugging Face tokenizer.
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// The same, for text in which special tokens are no tokens. Made when it is first needed.
+    plain: OnceLock<Box<tokenizers::Tokenizer>>,
     folder: PathBuf,
     named: BTreeMap<String, String>,
     bos_id: Option<u32>,
@@ -35,9 +25,11 @@ impl Tokenizer {
     /// Reads `tokenizer.json` and, where they exist, `tokenizer_config.json` and `special_tokens_map.json`.
     pub fn from_dir(dir: &Path) -> Result<Self, ChatError> {
         let path = dir.join("tokenizer.json");
-        let bytes = std::fs::read(&path).map_err(|source| ChatError::Io { path: shown(&path), source })?;
-        let inner = tokenizers::Tokenizer::from_bytes(&bytes)
-            .map_err(|e| ChatError::File { path: shown(&path), reason: format!("not a tokenizer: {e}") })?;
+        let bytes = std::fs::read(&path).map_err(|cause| ChatError::Io { path: shown(&path), cause })?;
+        let inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(|e| ChatError::File {
+            path: shown(&path),
+            reason: why(&bytes, &format!("not a tokenizer: {e}")),
+        })?;
         let mut named = BTreeMap::new();
         for file in ["special_tokens_map.json", "tokenizer_config.json"] {
             if let Some(Value::Object(map)) = read_json(&dir.join(file))? {
@@ -49,7 +41,9 @@ impl Tokenizer {
         }
         let id = |name: &str| named.get(name).and_then(|token| inner.token_to_id(token));
         for (name, token) in &named {
-            if inner.token_to_id(token).is_none() {
+            // A padding token, say, is never needed here, and transformers adds the ones that are missing.
+            let needed = ["bos_token", "eos_token"].contains(&name.as_str());
+            if needed && inner.token_to_id(token).is_none() {
                 let reason = format!("{name} is {token:?}, which tokenizer.json does not know");
                 return Err(ChatError::File { path: shown(&dir.join("tokenizer_config.json")), reason });
             }
@@ -61,13 +55,23 @@ impl Tokenizer {
         let special = special.iter().filter(|(_, token)| token.special).map(|(id, token)| (token.content.clone(), *id));
         let mut special: Vec<(String, u32)> = special.collect();
         special.sort_by_key(|(_, id)| *id);
-        Ok(Self { inner, folder: dir.to_owned(), named, bos_id, adds_bos, special })
+        Ok(Self { inner, plain: OnceLock::new(), folder: dir.to_owned(), named, bos_id, adds_bos, special })
     }
 
     /// The ids of a text. With `special`, the tokenizer adds what its post-processor adds (a beginning-of-text token,
     /// say). Special tokens spelled out in the text are read as such, as transformers does.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, ChatError> {
         Ok(self.inner.encode(text, special).map_err(tokenizer_error)?.get_ids().to_vec())
+    }
+
+    /// The ids of a text in which a special token that is spelled out is text like any other.
+    pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>, ChatError> {
+        let plain = self.plain.get_or_init(|| {
+            let mut plain = self.inner.clone();
+            plain.set_encode_special_tokens(true);
+            Box::new(plain)
+        });
+        Ok(plain.encode(text, false).map_err(tokenizer_error)?.get_ids().to_vec())
     }
 
     /// The text of ids.
@@ -115,16 +119,10 @@ impl Tokenizer {
         &self.special
     }
 
-    /// Copies the tokenizer's files, byte for byte.
+    /// Copies the tokenizer's and the chat template's files, byte for byte.
     pub fn save(&self, dir: &Path) -> Result<(), ChatError> {
-        for name in FILES {
-            let source = self.folder.join(name);
-            if source.is_file() {
-                std::fs::copy(&source, dir.join(name))
-                    .map_err(|e| ChatError::Io { path: shown(&dir.join(name)), source: e })?;
-            }
-        }
-        Ok(())
+        let shown = || dir.display().to_string();
+        weights::side_files::copy(&self.folder, dir).map_err(|cause| ChatError::Io { path: shown(), cause })
     }
 }
 
@@ -176,11 +174,16 @@ pub(crate) fn read_json(path: &Path) -> Result<Option<Value>, ChatError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(ChatError::Io { path: shown(path), source }),
+        Err(cause) => return Err(ChatError::Io { path: shown(path), cause }),
     };
-    let value =
-        serde_json::from_str(&text).map_err(|e| ChatError::File { path: shown(path), reason: e.to_string() })?;
+    let value = serde_json::from_str(&text)
+        .map_err(|e| ChatError::File { path: shown(path), reason: why(text.as_bytes(), &e.to_string()) })?;
     Ok(Some(value))
+}
+
+/// What a file is that cannot be parsed, or else what the parser says.
+fn why(bytes: &[u8], parser: &str) -> String {
+    weights::impostor(bytes).unwrap_or(parser).to_owned()
 }
 
 fn shown(path: &Path) -> String {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use chat::{RenderOptions, encode_prompt};
+use chat::{ChatError, RenderOptions, encode_prompt};
 use dataset::Message;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -46,11 +46,12 @@ fn conversations_render_and_tokenise_as_in_transformers() {
             let expected = case.input_ids.as_ref().unwrap();
             assert_eq!(&tokenizer.encode(text, false).unwrap(), expected, "{place}");
             if case.add_generation_prompt {
-                assert_eq!(
-                    &encode_prompt(&tokenizer, &template, &case.messages, &options).unwrap(),
-                    expected,
-                    "{place}"
-                );
+                match encode_prompt(&tokenizer, &template, &case.messages, &options) {
+                    Ok(ids) => assert_eq!(&ids, expected, "{place}"),
+                    // Gemma 3's template writes no tools, which transformers passes over.
+                    Err(ChatError::NotWritten { .. }) => assert!(name == "gemma3" && case.tools.is_some(), "{place}"),
+                    Err(error) => panic!("{place}: {error}"),
+                }
             }
         }
         assert_eq!(compared, 12, "{name}");

@@ -1,0 +1,130 @@
+//! Ordinary text that spells a special token: found, marked while a conversation is rendered, and tokenised as plain text.
+
+use dataset::Message;
+use serde_json::Value as Json;
+
+use crate::error::ChatError;
+use crate::tokenizer::Tokenizer;
+
+/// Stand around such a text until it is tokenised: Unicode's noncharacters, which no text has.
+const MARKS: [char; 2] = ['\u{FDD0}', '\u{FDD1}'];
+
+/// Refuses messages that spell a special token: in their text, their reasoning or their tool calls.
+///
+/// # Errors
+/// [`ChatError::SpecialInContent`] with the first.
+pub(crate) fn refuse(tokenizer: &Tokenizer, messages: &[Message]) -> Result<(), ChatError> {
+    for (message, turn) in messages.iter().enumerate() {
+        let mut found = None;
+        let mut copy = turn.clone();
+        each_text(&mut copy, &mut |text| {
+            if found.is_none() {
+                found = next(tokenizer, text).map(|(_, token)| token.to_owned());
+            }
+        });
+        if let Some(token) = found {
+            return Err(ChatError::SpecialInContent { message, token });
+        }
+    }
+    Ok(())
+}
+
+/// The messages with marks around every special token that they spell.
+pub(crate) fn mark(tokenizer: &Tokenizer, messages: &[Message]) -> Vec<Message> {
+    let mut marked = messages.to_vec();
+    for message in &mut marked {
+        each_text(message, &mut |text| {
+            let mut out = String::new();
+            let mut rest = text.as_str();
+            while let Some((at, token)) = next(tokenizer, rest) {
+                out.push_str(&rest[..at]);
+                out.push(MARKS[0]);
+                out.push_str(token);
+                out.push(MARKS[1]);
+                rest = &rest[at + token.len()..];
+            }
+            if !out.is_empty() {
+                out.push_str(rest);
+                *text = out;
+            }
+        });
+    }
+    marked
+}
+
+/// The text without marks.
+pub(crate) fn without_marks(text: &str) -> String {
+    text.replace(MARKS, "")
+}
+
+/// The ids of a text in which what stands between marks is plain.
+pub(crate) fn encode(tokenizer: &Tokenizer, marked: &str) -> Result<Vec<u32>, ChatError> {
+    if !marked.contains(MARKS) {
+        return tokenizer.encode(marked, false);
+    }
+    let mut ids = Vec::new();
+    // Stretches between special tokens that are meant: those that spell one are tokenised as plain text in one go.
+    let (mut rest, mut usual) = (marked, String::new());
+    while !rest.is_empty() {
+        let (stretch, token) = match next_meant(tokenizer, rest) {
+            Some((at, token)) => (&rest[..at], token),
+            None => (rest, ""),
+        };
+        rest = &rest[stretch.len() + token.len()..];
+        if stretch.contains(MARKS) {
+            ids.extend(tokenizer.encode(&usual, false)?);
+            usual.clear();
+            ids.extend(tokenizer.encode_plain(&without_marks(stretch))?);
+        } else {
+            usual.push_str(stretch);
+        }
+        usual.push_str(token);
+    }
+    ids.extend(tokenizer.encode(&usual, false)?);
+    Ok(ids)
+}
+
+/// The first special token in a text; of several that begin there the longest.
+fn next<'t>(tokenizer: &'t Tokenizer, text: &str) -> Option<(usize, &'t str)> {
+    let found = tokenizer.special_tokens().iter().filter(|(token, _)| !token.is_empty());
+    let found = found.filter_map(|(token, _)| Some((text.find(token.as_str())?, token.as_str())));
+    found.min_by_key(|(at, token)| (*at, std::cmp::Reverse(token.len())))
+}
+
+/// The first special token outside of marks.
+fn next_meant<'t>(tokenizer: &'t Tokenizer, text: &str) -> Option<(usize, &'t str)> {
+    let mut start = 0;
+    loop {
+        let (at, token) = next(tokenizer, &text[start..])?;
+        let at = start + at;
+        let inside = text[..at].rfind(MARKS).is_some_and(|mark| text[mark..].starts_with(MARKS[0]));
+        if !inside {
+            return Some((at, token));
+        }
+        start = at + text[at..].find(MARKS[1])?;
+    }
+}
+
+/// Everything in a turn that a template writes as the turn's own words.
+fn each_text(message: &mut Message, change: &mut impl FnMut(&mut String)) {
+    if let Some(content) = &mut message.content {
+        change(content);
+    }
+    for call in &mut message.tool_calls {
+        each_string(call, change);
+    }
+    for (name, value) in &mut message.extra {
+        if ["reasoning_content", "thinking", "reasoning", "name"].contains(&name.as_str()) {
+            each_string(value, change);
+        }
+    }
+}
+
+fn each_string(value: &mut Json, change: &mut impl FnMut(&mut String)) {
+    match value {
+        Json::String(text) => change(text),
+        Json::Array(items) => items.iter_mut().for_each(|item| each_string(item, change)),
+        Json::Object(map) => map.values_mut().for_each(|item| each_string(item, change)),
+        _ => {}
+    }
+}
