@@ -134,6 +134,7 @@ fn adapt(model: &mut Llama) -> Vec<Tensor> {
         use_dora: false,
         fan_in_fan_out: false,
         inference_mode: false,
+        scope: Default::default(),
     };
     tch::manual_seed(2);
     let options = (Kind::Float, Device::Cpu);

@@ -250,6 +250,7 @@ fn write_adapter(base: &Path, folder: &Path, seed: i64, rank: i64, alpha: f64) {
         use_dora: false,
         fan_in_fan_out: false,
         inference_mode: true,
+        scope: Default::default(),
     };
     let mut model = Llama::load(base, None, Device::Cpu).unwrap();
     tch::manual_seed(seed);
@@ -343,4 +344,32 @@ fn adapters_are_averaged_exactly_or_factor_by_factor() {
     assert!(error.contains("if these are the same model, name it with --base"), "{error}");
     let error = sentence(run(dir.path(), "--models @x @base --output @q"));
     assert!(error.contains("are a model and an adapter"), "{error}");
+}
+
+#[test]
+fn a_model_with_values_that_are_not_finite_is_refused() {
+    let dir = three(Kind::Float, true);
+    let bad = dir.path().join("bad");
+    fs::create_dir(&bad).unwrap();
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        fs::copy(dir.path().join("b").join(name), bad.join(name)).unwrap();
+    }
+    for value in [f32::NAN, f32::INFINITY] {
+        let checkpoint = Checkpoint::open(dir.path().join("b")).unwrap();
+        let all: Vec<String> = checkpoint.names().map(str::to_owned).collect();
+        let declared =
+            all.iter().map(|name| (name.clone(), DType::F32, checkpoint.tensor(name).unwrap().shape.to_vec()));
+        let mut writer = SafetensorsWriter::create(&bad, declared.collect()).unwrap();
+        for name in &all {
+            let mut data = checkpoint.tensor(name).unwrap().data.to_vec();
+            if name == "model.norm.weight" {
+                data[4..8].copy_from_slice(&value.to_le_bytes());
+            }
+            writer.write(name, &data).unwrap();
+        }
+        writer.finish().unwrap();
+        let error = sentence(run(dir.path(), "--models @a @bad --output @out"));
+        assert!(error.contains("the tensor model.norm.weight holds values that are not finite"), "{error}");
+        assert!(!dir.path().join("out").exists());
+    }
 }

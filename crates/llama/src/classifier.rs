@@ -81,7 +81,7 @@ impl SequenceClassifier {
         writer.finish()?;
         let path = folder.join("config.json");
         let text = format!("{:#}\n", self.to_json(kind, pad)?);
-        std::fs::write(&path, text).map_err(|source| ModelError::Io { path: path.display().to_string(), source })
+        std::fs::write(&path, text).map_err(|cause| ModelError::Io { path: path.display().to_string(), cause })
     }
 }
 

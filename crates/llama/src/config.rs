@@ -10,12 +10,12 @@ use tch::Kind;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {cause}")]
     Io {
         /// The file.
         path: String,
         /// The system's reason.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The file is not a JSON object.
     #[error("{path} is not a JSON object: {reason}")]
@@ -147,9 +147,11 @@ impl LlamaConfig {
     pub fn from_dir(dir: &Path) -> Result<Self, ConfigError> {
         let path = dir.join("config.json");
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Io { path: shown.clone(), source })?;
+        let text = std::fs::read_to_string(&path).map_err(|cause| ConfigError::Io { path: shown.clone(), cause })?;
         let value: Value = serde_json::from_str(&text)
-            .map_err(|e| ConfigError::Json { path: shown.clone(), reason: e.to_string() })?;
+            .map_err(|e| e.to_string())
+            .map_err(|e| weights::impostor(text.as_bytes()).map_or(e, str::to_owned))
+            .map_err(|reason| ConfigError::Json { path: shown.clone(), reason })?;
         match value {
             Value::Object(raw) => Self::from_json(raw),
             _ => Err(ConfigError::Json { path: shown, reason: "another kind of value stands there".into() }),
@@ -163,6 +165,13 @@ impl LlamaConfig {
         let architecture = architecture.and_then(Value::as_str).unwrap_or("(none given)");
         let family = Family::from_architecture(architecture)
             .ok_or_else(|| ConfigError::Architecture(architecture.to_owned()))?;
+        if let Some(quantised) = fields.get("quantization_config").or_else(|| fields.get("compression_config")) {
+            let method = quantised.get("quant_method").and_then(Value::as_str).unwrap_or("a method that is not named");
+            return Err(ConfigError::Field(format!(
+                "the weights are quantised ({method}); only float32, bfloat16 and float16 weights can be read: take the \
+                 model's original folder, or dequantise it with the program that made it"
+            )));
+        }
         let activation = raw.get("hidden_act").and_then(Value::as_str).unwrap_or("silu");
         if activation != "silu" {
             return Err(ConfigError::Field(format!("hidden_act is {activation:?}, only \"silu\" is supported")));
@@ -217,6 +226,13 @@ impl LlamaConfig {
         })
     }
 
+    /// The architecture's name where the file is that of a classifier or reward model.
+    #[must_use]
+    pub fn classifier(&self) -> Option<&str> {
+        let name = self.raw.get("architectures").and_then(|list| list.get(0)).and_then(Value::as_str)?;
+        name.ends_with("ForSequenceClassification").then_some(name)
+    }
+
     /// The `config.json` of this model with weights of type `dtype`: what was read, with the type's field set.
     pub fn to_json(&self, dtype: Kind) -> Result<Value, ConfigError> {
         let mut raw = self.raw.clone();
@@ -255,6 +271,12 @@ impl Fields<'_> {
         let Some(value) = self.get(name) else { return Ok(default) };
         let size = value.as_i64().filter(|size| (1..=1 << 32).contains(size));
         size.ok_or_else(|| ConfigError::Field(format!("{name} is {value}, a positive whole number is expected")))
+    }
+
+    fn count_or(&self, name: &str, default: u64) -> Result<u64, ConfigError> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        let bad = || ConfigError::Field(format!("{name} is {value}, a whole number of at least 0 is expected"));
+        value.as_u64().ok_or_else(bad)
     }
 
     fn number(&self, name: &str) -> Result<Option<f64>, ConfigError> {
@@ -311,7 +333,8 @@ fn rope(fields: &Fields) -> Result<(f64, RopeScaling), ConfigError> {
     let scaling = Fields(scaling);
     let kind = scaling.get("rope_type").or_else(|| scaling.get("type")).and_then(Value::as_str);
     let needed = |name: &str| {
-        scaling.number(name)?.ok_or_else(|| ConfigError::Field(format!("rope scaling of type {kind:?} lacks {name}")))
+        let lacks = || format!("rope scaling of type {:?} lacks {name}", kind.unwrap_or_default());
+        scaling.number(name)?.ok_or_else(|| ConfigError::Field(lacks()))
     };
     let scaling = match kind {
         None | Some("default") => RopeScaling::None,
@@ -356,7 +379,7 @@ fn sliding_windows(fields: &Fields, family: Family, layers: usize) -> Result<Vec
     }
     let first = match family {
         Family::Mistral => 0,
-        _ => fields.size_or("max_window_layers", 28)? as usize,
+        _ => fields.count_or("max_window_layers", 28)? as usize,
     };
     let windowed = |layer: usize| match kinds {
         Some(kinds) => kinds[layer] == "sliding_attention",
@@ -416,6 +439,11 @@ mod tests {
             (json!({"rope_scaling": {"rope_type": "llama3", "factor": 2.0}}), "low_freq_factor"),
             (json!({"rope_parameters": {"full": {"rope_theta": 1.0}}}), "layer type"),
             (json!({"dtype": "float8"}), "float8"),
+            (json!({"rope_scaling": {"type": "linear"}}), "type \"linear\" lacks factor"),
+            (
+                json!({"quantization_config": {"quant_method": "bitsandbytes"}}),
+                "the weights are quantised (bitsandbytes)",
+            ),
             (json!({"tie_word_embeddings": "yes"}), "tie_word_embeddings"),
         ];
         for (extra, expected) in cases {
@@ -433,6 +461,9 @@ mod tests {
         let mut used = qwen.clone();
         used["use_sliding_window"] = json!(true);
         assert_eq!(with(used.clone()).unwrap().sliding_window, [None, Some(16)]);
+        let mut all = used.clone();
+        all["max_window_layers"] = json!(0);
+        assert_eq!(with(all).unwrap().sliding_window, [Some(16), Some(16)]);
         used["layer_types"] = json!(["sliding_attention", "full_attention"]);
         assert_eq!(with(used).unwrap().sliding_window, [Some(16), None]);
     }

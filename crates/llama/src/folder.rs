@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use chat::{ChatTemplate, RenderOptions, Tokenizer};
 use dataset::Message;
+use serde_json::Value;
 use tch::{Device, Kind};
 
 use crate::load::ModelError;
@@ -46,8 +47,14 @@ impl ModelFolder {
     /// The token ids of a prompt that the model is to answer: the conversation in the chat template, ready for the
     /// assistant's turn.
     pub fn encode_prompt(&self, messages: &[Message]) -> Result<Vec<i64>, ModelError> {
+        self.encode_with_tools(messages, &[])
+    }
+
+    /// The same with functions that the model may call; an error where the template does not write them.
+    pub fn encode_with_tools(&self, messages: &[Message], tools: &[Value]) -> Result<Vec<i64>, ModelError> {
         let template = self.template.as_ref().ok_or_else(|| ModelError::NoTemplate(self.path.display().to_string()))?;
-        let ids = chat::encode_prompt(&self.tokenizer, template, messages, &RenderOptions::default())?;
+        let render = RenderOptions { tools: tools.to_vec(), ..RenderOptions::default() };
+        let ids = chat::encode_prompt(&self.tokenizer, template, messages, &render)?;
         Ok(ids.into_iter().map(i64::from).collect())
     }
 }

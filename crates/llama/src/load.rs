@@ -52,6 +52,14 @@ pub enum ModelError {
         /// One of them.
         first: String,
     },
+    /// A reward model where a language model is expected.
+    #[error("{folder}: this is a reward model ({architecture}); it scores answers and cannot write them")]
+    Reward {
+        /// The model folder.
+        folder: String,
+        /// The architecture that its `config.json` names.
+        architecture: String,
+    },
     /// Tied embeddings with a head of its own.
     #[error("{0}: config.json says tie_word_embeddings, but lm_head.weight differs from model.embed_tokens.weight")]
     NotTied(String),
@@ -59,12 +67,12 @@ pub enum ModelError {
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
     /// A file cannot be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Io {
         /// The file.
         path: String,
         /// The system's reason.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A LoRA adapter is at fault.
     #[error("{0}")]
@@ -101,6 +109,14 @@ impl Llama {
         };
         let mut used = HashSet::new();
         let tied = config.tie_word_embeddings;
+        if let Some(architecture) =
+            config.classifier().filter(|_| checkpoint.names().any(|name| name == "score.weight"))
+        {
+            return Err(ModelError::Reward {
+                folder: folder.display().to_string(),
+                architecture: architecture.to_owned(),
+            });
+        }
         let model = Llama::build(config, |name, shape| {
             used.insert(name.to_owned());
             read(&checkpoint, folder, name, shape, kind, device)
@@ -125,8 +141,7 @@ impl Llama {
         writer.finish()?;
         let config = serde_json::to_string_pretty(&self.config().to_json(kind)?).expect("a JSON value prints");
         let path = folder.join("config.json");
-        std::fs::write(&path, config + "\n")
-            .map_err(|source| ModelError::Io { path: path.display().to_string(), source })
+        std::fs::write(&path, config + "\n").map_err(|cause| ModelError::Io { path: path.display().to_string(), cause })
     }
 }
 

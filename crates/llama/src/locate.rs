@@ -21,6 +21,9 @@ pub fn locate(name_or_path: &str) -> anyhow::Result<PathBuf> {
     if !name_or_path.contains('/') && cached.is_dir() {
         return Ok(cached);
     }
+    if name_or_path.contains('/') || name_or_path.starts_with('.') {
+        anyhow::bail!("no model at {name_or_path}: there is no such folder");
+    }
     let known = names(&models);
     let known = if known.is_empty() { "it is empty".into() } else { format!("it has {}", known.join(", ")) };
     anyhow::bail!(

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tch::{Kind, Tensor};
 use weights::{Checkpoint, SafetensorsWriter};
 
@@ -58,7 +59,55 @@ pub struct LoraConfig {
     /// PEFT marks saved adapters so.
     #[serde(default)]
     pub inference_mode: bool,
+    /// Which of the targeted modules have an update.
+    #[serde(flatten)]
+    pub scope: Scope,
 }
+
+/// What narrows the targets of an adapter; with the default, nothing does.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Scope {
+    /// Modules that are left out although `target_modules` names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude_modules: Option<TargetModules>,
+    /// The layers that have an update; all if none are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers_to_transform: Option<Layers>,
+    /// What stands before a layer's number in a module's name (`layers`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers_pattern: Option<TargetModules>,
+    /// Every other field of the file: those that change what the adapter computes are refused.
+    #[serde(flatten, skip_serializing)]
+    pub other: BTreeMap<String, Value>,
+}
+
+/// `layers_to_transform`: one layer or several.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Layers {
+    /// One.
+    One(usize),
+    /// Several.
+    Several(Vec<usize>),
+}
+
+/// Fields of PEFT that say where an adapter comes from or how it was begun, and nothing about what it computes.
+const OF_NO_EFFECT: [&str; 12] = [
+    "auto_mapping",
+    "revision",
+    "peft_version",
+    "base_model_class",
+    "parent_library",
+    "megatron_core",
+    "megatron_config",
+    "loftq_config",
+    "eva_config",
+    "corda_config",
+    "lora_ga_config",
+    "qalora_group_size",
+];
+/// Values of `init_lora_weights` that leave the base model's weights as they are.
+const BASE_STAYS: [&str; 4] = ["gaussian", "eva", "orthogonal", "mica"];
 
 fn none() -> String {
     "none".into()
@@ -79,7 +128,7 @@ impl LoraConfig {
     pub fn from_dir(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join("adapter_config.json");
         let text = std::fs::read_to_string(&path)
-            .map_err(|source| ModelError::Io { path: path.display().to_string(), source })?;
+            .map_err(|cause| ModelError::Io { path: path.display().to_string(), cause })?;
         let config: Self =
             serde_json::from_str(&text).map_err(|e| ModelError::Adapter(format!("{}: {e}", path.display())))?;
         config.check(&path)?;
@@ -96,6 +145,26 @@ impl LoraConfig {
         }
         if self.use_dora || self.fan_in_fan_out || self.bias != "none" {
             return refuse("use_dora, fan_in_fan_out and bias other than \"none\" are not supported".into());
+        }
+        for (name, value) in &self.scope.other {
+            let empty = match value {
+                Value::Null | Value::Bool(false) => true,
+                Value::Array(items) => items.is_empty(),
+                Value::Object(map) => map.is_empty(),
+                _ => false,
+            };
+            if name == "init_lora_weights" {
+                let changes = value.as_str().filter(|how| !BASE_STAYS.contains(how));
+                if let Some(how) = changes {
+                    return refuse(format!(
+                        "init_lora_weights is {how:?}, which changes the base model's weights when the adapter is made: \
+                         convert it to a plain adapter first (PEFT: save_pretrained with \
+                         path_initial_model_for_weight_conversion), or merge it with PEFT"
+                    ));
+                }
+            } else if !empty && !OF_NO_EFFECT.contains(&name.as_str()) {
+                return refuse(format!("{name} is not supported (it is {value}); merge the adapter with PEFT first"));
+            }
         }
         match &self.modules_to_save {
             Some(modules) if !modules.is_empty() => {
@@ -116,13 +185,46 @@ impl LoraConfig {
     }
 
     fn targets(&self, name: &str) -> Result<bool, ModelError> {
-        match &self.target_modules {
-            TargetModules::Names(names) => Ok(names.iter().any(|target| is_called(name, target))),
-            TargetModules::Pattern(pattern) if pattern == "all-linear" => Ok(true),
-            TargetModules::Pattern(pattern) => {
-                let regex = regex::Regex::new(&format!("^(?:{pattern})$")).map_err(|e| {
-                    ModelError::Adapter(format!("target_modules {pattern:?} is no regular expression: {e}"))
-                })?;
+        let all = matches!(&self.target_modules, TargetModules::Pattern(pattern) if pattern == "all-linear");
+        if !all && !self.target_modules.matches("target_modules", name)? {
+            return Ok(false);
+        }
+        if let Some(excluded) = &self.scope.exclude_modules
+            && excluded.matches("exclude_modules", name)?
+        {
+            return Ok(false);
+        }
+        let Some(layers) = &self.scope.layers_to_transform else { return Ok(true) };
+        let wanted = match layers {
+            Layers::One(layer) => std::slice::from_ref(layer),
+            Layers::Several(layers) => layers,
+        };
+        Ok(wanted.is_empty() || self.layer(name).is_some_and(|layer| wanted.contains(&layer)))
+    }
+
+    /// The layer that a module belongs to, as PEFT finds it: the number behind `layers_pattern`, or behind any name.
+    fn layer(&self, name: &str) -> Option<usize> {
+        let patterns = match &self.scope.layers_pattern {
+            Some(TargetModules::Names(names)) => names.clone(),
+            Some(TargetModules::Pattern(one)) if !one.is_empty() => vec![one.clone()],
+            _ => Vec::new(),
+        };
+        let parts: Vec<&str> = name.split('.').collect();
+        parts.windows(2).find_map(|pair| {
+            let named = patterns.is_empty() || patterns.iter().any(|pattern| pattern == pair[0]);
+            pair[1].parse().ok().filter(|_| named)
+        })
+    }
+}
+
+impl TargetModules {
+    /// Whether a module is called so: the end of its name for a list, the whole of it for a regular expression.
+    fn matches(&self, field: &str, name: &str) -> Result<bool, ModelError> {
+        match self {
+            Self::Names(names) => Ok(names.iter().any(|target| is_called(name, target))),
+            Self::Pattern(pattern) => {
+                let regex = regex::Regex::new(&format!("^(?:{pattern})$"))
+                    .map_err(|e| ModelError::Adapter(format!("{field} {pattern:?} is no regular expression: {e}")))?;
                 Ok(regex.is_match(name))
             }
         }
@@ -134,8 +236,14 @@ fn is_called(name: &str, target: &str) -> bool {
     name.strip_suffix(target).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
+/// The value of the first key that matches: keys are regular expressions over the end of a module's name, from a dot on.
 fn pattern_value<T: Copy>(patterns: &BTreeMap<String, T>, name: &str) -> Option<T> {
-    patterns.iter().find(|(pattern, _)| is_called(name, pattern.trim_start_matches('^'))).map(|(_, &value)| value)
+    let matches = |pattern: &String| {
+        // PEFT: re.match(rf"(.*\.)?({key})$", name).
+        let regex = regex::Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$"));
+        regex.map_or_else(|_| is_called(name, pattern), |regex| regex.is_match(name))
+    };
+    patterns.iter().find(|(pattern, _)| matches(pattern)).map(|(_, &value)| value)
 }
 
 impl Llama {
@@ -155,6 +263,13 @@ impl Llama {
                 path.display()
             ))),
             None => Ok(config),
+            Some(first) if ["lm_head.lora", "embed_tokens.lora"].iter().any(|part| first.contains(part)) => {
+                Err(ModelError::Adapter(format!(
+                    "{}: an update of the embeddings or of the output head is not supported (the tensor {first}); merge the \
+                     adapter with PEFT first",
+                    file.display()
+                )))
+            }
             Some(first) => Err(ModelError::Adapter(format!(
                 "{}: {} tensors have no place in this model, the first is {first}; was it trained on another base model?",
                 file.display(),
@@ -246,7 +361,7 @@ impl Llama {
         writer.finish()?;
         let path = folder.join("adapter_config.json");
         let text = serde_json::to_string_pretty(config).expect("a configuration prints");
-        std::fs::write(&path, text + "\n").map_err(|source| ModelError::Io { path: path.display().to_string(), source })
+        std::fs::write(&path, text + "\n").map_err(|cause| ModelError::Io { path: path.display().to_string(), cause })
     }
 
     /// Adds every low-rank update to its weight; the model then stands alone.
@@ -254,5 +369,80 @@ impl Llama {
         for (_, linear) in self.linears_mut() {
             linear.merge();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(more: Value) -> Result<LoraConfig, String> {
+        let mut config = json!({"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]});
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("adapter_config.json"), config.to_string()).unwrap();
+        LoraConfig::from_dir(folder.path()).map_err(|e| e.to_string())
+    }
+
+    const NAME: &str = "model.layers.1.self_attn.q_proj";
+
+    #[test]
+    fn what_changes_the_base_or_the_update_is_refused_by_name() {
+        for (more, part) in [
+            (json!({"init_lora_weights": "pissa"}), "init_lora_weights is \"pissa\""),
+            (json!({"init_lora_weights": "pissa_niter_16"}), "init_lora_weights is \"pissa_niter_16\""),
+            (json!({"init_lora_weights": "olora"}), "changes the base model's weights"),
+            (json!({"lora_bias": true}), "lora_bias is not supported"),
+            (json!({"trainable_token_indices": [1]}), "trainable_token_indices is not supported"),
+            (json!({"target_parameters": ["x"]}), "target_parameters is not supported"),
+            (json!({"layer_replication": [[0, 2]]}), "layer_replication is not supported"),
+            (json!({"use_something_new": true}), "use_something_new is not supported"),
+        ] {
+            let error = read(more.clone()).unwrap_err();
+            assert!(error.contains(part), "{more}: {error}");
+        }
+        for more in [
+            json!({"init_lora_weights": true, "lora_bias": false, "peft_version": "0.21.2", "revision": null, "eva_config": null}),
+            json!({"init_lora_weights": "gaussian", "loftq_config": {}, "target_parameters": null, "use_qalora": false}),
+        ] {
+            read(more).unwrap();
+        }
+    }
+
+    #[test]
+    fn keys_of_rank_pattern_are_regular_expressions() {
+        for (key, matches) in [
+            (r"layers\.[01]\.self_attn\.q_proj", true),
+            (r"^model.layers.1.self_attn.q_proj", true),
+            ("q_proj", true),
+            ("_proj", false),
+            (r".*\.1\..*q_proj", true),
+            (r"layers\.0\..*", false),
+            ("(q|k)_proj", true),
+        ] {
+            let config = read(json!({"rank_pattern": {key: 8}, "alpha_pattern": {key: 32}})).unwrap();
+            let expected = if matches { (8, 4.0) } else { (4, 2.0) };
+            assert_eq!((config.rank(NAME), config.scale(NAME, config.rank(NAME))), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn layers_and_exclusions_narrow_the_targets() {
+        let targets = |more: Value, layer: usize, module: &str| {
+            read(more).unwrap().targets(&format!("model.layers.{layer}.self_attn.{module}")).unwrap()
+        };
+        for (more, expected) in [
+            (json!({"layers_to_transform": [0, 2]}), [true, false, true]),
+            (json!({"layers_to_transform": 1}), [false, true, false]),
+            (json!({"layers_to_transform": [1], "layers_pattern": "layers"}), [false, true, false]),
+            (json!({"layers_to_transform": [1], "layers_pattern": ["blocks"]}), [false, false, false]),
+            (json!({"layers_to_transform": null}), [true, true, true]),
+            (json!({"exclude_modules": r".*\.2\..*"}), [true, true, false]),
+            (json!({"exclude_modules": ["q_proj"]}), [false, false, false]),
+        ] {
+            assert_eq!([0, 1, 2].map(|layer| targets(more.clone(), layer, "q_proj")), expected, "{more}");
+        }
+        assert!(targets(json!({"exclude_modules": ["q_proj"]}), 0, "v_proj"));
     }
 }

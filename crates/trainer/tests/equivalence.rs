@@ -191,6 +191,7 @@ fn adapter(model: &mut Llama) -> Named {
         use_dora: false,
         fan_in_fan_out: false,
         inference_mode: false,
+        scope: Default::default(),
     };
     tch::manual_seed(2);
     let options = (Kind::Float, tch::Device::Cpu);

@@ -61,6 +61,7 @@ pub(super) fn lora_config(training: &Training, base: &Path, extra: &Extra) -> Op
         use_dora: false,
         fan_in_fan_out: false,
         inference_mode: true,
+        scope: Default::default(),
     })
 }
 

@@ -1,6 +1,5 @@
 //! The result of a run: `model/`, or `adapter/` and, merged, `model/` too.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
@@ -75,10 +74,6 @@ impl Result<'_> {
         let text = format!("{}\n", serde_json::to_string_pretty(&config)?);
         dataset::write_file(target.join("config.json"), text.as_bytes())?;
         self.model.tokenizer.save(target)?;
-        let generation = self.model.path.join("generation_config.json");
-        if generation.is_file() {
-            fs::copy(&generation, target.join("generation_config.json"))?;
-        }
         Ok(())
     }
 }
