@@ -121,14 +121,11 @@ fn record(inputs: &[Input]) -> anyhow::Result<Vec<Value>> {
 
 /// Copies configuration, tokenizer and chat template of a model; with `dtype` the configuration says so.
 pub(crate) fn copy_texts(from: &Path, target: &Path, dtype: Option<DType>) -> anyhow::Result<()> {
-    for (name, path) in files_of(from)? {
-        let text = [".json", ".jinja", ".model", ".txt"].iter().any(|ending| name.ends_with(ending));
-        let of_weights = name.ends_with(".index.json");
-        let of_others = ["checkpoint.json", "average.json", "run.json"].contains(&name.as_str());
-        if text && !of_weights && !of_others {
-            fs::copy(&path, target.join(&name)).with_context(|| format!("cannot copy {}", path.display()))?;
-        }
-    }
+    weights::side_files::copy(from, target)?;
+    weights::side_files::copy_all(from, target, &weights::side_files::documents(from))?;
+    let configs = ["config.json", "adapter_config.json"].map(PathBuf::from);
+    let configs: Vec<PathBuf> = configs.into_iter().filter(|name| from.join(name).is_file()).collect();
+    weights::side_files::copy_all(from, target, &configs)?;
     if let Some(kind) = dtype.and_then(llama::torch_kind) {
         let config = LlamaConfig::from_dir(from)?.to_json(kind)?;
         let text = format!("{}\n", serde_json::to_string_pretty(&config)?);

@@ -97,7 +97,9 @@ pub(crate) fn write<'a>(
     let mut writer = SafetensorsWriter::create(target, declared.clone())?;
     for (name, dtype, _) in &declared {
         let kind = torch_kind(*dtype).with_context(|| format!("{name} has type {dtype:?}, which has no average"))?;
-        writer.write(name, &to_bytes(&value(name)?, kind)?)?;
+        let value = value(name)?;
+        ensure!(finite(&value.f_to_kind(kind)?)?, "{name} has values too large for {dtype:?}; choose another --dtype");
+        writer.write(name, &to_bytes(&value, kind)?)?;
     }
     writer.finish()?;
     Ok(declared.len())
@@ -109,5 +111,16 @@ pub(crate) fn wide(view: &TensorView, folder: &Path) -> anyhow::Result<Tensor> {
         format!("{}: {} has type {:?}, which has no average", folder.display(), view.name, view.dtype)
     })?;
     let shape: Vec<i64> = view.shape.iter().map(|&size| size as i64).collect();
-    Ok(Tensor::f_from_data_size(view.data, &shape, kind)?.f_to_kind(Kind::Double)?)
+    let wide = Tensor::f_from_data_size(view.data, &shape, kind)?.f_to_kind(Kind::Double)?;
+    ensure!(
+        finite(&wide)?,
+        "{}: the tensor {} holds values that are not finite (NaN or infinite); such a model cannot be averaged",
+        folder.display(),
+        view.name
+    );
+    Ok(wide)
+}
+
+fn finite(tensor: &Tensor) -> anyhow::Result<bool> {
+    Ok(bool::try_from(tensor.f_isfinite()?.f_all()?)?)
 }
