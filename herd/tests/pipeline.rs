@@ -236,3 +236,107 @@ fn a_killed_pipeline_goes_on_and_takes_its_stage_with_it() {
     place.succeed(&[]);
     assert_eq!(place.read("out/03-last/all"), whole.read("out/03-last/all"));
 }
+
+#[test]
+fn a_recipe_in_its_own_output_folder_stays_what_it_is() {
+    let recipe = "name = \"self\"\noutput = \"out\"\n[[stage]]\nname = \"a\"\ncommand = [\"true\"]\n";
+    let place = Place::new("");
+    fs::create_dir(place.path("out")).unwrap();
+    place.write("out/recipe.toml", recipe);
+    let run = |file: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
+        let output = command.args(["run", file]).current_dir(place.0.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    run("out/recipe.toml");
+    assert_eq!(place.read("out/recipe.toml"), recipe);
+    run("out/../out/recipe.toml");
+    assert_eq!(place.read("out/recipe.toml"), recipe);
+    // Under another name, or through links, both stay as they are.
+    let other = recipe.replace("self", "other");
+    place.write("out/other.toml", &other);
+    std::os::unix::fs::symlink("out/other.toml", place.path("link.toml")).unwrap();
+    run("link.toml");
+    assert_eq!((place.read("out/other.toml"), place.read("out/recipe.toml")), (other.clone(), other));
+    assert_eq!(place.read("out/.earlier/recipe-1.toml"), recipe);
+    fs::remove_file(place.path("out/recipe.toml")).unwrap();
+    fs::hard_link(place.path("out/other.toml"), place.path("out/recipe.toml")).unwrap();
+    run("out/other.toml");
+    assert!(place.read("out/other.toml").contains("other"));
+}
+
+#[test]
+fn inputs_are_noticed_however_they_are_named() {
+    for word in ["--text=input.txt", "-tinput.txt", "text=input.txt", "a,input.txt", "--text=input.txt:0.5"] {
+        let script = "echo one >> runs.txt";
+        let place = Place::new(&format!(
+            "name = \"x\"\noutput = \"out\"\n[[stage]]\nname = \"a\"\ncommand = [\"sh\", \"-c\", \"{script}\", \"x\", \"{word}\"]\n"
+        ));
+        place.write("input.txt", "a\n");
+        place.succeed(&[]);
+        let said = place.succeed(&[]);
+        assert!(said.contains("done before"), "{word}: {said}");
+        place.write("input.txt", "b\n");
+        let said = place.succeed(&[]);
+        assert!(said.contains("its command or what it reads has changed"), "{word}: {said}");
+        assert_eq!(place.runs(), "one one", "{word}");
+    }
+}
+
+#[test]
+fn an_earlier_result_that_is_missing_is_named_in_a_flag_too() {
+    let place = Place::new(
+        "name = \"x\"\noutput = \"out\"\n[[stage]]\nname = \"a\"\ncommand = [\"true\"]\n[[stage]]\nname = \"b\"\ncommand = \
+         [\"cat\", \"--file={a}/text\"]\n",
+    );
+    let error = place.refuse(&[]);
+    assert!(error.contains("stage b reads out/01-a/text, which stage a did not write"), "{error}");
+}
+
+#[test]
+fn links_pipes_and_circles_in_a_result_do_not_cost_it() {
+    let place = Place::new(
+        r#"
+name = "x"
+output = "out"
+[[stage]]
+name = "a"
+command = ["sh", "-c", "echo a >> runs.txt; echo hi > $0/x.txt; mkdir $0/deep; ln -s /nonexistent/debug.log $0/latest.log; ln -s .. $0/deep/up; mkfifo $0/pipe", "{out}"]
+[[stage]]
+name = "b"
+command = ["sh", "-c", "echo b >> runs.txt; cat $0/x.txt", "{a}"]
+"#,
+    );
+    place.succeed(&[]);
+    let said = place.succeed(&[]);
+    assert_eq!(said.matches("done before").count(), 2, "{said}");
+    assert_eq!(place.runs(), "a b");
+    // A link that leads elsewhere is another result.
+    fs::remove_file(place.path("out/01-a/latest.log")).unwrap();
+    std::os::unix::fs::symlink("/nonexistent/other.log", place.path("out/01-a/latest.log")).unwrap();
+    let said = place.succeed(&[]);
+    assert!(said.contains("latest.log is missing or changed"), "{said}");
+}
+
+#[test]
+fn a_stage_that_reads_the_folder_of_the_pipeline_converges() {
+    let place = Place::new(
+        r#"
+name = "x"
+output = "out"
+[[stage]]
+name = "a"
+command = ["sh", "-c", "ls $0 > $1/list; echo line >> $2", ".", "{out}", "made.log"]
+[[stage]]
+name = "b"
+command = ["ls", "out", "."]
+"#,
+    );
+    place.write("input.txt", "a\n");
+    place.succeed(&[]);
+    let said = place.succeed(&[]);
+    assert_eq!(said.matches("done before").count(), 2, "{said}");
+    place.write("input.txt", "b\n");
+    let said = place.succeed(&[]);
+    assert_eq!(said.matches("its command or what it reads has changed").count(), 2, "{said}");
+}

@@ -4,6 +4,7 @@
 //! the same, by digest. Killed at any moment, the same command goes on: finished stages are skipped, and the stage that
 //! was running goes on from its own last state.
 
+mod inputs;
 mod process;
 mod recipe;
 mod report;
@@ -11,6 +12,7 @@ mod results;
 mod state;
 mod view;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -74,7 +76,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return plan(&recipe, from, until);
     }
     let folder = RunFolder::open(&recipe.output)?;
-    fs::copy(&args.recipe, folder.join("recipe.toml")).context("cannot keep a copy of the recipe")?;
+    keep_recipe(&args.recipe, &recipe, &folder.join("recipe.toml"))?;
     for stage in &recipe.stages[..from] {
         ensure!(
             Record::read(&stage.folder).is_some_and(|record| record.done),
@@ -121,10 +123,39 @@ fn standing(stage: &Stage, fingerprint: &str) -> anyhow::Result<Standing> {
     })
 }
 
+/// What the stage made outside its folder when it ran before.
+fn created(stage: &Stage) -> BTreeSet<String> {
+    Record::read(&stage.folder).map(|record| record.created).unwrap_or_default()
+}
+
+/// Keeps a copy of the recipe in the pipeline's folder. Another file of that name is moved to `.earlier` first.
+fn keep_recipe(from: &Path, recipe: &Recipe, copy: &Path) -> anyhow::Result<()> {
+    let there = fs::read_to_string(copy).ok();
+    if there.as_deref() == Some(&recipe.text)
+        || fs::canonicalize(copy).is_ok_and(|there| fs::canonicalize(from).is_ok_and(|from| from == there))
+    {
+        return Ok(());
+    }
+    if there.is_some() {
+        let aside = free_name(&recipe.output, "recipe", ".toml")?;
+        fs::rename(copy, &aside).with_context(|| format!("cannot move {} aside", copy.display()))?;
+    }
+    dataset::write_file(copy, recipe.text.as_bytes()).context("cannot keep a copy of the recipe")
+}
+
+/// A name in `.earlier` that is free.
+fn free_name(output: &Path, name: &str, end: &str) -> anyhow::Result<PathBuf> {
+    let aside = output.join(".earlier");
+    fs::create_dir_all(&aside).with_context(|| format!("cannot create {}", aside.display()))?;
+    let free = (1..).map(|n| aside.join(format!("{name}-{n}{end}"))).find(|path| !path.exists());
+    free.context("no name is free")
+}
+
 /// Brings one stage to its end.
 fn one(recipe: &Recipe, index: usize, signals: &Signals, view: &mut View) -> anyhow::Result<()> {
     let (stage, number, total) = (&recipe.stages[index], index + 1, recipe.stages.len());
-    let fingerprint = state::fingerprint(stage, &recipe.stages[..index])?;
+    let created = created(stage);
+    let fingerprint = inputs::fingerprint(recipe, index, &created)?;
     let mut record = Record {
         name: stage.name.clone(),
         fingerprint: fingerprint.clone(),
@@ -135,6 +166,7 @@ fn one(recipe: &Recipe, index: usize, signals: &Signals, view: &mut View) -> any
         cpu_seconds: 0.0,
         peak_memory: 0,
         outputs: Default::default(),
+        created,
     };
     match standing(stage, &fingerprint)? {
         Standing::Done(record) => {
@@ -164,6 +196,7 @@ fn one(recipe: &Recipe, index: usize, signals: &Signals, view: &mut View) -> any
     fs::create_dir_all(&stage.folder).with_context(|| format!("cannot create {}", stage.folder.display()))?;
     record.write(&stage.folder)?;
     let log = stage.folder.join(LOG);
+    let absent = inputs::absent(stage);
     for attempt in 0..=stage.retries {
         view.start(number, &stage.name, &record.command);
         let result = process::run(stage, &log, signals, |elapsed| view.tick(number, &stage.name, elapsed, &log))?;
@@ -173,8 +206,13 @@ fn one(recipe: &Recipe, index: usize, signals: &Signals, view: &mut View) -> any
         match result.end {
             End::Good => {
                 record.done = true;
-                record.outputs = state::outputs(&stage.folder)?;
+                record.created.extend(inputs::appeared(&absent));
+                let (outputs, missed) = inputs::outputs(recipe, index);
+                record.outputs = outputs;
                 record.write(&stage.folder)?;
+                for what in missed {
+                    view.line(&format!("[{number}/{total}] {}: not recorded as a result: {what}", stage.name));
+                }
                 view.line(&format!(
                     "[{number}/{total}] {}: {}, {:.1} GB: {}",
                     stage.name,
@@ -210,10 +248,7 @@ fn one(recipe: &Recipe, index: usize, signals: &Signals, view: &mut View) -> any
 /// Moves a stage's folder out of the way.
 fn put_aside(output: &Path, stage: &Stage) -> anyhow::Result<PathBuf> {
     let name = stage.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let aside = output.join(".earlier");
-    fs::create_dir_all(&aside)?;
-    let free = (1..).map(|n| aside.join(format!("{name}-{n}"))).find(|path| !path.exists());
-    let target = free.context("no name is free")?;
+    let target = free_name(output, &name, "")?;
     fs::rename(&stage.folder, &target).with_context(|| format!("cannot move {} aside", stage.folder.display()))?;
     Ok(target)
 }
@@ -229,7 +264,7 @@ fn plan(recipe: &Recipe, from: usize, until: usize) -> anyhow::Result<()> {
         let word = match () {
             () if index < from || index > until => "left out",
             () if upstream => "to do",
-            () => match state::fingerprint(stage, &recipe.stages[..index]).and_then(|print| standing(stage, &print)) {
+            () => match inputs::fingerprint(recipe, index, &created(stage)).and_then(|print| standing(stage, &print)) {
                 Ok(Standing::Done(_)) => "done",
                 Ok(Standing::Begun(_)) => "begun",
                 Ok(Standing::Damaged(..)) => "damaged",

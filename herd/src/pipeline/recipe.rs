@@ -75,6 +75,8 @@ pub struct Recipe {
     pub output: PathBuf,
     /// The stages in order.
     pub stages: Vec<Stage>,
+    /// The file's text.
+    pub text: String,
 }
 
 /// One process of a pipeline.
@@ -127,14 +129,24 @@ fn parse(text: &str, given: &[(String, String)], output: Option<&Path>) -> anyho
         output.map(Path::to_owned).or(file.output).context("output is missing: give --output, or output = \"...\"")?;
     let mut vars = file.vars;
     for (name, value) in given {
-        ensure!(vars.contains_key(name), "--set {name}: the file has no such variable; it has {}", names(vars.keys()));
+        ensure!(
+            vars.contains_key(name),
+            "--set {name}: the file has no such variable; it has {}",
+            list(vars.keys(), "no variables at all: declare it under [vars]")
+        );
         vars.insert(name.clone(), value.clone());
     }
-    let mut expansion =
-        Expansion { output: output.clone(), retries: file.retries, vars, folders: BTreeMap::new(), stages: Vec::new() };
+    let mut expansion = Expansion {
+        output: output.clone(),
+        retries: file.retries,
+        vars,
+        folders: BTreeMap::new(),
+        stages: Vec::new(),
+        all: stage_names(&file.stage),
+    };
     expansion.entries(&file.stage, "", None)?;
     ensure!(!expansion.stages.is_empty(), "there is no stage");
-    Ok(Recipe { name: file.name, about: file.about, output, stages: expansion.stages })
+    Ok(Recipe { name: file.name, about: file.about, output, stages: expansion.stages, text: text.to_owned() })
 }
 
 /// Stages as they are unrolled, with the variables as they stand at that point.
@@ -145,6 +157,32 @@ struct Expansion {
     /// The folder of each earlier stage, by full name and by bare name, with its full name.
     folders: BTreeMap<String, (String, PathBuf)>,
     stages: Vec<Stage>,
+    /// Every name by which the file's stages and blocks can be meant, with what it is.
+    all: BTreeMap<String, Named>,
+}
+
+/// What a name in the file means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Stage,
+    Block,
+}
+
+/// The names of all stages, bare and with their round, and of all blocks.
+fn stage_names(entries: &[Entry]) -> BTreeMap<String, Named> {
+    let mut all = BTreeMap::new();
+    for entry in entries {
+        if let Some(times) = entry.repeat {
+            for inner in &entry.stage {
+                all.insert(inner.name.clone(), Named::Stage);
+                all.extend((1..=times.min(1000)).map(|n| (format!("{}{n}-{}", entry.name, inner.name), Named::Stage)));
+            }
+            all.entry(entry.name.clone()).or_insert(Named::Block);
+        } else {
+            all.insert(entry.name.clone(), Named::Stage);
+        }
+    }
+    all
 }
 
 impl Expansion {
@@ -180,6 +218,30 @@ impl Expansion {
         Ok(())
     }
 
+    /// What is wrong with a placeholder that has no value in stage `whole`.
+    fn unknown(&self, key: &str, whole: &str, bare: &str, round: Option<u32>) -> String {
+        if key == whole || key == bare {
+            return "is this stage itself; its folder is {out}".into();
+        }
+        if key == "n" && round.is_none() {
+            return "is the number of the round, and this stage is in no block with repeat".into();
+        }
+        match self.all.get(key) {
+            Some(Named::Stage) => {
+                return format!("is a later stage: move {key} before this one, or use an earlier stage");
+            }
+            Some(Named::Block) => {
+                return format!("is a block of stages that is repeated; name one of its stages, such as {key}1-NAME");
+            }
+            None => {}
+        }
+        let variables = list(self.vars.keys(), "none");
+        let earlier = list(self.folders.keys(), "none");
+        format!(
+            "is neither a variable nor an earlier stage (variables: {variables}; earlier stages: {earlier}; and {{out}})"
+        )
+    }
+
     fn stage(
         &mut self,
         entry: &Entry,
@@ -207,7 +269,12 @@ impl Expansion {
                         .or_else(|| self.folders.get(key).map(|(name, path)| place(path, name))),
                 }
             })
-            .with_context(|| format!("there are: out, {}", names(self.vars.keys().chain(self.folders.keys()))))
+            .map_err(|error| match error {
+                Unfilled::Brace(what) => anyhow::anyhow!(what),
+                Unfilled::Key(key) => {
+                    anyhow::anyhow!("{{{key}}} in {text:?} {}", self.unknown(&key, name, &entry.name, round))
+                }
+            })
         };
         let words_of = |real| words.iter().map(|word| resolve(word, real)).collect::<anyhow::Result<Vec<_>>>();
         let (real, mut identity) = (words_of(true)?, words_of(false)?);
@@ -247,8 +314,16 @@ impl Expansion {
     }
 }
 
+/// Why a text cannot be filled in.
+enum Unfilled {
+    /// A brace without its partner, as a sentence.
+    Brace(String),
+    /// A placeholder that has no value.
+    Key(String),
+}
+
 /// Replaces `{key}` by `value(key)`.
-fn fill(text: &str, value: impl Fn(&str) -> Option<String>) -> anyhow::Result<String> {
+fn fill(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<String, Unfilled> {
     let mut filled = String::new();
     let mut rest = text;
     while let Some(at) = rest.find(['{', '}']) {
@@ -260,14 +335,11 @@ fn fill(text: &str, value: impl Fn(&str) -> Option<String>) -> anyhow::Result<St
             rest = &rest[1..];
             continue;
         }
-        let end = rest
-            .find('}')
-            .filter(|_| brace == "{")
-            .with_context(|| format!("a brace in {text:?} has no partner; write {{{{ or }}}} for a brace"))?;
+        let end = rest.find('}').filter(|_| brace == "{").ok_or_else(|| {
+            Unfilled::Brace(format!("a brace in {text:?} has no partner; write {{{{ or }}}} for a brace"))
+        })?;
         let key = &rest[..end];
-        filled.push_str(
-            &value(key).with_context(|| format!("{{{key}}} in {text:?} is neither a variable nor an earlier stage"))?,
-        );
+        filled.push_str(&value(key).ok_or_else(|| Unfilled::Key(key.to_owned()))?);
         rest = &rest[end + 1..];
     }
     filled.push_str(rest);
@@ -287,8 +359,10 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
     Duration::try_from_secs_f64(number * seconds).ok().context("write a time as 90s, 5m or 1.5h")
 }
 
-fn names<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    names.cloned().collect::<Vec<_>>().join(", ")
+/// Names with commas, or `none` where there are none.
+fn list<'a>(names: impl Iterator<Item = &'a String>, none: &str) -> String {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    if names.is_empty() { none.to_owned() } else { names.join(", ") }
 }
 
 #[cfg(test)]
@@ -362,6 +436,9 @@ mod tests {
         assert_eq!(recipe.stages[1].words[1], "other");
         let error = format!("{:#}", parse(ROUNDS, &[("modle".into(), "x".into())], None).unwrap_err());
         assert!(error.contains("--set modle: the file has no such variable; it has model"), "{error}");
+        let bare = "name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nherd = [\"b\"]";
+        let error = format!("{:#}", parse(bare, &[("x".into(), "1".into())], None).unwrap_err());
+        assert!(error.contains("--set x: the file has no such variable; it has no variables at all"), "{error}");
     }
 
     #[test]
@@ -372,7 +449,23 @@ mod tests {
             ("name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"", "stage a needs one of"),
             (
                 "name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nherd = [\"{b}\"]",
-                "{b} in \"{b}\" is neither a variable",
+                "{b} in \"{b}\" is neither a variable nor an earlier stage (variables: none; earlier stages: none; and {out})",
+            ),
+            (
+                "name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nherd = [\"{b}/x\"]\n[[stage]]\nname = \"b\"\nherd = [\"c\"]",
+                "stage a: {b} in \"{b}/x\" is a later stage",
+            ),
+            (
+                "name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nherd = [\"{a}/x\"]",
+                "stage a: {a} in \"{a}/x\" is this stage itself; its folder is {out}",
+            ),
+            (
+                "name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nherd = [\"--seed={n}\"]",
+                "{n} in \"--seed={n}\" is the number of the round, and this stage is in no block",
+            ),
+            (
+                "name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"r\"\nrepeat = 2\n[[stage.stage]]\nname = \"s\"\nherd = [\"b\"]\n[[stage]]\nname = \"a\"\nherd = [\"{r}\"]",
+                "{r} in \"{r}\" is a block of stages",
             ),
             ("name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nherd = [\"b}\"]", "has no partner"),
             (

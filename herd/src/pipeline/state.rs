@@ -1,16 +1,12 @@
 //! What is known of a stage that has run: what went in, what came out, what it cost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
-use anyhow::Context;
-use dataset::digest::{self, Fingerprint};
-use llama::locate;
 use serde::{Deserialize, Serialize};
 
-use super::recipe::Stage;
+use super::inputs;
 
 /// `stage.json` in a stage's folder.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,6 +34,9 @@ pub struct Record {
     /// The files that it left.
     #[serde(default)]
     pub outputs: BTreeMap<String, FileMark>,
+    /// Where its command names files outside its folder that it made itself: they are no inputs.
+    #[serde(default)]
+    pub created: BTreeSet<String>,
 }
 
 /// A file as it was left.
@@ -51,7 +50,8 @@ pub struct FileMark {
     pub sha256: String,
 }
 
-const NAME: &str = "stage.json";
+/// The record's file.
+pub const NAME: &str = "stage.json";
 /// The stage's output is written here.
 pub const LOG: &str = "log.txt";
 
@@ -74,113 +74,18 @@ impl Record {
     /// # Errors
     /// When a file cannot be read.
     pub fn damage(&self, folder: &Path) -> anyhow::Result<Option<PathBuf>> {
-        for (name, mark) in &self.outputs {
+        for (name, left) in &self.outputs {
             let path = folder.join(name);
-            let same = match fs::metadata(&path) {
-                Err(_) => false,
-                Ok(meta) if meta.len() != mark.bytes => false,
-                Ok(meta) => modified(&meta) == mark.modified || digest::file(&path)? == mark.sha256,
-            };
+            let untouched = fs::metadata(&path).is_ok_and(|meta| {
+                meta.is_file() && meta.len() == left.bytes && inputs::modified(&meta) == left.modified
+            });
+            let same = untouched
+                || fs::symlink_metadata(&path).is_ok()
+                    && inputs::mark(&path).is_ok_and(|now| now.bytes == left.bytes && now.sha256 == left.sha256);
             if !same {
                 return Ok(Some(path));
             }
         }
         Ok(None)
     }
-}
-
-/// The files of a finished stage. Checkpoints and event files are its own business.
-///
-/// # Errors
-/// When a file cannot be read.
-pub fn outputs(folder: &Path) -> anyhow::Result<BTreeMap<String, FileMark>> {
-    let mut marks = BTreeMap::new();
-    for path in files(folder)? {
-        let meta = fs::metadata(&path)?;
-        let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
-        let mark = FileMark { bytes: meta.len(), modified: modified(&meta), sha256: digest::file(&path)? };
-        marks.insert(name, mark);
-    }
-    Ok(marks)
-}
-
-/// Digest of a stage's command and of every file and folder that it names, models in the cache included. Where an earlier
-/// stage left a digest of a file, and the file is as it was then, that one is taken.
-///
-/// # Errors
-/// When a file cannot be read, or an earlier stage's result is not there.
-pub fn fingerprint(stage: &Stage, earlier: &[Stage]) -> anyhow::Result<String> {
-    let mut print = Fingerprint::new().text("version", env!("CARGO_PKG_VERSION"));
-    for (word, symbol) in stage.words.iter().zip(&stage.identity) {
-        print = print.text("word", symbol);
-        if word.starts_with('-') || Path::new(word).starts_with(&stage.folder) {
-            continue;
-        }
-        let Some(input) = input(word) else {
-            let missing = earlier.iter().find(|other| Path::new(word).starts_with(&other.folder));
-            anyhow::ensure!(
-                missing.is_none(),
-                "stage {} reads {word}, which stage {} did not write",
-                stage.name,
-                missing.map_or("", |other| &other.name)
-            );
-            continue;
-        };
-        let owner = earlier.iter().find(|other| input.starts_with(&other.folder));
-        let record = owner.and_then(|owner| Some((owner, Record::read(&owner.folder)?)));
-        for path in files(&input)? {
-            let known = record.as_ref().and_then(|(owner, record)| {
-                let mark = record.outputs.get(&*path.strip_prefix(&owner.folder).ok()?.to_string_lossy())?;
-                let meta = fs::metadata(&path).ok()?;
-                (meta.len() == mark.bytes && modified(&meta) == mark.modified).then(|| mark.sha256.clone())
-            });
-            let sha256 = match known {
-                Some(sha256) => sha256,
-                None => digest::file(&path)?,
-            };
-            print = print.text(&path.strip_prefix(&input).unwrap_or(&path).to_string_lossy(), &sha256);
-        }
-    }
-    Ok(print.finish())
-}
-
-/// The file or folder that a word of a command line names: a path, a path with a weight, or a model in the cache.
-fn input(word: &str) -> Option<PathBuf> {
-    let plain = PathBuf::from(word);
-    if plain.exists() {
-        return Some(plain);
-    }
-    if let Some((path, weight)) = word.rsplit_once(':')
-        && weight.parse::<f64>().is_ok()
-        && Path::new(path).exists()
-    {
-        return Some(path.into());
-    }
-    locate::locate(word).ok()
-}
-
-/// All files under a path, in the order of their names, without hidden ones and what [`outputs`] leaves out.
-fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if path.is_file() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut entries: Vec<PathBuf> = fs::read_dir(path)
-        .with_context(|| format!("cannot read {}", path.display()))?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
-    entries.sort();
-    let mut found = Vec::new();
-    for entry in entries {
-        let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let aside = name.starts_with('.') || [NAME, LOG, "checkpoints", "tensorboard"].contains(&&*name);
-        if !aside {
-            found.extend(files(&entry)?);
-        }
-    }
-    Ok(found)
-}
-
-fn modified(meta: &fs::Metadata) -> u64 {
-    let since = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    since.map_or(0, |since| since.as_nanos() as u64)
 }
