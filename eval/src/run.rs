@@ -106,6 +106,7 @@ fn sample(
         let (place, sample) = (index / settings.samples, index % settings.samples);
         SampleRequest {
             messages: items[place].messages.clone(),
+            tools: Vec::new(),
             sampling: settings.sampling.clone(),
             seed: sequence_seed(settings.seed, place, sample),
             max_new_tokens: settings.max_new_tokens.unwrap_or(items[place].task.max_new_tokens()),

@@ -1,23 +1,22 @@
 //! `herd generate`: sample answers to a file of prompts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use dataset::digest::Fingerprint;
+use dataset::jsonl::{self, OnBadLine};
 use dataset::progress::Progress;
 use dataset::resume::OrderedOutput;
-use dataset::{FinishReason, Message, Sample};
-use sampler::{Answer, SampleError, SampleRequest, Sampler, SamplerArgs, Sampling, StopTokens, Turn, sequence_seed};
-use serde::Deserialize;
-use serde_json::Value;
+use dataset::{FinishReason, Prompt, Sample, check};
+use sampler::{Answer, SampleError, SampleRequest, Sampler, SamplerArgs, Sampling, StopTokens, sequence_seed};
 
 /// Arguments of `herd generate`.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     pub sampler: SamplerArgs,
-    /// Prompts, one a line: {"id", "prompt": [messages]} (.jsonl, also .gz, .zst, .parquet)
+    /// Prompts, one a line: {"id", "prompt": [messages], "tools"?} (.jsonl, also .gz, .zst, .parquet)
     #[arg(long)]
     pub prompts: PathBuf,
     /// Answers, one a line, in the order of the prompts
@@ -40,47 +39,24 @@ pub struct Args {
     /// A token id that ends an answer; may be given several times
     #[arg(long)]
     pub stop_token_id: Vec<i64>,
-    /// Go on with the last message of each prompt, which has to be the assistant's (a prefilled answer); the answer is
-    /// what comes behind its text
-    #[arg(long)]
-    pub continue_final_message: bool,
-    /// Variables of the chat template as a JSON object, such as {"enable_thinking": false}
-    #[arg(long, value_name = "JSON")]
-    pub chat_template_kwargs: Option<String>,
     /// Keep the log-probability of every token
     #[arg(long)]
     pub token_logprobs: bool,
 }
 
-/// A line of the prompts file.
-#[derive(Deserialize)]
-struct Prompt {
-    id: Value,
-    prompt: PromptText,
-}
-
-/// A conversation, or the text of one user message.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum PromptText {
-    Messages(Vec<Message>),
-    Text(String),
-}
-
-impl Prompt {
-    fn messages(&self) -> Vec<Message> {
-        match &self.prompt {
-            PromptText::Messages(messages) => messages.clone(),
-            PromptText::Text(text) => vec![Message::user(text.clone())],
-        }
+/// Reads the prompts; those without an id are named after their line. An id names one prompt only, since the answers
+/// carry it.
+fn read_prompts(path: &Path) -> anyhow::Result<Vec<Prompt>> {
+    let mut reader = jsonl::read::<Prompt>(path, OnBadLine::Error)?;
+    let (mut prompts, mut ids) = (Vec::new(), check::Ids::default());
+    while let Some(prompt) = reader.next() {
+        let mut prompt = prompt?;
+        let place = reader.place();
+        check::fill_id(&mut prompt.id, &place);
+        ids.add(&prompt.id, &place).with_context(|| place.to_string())?;
+        prompts.push(prompt);
     }
-
-    fn id(&self) -> String {
-        match &self.id {
-            Value::String(id) => id.clone(),
-            other => other.to_string(),
-        }
-    }
+    Ok(prompts)
 }
 
 /// Runs `herd generate`.
@@ -89,19 +65,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.max_new_tokens >= 1, "--max-new-tokens must be at least 1");
     ensure!(args.stop.iter().all(|stop| !stop.is_empty()), "--stop must not be empty");
     let params = args.sampling.params()?;
-    let prompts: Vec<Prompt> = dataset::jsonl::read_all(&args.prompts)?;
+    let prompts = read_prompts(&args.prompts)?;
     let mut sampler = args.sampler.open()?;
     sampler.set_stop_tokens(StopTokens { ignore_eos: args.ignore_eos, ids: args.stop_token_id.clone() });
-    let variables = args.chat_template_kwargs.as_deref().map(serde_json::from_str).transpose();
-    let variables = variables.context("--chat-template-kwargs must be a JSON object")?.unwrap_or_default();
-    sampler.set_turn(Turn { continues: args.continue_final_message, variables });
     check_prompts(args, &sampler, &prompts)?;
 
     let mut requests = Vec::with_capacity(prompts.len() * args.samples);
     for (line, prompt) in prompts.iter().enumerate() {
         for sample in 0..args.samples {
             requests.push(SampleRequest {
-                messages: prompt.messages(),
+                messages: prompt.prompt.clone(),
+                tools: prompt.tools()?,
                 sampling: params.clone(),
                 seed: sequence_seed(args.sampling.seed, line, sample),
                 max_new_tokens: args.max_new_tokens,
@@ -160,7 +134,7 @@ fn check_prompts(args: &Args, sampler: &Sampler, prompts: &[Prompt]) -> anyhow::
     let context = local.folder().model.config().max_position_embeddings;
     for (line, prompt) in prompts.iter().enumerate() {
         let place = || format!("{}, record {} (id {})", args.prompts.display(), line + 1, prompt.id);
-        let length = local.encode_prompt(&prompt.messages()).with_context(place)?.len();
+        let length = local.folder().encode_with_tools(&prompt.prompt, &prompt.tools()?).with_context(place)?.len();
         ensure!(
             (length as i64) < context,
             "{}: the prompt has {length} tokens, the model's context is {context}",
@@ -237,7 +211,7 @@ impl Writer<'_> {
         }
         let (prompt, sample) = (index / self.args.samples, index % self.args.samples);
         Sample {
-            id: self.prompts[prompt].id(),
+            id: self.prompts[prompt].id.clone(),
             sample: Some(sample as u64),
             logprob: answer.logprob,
             response: answer.text,

@@ -1,5 +1,6 @@
 //! Model files of other programs into Hugging Face folders.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -7,7 +8,7 @@ use std::time::Instant;
 use anyhow::Context;
 use tch::Kind;
 use weights::gguf::{self, Gguf};
-use weights::{DType, SafetensorsWriter};
+use weights::{Checkpoint, DType, SafetensorsWriter, side_files};
 
 /// Turns the GGUF file at `path` into the folder `target`, which appears only when it is complete. Weights are written in
 /// `kind`, or as they are stored (float32 for quantised ones).
@@ -54,30 +55,41 @@ pub fn into_place(target: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()>)
     filled
 }
 
-/// Copies what is neither weights nor configuration: tokenizer, chat template, generation configuration.
+/// Copies what is neither weights nor configuration: tokenizer, chat templates, generation settings, licence.
 pub fn copy_text_files(from: &Path, to: &Path) -> anyhow::Result<()> {
-    const FILES: [&str; 12] = [
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "tokenizer.model",
-        "vocab.json",
-        "merges.txt",
-        "chat_template.jinja",
-        "chat_template.json",
-        "generation_config.json",
-        "README.md",
-        "LICENSE",
-    ];
-    for name in FILES {
-        let source = from.join(name);
-        if source.is_file() {
-            fs::copy(&source, to.join(name)).with_context(|| format!("cannot copy {}", source.display()))?;
-        }
-    }
+    side_files::copy(from, to)?;
+    side_files::copy_all(from, to, &side_files::documents(from))?;
     if !to.join("tokenizer.json").is_file() {
         eprintln!("  {} has no tokenizer.json: the copy has none either", from.display());
     }
     Ok(())
+}
+
+/// Copies the weights of a folder, each tensor in the type in which it is stored.
+pub fn copy_weights(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let checkpoint = Checkpoint::open(from)?;
+    let names: Vec<&str> = checkpoint.names().collect();
+    let declared = names.iter().map(|name| {
+        let tensor = checkpoint.tensor(name)?;
+        Ok(((*name).to_owned(), tensor.dtype, tensor.shape.to_vec()))
+    });
+    let mut writer = SafetensorsWriter::create(to, declared.collect::<weights::Result<Vec<_>>>()?)?;
+    for name in names {
+        writer.write(name, checkpoint.tensor(name)?.data)?;
+    }
+    writer.finish()?;
+    let config = "config.json";
+    fs::copy(from.join(config), to.join(config))
+        .with_context(|| format!("cannot copy {}", from.join(config).display()))?;
+    Ok(())
+}
+
+/// The types in which a folder's tensors are stored, as a user writes them: `bf16`, or `bf16 and f32`.
+pub fn stored_types(folder: &Path) -> anyhow::Result<String> {
+    let checkpoint = Checkpoint::open(folder)?;
+    let mut types = BTreeSet::new();
+    for name in checkpoint.names() {
+        types.insert(format!("{:?}", checkpoint.tensor(name)?.dtype).to_lowercase());
+    }
+    Ok(types.into_iter().collect::<Vec<_>>().join(" and "))
 }

@@ -186,10 +186,15 @@ fn export(folder: &Path, output: &Path, kind: Option<Kind>) -> anyhow::Result<()
     }
     let model = Llama::load(folder, None, Device::Cpu)?;
     import::into_place(output, |staging| {
-        model.save(staging, kind)?;
+        match kind {
+            Some(kind) => model.save(staging, Some(kind))?,
+            // The model was loaded in one type; its file may have several.
+            None => import::copy_weights(folder, staging)?,
+        }
         import::copy_text_files(folder, staging)
     })?;
-    println!("written: {} ({})", output.display(), device::name(kind.unwrap_or(model.kind())));
+    let types = kind.map_or_else(|| import::stored_types(output), |kind| Ok(device::name(kind).to_owned()))?;
+    println!("written: {} ({types})", output.display());
     Ok(())
 }
 

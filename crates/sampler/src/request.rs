@@ -8,6 +8,8 @@ use llama::SamplingParams;
 pub struct SampleRequest {
     /// The conversation that the model is to go on with.
     pub messages: Vec<Message>,
+    /// Functions that the model may call, as JSON schemas.
+    pub tools: Vec<serde_json::Value>,
     /// How to choose tokens.
     pub sampling: SamplingParams,
     /// Seed of this answer alone.
@@ -22,7 +24,8 @@ impl SampleRequest {
     /// An answer to `messages` at temperature 1 with seed 0.
     #[must_use]
     pub fn new(messages: Vec<Message>, max_new_tokens: usize) -> Self {
-        Self { messages, sampling: SamplingParams::default(), seed: 0, max_new_tokens, stop: Vec::new() }
+        let sampling = SamplingParams::default();
+        Self { messages, tools: Vec::new(), sampling, seed: 0, max_new_tokens, stop: Vec::new() }
     }
 }
 
@@ -33,23 +36,6 @@ pub struct StopTokens {
     pub ignore_eos: bool,
     /// Further token ids that end an answer.
     pub ids: Vec<i64>,
-}
-
-/// How conversations are made into prompts.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Turn {
-    /// Go on in the middle of the last message, which has to be the assistant's (a prefilled answer), instead of
-    /// beginning a new turn. The answer is what comes behind its text.
-    pub continues: bool,
-    /// Variables of the chat template (`enable_thinking`, ...).
-    pub variables: serde_json::Map<String, serde_json::Value>,
-}
-
-impl Turn {
-    /// For fingerprints of resumable outputs.
-    pub(crate) fn identity(&self) -> String {
-        format!("{} {}", self.continues, serde_json::Value::Object(self.variables.clone()))
-    }
 }
 
 /// A sampled answer.

@@ -37,6 +37,7 @@ pub fn sample_and_verify(
                     let round = state.sampled(index).turns.len();
                     let request = SampleRequest {
                         messages,
+                        tools: Vec::new(),
                         sampling: args.params(slot.temperature)?,
                         seed: if round == 0 { slot.seed } else { sequence_seed(slot.seed, round, 0) },
                         max_new_tokens: args.max_new_tokens,
