@@ -26,11 +26,12 @@ pub(crate) fn write(path: &Path, title: &str, summary: &Summary, samples: &[Samp
     for (task, figures) in summary {
         let _ = writeln!(
             body,
-            "<h2>{}</h2><p>{} answers, {} cut at the maximum length, {} items could not be asked. The first \
+            "<h2>{}</h2><p>{} answers, {} cut at the maximum length, {} empty, {} items could not be asked. The first \
              {SHOWN}:</p>",
             escape(task),
             figures.answers,
             figures.cut,
+            figures.empty.values().sum::<usize>(),
             figures.failed
         );
         for sample in samples.iter().filter(|sample| sample.task == *task).take(SHOWN) {

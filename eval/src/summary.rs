@@ -18,6 +18,10 @@ pub struct TaskSummary {
     pub answers: usize,
     /// Answers that were cut at the maximum length.
     pub cut: usize,
+    /// Answers without any text (cut while the model thought, a call of a tool, a refusal), by finish reason; they are
+    /// judged as they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub empty: BTreeMap<String, usize>,
     /// Items that could not be asked; they count as wrong.
     pub failed: usize,
     /// Generated tokens.
@@ -70,11 +74,23 @@ fn one_task(samples: &[&Sample], ks: &[u64]) -> TaskSummary {
         items: counts.len(),
         answers: samples.len(),
         cut: samples.iter().filter(|sample| sample.finish_reason == "length").count(),
+        empty: empty_answers(samples),
         failed: samples.iter().filter(|sample| sample.finish_reason == "error").count(),
         tokens: samples.iter().map(|sample| sample.tokens).sum(),
         metrics,
         groups,
     }
+}
+
+/// Answers without text, by finish reason. Items that were not asked for a text have none.
+fn empty_answers(samples: &[&Sample]) -> BTreeMap<String, usize> {
+    let mut empty = BTreeMap::new();
+    for sample in samples.iter().filter(|sample| sample.response.trim().is_empty()) {
+        if !matches!(sample.finish_reason.as_str(), "error" | "likelihood") {
+            *empty.entry(sample.finish_reason.clone()).or_default() += 1;
+        }
+    }
+    empty
 }
 
 /// A column's numerators and denominators, each item's samples averaged.
@@ -119,6 +135,18 @@ pub fn shown(column: &str, estimate: &Estimate) -> (String, String) {
     )
 }
 
+/// A sentence on the answers without text.
+#[must_use]
+pub fn empty_line(figures: &TaskSummary) -> String {
+    let reasons: Vec<String> = figures.empty.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    format!(
+        "{} of {} answers were empty (finish reasons: {})",
+        figures.empty.values().sum::<usize>(),
+        figures.answers,
+        reasons.join(", ")
+    )
+}
+
 /// The table for the terminal.
 #[must_use]
 pub fn table(summary: &Summary) -> String {
@@ -144,6 +172,9 @@ pub fn table(summary: &Summary) -> String {
                     format!("{group}={value}")
                 );
             }
+        }
+        if !figures.empty.is_empty() {
+            let _ = writeln!(text, "{:<12} {}", "", empty_line(figures));
         }
         if figures.cut + figures.failed > 0 {
             let _ = writeln!(
@@ -192,6 +223,25 @@ pub(crate) mod tests {
         assert!((metrics["pass@2"].value - 5.0 / 12.0).abs() < 1e-12);
         assert!(!metrics.contains_key("pass@5"));
         assert_eq!((summary["t"].items, summary["t"].answers, summary["t"].tokens), (2, 8, 24));
+    }
+
+    #[test]
+    fn empty_answers_are_counted_and_told() {
+        let mut samples: Vec<Sample> = (0..6).map(|i| sample("t", &i.to_string(), 0, false)).collect();
+        for (sample, (reason, response)) in samples.iter_mut().zip([
+            ("stop", " \n"),
+            ("tool_calls", ""),
+            ("stop", ""),
+            ("stop", "4"),
+            ("likelihood", ""),
+            ("error", ""),
+        ]) {
+            (sample.finish_reason, sample.response) = (reason.into(), response.into());
+        }
+        let summary = summarise(&samples, &[1]);
+        assert_eq!(summary["t"].empty, [("stop".to_owned(), 2), ("tool_calls".to_owned(), 1)].into());
+        let table = table(&summary);
+        assert!(table.contains("3 of 6 answers were empty (finish reasons: 2 stop, 1 tool_calls)"), "{table}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use dataset::jsonl::{self, OnBadLine};
 use dataset::progress::Progress;
 use dataset::resume::OrderedOutput;
 use dataset::{FinishReason, Prompt, Sample, check};
-use sampler::{Answer, SampleError, SampleRequest, Sampler, SamplerArgs, Sampling, StopTokens, sequence_seed};
+use sampler::{Answer, SampleError, SampleRequest, Sampler, SamplerArgs, Sampling, StopTokens, Turn, sequence_seed};
 
 /// Arguments of `herd generate`.
 #[derive(clap::Args)]
@@ -39,6 +39,13 @@ pub struct Args {
     /// A token id that ends an answer; may be given several times
     #[arg(long)]
     pub stop_token_id: Vec<i64>,
+    /// Go on with the last message of each prompt, which has to be the assistant's (a prefilled answer); the answer is
+    /// what comes behind its text
+    #[arg(long)]
+    pub continue_final_message: bool,
+    /// Variables of the chat template as a JSON object, such as {"enable_thinking": false}
+    #[arg(long, value_name = "JSON")]
+    pub chat_template_kwargs: Option<String>,
     /// Keep the log-probability of every token
     #[arg(long)]
     pub token_logprobs: bool,
@@ -68,6 +75,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let prompts = read_prompts(&args.prompts)?;
     let mut sampler = args.sampler.open()?;
     sampler.set_stop_tokens(StopTokens { ignore_eos: args.ignore_eos, ids: args.stop_token_id.clone() });
+    let variables = args.chat_template_kwargs.as_deref().map(serde_json::from_str).transpose();
+    let variables = variables.context("--chat-template-kwargs must be a JSON object")?.unwrap_or_default();
+    sampler.set_turn(Turn { continues: args.continue_final_message, variables });
     check_prompts(args, &sampler, &prompts)?;
 
     let mut requests = Vec::with_capacity(prompts.len() * args.samples);
@@ -134,7 +144,7 @@ fn check_prompts(args: &Args, sampler: &Sampler, prompts: &[Prompt]) -> anyhow::
     let context = local.folder().model.config().max_position_embeddings;
     for (line, prompt) in prompts.iter().enumerate() {
         let place = || format!("{}, record {} (id {})", args.prompts.display(), line + 1, prompt.id);
-        let length = local.folder().encode_with_tools(&prompt.prompt, &prompt.tools()?).with_context(place)?.len();
+        let length = local.encode_prompt(&prompt.prompt, &prompt.tools()?).with_context(place)?.len();
         ensure!(
             (length as i64) < context,
             "{}: the prompt has {length} tokens, the model's context is {context}",

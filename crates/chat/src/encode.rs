@@ -194,9 +194,20 @@ pub fn encode_prompt(
     render: &RenderOptions,
 ) -> Result<Vec<u32>, ChatError> {
     let render = RenderOptions { add_generation_prompt: true, ..render.clone() };
-    let text = template.render(tokenizer, messages, &render)?;
+    encode_rendered(tokenizer, template, messages, &render)
+}
+
+/// The ids of a conversation as the template renders it with these options. Tools and tool calls that the template does not
+/// write are an error.
+pub fn encode_rendered(
+    tokenizer: &Tokenizer,
+    template: &ChatTemplate,
+    messages: &[Message],
+    render: &RenderOptions,
+) -> Result<Vec<u32>, ChatError> {
+    let text = template.render(tokenizer, messages, render)?;
     if !render.tools.is_empty() || messages.iter().any(|message| !message.tool_calls.is_empty()) {
-        check_all_written(&text, tokenizer, template, messages, &render)?;
+        check_all_written(&text, tokenizer, template, messages, render)?;
     }
     let mut ids = bos(tokenizer, &text);
     ids.extend(tokenizer.encode(&text, false)?);
@@ -290,12 +301,12 @@ fn special_text(tokenizer: &Tokenizer, id: u32) -> Option<&str> {
 }
 
 /// The beginning-of-text token, where the tokenizer adds one and the template did not write it.
-fn bos(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+pub(crate) fn bos(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
     let written = tokenizer.named_tokens().get("bos_token").is_some_and(|token| text.starts_with(token.as_str()));
     tokenizer.bos_id().filter(|_| tokenizer.adds_bos() && !written).into_iter().collect()
 }
 
-fn check_bos(tokenizer: &Tokenizer, ids: &[u32]) -> Result<(), ChatError> {
+pub(crate) fn check_bos(tokenizer: &Tokenizer, ids: &[u32]) -> Result<(), ChatError> {
     match (tokenizer.bos_id(), ids) {
         (Some(bos), [first, second, ..]) if *first == bos && *second == bos => {
             Err(ChatError::DoubleBos(tokenizer.token_of(bos).unwrap_or_default()))

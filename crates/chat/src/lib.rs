@@ -4,6 +4,7 @@
 //! built while the conversation is rendered, turn by turn: no generation marker in the template is needed, and a template
 //! that rewrites earlier turns is noticed.
 
+mod continued;
 mod encode;
 mod error;
 mod messages;
@@ -16,8 +17,10 @@ mod thinking;
 mod tojson;
 mod tokenizer;
 
+pub use continued::{encode_continued, render_continued};
 pub use encode::{
     EncodeOptions, Encoded, SpecialTokens, Train, Turn, encode_conversation, encode_each_turn, encode_prompt,
+    encode_rendered,
 };
 pub use error::ChatError;
 pub use messages::is_trained;

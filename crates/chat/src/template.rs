@@ -140,6 +140,21 @@ impl ChatTemplate {
         &self.source
     }
 
+    /// Whether the template, or its variant for tools, reads this variable (`tools`, `enable_thinking`, ...).
+    pub fn reads(&self, variable: &str) -> bool {
+        let names = if self.has_tool_variant { &["default", "tool_use"][..] } else { &["default"] };
+        let reads = |name: &&str| {
+            let template = self.environment.get_template(name);
+            template.is_ok_and(|template| template.undeclared_variables(false).contains(variable))
+        };
+        names.iter().any(reads)
+    }
+
+    /// The text of the template that is used for conversations with tools.
+    pub fn tool_source(&self) -> &str {
+        self.tool_source.as_deref().unwrap_or(&self.source)
+    }
+
     /// The conversation as text.
     pub fn render(
         &self,

@@ -6,15 +6,16 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use crate::metrics::Metrics;
-use crate::options::{Failure, Handler, Options, Page, Service, Ticket};
+use crate::options::{Failure, Handler, Options, Routes, Service, Ticket};
 use crate::pool::{Outcome, Pool};
 
 /// What all requests share.
@@ -53,50 +54,99 @@ fn respond(status: StatusCode, content_type: &'static str, body: String) -> Resp
     (status, [(CONTENT_TYPE, content_type)], body).into_response()
 }
 
-/// The routes of the worker: the handlers', `/healthz` and `/metrics`.
-pub(crate) fn router(
-    shared: &Arc<Shared>,
-    handlers: Vec<(String, Handler)>,
-    services: Vec<(String, Arc<dyn Service>)>,
-    pages: Vec<(String, Page)>,
-) -> Router {
-    let mut router = Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics));
+/// The routes of the worker: the handlers', `/healthz`, `/health` and `/metrics`. A slash behind a path is no other path.
+pub(crate) fn router(shared: &Arc<Shared>, routes: Routes) -> Router {
+    let Routes { handlers, services, pages, pages_of, error_body, cors, .. } = routes;
+    let error_body = error_body.unwrap_or_else(|| Arc::new(|_, sentence: &str| json!({"error": sentence})));
+    let refuse = move |status: StatusCode, sentence: String| {
+        let mut response = Refusal(status, String::new()).into_response();
+        *response.body_mut() = Body::from(error_body(status, &sentence).to_string());
+        response
+    };
+    let mut router = Router::new();
+    let mut paths = Vec::new();
+    let mut add = |path: &str, method: MethodRouter<Arc<Shared>>| {
+        let routes = std::mem::take(&mut router);
+        router = routes.route(path, method.clone()).route(&format!("{path}/"), method);
+        paths.push(path.to_owned());
+    };
+    for path in ["/healthz", "/health"] {
+        let refuse = refuse.clone();
+        add(path, get(move |State(shared): State<Arc<Shared>>| async move { healthz(&shared, &refuse) }));
+    }
+    add("/metrics", get(metrics));
     for (path, page) in pages {
         let answer = move || async move { respond(StatusCode::OK, "application/json", page().to_string()) };
-        router = router.route(&path, get(answer));
+        add(&path, get(answer));
     }
     for (path, service) in services {
         let route: Arc<str> = path.as_str().into();
-        router = router.route(
-            &path,
-            post(move |State(shared): State<Arc<Shared>>, request: Request| async move {
-                serve(&shared, &route, service.as_ref(), request).await
-            }),
-        );
+        let answer = move |State(shared): State<Arc<Shared>>, request: Request| async move {
+            serve(&shared, &route, service.as_ref(), request).await
+        };
+        add(&path, post(answer));
     }
     for (path, handler) in handlers {
         let route: Arc<str> = path.as_str().into();
-        router = router.route(
-            &path,
-            post(move |State(shared): State<Arc<Shared>>, request: Request| async move {
-                counted(&shared, &route, run(&shared, &route, &handler, request)).await
-            }),
-        );
+        let answer = move |State(shared): State<Arc<Shared>>, request: Request| async move {
+            counted(&shared, &route, run(&shared, &route, &handler, request)).await
+        };
+        add(&path, post(answer));
     }
-    router
-        .fallback(|request: Request| async move {
-            Refusal(StatusCode::NOT_FOUND, format!("there is nothing at {}", request.uri().path()))
+    for (prefix, page) in pages_of {
+        let refuse = refuse.clone();
+        let answer = move |Path(name): Path<String>| async move {
+            match page(name.trim_end_matches('/')) {
+                Some(value) => respond(StatusCode::OK, "application/json", value.to_string()),
+                None => refuse(StatusCode::NOT_FOUND, format!("there is no {name:?} here")),
+            }
+        };
+        router = router.route(&format!("{prefix}{{*name}}"), get(answer));
+    }
+    let there: Arc<str> = paths.join(", ").into();
+    let (not_found, not_allowed) = (refuse.clone(), refuse);
+    router = router
+        .fallback(move |request: Request| async move {
+            let sentence = format!("there is nothing at {}; there is {there}", request.uri().path());
+            not_found(StatusCode::NOT_FOUND, sentence)
         })
-        .method_not_allowed_fallback(|request: Request| async move {
+        .method_not_allowed_fallback(move |request: Request| async move {
             let sentence = format!("{} does not answer {}", request.uri().path(), request.method());
-            Refusal(StatusCode::METHOD_NOT_ALLOWED, sentence)
-        })
-        .with_state(shared.clone())
+            not_allowed(StatusCode::METHOD_NOT_ALLOWED, sentence)
+        });
+    if let Some(origin) = cors {
+        router = router.layer(middleware::from_fn(move |request: Request, next: Next| {
+            let origin = origin.clone();
+            async move { for_browsers(origin, request, next).await }
+        }));
+    }
+    router.with_state(shared.clone())
 }
 
-async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
+/// Lets web pages of an origin read the answers (the Fetch standard's CORS protocol): a browser asks with OPTIONS which
+/// methods and headers it may send, and needs the origin in every response.
+async fn for_browsers(origin: HeaderValue, request: Request, next: Next) -> Response {
+    let asks =
+        request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let wanted = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let mut response = if asks { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let headers = response.headers_mut();
+    if asks {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+        // `*` would not cover `Authorization`.
+        headers.extend(wanted.map(|wanted| (header::ACCESS_CONTROL_ALLOW_HEADERS, wanted)));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+    if origin != "*" {
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    response
+}
+
+fn healthz(shared: &Shared, refuse: &dyn Fn(StatusCode, String) -> Response) -> Response {
     if shared.draining.load(Ordering::SeqCst) {
-        return Refusal(StatusCode::SERVICE_UNAVAILABLE, "draining".into()).into_response();
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "draining".into());
     }
     respond(StatusCode::OK, "application/json", json!({"status": "ok"}).to_string())
 }

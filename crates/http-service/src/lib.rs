@@ -35,7 +35,7 @@
 //! | 500 | the handler failed ([`Failure::Internal`]) or panicked; the worker goes on |
 //! | 503 | the worker is draining after SIGTERM or SIGINT |
 //!
-//! Every answer but 200 is `{"error": "one sentence"}`. `GET /healthz` answers 200, or 503 while draining;
+//! Every answer but 200 is `{"error": "one sentence"}` ([`Routes::error_body`] changes that). `GET /healthz` (and `/health`) answers 200, or 503 while draining;
 //! `GET /metrics` is Prometheus text. Items of a client that has gone are not run. At SIGTERM or SIGINT the worker takes
 //! no new work, finishes what it has and returns: a process that then ends has the exit code 0.
 mod http;

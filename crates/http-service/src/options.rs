@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde_json::Value;
 
@@ -89,6 +89,9 @@ pub trait Service: Send + Sync + 'static {
 pub(crate) type Handler = Arc<dyn Fn(Value) -> Result<Value, Failure> + Send + Sync>;
 pub(crate) type ReadGauge = Box<dyn Fn() -> f64 + Send + Sync>;
 pub(crate) type Page = Arc<dyn Fn() -> Value + Send + Sync>;
+pub(crate) type PageOf = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
+/// Makes the body of an error from its status and sentence.
+pub(crate) type ErrorBody = Arc<dyn Fn(StatusCode, &str) -> Value + Send + Sync>;
 
 /// Whether a number at `/metrics` goes up and down or up only.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,6 +106,9 @@ pub struct Routes {
     pub(crate) handlers: Vec<(String, Handler)>,
     pub(crate) services: Vec<(String, Arc<dyn Service>)>,
     pub(crate) pages: Vec<(String, Page)>,
+    pub(crate) pages_of: Vec<(String, PageOf)>,
+    pub(crate) error_body: Option<ErrorBody>,
+    pub(crate) cors: Option<HeaderValue>,
     pub(crate) gauges: Vec<(MetricKind, String, String, ReadGauge)>,
 }
 
@@ -140,6 +146,32 @@ impl Routes {
     #[must_use]
     pub fn get(mut self, path: impl Into<String>, page: impl Fn() -> Value + Send + Sync + 'static) -> Self {
         self.pages.push((path.into(), Arc::new(page)));
+        self
+    }
+
+    /// `GET prefix` followed by any name is answered by what `page` returns for the name, or with 404.
+    #[must_use]
+    pub fn get_of(
+        mut self,
+        prefix: impl Into<String>,
+        page: impl Fn(&str) -> Option<Value> + Send + Sync + 'static,
+    ) -> Self {
+        self.pages_of.push((prefix.into(), Arc::new(page)));
+        self
+    }
+
+    /// The body of what the worker itself answers where no handler is asked (404, 405, health), in the place of
+    /// `{"error": sentence}`.
+    #[must_use]
+    pub fn error_body(mut self, body: impl Fn(StatusCode, &str) -> Value + Send + Sync + 'static) -> Self {
+        self.error_body = Some(Arc::new(body));
+        self
+    }
+
+    /// Lets web pages of this origin (`*` for all) ask this server from a browser.
+    #[must_use]
+    pub fn cors(mut self, origin: Option<HeaderValue>) -> Self {
+        self.cors = origin;
         self
     }
 

@@ -87,17 +87,17 @@ impl Worker {
     ///
     /// # Errors
     /// [`Error::Listen`], [`Error::Start`] or [`Error::Metric`].
-    pub fn bind(options: Options, routes: Routes) -> Result<Self, Error> {
+    pub fn bind(options: Options, mut routes: Routes) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let addr = options.addr;
         let listener = runtime.block_on(TcpListener::bind(addr)).map_err(|source| Error::Listen { addr, source })?;
         let shared = Arc::new(Shared {
             pool: Pool::start(options.threads, options.queue)?,
-            metrics: Metrics::new(routes.gauges)?,
+            metrics: Metrics::new(std::mem::take(&mut routes.gauges))?,
             draining: AtomicBool::new(false),
             options,
         });
-        let router = router(&shared, routes.handlers, routes.services, routes.pages);
+        let router = router(&shared, routes);
         Ok(Self { runtime, listener, router, shared })
     }
 

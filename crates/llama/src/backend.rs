@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::decoder::{Decoder, DecoderEnds, DecoderLayer, DecoderShape, Projection, Segment};
 
+use crate::attention::Packed;
 use crate::kv_cache::{Decode, PagedCache, Prefill};
 use crate::linear::Linear;
 use crate::model::Llama;
@@ -73,6 +74,60 @@ impl Backend {
                 Ok(())
             }
         }
+    }
+}
+
+/// What is wanted of every token of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// Its logits.
+    Logits,
+    /// Its last hidden state, behind the last norm.
+    Hidden,
+}
+
+impl Backend {
+    /// Computes a whole text in `pages` and hands `each` the rows of `rows_at_a_time` tokens (the last time of fewer):
+    /// `[rows, vocab]` or `[rows, hidden]`, float32.
+    pub fn rows(
+        &mut self,
+        ids: &[i64],
+        pages: &[u32],
+        (wanted, rows_at_a_time): (Rows, usize),
+        each: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), String> {
+        match self {
+            Self::Packed(decoder) => {
+                let mut out = Vec::new();
+                for (piece, part) in ids.chunks(rows_at_a_time).enumerate() {
+                    let start = piece * rows_at_a_time;
+                    let segments = [Segment { ids: part, start, pages, logits: part.len() }];
+                    match wanted {
+                        Rows::Logits => decoder.forward(&segments, &mut out),
+                        Rows::Hidden => decoder.forward_hidden(&segments, &mut out),
+                    }
+                    .map_err(|error| error.to_string())?;
+                    each(&out);
+                }
+            }
+            Self::Tensors(tensors) => {
+                let _no_grad = tch::no_grad_guard();
+                let (model, length) = (&tensors.model, ids.len() as i64);
+                let device = model.device();
+                let input = Tensor::from_slice(ids).to_device(device).unsqueeze(0);
+                let positions = Tensor::arange(length, (Kind::Int64, device)).unsqueeze(0);
+                let documents = [vec![length]];
+                let hidden = model.hidden_states(&input, &positions, &mut Packed { documents: &documents });
+                for start in (0..length).step_by(rows_at_a_time) {
+                    let part = hidden.narrow(1, start, (length - start).min(rows_at_a_time as i64));
+                    each(&match wanted {
+                        Rows::Logits => to_floats(&model.logits(&part)),
+                        Rows::Hidden => to_floats(&part),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 }
 

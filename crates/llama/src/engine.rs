@@ -15,7 +15,7 @@ use crate::memory;
 use crate::model::Llama;
 use crate::pages::{PAGE, PagePool};
 use crate::request::{GenerateError, Next, Request, RequestId};
-use crate::sampling::{Choice, Sampler, all_finite};
+use crate::sampling::{Choice, LogitsProcessor, Sampler, all_finite};
 
 /// Prompts whose last logits are kept for later requests with the same prompt.
 const PROMPTS_KEPT: usize = 8;
@@ -36,6 +36,7 @@ struct Active {
     id: RequestId,
     request: Request,
     sampler: Sampler,
+    processor: Option<Box<dyn LogitsProcessor>>,
     /// Its pages, for its whole length at most.
     pages: Vec<u32>,
     /// The prompt and what was generated. All but the last are in the cache, once the prompt is.
@@ -72,14 +73,22 @@ pub struct EngineCounts {
     pub generated_tokens: u64,
 }
 
+/// A request that waits for a slot.
+struct Waiting {
+    id: RequestId,
+    request: Request,
+    processor: Option<Box<dyn LogitsProcessor>>,
+}
+
 /// A generator over a model. It keeps the weights as they are when it is made.
 pub struct Engine {
     context: usize,
-    vocab: i64,
-    backend: Backend,
-    pool: PagePool,
+    pub(crate) vocab: i64,
+    pub(crate) hidden: usize,
+    pub(crate) backend: Backend,
+    pub(crate) pool: PagePool,
     slots: Vec<Option<Active>>,
-    waiting: VecDeque<(RequestId, Request)>,
+    waiting: VecDeque<Waiting>,
     kept: VecDeque<KeptPrompt>,
     next_id: RequestId,
     counts: EngineCounts,
@@ -115,6 +124,7 @@ impl Engine {
         Ok(Self {
             context,
             vocab: config.vocab_size,
+            hidden: config.hidden_size as usize,
             backend,
             pool: PagePool::new(pages),
             slots: (0..slots).map(|_| None).collect(),
@@ -194,16 +204,29 @@ impl Engine {
     /// # Errors
     /// See [`Engine::check`].
     pub fn submit(&mut self, request: Request) -> Result<RequestId, GenerateError> {
+        self.submit_processed(request, None)
+    }
+
+    /// Takes a request into the queue whose logits go through `processor` before each token is chosen. A sentence of
+    /// the processor ends the sequence as [`GenerateError::Sampling`].
+    ///
+    /// # Errors
+    /// See [`Engine::check`].
+    pub fn submit_processed(
+        &mut self,
+        request: Request,
+        processor: Option<Box<dyn LogitsProcessor>>,
+    ) -> Result<RequestId, GenerateError> {
         self.check(&request)?;
         let id = self.next_id;
         self.next_id += 1;
-        self.waiting.push_back((id, request));
+        self.waiting.push_back(Waiting { id, request, processor });
         Ok(id)
     }
 
     /// Forgets a request, wherever it is; its room is free at once.
     pub fn cancel(&mut self, id: RequestId) {
-        self.waiting.retain(|(waiting, _)| *waiting != id);
+        self.waiting.retain(|waiting| waiting.id != id);
         for slot in 0..self.slots.len() {
             if self.slots[slot].as_ref().is_some_and(|active| active.id == id) {
                 self.finish(slot);
@@ -298,7 +321,8 @@ impl Engine {
     /// whose prompt was found whole, with the logits after it.
     fn admit(&mut self) -> Vec<(usize, Arc<Vec<f32>>)> {
         let mut ready = Vec::new();
-        while let (Some(slot), Some((_, request))) = (self.slots.iter().position(Option::is_none), self.waiting.front())
+        while let (Some(slot), Some(Waiting { request, .. })) =
+            (self.slots.iter().position(Option::is_none), self.waiting.front())
         {
             let limit = self.limit(request);
             let count = (request.prompt.len() + limit).div_ceil(PAGE);
@@ -329,7 +353,7 @@ impl Engine {
                 }
                 break;
             };
-            let Some((id, request)) = self.waiting.pop_front() else { break };
+            let Some(Waiting { id, request, processor }) = self.waiting.pop_front() else { break };
             let pages = [&shared[..], &own].concat();
             let cached = if let Some(kept) = kept {
                 // Copy on write: the part of a page is the sequence's own before it writes into it.
@@ -345,7 +369,7 @@ impl Engine {
             self.counts.cached_tokens += cached as u64;
             let sampler = Sampler::new(request.sampling.clone(), request.seed, &request.prompt, self.vocab as usize);
             let tokens = request.prompt.clone();
-            self.slots[slot] = Some(Active { id, request, sampler, pages, tokens, cached, limit });
+            self.slots[slot] = Some(Active { id, request, sampler, processor, pages, tokens, cached, limit });
         }
         ready
     }
@@ -361,7 +385,7 @@ impl Engine {
     }
 
     /// `count` pages, for which kept prompts are given up if need be; or none.
-    fn take_pages(&mut self, count: usize) -> Option<Vec<u32>> {
+    pub(crate) fn take_pages(&mut self, count: usize) -> Option<Vec<u32>> {
         while self.pool.available() < count {
             let kept = self.kept.pop_front()?;
             self.pool.release(&kept.pages);
@@ -463,9 +487,13 @@ impl Engine {
             let mut job = jobs[index].lock().unwrap_or_else(PoisonError::into_inner);
             let Job { active, logits, choice, .. } = &mut *job;
             let tokens = active.tokens.len() as i64;
-            *choice = Some(match all_finite(logits) {
-                true => Ok(active.sampler.choose(logits, active.request.top_logprobs)),
-                false => Err(GenerateError::NotFinite { index: 0, tokens }),
+            let (sampler, top) = (&mut active.sampler, active.request.top_logprobs);
+            *choice = Some(match &mut active.processor {
+                _ if !all_finite(logits) => Err(GenerateError::NotFinite { index: 0, tokens }),
+                None => Ok(sampler.choose(logits, top)),
+                Some(processor) => {
+                    sampler.choose_processed(logits, top, processor.as_mut()).map_err(GenerateError::Sampling)
+                }
             });
         });
         let done = jobs.into_iter().filter_map(|job| {

@@ -64,6 +64,22 @@ pub struct Choice {
     pub top: Vec<(i64, f32)>,
 }
 
+/// Changes the logits of one sequence before each of its tokens is chosen: penalties, biases, a grammar. The reported
+/// log-probabilities stay those of the model.
+pub trait LogitsProcessor: Send {
+    /// Changes `logits` (`[vocab]`) of the next token; negative infinity forbids a token.
+    ///
+    /// # Errors
+    /// A sentence; the sequence ends with it.
+    fn process(&mut self, logits: &mut [f32]) -> Result<(), String>;
+
+    /// Takes note of the token that was chosen.
+    ///
+    /// # Errors
+    /// A sentence; the sequence ends with it.
+    fn accept(&mut self, id: i64) -> Result<(), String>;
+}
+
 /// The state of one sequence's sampling. Its choices depend on its seed and its logits alone.
 pub struct Sampler {
     params: SamplingParams,
@@ -87,18 +103,43 @@ impl Sampler {
     /// Chooses the next token from `logits` (`[vocab]`, finite), which are used as working space, and lists the `top`
     /// most likely ones.
     pub fn choose(&mut self, logits: &mut [f32], top: usize) -> Choice {
-        let highest = vocabulary::highest(logits);
-        let log_sum = highest + vocabulary::Weights::new(logits, highest, 1.0).total.ln() as f32;
-        let top = most_likely(logits, top).into_iter().map(|id| (id as i64, logits[id] - log_sum)).collect();
+        let report = Report::new(logits, top);
         // The penalty is undone for the one logit that is reported.
         let raw = (!self.seen.is_empty()).then(|| logits.to_vec());
         self.penalise(logits);
+        self.take(logits, raw.as_deref(), report)
+    }
+
+    /// As [`Sampler::choose`], from the logits that `processor` leaves.
+    ///
+    /// # Errors
+    /// The processor's sentence, or that it forbids every token.
+    pub fn choose_processed(
+        &mut self,
+        logits: &mut [f32],
+        top: usize,
+        processor: &mut dyn LogitsProcessor,
+    ) -> Result<Choice, String> {
+        let report = Report::new(logits, top);
+        let raw = logits.to_vec();
+        processor.process(logits)?;
+        self.penalise(logits);
+        if vocabulary::highest(logits) == f32::NEG_INFINITY {
+            return Err("the constraints of this request forbid every token".into());
+        }
+        let choice = self.take(logits, Some(&raw), report);
+        processor.accept(choice.id)?;
+        Ok(choice)
+    }
+
+    /// Chooses from `logits`; reports from `raw` where it differs.
+    fn take(&mut self, logits: &[f32], raw: Option<&[f32]>, report: Report) -> Choice {
         let id = if self.params.temperature == 0.0 { argmax(logits) } else { self.draw(logits) };
-        let chosen = raw.as_ref().map_or(logits[id], |raw| raw[id]);
         if let Some(seen) = self.seen.get_mut(id) {
             *seen = true;
         }
-        Choice { id: id as i64, logprob: chosen - log_sum, top }
+        let chosen = raw.map_or(logits[id], |raw| raw[id]);
+        Choice { id: id as i64, logprob: chosen - report.log_sum, top: report.top }
     }
 
     fn penalise(&self, logits: &mut [f32]) {
@@ -125,6 +166,23 @@ impl Sampler {
         }
         let total: f64 = kept.iter().map(|(_, weight)| weight).sum();
         pick(kept.into_iter(), point * total)
+    }
+}
+
+/// What is told of a token's alternatives, from the model's own logits.
+pub(crate) struct Report {
+    /// `logsumexp` of the logits.
+    pub log_sum: f32,
+    /// The most likely tokens with their log-probabilities.
+    pub top: Vec<(i64, f32)>,
+}
+
+impl Report {
+    pub fn new(logits: &[f32], top: usize) -> Self {
+        let highest = vocabulary::highest(logits);
+        let log_sum = highest + vocabulary::Weights::new(logits, highest, 1.0).total.ln() as f32;
+        let top = most_likely(logits, top).into_iter().map(|id| (id as i64, logits[id] - log_sum)).collect();
+        Self { log_sum, top }
     }
 }
 
@@ -285,6 +343,45 @@ mod tests {
         assert_eq!(sampler.choose(&mut [3.0, 2.0, 1.0], 0).id, 1);
         assert_eq!(sampler.choose(&mut [3.0, 2.0, 1.9], 0).id, 2);
         assert_eq!(sampler.choose(&mut [-1.0, -1.5, -2.5], 0).id, 0);
+    }
+
+    /// Forbids all tokens but some, and remembers what was chosen.
+    struct Only(Vec<usize>, Vec<i64>);
+
+    impl LogitsProcessor for Only {
+        fn process(&mut self, logits: &mut [f32]) -> Result<(), String> {
+            let forbidden = (0..logits.len()).filter(|id| !self.0.contains(id));
+            forbidden.for_each(|id| logits[id] = f32::NEG_INFINITY);
+            Ok(())
+        }
+
+        fn accept(&mut self, id: i64) -> Result<(), String> {
+            self.1.push(id);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_forbidden_token_is_never_chosen_and_log_probs_stay_the_models() {
+        let cut = [
+            SamplingParams::default(),
+            SamplingParams::greedy(),
+            SamplingParams { top_k: 3, ..SamplingParams::default() },
+            SamplingParams { top_p: 0.99, ..SamplingParams::default() },
+            SamplingParams { min_p: 0.01, repetition_penalty: 1.3, ..SamplingParams::default() },
+        ];
+        for params in cut {
+            let mut sampler = Sampler::new(params.clone(), 3, &[0], 4);
+            let mut only = Only(vec![2, 3], Vec::new());
+            for _ in 0..200 {
+                let choice = sampler.choose_processed(&mut LOGITS.to_vec(), 1, &mut only).unwrap();
+                assert!(choice.id >= 2, "{params:?}");
+                assert!((choice.logprob - LOGITS[choice.id as usize]).abs() < 1e-5, "{params:?}");
+                assert_eq!(choice.top[0].0, 0);
+            }
+            assert_eq!(only.1.len(), 200);
+            assert!(sampler.choose_processed(&mut LOGITS.to_vec(), 0, &mut Only(vec![], vec![])).is_err());
+        }
     }
 
     #[test]

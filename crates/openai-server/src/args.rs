@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
+use axum::http::HeaderValue;
 use llama::device::{self, Compute};
 use llama::{EngineOptions, Kernels, ModelFolder, locate};
 
@@ -40,6 +41,9 @@ pub struct Args {
     /// The largest request body in bytes
     #[arg(long, default_value_t = 4 << 20)]
     pub max_body_bytes: usize,
+    /// Let web pages ask this server from a browser: of all origins, or of this one (`--cors https://app.example`)
+    #[arg(long, value_name = "ORIGIN", num_args = 0..=1, default_missing_value = "*")]
+    pub cors: Option<HeaderValue>,
     /// Seconds that requests may go on after SIGTERM or SIGINT
     #[arg(long, default_value_t = 60)]
     pub drain_seconds: u64,
@@ -78,6 +82,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         drain_timeout: Duration::from_secs(args.drain_seconds),
         ..http_service::Options::default()
     };
-    http_service::serve(options, routes(&generator))?;
+    http_service::serve(options, routes(&generator).cors(args.cors.clone()))?;
     Ok(())
 }

@@ -1,19 +1,20 @@
-//! A thread that owns the model and its engine, and the way to it: sequences in, their tokens out, at any time.
+//! A model that generates in a thread of its own ([`crate::engine_thread`]), and the way to it: sequences in, their tokens
+//! out, at any time.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::Context;
 use chat::{ChatTemplate, RenderOptions, Tokenizer};
 use dataset::{FinishReason, Message};
-use llama::{
-    AnswerText, Choice, Engine, EngineOptions, GenerateError, Llama, ModelFolder, Next, Request, RequestId, StopRules,
-};
+use llama::{Choice, EngineOptions, LogitsProcessor, ModelFolder, Request, StopRules, TokenScore};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::engine_thread;
+use crate::grammar::{Constraint, Grammars, Shape};
 
 /// How to run a generator.
 #[derive(Debug, Clone)]
@@ -29,16 +30,25 @@ pub struct GeneratorOptions {
 /// One sequence to generate.
 pub(crate) struct Sequence {
     pub request: Request,
+    pub processor: Option<Box<dyn LogitsProcessor>>,
     pub stop: StopRules,
     pub index: usize,
+    /// Tell the log-probabilities of the prompt's tokens first, with so many of the most likely ones at each place.
+    pub prompt_scores: Option<usize>,
+    /// Generate nothing: only the prompt is asked for.
+    pub prompt_only: bool,
 }
 
 /// What happens to a sequence.
 pub(crate) enum Event {
+    /// The prompt's tokens, before all others.
+    Prompt { index: usize, scores: Vec<TokenScore> },
     /// A token was chosen; `text` is what can be shown now.
     Token { index: usize, choice: Choice, text: String },
     /// The sequence is complete; its last token came before.
     Finished { index: usize, reason: FinishReason, tokens: usize },
+    /// The embedding of a text.
+    Embedding { index: usize, numbers: Vec<f32> },
     /// It failed in the engine.
     Failed(String),
 }
@@ -54,11 +64,17 @@ pub(crate) enum Refusal {
     Gone,
 }
 
-/// A sequence on its way to the engine.
-struct Job {
-    sequence: Sequence,
-    events: UnboundedSender<Event>,
-    place: OwnedSemaphorePermit,
+/// What is asked of the engine.
+pub(crate) enum Task {
+    Generate(Sequence),
+    Embed { index: usize, ids: Vec<i64> },
+}
+
+/// A task on its way to the engine.
+pub(crate) struct Job {
+    pub task: Task,
+    pub events: UnboundedSender<Event>,
+    pub place: OwnedSemaphorePermit,
 }
 
 /// Numbers for `/metrics`, written by the engine's thread after every step.
@@ -74,14 +90,24 @@ pub(crate) struct Numbers {
     pub cancelled: AtomicU64,
 }
 
+/// How to turn a conversation into a prompt.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Prompting {
+    pub render: RenderOptions,
+    /// Go on in the middle of the last message.
+    pub continue_final_message: bool,
+}
+
 /// A model that generates in a thread of its own.
 pub struct Generator {
     name: String,
     tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
+    grammars: Grammars,
     stop_ids: Vec<i64>,
     context: usize,
     vocab: i64,
+    hidden: usize,
     cache_tokens: usize,
     places: Arc<Semaphore>,
     capacity: usize,
@@ -106,31 +132,29 @@ impl Generator {
     /// # Errors
     /// When the engine has no memory or the system no thread.
     pub fn start(folder: ModelFolder, options: GeneratorOptions) -> anyhow::Result<Self> {
-        let ModelFolder { model, tokenizer, template, stop_ids, .. } = folder;
+        let ModelFolder { path, model, tokenizer, template, stop_ids, .. } = folder;
         let tokenizer = Arc::new(tokenizer);
-        let (context, vocab) = (model.config().max_position_embeddings as usize, model.config().vocab_size);
+        let config = model.config();
+        let (context, vocab) = (config.max_position_embeddings as usize, config.vocab_size);
+        let hidden = config.hidden_size as usize;
         let capacity = options.engine.slots.max(1) + options.queue;
         let numbers = Arc::new(Numbers::default());
         let (jobs, inbox) = channel();
         let (ready, started) = channel();
         let (own_tokenizer, own_numbers) = (tokenizer.clone(), numbers.clone());
-        let thread =
-            std::thread::Builder::new().name("engine".into()).spawn(move || match open(&model, options.engine) {
-                Ok(engine) => {
-                    drop(model);
-                    let _ = ready.send(Ok(engine.cache_tokens()));
-                    Loop { engine, open: HashMap::new(), numbers: &own_numbers, tokenizer: &own_tokenizer }.run(&inbox);
-                }
-                Err(error) => drop(ready.send(Err(error))),
-            })?;
+        let thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
+            engine_thread::run(model, options.engine, &ready, &inbox, &own_numbers, &own_tokenizer);
+        })?;
         let cache_tokens = started.recv().context("the engine's thread ended at its start")??;
         Ok(Self {
             name: options.name,
             tokenizer,
             template,
+            grammars: Grammars::new(&path, &stop_ids),
             stop_ids,
             context,
             vocab,
+            hidden,
             cache_tokens,
             places: Arc::new(Semaphore::new(capacity)),
             capacity,
@@ -160,6 +184,11 @@ impl Generator {
         self.vocab
     }
 
+    /// Width of an embedding.
+    pub(crate) fn hidden(&self) -> usize {
+        self.hidden
+    }
+
     pub(crate) fn stop_ids(&self) -> &[i64] {
         &self.stop_ids
     }
@@ -168,164 +197,61 @@ impl Generator {
         &self.numbers
     }
 
-    /// The ids of a conversation, ready for the assistant's turn.
-    pub(crate) fn encode_chat(&self, messages: &[Message]) -> Result<Vec<i64>, String> {
-        let template = self.template.as_ref();
-        let template = template.ok_or("this model has no chat template; use /v1/completions")?;
-        let ids = chat::encode_prompt(&self.tokenizer, template, messages, &RenderOptions::default());
+    pub(crate) fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The chat template, or a sentence where there is none.
+    pub(crate) fn template(&self) -> Result<&ChatTemplate, String> {
+        self.template.as_ref().ok_or_else(|| "this model has no chat template; use /v1/completions".to_owned())
+    }
+
+    /// The constraint that keeps an answer in a shape.
+    pub(crate) fn constraint(&self, shape: &Shape) -> Result<Constraint, String> {
+        self.grammars.constraint(shape)
+    }
+
+    /// The ids of a conversation.
+    pub(crate) fn encode_chat(&self, messages: &[Message], prompting: &Prompting) -> Result<Vec<i64>, String> {
+        let (template, render) = (self.template()?, &prompting.render);
+        let ids = match prompting.continue_final_message {
+            true => chat::encode_continued(&self.tokenizer, template, messages, render),
+            false => chat::encode_rendered(&self.tokenizer, template, messages, render),
+        };
         Ok(ids.map_err(|error| error.to_string())?.into_iter().map(i64::from).collect())
     }
 
-    /// The ids of a text, with what the tokenizer adds.
-    pub(crate) fn encode_text(&self, text: &str) -> Result<Vec<i64>, String> {
-        let ids = self.tokenizer.encode(text, true).map_err(|error| error.to_string())?;
+    /// The ids of a text, with what the tokenizer adds if `special`.
+    pub(crate) fn encode_text(&self, text: &str, special: bool) -> Result<Vec<i64>, String> {
+        let ids = self.tokenizer.encode(text, special).map_err(|error| error.to_string())?;
         Ok(ids.into_iter().map(i64::from).collect())
     }
 
     /// A token's own text.
     pub(crate) fn token_text(&self, id: i64) -> String {
-        let decoded = u32::try_from(id).ok().and_then(|id| self.tokenizer.decode(&[id], false).ok());
-        decoded.unwrap_or_default()
+        self.decode(&[id])
     }
 
-    /// Takes all sequences of a request, or none. Their events come until the receiver is dropped, which cancels them.
-    pub(crate) fn submit(&self, sequences: Vec<Sequence>) -> Result<UnboundedReceiver<Event>, Refusal> {
-        if sequences.len() > self.capacity {
+    /// The text of ids, special tokens included.
+    pub(crate) fn decode(&self, ids: &[i64]) -> String {
+        let ids: Vec<u32> = ids.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
+        self.tokenizer.decode(&ids, false).unwrap_or_default()
+    }
+
+    /// Takes all tasks of a request, or none. Their events come until the receiver is dropped, which cancels them.
+    pub(crate) fn submit(&self, tasks: Vec<Task>) -> Result<UnboundedReceiver<Event>, Refusal> {
+        if tasks.len() > self.capacity {
             return Err(Refusal::TooMany(self.capacity));
         }
-        let count = u32::try_from(sequences.len()).map_err(|_| Refusal::TooMany(self.capacity))?;
+        let count = u32::try_from(tasks.len()).map_err(|_| Refusal::TooMany(self.capacity))?;
         let mut places = self.places.clone().try_acquire_many_owned(count).map_err(|_| Refusal::Full)?;
         let (events, receiver) = unbounded_channel();
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let jobs = jobs.as_ref().ok_or(Refusal::Gone)?;
-        for sequence in sequences {
+        for task in tasks {
             let place = places.split(1).ok_or(Refusal::Full)?;
-            jobs.send(Job { sequence, events: events.clone(), place }).map_err(|_| Refusal::Gone)?;
+            jobs.send(Job { task, events: events.clone(), place }).map_err(|_| Refusal::Gone)?;
         }
         Ok(receiver)
     }
-}
-
-fn open(model: &Llama, options: EngineOptions) -> anyhow::Result<Engine> {
-    Ok(Engine::with_options(model, options)?)
-}
-
-/// A sequence in the engine.
-struct Open<'a> {
-    answer: AnswerText<'a>,
-    stop: StopRules,
-    limit: usize,
-    index: usize,
-    events: UnboundedSender<Event>,
-    _place: OwnedSemaphorePermit,
-}
-
-/// The engine's thread.
-struct Loop<'a> {
-    engine: Engine,
-    open: HashMap<RequestId, Open<'a>>,
-    numbers: &'a Numbers,
-    tokenizer: &'a Tokenizer,
-}
-
-impl Loop<'_> {
-    /// Until the generator is dropped and its sequences are complete.
-    fn run(mut self, inbox: &Receiver<Job>) {
-        let mut closed = false;
-        while !(closed && self.engine.is_idle()) {
-            if self.engine.is_idle() {
-                match inbox.recv() {
-                    Ok(job) => self.take(job),
-                    Err(_) => return,
-                }
-            }
-            loop {
-                match inbox.try_recv() {
-                    Ok(job) => self.take(job),
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => {
-                        closed = true;
-                        break;
-                    }
-                }
-            }
-            self.drop_abandoned();
-            self.step();
-            self.count();
-        }
-    }
-
-    fn take(&mut self, job: Job) {
-        let Job { sequence: Sequence { request, stop, index }, events, place } = job;
-        let limit = self.engine.limit(&request);
-        match self.engine.submit(request) {
-            Ok(id) => {
-                let answer = AnswerText::new(self.tokenizer);
-                self.open.insert(id, Open { answer, stop, limit, index, events, _place: place });
-            }
-            Err(error) => drop(events.send(Event::Failed(error.to_string()))),
-        }
-    }
-
-    /// Frees what belongs to clients that have gone.
-    fn drop_abandoned(&mut self) {
-        let engine = &mut self.engine;
-        let before = self.open.len();
-        self.open.retain(|&id, open| {
-            let gone = open.events.is_closed();
-            if gone {
-                engine.cancel(id);
-            }
-            !gone
-        });
-        self.numbers.cancelled.fetch_add((before - self.open.len()) as u64, Ordering::Relaxed);
-    }
-
-    fn step(&mut self) {
-        let open = &mut self.open;
-        let result = self.engine.step(&mut |id, choice| advance(open, id, choice));
-        if let Err(error) = result {
-            // The engine has forgotten all of them.
-            for (_, open) in self.open.drain() {
-                let _ = open.events.send(Event::Failed(error.to_string()));
-            }
-        }
-    }
-
-    fn count(&self) {
-        let (counts, numbers) = (self.engine.counts(), self.numbers);
-        let pairs = [
-            (&numbers.running, self.engine.running() as u64),
-            (&numbers.waiting, self.engine.waiting() as u64),
-            (&numbers.free_cache_tokens, self.engine.free_cache_tokens() as u64),
-            (&numbers.prompt_tokens, counts.prompt_tokens),
-            (&numbers.cached_tokens, counts.cached_tokens),
-            (&numbers.generated_tokens, counts.generated_tokens),
-            (&numbers.steps, counts.steps),
-        ];
-        for (number, value) in pairs {
-            number.store(value, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Hands a token on; says whether the sequence goes on.
-fn advance(open: &mut HashMap<RequestId, Open>, id: RequestId, choice: Result<Choice, GenerateError>) -> Next {
-    let Some(sequence) = open.get_mut(&id) else { return Next::Stop };
-    let choice = match choice {
-        Ok(choice) => choice,
-        Err(error) => {
-            let _ = sequence.events.send(Event::Failed(error.to_string()));
-            open.remove(&id);
-            return Next::Stop;
-        }
-    };
-    let finished = sequence.answer.push(&choice, &sequence.stop, sequence.limit);
-    let text = sequence.answer.take_new().to_owned();
-    let index = sequence.index;
-    let _ = sequence.events.send(Event::Token { index, choice, text });
-    let Some(reason) = finished else { return Next::Continue };
-    let _ = sequence.events.send(Event::Finished { index, reason, tokens: sequence.answer.tokens() });
-    open.remove(&id);
-    Next::Stop
 }

@@ -4,17 +4,30 @@
 //! |---|---|
 //! | `POST /v1/chat/completions` | messages in, in the model's own chat template |
 //! | `POST /v1/completions` | text or token ids in |
-//! | `GET /v1/models` | the one model |
-//! | `GET /healthz`, `GET /metrics` | 200 or 503 while draining; Prometheus text |
+//! | `POST /v1/embeddings` | the mean of the last hidden states of each text |
+//! | `POST /tokenize`, `POST /detokenize` | texts or messages to token ids, and back |
+//! | `GET /v1/models`, `GET /v1/models/NAME` | the one model |
+//! | `GET /health`, `GET /healthz`, `GET /metrics`, `GET /version` | 200 or 503 while draining; Prometheus text |
 //!
 //! Requests join the running batch and leave it one by one; equal beginnings of prompts are computed once. A request
 //! that asks for what the server does not do is refused with 400 and a sentence, never answered as if it had not asked.
 
+mod answer;
 mod args;
+mod calls;
+mod engine_thread;
+mod fields;
 mod generator;
+mod grammar;
+mod messages;
 mod params;
+mod plain;
+mod processors;
+mod prompt;
 mod respond;
 mod service;
+mod stream;
+mod tools;
 
 pub use args::{Args, run};
 pub use generator::{Generator, GeneratorOptions};

@@ -1,32 +1,23 @@
 //! From a request's JSON to sequences, or a sentence on what is wrong with it.
 
-use dataset::Message;
 use llama::{Request, SamplingParams, StopRules};
 use rand::RngExt;
 use sampler::sequence_seed;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::generator::{Generator, Sequence};
+use crate::calls::{CallFormat, CallReader};
+use crate::fields::{Bad, Fields, bad, bad_request};
+use crate::generator::{Generator, Sequence, Task};
+use crate::grammar;
+use crate::processors::Processors;
+use crate::prompt::{self, TextPrompt};
+use crate::tools::Tools;
 
-/// Fields that change nothing here whatever they hold.
-const WITHOUT_EFFECT: [&str; 7] =
-    ["user", "metadata", "store", "service_tier", "parallel_tool_calls", "safety_identifier", "prompt_cache_key"];
 /// OpenAI's bound on `top_logprobs`.
 const MOST_LOGPROBS: usize = 20;
 const MOST_STOPS: usize = 64;
-
-/// What is wrong with a request: the field (if it is one) and a sentence.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Bad {
-    pub status: u16,
-    pub field: Option<&'static str>,
-    pub sentence: String,
-}
-
-fn bad(field: &'static str, sentence: impl std::fmt::Display) -> Bad {
-    Bad { status: 400, field: Some(field), sentence: format!("{field}: {sentence}") }
-}
+/// OpenAI's bound on a `logit_bias`.
+const MOST_BIAS: f32 = 100.0;
 
 /// Which of the two paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,184 +28,143 @@ pub(crate) enum Kind {
 
 /// A request that can be served.
 pub(crate) struct Parsed {
-    pub sequences: Vec<Sequence>,
+    pub tasks: Vec<Task>,
     pub prompt_tokens: usize,
     pub stream: bool,
     pub include_usage: bool,
-    /// Whether to tell log-probabilities.
-    pub logprobs: bool,
+    pub reply: Reply,
 }
 
-/// The fields of a request, taken one by one.
-struct Fields(Map<String, Value>);
+/// What the answers have to tell.
+pub(crate) struct Reply {
+    /// Tell log-probabilities.
+    pub logprobs: bool,
+    /// Answers to each prompt, and how many of them are given back: the likeliest ones.
+    pub best_of: usize,
+    pub n: usize,
+    /// The prompts' texts, to be put before the answers.
+    pub echo: Option<Vec<String>>,
+    pub tools: Option<(Tools, CallFormat)>,
+}
 
-impl Fields {
-    fn take<T: DeserializeOwned>(&mut self, name: &'static str, what: &str) -> Result<Option<T>, Bad> {
-        match self.0.remove(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => serde_json::from_value(value).map(Some).map_err(|_| bad(name, format!("must be {what}"))),
+impl Reply {
+    /// A reader of one answer's calls.
+    pub fn reader(&self) -> CallReader {
+        match &self.tools {
+            Some((tools, format)) => CallReader::new(Some(*format), tools.names(), tools.only_one()),
+            None => CallReader::new(None, Vec::new(), false),
         }
     }
 
-    fn number(&mut self, name: &'static str) -> Result<Option<f64>, Bad> {
-        self.take(name, "a number")
-    }
-
-    fn count(&mut self, name: &'static str) -> Result<Option<usize>, Bad> {
-        self.take(name, "a whole number, 0 or more")
-    }
-
-    fn flag(&mut self, name: &'static str) -> Result<bool, Bad> {
-        Ok(self.take(name, "true or false")?.unwrap_or(false))
-    }
-
-    /// Refuses a field that asks for something; its neutral values pass.
-    fn only(&mut self, name: &'static str, neutral: &[Value]) -> Result<(), Bad> {
-        match self.0.remove(name) {
-            Some(value) if !value.is_null() && !neutral.contains(&value) => Err(bad(name, "is not supported here")),
-            _ => Ok(()),
-        }
+    /// What is put before the answer of a sequence.
+    pub fn echoed(&self, index: usize) -> &str {
+        self.echo.as_ref().map_or("", |texts| &texts[index / self.best_of])
     }
 }
 
 /// Reads a request.
 pub(crate) fn parse(generator: &Generator, kind: Kind, body: &[u8]) -> Result<Parsed, Bad> {
-    let value: Value = serde_json::from_slice(body).map_err(|e| Bad {
-        status: 400,
-        field: None,
-        sentence: format!("the body is not valid JSON: {e}"),
-    })?;
-    let Value::Object(map) = value else {
-        return Err(Bad { status: 400, field: None, sentence: "the body must be a JSON object".into() });
-    };
-    let mut fields = Fields(map);
-    if let Some(model) = fields.take::<String>("model", "a text")?
-        && model != generator.name()
-    {
-        let sentence = format!("there is no model {model:?} here; this server has {:?}", generator.name());
-        return Err(Bad { status: 404, field: Some("model"), sentence });
+    let mut fields = Fields::read(body)?;
+    fields.model(generator.name())?;
+    let (prompts, tools) = prompts(generator, kind, &mut fields)?;
+    let echo = fields.flag("echo")?.unwrap_or(false);
+    if echo && kind == Kind::Chat {
+        return Err(bad("echo", "is for /v1/completions"));
     }
-    let prompts = match kind {
-        Kind::Chat => vec![chat_prompt(generator, &mut fields)?],
-        Kind::Text => text_prompts(generator, &mut fields)?,
-    };
-    refuse_unsupported(&mut fields)?;
+    let constraint = constraint(generator, &mut fields, tools.as_ref())?;
     let sampling = sampling(&mut fields)?;
     let n: usize = fields.take("n", "a whole number")?.unwrap_or(1);
-    if n == 0 {
-        return Err(bad("n", "must be at least 1"));
+    let best_of: usize = fields.take("best_of", "a whole number")?.unwrap_or(n);
+    if n == 0 || best_of < n {
+        return Err(if n == 0 { bad("n", "must be at least 1") } else { bad("best_of", "must be at least n") });
     }
-    fields.only("best_of", &[n.into()])?;
-    let stop = stop_rules(generator, &mut fields)?;
+    let ignore_eos = fields.flag("ignore_eos")?.unwrap_or(false);
+    let stop = stop_rules(generator, &mut fields, ignore_eos)?;
     let seed: Option<i64> = fields.take("seed", "a whole number")?;
     // Without a seed every request draws afresh.
     let seed = seed.map_or_else(|| rand::rng().random::<u64>(), |seed| seed as u64);
-    let max_new_tokens = match (fields.count("max_completion_tokens")?, fields.count("max_tokens")?, kind) {
-        (Some(tokens), _, _) | (None, Some(tokens), _) => tokens,
-        (None, None, Kind::Chat) => generator.context(),
-        // OpenAI's default.
-        (None, None, Kind::Text) => 16,
-    };
-    if max_new_tokens == 0 {
-        return Err(bad("max_tokens", "must be at least 1"));
+    let max_tokens = max_tokens(generator, kind, &mut fields, echo)?;
+    let mut processors = processors(generator, &mut fields, &stop, max_tokens)?;
+    if constraint.is_some() && (ignore_eos || processors.min_tokens > 0) {
+        let field = if ignore_eos { "ignore_eos" } else { "min_tokens" };
+        return Err(bad(field, "an answer with a given form has to end where the form does"));
     }
+    processors.constraint = constraint;
     let (logprobs, top_logprobs) = logprobs(kind, &mut fields)?;
-    let stream = fields.flag("stream")?;
+    let stream = fields.flag("stream")?.unwrap_or(false);
+    if stream && best_of > n {
+        return Err(bad("best_of", "cannot be streamed: the likeliest answers are known at the end"));
+    }
     let stream_options: Map<String, Value> = fields.take("stream_options", "an object")?.unwrap_or_default();
     let include_usage = stream_options.get("include_usage").and_then(Value::as_bool).unwrap_or(false);
-    if let Some(name) = fields.0.keys().find(|name| !WITHOUT_EFFECT.contains(&name.as_str())) {
-        return Err(Bad {
-            status: 400,
-            field: None,
-            sentence: format!("{name:?} is not a field that this server knows"),
-        });
-    }
-    let prompt_tokens = prompts.iter().map(Vec::len).sum();
-    let mut sequences = Vec::new();
-    for prompt in prompts {
-        let room = check_prompt(generator, &prompt)?;
-        for _ in 0..n {
-            let index = sequences.len();
+    fields.refuse_unsupported()?;
+    fields.finish()?;
+    let prompt_tokens = prompts.iter().map(|prompt| prompt.ids.len()).sum();
+    let text = |prompt: &TextPrompt| prompt.text.clone().unwrap_or_else(|| generator.decode(&prompt.ids));
+    let texts = echo.then(|| prompts.iter().map(text).collect());
+    let field = if kind == Kind::Chat { "messages" } else { "prompt" };
+    let mut tasks = Vec::new();
+    for TextPrompt { ids, .. } in prompts {
+        let room = prompt::room(generator, field, &ids, usize::from(max_tokens > 0))?;
+        for _ in 0..best_of {
+            let index = tasks.len();
             let request = Request {
-                prompt: prompt.clone(),
+                prompt: ids.clone(),
                 sampling: sampling.clone(),
                 // The first answer has the seed itself: the same as a local model's with that seed.
                 seed: if index == 0 { seed } else { sequence_seed(seed, 0, index) },
-                max_new_tokens: max_new_tokens.min(room),
+                max_new_tokens: max_tokens.min(room),
                 top_logprobs,
             };
-            sequences.push(Sequence { request, stop: stop.clone(), index });
+            tasks.push(Task::Generate(Sequence {
+                request,
+                processor: processors.for_sequence(),
+                stop: stop.clone(),
+                index,
+                prompt_scores: (echo && logprobs).then_some(top_logprobs),
+                prompt_only: max_tokens == 0,
+            }));
         }
     }
-    Ok(Parsed { sequences, prompt_tokens, stream, include_usage, logprobs })
+    let reply = Reply { logprobs, best_of, n, echo: texts, tools };
+    Ok(Parsed { tasks, prompt_tokens, stream, include_usage, reply })
 }
 
-fn chat_prompt(generator: &Generator, fields: &mut Fields) -> Result<Vec<i64>, Bad> {
-    let messages = match fields.0.remove("messages") {
-        Some(Value::Array(messages)) if !messages.is_empty() => messages,
-        _ => return Err(bad("messages", "must be a list of at least one message")),
-    };
-    let read = |(i, message)| Message::try_from(message).map_err(|e| bad("messages", format!("[{i}].{e}")));
-    let messages = messages.into_iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
-    generator.encode_chat(&messages).map_err(|sentence| bad("messages", sentence))
-}
+type Prompts = (Vec<TextPrompt>, Option<(Tools, CallFormat)>);
 
-fn text_prompts(generator: &Generator, fields: &mut Fields) -> Result<Vec<Vec<i64>>, Bad> {
-    let sentence = "must be a text, a list of texts, a list of token ids or a list of such lists";
-    let encode = |text: &str| generator.encode_text(text).map_err(|e| bad("prompt", e));
-    let ids = |list: &[Value]| -> Result<Vec<i64>, Bad> {
-        list.iter().map(|id| id.as_i64().ok_or_else(|| bad("prompt", sentence))).collect()
-    };
-    match fields.0.remove("prompt") {
-        Some(Value::String(text)) => Ok(vec![encode(&text)?]),
-        Some(Value::Array(list)) if list.first().is_some_and(Value::is_i64) => Ok(vec![ids(&list)?]),
-        Some(Value::Array(list)) if !list.is_empty() => {
-            let one = |item: &Value| match item {
-                Value::String(text) => encode(text),
-                Value::Array(list) => ids(list),
-                _ => Err(bad("prompt", sentence)),
-            };
-            list.iter().map(one).collect()
+fn prompts(generator: &Generator, kind: Kind, fields: &mut Fields) -> Result<Prompts, Bad> {
+    let special = fields.flag("add_special_tokens")?;
+    match kind {
+        Kind::Chat if special == Some(true) => {
+            Err(bad("add_special_tokens", "the chat template writes the special tokens itself"))
         }
-        _ => Err(bad("prompt", sentence)),
+        Kind::Chat => {
+            let prompt = prompt::chat(generator, fields)?;
+            Ok((vec![TextPrompt { ids: prompt.ids, text: None }], prompt.tools))
+        }
+        Kind::Text => {
+            let prompt = fields.value("prompt");
+            Ok((prompt::texts(generator, "prompt", prompt, special.unwrap_or(true))?, None))
+        }
     }
 }
 
-/// The tokens that are left for the answer.
-fn check_prompt(generator: &Generator, prompt: &[i64]) -> Result<usize, Bad> {
-    let field = "prompt";
-    if prompt.is_empty() {
-        return Err(bad(field, "has no tokens"));
-    }
-    if let Some(id) = prompt.iter().find(|id| !(0..generator.vocab()).contains(*id)) {
-        return Err(bad(field, format!("token id {id} is outside the model's vocabulary of {}", generator.vocab())));
-    }
-    let most = generator.context().min(generator.cache_tokens());
-    if prompt.len() >= most {
-        let limits =
-            format!("the model's context is {}, the cache holds {}", generator.context(), generator.cache_tokens());
-        return Err(bad(field, format!("{} tokens are too many: {limits}", prompt.len())));
-    }
-    Ok(most - prompt.len())
-}
-
-fn refuse_unsupported(fields: &mut Fields) -> Result<(), Bad> {
-    let empty = [Value::Array(Vec::new())];
-    let zero = [Value::from(0), Value::from(0.0)];
-    let text = [serde_json::json!({"type": "text"})];
-    for name in ["tools", "functions"] {
-        fields.only(name, &empty)?;
-    }
-    for name in ["tool_choice", "function_call"] {
-        fields.only(name, &["none".into(), "auto".into()])?;
-    }
-    for name in ["presence_penalty", "frequency_penalty"] {
-        fields.only(name, &zero)?;
-    }
-    fields.only("response_format", &text)?;
-    fields.only("logit_bias", &[Value::Object(Map::new())])?;
-    fields.only("suffix", &["".into()])?;
-    fields.only("echo", &[false.into()])
+/// The form that the answer has to have: what the request says, or the calls of tools that have to be made.
+fn constraint(
+    generator: &Generator,
+    fields: &mut Fields,
+    tools: Option<&(Tools, CallFormat)>,
+) -> Result<Option<grammar::Constraint>, Bad> {
+    let asked = grammar::shape(fields)?;
+    let calls = tools.and_then(|(tools, format)| tools.shape(*format)).map(|shape| ("tools", shape));
+    let (field, shape) = match (asked, calls) {
+        (Some((field, _)), Some(_)) => {
+            return Err(bad(field, "cannot be combined with calls that have to be made (tool_choice, strict tools)"));
+        }
+        (Some(found), None) | (None, Some(found)) => found,
+        (None, None) => return Ok(None),
+    };
+    generator.constraint(&shape).map(Some).map_err(|sentence| bad(field, sentence))
 }
 
 fn sampling(fields: &mut Fields) -> Result<SamplingParams, Bad> {
@@ -228,28 +178,79 @@ fn sampling(fields: &mut Fields) -> Result<SamplingParams, Bad> {
         min_p: fields.number("min_p")?.unwrap_or(neutral.min_p),
         repetition_penalty: fields.number("repetition_penalty")?.unwrap_or(neutral.repetition_penalty),
     };
-    sampling.check().map_err(|sentence| Bad { status: 400, field: None, sentence })?;
+    sampling.check().map_err(bad_request)?;
     Ok(sampling)
 }
 
-fn stop_rules(generator: &Generator, fields: &mut Fields) -> Result<StopRules, Bad> {
-    let strings: Vec<String> = match fields.0.remove("stop") {
+fn max_tokens(generator: &Generator, kind: Kind, fields: &mut Fields, echo: bool) -> Result<usize, Bad> {
+    let max_tokens = match (fields.count("max_completion_tokens")?, fields.count("max_tokens")?, kind) {
+        (Some(tokens), _, _) | (None, Some(tokens), _) => tokens,
+        (None, None, Kind::Chat) => generator.context(),
+        // OpenAI's default.
+        (None, None, Kind::Text) => 16,
+    };
+    if max_tokens == 0 && !echo {
+        return Err(bad("max_tokens", "must be at least 1, or 0 with echo"));
+    }
+    Ok(max_tokens)
+}
+
+/// Penalties, biases and the least length.
+fn processors(
+    generator: &Generator,
+    fields: &mut Fields,
+    stop: &StopRules,
+    max_tokens: usize,
+) -> Result<Processors, Bad> {
+    let mut penalty = |name: &'static str| -> Result<f32, Bad> {
+        let penalty = fields.number(name)?.unwrap_or(0.0);
+        let fits = (-2.0..=2.0).contains(&penalty);
+        if fits { Ok(penalty as f32) } else { Err(bad(name, "must be between -2 and 2")) }
+    };
+    let (frequency_penalty, presence_penalty) = (penalty("frequency_penalty")?, penalty("presence_penalty")?);
+    let mut bias = Vec::new();
+    let biases: Map<String, Value> =
+        fields.take("logit_bias", "an object from token ids to numbers")?.unwrap_or_default();
+    for (id, number) in &biases {
+        let (id, number) = match (id.parse::<i64>(), number.as_f64()) {
+            (Ok(id), Some(number)) if (0..generator.vocab()).contains(&id) => (id as usize, number as f32),
+            (Ok(id), Some(_)) => {
+                let sentence = format!("token id {id} is outside the model's vocabulary of {}", generator.vocab());
+                return Err(bad("logit_bias", sentence));
+            }
+            _ => return Err(bad("logit_bias", "must be an object from token ids to numbers")),
+        };
+        if !(-MOST_BIAS..=MOST_BIAS).contains(&number) {
+            return Err(bad("logit_bias", format!("{number} is not between -{MOST_BIAS} and {MOST_BIAS}")));
+        }
+        bias.push((id, number));
+    }
+    let min_tokens = fields.count("min_tokens")?.unwrap_or(0);
+    if min_tokens > max_tokens {
+        return Err(bad("min_tokens", "must be at most max_tokens"));
+    }
+    let stop_ids = stop.ids.clone();
+    Ok(Processors { bias, min_tokens, stop_ids, frequency_penalty, presence_penalty, ..Processors::default() })
+}
+
+fn stop_rules(generator: &Generator, fields: &mut Fields, ignore_eos: bool) -> Result<StopRules, Bad> {
+    let strings: Vec<String> = match fields.value("stop") {
         Some(Value::String(one)) => vec![one],
-        Some(Value::Null) | None => Vec::new(),
+        None => Vec::new(),
         Some(list) => serde_json::from_value(list).map_err(|_| bad("stop", "must be a text or a list of texts"))?,
     };
     if strings.len() > MOST_STOPS || strings.iter().any(|string| string.is_empty() || string.len() > 1024) {
         return Err(bad("stop", format!("at most {MOST_STOPS} texts of 1 to 1024 bytes")));
     }
     let further: Vec<i64> = fields.take("stop_token_ids", "a list of token ids")?.unwrap_or_default();
-    let own: &[i64] = if fields.flag("ignore_eos")? { &[] } else { generator.stop_ids() };
+    let own: &[i64] = if ignore_eos { &[] } else { generator.stop_ids() };
     Ok(StopRules { ids: [own, &further].concat(), strings })
 }
 
 /// Whether log-probabilities are told, and of how many further tokens.
 fn logprobs(kind: Kind, fields: &mut Fields) -> Result<(bool, usize), Bad> {
     let (field, told, top) = match kind {
-        Kind::Chat => ("top_logprobs", fields.flag("logprobs")?, fields.count("top_logprobs")?),
+        Kind::Chat => ("top_logprobs", fields.flag("logprobs")?.unwrap_or(false), fields.count("top_logprobs")?),
         Kind::Text => {
             let top = fields.count("logprobs")?;
             ("logprobs", top.is_some(), top)

@@ -2,11 +2,15 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
 use dataset::FinishReason;
-use llama::Choice;
+use llama::{Choice, TokenScore};
 use rand::RngExt;
 use serde_json::{Map, Value, json};
 
+use crate::calls::Call;
 use crate::generator::Generator;
 use crate::params::Kind;
 
@@ -21,15 +25,22 @@ pub(crate) struct Form {
 
 /// A token and what is told of it.
 pub(crate) struct Told {
-    pub text: String,
-    pub logprob: f32,
-    pub top: Vec<(String, f32)>,
+    text: String,
+    /// `None` for a prompt's first token.
+    logprob: Option<f32>,
+    top: Vec<(String, f32)>,
 }
 
 impl Told {
     pub fn new(generator: &Generator, choice: &Choice) -> Self {
         let top = choice.top.iter().map(|&(id, logprob)| (generator.token_text(id), logprob)).collect();
-        Self { text: generator.token_text(choice.id), logprob: choice.logprob, top }
+        Self { text: generator.token_text(choice.id), logprob: Some(choice.logprob), top }
+    }
+
+    /// Of a prompt's token.
+    pub fn given(generator: &Generator, score: &TokenScore) -> Self {
+        let top = score.top.iter().map(|&(id, logprob)| (generator.token_text(id), logprob)).collect();
+        Self { text: generator.token_text(score.id), logprob: score.logprob, top }
     }
 }
 
@@ -38,6 +49,7 @@ pub(crate) struct Whole {
     pub text: String,
     pub told: Vec<Told>,
     pub reason: FinishReason,
+    pub calls: Vec<Call>,
 }
 
 impl Form {
@@ -71,12 +83,21 @@ impl Form {
     /// The whole answer.
     pub fn whole(&self, choices: Vec<Whole>, usage: Value) -> Value {
         let choice = |(index, whole): (usize, Whole)| {
-            let logprobs = self.logprobs(&whole.told);
+            let logprobs = self.logprobs(&whole.told, &mut 0);
+            let Whole { text, reason, calls, .. } = whole;
             match self.kind {
-                Kind::Chat => json!({"index": index, "message": {"role": "assistant", "content": whole.text},
-                    "logprobs": logprobs, "finish_reason": whole.reason}),
-                Kind::Text => json!({"index": index, "text": whole.text, "logprobs": logprobs,
-                    "finish_reason": whole.reason}),
+                Kind::Chat => {
+                    let mut message = json!({"role": "assistant", "content": text});
+                    if !calls.is_empty() {
+                        let calls: Vec<Value> = calls.iter().map(call).collect();
+                        message["tool_calls"] = calls.into();
+                        if text.is_empty() {
+                            message["content"] = Value::Null;
+                        }
+                    }
+                    json!({"index": index, "message": message, "logprobs": logprobs, "finish_reason": reason})
+                }
+                Kind::Text => json!({"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}),
             }
         };
         let mut envelope = self.envelope(false, choices.into_iter().enumerate().map(choice).collect());
@@ -93,15 +114,24 @@ impl Form {
         })
     }
 
-    /// A token's piece.
-    pub fn piece(&self, index: usize, text: &str, told: &Told) -> Value {
-        let logprobs = self.logprobs(std::slice::from_ref(told));
+    /// A piece of text with the tokens that it comes from; `offset` is where they begin in the answer, in characters,
+    /// and is moved behind them.
+    pub fn piece(&self, index: usize, text: &str, told: &[Told], offset: &mut usize) -> Value {
+        let logprobs = self.logprobs(told, offset);
         let choice = match self.kind {
             Kind::Chat => {
                 json!({"index": index, "delta": {"content": text}, "logprobs": logprobs, "finish_reason": null})
             }
             Kind::Text => json!({"index": index, "text": text, "logprobs": logprobs, "finish_reason": null}),
         };
+        Value::Object(self.envelope(true, vec![choice]))
+    }
+
+    /// A call of a tool, the `number`-th of its choice.
+    pub fn call_piece(&self, index: usize, number: usize, called: &Call) -> Value {
+        let mut call = call(called);
+        call["index"] = number.into();
+        let choice = json!({"index": index, "delta": {"tool_calls": [call]}, "logprobs": null, "finish_reason": null});
         Value::Object(self.envelope(true, vec![choice]))
     }
 
@@ -121,31 +151,55 @@ impl Form {
         Value::Object(envelope)
     }
 
-    fn logprobs(&self, told: &[Told]) -> Value {
+    fn logprobs(&self, told: &[Told], offset: &mut usize) -> Value {
         if !self.logprobs {
             return Value::Null;
         }
         match self.kind {
             Kind::Chat => {
-                let entry =
-                    |text: &str, logprob: f32| json!({"token": text, "logprob": logprob, "bytes": text.as_bytes()});
+                let entry = |text: &str, logprob: Option<f32>| json!({"token": text, "logprob": logprob, "bytes": text.as_bytes()});
                 let content = told.iter().map(|token| {
                     let mut value = entry(&token.text, token.logprob);
-                    value["top_logprobs"] = token.top.iter().map(|(text, logprob)| entry(text, *logprob)).collect();
+                    value["top_logprobs"] =
+                        token.top.iter().map(|(text, logprob)| entry(text, Some(*logprob))).collect();
                     value
                 });
                 json!({"content": content.collect::<Vec<_>>()})
             }
             Kind::Text => {
-                let top = |token: &Told| -> Map<String, Value> {
-                    token.top.iter().map(|(text, logprob)| (text.clone(), json!(logprob))).collect()
-                };
+                let offsets: Vec<usize> = told
+                    .iter()
+                    .map(|token| {
+                        let start = *offset;
+                        *offset += token.text.chars().count();
+                        start
+                    })
+                    .collect();
                 json!({"tokens": told.iter().map(|token| &token.text).collect::<Vec<_>>(),
                     "token_logprobs": told.iter().map(|token| token.logprob).collect::<Vec<_>>(),
-                    "top_logprobs": told.iter().map(top).collect::<Vec<_>>()})
+                    "top_logprobs": told.iter().map(top_of_text).collect::<Vec<_>>(),
+                    "text_offset": offsets})
             }
         }
     }
+}
+
+/// The most likely tokens and the chosen one itself, by their texts. Of two tokens with one text the likelier counts.
+fn top_of_text(token: &Told) -> Value {
+    let Some(logprob) = token.logprob else { return Value::Null };
+    let mut map = Map::new();
+    for (text, logprob) in &token.top {
+        map.entry(text.clone()).or_insert_with(|| json!(logprob));
+    }
+    if !token.top.is_empty() {
+        map.entry(token.text.clone()).or_insert_with(|| json!(logprob));
+    }
+    Value::Object(map)
+}
+
+fn call(call: &Call) -> Value {
+    let id = format!("call_{:032x}", rand::rng().random::<u128>());
+    json!({"id": id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
 }
 
 /// Tokens of a request.
@@ -158,9 +212,28 @@ pub(crate) fn usage(prompt_tokens: usize, completion_tokens: usize) -> Value {
 pub(crate) fn error(status: u16, field: Option<&str>, sentence: &str) -> Value {
     let kind = if status >= 500 { "server_error" } else { "invalid_request_error" };
     let code = match status {
-        404 => Some("model_not_found"),
+        404 if field == Some("model") => Some("model_not_found"),
+        404 => Some("not_found"),
+        405 => Some("method_not_allowed"),
         429 => Some("queue_full"),
         _ => None,
     };
     json!({"error": {"message": sentence, "type": kind, "param": field, "code": code}})
+}
+
+/// A response with a body.
+pub(crate) fn respond(status: u16, content_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// A response that says no.
+pub(crate) fn refusal(status: u16, field: Option<&str>, sentence: &str) -> Response {
+    let mut response = respond(status, "application/json", Body::from(error(status, field, sentence).to_string()));
+    if matches!(status, 429 | 503) {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }

@@ -1,23 +1,21 @@
-//! The two paths that generate, as services of `http-service`.
+//! The server's paths, as services of `http-service`.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::Response;
 use http_service::{Answer, Routes, Service, Ticket};
-use hyper::body::Frame;
-use serde_json::{Value, json};
-use tokio::sync::mpsc::UnboundedReceiver;
+use serde_json::json;
+use tokio::sync::Semaphore;
 
-use crate::generator::{Event, Generator, Numbers, Refusal};
-use crate::params::{self, Bad, Kind, Parsed};
-use crate::respond::{Form, Told, Whole, error, usage};
+use crate::answer::whole;
+use crate::fields::Bad;
+use crate::generator::{Generator, Numbers, Refusal};
+use crate::params::{self, Kind, Parsed};
+use crate::plain::{AnswerBody, Embeddings, Quick, detokenize, tokenize};
+use crate::respond::{Form, error, refusal};
+use crate::stream::{Stream, streamed};
 
 /// Prompts that are tokenised at a time: a huge one does not keep the others waiting.
 const ENCODERS: usize = 2;
@@ -28,14 +26,23 @@ type Read = fn(&Numbers) -> &AtomicU64;
 /// The server's routes.
 #[must_use]
 pub fn routes(generator: &Arc<Generator>) -> Routes {
-    let encoders = Arc::new(tokio::sync::Semaphore::new(ENCODERS));
-    let service = |kind| Arc::new(Completions { kind, generator: generator.clone(), encoders: encoders.clone() });
-    let model = json!({"id": generator.name(), "object": "model", "created": 0, "owned_by": "herd"});
+    let own = Shared { generator: generator.clone(), encoders: Arc::new(Semaphore::new(ENCODERS)) };
+    let completions = |kind| Arc::new(Completions { kind, shared: own.clone() });
+    let quick = |answer: AnswerBody| Arc::new(Quick { answer, shared: own.clone() });
+    let model = json!({"id": generator.name(), "object": "model", "created": 0, "owned_by": "herd",
+        "max_model_len": generator.context()});
     let list = json!({"object": "list", "data": [model]});
+    let name = generator.name().to_owned();
     let mut routes = Routes::new()
-        .service("/v1/chat/completions", service(Kind::Chat))
-        .service("/v1/completions", service(Kind::Text))
-        .get("/v1/models", move || list.clone());
+        .service("/v1/chat/completions", completions(Kind::Chat))
+        .service("/v1/completions", completions(Kind::Text))
+        .service("/v1/embeddings", Arc::new(Embeddings { shared: own.clone() }))
+        .service("/tokenize", quick(tokenize))
+        .service("/detokenize", quick(detokenize))
+        .get("/v1/models", move || list.clone())
+        .get_of("/v1/models/", move |asked| (asked == name).then(|| model.clone()))
+        .get("/version", || json!({"version": env!("CARGO_PKG_VERSION")}))
+        .error_body(|status, sentence| error(status.as_u16(), None, sentence));
     let gauges: [(&str, &str, Read); 3] = [
         ("herd_sequences_running", "Sequences that are being generated.", |n| &n.running),
         ("herd_sequences_waiting", "Sequences that wait for a slot.", |n| &n.waiting),
@@ -59,197 +66,71 @@ pub fn routes(generator: &Arc<Generator>) -> Routes {
     routes
 }
 
-/// One of the two paths.
+/// What all paths share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub generator: Arc<Generator>,
+    encoders: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Reads a body where it holds up nobody else.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        body: Vec<u8>,
+        read: impl FnOnce(&Generator, &[u8]) -> Result<T, Bad> + Send + 'static,
+    ) -> Result<T, Response> {
+        let _turn = self.encoders.clone().acquire_owned().await;
+        let generator = self.generator.clone();
+        match tokio::task::spawn_blocking(move || read(&generator, &body)).await {
+            Ok(Ok(parsed)) => Ok(parsed),
+            Ok(Err(Bad { status, field, sentence })) => Err(refusal(status, field, &sentence)),
+            Err(_) => Err(refusal(500, None, "reading the request failed: this is a defect of the server")),
+        }
+    }
+}
+
+/// The response where the engine takes no tasks.
+pub(crate) fn refused(refused: &Refusal, field: &str, count: usize) -> Response {
+    match refused {
+        Refusal::Full => refusal(429, None, "the queue is full; try again later"),
+        Refusal::TooMany(most) => {
+            refusal(400, Some(field), &format!("{count} answers are more than the queue holds ({most})"))
+        }
+        Refusal::Gone => refusal(503, None, "the engine has ended"),
+    }
+}
+
+/// One of the two paths that generate.
 struct Completions {
     kind: Kind,
-    generator: Arc<Generator>,
-    encoders: Arc<tokio::sync::Semaphore>,
+    shared: Shared,
 }
 
 impl Service for Completions {
     fn call(&self, body: Vec<u8>, ticket: Ticket) -> Answer {
-        let (kind, generator, encoders) = (self.kind, self.generator.clone(), self.encoders.clone());
+        let (kind, shared) = (self.kind, self.shared.clone());
         Box::pin(async move {
-            let _turn = encoders.acquire_owned().await;
-            let own = generator.clone();
-            let parsed = tokio::task::spawn_blocking(move || params::parse(&own, kind, &body)).await;
-            drop(_turn);
-            let parsed = match parsed {
-                Ok(Ok(parsed)) => parsed,
-                Ok(Err(Bad { status, field, sentence })) => return refusal(status, field, &sentence),
-                Err(_) => return refusal(500, None, "reading the request failed: this is a defect of the server"),
+            let parsed = shared.read(body, move |generator, body| params::parse(generator, kind, body)).await;
+            let Parsed { tasks, prompt_tokens, stream, include_usage, reply } = match parsed {
+                Ok(parsed) => parsed,
+                Err(response) => return response,
             };
-            let Parsed { sequences, prompt_tokens, stream, include_usage, logprobs } = parsed;
-            let count = sequences.len();
-            let events = match generator.submit(sequences) {
+            let (generator, count) = (shared.generator, tasks.len());
+            let events = match generator.submit(tasks) {
                 Ok(events) => events,
-                Err(Refusal::Full) => return refusal(429, None, "the queue is full; try again later"),
-                Err(Refusal::TooMany(most)) => {
-                    return refusal(400, Some("n"), &format!("{count} answers are more than the queue holds ({most})"));
-                }
-                Err(Refusal::Gone) => return refusal(503, None, "the engine has ended"),
+                Err(refusal) => return refused(&refusal, "n", count),
             };
-            let form = Form::new(&generator, kind, logprobs);
+            let form = Form::new(&generator, kind, reply.logprobs);
             if stream {
                 let usage = include_usage.then_some(prompt_tokens);
-                return streamed(Stream::new(generator, form, events, count, usage, ticket));
+                return streamed(Stream::new(generator, form, events, count, usage, reply, ticket));
             }
-            whole(&generator, &form, events, count, prompt_tokens).await
+            whole(&generator, &form, events, count, prompt_tokens, &reply).await
         })
     }
 
     fn refuse(&self, status: StatusCode, sentence: String) -> Response {
         refusal(status.as_u16(), None, &sentence)
-    }
-}
-
-fn respond(status: u16, content_type: &'static str, body: Body) -> Response {
-    let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-}
-
-fn refusal(status: u16, field: Option<&str>, sentence: &str) -> Response {
-    let mut response = respond(status, "application/json", Body::from(error(status, field, sentence).to_string()));
-    if matches!(status, 429 | 503) {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    response
-}
-
-async fn whole(
-    generator: &Generator,
-    form: &Form,
-    mut events: UnboundedReceiver<Event>,
-    count: usize,
-    prompt_tokens: usize,
-) -> Response {
-    let empty = || Whole { text: String::new(), told: Vec::new(), reason: dataset::FinishReason::Stop };
-    let mut choices: Vec<Whole> = (0..count).map(|_| empty()).collect();
-    let (mut open, mut completion_tokens) = (count, 0);
-    while open > 0 {
-        match events.recv().await {
-            Some(Event::Token { index, choice, text }) => {
-                choices[index].text.push_str(&text);
-                if form.tells_logprobs() {
-                    choices[index].told.push(Told::new(generator, &choice));
-                }
-            }
-            Some(Event::Finished { index, reason, tokens }) => {
-                choices[index].reason = reason;
-                completion_tokens += tokens;
-                open -= 1;
-            }
-            Some(Event::Failed(sentence)) => return refusal(500, None, &sentence),
-            None => return refusal(500, None, "the engine ended before the answer was complete"),
-        }
-    }
-    let answer = form.whole(choices, usage(prompt_tokens, completion_tokens));
-    respond(200, "application/json", Body::from(answer.to_string()))
-}
-
-fn streamed(stream: Stream) -> Response {
-    let mut response = respond(200, "text/event-stream; charset=utf-8", Body::new(stream));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
-}
-
-/// A response's body of server-sent events. Dropping it (the client went away) cancels the sequences.
-struct Stream {
-    generator: Arc<Generator>,
-    form: Form,
-    events: UnboundedReceiver<Event>,
-    /// Choices that are not complete.
-    open: usize,
-    /// Tokens of the prompts, if the tokens are to be told at the end.
-    prompt_tokens: Option<usize>,
-    completion_tokens: usize,
-    ready: VecDeque<Bytes>,
-    ended: bool,
-    _ticket: Ticket,
-}
-
-impl Stream {
-    fn new(
-        generator: Arc<Generator>,
-        form: Form,
-        events: UnboundedReceiver<Event>,
-        count: usize,
-        prompt_tokens: Option<usize>,
-        ticket: Ticket,
-    ) -> Self {
-        let ready = (0..count).filter_map(|index| form.opening(index)).map(|piece| event(&piece)).collect();
-        Self {
-            generator,
-            form,
-            events,
-            open: count,
-            prompt_tokens,
-            completion_tokens: 0,
-            ready,
-            ended: false,
-            _ticket: ticket,
-        }
-    }
-
-    fn handle(&mut self, happened: Option<Event>) {
-        let piece = match happened {
-            Some(Event::Token { index, choice, text }) => {
-                if text.is_empty() && !self.form.tells_logprobs() {
-                    return;
-                }
-                self.form.piece(index, &text, &Told::new(&self.generator, &choice))
-            }
-            Some(Event::Finished { index, reason, tokens }) => {
-                self.open -= 1;
-                self.completion_tokens += tokens;
-                self.form.ending(index, &reason)
-            }
-            Some(Event::Failed(sentence)) => {
-                self.ended = true;
-                error(500, None, &sentence)
-            }
-            None => {
-                self.ended = true;
-                error(500, None, "the engine ended before the answer was complete")
-            }
-        };
-        self.ready.push_back(event(&piece));
-        if self.open == 0 {
-            if let Some(prompt_tokens) = self.prompt_tokens {
-                let piece = self.form.usage_piece(usage(prompt_tokens, self.completion_tokens));
-                self.ready.push_back(event(&piece));
-            }
-            self.ready.push_back(Bytes::from_static(b"data: [DONE]\n\n"));
-            self.ended = true;
-        }
-    }
-}
-
-fn event(piece: &Value) -> Bytes {
-    Bytes::from(format!("data: {piece}\n\n"))
-}
-
-impl hyper::body::Body for Stream {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        loop {
-            if let Some(bytes) = self.ready.pop_front() {
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
-            }
-            if self.ended {
-                return Poll::Ready(None);
-            }
-            match self.events.poll_recv(context) {
-                Poll::Ready(happened) => self.handle(happened),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
     }
 }

@@ -3,135 +3,39 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::thread::JoinHandle;
+mod common;
+
+use std::io::Read;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use llama::{EngineOptions, ModelFolder, SamplingParams};
-use openai_server::{Generator, GeneratorOptions, routes};
+use common::{Response, Server, read};
+use llama::SamplingParams;
 use sampler::{Endpoint, EndpointOptions, LocalOptions, SampleRequest, Sampler};
 use serde_json::{Value, json};
 use tch::{Device, Kind};
-use tokio::sync::oneshot;
 
 const MODEL: &str = "smollm2-135m-instruct";
 
-struct Server {
-    addr: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<Result<(), http_service::Error>>>,
+/// `None`, with a line on the terminal, where the model is not in the cache.
+fn start(slots: usize, queue: usize) -> Option<Server> {
+    match llama::locate::locate(MODEL) {
+        Ok(path) => Some(Server::of(&path, "smol", slots, queue)),
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
 }
 
-impl Server {
-    /// `None`, with a line on the terminal, where the model is not in the cache.
-    fn start(slots: usize, queue: usize) -> Option<Self> {
-        let path = match llama::locate::locate(MODEL) {
-            Ok(path) => path,
-            Err(error) => {
-                eprintln!("skipped: {error}");
-                return None;
-            }
-        };
-        torch_ext::init();
-        let folder = ModelFolder::load(&path, Some(Kind::Float), Device::Cpu).unwrap();
-        let engine = EngineOptions { slots, ..EngineOptions::default() };
-        let generator = Generator::start(folder, GeneratorOptions { name: "smol".into(), engine, queue }).unwrap();
-        let options = http_service::Options {
-            addr: ([127, 0, 0, 1], 0).into(),
-            threads: 1,
-            max_body_bytes: 1 << 20,
-            ..http_service::Options::default()
-        };
-        let worker = http_service::Worker::bind(options, routes(&Arc::new(generator))).unwrap();
-        let addr = worker.addr().unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let thread =
-            std::thread::spawn(move || worker.run_until(async move { drop(stopped.await) }, std::future::pending()));
-        Some(Self { addr, stop: Some(stop), thread: Some(thread) })
-    }
+trait Chat {
+    fn chat(&self, more: Value) -> Response;
+}
 
-    fn send(&self, method: &str, path: &str, body: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.addr).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        // A refusal may come before the whole body is read.
-        let _ = stream.write_all(body.as_bytes());
-        stream
-    }
-
-    fn ask(&self, path: &str, body: &Value) -> Response {
-        read(self.send("POST", path, &body.to_string()))
-    }
-
+impl Chat for Server {
     fn chat(&self, more: Value) -> Response {
         self.ask("/v1/chat/completions", &chat(more))
     }
-
-    fn get(&self, path: &str) -> Response {
-        read(self.send("GET", path, ""))
-    }
-
-    fn metric(&self, name: &str) -> f64 {
-        let text = self.get("/metrics").text;
-        let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
-        line.unwrap_or_else(|| panic!("no {name} in\n{text}")).rsplit(' ').next().unwrap().parse().unwrap()
-    }
-
-    fn wait_for(&self, name: &str, value: f64) {
-        let start = Instant::now();
-        while self.metric(name) != value {
-            assert!(start.elapsed() < Duration::from_secs(60), "{name} is {}, not {value}", self.metric(name));
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Response {
-    status: u16,
-    head: String,
-    text: String,
-}
-
-impl Response {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
-    }
-
-    fn error(&self) -> String {
-        self.json()["error"]["message"].as_str().unwrap().to_owned()
-    }
-
-    /// The pieces of a stream; the last line must be `[DONE]`.
-    fn pieces(&self) -> Vec<Value> {
-        let mut data: Vec<&str> = self.text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
-        assert_eq!(data.pop(), Some("[DONE]"), "{}", self.text);
-        data.into_iter().map(|piece| serde_json::from_str(piece).unwrap()).collect()
-    }
-}
-
-fn read(mut stream: TcpStream) -> Response {
-    let mut bytes = Vec::new();
-    let _ = stream.read_to_end(&mut bytes);
-    let text = String::from_utf8(bytes).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no response: {text:?}"));
-    Response { status: head[9..12].parse().unwrap(), head: head.to_lowercase(), text: body.to_owned() }
 }
 
 /// A chat request with further fields.
@@ -146,7 +50,7 @@ fn chat(more: Value) -> Value {
 
 #[test]
 fn answers_are_those_of_a_local_model_with_the_same_seeds() {
-    let Some(server) = Server::start(4, 64) else { return };
+    let Some(server) = start(4, 64) else { return };
     let questions = ["Say hi.", "Count to five.", "Name a colour.", "What is gravity?", "Why?"];
     let requests: Vec<SampleRequest> = (0..10)
         .map(|i| SampleRequest {
@@ -176,7 +80,7 @@ fn answers_are_those_of_a_local_model_with_the_same_seeds() {
 
 #[test]
 fn chat_whole_and_streamed() {
-    let Some(server) = Server::start(4, 64) else { return };
+    let Some(server) = start(4, 64) else { return };
     let answer = server.chat(json!({"logprobs": true, "top_logprobs": 2}));
     assert_eq!(answer.status, 200, "{}", answer.text);
     let answer = answer.json();
@@ -223,7 +127,7 @@ fn chat_whole_and_streamed() {
 
 #[test]
 fn completions_take_texts_and_ids() {
-    let Some(server) = Server::start(4, 64) else { return };
+    let Some(server) = start(4, 64) else { return };
     let ask = |more: Value| {
         let mut body = json!({"model": "smol", "max_tokens": 4, "temperature": 0});
         for (name, value) in more.as_object().unwrap() {
@@ -256,7 +160,7 @@ fn completions_take_texts_and_ids() {
 
 #[test]
 fn mistakes_are_refused_and_the_server_goes_on() {
-    let Some(server) = Server::start(2, 8) else { return };
+    let Some(server) = start(2, 8) else { return };
     for (more, status, sentence) in [
         (json!({"messages": []}), 400, "messages: must be"),
         (json!({"messages": "hi"}), 400, "messages: must be"),
@@ -276,10 +180,10 @@ fn mistakes_are_refused_and_the_server_goes_on() {
         (json!({"stop": 3}), 400, "stop: "),
         (json!({"top_logprobs": 3}), 400, "top_logprobs: needs"),
         (json!({"logprobs": true, "top_logprobs": 21}), 400, "top_logprobs: at most"),
-        (json!({"tools": [{"type": "function"}]}), 400, "tools: is not supported"),
-        (json!({"response_format": {"type": "json_object"}}), 400, "response_format: is not supported"),
-        (json!({"presence_penalty": 0.5}), 400, "presence_penalty: is not supported"),
-        (json!({"logit_bias": {"5": 1}}), 400, "logit_bias: is not supported"),
+        (json!({"tools": [{"type": "function"}]}), 400, "tools: [0].function.name"),
+        (json!({"response_format": {"type": "xml"}}), 400, "response_format: type \"xml\" is not"),
+        (json!({"presence_penalty": 3}), 400, "presence_penalty: must be between"),
+        (json!({"logit_bias": {"99999999": 1}}), 400, "logit_bias: token id"),
         (json!({"temprature": 1}), 400, "\"temprature\" is not a field"),
         (json!({"seed": "x"}), 400, "seed: must be"),
     ] {
@@ -324,7 +228,7 @@ fn endless(more: Value) -> String {
 
 #[test]
 fn clients_that_go_away_free_their_places() {
-    let Some(server) = Server::start(2, 8) else { return };
+    let Some(server) = start(2, 8) else { return };
     let path = "/v1/chat/completions";
     let mut streaming = server.send("POST", path, &endless(json!({"stream": true})));
     let mut byte = [0; 1];
@@ -347,7 +251,7 @@ fn clients_that_go_away_free_their_places() {
 
 #[test]
 fn a_client_that_does_not_read_keeps_nobody_waiting() {
-    let Some(server) = Server::start(2, 8) else { return };
+    let Some(server) = start(2, 8) else { return };
     let _slow = server.send("POST", "/v1/chat/completions", &endless(json!({"stream": true, "logprobs": true})));
     server.wait_for("herd_sequences_running", 1.0);
     for _ in 0..3 {
@@ -357,7 +261,7 @@ fn a_client_that_does_not_read_keeps_nobody_waiting() {
 
 #[test]
 fn more_requests_than_the_queue_holds_are_429() {
-    let Some(server) = Server::start(1, 1) else { return };
+    let Some(server) = start(1, 1) else { return };
     let path = "/v1/chat/completions";
     let running = server.send("POST", path, &endless(json!({})));
     server.wait_for("herd_sequences_running", 1.0);
@@ -376,7 +280,7 @@ fn more_requests_than_the_queue_holds_are_429() {
 
 #[test]
 fn draining_finishes_answers_and_takes_none() {
-    let Some(mut server) = Server::start(2, 8) else { return };
+    let Some(mut server) = start(2, 8) else { return };
     let path = "/v1/chat/completions";
     let more = json!({"ignore_eos": true, "max_tokens": 60});
     let whole = server.send("POST", path, &chat(more.clone()).to_string());

@@ -42,6 +42,12 @@ pub struct SamplerArgs {
     /// Ask the server for log-probabilities
     #[arg(long, requires = "endpoint", conflicts_with = "model")]
     pub endpoint_logprobs: bool,
+    /// Send the maximum length as max_completion_tokens, for servers that refuse max_tokens
+    #[arg(long, requires = "endpoint", conflicts_with = "model")]
+    pub endpoint_max_completion_tokens: bool,
+    /// Leave the seed out, for servers that refuse it; the answers cannot be repeated then
+    #[arg(long, requires = "endpoint", conflicts_with = "model")]
+    pub endpoint_no_seed: bool,
     /// Requests sent to the server at a time
     #[arg(long, default_value_t = CONCURRENCY)]
     pub concurrency: usize,
@@ -68,6 +74,8 @@ impl Default for SamplerArgs {
             endpoint: None,
             endpoint_model: None,
             endpoint_logprobs: false,
+            endpoint_max_completion_tokens: false,
+            endpoint_no_seed: false,
             concurrency: CONCURRENCY,
             timeout: TIMEOUT,
             retries: RETRIES,
@@ -102,6 +110,8 @@ impl SamplerArgs {
             timeout: Duration::try_from_secs_f64(self.timeout).context("--timeout")?,
             retry: RetryPolicy { retries: self.retries, ..RetryPolicy::default() },
             logprobs: self.endpoint_logprobs,
+            max_completion_tokens: self.endpoint_max_completion_tokens,
+            no_seed: self.endpoint_no_seed,
         };
         Ok(Sampler::Endpoint(Box::new(Endpoint::open(url, options)?)))
     }

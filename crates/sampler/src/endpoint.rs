@@ -7,7 +7,7 @@ use dataset::digest::Fingerprint;
 
 use crate::Done;
 use crate::remote::{Remote, RemoteOptions};
-use crate::request::{SampleRequest, StopTokens};
+use crate::request::{SampleRequest, StopTokens, Turn};
 use crate::retry::RetryPolicy;
 use crate::wire;
 
@@ -26,6 +26,11 @@ pub struct EndpointOptions {
     pub retry: RetryPolicy,
     /// Ask for log-probabilities.
     pub logprobs: bool,
+    /// Send the maximum length as `max_completion_tokens`, which newer OpenAI models and some gateways want instead of
+    /// `max_tokens`; OpenAI's own address gets it anyway.
+    pub max_completion_tokens: bool,
+    /// Leave `seed` out, for servers that refuse it. The answers cannot be repeated then.
+    pub no_seed: bool,
 }
 
 impl Default for EndpointOptions {
@@ -37,6 +42,8 @@ impl Default for EndpointOptions {
             timeout: Duration::from_secs(600),
             retry: RetryPolicy::default(),
             logprobs: false,
+            max_completion_tokens: false,
+            no_seed: false,
         }
     }
 }
@@ -48,6 +55,7 @@ pub struct Endpoint {
     length_field: &'static str,
     options: EndpointOptions,
     stop_tokens: StopTokens,
+    turn: Turn,
 }
 
 impl Endpoint {
@@ -70,8 +78,10 @@ impl Endpoint {
             None => only_model(&remote)?,
         };
         // OpenAI's newest models refuse the old name, other servers may not know the new one.
-        let length_field = if remote.is_at("openai.com") { "max_completion_tokens" } else { "max_tokens" };
-        Ok(Self { remote, model, length_field, options, stop_tokens: StopTokens::default() })
+        let newer = options.max_completion_tokens || remote.is_at("openai.com");
+        let length_field = if newer { "max_completion_tokens" } else { "max_tokens" };
+        let (stop_tokens, turn) = (StopTokens::default(), Turn::default());
+        Ok(Self { remote, model, length_field, options, stop_tokens, turn })
     }
 
     /// The server's name of the model.
@@ -85,6 +95,11 @@ impl Endpoint {
         self.stop_tokens = stop_tokens;
     }
 
+    /// See [`crate::Sampler::set_turn`].
+    pub fn set_turn(&mut self, turn: Turn) {
+        self.turn = turn;
+    }
+
     /// See [`crate::Sampler::describe`].
     #[must_use]
     pub fn describe(&self) -> String {
@@ -96,7 +111,7 @@ impl Endpoint {
     pub fn identity(&self) -> String {
         let stop_tokens = format!("{:?}", self.stop_tokens);
         let identity = Fingerprint::new().text("url", self.remote.url()).text("model", &self.model);
-        identity.text("stop tokens", &stop_tokens).finish()
+        identity.text("stop tokens", &stop_tokens).text("turn", &self.turn.identity()).finish()
     }
 
     /// See [`crate::Sampler::sample`].
@@ -104,8 +119,12 @@ impl Endpoint {
     /// # Errors
     /// What `done` returns.
     pub fn sample(&self, requests: &[SampleRequest], done: Done) -> anyhow::Result<()> {
-        let body =
-            |request| wire::body(request, &self.model, self.length_field, self.options.logprobs, &self.stop_tokens);
+        let dialect = wire::Dialect {
+            length_field: self.length_field,
+            logprobs: self.options.logprobs,
+            seed: !self.options.no_seed,
+        };
+        let body = |request| wire::body(request, &self.model, &dialect, &self.stop_tokens, &self.turn);
         let questions = requests.iter().map(|request| ("/chat/completions", body(request)));
         self.remote.ask_all(questions, |response| wire::answer(&response), done)
     }

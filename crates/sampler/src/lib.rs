@@ -32,7 +32,7 @@ pub use args::{SamplerArgs, Sampling};
 pub use endpoint::{Endpoint, EndpointOptions};
 pub use local::{Local, LocalOptions};
 pub use remote::{Remote, RemoteOptions};
-pub use request::{Answer, SampleError, SampleRequest, StopTokens};
+pub use request::{Answer, SampleError, SampleRequest, StopTokens, Turn};
 pub use retry::RetryPolicy;
 pub use seed::sequence_seed;
 
@@ -105,6 +105,15 @@ impl Sampler {
         match self {
             Self::Local(local) => local.set_stop_tokens(stop_tokens),
             Self::Endpoint(endpoint) => endpoint.set_stop_tokens(stop_tokens),
+        }
+    }
+
+    /// How conversations are made into prompts: a last assistant message to go on with, variables of the chat template
+    /// (vLLM's fields for a server).
+    pub fn set_turn(&mut self, turn: Turn) {
+        match self {
+            Self::Local(local) => local.set_turn(turn),
+            Self::Endpoint(endpoint) => endpoint.set_turn(turn),
         }
     }
 

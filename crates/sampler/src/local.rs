@@ -4,12 +4,14 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use chat::RenderOptions;
+use dataset::Message;
 use dataset::digest::Fingerprint;
 use llama::device;
 use llama::{Completion, Engine, Listener, ModelFolder, Next, Request, StopRules, complete, locate};
 use tch::{Device, Kind};
 
-use crate::request::{Answer, SampleError, SampleRequest, StopTokens};
+use crate::request::{Answer, SampleError, SampleRequest, StopTokens, Turn};
 use crate::{Done, model_digest};
 
 /// How to load and run a model.
@@ -33,6 +35,7 @@ pub struct Local {
     engine: RefCell<Engine>,
     options: LocalOptions,
     stop_tokens: StopTokens,
+    turn: Turn,
 }
 
 impl Local {
@@ -48,7 +51,8 @@ impl Local {
             folder.model.merge_adapter();
         }
         let engine = RefCell::new(Engine::new(&folder.model, options.batch_size)?);
-        Ok(Self { name: name_or_path.to_owned(), folder, engine, options, stop_tokens: StopTokens::default() })
+        let (stop_tokens, turn) = (StopTokens::default(), Turn::default());
+        Ok(Self { name: name_or_path.to_owned(), folder, engine, options, stop_tokens, turn })
     }
 
     /// What the user called it.
@@ -68,6 +72,29 @@ impl Local {
         self.stop_tokens = stop_tokens;
     }
 
+    /// See [`crate::Sampler::set_turn`].
+    pub fn set_turn(&mut self, turn: Turn) {
+        self.turn = turn;
+    }
+
+    /// The token ids of a conversation's prompt, with functions that the model may call.
+    ///
+    /// # Errors
+    /// A model without a chat template, or a conversation that the template refuses or does not write.
+    pub fn encode_prompt(&self, messages: &[Message], tools: &[serde_json::Value]) -> anyhow::Result<Vec<i64>> {
+        let (folder, Turn { continues, variables }) = (&self.folder, &self.turn);
+        if !continues && variables.is_empty() {
+            return Ok(folder.encode_with_tools(messages, tools)?);
+        }
+        let template = folder.template.as_ref().with_context(|| format!("{} has no chat template", self.name))?;
+        let render = RenderOptions { variables: variables.clone(), tools: tools.to_vec(), ..RenderOptions::default() };
+        let ids = match continues {
+            true => chat::encode_continued(&folder.tokenizer, template, messages, &render)?,
+            false => chat::encode_prompt(&folder.tokenizer, template, messages, &render)?,
+        };
+        Ok(ids.into_iter().map(i64::from).collect())
+    }
+
     /// See [`crate::Sampler::describe`].
     #[must_use]
     pub fn describe(&self) -> String {
@@ -84,7 +111,8 @@ impl Local {
         let mut identity = Fingerprint::new()
             .text("model", &model_digest(&self.folder.path)?)
             .text("compute", &format!("{kind:?} {device:?} {batch_size}"))
-            .text("stop tokens", &format!("{:?}", self.stop_tokens));
+            .text("stop tokens", &format!("{:?}", self.stop_tokens))
+            .text("turn", &self.turn.identity());
         if let Some(adapter) = adapter {
             identity = identity.text("adapter", &model_digest(adapter)?);
         }
@@ -124,8 +152,7 @@ impl Local {
 
     fn encode(&self, engine: &Engine, request: &SampleRequest) -> Result<Request, SampleError> {
         let prompt = self
-            .folder
-            .encode_with_tools(&request.messages, &request.tools)
+            .encode_prompt(&request.messages, &request.tools)
             .map_err(|error| SampleError::Request(error.to_string()))?;
         let request = Request {
             prompt,

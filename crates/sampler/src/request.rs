@@ -38,6 +38,23 @@ pub struct StopTokens {
     pub ids: Vec<i64>,
 }
 
+/// How conversations are made into prompts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Turn {
+    /// Go on in the middle of the last message, which has to be the assistant's (a prefilled answer), instead of
+    /// beginning a new turn. The answer is what comes behind its text.
+    pub continues: bool,
+    /// Variables of the chat template (`enable_thinking`, ...).
+    pub variables: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Turn {
+    /// For fingerprints of resumable outputs.
+    pub(crate) fn identity(&self) -> String {
+        format!("{} {}", self.continues, serde_json::Value::Object(self.variables.clone()))
+    }
+}
+
 /// A sampled answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {

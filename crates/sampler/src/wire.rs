@@ -3,15 +3,25 @@
 use dataset::FinishReason;
 use serde_json::{Map, Value, json};
 
-use crate::request::{Answer, SampleRequest, StopTokens};
+use crate::request::{Answer, SampleRequest, StopTokens, Turn};
+
+/// What servers differ in.
+pub(crate) struct Dialect {
+    /// The name of the maximum length.
+    pub length_field: &'static str,
+    /// Ask for log-probabilities.
+    pub logprobs: bool,
+    /// Send the seed.
+    pub seed: bool,
+}
 
 /// The body of a request for one answer. Fields beyond OpenAI's own stand only where they are not neutral.
 pub(crate) fn body(
     request: &SampleRequest,
     model: &str,
-    length_field: &str,
-    logprobs: bool,
+    dialect: &Dialect,
     stop_tokens: &StopTokens,
+    turn: &Turn,
 ) -> Value {
     let sampling = &request.sampling;
     let mut body = Map::new();
@@ -22,20 +32,23 @@ pub(crate) fn body(
     }
     body.insert("temperature".into(), sampling.temperature.into());
     body.insert("top_p".into(), sampling.top_p.into());
-    body.insert(length_field.into(), request.max_new_tokens.into());
-    body.insert("seed".into(), request.seed.into());
+    body.insert(dialect.length_field.into(), request.max_new_tokens.into());
     let mut add = |unless: bool, name: &str, value: Value| {
         if !unless {
             body.insert(name.into(), value);
         }
     };
     add(request.stop.is_empty(), "stop", json!(request.stop));
-    add(!logprobs, "logprobs", true.into());
+    add(!dialect.seed, "seed", request.seed.into());
+    add(!dialect.logprobs, "logprobs", true.into());
     add(sampling.top_k == 0, "top_k", sampling.top_k.into());
     add(sampling.min_p == 0.0, "min_p", sampling.min_p.into());
     add(sampling.repetition_penalty == 1.0, "repetition_penalty", sampling.repetition_penalty.into());
     add(!stop_tokens.ignore_eos, "ignore_eos", true.into());
     add(stop_tokens.ids.is_empty(), "stop_token_ids", json!(stop_tokens.ids));
+    add(!turn.continues, "continue_final_message", true.into());
+    add(!turn.continues, "add_generation_prompt", false.into());
+    add(turn.variables.is_empty(), "chat_template_kwargs", json!(turn.variables));
     Value::Object(body)
 }
 
@@ -44,8 +57,9 @@ pub(crate) fn answer(response: &Value) -> Result<Answer, String> {
     let choice = response["choices"].get(0).ok_or("the response has no choices[0]")?;
     let text = match &choice["message"]["content"] {
         Value::String(text) => text.clone(),
-        // An answer that calls tools has no text.
+        // An answer that calls tools, or was cut while the model thought, has no text.
         Value::Null if choice["message"].is_object() => String::new(),
+        Value::Array(parts) => joined(parts)?,
         _ => return Err("choices[0].message.content is not a text".into()),
     };
     let finish_reason = choice["finish_reason"].as_str().ok_or("choices[0].finish_reason is missing")?;
@@ -62,6 +76,23 @@ pub(crate) fn answer(response: &Value) -> Result<Answer, String> {
         token_ids: None,
         token_logprobs: logprobs.map(|logprobs| logprobs.into_iter().map(|logprob| logprob as f32).collect()),
     })
+}
+
+/// The texts of an answer that is given in parts, as some gateways do. Parts of other kinds (`thinking`, say) are no
+/// part of the answer's text.
+fn joined(parts: &[Value]) -> Result<String, String> {
+    let mut text = String::new();
+    for part in parts {
+        match (part.as_str(), part["type"].as_str()) {
+            (Some(plain), _) => text.push_str(plain),
+            (None, Some("text" | "output_text")) => {
+                text.push_str(part["text"].as_str().ok_or("a text part of choices[0].message.content has no text")?);
+            }
+            (None, Some(_)) => {}
+            (None, None) => return Err("a part of choices[0].message.content has no type".into()),
+        }
+    }
+    Ok(text)
 }
 
 /// The server's own words in an error's body, as OpenAI (`{"error": {"message"}}`), vLLM (`{"message"}`), others
@@ -85,7 +116,8 @@ mod tests {
     #[test]
     fn neutral_values_stay_at_home() {
         let mut request = SampleRequest::new(vec![dataset::Message::user("hi")], 7);
-        let plain = body(&request, "m", "max_tokens", false, &StopTokens::default());
+        let dialect = Dialect { length_field: "max_tokens", logprobs: false, seed: true };
+        let plain = body(&request, "m", &dialect, &StopTokens::default(), &Turn::default());
         assert_eq!(
             plain,
             json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 1.0, "top_p": 1.0,
@@ -93,11 +125,16 @@ mod tests {
         );
         request.sampling.top_k = 5;
         request.stop = vec!["END".into()];
-        let more = body(&request, "m", "max_completion_tokens", true, &StopTokens { ignore_eos: true, ids: vec![3] });
+        let dialect = Dialect { length_field: "max_completion_tokens", logprobs: true, seed: false };
+        let turn = Turn { continues: true, variables: [("x".to_owned(), json!(false))].into_iter().collect() };
+        let more = body(&request, "m", &dialect, &StopTokens { ignore_eos: true, ids: vec![3] }, &turn);
         assert_eq!(
             (&more["top_k"], &more["stop"], &more["logprobs"], &more["ignore_eos"], &more["stop_token_ids"]),
             (&json!(5), &json!(["END"]), &json!(true), &json!(true), &json!([3]))
         );
+        assert_eq!((more.get("seed"), more.get("max_tokens")), (None, None));
+        assert_eq!((&more["continue_final_message"], &more["add_generation_prompt"]), (&json!(true), &json!(false)));
+        assert_eq!(more["chat_template_kwargs"], json!({"x": false}));
         assert_eq!(more["max_completion_tokens"], 7);
     }
 
@@ -111,6 +148,10 @@ mod tests {
         let bare = json!({"choices": [{"message": {"content": null}, "finish_reason": "tool_calls"}]});
         let found = answer(&bare).unwrap();
         assert_eq!((found.text.as_str(), found.tokens, found.logprob), ("", 0, None));
+        let parts = json!([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "The answer "},
+            {"type": "text", "text": "is 18"}]);
+        let parts = json!({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]});
+        assert_eq!(answer(&parts).unwrap().text, "The answer is 18");
         for bad in [json!({}), json!({"choices": []}), json!({"choices": [{"message": {"content": "x"}}]}), json!([1])]
         {
             assert!(answer(&bad).is_err(), "{bad}");

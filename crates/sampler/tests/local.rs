@@ -4,7 +4,7 @@
 
 use dataset::{FinishReason, Message};
 use llama::SamplingParams;
-use sampler::{LocalOptions, SampleError, SampleRequest, Sampler, StopTokens};
+use sampler::{LocalOptions, SampleError, SampleRequest, Sampler, StopTokens, Turn};
 use tch::{Device, Kind, Tensor};
 
 const MODEL: &str = "smollm2-135m-instruct";
@@ -96,4 +96,33 @@ fn log_probs_are_those_of_the_forward_pass() {
     }
     assert!(local.log_probs(&[(vec![1], vec![])]).unwrap_err().to_string().contains("no tokens"));
     assert!(local.log_probs(&[(vec![1], vec![1 << 40])]).unwrap_err().to_string().contains("vocabulary"));
+}
+
+#[test]
+fn a_last_turn_is_continued() {
+    let folder = tempfile::tempdir().unwrap();
+    llama::Fresh { hidden: 32, layers: 1, context: 256, seed: 2 }.write(folder.path()).unwrap();
+    let options = LocalOptions { adapter: None, batch_size: 2, kind: Kind::Float, device: Device::Cpu };
+    let mut sampler = Sampler::open_local(&folder.path().display().to_string(), options).unwrap();
+    let messages = [Message::user("Hi"), Message::assistant("Sure, ")];
+    let identity = sampler.identity().unwrap();
+    let ids = |sampler: &Sampler| sampler.local().unwrap().encode_prompt(&messages);
+    let begun = ids(&sampler).unwrap();
+    sampler.set_turn(Turn { continues: true, ..Turn::default() });
+    assert_ne!(sampler.identity().unwrap(), identity);
+    let tokenizer = &sampler.local().unwrap().folder().tokenizer;
+    let text =
+        tokenizer.decode(&ids(&sampler).unwrap().iter().map(|&id| id as u32).collect::<Vec<_>>(), false).unwrap();
+    assert_eq!(text, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nSure, ");
+    assert!(ids(&sampler).unwrap() != begun);
+    // A conversation that ends with the user's turn has nothing to go on with.
+    let mut failed = None;
+    let request = SampleRequest::new(vec![Message::user("Hi")], 4);
+    sampler
+        .sample(&[request], &mut |_, answer| {
+            failed = Some(answer);
+            Ok(())
+        })
+        .unwrap();
+    assert!(failed.unwrap().unwrap_err().to_string().contains("the last message is not the assistant's"));
 }

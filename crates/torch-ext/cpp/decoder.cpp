@@ -17,6 +17,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -25,6 +26,15 @@ namespace {
 using herd::BLOCK;
 using herd::KernelsOf;
 using herd::Matrix;
+
+// A number as float32.
+float widened(float number) { return number; }
+float widened(herd::bf16 number) {
+  const uint32_t bits = static_cast<uint32_t>(number) << 16;
+  float result;
+  std::memcpy(&result, &bits, sizeof result);
+  return result;
+}
 
 // Tokens over which one step of softmax goes.
 constexpr int64_t SPAN = 256;
@@ -191,7 +201,7 @@ class Decoder {
 public:
   virtual ~Decoder() = default;
   virtual void forward(const int64_t *ids, int64_t rows, const TxSegment *segments, int64_t count, const int32_t *pages,
-                       const int64_t *wanted, int64_t wanted_count, float *logits) = 0;
+                       const int64_t *wanted, int64_t wanted_count, float *logits, float *hidden) = 0;
   virtual void copy_page(int64_t from, int64_t to) = 0;
 };
 
@@ -248,7 +258,7 @@ public:
   }
 
   void forward(const int64_t *ids, int64_t rows, const TxSegment *segments, int64_t count, const int32_t *pages,
-               const int64_t *wanted, int64_t wanted_count, float *logits) override {
+               const int64_t *wanted, int64_t wanted_count, float *logits, float *hidden) override {
     const auto &kernel = kernels_of<T>();
     const int64_t q_width = s.heads * s.head_dim, kv_width = s.kv_heads * s.head_dim, qkv_width = q_width + 2 * kv_width;
     const int64_t threads = at::get_num_threads();
@@ -342,9 +352,16 @@ public:
       phase(wanted_count, [&](int64_t i) {
         kernel.rms_norm(stream.get() + wanted[i] * s.hidden, numbers<T>(norm), last.get() + i * s.hidden, s.hidden, eps);
       });
-      over_blocks(wanted_count > 0 ? blocks_of(s.vocab) : 0, wanted_count, [&](int64_t begin, int64_t end) {
-        kernel.linear_wide(last.get(), s.hidden, wanted_count, head.matrix, begin, end, logits, s.vocab);
-      });
+      if (hidden) {
+        phase(wanted_count, [&](int64_t i) {
+          std::transform(last.get() + i * s.hidden, last.get() + (i + 1) * s.hidden, hidden + i * s.hidden,
+                         [](T number) { return widened(number); });
+        });
+      } else {
+        over_blocks(wanted_count > 0 ? blocks_of(s.vocab) : 0, wanted_count, [&](int64_t begin, int64_t end) {
+          kernel.linear_wide(last.get(), s.hidden, wanted_count, head.matrix, begin, end, logits, s.vocab);
+        });
+      }
     }
   }
 
@@ -442,9 +459,10 @@ char *tx_decoder_new(void **out, const TxDecoderShape *shape, const TxDecoderLay
 void tx_decoder_free(void *decoder) { delete static_cast<Decoder *>(decoder); }
 
 char *tx_decoder_forward(void *decoder, const int64_t *ids, int64_t rows, const TxSegment *segments, int64_t count,
-                         const int32_t *pages, const int64_t *wanted, int64_t wanted_count, float *logits) {
+                         const int32_t *pages, const int64_t *wanted, int64_t wanted_count, float *logits,
+                         float *hidden) {
   return guarded([&] {
-    static_cast<Decoder *>(decoder)->forward(ids, rows, segments, count, pages, wanted, wanted_count, logits);
+    static_cast<Decoder *>(decoder)->forward(ids, rows, segments, count, pages, wanted, wanted_count, logits, hidden);
   });
 }
 

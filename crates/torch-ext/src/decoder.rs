@@ -53,6 +53,7 @@ unsafe extern "C" {
         wanted: *const i64,
         wanted_count: i64,
         logits: *mut f32,
+        hidden: *mut f32,
     ) -> *mut c_char;
     fn tx_decoder_copy_page(decoder: *mut c_void, from: i64, to: i64);
     fn tx_decoder_level() -> *const c_char;
@@ -208,6 +209,19 @@ impl Decoder {
     /// # Errors
     /// [`OpError`] when an id, a position or a page does not exist, or there is no memory.
     pub fn forward(&mut self, segments: &[Segment], logits: &mut Vec<f32>) -> Result<(), OpError> {
+        self.pass(segments, logits, false)
+    }
+
+    /// As [`Decoder::forward`], but leaves the last hidden states (behind the last norm, where the head would read
+    /// them), `[rows, hidden]` in float32, instead of the logits.
+    ///
+    /// # Errors
+    /// As [`Decoder::forward`].
+    pub fn forward_hidden(&mut self, segments: &[Segment], hidden: &mut Vec<f32>) -> Result<(), OpError> {
+        self.pass(segments, hidden, true)
+    }
+
+    fn pass(&mut self, segments: &[Segment], out: &mut Vec<f32>, is_hidden: bool) -> Result<(), OpError> {
         let (mut ids, mut pages, mut wanted, mut raw) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for segment in segments {
             self.check(segment)?;
@@ -223,7 +237,9 @@ impl Decoder {
             let rows = ids.len() as i64;
             wanted.extend(rows - segment.logits as i64..rows);
         }
-        logits.resize(wanted.len() * self.shape.vocab as usize, 0.0);
+        let width = if is_hidden { self.shape.hidden } else { self.shape.vocab };
+        out.resize(wanted.len() * width as usize, 0.0);
+        let (logits, hidden) = if is_hidden { (null_mut(), out.as_mut_ptr()) } else { (out.as_mut_ptr(), null_mut()) };
         // SAFETY: the arrays are as long as said, and every index in them was checked.
         check(unsafe {
             tx_decoder_forward(
@@ -235,7 +251,8 @@ impl Decoder {
                 pages.as_ptr(),
                 wanted.as_ptr(),
                 wanted.len() as i64,
-                logits.as_mut_ptr(),
+                logits,
+                hidden,
             )
         })
     }

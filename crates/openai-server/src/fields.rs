@@ -1,0 +1,124 @@
+//! The fields of a request's body, taken one by one, so that what is left over can be refused.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+/// Fields that change nothing here whatever they hold.
+const WITHOUT_EFFECT: [&str; 11] = [
+    "user",
+    "metadata",
+    "store",
+    "service_tier",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "request_id",
+    "priority",
+    "cache_salt",
+    "guided_decoding_backend",
+];
+
+/// What is wrong with a request: the status, the field (if it is one) and a sentence.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Bad {
+    pub status: u16,
+    pub field: Option<&'static str>,
+    pub sentence: String,
+}
+
+/// A field's value that cannot be served.
+pub(crate) fn bad(field: &'static str, sentence: impl std::fmt::Display) -> Bad {
+    Bad { status: 400, field: Some(field), sentence: format!("{field}: {sentence}") }
+}
+
+/// A request that cannot be served, whatever field is at fault.
+pub(crate) fn bad_request(sentence: impl Into<String>) -> Bad {
+    Bad { status: 400, field: None, sentence: sentence.into() }
+}
+
+/// The fields of a request that were not taken yet.
+pub(crate) struct Fields(pub Map<String, Value>);
+
+impl Fields {
+    /// Reads a body, which has to be a JSON object.
+    pub fn read(body: &[u8]) -> Result<Self, Bad> {
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(map)) => Ok(Self(map)),
+            Ok(_) => Err(bad_request("the body must be a JSON object")),
+            Err(error) => Err(bad_request(format!("the body is not valid JSON: {error}"))),
+        }
+    }
+
+    /// A field's value; `None` where it is missing or null.
+    pub fn value(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name).filter(|value| !value.is_null())
+    }
+
+    pub fn take<T: DeserializeOwned>(&mut self, name: &'static str, what: &str) -> Result<Option<T>, Bad> {
+        let read = |value| serde_json::from_value(value).map_err(|_| bad(name, format!("must be {what}")));
+        self.value(name).map(read).transpose()
+    }
+
+    pub fn number(&mut self, name: &'static str) -> Result<Option<f64>, Bad> {
+        self.take(name, "a number")
+    }
+
+    pub fn count(&mut self, name: &'static str) -> Result<Option<usize>, Bad> {
+        self.take(name, "a whole number, 0 or more")
+    }
+
+    pub fn text(&mut self, name: &'static str) -> Result<Option<String>, Bad> {
+        self.take(name, "a text")
+    }
+
+    pub fn flag(&mut self, name: &'static str) -> Result<Option<bool>, Bad> {
+        self.take(name, "true or false")
+    }
+
+    /// Refuses a field that asks for something that is not there; its neutral values pass.
+    pub fn only(&mut self, name: &'static str, neutral: &[Value]) -> Result<(), Bad> {
+        match self.value(name) {
+            Some(value) if !neutral.contains(&value) => Err(bad(name, "is not supported here")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The model's name, which has to be this server's.
+    pub fn model(&mut self, own: &str) -> Result<(), Bad> {
+        match self.text("model")? {
+            Some(model) if model != own => {
+                let sentence = format!("there is no model {model:?} here; this server has {own:?}");
+                Err(Bad { status: 404, field: Some("model"), sentence })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what other servers have and this one has not, unless it is neutral.
+    pub fn refuse_unsupported(&mut self) -> Result<(), Bad> {
+        let (off, one) = (json!(false), [json!(1), json!(1.0)]);
+        self.only("functions", &[json!([])])?;
+        self.only("function_call", &[json!("none"), json!("auto")])?;
+        self.only("suffix", &[json!("")])?;
+        self.only("modalities", &[json!(["text"])])?;
+        self.only("skip_special_tokens", &[json!(true)])?;
+        self.only("spaces_between_special_tokens", &[json!(true)])?;
+        self.only("length_penalty", &one)?;
+        for name in ["allowed_token_ids", "bad_words"] {
+            self.only(name, &[json!([])])?;
+        }
+        for name in ["include_stop_str_in_output", "use_beam_search", "early_stopping", "return_tokens_as_token_ids"] {
+            self.only(name, std::slice::from_ref(&off))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses what nobody has taken.
+    pub fn finish(self) -> Result<(), Bad> {
+        let unknown = |(name, value): &(&String, &Value)| !value.is_null() && !WITHOUT_EFFECT.contains(&name.as_str());
+        match self.0.iter().find(unknown) {
+            Some((name, _)) => Err(bad_request(format!("{name:?} is not a field that this server knows"))),
+            None => Ok(()),
+        }
+    }
+}

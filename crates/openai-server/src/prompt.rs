@@ -1,0 +1,145 @@
+//! Prompts: conversations in the chat template, texts, token ids.
+
+use serde_json::{Map, Value};
+
+use crate::calls::CallFormat;
+use crate::fields::{Bad, Fields, bad};
+use crate::generator::{Generator, Prompting};
+use crate::messages;
+use crate::tools::{self, Tools};
+
+/// Variables of a template that the server itself sets.
+const OWN_VARIABLES: [&str; 5] = ["messages", "tools", "documents", "add_generation_prompt", "continue_final_message"];
+
+/// A conversation that is ready for the model.
+pub(crate) struct ChatPrompt {
+    pub ids: Vec<i64>,
+    pub tools: Option<(Tools, CallFormat)>,
+}
+
+/// Takes all fields that make the prompt of a conversation.
+pub(crate) fn chat(generator: &Generator, fields: &mut Fields) -> Result<ChatPrompt, Bad> {
+    let list = match fields.value("messages") {
+        Some(Value::Array(messages)) if !messages.is_empty() => messages,
+        _ => return Err(bad("messages", "must be a list of at least one message")),
+    };
+    let template = generator.template().map_err(|sentence| bad("messages", sentence))?;
+    let source = template.tool_source();
+    let reads = |name: &str| {
+        [format!(".{name}"), format!("'{name}'"), format!("\"{name}\"")]
+            .iter()
+            .any(|form| source.contains(form.as_str()))
+    };
+    let mut messages = messages::read(list, &reads).map_err(|error| bad("messages", error))?;
+    let mut prompting = prompting(fields)?;
+    let tools = match tools::take(fields)? {
+        None => None,
+        Some(tools) => {
+            let format = tools::call_format(template).map_err(|sentence| bad("tools", sentence))?;
+            prompting.render.tools = tools.definitions().to_vec();
+            Some((tools, format))
+        }
+    };
+    if !prompting.render.documents.is_empty() && !template.reads("documents") {
+        return Err(bad("documents", "the model's chat template does not read them"));
+    }
+    if !template.reads("tools") {
+        let has_calls = messages.iter().any(|message| !message.tool_calls.is_empty() || message.role.is_tool());
+        let definitions = std::mem::take(&mut prompting.render.tools);
+        if !definitions.is_empty() {
+            messages = messages::with_tools_as_text(messages, Some(&tools::as_text(&definitions)));
+        } else if has_calls {
+            messages = messages::with_tools_as_text(messages, None);
+        }
+    }
+    let ids = generator.encode_chat(&messages, &prompting).map_err(|sentence| bad("messages", sentence))?;
+    Ok(ChatPrompt { ids, tools })
+}
+
+/// How the template is to be rendered, without tools.
+fn prompting(fields: &mut Fields) -> Result<Prompting, Bad> {
+    let continue_final_message = fields.flag("continue_final_message")?.unwrap_or(false);
+    let mut prompting = Prompting { continue_final_message, ..Prompting::default() };
+    let add = fields.flag("add_generation_prompt")?;
+    if prompting.continue_final_message && add == Some(true) {
+        let sentence = "is true and so is continue_final_message: the model either goes on with the last message or \
+                        begins a new one";
+        return Err(bad("add_generation_prompt", sentence));
+    }
+    prompting.render.add_generation_prompt = add.unwrap_or(!prompting.continue_final_message);
+    let variables: Map<String, Value> =
+        fields.take("chat_template_kwargs", "an object of the template's variables")?.unwrap_or_default();
+    if let Some(name) = variables.keys().find(|name| OWN_VARIABLES.contains(&name.as_str())) {
+        return Err(bad("chat_template_kwargs", format!("{name:?} has a field of its own")));
+    }
+    prompting.render.variables = variables;
+    prompting.render.documents = fields.take("documents", "a list of documents")?.unwrap_or_default();
+    Ok(prompting)
+}
+
+/// A prompt's ids and text, for `echo`.
+pub(crate) struct TextPrompt {
+    pub ids: Vec<i64>,
+    /// As the client wrote it; `None` where it sent ids.
+    pub text: Option<String>,
+}
+
+/// Texts or ids in a field: a text, a list of texts, ids, or lists of ids.
+pub(crate) fn texts(
+    generator: &Generator,
+    field: &'static str,
+    value: Option<Value>,
+    special: bool,
+) -> Result<Vec<TextPrompt>, Bad> {
+    let sentence = "must be a text, a list of texts, a list of token ids or a list of such lists";
+    let encode = |text: String| -> Result<TextPrompt, Bad> {
+        let ids = generator.encode_text(&text, special).map_err(|error| bad(field, error))?;
+        Ok(TextPrompt { ids, text: Some(text) })
+    };
+    let ids = |list: &[Value]| -> Result<TextPrompt, Bad> {
+        let id = |id: &Value| id.as_i64().ok_or_else(|| bad(field, sentence));
+        let ids = list.iter().map(id).collect::<Result<Vec<i64>, Bad>>()?;
+        Ok(TextPrompt { ids, text: None })
+    };
+    let prompts = match value {
+        Some(Value::String(text)) => vec![encode(text)?],
+        Some(Value::Array(list)) if list.first().is_some_and(Value::is_i64) => vec![ids(&list)?],
+        Some(Value::Array(list)) if !list.is_empty() => {
+            let one = |item| match item {
+                Value::String(text) => encode(text),
+                Value::Array(list) => ids(&list),
+                _ => Err(bad(field, sentence)),
+            };
+            list.into_iter().map(one).collect::<Result<Vec<TextPrompt>, Bad>>()?
+        }
+        _ => return Err(bad(field, sentence)),
+    };
+    for TextPrompt { ids, .. } in &prompts {
+        check_ids(generator, field, ids)?;
+    }
+    Ok(prompts)
+}
+
+fn check_ids(generator: &Generator, field: &'static str, ids: &[i64]) -> Result<(), Bad> {
+    if ids.is_empty() {
+        return Err(bad(field, "has no tokens"));
+    }
+    match ids.iter().find(|id| !(0..generator.vocab()).contains(*id)) {
+        Some(id) => {
+            Err(bad(field, format!("token id {id} is outside the model's vocabulary of {}", generator.vocab())))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The tokens that are left for the answer; at least `least`.
+pub(crate) fn room(generator: &Generator, field: &'static str, ids: &[i64], least: usize) -> Result<usize, Bad> {
+    check_ids(generator, field, ids)?;
+    let most = generator.context().min(generator.cache_tokens());
+    if ids.len() + least > most {
+        let limits =
+            format!("the model's context is {}, the cache holds {}", generator.context(), generator.cache_tokens());
+        return Err(bad(field, format!("{} tokens are too many: {limits}", ids.len())));
+    }
+    Ok(most - ids.len())
+}

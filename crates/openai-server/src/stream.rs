@@ -1,0 +1,182 @@
+//! An answer in pieces: server-sent events.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use http_service::Ticket;
+use hyper::body::Frame;
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::answer::finish_reason;
+use crate::calls::{CallReader, Part};
+use crate::generator::{Event, Generator};
+use crate::params::Reply;
+use crate::respond::{Form, Told, error, respond, usage};
+
+/// The response that sends a stream.
+pub(crate) fn streamed(stream: Stream) -> Response {
+    let mut response = respond(200, "text/event-stream; charset=utf-8", Body::new(stream));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// One sequence of a stream.
+struct One {
+    reader: CallReader,
+    /// Calls that were sent.
+    calls: usize,
+    /// Characters that were told with log-probabilities.
+    offset: usize,
+}
+
+/// A response's body of server-sent events. Dropping it (the client went away) cancels the sequences.
+pub(crate) struct Stream {
+    generator: Arc<Generator>,
+    form: Form,
+    events: UnboundedReceiver<Event>,
+    reply: Reply,
+    all: Vec<One>,
+    /// Choices that are not complete.
+    open: usize,
+    /// Tokens of the prompts, if the tokens are to be told at the end.
+    prompt_tokens: Option<usize>,
+    completion_tokens: usize,
+    ready: VecDeque<Bytes>,
+    ended: bool,
+    _ticket: Ticket,
+}
+
+impl Stream {
+    pub fn new(
+        generator: Arc<Generator>,
+        form: Form,
+        events: UnboundedReceiver<Event>,
+        count: usize,
+        prompt_tokens: Option<usize>,
+        reply: Reply,
+        ticket: Ticket,
+    ) -> Self {
+        let all = (0..count).map(|_| One { reader: reply.reader(), calls: 0, offset: 0 }).collect();
+        let mut stream = Self {
+            generator,
+            form,
+            events,
+            reply,
+            all,
+            open: count,
+            prompt_tokens,
+            completion_tokens: 0,
+            ready: VecDeque::new(),
+            ended: false,
+            _ticket: ticket,
+        };
+        for index in 0..count {
+            stream.ready.extend(stream.form.opening(index).map(|piece| event(&piece)));
+            if stream.reply.echo.is_some() && !stream.form.tells_logprobs() {
+                stream.text(index, stream.reply.echoed(index).to_owned(), &[]);
+            }
+        }
+        stream
+    }
+
+    fn handle(&mut self, happened: Option<Event>) {
+        match happened {
+            Some(Event::Prompt { index, scores }) => {
+                if self.form.tells_logprobs() {
+                    let told: Vec<Told> = scores.iter().map(|score| Told::given(&self.generator, score)).collect();
+                    self.text(index, self.reply.echoed(index).to_owned(), &told);
+                }
+            }
+            Some(Event::Token { index, choice, text }) => {
+                let parts = self.all[index].reader.push(&text);
+                let told = self.form.tells_logprobs().then(|| Told::new(&self.generator, &choice));
+                self.parts(index, parts, told);
+            }
+            Some(Event::Finished { index, reason, tokens }) => {
+                let parts = self.all[index].reader.finish();
+                self.parts(index, parts, None);
+                self.open -= 1;
+                self.completion_tokens += tokens;
+                let reason = finish_reason(reason, self.all[index].calls, &self.reply);
+                let piece = self.form.ending(index, &reason);
+                self.ready.push_back(event(&piece));
+            }
+            Some(Event::Embedding { .. }) => {}
+            Some(Event::Failed(sentence)) => self.fail(&sentence),
+            None => self.fail("the engine ended before the answer was complete"),
+        }
+        if self.open == 0 && !self.ended {
+            if let Some(prompt_tokens) = self.prompt_tokens {
+                let piece = self.form.usage_piece(usage(prompt_tokens, self.completion_tokens));
+                self.ready.push_back(event(&piece));
+            }
+            self.ready.push_back(Bytes::from_static(b"data: [DONE]\n\n"));
+            self.ended = true;
+        }
+    }
+
+    fn fail(&mut self, sentence: &str) {
+        self.ended = true;
+        self.ready.push_back(event(&error(500, None, sentence)));
+    }
+
+    /// Sends what a token decided: texts, the first of them with what is told of the token, and calls.
+    fn parts(&mut self, index: usize, parts: Vec<Part>, told: Option<Told>) {
+        let mut told: Vec<Told> = told.into_iter().collect();
+        for part in parts {
+            match part {
+                Part::Text(text) => {
+                    let told = std::mem::take(&mut told);
+                    self.text(index, text, &told);
+                }
+                Part::Call(call) => {
+                    let piece = self.form.call_piece(index, self.all[index].calls, &call);
+                    self.all[index].calls += 1;
+                    self.ready.push_back(event(&piece));
+                }
+            }
+        }
+        if !told.is_empty() {
+            self.text(index, String::new(), &told);
+        }
+    }
+
+    fn text(&mut self, index: usize, text: String, told: &[Told]) {
+        let piece = self.form.piece(index, &text, told, &mut self.all[index].offset);
+        self.ready.push_back(event(&piece));
+    }
+}
+
+fn event(piece: &Value) -> Bytes {
+    Bytes::from(format!("data: {piece}\n\n"))
+}
+
+impl hyper::body::Body for Stream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            match self.events.poll_recv(context) {
+                Poll::Ready(happened) => self.handle(happened),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
