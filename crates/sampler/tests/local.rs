@@ -106,7 +106,7 @@ fn a_last_turn_is_continued() {
     let mut sampler = Sampler::open_local(&folder.path().display().to_string(), options).unwrap();
     let messages = [Message::user("Hi"), Message::assistant("Sure, ")];
     let identity = sampler.identity().unwrap();
-    let ids = |sampler: &Sampler| sampler.local().unwrap().encode_prompt(&messages);
+    let ids = |sampler: &Sampler| sampler.local().unwrap().encode_prompt(&messages, &[]);
     let begun = ids(&sampler).unwrap();
     sampler.set_turn(Turn { continues: true, ..Turn::default() });
     assert_ne!(sampler.identity().unwrap(), identity);
