@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use trainer::stage::{TrainingArgs, show_defaults};
 
-use crate::config::{Config, FormattingTokens, OverLong, SharePrompt};
+use crate::config::{Config, FormattingTokens, SharePrompt};
 use crate::losses::LossKind;
 
 /// Arguments of `herd dpo`. Every flag but `--config` may also stand in the configuration file, with `_` for `-`.
@@ -25,9 +25,6 @@ pub struct Args {
     #[serde(flatten)]
     training: TrainingArgs,
 
-    /// What to do with pairs of which a sequence is longer than --max-length
-    #[arg(long, help_heading = "Data")]
-    over_long: Option<OverLong>,
     /// Train on preferences of these strengths, such as significantly_better better; records without one count always
     #[arg(long, num_args = 1.., value_name = "LEVEL", help_heading = "Data")]
     strengths: Vec<String>,

@@ -10,18 +10,6 @@ use trainer::stage::{StageConfig, Training};
 use crate::losses::{Loss, LossKind};
 use crate::pairs::Part;
 
-/// What to do with a pair longer than `max_length`.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OverLong {
-    /// Stop and say which
-    Error,
-    /// Leave it out and count it
-    Drop,
-    /// Cut tokens off the start of the prompt, the same for both responses; leave out what does not fit then; count both
-    TruncatePrompt,
-}
-
 /// Whether headers and terminators count in the preference loss.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -97,8 +85,6 @@ pub struct Config {
     pub share_prompt: SharePrompt,
     /// Strengths of the preferences to train on; all if none is named.
     pub strengths: Vec<String>,
-    /// What to do with longer pairs than `max_length`.
-    pub over_long: OverLong,
 }
 
 impl Default for Config {
@@ -116,7 +102,6 @@ impl Default for Config {
             formatting_tokens: FormattingTokens::Mask,
             share_prompt: SharePrompt::Auto,
             strengths: Vec::new(),
-            over_long: OverLong::Error,
         }
     }
 }
@@ -143,11 +128,11 @@ impl StageConfig for Config {
     fn check(&self) -> anyhow::Result<()> {
         let training = &self.training;
         ensure!(
-            training.micro_batch_tokens >= 2 * training.max_length,
+            training.micro_batch_tokens >= 2 * training.longest(),
             "--micro-batch-tokens is {}, but the two responses of a pair may have {} tokens together (twice --max-length): \
              make the first at least the second",
             training.micro_batch_tokens,
-            2 * training.max_length
+            2 * training.longest()
         );
         ensure!(
             training.batch_tokens == Training::default().batch_tokens || training.batch_size.is_none(),

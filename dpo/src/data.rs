@@ -1,228 +1,126 @@
-//! Preferences in, pairs out, with a ledger of everything that happened to them.
+//! Preferences in, pairs out.
 
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal;
 
-use anyhow::{bail, ensure};
 use chat::{ChatTemplate, Tokenizer};
-use dataset::jsonl::{self, OnBadLine};
-use dataset::{Invalid, Place, Preference, Strength, check, digest};
-use rayon::prelude::*;
-use serde_json::{Value, json};
+use dataset::{Invalid, Message, Preference, check};
+use trainer::stage::sources::{Counts, Limits, Sequence, Strengths};
+use trainer::stage::{Encoded, Encoder, RecordError, Row};
 
-use crate::config::{Config, OverLong};
+use crate::batch::row_tokens;
+use crate::config::{Config, FormattingTokens};
 use crate::pairs::{self, Pair, PairError};
 
-/// What happened to the records of one file.
-#[derive(Debug, Clone, Default, serde::Serialize)]
-pub struct Ledger {
-    /// The file.
-    pub path: String,
-    /// Its SHA-256.
-    pub sha256: String,
-    /// How often an epoch has each pair.
-    pub weight: f64,
-    /// Records read.
-    pub rows: u64,
-    /// Records set aside, for every reason.
-    pub set_aside: u64,
-    /// Of these: both responses are equal.
-    pub equal: u64,
-    /// Of these: a response is empty.
-    pub empty: u64,
-    /// Of these: the sampler cut a response off.
-    pub unfinished: u64,
-    /// Pairs left out because their strength was not asked for.
-    pub other_strength: u64,
-    /// Pairs left out because they were too long.
-    pub over_long: u64,
-    /// Pairs whose prompt was cut at the start, and the tokens cut.
-    pub truncated: u64,
-    /// Tokens cut off prompts.
-    pub cut_tokens: u64,
-    /// Pairs held out.
-    pub held_out: u64,
-    /// Pairs that are whole.
-    pub pairs: u64,
-    /// Tokens of both sequences.
-    pub tokens: u64,
-    /// Tokens that the two sequences of a pair begin with alike.
-    pub shared_tokens: u64,
-    /// Tokens of the responses, formatting tokens included.
-    pub response_tokens: u64,
-    /// Formatting tokens among them.
-    pub formatting_tokens: u64,
-    /// Tokens of the longest sequence.
-    pub longest: u64,
-}
-
-/// A file's pairs.
-pub struct Loaded {
-    /// Pairs to train on.
-    pub pairs: Vec<Pair>,
-    /// What happened to the rest.
-    pub ledger: Ledger,
-}
-
 /// Tokenizes preferences.
-pub struct Encoder<'a> {
+pub struct PairEncoder<'a> {
     /// The tokenizer.
     pub tokenizer: &'a Tokenizer,
     /// The chat template.
     pub template: &'a ChatTemplate,
-    /// How long, which strengths, and what to do with bad records.
+    /// Which tokens count, and when a pair shares its prompt in a row.
     pub config: &'a Config,
+    /// How long.
+    pub limits: Limits,
+    /// Which preferences.
+    pub strengths: Strengths,
 }
 
-struct Row {
-    place: Place,
-    value: Value,
-    preference: Preference,
-}
+const EQUAL: &str = "equal";
+const EMPTY: &str = "empty";
+const UNFINISHED: &str = "cut off by the sampler";
+const OTHER_STRENGTH: &str = "of other strengths";
+const SHARED: &str = "tokens shared by both sequences";
+const RESPONSES: &str = "response tokens";
+const FORMATTING: &str = "formatting tokens";
 
-impl Encoder<'_> {
-    /// Reads and tokenises a file. `rejects` is where bad records go with `skip_bad`.
-    ///
-    /// # Errors
-    /// A bad record (without `skip_bad`), a pair that is too long (with the policy `error`), a file that changes while it
-    /// is read.
-    pub fn load(&self, path: &Path, weight: f64, rejects: PathBuf) -> anyhow::Result<Loaded> {
-        let sha256 = digest::file(path)?;
-        let on_bad = if self.config.training.skip_bad { OnBadLine::SetAside(rejects) } else { OnBadLine::Error };
-        let mut reader = jsonl::read::<Value>(path, on_bad)?;
-        let mut ledger = Ledger { path: path.display().to_string(), sha256, weight, ..Ledger::default() };
-        let mut rows = Vec::new();
-        while let Some(value) = reader.next() {
-            let value = value?;
-            ledger.rows += 1;
-            let place = reader.place();
-            let preference = Preference::try_from(value.clone()).and_then(|mut preference| {
-                check::fill_id(&mut preference.id, &place);
-                // Equal answers are counted apart, once they are tokens.
-                if preference.chosen != preference.rejected {
-                    check::is_preference(&preference)?;
-                }
-                Ok(preference)
-            });
-            match preference {
-                Ok(preference) if self.wanted(&preference) => rows.push(Row { place, value, preference }),
-                Ok(_) => ledger.other_strength += 1,
-                Err(why) => reader.reject(why, &value)?,
-            }
-        }
-        // Lines that were no JSON at all did not come by above.
-        ledger.rows += reader.bad().saturating_sub(ledger.rows - ledger.other_strength - rows.len() as u64);
-        ensure!(
-            digest::file(path)? == ledger.sha256,
-            "{} changed while it was read; wait until it is complete and start again",
-            path.display()
-        );
-        let encoded: Vec<Result<Pair, PairError>> =
-            rows.par_iter().map(|row| pairs::encode(self.tokenizer, self.template, &row.preference)).collect();
-        let mut pairs = Vec::with_capacity(rows.len());
-        for (row, encoded) in rows.into_iter().zip(encoded) {
-            match encoded {
-                Ok(pair) => pairs.extend(self.fit(pair, &row.place, &mut ledger)?),
-                Err(why) => {
-                    match why {
-                        PairError::Equal => ledger.equal += 1,
-                        PairError::Empty(_) => ledger.empty += 1,
-                        PairError::Unfinished(_) => ledger.unfinished += 1,
-                        _ => {}
-                    }
-                    reader.reject_at(row.place, Invalid(why.to_string()), &row.value)?;
-                }
-            }
-        }
-        ledger.set_aside = reader.bad();
-        pairs.iter().for_each(|pair| ledger.count(pair));
-        Ok(Loaded { pairs, ledger })
+impl Encoder for PairEncoder<'_> {
+    type Example = Pair;
+
+    fn counters(&self) -> &'static [&'static str] {
+        &[EQUAL, EMPTY, UNFINISHED, OTHER_STRENGTH, SHARED, RESPONSES, FORMATTING]
     }
 
-    fn wanted(&self, preference: &Preference) -> bool {
-        let wanted = &self.config.strengths;
-        match &preference.strength {
-            Some(Strength::Level(level)) => wanted.is_empty() || wanted.contains(level),
-            _ => true,
+    fn encode(&self, row: &Row) -> Result<Encoded<Pair>, RecordError> {
+        let mut preference = Preference::try_from(row.value.clone())?;
+        check::fill_id(&mut preference.id, &row.place);
+        // Equal answers are counted apart, once they are tokens.
+        if preference.chosen != preference.rejected {
+            check::is_preference(&preference)?;
         }
+        if !self.strengths.takes(preference.strength.as_ref()) {
+            return Ok(Encoded::left_out(OTHER_STRENGTH));
+        }
+        let mut encoded = Encoded::new(&preference.prompt);
+        let what = format!("the pair {}", preference.id);
+        let fit = self.limits.fit(
+            &preference.prompt,
+            |prompt: &[Message]| {
+                let preference = Preference { prompt: prompt.to_vec(), ..preference.clone() };
+                pairs::encode(self.tokenizer, self.template, &preference).map_err(refusal)
+            },
+            |pair| self.limits.excess(&what, pair.longest()),
+        )?;
+        encoded.add(fit, Pair::longest, |pair| pair);
+        Ok(encoded)
     }
 
-    /// The pair, cut to `max_length` if it is too long and the policy says so; `None` if it is left out.
-    fn fit(&self, mut pair: Pair, place: &Place, ledger: &mut Ledger) -> anyhow::Result<Option<Pair>> {
-        let (max, longest) = (self.config.training.max_length, pair.longest());
-        if longest <= max {
-            return Ok(Some(pair));
-        }
-        let cut = match self.config.over_long {
-            OverLong::Error => bail!(
-                "{place}: the pair {} has {longest} tokens, --max-length allows {max}; raise that, or choose --over-long \
-                 drop or truncate-prompt",
-                pair.id
-            ),
-            OverLong::Drop => None,
-            OverLong::TruncatePrompt => pair.truncate_prompt(max, self.tokenizer.bos_id()),
-        };
-        let Some(cut) = cut else {
-            ledger.over_long += 1;
-            return Ok(None);
-        };
-        ledger.truncated += 1;
-        ledger.cut_tokens += cut as u64;
-        Ok(Some(pair))
+    fn id<'p>(&self, pair: &'p Pair) -> &'p str {
+        &pair.id
     }
-}
 
-impl Ledger {
-    fn count(&mut self, pair: &Pair) {
-        self.pairs += 1;
-        self.shared_tokens += pair.shared() as u64;
-        self.longest = self.longest.max(pair.longest() as u64);
+    fn tokens(&self, pair: &Pair) -> usize {
+        row_tokens(pair, self.config.share_prompt)
+    }
+
+    fn longest(&self, pair: &Pair) -> usize {
+        pair.longest()
+    }
+
+    fn count(&self, pair: &Pair, counts: &mut Counts) {
+        counts.add(SHARED, pair.shared() as u64);
         for sequence in [&pair.chosen, &pair.rejected] {
             let response = sequence.response().count();
-            self.tokens += sequence.ids.len() as u64;
-            self.response_tokens += response as u64;
-            self.formatting_tokens += (response - sequence.content_tokens()) as u64;
+            counts.add(RESPONSES, response as u64);
+            counts.add(FORMATTING, (response - sequence.content_tokens()) as u64);
         }
     }
-}
 
-/// The ledger as a table.
-#[must_use]
-pub fn table(ledgers: &[Ledger]) -> String {
-    let mut out = String::new();
-    for l in ledgers {
-        let share = |part: u64| 100.0 * part as f64 / l.tokens.max(1) as f64;
-        out += &format!(
-            "{} (weight {})\n  {} rows: {} set aside ({} equal, {} empty, {} cut off by the sampler, {} others), {} of other \
-             strengths, {} too long, {} with a cut prompt ({} tokens), {} held out\n  {} pairs, {} tokens, {} shared by both \
-             sequences ({:.1}%), {} in responses ({:.1}%), {} of them formatting, longest {}\n",
-            l.path,
-            l.weight,
-            l.rows,
-            l.set_aside,
-            l.equal,
-            l.empty,
-            l.unfinished,
-            l.set_aside - l.equal - l.empty - l.unfinished,
-            l.other_strength,
-            l.over_long,
-            l.truncated,
-            l.cut_tokens,
-            l.held_out,
-            l.pairs,
-            l.tokens,
-            l.shared_tokens,
-            share(l.shared_tokens),
-            l.response_tokens,
-            share(l.response_tokens),
-            l.formatting_tokens,
-            l.longest
-        );
+    fn show(&self, pair: &Pair) -> Option<anyhow::Result<(String, String)>> {
+        let colour = std::io::stdout().is_terminal();
+        let effect = match self.config.formatting_tokens {
+            FormattingTokens::Mask => "formatting, left out of the preference loss",
+            FormattingTokens::Keep => "formatting, in the preference loss too",
+        };
+        let legend = if colour {
+            format!("green chosen, red rejected, yellow {effect}")
+        } else {
+            format!("⟦ ⟧ counts in the preference loss, ⟨ ⟩ {effect}")
+        };
+        Some(pairs::show(self.tokenizer, pair, colour).map(|text| (legend, text)).map_err(Into::into))
     }
-    out
+
+    fn sequences(&self, pair: &Pair) -> Vec<Sequence> {
+        let formatting = self.config.formatting_tokens;
+        let of = |name: &str, sequence: &pairs::Sequence| Sequence {
+            name: name.into(),
+            ids: sequence.ids.clone(),
+            mask: sequence.parts.iter().map(|&part| formatting.counts(part)).collect(),
+        };
+        vec![of("chosen", &pair.chosen), of("rejected", &pair.rejected)]
+    }
+
+    fn finish(&self) {
+        self.strengths.warn();
+    }
 }
 
-/// What decides the pairs, for a run's fingerprint.
-#[must_use]
-pub fn identity(ledgers: &[Ledger]) -> Value {
-    ledgers.iter().map(|l| json!([l.sha256, l.weight])).collect()
+/// A pair that cannot be trained on is set aside, under the name of its reason where it has one.
+fn refusal(why: PairError) -> RecordError {
+    let counted = match why {
+        PairError::Equal => Some(EQUAL),
+        PairError::Empty(_) => Some(EMPTY),
+        PairError::Unfinished(_) => Some(UNFINISHED),
+        _ => None,
+    };
+    RecordError::Bad(Invalid(why.to_string()), counted)
 }

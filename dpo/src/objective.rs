@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use llama::Llama;
 use tch::{Device, Tensor};
+use trainer::stage::sources::Examples;
 use trainer::{Evaluation, Input, Loss, Objective, Plan, RunFolder, best_fit_decreasing, evaluate};
 
 use crate::batch::{PairBatch, row_tokens};
@@ -87,32 +88,20 @@ impl RowLayout {
 }
 
 impl DpoObjective {
-    /// `sources` and `held_out` are the pairs of each file, `plan` is made over the sources.
+    /// The objective of a run's pairs.
     #[must_use]
-    pub fn new(
-        sources: Vec<Vec<Pair>>,
-        held_out: Vec<Pair>,
-        plan: Plan,
-        loss: losses::Loss,
-        layout: RowLayout,
-        reference: Reference,
-    ) -> Self {
+    pub fn new(examples: Examples<Pair>, loss: losses::Loss, layout: RowLayout, reference: Reference) -> Self {
         let mut pairs = Vec::new();
         let mut take = |some: Vec<Pair>| {
             let start = pairs.len();
             pairs.extend(some);
             (start..pairs.len()).collect::<Vec<_>>()
         };
-        let sources = sources.into_iter().map(&mut take).collect();
-        let held_out = take(held_out);
+        let sources = examples.train.into_iter().map(&mut take).collect();
+        let held_out = take(examples.held_out);
+        let plan = examples.plan;
         let (ready, watch) = (Ready::None, RefCell::default());
         Self { pairs, sources, held_out, plan, loss, layout, reference, ready, watch }
-    }
-
-    /// Micro-batches in the whole run.
-    #[must_use]
-    pub fn micro_batches(&self) -> usize {
-        self.plan.steps.iter().map(|step| self.layout.pack(&self.pairs, &self.numbers(step)).len()).sum()
     }
 
     /// A batch of each bin of the given pairs, with the reference's log-probs where they are cached.

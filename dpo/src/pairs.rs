@@ -45,12 +45,6 @@ impl Sequence {
     pub fn content_tokens(&self) -> usize {
         self.response().filter(|&place| self.parts[place] == Part::Content).count()
     }
-
-    /// Cuts `gone` tokens off behind the first `kept`.
-    fn cut(&mut self, kept: usize, gone: usize) {
-        self.ids.drain(kept..kept + gone);
-        self.parts.drain(kept..kept + gone);
-    }
 }
 
 /// A pair ready to train on.
@@ -77,19 +71,6 @@ impl Pair {
     #[must_use]
     pub fn longest(&self) -> usize {
         self.chosen.ids.len().max(self.rejected.ids.len())
-    }
-
-    /// Cuts tokens off the start of the prompt, behind the beginning-of-text token, until the longer sequence has `max`.
-    /// Both lose the same ones; returns how many. `None`, and nothing is changed, when that would cut into a response.
-    pub fn truncate_prompt(&mut self, max: usize, bos: Option<u32>) -> Option<usize> {
-        let gone = self.longest().saturating_sub(max);
-        let first = usize::from(bos.is_some() && self.chosen.ids.first() == bos.as_ref());
-        if first + gone > self.shared().min(self.chosen.prompt_tokens()).min(self.rejected.prompt_tokens()) {
-            return None;
-        }
-        self.chosen.cut(first, gone);
-        self.rejected.cut(first, gone);
-        Some(gone)
     }
 }
 

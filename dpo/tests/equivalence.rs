@@ -15,6 +15,7 @@ use dpo::pairs::Pair;
 use dpo::reference::{Identity, mask_digest};
 use llama::{Llama, LoraConfig, TargetModules};
 use tch::{Device, Kind, Tensor};
+use trainer::stage::sources::Examples;
 use trainer::{Moment, Objective, Plan, RunFolder, Source, StepSize, forward_backward};
 
 fn loss(kind: LossKind) -> Loss {
@@ -29,7 +30,8 @@ fn objective(kind: LossKind, layout: RowLayout, reference: Reference) -> DpoObje
     let pairs = six();
     let lengths = pairs.iter().map(Pair::longest).collect();
     let plan = Plan::new(&[Source { lengths, weight: 1.0 }], 1, None, StepSize::Examples(6), 0);
-    DpoObjective::new(vec![pairs], Vec::new(), plan, loss(kind), layout, reference)
+    let examples = Examples::new(vec![pairs], Vec::new(), plan, Pair::longest, 0);
+    DpoObjective::new(examples, loss(kind), layout, reference)
 }
 
 fn identity() -> Identity {

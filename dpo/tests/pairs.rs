@@ -104,25 +104,3 @@ fn what_cannot_be_trained_on_is_refused() {
     let stopped = json!({"id": "x", "prompt": "q", "chosen": "a", "rejected": "b", "rejected_finish_reason": "stop"});
     model.encode(stopped).unwrap();
 }
-
-#[test]
-fn only_prompts_are_cut() {
-    let model = model();
-    let record = json!({"id": "a", "prompt": "0123456789", "chosen": "yes", "rejected": "certainly"});
-    let whole = model.encode(record).unwrap();
-    let mut pair = whole.clone();
-    assert_eq!(pair.truncate_prompt(whole.longest() - 5, None), Some(5));
-    assert_eq!(pair.longest(), whole.longest() - 5);
-    for (cut, whole) in [(&pair.chosen, &whole.chosen), (&pair.rejected, &whole.rejected)] {
-        assert_eq!(cut.ids, whole.ids[5..]);
-        assert_eq!(cut.parts, whole.parts[5..]);
-    }
-    // With a beginning-of-text token, that stays.
-    let mut pair = whole.clone();
-    pair.truncate_prompt(whole.longest() - 5, Some(whole.chosen.ids[0])).unwrap();
-    assert_eq!((pair.chosen.ids[0], &pair.chosen.ids[1..]), (whole.chosen.ids[0], &whole.chosen.ids[6..]));
-    // What would go beyond the prompt is not done.
-    let mut pair = whole.clone();
-    assert_eq!(pair.truncate_prompt(whole.longest() - whole.rejected.prompt_tokens() - 1, None), None);
-    assert_eq!(pair.chosen, whole.chosen);
-}

@@ -195,11 +195,14 @@ fn bad_pairs_stop_a_run_or_are_set_aside_and_counted() {
         assert!(error.contains(expected), "{error}");
     }
     let lines: Vec<String> = bad.iter().map(|(record, _)| record.to_string()).collect();
-    let cut = json!({"prompt": "y".repeat(150), "chosen": "a", "rejected": "b"});
+    let turn = |role: &str, content: &str| json!({"role": role, "content": content});
+    let prompt = [turn("system", "s"), turn("user", &"y".repeat(150)), turn("assistant", "z"), turn("user", "q")];
+    let cut = json!({"prompt": prompt, "chosen": "a", "rejected": "b"});
     fs::write(&path, format!("{good}{}\n{cut}\n{{\n", lines.join("\n"))).unwrap();
     world.run("lenient", "--max-steps 1 --skip-bad --over-long truncate-prompt").unwrap();
     let ledger = record(&world, "lenient")["data"][0].clone();
-    let counts = ["rows", "set_aside", "equal", "empty", "unfinished", "over_long", "truncated", "pairs"];
+    let counts =
+        ["rows", "set_aside", "equal", "empty", "cut_off_by_the_sampler", "over_long", "truncated", "examples"];
     assert_eq!(counts.map(|name| ledger[name].as_u64().unwrap()), [19, 5, 1, 1, 1, 1, 1, 13], "{ledger}");
     let aside = fs::read_to_string(world.path("lenient/rejected-1.jsonl")).unwrap();
     assert_eq!(aside.lines().count(), 5);
@@ -215,7 +218,16 @@ fn strengths_choose_pairs() {
     fs::write(&path, format!("{plain}{}\n{}\n", level("better"), level("slightly_better"))).unwrap();
     world.run("run", "--max-steps 1 --strengths significantly_better better").unwrap();
     let ledger = record(&world, "run")["data"][0].clone();
-    assert_eq!((&ledger["pairs"], &ledger["other_strength"]), (&5.into(), &1.into()));
+    assert_eq!((&ledger["examples"], &ledger["of_other_strengths"]), (&5.into(), &1.into()));
+    // Case, _ and - make no difference; a value that matches nothing is named, with what there is.
+    let mut child = world.spawn("spelled", "--max-steps 1 --strengths Slightly-Better best");
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success(), "{said}");
+    let expected = "--strengths \"best\" matches no record; the data has: \"better\" (1), \"slightly better\" (1)";
+    assert!(said.contains(expected), "{said}");
+    let ledger = record(&world, "spelled")["data"][0].clone();
+    assert_eq!((&ledger["examples"], &ledger["of_other_strengths"]), (&5.into(), &1.into()));
 }
 
 #[test]

@@ -102,7 +102,8 @@ fn training_learns_the_preference_and_writes_a_classifier() {
     let ledger = &record["data"][0];
     // 60 preferences, 20 of them with three answers; 12 held out.
     assert_eq!((&ledger["rows"], &ledger["pairs"], &ledger["held_out"]), (&json!(60), &json!(100), &json!(12)));
-    assert!(ledger["tokens"].as_u64().unwrap() < ledger["unshared_tokens"].as_u64().unwrap());
+    let apart = ledger["tokens_with_a_prompt_for_each_response"].as_u64().unwrap();
+    assert!(ledger["tokens"].as_u64().unwrap() < apart, "{ledger}");
     let calibration: Value = serde_json::from_slice(&fs::read(world.path("run/calibration.json")).unwrap()).unwrap();
     let accuracy = calibration["accuracy"]["mean"].as_f64().unwrap();
     assert!(accuracy > 0.9, "{calibration}");
@@ -127,7 +128,55 @@ fn training_learns_the_preference_and_writes_a_classifier() {
     // A weak preference is left out where only others are asked for.
     run(&[train(&world, "strong", "--max-steps 1"), vec!["--strengths".into(), "significantly better".into()]].concat())
         .unwrap();
-    assert_eq!(world.record("strong")["data"][0]["weak"], 6);
+    assert_eq!(world.record("strong")["data"][0]["of_other_strengths"], 6);
+}
+
+#[test]
+fn equal_answers_are_set_aside_and_long_ones_follow_the_policy() {
+    let world = World::new();
+    world.model();
+    let record = |chosen: &str, rejected: &str, edited: Option<&str>| {
+        let mut record = json!({"prompt": "q", "chosen": chosen, "rejected": rejected});
+        edited.into_iter().for_each(|edited| record["edited"] = edited.into());
+        record
+    };
+    // The edited answer is as good as the one that it should beat: a contradiction, not next to it in the ranking.
+    let contradiction = record("a", "b", Some("b"));
+    // An edit that changes nothing leaves a pair.
+    let unchanged = record("a", "b", Some("a"));
+    let long = record(&"x".repeat(300), "b", None);
+    let train = |output: &str, more: &str| run(&train(&world, output, &format!("--max-steps 1 {more}")));
+    world.write("preferences.jsonl", &[contradiction.clone(), unchanged.clone()]);
+    let error = format!("{:#}", train("strict", "").unwrap_err());
+    assert!(error.contains("preferences.jsonl:1: edited, rejected: have the same tokens"), "{error}");
+    world.write("preferences.jsonl", &[contradiction, unchanged, long]);
+    let error = format!("{:#}", train("strict", "--skip-bad").unwrap_err());
+    assert!(error.contains("preferences.jsonl:3: the preference preferences.jsonl:3 has"), "{error}");
+    assert!(error.contains("choose --over-long drop"), "{error}");
+    train("run", "--skip-bad --over-long drop").unwrap();
+    let ledger = world.record("run")["data"][0].clone();
+    let names = ["rows", "set_aside", "with_equal_answers", "over_long", "examples", "pairs"];
+    assert_eq!(names.map(|name| ledger[name].as_u64().unwrap()), [3, 1, 1, 1, 1, 1], "{ledger}");
+    assert_eq!(ledger["with_an_edited_answer_equal_to_the_chosen_one"], 1, "{ledger}");
+    let error = format!("{:#}", train("old", "--drop-over-long").unwrap_err());
+    assert_eq!(error, "--drop-over-long is now --over-long drop");
+}
+
+#[test]
+fn tools_reach_the_model_in_training() {
+    let world = World::new();
+    world.model();
+    let template = "{% if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}{% for message in messages \
+                    %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}{% if \
+                    add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+    fs::write(world.path("model/chat_template.jinja"), template).unwrap();
+    let tokens = |output: &str, tools: Value| {
+        world.write("preferences.jsonl", &[json!({"prompt": "q", "chosen": "a", "rejected": "b", "tools": tools})]);
+        run(&train(&world, output, "--max-steps 1")).unwrap();
+        world.record(output)["data"][0]["tokens"].as_u64().unwrap()
+    };
+    let tool = json!({"type": "function", "function": {"name": "add"}});
+    assert!(tokens("with", json!([tool])) > tokens("without", json!([])) + 40);
 }
 
 #[test]

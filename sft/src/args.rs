@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use trainer::stage::{TrainingArgs, show_defaults};
 
-use crate::config::{Config, OverLong, TrainOn};
+use crate::config::{Config, TrainOn};
 
 /// Arguments of `herd sft`. Every flag but `--config` may also stand in the configuration file, with `_` for `-`.
 #[derive(clap::Args, Debug, Clone, Default, Serialize)]
@@ -33,9 +33,6 @@ pub struct Args {
     /// Which assistant turns are trained
     #[arg(long, help_heading = "Data")]
     train_on: Option<TrainOn>,
-    /// What to do with conversations longer than --max-length
-    #[arg(long, help_heading = "Data")]
-    over_long: Option<OverLong>,
     /// Strength of NEFTune's noise on the embeddings (Jain et al. 2023), 0 for none
     #[arg(long, help_heading = "Optimizer")]
     neftune_alpha: Option<f64>,

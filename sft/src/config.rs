@@ -5,18 +5,6 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use trainer::stage::{StageConfig, Training};
 
-/// What to do with a conversation longer than `max_length`.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OverLong {
-    /// Stop and say which
-    Error,
-    /// Leave it out and count it
-    Drop,
-    /// Cut tokens off the start, whole answers where need be, and never into an answer; count it
-    TruncatePrompt,
-}
-
 /// Which assistant turns are trained.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -42,8 +30,6 @@ pub struct Config {
     pub answer_column: Option<String>,
     /// Which assistant turns are trained.
     pub train_on: TrainOn,
-    /// What to do with longer conversations than `max_length`.
-    pub over_long: OverLong,
     /// Strength of NEFTune's noise on the embeddings; 0 for none.
     pub neftune_alpha: f64,
 }
@@ -55,7 +41,6 @@ impl Default for Config {
             prompt_column: None,
             answer_column: None,
             train_on: TrainOn::AllTurns,
-            over_long: OverLong::Error,
             neftune_alpha: 0.0,
         }
     }

@@ -3,18 +3,13 @@
 use llama::Llama;
 use llama::attention::Layout;
 use tch::{Device, Tensor};
-use trainer::{Evaluation, Example, Input, Loss, Moment, Objective, PackedBatch, Plan, best_fit_decreasing, evaluate};
+use trainer::stage::sources::Examples;
+use trainer::{Evaluation, Example, Input, Loss, Moment, Objective, PackedBatch, evaluate};
 
-/// Examples in the order of a plan.
+/// Examples with the loss of supervised fine-tuning.
 pub struct SftObjective {
-    /// The examples of each source.
-    pub sources: Vec<Vec<Example>>,
-    /// Held-out examples.
-    pub held_out: Vec<Example>,
-    /// Which examples each step has.
-    pub plan: Plan,
-    /// Tokens that pass through the model at a time.
-    pub micro_batch_tokens: usize,
+    /// The examples.
+    pub examples: Examples<Example>,
     /// Strength of NEFTune's noise.
     pub neftune_alpha: f64,
     /// Where to compute.
@@ -22,26 +17,8 @@ pub struct SftObjective {
 }
 
 impl SftObjective {
-    /// Examples packed into rows of at most `micro_batch_tokens` tokens.
-    fn pack(&self, examples: &[&Example]) -> Vec<PackedBatch> {
-        let lengths: Vec<usize> = examples.iter().map(|example| example.ids.len()).collect();
-        best_fit_decreasing(&lengths, self.micro_batch_tokens)
-            .into_iter()
-            .map(|bin| {
-                let row: Vec<&Example> = bin.into_iter().map(|index| examples[index]).collect();
-                PackedBatch::new(&row, self.device)
-            })
-            .collect()
-    }
-
-    /// Micro-batches in the whole run.
-    #[must_use]
-    pub fn micro_batches(&self) -> usize {
-        let bins = |step: &Vec<(usize, usize)>| {
-            let lengths: Vec<usize> = step.iter().map(|&(s, e)| self.sources[s][e].ids.len()).collect();
-            best_fit_decreasing(&lengths, self.micro_batch_tokens).len()
-        };
-        self.plan.steps.iter().map(bins).sum()
+    fn pack(&self, rows: Vec<Vec<&Example>>) -> Vec<PackedBatch> {
+        rows.into_iter().map(|row| PackedBatch::new(&row, self.device)).collect()
     }
 }
 
@@ -49,17 +26,15 @@ impl Objective for SftObjective {
     type Batch = PackedBatch;
 
     fn steps(&self) -> u64 {
-        self.plan.steps.len() as u64
+        self.examples.steps()
     }
 
     fn epoch(&self, steps: u64) -> f64 {
-        self.plan.epoch_at(steps as usize)
+        self.examples.epoch(steps)
     }
 
     fn batches(&self, step: u64) -> Vec<PackedBatch> {
-        let picks = &self.plan.steps[step as usize];
-        let examples: Vec<&Example> = picks.iter().map(|&(source, example)| &self.sources[source][example]).collect();
-        self.pack(&examples)
+        self.pack(self.examples.rows(step))
     }
 
     fn normaliser(&self, batch: &PackedBatch) -> f64 {
@@ -91,7 +66,7 @@ impl Objective for SftObjective {
     }
 
     fn evaluate(&self, model: &Llama) -> anyhow::Result<Option<Evaluation>> {
-        evaluate(self, model, self.pack(&self.held_out.iter().collect::<Vec<_>>()))
+        evaluate(self, model, self.pack(self.examples.held_out_rows()))
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use common::World;
 use llama::Llama;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 #[test]
@@ -135,11 +135,57 @@ fn mistakes_in_the_data_are_sentences_with_a_place() {
     };
     assert_eq!((&record("dropped")["over_long"], &record("dropped")["examples"]), (&1.into(), &3.into()));
     world.run("cut", "--over-long truncate-prompt").unwrap();
-    assert_eq!((&record("cut")["truncated"], &record("cut")["longest"]), (&1.into(), &256.into()));
+    // The long turn is the whole prompt: cutting it would leave half a text.
+    assert_eq!((&record("cut")["over_long"], &record("cut")["truncated"]), (&1.into(), &0.into()));
     fs::write(&path, format!("{good}{{\n")).unwrap();
     world.run("lenient", "--skip-bad").unwrap();
-    assert_eq!((&record("lenient")["bad"], &record("lenient")["rows"]), (&1.into(), &4.into()));
+    assert_eq!((&record("lenient")["set_aside"], &record("lenient")["rows"]), (&1.into(), &4.into()));
     assert!(fs::read_to_string(world.path("lenient/rejected-1.jsonl")).unwrap().contains("train.jsonl:4"));
+}
+
+#[test]
+fn long_conversations_lose_whole_turns_and_keep_the_system_turn() {
+    let world = World::new(1);
+    let turn = |role: &str, content: &str| json!({"role": role, "content": content});
+    let messages = [
+        turn("system", "Be short."),
+        turn("user", &"x".repeat(200)),
+        turn("assistant", "First."),
+        turn("user", "Next?"),
+        turn("assistant", "Second."),
+    ];
+    fs::write(world.path("train.jsonl"), json!({"id": "long", "messages": messages}).to_string() + "\n").unwrap();
+    world.run("cut", "--over-long truncate-prompt").unwrap();
+    let record: Value = serde_json::from_slice(&fs::read(world.path("cut/run.json")).unwrap()).unwrap();
+    let ledger = &record["data"][0];
+    let of = |name: &str| ledger[name].as_u64().unwrap();
+    assert_eq!((of("examples"), of("truncated"), of("over_long")), (1, 1, 0), "{ledger}");
+    // "First.<|im_end|>" was trained, and is cut with the rest of its exchange.
+    assert_eq!(of("trained_tokens_cut_off"), 7, "{ledger}");
+    let shown = common::shown(&world, "--over-long truncate-prompt");
+    assert!(shown.contains("<|im_start|>system⏎\nBe short.<|im_end|>⏎\n<|im_start|>user⏎\nNext?<|im_end|>"), "{shown}");
+    assert!(!shown.contains("xxx") && !shown.contains("First"), "{shown}");
+}
+
+#[test]
+fn the_context_of_the_model_limits_the_length() {
+    let world = World::new(3);
+    let path = world.path("train.jsonl");
+    let good = fs::read_to_string(&path).unwrap();
+    let long = json!({"prompt": "x".repeat(600), "completion": "a"});
+    fs::write(&path, format!("{good}{long}\n")).unwrap();
+    // The model reads 512 tokens.
+    let flags = "--micro-batch-tokens 4096 --max-length 513";
+    let error = sentence(world.run("run", flags));
+    assert!(error.contains("--max-length is 513, but the context of"), "{error}");
+    assert!(error.contains("lower --max-length to 512") && error.contains("extend the model's context"), "{error}");
+    let without: Vec<String> = world.flags("run", "--micro-batch-tokens 4096");
+    let at = without.iter().position(|flag| flag == "--max-length").unwrap();
+    let without = [&without[..at], &without[at + 2..]].concat();
+    let error = sentence(common::run(&without));
+    assert!(error.contains("train.jsonl:4: the conversation train.jsonl:4 has 622 tokens"), "{error}");
+    assert!(error.contains("allows 512, the model's whole context; choose --over-long drop"), "{error}");
+    common::run(&[without, vec!["--over-long".into(), "drop".into()]].concat()).unwrap();
 }
 
 #[test]

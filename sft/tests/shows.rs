@@ -7,23 +7,15 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
-use common::World;
+use common::{World, shown};
 use serde_json::{Value, json};
 
 #[test]
 fn child() {
     common::be_a_child();
-}
-
-/// Standard output of a run with `--dry-run`, without the marks between tokens.
-fn shown(world: &World, flags: &str) -> String {
-    let flags = world.flags("dry", &format!("--dry-run {flags}"));
-    let output = common::child(&std::env::current_exe().unwrap(), &flags).stdout(Stdio::piped()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).replace('·', "")
 }
 
 fn write(world: &World, records: &[Value]) {
@@ -49,9 +41,11 @@ fn everything_is_shown_before_the_first_step() {
     let world = World::new(6);
     let text = shown(&world, "--lora-rank 4 --eval-fraction 0.2");
     for part in [
-        "6 rows: 0 bad, 0 too long, 0 truncated (0 tokens cut, 0 of them trained), 1 held out",
+        "6 rows: 0 set aside, 0 too long, 0 with a cut prompt (0 tokens)",
+        "5 examples to train on, 1 held out: ",
         "beginnings of text",
-        "trained ends of turns, longest",
+        "trained ends of turns",
+        "the longest may have 256 tokens",
         "Example sum-",
         "⟦It is 0.<|im_end|>⟧",
         "1 epochs, 5 examples, ",
@@ -144,6 +138,47 @@ fn answers_to_one_prompt_are_held_out_together() {
     }
     assert_eq!(held.len(), 9);
     assert!(prompts.iter().all(|&answers| answers == 0 || answers == 3), "{prompts:?}");
+}
+
+#[test]
+fn evaluation_prompts_that_are_trained_on_are_counted() {
+    let world = World::new(1);
+    let record = |prompt: &str, answer: &str| json!({"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]});
+    write(&world, &[record("What is new?", "Nothing."), record(" Is it?\n", "Other answer."), record("Who?", "I.")]);
+    fs::rename(world.path("train.jsonl"), world.path("eval.jsonl")).unwrap();
+    write(&world, &[record("Is it?", "Yes."), record("Was it?", "No.")]);
+    let flags = format!("--max-steps 1 --eval-data {}", world.path("eval.jsonl").display());
+    let mut child = world.spawn("run", &flags);
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    assert!(child.wait().unwrap().success(), "{said}");
+    assert!(said.contains("1 of the 3 evaluation examples of ") && said.contains("is trained on too"), "{said}");
+    let record: Value = serde_json::from_slice(&fs::read(world.path("run/run.json")).unwrap()).unwrap();
+    assert_eq!((&record["data"][1]["overlap"], &record["data"][1]["held_out"]), (&1.into(), &3.into()));
+    assert_eq!(record["data"][0]["overlap"], 0);
+}
+
+#[test]
+fn a_share_that_holds_nothing_out_is_said() {
+    let world = World::new(1);
+    let mut child = world.spawn("run", "--max-steps 1 --eval-fraction 0.5");
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    assert!(child.wait().unwrap().success(), "{said}");
+    assert!(said.contains("warning: --eval-fraction 0.5 holds nothing out"), "{said}");
+}
+
+#[test]
+fn the_text_of_safety_records_is_not_shown() {
+    let world = World::new(1);
+    let messages = json!([{"role": "user", "content": "Something bad"}, {"role": "assistant", "content": "I refuse."}]);
+    for field in ["kind", "capability"] {
+        write(&world, &[json!({"id": "probe", field: "safety", "messages": messages})]);
+        let text = shown(&world, "");
+        assert!(text.contains("Example probe (a safety record: its text is not printed)"), "{text}");
+        assert!(!text.contains("Something bad") && !text.contains("I refuse"), "{text}");
+        assert!(text.contains("conversation: 43 tokens; in the loss: 32..42"), "{text}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::Invalid;
-use crate::fields::{Fields, deserialize_from_value, kind, missing};
+use crate::fields::{Fields, deserialize_from_value, kind, missing, tools};
 use crate::message::{Message, Role, messages};
 
 /// Which verifier a problem is for.
@@ -65,6 +65,14 @@ impl Problem {
             meta: None,
             extra: Map::new(),
         }
+    }
+
+    /// The tool descriptions for the chat template, from the field `tools`: a list, or a string holding one as JSON.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the field is something else.
+    pub fn tools(&self) -> Result<Vec<Value>, Invalid> {
+        tools(&self.extra)
     }
 }
 

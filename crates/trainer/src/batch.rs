@@ -1,6 +1,6 @@
 //! Packed batches: documents back to back in one row, each with positions of its own, none seeing another.
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// A tokenised example.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ pub struct PackedBatch {
     pub labels: Tensor,
     /// The weight of each, float32; none if all are 1.
     pub token_weights: Option<Tensor>,
+    /// Trained tokens of each example.
+    pub trained: Vec<i64>,
     /// Names of the examples.
     pub example_ids: Vec<String>,
     /// Tokens in the row.
@@ -72,6 +74,7 @@ impl PackedBatch {
             targets: Tensor::from_slice(&targets).to_device(device),
             labels: Tensor::from_slice(&labels).to_device(device),
             token_weights: (!plain).then(|| Tensor::from_slice(&weights).to_device(device)),
+            trained: examples.iter().map(|example| example.trained_tokens() as i64).collect(),
             example_ids: examples.iter().map(|example| example.id.clone()).collect(),
         }
     }
@@ -84,5 +87,20 @@ impl PackedBatch {
     pub fn cross_entropy_sum(&self, hidden: &Tensor, head: &Tensor) -> Result<Tensor, torch_ext::OpError> {
         let picked = hidden.squeeze_dim(0).index_select(0, &self.targets);
         torch_ext::linear_cross_entropy_sum(&picked, head, &self.labels, self.token_weights.as_ref(), None)
+    }
+
+    /// For each example the mean log-probability of its trained tokens, `[examples]` float64, without weights. Each
+    /// example must have a trained token.
+    ///
+    /// # Errors
+    /// As [`torch_ext::linear_cross_entropy`].
+    pub fn mean_log_probs(&self, hidden: &Tensor, head: &Tensor) -> Result<Tensor, torch_ext::OpError> {
+        let picked = hidden.squeeze_dim(0).index_select(0, &self.targets);
+        let nll = torch_ext::linear_cross_entropy(&picked, head, &self.labels, None)?.to_kind(Kind::Double);
+        let numbers = (0_i64..).zip(&self.trained).flat_map(|(example, &tokens)| vec![example; tokens as usize]);
+        let example_of = Tensor::from_slice(&numbers.collect::<Vec<_>>()).to_device(nll.device());
+        let counts = Tensor::from_slice(&self.trained).to_device(nll.device());
+        let sums = Tensor::zeros([self.trained.len() as i64], (Kind::Double, nll.device()));
+        Ok(-sums.index_add(0, &example_of, &nll) / counts)
     }
 }

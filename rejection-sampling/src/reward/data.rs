@@ -1,13 +1,9 @@
-//! Preferences in, ranked groups of tokens out, with a ledger of what became of each record.
+//! Preferences in, ranked groups of tokens out.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
-
-use anyhow::{Context, bail, ensure};
 use chat::{ChatTemplate, Tokenizer};
-use dataset::jsonl::{self, OnBadLine};
-use dataset::{Message, Preference, Strength, check, digest};
-use serde::{Deserialize, Serialize};
+use dataset::{Invalid, Message, Preference, check};
+use trainer::stage::sources::{Counts, Limits, Sequence, Strengths};
+use trainer::stage::{Encoded, Encoder, RecordError, Row};
 
 use super::group::Group;
 use super::loss::ranked_pairs;
@@ -20,8 +16,6 @@ pub struct Ranked {
     pub id: String,
     /// Prompt and responses.
     pub group: Group,
-    /// The same for records with the same prompt.
-    pub prompt: u64,
 }
 
 impl Ranked {
@@ -32,157 +26,140 @@ impl Ranked {
     }
 }
 
-/// What became of the records of one file.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Ledger {
-    /// The file.
-    pub path: String,
-    /// Its SHA-256.
-    pub sha256: String,
-    /// How often an epoch has each group.
-    pub weight: f64,
-    /// Records read.
-    pub rows: u64,
-    /// Records set aside as bad.
-    pub bad: u64,
-    /// Records of a strength that is not asked for.
-    pub weak: u64,
-    /// Records whose answers come out as the same tokens.
-    pub same: u64,
-    /// Records longer than allowed.
-    pub over_long: u64,
-    /// Groups held out.
-    pub held_out: u64,
-    /// Groups to train on, held-out ones not among them.
-    pub groups: u64,
-    /// Pairs in groups, held-out ones among them.
-    pub pairs: u64,
-    /// Tokens in groups, each prompt once.
-    pub tokens: u64,
-    /// Tokens that rows of their own would have: each prompt again for each response.
-    pub unshared_tokens: u64,
-}
-
-/// How records become groups.
-pub struct Encoder<'a> {
+/// Tokenizes preferences.
+pub struct RankEncoder<'a> {
     /// The tokenizer.
     pub tokenizer: &'a Tokenizer,
     /// The chat template.
     pub template: &'a ChatTemplate,
-    /// The longest conversation in tokens.
-    pub max_length: usize,
-    /// The most tokens of a group in one row.
+    /// How long.
+    pub limits: Limits,
+    /// The most tokens of a group, which is never torn apart, in one row.
     pub row_tokens: usize,
-    /// Leave longer ones out instead of stopping.
-    pub drop_over_long: bool,
-    /// The levels of strength to train on; empty for all.
-    pub strengths: &'a [String],
+    /// Which preferences.
+    pub strengths: Strengths,
 }
 
-impl Encoder<'_> {
-    /// Reads and tokenises a file; `rejects` is where bad lines go, if not to an error.
-    ///
-    /// # Errors
-    /// `file:line` and what is wrong.
-    pub fn load(&self, path: &Path, weight: f64, rejects: Option<PathBuf>) -> anyhow::Result<(Vec<Ranked>, Ledger)> {
-        let on_bad = rejects.map_or(OnBadLine::Error, OnBadLine::SetAside);
-        let mut reader = jsonl::read::<Preference>(path, on_bad)?;
-        let sha256 = digest::file(path)?;
-        let mut ledger = Ledger { path: path.display().to_string(), weight, sha256, ..Ledger::default() };
-        let mut groups = Vec::new();
-        while let Some(preference) = reader.next() {
-            let mut preference = preference?;
-            let place = reader.place();
-            check::fill_id(&mut preference.id, &place);
-            ledger.rows += 1;
-            if let Err(why) = check::is_preference(&preference) {
-                reader.reject(why, &preference)?;
-                continue;
-            }
-            if !self.is_strong(preference.strength.as_ref()) {
-                ledger.weak += 1;
-                continue;
-            }
-            let ranked = self.encode(&preference).with_context(|| place.to_string())?;
-            let (longest, tokens) = (ranked.group.longest(), ranked.group.tokens());
-            if longest > self.max_length || tokens > self.row_tokens {
-                ensure!(
-                    self.drop_over_long,
-                    "{place}: the preference {} has a conversation of {longest} tokens and {tokens} in one row; \
-                     --max-length and --micro-batch-tokens allow {} and {}: raise them, or choose --over-long drop",
-                    preference.id,
-                    self.max_length,
-                    self.row_tokens
-                );
-                ledger.over_long += 1;
-                continue;
-            }
-            let mut responses = ranked.group.responses.clone();
-            responses.dedup();
-            if responses.len() < ranked.group.responses.len() {
-                ledger.same += 1;
-                continue;
-            }
-            ledger.pairs += ranked.pairs().len() as u64;
-            ledger.tokens += tokens as u64;
-            let prompt = ranked.group.prompt.len() * (ranked.group.responses.len() - 1);
-            ledger.unshared_tokens += (tokens + prompt) as u64;
-            groups.push(ranked);
-        }
-        ledger.bad = reader.bad();
-        // What was read and then refused was counted as a row; what was no record was not.
-        ledger.rows = ledger.rows.max(groups.len() as u64 + ledger.weak + ledger.same + ledger.over_long + ledger.bad);
-        ledger.groups = groups.len() as u64;
-        Ok((groups, ledger))
+const EQUAL: &str = "with equal answers";
+const UNCHANGED: &str = "with an edited answer equal to the chosen one";
+const OTHER_STRENGTH: &str = "of other strengths";
+const PAIRS: &str = "pairs";
+const UNSHARED: &str = "tokens with a prompt for each response";
+
+impl Encoder for RankEncoder<'_> {
+    type Example = Ranked;
+
+    fn counters(&self) -> &'static [&'static str] {
+        &[EQUAL, UNCHANGED, OTHER_STRENGTH, PAIRS, UNSHARED]
     }
 
-    fn is_strong(&self, strength: Option<&Strength>) -> bool {
-        match strength {
-            Some(Strength::Level(level)) if !self.strengths.is_empty() => {
-                let plain = |text: &str| text.to_lowercase().replace(['_', '-'], " ");
-                self.strengths.iter().any(|wanted| plain(wanted) == plain(level))
-            }
-            _ => true,
+    fn encode(&self, row: &Row) -> Result<Encoded<Ranked>, RecordError> {
+        let mut preference = Preference::try_from(row.value.clone())?;
+        check::fill_id(&mut preference.id, &row.place);
+        check::is_preference(&preference)?;
+        if !self.strengths.takes(preference.strength.as_ref()) {
+            return Ok(Encoded::left_out(OTHER_STRENGTH));
         }
+        let mut encoded = Encoded::new(&preference.prompt);
+        // An edited answer that changes nothing is no third answer.
+        if preference.edited.as_ref() == Some(&preference.chosen) {
+            preference.edited = None;
+            encoded.counts.add(UNCHANGED, 1);
+        }
+        let fit = self.limits.fit(
+            &preference.prompt,
+            |prompt| self.ranked(&preference, prompt),
+            |ranked| self.excess(ranked),
+        )?;
+        encoded.add(fit, |ranked| ranked.group.longest(), |ranked| ranked);
+        Ok(encoded)
+    }
+
+    fn id<'r>(&self, ranked: &'r Ranked) -> &'r str {
+        &ranked.id
+    }
+
+    fn tokens(&self, ranked: &Ranked) -> usize {
+        ranked.group.tokens()
+    }
+
+    fn longest(&self, ranked: &Ranked) -> usize {
+        ranked.group.longest()
+    }
+
+    fn count(&self, ranked: &Ranked, counts: &mut Counts) {
+        counts.add(PAIRS, ranked.pairs().len() as u64);
+        let prompts = ranked.group.prompt.len() * (ranked.group.responses.len() - 1);
+        counts.add(UNSHARED, (ranked.group.tokens() + prompts) as u64);
+    }
+
+    fn show(&self, ranked: &Ranked) -> Option<anyhow::Result<(String, String)>> {
+        Some(self.text(ranked).map(|text| ("shared beginning, then the responses, best first".into(), text)))
+    }
+
+    fn sequences(&self, ranked: &Ranked) -> Vec<Sequence> {
+        let sequence = |(rank, response): (usize, &Vec<i64>)| {
+            let ids = [&ranked.group.prompt[..], response].concat();
+            let mask = (1..=ids.len()).map(|place| place == ids.len()).collect();
+            Sequence {
+                name: format!("response {}", rank + 1),
+                ids: ids.into_iter().map(|id| id as u32).collect(),
+                mask,
+            }
+        };
+        ranked.group.responses.iter().enumerate().map(sequence).collect()
+    }
+
+    fn finish(&self) {
+        self.strengths.warn();
+    }
+}
+
+impl RankEncoder<'_> {
+    fn text(&self, ranked: &Ranked) -> anyhow::Result<String> {
+        let text = |ids: &[i64]| self.tokenizer.decode(&ids.iter().map(|&id| id as u32).collect::<Vec<_>>(), false);
+        let responses = &ranked.group.responses;
+        let mut shown = text(&ranked.group.prompt)?;
+        for (rank, response) in responses.iter().enumerate() {
+            shown += &format!("\n--- response {} of {}\n{}", rank + 1, responses.len(), text(response)?);
+        }
+        Ok(shown)
     }
 
     /// Edited, chosen, rejected: in this order the better comes first.
-    fn encode(&self, preference: &Preference) -> anyhow::Result<Ranked> {
-        let answers = [preference.edited.as_ref(), Some(&preference.chosen), Some(&preference.rejected)];
-        let mut conversations = Vec::new();
-        for answer in answers.into_iter().flatten() {
-            let messages: Vec<Message> = preference.prompt.iter().chain(answer).cloned().collect();
-            conversations.push(encode(self.tokenizer, self.template, &messages, Vec::new())?);
+    fn ranked(&self, preference: &Preference, prompt: &[Message]) -> Result<Ranked, RecordError> {
+        let tools = preference.tools()?;
+        let answers = [
+            ("edited", preference.edited.as_ref()),
+            ("chosen", Some(&preference.chosen)),
+            ("rejected", Some(&preference.rejected)),
+        ];
+        let mut conversations: Vec<(&str, Vec<i64>)> = Vec::new();
+        for (name, answer) in answers.into_iter().filter_map(|(name, answer)| Some((name, answer?))) {
+            let messages = [prompt, answer].concat();
+            let ids = encode(self.tokenizer, self.template, &messages, tools.clone())?;
+            // Ranked above itself, an answer would only teach noise.
+            if let Some((other, _)) = conversations.iter().find(|(_, others)| *others == ids) {
+                let why = format!("{other}, {name}: have the same tokens, so there is nothing to prefer");
+                return Err(RecordError::Bad(Invalid(why), Some(EQUAL)));
+            }
+            conversations.push((name, ids));
         }
-        if conversations.iter().any(Vec::is_empty) {
-            bail!("the chat template gives no token");
-        }
-        let mut prompt = DefaultHasher::new();
-        serde_json::to_string(&preference.prompt)?.hash(&mut prompt);
-        Ok(Ranked { id: preference.id.clone(), group: Group::new(&conversations), prompt: prompt.finish() })
+        let conversations: Vec<Vec<i64>> = conversations.into_iter().map(|(_, ids)| ids).collect();
+        Ok(Ranked { id: preference.id.clone(), group: Group::new(&conversations) })
     }
-}
 
-/// The ledgers as a table.
-#[must_use]
-pub fn table(ledgers: &[Ledger]) -> String {
-    let line = |l: &Ledger| {
-        format!(
-            "{} (weight {})\n  {} rows: {} bad, {} of another strength, {} with equal answers, {} too long, {} held out\n  \
-             {} groups with {} pairs, {} tokens ({} in rows of their own)\n",
-            l.path,
-            l.weight,
-            l.rows,
-            l.bad,
-            l.weak,
-            l.same,
-            l.over_long,
-            l.held_out,
-            l.groups,
-            l.pairs,
-            l.tokens,
-            l.unshared_tokens
-        )
-    };
-    ledgers.iter().map(line).collect()
+    fn excess(&self, ranked: &Ranked) -> Option<String> {
+        let what = format!("the preference {}", ranked.id);
+        let tokens = ranked.group.tokens();
+        self.limits.excess(&what, ranked.group.longest()).or_else(|| {
+            (tokens > self.row_tokens).then(|| {
+                format!(
+                    "{what} has {tokens} tokens in one row, --micro-batch-tokens allows {}; raise that, or choose \
+                     --over-long drop or truncate-prompt",
+                    self.row_tokens
+                )
+            })
+        })
+    }
 }

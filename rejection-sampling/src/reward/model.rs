@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use chat::{ChatTemplate, EncodeOptions, RenderOptions, Tokenizer, Train};
+use chat::{ChatError, ChatTemplate, EncodeOptions, RenderOptions, Tokenizer, Train};
 use dataset::Message;
 use llama::SequenceClassifier;
 use llama::attention::{SharedPrompt, shared_positions};
@@ -79,7 +79,7 @@ pub fn encode(
     template: &ChatTemplate,
     messages: &[Message],
     tools: Vec<Value>,
-) -> anyhow::Result<Vec<i64>> {
+) -> Result<Vec<i64>, ChatError> {
     let render = RenderOptions { tools, ..RenderOptions::default() };
     let options = EncodeOptions { train: Train::LastTurn, render, ..EncodeOptions::default() };
     let encoded = chat::encode_conversation(tokenizer, template, messages, &options)?;

@@ -7,7 +7,8 @@ use llama::attention::Layout;
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
 use trainer::stage::Extra;
-use trainer::{Evaluation, Input, Loss, Metric, Objective, Plan, RunFolder, best_fit_decreasing};
+use trainer::stage::sources::Examples;
+use trainer::{Evaluation, Input, Loss, Metric, Objective, RunFolder};
 
 use super::calibration::Calibration;
 use super::data::Ranked;
@@ -19,14 +20,8 @@ pub const CALIBRATION: &str = "calibration.json";
 
 /// The objective of a reward model.
 pub struct RewardObjective {
-    /// The groups of each source.
-    pub sources: Vec<Vec<Ranked>>,
-    /// Held-out groups.
-    pub held_out: Vec<Ranked>,
-    /// Which groups each step has.
-    pub plan: Plan,
-    /// Tokens that pass through the model at a time.
-    pub micro_batch_tokens: usize,
+    /// The groups.
+    pub examples: Examples<Ranked>,
     /// Where to compute.
     pub device: Device,
     /// The head, `[1, hidden]`.
@@ -72,13 +67,8 @@ impl Batch {
 }
 
 impl RewardObjective {
-    /// Groups packed into rows of at most `micro_batch_tokens` tokens.
-    fn pack(&self, ranked: &[&Ranked]) -> Vec<Batch> {
-        let lengths: Vec<usize> = ranked.iter().map(|ranked| ranked.group.tokens()).collect();
-        best_fit_decreasing(&lengths, self.micro_batch_tokens)
-            .into_iter()
-            .map(|bin| Batch::new(&bin.into_iter().map(|index| ranked[index]).collect::<Vec<_>>(), self.device))
-            .collect()
+    fn pack(&self, rows: Vec<Vec<&Ranked>>) -> Vec<Batch> {
+        rows.into_iter().map(|row| Batch::new(&row, self.device)).collect()
     }
 
     /// The score of each response, float32, from the final hidden states `[1, tokens, hidden]`.
@@ -86,32 +76,21 @@ impl RewardObjective {
         let last = hidden.squeeze_dim(0).index_select(0, &batch.row.last);
         Ok(torch_ext::linear(&last, &self.score, None)?.squeeze_dim(-1).to_kind(Kind::Float))
     }
-
-    /// Micro-batches in the whole run.
-    #[must_use]
-    pub fn micro_batches(&self) -> usize {
-        let bins = |step: &Vec<(usize, usize)>| {
-            let lengths: Vec<usize> = step.iter().map(|&(s, e)| self.sources[s][e].group.tokens()).collect();
-            best_fit_decreasing(&lengths, self.micro_batch_tokens).len()
-        };
-        self.plan.steps.iter().map(bins).sum()
-    }
 }
 
 impl Objective for RewardObjective {
     type Batch = Batch;
 
     fn steps(&self) -> u64 {
-        self.plan.steps.len() as u64
+        self.examples.steps()
     }
 
     fn epoch(&self, steps: u64) -> f64 {
-        self.plan.epoch_at(steps as usize)
+        self.examples.epoch(steps)
     }
 
     fn batches(&self, step: u64) -> Vec<Batch> {
-        let picks = &self.plan.steps[step as usize];
-        self.pack(&picks.iter().map(|&(source, group)| &self.sources[source][group]).collect::<Vec<_>>())
+        self.pack(self.examples.rows(step))
     }
 
     fn normaliser(&self, batch: &Batch) -> f64 {
@@ -163,12 +142,12 @@ impl Objective for RewardObjective {
     }
 
     fn evaluate(&self, model: &Llama) -> anyhow::Result<Option<Evaluation>> {
-        if self.held_out.is_empty() {
+        if self.examples.held_out.is_empty() {
             return Ok(None);
         }
         let _no_grad = tch::no_grad_guard();
         let (mut all, mut tokens) = (Vec::new(), 0);
-        for batch in self.pack(&self.held_out.iter().collect::<Vec<_>>()) {
+        for batch in self.pack(self.examples.held_out_rows()) {
             let Input { input_ids, mut layout } = self.input(&batch);
             let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
             let scores = self.scores(&model.hidden_states(input_ids, &positions, &mut layout), &batch)?;

@@ -136,31 +136,40 @@ impl Record {
 }
 
 /// What kind of record it is shows in its fields.
-fn record(value: Value, problems: Option<&HashMap<String, Vec<Message>>>) -> anyhow::Result<Record> {
+fn record(value: Value, problems: Option<&Prompts>) -> anyhow::Result<Record> {
     let has = |name: &str| value.get(name).is_some();
     if has("chosen") && has("rejected") {
         let preference = Preference::try_from(value.clone())?;
         let of = |answer: &[Message]| [&preference.prompt, answer].concat();
         let mut conversations = vec![("chosen", of(&preference.chosen)), ("rejected", of(&preference.rejected))];
         conversations.extend(preference.edited.as_ref().map(|edited| ("edited", of(edited))));
-        return Ok(Record { value, conversations, tools: Vec::new() });
+        let tools = preference.tools()?;
+        return Ok(Record { value, conversations, tools });
     }
     if has("response") {
         let sample = Sample::try_from(value.clone())?;
         let problems = problems.context("the file holds samples: give the problems that they answer by --problems")?;
-        let Some(prompt) = problems.get(&sample.id) else { bail!("--problems has no problem {:?}", sample.id) };
+        let Some((prompt, tools)) = problems.get(&sample.id) else {
+            bail!("--problems has no problem {:?}", sample.id)
+        };
         let conversation = [&prompt[..], &[Message::assistant(sample.response)]].concat();
-        return Ok(Record { value, conversations: vec![("reward", conversation)], tools: Vec::new() });
+        return Ok(Record { value, conversations: vec![("reward", conversation)], tools: tools.clone() });
     }
     let conversation = Conversation::try_from(value.clone())?;
     let tools = conversation.tools()?;
     Ok(Record { value, conversations: vec![("reward", conversation.messages)], tools })
 }
 
-/// The prompts of problems by their ids.
-fn prompts(path: &Path) -> anyhow::Result<HashMap<String, Vec<Message>>> {
+/// The prompts of problems with their tools, by id.
+type Prompts = HashMap<String, (Vec<Message>, Vec<Value>)>;
+
+fn prompts(path: &Path) -> anyhow::Result<Prompts> {
     let problems: Vec<Problem> = jsonl::read_all(path)?;
-    Ok(problems.into_iter().map(|problem| (problem.id, problem.prompt)).collect())
+    let prompt = |problem: Problem| {
+        let tools = problem.tools().with_context(|| format!("{}: the problem {}", path.display(), problem.id))?;
+        Ok((problem.id, (problem.prompt, tools)))
+    };
+    problems.into_iter().map(prompt).collect()
 }
 
 /// What came out of this command (not of one that it goes on with).
@@ -195,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_fields_say_what_a_record_is() {
-        let names = |value: Value, problems: Option<&HashMap<String, Vec<Message>>>| {
+        let names = |value: Value, problems: Option<&Prompts>| {
             record(value, problems).map(|record| {
                 let all = record.conversations.iter();
                 all.map(|(name, messages)| (*name, messages.len())).collect::<Vec<_>>()
@@ -210,8 +219,13 @@ mod tests {
         assert!(names(sample.clone(), None).unwrap_err().to_string().contains("--problems"));
         let mut problems = HashMap::new();
         assert!(names(sample.clone(), Some(&problems)).unwrap_err().to_string().contains("no problem \"p\""));
-        problems.insert("p".into(), vec![Message::system("s"), Message::user("q")]);
-        assert_eq!(names(sample, Some(&problems)).unwrap(), [("reward", 3)]);
+        let tools = vec![json!({"type": "function", "function": {"name": "add"}})];
+        problems.insert("p".into(), (vec![Message::system("s"), Message::user("q")], tools.clone()));
+        assert_eq!(names(sample.clone(), Some(&problems)).unwrap(), [("reward", 3)]);
+        // Tools are part of the prompt, in each kind of record.
+        assert_eq!(record(sample, Some(&problems)).unwrap().tools, tools);
+        let preference = json!({"prompt": "q", "chosen": "a", "rejected": "b", "tools": tools});
+        assert_eq!(record(preference, None).unwrap().tools, tools);
         let mut scored = record(json!({"prompt": "q", "chosen": "a", "rejected": "b"}), None).unwrap();
         scored.write(&[1.5, -2.0]);
         assert_eq!(scored.value["rewards"], json!({"chosen": 1.5, "rejected": -2.0}));

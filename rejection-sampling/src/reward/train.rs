@@ -1,18 +1,18 @@
 //! `herd rejection-sampling train-rm`: a scalar head on a language model, trained on ranked responses.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use chat::Tokenizer;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
+use trainer::stage::sources::{self, Limits, Strengths};
 use trainer::stage::{
-    self, Ending, Prepared, Setup, StageConfig, Training, TrainingArgs, batch_arithmetic, given, resolve, show_defaults,
+    self, Ending, Prepared, Setup, Sources, StageConfig, Training, TrainingArgs, given, resolve, show_defaults,
 };
-use trainer::{Source, hold_out};
 
 use super::calibration::Calibration;
-use super::data::{self, Encoder, Ledger, Ranked};
+use super::data::RankEncoder;
 use super::objective::{CALIBRATION, RewardObjective};
 
 /// Arguments of `herd rejection-sampling train-rm`. Every flag but `--config` may also stand in the configuration file,
@@ -33,11 +33,12 @@ pub struct Args {
     #[serde(flatten)]
     training: TrainingArgs,
 
-    /// Leave out, and count, what is longer than --max-length, or in one row longer than --micro-batch-tokens, instead
-    /// of stopping
-    #[arg(long, help_heading = "Data")]
+    /// Renamed to --over-long drop
+    #[arg(long, hide = true)]
+    #[serde(skip)]
     drop_over_long: bool,
-    /// Train on preferences of these strengths only, such as "significantly better" and "better"
+    /// Train on preferences of these strengths only, such as "significantly better" and "better"; records without one
+    /// count always, and case, _ and - make no difference
     #[arg(long, num_args = 1.., value_name = "STRENGTH", help_heading = "Data")]
     strengths: Vec<String>,
 }
@@ -48,8 +49,6 @@ pub struct Config {
     /// The keys that every training stage has.
     #[serde(flatten)]
     pub training: Training,
-    /// Leave out what is too long.
-    pub drop_over_long: bool,
     /// Strengths to train on; empty for all. Preferences without a strength are always taken.
     pub strengths: Vec<String>,
 }
@@ -59,7 +58,7 @@ impl Default for Config {
     /// a twentieth held out.
     fn default() -> Self {
         let training = Training { batch_size: Some(64), eval_fraction: 0.05, ..Training::default() };
-        Self { training, drop_over_long: false, strengths: Vec::new() }
+        Self { training, strengths: Vec::new() }
     }
 }
 
@@ -78,6 +77,7 @@ impl StageConfig for Config {
 /// # Errors
 /// As [`stage::run`].
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    ensure!(!args.drop_over_long, "--drop-over-long is now --over-long drop");
     let resolved = resolve::<Config>(args.config.as_deref(), given(args)?)?;
     let ending = stage::run("train-rm", &resolved, args.dry_run, |setup| prepare(&resolved.config, setup))?;
     let calibration = resolved.config.training.output.join(CALIBRATION);
@@ -90,82 +90,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<RewardObjective>> {
     let (model, training) = (setup.model, &config.training);
-    let template = model.template.as_ref().with_context(|| {
-        format!("{} has no chat template; give the folder a chat_template.jinja", model.path.display())
-    })?;
-    let encoder = Encoder {
+    let encoder = RankEncoder {
         tokenizer: &model.tokenizer,
-        template,
-        max_length: training.max_length,
+        template: setup.template()?,
+        limits: Limits::new(training, setup),
         row_tokens: training.micro_batch_tokens,
-        drop_over_long: config.drop_over_long,
-        strengths: &config.strengths,
+        strengths: Strengths::new(&config.strengths),
     };
-    let mut files = 0;
-    let mut load = |path: &Path, weight: f64| -> anyhow::Result<(Vec<Ranked>, Ledger)> {
-        files += 1;
-        let rejects = training.skip_bad.then(|| setup.run.join(&format!("rejected-{files}.jsonl")));
-        encoder.load(path, weight, rejects)
-    };
-    let (mut sources, mut ledgers) = (Vec::new(), Vec::new());
-    for (path, weight) in training.sources()? {
-        let (groups, ledger) = load(&path, weight)?;
-        sources.push(groups);
-        ledgers.push(ledger);
-    }
-    let mut held_out = Vec::new();
-    if training.eval_fraction > 0.0 {
-        let held = hold_out(&mut sources, |ranked| ranked.prompt, training.eval_fraction, training.seed);
-        for (groups, ledger) in held.iter().zip(&mut ledgers) {
-            ledger.held_out = groups.len() as u64;
-            ledger.groups -= groups.len() as u64;
-        }
-        held_out.extend(held.into_iter().flatten());
-    }
-    for path in &training.eval_data {
-        let (groups, ledger) = load(Path::new(path), 0.0)?;
-        ledgers.push(Ledger { held_out: groups.len() as u64, groups: 0, ..ledger });
-        held_out.extend(groups);
-    }
-    let lengths: Vec<Source> = sources
-        .iter()
-        .zip(&ledgers)
-        .map(|(groups, ledger)| Source {
-            lengths: groups.iter().map(|ranked| ranked.group.tokens()).collect(),
-            weight: ledger.weight,
-        })
-        .collect();
-    let plan = training.plan(&lengths);
-    let ledger = data::table(&ledgers);
-    ensure!(!plan.steps.is_empty(), "nothing to train on: no preference is left\n{ledger}");
+    let Sources { examples, account } = sources::load(training, setup, &encoder)?;
     let pad = padding(&model.tokenizer, &model.stop_ids)?;
-    let objective = RewardObjective {
-        held_out,
-        plan,
-        micro_batch_tokens: training.micro_batch_tokens,
+    account.prepared(RewardObjective {
+        examples,
         device: setup.device,
         score: new_head(model.model.config().hidden_size, training.seed, setup.kind, setup.device),
         architecture: (model.model.config().family.classifier(), pad),
         calibration: None,
-        sources,
-    };
-    let batch =
-        batch_arithmetic(training, &objective.plan, &lengths, objective.micro_batches(), objective.held_out.len());
-    let example = objective.sources.iter().flatten().next().map(|ranked| {
-        let text = |ids: &[i64]| model.tokenizer.decode(&ids.iter().map(|&id| id as u32).collect::<Vec<_>>(), false);
-        let mut shown = text(&ranked.group.prompt)?;
-        for (rank, response) in ranked.group.responses.iter().enumerate() {
-            shown += &format!("\n--- response {} of {}\n{}", rank + 1, ranked.group.responses.len(), text(response)?);
-        }
-        anyhow::Ok((format!("Example {} (shared beginning, then the responses, best first)", ranked.id), shown))
-    });
-    Ok(Prepared {
-        objective,
-        data: serde_json::to_value(&ledgers)?,
-        identity: ledgers.iter().map(|ledger| serde_json::json!([ledger.sha256, ledger.weight])).collect(),
-        example: example.transpose()?,
-        ledger,
-        batch,
     })
 }
 

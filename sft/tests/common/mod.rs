@@ -101,6 +101,14 @@ pub fn run(flags: &[String]) -> anyhow::Result<()> {
     sft::command::run(&cli.args).map(drop)
 }
 
+/// Standard output of a run with `--dry-run`, without the marks between tokens.
+pub fn shown(world: &World, flags: &str) -> String {
+    let flags = world.flags("dry", &format!("--dry-run {flags}"));
+    let output = child(&std::env::current_exe().unwrap(), &flags).stdout(Stdio::piped()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).replace('·', "")
+}
+
 /// This test program again, doing one run: see [`be_a_child`].
 pub fn child(program: &Path, flags: &[String]) -> Command {
     let mut command = Command::new(program);

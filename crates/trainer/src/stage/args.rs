@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::sources::OverLong;
 use crate::{AverageKind, ScheduleKind};
 use llama::device::{Dtype, Place};
 
@@ -29,9 +30,12 @@ pub struct TrainingArgs {
     /// Set bad lines aside in RUN/rejected-N.jsonl instead of stopping at the first
     #[arg(long, help_heading = "Data")]
     pub skip_bad: bool,
-    /// The longest example, in tokens
+    /// The longest example, in tokens [default: 2048, or the model's context where that is shorter]
     #[arg(long, help_heading = "Data")]
     pub max_length: Option<usize>,
+    /// What to do with examples longer than --max-length
+    #[arg(long, help_heading = "Data")]
+    pub over_long: Option<OverLong>,
 
     /// Times through the data
     #[arg(long, help_heading = "Steps")]

@@ -71,11 +71,13 @@ mod fingerprint;
 mod record;
 mod resolve;
 mod save;
+pub mod sources;
 mod training;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use chat::ChatTemplate;
 use llama::{ModelFolder, device, locate};
 use serde_json::{Value, json};
 use tch::{Device, Kind};
@@ -84,6 +86,7 @@ pub use adapter::Extra;
 pub use args::TrainingArgs;
 pub use fingerprint::model_folder;
 pub use resolve::{Origin, Resolved, StageConfig, given, resolve, show_defaults};
+pub use sources::{Account, Encoded, Encoder, OverLong, RecordError, Row, Sources};
 pub use training::Training;
 
 use crate::cost::{MemoryEstimate, Trained, available_memory};
@@ -99,6 +102,20 @@ pub struct Setup<'a> {
     pub device: Device,
     /// The type to compute in.
     pub kind: Kind,
+    /// The most tokens of a sequence.
+    pub max_length: usize,
+}
+
+impl<'a> Setup<'a> {
+    /// The chat template that examples are written in.
+    ///
+    /// # Errors
+    /// When the model has none.
+    pub fn template(&self) -> anyhow::Result<&'a ChatTemplate> {
+        self.model.template.as_ref().with_context(|| {
+            format!("{} has no chat template; give the folder a chat_template.jinja", self.model.path.display())
+        })
+    }
 }
 
 /// A stage's data, ready to train on.
@@ -144,7 +161,8 @@ pub fn run<C: StageConfig, O: Objective>(
     let (device, kind) = training.compute().resolve()?;
     let run = RunFolder::open(&training.output)?;
     let mut model = ModelFolder::load(&base, Some(kind), device)?;
-    let mut prepared = prepare(&Setup { model: &model, run: &run, device, kind })?;
+    let max_length = training.max_length_in(model.model.config().max_position_embeddings as usize)?;
+    let mut prepared = prepare(&Setup { model: &model, run: &run, device, kind, max_length })?;
     let fingerprint = fingerprint::fingerprint(stage, &resolved.config, &prepared.identity, &base, kind)?;
     if let Some((summary, report)) = record::finished(&run, &fingerprint)? {
         println!("{} is finished already:\n{summary}", run.path().display());

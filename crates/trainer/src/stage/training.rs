@@ -1,15 +1,22 @@
 //! The keys that every training stage has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
+use super::sources::OverLong;
 use crate::cost::Trained;
 use crate::{
     AverageKind, OptimizerSettings, Plan, Schedule, ScheduleKind, Source, StepSize, TrainSettings, WeightsFile,
 };
 use llama::device::{Compute, Dtype, Place};
+
+/// The longest example, in tokens, where `--max-length` is not given and the model's context is not shorter.
+pub const MAX_LENGTH: usize = 2048;
+
+/// The largest weight of a training file: more is a slip of the pen, and would fill the memory with the order of the data.
+const MOST_WEIGHT: f64 = 1000.0;
 
 /// What decides a training run in every stage. A stage flattens it into its configuration and changes the defaults that it
 /// has reason to change.
@@ -27,8 +34,10 @@ pub struct Training {
     pub output: PathBuf,
     /// Set bad lines aside in `rejected-N.jsonl` instead of stopping.
     pub skip_bad: bool,
-    /// The longest example, in tokens.
-    pub max_length: usize,
+    /// The longest example, in tokens; [`MAX_LENGTH`] or the model's context if none is given.
+    pub max_length: Option<usize>,
+    /// What to do with longer examples.
+    pub over_long: OverLong,
     /// Epochs.
     pub epochs: u64,
     /// Optimizer steps; instead of epochs.
@@ -106,7 +115,8 @@ impl Default for Training {
             eval_fraction: 0.0,
             output: PathBuf::new(),
             skip_bad: false,
-            max_length: 2048,
+            max_length: None,
+            over_long: OverLong::Error,
             epochs: 1,
             max_steps: None,
             batch_tokens: 16_384,
@@ -168,12 +178,12 @@ impl Training {
         ensure!(!self.data.is_empty(), "--data is missing: name a file of training data");
         ensure!(!self.output.as_os_str().is_empty(), "--output is missing: name a folder for the run");
         ensure!(
-            self.micro_batch_tokens >= self.max_length,
+            self.micro_batch_tokens >= self.longest(),
             "--micro-batch-tokens is {}, but --max-length allows examples of {} tokens: make the first at least the second",
             self.micro_batch_tokens,
-            self.max_length
+            self.longest()
         );
-        ensure!(self.max_length >= 2, "--max-length must be at least 2");
+        ensure!(self.longest() >= 2, "--max-length must be at least 2");
         ensure!(self.batch_tokens >= 1 && self.batch_size != Some(0), "a step must have at least one example");
         ensure!(
             self.epochs >= 1 && self.max_steps != Some(0),
@@ -211,10 +221,33 @@ impl Training {
         Ok(())
     }
 
+    /// The longest example that the configuration allows, whatever the model.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.max_length.unwrap_or(MAX_LENGTH)
+    }
+
+    /// The longest example in a model of this context.
+    ///
+    /// # Errors
+    /// When `--max-length` asks for more than the model can read.
+    pub fn max_length_in(&self, context: usize) -> anyhow::Result<usize> {
+        if let Some(asked) = self.max_length {
+            ensure!(
+                asked <= context,
+                "--max-length is {asked}, but the context of {} is {context} tokens: lower --max-length to {context} (longer \
+                 examples then follow --over-long), or extend the model's context first (max_position_embeddings and \
+                 rope_scaling in its config.json)",
+                self.model.display()
+            );
+        }
+        Ok(self.longest().min(context))
+    }
+
     /// Training files with their weights.
     ///
     /// # Errors
-    /// When a weight is no number of at least 0.
+    /// When a weight is no number from 0 to [`MOST_WEIGHT`].
     pub fn sources(&self) -> anyhow::Result<Vec<(PathBuf, f64)>> {
         self.data.iter().map(|text| source(text)).collect()
     }
@@ -274,12 +307,20 @@ impl Training {
 }
 
 fn source(text: &str) -> anyhow::Result<(PathBuf, f64)> {
+    // A file whose own name has a colon.
+    if Path::new(text).exists() {
+        return Ok((text.into(), 1.0));
+    }
     match text.rsplit_once(':') {
         Some((path, weight)) if !path.is_empty() && !weight.contains('/') => {
             let weight: f64 = weight.parse().map_err(|_| {
                 anyhow::anyhow!("--data {text}: {weight:?} is no number; write path:weight, as a.jsonl:0.5")
             })?;
-            ensure!(weight >= 0.0 && weight.is_finite(), "--data {text}: the weight must be 0 or more");
+            ensure!(
+                (0.0..=MOST_WEIGHT).contains(&weight),
+                "--data {text}: the weight is how often an epoch has each record; it must lie between 0 and {MOST_WEIGHT} \
+                 (for more passes over all data there is --epochs)"
+            );
             Ok((path.into(), weight))
         }
         _ => Ok((text.into(), 1.0)),

@@ -1,0 +1,82 @@
+//! Examples in the order of a plan, packed into rows.
+
+use crate::{Plan, best_fit_decreasing};
+
+/// The examples of a run: what an objective makes its micro-batches of.
+pub struct Examples<E> {
+    /// Examples to train on, a list for each file of `--data`.
+    pub train: Vec<Vec<E>>,
+    /// Examples to evaluate on.
+    pub held_out: Vec<E>,
+    /// Which examples each step has.
+    pub plan: Plan,
+    /// The tokens that each example of `train` and of `held_out` has in a row.
+    lengths: (Vec<Vec<usize>>, Vec<usize>),
+    /// The most tokens of a row.
+    capacity: usize,
+}
+
+impl<E> Examples<E> {
+    /// Examples with the `tokens` that each has in a row of at most `micro_batch_tokens`.
+    #[must_use]
+    pub fn new(
+        train: Vec<Vec<E>>,
+        held_out: Vec<E>,
+        plan: Plan,
+        tokens: impl Fn(&E) -> usize,
+        micro_batch_tokens: usize,
+    ) -> Self {
+        let of = |examples: &Vec<E>| examples.iter().map(&tokens).collect::<Vec<_>>();
+        let lengths = (train.iter().map(of).collect(), of(&held_out));
+        Self { train, held_out, plan, lengths, capacity: micro_batch_tokens }
+    }
+
+    /// Optimizer steps of the whole run.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.plan.steps.len() as u64
+    }
+
+    /// Epochs done after so many steps.
+    #[must_use]
+    pub fn epoch(&self, steps: u64) -> f64 {
+        self.plan.epoch_at(steps as usize)
+    }
+
+    /// The examples of a step in rows of at most `--micro-batch-tokens` tokens.
+    #[must_use]
+    pub fn rows(&self, step: u64) -> Vec<Vec<&E>> {
+        let picks = &self.plan.steps[step as usize];
+        let lengths: Vec<usize> = picks.iter().map(|&(source, example)| self.lengths.0[source][example]).collect();
+        let example = |place: usize| {
+            let (source, example) = picks[place];
+            &self.train[source][example]
+        };
+        let bins = best_fit_decreasing(&lengths, self.capacity).into_iter();
+        bins.map(|bin| bin.into_iter().map(example).collect()).collect()
+    }
+
+    /// The held-out examples in rows of at most `--micro-batch-tokens` tokens.
+    #[must_use]
+    pub fn held_out_rows(&self) -> Vec<Vec<&E>> {
+        let bins = best_fit_decreasing(&self.lengths.1, self.capacity).into_iter();
+        bins.map(|bin| bin.into_iter().map(|place| &self.held_out[place]).collect()).collect()
+    }
+
+    /// Rows of the whole run.
+    pub(super) fn micro_batches(&self) -> usize {
+        (0..self.steps()).map(|step| self.rows(step).len()).sum()
+    }
+
+    /// The same with a part of each example, which has as many tokens.
+    #[must_use]
+    pub fn map<T>(self, part: impl Fn(E) -> T) -> Examples<T> {
+        Examples {
+            train: self.train.into_iter().map(|file| file.into_iter().map(&part).collect()).collect(),
+            held_out: self.held_out.into_iter().map(&part).collect(),
+            plan: self.plan,
+            lengths: self.lengths,
+            capacity: self.capacity,
+        }
+    }
+}

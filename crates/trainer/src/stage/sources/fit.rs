@@ -1,0 +1,179 @@
+//! Examples that are too long: refused, left out, or cut by whole turns.
+
+use clap::ValueEnum;
+use dataset::{Message, Role};
+use serde::{Deserialize, Serialize};
+
+use super::super::Setup;
+use super::super::training::Training;
+use super::encoder::RecordError;
+
+/// What to do with an example longer than `--max-length`.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OverLong {
+    /// Stop and say which
+    #[default]
+    Error,
+    /// Leave it out and count it
+    Drop,
+    /// Cut whole turns off the start, never the system turn and never into a turn; leave out what is too long even then
+    TruncatePrompt,
+}
+
+/// How long an example may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most tokens of a sequence.
+    pub max_length: usize,
+    /// What to do with longer ones.
+    pub over_long: OverLong,
+    /// The model's context, in tokens.
+    context: usize,
+}
+
+/// An example that fits, or why it does not.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fit<T> {
+    /// It fits as it is.
+    Whole(T),
+    /// It fits without its first turns; then what it was with them.
+    Cut(T, T),
+    /// A sentence on its length.
+    TooLong(String),
+}
+
+impl Limits {
+    /// The limits of a run.
+    #[must_use]
+    pub fn new(training: &Training, setup: &Setup) -> Self {
+        let context = setup.model.model.config().max_position_embeddings as usize;
+        Self { max_length: setup.max_length, over_long: training.over_long, context }
+    }
+
+    /// `256`, or `256 (the model's context)`
+    pub(super) fn described(&self) -> String {
+        let whole = if self.max_length == self.context { " (the model's context)" } else { "" };
+        format!("{}{whole}", self.max_length)
+    }
+
+    /// What is wrong with the length of `what` (`the conversation x`), if anything is.
+    #[must_use]
+    pub fn excess(&self, what: &str, tokens: usize) -> Option<String> {
+        let allowed = self.max_length;
+        let advice = if allowed >= self.context {
+            ", the model's whole context; choose --over-long drop or truncate-prompt, or a model with a longer context"
+        } else {
+            "; raise that, or choose --over-long drop or truncate-prompt"
+        };
+        (tokens > allowed).then(|| format!("{what} has {tokens} tokens, --max-length allows {allowed}{advice}"))
+    }
+
+    /// Encodes `messages`, and again without their first turns where they are too long and the policy is
+    /// [`OverLong::TruncatePrompt`]. `excess` says what is wrong with the length of an encoded example. The system turns stay,
+    /// the shorter example begins with a user turn.
+    ///
+    /// # Errors
+    /// What `encode` returns.
+    pub fn fit<T>(
+        &self,
+        messages: &[Message],
+        encode: impl Fn(&[Message]) -> Result<T, RecordError>,
+        excess: impl Fn(&T) -> Option<String>,
+    ) -> Result<Fit<T>, RecordError> {
+        let whole = encode(messages)?;
+        let Some(sentence) = excess(&whole) else { return Ok(Fit::Whole(whole)) };
+        if self.over_long != OverLong::TruncatePrompt {
+            return Ok(Fit::TooLong(sentence));
+        }
+        let starts = starts(messages);
+        let mut found = None;
+        // The later the start, the shorter the example: look for the earliest that fits.
+        let (mut low, mut high) = (0, starts.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            let cut = encode(&from(messages, starts[middle]))?;
+            if excess(&cut).is_none() {
+                found = Some(cut);
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        Ok(match found {
+            Some(cut) => Fit::Cut(cut, whole),
+            None => Fit::TooLong(sentence),
+        })
+    }
+}
+
+/// The user turns, after the first, that a shorter conversation may begin with.
+fn starts(messages: &[Message]) -> Vec<usize> {
+    (system_turns(messages) + 1..messages.len()).filter(|&index| messages[index].role == Role::User).collect()
+}
+
+fn system_turns(messages: &[Message]) -> usize {
+    messages.iter().take_while(|message| message.role == Role::System).count()
+}
+
+/// The system turns, and everything from message `start` on.
+fn from(messages: &[Message], start: usize) -> Vec<Message> {
+    let system = system_turns(messages);
+    messages[..system].iter().chain(&messages[start..]).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(max_length: usize, over_long: OverLong) -> Limits {
+        Limits { max_length, over_long, context: 100 }
+    }
+
+    /// Each message costs the characters of its text.
+    fn fit(limits: Limits, messages: &[Message]) -> Fit<String> {
+        let encode = |messages: &[Message]| Ok(messages.iter().map(Message::text).collect::<String>());
+        limits.fit(messages, encode, |text| limits.excess("it", text.len())).unwrap()
+    }
+
+    fn conversation() -> Vec<Message> {
+        vec![
+            Message::system("ss"),
+            Message::user("aaaa"),
+            Message::assistant("bbbb"),
+            Message::user("cccc"),
+            Message::assistant("dddd"),
+            Message::user("eeee"),
+            Message::assistant("ffff"),
+        ]
+    }
+
+    #[test]
+    fn whole_turns_are_cut_and_the_system_turn_stays() {
+        let cut = |max| fit(limits(max, OverLong::TruncatePrompt), &conversation());
+        let whole = "ssaaaabbbbccccddddeeeeffff".to_owned();
+        assert_eq!(cut(26), Fit::Whole(whole.clone()));
+        // One token too many costs a whole exchange, and no more than that.
+        assert_eq!(cut(25), Fit::Cut("ssccccddddeeeeffff".into(), whole.clone()));
+        assert_eq!(cut(17), Fit::Cut("sseeeeffff".into(), whole));
+        assert!(matches!(cut(9), Fit::TooLong(_)));
+        // Other policies cut nothing.
+        assert!(matches!(fit(limits(25, OverLong::Drop), &conversation()), Fit::TooLong(_)));
+    }
+
+    #[test]
+    fn a_single_turn_is_not_cut() {
+        let one = [Message::user("x".repeat(30)), Message::assistant("y")];
+        assert!(matches!(fit(limits(20, OverLong::TruncatePrompt), &one), Fit::TooLong(_)));
+    }
+
+    #[test]
+    fn the_advice_can_be_followed() {
+        let said = |max| match fit(limits(max, OverLong::Drop), &[Message::user("x".repeat(101))]) {
+            Fit::TooLong(sentence) => sentence,
+            _ => String::new(),
+        };
+        assert!(said(50).contains("has 101 tokens, --max-length allows 50; raise that"), "{}", said(50));
+        assert!(said(100).contains("allows 100, the model's whole context; choose --over-long"), "{}", said(100));
+    }
+}
