@@ -7,11 +7,12 @@ mod generate;
 mod import;
 mod model;
 mod pipeline;
+mod reference;
 mod registry;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(name = "herd", version, about = "From a pretrained language model to an aligned assistant")]
@@ -44,12 +45,21 @@ enum Command {
     RejectionSampling(rejection_sampling::cli::Args),
     /// Measure a model on benchmarks; compare runs; look for contamination
     Eval(Box<eval::command::Args>),
+    /// Every key of a command's configuration file: type, default, meaning
+    Config(reference::Args),
     /// Make problems, fetch benchmark data
     Data(data::Args),
     /// Judge mathematical answers and step-by-step solutions
     Mathverify(mathverify::command::Args),
     /// Run untrusted programs with their tests in a sandbox
     Codeexec(codeexec::cli::Args),
+}
+
+/// The whole command line, with the flags of every command.
+fn command() -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    command
 }
 
 /// Whether `herd` understands these words. The error is what it would print, without the usage.
@@ -65,7 +75,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // `herd doctor | head` ends quietly. Not for commands that write to sockets or to other programs: there a closed
     // pipe is an error to handle.
-    if matches!(cli.command, Command::Doctor | Command::Model(_)) {
+    if matches!(cli.command, Command::Doctor | Command::Model(_) | Command::Config(_)) {
         sigpipe::reset();
     }
     torch_ext::init();
@@ -81,6 +91,7 @@ fn main() -> ExitCode {
         Command::Run(args) => pipeline::run(&args),
         Command::RejectionSampling(args) => rejection_sampling::cli::run(&args, &["codeexec"]),
         Command::Eval(args) => eval::command::run(&args, &["codeexec"]),
+        Command::Config(args) => reference::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Mathverify(args) => mathverify::command::run(&args),
         Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),

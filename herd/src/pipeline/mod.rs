@@ -10,6 +10,7 @@ mod recipe;
 mod report;
 mod results;
 mod state;
+mod tables;
 mod view;
 
 use std::collections::BTreeSet;

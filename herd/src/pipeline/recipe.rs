@@ -9,7 +9,7 @@
 //!
 //! [[stage]]
 //! name = "sft"
-//! herd = ["sft", "--model", "{model}", "--data", "train.jsonl", "--output", "{out}"]
+//! sft = { model = "{model}", data = ["train.jsonl"], learning_rate = 1e-4, output = "{out}" }
 //! sets = { model = "{out}/model" }
 //!
 //! [[stage]]
@@ -20,6 +20,8 @@
 //! herd = ["rejection-sampling", "run", "--model", "{model}", "--seed", "{n}", "--output", "{out}"]
 //! ```
 //!
+//! A stage is a table of a `herd` command's flags, or the whole command line as a list.
+//!
 //! `{out}` is the stage's folder in the pipeline's, `{n}` the number of the round, `{NAME}` a variable or the folder of an
 //! earlier stage (its newest one of that name, or `round1-sample`). `{{` and `}}` are braces.
 
@@ -29,6 +31,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
+
+use super::tables;
 
 /// The file as it is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -47,7 +51,6 @@ struct File {
 
 /// A stage, or a block of stages that is repeated.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Entry {
     name: String,
     #[serde(default)]
@@ -62,7 +65,33 @@ struct Entry {
     repeat: Option<u32>,
     #[serde(default)]
     stage: Vec<Entry>,
+    /// Every other key: a `herd` command with its flags.
+    #[serde(flatten)]
+    tables: toml::Table,
 }
+
+impl Entry {
+    /// Whether its program is `herd`, and its command line; none if it is a block.
+    fn words(&self, herd: &clap::Command) -> anyhow::Result<Option<(bool, Vec<String>)>> {
+        let mut ways: Vec<(bool, Vec<String>)> = Vec::new();
+        ways.extend(self.herd.clone().map(|words| (true, words)));
+        ways.extend(self.command.clone().map(|words| (false, words)));
+        for (name, value) in &self.tables {
+            if herd.find_subcommand(name).is_none() {
+                let commands = herd.get_subcommands().map(clap::Command::get_name);
+                let known = commands.chain(KEYS);
+                bail!("{name} is neither a key of a stage nor a command of herd{}", tables::nearest(name, known));
+            }
+            ways.push((true, tables::words(herd, name, value)?));
+        }
+        ensure!(ways.len() <= 1, "it has {} commands; give it one", ways.len());
+        Ok(ways.pop())
+    }
+}
+
+/// The keys of an [`Entry`].
+const KEYS: [&str; 10] =
+    ["name", "about", "herd", "command", "sets", "retries", "timeout", "estimate", "repeat", "stage"];
 
 /// A pipeline, ready to run: every placeholder is replaced.
 #[derive(Debug, Clone)]
@@ -137,6 +166,7 @@ fn parse(text: &str, given: &[(String, String)], output: Option<&Path>) -> anyho
         vars.insert(name.clone(), value.clone());
     }
     let mut expansion = Expansion {
+        herd: crate::command(),
         output: output.clone(),
         retries: file.retries,
         vars,
@@ -151,6 +181,8 @@ fn parse(text: &str, given: &[(String, String)], output: Option<&Path>) -> anyho
 
 /// Stages as they are unrolled, with the variables as they stand at that point.
 struct Expansion {
+    /// The command line that tables are checked against.
+    herd: clap::Command,
     output: PathBuf,
     retries: u32,
     vars: BTreeMap<String, String>,
@@ -195,8 +227,9 @@ impl Expansion {
                 "stage {:?}: a name has letters, digits, - and _, and is neither out nor n",
                 entry.name
             );
-            match (entry.repeat, &entry.herd, &entry.command) {
-                (Some(times), None, None) => {
+            let words = entry.words(&self.herd).with_context(|| format!("stage {whole}"))?;
+            match (entry.repeat, words) {
+                (Some(times), None) => {
                     ensure!(
                         !entry.stage.is_empty() && times > 0,
                         "stage {whole} repeats nothing: give it [[stage.stage]]"
@@ -206,13 +239,13 @@ impl Expansion {
                         self.entries(&entry.stage, &format!("{whole}{n}-"), Some(n))?;
                     }
                 }
-                (None, Some(words), None) => {
-                    self.stage(entry, &whole, true, words, round).with_context(|| format!("stage {whole}"))?
+                (None, Some((herd, words))) => {
+                    self.stage(entry, &whole, herd, &words, round).with_context(|| format!("stage {whole}"))?
                 }
-                (None, None, Some(words)) => {
-                    self.stage(entry, &whole, false, words, round).with_context(|| format!("stage {whole}"))?
-                }
-                _ => bail!("stage {whole} needs one of: herd = [...], command = [...], or repeat with [[stage.stage]]"),
+                _ => bail!(
+                    "stage {whole} needs one of: a command of herd such as sft = {{ ... }}, herd = [...], command = [...], or \
+                     repeat with [[stage.stage]]"
+                ),
             }
         }
         Ok(())
@@ -431,6 +464,17 @@ mod tests {
     }
 
     #[test]
+    fn tables_are_filled_like_command_lines() {
+        let stage = |stage: &str| {
+            let text = format!("name = \"x\"\noutput = \"o\"\n[vars]\nmodel = \"m\"\n[[stage]]\nname = \"a\"\n{stage}");
+            parse(&text, &[], None).unwrap().stages.remove(0)
+        };
+        let table = stage("sft = { model = \"{model}\", output = \"{out}\", data = [\"x\"] }");
+        let list = stage("herd = [\"sft\", \"--data\", \"x\", \"--model\", \"{model}\", \"--output\", \"{out}\"]");
+        assert_eq!((table.herd, &table.words, &table.identity), (true, &list.words, &list.identity));
+    }
+
+    #[test]
     fn the_command_line_sets_variables() {
         let recipe = parse(ROUNDS, &[("model".into(), "other".into())], None).unwrap();
         assert_eq!(recipe.stages[1].words[1], "other");
@@ -481,6 +525,18 @@ mod tests {
                 "taken by an earlier",
             ),
             ("name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a b\"\nherd = [\"b\"]", "letters, digits"),
+            (
+                "name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nretires = 1",
+                "stage a: retires is neither a key of a stage nor a command of herd; did you mean retries?",
+            ),
+            (
+                "name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nsft = { modle = \"m\" }",
+                "stage a: modle is no key of herd sft; did you mean model?",
+            ),
+            (
+                "name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nsft = {}\nherd = [\"b\"]",
+                "stage a: it has 2 commands; give it one",
+            ),
             (
                 "name = \"x\"\noutput = \"o\"\nretires = 1\n[[stage]]\nname = \"a\"\nherd = [\"b\"]",
                 "unknown field `retires`",
