@@ -16,6 +16,12 @@ pub struct Example {
 }
 
 impl Example {
+    /// An encoded conversation as an example of weight 1.
+    #[must_use]
+    pub fn of(id: &str, encoded: chat::Encoded) -> Self {
+        Self { id: id.to_owned(), ids: encoded.ids, trained: encoded.assistant_mask, weight: 1.0 }
+    }
+
     /// Tokens that count in the loss: the first token of a text has nothing before it to predict it from.
     #[must_use]
     pub fn trained_tokens(&self) -> usize {

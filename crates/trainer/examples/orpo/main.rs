@@ -1,0 +1,17 @@
+//! `cargo run -p trainer --example orpo -- --model NAME --data preferences.jsonl --output RUN`
+
+mod loss;
+mod stage;
+
+use clap::Parser;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    args: stage::Args,
+}
+
+fn main() -> anyhow::Result<()> {
+    torch_ext::init();
+    stage::run(&Cli::parse().args)
+}
