@@ -26,6 +26,7 @@ fn main() -> anyhow::Result<()> {
     torch_ext::init();
     // One run a process, so that each has a peak of its own.
     if let Some(at) = words.iter().position(|word| word == "--run") {
+        trainer::keep_memory();
         let flags = std::iter::once("dpo".to_owned()).chain(words[at + 1..].iter().cloned());
         return dpo::command::run(&Cli::parse_from(flags).args).map(|_| ());
     }

@@ -164,8 +164,6 @@ impl Objective for DpoObjective {
     /// Reads the reference's log-probs, or computes and keeps them. A reference in another folder is gone again before
     /// training begins, unless it is to be live.
     fn begin(&mut self, model: &Llama, _: &RunFolder) -> anyhow::Result<()> {
-        // The policy trains with these kernels; the reference has to round as it does.
-        llama::kernels::fuse();
         let load = |folder: &PathBuf| {
             Llama::load(folder, Some(model.kind()), model.device())
                 .with_context(|| format!("the reference model {}", folder.display()))

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use dataset::digest::{self, Fingerprint};
-use llama::Llama;
+use llama::{Llama, Pass};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -227,9 +227,12 @@ impl ReferenceLogProbs {
 pub fn log_probs(model: &Llama, batch: &PairBatch) -> anyhow::Result<Tensor> {
     let _no_grad = tch::no_grad_guard();
     let mut layout = batch.layout();
-    let positions = layout.positions(batch.tokens as i64).to_device(model.device());
-    let hidden = model.hidden_states(&batch.input_ids, &positions, &mut layout);
-    Ok(batch.log_probs(&hidden, model.head())?.to_kind(Kind::Float))
+    torch_ext::catch(|| {
+        let positions = layout.positions(batch.tokens as i64).to_device(model.device());
+        // The reference has to round as the policy does in training.
+        let hidden = model.hidden_states(&batch.input_ids, &positions, &mut layout, Pass::fused())?;
+        Ok(batch.log_probs(&hidden, model.head())?.to_kind(Kind::Float))
+    })
 }
 
 fn starts(pairs: &[Pair]) -> Vec<usize> {

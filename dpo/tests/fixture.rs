@@ -64,7 +64,7 @@ fn log_probs_loss_and_gradients_are_pytorchs() {
         assert!(distance(&rejected, &expect("ref_rejected_logps")) < 1e-4);
         let mut layout = batch.layout();
         let positions = layout.positions(batch.tokens as i64);
-        let hidden = policy.hidden_states(&batch.input_ids, &positions, &mut layout);
+        let hidden = policy.hidden_states(&batch.input_ids, &positions, &mut layout, llama::Pass::fused()).unwrap();
         let found = batch.log_probs(&hidden, policy.head()).unwrap();
         let (chosen, rejected) = batch.counted(&found);
         assert!(distance(&chosen, &expect("policy_chosen_logps")) < 1e-4);

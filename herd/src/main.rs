@@ -78,6 +78,9 @@ fn main() -> ExitCode {
     if matches!(cli.command, Command::Doctor | Command::Model(_) | Command::Config(_)) {
         sigpipe::reset();
     }
+    if trains(&cli.command) {
+        trainer::keep_memory();
+    }
     torch_ext::init();
     let result = match cli.command {
         Command::Doctor => doctor::run(),
@@ -102,5 +105,14 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Whether the command trains a model in this process.
+fn trains(command: &Command) -> bool {
+    match command {
+        Command::Sft(_) | Command::Dpo(_) => true,
+        Command::RejectionSampling(args) => args.trains(),
+        _ => false,
     }
 }

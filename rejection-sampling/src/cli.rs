@@ -24,6 +24,14 @@ enum Command {
     Filter(Box<filter::Args>),
 }
 
+impl Args {
+    /// Whether the command trains a model in this process.
+    #[must_use]
+    pub fn trains(&self) -> bool {
+        matches!(self.command, Command::TrainRm(_))
+    }
+}
+
 /// Runs the command. `codeexec` is what stands before `codeexec`'s subcommands on this binary's command line; the
 /// worker processes that run programs are started by it.
 ///

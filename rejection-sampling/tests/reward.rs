@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use common::{World, finish, run, spawn, words};
 use dataset::Message;
-use llama::SequenceClassifier;
 use llama::attention::Causal;
+use llama::{Pass, SequenceClassifier};
 use rejection_sampling::reward::{Group, RewardModel};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
@@ -52,10 +52,11 @@ fn company_packing_and_padding_do_not_change_a_score() {
         })
         .collect();
     let positions = Tensor::arange(longest as i64, (Kind::Int64, Device::Cpu)).expand([3, longest as i64], true);
-    let hidden = classifier.model.hidden_states(&Tensor::stack(&rows, 0), &positions, &mut Causal);
+    let hidden =
+        classifier.model.hidden_states(&Tensor::stack(&rows, 0), &positions, &mut Causal, Pass::default()).unwrap();
     for (row, expected) in alone.iter().enumerate() {
         let last = conversations[row].len() as i64 - 1;
-        let padded = classifier.logits(&hidden.get(row as i64).narrow(0, last, 1)).double_value(&[0, 0]);
+        let padded = classifier.logits(&hidden.get(row as i64).narrow(0, last, 1)).unwrap().double_value(&[0, 0]);
         for found in [together[row], packed[1][row], padded] {
             assert!((found - expected).abs() < 1e-4, "{row}: {found} {expected}");
         }

@@ -3,6 +3,7 @@
 use llama::Llama;
 use llama::attention::Layout;
 use tch::{Device, Tensor};
+use torch_ext::Generator;
 use trainer::stage::sources::Examples;
 use trainer::{Evaluation, Example, Input, Loss, Moment, Objective, PackedBatch, evaluate};
 
@@ -57,12 +58,13 @@ impl Objective for SftObjective {
         Ok(batch.cross_entropy_sum(hidden, head)?.into())
     }
 
-    fn perturb(&self, embedded: Tensor, batch: &PackedBatch, _: Moment) -> Tensor {
+    fn perturb(&self, embedded: Tensor, batch: &PackedBatch, moment: Moment) -> anyhow::Result<Tensor> {
         if self.neftune_alpha == 0.0 {
-            return embedded;
+            return Ok(embedded);
         }
-        let noise = neftune_noise(&embedded, &batch.documents[0], self.neftune_alpha);
-        embedded + noise
+        let seed = moment.seed_for("noise");
+        let noise = neftune_noise(&embedded, &batch.documents[0], self.neftune_alpha, seed)?;
+        Ok(embedded + noise)
     }
 
     fn evaluate(&self, model: &Llama) -> anyhow::Result<Option<Evaluation>> {
@@ -70,9 +72,8 @@ impl Objective for SftObjective {
     }
 }
 
-/// NEFTune (Jain et al. 2023, algorithm 1): uniform noise in `±alpha / sqrt(length · width)` for each document. Draws from
-/// libtorch's generator, which the training loop seeds for each micro-batch.
-fn neftune_noise(embedded: &Tensor, documents: &[i64], alpha: f64) -> Tensor {
+/// NEFTune (Jain et al. 2023, algorithm 1): uniform noise in `±alpha / sqrt(length · width)` for each document.
+fn neftune_noise(embedded: &Tensor, documents: &[i64], alpha: f64, seed: u64) -> anyhow::Result<Tensor> {
     let width = embedded.size()[2];
     let bounds: Vec<f32> = documents
         .iter()
@@ -82,8 +83,8 @@ fn neftune_noise(embedded: &Tensor, documents: &[i64], alpha: f64) -> Tensor {
         })
         .collect();
     let bounds = Tensor::from_slice(&bounds).to_device(embedded.device()).reshape([1, -1, 1]);
-    let uniform = embedded.detach().to_kind(tch::Kind::Float).rand_like() * 2.0 - 1.0;
-    (uniform * bounds).to_kind(embedded.kind())
+    let uniform = Generator::new(embedded.device(), seed)?.uniform(&embedded.size())? * 2.0 - 1.0;
+    Ok((uniform * bounds).to_kind(embedded.kind()))
 }
 
 #[cfg(test)]
@@ -94,9 +95,8 @@ mod tests {
     #[test]
     fn noise_stays_in_its_bounds_and_fills_them() {
         torch_ext::init();
-        tch::manual_seed(1);
         let embedded = Tensor::zeros([1, 40, 16], (Kind::Float, Device::Cpu));
-        let noise = neftune_noise(&embedded, &[10, 30], 5.0);
+        let noise = neftune_noise(&embedded, &[10, 30], 5.0, 1).unwrap();
         for (start, length) in [(0, 10), (10, 30)] {
             let bound = 5.0 / ((length * 16) as f64).sqrt();
             let part = noise.narrow(1, start, length);

@@ -255,7 +255,7 @@ fn write_adapter(base: &Path, folder: &Path, seed: i64, rank: i64, alpha: f64) {
     let mut model = Llama::load(base, None, Device::Cpu).unwrap();
     tch::manual_seed(seed);
     let options = (Kind::Float, Device::Cpu);
-    model.add_adapter(&config, |_, shape, _| Tensor::randn(shape, options) * 0.1).unwrap();
+    model.add_adapter(&config, |_, shape, _| Ok(Tensor::randn(shape, options) * 0.1)).unwrap();
     for (_, linear) in model.linears_mut() {
         if let Some(lora) = &mut linear.lora {
             lora.b = Tensor::randn(lora.b.size(), options) * 0.1;
@@ -270,7 +270,7 @@ fn logits(base: &Path, adapter: Option<&Path>) -> Tensor {
         model.load_adapter(adapter).unwrap();
     }
     let _no_grad = tch::no_grad_guard();
-    model.forward(&Tensor::arange(40, (Kind::Int64, Device::Cpu)).unsqueeze(0))
+    model.forward(&Tensor::arange(40, (Kind::Int64, Device::Cpu)).unsqueeze(0)).unwrap()
 }
 
 /// What transformers and PEFT make of a model, or of a model and an adapter; `None` without `HERD_PEER_PYTHON`, a Python with
@@ -314,7 +314,7 @@ fn adapters_are_averaged_exactly_or_factor_by_factor() {
     let by_hand = merged_by_hand(&at("base"), &[(at("x"), 0.75, 2.0), (at("y"), 0.25, 1.0)]);
     let expected = {
         let _no_grad = tch::no_grad_guard();
-        by_hand.forward(&Tensor::arange(40, (Kind::Int64, Device::Cpu)).unsqueeze(0))
+        by_hand.forward(&Tensor::arange(40, (Kind::Int64, Device::Cpu)).unsqueeze(0)).unwrap()
     };
     run(dir.path(), "--models @x @y --weights 3 1 --output @joined").unwrap();
     assert!(largest(&logits(&at("base"), Some(&at("joined"))), &expected) < 1e-5);

@@ -2,14 +2,29 @@
 //! `[rows, seq, heads, head_dim]`, keys and values `[rows, seq, kv_heads, head_dim]`, results like the queries.
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::{Segment, segment_attention};
+use torch_ext::{OpError, Segment, catch, segment_attention};
 
 use crate::kernels;
+use crate::pass::Operators;
 
 /// One way to attend, called once a layer in order.
 pub trait Attend {
-    /// The attention output of layer `layer`; `window` is the layer's sliding window, if it has one.
-    fn attend(&mut self, layer: usize, window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor;
+    /// The attention output of a layer.
+    ///
+    /// # Errors
+    /// When shapes do not fit, or there is no memory.
+    fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError>;
+}
+
+/// The layer that asks for attention, and how the pass is computed.
+#[derive(Debug, Clone, Copy)]
+pub struct LayerContext {
+    /// The layer's number, from 0.
+    pub layer: usize,
+    /// Its sliding window, if it has one: how many positions back a token sees, itself included.
+    pub window: Option<i64>,
+    /// Which operators compute the pass.
+    pub operators: Operators,
 }
 
 /// Each row is one document: a token sees itself and what stands before it in its row. Rows may be padded on the right;
@@ -17,8 +32,8 @@ pub trait Attend {
 pub struct Causal;
 
 impl Attend for Causal {
-    fn attend(&mut self, _: usize, window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
-        causal(q, k, v, window)
+    fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
+        catch(|| Ok(causal(q, k, v, context.window)))
     }
 }
 
@@ -30,8 +45,14 @@ pub struct Packed<'a> {
 }
 
 impl Attend for Packed<'_> {
-    fn attend(&mut self, _: usize, window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
-        let seq = q.size()[1];
+    fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
+        catch(|| self.seen(context, q, k, v))
+    }
+}
+
+impl Packed<'_> {
+    fn seen(&self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
+        let (window, (_, seq, ..)) = (context.window, q.size4()?);
         let segments = || {
             self.documents.iter().enumerate().flat_map(move |(row, lengths)| {
                 lengths.iter().scan(row as i64 * seq, |start, &length| {
@@ -40,8 +61,8 @@ impl Attend for Packed<'_> {
                 })
             })
         };
-        if let Some(out) = in_one(segments, window, q, k, v) {
-            return out;
+        if let Some(out) = in_one(segments, context, q, k, v)? {
+            return Ok(out);
         }
         let rows = self.documents.iter().enumerate().map(|(row, lengths)| {
             let row = row as i64;
@@ -58,7 +79,7 @@ impl Attend for Packed<'_> {
             }
             Tensor::cat(&parts, 1)
         });
-        Tensor::cat(&rows.collect::<Vec<_>>(), 0)
+        Ok(Tensor::cat(&rows.collect::<Vec<_>>(), 0))
     }
 }
 
@@ -107,10 +128,16 @@ impl SharedPrompt<'_> {
 }
 
 impl Attend for SharedPrompt<'_> {
-    fn attend(&mut self, _: usize, window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
-        let seq = q.size()[1];
-        if let Some(out) = in_one(|| self.segments(seq).into_iter(), window, q, k, v) {
-            return out;
+    fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
+        catch(|| self.seen(context, q, k, v))
+    }
+}
+
+impl SharedPrompt<'_> {
+    fn seen(&self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
+        let (window, (_, seq, ..)) = (context.window, q.size4()?);
+        if let Some(out) = in_one(|| self.segments(seq).into_iter(), context, q, k, v)? {
+            return Ok(out);
         }
         let rows = self.groups.iter().enumerate().map(|(row, groups)| {
             let row = row as i64;
@@ -135,28 +162,27 @@ impl Attend for SharedPrompt<'_> {
             }
             Tensor::cat(&parts, 1)
         });
-        Tensor::cat(&rows.collect::<Vec<_>>(), 0)
+        Ok(Tensor::cat(&rows.collect::<Vec<_>>(), 0))
     }
 }
 
 /// All rows by the one operator of training on a processor; `None` where that is not at hand or a window cuts.
 fn in_one<I: Iterator<Item = Segment>>(
     segments: impl Fn() -> I,
-    window: Option<i64>,
+    context: LayerContext,
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
-) -> Option<Tensor> {
+) -> Result<Option<Tensor>, OpError> {
     let cut = |window: i64| segments().any(|segment| segment.before + segment.length > window);
-    if !kernels::trains_fused(q) || window.is_some_and(cut) {
-        return None;
+    if !kernels::trains_fused(context.operators, q) || context.window.is_some_and(cut) {
+        return Ok(None);
     }
     let flat = |x: &Tensor| x.flatten(0, 1);
     let segments: Vec<Segment> = segments().filter(|segment| segment.length > 0).collect();
-    match segment_attention(&flat(q), &flat(k), &flat(v), &segments) {
-        Ok(out) => Some(out.view_as(q)),
-        Err(e) => panic!("attention of {:?} {:?} over {:?}: {e}", q.size(), q.kind(), k.size()),
-    }
+    let out = segment_attention(&flat(q), &flat(k), &flat(v), &segments)
+        .map_err(|error| error.context(format!("attention of {:?} {:?} over {:?}", q.size(), q.kind(), k.size())))?;
+    Ok(Some(out.view_as(q)))
 }
 
 /// Which of `before + length` keys each of the last `length` tokens sees: `[length, before + length]`.
@@ -219,10 +245,10 @@ impl Layout<'_> {
 }
 
 impl Attend for Layout<'_> {
-    fn attend(&mut self, layer: usize, window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
         match *self {
-            Self::Packed(documents) => Packed { documents }.attend(layer, window, q, k, v),
-            Self::SharedPrompt(groups) => SharedPrompt { groups }.attend(layer, window, q, k, v),
+            Self::Packed(documents) => Packed { documents }.attend(context, q, k, v),
+            Self::SharedPrompt(groups) => SharedPrompt { groups }.attend(context, q, k, v),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::decoder::{Decoder, DecoderEnds, DecoderLayer, DecoderShape, Projection, Segment};
+use torch_ext::{OpError, catch};
 
 use crate::attention::Packed;
 use crate::kv_cache::{Decode, PagedCache, Prefill};
 use crate::linear::Linear;
 use crate::model::Llama;
+use crate::pass::Pass;
 use crate::score::to_floats;
 
 /// Which arithmetic the engine uses.
@@ -45,7 +47,8 @@ impl Backend {
         if kernels == Kernels::Auto && packable(model) {
             return pack(model, pages).map(Self::Packed).map_err(|error| error.to_string());
         }
-        let cache = PagedCache::new(model.config(), pages, model.kind(), model.device());
+        let cache = catch(|| Ok(PagedCache::new(model.config(), pages, model.kind(), model.device())));
+        let cache = cache.map_err(|error: OpError| error.to_string())?;
         Ok(Self::Tensors(Box::new(Tensors { model: model.shallow_clone(), cache, slots })))
     }
 
@@ -69,8 +72,11 @@ impl Backend {
             Self::Tensors(tensors) => {
                 let Tensors { model, cache, slots } = tensors.as_mut();
                 let highest = segments.iter().flat_map(|segment| segment.pages).max().copied().unwrap_or(0);
-                cache.reserve(highest as usize + 1).map_err(|error| error.to_string())?;
-                *logits = tensors_forward(model, cache, *slots, segments);
+                let computed = catch(|| {
+                    cache.reserve(highest as usize + 1)?;
+                    tensors_forward(model, cache, *slots, segments)
+                });
+                *logits = computed.map_err(|error: OpError| error.to_string())?;
                 Ok(())
             }
         }
@@ -132,7 +138,12 @@ impl Backend {
 }
 
 /// Prompts one by one, then one token of every other sequence together.
-fn tensors_forward(model: &Llama, cache: &mut PagedCache, slots: usize, segments: &[Segment]) -> Vec<f32> {
+fn tensors_forward(
+    model: &Llama,
+    cache: &mut PagedCache,
+    slots: usize,
+    segments: &[Segment],
+) -> Result<Vec<f32>, OpError> {
     let _no_grad = tch::no_grad_guard();
     let device = model.device();
     let is_prompt = |segment: &Segment| segment.start == 0;
@@ -141,8 +152,8 @@ fn tensors_forward(model: &Llama, cache: &mut PagedCache, slots: usize, segments
         let length = segment.ids.len() as i64;
         let ids = Tensor::from_slice(segment.ids).to_device(device).unsqueeze(0);
         let positions = Tensor::arange(length, (Kind::Int64, device)).unsqueeze(0);
-        let hidden = model.hidden_states(&ids, &positions, &mut Prefill::new(cache, segment.pages));
-        *row = to_floats(&model.logits(&hidden.narrow(1, length - 1, 1)));
+        let hidden = model.hidden_states(&ids, &positions, &mut Prefill::new(cache, segment.pages), Pass::default())?;
+        *row = to_floats(&model.logits(&hidden.narrow(1, length - 1, 1))?);
     }
     let decoding: Vec<usize> = (0..segments.len()).filter(|&index| !is_prompt(&segments[index])).collect();
     if !decoding.is_empty() {
@@ -152,14 +163,14 @@ fn tensors_forward(model: &Llama, cache: &mut PagedCache, slots: usize, segments
         let column = |values: Vec<i64>| Tensor::from_slice(&values).to_device(device).unsqueeze(1);
         let ids = column(batch.iter().map(|segment| segment.ids[0]).collect());
         let positions = column(batch.iter().map(|segment| segment.start as i64).collect());
-        let hidden = model.hidden_states(&ids, &positions, &mut Decode::new(cache, &batch));
-        let logits = to_floats(&model.logits(&hidden));
+        let hidden = model.hidden_states(&ids, &positions, &mut Decode::new(cache, &batch), Pass::default())?;
+        let logits = to_floats(&model.logits(&hidden)?);
         for (&index, logits) in decoding.iter().zip(logits.chunks(logits.len() / batch.len())) {
             rows[index] = logits.to_vec();
         }
     }
     let wanted = rows.into_iter().zip(segments).filter(|(_, segment)| segment.logits > 0);
-    wanted.flat_map(|(row, _)| row).collect()
+    Ok(wanted.flat_map(|(row, _)| row).collect())
 }
 
 fn shape(model: &Llama) -> DecoderShape {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
+use torch_ext::OpError;
 use weights::{Checkpoint, SafetensorsWriter};
 
 use crate::config::LlamaConfig;
@@ -41,8 +42,11 @@ impl SequenceClassifier {
 
     /// The labels' logits `[..., labels]`, in float32, of final hidden states `[..., hidden]`, of each text's last
     /// token.
-    pub fn logits(&self, hidden_states: &Tensor) -> Tensor {
-        product(hidden_states, &self.score, None).to_kind(Kind::Float)
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn logits(&self, hidden_states: &Tensor) -> Result<Tensor, OpError> {
+        Ok(product(hidden_states, &self.score, None)?.f_to_kind(Kind::Float)?)
     }
 
     /// All parameters under their names in a checkpoint, the head last; the tensors are the model's own.

@@ -2,8 +2,9 @@
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::decoder::Segment;
+use torch_ext::{OpError, catch};
 
-use crate::attention::{Attend, Causal, scaled_dot_product};
+use crate::attention::{Attend, Causal, LayerContext, scaled_dot_product};
 use crate::config::LlamaConfig;
 use crate::pages::PAGE;
 
@@ -30,7 +31,7 @@ impl PagedCache {
     }
 
     /// Makes room for the pages below `pages`: doubled, so that the copies stay rare. The idle rows' page is the last.
-    pub fn reserve(&mut self, pages: usize) -> Result<(), tch::TchError> {
+    pub fn reserve(&mut self, pages: usize) -> Result<(), OpError> {
         if pages <= self.capacity {
             return Ok(());
         }
@@ -79,15 +80,17 @@ impl<'a> Prefill<'a> {
 }
 
 impl Attend for Prefill<'_> {
-    fn attend(&mut self, layer: usize, window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
         let rows = self.rows.get_or_insert_with(|| {
             let place = |token: usize| i64::from(self.pages[token / PAGE]) * PAGE as i64 + (token % PAGE) as i64;
             let rows: Vec<i64> = (0..k.size()[1] as usize).map(place).collect();
             Tensor::from_slice(&rows).to_device(k.device())
         });
-        keep(&self.cache.keys[layer], rows, &k.select(0, 0));
-        keep(&self.cache.values[layer], rows, &v.select(0, 0));
-        Causal.attend(layer, window, q, k, v)
+        catch(|| {
+            keep(&self.cache.keys[context.layer], rows, &k.select(0, 0));
+            keep(&self.cache.values[context.layer], rows, &v.select(0, 0));
+            Causal.attend(context, q, k, v)
+        })
     }
 }
 
@@ -141,9 +144,16 @@ impl<'a> Decode<'a> {
 }
 
 impl Attend for Decode<'_> {
-    fn attend(&mut self, layer: usize, window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
+        catch(|| self.seen(context, q, k, v))
+    }
+}
+
+impl Decode<'_> {
+    fn seen(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
+        let LayerContext { layer, window, .. } = context;
         let mask = self.mask(window, (q.kind(), q.device()));
-        let (rows, _, heads, head_dim) = q.size4().expect("queries are [rows, 1, heads, head_dim]");
+        let (rows, _, heads, head_dim) = q.size4()?;
         let kv_heads = k.size()[2];
         let extend = |cache: &Tensor, new: &Tensor| {
             keep(cache, &self.rows, &new.select(1, 0));
@@ -152,12 +162,12 @@ impl Attend for Decode<'_> {
         let (keys, values) = (extend(&self.cache.keys[layer], k), extend(&self.cache.values[layer], v));
         if rows == 1 {
             // The kernel that transformers takes for one sequence: in bfloat16 the last bit decides near ties.
-            return scaled_dot_product(q, &keys, &values, Some(&mask), false);
+            return Ok(scaled_dot_product(q, &keys, &values, Some(&mask), false));
         }
         // The queries of a group look over the same keys: as a short sequence they share one pass over them, which in
         // bfloat16 is four times faster than libtorch's grouped attention of single tokens.
         let grouped = q.view([rows, kv_heads, heads / kv_heads, head_dim]).transpose(1, 2);
         let seen = scaled_dot_product(&grouped, &keys, &values, Some(&mask), false);
-        seen.transpose(1, 2).reshape([rows, 1, heads, head_dim])
+        Ok(seen.transpose(1, 2).reshape([rows, 1, heads, head_dim]))
     }
 }

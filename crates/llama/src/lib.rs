@@ -7,7 +7,7 @@
 //! torch_ext::init();
 //! let folder = ModelFolder::load("model".as_ref(), Some(Kind::Float), Device::Cpu)?;
 //! let ids = folder.encode_prompt(&[dataset::Message::user("What is gravity?")])?;
-//! let logits = folder.model.forward(&Tensor::from_slice(&ids).unsqueeze(0)); // [1, seq, vocab]
+//! let logits = folder.model.forward(&Tensor::from_slice(&ids).unsqueeze(0))?; // [1, seq, vocab]
 //! # Ok::<(), llama::ModelError>(())
 //! ```
 
@@ -17,11 +17,10 @@ mod classifier;
 mod completion;
 mod config;
 pub mod device;
-mod dropout;
 mod engine;
 mod folder;
 mod fresh;
-pub mod kernels;
+mod kernels;
 mod kv_cache;
 mod linear;
 mod load;
@@ -31,6 +30,7 @@ mod memory;
 mod model;
 mod pages;
 mod prompt_scores;
+mod pass;
 mod recompute;
 mod request;
 mod rope;
@@ -42,7 +42,6 @@ pub use backend::Kernels;
 pub use classifier::SequenceClassifier;
 pub use completion::{AnswerText, Completion, Listener, StopRules, complete};
 pub use config::{ConfigError, Family, LlamaConfig, RopeScaling, dtype_name};
-pub use dropout::Dropout;
 pub use engine::{Engine, EngineCounts, EngineOptions};
 pub use folder::ModelFolder;
 pub use fresh::Fresh;
@@ -51,6 +50,7 @@ pub use load::{ModelError, to_bytes, torch_kind};
 pub use lora::{Layers, LoraConfig, Scope, TargetModules};
 pub use model::{Layer, Llama, RmsNorm};
 pub use prompt_scores::TokenScore;
+pub use pass::{Operators, Pass};
 pub use recompute::Recompute;
 pub use request::{GenerateError, Next, Request, RequestId};
 pub use rope::Rotation;

@@ -1,9 +1,10 @@
 //! A projection and the low-rank update that may sit on it.
 
 use tch::Tensor;
-use torch_ext::{Before, Projection, projections};
+use torch_ext::{Before, Generator, OpError, Projection, catch, projections};
 
-use crate::{dropout, kernels};
+use crate::kernels;
+use crate::pass::Operators;
 
 /// A low-rank update `scale · B A` (LoRA, Hu et al. 2021, section 4.1).
 pub struct Lora {
@@ -13,7 +14,7 @@ pub struct Lora {
     pub b: Tensor,
     /// `alpha / rank`, or `alpha / sqrt(rank)` for rank-stabilised LoRA.
     pub scale: f64,
-    /// Share of the update's inputs that are dropped in training, see [`crate::Dropout`].
+    /// Share of the update's inputs that are dropped in training, see [`crate::Pass::dropout`].
     pub dropout: f64,
 }
 
@@ -28,17 +29,24 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// `[..., in]` to `[..., out]`.
-    pub fn forward(&self, x: &Tensor) -> Tensor {
-        let y = product(x, &self.weight, self.bias.as_ref());
-        match &self.lora {
-            None => y,
-            Some(Lora { a, b, scale, dropout }) => {
-                let drops = *dropout > 0.0 && dropout::is_on();
-                let x = if drops { dropout::drop_inputs(x, *dropout) } else { x.shallow_clone() };
-                y + product(&product(&x, a, None), b, None) * *scale
-            }
-        }
+    /// `[..., in]` to `[..., out]`. With `masks`, the update's inputs are dropped as it says.
+    ///
+    /// # Errors
+    /// When shapes, types or devices do not fit.
+    pub fn forward(&self, x: &Tensor, masks: Option<&mut Generator>) -> Result<Tensor, OpError> {
+        let y = product(x, &self.weight, self.bias.as_ref())?;
+        let Some(Lora { a, b, scale, dropout }) = &self.lora else { return Ok(y) };
+        let update = |x: &Tensor| product(&product(x, a, None)?, b, None);
+        let update = match masks {
+            Some(masks) if *dropout > 0.0 => update(&masks.dropout(x, *dropout)?)?,
+            _ => update(x)?,
+        };
+        catch(|| Ok(y + update * *scale))
+    }
+
+    /// Whether inputs of a low-rank update are to be dropped in training.
+    pub(crate) fn drops(&self) -> bool {
+        self.lora.as_ref().is_some_and(|lora| lora.dropout > 0.0)
     }
 
     /// Another handle on the same parameters.
@@ -69,38 +77,41 @@ impl Linear {
 
 /// Several projections of one input, after what stands before them. The plain chain of operators, or in training on a
 /// processor one operator that keeps less and sums less.
-pub(crate) fn project<const N: usize>(before: Before, x: &Tensor, linears: [&Linear; N]) -> [Tensor; N] {
-    let drops = dropout::is_on() && linears.iter().any(|l| l.lora.as_ref().is_some_and(|lora| lora.dropout > 0.0));
-    if drops || !kernels::trains_fused(x) {
+pub(crate) fn project<const N: usize>(
+    operators: Operators,
+    mut masks: Option<&mut Generator>,
+    before: Before,
+    x: &Tensor,
+    linears: [&Linear; N],
+) -> Result<[Tensor; N], OpError> {
+    let drops = masks.is_some() && linears.iter().any(|linear| linear.drops());
+    let outputs = if drops || !kernels::trains_fused(operators, x) {
         let input = match before {
             Before::Nothing => x.shallow_clone(),
-            Before::Norm(gain, eps) => kernels::rms_norm(x, gain, eps),
-            Before::Gate(up) => kernels::silu_gate(x, up),
+            Before::Norm(gain, eps) => kernels::rms_norm(operators, x, gain, eps)?,
+            Before::Gate(up) => kernels::silu_gate(operators, x, up)?,
         };
-        return linears.map(|linear| linear.forward(&input));
-    }
-    let list = linears.map(|linear| Projection {
-        weight: &linear.weight,
-        update: linear.lora.as_ref().map(|lora| (&lora.a, &lora.b, lora.scale)),
-    });
-    let mut outputs = match projections(before, x, &list) {
-        Ok(outputs) => outputs.into_iter(),
-        Err(e) => panic!("projections of {:?} {:?}: {e}", x.size(), x.kind()),
+        let each = linears.iter().map(|linear| linear.forward(&input, masks.as_deref_mut()));
+        each.collect::<Result<Vec<_>, _>>()?
+    } else {
+        let list = linears.map(|linear| Projection {
+            weight: &linear.weight,
+            update: linear.lora.as_ref().map(|lora| (&lora.a, &lora.b, lora.scale)),
+        });
+        let outputs = projections(before, x, &list)
+            .map_err(|error| error.context(format!("projections of {:?} {:?}", x.size(), x.kind())))?;
+        let biased = |(y, linear): (Tensor, &&Linear)| match &linear.bias {
+            Some(bias) => y + bias,
+            None => y,
+        };
+        outputs.into_iter().zip(&linears).map(biased).collect()
     };
-    linears.map(|linear| match (outputs.next(), &linear.bias) {
-        (Some(y), Some(bias)) => y + bias,
-        (Some(y), None) => y,
-        (None, _) => panic!("one result for each projection"),
-    })
+    outputs.try_into().map_err(|all: Vec<Tensor>| OpError::of(format!("{} results of {N} projections", all.len())))
 }
 
 /// `x wᵀ + b` on the fastest route.
-///
-/// # Panics
-/// As tch's own operators do when shapes, types or devices do not fit; the model checks these when it is built.
-pub(crate) fn product(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Tensor {
-    match torch_ext::linear(x, w, b) {
-        Ok(y) => y,
-        Err(e) => panic!("linear of x {:?} {:?} and w {:?} {:?}: {e}", x.size(), x.kind(), w.size(), w.kind()),
-    }
+pub(crate) fn product(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor, OpError> {
+    torch_ext::linear(x, w, b).map_err(|error| {
+        error.context(format!("linear of x {:?} {:?} and w {:?} {:?}", x.size(), x.kind(), w.size(), w.kind()))
+    })
 }

@@ -64,8 +64,8 @@ pub enum ModelError {
     #[error("{0}: config.json says tie_word_embeddings, but lm_head.weight differs from model.embed_tokens.weight")]
     NotTied(String),
     /// libtorch refused an operation.
-    #[error("libtorch: {0}")]
-    Torch(#[from] tch::TchError),
+    #[error(transparent)]
+    Torch(#[from] torch_ext::OpError),
     /// A file cannot be read or written.
     #[error("{path}: {cause}")]
     Io {
@@ -95,6 +95,12 @@ pub enum ModelError {
     /// The tokenizer or the chat template is at fault.
     #[error(transparent)]
     Chat(#[from] chat::ChatError),
+}
+
+impl From<tch::TchError> for ModelError {
+    fn from(error: tch::TchError) -> Self {
+        Self::Torch(error.into())
+    }
 }
 
 impl Llama {

@@ -318,7 +318,7 @@ impl Llama {
     pub fn add_adapter(
         &mut self,
         config: &LoraConfig,
-        mut uniform: impl FnMut(&str, [i64; 2], f64) -> Tensor,
+        mut uniform: impl FnMut(&str, [i64; 2], f64) -> Result<Tensor, ModelError>,
     ) -> Result<usize, ModelError> {
         let mut count = 0;
         for (name, linear) in self.linears_mut() {
@@ -328,7 +328,7 @@ impl Llama {
             let rank = config.rank(&name);
             let (out, input) = linear.weight.size2()?;
             let options = (linear.weight.kind(), linear.weight.device());
-            let a = uniform(&name, [rank, input], 1.0 / (input as f64).sqrt());
+            let a = uniform(&name, [rank, input], 1.0 / (input as f64).sqrt())?;
             let b = Tensor::zeros([out, rank], options);
             linear.lora = Some(Lora {
                 a: a.to_device(options.1).to_kind(options.0),

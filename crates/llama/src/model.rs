@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::Before;
+use torch_ext::{Before, OpError, catch};
 
-use crate::attention::{Attend, Causal, Packed, packed_positions};
+use crate::attention::{Attend, Causal, LayerContext, Packed, packed_positions};
 use crate::config::LlamaConfig;
+use crate::kernels;
 use crate::linear::{Linear, product, project};
+use crate::pass::{Operators, Pass};
 use crate::rope::{RopeTable, Rotation};
-use crate::{dropout, kernels};
 
 /// RMSNorm with statistics in float32, rounded to the model's type before the gain, as transformers does.
 pub struct RmsNorm {
@@ -22,8 +23,11 @@ pub struct RmsNorm {
 
 impl RmsNorm {
     /// Over the last dimension of `x`.
-    pub fn forward(&self, x: &Tensor) -> Tensor {
-        kernels::rms_norm(x, &self.weight, self.eps)
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn forward(&self, operators: Operators, x: &Tensor) -> Result<Tensor, OpError> {
+        catch(|| kernels::rms_norm(operators, x, &self.weight, self.eps))
     }
 
     fn before(&self) -> Before<'_> {
@@ -63,22 +67,42 @@ pub struct Layer {
 
 impl Layer {
     /// The residual stream `[rows, seq, hidden]` after this layer.
-    pub fn forward(&self, x: &Tensor, rotation: &Rotation, attend: &mut dyn Attend) -> Tensor {
-        dropout::seed_layer(self.index);
-        let (rows, seq, _) = x.size3().expect("the residual stream is [rows, seq, hidden]");
+    ///
+    /// # Errors
+    /// When shapes do not fit, or there is no memory.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        rotation: &Rotation,
+        attend: &mut dyn Attend,
+        pass: Pass,
+    ) -> Result<Tensor, OpError> {
+        let computed = catch(|| self.compute(x, rotation, attend, pass));
+        computed.map_err(|error: OpError| error.context(format!("layer {}", self.index)))
+    }
+
+    fn compute(&self, x: &Tensor, rotation: &Rotation, attend: &mut dyn Attend, pass: Pass) -> Result<Tensor, OpError> {
+        let operators = pass.operators;
+        let drops = self.linears().iter().any(|(_, linear)| linear.drops());
+        let mut masks = if drops { pass.masks(self.index, x.device())? } else { None };
+        let (rows, seq, _) = x.size3()?;
         let heads = |x: Tensor| x.view([rows, seq, -1, self.head_dim]);
         let norm = |norm: &Option<RmsNorm>, x: Tensor| match norm {
-            Some(norm) => norm.forward(&x),
-            None => x,
+            Some(norm) => norm.forward(operators, &x),
+            None => Ok(x),
         };
-        let [q, k, v] = project(self.input_norm.before(), x, [&self.q, &self.k, &self.v]).map(heads);
-        let (q, k) = (norm(&self.q_norm, q), norm(&self.k_norm, k));
-        let seen = attend.attend(self.index, self.window, &rotation.apply(&q), &rotation.apply(&k), &v);
-        let [o] = project(Before::Nothing, &seen.reshape([rows, seq, -1]), [&self.o]);
+        let qkv = [&self.q, &self.k, &self.v];
+        let [q, k, v] = project(operators, masks.as_mut(), self.input_norm.before(), x, qkv)?.map(heads);
+        let (q, k) = (norm(&self.q_norm, q)?, norm(&self.k_norm, k)?);
+        let (q, k) = (rotation.apply(operators, &q)?, rotation.apply(operators, &k)?);
+        let context = LayerContext { layer: self.index, window: self.window, operators };
+        let seen = attend.attend(context, &q, &k, &v)?.reshape([rows, seq, -1]);
+        let [o] = project(operators, masks.as_mut(), Before::Nothing, &seen, [&self.o])?;
         let x = x + o;
-        let [gate, up] = project(self.post_attention_norm.before(), &x, [&self.gate, &self.up]);
-        let [down] = project(Before::Gate(&up), &gate, [&self.down]);
-        x + down
+        let before = self.post_attention_norm.before();
+        let [gate, up] = project(operators, masks.as_mut(), before, &x, [&self.gate, &self.up])?;
+        let [down] = project(operators, masks.as_mut(), Before::Gate(&up), &gate, [&self.down])?;
+        Ok(x + down)
     }
 }
 
@@ -196,12 +220,21 @@ impl Llama {
     }
 
     /// The rows of the embedding table for `input_ids` (int64): `[rows, seq, hidden]`.
-    pub fn embed(&self, input_ids: &Tensor) -> Tensor {
-        Tensor::embedding(&self.embedding, input_ids, -1, false, false)
+    ///
+    /// # Errors
+    /// When an id is outside the vocabulary.
+    pub fn embed(&self, input_ids: &Tensor) -> Result<Tensor, OpError> {
+        Tensor::f_embedding(&self.embedding, input_ids, -1, false, false).map_err(|error| {
+            let vocab = self.config.vocab_size;
+            OpError::from(error).context(format!("token ids, which must lie in the vocabulary of {vocab}"))
+        })
     }
 
     /// The rotation of tokens at `position_ids`, `[rows, seq]` int64.
-    pub fn rotation(&self, position_ids: &Tensor) -> Rotation {
+    ///
+    /// # Errors
+    /// When a position is outside the model's context.
+    pub fn rotation(&self, position_ids: &Tensor) -> Result<Rotation, OpError> {
         self.rope.at(position_ids, self.kind())
     }
 
@@ -217,34 +250,66 @@ impl Llama {
 
     /// Final hidden states `[rows, seq, hidden]` (after the last norm) of `input_ids` at `position_ids`, both
     /// `[rows, seq]` int64. Multiply by the head with [`Llama::logits`].
-    pub fn hidden_states(&self, input_ids: &Tensor, position_ids: &Tensor, attend: &mut dyn Attend) -> Tensor {
-        self.hidden_states_of(self.embed(input_ids), position_ids, attend)
+    ///
+    /// # Errors
+    /// When shapes do not fit, an id or a position is too large, or there is no memory.
+    pub fn hidden_states(
+        &self,
+        input_ids: &Tensor,
+        position_ids: &Tensor,
+        attend: &mut dyn Attend,
+        pass: Pass,
+    ) -> Result<Tensor, OpError> {
+        self.hidden_states_of(self.embed(input_ids)?, position_ids, attend, pass)
     }
 
     /// The same from embeddings `[rows, seq, hidden]`, as [`Llama::embed`] gives them or changed.
-    pub fn hidden_states_of(&self, embedded: Tensor, position_ids: &Tensor, attend: &mut dyn Attend) -> Tensor {
-        let rotation = self.rotation(position_ids);
-        let stream = self.layers.iter().fold(embedded, |x, layer| layer.forward(&x, &rotation, attend));
-        self.norm.forward(&stream)
+    ///
+    /// # Errors
+    /// As [`Llama::hidden_states`].
+    pub fn hidden_states_of(
+        &self,
+        embedded: Tensor,
+        position_ids: &Tensor,
+        attend: &mut dyn Attend,
+        pass: Pass,
+    ) -> Result<Tensor, OpError> {
+        let rotation = self.rotation(position_ids)?;
+        let mut layers = self.layers.iter();
+        let stream = layers.try_fold(embedded, |x, layer| layer.forward(&x, &rotation, attend, pass))?;
+        self.norm.forward(pass.operators, &stream)
     }
 
     /// Logits `[..., vocab]` of hidden states `[..., hidden]`.
-    pub fn logits(&self, hidden_states: &Tensor) -> Tensor {
+    ///
+    /// # Errors
+    /// When shapes do not fit, or there is no memory.
+    pub fn logits(&self, hidden_states: &Tensor) -> Result<Tensor, OpError> {
         product(hidden_states, self.head(), None)
     }
 
-    /// Logits `[rows, seq, vocab]` of rows that each hold one document, padded on the right if at all.
-    pub fn forward(&self, input_ids: &Tensor) -> Tensor {
-        let (rows, seq) = input_ids.size2().expect("input_ids are [rows, seq]");
-        let positions = Tensor::arange(seq, (Kind::Int64, self.device())).expand([rows, seq], true);
-        self.logits(&self.hidden_states(input_ids, &positions, &mut Causal))
+    /// Logits `[rows, seq, vocab]` of rows that each hold one document, padded on the right if at all; by the plain
+    /// operators.
+    ///
+    /// # Errors
+    /// As [`Llama::hidden_states`].
+    pub fn forward(&self, input_ids: &Tensor) -> Result<Tensor, OpError> {
+        let positions = catch(|| {
+            let (rows, seq) = input_ids.size2()?;
+            Ok::<_, OpError>(Tensor::arange(seq, (Kind::Int64, self.device())).expand([rows, seq], true))
+        });
+        self.logits(&self.hidden_states(input_ids, &positions?, &mut Causal, Pass::default())?)
     }
 
     /// Logits `[rows, seq, vocab]` of rows that hold several documents back to back, of the given lengths; each
-    /// document gets what it would get alone.
-    pub fn forward_packed(&self, input_ids: &Tensor, documents: &[Vec<i64>]) -> Tensor {
-        let positions = packed_positions(documents, input_ids.size()[1]).to_device(self.device());
-        self.logits(&self.hidden_states(input_ids, &positions, &mut Packed { documents }))
+    /// document gets what it would get alone; by the plain operators.
+    ///
+    /// # Errors
+    /// As [`Llama::hidden_states`].
+    pub fn forward_packed(&self, input_ids: &Tensor, documents: &[Vec<i64>]) -> Result<Tensor, OpError> {
+        let (_, seq) = input_ids.size2()?;
+        let positions = catch(|| Ok::<_, OpError>(packed_positions(documents, seq).to_device(self.device())))?;
+        self.logits(&self.hidden_states(input_ids, &positions, &mut Packed { documents }, Pass::default())?)
     }
 
     /// All parameters under their names in a Hugging Face checkpoint, in the model's order; the tensors are the model's

@@ -4,9 +4,11 @@
 use std::f64::consts::PI;
 
 use tch::{Device, Kind, Tensor};
+use torch_ext::{OpError, catch};
 
 use crate::config::{LlamaConfig, RopeScaling};
 use crate::kernels;
+use crate::pass::Operators;
 
 /// `cos` and `sin` of every position, each `[positions, head_dim]` in float32.
 pub struct RopeTable {
@@ -42,18 +44,27 @@ impl RopeTable {
     }
 
     /// The rotation of tokens at `positions`, `[rows, seq]` int64.
-    pub fn at(&self, positions: &Tensor, kind: Kind) -> Rotation {
-        let (rows, seq) = positions.size2().expect("positions are [rows, seq]");
-        let flat = positions.reshape([-1]);
-        let pick = |table: &Tensor| table.index_select(0, &flat).reshape([rows, seq, 1, -1]).to_kind(kind);
-        Rotation { cos: pick(&self.cos), sin: pick(&self.sin) }
+    pub fn at(&self, positions: &Tensor, kind: Kind) -> Result<Rotation, OpError> {
+        let rotation = catch(|| {
+            let (rows, seq) = positions.size2()?;
+            let flat = positions.reshape([-1]);
+            let pick = |table: &Tensor| table.index_select(0, &flat).reshape([rows, seq, 1, -1]).to_kind(kind);
+            Ok(Rotation { cos: pick(&self.cos), sin: pick(&self.sin) })
+        });
+        rotation.map_err(|error: OpError| {
+            let context = self.cos.size().first().copied().unwrap_or_default();
+            let found = positions.size();
+            error.context(format!(
+                "positions {found:?}, which must be [rows, seq] and below the model's context of {context}"
+            ))
+        })
     }
 }
 
 impl Rotation {
     /// `x cos + rotate_half(x) sin` for `x` of `[rows, seq, heads, head_dim]`.
-    pub fn apply(&self, x: &Tensor) -> Tensor {
-        kernels::rotate_half(x, &self.cos, &self.sin)
+    pub(crate) fn apply(&self, operators: Operators, x: &Tensor) -> Result<Tensor, OpError> {
+        kernels::rotate_half(operators, x, &self.cos, &self.sin)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Log-probabilities of given continuations, for multiple choice and perplexity.
 
 use tch::{Kind, Tensor};
+use torch_ext::{OpError, catch};
 
 use crate::attention::{Packed, packed_positions};
 use crate::linear::product;
 use crate::model::Llama;
+use crate::pass::Pass;
 use crate::request::GenerateError;
 
 /// Tokens of one forward pass, unless a single pair is longer.
@@ -33,7 +35,8 @@ pub fn log_probs(model: &Llama, pairs: &[(Vec<i64>, Vec<i64>)]) -> Result<Vec<Ve
             tokens <= ROW_TOKENS
         });
         let (row, later) = rest.split_at(fits.count().max(1));
-        scores.extend(score_row(model, row));
+        let scored = catch(|| score_row(model, row));
+        scores.extend(scored.map_err(|error: OpError| GenerateError::Engine(error.to_string()))?);
         rest = later;
     }
     Ok(scores)
@@ -56,7 +59,7 @@ fn check(model: &Llama, index: usize, (prompt, continuation): &(Vec<i64>, Vec<i6
     }
 }
 
-fn score_row(model: &Llama, row: &[(Vec<i64>, Vec<i64>)]) -> Vec<Vec<f32>> {
+fn score_row(model: &Llama, row: &[(Vec<i64>, Vec<i64>)]) -> Result<Vec<Vec<f32>>, OpError> {
     let device = model.device();
     // The last token of a continuation predicts nothing that is asked for.
     let mut ids = Vec::new();
@@ -73,7 +76,7 @@ fn score_row(model: &Llama, row: &[(Vec<i64>, Vec<i64>)]) -> Vec<Vec<f32>> {
     let positions = packed_positions(&documents, ids.len() as i64).to_device(device);
     let input = Tensor::from_slice(&ids).to_device(device).unsqueeze(0);
     let mut attend = Packed { documents: &documents };
-    let hidden = model.hidden_states(&input, &positions, &mut attend).squeeze_dim(0);
+    let hidden = model.hidden_states(&input, &positions, &mut attend, Pass::default())?.squeeze_dim(0);
     let hidden = hidden.index_select(0, &Tensor::from_slice(&places).to_device(device));
     let targets = Tensor::from_slice(&targets).to_device(device);
     let count = targets.size()[0];
@@ -81,13 +84,13 @@ fn score_row(model: &Llama, row: &[(Vec<i64>, Vec<i64>)]) -> Vec<Vec<f32>> {
     let mut flat: Vec<f32> = Vec::with_capacity(count as usize);
     for start in (0..count).step_by(chunk as usize) {
         let size = chunk.min(count - start);
-        let logits = product(&hidden.narrow(0, start, size), model.head(), None).to_kind(Kind::Float);
+        let logits = product(&hidden.narrow(0, start, size), model.head(), None)?.to_kind(Kind::Float);
         let targets = targets.narrow(0, start, size).unsqueeze(1);
         let chosen = logits.gather(1, &targets, false).squeeze_dim(1) - logits.logsumexp([1], false);
         flat.extend(to_floats(&chosen));
     }
     let mut flat = flat.into_iter();
-    row.iter().map(|(_, continuation)| flat.by_ref().take(continuation.len()).collect()).collect()
+    Ok(row.iter().map(|(_, continuation)| flat.by_ref().take(continuation.len()).collect()).collect())
 }
 
 /// The numbers of a tensor as float32, row by row.

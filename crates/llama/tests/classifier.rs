@@ -31,10 +31,12 @@ fn the_head_reads_hidden_states_and_the_folder_comes_back_whole() {
         // The language model's own states under the head's one row.
         let ids = Tensor::from_slice(&[5_i64, 6, 7, 8]).unsqueeze(0);
         let positions = Tensor::arange(4, (Kind::Int64, Device::Cpu)).unsqueeze(0);
-        let states = |model: &Llama| model.hidden_states(&ids, &positions, &mut llama::attention::Causal);
+        let states = |model: &Llama| {
+            model.hidden_states(&ids, &positions, &mut llama::attention::Causal, llama::Pass::default()).unwrap()
+        };
         let expected =
             (states(&common::load(&folder)) * &made.score).sum_dim_intlist([-1].as_slice(), false, Kind::Float);
-        let found = again.logits(&states(&again.model)).squeeze_dim(-1);
+        let found = again.logits(&states(&again.model)).unwrap().squeeze_dim(-1);
         assert!(common::distance(&found, &expected) < 1e-5, "{name}");
         // Neither is the other kind of folder.
         let error = SequenceClassifier::load(&folder, None, Device::Cpu).err().unwrap().to_string();

@@ -5,8 +5,8 @@
 mod common;
 
 use common::{TINY, distance, fixture, load};
-use llama::Llama;
 use llama::attention::{Layout, PromptGroup, SharedPrompt, shared_positions};
+use llama::{Llama, Pass};
 use tch::{Device, Kind, Tensor};
 
 const PROMPT: [i64; 7] = [3, 14, 15, 92, 65, 35, 89];
@@ -28,13 +28,14 @@ fn row() -> (Tensor, Vec<Vec<PromptGroup>>) {
 fn alone(model: &Llama, ids: &[i64]) -> Tensor {
     let input = Tensor::from_slice(ids).unsqueeze(0);
     let positions = Tensor::arange(ids.len() as i64, (Kind::Int64, Device::Cpu)).unsqueeze(0);
-    model.hidden_states(&input, &positions, &mut llama::attention::Causal).squeeze_dim(0)
+    model.hidden_states(&input, &positions, &mut llama::attention::Causal, Pass::default()).unwrap().squeeze_dim(0)
 }
 
 fn shared(model: &Llama) -> Tensor {
     let (input, groups) = row();
     let positions = shared_positions(&groups, input.size()[1]);
-    model.hidden_states(&input, &positions, &mut SharedPrompt { groups: &groups }).squeeze_dim(0)
+    let mut attend = SharedPrompt { groups: &groups };
+    model.hidden_states(&input, &positions, &mut attend, Pass::default()).unwrap().squeeze_dim(0)
 }
 
 fn compare(name: &str, model: &Llama) {

@@ -41,7 +41,7 @@ fn logits_equal_transformers() {
     for (kind, prefix, tolerance) in [(Kind::Float, "logits", 2e-4), (Kind::BFloat16, "logits_bf16", 0.6)] {
         let Some(loaded) = load(kind) else { return };
         let _no_grad = tch::no_grad_guard();
-        let logits = loaded.model.forward(&reference(&file, "input_ids")).to_kind(Kind::Float).squeeze_dim(0);
+        let logits = loaded.model.forward(&reference(&file, "input_ids")).unwrap().to_kind(Kind::Float).squeeze_dim(0);
         let expected = |name: &str| reference(&file, &format!("{prefix}.{name}"));
         let last = distance(&logits.get(-1), &expected("last"));
         let top = distance(&logits.gather(1, &expected("top32_ids"), false), &expected("top32_values"));
@@ -147,10 +147,10 @@ fn a_packed_row_gives_what_its_documents_give_apart() {
         })
         .collect();
     let lengths: Vec<i64> = documents.iter().map(|document| document.size()[1]).collect();
-    let packed = loaded.model.forward_packed(&Tensor::cat(&documents, 1), std::slice::from_ref(&lengths));
+    let packed = loaded.model.forward_packed(&Tensor::cat(&documents, 1), std::slice::from_ref(&lengths)).unwrap();
     let mut start = 0;
     for (document, length) in documents.iter().zip(lengths) {
-        let alone = loaded.model.forward(document);
+        let alone = loaded.model.forward(document).unwrap();
         let error = distance(&packed.narrow(1, start, length), &alone);
         // float32 rounding over 30 layers; the logits are of size 20.
         assert!(error < 5e-4, "{error}");

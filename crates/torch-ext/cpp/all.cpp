@@ -6,6 +6,7 @@
 #include "cross_entropy.cpp"
 #include "decoder.cpp"
 #include "fused.cpp"
+#include "generator.cpp"
 #include "linear.cpp"
 #include "parallel.cpp"
 #include "projections.cpp"

@@ -3,19 +3,23 @@
 
 mod adamw;
 mod attention;
+mod catch;
 mod cross_entropy;
 mod cuda;
 pub mod decoder;
 mod fused;
+mod generator;
 mod ops;
 mod parallel;
 mod projections;
 
 pub use adamw::{AdamW, fused_adamw};
 pub use attention::{Segment, segment_attention};
+pub use catch::catch;
 pub use cross_entropy::{IGNORED, linear_cross_entropy, linear_cross_entropy_sum};
 pub use cuda::{CudaLibrary, cpu_library, find_cuda_library, init};
 pub use fused::{rms_norm, rotate_half, silu_gate};
+pub use generator::Generator;
 pub use ops::{OpError, linear, take_grad};
 pub use parallel::parallel_for;
 pub use projections::{Before, Projection, projections, trains_fused};

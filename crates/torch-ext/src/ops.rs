@@ -1,6 +1,7 @@
 //! Operators on tensors.
 
 use std::ffi::{CStr, c_char};
+use std::fmt;
 
 use tch::Tensor;
 use torch_sys::C_tensor;
@@ -10,16 +11,71 @@ unsafe extern "C" {
     fn tx_take_grad(out: *mut C_tensor, leaf: *const C_tensor) -> *mut c_char;
 }
 
-/// An error raised inside libtorch, with its own message.
-#[derive(Debug, thiserror::Error)]
-#[error("libtorch: {0}")]
-pub struct OpError(String);
+/// What libtorch refused, in one sentence: its own message without the C++ stack, and what was being done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpError {
+    text: String,
+    /// Bytes that were asked for in vain, where memory was lacking; 0 where libtorch does not say.
+    lacking: Option<u64>,
+    /// What was being done, outermost first.
+    context: Vec<String>,
+}
 
 impl OpError {
     pub(crate) fn new(text: String) -> Self {
-        Self(text)
+        // What follows is the C++ stack.
+        let text = text.split("\nException raised from").next().unwrap_or_default().trim_end();
+        let lacking = ["can't allocate memory", "out of memory"].iter().any(|sign| text.contains(sign));
+        let asked = || {
+            let (_, number) = text.split_once("you tried to allocate ")?;
+            number.split(' ').next()?.parse().ok()
+        };
+        Self { text: text.to_owned(), lacking: lacking.then(|| asked().unwrap_or(0)), context: Vec::new() }
+    }
+
+    /// An error of an operator that is made of others.
+    #[must_use]
+    pub fn of(text: impl Into<String>) -> Self {
+        Self::new(text.into())
+    }
+
+    /// The same with what was being done in front.
+    #[must_use]
+    pub fn context(mut self, what: impl Into<String>) -> Self {
+        self.context.insert(0, what.into());
+        self
+    }
+
+    /// Whether memory was lacking.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        self.lacking.is_some()
     }
 }
+
+impl From<tch::TchError> for OpError {
+    fn from(error: tch::TchError) -> Self {
+        Self::new(match error {
+            tch::TchError::Torch(text) => text,
+            other => other.to_string(),
+        })
+    }
+}
+
+impl fmt::Display for OpError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        for what in &self.context {
+            write!(f, "{what}: ")?;
+        }
+        match self.lacking {
+            Some(0) => write!(f, "out of memory ({})", self.text),
+            Some(bytes) => write!(f, "out of memory: the system did not give {:.1} GB", bytes as f64 / 1e9),
+            None => write!(f, "libtorch: {}", self.text),
+        }
+    }
+}
+
+impl std::error::Error for OpError {}
 
 pub(crate) fn check(message: *mut c_char) -> Result<(), OpError> {
     if message.is_null() {
@@ -28,7 +84,7 @@ pub(crate) fn check(message: *mut c_char) -> Result<(), OpError> {
     // SAFETY: a non-null message is a NUL-terminated string from strdup that nobody else holds.
     let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
     unsafe { libc::free(message.cast()) };
-    Err(OpError(text))
+    Err(OpError::new(text))
 }
 
 /// `x wᵀ + b`: `x` is `[..., in]`, `w` is `[out, in]`, `b` is `[out]`; the result is `[..., out]`. Differentiable.

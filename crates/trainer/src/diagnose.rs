@@ -1,34 +1,39 @@
 //! Where a number stopped being one.
 
-use llama::Llama;
+use llama::{Llama, Operators, Pass};
 use tch::Tensor;
+use torch_ext::OpError;
 
 use crate::objective::{Input, Objective};
 
 /// The first place, in the order of the forward pass, that holds a value that is not finite.
 pub fn first_non_finite<O: Objective>(objective: &O, model: &Llama, batch: &O::Batch) -> String {
+    torch_ext::catch(|| search(objective, model, batch)).unwrap_or_else(|error: OpError| format!("not found ({error})"))
+}
+
+fn search<O: Objective>(objective: &O, model: &Llama, batch: &O::Batch) -> Result<String, OpError> {
     let _no_grad = tch::no_grad_guard();
     let broken = |tensor: &Tensor| !bool::try_from(tensor.isfinite().all()).unwrap_or(false);
     if let Some((name, _)) = model.named_parameters().iter().find(|(_, tensor)| broken(tensor)) {
-        return format!("the weight {name}");
+        return Ok(format!("the weight {name}"));
     }
     let Input { input_ids, mut layout } = objective.input(batch);
     let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
-    let rotation = model.rotation(&positions);
-    let mut stream = model.embed(input_ids);
+    let rotation = model.rotation(&positions)?;
+    let mut stream = model.embed(input_ids)?;
     if broken(&stream) {
-        return "the embeddings".into();
+        return Ok("the embeddings".into());
     }
     for (index, layer) in model.layers().iter().enumerate() {
-        stream = layer.forward(&stream, &rotation, &mut layout);
+        stream = layer.forward(&stream, &rotation, &mut layout, Pass::fused())?;
         if broken(&stream) {
-            return format!("the output of layer {index}");
+            return Ok(format!("the output of layer {index}"));
         }
     }
-    if broken(&model.final_norm().forward(&stream)) {
-        return "the output of the final norm".into();
+    if broken(&model.final_norm().forward(Operators::Fused, &stream)?) {
+        return Ok("the output of the final norm".into());
     }
-    "no activation of the forward pass: the loss itself, or a gradient".into()
+    Ok("no activation of the forward pass: the loss itself, or a gradient".into())
 }
 
 /// Names for a message: the first few, and how many more.

@@ -33,7 +33,7 @@ pub use average::{Average, AverageKind};
 pub use batch::{Example, PackedBatch};
 pub use into_place::into_place;
 pub use objective::{
-    Evaluation, Input, Loss, Metric, MetricSums, Moment, Objective, evaluate, forward, forward_backward,
+    Computation, Evaluation, Input, Loss, Metric, MetricSums, Moment, Objective, evaluate, forward, forward_backward,
 };
 pub use optimizer::{Optimizer, OptimizerError, OptimizerSettings, StepReport};
 pub use order::{Pick, Plan, Source, StepSize, hold_out};
@@ -43,4 +43,4 @@ pub use schedule::{Schedule, ScheduleKind};
 pub use signals::Signals;
 pub use state::{Named, WeightsFile};
 pub use tensorboard::EventFile;
-pub use train::{Decorate, Outcome, Report, TrainSettings, train};
+pub use train::{Decorate, Outcome, Report, TrainSettings, keep_memory, train};

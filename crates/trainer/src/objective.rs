@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use llama::attention::Layout;
-use llama::{Dropout, Llama, Recompute};
+use llama::{Llama, Operators, Pass, Recompute};
 use tch::Tensor;
+use torch_ext::catch;
 
 use crate::RunFolder;
 use crate::stage::Extra;
@@ -21,11 +22,13 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// A seed for libtorch's generator.
+    /// A seed for each purpose: what is drawn for one (`dropout`, `noise`) has nothing to do with what is drawn for another.
     #[must_use]
-    pub fn torch_seed(&self) -> i64 {
+    pub fn seed_for(&self, purpose: &str) -> u64 {
         use rand::Rng;
-        crate::order::generator(self.seed, "torch", self.step << 20 | self.micro_batch).next_u64() as i64
+        let mut generator = crate::order::generator(self.seed, purpose, self.step);
+        generator.set_stream(self.micro_batch);
+        generator.next_u64()
     }
 }
 
@@ -60,6 +63,15 @@ pub struct Metric {
     pub sum: f64,
     /// The number of terms, or the sum of their weights.
     pub weight: f64,
+}
+
+/// How a micro-batch is computed, apart from what is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Computation {
+    /// The operators; training takes the fused ones.
+    pub operators: Operators,
+    /// Keep activations at the borders of layers only, and compute them again in the backward pass.
+    pub recompute: bool,
 }
 
 /// Metrics of several micro-batches.
@@ -145,8 +157,11 @@ pub trait Objective {
     }
 
     /// Changes the embeddings `[rows, seq, width]` in training; as they are unless a stage says otherwise.
-    fn perturb(&self, embedded: Tensor, _batch: &Self::Batch, _moment: Moment) -> Tensor {
-        embedded
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    fn perturb(&self, embedded: Tensor, _batch: &Self::Batch, _moment: Moment) -> anyhow::Result<Tensor> {
+        Ok(embedded)
     }
 
     /// The loss on held-out data, if there are any: see [`evaluate`].
@@ -158,17 +173,19 @@ pub trait Objective {
     }
 }
 
-/// The forward pass of a batch to its loss (a sum), without gradients.
+/// The forward pass of a batch to its loss (a sum), without gradients, by the operators of training.
 ///
 /// # Errors
 /// As [`Objective::loss`].
 pub fn forward<O: Objective>(objective: &O, model: &Llama, batch: &O::Batch) -> anyhow::Result<(f64, Vec<Metric>)> {
     let _no_grad = tch::no_grad_guard();
-    let Input { input_ids, mut layout } = objective.input(batch);
-    let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
-    let hidden = model.hidden_states(input_ids, &positions, &mut layout);
-    let Loss { sum, metrics } = objective.loss(&hidden, model.head(), batch)?;
-    Ok((f64::try_from(sum)?, metrics))
+    catch(|| {
+        let Input { input_ids, mut layout } = objective.input(batch);
+        let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
+        let hidden = model.hidden_states(input_ids, &positions, &mut layout, Pass::fused())?;
+        let Loss { sum, metrics } = objective.loss(&hidden, model.head(), batch)?;
+        Ok((f64::try_from(sum)?, metrics))
+    })
 }
 
 /// The evaluation over `batches`, normalised over all of them; none if there are none.
@@ -192,7 +209,7 @@ pub fn evaluate<O: Objective>(
 }
 
 /// Forward and backward pass of a batch. Gradients of `loss / normaliser` are added to the leaves' own; the loss (a sum) and
-/// the stage's metrics are returned. With `recompute`, activations are kept at the borders of layers only.
+/// the stage's metrics are returned.
 ///
 /// # Errors
 /// As [`Objective::loss`].
@@ -202,26 +219,28 @@ pub fn forward_backward<O: Objective>(
     batch: &O::Batch,
     moment: Moment,
     normaliser: f64,
-    recompute: bool,
+    Computation { operators, recompute }: Computation,
 ) -> anyhow::Result<(f64, Vec<Metric>)> {
-    let Input { input_ids, mut layout } = objective.input(batch);
-    let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
-    let embedded = objective.perturb(model.embed(input_ids), batch, moment);
-    let _dropout = Dropout::on(moment.torch_seed());
-    let mut metrics = Vec::new();
-    let mut loss = |hidden: &Tensor| {
-        let loss = objective.loss(hidden, model.head(), batch)?;
-        metrics = loss.metrics;
-        anyhow::Ok(loss.sum / normaliser)
-    };
-    let mean = if recompute {
-        Recompute::forward(model, embedded, &positions, &mut layout).backward(&mut layout, loss)?
-    } else {
-        let mean = loss(&model.hidden_states_of(embedded, &positions, &mut layout))?;
-        mean.backward();
-        mean
-    };
-    Ok((f64::try_from(mean)? * normaliser, metrics))
+    let pass = Pass { operators, dropout: Some(moment.seed_for("dropout")) };
+    catch(|| {
+        let Input { input_ids, mut layout } = objective.input(batch);
+        let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
+        let embedded = objective.perturb(model.embed(input_ids)?, batch, moment)?;
+        let mut metrics = Vec::new();
+        let mut loss = |hidden: &Tensor| {
+            let loss = objective.loss(hidden, model.head(), batch)?;
+            metrics = loss.metrics;
+            anyhow::Ok(loss.sum / normaliser)
+        };
+        let mean = if recompute {
+            Recompute::forward(model, embedded, &positions, &mut layout, pass)?.backward(&mut layout, loss)?
+        } else {
+            let mean = loss(&model.hidden_states_of(embedded, &positions, &mut layout, pass)?)?;
+            mean.backward();
+            mean
+        };
+        Ok((f64::try_from(mean)? * normaliser, metrics))
+    })
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! The training loop.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use llama::Llama;
+use llama::{Llama, Operators};
 use tch::Kind;
+use torch_ext::OpError;
 
 use crate::average::{Average, AverageKind};
 use crate::checkpoint::{Checkpoints, Manifest};
@@ -14,7 +14,7 @@ use crate::console::Console;
 use crate::cost::{Trained, matrix_rate, step_flops};
 use crate::diagnose::{first_non_finite, names};
 use crate::metrics::{MetricsLog, StepMetrics};
-use crate::objective::{Evaluation, MetricSums, Moment, Objective, forward_backward};
+use crate::objective::{Computation, Evaluation, MetricSums, Moment, Objective, forward_backward};
 use crate::optimizer::{Optimizer, OptimizerError, OptimizerSettings};
 use crate::run_folder::RunFolder;
 use crate::schedule::Schedule;
@@ -112,8 +112,6 @@ pub fn train<O: Objective>(
     settings: &TrainSettings,
     decorate: Decorate,
 ) -> anyhow::Result<Outcome> {
-    llama::kernels::fuse();
-    keep_memory();
     let optimizer = Optimizer::new(named, settings.optimizer, settings.schedule.clone());
     let average = Average::new(settings.average, settings.average_decay, &optimizer.masters());
     let checkpoints = Checkpoints::open(run.join("checkpoints"), settings.keep_last, settings.keep_best)?;
@@ -215,12 +213,11 @@ impl<O: Objective> Run<'_, O> {
         let mut own = MetricSums::default();
         for (index, batch) in batches.iter().enumerate() {
             let moment = Moment { seed: self.settings.seed, step, micro_batch: index as u64 };
-            tch::manual_seed(moment.torch_seed());
             let (all, trained) = objective.tokens(batch);
-            let recompute = self.settings.recompute;
-            let (sum, more) =
-                without_panic(|| forward_backward(objective, model, batch, moment, normaliser, recompute))
-                    .with_context(|| format!("step {}, a micro-batch of {all} tokens", step + 1))?;
+            let how = Computation { operators: Operators::Fused, recompute: self.settings.recompute };
+            let (sum, more) = forward_backward(objective, model, batch, moment, normaliser, how)
+                .map_err(advised)
+                .with_context(|| format!("step {}, a micro-batch of {all} tokens", step + 1))?;
             if !sum.is_finite() {
                 bail!(
                     "the loss of step {} is not finite; the examples are {}; the first non-finite value is {}",
@@ -314,9 +311,9 @@ impl<O: Objective> Run<'_, O> {
     }
 }
 
-/// Has the allocator keep what is freed: every step asks for the same again, and giving gigabytes back to the system and
-/// taking them page by page costs a tenth of the time.
-fn keep_memory() {
+/// Has the allocator of this process keep what is freed: every step asks for the same again, and giving gigabytes back to
+/// the system and taking them page by page costs a tenth of the time. For the start of a program that trains.
+pub fn keep_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: sets numbers in the allocator; what was given out stays as it is.
     unsafe {
@@ -326,18 +323,8 @@ fn keep_memory() {
     }
 }
 
-/// Turns a panic of libtorch's infallible operators (out of memory, above all) into an error that says what to change.
-fn without_panic<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        let text = text.unwrap_or("no reason given");
-        if text.contains("out of memory") || text.contains("can't allocate memory") {
-            bail!("out of memory: make --micro-batch-tokens smaller or add --recompute ({})", first_line(text));
-        }
-        bail!("libtorch: {}", first_line(text))
-    })
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
+/// Where memory was lacking in a step, says what to change.
+fn advised(error: anyhow::Error) -> anyhow::Error {
+    let lacking = error.downcast_ref::<OpError>().is_some_and(OpError::is_out_of_memory);
+    if lacking { error.context("make --micro-batch-tokens smaller or add --recompute") } else { error }
 }

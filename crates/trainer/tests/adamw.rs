@@ -10,7 +10,7 @@ mod common;
 const FUSED: bool = false;
 
 use common::fixtures::{fixture, ids, reference};
-use common::{Fixed, example, load, relative};
+use common::{Fixed, example, how, load, relative};
 use serde_json::Value;
 use trainer::{Moment, Objective, Optimizer, OptimizerSettings, Schedule, ScheduleKind, forward_backward};
 
@@ -40,7 +40,7 @@ fn the_trajectory_is_pytorchs() {
     for (step, row) in rows.iter().enumerate() {
         let batch = &objective.batches(step as u64)[0];
         let moment = Moment { seed: 0, step: step as u64, micro_batch: 0 };
-        let sum = forward_backward(&objective, &model, batch, moment, batch.normaliser, false).unwrap().0;
+        let sum = forward_backward(&objective, &model, batch, moment, batch.normaliser, how(false)).unwrap().0;
         optimizer.gather().unwrap();
         let report = optimizer.step().unwrap();
         let close = |found: f64, name: &str, tolerance: f64| {

@@ -11,10 +11,12 @@ mod common;
 const FUSED: bool = false;
 
 use common::fixtures::{TINY, fixture};
-use common::{Fixed, eight, load, relative};
+use common::{Fixed, eight, how, load, relative};
 use llama::{Llama, LoraConfig, TargetModules};
 use tch::{Kind, Tensor};
-use trainer::{Moment, Named, Objective, Optimizer, OptimizerSettings, Schedule, ScheduleKind, forward_backward};
+use trainer::{
+    Computation, Moment, Named, Objective, Optimizer, OptimizerSettings, Schedule, ScheduleKind, forward_backward,
+};
 
 const SETTINGS: OptimizerSettings = OptimizerSettings {
     beta1: 0.9,
@@ -37,7 +39,7 @@ fn schedule() -> Schedule {
 }
 
 /// The mean loss of one step, its gradients by name.
-fn gradients(model: &Llama, trained: &Named, micro_batch: usize, recompute: bool) -> (f64, Vec<Tensor>) {
+fn gradients(model: &Llama, trained: &Named, micro_batch: usize, how: Computation) -> (f64, Vec<Tensor>) {
     let objective = Fixed { examples: eight(), micro_batch, steps: 1 };
     for (_, tensor) in trained {
         let mut grad = tensor.set_requires_grad(true).grad();
@@ -50,7 +52,7 @@ fn gradients(model: &Llama, trained: &Named, micro_batch: usize, recompute: bool
     let moment = Moment { seed: 0, step: 0, micro_batch: 0 };
     let losses = batches
         .iter()
-        .map(|batch| forward_backward(&objective, model, batch, moment, normaliser, recompute).unwrap().0 / normaliser);
+        .map(|batch| forward_backward(&objective, model, batch, moment, normaliser, how).unwrap().0 / normaliser);
     let loss = losses.sum();
     (loss, trained.iter().map(|(_, tensor)| tensor.grad().copy()).collect())
 }
@@ -70,11 +72,11 @@ fn packing_accumulation_and_recomputation_change_nothing() {
         let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
         let model = load(&folder);
         let trained = model.named_parameters();
-        let apart = gradients(&model, &trained, 1, false);
+        let apart = gradients(&model, &trained, 1, how(false));
         for micro_batch in [2, 4, 8] {
-            same(name, &gradients(&model, &trained, micro_batch, false), &apart, 1e-5);
+            same(name, &gradients(&model, &trained, micro_batch, how(false)), &apart, 1e-5);
         }
-        same(name, &gradients(&model, &trained, 4, true), &apart, 1e-5);
+        same(name, &gradients(&model, &trained, 4, how(true)), &apart, 1e-5);
     }
 }
 
@@ -84,7 +86,7 @@ fn one_loss_over_all_tokens_not_a_mean_of_means() {
     let Some(folder) = fixture("tiny/llama-tied") else { return };
     let model = load(&folder);
     let trained = model.named_parameters();
-    let found = gradients(&model, &trained, 3, false);
+    let found = gradients(&model, &trained, 3, how(false));
     for (_, tensor) in &trained {
         let _ = tensor.grad().zero_();
     }
@@ -94,7 +96,7 @@ fn one_loss_over_all_tokens_not_a_mean_of_means() {
         let labels: Vec<i64> =
             (1..ids.len()).map(|place| if example.trained[place] { ids[place] } else { -100 }).collect();
         count += labels.iter().filter(|&&label| label != -100).count();
-        let logits = model.forward(&Tensor::from_slice(&ids).unsqueeze(0)).squeeze_dim(0);
+        let logits = model.forward(&Tensor::from_slice(&ids).unsqueeze(0)).unwrap().squeeze_dim(0);
         let logits = logits.narrow(0, 0, labels.len() as i64);
         let labels = Tensor::from_slice(&labels);
         sum += logits.cross_entropy_loss::<Tensor>(&labels, None, tch::Reduction::Sum, -100, 0.0);
@@ -106,7 +108,7 @@ fn one_loss_over_all_tokens_not_a_mean_of_means() {
 }
 
 /// Weights after four steps.
-fn train(model: &Llama, trained: Named, micro_batch: usize, recompute: bool) -> Named {
+fn train(model: &Llama, trained: Named, micro_batch: usize, how: Computation) -> Named {
     let objective = Fixed { examples: eight(), micro_batch, steps: 4 };
     let mut optimizer = Optimizer::new(trained, SETTINGS, schedule());
     for step in 0..4 {
@@ -114,7 +116,7 @@ fn train(model: &Llama, trained: Named, micro_batch: usize, recompute: bool) -> 
         let normaliser: f64 = batches.iter().map(|batch| objective.normaliser(batch)).sum();
         for batch in &batches {
             let moment = Moment { seed: 0, step, micro_batch: 0 };
-            forward_backward(&objective, model, batch, moment, normaliser, recompute).unwrap();
+            forward_backward(&objective, model, batch, moment, normaliser, how).unwrap();
             optimizer.gather().unwrap();
         }
         optimizer.step().unwrap();
@@ -128,7 +130,7 @@ fn eight_by_one_is_two_by_four() {
     let run = |micro_batch| {
         let model = load(&folder);
         let parameters = model.named_parameters();
-        train(&model, parameters, micro_batch, false)
+        train(&model, parameters, micro_batch, how(false))
     };
     for ((name, a), (_, b)) in run(1).iter().zip(&run(4)) {
         let error = relative(a, b);
@@ -140,7 +142,6 @@ fn eight_by_one_is_two_by_four() {
 fn bf16_compute_follows_float32_with_float32_masters() {
     let Some(folder) = fixture("tiny/llama-tied") else { return };
     torch_ext::init();
-    llama::kernels::fuse();
     // Both start from weights that bfloat16 holds.
     let start = |kind: Kind| {
         let model = Llama::load(&folder, Some(kind), tch::Device::Cpu).unwrap();
@@ -154,7 +155,8 @@ fn bf16_compute_follows_float32_with_float32_masters() {
     let run = |kind| {
         let model = start(kind);
         let parameters = model.named_parameters();
-        let masters = train(&model, parameters, 4, false);
+        let masters =
+            train(&model, parameters, 4, Computation { operators: llama::Operators::Fused, recompute: false });
         for ((_, master), (_, weight)) in masters.iter().zip(model.named_parameters()) {
             assert_eq!(master.kind(), Kind::Float);
             assert_eq!(weight.kind(), kind);
@@ -195,7 +197,7 @@ fn adapter(model: &mut Llama) -> Named {
     };
     tch::manual_seed(2);
     let options = (Kind::Float, tch::Device::Cpu);
-    model.add_adapter(&config, |_, shape, bound| (Tensor::rand(shape, options) - 0.5) * (2.0 * bound)).unwrap();
+    model.add_adapter(&config, |_, shape, bound| Ok((Tensor::rand(shape, options) - 0.5) * (2.0 * bound))).unwrap();
     let mut named = Vec::new();
     for (name, linear) in model.linears_mut() {
         let lora = linear.lora.as_mut().unwrap();
@@ -211,7 +213,7 @@ fn low_rank_gradients_are_those_of_merged_finite_differences() {
     let Some(folder) = fixture("tiny/llama-gqa") else { return };
     let mut model = load(&folder);
     let trained = adapter(&mut model);
-    let (plain, again) = (gradients(&model, &trained, 4, false), gradients(&model, &trained, 4, true));
+    let (plain, again) = (gradients(&model, &trained, 4, how(false)), gradients(&model, &trained, 4, how(true)));
     same("recomputed", &again, &plain, 1e-5);
     assert!(model.named_parameters().iter().all(|(_, weight)| !weight.grad().defined()), "the base model is frozen");
     // The loss of the merged model, in float64, along a random direction of all low-rank weights at once.
@@ -234,8 +236,8 @@ fn low_rank_gradients_are_those_of_merged_finite_differences() {
         let (mut sum, mut count) = (0.0, 0);
         for example in eight() {
             let ids: Vec<i64> = example.ids.iter().map(|&id| i64::from(id)).collect();
-            let log_probs =
-                merged.forward(&Tensor::from_slice(&ids).unsqueeze(0)).squeeze_dim(0).log_softmax(-1, Kind::Double);
+            let logits = merged.forward(&Tensor::from_slice(&ids).unsqueeze(0)).unwrap();
+            let log_probs = logits.squeeze_dim(0).log_softmax(-1, Kind::Double);
             for place in (1..ids.len()).filter(|&place| example.trained[place]) {
                 sum -= log_probs.double_value(&[place as i64 - 1, ids[place]]);
                 count += 1;

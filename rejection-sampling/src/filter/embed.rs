@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use anyhow::{Context, ensure};
 use dataset::Message;
+use llama::attention::Causal;
 use llama::device::Compute;
-use llama::{ModelFolder, locate};
+use llama::{ModelFolder, Pass, locate};
 use sampler::{Remote, RemoteOptions, RetryPolicy};
 use serde_json::json;
 use tch::{Kind, Tensor};
@@ -113,7 +114,7 @@ fn pooled(model: &str, texts: &[String], compute: &Compute) -> anyhow::Result<Ve
         ids.truncate(context);
         let input = Tensor::from_slice(&ids).unsqueeze(0).to_device(device);
         let positions = Tensor::arange(ids.len() as i64, (Kind::Int64, device)).unsqueeze(0);
-        let hidden = folder.model.hidden_states(&input, &positions, &mut llama::attention::Causal);
+        let hidden = folder.model.hidden_states(&input, &positions, &mut Causal, Pass::default())?;
         all.push(hidden.mean_dim([1].as_slice(), false, Kind::Float).squeeze_dim(0));
     }
     if all.is_empty() {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use chat::{ChatError, ChatTemplate, EncodeOptions, RenderOptions, Tokenizer, Train};
 use dataset::Message;
-use llama::SequenceClassifier;
 use llama::attention::{SharedPrompt, shared_positions};
+use llama::{Pass, SequenceClassifier};
 use serde_json::Value;
 use tch::{Device, Kind};
 
@@ -60,11 +60,14 @@ impl RewardModel {
     pub fn score(&self, groups: &[&Group]) -> anyhow::Result<Vec<Vec<f64>>> {
         let _no_grad = tch::no_grad_guard();
         let model = &self.classifier.model;
-        let row = Row::new(groups, model.device());
-        let positions = shared_positions(&row.groups, row.input_ids.size()[1]).to_device(model.device());
-        let hidden = model.hidden_states(&row.input_ids, &positions, &mut SharedPrompt { groups: &row.groups });
-        let picked = hidden.squeeze_dim(0).index_select(0, &row.last);
-        let scores = Vec::<f32>::try_from(self.classifier.logits(&picked).squeeze_dim(-1))?;
+        let scores = torch_ext::catch(|| {
+            let row = Row::new(groups, model.device());
+            let positions = shared_positions(&row.groups, row.input_ids.size()[1]).to_device(model.device());
+            let mut attend = SharedPrompt { groups: &row.groups };
+            let hidden = model.hidden_states(&row.input_ids, &positions, &mut attend, Pass::default())?;
+            let picked = hidden.squeeze_dim(0).index_select(0, &row.last);
+            anyhow::Ok(Vec::<f32>::try_from(self.classifier.logits(&picked)?.squeeze_dim(-1))?)
+        })?;
         let mut scores = scores.into_iter().map(f64::from);
         Ok(groups.iter().map(|group| scores.by_ref().take(group.responses.len()).collect()).collect())
     }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use llama::Llama;
 use llama::attention::Layout;
+use llama::{Llama, Pass};
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
 use trainer::stage::Extra;
@@ -150,7 +150,8 @@ impl Objective for RewardObjective {
         for batch in self.pack(self.examples.held_out_rows()) {
             let Input { input_ids, mut layout } = self.input(&batch);
             let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
-            let scores = self.scores(&model.hidden_states(input_ids, &positions, &mut layout), &batch)?;
+            let scores =
+                self.scores(&model.hidden_states(input_ids, &positions, &mut layout, Pass::fused())?, &batch)?;
             all.extend(Vec::<f64>::try_from(margins(&scores, &batch.better, &batch.worse).to_kind(Kind::Double))?);
             tokens += self.tokens(&batch).1;
         }

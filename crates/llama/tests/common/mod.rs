@@ -83,7 +83,8 @@ pub fn forward_log_probs(model: &Llama, prompt: &[i64], chosen: &[Choice]) -> Ve
     let other: Vec<i64> = (5..12).collect();
     let row = [&other[..], prompt, &answer].concat();
     let document = (prompt.len() + answer.len()) as i64;
-    let logits = model.forward_packed(&Tensor::from_slice(&row).unsqueeze(0), &[vec![other.len() as i64, document]]);
+    let logits =
+        model.forward_packed(&Tensor::from_slice(&row).unsqueeze(0), &[vec![other.len() as i64, document]]).unwrap();
     let start = (other.len() + prompt.len()) as i64 - 1;
     let logits = logits.squeeze_dim(0).narrow(0, start, answer.len() as i64).to_kind(Kind::Float);
     let log_probs = logits.log_softmax(-1, Kind::Float).gather(1, &Tensor::from_slice(&answer).unsqueeze(1), false);

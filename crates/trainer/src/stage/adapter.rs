@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::bail;
 use llama::{Llama, LoraConfig, TargetModules};
 use serde_json::{Map, Value};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
+use torch_ext::Generator;
 
 use super::training::Training;
 use crate::Named;
@@ -81,9 +82,8 @@ pub(super) fn trained_tensors(
         named.extend(own(""));
         return Ok(named);
     };
-    tch::manual_seed(seed as i64);
-    let uniform =
-        |_: &str, shape: [i64; 2], bound: f64| (Tensor::rand(shape, (Kind::Float, Device::Cpu)) * 2.0 - 1.0) * bound;
+    let mut generator = Generator::new(Device::Cpu, seed)?;
+    let uniform = |_: &str, shape: [i64; 2], bound: f64| Ok((generator.uniform(&shape)? * 2.0 - 1.0) * bound);
     if model.add_adapter(lora, uniform)? == 0 {
         bail!("--lora-targets matches no projection; the names are {}", ALL_LINEAR.join(", "));
     }

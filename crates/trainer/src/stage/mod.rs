@@ -180,8 +180,6 @@ pub fn run<C: StageConfig, O: Objective>(
     if dry_run {
         return Ok(Ending::DryRun);
     }
-    // Before the stage computes anything with the model, so that it computes as training will.
-    llama::kernels::fuse();
     prepared.objective.begin(&model.model, &run)?;
     let settings = training.settings(prepared.objective.steps(), trained, fingerprint.clone());
     let result = save::Result { run: &run, training, base: &base, model: &model, lora: lora.as_ref(), extra: &extra };

@@ -2,19 +2,22 @@
 
 #![allow(dead_code)]
 
+use llama::Operators;
 use llama::attention::Layout;
 use tch::{Device, Tensor};
-use trainer::{Example, Input, Loss, Objective, PackedBatch};
+use trainer::{Computation, Example, Input, Loss, Objective, PackedBatch};
 
 #[path = "../../../llama/tests/common/mod.rs"]
 pub mod fixtures;
 
-/// A model of the fixtures; with the operators of training where the test program says so.
+/// A model of the fixtures.
 pub fn load(folder: &std::path::Path) -> llama::Llama {
-    if crate::FUSED {
-        llama::kernels::fuse();
-    }
     fixtures::load(folder)
+}
+
+/// With the operators of training where the test program says so.
+pub fn how(recompute: bool) -> Computation {
+    Computation { operators: if crate::FUSED { Operators::Fused } else { Operators::Plain }, recompute }
 }
 
 /// Cross-entropy over fixed examples; each step has all of them, in micro-batches of so many.
