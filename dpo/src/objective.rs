@@ -173,7 +173,7 @@ impl Objective for DpoObjective {
             Reference::Live { folder: Some(folder) } => Ready::Live(Box::new(load(folder)?)),
             // With an adapter, the base model is there all the time; otherwise its weights are about to change.
             Reference::Live { folder: None } if model.has_adapter() => Ready::Live(Box::new(model.without_adapter())),
-            Reference::Live { folder: None } => Ready::Live(Box::new(model.copy())),
+            Reference::Live { folder: None } => Ready::Live(Box::new(model.copy()?)),
             Reference::Cached { folder, cache, identity } => {
                 let saved = ReferenceLogProbs::load(cache, identity, &self.pairs)?;
                 let mut known = saved.unwrap_or_else(|| ReferenceLogProbs::unknown(&self.pairs));

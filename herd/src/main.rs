@@ -39,6 +39,8 @@ enum Command {
     Dpo(Box<dpo::command::Args>),
     /// Average models, the checkpoints of a run, or LoRA adapters
     Average(average::command::Args),
+    /// Merge a LoRA adapter into the model that it is on
+    Merge(average::merge::Args),
     /// Run a pipeline of stages from a file, or go on with it
     Run(pipeline::Args),
     /// Train reward models, sample and select answers, filter conversations
@@ -82,7 +84,8 @@ fn main() -> ExitCode {
         trainer::keep_memory();
     }
     torch_ext::init();
-    let result = match cli.command {
+    // What libtorch refuses anywhere below is one sentence, not a panic with its C++ stack.
+    let result = torch_ext::catch(|| match cli.command {
         Command::Doctor => doctor::run(),
         Command::Model(args) => model::run(args),
         Command::Generate(args) => generate::run(&args),
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::Sft(args) => sft::command::run(&args).map(drop),
         Command::Dpo(args) => dpo::command::run(&args).map(drop),
         Command::Average(args) => average::command::run(&args),
+        Command::Merge(args) => average::merge::run(&args),
         Command::Run(args) => pipeline::run(&args),
         Command::RejectionSampling(args) => rejection_sampling::cli::run(&args, &["codeexec"]),
         Command::Eval(args) => eval::command::run(&args, &["codeexec"]),
@@ -98,7 +102,7 @@ fn main() -> ExitCode {
         Command::Data(args) => data::run(&args),
         Command::Mathverify(args) => mathverify::command::run(&args),
         Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

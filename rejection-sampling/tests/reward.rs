@@ -192,6 +192,35 @@ fn lora_makes_the_same_kind_of_folder() {
     RewardModel::load(&world.path("run/model"), Kind::Float, Device::Cpu).unwrap();
     let calibration: Value = serde_json::from_slice(&fs::read(world.path("run/calibration.json")).unwrap()).unwrap();
     assert!(calibration["accuracy"]["mean"].as_f64().unwrap() > 0.8, "{calibration}");
+    // The adapter itself is a reward model too: it scores on its base model as the merged one does.
+    let scores = |model: &str| {
+        let scored = words(&format!(
+            "score --model {} --input {} --output {} --dtype f32 --device cpu",
+            world.text(model),
+            world.text("preferences.jsonl"),
+            world.text(&format!("{}.jsonl", model.replace('/', "-")))
+        ));
+        run(&scored).unwrap();
+        let lines = world.lines(&format!("{}.jsonl", model.replace('/', "-")));
+        lines.iter().map(|line| line["rewards"]["chosen"].as_f64().unwrap()).collect::<Vec<f64>>()
+    };
+    for (adapter, merged) in scores("run/adapter").iter().zip(scores("run/model")) {
+        assert!((adapter - merged).abs() < 1e-4, "{adapter} {merged}");
+    }
+}
+
+#[test]
+fn different_answers_have_different_scores_in_bfloat16() {
+    let world = World::new();
+    let model = RewardModel::load(world.reward_model().as_ref(), Kind::BFloat16, Device::Cpu).unwrap();
+    let ids = |n: usize| {
+        model.encode(&[Message::user("Which number is it?"), Message::assistant(format!("{n}."))], vec![]).unwrap()
+    };
+    let group = Group::new(&(1..=64).map(ids).collect::<Vec<_>>());
+    let mut scores = model.score(&[&group]).unwrap().concat();
+    scores.sort_by(f64::total_cmp);
+    scores.dedup();
+    assert_eq!(scores.len(), 64, "{scores:?}");
 }
 
 #[test]

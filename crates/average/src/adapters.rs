@@ -14,14 +14,16 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
-use llama::{LoraConfig, locate, to_bytes};
-use tch::{Kind, Tensor};
+use llama::{LoraConfig, ModelFolder, SequenceClassifier, locate, to_bytes, torch_kind};
+use tch::{Device, Kind, Tensor};
 use weights::{Checkpoint, DType, SafetensorsWriter};
 
 use crate::full::{wide, write};
 use crate::inputs::{Input, total};
 
 const PREFIX: &str = "base_model.model.";
+/// The head of a reward model, which is trained in full beside the updates.
+const SCORE: &str = "base_model.model.score.weight";
 
 /// How adapters are averaged.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,10 +64,10 @@ struct Factors {
 
 impl<'a> Adapter<'a> {
     fn open(input: &'a Input, total: f64) -> anyhow::Result<Self> {
-        let config = LoraConfig::from_dir(&input.folder)?;
+        let config = LoraConfig::with_modules(&input.folder, &["score"])?;
         let file = input.folder.join("adapter_model.safetensors");
         let checkpoint = Checkpoint::open(&file)?;
-        if let Some(name) = checkpoint.names().find(|name| module(name).is_none()) {
+        if let Some(name) = checkpoint.names().find(|name| module(name).is_none() && *name != SCORE) {
             bail!("{}: {name} is no factor of a low-rank update, and cannot be averaged as one", file.display());
         }
         Ok(Self { folder: &input.folder, config, checkpoint, weight: input.weight / total })
@@ -74,6 +76,7 @@ impl<'a> Adapter<'a> {
     /// The projections that the adapter changes.
     fn modules(&self) -> Vec<&str> {
         let mut modules: Vec<&str> = self.checkpoint.names().filter_map(module).collect();
+        modules.sort_unstable();
         modules.dedup();
         modules
     }
@@ -91,6 +94,24 @@ impl<'a> Adapter<'a> {
 fn module(name: &str) -> Option<&str> {
     let inner = name.strip_prefix(PREFIX)?;
     inner.strip_suffix(".lora_A.weight").or_else(|| inner.strip_suffix(".lora_B.weight"))
+}
+
+/// `Σ wᵢ headᵢ` of the heads of reward models, float64 `[1, hidden]`; none where the adapters have none.
+fn head(adapters: &[Adapter]) -> anyhow::Result<Option<Tensor>> {
+    let with = adapters.iter().filter(|adapter| adapter.checkpoint.tensor(SCORE).is_ok()).count();
+    if with == 0 {
+        return Ok(None);
+    }
+    ensure!(with == adapters.len(), "{with} of {} adapters have the head of a reward model", adapters.len());
+    let mut sum: Option<Tensor> = None;
+    for adapter in adapters {
+        let term = wide(&adapter.checkpoint.tensor(SCORE)?, adapter.folder)? * adapter.weight;
+        sum = Some(match sum {
+            Some(sum) => sum + term,
+            None => term,
+        });
+    }
+    Ok(sum)
 }
 
 /// Averages adapters `way`, into `target`. `base` is the model to merge into, where the adapters do not say it; `dtype` the
@@ -170,7 +191,7 @@ fn concat(adapters: &[Adapter], target: &Path) -> anyhow::Result<Written> {
         rank_pattern: ranks,
         ..adapters[0].config.clone()
     };
-    let tensors = save(target, &config, joined)?;
+    let tensors = save(target, &config, joined, head(adapters)?)?;
     Ok(Written { tensors, rank, distance: None })
 }
 
@@ -204,7 +225,7 @@ fn factors(adapters: &[Adapter], target: &Path) -> anyhow::Result<Written> {
         rank = rank.max(a.size()[0]);
         averaged.insert(module.to_owned(), (a, b));
     }
-    let tensors = save(target, &first.config, averaged)?;
+    let tensors = save(target, &first.config, averaged, head(adapters)?)?;
     let distance = if size > 0.0 { (apart / size).sqrt() } else { 0.0 };
     Ok(Written { tensors, rank, distance: Some(distance) })
 }
@@ -217,6 +238,9 @@ fn merge(adapters: &[Adapter], base: Option<&str>, dtype: Option<DType>, target:
     let modules = adapters[0].modules();
     if let Some(module) = modules.iter().find(|module| checkpoint.tensor(&format!("{module}.weight")).is_err()) {
         bail!("{} has no {module}.weight, which the adapters change; are they of another model?", folder.display());
+    }
+    if let Some(head) = head(adapters)? {
+        return merge_reward_model(adapters, &folder, &head, dtype, target);
     }
     let tensors = write(target, &checkpoint, checkpoint.names(), dtype, |name| {
         let weight = wide(&checkpoint.tensor(name)?, &folder)?;
@@ -239,9 +263,42 @@ fn merge(adapters: &[Adapter], base: Option<&str>, dtype: Option<DType>, target:
     Ok(Written { tensors, rank: 0, distance: None })
 }
 
+/// The base model with the updates and the head of a reward model, as a sequence-classification folder.
+fn merge_reward_model(
+    adapters: &[Adapter],
+    base: &Path,
+    head: &Tensor,
+    dtype: Option<DType>,
+    target: &Path,
+) -> anyhow::Result<Written> {
+    let mut folder = ModelFolder::load(base, Some(Kind::Float), Device::Cpu)?;
+    let pad = folder.padding().with_context(|| {
+        format!("the tokenizer of {} has no special token to pad with that does not end a turn", base.display())
+    })?;
+    let modules = adapters[0].modules();
+    for (name, linear) in folder.model.linears_mut() {
+        if modules.contains(&name.as_str()) {
+            linear.weight = (linear.weight.to_kind(Kind::Double) + exact(adapters, &name)?).to_kind(Kind::Float);
+        }
+    }
+    let kind = match dtype.and_then(torch_kind) {
+        Some(kind) => kind,
+        None => llama::weights_kind(base)?,
+    };
+    crate::command::copy_texts(base, target, None)?;
+    let classifier = SequenceClassifier { model: folder.model, score: head.to_kind(Kind::Float) };
+    classifier.save(target, kind, pad)?;
+    Ok(Written { tensors: classifier.named_parameters().len(), rank: 0, distance: None })
+}
+
 /// Writes an adapter in float32.
-fn save(target: &Path, config: &LoraConfig, factors: BTreeMap<String, (Tensor, Tensor)>) -> anyhow::Result<usize> {
-    let mut tensors = Vec::new();
+fn save(
+    target: &Path,
+    config: &LoraConfig,
+    factors: BTreeMap<String, (Tensor, Tensor)>,
+    head: Option<Tensor>,
+) -> anyhow::Result<usize> {
+    let mut tensors: Vec<(String, Tensor)> = head.into_iter().map(|head| (SCORE.to_owned(), head)).collect();
     for (module, (a, b)) in factors {
         tensors.push((format!("{PREFIX}{module}.lora_A.weight"), a));
         tensors.push((format!("{PREFIX}{module}.lora_B.weight"), b));

@@ -106,7 +106,7 @@ fn describe(way: Way, written: &adapters::Written) -> String {
 }
 
 /// What was averaged, with the digests of the weights.
-fn record(inputs: &[Input]) -> anyhow::Result<Vec<Value>> {
+pub(crate) fn record(inputs: &[Input]) -> anyhow::Result<Vec<Value>> {
     let one = |input: &Input| -> anyhow::Result<Value> {
         let mut files = serde_json::Map::new();
         for (name, path) in files_of(&input.folder)? {
@@ -145,7 +145,7 @@ fn files_of(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
     Ok(files)
 }
 
-fn safetensors_dtype(dtype: Dtype) -> DType {
+pub(crate) fn safetensors_dtype(dtype: Dtype) -> DType {
     match dtype {
         Dtype::F32 => DType::F32,
         Dtype::Bf16 => DType::BF16,

@@ -2,12 +2,13 @@
 //! hyper-parameters (the Llama 3 paper, section 4.1.5, averages at each of its stages; Wortsman et al. 2022), or over the
 //! checkpoints of one run (Polyak and Juditsky 1992), tensor by tensor.
 //!
-//! [`command::run`] is `herd average`.
+//! [`command::run`] is `herd average`, [`merge::run`] is `herd merge`.
 
 pub mod adapters;
 pub mod agree;
 pub mod command;
 pub mod full;
 mod inputs;
+pub mod merge;
 
 pub use inputs::{Input, Kind};

@@ -205,6 +205,7 @@ fn the_newest_whole_checkpoints_of_a_run() {
             tokens: 0,
             seconds: 0.0,
             evaluation: None,
+            last_evaluation: None,
             fingerprint: String::new(),
             files: Default::default(),
         };
@@ -213,7 +214,7 @@ fn the_newest_whole_checkpoints_of_a_run() {
                 let path = entry?.path();
                 fs::copy(&path, folder.join(path.file_name().unwrap()))?;
             }
-            Ok(())
+            Ok(Vec::new())
         };
         checkpoints.write(manifest, fill).unwrap();
     }
@@ -372,4 +373,76 @@ fn a_model_with_values_that_are_not_finite_is_refused() {
         assert!(error.contains("the tensor model.norm.weight holds values that are not finite"), "{error}");
         assert!(!dir.path().join("out").exists());
     }
+}
+
+#[derive(Parser)]
+struct MergeCli {
+    #[command(flatten)]
+    args: average::merge::Args,
+}
+
+fn merge(dir: &Path, flags: &str) -> anyhow::Result<()> {
+    torch_ext::init();
+    let path = |name: &str| dir.join(name).display().to_string();
+    let words = flags.split_whitespace().map(|word| word.strip_prefix('@').map_or(word.to_owned(), path));
+    average::merge::run(&MergeCli::try_parse_from(std::iter::once("merge".to_owned()).chain(words))?.args)
+}
+
+#[test]
+fn an_adapter_is_merged_into_its_base() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    write_model(&at("base"), 7, Kind::BFloat16, false);
+    write_adapter(&at("base"), &at("x"), 1, 2, 4.0);
+    merge(dir.path(), "@x --output @merged --dtype f32").unwrap();
+    assert!(largest(&logits(&at("merged"), None), &logits(&at("base"), Some(&at("x")))) < 1e-5);
+    assert!(at("merged/tokenizer.json").is_file() && at("merged/merge.json").is_file());
+    // In the type of the base model's files unless said otherwise.
+    merge(dir.path(), "@x --output @narrow").unwrap();
+    assert_eq!(Llama::load(&at("narrow"), None, Device::Cpu).unwrap().kind(), Kind::BFloat16);
+    assert!(sentence(merge(dir.path(), "@x --output @merged")).contains("merged is there already"));
+    assert!(sentence(merge(dir.path(), "@base --output @y")).contains("is a model; there is nothing to merge"));
+}
+
+#[test]
+fn adapters_of_reward_models_are_averaged_with_their_heads() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    torch_ext::init();
+    llama::Fresh { hidden: 16, layers: 2, context: 64, seed: 4 }.write(&at("base")).unwrap();
+    for (seed, name) in [(1, "x"), (2, "y")] {
+        write_adapter(&at("base"), &at(name), seed, 2, 4.0);
+        // With a head, as `train-rm --lora-rank` writes it.
+        let file = at(name).join("adapter_model.safetensors");
+        let score = "base_model.model.score.weight".to_owned();
+        let mut tensors: Vec<(String, Tensor)> =
+            names(&file).into_iter().map(|name| (name.clone(), tensor(&file, &name))).collect();
+        tensors.push((score, Tensor::randn([1, 16], (Kind::Double, Device::Cpu))));
+        let shape = |tensor: &Tensor| tensor.size().iter().map(|&size| size as usize).collect::<Vec<_>>();
+        let declared = tensors.iter().map(|(name, tensor)| (name.clone(), DType::F32, shape(tensor))).collect();
+        let mut writer = SafetensorsWriter::create_file(&file, declared).unwrap();
+        for (name, tensor) in &tensors {
+            writer.write(name, &llama::to_bytes(tensor, Kind::Float).unwrap()).unwrap();
+        }
+        writer.finish().unwrap();
+        let path = at(name).join("adapter_config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config["modules_to_save"] = json!(["score"]);
+        fs::write(&path, config.to_string()).unwrap();
+    }
+    run(dir.path(), "--models @x @y --weights 3 1 --output @joined").unwrap();
+    run(dir.path(), "--models @x @y --weights 3 1 --adapters merge --output @merged").unwrap();
+    let score = |folder: &str| {
+        let classifier = llama::SequenceClassifier::load(&at(folder), Some(Kind::Float), Device::Cpu).unwrap();
+        let ids = Tensor::arange(20, (Kind::Int64, Device::Cpu)).unsqueeze(0);
+        let _no_grad = tch::no_grad_guard();
+        let hidden = classifier.model.hidden_states(&ids, &ids, &mut llama::attention::Causal, llama::Pass::default());
+        (classifier.logits(&hidden.unwrap()).unwrap().to_kind(Kind::Double), classifier.score.to_kind(Kind::Double))
+    };
+    let (joined, head) = score("joined");
+    let (merged, _) = score("merged");
+    assert!(largest(&joined, &merged) < 1e-4);
+    assert!(largest(&head, &(score("x").1 * 0.75 + score("y").1 * 0.25)) < 1e-6);
+    let config: Value = serde_json::from_slice(&fs::read(at("merged/config.json")).unwrap()).unwrap();
+    assert_eq!(config["architectures"], json!(["LlamaForSequenceClassification"]));
 }

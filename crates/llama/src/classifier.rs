@@ -1,8 +1,8 @@
 //! A decoder with a head of labels instead of the vocabulary's, as Hugging Face's `LlamaForSequenceClassification` has
 //! it: `score.weight` on the last hidden state of a text's last token. A reward model has one label.
 
-use std::collections::HashSet;
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
@@ -11,24 +11,31 @@ use weights::{Checkpoint, SafetensorsWriter};
 
 use crate::config::LlamaConfig;
 use crate::linear::product;
-use crate::load::{ModelError, dtype, read, stored_kind, to_bytes};
+use crate::load::{ModelError, dtype, float32_weight, read, stored_kind, to_bytes, weights_kind};
+use crate::lora::LoraConfig;
 use crate::model::Llama;
 
 /// The head's name in a checkpoint.
 const SCORE: &str = "score.weight";
+/// The head's module.
+const MODULE: &str = "score";
 
 /// A decoder and its head of labels. Any [`Llama`] will do for the decoder, with [`SequenceClassifier::score`] as the
 /// head.
 pub struct SequenceClassifier {
     /// The decoder; its output head, if it has one, is not used.
     pub model: Llama,
-    /// `[labels, hidden]`
+    /// `[labels, hidden]`, in float32 whatever the decoder computes in.
     pub score: Tensor,
 }
 
 impl SequenceClassifier {
-    /// Loads a sequence-classification folder, the weights in `kind` or as they are stored.
+    /// Loads a sequence-classification folder, the weights in `kind` or as they are stored; or an adapter that was trained
+    /// with a head (PEFT's `modules_to_save`), on the base model that it names.
     pub fn load(folder: &Path, kind: Option<Kind>, device: Device) -> Result<Self, ModelError> {
+        if folder.join("adapter_config.json").is_file() {
+            return Self::load_adapter(folder, kind, device);
+        }
         let checkpoint = Checkpoint::open(folder)?;
         let kind = match kind {
             Some(kind) => kind,
@@ -36,17 +43,53 @@ impl SequenceClassifier {
         };
         let model = body(folder, &checkpoint, kind, device)?;
         let labels = checkpoint.tensor(SCORE)?.shape.first().copied().unwrap_or_default() as i64;
-        let score = read(&checkpoint, folder, SCORE, &[labels, model.config().hidden_size], kind, device)?;
+        let score = read(&checkpoint, folder, SCORE, &[labels, model.config().hidden_size], Kind::Float, device)?;
         Ok(Self { model, score })
     }
 
-    /// The labels' logits `[..., labels]`, in float32, of final hidden states `[..., hidden]`, of each text's last
-    /// token.
+    fn load_adapter(folder: &Path, kind: Option<Kind>, device: Device) -> Result<Self, ModelError> {
+        let config = LoraConfig::with_modules(folder, &[MODULE])?;
+        let base = config.base()?;
+        let kind = match kind {
+            Some(kind) => kind,
+            None => weights_kind(&base)?,
+        };
+        let file = folder.join("adapter_model.safetensors");
+        let adapter = Checkpoint::open(&file)?;
+        let name = format!("base_model.model.{SCORE}");
+        let labels = adapter.tensor(&name)?.shape.first().copied().unwrap_or_default() as i64;
+        // Merged in float32 and rounded once.
+        let mut model = Llama::load(&base, Some(Kind::Float), device)?;
+        let score = read(&adapter, &file, &name, &[labels, model.config().hidden_size], Kind::Float, device)?;
+        let mut tensors = HashMap::from([(name, score.shallow_clone())]);
+        for name in adapter.names() {
+            if let Some(tensor) = float32_weight(&adapter, &file, name)? {
+                tensors.insert(name.to_owned(), tensor);
+            }
+        }
+        model.set_adapter(&config, &tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect())?;
+        model.merge_adapter();
+        Ok(Self { model: model.to_kind(kind), score })
+    }
+
+    /// The folder with the tokenizer and the chat template of a classifier's folder: the base model's for an adapter.
+    ///
+    /// # Errors
+    /// When an adapter's base model is not there.
+    pub fn texts(folder: &Path) -> Result<PathBuf, ModelError> {
+        if folder.join("adapter_config.json").is_file() {
+            return LoraConfig::with_modules(folder, &[MODULE])?.base();
+        }
+        Ok(folder.to_owned())
+    }
+
+    /// The labels' logits `[..., labels]` of final hidden states `[..., hidden]`, of each text's last token. The product is
+    /// in float32: in bfloat16 most scores of a hundred answers to one question would be equal.
     ///
     /// # Errors
     /// When shapes do not fit.
     pub fn logits(&self, hidden_states: &Tensor) -> Result<Tensor, OpError> {
-        Ok(product(hidden_states, &self.score, None)?.f_to_kind(Kind::Float)?)
+        product(&hidden_states.f_to_kind(Kind::Float)?, &self.score.f_to_kind(Kind::Float)?, None)
     }
 
     /// All parameters under their names in a checkpoint, the head last; the tensors are the model's own.

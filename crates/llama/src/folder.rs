@@ -44,6 +44,15 @@ impl ModelFolder {
         Ok(Self { path: path.to_owned(), model, tokenizer, template, stop_ids })
     }
 
+    /// A token to pad with that ends no answer. The tokenizer's own will do unless it ends a turn, as in many models: for a
+    /// text's last token, transformers would then take the one before.
+    #[must_use]
+    pub fn padding(&self) -> Option<u32> {
+        let own = self.tokenizer.named_tokens().get("pad_token").and_then(|token| self.tokenizer.id_of(token));
+        let special = self.tokenizer.special_tokens().iter().map(|(_, id)| *id);
+        own.into_iter().chain(special).find(|&id| !self.stop_ids.contains(&i64::from(id)))
+    }
+
     /// The token ids of a prompt that the model is to answer: the conversation in the chat template, ready for the
     /// assistant's turn.
     pub fn encode_prompt(&self, messages: &[Message]) -> Result<Vec<i64>, ModelError> {

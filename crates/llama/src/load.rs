@@ -151,6 +151,24 @@ impl Llama {
     }
 }
 
+/// The type of the weights in a model folder.
+///
+/// # Errors
+/// When there are none, or no model computes in it.
+pub fn weights_kind(folder: &Path) -> Result<Kind, ModelError> {
+    stored_kind(&Checkpoint::open(folder)?, folder)
+}
+
+/// A weight of a model's files in float32 on the processor; none if they have no tensor of that name.
+///
+/// # Errors
+/// When its type is none that a model computes in.
+pub fn float32_weight(checkpoint: &Checkpoint, folder: &Path, name: &str) -> Result<Option<Tensor>, ModelError> {
+    let Ok(view) = checkpoint.tensor(name) else { return Ok(None) };
+    let shape: Vec<i64> = view.shape.iter().map(|&size| size as i64).collect();
+    read(checkpoint, folder, name, &shape, Kind::Float, Device::Cpu).map(Some)
+}
+
 /// The bytes of a tensor as `kind`, little endian, row by row.
 pub fn to_bytes(tensor: &Tensor, kind: Kind) -> Result<Vec<u8>, ModelError> {
     let flat = tensor.to_device(Device::Cpu).to_kind(kind).contiguous();

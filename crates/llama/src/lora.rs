@@ -1,7 +1,7 @@
 //! LoRA adapters in PEFT's format: `adapter_config.json` and `adapter_model.safetensors`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,6 +10,7 @@ use weights::{Checkpoint, SafetensorsWriter};
 
 use crate::linear::Lora;
 use crate::load::{ModelError, dtype, read, to_bytes};
+use crate::locate;
 use crate::model::Llama;
 
 const PREFIX: &str = "base_model.model.";
@@ -126,16 +127,22 @@ pub enum TargetModules {
 impl LoraConfig {
     /// Reads `adapter_config.json` of an adapter's folder; what this crate does not compute is refused.
     pub fn from_dir(folder: &Path) -> Result<Self, ModelError> {
+        Self::with_modules(folder, &[])
+    }
+
+    /// The same, where the modules named in `saved` may be trained in full beside the updates: `score`, the head of a reward
+    /// model.
+    pub fn with_modules(folder: &Path, saved: &[&str]) -> Result<Self, ModelError> {
         let path = folder.join("adapter_config.json");
         let text = std::fs::read_to_string(&path)
             .map_err(|cause| ModelError::Io { path: path.display().to_string(), cause })?;
         let config: Self =
             serde_json::from_str(&text).map_err(|e| ModelError::Adapter(format!("{}: {e}", path.display())))?;
-        config.check(&path)?;
+        config.check(&path, saved)?;
         Ok(config)
     }
 
-    fn check(&self, path: &Path) -> Result<(), ModelError> {
+    fn check(&self, path: &Path, saved: &[&str]) -> Result<(), ModelError> {
         let refuse = |what: String| Err(ModelError::Adapter(format!("{}: {what}", path.display())));
         if self.peft_type != "LORA" {
             return refuse(format!("peft_type is {:?}, only \"LORA\" is supported", self.peft_type));
@@ -167,11 +174,23 @@ impl LoraConfig {
             }
         }
         match &self.modules_to_save {
-            Some(modules) if !modules.is_empty() => {
+            Some(modules) if modules.iter().any(|module| !saved.contains(&module.as_str())) => {
                 refuse(format!("modules_to_save ({}) is not supported", modules.join(", ")))
             }
             _ => Ok(()),
         }
+    }
+
+    /// The folder of the model that the adapter is on.
+    ///
+    /// # Errors
+    /// When the configuration does not name it, or there is none.
+    pub fn base(&self) -> Result<PathBuf, ModelError> {
+        let named = self.base_model_name_or_path.as_deref();
+        let named = named.ok_or_else(|| ModelError::Adapter("the adapter does not name its base model".into()))?;
+        locate::locate(named).map_err(|error| {
+            ModelError::Adapter(format!("the adapter's base model, base_model_name_or_path: {error:#}"))
+        })
     }
 
     /// The factor on `B A` for module `name`.
@@ -232,7 +251,7 @@ impl TargetModules {
 }
 
 /// Whether the module `name` is `target` or ends in `.target`.
-fn is_called(name: &str, target: &str) -> bool {
+pub fn is_called(name: &str, target: &str) -> bool {
     name.strip_suffix(target).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
@@ -362,6 +381,28 @@ impl Llama {
         let path = folder.join("adapter_config.json");
         let text = serde_json::to_string_pretty(config).expect("a configuration prints");
         std::fs::write(&path, text + "\n").map_err(|cause| ModelError::Io { path: path.display().to_string(), cause })
+    }
+
+    /// Adds `scale · update` to the weights of the projections that `config` targets, where `updates` has `B A` of each under
+    /// PEFT's module name and `.update`. In float32, rounded once to the weight's type.
+    ///
+    /// # Errors
+    /// When an update is missing or of another shape.
+    pub fn merge_updates(&mut self, config: &LoraConfig, updates: &HashMap<&str, &Tensor>) -> Result<(), ModelError> {
+        let _no_grad = tch::no_grad_guard();
+        for (name, linear) in self.linears_mut() {
+            if !config.targets(&name)? {
+                continue;
+            }
+            let key = format!("{PREFIX}{name}.update");
+            let update = updates.get(key.as_str()).filter(|update| update.size() == linear.weight.size());
+            let update = update
+                .ok_or_else(|| ModelError::Adapter(format!("there is no {key} of shape {:?}", linear.weight.size())))?;
+            let scaled = update.f_to_kind(Kind::Float)? * config.scale(&name, config.rank(&name));
+            let kind = linear.weight.kind();
+            linear.weight = (linear.weight.f_to_kind(Kind::Float)? + scaled).f_to_kind(kind)?;
+        }
+        Ok(())
     }
 
     /// Adds every low-rank update to its weight; the model then stands alone.

@@ -224,9 +224,9 @@ impl Llama {
     /// # Errors
     /// When an id is outside the vocabulary.
     pub fn embed(&self, input_ids: &Tensor) -> Result<Tensor, OpError> {
-        Tensor::f_embedding(&self.embedding, input_ids, -1, false, false).map_err(|error| {
+        torch_ext::embedding(&self.embedding, input_ids).map_err(|error| {
             let vocab = self.config.vocab_size;
-            OpError::from(error).context(format!("token ids, which must lie in the vocabulary of {vocab}"))
+            error.context(format!("token ids, which must lie in the vocabulary of {vocab}"))
         })
     }
 
@@ -351,9 +351,20 @@ impl Llama {
         self.with_weights(Tensor::detach)
     }
 
+    /// The model in another type, without low-rank updates; the same weights where the type is theirs.
+    pub fn to_kind(&self, kind: Kind) -> Self {
+        self.with_weights(|weight| weight.detach().to_kind(kind))
+    }
+
     /// A copy of all weights, without low-rank updates.
-    pub fn copy(&self) -> Self {
-        self.with_weights(|weight| weight.detach().copy())
+    ///
+    /// # Errors
+    /// When there is no memory, with the size.
+    pub fn copy(&self) -> Result<Self, OpError> {
+        catch(|| Ok(self.with_weights(|weight| weight.detach().copy()))).map_err(|error: OpError| {
+            let bytes = self.parameter_count() as usize * self.kind().elt_size_in_bytes();
+            error.context(format!("a copy of the model, {:.1} GB", bytes as f64 / 1e9))
+        })
     }
 
     fn with_weights(&self, weight: impl Fn(&Tensor) -> Tensor) -> Self {

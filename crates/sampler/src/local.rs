@@ -45,10 +45,13 @@ impl Local {
     /// When there is no such model, or it or the adapter cannot be loaded.
     pub fn open(name_or_path: &str, options: LocalOptions) -> anyhow::Result<Self> {
         torch_ext::init();
-        let mut folder = ModelFolder::load(&locate::locate(name_or_path)?, Some(options.kind), options.device)?;
+        // An adapter is merged in float32 and the sum rounded once.
+        let kind = if options.adapter.is_some() { Kind::Float } else { options.kind };
+        let mut folder = ModelFolder::load(&locate::locate(name_or_path)?, Some(kind), options.device)?;
         if let Some(adapter) = &options.adapter {
             folder.model.load_adapter(adapter)?;
             folder.model.merge_adapter();
+            folder.model = folder.model.to_kind(options.kind);
         }
         let engine = RefCell::new(Engine::new(&folder.model, options.batch_size)?);
         let (stop_tokens, turn) = (StopTokens::default(), Turn::default());

@@ -5,6 +5,7 @@
 #include "attention.cpp"
 #include "cross_entropy.cpp"
 #include "decoder.cpp"
+#include "embedding.cpp"
 #include "fused.cpp"
 #include "generator.cpp"
 #include "linear.cpp"

@@ -20,6 +20,6 @@ pub use cross_entropy::{IGNORED, linear_cross_entropy, linear_cross_entropy_sum}
 pub use cuda::{CudaLibrary, cpu_library, find_cuda_library, init};
 pub use fused::{rms_norm, rotate_half, silu_gate};
 pub use generator::Generator;
-pub use ops::{OpError, linear, take_grad};
+pub use ops::{OpError, embedding, linear, take_grad};
 pub use parallel::parallel_for;
 pub use projections::{Before, Projection, projections, trains_fused};

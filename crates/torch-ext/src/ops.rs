@@ -8,6 +8,7 @@ use torch_sys::C_tensor;
 
 unsafe extern "C" {
     fn tx_linear(out: *mut C_tensor, x: *const C_tensor, w: *const C_tensor, b: *const C_tensor) -> *mut c_char;
+    fn tx_embedding(out: *mut C_tensor, table: *const C_tensor, ids: *const C_tensor) -> *mut c_char;
     fn tx_take_grad(out: *mut C_tensor, leaf: *const C_tensor) -> *mut c_char;
 }
 
@@ -96,6 +97,18 @@ pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor, OpEr
     let bias = b.map_or(std::ptr::null(), Tensor::as_ptr);
     // SAFETY: all pointers are live `at::Tensor`s owned by the arguments; `out` is written by assignment.
     check(unsafe { tx_linear(out.as_ptr().cast_mut(), x.as_ptr(), w.as_ptr(), bias) })?;
+    Ok(out)
+}
+
+/// The rows of `table`, `[rows, width]`, for `ids`, `[...]` int64: `[..., width]`. Differentiable; the gradient of a table
+/// in a narrow type is added up in float32 and rounded once.
+///
+/// # Errors
+/// [`OpError`] when an id is no row of the table.
+pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor, OpError> {
+    let out = Tensor::new();
+    // SAFETY: pointers to live tensors; `out` is written by assignment.
+    check(unsafe { tx_embedding(out.as_ptr().cast_mut(), table.as_ptr(), ids.as_ptr()) })?;
     Ok(out)
 }
 

@@ -134,3 +134,30 @@ fn shapes_that_do_not_fit_are_an_error() {
     let error = linear_cross_entropy(&case.hidden, &randn(&[50, 15]), &case.labels, None).unwrap_err();
     assert!(error.to_string().starts_with("libtorch: "));
 }
+
+#[test]
+fn a_frequent_rows_gradient_is_added_up_in_float32() {
+    torch_ext::init();
+    tch::manual_seed(13);
+    let (rows, width, tokens) = (7, 24, 6000);
+    // Nearly every token is one of two rows; the gradients have a common part, as those of a frequent token have.
+    let ids = Tensor::from_slice(
+        &(0..tokens).map(|n| if n % 50 == 0 { 2 + n / 50 % 4 } else { n % 2 }).collect::<Vec<i64>>(),
+    );
+    let gradient = (Tensor::randn([tokens, width], (Kind::Float, Device::Cpu)) + 1.0).to_kind(Kind::BFloat16);
+    let of = |kind: Kind, look_up: &dyn Fn(&Tensor) -> Tensor| {
+        let table = Tensor::zeros([rows, width], (kind, Device::Cpu)).set_requires_grad(true);
+        (look_up(&table) * gradient.to_kind(kind)).sum(Kind::Float).backward();
+        table.grad().to_kind(Kind::Double)
+    };
+    let ours = |table: &Tensor| torch_ext::embedding(table, &ids.reshape([3, -1])).unwrap().reshape([tokens, width]);
+    let plain = |table: &Tensor| Tensor::embedding(table, &ids, -1, false, false);
+    let exact = of(Kind::Double, &plain);
+    let error = |found: &Tensor| f64::try_from((found - &exact).norm() / exact.norm()).unwrap();
+    assert!(error(&of(Kind::BFloat16, &ours)) < 0.004, "{}", error(&of(Kind::BFloat16, &ours)));
+    assert!(error(&of(Kind::BFloat16, &plain)) > 0.1, "libtorch's own adds in bfloat16: this test shows nothing");
+    // In float32 nothing changes, not a bit.
+    assert_eq!(of(Kind::Float, &ours), of(Kind::Float, &plain));
+    let error = torch_ext::embedding(&Tensor::zeros([2, 3], (Kind::Float, Device::Cpu)), &ids).unwrap_err().to_string();
+    assert_eq!(error, "libtorch: index out of range in self");
+}

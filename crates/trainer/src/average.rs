@@ -1,4 +1,7 @@
 //! An average of the weights over the steps, kept beside the weights.
+//!
+//! Low-rank updates are averaged as the products `B A` that they add to a weight: the average of the factors is another
+//! update. The average of the products has no low rank, so it is saved as a merged model.
 
 use std::collections::HashMap;
 
@@ -6,68 +9,124 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::state::Named;
+
+/// What the names of a low-rank update's factors end in, and the name of their product.
+const FACTORS: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
+/// What the name of an averaged low-rank update ends in, after the name of its module.
+pub const UPDATE: &str = ".update";
+
 /// Which average.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AverageKind {
     /// None: the last weights are the result
     None,
-    /// Exponential moving average with `average_decay`
+    /// Exponential moving average; the decay grows from 0.1 as (1 + n) / (10 + n) to `average_decay`, so that the weights
+    /// before training have no part in it
     Ema,
-    /// The plain mean of the weights after each step (Polyak and Juditsky 1992)
+    /// The plain mean of the weights after each of the last steps (Polyak and Juditsky 1992), the share of `decay_ratio`,
+    /// as the Llama 3 paper averages over annealing
     Polyak,
+}
+
+/// How weights are averaged.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AverageSettings {
+    /// Which average.
+    pub kind: AverageKind,
+    /// The largest decay of [`AverageKind::Ema`].
+    pub decay: f64,
+    /// Steps before the first whose weights count.
+    pub start: u64,
+}
+
+impl AverageSettings {
+    /// No average.
+    pub const NONE: Self = Self { kind: AverageKind::None, decay: 0.0, start: 0 };
 }
 
 /// The running average of named float32 tensors.
 pub struct Average {
-    kind: AverageKind,
-    decay: f64,
+    settings: AverageSettings,
     /// Steps averaged so far.
     count: u64,
-    tensors: Vec<(String, Tensor)>,
+    tensors: Named,
 }
 
 impl Average {
-    /// An average that begins with `weights`; `None` for [`AverageKind::None`].
+    /// An average of tensors like `weights`; `None` for [`AverageKind::None`]. Until a step counts it is `weights`.
     #[must_use]
-    pub fn new(kind: AverageKind, decay: f64, weights: &[(String, Tensor)]) -> Option<Self> {
+    pub fn new(settings: AverageSettings, weights: &[(String, Tensor)]) -> Option<Self> {
         let _no_grad = tch::no_grad_guard();
-        let tensors = || weights.iter().map(|(name, tensor)| (name.clone(), tensor.copy())).collect();
-        (kind != AverageKind::None).then(|| Self { kind, decay, count: 0, tensors: tensors() })
+        (settings.kind != AverageKind::None).then(|| {
+            let mut tensors = Vec::new();
+            each(weights, |name, tensor| tensors.push((name, tensor.copy())));
+            Self { settings, count: 0, tensors }
+        })
     }
 
-    /// Takes in the weights after a step, in the order of [`Average::new`].
-    pub fn update(&mut self, weights: &[(String, Tensor)]) {
+    /// Takes in the weights after `step` steps, in the order of [`Average::new`].
+    pub fn update(&mut self, step: u64, weights: &[(String, Tensor)]) {
         let _no_grad = tch::no_grad_guard();
-        self.count += 1;
-        let share = match self.kind {
-            AverageKind::Polyak => 1.0 / self.count as f64,
-            _ => 1.0 - self.decay,
-        };
-        for ((_, average), (_, weight)) in self.tensors.iter_mut().zip(weights) {
-            let _ = average.lerp_(weight, share);
+        if step <= self.settings.start {
+            return;
         }
+        let n = self.count as f64;
+        let share = match self.settings.kind {
+            AverageKind::Polyak => 1.0 / (n + 1.0),
+            _ => 1.0 - self.settings.decay.min((1.0 + n) / (10.0 + n)),
+        };
+        self.count += 1;
+        let mut own = self.tensors.iter_mut();
+        each(weights, |_, weight| {
+            if let Some((_, average)) = own.next() {
+                let _ = average.lerp_(&weight, share);
+            }
+        });
     }
 
-    /// The average under the weights' names; the tensors are its own.
+    /// Whether the average differs from the last weights: a step has counted.
     #[must_use]
-    pub fn tensors(&self) -> Vec<(String, Tensor)> {
+    pub fn has_begun(&self) -> bool {
+        self.count > 0
+    }
+
+    /// The average under the weights' names, that of a low-rank update under its module's name and [`UPDATE`]; the tensors
+    /// are its own.
+    #[must_use]
+    pub fn tensors(&self) -> Named {
         self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
     }
 
-    /// Takes over a saved average after `count` steps.
+    /// Takes over a saved average after `step` steps.
     ///
     /// # Errors
     /// The name of a tensor that is missing.
-    pub fn restore(&mut self, count: u64, saved: Vec<(String, Tensor)>) -> Result<(), String> {
+    pub fn restore(&mut self, step: u64, saved: Named) -> Result<(), String> {
         let _no_grad = tch::no_grad_guard();
         let saved: HashMap<String, Tensor> = saved.into_iter().collect();
         for (name, tensor) in &mut self.tensors {
             let found = saved.get(name.as_str()).ok_or_else(|| name.clone())?;
             tensor.copy_(found);
         }
-        self.count = count;
+        self.count = step.saturating_sub(self.settings.start);
         Ok(())
+    }
+}
+
+/// Calls `visit` for what is averaged of `weights`: the tensors themselves, and the product of the factors of each low-rank
+/// update, where its first factor stands.
+fn each(weights: &[(String, Tensor)], mut visit: impl FnMut(String, Tensor)) {
+    for (name, tensor) in weights {
+        if let Some(module) = name.strip_suffix(FACTORS[0]) {
+            let other = weights.iter().find(|(name, _)| name.strip_suffix(FACTORS[1]) == Some(module));
+            if let Some((_, b)) = other {
+                visit(format!("{module}{UPDATE}"), b.matmul(tensor));
+            }
+        } else if !name.ends_with(FACTORS[1]) {
+            visit(name.clone(), tensor.shallow_clone());
+        }
     }
 }
 
@@ -75,22 +134,55 @@ impl Average {
 mod tests {
     use super::*;
 
-    fn run(kind: AverageKind) -> Vec<f32> {
+    fn settings(kind: AverageKind, start: u64) -> AverageSettings {
+        AverageSettings { kind, decay: 0.9, start }
+    }
+
+    fn run(settings: AverageSettings, values: &[f32]) -> Vec<f32> {
         torch_ext::init();
         let at = |value: f32| vec![("w".to_owned(), Tensor::from_slice(&[value, -value]))];
-        let mut average = Average::new(kind, 0.9, &at(1.0)).unwrap();
-        for value in [2.0, 4.0, 6.0] {
-            average.update(&at(value));
+        let mut average = Average::new(settings, &at(100.0)).unwrap();
+        for (step, value) in values.iter().enumerate() {
+            average.update(step as u64 + 1, &at(*value));
         }
         Vec::try_from(&average.tensors()[0].1).unwrap()
     }
 
     #[test]
     fn averages_follow_their_formulas() {
-        assert!((run(AverageKind::Polyak)[0] - 4.0).abs() < 1e-6);
-        // 1 -> 1.1 -> 1.39 -> 1.851
-        let ema = run(AverageKind::Ema);
-        assert!((ema[0] - 1.851).abs() < 1e-6 && (ema[1] + 1.851).abs() < 1e-6, "{ema:?}");
-        assert!(Average::new(AverageKind::None, 0.9, &[]).is_none());
+        let close = |found: f32, expected: f32| assert!((found / expected - 1.0).abs() < 1e-5, "{found} {expected}");
+        close(run(settings(AverageKind::Polyak, 0), &[2.0, 4.0, 6.0])[0], 4.0);
+        close(run(settings(AverageKind::Polyak, 1), &[2.0, 4.0, 6.0])[0], 5.0);
+        // Decays of 1/10, 2/11, 3/12.
+        let first = 0.1 * 100.0 + 0.9 * 2.0;
+        let second = (2.0 * first + 9.0 * 4.0) / 11.0;
+        let ema = run(settings(AverageKind::Ema, 0), &[2.0, 4.0, 6.0]);
+        close(ema[0], (3.0 * second + 9.0 * 6.0) / 12.0);
+        assert_eq!(ema[1], -ema[0]);
+        // After many steps the weights before training have no part in it, and the decay is the one asked for.
+        let long = run(settings(AverageKind::Ema, 0), &[1.0; 200]);
+        close(long[0], 1.0);
+        let jump = run(settings(AverageKind::Ema, 0), &[&[1.0; 200][..], &[2.0]].concat());
+        close(jump[0], 1.1);
+        assert!(Average::new(AverageSettings::NONE, &[]).is_none());
+    }
+
+    #[test]
+    fn low_rank_updates_are_averaged_as_products() {
+        torch_ext::init();
+        let named = |a: [f32; 2], b: [f32; 2]| {
+            vec![
+                ("m.lora_A.weight".to_owned(), Tensor::from_slice(&a).reshape([1, 2])),
+                ("m.lora_B.weight".to_owned(), Tensor::from_slice(&b).reshape([2, 1])),
+                ("score.weight".to_owned(), Tensor::from_slice(&a)),
+            ]
+        };
+        let mut average = Average::new(settings(AverageKind::Polyak, 0), &named([0.0, 0.0], [0.0, 0.0])).unwrap();
+        average.update(1, &named([1.0, 0.0], [2.0, 0.0]));
+        average.update(2, &named([0.0, 1.0], [0.0, 4.0]));
+        let tensors = average.tensors();
+        assert_eq!(tensors.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["m.update", "score.weight"]);
+        assert_eq!(Vec::<f32>::try_from(tensors[0].1.flatten(0, 1)).unwrap(), [1.0, 0.0, 0.0, 2.0]);
+        assert_eq!(Vec::<f32>::try_from(&tensors[1].1).unwrap(), [0.5, 0.5]);
     }
 }

@@ -1,6 +1,6 @@
 //! Checkpoints: folders that appear only when complete, know the digests of their files, and are checked before use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -8,8 +8,11 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::objective::Evaluation;
+use crate::state::Digests;
 
 const MANIFEST: &str = "checkpoint.json";
+/// What the name of a checkpoint ends in while another takes its place.
+const OLD: &str = ".old";
 
 /// What stands in a checkpoint's `checkpoint.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,6 +27,9 @@ pub struct Manifest {
     pub seconds: f64,
     /// The evaluation of just these weights, if there was one.
     pub evaluation: Option<Evaluation>,
+    /// Where these are an average: the evaluation of the last weights at the same step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_evaluation: Option<Evaluation>,
     /// Digest of all that decides the run's course: the configuration, the data and the model.
     pub fingerprint: String,
     /// Size and SHA-256 of every other file, by its path in the folder.
@@ -57,53 +63,85 @@ impl Checkpoints {
     pub fn open(folder: PathBuf, keep_last: usize, keep_best: usize) -> anyhow::Result<Self> {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?.flatten() {
-            if entry.file_name().to_string_lossy().ends_with(".partial") {
-                fs::remove_dir_all(entry.path())
-                    .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+            let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+            if let Some(own) = name.strip_suffix(OLD) {
+                // A kill came between moving the old checkpoint aside and giving the new one its name.
+                if !folder.join(own).exists() {
+                    fs::rename(&path, folder.join(own)).with_context(|| format!("cannot rename {}", path.display()))?;
+                    continue;
+                }
+            } else if !name.ends_with(".partial") {
+                continue;
             }
+            fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
         Ok(Self { folder, keep_last: keep_last.max(1), keep_best })
     }
 
-    /// Writes a checkpoint: `fill` writes its files into a folder aside; they are made durable, digested, and the folder
-    /// gets its name. Older checkpoints are then removed as the policy says.
+    /// Writes a checkpoint: `fill` writes its files into a folder aside and tells the digests of those that it has digested
+    /// while it wrote them; files and folders are made durable, and the folder gets its name. Older checkpoints are then
+    /// removed as the policy says. Returns the folder and its bytes.
     ///
     /// # Errors
     /// When the disk refuses; earlier checkpoints are then untouched.
     pub fn write(
         &self,
         mut manifest: Manifest,
-        fill: impl FnOnce(&Path) -> anyhow::Result<()>,
-    ) -> anyhow::Result<PathBuf> {
+        fill: impl FnOnce(&Path) -> anyhow::Result<Digests>,
+    ) -> anyhow::Result<(PathBuf, u64)> {
         let target = self.folder.join(format!("step-{}", manifest.step));
         let partial = self.folder.join(format!("step-{}.partial", manifest.step));
         let written = (|| {
             fs::create_dir_all(&partial)?;
-            fill(&partial)?;
+            let digests: HashMap<PathBuf, Option<String>> = fill(&partial)?.into_iter().collect();
+            let mut all = 0;
             for (name, path) in files(&partial)? {
                 File::open(&path)?.sync_all()?;
                 let bytes = fs::metadata(&path)?.len();
-                manifest.files.insert(name, FileDigest { bytes, sha256: dataset::digest::file(&path)? });
+                let sha256 = match digests.get(&path).cloned().flatten() {
+                    Some(known) => known,
+                    None => dataset::digest::file(&path)?,
+                };
+                manifest.files.insert(name, FileDigest { bytes, sha256 });
+                all += bytes;
             }
             dataset::write_file(partial.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
+            // The folders hold the names of the files: they reach the disk before the checkpoint gets its name.
+            sync_folders(&partial)?;
+            let mut old = target.clone().into_os_string();
+            old.push(OLD);
             if target.exists() {
-                fs::remove_dir_all(&target)?;
+                fs::rename(&target, &old)?;
             }
             fs::rename(&partial, &target)?;
             File::open(&self.folder)?.sync_all()?;
-            anyhow::Ok(())
+            if Path::new(&old).exists() {
+                fs::remove_dir_all(&old)?;
+            }
+            anyhow::Ok(all)
         })();
-        if let Err(error) = written {
-            fs::remove_dir_all(&partial).ok();
-            return Err(error).with_context(|| {
-                format!(
-                    "cannot save the checkpoint {}; earlier checkpoints are as they were: make room and run the same command again",
-                    target.display()
-                )
-            });
-        }
+        let bytes = match written {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                fs::remove_dir_all(&partial).ok();
+                return Err(error).with_context(|| {
+                    format!(
+                        "cannot save the checkpoint {}; earlier checkpoints are as they were: make room and run the same command again",
+                        target.display()
+                    )
+                });
+            }
+        };
         self.prune();
-        Ok(target)
+        Ok((target, bytes))
+    }
+
+    /// The lowest evaluation loss of the checkpoints that are kept.
+    #[must_use]
+    pub fn best(&self) -> Option<f64> {
+        let all = self.list().unwrap_or_default();
+        let losses = all.iter().filter_map(|(_, path)| Some(read_manifest(path).ok()?.evaluation?.loss));
+        losses.min_by(f64::total_cmp)
     }
 
     /// The newest checkpoint whose files are whole. Damaged ones are described to `report` and passed over.
@@ -191,6 +229,17 @@ fn verify(folder: &Path) -> anyhow::Result<Manifest> {
     Ok(manifest)
 }
 
+/// Makes a folder and those in it durable.
+fn sync_folders(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_folders(&entry.path())?;
+        }
+    }
+    File::open(folder)?.sync_all()
+}
+
 /// All files below `folder` by their relative names.
 fn files(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
@@ -218,15 +267,16 @@ mod tests {
             tokens: 0,
             seconds: 0.0,
             evaluation,
+            last_evaluation: None,
             fingerprint: String::new(),
             files: BTreeMap::new(),
         }
     }
 
-    fn fill(folder: &Path) -> anyhow::Result<()> {
+    fn fill(folder: &Path) -> anyhow::Result<Digests> {
         fs::create_dir(folder.join("state"))?;
         fs::write(folder.join("state/a"), "some bytes")?;
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn steps(checkpoints: &Checkpoints) -> Vec<u64> {
@@ -256,7 +306,7 @@ mod tests {
         ];
         checkpoints.write(manifest(1, 1.0), fill).unwrap();
         for (damage, sentence) in damages {
-            let path = checkpoints.write(manifest(2, 1.0), fill).unwrap();
+            let (path, _) = checkpoints.write(manifest(2, 1.0), fill).unwrap();
             assert_eq!(checkpoints.newest(|_| panic!()).unwrap().unwrap().1.step, 2);
             damage(&path);
             let mut reports = Vec::new();
@@ -264,6 +314,37 @@ mod tests {
             assert_eq!((found.step, reports.len()), (1, 1));
             assert!(reports[0].contains(sentence), "{reports:?}");
         }
+    }
+
+    #[test]
+    fn bytes_that_were_digested_while_they_were_written_are_not_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(dir.path().to_owned(), 5, 0).unwrap();
+        let known = |folder: &Path| {
+            fill(folder)?;
+            fs::write(folder.join("b"), "others")?;
+            Ok(vec![(folder.join("state/a"), Some("known".to_owned())), (folder.join("b"), None)])
+        };
+        let (path, bytes) = checkpoints.write(manifest(1, 1.0), known).unwrap();
+        let files = read_manifest(&path).unwrap().files;
+        assert_eq!((files["state/a"].sha256.as_str(), bytes), ("known", 16));
+        assert_eq!(files["b"].sha256, dataset::digest::bytes(b"others"));
+    }
+
+    #[test]
+    fn a_kill_between_two_names_leaves_the_old_checkpoint() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(dir.path().to_owned(), 5, 0).unwrap();
+        let (path, _) = checkpoints.write(manifest(1, 3.0), fill).unwrap();
+        fs::rename(&path, dir.path().join("step-1.old")).unwrap();
+        let checkpoints = Checkpoints::open(dir.path().to_owned(), 5, 0).unwrap();
+        assert_eq!(steps(&checkpoints), [1]);
+        assert_eq!(checkpoints.best(), Some(3.0));
+        // One that has its new name already goes.
+        checkpoints.write(manifest(1, 2.0), fill).unwrap();
+        fs::create_dir(dir.path().join("step-1.old")).unwrap();
+        let checkpoints = Checkpoints::open(dir.path().to_owned(), 5, 0).unwrap();
+        assert_eq!((checkpoints.best(), fs::read_dir(dir.path()).unwrap().count()), (Some(2.0), 1));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub mod state;
 mod tensorboard;
 mod train;
 
-pub use average::{Average, AverageKind};
+pub use average::{Average, AverageKind, AverageSettings};
 pub use batch::{Example, PackedBatch};
 pub use into_place::into_place;
 pub use objective::{
@@ -43,4 +43,4 @@ pub use schedule::{Schedule, ScheduleKind};
 pub use signals::Signals;
 pub use state::{Named, WeightsFile};
 pub use tensorboard::EventFile;
-pub use train::{Decorate, Outcome, Report, TrainSettings, keep_memory, train};
+pub use train::{CheckpointCost, Decorate, Outcome, Report, TrainSettings, TrainedWeights, keep_memory, train};

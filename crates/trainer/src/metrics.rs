@@ -65,7 +65,8 @@ impl MetricsLog {
         let file = File::options().append(true).open(&path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
         let folder = run.join("tensorboard");
-        let events = EventFile::create(&folder).with_context(|| format!("cannot write in {}", folder.display()))?;
+        let events =
+            EventFile::create(&folder, step).with_context(|| format!("cannot write in {}", folder.display()))?;
         Ok(Self { file, events })
     }
 

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use anyhow::Context;
 use tch::{Kind, Tensor};
-use torch_ext::{AdamW, OpError, fused_adamw, take_grad};
+use torch_ext::{AdamW, OpError, catch, fused_adamw, take_grad};
 
 use crate::schedule::Schedule;
+use crate::state::Named;
 
 /// Hyper-parameters of AdamW.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,12 +43,20 @@ pub struct Parameter {
 }
 
 impl Parameter {
-    fn new(name: String, compute: Tensor) -> Self {
+    fn new(name: String, compute: Tensor, exact: Option<Tensor>) -> Result<Self, OpError> {
         let compute = compute.set_requires_grad(true);
         let narrow = compute.kind() != Kind::Float;
-        let master = if narrow { compute.detach().to_kind(Kind::Float) } else { compute.detach() };
+        let master = match exact {
+            Some(exact) if narrow => exact.to_device(compute.device()).to_kind(Kind::Float),
+            _ if narrow => compute.detach().to_kind(Kind::Float),
+            _ => compute.detach(),
+        };
+        if master.size() != compute.size() {
+            let sizes = format!("{:?}, the model's {:?}", master.size(), compute.size());
+            return Err(OpError::of(format!("the exact weight {name} has shape {sizes}")));
+        }
         let zeros = || master.zeros_like();
-        Self { name, narrow, gathered: None, exp_avg: zeros(), exp_avg_sq: zeros(), compute, master }
+        Ok(Self { name, narrow, gathered: None, exp_avg: zeros(), exp_avg_sq: zeros(), compute, master })
     }
 
     fn decays(&self) -> bool {
@@ -78,9 +88,12 @@ pub enum OptimizerError {
     /// libtorch refused.
     #[error(transparent)]
     Op(#[from] OpError),
-    /// libtorch refused.
-    #[error("libtorch: {0}")]
-    Torch(#[from] tch::TchError),
+}
+
+impl From<tch::TchError> for OptimizerError {
+    fn from(error: tch::TchError) -> Self {
+        Self::Op(error.into())
+    }
 }
 
 /// AdamW over the trained tensors of a model.
@@ -92,11 +105,30 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// Takes the tensors to train under their names; they become leaves that gather gradients.
-    #[must_use]
-    pub fn new(named: Vec<(String, Tensor)>, settings: OptimizerSettings, schedule: Schedule) -> Self {
-        let parameters = named.into_iter().map(|(name, tensor)| Parameter::new(name, tensor)).collect();
-        Self { parameters, settings, schedule, step: 0 }
+    /// Takes the tensors to train under their names; they become leaves that gather gradients. `exact(name)` has the numbers
+    /// of a weight that the model computes with in a narrower type, as in the model's files: its master begins there. The
+    /// masters of others begin at what the model computes with.
+    ///
+    /// # Errors
+    /// When there is no memory for masters and moments, with their size; those of `exact`.
+    pub fn new(
+        named: Named,
+        exact: &dyn Fn(&str) -> anyhow::Result<Option<Tensor>>,
+        settings: OptimizerSettings,
+        schedule: Schedule,
+    ) -> anyhow::Result<Self> {
+        let _no_grad = tch::no_grad_guard();
+        let weights: usize = named.iter().map(|(_, tensor)| tensor.numel()).sum();
+        let bytes = |tensor: &Tensor| tensor.numel() * if tensor.kind() == Kind::Float { 8 } else { 12 };
+        let gigabytes = named.iter().map(|(_, tensor)| bytes(tensor)).sum::<usize>() as f64 / 1e9;
+        let make = |(name, compute): (String, Tensor)| -> anyhow::Result<Parameter> {
+            let exact = if compute.kind() == Kind::Float { None } else { exact(&name)? };
+            Ok(Parameter::new(name, compute, exact)?)
+        };
+        let parameters = catch(|| named.into_iter().map(make).collect::<anyhow::Result<Vec<_>>>());
+        let parameters = parameters
+            .with_context(|| format!("the optimizer's state of {weights} trained weights, {gigabytes:.1} GB"))?;
+        Ok(Self { parameters, settings, schedule, step: 0 })
     }
 
     /// Steps taken.
@@ -126,11 +158,42 @@ impl Optimizer {
         for parameter in &mut self.parameters {
             let Some(grad) = take_grad(&parameter.compute)? else { continue };
             match &mut parameter.gathered {
-                Some(sum) => drop(sum.g_add_(&grad)),
-                None => parameter.gathered = Some(grad.to_kind(Kind::Float)),
+                Some(sum) => drop(sum.f_add_(&grad)?),
+                None => parameter.gathered = Some(grad.f_to_kind(Kind::Float)?),
             }
         }
         Ok(())
+    }
+
+    /// Does `work` while the model computes with other values of the trained weights that `others` names: those of an
+    /// average. Afterwards everything is as it was, bit for bit.
+    ///
+    /// # Errors
+    /// Those of `work`, and what libtorch refuses.
+    pub fn with_weights<T>(&mut self, others: Named, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let mut others: HashMap<String, Tensor> = others.into_iter().collect();
+        // float32 weights are the masters themselves: they change places with the others, which needs no more memory than
+        // one of them.
+        let mut exchange = |parameters: &mut [Parameter], back: bool| {
+            let _no_grad = tch::no_grad_guard();
+            catch(|| {
+                for parameter in parameters {
+                    let Some(other) = others.get_mut(&parameter.name) else { continue };
+                    if parameter.narrow {
+                        parameter.compute.copy_(if back { &parameter.master } else { &*other });
+                    } else {
+                        let kept = parameter.master.copy();
+                        parameter.master.copy_(other);
+                        other.copy_(&kept);
+                    }
+                }
+                anyhow::Ok(())
+            })
+        };
+        exchange(&mut self.parameters, false)?;
+        let done = work();
+        exchange(&mut self.parameters, true)?;
+        done
     }
 
     /// Norm of the gradient of all parameters together.
@@ -175,6 +238,9 @@ impl Optimizer {
         }
         let s = self.settings;
         self.step += 1;
+        // A step of length 0 leaves every weight as it is, a negative zero too.
+        let still: Vec<Tensor> =
+            if learning_rate == 0.0 { self.parameters.iter().map(|p| p.master.copy()).collect() } else { Vec::new() };
         for decays in [true, false] {
             let group: Vec<&Parameter> = self.parameters.iter().filter(|p| p.decays() == decays).collect();
             let weight_decay = if decays || s.decay_norms_and_biases { s.weight_decay } else { 0.0 };
@@ -186,6 +252,9 @@ impl Optimizer {
                 self.step,
                 &AdamW { lr: learning_rate, beta1: s.beta1, beta2: s.beta2, eps: s.eps, weight_decay },
             )?;
+        }
+        for (parameter, still) in self.parameters.iter_mut().zip(&still) {
+            parameter.master.copy_(still);
         }
         for parameter in &mut self.parameters {
             parameter.gathered = None;
@@ -269,7 +338,7 @@ mod tests {
         };
         let (kind, peak) = (ScheduleKind::Constant, 0.1);
         let schedule = Schedule { kind, peak, warmup_steps: 0, total_steps: 9, final_ratio: 0.0, decay_steps: 0 };
-        Optimizer::new(named, settings, schedule)
+        Optimizer::new(named, &|_| Ok(None), settings, schedule).unwrap()
     }
 
     fn backward(optimizer: &mut Optimizer, factor: f64) {
@@ -289,6 +358,67 @@ mod tests {
         optimizer.step().unwrap();
         let [matrix, gain] = first(&optimizer);
         assert!((matrix - (1.0 - 0.1 * 0.5)).abs() < 1e-6 && gain == 1.0, "{matrix} {gain}");
+    }
+
+    #[test]
+    fn masters_begin_at_the_exact_numbers_and_a_step_of_length_0_keeps_them() {
+        torch_ext::init();
+        let exact = [0.1_f32, -0.0, 1e-30, 3.000_000_2];
+        let narrow = Tensor::from_slice(&exact).to_kind(Kind::BFloat16);
+        let settings = optimizer().settings;
+        let (kind, peak) = (ScheduleKind::Constant, 0.0);
+        let schedule = Schedule { kind, peak, warmup_steps: 0, total_steps: 9, final_ratio: 0.0, decay_steps: 0 };
+        let named = vec![("w".to_owned(), narrow.shallow_clone())];
+        let look_up = |name: &str| Ok((name == "w").then(|| Tensor::from_slice(&exact)));
+        let mut optimizer = Optimizer::new(named, &look_up, settings, schedule).unwrap();
+        backward(&mut optimizer, 1.0);
+        optimizer.step().unwrap();
+        let bits =
+            |tensor: &Tensor| Vec::<f32>::try_from(tensor).unwrap().into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        assert_eq!(bits(&optimizer.masters()[0].1), exact.map(f32::to_bits));
+        assert_eq!(
+            bits(&narrow.to_kind(Kind::Float)),
+            bits(&Tensor::from_slice(&exact).to_kind(Kind::BFloat16).to_kind(Kind::Float))
+        );
+    }
+
+    #[test]
+    fn other_weights_are_lent_and_come_back() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            torch_ext::init();
+            let compute = Tensor::from_slice(&[1.0_f32, 2.0]).to_kind(kind);
+            let named = vec![("w".to_owned(), compute.shallow_clone())];
+            let own = optimizer();
+            let mut optimizer = Optimizer::new(
+                named,
+                &|_| Ok(Some(Tensor::from_slice(&[1.001_f32, 2.001]))),
+                own.settings,
+                own.schedule,
+            )
+            .unwrap();
+            let before = Vec::<f32>::try_from(&optimizer.masters()[0].1).unwrap();
+            let lent = Tensor::from_slice(&[5.0_f32, 6.0]);
+            let read = || Ok(Vec::<f32>::try_from(compute.detach().to_kind(Kind::Float))?);
+            let seen = optimizer.with_weights(vec![("w".to_owned(), lent.shallow_clone())], read).unwrap();
+            assert_eq!(seen, [5.0, 6.0]);
+            assert_eq!(read().unwrap(), [1.0, 2.0]);
+            assert_eq!(Vec::<f32>::try_from(&optimizer.masters()[0].1).unwrap(), before);
+            assert_eq!(Vec::<f32>::try_from(&lent).unwrap(), [5.0, 6.0]);
+        }
+    }
+
+    #[test]
+    fn a_lack_of_memory_says_what_for_and_how_much() {
+        torch_ext::init();
+        let huge = Tensor::ones([1], (Kind::BFloat16, Device::Cpu)).expand([1 << 44], true);
+        let own = optimizer();
+        let named = vec![("w".to_owned(), huge)];
+        let error = Optimizer::new(named, &|_| Ok(None), own.settings, own.schedule).err().unwrap();
+        assert_eq!(
+            format!("{error:#}"),
+            "the optimizer's state of 17592186044416 trained weights, 211106.2 GB: out of memory: the system did not give \
+             70368.7 GB"
+        );
     }
 
     #[test]

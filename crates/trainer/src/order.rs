@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepSize {
-    /// So many examples.
+    /// So many examples: an epoch is cut into equal shares of at most this many.
     Examples(usize),
     /// About so many tokens: an epoch is cut into equal shares of at most this many, to within one example.
     Tokens(usize),
@@ -143,7 +143,11 @@ fn epoch_order(sources: &[Source], epoch: u64, seed: u64) -> Vec<Pick> {
 
 fn cut(order: &[Pick], sources: &[Source], size: StepSize) -> Vec<Vec<Pick>> {
     let budget = match size {
-        StepSize::Examples(count) => return order.chunks(count.max(1)).map(<[Pick]>::to_vec).collect(),
+        StepSize::Examples(count) => {
+            let shares = order.len().div_ceil(count.max(1));
+            let border = |share: usize| share * order.len() / shares;
+            return (0..shares).map(|share| order[border(share)..border(share + 1)].to_vec()).collect();
+        }
         StepSize::Tokens(budget) => budget.max(1),
     };
     let length = |&(source, example): &Pick| sources[source].lengths[example];
@@ -212,6 +216,22 @@ mod tests {
         assert_eq!(sums.len(), total.div_ceil(500));
         let even = total / sums.len();
         assert!(sums.iter().all(|&sum| sum.abs_diff(even) <= 140), "{sums:?}");
+    }
+
+    #[test]
+    fn the_rest_of_an_epoch_is_shared_over_its_steps() {
+        let sizes = |examples: usize, size: usize| {
+            let sources = [Source { lengths: vec![9; examples], weight: 1.0 }];
+            let plan = Plan::new(&sources, 1, None, StepSize::Examples(size), 3);
+            let mut all: Vec<usize> = plan.steps.concat().into_iter().map(|(_, example)| example).collect();
+            all.sort_unstable();
+            assert_eq!(all, (0..examples).collect::<Vec<_>>());
+            plan.steps.iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(65, 64), [32, 33]);
+        assert_eq!(sizes(64, 64), [64]);
+        assert_eq!(sizes(10, 4), [3, 3, 4]);
+        assert_eq!(sizes(3, 64), [3]);
     }
 
     #[test]

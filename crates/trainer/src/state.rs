@@ -1,6 +1,6 @@
 //! Named tensors of a run in and out of safetensors files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use tch::{Kind, Tensor};
@@ -8,6 +8,9 @@ use weights::{Checkpoint, DType, SafetensorsWriter};
 
 /// Tensors under their names.
 pub type Named = Vec<(String, Tensor)>;
+
+/// Files with the SHA-256 of their bytes, as far as it is known from writing them.
+pub type Digests = Vec<(PathBuf, Option<String>)>;
 
 /// What the trained weights are, which decides the names of the files they stand in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,11 +24,11 @@ pub enum WeightsFile {
 const ADAPTER: &str = "adapter_model.safetensors";
 
 impl WeightsFile {
-    /// Writes trained weights into `folder`.
+    /// Writes trained weights into `folder`; returns the digests of the files.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn write(self, folder: &Path, tensors: &[(String, Tensor)], kind: Kind) -> anyhow::Result<()> {
+    pub fn write(self, folder: &Path, tensors: &[(String, Tensor)], kind: Kind) -> anyhow::Result<Digests> {
         let declared = declare(tensors, kind)?;
         let writer = match self {
             Self::Model => SafetensorsWriter::create(folder, declared)?,
@@ -46,11 +49,11 @@ impl WeightsFile {
     }
 }
 
-/// Writes tensors as float32 into one file.
+/// Writes tensors as float32 into one file; returns its digest.
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn write(path: &Path, tensors: &[(String, Tensor)]) -> anyhow::Result<()> {
+pub fn write(path: &Path, tensors: &[(String, Tensor)]) -> anyhow::Result<Digests> {
     fill(SafetensorsWriter::create_file(path, declare(tensors, Kind::Float)?)?, tensors, Kind::Float)
 }
 
@@ -83,11 +86,10 @@ fn declare(tensors: &[(String, Tensor)], kind: Kind) -> anyhow::Result<Vec<(Stri
     Ok(tensors.iter().map(|(name, tensor)| (name.clone(), dtype, shape(tensor))).collect())
 }
 
-fn fill(mut writer: SafetensorsWriter, tensors: &[(String, Tensor)], kind: Kind) -> anyhow::Result<()> {
+fn fill(mut writer: SafetensorsWriter, tensors: &[(String, Tensor)], kind: Kind) -> anyhow::Result<Digests> {
     let _no_grad = tch::no_grad_guard();
     for (name, tensor) in tensors {
         writer.write(name, &llama::to_bytes(tensor, kind)?)?;
     }
-    writer.finish()?;
-    Ok(())
+    Ok(writer.finish_with_digests()?.into_iter().collect())
 }

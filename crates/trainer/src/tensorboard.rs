@@ -1,6 +1,6 @@
 //! TensorBoard event files: scalars only. The format is TensorFlow's record file (length, masked CRC-32C, bytes, masked
 //! CRC-32C) of protocol-buffer messages `Event { double wall_time = 1; int64 step = 2; string file_version = 3; Summary
-//! summary = 5; }` with `Summary { repeated Value value = 1; }` and `Value { string tag = 1; float simple_value = 2; }`.
+//! summary = 5; SessionLog session_log = 7; }` with `SessionLog { SessionStatus status = 1; }` (`START` is 1), `Summary { repeated Value value = 1; }` and `Value { string tag = 1; float simple_value = 2; }`.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,11 +11,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct EventFile(File);
 
 impl EventFile {
-    /// Makes a new event file in `folder`; TensorBoard reads all of a folder's together.
+    /// Makes a new event file in `folder` for what follows after `step` steps. TensorBoard reads all of a folder's files
+    /// together; what earlier ones say of later steps, which a killed run wrote after its last checkpoint, it leaves out.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn create(folder: &Path) -> io::Result<Self> {
+    pub fn create(folder: &Path, step: u64) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let now = now();
         let name = format!("events.out.tfevents.{:010}.herd.{}", now as u64, std::process::id());
@@ -23,6 +24,11 @@ impl EventFile {
         let mut event = double(1, now);
         event.extend(bytes(3, b"brain.Event:2"));
         file.record(&event)?;
+        let mut start = double(1, now);
+        start.push(2 << 3);
+        varint(step + 1, &mut start);
+        start.extend(bytes(7, &[1 << 3, 1]));
+        file.record(&start)?;
         Ok(file)
     }
 
@@ -106,7 +112,7 @@ mod tests {
     #[test]
     fn records_hold_what_was_logged() {
         let dir = tempfile::tempdir().unwrap();
-        let mut file = EventFile::create(dir.path()).unwrap();
+        let mut file = EventFile::create(dir.path(), 299).unwrap();
         file.scalars(300, &[("train/loss", 2.5)]).unwrap();
         let path = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
         let data = std::fs::read(path).unwrap();
@@ -120,10 +126,12 @@ mod tests {
             records.push(rest[12..12 + length].to_vec());
             rest = &rest[16 + length..];
         }
-        assert_eq!(records.len(), 2);
+        assert_eq!(records.len(), 3);
         assert_eq!(&records[0][9..], b"\x1a\x0dbrain.Event:2");
         let mut expected = b"\x10\xac\x02\x2a\x13\x0a\x11\x0a\x0atrain/loss\x15".to_vec();
         expected.extend(2.5_f32.to_le_bytes());
-        assert_eq!(&records[1][9..], expected);
+        assert_eq!(&records[2][9..], expected);
+        // A start of a session at the next step.
+        assert_eq!(&records[1][9..], b"\x10\xac\x02\x3a\x02\x08\x01");
     }
 }

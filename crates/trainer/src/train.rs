@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use llama::{Llama, Operators};
+use llama::{Llama, LoraConfig, Operators};
 use tch::Kind;
-use torch_ext::OpError;
+use torch_ext::{OpError, catch};
 
-use crate::average::{Average, AverageKind};
+use crate::average::{Average, AverageSettings};
 use crate::checkpoint::{Checkpoints, Manifest};
 use crate::console::Console;
 use crate::cost::{Trained, matrix_rate, step_flops};
@@ -46,10 +46,10 @@ pub struct TrainSettings {
     pub keep_best: usize,
     /// Steps between evaluations; the weights are also evaluated before the first step and after the last.
     pub eval_steps: Option<u64>,
-    /// An average of the weights to keep beside them, and to return.
-    pub average: AverageKind,
-    /// Decay of [`AverageKind::Ema`].
-    pub average_decay: f64,
+    /// An average of the weights to keep beside them, to evaluate and to return.
+    pub average: AverageSettings,
+    /// The low-rank updates that are trained; none in full fine-tuning.
+    pub lora: Option<LoraConfig>,
     /// Digest of everything that decides the run's course.
     pub fingerprint: String,
 }
@@ -67,15 +67,32 @@ pub struct Report {
     pub seconds: f64,
     /// Tokens per second over all steps.
     pub tokens_per_second: f64,
-    /// The evaluation of the last weights.
+    /// The evaluation of the weights that are saved.
     pub evaluation: Option<Evaluation>,
+    /// With an average of the weights, which is what is saved: the evaluation of the last ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_evaluation: Option<Evaluation>,
+    /// What checkpoints cost since the run was last started.
+    #[serde(default)]
+    pub checkpoints: CheckpointCost,
     /// The most memory that this process held, in bytes.
     pub peak_memory: Option<u64>,
 }
 
+/// What it took to save checkpoints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct CheckpointCost {
+    /// How many were saved.
+    pub count: u64,
+    /// Their bytes together.
+    pub bytes: u64,
+    /// The time that training stood still for them.
+    pub seconds: f64,
+}
+
 /// How training ended.
 pub enum Outcome {
-    /// All steps are done: the trained weights in float32 (their average, if one was asked for).
+    /// All steps are done: the trained weights in float32, or their average as [`Average::tensors`] names it.
     Finished(Named, Report),
     /// A signal stopped it after so many steps, and a checkpoint is saved.
     Interrupted(u64),
@@ -84,6 +101,12 @@ pub enum Outcome {
 /// What a checkpoint adds to the trained weights and the optimizer's state, so that it is a model folder: configuration and
 /// tokenizer.
 pub type Decorate<'a> = &'a dyn Fn(&Path) -> anyhow::Result<()>;
+
+/// The last weights, where the weights of a checkpoint are an average.
+const LAST: &str = "last.safetensors";
+/// The average of low-rank updates.
+const AVERAGE: &str = "average.safetensors";
+const MOMENTS: &str = "moments.safetensors";
 
 struct Run<'a, O: Objective> {
     objective: &'a O,
@@ -94,12 +117,24 @@ struct Run<'a, O: Objective> {
     tokens: u64,
     trained_tokens: u64,
     seconds: f64,
+    /// The last evaluation of the weights that would be saved.
     evaluation: Option<Evaluation>,
+    /// That of the last weights at the same time, where these are others.
+    last_evaluation: Option<Evaluation>,
     /// After how many steps that was.
     evaluated_at: u64,
+    checkpoint_cost: CheckpointCost,
 }
 
-/// Trains the tensors `named` of `model` from the newest whole checkpoint in `run`, or from the start.
+/// The tensors that a run trains.
+pub struct TrainedWeights<'a> {
+    /// What the model computes with, under the names in the saved files.
+    pub named: Named,
+    /// The numbers of a weight as the model's files have them, see [`Optimizer::new`].
+    pub exact: &'a dyn Fn(&str) -> anyhow::Result<Option<tch::Tensor>>,
+}
+
+/// Trains tensors of `model` from the newest whole checkpoint in `run`, or from the start.
 ///
 /// # Errors
 /// When a number is not finite (with the examples and the first place), when a step has nothing to train on, when a
@@ -107,13 +142,15 @@ struct Run<'a, O: Objective> {
 pub fn train<O: Objective>(
     run: &RunFolder,
     model: &Llama,
-    named: Named,
+    weights: TrainedWeights,
     objective: &O,
     settings: &TrainSettings,
     decorate: Decorate,
 ) -> anyhow::Result<Outcome> {
-    let optimizer = Optimizer::new(named, settings.optimizer, settings.schedule.clone());
-    let average = Average::new(settings.average, settings.average_decay, &optimizer.masters());
+    let TrainedWeights { named, exact } = weights;
+    let optimizer = Optimizer::new(named, exact, settings.optimizer, settings.schedule.clone())?;
+    let average = catch(|| anyhow::Ok(Average::new(settings.average, &optimizer.masters())));
+    let average = average.context("the average of the weights")?;
     let checkpoints = Checkpoints::open(run.join("checkpoints"), settings.keep_last, settings.keep_best)?;
     let mut this = Run {
         objective,
@@ -125,7 +162,9 @@ pub fn train<O: Objective>(
         trained_tokens: 0,
         seconds: 0.0,
         evaluation: None,
+        last_evaluation: None,
         evaluated_at: 0,
+        checkpoint_cost: CheckpointCost::default(),
     };
     if let Some((path, manifest)) = checkpoints.newest(|report| eprintln!("warning: {report}"))? {
         this.resume(&path, &manifest)?;
@@ -137,23 +176,27 @@ pub fn train<O: Objective>(
     let rate = matrix_rate(model.kind(), model.device());
     let mut console = Console::new(this.optimizer.steps(), total);
     if this.optimizer.steps() == 0
-        && let Some(evaluation) = objective.evaluate(model)?
+        && let Some(evaluation) = catch(|| objective.evaluate(model)).context("the evaluation before the first step")?
     {
         console.line(&format!("step 0: evaluation loss {:.4}", evaluation.loss));
         dataset::write_file(run.join("eval_start.json"), &serde_json::to_vec(&evaluation)?)?;
         this.evaluation = Some(evaluation);
     }
     let mut saved = (this.optimizer.steps(), Instant::now());
-    let mut best = this.evaluation.as_ref().map_or(f64::INFINITY, |evaluation| evaluation.loss);
+    let start = std::fs::read(run.join("eval_start.json")).ok();
+    let start: Option<Evaluation> = start.and_then(|text| serde_json::from_slice(&text).ok());
+    let mut best = checkpoints.best().into_iter().chain(start.map(|start| start.loss)).fold(f64::INFINITY, f64::min);
     while this.optimizer.steps() < total {
         let mut metrics = this.step(rate)?;
         let step = metrics.step;
         if step == total || settings.eval_steps.is_some_and(|every| step % every == 0) {
-            this.evaluation = objective.evaluate(model)?;
-            this.evaluated_at = step;
+            this.evaluate()?;
             if let Some(evaluation) = &this.evaluation {
                 metrics.eval_loss = Some(evaluation.loss);
                 metrics.metrics.extend(evaluation.metrics.iter().map(|(name, mean)| (format!("eval_{name}"), *mean)));
+            }
+            if let Some(last) = &this.last_evaluation {
+                metrics.metrics.insert("eval_loss_of_last_weights".into(), last.loss);
             }
         }
         let better = settings.keep_best > 0 && metrics.eval_loss.is_some_and(|loss| loss < best);
@@ -169,10 +212,18 @@ pub fn train<O: Objective>(
             || settings.checkpoint_steps.is_some_and(|every| step - saved.0 >= every)
             || settings.checkpoint_minutes.is_some_and(|every| minutes >= every)
         {
-            let path = this.save(&checkpoints, decorate)?;
-            saved = (step, Instant::now());
             if stop || save {
-                console.line(&format!("checkpoint {} saved", path.display()));
+                console.line("saving a checkpoint");
+            }
+            let (path, cost) = this.save(&checkpoints, decorate)?;
+            saved = (step, Instant::now());
+            if stop || save || cost.seconds > 1.0 {
+                let gigabytes = cost.bytes as f64 / 1e9;
+                console.line(&format!(
+                    "checkpoint {} saved: {gigabytes:.2} GB in {:.1} s",
+                    path.display(),
+                    cost.seconds
+                ));
             }
         }
         if stop && step < total {
@@ -188,6 +239,8 @@ pub fn train<O: Objective>(
         seconds: this.seconds,
         tokens_per_second: this.tokens as f64 / this.seconds.max(1e-9),
         evaluation: this.evaluation.clone(),
+        last_evaluation: this.last_evaluation.clone(),
+        checkpoints: this.checkpoint_cost,
         peak_memory: crate::cost::peak_memory(),
     };
     let weights = this.average.as_ref().map_or_else(|| this.optimizer.masters(), Average::tensors);
@@ -242,7 +295,7 @@ impl<O: Objective> Run<'_, O> {
             other => other.into(),
         })?;
         if let Some(average) = &mut self.average {
-            average.update(&self.optimizer.masters());
+            catch(|| anyhow::Ok(average.update(step + 1, &self.optimizer.masters())))?;
         }
         let seconds = start.elapsed().as_secs_f64();
         self.tokens += tokens;
@@ -264,26 +317,79 @@ impl<O: Objective> Run<'_, O> {
         })
     }
 
-    fn save(&self, checkpoints: &Checkpoints, decorate: Decorate) -> anyhow::Result<PathBuf> {
+    /// Evaluates the weights that would be saved now, and the last ones where these are others.
+    fn evaluate(&mut self) -> anyhow::Result<()> {
+        let (objective, model) = (self.objective, self.model);
+        let step = self.optimizer.steps();
+        let evaluated = |model: &Llama| {
+            catch(|| objective.evaluate(model))
+                .map_err(advised)
+                .with_context(|| format!("the evaluation at step {step}"))
+        };
+        let last = evaluated(model)?;
+        (self.evaluation, self.last_evaluation) = match &self.average {
+            Some(average) if average.has_begun() && last.is_some() => {
+                let tensors = average.tensors();
+                let merged = match &self.settings.lora {
+                    Some(lora) => {
+                        let mut merged = model.without_adapter();
+                        merged.merge_updates(lora, &tensors.iter().map(|(n, t)| (n.as_str(), t)).collect())?;
+                        Some(merged)
+                    }
+                    None => None,
+                };
+                let saved = self.optimizer.with_weights(tensors, || evaluated(merged.as_ref().unwrap_or(model)))?;
+                (saved, last)
+            }
+            _ => (last, None),
+        };
+        self.evaluated_at = step;
+        Ok(())
+    }
+
+    fn save(&mut self, checkpoints: &Checkpoints, decorate: Decorate) -> anyhow::Result<(PathBuf, CheckpointCost)> {
+        let start = Instant::now();
+        let now = |evaluation: &Option<Evaluation>| {
+            evaluation.clone().filter(|_| self.evaluated_at == self.optimizer.steps())
+        };
         let manifest = Manifest {
             step: self.optimizer.steps(),
             tokens: self.tokens,
             trained_tokens: self.trained_tokens,
             seconds: self.seconds,
-            evaluation: self.evaluation.clone().filter(|_| self.evaluated_at == self.optimizer.steps()),
+            evaluation: now(&self.evaluation),
+            last_evaluation: now(&self.last_evaluation),
             fingerprint: self.settings.fingerprint.clone(),
             files: Default::default(),
         };
-        checkpoints.write(manifest, |folder| {
+        let (path, bytes) = checkpoints.write(manifest, |folder| {
             decorate(folder)?;
-            self.settings.weights_file.write(folder, &self.optimizer.masters(), Kind::Float)?;
-            std::fs::create_dir_all(folder.join("state"))?;
-            state::write(&folder.join("state/moments.safetensors"), &self.optimizer.moments())?;
-            if let Some(average) = &self.average {
-                state::write(&folder.join("state/average.safetensors"), &average.tensors())?;
-            }
-            Ok(())
-        })
+            let state = folder.join("state");
+            std::fs::create_dir_all(&state)?;
+            let masters = self.optimizer.masters();
+            let saved = self.average.as_ref().filter(|average| average.has_begun()).map(Average::tensors);
+            let mut digests = match (&saved, self.settings.lora.is_some()) {
+                // The weights of a checkpoint are those that its evaluation is of; the last ones go on from there.
+                (Some(saved), false) => {
+                    let mut digests = self.settings.weights_file.write(folder, saved, Kind::Float)?;
+                    digests.extend(state::write(&state.join(LAST), &masters)?);
+                    digests
+                }
+                (saved, _) => {
+                    let mut digests = self.settings.weights_file.write(folder, &masters, Kind::Float)?;
+                    if let Some(saved) = saved {
+                        digests.extend(state::write(&state.join(AVERAGE), saved)?);
+                    }
+                    digests
+                }
+            };
+            digests.extend(state::write(&state.join(MOMENTS), &self.optimizer.moments())?);
+            Ok(digests)
+        })?;
+        let seconds = start.elapsed().as_secs_f64();
+        let CheckpointCost { count, bytes: all, seconds: spent } = self.checkpoint_cost;
+        self.checkpoint_cost = CheckpointCost { count: count + 1, bytes: all + bytes, seconds: spent + seconds };
+        Ok((path, CheckpointCost { count: 1, bytes, seconds }))
     }
 
     fn resume(&mut self, path: &Path, manifest: &Manifest) -> anyhow::Result<()> {
@@ -293,11 +399,17 @@ impl<O: Objective> Run<'_, O> {
              start over",
             path.display()
         );
-        let weights = self.settings.weights_file.read(path)?;
-        let moments = state::read(&path.join("state/moments.safetensors"))?;
+        let state = path.join("state");
+        let mut weights = self.settings.weights_file.read(path)?;
+        let mut averaged = None;
+        if state.join(LAST).is_file() {
+            averaged = Some(std::mem::replace(&mut weights, state::read(&state.join(LAST))?));
+        } else if state.join(AVERAGE).is_file() {
+            averaged = Some(state::read(&state.join(AVERAGE))?);
+        }
+        let moments = state::read(&state.join(MOMENTS))?;
         self.optimizer.restore(manifest.step, weights, moments).with_context(|| path.display().to_string())?;
-        if let Some(average) = &mut self.average {
-            let saved = state::read(&path.join("state/average.safetensors"))?;
+        if let (Some(average), Some(saved)) = (&mut self.average, averaged) {
             average
                 .restore(manifest.step, saved)
                 .map_err(|name| anyhow::anyhow!("{} has no average of {name}", path.display()))?;
@@ -306,6 +418,7 @@ impl<O: Objective> Run<'_, O> {
         self.trained_tokens = manifest.trained_tokens;
         self.seconds = manifest.seconds;
         self.evaluation = manifest.evaluation.clone();
+        self.last_evaluation = manifest.last_evaluation.clone();
         self.evaluated_at = manifest.step;
         Ok(())
     }

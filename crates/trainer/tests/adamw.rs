@@ -35,7 +35,7 @@ fn the_trajectory_is_pytorchs() {
     };
     let kind = ScheduleKind::Cosine;
     let schedule = Schedule { kind, peak: 1e-3, warmup_steps: 2, total_steps: 8, final_ratio: 0.1, decay_steps: 0 };
-    let mut optimizer = Optimizer::new(model.named_parameters(), settings, schedule);
+    let mut optimizer = Optimizer::new(model.named_parameters(), &|_| Ok(None), settings, schedule).unwrap();
     assert_eq!(rows.len(), 8);
     for (step, row) in rows.iter().enumerate() {
         let batch = &objective.batches(step as u64)[0];

@@ -110,7 +110,7 @@ fn one_loss_over_all_tokens_not_a_mean_of_means() {
 /// Weights after four steps.
 fn train(model: &Llama, trained: Named, micro_batch: usize, how: Computation) -> Named {
     let objective = Fixed { examples: eight(), micro_batch, steps: 4 };
-    let mut optimizer = Optimizer::new(trained, SETTINGS, schedule());
+    let mut optimizer = Optimizer::new(trained, &|_| Ok(None), SETTINGS, schedule()).unwrap();
     for step in 0..4 {
         let batches = objective.batches(step);
         let normaliser: f64 = batches.iter().map(|batch| objective.normaliser(batch)).sum();

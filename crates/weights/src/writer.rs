@@ -24,7 +24,7 @@ type Hash = [u8; 32];
 /// Writes safetensors files tensor by tensor: memory holds one tensor at a time, in any order.
 ///
 /// The bytes go to temporary files in the target folder. [`SafetensorsWriter::finish`] makes them reach the disk, reads
-/// every tensor back, compares type, shape and SHA-256 with what was given, and renames the files. A writer that is
+/// every tensor back, compares type, shape and checksum with what was given, and renames the files. A writer that is
 /// dropped before leaves nothing behind. The metadata says `{"format": "pt"}`, which transformers asks for.
 #[derive(Debug)]
 pub struct SafetensorsWriter {
@@ -40,6 +40,8 @@ pub struct SafetensorsWriter {
 struct Shard {
     file: NamedTempFile,
     tensors: BTreeMap<String, Slot>,
+    /// The digest of the file's bytes so far, and their number, as long as they are written from front to back.
+    front: Option<(Sha256, u64)>,
 }
 
 #[derive(Debug)]
@@ -48,8 +50,8 @@ struct Slot {
     shape: Vec<usize>,
     offset: usize,
     length: usize,
-    /// The digest of its bytes once they are written.
-    written: Option<Hash>,
+    /// The checksum of its bytes once they are written.
+    written: Option<u32>,
 }
 
 type Declared = (String, DType, Vec<usize>);
@@ -119,7 +121,7 @@ impl SafetensorsWriter {
         let Some(&place) = self.places.get(name) else {
             return Err(WeightsError::missing(&self.target, name, self.places.keys().map(String::as_str)));
         };
-        let Shard { file, tensors } = &mut self.shards[place];
+        let Shard { file, tensors, front } = &mut self.shards[place];
         let bad = |problem: String| WeightsError::tensor(&self.target, name, problem);
         let slot = tensors.get_mut(name).ok_or_else(|| bad("its shard does not list it".into()))?;
         if slot.written.is_some() {
@@ -139,7 +141,11 @@ impl SafetensorsWriter {
             .seek(SeekFrom::Start(slot.offset as u64))
             .and_then(|_| target.write_all(data))
             .map_err(WeightsError::io(&self.target, "cannot write"))?;
-        slot.written = Some(Sha256::digest(data).into());
+        slot.written = Some(crc32fast::hash(data));
+        *front = front
+            .take()
+            .filter(|(_, end)| *end == slot.offset as u64)
+            .map(|(digest, end)| (digest.chain_update(data), end + data.len() as u64));
         Ok(())
     }
 
@@ -154,6 +160,25 @@ impl SafetensorsWriter {
     /// [`WeightsError`] when a declared tensor was not written, the files read back differ, or the disk refuses; old
     /// files are then untouched unless renaming itself failed.
     pub fn finish(self) -> Result<Vec<PathBuf>> {
+        Ok(self.finish_with_digests()?.into_iter().map(|(path, _)| path).collect())
+    }
+
+    /// The same, with the SHA-256 of each file (64 hexadecimal digits), which was made while it was written, once. None for
+    /// the index, and for a file whose tensors were not written in the order of their places: in one type, that in which
+    /// they were declared.
+    ///
+    /// # Errors
+    /// As [`SafetensorsWriter::finish`].
+    pub fn finish_with_digests(mut self) -> Result<Vec<(PathBuf, Option<String>)>> {
+        let digest = |shard: &mut Shard| {
+            let hex = |digest: Hash| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            shard.front.take().map(|(digest, _)| hex(digest.finalize().into()))
+        };
+        let digests: Vec<Option<String>> = self.shards.iter_mut().map(digest).collect();
+        Ok(self.place()?.into_iter().zip(digests.into_iter().chain([None])).collect())
+    }
+
+    fn place(self) -> Result<Vec<PathBuf>> {
         let unwritten = |shard: &Shard| shard.tensors.iter().find(|(_, s)| s.written.is_none()).map(|(n, _)| n.clone());
         if let Some(name) = self.shards.iter().find_map(unwritten) {
             return Err(WeightsError::tensor(&self.target, &name, "it was declared but not written"));
@@ -237,7 +262,8 @@ impl Shard {
         let mut file = temporary(folder)?;
         let bytes = [&(padded as u64).to_le_bytes(), header.as_bytes(), &vec![b' '; padded - header.len()]].concat();
         file.write_all(&bytes).map_err(WeightsError::io(target, "cannot write"))?;
-        Ok(Self { file, tensors: slots })
+        let front = Some((Sha256::new_with_prefix(&bytes), bytes.len() as u64));
+        Ok(Self { file, tensors: slots, front })
     }
 
     /// Reads the file back and compares everything with what was declared and given.
@@ -255,9 +281,10 @@ impl Shard {
             return differs("(their number)");
         }
         for entry in entries {
-            let digest = digest_of(&mut file, &entry.bytes).map_err(WeightsError::io(target, "cannot read back"))?;
+            let checksum =
+                checksum_of(&mut file, &entry.bytes).map_err(WeightsError::io(target, "cannot read back"))?;
             let same = self.tensors.get(&entry.name).is_some_and(|slot| {
-                slot.dtype == entry.dtype && slot.shape == entry.shape && slot.written == Some(digest)
+                slot.dtype == entry.dtype && slot.shape == entry.shape && slot.written == Some(checksum)
             });
             if !same {
                 return differs(&entry.name);
@@ -267,8 +294,8 @@ impl Shard {
     }
 }
 
-fn digest_of(file: &mut File, bytes: &Range<usize>) -> std::io::Result<Hash> {
-    let mut hasher = Sha256::new();
+fn checksum_of(file: &mut File, bytes: &Range<usize>) -> std::io::Result<u32> {
+    let mut hasher = crc32fast::Hasher::new();
     let mut block = vec![0; bytes.len().min(1 << 20)];
     file.seek(SeekFrom::Start(bytes.start as u64))?;
     let mut left = bytes.len();
@@ -278,7 +305,7 @@ fn digest_of(file: &mut File, bytes: &Range<usize>) -> std::io::Result<Hash> {
         hasher.update(&*part);
         left -= part.len();
     }
-    Ok(hasher.finalize().into())
+    Ok(hasher.finalize())
 }
 
 /// A file in `folder` that goes when it is dropped, with the permissions of an ordinary new file.

@@ -225,3 +225,29 @@ fn a_pointer_or_a_page_in_place_of_the_weights_is_named() {
         assert!(error.contains(what), "{error}");
     }
 }
+
+#[test]
+fn files_are_digested_once_while_they_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let declared = || ["a", "b", "c"].map(|name| (name.to_owned(), DType::U8, vec![100])).to_vec();
+    let write = |order: [&str; 3]| {
+        let mut writer = SafetensorsWriter::create_sharded(dir.path(), declared(), 200).unwrap();
+        for name in order {
+            writer.write(name, &bytes(name, 100)).unwrap();
+        }
+        writer.finish_with_digests().unwrap()
+    };
+    let digest = |path: &Path| {
+        let hash: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(fs::read(path).unwrap()).into();
+        hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let files = write(["a", "b", "c"]);
+    assert_eq!(files.len(), 3);
+    for (path, known) in &files[..2] {
+        assert_eq!(known.as_ref(), Some(&digest(path)), "{}", path.display());
+    }
+    assert_eq!(files[2].1, None, "the index");
+    // From back to front no digest of the whole file is at hand.
+    let files = write(["b", "a", "c"]);
+    assert_eq!((&files[0].1, files[1].1.as_ref()), (&None, Some(&digest(&files[1].0))));
+}

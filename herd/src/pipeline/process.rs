@@ -14,8 +14,12 @@ use trainer::Signals;
 
 use super::recipe::Stage;
 
-/// How long a stage has to save its state after SIGTERM.
+/// How long a stage has to save its state after SIGTERM, from the last time on that it was seen writing.
 const GRACE: Duration = Duration::from_secs(120);
+/// Bytes written since then that count: a checkpoint, and not a few lines of a log.
+const WRITING: u64 = 16 << 20;
+/// How long it has at most, whatever it writes.
+const LONGEST: Duration = Duration::from_secs(3600);
 const POLL: Duration = Duration::from_millis(100);
 
 /// How an attempt ended.
@@ -75,6 +79,7 @@ pub fn run(stage: &Stage, log: &Path, signals: &Signals, mut tick: impl FnMut(Du
         unsafe { libc::kill(group, number) };
     };
     let (mut asked, mut timed_out): (Option<Instant>, bool) = (None, false);
+    let mut patience = Patience::default();
     let (status, usage) = loop {
         if let Some(ended) = reap(child.id() as i32)? {
             break ended;
@@ -84,8 +89,12 @@ pub fn run(stage: &Stage, log: &Path, signals: &Signals, mut tick: impl FnMut(Du
             signal(libc::SIGTERM);
             asked = Some(Instant::now());
         }
-        if asked.is_some_and(|since| since.elapsed() > GRACE) {
-            signal(libc::SIGKILL);
+        if let Some(since) = asked {
+            let bytes = written(child.id());
+            patience.see(bytes, since.elapsed());
+            if patience.is_over(since.elapsed()) {
+                signal(libc::SIGKILL);
+            }
         }
         tick(start.elapsed());
         std::thread::sleep(POLL);
@@ -108,6 +117,34 @@ pub fn run(stage: &Stage, log: &Path, signals: &Signals, mut tick: impl FnMut(Du
         cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
         peak_memory: usage.ru_maxrss as u64 * 1024,
     })
+}
+
+/// How long a stage that was asked to stop is waited for: the time that a checkpoint takes grows with its size.
+#[derive(Debug, Default)]
+struct Patience {
+    bytes: u64,
+    /// When it was last seen writing, after it was asked to stop.
+    writing: Duration,
+}
+
+impl Patience {
+    /// Takes in the bytes that the stage has written so far, at a time after it was asked.
+    fn see(&mut self, bytes: u64, at: Duration) {
+        if bytes >= self.bytes.saturating_add(WRITING) {
+            (self.bytes, self.writing) = (bytes, at);
+        }
+    }
+
+    fn is_over(&self, at: Duration) -> bool {
+        at.saturating_sub(self.writing) > GRACE || at > LONGEST
+    }
+}
+
+/// Bytes that a process has written so far; 0 where the system does not say.
+fn written(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    let number = text.lines().find_map(|line| line.strip_prefix("wchar:"));
+    number.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
 }
 
 /// The status and the cost of a process that has ended; none while it runs.
@@ -140,4 +177,36 @@ fn killed(signal: i32, oom_kills_before: Option<u64>) -> String {
 fn oom_kills() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/vmstat").ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_that_goes_on_writing_is_waited_for() {
+        let second = Duration::from_secs;
+        let mut patience = Patience::default();
+        assert!(!patience.is_over(second(119)) && patience.is_over(second(121)));
+        // A large checkpoint: every second some megabytes.
+        for at in 1..=900 {
+            patience.see(at * (8 << 20), second(at));
+            assert!(!patience.is_over(second(at)), "{at}");
+        }
+        assert!(!patience.is_over(second(1019)) && patience.is_over(second(1021)));
+        // Lines of a log are no checkpoint, and nobody is waited for without end.
+        let mut patience = Patience::default();
+        (1..200).for_each(|at| patience.see(at * 10_000, second(at)));
+        assert!(patience.is_over(second(200)));
+        (1..4000).for_each(|at| patience.see(at << 30, second(at)));
+        assert!(patience.is_over(second(3601)));
+    }
+
+    #[test]
+    fn what_a_process_writes_is_seen() {
+        let before = written(std::process::id());
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[0; 100_000]).unwrap();
+        assert!(written(std::process::id()) >= before + 100_000);
+    }
 }

@@ -22,7 +22,7 @@ pub struct RewardModel {
 }
 
 impl RewardModel {
-    /// Loads a sequence-classification folder with one label.
+    /// Loads a sequence-classification folder with one label, or an adapter with such a head on its base model.
     ///
     /// # Errors
     /// When it is none, or has no chat template.
@@ -32,10 +32,11 @@ impl RewardModel {
         })?;
         let labels = classifier.score.size()[0];
         ensure!(labels == 1, "{} has {labels} labels; a reward model has one", path.display());
-        let template = ChatTemplate::from_dir(path)?.with_context(|| {
-            format!("{} has no chat template; give the folder a chat_template.jinja", path.display())
+        let texts = SequenceClassifier::texts(path)?;
+        let template = ChatTemplate::from_dir(&texts)?.with_context(|| {
+            format!("{} has no chat template; give the folder a chat_template.jinja", texts.display())
         })?;
-        Ok(Self { path: path.to_owned(), classifier, tokenizer: Tokenizer::from_dir(path)?, template })
+        Ok(Self { path: path.to_owned(), classifier, tokenizer: Tokenizer::from_dir(&texts)?, template })
     }
 
     /// The token ids of a conversation that ends with the answer to score.

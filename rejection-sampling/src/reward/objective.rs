@@ -24,7 +24,7 @@ pub struct RewardObjective {
     pub examples: Examples<Ranked>,
     /// Where to compute.
     pub device: Device,
-    /// The head, `[1, hidden]`.
+    /// The head, `[1, hidden]` in float32, as the product with it is.
     pub score: Tensor,
     /// The architecture's name and the padding token, for `config.json`.
     pub architecture: (&'static str, u32),
@@ -73,8 +73,8 @@ impl RewardObjective {
 
     /// The score of each response, float32, from the final hidden states `[1, tokens, hidden]`.
     fn scores(&self, hidden: &Tensor, batch: &Batch) -> anyhow::Result<Tensor> {
-        let last = hidden.squeeze_dim(0).index_select(0, &batch.row.last);
-        Ok(torch_ext::linear(&last, &self.score, None)?.squeeze_dim(-1).to_kind(Kind::Float))
+        let last = hidden.squeeze_dim(0).index_select(0, &batch.row.last).to_kind(Kind::Float);
+        Ok(torch_ext::linear(&last, &self.score, None)?.squeeze_dim(-1))
     }
 }
 

@@ -9,7 +9,7 @@ use dataset::jsonl::{self, OnBadLine};
 use dataset::resume::OrderedOutput;
 use dataset::{Conversation, Message, Preference, Problem, Sample};
 use llama::device::{self, Compute};
-use llama::locate;
+use llama::{SequenceClassifier, locate};
 use serde_json::{Value, json};
 use trainer::stage;
 
@@ -62,6 +62,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .text("batch", &format!("{} {}", args.batch_tokens, device::name(kind)))
         .file("input", &args.input)?;
     let mut print = stage::model_folder(print, &folder)?;
+    let texts = SequenceClassifier::texts(&folder)?;
+    if texts != folder {
+        print = stage::model_folder(print, &texts)?;
+    }
     if let Some(path) = &args.problems {
         print = print.file("problems", path)?;
     }

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
-use chat::Tokenizer;
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 use trainer::stage::sources::{self, Limits, Strengths};
 use trainer::stage::{
     self, Ending, Prepared, Setup, Sources, StageConfig, Training, TrainingArgs, given, resolve, show_defaults,
@@ -98,18 +97,20 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<RewardObje
         strengths: Strengths::new(&config.strengths),
     };
     let Sources { examples, account } = sources::load(training, setup, &encoder)?;
-    let pad = padding(&model.tokenizer, &model.stop_ids)?;
+    let pad = model
+        .padding()
+        .context("the tokenizer has no special token to pad with that does not end a turn; give it a pad_token")?;
     account.prepared(RewardObjective {
         examples,
         device: setup.device,
-        score: new_head(model.model.config().hidden_size, training.seed, setup.kind, setup.device),
+        score: new_head(model.model.config().hidden_size, training.seed, setup.device),
         architecture: (model.model.config().family.classifier(), pad),
         calibration: None,
     })
 }
 
 /// A head of small random weights (standard deviation 0.02, as transformers'), from the seed alone.
-fn new_head(hidden: i64, seed: u64, kind: Kind, device: Device) -> Tensor {
+fn new_head(hidden: i64, seed: u64, device: Device) -> Tensor {
     use rand::{RngExt, SeedableRng};
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     // Box and Muller.
@@ -117,16 +118,5 @@ fn new_head(hidden: i64, seed: u64, kind: Kind, device: Device) -> Tensor {
         let (a, b): (f64, f64) = (rng.random(), rng.random());
         (0.02 * (-2.0 * (1.0 - a).ln()).sqrt() * (std::f64::consts::TAU * b).cos()) as f32
     });
-    Tensor::from_slice(&normal.collect::<Vec<_>>()).reshape([1, hidden]).to_device(device).to_kind(kind)
-}
-
-/// A padding token that ends no conversation. The model's own will do unless it is an end-of-turn token, as many models
-/// have it: transformers would then take the token before for a text's last one.
-fn padding(tokenizer: &Tokenizer, ends: &[i64]) -> anyhow::Result<u32> {
-    let own = tokenizer.named_tokens().get("pad_token").and_then(|token| tokenizer.id_of(token));
-    let special = tokenizer.special_tokens().iter().map(|(_, id)| *id);
-    own.into_iter()
-        .chain(special)
-        .find(|&id| !ends.contains(&i64::from(id)))
-        .context("the tokenizer has no special token to pad with that does not end a turn; give it a pad_token")
+    Tensor::from_slice(&normal.collect::<Vec<_>>()).reshape([1, hidden]).to_device(device)
 }

@@ -52,7 +52,10 @@ impl World {
     /// The flags of a short run into `output`.
     pub fn flags(&self, output: &str, more: &str) -> Vec<String> {
         let path = |name: &str| self.path(name).display().to_string();
-        let mut flags = vec!["--model".into(), path("model"), "--data".into(), path("train.jsonl")];
+        let mut flags = vec!["--data".into(), path("train.jsonl")];
+        if !more.contains("--model ") {
+            flags.extend(["--model".into(), path("model")]);
+        }
         flags.extend(["--output".into(), path(output)]);
         let usual = [
             ("--dtype", "f32"),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::ensure;
 use llama::{Llama, LoraConfig, TargetModules};
 use serde_json::{Map, Value};
 use tch::{Device, Tensor};
@@ -52,7 +52,9 @@ pub(super) fn lora_config(training: &Training, base: &Path, extra: &Extra) -> Op
         lora_dropout: training.lora_dropout,
         use_rslora: false,
         target_modules: match &training.lora_targets[..] {
-            [one] if one == "all-linear" => TargetModules::Names(ALL_LINEAR.map(str::to_owned).to_vec()),
+            names if names.iter().any(|name| name == "all-linear") => {
+                TargetModules::Names(ALL_LINEAR.map(str::to_owned).to_vec())
+            }
             names => TargetModules::Names(names.to_vec()),
         },
         rank_pattern: Default::default(),
@@ -84,9 +86,18 @@ pub(super) fn trained_tensors(
     };
     let mut generator = Generator::new(Device::Cpu, seed)?;
     let uniform = |_: &str, shape: [i64; 2], bound: f64| Ok((generator.uniform(&shape)? * 2.0 - 1.0) * bound);
-    if model.add_adapter(lora, uniform)? == 0 {
-        bail!("--lora-targets matches no projection; the names are {}", ALL_LINEAR.join(", "));
+    if let TargetModules::Names(names) = &lora.target_modules {
+        let modules: Vec<String> = model.linears_mut().map(|(name, _)| name).collect();
+        let matches = |target: &String| modules.iter().any(|module| llama::is_called(module, target));
+        let unknown: Vec<&str> = names.iter().filter(|name| !matches(name)).map(String::as_str).collect();
+        ensure!(
+            unknown.is_empty(),
+            "--lora-targets {} matches no projection; the names are {}, or all-linear alone for all of them",
+            unknown.join(" "),
+            ALL_LINEAR.join(", ")
+        );
     }
+    model.add_adapter(lora, uniform)?;
     let mut named = Vec::new();
     for (name, linear) in model.linears_mut() {
         if let Some(lora) = &linear.lora {

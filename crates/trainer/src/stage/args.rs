@@ -68,7 +68,7 @@ pub struct TrainingArgs {
     /// Learning rate at the end, as a share of the peak
     #[arg(long, help_heading = "Optimizer")]
     pub final_lr_ratio: Option<f64>,
-    /// Share of the steps that decay, for the schedule wsd
+    /// Share of the steps that decay, for the schedule wsd, and that the average polyak is over
     #[arg(long, help_heading = "Optimizer")]
     pub decay_ratio: Option<f64>,
     /// Decay rate of AdamW's first moment
@@ -86,10 +86,10 @@ pub struct TrainingArgs {
     /// Largest gradient norm, 0 for no limit
     #[arg(long, help_heading = "Optimizer")]
     pub max_grad_norm: Option<f64>,
-    /// Average of the weights over the steps, which becomes the result
+    /// Average of the weights over the steps, which is evaluated and becomes the result; with LoRA it needs --merge
     #[arg(long, help_heading = "Optimizer")]
     pub average: Option<AverageKind>,
-    /// Decay of the average ema
+    /// Largest decay of the average ema, which grows from 0.1
     #[arg(long, help_heading = "Optimizer")]
     pub average_decay: Option<f64>,
 

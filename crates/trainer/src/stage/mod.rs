@@ -90,7 +90,7 @@ pub use sources::{Account, Encoded, Encoder, OverLong, RecordError, Row, Sources
 pub use training::Training;
 
 use crate::cost::{MemoryEstimate, Trained, available_memory};
-use crate::{Objective, Outcome, Plan, Report, RunFolder, Source, train};
+use crate::{Objective, Outcome, Plan, Report, RunFolder, Source, TrainedWeights, train};
 
 /// What a stage prepares its data with.
 pub struct Setup<'a> {
@@ -174,17 +174,22 @@ pub fn run<C: StageConfig, O: Objective>(
         dataset::write_file(run.join("config.toml"), resolved.to_toml()?.as_bytes())?;
     }
     let named = adapter::trained_tensors(&mut model.model, lora.as_ref(), &extra, training.seed)?;
-    let weights: u64 = named.iter().map(|(_, tensor)| tensor.numel() as u64).sum();
-    let trained = if lora.is_some() { Trained::Adapter { weights } } else { Trained::Everything };
-    show(resolved, &prepared, &model, (weights, trained), (kind, device))?;
+    let count: u64 = named.iter().map(|(_, tensor)| tensor.numel() as u64).sum();
+    let trained = if lora.is_some() { Trained::Adapter { weights: count } } else { Trained::Everything };
+    show(resolved, &prepared, &model, (count, trained), (kind, device))?;
     if dry_run {
         return Ok(Ending::DryRun);
     }
-    prepared.objective.begin(&model.model, &run)?;
-    let settings = training.settings(prepared.objective.steps(), trained, fingerprint.clone());
+    torch_ext::catch(|| prepared.objective.begin(&model.model, &run))
+        .context("what is computed before the first step")?;
+    let mut settings = training.settings(prepared.objective.steps(), trained, fingerprint.clone());
+    settings.lora = lora.clone();
+    let checkpoint = weights::Checkpoint::open(&base)?;
+    let exact = |name: &str| -> anyhow::Result<_> { Ok(llama::float32_weight(&checkpoint, &base, name)?) };
+    let weights = TrainedWeights { named, exact: &exact };
     let result = save::Result { run: &run, training, base: &base, model: &model, lora: lora.as_ref(), extra: &extra };
     let decorate = |target: &Path| result.decorate(target);
-    let (weights, report) = match train(&run, &model.model, named, &prepared.objective, &settings, &decorate)? {
+    let (weights, report) = match train(&run, &model.model, weights, &prepared.objective, &settings, &decorate)? {
         Outcome::Interrupted(step) => {
             bail!("stopped by a signal after step {step}; a checkpoint is saved: the same command goes on from there")
         }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::checkpoint::FileDigest;
 use crate::metrics::{self, StepMetrics};
-use crate::{Evaluation, Report, RunFolder};
+use crate::{CheckpointCost, Evaluation, Report, RunFolder};
 
 const RECORD: &str = "run.json";
 
@@ -59,11 +59,25 @@ pub(super) fn summary(run: &RunFolder, report: &Report, steps: &[StepMetrics]) -
     );
     if let (Some(end), Some(start)) = (&report.evaluation, start) {
         write!(text, "\nheld-out loss {:.4} before, {:.4} after, on {} tokens", start.loss, end.loss, end.tokens).ok();
+        if let Some(last) = &report.last_evaluation {
+            write!(text, " (of the average of the weights, which is saved; the last weights have {:.4})", last.loss)
+                .ok();
+        }
         for (name, after) in &end.metrics {
             if let Some(before) = start.metrics.get(name) {
                 write!(text, "\nheld-out {name} {before:.4} before, {after:.4} after").ok();
             }
         }
+    }
+    let CheckpointCost { count, bytes, seconds } = report.checkpoints;
+    if count > 0 {
+        let share = 100.0 * seconds / report.seconds.max(1e-9);
+        let gigabytes = bytes as f64 / 1e9;
+        write!(
+            text,
+            "\n{count} checkpoints of {gigabytes:.2} GB together took {seconds:.1} s, {share:.1}% of the training time"
+        )
+        .ok();
     }
     text
 }

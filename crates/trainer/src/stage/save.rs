@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::adapter::{Extra, extra_of};
 use super::training::Training;
-use crate::{RunFolder, WeightsFile};
+use crate::{AverageKind, RunFolder, WeightsFile};
 use llama::device::Dtype;
 
 /// What a result is made from.
@@ -37,31 +37,42 @@ impl Result<'_> {
         let Some(lora) = self.lora else {
             let kind = match kind {
                 Some(kind) => kind,
-                None => Llama::load(self.base, None, Device::Cpu)?.kind(),
+                None => llama::weights_kind(self.base)?,
             };
             return into_place(&self.run.join("model"), |target| {
                 self.write_texts(target, kind)?;
-                WeightsFile::Model.write(target, weights, kind)
+                WeightsFile::Model.write(target, weights, kind).map(drop)
             });
         };
-        into_place(&self.run.join("adapter"), |target| {
-            write_adapter_config(lora, target)?;
-            WeightsFile::Adapter.write(target, weights, Kind::Float)
-        })?;
+        // An average of low-rank updates is no adapter.
+        let averaged = self.training.average != AverageKind::None;
+        if !averaged {
+            into_place(&self.run.join("adapter"), |target| {
+                write_adapter_config(lora, target)?;
+                WeightsFile::Adapter.write(target, weights, Kind::Float).map(drop)
+            })?;
+        }
         if !self.training.merge {
             return Ok(());
         }
-        // From the base model's own files: merging into weights rounded to the compute type would round twice.
-        let mut merged = Llama::load(self.base, None, Device::Cpu)?;
-        let kind = kind.unwrap_or(merged.kind());
+        // From the base model's own files, in float32: merging into weights of a narrower type would round twice.
+        let kind = match kind {
+            Some(kind) => kind,
+            None => llama::weights_kind(self.base)?,
+        };
+        let mut merged = Llama::load(self.base, Some(Kind::Float), Device::Cpu)?;
         let updates = weights.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        merged.set_adapter(lora, &updates)?;
-        merged.merge_adapter();
+        if averaged {
+            merged.merge_updates(lora, &updates)?;
+        } else {
+            merged.set_adapter(lora, &updates)?;
+            merged.merge_adapter();
+        }
         let mut all = self.extra.without_head(merged.named_parameters());
         all.extend(extra_of(weights, self.extra));
         into_place(&self.run.join("model"), |target| {
             self.write_texts(target, kind)?;
-            WeightsFile::Model.write(target, &all, kind)
+            WeightsFile::Model.write(target, &all, kind).map(drop)
         })
     }
 

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::sources::OverLong;
 use crate::cost::Trained;
 use crate::{
-    AverageKind, OptimizerSettings, Plan, Schedule, ScheduleKind, Source, StepSize, TrainSettings, WeightsFile,
+    AverageKind, AverageSettings, OptimizerSettings, Plan, Schedule, ScheduleKind, Source, StepSize, TrainSettings,
+    WeightsFile,
 };
 use llama::device::{Compute, Dtype, Place};
 
@@ -56,7 +57,7 @@ pub struct Training {
     pub warmup_ratio: f64,
     /// Learning rate at the end, as a share of the peak.
     pub final_lr_ratio: f64,
-    /// Share of the steps that decay, for the schedule `wsd`.
+    /// Share of the steps that decay, for the schedule `wsd`, and whose weights the average `polyak` is of.
     pub decay_ratio: f64,
     /// AdamW's first decay rate.
     pub beta1: f64,
@@ -80,7 +81,7 @@ pub struct Training {
     pub merge: bool,
     /// Average of the weights over the steps.
     pub average: AverageKind,
-    /// Decay of the average `ema`.
+    /// Largest decay of the average `ema`.
     pub average_decay: f64,
     /// Compute activations again in the backward pass instead of keeping them.
     pub recompute: bool,
@@ -217,6 +218,15 @@ impl Training {
             ensure!(!self.merge, "--merge without --lora-rank: full fine-tuning has nothing to merge");
         }
         ensure!(self.lora_alpha.is_none_or(|alpha| alpha > 0.0), "--lora-alpha must be more than 0");
+        ensure!(
+            self.average == AverageKind::None || self.lora_rank == 0 || self.merge,
+            "--average with --lora-rank needs --merge: the average of low-rank updates has no low rank, so the result is the \
+             merged model"
+        );
+        ensure!(
+            self.dtype != Some(Dtype::F16),
+            "--dtype f16 is not for training: small gradients become 0 in it; use bf16 or f32"
+        );
         self.sources()?;
         Ok(())
     }
@@ -299,8 +309,15 @@ impl Training {
             keep_last: self.keep_last,
             keep_best: self.keep_best,
             eval_steps: above(self.eval_steps),
-            average: self.average,
-            average_decay: self.average_decay,
+            average: AverageSettings {
+                kind: self.average,
+                decay: self.average_decay,
+                start: match self.average {
+                    AverageKind::Polyak => steps - share(self.decay_ratio).clamp(1, steps.max(1)).min(steps),
+                    _ => 0,
+                },
+            },
+            lora: None,
             fingerprint,
         }
     }
