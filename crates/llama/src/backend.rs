@@ -119,18 +119,22 @@ impl Backend {
             Self::Tensors(tensors) => {
                 let _no_grad = tch::no_grad_guard();
                 let (model, length) = (&tensors.model, ids.len() as i64);
-                let device = model.device();
-                let input = Tensor::from_slice(ids).to_device(device).unsqueeze(0);
-                let positions = Tensor::arange(length, (Kind::Int64, device)).unsqueeze(0);
-                let documents = [vec![length]];
-                let hidden = model.hidden_states(&input, &positions, &mut Packed { documents: &documents });
-                for start in (0..length).step_by(rows_at_a_time) {
-                    let part = hidden.narrow(1, start, (length - start).min(rows_at_a_time as i64));
-                    each(&match wanted {
-                        Rows::Logits => to_floats(&model.logits(&part)),
-                        Rows::Hidden => to_floats(&part),
-                    });
-                }
+                let computed = catch(|| {
+                    let device = model.device();
+                    let input = Tensor::from_slice(ids).to_device(device).unsqueeze(0);
+                    let positions = Tensor::arange(length, (Kind::Int64, device)).unsqueeze(0);
+                    let mut attend = Packed { documents: &[vec![length]] };
+                    let hidden = model.hidden_states(&input, &positions, &mut attend, Pass::default())?;
+                    for start in (0..length).step_by(rows_at_a_time) {
+                        let part = hidden.narrow(1, start, (length - start).min(rows_at_a_time as i64));
+                        each(&match wanted {
+                            Rows::Logits => to_floats(&model.logits(&part)?),
+                            Rows::Hidden => to_floats(&part),
+                        });
+                    }
+                    Ok(())
+                });
+                computed.map_err(|error: OpError| error.to_string())?;
             }
         }
         Ok(())
