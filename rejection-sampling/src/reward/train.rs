@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 use trainer::stage::sources::{self, Limits, Strengths};

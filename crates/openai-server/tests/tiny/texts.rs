@@ -91,7 +91,9 @@ fn an_embedding_is_the_mean_of_the_last_hidden_states() {
         let documents = [vec![ids.len() as i64]];
         let positions = packed_positions(&documents, ids.len() as i64);
         let input = Tensor::from_slice(&ids).unsqueeze(0);
-        let hidden = model.hidden_states(&input, &positions, &mut Packed { documents: &documents });
+        let hidden = model
+            .hidden_states(&input, &positions, &mut Packed { documents: &documents }, llama::Pass::default())
+            .unwrap();
         let mean = hidden.squeeze_dim(0).mean_dim([0].as_slice(), false, Kind::Double);
         Vec::try_from(mean).unwrap()
     };
