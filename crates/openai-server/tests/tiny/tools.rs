@@ -8,7 +8,7 @@ use crate::{chat, content, folder, merged, serve, served};
 /// A template with tools in Hermes's form.
 const HERMES: &str = "{% if tools %}<tools>{% for tool in tools %}{{ tool | tojson }}{% endfor %}</tools><tool_call>\
     {% endif %}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% for call in m.tool_calls or [] %}\
-    {{ call.function.arguments | tojson }}{% endfor %}<|im_end|>\n{% endfor %}\
+    {{ call.function.name }}{{ call.function.arguments | tojson }}{% endfor %}<|im_end|>\n{% endfor %}\
     {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 /// One in Llama 3's.
 const LLAMA: &str = "{% if tools %}{{ tools | tojson }} Environment: ipython <|python_tag|>{% endif %}\
