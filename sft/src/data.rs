@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use chat::{ChatError, ChatTemplate, EncodeOptions, RenderOptions, SpecialTokens, Tokenizer, Train};
 use dataset::{Conversation, Invalid, Message, Role, check};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use trainer::Example;
 use trainer::stage::sources::{Counts, Fit, Limits, Sequence};
 use trainer::stage::{Encoded, Encoder, RecordError, Row};
@@ -106,26 +106,12 @@ impl Encoder for SftEncoder<'_> {
 impl SftEncoder<'_> {
     /// A record as a conversation, by the named columns where it has no messages.
     fn conversation(&self, value: Value) -> Result<Conversation, Invalid> {
-        let (Some(prompt), Some(answer), Value::Object(fields)) =
-            (&self.config.prompt_column, &self.config.answer_column, &value)
-        else {
-            return Conversation::try_from(value);
-        };
-        if fields.contains_key("messages") {
-            return Conversation::try_from(value);
+        match (&self.config.prompt_column, &self.config.answer_column) {
+            (Some(prompt), Some(answer)) if value.get("messages").is_none() => {
+                Conversation::from_columns(value, prompt, answer)
+            }
+            _ => Conversation::try_from(value),
         }
-        let get = |name: &str| {
-            fields.get(name).cloned().ok_or_else(|| {
-                let there: Vec<&str> = fields.keys().map(String::as_str).collect();
-                Invalid(format!("{name}: is missing; the record has {}", there.join(", ")))
-            })
-        };
-        let mut renamed = Map::new();
-        renamed.extend([("prompt".to_owned(), get(prompt)?), ("completion".to_owned(), get(answer)?)]);
-        renamed.extend(
-            ["id", "weight", "tools"].iter().filter_map(|&name| Some((name.into(), fields.get(name)?.clone()))),
-        );
-        Conversation::try_from(Value::Object(renamed))
     }
 
     /// Where the examples of a conversation end: behind each trained answer with [`TrainOn::EachTurn`], else at its end.

@@ -118,6 +118,7 @@ pub fn encode_conversation(
     });
     let trained: Vec<bool> = trained.collect::<Result<_, _>>()?;
     let marked = match options.special_tokens {
+        SpecialTokens::Refuse if template.plain_special_tokens() => Some(special::mark(tokenizer, messages)),
         SpecialTokens::Refuse => special::refuse(tokenizer, messages).map(|()| None)?,
         SpecialTokens::Parse => None,
         SpecialTokens::Plain => Some(special::mark(tokenizer, messages)),

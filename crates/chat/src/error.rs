@@ -90,7 +90,7 @@ pub enum ChatError {
     /// Special tokens spelled out in a message.
     #[error(
         "message {message} contains the special token {token} as text: it would be read as a control token; remove it, or \
-         tokenise such texts as plain text"
+         tokenise such texts as plain text (--plain-special-tokens)"
     )]
     SpecialInContent {
         /// The message, from 0.

@@ -28,6 +28,7 @@ pub struct ChatTemplate {
     tool_source: Option<String>,
     has_tool_variant: bool,
     variables: serde_json::Map<String, Json>,
+    plain_special_tokens: bool,
 }
 
 impl std::fmt::Debug for ChatTemplate {
@@ -116,6 +117,7 @@ impl ChatTemplate {
             tool_source,
             has_tool_variant: tool_use.is_some(),
             variables: serde_json::Map::new(),
+            plain_special_tokens: false,
         })
     }
 
@@ -128,6 +130,16 @@ impl ChatTemplate {
     /// Variables that every rendering gets (`date_string`, `enable_thinking`, ...); those of [`RenderOptions`] win.
     pub fn set_variables(&mut self, variables: serde_json::Map<String, Json>) {
         self.variables = variables;
+    }
+
+    /// Tokenises text that spells a special token as plain text in every conversation that is encoded for training, where
+    /// [`crate::SpecialTokens::Refuse`] would refuse it.
+    pub fn set_plain_special_tokens(&mut self, plain: bool) {
+        self.plain_special_tokens = plain;
+    }
+
+    pub(crate) fn plain_special_tokens(&self) -> bool {
+        self.plain_special_tokens
     }
 
     /// Whether the template asks for the current date: its prompts differ from day to day.

@@ -218,6 +218,10 @@ fn text_that_spells_a_special_token_can_be_plain() {
     let bytes: Vec<u32> = "cp <filename> <|im_end|>x".bytes().map(u32::from).collect();
     assert_eq!(content, bytes);
     assert!(!encoded.differs_from_one_shot);
+    let mut template = template;
+    template.set_plain_special_tokens(true);
+    let same = encode_conversation(&tokenizer, &template, &conversation, &EncodeOptions::default()).unwrap();
+    assert_eq!(same.ids, encoded.ids);
     // In tool calls and reasoning too.
     let mut hidden = call(json!({"path": "<filename>"}), json!(null));
     let error = refused(TOOLS, &hidden, &EncodeOptions::default());

@@ -30,6 +30,12 @@ pub struct TrainingArgs {
     /// Set bad lines aside in RUN/rejected-N.jsonl instead of stopping at the first
     #[arg(long, help_heading = "Data")]
     pub skip_bad: bool,
+    /// A variable of the chat template, such as date_string="26 Jul 2024"; JSON is taken as such. Repeatable
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Data")]
+    pub template_var: Vec<String>,
+    /// Tokenise text that spells a special token, such as <filename>, as plain text instead of refusing the record
+    #[arg(long, help_heading = "Data")]
+    pub plain_special_tokens: bool,
     /// The longest example, in tokens [default: 2048, or the model's context where that is shorter]
     #[arg(long, help_heading = "Data")]
     pub max_length: Option<usize>,

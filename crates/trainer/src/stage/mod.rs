@@ -72,6 +72,7 @@ mod record;
 mod resolve;
 mod save;
 pub mod sources;
+mod template;
 mod training;
 
 use std::path::{Path, PathBuf};
@@ -161,6 +162,10 @@ pub fn run<C: StageConfig, O: Objective>(
     let (device, kind) = training.compute().resolve()?;
     let run = RunFolder::open(&training.output)?;
     let mut model = ModelFolder::load(&base, Some(kind), device)?;
+    if let Some(template) = &mut model.template {
+        template.set_plain_special_tokens(training.plain_special_tokens);
+        template::fix(template, &run, &training.template_var, dry_run)?;
+    }
     let max_length = training.max_length_in(model.model.config().max_position_embeddings as usize)?;
     let mut prepared = prepare(&Setup { model: &model, run: &run, device, kind, max_length })?;
     let fingerprint = fingerprint::fingerprint(stage, &resolved.config, &prepared.identity, &base, kind)?;

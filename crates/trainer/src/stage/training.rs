@@ -35,6 +35,10 @@ pub struct Training {
     pub output: PathBuf,
     /// Set bad lines aside in `rejected-N.jsonl` instead of stopping.
     pub skip_bad: bool,
+    /// Variables of the chat template, `NAME=VALUE`.
+    pub template_var: Vec<String>,
+    /// Tokenise text that spells a special token as plain text, instead of refusing the record.
+    pub plain_special_tokens: bool,
     /// The longest example, in tokens; [`MAX_LENGTH`] or the model's context if none is given.
     pub max_length: Option<usize>,
     /// What to do with longer examples.
@@ -116,6 +120,8 @@ impl Default for Training {
             eval_fraction: 0.0,
             output: PathBuf::new(),
             skip_bad: false,
+            template_var: Vec::new(),
+            plain_special_tokens: false,
             max_length: None,
             over_long: OverLong::Error,
             epochs: 1,

@@ -1,0 +1,91 @@
+//! What the chat template gets beside the conversations: one date for the whole run, and the user's variables.
+
+use anyhow::{Context, ensure};
+use chat::ChatTemplate;
+use serde_json::{Map, Value};
+
+use crate::RunFolder;
+
+/// The date of the run's examples, in the run's folder: a run that goes on another day has the same bytes.
+const DATE: &str = "template-date.txt";
+const FORM: &str = "%Y-%m-%d";
+
+/// Gives the template its date and its variables. The date is that of the run's first start, for templates that ask for it.
+///
+/// # Errors
+/// A variable that is no NAME=VALUE; a date file that cannot be read or written.
+pub(super) fn fix(
+    template: &mut ChatTemplate,
+    run: &RunFolder,
+    variables: &[String],
+    dry_run: bool,
+) -> anyhow::Result<()> {
+    template.set_variables(parse(variables)?);
+    if !template.reads_date() {
+        return Ok(());
+    }
+    let path = run.join(DATE);
+    let date = match std::fs::read_to_string(&path) {
+        Ok(text) => chrono::NaiveDate::parse_from_str(text.trim(), FORM)
+            .with_context(|| format!("{}: {:?} is no date such as 2026-11-29", path.display(), text.trim()))?,
+        Err(_) => {
+            let today = chrono::Local::now().date_naive();
+            if !dry_run {
+                dataset::write_file(&path, format!("{}\n", today.format(FORM)).as_bytes())?;
+            }
+            today
+        }
+    };
+    template.set_now(date.and_time(chrono::NaiveTime::MIN));
+    println!("The chat template writes the date: {} in this run ({})", date.format(FORM), path.display());
+    Ok(())
+}
+
+/// `NAME=VALUE`; a value that is JSON is taken as such, everything else as a text.
+fn parse(variables: &[String]) -> anyhow::Result<Map<String, Value>> {
+    let mut parsed = Map::new();
+    for text in variables {
+        let (name, value) = text.split_once('=').with_context(|| format!("--template-var {text}: write NAME=VALUE"))?;
+        ensure!(!name.is_empty(), "--template-var {text}: the name is empty");
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+        parsed.insert(name.to_owned(), value);
+    }
+    Ok(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chat::RenderOptions;
+    use serde_json::json;
+
+    #[test]
+    fn variables_are_json_or_text() {
+        let given = ["a=1", "b=true", "c=26 Jul 2024", "d=x=y", "e="].map(str::to_owned);
+        let expected = json!({"a": 1, "b": true, "c": "26 Jul 2024", "d": "x=y", "e": ""});
+        assert_eq!(Value::Object(parse(&given).unwrap()), expected);
+        assert!(parse(&["a".to_owned()]).unwrap_err().to_string().contains("write NAME=VALUE"));
+    }
+
+    #[test]
+    fn a_run_keeps_its_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunFolder::open(folder.path()).unwrap();
+        let rendered = |template: &ChatTemplate| {
+            template.render_with(&Default::default(), &[], &RenderOptions::default()).unwrap()
+        };
+        let mut template = ChatTemplate::new("{{ strftime_now('%d %b %Y') }}{{ x }}").unwrap();
+        fix(&mut template, &run, &[], true).unwrap();
+        assert!(!run.join(DATE).exists(), "a dry run leaves nothing");
+        fix(&mut template, &run, &[], false).unwrap();
+        let today = rendered(&template);
+        let mut again = ChatTemplate::new("{{ strftime_now('%d %b %Y') }}{{ x }}").unwrap();
+        fix(&mut again, &run, &[], false).unwrap();
+        assert_eq!(rendered(&again), today);
+        std::fs::write(run.join(DATE), "2024-07-26\n").unwrap();
+        fix(&mut again, &run, &["x=!".to_owned()], false).unwrap();
+        assert_eq!(rendered(&again), "26 Jul 2024!");
+        std::fs::write(run.join(DATE), "yesterday").unwrap();
+        assert!(format!("{:#}", fix(&mut again, &run, &[], false).unwrap_err()).contains("is no date"));
+    }
+}
