@@ -4,6 +4,7 @@ mod chat_command;
 mod data;
 mod doctor;
 mod generate;
+mod help;
 mod import;
 mod model;
 mod pipeline;
@@ -12,7 +13,7 @@ mod registry;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(name = "herd", version, about = "From a pretrained language model to an aligned assistant")]
@@ -55,6 +56,10 @@ enum Command {
     Mathverify(mathverify::command::Args),
     /// Run untrusted programs with their tests in a sandbox
     Codeexec(codeexec::cli::Args),
+    /// Print a script that completes herd's commands and flags in a shell
+    Completions(help::Completions),
+    /// Write man pages
+    Man(help::Man),
 }
 
 /// The whole command line, with the flags of every command.
@@ -74,10 +79,12 @@ fn check(words: &[String]) -> anyhow::Result<()> {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = help::command::<Cli>().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // `herd doctor | head` ends quietly. Not for commands that write to sockets or to other programs: there a closed
     // pipe is an error to handle.
-    if matches!(cli.command, Command::Doctor | Command::Model(_) | Command::Config(_)) {
+    use Command::{Completions, Config, Doctor, Man, Model};
+    if matches!(cli.command, Doctor | Model(_) | Config(_) | Completions(_) | Man(_)) {
         sigpipe::reset();
     }
     if trains(&cli.command) {
@@ -102,6 +109,11 @@ fn main() -> ExitCode {
         Command::Data(args) => data::run(&args),
         Command::Mathverify(args) => mathverify::command::run(&args),
         Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),
+        Command::Completions(args) => {
+            help::completions(&args, help::command::<Cli>());
+            Ok(())
+        }
+        Command::Man(args) => help::man(&args, help::command::<Cli>()),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

