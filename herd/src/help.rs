@@ -11,8 +11,8 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Train", &["sft", "dpo", "rejection-sampling", "average"]),
     ("Measure and judge", &["eval", "mathverify", "codeexec"]),
     ("Ask a model", &["chat", "generate", "serve"]),
-    ("Data and models", &["data", "model"]),
-    ("Runs", &["run", "merge", "config", "doctor", "completions", "man"]),
+    ("Data and models", &["data", "model", "merge"]),
+    ("Runs", &["run", "config", "doctor", "completions", "man"]),
 ];
 
 /// An example for each command: its words behind `herd`, and what they do. A test parses them.
@@ -90,6 +90,8 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("model import model.gguf --name mine", "GGUF into the cache"),
         ],
     ),
+    ("merge", &[("merge runs/lora/adapter --output merged", "an adapter into the model that it names")]),
+    ("config", &[("config sft", "every key of `herd sft --config FILE`")]),
     (
         "run",
         &[

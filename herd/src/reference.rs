@@ -131,7 +131,7 @@ fn text(all: &[(String, &Command)]) -> anyhow::Result<String> {
         }
         writeln!(out)?;
     }
-    Ok(out).context("the reference")
+    Ok(out)
 }
 
 fn markdown(all: &[(String, &Command)]) -> String {
