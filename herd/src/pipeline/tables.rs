@@ -53,7 +53,9 @@ fn flags(command: &Command, table: &Table, mut words: Vec<String>) -> anyhow::Re
             (None, None) => None,
         };
         if !arg.get_action().takes_values() {
-            let Value::Boolean(on) = value else { bail!("{key} of {command_line} is true or false, not {value}") };
+            let Value::Boolean(on) = value else {
+                bail!("{key} of {command_line} is true or false, not of type {}", value.type_str())
+            };
             words.extend(flag.filter(|_| *on));
             continue;
         }
@@ -89,8 +91,10 @@ fn name(arg: &Arg) -> String {
 fn text(value: &Value) -> anyhow::Result<String> {
     match value {
         Value::String(text) => Ok(text.clone()),
-        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => Ok(value.to_string()),
-        other => bail!("must be a text, a number, true or false, or a list of these, not {other}"),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Float(number) => Ok(number.to_string()),
+        Value::Boolean(on) => Ok(on.to_string()),
+        other => bail!("must be a text, a number, true or false, or a list of these, not of type {}", other.type_str()),
     }
 }
 
@@ -135,7 +139,7 @@ mod tests {
         for (text, sentence) in [
             ("sft = { learning_rat = 1 }", "learning_rat is no key of herd sft; did you mean learning_rate?"),
             ("sft = { lora-rank = 1 }", "lora-rank is no key of herd sft; did you mean lora_rank?"),
-            ("sft = { merge = 1 }", "merge of herd sft is true or false, not 1"),
+            ("sft = { merge = 1 }", "merge of herd sft is true or false, not of type integer"),
             ("sft = { learning_rate = [1, 2] }", "takes one value, not a list of 2"),
             ("sft = { data = [{ a = 1 }] }", "data of herd sft: must be a text"),
             ("sft = 1", "herd sft is a table of flags"),
