@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use dataset::digest::Fingerprint;
 use dataset::jsonl::{self, OnBadLine};
-use dataset::progress::Progress;
 use dataset::resume::OrderedOutput;
+use run::progress::Progress;
 
 use crate::pool::Pool;
 use crate::record::{Checked, Job, Status, Verdict};

@@ -3,7 +3,6 @@
 use dataset::digest;
 use llama::device;
 use llama::locate;
-use serde_json::{Value, json};
 use trainer::stage::sources::{self, Limits, Strengths};
 use trainer::stage::{self, Ending, Prepared, Setup, Sources, given, resolve};
 
@@ -34,8 +33,7 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<DpoObjecti
         strengths: Strengths::new(&config.strengths),
     };
     let sources = sources::load(training, setup, &encoder)?;
-    let (reference, reference_model) = reference(config, setup, &sources)?;
-    let identity = json!({"files": sources.account.identity(), "reference": reference_model});
+    let reference = reference(config, setup, &sources)?;
     let layout = RowLayout {
         formatting: config.formatting_tokens,
         share: config.share_prompt,
@@ -44,28 +42,27 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<DpoObjecti
     };
     let Sources { examples, account } = sources;
     let objective = DpoObjective::new(examples, config.loss(), layout, reference);
-    Ok(Prepared { identity, ..account.prepared(objective)? })
+    account.prepared(objective)
 }
 
-/// Where the reference's log-probs come from, and the digest of the reference model.
-fn reference(config: &Config, setup: &Setup, sources: &Sources<Pair>) -> anyhow::Result<(Reference, Value)> {
+/// Where the reference's log-probs come from.
+fn reference(config: &Config, setup: &Setup, sources: &Sources<Pair>) -> anyhow::Result<Reference> {
     if !config.loss.has_reference() {
-        return Ok((Reference::None, Value::Null));
+        return Ok(Reference::None);
     }
     let folder = config.reference.as_ref().map(|r| locate::locate(&r.to_string_lossy())).transpose()?;
-    let model = model_digest(folder.as_deref().unwrap_or(&setup.model.path))?;
     if config.live_reference {
-        return Ok((Reference::Live { folder }, model.into()));
+        return Ok(Reference::Live { folder });
     }
     let files: Vec<&str> = sources.account.ledgers.iter().map(|ledger| ledger.sha256.as_str()).collect();
     let all: Vec<&Pair> = sources.examples.train.iter().flatten().chain(&sources.examples.held_out).collect();
     let identity = Identity {
-        model: model.clone(),
+        model: model_digest(folder.as_deref().unwrap_or(&setup.model.path))?,
         data: digest::bytes(files.join(" ").as_bytes()),
         template: digest::bytes(setup.template()?.source().as_bytes()),
         mask: mask_digest(&all),
         dtype: device::name(setup.kind).into(),
     };
     let cache = config.reference_cache.clone().unwrap_or_else(|| setup.run.join("reference"));
-    Ok((Reference::Cached { folder, cache, identity }, model.into()))
+    Ok(Reference::Cached { folder, cache, identity })
 }

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use clap::ValueEnum;
+use llama::locate;
+use run::Input;
 use serde::{Deserialize, Serialize};
-use trainer::stage::{StageConfig, Training};
+use trainer::stage::{Class, StageConfig, Training};
 
 use crate::losses::{Loss, LossKind};
 use crate::pairs::Part;
@@ -123,6 +125,22 @@ impl Config {
 impl StageConfig for Config {
     fn training(&self) -> &Training {
         &self.training
+    }
+
+    fn class(key: &str) -> Class {
+        match key {
+            // Compared by content.
+            "reference" => Class::Free,
+            "reference_cache" => Class::Free,
+            // Another layout of the rows: sums in another order.
+            "share_prompt" => Class::Bits,
+            _ => Class::Course,
+        }
+    }
+
+    fn inputs(&self) -> anyhow::Result<Vec<Input>> {
+        let Some(reference) = &self.reference else { return Ok(Vec::new()) };
+        Ok(vec![Input::model("reference", &locate::locate(&reference.to_string_lossy())?)?])
     }
 
     fn check(&self) -> anyhow::Result<()> {

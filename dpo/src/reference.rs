@@ -75,7 +75,7 @@ pub fn mask_digest(pairs: &[&Pair]) -> String {
 /// # Errors
 /// When a file cannot be read.
 pub fn model_digest(folder: &Path) -> anyhow::Result<String> {
-    Ok(trainer::stage::model_folder(Fingerprint::new(), folder)?.finish())
+    Ok(run::model_folder(Fingerprint::new(), folder)?.finish())
 }
 
 impl ReferenceLogProbs {

@@ -22,8 +22,9 @@ fn sentence(result: anyhow::Result<()>) -> String {
     format!("{:#}", result.unwrap_err())
 }
 
+/// The figures of a run's record.
 fn record(world: &World, run: &str) -> Value {
-    serde_json::from_slice(&fs::read(world.path(run).join("run.json")).unwrap()).unwrap()
+    run::Record::read(&world.path(run)).unwrap().unwrap().stage.figures
 }
 
 #[test]
@@ -56,7 +57,7 @@ fn a_run_learns_the_preference_and_leaves_what_the_design_says() {
     // Done is done; another configuration is refused.
     world.run("run", flags).unwrap();
     let error = sentence(world.run("run", "--epochs 6 --eval-fraction 0.2 --eval-steps 10 --beta 0.2"));
-    assert!(error.contains("holds a finished run with another configuration"), "{error}");
+    assert!(error.contains("beta: 0.1 before, 0.2 now"), "{error}");
 }
 
 #[test]

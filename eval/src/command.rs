@@ -1,15 +1,16 @@
 //! `herd eval`: flags, and what they start.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use ::run::{Begun, Class, Facts, Frame, Input, RunFolder, Session, from_flags};
 use anyhow::{Context, ensure};
 use clap::{Args as ClapArgs, Subcommand};
 use codeexec::pool::Launcher;
-use dataset::{digest, write_file};
+use dataset::write_file;
 use llama::SamplingParams;
-use sampler::{Sampler, SamplerArgs};
+use sampler::SamplerArgs;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::contamination::{Checker, analyse};
@@ -17,7 +18,7 @@ use crate::items::{self, Item};
 use crate::prompts::Prompts;
 use crate::run::{self, Settings};
 use crate::score::CodeJudge;
-use crate::summary::{Summary, summarise, table};
+use crate::summary::{summarise, table};
 use crate::task::Task;
 use crate::{compare, record, report};
 
@@ -42,14 +43,18 @@ enum Command {
 }
 
 /// Flags of a run.
-#[derive(ClapArgs, Debug)]
+#[derive(ClapArgs, Debug, Clone, Serialize)]
 struct RunArgs {
     #[command(flatten)]
+    #[serde(skip)]
+    frame: Frame,
+    #[command(flatten)]
+    #[serde(flatten)]
     sampler: SamplerArgs,
     /// Benchmarks, in this order
     #[arg(long, value_enum, value_delimiter = ',', required = true)]
     tasks: Vec<Task>,
-    /// The run folder: responses.jsonl, samples.jsonl, summary.json, report.html
+    /// The run folder: responses.jsonl, samples.jsonl, summary.json, report.html, run.json
     #[arg(long, required = true)]
     output: Option<PathBuf>,
     /// The folder with the benchmarks' data [default: what `herd data get` has fetched]
@@ -180,8 +185,21 @@ fn contamination(args: &ContaminationArgs) -> anyhow::Result<()> {
     write_json(args.output.as_deref(), &found)
 }
 
+/// What a change of a key changes in the result.
+fn class(key: &str) -> Class {
+    match key {
+        // Compared by content: the files and, with their prompts, the items.
+        "output" | "data" | "problems" | "text" | "prompts" => Class::Free,
+        "code_url" | "code_workers" => Class::Free,
+        // Figures over the same answers.
+        "k" => Class::Output,
+        _ => SamplerArgs::class(key).unwrap_or(Class::Course),
+    }
+}
+
 fn evaluate(args: &RunArgs, prefix: &[&str]) -> anyhow::Result<()> {
     let start = Instant::now();
+    let resolved = from_flags(args, args.frame.config.as_deref())?;
     let output = args.output.as_deref().context("--output is missing")?;
     ensure!(args.samples >= 1, "-n must be at least 1");
     ensure!(args.max_new_tokens != Some(0), "--max-new-tokens must be at least 1");
@@ -193,7 +211,32 @@ fn evaluate(args: &RunArgs, prefix: &[&str]) -> anyhow::Result<()> {
     let sampling = SamplingParams { temperature: args.temperature, top_p: args.top_p, ..SamplingParams::default() };
     sampling.check().map_err(anyhow::Error::msg)?;
     let prompts = Prompts::load(args.prompts.as_deref())?;
-    let (items, inputs) = read_items(args, &prompts)?;
+    let (items, files) = read_items(args, &prompts)?;
+    let mut inputs = args.sampler.inputs()?;
+    inputs.extend(files);
+    inputs.push(Input::other("items", &format!("{} items", items.len()), &items::identity(&items)?));
+    if args.frame.dry_run {
+        println!("Configuration\n{}", resolved.table()?);
+        println!("{} items, {} answers, into {}", items.len(), items.len() * args.samples, output.display());
+        return Ok(());
+    }
+    let facts = Facts {
+        stage: "eval",
+        class,
+        seed: Some(args.seed),
+        inputs,
+        hardware: args.sampler.hardware()?,
+        libtorch: args.sampler.endpoint.is_none().then_some(llama::device::LIBTORCH),
+        notes: args.sampler.notes(),
+    };
+    let mut session = match Session::begin(RunFolder::open(output)?, &resolved, facts)? {
+        Begun::Finished(record) => {
+            println!("{} is finished already:\n{}", output.display(), record.summary);
+            return Ok(());
+        }
+        Begun::Going(session) => session,
+    };
+    session.start(serde_json::Value::Null)?;
     let sampler = args.sampler.open()?;
     eprintln!("{} items with {}", items.len(), sampler.describe());
     let settings = Settings {
@@ -211,22 +254,25 @@ fn evaluate(args: &RunArgs, prefix: &[&str]) -> anyhow::Result<()> {
             Ok(CodeJudge::pool(Launcher::own(prefix)?, workers.max(1)))
         }
     };
-    let samples = run::run(output, &sampler, &items, &settings, &code)?;
+    let samples = run::run(output, session.fingerprint(), &sampler, &items, &settings, &code)?;
     let summary = summarise(&samples, &args.k);
-    save(output, args, &sampler, &settings, &summary, inputs)?;
+    write_json(Some(&output.join("summary.json")), &json!({"model": sampler.name(), "tasks": summary}))?;
     report::write(&output.join("report.html"), &format!("{} evaluated", sampler.name()), &summary, &samples)?;
-    print!("{}", table(&summary));
+    let table = table(&summary);
+    let figures = json!({"model": sampler.name(), "tasks": summary});
+    session.finish(&["responses.jsonl", "samples.jsonl", "summary.json"], table.trim_end(), figures)?;
+    print!("{table}");
     println!("{:.0} s -> {}", start.elapsed().as_secs_f64(), output.display());
     Ok(())
 }
 
-/// The items of every task, and the digest of each input file.
-fn read_items(args: &RunArgs, prompts: &Prompts) -> anyhow::Result<(Vec<Item>, BTreeMap<String, String>)> {
+/// The items of every task, and the files that they come from.
+fn read_items(args: &RunArgs, prompts: &Prompts) -> anyhow::Result<(Vec<Item>, Vec<Input>)> {
     let data = match &args.data {
         Some(folder) => folder.clone(),
         None => run::data_folder()?,
     };
-    let (mut all, mut inputs) = (Vec::new(), BTreeMap::new());
+    let (mut all, mut inputs) = (Vec::new(), Vec::new());
     for (i, &task) in args.tasks.iter().enumerate() {
         ensure!(!args.tasks[..i].contains(&task), "--tasks: {} is there twice", task.name());
         let path = match task {
@@ -237,33 +283,7 @@ fn read_items(args: &RunArgs, prompts: &Prompts) -> anyhow::Result<(Vec<Item>, B
         let items = items::read(task, &path, prompts, args.limit)?;
         eprintln!("{}: {} items of {}", task.name(), items.len(), path.display());
         all.extend(items);
-        inputs.insert(path.display().to_string(), digest::file(&path)?);
+        inputs.push(Input::file(task.name(), &path)?);
     }
     Ok((all, inputs))
-}
-
-/// Writes `summary.json`: the figures and all that is needed to repeat them.
-fn save(
-    folder: &Path,
-    args: &RunArgs,
-    sampler: &Sampler,
-    settings: &Settings,
-    summary: &Summary,
-    inputs: BTreeMap<String, String>,
-) -> anyhow::Result<()> {
-    let sampling = &settings.sampling;
-    let record = json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "model": sampler.name(),
-        "identity": sampler.identity()?,
-        "settings": {
-            "tasks": args.tasks.iter().map(|task| task.name()).collect::<Vec<_>>(), "limit": args.limit,
-            "samples": settings.samples, "temperature": sampling.temperature, "top_p": sampling.top_p,
-            "seed": settings.seed, "max_new_tokens": settings.max_new_tokens, "window": settings.window,
-            "prompts": args.prompts,
-        },
-        "inputs": inputs,
-        "tasks": summary,
-    });
-    write_json(Some(&folder.join("summary.json")), &record)
 }

@@ -6,6 +6,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use dataset::digest::Fingerprint;
 use dataset::{Kind, Message, Problem};
 use ifeval::Instruction;
 use serde_json::{Map, Value, json};
@@ -29,6 +30,20 @@ pub struct Item {
     pub grading: Grading,
     /// What figures are broken down by: subject, difficulty, kind of prompt.
     pub groups: BTreeMap<String, String>,
+}
+
+/// What is asked and how it is judged, as one text: a change of a prompt of this program changes it too.
+///
+/// # Errors
+/// Never in practice: messages can be written.
+pub fn identity(items: &[Item]) -> anyhow::Result<String> {
+    let mut print = Fingerprint::new();
+    for item in items {
+        let messages = serde_json::to_string(&item.messages)?;
+        print = print.text(item.task.name(), &item.id).text("messages", &messages);
+        print = print.text("grading", &format!("{:?}", item.grading));
+    }
+    Ok(print.finish())
 }
 
 /// Reads the items of a task, at most `limit` of them, from its start.

@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use ::run::progress::Progress;
 use anyhow::{Context, bail, ensure};
-use dataset::digest::Fingerprint;
-use dataset::progress::Progress;
 use dataset::resume::OrderedOutput;
 use llama::SamplingParams;
 use rayon::prelude::*;
@@ -36,57 +35,33 @@ const BATCH: usize = 64;
 
 /// Runs items against a model and judges the answers: `responses.jsonl` and `samples.jsonl` in `folder`.
 ///
-/// `code` is asked for the judge of programs only where there are some.
+/// `fingerprint` is of everything that the samples depend on: partial results of another are refused. `code` is asked for the judge of programs only where there are some.
 ///
 /// # Errors
 /// A model that does not answer, a sandbox that is not set up, a folder of another run.
 pub fn run(
     folder: &Path,
+    fingerprint: &str,
     sampler: &Sampler,
     items: &[Item],
     settings: &Settings,
     code: &dyn Fn() -> anyhow::Result<CodeJudge>,
 ) -> anyhow::Result<Vec<Sample>> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let fingerprint = fingerprint(sampler, items, settings)?;
-    let known = folder.join("fingerprint");
     let (responses, samples) = (folder.join("responses.jsonl"), folder.join("samples.jsonl"));
-    if responses.exists() || samples.exists() {
-        let same = std::fs::read_to_string(&known).is_ok_and(|text| text.trim() == fingerprint);
-        ensure!(
-            same,
-            "{} holds a run of another model, other items or other settings; choose another --output",
-            folder.display()
-        );
-    }
     if samples.exists() {
-        eprintln!("{}: this run is complete; nothing is sampled again", folder.display());
+        eprintln!("{}: all answers are there; nothing is sampled again", folder.display());
         return record::read(folder);
     }
-    dataset::write_file(&known, format!("{fingerprint}\n").as_bytes())?;
     let (asked, likely): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| !item.task.is_likelihood());
     if !responses.exists() {
-        sample(&responses, sampler, &asked, settings, &fingerprint)?;
+        sample(&responses, sampler, &asked, settings, fingerprint)?;
     }
-    let mut output = OrderedOutput::open(&samples, &fingerprint)?;
+    let mut output = OrderedOutput::open(&samples, fingerprint)?;
     judge_responses(&mut output, &responses, &asked, settings.samples, code)?;
     judge_likelihoods(&mut output, sampler, &likely, asked.len() * settings.samples, settings.window)?;
     output.finish(asked.len() * settings.samples + likely.len())?;
     record::read(folder)
-}
-
-/// Everything that the samples depend on.
-fn fingerprint(sampler: &Sampler, items: &[Item], settings: &Settings) -> anyhow::Result<String> {
-    let mut fingerprint = Fingerprint::new()
-        .text("version", env!("CARGO_PKG_VERSION"))
-        .text("sampler", &sampler.identity()?)
-        .text("settings", &format!("{settings:?}"));
-    for item in items {
-        let messages = serde_json::to_string(&item.messages)?;
-        fingerprint = fingerprint.text(item.task.name(), &item.id).text("messages", &messages);
-        fingerprint = fingerprint.text("grading", &format!("{:?}", item.grading));
-    }
-    Ok(fingerprint.finish())
 }
 
 fn sample(

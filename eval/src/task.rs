@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use codeexec::suite::Suite;
+use serde::{Serialize, Serializer};
 
 /// A benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
@@ -39,6 +40,13 @@ pub enum Task {
     Perplexity,
     /// Problem records of `herd data make` or your own (--problems)
     Problems,
+}
+
+/// By its name.
+impl Serialize for Task {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 impl Task {

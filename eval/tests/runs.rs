@@ -69,7 +69,8 @@ fn no_programs() -> anyhow::Result<CodeJudge> {
 fn figures_of_a_whole_run() {
     let folder = tempfile::tempdir().unwrap();
     let items = items(folder.path(), 30);
-    let samples = run(&folder.path().join("run"), &sampler(&model(1000)), &items, &settings(2), &no_programs).unwrap();
+    let samples =
+        run(&folder.path().join("run"), "f", &sampler(&model(1000)), &items, &settings(2), &no_programs).unwrap();
     assert_eq!(samples.len(), 60);
     assert_eq!((samples[0].id.as_str(), samples[1].id.as_str(), samples[1].sample), ("0", "0", 1));
     assert_ne!(samples[0].response, samples[1].response);
@@ -99,25 +100,26 @@ fn a_broken_run_goes_on_and_ends_with_the_same_bytes() {
         })
     };
     let (broken, whole) = (folder.path().join("broken"), folder.path().join("whole"));
-    let error = run(&broken, &sampler(&url), &items, &settings(1), &no_programs).unwrap_err().to_string();
+    let error = run(&broken, "f", &sampler(&url), &items, &settings(1), &no_programs).unwrap_err().to_string();
     assert!(error.contains("run the same command again"), "{error}");
     assert!(!broken.join("samples.jsonl").exists());
     let partial = std::fs::read_to_string(broken.join("responses.jsonl.partial")).unwrap();
     assert!(partial.lines().count() >= 20, "{}", partial.lines().count());
+    // Partial results of another run are refused.
+    let error = run(&broken, "g", &sampler(&url), &items, &settings(1), &no_programs).unwrap_err().to_string();
+    assert!(error.contains("with other options"), "{error}");
     // A kill in the middle of a line.
     std::fs::write(broken.join("responses.jsonl.partial"), &partial[..partial.len() - 7]).unwrap();
 
     limit.store(usize::MAX, Ordering::Relaxed);
-    run(&broken, &sampler(&url), &items, &settings(1), &no_programs).unwrap();
-    run(&whole, &sampler(&url), &items, &settings(1), &no_programs).unwrap();
+    run(&broken, "f", &sampler(&url), &items, &settings(1), &no_programs).unwrap();
+    run(&whole, "f", &sampler(&url), &items, &settings(1), &no_programs).unwrap();
     for name in ["responses.jsonl", "samples.jsonl"] {
         assert_eq!(std::fs::read(broken.join(name)).unwrap(), std::fs::read(whole.join(name)).unwrap(), "{name}");
     }
-    // Complete: nothing is asked again. With other settings: refused.
+    // Complete: nothing is asked again.
     limit.store(0, Ordering::Relaxed);
-    assert_eq!(run(&whole, &sampler(&url), &items, &settings(1), &no_programs).unwrap().len(), 40);
-    let error = run(&whole, &sampler(&url), &items, &settings(2), &no_programs).unwrap_err().to_string();
-    assert!(error.contains("choose another --output"), "{error}");
+    assert_eq!(run(&whole, "f", &sampler(&url), &items, &settings(1), &no_programs).unwrap().len(), 40);
 }
 
 /// Passes a request on to another server of this machine.
@@ -165,7 +167,8 @@ fn programs_are_judged_by_the_sandbox() {
     let code = || -> anyhow::Result<CodeJudge> {
         Ok(CodeJudge::pool(Launcher { program: worker.clone(), arguments: vec!["child".into()] }, 1))
     };
-    let samples: Vec<Sample> = run(&folder.path().join("run"), &sampler(&url), &items, &settings(1), &code).unwrap();
+    let samples: Vec<Sample> =
+        run(&folder.path().join("run"), "f", &sampler(&url), &items, &settings(1), &code).unwrap();
     assert_eq!(samples.iter().map(|s| s.passed).collect::<Vec<_>>(), [true, false]);
     assert_eq!(samples[0].extracted.as_deref(), Some("def inc(x):\n    return x + 1\n"));
     assert!(samples[1].detail.as_deref().unwrap().contains("add_one"), "{:?}", samples[1].detail);
@@ -177,6 +180,7 @@ fn likelihoods_are_refused_where_a_server_gives_none() {
     let path = folder.path().join("text.txt");
     std::fs::write(&path, "Some text.").unwrap();
     let items = read(Task::Perplexity, &path, &Prompts::load(None).unwrap(), None).unwrap();
-    let error = run(&folder.path().join("run"), &sampler(&model(9)), &items, &settings(1), &no_programs).unwrap_err();
+    let error =
+        run(&folder.path().join("run"), "f", &sampler(&model(9)), &items, &settings(1), &no_programs).unwrap_err();
     assert!(error.to_string().contains("use --model"), "{error}");
 }

@@ -6,9 +6,9 @@ use std::time::Instant;
 use anyhow::{Context, bail, ensure};
 use dataset::digest::Fingerprint;
 use dataset::jsonl::{self, OnBadLine};
-use dataset::progress::Progress;
 use dataset::resume::OrderedOutput;
 use dataset::{FinishReason, Prompt, Sample, check};
+use run::progress::Progress;
 use sampler::{Answer, SampleError, SampleRequest, Sampler, SamplerArgs, Sampling, StopTokens, Turn, sequence_seed};
 
 /// Arguments of `herd generate`.

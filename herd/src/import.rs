@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
+use run::replace_folder;
 use tch::Kind;
 use weights::gguf::{self, Gguf};
 use weights::{Checkpoint, DType, SafetensorsWriter, side_files};
@@ -22,7 +23,7 @@ pub fn import(path: &Path, target: &Path, kind: Option<Kind>) -> anyhow::Result<
         Some(_) => DType::F32,
         None => model.natural_dtype(),
     };
-    into_place(target, |staging| {
+    replace_folder(target, |staging| {
         let declared = model.tensors.iter().map(|tensor| (tensor.name.clone(), dtype, tensor.shape.clone())).collect();
         let mut writer = SafetensorsWriter::create(staging, declared)?;
         for tensor in &model.tensors {
@@ -34,25 +35,6 @@ pub fn import(path: &Path, target: &Path, kind: Option<Kind>) -> anyhow::Result<
     })?;
     eprintln!("  {} tensors as {dtype:?} in {:.1} s", model.tensors.len(), start.elapsed().as_secs_f64());
     Ok(())
-}
-
-/// Fills a folder beside `target` and gives it that name once `fill` is through, replacing what stood there.
-pub fn into_place(target: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let name = target.file_name().with_context(|| format!("{} is no folder's name", target.display()))?;
-    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    let staging: PathBuf = parent.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    fs::create_dir(&staging).with_context(|| format!("cannot create {}", staging.display()))?;
-    let filled = fill(&staging).and_then(|()| {
-        if target.exists() {
-            fs::remove_dir_all(target).with_context(|| format!("cannot replace {}", target.display()))?;
-        }
-        fs::rename(&staging, target).with_context(|| format!("cannot create {}", target.display()))
-    });
-    if filled.is_err() {
-        fs::remove_dir_all(&staging).ok();
-    }
-    filled
 }
 
 /// Copies what is neither weights nor configuration: tokenizer, chat templates, generation settings, licence.

@@ -1,5 +1,6 @@
 //! `herd`: one command line for every stage.
 
+mod again;
 mod chat_command;
 mod data;
 mod doctor;
@@ -11,6 +12,7 @@ mod pipeline;
 mod reference;
 mod registry;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -44,6 +46,8 @@ enum Command {
     Merge(average::merge::Args),
     /// Run a pipeline of stages from a file, or go on with it
     Run(pipeline::Args),
+    /// Repeat the run that left a folder, and compare the files
+    Again(again::Args),
     /// Train reward models, sample and select answers, filter conversations
     RejectionSampling(rejection_sampling::cli::Args),
     /// Measure a model on benchmarks; compare runs; look for contamination
@@ -71,15 +75,23 @@ fn command() -> clap::Command {
 
 /// Whether `herd` understands these words. The error is what it would print, without the usage.
 fn check(words: &[String]) -> anyhow::Result<()> {
-    let known = Cli::try_parse_from(std::iter::once("herd").chain(words.iter().map(String::as_str)));
-    let Err(error) = known else { return Ok(()) };
+    let words = std::iter::once("herd").chain(words.iter().map(String::as_str)).map(OsString::from);
+    let words = run::expand(&Cli::command(), words.collect())?;
+    let Err(error) = Cli::try_parse_from(words) else { return Ok(()) };
     let text = error.to_string();
     let text = text.split("\n\nUsage:").next().unwrap_or_default().replace("\n\n  tip: ", "; ");
     anyhow::bail!("{}", text.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 fn main() -> ExitCode {
-    let matches = help::command::<Cli>().get_matches();
+    let words = match run::expand(&Cli::command(), std::env::args_os().collect()) {
+        Ok(words) => words,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let matches = help::command::<Cli>().get_matches_from(words);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // `herd doctor | head` ends quietly. Not for commands that write to sockets or to other programs: there a closed
     // pipe is an error to handle.
@@ -103,6 +115,7 @@ fn main() -> ExitCode {
         Command::Average(args) => average::command::run(&args),
         Command::Merge(args) => average::merge::run(&args),
         Command::Run(args) => pipeline::run(&args),
+        Command::Again(args) => again::run(&args),
         Command::RejectionSampling(args) => rejection_sampling::cli::run(&args, &["codeexec"]),
         Command::Eval(args) => eval::command::run(&args, &["codeexec"]),
         Command::Config(args) => reference::run(&args),

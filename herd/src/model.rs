@@ -174,7 +174,7 @@ fn new(output: &Path, fresh: &Fresh) -> anyhow::Result<()> {
             }
         }
     } else {
-        import::into_place(output, |staging| fresh.write(staging))?;
+        run::replace_folder(output, |staging| fresh.write(staging))?;
     }
     println!("written: {} ({} layers of width {})", output.display(), fresh.layers, fresh.hidden);
     Ok(())
@@ -185,7 +185,7 @@ fn export(folder: &Path, output: &Path, kind: Option<Kind>) -> anyhow::Result<()
         bail!("{} exists; choose another folder or remove it first", output.display());
     }
     let model = Llama::load(folder, None, Device::Cpu)?;
-    import::into_place(output, |staging| {
+    run::replace_folder(output, |staging| {
         match kind {
             Some(kind) => model.save(staging, Some(kind))?,
             // The model was loaded in one type; its file may have several.

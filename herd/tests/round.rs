@@ -4,13 +4,14 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{herd_run, said};
+use serde_json::Value;
 
 /// The quick recipe with one epoch of demonstrations, which is enough for some right answers.
 fn quick(output: &Path) -> Command {
@@ -93,6 +94,86 @@ fn the_quick_round_runs_through_and_is_not_run_twice() {
     }
     let text = succeed(folder.path());
     assert_eq!(text.matches("done before").count(), 11, "{text}");
+    records_have_the_same_keys(folder.path());
+    // What is repeated in seconds; all of them below.
+    for stage in ["03-practice", "09-dpo", "10-average/model"] {
+        repeated(folder.path(), stage);
+    }
+}
+
+/// The keys of every `run.json` of a round, but for those below `stage`, and below a list those of its elements.
+fn records_have_the_same_keys(round: &Path) {
+    fn keys(place: &str, value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(object) => object.iter().for_each(|(key, value)| {
+                let place = format!("{place}/{key}");
+                if !["/stage/config", "/stage/figures"].contains(&&*place) {
+                    keys(&place, value, found);
+                }
+                found.insert(place);
+            }),
+            Value::Array(items) => items.iter().for_each(|item| keys(&format!("{place}[]"), item, found)),
+            _ => {}
+        }
+    }
+    let all: Vec<(&str, BTreeSet<String>)> = RECORDS
+        .iter()
+        .map(|stage| {
+            let mut found = BTreeSet::new();
+            keys(
+                "",
+                &serde_json::from_slice(&fs::read(round.join(stage).join("run.json")).unwrap()).unwrap(),
+                &mut found,
+            );
+            // Lists that may be empty.
+            found.retain(|key| !key.starts_with("/inputs[]") && !key.starts_with("/resumed[]"));
+            (*stage, found)
+        })
+        .collect();
+    let (first, expected) = &all[0];
+    assert!(expected.contains("/stage/figures") && expected.contains("/hardware/threads"), "{expected:?}");
+    for (stage, found) in &all {
+        assert_eq!(found, expected, "{stage} and {first} have different keys");
+    }
+}
+
+/// The folders of the quick round that a command left with a record, by every kind of command.
+const RECORDS: [&str; 10] = [
+    "02-demonstrations",
+    "03-practice",
+    "04-before",
+    "05-seed",
+    "06-seeded",
+    "07-sample",
+    "08-sft",
+    "09-dpo",
+    "10-average/model",
+    "11-after",
+];
+
+/// `herd again` makes the same bytes.
+fn repeated(round: &Path, stage: &str) {
+    let output = round.join("again").join(stage);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
+    command.arg("again").arg(round.join(stage)).arg("--output").arg(&output);
+    let text = said(&command.output().unwrap());
+    assert!(text.contains("the same bytes") && !text.contains("may differ"), "{stage}: {text}");
+}
+
+#[test]
+#[ignore = "a round, and every stage of it again"]
+fn every_folder_of_a_round_is_repeated_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path());
+    for stage in RECORDS {
+        repeated(folder.path(), stage);
+    }
+    // An input that has changed is named.
+    let input = folder.path().join("07-sample/pairs.jsonl");
+    fs::write(&input, fs::read_to_string(&input).unwrap() + "\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
+    let text = said(&command.arg("again").arg(folder.path().join("09-dpo")).output().unwrap());
+    assert!(text.contains("data: ") && text.contains("pairs.jsonl has changed"), "{text}");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use sampler::{Sampler, SamplerArgs};
+use serde::Serialize;
 
 /// Who judges: a model in this process or behind an address, and with which prompts.
-#[derive(clap::Args, Debug, Clone, Default)]
+#[derive(clap::Args, Debug, Clone, Default, Serialize)]
 pub struct JudgeArgs {
     /// The judge: a model's name in the cache or its folder
     #[arg(long, value_name = "MODEL", conflicts_with = "judge_endpoint", help_heading = "Judge")]
@@ -29,6 +30,18 @@ impl JudgeArgs {
     #[must_use]
     pub fn is_given(&self) -> bool {
         self.judge_model.is_some() || self.judge_endpoint.is_some()
+    }
+
+    /// The flag that names the judge and what it names; empty where there is none.
+    #[must_use]
+    pub fn who(&self) -> (&'static str, String) {
+        match (&self.judge_model, &self.judge_endpoint) {
+            (Some(model), _) => ("judge_model", model.clone()),
+            (None, Some(url)) => {
+                ("judge_endpoint", format!("{url} {}", self.judge_endpoint_model.as_deref().unwrap_or_default()))
+            }
+            (None, None) => ("judge_model", String::new()),
+        }
     }
 
     /// Opens the judge; what these flags leave open is as for the sampler.

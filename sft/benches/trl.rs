@@ -94,5 +94,5 @@ fn herd(model: &Path, data: &Path, output: &Path, kind: &str) -> anyhow::Result<
         trainer::metrics::read(&output.join("metrics.jsonl"))?.iter().skip(1).map(|m| m.tokens_per_second).collect();
     speeds.sort_by(f64::total_cmp);
     let record: Value = serde_json::from_slice(&std::fs::read(output.join("run.json"))?)?;
-    Ok((speeds[speeds.len() / 2], record["report"]["peak_memory"].as_f64().unwrap_or(f64::NAN)))
+    Ok((speeds[speeds.len() / 2], record["stage"]["figures"]["report"]["peak_memory"].as_f64().unwrap_or(f64::NAN)))
 }

@@ -29,16 +29,17 @@ fn a_run_learns_and_leaves_what_the_design_says() {
     let run = world.path("run");
     let record: Value = serde_json::from_slice(&fs::read(run.join("run.json")).unwrap()).unwrap();
     let start: Value = serde_json::from_slice(&fs::read(run.join("eval_start.json")).unwrap()).unwrap();
-    let (before, after) = (start["loss"].as_f64().unwrap(), record["report"]["evaluation"]["loss"].as_f64().unwrap());
+    let (before, after) =
+        (start["loss"].as_f64().unwrap(), record["stage"]["figures"]["report"]["evaluation"]["loss"].as_f64().unwrap());
     assert!(after < 0.6 * before, "held-out loss {before} to {after}");
-    assert_eq!(record["data"][0]["rows"], 60);
-    assert_eq!(record["data"][0]["held_out"], 6);
+    assert_eq!(record["stage"]["figures"]["data"][0]["rows"], 60);
+    assert_eq!(record["stage"]["figures"]["data"][0]["held_out"], 6);
     for file in ["config.toml", "metrics.jsonl", "report.html", "model/config.json", "model/tokenizer_config.json"] {
         assert!(run.join(file).is_file(), "{file}");
     }
     assert_eq!(fs::read_dir(run.join("tensorboard")).unwrap().count(), 1);
     let metrics = trainer::metrics::read(&run.join("metrics.jsonl")).unwrap();
-    assert_eq!(metrics.len() as u64, record["report"]["steps"].as_u64().unwrap());
+    assert_eq!(metrics.len() as u64, record["stage"]["figures"]["report"]["steps"].as_u64().unwrap());
     assert!(metrics.iter().enumerate().all(|(n, m)| m.step == n as u64 + 1));
     // The result is a model folder, and a checkpoint is one too.
     llama::ModelFolder::load(&run.join("model"), None, Device::Cpu).unwrap();
@@ -47,7 +48,7 @@ fn a_run_learns_and_leaves_what_the_design_says() {
     // Done is done; another configuration is refused.
     world.run("run", "--epochs 12 --eval-fraction 0.1 --eval-steps 10").unwrap();
     let error = sentence(world.run("run", "--epochs 13 --eval-fraction 0.1"));
-    assert!(error.contains("holds a finished run with another configuration"), "{error}");
+    assert!(error.contains("epochs: 12 before, 13 now"), "{error}");
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn lora_writes_an_adapter_and_the_merged_model() {
 #[test]
 fn one_run_in_a_folder_at_a_time() {
     let world = World::new(10);
-    let _held = trainer::RunFolder::open(&world.path("run")).unwrap();
+    let _held = run::RunFolder::open(&world.path("run")).unwrap();
     let error = sentence(world.run("run", ""));
     assert!(error.contains("belongs to a run that is going on"), "{error}");
 }
@@ -132,7 +133,7 @@ fn mistakes_in_the_data_are_sentences_with_a_place() {
     }
     world.run("dropped", "--over-long drop").unwrap();
     let record = |run: &str| -> Value {
-        serde_json::from_slice::<Value>(&fs::read(world.path(run).join("run.json")).unwrap()).unwrap()["data"][0]
+        serde_json::from_slice::<Value>(&fs::read(world.path(run).join("run.json")).unwrap()).unwrap()["stage"]["figures"]["data"][0]
             .clone()
     };
     assert_eq!((&record("dropped")["over_long"], &record("dropped")["examples"]), (&1.into(), &3.into()));
@@ -159,7 +160,7 @@ fn long_conversations_lose_whole_turns_and_keep_the_system_turn() {
     fs::write(world.path("train.jsonl"), json!({"id": "long", "messages": messages}).to_string() + "\n").unwrap();
     world.run("cut", "--over-long truncate-prompt").unwrap();
     let record: Value = serde_json::from_slice(&fs::read(world.path("cut/run.json")).unwrap()).unwrap();
-    let ledger = &record["data"][0];
+    let ledger = &record["stage"]["figures"]["data"][0];
     let of = |name: &str| ledger[name].as_u64().unwrap();
     assert_eq!((of("examples"), of("truncated"), of("over_long")), (1, 1, 0), "{ledger}");
     // "First.<|im_end|>" was trained, and is cut with the rest of its exchange.

@@ -103,7 +103,7 @@ fn a_template_that_rewrites_earlier_turns_is_refused_or_trained_turn_by_turn() {
     assert!(text.contains("4 rows: ") && text.contains(" held out"), "{text}");
     world.run("run", "--train-on each-turn").unwrap();
     let record: Value = serde_json::from_slice(&fs::read(world.path("run/run.json")).unwrap()).unwrap();
-    assert_eq!(record["data"][0]["examples"], 6);
+    assert_eq!(record["stage"]["figures"]["data"][0]["examples"], 6);
 }
 
 #[test]
@@ -154,8 +154,11 @@ fn evaluation_prompts_that_are_trained_on_are_counted() {
     assert!(child.wait().unwrap().success(), "{said}");
     assert!(said.contains("1 of the 3 evaluation examples of ") && said.contains("is trained on too"), "{said}");
     let record: Value = serde_json::from_slice(&fs::read(world.path("run/run.json")).unwrap()).unwrap();
-    assert_eq!((&record["data"][1]["overlap"], &record["data"][1]["held_out"]), (&1.into(), &3.into()));
-    assert_eq!(record["data"][0]["overlap"], 0);
+    assert_eq!(
+        (&record["stage"]["figures"]["data"][1]["overlap"], &record["stage"]["figures"]["data"][1]["held_out"]),
+        (&1.into(), &3.into())
+    );
+    assert_eq!(record["stage"]["figures"]["data"][0]["overlap"], 0);
 }
 
 #[test]

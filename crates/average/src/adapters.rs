@@ -15,6 +15,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use llama::{LoraConfig, ModelFolder, SequenceClassifier, locate, to_bytes, torch_kind};
+use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 use weights::{Checkpoint, DType, SafetensorsWriter};
 
@@ -26,7 +27,8 @@ const PREFIX: &str = "base_model.model.";
 const SCORE: &str = "base_model.model.score.weight";
 
 /// How adapters are averaged.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Way {
     /// The exact average, as an adapter whose rank is the sum of the ranks
     Concat,

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
-use dataset::digest;
-use llama::LlamaConfig;
-use llama::device::Dtype;
+use ::run::{Begun, Class, Facts, Frame, Hardware, RunFolder, Session, fill_folder, from_flags};
+use anyhow::ensure;
+use llama::device::{Dtype, LIBTORCH};
+use llama::{LlamaConfig, locate};
+use serde::Serialize;
 use serde_json::{Value, json};
 use weights::DType;
 
@@ -15,9 +16,12 @@ use crate::inputs::{self, Input, Kind};
 use crate::{agree, full};
 
 /// Arguments of `herd average`.
-#[derive(clap::Args, Debug, Clone)]
+#[derive(clap::Args, Debug, Clone, Serialize)]
 #[group(skip)]
 pub struct Args {
+    #[command(flatten)]
+    #[serde(skip)]
+    frame: Frame,
     /// Models, or LoRA adapters, to average: names in the cache or folders
     #[arg(long, num_args = 1.., value_name = "MODEL", required_unless_present = "run", conflicts_with = "run")]
     models: Vec<String>,
@@ -49,12 +53,12 @@ pub struct Args {
 /// # Errors
 /// A sentence on what does not fit together, or on the disk.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    let resolved = from_flags(args, args.frame.config.as_deref())?;
     let folders = match &args.run {
         Some(run) => inputs::checkpoints(run, args.last)?,
         None => inputs::named(&args.models)?,
     };
     let inputs = inputs::weighted(folders, &args.weights)?;
-    ensure!(!args.output.exists(), "{} is there already; choose another --output, or remove it", args.output.display());
     let kind = Kind::of(&inputs)?;
     let dtype = args.dtype.map(safetensors_dtype);
     ensure!(
@@ -62,13 +66,37 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         "--adapters and --base are for LoRA adapters, but {} is a model",
         inputs[0].folder.display()
     );
-    let default = if args.run.is_some() { Way::Factors } else { Way::Concat };
-    let way = args.adapters.unwrap_or(default);
-    let mut done = String::new();
-    trainer::into_place(&args.output, |target| {
+    let way = args.adapters.unwrap_or(if args.run.is_some() { Way::Factors } else { Way::Concat });
+    if args.frame.dry_run {
+        println!("Configuration\n{}", resolved.table()?);
+        inputs.iter().for_each(|input| println!("{}", share(input, &inputs)));
+        return Ok(());
+    }
+    refuse_foreign(&args.output)?;
+    if kind == Kind::Model {
+        inputs[1..].iter().try_for_each(|other| agree::models(&inputs[0].folder, &other.folder))?;
+    }
+    let facts = Facts {
+        stage: "average",
+        class,
+        seed: None,
+        inputs: read(args, &inputs)?,
+        hardware: Hardware::here(),
+        libtorch: Some(LIBTORCH),
+        notes: Vec::new(),
+    };
+    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts)? {
+        Begun::Finished(record) => {
+            println!("{} is finished already:\n{}", args.output.display(), record.summary);
+            return Ok(());
+        }
+        Begun::Going(session) => session,
+    };
+    let (mut done, mut files) = (String::new(), Vec::new());
+    // The configuration last: without it the folder is no model or adapter yet.
+    fill_folder(&args.output, &["config.json", "adapter_config.json"], |target| {
         done = match kind {
             Kind::Model => {
-                inputs[1..].iter().try_for_each(|other| agree::models(&inputs[0].folder, &other.folder))?;
                 let tensors = full::average(&inputs, target, dtype)?;
                 copy_texts(&inputs[0].folder, target, dtype)?;
                 format!("{tensors} tensors")
@@ -78,17 +106,57 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 describe(way, &written)
             }
         };
-        let record =
-            json!({"inputs": record(&inputs)?, "adapters": (kind == Kind::Adapter).then(|| format!("{way:?}"))});
-        let text = format!("{}\n", serde_json::to_string_pretty(&record)?);
-        Ok(dataset::write_file(target.join("average.json"), text.as_bytes())?)
+        files = names(target)?;
+        // What does not fit together is known now: nothing is recorded of a command that cannot be done.
+        session.start(Value::Null)
     })?;
-    let total = inputs::total(&inputs);
-    for input in &inputs {
-        println!("  {:.4} {}", input.weight / total, input.folder.display());
-    }
-    println!("{}: {done}", args.output.display());
+    let mut lines: Vec<String> = inputs.iter().map(|input| share(input, &inputs)).collect();
+    lines.push(format!("{}: {done}", args.output.display()));
+    let summary = lines.join("\n");
+    let figures = json!({"adapters": (kind == Kind::Adapter).then_some(way), "result": done});
+    session.finish(&files.iter().map(String::as_str).collect::<Vec<_>>(), &summary, figures)?;
+    println!("{summary}");
     Ok(())
+}
+
+/// The result's folder is a model folder itself: what is no run of herd's is not written into.
+pub(crate) fn refuse_foreign(output: &Path) -> anyhow::Result<()> {
+    let foreign = output.is_dir()
+        && ![::run::RECORD, "average.json"].iter().any(|name| output.join(name).is_file())
+        && fs::read_dir(output)?.flatten().any(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+    ensure!(!foreign, "{} is there already; choose another --output, or remove it", output.display());
+    Ok(())
+}
+
+/// Files and folders in a folder.
+pub(crate) fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// What a change of a key changes in the result.
+fn class(key: &str) -> Class {
+    match key {
+        // Compared by content: the averaged folders with their shares.
+        "output" | "models" | "run" | "last" | "weights" | "base" => Class::Free,
+        "dtype" => Class::Output,
+        _ => Class::Course,
+    }
+}
+
+/// A line on an input and its share of the average.
+fn share(input: &Input, all: &[Input]) -> String {
+    format!("  {:.4} {}", input.weight / inputs::total(all), input.folder.display())
+}
+
+/// What is averaged, with its shares, and the base model.
+fn read(args: &Args, inputs: &[Input]) -> anyhow::Result<Vec<::run::Input>> {
+    let total = inputs::total(inputs);
+    let one = |input: &Input| Ok(::run::Input::model("models", &input.folder)?.weighted(input.weight / total));
+    let mut all = inputs.iter().map(one).collect::<anyhow::Result<Vec<_>>>()?;
+    if let Some(base) = &args.base {
+        all.push(::run::Input::model("base", &locate::locate(base)?)?);
+    }
+    Ok(all)
 }
 
 fn describe(way: Way, written: &adapters::Written) -> String {
@@ -105,20 +173,6 @@ fn describe(way: Way, written: &adapters::Written) -> String {
     }
 }
 
-/// What was averaged, with the digests of the weights.
-pub(crate) fn record(inputs: &[Input]) -> anyhow::Result<Vec<Value>> {
-    let one = |input: &Input| -> anyhow::Result<Value> {
-        let mut files = serde_json::Map::new();
-        for (name, path) in files_of(&input.folder)? {
-            if name.ends_with(".safetensors") {
-                files.insert(name, digest::file(&path)?.into());
-            }
-        }
-        Ok(json!({"folder": input.folder, "weight": input.weight / inputs::total(inputs), "sha256": files}))
-    };
-    inputs.iter().map(one).collect()
-}
-
 /// Copies configuration, tokenizer and chat template of a model; with `dtype` the configuration says so.
 pub(crate) fn copy_texts(from: &Path, target: &Path, dtype: Option<DType>) -> anyhow::Result<()> {
     weights::side_files::copy(from, target)?;
@@ -132,17 +186,6 @@ pub(crate) fn copy_texts(from: &Path, target: &Path, dtype: Option<DType>) -> an
         dataset::write_file(target.join("config.json"), text.as_bytes())?;
     }
     Ok(())
-}
-
-fn files_of(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut files: Vec<(String, PathBuf)> = entries
-        .flatten()
-        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
-        .filter(|(_, path)| path.is_file())
-        .collect();
-    files.sort();
-    Ok(files)
 }
 
 pub(crate) fn safetensors_dtype(dtype: Dtype) -> DType {

@@ -2,19 +2,24 @@
 
 use std::path::PathBuf;
 
+use ::run::{Begun, Class, Facts, Frame, Hardware, RunFolder, Session, fill_folder, from_flags};
 use anyhow::ensure;
-use llama::device::Dtype;
+use llama::device::{Dtype, LIBTORCH};
 use llama::locate;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::adapters::{self, Way};
-use crate::command::{record, safetensors_dtype};
+use crate::command::{names, refuse_foreign, safetensors_dtype};
 use crate::inputs::{Input, Kind};
 
 /// Arguments of `herd merge`.
-#[derive(clap::Args, Debug, Clone)]
+#[derive(clap::Args, Debug, Clone, Serialize)]
 #[group(skip)]
 pub struct Args {
+    #[command(flatten)]
+    #[serde(skip)]
+    frame: Frame,
     /// The LoRA adapter: a folder, such as the adapter/ of a run
     adapter: PathBuf,
     /// The folder for the merged model
@@ -33,19 +38,50 @@ pub struct Args {
 /// # Errors
 /// When the adapter and the model do not fit together, or on the disk.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    let resolved = from_flags(args, args.frame.config.as_deref())?;
     let folder = locate::locate(&args.adapter.to_string_lossy())?;
     let inputs = [Input { folder, weight: 1.0 }];
     let shown = inputs[0].folder.display();
     ensure!(Kind::of(&inputs)? == Kind::Adapter, "{shown} is a model; there is nothing to merge into it");
-    ensure!(!args.output.exists(), "{} is there already; choose another --output, or remove it", args.output.display());
-    let dtype = args.dtype.map(safetensors_dtype);
-    let mut tensors = 0;
-    trainer::into_place(&args.output, |target| {
+    if args.frame.dry_run {
+        print!("Configuration\n{}", resolved.table()?);
+        return Ok(());
+    }
+    refuse_foreign(&args.output)?;
+    let mut read = vec![::run::Input::model("adapter", &inputs[0].folder)?];
+    if let Some(base) = &args.base {
+        read.push(::run::Input::model("base", &locate::locate(base)?)?);
+    }
+    let facts = Facts {
+        stage: "merge",
+        class: |key| match key {
+            // Compared by content.
+            "adapter" | "base" | "output" => Class::Free,
+            _ => Class::Output,
+        },
+        seed: None,
+        inputs: read,
+        hardware: Hardware::here(),
+        libtorch: Some(LIBTORCH),
+        notes: Vec::new(),
+    };
+    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts)? {
+        Begun::Finished(record) => {
+            println!("{} is finished already:\n{}", args.output.display(), record.summary);
+            return Ok(());
+        }
+        Begun::Going(session) => session,
+    };
+    let (mut tensors, mut files) = (0, Vec::new());
+    fill_folder(&args.output, &["config.json"], |target| {
+        let dtype = args.dtype.map(safetensors_dtype);
         tensors = adapters::average(&inputs, Way::Merge, args.base.as_deref(), dtype, target)?.tensors;
-        let record = json!({"adapter": record(&inputs)?, "base": args.base});
-        let text = format!("{}\n", serde_json::to_string_pretty(&record)?);
-        Ok(dataset::write_file(target.join("merge.json"), text.as_bytes())?)
+        files = names(target)?;
+        session.start(Value::Null)
     })?;
-    println!("{}: {tensors} tensors, {shown} added to its base model", args.output.display());
+    let summary = format!("{}: {tensors} tensors, {shown} added to its base model", args.output.display());
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    session.finish(&files, &summary, json!({"tensors": tensors}))?;
+    println!("{summary}");
     Ok(())
 }

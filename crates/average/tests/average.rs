@@ -94,10 +94,15 @@ fn equal_and_given_weights() {
     // The result is a model with the tokenizer of the first, and says where it comes from.
     Llama::load(&at("mean"), None, Device::Cpu).unwrap();
     assert!(at("mean/tokenizer.json").is_file() && at("mean/tokenizer_config.json").is_file());
-    let record: Value = serde_json::from_slice(&fs::read(at("weighted/average.json")).unwrap()).unwrap();
-    assert_eq!(record["inputs"][0]["weight"], 0.5);
-    let digest = dataset::digest::file(at("a/model.safetensors")).unwrap();
-    assert_eq!(record["inputs"][0]["sha256"]["model.safetensors"], digest);
+    let record = run::Record::read(&at("weighted")).unwrap().unwrap();
+    assert_eq!(record.inputs[0], run::Input::model("models", &at("a")).unwrap().weighted(0.5));
+    assert!(record.finished && record.outputs.iter().any(|file| file.path == "model.safetensors"));
+    // The same again has nothing to do, another average is refused.
+    let written = fs::metadata(at("mean/model.safetensors")).unwrap().modified().unwrap();
+    run(dir.path(), "--models @a @b @c --output @mean").unwrap();
+    assert_eq!(fs::metadata(at("mean/model.safetensors")).unwrap().modified().unwrap(), written);
+    let error = sentence(run(dir.path(), "--models @a @c --output @mean"));
+    assert!(error.contains("another configuration, model or data") && error.contains("models: "), "{error}");
 }
 
 #[test]
@@ -181,7 +186,7 @@ fn what_does_not_agree_is_named() {
     edit("b/config.json", &|config| config["transformers_version"] = json!("4.0"));
     run(dir.path(), "--models @a @b --output @mean").unwrap();
     for (flags, expected) in [
-        ("--models @a @b --output @mean", "is there already"),
+        ("--models @a @b --output @a", "is there already"),
         ("--models @a --output @x", "at least two"),
         ("--models @a @b --weights 1 --output @x", "--weights gives 1 weights for 2 models"),
         ("--models @a @b --weights 0 0 --output @x", "are all 0"),
@@ -396,7 +401,7 @@ fn an_adapter_is_merged_into_its_base() {
     write_adapter(&at("base"), &at("x"), 1, 2, 4.0);
     merge(dir.path(), "@x --output @merged --dtype f32").unwrap();
     assert!(largest(&logits(&at("merged"), None), &logits(&at("base"), Some(&at("x")))) < 1e-5);
-    assert!(at("merged/tokenizer.json").is_file() && at("merged/merge.json").is_file());
+    assert!(at("merged/tokenizer.json").is_file() && at("merged/run.json").is_file());
     // In the type of the base model's files unless said otherwise.
     merge(dir.path(), "@x --output @narrow").unwrap();
     assert_eq!(Llama::load(&at("narrow"), None, Device::Cpu).unwrap().kind(), Kind::BFloat16);

@@ -16,8 +16,8 @@
 //! [`jsonl`] reads and writes files of them: `.jsonl`, `.gz`, `.zst` and `.parquet`, by name. A bad line is an error
 //! that says `file:line: what to change`, or is set aside with its reason. Files appear under their name only when
 //! complete. [`check`] asks about content (is there an answer to train on? is an id used twice?), [`resume`] writes
-//! output that survives a kill, [`journal`] keeps results that come in any order, [`progress`] shows how far
-//! they are, [`digest`] has SHA-256.
+//! output that survives a kill, [`journal`] keeps results that come in any order, [`digest`] has
+//! SHA-256.
 //!
 //! ```
 //! use dataset::{Conversation, Message, jsonl};
@@ -56,7 +56,6 @@ mod parquet_read;
 mod parquet_write;
 mod preference;
 mod problem;
-pub mod progress;
 mod prompt;
 pub mod resume;
 mod sample;

@@ -1,6 +1,7 @@
 //! Where to compute and in which type.
 
 use clap::{Args, ValueEnum};
+use run::Hardware;
 use serde::{Deserialize, Serialize};
 use tch::{Cuda, Device, Kind};
 
@@ -103,5 +104,23 @@ pub fn name(kind: Kind) -> &'static str {
         Kind::BFloat16 => "bf16",
         Kind::Half => "f16",
         _ => "f32",
+    }
+}
+
+/// The version of libtorch that this program is built for.
+pub const LIBTORCH: &str = "2.11.0";
+
+/// This machine with the device, the type and the threads of the arithmetic, for a run's record.
+#[must_use]
+pub fn hardware(device: Device, kind: Kind) -> Hardware {
+    let place = match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        other => format!("{other:?}").to_lowercase(),
+    };
+    Hardware {
+        device: Some(place),
+        dtype: Some(name(kind).into()),
+        threads: usize::try_from(tch::get_num_threads()).ok(),
+        ..Hardware::here()
     }
 }

@@ -3,17 +3,26 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
-use dataset::{digest, jsonl, write_file};
-use serde_json::json;
+use anyhow::ensure;
+use dataset::jsonl;
+use run::{Begun, Class, Facts, Frame, Hardware, RunFolder, Session, from_flags};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::family::{Difficulty, Topic};
 use crate::maker::{Made, Maker, Split};
 
+/// The worked solutions of the training problems, as conversations.
+const SOLUTIONS: &str = "train-solutions.jsonl";
+
 /// Arguments of `herd data make`.
-#[derive(clap::Args, Debug, Clone)]
+#[derive(clap::Args, Debug, Clone, Serialize)]
 pub struct Args {
-    /// The folder for train.jsonl, heldout.jsonl and made.json
+    #[command(flatten)]
+    #[serde(skip)]
+    #[allow(missing_docs)]
+    pub frame: Frame,
+    /// The folder for train.jsonl, heldout.jsonl and run.json
     #[arg(long)]
     pub output: PathBuf,
     /// What the problems are about
@@ -39,40 +48,66 @@ pub struct Args {
 /// Runs `herd data make`. The same arguments give the same bytes.
 ///
 /// # Errors
-/// When more problems are asked for than there are, or a file cannot be written.
+/// When more problems are asked for than there are, when the folder holds another run, or a file cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.train + args.heldout > 0, "--train and --heldout are both 0: nothing to make");
-    std::fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
+    let resolved = from_flags(args, args.frame.config.as_deref())?;
+    if args.frame.dry_run {
+        print!("Configuration\n{}", resolved.table()?);
+        return Ok(());
+    }
+    let facts = Facts {
+        stage: "data make",
+        class,
+        seed: Some(args.seed),
+        inputs: Vec::new(),
+        hardware: Hardware::here(),
+        libtorch: None,
+        notes: Vec::new(),
+    };
+    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts)? {
+        Begun::Finished(record) => {
+            println!("{} is finished already:\n{}", args.output.display(), record.summary);
+            return Ok(());
+        }
+        Begun::Going(session) => session,
+    };
+    session.start(Value::Null)?;
     let train = make(args, Split::Train, args.train)?;
     let mut held_out = make(args, Split::HeldOutNumbers, args.heldout - args.heldout / 2)?;
     held_out.extend(make(args, Split::HeldOutFamilies, args.heldout / 2)?);
-
-    let mut files = BTreeMap::new();
-    let mut write = |name: &str, problems: &[Made]| -> anyhow::Result<()> {
+    let (mut lines, mut records) = (Vec::new(), BTreeMap::new());
+    let mut write = |name: &'static str, problems: &[Made]| -> anyhow::Result<()> {
         let path = args.output.join(name);
-        if name.ends_with("solutions.jsonl") {
+        if name == SOLUTIONS {
             jsonl::write_all(&path, problems.iter().map(Made::conversation))?;
         } else {
             jsonl::write_all(&path, problems.iter().map(Made::record))?;
         }
-        let sha256 = digest::file(&path)?;
-        println!("{}: {} problems{}", path.display(), problems.len(), counts(problems));
-        files.insert(name.to_owned(), json!({"records": problems.len(), "sha256": sha256}));
+        lines.push(format!("{}: {} problems{}", path.display(), problems.len(), counts(problems)));
+        records.insert(name, problems.len());
         Ok(())
     };
     write("train.jsonl", &train)?;
     write("heldout.jsonl", &held_out)?;
     if args.with_solutions {
-        write("train-solutions.jsonl", &train)?;
+        write(SOLUTIONS, &train)?;
+    } else if args.output.join(SOLUTIONS).is_file() {
+        std::fs::remove_file(args.output.join(SOLUTIONS))?;
     }
-    let made = json!({
-        "version": env!("CARGO_PKG_VERSION"), "seed": args.seed,
-        "topics": args.topics.iter().map(|t| t.name()).collect::<Vec<_>>(),
-        "difficulties": args.difficulties.iter().map(|d| d.name()).collect::<Vec<_>>(),
-        "files": files,
-    });
-    write_file(args.output.join("made.json"), format!("{made:#}\n").as_bytes())?;
+    let summary = lines.join("\n");
+    session.finish(&["train.jsonl", "heldout.jsonl", SOLUTIONS], &summary, json!({"records": records}))?;
+    println!("{summary}");
     Ok(())
+}
+
+fn class(key: &str) -> Class {
+    match key {
+        "output" => Class::Free,
+        // A further file beside the others.
+        "with_solutions" => Class::Output,
+        _ => Class::Course,
+    }
 }
 
 fn make(args: &Args, split: Split, count: usize) -> anyhow::Result<Vec<Made>> {

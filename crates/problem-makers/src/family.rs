@@ -1,12 +1,14 @@
 //! What a generator is: its name, what it is about, and how it drafts a problem.
 
 use clap::ValueEnum;
+use serde::Serialize;
 
 use crate::draw::Draw;
 use crate::{code, drills, words};
 
 /// What a problem is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Topic {
     /// Grade-school word problems.
     Words,
@@ -19,7 +21,8 @@ pub enum Topic {
 }
 
 /// How hard a problem is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Difficulty {
     /// One or two steps with small numbers.
     Easy,

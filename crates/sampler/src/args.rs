@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use llama::SamplingParams;
-use llama::device::Compute;
+use llama::device::{self, Compute};
+use llama::locate;
+use run::{Class, Hardware, Input};
 use serde::{Deserialize, Serialize};
 
 use crate::{Endpoint, EndpointOptions, LocalOptions, RetryPolicy, Sampler};
@@ -86,6 +88,57 @@ impl Default for SamplerArgs {
 }
 
 impl SamplerArgs {
+    /// What answers depend on beside the other flags: the files of the model and its adapter, or the server's address and
+    /// its model.
+    ///
+    /// # Errors
+    /// When there is no such model.
+    pub fn inputs(&self) -> anyhow::Result<Vec<Input>> {
+        if let Some(url) = &self.endpoint {
+            let name = self.endpoint_model.as_deref().unwrap_or_default();
+            return Ok(vec![Input::other("endpoint", url, &format!("{url} {name}"))]);
+        }
+        let model = self.model.as_deref().context("give --model NAME or --endpoint URL")?;
+        let mut inputs = vec![Input::model("model", &locate::locate(model)?)?];
+        if let Some(adapter) = &self.adapter {
+            inputs.push(Input::model("adapter", adapter)?);
+        }
+        Ok(inputs)
+    }
+
+    /// The machine, as far as it computes answers.
+    ///
+    /// # Errors
+    /// As [`Compute::resolve`].
+    pub fn hardware(&self) -> anyhow::Result<Hardware> {
+        if self.endpoint.is_some() {
+            return Ok(Hardware::here());
+        }
+        let (device, kind) = self.compute.resolve()?;
+        Ok(device::hardware(device, kind))
+    }
+
+    /// Why the same flags may give other answers.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let from =
+            |url: &String| format!("answers came from the server {url}, which may give others to the same prompt");
+        self.endpoint.iter().map(from).collect()
+    }
+
+    /// What a change of one of these flags changes; none for other keys.
+    #[must_use]
+    pub fn class(key: &str) -> Option<Class> {
+        match key {
+            // Compared by content: see `inputs`.
+            "model" | "adapter" | "endpoint" | "endpoint_model" => Some(Class::Free),
+            "endpoint_logprobs" => Some(Class::Course),
+            "concurrency" | "timeout" | "retries" | "api_key_env" => Some(Class::Free),
+            "batch_size" | "dtype" | "device" | "threads" => Some(Class::Bits),
+            _ => None,
+        }
+    }
+
     /// Loads the model, or finds out the server's.
     ///
     /// # Errors

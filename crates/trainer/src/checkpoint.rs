@@ -1,18 +1,17 @@
 //! Checkpoints: folders that appear only when complete, know the digests of their files, and are checked before use.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use run::{recover, replace_folder};
 use serde::{Deserialize, Serialize};
 
 use crate::objective::Evaluation;
 use crate::state::Digests;
 
 const MANIFEST: &str = "checkpoint.json";
-/// What the name of a checkpoint ends in while another takes its place.
-const OLD: &str = ".old";
 
 /// What stands in a checkpoint's `checkpoint.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -64,12 +63,10 @@ impl Checkpoints {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?.flatten() {
             let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
-            if let Some(own) = name.strip_suffix(OLD) {
+            if let Some(target) = name.strip_suffix(".old") {
                 // A kill came between moving the old checkpoint aside and giving the new one its name.
-                if !folder.join(own).exists() {
-                    fs::rename(&path, folder.join(own)).with_context(|| format!("cannot rename {}", path.display()))?;
-                    continue;
-                }
+                recover(&folder.join(target))?;
+                continue;
             } else if !name.ends_with(".partial") {
                 continue;
             }
@@ -90,13 +87,10 @@ impl Checkpoints {
         fill: impl FnOnce(&Path) -> anyhow::Result<Digests>,
     ) -> anyhow::Result<(PathBuf, u64)> {
         let target = self.folder.join(format!("step-{}", manifest.step));
-        let partial = self.folder.join(format!("step-{}.partial", manifest.step));
-        let written = (|| {
-            fs::create_dir_all(&partial)?;
-            let digests: HashMap<PathBuf, Option<String>> = fill(&partial)?.into_iter().collect();
-            let mut all = 0;
-            for (name, path) in files(&partial)? {
-                File::open(&path)?.sync_all()?;
+        let mut all = 0;
+        let written = replace_folder(&target, |partial| {
+            let digests: HashMap<PathBuf, Option<String>> = fill(partial)?.into_iter().collect();
+            for (name, path) in files(partial)? {
                 let bytes = fs::metadata(&path)?.len();
                 let sha256 = match digests.get(&path).cloned().flatten() {
                     Some(known) => known,
@@ -105,35 +99,16 @@ impl Checkpoints {
                 manifest.files.insert(name, FileDigest { bytes, sha256 });
                 all += bytes;
             }
-            dataset::write_file(partial.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
-            // The folders hold the names of the files: they reach the disk before the checkpoint gets its name.
-            sync_folders(&partial)?;
-            let mut old = target.clone().into_os_string();
-            old.push(OLD);
-            if target.exists() {
-                fs::rename(&target, &old)?;
-            }
-            fs::rename(&partial, &target)?;
-            File::open(&self.folder)?.sync_all()?;
-            if Path::new(&old).exists() {
-                fs::remove_dir_all(&old)?;
-            }
-            anyhow::Ok(all)
-        })();
-        let bytes = match written {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                fs::remove_dir_all(&partial).ok();
-                return Err(error).with_context(|| {
-                    format!(
-                        "cannot save the checkpoint {}; earlier checkpoints are as they were: make room and run the same command again",
-                        target.display()
-                    )
-                });
-            }
-        };
+            Ok(dataset::write_file(partial.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?)
+        });
+        written.with_context(|| {
+            format!(
+                "cannot save the checkpoint {}; earlier checkpoints are as they were: make room and run the same command again",
+                target.display()
+            )
+        })?;
         self.prune();
-        Ok((target, bytes))
+        Ok((target, all))
     }
 
     /// The lowest evaluation loss of the checkpoints that are kept.
@@ -227,17 +202,6 @@ fn verify(folder: &Path) -> anyhow::Result<Manifest> {
         }
     }
     Ok(manifest)
-}
-
-/// Makes a folder and those in it durable.
-fn sync_folders(folder: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sync_folders(&entry.path())?;
-        }
-    }
-    File::open(folder)?.sync_all()
 }
 
 /// All files below `folder` by their relative names.

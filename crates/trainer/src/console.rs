@@ -3,8 +3,8 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use dataset::progress::duration;
 use indicatif::{ProgressBar, ProgressStyle};
+use run::progress::duration;
 
 use crate::metrics::StepMetrics;
 

@@ -14,16 +14,13 @@ pub mod checkpoint;
 mod console;
 pub mod cost;
 mod diagnose;
-mod into_place;
 pub mod metrics;
 mod objective;
 mod optimizer;
 mod order;
 mod packing;
-pub mod report;
-mod run_folder;
+mod report;
 mod schedule;
-mod signals;
 pub mod stage;
 pub mod state;
 mod tensorboard;
@@ -31,16 +28,14 @@ mod train;
 
 pub use average::{Average, AverageKind, AverageSettings};
 pub use batch::{Example, PackedBatch};
-pub use into_place::into_place;
 pub use objective::{
     Computation, Evaluation, Input, Loss, Metric, MetricSums, Moment, Objective, evaluate, forward, forward_backward,
 };
 pub use optimizer::{Optimizer, OptimizerError, OptimizerSettings, StepReport};
 pub use order::{Pick, Plan, Source, StepSize, hold_out};
 pub use packing::best_fit_decreasing;
-pub use run_folder::RunFolder;
+pub use run::RunFolder;
 pub use schedule::{Schedule, ScheduleKind};
-pub use signals::Signals;
 pub use state::{Named, WeightsFile};
 pub use tensorboard::EventFile;
 pub use train::{CheckpointCost, Decorate, Outcome, Report, TrainSettings, TrainedWeights, keep_memory, train};

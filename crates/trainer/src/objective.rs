@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use llama::attention::Layout;
 use llama::{Llama, Operators, Pass, Recompute};
+use run::RunFolder;
 use tch::Tensor;
 use torch_ext::catch;
 
-use crate::RunFolder;
 use crate::stage::Extra;
 
 /// Where a random choice of a step stands, to seed it: never the choices made before.

@@ -1,153 +1,45 @@
-//! `report.html`: a run on one page, with plots, and nothing to load from elsewhere.
+//! `report.html` of a training run: curves over steps and what the run printed.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::path::Path;
+
+use run::Page;
 
 use crate::metrics::StepMetrics;
 
-/// A curve: its name, its colour and its points.
-pub type Curve<'a> = (&'a str, &'a str, Vec<(f64, f64)>);
-
 /// A heading and a preformatted text under it.
-pub type Section = (&'static str, String);
-
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 240.0;
-const LEFT: f64 = 64.0;
-const BOTTOM: f64 = 28.0;
+pub(crate) type Section = (&'static str, String);
 
 /// Writes the report of a run.
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn write(path: &Path, title: &str, metrics: &[StepMetrics], sections: &[Section]) -> dataset::Result<()> {
+pub(crate) fn write(path: &Path, title: &str, metrics: &[StepMetrics], sections: &[Section]) -> anyhow::Result<()> {
     let over = |y: fn(&StepMetrics) -> f64| metrics.iter().map(|m| (m.step as f64, y(m))).collect::<Vec<_>>();
     let eval = metrics.iter().filter_map(|m| Some((m.step as f64, m.eval_loss?))).collect();
-    let mut plots = vec![
-        plot("Loss", &[("training", "#2a6f97", over(|m| m.loss)), ("held out", "#d1495b", eval)]),
-        plot("Learning rate", &[("learning rate", "#2a6f97", over(|m| m.learning_rate))]),
-        plot("Gradient norm, before clipping", &[("gradient norm", "#2a6f97", over(|m| m.grad_norm))]),
-        plot("Tokens per second", &[("tokens per second", "#2a6f97", over(|m| m.tokens_per_second))]),
-    ];
+    let mut page = Page::new(title);
+    page.plot("Loss", &[("training", "#2a6f97", over(|m| m.loss)), ("held out", "#d1495b", eval)])
+        .plot("Learning rate", &[("learning rate", "#2a6f97", over(|m| m.learning_rate))])
+        .plot("Gradient norm, before clipping", &[("gradient norm", "#2a6f97", over(|m| m.grad_norm))])
+        .plot("Tokens per second", &[("tokens per second", "#2a6f97", over(|m| m.tokens_per_second))]);
     let own = |name: &str| -> Vec<(f64, f64)> {
         metrics.iter().filter_map(|m| Some((m.step as f64, *m.metrics.get(name)?))).collect()
     };
     let names: BTreeSet<&str> =
         metrics.iter().flat_map(|m| m.metrics.keys()).map(|name| name.strip_prefix("eval_").unwrap_or(name)).collect();
-    plots.extend(names.into_iter().map(|name| {
-        plot(name, &[("training", "#2a6f97", own(name)), ("held out", "#d1495b", own(&format!("eval_{name}")))])
-    }));
-    let mut body = String::new();
+    for name in names {
+        let held_out = own(&format!("eval_{name}"));
+        page.plot(name, &[("training", "#2a6f97", own(name)), ("held out", "#d1495b", held_out)]);
+    }
     for (heading, text) in sections {
-        writeln!(body, "<h2>{}</h2><pre>{}</pre>", escape(heading), escape(text)).ok();
+        page.heading(2, *heading).pre(text);
     }
-    let title = escape(title);
-    let html = format!(
-        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\n<style>body{{font:15px/1.5 \
-         system-ui,sans-serif;max-width:1340px;margin:2em auto;padding:0 1em}}pre{{background:#f4f4f4;padding:1em;\
-         overflow-x:auto}}figure{{display:inline-block;margin:0 1em 1em 0}}svg text{{font-size:11px}}</style>\n\
-         <h1>{title}</h1>\n{}\n{body}</html>\n",
-        plots.concat()
-    );
-    dataset::write_file(path, html.as_bytes())
-}
-
-/// Text as HTML.
-#[must_use]
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-/// One plot over steps as a figure with an SVG that shrinks with the page; an empty text where there is nothing to plot.
-#[must_use]
-pub fn plot(title: &str, curves: &[Curve]) -> String {
-    let points = || curves.iter().flat_map(|curve| &curve.2).filter(|point| point.1.is_finite());
-    if points().next().is_none() {
-        return String::new();
-    }
-    let range = |values: &mut dyn Iterator<Item = f64>| {
-        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-        if high > low { (low, high) } else { (low - 0.5 * low.abs().max(1e-9), high + 0.5 * high.abs().max(1e-9)) }
-    };
-    let (x0, x1) = range(&mut points().map(|point| point.0));
-    let (y0, y1) = range(&mut points().map(|point| point.1));
-    let x = |value: f64| LEFT + (value - x0) / (x1 - x0) * (WIDTH - LEFT - 8.0);
-    let y = |value: f64| 8.0 + (y1 - value) / (y1 - y0) * (HEIGHT - BOTTOM - 8.0);
-    let mut svg = String::new();
-    for tick in 0..=4 {
-        let value = y0 + f64::from(tick) / 4.0 * (y1 - y0);
-        let (at, label) = (y(value), number(value));
-        write!(
-            svg,
-            "<line x1='{LEFT}' x2='{WIDTH}' y1='{at:.1}' y2='{at:.1}' stroke='#ddd'/><text x='{:.1}' y='{:.1}' \
-             text-anchor='end'>{label}</text>",
-            LEFT - 6.0,
-            at + 4.0
-        )
-        .ok();
-    }
-    // Steps are whole; the last label ends where the plot does.
-    let mut steps: Vec<f64> = (0..=4).map(|tick| (x0 + f64::from(tick) / 4.0 * (x1 - x0)).round()).collect();
-    steps.dedup();
-    steps.retain(|step| (x0..=x1).contains(step));
-    for step in steps {
-        let anchor = if step == x1 { "end" } else { "middle" };
-        write!(svg, "<text x='{:.1}' y='{:.1}' text-anchor='{anchor}'>{step}</text>", x(step), HEIGHT - 8.0).ok();
-    }
-    for (name, colour, points) in curves.iter().filter(|curve| !curve.2.is_empty()) {
-        let line: Vec<String> = points
-            .iter()
-            .filter(|point| point.1.is_finite())
-            .map(|point| format!("{:.1},{:.1}", x(point.0), y(point.1)))
-            .collect();
-        let (first, line) = (line.first().cloned().unwrap_or_default(), line.join(" "));
-        let (cx, cy) = first.split_once(',').unwrap_or(("0", "0"));
-        write!(
-            svg,
-            "<polyline points='{line}' fill='none' stroke='{colour}' stroke-width='1.5'><title>{}</title></polyline>\
-             <circle cx='{cx}' cy='{cy}' r='2' fill='{colour}'/>",
-            escape(name)
-        )
-        .ok();
-    }
-    let names: Vec<String> = curves
-        .iter()
-        .filter(|curve| !curve.2.is_empty())
-        .map(|(name, colour, _)| format!("<span style='color:{colour}'>{}</span>", escape(name)))
-        .collect();
-    format!(
-        "<figure><figcaption><b>{}</b> over steps: {}</figcaption><svg viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' style='max-width:100%'>{svg}</svg></figure>\n",
-        escape(title),
-        names.join(", ")
-    )
-}
-
-fn number(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".into(),
-        size if size >= 100.0 => format!("{value:.0}"),
-        size if size >= 0.01 => format!("{value:.3}"),
-        _ => format!("{value:.1e}"),
-    }
+    page.write(path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plots_every_curve_that_has_points() {
-        let points = vec![(1.0, 2.0), (2.0, f64::NAN), (3.0, 1.0)];
-        let svg = plot("Loss", &[("training", "red", points), ("held out", "blue", Vec::new())]);
-        assert!(svg.contains("points='64.0,8.0 632.0,212.0'"), "{svg}");
-        assert!(svg.contains("training") && !svg.contains("held out"));
-        // Three steps, three labels.
-        assert_eq!(svg.matches("y='232.0'").count(), 3, "{svg}");
-        assert!(svg.contains("text-anchor='end'>3</text>") && svg.contains("text-anchor='middle'>2</text>"));
-        assert_eq!(plot("Loss", &[("training", "red", Vec::new())]), "");
-        assert!(!plot("Flat", &[("a", "red", vec![(1.0, 0.0)])]).contains("NaN"));
-    }
 
     #[test]
     fn text_is_escaped() {

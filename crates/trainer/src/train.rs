@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use llama::{Llama, LoraConfig, Operators};
+use run::{RunFolder, Signals};
 use tch::Kind;
 use torch_ext::{OpError, catch};
 
@@ -16,9 +17,7 @@ use crate::diagnose::{first_non_finite, names};
 use crate::metrics::{MetricsLog, StepMetrics};
 use crate::objective::{Computation, Evaluation, MetricSums, Moment, Objective, forward_backward};
 use crate::optimizer::{Optimizer, OptimizerError, OptimizerSettings};
-use crate::run_folder::RunFolder;
 use crate::schedule::Schedule;
-use crate::signals::Signals;
 use crate::state::{self, Named, WeightsFile};
 
 /// How to train.

@@ -18,7 +18,7 @@ use super::recipe::{Recipe, Stage};
 use super::state::{FileMark, LOG, NAME, Record};
 
 /// Files that the pipeline itself keeps in its folder.
-const KEPT: [&str; 2] = ["recipe.toml", "report.html"];
+const KEPT: [&str; 4] = ["recipe.toml", "report.html", run::RECORD, run::CONFIG];
 
 /// Digest of a stage's command and of every file and folder that it names, models in the cache included. Where an earlier
 /// stage left a digest of a file, and the file is as it was then, that one is taken. Inputs in `created` are left out.
@@ -254,7 +254,8 @@ impl Walk {
         above.push(real);
         for entry in entries {
             let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let kept = of_stage && [NAME, LOG, "checkpoints", "tensorboard"].contains(&&*name);
+            let kept =
+                of_stage && [NAME, LOG, run::RECORD, run::CONFIG, "checkpoints", "tensorboard"].contains(&&*name);
             let made = !self.made.is_empty() && fs::canonicalize(&entry).is_ok_and(|real| self.made.contains(&real));
             if !made
                 && !name.starts_with('.')

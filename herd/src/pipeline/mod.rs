@@ -13,14 +13,16 @@ mod state;
 mod tables;
 mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use dataset::progress::duration;
-use trainer::{RunFolder, Signals};
+use run::progress::duration;
+use run::{Begun, Class, Facts, Hardware, Input, Resolved, RunFolder, Session, Signals};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use process::End;
 use recipe::{Recipe, Stage};
@@ -76,7 +78,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.dry_run {
         return plan(&recipe, from, until);
     }
-    let folder = RunFolder::open(&recipe.output)?;
+    let session = session(args, &recipe)?;
+    let folder = session.folder();
     keep_recipe(&args.recipe, &recipe, &folder.join("recipe.toml"))?;
     for stage in &recipe.stages[..from] {
         ensure!(
@@ -93,9 +96,54 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let evaluated = Evaluated::all(&recipe);
     let page = report::write(&recipe, &evaluated)?;
     result?;
-    print!("{}", results::text(&evaluated));
+    let text = results::text(&evaluated);
+    print!("{text}");
+    let seconds: BTreeMap<&str, f64> = recipe
+        .stages
+        .iter()
+        .filter_map(|stage| Some((stage.name.as_str(), Record::read(&stage.folder)?.seconds)))
+        .collect();
+    session.finish(&[], text.trim_end(), json!({"seconds": seconds}))?;
     println!("{}: {} stages done. Report: {}", recipe.name, until + 1 - from, page.display());
     Ok(())
+}
+
+/// The pipeline's own record. Which stages run again is decided stage by stage, so no difference is refused here.
+fn session(args: &Args, recipe: &Recipe) -> anyhow::Result<Session> {
+    let config = Keys {
+        recipe: std::path::absolute(&args.recipe)?,
+        output: recipe.output.clone(),
+        set: args.set.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        from: args.from.clone(),
+        until: args.until.clone(),
+    };
+    let facts = Facts {
+        stage: "run",
+        class: |_| Class::Output,
+        seed: None,
+        inputs: vec![Input::file("recipe", &args.recipe)?],
+        hardware: Hardware::here(),
+        libtorch: None,
+        notes: Vec::new(),
+    };
+    let resolved = Resolved { config, origins: BTreeMap::new(), defaults: Map::new() };
+    match Session::begin_again(RunFolder::open(&recipe.output)?, &resolved, facts, true)? {
+        Begun::Going(mut session) => {
+            session.start(Value::Null)?;
+            Ok(session)
+        }
+        Begun::Finished(_) => bail!("{} is finished", recipe.output.display()),
+    }
+}
+
+/// The pipeline's keys in its record.
+#[derive(Serialize)]
+struct Keys {
+    recipe: PathBuf,
+    output: PathBuf,
+    set: Vec<String>,
+    from: Option<String>,
+    until: Option<String>,
 }
 
 /// Where a stage stands before it is run.

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use dataset::progress::duration;
-use trainer::Signals;
+use run::Signals;
+use run::progress::duration;
 
 use super::recipe::Stage;
 

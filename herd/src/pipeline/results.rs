@@ -9,8 +9,8 @@ use eval::compare::compare;
 use eval::interval::Estimate;
 use eval::record::{self, Sample};
 use eval::summary::{Summary, shown};
+use run::{Blocks, Cell, Column};
 use serde_json::Value;
-use trainer::report::escape;
 
 use super::recipe::Recipe;
 
@@ -42,15 +42,18 @@ impl Evaluated {
     }
 }
 
-/// The sections of the report; an empty text where nothing was evaluated.
-pub fn html(evaluated: &[Evaluated]) -> String {
+/// The sections of the report; none where nothing was evaluated.
+pub fn blocks(evaluated: &[Evaluated]) -> Blocks {
+    let mut blocks = Blocks::default();
     if evaluated.is_empty() {
-        return String::new();
+        return blocks;
     }
-    let change = change(evaluated).map_or(String::new(), |(title, comparison)| {
-        format!("<h3>{}</h3>\n<pre class=\"table\">{}</pre>\n", escape(&title), escape(&comparison))
-    });
-    format!("<h2>Results</h2>\n{}{change}<h2>Answers</h2>\n{}", figures(evaluated), answers(evaluated))
+    blocks.heading(2, "Results").extend(figures(evaluated));
+    if let Some((title, comparison)) = change(evaluated) {
+        blocks.heading(3, title).columns(comparison);
+    }
+    blocks.heading(2, "Answers").extend(answers(evaluated));
+    blocks
 }
 
 /// What the terminal shows at the end; an empty text where nothing was evaluated.
@@ -127,26 +130,24 @@ fn rows(evaluated: &[Evaluated]) -> Vec<Row<'_>> {
 }
 
 /// A row a figure, a column a stage.
-fn figures(evaluated: &[Evaluated]) -> String {
-    let mut html = String::from("<div class=\"wide\"><table><tr><th>benchmark<th class=\"n\">items");
-    for one in evaluated {
-        write!(html, "<th>{}", escape(&one.stage)).ok();
-    }
-    html.push_str("</tr>\n");
-    for row in rows(evaluated) {
-        write!(html, "<tr><td>{}<td class=\"n\">{}", escape(&row.label), row.items()).ok();
-        for cell in &row.cells {
-            let text = cell.map_or(String::new(), |estimate| {
-                let (value, interval) = shown(row.column, estimate);
-                let interval = if interval.is_empty() { interval } else { format!("<br><small>{interval}</small>") };
-                format!("<b>{value}</b>{interval}")
-            });
-            write!(html, "<td>{text}").ok();
+fn figures(evaluated: &[Evaluated]) -> Blocks {
+    let mut columns = vec![Column::text("benchmark"), Column::number("items")];
+    columns.extend(evaluated.iter().map(|one| Column::text(&one.stage)));
+    let cell = |row: &Row, estimate: Option<&Estimate>| match estimate {
+        None => Cell::default(),
+        Some(estimate) => {
+            let (value, interval) = shown(row.column, estimate);
+            Cell::from(value).strong().note(interval)
         }
-        html.push_str("</tr>\n");
-    }
-    html.push_str("</table></div>\n<p>Small figures: 95% interval.</p>\n");
-    html
+    };
+    let rows = rows(evaluated).into_iter().map(|row| {
+        let mut cells = vec![Cell::from(&row.label), row.items().to_string().into()];
+        cells.extend(row.cells.iter().map(|estimate| cell(&row, *estimate)));
+        cells
+    });
+    let mut blocks = Blocks::default();
+    blocks.table(columns, rows.collect()).paragraph("Small figures: 95% interval.");
+    blocks
 }
 
 /// The last evaluation against the first, item by item: a title and the comparison.
@@ -157,8 +158,9 @@ fn change(evaluated: &[Evaluated]) -> Option<(String, String)> {
 }
 
 /// Questions that all stages were asked; those whose verdict changed between the first and the last come first.
-fn answers(evaluated: &[Evaluated]) -> String {
-    let [first, rest @ ..] = evaluated else { return String::new() };
+fn answers(evaluated: &[Evaluated]) -> Blocks {
+    let mut blocks = Blocks::default();
+    let [first, rest @ ..] = evaluated else { return blocks };
     let same = |sample: &Sample, other: &Evaluated| {
         let is = |s: &&Sample| (&s.task, &s.id, s.sample) == (&sample.task, &sample.id, sample.sample);
         other.samples.iter().find(is).cloned()
@@ -175,22 +177,20 @@ fn answers(evaluated: &[Evaluated]) -> String {
         })
         .collect();
     shared.sort_by_key(|(unchanged, _)| *unchanged);
-    let mut html = String::new();
     for (_, row) in shared.iter().take(SHOWN) {
-        write!(html, "<details><summary>{} {}: ", escape(&row[0].task), escape(&row[0].id)).ok();
-        html.extend(row.iter().map(mark));
-        write!(html, "</summary><pre>{}</pre>", escape(&row[0].question)).ok();
+        let marks: String = row.iter().map(mark).collect();
+        let mut inner = Blocks::default();
+        inner.pre(&row[0].question);
         for (one, sample) in evaluated.iter().zip(row) {
-            write!(html, "<h3>{} {}</h3><pre>{}</pre>", mark(sample), escape(&one.stage), escape(&sample.response))
-                .ok();
+            inner.heading(3, format!("{} {}", mark(sample), one.stage)).answer(&sample.response);
         }
-        html.push_str("</details>\n");
+        blocks.details(format!("{} {}: {marks}", row[0].task, row[0].id), inner);
     }
-    html
+    blocks
 }
 
 fn mark(sample: &Sample) -> &'static str {
-    if sample.passed { "&#10003;" } else { "&#10007;" }
+    if sample.passed { "✓" } else { "✗" }
 }
 
 #[cfg(test)]
@@ -218,17 +218,19 @@ mod tests {
 
     #[test]
     fn stages_stand_side_by_side_and_what_changed_comes_first() {
-        let page = html(&[stage("before", [true, false]), stage("after", [true, true])]);
+        let mut page = run::Page::new("test");
+        page.extend(blocks(&[stage("before", [true, false]), stage("after", [true, true])]));
+        let page = page.html().unwrap();
         assert!(
             page.contains("<tr><td>sums accuracy<td class=\"n\">2<td><b>50.0%</b><br><small>10.0 to 90.0</small>"),
             "{page}"
         );
         assert!(page.contains("after against before") && page.contains("1/0"), "{page}");
         let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
-        assert!(place("sums 1: &#10007;&#10003;") < place("sums 0: &#10003;&#10003;"));
+        assert!(place("sums 1: ✗✓") < place("sums 0: ✓✓"));
         assert!(page.contains("&lt;1+1&gt;?") && page.contains("said by after"));
         assert!(page.contains("<tr><td>  topic b<td class=\"n\">2<td><b>75.0%</b>"), "{page}");
-        assert_eq!((html(&[]), text(&[])), (String::new(), String::new()));
+        assert!(blocks(&[]).is_empty() && text(&[]).is_empty());
         assert!(Evaluated::read("x", Path::new("/nowhere")).is_none());
     }
 

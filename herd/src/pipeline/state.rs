@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::inputs;
 
 /// `stage.json` in a stage's folder.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Record {
     /// The stage's name.
     pub name: String,
@@ -20,27 +22,49 @@ pub struct Record {
     /// Whether it ended well.
     pub done: bool,
     /// What went wrong in each attempt that failed.
-    #[serde(default)]
     pub failures: Vec<String>,
     /// Seconds of all attempts.
-    #[serde(default)]
     pub seconds: f64,
     /// Seconds of processor time of all attempts, children included.
-    #[serde(default)]
     pub cpu_seconds: f64,
     /// The most memory that one of its processes held, in bytes.
-    #[serde(default)]
     pub peak_memory: u64,
     /// The files that it left.
-    #[serde(default)]
     pub outputs: BTreeMap<String, FileMark>,
     /// Where its command names files outside its folder that it made itself: they are no inputs.
-    #[serde(default)]
     pub created: BTreeSet<String>,
 }
 
+impl TryFrom<run::Record> for Record {
+    type Error = anyhow::Error;
+
+    fn try_from(record: run::Record) -> anyhow::Result<Self> {
+        let figures: Figures = serde_json::from_value(record.stage.figures).context("damaged figures of a stage")?;
+        let text = |key: &str| record.stage.config.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok(Self {
+            name: text("stage"),
+            command: text("command"),
+            fingerprint: record.fingerprint,
+            done: record.finished,
+            failures: figures.failures,
+            seconds: record.duration_seconds,
+            cpu_seconds: figures.cpu_seconds,
+            peak_memory: figures.peak_memory,
+            created: figures.created,
+            outputs: record
+                .outputs
+                .into_iter()
+                .map(|output| {
+                    let modified = figures.modified.get(&output.path).copied().unwrap_or_default();
+                    (output.path, FileMark { bytes: output.bytes, modified, sha256: output.sha256 })
+                })
+                .collect(),
+        })
+    }
+}
+
 /// A file as it was left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileMark {
     /// Its size.
     pub bytes: u64,
@@ -55,10 +79,27 @@ pub const NAME: &str = "stage.json";
 /// The stage's output is written here.
 pub const LOG: &str = "log.txt";
 
+/// The part of `stage.json` that only a pipeline has: the record is in the schema of every `run.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Figures {
+    failures: Vec<String>,
+    cpu_seconds: f64,
+    peak_memory: u64,
+    /// When each output was changed last.
+    modified: BTreeMap<String, u64>,
+    created: BTreeSet<String>,
+}
+
 impl Record {
-    /// The record in a stage's folder; none where there is none or it is damaged.
+    /// The record in a stage's folder; none where there is none. One that cannot be read is named on the terminal: the
+    /// stage then counts as never run.
     pub fn read(folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(folder.join(NAME)).ok()?).ok()
+        let path = folder.join(NAME);
+        let found = run::Record::read_file(&path).and_then(|record| record.map(Self::try_from).transpose());
+        found.unwrap_or_else(|error| {
+            eprintln!("warning: {error:#}; the stage counts as not run");
+            None
+        })
     }
 
     /// Writes it down.
@@ -66,7 +107,27 @@ impl Record {
     /// # Errors
     /// When the disk refuses.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        Ok(dataset::write_file(folder.join(NAME), format!("{}\n", serde_json::to_string_pretty(self)?).as_bytes())?)
+        let modified = self.outputs.iter().map(|(name, mark)| (name.clone(), mark.modified)).collect();
+        let figures = Figures {
+            failures: self.failures.clone(),
+            cpu_seconds: self.cpu_seconds,
+            peak_memory: self.peak_memory,
+            modified,
+            created: self.created.clone(),
+        };
+        let mut record = run::Record::new("run")?;
+        record.finished = self.done;
+        record.fingerprint = self.fingerprint.clone();
+        record.duration_seconds = self.seconds;
+        record.outputs = self
+            .outputs
+            .iter()
+            .map(|(name, mark)| run::Output { path: name.clone(), bytes: mark.bytes, sha256: mark.sha256.clone() })
+            .collect();
+        record.stage.config.insert("stage".into(), self.name.clone().into());
+        record.stage.config.insert("command".into(), self.command.clone().into());
+        record.stage.figures = serde_json::to_value(figures)?;
+        record.write_file(&folder.join(NAME))
     }
 
     /// The first file that is missing or is not what was left.

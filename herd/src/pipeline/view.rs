@@ -5,8 +5,8 @@ use std::io::{IsTerminal, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use dataset::progress::duration;
 use indicatif::{ProgressBar, ProgressStyle};
+use run::progress::duration;
 
 /// Between two lines where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(60);

@@ -8,6 +8,7 @@ use llama::attention::Causal;
 use llama::device::Compute;
 use llama::{ModelFolder, Pass, locate};
 use sampler::{Remote, RemoteOptions, RetryPolicy};
+use serde::Serialize;
 use serde_json::json;
 use tch::{Kind, Tensor};
 
@@ -21,7 +22,7 @@ const LONGEST: usize = 2048;
 const AT_A_TIME: usize = 32;
 
 /// Where embeddings come from.
-#[derive(clap::Args, Debug, Clone, Default)]
+#[derive(clap::Args, Debug, Clone, Default, Serialize)]
 pub struct EmbedArgs {
     /// Embed conversations with this model: the mean of its final hidden states
     #[arg(long, value_name = "MODEL", conflicts_with = "embed_endpoint", help_heading = "Deduplication")]

@@ -12,13 +12,15 @@ mod topics;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use ::run::{Begun, Class, Facts, Frame, Hardware, Input, RunFolder, Session, from_flags};
 use anyhow::ensure;
-use dataset::digest::{self, Fingerprint};
+use dataset::digest::Fingerprint;
 use dataset::jsonl::{self, AtomicWriter, OnBadLine};
 use dataset::{Conversation, check};
+use llama::{device, locate};
 use sampler::SamplerArgs;
+use serde::Serialize;
 use serde_json::json;
-use trainer::RunFolder;
 
 use decontaminate::Evaluation;
 use embed::EmbedArgs;
@@ -27,8 +29,12 @@ use signals::Signals;
 use crate::judge_args::JudgeArgs;
 
 /// Arguments of `herd rejection-sampling filter`.
-#[derive(clap::Args, Debug, Clone)]
+#[derive(clap::Args, Debug, Clone, Serialize)]
 pub struct Args {
+    #[command(flatten)]
+    #[serde(skip)]
+    #[allow(missing_docs)]
+    pub frame: Frame,
     /// Conversations, one a line; several files are one set
     #[arg(long, num_args = 1.., required = true, value_name = "FILE")]
     pub input: Vec<PathBuf>,
@@ -39,6 +45,7 @@ pub struct Args {
     #[arg(long, num_args = 1.., value_name = "FILE", help_heading = "Rules")]
     pub decontaminate: Vec<PathBuf>,
     #[command(flatten)]
+    #[serde(flatten)]
     #[allow(missing_docs)]
     pub limits: rules::Limits,
 
@@ -49,6 +56,7 @@ pub struct Args {
     #[arg(long, default_value_t = 0.25, help_heading = "Quality")]
     pub top_share: f64,
     #[command(flatten)]
+    #[serde(flatten)]
     #[allow(missing_docs)]
     pub judge: JudgeArgs,
     /// Only annotate with scores: remove nothing for its quality
@@ -62,6 +70,7 @@ pub struct Args {
     #[arg(long, help_heading = "Deduplication")]
     pub clusters: Option<usize>,
     #[command(flatten)]
+    #[serde(flatten)]
     #[allow(missing_docs)]
     pub embed: EmbedArgs,
     /// Seed of the clusters' first centres
@@ -69,11 +78,12 @@ pub struct Args {
     pub seed: u64,
     /// How the judge is asked and where models compute
     #[command(flatten)]
+    #[serde(flatten)]
     pub sampler: JudgeSampler,
 }
 
 /// What of the sampler's flags a judge and the models here need.
-#[derive(clap::Args, Debug, Clone)]
+#[derive(clap::Args, Debug, Clone, Serialize)]
 pub struct JudgeSampler {
     /// Sequences that the judge decodes together
     #[arg(long, default_value_t = 16)]
@@ -88,6 +98,7 @@ pub struct JudgeSampler {
     #[arg(long, default_value_t = 6)]
     pub retries: u32,
     #[command(flatten)]
+    #[serde(flatten)]
     #[allow(missing_docs)]
     pub compute: llama::device::Compute,
 }
@@ -113,6 +124,55 @@ struct Removed {
     why: String,
 }
 
+/// What the run reads and what else its record says.
+fn facts(args: &Args) -> anyhow::Result<Facts<'static>> {
+    let mut inputs = Vec::new();
+    for path in &args.input {
+        inputs.push(Input::file("input", path)?);
+    }
+    for path in &args.decontaminate {
+        inputs.push(Input::file("decontaminate", path)?);
+    }
+    for (key, model) in [
+        ("reward_model", args.reward_model.as_ref().map(|folder| folder.to_string_lossy().into_owned())),
+        ("judge_model", args.judge.judge_model.clone()),
+        ("embed_model", args.embed.embed_model.clone()),
+    ] {
+        if let Some(model) = model {
+            inputs.push(Input::model(key, &locate::locate(&model)?)?);
+        }
+    }
+    let servers = args.judge.judge_endpoint.iter().chain(&args.embed.embed_endpoint);
+    let computes = inputs.iter().any(|input| input.key.ends_with("_model"));
+    Ok(Facts {
+        stage: "rejection-sampling filter",
+        class,
+        seed: Some(args.seed),
+        hardware: if computes {
+            let (device, kind) = args.sampler.compute.resolve()?;
+            device::hardware(device, kind)
+        } else {
+            Hardware::here()
+        },
+        inputs,
+        libtorch: computes.then_some(device::LIBTORCH),
+        notes: servers.map(|url| format!("answers came from the server {url}")).collect(),
+    })
+}
+
+/// What a change of a key changes: what models say of the conversations is kept in journals under digests of the models, so
+/// every rule can be changed and only the selection is made again.
+fn class(key: &str) -> Class {
+    match key {
+        // Compared by content.
+        "input" | "output" => Class::Free,
+        _ => match SamplerArgs::class(key) {
+            Some(class) => class,
+            None => Class::Output,
+        },
+    }
+}
+
 /// Filters, or goes on where it was stopped.
 ///
 /// # Errors
@@ -120,12 +180,21 @@ struct Removed {
 /// its conversations count as not judged.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!((0.0..=1.0).contains(&args.top_share), "--top-share is {}; it must lie between 0 and 1", args.top_share);
+    let resolved = from_flags(args, args.frame.config.as_deref())?;
     let conversations = read(&args.input)?;
-    let run = RunFolder::open(&args.output)?;
-    let mut print = Fingerprint::new().text("version", env!("CARGO_PKG_VERSION"));
-    for path in &args.input {
-        print = print.file("input", path)?;
+    if args.frame.dry_run {
+        println!("Configuration\n{}\n{} conversations", resolved.table()?, conversations.len());
+        return Ok(());
     }
+    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts(args)?)? {
+        Begun::Finished(record) => {
+            println!("{} is finished already:\n{}", args.output.display(), record.summary);
+            return Ok(());
+        }
+        Begun::Going(session) => session,
+    };
+    session.start(json!({"conversations": conversations.len()}))?;
+    let print = Fingerprint::new().text("run", session.fingerprint());
     let evaluation = Evaluation::load(&args.decontaminate)?;
     println!("{} conversations; {} prompts of evaluation sets", conversations.len(), evaluation.len());
     let mut removed: Vec<Option<Removed>> = Vec::with_capacity(conversations.len());
@@ -139,7 +208,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         (0..removed.len()).filter(|&index| removed[index].is_none()).collect()
     };
     // Models are asked about what is left only.
-    let signals = Signals::collect(args, &run, print, &conversations, &left(&removed))?;
+    let signals = Signals::collect(args, session.folder(), print, &conversations, &left(&removed))?;
     if signals.have_quality && !args.keep_quality {
         let open = left(&removed);
         let scores: Vec<_> = open.iter().map(|&index| signals.scores[index]).collect();
@@ -154,7 +223,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let ranks = quality::ranks(&open.iter().map(|&index| signals.scores[index]).collect::<Vec<_>>());
     rebalance(args, &conversations, &mut removed, &open, &ranks);
     let duplicates = deduplicate(args, &conversations, &mut removed, &signals)?;
-    write(args, &run, &conversations, &removed, &signals, duplicates)
+    write(args, session, &conversations, &removed, &signals, duplicates)
 }
 
 fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Conversation>> {
@@ -221,12 +290,13 @@ fn deduplicate(
 /// Kept and removed conversations, each with what is known of it, and the ledger.
 fn write(
     args: &Args,
-    run: &RunFolder,
+    session: Session,
     conversations: &[Conversation],
     removed: &[Option<Removed>],
     signals: &Signals,
     clusters: usize,
 ) -> anyhow::Result<()> {
+    let run = session.folder();
     let mut kept_out = AtomicWriter::create(run.join("kept.jsonl"))?;
     let mut removed_out = AtomicWriter::create(run.join("removed.jsonl"))?;
     let mut ledger: BTreeMap<&str, u64> = BTreeMap::new();
@@ -266,17 +336,11 @@ fn write(
         signals.describe(),
         signals.topics_by()
     );
-    let outputs: BTreeMap<&str, String> = ["kept.jsonl", "removed.jsonl"]
-        .into_iter()
-        .map(|name| Ok((name, digest::file(run.join(name))?)))
-        .collect::<anyhow::Result<_>>()?;
-    let record = json!({
-        "stage": "rejection-sampling filter", "version": env!("CARGO_PKG_VERSION"), "inputs": args.input,
-        "limits": args.limits, "top_share": args.top_share, "max_cosine": args.max_cosine, "embeddings": embeddings,
-        "clusters": clusters, "conversations": conversations.len(), "kept": kept, "removed": ledger, "topics": topics,
-        "unjudged": signals.unjudged, "unscored": signals.unscored, "summary": summary, "outputs": outputs,
+    let figures = json!({
+        "embeddings": embeddings, "clusters": clusters, "conversations": conversations.len(), "kept": kept,
+        "removed": ledger, "topics": topics, "unjudged": signals.unjudged, "unscored": signals.unscored,
     });
-    dataset::write_file(run.join("run.json"), format!("{record:#}\n").as_bytes())?;
-    println!("{summary}\nwritten: {}", run.path().display());
+    session.finish(&["kept.jsonl", "removed.jsonl"], &summary, figures)?;
+    println!("{summary}\nwritten: {}", args.output.display());
     Ok(())
 }

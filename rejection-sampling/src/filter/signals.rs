@@ -1,13 +1,13 @@
 //! What models say about conversations: rewards, the judge's points, difficulty, intents, topics. Kept in journals, so
 //! that nothing is asked twice.
 
+use ::run::RunFolder;
 use anyhow::Context;
 use dataset::digest::Fingerprint;
 use dataset::journal::Journal;
 use dataset::{Conversation, Message, Role};
 use llama::locate;
 use serde_json::{Map, Value, json};
-use trainer::{RunFolder, stage};
 
 use super::quality::Scores;
 use super::{Args, topics};
@@ -91,7 +91,7 @@ impl Signals {
     ) -> anyhow::Result<()> {
         let (device, kind) = args.sampler.compute.resolve()?;
         let folder = locate::locate(&folder.to_string_lossy())?;
-        let print = stage::model_folder(input.text("compute", &format!("{kind:?} {device:?}")), &folder)?;
+        let print = ::run::model_folder(input, &folder)?;
         let mut journal = Journal::<Result<f64, String>>::open(run.join("rewards.journal"), &print.finish())?;
         let model = RewardModel::load(&folder, kind, device)?;
         let missing: Vec<usize> = open.iter().copied().filter(|&index| self.scores[index].reward.is_none()).collect();

@@ -11,7 +11,6 @@ use dataset::{Conversation, Message, Preference, Problem, Sample};
 use llama::device::{self, Compute};
 use llama::{SequenceClassifier, locate};
 use serde_json::{Value, json};
-use trainer::stage;
 
 use super::group::Group;
 use super::model::RewardModel;
@@ -61,10 +60,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let print = Fingerprint::new()
         .text("batch", &format!("{} {}", args.batch_tokens, device::name(kind)))
         .file("input", &args.input)?;
-    let mut print = stage::model_folder(print, &folder)?;
+    let mut print = ::run::model_folder(print, &folder)?;
     let texts = SequenceClassifier::texts(&folder)?;
     if texts != folder {
-        print = stage::model_folder(print, &texts)?;
+        print = ::run::model_folder(print, &texts)?;
     }
     if let Some(path) = &args.problems {
         print = print.file("problems", path)?;

@@ -78,7 +78,8 @@ impl StageConfig for Config {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(!args.drop_over_long, "--drop-over-long is now --over-long drop");
     let resolved = resolve::<Config>(args.config.as_deref(), given(args)?)?;
-    let ending = stage::run("train-rm", &resolved, args.dry_run, |setup| prepare(&resolved.config, setup))?;
+    let ending =
+        stage::run("rejection-sampling train-rm", &resolved, args.dry_run, |setup| prepare(&resolved.config, setup))?;
     let calibration = resolved.config.training.output.join(CALIBRATION);
     if !matches!(ending, Ending::DryRun) && calibration.is_file() {
         let calibration: Calibration = serde_json::from_slice(&std::fs::read(&calibration)?)?;

@@ -2,21 +2,22 @@
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
-use llama::SamplingParams;
+use ::run::Frame;
 use sampler::SamplerArgs;
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::dialog::Loop;
-use super::plan::Checkpoint;
 use super::problems::Format;
-use super::select::{Rules, Select};
-use super::verify::{self, VerifyArgs};
+use super::select::Select;
+use super::verify::VerifyArgs;
 use crate::judge_args::JudgeArgs;
 
 /// Arguments of `herd rejection-sampling run`.
-#[derive(clap::Args, Debug, Clone)]
+#[derive(clap::Args, Debug, Clone, Serialize)]
 pub struct Args {
+    #[command(flatten)]
+    #[serde(skip)]
+    #[allow(missing_docs)]
+    pub frame: Frame,
     /// Problems, one a line (.jsonl, also .gz, .zst, .parquet)
     #[arg(long, value_name = "FILE")]
     pub problems: PathBuf,
@@ -30,6 +31,7 @@ pub struct Args {
     #[arg(short, long, default_value_t = 16)]
     pub k: u64,
     #[command(flatten)]
+    #[serde(flatten)]
     #[allow(missing_docs)]
     pub sampler: SamplerArgs,
     /// A further checkpoint to sample from; CAPABILITY=MODEL takes the place of --model for problems of that
@@ -86,6 +88,7 @@ pub struct Args {
     pub keep_style: bool,
 
     #[command(flatten)]
+    #[serde(flatten)]
     #[allow(missing_docs)]
     pub verify: VerifyArgs,
     /// Attempts of the model to repair a program that failed, told of its outputs and failed tests
@@ -99,6 +102,7 @@ pub struct Args {
     pub any_language: bool,
     /// Ask again for samples and verdicts that an earlier run could not get
     #[arg(long, help_heading = "Verification")]
+    #[serde(skip)]
     pub retry_failed: bool,
 
     /// Count a right answer as right although a step of it is judged wrong; otherwise it is on no side
@@ -114,96 +118,7 @@ pub struct Args {
     #[arg(long, default_value_t = 4, help_heading = "Selection")]
     pub pairs: usize,
     #[command(flatten)]
+    #[serde(flatten)]
     #[allow(missing_docs)]
     pub judge: JudgeArgs,
-}
-
-impl Args {
-    /// Checks what clap cannot.
-    ///
-    /// # Errors
-    /// A sentence that names the flag and what to write instead.
-    pub fn check(&self) -> anyhow::Result<()> {
-        ensure!((1..=1 << 20).contains(&self.k), "--k is {}; it must be at least 1", self.k);
-        ensure!(
-            self.max_solution_steps.is_none() || self.format == Format::Gsm8k,
-            "--max-solution-steps counts the steps of GSM8K's worked answers; it needs --format gsm8k"
-        );
-        ensure!(self.max_new_tokens >= 1, "--max-new-tokens must be at least 1");
-        ensure!(!self.temperature.is_empty(), "--temperature: give at least one");
-        ensure!(self.repairs < 100, "--repairs is {}; it must be below 100", self.repairs);
-        for &temperature in &self.temperature {
-            self.params(temperature)?;
-        }
-        ensure!(
-            !self.select.needs_reward() || self.reward_model.is_some(),
-            "--select {} needs --reward-model; train one with `herd rejection-sampling train-rm`",
-            serde_json::to_string(&self.select)?.trim_matches('"')
-        );
-        ensure!(
-            self.select != Select::Judge || self.judge.is_given(),
-            "--select judge needs --judge-model or --judge-endpoint"
-        );
-        Ok(())
-    }
-
-    /// The engine's parameters at a temperature.
-    ///
-    /// # Errors
-    /// A sentence on a value that makes no sense.
-    pub fn params(&self, temperature: f64) -> anyhow::Result<SamplingParams> {
-        let (top_k, top_p, min_p) = (self.top_k, self.top_p, self.min_p);
-        let params = SamplingParams { temperature, top_k, top_p, min_p, ..SamplingParams::default() };
-        params.check().map_err(anyhow::Error::msg)?;
-        Ok(params)
-    }
-
-    /// The checkpoints: `--model` (or the endpoint's model) for all capabilities, and those of `--checkpoint`.
-    #[must_use]
-    pub fn checkpoints(&self) -> Vec<Checkpoint> {
-        let first = match self.sampler.endpoint {
-            Some(_) => self.sampler.endpoint_model.clone().unwrap_or_default(),
-            None => self.sampler.model.clone().unwrap_or_default(),
-        };
-        let all = std::iter::once(Checkpoint { capability: "*".into(), model: first });
-        all.chain(self.checkpoint.iter().map(|text| Checkpoint::parse(text))).collect()
-    }
-
-    /// The flags that open a checkpoint.
-    #[must_use]
-    pub fn sampler_of(&self, checkpoint: &Checkpoint) -> SamplerArgs {
-        let mut args = self.sampler.clone();
-        let is_first = args.model.as_deref() == Some(&checkpoint.model);
-        let name = Some(checkpoint.model.clone()).filter(|name| !name.is_empty());
-        match args.endpoint {
-            Some(_) => args.endpoint_model = name,
-            None => args.model = name,
-        }
-        if !is_first {
-            args.adapter = None;
-        }
-        args
-    }
-
-    /// How programs are worked on.
-    #[must_use]
-    pub fn rules_of_programs(&self) -> Loop {
-        Loop { repairs: self.repairs, write_tests: self.write_tests }
-    }
-
-    /// How much is kept.
-    #[must_use]
-    pub fn rules(&self) -> Rules {
-        Rules { select: self.select, per_problem: self.per_problem, pairs: self.pairs, outcome_only: self.outcome_only }
-    }
-
-    /// What answers and verdicts depend on besides problems, styles and models.
-    #[must_use]
-    pub fn identity(&self) -> Value {
-        json!({
-            "k": self.k, "temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p, "min_p": self.min_p,
-            "seed": self.seed, "skip": self.skip, "max_new_tokens": self.max_new_tokens, "stop": self.stop,
-            "programs": self.rules_of_programs(), "verify": verify::identity(&self.verify),
-        })
-    }
 }

@@ -8,7 +8,7 @@ use dataset::{Conversation, FinishReason, Kind, Message, Preference, Sample, Ver
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::args::Args;
+use super::config::Files;
 use super::dialog::{Answer, History, Turn, UNVERIFIED};
 use super::plan::{Checkpoint, capability};
 use super::select::{Evidence, Selection, select};
@@ -79,7 +79,7 @@ fn correct(verdict: &Verdict) -> Option<bool> {
 }
 
 impl<'a> View<'a> {
-    fn new(state: &'a State, args: &Args, slot: usize, k: usize) -> Self {
+    fn new(state: &'a State, files: &Files, slot: usize) -> Self {
         let Sampled { turns, verdicts } = state.sampled(slot);
         let problem = &state.problems[state.slots[slot].problem];
         let answers: Vec<&Answer> = turns
@@ -93,13 +93,13 @@ impl<'a> View<'a> {
             Turn::Failed(cause) => Some(cause.as_str()),
             Turn::Answer(_) => None,
         });
-        let prompt = if args.keep_style { state.prompt(slot) } else { problem.prompt.clone() };
+        let prompt = if files.keep_style { state.prompt(slot) } else { problem.prompt.clone() };
         let last = answers.last().copied();
         let asked = problem.prompt.iter().rev().find(|message| message.role == dataset::Role::User);
-        let languages = last.filter(|_| !args.any_language && problem.kind != Kind::Code);
+        let languages = last.filter(|_| files.compare_languages && problem.kind != Kind::Code);
         let languages = languages.and_then(|answer| language::languages(asked?.text(), &answer.text));
         let verdict_of = |turn: usize| verdicts.iter().find(|(of, _)| *of == turn).map(|(_, verdict)| *verdict);
-        let number = slot % k;
+        let number = slot % files.k;
         Self {
             first: answers.first().copied(),
             last,
@@ -150,18 +150,18 @@ impl<'a> View<'a> {
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn write(state: &State, args: &Args, checkpoints: &[Checkpoint], folder: &Path) -> anyhow::Result<Counts> {
-    let k = args.k as usize;
+pub fn write(state: &State, files: &Files, checkpoints: &[Checkpoint], folder: &Path) -> anyhow::Result<Counts> {
+    let k = files.k;
     let mut samples_out = AtomicWriter::create(folder.join(FILES[0]))?;
     let mut selected_out = AtomicWriter::create(folder.join(FILES[1]))?;
     let mut pairs_out = AtomicWriter::create(folder.join(FILES[2]))?;
     let mut counts = Counts { problems: state.problems.len(), samples: state.slots.len(), ..Counts::default() };
     let (mut first_right, mut last_right) = (Vec::new(), Vec::new());
     for (index, problem) in state.problems.iter().enumerate() {
-        let views: Vec<View> = (index * k..(index + 1) * k).map(|slot| View::new(state, args, slot, k)).collect();
+        let views: Vec<View> = (index * k..(index + 1) * k).map(|slot| View::new(state, files, slot)).collect();
         let of = |of_first: bool| views.iter().map(|view| view.evidence(of_first)).collect::<Vec<_>>();
-        let Selection { selected: chosen, .. } = select(&of(false), &args.rules());
-        let Selection { pairs: better_and_worse, .. } = select(&of(true), &args.rules());
+        let Selection { selected: chosen, .. } = select(&of(false), &files.rules);
+        let Selection { pairs: better_and_worse, .. } = select(&of(true), &files.rules);
         let right = |verdict: fn(&View) -> Option<bool>| {
             let known: Vec<bool> = views.iter().filter_map(verdict).collect();
             (known.len() as u64, known.iter().filter(|right| **right).count() as u64)
@@ -189,7 +189,7 @@ pub fn write(state: &State, args: &Args, checkpoints: &[Checkpoint], folder: &Pa
             let evidence = |number: usize| {
                 Record { state, checkpoints, slot: index * k + number, view: &views[number] }.evidence_of_first()
             };
-            let prompt = if args.keep_style { state.prompt(index * k + better) } else { problem.prompt.clone() };
+            let prompt = if files.keep_style { state.prompt(index * k + better) } else { problem.prompt.clone() };
             let extra = json!({"source": "rejection-sampling", "capability": capability(problem),
                 "evidence": {"chosen": evidence(*better), "rejected": evidence(*worse)}});
             let Value::Object(extra) = extra else { continue };
@@ -210,7 +210,7 @@ pub fn write(state: &State, args: &Args, checkpoints: &[Checkpoint], folder: &Pa
     for out in [samples_out, selected_out, pairs_out] {
         out.finish()?;
     }
-    for k in [1, 8, 16, args.k] {
+    for k in [1, 8, 16, k as u64] {
         if let Some(share) = pass_at(&first_right, k) {
             counts.pass_at.insert(k, share);
         }

@@ -1,9 +1,9 @@
 //! What a run has so far: answers, verdicts, rewards and judgements, each in a journal of its own in the run's folder.
 
+use ::run::RunFolder;
 use dataset::journal::Journal;
 use dataset::{Message, Problem, Verdict};
 use serde::{Deserialize, Serialize};
-use trainer::RunFolder;
 
 use super::dialog::{History, Loop, Step, Turn, UNVERIFIED};
 use super::plan::{Slot, Style};

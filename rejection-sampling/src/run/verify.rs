@@ -10,13 +10,14 @@ use codeexec::limits::Limits;
 use codeexec::pool::{Launcher, Pool};
 use dataset::{Kind, Problem, Verdict};
 use sampler::{Remote, RemoteOptions, RetryPolicy};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::dialog::{Turn, UNVERIFIED};
 use super::{maths, programs};
 
 /// Where samples are verified.
-#[derive(clap::Args, Debug, Clone)]
+#[derive(clap::Args, Debug, Clone, Serialize)]
 pub struct VerifyArgs {
     /// Verify mathematical answers at this `mathverify serve` instead of in this process
     #[arg(long, value_name = "URL", help_heading = "Verification")]
@@ -220,10 +221,4 @@ fn programs_at(
         let verdict = answer.and_then(|value| programs::verdict(value).map_err(|error| format!("{error:#}")));
         done(keys[place], verdict.unwrap_or_else(unverified))
     })
-}
-
-/// What verdicts depend on besides the samples, for fingerprints: where a verifier stands does not count.
-#[must_use]
-pub fn identity(args: &VerifyArgs) -> Value {
-    json!([args.code_timeout])
 }

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use ::run::progress::Progress;
 use anyhow::Context;
 use dataset::Kind;
 use dataset::journal::Journal;
-use dataset::progress::Progress;
 use sampler::{SampleRequest, Sampler, sequence_seed};
 
-use super::args::Args;
+use super::config::Config;
 use super::dialog::{Answer, History, Step, Turn};
-use super::plan::Checkpoint;
 use super::state::{Reward, Sampled, State};
 use super::verify::{Task, Verifiers};
 use crate::judge::{self, Rubric};
@@ -21,12 +20,7 @@ use crate::reward::{Group, RewardModel};
 /// # Errors
 /// When a checkpoint cannot be opened, the engine fails as a whole, or the disk refuses. A request that gets no answer,
 /// and a verifier that gives no verdict, are recorded with their cause instead.
-pub fn sample_and_verify(
-    state: &mut State,
-    args: &Args,
-    checkpoints: &[Checkpoint],
-    verifiers: &Verifiers,
-) -> anyhow::Result<()> {
+pub fn sample_and_verify(state: &mut State, config: &Config, verifiers: &Verifiers) -> anyhow::Result<()> {
     let mut open: Option<(usize, Sampler)> = None;
     loop {
         let mut to_ask: BTreeMap<usize, Vec<(usize, SampleRequest)>> = BTreeMap::new();
@@ -38,10 +32,10 @@ pub fn sample_and_verify(
                     let request = SampleRequest {
                         messages,
                         tools: Vec::new(),
-                        sampling: args.params(slot.temperature)?,
+                        sampling: config.answers.at(slot.temperature),
                         seed: if round == 0 { slot.seed } else { sequence_seed(slot.seed, round, 0) },
-                        max_new_tokens: args.max_new_tokens,
-                        stop: args.stop.clone(),
+                        max_new_tokens: config.answers.max_new_tokens,
+                        stop: config.answers.stop.clone(),
                     };
                     to_ask.entry(slot.checkpoint).or_default().push((index, request));
                 }
@@ -56,8 +50,7 @@ pub fn sample_and_verify(
             if open.as_ref().is_none_or(|(opened, _)| *opened != checkpoint) {
                 // One model at a time in memory.
                 drop(open.take());
-                let flags = args.sampler_of(&checkpoints[checkpoint]);
-                open = Some((checkpoint, flags.open()?));
+                open = Some((checkpoint, config.samplers[checkpoint].open()?));
             }
             let (_, sampler) = open.as_ref().context("a checkpoint was opened")?;
             sample(state, sampler, &asked)?;

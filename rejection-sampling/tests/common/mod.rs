@@ -87,8 +87,9 @@ impl World {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// The figures of a run's record.
     pub fn record(&self, run: &str) -> Value {
-        serde_json::from_slice(&fs::read(self.path(run).join("run.json")).unwrap()).unwrap()
+        ::run::Record::read(&self.path(run)).unwrap().unwrap().stage.figures
     }
 
     /// A language model.

@@ -67,31 +67,59 @@
 
 mod adapter;
 mod args;
-mod fingerprint;
-mod record;
-mod resolve;
 mod save;
 pub mod sources;
+mod summary;
 mod template;
 mod training;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use chat::ChatTemplate;
 use llama::{ModelFolder, device, locate};
+use run::{Begun, Facts, Input, Session};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tch::{Device, Kind};
 
 pub use adapter::Extra;
 pub use args::TrainingArgs;
-pub use fingerprint::model_folder;
-pub use resolve::{Origin, Resolved, StageConfig, given, resolve, show_defaults};
+pub use run::{Class, Resolved, given, resolve, show_defaults};
 pub use sources::{Account, Encoded, Encoder, OverLong, RecordError, Row, Sources};
 pub use training::Training;
 
 use crate::cost::{MemoryEstimate, Trained, available_memory};
 use crate::{Objective, Outcome, Plan, Report, RunFolder, Source, TrainedWeights, train};
+
+/// A stage's configuration: the common keys, flattened (`#[serde(flatten)] training: Training`), and the stage's own, all
+/// on one level. Its [`Default`] holds the stage's defaults. Keys without a value are `Option`s that write themselves as
+/// null, never skipped: what a default writes is the list of keys that exist.
+pub trait StageConfig: Serialize + DeserializeOwned + Default {
+    /// The keys that every stage has.
+    fn training(&self) -> &Training;
+
+    /// Checks the stage's own keys; the common ones are checked before.
+    ///
+    /// # Errors
+    /// A sentence that names the flag and what to write instead.
+    fn check(&self) -> anyhow::Result<()>;
+
+    /// What a change of one of the stage's own keys changes in the result; the common ones have [`Training::class`].
+    #[must_use]
+    fn class(_key: &str) -> Class {
+        Class::Course
+    }
+
+    /// What the stage reads beside the model and the data.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn inputs(&self) -> anyhow::Result<Vec<Input>> {
+        Ok(Vec::new())
+    }
+}
 
 /// What a stage prepares its data with.
 pub struct Setup<'a> {
@@ -127,8 +155,6 @@ pub struct Prepared<O> {
     pub ledger: String,
     /// The same for `run.json`.
     pub data: Value,
-    /// What decides the examples: digests of the files and their weights.
-    pub identity: Value,
     /// One example for people: a heading and a text.
     pub example: Option<(String, String)>,
     /// The batch arithmetic for people, see [`batch_arithmetic`].
@@ -158,53 +184,67 @@ pub fn run<C: StageConfig, O: Objective>(
     prepare: impl FnOnce(&Setup) -> anyhow::Result<Prepared<O>>,
 ) -> anyhow::Result<Ending> {
     let training = resolved.config.training();
+    training.check()?;
+    resolved.config.check()?;
     let base = locate::locate(&training.model.to_string_lossy())?;
     let (device, kind) = training.compute().resolve()?;
-    let run = RunFolder::open(&training.output)?;
-    let mut model = ModelFolder::load(&base, Some(kind), device)?;
-    if let Some(template) = &mut model.template {
-        template.set_plain_special_tokens(training.plain_special_tokens);
-        template::fix(template, &run, &training.template_var, dry_run)?;
+    let facts = Facts {
+        stage,
+        class: |key| Training::class(key).unwrap_or_else(|| C::class(key)),
+        seed: Some(training.seed),
+        inputs: inputs(&resolved.config, &base)?,
+        hardware: device::hardware(device, kind),
+        libtorch: Some(device::LIBTORCH),
+        notes: Vec::new(),
+    };
+    let folder = RunFolder::open(&training.output)?;
+    if dry_run {
+        let (model, prepared) = prepared(&folder, (training, dry_run), &base, (device, kind), prepare)?;
+        return tried(resolved, model, prepared, &base, (kind, device));
     }
-    let max_length = training.max_length_in(model.model.config().max_position_embeddings as usize)?;
-    let mut prepared = prepare(&Setup { model: &model, run: &run, device, kind, max_length })?;
-    let fingerprint = fingerprint::fingerprint(stage, &resolved.config, &prepared.identity, &base, kind)?;
-    if let Some((summary, report)) = record::finished(&run, &fingerprint)? {
-        println!("{} is finished already:\n{summary}", run.path().display());
-        return Ok(Ending::Already(report, result_folder(&run)));
-    }
+    let mut session = match Session::begin(folder, resolved, facts)? {
+        Begun::Finished(record) => {
+            println!("{} is finished already:\n{}", training.output.display(), record.summary);
+            let report = serde_json::from_value(record.stage.figures["report"].clone())
+                .with_context(|| format!("{} has no report", training.output.display()))?;
+            return Ok(Ending::Already(report, result_folder(&training.output)));
+        }
+        Begun::Going(session) => session,
+    };
+    let (mut model, mut prepared) = prepared(session.folder(), (training, dry_run), &base, (device, kind), prepare)?;
+    session.start(json!({"data": prepared.data}))?;
     let extra = prepared.objective.extra();
     let lora = adapter::lora_config(training, &base, &extra);
-    if !dry_run {
-        dataset::write_file(run.join("config.toml"), resolved.to_toml()?.as_bytes())?;
-    }
     let named = adapter::trained_tensors(&mut model.model, lora.as_ref(), &extra, training.seed)?;
     let count: u64 = named.iter().map(|(_, tensor)| tensor.numel() as u64).sum();
     let trained = if lora.is_some() { Trained::Adapter { weights: count } } else { Trained::Everything };
-    show(resolved, &prepared, &model, (count, trained), (kind, device))?;
-    if dry_run {
-        return Ok(Ending::DryRun);
+    if session.only_output() {
+        has_last_checkpoint(session.folder(), prepared.objective.steps())?;
+    } else {
+        show(resolved, &prepared, &model, (count, trained), (kind, device))?;
     }
-    torch_ext::catch(|| prepared.objective.begin(&model.model, &run))
+    let run = session.folder();
+    torch_ext::catch(|| prepared.objective.begin(&model.model, run))
         .context("what is computed before the first step")?;
-    let mut settings = training.settings(prepared.objective.steps(), trained, fingerprint.clone());
+    let mut settings = training.settings(prepared.objective.steps(), trained, session.fingerprint().to_owned());
     settings.lora = lora.clone();
     let checkpoint = weights::Checkpoint::open(&base)?;
     let exact = |name: &str| -> anyhow::Result<_> { Ok(llama::float32_weight(&checkpoint, &base, name)?) };
     let weights = TrainedWeights { named, exact: &exact };
-    let result = save::Result { run: &run, training, base: &base, model: &model, lora: lora.as_ref(), extra: &extra };
+    let result = save::Result { run, training, base: &base, model: &model, lora: lora.as_ref(), extra: &extra };
     let decorate = |target: &Path| result.decorate(target);
-    let (weights, report) = match train(&run, &model.model, weights, &prepared.objective, &settings, &decorate)? {
+    let (weights, report) = match train(run, &model.model, weights, &prepared.objective, &settings, &decorate)? {
         Outcome::Interrupted(step) => {
             bail!("stopped by a signal after step {step}; a checkpoint is saved: the same command goes on from there")
         }
         Outcome::Finished(weights, report) => (weights, report),
     };
     result.save(&weights)?;
-    let steps = record::steps(&run)?;
-    let summary = record::summary(&run, &report, &steps);
+    let steps = summary::steps(run)?;
+    let summary = summary::text(run, &report, &steps);
+    let page = run.join("report.html");
     crate::report::write(
-        &run.join("report.html"),
+        &page,
         &format!("herd {stage}: {}", run.path().display()),
         &steps,
         &[
@@ -214,25 +254,79 @@ pub fn run<C: StageConfig, O: Objective>(
             ("Configuration", resolved.table()?),
         ],
     )?;
-    record::write(
-        &run,
-        json!({
-            "stage": stage,
-            "fingerprint": fingerprint,
-            "seed": training.seed,
-            "compute": {"device": format!("{device:?}"), "dtype": device::name(kind), "threads": tch::get_num_threads()},
-            "model": training.model,
-            "data": prepared.data,
-            "report": report,
-            "summary": summary,
-        }),
-    )?;
-    let folder = result_folder(&run);
-    println!("{summary}\nwritten: {}; plots: {}", folder.display(), run.join("report.html").display());
+    let folder = result_folder(run.path());
+    session.finish(&["adapter", "model"], &summary, json!({"data": prepared.data, "report": report}))?;
+    println!("{summary}\nwritten: {}; plots: {}", folder.display(), page.display());
     Ok(Ending::Trained(report, folder))
 }
 
-fn result_folder(run: &RunFolder) -> PathBuf {
+/// The model to start from, the files of training and held-out data, and what else the stage reads.
+fn inputs<C: StageConfig>(config: &C, base: &Path) -> anyhow::Result<Vec<Input>> {
+    let training = config.training();
+    let mut inputs = vec![Input::model("model", base)?];
+    for (path, weight) in training.sources()? {
+        inputs.push(Input::file("data", &path)?.weighted(weight));
+    }
+    for path in &training.eval_data {
+        inputs.push(Input::file("eval_data", Path::new(path))?);
+    }
+    inputs.extend(config.inputs()?);
+    Ok(inputs)
+}
+
+fn prepared<O>(
+    run: &RunFolder,
+    (training, dry_run): (&Training, bool),
+    base: &Path,
+    (device, kind): (Device, Kind),
+    prepare: impl FnOnce(&Setup) -> anyhow::Result<Prepared<O>>,
+) -> anyhow::Result<(ModelFolder, Prepared<O>)> {
+    let mut model = ModelFolder::load(base, Some(kind), device)?;
+    if let Some(template) = &mut model.template {
+        template.set_plain_special_tokens(training.plain_special_tokens);
+        template::fix(template, run, &training.template_var, dry_run)?;
+    }
+    let max_length = training.max_length_in(model.model.config().max_position_embeddings as usize)?;
+    let prepared = prepare(&Setup { model: &model, run, device, kind, max_length })?;
+    Ok((model, prepared))
+}
+
+/// What a dry run shows.
+fn tried<C: StageConfig, O: Objective>(
+    resolved: &Resolved<C>,
+    mut model: ModelFolder,
+    prepared: Prepared<O>,
+    base: &Path,
+    compute: (Kind, Device),
+) -> anyhow::Result<Ending> {
+    let training = resolved.config.training();
+    let extra = prepared.objective.extra();
+    let lora = adapter::lora_config(training, base, &extra);
+    let named = adapter::trained_tensors(&mut model.model, lora.as_ref(), &extra, training.seed)?;
+    let weights: u64 = named.iter().map(|(_, tensor)| tensor.numel() as u64).sum();
+    let trained = if lora.is_some() { Trained::Adapter { weights } } else { Trained::Everything };
+    show(resolved, &prepared, &model, (weights, trained), compute)?;
+    Ok(Ending::DryRun)
+}
+
+/// Saving a finished run again takes the weights from its last checkpoint.
+fn has_last_checkpoint(run: &RunFolder, steps: u64) -> anyhow::Result<()> {
+    let folder = run.join("checkpoints");
+    let all = if folder.is_dir() {
+        crate::checkpoint::whole(&folder, |report| eprintln!("warning: {report}"))?
+    } else {
+        vec![]
+    };
+    ensure!(
+        all.last().is_some_and(|(step, _)| *step == steps),
+        "{} is finished, but its last checkpoint (step {steps}), from which the result would be saved again, is not there; \
+         choose another --output to train again",
+        run.path().display()
+    );
+    Ok(())
+}
+
+fn result_folder(run: &Path) -> PathBuf {
     run.join(if run.join("model").is_dir() { "model" } else { "adapter" })
 }
 

@@ -39,7 +39,7 @@ impl Result<'_> {
                 Some(kind) => kind,
                 None => llama::weights_kind(self.base)?,
             };
-            return into_place(&self.run.join("model"), |target| {
+            return save_folder(&self.run.join("model"), |target| {
                 self.write_texts(target, kind)?;
                 WeightsFile::Model.write(target, weights, kind).map(drop)
             });
@@ -47,13 +47,15 @@ impl Result<'_> {
         // An average of low-rank updates is no adapter.
         let averaged = self.training.average != AverageKind::None;
         if !averaged {
-            into_place(&self.run.join("adapter"), |target| {
+            save_folder(&self.run.join("adapter"), |target| {
                 write_adapter_config(lora, target)?;
                 WeightsFile::Adapter.write(target, weights, Kind::Float).map(drop)
             })?;
         }
         if !self.training.merge {
-            return Ok(());
+            // What an earlier session of this run may have merged is no result of this command.
+            let merged = self.run.join("model");
+            return if merged.is_dir() { Ok(fs::remove_dir_all(merged)?) } else { Ok(()) };
         }
         // From the base model's own files, in float32: merging into weights of a narrower type would round twice.
         let kind = match kind {
@@ -70,7 +72,7 @@ impl Result<'_> {
         }
         let mut all = self.extra.without_head(merged.named_parameters());
         all.extend(extra_of(weights, self.extra));
-        into_place(&self.run.join("model"), |target| {
+        save_folder(&self.run.join("model"), |target| {
             self.write_texts(target, kind)?;
             WeightsFile::Model.write(target, &all, kind).map(drop)
         })
@@ -94,9 +96,9 @@ fn write_adapter_config(lora: &LoraConfig, target: &Path) -> anyhow::Result<()> 
     Ok(dataset::write_file(target.join("adapter_config.json"), format!("{text}\n").as_bytes())?)
 }
 
-/// As [`crate::into_place`]; on an error, what to do is said.
-fn into_place(target: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    crate::into_place(target, fill).with_context(|| {
+/// As [`run::replace_folder`]; an error says what to do.
+fn save_folder(target: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    run::replace_folder(target, fill).with_context(|| {
         format!("cannot save {}; the checkpoints are whole: make room and run the same command again", target.display())
     })
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
+use run::Class;
 use serde::{Deserialize, Serialize};
 
 use super::sources::OverLong;
@@ -161,20 +162,6 @@ impl Default for Training {
     }
 }
 
-/// Keys that have no part in the bytes of the result, or that a fingerprint takes in by content: paths, how often a run is
-/// saved and measured.
-pub(super) const ASIDE: [&str; 9] = [
-    "output",
-    "model",
-    "data",
-    "eval_data",
-    "checkpoint_steps",
-    "checkpoint_minutes",
-    "keep_last",
-    "keep_best",
-    "eval_steps",
-];
-
 impl Training {
     /// Checks values and combinations.
     ///
@@ -258,6 +245,22 @@ impl Training {
             );
         }
         Ok(self.longest().min(context))
+    }
+
+    /// What a change of a key changes in the result ([`Class`]), where it does not change the course. Micro-batches and recomputation change the order of sums,
+    /// and with LoRA's dropout or NEFTune which random numbers a token gets; device and type change the rounding.
+    #[must_use]
+    pub fn class(key: &str) -> Option<Class> {
+        match key {
+            // Compared by content.
+            "model" | "data" | "eval_data" => Some(Class::Free),
+            "output" | "checkpoint_steps" | "checkpoint_minutes" | "keep_last" | "keep_best" | "eval_steps" => {
+                Some(Class::Free)
+            }
+            "micro_batch_tokens" | "recompute" | "dtype" | "device" | "threads" => Some(Class::Bits),
+            "merge" | "save_dtype" => Some(Class::Output),
+            _ => None,
+        }
     }
 
     /// Training files with their weights.
@@ -347,5 +350,52 @@ fn source(text: &str) -> anyhow::Result<(PathBuf, f64)> {
             Ok((path.into(), weight))
         }
         _ => Ok((text.into(), 1.0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn training() -> Training {
+        Training {
+            model: "m".into(),
+            data: vec!["a.jsonl:2".into(), "b/c.jsonl".into()],
+            output: "o".into(),
+            ..Training::default()
+        }
+    }
+
+    #[test]
+    fn files_have_weights() {
+        training().check().unwrap();
+        assert_eq!(training().sources().unwrap(), [("a.jsonl".into(), 2.0), ("b/c.jsonl".into(), 1.0)]);
+    }
+
+    #[test]
+    fn mistakes_are_sentences() {
+        let wrong: [(fn(&mut Training), &str); 5] = [
+            (|t| t.data = vec!["a:x".into()], "\"x\" is no number"),
+            (|t| t.data.clear(), "--data is missing"),
+            (|t| t.max_length = Some(5000), "--micro-batch-tokens is 4096, but --max-length allows examples of 5000"),
+            (|t| t.merge = true, "--merge without --lora-rank"),
+            (|t| t.warmup_ratio = 1.5, "--warmup-ratio is 1.5"),
+        ];
+        for (change, sentence) in wrong {
+            let mut training = training();
+            change(&mut training);
+            let error = format!("{:#}", training.check().unwrap_err());
+            assert!(error.contains(sentence), "{error}");
+        }
+    }
+
+    /// What an out-of-memory error advises (`train.rs`) is accepted by a resume.
+    #[test]
+    fn keys_that_save_memory_change_only_bits() {
+        for key in ["micro_batch_tokens", "recompute"] {
+            assert_eq!(Training::class(key), Some(Class::Bits), "{key}");
+        }
+        assert_eq!(Training::class("learning_rate"), None);
+        assert_eq!(Training::class("merge"), Some(Class::Output));
     }
 }

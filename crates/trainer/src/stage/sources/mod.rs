@@ -52,12 +52,6 @@ pub struct Account {
 }
 
 impl Account {
-    /// What decides the examples, for the fingerprint: the digest and the weight of each file.
-    #[must_use]
-    pub fn identity(&self) -> Value {
-        self.ledgers.iter().map(|ledger| json!([ledger.sha256, ledger.weight])).collect()
-    }
-
     /// Everything that [`super::run`] wants to know beside the objective.
     ///
     /// # Errors
@@ -65,7 +59,6 @@ impl Account {
     pub fn prepared<O>(self, objective: O) -> anyhow::Result<Prepared<O>> {
         Ok(Prepared {
             objective,
-            identity: self.identity(),
             data: serde_json::to_value(&self.ledgers)?,
             ledger: self.text,
             example: self.example,

@@ -1,4 +1,4 @@
-//! Flags over a configuration file over a stage's defaults, and where each value came from.
+//! Flags over a configuration file over a stage's defaults, where each value came from, and what a change of it changes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,20 +9,18 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
-use super::training::Training;
-
-/// A stage's configuration: the common keys, flattened (`#[serde(flatten)] training: Training`), and the stage's own, all
-/// on one level. Its [`Default`] holds the stage's defaults. Keys without a value are `Option`s that write themselves as
-/// null, never skipped: what a default writes is the list of keys that exist.
-pub trait StageConfig: Serialize + DeserializeOwned + Default {
-    /// The keys that every stage has.
-    fn training(&self) -> &Training;
-
-    /// Checks the stage's own keys; the common ones are checked before.
-    ///
-    /// # Errors
-    /// A sentence that names the flag and what to write instead.
-    fn check(&self) -> anyhow::Result<()>;
+/// What a change of a key changes in the result of a run, and so what a resume does with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The course of the run: a resume with another value is refused.
+    Course,
+    /// The last bits of numbers only (sums in another order): accepted, and recorded, since the result may no longer have
+    /// the bytes that it would have had.
+    Bits,
+    /// Only what is saved: accepted; of a finished run only the saving is done again.
+    Output,
+    /// Nothing: where the run is, how often it is saved or measured, or the path of an input, which is compared by content.
+    Free,
 }
 
 /// Where a value came from.
@@ -55,6 +53,8 @@ pub struct Resolved<C> {
     pub config: C,
     /// The origin of each key.
     pub origins: BTreeMap<String, Origin>,
+    /// The value that each key has by default.
+    pub defaults: Map<String, Value>,
 }
 
 /// The flags that were given, under their keys: what `args` (a `clap::Args` that is `Serialize`) writes, without what was
@@ -70,11 +70,15 @@ pub fn given(args: &impl Serialize) -> anyhow::Result<Map<String, Value>> {
     Ok(flags)
 }
 
-/// Puts the keys of the TOML file over the defaults, and the flags over both, and checks the whole.
+/// Puts the keys of the TOML file over the defaults, and the flags over both. The defaults are what `C::default()` writes:
+/// its keys are all on one level, and those without a value are `Option`s that write themselves as null, never skipped.
 ///
 /// # Errors
-/// A sentence on the file, the key or the combination that is wrong. Keys that do not exist are errors.
-pub fn resolve<C: StageConfig>(file: Option<&Path>, flags: Map<String, Value>) -> anyhow::Result<Resolved<C>> {
+/// A sentence on the file or the key that is wrong. Keys that do not exist are errors.
+pub fn resolve<C: Serialize + DeserializeOwned + Default>(
+    file: Option<&Path>,
+    flags: Map<String, Value>,
+) -> anyhow::Result<Resolved<C>> {
     let defaults = object(&C::default())?;
     let mut origins: BTreeMap<String, Origin> = defaults.keys().map(|key| (key.clone(), Origin::Default)).collect();
     let mut values = defaults.clone();
@@ -86,7 +90,7 @@ pub fn resolve<C: StageConfig>(file: Option<&Path>, flags: Map<String, Value>) -
                 _ => format!("--{}", key.replace('_', "-")),
             };
             if !defaults.contains_key(&key) {
-                bail!("{} is no key of this stage{}", place(), nearest(&key, defaults.keys()));
+                bail!("{} is not a key of this stage{}", place(), nearest(&key, defaults.keys()));
             }
             let mut alone = defaults.clone();
             alone.insert(key.clone(), value.clone());
@@ -96,12 +100,10 @@ pub fn resolve<C: StageConfig>(file: Option<&Path>, flags: Map<String, Value>) -
         }
     }
     let config: C = serde_json::from_value(Value::Object(values))?;
-    config.training().check()?;
-    config.check()?;
-    Ok(Resolved { config, origins })
+    Ok(Resolved { config, origins, defaults })
 }
 
-impl<C: StageConfig> Resolved<C> {
+impl<C: Serialize> Resolved<C> {
     /// Every key with its value and origin, a line each.
     ///
     /// # Errors
@@ -119,16 +121,22 @@ impl<C: StageConfig> Resolved<C> {
     /// # Errors
     /// Never in practice: a configuration can always be written.
     pub fn to_toml(&self) -> anyhow::Result<String> {
-        // JSON's strings, numbers, booleans and lists of them are TOML's too.
-        let line = |(key, value): (&String, &Value)| (!value.is_null()).then(|| format!("{key} = {value}\n"));
-        Ok(object(&self.config)?.iter().filter_map(line).collect())
+        Ok(to_toml(&object(&self.config)?))
     }
+}
+
+/// Keys as TOML, a line each, without those that have no value.
+#[must_use]
+pub fn to_toml(keys: &Map<String, Value>) -> String {
+    // JSON's strings, numbers, booleans and lists of them are TOML's too.
+    let line = |(key, value): (&String, &Value)| (!value.is_null()).then(|| format!("{key} = {value}\n"));
+    keys.iter().filter_map(line).collect()
 }
 
 /// Adds `[default: ...]` to the help of every flag whose key has a default in `C`. For
 /// `#[command(defer(show_defaults::<Config>))]` on the arguments of a stage, so that the help cannot drift from the code.
 #[must_use]
-pub fn show_defaults<C: StageConfig>(command: clap::Command) -> clap::Command {
+pub fn show_defaults<C: Serialize + Default>(command: clap::Command) -> clap::Command {
     let Ok(defaults) = object(&C::default()) else { return command };
     let shown = |value: &Value| match value {
         Value::Null | Value::Bool(false) => None,
@@ -151,20 +159,28 @@ pub fn show_defaults<C: StageConfig>(command: clap::Command) -> clap::Command {
 }
 
 /// What serde writes of a structure, as its keys and values.
-pub(super) fn object(value: &impl Serialize) -> anyhow::Result<Map<String, Value>> {
+pub(crate) fn object(value: &impl Serialize) -> anyhow::Result<Map<String, Value>> {
     match serde_json::to_value(value)? {
         Value::Object(keys) => Ok(keys),
         _ => bail!("a configuration is an object"),
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
+/// The keys of a configuration file.
+///
+/// # Errors
+/// A sentence on the file or the key that is wrong.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let table = DeTable::parse(&text).with_context(|| format!("{} is not TOML", path.display()))?;
+    parse(&text).with_context(|| path.display().to_string())
+}
+
+pub(crate) fn parse(text: &str) -> anyhow::Result<Map<String, Value>> {
+    let table = DeTable::parse(text).context("the file is not TOML")?;
     let mut keys = Map::new();
     for (key, value) in table.get_ref() {
         let key = key.get_ref();
-        let value = json(value.get_ref()).with_context(|| format!("{}: {key}", path.display()))?;
+        let value = json(value.get_ref()).with_context(|| key.to_string())?;
         keys.insert(key.clone().into_owned(), value);
     }
     Ok(keys)
@@ -174,7 +190,10 @@ fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
 fn json(value: &DeValue) -> anyhow::Result<Value> {
     Ok(match value {
         DeValue::String(text) => text.as_ref().into(),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())?.into(),
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => number.into(),
+            Err(_) => u64::from_str_radix(number.as_str(), number.radix())?.into(),
+        },
         DeValue::Float(number) => number.as_str().parse::<f64>()?.into(),
         DeValue::Boolean(flag) => (*flag).into(),
         DeValue::Datetime(time) => time.to_string().into(),
@@ -184,7 +203,7 @@ fn json(value: &DeValue) -> anyhow::Result<Value> {
 }
 
 /// `; did you mean ...?`, where a known key is near.
-fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> String {
+pub(crate) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> String {
     let best = known.map(|known| (strsim::jaro_winkler(key, known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
     match best {
         Some((likeness, known)) if likeness > 0.8 => format!("; did you mean {known}?"),
@@ -195,48 +214,60 @@ fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ScheduleKind;
     use serde::Deserialize;
     use serde_json::json;
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Common {
+        data: Vec<String>,
+        learning_rate: f64,
+        epochs: u64,
+        seed: u64,
+        merge: bool,
+        targets: Vec<String>,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     struct Config {
         #[serde(flatten)]
-        training: Training,
+        common: Common,
         beta: f64,
         extra: Option<String>,
     }
 
     impl Default for Config {
         fn default() -> Self {
-            Self { training: Training { epochs: 3, ..Training::default() }, beta: 0.1, extra: None }
-        }
-    }
-
-    impl StageConfig for Config {
-        fn training(&self) -> &Training {
-            &self.training
-        }
-
-        fn check(&self) -> anyhow::Result<()> {
-            anyhow::ensure!(self.beta > 0.0, "--beta is {}; it must be more than 0", self.beta);
-            Ok(())
+            let targets = vec!["all-linear".into()];
+            let common = Common { data: Vec::new(), learning_rate: 1e-5, epochs: 3, seed: 0, merge: false, targets };
+            Self { common, beta: 0.1, extra: None }
         }
     }
 
     #[derive(clap::Parser, Serialize)]
     #[command(defer(show_defaults::<Config>))]
     struct Args {
-        #[command(flatten)]
-        #[serde(flatten)]
-        training: crate::stage::TrainingArgs,
+        /// Training data
+        #[arg(long, num_args = 1..)]
+        data: Vec<String>,
+        /// Peak learning rate
+        #[arg(long, visible_alias = "lr")]
+        learning_rate: Option<f64>,
+        /// Times through the data
+        #[arg(long)]
+        epochs: Option<u64>,
+        /// Merge
+        #[arg(long)]
+        merge: bool,
+        /// Where
+        #[arg(long, num_args = 1..)]
+        targets: Vec<String>,
         /// Strength of the pull to the reference model
         #[arg(long)]
         beta: Option<f64>,
     }
 
     fn flags(extra: Value) -> Map<String, Value> {
-        let mut all = json!({"model": "m", "data": ["a.jsonl:2", "b/c.jsonl"], "output": "o"});
+        let mut all = json!({"data": ["a.jsonl:2", "b/c.jsonl"]});
         all.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         all.as_object().unwrap().clone()
     }
@@ -245,14 +276,14 @@ mod tests {
     fn flags_win_over_the_file_and_the_file_over_the_stage() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.toml");
-        std::fs::write(&path, "seed = 7\nlearning_rate = 2e-5\nschedule = \"wsd\"\nbeta = 1\n").unwrap();
+        let text = "seed = 18446744073709551615\nlearning_rate = 2e-5\ntargets = [\"q\"]\nbeta = 1\n";
+        std::fs::write(&path, text).unwrap();
         let resolved = resolve::<Config>(Some(&path), flags(json!({"learning_rate": 3e-5}))).unwrap();
-        let Config { training, beta, .. } = &resolved.config;
-        assert_eq!((training.learning_rate, training.seed, training.schedule), (3e-5, 7, ScheduleKind::Wsd));
-        assert_eq!((*beta, training.epochs, training.batch_tokens), (1.0, 3, Training::default().batch_tokens));
+        let Config { common, beta, .. } = &resolved.config;
+        assert_eq!((common.learning_rate, common.seed, &common.targets[..]), (3e-5, u64::MAX, &["q".to_owned()][..]));
+        assert_eq!((*beta, common.epochs), (1.0, 3));
         let origin = |key: &str| resolved.origins[key].as_str();
         assert_eq!([origin("learning_rate"), origin("seed"), origin("epochs")], ["flag", "file", "default"]);
-        assert_eq!(training.sources().unwrap(), [("a.jsonl".into(), 2.0), ("b/c.jsonl".into(), 1.0)]);
         // What is written down reads back the same.
         std::fs::write(&path, resolved.to_toml().unwrap()).unwrap();
         assert_eq!(resolve::<Config>(Some(&path), Map::new()).unwrap().config, resolved.config);
@@ -263,26 +294,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.toml");
         for (text, sentence) in [
-            ("learning_rat = 1\n", "c.toml: learning_rat is no key of this stage; did you mean learning_rate?"),
-            ("max_lenght = 1\nbeta = 2\n", "did you mean max_length?"),
-            ("xyz = 1\n", "c.toml: xyz is no key of this stage"),
+            ("learning_rat = 1\n", "c.toml: learning_rat is not a key of this stage; did you mean learning_rate?"),
+            ("epoch = 1\nbeta = 2\n", "did you mean epochs?"),
+            ("xyz = 1\n", "c.toml: xyz is not a key of this stage"),
             ("seed = \"a\"\n", "c.toml: seed: invalid type: string \"a\", expected u64"),
             ("[lora]\nrank = 1\n", "c.toml: lora: the file has no tables"),
-            ("seed = 1\nseed = 2\n", "c.toml is not TOML: "),
+            ("seed = 1\nseed = 2\n", "c.toml: the file is not TOML: "),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = format!("{:#}", resolve::<Config>(Some(&path), flags(json!({}))).unwrap_err());
-            assert!(error.contains(sentence), "{error}");
-        }
-        for (extra, sentence) in [
-            (json!({"data": ["a:x"]}), "\"x\" is no number"),
-            (json!({"data": []}), "--data is missing"),
-            (json!({"max_length": 5000}), "--micro-batch-tokens is 4096, but --max-length allows examples of 5000"),
-            (json!({"merge": true}), "--merge without --lora-rank"),
-            (json!({"warmup_ratio": 1.5}), "--warmup-ratio is 1.5"),
-            (json!({"beta": 0}), "--beta is 0"),
-        ] {
-            let error = format!("{:#}", resolve::<Config>(None, flags(extra)).unwrap_err());
             assert!(error.contains(sentence), "{error}");
         }
     }
@@ -291,7 +311,7 @@ mod tests {
     fn the_help_states_the_stages_defaults() {
         use clap::{CommandFactory, Parser};
         let help = Args::command().render_long_help().to_string();
-        for part in ["[default: 3]", "[default: 0.1]", "[default: all-linear]", "[default: cosine]"] {
+        for part in ["[default: 3]", "[default: 0.1]", "[default: all-linear]"] {
             assert!(help.contains(part), "{part} is not in {help}");
         }
         let args = Args::parse_from(["x", "--beta", "0.5", "--data", "a", "b", "--lr", "1e-4"]);

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -11,7 +12,11 @@ use anyhow::{Context, bail};
 pub struct RunFolder {
     path: PathBuf,
     _lock: File,
+    /// Whether this process made the folder.
+    made: bool,
 }
+
+const LOCK: &str = ".lock";
 
 impl RunFolder {
     /// Makes the folder if need be and takes it.
@@ -19,8 +24,20 @@ impl RunFolder {
     /// # Errors
     /// When it cannot be written, or another process holds it.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let made = !path.exists();
+        loop {
+            let lock = Self::lock(path)?;
+            // A process that leaves an empty folder behind removes folder and lock.
+            let same = |there: fs::Metadata| lock.metadata().is_ok_and(|ours| ours.ino() == there.ino());
+            if fs::metadata(path.join(LOCK)).is_ok_and(same) {
+                return Ok(Self { path: path.to_owned(), _lock: lock, made });
+            }
+        }
+    }
+
+    fn lock(path: &Path) -> anyhow::Result<File> {
         fs::create_dir_all(path).with_context(|| format!("cannot create the run folder {}", path.display()))?;
-        let name = path.join(".lock");
+        let name = path.join(LOCK);
         let mut options = File::options();
         let mut lock = options
             .create(true)
@@ -48,7 +65,7 @@ impl RunFolder {
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .with_context(|| format!("cannot write {}", name.display()))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(lock)
     }
 
     /// The folder.
@@ -64,6 +81,17 @@ impl RunFolder {
     }
 }
 
+/// A folder that was made for nothing (a dry run, wrong data) is removed.
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        let mut entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        if self.made && entries.all(|entry| entry.file_name() == LOCK) {
+            fs::remove_file(self.path.join(LOCK)).ok();
+            fs::remove_dir(&self.path).ok();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,7 +104,10 @@ mod tests {
         let error = RunFolder::open(&path).unwrap_err().to_string();
         assert!(error.contains(&format!("(process {})", std::process::id())), "{error}");
         drop(first);
-        RunFolder::open(&path).unwrap();
+        assert!(!path.exists(), "an empty folder is left");
+        std::fs::create_dir(&path).unwrap();
+        drop(RunFolder::open(&path).unwrap());
+        assert!(path.exists(), "a folder that was there is removed");
     }
 
     #[test]

@@ -1,0 +1,108 @@
+//! What a run reads, by content.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use dataset::digest::{self, Fingerprint};
+use serde::{Deserialize, Serialize};
+
+/// A file or folder that a run reads, or another thing of known content.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// The configuration's key that names it.
+    pub key: String,
+    /// Where it is; for things that are no files, what they are called (a URL).
+    pub path: String,
+    /// How often an epoch has its records, for training data.
+    pub weight: Option<f64>,
+    /// SHA-256 of a file; of a model folder, over the names and digests of its files.
+    pub sha256: String,
+}
+
+impl Input {
+    /// A file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn file(key: &str, path: &Path) -> anyhow::Result<Self> {
+        let sha256 = digest::file(path).with_context(|| format!("--{}", key.replace('_', "-")))?;
+        Ok(Self { key: key.into(), path: shown(path), weight: None, sha256 })
+    }
+
+    /// A model folder, as [`model_folder`] digests it.
+    ///
+    /// # Errors
+    /// When a file of it cannot be read.
+    pub fn model(key: &str, folder: &Path) -> anyhow::Result<Self> {
+        let sha256 = model_folder(Fingerprint::new(), folder)?.finish();
+        Ok(Self { key: key.into(), path: shown(folder), weight: None, sha256 })
+    }
+
+    /// Something that is no file: `content` decides its digest.
+    #[must_use]
+    pub fn other(key: &str, name: &str, content: &str) -> Self {
+        Self { key: key.into(), path: name.into(), weight: None, sha256: digest::bytes(content.as_bytes()) }
+    }
+
+    /// With the weight of its records.
+    #[must_use]
+    pub fn weighted(self, weight: f64) -> Self {
+        Self { weight: Some(weight), ..self }
+    }
+
+    /// Whether both have the same content.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        (&self.key, self.weight, &self.sha256) == (&other.key, other.weight, &other.sha256)
+    }
+}
+
+/// Absolute, so that the record can be read from anywhere.
+fn shown(path: &Path) -> String {
+    let absolute: PathBuf = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.to_string_lossy().into_owned()
+}
+
+/// Adds the content of a model folder: weights, configuration, tokenizer and chat template, byte by byte.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn model_folder(mut print: Fingerprint, folder: &Path) -> anyhow::Result<Fingerprint> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|name| {
+        [".json", ".jinja", ".safetensors"].iter().any(|ending| name.ends_with(ending)) && name != crate::RECORD
+    });
+    names.sort();
+    for name in names {
+        print = print.file(&name, folder.join(&name))?;
+    }
+    Ok(print)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_content_of_a_model_folder_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        write("config.json", "{}");
+        write("model.safetensors", "weights");
+        let of = || Input::model("model", dir.path()).unwrap();
+        let first = of();
+        // Texts that no stage reads, and the record of the run that made the model.
+        write("README.md", "text");
+        write("run.json", "{}");
+        assert!(first.same(&of()));
+        // Same size: the content counts.
+        write("model.safetensors", "weighty");
+        assert!(!first.same(&of()));
+        write("model.safetensors", "weights");
+        assert!(first.same(&of()));
+        assert!(!first.same(&of().weighted(2.0)));
+    }
+}

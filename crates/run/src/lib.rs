@@ -1,0 +1,74 @@
+//! A run: what every command that leaves a folder behind shares. Needs no libtorch.
+//!
+//! The contract of such a command:
+//!
+//! - **One configuration.** Flags win over a TOML file (`--config FILE`), which wins over the stage's defaults. The whole is
+//!   checked before anything is read, unknown keys are refused with the nearest known one, and `config.toml` in the folder
+//!   holds the result ([`config`]).
+//! - **One folder, one process.** The folder is locked while the command runs ([`RunFolder`]).
+//! - **One record.** `run.json` has the same keys for every stage, but below `stage` ([`Record`]). It is
+//!   written when the run begins (`finished: false`) and when it ends.
+//! - **The same command again** goes on with an unfinished run, and says that a finished one is finished, after comparing
+//!   the digests of its results ([`Session::begin`]).
+//! - **Another command is refused key by key**, unless the difference changes only bits or only the output ([`Class`]).
+//!   What was accepted is recorded.
+//! - **Folders are replaced atomically**: at every moment the old one or the complete new one has the name
+//!   ([`replace_folder`]).
+//!
+//! ```no_run
+//! # use run::{Begun, Class, Facts, Hardware, Input, RunFolder, Session};
+//! # use serde::{Deserialize, Serialize};
+//! #[derive(Serialize, Deserialize, Default)]
+//! struct Config { input: std::path::PathBuf, output: std::path::PathBuf, seed: u64 }
+//!
+//! fn class(key: &str) -> Class {
+//!     if ["input", "output"].contains(&key) { Class::Free } else { Class::Course }
+//! }
+//!
+//! # fn stage(flags: serde_json::Map<String, serde_json::Value>) -> anyhow::Result<()> {
+//! let resolved = run::resolve::<Config>(None, flags)?;
+//! let config = &resolved.config;
+//! let facts = Facts {
+//!     stage: "stage",
+//!     class,
+//!     seed: Some(config.seed),
+//!     inputs: vec![Input::file("input", &config.input)?],
+//!     hardware: Hardware::here(),
+//!     libtorch: None,
+//!     notes: Vec::new(),
+//! };
+//! match Session::begin(RunFolder::open(&config.output)?, &resolved, facts)? {
+//!     Begun::Finished(record) => println!("finished already:\n{}", record.summary),
+//!     Begun::Going(mut session) => {
+//!         session.start(serde_json::json!({"records": 3}))?;
+//!         // ... the work, which writes `result.jsonl` ...
+//!         session.finish(&["result.jsonl"], "3 records", serde_json::json!({"records": 3}))?;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod cli;
+pub mod config;
+mod folder;
+pub mod inputs;
+pub mod page;
+mod plot;
+pub mod progress;
+mod record;
+mod replace;
+mod session;
+mod signals;
+
+pub use cli::{Frame, expand, from_flags};
+pub use config::{Class, Origin, Resolved, given, resolve, show_defaults};
+pub use folder::RunFolder;
+pub use inputs::{Input, model_folder};
+pub use page::{Blocks, Cell, Column, Page};
+pub use plot::Curve;
+pub use progress::Progress;
+pub use record::{Change, Hardware, Output, RECORD, Record, Resumed, SCHEMA, Stage, Versions};
+pub use replace::{fill_folder, recover, replace_folder};
+pub use session::{Begun, CONFIG, Facts, Session};
+pub use signals::Signals;

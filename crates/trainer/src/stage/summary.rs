@@ -1,0 +1,56 @@
+//! What a training run reached, for people.
+
+use std::fmt::Write;
+use std::fs;
+use std::time::Duration;
+
+use run::RunFolder;
+use run::progress::duration;
+
+use crate::metrics::{self, StepMetrics};
+use crate::{CheckpointCost, Evaluation, Report};
+
+/// What a run did, in a few lines.
+pub(super) fn text(run: &RunFolder, report: &Report, steps: &[StepMetrics]) -> String {
+    let start = fs::read(run.join("eval_start.json")).ok();
+    let start: Option<Evaluation> = start.and_then(|text| serde_json::from_slice(&text).ok());
+    let loss = |steps: &[StepMetrics]| steps.iter().map(|m| m.loss).sum::<f64>() / steps.len().max(1) as f64;
+    let tenth = steps.len().div_ceil(10);
+    let memory = report.peak_memory.map_or(String::new(), |bytes| format!(", {:.1} GB at most", bytes as f64 / 1e9));
+    let mut text = format!(
+        "{} steps in {}, {:.0} tokens/s{memory}\nmean training loss {:.4} in the first tenth, {:.4} in the last",
+        report.steps,
+        duration(Duration::from_secs_f64(report.seconds)),
+        report.tokens_per_second,
+        loss(&steps[..tenth]),
+        loss(&steps[steps.len() - tenth..])
+    );
+    if let (Some(end), Some(start)) = (&report.evaluation, start) {
+        write!(text, "\nheld-out loss {:.4} before, {:.4} after, on {} tokens", start.loss, end.loss, end.tokens).ok();
+        if let Some(last) = &report.last_evaluation {
+            write!(text, " (of the average of the weights, which is saved; the last weights have {:.4})", last.loss)
+                .ok();
+        }
+        for (name, after) in &end.metrics {
+            if let Some(before) = start.metrics.get(name) {
+                write!(text, "\nheld-out {name} {before:.4} before, {after:.4} after").ok();
+            }
+        }
+    }
+    let CheckpointCost { count, bytes, seconds } = report.checkpoints;
+    if count > 0 {
+        let share = 100.0 * seconds / report.seconds.max(1e-9);
+        let gigabytes = bytes as f64 / 1e9;
+        write!(
+            text,
+            "\n{count} checkpoints of {gigabytes:.2} GB together took {seconds:.1} s, {share:.1}% of the training time"
+        )
+        .ok();
+    }
+    text
+}
+
+/// Steps of the run so far, as logged.
+pub(super) fn steps(run: &RunFolder) -> anyhow::Result<Vec<StepMetrics>> {
+    metrics::read(&run.join("metrics.jsonl"))
+}

@@ -1,0 +1,161 @@
+//! `herd again`: repeats the run that left a folder, and compares what it makes.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+use run::{Hardware, Input, Record, Versions};
+use serde_json::{Map, Value};
+
+/// Arguments of `herd again`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A folder that a herd command left, with its run.json
+    folder: PathBuf,
+    /// The folder for the repetition [default: FOLDER-again]
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+}
+
+/// Repeats a run and says whether the files are the same.
+///
+/// # Errors
+/// When inputs are gone or changed, when the repetition fails, and when its files differ although nothing is known that
+/// lets them differ.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let folder = std::path::absolute(&args.folder)?;
+    let record = Record::read(&folder)?
+        .with_context(|| format!("{} has no run.json: no herd command left it", args.folder.display()))?;
+    ensure!(
+        record.finished,
+        "the run in {} is not finished; finish it first: {}",
+        args.folder.display(),
+        record.command.join(" ")
+    );
+    ensure!(
+        record.stage.name != "run",
+        "{0} is a pipeline's folder: repeat the folders of its stages, or run its recipe anew with `herd run \
+         {0}/recipe.toml --output FOLDER`",
+        args.folder.display()
+    );
+    check_inputs(&record)?;
+    let output = match &args.output {
+        Some(output) => std::path::absolute(output)?,
+        None => {
+            let mut name = folder.components().as_path().as_os_str().to_owned();
+            name.push("-again");
+            name.into()
+        }
+    };
+    ensure!(output != folder, "--output {} is the folder to repeat; choose another", output.display());
+    for reason in reasons(&record) {
+        println!("may differ: {reason}");
+    }
+    repeat(&record, &output)?;
+    let again = Record::read(&output)?.with_context(|| format!("{} has no run.json", output.display()))?;
+    compare(&record, &again, &output)
+}
+
+/// Every file and model that the run read, by its digest.
+fn check_inputs(record: &Record) -> anyhow::Result<()> {
+    let mut wrong = Vec::new();
+    // What is no file (an endpoint, a built-in prompt) has no absolute path; the stage compares it itself.
+    for input in record.inputs.iter().filter(|input| Path::new(&input.path).is_absolute()) {
+        let path = Path::new(&input.path);
+        let now = match () {
+            () if path.is_dir() => Input::model(&input.key, path)?,
+            () if path.is_file() => Input::file(&input.key, path)?,
+            () => {
+                wrong.push(format!("{}: {} is not there any more", input.key, input.path));
+                continue;
+            }
+        };
+        if now.sha256 != input.sha256 {
+            wrong.push(format!(
+                "{}: {} has changed (SHA-256 {} then, {} now)",
+                input.key,
+                input.path,
+                &input.sha256[..12],
+                &now.sha256[..12]
+            ));
+        }
+    }
+    ensure!(
+        wrong.is_empty(),
+        "the inputs are not what they were, so the run cannot be repeated:\n  {}\nPut them back where they were",
+        wrong.join("\n  ")
+    );
+    Ok(())
+}
+
+/// Why the repetition may have other bytes.
+fn reasons(record: &Record) -> Vec<String> {
+    let mut reasons = record.notes.clone();
+    let (here, then) = (Hardware::here(), &record.hardware);
+    let versions = Versions::here(record.versions.libtorch.as_deref());
+    if record.versions.herd != versions.herd {
+        reasons.push(format!("herd was {} then and is {} now", record.versions.herd, versions.herd));
+    }
+    if here.cpu != then.cpu {
+        let name = |cpu: &Option<String>| cpu.clone().unwrap_or_else(|| "unknown".into());
+        reasons.push(format!("the processor was {} and is {}", name(&then.cpu), name(&here.cpu)));
+    }
+    if let Some(device) = then.device.as_ref().filter(|device| *device != "cpu") {
+        reasons.push(format!("{device} adds numbers in another order each time"));
+    }
+    reasons
+}
+
+/// Runs the command with the configuration of the record and another output.
+fn repeat(record: &Record, output: &Path) -> anyhow::Result<()> {
+    let mut config = record.stage.config.clone();
+    config.remove("output");
+    fix(&mut config, "threads", record.hardware.threads.map(Value::from));
+    fix(&mut config, "dtype", record.hardware.dtype.clone().map(Value::from));
+    let mut file = tempfile::Builder::new().suffix(".toml").tempfile()?;
+    file.write_all(run::config::to_toml(&config).as_bytes())?;
+    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+    command.args(record.stage.name.split(' ')).arg("--config").arg(file.path()).arg("--output").arg(output);
+    if record.directory.is_dir() {
+        command.current_dir(&record.directory);
+    }
+    println!("herd {} into {}", record.stage.name, output.display());
+    let status = command.status().context("cannot start this program again")?;
+    ensure!(status.success(), "the repetition of `herd {}` failed", record.stage.name);
+    Ok(())
+}
+
+/// Gives a key that was left to the machine the value that it had there.
+fn fix(config: &mut Map<String, Value>, key: &str, value: Option<Value>) {
+    if let Some(value) = value.filter(|_| config.get(key).is_none_or(Value::is_null)) {
+        config.insert(key.to_owned(), value);
+    }
+}
+
+fn compare(then: &Record, again: &Record, output: &Path) -> anyhow::Result<()> {
+    let digests = |record: &Record| -> BTreeMap<String, String> {
+        record.outputs.iter().map(|file| (file.path.clone(), file.sha256.clone())).collect()
+    };
+    let (before, now) = (digests(then), digests(again));
+    let mut different = Vec::new();
+    for (path, digest) in &before {
+        match now.get(path) {
+            None => different.push(format!("{path} was not made again")),
+            Some(other) if other != digest => different.push(format!("{path} differs")),
+            Some(_) => {}
+        }
+    }
+    different.extend(now.keys().filter(|path| !before.contains_key(*path)).map(|path| format!("{path} is new")));
+    if different.is_empty() {
+        println!("{} files in {}: the same bytes", before.len(), output.display());
+        return Ok(());
+    }
+    let text = format!("{} of {} files differ:\n  {}", different.len(), before.len(), different.join("\n  "));
+    if reasons(then).is_empty() {
+        bail!("{text}\nNothing is known that lets them differ: same versions, processor, threads and inputs");
+    }
+    println!("{text}\nThey may differ for the reasons given above");
+    Ok(())
+}
