@@ -12,7 +12,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Measure and judge", &["eval", "mathverify", "codeexec"]),
     ("Ask a model", &["chat", "generate", "serve"]),
     ("Data and models", &["data", "model", "merge"]),
-    ("Runs", &["run", "config", "doctor", "completions", "man"]),
+    ("Runs", &["run", "again", "config", "doctor", "completions", "man"]),
 ];
 
 /// An example for each command: its words behind `herd`, and what they do. A test parses them.
@@ -99,6 +99,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("run recipes/demo.toml --set items=400 --output runs/larger", "another size, elsewhere"),
         ],
     ),
+    ("again", &[("again runs/sft", "run it once more, into runs/sft-again, and compare the bytes")]),
     ("completions", &[("completions bash", "write to ~/.local/share/bash-completion/completions/herd")]),
     ("man", &[("man --output man", "then: man -l man/herd-sft.1")]),
 ];
