@@ -165,7 +165,7 @@ fn pages(folder: &Path, command: Command, name: &str) -> anyhow::Result<usize> {
     }
     let mut page = Vec::new();
     // The help's list of commands is a template, which a man page has no use for.
-    clap_mangen::Man::new(command.name(name.to_owned())).render(&mut page)?;
+    clap_mangen::Man::new(command.display_name(name)).render(&mut page)?;
     let path = folder.join(format!("{name}.1"));
     dataset::write_file(&path, &page)?;
     Ok(count)

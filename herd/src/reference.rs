@@ -5,7 +5,7 @@ use std::any::TypeId;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::{Arg, ArgAction, Command};
 
 /// Arguments of `herd config`.
