@@ -1,0 +1,12 @@
+//! Statistics of right and wrong answers: 95% intervals ([`interval`]), paired tests of two models ([`paired`]) and
+//! [`pass_at_k`](mod@pass_at_k).
+//!
+//! Figures with an interval come from [`share`] (or [`ratio`], where values have no bounds): one rule gives one number for the same
+//! answers.
+
+pub mod interval;
+pub mod paired;
+pub mod pass_at_k;
+
+pub use interval::{Estimate, mean, proportion, ratio, share};
+pub use pass_at_k::{pass_at, pass_at_k};
