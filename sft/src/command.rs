@@ -24,6 +24,7 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<SftObjecti
         template: setup.template()?,
         config,
         limits: Limits::new(training, setup),
+        unread: Default::default(),
     };
     let sources = sources::load(training, setup, &encoder)?;
     sources.account.prepared(SftObjective {

@@ -1,6 +1,8 @@
 //! Conversations in, tokenised examples out.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::sync::Mutex;
 
 use chat::{ChatError, ChatTemplate, EncodeOptions, RenderOptions, SpecialTokens, Tokenizer, Train};
 use dataset::{Conversation, Invalid, Message, Role, check};
@@ -21,6 +23,8 @@ pub struct SftEncoder<'a> {
     pub config: &'a Config,
     /// How long.
     pub limits: Limits,
+    /// Fields with text that nothing is trained of, and in how many records they stand.
+    pub unread: Mutex<BTreeMap<String, u64>>,
 }
 
 /// An example with its turns.
@@ -52,6 +56,9 @@ impl Encoder for SftEncoder<'_> {
         let weight = conversation.weight.unwrap_or(1.0);
         if weight < 0.0 {
             return Err(Invalid(format!("weight: is {weight}; it must be 0 or more")).into());
+        }
+        if let Ok(mut unread) = self.unread.lock() {
+            conversation.unread_text().for_each(|name| *unread.entry(name.to_owned()).or_default() += 1);
         }
         let messages = &conversation.messages;
         let before = messages.iter().take_while(|message| message.role != Role::Assistant).count();
@@ -96,6 +103,15 @@ impl Encoder for SftEncoder<'_> {
         };
         let text = chat::show::tokens(self.tokenizer, &encoded, colour);
         Some(text.map(|text| (legend.into(), text)).map_err(Into::into))
+    }
+
+    fn finish(&self) {
+        let Ok(unread) = self.unread.lock() else { return };
+        if !unread.is_empty() {
+            let names: Vec<String> =
+                unread.iter().map(|(name, records)| format!("{name} ({records} records)")).collect();
+            eprintln!("Fields with text that is not trained: {}", names.join(", "));
+        }
     }
 
     fn sequences(&self, example: &SftExample) -> Vec<Sequence> {
