@@ -1,5 +1,6 @@
 //! The result of a run: `model/`, or `adapter/` and, merged, `model/` too.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::Context;

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use anyhow::ensure;
 use chat::Tokenizer;
-use serde_json::{Value, json};
+use serde_json::json;
 
 pub use encoder::{Encoded, Encoder, RecordError, Row, Sequence, prompt_digest};
 pub use examples::Examples;
