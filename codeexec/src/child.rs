@@ -6,10 +6,12 @@ use std::io::{BufRead, Write};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::languages::{self, Language, Runner};
-use crate::limits::Limits;
+use crate::limits::{Limits, backstop};
 use crate::native::{Backend, Native};
+use crate::python;
 use crate::record::{Job, Status, Verdict};
 use crate::sandbox::{Machine, THREAD_STACK};
 
@@ -50,6 +52,22 @@ fn serve_orders() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The job with its texts as an editor shows them: without the byte-order marks that they may begin with.
+fn without_marks(job: &Job) -> Job {
+    let bare = |text: &String| text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
+    let tests = job.tests.iter().map(|test| match test {
+        Value::String(text) => Value::String(bare(text)),
+        other => other.clone(),
+    });
+    Job {
+        code: bare(&job.code),
+        test: job.test.as_ref().map(bare),
+        setup: job.setup.as_ref().map(bare),
+        tests: tests.collect(),
+        ..job.clone()
+    }
+}
+
 struct Worker {
     machine: Machine,
     /// The languages that were asked for.
@@ -63,10 +81,23 @@ impl Worker {
         let Some(language) = languages::find(&job.language) else {
             return Ok(Verdict::without_run(&job.id, Status::Error, languages::unknown(&job.language)));
         };
+        // Nothing passes that was not judged, whoever made the job.
+        if let Err(sentence) = job.check() {
+            return Ok(Verdict::without_run(&job.id, Status::Error, sentence));
+        }
+        let has_checker = job.checker.is_some() || job.tests.iter().any(|test| test.get("checker").is_some());
+        if has_checker && (language.name() != "python" || order.backend == Backend::Native) {
+            let sentence = "checker: is for Python programs in the sandbox; use compare, atol and rtol elsewhere";
+            return Ok(Verdict::without_run(&job.id, Status::Error, sentence));
+        }
+        let job = &without_marks(job);
         let mut limits = order.limits.clone();
         if let Some(seconds) = job.timeout {
-            limits.wall = Duration::from_secs_f64(seconds);
-            limits.cpu = limits.wall;
+            limits.time = Duration::from_secs_f64(seconds);
+            limits.wall = backstop(limits.time);
+        }
+        if language.name() == "python" {
+            limits.time += python::import_time(job);
         }
         let mut verdict = match order.backend {
             Backend::Native => self.run_native(language.name(), job, &limits, order.seed)?,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::{Args as ClapArgs, Subcommand};
 
-use crate::limits::Limits;
+use crate::limits::{Limits, backstop};
 use crate::native::{Backend, Native};
 use crate::pool::{Launcher, Pool};
 use crate::{child, extract, languages, run, serve, suite};
@@ -52,12 +52,12 @@ struct Sandbox {
     /// Worker processes [default: one for each core]
     #[arg(long)]
     workers: Option<usize>,
-    /// Wall clock of a program with its tests, such as 3s or 500ms
+    /// Time of a program with its tests, such as 3s or 500ms: its processor time and what it sleeps
     #[arg(long, default_value = "3s", value_parser = duration)]
     timeout: Duration,
-    /// Processor time of a program with its tests [default: as --timeout]
+    /// Real time, the backstop for a busy machine [default: ten times --timeout, and 30s at least]
     #[arg(long, value_parser = duration)]
-    cpu: Option<Duration>,
+    wall: Option<Duration>,
     /// Memory of a program, its interpreter's included
     #[arg(long, default_value = "256MiB", value_parser = size)]
     memory: u64,
@@ -87,8 +87,8 @@ impl Sandbox {
             bail!("--timeout must be 10ms or more");
         }
         Ok(Limits {
-            wall: self.timeout,
-            cpu: self.cpu.unwrap_or(self.timeout),
+            time: self.timeout,
+            wall: self.wall.unwrap_or_else(|| backstop(self.timeout)),
             memory: usize::try_from(self.memory)?,
             output: usize::try_from(self.output_limit)?,
             disk: self.disk,

@@ -1,122 +1,146 @@
 //! Finding the program in a model's answer.
 
+mod quoted;
+mod text;
+
+use std::collections::BTreeSet;
+
+use self::quoted::{Block, fenced, inline, tagged};
+use self::text::{bare, defines, definitions, is_start, is_word, looks_like_code, only_defines, words};
 use crate::languages::{self, Language};
 
 /// The program in a chat answer.
 ///
-/// Fenced blocks (three or more backticks or tildes, indented or not, closed or cut off) are looked at first: those marked
-/// with the language or an alias of it, else those that are not marked as something else. Of several, the one that
-/// defines `entry_point` is taken, the last such; without an entry point, or where none defines it, the longest. An answer
-/// without a fence is taken whole, without the prose before and after what looks like code.
+/// What a model thinks before its answer is left out first. Then fenced blocks (three or more backticks or tildes,
+/// indented or not, closed, cut off, or opened by the prompt) are looked at: those marked with the language or an alias of
+/// it, else those that are not marked as something else. Of several, the one that defines `entry_point` is taken, the last
+/// such; without an entry point, or where none defines it, the longest. Blocks that define what it uses and lacks come
+/// before it. An answer without a fence may hold its program between other marks, such as `[PYTHON]`, or in inline code;
+/// else it is taken whole, without the prose before and after what looks like code.
 pub fn program(answer: &str, language: &str, entry_point: Option<&str>) -> String {
-    let blocks = fenced(answer);
+    let language = languages::find(language).map_or(language, |known| known.name());
+    let answer = after_thinking(answer);
+    // Of `Solution().twoSum` the class is what has to be defined.
+    let name = entry_point.map(|name| name.trim_start_matches("new ").split(|c| !is_word(c)).next().unwrap_or(name));
+    let opened;
+    let answer = if continues_a_fence(answer, language) {
+        opened = format!("```\n{answer}");
+        &opened
+    } else {
+        answer
+    };
+    let mut blocks = fenced(answer);
     if blocks.is_empty() {
-        return bare(answer, language);
+        blocks = tagged(answer);
+    }
+    if blocks.is_empty() {
+        let found = inline(answer, |text| looks_like_code(text, language), |text| defines(text, name, language));
+        return found.unwrap_or_else(|| bare(answer, language));
     }
     let marked: Vec<&Block> = blocks.iter().filter(|block| is_language(&block.mark, language)).collect();
     let unmarked: Vec<&Block> = blocks.iter().filter(|block| block.mark.is_empty()).collect();
-    let candidates = [marked, unmarked].into_iter().find(|list| !list.is_empty());
+    // A block without a mark counts beside marked ones where only it defines what is wanted.
+    let lists = [marked, unmarked];
+    let wanted = lists.iter().find(|list| list.iter().any(|block| defines(&block.text, name, language)));
+    let candidates = wanted.or_else(|| lists.iter().find(|list| !list.is_empty())).cloned();
     let candidates = candidates.unwrap_or_else(|| blocks.iter().collect());
-    let defining = |block: &&&Block| entry_point.is_some_and(|name| defines(&block.text, name));
-    let chosen = candidates.iter().rev().find(defining).or_else(|| candidates.iter().max_by_key(|b| b.text.len()));
-    chosen.map(|block| block.text.clone()).unwrap_or_default()
+    let defining = candidates.iter().rposition(|block| defines(&block.text, name, language));
+    let longest = || (0..candidates.len()).max_by_key(|i| candidates[*i].text.len());
+    defining.or_else(longest).map(|at| with_helpers(&candidates, at, language)).unwrap_or_default()
 }
 
-struct Block {
-    mark: String,
-    text: String,
+/// What stands after a model's reasoning: the final channel, the last turn, or what follows the end of the thinking; and
+/// without the marks that end a turn.
+fn after_thinking(answer: &str) -> &str {
+    const STARTS: [&str; 3] =
+        ["<|channel|>final<|message|>", "<|start_header_id|>assistant<|end_header_id|>", "<|im_start|>assistant\n"];
+    const THOUGHT: [&str; 8] = [
+        "</think>",
+        "</thinking>",
+        "[/THINK]",
+        "</thought>",
+        "</reasoning>",
+        "</seed:think>",
+        "</reflection>",
+        "◁/think▷",
+    ];
+    const ENDS: [&str; 8] = [
+        "<|return|>",
+        "<|end|>",
+        "<|eot_id|>",
+        "<|im_end|>",
+        "<|end_of_text|>",
+        "<|endoftext|>",
+        "<end_of_turn>",
+        "<|end_of_turn|>",
+    ];
+    let mut rest = answer;
+    for start in STARTS {
+        if let Some(at) = rest.rfind(start) {
+            rest = &rest[at + start.len()..];
+        }
+    }
+    for end in THOUGHT {
+        // Inside a program the mark stands in a text.
+        let is_mark = |at: usize| {
+            let after = rest[at + end.len()..].chars().next();
+            !rest[..at].ends_with(['"', '\'', '(']) && !after.is_some_and(|c| ['"', '\'', ')'].contains(&c))
+        };
+        let found = rest.rmatch_indices(end).map(|(at, _)| at).find(|at| is_mark(*at));
+        if let Some(at) = found.filter(|at| !rest[at + end.len()..].trim().is_empty()) {
+            rest = &rest[at + end.len()..];
+        }
+    }
+    loop {
+        let trimmed = rest.trim_end();
+        match ENDS.iter().find_map(|end| trimmed.strip_suffix(end)) {
+            Some(shorter) => rest = shorter,
+            None => return rest,
+        }
+    }
 }
 
-/// The fence that a line opens: its character, its length, its indentation and what follows it.
-fn fence(line: &str) -> Option<(char, usize, usize, &str)> {
-    let trimmed = line.trim_start();
-    let character = trimmed.chars().next().filter(|c| *c == '`' || *c == '~')?;
-    let length = trimmed.chars().take_while(|c| *c == character).count();
-    let rest = trimmed[length..].trim();
-    (length >= 3 && !rest.contains('`')).then_some((character, length, line.len() - trimmed.len(), rest))
+/// Whether an answer goes on in a fence that its prompt has opened: it begins with code, and its first fence closes.
+fn continues_a_fence(answer: &str, language: &str) -> bool {
+    let Some(first) = answer.lines().find(|line| !line.trim().is_empty()) else { return false };
+    let is_fence = |line: &&str| line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~");
+    let is_bare = answer.lines().find(is_fence).is_some_and(|line| ["```", "~~~"].contains(&line.trim()));
+    is_bare && !is_fence(&first) && (is_start(first, language) || first.starts_with("    ") || first.starts_with('\t'))
 }
 
-/// The fenced blocks of a Markdown text (CommonMark, section 4.5); one that is not closed goes to the end.
-fn fenced(answer: &str) -> Vec<Block> {
-    let mut blocks = Vec::new();
-    let mut open: Option<(char, usize, usize, Block)> = None;
-    for line in answer.lines() {
-        match (&mut open, fence(line)) {
-            (None, Some((character, length, indent, rest))) => {
-                let mark = rest.split([' ', '{', ',']).next().unwrap_or("").to_lowercase();
-                open = Some((character, length, indent, Block { mark, text: String::new() }));
+/// A block, and before it those that define what it uses and does not define itself, and what those use in turn.
+fn with_helpers(blocks: &[&Block], at: usize, language: &str) -> String {
+    let own: Vec<BTreeSet<&str>> = blocks.iter().map(|block| definitions(&block.text, language)).collect();
+    let mut taken = BTreeSet::from([at]);
+    let (mut defined, mut open) = (own[at].clone(), vec![at]);
+    while let Some(next) = open.pop() {
+        for word in words(&blocks[next].text) {
+            if defined.contains(word) {
+                continue;
             }
-            (None, None) => {}
-            (Some((character, length, ..)), Some((c, l, _, ""))) if c == *character && l >= *length => {
-                blocks.extend(open.take().map(|(.., block)| block));
-            }
-            (Some((_, _, indent, block)), _) => {
-                let blank = line.len() - line.trim_start().len();
-                block.text.push_str(&line[blank.min(*indent)..]);
-                block.text.push('\n');
+            // The newest before it, else one after it that only defines.
+            let has = |i: &usize| own[*i].contains(word) && !taken.contains(i) && own[*i].is_disjoint(&own[at]);
+            let before = (0..at).rev().find(has);
+            let after = || (at + 1..blocks.len()).find(|i| has(i) && only_defines(&blocks[*i].text, language));
+            if let Some(found) = before.or_else(after) {
+                taken.insert(found);
+                defined.extend(&own[found]);
+                open.push(found);
             }
         }
     }
-    blocks.extend(open.map(|(.., block)| block));
-    blocks.retain(|block| !block.text.trim().is_empty());
-    blocks
+    if taken.len() == 1 {
+        return blocks[at].text.clone();
+    }
+    let mut texts: Vec<&str> = taken.iter().filter(|i| **i != at).map(|i| blocks[*i].text.as_str()).collect();
+    texts.push(&blocks[at].text);
+    texts.join("\n")
 }
 
 /// Whether a fence's mark names the language, or is another name of it.
 fn is_language(mark: &str, language: &str) -> bool {
     let same = |known: &dyn Language| known.name() == mark || known.aliases().contains(&mark);
     mark == language || languages::find(language).is_some_and(same)
-}
-
-/// Whether a text has a definition of that name, in any of the languages' spellings.
-fn defines(text: &str, name: &str) -> bool {
-    let words = ["def", "class", "function", "const", "let", "var"];
-    let starts = |rest: &str| rest.strip_prefix(name).is_some_and(|r| !r.starts_with(is_word));
-    text.lines().any(|line| {
-        // C and C++ begin with a type, at the margin.
-        let typed = || {
-            line.match_indices(name).any(|(at, _)| {
-                let (before, after) = (&line[..at], line[at + name.len()..].trim_start());
-                line.starts_with(is_word)
-                    && before.ends_with([' ', '*', '&'])
-                    && after.starts_with('(')
-                    && !after.contains(';')
-            })
-        };
-        let line = line.trim_start().trim_start_matches("async ").trim_start_matches("export ");
-        let after = words.iter().find_map(|word| line.strip_prefix(word)).map(str::trim_start);
-        after.is_some_and(starts) || starts(line) && line[name.len()..].trim_start().starts_with('=') || typed()
-    })
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-/// An answer without a fence: from the first line that looks like code to the last.
-fn bare(answer: &str, language: &str) -> String {
-    if language != "python" {
-        return answer.to_owned();
-    }
-    let starts = ["def ", "class ", "import ", "from ", "@", "async def ", "if __name__", "#!"];
-    let lines: Vec<&str> = answer.lines().collect();
-    let is_start = |line: &&str| {
-        starts.iter().any(|start| line.starts_with(start)) && (!line.starts_with("from ") || line.contains(" import "))
-    };
-    let Some(first) = lines.iter().position(is_start) else { return answer.to_owned() };
-    // Prose is a line at the margin that ends or reads like a sentence; code goes on over blank and indented lines.
-    let is_prose = |line: &str| {
-        let sentence = line.ends_with(['.', ':', '!', '?']) && line.split(' ').count() > 3;
-        !line.starts_with([' ', '\t', '#', ')', ']', '}']) && sentence && !line.contains(['(', '=']) && !is_block(line)
-    };
-    let end = lines[first..].iter().position(|line| is_prose(line)).map_or(lines.len(), |n| first + n);
-    lines[first..end].join("\n").trim_end().to_owned() + "\n"
-}
-
-/// Whether a line opens a block of Python.
-fn is_block(line: &str) -> bool {
-    let words = ["def ", "class ", "if ", "for ", "while ", "with ", "try:", "else:", "elif ", "except", "finally:"];
-    line.ends_with(':') && words.iter().any(|word| line.starts_with(word))
 }
 
 #[cfg(test)]
@@ -153,5 +177,65 @@ mod tests {
         assert_eq!(program(answer, "cpp", Some("f")), "int f(int x) {\n    return g(x);\n}\n");
         assert_eq!(program("```rb\nputs 1\n```\n```py\nlonger = 1\n```", "ruby", None), "puts 1\n");
         assert_eq!(program("```js\nlet a\n```\n```python\nb\n```", "javascript", None), "let a\n");
+    }
+
+    #[test]
+    fn answers_of_other_shapes() {
+        const TWICE: &str = "def g(x):\n    return 2 * x\n";
+        let show = |text: &str| text.replace("@", TWICE);
+        for (answer, program_is) in [
+            // A call or an assertion in a later block defines nothing.
+            ("```python\n@```\nTry it:\n```python\nassert g(2) == 4\nprint(g(3), g(4), g(5), g(6))\n```", "@"),
+            ("```python\n@```\n```python\nvalue = g(2)\n```", "@"),
+            // The prompt has opened the fence.
+            ("@```\n", "@"),
+            ("@```\nIt doubles its argument.", "@"),
+            ("@```\nFor example:\n```python\ng(1)\n```", "@"),
+            ("    return 2 * x\n```\nThat is all.", "    return 2 * x\n"),
+            // Helpers of other blocks.
+            (
+                "```python\nimport math\n```\n```python\ndef h(x):\n    return math.sqrt(x)\n```\n```python\ndef g(x):\n    return h(x)\n```",
+                "import math\n\ndef h(x):\n    return math.sqrt(x)\n\ndef g(x):\n    return h(x)\n",
+            ),
+            (
+                "```python\ndef g(x):\n    return h(x)\n```\nwith\n```python\ndef h(x):\n    return x\n```",
+                "def h(x):\n    return x\n\ndef g(x):\n    return h(x)\n",
+            ),
+            (
+                "```python\ndef h(x):\n    return 1\n```\nor\n```python\ndef h(x):\n    return 2\n```\n```python\ndef g(x):\n    return h(x)\n```",
+                "def h(x):\n    return 2\n\ndef g(x):\n    return h(x)\n",
+            ),
+            // Drafts in the thinking, and turns.
+            ("<think>\ndef g(x):\n    return x\n</think>\n@", "@"),
+            ("```python\ndef g(x):\n    return 0\n```\n</think>\n\n```python\n@```", "@"),
+            (
+                "<|channel|>analysis<|message|>```python\ndef g(x): 0\n```<|end|><|start|>assistant<|channel|>final<|message|>```python\n@```<|return|>",
+                "@",
+            ),
+            ("<|start_header_id|>assistant<|end_header_id|>\n\n```python\n@```<|eot_id|>", "@"),
+            (
+                "```python\ndef g(x):\n    return x.replace(\"</think>\", \"\")\n```",
+                "def g(x):\n    return x.replace(\"</think>\", \"\")\n",
+            ),
+            // Other quotation.
+            ("`def g(x): return 2 * x`", "def g(x): return 2 * x\n"),
+            ("Call `g` so: use `def g(x): return 2 * x`, which doubles.", "def g(x): return 2 * x\n"),
+            ("```python def g(x): return 2 * x```", "def g(x): return 2 * x\n"),
+            ("[PYTHON]\n@[/PYTHON]\n[TESTS]\nassert g(1) == 2\n[/TESTS]", "@"),
+            ("[BEGIN]\n@[DONE]", "@"),
+            ("<code>\n@</code>", "@"),
+            ("'''python\n@'''\nDone.", "@"),
+            ("```python\ndef g(x):\n    return 2 * x```\nDone.", "@"),
+        ] {
+            let (answer, program_is) = (show(answer), show(program_is));
+            assert_eq!(program(&answer, "python", Some("g")), program_is, "{answer:?}");
+        }
+        let answer = "```python\nclass Solution:\n    def two(self): 2\n```\n```python\nprint(Solution().two())\n```";
+        assert_eq!(program(answer, "python", Some("Solution().two")), "class Solution:\n    def two(self): 2\n");
+        let answer = "```js\nconst h = x => x;\n```\nthen\n```js\nfunction g(x) { return h(x) }\n```\n```js\nconst r = g(1)\n```";
+        assert_eq!(program(answer, "js", Some("g")), "const h = x => x;\n\nfunction g(x) { return h(x) }\n");
+        let answer =
+            "```cpp\nint g(int x) { return x; }\n```\nUse:\n```cpp\nint main() { int y = g(1); return g(2); }\n```";
+        assert_eq!(program(answer, "cpp", Some("g")), "int g(int x) { return x; }\n");
     }
 }

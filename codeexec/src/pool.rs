@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 
 use crate::child::Order;
 use crate::languages;
-use crate::limits::Limits;
+use crate::limits::{Limits, backstop};
 use crate::native::Backend;
 use crate::record::{Job, Status, Verdict};
 
@@ -119,7 +119,7 @@ impl Pool {
         let mut line = serde_json::to_vec(&order)?;
         line.push(b'\n');
         let preparation = languages::find(&job.language).map_or(Duration::ZERO, |language| language.preparation());
-        let wall = preparation + job.timeout.map_or(self.limits.wall, Duration::from_secs_f64);
+        let wall = preparation + job.timeout.map_or(self.limits.wall, |t| backstop(Duration::from_secs_f64(t)));
         for attempt in 1.. {
             let worker = match place {
                 Some(worker) => worker,
@@ -141,7 +141,7 @@ impl Pool {
                 Err(Lost::Dead { said, .. }) => {
                     *place = None;
                     if said.contains("is not set up") || said.contains("--backend native") {
-                        bail!("{}", said.trim());
+                        bail!("{}", said.trim().trim_start_matches("error: "));
                     }
                     let detail = format!("the worker died {attempt} times on this program{}", with_colon(&said));
                     return Ok(Verdict::without_run(&job.id, Status::Crashed, detail));

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::fields;
 use crate::native::Backend;
+use crate::output::{Compare, Rule};
 
 /// A program to run, one JSON object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,8 +18,9 @@ pub struct Job {
     pub language: String,
     /// The program's text.
     pub code: String,
-    /// Tests, each with a result of its own: assert statements as strings, `{"args", "expected", "kwargs"?, "atol"?,
-    /// "name"?}` for calls of `entry_point`, or `{"stdin", "expected_stdout", "name"?}` for runs of the whole program.
+    /// Tests, each with a result of its own: texts of tests, `{"args", "expected", "kwargs"?, "atol"?, "name"?}` for calls
+    /// of `entry_point`, or `{"stdin", "expected_stdout", "compare"?, "checker"?, "atol"?, "rtol"?, "name"?}` for runs of
+    /// the whole program.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<Value>,
     /// One text of tests: statements, or a function `check(candidate)`, which is called with `entry_point`.
@@ -35,15 +38,33 @@ pub struct Job {
     /// Standard input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
-    /// What has to be on standard output; white space at the ends of lines and of the text does not count.
+    /// What has to be on standard output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_stdout: Option<String>,
+    /// How it is compared; default: line by line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare: Option<Compare>,
+    /// Python text that defines `check(stdin, stdout, expected)`: true where the output is right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checker: Option<String>,
+    /// Absolute tolerance for the numbers in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub atol: Option<f64>,
+    /// Relative tolerance for the numbers in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtol: Option<f64>,
+    /// The record has no tests, on purpose: the program has to run to its end without an exception.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_tests: bool,
     /// A linter's findings are wanted, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lint: bool,
-    /// Seconds of wall clock for this program instead of the command's.
+    /// Seconds of processor time and sleep for this program instead of the command's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
+    /// Fields of the record that are not read.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub meta: Map<String, Value>,
 }
 
 /// Inputs whose right outputs a reference solution gives (EvalPlus).
@@ -73,6 +94,9 @@ fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<S
     }
 }
 
+/// What to do about a record without tests.
+const SAY_SO: &str = "a program that only has to run to its end says \"no_tests\": true";
+
 /// A job that has been checked, for readers of files.
 #[derive(Debug, Clone)]
 pub struct Checked(pub Job);
@@ -84,7 +108,7 @@ impl<'de> Deserialize<'de> for Checked {
 }
 
 impl Job {
-    /// A Python program without tests.
+    /// A Python program whose tests are still to be given.
     pub fn python(id: impl Into<String>, code: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -97,9 +121,21 @@ impl Job {
             reference: None,
             stdin: None,
             expected_stdout: None,
+            compare: None,
+            checker: None,
+            atol: None,
+            rtol: None,
+            no_tests: false,
             lint: false,
             timeout: None,
+            meta: Map::new(),
         }
+    }
+
+    /// The same, to be run without tests.
+    #[must_use]
+    pub fn without_tests(self) -> Self {
+        Self { no_tests: true, ..self }
     }
 
     /// Reads a job; the error is a sentence about what to change.
@@ -107,39 +143,64 @@ impl Job {
     /// # Errors
     /// When a field is missing, of the wrong type, or contradicts another.
     pub fn from_value(value: Value) -> Result<Self, String> {
-        let job: Self = serde_json::from_value(value).map_err(|e| e.to_string())?;
+        let Value::Object(fields) = value else { return Err("a record must be a JSON object".into()) };
+        let is_list_empty = fields.get("tests").and_then(Value::as_array).is_some_and(Vec::is_empty);
+        let (read, meta) = fields::split(fields)?;
+        let mut job: Self = serde_json::from_value(Value::Object(read)).map_err(|e| e.to_string())?;
+        job.meta = meta;
+        if is_list_empty && !job.no_tests {
+            return Err(format!("tests: the list is empty; {}", SAY_SO));
+        }
         job.check()?;
         Ok(job)
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Whether it can be judged.
+    ///
+    /// # Errors
+    /// A sentence about what to change: fields that contradict each other, tests of no form, no tests.
+    pub fn check(&self) -> Result<(), String> {
         let kinds = [
             (!self.tests.is_empty(), "tests"),
             (self.test.is_some(), "test"),
             (self.reference.is_some(), "reference"),
             (self.expected_stdout.is_some(), "expected_stdout"),
+            (self.no_tests, "no_tests"),
         ];
         let given: Vec<&str> = kinds.iter().filter(|(given, _)| *given).map(|(_, name)| *name).collect();
         if given.len() > 1 {
             return Err(format!("{} and {} cannot both be given", given[0], given[1]));
         }
+        if given.is_empty() {
+            return Err(format!("the record has no tests: give tests, test, reference or expected_stdout; {SAY_SO}"));
+        }
         if self.timeout.is_some_and(|t| !(t > 0.0 && t <= 3600.0)) {
             return Err("timeout: must be a number of seconds above 0 and up to 3600".into());
         }
-        let mut kinds = self.tests.iter().map(TestKind::of);
-        let first = match kinds.next() {
-            Some(kind) => kind?,
-            None => return Ok(()),
-        };
-        for kind in kinds {
-            if kind? != first {
-                return Err("tests: all of one kind, asserts, calls or stdin cases".into());
-            }
+        let kinds: Vec<TestKind> = self.tests.iter().map(TestKind::of).collect::<Result<_, _>>()?;
+        if kinds.windows(2).any(|pair| pair[0] != pair[1]) {
+            return Err("tests: all of one kind, texts, calls or stdin cases".into());
         }
-        if first == TestKind::Call && self.entry_point.is_none() {
+        let first = kinds.first().copied();
+        if first == Some(TestKind::Call) && self.entry_point.is_none() {
             return Err("entry_point: is missing; tests with args call it".into());
         }
+        let is_compared = self.expected_stdout.is_some() || first == Some(TestKind::Stdin);
+        let of_output = [
+            (self.compare.is_some(), "compare"),
+            (self.checker.is_some(), "checker"),
+            (self.atol.is_some(), "atol"),
+            (self.rtol.is_some(), "rtol"),
+        ];
+        if let Some((_, name)) = of_output.iter().find(|(given, _)| *given && !is_compared) {
+            return Err(format!("{name}: is for expected_stdout; entries of tests have their own"));
+        }
         Ok(())
+    }
+
+    /// How its output is compared.
+    pub fn rule(&self) -> Rule {
+        Rule { compare: self.compare.unwrap_or_default(), atol: self.atol, rtol: self.rtol }
     }
 
     /// The kind of the tests in the list.
@@ -161,18 +222,48 @@ pub enum TestKind {
 
 impl TestKind {
     fn of(test: &Value) -> Result<Self, String> {
-        match test {
-            Value::String(_) => Ok(Self::Assert),
-            Value::Object(fields) if fields.contains_key("expected") => match fields.get("args") {
-                None | Some(Value::Array(_)) => Ok(Self::Call),
-                Some(_) => Err("tests: args must be a list".into()),
-            },
-            Value::Object(fields) if fields.get("expected_stdout").is_some_and(Value::is_string) => Ok(Self::Stdin),
-            other => Err(format!(
-                "tests: {other} is no test; use a string, {{\"args\", \"expected\"}} or {{\"stdin\", \"expected_stdout\"}}"
-            )),
+        let fields = match test {
+            Value::String(_) => return Ok(Self::Assert),
+            Value::Object(fields) => fields,
+            other => return Err(no_test(other)),
+        };
+        let known = |names: &[&str]| match fields.keys().find(|key| !names.contains(&key.as_str())) {
+            Some(name) => Err(format!("tests: {name} is not a field of such a test; use {}", names.join(", "))),
+            None => Ok(()),
+        };
+        let is_number = |name: &str| match fields.get(name) {
+            None => Ok(()),
+            Some(value) if value.as_f64().is_some_and(|n| n >= 0.0) => Ok(()),
+            Some(_) => Err(format!("tests: {name} must be a number of 0 or more")),
+        };
+        is_number("atol").and(is_number("rtol"))?;
+        if fields.contains_key("expected") {
+            known(&["args", "kwargs", "expected", "atol", "name", "id"])?;
+            return match (fields.get("args"), fields.get("kwargs")) {
+                (Some(args), _) if !args.is_array() => Err("tests: args must be a list".into()),
+                (_, Some(kwargs)) if !kwargs.is_object() => Err("tests: kwargs must be an object".into()),
+                _ => Ok(Self::Call),
+            };
         }
+        if fields.get("expected_stdout").is_some_and(Value::is_string) {
+            known(&["stdin", "expected_stdout", "compare", "checker", "atol", "rtol", "name", "id"])?;
+            if fields.get("stdin").is_some_and(|stdin| !stdin.is_string()) {
+                return Err("tests: stdin must be a text".into());
+            }
+            if let Some(compare) = fields.get("compare") {
+                serde_json::from_value::<Compare>(compare.clone()).map_err(|e| format!("tests: compare: {e}"))?;
+            }
+            if fields.get("checker").is_some_and(|checker| !checker.is_string()) {
+                return Err("tests: checker must be a Python text".into());
+            }
+            return Ok(Self::Stdin);
+        }
+        Err(no_test(test))
     }
+}
+
+fn no_test(value: &Value) -> String {
+    format!("tests: {value} is no test; use a string, {{\"args\", \"expected\"}} or {{\"stdin\", \"expected_stdout\"}}")
 }
 
 /// How a program did, in one word.
@@ -258,10 +349,13 @@ pub struct Verdict {
     /// What a linter finds in the text; absent where that was not asked for, or the language has none here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lint: Option<Vec<Finding>>,
-    /// Wall clock in milliseconds, what the program slept included.
+    /// Real time in milliseconds.
     pub wall_ms: f64,
     /// Processor time in milliseconds.
     pub cpu_ms: f64,
+    /// What the program slept, in milliseconds of its own clock: nobody waits for it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub slept_ms: f64,
     /// Largest size of the program's memory in bytes, the interpreter's included.
     pub peak_memory_bytes: u64,
     /// What ran it.
@@ -287,6 +381,7 @@ impl Verdict {
             lint: None,
             wall_ms: 0.0,
             cpu_ms: 0.0,
+            slept_ms: 0.0,
             peak_memory_bytes: 0,
             backend: Backend::Wasm,
             extra: Map::new(),
@@ -294,30 +389,6 @@ impl Verdict {
     }
 }
 
-/// Equality of outputs: line by line without white space at the ends of lines, and without empty lines at the end.
-pub fn same_output(got: &str, expected: &str) -> bool {
-    fn lines(text: &str) -> impl Iterator<Item = &str> {
-        text.trim_end().lines().map(str::trim_end)
-    }
-    lines(got).eq(lines(expected))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outputs_are_compared_without_trailing_space() {
-        for (got, expected, same) in [
-            ("8\n", "8", true),
-            ("8  \n9\n\n", "8\n9", true),
-            ("8\r\n9", "8\n9\n", true),
-            (" 8", "8", false),
-            ("8\n\n9", "8\n9", false),
-            ("", "\n", true),
-            ("8", "8\n9", false),
-        ] {
-            assert_eq!(same_output(got, expected), same, "{got:?} {expected:?}");
-        }
-    }
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
 }

@@ -1,6 +1,6 @@
 //! `codeexec run`: a file of programs to a file of verdicts, in order, streaming, resumable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
@@ -27,6 +27,8 @@ pub struct Summary {
     pub resumed: usize,
     /// Lines that were set aside.
     pub bad: u64,
+    /// Names of fields that were not read.
+    pub unread: BTreeSet<String>,
 }
 
 /// Runs every program of `input` and writes its verdict to `output`.
@@ -55,6 +57,7 @@ pub fn run(
     }
     let progress = Progress::new("programs", count(input), out.done());
     let source = Mutex::new((reader, out.done()));
+    let unread = Mutex::new(BTreeSet::new());
     let (written, stop) = (AtomicUsize::new(out.done()), AtomicBool::new(false));
     let (send, receive) = mpsc::channel::<anyhow::Result<(usize, Verdict)>>();
     let total = std::thread::scope(|scope| -> anyhow::Result<usize> {
@@ -63,7 +66,14 @@ pub fn run(
             scope.spawn(|| {
                 let send = send;
                 while let Some(next) = next_job(&source, &written, &stop) {
-                    let result = next.and_then(|(index, job)| Ok((index, pool.run(&job)?)));
+                    let result = next.and_then(|(index, job)| {
+                        unread.lock().map(|mut unread| unread.extend(job.meta.keys().cloned())).ok();
+                        let place = || {
+                            let (file, record) = (input.display(), index + 1);
+                            format!("{file}, record {record}, id {:?} (the verdicts so far are kept: the same command goes on)", job.id)
+                        };
+                        Ok((index, pool.run(&job).with_context(place)?))
+                    });
                     let failed = result.is_err();
                     if send.send(result).is_err() || failed {
                         stop.store(true, Ordering::Relaxed);
@@ -85,6 +95,7 @@ pub fn run(
     if let Ok((reader, _)) = source.into_inner() {
         summary.bad = reader.bad();
     }
+    summary.unread = unread.into_inner().unwrap_or_default();
     out.finish(total)?;
     Ok(summary)
 }
@@ -168,6 +179,10 @@ impl Summary {
         );
         if self.resumed > 0 {
             text.push_str(&format!("; {} more were there from an interrupted run", self.resumed));
+        }
+        if !self.unread.is_empty() {
+            let names: Vec<&str> = self.unread.iter().map(String::as_str).collect();
+            text.push_str(&format!("; fields that hold no tests were not read: {}", names.join(", ")));
         }
         if self.bad > 0 {
             text.push_str(&format!("; {} bad lines are in {}", self.bad, rejects(output).display()));

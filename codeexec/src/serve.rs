@@ -1,7 +1,8 @@
 //! `codeexec serve`: the HTTP worker.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use http_service::{BadRequest, Failure, Options, Routes};
 use serde_json::Value;
@@ -12,8 +13,17 @@ use crate::record::Job;
 /// The routes: `POST /run` takes a job or a list of jobs and answers verdicts.
 pub fn routes(pool: Arc<Pool>) -> Routes {
     let (replaced, finished) = (pool.clone(), pool.clone());
+    let named = Mutex::new(BTreeSet::new());
     let handler = move |item: Value| -> Result<Value, Failure> {
         let job = Job::from_value(item).map_err(BadRequest)?;
+        if let Ok(mut named) = named.lock() {
+            // Each once while it serves, and not without end.
+            for name in job.meta.keys() {
+                if named.len() < 100 && named.insert(name.clone()) {
+                    eprintln!("field {name:?} holds no tests and is not read");
+                }
+            }
+        }
         let verdict = pool.run(&job).map_err(|e| Failure::Internal(format!("{e:#}")))?;
         serde_json::to_value(verdict).map_err(|e| Failure::Internal(e.to_string()))
     };

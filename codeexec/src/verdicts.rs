@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::limits::Limits;
-use crate::record::{Job, Status, TestResult, Verdict, same_output};
+use crate::output::difference;
+use crate::record::{Job, Status, TestResult, Verdict};
 use crate::sandbox::{Ending, Stop};
 
 /// What the judge says of a test.
@@ -40,7 +41,7 @@ impl Report {
 pub fn status_of(ending: &Ending) -> Status {
     match ending {
         Ending::Stopped(Stop::Exit(_) | Stop::Dismissed) | Ending::Stack => Status::Error,
-        Ending::Stopped(Stop::Wall | Stop::Cpu) => Status::Timeout,
+        Ending::Stopped(Stop::Wall | Stop::Time) => Status::Timeout,
         Ending::Stopped(Stop::Output) => Status::OutputLimit,
         Ending::Trap(_) => Status::Crashed,
     }
@@ -75,13 +76,14 @@ pub fn conclude(verdict: &mut Verdict, reports: Vec<Report>, done: bool, ended: 
     }));
 }
 
-/// Holds a program that ran to its end to the output that was expected of it.
-pub fn compare_output(verdict: &mut Verdict, job: &Job) {
-    if let (Status::Passed, Some(expected)) = (verdict.status, &job.expected_stdout)
-        && !same_output(&verdict.stdout, expected)
-    {
+/// Holds a program that ran to its end to the output that was expected of it. `checked` is what a checker of the record's
+/// own found: nothing where the output is right, else a sentence.
+pub fn compare_output(verdict: &mut Verdict, job: &Job, checked: Option<Option<String>>) {
+    let (Status::Passed, Some(expected)) = (verdict.status, &job.expected_stdout) else { return };
+    let found = checked.unwrap_or_else(|| difference(&verdict.stdout, expected, &job.rule()));
+    if let Some(found) = found {
         verdict.status = Status::Failed;
-        verdict.detail = Some("standard output is not what was expected".into());
+        verdict.detail = Some(format!("standard output is not what was expected: {found}"));
     }
 }
 
@@ -111,10 +113,22 @@ pub fn stdin_cases(
     total.detail = None;
     for (i, case) in job.tests.iter().enumerate() {
         let text = |name: &str| case.get(name).and_then(Value::as_str).map(str::to_owned);
-        let one =
-            Job { tests: Vec::new(), stdin: text("stdin"), expected_stdout: text("expected_stdout"), ..job.clone() };
-        let spent = Duration::from_secs_f64(total.wall_ms / 1000.0);
-        let limits = Limits { wall: limits.wall.saturating_sub(spent), ..limits.clone() };
+        let number = |name: &str| case.get(name).and_then(Value::as_f64);
+        let compare = case.get("compare").and_then(|compare| serde_json::from_value(compare.clone()).ok());
+        let one = Job {
+            tests: Vec::new(),
+            stdin: text("stdin"),
+            expected_stdout: text("expected_stdout"),
+            compare: compare.or(job.compare),
+            checker: text("checker").or_else(|| job.checker.clone()),
+            atol: number("atol").or(job.atol),
+            rtol: number("rtol").or(job.rtol),
+            ..job.clone()
+        };
+        let spent = Duration::from_secs_f64((total.cpu_ms + total.slept_ms) / 1000.0);
+        let passed = Duration::from_secs_f64(total.wall_ms / 1000.0);
+        let (time, wall) = (limits.time.saturating_sub(spent), limits.wall.saturating_sub(passed));
+        let limits = Limits { time, wall, ..limits.clone() };
         let one = run(&one, &limits)?;
         total.tests.push(TestResult {
             name: text("name").unwrap_or_else(|| format!("case {}", i + 1)),
@@ -123,6 +137,7 @@ pub fn stdin_cases(
         });
         total.wall_ms += one.wall_ms;
         total.cpu_ms += one.cpu_ms;
+        total.slept_ms += one.slept_ms;
         total.peak_memory_bytes = total.peak_memory_bytes.max(one.peak_memory_bytes);
         total.parses = one.parses;
         if i == 0 || (total.status == Status::Passed && !one.passed) {

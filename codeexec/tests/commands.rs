@@ -76,7 +76,7 @@ fn a_bad_line_stops_a_strict_run_and_is_set_aside_in_a_lenient_one() {
     common::set_up();
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("programs.jsonl");
-    std::fs::write(&input, "{\"code\": \"print(1)\"}\n{\"code\": 1}\n").unwrap();
+    std::fs::write(&input, "{\"code\": \"print(1)\", \"no_tests\": true}\n{\"code\": 1}\n").unwrap();
     let run = |more: &[&str]| {
         let output = folder.path().join("verdicts.jsonl");
         codeexec().arg("run").arg("--input").arg(&input).arg("--output").arg(&output).args(more).output().unwrap()

@@ -313,7 +313,7 @@ fn c_and_cpp() {
                 0,
             ),
             (
-                json!({"code": "#include <cstdio>\nint main() { for (;;) puts(\"xxxxxxxxxxxxxxxxxxxxxxxxxxxx\"); }"}),
+                json!({"code": "#include <cstdio>\nint main() { for (;;) puts(\"xxxxxxxxxxxxxxxxxxxxxxxxxxxx\"); }", "no_tests": true}),
                 Status::OutputLimit,
                 0,
             ),

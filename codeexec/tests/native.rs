@@ -54,18 +54,18 @@ fn verdicts_are_those_of_the_sandbox() {
 
 #[test]
 fn nothing_of_the_machine_is_there() {
-    let seen = |expression: &str| json!({"code": format!("import os, socket, subprocess\nprint({expression})")});
+    let seen = |expression: &str| json!({"code": format!("import os, socket, subprocess\nprint({expression})"), "no_tests": true});
     let cases = [
         seen(
             "sorted(os.listdir('/tmp')), os.path.exists('/root/.bashrc'), os.path.exists('/etc/passwd'), os.path.exists('/work')",
         ),
         seen("sorted(k for k in os.environ if k in ('USER', 'HERD_CACHE', 'SSH_AUTH_SOCK'))"),
-        json!({"code": "import os\nos.fork()"}),
-        json!({"code": "import subprocess\nsubprocess.run(['/bin/true'])"}),
-        json!({"code": "import socket\nsocket.create_connection(('1.1.1.1', 53), 1)"}),
-        json!({"code": "open('/usr/lib/x', 'w')"}),
-        json!({"code": "f = open('/tmp/x', 'wb')\nfor _ in range(100): f.write(bytes(10**6))"}),
-        json!({"code": "import os\nos.kill(1, 9)\nprint(len(os.listdir('/proc')) if os.path.exists('/proc') else 0)"}),
+        json!({"code": "import os\nos.fork()", "no_tests": true}),
+        json!({"code": "import subprocess\nsubprocess.run(['/bin/true'])", "no_tests": true}),
+        json!({"code": "import socket\nsocket.create_connection(('1.1.1.1', 53), 1)", "no_tests": true}),
+        json!({"code": "open('/usr/lib/x', 'w')", "no_tests": true}),
+        json!({"code": "f = open('/tmp/x', 'wb')\nfor _ in range(100): f.write(bytes(10**6))", "no_tests": true}),
+        json!({"code": "import os\nos.kill(1, 9)\nprint(len(os.listdir('/proc')) if os.path.exists('/proc') else 0)", "no_tests": true}),
         json!({"code": "import threading\nt = threading.Thread(target=print, args=('thread',))\nt.start()\nt.join()", "expected_stdout": "thread"}),
     ];
     let Some((native, _)) = both(&cases) else { return };
@@ -79,6 +79,8 @@ fn nothing_of_the_machine_is_there() {
 
 #[test]
 fn it_is_for_python_only_and_says_so() {
-    let Some((native, _)) = both(&[json!({"code": "1", "language": "javascript", "id": 1})]) else { return };
+    let Some((native, _)) = both(&[json!({"code": "1", "language": "javascript", "id": 1, "no_tests": true})]) else {
+        return;
+    };
     assert!(native[0].detail.as_deref().unwrap().contains("python only"), "{native:?}");
 }

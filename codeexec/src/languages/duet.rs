@@ -160,6 +160,7 @@ fn one_run(stage: &dyn Stage, job: &Job, limits: &Limits) -> anyhow::Result<Verd
     }
     let outcome = program.peer.dismiss();
     verdict.wall_ms = clock.wall_time().as_secs_f64() * 1e3;
+    verdict.slept_ms = clock.slept().as_secs_f64() * 1e3;
     verdict.cpu_ms = (clock.cpu_time().as_secs_f64() + outcome.cpu + judge_outcome.cpu) * 1e3;
     verdict.peak_memory_bytes = outcome.peak_memory;
     verdict.stdout = lossy(&[outcome.stdout, judge_outcome.stdout].concat());
@@ -170,7 +171,7 @@ fn one_run(stage: &dyn Stage, job: &Job, limits: &Limits) -> anyhow::Result<Verd
     if judged {
         verdicts::conclude(&mut verdict, reports, done, ended);
     } else {
-        verdicts::compare_output(&mut verdict, job);
+        verdicts::compare_output(&mut verdict, job, None);
     }
     verdicts::finish(&mut verdict, outcome.memory_refused);
     Ok(verdict)
@@ -247,7 +248,7 @@ fn listen_to(
             Said::Message(b'T', _) => judge.reply(tests.to_string().into_bytes()),
             Said::Message(b'C', request) => match program.ask(stage, request) {
                 Ok(reply) => judge.reply([b"0", reply.as_slice()].concat()),
-                Err(ending @ Ending::Stopped(Stop::Wall | Stop::Cpu)) => return (reports, false, Some(ending)),
+                Err(ending @ Ending::Stopped(Stop::Wall | Stop::Time)) => return (reports, false, Some(ending)),
                 Err(ending) => judge.reply(format!("1{ending}").into_bytes()),
             },
             Said::Message(b'D', report) => reports.extend(serde_json::from_slice::<Report>(&report)),

@@ -75,7 +75,7 @@ fn start(mut command: Command, limits: &Limits, stdin: &[u8]) -> anyhow::Result<
     let passed = [(answers_read.as_raw_fd(), ANSWERS), (tells_write.as_raw_fd(), TELLS), (filter.as_raw_fd(), SECCOMP)];
     let caps = [
         (libc::RLIMIT_AS, limits.memory as u64),
-        (libc::RLIMIT_CPU, limits.cpu.as_secs() + 1),
+        (libc::RLIMIT_CPU, limits.time.as_secs() + 1),
         (libc::RLIMIT_FSIZE, limits.disk.max(1)),
         (libc::RLIMIT_NOFILE, 128),
         (libc::RLIMIT_CORE, 0),
@@ -176,7 +176,7 @@ fn converse(
         match code {
             0 => Ok(()),
             // bubblewrap tells a signal as a shell does.
-            137 | 152 if cpu >= limits.cpu.as_secs_f64() => Err(Ending::Stopped(Stop::Cpu)),
+            137 | 152 if cpu >= limits.time.as_secs_f64() => Err(Ending::Stopped(Stop::Time)),
             signal @ 129..=192 => Err(Ending::Trap(format!("signal {}", signal - 128))),
             code => Err(Ending::Stopped(Stop::Exit(code))),
         }

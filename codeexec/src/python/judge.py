@@ -4,9 +4,10 @@ functions are called from here, its results come as data, and expected values ne
 
 import ast
 import builtins
+import importlib.abc
+import importlib.machinery
 import json
 import linecache
-import marshal
 import math
 import sys
 import traceback
@@ -14,209 +15,9 @@ import types
 
 TESTS = "tests.py"
 LONG = 20000  # characters of tests beyond which they are not taken apart
-
-
-class ProgramEnded(BaseException):
-    """The program's interpreter is gone: it exited, crashed or ran into a limit."""
-
-
-class Remote:
-    """An object that lives with the program."""
-
-    __slots__ = ("_link", "_description")
-
-    def __init__(self, link, description):
-        object.__setattr__(self, "_link", link)
-        object.__setattr__(self, "_description", description)
-
-    def __call__(self, *args, **kwargs):
-        return self._link.call(self._description, args, kwargs)
-
-    def __getattr__(self, name):
-        if name.startswith("__") and name.endswith("__") and name not in ("__name__", "__doc__", "__len__"):
-            raise AttributeError(name)
-        return self._link.operate(self._description, "getattr", name)
-
-    def __setattr__(self, name, value):
-        self._link.operate(self._description, "setattr", name, value)
-
-    def __eq__(self, other):
-        if not isinstance(other, Remote):
-            return False  # an object of the program never counts as plain data, whatever its __eq__ says
-        if self._description[0] == other._description[0] and self._description[0]:
-            return True
-        return self._link.operate(self._description, "eq", other) is True
-
-    def __ne__(self, other):
-        return not self == other
-
-    def __hash__(self):
-        return self._link.operate(self._description, "hash")
-
-    def __repr__(self):
-        return "<" + str(self._description[3]) + " object of the program>"
-
-    def __iter__(self):
-        return RemoteIterator(self._link, self._link.operate(self._description, "iter"))
-
-    def __next__(self):
-        return self._link.operate(self._description, "next")
-
-    def __instancecheck__(self, value):
-        return isinstance(value, Remote) and self._link.operate(self._description, "isinstance", value)
-
-    def __subclasscheck__(self, value):
-        return isinstance(value, Remote) and self._link.operate(self._description, "issubclass", value)
-
-    def __contains__(self, value):
-        return any(item == value for item in self)
-
-
-class RemoteIterator:
-    def __init__(self, link, iterator):
-        self.link = link
-        self.iterator = iterator
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        if not isinstance(self.iterator, Remote):
-            raise TypeError("not an iterator")
-        return next(self.iterator)
-
-
-def _unary(name):
-    def method(self, *args):
-        return self._link.operate(self._description, name, *args)
-    return method
-
-
-def _binary(name):
-    def method(self, other):
-        # With plain data on the other side an object could see what is expected of it and agree.
-        if not isinstance(other, Remote):
-            raise TypeError("the tests apply an operator to plain data and an object of the program")
-        return self._link.operate(self._description, name, other)
-    return method
-
-
-for _name in ("neg", "pos", "invert", "getitem", "setitem", "delitem", "abs", "len", "bool", "str", "int", "float",
-              "reversed"):
-    setattr(Remote, "__" + _name + "__", _unary(_name))
-for _name in ("lt", "le", "gt", "ge", "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor",
-              "lshift", "rshift", "matmul"):
-    setattr(Remote, "__" + _name + "__", _binary({"and": "and_", "or": "or_"}.get(_name, _name)))
-
-
-class Link:
-    """Calls over to the program."""
-
-    def __init__(self, door):
-        self.door = door
-        self.packer = Packer(self.keep, self.find)
-        self.exceptions = {}
-        self.last = None
-        self.raised = None
-
-    def keep(self, value):
-        if isinstance(value, Remote):
-            return value._description
-        if isinstance(value, types.FunctionType):
-            cells = [self.packer.pack(cell.cell_contents, 0) for cell in value.__closure__ or ()]
-            return (-1, marshal.dumps(value.__code__), value.__name__, self.packer.pack(value.__defaults__, 0), cells)
-        name = getattr(value, "__name__", "")
-        if name and getattr(builtins, name, None) is value:
-            return (0, "b", name, "")
-        raise TypeError("the tests cannot pass " + type(value).__name__ + " objects of their own to the program")
-
-    def find(self, description):
-        if description[1] == "b":
-            kind = getattr(builtins, str(description[2]), None)
-            if isinstance(kind, type):
-                return kind
-        if description[1] == "x":
-            return self.exception_class([description[2]])
-        return Remote(self, description)
-
-    def ask(self, request):
-        answer = self.door(b"C" + marshal.dumps(request, 4))
-        if answer[:1] != b"0":
-            raise ProgramEnded(answer[1:].decode("utf-8", "replace"))
-        size = int.from_bytes(answer[1:5], "little")
-        if size:
-            sys.stdout.write(answer[5:5 + size].decode("utf-8", "replace"))
-        reply = loads(answer[5 + size:])
-        if reply[0] == "raised":
-            self.throw(reply)
-        if reply[0] != "value":
-            raise TypeError("not a reply")
-        return reply
-
-    def throw(self, reply):
-        _, names, arguments, message, text = reply
-        self.raised = str(text)
-        kind = self.exception_class(names)
-        try:
-            error = kind(*self.packer.decode(arguments))
-        except Exception:
-            error = kind(message) if issubclass(kind, Exception) else kind()
-        raise error
-
-    def exception_class(self, names):
-        """The built-in class of that name, or a class of that name under the nearest built-in one."""
-        name = str(names[0])
-        known = getattr(builtins, name, None)
-        if isinstance(known, type) and issubclass(known, BaseException):
-            return known
-        if name not in self.exceptions:
-            base = Exception
-            for other in names[1:]:
-                found = getattr(builtins, str(other), None)
-                if isinstance(found, type) and issubclass(found, BaseException):
-                    base = found
-                    break
-            self.exceptions[name] = type(name, (base,), {})
-        return self.exceptions[name]
-
-    def call(self, target, args, kwargs):
-        self.last = (target, args, kwargs, None)
-        reply = self.ask(("call", target, self.packer.encode((args, kwargs))))
-        if reply[2] is not None:
-            new_args, new_kwargs = self.packer.decode(reply[2])
-            for old, new in zip(args, new_args):
-                update(old, new)
-            for name in kwargs:
-                update(kwargs[name], new_kwargs[name])
-        result = self.packer.decode(reply[1])
-        self.last = (target, args, kwargs, (result,))
-        return result
-
-    def operate(self, target, name, *args):
-        return self.packer.decode(self.ask(("do", target, name, self.packer.encode((args, {}))))[1])
-
-    def name(self, name):
-        return self.packer.decode(self.ask(("name", name))[1])
-
-    def function(self, name):
-        def function(*args, **kwargs):
-            return self.call(name, args, kwargs)
-        function.__name__ = function.__qualname__ = name
-        return function
-
-    def said(self):
-        """What the program answered last, for messages."""
-        if self.last is None or self.last[3] is None:
-            return ""
-        target, args, kwargs, result = self.last
-        name = target if type(target) is str else str(target[2])
-        shown = ", ".join([short(a) for a in args] + [k + "=" + short(v) for k, v in kwargs.items()])
-        return name + "(" + shown + ") returned " + short(result[0])
-
-
-def short(value, size=200):
-    text = repr(value)
-    return text if len(text) <= size else text[:size] + "..."
+# What tests call the module that they import the program from, where it is not told by the names that they import.
+MODULES = frozenset({"solution", "program", "main", "submission", "candidate", "answer", "implementation", "impl", "module",
+                     "your_module", "my_module", "student", "solution_code", "target"})
 
 
 def names_in(code):
@@ -291,12 +92,45 @@ def lint(code):
             for m in messages[:500]]
 
 
+class ProgramModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """The program as a module that the tests import by a name such as `solution`."""
+
+    def __init__(self, judge):
+        self.judge = judge
+
+    def find_spec(self, name, path=None, target=None):
+        if name in self.judge.modules or any(module.startswith(name + ".") for module in self.judge.modules):
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+        return None
+
+    def create_module(self, spec):
+        judge = self.judge
+
+        class Module(types.ModuleType):
+            def __getattr__(self, name):
+                if name.startswith("__") or name not in judge.names:
+                    raise AttributeError(name)
+                return judge.value(name)
+        module = Module(spec.name)
+        module.__all__ = list(judge.names)
+        module.__codeexec_program__ = True
+        return module
+
+    def exec_module(self, module):
+        pass
+
+
 class Judge:
     def __init__(self, door):
         self.door = door
         self.link = Link(door)
-        self.namespace = {"__name__": "tests", "__builtins__": builtins, "__file__": TESTS}
+        self.checks = Checks()
+        # Tests guard what is run by `__name__`, too.
+        self.namespace = {"__name__": "__main__", "__builtins__": builtins, "__file__": TESTS,
+                          "__codeexec_count__": self.checks.one, "__codeexec_counted__": self.checks.counted}
         self.names = {}
+        self.modules = set()
+        self.entry_point = None
         self.shown = None
 
     def main(self):
@@ -304,15 +138,22 @@ class Judge:
         random.seed()
         job = json.loads(self.door(b"T"))
         self.names = dict(job.get("names") or ())
+        self.entry_point = job.get("entry_point")
+        self.link.stdin = sys.stdin
         kind = job["kind"]
         if kind == "script":
-            self.script(job["test"], job.get("entry_point"))
+            if self.prepared(job.get("setup") or ""):
+                self.script(job["test"])
         elif kind == "asserts":
-            self.asserts(job.get("setup") or "", job["tests"])
+            if self.prepared(job.get("setup") or ""):
+                for test in job["tests"]:
+                    self.entry(test)
         elif kind == "lint":
             self.door(b"F" + json.dumps(lint(job["code"])).encode("utf-8", "replace"))
         elif kind == "table":
             self.table(job["entry_point"], job["rows"])
+        elif kind == "checker":
+            self.checker(job)
         else:
             self.reference(job)
         sys.stdout.flush()
@@ -321,34 +162,46 @@ class Judge:
     def report(self, name, error=None):
         result = {"name": name[:300], "passed": error is None, "message": "", "kind": "passed"}
         if error is not None:
-            ours = isinstance(error, AssertionError) and self.link.raised is None
+            ours = isinstance(error, AssertionError) and error is not self.link.error
             result["kind"] = "failed" if ours else "error"
             result["message"] = self.message(error)[:4000]
             if self.link.raised is not None:
                 result["traceback"] = self.link.raised
-        self.link.raised = None
+        self.link.raised = self.link.error = None
         sys.stdout.flush()
         self.door(b"D" + json.dumps(result).encode("utf-8", "replace"))
 
     def message(self, error):
-        said = self.link.said()
-        if isinstance(error, ProgramEnded):
+        if isinstance(error, (ProgramEnded, NothingJudged, Skipped)):
             return str(error)
         if isinstance(error, AssertionError):
-            return "; ".join(part for part in (str(error), said) if part) or "the assertion is false"
-        text = traceback.format_exception_only(type(error), error)[-1].strip()
-        return text
+            self.link.is_quiet = True
+            said = self.link.said()
+            text = "; ".join(part for part in (str(error), said) if part) or "the assertion is false"
+            self.link.is_quiet = False
+            return text
+        return told(traceback.format_exception_only(type(error), error)[-1].strip())
 
     def bind(self, code):
         """Gives the tests the names of the program that they use."""
         for name in names_in(code):
-            if name in self.names and name not in self.namespace:
+            if name in self.namespace:
+                continue
+            if name in self.names:
                 self.namespace[name] = self.value(name)
+            elif name == "candidate" and self.entry_point:
+                self.namespace[name] = self.value(self.entry_point)
+            elif name == "patch":
+                mirror_patches_once(self.link)
 
     def value(self, name):
         kind = self.names.get(name)
         if kind == "f":
             return self.link.function(name)
+        if kind == "a":
+            return self.link.coroutine_function(name)
+        if kind == "c" and name[:1].isupper() and "_" not in name and name != self.entry_point:
+            self.link.tested.add(name)
         if kind == "m":
             remote = self.link.name(name)
             module = remote._description[2] if isinstance(remote, Remote) else ""
@@ -357,120 +210,173 @@ class Judge:
             except Exception:
                 return remote
         if kind is None:
-            raise NameError("the program defines no " + repr(name))
+            if name.isidentifier() and "Solution" not in self.names:
+                raise NameError("the program defines no " + repr(name))
+            return self.link.function(name)
         return self.link.name(name)
 
-    def run(self, source, what):
-        """Compiles and runs a piece of the tests; the name it is reported by is its text."""
+    def parsed(self, source):
+        """The text of tests as a tree, ready to be imported from and counted in."""
         linecache.cache[TESTS] = (len(source), None, source.splitlines(True), TESTS)
-        code = compile(source, TESTS, what, dont_inherit=True)
+        tree = ast.parse(source, TESTS)
+        imports = find_imports(tree)
+        if imports:
+            self.take_imports(imports)
+        return tree
+
+    def take_imports(self, imports):
+        """Notes under which names the tests import the program, and what they import of harnesses."""
+        for module, names in imports:
+            root = module.partition(".")[0]
+            if root == "pytest":
+                install_pytest(self)
+            elif root == "unittest":
+                quiet_unittest(self)
+                mirror_patches_once(self.link)
+            elif root in MODULES or (names and all(name in self.names for name in names)):
+                if module in sys.modules or module in self.modules or is_installed(root):
+                    continue
+                if not self.modules:
+                    sys.meta_path.append(ProgramModule(self))
+                self.modules.add(module)
+
+    def prepared(self, setup):
+        if not setup.strip():
+            return True
+        try:
+            tree = self.parsed(setup)
+            instrument(tree)
+            self.execute(tree)
+        except BaseException as error:
+            self.report("setup", error)
+            return False
+        return True
+
+    def execute(self, tree):
+        code = compile(tree, TESTS, "exec", dont_inherit=True)
         self.bind(code)
         exec(code, self.namespace)
 
-    def asserts(self, setup, tests):
-        if setup.strip():
-            try:
-                self.run(setup, "exec")
-            except BaseException as error:
-                self.report("setup", error)
-                return
-        for test in tests:
-            self.guarded(test, lambda: self.run(test, "exec"))
+    def begin(self):
+        self.link.last = self.link.raised = self.link.error = None
 
-    def guarded(self, name, action):
+    def guarded(self, name, action, needs_check=True):
         """Runs one test and reports it; false when it did not pass."""
-        self.link.last = self.link.raised = None
+        self.begin()
+        before = self.checks.count
         try:
             action()
+            if needs_check and self.checks.count == before:
+                raise NothingJudged
         except BaseException as error:
             self.report(name, error)
             return False
         self.report(name)
         return True
 
-    def script(self, source, entry_point):
-        """A text of tests: a `check(candidate)` function, or statements."""
-        linecache.cache[TESTS] = (len(source), None, source.splitlines(True), TESTS)
+    def entry(self, text):
+        """One entry of a list of tests: statements, or test functions and classes, which are run."""
+        self.begin()
+        before = self.checks.count
+        tests = ()
+        try:
+            if text.startswith("assert ") and "\n" not in text:
+                # Most are one assertion.
+                code = compile(text, TESTS, "exec", dont_inherit=True)
+                self.bind(code)
+                exec(code, self.namespace)
+                self.checks.one()
+            else:
+                tree = self.parsed(text)
+                tests = tests_in(tree)
+                if len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr):
+                    self.expression(tree)
+                else:
+                    instrument(tree)
+                    self.execute(tree)
+                    if "check" in tests and self.entry_point and not calls(text, "check"):
+                        self.namespace["check"](self.value(self.entry_point))
+            count = self.checks.count - before
+            ran = self.collected(tests, text) if tests else 0
+            if count == 0 and not ran:
+                raise NothingJudged
+        except BaseException as error:
+            self.report(text, error)
+            return
+        if count:
+            self.report(text)
+
+    def expression(self, tree):
+        """One expression: an assertion by its truth where it is one of comparison, or a call that asserts."""
+        instrument(tree)
+        before = self.checks.count
+        code = compile(ast.Expression(tree.body[0].value), TESTS, "eval", dont_inherit=True)
+        self.bind(code)
+        value = eval(code, self.namespace)
+        if self.checks.count == before and type(value).__name__ in ("bool", "bool_"):
+            self.checks.one()
+            if not value:
+                raise AssertionError("it is false")
+
+    def collected(self, names, source):
+        """Runs the test functions and classes of those names; how many there were."""
+        ran = 0
+        for name in names:
+            value = self.namespace.get(name)
+            if isinstance(value, type):
+                ran += run_class(self, name, value)
+            elif isinstance(value, types.FunctionType) and name.startswith("test") and not calls(source, name):
+                ran += run_function(self, name, value)
+        return ran
+
+    def script(self, source):
+        """A text of tests: a `check(candidate)` function, test functions and classes, or statements."""
+        entry_point = self.entry_point
         try:
             if len(source) > LONG:
+                linecache.cache[TESTS] = (len(source), None, source.splitlines(True), TESTS)
+                self.take_imports(imports_of_lines(source))
                 code = compile(source, TESTS, "exec", dont_inherit=True)
-                splits, does = False, True
-                has_check = "check" in code.co_names
+                count_by_lines(code, source, self.checks)
+                tests = [name for name in code.co_names if name == "check" or name.lower().startswith("test")]
+                tests += [c.co_name for c in code.co_consts if isinstance(c, types.CodeType) and c.co_name not in tests]
             else:
-                tree = ast.parse(source, TESTS)
-                has_check = any(isinstance(s, ast.FunctionDef) and s.name == "check" for s in tree.body)
-                quiet = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
-                does = any(not isinstance(s, quiet) and not isinstance(getattr(s, "value", None), ast.Constant)
-                           for s in tree.body)
-                splits = self.split(source, tree)
-                does = does and not (splits and not any(isinstance(s, ast.Try) for s in tree.body))
+                tree = self.parsed(source)
+                tests = tests_in(tree)
+                split(source, tree)
                 code = compile(tree, TESTS, "exec", dont_inherit=True)
             self.bind(code)
         except BaseException as error:
             self.report("tests", error)
             return
-        self.namespace["__report__"] = self.report
-        self.namespace["__begin__"] = self.begin
+        self.namespace["__codeexec_report__"] = self.report
+        self.namespace["__codeexec_begin__"] = self.begin_one
         self.shown = 0
+        has_check = "check" in tests
         name = "check(" + str(entry_point) + ")" if has_check else "tests"
-
-        def action():
+        self.begin()
+        before = self.checks.count
+        try:
             exec(code, self.namespace)
-            if has_check and not self.calls(source, "check"):
+            if has_check and not calls(source, "check"):
                 if not entry_point:
                     raise ValueError("the tests define check(candidate), but no entry_point says what to call it with")
                 self.namespace["check"](self.value(entry_point))
-        self.link.last = self.link.raised = None
-        try:
-            action()
+            count = self.checks.count - before
+            self.shown += self.collected(tests, source)
+            if not self.shown and not count:
+                raise NothingJudged
         except BaseException as error:
             self.report(name, error)
             return
-        self.test_functions(source)
-        if self.shown == 0:
-            reached = has_check and not splits or does
-            self.report(name, None if reached else ValueError("no test was reached"))
+        if not self.shown:
+            self.report(name)
 
-    def test_functions(self, source):
-        """Calls the functions `test_...` of the tests, as pytest does, unless the tests call them."""
-        for name, value in list(self.namespace.items()):
-            if (name.startswith("test") and isinstance(value, types.FunctionType) and value.__code__.co_argcount == 0
-                    and value.__code__.co_filename == TESTS and not self.calls(source, name)):
-                self.shown += 1
-                self.guarded(name, value)
-
-    def calls(self, source, name):
-        return any(line.startswith(name + "(") for line in source.splitlines())
-
-    def begin(self):
+    def begin_one(self):
+        """An assertion with a result of its own begins."""
         self.shown += 1
-        self.link.last = self.link.raised = None
-
-    def split(self, source, tree):
-        """Makes each assert of the text and of its `check` a test of its own, which is reported and does not stop the
-        next ones; true when there was one."""
-        lines = source.splitlines()
-        found = False
-        for body in [tree.body] + [s.body for s in tree.body if isinstance(s, ast.FunctionDef) and s.name == "check"]:
-            for i, statement in enumerate(body):
-                if isinstance(statement, ast.Assert):
-                    found = True
-                    first, last = statement.lineno - 1, statement.end_lineno
-                    name = "\n".join(lines[first:last]).strip()
-                    body[i] = self.wrapped(statement, name)
-        if found:
-            ast.fix_missing_locations(tree)
-        return found
-
-    def wrapped(self, statement, name):
-        def call(function, *args):
-            called = ast.Call(ast.Name(function, ast.Load()), list(args), [])
-            return ast.copy_location(ast.Expr(called), statement)
-        label = ast.Constant(name)
-        handler = ast.ExceptHandler(ast.Name("BaseException", ast.Load()), "__error__",
-                                    [call("__report__", label, ast.Name("__error__", ast.Load()))])
-        body = [call("__begin__"), statement]
-        return ast.copy_location(ast.Try(body, [handler], [call("__report__", label)], []), statement)
+        self.checks.one()
+        self.begin()
 
     def table(self, entry_point, rows):
         for i, row in enumerate(rows):
@@ -481,7 +387,24 @@ class Judge:
                 got = self.link.call(entry_point, tuple(args), kwargs)
                 if not equal(got, row["expected"], row.get("atol", 0), True):
                     raise AssertionError("expected " + short(row["expected"]))
-            self.guarded(name, action)
+            self.guarded(name, action, False)
+
+    def checker(self, job):
+        """Holds an output to a checker of the record's: its answer, or a pair of that and a sentence."""
+        def action():
+            namespace = {"__name__": "checker", "__builtins__": builtins}
+            exec(compile(job["checker"], "checker.py", "exec", dont_inherit=True), namespace)
+            if not callable(namespace.get("check")):
+                raise ValueError("the checker defines no check(stdin, stdout, expected)")
+            answer = namespace["check"](job["stdin"], job["stdout"], job["expected"])
+            why = "the checker refuses it"
+            if isinstance(answer, tuple) and len(answer) == 2:
+                answer, why = answer[0], str(answer[1])
+            if not isinstance(answer, bool):
+                raise TypeError("the checker has to answer True or False, not " + repr(answer))
+            if not answer:
+                raise AssertionError(why)
+        self.guarded("checker", action, False)
 
     def reference(self, job):
         """Inputs whose right outputs a reference solution gives, as EvalPlus does."""
@@ -499,19 +422,19 @@ class Judge:
             try:
                 expected = solution(*copy.deepcopy(args))
             except Exception as error:
-                self.report("reference(" + ", ".join(short(a, 60) for a in args) + ")", error)
+                self.report("reference(" + ", ".join(self.link.short(a, 60) for a in args) + ")", error)
                 return
 
             def check():
                 got = self.link.call(entry_point, tuple(args), {})
                 if not self.same(job.get("rule"), entry_point, args, got, expected, atol, namespace):
-                    raise AssertionError("expected " + short(expected))
+                    raise AssertionError("expected " + self.link.short(expected))
             self.link.last = self.link.raised = None
             try:
                 check()
                 passed += 1
             except BaseException as error:
-                self.report(entry_point + "(" + ", ".join(short(a, 60) for a in args) + ")", error)
+                self.report(entry_point + "(" + ", ".join(self.link.short(a, 60) for a in args) + ")", error)
                 return
         self.report(str(passed) + " inputs of " + entry_point)
 

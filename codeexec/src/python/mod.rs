@@ -1,10 +1,12 @@
 //! Python: CPython in the sandbox.
 
 mod marshal;
+mod packages;
 pub mod runtime;
 pub mod session;
 
 pub use marshal::is_plain;
+pub use packages::{PACKAGES, import_time};
 
 use crate::languages::{Language, Runner};
 use crate::limits::Limits;
@@ -12,7 +14,15 @@ use crate::record::{Finding, Job, Verdict};
 use crate::sandbox::Machine;
 
 /// The harness: values, the program's half, the judge's half.
-pub const SOURCES: [&str; 3] = [include_str!("values.py"), include_str!("program.py"), include_str!("judge.py")];
+pub const SOURCES: [&str; 5] = [
+    include_str!("values.py"),
+    include_str!("program.py"),
+    include_str!("remote.py"),
+    include_str!("testing.py"),
+    include_str!("judge.py"),
+];
+/// Threads and event loops for an interpreter that has none.
+pub const CONCURRENCY: &str = include_str!("concurrency.py");
 
 /// The language.
 pub struct Python;
@@ -27,7 +37,7 @@ impl Language for Python {
     }
 
     fn interpreter(&self) -> &'static str {
-        "CPython 3.15 with numpy"
+        "CPython 3.15 with numpy, pandas, scipy, sympy and others"
     }
 
     fn is_set_up(&self, machine: &Machine) -> anyhow::Result<bool> {

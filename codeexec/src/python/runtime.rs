@@ -20,6 +20,11 @@ pub const WHEEL: Wheel = Wheel {
     megabytes: 98,
 };
 
+/// Pure Python packages that are imported before the snapshot: the package, where it is imported from, its module.
+const ADDED: [(Wheel, &str, &str); 2] = [
+    (PYFLAKES, "/usr/local/lib/pyflakes.zip", "pyflakes.checker"),
+    (SORTED, "/usr/local/lib/sortedcontainers.zip", "sortedcontainers"),
+];
 /// The linter.
 const PYFLAKES: Wheel = Wheel {
     name: "pyflakes",
@@ -28,8 +33,14 @@ const PYFLAKES: Wheel = Wheel {
     sha256: "b2e05e6bac8e49b67be2a6ffa63422c60f7193fc72e8180255907b41ec997dc1",
     megabytes: 1,
 };
-/// Where it is imported from, before the snapshot.
-const LINTER: &str = "/usr/local/lib/pyflakes.zip";
+/// Sorted lists, dictionaries and sets, which contest sites have.
+const SORTED: Wheel = Wheel {
+    name: "sortedcontainers",
+    version: "2.4.0",
+    file: "sortedcontainers-2.4.0-py2.py3-none-any.whl",
+    sha256: "a163dcaede0f1c021485e957a39245190e74249897e2ae4b2aa38595db237ee0",
+    megabytes: 1,
+};
 
 /// The standard library, where the interpreter was built to look for it.
 const LIBRARY: &str = "/usr/local/lib/python315.zip";
@@ -39,6 +50,7 @@ const PRELOAD: &[&str] = &[
     "argparse",
     "array",
     "ast",
+    "asyncio",
     "base64",
     "bisect",
     "builtins",
@@ -46,6 +58,7 @@ const PRELOAD: &[&str] = &[
     "cmath",
     "collections",
     "collections.abc",
+    "concurrent.futures",
     "contextlib",
     "copy",
     "csv",
@@ -58,16 +71,19 @@ const PRELOAD: &[&str] = &[
     "functools",
     "hashlib",
     "heapq",
+    "importlib.abc",
     "inspect",
     "io",
     "itertools",
     "json",
     "linecache",
+    "logging",
     "marshal",
     "math",
     "numbers",
     "operator",
     "os",
+    "pathlib",
     "pickle",
     "pprint",
     "queue",
@@ -90,12 +106,14 @@ const PRELOAD: &[&str] = &[
     "typing",
     "unicodedata",
     "unittest",
+    "unittest.mock",
     "urllib.parse",
     "uuid",
     "warnings",
     "weakref",
     "zlib",
     "numpy",
+    "pandas",
 ];
 /// The C stack inside the guest: of the 16 MiB that the module has, what CPython may use.
 const C_STACK: i32 = 12 << 20;
@@ -149,6 +167,7 @@ impl Paths {
         let key = dataset::digest::Fingerprint::new()
             .text("wheel", WHEEL.sha256)
             .text("linter", PYFLAKES.sha256)
+            .text("sorted", SORTED.sha256)
             .text("harness", &start_source())
             .text("engine", &machine.fingerprint())
             .text("stack", &C_STACK.to_string())
@@ -166,7 +185,13 @@ impl Paths {
 fn start_source() -> String {
     let literal = |texts: &[&str]| serde_json::to_string(texts).unwrap_or_default();
     let (sources, preload) = (literal(&super::SOURCES), literal(PRELOAD));
-    format!("SOURCES = {sources}\nPRELOAD = {preload}\nLINTER = {LINTER:?}\n{}", include_str!("start.py"))
+    let concurrency = literal(&[super::CONCURRENCY]);
+    let packages: Vec<&str> = ADDED.iter().map(|(_, path, _)| *path).collect();
+    let (paths, modules) = (literal(&packages), literal(&ADDED.map(|(.., module)| module)));
+    format!(
+        "SOURCES = {sources}\nCONCURRENCY = {concurrency}\nPRELOAD = {preload}\nPATHS = {paths}\nMODULES = {modules}\n{}",
+        include_str!("start.py")
+    )
 }
 
 /// The file system of an interpreter: the library, and empty folders to write in.
@@ -201,8 +226,11 @@ pub fn set_up(machine: &Machine) -> anyhow::Result<()> {
     fs::rename(scratch.path().join("python-stdlib.zip"), &paths.library)?;
     let start = Instant::now();
     let wasm = fs::read(scratch.path().join("python-snapshot.wasm"))?;
-    let linter = pinned::fetch(&PYFLAKES, &paths.downloads)?;
-    let snapshot = snapshot(&wasm, &cache::map(&paths.library)?, &cache::map(&linter)?)?;
+    let mut added = Vec::new();
+    for (wheel, path, _) in &ADDED {
+        added.push((*path, cache::map(&pinned::fetch(wheel, &paths.downloads)?)?));
+    }
+    let snapshot = snapshot(&wasm, &cache::map(&paths.library)?, &added)?;
     drop(wasm);
     eprintln!("  python: initialised in {:.0} s", start.elapsed().as_secs_f64());
     let start = Instant::now();
@@ -213,10 +241,12 @@ pub fn set_up(machine: &Machine) -> anyhow::Result<()> {
 }
 
 /// Starts the interpreter, prepares it and writes down its memory as a new module.
-fn snapshot(wasm: &[u8], library: &SharedBytes, linter: &SharedBytes) -> anyhow::Result<Vec<u8>> {
+fn snapshot(wasm: &[u8], library: &SharedBytes, added: &[(&str, SharedBytes)]) -> anyhow::Result<Vec<u8>> {
     let mut files = tree(library)?;
-    let placed = files.share(LINTER, linter.clone());
-    placed.map_err(|errno| anyhow::anyhow!("cannot lay out the files (errno {errno})"))?;
+    for (path, content) in added {
+        let placed = files.share(path, content.clone());
+        placed.map_err(|errno| anyhow::anyhow!("cannot lay out the files (errno {errno})"))?;
+    }
     let names = ["PyThreadState_Get", "PyUnstable_ThreadState_SetStackProtection"];
     sandbox::snapshot::snapshot(wasm, &names, setup(files, Vec::new(), 0), |instance| {
         let status = turn(instance, &start_source());

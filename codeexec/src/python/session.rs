@@ -156,9 +156,40 @@ impl Session<'_> {
             }
         }
         program.measure(&mut verdict);
-        verdicts::compare_output(&mut verdict, job);
+        let checked = if verdict.status == Status::Passed { self.checked(&verdict.stdout)? } else { None };
+        verdicts::compare_output(&mut verdict, job, checked);
         verdicts::finish(&mut verdict, program.instance.guest().memory_refused);
         Ok(verdict)
+    }
+
+    /// What the record's checker says of an output, in an interpreter and a time of its own; nothing without a checker.
+    fn checked(&self, stdout: &str) -> anyhow::Result<Option<Option<String>>> {
+        let (Some(checker), Some(expected)) = (&self.job.checker, &self.job.expected_stdout) else { return Ok(None) };
+        let stdin = self.job.stdin.as_deref().unwrap_or("");
+        let asked =
+            json!({"kind": "checker", "checker": checker, "stdin": stdin, "stdout": stdout, "expected": expected});
+        let (asked, reports) = (asked.to_string().into_bytes(), Arc::new(Mutex::new(Vec::<Report>::new())));
+        let said = reports.clone();
+        let door: Door = Box::new(move |_, message| match message.split_first() {
+            Some((b'T', _)) => Ok(asked.clone()),
+            Some((b'D', content)) => {
+                if let Ok(mut said) = said.lock() {
+                    said.extend(serde_json::from_slice::<Report>(content));
+                }
+                Ok(Vec::new())
+            }
+            _ => Ok(Vec::new()),
+        });
+        let limits = Limits { memory: self.limits.memory, ..Limits::default() };
+        let mut guest = self.python.guest(&limits, Clock::start(&limits), Vec::new(), self.seed)?;
+        guest.door = Some(door);
+        let ended = Instance::start(&self.python.module, guest).and_then(|mut judge| call_harness(&mut judge, "judge"));
+        let report = reports.lock().ok().and_then(|mut reports| reports.pop());
+        Ok(Some(match (ended, report) {
+            (Ok(()), Some(report)) => (!report.passed).then_some(report.message),
+            (Ok(()), None) => Some("the checker gave no answer".into()),
+            (Err(ending), _) => Some(format!("the checker did not come to its end: {ending}")),
+        }))
     }
 
     /// Lets the judge run the tests against a program that has been loaded.
@@ -270,7 +301,7 @@ impl Program {
         if let Err(ending) = result {
             self.ended = Some(ending.clone());
             return match ending {
-                Ending::Stopped(stop @ (Stop::Wall | Stop::Cpu)) => Err(stop),
+                Ending::Stopped(stop @ (Stop::Wall | Stop::Time)) => Err(stop),
                 other => ended(&other),
             };
         }
@@ -294,6 +325,7 @@ impl Program {
         verdict.stderr = String::from_utf8_lossy(&guest.stderr).into_owned();
         verdict.wall_ms = guest.clock.wall_time().as_secs_f64() * 1e3;
         verdict.cpu_ms = guest.clock.cpu_time().as_secs_f64() * 1e3;
+        verdict.slept_ms = guest.clock.slept().as_secs_f64() * 1e3;
     }
 }
 

@@ -13,14 +13,17 @@ def _harness():
             importlib.import_module(name)
         except Exception as error:
             print("not preloaded:", name, error, file=sys.stderr)
-    # A linter, for the judge.
-    sys.path.append(LINTER)
-    importlib.import_module("pyflakes.checker")
-    sys.path.remove(LINTER)
+    # A linter for the judge, and packages that the library lacks.
+    for path, name in zip(PATHS, MODULES):
+        sys.path.append(path)
+        importlib.import_module(name)
+        sys.path.remove(path)
     import _host
     harness = types.ModuleType("codeexec_harness")
     space = harness.__dict__
     space["HERE"] = "codeexec_harness.py"
+    exec(compile(CONCURRENCY[0], "codeexec_harness.py", "exec"), space)
+    space["run_pending"] = space["install_concurrency"]()
     for source in SOURCES:
         exec(compile(source, "codeexec_harness.py", "exec"), space)
     program = space["Program"](_host.call)
@@ -38,4 +41,4 @@ def _harness():
 
 
 _harness()
-del _harness, SOURCES, PRELOAD
+del _harness, SOURCES, CONCURRENCY, PRELOAD, PATHS, MODULES

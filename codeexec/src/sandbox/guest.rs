@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Memory, ResourceLimiter};
 
@@ -23,12 +23,14 @@ pub enum Stop {
     /// It called `proc_exit`.
     #[error("the program exited with code {0}")]
     Exit(i32),
-    /// The wall clock ran out, sleeping included.
-    #[error("the wall-clock limit was reached")]
+    /// The program's time ran out: processor time and sleep.
+    #[error("the limit of time was reached")]
+    Time,
+    /// Real time ran out first: the machine did not give the program its processor time, or it waited in real time.
+    #[error(
+        "the backstop of real time was reached before the program's limit of time: the machine was too busy, or it waited"
+    )]
     Wall,
-    /// The processor time ran out.
-    #[error("the limit of processor time was reached")]
-    Cpu,
     /// More was written to a stream than it holds.
     #[error("the output limit was reached")]
     Output,
@@ -57,30 +59,45 @@ impl From<Stop> for Fault {
     }
 }
 
-/// Wall clock and processor time of one program, shared by the instances that it takes.
+/// The time of one program, shared by the instances that it takes: processor time and what it sleeps. Both its limit and
+/// the clocks that it reads go by that, so that neither depends on what else the machine does; real time is a backstop.
 ///
-/// A sleeping guest does not make the host wait: its clock is moved forward, and what it slept counts against the wall
-/// limit as if it had passed. There is nothing outside the sandbox that a sleeping program could be waiting for. Clones are
+/// A sleeping guest does not make the host wait: its clock is moved forward, and what it slept counts against its limit
+/// as if it had passed. There is nothing outside the sandbox that a sleeping program could be waiting for. Clones are
 /// hands of the same clock.
 #[derive(Debug, Clone)]
 pub struct Clock {
     start: Instant,
+    /// The date and time at the start, since 1970.
+    date: Duration,
     cpu_start: Duration,
     /// Nanoseconds.
     slept: Arc<AtomicU64>,
+    time: Duration,
     wall: Duration,
-    cpu: Duration,
 }
 
 impl Clock {
     /// Starts now.
     pub fn start(limits: &Limits) -> Self {
-        Self { start: Instant::now(), cpu_start: cpu_time(), slept: Arc::default(), wall: limits.wall, cpu: limits.cpu }
+        let date = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (time, wall) = (limits.time, limits.wall);
+        Self { start: Instant::now(), date, cpu_start: cpu_time(), slept: Arc::default(), time, wall }
     }
 
-    /// Time passed for the guest, what it slept included.
+    /// The program's time so far: processor time and what it slept.
+    pub fn program_time(&self) -> Duration {
+        self.cpu_time() + self.slept()
+    }
+
+    /// The date and time that the program sees, since 1970.
+    pub fn date(&self) -> Duration {
+        self.date + self.program_time()
+    }
+
+    /// Real time since the start.
     pub fn wall_time(&self) -> Duration {
-        self.start.elapsed() + self.slept()
+        self.start.elapsed()
     }
 
     /// What the guest slept.
@@ -93,18 +110,18 @@ impl Clock {
         cpu_time().saturating_sub(self.cpu_start)
     }
 
-    /// What is left of the wall clock.
+    /// What is left of the real time.
     pub fn left(&self) -> Duration {
         self.wall.saturating_sub(self.wall_time())
     }
 
     /// An error when a limit is passed.
     pub fn check(&self) -> Result<(), Stop> {
+        if self.program_time() >= self.time {
+            return Err(Stop::Time);
+        }
         if self.wall_time() >= self.wall {
             return Err(Stop::Wall);
-        }
-        if self.cpu_time() >= self.cpu {
-            return Err(Stop::Cpu);
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ pub fn snapshot(
     let module = machine.compile(&instrumented)?;
     drop(instrumented);
     let time = Duration::from_secs(600);
-    let limits = Limits { wall: time, cpu: time, memory: 2 << 30, ..Limits::default() };
+    let limits = Limits { memory: 2 << 30, ..Limits::within(time) };
     let guest = Guest::new(setup, &limits, Clock::start(&limits));
     let mut instance = Instance::start(&link(&module)?, guest)?;
     prepare(&mut instance)?;

@@ -3,7 +3,7 @@
 //!
 //! The layout of structures and the numbers are those of the `wasi_snapshot_preview1` witx description.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use wasmtime::{Caller, Linker};
 
@@ -127,10 +127,9 @@ impl Guest {
     }
 
     fn clock_time_get(&mut self, memory: &mut Memory, id: u32, _precision: u64, result: u32) -> Answer {
-        let passed = self.clock.wall_time();
         let time = match id {
-            0 => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + self.clock.slept(),
-            1 => passed + Duration::from_secs(1000),
+            0 => self.clock.date(),
+            1 => self.clock.program_time() + Duration::from_secs(1000),
             2 | 3 => self.clock.cpu_time(),
             _ => return Err(errno::INVAL.into()),
         };
@@ -156,8 +155,8 @@ impl Guest {
             let is_absolute = memory.u32(at + 40)? & 1 != 0;
             let wait = if is_absolute {
                 let now = match memory.u32(at + 16)? {
-                    0 => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + self.clock.slept(),
-                    _ => self.clock.wall_time() + Duration::from_secs(1000),
+                    0 => self.clock.date(),
+                    _ => self.clock.program_time() + Duration::from_secs(1000),
                 };
                 timeout.saturating_sub(now)
             } else {

@@ -28,8 +28,8 @@ pub fn set_up_language(language: &str) {
 pub fn pool(seconds: f64) -> Pool {
     set_up();
     let launcher = Launcher { program: env!("CARGO_BIN_EXE_codeexec").into(), arguments: vec!["child".into()] };
-    let wall = Duration::from_secs_f64(seconds);
-    Pool::new(launcher, 2, Limits { wall, cpu: wall, ..Limits::default() }, 0)
+    let time = Duration::from_secs_f64(seconds);
+    Pool::new(launcher, 2, Limits::within(time), 0)
 }
 
 /// A file of the public data, or a line that says that the test is skipped.

@@ -115,7 +115,7 @@ fn reference_programs_pass_their_tests_in_the_sandbox() {
     let Some(program) = worker() else { return };
     let problems = made(&[Topic::Code], 100);
     assert_complete(&problems, &[Topic::Code]);
-    let limits = Limits { wall: Duration::from_secs(5), cpu: Duration::from_secs(5), ..Limits::default() };
+    let limits = Limits::within(Duration::from_secs(5));
     let pool = Pool::new(Launcher { program, arguments: vec!["child".into()] }, 2, limits, 0);
     let job = |made: &Made, code: String| {
         let record: Problem = made.record();

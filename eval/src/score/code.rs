@@ -19,14 +19,14 @@ pub enum CodeJudge {
     Server(Box<Runtime>, reqwest::Client, String),
 }
 
-/// Wall clock and processor time of a program with its tests. HumanEval's own harness has 3 s.
+/// Time of a program with its tests: processor time and sleep. HumanEval's own harness has 3 s.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl CodeJudge {
     /// Worker processes started by `launcher`.
     #[must_use]
     pub fn pool(launcher: Launcher, workers: usize) -> Self {
-        let limits = Limits { wall: TIMEOUT, cpu: TIMEOUT, ..Limits::default() };
+        let limits = Limits::within(TIMEOUT);
         Self::Pool(Box::new(Pool::new(launcher, workers, limits, 0)), workers)
     }
 

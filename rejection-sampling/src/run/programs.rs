@@ -30,7 +30,8 @@ pub fn job(problem: &Problem, turns: &[&Turn]) -> anyhow::Result<Job> {
     let code;
     match &problem.tests {
         Some(tests) => {
-            code = extract::program(texts.last().copied().unwrap_or_default(), "python", entry_point);
+            let language = problem.language.as_deref().unwrap_or("python");
+            code = extract::program(texts.last().copied().unwrap_or_default(), language, entry_point);
             let name = if tests.is_string() { "test" } else { "tests" };
             fields[name] = tests.clone();
         }

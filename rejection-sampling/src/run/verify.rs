@@ -91,7 +91,7 @@ impl Verifiers {
             bearer: None,
         };
         let wall = seconds("--code-timeout", args.code_timeout)?;
-        let limits = Limits { wall, cpu: wall, ..Limits::default() };
+        let limits = Limits::within(wall);
         let remote = |flag: &str, url: &Option<String>| {
             url.as_ref().map(|url| Remote::new(flag, url, options.clone())).transpose()
         };

@@ -15,7 +15,7 @@ use serde_json::json;
 use self::tests::Unit;
 use self::toolchain::{Dialect, Failure, Toolchain};
 use super::{Language, Runner, not_set_up};
-use crate::limits::Limits;
+use crate::limits::{Limits, backstop};
 use crate::record::{Job, Status, TestKind, Verdict};
 use crate::sandbox::{Clock, Ending, Files, Guest, Instance, Linked, Machine, Setup, Stop};
 use crate::verdicts::{self, Report};
@@ -50,7 +50,7 @@ impl Language for Compiled {
     }
 
     fn preparation(&self) -> Duration {
-        3 * toolchain::COMPILE_TIME
+        3 * backstop(toolchain::COMPILE_TIME)
     }
 
     fn is_set_up(&self, machine: &Machine) -> anyhow::Result<bool> {
@@ -168,9 +168,10 @@ impl Run<'_> {
                 verdict.detail = Some(ending.to_string());
             }
         }
-        verdicts::compare_output(&mut verdict, job);
+        verdicts::compare_output(&mut verdict, job, None);
         verdict.wall_ms = clock.wall_time().as_secs_f64() * 1e3;
         verdict.cpu_ms = clock.cpu_time().as_secs_f64() * 1e3;
+        verdict.slept_ms = clock.slept().as_secs_f64() * 1e3;
         let refused = verdict.extra.remove("refused").is_some();
         verdicts::finish(&mut verdict, refused);
         Ok(verdict)
@@ -198,10 +199,13 @@ impl Run<'_> {
             let failed = of_tests.iter().find(|check| !check.passed);
             let report = match (&result, failed) {
                 (_, Some(check)) => failed_report(name, &check.text),
-                (Ok(0), None) if is_list || !of_tests.is_empty() || calls_something(job) => {
+                (Ok(0), None) if !of_tests.is_empty() || decides(job, if is_list { name } else { "" }) => {
                     Report { name: name.clone(), passed: true, kind: "passed".into(), ..Report::default() }
                 }
-                (Ok(0), None) => Report::error(name, "no test was reached"),
+                (Ok(0), None) => Report::error(
+                    name,
+                    "no test was reached: no comparison was evaluated (an assert), so nothing was judged",
+                ),
                 (Ok(code), None) => failed_report(name, &format!("the tests returned {code}")),
                 (Err(ending), None) => match checks.iter().find(|check| !check.is_test) {
                     Some(check) => Report::error(name, check.text.clone()),
@@ -225,7 +229,7 @@ impl Run<'_> {
                 }
             }
             if let Err(ending) = result {
-                let is_limit = matches!(ending, Ending::Stopped(Stop::Wall | Stop::Cpu | Stop::Output));
+                let is_limit = matches!(ending, Ending::Stopped(Stop::Wall | Stop::Time | Stop::Output));
                 done &= is_explained;
                 if is_limit || !is_explained {
                     stopped = stopped.or(Some(ending.clone()));
@@ -237,6 +241,7 @@ impl Run<'_> {
         }
         verdict.wall_ms = clock.wall_time().as_secs_f64() * 1e3;
         verdict.cpu_ms = clock.cpu_time().as_secs_f64() * 1e3;
+        verdict.slept_ms = clock.slept().as_secs_f64() * 1e3;
         verdicts::conclude(&mut verdict, reports, done, stopped);
         verdicts::finish(&mut verdict, refused);
         Ok(verdict)
@@ -247,10 +252,18 @@ fn failed_report(name: &str, message: &str) -> Report {
     Report { name: name.to_owned(), message: message.to_owned(), kind: "failed".into(), ..Report::default() }
 }
 
-/// Tests without an `assert` say by their return value, or by `abort`, what they think.
-fn calls_something(job: &Job) -> bool {
-    let test = job.test.as_deref().unwrap_or("");
-    !test.contains("assert") && test.contains("main")
+/// Whether tests without an `assert` can say that a program is wrong: they compare, and abort, exit, throw or return
+/// something other than 0 where it is. An entry of a list has no value to return.
+fn decides(job: &Job, entry: &str) -> bool {
+    let text = tests::without_comments(if entry.is_empty() { job.test.as_deref().unwrap_or("") } else { entry });
+    if tests::words(&text).any(|word| word == "assert") {
+        return false;
+    }
+    let compares = ["==", "!=", "<", ">", "if", "!"].iter().any(|sign| text.contains(sign));
+    let stops = tests::words(&text).any(|word| ["abort", "exit", "_Exit", "throw", "__builtin_trap"].contains(&word));
+    let mut returned = text.split("return").skip(1).filter_map(|rest| rest.split(';').next()).map(str::trim);
+    let answers = returned.any(|value| !["", "0", "EXIT_SUCCESS", "(0)"].contains(&value));
+    compares && (stops || entry.is_empty() && answers)
 }
 
 fn measure(verdict: &mut Verdict, instance: &mut Instance) {

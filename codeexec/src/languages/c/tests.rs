@@ -116,7 +116,35 @@ fn random_name() -> String {
     format!("codeexec_{}{more}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
+/// A text without its comments and its strings.
+pub fn without_comments(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(first) = rest.chars().next() {
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if first == '"' || first == '\'' {
+            let mut escaped = false;
+            let end = rest[1..].char_indices().find(|(_, c)| {
+                let is_end = *c == first && !escaped;
+                escaped = *c == '\\' && !escaped;
+                is_end
+            });
+            end.map_or(rest.len(), |(at, _)| at + 2)
+        } else {
+            out.push(first);
+            rest = &rest[first.len_utf8()..];
+            continue;
+        };
+        out.push(' ');
+        rest = &rest[skipped..];
+    }
+    out
+}
+
+/// Identifiers and numbers of a text.
+pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 

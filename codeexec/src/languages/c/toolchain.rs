@@ -273,8 +273,7 @@ impl Toolchain {
 
     /// Runs a tool of LLVM's; the file that it has made.
     fn tool(&self, arguments: &[&str], mut files: Files, output: &str) -> Result<Vec<u8>, Failure> {
-        let limits =
-            Limits { wall: COMPILE_TIME, cpu: COMPILE_TIME, memory: 1 << 30, output: 1 << 18, disk: 128 << 20 };
+        let limits = Limits { memory: 1 << 30, output: 1 << 18, disk: 128 << 20, ..Limits::within(COMPILE_TIME) };
         files.set_limit(limits.disk);
         let setup = Setup {
             files,

@@ -114,7 +114,11 @@ async function runJudge(door, std, os) {
   function bind(text, entryPoint) {
     const words = new Set(text.match(/[\p{ID_Start}$_][\p{ID_Continue}$]*/gu) ?? []);
     if (entryPoint) words.add(entryPoint);
-    const names = [...words].filter(name => !bound.has(name) && (name === entryPoint || !(name in globalThis)));
+    // A runner's names, where they are used as a runner's.
+    const isRunners = name => ['test', 'it', 'describe'].includes(name) && new RegExp('\\b' + name + '\\s*\\(\\s*[\'"`]').test(text)
+      || name === 'expect' && /\bexpect\s*\(/.test(text);
+    const names = [...words].filter(name => !bound.has(name)
+      && (name === entryPoint || !(name in globalThis) && !isRunners(name)));
     for (const name of names.length ? ask({op: 'defined', names}) : []) {
       bound.add(name);
       Object.defineProperty(globalThis, name, {configurable: true, get: () => {
@@ -140,7 +144,15 @@ async function runJudge(door, std, os) {
     }
     if (!ok && throws) throw new AssertionError(message);
   };
-  const {assert} = makeNode(std, os, assertion);
+  let runner;
+  const {assert} = makeNode(std, os, assertion, name => {
+    if (['test', '@jest/globals', 'vitest', 'mocha', 'bun:test'].includes(name)) return runner.module;
+    if (name === 'chai') return {expect: runner.names.expect, assert};
+    // The program, as a module of its own.
+    if (/^\.{0,2}\//.test(name) || ['solution', 'program', 'index', 'main'].includes(name)) return programModule();
+    return undefined;
+  });
+  runner = makeRunner(assertion, assert);
   Object.defineProperty(globalThis, 'assert', {value: assert, writable: true, configurable: true});
   const report = result => say('D' + stringify({...result, name: result.name.slice(0, 300), message: result.message.slice(0, 4000)}));
   const explained = (name, error_) => {
@@ -155,18 +167,77 @@ async function runJudge(door, std, os) {
     return {name, passed: false, message: ofProgram || !last ? text : `${text}; ${last}`,
       kind: isMemory ? 'memory' : broken ? 'error' : 'failed', traceback: ofProgram ? raised : undefined};
   };
+  const programValue = name => {
+    if (!ask({op: 'defined', names: [name]}).length) return undefined;
+    const value = ask({op: 'name', name});
+    if (!remotes.get(value)?.f) return value;
+    const target = remotes.get(value);
+    return new Proxy(value, {apply: (_, self, args) => call({op: 'call', on: {...target, c: name}, args})});
+  };
+  const programModule = () => new Proxy(function () {}, {
+    get: (_, name) => typeof name !== 'string' || ['then', '__esModule'].includes(name) ? undefined
+      : name === 'default' ? programValue(job.entry_point ?? 'default') : programValue(name),
+    has: (_, name) => typeof name === 'string' && ask({op: 'defined', names: [name]}).length > 0,
+    // `module.exports = f`, required by the name that the tests like.
+    apply: (_, self, args) => programValue(job.entry_point)(...args),
+  });
+  /// Imports as scripts write them.
+  const withoutImports = text => text
+    .replace(/^[ \t]*import\s+\*\s+as\s+([\w$]+)\s+from\s+(['"][^'"]+['"])\s*;?/gm, 'const $1 = require($2);')
+    .replace(/^[ \t]*import\s+([\w$]+)\s*,\s*(\{[^}]*\})\s*from\s+(['"][^'"]+['"])\s*;?/gm,
+      (_, name, names, from) => `const ${name} = require(${from}).default ?? require(${from}); const ${names.replace(/\s+as\s+/g, ': ')} = require(${from});`)
+    .replace(/^[ \t]*import\s+(\{[^}]*\})\s*from\s+(['"][^'"]+['"])\s*;?/gm, (_, names, from) => `const ${names.replace(/\s+as\s+/g, ': ')} = require(${from});`)
+    .replace(/^[ \t]*import\s+([\w$]+)\s+from\s+(['"][^'"]+['"])\s*;?/gm, 'const $1 = require($2).default ?? require($2);');
+  /// Makes the names of test runners global where the tests use them and nobody else has them.
+  const install = text => {
+    for (const [name, value] of Object.entries(runner.names)) {
+      if (!bound.has(name) && !(name in globalThis) && new RegExp('(?<![\\w$.])' + name + '\\s*[(.]').test(text)) {
+        Object.defineProperty(globalThis, name, {value, writable: true, configurable: true});
+      }
+    }
+  };
   /// Runs a text as a script of its own.
   async function evaluate(text) {
+    text = withoutImports(text);
     source = text.split('\n');
     file = '/tmp/tests.js';
     const out = std.open(file, 'w');
     out.puts(text);
     out.close();
     bind(text, job.entry_point);
+    install(text);
     if (/\bawait\b/.test(text)) return (await std.evalScript(text, {async: true}))?.value;
     const value = std.loadScript(file);
     await settle(os);
     return value;
+  }
+  const NOTHING = 'no test was reached: no comparison was evaluated (an assertion, a test of a runner), so nothing was judged';
+  /// Whether a test without assertions has judged: it says by an exception what it thinks, and the program was called.
+  const judges = text => calls > 0 && /\bthrow\b|\bprocess\s*\.\s*exit\b/.test(text);
+  /// Test functions that a text only defines.
+  const collected = text => [...text.matchAll(/^(?:async\s+)?function\s+(test\w*)\s*\(\s*\)/gm)].map(match => match[1])
+    .filter(name => typeof globalThis[name] === 'function' && !new RegExp('^' + name + '\\s*\\(', 'm').test(text));
+  /// Runs what a runner has registered, and test functions; how many there were.
+  async function cases(text) {
+    let count = 0;
+    const run = async (name, action) => {
+      count++;
+      [results, checks, calls, raised, last] = [new Map(), 0, 0, undefined, ''];
+      let error_, isThrown = false;
+      try {
+        await settle(os, (async () => action())());
+      } catch (caught) {
+        [error_, isThrown] = [caught, true];
+      }
+      const failed = [...results.values()].find(result => !result.passed);
+      if (failed) report({...failed, name});
+      else if (isThrown) report(explained(name, error_));
+      else if (!checks && !judges(text)) report({name, passed: false, message: NOTHING, kind: 'error'});
+      else report({name, passed: true, message: '', kind: 'passed'});
+    };
+    for (const name of collected(text)) await run(name, () => globalThis[name]());
+    await runner.runAll(run);
+    return count;
   }
   /// Runs one test; its reports.
   async function test(name, text) {
@@ -195,19 +266,30 @@ async function runJudge(door, std, os) {
       if (failed) report({...failed, name: text});
       else if (isThrown) report(explained(text, error_));
       else if (value === false) report({name: text, passed: false, message: last || 'it is false', kind: 'failed'});
-      else report({name: text, passed: true, message: '', kind: 'passed'});
+      else {
+        const isJudged = all.length > 0 || value === true || judges(text);
+        const count = await cases(text);
+        if (isJudged) report({name: text, passed: true, message: '', kind: 'passed'});
+        else if (!count) report({name: text, passed: false, message: NOTHING, kind: 'error'});
+      }
     }
   } else if (job.kind === 'script') {
     const name = job.entry_point ? `check(${job.entry_point})` : 'tests';
     const calling = /\bfunction\s+check\s*\(|\bcheck\s*=/.test(job.test) && !/^\s*check\s*\(/m.test(job.test) && job.entry_point
-      ? `\ncheck(${job.entry_point});` : '';
+      ? `\ncheck(${/^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(job.entry_point) ? job.entry_point : 'candidate'});` : '';
+    if (calling.includes('(candidate)')) {
+      globalThis.candidate = (...args) => call({op: 'call', name: job.entry_point, args});
+    }
     const {all, isThrown, error_} = await test(name, job.test + calling);
     all.forEach(report);
     // An assertion that stops the tests has been reported by its line.
     if (isThrown && !(error_ instanceof AssertionError && all.some(result => !result.passed))) report(explained(name, error_));
-    else if (!all.length) {
-      const reached = calls > 0;
-      report({name, passed: reached, message: reached ? '' : 'no test was reached', kind: reached ? 'passed' : 'error'});
+    else {
+      const isJudged = judges(job.test);
+      const count = await cases(job.test);
+      if (!all.length && !count) {
+        report({name, passed: isJudged, message: isJudged ? '' : NOTHING, kind: isJudged ? 'passed' : 'error'});
+      }
     }
   } else {
     report({name: String(job.kind), passed: false, message: `tests of the kind ${job.kind} are for Python`, kind: 'error'});

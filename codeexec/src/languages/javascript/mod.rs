@@ -12,6 +12,7 @@ const HARNESS: &str = concat!(
     "(function () { 'use strict';\n",
     include_str!("values.js"),
     include_str!("node.js"),
+    include_str!("runner.js"),
     include_str!("program.js"),
     include_str!("judge.js"),
     include_str!("start.js"),

@@ -117,7 +117,7 @@ const preloaded = Object.create(null);
 
 // Timers of our own: a macro-task is run where somebody waits for a promise, and its time is slept by the clock.
 const timers = [];
-function makeNode(std, os, assertion) {
+function makeNode(std, os, assertion, more) {
   const write = (file, text) => { file.puts(text + '\n'); file.flush(); };
   const noted = Object.create(null);
   const console = {
@@ -172,6 +172,8 @@ function makeNode(std, os, assertion) {
     os: {EOL: '\n'}, path: {join: (...parts) => parts.join('/')}};
   function require(name) {
     name = String(name).replace(/^node:/, '');
+    const found = more?.(name);
+    if (found !== undefined) return found;
     if (name in own) return own[name];
     if (!(name in libraries)) throw Object.assign(new Error(`Cannot find module '${name}'`), {code: 'MODULE_NOT_FOUND'});
     return modules[libraries[name]] ??= load(std, libraries[name]);

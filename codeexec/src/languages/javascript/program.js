@@ -39,12 +39,24 @@ async function runProgram(door, std, os) {
     return {class: name, message: message.slice(0, 2000), value: isError ? undefined : pack(error, keep),
       traceback: `${name}: ${message}\n${stack}`.slice(0, 20000)};
   };
-  const named = name => (0, eval)(/^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(name) ? name : 'undefined');
+  // A name, or an expression such as `new Solution().twoSum`.
+  const named = name => {
+    const method = /^(?:new\s+)?([\p{ID_Start}$_][\p{ID_Continue}$]*)\s*(\(\))?\s*\.\s*([\p{ID_Start}$_][\p{ID_Continue}$]*)$/u.exec(name);
+    if (method) {
+      const owner = (0, eval)(method[1]);
+      const on = method[2] ? new owner() : owner;
+      return typeof on[method[3]] === 'function' ? on[method[3]].bind(on) : on[method[3]];
+    }
+    return (0, eval)(/^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(name) ? name : 'undefined');
+  };
   const global = name => {
     try {
       return named(name);
     } catch (error) {
       if (!(error instanceof ReferenceError)) throw error;
+      let solution;
+      try { solution = named('Solution'); } catch { }
+      if (typeof solution === 'function' && typeof solution.prototype?.[name] === 'function') return named(`Solution().${name}`);
       const {exports} = globalThis.module ?? {};
       if (exports && typeof exports === 'object' && Object.hasOwn(exports, name)) return exports[name];
       if (typeof exports === 'function' && (exports.name === name || exports.name === '')) return exports;

@@ -4,6 +4,7 @@
 namespace Codeexec;
 
 require '/lib/values.php';
+require '/lib/phpunit.php';
 
 final class ProgramEnded extends \Error {}
 
@@ -135,6 +136,109 @@ final class Link {
 
 final class Judge {
     public static array $job;
+    /** Comparisons that were evaluated: assertions, and conditions of tests that say by an exception what they think. */
+    public static int $checks = 0;
+    public static int $conditions = 0;
+    public const NOTHING = 'no test was reached: no comparison was evaluated (an assertion), so nothing was judged';
+
+    public static function condition($value) {
+        self::$conditions++;
+        return $value;
+    }
+
+    /** Counts the assertions and conditions of a text where they are reached. */
+    public static function counting(string $text): string {
+        if (!function_exists('token_get_all')) {
+            return preg_replace('/(?<![\w>:$])assert\s*\(/i', '\\Codeexec\\Judge::$checks += (int) assert(', $text);
+        }
+        $tokens = token_get_all($text);
+        $out = '';
+        $depths = [];
+        $depth = 0;
+        foreach ($tokens as $i => $token) {
+            $word = is_array($token) ? $token[1] : $token;
+            $kind = is_array($token) ? $token[0] : null;
+            $next = $i + 1;
+            while (is_array($tokens[$next] ?? null) && $tokens[$next][0] === T_WHITESPACE) $next++;
+            $last = $i - 1;
+            while (is_array($tokens[$last] ?? null) && $tokens[$last][0] === T_WHITESPACE) $last--;
+            $before = $tokens[$last] ?? null;
+            $isFree = !is_array($before) || !in_array($before[0], [T_OBJECT_OPERATOR, T_DOUBLE_COLON, T_FUNCTION, T_NEW, T_NULLSAFE_OBJECT_OPERATOR], true);
+            if (in_array($kind, [T_STRING, T_NAME_FULLY_QUALIFIED], true) && in_array(strtolower($word), ['assert', '\\assert'], true)
+                && ($tokens[$next] ?? null) === '(' && $isFree) {
+                $word = '\\Codeexec\\Judge::$checks += (int) ' . $word;
+            } elseif (in_array($kind, [T_IF, T_ELSEIF], true) && ($tokens[$next] ?? null) === '(') {
+                $depths[] = $depth;
+                $word .= '(\\Codeexec\\Judge::condition';
+            } elseif ($word === '(') {
+                $depth++;
+            } elseif ($word === ')') {
+                $depth--;
+                if ($depths && end($depths) === $depth) {
+                    array_pop($depths);
+                    $word = '))';
+                }
+            }
+            $out .= $word;
+        }
+        return $out;
+    }
+
+    /** Whether what ran has judged the program. */
+    public static function hasJudged(string $text): bool {
+        return self::$checks > 0 || (self::$conditions > 0 && Link::$calls > 0 && preg_match('/\bthrow\b|\bexit\b|\bdie\b/i', $text));
+    }
+
+    public static function begin(): void {
+        self::$checks = self::$conditions = Link::$calls = 0;
+    }
+
+    /** Runs one test and reports it. */
+    public static function guarded(string $name, callable $action, string $text): void {
+        self::begin();
+        try {
+            $action();
+            self::report($name, self::hasJudged($text) ? null : new \Error(self::NOTHING));
+        } catch (\Throwable $error) {
+            self::report($name, $error);
+        }
+    }
+
+    /** Test classes and functions that a text has defined; how many tests there were. */
+    public static function collected(array $classes, array $functions, string $text): int {
+        $count = 0;
+        foreach ($classes as $class) {
+            if (!is_subclass_of($class, \PHPUnit\Framework\TestCase::class) || (new \ReflectionClass($class))->isAbstract()) continue;
+            $class::setUpBeforeClass();
+            foreach (get_class_methods($class) as $method) {
+                $about = (new \ReflectionMethod($class, $method))->getDocComment();
+                if (!str_starts_with($method, 'test') && !str_contains((string) $about, '@test')) continue;
+                foreach (self::rows($class, $method, (string) $about) as $key => $row) {
+                    $count++;
+                    self::guarded("$class::$method" . ($key === null ? '' : "[$key]"), fn() => (new $class())->runCase($method, $row), $text);
+                }
+            }
+        }
+        foreach ($functions as $function) {
+            if (!preg_match('/(^|\\\\)test/i', $function) || preg_match('/^\s*' . preg_quote($function) . '\s*\(/im', $text)) continue;
+            if ((new \ReflectionFunction($function))->getNumberOfRequiredParameters() > 0) continue;
+            $count++;
+            self::guarded($function, $function, $text);
+        }
+        return $count;
+    }
+
+    private static function rows(string $class, string $method, string $about): iterable {
+        $provider = preg_match('/@dataProvider\s+(\w+)/', $about, $found) ? $found[1] : null;
+        foreach ((new \ReflectionMethod($class, $method))->getAttributes() as $attribute) {
+            if (str_ends_with($attribute->getName(), 'DataProvider')) $provider = $attribute->getArguments()[0];
+        }
+        if ($provider === null) {
+            yield null => [];
+            return;
+        }
+        foreach ((new $class())->$provider() as $key => $row) yield (string) $key => $row;
+    }
 
     public static function report(string $name, ?\Throwable $error): void {
         $result = ['name' => self::cut($name, 300), 'passed' => $error === null, 'message' => '', 'kind' => 'passed'];
@@ -198,7 +302,10 @@ final class Judge {
     }
 
     public static function write(string $text): string {
-        file_put_contents('/tmp/tests.php', (preg_match('/^\s*<\?(php|=)/i', $text) ? '' : '<?php ') . $text . "\n;");
+        $text = (preg_match('/^\s*<\?(php|=)/i', $text) ? '' : '<?php ') . $text . "\n;";
+        // The program is there already.
+        $text = preg_replace('/^\s*(require|include)(_once)?\b[^;]*;/mi', '', $text);
+        file_put_contents('/tmp/tests.php', self::counting($text));
         return '/tmp/tests.php';
     }
 }
@@ -222,11 +329,15 @@ if (!in_array(Judge::$job['kind'], ['asserts', 'script'], true)) {
 }
 foreach ($codeexecReady ? $codeexecTexts : [] as $codeexecText) {
     $codeexecName_ = Judge::$job['kind'] === 'asserts' ? $codeexecText : $codeexecName;
-    Link::$calls = 0;
+    Judge::begin();
+    $codeexecBefore = [get_declared_classes(), get_defined_functions()['user']];
     try {
         $codeexecValue = include Judge::write($codeexecText);
-        if (Judge::$job['kind'] === 'script' && Link::$calls === 0) throw new \Error('no test was reached');
-        Judge::report($codeexecName_, null);
+        $codeexecJudged = Judge::hasJudged($codeexecText);
+        $codeexecCount = Judge::collected(array_diff(get_declared_classes(), $codeexecBefore[0]),
+            array_diff(get_defined_functions()['user'], $codeexecBefore[1]), $codeexecText);
+        if (!$codeexecJudged && !$codeexecCount) throw new \Error(Judge::NOTHING);
+        if ($codeexecJudged) Judge::report($codeexecName_, null);
     } catch (\Throwable $codeexecError) {
         Judge::report($codeexecName_, $codeexecError);
     }

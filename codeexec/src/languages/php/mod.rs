@@ -40,6 +40,7 @@ pub static PHP: Script = Script {
         ("/lib/values.php", include_str!("values.php")),
         ("/lib/program.php", include_str!("program.php")),
         ("/lib/judge.php", include_str!("judge.php")),
+        ("/lib/phpunit.php", include_str!("phpunit.php")),
     ],
     prepare: None,
     enter,

@@ -152,6 +152,17 @@ module Codeexec
     def refute(value, message = nil) = assert(!value, message || 'it is true')
     def assert_equal(expected, got, message = nil) = assert(expected == got, message || "expected #{expected.inspect}, got #{got.inspect}")
     def refute_equal(other, got, message = nil) = assert(other != got, message || "got #{got.inspect}")
+    def assert_same(expected, got, message = nil) = assert(expected.equal?(got), message || "got #{got.inspect}")
+    def assert_match(pattern, got, message = nil) = assert(got.match?(pattern), message || "got #{got.inspect}")
+    def assert_operator(a, operator, b, message = nil) = assert(a.public_send(operator, b), message || "#{a.inspect} #{operator} #{b.inspect}")
+    def assert_kind_of(kind, got, message = nil) = assert(got.is_a?(kind), message || "got #{got.inspect}")
+    def assert_respond_to(got, name, message = nil) = assert(got.respond_to?(name), message || "no #{name}")
+    def refute_nil(got, message = nil) = assert(!got.nil?, message || 'it is nil')
+    def refute_includes(list, item, message = nil) = assert(!list.include?(item), message || "#{item.inspect} is included")
+    def refute_empty(list, message = nil) = assert(!list.empty?, message || 'it is empty')
+    def assert_true(got, message = nil) = assert(got == true, message || "got #{got.inspect}")
+    def assert_false(got, message = nil) = assert(got == false, message || "got #{got.inspect}")
+    def flunk(message = 'it failed') = assert(false, message)
     def assert_nil(got, message = nil) = assert(got.nil?, message || "got #{got.inspect}")
     def assert_in_delta(expected, got, delta = 0.001, message = nil) = assert((expected - got).abs <= delta, message || "got #{got.inspect}")
     def assert_includes(list, item, message = nil) = assert(list.include?(item), message || "#{item.inspect} is not included")
@@ -177,6 +188,13 @@ module Codeexec
     def teardown; end
     def self.inherited(kind) = (@@kinds ||= []) << kind
     def self.kinds = (@@kinds ||= [])
+
+    def run_case(test)
+      setup
+      send(test)
+    ensure
+      teardown
+    end
   end
 
   def self.judge = @judge
@@ -200,35 +218,61 @@ module Codeexec
 
       case @job['kind']
       when 'asserts'
-        @job['tests'].each do |text|
-          guarded(text) { raise AssertionFailed, 'it is false' if TOPLEVEL_BINDING.eval(text, 'tests.rb', 1) == false }
-        end
+        @job['tests'].each { |text| entry(text, text) }
       when 'script' then script(@job['test'])
       else report(@job['kind'], TypeError.new('tests of this kind are for Python'))
       end
       @door.say('E')
     end
 
+    NOTHING = 'no test was reached: no comparison was evaluated (an assertion), so nothing was judged'
+
     def script(text)
-      name = @job['entry_point'] ? "check(#{@job['entry_point']})" : 'tests'
-      cases = []
+      entry(@job['entry_point'] ? "check(#{@job['entry_point']})" : 'tests', text)
+    end
+
+    # Statements, or test classes and methods, which are run.
+    def entry(name, text)
+      known, methods = TestCase.kinds.size, Object.private_instance_methods(false)
+      begin_counting
+      judged = false
       whole = lambda do
-        TOPLEVEL_BINDING.eval(text, 'tests.rb', 1)
-        cases = TestCase.kinds.flat_map { |kind| kind.public_instance_methods(false).grep(/\Atest/).map { |test| [kind, test] } }
-        raise NotImplementedError, 'no test was reached' if cases.empty? && @link.calls.zero?
+        value = TOPLEVEL_BINDING.eval(text, 'tests.rb', 1)
+        is_list = @job['kind'] == 'asserts'
+        raise AssertionFailed, 'it is false' if is_list && value == false
+
+        # `require` is true as well: only what the program had a part in counts.
+        is_true = is_list && value == true && @link.calls.positive?
+        judged = @checks.positive? || is_true || judges?(text)
       end
       return unless guarded(name, silent: true, &whole)
 
-      cases.each do |kind, test|
-        guarded("#{kind}##{test}") do
-          example = kind.new
-          example.setup
-          example.send(test)
-          example.teardown
-        end
+      cases = TestCase.kinds.drop(known).flat_map do |kind|
+        kind.public_instance_methods(false).grep(/\Atest/).map { |test| [kind, test] }
       end
-      report(name, nil) if cases.empty?
+      functions = (Object.private_instance_methods(false) - methods).grep(/\Atest/)
+      functions.reject! { |test| text.match?(/^#{test}\b/) || Object.instance_method(test).arity != 0 }
+      report(name, NotImplementedError.new(NOTHING)) if !judged && cases.empty? && functions.empty?
+      cases.each { |kind, test| one("#{kind}##{test}", text) { kind.new.run_case(test) } }
+      functions.each { |test| one(test.to_s, text) { TOPLEVEL_BINDING.receiver.send(test) } }
+      report(name, nil) if judged
     end
+
+    def one(name, text)
+      begin_counting
+      guarded(name) do
+        yield
+        raise NotImplementedError, NOTHING unless @checks.positive? || judges?(text)
+      end
+    end
+
+    def begin_counting
+      @checks = 0
+      @link.calls = 0
+    end
+
+    # Tests without assertions say by an exception what they think, once the program was called.
+    def judges?(text) = @link.calls.positive? && text.match?(/\b(raise|fail|abort|exit|throw)\b/)
 
     # Runs one test and reports it, its success only where it is not `silent`; whether it passed.
     def guarded(name, silent: false)

@@ -1,0 +1,160 @@
+//! What lines of a program look like in each language, as far as that can be seen without reading it.
+
+use std::collections::BTreeSet;
+
+/// Identifiers of a text.
+pub fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c| !is_word(c)).filter(|word| word.starts_with(|c: char| c.is_alphabetic() || c == '_'))
+}
+
+/// A character of an identifier.
+pub fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn is_compiled(language: &str) -> bool {
+    ["c", "cpp"].contains(&language)
+}
+
+/// Names that a text defines at its margin: functions, classes, imports, assignments.
+pub fn definitions<'a>(text: &'a str, language: &str) -> BTreeSet<&'a str> {
+    let mut names = BTreeSet::new();
+    for line in text.lines().filter(|line| !line.starts_with([' ', '\t'])) {
+        let line = line.trim_start_matches("export ").trim_start_matches("default ").trim_start_matches("async ");
+        let keywords = ["def ", "class ", "function ", "const ", "let ", "var ", "struct ", "module "];
+        if let Some(rest) = keywords.iter().find_map(|word| line.strip_prefix(word)) {
+            names.extend(words(rest).next());
+        } else if language == "python" && (line.starts_with("import ") || line.starts_with("from ")) {
+            let imported = line.split_once("import ").map_or("", |(_, names)| names);
+            let named = |part: &'a str| words(part.rsplit(" as ").next().unwrap_or(part)).next();
+            names.extend(imported.split(',').filter_map(named));
+        } else if let Some((name, rest)) = line.split_once('=').map(|(name, rest)| (name.trim(), rest))
+            && !name.is_empty()
+            && !rest.starts_with('=')
+            && name.chars().all(is_word)
+        {
+            names.insert(name);
+        } else if is_compiled(language) && line.starts_with(is_word) {
+            // `type name(`: the last word before the parenthesis.
+            let before = line.split_once('(').map(|(before, _)| before);
+            names.extend(
+                before.filter(|before| before.contains([' ', '*', '&'])).and_then(|before| words(before).last()),
+            );
+        }
+    }
+    names
+}
+
+/// Whether a text does nothing but define.
+pub fn only_defines(text: &str, language: &str) -> bool {
+    let is_inner = |line: &str| line.starts_with([' ', '\t', '}', ')', ']', '#', '/', '@']);
+    let mut outer = text.lines().filter(|line| !line.trim().is_empty() && !is_inner(line));
+    outer.all(|line| is_start(line, language) || line == "end")
+}
+
+/// Whether a text has a definition of that name, in the language's spelling.
+pub fn defines(text: &str, name: Option<&str>, language: &str) -> bool {
+    let Some(name) = name else { return false };
+    let keywords = ["def", "class", "function", "const", "let", "var", "struct"];
+    let starts = |rest: &str| rest.strip_prefix(name).is_some_and(|r| !r.starts_with(is_word));
+    text.lines().any(|line| {
+        // C and C++ begin with a type, at the margin.
+        let typed = || {
+            is_compiled(language)
+                && line.match_indices(name).any(|(at, _)| {
+                    let (before, after) = (&line[..at], line[at + name.len()..].trim_start());
+                    line.starts_with(is_word)
+                        && before.ends_with([' ', '*', '&'])
+                        && !before.contains(['=', '('])
+                        && !["return ", "assert "].iter().any(|word| before.starts_with(word))
+                        && after.starts_with('(')
+                        // A declaration ends before a body begins.
+                        && !after.split('{').next().unwrap_or(after).contains(';')
+                })
+        };
+        let line =
+            ["async ", "export ", "static "].iter().fold(line.trim_start(), |l, word| l.trim_start_matches(word));
+        let after = keywords.iter().find_map(|word| line.strip_prefix(word)).map(str::trim_start);
+        let is_assigned = || {
+            let rest = line[name.len()..].trim_start();
+            rest.starts_with('=') && !rest.starts_with("==")
+        };
+        after.is_some_and(|rest| starts(rest.trim_start_matches("self."))) || starts(line) && is_assigned() || typed()
+    })
+}
+
+/// Whether a line begins a program of the language.
+pub fn is_start(line: &str, language: &str) -> bool {
+    let starts: &[&str] = match language {
+        "python" => &["def ", "class ", "import ", "from ", "@", "async def ", "if __name__", "#!"],
+        "javascript" => &[
+            "function ",
+            "async function ",
+            "const ",
+            "let ",
+            "var ",
+            "class ",
+            "import ",
+            "export ",
+            "module.exports",
+        ],
+        "php" => &["<?php", "function ", "class "],
+        "ruby" => &["def ", "class ", "module ", "require "],
+        _ => &[
+            "#include",
+            "#define",
+            "using ",
+            "int ",
+            "void ",
+            "long ",
+            "bool ",
+            "char ",
+            "double ",
+            "float ",
+            "std::",
+            "struct ",
+            "class ",
+            "template",
+            "static ",
+            "const ",
+            "unsigned ",
+            "vector<",
+            "string ",
+            "auto ",
+            "size_t ",
+        ],
+    };
+    let has_code = line.contains(['(', '{', '<', '=', ';']);
+    let is_sentence = line.ends_with(['.', ':', '!', '?']) && !has_code && line.split(' ').count() > 4;
+    starts.iter().any(|start| line.starts_with(start))
+        && (!line.starts_with("from ") || line.contains(" import "))
+        && !is_sentence
+}
+
+/// Whether a span of inline code is a program rather than a name.
+pub fn looks_like_code(text: &str, language: &str) -> bool {
+    is_start(text.trim_start(), language) && text.contains([':', '{', '(', ';'])
+}
+
+/// An answer without a fence: from the first line that looks like code to the last.
+pub fn bare(answer: &str, language: &str) -> String {
+    let lines: Vec<&str> = answer.lines().collect();
+    let Some(first) = lines.iter().position(|line| is_start(line, language)) else { return answer.to_owned() };
+    // Prose is a line at the margin that ends or reads like a sentence; code goes on over blank and indented lines.
+    let is_prose = |line: &str| {
+        let sentence = line.ends_with(['.', ':', '!', '?']) && line.split(' ').count() > 3;
+        let is_code = if language == "python" { is_block(line) } else { line.contains([';', '{', '}']) };
+        !line.starts_with([' ', '\t', '#', ')', ']', '}', '/', '*'])
+            && sentence
+            && !line.contains(['(', '='])
+            && !is_code
+    };
+    let end = lines[first..].iter().position(|line| is_prose(line)).map_or(lines.len(), |n| first + n);
+    lines[first..end].join("\n").trim_end().to_owned() + "\n"
+}
+
+/// Whether a line opens a block of Python.
+fn is_block(line: &str) -> bool {
+    let words = ["def ", "class ", "if ", "for ", "while ", "with ", "try:", "else:", "elif ", "except", "finally:"];
+    line.ends_with(':') && words.iter().any(|word| line.starts_with(word))
+}

@@ -1,0 +1,199 @@
+//! Comparison of standard output with what is expected of it.
+
+use serde::{Deserialize, Serialize};
+
+/// How outputs are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compare {
+    /// Line by line; white space at the ends of lines and empty lines at the end do not count, and numbers with a
+    /// decimal point are compared as numbers.
+    #[default]
+    Lines,
+    /// Byte by byte.
+    Exact,
+    /// Word by word: white space of any kind separates.
+    Tokens,
+    /// The same lines in any order.
+    UnorderedLines,
+    /// The same words in any order.
+    UnorderedTokens,
+}
+
+/// A rule of comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Rule {
+    /// How.
+    pub compare: Compare,
+    /// Absolute tolerance for numbers.
+    pub atol: Option<f64>,
+    /// Relative tolerance for numbers.
+    pub rtol: Option<f64>,
+}
+
+/// Nothing where the outputs agree; else the first difference, as a sentence.
+pub fn difference(got: &str, expected: &str, rule: &Rule) -> Option<String> {
+    let same: Vec<(String, String)> = match rule.compare {
+        Compare::Exact => return (got != expected).then(|| "it differs byte for byte".into()),
+        Compare::Lines => {
+            let (got, expected) = (lines(got), lines(expected));
+            if got.len() != expected.len() {
+                let at = got.iter().zip(&expected).position(|(g, e)| !same_line(g, e, rule));
+                let at = at.unwrap_or(got.len().min(expected.len()));
+                return Some(told(at, got.get(at).copied(), expected.get(at).copied()));
+            }
+            let at = got.iter().zip(&expected).position(|(g, e)| !same_line(g, e, rule))?;
+            return Some(told(at, Some(got[at]), Some(expected[at])));
+        }
+        Compare::Tokens => {
+            let (got, expected): (Vec<&str>, Vec<&str>) =
+                (got.split_whitespace().collect(), expected.split_whitespace().collect());
+            if got.len() != expected.len() {
+                return Some(format!("{} words were expected, and there are {}", expected.len(), got.len()));
+            }
+            got.iter().zip(expected).map(|(g, e)| ((*g).to_owned(), e.to_owned())).collect()
+        }
+        Compare::UnorderedLines | Compare::UnorderedTokens => {
+            let parts = |text: &str| -> Vec<String> {
+                let mut parts: Vec<String> = match rule.compare {
+                    Compare::UnorderedLines => lines(text).into_iter().map(str::to_owned).collect(),
+                    _ => text.split_whitespace().map(str::to_owned).collect(),
+                };
+                parts.sort_unstable();
+                parts
+            };
+            let (got, expected) = (parts(got), parts(expected));
+            if got.len() != expected.len() {
+                return Some(format!("{} parts were expected, and there are {}", expected.len(), got.len()));
+            }
+            got.into_iter().zip(expected).collect()
+        }
+    };
+    let differs = same.iter().find(|(got, expected)| !same_line(got, expected, rule))?;
+    Some(format!("expected {:?}, got {:?}", short(&differs.1), short(&differs.0)))
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.trim_end().lines().map(str::trim_end).collect()
+}
+
+fn told(at: usize, got: Option<&str>, expected: Option<&str>) -> String {
+    let show = |line: Option<&str>| line.map_or_else(|| "nothing".into(), |line| format!("{:?}", short(line)));
+    format!("line {}: expected {}, got {}", at + 1, show(expected), show(got))
+}
+
+fn short(text: &str) -> String {
+    if text.chars().count() <= 80 { text.to_owned() } else { text.chars().take(80).collect::<String>() + "..." }
+}
+
+/// Equal texts, or equal but for the spelling of numbers. The white space between the words counts.
+fn same_line(got: &str, expected: &str, rule: &Rule) -> bool {
+    if got == expected {
+        return true;
+    }
+    let parts = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let spaces = |text: &str| -> Vec<String> {
+        text.split(|c: char| !c.is_whitespace()).filter(|space| !space.is_empty()).map(str::to_owned).collect()
+    };
+    let (got_parts, expected_parts) = (parts(got), parts(expected));
+    got_parts.len() == expected_parts.len()
+        && spaces(got) == spaces(expected)
+        && got_parts.iter().zip(&expected_parts).all(|(g, e)| g == e || same_number(g, e, rule))
+}
+
+/// Equality of two numbers. Without a tolerance it is for decimals alone: where an integer is expected, an integer has to
+/// be there. Two decimals are equal where their values are, to a part in 10^9, which is what floating point loses; or
+/// where both have six decimals or more and are within 10^-6, absolutely or relatively, as competitive judges have it.
+fn same_number(got: &str, expected: &str, rule: &Rule) -> bool {
+    let (Some(g), Some(e)) = (number(got), number(expected)) else { return false };
+    if rule.atol.is_some() || rule.rtol.is_some() {
+        let (atol, rtol) = (rule.atol.unwrap_or(0.0), rule.rtol.unwrap_or(0.0));
+        return g == e || (g - e).abs() <= atol + rtol * e.abs();
+    }
+    let Some(decimals) = decimals(expected) else { return false };
+    let both = decimals.min(self::decimals(got).unwrap_or(0));
+    let (apart, size) = ((g - e).abs(), e.abs());
+    apart <= 1e-9 * size || both >= 6 && apart <= 1e-6 * size.max(1.0)
+}
+
+/// The value of a decimal number: digits with a sign, a point and an exponent, and nothing else.
+fn number(text: &str) -> Option<f64> {
+    let is_number = text.bytes().any(|b| b.is_ascii_digit()) && text.bytes().all(|b| b"+-.eE0123456789".contains(&b));
+    text.parse::<f64>().ok().filter(|value| is_number && value.is_finite())
+}
+
+/// How many decimals are written; nothing for an integer. An exponent has as many as one wants.
+fn decimals(text: &str) -> Option<usize> {
+    if text.contains(['e', 'E']) {
+        return Some(17);
+    }
+    text.split_once('.').map(|(_, after)| after.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn same(got: &str, expected: &str, rule: Rule) -> bool {
+        difference(got, expected, &rule).is_none()
+    }
+
+    #[test]
+    fn lines_are_compared_without_trailing_space() {
+        for (got, expected, expected_same) in [
+            ("8\n", "8", true),
+            ("8  \n9\n\n", "8\n9", true),
+            ("8\r\n9", "8\n9\n", true),
+            (" 8", "8", false),
+            ("8\n\n9", "8\n9", false),
+            ("", "\n", true),
+            ("8", "8\n9", false),
+            ("1  2", "1 2", false),
+            ("2 1", "1 2", false),
+        ] {
+            assert_eq!(same(got, expected, Rule::default()), expected_same, "{got:?} {expected:?}");
+        }
+    }
+
+    #[test]
+    fn decimals_are_compared_as_numbers() {
+        for (got, expected, expected_same) in [
+            ("0.333333", "0.333333333333", true),
+            ("0.33", "0.333333333333", false),
+            ("0.333343", "0.333333333333", false),
+            ("1.50", "1.5", true),
+            ("1.51", "1.5", false),
+            ("-0.0", "0.0", true),
+            ("0.30000000000000004", "0.3", true),
+            ("3.14159", "3.14", false),
+            ("3", "3.0", true),
+            ("3.0", "3", false),
+            ("1e-3", "0.001", true),
+            ("x 1.50 y", "x 1.5 y", true),
+            ("x 1.50 z", "x 1.5 y", false),
+            ("nan", "0.0", false),
+            ("inf", "1.0", false),
+            ("1000000.5", "1000000.6", false),
+            ("1_0.0", "10.0", false),
+        ] {
+            assert_eq!(same(got, expected, Rule::default()), expected_same, "{got:?} {expected:?}");
+        }
+        let near = Rule { atol: Some(1e-2), ..Rule::default() };
+        assert!(same("3.141", "3.14", near) && same("3.001", "3", near) && !same("3.2", "3.14", near));
+        let relative = Rule { rtol: Some(0.1), ..Rule::default() };
+        assert!(same("105", "100", relative) && !same("120", "100", relative) && !same("a", "b", relative));
+    }
+
+    #[test]
+    fn other_ways_to_compare() {
+        let by = |compare| Rule { compare, ..Rule::default() };
+        assert!(same("1\n2 3", "1 2\n3", by(Compare::Tokens)) && !same("1 2", "2 1", by(Compare::Tokens)));
+        assert!(
+            same("b\na\n", "a\nb", by(Compare::UnorderedLines)) && !same("a\na", "a\nb", by(Compare::UnorderedLines))
+        );
+        assert!(same("b a", "a\nb", by(Compare::UnorderedTokens)) && !same("a", "a a", by(Compare::UnorderedTokens)));
+        assert!(!same("a\n", "a", by(Compare::Exact)) && same("a", "a", by(Compare::Exact)));
+        let said = difference("1\n2", "1\n3", &Rule::default()).unwrap();
+        assert_eq!(said, "line 2: expected \"3\", got \"2\"");
+    }
+}

@@ -1,0 +1,505 @@
+"""How tests are found, run and counted: a test in which no comparison was evaluated has judged nothing.
+
+A comparison is an `assert`, a call of a function whose name begins with `assert` or `fail`, `pytest.raises`, an `if` that raises,
+or a handler of an exception that the test demands. It counts when it is reached.
+"""
+
+import ast
+import re
+import sys
+import types
+
+PATCHED = []
+
+
+class NothingJudged(Exception):
+    """No comparison was reached."""
+
+    def __init__(self):
+        super().__init__("no test was reached: no comparison was evaluated (an assertion, a unittest method), so nothing was judged")
+
+
+class Skipped(Exception):
+    """A test that says that it cannot be run."""
+
+
+class Checks:
+    """How many comparisons were reached."""
+
+    def __init__(self):
+        self.count = 0
+
+    def one(self):
+        self.count += 1
+
+    def counted(self, function):
+        """Counts a call of a function that asserts, but for one of the program's."""
+        if not getattr(function, "__codeexec_remote__", False) and not hasattr(type(function), "_codeexec_handle"):
+            self.count += 1
+        return function
+
+
+def calls(source, name):
+    """Whether a text calls a function at its margin."""
+    return any(line.startswith(name + "(") for line in source.splitlines())
+
+
+def tests_in(tree):
+    """Names of the functions and classes at the margin that hold tests."""
+    names = []
+    for statement in tree.body:
+        if isinstance(statement, ast.ClassDef):
+            names.append(statement.name)
+        elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            if statement.name.startswith("test") or statement.name == "check":
+                names.append(statement.name)
+        elif isinstance(statement, ast.If):
+            names += tests_in(statement)
+    return names
+
+
+def find_imports(tree):
+    """Modules that a text imports, each with the names that it takes from it."""
+    found = []
+    for statement in tree.body:
+        if isinstance(statement, ast.Import):
+            found += [(alias.name, ()) for alias in statement.names]
+        elif isinstance(statement, ast.ImportFrom):
+            found.append((statement.module or "solution", [alias.name for alias in statement.names]))
+        elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Try, ast.If, ast.With)):
+            found += find_imports(statement)
+    return found
+
+
+def imports_of_lines(source):
+    found = []
+    for line in source.splitlines():
+        match = re.match(r"\s*(?:from\s+([\w.]+)\s+import\s+(.*)|import\s+([\w.]+))", line)
+        if match:
+            names = re.findall(r"\w+", match[2] or "")
+            found.append((match[1] or match[3], names))
+    return found
+
+
+def is_installed(root):
+    import importlib.machinery
+    return root in sys.builtin_module_names or importlib.machinery.PathFinder.find_spec(root) is not None
+
+
+def call(name, place, *args):
+    called = ast.Call(ast.Name(name, ast.Load()), list(args), [])
+    return ast.copy_location(ast.Expr(called), place)
+
+
+def instrument(tree):
+    """Counts every comparison where it is reached."""
+    tree.body = block(tree.body)
+    ast.fix_missing_locations(tree)
+
+
+def block(statements):
+    out = []
+    for statement in statements:
+        kind = type(statement)
+        if kind is ast.Assert:
+            out.append(call("__codeexec_count__", statement))
+        elif kind is ast.Expr or kind is ast.Assign or kind is ast.Return:
+            wrap(statement.value)
+        elif kind is ast.If:
+            if demands(statement.body) or demands(statement.orelse):
+                out.append(call("__codeexec_count__", statement))
+            statement.body, statement.orelse = block(statement.body), block(statement.orelse)
+        elif kind is ast.Try or kind.__name__ == "TryStar":
+            handlers(statement)
+            for name in ("body", "orelse", "finalbody"):
+                setattr(statement, name, block(getattr(statement, name)))
+        elif kind is ast.With or kind is ast.AsyncWith:
+            for item in statement.items:
+                wrap(item.context_expr)
+            statement.body = block(statement.body)
+        elif kind is ast.Match:
+            for case in statement.cases:
+                case.body = block(case.body)
+        else:
+            for name in ("body", "orelse"):
+                inner = getattr(statement, name, None)
+                if isinstance(inner, list):
+                    setattr(statement, name, block(inner))
+        out.append(statement)
+    return out
+
+
+def name_of(function):
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def wrap(value):
+    """Counts a call of a function that asserts."""
+    if isinstance(value, ast.Await):
+        value = value.value
+    if isinstance(value, ast.Call) and re.match("_?(assert|fail)", name_of(value.func)):
+        value.func = ast.copy_location(
+            ast.Call(ast.Name("__codeexec_counted__", ast.Load()), [value.func], []), value.func)
+
+
+def demands(statements):
+    """Whether a block says that the test has failed."""
+    for statement in statements:
+        if isinstance(statement, (ast.Raise, ast.Assert)):
+            return True
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+            if re.match("_?(assert|fail)|exit$|_exit$|abort$", name_of(statement.value.func)):
+                return True
+    return False
+
+
+def handlers(statement):
+    """A handler counts where the test fails unless the exception is raised."""
+    in_body, in_else = demands(statement.body), demands(statement.orelse)
+    for handler in statement.handlers:
+        kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+        # One that takes the assertion's own exception demands nothing.
+        is_narrow = all(kind is not None and name_of(kind) not in ("Exception", "BaseException", "AssertionError")
+                        for kind in kinds)
+        handler.body = block(handler.body)
+        if in_else or in_body and is_narrow:
+            handler.body.insert(0, call("__codeexec_count__", handler.body[0]))
+
+
+def split(source, tree):
+    """Makes each assert of the text and of its `check` a test of its own, which is reported and does not stop the next
+    ones. The others are counted."""
+    lines = source.splitlines()
+
+    def parted(statements):
+        out = []
+        for statement in statements:
+            if isinstance(statement, ast.Assert):
+                name = "\n".join(lines[statement.lineno - 1:statement.end_lineno]).strip()
+                out.append(wrapped(statement, name))
+            elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) and statement.name == "check" \
+                    and statements is tree.body:
+                statement.body = parted(statement.body)
+                out.append(statement)
+            else:
+                out += block([statement])
+        return out
+    tree.body = parted(tree.body)
+    ast.fix_missing_locations(tree)
+
+
+def wrapped(statement, name):
+    label = ast.Constant(name)
+    handler = ast.ExceptHandler(ast.Name("BaseException", ast.Load()), "__error__",
+                                [call("__codeexec_report__", statement, label, ast.Name("__error__", ast.Load()))])
+    body = [call("__codeexec_begin__", statement), statement]
+    return ast.copy_location(ast.Try(body, [handler], [call("__codeexec_report__", statement, label)], []), statement)
+
+
+def count_by_lines(code, source, checks):
+    """The same for a text that is too long to be taken apart: lines that begin with an assertion count when they are run."""
+    lines = {i + 1 for i, line in enumerate(source.splitlines())
+             if re.match(r"\s*(assert\b|(\w+\.)*(assert|fail)\w*\()", line)}
+    monitoring = sys.monitoring
+    monitoring.use_tool_id(monitoring.PROFILER_ID, "codeexec")
+
+    def reached(code, line):
+        if line in lines:
+            checks.one()
+        return monitoring.DISABLE
+    monitoring.register_callback(monitoring.PROFILER_ID, monitoring.events.LINE, reached)
+
+    def watch(code):
+        monitoring.set_local_events(monitoring.PROFILER_ID, code, monitoring.events.LINE)
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                watch(constant)
+    watch(code)
+
+
+def mirror_patches_once(link):
+    if not PATCHED:
+        PATCHED.append(link)
+        mirror_patches(link)
+
+
+def quiet_unittest(judge):
+    """`unittest.main()` in a text of tests: its classes are run afterwards."""
+    import unittest
+    unittest.main = unittest.TestProgram = lambda *args, **kwargs: None
+
+
+def run_class(judge, name, kind):
+    import unittest
+    if issubclass(kind, unittest.TestCase):
+        return run_unittest(judge, name, kind)
+    methods = [m for m in vars(kind) if m.startswith("test") and callable(getattr(kind, m))]
+    if not methods or not (name.startswith("Test") or name.endswith(("Test", "Tests"))) or kind.__init__ is not object.__init__:
+        return 0
+    ran = 0
+    for method in methods:
+        made = kind()
+        function = getattr(made, method)
+
+        def before(made=made, function=function):
+            for hook in ("setup_method", "setUp", "setup"):
+                if hasattr(made, hook):
+                    given = (function,) if hook == "setup_method" and getattr(made, hook).__code__.co_argcount > 1 else ()
+                    getattr(made, hook)(*given)
+        ran += run_function(judge, name + "." + method, function, before, made)
+    return ran
+
+
+def run_unittest(judge, name, kind):
+    import unittest
+
+    class Result(unittest.TestResult):
+        def startTest(self, test):
+            super().startTest(test)
+            judge.begin()
+            self.before = judge.checks.count
+            self.is_told = False
+
+        def told(self, test, error=None):
+            if error is None and judge.checks.count == getattr(self, "before", 0):
+                error = NothingJudged()
+            self.is_told = True
+            judge.report(name + "." + str(getattr(test, "_testMethodName", test)), error)
+
+        def addSuccess(self, test):
+            if not self.is_told:
+                self.told(test)
+
+        def addError(self, test, error):
+            self.told(test, error[1])
+
+        addFailure = addError
+
+        def addSubTest(self, test, subtest, error):
+            if error is not None:
+                self.told(test, error[1])
+
+        def addSkip(self, test, reason):
+            self.told(test, Skipped("the test was skipped: " + str(reason)))
+
+        def addExpectedFailure(self, test, error):
+            self.told(test)
+
+        def addUnexpectedSuccess(self, test):
+            self.told(test, AssertionError("it passed, and a failure was expected"))
+    suite = unittest.defaultTestLoader.loadTestsFromTestCase(kind)
+    count = suite.countTestCases()
+    if count:
+        suite.run(Result())
+    return count
+
+
+# What tests use of pytest.
+
+def install_pytest(judge):
+    if "pytest" in sys.modules:
+        return
+    module = types.ModuleType("pytest")
+    module.__dict__.update(raises=lambda *args, **kwargs: raises(judge, *args, **kwargs), approx=Approx, mark=Marks(),
+                           fixture=fixture, fail=fail, skip=skip, param=Param, importorskip=__import__, xfail=skip,
+                           main=lambda *args, **kwargs: 0)
+    module.skip.Exception, module.fail.Exception = Skipped, AssertionError
+    sys.modules["pytest"] = module
+
+
+def fail(reason="", pytrace=True, msg=""):
+    raise AssertionError(reason or msg)
+
+
+def skip(reason="", **_):
+    raise Skipped("the test was skipped: " + str(reason))
+
+
+class Param:
+    def __init__(self, *values, id=None, marks=()):
+        self.values = values
+
+
+class Marks:
+    def __getattr__(self, name):
+        def mark(*args, **kwargs):
+            def decorate(function):
+                function.__dict__.setdefault("__codeexec_marks__", []).append((name, args, kwargs))
+                return function
+            is_bare = len(args) == 1 and not kwargs and callable(args[0]) and name != "parametrize"
+            if is_bare:
+                function, args = args[0], ()
+                return decorate(function)
+            return decorate
+        return mark
+
+
+def fixture(function=None, **options):
+    def decorate(function):
+        function.__codeexec_fixture__ = options
+        return function
+    return decorate if function is None else decorate(function)
+
+
+class Raises:
+    def __init__(self, expected, match):
+        self.expected, self.match = expected, match
+        self.value = self.type = self.tb = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        if kind is None:
+            raise AssertionError("DID NOT RAISE " + str(self.expected))
+        if not issubclass(kind, self.expected):
+            return False
+        self.type, self.value, self.tb = kind, value, traceback
+        if self.match is not None and not re.search(self.match, str(value)):
+            raise AssertionError("the message %r does not match %r" % (str(value), self.match))
+        return True
+
+
+def raises(judge, expected, *args, match=None, **kwargs):
+    judge.checks.one()
+    context = Raises(expected, match)
+    if not args:
+        return context
+    with context:
+        args[0](*args[1:], **kwargs)
+    return context
+
+
+class Approx:
+    """Equality of numbers within a tolerance, as pytest's `approx` has it."""
+
+    def __init__(self, expected, rel=None, abs=None, nan_ok=False):
+        self.expected, self.rel, self.abs, self.nan_ok = expected, rel, abs, nan_ok
+
+    __array_ufunc__ = None
+    __hash__ = None
+
+    def __eq__(self, got):
+        return self.same(got, self.expected)
+
+    def same(self, got, expected):
+        if isinstance(expected, dict):
+            return isinstance(got, dict) and got.keys() == expected.keys() and all(
+                self.same(got[k], expected[k]) for k in expected)
+        if type(expected).__name__ == "ndarray" or isinstance(expected, (list, tuple)):
+            if type(got).__name__ != "ndarray" and not isinstance(got, (list, tuple)) or len(got) != len(expected):
+                return False
+            return all(self.same(g, e) for g, e in zip(got, expected))
+        if isinstance(expected, (bool, str, type(None))) or isinstance(got, (str, type(None))):
+            return got == expected
+        if hasattr(type(got), "_codeexec_handle"):
+            return False
+        try:
+            if got == expected:
+                return True
+            if expected != expected:
+                return self.nan_ok and got != got
+            least = 1e-12 if self.abs is None else self.abs
+            part = (1e-6 if self.rel is None else self.rel) * abs(expected) if self.rel is not None or self.abs is None else 0
+            return bool(abs(got - expected) <= max(least, part))
+        except TypeError:
+            return False
+
+    def __repr__(self):
+        return "approx(%r)" % (self.expected,)
+
+
+class Captured:
+    """pytest's `capsys`: what is printed while a test runs."""
+
+    def __init__(self):
+        import io
+        self.before = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
+
+    def readouterr(self):
+        import io
+        said = Output(sys.stdout.getvalue(), sys.stderr.getvalue())
+        sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
+        return said
+
+    def end(self):
+        sys.stdout, sys.stderr = self.before
+
+
+class Output(tuple):
+    def __new__(cls, out, err):
+        made = super().__new__(cls, (out, err))
+        made.out, made.err = out, err
+        return made
+
+
+def cases_of(function):
+    """The arguments of each call that `parametrize` asks for."""
+    import itertools
+    axes = []
+    for name, args, kwargs in getattr(function, "__codeexec_marks__", ()):
+        if name == "parametrize":
+            names = args[0] if len(args) > 0 else kwargs["argnames"]
+            values = args[1] if len(args) > 1 else kwargs["argvalues"]
+            names = [n.strip() for n in names.split(",")] if isinstance(names, str) else list(names)
+            rows = []
+            for value in values:
+                value = value.values if isinstance(value, Param) else (value,) if len(names) == 1 else tuple(value)
+                rows.append(dict(zip(names, value)))
+            axes.append(rows)
+    for parts in itertools.product(*reversed(axes)):
+        yield {name: value for part in parts for name, value in part.items()}
+
+
+def run_function(judge, name, function, before=None, owner=None):
+    """Calls a test function as pytest does; how many calls there were."""
+    import inspect
+    plain = inspect.unwrap(function)
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.kind in (0, 1, 3) and p.default is p.empty]
+    marks = getattr(plain, "__codeexec_marks__", ())
+    refusal = next((m for m in marks if m[0] == "skip" or m[0] == "skipif" and m[1] and m[1][0]), None)
+    ran = 0
+    for case in cases_of(plain):
+        label = name if not case else name + "[" + "-".join(judge.link.short(v, 30) for v in case.values()) + "]"
+
+        def action():
+            if refusal:
+                raise Skipped("the test was skipped")
+            ends = []
+            try:
+                if before is not None:
+                    before()
+                given = {p.name: case[p.name] if p.name in case else fixed(judge, p.name, owner, ends, {}) for p in parameters}
+                result = function(**given)
+                if inspect.iscoroutine(result):
+                    import asyncio
+                    asyncio.run(result)
+            finally:
+                for end in reversed(ends):
+                    end()
+        judge.guarded(label, action)
+        ran += 1
+    return ran
+
+
+def fixed(judge, name, owner, ends, made):
+    """The value of a fixture."""
+    import inspect
+    if name in made:
+        return made[name]
+    if name == "capsys":
+        captured = Captured()
+        ends.append(captured.end)
+        return captured
+    maker = getattr(owner, name, None) if owner is not None else None
+    maker = maker or judge.namespace.get(name)
+    if maker is None or not hasattr(inspect.unwrap(maker), "__codeexec_fixture__"):
+        raise ValueError("the tests use a fixture " + repr(name) + ", which neither they nor this harness has")
+    value = maker(**{p: fixed(judge, p, owner, ends, made) for p in inspect.signature(maker).parameters})
+    if inspect.isgenerator(value):
+        generator = value
+        value = next(generator)
+        ends.append(lambda: next(generator, None))
+    made[name] = value
+    return value

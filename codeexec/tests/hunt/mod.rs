@@ -1,0 +1,97 @@
+//! Made tasks with a right program, wrong programs, and their tests in every form that public sets have. All texts are made
+//! here, from a seed.
+
+mod others;
+mod python;
+
+use serde_json::Value;
+
+/// A task: `a * x + b` for an integer, or the sum of that over a list.
+#[derive(Debug, Clone)]
+pub struct Task {
+    pub name: String,
+    pub a: i64,
+    pub b: i64,
+    pub is_list: bool,
+    /// Arguments; an integer is a list of one.
+    pub inputs: Vec<Vec<i64>>,
+}
+
+impl Task {
+    pub fn answer(&self, input: &[i64]) -> i64 {
+        input.iter().map(|x| self.a * x + self.b).sum()
+    }
+
+    /// An argument in the brackets of most languages.
+    pub fn shown(&self, input: &[i64]) -> String {
+        if self.is_list { format!("{input:?}") } else { input[0].to_string() }
+    }
+
+    /// Pairs of argument and answer, as texts.
+    pub fn pairs(&self) -> Vec<(String, i64)> {
+        self.inputs.iter().map(|input| (self.shown(input), self.answer(input))).collect()
+    }
+}
+
+/// One record to run, and whether its program is right.
+pub struct Made {
+    pub form: &'static str,
+    pub wrong: Option<&'static str>,
+    pub record: Value,
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+
+    fn task(&mut self) -> Task {
+        let words = ["shift", "scale", "total", "weigh", "price", "count", "blend", "score"];
+        let name = format!("{}_{}", words[self.below(words.len())], words[self.below(words.len())]);
+        let is_list = self.below(2) == 1;
+        let (a, b) = (self.below(8) as i64 + 2, self.below(9) as i64 + 1);
+        let count = self.below(3) + 2;
+        let mut inputs: Vec<Vec<i64>> = Vec::new();
+        while inputs.len() < count {
+            let length = if is_list { self.below(4) + 1 } else { 1 };
+            let input: Vec<i64> = (0..length).map(|_| self.below(40) as i64 + 3).collect();
+            if !inputs.contains(&input) {
+                inputs.push(input);
+            }
+        }
+        Task { name, a, b, is_list, inputs }
+    }
+}
+
+/// The languages of the forms.
+pub const LANGUAGES: [&str; 6] = ["python", "javascript", "php", "ruby", "c", "cpp"];
+
+/// So many wrong programs of one language, and the right program of each of their tasks and forms.
+pub fn made(language: &'static str, count: usize, seed: u64) -> Vec<Made> {
+    let mut random = Random(seed);
+    let mut all = Vec::new();
+    let mut wrong = 0;
+    let mut turn = 0;
+    while wrong < count {
+        let task = random.task();
+        let some = match language {
+            "python" => python::records(&task, turn, &mut random),
+            _ => others::records(language, &task, turn, &mut random),
+        };
+        turn += 1;
+        for mut one in some {
+            wrong += usize::from(one.wrong.is_some());
+            one.record["id"] = all.len().to_string().into();
+            one.record["language"] = language.into();
+            all.push(one);
+        }
+    }
+    all
+}
