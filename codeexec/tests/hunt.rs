@@ -7,13 +7,13 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
-mod hunt;
+mod forms_made;
 
 use std::collections::BTreeMap;
 
 use codeexec::record::Job;
 use codeexec::run::run_all;
-use hunt::{LANGUAGES, Made, made};
+use forms_made::{LANGUAGES, Made, made};
 
 fn check(all: &[Made]) {
     let pool = common::pool(2.0);
@@ -27,7 +27,10 @@ fn check(all: &[Made]) {
         *counts.entry((language, made.form, kind)).or_default() += 1;
         if verdict.passed == made.wrong.is_some() {
             let how = made.wrong.unwrap_or("right");
-            faults.push(format!("{language} {}, {how}: {:?} {:?}\n{:#}", made.form, verdict.status, verdict.detail, made.record));
+            faults.push(format!(
+                "{language} {}, {how}: {:?} {:?}\n{:#}",
+                made.form, verdict.status, verdict.detail, made.record
+            ));
         }
     }
     for ((language, form, kind), count) in &counts {

@@ -81,13 +81,23 @@ pub fn records(language: &'static str, task: &Task, turn: usize, random: &mut Ra
 fn program(language: &str, task: &Task, body: &str) -> String {
     let Task { name, a, b, is_list, .. } = task;
     let (right, head, end) = match (language, is_list) {
-        ("javascript", true) => (format!("arg.reduce((s, v) => s + {a} * v + {b}, 0)"), format!("function {name}(arg) {{\n  "), "\n}"),
+        ("javascript", true) => {
+            (format!("arg.reduce((s, v) => s + {a} * v + {b}, 0)"), format!("function {name}(arg) {{\n  "), "\n}")
+        }
         ("javascript", false) => (format!("({a} * arg + {b})"), format!("function {name}(arg) {{\n  "), "\n}"),
-        ("php", true) => (format!("array_sum(array_map(fn($v) => {a} * $v + {b}, $arg))"), format!("<?php\nfunction {name}($arg) {{\n  "), "\n}"),
+        ("php", true) => (
+            format!("array_sum(array_map(fn($v) => {a} * $v + {b}, $arg))"),
+            format!("<?php\nfunction {name}($arg) {{\n  "),
+            "\n}",
+        ),
         ("php", false) => (format!("({a} * $arg + {b})"), format!("<?php\nfunction {name}($arg) {{\n  "), "\n}"),
         ("ruby", true) => (format!("arg.sum {{ |v| {a} * v + {b} }}"), format!("def {name}(arg)\n  "), "\nend"),
         ("ruby", false) => (format!("({a} * arg + {b})"), format!("def {name}(arg)\n  "), "\nend"),
-        _ => (format!("({a} * arg + {b})"), format!("#include <stdio.h>\n#include <stdlib.h>\nint {name}(int arg) {{\n  "), "\n}"),
+        _ => (
+            format!("({a} * arg + {b})"),
+            format!("#include <stdio.h>\n#include <stdlib.h>\nint {name}(int arg) {{\n  "),
+            "\n}",
+        ),
     };
     format!("{head}{}{end}\n", body.replace('@', &right))
 }
@@ -120,8 +130,12 @@ fn record(language: &str, form: &str, task: &Task, code: &str) -> Value {
             list(&|x, y| format!("    $this->assertSame({y}, {name}({x}));")),
             "  }\n}",
         ),
-        ("php", "test functions") => test("function test_it() {", list(&|x, y| format!("  assert({name}({x}) === {y});")), "}"),
-        ("php", _) => test("", list(&|x, y| format!("if ({name}({x}) !== {y}) {{ throw new Exception('wrong'); }}")), ""),
+        ("php", "test functions") => {
+            test("function test_it() {", list(&|x, y| format!("  assert({name}({x}) === {y});")), "}")
+        }
+        ("php", _) => {
+            test("", list(&|x, y| format!("if ({name}({x}) !== {y}) {{ throw new Exception('wrong'); }}")), "")
+        }
         ("ruby", "list of assertions") => tests(list(&|x, y| format!("assert_equal {y}, {name}({x})"))),
         ("ruby", "Minitest") => test(
             "require 'minitest/autorun'\nclass ItTest < Minitest::Test\n  def test_it",
@@ -131,7 +145,11 @@ fn record(language: &str, form: &str, task: &Task, code: &str) -> Value {
         ("ruby", "truth") => tests(list(&|x, y| format!("{name}({x}) == {y}"))),
         ("ruby", _) => test("", list(&|x, y| format!("raise 'wrong' unless {name}({x}) == {y}")), ""),
         (_, "list of assertions") => tests(list(&|x, y| format!("assert({name}({x}) == {y});"))),
-        (_, "main with assert") => test("#include <assert.h>\nint main() {", list(&|x, y| format!("  assert({name}({x}) == {y});")), "  return 0;\n}"),
+        (_, "main with assert") => test(
+            "#include <assert.h>\nint main() {",
+            list(&|x, y| format!("  assert({name}({x}) == {y});")),
+            "  return 0;\n}",
+        ),
         _ => test("int main() {", list(&|x, y| format!("  if ({name}({x}) != {y}) return 1;")), "  return 0;\n}"),
     }
 }
