@@ -1,7 +1,5 @@
 //! Every command of `docs/own-data.md` runs, in order, in an empty folder: on a tiny model in place of the real one.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;

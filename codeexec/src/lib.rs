@@ -26,7 +26,6 @@ pub mod languages;
 pub mod limits;
 pub mod native;
 pub mod output;
-pub mod pass_at_k;
 pub mod pool;
 pub mod python;
 pub mod record;

@@ -12,10 +12,7 @@ use serde_json::{Value, json};
 
 /// Verdicts of both backends, or nothing where there is only one.
 fn both(cases: &[Value]) -> Option<(Vec<Verdict>, Vec<Verdict>)> {
-    if let Err(reason) = Native::open() {
-        println!("skipped: {reason:#}");
-        return None;
-    }
+    test_support::require(Native::open().map_err(|reason| format!("{reason:#}")))?;
     let jobs: Vec<Job> = cases.iter().map(|value| Job::from_value(value.clone()).unwrap()).collect();
     let native = common::pool(2.0).with_backend(Backend::Native);
     Some((run_all(&native, 2, &jobs).unwrap(), run_all(&common::pool(2.0), 2, &jobs).unwrap()))

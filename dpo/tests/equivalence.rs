@@ -76,7 +76,7 @@ fn moved(folder: &std::path::Path) -> (Llama, Vec<Tensor>) {
 #[test]
 fn rows_and_shared_prompts_change_nothing() {
     for name in TINY {
-        let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
+        let folder = fixture(&format!("tiny/{name}"));
         let dir = tempfile::tempdir().unwrap();
         let run = RunFolder::open(dir.path()).unwrap();
         let (policy, weights) = moved(&folder);
@@ -97,7 +97,7 @@ fn rows_and_shared_prompts_change_nothing() {
 
 #[test]
 fn a_cached_reference_is_a_live_one_for_every_loss() {
-    let Some(folder) = fixture("tiny/llama-gqa") else { return };
+    let folder = fixture("tiny/llama-gqa");
     let (policy, weights) = moved(&folder);
     for kind in [LossKind::Sigmoid, LossKind::LengthNormalised, LossKind::Ipo, LossKind::Cdpo, LossKind::Hinge] {
         let dir = tempfile::tempdir().unwrap();
@@ -153,7 +153,7 @@ fn adapt(model: &mut Llama) -> Vec<Tensor> {
 
 #[test]
 fn the_base_model_under_an_adapter_is_the_explicit_reference() {
-    let Some(folder) = fixture("tiny/llama-gqa") else { return };
+    let folder = fixture("tiny/llama-gqa");
     let mut policy = load(&folder);
     let factors = adapt(&mut policy);
     let dir = tempfile::tempdir().unwrap();
@@ -179,7 +179,7 @@ fn the_base_model_under_an_adapter_is_the_explicit_reference() {
 
 #[test]
 fn simpo_needs_no_reference() {
-    let Some(folder) = fixture("tiny/llama-tied") else { return };
+    let folder = fixture("tiny/llama-tied");
     let (policy, weights) = moved(&folder);
     let dir = tempfile::tempdir().unwrap();
     let run = RunFolder::open(dir.path()).unwrap();

@@ -1,4 +1,4 @@
-//! PyTorch's numbers for two pairs with a formatting mask and 0.2 NLL (`../shared/fixtures/make_fixtures.py`).
+//! PyTorch's numbers for two pairs with a formatting mask and 0.2 NLL (`tests/fixtures/make_tiny.py`).
 
 // Helpers of tests stand outside of test functions.
 #![allow(clippy::unwrap_used)]
@@ -40,7 +40,7 @@ fn pairs(file: &Path) -> Vec<Pair> {
 
 #[test]
 fn the_mask_of_the_fixture_is_the_one_that_is_meant() {
-    let Some(folder) = fixture("tiny/llama-gqa") else { return };
+    let folder = fixture("tiny/llama-gqa");
     let file = folder.join("dpo_reference.safetensors");
     let checkpoint = Checkpoint::open(&file).unwrap();
     let mask = checkpoint.tensor("formatting_mask").unwrap().data;
@@ -50,7 +50,7 @@ fn the_mask_of_the_fixture_is_the_one_that_is_meant() {
 
 #[test]
 fn log_probs_loss_and_gradients_are_pytorchs() {
-    let Some(folder) = fixture("tiny/llama-gqa") else { return };
+    let folder = fixture("tiny/llama-gqa");
     let file = folder.join("dpo_reference.safetensors");
     let pairs = pairs(&file);
     let initial = load(&folder);

@@ -12,15 +12,16 @@ use llama::SamplingParams;
 use sampler::SamplerArgs;
 use serde::Serialize;
 use serde_json::json;
+use text_quality::ngrams::Checker;
 
-use crate::contamination::{Checker, analyse};
+use crate::contamination::analyse;
 use crate::items::{self, Item};
 use crate::prompts::Prompts;
 use crate::run::{self, Settings};
 use crate::score::CodeJudge;
 use crate::summary::{summarise, table};
 use crate::task::Task;
-use crate::{compare, record, report};
+use crate::{compare, data, record, report};
 
 /// Arguments of `herd eval`.
 #[derive(ClapArgs, Debug)]
@@ -270,7 +271,7 @@ fn evaluate(args: &RunArgs, prefix: &[&str]) -> anyhow::Result<()> {
 fn read_items(args: &RunArgs, prompts: &Prompts) -> anyhow::Result<(Vec<Item>, Vec<Input>)> {
     let data = match &args.data {
         Some(folder) => folder.clone(),
-        None => run::data_folder()?,
+        None => data::default_folder()?,
     };
     let (mut all, mut inputs) = (Vec::new(), Vec::new());
     for (i, &task) in args.tasks.iter().enumerate() {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
+use stats::paired::{bootstrap, mcnemar};
 
-use crate::paired::{bootstrap, mcnemar};
 use crate::record::Sample;
 
 /// Resamples of the bootstrap.

@@ -1,7 +1,7 @@
 //! Benchmarks of a model: what it is asked, how its answers are scored, and how sure the figures are.
 //!
 //! [`command::run`] is `herd eval`: [`task`] names the benchmarks, [`items`] reads their data, [`prompts`] writes the
-//! questions, [`score`] judges the answers, [`summary`] makes figures with intervals ([`interval`]) of them. [`compare`] sets
+//! questions, [`score`] judges the answers, [`summary`] makes figures with intervals ([`stats`]) of them. [`compare`] sets
 //! two runs against each other item by item, [`contamination`] looks for the items in training data, and [`data`] fetches
 //! the sets.
 
@@ -9,10 +9,8 @@ pub mod command;
 pub mod compare;
 pub mod contamination;
 pub mod data;
-pub mod interval;
 pub mod items;
 mod likelihood;
-pub mod paired;
 pub mod prompts;
 pub mod record;
 mod report;

@@ -1,6 +1,6 @@
 //! A run: sample what is missing, judge what is not judged, sum up. Kill it at any moment: the same command goes on.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use ::run::progress::Progress;
@@ -205,12 +205,4 @@ fn judge_likelihoods(
         Ok(output.push(offset + done + place, &Sample::new(item, response, judgement))?)
     })?;
     Ok(())
-}
-
-/// The folder that holds fetched sets.
-///
-/// # Errors
-/// When no cache folder is known.
-pub fn data_folder() -> anyhow::Result<PathBuf> {
-    Ok(pinned::cache_dir()?.join("data"))
 }

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use codeexec::pass_at_k::pass_at_k;
 use serde::{Deserialize, Serialize};
+use stats::{Estimate, pass_at_k, ratio, share};
 
-use crate::interval::{Estimate, estimate, ratio};
 use crate::record::Sample;
 
 /// The figures of a benchmark.
@@ -52,14 +51,14 @@ pub fn summarise(samples: &[Sample], ks: &[u64]) -> Summary {
 fn one_task(samples: &[&Sample], ks: &[u64]) -> TaskSummary {
     let columns: BTreeSet<&String> = samples.iter().flat_map(|sample| sample.scores.keys()).collect();
     let mut metrics: BTreeMap<String, Estimate> =
-        columns.into_iter().map(|column| (column.clone(), estimate(&column_items(samples, column)))).collect();
+        columns.into_iter().map(|column| (column.clone(), estimate(column, &column_items(samples, column)))).collect();
     let counts = right_of_each(samples);
     if counts.values().any(|(n, _)| *n > 1) {
         for &k in ks {
             let each: Option<Vec<(f64, f64)>> =
                 counts.values().map(|(n, c)| pass_at_k(*n, *c, k).map(|p| (p, 1.0))).collect();
             if let Some(each) = each {
-                metrics.insert(format!("pass@{k}"), ratio(&each));
+                metrics.insert(format!("pass@{k}"), share(&each));
             }
         }
     }
@@ -67,7 +66,7 @@ fn one_task(samples: &[&Sample], ks: &[u64]) -> TaskSummary {
     let names: BTreeSet<(&String, &String)> = samples.iter().flat_map(|sample| &sample.groups).collect();
     for (name, value) in names {
         let of: Vec<&Sample> = samples.iter().filter(|s| s.groups.get(name) == Some(value)).copied().collect();
-        groups.entry(name.clone()).or_default().insert(value.clone(), estimate(&passed_items(&of)));
+        groups.entry(name.clone()).or_default().insert(value.clone(), share(&passed_items(&of)));
     }
     groups.retain(|_, values| values.len() > 1);
     TaskSummary {
@@ -91,6 +90,11 @@ fn empty_answers(samples: &[&Sample]) -> BTreeMap<String, usize> {
         }
     }
     empty
+}
+
+/// Log-likelihoods have no bounds; every other column is a share.
+fn estimate(column: &str, items: &[(f64, f64)]) -> Estimate {
+    if column.ends_with("-nll") { ratio(items) } else { share(items) }
 }
 
 /// A column's numerators and denominators, each item's samples averaged.
@@ -129,10 +133,7 @@ pub fn shown(column: &str, estimate: &Estimate) -> (String, String) {
         return (format!("perplexity {:.3} per {unit}", estimate.value.exp()), String::new());
     }
     let percent = |x: f64| format!("{:.1}", 100.0 * x);
-    (
-        format!("{}%", percent(estimate.value)),
-        format!("{} to {}", percent(estimate.low.max(0.0)), percent(estimate.high.min(1.0))),
-    )
+    (format!("{}%", percent(estimate.value)), format!("{} to {}", percent(estimate.low), percent(estimate.high)))
 }
 
 /// A sentence on the answers without text.

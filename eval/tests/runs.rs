@@ -141,12 +141,9 @@ fn forward(url: String) -> impl Fn(&str, &[u8]) -> (u16, Vec<u8>) + Send + Sync 
 
 #[test]
 fn programs_are_judged_by_the_sandbox() {
-    let worker = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("codeexec");
-    let ready = std::process::Command::new(&worker).arg("setup").status().is_ok_and(|status| status.success());
-    if !ready {
-        println!("skipped: {} is not built", worker.display());
-        return;
-    }
+    let Some(worker) = test_support::program("codeexec") else { return };
+    let status = std::process::Command::new(&worker).arg("setup").status().unwrap();
+    assert!(status.success(), "codeexec setup failed");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("problems.jsonl");
     let problem = |id: &str, name: &str| {

@@ -3,11 +3,5 @@
 
 pub mod cli;
 pub mod filter;
-pub mod judge;
-mod judge_args;
-pub mod language;
 pub mod reward;
 pub mod run;
-pub mod stats;
-
-pub use judge_args::JudgeArgs;

@@ -106,7 +106,7 @@ fn training_learns_the_preference_and_writes_a_classifier() {
     let apart = ledger["tokens_with_a_prompt_for_each_response"].as_u64().unwrap();
     assert!(ledger["tokens"].as_u64().unwrap() < apart, "{ledger}");
     let calibration: Value = serde_json::from_slice(&fs::read(world.path("run/calibration.json")).unwrap()).unwrap();
-    let accuracy = calibration["accuracy"]["mean"].as_f64().unwrap();
+    let accuracy = calibration["accuracy"]["value"].as_f64().unwrap();
     assert!(accuracy > 0.9, "{calibration}");
     assert!(calibration["loss"].as_f64().unwrap() < 0.4, "{calibration}");
     // The folder says what it is, and scores as the training saw it.
@@ -191,7 +191,7 @@ fn lora_makes_the_same_kind_of_folder() {
     assert_eq!((&adapter["task_type"], &adapter["modules_to_save"]), (&json!("SEQ_CLS"), &json!(["score"])));
     RewardModel::load(&world.path("run/model"), Kind::Float, Device::Cpu).unwrap();
     let calibration: Value = serde_json::from_slice(&fs::read(world.path("run/calibration.json")).unwrap()).unwrap();
-    assert!(calibration["accuracy"]["mean"].as_f64().unwrap() > 0.8, "{calibration}");
+    assert!(calibration["accuracy"]["value"].as_f64().unwrap() > 0.8, "{calibration}");
     // The adapter itself is a reward model too: it scores on its base model as the merged one does.
     let scores = |model: &str| {
         let scored = words(&format!(

@@ -143,7 +143,7 @@ fn right_answers_are_selected_and_paired_with_wrong_ones() {
         assert_ne!(pair["chosen"], pair["rejected"]);
     }
     let record = world.record("run");
-    let pass = record["counts"]["pass_at"]["1"]["mean"].as_f64().unwrap();
+    let pass = record["counts"]["pass_at"]["1"]["value"].as_f64().unwrap();
     assert!((pass - expected as f64 / 24.0).abs() < 1e-9, "{pass}");
     // More pairs from the same samples: nobody is asked again.
     let before = server.seen.lock().unwrap().len();
@@ -192,7 +192,7 @@ fn a_hanging_verifier_costs_its_own_samples_only() {
     let counts = &world.record("run")["counts"];
     assert_eq!(counts["verdicts"]["unverified"], 12);
     // Unverified samples are on neither side of a pair, and not in pass@k.
-    assert_eq!(counts["pass_at"]["1"]["count"], 1);
+    assert_eq!(counts["pass_at"]["1"]["items"], 1);
     assert!(world.lines("run/pairs.jsonl").iter().all(|pair| pair["id"].as_str().unwrap().starts_with("sum-1#")));
     // The server is whole again: only what is missing is asked for.
     let whole = serve(|_, path, body| {
@@ -290,8 +290,8 @@ fn programs_are_repaired_with_what_went_wrong() {
     assert!(told.contains("did not pass (failed)") && told.contains("out!"), "{told}");
     let counts = world.record("run")["counts"].clone();
     assert_eq!(counts["repairs"], json!([2, 2]));
-    assert_eq!(counts["pass_at"]["1"]["mean"], 0.0);
-    assert_eq!(counts["pass_at_1_after_repairs"]["mean"], 1.0);
+    assert_eq!(counts["pass_at"]["1"]["value"], 0.0);
+    assert_eq!(counts["pass_at_1_after_repairs"]["value"], 1.0);
     // Without repairs nothing passes, and without tests nothing is verified.
     run(&flags("plain", "")).unwrap();
     let counts = world.record("plain")["counts"].clone();

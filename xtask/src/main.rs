@@ -3,6 +3,7 @@
 mod demo;
 mod libtorch;
 mod project;
+mod test;
 
 use clap::{Parser, Subcommand};
 
@@ -28,7 +29,8 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
-    /// Set up, fetch the real model that tests use, and run the tests of the whole workspace
+    /// Set up, fetch the real model that tests use, run the tests of the whole workspace, and say how many passed, failed and
+    /// were skipped, with the reason of each skip (HERD_TESTS=require makes a skip a failure)
     Test {
         /// Passed on to `cargo test`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -52,11 +54,7 @@ fn main() -> anyhow::Result<()> {
             demo::build()?;
             demo::set_up_sandbox()?;
             demo::fetch_model()?;
-            let arguments = arguments.iter().map(String::as_str);
-            let mut test = project::cargo(["test", "--workspace"].into_iter().chain(arguments));
-            // Tests run side by side, each with as many threads as there are cores: the threads of one that wait for work
-            // would keep the cores from the others.
-            project::run(test.env("OMP_WAIT_POLICY", "passive"))
+            test::run(&arguments)
         }
     }
 }

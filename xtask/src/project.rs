@@ -47,10 +47,14 @@ pub fn show(command: &Command) -> String {
         .join(" ")
 }
 
+/// Cargo's target folder.
+pub fn target() -> PathBuf {
+    root().join(std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from))
+}
+
 /// The program `name` that cargo built in the everyday profile.
 pub fn binary(name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    root().join(target).join("debug").join(name)
+    target().join("debug").join(name)
 }
 
 /// A duration for people: `0.4 s`, `12 s`, `3 min 5 s`.

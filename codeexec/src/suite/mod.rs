@@ -11,8 +11,8 @@ use anyhow::bail;
 use clap::ValueEnum;
 use dataset::jsonl::{self, OnBadLine};
 use serde_json::{Value, json};
+use stats::pass_at_k;
 
-use crate::pass_at_k::pass_at_k;
 use crate::pool::Pool;
 use crate::record::{Job, Verdict};
 use crate::run;

@@ -1,6 +1,6 @@
 //! What the tests share: Python, set up once, a pool of workers of the built binary, and the public data.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -32,13 +32,9 @@ pub fn pool(seconds: f64) -> Pool {
     Pool::new(launcher, 2, Limits::within(time), 0)
 }
 
-/// A file of the public data, or a line that says that the test is skipped.
+/// A file of the public data; `None`, and the test is skipped, where it is missing.
 #[allow(dead_code, reason = "not every test file reads data")]
+#[track_caller]
 pub fn data(name: &str) -> Option<PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")).join(name);
-    if !path.exists() {
-        println!("skipped: {} is not there", path.display());
-        return None;
-    }
-    Some(path)
+    test_support::shared(&format!("data/{name}"))
 }

@@ -1,24 +1,12 @@
 //! Published sets, where they are at hand: the folder `../shared/data` beside the repository.
 #![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
-
 use dataset::jsonl::{self, OnBadLine};
 use dataset::{Conversation, Preference, Role, check};
 
-/// A file of the shared data, or `None` (and a line that says so) when it is absent.
-fn shared(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")).join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {name} of ../shared/data is absent");
-    None
-}
-
 #[test]
 fn hh_rlhf_pairs_become_turns() {
-    let Some(path) = shared("hh_rlhf/harmless-base.test.jsonl.gz") else { return };
+    let Some(path) = test_support::shared("data/hh_rlhf/harmless-base.test.jsonl.gz") else { return };
     let mut pairs = 0;
     for pair in jsonl::read::<Preference>(&path, OnBadLine::Error).unwrap() {
         let pair = pair.unwrap();
@@ -32,7 +20,7 @@ fn hh_rlhf_pairs_become_turns() {
 
 #[test]
 fn prompt_and_completion_become_a_conversation() {
-    let Some(path) = shared("p3_open_subset/p3_open_subset.jsonl.gz") else { return };
+    let Some(path) = test_support::shared("data/p3_open_subset/p3_open_subset.jsonl.gz") else { return };
     let rows: Vec<Conversation> = jsonl::read_all(&path).unwrap();
     assert_eq!(rows.len(), 24_091);
     assert!(rows.iter().all(|c| c.messages.len() == 2 && c.extra.contains_key("template")));

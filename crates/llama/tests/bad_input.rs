@@ -12,13 +12,13 @@ use llama::Llama;
 use tch::Device;
 
 /// A copy of a tiny model that a test can damage.
-fn copy(name: &str) -> Option<tempfile::TempDir> {
-    let folder = fixture(&format!("tiny/{name}"))?;
+fn copy(name: &str) -> tempfile::TempDir {
+    let folder = fixture(&format!("tiny/{name}"));
     let copy = tempfile::tempdir().unwrap();
     for file in ["config.json", "model.safetensors"] {
         fs::copy(folder.join(file), copy.path().join(file)).unwrap();
     }
-    Some(copy)
+    copy
 }
 
 fn message(folder: &Path) -> String {
@@ -40,7 +40,7 @@ fn edit(folder: &Path, from: &str, to: &str) {
 
 #[test]
 fn a_misshapen_tensor_is_named() {
-    let Some(folder) = copy("llama-gqa") else { return };
+    let folder = copy("llama-gqa");
     edit(folder.path(), "\"intermediate_size\": 176", "\"intermediate_size\": 100");
     let message = message(folder.path());
     assert!(message.contains("model.layers.0.mlp.gate_proj.weight") && message.contains("[176, 64]"), "{message}");
@@ -48,14 +48,14 @@ fn a_misshapen_tensor_is_named() {
 
 #[test]
 fn a_missing_tensor_is_named() {
-    let Some(folder) = copy("llama-tied") else { return };
+    let folder = copy("llama-tied");
     edit(folder.path(), "\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false");
     assert!(message(folder.path()).contains("lm_head.weight"));
 }
 
 #[test]
 fn tensors_left_over_are_an_error() {
-    let Some(folder) = copy("qwen3") else { return };
+    let folder = copy("qwen3");
     edit(folder.path(), "Qwen3ForCausalLM", "LlamaForCausalLM");
     let message = message(folder.path());
     assert!(message.contains("6 tensors have no place") && message.contains("_norm"), "{message}");
@@ -63,14 +63,14 @@ fn tensors_left_over_are_an_error() {
 
 #[test]
 fn an_unknown_architecture_is_named() {
-    let Some(folder) = copy("llama-gqa") else { return };
+    let folder = copy("llama-gqa");
     edit(folder.path(), "LlamaForCausalLM", "GPT2LMHeadModel");
     assert!(message(folder.path()).contains("GPT2LMHeadModel"));
 }
 
 #[test]
 fn truncated_weights_are_an_error() {
-    let Some(folder) = copy("llama-gqa") else { return };
+    let folder = copy("llama-gqa");
     let path = folder.path().join("model.safetensors");
     let bytes = fs::read(&path).unwrap();
     for length in [0, 7, 100, bytes.len() / 2, bytes.len() - 1] {
@@ -83,7 +83,7 @@ fn truncated_weights_are_an_error() {
 
 #[test]
 fn a_prompt_longer_than_the_context_is_an_error() {
-    let Some(folder) = copy("llama-gqa") else { return };
+    let folder = copy("llama-gqa");
     let model = common::load(folder.path());
     let request = llama::Request {
         prompt: vec![3; 600],

@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 #[test]
 fn logits_equal_transformers() {
     for name in TINY {
-        let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
+        let folder = fixture(&format!("tiny/{name}"));
         let file = folder.join("reference.safetensors");
         let _no_grad = tch::no_grad_guard();
         let logits = load(&folder).forward(&reference(&file, "input_ids")).unwrap();
@@ -23,7 +23,7 @@ fn logits_equal_transformers() {
 #[test]
 fn loss_and_gradients_equal_transformers() {
     for name in TINY {
-        let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
+        let folder = fixture(&format!("tiny/{name}"));
         let file = folder.join("reference.safetensors");
         let model = load(&folder);
         let parameters = model.named_parameters();
@@ -63,7 +63,7 @@ fn loss_and_gradients_equal_transformers() {
 #[test]
 fn a_packed_row_gives_what_its_documents_give_apart() {
     for name in TINY {
-        let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
+        let folder = fixture(&format!("tiny/{name}"));
         let file = folder.join("reference.safetensors");
         let input = reference(&file, "input_ids");
         let row = Tensor::cat(&[input.get(0).narrow(0, 0, 30), input.get(1).narrow(0, 0, 18)], 0);
@@ -80,7 +80,7 @@ fn a_packed_row_gives_what_its_documents_give_apart() {
 #[test]
 fn greedy_continuations_equal_transformers() {
     for name in TINY {
-        let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
+        let folder = fixture(&format!("tiny/{name}"));
         let greedy = ids(&reference(&folder.join("reference.safetensors"), "greedy"));
         let model = load(&folder);
         // With company of other lengths, and with fewer slots than requests.
@@ -104,7 +104,7 @@ fn greedy_continuations_equal_transformers() {
 
 #[test]
 fn a_sliding_window_is_the_same_in_prefill_and_decoding() {
-    let Some(folder) = fixture("tiny/mistral") else { return };
+    let folder = fixture("tiny/mistral");
     let copy = tempfile::tempdir().unwrap();
     let text = std::fs::read_to_string(folder.join("config.json")).unwrap();
     std::fs::write(copy.path().join("config.json"), text.replace("\"sliding_window\": null", "\"sliding_window\": 8"))
@@ -134,7 +134,7 @@ fn a_sliding_window_is_the_same_in_prefill_and_decoding() {
 
 #[test]
 fn lora_equals_peft_apart_and_merged() {
-    let Some(folder) = fixture("tiny/llama-gqa") else { return };
+    let folder = fixture("tiny/llama-gqa");
     let _no_grad = tch::no_grad_guard();
     let mut model = load(&folder);
     let config = model.load_adapter(&folder.join("lora")).unwrap();
@@ -157,7 +157,7 @@ fn lora_equals_peft_apart_and_merged() {
 #[test]
 fn saving_and_loading_is_bit_exact() {
     for name in TINY {
-        let Some(folder) = fixture(&format!("tiny/{name}")) else { return };
+        let folder = fixture(&format!("tiny/{name}"));
         for kind in [Kind::Float, Kind::BFloat16, Kind::Half] {
             let model = llama::Llama::load(&folder, Some(kind), tch::Device::Cpu).unwrap();
             let saved = tempfile::tempdir().unwrap();

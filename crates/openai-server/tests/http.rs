@@ -17,15 +17,10 @@ use tch::{Device, Kind};
 
 const MODEL: &str = "smollm2-135m-instruct";
 
-/// `None`, with a line on the terminal, where the model is not in the cache.
+/// `None`, and the test is skipped, where the model is not in the cache.
 fn start(slots: usize, queue: usize) -> Option<Server> {
-    match llama::locate::locate(MODEL) {
-        Ok(path) => Some(Server::of(&path, "smol", slots, queue)),
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
+    let path = test_support::require(llama::locate::locate(MODEL))?;
+    Some(Server::of(&path, "smol", slots, queue))
 }
 
 trait Chat {

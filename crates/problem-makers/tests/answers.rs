@@ -140,14 +140,10 @@ fn reference_programs_pass_their_tests_in_the_sandbox() {
     }
 }
 
-/// The sandbox's worker: the `codeexec` binary beside this test, when it is built and set up.
+/// The sandbox's worker: the `codeexec` binary beside this test, set up; `None`, and the test is skipped, where it is not built.
 fn worker() -> Option<std::path::PathBuf> {
-    let folder = std::env::current_exe().ok()?.parent()?.parent()?.to_owned();
-    let program = folder.join("codeexec");
-    let ready =
-        program.is_file() && std::process::Command::new(&program).arg("setup").status().is_ok_and(|s| s.success());
-    if !ready {
-        println!("skipped: {} is not built (cargo build -p codeexec)", program.display());
-    }
-    ready.then_some(program)
+    let program = test_support::program("codeexec")?;
+    let status = std::process::Command::new(&program).arg("setup").status().unwrap();
+    assert!(status.success(), "codeexec setup failed");
+    Some(program)
 }

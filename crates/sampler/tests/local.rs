@@ -9,12 +9,9 @@ use tch::{Device, Kind, Tensor};
 
 const MODEL: &str = "smollm2-135m-instruct";
 
-/// The model in float32; `None`, with a line on the terminal, where it is not in the cache.
+/// The model in float32; `None`, and the test is skipped, where it is not in the cache.
 fn open() -> Option<Sampler> {
-    if let Err(error) = llama::locate::locate(MODEL) {
-        eprintln!("skipped: {error}");
-        return None;
-    }
+    test_support::require(llama::locate::locate(MODEL))?;
     let options = LocalOptions { adapter: None, batch_size: 4, kind: Kind::Float, device: Device::Cpu };
     Some(Sampler::open_local(MODEL, options).unwrap())
 }

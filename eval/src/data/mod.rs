@@ -24,6 +24,14 @@ pub struct GetArgs {
     pub mirror: Option<String>,
 }
 
+/// The folder that holds fetched sets.
+///
+/// # Errors
+/// When no cache folder is known.
+pub fn default_folder() -> anyhow::Result<PathBuf> {
+    Ok(pinned::cache_dir()?.join("data"))
+}
+
 /// Runs `herd data get`: shows the licence, fetches, checks the digest. What is there already is not fetched again.
 ///
 /// # Errors
@@ -31,7 +39,7 @@ pub struct GetArgs {
 pub fn get(args: &GetArgs) -> anyhow::Result<()> {
     let folder = match &args.output {
         Some(folder) => folder.clone(),
-        None => crate::run::data_folder()?,
+        None => default_folder()?,
     };
     if args.names.is_empty() {
         for set in catalogue::SETS {

@@ -4,7 +4,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Answers a request: its path and body to a status and a body.
@@ -50,12 +50,8 @@ fn exchange(stream: TcpStream, handler: &Handler) -> Option<()> {
     }
 }
 
-/// A file of the public data, or a line that says that the test is skipped.
+/// A file of the public data; `None`, and the test is skipped, where it is missing.
+#[track_caller]
 pub fn data(name: &str) -> Option<PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")).join(name);
-    if !path.exists() {
-        println!("skipped: {} is not there", path.display());
-        return None;
-    }
-    Some(path)
+    test_support::shared(&format!("data/{name}"))
 }

@@ -6,11 +6,11 @@ use std::fmt::Write;
 use std::path::Path;
 
 use eval::compare::compare;
-use eval::interval::Estimate;
 use eval::record::{self, Sample};
 use eval::summary::{Summary, shown};
 use run::{Blocks, Cell, Column};
 use serde_json::Value;
+use stats::Estimate;
 
 use super::recipe::Recipe;
 

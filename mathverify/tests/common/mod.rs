@@ -6,14 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// `../shared/data/NAME`, when it is there; says so when it is not.
+/// `../shared/data/NAME`; `None`, and the test is skipped, where it is missing.
+#[track_caller]
 pub fn data(name: &str) -> Option<PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")).join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: ../shared/data/{name} is not there");
-    None
+    test_support::shared(&format!("data/{name}"))
 }
 
 /// The text of a file, also of a gzip file.

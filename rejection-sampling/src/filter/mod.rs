@@ -1,19 +1,15 @@
 //! `herd rejection-sampling filter`: quality control of any set of conversations (the Llama 3 paper, section 4.2.3),
 //! with a ledger of what went and why.
 
-mod decontaminate;
-mod dedup;
-mod embed;
-mod quality;
-mod rules;
 mod signals;
-mod topics;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ::run::{Begun, Class, Facts, Frame, Hardware, Input, RunFolder, Session, from_flags};
 use anyhow::ensure;
+use curation::embed::{self, EmbedArgs};
+use curation::{JudgeArgs, quality};
 use dataset::digest::Fingerprint;
 use dataset::jsonl::{self, AtomicWriter, OnBadLine};
 use dataset::{Conversation, check};
@@ -21,12 +17,10 @@ use llama::{device, locate};
 use sampler::SamplerArgs;
 use serde::Serialize;
 use serde_json::json;
+use text_quality::prompts::EvaluationPrompts;
+use text_quality::{duplicates, rules};
 
-use decontaminate::Evaluation;
-use embed::EmbedArgs;
 use signals::Signals;
-
-use crate::judge_args::JudgeArgs;
 
 /// Arguments of `herd rejection-sampling filter`.
 #[derive(clap::Args, Debug, Clone, Serialize)]
@@ -195,7 +189,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     session.start(json!({"conversations": conversations.len()}))?;
     let print = Fingerprint::new().text("run", session.fingerprint());
-    let evaluation = Evaluation::load(&args.decontaminate)?;
+    let evaluation = EvaluationPrompts::load(&args.decontaminate)?;
     println!("{} conversations; {} prompts of evaluation sets", conversations.len(), evaluation.len());
     let mut removed: Vec<Option<Removed>> = Vec::with_capacity(conversations.len());
     for conversation in &conversations {
@@ -222,8 +216,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let open = left(&removed);
     let ranks = quality::ranks(&open.iter().map(|&index| signals.scores[index]).collect::<Vec<_>>());
     rebalance(args, &conversations, &mut removed, &open, &ranks);
-    let duplicates = deduplicate(args, &conversations, &mut removed, &signals)?;
-    write(args, session, &conversations, &removed, &signals, duplicates)
+    let clusters = deduplicate(args, &conversations, &mut removed, &signals)?;
+    write(args, session, &conversations, &removed, &signals, clusters)
 }
 
 fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Conversation>> {
@@ -279,7 +273,7 @@ fn deduplicate(
     let texts: Vec<String> = open.iter().map(|&index| embed::text(&conversations[index].messages)).collect();
     let embeddings = args.embed.embed(&texts, &args.sampler.compute)?;
     let ranks = quality::ranks(&open.iter().map(|&index| signals.scores[index]).collect::<Vec<_>>());
-    for duplicate in dedup::duplicates(&embeddings, &ranks, clusters, args.max_cosine, args.seed) {
+    for duplicate in duplicates::duplicates(&embeddings, &ranks, clusters, args.max_cosine, args.seed) {
         let of = &conversations[open[duplicate.of]].id;
         let why = format!("cosine {:.3} to {of}", duplicate.cosine);
         removed[open[duplicate.item]] = Some(Removed { by: "duplicate", why });

@@ -3,15 +3,16 @@
 
 use ::run::RunFolder;
 use anyhow::Context;
+use curation::judge::{self, Judgement, Rubric, builtin};
+use curation::quality::Scores;
+use curation::topics;
 use dataset::digest::Fingerprint;
 use dataset::journal::Journal;
 use dataset::{Conversation, Message, Role};
 use llama::locate;
 use serde_json::{Map, Value, json};
 
-use super::quality::Scores;
-use super::{Args, topics};
-use crate::judge::{self, Judgement, Rubric, builtin};
+use super::Args;
 use crate::reward::{Group, RewardModel};
 
 /// The judge's questions, in the order of their keys.

@@ -1,8 +1,7 @@
 //! How often a reward model prefers what people preferred, and whether it knows how sure it is.
 
 use serde::{Deserialize, Serialize};
-
-use crate::stats::Share;
+use stats::Estimate;
 
 /// Bins of confidence between 0.5 and 1.
 const BINS: usize = 5;
@@ -26,7 +25,7 @@ pub struct Bin {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Share of pairs ranked as people did; an equal score counts half.
-    pub accuracy: Share,
+    pub accuracy: Estimate,
     /// Mean of `-log σ(margin)`; ln 2 = 0.693 is what a coin gets.
     pub loss: f64,
     /// Expected calibration error (Guo et al. 2017): the mean distance of accuracy and confidence over the bins,
@@ -61,7 +60,7 @@ impl Calibration {
             })
             .collect();
         Self {
-            accuracy: Share::of(&margins.iter().map(|&margin| right(margin)).collect::<Vec<_>>()),
+            accuracy: stats::mean(&margins.iter().map(|&margin| right(margin)).collect::<Vec<_>>()),
             // log(1 + exp(-m)) without overflow.
             loss: margins.iter().map(|&m| (-m).max(0.0) + (-m.abs()).exp().ln_1p()).sum::<f64>() / n,
             ece: bins.iter().map(|bin| bin.pairs as f64 / n * (bin.accuracy - bin.confidence).abs()).sum(),
@@ -75,7 +74,7 @@ impl Calibration {
         let mut text = format!(
             "held-out pairs: {} ranked as people did, {}; loss {:.4}; expected calibration error {:.3}\n  confidence   \
              pairs  mean confidence  accuracy\n",
-            self.accuracy.count,
+            self.accuracy.items,
             self.accuracy.percent(),
             self.loss,
             self.ece
@@ -99,7 +98,7 @@ mod tests {
         // σ(ln 3) = 0.75, in the bin 0.7-0.8: three of four right. σ(ln 9) = 0.9, in the last but one border: 0.9-1.0.
         let (three, nine) = (3.0_f64.ln(), 9.0_f64.ln() + 1e-9);
         let calibration = Calibration::of(&[three, three, three, -three, nine, -nine]);
-        assert!((calibration.accuracy.mean - 4.0 / 6.0).abs() < 1e-12);
+        assert!((calibration.accuracy.value - 4.0 / 6.0).abs() < 1e-12);
         let of = |low: f64| calibration.bins.iter().find(|bin| (bin.low - low).abs() < 1e-9).unwrap();
         assert_eq!((of(0.7).pairs, of(0.9).pairs), (4, 2));
         assert!((of(0.7).confidence - 0.75).abs() < 1e-9 && (of(0.7).accuracy - 0.75).abs() < 1e-9);
@@ -109,7 +108,7 @@ mod tests {
         let expected = (3.0 * log(0.75) + log(0.25) + log(0.9) + log(0.1)) / 6.0;
         assert!((calibration.loss - expected).abs() < 1e-6);
         let ties = Calibration::of(&[0.0, 0.0]);
-        assert!((ties.accuracy.mean - 0.5).abs() < 1e-12 && (ties.loss - 2.0_f64.ln()).abs() < 1e-12);
+        assert!((ties.accuracy.value - 0.5).abs() < 1e-12 && (ties.loss - 2.0_f64.ln()).abs() < 1e-12);
         assert!(Calibration::of(&[-800.0]).loss > 799.0);
     }
 }

@@ -159,7 +159,7 @@ impl Objective for RewardObjective {
         if let Some(path) = &self.calibration {
             dataset::write_file(path, &serde_json::to_vec_pretty(&calibration)?)?;
         }
-        let metrics = [("accuracy", calibration.accuracy.mean), ("calibration error", calibration.ece)];
+        let metrics = [("accuracy", calibration.accuracy.value), ("calibration error", calibration.ece)];
         let metrics = metrics.map(|(name, value)| (name.to_owned(), value)).into();
         Ok(Some(Evaluation { loss: calibration.loss, tokens, metrics }))
     }

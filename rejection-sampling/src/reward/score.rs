@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 
 use super::group::Group;
 use super::model::RewardModel;
-use crate::stats::Share;
 
 /// Arguments of `herd rejection-sampling score`.
 #[derive(clap::Args, Debug, Clone)]
@@ -195,7 +194,7 @@ impl Counts {
         let mean = self.rewards.iter().sum::<f64>() / self.rewards.len().max(1) as f64;
         let mut text = format!("{} scores, mean {mean:.3}, {} records unscored", self.rewards.len(), self.unscored);
         if !self.right.is_empty() {
-            text += &format!("; chosen over rejected: {}", Share::of(&self.right).percent());
+            text += &format!("; chosen over rejected: {}", stats::mean(&self.right).percent());
         }
         text
     }

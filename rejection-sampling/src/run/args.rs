@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use ::run::Frame;
+use curation::JudgeArgs;
 use sampler::SamplerArgs;
 use serde::Serialize;
 
 use super::problems::Format;
 use super::select::Select;
 use super::verify::VerifyArgs;
-use crate::judge_args::JudgeArgs;
 
 /// Arguments of `herd rejection-sampling run`.
 #[derive(clap::Args, Debug, Clone, Serialize)]

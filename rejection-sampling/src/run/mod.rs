@@ -16,6 +16,7 @@ mod work;
 use ::run::{Begun, Facts, RunFolder, Session, from_flags, model_folder};
 use anyhow::ensure;
 use codeexec::pool::Launcher;
+use curation::judge::{Rubric, builtin};
 use dataset::digest::Fingerprint;
 use dataset::journal::Journal;
 use llama::device::LIBTORCH;
@@ -29,7 +30,6 @@ use results::FILES;
 use state::State;
 use verify::Verifiers;
 
-use crate::judge::{Rubric, builtin};
 use crate::reward::RewardModel;
 
 /// Runs the stage, or goes on where it was stopped. `launcher` starts the worker processes that run programs.
@@ -113,7 +113,7 @@ pub fn run(args: &Args, launcher: Launcher) -> anyhow::Result<()> {
         let fingerprint = print.text("quality", &quality.text).text("code", &code.text).finish();
         let mut journal = Journal::open(run.join("judgements.journal"), &fingerprint)?;
         if args.retry_failed {
-            journal.retain(|_, judgement| !matches!(judgement, crate::judge::Judgement::Unjudged(_)));
+            journal.retain(|_, judgement| !matches!(judgement, curation::judge::Judgement::Unjudged(_)));
         }
         work::judge(&mut state, journal, &args.judge.open(&args.sampler)?, (&quality, &code))?;
     }

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use curation::judge::Judgement;
 use dataset::jsonl::AtomicWriter;
 use dataset::{Conversation, FinishReason, Kind, Message, Preference, Sample, Verdict};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use stats::{Estimate, pass_at};
+use text_quality::language::{self, Languages};
 
 use super::config::Files;
 use super::dialog::{Answer, History, Turn, UNVERIFIED};
 use super::plan::{Checkpoint, capability};
 use super::select::{Evidence, Selection, select};
 use super::state::{Reward, Sampled, State};
-use crate::judge::Judgement;
-use crate::language::{self, Languages};
-use crate::stats::{Share, pass_at};
 
 /// The files of a run's results.
 pub const FILES: [&str; 3] = ["samples.jsonl", "selected.jsonl", "pairs.jsonl"];
@@ -48,9 +48,9 @@ pub struct Counts {
     /// Tokens sampled.
     pub tokens: u64,
     /// pass@k of first answers, by k.
-    pub pass_at: BTreeMap<u64, Share>,
+    pub pass_at: BTreeMap<u64, Estimate>,
     /// pass@1 of what the repairs made of them, where there were any.
-    pub pass_at_1_after_repairs: Option<Share>,
+    pub pass_at_1_after_repairs: Option<Estimate>,
     /// Problems with at least one selected sample.
     pub solved: usize,
     /// Selected samples.
@@ -363,7 +363,7 @@ impl Counts {
             }
         }
         for (k, share) in &self.pass_at {
-            text += &format!("pass@{k} of first answers: {} over {} problems\n", share.percent(), share.count);
+            text += &format!("pass@{k} of first answers: {} over {} problems\n", share.percent(), share.items);
         }
         if let Some(share) = &self.pass_at_1_after_repairs {
             let (tried, passed) = self.repairs;

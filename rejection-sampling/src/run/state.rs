@@ -1,13 +1,13 @@
 //! What a run has so far: answers, verdicts, rewards and judgements, each in a journal of its own in the run's folder.
 
 use ::run::RunFolder;
+use curation::judge::Judgement;
 use dataset::journal::Journal;
 use dataset::{Message, Problem, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::dialog::{History, Loop, Step, Turn, UNVERIFIED};
 use super::plan::{Slot, Style};
-use crate::judge::Judgement;
 
 /// A sample's reward, or why it has none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

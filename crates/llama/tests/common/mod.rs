@@ -1,22 +1,15 @@
-//! Reference numbers of `../shared/fixtures`, where they are there.
+//! Reference numbers of `tests/fixtures`, and what several test files do with a model.
 
 #![allow(dead_code, clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use llama::{Choice, Engine, EngineOptions, Kernels, Llama, Next, Request, SamplingParams};
 use tch::{Device, Kind, Tensor};
 use weights::{Checkpoint, DType};
 
-/// A file or folder of the fixtures; `None`, with a line on the terminal, where they are absent.
-pub fn fixture(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: no {} beside the repository", path.display());
-    None
-}
+#[allow(unused_imports, reason = "not every test file reads fixtures")]
+pub use test_support::fixture;
 
 /// The six tiny models.
 pub const TINY: [&str; 6] = ["llama-gqa", "llama3-rope-scaling", "llama-tied", "mistral", "qwen2", "qwen3"];

@@ -1,7 +1,5 @@
 //! Model folders and prompts as people have them, through the binary, on a small fresh model.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -9,16 +9,18 @@ use dataset::jsonl::{self, OnBadLine};
 use dataset::{Message, Role};
 use serde_json::Value;
 
+use crate::normal::collapsed;
+
 /// Fields that hold a prompt in published evaluation sets, in the order in which they are looked for.
 const FIELDS: [&str; 8] = ["prompt", "question", "problem", "text", "instruction", "input", "query", "turns"];
 
 /// The prompts of evaluation sets, normalised.
 #[derive(Debug, Default)]
-pub struct Evaluation {
+pub struct EvaluationPrompts {
     prompts: HashMap<String, String>,
 }
 
-impl Evaluation {
+impl EvaluationPrompts {
     /// Reads the prompts of the files.
     ///
     /// # Errors
@@ -40,7 +42,7 @@ impl Evaluation {
                 format!("{}: no prompt in any of the fields messages, {}", reader.place(), FIELDS.join(", "))
             })?;
             for text in texts {
-                self.prompts.entry(normal(&text)).or_insert_with(|| name.clone());
+                self.prompts.entry(collapsed(&text)).or_insert_with(|| name.clone());
             }
         }
         ensure!(!self.prompts.is_empty(), "{} holds no prompt", path.display());
@@ -51,13 +53,19 @@ impl Evaluation {
     #[must_use]
     pub fn contains(&self, messages: &[Message]) -> Option<&str> {
         let mut asked = messages.iter().filter(|message| message.role == Role::User);
-        asked.find_map(|message| self.prompts.get(&normal(message.text()))).map(String::as_str)
+        asked.find_map(|message| self.prompts.get(&collapsed(message.text()))).map(String::as_str)
     }
 
     /// Number of prompts.
     #[must_use]
     pub fn len(&self) -> usize {
         self.prompts.len()
+    }
+
+    /// Whether there is no prompt.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.prompts.is_empty()
     }
 }
 
@@ -81,11 +89,6 @@ fn prompts(record: &Value) -> Option<Vec<String>> {
     std::iter::once("messages").chain(FIELDS).find_map(|field| texts(record.get(field)?))
 }
 
-/// Lower case, every run of white space one space: what a copy may differ in.
-fn normal(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +103,7 @@ mod tests {
             r#"{"prompt": [{"role": "system", "content": "Be nice."}, {"role": "user", "content": "Sort a list"}]}"#,
         ];
         std::fs::write(&path, lines.join("\n")).unwrap();
-        let evaluation = Evaluation::load(std::slice::from_ref(&path)).unwrap();
+        let evaluation = EvaluationPrompts::load(std::slice::from_ref(&path)).unwrap();
         assert_eq!(evaluation.len(), 4);
         let has = |text: &str| evaluation.contains(&[Message::system("x"), Message::user(text)]);
         for prompt in ["what is 2 + 2?\n", "Make it shorter.", " sort a LIST"] {
@@ -109,7 +112,7 @@ mod tests {
         assert_eq!(has("What is 2 + 3?"), None);
         assert_eq!(has("Be nice."), None);
         std::fs::write(&path, "{\"x\": 1}").unwrap();
-        let error = Evaluation::load(&[path]).unwrap_err().to_string();
+        let error = EvaluationPrompts::load(&[path]).unwrap_err().to_string();
         assert!(error.contains("eval.jsonl:1: no prompt in any of the fields"), "{error}");
     }
 }

@@ -1,7 +1,5 @@
 //! `herd data` and the parts of `herd eval` that need no model, as users run them.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::process::{Command, Output};
 

@@ -1,16 +1,12 @@
 //! A whole round of post-training, every stage on the other's output: undisturbed, and killed again and again.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{herd_run, said};
+use crate::common::{herd_run, said};
 use serde_json::Value;
 
 /// The quick recipe with one epoch of demonstrations, which is enough for some right answers.

@@ -1,13 +1,9 @@
 //! Configuration files: the examples in `recipes/configs` resolve, and `docs/config.md` is what `herd config` prints.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 
-use common::root;
+use crate::common::root;
 use serde_json::{Map, Value, json};
 use trainer::stage::{Resolved, StageConfig, resolve};
 

@@ -1,7 +1,5 @@
 //! The commands as users run them, on a real model. What needs the model is skipped where it is not in the cache.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -11,11 +9,7 @@ use serde_json::{Value, json};
 const MODEL: &str = "smollm2-135m-instruct";
 
 fn model() -> Option<PathBuf> {
-    let found = llama::locate::locate(MODEL);
-    if let Err(error) = &found {
-        eprintln!("skipped: {error}");
-    }
-    found.ok()
+    test_support::require(llama::locate::locate(MODEL))
 }
 
 fn herd(arguments: &[&str]) -> Output {

@@ -1,7 +1,5 @@
 //! `herd run`: stages are processes that can fail, be killed and go on; finished ones are skipped by digest.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -1,13 +1,9 @@
 //! The files in `recipes/`: every one is valid, and every command line in them is one that `herd` understands.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use common::{herd_run, root, said};
+use crate::common::{herd_run, root, said};
 
 fn run(recipe: &Path, output: &Path, more: &[&str]) -> Output {
     herd_run(recipe, output).args(more).output().unwrap()

@@ -1,7 +1,5 @@
 //! `herd run` on the recipes of the checkout.
 
-#![allow(clippy::unwrap_used)]
-
 use std::path::Path;
 use std::process::{Command, Output};
 
