@@ -56,7 +56,7 @@ impl Result<'_> {
         if !self.training.merge {
             // What an earlier session of this run may have merged is no result of this command.
             let merged = self.run.join("model");
-            return if merged.is_dir() { Ok(std::fs::remove_dir_all(merged)?) } else { Ok(()) };
+            return if merged.is_dir() { Ok(fs::remove_dir_all(merged)?) } else { Ok(()) };
         }
         // From the base model's own files, in float32: merging into weights of a narrower type would round twice.
         let kind = match kind {
