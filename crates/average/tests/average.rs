@@ -300,7 +300,7 @@ fn transformers_and_peft_read_averaged_adapters() {
     let by_hand = merged_by_hand(&at("base"), &[(at("x"), 0.75, 2.0), (at("y"), 0.25, 1.0)]);
     let expected = {
         let _no_grad = tch::no_grad_guard();
-        by_hand.forward(&Tensor::arange(40, (Kind::Int64, Device::Cpu)).unsqueeze(0))
+        by_hand.forward(&Tensor::arange(40, (Kind::Int64, Device::Cpu)).unsqueeze(0)).unwrap()
     };
     run(dir.path(), "--models @x @y --weights 3 1 --output @joined").unwrap();
     run(dir.path(), "--models @x @y --weights 3 1 --adapters merge --output @merged").unwrap();
