@@ -4,21 +4,23 @@ use dataset::digest;
 use llama::device;
 use llama::locate;
 use trainer::stage::sources::{self, Limits, Strengths};
-use trainer::stage::{self, Ending, Prepared, Setup, Sources, given, resolve};
+use trainer::stage::{self, Ending, Flags, Prepared, Setup, Sources};
 
-pub use crate::args::Args;
 use crate::config::Config;
 use crate::data::PairEncoder;
 use crate::objective::{DpoObjective, Reference, RowLayout};
 use crate::pairs::Pair;
 use crate::reference::{Identity, mask_digest, model_digest};
 
+/// The flags of `herd dpo`: the keys of [`Config`], `--config` and `--dry-run`.
+pub type Args = Flags<Config>;
+
 /// Runs the stage as its flags and configuration file say, or goes on where it was stopped.
 ///
 /// # Errors
 /// As [`stage::run`].
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
-    let resolved = resolve::<Config>(args.config.as_deref(), given(args)?)?;
+    let resolved = args.resolve()?;
     stage::run("dpo", &resolved, args.dry_run, |setup| prepare(&resolved.config, setup))
 }
 

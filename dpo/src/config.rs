@@ -60,33 +60,48 @@ impl SharePrompt {
 
 /// Everything that decides a run. Every key may stand in the file given by `--config`; flags win over it. The defaults are
 /// the recipe's (the Llama 3 paper, section 4.1.4) where it says something.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The keys that every training stage has.
+    #[command(flatten)]
     #[serde(flatten)]
     pub training: Training,
-    /// The reference model; the model itself if none is named.
-    pub reference: Option<PathBuf>,
-    /// Compute the reference's log-probs in every step instead of once.
-    pub live_reference: bool,
-    /// Where the reference's log-probs are kept; in the run's folder if none is named.
-    pub reference_cache: Option<PathBuf>,
-    /// The preference loss.
-    pub loss: LossKind,
-    /// How strongly the policy is held to the reference.
-    pub beta: f64,
-    /// cDPO's share of wrong labels.
-    pub label_smoothing: f64,
-    /// SimPO's target margin.
-    pub simpo_gamma: f64,
-    /// Factor on the NLL of the chosen response.
-    pub nll_weight: f64,
-    /// Headers and terminators in the preference loss.
-    pub formatting_tokens: FormattingTokens,
-    /// Sharing of prompts.
-    pub share_prompt: SharePrompt,
-    /// Strengths of the preferences to train on; all if none is named.
+    /// Train on preferences of these strengths, such as significantly_better better; records without one count always
+    #[arg(long, num_args = 1.., value_name = "LEVEL", help_heading = "Data")]
     pub strengths: Vec<String>,
+
+    /// The preference loss
+    #[arg(long, help_heading = "Preference loss")]
+    pub loss: LossKind,
+    /// How strongly the policy is held to the reference: the scale of rewards
+    #[arg(long, help_heading = "Preference loss")]
+    pub beta: f64,
+    /// Factor on the NLL of the chosen response, per token and over its formatting tokens too
+    #[arg(long, help_heading = "Preference loss")]
+    pub nll_weight: f64,
+    /// Whether headers and terminators of both responses count in the preference loss
+    #[arg(long, help_heading = "Preference loss")]
+    pub formatting_tokens: FormattingTokens,
+    /// For --loss cdpo: the share of labels that may be wrong
+    #[arg(long, help_heading = "Preference loss")]
+    pub label_smoothing: f64,
+    /// For --loss simpo: the target margin of rewards
+    #[arg(long, help_heading = "Preference loss")]
+    pub simpo_gamma: f64,
+
+    /// The reference model: a name in the cache or a folder [default: the model that training starts from]
+    #[arg(long, value_name = "MODEL", help_heading = "Reference")]
+    pub reference: Option<PathBuf>,
+    /// Compute the reference's log-probs in every step instead of once before the first; needs no cache, takes longer
+    #[arg(long, help_heading = "Reference")]
+    pub live_reference: bool,
+    /// The folder that keeps the reference's log-probs, to share it between runs [default: RUN/reference]
+    #[arg(long, value_name = "FOLDER", help_heading = "Reference")]
+    pub reference_cache: Option<PathBuf>,
+
+    /// When chosen and rejected share the tokens that both begin with; changes memory and speed, not the result
+    #[arg(long, help_heading = "Machine")]
+    pub share_prompt: SharePrompt,
 }
 
 impl Default for Config {

@@ -3,7 +3,6 @@
 //! [`command::run`] is the stage, [`command::Args`] are its flags. The method reads in this order: [`pairs`] (tokens and
 //! which of them are formatting), [`batch`] (pairs in a packed row), [`losses`], [`reference`], [`measure`].
 
-mod args;
 pub mod batch;
 pub mod command;
 pub mod config;

@@ -1,19 +1,21 @@
 //! `herd sft`: load, prepare, train, save.
 
 use trainer::stage::sources::{self, Limits};
-use trainer::stage::{self, Ending, Prepared, Setup, given, resolve};
+use trainer::stage::{self, Ending, Flags, Prepared, Setup};
 
-pub use crate::args::Args;
 use crate::config::Config;
 use crate::data::SftEncoder;
 use crate::objective::SftObjective;
+
+/// The flags of `herd sft`: the keys of [`Config`], `--config` and `--dry-run`.
+pub type Args = Flags<Config>;
 
 /// Runs the stage as its flags and configuration file say, or goes on where it was stopped.
 ///
 /// # Errors
 /// As [`stage::run`].
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
-    let resolved = resolve::<Config>(args.config.as_deref(), given(args)?)?;
+    let resolved = args.resolve()?;
     stage::run("sft", &resolved, args.dry_run, |setup| prepare(&resolved.config, setup))
 }
 

@@ -19,18 +19,23 @@ pub enum TrainOn {
 
 /// Everything that decides a run. Every key may stand in the file given by `--config`; flags win over it. The defaults are
 /// the recipe's (the Llama 3 paper, section 4.1.3).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The keys that every training stage has.
+    #[command(flatten)]
     #[serde(flatten)]
     pub training: Training,
-    /// Field that holds the prompt, for records without `messages`.
+    /// For records without messages: the field that holds the prompt, such as question
+    #[arg(long, help_heading = "Data")]
     pub prompt_column: Option<String>,
-    /// Field that holds the answer, for records without `messages`.
+    /// For records without messages: the field that holds the answer, such as answer
+    #[arg(long, help_heading = "Data")]
     pub answer_column: Option<String>,
-    /// Which assistant turns are trained.
+    /// Which assistant turns are trained
+    #[arg(long, help_heading = "Data")]
     pub train_on: TrainOn,
-    /// Strength of NEFTune's noise on the embeddings; 0 for none.
+    /// Strength of NEFTune's noise on the embeddings (Jain et al. 2023), 0 for none
+    #[arg(long, help_heading = "Optimizer")]
     pub neftune_alpha: f64,
 }
 

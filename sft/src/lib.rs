@@ -2,7 +2,6 @@
 //!
 //! [`command::run`] is the stage; [`command::Args`] are its flags.
 
-mod args;
 pub mod command;
 pub mod config;
 pub mod data;

@@ -51,6 +51,7 @@
 
 pub mod cli;
 pub mod config;
+mod flags;
 mod folder;
 pub mod inputs;
 pub mod page;
@@ -63,6 +64,7 @@ mod signals;
 
 pub use cli::{Frame, expand, from_flags};
 pub use config::{Class, Origin, Resolved, given, resolve, show_defaults};
+pub use flags::Flags;
 pub use folder::RunFolder;
 pub use inputs::{Input, model_folder};
 pub use page::{Blocks, Cell, Column, Page};

@@ -17,12 +17,12 @@ use tch::Tensor;
 #[derive(Parser)]
 struct Cli {
     #[command(flatten)]
-    args: stage::Args,
+    flags: trainer::stage::Flags<stage::Config>,
 }
 
 fn run(flags: &[String]) -> anyhow::Result<()> {
     torch_ext::init();
-    stage::run(&Cli::parse_from(std::iter::once("orpo".to_owned()).chain(flags.iter().cloned())).args)
+    stage::run(&Cli::parse_from(std::iter::once("orpo".to_owned()).chain(flags.iter().cloned())).flags)
 }
 
 #[test]

@@ -1,54 +1,35 @@
 //! `herd rejection-sampling train-rm`: a scalar head on a language model, trained on ranked responses.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 use trainer::stage::sources::{self, Limits, Strengths};
-use trainer::stage::{
-    self, Ending, Prepared, Setup, Sources, StageConfig, Training, TrainingArgs, given, resolve, show_defaults,
-};
+use trainer::stage::{self, Ending, Flags, Prepared, Setup, Sources, StageConfig, Training};
 
 use super::calibration::Calibration;
 use super::data::RankEncoder;
 use super::objective::{CALIBRATION, RewardObjective};
 
-/// Arguments of `herd rejection-sampling train-rm`. Every flag but `--config` may also stand in the configuration file,
-/// with `_` for `-`.
-#[derive(clap::Args, Debug, Clone, Default, Serialize)]
-#[command(defer(show_defaults::<Config>))]
+/// The flags of `herd rejection-sampling train-rm`: the keys of [`Config`], `--config` and `--dry-run`.
+#[derive(clap::Args, Debug, Clone)]
 pub struct Args {
-    /// A TOML file with any of the keys below (`learning_rate = 2e-5`); flags win over it
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip)]
-    pub config: Option<PathBuf>,
-    /// Show the data, the plan and the memory estimate, and stop before the first step
-    #[arg(long)]
-    #[serde(skip)]
-    pub dry_run: bool,
-
     #[command(flatten)]
-    #[serde(flatten)]
-    training: TrainingArgs,
-
+    flags: Flags<Config>,
     /// Renamed to --over-long drop
     #[arg(long, hide = true)]
-    #[serde(skip)]
     drop_over_long: bool,
-    /// Train on preferences of these strengths only, such as "significantly better" and "better"; records without one
-    /// count always, and case, _ and - make no difference
-    #[arg(long, num_args = 1.., value_name = "STRENGTH", help_heading = "Data")]
-    strengths: Vec<String>,
 }
 
 /// Everything that decides a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The keys that every training stage has.
+    #[command(flatten)]
     #[serde(flatten)]
     pub training: Training,
-    /// Strengths to train on; empty for all. Preferences without a strength are always taken.
+    /// Train on preferences of these strengths only, such as "significantly better" and "better"; records without one
+    /// count always, and case, _ and - make no difference
+    #[arg(long, num_args = 1.., value_name = "STRENGTH", help_heading = "Data")]
     pub strengths: Vec<String>,
 }
 
@@ -77,9 +58,10 @@ impl StageConfig for Config {
 /// As [`stage::run`].
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(!args.drop_over_long, "--drop-over-long is now --over-long drop");
-    let resolved = resolve::<Config>(args.config.as_deref(), given(args)?)?;
-    let ending =
-        stage::run("rejection-sampling train-rm", &resolved, args.dry_run, |setup| prepare(&resolved.config, setup))?;
+    let resolved = args.flags.resolve()?;
+    let ending = stage::run("rejection-sampling train-rm", &resolved, args.flags.dry_run, |setup| {
+        prepare(&resolved.config, setup)
+    })?;
     let calibration = resolved.config.training.output.join(CALIBRATION);
     if !matches!(ending, Ending::DryRun) && calibration.is_file() {
         let calibration: Calibration = serde_json::from_slice(&std::fs::read(&calibration)?)?;

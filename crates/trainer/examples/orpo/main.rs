@@ -8,10 +8,10 @@ use clap::Parser;
 #[derive(Parser)]
 struct Cli {
     #[command(flatten)]
-    args: stage::Args,
+    flags: trainer::stage::Flags<stage::Config>,
 }
 
 fn main() -> anyhow::Result<()> {
     torch_ext::init();
-    stage::run(&Cli::parse().args)
+    stage::run(&Cli::parse().flags)
 }

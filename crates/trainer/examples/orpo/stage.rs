@@ -6,26 +6,20 @@ use llama::{Llama, attention::Layout};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use trainer::stage::sources::{self, Examples, Limits, Sequence};
-use trainer::stage::{self, Encoded, Encoder, Prepared, RecordError, Row, Setup, Sources, StageConfig, Training};
+use trainer::stage::{
+    self, Encoded, Encoder, Flags, Prepared, RecordError, Row, Setup, Sources, StageConfig, Training,
+};
 use trainer::{Evaluation, Example, Input, Loss, Metric, Objective, PackedBatch, evaluate};
 
 use crate::loss::orpo_sum;
 
-#[derive(clap::Args, Serialize)]
-#[command(defer(stage::show_defaults::<Config>))]
-pub struct Args {
+#[derive(clap::Args, Debug, Clone, Serialize, Deserialize)]
+pub struct Config {
     #[command(flatten)]
     #[serde(flatten)]
-    training: stage::TrainingArgs,
+    training: Training,
     /// Weight of the odds-ratio term
     #[arg(long)]
-    lambda: Option<f64>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub struct Config {
-    #[serde(flatten)]
-    training: Training,
     lambda: f64,
 }
 
@@ -46,9 +40,9 @@ impl StageConfig for Config {
     }
 }
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
-    let resolved = stage::resolve::<Config>(None, stage::given(args)?)?;
-    stage::run("orpo", &resolved, false, |setup| prepare(&resolved.config, setup)).map(drop)
+pub fn run(flags: &Flags<Config>) -> anyhow::Result<()> {
+    let resolved = flags.resolve()?;
+    stage::run("orpo", &resolved, flags.dry_run, |setup| prepare(&resolved.config, setup)).map(drop)
 }
 
 fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<Orpo>> {

@@ -1,12 +1,13 @@
 //! What the training stages have in common around the loop: flags and configuration file, LoRA, what is shown before the
 //! first step, what guards a resume, the result and its record.
 //!
-//! A stage brings its own keys beside [`Training`] ([`StageConfig`]), its flags beside [`TrainingArgs`], and a function from
-//! [`Setup`] to [`Prepared`] that reads its data; [`run`] does the rest:
+//! A stage brings its own keys beside [`Training`] ([`StageConfig`]), and a function from [`Setup`] to [`Prepared`] that reads
+//! its data; [`run`] does the rest. Each key is declared once: the field is the flag, the TOML key and the help, `Default`
+//! has the value.
 //!
 //! ```no_run
 //! # use serde::{Deserialize, Serialize};
-//! # use trainer::stage::{self, Prepared, Setup, StageConfig, Training, TrainingArgs};
+//! # use trainer::stage::{self, Flags, Prepared, Setup, StageConfig, Training};
 //! # fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<Never>> { unimplemented!() }
 //! # enum Never {}
 //! # impl trainer::Objective for Never {
@@ -20,25 +21,13 @@
 //! #     fn input<'a>(&self, _: &'a ()) -> trainer::Input<'a> { unimplemented!() }
 //! #     fn loss(&self, _: &tch::Tensor, _: &tch::Tensor, _: &()) -> anyhow::Result<trainer::Loss> { unimplemented!() }
 //! # }
-//! #[derive(clap::Args, Serialize)]
-//! #[command(defer(stage::show_defaults::<Config>))]
-//! pub struct Args {
-//!     /// A TOML file with any of the keys below (`learning_rate = 2e-5`); flags win over it
-//!     #[arg(long)]
-//!     #[serde(skip)]
-//!     config: Option<std::path::PathBuf>,
+//! #[derive(clap::Args, Serialize, Deserialize)]
+//! pub struct Config {
 //!     #[command(flatten)]
 //!     #[serde(flatten)]
-//!     training: TrainingArgs,
+//!     training: Training,
 //!     /// Strength of the pull to the reference model
 //!     #[arg(long)]
-//!     beta: Option<f64>,
-//! }
-//!
-//! #[derive(Serialize, Deserialize)]
-//! pub struct Config {
-//!     #[serde(flatten)]
-//!     training: Training,
 //!     beta: f64,
 //! }
 //!
@@ -58,15 +47,14 @@
 //!     }
 //! }
 //!
-//! pub fn run(args: &Args) -> anyhow::Result<()> {
-//!     let resolved = stage::resolve::<Config>(args.config.as_deref(), stage::given(args)?)?;
-//!     stage::run("dpo", &resolved, false, |setup| prepare(&resolved.config, setup))?;
+//! pub fn run(flags: &Flags<Config>) -> anyhow::Result<()> {
+//!     let resolved = flags.resolve()?;
+//!     stage::run("dpo", &resolved, flags.dry_run, |setup| prepare(&resolved.config, setup))?;
 //!     Ok(())
 //! }
 //! ```
 
 mod adapter;
-mod args;
 mod save;
 pub mod sources;
 mod summary;
@@ -85,8 +73,7 @@ use serde_json::{Value, json};
 use tch::{Device, Kind};
 
 pub use adapter::Extra;
-pub use args::TrainingArgs;
-pub use run::{Class, Resolved, given, resolve, show_defaults};
+pub use run::{Class, Flags, Resolved, resolve};
 pub use sources::{Account, Encoded, Encoder, OverLong, RecordError, Row, Sources};
 pub use training::Training;
 

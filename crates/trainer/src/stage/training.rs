@@ -20,95 +20,143 @@ pub const MAX_LENGTH: usize = 2048;
 /// The largest weight of a training file: more is a slip of the pen, and would fill the memory with the order of the data.
 const MOST_WEIGHT: f64 = 1000.0;
 
-/// What decides a training run in every stage. A stage flattens it into its configuration and changes the defaults that it
-/// has reason to change.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What decides a training run in every stage: each key once, with its flag and its help. A stage flattens it into its
+/// configuration (`#[command(flatten)] #[serde(flatten)]`) and changes the defaults that it has reason to change.
+#[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Training {
-    /// The model folder.
+    /// The model to start from: a name in the cache or a folder
+    #[arg(long)]
     pub model: PathBuf,
-    /// Training data, `path` or `path:weight`.
+    /// Training data; a weight of 2 has each record twice in an epoch, 0.5 a random half. Repeatable
+    #[arg(long, num_args = 1.., value_name = "FILE[:WEIGHT]")]
     pub data: Vec<String>,
-    /// Held-out data; instead of or next to `eval_fraction`.
-    pub eval_data: Vec<String>,
-    /// Share of the training examples to hold out.
-    pub eval_fraction: f64,
-    /// The run folder.
+    /// The folder for checkpoints, metrics and the result; the same command goes on where it was stopped
+    #[arg(long, value_name = "RUN")]
     pub output: PathBuf,
-    /// Set bad lines aside in `rejected-N.jsonl` instead of stopping.
+    /// Held-out data
+    #[arg(long, num_args = 1.., value_name = "FILE", help_heading = "Data")]
+    pub eval_data: Vec<String>,
+    /// Share of the training examples to hold out
+    #[arg(long, help_heading = "Data")]
+    pub eval_fraction: f64,
+    /// Set bad lines aside in RUN/rejected-N.jsonl instead of stopping at the first
+    #[arg(long, help_heading = "Data")]
     pub skip_bad: bool,
-    /// Variables of the chat template, `NAME=VALUE`.
+    /// A variable of the chat template, such as date_string="26 Jul 2024"; JSON is taken as such. Repeatable
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Data")]
     pub template_var: Vec<String>,
-    /// Tokenise text that spells a special token as plain text, instead of refusing the record.
+    /// Tokenise text that spells a special token, such as <filename>, as plain text instead of refusing the record
+    #[arg(long, help_heading = "Data")]
     pub plain_special_tokens: bool,
-    /// The longest example, in tokens; [`MAX_LENGTH`] or the model's context if none is given.
+    /// The longest example, in tokens [default: 2048, or the model's context where that is shorter]
+    #[arg(long, help_heading = "Data")]
     pub max_length: Option<usize>,
-    /// What to do with longer examples.
+    /// What to do with examples longer than --max-length
+    #[arg(long, help_heading = "Data")]
     pub over_long: OverLong,
-    /// Epochs.
+
+    /// Times through the data
+    #[arg(long, help_heading = "Steps")]
     pub epochs: u64,
-    /// Optimizer steps; instead of epochs.
+    /// Optimizer steps, instead of epochs
+    #[arg(long, help_heading = "Steps")]
     pub max_steps: Option<usize>,
-    /// Tokens per optimizer step.
+    /// Tokens per optimizer step, about
+    #[arg(long, help_heading = "Steps")]
     pub batch_tokens: usize,
-    /// Examples per optimizer step; instead of `batch_tokens`.
+    /// Examples per optimizer step, instead of --batch-tokens
+    #[arg(long, help_heading = "Steps")]
     pub batch_size: Option<usize>,
-    /// Tokens that pass through the model at a time: memory, not mathematics.
+    /// Tokens that pass through the model at a time; changes memory and speed, not the result
+    #[arg(long, help_heading = "Steps")]
     pub micro_batch_tokens: usize,
-    /// Peak learning rate.
-    pub learning_rate: f64,
-    /// What follows the warm-up.
-    pub schedule: ScheduleKind,
-    /// Share of the steps that warm up.
-    pub warmup_ratio: f64,
-    /// Learning rate at the end, as a share of the peak.
-    pub final_lr_ratio: f64,
-    /// Share of the steps that decay, for the schedule `wsd`, and whose weights the average `polyak` is of.
-    pub decay_ratio: f64,
-    /// AdamW's first decay rate.
-    pub beta1: f64,
-    /// AdamW's second decay rate.
-    pub beta2: f64,
-    /// AdamW's epsilon.
-    pub eps: f64,
-    /// Weight decay, on matrices only.
-    pub weight_decay: f64,
-    /// Largest gradient norm; 0 for no limit.
-    pub max_grad_norm: f64,
-    /// Rank of LoRA; 0 for full fine-tuning.
-    pub lora_rank: i64,
-    /// LoRA's alpha.
-    pub lora_alpha: Option<f64>,
-    /// Share of the inputs of LoRA's updates that are dropped in training.
-    pub lora_dropout: f64,
-    /// Projections that LoRA is put on: names, or `all-linear`.
-    pub lora_targets: Vec<String>,
-    /// Also write the merged model after LoRA.
-    pub merge: bool,
-    /// Average of the weights over the steps.
-    pub average: AverageKind,
-    /// Largest decay of the average `ema`.
-    pub average_decay: f64,
-    /// Compute activations again in the backward pass instead of keeping them.
-    pub recompute: bool,
-    /// Steps between evaluations; 0 for only before and after.
-    pub eval_steps: u64,
-    /// Steps between checkpoints; 0 for none by steps.
-    pub checkpoint_steps: u64,
-    /// Minutes between checkpoints; 0 for none by time.
-    pub checkpoint_minutes: f64,
-    /// Newest checkpoints to keep.
-    pub keep_last: usize,
-    /// Best checkpoints to keep, by evaluation loss.
-    pub keep_best: usize,
-    /// Seed of the data order and of all noise.
+    /// Seed of the data order and of all noise
+    #[arg(long, help_heading = "Steps")]
     pub seed: u64,
-    /// Type to compute in.
+
+    /// Peak learning rate
+    #[arg(long, visible_alias = "lr", help_heading = "Optimizer")]
+    pub learning_rate: f64,
+    /// What follows the warm-up
+    #[arg(long, help_heading = "Optimizer")]
+    pub schedule: ScheduleKind,
+    /// Share of the steps that warm up
+    #[arg(long, help_heading = "Optimizer")]
+    pub warmup_ratio: f64,
+    /// Learning rate at the end, as a share of the peak
+    #[arg(long, help_heading = "Optimizer")]
+    pub final_lr_ratio: f64,
+    /// Share of the steps that decay, for the schedule wsd, and that the average polyak is over
+    #[arg(long, help_heading = "Optimizer")]
+    pub decay_ratio: f64,
+    /// Decay rate of AdamW's first moment
+    #[arg(long, help_heading = "Optimizer")]
+    pub beta1: f64,
+    /// Decay rate of AdamW's second moment
+    #[arg(long, help_heading = "Optimizer")]
+    pub beta2: f64,
+    /// AdamW's epsilon
+    #[arg(long, help_heading = "Optimizer")]
+    pub eps: f64,
+    /// Weight decay, on matrices only
+    #[arg(long, help_heading = "Optimizer")]
+    pub weight_decay: f64,
+    /// Largest gradient norm, 0 for no limit
+    #[arg(long, help_heading = "Optimizer")]
+    pub max_grad_norm: f64,
+    /// Average of the weights over the steps, which is evaluated and becomes the result; with LoRA it needs --merge
+    #[arg(long, help_heading = "Optimizer")]
+    pub average: AverageKind,
+    /// Largest decay of the average ema, which grows from 0.1
+    #[arg(long, help_heading = "Optimizer")]
+    pub average_decay: f64,
+
+    /// Rank of LoRA, 0 for full fine-tuning
+    #[arg(long, help_heading = "LoRA")]
+    pub lora_rank: i64,
+    /// LoRA's alpha [default: twice the rank]
+    #[arg(long, help_heading = "LoRA")]
+    pub lora_alpha: Option<f64>,
+    /// Share of the inputs of LoRA's updates that are dropped in training
+    #[arg(long, help_heading = "LoRA")]
+    pub lora_dropout: f64,
+    /// Projections to put LoRA on
+    #[arg(long, num_args = 1.., help_heading = "LoRA")]
+    pub lora_targets: Vec<String>,
+    /// Also write the merged model
+    #[arg(long, help_heading = "LoRA")]
+    pub merge: bool,
+
+    /// Steps between evaluations, 0 for only before and after
+    #[arg(long, help_heading = "Evaluation and checkpoints")]
+    pub eval_steps: u64,
+    /// Steps between checkpoints, 0 for none by steps
+    #[arg(long, help_heading = "Evaluation and checkpoints")]
+    pub checkpoint_steps: u64,
+    /// Minutes between checkpoints, 0 for none by time
+    #[arg(long, help_heading = "Evaluation and checkpoints")]
+    pub checkpoint_minutes: f64,
+    /// Newest checkpoints to keep
+    #[arg(long, help_heading = "Evaluation and checkpoints")]
+    pub keep_last: usize,
+    /// Best checkpoints to keep, by evaluation loss
+    #[arg(long, help_heading = "Evaluation and checkpoints")]
+    pub keep_best: usize,
+
+    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time
+    #[arg(long, help_heading = "Machine")]
+    pub recompute: bool,
+    /// Type to compute in; master weights and moments are float32 always [default: bf16 where it is fast, f32 elsewhere]
+    #[arg(long, help_heading = "Machine")]
     pub dtype: Option<Dtype>,
-    /// Where to compute.
+    /// Where to compute [default: the GPU if there is one that libtorch can use]
+    #[arg(long, help_heading = "Machine")]
     pub device: Option<Place>,
-    /// Threads of the processor.
+    /// Threads for the processor's arithmetic [default: one for each core]
+    #[arg(long, help_heading = "Machine")]
     pub threads: Option<usize>,
-    /// Type of the saved weights.
+    /// Type of the saved weights [default: as the model's files]
+    #[arg(long, help_heading = "Machine")]
     pub save_dtype: Option<Dtype>,
 }
 
