@@ -28,6 +28,8 @@ mod normal;
 mod numeric;
 mod options;
 mod parse;
+mod pattern;
+mod quantity;
 mod rational;
 mod steps;
 mod units;

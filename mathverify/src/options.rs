@@ -54,6 +54,9 @@ pub struct Options {
     pub unreduced_fractions: bool,
     /// A column or row vector equals a tuple of the same entries. Default true.
     pub vectors_as_tuples: bool,
+    /// Reasoning that never ends (`<think>` without `</think>`) is read for an answer too. Default false: no answer was
+    /// given.
+    pub unfinished_thinking: bool,
 }
 
 impl Default for Options {
@@ -69,6 +72,7 @@ impl Default for Options {
             base_optional: true,
             unreduced_fractions: true,
             vectors_as_tuples: true,
+            unfinished_thinking: false,
         }
     }
 }

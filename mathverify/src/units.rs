@@ -38,8 +38,11 @@ const UNITS: &[(&[&str], &str, (i64, i64))] = &[
 ];
 
 /// Further short words that are units after a number but are not converted.
-const SHORT: [&str; 17] =
-    ["pm", "am", "rpm", "hz", "mol", "bit", "cal", "ton", "cup", "cwt", "gal", "pt", "qt", "kw", "pcs", "rs", "th"];
+const SHORT: &[&str] = &[
+    "pm", "am", "rpm", "hz", "mol", "bit", "cal", "ton", "cup", "cwt", "gal", "pt", "qt", "kw", "pcs", "rs", "th",
+    "chf", "cad", "aud", "nzd", "sek", "nok", "dkk", "pln", "czk", "huf", "inr", "jpy", "cny", "rub", "brl", "mxn",
+    "krw", "gbp", "zar", "rmb",
+];
 
 /// A unit with its exponent: `square meters` and `m^2` are both (length, factor², 2).
 #[derive(Debug, Clone, PartialEq)]

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::compare;
-use crate::extract::{Extraction, Form, boxes_as_list, choice_letter, extract, extract_choice, reference};
-use crate::options::Options;
+use crate::compare::{compare, differing_words, normalised};
+use crate::extract::{Extraction, Form, boxes_as_list, choice_letter, extract_with, reference, said};
+use crate::options::{Options, Units};
 use crate::verdict::{Outcome, Status, Tier};
 
 /// Longest answer that is compared by its meaning, in bytes; longer ones only as text.
@@ -51,7 +51,7 @@ impl Verdict {
 pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
     let reference = reference(gold);
     let expected_letter = choice_letter(&reference.text).or_else(|| choice_in_reference(gold, &reference));
-    let found = extract(pred);
+    let found = extract_with(pred, false, options.unfinished_thinking);
     let verdict = |outcome: Outcome, found: Option<Extraction>, gold: String| Verdict {
         verdict: outcome.status,
         tier: found.as_ref().map(|_| outcome.tier),
@@ -63,9 +63,12 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
     if reference.text.is_empty() {
         return verdict(Outcome::unknown("an empty reference"), None, reference.text);
     }
-    // A name such as `July 4`, in both.
-    if reference.form == Form::Whole && pred.trim() == reference.text {
-        let found = Extraction { text: reference.text.clone(), form: Form::Whole, span: 0..pred.len() };
+    let Some(said) = said(pred, options.unfinished_thinking) else {
+        return verdict(Outcome::unknown("the reasoning never ends, so no answer is given"), None, reference.text);
+    };
+    // The same text, whatever it is: a name such as `July 4`, a sentence.
+    if reference.form == Form::Whole && same_text(said, &reference.text) {
+        let found = Extraction { text: said.to_owned(), form: Form::Whole, span: 0..pred.len() };
         return verdict(Outcome::equal(Tier::Text, "the same text"), Some(found), reference.text);
     }
     if let Some(letter) = expected_letter {
@@ -74,12 +77,20 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
     let Some(found) = found else {
         return verdict(Outcome::unknown("no answer found in the prediction"), None, reference.text);
     };
-    let outcome = compare_found(&found.text, &reference.text, options);
+    let mut outcome = compare_found(&found.text, &reference.text, options);
+    // A number cut out of a sentence brings its words with it: "she has 5 apples" is no `5 pears`.
+    if outcome.is_equal()
+        && options.units != Units::Ignored
+        && !matches!(found.form, Form::Whole | Form::Boxed)
+        && let Some(why) = differing_words(&pred[found.span.end..], &found.text, &reference.text)
+    {
+        outcome = Outcome::unknown(why);
+    }
     // Several boxes in a paragraph are the items of a reference that is a list.
     if !outcome.is_equal()
         && found.form == Form::Boxed
         && reference.text.contains([',', ';'])
-        && let Some(list) = boxes_as_list(pred)
+        && let Some(list) = boxes_as_list(pred, options.unfinished_thinking)
         && compare_found(&list, &reference.text, options).is_equal()
     {
         let found = Extraction { text: list, ..found };
@@ -90,6 +101,11 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
         );
     }
     verdict(outcome, Some(found), reference.text)
+}
+
+/// Whether two whole texts are the same but for white space and delimiters.
+fn same_text(a: &str, b: &str) -> bool {
+    a == b || (a.len() < MAX_ANSWER && b.len() < MAX_ANSWER && normalised(a) == normalised(b))
 }
 
 /// Compares two answers; very long ones only as text.
@@ -144,7 +160,7 @@ fn choice(
     {
         return verdict(Outcome::different(Tier::Structure, "a formula and a letter"), found, letter.to_string());
     }
-    match extract_choice(pred) {
+    match extract_with(pred, true, options.unfinished_thinking) {
         Some(chosen) => {
             let same = chosen.text == letter.to_string();
             let outcome = if same {

@@ -27,7 +27,12 @@ fn judge(name: &str, options: &Options) -> Option<Table> {
             (true, true) => table.true_equal += 1,
             (false, false) => table.true_different += 1,
             (false, true) => table.false_equal.push(place),
-            (true, false) => table.missed.push(place),
+            (true, false) => {
+                if std::env::var_os("MATHVERIFY_MISSED").is_some() {
+                    println!("missed: {pred:?} and {gold:?}: {}", verdict.reason);
+                }
+                table.missed.push(place);
+            }
         }
     }
     println!(

@@ -69,6 +69,38 @@ fn answers_lists_and_mistakes_and_drains() {
     assert!(server.stop());
 }
 
+/// Several references, no prediction, messages, policies of one pair.
+#[test]
+fn records_of_other_shapes() {
+    let server = Server::start(&[]);
+    let answers = server.post(
+        "/check",
+        &json!([
+            {"pred": "3", "gold": ["4", "3"]},
+            {"pred": "3", "gold": ["4", "5"]},
+            {"pred": null, "gold": "3"},
+            {"pred": [{"role": "user", "content": "7?"}, {"role": "assistant", "content": "It is 3."}], "gold": 3},
+            {"pred": "50%", "gold": "1/2", "options": {"percent": "sign"}},
+            {"pred": "50%", "gold": "1/2"},
+        ]),
+    );
+    let verdicts: Vec<&str> = (0..6).map(|i| answers[i]["verdict"].as_str().unwrap()).collect();
+    assert_eq!(verdicts, ["equal", "different", "unknown", "equal", "different", "equal"]);
+    assert_eq!(answers[2]["reason"], "no prediction");
+    let refused = server.post(
+        "/check",
+        &json!([
+            {"pred": "3", "gold": []},
+            {"pred": {"text": "3"}, "gold": "3"},
+            {"pred": "3", "gold": "3", "options": {"percents": "sign"}},
+        ]),
+    );
+    for (i, word) in ["empty list", "`pred`", "percents"].iter().enumerate() {
+        assert!(refused[i].to_string().contains(word), "{refused}");
+    }
+    assert!(server.stop());
+}
+
 /// Eight clients at once get what the library says, item by item and in order.
 #[test]
 fn many_clients_get_the_verdicts_of_the_library() {

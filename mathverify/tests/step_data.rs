@@ -156,7 +156,13 @@ fn processbench_precision_of_wrong() {
                 let seen = label.map_or(steps.len(), |l| l + 1);
                 let flagged = |i: &usize| checked.steps[*i].status == StepStatus::Wrong;
                 let hit = usize::from(label.is_some_and(|l| flagged(&l)));
-                let alarm = (0..seen).filter(|i| Some(*i) != label && flagged(i)).count();
+                let alarms: Vec<usize> = (0..seen).filter(|i| Some(*i) != label && flagged(i)).collect();
+                let alarm = alarms.len();
+                for i in alarms {
+                    let claims = checked.steps[i].claims.iter().filter(|c| c.status == StepStatus::Wrong);
+                    let claims: Vec<&str> = claims.map(|c| c.text.as_str()).collect();
+                    println!("  good step flagged in {}: {claims:?}", row["id"]);
+                }
                 (hit, alarm, usize::from(label.is_some()))
             })
             .collect();

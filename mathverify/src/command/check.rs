@@ -1,13 +1,16 @@
 //! `mathverify check`.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Policies;
 use super::rows::{self, Answer, Files};
 use crate::options::Options;
-use crate::verify::verify;
+use crate::verdict::Status;
+use crate::verify::{Verdict, verify};
 
 /// Flags of `mathverify check`.
 #[derive(Debug, clap::Args)]
@@ -27,26 +30,148 @@ impl Args {
 
 /// One pair.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Fields")]
 pub(super) struct Pair {
     id: Option<Value>,
-    pred: Answer,
-    gold: Answer,
+    /// Nothing when the prediction is null.
+    pred: Option<String>,
+    /// At least one; each is right.
+    golds: Vec<String>,
+    /// Policies of this pair alone; what they leave out is that of the command.
+    options: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Fields {
+    id: Option<Value>,
+    pred: Prediction,
+    gold: References,
+    options: Option<Map<String, Value>>,
+}
+
+impl TryFrom<Fields> for Pair {
+    type Error = String;
+
+    fn try_from(f: Fields) -> Result<Self, String> {
+        let golds = f.gold.texts();
+        if golds.is_empty() {
+            return Err("`gold` is an empty list: give at least one reference".into());
+        }
+        let options = f.options.unwrap_or_default();
+        with_own(&options, &Options::default())?;
+        Ok(Self { id: f.id, pred: f.pred.text(), golds, options })
+    }
+}
+
+/// A prediction: a text, a number, the messages of a conversation whose last one of the assistant counts, or nothing.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "`pred` has to be a text, a number, null, or a list of messages {\"role\", \"content\"}")]
+enum Prediction {
+    Answer(Answer),
+    Messages(Vec<Message>),
+    Nothing(()),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Message {
+    role: String,
+    content: String,
+}
+
+/// A reference, or several of which each is right.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "`gold` has to be a text, a number, or a list of them that are all accepted")]
+enum References {
+    One(Answer),
+    Several(Vec<Answer>),
+}
+
+impl Prediction {
+    fn text(&self) -> Option<String> {
+        match self {
+            Self::Answer(answer) => Some(answer.text()),
+            Self::Messages(messages) => messages.iter().rfind(|m| m.role == "assistant").map(|m| m.content.clone()),
+            Self::Nothing(()) => None,
+        }
+    }
+}
+
+impl References {
+    fn texts(&self) -> Vec<String> {
+        match self {
+            Self::One(answer) => vec![answer.text()],
+            Self::Several(answers) => answers.iter().map(Answer::text).collect(),
+        }
+    }
+}
+
+/// The policies of the command with those of a pair on top.
+fn with_own(own: &Map<String, Value>, options: &Options) -> Result<Options, String> {
+    if own.is_empty() {
+        return Ok(options.clone());
+    }
+    let mut all = match serde_json::to_value(options) {
+        Ok(Value::Object(all)) => all,
+        _ => Map::new(),
+    };
+    all.extend(own.clone());
+    serde_json::from_value(Value::Object(all)).map_err(|why| format!("`options` of a pair: {why}"))
 }
 
 /// The verdict on one pair, with its id.
 pub(super) fn judge(pair: &Pair, options: &Options) -> Value {
-    rows::with_id(pair.id.as_ref(), &verify(&pair.pred.text(), &pair.gold.text(), options))
+    // They were read once already, so that they are right.
+    let options = with_own(&pair.options, options).unwrap_or_else(|_| options.clone());
+    let golds = &pair.golds;
+    let Some(pred) = &pair.pred else {
+        let nothing = Verdict {
+            verdict: Status::Unknown,
+            pred_answer: None,
+            pred_form: None,
+            gold_answer: golds.first().cloned(),
+            tier: None,
+            reason: "no prediction".into(),
+        };
+        return rows::with_id(pair.id.as_ref(), &nothing);
+    };
+    // Of several references the first that is equal, else one that is not known to differ.
+    let mut best: Option<Verdict> = None;
+    for gold in golds {
+        let verdict = verify(pred, gold, &options);
+        let better = match &best {
+            None => true,
+            Some(before) => {
+                verdict.is_equal() || (before.verdict == Status::Different && verdict.verdict == Status::Unknown)
+            }
+        };
+        if better {
+            best = Some(verdict);
+        }
+        if best.as_ref().is_some_and(Verdict::is_equal) {
+            break;
+        }
+    }
+    rows::with_id(pair.id.as_ref(), &best)
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let options = args.policies.options();
-    let (mut equal, mut different, mut unknown) = (0_usize, 0_usize, 0_usize);
+    let (mut equal, mut different) = (0_usize, 0_usize);
+    let mut unknown: BTreeMap<String, usize> = BTreeMap::new();
     let count = |verdict: &Value| match verdict["verdict"].as_str() {
         Some("equal") => equal += 1,
         Some("different") => different += 1,
-        _ => unknown += 1,
+        _ => {
+            // The clause without its particulars: `the answer is not readable: two numbers side by side`.
+            let reason = verdict["reason"].as_str().unwrap_or("").split(':').next().unwrap_or("").to_owned();
+            *unknown.entry(reason).or_default() += 1;
+        }
     };
     let (pairs, aside) = rows::each(&args.files, "check", &options, |pair: &Pair| judge(pair, &options), count)?;
-    eprintln!("{pairs} pairs: {equal} equal, {different} different, {unknown} unknown{aside}");
+    let all: usize = unknown.values().sum();
+    eprintln!("{pairs} pairs: {equal} equal, {different} different, {all} unknown{aside}");
+    for (reason, times) in unknown {
+        eprintln!("  {times} unknown: {reason}");
+    }
     Ok(())
 }

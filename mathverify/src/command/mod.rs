@@ -90,6 +90,9 @@ struct Policies {
     /// A column vector is not a tuple
     #[arg(long)]
     vectors_apart: bool,
+    /// Reasoning that never ends ("<think>" without "</think>") is read for an answer too
+    #[arg(long)]
+    read_unfinished_thinking: bool,
 }
 
 impl Policies {
@@ -113,6 +116,7 @@ impl Policies {
             base_optional: !self.base_required,
             unreduced_fractions: !self.reduced_fractions,
             vectors_as_tuples: !self.vectors_apart,
+            unfinished_thinking: self.read_unfinished_thinking,
         }
     }
 }

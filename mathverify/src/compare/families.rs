@@ -9,6 +9,7 @@ use regex::Regex;
 use crate::ast::{Constant, Expr, Rel};
 use crate::budget::Context;
 use crate::numeric::{self, Same};
+use crate::pattern::pattern;
 use crate::verdict::{Outcome, Tier};
 
 /// Most residues of one side.
@@ -16,19 +17,18 @@ const MAX_RESIDUES: usize = 120;
 
 /// An answer without "for k ∈ ℤ" or "where k is an integer" at its end; `None` when it has no such remark.
 pub(super) fn without_remark(answer: &str) -> Option<&str> {
-    static REMARK: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    static REMARK: LazyLock<Regex> = LazyLock::new(|| {
         let set = r"(?:\\mathbb\s*\{?\s*[ZN]\s*\}?|\\mathbf\{Z\}|\\Z|ℤ|ℕ|Z)(?:\^\+|\^\{\+\}|_\{?\\?[a-z ]*\d*\}?)?";
         let lead = r"(?:[,;\s(]|\\quad|\\qquad|\\[,;:! ]|\\left\(|\\(?:text|mathrm|mbox)\{[\s,(]*(?:for|where|with|and|any|all|some|integers?|every|\s)*\}|for|where|with|any|all|integers?)*";
-        Regex::new(&format!(
+        pattern(&format!(
             r"{lead}\(?\s*([a-zA-Z])\s*(?:\\in\s*{set}|∈\s*{set}|\\text\{{\s*(?:is|are|being)\s+(?:an?\s+|any\s+)?integers?\.?\s*\}}|(?:is|are)\s+(?:an?\s+|any\s+)?integers?)\s*(?:\)|\\right\))?[\s.$]*$"
         ))
-        .ok()
     });
     if !answer.contains('Z') && !answer.contains('N') && !answer.contains("integer") && !answer.contains(['ℤ', 'ℕ'])
     {
         return None;
     }
-    let captured = REMARK.as_ref()?.captures(answer)?;
+    let captured = REMARK.captures(answer)?;
     let (all, letter) = (captured.get(0)?, captured.get(1)?);
     let rest = &answer[..all.start()];
     (rest.contains(letter.as_str()) && rest.contains(|c: char| c.is_alphanumeric())).then_some(rest)
@@ -120,6 +120,11 @@ fn families(e: &Expr, options: &Context<'_>) -> Option<Vec<Family>> {
     (letters.len() == 1).then_some(out)
 }
 
+/// Whether a letter may stand for all whole numbers under another name as well. Capital letters name things.
+fn parameter(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
 /// `x = value` as its value.
 fn value(e: &Expr) -> &Expr {
     match e {
@@ -149,6 +154,9 @@ fn family(e: &Expr, letters: &mut BTreeSet<String>, options: &Context<'_>) -> Op
     let linear = values.windows(2).all(|w| (w[1] - w[0] - step).abs() < 1e-9);
     let part = step.abs() / PI * 720.0;
     if !linear || step.abs() < 1e-6 || (part - part.round()).abs() > 1e-6 {
+        return None;
+    }
+    if !parameter(&name) {
         return None;
     }
     letters.insert(name.clone());

@@ -94,7 +94,26 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if keeps_order {
         return in_order(&x, &y, options);
     }
-    without_order(&x, &y, options)
+    let outcome = without_order(&x, &y, options);
+    // 1, 1, 3 and 1, 3, 3: as many items, of which others are repeated.
+    let set = |e: &Expr| matches!(e, Expr::Set(_));
+    if outcome.is_equal() && x.len() == y.len() && !set(a) && !set(b) && !one_to_one(&x, &y, options) {
+        return Outcome::different(Tier::Structure, "other items are repeated");
+    }
+    outcome
+}
+
+/// Whether every item has a partner of its own on the other side.
+fn one_to_one(x: &[Expr], y: &[Expr], options: &Context<'_>) -> bool {
+    // Lists in the same order are the rule.
+    if x.len() < 3 || x == y || x.len() > MAX_UNORDERED {
+        return true;
+    }
+    let mut free: Vec<&Expr> = y.iter().collect();
+    x.iter().all(|item| {
+        let partner = free.iter().position(|other| compare_exprs(item, other, options).is_equal());
+        partner.map(|at| free.swap_remove(at)).is_some()
+    })
 }
 
 fn in_order(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {

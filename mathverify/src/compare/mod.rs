@@ -7,15 +7,18 @@ mod relation;
 mod scalar;
 mod sets;
 mod text;
+mod time;
+mod words;
 
 use crate::ast::{Expr, Rel};
 use crate::budget::Context;
-use crate::options::Options;
-use crate::parse;
+use crate::options::{Options, Units};
 use crate::verdict::{Outcome, Status, Tier};
+use crate::{parse, quantity};
 
 pub(crate) use scalar::compare_scalars;
 pub(crate) use text::normalised;
+pub(crate) use words::differing_words;
 
 /// Compares two answers given as text.
 pub(crate) fn compare(pred: &str, gold: &str, options: &Options) -> Outcome {
@@ -48,6 +51,9 @@ fn compare_texts(pred: &str, gold: &str, options: &Context<'_>) -> Outcome {
             Outcome::different(Tier::Exact, "different numbers")
         };
     }
+    if let Some(outcome) = special(pred, gold, options) {
+        return outcome;
+    }
     let (left, right) = match (parse::readings(pred), parse::readings(gold)) {
         (Ok(left), Ok(right)) => (left, right),
         (left, right) => return text::compare_unread(pred, gold, left.err(), right.err()),
@@ -71,6 +77,44 @@ fn compare_texts(pred: &str, gold: &str, options: &Context<'_>) -> Outcome {
         }
     }
     best.unwrap_or_else(|| Outcome::unknown("nothing to compare"))
+}
+
+/// Whether a decimal is an exact answer rounded or cut off to the digits it shows.
+pub(crate) fn rounds(exact: &str, decimal: &str) -> bool {
+    let options = Options { decimal_digits: 1, ..Options::default() };
+    let (Ok(exact), Ok(decimal)) = (parse::parse(exact), parse::parse(decimal)) else { return false };
+    // An exact decimal has no rounding beside it.
+    !matches!(exact, Expr::Num { decimals: Some(_), .. })
+        && compare_exprs(&exact, &decimal, &Context::new(&options)).is_equal()
+}
+
+/// Texts that are both of a kind that is no formula: quantities with units, times of day, chemical formulas.
+fn special(pred: &str, gold: &str, options: &Context<'_>) -> Option<Outcome> {
+    let word = |s: &str| s.bytes().any(|b| !b.is_ascii_digit() && !b.is_ascii_punctuation() && b != b' ');
+    let money = |s: &str| s.contains('$') && !s.contains('\\');
+    let (p, g) = (word(pred) || money(pred), word(gold) || money(gold));
+    if !p && !g {
+        return None;
+    }
+    if let Some(outcome) = time::compare(pred, gold) {
+        return Some(outcome);
+    }
+    if !p || !g {
+        return None;
+    }
+    if text::same_chemistry(pred, gold) {
+        return Some(Outcome::equal(Tier::Text, "the same chemical formula"));
+    }
+    if options.units != Units::Ignored
+        && let (Some(p), Some(g)) = (quantity::read(pred), quantity::read(gold))
+    {
+        return Some(if p.dimension == g.dimension {
+            compare_scalars(&p.value, &g.value, options)
+        } else {
+            Outcome::different(Tier::Policy, "different units")
+        });
+    }
+    None
 }
 
 /// Compares two parsed answers.

@@ -5,7 +5,7 @@ use crate::ast::{Expr, Func, Rel};
 use crate::budget::Context;
 use crate::numeric::exact::exact;
 use crate::numeric::{self, Same};
-use crate::verdict::{Outcome, Tier};
+use crate::verdict::{Outcome, Status, Tier};
 
 /// What `x = 5`, `f(x) = x + 1`, `x ∈ S` say: the name and the value.
 pub(super) struct Assignment {
@@ -28,7 +28,10 @@ fn names_something(e: &Expr) -> bool {
         }
         // |AB|, |r - s|
         Expr::Func(Func::Abs, a) => a.iter().all(|e| e.any(&|e| matches!(e, Expr::Sym(_)))),
-        Expr::Func(Func::Sin | Func::Cos | Func::Tan | Func::Min | Func::Max, a) => a.iter().all(names_something),
+        Expr::Func(
+            Func::Sin | Func::Cos | Func::Tan | Func::Min | Func::Max | Func::Det | Func::Arg | Func::Re | Func::Im,
+            a,
+        ) => a.iter().all(names_something),
         Expr::Tuple(items) | Expr::List(items) => items.iter().all(names_something),
         Expr::Ratio(items) => items.iter().all(names_something),
         Expr::Div(a, b) => (names_something(a) && names_something(b)) || (differential(a) && differential(b)),
@@ -111,7 +114,14 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
         (true, true) => both(a, b, options),
         _ => structured(a, b, options),
     };
-    if outcome.is_equal() || !options.inequalities_as_sets {
+    let other_names = || !options.ignore_names && different_variables(a, b);
+    if outcome.is_equal() {
+        // n = 2, 3 and v = 2, 3; relations of other variables that are equal were compared with their names.
+        let stripped = !(relation(a) && relation(b)) && other_names();
+        return if stripped { Outcome::unknown(TWO_NAMES) } else { outcome };
+    }
+    // (p, q) = (3, 2) and (u, q) = (3, 2) are no intervals.
+    if !options.inequalities_as_sets || outcome.reason == TWO_NAMES {
         return outcome;
     }
     // -2 <= x <= 7 and x ∈ [-2, 7]
@@ -121,9 +131,35 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
         other => sets::region(other, &options.budget),
     };
     match (region(a), region(b)) {
-        (Some(x), Some(y)) => sets::compare_regions(&x, &y, options),
+        (Some(x), Some(y)) => {
+            let outcome = sets::compare_regions(&x, &y, options);
+            if outcome.is_equal() && other_names() { Outcome::unknown(TWO_NAMES) } else { outcome }
+        }
         _ => outcome,
     }
+}
+
+/// Why equal values are not called equal.
+const TWO_NAMES: &str = "the same value under two names";
+
+/// Whether each side speaks of one variable, and of another one.
+fn different_variables(a: &Expr, b: &Expr) -> bool {
+    fn collect<'e>(e: &'e Expr, out: &mut Vec<&'e str>) {
+        match e {
+            Expr::Sym(name) if !out.contains(&&**name) => out.push(name),
+            // W(x) = 1 and W(n) = 1 speak of W.
+            Expr::Apply(name, arguments) if arguments.iter().all(|a| matches!(a, Expr::Sym(_))) => {
+                if !out.contains(&&**name) {
+                    out.push(name);
+                }
+            }
+            other => other.children().into_iter().for_each(|c| collect(c, out)),
+        }
+    }
+    let (mut x, mut y) = (Vec::new(), Vec::new());
+    collect(a, &mut x);
+    collect(b, &mut y);
+    matches!((&x[..], &y[..]), ([x], [y]) if x != y)
 }
 
 fn both(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
@@ -135,7 +171,12 @@ fn both(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     }
     let (x, y) = (assignment(a), assignment(b));
     if let (Some(x), Some(y)) = (&x, &y) {
-        return assignments(x, y, options).or(|| equations(ta, oa, tb, ob, options));
+        let outcome = assignments(x, y, options);
+        // The same value of other names is no equation that a factor could make equal.
+        if outcome.status == Status::Unknown {
+            return outcome;
+        }
+        return outcome.or(|| equations(ta, oa, tb, ob, options));
     }
     if oa.len() == ob.len() {
         let outcome = chains(ta, oa, tb, ob, options);
@@ -174,7 +215,11 @@ fn assignments(x: &Assignment, y: &Assignment, options: &Context<'_>) -> Outcome
         (Expr::Apply(_, p), Expr::Apply(_, q)) if p.len() == q.len() => {
             let mut value = y.value.clone();
             for (from, to) in q.iter().zip(p) {
-                if let (Expr::Sym(from), Expr::Sym(_)) = (from, to) {
+                if let (Expr::Sym(from), Expr::Sym(name)) = (from, to) {
+                    // f(t) = x + t is no renamed f(x) = 2x.
+                    if from != name && value.any(&|e| matches!(e, Expr::Sym(s) if s == name)) {
+                        return Outcome::unknown(TWO_NAMES);
+                    }
                     value = value.substitute(from, to);
                 }
             }
@@ -188,6 +233,7 @@ fn assignments(x: &Assignment, y: &Assignment, options: &Context<'_>) -> Outcome
         && p.len() == v.len()
         && q.len() == w.len()
         && p.iter().all(|n| q.contains(n))
+        && q.iter().all(|n| p.contains(n))
     {
         let sorted: Vec<&Expr> = p.iter().filter_map(|n| q.iter().position(|m| m == n).map(|i| &w[i])).collect();
         if sorted.len() == v.len() {
@@ -198,13 +244,33 @@ fn assignments(x: &Assignment, y: &Assignment, options: &Context<'_>) -> Outcome
     if !outcome.is_equal() || options.ignore_names {
         return outcome;
     }
-    let plain = |e: &Expr| match e {
-        Expr::Sym(s) => Some(s.clone()),
-        _ => None,
-    };
-    match (plain(&x.name), plain(&y.name)) {
-        (Some(p), Some(q)) if p != q => Outcome::unknown("the same value under two names"),
-        _ => outcome,
+    if same_names(&x.name, &y.name, options) { outcome } else { Outcome::unknown(TWO_NAMES) }
+}
+
+/// Whether two left sides name the same thing: the same name, `f(x)` and `f(t)` with plain arguments, the same words.
+fn same_names(a: &Expr, b: &Expr, options: &Context<'_>) -> bool {
+    match (a, b) {
+        (Expr::Apply(f, p), Expr::Apply(g, q)) => {
+            // Arguments in small letters may have any name; P(A) and P(B) are two events.
+            let plain = |e: &Expr| matches!(e, Expr::Sym(s) if s.starts_with(|c: char| c.is_lowercase()));
+            f == g && p.len() == q.len() && p.iter().zip(q).all(|(x, y)| x == y || plain(x) && plain(y))
+        }
+        (Expr::Text(_), _) | (_, Expr::Text(_)) => match super::text::compare_words(a, b) {
+            Some(outcome) => outcome.is_equal() || [a, b].contains(&&Expr::Text(String::new())),
+            None => false,
+        },
+        (Expr::Tuple(p) | Expr::List(p), Expr::Tuple(q) | Expr::List(q)) => {
+            p.len() == q.len() && p.iter().zip(q).all(|(x, y)| same_names(x, y, options))
+        }
+        (Expr::Ratio(p), Expr::Ratio(q)) => {
+            p.len() == q.len() && p.iter().zip(q).all(|(x, y)| same_names(x, y, options))
+        }
+        _ if a == b => true,
+        // x + y = 7 and y + x = 7, but not BC = 5 and CB = 5: what stands side by side may be one name.
+        _ => {
+            let name = |e: &Expr| matches!(e, Expr::Sym(_)) || (matches!(e, Expr::Mul(_)) && names_something(e));
+            !name(a) && !name(b) && numeric::same(a, b, &options.budget) == Same::Yes
+        }
     }
 }
 
@@ -324,12 +390,12 @@ fn tuple(e: Expr) -> Expr {
     }
 }
 
-/// Names and values, when every item is an assignment to a different plain name.
-fn named(items: &[Expr]) -> Option<Vec<(String, Expr)>> {
-    let all: Option<Vec<(String, Expr)>> = items
+/// Names and values, when every item is an assignment to a different name.
+fn named(items: &[Expr]) -> Option<Vec<(Expr, Expr)>> {
+    let all: Option<Vec<(Expr, Expr)>> = items
         .iter()
         .map(|i| match assignment(i) {
-            Some(Assignment { name: Expr::Sym(name), value }) => Some((name, value)),
+            Some(Assignment { name, value }) if names_something(&name) => Some((name, value)),
             _ => None,
         })
         .collect();
@@ -338,13 +404,13 @@ fn named(items: &[Expr]) -> Option<Vec<(String, Expr)>> {
     distinct.then_some(all)
 }
 
-fn by_name(p: &[(String, Expr)], q: &[(String, Expr)], options: &Context<'_>) -> Outcome {
+fn by_name(p: &[(Expr, Expr)], q: &[(Expr, Expr)], options: &Context<'_>) -> Outcome {
     if p.len() != q.len() {
         return Outcome::different(Tier::Structure, "a different number of values");
     }
     let mut pairs = Vec::new();
     for (name, value) in p {
-        match q.iter().find(|(n, _)| n == name) {
+        match q.iter().find(|(n, _)| same_names(n, name, options)) {
             Some((_, other)) => pairs.push((value, other)),
             None => return Outcome::unknown("values under different names"),
         }

@@ -2,14 +2,15 @@
 
 use num_traits::{Signed, Zero};
 
+use super::words;
 use crate::ast::{Constant, Expr};
 use crate::budget::Context;
 use crate::numeric::eval;
 use crate::numeric::exact::{exact, exact_paid};
 use crate::numeric::{self, Same};
 use crate::options::{Percent, Units};
+use crate::quantity::unit;
 use crate::rational::{self, Rat, int};
-use crate::units::unit;
 use crate::verdict::{Outcome, Status, Tier};
 
 /// Compares two expressions.
@@ -73,29 +74,48 @@ fn one_unit(x: &Expr, unit_text: &str, other: &Expr, options: &Context<'_>) -> O
     if options.units == Units::Required {
         return Outcome::different(Tier::Policy, "one side has no unit");
     }
+    // `90 degrees` and `90°`, `5 percent` and `5%`.
+    match other {
+        Expr::Degrees(inner) if words::same(unit_text, "degrees") => return compare_scalars(x, inner, options),
+        Expr::Percent(inner) if words::same(unit_text, "percent") => return compare_scalars(x, inner, options),
+        _ => {}
+    }
+    if words::altering(unit_text) {
+        return Outcome::unknown(words::MEANING);
+    }
     // Radians are the number itself; degrees against radians convert.
     if let (Some(u), Expr::Degrees(_)) = (unit(unit_text), other)
-        && u.dimension == "angle"
+        && u.dimension.keys().eq([&crate::quantity::Base::Radian])
     {
         return compare_values(x, other, options);
     }
-    policy(compare_scalars(x, other, options), "the unit left out")
+    let outcome = compare_scalars(x, other, options);
+    // `5 apples` and `5%`: a percent sign and a degree sign are units too.
+    let signed = |e: &Expr| matches!(e, Expr::Percent(_) | Expr::Degrees(_));
+    let same_sign = std::mem::discriminant(x) == std::mem::discriminant(other);
+    if outcome.is_equal() && signed(other) && !same_sign && options.units != Units::Ignored {
+        return Outcome::unknown(words::BEHIND);
+    }
+    policy(outcome, "the unit left out")
 }
 
 fn both_units(x: &Expr, u: &str, y: &Expr, v: &str, options: &Context<'_>) -> Outcome {
-    if options.units == Units::Ignored || same_name(u, v) {
+    if options.units == Units::Ignored || u == v {
         return compare_scalars(x, y, options);
     }
     match (unit(u), unit(v)) {
-        (Some(a), Some(b)) if a.dimension == b.dimension && a.exponent == b.exponent => {
-            let left = Expr::Mul(vec![x.clone(), Expr::rat(a.factor)]);
-            let right = Expr::Mul(vec![y.clone(), Expr::rat(b.factor)]);
-            compare_values(&left, &right, options)
-        }
+        (Some(a), Some(b)) if a == b => compare_scalars(x, y, options),
+        (Some(a), Some(b)) if a.dimension == b.dimension => compare_values(&a.in_base(x), &b.in_base(y), options),
         (Some(_), Some(_)) => Outcome::different(Tier::Policy, "different units"),
-        // `20 workers` and `20 people`: words that are no units say what is counted.
+        (None, None) if words::same(u, v) => compare_scalars(x, y, options),
         _ if options.units == Units::Required => Outcome::different(Tier::Policy, "different units"),
-        _ => policy(compare_scalars(x, y, options), "words behind the number left out"),
+        // `20 workers` and `20 cars`: words that are no units say what is counted. Equal numbers are not shown to be equal
+        // answers, and with a unit that is not known different ones are not shown to differ.
+        (known, other) => {
+            let outcome = compare_scalars(x, y, options);
+            let shown = outcome.status == Status::Different && known.is_none() && other.is_none();
+            if shown { outcome } else { Outcome::unknown(words::BEHIND) }
+        }
     }
 }
 
@@ -108,11 +128,6 @@ fn letter_unit(e: &Expr) -> Option<(Expr, String)> {
         }
         _ => None,
     }
-}
-
-fn same_name(u: &str, v: &str) -> bool {
-    let clean = |s: &str| s.to_lowercase().replace([' ', '.', '\\'], "").trim_end_matches('s').to_owned();
-    clean(u) == clean(v)
 }
 
 fn based(digits: &str, value: &Rat, other: &Expr, options: &Context<'_>) -> Outcome {
@@ -158,11 +173,22 @@ fn ratios(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     {
         return Outcome::different(Tier::Structure, "different halves of the day");
     }
+    let clock = |parts: &[Expr]| half(parts).is_some() || time_of_day(parts);
+    let clock = (clock(x), clock(y));
+    // `3:00 pm` and `3:00`: the half of the day may be missing on one side.
+    let bare = |parts: &[Expr]| -> Vec<Expr> {
+        let said = half(parts).is_some();
+        let bare = |e: &Expr| match e {
+            Expr::Quantity(value, _) if said => (**value).clone(),
+            other => other.clone(),
+        };
+        parts.iter().map(bare).collect()
+    };
+    let (x, y) = (&bare(x)[..], &bare(y)[..]);
     let same = super::all_equal(x.iter().zip(y), options, "different ratios");
     // 2:4 is 1:2; a zero is a time of day.
     let zero = |parts: &[Expr]| parts.iter().any(|p| exact(p).is_some_and(|v| v.is_zero()));
-    let clock = |parts: &[Expr]| half(parts).is_some() || time_of_day(parts);
-    if same.is_equal() || zero(x) || zero(y) || (clock(x) && clock(y)) {
+    if same.is_equal() || zero(x) || zero(y) || (clock.0 && clock.1) {
         return same;
     }
     let crossed: Vec<(Expr, Expr)> = (1..x.len())
@@ -191,6 +217,9 @@ fn compare_values(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     }
     if let Some(outcome) = infinities(a, b) {
         return outcome;
+    }
+    if let Some(why) = words::inside(a, b) {
+        return Outcome::unknown(why);
     }
     let cost = eval::cost(a).saturating_add(eval::cost(b));
     if cost > 0 && !options.budget.take(cost) {

@@ -1,8 +1,12 @@
 //! Answers as text: the first tier, and answers that are words.
 
+use std::sync::LazyLock;
+
 use num_bigint::BigInt;
+use regex::Regex;
 
 use crate::ast::Expr;
+use crate::pattern::pattern;
 use crate::verdict::{Outcome, Tier};
 
 /// The text without what never changes an answer: white space, math delimiters, size and spacing commands.
@@ -57,10 +61,13 @@ pub(crate) fn normalised(answer: &str) -> String {
             continue;
         }
         if c.is_whitespace() {
-            // A space that separates words or numbers counts; others do not.
-            let before = out.chars().next_back().is_some_and(|b| b.is_alphanumeric());
-            let after = rest.trim_start().starts_with(char::is_alphanumeric);
-            if before && after && !out.ends_with(' ') {
+            // A space that separates two words or two numbers counts; others do not. `1 e3` is no power of ten.
+            let (before, after) = (out.chars().next_back(), rest.trim_start().chars().next());
+            let zero = out.ends_with('0');
+            let exponent = |c: char| matches!(c, 'e' | 'E') || (zero && matches!(c, 'x' | 'X' | 'b' | 'o'));
+            let counts = matches!((before, after), (Some(b), Some(a)) if b.is_alphanumeric() && a.is_alphanumeric()
+                && (b.is_alphabetic() == a.is_alphabetic() || exponent(b) || exponent(a)));
+            if counts && !out.ends_with(' ') {
                 out.push(' ');
             }
             continue;
@@ -172,17 +179,17 @@ fn same_truth(a: &str, b: &str) -> bool {
 
 /// What can be said when an answer could not be parsed.
 pub(crate) fn compare_unread(pred: &str, gold: &str, left: Option<String>, right: Option<String>) -> Outcome {
-    let (a, b) = (words(&unwrapped(pred)), words(&unwrapped(gold)));
-    let letters = |s: &str| s.chars().filter(|c| c.is_alphabetic()).count();
-    let prose = |raw: &str| !raw.contains(['\\', '^', '=', '_', '<', '>', '$', '+']);
     let (p, g) = (unwrapped(pred), unwrapped(gold));
-    // Prose that agrees word for word is the same; formulas are not compared without their operators.
-    if a == b && letters(&a) >= 2 && prose(&p) && prose(&g) {
+    let letters = |s: &str| s.chars().filter(|c| c.is_alphabetic()).count();
+    // Texts that agree word for word and sign for sign are the same.
+    let (a, b) = (prose(&p), prose(&g));
+    if a == b && letters(&p) >= 2 {
         return Outcome::equal(Tier::Text, "the same words");
     }
-    if left.is_some() && right.is_some() && prose(&p) && prose(&g) && letters(&a) >= 3 && letters(&b) >= 3 {
+    let plain = |raw: &str| !raw.contains(['\\', '^', '=', '_', '<', '>', '$', '+']);
+    if left.is_some() && right.is_some() && plain(&p) && plain(&g) && letters(&p) >= 3 && letters(&g) >= 3 {
         let digits = |s: &str| s.chars().any(|c| c.is_ascii_digit());
-        if !digits(&a) && !digits(&b) {
+        if !digits(&p) && !digits(&g) {
             return Outcome::different(Tier::Text, "different words");
         }
     }
@@ -194,13 +201,135 @@ pub(crate) fn compare_unread(pred: &str, gold: &str, left: Option<String>, right
     Outcome::unknown(why)
 }
 
+/// Words and signs of a text in their order: words of more than two letters in lower case, without articles and the
+/// punctuation of sentences. Every other sign counts, because it may be an operator.
+fn prose(text: &str) -> Vec<String> {
+    let chars: Vec<char> = text.chars().collect();
+    let mut out: Vec<String> = Vec::new();
+    let mut at = 0;
+    while at < chars.len() {
+        let c = chars[at];
+        if c.is_alphanumeric() {
+            let start = at;
+            // Points and commas inside numbers, apostrophes inside words.
+            let inside = |i: usize| {
+                let digit = |i: usize| chars.get(i).is_some_and(char::is_ascii_digit);
+                let letter = |i: usize| chars.get(i).is_some_and(|c| c.is_alphabetic());
+                match chars[i] {
+                    '.' | ',' | ':' => digit(i - 1) && digit(i + 1),
+                    '\'' | '’' => letter(i - 1) && letter(i + 1),
+                    _ => false,
+                }
+            };
+            while at < chars.len() && (chars[at].is_alphanumeric() || inside(at)) {
+                at += 1;
+            }
+            let word: String = chars[start..at].iter().filter(|c| !matches!(c, '\'' | '’')).collect();
+            let lower = word.to_lowercase();
+            let short = word.chars().count() <= 2 && !sentence_word(&lower);
+            if !matches!(&*lower, "the" | "a" | "an") || (short && word == "A" && start > 0) {
+                out.push(if short || word.chars().any(|c| c.is_numeric()) { word } else { lower });
+            }
+            continue;
+        }
+        at += 1;
+        let ends = |i: usize| chars.get(i).is_none_or(|c| c.is_whitespace());
+        let letters = at >= 2 && chars[at - 2].is_alphabetic() && chars.get(at).is_some_and(|c| c.is_alphabetic());
+        match c {
+            c if c.is_whitespace() => {}
+            '.' | ',' | ';' | '。' | '，' | '、' | '!' | '?' if ends(at) => {}
+            '"' | '“' | '”' | '\'' | '’' | '‘' => {}
+            // well-known
+            '-' | '–' if letters => {}
+            '−' => out.push("-".into()),
+            c => out.push(c.to_string()),
+        }
+    }
+    out
+}
+
+/// Short words of sentences, whose case at a start does not count.
+fn sentence_word(word: &str) -> bool {
+    matches!(
+        word,
+        "is" | "it"
+            | "in"
+            | "on"
+            | "at"
+            | "of"
+            | "to"
+            | "or"
+            | "as"
+            | "by"
+            | "if"
+            | "no"
+            | "so"
+            | "we"
+            | "he"
+            | "be"
+            | "do"
+            | "an"
+            | "a"
+    )
+}
+
+/// Whether two texts are one chemical formula in two spellings: `\ce{H2O}`, `H_2O`, `H₂O`.
+pub(crate) fn same_chemistry(a: &str, b: &str) -> bool {
+    matches!((chemistry(a), chemistry(b)), (Some(x), Some(y)) if x == y)
+}
+
+/// A chemical formula or equation without its markup; `None` when the text is none.
+fn chemistry(text: &str) -> Option<String> {
+    static FORMULA: LazyLock<Regex> = LazyLock::new(|| {
+        let element = "(?:A[cglmrstu]|B[aehikr]?|C[adeflmnorsu]?|D[bsy]|E[rsu]|F[elmr]?|G[ade]|H[efgos]?|I[nr]?|Kr?|L[airuv]|\
+             M[cdgnot]|N[abdehiop]?|O[gs]?|P[abdmortu]?|R[abefghnu]|S[bcegimnr]?|T[abcehilms]|U|V|W|Xe|Yb?|Z[nr])";
+        let group = format!(r"(?:{element}\d*|\((?:{element}\d*)+\)\d*)");
+        let species = format!(r"\d*(?:{group})+(?:\^?\d?[+-])?(?:\((?:aq|s|l|g)\))?");
+        pattern(&format!(r"^{species}(?:(?:\+|->|<=>|=){species})*$"))
+    });
+    if text.len() > 200 || !text.contains(|c: char| c.is_ascii_uppercase()) {
+        return None;
+    }
+    let mut out = text.trim().trim_end_matches('.').to_owned();
+    for (from, to) in [
+        ("\\rightarrow", "->"),
+        ("\\longrightarrow", "->"),
+        ("\\to", "->"),
+        ("→", "->"),
+        ("\\rightleftharpoons", "<=>"),
+        ("⇌", "<=>"),
+        ("\\ce", ""),
+        ("\\mathrm", ""),
+        ("\\text", ""),
+        ("\\rm", ""),
+        ("\\,", ""),
+        ("\\ ", ""),
+    ] {
+        out = out.replace(from, to);
+    }
+    let out: String = out
+        .chars()
+        .filter(|c| !c.is_whitespace() && !matches!(c, '{' | '}' | '_' | '$'))
+        .map(|c| match c {
+            '₀'..='₉' => char::from_digit(u32::from(c) - 0x2080, 10).unwrap_or(c),
+            '⁺' => '+',
+            '⁻' => '-',
+            other => other,
+        })
+        .collect();
+    // One letter is a variable.
+    (out.chars().count() > 1 && FORMULA.is_match(&out)).then_some(out)
+}
+
 /// Text without `\text{...}` and the like around its parts.
 fn unwrapped(text: &str) -> String {
     let mut out = text.to_owned();
     for command in ["\\text", "\\textbf", "\\mathrm", "\\textit", "\\mbox", "\\ "] {
         out = out.replace(&format!("{command}{{"), " ");
     }
-    out.replace(['{', '}', '$'], " ").replace("\\ ", " ").trim().to_owned()
+    let plain = out.replace(['{', '}', '$'], " ").replace("\\ ", " ");
+    // Bold around all of it.
+    plain.trim().trim_matches('*').trim().to_owned()
 }
 
 #[cfg(test)]

@@ -54,6 +54,10 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, String)> {
     }
     // Empty boxes are placeholders.
     found.retain(|b| !text[b.inner.clone()].trim().is_empty());
+    if let Some(exact) = before_rounding(text, &found) {
+        let answer = unboxed(text[exact.inner].trim());
+        return Some((exact.outer, answer));
+    }
     let last = found.first()?.outer.clone();
     found.reverse();
     let start = found.first()?.outer.start;
@@ -72,6 +76,30 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, String)> {
     Some((start..last.end + extent, answer))
 }
 
+/// The exact box when the last one only rounds it: `\boxed{\sqrt2}`, which is about `\boxed{1.41}`. `found` are the last
+/// boxes, from the end.
+fn before_rounding(text: &str, found: &[Box]) -> Option<Box> {
+    let last = found.first()?;
+    let rounded = text[last.inner.clone()].trim().trim_start_matches(['≈', ' ']);
+    let decimal = rounded.bytes().all(|b| b.is_ascii_digit() || b".-,".contains(&b)) && rounded.contains('.');
+    if !decimal || found.len() > 2 {
+        return None;
+    }
+    let exact = match found.get(1) {
+        Some(exact) => exact.clone(),
+        None => {
+            let at = memchr::memmem::rfind(&text.as_bytes()[..last.outer.start], b"boxed")?;
+            parse(text, at)?
+        }
+    };
+    let between = text.get(exact.outer.end..last.outer.start)?;
+    let says = ["about", "approx", "roughly", "around", "≈", "nearly", "decimal", "circa", "env", "etwa", "≒", "约"];
+    if between.len() > 120 || between.contains("\n\n") || !says.iter().any(|w| between.contains(w)) {
+        return None;
+    }
+    crate::compare::rounds(&text[exact.inner.clone()], rounded).then_some(exact)
+}
+
 /// The contents of the last boxes of a paragraph, when there are several different ones: `the largest is \boxed{3}, and the
 /// smallest is \boxed{1}`.
 pub(super) fn of_paragraph(text: &str) -> Option<String> {
@@ -84,7 +112,9 @@ pub(super) fn of_paragraph(text: &str) -> Option<String> {
         let Some(one) = parse(text, at) else { continue };
         if let Some(next) = found.last() {
             let Some(between) = text.get(one.outer.end..next.outer.start) else { break };
-            if between.len() > 200 || between.contains("\n\n") {
+            // Parts with their labels may be paragraphs: `(a) ...`, `(b) ...`.
+            let labelled = || label(between.rsplit('\n').next().unwrap_or("")) && label(line_before(text, &one));
+            if between.len() > 400 || (between.len() > 200 || between.contains("\n\n")) && !labelled() {
                 break;
             }
         }
@@ -96,6 +126,25 @@ pub(super) fn of_paragraph(text: &str) -> Option<String> {
     let mut contents: Vec<&str> = found.iter().rev().map(|b| text[b.inner.clone()].trim()).collect();
     contents.dedup();
     (contents.len() > 1).then(|| contents.join(", "))
+}
+
+/// The line of a box up to it.
+fn line_before<'t>(text: &'t str, found: &Box) -> &'t str {
+    let before = &text[..found.outer.start];
+    &before[before.rfind('\n').map_or(0, |at| at + 1)..]
+}
+
+/// Whether a line starts with the label of a part: `(a)`, `b)`, `2.`, `(iii)`, `**Part A:**`, `1:`.
+fn label(line: &str) -> bool {
+    let line = line.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '*' | '#' | '-' | '('));
+    let line = ["part", "Part", "question", "Question"].iter().find_map(|p| line.strip_prefix(p)).unwrap_or(line);
+    let line = line.trim_start_matches([' ', '(']);
+    let name = line.chars().take_while(char::is_ascii_alphanumeric).count();
+    let (name, rest) = line.split_at(name);
+    let letter = name.len() == 1 && name.bytes().all(|b| b.is_ascii_alphabetic());
+    let roman = !name.is_empty() && name.len() <= 4 && name.bytes().all(|b| b"ivx".contains(&b.to_ascii_lowercase()));
+    let number = !name.is_empty() && name.len() <= 2 && name.bytes().all(|b| b.is_ascii_digit());
+    (letter || roman || number) && rest.starts_with([')', '.', ':', ']'])
 }
 
 /// The box whose command's letters start at `at`.

@@ -5,36 +5,58 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::pattern::pattern;
+
 /// The letter when `text` is a choice: `C`, `(C)`, `C)`, `C. seven`, `\text{(C)}`, `(C) seven`, `**C**`.
 pub(crate) fn letter(text: &str) -> Option<char> {
-    static CHOICE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"^(?:\\(?:text|textbf|mathrm|mathbf|bf)\s*\{\s*)*[\s$(\[{*]*([A-J])(?:[\s)\]}*$.:]*$|\}?\s*[).:\]，。、]\s*[)}\]*]*\s*[\p{L}\d$\\-].*$)").ok()
+    static CHOICE: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(
+            r"^(?:\\(?:text|textbf|mathrm|mathbf|bf)\s*\{\s*)*[\s$(\[{*]*([A-J])(?:[\s)\]}*$.:]*$|\}?\s*[).:\]，。、]\s*[)}\]*]*\s*[\p{L}\d$\\-].*$)",
+        )
     });
     let text = text.trim();
     if text.len() > 300 {
         return None;
     }
     let first_line = text.lines().next().unwrap_or("");
-    let captured = CHOICE.as_ref()?.captures(first_line)?;
+    let captured = CHOICE.captures(first_line)?;
+    // `A:B = 1` is a ratio.
+    let behind = first_line[captured.get(1)?.end()..].trim_start();
+    if behind.starts_with(':')
+        && (behind.contains('=') || !behind[1..].starts_with(char::is_whitespace))
+        && behind.len() > 1
+    {
+        return None;
+    }
     captured.get(1)?.as_str().chars().next()
+}
+
+/// The letter behind the last phrase that announces it: `Answer: B`, `the correct option is (C)`.
+pub(super) fn announced(text: &str) -> Option<(Range<usize>, char)> {
+    static PHRASE: LazyLock<Regex> = LazyLock::new(|| {
+        let phrases = "answer is|answer|choice is|option is|option|choose|it'?s|it is|réponse est|réponse|la respuesta es|respuesta|\
+             antwort ist|antwort|resposta é|resposta|risposta è|risposta|odpowiedź to|odpowiedź|ответ|答案是|答案为|答案|选择|选";
+        pattern(&format!(
+            r"(?i:{phrases})(?i:\s*(?:is|for sure|definitely|clearly|probably))*\s*[:：]?\s*[\s$(\[{{*\\]*(?:text\{{\(?)?([A-J])(?:[^\p{{L}}\d'’]|\p{{Han}}|$)"
+        ))
+    });
+    let start = super::floor_boundary(text, text.len().saturating_sub(8_000));
+    let found = PHRASE.captures_iter(&text[start..]).filter_map(|c| c.get(1)).last()?;
+    let letter = found.as_str().chars().next()?;
+    Some((start + found.start()..start + found.end(), letter))
 }
 
 /// The chosen letter in a text: behind a phrase, in front of the text, or the last one that stands alone and is not
 /// ruled out.
 pub(super) fn find(text: &str) -> Option<(Range<usize>, char)> {
-    static PHRASE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        let phrases = "answer is|answer|choice is|option is|option|choose|it'?s|it is|réponse est|réponse|la respuesta es|respuesta|\
-             antwort ist|antwort|resposta é|resposta|risposta è|risposta|odpowiedź to|odpowiedź|ответ|答案是|答案为|答案|选择|选";
-        Regex::new(&format!(r"(?i:{phrases})(?i:\s*(?:is|for sure|definitely|clearly|probably))*\s*[:：]?\s*[\s$(\[{{*\\]*(?:text\{{\(?)?([A-J])(?:[^\p{{L}}\d'’]|\p{{Han}}|$)")).ok()
-    });
-    static ALONE: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"(?:^|[^\p{L}\d'’])([A-J])(?:[^\p{L}\d'’+*/^=_-]|\p{Han}|$)").ok());
+    static ALONE: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"(?:^|[^\p{L}\d'’])([A-J])(?:[^\p{L}\d'’+*/^=_-]|\p{Han}|$)"));
+    if let Some(found) = announced(text) {
+        return Some(found);
+    }
     let start = super::floor_boundary(text, text.len().saturating_sub(8_000));
     let tail = &text[start..];
     let letter = |m: regex::Match<'_>| m.as_str().chars().next().map(|c| (start + m.start()..start + m.end(), c));
-    if let Some(found) = PHRASE.as_ref()?.captures_iter(tail).filter_map(|c| c.get(1)).last() {
-        return letter(found);
-    }
     if start == 0
         && let Some(first) = super::choice_letter(text)
     {
@@ -42,7 +64,7 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, char)> {
         return Some((at..at + 1, first));
     }
     // `C non A`, `B不是 A`: the first that is not behind a negation; else the last.
-    let all: Vec<regex::Match<'_>> = ALONE.as_ref()?.captures_iter(tail).filter_map(|c| c.get(1)).collect();
+    let all: Vec<regex::Match<'_>> = ALONE.captures_iter(tail).filter_map(|c| c.get(1)).collect();
     let negated = |m: &regex::Match<'_>| {
         let before = tail[..m.start()].trim_end();
         ["not", "non", "nicht", "no", "不是", "nie", "не", "isn't"].iter().any(|n| before.to_lowercase().ends_with(n))

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::number;
+use super::says::{says, says_number};
 
 /// The content of the formulas of a text: `$...$`, `$$...$$`, `\(...\)`, `\[...\]`, in order.
 pub(crate) fn segments(text: &str) -> Vec<Range<usize>> {
@@ -122,15 +123,20 @@ pub(super) fn last(text: &str) -> Option<(Range<usize>, bool)> {
         content.trim().len() > 1 || content.contains(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase())
     });
     match (formula, number) {
-        (Some(f), Some(n)) if n.start >= f.end => Some((spoken(text, n), false)),
-        (Some(f), _) => Some((joined(text, &formulas, with_percent(text, f.clone())), true)),
-        (None, Some(n)) => Some((spoken(text, n), false)),
+        (Some(f), Some(n)) if n.start >= f.end => Some((spoken(text, n)?, false)),
+        (Some(f), _) => {
+            let found = joined(text, &formulas, with_percent(text, f.clone()));
+            let sentence = sentence_before(text, found.start)..text.len();
+            let inside = found.start - sentence.start..found.end - sentence.start;
+            says(&text[sentence], &inside).then_some((found, true))
+        }
+        (None, Some(n)) => Some((spoken(text, n)?, false)),
         (None, None) => formulas.last().map(|f| (f.clone(), true)),
     }
 }
 
 /// The number that the last sentence says: "34 hours in 4 weeks" says 34.
-fn spoken(text: &str, last: Range<usize>) -> Range<usize> {
+fn spoken(text: &str, last: Range<usize>) -> Option<Range<usize>> {
     // The sentence around the last number: from the last full stop or line's end before it.
     let before = &text[..last.start];
     let stop = |p: &str| before.rfind(p).map(|i| i + p.len());
@@ -142,21 +148,27 @@ fn spoken(text: &str, last: Range<usize>) -> Range<usize> {
             .unwrap_or(0);
     let end = text[last.end..].find(['\n', '。']).map_or(text.len(), |i| last.end + i);
     if let Some(rest) = super::phrase::spoken_rest(&text[start..end]) {
-        return start + rest.start..start + rest.end;
+        return Some(start + rest.start..start + rest.end);
     }
     // What a formula in the sentence says may have been cut off: "20 workers are needed for $x$ widgets in 4 hours".
-    let sentence = [stop(". "), stop("\n"), stop("。"), stop("! "), stop("? "), stop("। ")]
-        .into_iter()
-        .flatten()
-        .max()
-        .unwrap_or(0);
+    let sentence = sentence_before(text, last.start);
     if let Some(n) = super::phrase::needed_number(&text[sentence..end]) {
-        return sentence + n.start..sentence + n.end;
+        return Some(sentence + n.start..sentence + n.end);
     }
-    match super::phrase::spoken_number(&text[start..end]) {
+    let found = match super::phrase::spoken_number(&text[start..end]) {
         Some(n) => start + n.start..start + n.end,
         None => plain(text, last),
-    }
+    };
+    let inside = found.start.checked_sub(sentence)?..found.end - sentence;
+    says_number(&text[sentence..end.max(found.end)], &inside).then_some(found)
+}
+
+/// Where the sentence that holds the byte `at` starts.
+fn sentence_before(text: &str, at: usize) -> usize {
+    let before = &text[..at];
+    let stop = |p: &str| before.rfind(p).map(|i| i + p.len());
+    let ends = [stop(". "), stop("\n"), stop("。"), stop("! "), stop("? "), stop("। ")];
+    ends.into_iter().flatten().max().unwrap_or(0)
 }
 
 /// The last formulas of a sentence when commas and "and" join them.

@@ -8,6 +8,8 @@ mod choice;
 mod formula;
 mod number;
 mod phrase;
+mod says;
+mod visible;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -55,30 +57,6 @@ const TAIL: usize = 32_000;
 /// Longest text that may be an answer by itself, in bytes.
 const WHOLE: usize = 1_200;
 
-/// The part of the text that is looked at: without what stands before the end of a chain of thought, and without the
-/// turn markers of chat templates behind it.
-fn visible(text: &str) -> Range<usize> {
-    let mut start = 0;
-    if let Some(at) = memchr::memmem::rfind(text.as_bytes(), b"</think>") {
-        let after = at + "</think>".len();
-        if !text[after..].trim().is_empty() {
-            start = after;
-        }
-    }
-    let mut end = text.len();
-    let tail = floor_boundary(text, end.saturating_sub(200).max(start));
-    for marker in
-        ["<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end|>", "</s>", "<|start_header_id|>"]
-    {
-        if let Some(at) = text[tail..end].find(marker) {
-            end = tail + at;
-        }
-    }
-    let trimmed = text[start..end].trim();
-    let offset = trimmed.as_ptr() as usize - text.as_ptr() as usize;
-    offset..offset + trimmed.len()
-}
-
 /// The nearest character boundary at or before `at`.
 pub(crate) fn floor_boundary(text: &str, mut at: usize) -> usize {
     at = at.min(text.len());
@@ -98,7 +76,7 @@ pub(crate) fn floor_boundary(text: &str, mut at: usize) -> usize {
 /// ```
 #[must_use]
 pub fn extract(text: &str) -> Option<Extraction> {
-    find(text, false)
+    find(text, false, false)
 }
 
 /// Finds the letter of a multiple-choice answer.
@@ -108,16 +86,26 @@ pub fn extract(text: &str) -> Option<Extraction> {
 /// ```
 #[must_use]
 pub fn extract_choice(text: &str) -> Option<Extraction> {
-    find(text, true)
+    find(text, true, false)
+}
+
+/// As [`extract`] or [`extract_choice`]; `unfinished` reads reasoning that never ended too.
+pub(crate) fn extract_with(text: &str, choice: bool, unfinished: bool) -> Option<Extraction> {
+    find(text, choice, unfinished)
 }
 
 /// The boxes of the last paragraph that has one, as a list, for a reference that is a list.
-pub(crate) fn boxes_as_list(text: &str) -> Option<String> {
-    boxed::of_paragraph(&text[visible(text)])
+pub(crate) fn boxes_as_list(text: &str, unfinished: bool) -> Option<String> {
+    boxed::of_paragraph(&text[visible::visible(text, unfinished)?])
 }
 
-fn find(text: &str, choice: bool) -> Option<Extraction> {
-    let range = visible(text);
+/// The answer's part of a text: behind the reasoning, without the markers of its turn.
+pub(crate) fn said(text: &str, unfinished: bool) -> Option<&str> {
+    visible::visible(text, unfinished).map(|range| &text[range])
+}
+
+fn find(text: &str, choice: bool, unfinished: bool) -> Option<Extraction> {
+    let range = visible::visible(text, unfinished)?;
     let (base, seen) = (range.start, &text[range]);
     if seen.is_empty() {
         return None;
@@ -145,6 +133,13 @@ fn find(text: &str, choice: bool) -> Option<Extraction> {
             }
         }
         let inner = if choice { choice_letter(&answer).map(|c| c.to_string()) } else { None };
+        // A line that says the letter outranks a box without one.
+        if choice
+            && inner.is_none()
+            && let Some((span, letter)) = choice::announced(seen)
+        {
+            return at(Form::Choice, span, Cow::Owned(letter.to_string()));
+        }
         return at(Form::Boxed, span, inner.map_or(answer.into(), Cow::Owned));
     }
     if choice {
@@ -174,7 +169,11 @@ fn find(text: &str, choice: bool) -> Option<Extraction> {
         let answer = tail[span.clone()].to_owned();
         return at(Form::Bold, shifted(span), Cow::Owned(answer));
     }
-    let (span, is_formula) = formula::last(tail)?;
+    let Some((span, is_formula)) = formula::last(tail) else {
+        // A few words that only mention a value are the answer as they stand.
+        let short = seen.len() <= WHOLE && !seen.contains('\n') && seen.split_whitespace().count() <= 12;
+        return if short { at(Form::Whole, 0..seen.len(), Cow::Borrowed(seen)) } else { None };
+    };
     let answer = tail[span.clone()].to_owned();
     at(if is_formula { Form::Formula } else { Form::Number }, shifted(span), Cow::Owned(answer))
 }
@@ -204,6 +203,9 @@ fn is_whole(text: &str) -> bool {
     match crate::parse::readings(text) {
         Ok(readings) => readings.first().is_some_and(answer_like),
         Err(_) => {
+            if crate::quantity::read(text).is_some() {
+                return true;
+            }
             // Unreadable formulas between their delimiters, and short texts without numbers, stand for themselves.
             let alone = dollars == 2 && bytes.starts_with(b"$") && bytes.ends_with(b"$");
             let words = text.split_whitespace().count();
@@ -242,7 +244,15 @@ fn answer_like(e: &crate::ast::Expr) -> bool {
             (words == 0 || words == items.len()) && items.iter().all(answer_like)
         }
         Expr::Relation(items, _) => items.iter().all(answer_like) && !verb_inside(&items[0]),
-        _ => true,
+        Expr::Tuple(_) | Expr::Set(_) | Expr::Brackets(_) | Expr::Ratio(_) | Expr::Matrix(_) | Expr::Union(_) => {
+            e.children().into_iter().all(answer_like)
+        }
+        // Words that are added, divided or raised to a power are no value: "the sum is -3" is no difference.
+        _ => !e.any(&|e| match e {
+            Expr::Text(_) => true,
+            Expr::Quantity(_, unit) => unit.split_whitespace().count() > 3,
+            _ => false,
+        }),
     }
 }
 
@@ -255,21 +265,13 @@ fn verb_inside(e: &crate::ast::Expr) -> bool {
     })
 }
 
-/// Extraction of what `text` holds, for a reference answer: as [`extract`], and the text itself when nothing is found or
-/// when it is a name with a number in it, such as `July 4`.
+/// Extraction of what `text` holds, for a reference answer: a box, `####`, a phrase, bold text, or the text itself.
 pub(crate) fn reference(text: &str) -> Extraction {
     let whole = || Extraction { text: text.trim().to_owned(), form: Form::Whole, span: 0..text.len() };
     match extract(text) {
-        Some(found) if found.form == Form::Number && is_label(text) => whole(),
+        // Without an announcement a text is its own answer: no number or formula in it is compared alone.
+        Some(found) if matches!(found.form, Form::Number | Form::Formula) => whole(),
         Some(found) => found,
         None => whole(),
     }
-}
-
-/// A few words that start with a name and hold a number: `July 4`, `March 15, 2024`, `Room 12`; no sentence.
-fn is_label(text: &str) -> bool {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let named = words.first().is_some_and(|w| w.starts_with(|c: char| c.is_alphabetic() && c.is_uppercase()));
-    let verb = words.iter().any(|w| matches!(*w, "is" | "are" | "was" | "has" | "have" | "=" | "to" | "of" | "the"));
-    named && !verb && (2..=4).contains(&words.len()) && !text.contains(['$', '\\', '=', ':'])
 }

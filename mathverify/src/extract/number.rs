@@ -5,25 +5,28 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::parse::fold_digit;
+use crate::pattern::pattern;
+
 /// A number in running text: sign, currency, thousands, decimals, fraction, percent.
-static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(
+static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
         r"(?x)
         [-−]?\s?[$€£¥]?\s?
         (?: \d{1,2}:[0-5]\d\b(?:\s?[AaPp]\.?[Mm]\b)?       # 4:45 pm
-          | \d{1,3}(?:(?:,|\{,\}|,\\!)\d{3})+(?:\.\d+)?   # 1,234,567.8
+          | \d{1,3}(?:(?:,|\{,\}|,\\!|['’])\d{3})+(?:\.\d+)?   # 1,234,567.8
+          | \d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?          # 12,34,567
           | \d{1,3}(?:\x20\d{3})+(?:[.,]\d+)?(?:\b)       # 1 234 567
           | \d+(?:[.,]\d+)+                              # 1.5  1,5  1.234.567,8
           | \d+ | \.\d+ )
         (?: \s?/\s?\d+ )?
         (?: \s?(?:\\?%|％|percent\b|pct\b) )?",
     )
-    .ok()
 });
 
 /// All numbers, in order, with what belongs to them.
 pub(super) fn all(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
-    NUMBER.as_ref().into_iter().flat_map(|r| r.find_iter(text)).filter_map(|m| tidy(text, m.range()))
+    NUMBER.find_iter(text).filter_map(|m| tidy(text, m.range()))
 }
 
 /// The last number.
@@ -49,7 +52,7 @@ pub(super) fn last(text: &str) -> Option<Range<usize>> {
 fn tidy(text: &str, span: Range<usize>) -> Option<Range<usize>> {
     let mut start = span.start;
     let found = &text[span.clone()];
-    let digits = found.find(|c: char| c.is_ascii_digit() || c == '.')?;
+    let digits = found.find(|c: char| c.is_ascii_digit() || c == '.' || fold_digit(c).is_some())?;
     let before_digits = text[..start + digits].chars().next_back();
     if before_digits.is_some_and(|c| (c.is_ascii_alphabetic() && c != 'x') || c == '_' || c == '^') {
         return None;
@@ -73,6 +76,18 @@ fn tidy(text: &str, span: Range<usize>) -> Option<Range<usize>> {
     }
     let found = &text[start..span.end];
     let lead = found.len() - found.trim_start().len();
+    // "The sum is minus 3": the sign in words, unless a number stands before it.
+    let before = text[..start + lead].trim_end();
+    for sign in ["minus", "negative"] {
+        if before.len() >= sign.len()
+            && before.is_char_boundary(before.len() - sign.len())
+            && before[before.len() - sign.len()..].eq_ignore_ascii_case(sign)
+            && before[..before.len() - sign.len()].chars().next_back().is_none_or(char::is_whitespace)
+            && !before[..before.len() - sign.len()].trim_end().ends_with(|c: char| c.is_numeric() || c == '%')
+        {
+            return Some(before.len() - sign.len()..span.end);
+        }
+    }
     Some(start + lead..span.end)
 }
 

@@ -5,6 +5,9 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::pattern::pattern;
+
+use super::says::{says, says_number};
 use super::{formula, number};
 
 /// The span behind the last `####`, up to the end of its line.
@@ -19,76 +22,76 @@ pub(super) fn hashes(text: &str) -> Option<Range<usize>> {
         .then_some(start..start + length)
 }
 
-/// What announces an answer. English first, then the recipe's languages (German, French, Italian, Portuguese, Hindi,
-/// Spanish, Thai), Polish and others with public test sets.
-const PHRASES: &[&str] = &[
-    r"(?:the\s+)?(?:final|correct|right|exact)?\s*(?:numerical\s+)?answers?\s*(?:to\s+[^.:\n]{1,60}\s+)?(?:is|are|would\s+be|will\s+be|must\s+be|should\s+be|=)\s*(?:therefore|thus|simply|just|then|indeed)?\s*[:：]?",
-    r"(?:final\s+)?answers?\s*(?:\([^)\n]{1,30}\))?\s*(?:\*\*)?\s*[:：]",
-    r"(?m:^)\s*(?-i:A)\s*[:：]",
-    r"\bans\.?\s*[:：=]",
-    r"\banswer\s+[-–—]\s+",
-    r"(?m:^)\s*(?:\*\*|\#+\s*)?final\s+answer\s*(?:\*\*)?\s*[:：]?\s*\n",
-    r"(?:die\s+)?(?:endgültige\s+|richtige\s+)?antwort\s*(?:ist|lautet|beträgt|[:：])\s*(?:daher|also)?\s*[:：]?",
-    r"(?:la\s+)?réponse\s*(?:finale|correcte)?\s*(?:est|[:：])\s*(?:donc)?\s*[:：]?",
-    r"(?:la\s+)?risposta\s*(?:finale|corretta)?\s*(?:è|[:：])\s*[:：]?",
-    r"(?:a\s+)?resposta\s*(?:final|correta)?\s*(?:é|[:：])\s*[:：]?",
-    r"(?:la\s+)?respuesta\s*(?:final|correcta)?\s*(?:es|[:：])\s*[:：]?",
-    r"(?:ostateczna\s+|prawidłowa\s+|poprawna\s+)?odpowied(?:ź|zią)\s*(?:to|jest|brzmi|wynosi|[:：])\s*[:：]?",
-    r"(?:окончательный\s+)?ответ\s*(?:равен|[:：—-])\s*",
-    r"उत्तर\s*(?:है|[:：])?\s*[:：]?",
-    r"คำตอบ(?:สุดท้าย)?\s*(?:คือ|[:：])\s*",
-    r"(?:最终)?答案\s*(?:是|为|為|[:：])\s*[:：]?",
-    r"答え(?:は|[:：])\s*[:：]?",
-    r"(?:정답|답)(?:은|[:：])\s*",
-    r"(?:الإجابة|الجواب)(?:\s+النهائي(?:ة)?)?\s*(?:هي|هو|[:：])\s*",
-    r"উত্তর\s*(?:হল|[:：])?\s*[:：]?",
-    r"సమాధానం\s*[:：]?",
-    r"jibu\s*(?:ni|[:：])\s*",
-    r"(?:câu\s+trả\s+lời|đáp\s+án)\s*(?:là|[:：])\s*",
+/// What announces an answer: what may stand before the stem, the stem without which nothing matches, and what follows.
+/// English first, then the recipe's languages (German, French, Italian, Portuguese, Hindi, Spanish, Thai), Polish and
+/// others with public test sets.
+const PHRASES: &[(&str, &str, &str)] = &[
+    (
+        r"(?:the\s+)?(?:final|correct|right|exact)?\s*(?:numerical\s+)?",
+        "answer",
+        r"s?\s*(?:to\s+[^.:\n]{1,60}\s+)?(?:is|are|would\s+be|will\s+be|must\s+be|should\s+be|=)\s*(?:therefore|thus|simply|just|then|indeed)?\s*[:：]?",
+    ),
+    (r"(?:final\s+)?", "answer", r"s?\s*(?:\([^)\n]{1,30}\))?\s*(?:\*\*)?\s*[:：]"),
+    (r"(?m:^)\s*", r"(?-i:A)\s*[:：]", ""),
+    (r"\b", "ans", r"\.?\s*[:：=]"),
+    (r"\b", "answer", r"\s+[-–—]\s+"),
+    (r"(?m:^)\s*(?:\*\*|\#+\s*)?final\s+", "answer", r"\s*(?:\*\*)?\s*[:：]?\s*\n"),
+    (
+        r"(?:die\s+)?(?:endgültige\s+|richtige\s+)?",
+        "antwort",
+        r"\s*(?:ist|lautet|beträgt|[:：])\s*(?:daher|also)?\s*[:：]?",
+    ),
+    (r"(?:la\s+)?", "réponse", r"\s*(?:finale|correcte)?\s*(?:est|[:：])\s*(?:donc)?\s*[:：]?"),
+    (r"(?:la\s+)?", "risposta", r"\s*(?:finale|corretta)?\s*(?:è|[:：])\s*[:：]?"),
+    (r"(?:a\s+)?", "resposta", r"\s*(?:final|correta)?\s*(?:é|[:：])\s*[:：]?"),
+    (r"(?:la\s+)?", "respuesta", r"\s*(?:final|correcta)?\s*(?:es|[:：])\s*[:：]?"),
+    (
+        r"(?:ostateczna\s+|prawidłowa\s+|poprawna\s+)?",
+        "odpowied",
+        r"(?:ź|zią)\s*(?:to|jest|brzmi|wynosi|[:：])\s*[:：]?",
+    ),
+    (r"(?:окончательный\s+)?", "ответ", r"\s*(?:равен|[:：—-])\s*"),
+    ("", "उत्तर", r"\s*(?:है|[:：])?\s*[:：]?"),
+    ("", "คำตอบ", r"(?:สุดท้าย)?\s*(?:คือ|[:：])\s*"),
+    (r"(?:最终)?", "答案", r"\s*(?:是|为|為|[:：])\s*[:：]?"),
+    ("", "答え", r"(?:は|[:：])\s*[:：]?"),
+    ("", "정답", r"(?:은|[:：])\s*"),
+    ("", "답", r"(?:은|[:：])\s*"),
+    ("", "الإجابة", r"(?:\s+النهائي(?:ة)?)?\s*(?:هي|هو|[:：])\s*"),
+    ("", "الجواب", r"(?:\s+النهائي(?:ة)?)?\s*(?:هي|هو|[:：])\s*"),
+    ("", "উত্তর", r"\s*(?:হল|[:：])?\s*[:：]?"),
+    ("", "సమాధానం", r"\s*[:：]?"),
+    ("", "jibu", r"\s*(?:ni|[:：])\s*"),
+    ("", "antwoord", r"\s*(?:is|[:：])\s*"),
+    (r"\b", "svar", r"(?:et)?\s*(?:är|er|[:：])\s*"),
+    (r"\b", "cevap", r"\s*[:：]\s*"),
+    ("", "відповідь", r"\s*[:：—-]\s*"),
+    ("", "odpověď", r"\s*(?:je|[:：])\s*"),
+    ("", "răspuns", r"(?:ul)?\s*(?:este|[:：])\s*"),
+    ("", "jawaban", r"(?:nya)?\s*(?:adalah|[:：])\s*"),
+    ("", r"câu\s+trả\s+lời", r"\s*(?:là|[:：])\s*"),
+    ("", r"đáp\s+án", r"\s*(?:là|[:：])\s*"),
 ];
 
-static PHRASE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!("(?i)(?:{})", PHRASES.join("|"))).ok());
+static PHRASE: LazyLock<Regex> = LazyLock::new(|| {
+    let all: Vec<String> = PHRASES.iter().map(|(before, stem, after)| format!("{before}{stem}{after}")).collect();
+    pattern(&format!("(?i)(?:{})", all.join("|")))
+});
 
-/// Words without which no phrase can be there: they are searched for first, because that is much faster.
-const STEMS: [&str; 27] = [
-    "Ans",
-    "ans",
-    "nswer",
-    "NSWER",
-    "A:",
-    "A：",
-    "ntwort",
-    "éponse",
-    "isposta",
-    "esposta",
-    "espuesta",
-    "dpowied",
-    "твет",
-    "उत्तर",
-    "คำตอบ",
-    "答",
-    "정답",
-    "답",
-    "إجابة",
-    "الجواب",
-    "উত্তর",
-    "jibu",
-    "Jibu",
-    "సమాధానం",
-    "đáp án",
-    "Đáp án",
-    "trả lời",
-];
+/// The stems alone, with the rules of case of the phrases: they are searched for first, because that is much faster. A
+/// phrase contains its stem, so that none is missed.
+static STEM: LazyLock<Regex> = LazyLock::new(|| {
+    let stems: Vec<&str> = PHRASES.iter().map(|(_, stem, _)| *stem).collect();
+    pattern(&format!("(?i)(?:{})", stems.join("|")))
+});
 
 /// The text behind the last announcement, up to the end of its paragraph.
 pub(super) fn find(text: &str) -> Option<Range<usize>> {
-    let bytes = text.as_bytes();
-    let present = |stem: &str| memchr::memmem::find(bytes, stem.as_bytes()).is_some();
-    if !STEMS.iter().any(|s| present(s)) {
+    if !STEM.is_match(text) {
         return None;
     }
     let mut best = None;
-    for found in PHRASE.as_ref()?.find_iter(text) {
+    for found in PHRASE.find_iter(text) {
         let start = found.end();
         let rest = &text[start..];
         // `The answer is not 5.`
@@ -99,6 +102,9 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
         // `**Answer:** 5` closes its bold here; in `is **5** apples` the bold is the answer's.
         let line = &trimmed[..trimmed.find('\n').unwrap_or(trimmed.len())];
         if line.starts_with("**") && line.matches("**").count() % 2 == 1 {
+            trimmed = trimmed[2..].trim_start_matches(|c: char| c.is_whitespace() || c == ':');
+        }
+        if line.starts_with("__") && line.matches("__").count() % 2 == 1 {
             trimmed = trimmed[2..].trim_start_matches(|c: char| c.is_whitespace() || c == ':');
         }
         let start = text.len() - trimmed.len();
@@ -113,9 +119,9 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
 
 /// What stands behind "the final answer is".
 pub(super) fn final_answer(text: &str) -> Option<Range<usize>> {
-    static FINAL: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?i)final\s+answer\s+is\s*:?\s*").ok());
+    static FINAL: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)final\s+answer\s+is\s*:?\s*"));
     memchr::memmem::find(text.as_bytes(), b"inal ")?;
-    let start = FINAL.as_ref()?.find_iter(text).last()?.end();
+    let start = FINAL.find_iter(text).last()?.end();
     Some(start..start + paragraph(&text[start..]))
 }
 
@@ -233,17 +239,19 @@ fn answer_in_plain(text: &str) -> Range<usize> {
         if joined && formulas.len() > 1 && reads_as_answer(&text[span.clone()]) {
             return span;
         }
+        // A formula that is only mentioned: the sentence is the answer.
+        let said = |span: Range<usize>| if says(text, &span) { span } else { whole.clone() };
         // The number behind the verb: "the volume of $ABC$ is 120".
         if let Some(verb) = copula(text)
             && verb >= last.end
             && let Some(n) = number::all(&text[verb..]).next()
         {
-            return verb + n.start..verb + n.end;
+            return said(verb + n.start..verb + n.end);
         }
         if let Some(verb) = copula(text)
             && let Some(behind) = formulas.iter().find(|s| s.start >= verb)
         {
-            return behind.clone();
+            return said(behind.clone());
         }
         // `$28$ %`
         let chosen = if formulas.len() == 1 { first } else { last };
@@ -251,13 +259,13 @@ fn answer_in_plain(text: &str) -> Range<usize> {
         if ["%", "percent", "pct"].iter().any(|m| after.starts_with(m)) {
             let end = text.len() - after.len()
                 + if after.starts_with('%') { 1 } else { after.find(' ').unwrap_or(after.len()) };
-            return chosen.start..end;
+            return said(chosen.start..end);
         }
-        return chosen.clone();
+        return said(chosen.clone());
     }
     let from = copula(text).unwrap_or(0);
     if let Some(n) = spoken_number(text) {
-        return n;
+        return if needed_number(text).is_some() || says_number(text, &n) { n } else { whole };
     }
     // Words: behind the verb.
     let rest = text[from..].trim();
@@ -297,17 +305,16 @@ pub(super) fn spoken_number(text: &str) -> Option<Range<usize>> {
 
 /// "20 workers are needed to ..." and "they need 12 buses to ...": what follows is what it is needed for.
 pub(super) fn needed_number(text: &str) -> Option<Range<usize>> {
-    static NEEDED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    static NEEDED: LazyLock<Regex> = LazyLock::new(|| {
         let number = r"(\d[\d,]*(?:\.\d+)?)";
-        Regex::new(&format!(
+        pattern(&format!(
             r"(?i)\b{number}\s+(?:[\p{{L}}-]+\s+){{0,4}}(?:is|are|were|was|(?:will|would)\s+be)\s+(?:needed|required|necessary)\b|\bneeds?\s+{number}\s+(?:[\p{{L}}-]+\s+){{1,3}}to\s+\p{{L}}"
         ))
-        .ok()
     });
     memchr::memmem::find(text.as_bytes(), b"need")
         .or_else(|| memchr::memmem::find(text.as_bytes(), b"required"))
         .or_else(|| memchr::memmem::find(text.as_bytes(), b"necessary"))?;
-    let captured = NEEDED.as_ref()?.captures(text)?;
+    let captured = NEEDED.captures(text)?;
     captured.get(1).or_else(|| captured.get(2)).map(|m| m.range())
 }
 
@@ -327,6 +334,9 @@ pub(super) fn spoken_rest(text: &str) -> Option<Range<usize>> {
 
 /// Whether a text parses as mathematics and is no sentence.
 fn reads_as_answer(text: &str) -> bool {
+    if crate::quantity::read(text).is_some() {
+        return true;
+    }
     match crate::parse::parse(text) {
         Ok(e) => super::answer_like(&e) && !matches!(&e, crate::ast::Expr::Text(t) if t.split_whitespace().count() > 4),
         Err(_) => false,

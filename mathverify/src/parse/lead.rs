@@ -31,9 +31,25 @@ impl Parser {
                 let bare = text.trim_end_matches(['.', '$']);
                 usize::from(said || before.contains(&bare) || currency.contains(&bare))
             }
-            Some(Tok::Word(word)) if matches!(self.peek_at(1), Some(Tok::Num(_) | Tok::Currency(_))) => {
+            Some(Tok::Word(word))
+                if matches!(self.peek_at(1), Some(Tok::Num(_) | Tok::Currency(_) | Tok::Minus | Tok::Frac)) =>
+            {
                 let word = word.to_lowercase();
-                usize::from(["approximately", "approx", "about", "around", "roughly", "exactly"].contains(&&*word))
+                // `Result -3`: the label of a value.
+                let labels = [
+                    "result",
+                    "answer",
+                    "solution",
+                    "total",
+                    "ergebnis",
+                    "resultado",
+                    "résultat",
+                    "wynik",
+                    "risultato",
+                ];
+                let hedges = ["approximately", "approx", "about", "around", "roughly", "exactly"];
+                let minus = self.peek_at(1) == Some(&Tok::Minus);
+                usize::from(labels.contains(&&*word) || (!minus && hedges.contains(&&*word)))
             }
             _ => 0,
         };

@@ -23,6 +23,22 @@ impl Lexer {
                 return Ok(());
             }
             self.at += 2;
+            if self.aligned > 0 {
+                // A row that goes on with a relation belongs to the one before.
+                self.skip_spaces();
+                while self.peek(0) == Some('&') {
+                    self.at += 1;
+                    self.skip_spaces();
+                }
+                let goes_on = matches!(self.peek(0), Some('=' | '<' | '>' | '≤' | '≥' | '+' | '-' | ',') | None)
+                    || ["\\le", "\\ge", "\\end", "\\approx", "\\Right", "\\to", "\\quad", "\\text{and"]
+                        .iter()
+                        .any(|s| self.rest_is(s));
+                if !goes_on && !matches!(self.out.last().map(|t| &t.kind), None | Some(Tok::Comma | Tok::Relation(_))) {
+                    self.push(Tok::Comma);
+                }
+                return Ok(());
+            }
             if self.environments > 0 {
                 self.push(Tok::RowBreak);
             } else {
@@ -150,17 +166,24 @@ impl Lexer {
                         self.skip_spaces();
                         self.braced();
                     }
-                    if !aligned.contains(&&*base) || base.ends_with("cases") {
+                    if !aligned.contains(&&*base) || (base.ends_with("cases") && !self.system()) {
                         self.push(Tok::Begin(base));
                     } else {
                         self.environments -= 1;
+                        self.aligned += 1;
                     }
                 } else {
-                    if !aligned.contains(&&*base) || base.ends_with("cases") {
+                    if aligned.contains(&&*base) && self.aligned > 0 {
+                        self.aligned -= 1;
+                    } else if !aligned.contains(&&*base) || base.ends_with("cases") {
                         self.environments = self.environments.saturating_sub(1);
                         self.push(Tok::End(base));
                     }
                 }
+                Ok(())
+            }
+            "lg" => {
+                super::lexer::common_logarithm().into_iter().for_each(|kind| self.push(kind));
                 Ok(())
             }
             "char" => {
@@ -209,7 +232,7 @@ impl Lexer {
                 self.push(Tok::And);
                 return Ok(());
             }
-            "or" | "ou" | "oder" | "lub" | "或" => {
+            "or" | "ou" | "oder" | "lub" | "或" | "and/or" => {
                 self.push(Tok::Or);
                 return Ok(());
             }
@@ -243,7 +266,7 @@ impl Lexer {
     }
 
     /// Whether a value stands right before this place.
-    fn behind_value(&self) -> bool {
+    pub(super) fn behind_value(&self) -> bool {
         matches!(self.out.last().map(|t| &t.kind), Some(Tok::Num(_) | Tok::Close(_) | Tok::CloseGroup))
     }
 
@@ -259,6 +282,7 @@ impl Lexer {
             spaced: self.spaced,
             commas: self.commas,
             environments: self.environments,
+            aligned: self.aligned,
         };
         // Fonts in fonts are rare: one level, so that nothing recurses without bound.
         if content.contains('\\') && content.matches('{').count() > 2 {
@@ -276,6 +300,23 @@ impl Lexer {
         while self.peek(0).is_some_and(char::is_whitespace) {
             self.at += 1;
         }
+    }
+
+    /// Whether the cases that start here are equations in rows: no conditions behind a column.
+    fn system(&self) -> bool {
+        let rest = &self.chars[self.at..];
+        let end = rest.windows(5).position(|w| w.iter().collect::<String>() == "\\end{").unwrap_or(rest.len());
+        let body: String = rest[..end].iter().collect();
+        !body.contains("\\text")
+            && !body.contains("\\mbox")
+            && !body.contains("if")
+            && body.split("\\\\").all(|row| {
+                row.trim().is_empty()
+                    || (row.matches('&').count() <= 1
+                        && row.contains('=')
+                        && !row.contains(", &")
+                        && !row.contains(",&"))
+            })
     }
 
     fn next_char(&mut self) -> Option<String> {
@@ -377,6 +418,7 @@ fn is_structural(name: &str) -> bool {
             | "vspace"
             | "label"
             | "tag"
+            | "lg"
             | "hphantom"
             | "vphantom"
     )

@@ -151,7 +151,7 @@ impl Lexer {
         let plain = match rest.first() {
             Some(',') if self.commas == Commas::Thousands => Some(1),
             Some('\u{2009}' | '\u{202f}' | '\u{a0}') => Some(1),
-            Some(' ' | '\'' | '~') => Some(1),
+            Some(' ' | '\'' | '’' | '٬' | '~') => Some(1),
             _ => None,
         };
         let length = length.or(plain)?;

@@ -2,7 +2,7 @@
 
 use super::tables::{named_word, unicode};
 use super::token::{Commas, Tok, Token};
-use crate::ast::{Constant, Rel};
+use crate::ast::{Constant, Func, Rel};
 
 /// A place in the characters.
 pub(super) struct Lexer {
@@ -12,6 +12,8 @@ pub(super) struct Lexer {
     pub(super) spaced: bool,
     pub(super) commas: Commas,
     pub(super) environments: usize,
+    /// Open environments whose rows are equations.
+    pub(super) aligned: usize,
 }
 
 impl Lexer {
@@ -116,6 +118,8 @@ impl Lexer {
             ';' => Tok::Semicolon,
             ':' => Tok::Colon,
             '%' => Tok::Percent,
+            // The columns of aligned equations.
+            '&' if self.aligned > 0 => return Ok(()),
             '&' => Tok::Ampersand,
             '.' if self.peek(0) == Some('.') => {
                 while self.peek(0) == Some('.') {
@@ -224,6 +228,12 @@ impl Lexer {
             self.push(kind);
             return;
         }
+        if let Some(kinds) = self.plain_command(&run) {
+            for kind in kinds {
+                self.push(kind);
+            }
+            return;
+        }
         if matches!(&*run, "a" | "p" | "A" | "P") && self.rest_is(".m") {
             self.at += 2 + usize::from(self.peek(2) == Some('.'));
             self.push(Tok::Word(format!("{}m", run.to_ascii_lowercase())));
@@ -261,9 +271,33 @@ impl Lexer {
         self.push(Tok::Word(run));
     }
 
+    /// Names that are commands in plain text only where something follows: `sum_{k=1}^n k`, `lg 1000`, `minus 3`.
+    fn plain_command(&self, run: &str) -> Option<Vec<Tok>> {
+        let next = self.chars[self.at..].iter().copied().find(|c| !c.is_whitespace());
+        let limits = next == Some('_');
+        let argument = next.is_some_and(|c| c.is_ascii_digit() || c == '(');
+        let value = next.is_some_and(|c| c.is_ascii_digit() || matches!(c, '.' | '$' | '\\' | '(' | '√'));
+        Some(match run {
+            "sum" if limits => vec![Tok::Sum],
+            "prod" | "product" if limits => vec![Tok::Product],
+            "int" | "integral" if limits => vec![Tok::Integral],
+            "lim" | "limit" if limits => vec![Tok::Limit],
+            "lg" if argument => common_logarithm(),
+            "minus" | "Minus" if value => vec![Tok::Minus],
+            "negative" | "Negative" if value && !self.behind_value() => vec![Tok::Minus],
+            "plus" if value => vec![Tok::Plus],
+            _ => return None,
+        })
+    }
+
     fn previous_is_number_or_short(&self, split: usize) -> bool {
         split == 1 || matches!(self.out.last(), Some(Token { kind: Tok::Num(_), .. }))
     }
+}
+
+/// The logarithm to the base of ten.
+pub(super) fn common_logarithm() -> Vec<Tok> {
+    vec![Tok::Func(Func::Log), Tok::Sub, Tok::OpenGroup, Tok::Num("10".into()), Tok::CloseGroup]
 }
 
 /// `e` and `i` are constants, every other letter a variable.

@@ -10,12 +10,15 @@ mod lex_latex;
 mod lex_number;
 mod lexer;
 mod limits;
+mod notation;
 mod operators;
 mod prefix;
+mod respell;
 mod tables;
 pub(crate) mod token;
 
 use crate::ast::{Expr, Rel};
+pub(crate) use lexer::fold_digit;
 use token::{Commas, Tok, Token};
 
 /// Deepest nesting of a formula.
@@ -29,7 +32,7 @@ pub(crate) const MAX_BYTES: usize = 24_000;
 
 /// Parses `text` in the default reading.
 pub(crate) fn parse(text: &str) -> Result<Expr, String> {
-    parse_with(text, Commas::Thousands)
+    parse_with(&respell::respelled(text), Commas::Thousands)
 }
 
 /// The readings of `text`: first the default, then other meanings of its commas.
@@ -37,8 +40,16 @@ pub(crate) fn parse(text: &str) -> Result<Expr, String> {
 /// `1,22` is a list or a decimal; `(1,234)` is a number or a pair. What is ambiguous has two readings, and two answers
 /// are equal when they share one.
 pub(crate) fn readings(text: &str) -> Result<Vec<Expr>, String> {
-    let first = parse(text);
+    let respelled = respell::respelled(text);
+    let text = &*respelled;
+    let first = parse_with(text, Commas::Thousands);
     let mut all: Vec<Expr> = Vec::new();
+    // `3+4j` and `2*I`, as programs write the imaginary unit.
+    if let Ok(expr) = &first
+        && let Some(other) = notation::imaginary(text, expr)
+    {
+        return Ok(vec![expr.clone(), other]);
+    }
     let bytes = text.as_bytes();
     let digit = |i: Option<usize>| i.and_then(|i| bytes.get(i)).is_some_and(u8::is_ascii_digit);
     let commas: Vec<usize> =
@@ -50,6 +61,8 @@ pub(crate) fn readings(text: &str) -> Result<Vec<Expr>, String> {
         }
         if bracketed {
             all.extend(parse_with(text, Commas::List).ok().filter(|e| !all.contains(e)));
+        } else if let Some(joined) = notation::indian_groups(text) {
+            all.extend(parse_with(&joined, Commas::Thousands).ok().filter(|e| !all.contains(e)));
         } else if commas.len() == 1 && !text.contains(';') {
             // One comma: 1,22 is a decimal in most of Europe; 1,234 stays a number with thousands.
             let group = bytes[commas[0] + 1..].iter().take_while(|b| b.is_ascii_digit()).count();
@@ -87,7 +100,7 @@ fn parse_with(text: &str, commas: Commas) -> Result<Expr, String> {
     if parser.at < parser.tokens.len() {
         return Err(format!("{} at token {}", describe(&parser.tokens[parser.at].kind), parser.at + 1));
     }
-    Ok(expr)
+    Ok(notation::choices(expr))
 }
 
 fn describe(tok: &Tok) -> String {

@@ -64,7 +64,16 @@ impl Parser {
     /// word.
     fn word_operand(&mut self, word: String) -> Expr {
         let mut letters = word.chars();
-        let short = word.len() <= 3 && word.is_ascii();
+        // Words that begin sentences, and words behind others, are no products.
+        let sentence = |word: &str| {
+            matches!(
+                word,
+                "The" | "the" | "So" | "We" | "It" | "Her" | "His" | "She" | "He" | "was" | "are" | "Our" | "Its"
+            )
+        };
+        let before = self.at.checked_sub(2).map(|at| &self.tokens[at].kind);
+        let after_words = matches!(before, Some(Tok::Word(w)) if w.len() > 3 || sentence(w));
+        let short = word.len() <= 3 && word.is_ascii() && !sentence(&word) && !after_words;
         let (Some(first), true) = (letters.next(), short) else { return Expr::Text(word) };
         let rest = letters.as_str();
         if !rest.is_empty() {

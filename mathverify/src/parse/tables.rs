@@ -69,7 +69,6 @@ pub(crate) fn command(name: &str) -> Option<Option<Tok>> {
         "choose" => Tok::Choose,
         "over" => Tok::Over,
         "sqrt" => Tok::Func(Func::Sqrt),
-        "lg" => Tok::Func(Func::Log),
         "sum" => Tok::Sum,
         "prod" => Tok::Product,
         "int" => Tok::Integral,
@@ -82,8 +81,8 @@ pub(crate) fn command(name: &str) -> Option<Option<Tok>> {
         "widehat" | "hat" => Tok::Accent("hat"),
         "tilde" | "widetilde" => Tok::Accent("tilde"),
         "vec" | "overrightarrow" => Tok::Accent("vec"),
-        "underline" | "displaystyle" | "textstyle" | "limits" | "nolimits" | "boxed" | "fbox" | "mathop"
-        | "scriptstyle" => {
+        "underline" | "displaystyle" | "textstyle" | "limits" | "nolimits" | "boxed" | "fbox" | "framebox"
+        | "mathop" | "scriptstyle" => {
             return Some(None);
         }
         "quad" | "qquad" | "thinspace" | "enspace" | "space" | "nobreakspace" | "hfill" | "newline" | "par" | "cr"

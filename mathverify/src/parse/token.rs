@@ -95,8 +95,15 @@ pub(crate) const MAX_TOKENS: usize = 4_000;
 
 /// Splits `text`; the error says what could not be read.
 pub(crate) fn tokens(text: &str, commas: Commas) -> Result<Vec<Token>, String> {
-    let mut lexer =
-        Lexer { chars: text.chars().collect(), at: 0, out: Vec::new(), spaced: false, commas, environments: 0 };
+    let mut lexer = Lexer {
+        chars: text.chars().collect(),
+        at: 0,
+        out: Vec::new(),
+        spaced: false,
+        commas,
+        environments: 0,
+        aligned: 0,
+    };
     while lexer.at < lexer.chars.len() {
         lexer.step()?;
         if lexer.out.len() > MAX_TOKENS {

@@ -10,6 +10,7 @@ use super::context::{hypothetical, sentence_start};
 use super::judge::{Judged, judge_numbers};
 use super::units;
 use crate::budget::Budget;
+use crate::pattern::pattern;
 
 /// Longest step that is searched, in bytes.
 const MAX_STEP: usize = 20_000;
@@ -17,28 +18,34 @@ const MAX_STEP: usize = 20_000;
 /// A number in running text.
 const NUMBER: &str = r"[$€£]?\d[\d,]*(?:\.\d+)?";
 
+/// Words that multiply the number behind them.
+const TIMES: &str = "twice|double|triple";
+/// Names of what two numbers make.
+const RESULTS: &str = "sum|product|difference";
+/// Operators in words; "by" may follow.
+const OPERATORS: &str = "times|multiplied|divided";
+/// Kinds of numbers: the word without which nothing matches, and what follows it.
+const KINDS: [(&str, &str); 6] = [
+    ("prime", ""),
+    ("composite", ""),
+    ("perfect", r"\s+square"),
+    ("perfect", r"\s+cube"),
+    ("divisible", r"\s+by\s+\$?(\d+)"),
+    ("multiple", r"\s+of\s+\$?(\d+)"),
+];
+
 /// The claims of a step that are said rather than written as formulas.
 pub(super) fn claims(step: &str, budget: &Budget) -> Vec<Claim> {
     if step.len() > MAX_STEP || !step.bytes().any(|b| b.is_ascii_digit()) {
         return Vec::new();
     }
-    // Words without which there is nothing to find are looked for first, because that is much faster.
-    let has = |words: &[&str]| words.iter().any(|w| memchr::memmem::find(step.as_bytes(), w.as_bytes()).is_some());
-    let said = has(&[
-        " of ",
-        "sum",
-        "product",
-        "difference",
-        "plus",
-        "minus",
-        "times",
-        "ied by",
-        "ided by",
-        "wice",
-        "ouble",
-        "riple",
-    ]);
-    let kinds = has(&["prime", "composite", "perfect", "divisible", "multiple"]);
+    // One of these words is part of every match: they are searched for first, because that is much faster. They are built
+    // from the words of the patterns below, with the same rules of case.
+    static SAID: LazyLock<Regex> =
+        LazyLock::new(|| pattern(&format!(r"(?i)\bof\b|{TIMES}|{RESULTS}|plus|minus|{OPERATORS}")));
+    static KIND: LazyLock<Regex> = LazyLock::new(|| pattern(&format!("(?i){}", KINDS.map(|(stem, _)| stem).join("|"))));
+    let said = SAID.is_match(step);
+    let kinds = KIND.is_match(step);
     let calculated = step.contains('=') && step.bytes().any(|b| b.is_ascii_alphabetic());
     let mut out = Vec::new();
     if !said && !kinds && !calculated {
@@ -59,12 +66,11 @@ pub(super) fn claims(step: &str, budget: &Budget) -> Vec<Claim> {
 
 /// The text with spaces for math delimiters and words in parentheses, at the same places.
 fn plain(step: &str) -> String {
-    static REMARK: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"\([\p{L}][\p{L} '’-]*\)|\\[()\[\]]|\\(?:text|mathrm)\s*\{|\\[,;!%$ ]").ok());
-    let Some(remark) = REMARK.as_ref() else { return step.to_owned() };
+    static REMARK: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"\([\p{L}][\p{L} '’-]*\)|\\[()\[\]]|\\(?:text|mathrm)\s*\{|\\[,;!%$ ]"));
     let mut out = String::with_capacity(step.len());
     let mut at = 0;
-    for m in remark.find_iter(step) {
+    for m in REMARK.find_iter(step) {
         out.push_str(&step[at..m.start()]);
         match m.as_str() {
             "\\%" => out.push_str(" %"),
@@ -79,23 +85,21 @@ fn plain(step: &str) -> String {
 
 /// What `N of M is K` and the like say, as a formula.
 fn sentences(text: &str, budget: &Budget, out: &mut Vec<Claim>) {
-    static SAID: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    static SAID: LazyLock<Regex> = LazyLock::new(|| {
         let (n, is) = (NUMBER, r"(?:\s+[\p{L}-]+){0,2}\s*(?:=|\bis\b|\bequals\b|\bis\s+equal\s+to\b)\s*");
-        Regex::new(&format!(
+        pattern(&format!(
             r"(?ix)
             (?: (?P<percent>\d+(?:\.\d+)?) \s*(?:%|percent) \s+of\s+ (?P<whole>{n})
               | (?P<part>half|one[\x20\-]half|a\ third|one[\x20\-]third|two[\x20\-]thirds|a\ quarter|one[\x20\-]quarter|one[\x20\-]fourth|three[\x20\-]fourths|three[\x20\-]quarters|one[\x20\-]fifth) \s+of\s+ (?P<parted>{n})
               | (?P<n>\d+)/(?P<d>\d+) \s+of\s+ (?P<of>{n})
-              | (?P<double>twice|double|triple) \s+ (?P<doubled>{n})
-              | the\s+(?P<name>sum|product|difference)\s+(?:of|between)\s+(?P<a>{n})\s+and\s+(?P<b>{n})
-              | (?P<x>{n})\s+(?P<op>plus|minus|times|multiplied\s+by|divided\s+by)\s+(?P<y>{n})
+              | (?P<double>{TIMES}) \s+ (?P<doubled>{n})
+              | the\s+(?P<name>{RESULTS})\s+(?:of|between)\s+(?P<a>{n})\s+and\s+(?P<b>{n})
+              | (?P<x>{n})\s+(?P<op>plus|minus|(?:{OPERATORS})(?:\s+by)?)\s+(?P<y>{n})
             ) {is} (?P<result>{n})",
             is = is.replace(' ', r"\x20"),
         ))
-        .ok()
     });
-    let Some(said) = SAID.as_ref() else { return };
-    for c in said.captures_iter(text) {
+    for c in SAID.captures_iter(text) {
         let (Some(all), Some(result)) = (c.get(0), c.name("result")) else { continue };
         if !stands_alone(text, all.range()) || hypothetical(text, &all.range()) {
             continue;
@@ -221,15 +225,13 @@ fn begun(text: &str, start: usize) -> bool {
 /// Sums and products of numbers with words behind them: `8 portions * 2 kg/portion = 16 kg`. `text` is `step` without
 /// delimiters and remarks, byte by byte.
 fn measured(step: &str, text: &str, budget: &Budget, out: &mut Vec<Claim>) {
-    static CLAIM: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    static CLAIM: LazyLock<Regex> = LazyLock::new(|| {
         let term =
             format!(r"{NUMBER}(?:\s?%)?(?:\x20?/?\x20?\p{{L}}[\p{{L}}'’-]*)?(?:(?:\x20|/)\p{{L}}[\p{{L}}'’-]*){{0,3}}");
-        Regex::new(&format!(r"{term}(?:\x20*(?:[*×÷+]|\x20x\x20|\x20[-−/]\x20)\x20*{term})+\x20*=\x20*{term}")).ok()
+        pattern(&format!(r"{term}(?:\x20*(?:[*×÷+]|\x20x\x20|\x20[-−/]\x20)\x20*{term})+\x20*=\x20*{term}"))
     });
-    static TERM: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(&format!(r"({NUMBER}(?:\s?%)?)([^*×÷+=\d−]*)")).ok());
-    let (Some(claim), Some(term)) = (CLAIM.as_ref(), TERM.as_ref()) else { return };
-    for m in claim.find_iter(text) {
+    static TERM: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"({NUMBER}(?:\s?%)?)([^*×÷+=\d−]*)")));
+    for m in CLAIM.find_iter(text) {
         // Plain runs of arithmetic and LaTeX are read elsewhere.
         let latex = step.get(m.range()).is_none_or(|s| s.replace("\\$", "").contains('\\'));
         let left = step.get(m.range()).and_then(|s| s.split('=').next()).unwrap_or("").replace(" x ", "*");
@@ -243,7 +245,7 @@ fn measured(step: &str, text: &str, budget: &Budget, out: &mut Vec<Claim>) {
         }
         let mut words: Vec<String> = Vec::new();
         let mut formula = String::new();
-        for c in term.captures_iter(m.as_str()) {
+        for c in TERM.captures_iter(m.as_str()) {
             let rest = &c[2];
             // The operator ends the words: ` x `, ` - `, ` / `.
             let operator = [" x ", " - ", " / "].iter().find_map(|o| rest.find(o).map(|at| (at, o.trim())));
@@ -300,12 +302,11 @@ fn measured(step: &str, text: &str, budget: &Budget, out: &mut Vec<Claim>) {
 
 /// `51 is prime`, `91 is divisible by 7`, `48 is a perfect square`.
 fn primes(text: &str, out: &mut Vec<Claim>) {
-    static SAID: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"(?i)(\d+)\x20?\$?\s+is\s+(not\s+)?(?:also\s+)?(?:a\s+|an\s+)?(prime|composite|perfect\s+square|perfect\s+cube|divisible\s+by\s+\$?(\d+)|multiple\s+of\s+\$?(\d+))(?:\s+number)?")
-            .ok()
+    static SAID: LazyLock<Regex> = LazyLock::new(|| {
+        let kinds = KINDS.map(|(stem, rest)| format!("{stem}{rest}")).join("|");
+        pattern(&format!(r"(?i)(\d+)\x20?\$?\s+is\s+(not\s+)?(?:also\s+)?(?:a\s+|an\s+)?({kinds})(?:\s+number)?"))
     });
-    let Some(said) = SAID.as_ref() else { return };
-    for c in said.captures_iter(text) {
+    for c in SAID.captures_iter(text) {
         let (Some(all), Some(kind)) = (c.get(0), c.get(3)) else { continue };
         let rest = &text[all.end()..];
         let goes_on =

@@ -12,6 +12,12 @@ pub fn data(name: &str) -> Option<PathBuf> {
     test_support::shared(&format!("data/{name}"))
 }
 
+/// `../shared/FOLDER/NAME`; `None`, and the test is skipped, where it is missing.
+#[track_caller]
+pub fn shared(folder: &str, name: &str) -> Option<PathBuf> {
+    test_support::shared(&format!("{folder}/{name}"))
+}
+
 /// The text of a file, also of a gzip file.
 pub fn text(path: &Path) -> String {
     let bytes = std::fs::read(path).unwrap();

@@ -1,0 +1,337 @@
+//! Whether a sentence says a value, or only mentions it: "the sum is 5" does, "more than 5", "undefined at 5" and
+//! "x ⊕ 5" do not.
+//!
+//! A value is only cut out of a text when nothing around it can change what it means. The text as a whole is the answer
+//! otherwise.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::pattern::pattern;
+
+/// Words right before a value that make it another one, or a condition: `not 5`, `less than 5`, `all except 5`.
+const ALTERING: &[&str] = &[
+    "not",
+    "never",
+    "cannot",
+    "except",
+    "excluding",
+    "without",
+    "unless",
+    "besides",
+    "than",
+    "least",
+    "most",
+    "between",
+    "multiple",
+    "multiples",
+    "divisible",
+    "factor",
+    "factors",
+    "divisor",
+    "divisors",
+    "power",
+    "powers",
+    "undefined",
+    "above",
+    "below",
+    "beyond",
+    "exceed",
+    "exceeds",
+    "exceeding",
+    "fewer",
+    "less",
+    "modulo",
+    "mod",
+    "square",
+    "cube",
+    "root",
+    "half",
+    "twice",
+    "double",
+    "triple",
+    "third",
+    "quarter",
+    "remainder",
+    "reciprocal",
+    "inverse",
+    "opposite",
+    "multiplied",
+    "divided",
+    "times",
+    "plus",
+    "log",
+    "form",
+    "nicht",
+    "pas",
+    "nie",
+    "не",
+    "kein",
+    "außer",
+    "sauf",
+];
+
+/// Signs of the same in languages that are written without spaces, right before a value.
+const ALTERING_SIGNS: &[&str] = &[
+    "不是",
+    "不等于",
+    "大于",
+    "小于",
+    "超过",
+    "至少",
+    "至多",
+    "不少于",
+    "不多于",
+    "少于",
+    "多于",
+    "除了",
+    "不超过",
+    "以上",
+    "以下",
+    "介于",
+];
+
+/// Forms of "be": what follows directly is what the subject is.
+const COPULAS: &[&str] = &[
+    "is", "are", "was", "were", "be", "been", "est", "sont", "ist", "sind", "war", "es", "son", "è", "sono", "é",
+    "são", "jest", "being", "it's", "it’s", "that's", "that’s",
+];
+
+/// What may stand before "by" and a value that is said.
+const CHANGING: &[&str] = &[
+    "given",
+    "increases",
+    "decreases",
+    "increase",
+    "decrease",
+    "increased",
+    "decreased",
+    "grows",
+    "grew",
+    "rises",
+    "rose",
+    "falls",
+    "fell",
+    "drops",
+    "dropped",
+    "changes",
+    "changed",
+    "reduced",
+    "reduces",
+];
+
+/// Words that place something: `undefined at 5`, `divisible by 5`.
+const PLACING: &[&str] = &["by", "at", "on", "to", "from", "near", "under", "over", "into", "among", "onto", "around"];
+
+/// Words before a placing one with which the value is still what is said.
+const SAYING_PAIRS: &[&str] = &[
+    "equal to",
+    "equals to",
+    "comes to",
+    "come to",
+    "up to be",
+    "amounts to",
+    "amount to",
+    "sums to",
+    "simplifies to",
+    "evaluates to",
+    "reduces to",
+    "rounds to",
+    "converges to",
+    "given by",
+    "priced at",
+    "valued at",
+];
+
+/// Whether the clause has a verb. English by its common verbs in arithmetic, other languages by "be" and "have".
+static VERB: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r"(?i)(?:^|[^\p{L}])(?:(?:it|that|there|he|she|here)['’]s|is|are|was|were|be|been|am|equals?|has|have|had|having|gets?|got|gives?|gave|makes?|made|",
+        r"costs?|needs?|needed|takes?|took|sells?|sold|buys?|bought|spends?|spent|earns?|earned|pays?|paid|saves?|saved|",
+        r"eats?|ate|uses?|used|runs?|ran|walks?|walked|drives?|drove|travels?|traveled|travelled|weighs?|weighed|loses?|lost|",
+        r"wins?|won|produces?|produced|collects?|collected|reads?|read|writes?|wrote|comes?|came|goes|went|remains?|",
+        r"contains?|contained|totals|adds?|sums|works?|worked|measures?|arrives?|lives?|starts?|ends?|ended|lasts?|charges?|",
+        r"charged|leaves?|left|receives?|received|finds?|found|becomes?|became|can|could|will|would|should|must|does|did|do|",
+        r"obtains?|obtained|yields?|returns?|holds?|scores?|scored|grows?|grew|plants?|planted|bakes?|baked|picks?|picked|",
+        r"fills?|filled|owes?|owed|raises?|raised|donates?|donated|finish(?:es|ed)?|reach(?:es|ed)?|consumes?|requires?|",
+        r"required|amounts?|conclude|know|see|there|simplifies|evaluates|reduces|turns|climbs?|swims?|swam|[\p{L}]{2,}ed|",
+        r"(?:il|elle|on|y)\s+a|aura|auront|reste|restent|faut|coûte|gagne|braucht|bleiben|verdient|tendrá|tienen|quedan|gana|",
+        r"necesita|avrà|costa|zostanie|będzie|potrzebuje|",
+        r"est|sont|ont|ist|sind|hat|haben|kostet|beträgt|es|son|tiene|tienen|hay|cuesta|è|sono|ha|hanno|é|são|tem|têm|",
+        r"jest|są|wynosi|ma|mają|kosztuje|равно|равна|равен|будет|имеет|है|हैं|คือ|là|ni)(?:$|[^\p{L}])|",
+        r"\p{Han}{2,}|[是为有等共得需]|は|です|입니다|은|는|है|คือ|=|≈|:|：",
+    ))
+});
+
+/// What may follow a value and make it another one.
+static AFTER: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r"(?i)^\s*(?:[%°$\\)\]}]\s*)*(?:",
+        // 5 or more, 5 and above, 5 more than
+        r"(?:or|and)\s+(?:more|less|fewer|greater|above|below|higher|lower|larger|smaller|over|under|up|beyond)\b",
+        r"|(?:[\p{L}'’-]+\s+)?(?:more|less|fewer|greater|higher|lower|larger|smaller|longer|shorter|older|younger)\s+than\b",
+        r"|times\s+(?:as|the|more|larger|greater|bigger|that|of)\b",
+        r"|(?:以上|以下|倍|不到|多)",
+        // 3 apples and 5 pears; 3 to 5; 3, 5
+        r"|(?:[\p{L}'’-]+\s+){0,2}(?:[\p{L}'’-]+)?\s*(?:,\s*)?(?:\b(?:and|or|to|und|oder|bis|et|ou|à|y|o)\b|,|[-–—:])\s*\$?[-−]?[$€£]?\d",
+        // 5 + x, 2^k
+        r"|[\^_+×÷⊕⊗∗]|\*\s*[\p{L}\d(\\]|/\s*[\d(\\]|[<>≤≥]\s*[-\d\\]",
+        ")",
+    ))
+});
+
+/// Whether the sentence that holds `value` says it.
+pub(super) fn says(text: &str, value: &Range<usize>) -> bool {
+    joins_nothing(text, value) && unaltered(text, value) && !AFTER.is_match(&text[value.end..])
+}
+
+/// As [`says`], for a value in a text without formulas, which is one statement or more: it has to have a verb, or the
+/// value stands first.
+pub(super) fn says_number(text: &str, value: &Range<usize>) -> bool {
+    says(text, value) && placed(text, value) && (VERB.is_match(&text[..value.start]) || begins(text, value))
+}
+
+/// Whether no sign that could be an operator stands before the value.
+fn joins_nothing(text: &str, value: &Range<usize>) -> bool {
+    let before = text[..value.start].trim_end();
+    let bold = before.ends_with("**");
+    match before.chars().next_back() {
+        None => true,
+        Some(c) => {
+            bold
+                || c.is_alphanumeric()
+                || (c.is_ascii_punctuation() && !"+/*^_<>~|&@#".contains(c))
+                || matches!(c, '≈' | '：' | '，' | '。' | '、' | '—' | '–' | '−' | '→' | '⇒' | '“' | '”' | '’' | '‘' | '€' | '£' | '¥' | '₹' | '।')
+                // Marks of writing systems that are no letters, such as vowel signs.
+                || ('\u{900}'..'\u{2000}').contains(&c)
+        }
+    }
+}
+
+/// The words before the value in its clause, from the last, in lower case.
+fn words_before(text: &str, value: &Range<usize>) -> Vec<String> {
+    let before = &text[..value.start];
+    let clause = before.rsplit([',', ';', ':', '=', '≈', '!', '?', '。', '，', '：']).next().unwrap_or(before);
+    let clause = clause.rsplit(". ").next().unwrap_or(clause);
+    clause
+        .split(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '$' | '\\' | '*'))
+        .filter(|w| !w.is_empty())
+        .map(str::to_lowercase)
+        .rev()
+        .take(8)
+        .collect()
+}
+
+/// Whether none of the last words changes what the value means.
+fn unaltered(text: &str, value: &Range<usize>) -> bool {
+    let before = text[..value.start].trim_end();
+    if ALTERING_SIGNS.iter().any(|s| before.ends_with(s)) {
+        return false;
+    }
+    let words = words_before(text, value);
+    // Behind a copula the words before it belong to the subject: "the square of 3 is 9".
+    let said = words.iter().position(|w| COPULAS.contains(&&**w)).unwrap_or(5);
+    !words.iter().take(said.min(5)).any(|w| ALTERING.contains(&&**w) || w.ends_with("n't"))
+        && !matches!(words.first().map(String::as_str), Some("no"))
+        // bounded by 5
+        && (words.first().is_none_or(|w| w != "by") || words.get(1).is_some_and(|w| CHANGING.contains(&&**w)))
+        // from 3 to 5
+        && !(words.first().is_some_and(|w| w == "to") && words.get(1).is_some_and(|w| w.contains(char::is_numeric)))
+}
+
+/// Whether nothing places the value elsewhere than at what the subject is: "is undefined at 5".
+fn placed(text: &str, value: &Range<usize>) -> bool {
+    let words = words_before(text, value);
+    let Some(copula) = words.iter().position(|w| COPULAS.contains(&&**w)) else { return true };
+    for (i, word) in words.iter().take(copula).enumerate() {
+        if PLACING.contains(&&**word) {
+            let pair = words.get(i + 1).map(|first| format!("{first} {word}"));
+            if !pair.is_some_and(|pair| SAYING_PAIRS.contains(&&*pair)) {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Whether the value stands first, but for what only introduces it.
+fn begins(text: &str, value: &Range<usize>) -> bool {
+    const HEDGES: &[&str] = &[
+        "about",
+        "approximately",
+        "roughly",
+        "around",
+        "exactly",
+        "only",
+        "just",
+        "thus",
+        "so",
+        "therefore",
+        "hence",
+        "then",
+        "or",
+        "option",
+    ];
+    text[..value.start]
+        .split(|c: char| !c.is_alphanumeric() && c != '\'')
+        .filter(|w| !w.is_empty())
+        .all(|w| HEDGES.contains(&&*w.to_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says_last(text: &str) -> bool {
+        let value = super::super::number::last(text).unwrap();
+        says_number(text, &value)
+    }
+
+    #[test]
+    fn statements_say_their_value() {
+        for text in [
+            "The sum is -3.",
+            "We get -3",
+            "Her balance was $-5.",
+            "She has 5 apples left.",
+            "The square of 3 is 9",
+            "So the total cost is therefore equal to 12 dollars.",
+            "5 apples",
+            "It takes 12",
+            "about 12",
+            "The meeting ends at 4:45.",
+            "小明有10个苹果。",
+        ] {
+            assert!(says_last(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn mentions_do_not() {
+        for text in [
+            "more than 5",
+            "not 5",
+            "It is not 5.",
+            "undefined at 5",
+            "The function is undefined at 5.",
+            "n is a multiple of 3",
+            "n is divisible by 3",
+            "all n except 3",
+            "5 or more",
+            "It is at least 5.",
+            "x ⊕ 3",
+            "1s^2 2p^2",
+            "2D6+3",
+            "maximum at 3",
+            "the answer is between 3 and 5",
+            "probability 1/3 of winning",
+            "大于5",
+            "It is the square of 5.",
+            "She isn't 5",
+        ] {
+            assert!(!says_last(text), "{text}");
+        }
+    }
+}

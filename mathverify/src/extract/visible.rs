@@ -1,0 +1,163 @@
+//! The part of a model's output that is its answer: behind the reasoning, inside the turn.
+//!
+//! Families mark reasoning in different ways: `<think>`, `<thinking>`, `<seed:think>`, `[THINK]`, `<|begin_of_thought|>`,
+//! the channels of gpt-oss. Reasoning that never ends gives no answer: what stands in it was not said as an answer.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::pattern::pattern;
+
+/// Names of the tags of reasoning.
+const NAMES: &str = "think|thinking|thought|thoughts|reasoning|reason|reflection|analysis|scratchpad";
+
+/// Where reasoning ends.
+static CLOSE: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(&format!(
+        r"(?i)</(?:[a-z]+[:_])?(?:{NAMES})>|\[/(?:{NAMES})\]|<\|(?:/|end_of_|end_)(?:{NAMES})\|>|◁/think▷|<\|(?:begin_of_solution|start_response)\|>"
+    ))
+});
+
+/// Where reasoning begins.
+static OPEN: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(&format!(
+        r"(?i)<(?:[a-z]+[:_])?(?:{NAMES})>|\[(?:{NAMES})\]|<\|(?:begin_of_|start_|begin_)?(?:{NAMES})\|>|◁think▷"
+    ))
+});
+
+/// The final channel of gpt-oss; the second form is what is left of it without special tokens.
+static FINAL: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"<\|channel\|>\s*final\b(?:[^<]|<\|constrain\|>)*<\|message\|>|(?:[^\sA-Za-z]|^)\s*assistantfinal")
+});
+
+/// What opens the assistant's turn, at the start of the text.
+static HEADER: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"^\s*(?:<\|begin_of_text\|>|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<\|im_start\|>\s*assistant\b|<\|start\|>\s*assistant\b|<\|assistant\|>|<start_of_turn>\s*model\b|<\|START_OF_TURN_TOKEN\|><\|CHATBOT_TOKEN\|>|<｜Assistant｜>|<\|header_start\|>\s*assistant\s*<\|header_end\|>|<s>|<bos>|\[/INST\]|<\|?answer\|?>)",
+    )
+});
+
+/// What ends the assistant's turn.
+const ENDS: &[&str] = &[
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eot|>",
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<|endoftext|>",
+    "<|end_of_turn|>",
+    "<|end|>",
+    "<|return|>",
+    "<|start_header_id|>",
+    "<|header_start|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<|end_of_solution|>",
+    "<end_of_turn>",
+    "<｜end▁of▁sentence｜>",
+    "</answer>",
+    "</s>",
+];
+
+/// The bytes of the answer's part; `None` when reasoning began and never ended, unless `unfinished` asks for it.
+pub(super) fn visible(text: &str, unfinished: bool) -> Option<Range<usize>> {
+    let mut start = 0;
+    // Nearly every text without markers ends here: they all have one of these characters.
+    if memchr::memchr3(b'<', b'[', 0xe2, text.as_bytes()).is_some() || text.starts_with("analysis") {
+        start = behind_reasoning(text, unfinished)?;
+        while let Some(header) = HEADER.find(&text[start..]) {
+            start += header.end();
+        }
+    }
+    let mut end = text.len();
+    let tail = super::floor_boundary(text, end.saturating_sub(200).max(start));
+    for marker in ENDS {
+        if let Some(at) = memchr::memmem::find(&text.as_bytes()[tail..end], marker.as_bytes()) {
+            end = tail + at;
+        }
+    }
+    let trimmed = text[start..end].trim();
+    let offset = trimmed.as_ptr() as usize - text.as_ptr() as usize;
+    Some(offset..offset + trimmed.len())
+}
+
+/// Where the text behind the reasoning starts.
+fn behind_reasoning(text: &str, unfinished: bool) -> Option<usize> {
+    let channels = memchr::memmem::find(text.as_bytes(), b"<|channel|>").is_some();
+    if channels || text.starts_with("analysis") {
+        if let Some(last) = FINAL.find_iter(text).last() {
+            return Some(last.end());
+        }
+        if channels && !unfinished {
+            return None;
+        }
+    }
+    let closed = CLOSE.find_iter(text).last().map(|m| m.end());
+    let mut start = 0;
+    if let Some(after) = closed
+        && !text[after..].trim().is_empty()
+    {
+        start = after;
+    }
+    let reopened = OPEN.find_at(text, closed.unwrap_or(0)).is_some_and(|m| reasoning_starts(text, m.start()));
+    if reopened && !unfinished { None } else { Some(start) }
+}
+
+/// Whether a tag stands where reasoning starts: first in the text, in its line, or behind another marker. A sentence
+/// that speaks of `<think>` is none.
+fn reasoning_starts(text: &str, at: usize) -> bool {
+    let before = text[..at].trim_end_matches([' ', '\t']);
+    before.is_empty() || before.ends_with(['\n', '>', ']', '▷'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(text: &str) -> Option<&str> {
+        visible(text, false).map(|r| &text[r])
+    }
+
+    #[test]
+    fn reasoning_of_all_families_is_left_out() {
+        for text in [
+            "<think>7</think> 5",
+            "7</think>5",
+            "<thinking>7</thinking>\n5",
+            "<seed:think>7</seed:think>5",
+            "[THINK]7[/THINK]5",
+            "<|begin_of_thought|>7<|end_of_thought|>\n5<|end_of_solution|>",
+            "◁think▷7◁/think▷5",
+            "<reasoning>7</reasoning><answer>5",
+            "<|channel|>analysis<|message|>7<|end|><|start|>assistant<|channel|>final<|message|>5<|return|>",
+            "<|start|>assistant<|channel|>final <|constrain|>json<|message|>5",
+            "analysisSo 7.assistantfinal5",
+            "<|start_header_id|>assistant<|end_header_id|>\n\n5<|eot_id|>",
+            "<|im_start|>assistant\n<think>\n7\n</think>\n\n5<|im_end|>",
+            "<start_of_turn>model\n5<end_of_turn>",
+            "5</s>",
+            "5<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n8",
+        ] {
+            assert_eq!(seen(text), Some("5"), "{text}");
+        }
+    }
+
+    #[test]
+    fn reasoning_that_never_ends_gives_nothing() {
+        for text in [
+            "<think>It is 4",
+            "<thinking>\nIt is 4",
+            "[THINK]It is 4",
+            "<think>a</think>\n<think>It is 4",
+            "<|channel|>analysis<|message|>It is 4",
+            "<|im_start|>assistant\n<think>\n4",
+        ] {
+            assert_eq!(seen(text), None, "{text}");
+            assert!(visible(text, true).is_some(), "{text}");
+        }
+        assert_eq!(seen("A tag such as <think> opens it."), Some("A tag such as <think> opens it."));
+        assert_eq!(seen("the interval [1, 2]"), Some("the interval [1, 2]"));
+    }
+}

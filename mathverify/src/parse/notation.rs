@@ -1,0 +1,82 @@
+//! Notations that several countries' school books share and a formula alone does not tell: decided on the whole answer.
+
+use crate::ast::{Constant, Expr, Func};
+
+/// Every `C_{10}^{3}` and `A_{5}^{2}` of an answer as what it counts, when nothing else in it is a name: Chinese, Russian and
+/// French books write binomials and arrangements so. `C_1^2` beside other names is a constant to a power.
+pub(super) fn choices(e: Expr) -> Expr {
+    let counted = |e: &Expr| choice(e).is_some();
+    if !e.any(&counted) {
+        return e;
+    }
+    fn alone(e: &Expr) -> bool {
+        choice(e).is_some() || (!matches!(e, Expr::Sym(_)) && e.children().into_iter().all(alone))
+    }
+    if !alone(&e) {
+        return e;
+    }
+    fn rewrite(e: &Expr) -> Expr {
+        choice(e).unwrap_or_else(|| e.map(&mut rewrite))
+    }
+    rewrite(&e)
+}
+
+fn choice(e: &Expr) -> Option<Expr> {
+    let Expr::Pow(base, exponent) = e else { return None };
+    let Expr::Sym(name) = &**base else { return None };
+    let (letter, n) = name.split_once('_')?;
+    let n: i64 = n.parse().ok().filter(|n| (2..=1_000).contains(n))?;
+    let Expr::Num { value, decimals: None } = &**exponent else { return None };
+    let k = crate::rational::to_i64(value).filter(|k| (1..=n).contains(k))?;
+    let binomial = Expr::Func(Func::Binomial, vec![Expr::int(n), Expr::int(k)]);
+    match letter {
+        "C" => Some(binomial),
+        // `P_6^2` is a probability as often as a number of permutations, and is left alone.
+        "A" => Some(Expr::Mul(vec![binomial, Expr::Func(Func::Factorial, vec![Expr::int(k)])])),
+        _ => None,
+    }
+}
+
+/// The answer with the imaginary unit of a program, `j` right behind a number or `I` in a product; `None` when the text is
+/// no such expression.
+pub(super) fn imaginary(text: &str, e: &Expr) -> Option<Expr> {
+    let bytes = text.as_bytes();
+    if text.contains('\\') || text.len() > 400 {
+        return None;
+    }
+    let engineer = memchr::memchr_iter(b'j', bytes).any(|i| i > 0 && bytes[i - 1].is_ascii_digit());
+    let program = memchr::memmem::find(bytes, b"*I").is_some() || memchr::memmem::find(bytes, b"I*").is_some();
+    let letter = match (engineer, program) {
+        (true, _) => "j",
+        (_, true) => "I",
+        _ => return None,
+    };
+    // Any other name makes the letter one as well.
+    let named = e.any(&|e| match e {
+        Expr::Sym(s) => s != letter,
+        Expr::Text(_) | Expr::Apply(..) => true,
+        _ => false,
+    });
+    (!named && e.any(&|e| matches!(e, Expr::Sym(s) if s == letter)))
+        .then(|| e.substitute(letter, &Expr::Const(Constant::I)))
+}
+
+/// `1,00,000` and `12,34,567` without their separators, as India groups digits.
+pub(super) fn indian_groups(text: &str) -> Option<String> {
+    let chars: Vec<char> = text.chars().collect();
+    let start = chars.iter().position(char::is_ascii_digit)?;
+    let length = chars[start..].iter().take_while(|c| c.is_ascii_digit() || **c == ',').count();
+    let number: String = chars[start..start + length].iter().collect();
+    let groups: Vec<&str> = number.split(',').collect();
+    let inner = groups.get(1..groups.len().checked_sub(1)?)?;
+    let indian = !inner.is_empty()
+        && (1..=2).contains(&groups[0].len())
+        && inner.iter().all(|g| g.len() == 2)
+        && groups.last().is_some_and(|g| g.len() == 3);
+    // Another comma elsewhere makes it a list.
+    let rest: String = chars[start + length..].iter().collect();
+    (indian && !rest.contains(',')).then(|| {
+        let before: String = chars[..start].iter().collect();
+        format!("{before}{}{rest}", groups.concat())
+    })
+}

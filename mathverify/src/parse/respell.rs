@@ -1,0 +1,425 @@
+//! Spellings that are no formulas, written as one: program notation (`0x1F`, `math.sqrt(2)`), scales (`5 million`, `1.2万`),
+//! number words (`twenty-five`, `百分之二十五`).
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use num_bigint::BigInt;
+use regex::{Captures, Regex};
+use text2num::{Language, text2digits};
+
+use crate::pattern::pattern;
+
+/// Longest text that is looked at, in bytes.
+const MAX_BYTES: usize = 400;
+
+/// The text as a formula, where a spelling of these kinds stands in it; else the text itself.
+pub(super) fn respelled(text: &str) -> Cow<'_, str> {
+    if text.len() > MAX_BYTES || !text.bytes().any(|b| b.is_ascii_alphabetic() || b >= 0x80) {
+        return Cow::Borrowed(text);
+    }
+    if !text.bytes().any(|b| b.is_ascii_digit())
+        && let Some(number) = spoken(text)
+    {
+        return Cow::Owned(number);
+    }
+    let mut out = Cow::Borrowed(text);
+    if has(&out, "0x") || has(&out, "0b") || has(&out, "0o") || has(&out, "0X") {
+        replace(&mut out, &LITERAL, literal);
+    }
+    if has(&out, "math.")
+        || has(&out, "Math.")
+        || has(&out, "np.")
+        || has(&out, "numpy.")
+        || has(&out, "sp.")
+        || has(&out, "sympy.")
+        || has(&out, "torch.")
+    {
+        replace(&mut out, &MODULE, |c| format!("{}{}", &c[1], &c[2]));
+    }
+    if has(&out, "Rational(") || has(&out, "Fraction(") {
+        replace(&mut out, &FRACTION, |c| format!("(({})/({}))", &c[1], &c[2]));
+    }
+    if has(&out, "pow(") {
+        replace(&mut out, &POWER, |c| format!("(({})^({}))", &c[1], &c[2]));
+    }
+    if has(&out, "and/or") {
+        out = Cow::Owned(out.replace("and/or", "or"));
+    }
+    if SCALE_STEM.is_match(&out) {
+        replace(&mut out, &SCALED, scaled);
+    }
+    if out.contains(|c: char| CHINESE_DIGITS.contains(c))
+        && let Some(number) = chinese(&out)
+    {
+        return Cow::Owned(number);
+    }
+    out
+}
+
+fn has(text: &str, part: &str) -> bool {
+    memchr::memmem::find(text.as_bytes(), part.as_bytes()).is_some()
+}
+
+fn replace(text: &mut Cow<'_, str>, regex: &Regex, with: impl Fn(&Captures<'_>) -> String) {
+    if regex.is_match(text) {
+        *text = Cow::Owned(regex.replace_all(text, |c: &Captures<'_>| with(c)).into_owned());
+    }
+}
+
+static LITERAL: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(^|[^\w.\\])0(?:[xX]([0-9a-fA-F]{1,64})|[bB]([01]{1,200})|[oO]([0-7]{1,100}))\b"));
+
+/// `0x1F`, `0b101`, `0o17` in digits.
+fn literal(c: &Captures<'_>) -> String {
+    let (digits, base) = match (c.get(2), c.get(3), c.get(4)) {
+        (Some(hex), ..) => (hex.as_str(), 16),
+        (_, Some(binary), _) => (binary.as_str(), 2),
+        (_, _, Some(octal)) => (octal.as_str(), 8),
+        _ => ("", 10),
+    };
+    match BigInt::parse_bytes(digits.as_bytes(), base) {
+        Some(value) => format!("{}{value}", &c[1]),
+        None => c[0].to_owned(),
+    }
+}
+
+static MODULE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(^|[^\w.])(?:math|cmath|Math|np|numpy|sp|sympy|torch|scipy|mpmath)\.([A-Za-z])"));
+static FRACTION: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"\b(?:Rational|Fraction)\(\s*([-+]?\d+)\s*,\s*([-+]?\d+)\s*\)"));
+static POWER: LazyLock<Regex> = LazyLock::new(|| pattern(r"\bpow\(([^(),]{1,40}),([^(),]{1,40})\)"));
+
+/// Words that multiply the number before them by a power of ten (or twelve, for a dozen), in the recipe's languages.
+const SCALES: &[(&str, u32)] = &[
+    ("hundred", 2),
+    ("thousand", 3),
+    ("millions?", 6),
+    ("billions?", 9),
+    ("trillions?", 12),
+    ("lakhs?", 5),
+    ("crores?", 7),
+    ("tausend", 3),
+    ("millionen", 6),
+    ("mio", 6),
+    ("milliarden?", 9),
+    ("mrd", 9),
+    ("milliards?", 9),
+    ("mille", 3),
+    ("mil", 3),
+    ("mill[oó]n(?:es)?", 6),
+    ("milhão", 6),
+    ("milhões", 6),
+    ("milion[ie]", 6),
+    ("miliard[io]", 9),
+    ("milion(?:y|ów)?", 6),
+    ("tysi[ąę]c[ye]?", 3),
+    ("tys", 3),
+    ("mln", 6),
+    ("mld", 9),
+    ("тысяч[аи]?", 3),
+    ("тыс", 3),
+    ("миллион(?:а|ов)?", 6),
+    ("млн", 6),
+    ("миллиард(?:а|ов)?", 9),
+    ("млрд", 9),
+    ("लाख", 5),
+    ("करोड़", 7),
+    ("हज़ार", 3),
+];
+/// The same in scripts without spaces.
+const SIGNS: &[(&str, u32)] = &[
+    ("万亿", 12),
+    ("百万", 6),
+    ("千万", 7),
+    ("百萬", 6),
+    ("千萬", 7),
+    ("万", 4),
+    ("萬", 4),
+    ("亿", 8),
+    ("億", 8),
+    ("兆", 12),
+    ("만", 4),
+    ("억", 8),
+    ("천", 3),
+    ("ล้าน", 6),
+    ("พัน", 3),
+    ("หมื่น", 4),
+    ("แสน", 5),
+];
+
+static SCALED: LazyLock<Regex> = LazyLock::new(|| {
+    let words: Vec<&str> = SCALES.iter().map(|s| s.0).collect();
+    let signs: Vec<&str> = SIGNS.iter().map(|s| s.0).collect();
+    pattern(&format!(
+        r"(?i)(\d[\d,.]*)((?:\s|~|\\[ ,;]|-)*(?:\\(?:text|mathrm|mbox|textbf)\{{\s*)?)(?:({})\b\.?|({}))",
+        words.join("|"),
+        signs.join("|")
+    ))
+});
+
+/// The scales alone: a scaled number contains one.
+static SCALE_STEM: LazyLock<Regex> = LazyLock::new(|| {
+    let all: Vec<&str> = SCALES.iter().chain(SIGNS).map(|s| s.0).collect();
+    pattern(&format!("(?i)(?:{})", all.join("|")))
+});
+
+/// `2.5 thousand` as `2500`.
+fn scaled(c: &Captures<'_>) -> String {
+    let word = c.get(3).map_or("", |m| m.as_str()).to_lowercase();
+    let sign = c.get(4).map_or("", |m| m.as_str());
+    static EXACT: LazyLock<Vec<(Regex, u32)>> =
+        LazyLock::new(|| SCALES.iter().map(|(w, p)| (pattern(&format!("^(?:{w})$")), *p)).collect());
+    let power = if word.is_empty() {
+        SIGNS.iter().find(|s| s.0 == sign).map(|s| s.1)
+    } else {
+        EXACT.iter().find(|(w, _)| w.is_match(&word)).map(|s| s.1)
+    };
+    match power.and_then(|p| shifted(&c[1], p)) {
+        // The separator goes, but not the font command that opens before the next word.
+        Some(number) => format!("{number}{}", if c[2].contains('{') { &c[2] } else { "" }),
+        None => c[0].to_owned(),
+    }
+}
+
+/// Digits with their point moved by `power` places; `None` when the separators are not clear.
+fn shifted(digits: &str, power: u32) -> Option<String> {
+    let digits = digits.trim_end_matches([',', '.']);
+    // One separator with one or two digits behind it is a decimal point; groups of three are thousands.
+    let plain = match (digits.matches(',').count(), digits.matches('.').count()) {
+        (0, 0 | 1) => digits.to_owned(),
+        (1, 0) if digits.split(',').next_back().is_some_and(|g| g.len() != 3) => digits.replace(',', "."),
+        (_, 0 | 1) => digits.replace(',', ""),
+        _ => return None,
+    };
+    let (whole, fraction) = plain.split_once('.').unwrap_or((&plain, ""));
+    let places = usize::try_from(power).ok()?;
+    let mut out = String::from(whole);
+    if fraction.len() <= places {
+        out.push_str(fraction);
+        out.push_str(&"0".repeat(places - fraction.len()));
+    } else {
+        out.push_str(&fraction[..places]);
+        out.push('.');
+        out.push_str(&fraction[places..]);
+    }
+    let trimmed = out.trim_start_matches('0');
+    Some(if trimmed.is_empty() || trimmed.starts_with('.') { format!("0{trimmed}") } else { trimmed.to_owned() })
+}
+
+/// Denominators in words.
+const PARTS: [(&str, u32); 18] = [
+    ("half", 2),
+    ("halves", 2),
+    ("third", 3),
+    ("thirds", 3),
+    ("quarter", 4),
+    ("quarters", 4),
+    ("fourth", 4),
+    ("fourths", 4),
+    ("fifth", 5),
+    ("fifths", 5),
+    ("sixth", 6),
+    ("sixths", 6),
+    ("seventh", 7),
+    ("sevenths", 7),
+    ("eighth", 8),
+    ("eighths", 8),
+    ("tenth", 10),
+    ("tenths", 10),
+];
+
+/// A number in words as digits, when the text is nothing else but a noun behind it: `twenty-five`, `two thirds`,
+/// `minus seven`, `vingt et un`, `fünfundzwanzig`, `twelve apples`.
+fn spoken(text: &str) -> Option<String> {
+    static ENGLISH: LazyLock<Language> = LazyLock::new(Language::english);
+    static OTHERS: LazyLock<[Language; 6]> = LazyLock::new(|| {
+        [
+            Language::german(),
+            Language::french(),
+            Language::spanish(),
+            Language::italian(),
+            Language::portugese(),
+            Language::dutch(),
+        ]
+    });
+    let trimmed = text.trim().trim_end_matches('.');
+    let words: Vec<String> = trimmed.split_whitespace().map(str::to_lowercase).collect();
+    let letters = trimmed.chars().all(|c| c.is_alphabetic() || matches!(c, ' ' | '-' | '\''));
+    if words.is_empty() || words.len() > 12 || !letters || trimmed.chars().count() < 3 {
+        return None;
+    }
+    let (sign, words) = match &*words[0] {
+        "minus" | "negative" => ("-", &words[1..]),
+        _ => ("", &words[..]),
+    };
+    let digits = |words: &[String], language: &Language| {
+        text2digits(&words.join(" "), language).ok().filter(|d| d.bytes().all(|b| b.is_ascii_digit()))
+    };
+    // The longest start that is a number.
+    for length in (1..=words.len()).rev() {
+        let Some(number) = digits(&words[..length], &ENGLISH) else { continue };
+        let rest = &words[length..];
+        let part = |w: &String| PARTS.iter().find(|p| p.0 == w.as_str()).map(|p| p.1);
+        return match rest {
+            [] => Some(format!("{sign}{number}")),
+            [word, ..] if part(word).is_some() => {
+                let fraction = format!("{sign}{number}/{}", part(word)?);
+                (rest.len() == 1).then_some(fraction)
+            }
+            // A noun of one or two words; "one of them" and "two or three" are no counts.
+            [first, ..] if rest.len() <= 2 && number != "1" && !["of", "or", "and", "to", "by"].contains(&&**first) => {
+                Some(format!("{sign}{number} {}", rest.join(" ")))
+            }
+            _ => None,
+        };
+    }
+    // Words that are other words in English are no numbers here.
+    if matches!(&*words[0], "once" | "due" | "sole" | "cent" | "cents" | "elf" | "mil" | "mille" | "sei") {
+        return None;
+    }
+    let mut found = OTHERS.iter().filter_map(|language| digits(words, language));
+    let number = found.next()?;
+    // Languages that disagree make no number.
+    found.all(|other| other == number).then(|| format!("{sign}{number}"))
+}
+
+const CHINESE_DIGITS: &str = "零〇一二两兩三四五六七八九十百千";
+
+/// A Chinese or Japanese number as digits: `二十五`, `三分之二`, `百分之二十五`, `负三`, `三点五`, with a measure word.
+fn chinese(text: &str) -> Option<String> {
+    const MEASURES: [&str; 34] = [
+        "", "个", "個", "元", "米", "厘米", "千米", "公里", "岁", "人", "只", "本", "张", "天", "年", "个月", "小时",
+        "分钟", "秒", "次", "种", "条", "块", "千克", "公斤", "克", "吨", "升", "度", "名", "位", "支", "棵", "辆",
+    ];
+    let text = text.trim().trim_end_matches(['。', '.']);
+    let (sign, body) = match text.strip_prefix('负').or_else(|| text.strip_prefix('負')) {
+        Some(rest) => ("-", rest),
+        None => ("", text),
+    };
+    if let Some(percent) = body.strip_prefix("百分之") {
+        return Some(format!("{sign}{}%", chinese_value(percent)?));
+    }
+    if let Some((below, above)) = body.split_once("分之") {
+        return Some(format!("{sign}{}/{}", chinese_value(above)?, chinese_value(below)?));
+    }
+    MEASURES.iter().find_map(|measure| {
+        let number = chinese_value(body.strip_suffix(measure)?)?;
+        Some(if measure.is_empty() { format!("{sign}{number}") } else { format!("{sign}{number} {measure}") })
+    })
+}
+
+fn chinese_value(text: &str) -> Option<String> {
+    let (whole, decimals) = text.split_once('点').map_or((text, None), |(w, d)| (w, Some(d)));
+    let digit = |c: char| match c {
+        '零' | '〇' => Some(0_u64),
+        '一' => Some(1),
+        '二' | '两' | '兩' => Some(2),
+        '三' => Some(3),
+        '四' => Some(4),
+        '五' => Some(5),
+        '六' => Some(6),
+        '七' => Some(7),
+        '八' => Some(8),
+        '九' => Some(9),
+        _ => None,
+    };
+    if whole.is_empty() || whole.chars().count() > 20 {
+        return None;
+    }
+    let mut chars = whole.chars();
+    let (mut total, mut section, mut pending): (u64, u64, Option<u64>) = (0, 0, None);
+    let positional = whole.chars().count() > 1 && whole.chars().all(|c| digit(c).is_some());
+    if positional {
+        let digits: String = whole.chars().filter_map(digit).map(|d| d.to_string()).collect();
+        total = digits.parse().ok()?;
+        chars = "".chars();
+    }
+    for c in chars {
+        if let Some(d) = digit(c) {
+            if pending.is_some_and(|p| p != 0) {
+                return None;
+            }
+            pending = Some(d);
+            continue;
+        }
+        let (unit, large) = match c {
+            '十' => (10, false),
+            '百' => (100, false),
+            '千' => (1_000, false),
+            '万' | '萬' => (10_000, true),
+            '亿' | '億' => (100_000_000, true),
+            _ => return None,
+        };
+        if large {
+            section += pending.take().unwrap_or(0);
+            total = (total + section.max(1)).checked_mul(unit)?;
+            section = 0;
+        } else {
+            section += pending.take().unwrap_or(1) * unit;
+        }
+    }
+    let value = total.checked_add(section)?.checked_add(pending.unwrap_or(0))?;
+    match decimals {
+        None => Some(value.to_string()),
+        Some(d) if !d.is_empty() => {
+            let digits: Option<String> = d.chars().map(|c| digit(c).map(|d| d.to_string())).collect();
+            Some(format!("{value}.{}", digits?))
+        }
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::respelled;
+
+    #[test]
+    fn spellings_become_formulas() {
+        for (text, formula) in [
+            ("0x1F", "31"),
+            ("-0x1f", "-31"),
+            ("0b101", "5"),
+            ("0o17", "15"),
+            ("math.sqrt(2)", "sqrt(2)"),
+            ("np.pi/2", "pi/2"),
+            ("Rational(1, 2)", "((1)/(2))"),
+            ("pow(2, 10)", "((2)^( 10))"),
+            ("5 million", "5000000"),
+            ("5 million dollars", "5000000 dollars"),
+            ("2.5 thousand", "2500"),
+            ("1,5 Millionen", "1500000"),
+            ("1,234 thousand", "1234000"),
+            ("5\\text{ million}", "5000000\\text{ }"),
+            ("1.2万", "12000"),
+            ("3亿", "300000000"),
+            ("2 crore", "20000000"),
+            ("3 млн", "3000000"),
+            ("twenty-five", "25"),
+            ("Twelve", "12"),
+            ("minus seven", "-7"),
+            ("two thirds", "2/3"),
+            ("one half", "1/2"),
+            ("twelve apples", "12 apples"),
+            ("fünfundzwanzig", "25"),
+            ("vingt et un", "21"),
+            ("veinticinco", "25"),
+            ("二十五", "25"),
+            ("百分之二十五", "25%"),
+            ("三分之二", "2/3"),
+            ("负三", "-3"),
+            ("三点一四", "3.14"),
+            ("一百零五", "105"),
+            ("二〇二四", "2024"),
+            ("一万两千", "12000"),
+            ("十二个", "12 个"),
+        ] {
+            assert_eq!(respelled(text), formula, "{text}");
+        }
+        for text in
+            ["5", "x", "0x + 3", "10x", "one of them", "two or three", "a cat", "三角形", "一样", "5 miles", "mice"]
+        {
+            assert_eq!(respelled(text), text);
+        }
+    }
+}
