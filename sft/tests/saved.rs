@@ -61,7 +61,7 @@ fn the_average_that_is_saved_is_what_is_reported_and_ranked() {
     ] {
         let steps = "--max-steps 12 --eval-steps 4 --checkpoint-steps 4 --keep-last 9";
         world.run(name, &format!("{flags} --eval-data {held} {steps}")).unwrap();
-        let report = json_of(&world, &format!("{name}/run.json"))["report"].clone();
+        let report = json_of(&world, &format!("{name}/run.json"))["stage"]["figures"]["report"].clone();
         let loss = |evaluation: &Value| evaluation["loss"].as_f64().unwrap();
         let (saved, last) = (loss(&report["evaluation"]), loss(&report["last_evaluation"]));
         let start = loss(&json_of(&world, &format!("{name}/eval_start.json")));
@@ -102,7 +102,6 @@ fn an_averaging_run_that_is_stopped_ends_with_the_same_bytes() {
             for later in step + 1..=12 {
                 fs::remove_dir_all(world.path(&cut).join(format!("checkpoints/step-{later}"))).ok();
             }
-            fs::remove_file(world.path(&cut).join("run.json")).unwrap();
             fs::remove_dir_all(world.path(&cut).join("model")).unwrap();
             world.run(&cut, &flags).unwrap();
             assert!(world.weights(&whole) == world.weights(&cut), "{name}, from step {step}");
@@ -134,7 +133,7 @@ fn a_resumed_run_knows_its_best_checkpoint() {
     let checkpoints = || fs::read_dir(world.path("run/checkpoints")).unwrap().count();
     assert_eq!(checkpoints(), 1, "only the last");
     world.run("cut", &format!("{flags} --checkpoint-steps 3")).unwrap();
-    fs::remove_file(world.path("cut/run.json")).unwrap();
+    fs::remove_dir_all(world.path("cut/model")).unwrap();
     for step in [6, 8] {
         fs::remove_dir_all(world.path(&format!("cut/checkpoints/step-{step}"))).unwrap();
     }
@@ -152,7 +151,7 @@ fn checkpoints_say_what_they_cost() {
     let world = World::new(20);
     world.run("run", "--max-steps 4 --checkpoint-steps 2").unwrap();
     let record = json_of(&world, "run/run.json");
-    let cost = &record["report"]["checkpoints"];
+    let cost = &record["stage"]["figures"]["report"]["checkpoints"];
     assert_eq!(cost["count"], 2);
     assert!(cost["bytes"].as_u64().unwrap() > 20_000 && cost["seconds"].as_f64().unwrap() > 0.0, "{cost}");
     assert!(record["summary"].as_str().unwrap().contains("2 checkpoints of "), "{}", record["summary"]);
