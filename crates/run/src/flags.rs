@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn the_help_states_the_defaults() {
         let help = Cli::command().render_long_help().to_string();
-        for part in ["[default: 3]", "[default: half-round]", "[default: 1e-5]", "[default: 8]", "[default: all]"] {
+        for part in ["[default: 3]", "[default: half-round]", "[default: 0.00001]", "[default: 8]", "[default: all]"] {
             assert!(help.contains(part), "{part} is not in {help}");
         }
     }
