@@ -58,7 +58,11 @@ fn keys(command: &Command) -> Vec<Key> {
         arg.get_long().is_some_and(|long| !["config", "dry-run", "help", "version"].contains(&long))
             && !arg.is_hide_set()
     };
-    command.get_arguments().filter(aside).map(key).collect()
+    // Defaults are added to the help of flags one by one, which moves them behind the others.
+    let mut keys: Vec<Key> = command.get_arguments().filter(aside).map(key).collect();
+    let headings: Vec<String> = keys.iter().map(|key| key.heading.clone()).collect();
+    keys.sort_by_key(|key| headings.iter().position(|heading| *heading == key.heading));
+    keys
 }
 
 fn key(arg: &Arg) -> Key {
@@ -149,7 +153,7 @@ fn markdown(all: &[(String, &Command)]) -> String {
                 heading = key.heading;
             }
             let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
-            let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+            let cell = |text: &str| text.replace('|', "\\|").replace('<', "\\<").replace('\n', " ");
             out += &format!("| `{}` | {} | {default} | {} |\n", key.name, cell(&key.kind), cell(&key.help));
         }
     }
