@@ -53,9 +53,9 @@ tasks = [
 ]
 with tempfile.TemporaryDirectory() as folder:
     logs = eval(tasks, model=model, log_dir=folder, display="none", max_retries=0)
-for log in logs:
-    assert log.status == "success", (log.eval.task, log.error)
-    assert all(sample.error is None for sample in log.samples), log.eval.task
-Capital.model_validate_json(logs[1].samples[0].output.completion)
-assert len(calls) == 1, calls
-print("inspect-ai: everything as expected,", {log.eval.task: log.samples[0].output.completion[:40] for log in logs})
+    for log in logs:
+        assert log.status == "success", (log.eval.task, log.error)
+        assert all(sample.error is None for sample in log.samples), log.eval.task
+    Capital.model_validate_json(logs[1].samples[0].output.completion)
+    assert calls, "the tool was not called"
+    print("inspect-ai: everything as expected,", {log.eval.task: log.samples[0].output.completion[:40] for log in logs})
