@@ -59,15 +59,15 @@ async def main():
     # The same number of tokens with and without: a grammar that allows every text for so long.
     grammar = {"guided_json": {"type": "array", "items": {"type": "string", "minLength": 20}, "minItems": 1000}}
     speeds = {"plain": [], "constrained": []}
-    for round in range(10):
-        for name in ["plain", "constrained"] if round % 2 else ["constrained", "plain"]:
+    for turn in range(10):
+        for name in ["plain", "constrained"] if turn % 2 else ["constrained", "plain"]:
             more = {"ignore_eos": True} if name == "plain" else grammar
             start = time.perf_counter()
-            answers = await asyncio.gather(*(ask(round * 16 + n, max_tokens=100, extra_body=more) for n in range(16)))
+            answers = await asyncio.gather(*(ask(turn * 16 + n, max_tokens=100, extra_body=more) for n in range(16)))
             tokens = sum(answer.usage.completion_tokens for answer in answers)
             speeds[name].append(tokens / (time.perf_counter() - start))
     ratios = sorted(c / p for c, p in zip(speeds["constrained"], speeds["plain"]))
-    print({name: round(sum(list) / len(list), 1) for name, list in speeds.items()}, "tokens/s;",
+    print({name: round(sum(runs) / len(runs), 1) for name, runs in speeds.items()}, "tokens/s;",
           f"ratio of each pair: median {ratios[len(ratios) // 2]:.3f}, {ratios[0]:.3f} to {ratios[-1]:.3f}")
 
 
