@@ -3,6 +3,9 @@
 
 use serde_json::{Map, Value};
 
+/// Fields of a record by name.
+pub type Fields = Map<String, Value>;
+
 /// The fields of a record that are read.
 pub const READ: [&str; 18] = [
     "id",
@@ -118,7 +121,7 @@ const TESTS: [(&str, &str); 32] = [
 ///
 /// # Errors
 /// Names the first field that is not read and may hold tests.
-pub fn split(record: Map<String, Value>) -> Result<(Map<String, Value>, Map<String, Value>), String> {
+pub fn split(record: Fields) -> Result<(Fields, Fields), String> {
     let (mut read, mut meta) = (Map::new(), Map::new());
     for (name, value) in record {
         if value.is_null() {
