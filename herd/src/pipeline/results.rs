@@ -225,7 +225,7 @@ mod tests {
             page.contains("<tr><td>sums accuracy<td class=\"n\">2<td><b>50.0%</b><br><small>10.0 to 90.0</small>"),
             "{page}"
         );
-        assert!(page.contains("after against before") && page.contains("1/0"), "{page}");
+        assert!(page.contains("after against before") && page.contains("1&#x2f;0"), "{page}");
         let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
         assert!(place("sums 1: ✗✓") < place("sums 0: ✓✓"));
         assert!(page.contains("&lt;1+1&gt;?") && page.contains("said by after"));

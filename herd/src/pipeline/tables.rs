@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(of(sft).unwrap(), "sft --data a --data b:2 --learning-rate 0.0001 --merge --model {model}");
         let run = "rejection-sampling.run = { problems = \"p\", k = 4, temperature = 0.8 }";
         let words = of(run).unwrap();
-        assert!(words.starts_with("rejection-sampling run ") && words.contains(" -k 4 "), "{words}");
+        assert!(words.starts_with("rejection-sampling run ") && words.contains(" --k 4 "), "{words}");
         assert_eq!(of("data.make = { train = 5, output = \"{out}\" }").unwrap(), "data make --output {out} --train 5");
         // A command that has flags of its own beside its subcommands.
         assert_eq!(of("eval = { output = \"{out}\" }").unwrap(), "eval --output {out}");
@@ -143,7 +143,7 @@ mod tests {
             ("sft = { learning_rate = [1, 2] }", "takes one value, not a list of 2"),
             ("sft = { data = [{ a = 1 }] }", "data of herd sft: must be a text"),
             ("sft = 1", "herd sft is a table of flags"),
-            ("stf = {}", "\"stf\" is no command of herd; did you mean sft?"),
+            ("sftt = {}", "\"sftt\" is no command of herd; did you mean sft?"),
             ("data = {}", "herd data needs one of its commands: "),
             ("data.mak = {}", "\"mak\" is no command of herd data; did you mean make?"),
         ] {
