@@ -39,7 +39,7 @@ impl Random {
     }
 
     pub fn chance(&mut self, of: u64) -> bool {
-        self.next() % of == 0
+        self.next().is_multiple_of(of)
     }
 }
 
