@@ -190,7 +190,7 @@ fn mistakes_get_one_sentence_with_a_model() {
     let generate = |model: &str, prompts: &str| {
         refuse(&["generate", "--model", model, "--prompts", prompts, "--output", &path("out.jsonl")])
     };
-    let error = generate(MODEL, &write(folder.path(), "bad.jsonl", "{\"id\": 1, \"prompt\": []}\n{\"id\": 2,\n"));
+    let error = generate(MODEL, &write(folder.path(), "bad.jsonl", "{\"id\": 1, \"prompt\": \"a\"}\n{\"id\": 2,\n"));
     assert!(error.contains("bad.jsonl:2"), "{error}");
     let long = json!({"id": "long", "prompt": "word ".repeat(9000)}).to_string();
     let error = generate(MODEL, &write(folder.path(), "long.jsonl", &long));

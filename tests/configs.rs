@@ -45,10 +45,10 @@ fn the_reference_is_what_the_program_prints() {
 fn a_stage_shows_its_keys() {
     let text = herd(&["config", "sft"]);
     for part in [
-        "learning_rate = 1e-5  (number)\n      Peak learning rate",
+        "learning_rate = 0.00001  (number)\n      Peak learning rate",
         "schedule = cosine  (\"cosine\" or \"linear\" or ",
         "data  (list of text)",
-        "merge  (true or false)",
+        "merge = false  (true or false)",
         "model  (path)",
         "epochs = 1  (integer)",
         "over_long = error  (\"error\" or \"drop\" or \"truncate-prompt\")",
