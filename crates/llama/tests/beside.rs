@@ -76,7 +76,9 @@ fn passes_with_different_settings_do_not_meet() {
                 scope.spawn(move || {
                     // The numbers of a pass may depend on the threads that it has, and on nothing else.
                     let model = model(n as u64 / 2);
-                    passes(&model, pass, || drop(barrier.wait()))
+                    passes(&model, pass, || {
+                        barrier.wait();
+                    })
                 })
             })
             .collect();

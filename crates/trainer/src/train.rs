@@ -294,7 +294,10 @@ impl<O: Objective> Run<'_, O> {
             other => other.into(),
         })?;
         if let Some(average) = &mut self.average {
-            catch(|| anyhow::Ok(average.update(step + 1, &self.optimizer.masters())))?;
+            catch(|| {
+                average.update(step + 1, &self.optimizer.masters());
+                anyhow::Ok(())
+            })?;
         }
         let seconds = start.elapsed().as_secs_f64();
         self.tokens += tokens;

@@ -422,7 +422,8 @@ mod tests {
 
     #[test]
     fn mistakes_are_sentences() {
-        let wrong: [(fn(&mut Training), &str); 5] = [
+        type Change = fn(&mut Training);
+        let wrong: [(Change, &str); 5] = [
             (|t| t.data = vec!["a:x".into()], "\"x\" is no number"),
             (|t| t.data.clear(), "--data is missing"),
             (|t| t.max_length = Some(5000), "--micro-batch-tokens is 4096, but --max-length allows examples of 5000"),
