@@ -299,7 +299,7 @@ name = "x"
 output = "out"
 [[stage]]
 name = "a"
-command = ["sh", "-c", "echo a >> runs.txt; echo hi > $0/x.txt; mkdir $0/deep; ln -s /nonexistent/debug.log $0/latest.log; ln -s .. $0/deep/up; mkfifo $0/pipe", "{out}"]
+command = ["sh", "-c", "echo a >> runs.txt; echo hi > $0/x.txt; mkdir -p $0/deep; ln -sfn /nonexistent/debug.log $0/latest.log; ln -sfn .. $0/deep/up; [ -p $0/pipe ] || mkfifo $0/pipe", "{out}"]
 [[stage]]
 name = "b"
 command = ["sh", "-c", "echo b >> runs.txt; cat $0/x.txt", "{a}"]
