@@ -257,12 +257,8 @@ impl Walk {
             let kept =
                 of_stage && [NAME, LOG, run::RECORD, run::CONFIG, "checkpoints", "tensorboard"].contains(&&*name);
             let made = !self.made.is_empty() && fs::canonicalize(&entry).is_ok_and(|real| self.made.contains(&real));
-            if !made
-                && !name.starts_with('.')
-                && name != "__pycache__"
-                && !kept
-                && !(of_pipeline && self.hidden.contains(&name))
-            {
+            let hidden = name.starts_with('.') || name == "__pycache__" || (of_pipeline && self.hidden.contains(&name));
+            if !(made || kept || hidden) {
                 self.collect(&entry, above, found)?;
             }
         }
