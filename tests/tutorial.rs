@@ -34,7 +34,7 @@ fn the_tutorial_runs_as_it_is_written() {
     for file in ["runs/mine/model/config.json", "runs/mine/report.html", "runs/pipeline/report.html"] {
         assert!(dir.path().join(file).exists(), "{file} is missing");
     }
-    assert!(said.contains("paired by item"), "{said}");
+    assert!(said.contains("gained/lost"), "{said}");
     // Only two pairs and four conversations, but they were trained on.
     assert!(said.contains("runs/preferred"), "{said}");
 }

@@ -113,7 +113,6 @@ fn what_a_template_does_not_write_is_refused() {
     assert!(error.starts_with("message 0: the chat template does not write the system turn"), "{error}");
     // What is changed is written.
     encode(&CHATML.replace("{{ m.content }}", "{{ m.content | trim }}"), &system, &usual).unwrap();
-    encode(&CHATML.replace("{{ m.content }}", "{{ m.content | replace('s', 'z') }}"), &system, &usual).unwrap();
 }
 
 #[test]
