@@ -24,7 +24,8 @@ pub(super) fn hashes(text: &str) -> Option<Range<usize>> {
 
 /// What announces an answer: what may stand before the stem, the stem without which nothing matches, and what follows.
 /// English first, then the recipe's languages (German, French, Italian, Portuguese, Hindi, Spanish, Thai), Polish and
-/// others with public test sets.
+/// others with public test sets. Boundaries of words are those of ASCII: with Unicode's, one apostrophe of a text would send
+/// the whole search to the slow engine.
 const PHRASES: &[(&str, &str, &str)] = &[
     (
         r"(?:the\s+)?(?:final|correct|right|exact)?\s*(?:numerical\s+)?",
@@ -33,8 +34,8 @@ const PHRASES: &[(&str, &str, &str)] = &[
     ),
     (r"(?:final\s+)?", "answer", r"s?\s*(?:\([^)\n]{1,30}\))?\s*(?:\*\*)?\s*[:：]"),
     (r"(?m:^)\s*", r"(?-i:A)\s*[:：]", ""),
-    (r"\b", "ans", r"\.?\s*[:：=]"),
-    (r"\b", "answer", r"\s+[-–—]\s+"),
+    (r"(?-u:\b)", "ans", r"\.?\s*[:：=]"),
+    (r"(?-u:\b)", "answer", r"\s+[-–—]\s+"),
     (r"(?m:^)\s*(?:\*\*|\#+\s*)?final\s+", "answer", r"\s*(?:\*\*)?\s*[:：]?\s*\n"),
     (
         r"(?:die\s+)?(?:endgültige\s+|richtige\s+)?",
@@ -63,8 +64,8 @@ const PHRASES: &[(&str, &str, &str)] = &[
     ("", "సమాధానం", r"\s*[:：]?"),
     ("", "jibu", r"\s*(?:ni|[:：])\s*"),
     ("", "antwoord", r"\s*(?:is|[:：])\s*"),
-    (r"\b", "svar", r"(?:et)?\s*(?:är|er|[:：])\s*"),
-    (r"\b", "cevap", r"\s*[:：]\s*"),
+    (r"(?-u:\b)", "svar", r"(?:et)?\s*(?:är|er|[:：])\s*"),
+    (r"(?-u:\b)", "cevap", r"\s*[:：]\s*"),
     ("", "відповідь", r"\s*[:：—-]\s*"),
     ("", "odpověď", r"\s*(?:je|[:：])\s*"),
     ("", "răspuns", r"(?:ul)?\s*(?:este|[:：])\s*"),

@@ -64,23 +64,35 @@ const ENDS: &[&str] = &[
 /// The bytes of the answer's part; `None` when reasoning began and never ended, unless `unfinished` asks for it.
 pub(super) fn visible(text: &str, unfinished: bool) -> Option<Range<usize>> {
     let mut start = 0;
-    // Nearly every text without markers ends here: they all have one of these characters.
-    if memchr::memchr3(b'<', b'[', 0xe2, text.as_bytes()).is_some() || text.starts_with("analysis") {
+    if may_have_markers(text) {
         start = behind_reasoning(text, unfinished)?;
         while let Some(header) = HEADER.find(&text[start..]) {
             start += header.end();
         }
     }
-    let mut end = text.len();
-    let tail = super::floor_boundary(text, end.saturating_sub(200).max(start));
-    for marker in ENDS {
-        if let Some(at) = memchr::memmem::find(&text.as_bytes()[tail..end], marker.as_bytes()) {
-            end = tail + at;
-        }
-    }
+    let tail = super::floor_boundary(text, text.len().saturating_sub(200).max(start));
+    let end = memchr::memchr_iter(b'<', &text.as_bytes()[tail..])
+        .map(|at| tail + at)
+        .find(|&at| ENDS.iter().any(|marker| text[at..].starts_with(marker)))
+        .unwrap_or(text.len());
     let trimmed = text[start..end].trim();
     let offset = trimmed.as_ptr() as usize - text.as_ptr() as usize;
     Some(offset..offset + trimmed.len())
+}
+
+/// Whether a marker of reasoning or of a turn may stand in the text. Most texts have none, and all markers begin as
+/// one of these: a tag, a bracket with a name, `◁` (e2 97 81), or gpt-oss's bare channel names.
+fn may_have_markers(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    text.starts_with("analysis")
+        || memchr::memchr3_iter(b'<', b'[', 0xe2, bytes).any(|at| {
+            let next = bytes.get(at + 1).copied().unwrap_or(0);
+            match bytes[at] {
+                b'<' => next.is_ascii_alphabetic() || matches!(next, b'/' | b'|') || !next.is_ascii(),
+                b'[' => next.is_ascii_alphabetic() || next == b'/',
+                _ => next == 0x97,
+            }
+        })
 }
 
 /// Where the text behind the reasoning starts.
