@@ -57,11 +57,13 @@ impl Backend {
         matches!(self, Self::Packed(_))
     }
 
-    pub fn copy_page(&mut self, from: u32, to: u32) {
+    /// Copies the keys and values of a page to another page.
+    pub fn copy_page(&mut self, from: u32, to: u32) -> Result<(), String> {
         match self {
             Self::Packed(decoder) => decoder.copy_page(from, to),
-            Self::Tensors(tensors) => tensors.cache.copy_page(from, to),
+            Self::Tensors(tensors) => tensors.cache.copy_page(from, to).map_err(|error| error.to_string())?,
         }
+        Ok(())
     }
 
     /// Leaves the logits that the segments ask for (of their last token or of none) in `logits`, `[rows, vocab]` in

@@ -284,9 +284,9 @@ impl Engine {
         &mut self,
         on_token: &mut dyn FnMut(RequestId, Result<Choice, GenerateError>) -> Next,
     ) -> Result<(), GenerateError> {
-        let kept = self.admit();
-        let computed = match self.compute() {
-            Ok(computed) => computed,
+        let step = self.admit().and_then(|kept| Ok((kept, self.compute()?)));
+        let (kept, computed) = match step {
+            Ok(step) => step,
             Err(error) => {
                 self.reset();
                 return Err(error);
@@ -319,7 +319,7 @@ impl Engine {
 
     /// Gives waiting requests, first come first served, the idle slots and the pages they may need. Returns the slots
     /// whose prompt was found whole, with the logits after it.
-    fn admit(&mut self) -> Vec<(usize, Arc<Vec<f32>>)> {
+    fn admit(&mut self) -> Result<Vec<(usize, Arc<Vec<f32>>)>, GenerateError> {
         let mut ready = Vec::new();
         while let (Some(slot), Some(Waiting { request, .. })) =
             (self.slots.iter().position(Option::is_none), self.waiting.front())
@@ -358,7 +358,7 @@ impl Engine {
             let cached = if let Some(kept) = kept {
                 // Copy on write: the part of a page is the sequence's own before it writes into it.
                 if let Some(&partial) = kept.pages.get(shared.len()) {
-                    self.backend.copy_page(partial, own[0]);
+                    self.backend.copy_page(partial, own[0]).map_err(GenerateError::Engine)?;
                 }
                 ready.push((slot, kept.logits.clone()));
                 self.kept.push_back(kept);
@@ -371,7 +371,7 @@ impl Engine {
             let tokens = request.prompt.clone();
             self.slots[slot] = Some(Active { id, request, sampler, processor, pages, tokens, cached, limit });
         }
-        ready
+        Ok(ready)
     }
 
     /// Whether a running sequence is about to compute what this prompt could then share.
@@ -436,7 +436,7 @@ impl Engine {
             }
             if last {
                 if is_prompt {
-                    self.keep_prompt(slot, chosen.len());
+                    self.keep_prompt(slot, chosen.len())?;
                 }
                 chosen.push(slot);
             }
@@ -446,13 +446,13 @@ impl Engine {
 
     /// Keeps the prompt that was just computed in `slot` with row `row` of the logits, if there is a page for its last
     /// part.
-    fn keep_prompt(&mut self, slot: usize, row: usize) {
-        let Some(active) = &self.slots[slot] else { return };
+    fn keep_prompt(&mut self, slot: usize, row: usize) -> Result<(), GenerateError> {
+        let Some(active) = &self.slots[slot] else { return Ok(()) };
         let full = active.tokens.len() / PAGE;
         let mut pages = active.pages[..full].to_vec();
         if !active.tokens.len().is_multiple_of(PAGE) {
-            let Some(copy) = self.pool.take() else { return };
-            self.backend.copy_page(active.pages[full], copy);
+            let Some(copy) = self.pool.take() else { return Ok(()) };
+            self.backend.copy_page(active.pages[full], copy).map_err(GenerateError::Engine)?;
             pages.push(copy);
         }
         active.pages[..full].iter().for_each(|&page| self.pool.share(page));
@@ -464,6 +464,7 @@ impl Engine {
         {
             self.pool.release(&oldest.pages);
         }
+        Ok(())
     }
 
     /// Chooses a token for each slot, in order, from its logits, on all threads.

@@ -47,11 +47,18 @@ impl PagedCache {
         Ok(())
     }
 
-    /// Copies a page of all layers.
-    pub fn copy_page(&mut self, from: u32, to: u32) {
-        for tensor in self.keys.iter().chain(&self.values) {
-            tensor.get(i64::from(to)).copy_(&tensor.get(i64::from(from)));
-        }
+    /// Copies a page of all layers to another page, for which it makes room first.
+    ///
+    /// # Errors
+    /// When libtorch cannot make room.
+    pub fn copy_page(&mut self, from: u32, to: u32) -> Result<(), OpError> {
+        self.reserve(from.max(to) as usize + 1)?;
+        catch(|| {
+            for tensor in self.keys.iter().chain(&self.values) {
+                tensor.f_get(i64::from(to))?.f_copy_(&tensor.f_get(i64::from(from))?)?;
+            }
+            Ok(())
+        })
     }
 
     fn idle_page(&self) -> i64 {
