@@ -1,0 +1,43 @@
+//! What can be wrong with a shard.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a shard cannot be read or written. Each message is one sentence that names the file, what is wrong and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardError {
+    /// The system refused to open, read or write.
+    #[error("{}: {action}: {cause}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's reason.
+        cause: io::Error,
+    },
+    /// The content is at fault.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The atomic writer could not write.
+    #[error(transparent)]
+    Dataset(#[from] dataset::Error),
+}
+
+/// The result of this crate's functions.
+pub type Result<T, E = ShardError> = std::result::Result<T, E>;
+
+/// Turns an I/O error into [`ShardError::Io`].
+pub(crate) fn io<'a>(path: &'a Path, action: &'static str) -> impl Fn(io::Error) -> ShardError + 'a {
+    move |cause| ShardError::Io { path: path.to_path_buf(), action, cause }
+}
+
+/// A [`ShardError::File`].
+pub(crate) fn bad(path: &Path, problem: impl Into<String>) -> ShardError {
+    ShardError::File { path: path.to_path_buf(), problem: problem.into() }
+}

@@ -1,0 +1,115 @@
+//! The header of a shard: a small JSON file that is written last.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, bad, io};
+
+/// What `format` says in every header.
+pub const FORMAT: &str = "herd token shard";
+
+/// The version of the format that this crate writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+/// What a shard holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`FORMAT`].
+    pub format: String,
+    /// [`VERSION`].
+    pub version: u32,
+    /// Documents, the empty ones included.
+    pub documents: u64,
+    /// Tokens, special tokens included.
+    pub tokens: u64,
+    /// Bytes of the documents' texts in UTF-8 before tokenisation, for bits per byte. None where nobody knows (an import).
+    pub text_bytes: Option<u64>,
+    /// What made the tokens.
+    pub tokenizer: Tokenizer,
+    /// Where the documents come from, for people: a file, a mix, a step of a pipeline.
+    pub source: String,
+    /// The file of tokens, `NAME.ds`.
+    pub token_file: FileFacts,
+    /// The file of document ends, `NAME.ds.index`.
+    pub index_file: FileFacts,
+}
+
+/// The tokenizer behind a shard.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokenizer {
+    /// SHA-256 of `tokenizer.json`, 64 hexadecimal digits; empty where nobody knows (an import).
+    pub sha256: String,
+    /// Ids are below this number.
+    pub vocab_size: u32,
+    /// The token that stands before every document, if one does.
+    pub begin_token: Option<u32>,
+    /// The token that stands behind every document, if one does.
+    pub end_token: Option<u32>,
+}
+
+/// A file as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFacts {
+    /// Its length.
+    pub bytes: u64,
+    /// SHA-256, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+/// `NAME.ds.index` of `NAME.ds`.
+pub(crate) fn index_path(tokens: &Path) -> PathBuf {
+    with_ending(tokens, ".index")
+}
+
+/// `NAME.ds.json` of `NAME.ds`.
+pub(crate) fn header_path(tokens: &Path) -> PathBuf {
+    with_ending(tokens, ".json")
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+impl Header {
+    /// Reads the header of the shard whose tokens stand in `tokens` (`NAME.ds`), without opening the other two files.
+    ///
+    /// # Errors
+    /// When there is none, or it is another program's or another version's.
+    pub fn read(tokens: &Path) -> Result<Self> {
+        let path = header_path(tokens);
+        let text = fs::read(&path).map_err(|e| {
+            if e.kind() == io::ErrorKind::NotFound {
+                let what = "there is no header; the shard was not finished, or this is no token shard of herd: \
+                            write the shard again, or import it";
+                bad(&path, what)
+            } else {
+                io(&path, "cannot read")(e)
+            }
+        })?;
+        let value: serde_json::Value = serde_json::from_slice(&text)
+            .map_err(|e| bad(&path, format!("the header is no JSON ({e}); is it cut off? write the shard again")))?;
+        if value["format"] != FORMAT {
+            return Err(bad(&path, format!("the key \"format\" is not {FORMAT:?}: another program's file")));
+        }
+        match value["version"].as_u64() {
+            Some(version) if version == u64::from(VERSION) => {}
+            version => {
+                let version = version.map_or("none".into(), |version| version.to_string());
+                let what = format!("the shard has format version {version}, and this program reads version {VERSION}");
+                return Err(bad(&path, what));
+            }
+        }
+        serde_json::from_value(value)
+            .map_err(|e| bad(&path, format!("the header lacks or has a wrong key: {e}; write the shard again")))
+    }
+
+    /// The file as text.
+    pub(crate) fn text(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+}
