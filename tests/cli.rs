@@ -66,7 +66,7 @@ fn generate_writes_every_sample_in_order_and_goes_on_where_it_was_cut_off() {
         succeed(&[&fixed[..], &["--max-new-tokens", "12", "--temperature", "0.9", "-n", "2"], more].concat())
     };
     let whole = path("whole.jsonl");
-    let printed = generate(&whole, &["--batch-size", "4"]);
+    let printed = generate(&whole, &["--max-num-seqs", "4"]);
     assert!(printed.contains("6 answers") && printed.contains("tokens/s"), "{printed}");
     let found = records(&whole);
     let order: Vec<(&str, u64)> =
@@ -83,7 +83,7 @@ fn generate_writes_every_sample_in_order_and_goes_on_where_it_was_cut_off() {
     let resumed = path("resumed.jsonl");
     let mut child = Command::new(env!("CARGO_BIN_EXE_herd"))
         .args(["generate", "--model", MODEL, "--prompts", &prompts, "--output", &resumed, "--dtype", "f32"])
-        .args(["--max-new-tokens", "12", "--temperature", "0.9", "-n", "2", "--batch-size", "4"])
+        .args(["--max-new-tokens", "12", "--temperature", "0.9", "-n", "2", "--max-num-seqs", "4"])
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
@@ -99,7 +99,7 @@ fn generate_writes_every_sample_in_order_and_goes_on_where_it_was_cut_off() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    generate(&resumed, &["--batch-size", "4"]);
+    generate(&resumed, &["--max-num-seqs", "4"]);
     assert_eq!(fs::read(&whole).unwrap(), fs::read(&resumed).unwrap());
 }
 

@@ -88,7 +88,7 @@ fn what_is_missing_is_named() {
     for (arguments, wrong) in [
         (&["eval", "--tasks", "gsm8k", "--output", "x"][..], "--model"),
         (&["eval", "--model", "m", "--output", "x"], "--tasks"),
-        (&["eval", "--model", "m", "--tasks", "gsm8k", "--output", "x", "--data", &path], "herd data get gsm8k"),
+        (&["eval", "--model", "m", "--tasks", "gsm8k", "--output", "x", "--benchmarks", &path], "herd data get gsm8k"),
         (&["eval", "--model", "m", "--tasks", "problems", "--output", "x"], "--problems FILE"),
         (&["eval", "--model", "m", "--tasks", "gsm8k", "--output", "x", "-n", "4"], "set --temperature"),
         (&["eval", "compare", &path, &path], "no samples.jsonl"),

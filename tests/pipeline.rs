@@ -83,6 +83,34 @@ command = ["sh", "-c", "echo count >> runs.txt; wc -l < $0 > $1/lines", "{text}"
 "#;
 
 #[test]
+fn a_pipeline_is_repeated_and_its_stages_are_compared() {
+    let again = |place: &Place| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
+        command.args(["again", "out"]).current_dir(place.0.path()).output().unwrap()
+    };
+    let place = Place::new(RECIPE);
+    place.write("input.txt", "a\n");
+    place.succeed(&[]);
+    let output = again(&place);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said.matches("the same bytes").count(), 4, "{said}");
+    assert_eq!(place.read("out-again/04-count/lines").trim(), "3");
+
+    // A stage whose result is another each time is named.
+    let clock = RECIPE.replace("wc -l < $0 > $1/lines", "date +%N > $1/lines");
+    let place = Place::new(&clock);
+    place.write("input.txt", "a\n");
+    place.succeed(&[]);
+    let output = again(&place);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && said.contains("1 of 4 stages differ:\n  04-count: 1 of 1 files differ"),
+        "{said}"
+    );
+}
+
+#[test]
 fn finished_stages_are_skipped_until_something_they_depend_on_changes() {
     let place = Place::new(RECIPE);
     place.write("input.txt", "a\n");

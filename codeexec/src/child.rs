@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::languages::python;
 use crate::languages::{self, Language, Runner};
 use crate::limits::{Limits, backstop};
 use crate::native::{Backend, Native};
-use crate::python;
 use crate::record::{Job, Status, Verdict};
 use crate::sandbox::{Machine, THREAD_STACK};
 

@@ -125,8 +125,8 @@ struct RunArgs {
     #[arg(long)]
     output: PathBuf,
     /// Set bad lines aside in rejected.jsonl instead of stopping
-    #[arg(long)]
-    lenient: bool,
+    #[arg(long, alias = "lenient")]
+    skip_bad: bool,
     #[command(flatten)]
     sandbox: Sandbox,
 }
@@ -137,11 +137,11 @@ struct SuiteArgs {
     /// The benchmark
     suite: suite::Suite,
     /// The benchmark's file
-    #[arg(long)]
-    data: PathBuf,
-    /// A model's samples: {"id" or "task_id", "completion" or "response"} [default: the canonical solutions]
-    #[arg(long)]
-    samples: Option<PathBuf>,
+    #[arg(long, alias = "data", value_name = "FILE")]
+    benchmark: PathBuf,
+    /// A model's answers: {"id" or "task_id", "completion" or "response"} [default: the canonical solutions]
+    #[arg(long, alias = "samples", value_name = "FILE")]
+    input: Option<PathBuf>,
     /// Values of k
     #[arg(long, value_delimiter = ',', default_value = "1")]
     k: Vec<u64>,
@@ -190,7 +190,7 @@ pub fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
         Command::Run(args) => {
             let (start, pool) = (Instant::now(), args.sandbox.pool(prefix)?);
             let options = args.sandbox.described()?;
-            let summary = run::run(&pool, args.sandbox.workers(), &args.input, &args.output, &options, args.lenient)?;
+            let summary = run::run(&pool, args.sandbox.workers(), &args.input, &args.output, &options, args.skip_bad)?;
             eprintln!("{}", summary.text(&args.output, start));
             Ok(())
         }
@@ -198,8 +198,8 @@ pub fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
             let pool = args.sandbox.pool(prefix)?;
             let options = suite::Options {
                 suite: args.suite,
-                data: args.data,
-                samples: args.samples,
+                data: args.benchmark,
+                samples: args.input,
                 k: args.k,
                 output: args.output,
                 limit: args.limit,

@@ -27,7 +27,6 @@ pub mod limits;
 pub mod native;
 pub mod output;
 pub mod pool;
-pub mod python;
 pub mod record;
 pub mod run;
 pub mod sandbox;

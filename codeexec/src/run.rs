@@ -34,14 +34,14 @@ pub struct Summary {
 /// Runs every program of `input` and writes its verdict to `output`.
 ///
 /// # Errors
-/// A bad line (unless `lenient`), an unreadable file, a language that is not set up.
+/// A bad line (unless `skip_bad`), an unreadable file, a language that is not set up.
 pub fn run(
     pool: &Pool,
     workers: usize,
     input: &Path,
     output: &Path,
     options: &str,
-    lenient: bool,
+    skip_bad: bool,
 ) -> anyhow::Result<Summary> {
     let fingerprint = Fingerprint::new()
         .text("version", env!("CARGO_PKG_VERSION"))
@@ -50,7 +50,7 @@ pub fn run(
         .finish();
     let mut out = OrderedOutput::open(output, &fingerprint)?;
     let mut summary = Summary { resumed: out.done(), ..Summary::default() };
-    let on_bad = if lenient { OnBadLine::SetAside(rejects(output)) } else { OnBadLine::Error };
+    let on_bad = if skip_bad { OnBadLine::SetAside(rejects(output)) } else { OnBadLine::Error };
     let mut reader = jsonl::read::<Checked>(input, on_bad)?;
     for _ in 0..out.done() {
         reader.next().context("the input is shorter than what was done before")??;
@@ -120,7 +120,7 @@ fn next_job(
     Some(job.map(|Checked(job)| (index, job)).map_err(anyhow::Error::from))
 }
 
-/// Where bad lines of a lenient run go.
+/// Where bad lines of a run with `--skip-bad` go.
 fn rejects(output: &Path) -> PathBuf {
     output.with_file_name("rejected.jsonl")
 }

@@ -86,7 +86,7 @@ fn a_bad_line_stops_a_strict_run_and_is_set_aside_in_a_lenient_one() {
     let said = String::from_utf8_lossy(&strict.stderr).into_owned();
     assert!(said.contains("programs.jsonl:2"), "{said}");
     std::fs::remove_file(folder.path().join("verdicts.jsonl.partial")).ok();
-    let lenient = run(&["--lenient"]);
+    let lenient = run(&["--skip-bad"]);
     assert!(lenient.status.success(), "{}", String::from_utf8_lossy(&lenient.stderr));
     assert!(folder.path().join("rejected.jsonl").exists());
 }

@@ -16,7 +16,7 @@ use dpo::reference::{Identity, mask_digest};
 use llama::{Llama, LoraConfig, Operators, TargetModules};
 use tch::{Device, Kind, Tensor};
 use trainer::stage::sources::Examples;
-use trainer::{Computation, Moment, Objective, Plan, RunFolder, Source, StepSize, forward_backward};
+use trainer::{Computation, Objective, Plan, RngPosition, RunFolder, Source, StepSize, forward_backward};
 
 fn loss(kind: LossKind) -> Loss {
     Loss { kind, beta: 0.5, label_smoothing: 0.1, simpo_gamma: 0.3, nll_weight: 0.2 }
@@ -49,7 +49,7 @@ fn gradients(model: &Llama, trained: &[Tensor], objective: &DpoObjective, recomp
         }
     }
     let batches = objective.batches(0);
-    let moment = Moment { seed: 0, step: 0, micro_batch: 0 };
+    let moment = RngPosition { seed: 0, step: 0, micro_batch: 0 };
     let how = Computation { operators: Operators::Fused, recompute };
     let sum: f64 =
         batches.iter().map(|batch| forward_backward(objective, model, batch, moment, 6.0, how).unwrap().0).sum();

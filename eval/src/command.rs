@@ -39,7 +39,7 @@ enum Command {
     Compare(CompareArgs),
     /// Look for a run's items in training data, by 8-grams
     Contamination(ContaminationArgs),
-    /// Show the prompts, or write them to a folder for --prompts
+    /// Show the prompts, or write them to a folder for --prompt-dir
     Prompts(PromptsArgs),
 }
 
@@ -59,8 +59,8 @@ struct RunArgs {
     #[arg(long, required = true)]
     output: Option<PathBuf>,
     /// The folder with the benchmarks' data [default: what `herd data get` has fetched]
-    #[arg(long)]
-    data: Option<PathBuf>,
+    #[arg(long, alias = "data", value_name = "DIR")]
+    benchmarks: Option<PathBuf>,
     /// Problem records for the task `problems`
     #[arg(long, value_name = "FILE")]
     problems: Option<PathBuf>,
@@ -89,8 +89,8 @@ struct RunArgs {
     #[arg(long)]
     max_new_tokens: Option<usize>,
     /// A folder of prompts that replace the embedded ones (`herd eval prompts`)
-    #[arg(long, value_name = "DIR")]
-    prompts: Option<PathBuf>,
+    #[arg(long, alias = "prompts", value_name = "DIR")]
+    prompt_dir: Option<PathBuf>,
     /// Judge programs on this `codeexec serve` instead of in this machine's sandbox
     #[arg(long, value_name = "URL")]
     code_url: Option<String>,
@@ -121,8 +121,8 @@ struct ContaminationArgs {
     #[arg(long)]
     run: PathBuf,
     /// Training data: JSONL (also .gz, .zst, .parquet); every text in it counts
-    #[arg(long, required = true, num_args = 1..)]
-    train: Vec<PathBuf>,
+    #[arg(long, alias = "train", required = true, num_args = 1.., value_name = "FILE")]
+    data: Vec<PathBuf>,
     /// Also write the findings as JSON
     #[arg(long)]
     output: Option<PathBuf>,
@@ -175,7 +175,7 @@ fn contamination(args: &ContaminationArgs) -> anyhow::Result<()> {
     let samples = record::read(&args.run)?;
     let first: Vec<_> = samples.iter().filter(|sample| sample.sample == 0 && !sample.question.is_empty()).collect();
     let mut checker = Checker::new(first.iter().map(|sample| sample.question.as_str()));
-    for path in &args.train {
+    for path in &args.data {
         checker.see_file(path)?;
     }
     let found = analyse(&first, &checker.overlaps());
@@ -190,7 +190,7 @@ fn contamination(args: &ContaminationArgs) -> anyhow::Result<()> {
 fn class(key: &str) -> Class {
     match key {
         // Compared by content: the files and, with their prompts, the items.
-        "output" | "data" | "problems" | "text" | "prompts" => Class::Free,
+        "output" | "benchmarks" | "problems" | "text" | "prompt_dir" => Class::Free,
         "code_url" | "code_workers" => Class::Free,
         // Figures over the same answers.
         "k" => Class::Output,
@@ -211,7 +211,7 @@ fn evaluate(args: &RunArgs, prefix: &[&str]) -> anyhow::Result<()> {
     );
     let sampling = SamplingParams { temperature: args.temperature, top_p: args.top_p, ..SamplingParams::default() };
     sampling.check().map_err(anyhow::Error::msg)?;
-    let prompts = Prompts::load(args.prompts.as_deref())?;
+    let prompts = Prompts::load(args.prompt_dir.as_deref())?;
     let (items, files) = read_items(args, &prompts)?;
     let mut inputs = args.sampler.inputs()?;
     inputs.extend(files);
@@ -269,7 +269,7 @@ fn evaluate(args: &RunArgs, prefix: &[&str]) -> anyhow::Result<()> {
 
 /// The items of every task, and the files that they come from.
 fn read_items(args: &RunArgs, prompts: &Prompts) -> anyhow::Result<(Vec<Item>, Vec<Input>)> {
-    let data = match &args.data {
+    let data = match &args.benchmarks {
         Some(folder) => folder.clone(),
         None => data::default_folder()?,
     };

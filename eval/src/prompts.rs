@@ -1,4 +1,4 @@
-//! What the model is told: a file for each benchmark, embedded and overridden by files of the same name in `--prompts DIR`.
+//! What the model is told: a file for each benchmark, embedded and overridden by files of the same name in `--prompt-dir DIR`.
 //!
 //! A file is a conversation: lines `--- system`, `--- user` and `--- assistant` begin a message, and the texts are Jinja
 //! templates over the item's fields. Worked examples are turns of the conversation.
@@ -42,18 +42,18 @@ impl Prompts {
     pub fn load(folder: Option<&Path>) -> anyhow::Result<Self> {
         let mut texts: BTreeMap<String, String> =
             EMBEDDED.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        for entry in folder.map(std::fs::read_dir).transpose().context("--prompts")?.into_iter().flatten() {
+        for entry in folder.map(std::fs::read_dir).transpose().context("--prompt-dir")?.into_iter().flatten() {
             let path = entry?.path();
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let known = path.extension().is_some_and(|ending| ending == "txt") && texts.contains_key(&name);
             ensure!(
                 known,
-                "--prompts: {} belongs to no benchmark; names are {}",
+                "--prompt-dir: {} belongs to no benchmark; names are {}",
                 path.display(),
                 EMBEDDED.map(|(name, _)| format!("{name}.txt")).join(", ")
             );
             let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            parts(&text).with_context(|| format!("--prompts: {}", path.display()))?;
+            parts(&text).with_context(|| format!("--prompt-dir: {}", path.display()))?;
             texts.insert(name, text);
         }
         let mut environment = Environment::new();

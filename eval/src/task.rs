@@ -131,7 +131,7 @@ impl Task {
             let set = self.files().first().map_or("", |file| file.split('/').next().unwrap_or(file));
             anyhow::anyhow!(
                 "{}: no data in {}: {} is not there. `herd data get {set}` fetches it, or says how to place it; \
-                 --data names \
+                 --benchmarks names \
                  another folder",
                 self.name(),
                 data.display(),

@@ -43,8 +43,12 @@ fn model(after: usize) -> String {
 }
 
 fn sampler(url: &str) -> Sampler {
-    let args =
-        SamplerArgs { endpoint: Some(format!("{url}/v1")), retries: 0, concurrency: 4, ..SamplerArgs::default() };
+    let args = SamplerArgs {
+        endpoint: Some(format!("{url}/v1")),
+        endpoint_retries: 0,
+        concurrency: 4,
+        ..SamplerArgs::default()
+    };
     args.open().unwrap()
 }
 

@@ -34,12 +34,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         args.folder.display(),
         record.command.join(" ")
     );
-    ensure!(
-        record.stage.name != "run",
-        "{0} is a pipeline's folder: repeat the folders of its stages, or run its recipe anew with `herd run \
-         {0}/recipe.toml --output FOLDER`",
-        args.folder.display()
-    );
     check_inputs(&record)?;
     let output = match &args.output {
         Some(output) => std::path::absolute(output)?,
@@ -52,6 +46,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(output != folder, "--output {} is the folder to repeat; choose another", output.display());
     for reason in reasons(&record) {
         println!("may differ: {reason}");
+    }
+    if record.stage.name == "run" {
+        return pipeline(&record, &folder, &output);
     }
     repeat(&record, &output)?;
     let again = Record::read(&output)?.with_context(|| format!("{} has no run.json", output.display()))?;
@@ -124,6 +121,46 @@ fn repeat(record: &Record, output: &Path) -> anyhow::Result<()> {
     println!("herd {} into {}", record.stage.name, output.display());
     let status = command.status().context("cannot start this program again")?;
     ensure!(status.success(), "the repetition of `herd {}` failed", record.stage.name);
+    Ok(())
+}
+
+/// Runs a pipeline's recipe into another folder, and compares the folders of its stages.
+fn pipeline(record: &Record, folder: &Path, output: &Path) -> anyhow::Result<()> {
+    let config = &record.stage.config;
+    let text = |key: &str| config.get(key).and_then(Value::as_str);
+    let recipe = text("recipe").context("the record does not name its recipe")?;
+    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+    command.args(["run", recipe, "--output"]).arg(output);
+    let sets = config.get("set").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    command.args(sets.flat_map(|set| ["--set", set]));
+    for key in ["from", "until"] {
+        command.args(text(key).into_iter().flat_map(|stage| [format!("--{key}"), stage.to_owned()]));
+    }
+    if record.directory.is_dir() {
+        command.current_dir(&record.directory);
+    }
+    println!("herd run {recipe} into {}", output.display());
+    ensure!(
+        command.status().context("cannot start this program again")?.success(),
+        "the repetition of {recipe} failed"
+    );
+    let mut stages: Vec<PathBuf> =
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
+    stages.sort();
+    let (mut compared, mut wrong) = (0, Vec::new());
+    for stage in stages {
+        let Some(then) = Record::read(&stage)?.filter(|then| then.finished) else { continue };
+        let name = stage.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let again = output.join(&name);
+        let result = match Record::read(&again)? {
+            Some(now) => compare(&then, &now, &again),
+            None => Err(anyhow::anyhow!("it was not made again")),
+        };
+        compared += 1;
+        wrong.extend(result.err().map(|error| format!("{name}: {error}")));
+    }
+    ensure!(compared > 0, "no stage of {} is finished, so there is nothing to compare", folder.display());
+    ensure!(wrong.is_empty(), "{} of {compared} stages differ:\n  {}", wrong.len(), wrong.join("\n  "));
     Ok(())
 }
 

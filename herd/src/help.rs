@@ -52,7 +52,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "a reward model",
             ),
             (
-                "rejection-sampling run --model runs/sft/model --problems p.jsonl -k 16 --select verifier --output runs/rs",
+                "rejection-sampling run --model runs/sft/model --problems p.jsonl -n 16 --select verifier --output runs/rs",
                 "sample, judge, select",
             ),
         ],

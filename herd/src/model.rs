@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use llama::{Fresh, Llama, LlamaConfig, RopeScaling, locate};
+use llama::{Llama, LlamaConfig, NewModel, RopeScaling, locate};
 use tch::{Device, Kind};
 
 use crate::import;
@@ -93,7 +93,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Get { name: Some(name), force } => get(&name, force),
         Command::Import { path, name, output, dtype } => import_path(&path, name, output, dtype.map(Dtype::kind)),
         Command::New { output, hidden, layers, context, seed } => {
-            new(&output, &Fresh { hidden, layers, context, seed })
+            new(&output, &NewModel { hidden, layers, context, seed })
         }
         Command::Info { model } => info(&locate::locate(&model)?),
         Command::Export { model, output, dtype } => export(&locate::locate(&model)?, &output, dtype.map(Dtype::kind)),
@@ -161,7 +161,7 @@ fn import_path(path: &Path, name: Option<String>, output: Option<PathBuf>, kind:
     }
 }
 
-fn new(output: &Path, fresh: &Fresh) -> anyhow::Result<()> {
+fn new(output: &Path, fresh: &NewModel) -> anyhow::Result<()> {
     if output.exists() {
         // A pipeline that was killed right behind this stage runs it again.
         let again = tempfile::tempdir()?;

@@ -18,7 +18,7 @@ enum Command {
     TrainRm(Box<reward::TrainArgs>),
     /// Score conversations, preferences or samples with a reward model
     Score(reward::ScoreArgs),
-    /// Sample k answers to each problem, verify them, and keep the best with their evidence
+    /// Sample several answers to each problem, verify them, and keep the best with their evidence
     Run(Box<run::Args>),
     /// Filter conversations: rules, quality, difficulty, topics, duplicates, evaluation prompts
     Filter(Box<filter::Args>),

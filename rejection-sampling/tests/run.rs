@@ -48,8 +48,8 @@ fn sigkill_at_random_moments_changes_no_byte() {
     let (model, rm) = (world.model(), world.reward_model());
     let flags = |output: &str| {
         words(&format!(
-            "run --model {model} --problems {problems} --output {} --select rm --reward-model {rm} -k 8 --temperature \
-             0.7,1.3 --max-new-tokens 24 --batch-size 8 --dtype f32 --device cpu --threads 1",
+            "run --model {model} --problems {problems} --output {} --select rm --reward-model {rm} -n 8 --temperature \
+             0.7,1.3 --max-new-tokens 24 --max-num-seqs 8 --dtype f32 --device cpu --threads 1",
             world.text(output)
         ))
     };
@@ -103,7 +103,7 @@ fn solver() -> common::Server {
 
 fn at(world: &World, endpoint: &str, output: &str, more: &str) -> Vec<String> {
     words(&format!(
-        "run --endpoint {endpoint} --endpoint-model m --problems {} --output {} --select verifier -k 6 {more}",
+        "run --endpoint {endpoint} --endpoint-model m --problems {} --output {} --select verifier -n 6 {more}",
         world.text("problems.jsonl"),
         world.text(output)
     ))
@@ -227,7 +227,7 @@ fn a_dead_verifier_or_endpoint_ends_in_a_record_of_it() {
         "What is 1 + 2?" => Reply::Send(500, json!({"error": {"message": "out of memory"}})),
         _ => says("The answer is 4."),
     });
-    run(&at(&world, &half.url, "failed", "--retries 0")).unwrap();
+    run(&at(&world, &half.url, "failed", "--endpoint-retries 0")).unwrap();
     let samples = world.lines("failed/samples.jsonl");
     assert_eq!(samples.len(), 18);
     for (n, cause) in [(0, "too rude"), (1, "out of memory")] {
@@ -240,7 +240,7 @@ fn a_dead_verifier_or_endpoint_ends_in_a_record_of_it() {
     assert_eq!((&counts["selected"], &counts["solved"]), (&json!(1), &json!(1)), "equal texts count once");
     // Asked again on demand, and only those.
     let seen = half.seen.lock().unwrap().len();
-    run(&[at(&world, &half.url, "failed", "--retries 0"), words("--retry-failed")].concat()).unwrap();
+    run(&[at(&world, &half.url, "failed", "--endpoint-retries 0"), words("--retry-failed")].concat()).unwrap();
     assert_eq!(half.seen.lock().unwrap().len(), seen + 12);
 }
 
@@ -275,7 +275,7 @@ fn programs_are_repaired_with_what_went_wrong() {
     });
     let flags = |output: &str, more: &str| {
         words(&format!(
-            "run --endpoint {} --endpoint-model m --problems {} --output {} --select verifier -k 1 --code-url {} {more}",
+            "run --endpoint {} --endpoint-model m --problems {} --output {} --select verifier -n 1 --code-url {} {more}",
             coder.url,
             world.text("problems.jsonl"),
             world.text(output),
@@ -331,7 +331,7 @@ fn styles_checkpoints_and_the_judge() {
     });
     let flags = words(&format!(
         "run --endpoint {0} --endpoint-model plain --checkpoint chat=special --checkpoint chat=other --styles {styles} \
-         --temperature 0.2,0.9 -k 4 --problems {1} --output {2} --select judge --judge-endpoint {0} \
+         --temperature 0.2,0.9 -n 4 --problems {1} --output {2} --select judge --judge-endpoint {0} \
          --judge-endpoint-model judge",
         server.url,
         world.text("problems.jsonl"),

@@ -5,7 +5,7 @@ use llama::attention::Layout;
 use tch::{Device, Tensor};
 use torch_ext::Generator;
 use trainer::stage::sources::Examples;
-use trainer::{Evaluation, Example, Input, Loss, Moment, Objective, PackedBatch, evaluate};
+use trainer::{Evaluation, Example, Input, Loss, Objective, PackedBatch, RngPosition, evaluate};
 
 /// Examples with the loss of supervised fine-tuning.
 pub struct SftObjective {
@@ -58,7 +58,7 @@ impl Objective for SftObjective {
         Ok(batch.cross_entropy_sum(hidden, head)?.into())
     }
 
-    fn perturb(&self, embedded: Tensor, batch: &PackedBatch, moment: Moment) -> anyhow::Result<Tensor> {
+    fn perturb(&self, embedded: Tensor, batch: &PackedBatch, moment: RngPosition) -> anyhow::Result<Tensor> {
         if self.neftune_alpha == 0.0 {
             return Ok(embedded);
         }

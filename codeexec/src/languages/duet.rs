@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::packed;
-use super::peer::{Outcome, Peer, Role, Said};
+use super::peer::{GuestEvent, Outcome, Peer, Role};
 use crate::limits::Limits;
 use crate::record::{Job, Status, TestKind, Verdict};
 use crate::sandbox::{Clock, Ending, Stop};
@@ -72,9 +72,9 @@ impl Program {
     fn listen(&mut self) -> Result<(u8, Vec<u8>), Ending> {
         loop {
             match self.peer.listen() {
-                Said::Message(b'N', _) => {}
-                Said::Message(kind, content) => return Ok((kind, content)),
-                Said::Ended(ended) => {
+                GuestEvent::Message(b'N', _) => {}
+                GuestEvent::Message(kind, content) => return Ok((kind, content)),
+                GuestEvent::Ended(ended) => {
                     // Its own code returned although it was asked for more: an exit by other means.
                     let ending = ended.err().unwrap_or(Ending::Stopped(Stop::Exit(0)));
                     self.ended = Some(ending.clone());
@@ -185,9 +185,9 @@ fn lossy(bytes: &[u8]) -> String {
 fn await_end(peer: &Peer) -> Option<Result<(), Ending>> {
     loop {
         match peer.listen() {
-            Said::Ended(Err(Ending::Stopped(Stop::Exit(_) | Stop::Dismissed))) => return None,
-            Said::Ended(ended) => return Some(ended),
-            Said::Message(..) => {}
+            GuestEvent::Ended(Err(Ending::Stopped(Stop::Exit(_) | Stop::Dismissed))) => return None,
+            GuestEvent::Ended(ended) => return Some(ended),
+            GuestEvent::Message(..) => {}
         }
     }
 }
@@ -244,16 +244,16 @@ fn listen_to(
     let (mut reports, mut done) = (Vec::new(), false);
     loop {
         match judge.listen() {
-            Said::Ended(ended) => return (reports, done, ended.err().filter(|_| !done)),
-            Said::Message(b'T', _) => judge.reply(tests.to_string().into_bytes()),
-            Said::Message(b'C', request) => match program.ask(stage, request) {
+            GuestEvent::Ended(ended) => return (reports, done, ended.err().filter(|_| !done)),
+            GuestEvent::Message(b'T', _) => judge.reply(tests.to_string().into_bytes()),
+            GuestEvent::Message(b'C', request) => match program.ask(stage, request) {
                 Ok(reply) => judge.reply([b"0", reply.as_slice()].concat()),
                 Err(ending @ Ending::Stopped(Stop::Wall | Stop::Time)) => return (reports, false, Some(ending)),
                 Err(ending) => judge.reply(format!("1{ending}").into_bytes()),
             },
-            Said::Message(b'D', report) => reports.extend(serde_json::from_slice::<Report>(&report)),
-            Said::Message(b'E', _) => done = true,
-            Said::Message(..) => {}
+            GuestEvent::Message(b'D', report) => reports.extend(serde_json::from_slice::<Report>(&report)),
+            GuestEvent::Message(b'E', _) => done = true,
+            GuestEvent::Message(..) => {}
         }
     }
 }

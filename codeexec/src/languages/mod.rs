@@ -7,11 +7,12 @@ mod javascript;
 mod packed;
 mod peer;
 mod php;
+pub mod python;
 mod ruby;
 mod script;
 
 pub use duet::{Stage, run as run_duet, tests_of};
-pub use peer::{Outcome, Peer, Role, Said, is_question};
+pub use peer::{GuestEvent, Outcome, Peer, Role, is_question};
 
 use std::fs;
 use std::time::Duration;
@@ -20,7 +21,6 @@ use anyhow::{Context, bail};
 
 use crate::cache;
 use crate::limits::Limits;
-use crate::python::Python;
 use crate::record::{Finding, Job, Verdict};
 use crate::sandbox::{Machine, Profile, Settings, THREAD_STACK};
 
@@ -77,7 +77,7 @@ pub trait Runner {
 }
 
 /// All languages.
-pub static ALL: [&dyn Language; 6] = [&Python, &javascript::JAVASCRIPT, &php::PHP, &ruby::RUBY, &c::C, &c::CPP];
+pub static ALL: [&dyn Language; 6] = [&python::Python, &javascript::JAVASCRIPT, &php::PHP, &ruby::RUBY, &c::C, &c::CPP];
 
 /// The language of that name or alias.
 pub fn find(name: &str) -> Option<&'static dyn Language> {

@@ -4,7 +4,7 @@
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
-use crate::sandbox::guest::Door;
+use crate::sandbox::guest::HostChannel;
 use crate::sandbox::{Ending, Guest, Instance, Linked, Stop, THREAD_STACK};
 
 /// Which part a guest plays.
@@ -16,8 +16,8 @@ pub enum Role {
     Judge,
 }
 
-/// What is heard from a guest.
-pub enum Said {
+/// What a guest sends to its peer.
+pub enum GuestEvent {
     /// A message: its kind, and what it says.
     Message(u8, Vec<u8>),
     /// It says nothing more.
@@ -41,7 +41,7 @@ pub struct Outcome {
 
 /// A talking guest.
 pub struct Peer {
-    heard: Receiver<Said>,
+    heard: Receiver<GuestEvent>,
     replies: Sender<Vec<u8>>,
     thread: JoinHandle<Outcome>,
 }
@@ -55,14 +55,14 @@ pub fn is_question(kind: u8) -> bool {
 impl Peer {
     /// Runs `body` on a thread. It tells by the sender, and reads replies from the receiver.
     pub fn spawn(
-        body: impl FnOnce(&Sender<Said>, Receiver<Vec<u8>>) -> (Result<(), Ending>, Outcome) + Send + 'static,
+        body: impl FnOnce(&Sender<GuestEvent>, Receiver<Vec<u8>>) -> (Result<(), Ending>, Outcome) + Send + 'static,
     ) -> anyhow::Result<Self> {
         let (tell, heard) = mpsc::channel();
         let (replies, read) = mpsc::channel();
         let thread = std::thread::Builder::new().name("guest".into()).stack_size(THREAD_STACK).spawn(move || {
             let (ended, outcome) = body(&tell, read);
             // Nobody listens any more where the verdict is known.
-            tell.send(Said::Ended(ended)).ok();
+            tell.send(GuestEvent::Ended(ended)).ok();
             outcome
         })?;
         Ok(Self { heard, replies, thread })
@@ -77,9 +77,9 @@ impl Peer {
         let module = module.clone();
         Self::spawn(move |tell, read| {
             let tell = tell.clone();
-            let door: Door = Box::new(move |_, message| {
+            let door: HostChannel = Box::new(move |_, message| {
                 let Some((kind, content)) = message.split_first() else { return Ok(Vec::new()) };
-                tell.send(Said::Message(*kind, content.to_vec())).map_err(|_| Stop::Dismissed)?;
+                tell.send(GuestEvent::Message(*kind, content.to_vec())).map_err(|_| Stop::Dismissed)?;
                 if is_question(*kind) { read.recv().map_err(|_| Stop::Dismissed) } else { Ok(Vec::new()) }
             });
             guest.door = Some(door);
@@ -102,8 +102,8 @@ impl Peer {
     }
 
     /// What it says next.
-    pub fn listen(&self) -> Said {
-        let gone = || Said::Ended(Err(Ending::Trap("the thread of the guest is gone".into())));
+    pub fn listen(&self) -> GuestEvent {
+        let gone = || GuestEvent::Ended(Err(Ending::Trap("the thread of the guest is gone".into())));
         self.heard.recv().unwrap_or_else(|_| gone())
     }
 

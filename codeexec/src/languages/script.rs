@@ -109,7 +109,7 @@ impl Script {
         let mut files = Files::new(4 << 20);
         let failed = |errno| anyhow::anyhow!("cannot lay out the files (errno {errno})");
         for (path, device) in [
-            (DOOR, Device::Door),
+            (DOOR, Device::HostChannel),
             ("/dev/stdin", Device::Stdin),
             ("/dev/stdout", Device::Output(1)),
             ("/dev/stderr", Device::Output(2)),

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::process;
+use crate::languages::python::is_plain;
 use crate::languages::{Peer, Role, Runner, Stage, run_duet};
 use crate::limits::Limits;
-use crate::python::is_plain;
 use crate::record::{Job, Verdict};
 use crate::sandbox::Clock;
 
@@ -87,7 +87,7 @@ impl Native {
 /// The harness as one text.
 fn harness(role: Role) -> String {
     let part = if role == Role::Judge { "judge" } else { "program" };
-    let texts = crate::python::SOURCES.map(|text| serde_json::to_string(text).unwrap_or_default());
+    let texts = crate::languages::python::SOURCES.map(|text| serde_json::to_string(text).unwrap_or_default());
     format!("SOURCES = [{}]\nPART = {part:?}\n{HOST}", texts.join(", "))
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::seccomp;
-use crate::languages::{Outcome, Peer, Said, is_question};
+use crate::languages::{GuestEvent, Outcome, Peer, is_question};
 use crate::limits::Limits;
 use crate::sandbox::{Clock, Ending, Stop};
 
@@ -127,7 +127,7 @@ fn converse(
     mut pipes: Pipes,
     clock: &Clock,
     limits: &Limits,
-    tell: &Sender<Said>,
+    tell: &Sender<GuestEvent>,
     replies: &Receiver<Vec<u8>>,
 ) -> (Result<(), Ending>, Outcome) {
     let streams = (child.stdout.take(), child.stderr.take());
@@ -138,7 +138,7 @@ fn converse(
     loop {
         match message(&mut pipes.tells, clock, &is_over) {
             Ok(Some((kind, content))) => {
-                let is_heard = tell.send(Said::Message(kind, content)).is_ok();
+                let is_heard = tell.send(GuestEvent::Message(kind, content)).is_ok();
                 let answer = if is_heard && is_question(kind) { replies.recv().ok() } else { None };
                 match answer {
                     Some(answer) => {

@@ -39,8 +39,8 @@ enum Node {
 /// A file that stands for something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// The way to the embedder (`guest::Door`): who opens it writes lines and reads the answers.
-    Door,
+    /// The way to the embedder (`guest::HostChannel`): who opens it writes lines and reads the answers.
+    HostChannel,
     /// Standard input.
     Stdin,
     /// Standard output (1) or standard error (2).

@@ -166,7 +166,7 @@ pub enum Open {
     /// A folder; the name it was opened under before the program began, if it was.
     Folder(NodeId, Option<String>),
     /// The way to the embedder.
-    Door,
+    HostChannel,
 }
 
 /// The result of an `assert` of a compiled program or of its tests.
@@ -199,7 +199,7 @@ pub struct Setup {
 }
 
 /// What the guest's embedder answers when the guest calls `host.call`, or writes a line to its door.
-pub type Door = Box<dyn FnMut(&mut Clock, &[u8]) -> Result<Vec<u8>, Stop> + Send>;
+pub type HostChannel = Box<dyn FnMut(&mut Clock, &[u8]) -> Result<Vec<u8>, Stop> + Send>;
 
 /// The state of one instance.
 pub struct Guest {
@@ -225,7 +225,7 @@ pub struct Guest {
     pub memory_refused: bool,
     pub(super) memory: Option<Memory>,
     /// Who answers at the door.
-    pub door: Option<Door>,
+    pub door: Option<HostChannel>,
     /// The results of compiled assertions, one for each place.
     pub checks: Vec<Check>,
     /// The line that is being written to the door.

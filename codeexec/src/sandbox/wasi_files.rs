@@ -51,7 +51,7 @@ impl Guest {
 
     pub(super) fn fd_fdstat_get(&mut self, memory: &mut Memory, fd: u32, result: u32) -> Answer {
         let (kind, flags) = match self.open(fd)? {
-            Open::Stdin | Open::Output(_) | Open::Door => (FILETYPE_CHARACTER, 0),
+            Open::Stdin | Open::Output(_) | Open::HostChannel => (FILETYPE_CHARACTER, 0),
             Open::File { append, .. } => (FILETYPE_FILE, u8::from(*append)),
             Open::Folder(..) => (FILETYPE_FOLDER, 0),
         };
@@ -167,7 +167,7 @@ impl Guest {
                 }
                 total
             }
-            Open::Door => {
+            Open::HostChannel => {
                 let mut total = 0;
                 for (start, length) in memory.buffers(list, count)? {
                     let now = self.read_door(length as usize);
@@ -217,7 +217,7 @@ impl Guest {
                 }
                 total
             }
-            Open::Door => {
+            Open::HostChannel => {
                 let mut total = 0;
                 for (start, length) in memory.buffers(list, count)? {
                     self.write_door(memory.slice(start, length)?)?;
@@ -375,7 +375,7 @@ impl Guest {
             Open::Folder(node, None)
         } else if let Some(device) = self.files.device(node) {
             match device {
-                Device::Door => Open::Door,
+                Device::HostChannel => Open::HostChannel,
                 Device::Stdin => Open::Stdin,
                 Device::Output(stream) => Open::Output(stream),
             }

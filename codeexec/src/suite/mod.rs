@@ -79,7 +79,7 @@ pub fn run(pool: &Pool, workers: usize, options: &Options) -> anyhow::Result<Rep
     if options.samples.is_none() {
         tasks.retain(Task::is_solved);
         if tasks.is_empty() && all > 0 {
-            bail!("{} has no canonical solutions: give a model's with --samples", options.data.display());
+            bail!("{} has no canonical solutions: give a model's with --input", options.data.display());
         }
     }
     let unsolved = all - tasks.len();

@@ -195,7 +195,7 @@ fn reference(suite: Suite, record: &Value, mut code: String, entry_point: &str) 
     let mut rule = None;
     if suite == Suite::MbppPlus {
         let number = record["task_id"].as_str().and_then(|id| id.rsplit('/').next()).unwrap_or("0").to_owned();
-        code = format!("{}\n{code}", include_str!("../python/mbpp_inputs.py"));
+        code = format!("{}\n{code}", include_str!("../languages/python/mbpp_inputs.py"));
         inputs = format!("mbpp_inputs({number}, {inputs})");
         rule = [(&AS_SETS[..], "set"), (&NOT_NONE[..], "not_none")]
             .iter()

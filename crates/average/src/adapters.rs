@@ -261,7 +261,7 @@ fn merge(adapters: &[Adapter], base: Option<&str>, dtype: Option<DType>, target:
             None => Ok(weight),
         }
     })?;
-    crate::command::copy_texts(&folder, target, dtype)?;
+    crate::folder::copy_texts(&folder, target, dtype)?;
     Ok(Written { tensors, rank: 0, distance: None })
 }
 
@@ -287,7 +287,7 @@ fn merge_reward_model(
         Some(kind) => kind,
         None => llama::weights_kind(base)?,
     };
-    crate::command::copy_texts(base, target, None)?;
+    crate::folder::copy_texts(base, target, None)?;
     let classifier = SequenceClassifier { model: folder.model, score: head.to_kind(Kind::Float) };
     classifier.save(target, kind, pad)?;
     Ok(Written { tensors: classifier.named_parameters().len(), rank: 0, distance: None })

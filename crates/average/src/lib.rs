@@ -7,6 +7,7 @@
 pub mod adapters;
 pub mod agree;
 pub mod command;
+mod folder;
 pub mod full;
 mod inputs;
 pub mod merge;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::adapters::{self, Way};
-use crate::command::{names, refuse_foreign, safetensors_dtype};
+use crate::folder::{names, refuse_foreign, safetensors_dtype};
 use crate::inputs::{Input, Kind};
 
 /// Arguments of `herd merge`.

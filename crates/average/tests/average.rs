@@ -429,7 +429,7 @@ fn adapters_of_reward_models_are_averaged_with_their_heads() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     torch_ext::init();
-    llama::Fresh { hidden: 16, layers: 2, context: 64, seed: 4 }.write(&at("base")).unwrap();
+    llama::NewModel { hidden: 16, layers: 2, context: 64, seed: 4 }.write(&at("base")).unwrap();
     for (seed, name) in [(1, "x"), (2, "y")] {
         write_adapter(&at("base"), &at(name), seed, 2, 4.0);
         // With a head, as `train-rm --lora-rank` writes it.

@@ -27,7 +27,7 @@ pub fn render_continued(
     match messages.last_mut() {
         Some(last) if last.role != Role::Assistant => return no("the last message is not the assistant's"),
         Some(last) if !last.tool_calls.is_empty() => return no("the last message calls tools"),
-        Some(last) => last.content = Some(format!("{}{MARK}", last.text())),
+        Some(last) => last.content = Some(format!("{}{MARK}", last.text()).into()),
         None => return no("there is no message"),
     }
     let render = RenderOptions { add_generation_prompt: false, ..render.clone() };

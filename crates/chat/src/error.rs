@@ -28,6 +28,9 @@ pub enum ChatError {
     /// The template itself refuses the conversation (`raise_exception`).
     #[error("the chat template refuses this conversation: {0}")]
     Raised(String),
+    /// A message has a part that is no text.
+    #[error("{0}")]
+    NotText(String),
     /// The last message is none that the model could go on with.
     #[error("the last message cannot be continued: {0}")]
     NothingToContinue(String),

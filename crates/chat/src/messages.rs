@@ -27,7 +27,7 @@ fn one(message: &Message, arguments: Arguments) -> Json {
     let mut fields = Map::new();
     fields.insert("role".into(), message.role.as_str().into());
     if let Some(content) = &message.content {
-        fields.insert("content".into(), content.as_str().into());
+        fields.insert("content".into(), content.text().into());
     }
     if !message.tool_calls.is_empty() {
         fields.insert(
@@ -127,7 +127,7 @@ pub(crate) fn check_written(
     let mut marked = messages.to_vec();
     for (index, message) in marked.iter_mut().enumerate() {
         if doubtful(message) {
-            message.content = Some(turn_mark(index));
+            message.content = Some(turn_mark(index).into());
         }
         for (number, call) in message.tool_calls.iter_mut().enumerate() {
             let (name, argument) = call_marks(index, number);

@@ -1,6 +1,6 @@
 //! Ordinary text that spells a special token: found, marked while a conversation is rendered, and tokenised as plain text.
 
-use dataset::Message;
+use dataset::{Content, Message};
 use serde_json::Value as Json;
 
 use crate::error::ChatError;
@@ -107,8 +107,8 @@ fn next_meant<'t>(tokenizer: &'t Tokenizer, text: &str) -> Option<(usize, &'t st
 
 /// Everything in a turn that a template writes as the turn's own words.
 fn each_text(message: &mut Message, change: &mut impl FnMut(&mut String)) {
-    if let Some(content) = &mut message.content {
-        change(content);
+    if let Some(Content::Text(text)) = &mut message.content {
+        change(text);
     }
     for call in &mut message.tool_calls {
         each_string(call, change);

@@ -184,6 +184,7 @@ impl ChatTemplate {
         messages: &[Message],
         options: &RenderOptions,
     ) -> Result<String, ChatError> {
+        dataset::check::text_only("messages", messages).map_err(|error| ChatError::NotText(error.to_string()))?;
         let optional = |list: &[Json]| if list.is_empty() { Value::from(()) } else { Value::from(Serde(list)) };
         let name = if self.has_tool_variant && !options.tools.is_empty() { "tool_use" } else { "default" };
         let template = self.environment.get_template(name).map_err(|e| ChatError::Template(sentence(&e)))?;

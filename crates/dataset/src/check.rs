@@ -43,12 +43,27 @@ pub fn not_empty(messages: &[Message]) -> Result<(), Invalid> {
     if messages.is_empty() { refuse("messages: the list is empty") } else { Ok(()) }
 }
 
+/// Every turn is text: no picture or other part that this stage would have to leave out.
+///
+/// # Errors
+/// The sentence that names the turn and the part.
+pub fn text_only(name: &str, messages: &[Message]) -> Result<(), Invalid> {
+    let other = |message: &Message| message.content.as_ref()?.first_other().map(|(i, kind)| (i, kind.to_owned()));
+    match messages.iter().enumerate().find_map(|(i, message)| Some((i, other(message)?))) {
+        Some((i, (part, kind))) => refuse(format!(
+            "{name}[{i}].content[{part}]: a part of type {kind:?} cannot be used here; only text parts can"
+        )),
+        None => Ok(()),
+    }
+}
+
 /// There is something to train on: an assistant turn with text or tool calls.
 ///
 /// # Errors
 /// The sentence that says what is missing.
 pub fn has_answer(messages: &[Message]) -> Result<(), Invalid> {
     not_empty(messages)?;
+    text_only("messages", messages)?;
     let mut answers = messages.iter().filter(|m| m.role == Role::Assistant).peekable();
     if answers.peek().is_none() {
         return refuse("messages: there is no assistant turn, so there is nothing to train on");
@@ -64,6 +79,7 @@ pub fn has_answer(messages: &[Message]) -> Result<(), Invalid> {
 /// # Errors
 /// The sentence that says which.
 pub fn is_prompt(messages: &[Message]) -> Result<(), Invalid> {
+    text_only("prompt", messages)?;
     match messages.last() {
         None => refuse("prompt: the list is empty"),
         Some(last) if last.role == Role::Assistant => {
@@ -89,6 +105,7 @@ pub fn system_first(messages: &[Message]) -> Result<(), Invalid> {
 /// # Errors
 /// The sentence that names the turn.
 pub fn no_blank_turn(messages: &[Message]) -> Result<(), Invalid> {
+    text_only("messages", messages)?;
     match messages.iter().position(|m| m.text().trim().is_empty() && m.tool_calls.is_empty()) {
         Some(i) => refuse(format!("messages[{i}].content: is blank")),
         None => Ok(()),
@@ -104,6 +121,7 @@ pub fn is_preference(preference: &Preference) -> Result<(), Invalid> {
     let edited = preference.edited.as_ref();
     let answers = [("chosen", &preference.chosen), ("rejected", &preference.rejected)];
     for (name, answer) in answers.into_iter().chain(edited.map(|e| ("edited", e))) {
+        text_only(name, answer)?;
         match answer.first() {
             None => return refuse(format!("{name}: the answer is empty")),
             Some(m) if m.role != Role::Assistant => {
@@ -172,6 +190,14 @@ mod tests {
         assert!(sentence(is_prompt(&good)).contains("ends with an assistant turn"));
         assert_eq!(sentence(system_first(&[u.clone(), s])), "messages[1].role: a system turn can only be the first");
         assert_eq!(sentence(no_blank_turn(&[u, a, blank])), "messages[2].content: is blank");
+        let picture =
+            r#"{"role": "user", "content": [{"type": "text", "text": "q"}, {"type": "image", "image": "p.png"}]}"#;
+        let picture: Message = serde_json::from_str(picture).unwrap();
+        let turns = [picture.clone(), Message::assistant("a")];
+        for refused in [has_answer(&turns), no_blank_turn(&turns), text_only("messages", &turns)] {
+            assert!(sentence(refused).starts_with("messages[0].content[1]: a part of type \"image\""));
+        }
+        assert!(sentence(is_prompt(&[picture])).starts_with("prompt[0].content[1]: a part"));
         let call = r#"{"role": "assistant", "content": null, "tool_calls": [{"name": "f"}]}"#;
         let call: Message = serde_json::from_str(call).unwrap();
         has_answer(std::slice::from_ref(&call)).unwrap();

@@ -43,6 +43,7 @@
 mod atomic;
 pub mod check;
 mod columns;
+mod content;
 mod conversation;
 pub mod digest;
 mod error;
@@ -64,6 +65,7 @@ mod sharegpt;
 mod unreadable;
 
 pub use atomic::{AtomicFile, write_file};
+pub use content::{Content, Part, Parts};
 pub use conversation::Conversation;
 pub use error::{Error, Invalid, Place, Result};
 pub use format::Format;

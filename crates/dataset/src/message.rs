@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::content::Content;
 use crate::error::Invalid;
 use crate::fields::{Fields, deserialize_from_value, kind, missing};
 use crate::sharegpt;
@@ -80,9 +81,7 @@ pub struct Message {
     /// Who speaks.
     pub role: Role,
     /// What is said. `None` (JSON `null`) only where the turn calls tools instead.
-    ///
-    /// A list of `{"type": "text", "text": ...}` parts, as OpenAI writes it, is joined when read.
-    pub content: Option<String>,
+    pub content: Option<Content>,
     /// The tool calls as the chat template gets them: `{"type": "function", "function": {"name", "arguments"}}` or
     /// `{"name", "arguments"}`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -93,30 +92,31 @@ pub struct Message {
 }
 
 impl Message {
-    /// A turn of plain text.
-    pub fn new(role: Role, content: impl Into<String>) -> Self {
+    /// A turn of this content.
+    pub fn new(role: Role, content: impl Into<Content>) -> Self {
         Self { role, content: Some(content.into()), tool_calls: Vec::new(), extra: Map::new() }
     }
 
     /// A system turn.
-    pub fn system(content: impl Into<String>) -> Self {
+    pub fn system(content: impl Into<Content>) -> Self {
         Self::new(Role::System, content)
     }
 
     /// A user turn.
-    pub fn user(content: impl Into<String>) -> Self {
+    pub fn user(content: impl Into<Content>) -> Self {
         Self::new(Role::User, content)
     }
 
     /// An assistant turn.
-    pub fn assistant(content: impl Into<String>) -> Self {
+    pub fn assistant(content: impl Into<Content>) -> Self {
         Self::new(Role::Assistant, content)
     }
 
-    /// The text of the turn, empty where there is none.
+    /// The text of the turn, empty where there is none. Of a content in parts it is the text parts alone: what cannot use
+    /// the others asks [`check::text_only`](crate::check::text_only) first.
     #[must_use]
     pub fn text(&self) -> &str {
-        self.content.as_deref().unwrap_or_default()
+        self.content.as_ref().map_or("", Content::text)
     }
 }
 
@@ -151,14 +151,7 @@ impl TryFrom<Value> for Message {
                 return Err(Invalid("content: is missing or null, which only a turn with tool_calls may have".into()));
             }
             None => None,
-            Some(Value::String(text)) => Some(text),
-            Some(Value::Array(parts)) => Some(join_parts(parts)?),
-            Some(other) => {
-                return Err(Invalid(format!(
-                    "content: must be a string or a list of text parts, not {}",
-                    kind(&other)
-                )));
-            }
+            Some(value) => Some(Content::try_from(value)?),
         };
         Ok(Self { role, content, tool_calls, extra: fields.0 })
     }
@@ -172,28 +165,6 @@ fn check_tool_call(call: &Value) -> Result<(), Invalid> {
         Some(Value::String(name)) if !name.is_empty() => Ok(()),
         _ => Err(Invalid("name: is missing (a call needs its function's name)".into())),
     }
-}
-
-/// Joins OpenAI's content parts; only text can be read.
-fn join_parts(parts: Vec<Value>) -> Result<String, Invalid> {
-    let mut text = String::new();
-    for (i, part) in parts.into_iter().enumerate() {
-        match part {
-            Value::String(s) => text.push_str(&s),
-            Value::Object(map) => match (map.get("type").and_then(Value::as_str), map.get("text")) {
-                (Some("text"), Some(Value::String(s))) => text.push_str(s),
-                (Some("text"), _) => return Err(missing(&format!("content[{i}].text"), "a string")),
-                (Some(other), _) => {
-                    return Err(Invalid(format!("content[{i}].type: {other:?} is not supported; only text parts are")));
-                }
-                (None, _) => return Err(missing(&format!("content[{i}].type"), "\"text\"")),
-            },
-            other => {
-                return Err(Invalid(format!("content[{i}]: must be a text part, not {}", kind(&other))));
-            }
-        }
-    }
-    Ok(text)
 }
 
 /// Reads a field that holds messages: a list, a single one, or a plain string that stands for one turn of `role`.

@@ -34,7 +34,7 @@ pub(crate) fn message(value: Value) -> Result<Message, Invalid> {
             )));
         }
     };
-    Ok(Message { role, content: Some(text), tool_calls: Vec::new(), extra: fields.0 })
+    Ok(Message { role, content: Some(text.into()), tool_calls: Vec::new(), extra: fields.0 })
 }
 
 fn function_call(text: &str, extra: Map<String, Value>) -> Result<Message, Invalid> {

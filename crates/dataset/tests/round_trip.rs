@@ -45,7 +45,7 @@ fn message() -> impl Strategy<Value = Message> {
     (prop::sample::select(roles), prop::option::of(text()), calls, extra()).prop_map(
         |(role, content, tool_calls, extra)| {
             let content = if tool_calls.is_empty() { Some(content.unwrap_or_default()) } else { content };
-            Message { role, content, tool_calls, extra }
+            Message { role, content: content.map(Into::into), tool_calls, extra }
         },
     )
 }

@@ -60,6 +60,9 @@ struct KeptPrompt {
     logits: Arc<Vec<f32>>,
 }
 
+/// A slot whose prompt was found whole, with the logits after it.
+type KeptLogits = (usize, Arc<Vec<f32>>);
+
 /// What an engine has done since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EngineCounts {
@@ -319,7 +322,7 @@ impl Engine {
 
     /// Gives waiting requests, first come first served, the idle slots and the pages they may need. Returns the slots
     /// whose prompt was found whole, with the logits after it.
-    fn admit(&mut self) -> Result<Vec<(usize, Arc<Vec<f32>>)>, GenerateError> {
+    fn admit(&mut self) -> Result<Vec<KeptLogits>, GenerateError> {
         let mut ready = Vec::new();
         while let (Some(slot), Some(Waiting { request, .. })) =
             (self.slots.iter().position(Option::is_none), self.waiting.front())

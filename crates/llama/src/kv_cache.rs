@@ -178,3 +178,31 @@ impl Decode<'_> {
         Ok(seen.transpose(1, 2).reshape([rows, 1, heads, head_dim]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_page_is_copied_where_there_was_no_room_for_it() {
+        let config = json!({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8,
+            "intermediate_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+            "vocab_size": 16, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 1e4});
+        let config = LlamaConfig::from_json(config.as_object().unwrap().clone()).unwrap();
+        let mut cache = PagedCache::new(&config, 300, Kind::Float, Device::Cpu);
+        cache.reserve(1).unwrap();
+        for tensor in cache.keys.iter_mut().chain(&mut cache.values) {
+            let _ = tensor.get(3).fill_(2.0);
+        }
+        // The idle rows' page, the first page behind it, and one far behind.
+        for to in [64, 129, 299] {
+            cache.copy_page(3, to).unwrap();
+            for tensor in cache.keys.iter().chain(&cache.values) {
+                assert_eq!(tensor.get(i64::from(to)).min().double_value(&[]), 2.0, "page {to}");
+                assert_eq!(tensor.get(cache.idle_page()).max().double_value(&[]), 0.0, "after page {to}");
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! A projection and the low-rank update that may sit on it.
 
 use tch::Tensor;
-use torch_ext::{Before, Generator, OpError, Projection, catch, projections};
+use torch_ext::{Generator, InputOp, OpError, Projection, catch, projections};
 
 use crate::kernels;
 use crate::pass::Operators;
@@ -80,16 +80,16 @@ impl Linear {
 pub(crate) fn project<const N: usize>(
     operators: Operators,
     mut masks: Option<&mut Generator>,
-    before: Before,
+    before: InputOp,
     x: &Tensor,
     linears: [&Linear; N],
 ) -> Result<[Tensor; N], OpError> {
     let drops = masks.is_some() && linears.iter().any(|linear| linear.drops());
     let outputs = if drops || !kernels::trains_fused(operators, x) {
         let input = match before {
-            Before::Nothing => x.shallow_clone(),
-            Before::Norm(gain, eps) => kernels::rms_norm(operators, x, gain, eps)?,
-            Before::Gate(up) => kernels::silu_gate(operators, x, up)?,
+            InputOp::Nothing => x.shallow_clone(),
+            InputOp::Norm(gain, eps) => kernels::rms_norm(operators, x, gain, eps)?,
+            InputOp::Gate(up) => kernels::silu_gate(operators, x, up)?,
         };
         let each = linears.iter().map(|linear| linear.forward(&input, masks.as_deref_mut()));
         each.collect::<Result<Vec<_>, _>>()?

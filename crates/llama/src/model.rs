@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::{Before, OpError, catch};
+use torch_ext::{InputOp, OpError, catch};
 
 use crate::attention::{Attend, Causal, LayerContext, Packed, packed_positions};
 use crate::config::LlamaConfig;
@@ -30,8 +30,8 @@ impl RmsNorm {
         catch(|| kernels::rms_norm(operators, x, &self.weight, self.eps))
     }
 
-    fn before(&self) -> Before<'_> {
-        Before::Norm(&self.weight, self.eps)
+    fn before(&self) -> InputOp<'_> {
+        InputOp::Norm(&self.weight, self.eps)
     }
 
     fn shallow_clone(&self) -> Self {
@@ -97,11 +97,11 @@ impl Layer {
         let (q, k) = (rotation.apply(operators, &q)?, rotation.apply(operators, &k)?);
         let context = LayerContext { layer: self.index, window: self.window, operators };
         let seen = attend.attend(context, &q, &k, &v)?.reshape([rows, seq, -1]);
-        let [o] = project(operators, masks.as_mut(), Before::Nothing, &seen, [&self.o])?;
+        let [o] = project(operators, masks.as_mut(), InputOp::Nothing, &seen, [&self.o])?;
         let x = x + o;
         let before = self.post_attention_norm.before();
         let [gate, up] = project(operators, masks.as_mut(), before, &x, [&self.gate, &self.up])?;
-        let [down] = project(operators, masks.as_mut(), Before::Gate(&up), &gate, [&self.down])?;
+        let [down] = project(operators, masks.as_mut(), InputOp::Gate(&up), &gate, [&self.down])?;
         Ok(x + down)
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Barrier;
 
 use llama::attention::Causal;
-use llama::{Fresh, Llama, LoraConfig, Operators, Pass, TargetModules};
+use llama::{Llama, LoraConfig, NewModel, Operators, Pass, TargetModules};
 use tch::{Device, Kind, Tensor};
 use torch_ext::Generator;
 
@@ -15,7 +15,7 @@ const TURNS: usize = 12;
 /// A model in bfloat16, where operators differ in their last bits, with low-rank updates that drop half of their inputs.
 fn model(seed: u64) -> Llama {
     let folder = tempfile::tempdir().unwrap();
-    Fresh { hidden: 64, layers: 2, context: 64, seed }.write(folder.path()).unwrap();
+    NewModel { hidden: 64, layers: 2, context: 64, seed }.write(folder.path()).unwrap();
     let mut model = Llama::load(folder.path(), Some(Kind::BFloat16), Device::Cpu).unwrap();
     let config: LoraConfig = serde_json::from_value(serde_json::json!({
         "peft_type": "LORA", "r": 4, "lora_alpha": 8.0, "lora_dropout": 0.5, "target_modules": "all-linear"

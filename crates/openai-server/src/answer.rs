@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::calls::{CallReader, Part};
 use crate::generator::{Event, Generator};
 use crate::params::Reply;
-use crate::respond::{Form, Told, Whole, refusal, respond, usage};
+use crate::respond::{Form, TokenInfo, Whole, refusal, respond, usage};
 
 /// One sequence so far.
 struct Collected {
@@ -59,7 +59,7 @@ pub(crate) async fn whole(
     while open > 0 {
         match events.recv().await {
             Some(Event::Prompt { index, scores }) => {
-                all[index].whole.told.extend(scores.iter().map(|score| Told::given(generator, score)));
+                all[index].whole.told.extend(scores.iter().map(|score| TokenInfo::given(generator, score)));
             }
             Some(Event::Token { index, choice, text }) => {
                 let one = &mut all[index];
@@ -68,7 +68,7 @@ pub(crate) async fn whole(
                 one.logprob += f64::from(choice.logprob);
                 one.tokens += 1;
                 if form.tells_logprobs() {
-                    one.whole.told.push(Told::new(generator, &choice));
+                    one.whole.told.push(TokenInfo::new(generator, &choice));
                 }
             }
             Some(Event::Finished { index, reason, tokens }) => {

@@ -29,12 +29,12 @@ pub struct Args {
     #[arg(long)]
     pub served_model_name: Option<String>,
     /// Sequences decoded together
-    #[arg(long, default_value_t = 16)]
-    pub batch_size: usize,
+    #[arg(long, alias = "batch-size", default_value_t = 16)]
+    pub max_num_seqs: usize,
     /// Sequences that may wait beyond those that are decoded; more are answered with 429
     #[arg(long, default_value_t = 256)]
     pub queue: usize,
-    /// Tokens that the cache of keys and values holds [default: what --batch-size whole contexts need, or half of the
+    /// Tokens that the cache of keys and values holds [default: what --max-num-seqs whole contexts need, or half of the
     /// free memory]
     #[arg(long)]
     pub cache_tokens: Option<usize>,
@@ -57,21 +57,21 @@ pub struct Args {
 /// # Errors
 /// When the model cannot be loaded, the address is taken, or requests were still running when draining ended.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    ensure!(args.batch_size >= 1, "--batch-size must be at least 1");
+    ensure!(args.max_num_seqs >= 1, "--max-num-seqs must be at least 1");
     let (device, kind) = args.compute.resolve()?;
     let mut folder = ModelFolder::load(&locate::locate(&args.model)?, Some(kind), device)?;
     if let Some(adapter) = &args.adapter {
         folder.model.load_adapter(adapter)?;
         folder.model.merge_adapter();
     }
-    let engine = EngineOptions { slots: args.batch_size, cache_tokens: args.cache_tokens, kernels: Kernels::Auto };
+    let engine = EngineOptions { slots: args.max_num_seqs, cache_tokens: args.cache_tokens, kernels: Kernels::Auto };
     let name = args.served_model_name.clone().unwrap_or_else(|| args.model.clone());
     let generator = Arc::new(Generator::start(folder, GeneratorOptions { name, engine, queue: args.queue })?);
     eprintln!(
         "{} in {} on {device:?}, {} at a time, {} waiting at most, a cache of {} tokens",
         args.model,
         device::name(kind),
-        args.batch_size,
+        args.max_num_seqs,
         args.queue,
         generator.cache_tokens()
     );

@@ -10,7 +10,7 @@ use llama::{AnswerText, Choice, Engine, EngineOptions, GenerateError, Llama, Nex
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::generator::{Event, Job, Numbers, Sequence, Task};
+use crate::generator::{EngineMetrics, Event, Job, Sequence, Task};
 
 /// Packs the weights, says so in `ready` with the size of the cache, and works until the other end of `inbox` is dropped
 /// and all is done.
@@ -19,7 +19,7 @@ pub(crate) fn run(
     options: EngineOptions,
     ready: &Sender<anyhow::Result<usize>>,
     inbox: &Receiver<Job>,
-    numbers: &Numbers,
+    numbers: &EngineMetrics,
     tokenizer: &Tokenizer,
 ) {
     match Engine::with_options(&model, options) {
@@ -47,7 +47,7 @@ struct Loop<'a> {
     open: HashMap<RequestId, Open<'a>>,
     /// Given texts that are to be computed as a whole: prompts with log-probabilities, embeddings.
     texts: VecDeque<Job>,
-    numbers: &'a Numbers,
+    numbers: &'a EngineMetrics,
     tokenizer: &'a Tokenizer,
 }
 

@@ -20,20 +20,20 @@ const WITHOUT_EFFECT: [&str; 11] = [
 
 /// What is wrong with a request: the status, the field (if it is one) and a sentence.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Bad {
+pub(crate) struct RequestError {
     pub status: u16,
     pub field: Option<&'static str>,
     pub sentence: String,
 }
 
 /// A field's value that cannot be served.
-pub(crate) fn bad(field: &'static str, sentence: impl std::fmt::Display) -> Bad {
-    Bad { status: 400, field: Some(field), sentence: format!("{field}: {sentence}") }
+pub(crate) fn bad(field: &'static str, sentence: impl std::fmt::Display) -> RequestError {
+    RequestError { status: 400, field: Some(field), sentence: format!("{field}: {sentence}") }
 }
 
 /// A request that cannot be served, whatever field is at fault.
-pub(crate) fn bad_request(sentence: impl Into<String>) -> Bad {
-    Bad { status: 400, field: None, sentence: sentence.into() }
+pub(crate) fn bad_request(sentence: impl Into<String>) -> RequestError {
+    RequestError { status: 400, field: None, sentence: sentence.into() }
 }
 
 /// The fields of a request that were not taken yet.
@@ -41,7 +41,7 @@ pub(crate) struct Fields(pub Map<String, Value>);
 
 impl Fields {
     /// Reads a body, which has to be a JSON object.
-    pub fn read(body: &[u8]) -> Result<Self, Bad> {
+    pub fn read(body: &[u8]) -> Result<Self, RequestError> {
         match serde_json::from_slice(body) {
             Ok(Value::Object(map)) => Ok(Self(map)),
             Ok(_) => Err(bad_request("the body must be a JSON object")),
@@ -54,29 +54,29 @@ impl Fields {
         self.0.remove(name).filter(|value| !value.is_null())
     }
 
-    pub fn take<T: DeserializeOwned>(&mut self, name: &'static str, what: &str) -> Result<Option<T>, Bad> {
+    pub fn take<T: DeserializeOwned>(&mut self, name: &'static str, what: &str) -> Result<Option<T>, RequestError> {
         let read = |value| serde_json::from_value(value).map_err(|_| bad(name, format!("must be {what}")));
         self.value(name).map(read).transpose()
     }
 
-    pub fn number(&mut self, name: &'static str) -> Result<Option<f64>, Bad> {
+    pub fn number(&mut self, name: &'static str) -> Result<Option<f64>, RequestError> {
         self.take(name, "a number")
     }
 
-    pub fn count(&mut self, name: &'static str) -> Result<Option<usize>, Bad> {
+    pub fn count(&mut self, name: &'static str) -> Result<Option<usize>, RequestError> {
         self.take(name, "a whole number, 0 or more")
     }
 
-    pub fn text(&mut self, name: &'static str) -> Result<Option<String>, Bad> {
+    pub fn text(&mut self, name: &'static str) -> Result<Option<String>, RequestError> {
         self.take(name, "a text")
     }
 
-    pub fn flag(&mut self, name: &'static str) -> Result<Option<bool>, Bad> {
+    pub fn flag(&mut self, name: &'static str) -> Result<Option<bool>, RequestError> {
         self.take(name, "true or false")
     }
 
     /// Refuses a field that asks for something that is not there; its neutral values pass.
-    pub fn only(&mut self, name: &'static str, neutral: &[Value]) -> Result<(), Bad> {
+    pub fn only(&mut self, name: &'static str, neutral: &[Value]) -> Result<(), RequestError> {
         match self.value(name) {
             Some(value) if !neutral.contains(&value) => Err(bad(name, "is not supported here")),
             _ => Ok(()),
@@ -84,18 +84,18 @@ impl Fields {
     }
 
     /// The model's name, which has to be this server's.
-    pub fn model(&mut self, own: &str) -> Result<(), Bad> {
+    pub fn model(&mut self, own: &str) -> Result<(), RequestError> {
         match self.text("model")? {
             Some(model) if model != own => {
                 let sentence = format!("there is no model {model:?} here; this server has {own:?}");
-                Err(Bad { status: 404, field: Some("model"), sentence })
+                Err(RequestError { status: 404, field: Some("model"), sentence })
             }
             _ => Ok(()),
         }
     }
 
     /// Refuses what other servers have and this one has not, unless it is neutral.
-    pub fn refuse_unsupported(&mut self) -> Result<(), Bad> {
+    pub fn refuse_unsupported(&mut self) -> Result<(), RequestError> {
         let (off, one) = (json!(false), [json!(1), json!(1.0)]);
         self.only("functions", &[json!([])])?;
         self.only("function_call", &[json!("none"), json!("auto")])?;
@@ -114,7 +114,7 @@ impl Fields {
     }
 
     /// Refuses what nobody has taken.
-    pub fn finish(self) -> Result<(), Bad> {
+    pub fn finish(self) -> Result<(), RequestError> {
         let unknown = |(name, value): &(&String, &Value)| !value.is_null() && !WITHOUT_EFFECT.contains(&name.as_str());
         match self.0.iter().find(unknown) {
             Some((name, _)) => Err(bad_request(format!("{name:?} is not a field that this server knows"))),

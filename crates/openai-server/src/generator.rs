@@ -77,9 +77,9 @@ pub(crate) struct Job {
     pub place: OwnedSemaphorePermit,
 }
 
-/// Numbers for `/metrics`, written by the engine's thread after every step.
+/// Counters for `/metrics`, written by the engine's thread after every step.
 #[derive(Default)]
-pub(crate) struct Numbers {
+pub(crate) struct EngineMetrics {
     pub running: AtomicU64,
     pub waiting: AtomicU64,
     pub free_cache_tokens: AtomicU64,
@@ -113,7 +113,7 @@ pub struct Generator {
     capacity: usize,
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    numbers: Arc<Numbers>,
+    numbers: Arc<EngineMetrics>,
 }
 
 impl Drop for Generator {
@@ -138,7 +138,7 @@ impl Generator {
         let (context, vocab) = (config.max_position_embeddings as usize, config.vocab_size);
         let hidden = config.hidden_size as usize;
         let capacity = options.engine.slots.max(1) + options.queue;
-        let numbers = Arc::new(Numbers::default());
+        let numbers = Arc::new(EngineMetrics::default());
         let (jobs, inbox) = channel();
         let (ready, started) = channel();
         let (own_tokenizer, own_numbers) = (tokenizer.clone(), numbers.clone());
@@ -193,7 +193,7 @@ impl Generator {
         &self.stop_ids
     }
 
-    pub(crate) fn numbers(&self) -> &Arc<Numbers> {
+    pub(crate) fn numbers(&self) -> &Arc<EngineMetrics> {
         &self.numbers
     }
 

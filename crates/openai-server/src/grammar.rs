@@ -9,7 +9,7 @@ use llguidance::toktrie::{ApproximateTokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory, token_bytes_from_tokenizer_json};
 use serde_json::{Value, json};
 
-use crate::fields::{Bad, Fields, bad};
+use crate::fields::{Fields, RequestError, bad};
 
 /// White space between two parts of a JSON text. Bounded: a small model may write nothing else for ever.
 const WHITE_SPACE: &str = r"[\x20\x0A\x0D\x09]{1,24}";
@@ -164,7 +164,7 @@ impl Constraint {
 ///
 /// # Errors
 /// When a field is malformed, or several ask at once.
-pub(crate) fn shape(fields: &mut Fields) -> Result<Option<(&'static str, Shape)>, Bad> {
+pub(crate) fn shape(fields: &mut Fields) -> Result<Option<(&'static str, Shape)>, RequestError> {
     let mut found = Vec::new();
     if let Some(format) = fields.value("response_format") {
         found.extend(response_format(&format)?.map(|shape| ("response_format", shape)));
@@ -201,7 +201,7 @@ pub(crate) fn shape(fields: &mut Fields) -> Result<Option<(&'static str, Shape)>
 }
 
 /// OpenAI's `response_format`.
-fn response_format(format: &Value) -> Result<Option<Shape>, Bad> {
+fn response_format(format: &Value) -> Result<Option<Shape>, RequestError> {
     let field = "response_format";
     match format["type"].as_str() {
         Some("text") => Ok(None),
@@ -223,7 +223,7 @@ fn response_format(format: &Value) -> Result<Option<Shape>, Bad> {
     }
 }
 
-fn guided(field: &'static str, kind: &str, value: Value) -> Result<Shape, Bad> {
+fn guided(field: &'static str, kind: &str, value: Value) -> Result<Shape, RequestError> {
     let text = |value: Value| match value {
         Value::String(text) if !text.is_empty() => Ok(text),
         _ => Err(bad(field, format!("{kind}: must be a text"))),
@@ -255,7 +255,7 @@ pub(crate) mod tests {
     /// Grammars for a model whose tokens are bytes and whose answers end with token 257.
     pub(crate) fn of_bytes() -> (tempfile::TempDir, Grammars) {
         let folder = tempfile::tempdir().unwrap();
-        llama::Fresh { hidden: 16, layers: 1, context: 64, seed: 1 }.write(folder.path()).unwrap();
+        llama::NewModel { hidden: 16, layers: 1, context: 64, seed: 1 }.write(folder.path()).unwrap();
         let grammars = Grammars::new(folder.path(), &[257]);
         (folder, grammars)
     }

@@ -1,6 +1,6 @@
 //! Messages of a conversation as clients send them, in OpenAI's schema.
 
-use dataset::{Message, Role};
+use dataset::{Content, Message, Role};
 use serde_json::{Map, Value};
 
 /// Reads the messages. `reads` says whether the chat template mentions a name: a field beyond the common ones is taken
@@ -28,6 +28,11 @@ fn message(value: Value, reads: &dyn Fn(&str) -> bool) -> Result<Message, String
         map.insert("content".into(), "".into());
     }
     let mut message = Message::try_from(Value::Object(map)).map_err(|error| error.to_string())?;
+    if let Some((part, kind)) = message.content.as_ref().and_then(Content::first_other) {
+        return Err(format!(
+            "content[{part}]: a part of type {kind:?} cannot be used by this model; only text parts can"
+        ));
+    }
     if !is_assistant && has_calls {
         return Err(format!("tool_calls: a message of {} has none", message.role.as_str()));
     }
@@ -76,7 +81,7 @@ pub(crate) fn with_tools_as_text(messages: Vec<Message>, system: Option<&str>) -
     out.extend(system.filter(|_| !has_system).map(Message::system));
     for mut message in messages {
         if let (true, true, Some(system)) = (message.role == Role::System, out.is_empty(), system) {
-            message.content = Some(format!("{}\n\n{system}", message.text()));
+            message.content = Some(format!("{}\n\n{system}", message.text()).into());
         }
         let calls = std::mem::take(&mut message.tool_calls);
         if !calls.is_empty() {
@@ -87,7 +92,7 @@ pub(crate) fn with_tools_as_text(messages: Vec<Message>, system: Option<&str>) -
             };
             let calls: Vec<String> = calls.iter().map(call).collect();
             let text = [message.text(), &calls.join("\n")].join("\n");
-            message.content = Some(text.trim_start_matches('\n').to_owned());
+            message.content = Some(text.trim_start_matches('\n').into());
         }
         if message.role.is_tool() {
             let text = format!("<tool_response>\n{}\n</tool_response>", message.text());

@@ -6,7 +6,7 @@ use sampler::sequence_seed;
 use serde_json::{Map, Value};
 
 use crate::calls::{CallFormat, CallReader};
-use crate::fields::{Bad, Fields, bad, bad_request};
+use crate::fields::{Fields, RequestError, bad, bad_request};
 use crate::generator::{Generator, Sequence, Task};
 use crate::grammar;
 use crate::processors::Processors;
@@ -63,7 +63,7 @@ impl Reply {
 }
 
 /// Reads a request.
-pub(crate) fn parse(generator: &Generator, kind: Kind, body: &[u8]) -> Result<Parsed, Bad> {
+pub(crate) fn parse(generator: &Generator, kind: Kind, body: &[u8]) -> Result<Parsed, RequestError> {
     let mut fields = Fields::read(body)?;
     fields.model(generator.name())?;
     let (prompts, tools) = prompts(generator, kind, &mut fields)?;
@@ -132,7 +132,7 @@ pub(crate) fn parse(generator: &Generator, kind: Kind, body: &[u8]) -> Result<Pa
 
 type Prompts = (Vec<TextPrompt>, Option<(Tools, CallFormat)>);
 
-fn prompts(generator: &Generator, kind: Kind, fields: &mut Fields) -> Result<Prompts, Bad> {
+fn prompts(generator: &Generator, kind: Kind, fields: &mut Fields) -> Result<Prompts, RequestError> {
     let special = fields.flag("add_special_tokens")?;
     match kind {
         Kind::Chat if special == Some(true) => {
@@ -154,7 +154,7 @@ fn constraint(
     generator: &Generator,
     fields: &mut Fields,
     tools: Option<&(Tools, CallFormat)>,
-) -> Result<Option<grammar::Constraint>, Bad> {
+) -> Result<Option<grammar::Constraint>, RequestError> {
     let asked = grammar::shape(fields)?;
     let calls = tools.and_then(|(tools, format)| tools.shape(*format)).map(|shape| ("tools", shape));
     let (field, shape) = match (asked, calls) {
@@ -167,7 +167,7 @@ fn constraint(
     generator.constraint(&shape).map(Some).map_err(|sentence| bad(field, sentence))
 }
 
-fn sampling(fields: &mut Fields) -> Result<SamplingParams, Bad> {
+fn sampling(fields: &mut Fields) -> Result<SamplingParams, RequestError> {
     let neutral = SamplingParams::default();
     let top_k: Option<i64> = fields.take("top_k", "a whole number")?;
     let sampling = SamplingParams {
@@ -182,7 +182,7 @@ fn sampling(fields: &mut Fields) -> Result<SamplingParams, Bad> {
     Ok(sampling)
 }
 
-fn max_tokens(generator: &Generator, kind: Kind, fields: &mut Fields, echo: bool) -> Result<usize, Bad> {
+fn max_tokens(generator: &Generator, kind: Kind, fields: &mut Fields, echo: bool) -> Result<usize, RequestError> {
     let max_tokens = match (fields.count("max_completion_tokens")?, fields.count("max_tokens")?, kind) {
         (Some(tokens), _, _) | (None, Some(tokens), _) => tokens,
         (None, None, Kind::Chat) => generator.context(),
@@ -201,8 +201,8 @@ fn processors(
     fields: &mut Fields,
     stop: &StopRules,
     max_tokens: usize,
-) -> Result<Processors, Bad> {
-    let mut penalty = |name: &'static str| -> Result<f32, Bad> {
+) -> Result<Processors, RequestError> {
+    let mut penalty = |name: &'static str| -> Result<f32, RequestError> {
         let penalty = fields.number(name)?.unwrap_or(0.0);
         let fits = (-2.0..=2.0).contains(&penalty);
         if fits { Ok(penalty as f32) } else { Err(bad(name, "must be between -2 and 2")) }
@@ -233,7 +233,7 @@ fn processors(
     Ok(Processors { bias, min_tokens, stop_ids, frequency_penalty, presence_penalty, ..Processors::default() })
 }
 
-fn stop_rules(generator: &Generator, fields: &mut Fields, ignore_eos: bool) -> Result<StopRules, Bad> {
+fn stop_rules(generator: &Generator, fields: &mut Fields, ignore_eos: bool) -> Result<StopRules, RequestError> {
     let strings: Vec<String> = match fields.value("stop") {
         Some(Value::String(one)) => vec![one],
         None => Vec::new(),
@@ -248,7 +248,7 @@ fn stop_rules(generator: &Generator, fields: &mut Fields, ignore_eos: bool) -> R
 }
 
 /// Whether log-probabilities are told, and of how many further tokens.
-fn logprobs(kind: Kind, fields: &mut Fields) -> Result<(bool, usize), Bad> {
+fn logprobs(kind: Kind, fields: &mut Fields) -> Result<(bool, usize), RequestError> {
     let (field, told, top) = match kind {
         Kind::Chat => ("top_logprobs", fields.flag("logprobs")?.unwrap_or(false), fields.count("top_logprobs")?),
         Kind::Text => {

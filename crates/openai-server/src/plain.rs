@@ -6,14 +6,14 @@ use axum::response::Response;
 use http_service::{Answer, Service, Ticket};
 use serde_json::{Value, json};
 
-use crate::fields::{Bad, Fields, bad};
+use crate::fields::{Fields, RequestError, bad};
 use crate::generator::{Event, Generator, Task};
 use crate::prompt;
 use crate::respond::{refusal, respond};
 use crate::service::{Shared, refused};
 
 /// Answers a body.
-pub(crate) type AnswerBody = fn(&Generator, &[u8]) -> Result<Value, Bad>;
+pub(crate) type AnswerBody = fn(&Generator, &[u8]) -> Result<Value, RequestError>;
 
 /// A path that is answered at once.
 pub(crate) struct Quick {
@@ -38,7 +38,7 @@ impl Service for Quick {
 }
 
 /// `POST /tokenize`: the ids of a `prompt`, or of `messages` in the chat template.
-pub(crate) fn tokenize(generator: &Generator, body: &[u8]) -> Result<Value, Bad> {
+pub(crate) fn tokenize(generator: &Generator, body: &[u8]) -> Result<Value, RequestError> {
     let mut fields = Fields::read(body)?;
     fields.model(generator.name())?;
     let with_texts = fields.flag("return_token_strs")?.unwrap_or(false);
@@ -61,7 +61,7 @@ pub(crate) fn tokenize(generator: &Generator, body: &[u8]) -> Result<Value, Bad>
 }
 
 /// `POST /detokenize`: the text of `tokens`.
-pub(crate) fn detokenize(generator: &Generator, body: &[u8]) -> Result<Value, Bad> {
+pub(crate) fn detokenize(generator: &Generator, body: &[u8]) -> Result<Value, RequestError> {
     let mut fields = Fields::read(body)?;
     fields.model(generator.name())?;
     let ids: Vec<i64> = fields.take("tokens", "a list of token ids")?.ok_or_else(|| bad("tokens", "is missing"))?;
@@ -83,7 +83,7 @@ struct Asked {
     base64: bool,
 }
 
-fn asked(generator: &Generator, body: &[u8]) -> Result<Asked, Bad> {
+fn asked(generator: &Generator, body: &[u8]) -> Result<Asked, RequestError> {
     let mut fields = Fields::read(body)?;
     fields.model(generator.name())?;
     let input = fields.value("input");

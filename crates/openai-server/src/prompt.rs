@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::calls::CallFormat;
-use crate::fields::{Bad, Fields, bad};
+use crate::fields::{Fields, RequestError, bad};
 use crate::generator::{Generator, Prompting};
 use crate::messages;
 use crate::tools::{self, Tools};
@@ -18,7 +18,7 @@ pub(crate) struct ChatPrompt {
 }
 
 /// Takes all fields that make the prompt of a conversation.
-pub(crate) fn chat(generator: &Generator, fields: &mut Fields) -> Result<ChatPrompt, Bad> {
+pub(crate) fn chat(generator: &Generator, fields: &mut Fields) -> Result<ChatPrompt, RequestError> {
     let list = match fields.value("messages") {
         Some(Value::Array(messages)) if !messages.is_empty() => messages,
         _ => return Err(bad("messages", "must be a list of at least one message")),
@@ -57,7 +57,7 @@ pub(crate) fn chat(generator: &Generator, fields: &mut Fields) -> Result<ChatPro
 }
 
 /// How the template is to be rendered, without tools.
-fn prompting(fields: &mut Fields) -> Result<Prompting, Bad> {
+fn prompting(fields: &mut Fields) -> Result<Prompting, RequestError> {
     let continue_final_message = fields.flag("continue_final_message")?.unwrap_or(false);
     let mut prompting = Prompting { continue_final_message, ..Prompting::default() };
     let add = fields.flag("add_generation_prompt")?;
@@ -90,15 +90,15 @@ pub(crate) fn texts(
     field: &'static str,
     value: Option<Value>,
     special: bool,
-) -> Result<Vec<TextPrompt>, Bad> {
+) -> Result<Vec<TextPrompt>, RequestError> {
     let sentence = "must be a text, a list of texts, a list of token ids or a list of such lists";
-    let encode = |text: String| -> Result<TextPrompt, Bad> {
+    let encode = |text: String| -> Result<TextPrompt, RequestError> {
         let ids = generator.encode_text(&text, special).map_err(|error| bad(field, error))?;
         Ok(TextPrompt { ids, text: Some(text) })
     };
-    let ids = |list: &[Value]| -> Result<TextPrompt, Bad> {
+    let ids = |list: &[Value]| -> Result<TextPrompt, RequestError> {
         let id = |id: &Value| id.as_i64().ok_or_else(|| bad(field, sentence));
-        let ids = list.iter().map(id).collect::<Result<Vec<i64>, Bad>>()?;
+        let ids = list.iter().map(id).collect::<Result<Vec<i64>, RequestError>>()?;
         Ok(TextPrompt { ids, text: None })
     };
     let prompts = match value {
@@ -110,7 +110,7 @@ pub(crate) fn texts(
                 Value::Array(list) => ids(&list),
                 _ => Err(bad(field, sentence)),
             };
-            list.into_iter().map(one).collect::<Result<Vec<TextPrompt>, Bad>>()?
+            list.into_iter().map(one).collect::<Result<Vec<TextPrompt>, RequestError>>()?
         }
         _ => return Err(bad(field, sentence)),
     };
@@ -120,7 +120,7 @@ pub(crate) fn texts(
     Ok(prompts)
 }
 
-fn check_ids(generator: &Generator, field: &'static str, ids: &[i64]) -> Result<(), Bad> {
+fn check_ids(generator: &Generator, field: &'static str, ids: &[i64]) -> Result<(), RequestError> {
     if ids.is_empty() {
         return Err(bad(field, "has no tokens"));
     }
@@ -133,7 +133,12 @@ fn check_ids(generator: &Generator, field: &'static str, ids: &[i64]) -> Result<
 }
 
 /// The tokens that are left for the answer; at least `least`.
-pub(crate) fn room(generator: &Generator, field: &'static str, ids: &[i64], least: usize) -> Result<usize, Bad> {
+pub(crate) fn room(
+    generator: &Generator,
+    field: &'static str,
+    ids: &[i64],
+    least: usize,
+) -> Result<usize, RequestError> {
     check_ids(generator, field, ids)?;
     let most = generator.context().min(generator.cache_tokens());
     if ids.len() + least > most {

@@ -23,15 +23,15 @@ pub(crate) struct Form {
     logprobs: bool,
 }
 
-/// A token and what is told of it.
-pub(crate) struct Told {
+/// A token with its log-probability and the likeliest others.
+pub(crate) struct TokenInfo {
     text: String,
     /// `None` for a prompt's first token.
     logprob: Option<f32>,
     top: Vec<(String, f32)>,
 }
 
-impl Told {
+impl TokenInfo {
     pub fn new(generator: &Generator, choice: &Choice) -> Self {
         let top = choice.top.iter().map(|&(id, logprob)| (generator.token_text(id), logprob)).collect();
         Self { text: generator.token_text(choice.id), logprob: Some(choice.logprob), top }
@@ -47,7 +47,7 @@ impl Told {
 /// One choice of an answer that is given whole.
 pub(crate) struct Whole {
     pub text: String,
-    pub told: Vec<Told>,
+    pub told: Vec<TokenInfo>,
     pub reason: FinishReason,
     pub calls: Vec<Call>,
 }
@@ -116,7 +116,7 @@ impl Form {
 
     /// A piece of text with the tokens that it comes from; `offset` is where they begin in the answer, in characters,
     /// and is moved behind them.
-    pub fn piece(&self, index: usize, text: &str, told: &[Told], offset: &mut usize) -> Value {
+    pub fn piece(&self, index: usize, text: &str, told: &[TokenInfo], offset: &mut usize) -> Value {
         let logprobs = self.logprobs(told, offset);
         let choice = match self.kind {
             Kind::Chat => {
@@ -151,7 +151,7 @@ impl Form {
         Value::Object(envelope)
     }
 
-    fn logprobs(&self, told: &[Told], offset: &mut usize) -> Value {
+    fn logprobs(&self, told: &[TokenInfo], offset: &mut usize) -> Value {
         if !self.logprobs {
             return Value::Null;
         }
@@ -185,7 +185,7 @@ impl Form {
 }
 
 /// The most likely tokens and the chosen one itself, by their texts. Of two tokens with one text the likelier counts.
-fn top_of_text(token: &Told) -> Value {
+fn top_of_text(token: &TokenInfo) -> Value {
     let Some(logprob) = token.logprob else { return Value::Null };
     let mut map = Map::new();
     for (text, logprob) in &token.top {

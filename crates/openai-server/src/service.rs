@@ -10,8 +10,8 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::answer::whole;
-use crate::fields::Bad;
-use crate::generator::{Generator, Numbers, Refusal};
+use crate::fields::RequestError;
+use crate::generator::{EngineMetrics, Generator, Refusal};
 use crate::params::{self, Kind, Parsed};
 use crate::plain::{AnswerBody, Embeddings, Quick, detokenize, tokenize};
 use crate::respond::{Form, error, refusal};
@@ -21,7 +21,7 @@ use crate::stream::{Stream, streamed};
 const ENCODERS: usize = 2;
 
 /// Reads a number of the engine's thread.
-type Read = fn(&Numbers) -> &AtomicU64;
+type Read = fn(&EngineMetrics) -> &AtomicU64;
 
 /// The server's routes.
 #[must_use]
@@ -78,13 +78,13 @@ impl Shared {
     pub async fn read<T: Send + 'static>(
         &self,
         body: Vec<u8>,
-        read: impl FnOnce(&Generator, &[u8]) -> Result<T, Bad> + Send + 'static,
+        read: impl FnOnce(&Generator, &[u8]) -> Result<T, RequestError> + Send + 'static,
     ) -> Result<T, Response> {
         let _turn = self.encoders.clone().acquire_owned().await;
         let generator = self.generator.clone();
         match tokio::task::spawn_blocking(move || read(&generator, &body)).await {
             Ok(Ok(parsed)) => Ok(parsed),
-            Ok(Err(Bad { status, field, sentence })) => Err(refusal(status, field, &sentence)),
+            Ok(Err(RequestError { status, field, sentence })) => Err(refusal(status, field, &sentence)),
             Err(_) => Err(refusal(500, None, "reading the request failed: this is a defect of the server")),
         }
     }

@@ -18,7 +18,7 @@ use crate::answer::finish_reason;
 use crate::calls::{CallReader, Part};
 use crate::generator::{Event, Generator};
 use crate::params::Reply;
-use crate::respond::{Form, Told, error, respond, usage};
+use crate::respond::{Form, TokenInfo, error, respond, usage};
 
 /// The response that sends a stream.
 pub(crate) fn streamed(stream: Stream) -> Response {
@@ -90,13 +90,14 @@ impl Stream {
         match happened {
             Some(Event::Prompt { index, scores }) => {
                 if self.form.tells_logprobs() {
-                    let told: Vec<Told> = scores.iter().map(|score| Told::given(&self.generator, score)).collect();
+                    let told: Vec<TokenInfo> =
+                        scores.iter().map(|score| TokenInfo::given(&self.generator, score)).collect();
                     self.text(index, self.reply.echoed(index).to_owned(), &told);
                 }
             }
             Some(Event::Token { index, choice, text }) => {
                 let parts = self.all[index].reader.push(&text);
-                let told = self.form.tells_logprobs().then(|| Told::new(&self.generator, &choice));
+                let told = self.form.tells_logprobs().then(|| TokenInfo::new(&self.generator, &choice));
                 self.parts(index, parts, told);
             }
             Some(Event::Finished { index, reason, tokens }) => {
@@ -128,8 +129,8 @@ impl Stream {
     }
 
     /// Sends what a token decided: texts, the first of them with what is told of the token, and calls.
-    fn parts(&mut self, index: usize, parts: Vec<Part>, told: Option<Told>) {
-        let mut told: Vec<Told> = told.into_iter().collect();
+    fn parts(&mut self, index: usize, parts: Vec<Part>, told: Option<TokenInfo>) {
+        let mut told: Vec<TokenInfo> = told.into_iter().collect();
         for part in parts {
             match part {
                 Part::Text(text) => {
@@ -148,7 +149,7 @@ impl Stream {
         }
     }
 
-    fn text(&mut self, index: usize, text: String, told: &[Told]) {
+    fn text(&mut self, index: usize, text: String, told: &[TokenInfo]) {
         let piece = self.form.piece(index, &text, told, &mut self.all[index].offset);
         self.ready.push_back(event(&piece));
     }

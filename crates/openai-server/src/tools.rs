@@ -4,7 +4,7 @@ use chat::ChatTemplate;
 use serde_json::{Value, json};
 
 use crate::calls::{CLOSE, CallFormat, OPEN};
-use crate::fields::{Bad, Fields, bad};
+use crate::fields::{Fields, RequestError, bad};
 use crate::grammar::{Shape, with_white_space};
 
 /// A function.
@@ -38,7 +38,7 @@ pub(crate) struct Tools {
 ///
 /// # Errors
 /// When a field is malformed, or a choice names no tool of the list.
-pub(crate) fn take(fields: &mut Fields) -> Result<Option<Tools>, Bad> {
+pub(crate) fn take(fields: &mut Fields) -> Result<Option<Tools>, RequestError> {
     let definitions: Vec<Value> = fields.take("tools", "a list of tools")?.unwrap_or_default();
     let choice = fields.value("tool_choice");
     let parallel = fields.flag("parallel_tool_calls")?.unwrap_or(true);

@@ -64,7 +64,7 @@ fn answers_are_those_of_a_local_model_with_the_same_seeds() {
         sampler.sample(&requests, &mut done).unwrap();
         answers
     };
-    let options = LocalOptions { adapter: None, batch_size: 3, kind: Kind::Float, device: Device::Cpu };
+    let options = LocalOptions { adapter: None, max_num_seqs: 3, kind: Kind::Float, device: Device::Cpu };
     let local = sample(Sampler::open_local(MODEL, options).unwrap());
     let options = EndpointOptions { logprobs: true, concurrency: 7, ..EndpointOptions::default() };
     let endpoint = Endpoint::open(&format!("http://{}", server.addr), options).unwrap();

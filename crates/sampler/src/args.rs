@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Endpoint, EndpointOptions, LocalOptions, RetryPolicy, Sampler};
 
-const BATCH_SIZE: usize = 16;
+const MAX_NUM_SEQS: usize = 16;
 const CONCURRENCY: usize = 16;
 const TIMEOUT: f64 = 600.0;
 const RETRIES: u32 = 6;
@@ -31,8 +31,8 @@ pub struct SamplerArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapter: Option<PathBuf>,
     /// Sequences decoded together
-    #[arg(long, default_value_t = BATCH_SIZE)]
-    pub batch_size: usize,
+    #[arg(long, alias = "batch-size", default_value_t = MAX_NUM_SEQS)]
+    pub max_num_seqs: usize,
     /// Sample from this OpenAI-compatible server instead, such as http://localhost:8000/v1
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,11 +54,11 @@ pub struct SamplerArgs {
     #[arg(long, default_value_t = CONCURRENCY)]
     pub concurrency: usize,
     /// Seconds to wait for an answer of the server, for each attempt
-    #[arg(long, default_value_t = TIMEOUT)]
-    pub timeout: f64,
+    #[arg(long, alias = "timeout", default_value_t = TIMEOUT)]
+    pub endpoint_timeout: f64,
     /// Further attempts after a failed one (429, 5xx, no connection, no answer in time), with growing pauses
-    #[arg(long, default_value_t = RETRIES)]
-    pub retries: u32,
+    #[arg(long, alias = "retries", default_value_t = RETRIES)]
+    pub endpoint_retries: u32,
     /// The environment variable that holds the server's key; it is sent only if it is set
     #[arg(long, default_value = API_KEY_ENV, value_name = "VARIABLE")]
     pub api_key_env: String,
@@ -72,15 +72,15 @@ impl Default for SamplerArgs {
         Self {
             model: None,
             adapter: None,
-            batch_size: BATCH_SIZE,
+            max_num_seqs: MAX_NUM_SEQS,
             endpoint: None,
             endpoint_model: None,
             endpoint_logprobs: false,
             endpoint_max_completion_tokens: false,
             endpoint_no_seed: false,
             concurrency: CONCURRENCY,
-            timeout: TIMEOUT,
-            retries: RETRIES,
+            endpoint_timeout: TIMEOUT,
+            endpoint_retries: RETRIES,
             api_key_env: API_KEY_ENV.into(),
             compute: Compute::default(),
         }
@@ -133,8 +133,8 @@ impl SamplerArgs {
             // Compared by content: see `inputs`.
             "model" | "adapter" | "endpoint" | "endpoint_model" => Some(Class::Free),
             "endpoint_logprobs" => Some(Class::Course),
-            "concurrency" | "timeout" | "retries" | "api_key_env" => Some(Class::Free),
-            "batch_size" | "dtype" | "device" | "threads" => Some(Class::Bits),
+            "concurrency" | "endpoint_timeout" | "endpoint_retries" | "api_key_env" => Some(Class::Free),
+            "max_num_seqs" | "dtype" | "device" | "threads" => Some(Class::Bits),
             _ => None,
         }
     }
@@ -146,22 +146,25 @@ impl SamplerArgs {
     pub fn open(&self) -> anyhow::Result<Sampler> {
         let Some(url) = &self.endpoint else {
             let model = self.model.as_deref().context("give --model NAME or --endpoint URL")?;
-            ensure!(self.batch_size >= 1, "--batch-size must be at least 1");
+            ensure!(self.max_num_seqs >= 1, "--max-num-seqs must be at least 1");
             let (device, kind) = self.compute.resolve()?;
-            let options = LocalOptions { adapter: self.adapter.clone(), batch_size: self.batch_size, kind, device };
+            let options = LocalOptions { adapter: self.adapter.clone(), max_num_seqs: self.max_num_seqs, kind, device };
             return Sampler::open_local(model, options);
         };
         if self.model.is_some() || self.adapter.is_some() {
             bail!("--endpoint samples from a server: take away --model and --adapter, or take away --endpoint");
         }
         ensure!(self.concurrency >= 1, "--concurrency must be at least 1");
-        ensure!(self.timeout.is_finite() && self.timeout > 0.0, "--timeout must be above 0 seconds");
+        ensure!(
+            self.endpoint_timeout.is_finite() && self.endpoint_timeout > 0.0,
+            "--endpoint-timeout must be above 0 seconds"
+        );
         let options = EndpointOptions {
             model: self.endpoint_model.clone(),
             api_key: std::env::var(&self.api_key_env).ok().filter(|key| !key.is_empty()),
             concurrency: self.concurrency,
-            timeout: Duration::try_from_secs_f64(self.timeout).context("--timeout")?,
-            retry: RetryPolicy { retries: self.retries, ..RetryPolicy::default() },
+            timeout: Duration::try_from_secs_f64(self.endpoint_timeout).context("--endpoint-timeout")?,
+            retry: RetryPolicy { retries: self.endpoint_retries, ..RetryPolicy::default() },
             logprobs: self.endpoint_logprobs,
             max_completion_tokens: self.endpoint_max_completion_tokens,
             no_seed: self.endpoint_no_seed,

@@ -20,7 +20,7 @@ pub struct LocalOptions {
     /// A LoRA adapter's folder, merged into the weights.
     pub adapter: Option<PathBuf>,
     /// Sequences decoded together.
-    pub batch_size: usize,
+    pub max_num_seqs: usize,
     /// The type to compute in.
     pub kind: Kind,
     /// Where to compute.
@@ -53,7 +53,7 @@ impl Local {
             folder.model.merge_adapter();
             folder.model = folder.model.to_kind(options.kind);
         }
-        let engine = RefCell::new(Engine::new(&folder.model, options.batch_size)?);
+        let engine = RefCell::new(Engine::new(&folder.model, options.max_num_seqs)?);
         let (stop_tokens, turn) = (StopTokens::default(), Turn::default());
         Ok(Self { name: name_or_path.to_owned(), folder, engine, options, stop_tokens, turn })
     }
@@ -101,8 +101,8 @@ impl Local {
     /// See [`crate::Sampler::describe`].
     #[must_use]
     pub fn describe(&self) -> String {
-        let LocalOptions { batch_size, kind, device, .. } = &self.options;
-        format!("{} in {} on {device:?}, {batch_size} at a time", self.folder.path.display(), device::name(*kind))
+        let LocalOptions { max_num_seqs, kind, device, .. } = &self.options;
+        format!("{} in {} on {device:?}, {max_num_seqs} at a time", self.folder.path.display(), device::name(*kind))
     }
 
     /// See [`crate::Sampler::identity`].
@@ -110,10 +110,10 @@ impl Local {
     /// # Errors
     /// When the model's files cannot be read.
     pub fn identity(&self) -> anyhow::Result<String> {
-        let LocalOptions { adapter, batch_size, kind, device } = &self.options;
+        let LocalOptions { adapter, max_num_seqs, kind, device } = &self.options;
         let mut identity = Fingerprint::new()
             .text("model", &model_digest(&self.folder.path)?)
-            .text("compute", &format!("{kind:?} {device:?} {batch_size}"))
+            .text("compute", &format!("{kind:?} {device:?} {max_num_seqs}"))
             .text("stop tokens", &format!("{:?}", self.stop_tokens))
             .text("turn", &self.turn.identity());
         if let Some(adapter) = adapter {

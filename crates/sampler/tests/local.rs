@@ -12,7 +12,7 @@ const MODEL: &str = "smollm2-135m-instruct";
 /// The model in float32; `None`, and the test is skipped, where it is not in the cache.
 fn open() -> Option<Sampler> {
     test_support::require(llama::locate::locate(MODEL))?;
-    let options = LocalOptions { adapter: None, batch_size: 4, kind: Kind::Float, device: Device::Cpu };
+    let options = LocalOptions { adapter: None, max_num_seqs: 4, kind: Kind::Float, device: Device::Cpu };
     Some(Sampler::open_local(MODEL, options).unwrap())
 }
 
@@ -98,8 +98,8 @@ fn log_probs_are_those_of_the_forward_pass() {
 #[test]
 fn a_last_turn_is_continued() {
     let folder = tempfile::tempdir().unwrap();
-    llama::Fresh { hidden: 32, layers: 1, context: 256, seed: 2 }.write(folder.path()).unwrap();
-    let options = LocalOptions { adapter: None, batch_size: 2, kind: Kind::Float, device: Device::Cpu };
+    llama::NewModel { hidden: 32, layers: 1, context: 256, seed: 2 }.write(folder.path()).unwrap();
+    let options = LocalOptions { adapter: None, max_num_seqs: 2, kind: Kind::Float, device: Device::Cpu };
     let mut sampler = Sampler::open_local(&folder.path().display().to_string(), options).unwrap();
     let messages = [Message::user("Hi"), Message::assistant("Sure, ")];
     let identity = sampler.identity().unwrap();

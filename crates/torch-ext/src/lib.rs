@@ -22,4 +22,4 @@ pub use fused::{rms_norm, rotate_half, silu_gate};
 pub use generator::Generator;
 pub use ops::{OpError, embedding, linear, take_grad};
 pub use parallel::parallel_for;
-pub use projections::{Before, Projection, projections, trains_fused};
+pub use projections::{InputOp, Projection, projections, trains_fused};

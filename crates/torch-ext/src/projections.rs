@@ -20,9 +20,9 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// What stands between the input and the projections.
+/// The operation on the input that is fused into the projections.
 #[derive(Debug, Clone, Copy)]
-pub enum Before<'a> {
+pub enum InputOp<'a> {
     /// Nothing.
     Nothing,
     /// RMSNorm with this gain `[in]` and epsilon.
@@ -52,12 +52,12 @@ pub fn trains_fused(x: &Tensor) -> bool {
 ///
 /// # Errors
 /// [`OpError`] when shapes, types or devices do not fit.
-pub fn projections(before: Before, x: &Tensor, list: &[Projection]) -> Result<Vec<Tensor>, OpError> {
+pub fn projections(before: InputOp, x: &Tensor, list: &[Projection]) -> Result<Vec<Tensor>, OpError> {
     let null = std::ptr::null();
     let (code, second, eps) = match before {
-        Before::Nothing => (0, null, 0.0),
-        Before::Norm(gain, eps) => (1, gain.as_ptr(), eps),
-        Before::Gate(up) => (2, up.as_ptr(), 0.0),
+        InputOp::Nothing => (0, null, 0.0),
+        InputOp::Norm(gain, eps) => (1, gain.as_ptr(), eps),
+        InputOp::Gate(up) => (2, up.as_ptr(), 0.0),
     };
     let outputs: Vec<Tensor> = list.iter().map(|_| Tensor::new()).collect();
     let out: Vec<*const C_tensor> = outputs.iter().map(Tensor::as_ptr).collect();

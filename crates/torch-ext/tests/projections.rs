@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::{Before, Projection, Segment, projections, segment_attention, take_grad};
+use torch_ext::{InputOp, Projection, Segment, projections, segment_attention, take_grad};
 
 fn relative(a: &Tensor, b: &Tensor) -> f64 {
     let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
@@ -56,9 +56,9 @@ fn check_projections(kind: Kind, before: i64, frozen: bool) {
     ];
     let list = |x: &[Tensor]| {
         let before = match before {
-            1 => Before::Norm(&x[1], 1e-5),
-            2 => Before::Gate(&x[1]),
-            _ => Before::Nothing,
+            1 => InputOp::Norm(&x[1], 1e-5),
+            2 => InputOp::Gate(&x[1]),
+            _ => InputOp::Nothing,
         };
         let parts = [
             Projection { weight: &x[2], update: None },
@@ -98,12 +98,12 @@ fn only_what_is_asked_for_is_differentiated() {
     let (w, a, b) =
         (leaf(&[6, 8], Kind::Float, false), leaf(&[2, 8], Kind::Float, true), leaf(&[6, 2], Kind::Float, true));
     let list = [Projection { weight: &w, update: Some((&a, &b, 1.0)) }];
-    projections(Before::Nothing, &x, &list).unwrap()[0].sum(Kind::Float).backward();
+    projections(InputOp::Nothing, &x, &list).unwrap()[0].sum(Kind::Float).backward();
     assert!(!x.grad().defined() && !w.grad().defined() && a.grad().defined());
     let taken = take_grad(&a).unwrap().unwrap();
     assert_eq!(taken.size(), [2, 8]);
     assert!(take_grad(&a).unwrap().is_none() && !a.grad().defined());
-    let error = projections(Before::Nothing, &x.to_kind(Kind::Half), &list).unwrap_err().to_string();
+    let error = projections(InputOp::Nothing, &x.to_kind(Kind::Half), &list).unwrap_err().to_string();
     assert!(error.contains("projections take float32 and bfloat16"), "{error}");
 }
 

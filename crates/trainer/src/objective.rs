@@ -8,11 +8,11 @@ use run::RunFolder;
 use tch::Tensor;
 use torch_ext::catch;
 
-use crate::stage::Extra;
+use crate::Extra;
 
-/// Where a random choice of a step stands, to seed it: never the choices made before.
+/// Identifies one micro-batch. Every random choice is seeded from it, so that no state of a generator is in a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
+pub struct RngPosition {
     /// The run's seed.
     pub seed: u64,
     /// The optimizer step, from 0.
@@ -21,12 +21,12 @@ pub struct Moment {
     pub micro_batch: u64,
 }
 
-impl Moment {
+impl RngPosition {
     /// A seed for each purpose: what is drawn for one (`dropout`, `noise`) has nothing to do with what is drawn for another.
     #[must_use]
     pub fn seed_for(&self, purpose: &str) -> u64 {
         use rand::Rng;
-        let mut generator = crate::order::generator(self.seed, purpose, self.step);
+        let mut generator = crate::data::order::generator(self.seed, purpose, self.step);
         generator.set_stream(self.micro_batch);
         generator.next_u64()
     }
@@ -160,7 +160,7 @@ pub trait Objective {
     ///
     /// # Errors
     /// What libtorch refuses.
-    fn perturb(&self, embedded: Tensor, _batch: &Self::Batch, _moment: Moment) -> anyhow::Result<Tensor> {
+    fn perturb(&self, embedded: Tensor, _batch: &Self::Batch, _moment: RngPosition) -> anyhow::Result<Tensor> {
         Ok(embedded)
     }
 
@@ -217,7 +217,7 @@ pub fn forward_backward<O: Objective>(
     objective: &O,
     model: &Llama,
     batch: &O::Batch,
-    moment: Moment,
+    moment: RngPosition,
     normaliser: f64,
     Computation { operators, recompute }: Computation,
 ) -> anyhow::Result<(f64, Vec<Metric>)> {

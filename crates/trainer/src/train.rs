@@ -9,16 +9,16 @@ use run::{RunFolder, Signals};
 use tch::Kind;
 use torch_ext::{OpError, catch};
 
-use crate::average::{Average, AverageSettings};
-use crate::checkpoint::{Checkpoints, Manifest};
-use crate::console::Console;
-use crate::cost::{Trained, matrix_rate, step_flops};
 use crate::diagnose::{first_non_finite, names};
-use crate::metrics::{MetricsLog, StepMetrics};
-use crate::objective::{Computation, Evaluation, MetricSums, Moment, Objective, forward_backward};
-use crate::optimizer::{Optimizer, OptimizerError, OptimizerSettings};
-use crate::schedule::Schedule;
-use crate::state::{self, Named, WeightsFile};
+use crate::objective::{Computation, Evaluation, MetricSums, Objective, RngPosition, forward_backward};
+use crate::optim::average::{Average, AverageSettings};
+use crate::optim::optimizer::{Optimizer, OptimizerError, OptimizerSettings};
+use crate::optim::schedule::Schedule;
+use crate::persist::checkpoint::{Checkpoints, Manifest};
+use crate::persist::state::{self, Named, WeightsFile};
+use crate::watch::console::Console;
+use crate::watch::cost::{Trained, matrix_rate, step_flops};
+use crate::watch::metrics::{MetricsLog, StepMetrics};
 
 /// How to train.
 #[derive(Debug, Clone)]
@@ -99,7 +99,7 @@ pub enum Outcome {
 
 /// What a checkpoint adds to the trained weights and the optimizer's state, so that it is a model folder: configuration and
 /// tokenizer.
-pub type Decorate<'a> = &'a dyn Fn(&Path) -> anyhow::Result<()>;
+pub type WriteSideFiles<'a> = &'a dyn Fn(&Path) -> anyhow::Result<()>;
 
 /// The last weights, where the weights of a checkpoint are an average.
 const LAST: &str = "last.safetensors";
@@ -144,7 +144,7 @@ pub fn train<O: Objective>(
     weights: TrainedWeights,
     objective: &O,
     settings: &TrainSettings,
-    decorate: Decorate,
+    decorate: WriteSideFiles,
 ) -> anyhow::Result<Outcome> {
     let TrainedWeights { named, exact } = weights;
     let optimizer = Optimizer::new(named, exact, settings.optimizer, settings.schedule.clone())?;
@@ -240,7 +240,7 @@ pub fn train<O: Objective>(
         evaluation: this.evaluation.clone(),
         last_evaluation: this.last_evaluation.clone(),
         checkpoints: this.checkpoint_cost,
-        peak_memory: crate::cost::peak_memory(),
+        peak_memory: crate::watch::cost::peak_memory(),
     };
     let weights = this.average.as_ref().map_or_else(|| this.optimizer.masters(), Average::tensors);
     Ok(Outcome::Finished(weights, report))
@@ -264,7 +264,7 @@ impl<O: Objective> Run<'_, O> {
         let (mut loss, mut flops, mut tokens, mut trained_tokens) = (0.0, 0.0, 0, 0);
         let mut own = MetricSums::default();
         for (index, batch) in batches.iter().enumerate() {
-            let moment = Moment { seed: self.settings.seed, step, micro_batch: index as u64 };
+            let moment = RngPosition { seed: self.settings.seed, step, micro_batch: index as u64 };
             let (all, trained) = objective.tokens(batch);
             let how = Computation { operators: Operators::Fused, recompute: self.settings.recompute };
             let (sum, more) = forward_backward(objective, model, batch, moment, normaliser, how)
@@ -349,7 +349,11 @@ impl<O: Objective> Run<'_, O> {
         Ok(())
     }
 
-    fn save(&mut self, checkpoints: &Checkpoints, decorate: Decorate) -> anyhow::Result<(PathBuf, CheckpointCost)> {
+    fn save(
+        &mut self,
+        checkpoints: &Checkpoints,
+        decorate: WriteSideFiles,
+    ) -> anyhow::Result<(PathBuf, CheckpointCost)> {
         let start = Instant::now();
         let now = |evaluation: &Option<Evaluation>| {
             evaluation.clone().filter(|_| self.evaluated_at == self.optimizer.steps())

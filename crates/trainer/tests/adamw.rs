@@ -12,7 +12,7 @@ const FUSED: bool = false;
 use common::fixtures::{fixture, ids, reference};
 use common::{Fixed, example, how, load, relative};
 use serde_json::Value;
-use trainer::{Moment, Objective, Optimizer, OptimizerSettings, Schedule, ScheduleKind, forward_backward};
+use trainer::{Objective, Optimizer, OptimizerSettings, RngPosition, Schedule, ScheduleKind, forward_backward};
 
 #[test]
 fn the_trajectory_is_pytorchs() {
@@ -39,7 +39,7 @@ fn the_trajectory_is_pytorchs() {
     assert_eq!(rows.len(), 8);
     for (step, row) in rows.iter().enumerate() {
         let batch = &objective.batches(step as u64)[0];
-        let moment = Moment { seed: 0, step: step as u64, micro_batch: 0 };
+        let moment = RngPosition { seed: 0, step: step as u64, micro_batch: 0 };
         let sum = forward_backward(&objective, &model, batch, moment, batch.normaliser, how(false)).unwrap().0;
         optimizer.gather().unwrap();
         let report = optimizer.step().unwrap();

@@ -15,7 +15,7 @@ use common::{Fixed, eight, how, load, relative};
 use llama::{Llama, LoraConfig, TargetModules};
 use tch::{Kind, Tensor};
 use trainer::{
-    Computation, Moment, Named, Objective, Optimizer, OptimizerSettings, Schedule, ScheduleKind, forward_backward,
+    Computation, Named, Objective, Optimizer, OptimizerSettings, RngPosition, Schedule, ScheduleKind, forward_backward,
 };
 
 const SETTINGS: OptimizerSettings = OptimizerSettings {
@@ -49,7 +49,7 @@ fn gradients(model: &Llama, trained: &Named, micro_batch: usize, how: Computatio
     }
     let batches = objective.batches(0);
     let normaliser: f64 = batches.iter().map(|batch| objective.normaliser(batch)).sum();
-    let moment = Moment { seed: 0, step: 0, micro_batch: 0 };
+    let moment = RngPosition { seed: 0, step: 0, micro_batch: 0 };
     let losses = batches
         .iter()
         .map(|batch| forward_backward(&objective, model, batch, moment, normaliser, how).unwrap().0 / normaliser);
@@ -115,7 +115,7 @@ fn train(model: &Llama, trained: Named, micro_batch: usize, how: Computation) ->
         let batches = objective.batches(step);
         let normaliser: f64 = batches.iter().map(|batch| objective.normaliser(batch)).sum();
         for batch in &batches {
-            let moment = Moment { seed: 0, step, micro_batch: 0 };
+            let moment = RngPosition { seed: 0, step, micro_batch: 0 };
             forward_backward(&objective, model, batch, moment, normaliser, how).unwrap();
             optimizer.gather().unwrap();
         }

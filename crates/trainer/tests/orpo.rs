@@ -38,7 +38,7 @@ fn the_loss_is_the_papers() {
 fn a_run_learns_the_preference() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
-    llama::Fresh { hidden: 32, layers: 2, context: 128, seed: 17 }.write(Path::new(&path("model"))).unwrap();
+    llama::NewModel { hidden: 32, layers: 2, context: 128, seed: 17 }.write(Path::new(&path("model"))).unwrap();
     let record = |n: usize| json!({"id": format!("p-{n}"), "prompt": format!("Is it {n}?"), "chosen": "Yes, it is.", "rejected": "No idea!"});
     let lines: Vec<String> = (0..60).map(|n| format!("{}\n", record(n))).collect();
     fs::write(path("train.jsonl"), lines.concat()).unwrap();

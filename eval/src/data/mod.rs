@@ -16,7 +16,7 @@ use catalogue::{Set, Source};
 pub struct GetArgs {
     /// The sets; none lists them
     pub names: Vec<String>,
-    /// The folder that they are put in, as --data of `herd eval` takes it [default: the cache]
+    /// The folder that they are put in, as --benchmarks of `herd eval` takes it [default: the cache]
     #[arg(long)]
     pub output: Option<PathBuf>,
     /// Fetch from this address instead: MIRROR/gsm8k/test.jsonl and so on, also with .gz

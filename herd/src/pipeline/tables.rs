@@ -125,9 +125,9 @@ mod tests {
     fn tables_are_command_lines() {
         let sft = "sft = { model = \"{model}\", data = [\"a\", \"b:2\"], learning_rate = 1e-4, merge = true, skip_bad = false }";
         assert_eq!(of(sft).unwrap(), "sft --data a --data b:2 --learning-rate 0.0001 --merge --model {model}");
-        let run = "rejection-sampling.run = { problems = \"p\", k = 4, temperature = 0.8 }";
+        let run = "rejection-sampling.run = { problems = \"p\", samples = 4, temperature = 0.8 }";
         let words = of(run).unwrap();
-        assert!(words.starts_with("rejection-sampling run ") && words.contains(" --k 4 "), "{words}");
+        assert!(words.starts_with("rejection-sampling run ") && words.contains(" --samples 4 "), "{words}");
         assert_eq!(of("data.make = { train = 5, output = \"{out}\" }").unwrap(), "data make --output {out} --train 5");
         // A command that has flags of its own beside its subcommands.
         assert_eq!(of("eval = { output = \"{out}\" }").unwrap(), "eval --output {out}");

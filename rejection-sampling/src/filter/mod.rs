@@ -80,17 +80,17 @@ pub struct Args {
 #[derive(clap::Args, Debug, Clone, Serialize)]
 pub struct JudgeSampler {
     /// Sequences that the judge decodes together
-    #[arg(long, default_value_t = 16)]
-    pub batch_size: usize,
+    #[arg(long, alias = "batch-size", default_value_t = 16)]
+    pub max_num_seqs: usize,
     /// Requests sent to the judge's server at a time
     #[arg(long, default_value_t = 16)]
     pub concurrency: usize,
     /// Seconds to wait for an answer of the judge's server, for each attempt
-    #[arg(long, default_value_t = 600.0)]
-    pub timeout: f64,
+    #[arg(long, alias = "timeout", default_value_t = 600.0)]
+    pub endpoint_timeout: f64,
     /// Further attempts after a failed one
-    #[arg(long, default_value_t = 6)]
-    pub retries: u32,
+    #[arg(long, alias = "retries", default_value_t = 6)]
+    pub endpoint_retries: u32,
     #[command(flatten)]
     #[serde(flatten)]
     #[allow(missing_docs)]
@@ -102,10 +102,10 @@ impl JudgeSampler {
     #[must_use]
     pub fn args(&self) -> SamplerArgs {
         SamplerArgs {
-            batch_size: self.batch_size,
+            max_num_seqs: self.max_num_seqs,
             concurrency: self.concurrency,
-            timeout: self.timeout,
-            retries: self.retries,
+            endpoint_timeout: self.endpoint_timeout,
+            endpoint_retries: self.endpoint_retries,
             compute: self.compute.clone(),
             ..SamplerArgs::default()
         }

@@ -6,7 +6,7 @@ use llama::attention::Layout;
 use llama::{Llama, Pass};
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
-use trainer::stage::Extra;
+use trainer::Extra;
 use trainer::stage::sources::Examples;
 use trainer::{Evaluation, Input, Loss, Metric, Objective, RunFolder};
 

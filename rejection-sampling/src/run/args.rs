@@ -28,8 +28,8 @@ pub struct Args {
     #[arg(long)]
     pub select: Select,
     /// Samples of each problem
-    #[arg(short, long, default_value_t = 16)]
-    pub k: u64,
+    #[arg(short = 'n', long, alias = "k", short_alias = 'k', default_value_t = 16)]
+    pub samples: u64,
     #[command(flatten)]
     #[serde(flatten)]
     #[allow(missing_docs)]

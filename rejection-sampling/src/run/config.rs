@@ -66,7 +66,7 @@ impl<'a> Config<'a> {
     /// # Errors
     /// A sentence that names the flag and what to write instead.
     pub fn new(args: &'a Args) -> anyhow::Result<Self> {
-        ensure!((1..=1 << 20).contains(&args.k), "--k is {}; it must be at least 1", args.k);
+        ensure!((1..=1 << 20).contains(&args.samples), "--samples is {}; it must be at least 1", args.samples);
         ensure!(
             args.max_solution_steps.is_none() || args.format == Format::Gsm8k,
             "--max-solution-steps counts the steps of GSM8K's worked answers; it needs --format gsm8k"
@@ -103,7 +103,7 @@ impl<'a> Config<'a> {
             answers,
             programs: Loop { repairs: args.repairs, write_tests: args.write_tests },
             files: Files {
-                k: args.k as usize,
+                k: args.samples as usize,
                 rules: Rules {
                     select: args.select,
                     per_problem: args.per_problem,

@@ -43,7 +43,7 @@ pub fn run(args: &Args, launcher: Launcher) -> anyhow::Result<()> {
     let loaded = problems::load(&args.problems, &config.columns, args.skip, args.limit)?;
     let seeding = (args.seed, args.skip);
     let slots =
-        plan::lay_out(&loaded.problems, args.k, &config.checkpoints, &config.styles, &args.temperature, seeding)?;
+        plan::lay_out(&loaded.problems, args.samples, &config.checkpoints, &config.styles, &args.temperature, seeding)?;
     println!(
         "{} problems of {} rows ({} not for training, {} with too many steps), {} samples",
         loaded.problems.len(),

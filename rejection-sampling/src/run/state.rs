@@ -103,7 +103,7 @@ impl<'a> State<'a> {
             return prompt;
         }
         match prompt.first_mut().filter(|first| first.role == dataset::Role::System) {
-            Some(first) => first.content = Some(format!("{system}\n\n{}", first.text())),
+            Some(first) => first.content = Some(format!("{system}\n\n{}", first.text()).into()),
             None => prompt.insert(0, Message::system(system)),
         }
         prompt

@@ -4,5 +4,5 @@ use std::path::Path;
 
 /// Writes a model folder: two layers of width 32, random weights, one token a byte, ChatML.
 pub fn write_model(folder: &Path) {
-    llama::Fresh { hidden: 32, layers: 2, context: 512, seed: 17 }.write(folder).unwrap();
+    llama::NewModel { hidden: 32, layers: 2, context: 512, seed: 17 }.write(folder).unwrap();
 }

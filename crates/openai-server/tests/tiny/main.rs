@@ -13,7 +13,7 @@ mod tools;
 use std::path::Path;
 
 use common::{Response, Server};
-use llama::Fresh;
+use llama::NewModel;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -23,7 +23,7 @@ const END: i64 = 257;
 /// A folder with a model, and a chat template in the place of its own.
 fn folder(template: Option<&str>) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    Fresh { hidden: 32, layers: 2, context: 2048, seed: 11 }.write(folder.path()).unwrap();
+    NewModel { hidden: 32, layers: 2, context: 2048, seed: 11 }.write(folder.path()).unwrap();
     if let Some(template) = template {
         let path = folder.path().join("tokenizer_config.json");
         let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();

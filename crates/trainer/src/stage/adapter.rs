@@ -4,34 +4,11 @@ use std::path::Path;
 
 use anyhow::ensure;
 use llama::{Llama, LoraConfig, TargetModules};
-use serde_json::{Map, Value};
 use tch::{Device, Tensor};
 use torch_ext::Generator;
 
 use super::training::Training;
-use crate::Named;
-
-/// What a stage trains beside the language model, such as the head of a reward model.
-#[derive(Default)]
-pub struct Extra {
-    /// Under their names in the model's files (`score.weight`); the tensors that [`crate::Objective::loss`] computes with,
-    /// of any type and on the model's device.
-    pub tensors: Named,
-    /// Keys put over the model's `config.json` (`architectures`, `num_labels`).
-    pub config: Map<String, Value>,
-    /// The tensors stand in for the language model's output head, which is then neither trained nor saved.
-    pub replaces_head: bool,
-    /// PEFT's name of the task, for adapters; `CAUSAL_LM` unless this says otherwise.
-    pub task_type: Option<String>,
-}
-
-impl Extra {
-    /// The model's tensors that stay, of all of them.
-    pub(super) fn without_head(&self, mut named: Named) -> Named {
-        named.retain(|(name, _)| !self.replaces_head || name != "lm_head.weight");
-        named
-    }
-}
+use crate::{Extra, Named};
 
 /// The projections of a layer, as PEFT's `all-linear` resolves them.
 const ALL_LINEAR: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];

@@ -72,12 +72,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tch::{Device, Kind};
 
-pub use adapter::Extra;
 pub use run::{Class, Flags, Resolved, resolve};
 pub use sources::{Account, Encoded, Encoder, OverLong, RecordError, Row, Sources};
 pub use training::Training;
 
-use crate::cost::{MemoryEstimate, Trained, available_memory};
+use crate::watch::cost::{MemoryEstimate, Trained, available_memory};
 use crate::{Objective, Outcome, Plan, Report, RunFolder, Source, TrainedWeights, train};
 
 /// A stage's configuration: the common keys, flattened (`#[serde(flatten)] training: Training`), and the stage's own, all
@@ -230,7 +229,7 @@ pub fn run<C: StageConfig, O: Objective>(
     let steps = summary::steps(run)?;
     let summary = summary::text(run, &report, &steps);
     let page = run.join("report.html");
-    crate::report::write(
+    crate::watch::report::write(
         &page,
         &format!("herd {stage}: {}", run.path().display()),
         &steps,
@@ -300,7 +299,7 @@ fn tried<C: StageConfig, O: Objective>(
 fn has_last_checkpoint(run: &RunFolder, steps: u64) -> anyhow::Result<()> {
     let folder = run.join("checkpoints");
     let all = if folder.is_dir() {
-        crate::checkpoint::whole(&folder, |report| eprintln!("warning: {report}"))?
+        crate::persist::checkpoint::whole(&folder, |report| eprintln!("warning: {report}"))?
     } else {
         vec![]
     };

@@ -7,8 +7,9 @@ use anyhow::Context;
 use llama::{Llama, LoraConfig, ModelFolder};
 use tch::{Device, Kind, Tensor};
 
-use super::adapter::{Extra, extra_of};
+use super::adapter::extra_of;
 use super::training::Training;
+use crate::Extra;
 use crate::{AverageKind, RunFolder, WeightsFile};
 use llama::device::Dtype;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use run::RunFolder;
 use run::progress::duration;
 
-use crate::metrics::{self, StepMetrics};
+use crate::watch::metrics::{self, StepMetrics};
 use crate::{CheckpointCost, Evaluation, Report};
 
 /// What a run did, in a few lines.

@@ -7,7 +7,7 @@ use run::Class;
 use serde::{Deserialize, Serialize};
 
 use super::sources::OverLong;
-use crate::cost::Trained;
+use crate::watch::cost::Trained;
 use crate::{
     AverageKind, AverageSettings, OptimizerSettings, Plan, Schedule, ScheduleKind, Source, StepSize, TrainSettings,
     WeightsFile,

@@ -28,7 +28,7 @@ pub use strengths::Strengths;
 use super::training::Training;
 use super::{Prepared, Setup, batch_arithmetic};
 use crate::Source;
-use crate::order::hold_out;
+use crate::data::order::hold_out;
 use read::{Item, read};
 
 /// The most examples that the plan of a run may hold: 16 bytes each.

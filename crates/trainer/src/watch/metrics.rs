@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::tensorboard::EventFile;
+use crate::watch::tensorboard::EventFile;
 
 /// What is known of one optimizer step.
 #[derive(Debug, Clone, Serialize, Deserialize)]

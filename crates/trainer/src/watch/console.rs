@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use run::progress::duration;
 
-use crate::metrics::StepMetrics;
+use crate::watch::metrics::StepMetrics;
 
 /// Between two lines where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(10);

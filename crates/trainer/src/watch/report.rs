@@ -5,7 +5,7 @@ use std::path::Path;
 
 use run::Page;
 
-use crate::metrics::StepMetrics;
+use crate::watch::metrics::StepMetrics;
 
 /// A heading and a preformatted text under it.
 pub(crate) type Section = (&'static str, String);

@@ -6,8 +6,8 @@ use anyhow::Context;
 use tch::{Kind, Tensor};
 use torch_ext::{AdamW, OpError, catch, fused_adamw, take_grad};
 
-use crate::schedule::Schedule;
-use crate::state::Named;
+use crate::optim::schedule::Schedule;
+use crate::persist::state::Named;
 
 /// Hyper-parameters of AdamW.
 #[derive(Debug, Clone, Copy, PartialEq)]

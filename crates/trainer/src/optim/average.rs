@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::state::Named;
+use crate::persist::state::Named;
 
 /// What the names of a low-rank update's factors end in, and the name of their product.
 const FACTORS: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use super::marshal;
 use super::runtime::{Snapshot, call_harness};
+
 use crate::languages::tests_of;
 use crate::limits::Limits;
 use crate::record::{Finding, Job, Status, TestKind, Verdict};
-use crate::sandbox::guest::Door;
+use crate::sandbox::guest::HostChannel;
 use crate::sandbox::{Clock, Ending, Instance, Stop};
 use crate::verdicts::{self, Report};
 
@@ -83,7 +84,7 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Starts an interpreter with an entry function of the harness and a door.
-    fn start(&self, clock: Clock, stdin: &str, door: Door) -> anyhow::Result<Result<Instance, Ending>> {
+    fn start(&self, clock: Clock, stdin: &str, door: HostChannel) -> anyhow::Result<Result<Instance, Ending>> {
         let mut guest = self.python.guest(self.limits, clock, stdin.as_bytes().to_vec(), self.seed)?;
         guest.door = Some(door);
         Ok(Instance::start(&self.python.module, guest))
@@ -93,7 +94,7 @@ impl Session<'_> {
         let mailbox = Arc::new(Mutex::new(Mailbox::default()));
         let job = json!({"code": self.job.code, "argv": ["program.py"]}).to_string().into_bytes();
         let shared = mailbox.clone();
-        let door: Door = Box::new(move |_, message| {
+        let door: HostChannel = Box::new(move |_, message| {
             let Ok(mut mailbox) = shared.lock() else { return Ok(Vec::new()) };
             match message.first() {
                 Some(b'P') => Ok(job.clone()),
@@ -170,7 +171,7 @@ impl Session<'_> {
             json!({"kind": "checker", "checker": checker, "stdin": stdin, "stdout": stdout, "expected": expected});
         let (asked, reports) = (asked.to_string().into_bytes(), Arc::new(Mutex::new(Vec::<Report>::new())));
         let said = reports.clone();
-        let door: Door = Box::new(move |_, message| match message.split_first() {
+        let door: HostChannel = Box::new(move |_, message| match message.split_first() {
             Some((b'T', _)) => Ok(asked.clone()),
             Some((b'D', content)) => {
                 if let Ok(mut said) = said.lock() {
@@ -199,7 +200,7 @@ impl Session<'_> {
         let program = Arc::new(Mutex::new(program));
         let reports = Arc::new(Mutex::new((Vec::<Report>::new(), false)));
         let (job, ours, said) = (job.to_string().into_bytes(), program.clone(), reports.clone());
-        let door: Door = Box::new(move |clock, message| {
+        let door: HostChannel = Box::new(move |clock, message| {
             let Some((kind, content)) = message.split_first() else { return Ok(Vec::new()) };
             match kind {
                 b'T' => return Ok(job.clone()),
@@ -274,13 +275,14 @@ impl Program {
             return Loaded::Ended(ending);
         }
         let message = self.mailbox.lock().ok().and_then(|mut mailbox| mailbox.from_program.take());
-        let Some(Ok(said)) = message.as_deref().and_then(|m| m.strip_prefix(b"L")).map(serde_json::from_slice::<Said>)
+        let Some(Ok(said)) =
+            message.as_deref().and_then(|m| m.strip_prefix(b"L")).map(serde_json::from_slice::<LoadReport>)
         else {
             return Loaded::Raised("Error".into(), "the program ended the harness before its own end\n".into());
         };
         match said {
-            Said::Loaded(names) => Loaded::Done(names),
-            Said::Raised { class, traceback } => Loaded::Raised(class, traceback),
+            LoadReport::Loaded(names) => Loaded::Done(names),
+            LoadReport::Raised { class, traceback } => Loaded::Raised(class, traceback),
         }
     }
 
@@ -332,7 +334,7 @@ impl Program {
 /// How the program's text ran, in the program's own words: a claim that decides nothing where there are tests.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Said {
+enum LoadReport {
     Loaded(Value),
     Raised { class: String, traceback: String },
 }

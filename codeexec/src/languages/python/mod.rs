@@ -8,7 +8,7 @@ pub mod session;
 pub use marshal::is_plain;
 pub use packages::{PACKAGES, import_time};
 
-use crate::languages::{Language, Runner};
+use super::{Language, Runner};
 use crate::limits::Limits;
 use crate::record::{Finding, Job, Verdict};
 use crate::sandbox::Machine;

@@ -9,7 +9,7 @@ use run::{recover, replace_folder};
 use serde::{Deserialize, Serialize};
 
 use crate::objective::Evaluation;
-use crate::state::Digests;
+use crate::persist::state::Digests;
 
 const MANIFEST: &str = "checkpoint.json";
 

@@ -20,7 +20,7 @@ const BYTES: usize = 256;
 /// The measures of a fresh model: Llama's architecture with 4 query heads, 2 key/value heads, a feed-forward width of
 /// twice the model's, and tied embeddings.
 #[derive(Debug, Clone, Copy)]
-pub struct Fresh {
+pub struct NewModel {
     /// Width of the model, a multiple of 8.
     pub hidden: usize,
     /// Layers.
@@ -31,7 +31,7 @@ pub struct Fresh {
     pub seed: u64,
 }
 
-impl Fresh {
+impl NewModel {
     /// Writes a model folder in float32, as Hugging Face has it.
     ///
     /// # Errors
@@ -114,12 +114,12 @@ mod tests {
     #[test]
     fn any_text_comes_back_and_a_seed_repeats() {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let fresh = Fresh { hidden: 16, layers: 1, context: 64, seed: 3 };
+        let fresh = NewModel { hidden: 16, layers: 1, context: 64, seed: 3 };
         fresh.write(a.path()).unwrap();
         fresh.write(b.path()).unwrap();
         let weights = |folder: &Path| fs::read(folder.join("model.safetensors")).unwrap();
         assert_eq!(weights(a.path()), weights(b.path()));
-        Fresh { seed: 4, ..fresh }.write(b.path()).unwrap();
+        NewModel { seed: 4, ..fresh }.write(b.path()).unwrap();
         assert_ne!(weights(a.path()), weights(b.path()));
 
         let folder = ModelFolder::load(a.path(), None, Device::Cpu).unwrap();
@@ -128,7 +128,7 @@ mod tests {
         let bytes: Vec<i64> = text.bytes().map(i64::from).collect();
         assert!(ids.windows(bytes.len()).any(|window| window == bytes), "{ids:?}");
 
-        let error = Fresh { hidden: 12, ..fresh }.write(a.path()).unwrap_err().to_string();
+        let error = NewModel { hidden: 12, ..fresh }.write(a.path()).unwrap_err().to_string();
         assert_eq!(error, "a width of 12 is no multiple of 8");
     }
 }

@@ -1,0 +1,9 @@
+//! Which examples make up a step, and the rows that they are packed into.
+
+pub(crate) mod batch;
+pub(crate) mod order;
+pub(crate) mod packing;
+
+pub use batch::{Example, PackedBatch};
+pub use order::{Pick, Plan, Source, StepSize, hold_out};
+pub use packing::best_fit_decreasing;

@@ -1,0 +1,9 @@
+//! The optimizer: AdamW on float32 masters, learning-rate schedules, averages of the weights.
+
+pub(crate) mod average;
+pub(crate) mod optimizer;
+pub(crate) mod schedule;
+
+pub use average::{Average, AverageKind, AverageSettings};
+pub use optimizer::{Optimizer, OptimizerError, OptimizerSettings, StepReport};
+pub use schedule::{Schedule, ScheduleKind};

@@ -1,0 +1,4 @@
+//! What survives a kill: checkpoints and the tensors in them.
+
+pub mod checkpoint;
+pub mod state;

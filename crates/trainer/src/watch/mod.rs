@@ -1,0 +1,9 @@
+//! What a run shows: metrics, TensorBoard, the terminal, the report, costs.
+
+pub(crate) mod console;
+pub mod cost;
+pub mod metrics;
+pub(crate) mod report;
+pub(crate) mod tensorboard;
+
+pub use tensorboard::EventFile;
