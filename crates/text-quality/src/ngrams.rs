@@ -96,6 +96,77 @@ impl Checker {
     }
 }
 
+/// The 8-grams of benchmarks' questions, to find documents that hold a question (the other direction of [`Checker`]).
+#[derive(Debug, Clone, Default)]
+pub struct Index {
+    /// For each 8-gram the questions that have it, and where.
+    grams: HashMap<u64, Vec<(u32, u32)>>,
+    /// Words of each question.
+    lengths: Vec<u32>,
+    /// Questions with fewer than 8 words: no 8-gram finds them.
+    pub short: usize,
+}
+
+/// A question that stands in a document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contained {
+    /// The question's number.
+    pub question: usize,
+    /// Share of its words that lie in 8-grams of the document.
+    pub share: f64,
+    /// The first common 8-gram.
+    pub gram: String,
+}
+
+impl Index {
+    /// An index of these questions.
+    #[must_use]
+    pub fn new<'a>(questions: impl Iterator<Item = &'a str>) -> Self {
+        let mut index = Self::default();
+        for question in questions {
+            let tokens = tokens(question);
+            let number = index.lengths.len() as u32;
+            index.lengths.push(tokens.len() as u32);
+            index.short += usize::from(tokens.len() < N);
+            for (at, window) in tokens.windows(N).enumerate() {
+                index.grams.entry(gram(window)).or_default().push((number, at as u32));
+            }
+        }
+        index
+    }
+
+    /// Number of questions.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Whether no document can match: there is no question of 8 words.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.grams.is_empty()
+    }
+
+    /// The question of which the text holds the largest share; of equal shares the first.
+    #[must_use]
+    pub fn contained(&self, text: &str) -> Option<Contained> {
+        let words: Vec<String> = words(text).collect();
+        let tokens: Vec<u64> = words.iter().map(hash).collect();
+        let mut found: HashMap<u32, (Vec<bool>, usize)> = HashMap::new();
+        for (at, window) in tokens.windows(N).enumerate() {
+            for (question, place) in self.grams.get(&gram(window)).into_iter().flatten() {
+                let length = self.lengths[*question as usize] as usize;
+                let (covered, _) = found.entry(*question).or_insert_with(|| (vec![false; length], at));
+                covered[*place as usize..*place as usize + N].fill(true);
+            }
+        }
+        let share = |covered: &[bool]| covered.iter().filter(|&&c| c).count() as f64 / covered.len() as f64;
+        let all = found.into_iter().map(|(question, (covered, at))| (share(&covered), question, at));
+        let (share, question, at) = all.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))?;
+        Some(Contained { question: question as usize, share, gram: words[at..at + N].join(" ") })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +180,15 @@ mod tests {
         checker.see("Three four five six seven eight nine ten");
         checker.see_value(&serde_json::json!({"messages": [{"role": "user", "content": "Short question, here?"}]}));
         assert_eq!(checker.overlaps(), [(1.0, false), (1.0, true), (0.0, false)]);
+    }
+
+    #[test]
+    fn documents_that_hold_a_question() {
+        let index = Index::new(["one two three four five six seven eight nine ten", "too short"].into_iter());
+        assert_eq!((index.len(), index.short, index.is_empty()), (2, 1, false));
+        let found = index.contained("So: Two three four, five six seven EIGHT nine. And on").unwrap();
+        assert_eq!((found.question, found.share, &*found.gram), (0, 0.8, "two three four five six seven eight nine"));
+        assert_eq!(index.contained("two three four five six seven eight"), None);
+        assert!(Index::new(["a b"].into_iter()).is_empty());
     }
 }

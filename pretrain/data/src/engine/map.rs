@@ -1,0 +1,387 @@
+//! What a phase does with one document: the decisions of the group steps before it, its own map steps, the rows for the group steps
+//! behind it. Pure but for the ledger that it fills.
+
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use dataset::jsonl::{self, OnBadLine};
+use serde_json::{Value, json};
+use text_quality::ngrams::Index;
+
+use super::Phase;
+use super::group::{Decisions, PartDecisions};
+use crate::dedup::minhash::Signer;
+use crate::document::Document;
+use crate::filters::{Finding, View};
+use crate::hash;
+use crate::ledger::{Fate, Ledger, Seen};
+use crate::read::Item;
+use crate::recipe::{Decontaminate, Recipe, Step};
+
+/// A phase's work, ready to be done by many threads.
+pub(super) struct Work<'a> {
+    recipe: &'a Recipe,
+    phase: &'a Phase,
+    /// Group steps of the phase before, and what they decided.
+    before: Option<(&'a Phase, Decisions)>,
+    questions: Vec<Option<Arc<Questions>>>,
+}
+
+struct Questions {
+    index: Index,
+    texts: Vec<String>,
+}
+
+/// What a document became.
+pub(super) enum Outcome {
+    Kept(Box<Kept>),
+    /// A line for the file of dropped documents.
+    Dropped(Vec<u8>),
+}
+
+/// A document that goes on, and its rows.
+pub(super) struct Kept {
+    pub line: Vec<u8>,
+    pub bytes: usize,
+    pub id: String,
+    pub language: u64,
+    pub source: usize,
+    pub url: Option<(u64, i64)>,
+    pub exact: Option<u64>,
+    pub bands: Vec<u64>,
+    pub short: bool,
+    pub lines: Vec<u64>,
+    pub order: u64,
+}
+
+impl<'a> Work<'a> {
+    pub fn new(recipe: &'a Recipe, phase: &'a Phase, before: Option<(&'a Phase, Decisions)>) -> anyhow::Result<Self> {
+        let mut questions = Vec::new();
+        for (at, step) in recipe.steps.iter().enumerate() {
+            questions.push(match step {
+                Step::Decontaminate(step) if phase.maps.contains(&at) => Some(Arc::new(Questions::load(step)?)),
+                _ => None,
+            });
+        }
+        Ok(Self { recipe, phase, before, questions })
+    }
+
+    pub fn decisions(&self) -> Option<&Decisions> {
+        self.before.as_ref().map(|(_, decisions)| decisions)
+    }
+
+    /// Permutations for the phase's MinHash step.
+    pub fn signer(&self) -> Option<Signer> {
+        self.phase.groups.iter().find_map(|at| match &self.recipe.steps[*at] {
+            Step::DedupMinhash(step) => Some(Signer::new(&step.shape(self.recipe.seed))),
+            _ => None,
+        })
+    }
+
+    /// Does the work on one document; several outcomes where a mix repeats it.
+    pub fn document(
+        &self,
+        item: Item,
+        ordinal: u64,
+        decisions: Option<&PartDecisions>,
+        signer: &mut Option<Signer>,
+        ledger: &mut Ledger,
+    ) -> anyhow::Result<Vec<Outcome>> {
+        let mut document = item.document;
+        let mut copies = 1;
+        if let (Some((phase, all)), Some(part)) = (&self.before, decisions) {
+            for at in &phase.groups {
+                match self.decide(*at, all, part, ordinal, &mut document, ledger)? {
+                    Decision::Dropped(line) => return Ok(vec![Outcome::Dropped(line)]),
+                    Decision::Kept(count) => copies = count,
+                }
+            }
+        }
+        for at in &self.phase.maps {
+            if let Some(line) = self.map(*at, &mut document, ledger)? {
+                return Ok(vec![Outcome::Dropped(line)]);
+            }
+        }
+        let mut out = Vec::new();
+        for copy in 0..copies {
+            if copy > 0 {
+                document.meta.insert("copy".into(), copy.into());
+            }
+            out.push(Outcome::Kept(Box::new(self.kept(&document, copy, signer)?)));
+        }
+        Ok(out)
+    }
+
+    /// One map step; the line of a dropped document.
+    fn map(&self, at: usize, document: &mut Document, ledger: &mut Ledger) -> anyhow::Result<Option<Vec<u8>>> {
+        let step = &self.recipe.steps[at];
+        let language = document.language().to_owned();
+        let (findings, text) = match step {
+            Step::Decontaminate(decontaminate) => {
+                let questions = self.questions[at].as_ref().context("the questions are not loaded")?;
+                let found = questions.index.contained(&document.text);
+                let share = found.as_ref().map_or(0.0, |found| found.share);
+                let passed = share < decontaminate.min_share;
+                let finding =
+                    Finding { rule: "question_share".into(), value: share, limit: decontaminate.min_share, passed };
+                let note = found.map_or(String::new(), |found| {
+                    let question: String = questions.texts[found.question].chars().take(200).collect();
+                    format!("common words: {}; question: {question}", found.gram)
+                });
+                let seen =
+                    Seen { id: &document.id, source: &document.source, language: &language, text: &document.text };
+                ledger.steps[at].finding(seen, &finding, &note);
+                let fate = if passed { Fate::Kept(document.text.len()) } else { Fate::Dropped(&finding.rule) };
+                ledger.steps[at].record(seen, &[], fate);
+                return if passed { Ok(None) } else { line(at, step.kind(), &finding, document, &note).map(Some) };
+            }
+            _ => {
+                let filter = step.filter().with_context(|| format!("step {} is no map step", at + 1))?;
+                let outcome = filter.judge(&View::new(&document.text));
+                (outcome.findings, outcome.text)
+            }
+        };
+        let seen = Seen { id: &document.id, source: &document.source, language: &language, text: &document.text };
+        let failed = findings.last().filter(|finding| !finding.passed);
+        let fate = match failed {
+            Some(finding) => Fate::Dropped(&finding.rule),
+            None => Fate::Kept(text.as_ref().map_or(document.text.len(), String::len)),
+        };
+        ledger.steps[at].record(seen, &findings, fate);
+        if let Some(finding) = failed {
+            return line(at, step.kind(), finding, document, "").map(Some);
+        }
+        if let Some(text) = text {
+            ledger.steps[at].removed += 1;
+            document.text = text;
+        }
+        Ok(None)
+    }
+
+    /// What a group step of the phase before decided about a document.
+    fn decide(
+        &self,
+        at: usize,
+        all: &Decisions,
+        part: &PartDecisions,
+        ordinal: u64,
+        document: &mut Document,
+        ledger: &mut Ledger,
+    ) -> anyhow::Result<Decision> {
+        let step = &self.recipe.steps[at];
+        let language = document.language().to_owned();
+        let ledger = &mut ledger.steps[at];
+        let seen = Seen { id: &document.id, source: &document.source, language: &language, text: &document.text };
+        let mut copies = 1;
+        match step {
+            Step::DedupLines(lines) => {
+                let group = group(lines.by_language, &language);
+                let bucket = all.bucket(lines, &document.id, group);
+                let frequent =
+                    |key: u64| all.frequent.contains(&bucket.map_or(key, |bucket| hash::combine(key, bucket)));
+                let Some((text, removed)) = lines.without(&document.text, group, frequent) else {
+                    ledger.record(seen, &[], Fate::Kept(document.text.len()));
+                    return Ok(Decision::Kept(1));
+                };
+                if text.is_empty() {
+                    let finding = Finding {
+                        rule: "only_frequent_lines".into(),
+                        value: removed as f64,
+                        limit: 0.0,
+                        passed: false,
+                    };
+                    ledger.record(seen, std::slice::from_ref(&finding), Fate::Dropped(&finding.rule));
+                    return line(at, step.kind(), &finding, document, "").map(Decision::Dropped);
+                }
+                ledger.removed += removed as u64;
+                ledger.record(seen, &[], Fate::Kept(text.len()));
+                document.text = text;
+                return Ok(Decision::Kept(1));
+            }
+            Step::Mix(mix) => {
+                copies = if mix.weights.contains_key(&document.source) {
+                    all.copies(&document.source, order(self.recipe.seed, &document.id, 0))
+                } else {
+                    0
+                };
+                if copies > 0 {
+                    ledger.record(seen, &[], Fate::Kept(document.text.len() * copies as usize));
+                } else {
+                    let finding = Finding { rule: "not_drawn".into(), value: 0.0, limit: 1.0, passed: false };
+                    ledger.record(seen, std::slice::from_ref(&finding), Fate::Dropped(&finding.rule));
+                    return line(at, step.kind(), &finding, document, "").map(Decision::Dropped);
+                }
+            }
+            _ => {
+                if let Some((decided, by)) = part.get(&ordinal)
+                    && *decided == at as u64
+                {
+                    let rule = match step {
+                        Step::DedupUrl(_) => "older_copy",
+                        Step::DedupExact(_) => "same_text",
+                        _ => "near_duplicate",
+                    };
+                    let (input, number, ordinal) = super::part::place_parts(*by);
+                    let note = format!("in favour of document {ordinal} of part {input:06}-{number:05}");
+                    let finding = Finding { rule: rule.into(), value: 1.0, limit: 0.0, passed: false };
+                    ledger.finding(seen, &finding, &note);
+                    ledger.record(seen, &[], Fate::Dropped(rule));
+                    let mut record = dropped(at, step.kind(), &finding, document, &note);
+                    record["by"] = json!(by);
+                    return Ok(Decision::Dropped(to_line(&record)?));
+                }
+                ledger.record(seen, &[], Fate::Kept(document.text.len()));
+            }
+        }
+        Ok(Decision::Kept(copies))
+    }
+
+    /// The document as a line, and its rows for the phase's group steps.
+    fn kept(&self, document: &Document, copy: u64, signer: &mut Option<Signer>) -> anyhow::Result<Kept> {
+        let language = document.language();
+        let text = &document.text;
+        let source = self.recipe.sources.iter().position(|source| source.name == document.source);
+        let mut kept = Kept {
+            line: to_line(document)?,
+            bytes: text.len(),
+            id: document.id.clone(),
+            language: group(true, language),
+            source: source.with_context(|| format!("{} is no source of the recipe", document.source))?,
+            url: None,
+            exact: None,
+            bands: Vec::new(),
+            short: false,
+            lines: Vec::new(),
+            order: order(self.recipe.seed, &document.id, copy),
+        };
+        for at in &self.phase.groups {
+            match &self.recipe.steps[*at] {
+                Step::DedupUrl(_) => kept.url = document.url.as_deref().map(|url| (url_key(url), document.seconds())),
+                Step::DedupExact(step) => {
+                    kept.exact = Some(hash::combine(group(step.by_language, language), hash::bytes(text.as_bytes())));
+                }
+                Step::DedupMinhash(step) => {
+                    let group = group(step.by_language, language);
+                    let signer = signer.as_mut().context("there are no permutations")?;
+                    kept.bands = signer.bands(text, group).unwrap_or_else(|| {
+                        kept.short = true;
+                        let mut words = Vec::new();
+                        crate::dedup::minhash::words(text, &mut words);
+                        let whole = words.iter().fold(hash::seeded(3), |state, word| hash::combine(state, *word));
+                        let whole = if words.is_empty() { hash::bytes(text.as_bytes()) } else { whole };
+                        vec![hash::combine(group, whole)]
+                    });
+                }
+                Step::DedupLines(step) => kept.lines = step.keys(text, group(step.by_language, language)).collect(),
+                _ => {}
+            }
+        }
+        Ok(kept)
+    }
+}
+
+enum Decision {
+    Kept(u64),
+    Dropped(Vec<u8>),
+}
+
+/// The key of a language where each is looked at by itself.
+pub(super) fn group(by_language: bool, language: &str) -> u64 {
+    if by_language { hash::bytes_with(language.as_bytes(), 7) } else { 0 }
+}
+
+/// The place of a document's copy in the order of the result.
+pub(super) fn order(seed: u64, id: &str, copy: u64) -> u64 {
+    hash::combine(hash::combine(hash::seeded(seed), hash::bytes(id.as_bytes())), copy)
+}
+
+/// The key of an address: without its scheme, fragment and default port, the host in lower case.
+fn url_key(url: &str) -> u64 {
+    let url = url.split('#').next().unwrap_or_default().trim();
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let host = rest[..end].to_ascii_lowercase();
+    let host = host.strip_suffix(":80").or_else(|| host.strip_suffix(":443")).unwrap_or(&host);
+    let path = if rest[end..].is_empty() { "/" } else { &rest[end..] };
+    hash::combine(hash::bytes(host.as_bytes()), hash::bytes(path.as_bytes()))
+}
+
+fn dropped(at: usize, kind: &str, finding: &Finding, document: &Document, note: &str) -> Value {
+    let mut record = json!({"id": document.id, "source": document.source, "step": at + 1, "kind": kind, "rule": finding.rule,
+        "value": finding.value, "limit": finding.limit});
+    if let Some(url) = &document.url {
+        record["url"] = json!(url);
+    }
+    if !note.is_empty() {
+        record["note"] = json!(note);
+    }
+    record
+}
+
+fn line(at: usize, kind: &str, finding: &Finding, document: &Document, note: &str) -> anyhow::Result<Vec<u8>> {
+    to_line(&dropped(at, kind, finding, document, note))
+}
+
+fn to_line(record: &impl serde::Serialize) -> anyhow::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+impl Questions {
+    fn load(step: &Decontaminate) -> anyhow::Result<Self> {
+        let mut texts = Vec::new();
+        for path in &step.questions {
+            let before = texts.len();
+            for record in jsonl::read::<Value>(path, OnBadLine::Error)? {
+                match record? {
+                    Value::Object(fields) => fields
+                        .iter()
+                        .filter(|(name, _)| step.fields.is_empty() || step.fields.contains(name))
+                        .for_each(|(_, value)| collect(value, &mut texts)),
+                    other => collect(&other, &mut texts),
+                }
+            }
+            ensure!(
+                texts.len() > before,
+                "{}: has no text in the fields {}, so that the step could match nothing",
+                path.display(),
+                step.fields.join(", ")
+            );
+        }
+        let index = Index::new(texts.iter().map(String::as_str));
+        ensure!(!index.is_empty(), "decontaminate: no question has 8 words, so that the step could match nothing");
+        if index.short > 0 {
+            eprintln!(
+                "decontaminate: {} of {} texts have fewer than 8 words and cannot be found",
+                index.short,
+                index.len()
+            );
+        }
+        Ok(Self { index, texts })
+    }
+}
+
+fn collect(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::String(text) => texts.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, texts)),
+        Value::Object(fields) => fields.values().for_each(|field| collect(field, texts)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_page() {
+        let key = url_key("http://Example.org/a?b=1");
+        for same in ["https://example.org/a?b=1#top", "example.org:80/a?b=1", " http://example.org/a?b=1 "] {
+            assert_eq!(url_key(same), key, "{same}");
+        }
+        assert_ne!(url_key("http://example.org/A?b=1"), key);
+        assert_eq!(url_key("http://example.org"), url_key("http://example.org/"));
+    }
+}

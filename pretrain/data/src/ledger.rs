@@ -1,0 +1,342 @@
+//! The ledger: what went into every step and what came out, by source, language and rule, with histograms and examples. Ledgers of
+//! parts add up to that of the run, in any order.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::filters::Finding;
+use crate::hash;
+
+/// Documents and bytes of text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Count {
+    /// Documents.
+    pub documents: u64,
+    /// Bytes of their texts.
+    pub bytes: u64,
+}
+
+impl Count {
+    /// Adds one document.
+    pub fn add(&mut self, bytes: usize) {
+        self.documents += 1;
+        self.bytes += bytes as u64;
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.documents += other.documents;
+        self.bytes += other.bytes;
+    }
+}
+
+/// What a step did to the documents of one source and language.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Flow {
+    /// What came in.
+    pub read: Count,
+    /// What went out; its bytes are smaller than those of whole documents where the step took out lines.
+    pub kept: Count,
+    /// What was dropped, by rule.
+    pub dropped: BTreeMap<String, Count>,
+}
+
+/// What one rule did.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Rule {
+    /// Its threshold.
+    pub limit: f64,
+    /// Documents that it looked at.
+    pub evaluated: u64,
+    /// Documents that it dropped.
+    pub dropped: u64,
+    /// Documents by value divided by the threshold, in steps of a tenth; the last holds all from 2 on. For a threshold of 0: by
+    /// value.
+    pub histogram: Vec<u64>,
+    /// Documents that it kept, of those that it looked at.
+    pub kept_examples: Examples,
+    /// Documents that it dropped.
+    pub dropped_examples: Examples,
+}
+
+/// Bars of a histogram.
+pub const BARS: usize = 21;
+
+/// A few documents: those whose hash of id and rule is smallest, which are the same however the work was split.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Examples(Vec<Example>);
+
+/// A document to look at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Example {
+    order: u64,
+    /// The document's id.
+    pub id: String,
+    /// Its source.
+    pub source: String,
+    /// What the rule measured.
+    pub value: f64,
+    /// The begin of the text.
+    pub text: String,
+    /// What else there is to see: the document in whose favour this one was dropped.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// Examples of each kind.
+pub const EXAMPLES: usize = 20;
+/// Characters of an example.
+const EXCERPT: usize = 300;
+
+impl Examples {
+    fn offer(&mut self, order: u64, make: impl FnOnce() -> Example) {
+        if self.0.len() == EXAMPLES && self.0.last().is_some_and(|last| order >= last.order) {
+            return;
+        }
+        self.insert(make());
+    }
+
+    fn insert(&mut self, example: Example) {
+        let at = self.0.partition_point(|other| (other.order, &other.id) < (example.order, &example.id));
+        self.0.insert(at, example);
+        self.0.truncate(EXAMPLES);
+    }
+
+    /// The examples.
+    #[must_use]
+    pub fn all(&self) -> &[Example] {
+        &self.0
+    }
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StepLedger {
+    /// Its kind.
+    pub kind: String,
+    /// By source, then by language.
+    pub flows: BTreeMap<String, BTreeMap<String, Flow>>,
+    /// By rule.
+    pub rules: BTreeMap<String, Rule>,
+    /// Lines and the like that were taken out of documents.
+    pub removed: u64,
+}
+
+/// All steps, and what could not be read.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Ledger {
+    /// In the order of the recipe.
+    pub steps: Vec<StepLedger>,
+    /// What the readers gave, by source.
+    pub read: BTreeMap<String, Count>,
+    /// Places that could not be read, by source.
+    pub unreadable: BTreeMap<String, u64>,
+}
+
+/// A document as the ledger sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its source.
+    pub source: &'a str,
+    /// Its language.
+    pub language: &'a str,
+    /// Its text as the step saw it.
+    pub text: &'a str,
+}
+
+/// What became of a document in a step.
+#[derive(Debug, Clone, Copy)]
+pub enum Fate<'a> {
+    /// It went on, with so many bytes.
+    Kept(usize),
+    /// A rule dropped it.
+    Dropped(&'a str),
+}
+
+impl Ledger {
+    /// An empty ledger of steps.
+    #[must_use]
+    pub fn new<'a>(kinds: impl Iterator<Item = &'a str>) -> Self {
+        let step = |kind: &str| StepLedger { kind: kind.to_owned(), ..StepLedger::default() };
+        Self { steps: kinds.map(step).collect(), ..Self::default() }
+    }
+
+    /// Adds another part's.
+    pub fn merge(&mut self, other: Self) {
+        for (name, count) in other.read {
+            self.read.entry(name).or_default().merge(count);
+        }
+        for (name, count) in other.unreadable {
+            *self.unreadable.entry(name).or_default() += count;
+        }
+        self.steps.resize_with(self.steps.len().max(other.steps.len()), StepLedger::default);
+        for (mine, step) in self.steps.iter_mut().zip(other.steps) {
+            mine.merge(step);
+        }
+    }
+}
+
+impl StepLedger {
+    fn merge(&mut self, other: Self) {
+        if self.kind.is_empty() {
+            self.kind = other.kind;
+        }
+        self.removed += other.removed;
+        for (source, languages) in other.flows {
+            let mine = self.flows.entry(source).or_default();
+            for (language, flow) in languages {
+                let mine = mine.entry(language).or_default();
+                mine.read.merge(flow.read);
+                mine.kept.merge(flow.kept);
+                for (rule, count) in flow.dropped {
+                    mine.dropped.entry(rule).or_default().merge(count);
+                }
+            }
+        }
+        for (name, rule) in other.rules {
+            let mine = self.rules.entry(name).or_default();
+            mine.limit = rule.limit;
+            mine.evaluated += rule.evaluated;
+            mine.dropped += rule.dropped;
+            mine.histogram.resize(mine.histogram.len().max(rule.histogram.len()), 0);
+            mine.histogram.iter_mut().zip(rule.histogram).for_each(|(mine, count)| *mine += count);
+            rule.kept_examples.0.into_iter().for_each(|example| mine.kept_examples.insert(example));
+            rule.dropped_examples.0.into_iter().for_each(|example| mine.dropped_examples.insert(example));
+        }
+    }
+
+    /// Records what a step did to a document.
+    pub fn record(&mut self, seen: Seen, findings: &[Finding], fate: Fate) {
+        let flow = entry(entry(&mut self.flows, seen.source), seen.language);
+        flow.read.add(seen.text.len());
+        match fate {
+            Fate::Kept(bytes) => flow.kept.add(bytes),
+            Fate::Dropped(rule) => entry(&mut flow.dropped, rule).add(seen.text.len()),
+        }
+        for finding in findings {
+            self.finding(seen, finding, "");
+        }
+    }
+
+    /// Records a finding that stands for itself, with a note for its example.
+    pub fn finding(&mut self, seen: Seen, finding: &Finding, note: &str) {
+        let rule = entry(&mut self.rules, &finding.rule);
+        rule.limit = finding.limit;
+        rule.evaluated += 1;
+        rule.dropped += u64::from(!finding.passed);
+        rule.histogram.resize(BARS, 0);
+        rule.histogram[bar(finding)] += 1;
+        let order = hash::combine(hash::bytes(seen.id.as_bytes()), hash::bytes(finding.rule.as_bytes()));
+        let examples = if finding.passed { &mut rule.kept_examples } else { &mut rule.dropped_examples };
+        examples.offer(order, || Example {
+            order,
+            id: seen.id.to_owned(),
+            source: seen.source.to_owned(),
+            value: finding.value,
+            text: seen.text.chars().take(EXCERPT).collect(),
+            note: note.to_owned(),
+        });
+    }
+
+    /// All sources and languages together.
+    #[must_use]
+    pub fn total(&self) -> Flow {
+        let mut total = Flow::default();
+        for flow in self.flows.values().flat_map(BTreeMap::values) {
+            total.read.merge(flow.read);
+            total.kept.merge(flow.kept);
+            for (rule, count) in &flow.dropped {
+                total.dropped.entry(rule.clone()).or_default().merge(*count);
+            }
+        }
+        total
+    }
+
+    /// What people should know about the step: it saw nothing, dropped nothing, or dropped everything of a source.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let total = self.total();
+        let kind = &self.kind;
+        let mut out = Vec::new();
+        if total.read.documents == 0 {
+            out.push(format!("{kind}: no document reached the step"));
+            return out;
+        }
+        if total.dropped.is_empty() && self.removed == 0 && kind != "mix" {
+            out.push(format!("{kind}: matched nothing in {} documents", total.read.documents));
+        }
+        for (source, languages) in &self.flows {
+            let (read, kept) = languages
+                .values()
+                .fold((0, 0), |(read, kept), flow| (read + flow.read.documents, kept + flow.kept.documents));
+            if read > 0 && kept == 0 {
+                out.push(format!("{kind}: dropped all {read} documents of source {source}"));
+            }
+        }
+        out
+    }
+}
+
+/// The entry of a name, without making a text where it is there.
+fn entry<'a, V: Default>(map: &'a mut BTreeMap<String, V>, name: &str) -> &'a mut V {
+    // Two look-ups, and a text only for a new name.
+    if !map.contains_key(name) {
+        map.insert(name.to_owned(), V::default());
+    }
+    match map.get_mut(name) {
+        Some(value) => value,
+        None => unreachable!("the name was inserted above"),
+    }
+}
+
+fn bar(finding: &Finding) -> usize {
+    let ratio = if finding.limit == 0.0 { finding.value } else { finding.value / finding.limit };
+    if ratio.is_finite() { ((ratio * 10.0) as usize).min(BARS - 1) } else { BARS - 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(ids: std::ops::Range<u32>) -> StepLedger {
+        let mut step = StepLedger { kind: "s".into(), ..StepLedger::default() };
+        for n in ids {
+            let id = n.to_string();
+            let seen = Seen { id: &id, source: "a", language: "en", text: "12345" };
+            let finding = Finding { rule: "r".into(), value: f64::from(n), limit: 50.0, passed: n < 50 };
+            let fate = if n < 50 { Fate::Kept(4) } else { Fate::Dropped("r") };
+            step.record(seen, &[finding], fate);
+        }
+        step
+    }
+
+    #[test]
+    fn parts_add_up_to_the_whole_in_any_order() {
+        let whole = step(0..200);
+        let mut one = step(0..90);
+        one.merge(step(90..200));
+        let mut other = step(120..200);
+        other.merge(step(0..120));
+        assert!(one == whole && other == whole);
+        let total = whole.total();
+        assert_eq!(
+            (total.read, total.kept),
+            (Count { documents: 200, bytes: 1000 }, Count { documents: 50, bytes: 200 })
+        );
+        let rule = &whole.rules["r"];
+        assert_eq!((rule.evaluated, rule.dropped, rule.histogram.iter().sum::<u64>()), (200, 150, 200));
+        assert_eq!((rule.kept_examples.all().len(), rule.dropped_examples.all().len()), (20, 20));
+        assert!(rule.dropped_examples.all().iter().all(|example| example.value >= 50.0));
+    }
+
+    #[test]
+    fn what_people_should_know() {
+        assert_eq!(step(0..0).warnings(), ["s: no document reached the step"]);
+        assert_eq!(step(0..9).warnings(), ["s: matched nothing in 9 documents"]);
+        assert_eq!(step(50..60).warnings(), ["s: dropped all 10 documents of source a"]);
+        assert!(step(40..60).warnings().is_empty());
+    }
+}

@@ -1,0 +1,41 @@
+//! `pretrain-data`: the commands of `herd data` that make pretraining data, for machines without libtorch.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+use pretrain_data::command::{FilterArgs, RunArgs, SqlArgs, UnigramArgs, WhyArgs, filter, run, sql, unigrams, why};
+
+#[derive(Parser)]
+#[command(name = "pretrain-data", version, about = "Pretraining data from pages and texts")]
+enum Cli {
+    /// Make pretraining data: filter, deduplicate, mix, with a ledger of every document
+    Run(RunArgs),
+    /// One heuristic filter by itself
+    Filter(FilterArgs),
+    /// Count the words of a corpus, for the filter by token distribution
+    Unigrams(UnigramArgs),
+    /// What happened to a document
+    Why(WhyArgs),
+    /// The steps over the whole corpus as SQL, for other engines
+    Sql(SqlArgs),
+}
+
+fn main() -> ExitCode {
+    let result = ::run::expand(&Cli::command(), std::env::args_os().collect()).and_then(|words| {
+        let matches = Cli::command().get_matches_from(words);
+        match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()) {
+            Cli::Run(args) => run(&args),
+            Cli::Filter(args) => filter(&args),
+            Cli::Unigrams(args) => unigrams(&args),
+            Cli::Why(args) => why(&args),
+            Cli::Sql(args) => sql(&args),
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
