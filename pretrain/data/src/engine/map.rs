@@ -1,22 +1,19 @@
 //! What a phase does with one document: the decisions of the group steps before it, its own map steps, the rows for the group steps
 //! behind it. Pure but for the ledger that it fills.
 
-use std::sync::Arc;
-
-use anyhow::{Context, ensure};
-use dataset::jsonl::{self, OnBadLine};
+use anyhow::Context;
 use serde_json::{Value, json};
-use text_quality::ngrams::Index;
 
 use super::Phase;
 use super::group::{Decisions, PartDecisions};
+use super::tools::{Judged, Tool};
 use crate::dedup::minhash::Signer;
 use crate::document::Document;
 use crate::filters::{Finding, View};
 use crate::hash;
 use crate::ledger::{Fate, Ledger, Seen};
 use crate::read::Item;
-use crate::recipe::{Decontaminate, Recipe, Step};
+use crate::recipe::{Recipe, Step};
 
 /// A phase's work, ready to be done by many threads.
 pub(super) struct Work<'a> {
@@ -24,12 +21,7 @@ pub(super) struct Work<'a> {
     phase: &'a Phase,
     /// Group steps of the phase before, and what they decided.
     before: Option<(&'a Phase, Decisions)>,
-    questions: Vec<Option<Arc<Questions>>>,
-}
-
-struct Questions {
-    index: Index,
-    texts: Vec<String>,
+    tools: Vec<Option<Tool>>,
 }
 
 /// What a document became.
@@ -56,14 +48,12 @@ pub(super) struct Kept {
 
 impl<'a> Work<'a> {
     pub fn new(recipe: &'a Recipe, phase: &'a Phase, before: Option<(&'a Phase, Decisions)>) -> anyhow::Result<Self> {
-        let mut questions = Vec::new();
-        for (at, step) in recipe.steps.iter().enumerate() {
-            questions.push(match step {
-                Step::Decontaminate(step) if phase.maps.contains(&at) => Some(Arc::new(Questions::load(step)?)),
-                _ => None,
-            });
-        }
-        Ok(Self { recipe, phase, before, questions })
+        let load = |(at, step): (usize, &Step)| match phase.maps.contains(&at) {
+            true => Tool::load(step).with_context(|| format!("step {} ({})", at + 1, step.kind())),
+            false => Ok(None),
+        };
+        let tools = recipe.steps.iter().enumerate().map(load).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Self { recipe, phase, before, tools })
     }
 
     pub fn decisions(&self) -> Option<&Decisions> {
@@ -87,21 +77,22 @@ impl<'a> Work<'a> {
         signer: &mut Option<Signer>,
         ledger: &mut Ledger,
     ) -> anyhow::Result<Vec<Outcome>> {
-        let mut document = item.document;
+        let mut item = item;
         let mut copies = 1;
         if let (Some((phase, all)), Some(part)) = (&self.before, decisions) {
             for at in &phase.groups {
-                match self.decide(*at, all, part, ordinal, &mut document, ledger)? {
+                match self.decide(*at, all, part, ordinal, &mut item.document, ledger)? {
                     Decision::Dropped(line) => return Ok(vec![Outcome::Dropped(line)]),
                     Decision::Kept(count) => copies = count,
                 }
             }
         }
         for at in &self.phase.maps {
-            if let Some(line) = self.map(*at, &mut document, ledger)? {
+            if let Some(line) = self.map(*at, &mut item, ledger)? {
                 return Ok(vec![Outcome::Dropped(line)]);
             }
         }
+        let mut document = item.document;
         let mut out = Vec::new();
         for copy in 0..copies {
             if copy > 0 {
@@ -113,46 +104,41 @@ impl<'a> Work<'a> {
     }
 
     /// One map step; the line of a dropped document.
-    fn map(&self, at: usize, document: &mut Document, ledger: &mut Ledger) -> anyhow::Result<Option<Vec<u8>>> {
+    fn map(&self, at: usize, item: &mut Item, ledger: &mut Ledger) -> anyhow::Result<Option<Vec<u8>>> {
         let step = &self.recipe.steps[at];
-        let language = document.language().to_owned();
-        let (findings, text) = match step {
-            Step::Decontaminate(decontaminate) => {
-                let questions = self.questions[at].as_ref().context("the questions are not loaded")?;
-                let found = questions.index.contained(&document.text);
-                let share = found.as_ref().map_or(0.0, |found| found.share);
-                let passed = share < decontaminate.min_share;
-                let finding =
-                    Finding { rule: "question_share".into(), value: share, limit: decontaminate.min_share, passed };
-                let note = found.map_or(String::new(), |found| {
-                    let question: String = questions.texts[found.question].chars().take(200).collect();
-                    format!("common words: {}; question: {question}", found.gram)
-                });
-                let seen =
-                    Seen { id: &document.id, source: &document.source, language: &language, text: &document.text };
-                ledger.steps[at].finding(seen, &finding, &note);
-                let fate = if passed { Fate::Kept(document.text.len()) } else { Fate::Dropped(&finding.rule) };
-                ledger.steps[at].record(seen, &[], fate);
-                return if passed { Ok(None) } else { line(at, step.kind(), &finding, document, &note).map(Some) };
-            }
-            _ => {
+        let judged = match &self.tools[at] {
+            Some(tool) => tool.judge(item),
+            None => {
                 let filter = step.filter().with_context(|| format!("step {} is no map step", at + 1))?;
-                let outcome = filter.judge(&View::new(&document.text));
-                (outcome.findings, outcome.text)
+                let outcome = filter.judge(&View::new(&item.document.text));
+                Judged { findings: outcome.findings, text: outcome.text, ..Judged::default() }
             }
         };
+        let document = &mut item.document;
+        for (key, value) in judged.meta {
+            document.meta.insert(key.to_owned(), value);
+        }
+        let language = document.language().to_owned();
+        // A step that makes the text is shown with what it made.
+        if judged.makes_text {
+            document.text = judged.text.clone().unwrap_or_default();
+        }
         let seen = Seen { id: &document.id, source: &document.source, language: &language, text: &document.text };
-        let failed = findings.last().filter(|finding| !finding.passed);
+        let failed = judged.findings.last().filter(|finding| !finding.passed);
         let fate = match failed {
             Some(finding) => Fate::Dropped(&finding.rule),
-            None => Fate::Kept(text.as_ref().map_or(document.text.len(), String::len)),
+            None => Fate::Kept(judged.text.as_ref().map_or(document.text.len(), String::len)),
         };
-        ledger.steps[at].record(seen, &findings, fate);
-        if let Some(finding) = failed {
-            return line(at, step.kind(), finding, document, "").map(Some);
+        let ledger = &mut ledger.steps[at];
+        ledger.record(seen, &[], fate);
+        for finding in &judged.findings {
+            ledger.finding(seen, finding, &judged.note);
         }
-        if let Some(text) = text {
-            ledger.steps[at].removed += 1;
+        if let Some(finding) = failed {
+            return line(at, step.kind(), finding, document, &judged.note).map(Some);
+        }
+        if let Some(text) = judged.text {
+            ledger.removed += u64::from(!judged.makes_text);
             document.text = text;
         }
         Ok(None)
@@ -326,49 +312,6 @@ fn to_line(record: &impl serde::Serialize) -> anyhow::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(record)?;
     line.push(b'\n');
     Ok(line)
-}
-
-impl Questions {
-    fn load(step: &Decontaminate) -> anyhow::Result<Self> {
-        let mut texts = Vec::new();
-        for path in &step.questions {
-            let before = texts.len();
-            for record in jsonl::read::<Value>(path, OnBadLine::Error)? {
-                match record? {
-                    Value::Object(fields) => fields
-                        .iter()
-                        .filter(|(name, _)| step.fields.is_empty() || step.fields.contains(name))
-                        .for_each(|(_, value)| collect(value, &mut texts)),
-                    other => collect(&other, &mut texts),
-                }
-            }
-            ensure!(
-                texts.len() > before,
-                "{}: has no text in the fields {}, so that the step could match nothing",
-                path.display(),
-                step.fields.join(", ")
-            );
-        }
-        let index = Index::new(texts.iter().map(String::as_str));
-        ensure!(!index.is_empty(), "decontaminate: no question has 8 words, so that the step could match nothing");
-        if index.short > 0 {
-            eprintln!(
-                "decontaminate: {} of {} texts have fewer than 8 words and cannot be found",
-                index.short,
-                index.len()
-            );
-        }
-        Ok(Self { index, texts })
-    }
-}
-
-fn collect(value: &Value, texts: &mut Vec<String>) {
-    match value {
-        Value::String(text) => texts.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| collect(item, texts)),
-        Value::Object(fields) => fields.values().for_each(|field| collect(field, texts)),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

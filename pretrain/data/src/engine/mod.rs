@@ -12,6 +12,7 @@ mod number;
 mod part;
 mod phase;
 pub mod run;
+mod tools;
 
 pub use group::Decisions;
 pub use part::{Part, all as parts, place_parts};

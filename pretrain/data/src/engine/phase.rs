@@ -189,8 +189,18 @@ impl<'a> Writer<'a> {
                         *ordinal += 1;
                         self.problem(work, what)?;
                     }
+                    Some(Event::Document(item)) if item.page.is_some() => {
+                        self.part.events += 1;
+                        *ordinal += 1;
+                        let Item { document, .. } = *item;
+                        let name = document.url.unwrap_or(document.id);
+                        self.problem(
+                            work,
+                            format!("{}: {name} is an HTML page, and no step extracts its text", self.part.path),
+                        )?;
+                    }
                     Some(Event::Document(item)) => {
-                        let bytes = item.document.text.len() + item.page.as_ref().map_or(0, |page| page.bytes.len());
+                        let bytes = item.document.text.len();
                         self.part.events += 1;
                         text += bytes as u64;
                         held += bytes;
@@ -243,7 +253,7 @@ impl<'a> Writer<'a> {
                 let mut outcomes = Vec::with_capacity(chunk.len());
                 for (ordinal, item) in chunk {
                     if is_first {
-                        let bytes = item.document.text.len() + item.page.as_ref().map_or(0, |page| page.bytes.len());
+                        let bytes = item.document.text.len();
                         ledger.read.entry(item.document.source.clone()).or_default().add(bytes);
                     }
                     outcomes.extend(work.document(item, ordinal, decisions, &mut signer, &mut ledger)?);

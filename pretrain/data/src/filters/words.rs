@@ -21,7 +21,7 @@ const ABBREVIATIONS: [&str; 96] = [
 ];
 
 /// Words that a contraction without a sign is split behind: `cannot`, `gonna`, `dont`.
-const JOINED: [(&str, usize); 30] = [
+const JOINED: [(&str, usize); 29] = [
     ("cannot", 3),
     ("gonna", 3),
     ("gotta", 3),
@@ -51,7 +51,6 @@ const JOINED: [(&str, usize); 30] = [
     ("theyre", 4),
     ("whats", 4),
     ("thats", 4),
-    ("lets", 4),
 ];
 
 /// Whether Python's `str.isspace` holds.
@@ -89,8 +88,11 @@ fn chunk(text: &str, mut from: usize, mut to: usize, words: &mut Vec<Range<u32>>
             words.push(a as u32..b as u32);
         }
     };
-    if text.as_bytes()[from..to].iter().all(u8::is_ascii_lowercase) && text[from..to].len() > 9 {
-        return push(words, from, to);
+    // Most words are nothing but letters.
+    if text.as_bytes()[from..to].iter().all(u8::is_ascii_alphabetic) {
+        let cut = if to - from <= 8 { joined(&text[from..to]) } else { None };
+        push(words, from, from + cut.unwrap_or(to - from));
+        return push(words, from + cut.unwrap_or(to - from), to);
     }
     let mut behind: Vec<Range<u32>> = Vec::new();
     loop {
@@ -136,11 +138,7 @@ fn exception(part: &str) -> Option<usize> {
     }
     let has_mark = part.contains(['\'', '.', '/', '+']);
     if !has_mark {
-        let cut = |&(word, cut): &(&str, usize)| {
-            let same = part.len() == word.len() && part[1..] == word[1..] && part[..1].eq_ignore_ascii_case(&word[..1]);
-            (same && word != "lets").then_some(cut)
-        };
-        return time(part).or_else(|| JOINED.iter().find_map(cut));
+        return time(part);
     }
     // A single letter with its full stop: an initial in lower case.
     if bytes.len() == 2 && bytes[0].is_ascii_lowercase() && bytes[1] == b'.' {
@@ -172,7 +170,14 @@ fn exception(part: &str) -> Option<usize> {
     known.then_some(stem.len())
 }
 
-/// `10am`, `3p.m.`
+/// Where a contraction without a sign is cut.
+fn joined(part: &str) -> Option<usize> {
+    let same =
+        |word: &str| part.len() == word.len() && part[1..] == word[1..] && part[..1].eq_ignore_ascii_case(&word[..1]);
+    JOINED.iter().find(|(word, _)| same(word)).map(|(_, cut)| *cut)
+}
+
+/// `10am`
 fn time(part: &str) -> Option<usize> {
     let digits = part.bytes().take_while(u8::is_ascii_digit).count();
     let hour: u32 = part[..digits].parse().ok()?;

@@ -1,7 +1,7 @@
 """Makes tests/fixtures/datatrove-verdicts.json.gz: what datatrove's filters say about seeded texts.
 
     cargo run -p pretrain-data --example made_texts -- 7 10000 /tmp/texts.jsonl
-    python pretrain/data/tests/datatrove.py /tmp/texts.jsonl pretrain/data/tests/fixtures/datatrove-verdicts.json.gz
+    python pretrain/data/tests/make_verdicts.py /tmp/texts.jsonl pretrain/data/tests/fixtures/datatrove-verdicts.json.gz
 
 Needs datatrove 0.10.1 and spacy 3.8.18 (pip install datatrove spacy). Each filter sees the whole text, whatever the others said.
 A verdict is the name of the rule that drops the text, or an empty string; C4's text is kept as a digest.

@@ -1,0 +1,101 @@
+//! Map steps that load something first, or look at more than the text.
+
+use anyhow::ensure;
+use dataset::jsonl::{self, OnBadLine};
+use serde_json::Value;
+use text_quality::ngrams::Index;
+
+use crate::filters::Finding;
+use crate::read::Item;
+use crate::recipe::{Decontaminate, Step};
+
+/// What such a step works with.
+pub(super) enum Tool {
+    Questions { index: Index, texts: Vec<String>, min_share: f64 },
+}
+
+/// What a map step says about a document.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    /// The last may drop the document.
+    pub findings: Vec<Finding>,
+    /// The text from here on, where the step changes it.
+    pub text: Option<String>,
+    /// Whether the step makes the text (extraction) and does not only shorten it.
+    pub makes_text: bool,
+    /// Fields of `meta` that it sets.
+    pub meta: Vec<(&'static str, Value)>,
+    /// What else there is to see.
+    pub note: String,
+}
+
+impl Tool {
+    /// What a step needs; none for filters of texts.
+    pub fn load(step: &Step) -> anyhow::Result<Option<Self>> {
+        Ok(match step {
+            Step::Decontaminate(step) => Some(questions(step)?),
+            _ => None,
+        })
+    }
+
+    pub fn judge(&self, item: &Item) -> Judged {
+        match self {
+            Self::Questions { index, texts, min_share } => {
+                let found = index.contained(&item.document.text);
+                let share = found.as_ref().map_or(0.0, |found| found.share);
+                let finding = Finding {
+                    rule: "question_share".into(),
+                    value: share,
+                    limit: *min_share,
+                    passed: share < *min_share,
+                };
+                let note = found.map_or(String::new(), |found| {
+                    let question: String = texts[found.question].chars().take(200).collect();
+                    format!("common words: {}; question: {question}", found.gram)
+                });
+                Judged { findings: vec![finding], note, ..Judged::default() }
+            }
+        }
+    }
+}
+
+fn questions(step: &Decontaminate) -> anyhow::Result<Tool> {
+    let mut texts = Vec::new();
+    for path in &step.questions {
+        let before = texts.len();
+        for record in jsonl::read::<Value>(path, OnBadLine::Error)? {
+            match record? {
+                Value::Object(fields) => fields
+                    .iter()
+                    .filter(|(name, _)| step.fields.is_empty() || step.fields.contains(name))
+                    .for_each(|(_, value)| collect(value, &mut texts)),
+                other => collect(&other, &mut texts),
+            }
+        }
+        ensure!(
+            texts.len() > before,
+            "{}: has no text in the fields {}, so that the step could match nothing",
+            path.display(),
+            step.fields.join(", ")
+        );
+    }
+    let index = Index::new(texts.iter().map(String::as_str));
+    ensure!(!index.is_empty(), "no question has 8 words, so that the step could match nothing");
+    if index.short > 0 {
+        eprintln!(
+            "decontaminate: {} of {} texts have fewer than 8 words and cannot be found",
+            index.short,
+            index.len()
+        );
+    }
+    Ok(Tool::Questions { index, texts, min_share: step.min_share })
+}
+
+fn collect(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::String(text) => texts.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, texts)),
+        Value::Object(fields) => fields.values().for_each(|field| collect(field, texts)),
+        _ => {}
+    }
+}
