@@ -149,10 +149,10 @@ fn pipeline(record: &Record, folder: &Path, output: &Path) -> anyhow::Result<()>
     stages.sort();
     let (mut compared, mut wrong) = (0, Vec::new());
     for stage in stages {
-        let Some(then) = Record::read(&stage)?.filter(|then| then.finished) else { continue };
+        let Some(then) = of_stage(&stage)?.filter(|then| then.finished) else { continue };
         let name = stage.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let again = output.join(&name);
-        let result = match Record::read(&again)? {
+        let result = match of_stage(&again)? {
             Some(now) => compare(&then, &now, &again),
             None => Err(anyhow::anyhow!("it was not made again")),
         };
@@ -162,6 +162,14 @@ fn pipeline(record: &Record, folder: &Path, output: &Path) -> anyhow::Result<()>
     ensure!(compared > 0, "no stage of {} is finished, so there is nothing to compare", folder.display());
     ensure!(wrong.is_empty(), "{} of {compared} stages differ:\n  {}", wrong.len(), wrong.join("\n  "));
     Ok(())
+}
+
+/// The record of a stage's folder: its own, or the pipeline's where the stage is no command of herd.
+fn of_stage(folder: &Path) -> anyhow::Result<Option<Record>> {
+    match Record::read(folder)? {
+        Some(record) => Ok(Some(record)),
+        None => Record::read_file(&folder.join(crate::pipeline::STAGE_RECORD)),
+    }
 }
 
 /// Gives a key that was left to the machine the value that it had there.

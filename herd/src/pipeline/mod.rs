@@ -27,6 +27,7 @@ use serde_json::{Map, Value, json};
 use process::End;
 use recipe::{Recipe, Stage};
 use results::Evaluated;
+pub use state::NAME as STAGE_RECORD;
 use state::{LOG, Record};
 use view::View;
 
