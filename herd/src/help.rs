@@ -81,6 +81,14 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("data make --topics words --train 500 --heldout 100 --output problems", "verifiable problems"),
             ("data get gsm8k ifeval", "published benchmarks"),
+            (
+                "data tokenizer train --input english.jsonl.zst --vocab-size 100000 --output tokenizer-100k",
+                "a byte-level BPE with Llama 3's split",
+            ),
+            (
+                "data tokenise --input documents.jsonl.zst --tokenizer tokenizer-100k --output shards",
+                "token shards for pretraining",
+            ),
         ],
     ),
     (

@@ -1,0 +1,154 @@
+//! Texts out of files, and how often each word occurs in them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use dataset::jsonl::{self, OnBadLine};
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+use serde::Deserialize;
+
+use crate::split::words;
+
+/// One record of a file of documents: `{"text": ...}`, other keys are left alone.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Document {
+    /// The text.
+    pub text: String,
+}
+
+/// Texts are counted and encoded in batches of about this many bytes.
+const BATCH: usize = 8 << 20;
+
+/// The texts of files: `.txt` is one text, every other file is read as records with `text` (JSON lines, gzip, zstd,
+/// Parquet, by name).
+///
+/// # Errors
+/// Each item may be one: a file that cannot be read, a record without text, `file:line: what is wrong`.
+pub fn texts(paths: &[PathBuf]) -> impl Iterator<Item = anyhow::Result<String>> + Send + use<> {
+    let paths: Vec<PathBuf> = paths.into();
+    paths.into_iter().flat_map(|path| -> Box<dyn Iterator<Item = anyhow::Result<String>> + Send> {
+        if path.extension().is_some_and(|ending| ending == "txt") {
+            return Box::new(std::iter::once(
+                std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display())),
+            ));
+        }
+        match records(&path) {
+            Ok(records) => Box::new(records),
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }
+    })
+}
+
+fn records(path: &Path) -> anyhow::Result<impl Iterator<Item = anyhow::Result<String>> + Send + use<>> {
+    let reader = jsonl::read::<Document>(path, OnBadLine::Error)?;
+    Ok(reader.map(|record| Ok(record?.text)))
+}
+
+/// Takes texts together to batches of about `bytes` bytes; an error ends them.
+pub(crate) fn batches<I: Iterator<Item = anyhow::Result<String>>>(
+    texts: I,
+    bytes: usize,
+) -> impl Iterator<Item = anyhow::Result<Vec<String>>> {
+    let mut texts = texts.fuse();
+    let mut failed = None;
+    std::iter::from_fn(move || {
+        if let Some(error) = failed.take() {
+            return Some(Err(error));
+        }
+        let (mut batch, mut size) = (Vec::new(), 0);
+        while size < bytes {
+            match texts.next() {
+                None => break,
+                Some(Ok(text)) => {
+                    size += text.len();
+                    batch.push(text);
+                }
+                Some(Err(error)) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        match batch.is_empty() {
+            false => Some(Ok(batch)),
+            true => failed.take().map(Err),
+        }
+    })
+}
+
+/// The words of a corpus and how often each occurs, with the size of the corpus.
+#[derive(Debug, Clone, Default)]
+pub struct WordCounts {
+    counts: FxHashMap<Box<str>, u64>,
+    /// Texts.
+    pub texts: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Their words.
+    pub words: u64,
+}
+
+impl WordCounts {
+    /// Counts the words of texts, on all threads of the current pool. The result does not depend on their number.
+    ///
+    /// # Errors
+    /// The first error of the texts.
+    pub fn of(texts: impl Iterator<Item = anyhow::Result<String>>) -> anyhow::Result<Self> {
+        let mut all = Self::default();
+        for batch in batches(texts, BATCH) {
+            let batch = batch?;
+            let parts: Vec<FxHashMap<&str, u64>> = batch
+                .par_chunks(batch.len().div_ceil(rayon::current_num_threads() * 4).max(1))
+                .map(|texts| {
+                    let mut counts: FxHashMap<&str, u64> = FxHashMap::default();
+                    texts.iter().flat_map(|text| words(text)).for_each(|word| *counts.entry(word).or_default() += 1);
+                    counts
+                })
+                .collect();
+            for part in parts {
+                for (word, count) in part {
+                    all.words += count;
+                    all.add(word, count);
+                }
+            }
+            all.texts += batch.len() as u64;
+            all.bytes += batch.iter().map(|text| text.len() as u64).sum::<u64>();
+        }
+        Ok(all)
+    }
+
+    /// Counts a word `count` times more.
+    pub fn add(&mut self, word: &str, count: u64) {
+        match self.counts.get_mut(word) {
+            Some(sum) => *sum += count,
+            None => drop(self.counts.insert(word.into(), count)),
+        }
+    }
+
+    /// Different words.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
+    /// Whether the word occurs.
+    #[must_use]
+    pub fn contains(&self, word: &str) -> bool {
+        self.counts.contains_key(word)
+    }
+
+    /// Words and counts, sorted by the words.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<(&str, u64)> {
+        let mut all: Vec<(&str, u64)> = self.counts.iter().map(|(word, count)| (&**word, *count)).collect();
+        all.sort_unstable();
+        all
+    }
+}

@@ -1,0 +1,9 @@
+//! One program, since each would compile Hugging Face's library anew.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod common;
+mod encode;
+mod extend;
+mod tokenise;
+mod train;
+mod transformers;
