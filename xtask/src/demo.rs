@@ -30,6 +30,11 @@ pub fn fetch_model() -> anyhow::Result<()> {
     step(Command::new(project::binary("herd")).args(["model", "get", MODEL]))
 }
 
+/// Lets `herd` fetch the model for language identification, if that is not in the cache.
+pub fn fetch_language_model() -> anyhow::Result<()> {
+    step(Command::new(project::binary("herd")).args(["model", "get", "lid.176"]))
+}
+
 /// Lets `herd` set up Python in the sandbox; the other languages by `codeexec setup --languages`.
 pub fn set_up_sandbox() -> anyhow::Result<()> {
     step(Command::new(project::binary("herd")).args(["codeexec", "setup"]))

@@ -54,6 +54,7 @@ fn main() -> anyhow::Result<()> {
             demo::build()?;
             demo::set_up_sandbox()?;
             demo::fetch_model()?;
+            demo::fetch_language_model()?;
             test::run(&arguments)
         }
     }
