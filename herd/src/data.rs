@@ -1,4 +1,4 @@
-//! `herd data`: problems, benchmark sets, tokenizers and token shards.
+//! `herd data`: problems, benchmark sets, pretraining data, tokenizers and token shards.
 
 use clap::Subcommand;
 
@@ -21,6 +21,16 @@ enum Command {
     Tokenise(bpe::command::TokeniseArgs),
     /// Check token shards; Megatron's format in and out
     Shards(bpe::command::ShardsArgs),
+    /// Make pretraining data from pages and texts: filter, deduplicate, mix, with a ledger of every document
+    Run(pretrain_data::command::RunArgs),
+    /// One heuristic filter by itself
+    Filter(pretrain_data::command::FilterArgs),
+    /// Count the words of a corpus, for the filter by token distribution
+    Unigrams(pretrain_data::command::UnigramArgs),
+    /// What happened to a document in a run of `data run`
+    Why(pretrain_data::command::WhyArgs),
+    /// The steps over the whole corpus as SQL, for other engines
+    Sql(pretrain_data::command::SqlArgs),
 }
 
 /// Runs `herd data`.
@@ -31,5 +41,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Command::Tokenizer(args) => bpe::command::tokenizer(args),
         Command::Tokenise(args) => bpe::command::tokenise(args),
         Command::Shards(args) => bpe::command::shards(args),
+        Command::Run(args) => pretrain_data::command::run(args),
+        Command::Filter(args) => pretrain_data::command::filter(args),
+        Command::Unigrams(args) => pretrain_data::command::unigrams(args),
+        Command::Why(args) => pretrain_data::command::why(args),
+        Command::Sql(args) => pretrain_data::command::sql(args),
     }
 }

@@ -89,6 +89,12 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "data tokenise --input documents.jsonl.zst --tokenizer tokenizer-100k --output shards",
                 "token shards for pretraining",
             ),
+            (
+                "data run recipes/data/web.toml --output runs/web --dry-run",
+                "show the phases of a recipe of pretraining data",
+            ),
+            ("data filter gopher-quality --set min_words=20 --data a.jsonl --output b.jsonl", "one filter by itself"),
+            ("data why ID --run runs/web", "what happened to a document"),
         ],
     ),
     (

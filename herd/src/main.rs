@@ -54,7 +54,7 @@ enum Command {
     Eval(Box<eval::command::Args>),
     /// Every key of a command's configuration file: type, default, meaning
     Config(reference::Args),
-    /// Make problems, fetch benchmark data
+    /// Make problems, fetch benchmark data, make pretraining data
     Data(data::Args),
     /// Judge mathematical answers and step-by-step solutions
     Mathverify(mathverify::command::Args),

@@ -251,7 +251,7 @@ fn a_killed_run_goes_on_and_gives_the_same_bytes() {
     let mut kills = 0;
     for _ in 0..12 {
         let mut child = Command::new(BINARY).args(&words).spawn().unwrap();
-        std::thread::sleep(time.mul_f64(0.05 + 0.6 * draw.unit()).max(Duration::from_millis(5)));
+        std::thread::sleep(time.mul_f64(0.05 + 0.25 * draw.unit()).max(Duration::from_millis(5)));
         if child.try_wait().unwrap().is_some() {
             break;
         }

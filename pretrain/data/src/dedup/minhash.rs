@@ -2,7 +2,7 @@
 //!
 //! Words are runs of letters and digits in lower case; a character of a script without spaces (Han, Kana, Thai, Lao, Khmer, Myanmar)
 //! is a word of its own. The hash of an n-gram is a polynomial over the hashes of its words, mixed. The i-th permutation is
-//! `a_i x + b_i` modulo 2^64 with odd `a_i`, compared as 64-bit numbers (multiply-shift: Dietzfelbinger et al. 1997; high bits count
+//! `a_i x + b_i` modulo 2^64 with odd `a_i`, compared as signed 64-bit numbers (multiply-shift: Dietzfelbinger et al. 1997; high bits count
 //! first).
 
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ pub struct Signer {
     shape: MinHash,
     multiply: Vec<u64>,
     add: Vec<u64>,
-    signature: Vec<u64>,
+    signature: Vec<i64>,
     words: Vec<u64>,
 }
 
@@ -54,20 +54,20 @@ impl Signer {
             shape: shape.clone(),
             multiply: (0..count).map(|n| number(2 * n) | 1).collect(),
             add: (0..count).map(|n| number(2 * n + 1)).collect(),
-            signature: vec![u64::MAX; count],
+            signature: vec![i64::MAX; count],
             words: Vec::new(),
         }
     }
 
     /// The signature of a text, `bands * rows` numbers; none where it has fewer than `min_words` or `n` words.
-    pub fn signature(&mut self, text: &str) -> Option<&[u64]> {
+    pub fn signature(&mut self, text: &str) -> Option<&[i64]> {
         self.words.clear();
         words(text, &mut self.words);
         let n = self.shape.n;
         if self.words.len() < self.shape.min_words.max(n) {
             return None;
         }
-        self.signature.fill(u64::MAX);
+        self.signature.fill(i64::MAX);
         let power = (0..n).fold(1_u64, |power, _| power.wrapping_mul(BASE));
         let mut state = 0_u64;
         let mut block = [0_u64; BLOCK];
@@ -86,7 +86,12 @@ impl Signer {
                 }
             }
         }
-        lower(&mut self.signature, &self.multiply, &self.add, &block[..filled]);
+        // The rest of the block repeats a shingle, which changes no minimum.
+        if filled > 0 {
+            let first = block[0];
+            block[filled..].fill(first);
+            lower(&mut self.signature, &self.multiply, &self.add, &block);
+        }
         Some(&self.signature)
     }
 
@@ -95,8 +100,8 @@ impl Signer {
     pub fn bands(&mut self, text: &str, group: u64) -> Option<Vec<u64>> {
         let rows = self.shape.rows;
         let signature = self.signature(text)?;
-        let key = |(band, rows): (usize, &[u64])| {
-            rows.iter().fold(hash::combine(group, band as u64), |state, row| hash::combine(state, *row))
+        let key = |(band, rows): (usize, &[i64])| {
+            rows.iter().fold(hash::combine(group, band as u64), |state, row| hash::combine(state, row.cast_unsigned()))
         };
         Some(signature.chunks_exact(rows).enumerate().map(key).collect())
     }
@@ -104,20 +109,35 @@ impl Signer {
 
 const BASE: u64 = 0x9e6c_63d0_676a_9a99;
 
-/// Lowers every minimum by the shingles.
-fn lower(signature: &mut [u64], multiply: &[u64], add: &[u64], shingles: &[u64]) {
+/// Lowers every minimum by a block of shingles.
+fn lower(signature: &mut [i64], multiply: &[u64], add: &[u64], block: &[u64; BLOCK]) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has the instructions.
+        return unsafe { lower_wide(signature, multiply, add, block) };
+    }
+    lower_plain(signature, multiply, add, block);
+}
+
+/// [`lower_plain`], compiled for wider vectors.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn lower_wide(signature: &mut [i64], multiply: &[u64], add: &[u64], block: &[u64; BLOCK]) {
+    lower_plain(signature, multiply, add, block);
+}
+
+/// Eight minima beside each other, so that a compiler makes vectors of them. Hashes are compared as signed numbers, which vectors
+/// can: any fixed order does.
+#[inline(always)]
+fn lower_plain(signature: &mut [i64], multiply: &[u64], add: &[u64], block: &[u64; BLOCK]) {
     for ((least, a), b) in signature.iter_mut().zip(multiply).zip(add) {
-        let mut one = *least;
-        let mut other = u64::MAX;
-        let pairs = shingles.chunks_exact(2);
-        for shingle in pairs.remainder() {
-            one = one.min(a.wrapping_mul(*shingle).wrapping_add(*b));
+        let mut lanes = [i64::MAX; 8];
+        for shingles in block.as_chunks::<8>().0 {
+            for (lane, shingle) in lanes.iter_mut().zip(shingles) {
+                *lane = (*lane).min(a.wrapping_mul(*shingle).wrapping_add(*b).cast_signed());
+            }
         }
-        for pair in pairs {
-            one = one.min(a.wrapping_mul(pair[0]).wrapping_add(*b));
-            other = other.min(a.wrapping_mul(pair[1]).wrapping_add(*b));
-        }
-        *least = one.min(other);
+        *least = lanes.into_iter().fold(*least, i64::min);
     }
 }
 
