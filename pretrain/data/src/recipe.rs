@@ -71,6 +71,10 @@ pub enum Step {
     WordCounts(WordCounts),
     /// Divergence of the token distribution.
     Divergence(Divergence),
+    /// The main text of HTML pages.
+    Extract(Extract),
+    /// The language of documents.
+    Language(Language),
     /// Documents with questions of benchmarks.
     Decontaminate(Decontaminate),
     /// One document of an address: the newest.
@@ -83,6 +87,43 @@ pub enum Step {
     DedupLines(Lines),
     /// Shares of sources.
     Mix(Mix),
+}
+
+/// The extraction step. Documents that are no pages pass.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Extract {
+    /// Which images are written as their alternative text.
+    pub alt: Alt,
+}
+
+/// Which images are written as their alternative text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Alt {
+    /// Images of formulas only.
+    Formulas,
+    /// Images that stand in a line of text too.
+    #[default]
+    Inline,
+    /// All images.
+    All,
+}
+
+/// The language step: writes `meta.language`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Language {
+    /// Codes of the languages that stay; all where the list is empty.
+    pub keep: Vec<String>,
+    /// Smallest probability of the model.
+    pub min_probability: f64,
+}
+
+impl Default for Language {
+    fn default() -> Self {
+        Self { keep: Vec::new(), min_probability: 0.65 }
+    }
 }
 
 /// The decontamination step.
@@ -184,6 +225,8 @@ impl Step {
             Self::Coverage(_) => "coverage",
             Self::WordCounts(_) => "word-counts",
             Self::Divergence(_) => "divergence",
+            Self::Extract(_) => "extract",
+            Self::Language(_) => "language",
             Self::Decontaminate(_) => "decontaminate",
             Self::DedupUrl(_) => "dedup-url",
             Self::DedupExact(_) => "dedup-exact",
@@ -259,6 +302,11 @@ impl Recipe {
         }
         for (at, step) in self.steps.iter_mut().enumerate() {
             step.settle(folder).with_context(|| format!("step {} ({})", at + 1, step.kind()))?;
+        }
+        let extract = self.steps.iter().position(|step| matches!(step, Step::Extract(_)));
+        let early = self.steps[..extract.unwrap_or(0)].iter().find(|step| !matches!(step, Step::Extract(_)));
+        if let Some(step) = early {
+            bail!("extract must stand before {}, which would see no text", step.kind());
         }
         let mixes: Vec<usize> = (0..self.steps.len()).filter(|at| matches!(self.steps[*at], Step::Mix(_))).collect();
         ensure!(mixes.len() < 2, "step {}: mix stands twice", mixes.last().unwrap_or(&0) + 1);

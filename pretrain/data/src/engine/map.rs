@@ -121,6 +121,7 @@ impl<'a> Work<'a> {
         let language = document.language().to_owned();
         // A step that makes the text is shown with what it made.
         if judged.makes_text {
+            item.page = None;
             document.text = judged.text.clone().unwrap_or_default();
         }
         let seen = Seen { id: &document.id, source: &document.source, language: &language, text: &document.text };

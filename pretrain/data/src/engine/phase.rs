@@ -105,11 +105,18 @@ fn written(path: &Path) -> anyhow::Result<Events> {
     })))
 }
 
+/// Bytes of text, or of the page that the text is in.
+fn size(item: &Item) -> usize {
+    item.document.text.len() + item.page.as_ref().map_or(0, |page| page.bytes.len())
+}
+
 struct Writer<'a> {
     recipe: &'a Recipe,
     phase: &'a Phase,
     folder: &'a Path,
     source: String,
+    /// Whether a step makes texts of pages.
+    extracts: bool,
     part: Part,
     ledger: Ledger,
     documents: zstd::Encoder<'static, std::fs::File>,
@@ -136,6 +143,7 @@ impl<'a> Writer<'a> {
             phase,
             folder,
             source: input.source.clone(),
+            extracts: phase.maps.iter().any(|at| matches!(recipe.steps[*at], Step::Extract(_))),
             part: Part {
                 input: input.number,
                 number,
@@ -189,7 +197,7 @@ impl<'a> Writer<'a> {
                         *ordinal += 1;
                         self.problem(work, what)?;
                     }
-                    Some(Event::Document(item)) if item.page.is_some() => {
+                    Some(Event::Document(item)) if item.page.is_some() && !self.extracts => {
                         self.part.events += 1;
                         *ordinal += 1;
                         let Item { document, .. } = *item;
@@ -200,7 +208,7 @@ impl<'a> Writer<'a> {
                         )?;
                     }
                     Some(Event::Document(item)) => {
-                        let bytes = item.document.text.len();
+                        let bytes = size(&item);
                         self.part.events += 1;
                         text += bytes as u64;
                         held += bytes;
@@ -233,11 +241,11 @@ impl<'a> Writer<'a> {
 
     fn batch(&mut self, work: &Work, batch: Vec<(u64, Item)>, decisions: Option<&PartDecisions>) -> anyhow::Result<()> {
         let threads = rayon::current_num_threads();
-        let size = batch.len().div_ceil(threads * 4).max(1);
+        let each = batch.len().div_ceil(threads * 4).max(1);
         let mut chunks: Vec<Vec<(u64, Item)>> = Vec::new();
         let mut rest = batch.into_iter();
         loop {
-            let chunk: Vec<(u64, Item)> = rest.by_ref().take(size).collect();
+            let chunk: Vec<(u64, Item)> = rest.by_ref().take(each).collect();
             if chunk.is_empty() {
                 break;
             }
@@ -253,7 +261,7 @@ impl<'a> Writer<'a> {
                 let mut outcomes = Vec::with_capacity(chunk.len());
                 for (ordinal, item) in chunk {
                     if is_first {
-                        let bytes = item.document.text.len();
+                        let bytes = size(&item);
                         ledger.read.entry(item.document.source.clone()).or_default().add(bytes);
                     }
                     outcomes.extend(work.document(item, ordinal, decisions, &mut signer, &mut ledger)?);

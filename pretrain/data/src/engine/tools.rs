@@ -7,10 +7,12 @@ use text_quality::ngrams::Index;
 
 use crate::filters::Finding;
 use crate::read::Item;
-use crate::recipe::{Decontaminate, Step};
+use crate::recipe::{Alt, Decontaminate, Step};
 
 /// What such a step works with.
 pub(super) enum Tool {
+    Extract(html_text::Options),
+    Languages { model: Box<language_id::LanguageId>, keep: Vec<String>, min_probability: f64 },
     Questions { index: Index, texts: Vec<String>, min_share: f64 },
 }
 
@@ -33,6 +35,19 @@ impl Tool {
     /// What a step needs; none for filters of texts.
     pub fn load(step: &Step) -> anyhow::Result<Option<Self>> {
         Ok(match step {
+            Step::Extract(step) => Some(Self::Extract(html_text::Options {
+                alt: match step.alt {
+                    Alt::Formulas => html_text::Alt::Formulas,
+                    Alt::Inline => html_text::Alt::Inline,
+                    Alt::All => html_text::Alt::All,
+                },
+                ..html_text::Options::default()
+            })),
+            Step::Language(step) => Some(Self::Languages {
+                model: Box::new(language_id::LanguageId::load()?),
+                keep: step.keep.clone(),
+                min_probability: step.min_probability,
+            }),
             Step::Decontaminate(step) => Some(questions(step)?),
             _ => None,
         })
@@ -40,6 +55,25 @@ impl Tool {
 
     pub fn judge(&self, item: &Item) -> Judged {
         match self {
+            Self::Extract(options) => extract(item, options),
+            Self::Languages { model, keep, min_probability } => {
+                let guess = model.guess(&item.document.text);
+                let (language, probability) =
+                    guess.map_or((String::new(), 0.0), |guess| (guess.language, f64::from(guess.probability)));
+                let mut findings = vec![Finding {
+                    rule: "language_probability".into(),
+                    value: probability,
+                    limit: *min_probability,
+                    passed: probability >= *min_probability,
+                }];
+                if findings[0].passed && !keep.is_empty() {
+                    let kept = keep.contains(&language);
+                    let value = f64::from(u8::from(kept));
+                    findings.push(Finding { rule: "language".into(), value, limit: 1.0, passed: kept });
+                }
+                let note = format!("{language}, {probability:.3}");
+                Judged { findings, meta: vec![("language", language.into())], note, ..Judged::default() }
+            }
             Self::Questions { index, texts, min_share } => {
                 let found = index.contained(&item.document.text);
                 let share = found.as_ref().map_or(0.0, |found| found.share);
@@ -57,6 +91,18 @@ impl Tool {
             }
         }
     }
+}
+
+fn extract(item: &Item, options: &html_text::Options) -> Judged {
+    let Some(page) = &item.page else { return Judged::default() };
+    let found = html_text::extract(&html_text::decode(&page.bytes, page.content_type.as_deref()), options);
+    let length = found.text.trim().len();
+    let finding = Finding { rule: "no_text".into(), value: length as f64, limit: 1.0, passed: length > 0 };
+    let mut meta = Vec::new();
+    for (key, value) in [("title", found.title), ("published", found.date), ("declared_language", found.language)] {
+        meta.extend(value.map(|value| (key, Value::from(value))));
+    }
+    Judged { findings: vec![finding], text: Some(found.text), makes_text: true, meta, ..Judged::default() }
 }
 
 fn questions(step: &Decontaminate) -> anyhow::Result<Tool> {
