@@ -1,6 +1,7 @@
 //! Finding the program in a model's answer.
 
 mod quoted;
+mod tests_of;
 mod text;
 
 use std::collections::BTreeSet;
@@ -8,6 +9,8 @@ use std::collections::BTreeSet;
 use self::quoted::{Block, fenced, inline, tagged};
 use self::text::{bare, defines, definitions, is_start, is_word, looks_like_code, only_defines, words};
 use crate::languages::{self, Language};
+
+pub use tests_of::{Parts, program_and_tests};
 
 /// The program in a chat answer.
 ///
@@ -20,8 +23,7 @@ use crate::languages::{self, Language};
 pub fn program(answer: &str, language: &str, entry_point: Option<&str>) -> String {
     let language = languages::find(language).map_or(language, |known| known.name());
     let answer = after_thinking(answer);
-    // Of `Solution().twoSum` the class is what has to be defined.
-    let name = entry_point.map(|name| name.trim_start_matches("new ").split(|c| !is_word(c)).next().unwrap_or(name));
+    let name = entry_point.map(defined_name);
     let opened;
     let answer = if continues_a_fence(answer, language) {
         opened = format!("```\n{answer}");
@@ -29,18 +31,36 @@ pub fn program(answer: &str, language: &str, entry_point: Option<&str>) -> Strin
     } else {
         answer
     };
-    let mut blocks = fenced(answer);
-    if blocks.is_empty() {
-        blocks = tagged(answer);
-    }
+    let blocks = marked(answer);
     if blocks.is_empty() {
         let found = inline(answer, |text| looks_like_code(text, language), |text| defines(text, name, language));
         return found.unwrap_or_else(|| bare(answer, language));
     }
-    let marked: Vec<&Block> = blocks.iter().filter(|block| is_language(&block.mark, language)).collect();
-    let unmarked: Vec<&Block> = blocks.iter().filter(|block| block.mark.is_empty()).collect();
+    chosen(&blocks, language, name)
+}
+
+/// What has to be defined for an entry point: of `Solution().twoSum` the class.
+fn defined_name(entry_point: &str) -> &str {
+    let name = entry_point.trim_start_matches("new ");
+    name.split(|c| !is_word(c)).next().unwrap_or(name)
+}
+
+/// The blocks of an answer that has marked its code.
+fn marked(answer: &str) -> Vec<Block> {
+    let blocks = fenced(answer);
+    if blocks.is_empty() { tagged(answer) } else { blocks }
+}
+
+/// The blocks in which code of the language may stand: those that are marked as it, and those without a mark.
+fn of_language<'a>(blocks: &'a [Block], language: &str) -> [Vec<&'a Block>; 2] {
+    let with = |wanted: &dyn Fn(&Block) -> bool| blocks.iter().filter(|block| wanted(block)).collect();
+    [with(&|block| is_language(&block.mark, language)), with(&|block| block.mark.is_empty())]
+}
+
+/// The program in the blocks of an answer.
+fn chosen(blocks: &[Block], language: &str, name: Option<&str>) -> String {
     // A block without a mark counts beside marked ones where only it defines what is wanted.
-    let lists = [marked, unmarked];
+    let lists = of_language(blocks, language);
     let wanted = lists.iter().find(|list| list.iter().any(|block| defines(&block.text, name, language)));
     let candidates = wanted.or_else(|| lists.iter().find(|list| !list.is_empty())).cloned();
     let candidates = candidates.unwrap_or_else(|| blocks.iter().collect());

@@ -79,9 +79,10 @@ pub trait Runner {
 /// All languages.
 pub static ALL: [&dyn Language; 6] = [&python::Python, &javascript::JAVASCRIPT, &php::PHP, &ruby::RUBY, &c::C, &c::CPP];
 
-/// The language of that name or alias.
+/// The language of that name or alias, in capital or small letters.
 pub fn find(name: &str) -> Option<&'static dyn Language> {
-    ALL.into_iter().find(|language| language.name() == name || language.aliases().contains(&name))
+    let is = |known: &&str| known.eq_ignore_ascii_case(name);
+    ALL.into_iter().find(|language| is(&language.name()) || language.aliases().iter().any(|alias| is(alias)))
 }
 
 /// The names, for a sentence.

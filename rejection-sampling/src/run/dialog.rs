@@ -8,6 +8,8 @@
 use dataset::{Kind, Message, Problem, Verdict};
 use serde::{Deserialize, Serialize};
 
+use super::programs;
+
 /// The status of a sample that no verifier could judge.
 pub const UNVERIFIED: &str = "unverified";
 
@@ -82,7 +84,7 @@ impl History<'_> {
             Step::Ask(messages)
         };
         if own_tests && self.turns.len() == 1 {
-            return ask(WRITE_TESTS.to_owned());
+            return ask(write_tests(self.problem));
         }
         match self.verdicts.last() {
             Some((turn, verdict)) if *turn + 1 == self.turns.len() => {
@@ -127,7 +129,9 @@ impl History<'_> {
                 break;
             }
             let verdict = self.verdicts.iter().find(|(of, _)| *of == index).map(|(_, verdict)| *verdict);
-            messages.push(Message::user(verdict.map_or(WRITE_TESTS.to_owned(), |verdict| self.feedback(verdict))));
+            messages.push(Message::user(
+                verdict.map_or_else(|| write_tests(self.problem), |verdict| self.feedback(verdict)),
+            ));
         }
         messages
     }
@@ -164,9 +168,21 @@ impl History<'_> {
     }
 }
 
-/// What the model is asked after its program, where the problem has no tests.
-const WRITE_TESTS: &str = "Now write tests for this program: plain assert statements, one a line, in one code block, \
-                           without the program itself.";
+/// What the model is asked after its program, where the problem has no tests: assertions as `codeexec` runs them in the
+/// problem's language.
+fn write_tests(problem: &Problem) -> String {
+    let language = programs::language(problem);
+    let known = codeexec::languages::find(language).map_or("", |language| language.name());
+    let what = match known {
+        "python" => "plain assert statements",
+        "javascript" => "plain assertions of Node's assert module, such as `assert.deepStrictEqual(f(1), [2]);`",
+        "php" => "plain assertions, such as `assert(f(1) === 2);`",
+        "ruby" => "plain assertions of Minitest, such as `assert_equal 2, f(1)`",
+        "c" | "cpp" => "plain assertions, such as `assert(f(1) == 2);`, without a main function",
+        _ => "plain assertions",
+    };
+    format!("Now write tests for this program: {what}, one a line, in one code block, without the program itself.")
+}
 
 #[cfg(test)]
 mod tests {
@@ -243,6 +259,20 @@ mod tests {
         let turns = [&said, &said, &said, &said];
         let verdicts = [(1, &wrong), (2, &wrong), (3, &wrong)];
         assert_eq!(step(&problem, &turns, &verdicts, RULES), Step::Done);
+        for (language, form) in [
+            ("js", "assert.deepStrictEqual"),
+            ("php", "assert(f(1) === 2);"),
+            ("Ruby", "assert_equal"),
+            ("c", "without a main"),
+            ("c++", "without a main"),
+            ("cobol", "plain assertions, one a line"),
+        ] {
+            let problem = Problem { language: Some(language.into()), ..problem.clone() };
+            let Step::Ask(messages) = step(&problem, &[&said], &[], RULES) else { panic!("no tests asked for") };
+            assert!(messages[2].text().contains(form), "{}", messages[2].text());
+            let Step::Ask(again) = step(&problem, &[&said, &said], &[(1, &wrong)], RULES) else { panic!("no repair") };
+            assert_eq!(again[..3], messages[..], "the history says what was asked");
+        }
         // Nobody asked for tests: there is nothing to verify with.
         assert_eq!(step(&problem, &[&said], &[], Loop { repairs: 2, write_tests: false }), Step::Done);
     }

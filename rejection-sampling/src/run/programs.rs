@@ -26,19 +26,19 @@ pub fn job(problem: &Problem, turns: &[&Turn]) -> anyhow::Result<Job> {
             Turn::Failed(_) => None,
         })
         .collect();
-    let mut fields = json!({"id": problem.id, "language": problem.language.as_deref().unwrap_or("python")});
+    let language = language(problem);
+    let mut fields = json!({"id": problem.id, "language": language});
     let code;
     match &problem.tests {
         Some(tests) => {
-            let language = problem.language.as_deref().unwrap_or("python");
             code = extract::program(texts.last().copied().unwrap_or_default(), language, entry_point);
             let name = if tests.is_string() { "test" } else { "tests" };
             fields[name] = tests.clone();
         }
         None => {
-            let (program, tests) = program_and_tests(&texts);
-            code = program;
-            fields["test"] = tests.into();
+            let parts = extract::program_and_tests(&texts, language, entry_point);
+            code = parts.program;
+            fields["test"] = parts.tests.into();
         }
     }
     fields["code"] = code.into();
@@ -51,39 +51,9 @@ pub fn job(problem: &Problem, turns: &[&Turn]) -> anyhow::Result<Job> {
     Job::from_value(fields).map_err(anyhow::Error::msg).with_context(|| format!("problem {}", problem.id))
 }
 
-/// The newest program and the newest tests of a dialog in which the model writes both. A code block is one of tests
-/// when it has an assert at its margin and defines nothing but test functions.
-fn program_and_tests(texts: &[&str]) -> (String, String) {
-    let blocks: Vec<String> = texts.iter().flat_map(|text| blocks(text)).collect();
-    let newest = |of_tests: bool| blocks.iter().rev().find(|block| is_tests(block) == of_tests).cloned();
-    (newest(false).unwrap_or_default(), newest(true).unwrap_or_default())
-}
-
-/// The fenced blocks of an answer; the whole answer where it has none.
-fn blocks(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut open: Option<String> = None;
-    for line in text.lines() {
-        let fence = line.trim_start().starts_with("```");
-        match (&mut open, fence) {
-            (None, true) => open = Some(String::new()),
-            (Some(_), true) => found.extend(open.take()),
-            (Some(block), false) => *block += &format!("{line}\n"),
-            (None, false) => {}
-        }
-    }
-    found.extend(open);
-    found.retain(|block| !block.trim().is_empty());
-    if found.is_empty() { vec![extract::program(text, "python", None)] } else { found }
-}
-
-fn is_tests(block: &str) -> bool {
-    let asserts = block.lines().any(|line| line.trim_start().starts_with("assert"));
-    let defines = block.lines().any(|line| {
-        let is_test = line.starts_with("def test") || line.starts_with("class Test") || line.starts_with("def check(");
-        (line.starts_with("def ") || line.starts_with("class ")) && !is_test
-    });
-    asserts && !defines
+/// The language of a problem's programs; Python where it names none.
+pub fn language(problem: &Problem) -> &str {
+    problem.language.as_deref().unwrap_or("python")
 }
 
 /// What is kept of `codeexec`'s verdict, with its outputs cut to a length that fits into a prompt.
@@ -151,6 +121,25 @@ mod tests {
         assert!(with(3).test.is_some_and(|test| test.starts_with("def test_f")));
         assert_eq!(with(4).code, "def f(x):\n    return x + 1\n");
         assert_eq!(with(4).test.as_deref(), Some("assert f(2) == 3\n"));
+    }
+
+    #[test]
+    fn written_tests_in_the_language_of_the_problem() {
+        for (language, program, tests) in [
+            ("javascript", "const f = x => x + 1;\n", "assert.strictEqual(f(1), 2);\n"),
+            ("PHP", "<?php\nfunction f($x) { return $x + 1; }\n", "assert(f(1) === 2);\n"),
+            ("ruby", "def f(x)\n  x + 1\nend\n", "assert_equal 2, f(1)\n"),
+            ("c", "int f(int x) { return x + 1; }\n", "assert(f(1) == 2);\n"),
+            ("c++", "int f(int x) { return x + 1; }\n", "assert(f(1) == 2);\n"),
+        ] {
+            let mut problem = Problem::new("p", Kind::Code, vec![]);
+            problem.language = Some(language.into());
+            let fence = |text: &str| said(&format!("```{}\n{text}```", language.to_lowercase()));
+            let (first, second) = (fence(program), fence(tests));
+            let job = job(&problem, &[&first, &second]).unwrap();
+            assert_eq!((job.language.as_str(), job.code.as_str()), (language, program));
+            assert_eq!(job.test.as_deref(), Some(tests), "{language}");
+        }
     }
 
     #[test]

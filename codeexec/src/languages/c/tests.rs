@@ -79,7 +79,12 @@ fn tests(job: &Job, dialect: Dialect, texts: &[&str], secret: &str) -> String {
             // The tests' own includes of <assert.h> find the same one again.
             text.push_str(&format!("#line 1\n{whole}\n"));
         } else {
-            text.push_str(&format!("static int {secret}_main(void) {{\n#line 1\n{whole}\nreturn 0; }}\n"));
+            // Headers declare functions and types, which has to stand outside; a blank line keeps the numbers.
+            let is_include = |line: &&str| line.trim_start().starts_with("#include");
+            let includes: String = whole.lines().filter(is_include).map(|line| format!("{line}\n")).collect();
+            let body: Vec<&str> = whole.lines().map(|line| if is_include(&line) { "" } else { line }).collect();
+            let body = body.join("\n");
+            text.push_str(&format!("{includes}static int {secret}_main(void) {{\n#line 1\n{body}\nreturn 0; }}\n"));
         }
         let squeezed: String = whole.split_whitespace().collect::<Vec<_>>().join(" ").replace("main (", "main(");
         let takes_nothing =
