@@ -164,6 +164,9 @@ struct ServeArgs {
     /// Programs that may wait; more are answered with 429
     #[arg(long, default_value_t = 1024)]
     queue: usize,
+    /// The environment variable with the token that clients have to send; without it everybody is answered
+    #[arg(long, default_value = "HERD_WORKER_TOKEN", value_name = "VARIABLE")]
+    token_env: String,
     #[command(flatten)]
     sandbox: Sandbox,
 }
@@ -212,8 +215,14 @@ pub fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
             let workers = args.sandbox.workers();
             let pool = Arc::new(args.sandbox.pool(prefix)?);
             // Programs of the queue wait in threads for a worker process: as many threads as processes.
-            let options =
-                http_service::Options { addr: args.addr, threads: workers, queue: args.queue, ..Default::default() };
+            let token = http_service::token_in(&args.token_env);
+            let options = http_service::Options {
+                addr: args.addr,
+                threads: workers,
+                queue: args.queue,
+                token,
+                ..Default::default()
+            };
             Ok(serve::serve(pool, options)?)
         }
         Command::Extract(args) => {

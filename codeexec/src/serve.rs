@@ -28,6 +28,7 @@ pub fn routes(pool: Arc<Pool>) -> Routes {
         serde_json::to_value(verdict).map_err(|e| Failure::Internal(e.to_string()))
     };
     Routes::new()
+        .identity("codeexec", env!("CARGO_PKG_VERSION"))
         .post("/run", handler)
         .gauge("codeexec_workers_replaced", "Worker processes that were replaced.", move || {
             replaced.replaced.load(Ordering::Relaxed) as f64

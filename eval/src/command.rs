@@ -91,9 +91,12 @@ struct RunArgs {
     /// A folder of prompts that replace the embedded ones (`herd eval prompts`)
     #[arg(long, alias = "prompts", value_name = "DIR")]
     prompt_dir: Option<PathBuf>,
-    /// Judge programs on this `codeexec serve` instead of in this machine's sandbox
-    #[arg(long, value_name = "URL")]
-    code_url: Option<String>,
+    /// Judge programs on these `codeexec serve`, separated by commas, instead of in this machine's sandbox. Repeatable
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    code_url: Vec<String>,
+    /// The environment variable that holds the servers' token; it is sent only if it is set
+    #[arg(long, default_value = sampler::WORKER_TOKEN, value_name = "VARIABLE")]
+    worker_token_env: String,
     /// Worker processes for programs [default: one for each core]
     #[arg(long)]
     code_workers: Option<usize>,
@@ -191,7 +194,7 @@ fn class(key: &str) -> Class {
     match key {
         // Compared by content: the files and, with their prompts, the items.
         "output" | "benchmarks" | "problems" | "text" | "prompt_dir" => Class::Free,
-        "code_url" | "code_workers" => Class::Free,
+        "code_url" | "worker_token_env" | "code_workers" => Class::Free,
         // Figures over the same answers.
         "k" => Class::Output,
         _ => SamplerArgs::class(key).unwrap_or(Class::Course),
@@ -247,9 +250,9 @@ fn evaluate(args: &RunArgs, prefix: &[&str]) -> anyhow::Result<()> {
         max_new_tokens: args.max_new_tokens,
         window: args.window,
     };
-    let code = || match &args.code_url {
-        Some(url) => CodeJudge::server(url),
-        None => {
+    let code = || match &args.code_url[..] {
+        urls @ [_, ..] => CodeJudge::servers(urls, &args.worker_token_env),
+        [] => {
             let workers =
                 args.code_workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
             Ok(CodeJudge::pool(Launcher::own(prefix)?, workers.max(1)))

@@ -54,11 +54,16 @@ pub fn run(
         return record::read(folder);
     }
     let (asked, likely): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| !item.task.is_likelihood());
+    // Sampling for hours to find that nobody can judge would be a waste.
+    let mut judge = None;
+    if asked.iter().any(|item| matches!(item.grading, Grading::Code(_))) {
+        judge = Some(code()?);
+    }
     if !responses.exists() {
         sample(&responses, sampler, &asked, settings, fingerprint)?;
     }
     let mut output = OrderedOutput::open(&samples, fingerprint)?;
-    judge_responses(&mut output, &responses, &asked, settings.samples, code)?;
+    judge_responses(&mut output, &responses, &asked, settings.samples, judge.as_ref())?;
     judge_likelihoods(&mut output, sampler, &likely, asked.len() * settings.samples, settings.window)?;
     output.finish(asked.len() * settings.samples + likely.len())?;
     record::read(folder)
@@ -127,23 +132,19 @@ fn judge_responses(
     responses: &Path,
     items: &[&Item],
     samples: usize,
-    code: &dyn Fn() -> anyhow::Result<CodeJudge>,
+    judge: Option<&CodeJudge>,
 ) -> anyhow::Result<()> {
     let responses: Vec<Response> = dataset::jsonl::read_all(responses)?;
     let total = items.len() * samples;
     ensure!(responses.len() == total, "responses.jsonl has {} lines where {total} are needed", responses.len());
     let is_code = |index: usize| matches!(items[index / samples].grading, Grading::Code(_));
     let progress = Progress::new("answers judged", Some(total), output.done().min(total));
-    let mut judge = None;
     while output.done() < total {
         let start = output.done();
         let kind = is_code(start);
         let end = (start..total.min(start + BATCH)).find(|&i| is_code(i) != kind).unwrap_or(total.min(start + BATCH));
         let batch = &responses[start..end];
         let judgements = if kind {
-            if judge.is_none() {
-                judge = Some(code()?);
-            }
             let jobs: Vec<_> = batch
                 .iter()
                 .enumerate()
@@ -152,7 +153,7 @@ fn judge_responses(
                     _ => None,
                 })
                 .collect();
-            let verdicts = judge.as_ref().context("no judge of programs")?.run(&jobs)?;
+            let verdicts = judge.context("no judge of programs")?.run(&jobs)?;
             jobs.iter().zip(verdicts).map(|(job, verdict)| score::code::judgement(job, verdict)).collect()
         } else {
             let one = |(i, response): (usize, &Response)| {

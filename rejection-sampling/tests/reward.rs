@@ -271,3 +271,26 @@ fn scoring_goes_on_after_a_kill_with_the_same_bytes() {
     let bytes = |name: &str| fs::read(world.path(name)).unwrap();
     assert!(bytes("whole.jsonl") == bytes("killed.jsonl"), "the files differ");
 }
+
+#[test]
+fn records_that_the_template_refuses_are_set_aside_and_the_row_decides_the_course() {
+    let world = World::new();
+    world.model();
+    let template = "{% for message in messages %}{% if message.content == 'odd' %}{{ message.content.no.such }}{% endif %}\
+                    <|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt \
+                    %}<|im_start|>assistant\n{% endif %}";
+    fs::write(world.path("model/chat_template.jinja"), template).unwrap();
+    let record = |prompt: &str| json!({"prompt": prompt, "chosen": "a", "rejected": "b"});
+    world.write("preferences.jsonl", &[record("q"), record("odd"), record("r"), record("s"), record("t")]);
+    let error = format!("{:#}", run(&train(&world, "strict", "--max-steps 1")).unwrap_err());
+    assert!(error.contains("preferences.jsonl:2: ") && error.contains("chat template"), "{error}");
+    let flags = train(&world, "run", "--max-steps 1 --skip-bad");
+    run(&flags).unwrap();
+    let ledger = world.record("run")["data"][0].clone();
+    assert_eq!((&ledger["rows"], &ledger["set_aside"]), (&json!(5), &json!(1)), "{ledger}");
+    // Which groups are too long depends on it.
+    let other: Vec<String> =
+        flags.into_iter().map(|word| if word == "512" { "1024".to_owned() } else { word }).collect();
+    let error = format!("{:#}", run(&other).unwrap_err());
+    assert!(error.contains("micro_batch_tokens: 512 before, 1024 now"), "{error}");
+}

@@ -212,15 +212,32 @@ fn a_hanging_verifier_costs_its_own_samples_only() {
 }
 
 #[test]
-fn a_dead_verifier_or_endpoint_ends_in_a_record_of_it() {
+fn a_dead_verifier_is_a_sentence_and_a_dead_endpoint_a_record() {
     let world = World::new();
     sums(&world, 3);
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = solver();
     let more = format!("--math-url http://{closed} --verify-timeout 1 --verify-retries 0");
+    let error = run(&at(&world, &server.url, "unverified", &more)).unwrap_err().to_string();
+    assert!(error.contains(&format!("--math-url: no worker answers: http://{closed}")), "{error}");
+    assert!(server.seen.lock().unwrap().is_empty(), "nothing is sampled that nobody can verify");
+    // Another one beside it is enough.
+    let alive = serve(|_, path, body| {
+        let text = body["pred"].as_str().or(body["solution"].as_str()).unwrap();
+        let options = mathverify::Options::default();
+        match path {
+            "/check" => Reply::Send(200, json!(mathverify::verify(text, body["gold"].as_str().unwrap(), &options))),
+            _ => {
+                let steps = mathverify::split_steps(text);
+                Reply::Send(200, json!(mathverify::check_solution(None, &steps, None, &options)))
+            }
+        }
+    });
+    let more = format!("--math-url http://{closed},{} --verify-timeout 1 --verify-retries 0", alive.url);
     run(&at(&world, &server.url, "unverified", &more)).unwrap();
     let counts = world.record("unverified")["counts"].clone();
-    assert_eq!((&counts["verdicts"]["unverified"], &counts["selected"]), (&json!(18), &json!(0)));
+    assert_eq!(counts["verdicts"]["unverified"], Value::Null, "{counts}");
+    assert_eq!(alive.seen.lock().unwrap().len(), 36, "two questions for each of 18 samples");
     // A checkpoint's server that refuses one problem and drops another: the rest goes on.
     let half = serve(|_, _, body| match asked(body) {
         "What is 0 + 2?" => Reply::Send(400, json!({"error": {"message": "too rude"}})),
@@ -296,6 +313,70 @@ fn programs_are_repaired_with_what_went_wrong() {
     run(&flags("plain", "")).unwrap();
     let counts = world.record("plain")["counts"].clone();
     assert_eq!((&counts["selected"], &counts["verdicts"]), (&json!(0), &json!({"failed": 1})));
+}
+
+#[test]
+fn every_language_is_repaired_and_writes_its_tests() {
+    let world = World::new();
+    // A program with @ for its result, an assertion, and what the request for tests must name.
+    let languages = [
+        ("python", "def f(x):\n    return @", "assert f(1) == 2", "assert statements"),
+        ("javascript", "const f = x => @;", "assert.strictEqual(f(1), 2);", "assert.deepStrictEqual"),
+        ("php", "<?php\nfunction f($x) { return $@; }", "assert(f(1) === 2);", "assert(f(1) === 2);"),
+        ("ruby", "def f(x)\n  @\nend", "assert_equal 2, f(1)", "assert_equal"),
+        ("c", "int f(int x) { return @; }", "assert(f(1) == 2);", "without a main function"),
+        ("cpp", "int f(int x) { return @; }", "assert(f(1) == 2);", "without a main function"),
+    ];
+    let problems = languages.map(|(language, ..)| {
+        json!({"id": language, "kind": "code", "language": language, "prompt": format!("{language} please.")})
+    });
+    world.write("problems.jsonl", &problems);
+    // Wrong at first, then tests, then right.
+    let coder = serve(move |_, _, body| {
+        let turns = body["messages"].as_array().unwrap();
+        let wanted = turns[0]["content"].as_str().unwrap().trim_end_matches(" please.");
+        let (language, program, tests, named) = languages.iter().find(|(language, ..)| *language == wanted).unwrap();
+        let fence = |text: &str| says(&format!("Here:\n```{language}\n{text}\n```\n"));
+        match turns.len() {
+            1 => fence(&program.replace('@', "x - 1")),
+            3 => {
+                assert!(asked(body).contains(named), "{}", asked(body));
+                fence(tests)
+            }
+            _ => {
+                assert!(asked(body).contains("x is too small"), "{}", asked(body));
+                fence(&program.replace('@', "x + 1"))
+            }
+        }
+    });
+    let judge = serve(|_, _, body| {
+        let passed = body["code"].as_str().unwrap().contains("x + 1");
+        let status = if passed { "passed" } else { "failed" };
+        Reply::Send(
+            200,
+            json!({"id": body["id"], "passed": passed, "status": status, "tests": [], "stdout": "", "stderr": "x is too small",
+                   "wall_ms": 1.0, "cpu_ms": 1.0, "peak_memory_bytes": 1}),
+        )
+    });
+    let flags = words(&format!(
+        "run --endpoint {} --endpoint-model m --problems {} --output {} --select verifier -k 1 --code-url {} --repairs 1 --write-tests",
+        coder.url,
+        world.text("problems.jsonl"),
+        world.text("run"),
+        judge.url
+    ));
+    run(&flags).unwrap();
+    assert_eq!(world.lines("run/selected.jsonl").len(), languages.len());
+    let asked = judge.seen.lock().unwrap();
+    for (language, program, tests, _) in languages {
+        let records: Vec<&Value> =
+            asked.iter().map(|(_, body)| body).filter(|body| body["language"] == language).collect();
+        assert_eq!(records.len(), 2, "{language}");
+        for (record, result) in records.iter().zip(["x - 1", "x + 1"]) {
+            assert_eq!(record["code"], format!("{}\n", program.replace('@', result)), "{language}");
+            assert_eq!(record["test"], format!("{tests}\n"), "{language}: the tests stay");
+        }
+    }
 }
 
 #[test]

@@ -56,7 +56,18 @@ fn respond(status: StatusCode, content_type: &'static str, body: String) -> Resp
 
 /// The routes of the worker: the handlers', `/healthz`, `/health` and `/metrics`. A slash behind a path is no other path.
 pub(crate) fn router(shared: &Arc<Shared>, routes: Routes) -> Router {
-    let Routes { handlers, services, pages, pages_of, error_body, cors, .. } = routes;
+    let Routes { handlers, services, pages, pages_of, error_body, cors, identity, .. } = routes;
+    let health: Arc<str> = {
+        let mut health = json!({"status": "ok"});
+        if let Some((service, version)) = identity {
+            health["service"] = service.into();
+            health["version"] = version.into();
+        }
+        if shared.options.token.is_some() {
+            health["needs_token"] = true.into();
+        }
+        health.to_string().into()
+    };
     let error_body = error_body.unwrap_or_else(|| Arc::new(|_, sentence: &str| json!({"error": sentence})));
     let refuse = move |status: StatusCode, sentence: String| {
         let mut response = Refusal(status, String::new()).into_response();
@@ -71,8 +82,8 @@ pub(crate) fn router(shared: &Arc<Shared>, routes: Routes) -> Router {
         paths.push(path.to_owned());
     };
     for path in ["/healthz", "/health"] {
-        let refuse = refuse.clone();
-        add(path, get(move |State(shared): State<Arc<Shared>>| async move { healthz(&shared, &refuse) }));
+        let (refuse, health) = (refuse.clone(), health.clone());
+        add(path, get(move |State(shared): State<Arc<Shared>>| async move { healthz(&shared, &health, &refuse) }));
     }
     add("/metrics", get(metrics));
     for (path, page) in pages {
@@ -104,7 +115,7 @@ pub(crate) fn router(shared: &Arc<Shared>, routes: Routes) -> Router {
         router = router.route(&format!("{prefix}{{*name}}"), get(answer));
     }
     let there: Arc<str> = paths.join(", ").into();
-    let (not_found, not_allowed) = (refuse.clone(), refuse);
+    let (not_found, not_allowed, unknown) = (refuse.clone(), refuse.clone(), refuse);
     router = router
         .fallback(move |request: Request| async move {
             let sentence = format!("there is nothing at {}; there is {there}", request.uri().path());
@@ -114,6 +125,17 @@ pub(crate) fn router(shared: &Arc<Shared>, routes: Routes) -> Router {
             let sentence = format!("{} does not answer {}", request.uri().path(), request.method());
             not_allowed(StatusCode::METHOD_NOT_ALLOWED, sentence)
         });
+    if let Some(token) = shared.options.token.clone() {
+        router = router.layer(middleware::from_fn(move |request: Request, next: Next| {
+            let (token, unknown) = (token.clone(), unknown.clone());
+            async move {
+                match is_known(&token, &request) {
+                    true => next.run(request).await,
+                    false => close(unknown(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong".into())),
+                }
+            }
+        }));
+    }
     if let Some(origin) = cors {
         router = router.layer(middleware::from_fn(move |request: Request, next: Next| {
             let origin = origin.clone();
@@ -144,11 +166,24 @@ async fn for_browsers(origin: HeaderValue, request: Request, next: Next) -> Resp
     response
 }
 
-fn healthz(shared: &Shared, refuse: &dyn Fn(StatusCode, String) -> Response) -> Response {
+/// Whether a request may be answered: it has the token, or none and asks for what everybody may know.
+fn is_known(token: &str, request: &Request) -> bool {
+    let Some(sent) = request.headers().get(header::AUTHORIZATION) else {
+        let path = request.uri().path().trim_end_matches('/');
+        return ["/healthz", "/health", "/metrics"].contains(&path);
+    };
+    let sent = sent.as_bytes();
+    let sent = sent.strip_prefix(b"Bearer ").or_else(|| sent.strip_prefix(b"bearer ")).unwrap_or_default();
+    // All bytes are compared whatever the first ones are, so that the time says nothing.
+    let differ = sent.iter().zip(token.as_bytes()).fold(0, |differ, (a, b)| differ | (a ^ b));
+    sent.len() == token.len() && differ == 0
+}
+
+fn healthz(shared: &Shared, health: &str, refuse: &dyn Fn(StatusCode, String) -> Response) -> Response {
     if shared.draining.load(Ordering::SeqCst) {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "draining".into());
     }
-    respond(StatusCode::OK, "application/json", json!({"status": "ok"}).to_string())
+    respond(StatusCode::OK, "application/json", health.to_owned())
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {

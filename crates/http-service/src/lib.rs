@@ -28,6 +28,7 @@
 //! |---|---|
 //! | 200 | a result, or a batch of results and errors |
 //! | 400 | the body is not JSON (with line and column), or the handler's [`BadRequest`] |
+//! | 401 | [`Options::token`] is set and the request has not sent it |
 //! | 404, 405 | no such path, or another method than its own |
 //! | 408 | the body did not arrive within [`Options::body_timeout`] |
 //! | 413 | the body is larger than [`Options::max_body_bytes`], or a batch larger than the queue |
@@ -35,8 +36,8 @@
 //! | 500 | the handler failed ([`Failure::Internal`]) or panicked; the worker goes on |
 //! | 503 | the worker is draining after SIGTERM or SIGINT |
 //!
-//! Every answer but 200 is `{"error": "one sentence"}` ([`Routes::error_body`] changes that). `GET /healthz` (and `/health`) answers 200, or 503 while draining;
-//! `GET /metrics` is Prometheus text. Items of a client that has gone are not run. At SIGTERM or SIGINT the worker takes
+//! Every answer but 200 is `{"error": "one sentence"}` ([`Routes::error_body`] changes that). `GET /healthz` (and `/health`) answers 200 with the
+//! service's name and version ([`Routes::identity`]), or 503 while draining; `GET /metrics` is Prometheus text. Items of a client that has gone are not run. At SIGTERM or SIGINT the worker takes
 //! no new work, finishes what it has and returns: a process that then ends has the exit code 0.
 mod http;
 mod metrics;
@@ -44,5 +45,5 @@ mod options;
 mod pool;
 mod server;
 
-pub use options::{Answer, BadRequest, Failure, Options, Routes, Service, Ticket};
+pub use options::{Answer, BadRequest, Failure, Options, Routes, Service, Ticket, token_in};
 pub use server::{Error, Worker, serve};

@@ -31,6 +31,14 @@ pub struct Options {
     pub write_timeout: Duration,
     /// How long requests may go on after SIGTERM or SIGINT. Default 60 s.
     pub drain_timeout: Duration,
+    /// What clients have to send as a bearer token; without it, 401. `/healthz` and `/metrics` answer everybody. Default: none.
+    pub token: Option<String>,
+}
+
+/// The token in an environment variable; none where it is not set, or empty.
+#[must_use]
+pub fn token_in(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|token| !token.is_empty())
 }
 
 impl Default for Options {
@@ -45,6 +53,7 @@ impl Default for Options {
             body_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(60),
+            token: None,
         }
     }
 }
@@ -109,6 +118,7 @@ pub struct Routes {
     pub(crate) pages_of: Vec<(String, PageOf)>,
     pub(crate) error_body: Option<ErrorBody>,
     pub(crate) cors: Option<HeaderValue>,
+    pub(crate) identity: Option<(String, String)>,
     pub(crate) gauges: Vec<(MetricKind, String, String, ReadGauge)>,
 }
 
@@ -165,6 +175,13 @@ impl Routes {
     #[must_use]
     pub fn error_body(mut self, body: impl Fn(StatusCode, &str) -> Value + Send + Sync + 'static) -> Self {
         self.error_body = Some(Arc::new(body));
+        self
+    }
+
+    /// What `/healthz` says that this is: a service's name and its version.
+    #[must_use]
+    pub fn identity(mut self, service: impl Into<String>, version: impl Into<String>) -> Self {
+        self.identity = Some((service.into(), version.into()));
         self
     }
 

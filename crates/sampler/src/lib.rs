@@ -25,6 +25,7 @@ mod request;
 mod retry;
 mod seed;
 mod wire;
+mod workers;
 
 use std::path::Path;
 
@@ -35,6 +36,7 @@ pub use remote::{Remote, RemoteOptions};
 pub use request::{Answer, SampleError, SampleRequest, StopTokens, Turn};
 pub use retry::RetryPolicy;
 pub use seed::sequence_seed;
+pub use workers::{Service, WORKER_TOKEN, Workers};
 
 /// Called once for every request with its index and its answer, in the order in which they complete. An error that it
 /// returns ends the sampling.
@@ -137,6 +139,12 @@ pub(crate) fn model_digest(folder: &Path) -> anyhow::Result<String> {
         let counts = [".safetensors", ".json", ".jinja", ".model", ".txt"].iter().any(|ending| name.ends_with(ending));
         if counts && path.is_file() {
             digest = digest.file(&name, &path)?;
+        }
+    }
+    // The templates for conversations with tools stand in a folder of their own.
+    for name in weights::side_files::of(folder)? {
+        if name.starts_with(weights::side_files::ADDITIONAL_TEMPLATES) {
+            digest = digest.file(&name.to_string_lossy(), folder.join(&name))?;
         }
     }
     Ok(digest.finish())

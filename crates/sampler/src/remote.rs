@@ -16,7 +16,9 @@ use crate::wire;
 
 /// The most bytes of a response that are read.
 const LARGEST_RESPONSE: usize = 64 << 20;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is said of a successful response that is none.
+pub(crate) const NOT_JSON: &str = "the response is not JSON";
 /// Questions without an answer one after the other, in all of their attempts, until an address counts as dead: from then on
 /// each further question has one attempt, and the first that succeeds makes it alive again.
 const DEAD_AFTER: u32 = 8;
@@ -43,8 +45,48 @@ pub struct Remote {
     options: RemoteOptions,
 }
 
+/// The address without a slash at its end.
+///
+/// # Errors
+/// When it makes no sense.
+pub(crate) fn address(flag: &str, url: &str) -> anyhow::Result<String> {
+    let parsed = Url::parse(url).with_context(|| format!("{flag} {url:?} is not an address"))?;
+    ensure!(
+        matches!(parsed.scheme(), "http" | "https") && parsed.has_host(),
+        "{flag} {url:?}: an address starts with http:// or https://"
+    );
+    ensure!(parsed.query().is_none(), "{flag} {url:?}: an address with a query cannot be extended");
+    Ok(parsed.as_str().trim_end_matches('/').to_owned())
+}
+
+/// What asks, and what it runs on.
+///
+/// # Errors
+/// When the key has characters that a header cannot hold.
+pub(crate) fn client(options: &RemoteOptions) -> anyhow::Result<(Runtime, Client)> {
+    let mut headers = header::HeaderMap::new();
+    if let Some(key) = &options.bearer {
+        let mut value = header::HeaderValue::from_str(&format!("Bearer {key}"))
+            .context("the server's key has characters that a header cannot hold")?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    // Another part of the process may have chosen a provider already: then that one serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = Client::builder()
+        .default_headers(headers)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(options.timeout)
+        .user_agent(concat!("herd/", env!("CARGO_PKG_VERSION")))
+        .build()?;
+    // Two threads, so that answers arrive while the caller works on one.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    Ok((runtime, client))
+}
+
 /// How one attempt failed.
-enum Failure {
+#[derive(Debug)]
+pub(crate) enum Failure {
     /// For good.
     Refused(String),
     /// Perhaps not the next time; the pause that the server asks for.
@@ -57,30 +99,9 @@ impl Remote {
     /// # Errors
     /// When the address makes no sense, or the key has characters that a header cannot hold.
     pub fn new(flag: &str, url: &str, options: RemoteOptions) -> anyhow::Result<Self> {
-        let parsed = Url::parse(url).with_context(|| format!("{flag} {url:?} is not an address"))?;
-        ensure!(
-            matches!(parsed.scheme(), "http" | "https") && parsed.has_host(),
-            "{flag} {url:?}: an address starts with http:// or https://"
-        );
-        ensure!(parsed.query().is_none(), "{flag} {url:?}: an address with a query cannot be extended");
-        let mut headers = header::HeaderMap::new();
-        if let Some(key) = &options.bearer {
-            let mut value = header::HeaderValue::from_str(&format!("Bearer {key}"))
-                .context("the server's key has characters that a header cannot hold")?;
-            value.set_sensitive(true);
-            headers.insert(header::AUTHORIZATION, value);
-        }
-        // Another part of the process may have chosen a provider already: then that one serves.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .default_headers(headers)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(options.timeout)
-            .user_agent(concat!("herd/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        // Two threads, so that answers arrive while the caller works on one.
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        Ok(Self { runtime, client, base: parsed.as_str().trim_end_matches('/').to_owned(), options })
+        let base = address(flag, url)?;
+        let (runtime, client) = client(&options)?;
+        Ok(Self { runtime, client, base, options })
     }
 
     /// The same for an OpenAI-compatible server: `http://localhost:8000` and `http://localhost:8000/v1` are one.
@@ -181,7 +202,7 @@ async fn ask<T>(
     }
 }
 
-async fn attempt<T>(request: RequestBuilder, read: fn(Value) -> Result<T, String>) -> Result<T, Failure> {
+pub(crate) async fn attempt<T>(request: RequestBuilder, read: fn(Value) -> Result<T, String>) -> Result<T, Failure> {
     let failed = |error: reqwest::Error| Failure::Transient(sentence(&error), None);
     let mut response = request.send().await.map_err(failed)?;
     let status = response.status();
@@ -202,7 +223,7 @@ async fn attempt<T>(request: RequestBuilder, read: fn(Value) -> Result<T, String
         });
     }
     // A proxy may cut a response or put a page of its own in its place: the next one may be whole.
-    let parsed = serde_json::from_slice(&bytes).map_err(|error| format!("the response is not JSON: {error}"));
+    let parsed = serde_json::from_slice(&bytes).map_err(|error| format!("{NOT_JSON}: {error}"));
     parsed.and_then(read).map_err(|reason| Failure::Transient(reason, None))
 }
 

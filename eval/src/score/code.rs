@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::Context;
 use codeexec::limits::Limits;
 use codeexec::pool::{Launcher, Pool};
 use codeexec::record::{Job, Verdict};
 use codeexec::run::run_all;
-use tokio::runtime::Runtime;
+use sampler::{RemoteOptions, RetryPolicy, Service, Workers};
+use serde_json::Value;
 
 use super::Judgement;
 
@@ -15,12 +16,14 @@ use super::Judgement;
 pub enum CodeJudge {
     /// Worker processes of this machine: so many.
     Pool(Box<Pool>, usize),
-    /// A server's address.
-    Server(Box<Runtime>, reqwest::Client, String),
+    /// Servers that share the programs.
+    Servers(Box<Workers>),
 }
 
 /// Time of a program with its tests: processor time and sleep. HumanEval's own harness has 3 s.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest to wait for a server's verdict: a queue before it, a compiler, and the backstop of real time.
+const ANSWER: Duration = Duration::from_secs(300);
 
 impl CodeJudge {
     /// Worker processes started by `launcher`.
@@ -30,39 +33,54 @@ impl CodeJudge {
         Self::Pool(Box::new(Pool::new(launcher, workers, limits, 0)), workers)
     }
 
-    /// A server, such as `http://host:8080`.
+    /// Servers, such as `http://host:8080`, that have to be there, take the token in the variable `token_env` if it is
+    /// set, and be of this program's version.
     ///
     /// # Errors
-    /// When the address is no HTTP address.
-    pub fn server(url: &str) -> anyhow::Result<Self> {
-        ensure!(url.starts_with("http://") || url.starts_with("https://"), "--code-url: {url} is no http address");
-        let (runtime, client) = crate::data::http()?;
-        Ok(Self::Server(Box::new(runtime), client, format!("{}/run", url.trim_end_matches('/'))))
+    /// As [`Workers::new`] and [`Workers::check`].
+    pub fn servers(urls: &[String], token_env: &str) -> anyhow::Result<Self> {
+        let token_env = token_env.to_owned();
+        let options = RemoteOptions {
+            concurrency: 16,
+            timeout: ANSWER,
+            retry: RetryPolicy { retries: 3, ..RetryPolicy::default() },
+            bearer: std::env::var(&token_env).ok().filter(|token| !token.is_empty()),
+        };
+        let service = Service { flag: "--code-url", name: "codeexec", version: env!("CARGO_PKG_VERSION"), token_env };
+        let workers = Workers::new(service, urls, options)?;
+        workers.check()?;
+        Ok(Self::Servers(Box::new(workers)))
     }
 
     /// Runs programs; the verdicts in order.
     ///
     /// # Errors
-    /// When Python is not set up, or the server does not answer.
+    /// When Python is not set up, no server is left, or one has no verdict on a program.
     pub fn run(&self, jobs: &[Job]) -> anyhow::Result<Vec<Verdict>> {
         match self {
             Self::Pool(pool, workers) => run_all(pool, *workers, jobs),
-            Self::Server(runtime, client, url) => runtime.block_on(async {
-                let response =
-                    client.post(url).body(serde_json::to_vec(jobs)?).header("content-type", "application/json");
-                let response = response.send().await.with_context(|| format!("no answer from {url}"))?;
-                let status = response.status();
-                let text = response.text().await?;
-                if !status.is_success() {
-                    bail!("{url} answers {status}: {}", text.chars().take(300).collect::<String>());
+            Self::Servers(workers) => {
+                let mut questions = Vec::new();
+                for job in jobs {
+                    // The limit goes with the program: the server's own may be another.
+                    let timeout = job.timeout.or(Some(TIMEOUT.as_secs_f64()));
+                    questions.push(("/run", serde_json::to_value(Job { timeout, ..job.clone() })?));
                 }
-                let verdicts: Vec<Verdict> =
-                    serde_json::from_str(&text).with_context(|| format!("{url}: no verdicts"))?;
-                ensure!(verdicts.len() == jobs.len(), "{url}: {} verdicts for {} programs", verdicts.len(), jobs.len());
-                Ok(verdicts)
-            }),
+                let mut verdicts: Vec<Option<Verdict>> = jobs.iter().map(|_| None).collect();
+                workers.ask_all(questions, read, &mut |place, verdict| {
+                    let verdict = verdict.with_context(|| format!("no verdict on {}", jobs[place].id))?;
+                    verdicts[place] = Some(verdict);
+                    Ok(())
+                })?;
+                let missing = || "a program was not judged";
+                verdicts.into_iter().map(|verdict| verdict.with_context(missing)).collect()
+            }
         }
     }
+}
+
+fn read(answer: Value) -> Result<Verdict, String> {
+    serde_json::from_value(answer).map_err(|error| format!("this is no verdict: {error}"))
 }
 
 /// A verdict as a judgement.

@@ -22,6 +22,9 @@ pub(super) struct Args {
     /// Items that may wait; more are answered with 429
     #[arg(long, default_value_t = 1024)]
     queue: usize,
+    /// The environment variable with the token that clients have to send; without it everybody is answered
+    #[arg(long, default_value = "HERD_WORKER_TOKEN", value_name = "VARIABLE")]
+    token_env: String,
     #[command(flatten)]
     policies: Policies,
 }
@@ -36,6 +39,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let options = args.policies.options();
     let (equal, wrong) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let routes = Routes::new()
+        .identity("mathverify", env!("CARGO_PKG_VERSION"))
         .gauge("mathverify_equal", "Pairs judged equal since the start.", read(&equal))
         .gauge("mathverify_solutions_with_wrong_step", "Solutions with a wrong step since the start.", read(&wrong))
         .post("/check", {
@@ -53,7 +57,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
             wrong.fetch_add(u64::from(!verdict["first_wrong"].is_null()), Ordering::Relaxed);
             Ok::<_, BadRequest>(verdict)
         });
-    let mut server = http_service::Options { addr: args.addr, queue: args.queue, ..http_service::Options::default() };
+    let token = http_service::token_in(&args.token_env);
+    let mut server =
+        http_service::Options { addr: args.addr, queue: args.queue, token, ..http_service::Options::default() };
     if args.threads > 0 {
         server.threads = args.threads;
     }

@@ -1,5 +1,6 @@
 //! `herd rejection-sampling train-rm`: a scalar head on a language model, trained on ranked responses.
 
+use ::run::Class;
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
@@ -49,6 +50,11 @@ impl StageConfig for Config {
 
     fn check(&self) -> anyhow::Result<()> {
         Ok(())
+    }
+
+    /// A group stands in one row: the tokens of a row decide which groups are too long, and so what is trained on.
+    fn common_class(key: &str) -> Option<Class> {
+        (key == "micro_batch_tokens").then_some(Class::Course)
     }
 }
 

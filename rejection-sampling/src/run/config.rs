@@ -175,7 +175,8 @@ pub fn class(key: &str) -> Class {
     match key {
         // Compared by content.
         "output" | "problems" | "styles" => Class::Free,
-        "math_url" | "code_url" | "verify_timeout" | "verify_retries" | "verify_workers" => Class::Free,
+        "math_url" | "code_url" | "worker_token_env" => Class::Free,
+        "verify_timeout" | "verify_retries" | "verify_workers" => Class::Free,
         // Rewards and judgements are of given answers; they are kept under digests of their own.
         "reward_model" | "select" | "per_problem" | "pairs" | "outcome_only" | "keep_style" | "any_language" => {
             Class::Output

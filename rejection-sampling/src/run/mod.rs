@@ -94,7 +94,9 @@ pub fn run(args: &Args, launcher: Launcher) -> anyhow::Result<()> {
     if args.retry_failed {
         state.forget_failures();
     }
-    work::sample_and_verify(&mut state, &config, &Verifiers::new(&args.verify, launcher)?)?;
+    let verifiers = Verifiers::new(&args.verify, launcher)?;
+    verifiers.check(&state.kinds_to_verify())?;
+    work::sample_and_verify(&mut state, &config, &verifiers)?;
     if let Some(folder) = &args.reward_model {
         let folder = locate::locate(&folder.to_string_lossy())?;
         let fingerprint = model_folder(Fingerprint::new().text("sampling", &sampling), &folder)?.finish();

@@ -3,7 +3,7 @@
 use ::run::RunFolder;
 use curation::judge::Judgement;
 use dataset::journal::Journal;
-use dataset::{Message, Problem, Verdict};
+use dataset::{Kind, Message, Problem, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::dialog::{History, Loop, Step, Turn, UNVERIFIED};
@@ -115,6 +115,23 @@ impl<'a> State<'a> {
         let Sampled { turns, verdicts } = self.sampled(slot);
         let problem = &self.problems[self.slots[slot].problem];
         History { problem, prompt: &self.prompt(slot), turns: &turns, verdicts: &verdicts }.next(&self.rules)
+    }
+
+    /// The kinds of problems of which a sample has something left to do that a verifier will be asked about.
+    #[must_use]
+    pub fn kinds_to_verify(&self) -> Vec<Kind> {
+        let mut kinds = Vec::new();
+        for (index, slot) in self.slots.iter().enumerate() {
+            let problem = &self.problems[slot.problem];
+            let is_asked = || {
+                let history = History { problem, prompt: &[], turns: &[], verdicts: &[] };
+                history.is_verifiable(&self.rules) && self.next(index) != Step::Done
+            };
+            if !kinds.contains(&problem.kind) && is_asked() {
+                kinds.push(problem.kind);
+            }
+        }
+        kinds
     }
 
     /// Takes in the next turn of a sample.

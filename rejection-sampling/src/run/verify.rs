@@ -1,5 +1,6 @@
-//! Verdicts on samples, from this process or from servers. A verifier that hangs, dies or talks nonsense costs its own
-//! samples their verdict, which is then `unverified` with the cause, and nothing else.
+//! Verdicts on samples, from this process or from servers. A verifier that hangs or talks nonsense costs its own samples
+//! their verdict, which is then `unverified` with the cause, and nothing else. What a server that dies had goes to the
+//! others; when none is left the run stops, and goes on when one is there again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -8,8 +9,9 @@ use std::time::Duration;
 use anyhow::Context;
 use codeexec::limits::Limits;
 use codeexec::pool::{Launcher, Pool};
+use codeexec::record::Job;
 use dataset::{Kind, Problem, Verdict};
-use sampler::{Remote, RemoteOptions, RetryPolicy};
+use sampler::{RemoteOptions, RetryPolicy, Service, WORKER_TOKEN, Workers};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -19,19 +21,22 @@ use super::{maths, programs};
 /// Where samples are verified.
 #[derive(clap::Args, Debug, Clone, Serialize)]
 pub struct VerifyArgs {
-    /// Verify mathematical answers at this `mathverify serve` instead of in this process
-    #[arg(long, value_name = "URL", help_heading = "Verification")]
-    pub math_url: Option<String>,
-    /// Run programs at this `codeexec serve` instead of in worker processes of this one
-    #[arg(long, value_name = "URL", help_heading = "Verification")]
-    pub code_url: Option<String>,
+    /// Verify mathematical answers at these `mathverify serve`, separated by commas, instead of in this process. Repeatable
+    #[arg(long, value_name = "URL", value_delimiter = ',', help_heading = "Verification")]
+    pub math_url: Vec<String>,
+    /// Run programs at these `codeexec serve`, separated by commas, instead of in worker processes of this one. Repeatable
+    #[arg(long, value_name = "URL", value_delimiter = ',', help_heading = "Verification")]
+    pub code_url: Vec<String>,
+    /// The environment variable that holds the servers' token; it is sent only if it is set
+    #[arg(long, default_value = WORKER_TOKEN, value_name = "VARIABLE", help_heading = "Verification")]
+    pub worker_token_env: String,
     /// Seconds to wait for a verifier's server, for each attempt
     #[arg(long, default_value_t = 30.0, help_heading = "Verification")]
     pub verify_timeout: f64,
     /// Further attempts after a failed one
     #[arg(long, default_value_t = 3, help_heading = "Verification")]
     pub verify_retries: u32,
-    /// Samples verified at a time [default: one for each core; 16 at a server]
+    /// Samples verified at a time [default: one for each core; 16 at each server]
     #[arg(long, help_heading = "Verification")]
     pub verify_workers: Option<usize>,
     /// Seconds that a program may run with its tests
@@ -60,14 +65,15 @@ impl Task<'_> {
 
 /// The verifiers of a run.
 pub struct Verifiers {
-    maths: Option<Remote>,
+    maths: Option<Workers>,
     programs: Programs,
     workers: usize,
 }
 
 enum Programs {
     Pool(Box<Pool>),
-    Remote(Remote),
+    /// Servers, and the seconds that a program may run there.
+    Remote(Workers, f64),
 }
 
 impl Verifiers {
@@ -88,27 +94,43 @@ impl Verifiers {
             concurrency: args.verify_workers.unwrap_or(16),
             timeout: seconds("--verify-timeout", args.verify_timeout)?,
             retry: RetryPolicy { retries: args.verify_retries, ..RetryPolicy::default() },
-            bearer: None,
+            bearer: std::env::var(&args.worker_token_env).ok().filter(|token| !token.is_empty()),
         };
         let wall = seconds("--code-timeout", args.code_timeout)?;
         let limits = Limits::within(wall);
-        let remote = |flag: &str, url: &Option<String>| {
-            url.as_ref().map(|url| Remote::new(flag, url, options.clone())).transpose()
+        let remote = |flag, name, urls: &[String]| {
+            let token_env = args.worker_token_env.clone();
+            let service = Service { flag, name, version: env!("CARGO_PKG_VERSION"), token_env };
+            (!urls.is_empty()).then(|| Workers::new(service, urls, options.clone())).transpose()
         };
         Ok(Self {
-            maths: remote("--math-url", &args.math_url)?,
-            programs: match remote("--code-url", &args.code_url)? {
-                Some(remote) => Programs::Remote(remote),
+            maths: remote("--math-url", "mathverify", &args.math_url)?,
+            programs: match remote("--code-url", "codeexec", &args.code_url)? {
+                Some(workers) => Programs::Remote(workers, args.code_timeout),
                 None => Programs::Pool(Box::new(Pool::new(launcher, workers, limits, 0))),
             },
             workers,
         })
     }
 
+    /// Looks whether the servers for these kinds of problems are there, before anything is sampled for them.
+    ///
+    /// # Errors
+    /// As [`Workers::check`].
+    pub fn check(&self, kinds: &[Kind]) -> anyhow::Result<()> {
+        if let (Some(workers), true) = (&self.maths, kinds.contains(&Kind::Math)) {
+            workers.check()?;
+        }
+        if let (Programs::Remote(workers, _), true) = (&self.programs, kinds.contains(&Kind::Code)) {
+            workers.check()?;
+        }
+        Ok(())
+    }
+
     /// Verifies all samples and hands each verdict with its key to `done` as it comes.
     ///
     /// # Errors
-    /// What `done` returns.
+    /// What `done` returns; when no server is left.
     pub fn verify(
         &self,
         tasks: &[Task],
@@ -121,7 +143,7 @@ impl Verifiers {
                 let judge = |task: &Task| maths::verify(task.problem, task.response());
                 in_threads(&maths, self.workers, judge, &mut done)?;
             }
-            Some(remote) => maths_at(remote, &maths, &mut done)?,
+            Some(workers) => maths_at(workers, &maths, &mut done)?,
         }
         match &self.programs {
             Programs::Pool(pool) => {
@@ -133,7 +155,7 @@ impl Verifiers {
                 };
                 in_threads(&programs, self.workers, judge, &mut done)
             }
-            Programs::Remote(remote) => programs_at(remote, &programs, &mut done),
+            Programs::Remote(workers, seconds) => programs_at(workers, *seconds, &programs, &mut done),
         }
     }
 }
@@ -173,7 +195,7 @@ fn in_threads(
 
 /// Answers and steps are two questions to the server; the verdict is made when both are answered.
 fn maths_at(
-    remote: &Remote,
+    workers: &Workers,
     tasks: &[&Task],
     done: &mut dyn FnMut(u64, Verdict) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
@@ -182,7 +204,7 @@ fn maths_at(
         [("/check", json!({"pred": response, "gold": gold})), ("/steps", json!({"solution": response}))]
     });
     let mut halves: Vec<[Option<Result<Value, String>>; 2]> = tasks.iter().map(|_| [None, None]).collect();
-    remote.ask_all(questions, Ok, &mut |place, answer| {
+    workers.ask_all(questions, Ok, &mut |place, answer| {
         let index = place / 2;
         halves[index][place % 2] = Some(answer.map_err(|error| error.to_string()));
         let [check @ Some(_), steps @ Some(_)] = &mut halves[index] else { return Ok(()) };
@@ -202,13 +224,16 @@ fn maths_at(
 }
 
 fn programs_at(
-    remote: &Remote,
+    workers: &Workers,
+    seconds: f64,
     tasks: &[&Task],
     done: &mut dyn FnMut(u64, Verdict) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let (mut questions, mut keys) = (Vec::new(), Vec::new());
     for task in tasks {
-        match programs::job(task.problem, &task.turns).and_then(|job| Ok(serde_json::to_value(job)?)) {
+        // The limit goes with the program: the server's own may be another.
+        let job = programs::job(task.problem, &task.turns).map(|job| Job { timeout: Some(seconds), ..job });
+        match job.and_then(|job| Ok(serde_json::to_value(job)?)) {
             Ok(job) => {
                 questions.push(("/run", job));
                 keys.push(task.key);
@@ -216,7 +241,7 @@ fn programs_at(
             Err(error) => done(task.key, unverified(format!("{error:#}")))?,
         }
     }
-    remote.ask_all(questions, Ok, &mut |place, answer| {
+    workers.ask_all(questions, Ok, &mut |place, answer| {
         let answer = answer.map_err(|error| error.to_string());
         let verdict = answer.and_then(|value| programs::verdict(value).map_err(|error| format!("{error:#}")));
         done(keys[place], verdict.unwrap_or_else(unverified))

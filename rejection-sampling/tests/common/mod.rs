@@ -157,6 +157,13 @@ pub fn serve(behaviour: impl Fn(usize, &str, &Value) -> Reply + Send + Sync + 's
             std::thread::spawn(move || {
                 let mut stream = stream.unwrap();
                 while let Some((path, body)) = read_request(&mut stream) {
+                    if path == "/healthz" {
+                        let head = "HTTP/1.1 200 x\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}";
+                        if stream.write_all(head.as_bytes()).is_err() {
+                            return;
+                        }
+                        continue;
+                    }
                     let before = {
                         let mut seen = seen.lock().unwrap();
                         let before = seen.iter().filter(|(_, other)| *other == body).count();

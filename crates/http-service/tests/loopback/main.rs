@@ -318,3 +318,28 @@ fn a_taken_address_is_a_sentence() {
     };
     assert!(e.to_string().starts_with(&format!("cannot listen on {}: ", server.addr)), "{e}");
 }
+
+#[test]
+fn a_token_is_asked_for_and_health_says_who_this_is() {
+    let routes = Routes::new().post("/double", double).identity("doubler", "1.2.3");
+    let server = Server::start(Options { token: Some("secret".into()), ..small(1, 10) }, routes);
+    let health = server.get("/healthz");
+    let says = json!({"status": "ok", "service": "doubler", "version": "1.2.3", "needs_token": true});
+    assert_eq!((health.status, health.json()), (200, says));
+    assert_eq!(server.get("/metrics").status, 200);
+    let with = |method: &str, path: &str, token: &str| {
+        let mut stream = connect(server.addr);
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{token}Content-Length: 8\r\n\r\n{{\"n\": 4}}");
+        stream.write_all(head.as_bytes()).unwrap();
+        read_response(&mut stream).unwrap().status
+    };
+    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    assert_eq!(with("POST", "/double", &bearer("secret")), 200);
+    for wrong in ["", "secre", "secrets", "Secret", "secreu"] {
+        assert_eq!(with("POST", "/double", &bearer(wrong)), 401, "{wrong:?}");
+        assert_eq!(with("GET", "/healthz", &bearer(wrong)), 401, "{wrong:?}");
+    }
+    assert_eq!(with("POST", "/double", ""), 401);
+    assert_eq!(server.post("/double", "{}").json()["error"], "the bearer token is missing or wrong");
+    assert_eq!(Server::start(small(1, 10), Routes::new()).get("/healthz").json(), json!({"status": "ok"}));
+}
