@@ -54,8 +54,8 @@ pub struct Options {
     pub unreduced_fractions: bool,
     /// A column or row vector equals a tuple of the same entries. Default true.
     pub vectors_as_tuples: bool,
-    /// Reasoning that never ends (`<think>` without `</think>`) is read for an answer too. Default false: no answer was
-    /// given.
+    /// Reasoning that never ends (`<think>` without `</think>`), or behind which nothing stands, is read for an answer
+    /// too. Default false: no answer was given.
     pub unfinished_thinking: bool,
 }
 

@@ -64,7 +64,8 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
         return verdict(Outcome::unknown("an empty reference"), None, reference.text);
     }
     let Some(said) = said(pred, options.unfinished_thinking) else {
-        return verdict(Outcome::unknown("the reasoning never ends, so no answer is given"), None, reference.text);
+        let why = "the reasoning never ends, or nothing stands behind it, so no answer is given";
+        return verdict(Outcome::unknown(why), None, reference.text);
     };
     // The same text, whatever it is: a name such as `July 4`, a sentence.
     if reference.form == Form::Whole && same_text(said, &reference.text) {

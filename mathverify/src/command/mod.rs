@@ -90,7 +90,7 @@ struct Policies {
     /// A column vector is not a tuple
     #[arg(long)]
     vectors_apart: bool,
-    /// Reasoning that never ends ("<think>" without "</think>") is read for an answer too
+    /// Reasoning that never ends ("<think>" without "</think>"), or behind which nothing stands, is read for an answer too
     #[arg(long)]
     read_unfinished_thinking: bool,
 }

@@ -1,7 +1,8 @@
 //! The part of a model's output that is its answer: behind the reasoning, inside the turn.
 //!
 //! Families mark reasoning in different ways: `<think>`, `<thinking>`, `<seed:think>`, `[THINK]`, `<|begin_of_thought|>`,
-//! the channels of gpt-oss. Reasoning that never ends gives no answer: what stands in it was not said as an answer.
+//! the channels of gpt-oss. Reasoning that never ends, or behind which nothing stands, gives no answer: what stands in it was
+//! not said as an answer.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -61,7 +62,8 @@ const ENDS: &[&str] = &[
     "</s>",
 ];
 
-/// The bytes of the answer's part; `None` when reasoning began and never ended, unless `unfinished` asks for it.
+/// The bytes of the answer's part; `None` when reasoning began and never ended or nothing stands behind it, unless
+/// `unfinished` asks for it.
 pub(super) fn visible(text: &str, unfinished: bool) -> Option<Range<usize>> {
     let mut start = 0;
     if may_have_markers(text) {
@@ -108,10 +110,11 @@ fn behind_reasoning(text: &str, unfinished: bool) -> Option<usize> {
     }
     let closed = CLOSE.find_iter(text).last().map(|m| m.end());
     let mut start = 0;
-    if let Some(after) = closed
-        && !text[after..].trim().is_empty()
-    {
-        start = after;
+    match closed {
+        Some(after) if !text[after..].trim().is_empty() => start = after,
+        // The model has thought and then said nothing.
+        Some(_) if !unfinished => return None,
+        _ => {}
     }
     let reopened = OPEN.find_at(text, closed.unwrap_or(0)).is_some_and(|m| reasoning_starts(text, m.start()));
     if reopened && !unfinished { None } else { Some(start) }
@@ -165,6 +168,12 @@ mod tests {
             "<think>a</think>\n<think>It is 4",
             "<|channel|>analysis<|message|>It is 4",
             "<|im_start|>assistant\n<think>\n4",
+            // Nothing stands behind it.
+            "<think>It is 4</think>",
+            "<think>\nIt is \\boxed{4}.\n</think>\n\n",
+            "It is 4.</think>\n",
+            "[THINK]It is 4[/THINK]",
+            "<|begin_of_thought|>4<|end_of_thought|>",
         ] {
             assert_eq!(seen(text), None, "{text}");
             assert!(visible(text, true).is_some(), "{text}");

@@ -1,11 +1,46 @@
-//! References of public sets with one character or word changed.
+//! References of public sets with one word, unit, sign, operator, name or digit changed, in equal shares.
 
 use super::{Pair, Random, said};
 
-const NOUNS: [&str; 6] = ["lanterns", "violins", "pebbles", "walnuts", "buckets", "sparrows"];
+const NOUNS: [&str; 12] = [
+    "lanterns", "violins", "pebbles", "walnuts", "buckets", "sparrows", "miles", "hours", "boys", "girls", "adults",
+    "rows",
+];
+/// No two of one value for the same number.
+const UNITS: [&str; 20] = [
+    "km", "m", "cm", "kg", "g", "s", "min", "h", "km/h", "m/s", "cm^2", "m^2", "m^3", "L", "°C", "N", "J", "W", "V",
+    "\\%",
+];
+/// No two say the same of a number.
+const BEFORE: [&str; 10] = [
+    "at least",
+    "at most",
+    "more than",
+    "less than",
+    "not",
+    "about twice",
+    "maximum at",
+    "minimum at",
+    "a factor of",
+    "a multiple of",
+];
+const BEHIND: [&str; 8] = [
+    "or more",
+    "or less",
+    "times as many",
+    "to the left",
+    "to the right",
+    "below zero",
+    "in the morning",
+    "in the evening",
+];
+const FUNCTIONS: [&str; 10] = ["\\sin", "\\cos", "\\tan", "\\cot", "\\ln", "\\cup", "\\cap", "\\max", "\\min", "\\gcd"];
 
-/// `reference` with one change; `None` when the place that was drawn cannot be changed so that it is surely different.
-pub fn pair(random: &mut Random, reference: &str) -> Option<Pair> {
+/// What is changed, in equal shares.
+pub const KINDS: [&str; 6] = ["word", "unit", "sign", "operator", "name", "digit"];
+
+/// `reference` with one change of that kind; `None` when there is no place for it where it makes a surely different answer.
+pub fn pair(random: &mut Random, reference: &str, kind: &'static str) -> Option<Pair> {
     // A zero can take away the change: 0/5, 2^0.
     if reference.len() > 120 || reference.trim().is_empty() || reference.contains('0') {
         return None;
@@ -16,15 +51,156 @@ pub fn pair(random: &mut Random, reference: &str) -> Option<Pair> {
     }
     let chars: Vec<char> = reference.chars().collect();
     let at = (random.next() % chars.len() as u64) as usize;
-    let (kind, changed) = match chars[at] {
-        d if d.is_ascii_digit() => ("digit", digit(random, &chars, at)?),
-        '+' | '-' => ("sign", sign(&chars, at)?),
-        '<' | '>' => ("relation", put(&chars, at, if chars[at] == '<' { ">" } else { "<" })),
-        c if c.is_ascii_alphabetic() => word(random, &chars, at)?,
-        _ => return None,
+    let (original, changed) = match kind {
+        "word" => words_around(random, &chars, at)?,
+        "unit" => units(random, reference)?,
+        "sign" => (reference.to_owned(), leading_sign(reference).or_else(|| sign(&chars, at))?),
+        "operator" => (reference.to_owned(), operator(random, &chars, at)?),
+        "name" => names(random, &chars, at)?,
+        _ => (
+            reference.to_owned(),
+            Some(at).filter(|&at| chars[at].is_ascii_digit()).and_then(|at| digit(random, &chars, at))?,
+        ),
     };
-    let (pred, gold) = if random.chance(2) { (changed, reference.to_owned()) } else { (reference.to_owned(), changed) };
+    let (pred, gold) = if random.chance(2) { (changed, original) } else { (original, changed) };
     Some(Pair { kind, pred: said(random, &pred), gold })
+}
+
+/// Whether a reference is one plain number, so that words and units may be put around it.
+fn is_number(reference: &str) -> bool {
+    reference.starts_with(|c: char| c.is_ascii_digit())
+        && reference.chars().all(|c| c.is_ascii_digit() || c == '.')
+        && reference.parse::<f64>().is_ok_and(|n| n > 1.0)
+}
+
+/// Another word in a reference that has one; else a number with different words behind or before it.
+fn words_around(random: &mut Random, chars: &[char], at: usize) -> Option<(String, String)> {
+    let text: String = chars.iter().collect();
+    if !is_number(&text) {
+        let (kind, changed) = word(random, chars, at).filter(|_| chars[at].is_ascii_alphabetic())?;
+        return (kind == "word").then_some((text, changed));
+    }
+    Some(match random.number(0, 4) {
+        0 => {
+            let (u, v) = random.two(&NOUNS);
+            (format!("{text} {u}"), format!("{text} {v}"))
+        }
+        1 => {
+            let (u, v) = random.two(&BEFORE);
+            (format!("{u} {text}"), format!("{v} {text}"))
+        }
+        2 => {
+            let (u, v) = random.two(&BEHIND);
+            (format!("{text} {u}"), format!("{text} {v}"))
+        }
+        // A word on one side that makes the number another one.
+        3 => (text.clone(), format!("{} {text}", random.pick(&BEFORE))),
+        _ => {
+            let (u, v) = random.two(&NOUNS);
+            (format!("\\boxed{{{text}\\text{{ {u}}}}}"), format!("{text} {v}"))
+        }
+    })
+}
+
+/// A number with two units of other sizes or kinds.
+fn units(random: &mut Random, reference: &str) -> Option<(String, String)> {
+    if !is_number(reference) {
+        return None;
+    }
+    let (u, v) = random.two(&UNITS);
+    let spelt = |random: &mut Random, unit: &str| match random.number(0, 2) {
+        0 => format!("{reference}\\,\\mathrm{{{unit}}}"),
+        1 => format!("{reference}\\text{{ {unit}}}"),
+        _ => format!("{reference} {unit}"),
+    };
+    Some((spelt(random, u), spelt(random, v)))
+}
+
+/// The other sign before a whole number, fraction or root.
+fn leading_sign(reference: &str) -> Option<String> {
+    let positive = reference.strip_prefix('-').unwrap_or(reference);
+    let is_one = positive.starts_with(|c: char| c.is_ascii_digit())
+        || positive.starts_with("\\frac")
+        || positive.starts_with("\\sqrt");
+    let joins = ['+', '-', ',', '=', '<', '>', ';', ':', '/', 'i', 'x', '|'];
+    // An even power of it would be the same.
+    let is_plain =
+        !positive.contains(joins) && !positive.contains("pm") && !positive.contains("text") && !positive.contains("in");
+    (is_one && is_plain && !positive.contains(' ')).then(|| match reference.strip_prefix('-') {
+        Some(positive) => positive.to_owned(),
+        None => format!("-{reference}"),
+    })
+}
+
+/// Another operator, relation or function.
+fn operator(random: &mut Random, chars: &[char], at: usize) -> Option<String> {
+    let text: String = chars.iter().collect();
+    match chars[at] {
+        '<' => return Some(put(chars, at, ">")),
+        '>' => return Some(put(chars, at, "<")),
+        _ => {}
+    }
+    let rest: String = chars[at..].iter().collect();
+    let ends = |word: &str| !rest[word.len()..].starts_with(|c: char| c.is_ascii_alphabetic());
+    for (a, b) in [("\\leq", "\\geq"), ("\\le", "\\ge"), ("\\ge", "\\le"), ("\\geq", "\\leq"), ("\\neq", "=")] {
+        if rest.starts_with(a) && ends(a) {
+            return Some(format!("{}{b}{}", &text[..text.len() - rest.len()], &rest[a.len()..]));
+        }
+    }
+    if let Some(function) = FUNCTIONS.iter().find(|f| rest.starts_with(**f) && ends(f)) {
+        // Of one kind: a union and an intersection, two trigonometric functions.
+        let family = FUNCTIONS.iter().position(|f| f == function)?;
+        let same = |i: &usize| match family {
+            0..=4 => (0..=4).contains(i),
+            5 | 6 => (5..=6).contains(i),
+            _ => (7..=9).contains(i),
+        };
+        let others: Vec<usize> = (0..FUNCTIONS.len()).filter(same).filter(|i| *i != family).collect();
+        let other = FUNCTIONS[random.pick(&others)];
+        return Some(format!("{}{other}{}", &text[..text.len() - rest.len()], &rest[function.len()..]));
+    }
+    // A sum becomes a product; 2 + 2 = 2 · 2 is the only pair of whole numbers with the same of both.
+    let side = |i: Option<usize>| i.and_then(|i| chars.get(i)).is_some_and(|c| c.is_alphanumeric());
+    let sum = ['+', '*', '/'].contains(&chars[at]) && side(at.checked_sub(1)) && side(Some(at + 1));
+    if !sum || text.contains(['\\', '^', '1', '|', '(', ',']) || text.contains("2+2") || text.contains("2*2") {
+        return None;
+    }
+    Some(put(
+        chars,
+        at,
+        match chars[at] {
+            '+' => "*",
+            '*' => "+",
+            _ => "+",
+        },
+    ))
+}
+
+/// Another variable for one, or a number as the value of two different names.
+fn names(random: &mut Random, chars: &[char], at: usize) -> Option<(String, String)> {
+    const NAMES: [&str; 14] = [
+        "AB",
+        "BC",
+        "x",
+        "y",
+        "f(1)",
+        "f(2)",
+        "a_1",
+        "a_2",
+        "P(A)",
+        "P(B)",
+        "\\angle ABC",
+        "\\angle BCD",
+        "S_3",
+        "S_4",
+    ];
+    let text: String = chars.iter().collect();
+    if is_number(&text) {
+        let (p, q) = random.two(&NAMES);
+        return Some((format!("{p} = {text}"), format!("{q} = {text}")));
+    }
+    let (kind, changed) = word(random, chars, at).filter(|_| chars[at].is_ascii_alphabetic())?;
+    (kind == "letter").then_some((text, changed))
 }
 
 fn put(chars: &[char], at: usize, with: &str) -> String {
