@@ -265,6 +265,12 @@ fn threads_and_event_loops() {
     let pool = common::pool(3.0);
     let verdict = pool.run(&Job::python("a", "import no_such_package").without_tests()).unwrap();
     assert!(verdict.detail.as_deref().unwrap().ends_with("this sandbox has no package no_such_package"), "{verdict:?}");
+    for code in ["import matplotlib.pyplot as plt", "import seaborn"] {
+        let verdict = pool.run(&Job::python("a", code).without_tests()).unwrap();
+        let named = |text: &str| text.contains("this sandbox has no usable package matplotlib");
+        assert!(named(verdict.detail.as_deref().unwrap()) && named(&verdict.stderr), "{verdict:?}");
+        assert_eq!(verdict.status, Status::Error);
+    }
 }
 
 #[test]

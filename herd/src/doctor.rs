@@ -22,6 +22,7 @@ pub fn run() -> anyhow::Result<()> {
     line("memory", &memory());
     line("cache", &cache());
     line("codeexec", &languages());
+    line("packages", &packages());
     println!("\nOptional tools");
     for (tool, argument, purpose) in TOOLS {
         let found = version(tool, argument);
@@ -118,6 +119,13 @@ fn cache() -> String {
         format!("models: {}", models.join(", "))
     };
     format!("{} ({models})", folder.display())
+}
+
+/// What Python programs may import in the sandbox, and what they would miss.
+fn packages() -> String {
+    use codeexec::languages::python::{PACKAGES, UNUSABLE};
+    let without = UNUSABLE.map(|(name, why)| format!("{name} ({why})")).join(", ");
+    format!("Python's in the sandbox: {}; missing: {without}", PACKAGES.map(|(name, _)| name).join(", "))
 }
 
 /// The languages that `herd codeexec` runs here, and those that it could.

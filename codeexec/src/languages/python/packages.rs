@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::record::Job;
+use crate::record::{Job, Verdict};
 
 /// Packages beside the standard library, by the name that they are imported by, with the processor time in milliseconds
 /// that is allowed for the import: about twice what it takes. Those with 0 are in the snapshot. The time is the machine's
@@ -44,6 +44,29 @@ pub const PACKAGES: [(&str, u64); 34] = [
     ("tabulate", 300),
     ("yaml", 600),
 ];
+
+/// Packages that are in the interpreter's library but cannot be used, and why.
+pub const UNUSABLE: [(&str, &str); 2] =
+    [("matplotlib", "its data files cannot be read there"), ("seaborn", "it needs matplotlib")];
+
+/// Puts the name of a package that cannot be used into the place of what its import died of.
+pub fn name_unusable(verdict: &mut Verdict) {
+    let [(matplotlib, why), _] = UNUSABLE;
+    // Its import opens a file beside its modules, which stand in an archive.
+    let is_cause = |text: &str| text.contains("/matplotlib/mpl-data/");
+    let sentence = format!(
+        "ModuleNotFoundError: this sandbox has no usable package {matplotlib} ({why}); --backend native runs programs that need it"
+    );
+    if verdict.detail.as_deref().is_some_and(is_cause) {
+        verdict.detail = Some(sentence.clone());
+    }
+    for test in verdict.tests.iter_mut().filter(|test| is_cause(&test.message)) {
+        test.message.clone_from(&sentence);
+    }
+    if is_cause(&verdict.stderr) && !verdict.stderr.contains(&sentence) {
+        verdict.stderr = format!("{}\n{sentence}\n", verdict.stderr.trim_end());
+    }
+}
 
 /// What imports of the packages above are allowed to take, in the program's interpreter and in the judge's.
 pub fn import_time(job: &Job) -> Duration {
