@@ -226,3 +226,48 @@ fn a_part_of_a_split_file_says_so() {
     assert!(text.contains("this is part 2 of 3 of a split file; join the parts first"), "{text}");
     Gguf::from_bytes("f.gguf", part(1).0).unwrap();
 }
+
+#[test]
+fn the_parts_of_a_split_file_are_read_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |number: usize| folder.path().join(format!("m-{number:05}-of-00003.gguf"));
+    // The first part holds no tensor, as llama-gguf-split makes it with --no-tensor-first-split.
+    let part = |number: u8, count: u8, tensors: u64| {
+        Bytes::header(3, tensors, if number == 0 { 4 } else { 2 })
+            .key("split.no", 2)
+            .raw(&[number, 0])
+            .key("split.count", 2)
+            .raw(&[count, 0])
+    };
+    let first =
+        |total: u32| part(0, 3, 0).key("a.flag", 7).raw(&[1]).key("split.tensors.count", 5).u32(total).data(0).0;
+    let floats = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let with = |bytes: Bytes, values: &[f32]| bytes.data(0).raw(&floats(values)).0;
+    std::fs::write(path(1), first(2)).unwrap();
+    std::fs::write(path(2), with(part(1, 3, 1).tensor("one", &[2], 0), &[1.0, 2.0])).unwrap();
+    std::fs::write(path(3), with(part(2, 3, 1).tensor("two", &[3], 0), &[3.0, 4.0, 5.0])).unwrap();
+    for number in 1..=3 {
+        let whole = Gguf::open(path(number)).unwrap();
+        assert_eq!(whole.path(), path(1));
+        assert_eq!(whole.tensors().map(|(name, _)| name).collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(whole.dequantize("one").unwrap(), [1.0, 2.0]);
+        assert_eq!(whole.dequantize("two").unwrap(), [3.0, 4.0, 5.0]);
+        assert!(whole.fields().size("split.count").unwrap() == Some(3));
+    }
+    let says = |why: &str| {
+        let error = Gguf::open(path(1)).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    };
+    std::fs::write(path(1), first(3)).unwrap();
+    says("the 3 parts hold 2 tensors of 3");
+    std::fs::write(path(1), first(2)).unwrap();
+    std::fs::write(path(3), with(part(2, 3, 1).tensor("one", &[1], 0), &[3.0])).unwrap();
+    says("it stands in an earlier part, too");
+    std::fs::write(path(3), with(part(1, 3, 1).tensor("two", &[1], 0), &[3.0])).unwrap();
+    says("it is part 2 of 3, its name says 3 of 3");
+    std::fs::remove_file(path(3)).unwrap();
+    says("part 3 of 3 is missing");
+    std::fs::rename(path(1), folder.path().join("m.gguf")).unwrap();
+    let error = Gguf::open(folder.path().join("m.gguf")).unwrap_err().to_string();
+    assert!(error.contains("give it its name back"), "{error}");
+}

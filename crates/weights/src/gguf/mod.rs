@@ -14,6 +14,7 @@ mod pre_tokenizer;
 mod quant;
 mod reader;
 mod rope;
+mod split;
 mod tokenizer;
 
 pub use convert::{HfModel, HfTensor, to_hf};

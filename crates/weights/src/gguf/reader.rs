@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 
 use super::cursor::Cursor;
-use super::{Fields, GgmlType, Metadata};
+use super::{Fields, GgmlType, Metadata, split};
 use crate::checkpoint::map;
 use crate::error::shown;
 use crate::{Result, WeightsError};
@@ -24,6 +24,8 @@ pub struct TensorInfo {
     pub ggml_type: GgmlType,
     /// Sizes, slowest dimension first, as in safetensors (the file has them the other way round).
     pub shape: Vec<usize>,
+    /// The part of a split file that holds it, from 0.
+    pub(crate) part: usize,
     /// The tensor's bytes in the file.
     pub(crate) bytes: Range<usize>,
 }
@@ -46,35 +48,95 @@ enum Source {
     Memory(Vec<u8>),
 }
 
-/// A GGUF file: opening checks header, metadata and tensor descriptions; weights are read when they are asked for.
+/// A GGUF file, or all parts of a split one: opening checks header, metadata and tensor descriptions; weights are read when they are asked for.
 ///
 /// The file must not be truncated or rewritten in place while it is open.
 #[derive(Debug)]
 pub struct Gguf {
     path: PathBuf,
     source: Source,
+    /// The parts behind the first, of a split file.
+    others: Vec<Source>,
     version: u32,
     metadata: Metadata,
     tensors: BTreeMap<String, TensorInfo>,
 }
 
 impl Gguf {
-    /// Opens the file at `path`.
+    /// Opens the file at `path`. Of a split one (`NAME-00001-of-00003.gguf`) any part opens all of them, which stand in the same
+    /// folder; keys and values are those of the first.
     ///
     /// # Errors
     /// [`WeightsError`] when the file cannot be read, is no GGUF file of version 2 or 3 in little-endian order, is
-    /// truncated, contradicts itself, or has a tensor of an unsupported type.
+    /// truncated, contradicts itself, or has a tensor of an unsupported type; when a part is missing or of another file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::read(path, Source::Mapped(map(path)?))
+        let opened = Self::read(path, Source::Mapped(map(path)?))?;
+        let Some((_, count)) = opened.part()?.filter(|(_, count)| *count > 1) else { return Ok(opened) };
+        let part = |number: usize| -> Result<Self> {
+            let path = split::part(path, number, count).map_err(|problem| WeightsError::file(path, problem))?;
+            if !path.exists() {
+                let problem = format!("part {} of {count} is missing; fetch it into the same folder", number + 1);
+                return Err(WeightsError::file(&path, problem));
+            }
+            let part = Self::read(&path, Source::Mapped(map(&path)?))?;
+            match part.part()? {
+                Some(found) if found == (number, count) => Ok(part),
+                found => {
+                    let (other, of) = found.unwrap_or((0, 1));
+                    let problem = format!("it is part {} of {of}, its name says {} of {count}", other + 1, number + 1);
+                    Err(WeightsError::file(&path, problem))
+                }
+            }
+        };
+        let mut whole = part(0)?;
+        for number in 1..count {
+            whole.join(part(number)?)?;
+        }
+        match whole.fields().size("split.tensors.count")? {
+            Some(expected) if expected != whole.tensors.len() => {
+                let problem = format!("the {count} parts hold {} tensors of {expected}", whole.tensors.len());
+                Err(WeightsError::file(&whole.path, problem))
+            }
+            _ => Ok(whole),
+        }
+    }
+
+    /// Which part of how many this is, from 0; `None` where the file says nothing of parts.
+    fn part(&self) -> Result<Option<(usize, usize)>> {
+        let Some(count) = self.fields().size("split.count")? else { return Ok(None) };
+        Ok(Some((self.fields().size("split.no")?.unwrap_or_default(), count)))
+    }
+
+    /// Takes in the tensors of the next part.
+    fn join(&mut self, part: Self) -> Result<()> {
+        self.others.push(part.source);
+        for (name, info) in part.tensors {
+            if self.tensors.contains_key(&name) {
+                return Err(WeightsError::tensor(&part.path, &name, "it stands in an earlier part, too"));
+            }
+            self.tensors.insert(name, TensorInfo { part: self.others.len(), ..info });
+        }
+        Ok(())
     }
 
     /// Reads a file held in memory; `path` is for the messages.
     ///
     /// # Errors
-    /// As [`Gguf::open`].
+    /// As [`Gguf::open`]; when it is one of several parts.
     pub fn from_bytes(path: impl AsRef<Path>, bytes: Vec<u8>) -> Result<Self> {
-        Self::read(path.as_ref(), Source::Memory(bytes))
+        let path = path.as_ref();
+        let opened = Self::read(path, Source::Memory(bytes))?;
+        match opened.part()? {
+            Some((number, count)) if count > 1 => Err(WeightsError::file(
+                path,
+                format!(
+                    "this is part {} of {count} of a split file; join the parts first: llama-gguf-split --merge PART-1 WHOLE",
+                    number + 1
+                ),
+            )),
+            _ => Ok(opened),
+        }
     }
 
     fn read(path: &Path, source: Source) -> Result<Self> {
@@ -87,19 +149,13 @@ impl Gguf {
         let header = Header::read(&mut cursor).map_err(bad)?;
         let metadata = Metadata::read(path, &mut cursor, header.metadata_count).map_err(bad)?;
         let fields = Fields { metadata: &metadata, bytes };
-        if let Some(count) = fields.size("split.count")?.filter(|count| *count > 1) {
-            let number = fields.size("split.no")?.unwrap_or_default() + 1;
-            return Err(bad(format!(
-                "this is part {number} of {count} of a split file; join the parts first: llama-gguf-split --merge PART-1 WHOLE"
-            )));
-        }
         let alignment = alignment(&fields)?;
         let described = describe(&mut cursor, header.tensor_count).map_err(bad)?;
         let tensors = place(path, described, cursor.position(), alignment, bytes.len())?;
-        Ok(Self { path: path.to_owned(), version: header.version, metadata, tensors, source })
+        Ok(Self { path: path.to_owned(), version: header.version, metadata, tensors, source, others: Vec::new() })
     }
 
-    /// The file that was opened.
+    /// The file that was opened; of a split one its first part.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -135,7 +191,8 @@ impl Gguf {
 
     /// The stored bytes of a tensor of this file.
     pub(crate) fn stored(&self, info: &TensorInfo) -> &[u8] {
-        &self.source.bytes()[info.bytes.clone()]
+        let source = info.part.checked_sub(1).map_or(&self.source, |other| &self.others[other]);
+        &source.bytes()[info.bytes.clone()]
     }
 
     /// The elements of tensor `name` as float32, row by row.
@@ -266,7 +323,7 @@ fn place(
             ));
         }
         end_of_last = end;
-        let info = TensorInfo { ggml_type, shape, bytes: start + begin..start + end };
+        let info = TensorInfo { ggml_type, shape, part: 0, bytes: start + begin..start + end };
         if tensors.contains_key(&name) {
             return bad("it stands there twice; the file is damaged, fetch it again".into());
         }
