@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
+use crate::added;
 use crate::error::ChatError;
 
 /// A Hugging Face tokenizer.
@@ -22,11 +23,12 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` and, where they exist, `tokenizer_config.json` and `special_tokens_map.json`.
+    /// Reads `tokenizer.json` and, where they exist, `tokenizer_config.json`, `special_tokens_map.json` and
+    /// `added_tokens.json`. Tokens that only the latter add are added, as transformers does.
     pub fn from_dir(dir: &Path) -> Result<Self, ChatError> {
         let path = dir.join("tokenizer.json");
         let bytes = std::fs::read(&path).map_err(|cause| ChatError::Io { path: shown(&path), cause })?;
-        let inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(|e| ChatError::File {
+        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(|e| ChatError::File {
             path: shown(&path),
             reason: why(&bytes, &format!("not a tokenizer: {e}")),
         })?;
@@ -39,6 +41,7 @@ impl Tokenizer {
                 }));
             }
         }
+        added::complete(&mut inner, dir, &named)?;
         let id = |name: &str| named.get(name).and_then(|token| inner.token_to_id(token));
         for (name, token) in &named {
             // A padding token, say, is never needed here, and transformers adds the ones that are missing.
@@ -186,7 +189,7 @@ fn why(bytes: &[u8], parser: &str) -> String {
     weights::impostor(bytes).unwrap_or(parser).to_owned()
 }
 
-fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
