@@ -29,6 +29,10 @@ pub struct Args {
     /// The most tokens of an answer
     #[arg(long, default_value_t = 512)]
     pub max_new_tokens: usize,
+    /// A variable of the chat template, such as date_string="26 Jul 2024"; JSON is taken as such, and strftime_now=2024-07-26
+    /// is the day for templates that ask for it. Repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub template_var: Vec<String>,
     #[command(flatten)]
     pub sampling: ChatSampling,
     #[command(flatten)]
@@ -67,7 +71,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     sampling.params()?;
     let (device, kind) = args.compute.resolve()?;
-    let folder = ModelFolder::load(&locate::locate(&args.model)?, Some(kind), device)?;
+    let variables = chat::template_variables(&args.template_var).map_err(anyhow::Error::msg)?;
+    let mut folder = ModelFolder::load(&locate::locate(&args.model)?, Some(kind), device)?;
+    crate::generate::warn_of_unread(folder.template.as_ref(), &variables)?;
+    if let Some(template) = &mut folder.template {
+        template.set_variables(variables);
+    }
     let interrupted = Arc::new(AtomicBool::new(false));
     let engine = Engine::new(&folder.model, 1)?;
     let mut chat =

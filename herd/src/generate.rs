@@ -46,6 +46,10 @@ pub struct Args {
     /// Variables of the chat template as a JSON object, such as {"enable_thinking": false}
     #[arg(long, value_name = "JSON")]
     pub chat_template_kwargs: Option<String>,
+    /// A variable of the chat template, such as date_string="26 Jul 2024"; JSON is taken as such, and strftime_now=2024-07-26
+    /// is the day for templates that ask for it. Repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub template_var: Vec<String>,
     /// Keep the log-probability of every token
     #[arg(long)]
     pub token_logprobs: bool,
@@ -66,6 +70,18 @@ fn read_prompts(path: &Path) -> anyhow::Result<Vec<Prompt>> {
     Ok(prompts)
 }
 
+/// Says which variables change nothing.
+pub fn warn_of_unread(
+    template: Option<&chat::ChatTemplate>,
+    variables: &serde_json::Map<String, serde_json::Value>,
+) -> anyhow::Result<()> {
+    ensure!(template.is_some() || variables.is_empty(), "--template-var: the model has no chat template");
+    for name in template.map(|template| template.unread(variables)).unwrap_or_default() {
+        eprintln!("warning: --template-var {name}: the chat template does not read it");
+    }
+    Ok(())
+}
+
 /// Runs `herd generate`.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.samples >= 1, "-n must be at least 1");
@@ -76,7 +92,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut sampler = args.sampler.open()?;
     sampler.set_stop_tokens(StopTokens { ignore_eos: args.ignore_eos, ids: args.stop_token_id.clone() });
     let variables = args.chat_template_kwargs.as_deref().map(serde_json::from_str).transpose();
-    let variables = variables.context("--chat-template-kwargs must be a JSON object")?.unwrap_or_default();
+    let mut variables: serde_json::Map<String, serde_json::Value> =
+        variables.context("--chat-template-kwargs must be a JSON object")?.unwrap_or_default();
+    let given = chat::template_variables(&args.template_var).map_err(anyhow::Error::msg)?;
+    match sampler.local() {
+        Some(local) => warn_of_unread(local.folder().template.as_ref(), &given)?,
+        None => ensure!(
+            !given.contains_key(chat::NOW),
+            "--template-var {}: a server's template is given its day where the server is started",
+            chat::NOW
+        ),
+    }
+    variables.extend(given);
     sampler.set_turn(Turn { continues: args.continue_final_message, variables });
     check_prompts(args, &sampler, &prompts)?;
 

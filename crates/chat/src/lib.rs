@@ -4,6 +4,7 @@
 //! built while the conversation is rendered, turn by turn: no generation marker in the template is needed, and a template
 //! that rewrites earlier turns is noticed.
 
+mod added;
 mod continued;
 mod encode;
 mod error;
@@ -16,6 +17,7 @@ mod template;
 mod thinking;
 mod tojson;
 mod tokenizer;
+mod variables;
 
 pub use continued::{encode_continued, render_continued};
 pub use encode::{
@@ -27,3 +29,4 @@ pub use messages::is_trained;
 pub use stop::stop_token_ids;
 pub use template::{ChatTemplate, RenderOptions};
 pub use tokenizer::{DecodeStream, Tokenizer};
+pub use variables::{NOW, template_variables};

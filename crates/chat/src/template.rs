@@ -127,8 +127,7 @@ impl ChatTemplate {
         set_now(&mut self.environment, now);
     }
 
-    /// Variables that every rendering gets (`date_string`, `enable_thinking`, ...); those of [`RenderOptions`] win.
-    pub fn set_variables(&mut self, variables: serde_json::Map<String, Json>) {
+    pub(crate) fn keep_variables(&mut self, variables: serde_json::Map<String, Json>) {
         self.variables = variables;
     }
 

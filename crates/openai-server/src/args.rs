@@ -44,6 +44,10 @@ pub struct Args {
     /// Let web pages ask this server from a browser: of all origins, or of this one (`--cors https://app.example`)
     #[arg(long, value_name = "ORIGIN", num_args = 0..=1, default_missing_value = "*")]
     pub cors: Option<HeaderValue>,
+    /// A variable of the chat template, such as date_string="26 Jul 2024"; JSON is taken as such, and strftime_now=2024-07-26
+    /// is the day for templates that ask for it. A request's chat_template_kwargs win. Repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub template_var: Vec<String>,
     /// Seconds that requests may go on after SIGTERM or SIGINT
     #[arg(long, default_value_t = 60)]
     pub drain_seconds: u64,
@@ -58,8 +62,16 @@ pub struct Args {
 /// When the model cannot be loaded, the address is taken, or requests were still running when draining ended.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.max_num_seqs >= 1, "--max-num-seqs must be at least 1");
+    let variables = chat::template_variables(&args.template_var).map_err(anyhow::Error::msg)?;
     let (device, kind) = args.compute.resolve()?;
     let mut folder = ModelFolder::load(&locate::locate(&args.model)?, Some(kind), device)?;
+    ensure!(folder.template.is_some() || variables.is_empty(), "--template-var: {} has no chat template", args.model);
+    if let Some(template) = &mut folder.template {
+        for name in template.unread(&variables) {
+            eprintln!("warning: --template-var {name}: the chat template does not read it");
+        }
+        template.set_variables(variables);
+    }
     if let Some(adapter) = &args.adapter {
         folder.model.load_adapter(adapter)?;
         folder.model.merge_adapter();

@@ -75,6 +75,10 @@ pub fn model_folder(mut print: Fingerprint, folder: &Path) -> anyhow::Result<Fin
     names.retain(|name| {
         [".json", ".jinja", ".safetensors"].iter().any(|ending| name.ends_with(ending)) && name != crate::RECORD
     });
+    // Templates for conversations with tools stand in a folder of their own.
+    let templates = fs::read_dir(folder.join("additional_chat_templates")).into_iter().flatten().flatten();
+    let templates = templates.map(|entry| format!("additional_chat_templates/{}", entry.file_name().to_string_lossy()));
+    names.extend(templates.filter(|name| name.ends_with(".jinja")));
     names.sort();
     for name in names {
         print = print.file(&name, folder.join(&name))?;
@@ -98,6 +102,15 @@ mod tests {
         write("README.md", "text");
         write("run.json", "{}");
         assert!(first.same(&of()));
+        // A template for tools.
+        fs::create_dir(dir.path().join("additional_chat_templates")).unwrap();
+        assert!(first.same(&of()));
+        write("additional_chat_templates/tool_use.jinja", "{{ tools }}");
+        let with_tools = of();
+        assert!(!first.same(&with_tools));
+        write("additional_chat_templates/tool_use.jinja", "{{ other }}");
+        assert!(!with_tools.same(&of()));
+        fs::remove_dir_all(dir.path().join("additional_chat_templates")).unwrap();
         // Same size: the content counts.
         write("model.safetensors", "weighty");
         assert!(!first.same(&of()));

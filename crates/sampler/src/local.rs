@@ -77,6 +77,9 @@ impl Local {
 
     /// See [`crate::Sampler::set_turn`].
     pub fn set_turn(&mut self, turn: Turn) {
+        if let Some(template) = &mut self.folder.template {
+            template.set_variables(turn.variables.clone());
+        }
         self.turn = turn;
     }
 
@@ -86,15 +89,12 @@ impl Local {
     /// A model without a chat template, or a conversation that the template refuses or does not write.
     pub fn encode_prompt(&self, messages: &[Message], tools: &[serde_json::Value]) -> anyhow::Result<Vec<i64>> {
         let (folder, Turn { continues, variables }) = (&self.folder, &self.turn);
-        if !continues && variables.is_empty() {
+        if !continues && (variables.is_empty() || folder.template.is_some()) {
             return Ok(folder.encode_with_tools(messages, tools)?);
         }
         let template = folder.template.as_ref().with_context(|| format!("{} has no chat template", self.name))?;
-        let render = RenderOptions { variables: variables.clone(), tools: tools.to_vec(), ..RenderOptions::default() };
-        let ids = match continues {
-            true => chat::encode_continued(&folder.tokenizer, template, messages, &render)?,
-            false => chat::encode_prompt(&folder.tokenizer, template, messages, &render)?,
-        };
+        let render = RenderOptions { tools: tools.to_vec(), ..RenderOptions::default() };
+        let ids = chat::encode_continued(&folder.tokenizer, template, messages, &render)?;
         Ok(ids.into_iter().map(i64::from).collect())
     }
 

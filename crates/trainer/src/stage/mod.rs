@@ -98,6 +98,13 @@ pub trait StageConfig: Serialize + DeserializeOwned + Default {
         Class::Course
     }
 
+    /// What a change of a key that all stages have changes in this one, where that is something else than
+    /// [`Training::class`] says.
+    #[must_use]
+    fn common_class(_key: &str) -> Option<Class> {
+        None
+    }
+
     /// What the stage reads beside the model and the data.
     ///
     /// # Errors
@@ -176,7 +183,7 @@ pub fn run<C: StageConfig, O: Objective>(
     let (device, kind) = training.compute().resolve()?;
     let facts = Facts {
         stage,
-        class: |key| Training::class(key).unwrap_or_else(|| C::class(key)),
+        class: |key| C::common_class(key).or_else(|| Training::class(key)).unwrap_or_else(|| C::class(key)),
         seed: Some(training.seed),
         inputs: inputs(&resolved.config, &base)?,
         hardware: device::hardware(device, kind),

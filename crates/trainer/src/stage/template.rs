@@ -1,8 +1,7 @@
 //! What the chat template gets beside the conversations: one date for the whole run, and the user's variables.
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use chat::ChatTemplate;
-use serde_json::{Map, Value};
 
 use crate::RunFolder;
 
@@ -20,8 +19,13 @@ pub(super) fn fix(
     variables: &[String],
     dry_run: bool,
 ) -> anyhow::Result<()> {
-    template.set_variables(parse(variables)?);
-    if !template.reads_date() {
+    let variables = chat::template_variables(variables).map_err(anyhow::Error::msg)?;
+    for name in template.unread(&variables) {
+        eprintln!("warning: --template-var {name}: the chat template does not read it");
+    }
+    let has_day = variables.contains_key(chat::NOW);
+    template.set_variables(variables);
+    if has_day || !template.reads_date() {
         return Ok(());
     }
     let path = run.join(DATE);
@@ -41,31 +45,10 @@ pub(super) fn fix(
     Ok(())
 }
 
-/// `NAME=VALUE`; a value that is JSON is taken as such, everything else as a text.
-fn parse(variables: &[String]) -> anyhow::Result<Map<String, Value>> {
-    let mut parsed = Map::new();
-    for text in variables {
-        let (name, value) = text.split_once('=').with_context(|| format!("--template-var {text}: write NAME=VALUE"))?;
-        ensure!(!name.is_empty(), "--template-var {text}: the name is empty");
-        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
-        parsed.insert(name.to_owned(), value);
-    }
-    Ok(parsed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use chat::RenderOptions;
-    use serde_json::json;
-
-    #[test]
-    fn variables_are_json_or_text() {
-        let given = ["a=1", "b=true", "c=26 Jul 2024", "d=x=y", "e="].map(str::to_owned);
-        let expected = json!({"a": 1, "b": true, "c": "26 Jul 2024", "d": "x=y", "e": ""});
-        assert_eq!(Value::Object(parse(&given).unwrap()), expected);
-        assert!(parse(&["a".to_owned()]).unwrap_err().to_string().contains("write NAME=VALUE"));
-    }
 
     #[test]
     fn a_run_keeps_its_date() {
@@ -85,6 +68,9 @@ mod tests {
         std::fs::write(run.join(DATE), "2024-07-26\n").unwrap();
         fix(&mut again, &run, &["x=!".to_owned()], false).unwrap();
         assert_eq!(rendered(&again), "26 Jul 2024!");
+        let day = ["strftime_now=2020-02-02".to_owned(), "x=?".to_owned()];
+        fix(&mut again, &run, &day, false).unwrap();
+        assert_eq!(rendered(&again), "02 Feb 2020?", "the day that was asked for");
         std::fs::write(run.join(DATE), "yesterday").unwrap();
         assert!(format!("{:#}", fix(&mut again, &run, &[], false).unwrap_err()).contains("is no date"));
     }

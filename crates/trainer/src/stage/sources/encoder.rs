@@ -153,12 +153,7 @@ impl From<anyhow::Error> for RecordError {
 impl From<ChatError> for RecordError {
     fn from(error: ChatError) -> Self {
         match error {
-            ChatError::SpecialInContent { .. }
-            | ChatError::NothingToTrain
-            | ChatError::Raised(_)
-            | ChatError::NotWritten { .. }
-            | ChatError::Arguments { .. }
-            | ChatError::LossSwitch { .. } => Self::Bad(Invalid(error.to_string()), None),
+            error if error.is_of_conversation() => Self::Bad(Invalid(error.to_string()), None),
             error => Self::Stop(error.into()),
         }
     }
