@@ -235,6 +235,8 @@ mod tests {
             ("at least 83", "at least 84"),
             ("at least 83", "83"),
             ("83 or more", "83"),
+            ("5 apples or more", "5"),
+            ("5 apples or more", "5 apples"),
             ("at least 5 apples", "at least 5 pears"),
             ("5 or more apples", "5 or fewer apples"),
             ("more than 4", "at least 5"),

@@ -169,8 +169,8 @@ static VERB: LazyLock<Regex> = LazyLock::new(|| {
 static AFTER: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"(?i)^\s*(?:[%°$\\)\]}]\s*)*(?:",
-        // 5 or more, 5 and above, 5 more than
-        r"(?:or|and)\s+(?:more|less|fewer|greater|above|below|higher|lower|larger|smaller|over|under|up|beyond)\b",
+        // 5 or more, 5 and above, 5 apples or more, 5 more than
+        r"(?:[\p{L}'’-]+\s+){0,3}(?:or|and)\s+(?:more|less|fewer|greater|above|below|higher|lower|larger|smaller|over|under|up|beyond)\b",
         r"|(?:[\p{L}'’-]+\s+)?(?:more|less|fewer|greater|higher|lower|larger|smaller|longer|shorter|older|younger)\s+than\b",
         r"|times\s+(?:as|the|more|larger|greater|bigger|that|of)\b",
         r"|(?:以上|以下|倍|不到|多)",
@@ -320,6 +320,7 @@ mod tests {
             "n is divisible by 3",
             "all n except 3",
             "5 or more",
+            "5 apples or more",
             "It is at least 5.",
             "x ⊕ 3",
             "1s^2 2p^2",

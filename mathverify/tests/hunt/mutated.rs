@@ -227,7 +227,8 @@ fn digit(random: &mut Random, chars: &[char], at: usize) -> Option<String> {
 /// The other sign, not in front of a bracket or inside a power, and not where both are said.
 fn sign(chars: &[char], at: usize) -> Option<String> {
     let text: String = chars.iter().collect();
-    if text.contains(['^', '|', '±', '{', 'e', 'E'])
+    if !['+', '-'].contains(&chars[at])
+        || text.contains(['^', '|', '±', '{', 'e', 'E'])
         || text.contains("pm")
         || text.contains("sqrt")
         || text.contains('\\')
