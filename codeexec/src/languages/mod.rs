@@ -82,7 +82,7 @@ pub static ALL: [&dyn Language; 6] = [&python::Python, &javascript::JAVASCRIPT, 
 /// The language of that name or alias, in capital or small letters.
 pub fn find(name: &str) -> Option<&'static dyn Language> {
     let is = |known: &&str| known.eq_ignore_ascii_case(name);
-    ALL.into_iter().find(|language| is(&language.name()) || language.aliases().iter().any(|alias| is(alias)))
+    ALL.into_iter().find(|language| is(&language.name()) || language.aliases().iter().any(&is))
 }
 
 /// The names, for a sentence.

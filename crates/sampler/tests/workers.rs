@@ -193,7 +193,12 @@ fn a_question_that_hangs_costs_itself_only() {
     // A question that is refused is not asked again.
     let mut refused = None;
     let questions = [("/double", json!({}))];
-    workers.ask_all(questions, read, &mut |_, answer| Ok(refused = Some(answer))).unwrap();
+    workers
+        .ask_all(questions, read, &mut |_, answer| {
+            refused = Some(answer);
+            Ok(())
+        })
+        .unwrap();
     assert!(matches!(refused, Some(Err(SampleError::Refused { .. }))), "{refused:?}");
 }
 

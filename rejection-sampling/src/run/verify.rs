@@ -73,7 +73,7 @@ pub struct Verifiers {
 enum Programs {
     Pool(Box<Pool>),
     /// Servers, and the seconds that a program may run there.
-    Remote(Workers, f64),
+    Remote(Box<Workers>, f64),
 }
 
 impl Verifiers {
@@ -106,7 +106,7 @@ impl Verifiers {
         Ok(Self {
             maths: remote("--math-url", "mathverify", &args.math_url)?,
             programs: match remote("--code-url", "codeexec", &args.code_url)? {
-                Some(workers) => Programs::Remote(workers, args.code_timeout),
+                Some(workers) => Programs::Remote(Box::new(workers), args.code_timeout),
                 None => Programs::Pool(Box::new(Pool::new(launcher, workers, limits, 0))),
             },
             workers,
