@@ -6,8 +6,13 @@ use super::{Made, Random, Task};
 
 /// The right program of a form and two wrong ones. `@` is the right result in a body.
 pub fn records(language: &'static str, task: &Task, turn: usize, random: &mut Random) -> Vec<Made> {
-    // A list has no simple form in C.
-    let task = &Task { is_list: task.is_list && !["c", "cpp"].contains(&language), ..task.clone() };
+    // A list has no simple form in C: its first number is the argument there, and the answer is that of one number.
+    let mut task = task.clone();
+    if ["c", "cpp"].contains(&language) {
+        task.is_list = false;
+        task.inputs.iter_mut().for_each(|input| input.truncate(1));
+    }
+    let task = &task;
     let forms: &[&'static str] = match language {
         "javascript" => &["list of assertions", "console.assert", "node:test", "Jest", "throw"],
         "php" => &["list of assertions", "PHPUnit", "throw", "test functions"],
