@@ -1,0 +1,327 @@
+//! `herd safety filter`: from file to file, with counts for each rule.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use dataset::Invalid;
+use dataset::jsonl::{self, AtomicWriter, OnBadLine};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Dropped, Filters, Limits, fields};
+use crate::domains::Domains;
+use crate::pii::{Finding, Kind, Pii};
+use crate::toxicity::Toxicity;
+use crate::words::Words;
+
+/// A filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Rule {
+    /// Hosts and addresses of lists (--lists, --allow)
+    Url,
+    /// Personal data and keys
+    Pii,
+    /// A list of words (--words)
+    Words,
+    /// A linear model of toxic comments (--toxicity)
+    Toxicity,
+}
+
+/// Arguments of `herd safety filter`.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Args {
+    /// Records, one a line; several files are one set
+    #[arg(long, num_args = 1.., required = true, value_name = "FILE")]
+    pub input: Vec<PathBuf>,
+    /// The file for what is kept; .gz, .zst and .parquet by name
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The filters
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Rule::Pii])]
+    pub rules: Vec<Rule>,
+    /// The fields that are read: texts, or lists of messages
+    #[arg(long = "field", value_delimiter = ',', default_values_t = [String::from("text"), String::from("messages")])]
+    pub fields: Vec<String>,
+    /// A file for what is dropped, each record with `dropped`: rule, value, limit, detail
+    #[arg(long, value_name = "FILE")]
+    pub removed: Option<PathBuf>,
+    /// Set bad lines aside in this file, instead of stopping
+    #[arg(long, value_name = "FILE")]
+    pub skip_bad: Option<PathBuf>,
+
+    /// Lists of hosts: files, or folders with NAME.txt or NAME/domains and NAME/urls
+    #[arg(long, num_args = 1.., value_name = "PATH", help_heading = "Addresses")]
+    pub lists: Vec<PathBuf>,
+    /// Hosts that no list may block
+    #[arg(long, value_name = "FILE", help_heading = "Addresses")]
+    pub allow: Option<PathBuf>,
+    /// The field with a record's address
+    #[arg(long, default_value = "url", help_heading = "Addresses")]
+    pub url_field: String,
+
+    /// Replace personal data by <EMAIL>, <PHONE>, <CARD>, <IBAN>, <SSN>, <ID>, <IP>, <SECRET>
+    #[arg(long, help_heading = "Personal data")]
+    pub redact: bool,
+    /// The kinds that are looked for. Names and postal addresses have no form, and are not found
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Kind::ALL, help_heading = "Personal data")]
+    pub kinds: Vec<Kind>,
+    /// Leave out findings with a lower score (0.3 to 1)
+    #[arg(long, default_value_t = 0.0, help_heading = "Personal data")]
+    pub min_score: f32,
+    /// Write every finding with its place and the reason to this file
+    #[arg(long, value_name = "FILE", help_heading = "Personal data")]
+    pub explain: Option<PathBuf>,
+    /// Add the found texts to --explain
+    #[arg(long, requires = "explain", help_heading = "Personal data")]
+    pub show: bool,
+
+    /// A list of words, one a line
+    #[arg(long, value_name = "FILE", help_heading = "Words")]
+    pub words: Option<PathBuf>,
+    /// A table of weights (docs/safety.md says how it is made)
+    #[arg(long, value_name = "FILE", help_heading = "Words")]
+    pub toxicity: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub limits: Limits,
+}
+
+/// What was counted.
+#[derive(Debug, Default, Serialize)]
+struct Counts {
+    records: u64,
+    kept: u64,
+    /// By rule: records, bytes of text.
+    dropped: BTreeMap<String, (u64, u64)>,
+    /// Records without a text, kept as they are.
+    without_text: u64,
+    /// Records without an address where addresses are judged.
+    without_address: u64,
+    /// Findings by kind in records that are kept.
+    found: BTreeMap<&'static str, u64>,
+    with_findings: u64,
+    bad: u64,
+}
+
+/// Runs `herd safety filter`.
+///
+/// # Errors
+/// `file:line` and what is wrong with a record, a list or a flag. Output files are complete or not there.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    ensure!(!args.rules.is_empty(), "--rules names no filter");
+    for input in &args.input {
+        let same = |path: &Path| std::fs::canonicalize(path).ok().zip(std::fs::canonicalize(input).ok());
+        let outputs = [Some(&args.output), args.removed.as_ref(), args.explain.as_ref(), args.skip_bad.as_ref()];
+        for output in outputs.into_iter().flatten() {
+            let is_input = same(output).is_some_and(|(one, other)| one == other);
+            ensure!(!is_input, "{}: the output must be another file than the input", output.display());
+        }
+    }
+    let filters = filters(args)?;
+    let mut out = AtomicWriter::create(&args.output)?;
+    let mut removed = args.removed.as_ref().map(AtomicWriter::create).transpose()?;
+    let mut explain = args.explain.as_ref().map(AtomicWriter::create).transpose()?;
+    let mut counts = Counts::default();
+    for (number, path) in args.input.iter().enumerate() {
+        let on_bad = match &args.skip_bad {
+            None => OnBadLine::Error,
+            Some(rejects) if number == 0 => OnBadLine::SetAside(rejects.clone()),
+            Some(rejects) => OnBadLine::SetAside(numbered(rejects, number)),
+        };
+        let mut reader = jsonl::read::<Value>(path, on_bad)?;
+        while let Some(record) = reader.next() {
+            let mut record = record?;
+            let outcome = match one(args, &filters, &mut record, &mut counts) {
+                Ok(outcome) => outcome,
+                Err(what) => {
+                    reader.reject(Invalid(what), &record)?;
+                    continue;
+                }
+            };
+            counts.records += 1;
+            let id = record.get("id").cloned().unwrap_or_else(|| reader.place().to_string().into());
+            if let Some(explain) = &mut explain {
+                for mut line in outcome.lines {
+                    line["id"] = id.clone();
+                    explain.write(&line)?;
+                }
+            }
+            match outcome.dropped {
+                None => {
+                    counts.kept += 1;
+                    out.write(&record)?;
+                }
+                Some(dropped) => {
+                    let count = counts.dropped.entry(dropped.rule.clone()).or_default();
+                    *count = (count.0 + 1, count.1 + outcome.bytes);
+                    if let Some(removed) = &mut removed {
+                        record["dropped"] = serde_json::to_value(&dropped)?;
+                        removed.write(&record)?;
+                    }
+                }
+            }
+        }
+        counts.bad += reader.bad();
+    }
+    out.finish()?;
+    removed.map(AtomicWriter::finish).transpose()?;
+    explain.map(AtomicWriter::finish).transpose()?;
+    let gone: u64 = counts.dropped.values().map(|count| count.0).sum();
+    ensure!(gone + counts.kept == counts.records, "a record was lost");
+    print(args, &counts);
+    Ok(())
+}
+
+/// `rejected.jsonl` for the first file, `rejected-1.jsonl` for the second.
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let ending = path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
+    path.with_file_name(format!("{stem}-{number}{ending}"))
+}
+
+/// What becomes of a record.
+struct Outcome {
+    dropped: Option<Dropped>,
+    /// Bytes of its texts.
+    bytes: u64,
+    /// Findings, for --explain.
+    lines: Vec<Value>,
+}
+
+fn one(args: &Args, filters: &Filters, record: &mut Value, counts: &mut Counts) -> Result<Outcome, String> {
+    if !record.is_object() {
+        return Err("the line is no object".into());
+    }
+    let address = record.get(&args.url_field).and_then(Value::as_str).map(str::to_owned);
+    if filters.domains.is_some() && address.is_none() {
+        counts.without_address += 1;
+    }
+    let mut parts: Vec<String> = Vec::new();
+    for field in &args.fields {
+        parts.extend(fields::texts(record, field)?.into_iter().flatten().map(|text| text.clone()));
+    }
+    counts.without_text += u64::from(parts.is_empty());
+    let whole = parts.join("\n\n");
+    let judged = filters.judge(&whole, address.as_deref());
+    let mut outcome = Outcome { dropped: judged.dropped, bytes: whole.len() as u64, lines: Vec::new() };
+    if outcome.dropped.is_some() || filters.pii.is_none() {
+        return Ok(outcome);
+    }
+    let mut any = false;
+    for field in &args.fields {
+        for (at, text) in fields::texts(record, field)?.into_iter().flatten().enumerate() {
+            let redacted = filters.redact(text);
+            any |= !redacted.findings.is_empty();
+            for finding in &redacted.findings {
+                *counts.found.entry(finding.kind().name()).or_default() += 1;
+                if args.explain.is_some() {
+                    outcome.lines.push(line(text, &format!("{field}[{at}]"), finding, args.show));
+                }
+            }
+            if args.redact {
+                *text = redacted.text;
+            }
+        }
+    }
+    counts.with_findings += u64::from(any);
+    Ok(outcome)
+}
+
+/// A finding as `--explain` has it: offsets in bytes and in characters.
+fn line(text: &str, field: &str, finding: &Finding, show: bool) -> Value {
+    let characters = text[..finding.start].chars().count();
+    let found = &text[finding.start..finding.end];
+    let mut line = json!({
+        "id": null, "field": field, "start": finding.start, "end": finding.end, "char_start": characters,
+        "char_end": characters + found.chars().count(), "kind": finding.kind().name(), "rule": finding.rule.name,
+        "score": (f64::from(finding.score()) * 100.0).round() / 100.0, "why": finding.explain(),
+    });
+    if show {
+        line["text"] = found.into();
+    }
+    line
+}
+
+fn filters(args: &Args) -> anyhow::Result<Filters> {
+    let has = |rule: Rule| args.rules.contains(&rule);
+    let mut filters = Filters::new(args.limits.clone());
+    if has(Rule::Url) {
+        ensure!(!args.lists.is_empty(), "the filter url needs --lists: files of hosts, or folders of them");
+        let mut domains = Domains::new();
+        for path in &args.lists {
+            if path.is_dir() {
+                domains.add_folder(path)?;
+            } else {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let name = name.split('.').next().unwrap_or_default().to_owned();
+                domains.add_file(&name, path)?;
+            }
+        }
+        if let Some(path) = &args.allow {
+            domains.allow_file(path)?;
+        }
+        for (name, counts) in domains.lists().chain([("allow", domains.allowed())]) {
+            let bad = match counts.bad {
+                0 => String::new(),
+                bad => format!("; {bad} lines are no host, the first is line {}", counts.first_bad),
+            };
+            if counts.hosts + counts.paths > 0 {
+                println!("list {name}: {} hosts, {} addresses{bad}", counts.hosts, counts.paths);
+            }
+        }
+        filters.domains = Some(domains);
+    } else if !args.lists.is_empty() || args.allow.is_some() {
+        bail!("--lists and --allow belong to the filter url; add it to --rules");
+    }
+    if has(Rule::Pii) {
+        filters.pii = Some(Pii::new(&args.kinds).min_score(args.min_score));
+    } else if args.redact || args.explain.is_some() {
+        bail!("--redact and --explain belong to the filter pii; add it to --rules");
+    }
+    match (has(Rule::Words), &args.words) {
+        (true, Some(path)) => filters.words = Some(Words::from_file(path)?),
+        (true, None) => {
+            bail!("the filter words needs --words: a file with a word or phrase a line (docs/safety.md names lists)")
+        }
+        (false, Some(_)) => bail!("--words belongs to the filter words; add it to --rules"),
+        (false, None) => {}
+    }
+    match (has(Rule::Toxicity), &args.toxicity) {
+        (true, Some(path)) => {
+            let model = Toxicity::from_file(path).context("--toxicity")?;
+            println!("toxicity: {} words of {}", model.words(), model.source());
+            filters.toxicity = Some(model);
+        }
+        (true, None) => {
+            bail!("the filter toxicity needs --toxicity: a table of weights (docs/safety.md says how it is made)")
+        }
+        (false, Some(_)) => bail!("--toxicity belongs to the filter toxicity; add it to --rules"),
+        (false, None) => {}
+    }
+    Ok(filters)
+}
+
+fn print(args: &Args, counts: &Counts) {
+    println!("{} records, {} kept: {}", counts.records, counts.kept, args.output.display());
+    for (rule, (records, bytes)) in &counts.dropped {
+        println!("  dropped by {rule}: {records} records, {bytes} bytes");
+    }
+    if args.rules.contains(&Rule::Pii) {
+        let kinds: Vec<String> = counts.found.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let found = if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") };
+        let what = if args.redact { "redacted" } else { "found" };
+        println!("  personal data {what} in {} kept records: {found}", counts.with_findings);
+    }
+    for (count, what) in [
+        (counts.without_text, format!("have none of the fields {}", args.fields.join(", "))),
+        (counts.without_address, format!("have no {}: no list was asked", args.url_field)),
+        (counts.bad, "lines were set aside".into()),
+    ] {
+        if count > 0 {
+            println!("  {count} {what}");
+        }
+    }
+}

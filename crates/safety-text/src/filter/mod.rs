@@ -1,0 +1,219 @@
+//! The filters together: what a document is dropped for, or what it is redacted to. A pure function of the document, with
+//! the name of the rule, the value and the limit in the answer; a pipeline calls it for each document.
+//!
+//! ```
+//! use safety_text::filter::{Filters, Limits};
+//! use safety_text::pii::Pii;
+//!
+//! let filters = Filters { pii: Some(Pii::default()), ..Filters::new(Limits::default()) };
+//! let judged = filters.judge("Write to jo@example.org about the rest of this long and harmless letter.", None);
+//! assert!(judged.dropped.is_none() && judged.pii.len() == 1);
+//! assert_eq!(filters.redact("Write to jo@example.org.").text, "Write to <EMAIL>.");
+//! ```
+
+pub mod command;
+mod fields;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domains::Domains;
+use crate::pii::{Finding, Pii, Redacted};
+use crate::toxicity::{Document, Toxicity};
+use crate::words::{WordCount, Words};
+
+/// The limits above which a document is dropped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Args)]
+pub struct Limits {
+    /// Drop a document with more findings of personal data for each 1,000 words, and at least 3 in all
+    #[arg(long, default_value_t = 20.0, help_heading = "Limits")]
+    pub max_pii: f64,
+    /// Drop a document with more listed words for each 1,000 words, and at least --min-hits in all
+    #[arg(long, default_value_t = 10.0, help_heading = "Limits")]
+    pub max_words: f64,
+    /// The fewest listed words that a document is dropped for
+    #[arg(long, default_value_t = 3, help_heading = "Limits")]
+    pub min_hits: u64,
+    /// Drop a document with a larger share of toxic pieces (score of at least 0.5), and at least 2 in all
+    #[arg(long, default_value_t = 0.3, help_heading = "Limits")]
+    pub max_toxic: f64,
+}
+
+impl Default for Limits {
+    /// As on the command line.
+    fn default() -> Self {
+        Self { max_pii: 20.0, max_words: 10.0, min_hits: 3, max_toxic: 0.3 }
+    }
+}
+
+/// Findings that a document may have whatever its length.
+const FEW_FINDINGS: usize = 3;
+/// Toxic pieces that a document may not have.
+const FEW_PIECES: u64 = 2;
+
+/// Why a document is dropped.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Dropped {
+    /// The rule: `url:LIST`, `pii`, `words`, `toxicity`.
+    pub rule: String,
+    /// The value that the rule measured.
+    pub value: f64,
+    /// The limit that it exceeds.
+    pub limit: f64,
+    /// What it was, without the text: a list's entry, counts.
+    pub detail: String,
+}
+
+/// What the filters say of a document.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Judged {
+    /// Why it is dropped, by the first rule that says so.
+    pub dropped: Option<Dropped>,
+    /// Personal data, where that filter is on and no rule before it dropped the document.
+    pub pii: Vec<Finding>,
+    /// Listed words, likewise.
+    pub words: Option<WordCount>,
+    /// Toxicity, likewise.
+    pub toxicity: Option<Document>,
+}
+
+/// The filters that are on.
+#[derive(Debug, Default)]
+pub struct Filters {
+    /// Lists of hosts, for documents with an address.
+    pub domains: Option<Domains>,
+    /// Personal data.
+    pub pii: Option<Pii>,
+    /// A list of words.
+    pub words: Option<Words>,
+    /// A model of toxicity.
+    pub toxicity: Option<Toxicity>,
+    /// The limits.
+    pub limits: Limits,
+}
+
+impl Filters {
+    /// No filter yet: set those that are wanted.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Applies the filters in the order of their cost: address, words, personal data, toxicity. The first that drops the
+    /// document ends it.
+    #[must_use]
+    pub fn judge(&self, text: &str, address: Option<&str>) -> Judged {
+        let mut judged = Judged { dropped: self.judge_address(address), ..Judged::default() };
+        if judged.dropped.is_some() {
+            return judged;
+        }
+        if let Some(words) = &self.words {
+            let count = words.count(text);
+            judged.words = Some(count);
+            judged.dropped = self.limits.words(count);
+            if judged.dropped.is_some() {
+                return judged;
+            }
+        }
+        if let Some(pii) = &self.pii {
+            judged.pii = pii.find(text);
+            judged.dropped = self.limits.pii(judged.pii.len(), text.split_whitespace().count());
+            if judged.dropped.is_some() {
+                return judged;
+            }
+        }
+        if let Some(toxicity) = &self.toxicity {
+            let document = toxicity.document(text);
+            judged.toxicity = Some(document);
+            judged.dropped = self.limits.toxicity(document);
+        }
+        judged
+    }
+
+    /// What the lists of hosts say of an address.
+    #[must_use]
+    pub fn judge_address(&self, address: Option<&str>) -> Option<Dropped> {
+        let hit = self.domains.as_ref()?.find(address?)?;
+        Some(Dropped { rule: format!("url:{}", hit.list), value: 1.0, limit: 0.0, detail: hit.entry })
+    }
+
+    /// The text without its personal data; as it is where that filter is off.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> Redacted {
+        match &self.pii {
+            Some(pii) => pii.redact(text),
+            None => Redacted { text: text.to_owned(), findings: Vec::new() },
+        }
+    }
+}
+
+impl Limits {
+    /// Whether a document of `words` words has too many findings.
+    #[must_use]
+    pub fn pii(&self, findings: usize, words: usize) -> Option<Dropped> {
+        let value = findings as f64 * 1000.0 / words.max(1) as f64;
+        let detail = format!("{findings} findings in {words} words");
+        let is_over = findings > FEW_FINDINGS && value > self.max_pii;
+        is_over.then(|| Dropped { rule: "pii".into(), value, limit: self.max_pii, detail })
+    }
+
+    /// Whether a document has too many listed words.
+    #[must_use]
+    pub fn words(&self, count: WordCount) -> Option<Dropped> {
+        let value = count.per_thousand();
+        let detail = format!("{} hits of {} entries in {} words", count.hits, count.distinct, count.words);
+        let is_over = count.hits >= self.min_hits && value > self.max_words;
+        is_over.then(|| Dropped { rule: "words".into(), value, limit: self.max_words, detail })
+    }
+
+    /// Whether a document is too toxic.
+    #[must_use]
+    pub fn toxicity(&self, document: Document) -> Option<Dropped> {
+        let toxic = (document.share * document.pieces as f64).round() as u64;
+        let detail = format!("{toxic} of {} pieces", document.pieces);
+        let is_over = toxic >= FEW_PIECES && document.share > self.max_toxic;
+        is_over.then(|| Dropped { rule: "toxicity".into(), value: document.share, limit: self.max_toxic, detail })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filters() -> Filters {
+        let mut domains = Domains::new();
+        domains.add("ads", &b"bad.example\n"[..], "ads").unwrap();
+        let table = "{\"format\": \"herd-toxicity\", \"version\": 1, \"source\": \"s\", \"licence\": \"l\", \"heads\": \
+                     [{\"intercept\": -1.0, \"a\": -9.0, \"c\": 0.0}]}\n{\"word\": \"awful\", \"weights\": [2.0]}\n";
+        Filters {
+            domains: Some(domains),
+            pii: Some(Pii::default()),
+            words: Some(Words::new("darn\n").unwrap()),
+            toxicity: Some(Toxicity::parse(table, "t").unwrap()),
+            limits: Limits::default(),
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_drops_names_itself() {
+        let filters = filters();
+        let rule = |text: &str, url| filters.judge(text, url).dropped.map(|dropped| dropped.rule);
+        let many = "a@example.org b@example.org c@example.org d@example.org";
+        assert_eq!(rule(many, Some("http://x.bad.example/")).as_deref(), Some("url:ads"));
+        assert_eq!(rule(many, Some("http://good.example/")).as_deref(), Some("pii"));
+        assert_eq!(rule("darn darn darn", None).as_deref(), Some("words"));
+        assert_eq!(rule("awful\nawful\nfine", None).as_deref(), Some("toxicity"));
+        assert_eq!(rule("a fine day, darn it, with jo@example.org", Some("good.example")), None);
+        let dropped = filters.judge("darn darn darn", None).dropped.unwrap();
+        assert_eq!((dropped.value, dropped.limit), (1000.0, 10.0));
+    }
+
+    #[test]
+    fn lengths_count() {
+        let filters = filters();
+        let long =
+            format!("{} a@example.org b@example.org c@example.org d@example.org darn darn darn", "word ".repeat(500));
+        let judged = filters.judge(&long, None);
+        assert!(judged.dropped.is_none(), "{:?}", judged.dropped);
+        assert_eq!((judged.pii.len(), judged.words.unwrap().hits, judged.toxicity.unwrap().share), (4, 3, 0.0));
+    }
+}

@@ -1,0 +1,16 @@
+//! Safety of texts without a model and without libtorch.
+//!
+//! - [`policy`]: the file of categories that training, serving, evaluation and reports read.
+//! - [`pii`]: personal data and keys in texts: found with byte offsets, redacted.
+//! - [`domains`]: lists of hosts, with `allow` before all.
+//! - [`words`], [`toxicity`]: listed words, and a linear model of toxic comments.
+//! - [`filter`]: the filters together, as a pipeline calls them and as `herd safety filter`.
+//!
+//! Every filter is built once, can be shared between threads, and is a pure function of the text.
+
+pub mod domains;
+pub mod filter;
+pub mod pii;
+pub mod policy;
+pub mod toxicity;
+pub mod words;
