@@ -307,6 +307,56 @@ fn damage_and_other_recipes_are_sentences() {
     assert!(error.contains("--shard 3/2: give I/N"), "{error}");
 }
 
+const PAGE: &str = "<html><head><title>Numbers</title></head><body><nav><a href='/'>Home</a> <a href='/all'>All pages</a></nav>
+    <article><h1>Numbers</h1><p>A prime number has no divisor but one and itself, and every whole number above one is a product of such
+    numbers in exactly one way, whatever the order.</p><pre><code>for n in range(2, 9):\n    print(n)</code></pre><p>The list of the prime
+    numbers has no end, which was shown in Alexandria more than two thousand years ago by an argument of four lines.</p></article>
+    <footer><a href='/imprint'>Imprint</a></footer></body></html>";
+
+#[test]
+fn pages_are_extracted_before_anything_reads_their_text() {
+    let world = World { dir: tempfile::tempdir().unwrap() };
+    std::fs::write(world.path("numbers.html"), PAGE).unwrap();
+    std::fs::write(world.path("empty.html"), "<html><body></body></html>").unwrap();
+    let source = "[[source]]\nname = \"web\"\nfiles = [\"*.html\"]\n";
+    let exact = "[[step]]\nkind = \"dedup-exact\"\n";
+    std::fs::write(world.path("recipe.toml"), format!("{source}[[step]]\nkind = \"extract\"\n{exact}")).unwrap();
+    world.run("run", &[]);
+    let result = world.result("run");
+    assert_eq!(result.len(), 1, "{result:?}");
+    let text = &result[0].text;
+    assert!(text.contains("A prime number") && text.contains("range(2, 9):\n    print(n)"), "{text}");
+    assert!(!text.contains("Imprint") && !text.contains("All pages"), "{text}");
+
+    std::fs::write(world.path("recipe.toml"), format!("{source}{exact}[[step]]\nkind = \"extract\"\n")).unwrap();
+    let words = world.words("other", &[]);
+    let error = fail(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(error.contains("extract must stand before dedup-exact"), "{error}");
+}
+
+#[test]
+fn languages_are_told_apart() {
+    if test_support::require(language_id::LanguageId::load()).is_none() {
+        return;
+    }
+    let world = World { dir: tempfile::tempdir().unwrap() };
+    let texts = [
+        ("en", "All human beings may read this sentence, which is written in the language of the examples."),
+        ("de", "Diesen Satz kann lesen, wer die Sprache gelernt hat, in der er hier geschrieben steht."),
+        ("none", "%% 0101 ## 77 @@ 1 2 3 4"),
+    ];
+    let documents: Vec<Document> = texts.iter().map(|(id, text)| document(id, (*text).to_owned())).collect();
+    dataset::jsonl::write_all(world.path("web.jsonl"), &documents).unwrap();
+    let recipe =
+        "[[source]]\nname = \"web\"\nfiles = [\"web.jsonl\"]\n[[step]]\nkind = \"language\"\nkeep = [\"de\"]\n";
+    std::fs::write(world.path("recipe.toml"), recipe).unwrap();
+    world.run("run", &[]);
+    let result = world.result("run");
+    assert_eq!(result.iter().map(|kept| &*kept.id).collect::<Vec<_>>(), ["de"]);
+    assert_eq!(result[0].meta["language"], "de");
+    assert!(world.why("run", "en").contains("language"));
+}
+
 #[test]
 fn one_filter_by_itself_and_word_counts() {
     let world = World::new(30, 1);
