@@ -223,5 +223,23 @@ fn finished(folder: &Path, options: &Options) -> anyhow::Result<Vec<token_shards
             break;
         }
     }
+    remove_unfinished(folder)?;
     Ok(kept)
+}
+
+/// Removes the files that a killed run had not given their names yet: `.NAME.ds*.tmp`.
+fn remove_unfinished(folder: &Path) -> anyhow::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", folder.display())),
+    };
+    for entry in entries {
+        let path = entry.with_context(|| format!("cannot read {}", folder.display()))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') && name.contains(".ds") && name.ends_with(".tmp") {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }

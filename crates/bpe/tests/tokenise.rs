@@ -89,7 +89,8 @@ fn what_was_interrupted_goes_on_with_the_same_bytes() {
         let error = run(&broken, dir.path(), 2).unwrap_err().to_string();
         assert_eq!(error, "docs.jsonl:9: no text");
     }
-    // As after a kill: a shard of which only the first file has its name.
+    // As after a kill: a shard of which only the first file has its name, and one that has none yet.
+    std::fs::write(dir.path().join(".00003.ds.index.k2Jx9a.tmp"), "half").unwrap();
     std::fs::write(shard_path(dir.path(), made.shards - 1), "half").unwrap();
     let again = run(&texts, dir.path(), 2).unwrap();
     assert!(again.kept > 0 && Counts { kept: 0, ..again } == made, "{again:?}");
