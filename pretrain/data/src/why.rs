@@ -32,8 +32,8 @@ pub fn story(folder: &Path, recipe: &Recipe, id: &str) -> anyhow::Result<Vec<Str
                     record["step"],
                     text("kind"),
                     text("rule"),
-                    record["value"],
-                    record["limit"]
+                    shown(&record["value"]),
+                    shown(&record["limit"])
                 );
                 if let Some(by) = record["by"].as_u64() {
                     let other = resolve(folder, at - 1, by).unwrap_or_default();
@@ -59,6 +59,12 @@ pub fn story(folder: &Path, recipe: &Recipe, id: &str) -> anyhow::Result<Vec<Str
     Ok(lines)
 }
 
+/// A number for people, to four decimals: 48, 0.2435.
+fn shown(value: &Value) -> String {
+    let Some(number) = value.as_f64() else { return value.to_string() };
+    format!("{number:.4}").trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// The id at a place of a phase.
 fn resolve(folder: &Path, phase: usize, place: u64) -> Option<String> {
     let (input, number, ordinal) = place_parts(place);
@@ -82,4 +88,15 @@ fn find(path: &Path, needle: &str, id: &str, each: &mut dyn FnMut(&Value, usize)
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        let texts = [48.0, 0.24347826086956523, 0.18, 0.0, 100.0].map(|number| shown(&Value::from(number)));
+        assert_eq!(texts, ["48", "0.2435", "0.18", "0", "100"]);
+    }
 }

@@ -201,7 +201,8 @@ fn planted_cases_are_found() {
     assert!(story.contains("document z-trusted-03 stays in its place"), "{story}");
     let story = world.why("run", "question-4");
     assert!(
-        story.contains("dropped by step 3 (decontaminate): question_share is 1.0") && story.contains("common words: "),
+        story.contains("dropped by step 3 (decontaminate): question_share is 1 and the limit is 0.7")
+            && story.contains("common words: "),
         "{story}"
     );
     assert_eq!(world.why("run", "plain-00007").matches(": kept with").count(), 2);
@@ -354,7 +355,8 @@ fn languages_are_told_apart() {
     let result = world.result("run");
     assert_eq!(result.iter().map(|kept| &*kept.id).collect::<Vec<_>>(), ["de"]);
     assert_eq!(result[0].meta["language"], "de");
-    assert!(world.why("run", "en").contains("language"));
+    let why = world.why("run", "en");
+    assert!(why.contains("dropped by step 1 (language): language is 0 and the limit is 1; en, "), "{why}");
 }
 
 #[test]
