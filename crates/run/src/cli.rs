@@ -1,8 +1,8 @@
-//! `--config FILE` for commands whose flags are their configuration: one declaration of a knob gives its flag, its key, its
-//! default and its help.
+//! `--config FILE` for commands whose flags are their configuration: one declaration of an option defines its flag,
+//! its key, its default and its help text.
 //!
-//! [`expand`] puts the keys of the file onto the command line, where clap reads them like flags; [`from_flags`] then gives
-//! the whole as a [`Resolved`] configuration.
+//! [`expand`] adds the keys of the file to the command line, where clap parses them like flags. [`from_flags`] then
+//! turns all of them into a [`Resolved`] configuration.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,25 +19,25 @@ use crate::config::{Origin, Resolved, nearest, object, read};
 /// The id of the argument that [`expand`] looks for.
 const FILE: &str = "config_file";
 
-/// The flags of every command that leaves a folder, for `#[command(flatten)] #[serde(skip)]`.
+/// The flags of every command that writes a run folder, for `#[command(flatten)] #[serde(skip)]`.
 #[derive(clap::Args, Debug, Clone, Default)]
 #[group(skip)]
 pub struct Frame {
-    /// A TOML file with any of the flags below, `_` for `-` (`top_p = 0.9`); flags win over it
+    /// A TOML file with any of the flags below, `_` for `-` (`top_p = 0.9`); flags override it
     #[arg(long = "config", id = "config_file", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Show the configuration and what would be done, and stop
+    /// Print the configuration and the plan, and stop
     #[arg(long)]
     pub dry_run: bool,
 }
 
-/// The command line `words` with the keys of the file named by `--config`, where the subcommand has a [`Frame`]. Flags that
-/// are given win over keys.
+/// Returns the command line `words` with the keys of the file that `--config` names, if the subcommand has a
+/// [`Frame`]. Flags of the command line override keys of the file.
 ///
 /// # Errors
-/// A sentence on the file or on a key that is no flag of the command.
+/// When the file cannot be read, or a key is not a flag of the command.
 pub fn expand(command: &Command, mut words: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
-    // Most command lines have no file, and are spared the second parse.
+    // Most command lines have no file and do not need the second parse.
     if !words.iter().any(|word| word.to_string_lossy().starts_with("--config")) {
         return Ok(words);
     }
@@ -86,10 +86,10 @@ pub fn expand(command: &Command, mut words: Vec<OsString>) -> anyhow::Result<Vec
     Ok(words)
 }
 
-/// The configuration that parsed flags are. `file` is where [`expand`] took keys from.
+/// Converts parsed flags into a configuration. `file` is the file from which [`expand`] took keys.
 ///
 /// # Errors
-/// When the file cannot be read any more.
+/// When the file can no longer be read.
 pub fn from_flags<A: clap::Args + Serialize + Clone>(args: &A, file: Option<&Path>) -> anyhow::Result<Resolved<A>> {
     let values = object(args)?;
     let from_file = file.map(read).transpose().context("--config")?.unwrap_or_default();
@@ -118,7 +118,7 @@ pub fn from_flags<A: clap::Args + Serialize + Clone>(args: &A, file: Option<&Pat
     Ok(Resolved { config: args.clone(), origins, defaults })
 }
 
-/// Clap's default, of the type that the value has.
+/// Clap's default, converted to the type of the value.
 fn default(value: &Value, texts: &[String]) -> Value {
     let one = |like: Option<&Value>, text: &String| match like {
         Some(Value::Number(number)) if number.is_f64() => text.parse().ok().and_then(Number::from_f64).into(),
@@ -215,7 +215,7 @@ mod tests {
         let origin = |key: &str| resolved.origins[key].as_str();
         assert_eq!(["top_p", "k", "keep", "endpoint"].map(origin), ["flag", "file", "file", "default"]);
         assert_eq!((&resolved.defaults["k"], &resolved.defaults["top_p"]), (&json!([1, 10]), &json!(1.0)));
-        // What is written down is a file of the same configuration.
+        // The written configuration is a valid configuration file.
         let again = dir.path().join("again.toml");
         std::fs::write(&again, resolved.to_toml().unwrap()).unwrap();
         let back = parse(&again, "").unwrap();
@@ -239,7 +239,7 @@ mod tests {
         }
         let error = format!("{:#}", parse(&dir.path().join("none"), "").unwrap_err());
         assert!(error.contains("cannot read"), "{error}");
-        // A command that reads its file itself is left alone.
+        // A command that reads its file itself is not changed.
         let words: Vec<OsString> = ["herd", "other", "--config", "none"].map(OsString::from).into();
         assert_eq!(expand(&Cli::command(), words.clone()).unwrap(), words);
     }

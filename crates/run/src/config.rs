@@ -1,4 +1,5 @@
-//! Flags over a configuration file over a stage's defaults, where each value came from, and what a change of it changes.
+//! Resolves a configuration: flags over a configuration file over the defaults of a stage. Records the origin of each
+//! value, and classifies the effect of a changed value.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,24 +10,25 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
-/// What a change of a key changes in the result of a run, and so what a resume does with it.
+/// The effect that a changed value of a key has on the result of a run. A resume handles each class differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// The course of the run: a resume with another value is refused.
     Course,
-    /// The last bits of numbers only (sums in another order): accepted, and recorded, since the result may no longer have
-    /// the bytes that it would have had.
+    /// Only the last bits of numbers (sums in another order). The change is accepted and recorded, since the bytes of
+    /// the result may differ from those of an unchanged run.
     Bits,
-    /// Only what is saved: accepted; of a finished run only the saving is done again.
+    /// Only the saved files. The change is accepted; for a finished run, only the saving is repeated.
     Output,
-    /// Nothing: where the run is, how often it is saved or measured, or the path of an input, which is compared by content.
+    /// No effect: the place of the run, how often it is saved or measured, or the path of an input, which is compared
+    /// by content.
     Free,
 }
 
-/// Where a value came from.
+/// The origin of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody said otherwise.
+    /// The default of the stage.
     Default,
     /// The configuration file.
     File,
@@ -35,7 +37,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// A word for tables.
+    /// The name of the origin, for tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -46,22 +48,22 @@ impl Origin {
     }
 }
 
-/// A configuration, and for every key where it came from.
+/// A configuration, with the origin of every key.
 #[derive(Debug, Clone)]
 pub struct Resolved<C> {
     /// The values.
     pub config: C,
     /// The origin of each key.
     pub origins: BTreeMap<String, Origin>,
-    /// The value that each key has by default.
+    /// The default of each key.
     pub defaults: Map<String, Value>,
 }
 
-/// The flags that were given, under their keys: what `args` (a `clap::Args` that is `Serialize`) writes, without what was
-/// left out, which is null, false or empty there.
+/// Serializes only the flags that the user set, under their keys. `args` is a `clap::Args` that implements
+/// `Serialize`; keys with the value null, false or an empty list are left out.
 ///
 /// # Errors
-/// Never in practice.
+/// When serde cannot serialize `args`.
 pub fn given(args: &impl Serialize) -> anyhow::Result<Map<String, Value>> {
     let mut flags = object(args)?;
     flags.retain(|_, value| {
@@ -70,11 +72,12 @@ pub fn given(args: &impl Serialize) -> anyhow::Result<Map<String, Value>> {
     Ok(flags)
 }
 
-/// Puts the keys of the TOML file over the defaults, and the flags over both. The defaults are what `C::default()` writes:
-/// its keys are all on one level, and those without a value are `Option`s that write themselves as null, never skipped.
+/// Puts the keys of the TOML file over the defaults, and the flags over both. The defaults are the serialized
+/// `C::default()`. All keys of `C` must be on one level, and a key without a value must be an `Option` that is
+/// serialized as null, not skipped.
 ///
 /// # Errors
-/// A sentence on the file or the key that is wrong. Keys that do not exist are errors.
+/// When the file cannot be read or parsed, when a key does not exist, or when a value is invalid.
 pub fn resolve<C: Serialize + DeserializeOwned + Default>(
     file: Option<&Path>,
     flags: Map<String, Value>,
@@ -104,10 +107,10 @@ pub fn resolve<C: Serialize + DeserializeOwned + Default>(
 }
 
 impl<C: Serialize> Resolved<C> {
-    /// Every key with its value and origin, a line each.
+    /// A table with one line for every key: key, value and origin.
     ///
     /// # Errors
-    /// Never in practice.
+    /// When serde cannot serialize the configuration.
     pub fn table(&self) -> anyhow::Result<String> {
         let line = |(key, value): (&String, &Value)| {
             let origin = self.origins.get(key).copied().unwrap_or(Origin::Default);
@@ -116,25 +119,27 @@ impl<C: Serialize> Resolved<C> {
         Ok(object(&self.config)?.iter().map(line).collect())
     }
 
-    /// As TOML, every key that has a value: as a file, it resolves to the same configuration.
+    /// The configuration as TOML, with every key that has a value. As a configuration file, it resolves to the same
+    /// configuration.
     ///
     /// # Errors
-    /// Never in practice: a configuration can always be written.
+    /// When serde cannot serialize the configuration.
     pub fn to_toml(&self) -> anyhow::Result<String> {
         Ok(to_toml(&object(&self.config)?))
     }
 }
 
-/// Keys as TOML, a line each, without those that have no value.
+/// The keys as TOML, one line each, without keys that have no value.
 #[must_use]
 pub fn to_toml(keys: &Map<String, Value>) -> String {
-    // JSON's strings, numbers, booleans and lists of them are TOML's too.
+    // JSON strings, numbers, booleans and lists of them are also valid TOML.
     let line = |(key, value): (&String, &Value)| (!value.is_null()).then(|| format!("{key} = {value}\n"));
     keys.iter().filter_map(line).collect()
 }
 
-/// Adds `[default: ...]` to the help of every flag whose key has a default in `C`. For
-/// `#[command(defer(show_defaults::<Config>))]` on the arguments of a stage, so that the help cannot drift from the code.
+/// Adds `[default: ...]` to the help of every flag whose key has a default in `C`. Use it as
+/// `#[command(defer(show_defaults::<Config>))]` on the arguments of a stage, so that the help always agrees with the
+/// code.
 #[must_use]
 pub fn show_defaults<C: Serialize + Default>(command: clap::Command) -> clap::Command {
     let Ok(defaults) = object(&C::default()) else { return command };
@@ -158,7 +163,7 @@ pub fn show_defaults<C: Serialize + Default>(command: clap::Command) -> clap::Co
     command
 }
 
-/// What serde writes of a structure, as its keys and values.
+/// Serializes a structure to its keys and values.
 pub(crate) fn object(value: &impl Serialize) -> anyhow::Result<Map<String, Value>> {
     match serde_json::to_value(value)? {
         Value::Object(keys) => Ok(keys),
@@ -166,10 +171,10 @@ pub(crate) fn object(value: &impl Serialize) -> anyhow::Result<Map<String, Value
     }
 }
 
-/// The keys of a configuration file.
+/// Reads the keys of a configuration file.
 ///
 /// # Errors
-/// A sentence on the file or the key that is wrong.
+/// When the file cannot be read or is not valid TOML.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     parse(&text).with_context(|| path.display().to_string())
@@ -186,7 +191,7 @@ pub(crate) fn parse(text: &str) -> anyhow::Result<Map<String, Value>> {
     Ok(keys)
 }
 
-/// A value of the file as JSON, which serde then reads like the flags.
+/// Converts a value of the file to JSON; serde then deserializes it like a flag.
 fn json(value: &DeValue) -> anyhow::Result<Value> {
     Ok(match value {
         DeValue::String(text) => text.as_ref().into(),
@@ -202,7 +207,7 @@ fn json(value: &DeValue) -> anyhow::Result<Value> {
     })
 }
 
-/// `; did you mean ...?`, where a known key is near.
+/// `; did you mean ...?` if a known key is similar, else an empty text.
 pub(crate) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> String {
     let best = known.map(|known| (strsim::jaro_winkler(key, known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
     match best {
@@ -284,7 +289,7 @@ mod tests {
         assert_eq!((*beta, common.epochs), (1.0, 3));
         let origin = |key: &str| resolved.origins[key].as_str();
         assert_eq!([origin("learning_rate"), origin("seed"), origin("epochs")], ["flag", "file", "default"]);
-        // What is written down reads back the same.
+        // The written configuration reads back the same.
         std::fs::write(&path, resolved.to_toml().unwrap()).unwrap();
         assert_eq!(resolve::<Config>(Some(&path), Map::new()).unwrap().config, resolved.config);
     }

@@ -1,5 +1,5 @@
-//! One declaration of a knob: a configuration whose fields are clap's flags and serde's keys, and whose `Default` holds the
-//! values.
+//! One declaration of an option: a configuration whose fields are clap's flags and serde's keys, and whose `Default`
+//! holds the default values.
 //!
 //! ```
 //! use run::Flags;
@@ -40,8 +40,8 @@ use serde_json::{Map, Value};
 
 use crate::config::{Resolved, object, resolve, show_defaults};
 
-/// The flags of a stage: `--config`, `--dry-run`, and one for each key of `C`. No flag is required: a key that is not given
-/// comes from the file or from `C`'s default, which the help states.
+/// The flags of a stage: `--config`, `--dry-run`, and one flag for each key of `C`. No flag is required: a missing
+/// flag takes its value from the file or from `C::default()`, which the help text shows.
 #[derive(Debug, Clone)]
 pub struct Flags<C> {
     /// A TOML file with any of the keys.
@@ -56,10 +56,10 @@ pub struct Flags<C> {
 #[derive(clap::Args)]
 #[group(skip)]
 struct Head {
-    /// A TOML file with any of the keys below (`learning_rate = 2e-5`); flags win over it
+    /// A TOML file with any of the keys below (`learning_rate = 2e-5`); flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Show the data, the plan and the memory estimate, and stop before the first step
+    /// Print the data, the plan and the memory estimate, and stop before the first step
     #[arg(long)]
     dry_run: bool,
 }
@@ -68,7 +68,7 @@ impl<C: Serialize + DeserializeOwned + Default> Flags<C> {
     /// The configuration: flags over the file over the defaults.
     ///
     /// # Errors
-    /// As [`resolve`].
+    /// See [`resolve`].
     pub fn resolve(&self) -> anyhow::Result<Resolved<C>> {
         resolve(self.config.as_deref(), self.given.clone())
     }
@@ -76,7 +76,7 @@ impl<C: Serialize + DeserializeOwned + Default> Flags<C> {
 
 impl<C: Serialize + DeserializeOwned + Default + clap::Args> clap::Args for Flags<C> {
     fn augment_args(command: Command) -> Command {
-        // "For update": what is not given keeps its default, so nothing is required.
+        // The variant "for update" makes no flag required, because a missing flag keeps its default.
         show_defaults::<C>(C::augment_args_for_update(Head::augment_args(command)))
     }
 
@@ -179,7 +179,7 @@ mod tests {
         let expected = json!({"model": "m", "data": ["a", "b", "c"], "batch_size": 4, "keep": true, "rate": 2e-5,
             "shape": "flat"});
         assert_eq!(Value::Object(given), expected);
-        // A default that is given is a flag too.
+        // A flag with the default value counts as given.
         assert_eq!(Value::Object(parse("--epochs 3").given), json!({"epochs": 3}));
         assert!(parse("--dry-run").dry_run && !parse("").dry_run);
     }

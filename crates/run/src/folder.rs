@@ -1,4 +1,4 @@
-//! The folder of a run, and the lock that keeps a second run out of it.
+//! The folder of a run, and the lock that keeps other processes out of it.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -7,27 +7,27 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// A run's folder, held by this process until it is dropped or the process ends, however it ends.
+/// The folder of a run. This process holds its lock until the value is dropped or the process ends, in whatever way.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
     _lock: File,
-    /// Whether this process made the folder.
+    /// Whether this process created the folder.
     made: bool,
 }
 
 const LOCK: &str = ".lock";
 
 impl RunFolder {
-    /// Makes the folder if need be and takes it.
+    /// Creates the folder if it is missing, and locks it.
     ///
     /// # Errors
-    /// When it cannot be written, or another process holds it.
+    /// When the folder cannot be written, or another process holds the lock.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let made = !path.exists();
         loop {
             let lock = Self::lock(path)?;
-            // A process that leaves an empty folder behind removes folder and lock.
+            // Another process that leaves an empty folder removes the folder with its lock.
             let same = |there: fs::Metadata| lock.metadata().is_ok_and(|ours| ours.ino() == there.ino());
             if fs::metadata(path.join(LOCK)).is_ok_and(same) {
                 return Ok(Self { path: path.to_owned(), _lock: lock, made });
@@ -68,20 +68,20 @@ impl RunFolder {
         Ok(lock)
     }
 
-    /// The folder.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A file or folder in it.
+    /// The path of a file or folder in the run folder.
     #[must_use]
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 }
 
-/// A folder that was made for nothing (a dry run, wrong data) is removed.
+/// Removes a folder that this process created and that stayed empty (a dry run, faulty data).
 impl Drop for RunFolder {
     fn drop(&mut self) {
         let mut entries = fs::read_dir(&self.path).into_iter().flatten().flatten();

@@ -1,4 +1,4 @@
-//! What a run reads, by content.
+//! The inputs of a run, identified by content.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,64 +7,65 @@ use anyhow::Context;
 use dataset::digest::{self, Fingerprint};
 use serde::{Deserialize, Serialize};
 
-/// A file or folder that a run reads, or another thing of known content.
+/// A file or folder that a run reads, or another input with known content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Input {
-    /// The configuration's key that names it.
+    /// The configuration key that names the input.
     pub key: String,
-    /// Where it is; for things that are no files, what they are called (a URL).
+    /// The path of the input. For inputs that are not files: their name, such as a URL.
     pub path: String,
-    /// How often an epoch has its records, for training data.
+    /// For training data: how many times an epoch contains each record.
     pub weight: Option<f64>,
-    /// SHA-256 of a file; of a model folder, over the names and digests of its files.
+    /// SHA-256: of a file, over its content; of a model folder, over the names and digests of its files.
     pub sha256: String,
 }
 
 impl Input {
-    /// A file.
+    /// The input for a file.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the file cannot be read.
     pub fn file(key: &str, path: &Path) -> anyhow::Result<Self> {
         let sha256 = digest::file(path).with_context(|| format!("--{}", key.replace('_', "-")))?;
         Ok(Self { key: key.into(), path: shown(path), weight: None, sha256 })
     }
 
-    /// A model folder, as [`model_folder`] digests it.
+    /// The input for a model folder, digested as by [`model_folder`].
     ///
     /// # Errors
-    /// When a file of it cannot be read.
+    /// When a file of the folder cannot be read.
     pub fn model(key: &str, folder: &Path) -> anyhow::Result<Self> {
         let sha256 = model_folder(Fingerprint::new(), folder)?.finish();
         Ok(Self { key: key.into(), path: shown(folder), weight: None, sha256 })
     }
 
-    /// Something that is no file: `content` decides its digest.
+    /// An input that is not a file: its digest is that of `content`.
     #[must_use]
     pub fn other(key: &str, name: &str, content: &str) -> Self {
         Self { key: key.into(), path: name.into(), weight: None, sha256: digest::bytes(content.as_bytes()) }
     }
 
-    /// With the weight of its records.
+    /// Sets the weight of the records.
     #[must_use]
     pub fn weighted(self, weight: f64) -> Self {
         Self { weight: Some(weight), ..self }
     }
 
-    /// Whether both have the same content.
+    /// Whether both inputs have the same content.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
         (&self.key, self.weight, &self.sha256) == (&other.key, other.weight, &other.sha256)
     }
 }
 
-/// Absolute, so that the record can be read from anywhere.
+/// The absolute path, so that the record does not depend on the working directory.
 fn shown(path: &Path) -> String {
     let absolute: PathBuf = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     absolute.to_string_lossy().into_owned()
 }
 
-/// Adds the content of a model folder: weights, configuration, tokenizer and chat template, byte by byte.
+/// Adds the content of a model folder to a fingerprint: weights, configuration, tokenizer and chat template, byte by
+/// byte.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -75,7 +76,7 @@ pub fn model_folder(mut print: Fingerprint, folder: &Path) -> anyhow::Result<Fin
     names.retain(|name| {
         [".json", ".jinja", ".safetensors"].iter().any(|ending| name.ends_with(ending)) && name != crate::RECORD
     });
-    // Templates for conversations with tools stand in a folder of their own.
+    // Templates for conversations with tools are in a separate folder.
     let templates = fs::read_dir(folder.join("additional_chat_templates")).into_iter().flatten().flatten();
     let templates = templates.map(|entry| format!("additional_chat_templates/{}", entry.file_name().to_string_lossy()));
     names.extend(templates.filter(|name| name.ends_with(".jinja")));
@@ -98,7 +99,7 @@ mod tests {
         write("model.safetensors", "weights");
         let of = || Input::model("model", dir.path()).unwrap();
         let first = of();
-        // Texts that no stage reads, and the record of the run that made the model.
+        // Texts that no stage reads, and the record of the run that produced the model.
         write("README.md", "text");
         write("run.json", "{}");
         assert!(first.same(&of()));
@@ -111,7 +112,7 @@ mod tests {
         write("additional_chat_templates/tool_use.jinja", "{{ other }}");
         assert!(!with_tools.same(&of()));
         fs::remove_dir_all(dir.path().join("additional_chat_templates")).unwrap();
-        // Same size: the content counts.
+        // The size is the same; the content differs.
         write("model.safetensors", "weighty");
         assert!(!first.same(&of()));
         write("model.safetensors", "weights");

@@ -1,19 +1,19 @@
-//! A run: what every command that leaves a folder behind shares. Needs no libtorch.
+//! A run: the common parts of every command that writes a run folder. The crate needs no libtorch.
 //!
 //! The contract of such a command:
 //!
-//! - **One configuration.** Flags win over a TOML file (`--config FILE`), which wins over the stage's defaults. The whole is
-//!   checked before anything is read, unknown keys are refused with the nearest known one, and `config.toml` in the folder
-//!   holds the result ([`config`]).
+//! - **One configuration.** Flags override a TOML file (`--config FILE`), which overrides the defaults of the stage.
+//!   The whole configuration is checked before any data is read. An unknown key is refused with an error that names
+//!   the most similar known key. `config.toml` in the folder holds the result ([`config`]).
 //! - **One folder, one process.** The folder is locked while the command runs ([`RunFolder`]).
-//! - **One record.** `run.json` has the same keys for every stage, but below `stage` ([`Record`]). It is
-//!   written when the run begins (`finished: false`) and when it ends.
-//! - **The same command again** goes on with an unfinished run, and says that a finished one is finished, after comparing
-//!   the digests of its results ([`Session::begin`]).
-//! - **Another command is refused key by key**, unless the difference changes only bits or only the output ([`Class`]).
-//!   What was accepted is recorded.
-//! - **Folders are replaced atomically**: at every moment the old one or the complete new one has the name
-//!   ([`replace_folder`]).
+//! - **One record.** `run.json` has the same keys for every stage, except below `stage` ([`Record`]). It is written
+//!   when the run starts (`finished: false`) and when it ends.
+//! - **The same command again** continues an unfinished run. For a finished run, it compares the digests of the
+//!   results and reports that the run is finished ([`Session::begin`]).
+//! - **A command with other values is refused key by key**, unless the difference changes only bits or only the
+//!   output ([`Class`]). Accepted changes are recorded.
+//! - **Folders are replaced atomically**: at every moment, the name belongs to the old folder or to the complete new
+//!   one ([`replace_folder`]).
 //!
 //! ```no_run
 //! # use run::{Begun, Class, Facts, Hardware, Input, RunFolder, Session};

@@ -1,5 +1,5 @@
 //! One HTML page for every report: a title and blocks, rendered by a template that escapes every text. The page loads
-//! nothing from elsewhere.
+//! no external resources.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use serde::Serialize;
 
 use crate::plot::{Curve, plot};
 
-/// A report under construction: blocks in the order in which they were added.
+/// A report under construction. The blocks are rendered in the order in which they were added.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Page {
     title: String,
     blocks: Blocks,
 }
 
-/// A sequence of blocks, of a page or of a folded part of one.
+/// A sequence of blocks, of a page or of a collapsible part of a page.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(transparent)]
 pub struct Blocks(Vec<Block>);
@@ -37,7 +37,7 @@ enum Block {
 #[derive(Debug, Clone, Serialize)]
 pub struct Column {
     name: String,
-    /// Aligned to the right.
+    /// Whether the column holds numbers, aligned to the right.
     number: bool,
 }
 
@@ -47,7 +47,7 @@ pub struct Cell {
     text: String,
     strong: bool,
     bad: bool,
-    /// A second, small line.
+    /// A second line in small type.
     note: String,
 }
 
@@ -70,19 +70,19 @@ impl<T: Into<String>> From<T> for Cell {
 }
 
 impl Cell {
-    /// In bold.
+    /// Makes the cell bold.
     #[must_use]
     pub fn strong(self) -> Self {
         Self { strong: true, ..self }
     }
 
-    /// In the colour of failures.
+    /// Gives the cell the colour of failures.
     #[must_use]
     pub fn bad(self) -> Self {
         Self { bad: true, ..self }
     }
 
-    /// With a small second line.
+    /// Adds a second line in small type.
     #[must_use]
     pub fn note(self, note: impl Into<String>) -> Self {
         Self { note: note.into(), ..self }
@@ -105,7 +105,7 @@ impl Blocks {
         self.push(Block::Paragraph { text: text.into(), class: "bad" })
     }
 
-    /// Preformatted text, wrapped where it is too wide.
+    /// Preformatted text; lines that are too wide are wrapped.
     pub fn pre(&mut self, text: impl Into<String>) -> &mut Self {
         self.push(Block::Pre { text: text.into(), class: "" })
     }
@@ -115,12 +115,12 @@ impl Blocks {
         self.push(Block::Pre { text: text.into(), class: "table" })
     }
 
-    /// A model's answer.
+    /// The answer of a model.
     pub fn answer(&mut self, text: impl Into<String>) -> &mut Self {
         self.push(Block::Pre { text: text.into(), class: "answer" })
     }
 
-    /// Curves over steps; nothing where there is no finite point.
+    /// Curves over steps. Nothing is added if no point is finite.
     pub fn plot(&mut self, title: &str, curves: &[Curve]) -> &mut Self {
         match plot(title, curves) {
             svg if svg.is_empty() => self,
@@ -133,7 +133,7 @@ impl Blocks {
         self.push(Block::Table { columns, rows })
     }
 
-    /// A part that is folded until its summary is clicked.
+    /// A part that is hidden until its summary is clicked.
     pub fn details(&mut self, summary: impl Into<String>, blocks: Blocks) -> &mut Self {
         self.push(Block::Details { summary: summary.into(), blocks })
     }
@@ -179,7 +179,7 @@ impl Page {
     /// The page as HTML.
     ///
     /// # Errors
-    /// Only for a fault of the template.
+    /// When the template is faulty.
     pub fn html(&self) -> anyhow::Result<String> {
         let mut templates = Environment::new();
         templates.set_auto_escape_callback(|name| match name {
@@ -196,7 +196,7 @@ impl Page {
     /// Writes the page.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         let html = self.html().with_context(|| format!("cannot make {}", path.display()))?;
         Ok(dataset::write_file(path, html.as_bytes())?)
@@ -218,7 +218,8 @@ mod tests {
         page.table(vec![Column::text(bad), Column::number("n")], vec![vec![Cell::from(bad).note(bad), "1".into()]]);
         let html = page.html().unwrap();
         assert!(!html.contains("<script>"), "{html}");
-        // Title and heading twice, 8 texts of blocks, a plot's title, curve and legend, two column or cell texts and a note.
+        // The title and the heading occur twice, 8 texts of blocks, a plot's title, curve and legend, two column or
+        // cell texts and a note.
         assert_eq!(html.matches("&lt;script&gt;&quot;&amp;").count(), 16, "{html}");
         assert!(html.contains("<p class=\"bad\">") && html.contains("<pre class=\"answer\">"), "{html}");
         assert!(html.contains("<td class=\"n\">1</tr>"), "{html}");

@@ -12,7 +12,8 @@ const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 64.0;
 const BOTTOM: f64 = 28.0;
 
-/// One plot over steps as an HTML figure with an SVG that shrinks with the page; an empty text without a finite point.
+/// One plot over steps, as an HTML figure with an SVG that scales with the page. The text is empty if no point is
+/// finite.
 pub(crate) fn plot(title: &str, curves: &[Curve]) -> String {
     let points = || curves.iter().flat_map(|curve| &curve.2).filter(|point| point.1.is_finite());
     if points().next().is_none() {
@@ -39,7 +40,7 @@ pub(crate) fn plot(title: &str, curves: &[Curve]) -> String {
         )
         .ok();
     }
-    // Steps are whole; the last label ends where the plot does.
+    // Steps are integers; the last label ends at the right edge of the plot.
     let mut steps: Vec<f64> = (0..=4).map(|tick| (x0 + f64::from(tick) / 4.0 * (x1 - x0)).round()).collect();
     steps.dedup();
     steps.retain(|step| (x0..=x1).contains(step));

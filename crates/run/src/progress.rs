@@ -1,4 +1,4 @@
-//! How far a piece of work is: a bar on a terminal, a line now and then elsewhere, in a log or under a pipeline.
+//! The progress of a piece of work: a bar on a terminal, or an occasional line in a log or a pipeline.
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Between two lines where there is no terminal; work that takes less says nothing.
+/// The time between two lines if there is no terminal. Work that takes less time prints nothing.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Pieces before which the rest is not estimated: those that are done together, a batch of answers, come late and at once.
+/// The number of finished pieces below which no remaining time is estimated. Pieces that are computed together, such
+/// as a batch of answers, finish late and at the same time.
 const FEW: usize = 16;
 
 /// The progress of one piece of work on standard error.
@@ -24,10 +25,10 @@ enum Shown {
     Nothing,
 }
 
-/// What there is to say, and when it was last said.
+/// The text of the progress, and the time of the last line.
 struct Lines {
     total: Option<usize>,
-    /// Done before this run.
+    /// Pieces that were done before this run.
     before: usize,
     done: usize,
     note: String,
@@ -36,7 +37,7 @@ struct Lines {
 }
 
 impl Progress {
-    /// Of work that has `done` of `total` pieces behind it; `what` is the pieces' name, in the plural.
+    /// Progress of work with `done` of `total` pieces finished. `what` is the name of the pieces, in the plural.
     #[must_use]
     pub fn new(what: &'static str, total: Option<usize>, done: usize) -> Self {
         let shown = if std::io::stderr().is_terminal() {
@@ -57,13 +58,13 @@ impl Progress {
         Self { what, shown }
     }
 
-    /// Of work whose results go to the terminal themselves.
+    /// Progress without output, for work that prints its results to the terminal.
     #[must_use]
     pub fn hidden() -> Self {
         Self { what: "", shown: Shown::Nothing }
     }
 
-    /// So many more pieces are done.
+    /// Reports that `pieces` more pieces are done.
     pub fn add(&self, pieces: usize) {
         match &self.shown {
             Shown::Bar(bar) => bar.inc(pieces as u64),
@@ -79,7 +80,7 @@ impl Progress {
         }
     }
 
-    /// What else there is to know, a rate say.
+    /// Adds further information to the progress, such as a rate.
     pub fn note(&self, text: String) {
         match &self.shown {
             Shown::Bar(bar) => bar.set_message(text),
@@ -89,7 +90,7 @@ impl Progress {
     }
 }
 
-/// A bar disappears with its work.
+/// Removes the bar when the work ends.
 impl Drop for Progress {
     fn drop(&mut self) {
         if let Shown::Bar(bar) = &self.shown {
@@ -113,7 +114,7 @@ impl Lines {
     }
 }
 
-/// `1 h 02 min`, `3 min 20 s`, `12.5 s`.
+/// A duration as text: `1 h 02 min`, `3 min 20 s`, `12.5 s`.
 #[must_use]
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -137,11 +138,11 @@ mod tests {
     fn a_line_says_how_far_and_how_long_still() {
         let text = lines(Some(300), 0, 100, "280 tokens/s").text("answers", Duration::from_secs(40));
         assert_eq!(text, "100/300 answers, 280 tokens/s, 1 min 20 s left");
-        // What was there before took no time in this run.
+        // Pieces from before the run took no time in this run.
         let text = lines(Some(300), 100, 200, "").text("answers", Duration::from_secs(40));
         assert_eq!(text, "200/300 answers, 40.0 s left");
         assert_eq!(lines(None, 0, 7, "").text("records", Duration::from_secs(3)), "7 records");
-        // Nothing or little done says nothing about the rest.
+        // No estimate if no piece, or only a few pieces, are done.
         assert_eq!(lines(Some(9), 5, 5, "").text("records", Duration::from_secs(3)), "5/9 records");
         assert_eq!(lines(Some(900), 5, 6, "").text("records", Duration::from_secs(3)), "6/900 records");
     }

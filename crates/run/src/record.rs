@@ -1,4 +1,4 @@
-//! `run.json`: one schema for every command that leaves a folder.
+//! `run.json`: one schema for every command that writes a run folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use crate::inputs::Input;
 /// The version of the schema.
 pub const SCHEMA: u32 = 1;
 
-/// The file's name in a run folder.
+/// The name of the record's file in a run folder.
 pub const RECORD: &str = "run.json";
 
-/// What `run.json` says: enough to repeat a run, and to see whether it is finished and whole. Its keys are the same for
-/// every stage but below `stage`.
+/// The content of `run.json`. It is enough to repeat a run, and to see whether the run is finished and its results
+/// are undamaged. The keys are the same for every stage, except below `stage`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
@@ -26,99 +26,99 @@ pub struct Record {
     pub schema: u32,
     /// Whether the result is complete.
     pub finished: bool,
-    /// The command line as it was typed, of the last session.
+    /// The command line as typed, of the last session.
     pub command: Vec<String>,
-    /// The folder that relative paths of the command start from.
+    /// The working directory: relative paths of the command start from it.
     pub directory: PathBuf,
     /// Versions of the programs.
     pub versions: Versions,
-    /// The seed of everything random, for stages that have one.
+    /// The seed of all random choices, for stages that have one.
     pub seed: Option<u64>,
-    /// Digest of the stage, its course-changing keys and its inputs.
+    /// Digest of the stage, of the keys that change its course, and of its inputs.
     pub fingerprint: String,
-    /// What was read.
+    /// The inputs.
     pub inputs: Vec<Input>,
-    /// What was made.
+    /// The output files.
     pub outputs: Vec<Output>,
-    /// Where it was made.
+    /// The machine.
     pub hardware: Hardware,
-    /// When the first session began (RFC 3339).
+    /// The start of the first session (RFC 3339).
     pub started: String,
-    /// Seconds of all sessions; one that was killed counts up to the last time that it wrote the record.
+    /// Duration of all sessions, in seconds. A killed session counts up to the last time that it wrote the record.
     pub duration_seconds: f64,
     /// The sessions after the first.
     pub resumed: Vec<Resumed>,
     /// Whether repeating the run on the same hardware, with the same versions and threads, gives the same bytes.
     pub bit_exact: bool,
-    /// Why the bytes may differ, a sentence each.
+    /// The reasons why the bytes may differ, one sentence each.
     pub notes: Vec<String>,
-    /// What the run reached, for people.
+    /// The result of the run, as text for people.
     pub summary: String,
-    /// What differs from stage to stage.
+    /// The part that differs from stage to stage.
     pub stage: Stage,
 }
 
-/// The part of a record that is another for every stage.
+/// The part of a record that differs from stage to stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
-    /// The command without `herd`, as `sft` or `rejection-sampling run`.
+    /// The command without `herd`, such as `sft` or `rejection-sampling run`.
     pub name: String,
-    /// The resolved configuration, as `config.toml` has it.
+    /// The resolved configuration, with the keys of `config.toml`.
     pub config: Map<String, Value>,
-    /// Figures of what the stage did.
+    /// Figures of the stage.
     pub figures: Value,
 }
 
 /// Versions of the programs that made a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
-    /// This program.
+    /// The version of herd.
     pub herd: String,
-    /// The commit that it was built from, if the build knew it (`HERD_COMMIT`).
+    /// The commit of the build, if the build knew it (`HERD_COMMIT`).
     pub commit: Option<String>,
-    /// libtorch, for stages that compute with it.
+    /// The version of libtorch, for stages that use it.
     pub libtorch: Option<String>,
 }
 
 /// A file of the result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
-    /// Relative to the run folder.
+    /// The path, relative to the run folder.
     pub path: String,
-    /// Its size.
+    /// The size in bytes.
     pub bytes: u64,
-    /// SHA-256 of its content.
+    /// SHA-256 of the content.
     pub sha256: String,
 }
 
 /// The machine of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hardware {
-    /// The processor's name.
+    /// The name of the CPU.
     pub cpu: Option<String>,
-    /// Processor cores that the process may use.
+    /// Number of CPU cores that the process may use.
     pub cores: Option<usize>,
     /// Memory in bytes.
     pub memory: Option<u64>,
-    /// Where tensors were computed, `cpu` or `cuda:0`.
+    /// The device of the computation, `cpu` or `cuda:0`.
     pub device: Option<String>,
-    /// The type they were computed in.
+    /// The data type of the computation.
     pub dtype: Option<String>,
-    /// Threads of the processor's arithmetic.
+    /// Number of threads for computations on the CPU.
     pub threads: Option<usize>,
 }
 
 /// A further session of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Resumed {
-    /// When it began (RFC 3339).
+    /// The start of the session (RFC 3339).
     pub at: String,
-    /// What differs from the session before and was accepted.
+    /// The accepted differences from the session before.
     pub changed: Vec<Change>,
 }
 
-/// A key with another value than before.
+/// A key whose value has changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// The configuration's key, or `hardware.threads` and the like.
@@ -141,10 +141,10 @@ impl std::fmt::Display for Change {
 }
 
 impl Record {
-    /// An empty record of a stage that begins now, on this machine, with the command line of this process.
+    /// A new record for a stage that starts now, on this machine, with the command line of this process.
     ///
     /// # Errors
-    /// When the current folder cannot be found.
+    /// When the current folder cannot be determined.
     pub fn new(stage: &str) -> anyhow::Result<Self> {
         Ok(Self {
             schema: SCHEMA,
@@ -167,18 +167,18 @@ impl Record {
         })
     }
 
-    /// The record in a run folder; none where there is none.
+    /// Reads the record of a run folder; `None` if the folder has none.
     ///
     /// # Errors
-    /// A sentence for a record that is damaged or that an earlier version of herd wrote.
+    /// When the record is damaged, or an earlier version of herd wrote it.
     pub fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
         Self::read_file(&folder.join(RECORD))
     }
 
-    /// As [`Record::read`], from a file of another name.
+    /// Like [`Record::read`], from a file with another name.
     ///
     /// # Errors
-    /// As [`Record::read`].
+    /// See [`Record::read`].
     pub fn read_file(path: &Path) -> anyhow::Result<Option<Self>> {
         if !path.is_file() {
             return Ok(None);
@@ -201,21 +201,21 @@ impl Record {
     /// Writes the record.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When the file cannot be written.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
         self.write_file(&folder.join(RECORD))
     }
 
-    /// As [`Record::write`], to a file of another name.
+    /// Like [`Record::write`], to a file with another name.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When the file cannot be written.
     pub fn write_file(&self, path: &Path) -> anyhow::Result<()> {
         let text = format!("{}\n", serde_json::to_string_pretty(self)?);
         Ok(dataset::write_file(path, text.as_bytes())?)
     }
 
-    /// The files of the result that are missing or have another content than they were left with.
+    /// The output files that are missing or whose content has changed since the run.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -233,13 +233,13 @@ impl Record {
     }
 }
 
-/// The time as in records (RFC 3339).
+/// The current time in the format of records (RFC 3339).
 fn now() -> String {
     Local::now().to_rfc3339_opts(SecondsFormat::Secs, false)
 }
 
-/// The files below `folder` that `names` mention (files or whole folders), with their digests, in the order of their
-/// paths. Names that do not exist are left out.
+/// The files below `folder` that `names` list (files or whole folders), with their digests, ordered by path. Names
+/// that do not exist are left out.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -266,7 +266,7 @@ fn collect(folder: &Path, name: &str, found: &mut Vec<Output>) -> anyhow::Result
 }
 
 impl Versions {
-    /// Of this program, with the libtorch that the stage computes with.
+    /// The versions of this program and of the libtorch that the stage uses.
     #[must_use]
     pub fn here(libtorch: Option<&str>) -> Self {
         Self {
@@ -278,7 +278,7 @@ impl Versions {
 }
 
 impl Hardware {
-    /// This machine, without what only a computing stage knows.
+    /// This machine, without the fields that only a stage with a model knows.
     #[must_use]
     pub fn here() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Atomic replacement of folders: at every moment the old folder or the complete new one has the name.
+//! Atomic replacement of folders: at every moment, the name belongs to the old folder or to the complete new one.
 
 use std::ffi::{CString, OsString};
 use std::fs::{self, File};
@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// Fills a new folder beside `target` and gives it that name when it is complete and on the disk. An existing folder of
-/// the name is replaced. When filling fails, the new folder is removed and the existing one stays.
+/// Fills a new folder beside `target`. When the new folder is complete and synced to disk, it gets the name `target`
+/// and replaces an existing folder of that name. If `fill` fails, the new folder is removed and the existing one
+/// stays.
 ///
-/// The replacement is one system call (`renameat2` with `RENAME_EXCHANGE`) where the file system has it. Elsewhere the old
-/// folder is first renamed to `NAME.old`, and a kill between the two renames leaves both: the next call, or [`recover`],
-/// gives the old folder its name back.
+/// The replacement is one system call (`renameat2` with `RENAME_EXCHANGE`) if the file system supports it. On other
+/// file systems, the old folder is first renamed to `NAME.old`. A kill between the two renames leaves both folders;
+/// the next call, or [`recover`], restores the name of the old folder.
 ///
 /// # Errors
-/// Those of `fill`, and what the disk refuses.
+/// Errors of `fill`, and I/O errors.
 pub fn replace_folder(target: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let parent = parent(target);
     fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
@@ -35,11 +36,11 @@ pub fn replace_folder(target: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<
     written
 }
 
-/// Fills a folder that is there (a run folder that is itself the result): `fill` writes into a folder inside it, whose
-/// files get their place when all are complete and on the disk, those of the names `last` last.
+/// Fills an existing folder (a run folder that is itself the result). `fill` writes into a subfolder. When all files
+/// are complete and synced to disk, they move to their places; files named in `last` move last.
 ///
 /// # Errors
-/// Those of `fill`, and what the disk refuses.
+/// Errors of `fill`, and I/O errors.
 pub fn fill_folder(target: &Path, last: &[&str], fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let staging = target.join(".partial");
     let written = (|| {
@@ -60,11 +61,11 @@ pub fn fill_folder(target: &Path, last: &[&str], fill: impl FnOnce(&Path) -> any
     written
 }
 
-/// Gives `target` its folder back when a kill came between the two renames of a replacement, and removes what a
-/// replacement that was killed after its renames did not remove.
+/// Restores the name of `target` if a kill came between the two renames of a replacement, and removes the remains of
+/// a replacement that was killed after its renames.
 ///
 /// # Errors
-/// When the disk refuses.
+/// I/O errors.
 pub fn recover(target: &Path) -> anyhow::Result<()> {
     let old = beside(target, ".old");
     if !old.exists() {
@@ -95,7 +96,7 @@ fn put(staging: &Path, target: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// The replacement on file systems that cannot exchange two names.
+/// The replacement for file systems that cannot exchange two names.
 fn put_in_two(staging: &Path, target: &Path) -> anyhow::Result<()> {
     let old = beside(target, ".old");
     fs::rename(target, &old)?;
@@ -110,7 +111,7 @@ fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     {
         let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from);
         let (one, other) = (text(one)?, text(other)?);
-        // SAFETY: both texts end with zero and live through the call.
+        // SAFETY: both strings are NUL-terminated and live until the call returns.
         let failed = unsafe {
             libc::syscall(
                 libc::SYS_renameat2,
@@ -127,7 +128,7 @@ fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     Err(io::Error::from_raw_os_error(libc::ENOSYS))
 }
 
-/// Writes every file and folder below `folder`, and the folder itself, to the disk.
+/// Syncs every file and folder below `folder`, and the folder itself, to disk.
 fn sync(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -154,7 +155,7 @@ fn parent(target: &Path) -> &Path {
 }
 
 fn beside(target: &Path, ending: &str) -> PathBuf {
-    // Without the slash that may end a path typed by hand.
+    // Removes the slash that may end a path typed by hand.
     let mut name: OsString = target.components().as_path().as_os_str().to_owned();
     name.push(ending);
     name.into()
@@ -194,7 +195,7 @@ mod tests {
         assert_eq!(failed.unwrap_err().to_string(), "no space");
         assert_eq!(fs::read_to_string(target.join("inner/a")).unwrap(), "two");
         assert_eq!(names(&dir.path().join("deep")), ["model"]);
-        // A slash at the end of the name changes nothing.
+        // A slash at the end of the name has no effect.
         replace_folder(&dir.path().join("deep/model/"), filled("three")).unwrap();
         assert_eq!(names(&dir.path().join("deep")), ["model"]);
     }
@@ -218,7 +219,7 @@ mod tests {
         assert_eq!(fs::read_to_string(dir.path().join("weights")).unwrap(), "1");
     }
 
-    /// At every moment of many replacements one of the two contents can be read under the name.
+    /// During many replacements, one of the two contents can be read under the name at every moment.
     #[test]
     fn the_name_is_never_missing() {
         let dir = tempfile::tempdir().unwrap();
@@ -249,11 +250,11 @@ mod tests {
         put_in_two(&staging, &target).unwrap();
         assert_eq!(fs::read_to_string(target.join("a")).unwrap(), "new");
         assert_eq!(names(dir.path()), ["model"]);
-        // Killed between the renames: the old folder is aside, the name is free.
+        // State after a kill between the renames: the old folder is set aside, the name is free.
         fs::rename(&target, dir.path().join("model.old")).unwrap();
         recover(&target).unwrap();
         assert_eq!(fs::read_to_string(target.join("a")).unwrap(), "new");
-        // Killed before the old folder was removed.
+        // State after a kill before the old folder was removed.
         fs::create_dir(dir.path().join("model.old")).unwrap();
         recover(&target).unwrap();
         assert_eq!(names(dir.path()), ["model"]);

@@ -1,4 +1,4 @@
-//! A run from its begin to its end: compared with what its folder holds, recorded at once, recorded again at the end.
+//! A run from start to end: the session compares the command with its folder, records the start, and records the end.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,56 +15,56 @@ use crate::folder::RunFolder;
 use crate::inputs::Input;
 use crate::record::{Change, Hardware, Record, Resumed, SCHEMA, Stage, Versions, outputs};
 
-/// The resolved configuration of a run, in its folder.
+/// The file with the resolved configuration in a run folder.
 pub const CONFIG: &str = "config.toml";
 
-/// What folders of versions before schema 1 hold, beside which there was no `run.json` yet, or never one.
+/// Files of folders from versions before schema 1, which had no `run.json` yet or never had one.
 const BEFORE_SCHEMA: [&str; 6] =
     ["checkpoints", "metrics.jsonl", "turns.journal", "fingerprint", "made.json", "average.json"];
 
-/// What a command knows before it begins.
+/// The facts that a command knows before it starts.
 pub struct Facts<'a> {
-    /// The command without `herd`, as `sft` or `rejection-sampling run`.
+    /// The command without `herd`, such as `sft` or `rejection-sampling run`.
     pub stage: &'a str,
-    /// What a change of a key changes.
+    /// The class of each key.
     pub class: fn(&str) -> Class,
-    /// The seed of everything random.
+    /// The seed of all random choices.
     pub seed: Option<u64>,
-    /// What the run reads.
+    /// The inputs of the run.
     pub inputs: Vec<Input>,
-    /// Where it computes.
+    /// The machine.
     pub hardware: Hardware,
-    /// The version of libtorch, for stages that compute with it.
+    /// The version of libtorch, for stages that use it.
     pub libtorch: Option<&'a str>,
-    /// Why repeating the run may give other bytes, a sentence each: an endpoint, say.
+    /// The reasons why a repetition may give other bytes, one sentence each (an endpoint, for example).
     pub notes: Vec<String>,
 }
 
-/// What a folder holds for a command.
+/// The state of a folder, as a command finds it.
 pub enum Begun {
-    /// The command's finished and whole result.
+    /// The result of this command, finished and undamaged.
     Finished(Record),
-    /// A run to begin or to go on with.
+    /// A run to start or to continue.
     Going(Session),
 }
 
-/// A run that is going on. Dropped after [`Session::start`] and without [`Session::finish`], it leaves the record of an
-/// unfinished run, with the seconds that it took.
+/// A run in progress. If it is dropped after [`Session::start`] without [`Session::finish`], it leaves the record of
+/// an unfinished run with its duration.
 pub struct Session {
     folder: RunFolder,
     record: Record,
     start: Instant,
     before: f64,
-    /// As TOML.
+    /// The configuration as TOML.
     text: String,
     only_output: bool,
-    /// No earlier session recorded anything.
+    /// Whether no earlier session recorded anything.
     first: bool,
-    /// There is nothing more to record when this is dropped.
+    /// Whether nothing remains to be recorded when the session is dropped.
     settled: bool,
 }
 
-/// How a command's configuration and inputs differ from those of a folder's run.
+/// The differences of a command's configuration and inputs from the run in its folder.
 #[derive(Debug, Default)]
 struct Differences {
     course: Vec<Change>,
@@ -73,21 +73,21 @@ struct Differences {
 }
 
 impl Session {
-    /// Compares the command with what its folder holds. Nothing is recorded before [`Session::start`], so that a command
-    /// whose data turns out to be wrong can be repeated with other data.
+    /// Compares the command with its folder. Nothing is recorded before [`Session::start`], so a command with faulty
+    /// data can be repeated with other data.
     ///
     /// # Errors
-    /// A sentence that names every key and input that differs, with the value before and now, when the folder's run has
-    /// another course; when the folder is of an earlier version of herd; when the disk refuses.
+    /// When the run in the folder has another course: the error names every key and input that differs, with old and
+    /// new value. When an earlier version of herd wrote the folder. I/O errors.
     pub fn begin<C: Serialize>(folder: RunFolder, resolved: &Resolved<C>, facts: Facts) -> anyhow::Result<Begun> {
         Self::begin_again(folder, resolved, facts, false)
     }
 
-    /// As [`Session::begin`]; with `again`, a finished run is gone on with too, for commands that can try once more what
-    /// they could not get.
+    /// Like [`Session::begin`]. With `again`, a finished run is continued too, for commands that can retry failed
+    /// requests.
     ///
     /// # Errors
-    /// As [`Session::begin`].
+    /// See [`Session::begin`].
     pub fn begin_again<C: Serialize>(
         folder: RunFolder,
         resolved: &Resolved<C>,
@@ -165,9 +165,9 @@ impl Session {
                     resumed: earlier.resumed,
                     bit_exact: earlier.notes.is_empty(),
                     notes: earlier.notes,
-                    // The folder's own: a later version may have more keys with the same values.
+                    // The fingerprint of the folder stays: a later version may have more keys with the same values.
                     fingerprint: earlier.fingerprint,
-                    // Until they are made again.
+                    // The old outputs stay in the record until they are written again.
                     outputs: earlier.outputs,
                     summary: earlier.summary,
                     stage: Stage { figures: earlier.stage.figures, ..record.stage },
@@ -180,31 +180,31 @@ impl Session {
         Ok(Begun::Going(Self { folder, record, text, start, before, only_output, first, settled: true }))
     }
 
-    /// The run's folder.
+    /// The folder of the run.
     #[must_use]
     pub fn folder(&self) -> &RunFolder {
         &self.folder
     }
 
-    /// Digest of the stage, its course-changing keys and its inputs; for checkpoints and journals.
+    /// Digest of the stage, of the keys that change its course, and of its inputs; for checkpoints and journals.
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.record.fingerprint
     }
 
-    /// Whether an earlier session of this run began.
+    /// Whether an earlier session of this run has started.
     #[must_use]
     pub fn is_resumed(&self) -> bool {
         !self.record.resumed.is_empty()
     }
 
-    /// Whether the run was finished, and only what is saved of it is asked for in another form.
+    /// Whether the run is finished and only its saved form changes.
     #[must_use]
     pub fn only_output(&self) -> bool {
         self.only_output
     }
 
-    /// Why repeating the run may give other bytes.
+    /// Adds a reason why a repetition may give other bytes.
     pub fn note(&mut self, why: impl Into<String>) {
         let why = why.into();
         self.record.bit_exact = false;
@@ -213,11 +213,11 @@ impl Session {
         }
     }
 
-    /// Records the run as begun, before its first result. `figures` have to be the same in every session, such as what
-    /// became of each record of the data: a change that neither keys nor digests show is refused here.
+    /// Records the start of the run, before its first result. `figures` must be equal in every session, such as the
+    /// counts of the data ledger: this detects a change that neither keys nor digests show.
     ///
     /// # Errors
-    /// When an earlier session recorded other figures, or the disk refuses.
+    /// When an earlier session recorded other figures, and I/O errors.
     pub fn start(&mut self, figures: Value) -> anyhow::Result<()> {
         if let (Value::Object(now), Value::Object(before)) = (&figures, &self.record.stage.figures) {
             for (name, now) in now {
@@ -231,13 +231,13 @@ impl Session {
             }
         }
         if self.first && self.folder.join(CONFIG).is_file() {
-            // A file of the user's, such as the one that --config names: it is not lost.
+            // The file may belong to the user, for example as the file of --config: keep it under another name.
             let given = self.folder.join("config.given.toml");
             fs::rename(self.folder.join(CONFIG), &given)
                 .with_context(|| format!("cannot write {}", given.display()))?;
             eprintln!("{} is renamed to {}", self.folder.join(CONFIG).display(), given.display());
         }
-        // A finished run stays one until its result has been saved in the other form.
+        // A finished run stays finished until its result has been saved in the new form.
         if !self.only_output {
             self.record.stage.figures = figures;
             self.write()?;
@@ -246,11 +246,11 @@ impl Session {
         Ok(())
     }
 
-    /// Records the finished run: digests of the files and folders `made` (relative to the run folder), what the stage
-    /// reached for people and in figures.
+    /// Records the finished run: the digests of the files and folders `made` (relative to the run folder), and the
+    /// result of the stage, as text and as figures.
     ///
     /// # Errors
-    /// When a file cannot be read or the disk refuses.
+    /// When a file cannot be read or written.
     pub fn finish(mut self, made: &[&str], summary: &str, figures: Value) -> anyhow::Result<()> {
         self.record.outputs = outputs(self.folder.path(), made)?;
         self.record.summary = summary.to_owned();
@@ -278,7 +278,7 @@ impl Drop for Session {
     }
 }
 
-/// The digest of what decides the course: the stage, the keys of that class and the inputs.
+/// The digest of everything that determines the course: the stage, the keys of that class, and the inputs.
 fn fingerprint(facts: &Facts, config: &Map<String, Value>) -> anyhow::Result<String> {
     let course: Map<String, Value> = config
         .iter()
@@ -296,7 +296,7 @@ fn differences(earlier: &Record, now: &Record, defaults: &Map<String, Value>, cl
     let mut found = Differences::default();
     let (before, after) = (&earlier.stage.config, &now.stage.config);
     for key in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
-        // A key that the version of the folder did not have yet has its default.
+        // A key that did not exist in the version that wrote the folder has its default.
         let default = defaults.get(key).unwrap_or(&Value::Null);
         let (before, now) = (before.get(key).unwrap_or(default), after.get(key).unwrap_or(&Value::Null));
         if before != now {
@@ -496,7 +496,7 @@ mod tests {
             assert!(error.contains(part), "{part}: {error}");
         }
         assert!(!error.contains("threads") && !error.contains("output:"), "{error}");
-        // The refused command left nothing.
+        // The refused command changed nothing.
         assert!(record(&folder).resumed.is_empty());
     }
 
@@ -511,7 +511,7 @@ mod tests {
         assert_eq!(last.notes, ["the run went on with threads: 1 before, 2 now"]);
         let changed = &last.resumed[0].changed;
         assert_eq!((changed.len(), &*changed[0].key, &changed[0].now), (1, "threads", &json!(2)));
-        // A finished run has no bits to change any more.
+        // A change of class `Bits` has no effect on a finished run.
         assert!(matches!(begin(&folder, json!({"threads": 1})).unwrap(), Begun::Finished(_)));
     }
 
@@ -521,7 +521,7 @@ mod tests {
         going(&folder, json!({})).finish(&[], "", json!({"rows": 3})).unwrap();
         let session = going(&folder, json!({"merge": true}));
         assert!(session.only_output());
-        // Until then the run is finished as it was.
+        // Until then, the run stays finished.
         drop(session);
         assert!(record(&folder).finished && record(&folder).stage.config["merge"] == false);
         going(&folder, json!({"merge": true})).finish(&[], "", json!({"rows": 3})).unwrap();

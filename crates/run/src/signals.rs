@@ -1,4 +1,4 @@
-//! What the operating system asks of a run: SIGTERM and SIGINT to stop at the next step, SIGUSR1 to save a checkpoint.
+//! Signals of the operating system: SIGTERM and SIGINT stop a run at the next step, SIGUSR1 saves a checkpoint.
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 
-/// Signals received.
+/// The signals that have arrived.
 #[derive(Debug, Clone, Default)]
 pub struct Signals {
     stop: Arc<AtomicBool>,
@@ -15,14 +15,14 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on. A second SIGINT or SIGTERM ends the process at once.
+    /// Starts to listen. A second SIGINT or SIGTERM ends the process at once.
     ///
     /// # Errors
-    /// When the system refuses a handler.
+    /// When the system refuses a signal handler.
     pub fn listen() -> io::Result<Self> {
         let signals = Self::default();
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal finds the flag down, the second finds it up.
+            // The order matters: the first signal finds the flag unset, the second finds it set.
             flag::register_conditional_default(signal, Arc::clone(&signals.stop))?;
             flag::register(signal, Arc::clone(&signals.stop))?;
         }
@@ -30,13 +30,13 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Whether to stop.
+    /// Whether the run should stop.
     #[must_use]
     pub fn stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Whether a checkpoint was asked for since the last call.
+    /// Whether a checkpoint was requested since the last call.
     #[must_use]
     pub fn take_save(&self) -> bool {
         self.save.swap(false, Ordering::Relaxed)

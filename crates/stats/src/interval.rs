@@ -1,4 +1,4 @@
-//! 95% intervals: one rule for every command.
+//! 95% intervals, by the same rules for every command.
 //!
 //! Input: `n` items, each with a numerator `x_i` and a positive denominator `y_i` (an answer is `(1, 1)` or `(0, 1)`; an item
 //! with 3 instructions, 2 of them followed, is `(2, 3)`). The figure is `r = sum x_i / sum y_i`.
@@ -10,17 +10,18 @@
 //!   (r + z^2 / 2m  +-  z sqrt(r (1 - r) / m + z^2 / 4m^2)) / (1 + z^2 / m),   z = 1.959964
 //!   ```
 //!
-//!   Where every item is right or wrong, `m = n`. Where items are averages (several samples, several instructions), `m` is the
-//!   effective number of items `r (1 - r) / v`, with `v` the variance below (Dean & Pagano 2015, "Evaluating Confidence
-//!   Interval Methods for Binomial Proportions in Clustered Surveys": the Wilson interval with the effective sample size).
-//!   Where `v` is zero or unknown, `m = n`: items that happen to agree are no proof of certainty.
-//! - **Means without bounds** (negative log-likelihoods): `r +- z sqrt(v)`.
+//! If every item is right or wrong, `m = n`. If items are averages (several samples, several instructions), `m` is
+//! the effective number of items `r (1 - r) / v`, with `v` the variance below (Dean & Pagano 2015, "Evaluating
+//! Confidence Interval Methods for Binomial Proportions in Clustered Surveys": the Wilson interval with the effective
+//! sample size). If `v` is zero or unknown, `m = n`, since items that agree by chance do not prove certainty.
+//! - **Unbounded means** (negative log-likelihoods): `r +- z sqrt(v)`.
 //!
 //! `v` is the variance of a ratio (Cochran 1977, "Sampling Techniques", section 2.11):
 //! `n / (n - 1) * sum (x_i - r y_i)^2 / (sum y_i)^2`.
 //!
-//! Items are taken as independent. The Llama 3 paper's `p +- 1.96 sqrt(p (1 - p) / n)` (section 5.1.1) agrees with Wilson's in the
-//! middle of the range; near 0 and 1, where small models are, it is too narrow, and it is empty for `p = 0`.
+//! Items are assumed to be independent. The Llama 3 paper's `p +- 1.96 sqrt(p (1 - p) / n)` (section 5.1.1) agrees
+//! with Wilson's interval in the middle of the range. Near 0 and 1, where small models score, it is too narrow, and
+//! for `p = 0` it is empty.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,7 @@ pub const Z: f64 = 1.959_963_984_540_054;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Wilson's score interval, with the effective number of items where these are averages.
+    /// Wilson's score interval, with the effective number of items if the items are averages.
     Wilson,
     /// `r +- z sqrt(v)`. Summaries of earlier versions called it `items`.
     #[serde(alias = "items")]
@@ -61,16 +62,16 @@ fn wilson_by_default() -> Method {
 }
 
 impl Estimate {
-    /// The figure for people: `12.3% [10.1, 14.9]`.
+    /// The figure as text: `12.3% [10.1, 14.9]`.
     #[must_use]
     pub fn percent(&self) -> String {
         format!("{:.1}% [{:.1}, {:.1}]", 100.0 * self.value, 100.0 * self.low, 100.0 * self.high)
     }
 }
 
-/// A share: items `(x, y)` with `0 <= x <= y`, `y > 0`, and Wilson's interval.
+/// A share, with Wilson's interval: items `(x, y)` with `0 <= x <= y`, `y > 0`.
 ///
-/// Of no items the value is 0 and the interval is 0 to 1: nothing is known.
+/// Without items, the value is 0 and the interval is 0 to 1.
 ///
 /// ```
 /// // Four problems with 4 samples each, of which 0, 2, 2 and 4 are right.
@@ -90,8 +91,8 @@ pub fn share(items: &[(f64, f64)]) -> Estimate {
     wilson(value, m, n)
 }
 
-/// A mean without bounds: items `(x, y)` with any `x`, `y > 0`, and the normal interval. Where it is unknown (fewer than two
-/// items), the interval is the value alone.
+/// An unbounded mean, with the normal interval: items `(x, y)` with any `x`, `y > 0`. With fewer than two items the
+/// variance is unknown, and both ends of the interval equal the value.
 #[must_use]
 pub fn ratio(items: &[(f64, f64)]) -> Estimate {
     let (value, variance) = ratio_and_variance(items);
@@ -99,7 +100,7 @@ pub fn ratio(items: &[(f64, f64)]) -> Estimate {
     Estimate { value, low: value - half, high: value + half, items: items.len(), interval: Method::Normal }
 }
 
-/// `sum x / sum y`, and its variance from two items on.
+/// `sum x / sum y`, and its variance if there are at least two items.
 fn ratio_and_variance(items: &[(f64, f64)]) -> (f64, Option<f64>) {
     let n = items.len() as f64;
     let total: f64 = items.iter().map(|(_, y)| y).sum();
@@ -129,12 +130,12 @@ pub fn proportion(right: usize, n: usize) -> Estimate {
     wilson(right as f64 / n as f64, n as f64, n)
 }
 
-/// Wilson's interval of the share `p` of `m` effective items.
+/// Wilson's interval of the share `p` with `m` effective items.
 fn wilson(p: f64, m: f64, items: usize) -> Estimate {
     let z2 = Z * Z;
     let centre = (p + z2 / (2.0 * m)) / (1.0 + z2 / m);
     let half = (z2 * (p * (1.0 - p) / m + z2 / (4.0 * m * m))).max(0.0).sqrt() / (1.0 + z2 / m);
-    // At 0 and 1 the end is exact but for rounding.
+    // At 0 and 1, this end is exact except for rounding.
     let low = if p == 0.0 { 0.0 } else { (centre - half).max(0.0) };
     let high = if p == 1.0 { 1.0 } else { (centre + half).min(1.0) };
     Estimate { value: p, low, high, items, interval: Method::Wilson }
@@ -187,13 +188,13 @@ mod tests {
         let six = proportion(3, 6);
         close(&e, six.low, six.high, 1e-12);
         assert_eq!((e.value, e.items, e.interval), (0.5, 4, Method::Wilson));
-        // Twice the instructions and the same answers leave the interval as it is.
+        // Twice the instructions with the same answers do not change the interval.
         let twice = share(&[(0.0, 2.0), (1.0, 2.0), (1.0, 2.0), (2.0, 2.0)]);
         close(&twice, e.low, e.high, 1e-12);
-        // Items that are all alike show no spread: the interval is that of as many right-or-wrong answers.
+        // Equal items have no variance: the interval is that of the same number of right-or-wrong answers.
         let alike = mean(&[0.5; 20]);
         close(&alike, proportion(10, 20).low, proportion(10, 20).high, 1e-12);
-        // A single average says hardly anything.
+        // A single average gives a wide interval.
         close(&mean(&[0.5]), 0.0546, 0.9454, 1e-4);
     }
 
@@ -225,7 +226,7 @@ mod tests {
         assert_eq!(e.interval, Method::Normal);
         let half = 1.959_964 * (1.0_f64 / 3.0).sqrt();
         close(&e, 2.0 - half, 2.0 + half, 1e-6);
-        // A log-likelihood below 1 is no share.
+        // A log-likelihood below 1 is not a share.
         assert_eq!(ratio(&[(0.2, 1.0), (0.4, 1.0)]).interval, Method::Normal);
     }
 

@@ -1,8 +1,8 @@
 //! Statistics of right and wrong answers: 95% intervals ([`interval`]), paired tests of two models ([`paired`]) and
 //! [`pass_at_k`](mod@pass_at_k).
 //!
-//! Every figure that this project prints with an interval comes from [`share`] (or [`ratio`], where values have no bounds), so
-//! two commands give one number for the same answers.
+//! Every figure that this project prints with an interval comes from [`share`] (or from [`ratio`] for unbounded
+//! values), so two commands print the same number for the same answers.
 
 pub mod interval;
 pub mod paired;

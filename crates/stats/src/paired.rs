@@ -3,8 +3,9 @@
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-/// McNemar's exact test, two-sided: the chance, if neither model were better, of a split of the `b + c` items on which they
-/// differ at least as uneven as this one (binomial with probability 1/2).
+/// McNemar's exact test, two-sided. The two models differ on `b + c` items, `b` in favour of one and `c` in favour of
+/// the other. The result is the probability of a split at least as uneven as this one if neither model were better
+/// (binomial with probability 1/2).
 ///
 /// ```
 /// // Of 10 items on which they differ, one model has 9 right: 2 (1 + 10) / 2^10.
@@ -13,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 #[must_use]
 pub fn mcnemar(b: usize, c: usize) -> f64 {
     let (n, k) = (b + c, b.min(c));
-    // log C(n, i) - n log 2, added up from i = 0.
+    // log C(n, i) - n log 2, summed from i = 0.
     let mut log_term = -(n as f64) * std::f64::consts::LN_2;
     let mut tail = log_term.exp();
     for i in 1..=k {
@@ -23,7 +24,7 @@ pub fn mcnemar(b: usize, c: usize) -> f64 {
     (2.0 * tail).min(1.0)
 }
 
-/// The 95% interval of a mean difference by the bootstrap over items (percentiles of `resamples` draws, seeded).
+/// The 95% interval of a mean difference, by the bootstrap over items (percentiles of `resamples` seeded draws).
 #[must_use]
 pub fn bootstrap(differences: &[f64], resamples: usize, seed: u64) -> (f64, f64) {
     let n = differences.len();

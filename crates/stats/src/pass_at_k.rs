@@ -1,10 +1,11 @@
-//! pass@k, estimated without bias (Chen et al. 2021, "Evaluating Large Language Models Trained on Code", section 2.1).
+//! Unbiased estimate of pass@k (Chen et al. 2021, "Evaluating Large Language Models Trained on Code", section 2.1).
 
 use crate::interval::{Estimate, mean};
 
-/// `1 - C(n - c, k) / C(n, k)`: the chance that of `k` samples drawn from `n`, of which `c` are right, one is right.
+/// `1 - C(n - c, k) / C(n, k)`: the probability that at least one of `k` samples is right, if they are drawn from `n`
+/// samples of which `c` are right.
 ///
-/// `None` when fewer than `k` samples were drawn.
+/// `None` if fewer than `k` samples exist.
 #[must_use]
 pub fn pass_at_k(n: u64, c: u64, k: u64) -> Option<f64> {
     if k == 0 || k > n || c > n {
@@ -16,8 +17,8 @@ pub fn pass_at_k(n: u64, c: u64, k: u64) -> Option<f64> {
     Some(1.0 - (n - c + 1..=n).map(|i| 1.0 - k as f64 / i as f64).product::<f64>())
 }
 
-/// pass@k over problems with `(samples, right samples)` each: the mean of the estimates of the problems that have at least `k`
-/// samples, with its interval. `None` where no problem has that many.
+/// pass@k over problems with `(samples, right samples)` each: the mean of the estimates, with its interval. Only
+/// problems with at least `k` samples count; `None` if there are none.
 #[must_use]
 pub fn pass_at(problems: &[(u64, u64)], k: u64) -> Option<Estimate> {
     let values: Vec<f64> = problems.iter().filter_map(|&(n, right)| pass_at_k(n, right, k)).collect();
