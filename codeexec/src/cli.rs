@@ -23,17 +23,17 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Fetch the interpreters and prepare them (once; safe to repeat)
+    /// Fetch and prepare the interpreters (once; safe to repeat)
     Setup(SetupArgs),
     /// Run a file of programs with their tests
     Run(RunArgs),
     /// Run a benchmark's canonical solutions or a model's samples and compute pass@k
     BenchSuite(SuiteArgs),
-    /// Answer `POST /run` over HTTP
+    /// Run an HTTP service that answers `POST /run`
     Serve(ServeArgs),
-    /// Print the program in a model's answer (standard input)
+    /// Print the program in a model's answer, which is read from standard input
     Extract(ExtractArgs),
-    /// A worker process: started by the others
+    /// A worker process; the other commands start it
     #[command(hide = true)]
     Child,
 }
@@ -46,28 +46,28 @@ struct SetupArgs {
     languages: Vec<String>,
 }
 
-/// Flags that say how programs are run.
+/// Flags for running programs.
 #[derive(ClapArgs, Debug)]
 struct Sandbox {
     /// Worker processes [default: one for each core]
     #[arg(long)]
     workers: Option<usize>,
-    /// Time of a program with its tests, such as 3s or 500ms: its processor time and what it sleeps
+    /// Time limit of a program with its tests, such as 3s or 500ms: processor time plus sleep
     #[arg(long, default_value = "3s", value_parser = duration)]
     timeout: Duration,
-    /// Real time, the backstop for a busy machine [default: ten times --timeout, and 30s at least]
+    /// Wall-time limit, a backstop for a busy machine [default: ten times --timeout, and at least 30s]
     #[arg(long, value_parser = duration)]
     wall: Option<Duration>,
-    /// Memory of a program, its interpreter's included
+    /// Memory limit of a program, including its interpreter
     #[arg(long, default_value = "256MiB", value_parser = size)]
     memory: u64,
-    /// Most bytes on standard output, and the same on standard error
+    /// Maximum number of bytes on standard output, and on standard error
     #[arg(long, default_value = "1MiB", value_parser = size)]
     output_limit: u64,
-    /// Most bytes in the private in-memory scratch folder
+    /// Maximum number of bytes in the private in-memory scratch folder
     #[arg(long, default_value = "16MiB", value_parser = size)]
     disk: u64,
-    /// What runs the programs; verdicts say which it was
+    /// The backend that runs the programs; every verdict names it
     #[arg(long, value_enum, default_value = "wasm")]
     backend: Backend,
     /// Add a linter's findings to each verdict (Python: pyflakes)
@@ -95,7 +95,7 @@ impl Sandbox {
         })
     }
 
-    /// What verdicts depend on, for the fingerprint of a resumable run.
+    /// Everything that verdicts depend on, for the fingerprint of a resumable run.
     fn described(&self) -> anyhow::Result<String> {
         let (limits, seed, backend, lint) = (self.limits()?, self.seed, self.backend, self.lint);
         Ok(format!("{limits:?} seed {seed} {backend:?} lint {lint}"))
@@ -124,7 +124,7 @@ struct RunArgs {
     /// Verdicts, in input order
     #[arg(long)]
     output: PathBuf,
-    /// Set bad lines aside in rejected.jsonl instead of stopping
+    /// Write bad lines to rejected.jsonl instead of stopping
     #[arg(long, alias = "lenient")]
     skip_bad: bool,
     #[command(flatten)]
@@ -158,13 +158,13 @@ struct SuiteArgs {
 /// Flags of `serve`.
 #[derive(ClapArgs, Debug)]
 struct ServeArgs {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:8080")]
     addr: SocketAddr,
-    /// Programs that may wait; more are answered with 429
+    /// Maximum number of waiting programs; further ones are answered with 429
     #[arg(long, default_value_t = 1024)]
     queue: usize,
-    /// The environment variable with the token that clients have to send; without it everybody is answered
+    /// The environment variable with the token that clients must send; if it is not set, every client is answered
     #[arg(long, default_value = "HERD_WORKER_TOKEN", value_name = "VARIABLE")]
     token_env: String,
     #[command(flatten)]
@@ -174,19 +174,19 @@ struct ServeArgs {
 /// Flags of `extract`.
 #[derive(ClapArgs, Debug)]
 struct ExtractArgs {
-    /// The language that fences are marked with
+    /// The language of the code fences
     #[arg(long, default_value = "python")]
     language: String,
-    /// The function that the program has to define
+    /// The function that the program must define
     #[arg(long)]
     entry_point: Option<String>,
 }
 
-/// Runs the command. `prefix` is what stands before these subcommands on the command line: nothing for `codeexec`,
-/// `["codeexec"]` for `herd codeexec`; worker processes are started by it.
+/// Runs the command. `prefix` is the part of the command line before these subcommands: empty for `codeexec`,
+/// `["codeexec"]` for `herd codeexec`. Worker processes are started with it.
 ///
 /// # Errors
-/// What went wrong, for a person.
+/// A message for the user.
 pub fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
     match args.command {
         Command::Setup(args) => languages::set_up(&args.languages),

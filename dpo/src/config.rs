@@ -73,13 +73,13 @@ pub struct Config {
     /// The preference loss
     #[arg(long, help_heading = "Preference loss")]
     pub loss: LossKind,
-    /// How strongly the policy is held to the reference: the scale of rewards
+    /// Strength of the penalty for leaving the reference: the scale of the rewards
     #[arg(long, help_heading = "Preference loss")]
     pub beta: f64,
-    /// Factor on the NLL of the chosen response, per token and over its formatting tokens too
+    /// Weight of the NLL of the chosen response, per token, with its formatting tokens
     #[arg(long, help_heading = "Preference loss")]
     pub nll_weight: f64,
-    /// Whether headers and terminators of both responses count in the preference loss
+    /// Whether the headers and terminators of both responses are part of the preference loss
     #[arg(long, help_heading = "Preference loss")]
     pub formatting_tokens: FormattingTokens,
     /// For --loss cdpo: the share of labels that may be wrong
@@ -92,14 +92,15 @@ pub struct Config {
     /// The reference model: a name in the cache or a folder [default: the model that training starts from]
     #[arg(long, value_name = "MODEL", help_heading = "Reference")]
     pub reference: Option<PathBuf>,
-    /// Compute the reference's log-probs in every step instead of once before the first; needs no cache, takes longer
+    /// Compute the reference's log-probs in every step instead of once before the first; needs no cache, but takes
+    /// longer
     #[arg(long, help_heading = "Reference")]
     pub live_reference: bool,
     /// The folder that keeps the reference's log-probs, to share it between runs [default: RUN/reference]
     #[arg(long, value_name = "FOLDER", help_heading = "Reference")]
     pub reference_cache: Option<PathBuf>,
 
-    /// When chosen and rejected share the tokens that both begin with; changes memory and speed, not the result
+    /// When chosen and rejected share their common prefix; changes memory and speed, not the result
     #[arg(long, help_heading = "Machine")]
     pub share_prompt: SharePrompt,
 }

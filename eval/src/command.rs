@@ -35,7 +35,7 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Set two runs against each other, item by item
+    /// Compare two runs, item by item
     Compare(CompareArgs),
     /// Look for a run's items in training data, by 8-grams
     Contamination(ContaminationArgs),
@@ -67,31 +67,32 @@ struct RunArgs {
     /// A text file for the task `perplexity`
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
-    /// At most so many items of each benchmark
+    /// Maximum number of items of each benchmark
     #[arg(long)]
     limit: Option<usize>,
-    /// Answers to each item
+    /// Number of answers to each item
     #[arg(short = 'n', long, default_value_t = 1)]
     samples: usize,
     /// Values of k for pass@k, with -n
     #[arg(long, value_delimiter = ',', default_value = "1,10,100")]
     k: Vec<u64>,
-    /// 0 takes the most likely token
+    /// Temperature; 0 always takes the most likely token
     #[arg(long, default_value_t = 0.0)]
     temperature: f64,
-    /// Keep the most likely tokens whose probabilities add up to this
+    /// Sample from the most likely tokens whose probabilities add up to this
     #[arg(long, default_value_t = 1.0)]
     top_p: f64,
-    /// Seed of everything random
+    /// Seed of all random choices
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// The most tokens of an answer [default: each benchmark's own, 256 to 5120]
+    /// Maximum number of tokens of an answer [default: each benchmark's own, 256 to 5120]
     #[arg(long)]
     max_new_tokens: Option<usize>,
     /// A folder of prompts that replace the embedded ones (`herd eval prompts`)
     #[arg(long, alias = "prompts", value_name = "DIR")]
     prompt_dir: Option<PathBuf>,
-    /// Judge programs on these `codeexec serve`, separated by commas, instead of in this machine's sandbox. Repeatable
+    /// Judge programs with the `codeexec serve` services at these addresses, separated by commas, instead of in this
+    /// machine's sandbox. Repeatable
     #[arg(long, value_name = "URL", value_delimiter = ',')]
     code_url: Vec<String>,
     /// The environment variable that holds the servers' token; it is sent only if it is set
@@ -100,7 +101,7 @@ struct RunArgs {
     /// Worker processes for programs [default: one for each core]
     #[arg(long)]
     code_workers: Option<usize>,
-    /// Tokens of a window for perplexity
+    /// Window for perplexity, in tokens
     #[arg(long, default_value_t = 1024)]
     window: usize,
 }
@@ -110,7 +111,7 @@ struct RunArgs {
 struct CompareArgs {
     /// A run folder
     first: PathBuf,
-    /// Another
+    /// Another run folder
     second: PathBuf,
     /// Also write the comparison as JSON
     #[arg(long)]
@@ -134,16 +135,16 @@ struct ContaminationArgs {
 /// Flags of `prompts`.
 #[derive(ClapArgs, Debug)]
 struct PromptsArgs {
-    /// Write them to this folder
+    /// Write the prompts to this folder
     #[arg(long)]
     output: Option<PathBuf>,
 }
 
-/// Runs `herd eval`. `prefix` is what stands before codeexec's subcommands on this binary's command line; worker processes
-/// for programs are started by it.
+/// Runs `herd eval`. `prefix` is the part of this binary's command line before codeexec's subcommands. Worker
+/// processes for programs are started with it.
 ///
 /// # Errors
-/// What went wrong, for a person.
+/// A message for the user.
 pub fn run(args: &Args, prefix: &[&str]) -> anyhow::Result<()> {
     match &args.command {
         None => evaluate(&args.run, prefix),
@@ -189,7 +190,7 @@ fn contamination(args: &ContaminationArgs) -> anyhow::Result<()> {
     write_json(args.output.as_deref(), &found)
 }
 
-/// What a change of a key changes in the result.
+/// The class of each key: the effect of a changed value on the result.
 fn class(key: &str) -> Class {
     match key {
         // Compared by content: the files and, with their prompts, the items.

@@ -12,18 +12,18 @@ use serde_json::{Map, Value};
 /// Arguments of `herd again`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A folder that a herd command left, with its run.json
+    /// The run folder of a herd command, with its run.json
     folder: PathBuf,
     /// The folder for the repetition [default: FOLDER-again]
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
 }
 
-/// Repeats a run and says whether the files are the same.
+/// Repeats a run and reports whether the files are the same.
 ///
 /// # Errors
-/// When inputs are gone or changed, when the repetition fails, and when its files differ although nothing is known that
-/// lets them differ.
+/// When inputs are missing or have changed, when the repetition fails, and when its files differ without a known
+/// reason.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let folder = std::path::absolute(&args.folder)?;
     let record = Record::read(&folder)?
@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     compare(&record, &again, &output)
 }
 
-/// Every file and model that the run read, by its digest.
+/// Checks the digest of every file and model that the run read.
 fn check_inputs(record: &Record) -> anyhow::Result<()> {
     let mut wrong = Vec::new();
     // What is no file (an endpoint, a built-in prompt) has no absolute path; the stage compares it itself.
@@ -87,7 +87,7 @@ fn check_inputs(record: &Record) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Why the repetition may have other bytes.
+/// The reasons why the repetition may have other bytes.
 fn reasons(record: &Record) -> Vec<String> {
     let mut reasons = record.notes.clone();
     let (here, then) = (Hardware::here(), &record.hardware);
@@ -164,7 +164,7 @@ fn pipeline(record: &Record, folder: &Path, output: &Path) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The record of a stage's folder: its own, or the pipeline's where the stage is no command of herd.
+/// The record of a stage's folder: its own, or that of the pipeline if the stage is not a command of herd.
 fn of_stage(folder: &Path) -> anyhow::Result<Option<Record>> {
     match Record::read(folder)? {
         Some(record) => Ok(Some(record)),
@@ -172,7 +172,7 @@ fn of_stage(folder: &Path) -> anyhow::Result<Option<Record>> {
     }
 }
 
-/// Gives a key that was left to the machine the value that it had there.
+/// Sets a key that the run took from the machine to its recorded value.
 fn fix(config: &mut Map<String, Value>, key: &str, value: Option<Value>) {
     if let Some(value) = value.filter(|_| config.get(key).is_none_or(Value::is_null)) {
         config.insert(key.to_owned(), value);

@@ -23,14 +23,14 @@ pub struct Args {
     /// A system message
     #[arg(long)]
     pub system: Option<String>,
-    /// Ask this one question and leave
+    /// Ask this one question and exit
     #[arg(long)]
     pub ask: Option<String>,
-    /// The most tokens of an answer
+    /// Maximum number of tokens of an answer
     #[arg(long, default_value_t = 512)]
     pub max_new_tokens: usize,
-    /// A variable of the chat template, such as date_string="26 Jul 2024"; JSON is taken as such, and strftime_now=2024-07-26
-    /// is the day for templates that ask for it. Repeatable
+    /// A variable of the chat template, such as date_string="26 Jul 2024". A value that is JSON is parsed as JSON.
+    /// strftime_now=2024-07-26 sets the date for templates that call it. Repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     pub template_var: Vec<String>,
     #[command(flatten)]
@@ -42,16 +42,16 @@ pub struct Args {
 /// How tokens are chosen in a chat.
 #[derive(clap::Args)]
 pub struct ChatSampling {
-    /// 0 takes the most likely token each time
+    /// 0 always takes the most likely token
     #[arg(long, default_value_t = 0.0)]
     pub temperature: f64,
-    /// Keep the most likely tokens whose probabilities add up to this
+    /// Sample from the most likely tokens whose probabilities add up to this
     #[arg(long, default_value_t = 1.0)]
     pub top_p: f64,
-    /// Above 1, tokens already seen become less likely
+    /// Repetition penalty; above 1, tokens already seen become less likely
     #[arg(long, default_value_t = 1.0)]
     pub repetition_penalty: f64,
-    /// Seed of everything random
+    /// Seed of all random choices
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 }
@@ -121,7 +121,7 @@ impl Chat<'_> {
         self.history = system.map(Message::system).into_iter().collect();
     }
 
-    /// Handles a line; false leaves the program.
+    /// Handles a line; false ends the program.
     fn command(&mut self, line: &str) -> anyhow::Result<bool> {
         match line.split_once(char::is_whitespace).unwrap_or((line, "")) {
             ("/quit" | "/exit", _) => return Ok(false),
@@ -146,7 +146,7 @@ impl Chat<'_> {
         Ok(true)
     }
 
-    /// Streams the answer to a user message. The exchange enters the history only if there was an answer.
+    /// Streams the answer to a user message. The exchange is added to the history only if there was an answer.
     fn answer(&mut self, question: &str) -> anyhow::Result<()> {
         self.history.push(Message::user(question));
         match self.stream() {
@@ -190,7 +190,7 @@ impl Chat<'_> {
     }
 }
 
-/// Prints tokens as they come.
+/// Prints tokens as they are generated.
 struct Printer<'a> {
     interrupted: &'a AtomicBool,
     completion: Option<Completion>,

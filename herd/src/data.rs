@@ -19,17 +19,17 @@ enum Command {
     Tokenizer(bpe::command::TokenizerArgs),
     /// Turn documents into token shards for pretraining
     Tokenise(bpe::command::TokeniseArgs),
-    /// Check token shards; Megatron's format in and out
+    /// Check token shards; export to and import from Megatron's format
     Shards(bpe::command::ShardsArgs),
     /// Make pretraining data from pages and texts: filter, deduplicate, mix, with a ledger of every document
     Run(pretrain_data::command::RunArgs),
-    /// One heuristic filter by itself
+    /// Run a single heuristic filter
     Filter(pretrain_data::command::FilterArgs),
     /// Count the words of a corpus, for the filter by token distribution
     Unigrams(pretrain_data::command::UnigramArgs),
-    /// What happened to a document in a run of `data run`
+    /// Print what happened to a document in a run of `data run`
     Why(pretrain_data::command::WhyArgs),
-    /// The steps over the whole corpus as SQL, for other engines
+    /// Print the steps over the whole corpus as SQL, for other engines
     Sql(pretrain_data::command::SqlArgs),
 }
 

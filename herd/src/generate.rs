@@ -16,47 +16,47 @@ use sampler::{Answer, SampleError, SampleRequest, Sampler, SamplerArgs, Sampling
 pub struct Args {
     #[command(flatten)]
     pub sampler: SamplerArgs,
-    /// Prompts, one a line: {"id", "prompt": [messages], "tools"?} (.jsonl, also .gz, .zst, .parquet)
+    /// Prompts, one per line: {"id", "prompt": [messages], "tools"?} (.jsonl, also .gz, .zst, .parquet)
     #[arg(long)]
     pub prompts: PathBuf,
-    /// Answers, one a line, in the order of the prompts
+    /// Answers, one per line, in the order of the prompts
     #[arg(long)]
     pub output: PathBuf,
-    /// Answers to each prompt
+    /// Number of answers to each prompt
     #[arg(short = 'n', long, default_value_t = 1)]
     pub samples: usize,
     #[command(flatten)]
     pub sampling: Sampling,
-    /// The most tokens of an answer
+    /// Maximum number of tokens of an answer
     #[arg(long, default_value_t = 512)]
     pub max_new_tokens: usize,
-    /// Go on past the end of the turn until --max-new-tokens
+    /// Ignore the end of the turn, and generate until --max-new-tokens
     #[arg(long)]
     pub ignore_eos: bool,
-    /// A string that ends an answer; may be given several times
+    /// A string that ends an answer. Repeatable
     #[arg(long)]
     pub stop: Vec<String>,
-    /// A token id that ends an answer; may be given several times
+    /// A token id that ends an answer. Repeatable
     #[arg(long)]
     pub stop_token_id: Vec<i64>,
-    /// Go on with the last message of each prompt, which has to be the assistant's (a prefilled answer); the answer is
-    /// what comes behind its text
+    /// Continue the last message of each prompt, which must be an assistant message (a prefilled answer); the answer
+    /// is the text after it
     #[arg(long)]
     pub continue_final_message: bool,
     /// Variables of the chat template as a JSON object, such as {"enable_thinking": false}
     #[arg(long, value_name = "JSON")]
     pub chat_template_kwargs: Option<String>,
-    /// A variable of the chat template, such as date_string="26 Jul 2024"; JSON is taken as such, and strftime_now=2024-07-26
-    /// is the day for templates that ask for it. Repeatable
+    /// A variable of the chat template, such as date_string="26 Jul 2024". A value that is JSON is parsed as JSON.
+    /// strftime_now=2024-07-26 sets the date for templates that call it. Repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     pub template_var: Vec<String>,
-    /// Keep the log-probability of every token
+    /// Write the log-probability of every token
     #[arg(long)]
     pub token_logprobs: bool,
 }
 
-/// Reads the prompts; those without an id are named after their line. An id names one prompt only, since the answers
-/// carry it.
+/// Reads the prompts. A prompt without an id is named after its line. Ids must be unique, since the answers refer to
+/// them.
 fn read_prompts(path: &Path) -> anyhow::Result<Vec<Prompt>> {
     let mut reader = jsonl::read::<Prompt>(path, OnBadLine::Error)?;
     let (mut prompts, mut ids) = (Vec::new(), check::Ids::default());
@@ -70,7 +70,7 @@ fn read_prompts(path: &Path) -> anyhow::Result<Vec<Prompt>> {
     Ok(prompts)
 }
 
-/// Says which variables change nothing.
+/// Warns about variables that the chat template does not read.
 pub fn warn_of_unread(
     template: Option<&chat::ChatTemplate>,
     variables: &serde_json::Map<String, serde_json::Value>,
@@ -165,7 +165,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Names the first prompt that the model cannot take, before anything is generated. A server says so by itself.
+/// Fails with the name of the first prompt that the model cannot take, before any generation. A server reports such
+/// prompts itself.
 fn check_prompts(args: &Args, sampler: &Sampler, prompts: &[Prompt]) -> anyhow::Result<()> {
     let Some(local) = sampler.local() else { return Ok(()) };
     let context = local.folder().model.config().max_position_embeddings;
@@ -181,7 +182,7 @@ fn check_prompts(args: &Args, sampler: &Sampler, prompts: &[Prompt]) -> anyhow::
     Ok(())
 }
 
-/// What the answers depend on: a partial output of anything else is not continued.
+/// Everything that the answers depend on. A partial output with another value is not continued.
 fn fingerprint(args: &Args, sampler: &Sampler) -> anyhow::Result<String> {
     let Args { samples, sampling, max_new_tokens, stop, token_logprobs, .. } = args;
     let settings = format!("{samples} {sampling:?} {max_new_tokens} {stop:?} {token_logprobs}");
@@ -197,7 +198,7 @@ struct Counts {
     first_failure: String,
 }
 
-/// Writes answers as they come and shows how far it is.
+/// Writes answers as they complete, and shows the progress.
 struct Writer<'a> {
     progress: Progress,
     output: &'a mut OrderedOutput,

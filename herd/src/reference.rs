@@ -13,7 +13,7 @@ use clap::{Arg, ArgAction, Command};
 pub struct Args {
     /// The command, such as sft, or rejection-sampling train-rm; all of them if none is named
     stage: Vec<String>,
-    /// Print Markdown, as docs/config.md has it
+    /// Print Markdown, as in docs/config.md
     #[arg(long)]
     markdown: bool,
 }

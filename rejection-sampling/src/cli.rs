@@ -32,11 +32,11 @@ impl Args {
     }
 }
 
-/// Runs the command. `codeexec` is what stands before `codeexec`'s subcommands on this binary's command line; the
-/// worker processes that run programs are started by it.
+/// Runs the command. `codeexec` is the part of this binary's command line before `codeexec`'s subcommands. The worker
+/// processes that run programs are started with it.
 ///
 /// # Errors
-/// One sentence for the user, with its causes.
+/// A message for the user, with its causes.
 pub fn run(args: &Args, codeexec: &[&str]) -> anyhow::Result<()> {
     match &args.command {
         Command::TrainRm(args) => reward::train(args),

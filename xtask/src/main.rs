@@ -16,23 +16,23 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Place what the build needs (libtorch) under .libtorch/, and Python for the sandbox of codeexec in the cache folder.
-    /// Safe to repeat; goes on where it was cut off
+    /// Install libtorch, which the build needs, under .libtorch/, and Python for codeexec's sandbox in the cache
+    /// folder. Safe to repeat; continues where it was interrupted
     Setup {
-        /// Also place libtorch's CUDA kernels and the NVIDIA libraries they need (about 2.3 GB of downloads)
+        /// Also install libtorch's CUDA kernels and the NVIDIA libraries that they need (about 2.3 GB of downloads)
         #[arg(long)]
         cuda: bool,
     },
-    /// Set up, build, fetch a real model and take it through one round of post-training (recipes/demo.toml)
+    /// Set up, build, fetch a real model and run one round of post-training on it (recipes/demo.toml)
     Demo {
-        /// A tiny model from scratch instead (recipes/quick.toml), in about two minutes after set-up
+        /// Use a tiny model from scratch instead (recipes/quick.toml); takes about two minutes after set-up
         #[arg(long)]
         quick: bool,
     },
-    /// Set up, fetch the real model that tests use, run the tests of the whole workspace, and say how many passed, failed and
-    /// were skipped, with the reason of each skip (HERD_TESTS=require makes a skip a failure)
+    /// Set up, fetch the real model that tests use, run the tests of the whole workspace, and print how many passed,
+    /// failed and were skipped, with the reason for each skip (HERD_TESTS=require makes a skip a failure)
     Test {
-        /// Passed on to `cargo test`
+        /// Arguments for `cargo test`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

@@ -24,7 +24,7 @@ pub struct Args {
     /// Models, or LoRA adapters, to average: names in the cache or folders
     #[arg(long, num_args = 1.., value_name = "MODEL", required_unless_present = "run", conflicts_with = "run")]
     models: Vec<String>,
-    /// A run whose checkpoints are averaged (Polyak averaging)
+    /// The run whose checkpoints are averaged (Polyak averaging)
     #[arg(long, value_name = "RUN")]
     run: Option<PathBuf>,
     /// With --run: the newest checkpoints to average [default: all that the run kept]
@@ -118,7 +118,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a change of a key changes in the result.
+/// The class of each key: the effect of a changed value on the result.
 fn class(key: &str) -> Class {
     match key {
         // Compared by content: the averaged folders with their shares.

@@ -27,7 +27,7 @@ pub struct EmbedArgs {
     /// Embed conversations at this OpenAI-compatible server
     #[arg(long, value_name = "URL", help_heading = "Deduplication")]
     pub embed_endpoint: Option<String>,
-    /// That server's name of the model
+    /// The judge model's name on that server
     #[arg(long, value_name = "NAME", requires = "embed_endpoint", help_heading = "Deduplication")]
     pub embed_endpoint_model: Option<String>,
 }

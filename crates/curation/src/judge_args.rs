@@ -17,10 +17,10 @@ pub struct JudgeArgs {
     /// That server's name of the model [default: the only one that the server lists]
     #[arg(long, value_name = "NAME", requires = "judge_endpoint", help_heading = "Judge")]
     pub judge_endpoint_model: Option<String>,
-    /// A file with the judge's question about quality, instead of the one that comes with the program
+    /// A file with the judge's question about quality, instead of the built-in one
     #[arg(long, value_name = "FILE", help_heading = "Judge")]
     pub judge_prompt: Option<PathBuf>,
-    /// The same for programs
+    /// A file with the judge's question about programs, instead of the built-in one
     #[arg(long, value_name = "FILE", help_heading = "Judge")]
     pub judge_code_prompt: Option<PathBuf>,
 }

@@ -19,36 +19,37 @@ pub struct Args {
     /// A model's name in the cache or its folder
     #[arg(long)]
     pub model: String,
-    /// A LoRA adapter's folder to put on the model
+    /// The folder of a LoRA adapter to apply to the model
     #[arg(long)]
     pub adapter: Option<PathBuf>,
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:8000")]
     pub addr: SocketAddr,
-    /// The model's name for clients [default: as in --model]
+    /// The model name that clients see [default: as in --model]
     #[arg(long)]
     pub served_model_name: Option<String>,
-    /// Sequences decoded together
+    /// Number of sequences decoded together
     #[arg(long, alias = "batch-size", default_value_t = 16)]
     pub max_num_seqs: usize,
-    /// Sequences that may wait beyond those that are decoded; more are answered with 429
+    /// Maximum number of waiting sequences; further ones are answered with 429
     #[arg(long, default_value_t = 256)]
     pub queue: usize,
-    /// Tokens that the cache of keys and values holds [default: what --max-num-seqs whole contexts need, or half of the
-    /// free memory]
+    /// Capacity of the KV cache, in tokens [default: enough for --max-num-seqs whole contexts, or half of the free
+    /// memory]
     #[arg(long)]
     pub cache_tokens: Option<usize>,
     /// The largest request body in bytes
     #[arg(long, default_value_t = 4 << 20)]
     pub max_body_bytes: usize,
-    /// Let web pages ask this server from a browser: of all origins, or of this one (`--cors https://app.example`)
+    /// Allow requests from web pages in a browser: from all origins, or from this one (`--cors https://app.example`)
     #[arg(long, value_name = "ORIGIN", num_args = 0..=1, default_missing_value = "*")]
     pub cors: Option<HeaderValue>,
-    /// A variable of the chat template, such as date_string="26 Jul 2024"; JSON is taken as such, and strftime_now=2024-07-26
-    /// is the day for templates that ask for it. A request's chat_template_kwargs win. Repeatable
+    /// A variable of the chat template, such as date_string="26 Jul 2024". A value that is JSON is parsed as JSON.
+    /// strftime_now=2024-07-26 sets the date for templates that call it. A request's chat_template_kwargs override
+    /// it. Repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     pub template_var: Vec<String>,
-    /// Seconds that requests may go on after SIGTERM or SIGINT
+    /// Seconds that running requests have to finish after SIGTERM or SIGINT
     #[arg(long, default_value_t = 60)]
     pub drain_seconds: u64,
     #[command(flatten)]

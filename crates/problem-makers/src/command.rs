@@ -25,22 +25,23 @@ pub struct Args {
     /// The folder for train.jsonl, heldout.jsonl and run.json
     #[arg(long)]
     pub output: PathBuf,
-    /// What the problems are about
+    /// The topics of the problems
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Topic::Words, Topic::Arithmetic, Topic::Algebra, Topic::Code])]
     pub topics: Vec<Topic>,
-    /// How hard they are
+    /// The difficulties of the problems
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Difficulty::Easy, Difficulty::Medium, Difficulty::Hard])]
     pub difficulties: Vec<Difficulty>,
-    /// Problems to train on
+    /// Number of training problems
     #[arg(long, default_value_t = 2000)]
     pub train: usize,
-    /// Problems to evaluate on: half from known templates with new numbers, half from templates that train has none of
+    /// Number of held-out problems: half from known templates with new numbers, half from templates that the training
+    /// problems do not use
     #[arg(long, default_value_t = 200)]
     pub heldout: usize,
     /// Also write the training problems with worked solutions as conversations: train-solutions.jsonl
     #[arg(long)]
     pub with_solutions: bool,
-    /// Seed of everything random
+    /// Seed of all random choices
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 }

@@ -26,18 +26,18 @@ pub struct SamplerArgs {
     #[arg(long, required_unless_present = "endpoint", conflicts_with = "endpoint")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// A LoRA adapter's folder to put on the model
+    /// The folder of a LoRA adapter to apply to the model
     #[arg(long, conflicts_with = "endpoint")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapter: Option<PathBuf>,
-    /// Sequences decoded together
+    /// Number of sequences decoded together
     #[arg(long, alias = "batch-size", default_value_t = MAX_NUM_SEQS)]
     pub max_num_seqs: usize,
     /// Sample from this OpenAI-compatible server instead, such as http://localhost:8000/v1
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// The server's name of the model [default: the only one that the server lists]
+    /// The model's name on the server [default: the only one that the server lists]
     #[arg(long, requires = "endpoint", conflicts_with = "model", value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint_model: Option<String>,
@@ -47,16 +47,16 @@ pub struct SamplerArgs {
     /// Send the maximum length as max_completion_tokens, for servers that refuse max_tokens
     #[arg(long, requires = "endpoint", conflicts_with = "model")]
     pub endpoint_max_completion_tokens: bool,
-    /// Leave the seed out, for servers that refuse it; the answers cannot be repeated then
+    /// Do not send the seed, for servers that refuse it; the answers then cannot be repeated
     #[arg(long, requires = "endpoint", conflicts_with = "model")]
     pub endpoint_no_seed: bool,
-    /// Requests sent to the server at a time
+    /// Maximum number of open requests to the server
     #[arg(long, default_value_t = CONCURRENCY)]
     pub concurrency: usize,
-    /// Seconds to wait for an answer of the server, for each attempt
+    /// Timeout of a request to the server, in seconds, for each attempt
     #[arg(long, alias = "timeout", default_value_t = TIMEOUT)]
     pub endpoint_timeout: f64,
-    /// Further attempts after a failed one (429, 5xx, no connection, no answer in time), with growing pauses
+    /// Number of retries after a failed attempt (429, 5xx, no connection, timeout), with growing pauses
     #[arg(long, alias = "retries", default_value_t = RETRIES)]
     pub endpoint_retries: u32,
     /// The environment variable that holds the server's key; it is sent only if it is set
@@ -177,22 +177,22 @@ impl SamplerArgs {
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sampling {
-    /// 0 takes the most likely token
+    /// Temperature; 0 always takes the most likely token
     #[arg(long, default_value_t = 1.0)]
     pub temperature: f64,
-    /// Keep this many of the most likely tokens; 0 keeps all
+    /// Sample from this many of the most likely tokens; 0 means all
     #[arg(long, default_value_t = 0)]
     pub top_k: usize,
-    /// Keep the most likely tokens whose probabilities add up to this
+    /// Sample from the most likely tokens whose probabilities add up to this
     #[arg(long, default_value_t = 1.0)]
     pub top_p: f64,
     /// Drop tokens less likely than this times the most likely one
     #[arg(long, default_value_t = 0.0)]
     pub min_p: f64,
-    /// Above 1, tokens already seen become less likely
+    /// Repetition penalty; above 1, tokens already seen become less likely
     #[arg(long, default_value_t = 1.0)]
     pub repetition_penalty: f64,
-    /// Seed of everything random
+    /// Seed of all random choices
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 }

@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 /// The limits. What the paper counts as overuse is not disclosed; these are ours.
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
-    /// The most emoji in an answer, for each 100 words or part of them
+    /// Maximum number of emoji in an answer, for each started 100 words
     #[arg(long, default_value_t = 2, help_heading = "Rules")]
     pub max_emoji: usize,
-    /// The most exclamation marks in an answer, for each 100 words or part of them
+    /// Maximum number of exclamation marks in an answer, for each started 100 words
     #[arg(long, default_value_t = 4, help_heading = "Rules")]
     pub max_exclamations: usize,
-    /// The largest share of the kept conversations whose answers may open with an apology
+    /// Maximum share of the kept conversations whose answers open with an apology
     #[arg(long, default_value_t = 0.01, help_heading = "Rules")]
     pub max_apologies: f64,
-    /// How often a tail may repeat before it counts as a loop
+    /// Maximum number of repetitions of a tail; more count as a loop
     #[arg(long, default_value_t = 4, help_heading = "Rules")]
     pub max_repeats: usize,
 }

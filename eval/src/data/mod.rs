@@ -14,9 +14,9 @@ use catalogue::{Set, Source};
 /// Arguments of `herd data get`.
 #[derive(clap::Args, Debug, Clone)]
 pub struct GetArgs {
-    /// The sets; none lists them
+    /// The benchmarks; without names, the known ones are listed
     pub names: Vec<String>,
-    /// The folder that they are put in, as --benchmarks of `herd eval` takes it [default: the cache]
+    /// The folder for the data, which `herd eval` takes as --benchmarks [default: the cache]
     #[arg(long)]
     pub output: Option<PathBuf>,
     /// Fetch from this address instead: MIRROR/gsm8k/test.jsonl and so on, also with .gz
@@ -32,10 +32,11 @@ pub fn default_folder() -> anyhow::Result<PathBuf> {
     Ok(pinned::cache_dir()?.join("data"))
 }
 
-/// Runs `herd data get`: shows the licence, fetches, checks the digest. What is there already is not fetched again.
+/// Runs `herd data get`: shows the licence, fetches the file, checks the digest. Existing files are not fetched
+/// again.
 ///
 /// # Errors
-/// An unknown name, an address that does not answer, a file with another digest.
+/// When a name is unknown, an address does not answer, or a file has another digest.
 pub fn get(args: &GetArgs) -> anyhow::Result<()> {
     let folder = match &args.output {
         Some(folder) => folder.clone(),

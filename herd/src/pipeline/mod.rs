@@ -36,16 +36,16 @@ use view::View;
 pub struct Args {
     /// The pipeline file (recipes/ has examples)
     recipe: PathBuf,
-    /// The pipeline's folder, instead of the file's
+    /// The folder of the pipeline, instead of the one that the file names
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
-    /// Give a variable of the file another value; repeatable
+    /// Change the value of a variable of the file. Repeatable
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
-    /// Show what would be done, with what is known of times, and stop
+    /// Print the plan with the known durations, and stop
     #[arg(long)]
     dry_run: bool,
-    /// Take the results of the stages before this one as they stand
+    /// Start at this stage, and use the existing results of the stages before it
     #[arg(long, value_name = "STAGE")]
     from: Option<String>,
     /// Stop after this stage
@@ -58,10 +58,10 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Runs a pipeline, or goes on with it.
+/// Runs a pipeline, or continues it.
 ///
 /// # Errors
-/// A sentence on the file, or on the stage that failed, with the last lines that it printed.
+/// When the file is faulty, or a stage fails; the error then has the last lines that the stage printed.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let recipe = recipe::read(&args.recipe, &args.set, args.output.as_deref())?;
     let place = |name: &Option<String>| -> anyhow::Result<Option<usize>> {
@@ -147,15 +147,15 @@ struct Keys {
     until: Option<String>,
 }
 
-/// Where a stage stands before it is run.
+/// The state of a stage before it runs.
 enum Standing {
     /// Finished, with nothing changed.
     Done(Record),
-    /// Begun with the same command and inputs: it goes on.
+    /// Started with the same command and inputs: the stage continues.
     Begun(Record),
     /// Never run.
     New,
-    /// Something it depends on is another now: what it left is put aside.
+    /// The command or an input has changed: the old results are set aside.
     Stale,
     /// Finished, but a file is missing or changed.
     Damaged(Record, PathBuf),
@@ -173,7 +173,7 @@ fn standing(stage: &Stage, fingerprint: &str) -> anyhow::Result<Standing> {
     })
 }
 
-/// What the stage made outside its folder when it ran before.
+/// Files outside its folder that an earlier run of the stage made.
 fn created(stage: &Stage) -> BTreeSet<String> {
     Record::read(&stage.folder).map(|record| record.created).unwrap_or_default()
 }
@@ -201,7 +201,7 @@ fn free_name(output: &Path, name: &str, end: &str) -> anyhow::Result<PathBuf> {
     free.context("no name is free")
 }
 
-/// Brings one stage to its end.
+/// Runs one stage to its end.
 fn one(recipe: &Recipe, index: usize, signals: &Signals, view: &mut View) -> anyhow::Result<()> {
     let (stage, number, total) = (&recipe.stages[index], index + 1, recipe.stages.len());
     let created = created(stage);
@@ -295,7 +295,7 @@ fn one(recipe: &Recipe, index: usize, signals: &Signals, view: &mut View) -> any
     Ok(())
 }
 
-/// Moves a stage's folder out of the way.
+/// Sets a stage's folder aside.
 fn put_aside(output: &Path, stage: &Stage) -> anyhow::Result<PathBuf> {
     let name = stage.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let target = free_name(output, &name, "")?;
@@ -303,7 +303,7 @@ fn put_aside(output: &Path, stage: &Stage) -> anyhow::Result<PathBuf> {
     Ok(target)
 }
 
-/// What `--dry-run` prints.
+/// Prints the output of `--dry-run`.
 fn plan(recipe: &Recipe, from: usize, until: usize) -> anyhow::Result<()> {
     println!("{}\n{}", recipe.name, recipe.about.trim());
     let (mut known, mut unknown) = (Duration::ZERO, 0);

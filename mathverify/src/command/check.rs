@@ -33,11 +33,11 @@ impl Args {
 #[serde(try_from = "Fields")]
 pub(super) struct Pair {
     id: Option<Value>,
-    /// Nothing when the prediction is null.
+    /// `None` if the prediction is null.
     pred: Option<String>,
-    /// At least one; each is right.
+    /// One or more references, each of which is right.
     golds: Vec<String>,
-    /// Policies of this pair alone; what they leave out is that of the command.
+    /// Policies for this pair; a missing policy is that of the command.
     options: Map<String, Value>,
 }
 
@@ -63,7 +63,7 @@ impl TryFrom<Fields> for Pair {
     }
 }
 
-/// A prediction: a text, a number, the messages of a conversation whose last one of the assistant counts, or nothing.
+/// A prediction: a text, a number, the messages of a conversation (the last assistant message counts), or nothing.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged, expecting = "`pred` has to be a text, a number, null, or a list of messages {\"role\", \"content\"}")]
 enum Prediction {
@@ -78,7 +78,7 @@ struct Message {
     content: String,
 }
 
-/// A reference, or several of which each is right.
+/// A reference, or several references, each of which is right.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged, expecting = "`gold` has to be a text, a number, or a list of them that are all accepted")]
 enum References {
@@ -105,7 +105,7 @@ impl References {
     }
 }
 
-/// The policies of the command with those of a pair on top.
+/// The policies of the command, overridden by those of a pair.
 fn with_own(own: &Map<String, Value>, options: &Options) -> Result<Options, String> {
     if own.is_empty() {
         return Ok(options.clone());

@@ -19,18 +19,18 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Compare predictions with references: {"id"?, "pred", "gold"} a line, free text or bare answers
+    /// Compare predictions with references: one {"id"?, "pred", "gold"} per line, free text or bare answers
     Check(check::Args),
-    /// Check step-by-step solutions: {"id"?, "problem"?, "solution" | "steps", "gold"?} a line
+    /// Check step-by-step solutions: one {"id"?, "problem"?, "solution" | "steps", "gold"?} per line
     Steps(steps::Args),
-    /// Answer both over HTTP: POST /check, POST /steps, GET /healthz, GET /metrics
+    /// Run an HTTP service for both: POST /check, POST /steps, GET /healthz, GET /metrics
     Serve(serve::Args),
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// One sentence for the user, with its causes.
+/// A message for the user, with its causes.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     // `check | head` ends quietly. The server keeps the signal ignored: there a closed pipe is one client's.
     if !matches!(args.command, Command::Serve(_)) {
@@ -66,7 +66,7 @@ struct Policies {
     /// Whether 50% equals 50 and 1/2 (either), only 1/2 (fraction), or only 50 (sign)
     #[arg(long, value_enum, default_value = "either")]
     percent: Percent,
-    /// Whether a unit may be missing on one side (optional), must be the same (required), or does not count (ignored)
+    /// Whether a unit may be missing on one side (optional), must be the same (required), or is ignored (ignored)
     #[arg(long, value_enum, default_value = "optional")]
     units: Units,
     /// Significant digits from which a decimal equals the exact value it is rounded from; 0 for never
@@ -90,7 +90,8 @@ struct Policies {
     /// A column vector is not a tuple
     #[arg(long)]
     vectors_apart: bool,
-    /// Reasoning that never ends ("<think>" without "</think>"), or behind which nothing stands, is read for an answer too
+    /// Reasoning that never ends ("<think>" without "</think>"), or that no text follows, is searched for an answer
+    /// too
     #[arg(long)]
     read_unfinished_thinking: bool,
 }

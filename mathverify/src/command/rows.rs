@@ -18,20 +18,20 @@ use crate::options::Options;
 /// Records that are judged together before they are written.
 const BATCH: usize = 4_096;
 
-/// Where records come from and verdicts go.
+/// The input and output files.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Files {
     /// Records, JSONL (also .gz, .zst) or Parquet
     #[arg(long)]
     input: PathBuf,
-    /// Verdicts, one line each in the order of the input; standard output when left out. A run that was stopped goes on
-    /// where it was
+    /// Verdicts, one line each in the order of the input [default: standard output]. A run that was stopped continues
+    /// where it stopped
     #[arg(long)]
     output: Option<PathBuf>,
-    /// Set lines that are no records aside in this file, instead of stopping at the first
+    /// Write lines that are not records to this file, instead of stopping at the first
     #[arg(long)]
     rejected: Option<PathBuf>,
-    /// Threads; 0 takes all processors
+    /// Threads; 0 means one for each CPU
     #[arg(long, default_value_t = 0)]
     threads: usize,
 }
@@ -41,8 +41,8 @@ enum Sink {
     File(OrderedOutput),
 }
 
-/// Judges every record with `judge`; answers how many records there were and what is to be said of lines set aside.
-/// `command` and `options` are everything else that the verdicts depend on.
+/// Judges every record with `judge`. Returns the number of records and a message about rejected lines. `command` and
+/// `options` are everything else that the verdicts depend on.
 pub(super) fn each<T: DeserializeOwned + Send + Sync>(
     files: &Files,
     command: &str,

@@ -13,16 +13,16 @@ use super::{Policies, check, steps};
 /// Flags of `mathverify serve`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:8080")]
     addr: SocketAddr,
-    /// Items judged at the same time; 0 takes all processors
+    /// Items judged at the same time; 0 means one for each CPU
     #[arg(long, default_value_t = 0)]
     threads: usize,
-    /// Items that may wait; more are answered with 429
+    /// Maximum number of waiting items; further ones are answered with 429
     #[arg(long, default_value_t = 1024)]
     queue: usize,
-    /// The environment variable with the token that clients have to send; without it everybody is answered
+    /// The environment variable with the token that clients must send; if it is not set, every client is answered
     #[arg(long, default_value = "HERD_WORKER_TOKEN", value_name = "VARIABLE")]
     token_env: String,
     #[command(flatten)]

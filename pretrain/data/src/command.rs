@@ -31,13 +31,14 @@ pub struct RunArgs {
     /// The folder for data/, ledger.json, report.html and run.json
     #[arg(long)]
     pub output: PathBuf,
-    /// Threads [default: the processor's]
+    /// Threads [default: one for each CPU]
     #[arg(long)]
     pub threads: Option<usize>,
-    /// Memory of the steps that need the whole corpus, and of sorting; above it they use the disk (MB)
+    /// Memory budget, in MB, of the steps over the whole corpus and of sorting; beyond it they use the disk
     #[arg(long, value_name = "MB", default_value_t = 2048)]
     pub memory: u64,
-    /// Do one of several machines' share of the map steps: 1/8 to 8/8, all with one --output on a shared disk
+    /// Do one share of the map steps, to split them over machines: 1/8 to 8/8, all with the same --output on a shared
+    /// disk
     #[arg(long, value_name = "I/N")]
     pub shard: Option<String>,
 }
@@ -93,7 +94,7 @@ pub struct FilterArgs {
 /// Runs `herd data run`.
 ///
 /// # Errors
-/// A sentence; the same command goes on from where it stopped.
+/// When an input, the recipe or the disk is faulty; the same command then continues where it stopped.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     let recipe = Recipe::load(&args.recipe)?;
@@ -170,7 +171,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Nothing but the contents of the recipe and of the files decides the result.
+/// The result depends only on the contents of the recipe and of the files.
 fn class(_: &str) -> Class {
     Class::Free
 }

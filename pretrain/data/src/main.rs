@@ -10,13 +10,13 @@ use pretrain_data::command::{FilterArgs, RunArgs, SqlArgs, UnigramArgs, WhyArgs,
 enum Cli {
     /// Make pretraining data: filter, deduplicate, mix, with a ledger of every document
     Run(RunArgs),
-    /// One heuristic filter by itself
+    /// Run a single heuristic filter
     Filter(FilterArgs),
     /// Count the words of a corpus, for the filter by token distribution
     Unigrams(UnigramArgs),
     /// What happened to a document
     Why(WhyArgs),
-    /// The steps over the whole corpus as SQL, for other engines
+    /// Print the steps over the whole corpus as SQL, for other engines
     Sql(SqlArgs),
 }
 

@@ -29,10 +29,10 @@ pub struct Args {
     #[serde(skip)]
     #[allow(missing_docs)]
     pub frame: Frame,
-    /// Conversations, one a line; several files are one set
+    /// Conversations, one per line; several files are treated as one set
     #[arg(long, num_args = 1.., required = true, value_name = "FILE")]
     pub input: Vec<PathBuf>,
-    /// The folder for kept.jsonl, removed.jsonl and the record; the same command goes on where it was stopped
+    /// The folder for kept.jsonl, removed.jsonl and the record; the same command continues where it stopped
     #[arg(long, value_name = "RUN")]
     pub output: PathBuf,
     /// Evaluation sets whose prompts must not be trained on
@@ -43,34 +43,34 @@ pub struct Args {
     #[allow(missing_docs)]
     pub limits: rules::Limits,
 
-    /// Score with this reward model; records that have a reward already keep theirs
+    /// Score with this reward model; records that already have a reward keep it
     #[arg(long, value_name = "FOLDER", help_heading = "Quality")]
     pub reward_model: Option<PathBuf>,
-    /// The share of conversations whose reward is high enough
+    /// The share of conversations, by reward, that counts as good
     #[arg(long, default_value_t = 0.25, help_heading = "Quality")]
     pub top_share: f64,
     #[command(flatten)]
     #[serde(flatten)]
     #[allow(missing_docs)]
     pub judge: JudgeArgs,
-    /// Only annotate with scores: remove nothing for its quality
+    /// Only add scores; do not remove conversations of low quality
     #[arg(long, help_heading = "Quality")]
     pub keep_quality: bool,
 
-    /// The largest cosine between two kept conversations of a cluster; 1 or more keeps all
+    /// Maximum cosine similarity of two kept conversations of a cluster; 1 or more keeps all
     #[arg(long, default_value_t = 0.95, help_heading = "Deduplication")]
     pub max_cosine: f32,
-    /// Clusters within which conversations are compared [default: one for each 1000 conversations]
+    /// Number of clusters; conversations are compared within a cluster [default: one for each 1000 conversations]
     #[arg(long, help_heading = "Deduplication")]
     pub clusters: Option<usize>,
     #[command(flatten)]
     #[serde(flatten)]
     #[allow(missing_docs)]
     pub embed: EmbedArgs,
-    /// Seed of the clusters' first centres
+    /// Seed of the initial cluster centres
     #[arg(long, default_value_t = 0, help_heading = "Deduplication")]
     pub seed: u64,
-    /// How the judge is asked and where models compute
+    /// Settings of the judge and of local models
     #[command(flatten)]
     #[serde(flatten)]
     pub sampler: JudgeSampler,
@@ -79,16 +79,16 @@ pub struct Args {
 /// What of the sampler's flags a judge and the models here need.
 #[derive(clap::Args, Debug, Clone, Serialize)]
 pub struct JudgeSampler {
-    /// Sequences that the judge decodes together
+    /// Number of sequences that the judge decodes together
     #[arg(long, alias = "batch-size", default_value_t = 16)]
     pub max_num_seqs: usize,
-    /// Requests sent to the judge's server at a time
+    /// Maximum number of open requests to the judge's server
     #[arg(long, default_value_t = 16)]
     pub concurrency: usize,
-    /// Seconds to wait for an answer of the judge's server, for each attempt
+    /// Timeout of a request to the judge's server, in seconds, for each attempt
     #[arg(long, alias = "timeout", default_value_t = 600.0)]
     pub endpoint_timeout: f64,
-    /// Further attempts after a failed one
+    /// Number of retries after a failed attempt
     #[arg(long, alias = "retries", default_value_t = 6)]
     pub endpoint_retries: u32,
     #[command(flatten)]
@@ -112,7 +112,7 @@ impl JudgeSampler {
     }
 }
 
-/// Why a conversation is not kept.
+/// The reason why a conversation is removed.
 struct Removed {
     by: &'static str,
     why: String,
@@ -154,8 +154,8 @@ fn facts(args: &Args) -> anyhow::Result<Facts<'static>> {
     })
 }
 
-/// What a change of a key changes: what models say of the conversations is kept in journals under digests of the models, so
-/// every rule can be changed and only the selection is made again.
+/// The class of each key. The answers of models are kept in journals under digests of the models, so every rule can
+/// change and only the selection is repeated.
 fn class(key: &str) -> Class {
     match key {
         // Compared by content.
@@ -167,11 +167,11 @@ fn class(key: &str) -> Class {
     }
 }
 
-/// Filters, or goes on where it was stopped.
+/// Filters conversations, or continues an interrupted run.
 ///
 /// # Errors
-/// `file:line` and what is wrong with a record; models that cannot be loaded. A judge that gives no answer is no error:
-/// its conversations count as not judged.
+/// When a record is faulty (with `file:line`), or a model cannot be loaded. A judge that gives no answer is not an
+/// error: its conversations count as not judged.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!((0.0..=1.0).contains(&args.top_share), "--top-share is {}; it must lie between 0 and 1", args.top_share);
     let resolved = from_flags(args, args.frame.config.as_deref())?;
@@ -237,7 +237,7 @@ fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Conversation>> {
     Ok(all)
 }
 
-/// Of the answers that open with an apology only so many stay that they are the allowed share: the best.
+/// Limits the answers that open with an apology to the allowed share; the best of them stay.
 fn rebalance(
     args: &Args,
     conversations: &[Conversation],
@@ -258,7 +258,7 @@ fn rebalance(
     }
 }
 
-/// Removes near copies, the better of two stays; how many clusters there were.
+/// Removes near-duplicates and keeps the better of two. Returns the number of clusters.
 fn deduplicate(
     args: &Args,
     conversations: &[Conversation],
@@ -281,7 +281,7 @@ fn deduplicate(
     Ok(clusters)
 }
 
-/// Kept and removed conversations, each with what is known of it, and the ledger.
+/// Writes the kept and removed conversations, each with its annotations, and the ledger.
 fn write(
     args: &Args,
     session: Session,

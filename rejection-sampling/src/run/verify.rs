@@ -18,28 +18,30 @@ use serde_json::{Map, Value, json};
 use super::dialog::{Turn, UNVERIFIED};
 use super::{maths, programs};
 
-/// Where samples are verified.
+/// Flags of the verifiers.
 #[derive(clap::Args, Debug, Clone, Serialize)]
 pub struct VerifyArgs {
-    /// Verify mathematical answers at these `mathverify serve`, separated by commas, instead of in this process. Repeatable
+    /// Verify mathematical answers with the `mathverify serve` services at these addresses, separated by commas,
+    /// instead of in this process. Repeatable
     #[arg(long, value_name = "URL", value_delimiter = ',', help_heading = "Verification")]
     pub math_url: Vec<String>,
-    /// Run programs at these `codeexec serve`, separated by commas, instead of in worker processes of this one. Repeatable
+    /// Run programs with the `codeexec serve` services at these addresses, separated by commas, instead of in worker
+    /// processes on this machine. Repeatable
     #[arg(long, value_name = "URL", value_delimiter = ',', help_heading = "Verification")]
     pub code_url: Vec<String>,
     /// The environment variable that holds the servers' token; it is sent only if it is set
     #[arg(long, default_value = WORKER_TOKEN, value_name = "VARIABLE", help_heading = "Verification")]
     pub worker_token_env: String,
-    /// Seconds to wait for a verifier's server, for each attempt
+    /// Timeout of a request to a verifier's server, in seconds, for each attempt
     #[arg(long, default_value_t = 30.0, help_heading = "Verification")]
     pub verify_timeout: f64,
-    /// Further attempts after a failed one
+    /// Number of retries after a failed attempt
     #[arg(long, default_value_t = 3, help_heading = "Verification")]
     pub verify_retries: u32,
-    /// Samples verified at a time [default: one for each core; 16 at each server]
+    /// Number of samples verified at a time [default: one for each core; 16 at each server]
     #[arg(long, help_heading = "Verification")]
     pub verify_workers: Option<usize>,
-    /// Seconds that a program may run with its tests
+    /// Time limit of a program with its tests, in seconds
     #[arg(long, default_value_t = 5.0, help_heading = "Verification")]
     pub code_timeout: f64,
 }
@@ -77,10 +79,10 @@ enum Programs {
 }
 
 impl Verifiers {
-    /// As the flags say. `launcher` starts the worker processes for programs.
+    /// Creates the verifiers from the flags. `launcher` starts the worker processes for programs.
     ///
     /// # Errors
-    /// When an address or a number makes no sense.
+    /// When an address or a number is invalid.
     pub fn new(args: &VerifyArgs, launcher: Launcher) -> anyhow::Result<Self> {
         let seconds = |name: &str, value: f64| {
             Duration::try_from_secs_f64(value)
@@ -113,7 +115,7 @@ impl Verifiers {
         })
     }
 
-    /// Looks whether the servers for these kinds of problems are there, before anything is sampled for them.
+    /// Checks, before sampling starts, that the servers for these kinds of problems answer.
     ///
     /// # Errors
     /// As [`Workers::check`].
@@ -127,7 +129,7 @@ impl Verifiers {
         Ok(())
     }
 
-    /// Verifies all samples and hands each verdict with its key to `done` as it comes.
+    /// Verifies all samples. Each verdict is passed with its key to `done` as soon as it is known.
     ///
     /// # Errors
     /// What `done` returns; when no server is left.
@@ -193,7 +195,7 @@ fn in_threads(
     })
 }
 
-/// Answers and steps are two questions to the server; the verdict is made when both are answered.
+/// The final answer and the steps are two requests to the server; the verdict needs both responses.
 fn maths_at(
     workers: &Workers,
     tasks: &[&Task],

@@ -23,22 +23,22 @@ pub struct Args {
     /// The tokenizer to extend: its folder or tokenizer.json, a byte-level BPE with Llama 3's split
     #[arg(long)]
     pub base: PathBuf,
-    /// Files of documents in the other languages: records with `text`, or a text each (.txt)
+    /// Files of documents in the other languages: records with `text`, or one text per file (.txt)
     #[arg(long, required = true, num_args = 1..)]
     pub input: Vec<PathBuf>,
-    /// Files of texts whose ids must stay as they are, beyond what is English by its characters
+    /// Files of texts whose ids must not change, in addition to texts of only English characters
     #[arg(long, num_args = 1..)]
     pub keep: Vec<PathBuf>,
     /// The folder for tokenizer.json, tokenizer_config.json and run.json
     #[arg(long)]
     pub output: PathBuf,
-    /// Tokens at the end without the special ones
+    /// Size of the extended vocabulary, without special tokens
     #[arg(long, default_value_t = 128_000)]
     pub vocab_size: usize,
-    /// How often a pair has to occur to become a token
+    /// Minimum number of occurrences of a pair that becomes a token
     #[arg(long, default_value_t = 2)]
     pub min_frequency: u64,
-    /// Special tokens behind the others; those of the base keep their ids
+    /// Special tokens after the others; those of the base keep their ids
     #[arg(long, value_enum, default_value_t = SpecialTokens::Llama3)]
     pub special_tokens: SpecialTokens,
 }

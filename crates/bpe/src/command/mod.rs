@@ -30,7 +30,7 @@ enum TokenizerCommand {
     Train(train::Args),
     /// Extend a tokenizer by merges in other languages; English keeps its ids
     Extend(extend::Args),
-    /// Measure compression by language and domain beside other tokenizers; find tokens that nothing uses
+    /// Measure compression by language and domain beside other tokenizers; find unused tokens
     Report(report::Args),
 }
 
@@ -46,7 +46,7 @@ pub fn tokenizer(args: &TokenizerArgs) -> anyhow::Result<()> {
     }
 }
 
-/// The special tokens that a vocabulary gets behind its tokens.
+/// The special tokens that are appended to a vocabulary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SpecialTokens {

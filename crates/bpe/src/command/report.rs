@@ -22,22 +22,23 @@ pub struct Args {
     /// The tokenizer: its folder or tokenizer.json
     #[arg(long)]
     pub tokenizer: PathBuf,
-    /// Other tokenizers to put beside it
+    /// Other tokenizers to compare with
     #[arg(long, num_args = 1..)]
     pub against: Vec<PathBuf>,
-    /// Files of documents: records with `text`, or a text each (.txt)
+    /// Files of documents: records with `text`, or one text per file (.txt)
     #[arg(long, required = true, num_args = 1..)]
     pub input: Vec<PathBuf>,
-    /// The key whose value a text counts for, its language or domain; texts without it count for their file
+    /// The key by which texts are grouped, such as their language or domain; texts without the key are grouped by
+    /// file
     #[arg(long, default_value = "language")]
     pub by: String,
     /// The folder for report.json, report.html and run.json
     #[arg(long)]
     pub output: PathBuf,
-    /// A token that comes up fewer times than this is rare
+    /// A token that occurs fewer times than this is rare
     #[arg(long, default_value_t = 1)]
     pub rare: u64,
-    /// Threads that encode; 0 for one a core
+    /// Threads that encode; 0 means one per core
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
 }
@@ -46,7 +47,7 @@ const JSON: &str = "report.json";
 const HTML: &str = "report.html";
 /// Texts are measured in batches of about this many bytes.
 const BATCH: usize = 16 << 20;
-/// Groups that are printed; the files have all.
+/// Number of printed groups; the files have all.
 const PRINTED: usize = 24;
 
 fn class(key: &str) -> Class {

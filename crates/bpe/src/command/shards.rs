@@ -19,7 +19,7 @@ pub struct ShardsArgs {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Check shards against their digests and print what they hold
+    /// Check shards against their digests and print their contents
     Check {
         /// Files of tokens (.ds)
         #[arg(required = true)]

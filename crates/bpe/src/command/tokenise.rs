@@ -20,7 +20,7 @@ pub struct TokeniseArgs {
     #[serde(skip)]
     #[allow(missing_docs)]
     pub frame: Frame,
-    /// Files of documents, in order: records with `text` (.jsonl, .gz, .zst, .parquet), or a text each (.txt)
+    /// Files of documents, in order: records with `text` (.jsonl, .gz, .zst, .parquet), or one text per file (.txt)
     #[arg(long, required = true, num_args = 1..)]
     pub input: Vec<PathBuf>,
     /// The tokenizer: its folder or tokenizer.json
@@ -29,16 +29,16 @@ pub struct TokeniseArgs {
     /// The folder for the shards and run.json
     #[arg(long)]
     pub output: PathBuf,
-    /// A shard ends with the document with which it has this many tokens
+    /// A shard ends after the document with which it reaches this many tokens
     #[arg(long, default_value_t = 100_000_000)]
     pub shard_tokens: u64,
     /// The token before each document; `none` for none [default: bos_token of tokenizer_config.json]
     #[arg(long)]
     pub begin_token: Option<String>,
-    /// The token behind each document; `none` for none [default: eos_token of tokenizer_config.json]
+    /// The token after each document; `none` for none [default: eos_token of tokenizer_config.json]
     #[arg(long)]
     pub end_token: Option<String>,
-    /// Threads that encode; 0 for one a core. Their number does not change the shards
+    /// Threads that encode; 0 means one per core. Their number does not change the shards
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
 }
@@ -50,8 +50,8 @@ fn class(key: &str) -> Class {
 /// Runs `herd data tokenise`.
 ///
 /// # Errors
-/// When an input cannot be read, the folder holds another run, or a shard cannot be written. Finished shards stay, and the
-/// same command goes on behind them.
+/// When an input cannot be read, the folder holds another run, or a shard cannot be written. Finished shards stay,
+/// and the same command continues after them.
 pub fn run(args: &TokeniseArgs) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     if args.frame.dry_run {

@@ -19,19 +19,19 @@ pub struct Args {
     #[serde(skip)]
     #[allow(missing_docs)]
     pub frame: Frame,
-    /// Files of documents: records with `text` (.jsonl, .gz, .zst, .parquet), or a text each (.txt)
+    /// Files of documents: records with `text` (.jsonl, .gz, .zst, .parquet), or one text per file (.txt)
     #[arg(long, required = true, num_args = 1..)]
     pub input: Vec<PathBuf>,
     /// The folder for tokenizer.json, tokenizer_config.json and run.json
     #[arg(long)]
     pub output: PathBuf,
-    /// Tokens without the special ones, the 256 bytes among them
+    /// Size of the vocabulary with the 256 bytes, without special tokens
     #[arg(long, default_value_t = 128_000)]
     pub vocab_size: usize,
-    /// How often a pair has to occur to become a token
+    /// Minimum number of occurrences of a pair that becomes a token
     #[arg(long, default_value_t = 2)]
     pub min_frequency: u64,
-    /// Special tokens behind the others
+    /// Special tokens after the others
     #[arg(long, value_enum, default_value_t = SpecialTokens::Llama3)]
     pub special_tokens: SpecialTokens,
 }
