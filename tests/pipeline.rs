@@ -238,7 +238,7 @@ fn a_killed_pipeline_goes_on_and_takes_its_stage_with_it() {
     wait_for(&place.path("out/02-slow/2"));
     // A second one stays out.
     let error = place.refuse(&[]);
-    assert!(error.contains("belongs to a run that is going on"), "{error}");
+    assert!(error.contains("belongs to a run that is in progress"), "{error}");
     child.kill().unwrap();
     child.wait().unwrap();
     fs::remove_file(place.path("hold")).unwrap();

@@ -135,7 +135,7 @@ pub fn split(record: Fields) -> Result<(Fields, Fields), String> {
         } else if READ.contains(&name.as_str()) {
             read.insert(name, value);
         } else if let Some(reason) = refused(&name, &value) {
-            return Err(format!("{name}: this field is not read{reason}, or what is no test into \"meta\""));
+            return Err(format!("{name}: this field is not read{reason}, or what is not a test into \"meta\""));
         } else {
             meta.insert(name, value);
         }

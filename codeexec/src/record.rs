@@ -263,7 +263,9 @@ impl TestKind {
 }
 
 fn no_test(value: &Value) -> String {
-    format!("tests: {value} is no test; use a string, {{\"args\", \"expected\"}} or {{\"stdin\", \"expected_stdout\"}}")
+    format!(
+        "tests: {value} is not a test; use a string, {{\"args\", \"expected\"}} or {{\"stdin\", \"expected_stdout\"}}"
+    )
 }
 
 /// How a program did, in one word.

@@ -70,7 +70,7 @@ pub fn run(
                         unread.lock().map(|mut unread| unread.extend(job.meta.keys().cloned())).ok();
                         let place = || {
                             let (file, record) = (input.display(), index + 1);
-                            format!("{file}, record {record}, id {:?} (the verdicts so far are kept: the same command goes on)", job.id)
+                            format!("{file}, record {record}, id {:?} (the verdicts so far are kept; the same command continues)", job.id)
                         };
                         Ok((index, pool.run(&job).with_context(place)?))
                     });

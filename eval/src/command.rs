@@ -279,7 +279,7 @@ fn read_items(args: &RunArgs, prompts: &Prompts) -> anyhow::Result<(Vec<Item>, V
     };
     let (mut all, mut inputs) = (Vec::new(), Vec::new());
     for (i, &task) in args.tasks.iter().enumerate() {
-        ensure!(!args.tasks[..i].contains(&task), "--tasks: {} is there twice", task.name());
+        ensure!(!args.tasks[..i].contains(&task), "--tasks: {} is given twice", task.name());
         let path = match task {
             Task::Problems => args.problems.clone().context("the task problems needs --problems FILE")?,
             Task::Perplexity => args.text.clone().context("the task perplexity needs --text FILE")?,

@@ -71,7 +71,7 @@ pub fn read(task: Task, path: &Path, prompts: &Prompts, limit: Option<usize>) ->
     ensure!(!items.is_empty(), "{}: no items for {}", path.display(), task.name());
     let mut seen = std::collections::HashSet::new();
     for item in &items {
-        ensure!(seen.insert(item.id.as_str()), "{}: the id {:?} is there twice", path.display(), item.id);
+        ensure!(seen.insert(item.id.as_str()), "{}: the id {:?} is given twice", path.display(), item.id);
     }
     Ok(items)
 }
@@ -222,7 +222,7 @@ fn multiple_choice(task: Task, id: String, row: &Row, prompts: &Prompts) -> anyh
     let letter = |i: usize| char::from(b'A' + i as u8).to_string();
     let right =
         labels.iter().position(|label| *label == answer).or_else(|| (0..texts.len()).find(|&i| letter(i) == answer));
-    let right = right.with_context(|| format!("the answer {answer:?} is no choice of {labels:?}"))?;
+    let right = right.with_context(|| format!("the answer {answer:?} is not a choice of {labels:?}"))?;
     let letters: Vec<String> = (0..texts.len()).map(letter).collect();
     let mut groups = BTreeMap::new();
     if let Ok(subject) = field(row, &["subject"]) {
@@ -296,7 +296,7 @@ fn problems(path: &Path, limit: usize) -> anyhow::Result<Vec<Item>> {
 
 /// A text file for its perplexity.
 fn text(path: &Path) -> anyhow::Result<Item> {
-    let text = String::from_utf8(unpacked(path)?).with_context(|| format!("{} is no UTF-8 text", path.display()))?;
+    let text = String::from_utf8(unpacked(path)?).with_context(|| format!("{} is not UTF-8 text", path.display()))?;
     let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let grading = Grading::Perplexity { text };
     Ok(Item {

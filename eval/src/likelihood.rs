@@ -51,7 +51,7 @@ fn choose(model: &Local, item: &Item, choices: &[String], right: usize) -> anyho
     let mut pairs = Vec::new();
     for choice in choices {
         let whole = encode(model, &format!("{context}{choice}"))?;
-        ensure!(whole.len() > start.len(), "item {}: the choice {choice:?} has no tokens of its own", item.id);
+        ensure!(whole.len() > start.len(), "item {}: the choice {choice:?} adds no tokens to the question", item.id);
         pairs.push((whole[..start.len()].to_vec(), whole[start.len()..].to_vec()));
     }
     let mut sums = Vec::new();

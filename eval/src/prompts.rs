@@ -90,7 +90,7 @@ fn parts(text: &str) -> anyhow::Result<Vec<(Role, String)>> {
                 "system" => Role::System,
                 "user" => Role::User,
                 "assistant" => Role::Assistant,
-                other => bail!("{other:?} is no role; use --- system, --- user or --- assistant"),
+                other => bail!("{other:?} is not a role; use --- system, --- user or --- assistant"),
             };
             parts.push((role, String::new()));
         } else if let Some((_, part)) = parts.last_mut() {
@@ -139,7 +139,7 @@ mod tests {
         assert!(prompts.messages("svamp", &json!({})).is_err());
         for (name, text, wrong) in [
             ("svamp.txt", "hello", "text before the first message"),
-            ("svamp.txt", "--- human\nx", "is no role"),
+            ("svamp.txt", "--- human\nx", "is not a role"),
             ("svamp.txt", "--- assistant\nx", "must be the user's"),
             ("foo.txt", "--- user\nx", "belongs to no benchmark"),
         ] {

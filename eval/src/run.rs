@@ -50,7 +50,7 @@ pub fn run(
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let (responses, samples) = (folder.join("responses.jsonl"), folder.join("samples.jsonl"));
     if samples.exists() {
-        eprintln!("{}: all answers are there; nothing is sampled again", folder.display());
+        eprintln!("{}: all answers exist; nothing is sampled again", folder.display());
         return record::read(folder);
     }
     let (asked, likely): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| !item.task.is_likelihood());
@@ -80,7 +80,7 @@ fn sample(
     let total = items.len() * settings.samples;
     let done = output.done();
     if done > 0 {
-        eprintln!("{done} of {total} answers are there from an earlier run; going on");
+        eprintln!("{done} of {total} answers exist from an earlier run; continuing");
     }
     let request = |index: usize| {
         let (place, sample) = (index / settings.samples, index % settings.samples);
@@ -158,7 +158,7 @@ fn judge_responses(
         } else {
             let one = |(i, response): (usize, &Response)| {
                 let grading = &items[(start + i) / samples].grading;
-                score::judge(grading, &response.response).context("an item that nothing judges")
+                score::judge(grading, &response.response).context("an item that has no judge")
             };
             batch.par_iter().enumerate().map(one).collect::<anyhow::Result<Vec<_>>>()?
         };

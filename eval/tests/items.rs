@@ -83,14 +83,14 @@ fn mistakes_name_the_record() {
         (
             Task::Math,
             "{\"problem\": \"q\", \"id\": 1, \"answer\": 1}\n{\"problem\": \"q\", \"id\": 1, \"answer\": 1}",
-            "\"1\" is there twice",
+            "\"1\" is given twice",
         ),
         (
             Task::Ifeval,
             "{\"prompt\": \"q\", \"instruction_id_list\": [\"x:y\"], \"kwargs\": [{}]}",
             "is none of the 25",
         ),
-        (Task::Arc, "{\"question\": \"q\", \"choices\": [\"a\"], \"answer\": \"Z\"}", "is no choice of"),
+        (Task::Arc, "{\"question\": \"q\", \"choices\": [\"a\"], \"answer\": \"Z\"}", "is not a choice of"),
         (Task::Problems, "{\"kind\": \"chat\", \"prompt\": \"q\"}", "only problems of kind math and code"),
         (Task::Svamp, "", "no items for svamp"),
     ] {

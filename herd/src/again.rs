@@ -65,7 +65,7 @@ fn check_inputs(record: &Record) -> anyhow::Result<()> {
             () if path.is_dir() => Input::model(&input.key, path)?,
             () if path.is_file() => Input::file(&input.key, path)?,
             () => {
-                wrong.push(format!("{}: {} is not there any more", input.key, input.path));
+                wrong.push(format!("{}: {} no longer exists", input.key, input.path));
                 continue;
             }
         };

@@ -123,7 +123,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut output = OrderedOutput::open(&args.output, &fingerprint(args, &sampler)?)?;
     let done = output.done();
     if done > 0 {
-        eprintln!("{done} of {} answers are there from an earlier run; going on", requests.len());
+        eprintln!("{done} of {} answers exist from an earlier run; continuing", requests.len());
     }
     eprintln!("{} answers to {} prompts with {}", requests.len(), prompts.len(), sampler.describe());
     let start = Instant::now();

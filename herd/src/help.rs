@@ -93,7 +93,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "data run recipes/data/web.toml --output runs/web --dry-run",
                 "show the phases of a recipe of pretraining data",
             ),
-            ("data filter gopher-quality --set min_words=20 --data a.jsonl --output b.jsonl", "one filter by itself"),
+            ("data filter gopher-quality --set min_words=20 --data a.jsonl --output b.jsonl", "a single filter"),
             ("data why ID --run runs/web", "what happened to a document"),
         ],
     ),
@@ -110,7 +110,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         "run",
         &[
             ("run recipes/demo.toml --dry-run", "show the plan"),
-            ("run recipes/demo.toml --set items=400 --output runs/larger", "another size, elsewhere"),
+            ("run recipes/demo.toml --set items=400 --output runs/larger", "other sizes, in another folder"),
         ],
     ),
     ("again", &[("again runs/sft", "run it once more, into runs/sft-again, and compare the bytes")]),

@@ -226,7 +226,7 @@ fn info(folder: &Path) -> anyhow::Result<()> {
             config.num_attention_heads, config.num_key_value_heads, config.head_dim
         ),
     );
-    let tied = if config.tie_word_embeddings { "tied embeddings" } else { "head of its own" };
+    let tied = if config.tie_word_embeddings { "tied embeddings" } else { "separate output head" };
     let tokens = tokenizer.map_or("no tokenizer".to_owned(), |tokenizer| format!("{} tokens", tokenizer.vocab_size()));
     line("vocabulary", format!("{} embeddings, {tokens}, {tied}", config.vocab_size));
     let scaling = match config.rope_scaling {

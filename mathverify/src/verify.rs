@@ -64,7 +64,7 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
         return verdict(Outcome::unknown("an empty reference"), None, reference.text);
     }
     let Some(said) = said(pred, options.unfinished_thinking) else {
-        let why = "the reasoning never ends, or nothing stands behind it, so no answer is given";
+        let why = "the reasoning never ends, or nothing follows it, so no answer is read";
         return verdict(Outcome::unknown(why), None, reference.text);
     };
     // The same text, whatever it is: a name such as `July 4`, a sentence.

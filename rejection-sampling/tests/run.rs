@@ -187,7 +187,7 @@ fn a_hanging_verifier_costs_its_own_samples_only() {
         assert_eq!(sample["verdict"]["passed"], sample["seed"].as_u64().unwrap() % 2 == 0, "{sample}");
     }
     for sample in of(2) {
-        assert!(sample["verdict"]["detail"].as_str().unwrap().contains("is no verdict"), "{sample}");
+        assert!(sample["verdict"]["detail"].as_str().unwrap().contains("is not a verdict"), "{sample}");
     }
     let counts = &world.record("run")["counts"];
     assert_eq!(counts["verdicts"]["unverified"], 12);

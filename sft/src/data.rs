@@ -93,7 +93,7 @@ impl Encoder for SftEncoder<'_> {
 
     fn show(&self, example: &SftExample) -> Option<anyhow::Result<(String, String)>> {
         let colour = std::io::stdout().is_terminal();
-        let legend = if colour { "trained tokens are coloured" } else { "trained tokens stand in ⟦ ⟧" };
+        let legend = if colour { "trained tokens are coloured" } else { "trained tokens are in ⟦ ⟧" };
         let encoded = chat::Encoded {
             ids: example.example.ids.clone(),
             assistant_mask: example.example.trained.clone(),

@@ -87,7 +87,7 @@ fn one_run_in_a_folder_at_a_time() {
     let world = World::new(10);
     let _held = run::RunFolder::open(&world.path("run")).unwrap();
     let error = sentence(world.run("run", ""));
-    assert!(error.contains("belongs to a run that is going on"), "{error}");
+    assert!(error.contains("belongs to a run that is in progress"), "{error}");
 }
 
 #[test]

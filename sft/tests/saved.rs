@@ -72,7 +72,7 @@ fn the_average_that_is_saved_is_what_is_reported_and_ranked() {
         world.run(&again, &format!("--model {model} --eval-data {held} --max-steps 1")).unwrap();
         let measured = loss(&json_of(&world, &format!("{again}/eval_start.json")));
         assert!((measured / saved - 1.0).abs() < 1e-5, "{name}: {saved} is reported, {measured} is true");
-        assert!(!world.path(name).join("adapter").exists(), "{name}: an average is no adapter");
+        assert!(!world.path(name).join("adapter").exists(), "{name}: an average is not an adapter");
         // So do the checkpoints, whose losses decide which are kept.
         let metrics = trainer::metrics::read(&world.path(name).join("metrics.jsonl")).unwrap();
         assert_eq!(metrics[11].eval_loss, Some(saved));

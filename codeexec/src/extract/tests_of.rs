@@ -324,7 +324,7 @@ mod tests {
             let found = |answers: &[&str]| program_and_tests(answers, language, Some("up"));
             assert_eq!(found(&[&first]), Parts { tests: String::new(), ..both.clone() }, "{language}");
             assert_eq!(found(&[&first, &second]), both, "{language}");
-            assert_eq!(found(&[&first, &second, &third]), both, "a demonstration is no program: {language}");
+            assert_eq!(found(&[&first, &second, &third]), both, "a demonstration is not a program: {language}");
             // Without a name for what has to be defined.
             let found = program_and_tests(&[&fenced(language, program), &second, &third], language, None);
             assert_eq!(found, both, "{language}");

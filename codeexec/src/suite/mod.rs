@@ -118,7 +118,7 @@ fn sampled(tasks: &[Task], path: &Path) -> anyhow::Result<Vec<Job>> {
         let id = record.get("id").or_else(|| record.get("task_id"));
         let id = id.map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned));
         let Some(task) = id.as_deref().and_then(|id| by_id.get(id)) else {
-            bail!("{}: id {} is no task of this benchmark", reader.place(), json!(id));
+            bail!("{}: id {} is not a task of this benchmark", reader.place(), json!(id));
         };
         jobs.push(match (record["completion"].as_str(), record["response"].as_str()) {
             (Some(completion), _) => Job { code: task.prompt.clone() + completion, ..task.job.clone() },

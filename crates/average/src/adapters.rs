@@ -70,7 +70,7 @@ impl<'a> Adapter<'a> {
         let file = input.folder.join("adapter_model.safetensors");
         let checkpoint = Checkpoint::open(&file)?;
         if let Some(name) = checkpoint.names().find(|name| module(name).is_none() && *name != SCORE) {
-            bail!("{}: {name} is no factor of a low-rank update, and cannot be averaged as one", file.display());
+            bail!("{}: {name} is not a factor of a low-rank update, and cannot be averaged as one", file.display());
         }
         Ok(Self { folder: &input.folder, config, checkpoint, weight: input.weight / total })
     }

@@ -69,7 +69,7 @@ pub(crate) fn named(models: &[String]) -> anyhow::Result<Vec<PathBuf>> {
 /// The newest `last` whole checkpoints of a run, oldest first; all of them if `last` is not given.
 pub(crate) fn checkpoints(run: &Path, last: Option<usize>) -> anyhow::Result<Vec<PathBuf>> {
     let folder = run.join("checkpoints");
-    ensure!(folder.is_dir(), "{} is no run: it has no folder checkpoints", run.display());
+    ensure!(folder.is_dir(), "{} is not a run: it has no folder checkpoints", run.display());
     let mut whole = trainer::checkpoint::whole(&folder, |report| eprintln!("warning: {report}"))?;
     let wanted = last.unwrap_or(whole.len());
     ensure!(
@@ -92,7 +92,7 @@ pub(crate) fn weighted(folders: Vec<PathBuf>, weights: &[f64]) -> anyhow::Result
         folders.len()
     );
     if let Some(wrong) = weights.iter().find(|weight| !weight.is_finite() || **weight < 0.0) {
-        bail!("--weights: {wrong} is no weight; it must be 0 or more");
+        bail!("--weights: {wrong} is not a weight; it must be 0 or more");
     }
     ensure!(
         weights.is_empty() || weights.iter().any(|weight| *weight > 0.0),

@@ -191,7 +191,7 @@ fn what_does_not_agree_is_named() {
         ("--models @a @b --weights 1 --output @x", "--weights gives 1 weights for 2 models"),
         ("--models @a @b --weights 0 0 --output @x", "are all 0"),
         ("--models @a @b --adapters concat --output @x", "are for LoRA adapters"),
-        ("--run @a --output @x", "is no run"),
+        ("--run @a --output @x", "is not a run"),
     ] {
         let error = sentence(run(dir.path(), flags));
         assert!(error.contains(expected), "{error}");

@@ -147,7 +147,7 @@ impl Vocabulary {
                 Some(bytes) => out.extend_from_slice(bytes),
                 None => match self.added.iter().find(|added| added.id == id) {
                     Some(added) => out.extend_from_slice(added.content.as_bytes()),
-                    None => bail!("{id} is no token's id"),
+                    None => bail!("{id} is not a token's id"),
                 },
             }
         }
@@ -171,7 +171,7 @@ impl Vocabulary {
     pub fn parse(mut json: Value) -> anyhow::Result<Self> {
         ensure!(json["normalizer"].is_null(), "the tokenizer has a normalizer; only one without can be taken apart");
         check_split(&json["pre_tokenizer"])?;
-        let rest = json.as_object_mut().context("the tokenizer is no JSON object")?;
+        let rest = json.as_object_mut().context("the tokenizer is not a JSON object")?;
         let model = rest.remove("model").unwrap_or_default();
         let added = rest.remove("added_tokens").unwrap_or_default();
         let rest = std::mem::take(rest);
@@ -187,7 +187,7 @@ impl Vocabulary {
             let (id, content) = id.zip(token["content"].as_str()).context("added_tokens: id or content is missing")?;
             made.added.push(Added { id, content: content.to_owned(), special: token["special"] == true });
         }
-        let vocab = model["vocab"].as_object().context("model.vocab is no object")?;
+        let vocab = model["vocab"].as_object().context("model.vocab is not an object")?;
         let mut written: FxHashMap<&str, u32> = FxHashMap::default();
         let most = 1 << 24;
         for (token, id) in vocab {
@@ -211,9 +211,9 @@ impl Vocabulary {
             made.ids.insert(bytes.into(), id);
         }
         if let Some(byte) = (0..=255u8).find(|byte| !made.ids.contains_key(&[*byte][..])) {
-            bail!("model.vocab: the byte {byte:#04x} is no token, so that not every text can be encoded");
+            bail!("model.vocab: the byte {byte:#04x} is not a token, so that not every text can be encoded");
         }
-        for (rank, merge) in model["merges"].as_array().context("model.merges is no list")?.iter().enumerate() {
+        for (rank, merge) in model["merges"].as_array().context("model.merges is not a list")?.iter().enumerate() {
             let parts = match merge {
                 Value::String(text) => text.split_once(' '),
                 list => list[0].as_str().zip(list[1].as_str()),

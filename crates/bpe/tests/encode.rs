@@ -164,7 +164,7 @@ fn what_vocabularies_are_refused() {
         ),
         (&|json| json["model"]["type"] = "Unigram".into(), "the model is \"Unigram\", not BPE"),
         (&|json| json["model"]["vocab"]["日"] = 5.into(), "\"日\" is not written in the alphabet"),
-        (&|json| drop(json["model"]["vocab"].as_object_mut().unwrap().remove("Ġ")), "the byte 0x20 is no token"),
+        (&|json| drop(json["model"]["vocab"].as_object_mut().unwrap().remove("Ġ")), "the byte 0x20 is not a token"),
         (
             &|json| json["model"]["merges"][3] = serde_json::json!(["q", "Ġzzzz"]),
             "model.merges: number 3 names no tokens",

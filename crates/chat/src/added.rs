@@ -30,7 +30,7 @@ pub fn complete(
     });
     let (file, listed) = match decoder {
         Some(decoder) => {
-            let bad = |id: &str| error(dir, CONFIG, format!("added_tokens_decoder: {id} is no id with a token"));
+            let bad = |id: &str| error(dir, CONFIG, format!("added_tokens_decoder: {id} is not an id with a token"));
             let entry = |(id, value): (String, Value)| {
                 let number = id.parse::<u32>().map_err(|_| bad(&id))?;
                 Ok((number, described(&value).ok_or_else(|| bad(&id))?))
@@ -142,7 +142,7 @@ mod tests {
     fn an_id_that_cannot_be_is_a_sentence() {
         for (files, why) in [
             (("tokenizer_config.json", decoder(&[("7", "<|end|>", true)])), "can only give it 4"),
-            (("tokenizer_config.json", json!({"added_tokens_decoder": {"x": {"content": "<y>"}}})), "x is no id"),
+            (("tokenizer_config.json", json!({"added_tokens_decoder": {"x": {"content": "<y>"}}})), "x is not an id"),
             (("added_tokens.json", json!({"<y>": "4"})), "\"<y>\" has no id"),
         ] {
             let dir = folder(&[files]);

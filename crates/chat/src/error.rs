@@ -88,7 +88,7 @@ pub enum ChatError {
         message: usize,
     },
     /// The beginning-of-text token stands twice.
-    #[error("the beginning-of-text token {0} stands twice at the start: the template and the tokenizer both add it")]
+    #[error("the beginning-of-text token {0} occurs twice at the start: the template and the tokenizer both add it")]
     DoubleBos(String),
     /// Special tokens spelled out in a message.
     #[error(

@@ -199,7 +199,7 @@ pub fn is_trained(message: &Message) -> Result<bool, String> {
             Some(_) if !value.is_boolean() => {}
             Some(_) => {
                 return Err(format!(
-                    "{name:?} is no known switch of the loss; write \"train\": true or false, or remove it"
+                    "{name:?} is not a known switch of the loss; write \"train\": true or false, or remove it"
                 ));
             }
             None if on || off => {

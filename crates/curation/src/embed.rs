@@ -39,7 +39,7 @@ impl EmbedArgs {
         match (&self.embed_model, &self.embed_endpoint) {
             (Some(model), _) => format!("mean-pooled hidden states of {model}"),
             (_, Some(url)) => format!("{} at {url}", self.embed_endpoint_model.as_deref().unwrap_or("the model")),
-            _ => format!("hashed word and character n-grams ({DIMENSIONS} dimensions; nothing semantic about them)"),
+            _ => format!("hashed word and character n-grams ({DIMENSIONS} dimensions; no semantic information)"),
         }
     }
 

@@ -164,7 +164,7 @@ impl Rubric {
 
 /// `accuracy 0-1`
 fn score(text: &str) -> anyhow::Result<Score> {
-    let wrong = || format!("{text:?} is no score; write NAME LOW-HIGH, as accuracy 0-1");
+    let wrong = || format!("{text:?} is not a score; write NAME LOW-HIGH, such as accuracy 0-1");
     let (name, range) = text.trim().split_once(' ').with_context(wrong)?;
     let (low, high) = range.trim().split_once('-').with_context(wrong)?;
     let score =
@@ -245,8 +245,8 @@ mod tests {
     fn mistakes_are_sentences() {
         for (text, why) in [
             ("no head", "a rubric starts with"),
-            ("scores: accuracy\n---\nx", "is no score"),
-            ("scores: a 1-1\n---\nx", "is no score"),
+            ("scores: accuracy\n---\nx", "is not a score"),
+            ("scores: a 1-1\n---\nx", "is not a score"),
             ("list: two words\n---\nx", "a rubric starts with"),
             ("list: a\n---\n{{ answer }}", "the rubric's template"),
         ] {

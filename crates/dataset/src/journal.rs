@@ -114,7 +114,9 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
                 Ok(_) => break,
                 // A line that was torn by a kill or a power cut is the last.
                 Err(_) if lines.peek().is_none() => break,
-                Err(error) => return Err(wrong(format!("line {number} is no entry ({error}); is the file damaged?"))),
+                Err(error) => {
+                    return Err(wrong(format!("line {number} is not an entry ({error}); is the file damaged?")));
+                }
             }
         }
         self.file.set_len(self.length).map_err(io(&self.path, "cannot cut the torn last line"))?;
@@ -224,6 +226,6 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap().replacen("20", "\"x\"", 1);
         fs::write(&path, text).unwrap();
         let e = Journal::<u64>::open(&path, "a").unwrap_err().to_string();
-        assert!(e.contains("line 3 is no entry"), "{e}");
+        assert!(e.contains("line 3 is not an entry"), "{e}");
     }
 }

@@ -239,7 +239,7 @@ impl List {
         let bad = |what: String| Error::File { path: path.to_path_buf(), what };
         let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
         let records: Vec<Value> = serde_json::from_slice(text).map_err(|e| {
-            bad(format!("the file is no list of records: {e}; write a list, or a record a line (jq -c '.[]')"))
+            bad(format!("the file is not a list of records: {e}; write a list, or a record a line (jq -c '.[]')"))
         })?;
         Ok(Self { records: records.into_iter(), number: 0 })
     }

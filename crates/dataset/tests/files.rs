@@ -131,7 +131,7 @@ fn a_file_that_is_one_list_is_read() {
     assert!(e.contains("a.json: row 2: messages: is missing"), "{e}");
     fs::write(&path, format!("[{good}")).unwrap();
     let e = jsonl::read_all::<Conversation>(&path).unwrap_err().to_string();
-    assert!(e.contains("a.json: the file is no list of records"), "{e}");
+    assert!(e.contains("a.json: the file is not a list of records"), "{e}");
     // A record over several lines.
     fs::write(&path, "{\n  \"messages\": []\n}\n").unwrap();
     let e = jsonl::read_all::<Conversation>(&path).unwrap_err().to_string();

@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     let truth: Value = serde_json::from_reader(std::fs::File::open(data.join("ground-truth.json"))?)?;
     let truth: BTreeMap<String, String> = truth
         .as_object()
-        .context("ground-truth.json is no object")?
+        .context("ground-truth.json is not an object")?
         .iter()
         .map(|(id, page)| (id.clone(), page["articleBody"].as_str().unwrap_or_default().to_owned()))
         .collect();

@@ -206,7 +206,7 @@ async fn serve(shared: &Arc<Shared>, path: &str, service: &dyn Service, request:
     shared.metrics.in_flight.inc();
     let ticket = Ticket { _in_flight: Box::new(InFlight(shared.clone())) };
     let response = if shared.draining.load(Ordering::SeqCst) {
-        let sentence = "this server is shutting down; ask another".to_owned();
+        let sentence = "this server is shutting down; use another one".to_owned();
         close(service.refuse(StatusCode::SERVICE_UNAVAILABLE, sentence))
     } else {
         match read_body(&shared.options, request).await {
@@ -251,7 +251,7 @@ async fn counted(shared: &Shared, path: &str, answer: impl Future<Output = Resul
 
 async fn run(shared: &Shared, path: &str, handler: &Handler, request: Request) -> Result<Response, Refusal> {
     if shared.draining.load(Ordering::SeqCst) {
-        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, "this worker is shutting down; ask another".into()));
+        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, "this worker is shutting down; use another one".into()));
     }
     let bytes = read_body(&shared.options, request).await?;
     let body: Value = serde_json::from_slice(&bytes)

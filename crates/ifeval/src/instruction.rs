@@ -65,7 +65,7 @@ impl FromStr for Relation {
         match text {
             "less than" => Ok(Self::LessThan),
             "at least" => Ok(Self::AtLeast),
-            other => Err(format!("{other:?} is no relation; use \"less than\" or \"at least\"")),
+            other => Err(format!("{other:?} is not a relation; use \"less than\" or \"at least\"")),
         }
     }
 }

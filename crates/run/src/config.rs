@@ -203,7 +203,9 @@ fn json(value: &DeValue) -> anyhow::Result<Value> {
         DeValue::Boolean(flag) => (*flag).into(),
         DeValue::Datetime(time) => time.to_string().into(),
         DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect::<anyhow::Result<_>>()?,
-        DeValue::Table(_) => bail!("the file has no tables: every key stands by itself, as learning_rate = 2e-5"),
+        DeValue::Table(_) => {
+            bail!("the file must not have tables: write each key on its own line, such as learning_rate = 2e-5")
+        }
     })
 }
 

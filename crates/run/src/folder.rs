@@ -52,7 +52,7 @@ impl RunFolder {
                 let mut holder = String::new();
                 lock.read_to_string(&mut holder).ok();
                 bail!(
-                    "{} belongs to a run that is going on (process {}); wait for it, stop it, or choose another --output",
+                    "{} belongs to a run that is in progress (process {}); wait for it, stop it, or choose another --output",
                     path.display(),
                     holder.trim()
                 );

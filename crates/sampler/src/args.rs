@@ -121,8 +121,9 @@ impl SamplerArgs {
     /// Why the same flags may give other answers.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let from =
-            |url: &String| format!("answers came from the server {url}, which may give others to the same prompt");
+        let from = |url: &String| {
+            format!("answers came from the server {url}, which may give other answers to the same prompt")
+        };
         self.endpoint.iter().map(from).collect()
     }
 
@@ -152,7 +153,7 @@ impl SamplerArgs {
             return Sampler::open_local(model, options);
         };
         if self.model.is_some() || self.adapter.is_some() {
-            bail!("--endpoint samples from a server: take away --model and --adapter, or take away --endpoint");
+            bail!("--endpoint samples from a server: remove --model and --adapter, or remove --endpoint");
         }
         ensure!(self.concurrency >= 1, "--concurrency must be at least 1");
         ensure!(
@@ -246,6 +247,6 @@ mod tests {
         assert!(Cli::try_parse_from(["x", "--model", "m", "--endpoint", "http://h"]).is_err());
         assert!(Cli::try_parse_from(["x", "--model", "m", "--endpoint-model", "n"]).is_err());
         let both = SamplerArgs { model: Some("m".into()), endpoint: Some("http://h".into()), ..SamplerArgs::default() };
-        assert!(both.open().err().unwrap().to_string().contains("take away"));
+        assert!(both.open().err().unwrap().to_string().contains("remove --endpoint"));
     }
 }

@@ -65,7 +65,7 @@ pub(crate) fn answer(response: &Value) -> Result<Answer, String> {
     let finish_reason = choice["finish_reason"].as_str().ok_or("choices[0].finish_reason is missing")?;
     let logprobs: Option<Vec<f64>> = choice["logprobs"]["content"]
         .as_array()
-        .map(|tokens| tokens.iter().map(|token| token["logprob"].as_f64().ok_or("a logprob is no number")).collect())
+        .map(|tokens| tokens.iter().map(|token| token["logprob"].as_f64().ok_or("a logprob is not a number")).collect())
         .transpose()?;
     let told = response["usage"]["completion_tokens"].as_u64();
     Ok(Answer {

@@ -90,7 +90,7 @@ impl Workers {
         let urls: Vec<String> = urls.iter().map(|url| address(service.flag, url)).collect::<Result<_, _>>()?;
         ensure!(!urls.is_empty(), "{} needs an address", service.flag);
         for (i, url) in urls.iter().enumerate() {
-            ensure!(!urls[..i].contains(url), "{}: {url} is there twice", service.flag);
+            ensure!(!urls[..i].contains(url), "{}: {url} is given twice", service.flag);
         }
         let (runtime, client) = client(&options)?;
         let states = std::sync::Mutex::new(vec![State::Alive; urls.len()]);
@@ -143,7 +143,7 @@ impl Workers {
         };
         ensure!(
             health["needs_token"] != true || self.options.bearer.is_some(),
-            "{flag}: the worker {url} wants a token; put it into the environment variable {token_env}"
+            "{flag}: the worker {url} requires a token; put it into the environment variable {token_env}"
         );
         if let Some(other) = health["service"].as_str() {
             ensure!(other == *name, "{flag}: the worker {url} is {other}, not {name}");
@@ -353,7 +353,7 @@ impl Workers {
         let each: Vec<String> =
             self.urls.iter().zip(states).map(|(url, state)| format!("{url} ({})", state.why())).collect();
         format!(
-            "{}: no worker answers: {}; start one and give the same command again, which goes on from what is there",
+            "{}: no worker answers: {}; start one and give the same command again, which continues from the existing results",
             self.service.flag,
             each.join(", ")
         )

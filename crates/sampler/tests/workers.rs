@@ -211,7 +211,7 @@ fn who_a_worker_is_and_whom_it_answers() {
     for (url, token, parts) in [
         (&stranger.url, None, ["is tripler, not doubler", "--double-url"]),
         (&old.url, None, ["is doubler 0.9 and this program has 1.0", "start doubler 1.0"]),
-        (&closed.url, None, ["wants a token", "DOUBLE_TOKEN"]),
+        (&closed.url, None, ["requires a token", "DOUBLE_TOKEN"]),
         (&closed.url, Some("open barley"), ["refuses the token of DOUBLE_TOKEN", "401"]),
     ] {
         let error = said(&[&fit.url, url], token);
@@ -222,7 +222,7 @@ fn who_a_worker_is_and_whom_it_answers() {
     all_right(&ask(&known, 40).unwrap());
     assert!(closed.calls() > 0);
     for (urls, why) in
-        [(&[&*fit.url, &fit.url][..], "is there twice"), (&["nowhere"], "is not an address"), (&[], "needs an address")]
+        [(&[&*fit.url, &fit.url][..], "is given twice"), (&["nowhere"], "is not an address"), (&[], "needs an address")]
     {
         let error = format!("{:#}", workers(urls, None).err().unwrap());
         assert!(error.contains(why), "{error}");

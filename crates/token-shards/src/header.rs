@@ -92,7 +92,7 @@ impl Header {
             }
         })?;
         let value: serde_json::Value = serde_json::from_slice(&text)
-            .map_err(|e| bad(&path, format!("the header is no JSON ({e}); is it cut off? write the shard again")))?;
+            .map_err(|e| bad(&path, format!("the header is not JSON ({e}); is it cut off? write the shard again")))?;
         if value["format"] != FORMAT {
             return Err(bad(&path, format!("the key \"format\" is not {FORMAT:?}: another program's file")));
         }

@@ -111,7 +111,7 @@ fn damaged_and_foreign_files_are_sentences() {
             Box::new(|| fs::remove_file(&header).unwrap()),
             "00000.ds.json: there is no header; the shard was not finished",
         ),
-        (Box::new(|| fs::write(&header, &header_was[..40]).unwrap()), "the header is no JSON"),
+        (Box::new(|| fs::write(&header, &header_was[..40]).unwrap()), "the header is not JSON"),
         (Box::new(|| fs::write(&header, "{\"shards\": []}").unwrap()), "another program's file"),
         (
             Box::new(|| fs::write(&header, header_was.replace("\"version\": 1", "\"version\": 2")).unwrap()),

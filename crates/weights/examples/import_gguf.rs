@@ -18,7 +18,7 @@ fn main() {
         Some("f16") => Some(DType::F16),
         Some("bf16") => Some(DType::BF16),
         Some(other) => {
-            eprintln!("{other} is no type; f32, f16 and bf16 are");
+            eprintln!("{other} is not a type; f32, f16 and bf16 are");
             std::process::exit(1);
         }
     };

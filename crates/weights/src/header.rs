@@ -42,7 +42,7 @@ pub(crate) fn read(path: &Path, file: &[u8]) -> Result<Vec<Entry>> {
     let length = u64::from_le_bytes(*length);
     if length > LONGEST_HEADER {
         return Err(bad(format!(
-            "the header would be {length} bytes long, the format allows {LONGEST_HEADER}; this is no safetensors file"
+            "the header would be {length} bytes long, the format allows {LONGEST_HEADER}; this is not a safetensors file"
         )));
     }
     let Some((header, data)) = rest.split_at_checked(length as usize) else {
@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for Entries {
                 let mut seen = HashSet::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if !seen.insert(name.clone()) {
-                        return Err(A::Error::custom(format!("{} stands there twice", shown(&name))));
+                        return Err(A::Error::custom(format!("{} occurs twice", shown(&name))));
                     }
                     if name == "__metadata__" {
                         map.next_value::<IgnoredAny>()?;
@@ -188,7 +188,7 @@ mod tests {
         };
         let cases = [
             (vec![], "0 bytes are too few"),
-            (vec![255; 9], "is no safetensors file"),
+            (vec![255; 9], "is not a safetensors file"),
             (file(&one("[0,8]", "[2]"), 0)[..20].to_vec(), "the file is truncated"),
             (file("[]", 0), "not the JSON of a safetensors file"),
             (file(&one("[0,8]", "[2]"), 7), "tensor \"w\": its bytes end at 8, but the file has only 7"),
@@ -208,7 +208,7 @@ mod tests {
             assert!(text.starts_with("f.safetensors: ") && text.contains(expected), "{text} lacks {expected}");
         }
         let twice = r#"{"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
-        assert!(error(&file(twice, 1)).contains("\"w\" stands there twice"));
+        assert!(error(&file(twice, 1)).contains("\"w\" occurs twice"));
         let overlap = r#"{"v":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"w":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}"#;
         assert!(error(&file(overlap, 3)).contains("tensor \"w\": its bytes begin at 1, within the tensor before it"));
     }

@@ -129,7 +129,7 @@ fn each_fault_has_its_sentence() {
     let array = |kind: u32, count: u64| Bytes::header(3, 0, 1).key("k", 9).u32(kind).u64(count);
     let one = |sizes: &[u64], offset: u64| Bytes::header(3, 1, 0).tensor("w", sizes, offset).data(64);
     let cases = [
-        (Bytes(b"GGML\0\0\0\0".to_vec()), "this is no GGUF file"),
+        (Bytes(b"GGML\0\0\0\0".to_vec()), "this is not a GGUF file"),
         (Bytes::header(1, 0, 0), "GGUF version 1, versions 2 and 3 are supported"),
         (Bytes::header(3_u32.swap_bytes(), 0, 0), "big-endian"),
         (Bytes::header(3, 0, u64::MAX), "metadata 0 of 18446744073709551615"),
@@ -138,7 +138,7 @@ fn each_fault_has_its_sentence() {
         (Bytes::header(3, 0, 1).key("", 0), "1 to 65535 are allowed"),
         (Bytes::header(3, 0, 1).u64(70_000).raw(&[b'k'; 70_000]).u32(0), "1 to 65535 are allowed"),
         (Bytes::header(3, 0, 1).key("k", 13), "metadata \"k\" has type 13"),
-        (Bytes::header(3, 0, 2).key("k", 0).raw(&[1]).key("k", 0).raw(&[1]), "metadata \"k\" stands there twice"),
+        (Bytes::header(3, 0, 2).key("k", 0).raw(&[1]).key("k", 0).raw(&[1]), "metadata \"k\" occurs twice"),
         (Bytes::header(3, 0, 1).key("k", 7).raw(&[2]), "a truth value of 2"),
         (string(&[0xff, 0xfe]), "metadata \"k\" at byte 37 is not UTF-8"),
         (Bytes::header(3, 0, 1).u64(1).raw(&[0x80]), "is not UTF-8"),
@@ -155,16 +155,13 @@ fn each_fault_has_its_sentence() {
         (one(&[1 << 40, 1 << 40], 0), "do not come to whole blocks in a possible file"),
         (one(&[1 << 62], 0), "do not come to whole blocks in a possible file"),
         (one(&[17], 0), "end after the 64 bytes of data; the file is truncated"),
-        (one(&[4], 8), "begin at 8 of the data, which is no multiple of 32"),
+        (one(&[4], 8), "begin at 8 of the data, which is not a multiple of 32"),
         (one(&[4], u64::MAX - 31), "end after the 64 bytes of data"),
         (
             Bytes::header(3, 2, 0).tensor("v", &[16], 0).tensor("w", &[4], 32).data(64),
             "tensor \"w\": its bytes begin at 32, within the tensor before it, which ends at 64",
         ),
-        (
-            Bytes::header(3, 2, 0).tensor("w", &[4], 0).tensor("w", &[4], 32).data(64),
-            "tensor \"w\": it stands there twice",
-        ),
+        (Bytes::header(3, 2, 0).tensor("w", &[4], 0).tensor("w", &[4], 32).data(64), "tensor \"w\": it occurs twice"),
     ];
     for (bytes, expected) in cases {
         let text = error(bytes);

@@ -80,7 +80,7 @@ impl CodeJudge {
 }
 
 fn read(answer: Value) -> Result<Verdict, String> {
-    serde_json::from_value(answer).map_err(|error| format!("this is no verdict: {error}"))
+    serde_json::from_value(answer).map_err(|error| format!("this is not a verdict: {error}"))
 }
 
 /// A verdict as a judgement.

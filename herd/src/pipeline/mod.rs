@@ -274,7 +274,7 @@ fn one(recipe: &Recipe, index: usize, signals: &Signals, view: &mut View) -> any
             }
             End::Stopped => {
                 record.write(&stage.folder)?;
-                bail!("stopped by a signal in stage {}; the same command goes on from there", stage.name);
+                bail!("stopped by a signal in stage {}; the same command continues from there", stage.name);
             }
             End::Bad(what) => {
                 record.failures.push(what.clone());

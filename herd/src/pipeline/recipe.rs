@@ -531,7 +531,7 @@ mod tests {
             ),
             (
                 "name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nsft = { modle = \"m\" }",
-                "stage a: modle is no key of herd sft; did you mean model?",
+                "stage a: modle is not a key of herd sft; did you mean model?",
             ),
             (
                 "name = \"x\"\noutput = \"o\"\n[[stage]]\nname = \"a\"\nsft = {}\nherd = [\"b\"]",

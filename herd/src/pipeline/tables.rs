@@ -16,7 +16,7 @@ pub fn words(herd: &Command, name: &str, value: &Value) -> anyhow::Result<Vec<St
     loop {
         let below = || command.get_subcommands().map(Command::get_name).filter(|name| *name != "help");
         let Some(found) = command.find_subcommand(name) else {
-            bail!("{name:?} is no command of {}{}", title(&words), nearest(name, below()));
+            bail!("{name:?} is not a command of {}{}", title(&words), nearest(name, below()));
         };
         words.push(name.to_owned());
         let Value::Table(table) = value else {
@@ -45,7 +45,7 @@ fn flags(command: &Command, table: &Table, mut words: Vec<String>) -> anyhow::Re
     for (key, value) in table {
         let Some(arg) = command.get_arguments().find(|arg| name(arg) == *key) else {
             let names: Vec<String> = command.get_arguments().map(name).collect();
-            bail!("{key} is no key of {command_line}{}", nearest(key, names.iter().map(String::as_str)));
+            bail!("{key} is not a key of {command_line}{}", nearest(key, names.iter().map(String::as_str)));
         };
         let flag = match (arg.get_long(), arg.get_short()) {
             (Some(long), _) => Some(format!("--{long}")),
@@ -137,15 +137,15 @@ mod tests {
     #[test]
     fn mistakes_are_sentences() {
         for (text, sentence) in [
-            ("sft = { learning_rat = 1 }", "learning_rat is no key of herd sft; did you mean learning_rate?"),
-            ("sft = { lora-rank = 1 }", "lora-rank is no key of herd sft; did you mean lora_rank?"),
+            ("sft = { learning_rat = 1 }", "learning_rat is not a key of herd sft; did you mean learning_rate?"),
+            ("sft = { lora-rank = 1 }", "lora-rank is not a key of herd sft; did you mean lora_rank?"),
             ("sft = { merge = 1 }", "merge of herd sft is true or false, not of type integer"),
             ("sft = { learning_rate = [1, 2] }", "takes one value, not a list of 2"),
             ("sft = { data = [{ a = 1 }] }", "data of herd sft: must be a text"),
             ("sft = 1", "herd sft is a table of flags"),
-            ("sftt = {}", "\"sftt\" is no command of herd; did you mean sft?"),
+            ("sftt = {}", "\"sftt\" is not a command of herd; did you mean sft?"),
             ("data = {}", "herd data needs one of its commands: "),
-            ("data.mak = {}", "\"mak\" is no command of herd data; did you mean make?"),
+            ("data.mak = {}", "\"mak\" is not a command of herd data; did you mean make?"),
         ] {
             let error = format!("{:#}", of(text).unwrap_err());
             assert!(error.contains(sentence), "{text}: {error}");

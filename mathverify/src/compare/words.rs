@@ -3,7 +3,7 @@
 use crate::ast::Expr;
 
 /// Why equal numbers with different words are not called equal.
-pub(super) const BEHIND: &str = "different words behind the numbers";
+pub(super) const BEHIND: &str = "different words after the numbers";
 /// Why a number with words that change its meaning is not the number.
 pub(super) const MEANING: &str = "words that change what the number means";
 

@@ -310,7 +310,7 @@ impl Parser {
             }
             self.at += 1;
             if words.len() > 12 {
-                return Err("a sentence behind a number".into());
+                return Err("a sentence after a number".into());
             }
         }
         let value = one_or(std::mem::take(factors), Expr::Mul);
@@ -503,7 +503,7 @@ fn primed(base: Expr, n: usize) -> Parsed {
     match base {
         Expr::Sym(name) => Ok(Expr::Sym(name + &"'".repeat(n))),
         // 30' of an angle or feet: not told apart.
-        _ => Err("a prime behind something else than a name".into()),
+        _ => Err("a prime after something other than a name".into()),
     }
 }
 

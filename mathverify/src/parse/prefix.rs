@@ -292,17 +292,17 @@ impl Parser {
                 };
                 base_number
                     .and_then(|b| based(&written, b))
-                    .ok_or_else(|| "a number with a subscript that is no base".into())
+                    .ok_or_else(|| "a number with a subscript that is not a base".into())
             }
             // 1A3_{16}
-            Expr::Mul(_) | Expr::Quantity(..) => Err("a subscript behind a product".into()),
+            Expr::Mul(_) | Expr::Quantity(..) => Err("a subscript after a product".into()),
             Expr::Apply(name, args) => Ok(Expr::Apply(format!("{name}_{rendered}"), args.clone())),
             Expr::Text(name) => Ok(Expr::Sym(format!("{name}_{rendered}"))),
             Expr::Pow(b, e) => match &**b {
                 Expr::Sym(name) => Ok(Expr::Pow(Box::new(Expr::Sym(format!("{name}_{rendered}"))), e.clone())),
-                _ => Err("a subscript behind a power".into()),
+                _ => Err("a subscript after a power".into()),
             },
-            _ => Err("a subscript behind something else than a name or a number".into()),
+            _ => Err("a subscript after something other than a name or a number".into()),
         }
     }
 

@@ -180,7 +180,7 @@ fn split(text: &str) -> anyhow::Result<Split> {
     let numbers = text.split_once('/').and_then(|(i, n)| Some((i.parse::<u64>().ok()?, n.parse::<u64>().ok()?)));
     match numbers {
         Some((index, count)) if index >= 1 && index <= count => Ok(Split { index: index - 1, count }),
-        _ => bail!("--shard {text}: give I/N with I from 1 to N, as 1/8"),
+        _ => bail!("--shard {text}: give I/N with I from 1 to N, such as 1/8"),
     }
 }
 
@@ -298,7 +298,7 @@ pub fn filter(args: &FilterArgs) -> anyhow::Result<()> {
     let mut step = recipe.steps.into_iter().next().context("there is no step")?;
     step.settle(std::path::Path::new("")).with_context(|| args.kind.clone())?;
     let filter: &dyn Filter =
-        step.filter().with_context(|| format!("{} is no filter of single documents", args.kind))?;
+        step.filter().with_context(|| format!("{} is not a filter of single documents", args.kind))?;
     let mut out = AtomicWriter::create(&args.output)?;
     let mut dropped: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
     let (mut documents, mut problems) = (0_u64, 0_u64);

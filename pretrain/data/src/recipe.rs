@@ -306,16 +306,16 @@ impl Recipe {
         let extract = self.steps.iter().position(|step| matches!(step, Step::Extract(_)));
         let early = self.steps[..extract.unwrap_or(0)].iter().find(|step| !matches!(step, Step::Extract(_)));
         if let Some(step) = early {
-            bail!("extract must stand before {}, which would see no text", step.kind());
+            bail!("extract must come before {}, which would see no text", step.kind());
         }
         let mixes: Vec<usize> = (0..self.steps.len()).filter(|at| matches!(self.steps[*at], Step::Mix(_))).collect();
-        ensure!(mixes.len() < 2, "step {}: mix stands twice", mixes.last().unwrap_or(&0) + 1);
+        ensure!(mixes.len() < 2, "step {}: mix occurs twice", mixes.last().unwrap_or(&0) + 1);
         if let Some(at) = mixes.first() {
             ensure!(at + 1 == self.steps.len(), "step {}: mix must be the last step", at + 1);
             let Step::Mix(mix) = &self.steps[*at] else { bail!("mix") };
             let known = |name: &String| self.sources.iter().any(|source| source.name == *name);
             for (name, weight) in &mix.weights {
-                ensure!(known(name), "step {}: weights: {name} is no source", at + 1);
+                ensure!(known(name), "step {}: weights: {name} is not a source", at + 1);
                 ensure!(weight.is_finite() && *weight > 0.0, "step {}: weights: {name} must be above 0", at + 1);
             }
             ensure!(!mix.weights.is_empty(), "step {}: weights: is empty", at + 1);
@@ -438,9 +438,12 @@ mod tests {
             (&*format!("{SOURCE}[[step]]\nkind = \"fineweb\"\nmin_word = 3\n"), "unknown field `min_word`"),
             (
                 &*format!("{SOURCE}[[step]]\nkind = \"fineweb\"\nwithout = [\"x\"]\n"),
-                "step 1 (fineweb): without: x is no rule",
+                "step 1 (fineweb): without: x is not a rule",
             ),
-            (&*format!("{SOURCE}[[step]]\nkind = \"mix\"\nweights = {{ b = 1 }}\n"), "step 1: weights: b is no source"),
+            (
+                &*format!("{SOURCE}[[step]]\nkind = \"mix\"\nweights = {{ b = 1 }}\n"),
+                "step 1: weights: b is not a source",
+            ),
             (
                 &*format!("{SOURCE}[[step]]\nkind = \"mix\"\nweights = {{ a = 1 }}\n[[step]]\nkind = \"c4\"\n"),
                 "step 1: mix must be the last",

@@ -332,7 +332,7 @@ fn pages_are_extracted_before_anything_reads_their_text() {
     std::fs::write(world.path("recipe.toml"), format!("{source}{exact}[[step]]\nkind = \"extract\"\n")).unwrap();
     let words = world.words("other", &[]);
     let error = fail(&words.iter().map(String::as_str).collect::<Vec<_>>());
-    assert!(error.contains("extract must stand before dedup-exact"), "{error}");
+    assert!(error.contains("extract must come before dedup-exact"), "{error}");
 }
 
 #[test]

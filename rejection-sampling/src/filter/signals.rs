@@ -202,7 +202,7 @@ impl Signals {
     #[must_use]
     pub fn describe(&self) -> String {
         match (self.has_rewards, self.has_judge) {
-            (false, false) => "nothing scored it".into(),
+            (false, false) => "it has no score".into(),
             (true, false) => format!("top rewards ({} without a reward)", self.unscored),
             (false, true) => format!("the judge's maximum ({} not judged)", self.unjudged),
             (true, true) => format!(

@@ -28,7 +28,7 @@ impl RewardModel {
     /// When it is none, or has no chat template.
     pub fn load(path: &Path, kind: Kind, device: Device) -> anyhow::Result<Self> {
         let classifier = SequenceClassifier::load(path, Some(kind), device).with_context(|| {
-            format!("{} is no reward model; train one with `herd rejection-sampling train-rm`", path.display())
+            format!("{} is not a reward model; train one with `herd rejection-sampling train-rm`", path.display())
         })?;
         let labels = classifier.score.size()[0];
         ensure!(labels == 1, "{} has {labels} labels; a reward model has one", path.display());

@@ -89,7 +89,7 @@ pub fn run(args: &Args, launcher: Launcher) -> anyhow::Result<()> {
     let all = (&loaded.problems[..], &slots[..], &config.styles[..]);
     let mut state = State::open(run, &sampling, all, config.programs)?;
     if state.answers() > 0 {
-        println!("{} answers are there from an earlier run; going on", state.answers());
+        println!("{} answers exist from an earlier run; continuing", state.answers());
     }
     if args.retry_failed {
         state.forget_failures();

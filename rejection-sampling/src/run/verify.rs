@@ -215,7 +215,7 @@ fn maths_at(
                 let both = serde_json::from_value(check).and_then(|check| Ok((check, serde_json::from_value(steps)?)));
                 match both {
                     Ok((check, steps)) => maths::verdict(&check, &steps),
-                    Err(error) => unverified(format!("the verifier's answer is no verdict: {error}")),
+                    Err(error) => unverified(format!("the verifier's answer is not a verdict: {error}")),
                 }
             }
             (Some(Err(cause)), _) | (_, Some(Err(cause))) => unverified(cause),

@@ -123,7 +123,7 @@ fn described(encoder: &Encoder, file: &Path, args: &TokeniseArgs) -> anyhow::Res
         };
         match encoder.special(&content) {
             Some(id) => Ok(Some(id)),
-            None => bail!("--{flag}: {content:?} is no special token of {}; name one, or none", file.display()),
+            None => bail!("--{flag}: {content:?} is not a special token of {}; name one, or none", file.display()),
         }
     };
     let size = encoder.size();

@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
 fn articles(data: &Path) -> anyhow::Result<Vec<(String, String, String)>> {
     let truth: Value = serde_json::from_reader(std::fs::File::open(data.join("ground-truth.json"))?)?;
     let mut pages = Vec::new();
-    for (id, page) in truth.as_object().context("ground-truth.json is no object")? {
+    for (id, page) in truth.as_object().context("ground-truth.json is not an object")? {
         let mut html = String::new();
         let path = data.join(format!("html/{id}.html.gz"));
         GzDecoder::new(std::fs::File::open(&path)?)

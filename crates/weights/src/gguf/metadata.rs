@@ -112,7 +112,7 @@ impl Metadata {
             }
             let place = read_value(cursor, &format!("metadata {}", shown(key)))?;
             if places.insert(key.to_owned(), place).is_some() {
-                return Err(format!("metadata {} stands there twice", shown(key)));
+                return Err(format!("metadata {} occurs twice", shown(key)));
             }
         }
         Ok(Self { path: path.to_owned(), places })
@@ -257,7 +257,7 @@ impl<'a> Fields<'a> {
             Some(Number::F64(value)) => value,
         };
         if !value.is_finite() {
-            return Err(self.error(key, format!("{value} is no finite number")));
+            return Err(self.error(key, format!("{value} is not a finite number")));
         }
         Ok(Some(value))
     }

@@ -227,7 +227,7 @@ impl Header {
         let magic = cursor.array::<4>("the header")?;
         if &magic != b"GGUF" {
             let magic = magic.escape_ascii();
-            return Err(format!("it begins with \"{magic}\" and not with \"GGUF\"; this is no GGUF file"));
+            return Err(format!("it begins with \"{magic}\" and not with \"GGUF\"; this is not a GGUF file"));
         }
         let version = cursor.u32("the header")?;
         match version {
@@ -309,7 +309,7 @@ fn place(
     for Described { name, ggml_type, shape, length, offset } in described {
         let bad = |problem: String| Err(WeightsError::tensor(path, &name, problem));
         if offset % alignment as u64 != 0 {
-            return bad(format!("its bytes begin at {offset} of the data, which is no multiple of {alignment}"));
+            return bad(format!("its bytes begin at {offset} of the data, which is not a multiple of {alignment}"));
         }
         let end = usize::try_from(offset).ok().and_then(|begin| Some((begin, begin.checked_add(length)?)));
         let Some((begin, end)) = end.filter(|(_, end)| *end <= available) else {
@@ -325,7 +325,7 @@ fn place(
         end_of_last = end;
         let info = TensorInfo { ggml_type, shape, part: 0, bytes: start + begin..start + end };
         if tensors.contains_key(&name) {
-            return bad("it stands there twice; the file is damaged, fetch it again".into());
+            return bad("it occurs twice; the file is damaged, fetch it again".into());
         }
         tensors.insert(name, info);
     }

@@ -253,11 +253,11 @@ fn byte_level(fields: &Fields, vocabulary: &Vocabulary) -> Result<(Parts, bool)>
         // A token may itself begin with a space.
         let cut = merge.char_indices().skip(1).find(|(_, character)| *character == ' ');
         let Some((left, right)) = cut.map(|(at, _)| (&merge[..at], &merge[at + 1..])) else {
-            return Err(fields.error(MERGES, format!("{} is no pair of tokens", shown(merge))));
+            return Err(fields.error(MERGES, format!("{} is not a pair of tokens", shown(merge))));
         };
         let whole = format!("{left}{right}");
         if let Some(unknown) = [left, right, &whole].into_iter().find(|token| !vocabulary.ids.contains_key(token)) {
-            let problem = format!("{} needs {}, which is no token", shown(merge), shown(unknown));
+            let problem = format!("{} needs {}, which is not a token", shown(merge), shown(unknown));
             return Err(fields.error(MERGES, problem));
         }
         merges.push(json!([left, right]));

@@ -205,7 +205,7 @@ pub fn run(
                 ));
             }
             Step::Mix(mix) => self::mix(recipe, mix, &numbered, memory, &mut about)?,
-            other => anyhow::bail!("{} is no group step", other.kind()),
+            other => anyhow::bail!("{} is not a group step", other.kind()),
         }
         about.replaced.insert(*at as u64, (decided.len() - before) as u64);
     }

@@ -109,7 +109,7 @@ impl<'a> Work<'a> {
         let judged = match &self.tools[at] {
             Some(tool) => tool.judge(item),
             None => {
-                let filter = step.filter().with_context(|| format!("step {} is no map step", at + 1))?;
+                let filter = step.filter().with_context(|| format!("step {} is not a map step", at + 1))?;
                 let outcome = filter.judge(&View::new(&item.document.text));
                 Judged { findings: outcome.findings, text: outcome.text, ..Judged::default() }
             }
@@ -233,7 +233,7 @@ impl<'a> Work<'a> {
             bytes: text.len(),
             id: document.id.clone(),
             language: group(true, language),
-            source: source.with_context(|| format!("{} is no source of the recipe", document.source))?,
+            source: source.with_context(|| format!("{} is not a source of the recipe", document.source))?,
             url: None,
             exact: None,
             bands: Vec::new(),

@@ -77,7 +77,7 @@ fn one(recipe: &Recipe, phase: &Phase, work: &Work, input: &Input, place: &Place
     let mut ordinal = done;
     loop {
         if (place.stop)() {
-            bail!("stopped; the same command goes on from here");
+            bail!("stopped; the same command continues from here");
         }
         if number >= 1 << 16 {
             bail!("{}: has more than 65,536 parts; raise part_bytes in the recipe", input.path.display());

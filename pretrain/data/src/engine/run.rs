@@ -137,7 +137,7 @@ pub fn run(job: &Job) -> anyhow::Result<Done> {
                     at + 1
                 )));
             }
-            ensure!(!(job.stop)(), "stopped; the same command goes on from here");
+            ensure!(!(job.stop)(), "stopped; the same command continues from here");
             group::run(recipe, phase, &done, &memory, &groups)?;
         }
         before = Some(phase);

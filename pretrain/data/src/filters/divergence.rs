@@ -57,7 +57,7 @@ impl Unigrams {
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("{}: cannot read word counts", path.display()))?;
         let counts: Self = serde_json::from_slice(&bytes).with_context(|| {
-            format!("{}: is no file of word counts; `herd data unigrams` makes one", path.display())
+            format!("{}: is not a file of word counts; `herd data unigrams` makes one", path.display())
         })?;
         ensure!(counts.total > 0, "{}: counts no word", path.display());
         Ok(counts)

@@ -153,7 +153,7 @@ mod tests {
                 .check()
                 .unwrap_err()
                 .to_string()
-                .contains("short is no rule of this step; its rules are gopher_short")
+                .contains("short is not a rule of this step; its rules are gopher_short")
         );
         filter.without = filter.rules();
         assert!(filter.check().unwrap_err().to_string().contains("could match nothing"));

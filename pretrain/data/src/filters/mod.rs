@@ -112,7 +112,7 @@ pub trait Filter: Send + Sync {
         for name in self.without() {
             ensure!(
                 rules.contains(name),
-                "without: {name} is no rule of this step; its rules are {}",
+                "without: {name} is not a rule of this step; its rules are {}",
                 rules.join(", ")
             );
         }

@@ -145,7 +145,7 @@ impl Records {
         }
         // The file could not be read back: the lines count all the same.
         for _ in count..self.reader.bad() - self.bad {
-            self.waiting.push_back(Event::Problem(format!("{place}: a line before this one is no document")));
+            self.waiting.push_back(Event::Problem(format!("{place}: a line before this one is not a document")));
         }
     }
 }
