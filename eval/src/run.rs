@@ -18,7 +18,7 @@ use crate::{likelihood, record};
 /// How answers are sampled.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How tokens are chosen.
+    /// How tokens are sampled.
     pub sampling: SamplingParams,
     /// Seed of everything random.
     pub seed: u64,

@@ -1,4 +1,4 @@
-//! Added tokens that stand beside `tokenizer.json`: in `added_tokens_decoder` of `tokenizer_config.json`, or in
+//! Added tokens that are stored beside `tokenizer.json`: in `added_tokens_decoder` of `tokenizer_config.json`, or in
 //! `added_tokens.json`.
 
 use std::collections::{BTreeMap, HashSet};
@@ -13,12 +13,12 @@ use crate::tokenizer::{read_json, shown};
 const CONFIG: &str = "tokenizer_config.json";
 const LEGACY: &str = "added_tokens.json";
 
-/// Adds the tokens that `tokenizer.json` lacks, as transformers' `PreTrainedTokenizerFast` does: those of
-/// `added_tokens_decoder` with what it says of each, else those of `added_tokens.json`, of which the named tokens are
-/// special; in the order of their ids.
+/// Adds the tokens that `tokenizer.json` lacks, as transformers' `PreTrainedTokenizerFast` does, in the order of
+/// their ids. They come from `added_tokens_decoder` with its attributes, or, if it is missing, from
+/// `added_tokens.json`, where the named tokens are special.
 ///
 /// # Errors
-/// When an entry is none, or a token cannot have the id that it is given there.
+/// When an entry is invalid, or a token cannot have the id of its entry.
 pub fn complete(
     tokenizer: &mut tokenizers::Tokenizer,
     dir: &Path,

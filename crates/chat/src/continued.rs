@@ -1,4 +1,4 @@
-//! A conversation whose last assistant turn is not finished: the model goes on with its text (a prefilled answer).
+//! A conversation whose last assistant turn is unfinished: the model continues its text (a prefilled answer).
 
 use dataset::{Message, Role};
 
@@ -7,15 +7,15 @@ use crate::error::ChatError;
 use crate::template::{ChatTemplate, RenderOptions};
 use crate::tokenizer::Tokenizer;
 
-/// Written behind the unfinished text to find its end in the rendered conversation. Its last character tells whether the
-/// template trims contents.
+/// Appended to the unfinished text, to find its end in the rendered conversation. The last character shows whether
+/// the template trims contents.
 const MARK: &str = "CONTINUE_FINAL_MESSAGE_TAG ";
 
-/// The conversation as text, cut behind the last message's content (transformers' `continue_final_message`). Where the
-/// template trims contents, the white space at the end of this one is cut too.
+/// The conversation as text, cut after the content of the last message (transformers' `continue_final_message`). If
+/// the template trims contents, the white space at the end of the last message is cut too.
 ///
 /// # Errors
-/// When the last message is no assistant's, calls tools, or the template does not write its content.
+/// When the last message is not an assistant message, calls tools, or is not written by the template.
 pub fn render_continued(
     tokenizer: &Tokenizer,
     template: &ChatTemplate,
@@ -43,10 +43,10 @@ pub fn render_continued(
     Ok(text)
 }
 
-/// The ids of a conversation that the model is to go on with in the middle of its last message.
+/// The ids of a conversation whose last message the model is to continue.
 ///
 /// # Errors
-/// As [`render_continued`].
+/// See [`render_continued`].
 pub fn encode_continued(
     tokenizer: &Tokenizer,
     template: &ChatTemplate,

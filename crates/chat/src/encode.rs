@@ -1,9 +1,9 @@
 //! From a conversation to token ids, with a mask of the tokens to train on.
 //!
-//! For each assistant message i, the template renders the messages before it with the start of an assistant's turn, and
-//! the messages up to and with it. The second must begin with the first: what lies between is what the model has to
-//! write. Its trained part ends with the first token that ends a turn. Texts are tokenised piece by piece, so that a
-//! border of the mask is always a border between tokens.
+//! For each assistant message i, the template renders the messages before it with the generation prompt, and the
+//! messages up to and including it. The first text must be a prefix of the second; the rest is the text that the
+//! model has to write. The trained part ends with the first token that ends a turn. The text is tokenised piece by
+//! piece, so a boundary of the mask is always a boundary between tokens.
 
 use std::ops::Range;
 
@@ -22,41 +22,41 @@ pub enum Train {
     /// All of them.
     #[default]
     AllTurns,
-    /// The last one; what stands before it is context, whatever the template makes of it.
+    /// Only the last one. All earlier turns are context, however the template renders them.
     LastTurn,
 }
 
-/// What to do with special tokens spelled out in a message's content.
+/// How special tokens in the text of a message are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SpecialTokens {
     /// An error: in training data they are a defect or an attack.
     #[default]
     Refuse,
-    /// They are read as control tokens, as transformers does.
+    /// They are parsed as control tokens, as transformers does.
     Parse,
-    /// They are tokenised as the plain text that they are.
+    /// They are tokenised as plain text.
     Plain,
 }
 
-/// How to encode.
+/// Options of the encoding.
 #[derive(Debug, Clone, Default)]
 pub struct EncodeOptions {
     /// Which assistant turns are trained.
     pub train: Train,
-    /// Special tokens in contents.
+    /// Special tokens in the contents of messages.
     pub special_tokens: SpecialTokens,
-    /// Tools, documents and variables for the template; `add_generation_prompt` is of no meaning here.
+    /// Tools, documents and variables for the template; `add_generation_prompt` is ignored.
     pub render: RenderOptions,
 }
 
-/// Where an assistant's turn lies, in tokens.
+/// The position of an assistant turn, in tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
     /// The message, from 0.
     pub message: usize,
     /// The turn's header (`<|im_start|>assistant\n`): formatting.
     pub header: Range<usize>,
-    /// What the model has to write, without the end-of-turn token.
+    /// The tokens that the model has to write, without the end-of-turn token.
     pub content: Range<usize>,
     /// The end-of-turn token: formatting, but trained.
     pub terminator: Range<usize>,
@@ -69,14 +69,14 @@ pub struct Turn {
 pub struct Encoded {
     /// Token ids.
     pub ids: Vec<u32>,
-    /// For each id whether it is trained: contents and end-of-turn tokens of the trained assistant turns.
+    /// For each id, whether it is trained: contents and end-of-turn tokens of the trained assistant turns.
     pub assistant_mask: Vec<bool>,
     /// The assistant turns: all of them, or the last one with [`Train::LastTurn`].
     pub turns: Vec<Turn>,
     /// The rendered text.
     pub text: String,
-    /// Whether tokenising the whole text at once gives other ids: somewhere a token would have crossed a border of the
-    /// mask. Sampling tokenises prompt and answer apart too, so the ids here are the ones that the model meets.
+    /// Whether tokenising the whole text at once gives other ids, because a token would cross a boundary of the mask.
+    /// Sampling also tokenises prompt and answer separately, so these ids are the ones that the model sees.
     pub differs_from_one_shot: bool,
 }
 
@@ -87,7 +87,7 @@ impl Encoded {
     }
 }
 
-/// A stretch of the rendered text.
+/// A piece of the rendered text.
 struct Piece {
     bytes: Range<usize>,
     kind: PieceKind,
@@ -95,16 +95,16 @@ struct Piece {
 
 #[derive(PartialEq, Eq, Clone, Copy)]
 enum PieceKind {
-    /// Other messages and what the template writes between messages.
+    /// Other messages, and the text of the template between messages.
     Context,
-    /// The header of the assistant's turn of a message.
+    /// The header of the assistant turn of this message.
     Header(usize),
     Content(usize),
     Terminator(usize),
 }
 
-/// Encodes a conversation for training. The beginning-of-text token stands once, whether the template or the tokenizer
-/// adds it. Errors when no token is trained.
+/// Encodes a conversation for training. The beginning-of-text token occurs once, whether the template or the
+/// tokenizer adds it. It is an error if no token is trained.
 pub fn encode_conversation(
     tokenizer: &Tokenizer,
     template: &ChatTemplate,
@@ -167,9 +167,9 @@ pub fn encode_conversation(
     Ok(encoded)
 }
 
-/// Encodes a conversation as one example for each trained assistant turn, with the turns before it as context: the way to
-/// train on templates that rewrite earlier turns ([`ChatError::NotPrefixStable`]), since each answer then stands behind
-/// the very prompt that the model meets when it is asked.
+/// Encodes a conversation as one example for each trained assistant turn, with the earlier turns as context. Use it
+/// for templates that rewrite earlier turns ([`ChatError::NotPrefixStable`]): each answer then follows exactly the
+/// prompt that the model sees in sampling.
 pub fn encode_each_turn(
     tokenizer: &Tokenizer,
     template: &ChatTemplate,
@@ -177,7 +177,7 @@ pub fn encode_each_turn(
     options: &EncodeOptions,
 ) -> Result<Vec<Encoded>, ChatError> {
     let options = EncodeOptions { train: Train::LastTurn, ..options.clone() };
-    // A switch that cannot be honoured is an error of the turn that has it.
+    // A loss switch that is not supported is an error of the turn that has it.
     let turns = messages.iter().enumerate();
     let turns = turns.filter(|(_, message)| message.role == Role::Assistant && is_trained(message) != Ok(false));
     let encoded: Vec<Encoded> = turns
@@ -186,8 +186,8 @@ pub fn encode_each_turn(
     if encoded.is_empty() { Err(ChatError::NothingToTrain) } else { Ok(encoded) }
 }
 
-/// The ids of a conversation that the model is to continue with an assistant's turn. Special tokens in contents are read
-/// as transformers does. Tools and tool calls that the template does not write are an error.
+/// The ids of a prompt: a conversation that the model continues with an assistant turn. Special tokens in contents
+/// are parsed as transformers does. It is an error if the template does not write the tools or tool calls.
 pub fn encode_prompt(
     tokenizer: &Tokenizer,
     template: &ChatTemplate,
@@ -198,8 +198,8 @@ pub fn encode_prompt(
     encode_rendered(tokenizer, template, messages, &render)
 }
 
-/// The ids of a conversation as the template renders it with these options. Tools and tool calls that the template does not
-/// write are an error.
+/// The ids of a conversation as the template renders it with these options. It is an error if the template does not
+/// write the tools or tool calls.
 pub fn encode_rendered(
     tokenizer: &Tokenizer,
     template: &ChatTemplate,
@@ -216,7 +216,7 @@ pub fn encode_rendered(
     Ok(ids)
 }
 
-/// Refuses a conversation of which the template leaves something out of `text`.
+/// Refuses a conversation if the template leaves a part of it out of `text`.
 fn check_all_written(
     text: &str,
     tokenizer: &Tokenizer,
@@ -230,7 +230,7 @@ fn check_all_written(
     })
 }
 
-/// Renders turn by turn and cuts the text into pieces.
+/// Renders turn by turn, and cuts the text into pieces.
 fn pieces(
     tokenizer: &Tokenizer,
     template: &ChatTemplate,
@@ -248,7 +248,7 @@ fn pieces(
     let mut pieces = Vec::new();
     let mut done = 0;
     let mut push = |bytes: Range<usize>, kind: PieceKind| {
-        // Headers open a turn even where the template has none.
+        // A header opens a turn even if the template writes none.
         if !bytes.is_empty() || matches!(kind, PieceKind::Header(_)) {
             pieces.push(Piece { bytes, kind });
         }
@@ -278,7 +278,8 @@ fn pieces(
         if !text.starts_with(&through) || !through.starts_with(&prompt) || prompt.len() < done {
             return Err(unstable());
         }
-        // The generation prompt is what it adds to the same messages; some templates write nothing before the first turn.
+        // The generation prompt is the text that it adds to the same messages. Some templates write nothing before
+        // the first turn.
         let before = render(index, false).unwrap_or_default();
         let header = if prompt.starts_with(&before) && before.len() >= done { before.len() } else { prompt.len() };
         let written = &through[prompt.len()..];
@@ -301,7 +302,7 @@ fn special_text(tokenizer: &Tokenizer, id: u32) -> Option<&str> {
     tokenizer.special_tokens().iter().find(|(_, special)| *special == id).map(|(token, _)| token.as_str())
 }
 
-/// The beginning-of-text token, where the tokenizer adds one and the template did not write it.
+/// The beginning-of-text token, if the tokenizer adds one and the template did not write it.
 pub(crate) fn bos(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
     let written = tokenizer.named_tokens().get("bos_token").is_some_and(|token| text.starts_with(token.as_str()));
     tokenizer.bos_id().filter(|_| tokenizer.adds_bos() && !written).into_iter().collect()

@@ -1,8 +1,8 @@
 //! Tokenizer, chat template, and one function from a conversation to token ids with a loss mask.
 //!
-//! The model folder's own Jinja template is the only source of the format, in training, sampling and serving. The mask is
-//! built while the conversation is rendered, turn by turn: no generation marker in the template is needed, and a template
-//! that rewrites earlier turns is noticed.
+//! The Jinja template of the model folder is the only source of the format, in training, sampling and serving. The
+//! mask is built turn by turn while the conversation is rendered. The template needs no generation markers, and a
+//! template that rewrites earlier turns is detected.
 
 mod added;
 mod continued;

@@ -1,24 +1,25 @@
-//! Messages as a chat template gets them: what transformers does before it renders, and what a template leaves out.
+//! Messages in the form that a chat template gets: the preparation that transformers does before rendering, and a
+//! check for parts that a template leaves out.
 
 use dataset::{Message, Role};
 use serde_json::{Map, Value as Json, json};
 
 use crate::error::ChatError;
 
-/// Names of a turn's reasoning; the first is the one that templates read.
+/// Field names of a turn's reasoning; templates read the first one.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
-/// How a template gets the arguments of a tool call.
+/// The form in which a template gets the arguments of a tool call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arguments {
-    /// As an object, which it writes with `tojson`: most templates.
+    /// An object, which the template writes with `tojson`: most templates.
     Object,
-    /// As a text of JSON, which it writes as it is.
+    /// JSON text, which the template writes unchanged.
     Text,
 }
 
-/// The messages as JSON: fields that are null are left out (a template would print "None"), reasoning has all of its
-/// names, and arguments of tool calls have one form however the record writes them.
+/// The messages as JSON. Null fields are left out (a template would print "None"), reasoning is stored under all of
+/// its names, and arguments of tool calls have one form, whatever the form in the record.
 pub(crate) fn prepare(messages: &[Message], arguments: Arguments) -> Vec<Json> {
     messages.iter().map(|message| one(message, arguments)).collect()
 }
@@ -43,7 +44,7 @@ fn one(message: &Message, arguments: Arguments) -> Json {
     Json::Object(fields)
 }
 
-/// What a turn says as reasoning, in a field of its own.
+/// The reasoning of a turn, if it is in a separate field.
 pub(crate) fn reasoning(message: &Message) -> Option<&Json> {
     REASONING.iter().find_map(|name| message.extra.get(*name).filter(|value| !value.is_null()))
 }
@@ -64,7 +65,7 @@ fn with_arguments(call: &Json, form: Arguments) -> Json {
     call
 }
 
-/// The object that a text of arguments holds; none at all is an empty one.
+/// The object in a text of arguments; an empty text is an empty object.
 fn object(text: &str) -> Option<Map<String, Json>> {
     if text.trim().is_empty() {
         return Some(Map::new());
@@ -72,10 +73,10 @@ fn object(text: &str) -> Option<Map<String, Json>> {
     serde_json::from_str(text).ok()
 }
 
-/// Refuses arguments that are no object: a template would write them as a text of a text.
+/// Refuses arguments that are not an object: a template would write them as a doubly encoded string.
 ///
 /// # Errors
-/// [`ChatError::Arguments`] with the first message that has some.
+/// [`ChatError::Arguments`] for the first message with such arguments.
 pub(crate) fn check_arguments(messages: &[Message]) -> Result<(), ChatError> {
     for (index, message) in messages.iter().enumerate() {
         for call in &message.tool_calls {
@@ -97,11 +98,11 @@ fn name_of(call: &Json) -> String {
     call.get("function").unwrap_or(call)["name"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Refuses a conversation of which the template leaves something out: tools, tool calls, answers of tools, whole turns.
-/// `render(messages, with_tools)` is the template, `text` the conversation as it renders.
+/// Refuses a conversation if the template leaves out tools, tool calls, answers of tools, or whole turns.
+/// `render(messages, with_tools)` is the template, `text` the rendered conversation.
 ///
-/// A text that does not stand in `text` as it is may have been changed (trimmed, escaped, without earlier reasoning); a
-/// marker in its place shows whether it is written at all.
+/// A text that is missing in `text` may have been changed (trimmed, escaped, without earlier reasoning). A marker in
+/// its place shows whether the template writes it at all.
 ///
 /// # Errors
 /// [`ChatError::NotWritten`].
@@ -115,7 +116,7 @@ pub(crate) fn check_written(
     if has_tools && render(messages, false).is_ok_and(|without| without == text) {
         return missing(None, "the tools".into());
     }
-    // A short text may stand there by chance.
+    // A short text may occur in the rendering by chance.
     let doubtful = |message: &Message| {
         let said = message.text().trim();
         message.role != Role::Assistant && !said.is_empty() && (said.len() < 12 || !text.contains(said))
@@ -137,7 +138,7 @@ pub(crate) fn check_written(
             function["arguments"] = json!({argument: "1"});
         }
     }
-    // A template that refuses the markers cannot be asked.
+    // This check is impossible if the template refuses the markers.
     let Ok(written) = render(&marked, has_tools) else { return Ok(()) };
     let written = written.to_lowercase();
     for (index, message) in messages.iter().enumerate() {
@@ -168,18 +169,19 @@ fn call_marks(index: usize, number: usize) -> (String, String) {
     (format!("xyzzy_call_{index}_{number}_"), format!("xyzzy_argument_{index}_{number}_"))
 }
 
-/// Whether an assistant's turn is trained: `"train": false`, `"loss": false`, `"weight": 0` and their relatives say no.
+/// Whether an assistant turn is trained: `"train": false`, `"loss": false`, `"weight": 0` and similar switches turn
+/// it off.
 ///
 /// # Errors
-/// [`ChatError::LossSwitch`] for a switch that cannot be honoured: a share (`"weight": 0.5`), a text, or a boolean of an
-/// unknown name, which is nearly always a mask.
+/// [`ChatError::LossSwitch`] for a switch that is not supported: a share (`"weight": 0.5`), a text, or a boolean with
+/// an unknown name, which is nearly always a mask.
 pub fn is_trained(message: &Message) -> Result<bool, String> {
-    /// True or 1: trained.
+    /// True or 1 means trained.
     const ON: [&str; 9] =
         ["train", "training", "trained", "trainable", "train_on", "is_trained", "weight", "loss", "loss_mask"];
-    /// True or 1: not trained.
+    /// True or 1 means not trained.
     const OFF: [&str; 5] = ["masked", "mask", "ignore", "ignored", "no_loss"];
-    /// Booleans that say something else.
+    /// Booleans with another meaning.
     const OTHER: [&str; 6] = ["prefix", "partial", "is_error", "success", "eot", "ipython"];
     let mut trained = true;
     for (name, value) in &message.extra {

@@ -1,7 +1,8 @@
-//! Jinja2's tests where minijinja's differ: templates ask them of messages and tools.
+//! Jinja2's tests that differ from minijinja's; templates apply them to messages and tools.
 //!
-//! Jinja2 asks Python: a thing is `iterable` when `iter(x)` works, a `sequence` when it has a length and can be indexed
-//! (so texts and mappings are sequences), a `number` when it is an instance of `Number` (so `true` is one).
+//! Jinja2 uses Python's definitions: a value is `iterable` if `iter(x)` works, a `sequence` if it has a length and
+//! can be indexed (so strings and mappings are sequences), a `number` if it is an instance of `Number` (so `true` is
+//! one).
 
 use minijinja::Environment;
 use minijinja::value::{Value, ValueKind};

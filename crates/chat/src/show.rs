@@ -1,4 +1,4 @@
-//! One encoded example for the eye: token by token, trained ones green, formatting among them yellow.
+//! Prints one encoded example token by token: trained tokens green, formatting tokens among them yellow.
 
 use std::fmt::Write;
 
@@ -6,8 +6,9 @@ use crate::encode::Encoded;
 use crate::error::ChatError;
 use crate::tokenizer::Tokenizer;
 
-/// The ids as text. With `colour`, trained tokens are green (end-of-turn tokens yellow) and the rest grey; without, trained
-/// stretches stand in `⟦ ⟧`. Borders between tokens are marked with `·` so that a token that crosses the mask would show.
+/// The ids as text. With `colour`, trained tokens are green (end-of-turn tokens yellow) and the rest grey; without
+/// it, trained parts are in `⟦ ⟧`. `·` marks the boundaries between tokens, so that a token that crosses the mask
+/// would be visible.
 pub fn tokens(tokenizer: &Tokenizer, encoded: &Encoded, colour: bool) -> Result<String, ChatError> {
     let mut out = String::new();
     let mut inside = false;
@@ -20,7 +21,7 @@ pub fn tokens(tokenizer: &Tokenizer, encoded: &Encoded, colour: bool) -> Result<
                 (true, false) => 32,
                 (false, _) => 90,
             };
-            // A colour does not run over a line's end in every terminal.
+            // Not every terminal continues a colour on the next line.
             let text = text.replace('\n', &format!("⏎\x1b[0m\n\x1b[{code}m"));
             write!(out, "\x1b[{code}m{text}\x1b[0m·").ok();
         } else {

@@ -1,4 +1,5 @@
-//! Ordinary text that spells a special token: found, marked while a conversation is rendered, and tokenised as plain text.
+//! Ordinary text that contains special tokens: finds them, marks them while a conversation is rendered, and tokenises
+//! them as plain text.
 
 use dataset::{Content, Message};
 use serde_json::Value as Json;
@@ -6,13 +7,13 @@ use serde_json::Value as Json;
 use crate::error::ChatError;
 use crate::tokenizer::Tokenizer;
 
-/// Stand around such a text until it is tokenised: Unicode's noncharacters, which no text has.
+/// Enclose such a text until it is tokenised. These are Unicode noncharacters, which do not occur in text.
 const MARKS: [char; 2] = ['\u{FDD0}', '\u{FDD1}'];
 
-/// Refuses messages that spell a special token: in their text, their reasoning or their tool calls.
+/// Refuses messages that contain the text of a special token: in their content, reasoning or tool calls.
 ///
 /// # Errors
-/// [`ChatError::SpecialInContent`] with the first.
+/// [`ChatError::SpecialInContent`] for the first one.
 pub(crate) fn refuse(tokenizer: &Tokenizer, messages: &[Message]) -> Result<(), ChatError> {
     for (message, turn) in messages.iter().enumerate() {
         let mut found = None;
@@ -29,7 +30,7 @@ pub(crate) fn refuse(tokenizer: &Tokenizer, messages: &[Message]) -> Result<(), 
     Ok(())
 }
 
-/// The messages with marks around every special token that they spell.
+/// The messages with marks around the text of every special token.
 pub(crate) fn mark(tokenizer: &Tokenizer, messages: &[Message]) -> Vec<Message> {
     let mut marked = messages.to_vec();
     for message in &mut marked {
@@ -57,13 +58,13 @@ pub(crate) fn without_marks(text: &str) -> String {
     text.replace(MARKS, "")
 }
 
-/// The ids of a text in which what stands between marks is plain.
+/// The ids of a text in which marked parts are plain text.
 pub(crate) fn encode(tokenizer: &Tokenizer, marked: &str) -> Result<Vec<u32>, ChatError> {
     if !marked.contains(MARKS) {
         return tokenizer.encode(marked, false);
     }
     let mut ids = Vec::new();
-    // Stretches between special tokens that are meant: those that spell one are tokenised as plain text in one go.
+    // Text between intended special tokens: if it contains marked parts, it is tokenised as plain text as a whole.
     let (mut rest, mut usual) = (marked, String::new());
     while !rest.is_empty() {
         let (stretch, token) = match next_meant(tokenizer, rest) {
@@ -84,14 +85,14 @@ pub(crate) fn encode(tokenizer: &Tokenizer, marked: &str) -> Result<Vec<u32>, Ch
     Ok(ids)
 }
 
-/// The first special token in a text; of several that begin there the longest.
+/// The first special token in a text; of several at the same place, the longest.
 fn next<'t>(tokenizer: &'t Tokenizer, text: &str) -> Option<(usize, &'t str)> {
     let found = tokenizer.special_tokens().iter().filter(|(token, _)| !token.is_empty());
     let found = found.filter_map(|(token, _)| Some((text.find(token.as_str())?, token.as_str())));
     found.min_by_key(|(at, token)| (*at, std::cmp::Reverse(token.len())))
 }
 
-/// The first special token outside of marks.
+/// The first special token outside marks.
 fn next_meant<'t>(tokenizer: &'t Tokenizer, text: &str) -> Option<(usize, &'t str)> {
     let mut start = 0;
     loop {
@@ -105,7 +106,7 @@ fn next_meant<'t>(tokenizer: &'t Tokenizer, text: &str) -> Option<(usize, &'t st
     }
 }
 
-/// Everything in a turn that a template writes as the turn's own words.
+/// Calls `change` for every text of a turn that a template writes.
 fn each_text(message: &mut Message, change: &mut impl FnMut(&mut String)) {
     if let Some(Content::Text(text)) = &mut message.content {
         change(text);

@@ -1,4 +1,4 @@
-//! Which tokens end an answer.
+//! The tokens that end an answer.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use crate::error::ChatError;
 use crate::template::{ChatTemplate, RenderOptions};
 use crate::tokenizer::{Tokenizer, read_json};
 
-/// Ids that end an assistant's turn: `eos_token_id` of `generation_config.json` (a number or a list), the tokenizer's
-/// `eos_token`, and the first special token that the template writes behind an assistant's message.
+/// Ids that end an assistant turn: `eos_token_id` of `generation_config.json` (a number or a list), the tokenizer's
+/// `eos_token`, and the first special token that the template writes after an assistant message.
 pub fn stop_token_ids(
     tokenizer: &Tokenizer,
     template: Option<&ChatTemplate>,
@@ -29,7 +29,7 @@ pub fn stop_token_ids(
     Ok(ids)
 }
 
-/// The first special token behind an assistant's message. Templates that refuse the probe have none that is known.
+/// The first special token after an assistant message. It is unknown for templates that refuse the probe.
 pub(crate) fn terminator(tokenizer: &Tokenizer, template: &ChatTemplate) -> Option<u32> {
     const PROBE: &str = "xyzzy-answer";
     let messages = [dataset::Message::user("hello"), dataset::Message::assistant(PROBE)];

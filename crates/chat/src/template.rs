@@ -15,7 +15,7 @@ use crate::python;
 use crate::tojson::tojson;
 use crate::tokenizer::{Tokenizer, read_json};
 
-/// The folder of further templates, by name.
+/// The folder of additional templates, by name.
 pub(crate) const ADDITIONAL: &str = "additional_chat_templates";
 
 /// Marks an error that the template itself raised.
@@ -37,10 +37,10 @@ impl std::fmt::Debug for ChatTemplate {
     }
 }
 
-/// What a template is given besides the messages.
+/// The input of a template besides the messages.
 #[derive(Debug, Clone, Default)]
 pub struct RenderOptions {
-    /// End with the start of an assistant's turn.
+    /// End the text with the start of an assistant turn.
     pub add_generation_prompt: bool,
     /// Functions that the model may call, as JSON schemas.
     pub tools: Vec<Json>,
@@ -52,8 +52,8 @@ pub struct RenderOptions {
 
 impl ChatTemplate {
     /// The template of a model folder: `chat_template.jinja`, `chat_template.json`, or `chat_template` in
-    /// `tokenizer_config.json` (one text, or a list of named ones of which `default` and `tool_use` count). For
-    /// conversations with tools `additional_chat_templates/tool_use.jinja` is used where it exists. `None` where there is no
+    /// `tokenizer_config.json` (one text, or a list of named ones, of which `default` and `tool_use` are used).
+    /// Conversations with tools use `additional_chat_templates/tool_use.jinja` if it exists. `None` if there is no
     /// template.
     pub fn from_dir(dir: &Path) -> Result<Option<Self>, ChatError> {
         let additional = |name: &str| read_text(&dir.join(ADDITIONAL).join(format!("{name}.jinja")));
@@ -121,8 +121,8 @@ impl ChatTemplate {
         })
     }
 
-    /// Fixes the time that `strftime_now` gives. Without this it is the time at which the template was read: in one process
-    /// every conversation has the same date.
+    /// Fixes the time that `strftime_now` returns. By default, it is the time at which the template was read, so all
+    /// conversations of a process have the same date.
     pub fn set_now(&mut self, now: NaiveDateTime) {
         set_now(&mut self.environment, now);
     }
@@ -131,8 +131,8 @@ impl ChatTemplate {
         self.variables = variables;
     }
 
-    /// Tokenises text that spells a special token as plain text in every conversation that is encoded for training, where
-    /// [`crate::SpecialTokens::Refuse`] would refuse it.
+    /// Tokenises the text of special tokens as plain text in every conversation that is encoded for training, in
+    /// place of the refusal of [`crate::SpecialTokens::Refuse`].
     pub fn set_plain_special_tokens(&mut self, plain: bool) {
         self.plain_special_tokens = plain;
     }
@@ -141,7 +141,7 @@ impl ChatTemplate {
         self.plain_special_tokens
     }
 
-    /// Whether the template asks for the current date: its prompts differ from day to day.
+    /// Whether the template reads the current date, so that its prompts change from day to day.
     pub fn reads_date(&self) -> bool {
         self.source.contains("strftime_now") || self.tool_source.as_deref().is_some_and(|s| s.contains("strftime_now"))
     }
@@ -199,7 +199,7 @@ impl ChatTemplate {
             let fixed = Value::from(Serde(&self.variables));
             template.render(context! { ..variables, ..fixed, ..standard, ..tokens }).map_err(|e| render_error(&e))
         };
-        // Most templates write arguments with `tojson`; some join them to a text, which an object refuses.
+        // Most templates write arguments with `tojson`; some concatenate them with a text, which fails for an object.
         match render(Arguments::Object) {
             Err(error @ ChatError::Template(_)) if messages.iter().any(|message| !message.tool_calls.is_empty()) => {
                 render(Arguments::Text).map_err(|_| error)
@@ -240,7 +240,8 @@ fn sentence(error: &Error) -> String {
     }
 }
 
-/// transformers' `{% generation %}` blocks mark assistant text; here they only have to render. Whitespace control is kept.
+/// Removes transformers' `{% generation %}` blocks, which mark assistant text; here they only have to render.
+/// Whitespace control is kept.
 fn without_generation_marks(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;

@@ -1,14 +1,15 @@
-//! Templates that open the model's reasoning in the generation prompt (`<|assistant|><think>\n`) and leave reasoning out of
-//! finished turns, as DeepSeek-R1's and its distillations' do. A finished turn then does not begin with its prompt.
+//! Templates that open the model's reasoning in the generation prompt (`<|assistant|><think>
+//! `) and leave reasoning out of finished turns, such as those of DeepSeek-R1 and its distillations. The prompt is
+//! then not a prefix of the finished turn.
 
 use dataset::Message;
 
 use crate::messages::reasoning;
 
-/// The finished turn as the model has to write it behind its prompt: the reasoning of the record (or none), the closing
-/// tag, and what the template writes of the answer. `through` is the conversation up to and with the turn as the template
-/// renders it, `end` finds the place of the end-of-turn token. `None` where the prompt opens no reasoning, or differs from
-/// the turn before that.
+/// The finished turn as the model has to write it after its prompt: the reasoning of the record (or none), the
+/// closing tag, and the answer as the template writes it. `through` is the conversation up to and including the turn,
+/// as the template renders it; `end` finds the end-of-turn token. `None` if the prompt opens no reasoning, or differs
+/// from the turn before the reasoning.
 pub(crate) fn completed(
     message: &Message,
     prompt: &str,
@@ -44,7 +45,7 @@ pub(crate) fn completed(
     Some(format!("{prompt}{answer}{rest}"))
 }
 
-/// The tag of reasoning with which a prompt ends: `<think>`, `[THINK]`.
+/// The reasoning tag at the end of a prompt: `<think>`, `[THINK]`.
 fn opened(prompt: &str) -> Option<&str> {
     let prompt = prompt.trim_end();
     let (from, to) = if prompt.ends_with('>') { ('<', '>') } else { ('[', ']') };
@@ -68,7 +69,7 @@ mod tests {
         for content in ["<think>\nhm\n</think>\n\n4", "hm\n</think>\n\n4"] {
             assert_eq!(turn(content, "u<a>\n\n4<e>"), "u<a><think>\nhm\n</think>\n\n4<e>");
         }
-        // The template keeps reasoning, with another space behind the tag.
+        // The template keeps reasoning, with an additional space after the tag.
         assert_eq!(turn("<think>hm</think>4", "u<a><think>hm</think>4<e>"), "u<a><think>\nhm</think>4<e>");
         let mut message = Message::assistant("4");
         message.extra.insert("reasoning_content".into(), "hm".into());

@@ -7,11 +7,11 @@ use minijinja::value::{Kwargs, Rest, Value};
 use minijinja::{Error, ErrorKind};
 use serde_json::Value as Json;
 
-/// How JSON is written.
+/// The style of the JSON text.
 struct Style {
     ensure_ascii: bool,
     indent: Option<String>,
-    /// Between items, and between key and value.
+    /// The separators between items, and between key and value.
     separators: (String, String),
     sort_keys: bool,
 }
@@ -109,7 +109,7 @@ impl Style {
         }
     }
 
-    /// What stands before item `index`.
+    /// The text before item `index`.
     fn before(&self, index: usize, depth: usize, out: &mut String) {
         if index > 0 {
             out.push_str(&self.separators.0);

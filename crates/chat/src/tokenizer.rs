@@ -1,4 +1,4 @@
-//! `tokenizer.json` and its companions.
+//! `tokenizer.json` and its companion files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::error::ChatError;
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    /// The same, for text in which special tokens are no tokens. Made when it is first needed.
+    /// The same tokenizer, for text in which special tokens are plain text. It is created on first use.
     plain: OnceLock<Box<tokenizers::Tokenizer>>,
     folder: PathBuf,
     named: BTreeMap<String, String>,
@@ -23,8 +23,8 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` and, where they exist, `tokenizer_config.json`, `special_tokens_map.json` and
-    /// `added_tokens.json`. Tokens that only the latter add are added, as transformers does.
+    /// Reads `tokenizer.json` and, if they exist, `tokenizer_config.json`, `special_tokens_map.json` and
+    /// `added_tokens.json`. Tokens that only the latter files name are added, as transformers does.
     pub fn from_dir(dir: &Path) -> Result<Self, ChatError> {
         let path = dir.join("tokenizer.json");
         let bytes = std::fs::read(&path).map_err(|cause| ChatError::Io { path: shown(&path), cause })?;
@@ -44,7 +44,7 @@ impl Tokenizer {
         added::complete(&mut inner, dir, &named)?;
         let id = |name: &str| named.get(name).and_then(|token| inner.token_to_id(token));
         for (name, token) in &named {
-            // A padding token, say, is never needed here, and transformers adds the ones that are missing.
+            // Other tokens, such as padding, are never needed here; transformers adds missing ones.
             let needed = ["bos_token", "eos_token"].contains(&name.as_str());
             if needed && inner.token_to_id(token).is_none() {
                 let reason = format!("{name} is {token:?}, which tokenizer.json does not know");
@@ -61,13 +61,13 @@ impl Tokenizer {
         Ok(Self { inner, plain: OnceLock::new(), folder: dir.to_owned(), named, bos_id, adds_bos, special })
     }
 
-    /// The ids of a text. With `special`, the tokenizer adds what its post-processor adds (a beginning-of-text token,
-    /// say). Special tokens spelled out in the text are read as such, as transformers does.
+    /// The ids of a text. With `special`, the tokenizer adds the tokens of its post-processor (such as a
+    /// beginning-of-text token). Special tokens in the text are parsed as such, as transformers does.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, ChatError> {
         Ok(self.inner.encode(text, special).map_err(tokenizer_error)?.get_ids().to_vec())
     }
 
-    /// The ids of a text in which a special token that is spelled out is text like any other.
+    /// The ids of a text in which the text of a special token is plain text.
     pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>, ChatError> {
         let plain = self.plain.get_or_init(|| {
             let mut plain = self.inner.clone();
@@ -82,7 +82,7 @@ impl Tokenizer {
         self.inner.decode(ids, skip_special).map_err(tokenizer_error)
     }
 
-    /// A decoder that takes ids one by one and never gives half a character.
+    /// A decoder that takes ids one by one and never returns an incomplete character.
     pub fn decode_stream(&self, skip_special: bool) -> DecodeStream<'_> {
         DecodeStream { tokenizer: self, skip_special, ids: Vec::new(), start: 0, given: 0 }
     }
@@ -92,7 +92,7 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
-    /// The token of an id, as it stands in the vocabulary.
+    /// The token of an id, as written in the vocabulary.
     pub fn token_of(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
@@ -112,7 +112,7 @@ impl Tokenizer {
         self.bos_id
     }
 
-    /// Whether the tokenizer itself puts the beginning-of-text token before a text.
+    /// Whether the tokenizer itself adds the beginning-of-text token.
     pub fn adds_bos(&self) -> bool {
         self.adds_bos
     }
@@ -134,9 +134,9 @@ pub struct DecodeStream<'a> {
     tokenizer: &'a Tokenizer,
     skip_special: bool,
     ids: Vec<u32>,
-    /// Where the ids start that are decoded together: a few before the newest, since some decoders look back.
+    /// The start of the ids that are decoded together: a few before the newest id, since some decoders look back.
     start: usize,
-    /// Bytes of the text of `ids[start..]` that were given out.
+    /// Bytes of the text of `ids[start..]` that were already returned.
     given: usize,
 }
 
@@ -150,7 +150,7 @@ impl DecodeStream<'_> {
         }
         let new = text[self.given..].to_owned();
         self.given = text.len();
-        // Start afresh at the last complete token, so that a long text is not decoded again and again.
+        // Start again at the last complete token, so that a long text is not decoded repeatedly.
         if self.ids.len() - self.start > 16 {
             self.start = self.ids.len() - 4;
             self.given = self.text().len();
@@ -158,7 +158,7 @@ impl DecodeStream<'_> {
         new
     }
 
-    /// What is left: an incomplete character, as a replacement sign.
+    /// The rest: an incomplete character, as a replacement character.
     pub fn finish(&mut self) -> String {
         let text = self.text();
         let new = text.get(self.given..).unwrap_or_default().to_owned();
@@ -184,7 +184,7 @@ pub(crate) fn read_json(path: &Path) -> Result<Option<Value>, ChatError> {
     Ok(Some(value))
 }
 
-/// What a file is that cannot be parsed, or else what the parser says.
+/// Describes a file that cannot be parsed, or returns the parser's message.
 fn why(bytes: &[u8], parser: &str) -> String {
     weights::impostor(bytes).unwrap_or(parser).to_owned()
 }

@@ -1,19 +1,19 @@
-//! Variables of a chat template from a command line.
+//! Variables of a chat template from the command line.
 
 use chrono::NaiveDate;
 use serde_json::{Map, Value};
 
 use crate::template::ChatTemplate;
 
-/// The variable that is no variable of the template but the day that its function `strftime_now` gives.
+/// The name that sets the date of the template's function `strftime_now`; it is not a variable of the template.
 pub const NOW: &str = "strftime_now";
 const FORM: &str = "%Y-%m-%d";
 
-/// Reads `NAME=VALUE`; a value that is JSON is taken as such, everything else as a text. The value of `strftime_now` is a
-/// day such as `2024-07-26`.
+/// Reads `NAME=VALUE`. A value that is JSON is parsed as JSON; every other value is a string. The value of
+/// `strftime_now` is a date such as `2024-07-26`.
 ///
 /// # Errors
-/// A sentence on a text that is no NAME=VALUE, or a day that is none.
+/// When a text is not NAME=VALUE, or a date is invalid.
 pub fn template_variables(texts: &[String]) -> Result<Map<String, Value>, String> {
     let mut parsed = Map::new();
     for text in texts {
@@ -35,8 +35,8 @@ fn day(value: &Value) -> Option<NaiveDate> {
 }
 
 impl ChatTemplate {
-    /// Variables that every rendering gets (`date_string`, `enable_thinking`, ...); those of
-    /// [`crate::RenderOptions`] win. The day of `strftime_now` is what the template's function of that name gives.
+    /// Sets variables for every rendering (`date_string`, `enable_thinking`, ...); those of [`crate::RenderOptions`]
+    /// override them. `strftime_now` sets the date of the template's function of that name.
     pub fn set_variables(&mut self, mut variables: Map<String, Value>) {
         if let Some(day) = variables.remove(NOW).as_ref().and_then(day) {
             self.set_now(day.and_time(chrono::NaiveTime::MIN));
@@ -44,7 +44,7 @@ impl ChatTemplate {
         self.keep_variables(variables);
     }
 
-    /// Those of the variables that the template does not read, so that they change nothing.
+    /// The variables that the template does not read, which therefore have no effect.
     #[must_use]
     pub fn unread<'v>(&self, variables: &'v Map<String, Value>) -> Vec<&'v str> {
         let reads = |name: &str| if name == NOW { self.reads_date() } else { self.reads(name) };

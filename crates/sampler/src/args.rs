@@ -18,7 +18,7 @@ const TIMEOUT: f64 = 600.0;
 const RETRIES: u32 = 6;
 const API_KEY_ENV: &str = "OPENAI_API_KEY";
 
-/// Who samples: a model in this process (`--model`), or a server (`--endpoint`).
+/// The model to sample from: in this process (`--model`), or on a server (`--endpoint`).
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SamplerArgs {
@@ -41,7 +41,7 @@ pub struct SamplerArgs {
     #[arg(long, requires = "endpoint", conflicts_with = "model", value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint_model: Option<String>,
-    /// Ask the server for log-probabilities
+    /// Request log-probabilities from the server
     #[arg(long, requires = "endpoint", conflicts_with = "model")]
     pub endpoint_logprobs: bool,
     /// Send the maximum length as max_completion_tokens, for servers that refuse max_tokens
@@ -59,7 +59,7 @@ pub struct SamplerArgs {
     /// Number of retries after a failed attempt (429, 5xx, no connection, timeout), with growing pauses
     #[arg(long, alias = "retries", default_value_t = RETRIES)]
     pub endpoint_retries: u32,
-    /// The environment variable that holds the server's key; it is sent only if it is set
+    /// The environment variable that holds the server's API key; the key is sent only if the variable is set
     #[arg(long, default_value = API_KEY_ENV, value_name = "VARIABLE")]
     pub api_key_env: String,
     #[command(flatten)]
@@ -88,11 +88,11 @@ impl Default for SamplerArgs {
 }
 
 impl SamplerArgs {
-    /// What answers depend on beside the other flags: the files of the model and its adapter, or the server's address and
-    /// its model.
+    /// The inputs that answers depend on besides the other flags: the files of the model and its adapter, or the
+    /// server's address and its model.
     ///
     /// # Errors
-    /// When there is no such model.
+    /// When the model does not exist.
     pub fn inputs(&self) -> anyhow::Result<Vec<Input>> {
         if let Some(url) = &self.endpoint {
             let name = self.endpoint_model.as_deref().unwrap_or_default();
@@ -106,10 +106,10 @@ impl SamplerArgs {
         Ok(inputs)
     }
 
-    /// The machine, as far as it computes answers.
+    /// The machine, if it computes the answers.
     ///
     /// # Errors
-    /// As [`Compute::resolve`].
+    /// See [`Compute::resolve`].
     pub fn hardware(&self) -> anyhow::Result<Hardware> {
         if self.endpoint.is_some() {
             return Ok(Hardware::here());
@@ -118,7 +118,7 @@ impl SamplerArgs {
         Ok(device::hardware(device, kind))
     }
 
-    /// Why the same flags may give other answers.
+    /// The reasons why the same flags may give other answers.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let from = |url: &String| {
@@ -127,7 +127,7 @@ impl SamplerArgs {
         self.endpoint.iter().map(from).collect()
     }
 
-    /// What a change of one of these flags changes; none for other keys.
+    /// The class of one of these flags; `None` for other keys.
     #[must_use]
     pub fn class(key: &str) -> Option<Class> {
         match key {
@@ -140,10 +140,10 @@ impl SamplerArgs {
         }
     }
 
-    /// Loads the model, or finds out the server's.
+    /// Loads the model, or finds the model of the server.
     ///
     /// # Errors
-    /// When the flags contradict each other, the model cannot be loaded, or the server is not there.
+    /// When the flags contradict each other, the model cannot be loaded, or the server does not answer.
     pub fn open(&self) -> anyhow::Result<Sampler> {
         let Some(url) = &self.endpoint else {
             let model = self.model.as_deref().context("give --model NAME or --endpoint URL")?;
@@ -174,7 +174,7 @@ impl SamplerArgs {
     }
 }
 
-/// How tokens are chosen.
+/// How tokens are sampled.
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sampling {
@@ -205,10 +205,10 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// The engine's parameters.
+    /// The parameters for the engine.
     ///
     /// # Errors
-    /// A sentence on a value that makes no sense.
+    /// When a value is invalid.
     pub fn params(&self) -> anyhow::Result<SamplingParams> {
         let Self { temperature, top_k, top_p, min_p, repetition_penalty, .. } = *self;
         let params = SamplingParams { temperature, top_k, top_p, min_p, repetition_penalty };

@@ -11,25 +11,25 @@ use crate::request::{SampleRequest, StopTokens, Turn};
 use crate::retry::RetryPolicy;
 use crate::wire;
 
-/// How to talk to a server.
+/// Options of a server.
 #[derive(Debug, Clone)]
 pub struct EndpointOptions {
-    /// The server's name of the model; without it, the only one that the server lists.
+    /// The model's name on the server; `None` means the only one that the server lists.
     pub model: Option<String>,
     /// Sent as a bearer token.
     pub api_key: Option<String>,
-    /// Requests under way at a time.
+    /// Maximum number of open requests.
     pub concurrency: usize,
-    /// The longest that one attempt may take, from the connection to the last byte.
+    /// Time limit of one attempt, from the connection to the last byte.
     pub timeout: Duration,
-    /// When to ask again.
+    /// When to retry.
     pub retry: RetryPolicy,
-    /// Ask for log-probabilities.
+    /// Whether to request log-probabilities.
     pub logprobs: bool,
-    /// Send the maximum length as `max_completion_tokens`, which newer OpenAI models and some gateways want instead of
-    /// `max_tokens`; OpenAI's own address gets it anyway.
+    /// Whether to send the maximum length as `max_completion_tokens`, which newer OpenAI models and some gateways
+    /// require instead of `max_tokens`. It is always sent to OpenAI's own address.
     pub max_completion_tokens: bool,
-    /// Leave `seed` out, for servers that refuse it. The answers cannot be repeated then.
+    /// Whether to leave out `seed`, for servers that refuse it. The answers then cannot be repeated.
     pub no_seed: bool,
 }
 
@@ -59,11 +59,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Takes the server at `url` (`http://localhost:8000` and `http://localhost:8000/v1` are the same) and, where no model
-    /// is named, asks for its list.
+    /// Uses the server at `url` (`http://localhost:8000` and `http://localhost:8000/v1` are the same). If no model is
+    /// named, requests the server's list of models.
     ///
     /// # Errors
-    /// When the address makes no sense, the key has characters that a header cannot hold, or no model is named and the
+    /// When the address is invalid, the key has characters that a header cannot hold, or no model is named and the
     /// server does not list exactly one.
     pub fn open(url: &str, options: EndpointOptions) -> anyhow::Result<Self> {
         let remote = RemoteOptions {
@@ -77,14 +77,14 @@ impl Endpoint {
             Some(model) => model,
             None => only_model(&remote)?,
         };
-        // OpenAI's newest models refuse the old name, other servers may not know the new one.
+        // OpenAI's newest models refuse the old name; other servers may not know the new one.
         let newer = options.max_completion_tokens || remote.is_at("openai.com");
         let length_field = if newer { "max_completion_tokens" } else { "max_tokens" };
         let (stop_tokens, turn) = (StopTokens::default(), Turn::default());
         Ok(Self { remote, model, length_field, options, stop_tokens, turn })
     }
 
-    /// The server's name of the model.
+    /// The model's name on the server.
     #[must_use]
     pub fn model(&self) -> &str {
         &self.model
@@ -117,7 +117,7 @@ impl Endpoint {
     /// See [`crate::Sampler::sample`].
     ///
     /// # Errors
-    /// What `done` returns.
+    /// Errors that `done` returns.
     pub fn sample(&self, requests: &[SampleRequest], done: Done) -> anyhow::Result<()> {
         let dialect = wire::Dialect {
             length_field: self.length_field,

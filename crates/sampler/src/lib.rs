@@ -1,5 +1,5 @@
 //! Samples answers to conversations, from a model in this process ([`Local`]) or from any OpenAI-compatible server
-//! ([`Endpoint`]): one interface for every stage that asks a model something.
+//! ([`Endpoint`]). All stages that sample use this interface.
 //!
 //! ```no_run
 //! use sampler::{SampleRequest, SamplerArgs};
@@ -38,11 +38,11 @@ pub use retry::RetryPolicy;
 pub use seed::sequence_seed;
 pub use workers::{Service, WORKER_TOKEN, Workers};
 
-/// Called once for every request with its index and its answer, in the order in which they complete. An error that it
-/// returns ends the sampling.
+/// Called once for every request, with its index and its answer, in the order of completion. If it returns an error,
+/// sampling ends.
 pub type Done<'a> = &'a mut dyn FnMut(usize, Result<Answer, SampleError>) -> anyhow::Result<()>;
 
-/// Who answers.
+/// The source of answers.
 pub enum Sampler {
     /// A model in this process.
     Local(Box<Local>),
@@ -51,7 +51,7 @@ pub enum Sampler {
 }
 
 impl Sampler {
-    /// A model in this process, by name in the cache or by folder, with default options.
+    /// A model in this process, by its name in the cache or by folder, with default options.
     ///
     /// # Errors
     /// When the model cannot be loaded.
@@ -59,11 +59,13 @@ impl Sampler {
         Ok(Self::Local(Box::new(Local::open(name_or_path, options)?)))
     }
 
-    /// Samples an answer to every request and hands each to `done`. A request that fails for good (a prompt that does not
-    /// fit, a server that refuses it or stays silent through all attempts) is handed over as an error and the others go on.
+    /// Samples an answer to every request and passes each to `done`. A request that fails permanently (a prompt that
+    /// does not fit, a server that refuses it or does not answer in all attempts) is passed as an error; the other
+    /// requests continue.
     ///
     /// # Errors
-    /// What `done` returns, or a failure of the whole: no memory for the KV cache, weights that are not numbers.
+    /// Errors that `done` returns, and failures of the whole computation: no memory for the KV cache, weights with
+    /// NaN.
     pub fn sample(&self, requests: &[SampleRequest], done: Done) -> anyhow::Result<()> {
         match self {
             Self::Local(local) => local.sample(requests, done),
@@ -71,7 +73,7 @@ impl Sampler {
         }
     }
 
-    /// The model's name as it stands in records: what the user called it.
+    /// The model's name in records: the name that the user gave.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -80,9 +82,9 @@ impl Sampler {
         }
     }
 
-    /// A digest of all that an answer depends on besides the request, for fingerprints of resumable outputs. For a local
-    /// model: its files, its adapter, the type it computes in, the batch size. For a server: its address and model name; it
-    /// may change behind them.
+    /// A digest of everything that an answer depends on besides the request, for fingerprints of resumable outputs.
+    /// For a local model: its files, its adapter, the compute type, the batch size. For a server: its address and
+    /// model name; the model behind them may change.
     ///
     /// # Errors
     /// When the model's files cannot be read.
@@ -93,7 +95,7 @@ impl Sampler {
         }
     }
 
-    /// One line for the terminal: which model, where and how.
+    /// One line for the terminal: the model, its place and its settings.
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
@@ -102,7 +104,7 @@ impl Sampler {
         }
     }
 
-    /// Further tokens that end an answer, or none at all; also for what is sampled from a server (vLLM's fields).
+    /// Sets further tokens that end an answer, or disables the end of turn; for servers too (vLLM's fields).
     pub fn set_stop_tokens(&mut self, stop_tokens: StopTokens) {
         match self {
             Self::Local(local) => local.set_stop_tokens(stop_tokens),
@@ -110,8 +112,8 @@ impl Sampler {
         }
     }
 
-    /// How conversations are made into prompts: a last assistant message to go on with, variables of the chat template
-    /// (vLLM's fields for a server).
+    /// Sets how conversations become prompts: whether to continue the last assistant message, and variables of the
+    /// chat template (vLLM's fields for a server).
     pub fn set_turn(&mut self, turn: Turn) {
         match self {
             Self::Local(local) => local.set_turn(turn),
@@ -119,7 +121,7 @@ impl Sampler {
         }
     }
 
-    /// The model in this process, if that is who answers.
+    /// The local model, if this is one.
     #[must_use]
     pub fn local(&self) -> Option<&Local> {
         match self {
@@ -129,7 +131,7 @@ impl Sampler {
     }
 }
 
-/// The digest of every file in a model's folder that its answers depend on, by name.
+/// The digest of every file of a model folder that affects its answers, by name.
 pub(crate) fn model_digest(folder: &Path) -> anyhow::Result<String> {
     let mut files: Vec<_> = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     files.sort_by_key(std::fs::DirEntry::file_name);
@@ -141,7 +143,7 @@ pub(crate) fn model_digest(folder: &Path) -> anyhow::Result<String> {
             digest = digest.file(&name, &path)?;
         }
     }
-    // The templates for conversations with tools stand in a folder of their own.
+    // Templates for conversations with tools are in a separate folder.
     for name in weights::side_files::of(folder)? {
         if name.starts_with(weights::side_files::ADDITIONAL_TEMPLATES) {
             digest = digest.file(&name.to_string_lossy(), folder.join(&name))?;

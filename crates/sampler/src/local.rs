@@ -14,16 +14,16 @@ use tch::{Device, Kind};
 use crate::request::{Answer, SampleError, SampleRequest, StopTokens, Turn};
 use crate::{Done, model_digest};
 
-/// How to load and run a model.
+/// Options for loading and running a model.
 #[derive(Debug, Clone)]
 pub struct LocalOptions {
     /// A LoRA adapter's folder, merged into the weights.
     pub adapter: Option<PathBuf>,
     /// Sequences decoded together.
     pub max_num_seqs: usize,
-    /// The type to compute in.
+    /// The compute type.
     pub kind: Kind,
-    /// Where to compute.
+    /// The device.
     pub device: Device,
 }
 
@@ -31,7 +31,7 @@ pub struct LocalOptions {
 pub struct Local {
     name: String,
     folder: ModelFolder,
-    /// Kept between calls: later prompts find beginnings that earlier ones computed.
+    /// Kept between calls, so that later prompts reuse cached prefixes.
     engine: RefCell<Engine>,
     options: LocalOptions,
     stop_tokens: StopTokens,
@@ -42,10 +42,10 @@ impl Local {
     /// Loads a model by its name in the cache or its folder.
     ///
     /// # Errors
-    /// When there is no such model, or it or the adapter cannot be loaded.
+    /// When the model does not exist, or it or the adapter cannot be loaded.
     pub fn open(name_or_path: &str, options: LocalOptions) -> anyhow::Result<Self> {
         torch_ext::init();
-        // An adapter is merged in float32 and the sum rounded once.
+        // An adapter is merged in float32, and the sum is rounded once.
         let kind = if options.adapter.is_some() { Kind::Float } else { options.kind };
         let mut folder = ModelFolder::load(&locate::locate(name_or_path)?, Some(kind), options.device)?;
         if let Some(adapter) = &options.adapter {
@@ -58,7 +58,7 @@ impl Local {
         Ok(Self { name: name_or_path.to_owned(), folder, engine, options, stop_tokens, turn })
     }
 
-    /// What the user called it.
+    /// The name that the user gave.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -83,10 +83,10 @@ impl Local {
         self.turn = turn;
     }
 
-    /// The token ids of a conversation's prompt, with functions that the model may call.
+    /// The token ids of a conversation's prompt, with tools that the model may call.
     ///
     /// # Errors
-    /// A model without a chat template, or a conversation that the template refuses or does not write.
+    /// When the model has no chat template, or the template refuses the conversation or leaves a part out.
     pub fn encode_prompt(&self, messages: &[Message], tools: &[serde_json::Value]) -> anyhow::Result<Vec<i64>> {
         let (folder, Turn { continues, variables }) = (&self.folder, &self.turn);
         if !continues && (variables.is_empty() || folder.template.is_some()) {
@@ -125,7 +125,7 @@ impl Local {
     /// See [`crate::Sampler::sample`].
     ///
     /// # Errors
-    /// What `done` returns, or a failure of the engine.
+    /// Errors that `done` returns, and failures of the engine.
     pub fn sample(&self, requests: &[SampleRequest], done: Done) -> anyhow::Result<()> {
         let mut engine = self.engine.try_borrow_mut().context("`done` asked the same sampler again")?;
         let (mut encoded, mut stops, mut places) = (Vec::new(), Vec::new(), Vec::new());
@@ -144,11 +144,12 @@ impl Local {
         answers.failure.map_or(Ok(()), Err)
     }
 
-    /// The log-probabilities (natural logarithm, float32) of each continuation's tokens after its prompt. `pairs` are
-    /// `(prompt ids, continuation ids)`; both need at least one token, and together they must fit into the context.
+    /// The log-probabilities (natural logarithm, float32) of the tokens of each continuation, given its prompt.
+    /// `pairs` are `(prompt ids, continuation ids)`. Both need at least one token, and together they must fit into
+    /// the context.
     ///
     /// # Errors
-    /// A sentence on the first pair that does not fit.
+    /// When a pair does not fit; the error names the first.
     pub fn log_probs(&self, pairs: &[(Vec<i64>, Vec<i64>)]) -> anyhow::Result<Vec<Vec<f32>>> {
         Ok(llama::log_probs(&self.folder.model, pairs)?)
     }
@@ -175,9 +176,9 @@ impl Local {
     }
 }
 
-/// Hands completions over as answers.
+/// Passes completions on as answers.
 struct Answers<'a> {
-    /// The request of each one that the engine has.
+    /// The index of the request of each sequence in the engine.
     places: Vec<usize>,
     done: Done<'a>,
     failure: Option<anyhow::Error>,

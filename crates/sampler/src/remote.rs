@@ -1,5 +1,5 @@
-//! A server of JSON behind an address (a model, a verifier): many questions at a time, each with a time limit, a few
-//! attempts, and a result in any case.
+//! A client for a JSON server (a model, a verifier): many concurrent requests, each with a timeout and a few
+//! attempts, and a result for each request in every case.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -14,23 +14,23 @@ use crate::request::SampleError;
 use crate::retry::{RetryPolicy, is_transient, retry_after};
 use crate::wire;
 
-/// The most bytes of a response that are read.
+/// Maximum number of bytes of a response that are read.
 const LARGEST_RESPONSE: usize = 64 << 20;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What is said of a successful response that is none.
+/// The message for a successful response that is not JSON.
 pub(crate) const NOT_JSON: &str = "the response is not JSON";
-/// Questions without an answer one after the other, in all of their attempts, until an address counts as dead: from then on
-/// each further question has one attempt, and the first that succeeds makes it alive again.
+/// The number of consecutive requests that fail in all attempts before an address counts as dead. From then on, each
+/// further request has one attempt; the first success makes the address alive again.
 const DEAD_AFTER: u32 = 8;
 
-/// How to ask.
+/// Options for requests.
 #[derive(Debug, Clone)]
 pub struct RemoteOptions {
-    /// Questions under way at a time.
+    /// Maximum number of open requests.
     pub concurrency: usize,
-    /// The longest that an attempt may take, from the connection to the last byte.
+    /// Time limit of one attempt, from the connection to the last byte.
     pub timeout: Duration,
-    /// When to ask again.
+    /// When to retry.
     pub retry: RetryPolicy,
     /// Sent as a bearer token.
     pub bearer: Option<String>,
@@ -48,7 +48,7 @@ pub struct Remote {
 /// The address without a slash at its end.
 ///
 /// # Errors
-/// When it makes no sense.
+/// When the address is invalid.
 pub(crate) fn address(flag: &str, url: &str) -> anyhow::Result<String> {
     let parsed = Url::parse(url).with_context(|| format!("{flag} {url:?} is not an address"))?;
     ensure!(
@@ -59,7 +59,7 @@ pub(crate) fn address(flag: &str, url: &str) -> anyhow::Result<String> {
     Ok(parsed.as_str().trim_end_matches('/').to_owned())
 }
 
-/// What asks, and what it runs on.
+/// The HTTP client, and the runtime that it runs on.
 ///
 /// # Errors
 /// When the key has characters that a header cannot hold.
@@ -71,7 +71,7 @@ pub(crate) fn client(options: &RemoteOptions) -> anyhow::Result<(Runtime, Client
         value.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, value);
     }
-    // Another part of the process may have chosen a provider already: then that one serves.
+    // Another part of the process may already have installed a provider; then that one is used.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder()
         .default_headers(headers)
@@ -79,35 +79,36 @@ pub(crate) fn client(options: &RemoteOptions) -> anyhow::Result<(Runtime, Client
         .timeout(options.timeout)
         .user_agent(concat!("herd/", env!("CARGO_PKG_VERSION")))
         .build()?;
-    // Two threads, so that answers arrive while the caller works on one.
+    // Two threads, so that answers arrive while the caller processes one.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     Ok((runtime, client))
 }
 
-/// How one attempt failed.
+/// The failure of one attempt.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// For good.
+    /// A permanent failure.
     Refused(String),
-    /// Perhaps not the next time; the pause that the server asks for.
+    /// A failure that may not recur, with the pause that the server asks for.
     Transient(String, Option<Duration>),
 }
 
 impl Remote {
-    /// The server at `url`, which the option `flag` names; it is not asked yet, so it need not be there.
+    /// The server at `url`, from the option `flag`. No request is sent yet, so the server need not be running.
     ///
     /// # Errors
-    /// When the address makes no sense, or the key has characters that a header cannot hold.
+    /// When the address is invalid, or the key has characters that a header cannot hold.
     pub fn new(flag: &str, url: &str, options: RemoteOptions) -> anyhow::Result<Self> {
         let base = address(flag, url)?;
         let (runtime, client) = client(&options)?;
         Ok(Self { runtime, client, base, options })
     }
 
-    /// The same for an OpenAI-compatible server: `http://localhost:8000` and `http://localhost:8000/v1` are one.
+    /// Like [`Remote::new`], for an OpenAI-compatible server: `http://localhost:8000` and `http://localhost:8000/v1`
+    /// are the same.
     ///
     /// # Errors
-    /// As [`Remote::new`].
+    /// See [`Remote::new`].
     pub fn openai(flag: &str, url: &str, options: RemoteOptions) -> anyhow::Result<Self> {
         let mut remote = Self::new(flag, url, options)?;
         if Url::parse(&remote.base)?.path() == "/" {
@@ -122,16 +123,16 @@ impl Remote {
         &self.base
     }
 
-    /// Whether the address is at this domain or below it.
+    /// Whether the address is in this domain or a subdomain.
     pub(crate) fn is_at(&self, domain: &str) -> bool {
         let below = |host: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
         Url::parse(&self.base).is_ok_and(|url| url.host_str().is_some_and(below))
     }
 
-    /// What stands at `path`, in one attempt of at most ten seconds.
+    /// The JSON at `path`, in one attempt of at most ten seconds.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason of the failure.
     pub fn get(&self, path: &str) -> Result<Value, String> {
         let request = self.client.get(format!("{}{path}", self.base));
         let request = request.timeout(CONNECT_TIMEOUT.min(self.options.timeout));
@@ -140,11 +141,11 @@ impl Remote {
         })
     }
 
-    /// Asks every question `(path, body)` and hands each answer, as `read` makes it of the response, to `done` in the order
-    /// in which they come. A response that `read` refuses counts as a failed attempt.
+    /// Sends every question `(path, body)`. `read` converts each response to an answer, and `done` gets the answers
+    /// in the order of arrival. A response that `read` refuses counts as a failed attempt.
     ///
     /// # Errors
-    /// What `done` returns; it cancels what is under way.
+    /// Errors that `done` returns; they cancel the open requests.
     pub fn ask_all<T: Send + 'static>(
         &self,
         questions: impl IntoIterator<Item = (&'static str, Value)>,
@@ -179,7 +180,7 @@ impl Remote {
     }
 }
 
-/// One answer, in as many attempts as the policy allows.
+/// Gets one answer, in as many attempts as the policy allows.
 async fn ask<T>(
     client: &Client,
     url: String,
@@ -222,7 +223,7 @@ pub(crate) async fn attempt<T>(request: RequestBuilder, read: fn(Value) -> Resul
             false => Failure::Refused(reason),
         });
     }
-    // A proxy may cut a response or put a page of its own in its place: the next one may be whole.
+    // A proxy may truncate a response or replace it by its own page; the next response may be complete.
     let parsed = serde_json::from_slice(&bytes).map_err(|error| format!("{NOT_JSON}: {error}"));
     parsed.and_then(read).map_err(|reason| Failure::Transient(reason, None))
 }

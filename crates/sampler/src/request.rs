@@ -1,20 +1,20 @@
-//! What is asked, and what comes back.
+//! Requests and answers.
 
 use dataset::{FinishReason, Message};
 use llama::SamplingParams;
 
-/// One answer to sample.
+/// A request for one answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SampleRequest {
-    /// The conversation that the model is to go on with.
+    /// The conversation that the model continues.
     pub messages: Vec<Message>,
     /// Functions that the model may call, as JSON schemas.
     pub tools: Vec<serde_json::Value>,
-    /// How to choose tokens.
+    /// Sampling parameters.
     pub sampling: SamplingParams,
-    /// Seed of this answer alone.
+    /// Seed of this answer.
     pub seed: u64,
-    /// The most tokens of the answer.
+    /// Maximum number of tokens of the answer.
     pub max_new_tokens: usize,
     /// Strings that end the answer; its text stops before them.
     pub stop: Vec<String>,
@@ -29,20 +29,20 @@ impl SampleRequest {
     }
 }
 
-/// Tokens that end an answer, besides those that the model's files name.
+/// Tokens that end an answer, in addition to those of the model's files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StopTokens {
-    /// Go on past the end of the turn, up to the maximum.
+    /// Continue past the end of the turn, up to the maximum length.
     pub ignore_eos: bool,
     /// Further token ids that end an answer.
     pub ids: Vec<i64>,
 }
 
-/// How conversations are made into prompts.
+/// How conversations become prompts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Turn {
-    /// Go on in the middle of the last message, which has to be the assistant's (a prefilled answer), instead of
-    /// beginning a new turn. The answer is what comes behind its text.
+    /// Continue the last message, which must be an assistant message (a prefilled answer), instead of starting a new
+    /// turn. The answer is the text after it.
     pub continues: bool,
     /// Variables of the chat template (`enable_thinking`, ...).
     pub variables: serde_json::Map<String, serde_json::Value>,
@@ -60,41 +60,41 @@ impl Turn {
 pub struct Answer {
     /// The text, without special tokens and without the stop string.
     pub text: String,
-    /// Why it ended.
+    /// The reason why the answer ended.
     pub finish_reason: FinishReason,
-    /// Sum of the log-probabilities (natural logarithm, temperature 1) of the generated tokens; `None` where a server
-    /// gives none.
+    /// Sum of the log-probabilities (natural logarithm, temperature 1) of the generated tokens; `None` if a server
+    /// sends none.
     pub logprob: Option<f64>,
-    /// Generated tokens, the one that ended the answer included; 0 where a server does not say.
+    /// Number of generated tokens, including the one that ended the answer; 0 if a server does not send it.
     pub tokens: u64,
-    /// Their ids; `None` where a server gives none.
+    /// The ids of the tokens; `None` if a server sends none.
     pub token_ids: Option<Vec<i64>>,
-    /// Their log-probabilities; `None` where a server gives none.
+    /// The log-probabilities of the tokens; `None` if a server sends none.
     pub token_logprobs: Option<Vec<f32>>,
 }
 
-/// Why a request has no answer, for good.
+/// The permanent failure of a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SampleError {
-    /// The request itself: the chat template refuses it, the prompt is too long, a value makes no sense.
+    /// The request is invalid: the chat template refuses it, the prompt is too long, or a value is invalid.
     #[error("{0}")]
     Request(String),
-    /// The server refuses the request; asking again would not help.
+    /// The server refuses the request; a retry would not help.
     #[error("{url} refuses the request: {reason}")]
     Refused {
-        /// Where it was sent.
+        /// The address of the request.
         url: String,
-        /// The status and the server's words.
+        /// The status and the message of the server.
         reason: String,
     },
     /// The server gave no answer in all attempts.
     #[error("{url} gave no answer in {attempts} attempts; at last: {reason}")]
     NoAnswer {
-        /// Where it was sent.
+        /// The address of the request.
         url: String,
-        /// Attempts made.
+        /// Number of attempts.
         attempts: u32,
-        /// How the last one went.
+        /// The failure of the last attempt.
         reason: String,
     },
 }

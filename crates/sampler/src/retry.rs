@@ -1,4 +1,4 @@
-//! When to ask again, and how long to wait before.
+//! Decides whether a request is retried, and how long to wait before.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,11 +7,11 @@ use rand::RngExt;
 /// Exponential back-off with jitter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryPolicy {
-    /// Further attempts after the first.
+    /// Maximum number of attempts after the first.
     pub retries: u32,
-    /// The pause before the first further attempt; it doubles each time.
+    /// The pause before the first retry; it doubles for each further one.
     pub first: Duration,
-    /// The longest pause, also of one that a server asks for by `Retry-After`.
+    /// The longest pause; it also limits the pause that a server asks for by `Retry-After`.
     pub longest: Duration,
 }
 
@@ -22,18 +22,18 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The pause before attempt `attempt + 1` (attempts count from 0): what the server asked for, or a random time between
-    /// half and all of `first · 2^attempt`.
+    /// The pause before attempt `attempt + 1` (attempts count from 0): the pause that the server asked for, or a
+    /// random time between half and all of `first · 2^attempt`.
     #[must_use]
     pub fn pause(&self, attempt: u32, asked: Option<Duration>) -> Duration {
         let jitter = 0.5 + 0.5 * rand::rng().random::<f64>();
         let grown = self.first.saturating_mul(2_u32.saturating_pow(attempt)).min(self.longest).mul_f64(jitter);
-        // A little later than asked, so that many clients do not come back at the same moment.
+        // Wait a little longer than asked, so that many clients do not return at the same moment.
         asked.map_or(grown, |asked| asked + grown.min(asked / 10)).min(self.longest)
     }
 }
 
-/// Whether a status says that the same request may succeed later.
+/// Whether a status means that the same request may succeed later.
 pub(crate) fn is_transient(status: u16) -> bool {
     matches!(status, 408 | 409 | 425 | 429) || status >= 500
 }

@@ -1,7 +1,7 @@
 //! A seed for each sequence.
 
-/// The seed of sample `sample` of the prompt at place `prompt`, from the run's seed (SplitMix64's mixer, Steele et al.
-/// 2014). Below 2^53, since seeds stand in JSON, where larger numbers are not safe in every reader.
+/// The seed of sample `sample` of prompt number `prompt`, derived from the run's seed (SplitMix64's mixer, Steele et
+/// al. 2014). It is below 2^53, since seeds are written to JSON, where some readers do not support larger integers.
 #[must_use]
 pub fn sequence_seed(seed: u64, prompt: usize, sample: usize) -> u64 {
     let mix = |mut x: u64| {

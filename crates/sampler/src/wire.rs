@@ -1,21 +1,21 @@
-//! Chat completions on the wire, as OpenAI, vLLM, SGLang and llama.cpp have them.
+//! The wire format of chat completions, as in OpenAI, vLLM, SGLang and llama.cpp.
 
 use dataset::FinishReason;
 use serde_json::{Map, Value, json};
 
 use crate::request::{Answer, SampleRequest, StopTokens, Turn};
 
-/// What servers differ in.
+/// The differences between servers.
 pub(crate) struct Dialect {
-    /// The name of the maximum length.
+    /// The field name of the maximum length.
     pub length_field: &'static str,
-    /// Ask for log-probabilities.
+    /// Whether to request log-probabilities.
     pub logprobs: bool,
-    /// Send the seed.
+    /// Whether to send the seed.
     pub seed: bool,
 }
 
-/// The body of a request for one answer. Fields beyond OpenAI's own stand only where they are not neutral.
+/// The body of a request for one answer. Fields that OpenAI does not have are included only if they are not neutral.
 pub(crate) fn body(
     request: &SampleRequest,
     model: &str,
@@ -52,12 +52,12 @@ pub(crate) fn body(
     Value::Object(body)
 }
 
-/// The answer in a response, or what is wrong with it.
+/// The answer in a response, or the fault of the response.
 pub(crate) fn answer(response: &Value) -> Result<Answer, String> {
     let choice = response["choices"].get(0).ok_or("the response has no choices[0]")?;
     let text = match &choice["message"]["content"] {
         Value::String(text) => text.clone(),
-        // An answer that calls tools, or was cut while the model thought, has no text.
+        // An answer that calls tools, or that was truncated during reasoning, has no text.
         Value::Null if choice["message"].is_object() => String::new(),
         Value::Array(parts) => joined(parts)?,
         _ => return Err("choices[0].message.content is not a text".into()),
@@ -78,8 +78,8 @@ pub(crate) fn answer(response: &Value) -> Result<Answer, String> {
     })
 }
 
-/// The texts of an answer that is given in parts, as some gateways do. Parts of other kinds (`thinking`, say) are no
-/// part of the answer's text.
+/// The text of an answer that is given in parts, as some gateways do. Parts of other kinds (such as `thinking`) do
+/// not belong to the answer's text.
 fn joined(parts: &[Value]) -> Result<String, String> {
     let mut text = String::new();
     for part in parts {
@@ -95,8 +95,8 @@ fn joined(parts: &[Value]) -> Result<String, String> {
     Ok(text)
 }
 
-/// The server's own words in an error's body, as OpenAI (`{"error": {"message"}}`), vLLM (`{"message"}`), others
-/// (`{"error"}`, `{"detail"}`) write them; or the start of the text.
+/// The message in the body of an error, in the formats of OpenAI (`{"error": {"message"}}`), vLLM (`{"message"}`) and
+/// others (`{"error"}`, `{"detail"}`); otherwise the start of the body.
 pub(crate) fn error_text(body: &str) -> String {
     let parsed: Option<Value> = serde_json::from_str(body).ok();
     let words = parsed.as_ref().and_then(|body| {

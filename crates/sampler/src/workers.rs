@@ -1,5 +1,5 @@
-//! Several workers of one service (`codeexec serve`, `mathverify serve`) that share the questions: each goes to the one
-//! with the fewest under way, and what a worker that dies had goes to the others.
+//! Several workers of one service (`codeexec serve`, `mathverify serve`) that share the questions. Each question goes
+//! to the worker with the fewest open questions; if a worker dies, its questions go to the others.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -14,78 +14,78 @@ use tokio::time::Instant;
 use crate::remote::{CONNECT_TIMEOUT, Failure, NOT_JSON, RemoteOptions, address, attempt, client};
 use crate::request::SampleError;
 
-/// The environment variable with the token of workers, at both sides, where no flag names another.
+/// The environment variable with the token, for workers and clients, unless a flag names another.
 pub const WORKER_TOKEN: &str = "HERD_WORKER_TOKEN";
-/// After how long a worker that was lost is looked at again.
+/// The time after which a lost worker is checked again.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// Questions without an answer one after the other, in all of their attempts, until each further one has one attempt.
+/// The number of consecutive questions that fail in all attempts before each further question has only one attempt.
 const DEAD_AFTER: u32 = 8;
-/// A question that was under way at so many workers that died is taken for the cause.
+/// A question that was open at this many workers when they died is taken as the cause.
 const DEADLY: u32 = 3;
 
-/// What the workers have to be.
+/// The required properties of the workers.
 #[derive(Debug, Clone)]
 pub struct Service {
     /// The flag with their addresses, for messages.
     pub flag: &'static str,
-    /// The name that `/healthz` gives.
+    /// The service name that `/healthz` must return.
     pub name: &'static str,
-    /// The version that it gives.
+    /// The version that `/healthz` must return.
     pub version: &'static str,
     /// The variable that holds the token, for messages.
     pub token_env: String,
 }
 
-/// Workers behind their addresses.
+/// The workers of a service.
 pub struct Workers {
     service: Service,
-    /// Addresses without a slash at their ends, none twice.
+    /// Addresses without a slash at the end, without duplicates.
     urls: Vec<String>,
-    /// As they were when last heard of.
+    /// The last known state of each worker.
     states: std::sync::Mutex<Vec<State>>,
     runtime: Runtime,
     client: Client,
     options: RemoteOptions,
 }
 
-/// How a worker does.
+/// The state of a worker.
 #[derive(Debug, Clone, PartialEq)]
 enum State {
     /// It answers.
     Alive,
-    /// A question had no answer, and its health is being asked for: it gets nothing new.
+    /// A question failed, and the health check is running: the worker gets no new questions.
     Suspect,
-    /// It does not: when that was found out, and why.
+    /// It does not answer: the time and the reason.
     Lost(Instant, String),
 }
 
-/// A question on its way.
+/// A question in progress.
 struct Question {
     place: usize,
     path: &'static str,
     body: String,
-    /// Attempts that failed at workers that are healthy.
+    /// Failed attempts at healthy workers.
     attempts: u32,
-    /// Workers that died over it.
+    /// Workers that died while they had the question.
     deaths: u32,
-    /// Where it failed last.
+    /// The worker of the last failure.
     last: Option<usize>,
-    /// When it may be asked again.
+    /// The time until the next attempt.
     pause: Duration,
 }
 
-/// What a task ends with.
+/// The result of a task.
 enum Event<T> {
     Answer(usize, Question, Result<T, Failure>),
     Health(usize, Result<Value, Failure>),
 }
 
 impl Workers {
-    /// The workers at `urls`, which are not asked yet. `options.concurrency` counts for each of them.
+    /// The workers at `urls`; no request is sent yet. `options.concurrency` applies to each of them.
     ///
     /// # Errors
-    /// When an address makes no sense, comes twice, or none is given; when the token has characters that a header cannot
-    /// hold.
+    /// When an address is invalid or occurs twice, no address is given, or the token has characters that a header
+    /// cannot hold.
     pub fn new(service: Service, urls: &[String], options: RemoteOptions) -> anyhow::Result<Self> {
         let urls: Vec<String> = urls.iter().map(|url| address(service.flag, url)).collect::<Result<_, _>>()?;
         ensure!(!urls.is_empty(), "{} needs an address", service.flag);
@@ -103,11 +103,12 @@ impl Workers {
         &self.urls
     }
 
-    /// Asks all for their health and says on standard error which do not answer: those are left out until they do.
+    /// Checks the health of all workers. Prints on standard error which do not answer; these are left out until they
+    /// do.
     ///
     /// # Errors
-    /// When none answers; when one refuses the token or wants one, is another service, or of another version than this
-    /// program, whose verdicts would follow other rules.
+    /// When no worker answers. When a worker refuses the token or requires one, is another service, or has another
+    /// version than this program: its verdicts would follow other rules.
     pub fn check(&self) -> anyhow::Result<()> {
         let answers = self.runtime.block_on(async {
             let mut tasks = JoinSet::new();
@@ -129,7 +130,7 @@ impl Workers {
         Ok(())
     }
 
-    /// What a worker's health says: fit or lost.
+    /// Evaluates a health response: usable or lost.
     fn judge(&self, worker: usize, answer: Result<Value, Failure>) -> anyhow::Result<Result<(), String>> {
         let (url, Service { flag, name, version, token_env }) = (&self.urls[worker], &self.service);
         let health = match answer {
@@ -159,14 +160,14 @@ impl Workers {
         Ok(Ok(()))
     }
 
-    /// A task that asks a worker for its health; after a failure again, `retries` times.
+    /// A task that checks the health of a worker; after a failure, it tries again `retries` times.
     fn probe<T>(&self, worker: usize, retries: u32) -> impl Future<Output = Event<T>> + Send + use<T> {
         let (client, retry) = (self.client.clone(), self.options.retry.clone());
         let (url, timeout) = (format!("{}/healthz", self.urls[worker]), CONNECT_TIMEOUT.min(self.options.timeout));
         async move {
             let mut attempts = 0;
             loop {
-                // Any healthy answer is one, JSON or not.
+                // Any successful response counts, JSON or not.
                 let answer = attempt(client.get(&url).timeout(timeout), Ok).await;
                 match answer {
                     Err(Failure::Transient(why, _)) if why.starts_with(NOT_JSON) => {
@@ -182,7 +183,7 @@ impl Workers {
         }
     }
 
-    /// A task that asks a question at a worker, once.
+    /// A task that sends a question to a worker once.
     fn ask<T: Send + 'static>(
         &self,
         worker: usize,
@@ -198,16 +199,17 @@ impl Workers {
         }
     }
 
-    /// Asks every question `(path, body)` at one of the workers and hands each answer, as `read` makes it of the response,
-    /// to `done` in the order in which they come.
+    /// Sends every question `(path, body)` to one of the workers. `read` converts each response to an answer, and
+    /// `done` gets the answers in the order of arrival.
     ///
-    /// A worker that gives no answer is asked for its health. Where it is healthy the question is asked again, at another
-    /// one if there is one, as often as the policy allows; where it is not, it is named on standard error and all that it had
-    /// goes to the others. A worker that was lost is looked at again every ten seconds. A question over which three workers
-    /// died has no answer.
+    /// If a worker gives no answer, its health is checked. If it is healthy, the question is sent again, preferably
+    /// to another worker, as often as the policy allows. If it is not, the worker is named on standard error, and all
+    /// its questions go to the others. A lost worker is checked again every ten seconds. A question that three
+    /// workers died over gets no answer.
     ///
     /// # Errors
-    /// When no worker is left, or one that came back is not what [`Workers::check`] wants; what `done` returns.
+    /// When no worker is left, or a worker that returned fails the checks of [`Workers::check`]; errors that `done`
+    /// returns.
     pub fn ask_all<T: Send + 'static>(
         &self,
         questions: impl IntoIterator<Item = (&'static str, Value)>,
@@ -216,7 +218,7 @@ impl Workers {
     ) -> anyhow::Result<()> {
         let fresh = || vec![State::Alive; self.urls.len()];
         let mut states = self.states.lock().map_or_else(|_| fresh(), |states| states.clone());
-        // One whose health was being asked for when the last questions ended with an error.
+        // A worker whose health check was running when the last call ended with an error.
         states.iter_mut().filter(|state| **state == State::Suspect).for_each(|state| *state = State::Alive);
         let result = self.runtime.block_on(self.share(questions, read, done, &mut states));
         self.keep(&states);
@@ -232,7 +234,7 @@ impl Workers {
     ) -> anyhow::Result<()> {
         let mut tasks: JoinSet<Event<T>> = JoinSet::new();
         let mut waiting = questions.into_iter().enumerate().peekable();
-        // Questions to ask again, and those of each suspect worker until its health is known.
+        // Questions to send again, and the questions of each suspect worker until its health is known.
         let (mut again, mut held) = (VecDeque::<Question>::new(), HashMap::<usize, Vec<(Question, Failure)>>::new());
         let (mut under_way, mut failures) = (vec![0_usize; states.len()], 0);
         let mut is_first = true;
@@ -240,7 +242,7 @@ impl Workers {
             for (worker, state) in states.iter_mut().enumerate() {
                 if matches!(state, State::Lost(at, _) if is_first || at.elapsed() >= LOOK_AGAIN) {
                     tasks.spawn(self.probe(worker, 0));
-                    // Asked for once until it answers.
+                    // The health check continues until the worker answers.
                     *state = State::Lost(Instant::now(), state.why().to_owned());
                 }
             }
@@ -316,7 +318,7 @@ impl Workers {
         }
     }
 
-    /// The worker with the fewest questions under way that may have another, if possible not the one to avoid.
+    /// The worker with the fewest open questions that may take another one, if possible not the one to avoid.
     fn idlest(&self, states: &[State], under_way: &[usize], avoid: Option<usize>) -> Option<usize> {
         let may =
             |worker: &usize| states[*worker] == State::Alive && under_way[*worker] < self.options.concurrency.max(1);
@@ -327,14 +329,14 @@ impl Workers {
         format!("{}{}", self.urls[worker], question.path)
     }
 
-    /// Keeps what is known of the workers for the next questions.
+    /// Keeps the state of the workers for the next questions.
     fn keep(&self, states: &[State]) {
         if let Ok(mut kept) = self.states.lock() {
             *kept = states.to_vec();
         }
     }
 
-    /// Names a worker that was lost or that came back.
+    /// Reports a worker that was lost or that returned.
     fn say_change(&self, worker: usize, before: &State, health: &Result<(), String>, questions: usize) {
         let (flag, url) = (self.service.flag, &self.urls[worker]);
         match (before, health) {
@@ -348,7 +350,7 @@ impl Workers {
         }
     }
 
-    /// The sentence when all are lost.
+    /// The message when all workers are lost.
     fn none_left(&self, states: &[State]) -> String {
         let each: Vec<String> =
             self.urls.iter().zip(states).map(|(url, state)| format!("{url} ({})", state.why())).collect();
