@@ -1,4 +1,4 @@
-//! Files that appear under their name only when complete.
+//! Files that get their name only when they are complete.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -8,11 +8,11 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Result, io};
 
-/// A file that is written under a temporary name in the folder of its target and renamed by [`AtomicFile::finish`],
-/// after its bytes and then the folder have reached the disk. Dropped before that, it leaves nothing.
+/// A file that is written under a temporary name in the folder of its target. [`AtomicFile::finish`] syncs the file
+/// and the folder to disk and renames the file. A file that is dropped before that leaves nothing.
 ///
 /// A target that is not an ordinary file, such as `/dev/stdout` or a pipe, is written to directly. A symbolic link is
-/// followed, so that the file behind it is replaced and the link stays.
+/// followed: the file that it points to is replaced, and the link stays.
 ///
 /// ```
 /// # let dir = tempfile::tempdir().unwrap();
@@ -41,7 +41,7 @@ impl AtomicFile {
     /// Opens a temporary file beside `path`.
     ///
     /// # Errors
-    /// [`crate::Error::Io`] when the folder is missing or cannot be written.
+    /// [`crate::Error::Io`] when the folder is missing or cannot be written to.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let named = path.as_ref();
         let path = fs::canonicalize(named).unwrap_or_else(|_| named.to_path_buf());
@@ -56,7 +56,7 @@ impl AtomicFile {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            // The process's umask applies, as for a file made in the ordinary way.
+            // The umask of the process applies, as for an ordinary file.
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -68,10 +68,10 @@ impl AtomicFile {
         Ok(Self { path, out: Out::Renamed(BufWriter::with_capacity(1 << 16, file)) })
     }
 
-    /// Writes everything to the disk and gives the file its name.
+    /// Syncs the file to disk and gives it its name.
     ///
     /// # Errors
-    /// [`crate::Error::Io`], for example when the disk is full; the target is then untouched.
+    /// [`crate::Error::Io`], for example when the disk is full; the target is then unchanged.
     pub fn finish(self) -> Result<()> {
         let path = &self.path;
         match self.out {
@@ -102,10 +102,10 @@ impl Write for AtomicFile {
     }
 }
 
-/// Writes a small file in one go: [`AtomicFile::create`], the bytes, [`AtomicFile::finish`].
+/// Writes a small file in one call: [`AtomicFile::create`], the bytes, [`AtomicFile::finish`].
 ///
 /// # Errors
-/// [`crate::Error::Io`]; the target is then untouched.
+/// [`crate::Error::Io`]; the target is then unchanged.
 pub fn write_file(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     let path = path.as_ref();
     let mut file = AtomicFile::create(path)?;
@@ -113,18 +113,18 @@ pub fn write_file(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     file.finish()
 }
 
-/// Renames `from` to `to` in the same folder and makes the renaming durable.
+/// Renames `from` to `to` in the same folder, and syncs the folder.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(io(to, "cannot rename to"))?;
     sync_folder(to)
 }
 
-/// The folder a path stands in, `.` for a bare name.
+/// The folder that contains a path, `.` for a bare name.
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes a new name in the folder of `path` survive a power cut.
+/// Syncs the folder of `path`, so that a new name survives a power failure.
 fn sync_folder(path: &Path) -> Result<()> {
     let folder = folder(path);
     File::open(folder).and_then(|f| f.sync_all()).map_err(io(folder, "cannot write to the disk"))

@@ -1,4 +1,5 @@
-//! Checks of a record's content that go beyond its form. Each is one question; a stage asks those that matter to it.
+//! Checks of a record's content that go beyond its form. Each function checks one property; a stage calls those that
+//! it needs.
 //!
 //! ```
 //! use dataset::{Conversation, check, jsonl::{self, OnBadLine}};
@@ -35,18 +36,18 @@ fn refuse(sentence: impl Into<String>) -> Result<(), Invalid> {
     Err(Invalid(sentence.into()))
 }
 
-/// There is at least one turn.
+/// Checks that there is at least one turn.
 ///
 /// # Errors
-/// The sentence for an empty list.
+/// A message for an empty list.
 pub fn not_empty(messages: &[Message]) -> Result<(), Invalid> {
     if messages.is_empty() { refuse("messages: the list is empty") } else { Ok(()) }
 }
 
-/// Every turn is text: no picture or other part that this stage would have to leave out.
+/// Checks that every turn is text, without pictures or other parts that this stage would have to leave out.
 ///
 /// # Errors
-/// The sentence that names the turn and the part.
+/// A message that names the turn and the part.
 pub fn text_only(name: &str, messages: &[Message]) -> Result<(), Invalid> {
     let other = |message: &Message| message.content.as_ref()?.first_other().map(|(i, kind)| (i, kind.to_owned()));
     match messages.iter().enumerate().find_map(|(i, message)| Some((i, other(message)?))) {
@@ -57,10 +58,10 @@ pub fn text_only(name: &str, messages: &[Message]) -> Result<(), Invalid> {
     }
 }
 
-/// There is something to train on: an assistant turn with text or tool calls.
+/// Checks that there is something to train on: an assistant turn with text or tool calls.
 ///
 /// # Errors
-/// The sentence that says what is missing.
+/// A message that says what is missing.
 pub fn has_answer(messages: &[Message]) -> Result<(), Invalid> {
     not_empty(messages)?;
     text_only("messages", messages)?;
@@ -74,10 +75,10 @@ pub fn has_answer(messages: &[Message]) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// A prompt to answer: not empty, and the last turn is not the assistant's.
+/// Checks that a prompt can be answered: it is not empty, and the last turn is not an assistant turn.
 ///
 /// # Errors
-/// The sentence that says which.
+/// A message that says what is wrong.
 pub fn is_prompt(messages: &[Message]) -> Result<(), Invalid> {
     text_only("prompt", messages)?;
     match messages.last() {
@@ -89,10 +90,10 @@ pub fn is_prompt(messages: &[Message]) -> Result<(), Invalid> {
     }
 }
 
-/// A system turn stands only at the beginning, where chat templates look for it.
+/// Checks that a system turn is only at the beginning, where chat templates expect it.
 ///
 /// # Errors
-/// The sentence that names the turn.
+/// A message that names the turn.
 pub fn system_first(messages: &[Message]) -> Result<(), Invalid> {
     match messages.iter().skip(1).position(|m| m.role == Role::System) {
         Some(i) => refuse(format!("messages[{}].role: a system turn can only be the first", i + 1)),
@@ -100,10 +101,10 @@ pub fn system_first(messages: &[Message]) -> Result<(), Invalid> {
     }
 }
 
-/// No turn is blank: each has text or tool calls.
+/// Checks that no turn is blank: each has text or tool calls.
 ///
 /// # Errors
-/// The sentence that names the turn.
+/// A message that names the turn.
 pub fn no_blank_turn(messages: &[Message]) -> Result<(), Invalid> {
     text_only("messages", messages)?;
     match messages.iter().position(|m| m.text().trim().is_empty() && m.tool_calls.is_empty()) {
@@ -112,10 +113,10 @@ pub fn no_blank_turn(messages: &[Message]) -> Result<(), Invalid> {
     }
 }
 
-/// A preference that can train: a prompt, two answers by the assistant, and a difference between them.
+/// Checks that a preference can be trained on: it has a prompt and two different assistant answers.
 ///
 /// # Errors
-/// The sentence that says what is wrong.
+/// A message that says what is wrong.
 pub fn is_preference(preference: &Preference) -> Result<(), Invalid> {
     is_prompt(&preference.prompt)?;
     let edited = preference.edited.as_ref();
@@ -137,7 +138,7 @@ pub fn is_preference(preference: &Preference) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Gives a record without an id one that is the same in every run: the file's name and the line, `train.jsonl:12`.
+/// Gives a record without an id an id that is the same in every run: file name and line, `train.jsonl:12`.
 pub fn fill_id(id: &mut String, place: &Place) {
     if id.is_empty() {
         let name = place.path.file_name().unwrap_or_default().to_string_lossy();
@@ -145,7 +146,7 @@ pub fn fill_id(id: &mut String, place: &Place) {
     }
 }
 
-/// The ids seen so far, to find one that comes twice, over as many files as are added.
+/// The ids seen so far, to find duplicates over all files that are added.
 #[derive(Debug, Default)]
 pub struct Ids(HashMap<String, Place>);
 
@@ -153,7 +154,7 @@ impl Ids {
     /// Adds an id.
     ///
     /// # Errors
-    /// The sentence that says where the same id was before.
+    /// A message with the place of the first record with this id.
     pub fn add(&mut self, id: &str, place: &Place) -> Result<(), Invalid> {
         match self.0.entry(id.to_owned()) {
             Entry::Occupied(first) => refuse(format!("id: {id:?} is also the id of {}", first.get())),

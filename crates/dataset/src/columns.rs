@@ -1,5 +1,5 @@
-//! Records whose conversation is spread over columns: Alpaca's `instruction`, `input`, `output`, a `system` beside the
-//! turns, a prompt under another name. Nothing that belongs to the prompt is dropped without a word: it is read, or the
+//! Records whose conversation is spread over columns: Alpaca's `instruction`, `input`, `output`, a `system` column
+//! beside the turns, a prompt under another name. No part of the prompt is dropped silently: it is read, or the
 //! record is refused with the names of the columns.
 
 use serde_json::{Map, Value};
@@ -8,13 +8,13 @@ use crate::error::Invalid;
 use crate::fields::{Checked, Fields, kind};
 use crate::message::{Message, Role};
 
-/// Columns with a system turn for the record.
+/// Columns that hold a system turn for the record.
 const SYSTEM: [&str; 3] = ["system", "system_prompt", "system_message"];
-/// Columns that go with an instruction: the text that it is about.
+/// Columns that hold the input of an instruction: the text that the instruction is about.
 const INPUT: [&str; 2] = ["input", "context"];
-/// Names of answers beside `instruction`.
+/// Names of answer columns beside `instruction`.
 const OUTPUT: [&str; 3] = ["output", "response", "completion"];
-/// Parts of a column's name that say that it holds (a part of) a prompt.
+/// Parts of a column name which show that the column holds (a part of) a prompt.
 const PROMPT_LIKE: [&str; 22] = [
     "prompt",
     "question",
@@ -39,12 +39,12 @@ const PROMPT_LIKE: [&str; 22] = [
     "story",
     "text",
 ];
-/// Ends of names that say that a column is about a prompt, and is none.
+/// Endings of column names which show that the column describes a prompt but does not hold one.
 const ABOUT: [&str; 12] =
     ["id", "ids", "type", "source", "name", "category", "hash", "url", "language", "lang", "model", "tokens"];
 
-/// Puts the record's system turn, from a column of its own, before `messages`. Where they begin with a system turn
-/// already, both must be equal.
+/// Adds the record's system turn, from its own column, before `messages`. If `messages` already start with a system
+/// turn, both must be equal.
 pub(crate) fn system_turn(fields: &mut Fields, messages: &mut Vec<Message>) -> Checked<()> {
     for name in SYSTEM {
         let text = match fields.0.get(name) {
@@ -67,10 +67,10 @@ pub(crate) fn system_turn(fields: &mut Fields, messages: &mut Vec<Message>) -> C
     Ok(())
 }
 
-/// Alpaca's form: `instruction` with an optional `input` (Dolly: `context`), `history` (LLaMA-Factory: pairs of question
-/// and answer), and `output` (Dolly: `response`). `None` where the record has no `instruction` with an answer.
+/// Alpaca's form: `instruction` with an optional `input` (Dolly: `context`), `history` (LLaMA-Factory: pairs of
+/// question and answer), and `output` (Dolly: `response`). `None` if the record has no `instruction` with an answer.
 ///
-/// The input stands below the instruction, as LLaMA-Factory writes it.
+/// The input follows the instruction, as in LLaMA-Factory.
 pub(crate) fn alpaca(fields: &mut Fields) -> Checked<Option<Vec<Message>>> {
     let there = |name: &&str| fields.0.get(*name).is_some_and(|value| !value.is_null());
     let Some(output) = OUTPUT.into_iter().find(there).filter(|_| there(&"instruction")) else { return Ok(None) };
@@ -81,7 +81,7 @@ pub(crate) fn alpaca(fields: &mut Fields) -> Checked<Option<Vec<Message>>> {
     Ok(Some(messages))
 }
 
-/// Takes a prompt's column, joined with the input that goes with an instruction.
+/// Takes the prompt column, joined with the input of an instruction.
 fn instruction(fields: &mut Fields, column: &str) -> Checked<String> {
     let mut prompt = fields.string(column)?;
     for name in INPUT {
@@ -116,9 +116,9 @@ fn history(fields: &mut Fields) -> Checked<Vec<Message>> {
     Ok(messages)
 }
 
-/// Turns named columns into `messages`: `prompt` and `answer` are columns of strings or of message lists. With
-/// `instruction` as the prompt its `input` or `context` is joined; another column that reads like a part of the prompt is
-/// an error, since leaving it out would train on half a question.
+/// Converts named columns into `messages`: `prompt` and `answer` are columns of strings or of message lists. If
+/// `prompt` is `instruction`, its `input` or `context` is joined. Another column whose name suggests a part of the
+/// prompt is an error, since leaving it out would train on half a question.
 pub(crate) fn named(mut fields: Fields, prompt: &str, answer: &str) -> Checked<Fields> {
     for name in [prompt, answer] {
         if fields.0.get(name).is_none_or(Value::is_null) {
@@ -147,7 +147,7 @@ pub(crate) fn named(mut fields: Fields, prompt: &str, answer: &str) -> Checked<F
             unread.join(", ")
         )));
     }
-    // Columns of the usual names that are not meant.
+    // Columns with the usual names that are not used.
     for name in ["messages", "conversations", "prompt", "completion"] {
         if let Some(other) = fields.take(name) {
             fields.0.insert(format!("{name} (not read)"), other);
@@ -158,7 +158,7 @@ pub(crate) fn named(mut fields: Fields, prompt: &str, answer: &str) -> Checked<F
     Ok(fields)
 }
 
-/// Columns with text (or a list) whose names say that they hold a part of a prompt; all of them, or those `among` a few.
+/// Columns with text (or a list) whose names suggest a part of a prompt; all of them, or only those `among` a few.
 pub(crate) fn prompt_like(fields: &Map<String, Value>, among: &[&str]) -> Vec<String> {
     let says = |name: &str| {
         let name = name.to_lowercase();
@@ -176,7 +176,7 @@ pub(crate) fn prompt_like(fields: &Map<String, Value>, among: &[&str]) -> Vec<St
     fields.iter().filter(|(name, value)| says(name) && full(value)).map(|(name, _)| name.clone()).collect()
 }
 
-/// The sentence for a record without a conversation: what to do about the columns that are there.
+/// The message for a record without a conversation: what to do with its columns.
 pub(crate) fn no_messages(fields: &Map<String, Value>) -> Invalid {
     let turns = fields.iter().find(|(_, value)| {
         let first = value.as_array().and_then(|items| items.first());
@@ -266,7 +266,7 @@ mod tests {
         assert!(error.contains("the record has query, response") && error.contains("--prompt-column"), "{error}");
         let error = read(json!({"items": [{"from": "human", "value": "a"}]})).unwrap_err();
         assert!(error.ends_with("items holds turns: rename it to messages"), "{error}");
-        // The named columns win over columns of the usual names.
+        // The named columns take precedence over columns with the usual names.
         let c = by_columns(json!({"prompt": "x", "q": "q", "completion": "y", "a": "a"}), "q", "a").unwrap();
         assert_eq!(c.messages, [Message::user("q"), Message::assistant("a")]);
     }

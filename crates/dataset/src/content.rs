@@ -1,4 +1,4 @@
-//! What a turn says: a text, or parts of several kinds, as OpenAI and Hugging Face write them.
+//! The content of a turn: a text, or parts of several kinds, in the format of OpenAI and Hugging Face.
 
 use serde::ser::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
@@ -6,16 +6,16 @@ use serde_json::{Map, Value, json};
 use crate::error::Invalid;
 use crate::fields::{kind, missing};
 
-/// The content of a turn. Parts that are all text are joined when read, so that a list without pictures is a text.
+/// The content of a turn. If all parts are text, they are joined when read, so a list without pictures is a text.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
     /// One text.
     Text(String),
-    /// Parts in their order, of which at least one is no text.
+    /// Parts in order, at least one of which is not text.
     Parts(Parts),
 }
 
-/// The parts of a content, and the text in them.
+/// The parts of a content, and their text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parts {
     parts: Vec<Part>,
@@ -45,7 +45,7 @@ impl Parts {
 }
 
 impl Content {
-    /// The text; of parts, their texts joined without anything between them. What cannot use other parts asks
+    /// The text. For parts, their texts are joined without a separator. Callers that cannot use other parts call
     /// [`check::text_only`](crate::check::text_only) first.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -55,7 +55,7 @@ impl Content {
         }
     }
 
-    /// Place and kind of the first part that is no text.
+    /// Place and kind of the first part that is not text.
     #[must_use]
     pub fn first_other(&self) -> Option<(usize, &str)> {
         let Self::Parts(Parts { parts, .. }) = self else { return None };
@@ -65,7 +65,7 @@ impl Content {
         })
     }
 
-    /// A content of these parts: a text where all are.
+    /// A content with these parts: a text if all are text.
     #[must_use]
     pub fn from_parts(parts: Vec<Part>) -> Self {
         let texts = parts.iter().filter_map(|part| match part {

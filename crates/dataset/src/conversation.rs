@@ -1,4 +1,4 @@
-//! A conversation: what supervised fine-tuning trains on.
+//! A conversation: the training example of supervised fine-tuning.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -10,9 +10,9 @@ use crate::message::{Message, Role, messages, turns};
 
 /// A conversation, `{"id", "messages", "source"?, "capability"?, "weight"?}`.
 ///
-/// Also read: ShareGPT's `conversations` with `from` and `value`, TRL's `prompt` with `completion` (strings or message
-/// lists), and Alpaca's `instruction`, `input`, `output`. In all of them a column `system` is the system turn. They are
-/// written back in the form above.
+/// Other forms are also read: ShareGPT's `conversations` with `from` and `value`, TRL's `prompt` with `completion`
+/// (strings or message lists), and Alpaca's `instruction`, `input`, `output`. In all of them, a column `system` is
+/// the system turn. They are written back in the form above.
 ///
 /// ```
 /// let line = r#"{"conversations": [{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}], "lang": "en"}"#;
@@ -23,18 +23,18 @@ use crate::message::{Message, Role, messages, turns};
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Conversation {
-    /// Names the record; empty where the file has none. Numbers become text.
+    /// The name of the record; empty if the file has none. Numbers become text.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// The turns, in order.
     pub messages: Vec<Message>,
-    /// Where it comes from.
+    /// The source of the record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// What it trains, such as `math` or `code`.
+    /// The capability that it trains, such as `math` or `code`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capability: Option<String>,
-    /// How much it counts in the loss; 1 when absent.
+    /// The weight in the loss; 1 when absent.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "finite")]
     pub weight: Option<f64>,
     /// Every other field.
@@ -43,7 +43,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// A conversation with nothing but an id and its turns.
+    /// A conversation with only an id and turns.
     pub fn new(id: impl Into<String>, messages: Vec<Message>) -> Self {
         Self { id: id.into(), messages, source: None, capability: None, weight: None, extra: Map::new() }
     }
@@ -56,15 +56,16 @@ impl Conversation {
         tools(&self.extra)
     }
 
-    /// A conversation from two named columns, such as `question` and `answer`; other columns are read as they always are.
+    /// A conversation from two named columns, such as `question` and `answer`; other columns are read as usual.
     ///
     /// # Errors
-    /// [`Invalid`] when one of them is missing, or another column reads like a part of the prompt (`context`).
+    /// [`Invalid`] when one of them is missing, or the name of another column suggests a part of the prompt
+    /// (`context`).
     pub fn from_columns(value: Value, prompt: &str, answer: &str) -> Result<Self, Invalid> {
         Self::from_fields(columns::named(Fields::new(value)?, prompt, answer)?)
     }
 
-    /// The names of further fields that hold text: nothing in them is trained.
+    /// The names of other fields that hold text; they are not trained on.
     pub fn unread_text(&self) -> impl Iterator<Item = &str> {
         let text = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
         self.extra.iter().filter(move |(name, value)| *name != "tools" && text(value)).map(|(name, _)| name.as_str())
@@ -148,7 +149,7 @@ mod tests {
         ] {
             assert_eq!(read(value).unwrap().messages, expected);
         }
-        // JSON that holds no turns is a text like any other.
+        // JSON without turns is treated as ordinary text.
         assert_eq!(read(json!({"prompt": "[1, 2]", "completion": "[]"})).unwrap().messages[0].text(), "[1, 2]");
     }
 

@@ -1,4 +1,4 @@
-//! SHA-256 digests of files, bytes and of everything a result depends on, as lower-case hexadecimal.
+//! SHA-256 digests, as lower-case hexadecimal, of files, of bytes, and of everything that a result depends on.
 
 use std::fs::File;
 use std::io::Read;
@@ -32,7 +32,7 @@ pub fn bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Lower-case hexadecimal, two digits a byte.
+/// Lower-case hexadecimal, two digits per byte.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|b| [b >> 4, b & 15]).filter_map(|n| char::from_digit(u32::from(n), 16)).collect()
@@ -40,7 +40,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// One digest for several named parts, in order: input files, options, versions.
 ///
-/// Names and lengths are part of the digest, so that moving a byte from one part to the next changes it.
+/// Names and lengths are part of the digest, so moving a byte from one part to the next changes it.
 ///
 /// ```
 /// let a = dataset::digest::Fingerprint::new().text("command", "herd generate").text("seed", "7").finish();

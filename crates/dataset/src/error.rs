@@ -1,4 +1,4 @@
-//! What can go wrong, said with the place where it is.
+//! Errors, each with its place in the file.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -27,51 +27,51 @@ impl fmt::Display for Place {
 /// An error of this crate; its text is one sentence for the user.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The operating system refused something about a file.
+    /// The operating system refused an operation on a file.
     #[error("{}: {what}: {cause}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What was tried, such as "cannot open".
+        /// The operation, such as "cannot open".
         what: &'static str,
         /// The cause.
         cause: std::io::Error,
     },
-    /// One record is wrong.
+    /// A record is wrong.
     #[error("{place}: {what}")]
     Bad {
-        /// Where it stands.
+        /// The place of the record.
         place: Place,
-        /// What is wrong with it, and what to change.
+        /// What is wrong with the record, and what to change.
         what: String,
     },
-    /// A whole file is wrong, or cannot hold what should be written.
+    /// A whole file is wrong, or cannot hold the data to be written.
     #[error("{}: {what}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and what to change.
+        /// What is wrong with the file, and what to change.
         what: String,
     },
-    /// A value that has no place in a file yet.
+    /// A value that is not part of a file yet.
     #[error("{0}")]
     Value(#[from] Invalid),
 }
 
-/// A sentence about a value that is not a valid record, starting with the field (`messages[2].role: ...`).
+/// A message about a value that is not a valid record, starting with the field (`messages[2].role: ...`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub String);
 
 impl Invalid {
-    /// The same complaint, one level further out: `inside("messages[2]")` turns `role: ...` into `messages[2].role: ...`.
+    /// Adds an outer path to the message: `inside("messages[2]")` turns `role: ...` into `messages[2].role: ...`.
     pub(crate) fn inside(self, outer: &str) -> Self {
         let dot = if self.0.starts_with(['[', ':']) { "" } else { "." };
         Self(format!("{outer}{dot}{}", self.0))
     }
 }
 
-/// The result of this crate's functions.
+/// The result type of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Turns an I/O error into [`Error::Io`]: `.map_err(io(path, "cannot open"))`.

@@ -1,4 +1,4 @@
-//! Taking a record's fields out of a JSON object, with a sentence when one is not what it should be.
+//! Extracts the fields of a record from a JSON object, with an error message for a field of the wrong type.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +6,7 @@ use crate::error::Invalid;
 
 pub(crate) type Checked<T> = Result<T, Invalid>;
 
-/// What JSON calls a value, for error sentences.
+/// The JSON name of a value's type, for error messages.
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -18,11 +18,11 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The fields of one record; what is not taken at the end is kept as `extra`.
+/// The fields of one record; fields that are not taken are kept as `extra`.
 pub(crate) struct Fields(pub Map<String, Value>);
 
 impl Fields {
-    /// The object in `value`.
+    /// The fields of the object `value`.
     pub fn new(value: Value) -> Checked<Self> {
         match value {
             Value::Object(map) => Ok(Self(map)),
@@ -30,12 +30,12 @@ impl Fields {
         }
     }
 
-    /// A field that is there and not null.
+    /// Takes a field that exists and is not null.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.0.shift_remove(name).filter(|v| !v.is_null())
     }
 
-    /// A string, or nothing.
+    /// An optional string.
     pub fn optional_string(&mut self, name: &str) -> Checked<Option<String>> {
         match self.take(name) {
             None => Ok(None),
@@ -44,12 +44,12 @@ impl Fields {
         }
     }
 
-    /// A string that has to be there.
+    /// A required string.
     pub fn string(&mut self, name: &str) -> Checked<String> {
         self.optional_string(name)?.ok_or_else(|| missing(name, "a string"))
     }
 
-    /// A string, or a number that is turned into its text.
+    /// An optional string, or a number converted to text.
     pub fn optional_text(&mut self, name: &str) -> Checked<Option<String>> {
         match self.take(name) {
             None => Ok(None),
@@ -59,12 +59,12 @@ impl Fields {
         }
     }
 
-    /// The `id`: a string or a number; empty when it is not there.
+    /// The `id`: a string or a number; empty if missing.
     pub fn id(&mut self) -> Checked<String> {
         Ok(self.optional_text("id")?.unwrap_or_default())
     }
 
-    /// A finite number, or nothing.
+    /// An optional finite number.
     pub fn optional_number(&mut self, name: &str) -> Checked<Option<f64>> {
         match self.take(name) {
             None => Ok(None),
@@ -76,7 +76,7 @@ impl Fields {
         }
     }
 
-    /// A whole number of at least 0, or nothing.
+    /// An optional integer of at least 0.
     pub fn optional_count(&mut self, name: &str) -> Checked<Option<u64>> {
         match self.take(name) {
             None => Ok(None),
@@ -88,7 +88,7 @@ impl Fields {
     }
 }
 
-/// The sentence for a field that is not there.
+/// The message for a missing field.
 pub(crate) fn missing(name: &str, what: &str) -> Invalid {
     Invalid(format!("{name}: is missing (it must be {what})"))
 }
@@ -114,7 +114,7 @@ pub(crate) fn finite<S: serde::Serializer>(value: &Option<f64>, serializer: S) -
     }
 }
 
-/// Implements `Deserialize` through `TryFrom<Value>`, which has the better error sentences.
+/// Implements `Deserialize` through `TryFrom<Value>`, which has better error messages.
 macro_rules! deserialize_from_value {
     ($name:ty) => {
         impl<'de> serde::Deserialize<'de> for $name {

@@ -1,8 +1,8 @@
-//! What a file name says about the bytes inside.
+//! The storage format, chosen by the file name.
 
 use std::path::Path;
 
-/// How records are stored, chosen by the end of the file's name.
+/// The storage format of records, chosen by the extension of the file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// JSON lines.
@@ -16,7 +16,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format of `path`; every other ending is plain JSON lines.
+    /// The format of `path`; every unknown extension means plain JSON lines.
     #[must_use]
     pub fn of(path: &Path) -> Self {
         let end = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();

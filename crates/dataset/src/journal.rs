@@ -1,4 +1,4 @@
-//! Results in the order in which they come, each under a key: a file to go on from after a kill.
+//! Results in order of arrival, each under a key: a file from which a killed run continues.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result, io};
 use crate::jsonl::to_line;
 
-/// An append-only file of keyed results. Where [`crate::resume::OrderedOutput`] keeps results that come early in memory
-/// and loses them in a kill, a journal writes each by one write as soon as it is there: nothing that was answered is
-/// ever asked for twice. Finished outputs are made from it in the order of the keys.
+/// An append-only file of keyed results. [`crate::resume::OrderedOutput`] keeps early results in memory and loses
+/// them in a kill; a journal writes each result in one write as soon as it arrives. So no answered question is asked
+/// twice. The final outputs are made from the journal in the order of the keys.
 ///
-/// The first line holds the fingerprint of what the results are made from; a journal of something else is refused. A
-/// torn last line is cut off when the journal is opened.
+/// The first line holds the fingerprint of everything that the results depend on; a journal with another fingerprint
+/// is refused. An incomplete last line is removed when the journal is opened.
 ///
 /// ```
 /// use dataset::journal::Journal;
@@ -57,11 +57,11 @@ struct EntryRef<'a, T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Journal<T> {
-    /// Opens or continues the journal at `path`. `fingerprint` names everything the results depend on.
+    /// Opens or continues the journal at `path`. `fingerprint` identifies everything that the results depend on.
     ///
     /// # Errors
-    /// [`Error::File`] when it is of another fingerprint, when a line before the last is no entry, or when another
-    /// process writes it; [`Error::Io`] when the folder cannot be written.
+    /// [`Error::File`] when the journal has another fingerprint, when a line before the last is not an entry, or when
+    /// another process writes it; [`Error::Io`] when the folder cannot be written to.
     pub fn open(path: impl AsRef<Path>, fingerprint: &str) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let file = File::options()
@@ -90,7 +90,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
         let whole = |line: &[u8]| line.last() == Some(&b'\n');
         let Some(head) = lines.next().filter(|line| whole(line)) else {
-            // Empty, or killed before the first line was whole.
+            // The file is empty, or a kill came before the first line was complete.
             self.file.set_len(0).map_err(io(&self.path, "cannot cut the torn last line"))?;
             return self.append(&Head { fingerprint: fingerprint.to_owned() });
         };
@@ -112,7 +112,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
                     self.length += line.len() as u64;
                 }
                 Ok(_) => break,
-                // A line that was torn by a kill or a power cut is the last.
+                // A line that was cut by a kill or a power failure is the last one.
                 Err(_) if lines.peek().is_none() => break,
                 Err(error) => {
                     return Err(wrong(format!("line {number} is not an entry ({error}); is the file damaged?")));
@@ -135,10 +135,10 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         Ok(())
     }
 
-    /// Writes a result. A key that is there already gets the new value, for later readers too.
+    /// Writes a result. An existing key gets the new value, also for later readers.
     ///
     /// # Errors
-    /// [`Error::Io`] when the disk refuses; what was written before stays good.
+    /// [`Error::Io`] when the file cannot be written; earlier results stay valid.
     pub fn insert(&mut self, key: u64, value: T) -> Result<()> {
         self.append(&EntryRef { key, value: &value })?;
         self.entries.insert(key, value);
@@ -163,14 +163,14 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no results.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Forgets, in memory, every result that `keep` refuses, so that it is made again; the next [`Journal::insert`] of
-    /// its key replaces it for good.
+    /// Removes from memory every result that `keep` refuses, so that it is made again; the next [`Journal::insert`]
+    /// of its key replaces it permanently.
     pub fn retain(&mut self, keep: impl Fn(u64, &T) -> bool) {
         self.entries.retain(|&key, value| keep(key, value));
     }

@@ -1,4 +1,4 @@
-//! Reading and writing records: JSON lines, plain or compressed, and Parquet, as the file's name says.
+//! Reads and writes records: JSON lines, plain or compressed, and Parquet, according to the file name.
 //!
 //! ```
 //! use dataset::{Conversation, Message, jsonl::{self, AtomicWriter, OnBadLine}};
@@ -32,23 +32,23 @@ use crate::parquet_read::Rows;
 use crate::parquet_write::ParquetFile;
 use crate::unreadable;
 
-/// What to do with a line that is not a record.
+/// How a line that is not a record is handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnBadLine {
     /// Stop with [`Error::Bad`].
     Error,
-    /// Write it to this file as `{"place", "reason", "line"}`, count it in [`Reader::bad`] and go on.
+    /// Write it to this file as `{"place", "reason", "line"}`, count it in [`Reader::bad`], and continue.
     ///
-    /// The file is made at the first bad line; one left by an earlier run is removed first.
+    /// The file is created at the first bad line; a file of an earlier run is removed first.
     SetAside(PathBuf),
 }
 
-/// Opens a file of records; the iterator yields them one at a time, in order.
+/// Opens a file of records. The iterator yields them one at a time, in order.
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be opened. The iterator's errors are [`Error::Bad`] with `file:line` for a bad
-/// line, and [`Error::Io`] or [`Error::File`] when the file itself is damaged (a cut-off gzip file), which also stops a
-/// lenient run. After an error the iterator ends.
+/// line, and [`Error::Io`] or [`Error::File`] when the file itself is damaged (a truncated gzip file), which also
+/// stops a lenient run. After an error, the iterator ends.
 pub fn read<T: DeserializeOwned>(path: impl AsRef<Path>, on_bad: OnBadLine) -> Result<Reader<T>> {
     let path = path.as_ref().to_path_buf();
     if let Some(what) = unreadable::what(&path) {
@@ -58,7 +58,7 @@ pub fn read<T: DeserializeOwned>(path: impl AsRef<Path>, on_bad: OnBadLine) -> R
         Format::Parquet => Source::Rows(Box::new(Rows::open(&path)?)),
         _ => {
             let mut lines = Lines::open(&path)?;
-            // A file that is one list of records, as `.json` files of data sets are.
+            // A file that is a single list of records, such as the `.json` files of data sets.
             match lines.is_list().then(|| lines.rest()) {
                 None => Source::Lines(lines),
                 Some(whole) => Source::List(List::new(&path, &whole.map_err(io(&path, "cannot read"))?)?),
@@ -81,7 +81,7 @@ pub fn read<T: DeserializeOwned>(path: impl AsRef<Path>, on_bad: OnBadLine) -> R
 /// Reads a whole file strictly.
 ///
 /// # Errors
-/// As for [`read`].
+/// See [`read`].
 pub fn read_all<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<Vec<T>> {
     read(path, OnBadLine::Error)?.collect()
 }
@@ -104,13 +104,13 @@ pub struct Reader<T> {
 }
 
 impl<T> Reader<T> {
-    /// Lines set aside so far.
+    /// Number of rejected lines so far.
     #[must_use]
     pub fn bad(&self) -> u64 {
         self.bad
     }
 
-    /// Where the record that came last stands, for messages about its content.
+    /// The place of the last record, for messages about its content.
     #[must_use]
     pub fn place(&self) -> Place {
         let (number, is_row) = match &self.source {
@@ -121,7 +121,8 @@ impl<T> Reader<T> {
         Place { path: self.path.clone(), number, is_row }
     }
 
-    /// Refuses the record that came last: an error in a strict run; in a lenient one it is set aside and counted.
+    /// Refuses the last record: this is an error in a strict run; in a lenient run, the record is written to the file
+    /// for bad lines and counted.
     ///
     /// # Errors
     /// [`Error::Bad`] in a strict run, [`Error::Io`] when the file for bad lines cannot be written.
@@ -129,10 +130,10 @@ impl<T> Reader<T> {
         self.reject_at(self.place(), why, record)
     }
 
-    /// The same for a record that came earlier and stands at `place`, for checks that are done on many at once.
+    /// Like [`Reader::reject`], for an earlier record at `place`, for checks of many records at once.
     ///
     /// # Errors
-    /// As [`Reader::reject`].
+    /// See [`Reader::reject`].
     pub fn reject_at<R: Serialize>(&mut self, place: Place, why: Invalid, record: &R) -> Result<()> {
         let text = serde_json::to_string(record).unwrap_or_else(|e| e.to_string());
         self.set_aside(place, why.0, &text)
@@ -205,7 +206,7 @@ impl<T: DeserializeOwned> Iterator for Reader<T> {
     }
 }
 
-/// serde_json's sentence, with the column but without its own line number (always 1 here).
+/// The message of serde_json, with the column but without its line number (always 1 here).
 fn json_error(e: &serde_json::Error) -> String {
     let full = e.to_string();
     let what = full.strip_suffix(&format!(" at line {} column {}", e.line(), e.column())).unwrap_or(&full);
@@ -219,7 +220,7 @@ fn json_error(e: &serde_json::Error) -> String {
     }
 }
 
-/// Says more where a record spans several lines, a common mistake.
+/// Adds a hint if a record spans several lines, a common mistake.
 fn with_hint(what: String, text: &str, number: u64) -> String {
     if number == 1 && ["{", "{}"].contains(&text.trim()) {
         return format!("{what}; a record a line is expected: write each on one line with jq -c .");
@@ -227,10 +228,10 @@ fn with_hint(what: String, text: &str, number: u64) -> String {
     what
 }
 
-/// The records of a file that is one list.
+/// The records of a file that is a single list.
 struct List {
     records: std::vec::IntoIter<Value>,
-    /// The number of the last one, from 1.
+    /// The number of the last record, from 1.
     number: u64,
 }
 
@@ -250,9 +251,9 @@ impl List {
     }
 }
 
-/// Writes records to a file that appears under its name only when [`AtomicWriter::finish`] is called.
+/// Writes records to a file that gets its name only when [`AtomicWriter::finish`] is called.
 ///
-/// The name chooses the format: JSON lines, `.gz`, `.zst` or `.parquet`.
+/// The extension of the name selects the format: JSON lines, `.gz`, `.zst` or `.parquet`.
 pub struct AtomicWriter {
     path: PathBuf,
     out: Encoder,
@@ -271,7 +272,7 @@ impl AtomicWriter {
     /// Opens a temporary file beside `path`.
     ///
     /// # Errors
-    /// [`Error::Io`] when the folder is missing or cannot be written.
+    /// [`Error::Io`] when the folder is missing or cannot be written to.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let file = AtomicFile::create(&path)?;
@@ -291,7 +292,8 @@ impl AtomicWriter {
     /// Adds one record.
     ///
     /// # Errors
-    /// [`Error::File`] when the record cannot be written as JSON (a NaN), [`Error::Io`] when the disk refuses.
+    /// [`Error::File`] when the record cannot be written as JSON (a NaN), [`Error::Io`] when the file cannot be
+    /// written.
     pub fn write<T: Serialize + ?Sized>(&mut self, record: &T) -> Result<()> {
         self.line.clear();
         to_line(record, &mut self.line)
@@ -316,10 +318,10 @@ impl AtomicWriter {
         self.records
     }
 
-    /// Writes everything to the disk and gives the file its name.
+    /// Syncs the file to disk and gives it its name.
     ///
     /// # Errors
-    /// [`Error::Io`], for example when the disk is full; the target is then untouched.
+    /// [`Error::Io`], for example when the disk is full; the target is then unchanged.
     pub fn finish(self) -> Result<()> {
         let cannot = io(&self.path, "cannot write");
         match self.out {
@@ -338,10 +340,10 @@ pub(crate) fn to_line<T: Serialize + ?Sized>(record: &T, line: &mut Vec<u8>) -> 
     Ok(())
 }
 
-/// Writes all records to `path`, atomically; the number written.
+/// Writes all records to `path`, atomically. Returns their number.
 ///
 /// # Errors
-/// As for [`AtomicWriter`].
+/// See [`AtomicWriter`].
 pub fn write_all<T: Serialize>(path: impl AsRef<Path>, records: impl IntoIterator<Item = T>) -> Result<u64> {
     let mut out = AtomicWriter::create(path)?;
     for record in records {

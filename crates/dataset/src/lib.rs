@@ -1,4 +1,4 @@
-//! The records that `herd`'s stages exchange, and the files they stand in.
+//! The records that `herd`'s stages exchange, and their files.
 //!
 //! | record | fields (`?`: may be absent) |
 //! |---|---|
@@ -9,15 +9,15 @@
 //! | [`Sample`] | `id`, `sample`?, `response`, `finish_reason`, `logprob`, `reward`?, `verdict`?, `model`, `seed` |
 //! | [`Verdict`] | `passed`, `status`, `detail`?, and what the verifier adds |
 //!
-//! Field names are those of Hugging Face and TRL. Fields that are not in the table are kept and written back; the other
-//! spellings that published sets use (ShareGPT, Alpaca, prompt and completion, implicit prompts, hh-rlhf transcripts) are read
-//! and written back in the form above.
+//! Field names are those of Hugging Face and TRL. Fields that are not in the table are kept and written back. The
+//! other formats of published sets (ShareGPT, Alpaca, prompt and completion, implicit prompts, hh-rlhf transcripts)
+//! are read, and written back in the form above.
 //!
-//! [`jsonl`] reads and writes files of them: `.jsonl`, `.gz`, `.zst` and `.parquet`, by name. A bad line is an error
-//! that says `file:line: what to change`, or is set aside with its reason. Files appear under their name only when
-//! complete. [`check`] asks about content (is there an answer to train on? is an id used twice?), [`resume`] writes
-//! output that survives a kill, [`journal`] keeps results that come in any order, [`digest`] has
-//! SHA-256.
+//! [`jsonl`] reads and writes files of records: `.jsonl`, `.gz`, `.zst` and `.parquet`, by name. A bad line is an
+//! error that says `file:line: what to change`, or is written to another file with its reason. Files get their name
+//! only when they are complete. [`check`] checks the content (is there an answer to train on? is an id used twice?),
+//! [`resume`] writes output that survives a kill, [`journal`] keeps results that arrive in any order, [`digest`]
+//! computes SHA-256.
 //!
 //! ```
 //! use dataset::{Conversation, Message, jsonl};
@@ -36,9 +36,9 @@
 //! # Ok::<(), dataset::Error>(())
 //! ```
 //!
-//! Parquet has no missing fields, only null ones, and one type a column: a field that is null in a row is read as
-//! absent, a number column with fractions makes whole numbers floats, and records whose fields change their type, or an
-//! object that is empty throughout, are refused with a sentence. Inside lists null stays null.
+//! Parquet has no missing fields, only null ones, and each column has one type. A field that is null in a row is read
+//! as absent. A number column with fractions turns integers into floats. Records whose fields change their type are
+//! refused with an error, and so is an object that is empty in all rows. Inside lists, null stays null.
 
 mod atomic;
 pub mod check;

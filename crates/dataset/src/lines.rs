@@ -7,10 +7,10 @@ use std::path::Path;
 use crate::error::{Result, io};
 use crate::format::Format;
 
-/// Longer lines are set aside or refused instead of filling the memory.
+/// Longer lines are rejected, so that they do not fill the memory.
 pub(crate) const MAX_LINE_BYTES: usize = 256 << 20;
 
-/// Reads lines one at a time; a byte order mark, carriage returns and blank lines are taken off.
+/// Reads lines one at a time; a byte order mark, carriage returns and blank lines are removed.
 pub(crate) struct Lines {
     reader: Box<dyn BufRead + Send>,
     /// The number of the last line, from 1.
@@ -19,15 +19,15 @@ pub(crate) struct Lines {
     line: Vec<u8>,
 }
 
-/// One line, or why it cannot be used.
+/// One line, or the reason why it cannot be used.
 pub(crate) enum Line<'a> {
     Text(&'a str),
-    /// The sentence, and the line as far as it could be read.
+    /// The message, and the line as far as it could be read.
     Bad(String, String),
 }
 
 impl Lines {
-    /// Opens a plain, gzip or zstd file, as its name says.
+    /// Opens a plain, gzip or zstd file, according to its name.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(io(path, "cannot open"))?;
         let reader: Box<dyn Read + Send> = match Format::of(path) {
@@ -42,10 +42,10 @@ impl Lines {
         Self { reader, number: 0, max_bytes, line: Vec::new() }
     }
 
-    /// Whether the file begins with `[`, which no record does. Nothing has been read yet.
+    /// Whether the file starts with `[`, which no record does. Nothing has been read yet.
     pub fn is_list(&mut self) -> bool {
         loop {
-            // A damaged file is told of when it is read.
+            // A damaged file is reported when it is read.
             let Ok(block) = self.reader.fill_buf() else { return false };
             let text = block.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(block);
             let blank = text.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
@@ -58,7 +58,7 @@ impl Lines {
         }
     }
 
-    /// All that is left.
+    /// The rest of the file.
     pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.reader.read_to_end(&mut bytes)?;
@@ -104,7 +104,8 @@ impl Lines {
         }))
     }
 
-    /// Reads up to and with the next newline into `line`, keeping at most `max_bytes`; the length it really has.
+    /// Reads up to and including the next newline into `line`, keeping at most `max_bytes`. Returns the full length
+    /// of the line.
     fn read_line(&mut self) -> io::Result<usize> {
         let mut length = 0;
         loop {

@@ -1,4 +1,4 @@
-//! One turn of a conversation: who speaks, what is said, which tools are called.
+//! One turn of a conversation: the role, the content, the tool calls.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -8,24 +8,24 @@ use crate::error::Invalid;
 use crate::fields::{Fields, deserialize_from_value, kind, missing};
 use crate::sharegpt;
 
-/// Who speaks. Both spellings of the tool role are kept as they were written: see [`Role::is_tool`].
+/// The role of a turn. Both spellings of the tool role are kept as written: see [`Role::is_tool`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Instructions that hold for the whole conversation.
+    /// Instructions for the whole conversation.
     System,
-    /// The person.
+    /// The user.
     User,
     /// The model: the turns that are trained.
     Assistant,
-    /// A tool's answer.
+    /// A tool's response.
     Tool,
-    /// A tool's answer, as Llama 3 writes it.
+    /// A tool's response, with Llama 3's name of the role.
     Ipython,
 }
 
 impl Role {
-    /// The name as it stands in files and chat templates.
+    /// The name of the role in files and chat templates.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Role {
         }
     }
 
-    /// True for a tool's answer, whichever way it is spelt.
+    /// True for a tool's response, in both spellings.
     #[must_use]
     pub fn is_tool(self) -> bool {
         matches!(self, Self::Tool | Self::Ipython)
@@ -78,9 +78,9 @@ deserialize_from_value!(Role);
 /// One turn.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Message {
-    /// Who speaks.
+    /// The role.
     pub role: Role,
-    /// What is said. `None` (JSON `null`) only where the turn calls tools instead.
+    /// The content. `None` (JSON `null`) only if the turn calls tools instead.
     pub content: Option<Content>,
     /// The tool calls as the chat template gets them: `{"type": "function", "function": {"name", "arguments"}}` or
     /// `{"name", "arguments"}`.
@@ -92,7 +92,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// A turn of this content.
+    /// A turn with this content.
     pub fn new(role: Role, content: impl Into<Content>) -> Self {
         Self { role, content: Some(content.into()), tool_calls: Vec::new(), extra: Map::new() }
     }
@@ -112,8 +112,8 @@ impl Message {
         Self::new(Role::Assistant, content)
     }
 
-    /// The text of the turn, empty where there is none. Of a content in parts it is the text parts alone: what cannot use
-    /// the others asks [`check::text_only`](crate::check::text_only) first.
+    /// The text of the turn, or an empty text. For a content in parts, it is that of the text parts only; callers
+    /// that cannot use other parts call [`check::text_only`](crate::check::text_only) first.
     #[must_use]
     pub fn text(&self) -> &str {
         self.content.as_ref().map_or("", Content::text)
@@ -158,7 +158,7 @@ impl TryFrom<Value> for Message {
 }
 deserialize_from_value!(Message);
 
-/// A call names its function, either directly or in `function`.
+/// Checks that a call names its function, either directly or in `function`.
 fn check_tool_call(call: &Value) -> Result<(), Invalid> {
     let function = call.get("function").unwrap_or(call);
     match function.get("name") {
@@ -167,8 +167,8 @@ fn check_tool_call(call: &Value) -> Result<(), Invalid> {
     }
 }
 
-/// Reads a field that holds messages: a list, a single one, or a plain string that stands for one turn of `role`.
-/// Turns in ShareGPT's style (`from`, `value`) are converted.
+/// Reads a field that holds messages: a list, a single message, or a plain string for one turn of `role`. Turns in
+/// ShareGPT's style (`from`, `value`) are converted.
 pub(crate) fn messages(name: &str, value: Value, role: Role) -> Result<Vec<Message>, Invalid> {
     let one = |item: Value| if sharegpt::is_turn(&item) { sharegpt::message(item) } else { Message::try_from(item) };
     match value {
@@ -187,7 +187,7 @@ pub(crate) fn messages(name: &str, value: Value, role: Role) -> Result<Vec<Messa
     }
 }
 
-/// Reads a field that holds nothing but turns: unlike in [`messages`], a text is no turn.
+/// Reads a field that holds only turns: unlike in [`messages`], a text is not a turn.
 pub(crate) fn turns(name: &str, value: Value) -> Result<Vec<Message>, Invalid> {
     if let Value::String(text) = &value
         && as_turns(text).is_none()
@@ -202,7 +202,7 @@ pub(crate) fn turns(name: &str, value: Value) -> Result<Vec<Message>, Invalid> {
     messages(name, value, Role::User)
 }
 
-/// A list of turns that was written as JSON into a text, as exports of chat columns do.
+/// A list of turns that is stored as JSON text, as in exports of chat columns.
 pub(crate) fn as_turns(text: &str) -> Option<Value> {
     if !text.trim_start().starts_with('[') {
         return None;
@@ -212,7 +212,7 @@ pub(crate) fn as_turns(text: &str) -> Option<Value> {
     value.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(turn)).then_some(value)
 }
 
-/// Turns an object of lists, as datasets' `Sequence({...})` is stored in Parquet, into a list of objects.
+/// Converts an object of lists, as which Parquet stores datasets' `Sequence({...})`, into a list of objects.
 fn rows(name: &str, columns: Map<String, Value>) -> Result<Value, Invalid> {
     let mut rows: Vec<Map<String, Value>> = Vec::new();
     for (i, (field, column)) in columns.into_iter().enumerate() {

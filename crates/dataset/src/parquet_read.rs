@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::error::{Error, Invalid, Result, io};
 
-/// Reads rows one at a time; a row group's pages are in memory, not the file.
+/// Reads rows one at a time; only the pages of one row group are in memory, not the file.
 pub(crate) struct Rows {
     path: PathBuf,
     rows: RowIter<'static>,
@@ -27,9 +27,9 @@ impl Rows {
         Ok(Self { path: path.to_path_buf(), rows, number: 0 })
     }
 
-    /// The next row; `Ok(None)` at the end. The inner error is about a single value.
+    /// The next row; `Ok(None)` at the end. The inner error concerns a single value.
     pub fn next(&mut self) -> Result<Option<Result<Value, Invalid>>> {
-        // The record interface panics on column types that it does not know and on some damaged pages.
+        // The record interface panics on unknown column types and on some damaged pages.
         let row = match catch_unwind(AssertUnwindSafe(|| self.rows.next())) {
             Ok(None) => return Ok(None),
             Ok(Some(Ok(row))) => row,
@@ -49,7 +49,7 @@ fn damaged(path: &Path, what: &str) -> Error {
     Error::File { path: path.to_path_buf(), what: what.to_owned() }
 }
 
-/// Parquet has no way to tell a missing field from a null one: both are left out.
+/// Parquet cannot distinguish a missing field from a null one: both are left out.
 fn object(row: &Row) -> Result<Value, Invalid> {
     let mut map = Map::new();
     for (name, field) in row.get_column_iter() {
@@ -77,7 +77,7 @@ fn value(field: &Field) -> Result<Value, Invalid> {
         Field::Float(x) => float(f64::from(*x)),
         Field::Double(x) => float(*x),
         Field::Str(text) => text.as_str().into(),
-        // An image, say: kept as hexadecimal digits, in an object that is no text.
+        // Binary data such as an image is kept as hexadecimal digits, in an object that is not a text.
         Field::Bytes(bytes) => match std::str::from_utf8(bytes.data()) {
             Ok(text) => text.into(),
             Err(_) => Value::Object(Map::from_iter([("hex".into(), crate::digest::hex(bytes.data()).into())])),
@@ -103,8 +103,8 @@ fn value(field: &Field) -> Result<Value, Invalid> {
     })
 }
 
-/// JSON has no NaN and no infinities: they become texts, so that a row is read whatever stands in a column that nobody
-/// reads, and a field that must be a number says what it found.
+/// JSON has no NaN and no infinities: they become texts. So a row is read whatever value an unused column has, and a
+/// field that must be a number reports the value that it found.
 fn float(x: f64) -> Value {
     Number::from_f64(x)
         .map_or_else(|| Value::String(if x.is_nan() { "NaN".into() } else { format!("{x}") }), Value::Number)

@@ -1,7 +1,7 @@
-//! Records to a Parquet file, without Arrow: JSON values are cut into columns as in the Dremel paper (Melnik et al.,
-//! 2010, section 4.2), each value with its definition and repetition level.
+//! Writes records to a Parquet file, without Arrow. JSON values are split into columns as in the Dremel paper (Melnik
+//! et al., 2010, section 4.2), each value with its definition and repetition level.
 //!
-//! The schema is known only when the last record is: records wait as JSON lines in a temporary file.
+//! The schema is known only after the last record, so records are first stored as JSON lines in a temporary file.
 
 use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::shape::{Shape, widen_struct};
 /// A row group holds records of about this many bytes of JSON.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
-/// Largest whole number up to which every whole number is exact as f64.
+/// Largest integer up to which every integer is exact as f64.
 const EXACT: u64 = 1 << 53;
 
 /// Collects records until [`ParquetFile::finish`] writes them.
@@ -39,7 +39,7 @@ impl ParquetFile {
         Ok(Self { path: path.to_path_buf(), target, spool: BufWriter::new(spool), fields: Vec::new() })
     }
 
-    /// Takes one record, given as a line of JSON.
+    /// Adds one record, given as a line of JSON.
     pub fn push(&mut self, line: &[u8], record: u64) -> Result<()> {
         let bad = |e: Invalid| Error::File { path: self.path.clone(), what: format!("record {record}: {e}") };
         match serde_json::from_slice(line) {
@@ -99,7 +99,7 @@ impl ParquetFile {
     }
 }
 
-/// The column, or group of columns, of a field; everything is optional.
+/// The column, or group of columns, of a field; every field is optional.
 fn column_type(name: &str, shape: &Shape) -> Result<TypePtr, ParquetError> {
     let leaf = |physical| Type::primitive_type_builder(name, physical).with_repetition(Repetition::OPTIONAL);
     let built = match shape {
@@ -134,7 +134,7 @@ fn column_type(name: &str, shape: &Shape) -> Result<TypePtr, ParquetError> {
     built.map(Arc::new)
 }
 
-/// One column's values of a row group, with a definition and a repetition level each.
+/// The values of one column of a row group, with a definition and a repetition level each.
 struct Leaf {
     values: Values,
     definition: Vec<i16>,
@@ -160,10 +160,10 @@ fn add_leaves(shape: &Shape, leaves: &mut Vec<Leaf>) {
     leaves.push(Leaf { values, definition: Vec::new(), repetition: Vec::new() });
 }
 
-/// Adds one value to its leaves, from `leaves[*at]` on; `at` moves behind them.
+/// Adds one value to its leaves, starting at `leaves[*at]`, and moves `at` past them.
 ///
-/// `definition`: optional and repeated fields above that are present. `repetition`: the level at which this value
-/// repeats. `depth`: lists above.
+/// `definition`: number of optional and repeated fields above that are present. `repetition`: the level at which this
+/// value repeats. `depth`: number of lists above.
 fn shred(
     value: Option<&Value>,
     shape: &Shape,
@@ -206,7 +206,7 @@ fn shred(
     Ok(())
 }
 
-/// Tells all leaves under `shape` that the value ends at `definition`.
+/// Marks in all leaves under `shape` that the value ends at `definition`.
 fn absent(shape: &Shape, definition: i16, repetition: i16, leaves: &mut [Leaf], at: &mut usize) {
     match shape {
         Shape::List(item) => absent(item, definition, repetition, leaves, at),
@@ -228,7 +228,7 @@ impl Values {
             (Self::Text(values), Value::String(text)) => values.push(text.as_str().into()),
             (Self::Int(values), Value::Number(n)) => match (n.as_i64(), n.as_u64()) {
                 (Some(n), _) => values.push(n),
-                // Parquet keeps an unsigned number as the signed one with the same bits.
+                // Parquet stores an unsigned number as the signed number with the same bits.
                 (None, Some(n)) => values.push(n.cast_signed()),
                 (None, None) => return Err(Invalid(format!(": {n} is not a whole number"))),
             },

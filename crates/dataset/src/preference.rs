@@ -1,4 +1,4 @@
-//! A preference: one prompt, a better and a worse answer. What reward models and DPO train on.
+//! A preference: one prompt with a better and a worse answer. Reward models and DPO train on preferences.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -20,11 +20,14 @@ pub enum Strength {
 
 /// A preference, `{"id", "prompt", "chosen", "rejected", "edited"?, "strength"?}`.
 ///
-/// The three answers hold only the turns after the prompt. Read are, and written back in that form:
+/// The three answers contain only the turns after the prompt. These forms are read too, and written back in the form
+/// above:
 /// - message lists, or plain strings (the prompt is a user turn, an answer is an assistant turn);
-/// - answers that repeat the prompt (UltraFeedback's form): the repetition is taken off;
-/// - TRL's implicit prompt, where `prompt` is absent and the two answers share their first turns, or are strings
-///   that share their beginning; strings in the style of hh-rlhf (`\n\nHuman: ... \n\nAssistant: ...`) become turns.
+/// - answers that repeat the prompt (UltraFeedback's form): the repetition is removed;
+/// - TRL's implicit prompt, where `prompt` is absent and the two answers share their first turns, or are strings with
+///   a common prefix; strings in the style of hh-rlhf (`
+/// - Human: ...
+/// - Assistant: ...`) become turns.
 ///
 /// ```
 /// let line = r#"{"chosen": "\n\nHuman: Hi\n\nAssistant: Hello!", "rejected": "\n\nHuman: Hi\n\nAssistant: What?"}"#;
@@ -35,16 +38,16 @@ pub enum Strength {
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Preference {
-    /// Names the record; empty where the file has none. Numbers become text.
+    /// The name of the record; empty if the file has none. Numbers become text.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
-    /// The turns up to the answers.
+    /// The turns before the answers.
     pub prompt: Vec<Message>,
     /// The better answer.
     pub chosen: Vec<Message>,
     /// The worse answer.
     pub rejected: Vec<Message>,
-    /// The chosen answer as a person improved it: edited > chosen > rejected.
+    /// The chosen answer after improvement by a person: edited > chosen > rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edited: Option<Vec<Message>>,
     /// How clearly chosen is better than rejected.
@@ -86,7 +89,7 @@ impl TryFrom<Value> for Preference {
         };
         let (mut prompt, mut chosen, mut rejected) = match (prompt, chosen, rejected) {
             (None, Value::String(chosen), Value::String(rejected)) if as_turns(&chosen).is_none() => {
-                // A prompt cut out of the answers is a guess: not where a column may hold the real one.
+                // A prompt extracted from the answers is a guess; it is not used if a column may hold the real one.
                 let transcripts = hh_turns(&chosen).is_some() && hh_turns(&rejected).is_some();
                 if !unread.is_empty() && !transcripts {
                     return Err(no_prompt());
@@ -115,7 +118,7 @@ impl TryFrom<Value> for Preference {
             chosen.drain(..prompt.len());
             rejected.drain(..prompt.len());
         }
-        // A prompt of one text, and answers that repeat it behind a system turn: the longer form is the prompt.
+        // The prompt is one text, and the answers repeat it after a system turn: the longer form is the prompt.
         let shared = chosen.iter().zip(&rejected).take_while(|(a, b)| a == b).count();
         let repeated = &chosen[..shared];
         if !prompt.is_empty()
@@ -155,7 +158,7 @@ fn split_strings(chosen: &str, rejected: &str) -> Result<Split, Invalid> {
     while !chosen.is_char_boundary(shared) || !rejected.is_char_boundary(shared) {
         shared -= 1;
     }
-    // As TRL's `extract_prompt`: a space before the difference belongs to the answers.
+    // As in TRL's `extract_prompt`, a space before the difference belongs to the answers.
     if shared > 0 && chosen.as_bytes()[shared - 1] == b' ' {
         shared -= 1;
     }
@@ -229,7 +232,7 @@ mod tests {
         let (q, a, b) = (turn("user", "q"), turn("assistant", "a"), turn("assistant", "b"));
         let p = read(json!({"prompt": "q", "chosen": [s, q, a], "rejected": [s, q, b]})).unwrap();
         same(&p, &[Message::system("s"), Message::user("q")], "a", "b");
-        // JSON in texts.
+        // JSON stored as text.
         let text = |list: Value| list.to_string();
         let p = read(json!({"chosen": text(json!([q, a])), "rejected": text(json!([q, b]))})).unwrap();
         same(&p, &[Message::user("q")], "a", "b");

@@ -1,4 +1,4 @@
-//! A problem to sample answers for.
+//! A problem: a question to sample answers for.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -7,7 +7,7 @@ use crate::error::Invalid;
 use crate::fields::{Fields, deserialize_from_value, kind, missing, tools};
 use crate::message::{Message, Role, messages};
 
-/// Which verifier a problem is for.
+/// The kind of a problem, which selects its verifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -15,7 +15,7 @@ pub enum Kind {
     Math,
     /// A program with tests, run by `codeexec`.
     Code,
-    /// Open-ended, judged by a reward model or a judge.
+    /// An open-ended problem, scored by a reward model or a judge.
     Chat,
     /// A probe of safety behaviour.
     Safety,
@@ -24,17 +24,17 @@ pub enum Kind {
 /// A problem, `{"id", "kind", "prompt", "answer"?, "tests"?, "entry_point"?, "language"?, "meta"?}`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Problem {
-    /// Names the problem; its samples carry the same id. Empty where the file has none. Numbers become text.
+    /// The name of the problem; its samples have the same id. Empty if the file has none. Numbers become text.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
-    /// Which verifier it is for.
+    /// The kind of the problem, which selects its verifier.
     pub kind: Kind,
-    /// The turns up to the answer; a plain string is read as one user turn.
+    /// The turns before the answer; a plain string is read as one user turn.
     pub prompt: Vec<Message>,
     /// The right answer. Numbers become text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
-    /// The tests of a program, in one of the forms that `codeexec` takes: a string or a list.
+    /// The tests of a program, in one of the forms that `codeexec` accepts: a string or a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tests: Option<Value>,
     /// The function that the tests call.
@@ -43,7 +43,7 @@ pub struct Problem {
     /// The programming language, or the language of a chat.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
-    /// Anything else about the problem, passed on untouched.
+    /// Further data about the problem, passed on unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub meta: Option<Value>,
     /// Every other field.
@@ -52,7 +52,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with nothing but its id, kind and prompt.
+    /// A problem with only an id, a kind and a prompt.
     pub fn new(id: impl Into<String>, kind: Kind, prompt: Vec<Message>) -> Self {
         Self {
             id: id.into(),

@@ -1,4 +1,4 @@
-//! A prompt to answer, without a verifier: what `herd generate` reads.
+//! A prompt without a verifier: the input of `herd generate`.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -11,10 +11,10 @@ use crate::message::{Message, Role, messages, turns};
 /// A prompt, `{"id", "prompt", "tools"?}`; a plain string is one user turn, `messages` is read as `prompt`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prompt {
-    /// Names the prompt; its answers carry the same id. Empty where the file has none. Numbers become text.
+    /// The name of the prompt; its answers have the same id. Empty if the file has none. Numbers become text.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
-    /// The turns up to the answer.
+    /// The turns before the answer.
     pub prompt: Vec<Message>,
     /// Every other field.
     #[serde(flatten)]

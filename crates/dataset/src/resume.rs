@@ -14,13 +14,13 @@ use crate::error::{Error, Result, io};
 use crate::format::Format;
 use crate::jsonl::{AtomicWriter, to_line};
 
-/// A JSONL output with one record per input, in input order, however the results arrive.
+/// A JSONL output with one record per input, in input order, in whatever order the results arrive.
 ///
-/// Records go to `OUTPUT.partial`, each by one write when all before it are there. Beside it, `OUTPUT.partial.json`
-/// holds the fingerprint of what the records are made from (input files, options, versions:
-/// [`crate::digest::Fingerprint`]). After a kill at any moment the same command opens the same output, learns from
-/// [`OrderedOutput::done`] how many inputs to skip, and ends with the same bytes. [`OrderedOutput::finish`] gives the
-/// file its name, compressed or as Parquet if the name says so.
+/// Records go to `OUTPUT.partial`, each in one write, as soon as all earlier records are written.
+/// `OUTPUT.partial.json` holds the fingerprint of everything that the records depend on (input files, options,
+/// versions: [`crate::digest::Fingerprint`]). After a kill at any moment, the same command opens the same output,
+/// gets from [`OrderedOutput::done`] the number of inputs to skip, and ends with the same bytes.
+/// [`OrderedOutput::finish`] gives the file its name, compressed or as Parquet according to the name.
 ///
 /// ```
 /// use dataset::resume::OrderedOutput;
@@ -51,18 +51,18 @@ pub struct OrderedOutput {
     cut_bytes: u64,
 }
 
-/// What `OUTPUT.partial.json` holds.
+/// The content of `OUTPUT.partial.json`.
 #[derive(Serialize, Deserialize)]
 struct Side {
     fingerprint: String,
 }
 
 impl OrderedOutput {
-    /// Opens or continues the output at `path`. `fingerprint` names everything the records depend on.
+    /// Opens or continues the output at `path`. `fingerprint` identifies everything that the records depend on.
     ///
     /// # Errors
     /// [`Error::File`] when the partial file was made from another input or with other options, or when another
-    /// process is writing it; [`Error::Io`] when the folder cannot be written.
+    /// process is writing it; [`Error::Io`] when the folder cannot be written to.
     pub fn open(path: impl AsRef<Path>, fingerprint: &str) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let partial = with_ending(&path, ".partial");
@@ -108,7 +108,7 @@ impl OrderedOutput {
         Err(Error::File { path: self.partial.clone(), what })
     }
 
-    /// Counts the complete records and cuts off what follows the last of them.
+    /// Counts the complete records, and removes what follows the last of them.
     fn count_and_cut(&mut self) -> Result<()> {
         let cannot = |e| io(&self.partial, "cannot read")(e);
         let mut reader = BufReader::with_capacity(1 << 16, &self.file);
@@ -116,7 +116,7 @@ impl OrderedOutput {
         loop {
             line.clear();
             let n = reader.read_until(b'\n', &mut line).map_err(cannot)?;
-            // Blocks lost in a power cut read as zeros: every line is parsed.
+            // Blocks lost in a power failure read as zeros, so every line is parsed.
             if line.last() != Some(&b'\n') || serde_json::from_slice::<Value>(&line).is_err() {
                 break;
             }
@@ -132,29 +132,29 @@ impl OrderedOutput {
         Ok(())
     }
 
-    /// How many records are in the file, from the first input on: the next to make is the input of this index.
+    /// Number of records in the file, from the first input on. It is also the index of the next input.
     #[must_use]
     pub fn done(&self) -> usize {
         self.next
     }
 
-    /// Bytes of a torn line that were cut off when the output was opened.
+    /// Bytes of an incomplete line that were removed when the output was opened.
     #[must_use]
     pub fn cut_bytes(&self) -> u64 {
         self.cut_bytes
     }
 
-    /// How many records wait in memory for an earlier one; hold back new work when it grows.
+    /// Number of records that wait in memory for an earlier one; start less new work when it grows.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Takes the record of the input `index` (from 0) and writes it as soon as all before it are written.
+    /// Adds the record of the input `index` (from 0) and writes it as soon as all earlier ones are written.
     ///
     /// # Errors
-    /// [`Error::File`] when the index was already given or the record cannot be written as JSON; [`Error::Io`] when
-    /// the disk refuses (what is in the file stays good: run again).
+    /// [`Error::File`] when the index was already added or the record cannot be written as JSON; [`Error::Io`] when
+    /// the file cannot be written (the file stays valid: run the command again).
     pub fn push<T: Serialize + ?Sized>(&mut self, index: usize, record: &T) -> Result<()> {
         let wrong = |what| Error::File { path: self.partial.clone(), what };
         if index < self.next || self.waiting.contains_key(&index) {
@@ -169,7 +169,7 @@ impl OrderedOutput {
             return Ok(());
         }
         if let Err(e) = self.file.write_all(&block) {
-            // Half a line must not stay: the same records may be written again.
+            // Remove an incomplete line, since the same records may be written again.
             self.file.set_len(self.length).map_err(io(&self.partial, "cannot cut the torn last line"))?;
             return Err(io(&self.partial, "cannot write")(e));
         }
@@ -183,7 +183,8 @@ impl OrderedOutput {
     /// Gives the complete output its name. `expected` is the number of inputs.
     ///
     /// # Errors
-    /// [`Error::File`] when records are missing; [`Error::Io`] when the disk refuses. The partial file is kept then.
+    /// [`Error::File`] when records are missing; [`Error::Io`] when the file cannot be written. The partial file is
+    /// then kept.
     pub fn finish(self, expected: usize) -> Result<()> {
         if self.next != expected {
             let what = format!("has {} records where {expected} are needed; run the same command again", self.next);

@@ -1,4 +1,4 @@
-//! A sampled answer, and what a verifier said of it.
+//! A sampled answer, and a verifier's verdict on it.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -6,14 +6,14 @@ use serde_json::{Map, Value};
 use crate::error::Invalid;
 use crate::fields::{Fields, deserialize_from_value, finite, kind, missing};
 
-/// Why a generation ended, named as in OpenAI's API.
+/// The reason why a generation ended, with the names of OpenAI's API.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum FinishReason {
-    /// The model ended its turn, or a stop string or token came.
+    /// The model ended its turn, or generated a stop string or stop token.
     Stop,
-    /// The maximum length was reached: the text is cut.
+    /// The maximum length was reached: the text is truncated.
     Length,
-    /// Another server's word.
+    /// Another reason, as a server named it.
     Other(String),
 }
 
@@ -43,20 +43,20 @@ impl From<String> for FinishReason {
 pub struct Sample {
     /// The problem's id.
     pub id: String,
-    /// Which of the problem's samples this is, from 0.
+    /// The number of the sample among those of the problem, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<u64>,
     /// The answer's text.
     pub response: String,
-    /// Why it ended.
+    /// The reason why the answer ended.
     pub finish_reason: FinishReason,
-    /// Sum of the log-probabilities (natural logarithm) of the answer's tokens; `None` where a server gives none.
+    /// Sum of the log-probabilities (natural logarithm) of the answer's tokens; `None` if a server sends none.
     #[serde(serialize_with = "finite")]
     pub logprob: Option<f64>,
-    /// A reward model's score.
+    /// The score of a reward model.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "finite")]
     pub reward: Option<f64>,
-    /// What the verifier said.
+    /// The verdict of a verifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
     /// The model's name or path.
@@ -94,7 +94,7 @@ impl TryFrom<Value> for Sample {
 }
 deserialize_from_value!(Sample);
 
-/// What a verifier said, `{"passed", "status", "detail"?, ...}`.
+/// The result of a verifier, `{"passed", "status", "detail"?, ...}`.
 ///
 /// For code, the status is one of [`Verdict::CODE_STATUSES`] and the extra fields are stdout, stderr, per-test results
 /// and resource use; for maths, the extracted answer, the matched form and the per-step verdicts.
@@ -102,9 +102,9 @@ deserialize_from_value!(Sample);
 pub struct Verdict {
     /// True when the answer is right.
     pub passed: bool,
-    /// One word for how it went.
+    /// The result as one word.
     pub status: String,
-    /// One sentence about it.
+    /// One sentence about the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// Every other field.
@@ -113,7 +113,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The statuses of a program.
+    /// The possible statuses of a program.
     pub const CODE_STATUSES: [&'static str; 7] =
         ["passed", "failed", "error", "timeout", "memory", "output_limit", "crashed"];
 }

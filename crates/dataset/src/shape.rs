@@ -1,4 +1,4 @@
-//! Which Parquet columns hold a set of JSON values.
+//! The Parquet columns that can hold a set of JSON values.
 
 use serde_json::{Map, Value};
 
@@ -11,9 +11,9 @@ pub(crate) enum Shape {
     /// Only nulls so far.
     Unknown,
     Bool,
-    /// Whole numbers within i64.
+    /// Integers within i64.
     Int,
-    /// Whole numbers from 0 to beyond i64.
+    /// Integers from 0 to beyond i64.
     UInt,
     Float,
     Text,
@@ -22,7 +22,7 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    /// Widens `self` to hold `value` too.
+    /// Widens `self` so that it can also hold `value`.
     pub fn widen(&mut self, value: &Value) -> Result<(), Invalid> {
         match (&mut *self, value) {
             (_, Value::Null) => {}
@@ -88,7 +88,7 @@ impl Shape {
         }
     }
 
-    /// The first struct without any field, which Parquet cannot hold, as a path.
+    /// The path of the first struct without any field, which Parquet cannot store.
     pub fn empty_struct(&self, path: &str) -> Option<String> {
         match self {
             Self::Struct(fields) if fields.is_empty() => Some(path.to_owned()),
@@ -101,10 +101,10 @@ impl Shape {
     }
 }
 
-/// Widens a struct's fields; new ones go to the end, so that columns stand in the order of first appearance.
+/// Widens a struct's fields. New fields are appended, so columns are in the order of first appearance.
 pub(crate) fn widen_struct(fields: &mut Vec<(String, Shape)>, map: &Map<String, Value>) -> Result<(), Invalid> {
     for (i, (name, value)) in map.iter().enumerate() {
-        // Records of one file mostly have the same fields in the same order.
+        // The records of a file usually have the same fields in the same order.
         let at = match fields.get(i) {
             Some((found, _)) if found == name => i,
             _ => fields.iter().position(|(found, _)| found == name).unwrap_or_else(|| {

@@ -1,10 +1,10 @@
-//! Paths that are given as files of records and are none: what they are, and what to give instead.
+//! Paths that are not files of records: what they are, and what to give instead.
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The sentence for a folder, a table of another format or a stand-in; `None` for everything else.
+/// The message for a folder, a table in another format or a placeholder file; `None` for everything else.
 pub(crate) fn what(path: &Path) -> Option<String> {
     if path.is_dir() {
         return Some(folder(path));

@@ -1,4 +1,4 @@
-//! Files of records as users bring them: compressed, damaged, with bad lines, from Hugging Face.
+//! Files of records as users have them: compressed, damaged, with bad lines, from Hugging Face.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -106,7 +106,7 @@ fn bad_lines_have_their_place() {
         assert!(lines[0]["reason"].as_str().unwrap().starts_with(what));
         assert_eq!(lines[0]["line"], String::from_utf8_lossy(bad).as_ref());
     }
-    // A clean run removes what an earlier one has set aside.
+    // A run without bad lines removes the file with rejected lines of an earlier run.
     fs::write(&path, good).unwrap();
     let rejected = dir.path().join("rejected.jsonl");
     assert!(rejected.exists());

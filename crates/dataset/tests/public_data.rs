@@ -1,4 +1,4 @@
-//! Published sets, where they are at hand: the folder `../shared/data` beside the repository.
+//! Published sets, if they are available: the folder `../shared/data` beside the repository.
 #![allow(clippy::unwrap_used)]
 
 use dataset::jsonl::{self, OnBadLine};

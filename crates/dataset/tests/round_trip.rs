@@ -1,4 +1,4 @@
-//! Whatever is written comes back, in every format.
+//! Every written value is read back unchanged, in every format.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -9,7 +9,8 @@ use dataset::{Conversation, FinishReason, Kind, Message, Preference, Problem, Ro
 use proptest::prelude::*;
 use serde_json::{Map, Number, Value, json};
 
-/// Any text, with the characters that trip readers up: newlines, separators, quotes, marks, four-byte characters.
+/// Any text, with characters that are difficult for readers: newlines, separators, quotes, marks, four-byte
+/// characters.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof!["\\PC{0,20}", "[\\n\\r\\t\"\\\\\u{0}\u{2028}\u{FEFF}😀ż ]{0,12}"]
 }
@@ -31,7 +32,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Fields that no record knows, so that they do not stand for one of its own.
+/// Fields that no record knows, so that they do not collide with a known field.
 fn extra() -> impl Strategy<Value = Map<String, Value>> {
     let names = prop::sample::select(vec!["x_a", "x_b", "tools", "", "name", "żółw"]);
     prop::collection::vec((names, value()), 0..3).prop_map(|f| f.into_iter().map(|(n, v)| (n.to_owned(), v)).collect())
@@ -78,7 +79,7 @@ fn preference() -> impl Strategy<Value = Preference> {
         finite().prop_map(|x| x.map(Strength::Score))
     ];
     (text(), messages(), messages(), messages(), prop::option::of(messages()), strength, extra())
-        // Answers that repeat the prompt are read as the form in which they contain it.
+        // Answers that repeat the prompt are read in the form that contains it.
         .prop_filter("distinct", |(_, prompt, chosen, rejected, edited, ..)| {
             let repeats = |answer: &[Message]| answer.starts_with(prompt);
             prompt.is_empty() || !(repeats(chosen) || repeats(rejected) || edited.as_deref().is_some_and(repeats))
@@ -144,7 +145,7 @@ where
     }
 }
 
-/// A Parquet column's type, for rows that agree with it.
+/// The type of a Parquet column, for rows that agree with it.
 #[derive(Debug, Clone)]
 enum Column {
     Bool,
@@ -170,7 +171,7 @@ fn fields(columns: Vec<Column>) -> Column {
     Column::Struct(columns.into_iter().enumerate().map(|(i, c)| (format!("f{i}"), c)).collect())
 }
 
-/// A value of a column: null in lists, missing in objects, is possible everywhere.
+/// A value of a column; null (in lists) or missing (in objects) is possible everywhere.
 fn of(column: &Column) -> BoxedStrategy<Value> {
     let null = |s: BoxedStrategy<Value>| prop_oneof![1 => Just(Value::Null), 4 => s].boxed();
     match column {
@@ -198,7 +199,7 @@ fn row(column: &Column) -> BoxedStrategy<Value> {
     parts.prop_map(|f| Value::Object(f.into_iter().filter(|(_, v)| !v.is_null()).collect())).boxed()
 }
 
-/// Some rows of one type, with a first one that has every field, so that no struct is empty throughout.
+/// Rows of one type; the first has every field, so that no struct is empty in all rows.
 fn rows() -> impl Strategy<Value = Vec<Value>> {
     prop::collection::vec(column(), 1..4).prop_map(fields).prop_flat_map(|column| {
         let whole = full(&column);
@@ -252,7 +253,7 @@ proptest! {
         prop_assert_eq!(jsonl::read_all::<Value>(&path).unwrap(), rows);
     }
 
-    /// Any order of arrival and any number of kills end in the same bytes.
+    /// Any order of arrival and any number of kills give the same bytes.
     #[test]
     fn ordered_output(records in prop::collection::vec(value(), 1..20), order in any::<u64>(), cuts in prop::collection::vec(0.0..1.0, 0..4)) {
         let dir = tempfile::tempdir().unwrap();
