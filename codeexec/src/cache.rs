@@ -51,7 +51,7 @@ pub fn remove_left_over() -> anyhow::Result<()> {
 /// Writes a file that appears under its name only when complete.
 ///
 /// # Errors
-/// When the disk refuses.
+/// When a file cannot be written.
 pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let folder = path.parent().context("a file without a folder")?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;

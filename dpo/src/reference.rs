@@ -153,7 +153,7 @@ impl ReferenceLogProbs {
     /// Writes the cache into `folder`; the record, which makes it one, comes last.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When a file cannot be written.
     pub fn save(&self, folder: &Path, identity: &Identity) -> anyhow::Result<()> {
         let write = || {
             fs::create_dir_all(folder)?;

@@ -13,7 +13,7 @@ const SHOWN: usize = 20;
 /// Writes the report of a run.
 ///
 /// # Errors
-/// When the disk refuses.
+/// When a file cannot be written.
 pub(crate) fn write(path: &Path, title: &str, summary: &Summary, samples: &[Sample]) -> anyhow::Result<()> {
     let mut page = Page::new(title);
     let mut rows = Vec::new();

@@ -1,4 +1,4 @@
-//! From a request to its answer.
+//! Handles a request up to its response.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,16 +18,16 @@ use crate::metrics::Metrics;
 use crate::options::{Failure, Handler, Options, Routes, Service, Ticket};
 use crate::pool::{Outcome, Pool};
 
-/// What all requests share.
+/// State that all requests share.
 pub(crate) struct Shared {
     pub options: Options,
     pub pool: Pool,
     pub metrics: Metrics,
-    /// Set at SIGTERM: no new work.
+    /// Set at SIGTERM: no new work is accepted.
     pub draining: AtomicBool,
 }
 
-/// An answer that is not a result: its status and sentence.
+/// A response that is not a result: its status and message.
 struct Refusal(StatusCode, String);
 
 impl IntoResponse for Refusal {
@@ -38,7 +38,7 @@ impl IntoResponse for Refusal {
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
         }
-        // What is left of a body that was not read to its end would be taken for the next request.
+        // The rest of a body that was not read to its end would be taken for the next request.
         if matches!(
             status,
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE
@@ -54,7 +54,8 @@ fn respond(status: StatusCode, content_type: &'static str, body: String) -> Resp
     (status, [(CONTENT_TYPE, content_type)], body).into_response()
 }
 
-/// The routes of the worker: the handlers', `/healthz`, `/health` and `/metrics`. A slash behind a path is no other path.
+/// The routes of the worker: those of the handlers, `/healthz`, `/health` and `/metrics`. A slash at the end of a
+/// path is ignored.
 pub(crate) fn router(shared: &Arc<Shared>, routes: Routes) -> Router {
     let Routes { handlers, services, pages, pages_of, error_body, cors, identity, .. } = routes;
     let health: Arc<str> = {
@@ -145,8 +146,8 @@ pub(crate) fn router(shared: &Arc<Shared>, routes: Routes) -> Router {
     router.with_state(shared.clone())
 }
 
-/// Lets web pages of an origin read the answers (the Fetch standard's CORS protocol): a browser asks with OPTIONS which
-/// methods and headers it may send, and needs the origin in every response.
+/// Lets web pages of an origin read the responses (the Fetch standard's CORS protocol). A browser asks with OPTIONS
+/// which methods and headers it may send, and requires the origin in every response.
 async fn for_browsers(origin: HeaderValue, request: Request, next: Next) -> Response {
     let asks =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
@@ -166,7 +167,7 @@ async fn for_browsers(origin: HeaderValue, request: Request, next: Next) -> Resp
     response
 }
 
-/// Whether a request may be answered: it has the token, or none and asks for what everybody may know.
+/// Whether a request may be answered: it has the token, or it asks for a public path.
 fn is_known(token: &str, request: &Request) -> bool {
     let Some(sent) = request.headers().get(header::AUTHORIZATION) else {
         let path = request.uri().path().trim_end_matches('/');
@@ -174,7 +175,7 @@ fn is_known(token: &str, request: &Request) -> bool {
     };
     let sent = sent.as_bytes();
     let sent = sent.strip_prefix(b"Bearer ").or_else(|| sent.strip_prefix(b"bearer ")).unwrap_or_default();
-    // All bytes are compared whatever the first ones are, so that the time says nothing.
+    // All bytes are always compared, so that the duration reveals nothing.
     let differ = sent.iter().zip(token.as_bytes()).fold(0, |differ, (a, b)| differ | (a ^ b));
     sent.len() == token.len() && differ == 0
 }
@@ -194,7 +195,8 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-/// A request that a service answers. It is in flight until its ticket is dropped, which may be after its last byte.
+/// A request that a service answers. It is in flight until its ticket is dropped, possibly after the last byte of the
+/// response.
 async fn serve(shared: &Arc<Shared>, path: &str, service: &dyn Service, request: Request) -> Response {
     struct InFlight(Arc<Shared>);
     impl Drop for InFlight {
@@ -218,8 +220,7 @@ async fn serve(shared: &Arc<Shared>, path: &str, service: &dyn Service, request:
     response
 }
 
-/// The connection ends with this response: what is left of a body that was not read would be taken for the next
-/// request.
+/// Ends the connection after this response: the rest of an unread body would be taken for the next request.
 fn close(mut response: Response) -> Response {
     response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     response
@@ -233,7 +234,7 @@ fn record(shared: &Shared, path: &str, status: StatusCode, start: Instant) {
     shared.metrics.seconds.with_label_values(&[path]).observe(start.elapsed().as_secs_f64());
 }
 
-/// Counts a request as in flight until it is answered or its client has gone.
+/// Counts a request as in flight until it is answered or its client has disconnected.
 async fn counted(shared: &Shared, path: &str, answer: impl Future<Output = Result<Response, Refusal>>) -> Response {
     struct InFlight<'a>(&'a Metrics);
     impl Drop for InFlight<'_> {
@@ -287,7 +288,7 @@ async fn run(shared: &Shared, path: &str, handler: &Handler, request: Request) -
     Ok(respond(StatusCode::OK, "application/json", value.to_string()))
 }
 
-/// Counts one item's outcome and turns it into its result.
+/// Counts the outcome of one item and converts it into its result.
 fn counted_item(shared: &Shared, path: &str, outcome: Outcome) -> Result<Value, Refusal> {
     let (name, result) = match outcome {
         Outcome::Done(value) => ("done", Ok(value)),
@@ -309,8 +310,8 @@ fn counted_item(shared: &Shared, path: &str, outcome: Outcome) -> Result<Value, 
 
 /// The whole body, within the limits of size and time.
 ///
-/// A body that is too large is read on and thrown away for a while, up to four times the limit, so that an honest
-/// client is done sending and sees the answer instead of a broken connection.
+/// A body that is too large is read and discarded up to four times the limit, so that an honest client finishes
+/// sending and sees the response instead of a broken connection.
 async fn read_body(options: &Options, request: Request) -> Result<Vec<u8>, Refusal> {
     let limit = options.max_body_bytes;
     let mut body: Body = request.into_body();

@@ -1,7 +1,7 @@
-//! An HTTP worker: JSON in, JSON out, by ordinary blocking functions.
+//! An HTTP worker around ordinary blocking functions: JSON in, JSON out.
 //!
 //! `codeexec serve` and `mathverify serve` are this server with their own handlers. A body that is an object is one
-//! item; a body that is a list is a batch, answered by a list in the same order, in which an item that went wrong is
+//! item. A body that is a list is a batch: the response is a list in the same order, in which a failed item is
 //! `{"error": "..."}`.
 //!
 //! ```no_run
@@ -36,9 +36,11 @@
 //! | 500 | the handler failed ([`Failure::Internal`]) or panicked; the worker goes on |
 //! | 503 | the worker is draining after SIGTERM or SIGINT |
 //!
-//! Every answer but 200 is `{"error": "one sentence"}` ([`Routes::error_body`] changes that). `GET /healthz` (and `/health`) answers 200 with the
-//! service's name and version ([`Routes::identity`]), or 503 while draining; `GET /metrics` is Prometheus text. Items of a client that has gone are not run. At SIGTERM or SIGINT the worker takes
-//! no new work, finishes what it has and returns: a process that then ends has the exit code 0.
+//! Every response with a status other than 200 is `{"error": "one sentence"}` ([`Routes::error_body`] changes that).
+//! `GET /healthz` (and `/health`) answers 200 with the service's name and version ([`Routes::identity`]), or 503
+//! while draining; `GET /metrics` is Prometheus text. Items of a client that has disconnected are not run. At SIGTERM
+//! or SIGINT, the worker accepts no new work, finishes its current work and returns; a process that then ends has
+//! exit code 0.
 mod http;
 mod metrics;
 mod options;

@@ -1,4 +1,4 @@
-//! What `/metrics` says.
+//! The metrics at `/metrics`.
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -18,7 +18,7 @@ pub(crate) struct Metrics {
     pub requests: IntCounterVec,
     /// Requests answered with 429.
     pub rejected: IntCounter,
-    /// Requests whose headers have been read and whose answer is not ready.
+    /// Requests whose headers have been read and whose response is not ready.
     pub in_flight: IntGauge,
     /// Items running or waiting.
     pub queued: IntGauge,
@@ -84,7 +84,7 @@ enum Number {
     Counter(Counter),
 }
 
-/// A number that is asked for at each scrape.
+/// A number that is read at each scrape.
 struct ReadAtScrape {
     number: Number,
     read: ReadGauge,

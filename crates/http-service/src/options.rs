@@ -1,4 +1,4 @@
-//! What the server is told at its start.
+//! The settings of the server.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -12,30 +12,31 @@ use serde_json::Value;
 /// The server's address and limits. `Options { addr, ..Options::default() }` changes one of them.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where to listen; port 0 takes a free one. Default `127.0.0.1:8080`.
+    /// Address to listen on; port 0 takes a free port. Default `127.0.0.1:8080`.
     pub addr: SocketAddr,
-    /// Handlers that run at the same time. Default: the number of processors.
+    /// Number of handlers that run at the same time. Default: the number of CPUs.
     pub threads: usize,
-    /// Items that may wait beyond those that run; more are answered with 429. Default 1024.
+    /// Maximum number of waiting items; further ones are answered with 429. Default 1024.
     pub queue: usize,
-    /// Largest request body in bytes; more is answered with 413. Default 32 MiB.
+    /// Maximum size of a request body in bytes; a larger one is answered with 413. Default 32 MiB.
     pub max_body_bytes: usize,
-    /// Open connections; more wait in the operating system. Default 256. The memory that request bodies can take is
-    /// at most this times `max_body_bytes`.
+    /// Maximum number of open connections; further ones wait in the operating system. Default 256. Request bodies
+    /// take at most this times `max_body_bytes` of memory.
     pub max_connections: usize,
-    /// How long a client may take to send a request's headers, and may idle between two requests. Default 30 s.
+    /// Time limit for a client to send a request's headers, and for idling between two requests. Default 30 s.
     pub header_timeout: Duration,
-    /// How long a client may take to send a request's body; then 408. Default 60 s.
+    /// Time limit for a client to send a request's body; then 408. Default 60 s.
     pub body_timeout: Duration,
-    /// How long a client may leave an answer unread before it is disconnected. Default 60 s.
+    /// Time for which a client may leave a response unread before it is disconnected. Default 60 s.
     pub write_timeout: Duration,
-    /// How long requests may go on after SIGTERM or SIGINT. Default 60 s.
+    /// Time limit for running requests after SIGTERM or SIGINT. Default 60 s.
     pub drain_timeout: Duration,
-    /// What clients have to send as a bearer token; without it, 401. `/healthz` and `/metrics` answer everybody. Default: none.
+    /// The bearer token that clients must send; without it, 401. `/healthz` and `/metrics` need no token. Default:
+    /// none.
     pub token: Option<String>,
 }
 
-/// The token in an environment variable; none where it is not set, or empty.
+/// The token in an environment variable; `None` if it is not set or empty.
 #[must_use]
 pub fn token_in(variable: &str) -> Option<String> {
     std::env::var(variable).ok().filter(|token| !token.is_empty())
@@ -58,17 +59,17 @@ impl Default for Options {
     }
 }
 
-/// The request is wrong: one sentence that says what to change. Answered with 400.
+/// The request is wrong: a message that says what to change. Answered with 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadRequest(pub String);
 
-/// Why a handler has no result.
+/// The reason why a handler has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// The request is wrong: 400.
     BadRequest(String),
-    /// The worker could not do it: 500.
+    /// The worker failed: 500.
     Internal(String),
 }
 
@@ -78,8 +79,8 @@ impl From<BadRequest> for Failure {
     }
 }
 
-/// A request in flight, until this is dropped: draining waits for it. A handler that streams keeps it in the answer's
-/// body.
+/// A request in flight, until this is dropped; draining waits for it. A handler that streams keeps it in the body of
+/// the response.
 pub struct Ticket {
     pub(crate) _in_flight: Box<dyn Send + Sync>,
 }
@@ -87,11 +88,11 @@ pub struct Ticket {
 /// A future that a [`Service`] returns.
 pub type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 
-/// A handler that makes its own responses, streams for instance, within the worker's limits.
+/// A handler that makes its own responses, for example streams, within the limits of the worker.
 pub trait Service: Send + Sync + 'static {
-    /// Answers a request with this body. When the client goes away, the future or the response's body is dropped.
+    /// Answers a request with this body. When the client disconnects, the future or the response's body is dropped.
     fn call(&self, body: Vec<u8>, ticket: Ticket) -> Answer;
-    /// The response where the worker itself refuses: too large, too slow, shutting down.
+    /// The response when the worker itself refuses a request: too large, too slow, shutting down.
     fn refuse(&self, status: StatusCode, sentence: String) -> Response;
 }
 
@@ -102,14 +103,14 @@ pub(crate) type PageOf = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
 /// Makes the body of an error from its status and sentence.
 pub(crate) type ErrorBody = Arc<dyn Fn(StatusCode, &str) -> Value + Send + Sync>;
 
-/// Whether a number at `/metrics` goes up and down or up only.
+/// Whether a number at `/metrics` goes up and down, or only up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MetricKind {
     Gauge,
     Counter,
 }
 
-/// Which handler answers which path, and the handlers' own gauges.
+/// The handlers by path, and the handlers' own gauges.
 #[derive(Default)]
 pub struct Routes {
     pub(crate) handlers: Vec<(String, Handler)>,
@@ -123,17 +124,17 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// No routes yet.
+    /// An empty set of routes.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// `POST path` calls `handler` with the body, or with each item of the body where that is a list.
+    /// `POST path` calls `handler` with the body, or with each item of the body if it is a list.
     ///
-    /// The handler is an ordinary blocking function; [`Options::threads`] of them run at the same time. It has to end
-    /// by itself: the worker has a limit for everything but the handler's own time. Its error is a
-    /// [`BadRequest`] or a [`Failure`].
+    /// The handler is an ordinary blocking function; [`Options::threads`] of them run at the same time. It must end
+    /// by itself: the worker limits everything except the handler's own time. Its error is a [`BadRequest`] or a
+    /// [`Failure`].
     #[must_use]
     pub fn post<F, E>(mut self, path: impl Into<String>, handler: F) -> Self
     where
@@ -152,14 +153,14 @@ impl Routes {
         self
     }
 
-    /// `GET path` is answered by what `page` returns, which has to be quick.
+    /// `GET path` is answered with the result of `page`, which must be fast.
     #[must_use]
     pub fn get(mut self, path: impl Into<String>, page: impl Fn() -> Value + Send + Sync + 'static) -> Self {
         self.pages.push((path.into(), Arc::new(page)));
         self
     }
 
-    /// `GET prefix` followed by any name is answered by what `page` returns for the name, or with 404.
+    /// `GET prefix` followed by any name is answered with the result of `page` for the name, or with 404.
     #[must_use]
     pub fn get_of(
         mut self,
@@ -170,29 +171,28 @@ impl Routes {
         self
     }
 
-    /// The body of what the worker itself answers where no handler is asked (404, 405, health), in the place of
-    /// `{"error": sentence}`.
+    /// The body of the worker's own responses outside handlers (404, 405, health), in place of `{"error": sentence}`.
     #[must_use]
     pub fn error_body(mut self, body: impl Fn(StatusCode, &str) -> Value + Send + Sync + 'static) -> Self {
         self.error_body = Some(Arc::new(body));
         self
     }
 
-    /// What `/healthz` says that this is: a service's name and its version.
+    /// The service name and version at `/healthz`.
     #[must_use]
     pub fn identity(mut self, service: impl Into<String>, version: impl Into<String>) -> Self {
         self.identity = Some((service.into(), version.into()));
         self
     }
 
-    /// Lets web pages of this origin (`*` for all) ask this server from a browser.
+    /// Allows requests from web pages of this origin (`*` for all) in a browser.
     #[must_use]
     pub fn cors(mut self, origin: Option<HeaderValue>) -> Self {
         self.cors = origin;
         self
     }
 
-    /// Adds a gauge to `/metrics`; `read` is called at each scrape and has to be quick.
+    /// Adds a gauge to `/metrics`; `read` is called at each scrape and must be fast.
     #[must_use]
     pub fn gauge(
         mut self,
@@ -204,7 +204,7 @@ impl Routes {
         self
     }
 
-    /// Adds a counter to `/metrics`; what `read` returns never falls.
+    /// Adds a counter to `/metrics`; the result of `read` must never decrease.
     #[must_use]
     pub fn counter(
         mut self,

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::options::{Failure, Handler};
 
-/// How one item went.
+/// The outcome of one item.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Done(Value),
@@ -22,20 +22,20 @@ struct Job {
     handler: Handler,
     item: Value,
     answer: oneshot::Sender<Outcome>,
-    /// The item's place in the queue, given back when the job is dropped.
+    /// The item's place in the queue, released when the job is dropped.
     _place: OwnedSemaphorePermit,
 }
 
-/// The threads and their queue. Dropping it lets the threads end after the jobs they have.
+/// The threads and their queue. After it is dropped, the threads end when their jobs are done.
 pub(crate) struct Pool {
     jobs: Sender<Job>,
     places: Arc<Semaphore>,
-    /// Items that can be in the pool, running or waiting.
+    /// Maximum number of items in the pool, running or waiting.
     pub capacity: usize,
 }
 
 impl Pool {
-    /// Starts `threads` threads; `queue` items may wait beyond those that run.
+    /// Starts `threads` threads; at most `queue` items may wait.
     pub fn start(threads: usize, queue: usize) -> std::io::Result<Self> {
         let threads = threads.max(1);
         let capacity = threads + queue;
@@ -53,16 +53,16 @@ impl Pool {
         self.capacity - self.places.available_permits()
     }
 
-    /// Takes places for all items of a request, or for none (`None`: the queue is full).
+    /// Reserves places for all items of a request, or for none (`None`: the queue is full).
     pub fn reserve(&self, items: usize) -> Option<OwnedSemaphorePermit> {
         let items = u32::try_from(items).ok()?;
         self.places.clone().try_acquire_many_owned(items).ok()
     }
 
-    /// Queues one item. When the returned receiver is dropped before the item's turn, it is not run.
+    /// Queues one item. If the returned receiver is dropped before the item's turn, the item is not run.
     pub fn submit(&self, handler: &Handler, item: Value, place: OwnedSemaphorePermit) -> oneshot::Receiver<Outcome> {
         let (answer, receiver) = oneshot::channel();
-        // The threads outlive the sender, so that this cannot fail; if it did, the receiver would say so.
+        // The threads outlive the sender, so this cannot fail; if it did, the receiver would report it.
         let _ = self.jobs.send(Job { handler: handler.clone(), item, answer, _place: place });
         receiver
     }
@@ -77,7 +77,7 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
         if answer.is_closed() {
             continue;
         }
-        // A handler is shared by all threads already: what it leaves half done is its own matter.
+        // All threads already share the handler, so it must itself handle state that a panic leaves unfinished.
         let outcome = match catch_unwind(AssertUnwindSafe(|| handler(item))) {
             Ok(Ok(value)) => Outcome::Done(value),
             Ok(Err(failure)) => Outcome::Failed(failure),

@@ -1,4 +1,4 @@
-//! Accepting connections, and ending in good order.
+//! Accepts connections, and shuts down gracefully.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::metrics::Metrics;
 use crate::options::{Options, Routes};
 use crate::pool::Pool;
 
-/// Why the server could not start, or did not end in good order.
+/// The reason why the server could not start, or did not shut down gracefully.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address is taken or not this machine's.
+    /// The address is in use or does not belong to this machine.
     #[error("cannot listen on {addr}: {source}")]
     Listen {
-        /// The address asked for.
+        /// The requested address.
         addr: SocketAddr,
         /// The cause.
         source: std::io::Error,
@@ -41,7 +41,7 @@ pub enum Error {
     /// Requests were still running when the time for draining was over.
     #[error("{requests} requests were still running {seconds} s after the signal; they were given up")]
     DrainTimeout {
-        /// How many.
+        /// Number of these requests.
         requests: i64,
         /// [`Options::drain_timeout`].
         seconds: f64,
@@ -49,12 +49,12 @@ pub enum Error {
     /// A second signal came while draining.
     #[error("a second signal came while draining; {requests} requests were given up")]
     SecondSignal {
-        /// How many.
+        /// Number of these requests.
         requests: i64,
     },
 }
 
-/// A server that listens and does not answer yet: see [`Worker::run`].
+/// A server that listens but does not answer yet: see [`Worker::run`].
 pub struct Worker {
     runtime: Runtime,
     listener: TcpListener,
@@ -62,7 +62,7 @@ pub struct Worker {
     shared: Arc<Shared>,
 }
 
-/// Listens, says so on standard error, answers until SIGTERM or SIGINT, drains.
+/// Listens, prints the address on standard error, answers until SIGTERM or SIGINT, and drains.
 ///
 /// # Errors
 /// See [`Error`].
@@ -73,7 +73,7 @@ pub fn serve(options: Options, routes: Routes) -> Result<(), Error> {
     worker.run_with(signals)
 }
 
-/// SIGTERM and SIGINT, caught from the moment this exists.
+/// SIGTERM and SIGINT, caught as soon as this exists.
 struct Signals(Signal, Signal);
 
 impl Signals {
@@ -83,7 +83,7 @@ impl Signals {
 }
 
 impl Worker {
-    /// Takes the address and starts the handler threads.
+    /// Binds the address and starts the handler threads.
     ///
     /// # Errors
     /// [`Error::Listen`], [`Error::Start`] or [`Error::Metric`].
@@ -101,16 +101,16 @@ impl Worker {
         Ok(Self { runtime, listener, router, shared })
     }
 
-    /// The address it listens on, with the real port where 0 was asked for.
+    /// The address of the listener, with the real port if port 0 was requested.
     ///
     /// # Errors
-    /// [`Error::Start`] when the operating system does not say.
+    /// [`Error::Start`] when the operating system refuses.
     pub fn addr(&self) -> Result<SocketAddr, Error> {
         Ok(self.listener.local_addr()?)
     }
 
-    /// Answers until SIGTERM or SIGINT; then takes no new work (503), finishes what runs and returns. A second signal
-    /// ends it at once.
+    /// Answers until SIGTERM or SIGINT; then accepts no new work (503), finishes running requests and returns. A
+    /// second signal ends it at once.
     ///
     /// # Errors
     /// [`Error::Start`], [`Error::DrainTimeout`] or [`Error::SecondSignal`].
@@ -136,10 +136,10 @@ impl Worker {
         self.run_until(async move { first.notified().await }, async move { second.notified().await })
     }
 
-    /// As [`Worker::run`], with `stop` and `stop_now` in the place of the first and the second signal.
+    /// Like [`Worker::run`], with `stop` and `stop_now` in place of the first and the second signal.
     ///
     /// # Errors
-    /// As [`Worker::run`].
+    /// See [`Worker::run`].
     pub fn run_until(self, stop: impl Future<Output = ()>, stop_now: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { runtime, listener, router, shared } = self;
         let result = runtime.block_on(async {
@@ -150,7 +150,8 @@ impl Worker {
             shared.draining.store(true, Ordering::SeqCst);
             let in_flight = || shared.metrics.in_flight.get();
             let seconds = shared.options.drain_timeout.as_secs_f64();
-            // The listener goes on answering, so that a load balancer sees 503 on /healthz instead of a refusal.
+            // The listener continues to answer, so that a load balancer sees 503 on /healthz instead of a refused
+            // connection.
             tokio::select! {
                 () = &mut accept => {}
                 () = idle(in_flight) => {}
@@ -160,7 +161,7 @@ impl Worker {
                 () = stop_now => return Err(Error::SecondSignal { requests: in_flight() }),
             }
             drop(accept);
-            // Answers that are still being sent to their clients.
+            // Responses that are still being sent to their clients.
             let _ = tokio::time::timeout(shared.options.write_timeout, graceful.shutdown()).await;
             Ok(())
         });
@@ -176,7 +177,7 @@ async fn idle(in_flight: impl Fn() -> i64) {
     }
 }
 
-/// Accepts connections for ever.
+/// Accepts connections forever.
 async fn accept(
     listener: &TcpListener,
     connections: &Arc<Semaphore>,
@@ -187,7 +188,7 @@ async fn accept(
     while let Ok(place) = connections.clone().acquire_owned().await {
         match listener.accept().await {
             Ok((stream, _)) => serve_connection(stream, place, graceful, router, options),
-            // Too many open files, or a client that gave up: neither ends the server.
+            // Too many open files, or a client that disconnected: neither ends the server.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
@@ -209,7 +210,7 @@ fn serve_connection(
         .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router.clone()));
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
-        // An error here is the client's: it went away, was too slow or did not speak HTTP.
+        // An error here is caused by the client: it disconnected, was too slow or did not speak HTTP.
         let _ = connection.await;
         drop(place);
     });

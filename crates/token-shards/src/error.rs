@@ -21,7 +21,7 @@ pub enum ShardError {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// The fault, and what to do.
         problem: String,
     },
     /// The atomic writer could not write.

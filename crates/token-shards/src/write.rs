@@ -65,7 +65,7 @@ impl ShardWriter {
     /// Writes everything to the disk and gives the files their names.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When a file cannot be written.
     pub fn finish(self) -> Result<Header> {
         let header = header_path(&self.path);
         let mut index = Hashed::create(&index_path(&self.path))?;

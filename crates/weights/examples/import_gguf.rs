@@ -1,4 +1,5 @@
-//! A GGUF file into a Hugging Face folder: `cargo run -p weights --example import_gguf -- FILE.gguf FOLDER [f32|f16|bf16]`.
+//! Converts a GGUF file into a Hugging Face folder: `cargo run -p weights --example import_gguf -- FILE.gguf FOLDER
+//! [f32|f16|bf16]`.
 
 use std::path::PathBuf;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Safetensors in: one file, or shards with their index, memory-mapped.
+//! Reads safetensors: one file, or shards with their index, memory-mapped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use crate::header::{self, Entry};
 use crate::layout::{INDEX, SINGLE, folder_of};
 use crate::{DType, Result, WeightsError};
 
-/// A tensor in a [`Checkpoint`]: its bytes are those of the mapped file.
+/// A tensor in a [`Checkpoint`]; its bytes are in the mapped file.
 #[derive(Debug, Clone, Copy)]
 pub struct TensorView<'a> {
     /// The tensor's name.
@@ -25,15 +25,16 @@ pub struct TensorView<'a> {
     pub data: &'a [u8],
 }
 
-/// The weights of a model folder, memory-mapped: opening reads only the headers, bytes are read when they are used.
+/// The weights of a model folder, memory-mapped: opening reads only the headers; the bytes are read when they are
+/// used.
 ///
-/// The files must not be truncated or rewritten in place while they are open; files that [`crate::SafetensorsWriter`]
-/// replaces are fine, since the old ones live on until they are closed.
+/// The files must not be truncated or rewritten in place while they are open. A replacement by
+/// [`crate::SafetensorsWriter`] is safe, since the old files exist until they are closed.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
     files: Vec<Mmap>,
-    /// By name: the number of its file, and its place there.
+    /// For each name: the number of its file, and its index there.
     tensors: BTreeMap<String, (usize, Entry)>,
 }
 
@@ -43,12 +44,12 @@ struct Index {
 }
 
 impl Checkpoint {
-    /// Opens a folder with `model.safetensors` (which comes first, as in transformers) or
-    /// `model.safetensors.index.json` and its shards; or a file of either kind under any name.
+    /// Opens a folder with `model.safetensors` (which is tried first, as in transformers) or
+    /// `model.safetensors.index.json` and its shards, or a file of either kind under any name.
     ///
     /// # Errors
-    /// [`WeightsError`] when a file is missing, unreadable, truncated, has a header whose offsets, types or shapes
-    /// contradict each other or the file's length, or when the index and the shards disagree on a tensor.
+    /// [`WeightsError`] when a file is missing, unreadable or truncated; when the offsets, types or shapes in a
+    /// header contradict each other or the file's length; or when the index and the shards disagree on a tensor.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if !path.is_dir() {
@@ -133,7 +134,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// The file that was opened: the safetensors file, or the index of the shards.
+    /// The opened file: the safetensors file, or the index of the shards.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -143,12 +144,12 @@ impl Checkpoint {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// How many tensors there are.
+    /// Number of tensors.
     pub fn len(&self) -> usize {
         self.tensors.len()
     }
 
-    /// Whether there is no tensor.
+    /// Whether there are no tensors.
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }
@@ -156,7 +157,7 @@ impl Checkpoint {
     /// The tensor `name`.
     ///
     /// # Errors
-    /// [`WeightsError::Missing`] with the nearest existing names.
+    /// [`WeightsError::Missing`] with the most similar existing names.
     pub fn tensor(&self, name: &str) -> Result<TensorView<'_>> {
         let (name, (file, entry)) =
             self.tensors.get_key_value(name).ok_or_else(|| WeightsError::missing(&self.path, name, self.names()))?;
@@ -168,12 +169,12 @@ impl Checkpoint {
 /// Maps a whole file for reading.
 pub(crate) fn map(path: &Path) -> Result<Mmap> {
     let file = File::open(path).map_err(WeightsError::io(path, "cannot open"))?;
-    // SAFETY: the mapping is read-only. Should another program truncate the file meanwhile, reading faults, which no
-    // program that maps files can prevent; `Checkpoint` says so.
+    // SAFETY: the mapping is read-only. If another program truncates the file meanwhile, a read faults; a program
+    // that maps files cannot prevent this, and the documentation of `Checkpoint` says so.
     unsafe { Mmap::map(&file) }.map_err(WeightsError::io(path, "cannot map into memory"))
 }
 
-/// What to do about a folder without safetensors.
+/// The advice for a folder without safetensors.
 fn nothing_found(folder: &Path) -> String {
     let has = |wanted: fn(&str) -> bool| {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();

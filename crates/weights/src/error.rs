@@ -1,58 +1,58 @@
-//! What can be wrong with a weight file.
+//! Errors of weight files.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a weight file cannot be read or written. Each message is one sentence that names the file, the tensor where there
-/// is one, what is wrong and what to do.
+/// The reason why a weight file cannot be read or written. Each message is one sentence that names the file and, if
+/// there is one, the tensor, and says what is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
-    /// The system refused to open, read or write.
+    /// The operating system refused to open, read or write a file.
     #[error("{path}: {action}: {cause}")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried.
+        /// The attempted operation.
         action: &'static str,
         /// The system's reason.
         cause: io::Error,
     },
-    /// The file as a whole is at fault.
+    /// The file as a whole is faulty.
     #[error("{path}: {problem}")]
     File {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// The fault, and what to do.
         problem: String,
     },
-    /// One tensor of the file is at fault.
+    /// One tensor of the file is faulty.
     #[error("{path}: tensor {}: {problem}", shown(tensor))]
     Tensor {
         /// The file or folder.
         path: PathBuf,
         /// The tensor's name.
         tensor: String,
-        /// What is wrong, and what to do.
+        /// The fault, and what to do.
         problem: String,
     },
-    /// One value of a GGUF file's metadata is at fault.
+    /// One value of a GGUF file's metadata is faulty.
     #[error("{path}: metadata {}: {problem}", shown(key))]
     Metadata {
         /// The file.
         path: PathBuf,
         /// The value's key.
         key: String,
-        /// What is wrong, and what to do.
+        /// The fault, and what to do.
         problem: String,
     },
-    /// There is no tensor of that name.
+    /// A tensor is missing.
     #[error("{path}: there is no tensor {}{}", shown(tensor), nearest_text(nearest))]
     Missing {
         /// The file or folder.
         path: PathBuf,
-        /// The name that was asked for.
+        /// The requested name.
         tensor: String,
-        /// Existing names that look most like it, best first.
+        /// The most similar existing names, best first.
         nearest: Vec<String>,
     },
 }
@@ -76,7 +76,7 @@ impl WeightsError {
     }
 }
 
-/// A name from a file, quoted, control characters escaped, cut when it is absurdly long.
+/// A name from a file, in quotes, with escaped control characters, shortened if it is very long.
 pub(crate) fn shown(name: &str) -> String {
     const LONGEST: usize = 120;
     match name.char_indices().nth(LONGEST) {
@@ -92,7 +92,7 @@ fn nearest_text(nearest: &[String]) -> String {
     }
 }
 
-/// Up to three of `names` that are most like `wanted`.
+/// Up to three of `names` that are most similar to `wanted`.
 fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
     const COMPARED: usize = 256;
     let cut = |name: &'a str| name.char_indices().nth(COMPARED).map_or(name, |(end, _)| &name[..end]);

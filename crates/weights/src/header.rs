@@ -1,7 +1,8 @@
 //! The header of a safetensors file: eight bytes of length, JSON, then the tensors' bytes without gaps.
 //!
-//! The `safetensors` crate checks the same, but its messages rarely name the tensor, a doubled name passes when its
-//! offsets agree, and a crafted offset overflows in a debug build; so the checks stand here, on that crate's types.
+//! The `safetensors` crate makes the same checks, but its messages rarely name the tensor, a duplicate name passes if
+//! its offsets agree, and a crafted offset overflows in a debug build. So the checks are done here, on that crate's
+//! types.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 use crate::error::shown;
 use crate::{DType, Result, WeightsError};
 
-/// The format's own limit on the header, in bytes.
+/// The limit of the format on the header, in bytes.
 const LONGEST_HEADER: u64 = 100_000_000;
 
 /// One tensor of a file.
@@ -56,16 +57,17 @@ pub(crate) fn read(path: &Path, file: &[u8]) -> Result<Vec<Entry>> {
     place(path, tensors, 8 + header.len(), data.len())
 }
 
-/// Checks a safetensors file held in memory, as [`crate::Checkpoint::open`] checks one on disk, and returns how many
-/// tensors it holds; `path` is for the message.
+/// Checks a safetensors file in memory, as [`crate::Checkpoint::open`] checks one on disk, and returns the number of
+/// tensors; `path` is for the message.
 ///
 /// # Errors
-/// [`WeightsError::File`] or [`WeightsError::Tensor`] with what is wrong.
+/// [`WeightsError::File`] or [`WeightsError::Tensor`] with a description of the fault.
 pub fn check_safetensors(path: &Path, file: &[u8]) -> Result<usize> {
     read(path, file).map(|entries| entries.len())
 }
 
-/// Checks that the tensors cover the `available` data bytes without overlap or gap, each as long as its shape says.
+/// Checks that the tensors cover the `available` data bytes without overlap or gap, and that each has the length of
+/// its shape.
 fn place(path: &Path, tensors: Vec<(String, TensorInfo)>, start: usize, available: usize) -> Result<Vec<Entry>> {
     let mut sorted = tensors;
     sorted.sort_by_key(|(_, info)| info.data_offsets);
@@ -111,14 +113,14 @@ fn place(path: &Path, tensors: Vec<(String, TensorInfo)>, start: usize, availabl
     Ok(entries)
 }
 
-/// Bytes that a tensor takes, or `None` when that overflows or is no whole number.
+/// Size of a tensor in bytes; `None` if it overflows or is not an integer.
 pub(crate) fn byte_size(dtype: DType, shape: &[usize]) -> Option<usize> {
     let elements = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))?;
     let bits = elements.checked_mul(dtype.bitsize())?;
     (bits % 8 == 0).then_some(bits / 8)
 }
 
-/// The header's tensors in the order of the file; a name that stands there twice is an error.
+/// The header's tensors in file order; a duplicate name is an error.
 struct Entries(Vec<(String, TensorInfo)>);
 
 impl<'de> Deserialize<'de> for Entries {

@@ -1,7 +1,6 @@
-//! Files that stand for another one: what they are, and what to do.
+//! Files that replace the expected one: what they are, and what to do.
 
-/// What a file is that should be a model's and holds something else: the pointer that stands for a file in Git LFS, or a
-/// web page that was saved instead of it.
+/// Describes a file that is not a model file: a Git LFS pointer, or a web page that was saved in its place.
 ///
 /// ```
 /// let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4665\nsize 12\n";

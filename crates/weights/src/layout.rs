@@ -1,4 +1,4 @@
-//! How weight files are called in a Hugging Face folder.
+//! The names of weight files in a Hugging Face folder.
 
 use std::fs::File;
 use std::path::Path;
@@ -7,7 +7,7 @@ use crate::{Result, WeightsError};
 
 /// All tensors in one file.
 pub(crate) const SINGLE: &str = "model.safetensors";
-/// Which shard holds which tensor.
+/// The index, which maps tensors to shards.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
 /// The name of shard `number` (from 1) of `count`.
@@ -15,7 +15,7 @@ pub(crate) fn shard_name(number: usize, count: usize) -> String {
     format!("model-{number:05}-of-{count:05}.safetensors")
 }
 
-/// Whether `name` is that of a shard in [`shard_name`]'s pattern.
+/// Whether `name` is the name of a shard in the pattern of [`shard_name`].
 pub(crate) fn is_shard_name(name: &str) -> bool {
     let numbers = name.strip_prefix("model-").and_then(|rest| rest.strip_suffix(".safetensors"));
     let numbers = numbers.and_then(|rest| rest.split_once("-of-"));
@@ -23,12 +23,12 @@ pub(crate) fn is_shard_name(name: &str) -> bool {
     numbers.is_some_and(|(number, count)| is_number(number) && is_number(count))
 }
 
-/// The folder a path stands in, `.` for a bare name.
+/// The folder that contains a path, `.` for a bare name.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes renamed and removed names in `folder` survive a power cut.
+/// Syncs `folder`, so that renamed and removed names survive a power failure.
 pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder).and_then(|f| f.sync_all()).map_err(WeightsError::io(folder, "cannot write to the disk"))
 }

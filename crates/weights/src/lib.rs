@@ -1,8 +1,9 @@
 //! Model weight files, without libtorch.
 //!
 //! - [`Checkpoint`] reads safetensors, one file or shards with an index, memory-mapped and checked.
-//! - [`SafetensorsWriter`] writes them tensor by tensor; files get their names only after they were read back and compared.
-//! - [`gguf`] reads llama.cpp's GGUF files and turns them into Hugging Face folders.
+//! - [`SafetensorsWriter`] writes tensor by tensor; files get their names only after they were read back and
+//!   compared.
+//! - [`gguf`] reads llama.cpp's GGUF files and converts them to Hugging Face folders.
 //!
 //! ```
 //! # let dir = tempfile::tempdir().unwrap();

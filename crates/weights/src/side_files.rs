@@ -1,11 +1,11 @@
-//! Which files belong to a model folder beside its weights and its configuration: the tokenizer, the chat templates, the
-//! settings of generation. The one list for everything that copies a model.
+//! The files of a model folder besides its weights and its configuration: the tokenizer, the chat templates, the
+//! generation settings. Every function that copies a model uses this list.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// In the folder itself.
+/// Files in the folder itself.
 const FILES: [&str; 17] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -25,9 +25,9 @@ const FILES: [&str; 17] = [
     "preprocessor_config.json",
     "processor_config.json",
 ];
-/// Further chat templates: `NAME.jinja`, of which `tool_use` is for conversations with tools.
+/// The folder of further chat templates: `NAME.jinja`; `tool_use` is for conversations with tools.
 pub const ADDITIONAL_TEMPLATES: &str = "additional_chat_templates";
-/// What people have to read who pass a model on.
+/// Documents that must accompany a copy of a model.
 const DOCUMENTS: [&str; 8] =
     ["README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt", "Notice", "USE_POLICY.md"];
 
@@ -52,12 +52,12 @@ pub fn of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The licence and the description of a model folder, relative to it.
+/// The licence and the description in a model folder, relative to it.
 pub fn documents(folder: &Path) -> Vec<PathBuf> {
     DOCUMENTS.iter().map(PathBuf::from).filter(|name| folder.join(name).is_file()).collect()
 }
 
-/// Copies what [`of`] names. A folder copied onto itself stays as it is.
+/// Copies the files of [`of`]. A folder that is copied onto itself stays unchanged.
 ///
 /// # Errors
 /// When a file cannot be read or written; the message names it.
@@ -68,11 +68,11 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
 /// Copies files of `from`, given relative to it, to the same places in `to`.
 ///
 /// # Errors
-/// As [`copy`].
+/// See [`copy`].
 pub fn copy_all(from: &Path, to: &Path, files: &[PathBuf]) -> io::Result<()> {
     for name in files {
         let (source, target) = (from.join(name), to.join(name));
-        // `fs::copy` of a file onto itself would empty it.
+        // `fs::copy` of a file onto itself would empty the file.
         if fs::canonicalize(&target).is_ok_and(|there| fs::canonicalize(&source).is_ok_and(|here| here == there)) {
             continue;
         }

@@ -1,4 +1,5 @@
-//! Safetensors out: declared first, then written tensor by tensor, read back, and only then given their names.
+//! Writes safetensors: tensors are declared first, then written one by one and read back; only then do the files get
+//! their names.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -16,23 +17,23 @@ use crate::header::{self, byte_size};
 use crate::layout::{INDEX, SINGLE, folder_of, is_shard_name, shard_name, sync_folder};
 use crate::{DType, Result, WeightsError};
 
-/// The largest shard unless said otherwise: 5 GB, as transformers long had it.
+/// The default maximum size of a shard: 5 GB, for a long time the default of transformers.
 pub const DEFAULT_SHARD_BYTES: usize = 5_000_000_000;
 
 type Hash = [u8; 32];
 
 /// Writes safetensors files tensor by tensor: memory holds one tensor at a time, in any order.
 ///
-/// The bytes go to temporary files in the target folder. [`SafetensorsWriter::finish`] makes them reach the disk, reads
-/// every tensor back, compares type, shape and checksum with what was given, and renames the files. A writer that is
-/// dropped before leaves nothing behind. The metadata says `{"format": "pt"}`, which transformers asks for.
+/// The bytes go to temporary files in the target folder. [`SafetensorsWriter::finish`] syncs them to disk, reads
+/// every tensor back, compares type, shape and checksum with the written ones, and renames the files. A writer that
+/// is dropped before that leaves no files. The metadata is `{"format": "pt"}`, which transformers requires.
 #[derive(Debug)]
 pub struct SafetensorsWriter {
     /// The file to write, or the folder for shards.
     target: PathBuf,
     whole_folder: bool,
     shards: Vec<Shard>,
-    /// By name: number of the shard.
+    /// For each name: the number of its shard.
     places: HashMap<String, usize>,
 }
 
@@ -40,7 +41,7 @@ pub struct SafetensorsWriter {
 struct Shard {
     file: NamedTempFile,
     tensors: BTreeMap<String, Slot>,
-    /// The digest of the file's bytes so far, and their number, as long as they are written from front to back.
+    /// The digest and the number of the file's bytes so far, as long as they are written from front to back.
     front: Option<(Sha256, u64)>,
 }
 
@@ -50,35 +51,35 @@ struct Slot {
     shape: Vec<usize>,
     offset: usize,
     length: usize,
-    /// The checksum of its bytes once they are written.
+    /// The checksum of the tensor's bytes, after they are written.
     written: Option<u32>,
 }
 
 type Declared = (String, DType, Vec<usize>);
 
 impl SafetensorsWriter {
-    /// Begins the weights of a model folder, which is created when it is missing: `model.safetensors`, or shards of at
+    /// Starts the weights of a model folder, which is created if it is missing: `model.safetensors`, or shards of at
     /// most [`DEFAULT_SHARD_BYTES`] with an index. `tensors` are names, types and shapes in the order of the shards.
     ///
     /// # Errors
-    /// [`WeightsError`] when a name is declared twice, a size overflows, or the folder cannot be written.
+    /// [`WeightsError`] when a name is declared twice, a size overflows, or the folder cannot be written to.
     pub fn create(folder: &Path, tensors: Vec<Declared>) -> Result<Self> {
         Self::create_sharded(folder, tensors, DEFAULT_SHARD_BYTES)
     }
 
-    /// The same with shards of at most `shard_bytes`; a larger tensor has a shard of its own.
+    /// Like [`SafetensorsWriter::create`], with shards of at most `shard_bytes`; a larger tensor has its own shard.
     ///
     /// # Errors
-    /// As [`SafetensorsWriter::create`].
+    /// See [`SafetensorsWriter::create`].
     pub fn create_sharded(folder: &Path, tensors: Vec<Declared>, shard_bytes: usize) -> Result<Self> {
         fs::create_dir_all(folder).map_err(WeightsError::io(folder, "cannot create the folder"))?;
         Self::begin(folder.to_owned(), true, tensors, shard_bytes)
     }
 
-    /// Begins a single file under a name of your own, such as `adapter_model.safetensors`.
+    /// Starts a single file with another name, such as `adapter_model.safetensors`.
     ///
     /// # Errors
-    /// As [`SafetensorsWriter::create`].
+    /// See [`SafetensorsWriter::create`].
     pub fn create_file(path: &Path, tensors: Vec<Declared>) -> Result<Self> {
         Self::begin(path.to_owned(), false, tensors, usize::MAX)
     }
@@ -115,8 +116,8 @@ impl SafetensorsWriter {
     /// Writes the bytes of tensor `name`: little-endian elements, row by row.
     ///
     /// # Errors
-    /// [`WeightsError`] when the name was not declared or is already written, when `data` has not the declared size, or
-    /// when the disk refuses.
+    /// [`WeightsError`] when the name was not declared or is already written, when the size of `data` differs from
+    /// the declared one, or when the file cannot be written.
     pub fn write(&mut self, name: &str, data: &[u8]) -> Result<()> {
         let Some(&place) = self.places.get(name) else {
             return Err(WeightsError::missing(&self.target, name, self.places.keys().map(String::as_str)));
@@ -149,26 +150,26 @@ impl SafetensorsWriter {
         Ok(())
     }
 
-    /// Makes the bytes reach the disk, reads them back, compares them with what was given, and gives the files their
-    /// names. In a folder, weight files of an earlier save that would be read instead or beside are removed: a single
-    /// file is replaced in one step; before shards get their names the old index goes, so that a kill in between leaves
-    /// a folder that does not load rather than a mixture.
+    /// Syncs the files to disk, reads them back, compares them with the written data, and gives them their names. In
+    /// a folder, weight files of an earlier save that a reader would use are removed. A single file is replaced in
+    /// one step. Before shards get their names, the old index is removed, so a kill in between leaves a folder that
+    /// does not load rather than a mixture.
     ///
     /// Returns the paths of the files, the index last.
     ///
     /// # Errors
-    /// [`WeightsError`] when a declared tensor was not written, the files read back differ, or the disk refuses; old
-    /// files are then untouched unless renaming itself failed.
+    /// [`WeightsError`] when a declared tensor was not written, the files read back differ, or a file cannot be
+    /// written; the old files are then unchanged, unless a rename itself failed.
     pub fn finish(self) -> Result<Vec<PathBuf>> {
         Ok(self.finish_with_digests()?.into_iter().map(|(path, _)| path).collect())
     }
 
-    /// The same, with the SHA-256 of each file (64 hexadecimal digits), which was made while it was written, once. None for
-    /// the index, and for a file whose tensors were not written in the order of their places: in one type, that in which
-    /// they were declared.
+    /// Like [`SafetensorsWriter::finish`], with the SHA-256 of each file (64 hexadecimal digits), which is computed
+    /// once, during writing. It is `None` for the index, and for a file whose tensors were not written in file order
+    /// (within one type, the order of declaration).
     ///
     /// # Errors
-    /// As [`SafetensorsWriter::finish`].
+    /// See [`SafetensorsWriter::finish`].
     pub fn finish_with_digests(mut self) -> Result<Vec<(PathBuf, Option<String>)>> {
         let digest = |shard: &mut Shard| {
             let hex = |digest: Hash| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -266,12 +267,12 @@ impl Shard {
         Ok(Self { file, tensors: slots, front })
     }
 
-    /// Reads the file back and compares everything with what was declared and given.
+    /// Reads the file back and compares it with the declared and written data.
     fn verify(&self, target: &Path) -> Result<()> {
         self.file.as_file().sync_all().map_err(WeightsError::io(target, "cannot write to the disk"))?;
         let path = self.file.path();
         let entries = header::read(path, &map(path)?)?;
-        // Read in blocks: pages of a mapping would count as this process's memory.
+        // The file is read in blocks: mapped pages would count as memory of this process.
         let mut file = File::open(path).map_err(WeightsError::io(target, "cannot open"))?;
         let differs = |name: &str| {
             let problem = "the file read back differs from what was written; check the disk and save again";
@@ -308,7 +309,7 @@ fn checksum_of(file: &mut File, bytes: &Range<usize>) -> std::io::Result<u32> {
     Ok(hasher.finalize())
 }
 
-/// A file in `folder` that goes when it is dropped, with the permissions of an ordinary new file.
+/// A temporary file in `folder` that is removed when it is dropped, with the permissions of an ordinary new file.
 fn temporary(folder: &Path) -> Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
@@ -328,7 +329,7 @@ fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes a file if it is there.
+/// Removes a file if it exists.
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(WeightsError::io(path, "cannot remove")(e)),

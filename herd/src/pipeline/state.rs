@@ -105,7 +105,7 @@ impl Record {
     /// Writes it down.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When a file cannot be written.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let modified = self.outputs.iter().map(|(name, mark)| (name.clone(), mark.modified)).collect();
         let figures = Figures {

@@ -11,7 +11,7 @@ use crate::ledger::{BARS, Count, Examples, Ledger, Rule, StepLedger};
 /// Writes `report.html`.
 ///
 /// # Errors
-/// When the disk refuses.
+/// When a file cannot be written.
 pub fn write(
     path: &Path,
     ledger: &Ledger,

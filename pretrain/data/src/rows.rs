@@ -66,7 +66,7 @@ impl Table {
     /// Writes the table; the file is not atomic, its folder is.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When a file cannot be written.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         self.try_write(path).with_context(|| format!("{}: cannot write", path.display()))
     }

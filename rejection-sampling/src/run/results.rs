@@ -149,7 +149,7 @@ impl<'a> View<'a> {
 /// Writes `samples.jsonl`, `selected.jsonl` and `pairs.jsonl`, in the order of problems and samples.
 ///
 /// # Errors
-/// When the disk refuses.
+/// When a file cannot be written.
 pub fn write(state: &State, files: &Files, checkpoints: &[Checkpoint], folder: &Path) -> anyhow::Result<Counts> {
     let k = files.k;
     let mut samples_out = AtomicWriter::create(folder.join(FILES[0]))?;

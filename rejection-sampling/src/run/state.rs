@@ -137,7 +137,7 @@ impl<'a> State<'a> {
     /// Takes in the next turn of a sample.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When a file cannot be written.
     pub fn add_turn(&mut self, slot: usize, turn: Turn) -> anyhow::Result<()> {
         let number = self.sampled(slot).turns.len();
         Ok(self.turns.insert(key(slot, number), turn)?)
@@ -146,7 +146,7 @@ impl<'a> State<'a> {
     /// Takes in the verdict on a sample's last turn.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When a file cannot be written.
     pub fn add_verdict(&mut self, slot: usize, verdict: Verdict) -> anyhow::Result<()> {
         let last = self.sampled(slot).turns.len().saturating_sub(1);
         Ok(self.verdicts.insert(key(slot, last), verdict)?)

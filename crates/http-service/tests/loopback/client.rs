@@ -1,4 +1,4 @@
-//! A raw HTTP/1.1 client, so that tests decide about every byte.
+//! A raw HTTP/1.1 client, with which tests control every byte.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -30,17 +30,17 @@ impl Server {
         Self { addr, stop, stop_now, thread }
     }
 
-    /// As the first signal.
+    /// Acts as the first signal.
     pub fn stop(&self) {
         self.stop.notify_one();
     }
 
-    /// As the second signal.
+    /// Acts as the second signal.
     pub fn stop_now(&self) {
         self.stop_now.notify_one();
     }
 
-    /// What `run` returned.
+    /// The result of `run`.
     pub fn join(self) -> Result<(), Error> {
         self.thread.join().unwrap()
     }
@@ -63,20 +63,20 @@ impl Server {
         stream
     }
 
-    /// The value of one line of `/metrics`, 0 when it is not there.
+    /// The value of one line of `/metrics`, 0 if it is missing.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").text;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
-    /// Waits, 20 s at most, until a metric has a value.
+    /// Waits at most 20 s until a metric has a value.
     pub fn wait_for(&self, name: &str, value: f64) {
         wait_until(&format!("{name} = {value}"), || self.metric(name) == value);
     }
 }
 
-/// Waits, 20 s at most, until something holds.
+/// Waits at most 20 s until a condition holds.
 pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..2000 {
         if holds() {
@@ -116,7 +116,7 @@ impl Response {
     }
 }
 
-/// Reads one response with a Content-Length; `None` when the connection ends before it.
+/// Reads one response with a Content-Length; `None` if the connection ends before it.
 pub fn read_response(stream: &mut TcpStream) -> Option<Response> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! The worker over loopback: answers, limits, hostile clients, draining.
+//! The worker over loopback: responses, limits, hostile clients, draining.
 #![allow(clippy::unwrap_used)]
 
 mod client;
@@ -111,7 +111,7 @@ fn a_full_queue_is_429_and_nothing_is_lost() {
     let r = server.post("/wait", "9");
     assert_eq!((r.status, r.error().as_str()), (429, "the queue is full; try again later"));
     assert!(r.head.contains("retry-after: 1\r\n"), "{}", r.head);
-    // A batch that can never fit is another matter.
+    // A batch that can never fit is refused in another way.
     let r = server.post("/wait", "[1,2,3,4]");
     assert_eq!(r.status, 413);
     assert!(r.error().contains("at most 3"), "{}", r.error());
@@ -146,7 +146,7 @@ fn too_large_bodies_are_413() {
     }
     stream.write_all(b"0\r\n\r\n").unwrap();
     assert_eq!(read_response(&mut stream).unwrap().status, 413);
-    // Endless: the server stops listening.
+    // An endless body: the server stops reading.
     let mut stream = connect(server.addr);
     stream.write_all(b"POST /double HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n").unwrap();
     let mut sent = 0;
@@ -195,7 +195,7 @@ fn a_client_that_does_not_read_is_disconnected() {
     let server = Server::start(options, routes);
     let mut stream = server.send("/long", "{}");
     server.wait_for(r#"worker_requests_total{path="/long",status="200"}"#, 1.0);
-    // Longer than the time-out: what was buffered can be read, the rest never comes.
+    // Longer than the timeout: the buffered data can be read, the rest never arrives.
     std::thread::sleep(Duration::from_millis(1000));
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);

@@ -1,4 +1,5 @@
-//! Any bytes as a GGUF file: reading and importing give a value or an error, and neither panics nor allocates much.
+//! Reads arbitrary bytes as a GGUF file: reading and importing return a value or an error, without a panic or a large
+//! allocation.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

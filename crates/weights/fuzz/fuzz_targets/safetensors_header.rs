@@ -1,4 +1,4 @@
-//! Any bytes as a safetensors file: the header is accepted or refused with a sentence, without a panic.
+//! Reads arbitrary bytes as a safetensors file: the header is accepted, or refused with an error, without a panic.
 #![no_main]
 
 use std::path::Path;
@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use weights::check_safetensors;
 
 fuzz_target!(|data: &[u8]| {
-    // A raw file, and the same bytes as a header with its length put right, to get past the first check.
+    // The bytes as a file, and the same bytes as a header with a correct length, which passes the first check.
     let _ = check_safetensors(Path::new("fuzzed.safetensors"), data);
     let mut file = (data.len() as u64).to_le_bytes().to_vec();
     file.extend_from_slice(data);

@@ -1,4 +1,4 @@
-//! From GGUF to the contents of a Hugging Face folder.
+//! Converts a GGUF file to the contents of a Hugging Face folder.
 
 use std::fs;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use super::tokenizer::{self, TextFiles};
 use super::{GgmlType, Gguf, TensorInfo};
 use crate::{DType, Result, WeightsError};
 
-/// A model out of a GGUF file: what a Hugging Face folder holds.
+/// A model from a GGUF file, in the form of a Hugging Face folder.
 #[derive(Debug)]
 pub struct HfModel<'a> {
     gguf: &'a Gguf,
@@ -34,15 +34,15 @@ pub struct HfTensor<'a> {
     /// The name in the GGUF file.
     pub source: String,
     info: &'a TensorInfo,
-    /// Heads whose rows llama.cpp's converter reordered.
+    /// The number of heads whose rows llama.cpp's converter permuted.
     permuted_heads: Option<usize>,
 }
 
-/// Turns a Llama, Mistral, Qwen2 or Qwen3 file into what a Hugging Face folder holds.
+/// Converts a Llama, Mistral, Qwen2 or Qwen3 file to the contents of a Hugging Face folder.
 ///
 /// # Errors
-/// [`WeightsError`] when architecture, tokenizer or scaling are not supported, when metadata or a tensor are missing or
-/// contradict each other, or when there is a tensor that the architecture does not have.
+/// [`WeightsError`] when the architecture, tokenizer or scaling is not supported, when metadata or a tensor is
+/// missing or contradictory, or when there is a tensor that the architecture does not have.
 pub fn to_hf(gguf: &Gguf) -> Result<HfModel<'_>> {
     let hyper = hyper::read(gguf)?;
     let tensors = tensors(gguf, &hyper)?;
@@ -51,7 +51,8 @@ pub fn to_hf(gguf: &Gguf) -> Result<HfModel<'_>> {
 }
 
 impl HfModel<'_> {
-    /// The type that loses nothing: float16 or bfloat16 when all matrices are stored so, else float32.
+    /// The smallest type that stores the weights without loss: float16 or bfloat16 if all matrices are stored in it,
+    /// else float32.
     pub fn natural_dtype(&self) -> DType {
         let mut matrices = self.tensors.iter().filter(|tensor| tensor.shape.len() > 1).map(|t| t.info.ggml_type);
         let first = matrices.next().unwrap_or(GgmlType::F32);
@@ -62,8 +63,8 @@ impl HfModel<'_> {
         }
     }
 
-    /// Writes `config.json`, `generation_config.json`, `tokenizer.json` and `tokenizer_config.json` into `dir`; `dtype` is
-    /// the type that the weights are written in.
+    /// Writes `config.json`, `generation_config.json`, `tokenizer.json` and `tokenizer_config.json` into `dir`;
+    /// `dtype` is the type of the written weights.
     ///
     /// # Errors
     /// [`WeightsError::Io`] when a file cannot be written.
@@ -81,7 +82,7 @@ impl HfModel<'_> {
         Ok(())
     }
 
-    /// The file that the model is from.
+    /// The file of the model.
     pub fn source(&self) -> &Path {
         self.gguf.path()
     }
@@ -93,7 +94,7 @@ fn write_json(path: &Path, content: &Value) -> Result<()> {
     fs::write(path, text).map_err(WeightsError::io(path, "cannot write"))
 }
 
-/// The tensors of the architecture, each present with its shape, and no others.
+/// The tensors of the architecture: each must be present with its shape, and no others.
 fn tensors<'a>(gguf: &'a Gguf, hyper: &Hyper) -> Result<Vec<HfTensor<'a>>> {
     let mut tensors = Vec::new();
     for Expected { source, name, shape, permuted_heads } in expected(hyper) {
@@ -122,7 +123,7 @@ struct Expected {
     permuted_heads: Option<usize>,
 }
 
-/// The tensors that the hyper-parameters call for, in the order of the layers.
+/// The tensors that the hyper-parameters require, in the order of the layers.
 fn expected(hyper: &Hyper) -> Vec<Expected> {
     let Hyper { hidden_size: hidden, intermediate_size: wide, head_dim, .. } = *hyper;
     let (queries, keys) = (hyper.heads * head_dim, hyper.kv_heads * head_dim);
@@ -132,7 +133,7 @@ fn expected(hyper: &Hyper) -> Vec<Expected> {
     };
     push("token_embd.weight".into(), "model.embed_tokens.weight".into(), vec![hyper.vocab_size, hidden], None);
     for layer in 0..hyper.layers {
-        // Name there, name here, rows, columns, bias, heads to reorder.
+        // Name in GGUF, name in Hugging Face, rows, columns, bias, heads to permute.
         let permuted = |heads: usize| hyper.family.is_permuted().then_some(heads);
         let linears = [
             ("attn_q", "self_attn.q_proj", queries, hidden, hyper.qkv_bias, permuted(hyper.heads)),
@@ -176,7 +177,7 @@ impl HfTensor<'_> {
     /// The elements as little-endian `dtype` (F32, F16 or BF16, rounded to nearest), row by row.
     ///
     /// # Errors
-    /// [`WeightsError::Tensor`] when `dtype` is another one, or float16 cannot hold a value.
+    /// [`WeightsError::Tensor`] when `dtype` is another type, or float16 cannot hold a value.
     pub fn bytes(&self, dtype: DType) -> Result<Vec<u8>> {
         let size = match dtype {
             DType::F32 => 4,
@@ -190,7 +191,7 @@ impl HfTensor<'_> {
             (self.info.ggml_type, dtype),
             (GgmlType::F32, DType::F32) | (GgmlType::F16, DType::F16) | (GgmlType::BF16, DType::BF16)
         );
-        // A bias is reordered by elements, a matrix by rows.
+        // A bias is permuted by elements, a matrix by rows.
         let (row_len, row_bytes) = match self.shape.len() {
             1 => (1, self.info.ggml_type.block_bytes()),
             _ => (self.info.row_len(), self.info.row_bytes()),
@@ -219,8 +220,8 @@ impl HfTensor<'_> {
         Ok(out)
     }
 
-    /// Where row `row` stands in the file. The converter writes the rows of each head, which transformers keeps in two
-    /// halves for the rotary embedding, alternating between the halves.
+    /// The position of row `row` in the file. For the rotary embedding, transformers stores the rows of each head in
+    /// two halves; llama.cpp's converter writes them alternating between the halves.
     fn source_row(&self, row: usize, rows: usize) -> usize {
         let Some(heads) = self.permuted_heads else { return row };
         let head_dim = rows / heads;

@@ -1,6 +1,7 @@
-//! Reading a byte slice from front to back, every length checked against what is left before anything is allocated.
+//! Reads a byte slice from front to back. Every length is compared with the remaining bytes before anything is
+//! allocated.
 
-/// A position in the file. Errors are sentences without the file's name; the caller adds it.
+/// A position in the file. Errors are messages without the file's name; the caller adds it.
 #[derive(Debug, Clone)]
 pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],

@@ -1,4 +1,4 @@
-//! What a GGUF file says about its model, checked, under the names of `config.json`.
+//! The hyper-parameters of a GGUF file, checked, under the names of `config.json`.
 
 use serde_json::{Map, Value, json};
 
@@ -11,14 +11,14 @@ use crate::{DType, Result, WeightsError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Family {
     Llama,
-    /// llama.cpp calls these files "llama" as well; they are told apart by their sliding window.
+    /// llama.cpp also calls these files "llama"; the sliding window identifies them.
     Mistral,
     Qwen2,
     Qwen3,
 }
 
 impl Family {
-    /// `architectures` and `model_type` in `config.json`.
+    /// The values of `architectures` and `model_type` in `config.json`.
     fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Llama => ("LlamaForCausalLM", "llama"),
@@ -28,7 +28,7 @@ impl Family {
         }
     }
 
-    /// Whether llama.cpp's converter reorders the rows of the query and key projections.
+    /// Whether llama.cpp's converter permutes the rows of the query and key projections.
     pub fn is_permuted(self) -> bool {
         matches!(self, Self::Llama | Self::Mistral)
     }
@@ -104,7 +104,7 @@ pub(crate) fn read(gguf: &Gguf) -> Result<Hyper> {
         return Err(fields.error(&own.key("attention.head_count_kv"), problem));
     }
     let head_dim = head_dim(&own, hidden_size, heads)?;
-    // Each layer has tensors in the file, so this bounds what is allocated per layer.
+    // Each layer has tensors in the file, so this check limits the allocation per layer.
     let layers = own.positive("block_count")?;
     if layers > gguf.tensors().count() {
         let problem = format!("{layers} layers need more than the file's {} tensors", gguf.tensors().count());
@@ -125,7 +125,7 @@ pub(crate) fn read(gguf: &Gguf) -> Result<Hyper> {
         rope: rope::read(gguf, &own, head_dim, context)?,
         sliding_window,
         tied: !gguf.has("output.weight"),
-        // transformers' `attention_bias` means all four projections; Qwen2 always has three and Mistral none.
+        // transformers' `attention_bias` means all four projections; Qwen2 always has three biases and Mistral none.
         qkv_bias: match family {
             Family::Llama | Family::Qwen3 => gguf.has("blk.0.attn_q.bias"),
             Family::Mistral => false,
@@ -136,7 +136,7 @@ pub(crate) fn read(gguf: &Gguf) -> Result<Hyper> {
     })
 }
 
-/// The width of a head, which the rotary embedding must cover in full.
+/// The width of a head; the rotary embedding must cover all of it.
 fn head_dim(own: &Own, hidden_size: usize, heads: usize) -> Result<usize> {
     let head_dim = match own.size("attention.key_length")? {
         Some(0) | None if hidden_size.is_multiple_of(heads) => hidden_size / heads,
@@ -213,7 +213,7 @@ fn dtype_name(dtype: DType) -> &'static str {
     }
 }
 
-/// The metadata under the architecture's own prefix.
+/// The metadata under the prefix of the architecture.
 pub(crate) struct Own<'a> {
     pub fields: Fields<'a>,
     architecture: &'a str,
@@ -228,7 +228,7 @@ impl Own<'_> {
         self.fields.str(&self.key(name))
     }
 
-    /// A number above zero.
+    /// A number greater than zero.
     pub fn above_zero(&self, name: &str) -> Result<Option<f64>> {
         let key = self.key(name);
         match self.fields.number(&key)? {
@@ -239,7 +239,7 @@ impl Own<'_> {
         }
     }
 
-    /// A whole number, or an array of equal ones (one a layer).
+    /// An integer, or an array of equal integers (one per layer).
     pub fn size(&self, name: &str) -> Result<Option<usize>> {
         let key = self.key(name);
         if !self.fields.is_array(&key) {

@@ -1,5 +1,5 @@
-//! The key-value section of a GGUF file. Values stay where they are in the file and are decoded when asked for, so that
-//! opening a file allocates little more than its keys.
+//! The key-value section of a GGUF file. Values stay in the file and are decoded on request, so opening a file
+//! allocates little more than its keys.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::{Result, WeightsError};
 /// The longest key that the format allows, in bytes.
 const LONGEST_KEY: usize = 65_535;
 
-/// The types of values, with the numbers they have in the file.
+/// The types of values, with their numbers in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     U8,
@@ -51,7 +51,7 @@ impl Kind {
         kind.copied().ok_or_else(|| format!("{what} has type {number}, types are 0 to 12; the file is damaged"))
     }
 
-    /// Bytes of one value; `None` for those without a fixed size.
+    /// Size of one value in bytes; `None` for types without a fixed size.
     fn size(self) -> Option<usize> {
         match self {
             Self::U8 | Self::I8 | Self::Bool => Some(1),
@@ -73,18 +73,18 @@ impl Kind {
     }
 }
 
-/// Where a value stands.
+/// The place of a value.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     kind: Kind,
-    /// For an array: how many values of which kind.
+    /// For an array: the type and the number of its values.
     elements: Option<(Kind, usize)>,
     /// The first byte of the value, or of an array's first value.
     start: usize,
 }
 
-/// Keys and values of a file, in typed form. Getters return `None` for a key that is not there, and an error that names
-/// file and key when the value is of another type than asked for.
+/// Keys and values of a file, typed. Getters return `None` for a missing key, and an error that names file and key if
+/// the value has another type.
 #[derive(Debug)]
 pub struct Metadata {
     path: PathBuf,
@@ -99,7 +99,7 @@ pub struct Fields<'a> {
 }
 
 impl Metadata {
-    /// Reads `count` pairs and checks every length, every text and every array.
+    /// Reads `count` pairs, and checks every length, every text and every array.
     pub(crate) fn read(path: &Path, cursor: &mut Cursor, count: u64) -> Result<Self, String> {
         let mut places = BTreeMap::new();
         for number in 0..count {
@@ -182,10 +182,10 @@ impl<'a> Fields<'a> {
         WeightsError::Metadata { path, key: key.to_owned(), problem: problem.into() }
     }
 
-    /// The value that [`Fields::str`], [`Fields::size`] and so on did not find, but that is needed.
+    /// Unwraps a required value of [`Fields::str`], [`Fields::size`] and the other getters.
     ///
     /// # Errors
-    /// [`WeightsError::Metadata`] when there is no value.
+    /// [`WeightsError::Metadata`] when the value is missing.
     pub fn required<T>(&self, key: &str, value: Option<T>) -> Result<T> {
         value.ok_or_else(|| self.error(key, "it is missing; the file is incomplete, fetch another one of this model"))
     }
@@ -205,7 +205,7 @@ impl<'a> Fields<'a> {
     /// A text.
     ///
     /// # Errors
-    /// [`WeightsError::Metadata`] when another type stands there.
+    /// [`WeightsError::Metadata`] when the value has another type.
     pub fn str(&self, key: &str) -> Result<Option<&'a str>> {
         let Some(place) = self.place(key) else { return Ok(None) };
         if place.kind != Kind::String {
@@ -214,10 +214,10 @@ impl<'a> Fields<'a> {
         self.cursor(place).string("it").map(Some).map_err(|problem| self.error(key, problem))
     }
 
-    /// A truth value.
+    /// A boolean.
     ///
     /// # Errors
-    /// [`WeightsError::Metadata`] when another type stands there.
+    /// [`WeightsError::Metadata`] when the value has another type.
     pub fn bool(&self, key: &str) -> Result<Option<bool>> {
         let Some(place) = self.place(key) else { return Ok(None) };
         if place.kind != Kind::Bool {
@@ -227,10 +227,10 @@ impl<'a> Fields<'a> {
         Ok(Some(value == 1))
     }
 
-    /// A whole number from 0 to 2^53, of any integer type.
+    /// An integer from 0 to 2^53, of any integer type.
     ///
     /// # Errors
-    /// [`WeightsError::Metadata`] when another type stands there or the number is out of range.
+    /// [`WeightsError::Metadata`] when the value has another type or is out of range.
     pub fn size(&self, key: &str) -> Result<Option<usize>> {
         let Some(place) = self.place(key) else { return Ok(None) };
         let number = number(&mut self.cursor(place), place.kind);
@@ -243,11 +243,11 @@ impl<'a> Fields<'a> {
         size.ok_or_else(|| self.error(key, format!("{whole} is out of range")))
     }
 
-    /// A finite number of any numeric type. A 32-bit fraction becomes the shortest decimal that it stands for: 1e-5, not
+    /// A finite number of any numeric type. A 32-bit float becomes the shortest decimal that represents it: 1e-5, not
     /// 9.999999747378752e-06.
     ///
     /// # Errors
-    /// [`WeightsError::Metadata`] when another type stands there or the number is not finite.
+    /// [`WeightsError::Metadata`] when the value has another type or is not finite.
     pub fn number(&self, key: &str) -> Result<Option<f64>> {
         let Some(place) = self.place(key) else { return Ok(None) };
         let value = match number(&mut self.cursor(place), place.kind) {
@@ -265,7 +265,7 @@ impl<'a> Fields<'a> {
     /// An array of texts.
     ///
     /// # Errors
-    /// [`WeightsError::Metadata`] when another type stands there.
+    /// [`WeightsError::Metadata`] when the value has another type.
     pub fn strings(&self, key: &str) -> Result<Option<Vec<&'a str>>> {
         self.array(key, "an array of texts", |cursor, kind| match kind {
             Kind::String => cursor.string("it").ok(),
@@ -273,10 +273,10 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// An array of whole numbers from 0 to 2^53.
+    /// An array of integers from 0 to 2^53.
     ///
     /// # Errors
-    /// [`WeightsError::Metadata`] when another type stands there or a number is out of range.
+    /// [`WeightsError::Metadata`] when the value has another type or a number is out of range.
     pub fn sizes(&self, key: &str) -> Result<Option<Vec<usize>>> {
         let wholes = self.array(key, "an array of whole numbers", |cursor, kind| match number(cursor, kind) {
             Some(Number::Whole(whole)) => Some(whole),
@@ -286,10 +286,10 @@ impl<'a> Fields<'a> {
         wholes.into_iter().map(|whole| self.in_range(key, whole)).collect::<Result<_>>().map(Some)
     }
 
-    /// An array of 32-bit fractions.
+    /// An array of 32-bit floats.
     ///
     /// # Errors
-    /// [`WeightsError::Metadata`] when another type stands there.
+    /// [`WeightsError::Metadata`] when the value has another type.
     pub fn floats(&self, key: &str) -> Result<Option<Vec<f32>>> {
         self.array(key, "an array of 32-bit fractions", |cursor, kind| match number(cursor, kind) {
             Some(Number::F32(value)) => Some(value),
@@ -317,7 +317,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The number at the cursor; `None` when `kind` is not that of a number.
+/// The number at the cursor; `None` if `kind` is not a numeric type.
 fn number(cursor: &mut Cursor, kind: Kind) -> Option<Number> {
     let what = "it";
     let whole = match kind {

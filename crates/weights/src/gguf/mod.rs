@@ -1,8 +1,8 @@
-//! GGUF in: llama.cpp's model files, versions 2 and 3, memory-mapped.
+//! Reads GGUF: llama.cpp's model files, versions 2 and 3, memory-mapped.
 //!
-//! [`Gguf`] reads a file: its metadata in typed form and its tensors, expanded to float32. [`to_hf`] turns a Llama,
-//! Mistral, Qwen2 or Qwen3 file into what a Hugging Face folder holds: tensors under their names there, `config.json`,
-//! `generation_config.json`, `tokenizer.json` and `tokenizer_config.json`.
+//! [`Gguf`] reads a file: its metadata, typed, and its tensors, expanded to float32. [`to_hf`] converts a Llama,
+//! Mistral, Qwen2 or Qwen3 file to the contents of a Hugging Face folder: tensors under their Hugging Face names,
+//! `config.json`, `generation_config.json`, `tokenizer.json` and `tokenizer_config.json`.
 //!
 //! The layout of the file: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 

@@ -1,11 +1,11 @@
 //! The element types of GGUF tensors and their expansion to float32.
 //!
-//! The layouts are those of ggml (`ggml-common.h`); the arithmetic is done in float32 in the order of the `gguf` Python
-//! package, so that results agree with it bit for bit.
+//! The layouts are those of ggml (`ggml-common.h`). The arithmetic is done in float32 in the order of the `gguf`
+//! Python package, so that the results are bit-equal to its results.
 
 use half::{bf16, f16};
 
-/// How the elements of a tensor are stored.
+/// The storage type of the elements of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(non_camel_case_types, reason = "ggml's names")]
 pub enum GgmlType {
@@ -13,7 +13,7 @@ pub enum GgmlType {
     F32,
     /// 16-bit floats.
     F16,
-    /// 16-bit floats with the exponent of 32-bit ones.
+    /// bfloat16: 16-bit floats with the exponent of 32-bit ones.
     BF16,
     /// Blocks of 32: scale, 4-bit values from -8.
     Q4_0,
@@ -50,7 +50,7 @@ const TYPES: [(u32, GgmlType); 11] = [
     (30, BF16),
 ];
 
-/// Names of the types that are known and not supported, for the message.
+/// Names of known types that are not supported, for the message.
 const OTHERS: [(u32, &str); 23] = [
     (9, "Q8_1"),
     (10, "Q2_K"),
@@ -78,7 +78,7 @@ const OTHERS: [(u32, &str); 23] = [
 ];
 
 impl GgmlType {
-    /// The type with that number in the file, or a sentence that says which it is and what is supported.
+    /// The type with that number in the file, or a message that names it and lists the supported types.
     pub(crate) fn from_number(number: u32) -> Result<Self, String> {
         if let Some((_, found)) = TYPES.iter().find(|(known, _)| *known == number) {
             return Ok(*found);
@@ -121,8 +121,8 @@ impl GgmlType {
         self.block_len() > 1
     }
 
-    /// Expands whole blocks; `out` takes [`GgmlType::block_len`] elements for each [`GgmlType::block_bytes`] of `blocks`.
-    /// What is left over on either side is not touched.
+    /// Expands whole blocks: `out` takes [`GgmlType::block_len`] elements for each [`GgmlType::block_bytes`] of
+    /// `blocks`. A rest on either side is not touched.
     pub fn dequantize(self, blocks: &[u8], out: &mut [f32]) {
         let blocks = blocks.chunks_exact(self.block_bytes());
         for (block, out) in blocks.zip(out.chunks_exact_mut(self.block_len())) {
@@ -171,7 +171,8 @@ fn fifth_bit(high: u32, index: usize) -> i32 {
     ((high >> index & 1) << 4) as i32
 }
 
-/// Sixteen bytes: the low halves are elements 0 to 15, the high ones 16 to 31. `value` gets index and four bits.
+/// Sixteen bytes: the low four bits are elements 0 to 15, the high four bits are elements 16 to 31. `value` gets the
+/// index and four bits.
 fn low_then_high(bytes: &[u8], out: &mut [f32], scale: f32, value: impl Fn(usize, i32) -> i32) {
     let (first, second) = out.split_at_mut(16);
     for (i, byte) in bytes.iter().enumerate() {
@@ -184,8 +185,8 @@ fn add(out: &mut [f32], minimum: f32) {
     out.iter_mut().for_each(|out| *out += minimum);
 }
 
-/// Eight groups of 32 with a scale and a minimum each; two groups share 32 bytes, low halves first. `high` gives the bits
-/// above the fourth by group and index.
+/// Eight groups of 32 elements with a scale and a minimum each; two groups share 32 bytes, low four bits first.
+/// `high` gives the bits above the fourth, by group and index.
 fn k_groups(block: &[u8], values: &[u8], out: &mut [f32], high: impl Fn(usize, usize) -> u8) {
     let (scale, minimum) = (half_at(block, 0), half_at(block, 2));
     for (group, out) in out.chunks_exact_mut(32).enumerate() {

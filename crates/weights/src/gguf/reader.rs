@@ -12,7 +12,7 @@ use crate::checkpoint::map;
 use crate::error::shown;
 use crate::{Result, WeightsError};
 
-/// Data begins at a multiple of this many bytes unless `general.alignment` says otherwise.
+/// Data begins at a multiple of this many bytes, unless `general.alignment` gives another one.
 const DEFAULT_ALIGNMENT: usize = 32;
 /// ggml's limit on the number of dimensions.
 const MOST_DIMENSIONS: u32 = 4;
@@ -20,11 +20,11 @@ const MOST_DIMENSIONS: u32 = 4;
 /// One tensor of a [`Gguf`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorInfo {
-    /// How the elements are stored.
+    /// The storage type of the elements.
     pub ggml_type: GgmlType,
-    /// Sizes, slowest dimension first, as in safetensors (the file has them the other way round).
+    /// Sizes, slowest dimension first, as in safetensors (the file has the opposite order).
     pub shape: Vec<usize>,
-    /// The part of a split file that holds it, from 0.
+    /// The part of a split file that holds the tensor, from 0.
     pub(crate) part: usize,
     /// The tensor's bytes in the file.
     pub(crate) bytes: Range<usize>,
@@ -48,14 +48,15 @@ enum Source {
     Memory(Vec<u8>),
 }
 
-/// A GGUF file, or all parts of a split one: opening checks header, metadata and tensor descriptions; weights are read when they are asked for.
+/// A GGUF file, or all parts of a split one. Opening checks header, metadata and tensor descriptions; weights are
+/// read on request.
 ///
 /// The file must not be truncated or rewritten in place while it is open.
 #[derive(Debug)]
 pub struct Gguf {
     path: PathBuf,
     source: Source,
-    /// The parts behind the first, of a split file.
+    /// The further parts of a split file.
     others: Vec<Source>,
     version: u32,
     metadata: Metadata,
@@ -63,12 +64,13 @@ pub struct Gguf {
 }
 
 impl Gguf {
-    /// Opens the file at `path`. Of a split one (`NAME-00001-of-00003.gguf`) any part opens all of them, which stand in the same
-    /// folder; keys and values are those of the first.
+    /// Opens the file at `path`. For a split file (`NAME-00001-of-00003.gguf`), any part opens all of them, which
+    /// must be in the same folder; keys and values are those of the first part.
     ///
     /// # Errors
-    /// [`WeightsError`] when the file cannot be read, is no GGUF file of version 2 or 3 in little-endian order, is
-    /// truncated, contradicts itself, or has a tensor of an unsupported type; when a part is missing or of another file.
+    /// [`WeightsError`] when the file cannot be read, is not a GGUF file of version 2 or 3 in little-endian order, is
+    /// truncated, contradicts itself, or has a tensor of an unsupported type; when a part is missing or belongs to
+    /// another file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let opened = Self::read(path, Source::Mapped(map(path)?))?;
@@ -102,13 +104,13 @@ impl Gguf {
         }
     }
 
-    /// Which part of how many this is, from 0; `None` where the file says nothing of parts.
+    /// The number of this part, from 0, and the number of parts; `None` if the file is not split.
     fn part(&self) -> Result<Option<(usize, usize)>> {
         let Some(count) = self.fields().size("split.count")? else { return Ok(None) };
         Ok(Some((self.fields().size("split.no")?.unwrap_or_default(), count)))
     }
 
-    /// Takes in the tensors of the next part.
+    /// Adds the tensors of the next part.
     fn join(&mut self, part: Self) -> Result<()> {
         self.others.push(part.source);
         for (name, info) in part.tensors {
@@ -123,7 +125,7 @@ impl Gguf {
     /// Reads a file held in memory; `path` is for the messages.
     ///
     /// # Errors
-    /// As [`Gguf::open`]; when it is one of several parts.
+    /// See [`Gguf::open`]; also when the file is one of several parts.
     pub fn from_bytes(path: impl AsRef<Path>, bytes: Vec<u8>) -> Result<Self> {
         let path = path.as_ref();
         let opened = Self::read(path, Source::Memory(bytes))?;
@@ -155,7 +157,7 @@ impl Gguf {
         Ok(Self { path: path.to_owned(), version: header.version, metadata, tensors, source, others: Vec::new() })
     }
 
-    /// The file that was opened; of a split one its first part.
+    /// The opened file; for a split file, its first part.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -178,7 +180,7 @@ impl Gguf {
     /// The description of tensor `name`.
     ///
     /// # Errors
-    /// [`WeightsError::Missing`] with the nearest existing names.
+    /// [`WeightsError::Missing`] with the most similar existing names.
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo> {
         let names = self.tensors.keys().map(String::as_str);
         self.tensors.get(name).ok_or_else(|| WeightsError::missing(&self.path, name, names))
@@ -198,7 +200,7 @@ impl Gguf {
     /// The elements of tensor `name` as float32, row by row.
     ///
     /// # Errors
-    /// [`WeightsError::Missing`] when there is none of that name.
+    /// [`WeightsError::Missing`] when there is no tensor of that name.
     pub fn dequantize(&self, name: &str) -> Result<Vec<f32>> {
         let info = self.tensor(name)?;
         let mut values = vec![0.0; info.shape.iter().product()];
@@ -251,7 +253,7 @@ fn alignment(fields: &Fields) -> Result<usize> {
     }
 }
 
-/// A tensor as the file describes it, its place not yet checked.
+/// A tensor as described in the file, before its place is checked.
 struct Described {
     name: String,
     ggml_type: GgmlType,
@@ -280,7 +282,7 @@ fn describe(cursor: &mut Cursor, count: u64) -> Result<Vec<Described>, String> {
     Ok(described)
 }
 
-/// Shape and bytes of a tensor; `None` when a size overflows or a row is no whole number of blocks.
+/// Shape and bytes of a tensor; `None` if a size overflows or a row is not a whole number of blocks.
 fn layout(sizes: &[u64], ggml_type: GgmlType) -> Option<(Vec<usize>, usize)> {
     let shape = sizes.iter().rev().map(|&size| usize::try_from(size).ok()).collect::<Option<Vec<usize>>>()?;
     let elements = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))?;
@@ -292,7 +294,7 @@ fn layout(sizes: &[u64], ggml_type: GgmlType) -> Option<(Vec<usize>, usize)> {
     Some((shape, length))
 }
 
-/// Checks that the tensors lie in the data section, aligned, apart from each other, each name once.
+/// Checks that the tensors are in the data section, aligned, without overlap, and that each name occurs once.
 fn place(
     path: &Path,
     mut described: Vec<Described>,
@@ -300,7 +302,7 @@ fn place(
     alignment: usize,
     file_length: usize,
 ) -> Result<BTreeMap<String, TensorInfo>> {
-    // Without data the padding may be missing as well; tensors without elements then stand at the end.
+    // Without data, the padding may also be missing; tensors without elements are then at the end.
     let start = end_of_descriptions.next_multiple_of(alignment).min(file_length);
     let available = file_length - start;
     described.sort_by_key(|tensor| (tensor.offset, tensor.length));

@@ -1,4 +1,4 @@
-//! The rotary embedding: base and scaling from the metadata, or from the factors in `rope_freqs.weight`, which is how
+//! The rotary embedding: base and scaling from the metadata, or from the factors in `rope_freqs.weight`, in which
 //! llama.cpp's converter stores Llama 3.1's scaling.
 
 use std::f64::consts::TAU;
@@ -55,7 +55,7 @@ pub(crate) fn read(gguf: &Gguf, own: &Own, head_dim: usize, context: usize) -> R
     Ok(Rope { theta, scaling })
 }
 
-/// The scaling that the metadata declares.
+/// The scaling that the metadata specifies.
 fn declared(own: &Own, context: usize) -> Result<Scaling> {
     let kind = own.str("rope.scaling.type")?;
     let factor = match own.above_zero("rope.scaling.factor")? {
@@ -77,7 +77,7 @@ fn declared(own: &Own, context: usize) -> Result<Scaling> {
     }
 }
 
-/// Finds the `llama3` scaling that gives these divisors of the frequencies.
+/// Finds the `llama3` scaling that produces these frequency divisors.
 fn from_factors(factors: &[f32], theta: f64, head_dim: usize) -> Result<Scaling, String> {
     if factors.len() != head_dim / 2 {
         return Err(format!("it has {} factors, {} are expected for this head width", factors.len(), head_dim / 2));
@@ -90,7 +90,7 @@ fn from_factors(factors: &[f32], theta: f64, head_dim: usize) -> Result<Scaling,
     if !(largest.is_finite() && largest > 1.0 && factors.iter().all(|factor| *factor >= 1.0)) {
         return Err(unknown.into());
     }
-    // What Meta released comes first: only the ratios to the old context length can be told from the factors.
+    // Meta's released values are tried first: the factors determine only the ratios to the old context length.
     let released = Llama3 { factor: largest, low: 1.0, high: 4.0, original: 8192.0 };
     let found = [Some(released), fit(factors, theta, largest).map(Llama3::rounded), fit(factors, theta, largest)];
     let found = found.into_iter().flatten().find(|candidate| candidate.gives(factors, theta));
@@ -102,9 +102,9 @@ fn wavelength(index: usize, count: usize, theta: f64) -> f64 {
     TAU * theta.powf(index as f64 / count as f64)
 }
 
-/// Solves for the parameters. Between the two limits `1 / f = (1 - s) / factor + s` with
-/// `s = (original / wavelength - low) / (high - low)`, a line in `1 / wavelength`; `low` is 1 by convention, since scaling
-/// `original`, `low` and `high` alike changes nothing.
+/// Solves for the parameters. Between the two limits, `1 / f = (1 - s) / factor + s` with `s = (original / wavelength
+/// - low) / (high - low)`, which is linear in `1 / wavelength`. `low` is 1 by convention, since scaling `original`,
+/// `low` and `high` by the same factor changes nothing.
 fn fit(factors: &[f32], theta: f64, factor: f64) -> Option<Llama3> {
     let between = factors.iter().enumerate().filter(|(_, f)| f64::from(**f) > 1.0 && f64::from(**f) < factor);
     let points: Vec<(f64, f64)> = between
@@ -126,7 +126,7 @@ impl Llama3 {
         Self { high: self.high.round(), original: self.original.round(), ..self }
     }
 
-    /// Whether these parameters give the factors, within float32's rounding.
+    /// Whether these parameters produce the factors, within the rounding of float32.
     fn gives(&self, factors: &[f32], theta: f64) -> bool {
         factors.iter().enumerate().all(|(index, &stored)| {
             let expected = self.divisor(wavelength(index, factors.len(), theta));
@@ -134,7 +134,7 @@ impl Llama3 {
         })
     }
 
-    /// What a frequency of this wavelength is divided by (transformers, `_compute_llama3_parameters`).
+    /// The divisor of a frequency of this wavelength (transformers, `_compute_llama3_parameters`).
     fn divisor(&self, wavelength: f64) -> f64 {
         if wavelength < self.original / self.high {
             1.0

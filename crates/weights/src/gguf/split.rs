@@ -1,11 +1,11 @@
-//! The names of the parts of a split file, as llama.cpp's `llama-gguf-split` gives them: `NAME-00002-of-00003.gguf`.
+//! The names of the parts of a split file, as written by llama.cpp's `llama-gguf-split`: `NAME-00002-of-00003.gguf`.
 
 use std::path::{Path, PathBuf};
 
-/// The path of part `number`, from 0, of `count`, next to the part at `path`.
+/// The path of part `number`, from 0, of `count`, in the folder of the part at `path`.
 ///
 /// # Errors
-/// When that one's name is none of a part.
+/// When the name of `path` is not that of a part.
 pub(super) fn part(path: &Path, number: usize, count: usize) -> Result<PathBuf, String> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let stem = name.strip_suffix(&format!("-of-{count:05}.gguf")).and_then(|rest| {

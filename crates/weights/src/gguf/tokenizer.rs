@@ -17,15 +17,15 @@ const MERGES: &str = "tokenizer.ggml.merges";
 const SCORES: &str = "tokenizer.ggml.scores";
 const TEMPLATE: &str = "tokenizer.chat_template";
 
-/// SentencePiece tokens are far shorter; the bound keeps the recovery of merges quick.
+/// SentencePiece tokens are much shorter; the limit keeps the recovery of merges fast.
 const LONGEST_PIECE: usize = 1024;
-/// How SentencePiece spells a space.
+/// The spelling of a space in SentencePiece.
 const SPACE: &str = "\u{2581}";
 
-/// Tokens that end an answer in models with a chat template, and that files often do not name as such.
+/// Tokens that end an answer in models with a chat template; files often do not list them as such.
 const ENDS: [&str; 6] = ["<|eot_id|>", "<|im_end|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>"];
 
-/// The files about text, and the ids that `config.json` repeats.
+/// The tokenizer and generation files, and the ids that `config.json` repeats.
 #[derive(Debug)]
 pub(crate) struct TextFiles {
     pub tokenizer: Value,
@@ -36,16 +36,16 @@ pub(crate) struct TextFiles {
     pub pad: Option<usize>,
 }
 
-/// What a token is for.
+/// The role of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// The result of merges.
     Normal,
-    /// A single byte, or a place that is kept free: nothing merges into it.
+    /// A single byte, or a reserved place; no merge produces it.
     Reserved,
-    /// Read as one where it stands in a text, and left out of decoded text.
+    /// A special token: recognised in text, and left out of decoded text.
     Special,
-    /// Read as one where it stands in a text.
+    /// An added token: recognised in text.
     Added,
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn read(gguf: &Gguf, hyper: &Hyper) -> Result<TextFiles> {
     }
     set("clean_up_tokenization_spaces", json!(false));
     set("model_max_length", json!(hyper.context));
-    // Other classes rebuild the pre-tokenizer and lose what the file says about it.
+    // Other classes rebuild the pre-tokenizer and ignore the one in the file.
     set("tokenizer_class", json!("PreTrainedTokenizerFast"));
 
     let ends = named.ends(&vocabulary, template.is_some());
@@ -211,7 +211,7 @@ impl Named {
         let id = |name: &str| -> Result<Option<usize>> {
             let key = format!("tokenizer.ggml.{name}_token_id");
             match fields.size(&key)? {
-                // What old converters wrote for "none".
+                // The value with which old converters encoded "none".
                 Some(id) if id == u32::MAX as usize => Ok(None),
                 Some(id) if id >= vocabulary.tokens.len() => {
                     Err(fields.error(&key, format!("it is {id}, but there are {} tokens", vocabulary.tokens.len())))
@@ -236,7 +236,7 @@ impl Named {
     }
 }
 
-/// The parts of tokenizer.json that depend on the kind of tokenizer.
+/// The parts of tokenizer.json that depend on the type of tokenizer.
 struct Parts {
     normalizer: Value,
     pre_tokenizer: Value,
@@ -244,13 +244,14 @@ struct Parts {
     model: Value,
 }
 
-/// GPT-2's kind: merges over bytes spelled as printable characters. Also whether BOS is added by default.
+/// GPT-2's type: merges over bytes that are spelled as printable characters. Also returns whether BOS is added by
+/// default.
 fn byte_level(fields: &Fields, vocabulary: &Vocabulary) -> Result<(Parts, bool)> {
     const PRE: &str = "tokenizer.ggml.pre";
     let pre = pre_tokenizer::named(fields.str(PRE)?).map_err(|problem| fields.error(PRE, problem))?;
     let mut merges = Vec::new();
     for merge in fields.required(MERGES, fields.strings(MERGES)?)? {
-        // A token may itself begin with a space.
+        // A token may itself start with a space.
         let cut = merge.char_indices().skip(1).find(|(_, character)| *character == ' ');
         let Some((left, right)) = cut.map(|(at, _)| (&merge[..at], &merge[at + 1..])) else {
             return Err(fields.error(MERGES, format!("{} is not a pair of tokens", shown(merge))));
@@ -269,8 +270,8 @@ fn byte_level(fields: &Fields, vocabulary: &Vocabulary) -> Result<(Parts, bool)>
     Ok((Parts { normalizer: pre.normalizer, pre_tokenizer: pre.pre_tokenizer, decoder, model }, pre.adds_bos))
 }
 
-/// Llama 2's kind: SentencePiece BPE, unknown characters as bytes, spaces as `▁`, one put before the text. The merges are
-/// recovered from the scores: the pair whose union scores highest is merged first.
+/// Llama 2's type: SentencePiece BPE, with unknown characters as bytes, spaces as `▁`, and one space before the text.
+/// The merges are recovered from the scores: the pair whose union has the highest score is merged first.
 fn sentence_piece(fields: &Fields, vocabulary: &Vocabulary, named: &Named) -> Result<(Parts, bool)> {
     let scores = fields.required(SCORES, fields.floats(SCORES)?)?;
     if scores.len() != vocabulary.tokens.len() {
@@ -310,7 +311,7 @@ fn sentence_piece(fields: &Fields, vocabulary: &Vocabulary, named: &Named) -> Re
     Ok((Parts { normalizer, pre_tokenizer: Value::Null, decoder, model }, true))
 }
 
-/// Every way to put a token together from two others, best score first; among equals, the order of the tokens.
+/// Every way to build a token from two others, best score first; equal scores keep the order of the tokens.
 fn recovered_merges(fields: &Fields, vocabulary: &Vocabulary, scores: &[f32]) -> Result<Vec<Value>> {
     let mut merges: Vec<(f32, usize, usize, &str, &str)> = Vec::new();
     for (id, token) in vocabulary.tokens.iter().enumerate() {
@@ -336,7 +337,7 @@ fn recovered_merges(fields: &Fields, vocabulary: &Vocabulary, scores: &[f32]) ->
     Ok(merges.into_iter().map(|(.., left, right)| json!([left, right])).collect())
 }
 
-/// What is put around a text.
+/// The post-processor, which adds tokens around a text.
 fn post_processor(before: Option<(&str, usize)>, after: Option<(&str, usize)>, byte_level: bool) -> Value {
     let offsets = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true});
     if before.is_none() && after.is_none() {
@@ -358,7 +359,7 @@ fn post_processor(before: Option<(&str, usize)>, after: Option<(&str, usize)>, b
     if byte_level { json!({"type": "Sequence", "processors": [offsets, template]}) } else { template }
 }
 
-/// The chat template; with further named ones, transformers' list of them.
+/// The chat template; if there are named ones, transformers' list of them.
 fn chat_template(fields: &Fields) -> Result<Option<Value>> {
     let default = fields.str(TEMPLATE)?;
     let prefix = format!("{TEMPLATE}.");
