@@ -1,13 +1,14 @@
-//! The average of LoRA adapters, three ways.
+//! Three ways to average LoRA adapters.
 //!
-//! An adapter adds `sᵢ Bᵢ Aᵢ` to a weight. What averaging the merged models would add is `Δ = Σ wᵢ sᵢ Bᵢ Aᵢ`. That sum has a
-//! rank of up to `Σ rᵢ`, so no adapter of the old rank holds it:
+//! An adapter adds `sᵢ Bᵢ Aᵢ` to a weight. Averaging the merged models would add `Δ = Σ wᵢ sᵢ Bᵢ Aᵢ`. This sum has a
+//! rank of up to `Σ rᵢ`, so an adapter of the old rank cannot represent it:
 //!
-//! - [`Way::Concat`] holds it exactly, as `[w₁s₁B₁ w₂s₂B₂ ...] [A₁; A₂; ...]`: an adapter whose rank is the sum of the ranks.
+//! - [`Way::Concat`] represents it exactly, as `[w₁s₁B₁ w₂s₂B₂ ...] [A₁; A₂; ...]`: an adapter whose rank is the sum
+//!   of the ranks.
 //! - [`Way::Merge`] adds it to the base model's weights: a model folder.
-//! - [`Way::Factors`] averages factor by factor, `(Σ wᵢ Bᵢ) (Σ wᵢ Aᵢ)`: the rank stays, but it is another update than Δ.
-//!   Checkpoints of one run are near each other and it comes close; adapters of runs of their own are not. The distance
-//!   `‖update - Δ‖ / ‖Δ‖` over all projections is reported.
+//! - [`Way::Factors`] averages each factor, `(Σ wᵢ Bᵢ) (Σ wᵢ Aᵢ)`: the rank stays the same, but the update differs
+//!   from Δ. The difference is small for checkpoints of one run, which are close to each other, and large for
+//!   adapters of separate runs. The distance `‖update - Δ‖ / ‖Δ‖` over all projections is reported.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +24,7 @@ use crate::full::{wide, write};
 use crate::inputs::{Input, total};
 
 const PREFIX: &str = "base_model.model.";
-/// The head of a reward model, which is trained in full beside the updates.
+/// The head of a reward model, which is trained in full beside the LoRA updates.
 const SCORE: &str = "base_model.model.score.weight";
 
 /// How adapters are averaged.
@@ -38,14 +39,14 @@ pub enum Way {
     Merge,
 }
 
-/// What was written.
+/// The written result.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Written {
-    /// Tensors.
+    /// Number of tensors.
     pub tensors: usize,
     /// The largest rank of a projection; 0 for a merged model.
     pub rank: i64,
-    /// For [`Way::Factors`]: how far the update is from the exact average, relative to it.
+    /// For [`Way::Factors`]: the distance of the update from the exact average, relative to it.
     pub distance: Option<f64>,
 }
 
@@ -98,7 +99,7 @@ fn module(name: &str) -> Option<&str> {
     inner.strip_suffix(".lora_A.weight").or_else(|| inner.strip_suffix(".lora_B.weight"))
 }
 
-/// `Σ wᵢ headᵢ` of the heads of reward models, float64 `[1, hidden]`; none where the adapters have none.
+/// `Σ wᵢ headᵢ` of the heads of reward models, float64 `[1, hidden]`; `None` if the adapters have none.
 fn head(adapters: &[Adapter]) -> anyhow::Result<Option<Tensor>> {
     let with = adapters.iter().filter(|adapter| adapter.checkpoint.tensor(SCORE).is_ok()).count();
     if with == 0 {
@@ -116,12 +117,12 @@ fn head(adapters: &[Adapter]) -> anyhow::Result<Option<Tensor>> {
     Ok(sum)
 }
 
-/// Averages adapters `way`, into `target`. `base` is the model to merge into, where the adapters do not say it; `dtype` the
-/// type of a merged model's weights, as in its files if not given (adapters are written in float32).
+/// Averages adapters by `way` into `target`. `base` is the model to merge into, if the adapters do not name it.
+/// `dtype` is the type of a merged model's weights, by default that of its files (adapters are written in float32).
 ///
 /// # Errors
-/// When the adapters are on different projections or models, when [`Way::Factors`] meets different ranks or scales, when the
-/// disk refuses.
+/// When the adapters are for different projections or models, when [`Way::Factors`] gets different ranks or scales,
+/// and when a file cannot be written.
 pub fn average(
     inputs: &[Input],
     way: Way,
@@ -182,7 +183,7 @@ fn concat(adapters: &[Adapter], target: &Path) -> anyhow::Result<Written> {
         ranks.insert(module.to_owned(), a.size2()?.0);
         joined.insert(module.to_owned(), (a, b));
     }
-    // The factor is in B: alpha is the rank.
+    // The scale is included in B, so alpha equals the rank.
     let rank = ranks.values().copied().max().unwrap_or_default();
     ranks.retain(|_, own| *own != rank);
     let config = LoraConfig {

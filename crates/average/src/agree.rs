@@ -1,4 +1,4 @@
-//! Whether models may be averaged at all: one architecture, one configuration, one tokenizer, one chat template.
+//! Checks whether models may be averaged: same architecture, configuration, tokenizer and chat template.
 
 use std::fs;
 use std::path::Path;
@@ -7,13 +7,13 @@ use anyhow::{Context, bail, ensure};
 use chat::ChatTemplate;
 use serde_json::Value;
 
-/// Keys of a `config.json` that say nothing of what the weights compute.
+/// Keys of a `config.json` that do not affect the computation.
 const IDLE: [&str; 6] = ["_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "name_or_path"];
 
 /// Checks that `other` has the configuration, tokenizer and chat template of `first`.
 ///
 /// # Errors
-/// A sentence that names the file and the first key that differs, with both values.
+/// When a file differs: the error names the file and the first key that differs, with both values.
 pub fn models(first: &Path, other: &Path) -> anyhow::Result<()> {
     same_json(first, other, "config.json", &IDLE)?;
     same_json(first, other, "tokenizer.json", &[])?;
@@ -29,10 +29,10 @@ pub fn models(first: &Path, other: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compares a JSON file of two folders, but for some keys at its top.
+/// Compares a JSON file of two folders, ignoring some keys at its top level.
 ///
 /// # Errors
-/// As [`models`].
+/// See [`models`].
 pub fn same_json(first: &Path, other: &Path, file: &str, idle: &[&str]) -> anyhow::Result<()> {
     let read = |folder: &Path| -> anyhow::Result<Option<Value>> {
         let path = folder.join(file);
@@ -63,7 +63,7 @@ pub fn same_json(first: &Path, other: &Path, file: &str, idle: &[&str]) -> anyho
     }
 }
 
-/// The first key, in the order of `a`, where two values differ, and both values there.
+/// The first key, in the order of `a`, at which two values differ, with both values.
 fn difference(a: &Value, b: &Value, key: String) -> Option<(String, String, String)> {
     if a == b {
         return None;

@@ -39,7 +39,7 @@ pub struct Args {
     /// How LoRA adapters are averaged [default: concat for --models, factors for --run]
     #[arg(long, value_enum, value_name = "WAY")]
     adapters: Option<Way>,
-    /// With --adapters merge: the model that the adapters are on [default: the one they name]
+    /// With --adapters merge: the base model of the adapters [default: the one they name]
     #[arg(long, value_name = "MODEL")]
     base: Option<String>,
     /// Type of a model's averaged weights [default: as in the first model's files]
@@ -47,10 +47,10 @@ pub struct Args {
     dtype: Option<Dtype>,
 }
 
-/// Averages and writes the result; prints what was done.
+/// Averages, writes the result and prints a summary.
 ///
 /// # Errors
-/// A sentence on what does not fit together, or on the disk.
+/// When the inputs do not match, or a file cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     let folders = match &args.run {
@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Begun::Going(session) => session,
     };
     let (mut done, mut files) = (String::new(), Vec::new());
-    // The configuration last: without it the folder is no model or adapter yet.
+    // The configuration is written last: without it, the folder is not a model or adapter yet.
     fill_folder(&args.output, &["config.json", "adapter_config.json"], |target| {
         done = match kind {
             Kind::Model => {
@@ -106,7 +106,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             }
         };
         files = names(target)?;
-        // What does not fit together is known now: nothing is recorded of a command that cannot be done.
+        // The inputs are checked by now, so nothing is recorded of a command that cannot succeed.
         session.start(Value::Null)
     })?;
     let mut lines: Vec<String> = inputs.iter().map(|input| share(input, &inputs)).collect();
@@ -128,12 +128,12 @@ fn class(key: &str) -> Class {
     }
 }
 
-/// A line on an input and its share of the average.
+/// A line about an input and its share of the average.
 fn share(input: &Input, all: &[Input]) -> String {
     format!("  {:.4} {}", input.weight / inputs::total(all), input.folder.display())
 }
 
-/// What is averaged, with its shares, and the base model.
+/// The inputs of the average with their shares, and the base model.
 fn read(args: &Args, inputs: &[Input]) -> anyhow::Result<Vec<::run::Input>> {
     let total = inputs::total(inputs);
     let one = |input: &Input| Ok(::run::Input::model("models", &input.folder)?.weighted(input.weight / total));

@@ -1,4 +1,4 @@
-//! The folder that a result is written into, and what it takes over from the folder of a model beside the tensors.
+//! The output folder, and the files that it takes from a model folder besides the tensors.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use llama::LlamaConfig;
 use llama::device::Dtype;
 use weights::DType;
 
-/// The result's folder is a model folder itself: what is no run of herd's is not written into.
+/// The output folder is itself a model folder, so a folder that is not a run of herd is refused.
 pub(crate) fn refuse_foreign(output: &Path) -> anyhow::Result<()> {
     let foreign = output.is_dir()
         && ![::run::RECORD, "average.json"].iter().any(|name| output.join(name).is_file())
@@ -22,7 +22,7 @@ pub(crate) fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
     fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
-/// Copies configuration, tokenizer and chat template of a model; with `dtype` the configuration says so.
+/// Copies the configuration, tokenizer and chat template of a model; with `dtype`, the configuration gets this type.
 pub(crate) fn copy_texts(from: &Path, target: &Path, dtype: Option<DType>) -> anyhow::Result<()> {
     weights::side_files::copy(from, target)?;
     weights::side_files::copy_all(from, target, &weights::side_files::documents(from))?;
@@ -37,7 +37,7 @@ pub(crate) fn copy_texts(from: &Path, target: &Path, dtype: Option<DType>) -> an
     Ok(())
 }
 
-/// The type in the files for a type of the command line.
+/// The safetensors type for a type of the command line.
 pub(crate) fn safetensors_dtype(dtype: Dtype) -> DType {
     match dtype {
         Dtype::F32 => DType::F32,

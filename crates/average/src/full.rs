@@ -1,5 +1,5 @@
-//! The average of whole models: one tensor in memory at a time, summed in float64 and then rounded to the type it is saved
-//! in, so that no order of summation shows and averaging a model with itself gives it back.
+//! Averages whole models. One tensor is in memory at a time; it is summed in float64 and then rounded to the saved
+//! type. So the order of summation has no effect, and averaging a model with itself returns the model.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::inputs::{Input, total};
 const HEAD: &str = "lm_head.weight";
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// The weights of a model folder, as far as they are its own.
+/// The weights of a model folder, without copies.
 struct Weights<'a> {
     folder: &'a Path,
     checkpoint: Checkpoint,
@@ -22,7 +22,7 @@ struct Weights<'a> {
 }
 
 impl<'a> Weights<'a> {
-    /// Opens a folder. A copy of tied embeddings and rotary tables, which old files hold, are no weights.
+    /// Opens a folder. A copy of tied embeddings, and rotary tables, which old files contain, are not weights.
     fn open(folder: &'a Path) -> anyhow::Result<Self> {
         let checkpoint = Checkpoint::open(folder)?;
         let mut names: BTreeSet<String> =
@@ -37,7 +37,7 @@ impl<'a> Weights<'a> {
         Ok(Self { folder, checkpoint, names })
     }
 
-    /// Checks that `other` has the same tensors in the same shapes.
+    /// Checks that `other` has the same tensors with the same shapes.
     fn agree(&self, other: &Self) -> anyhow::Result<()> {
         let (a, b) = (self.folder.display(), other.folder.display());
         if let Some(name) = self.names.symmetric_difference(&other.names).next() {
@@ -61,7 +61,7 @@ impl<'a> Weights<'a> {
 /// tensors. The files are read back and compared before they get their names.
 ///
 /// # Errors
-/// When tensors are missing, differ in shape, or are no floating numbers; when the disk refuses.
+/// When tensors are missing, differ in shape, or are not floating-point; when a file cannot be written.
 pub fn average(inputs: &[Input], target: &Path, dtype: Option<DType>) -> anyhow::Result<usize> {
     let all: Vec<Weights> = inputs.iter().map(|input| Weights::open(&input.folder)).collect::<anyhow::Result<_>>()?;
     let first = all.first().context("there is nothing to average")?;
@@ -80,7 +80,7 @@ pub fn average(inputs: &[Input], target: &Path, dtype: Option<DType>) -> anyhow:
     })
 }
 
-/// Writes the tensors `names` of a folder, in `dtype` or in the types that `like` has, from what `value` says in float64.
+/// Writes the tensors `names` of a folder, in `dtype` or in the types of `like`, with the float64 values of `value`.
 pub(crate) fn write<'a>(
     target: &Path,
     like: &Checkpoint,

@@ -1,11 +1,11 @@
-//! What is averaged: folders with their weights.
+//! The inputs of an average: folders with their weights.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use llama::locate;
 
-/// What a folder holds.
+/// The content of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A model: `config.json` and its weights.
@@ -29,10 +29,10 @@ pub(crate) fn total(inputs: &[Input]) -> f64 {
 }
 
 impl Kind {
-    /// What all of `inputs` hold.
+    /// The common kind of all `inputs`.
     ///
     /// # Errors
-    /// When a folder holds neither, or they are mixed.
+    /// When a folder is neither a model nor an adapter, or the kinds are mixed.
     pub fn of(inputs: &[Input]) -> anyhow::Result<Self> {
         let mut kinds = inputs.iter().map(|input| anyhow::Ok((one(&input.folder)?, &input.folder)));
         let (kind, first) = kinds.next().context("there is nothing to average")??;
@@ -66,7 +66,7 @@ pub(crate) fn named(models: &[String]) -> anyhow::Result<Vec<PathBuf>> {
     models.iter().map(|model| locate::locate(model)).collect()
 }
 
-/// The newest `last` whole checkpoints of a run, oldest first; all of them if `last` is not given.
+/// The newest `last` complete checkpoints of a run, oldest first; all of them if `last` is not given.
 pub(crate) fn checkpoints(run: &Path, last: Option<usize>) -> anyhow::Result<Vec<PathBuf>> {
     let folder = run.join("checkpoints");
     ensure!(folder.is_dir(), "{} is not a run: it has no folder checkpoints", run.display());

@@ -1,4 +1,4 @@
-//! `herd merge`: an adapter into the model that it is on.
+//! `herd merge`: merges an adapter into its base model.
 
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ pub struct Args {
     /// The folder for the merged model
     #[arg(long, value_name = "FOLDER")]
     output: PathBuf,
-    /// The model that the adapter is on [default: the one it names]
+    /// The base model of the adapter [default: the one it names]
     #[arg(long, value_name = "MODEL")]
     base: Option<String>,
     /// Type of the merged weights [default: as in the base model's files]
@@ -36,7 +36,7 @@ pub struct Args {
 /// Adds the adapter's updates to its base model's weights and writes a model folder.
 ///
 /// # Errors
-/// When the adapter and the model do not fit together, or on the disk.
+/// When the adapter does not match the model, or a file cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     let folder = locate::locate(&args.adapter.to_string_lossy())?;

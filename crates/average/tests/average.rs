@@ -1,6 +1,6 @@
-//! Averages against their formulas, computed apart, and what is refused.
+//! Compares averages with their formulas, computed independently, and tests refusals.
 
-// Helpers of tests stand outside of test functions.
+// Clippy's setting for tests does not cover helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -91,13 +91,13 @@ fn equal_and_given_weights() {
         assert!(largest(&tensor(&at("mean"), &name), &((&a + &b + &c) / 3.0)) < 1e-7, "{name}");
         assert!(largest(&tensor(&at("weighted"), &name), &(a * 0.5 + b * 0.25 + c * 0.25)) < 1e-7, "{name}");
     }
-    // The result is a model with the tokenizer of the first, and says where it comes from.
+    // The result is a model with the tokenizer of the first, and records its inputs.
     Llama::load(&at("mean"), None, Device::Cpu).unwrap();
     assert!(at("mean/tokenizer.json").is_file() && at("mean/tokenizer_config.json").is_file());
     let record = run::Record::read(&at("weighted")).unwrap().unwrap();
     assert_eq!(record.inputs[0], run::Input::model("models", &at("a")).unwrap().weighted(0.5));
     assert!(record.finished && record.outputs.iter().any(|file| file.path == "model.safetensors"));
-    // The same again has nothing to do, another average is refused.
+    // The same command again does nothing; another average is refused.
     let written = fs::metadata(at("mean/model.safetensors")).unwrap().modified().unwrap();
     run(dir.path(), "--models @a @b @c --output @mean").unwrap();
     assert_eq!(fs::metadata(at("mean/model.safetensors")).unwrap().modified().unwrap(), written);
@@ -182,7 +182,7 @@ fn what_does_not_agree_is_named() {
     let old = edit("b/tokenizer_config.json", &|config| config["chat_template"] = json!("other"));
     refused("have different chat templates");
     fs::write(at("b/tokenizer_config.json"), old).unwrap();
-    // What says nothing of the weights may differ.
+    // Keys that do not affect the weights may differ.
     edit("b/config.json", &|config| config["transformers_version"] = json!("4.0"));
     run(dir.path(), "--models @a @b --output @mean").unwrap();
     for (flags, expected) in [
@@ -223,7 +223,7 @@ fn the_newest_whole_checkpoints_of_a_run() {
         };
         checkpoints.write(manifest, fill).unwrap();
     }
-    // The newest is damaged: it is passed over.
+    // The newest checkpoint is damaged, so it is skipped.
     fs::write(at("run/checkpoints/step-11/config.json"), "{}").unwrap();
     run(dir.path(), "--run @run --last 2 --output @two").unwrap();
     run(dir.path(), "--run @run --output @all").unwrap();
@@ -237,7 +237,7 @@ fn the_newest_whole_checkpoints_of_a_run() {
     assert!(error.contains("has 3 whole checkpoints, 4 are asked for"), "{error}");
 }
 
-/// Writes an adapter with random factors of rank `rank` and returns what it adds to a projection.
+/// Writes an adapter with random factors of rank `rank`, and returns its update of a projection.
 fn write_adapter(base: &Path, folder: &Path, seed: i64, rank: i64, alpha: f64) {
     fs::create_dir_all(folder).unwrap();
     let config = LoraConfig {
@@ -279,7 +279,8 @@ fn logits(base: &Path, adapter: Option<&Path>) -> Tensor {
     model.forward(&Tensor::arange(40, (Kind::Int64, Device::Cpu)).unsqueeze(0)).unwrap()
 }
 
-/// What transformers and PEFT make of a model, or of a model and an adapter, by the Python that `HERD_PEER_PYTHON` names.
+/// The logits of transformers and PEFT for a model, or for a model and an adapter, computed by the Python that
+/// `HERD_PEER_PYTHON` names.
 fn peer_logits(folders: &[PathBuf]) -> Tensor {
     let python = std::env::var_os("HERD_PEER_PYTHON").expect("HERD_PEER_PYTHON: a Python with transformers and peft");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peft_logits.py");
@@ -309,7 +310,7 @@ fn transformers_and_peft_read_averaged_adapters() {
     }
 }
 
-/// The base with `Σ wᵢ sᵢ Bᵢ Aᵢ` added to its weights, by plain products.
+/// The base with `Σ wᵢ sᵢ Bᵢ Aᵢ` added to its weights, by matrix products.
 fn merged_by_hand(base: &Path, adapters: &[(PathBuf, f64, f64)]) -> Llama {
     let mut model = Llama::load(base, Some(Kind::Double), Device::Cpu).unwrap();
     for (name, linear) in model.linears_mut() {
@@ -414,10 +415,10 @@ fn an_adapter_is_merged_into_its_base() {
     merge(dir.path(), "@x --output @merged --dtype f32").unwrap();
     assert!(largest(&logits(&at("merged"), None), &logits(&at("base"), Some(&at("x")))) < 1e-5);
     assert!(at("merged/tokenizer.json").is_file() && at("merged/run.json").is_file());
-    // In the type of the base model's files unless said otherwise.
+    // By default, the type is that of the base model's files.
     merge(dir.path(), "@x --output @narrow").unwrap();
     assert_eq!(Llama::load(&at("narrow"), None, Device::Cpu).unwrap().kind(), Kind::BFloat16);
-    // Another type for the same folder only saves the result again.
+    // Another type for the same folder only repeats the saving.
     merge(dir.path(), "@x --output @merged").unwrap();
     assert_eq!(Llama::load(&at("merged"), None, Device::Cpu).unwrap().kind(), Kind::BFloat16);
     assert!(sentence(merge(dir.path(), "@x --output @base")).contains("is there already"));

@@ -1,4 +1,4 @@
-//! Embeddings of whole conversations: from a model in this process, from a server, or from n-grams.
+//! Embeddings of whole conversations: from a model in this process, from a server, or from hashed n-grams.
 
 use anyhow::{Context, ensure};
 use dataset::Message;
@@ -13,12 +13,12 @@ use tch::{Kind, Tensor};
 use text_quality::duplicates::{Embeddings, unit_rows};
 use text_quality::hashed::{self, DIMENSIONS};
 
-/// Tokens of a conversation that a local model reads.
+/// Maximum number of tokens of a conversation that a local model reads.
 const LONGEST: usize = 2048;
-/// Texts in one question to a server.
+/// Number of texts in one request to a server.
 const AT_A_TIME: usize = 32;
 
-/// Where embeddings come from.
+/// The source of embeddings.
 #[derive(clap::Args, Debug, Clone, Default, Serialize)]
 pub struct EmbedArgs {
     /// Embed conversations with this model: the mean of its final hidden states
@@ -33,7 +33,7 @@ pub struct EmbedArgs {
 }
 
 impl EmbedArgs {
-    /// Who embeds, for people and records.
+    /// The name of the source, for people and records.
     #[must_use]
     pub fn name(&self) -> String {
         match (&self.embed_model, &self.embed_endpoint) {
@@ -46,7 +46,7 @@ impl EmbedArgs {
     /// Unit vectors of all texts, in their order.
     ///
     /// # Errors
-    /// When the model cannot be loaded, or the server gives no embedding for one of them.
+    /// When the model cannot be loaded, or the server returns no embedding for a text.
     pub fn embed(&self, texts: &[String], compute: &Compute) -> anyhow::Result<Embeddings> {
         match (&self.embed_model, &self.embed_endpoint) {
             (Some(model), _) => pooled(model, texts, compute),
@@ -99,8 +99,8 @@ pub fn text(messages: &[Message]) -> String {
     messages.iter().map(|message| format!("{}: {}\n", message.role.as_str(), message.text())).collect()
 }
 
-/// The mean over the tokens of a model's final hidden states, minus the mean of all texts: raw states of decoders point
-/// in nearly one direction (Mu and Viswanath 2018).
+/// The mean over the tokens of a model's final hidden states, minus the mean of all texts. Raw hidden states of
+/// decoders all point in nearly the same direction (Mu and Viswanath 2018).
 fn pooled(model: &str, texts: &[String], compute: &Compute) -> anyhow::Result<Embeddings> {
     let (device, kind) = compute.resolve()?;
     let folder = ModelFolder::load(&locate::locate(model)?, Some(kind), device)?;

@@ -1,4 +1,4 @@
-//! A language model as the judge: prompts that stand in files, and how their answers are read.
+//! A language model as the judge: prompts from files, and the parsing of its answers.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use regex::Regex;
 use sampler::{SampleRequest, Sampler};
 use serde::{Deserialize, Serialize};
 
-/// Tokens that a judge may write.
+/// Maximum number of tokens of a judge's answer.
 const ANSWER_TOKENS: usize = 256;
 
-/// A question to the judge, from a file: a line that says what it answers (`scores: NAME LOW-HIGH, ...` or `list:
+/// A question to the judge, from a file: a line that defines the answer (`scores: NAME LOW-HIGH, ...` or `list:
 /// NAME`), a line `---`, and a template with `{{ prompt }}` and `{{ response }}`.
 #[derive(Debug, Clone)]
 pub struct Rubric {
@@ -36,7 +36,7 @@ struct Score {
     high: u64,
 }
 
-/// What the judge said.
+/// The result of the judge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Judgement {
@@ -51,7 +51,7 @@ pub enum Judgement {
     },
     /// Tags.
     List(Vec<String>),
-    /// Nothing of use: the cause.
+    /// The answer is unusable, for this reason.
     Unjudged(String),
 }
 
@@ -72,13 +72,13 @@ impl Judgement {
     }
 }
 
-/// The rubrics that come with the program.
+/// The built-in rubrics.
 pub mod builtin {
     /// Accuracy, instruction following, tone: 3 points.
     pub const QUALITY: &str = include_str!("../prompts/quality.txt");
-    /// Bugs and the user's intention: 2 points.
+    /// Absence of bugs, and the user's intention: 2 points.
     pub const CODE: &str = include_str!("../prompts/code.txt");
-    /// 1 to 3.
+    /// Difficulty: 1 to 3.
     pub const DIFFICULTY: &str = include_str!("../prompts/difficulty.txt");
     /// Intents as tags (Lu et al. 2023, #InsTag).
     pub const INTENTS: &str = include_str!("../prompts/intents.txt");
@@ -87,10 +87,10 @@ pub mod builtin {
 }
 
 impl Rubric {
-    /// The rubric of a file, or `builtin` where none is given.
+    /// The rubric of a file, or `builtin` if no file is given.
     ///
     /// # Errors
-    /// When the file cannot be read or is no rubric.
+    /// When the file cannot be read or is not a rubric.
     pub fn load(path: Option<&Path>, builtin: &str) -> anyhow::Result<Self> {
         let Some(path) = path else { return Self::parse(builtin) };
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -100,7 +100,7 @@ impl Rubric {
     /// Reads a rubric.
     ///
     /// # Errors
-    /// What is wrong with its first lines or its template.
+    /// When its first lines or its template are faulty.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let form = "a rubric starts with a line `scores: NAME LOW-HIGH, ...` or `list: NAME` and a line `---`";
         let (head, template) = text.split_once("\n---\n").context(form)?;
@@ -117,7 +117,7 @@ impl Rubric {
     /// The question about a response to a prompt.
     ///
     /// # Errors
-    /// When the template has a mistake.
+    /// When the template is faulty.
     pub fn render(&self, prompt: &[Message], response: &str) -> anyhow::Result<String> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -125,7 +125,7 @@ impl Rubric {
         environment.render_str(&self.template, context! { prompt, response }).context("the rubric's template")
     }
 
-    /// Reads the judge's answer: of each score or list the last line that gives it.
+    /// Parses the judge's answer. For each score or list, the last line that has it counts.
     #[must_use]
     pub fn read(&self, answer: &str) -> Judgement {
         let last = |name: &str, value: &str| {
@@ -177,7 +177,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// A conversation as text, a heading a turn.
+/// A conversation as text, with a heading for each turn.
 fn transcript(messages: &[Message]) -> String {
     if let [only] = messages
         && only.role == Role::User
@@ -188,11 +188,11 @@ fn transcript(messages: &[Message]) -> String {
     turns.collect::<Vec<_>>().join("\n\n")
 }
 
-/// Asks the judge about many `(rubric, prompt, response)`, greedily, and hands each judgement to `done` as it comes. A
-/// judge that gives no answer leaves an [`Judgement::Unjudged`] with the cause.
+/// Asks the judge about many `(rubric, prompt, response)`, with greedy decoding, and passes each judgement to `done`
+/// as soon as it is known. A judge that gives no answer yields [`Judgement::Unjudged`] with the cause.
 ///
 /// # Errors
-/// What `done` returns, or a failure of the whole sampler.
+/// Errors that `done` returns, and failures of the whole sampler.
 pub fn ask(
     judge: &Sampler,
     questions: &[(&Rubric, &[Message], &str)],

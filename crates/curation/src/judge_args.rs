@@ -1,11 +1,11 @@
-//! The flags that say who judges.
+//! The flags of the judge.
 
 use std::path::PathBuf;
 
 use sampler::{Sampler, SamplerArgs};
 use serde::Serialize;
 
-/// Who judges: a model in this process or behind an address, and with which prompts.
+/// The judge: a model in this process or on a server, and its prompts.
 #[derive(clap::Args, Debug, Clone, Default, Serialize)]
 pub struct JudgeArgs {
     /// The judge: a model's name in the cache or its folder
@@ -14,7 +14,7 @@ pub struct JudgeArgs {
     /// The judge: an OpenAI-compatible server
     #[arg(long, value_name = "URL", help_heading = "Judge")]
     pub judge_endpoint: Option<String>,
-    /// That server's name of the model [default: the only one that the server lists]
+    /// The judge model's name on that server [default: the only one that the server lists]
     #[arg(long, value_name = "NAME", requires = "judge_endpoint", help_heading = "Judge")]
     pub judge_endpoint_model: Option<String>,
     /// A file with the judge's question about quality, instead of the built-in one
@@ -32,7 +32,7 @@ impl JudgeArgs {
         self.judge_model.is_some() || self.judge_endpoint.is_some()
     }
 
-    /// The flag that names the judge and what it names; empty where there is none.
+    /// The flag that names the judge and its value; empty if there is no judge.
     #[must_use]
     pub fn who(&self) -> (&'static str, String) {
         match (&self.judge_model, &self.judge_endpoint) {
@@ -44,10 +44,10 @@ impl JudgeArgs {
         }
     }
 
-    /// Opens the judge; what these flags leave open is as for the sampler.
+    /// Opens the judge; settings without a flag here are those of the sampler.
     ///
     /// # Errors
-    /// As [`SamplerArgs::open`].
+    /// See [`SamplerArgs::open`].
     pub fn open(&self, like: &SamplerArgs) -> anyhow::Result<Sampler> {
         let args = SamplerArgs {
             model: self.judge_model.clone(),

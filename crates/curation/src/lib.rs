@@ -1,9 +1,10 @@
-//! Quality control of conversations that asks models (the Llama 3 paper, section 4.2.3). `text-quality` has what needs none.
+//! Model-based quality control of conversations (the Llama 3 paper, section 4.2.3). `text-quality` has the quality
+//! control that needs no model.
 //!
-//! - [`judge`]: a language model as the judge, with rubrics from files; [`JudgeArgs`] says who judges.
+//! - [`judge`]: a language model as the judge, with rubrics from files; [`JudgeArgs`] selects the judge.
 //! - [`embed`]: embeddings of whole conversations, for [`text_quality::duplicates`].
-//! - [`quality`]: which conversations are good enough, and their order: pure functions of scores.
-//! - [`topics`]: topics by keywords, where no judge labels them.
+//! - [`quality`]: selection and order of good conversations, as pure functions of scores.
+//! - [`topics`]: topics by keywords, if no judge labels them.
 
 pub mod embed;
 pub mod judge;

@@ -1,21 +1,20 @@
-//! Which conversations are good enough, and in which order: pure functions of their scores (the Llama 3 paper, section
-//! 4.2.3).
+//! Selects and orders good conversations, by pure functions of their scores (the Llama 3 paper, section 4.2.3).
 
 /// The scores of a conversation.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Scores {
-    /// The reward model's.
+    /// The reward model's score.
     pub reward: Option<f64>,
-    /// The judge's points over its maximum.
+    /// The judge's points divided by the maximum.
     pub judged: Option<f64>,
     /// The judge's level of difficulty, 1 to 3.
     pub level: Option<u64>,
-    /// How many intents the judge found.
+    /// Number of intents that the judge found.
     pub intents: Option<usize>,
 }
 
 impl Scores {
-    /// How difficult: the level, 1 where it is not known, plus a tenth for each intent, 1 at most.
+    /// The difficulty: the level (1 if unknown) plus a tenth for each intent, at most 1 for all intents.
     #[must_use]
     pub fn difficulty(&self) -> f64 {
         self.level.unwrap_or(1) as f64 + (self.intents.unwrap_or(0) as f64 / 10.0).min(1.0)
@@ -23,7 +22,7 @@ impl Scores {
 }
 
 /// Whether each conversation is kept: its reward is in the top `share` of all rewards, OR the judge gave its maximum.
-/// The two disagree often, and their union has the best recall. Where nothing scored a conversation, it is not kept.
+/// The two often disagree, and their union has the best recall. A conversation without any score is not kept.
 #[must_use]
 pub fn good(scores: &[Scores], share: f64) -> Vec<bool> {
     let border = top_share_border(scores, share);
@@ -31,7 +30,7 @@ pub fn good(scores: &[Scores], share: f64) -> Vec<bool> {
     scores.iter().map(|score| rewarded(score) || score.judged == Some(1.0)).collect()
 }
 
-/// The lowest reward of the top share; at least one conversation is in it.
+/// The lowest reward in the top share, which has at least one conversation.
 fn top_share_border(scores: &[Scores], share: f64) -> Option<f64> {
     let mut rewards: Vec<f64> = scores.iter().filter_map(|score| score.reward).collect();
     rewards.sort_by(|a, b| b.total_cmp(a));
@@ -39,8 +38,8 @@ fn top_share_border(scores: &[Scores], share: f64) -> Option<f64> {
     rewards.get(count - 1).copied()
 }
 
-/// Quality times difficulty, for the order of deduplication. Quality is the share of rewards that are not above the
-/// conversation's own, the judge's share of points, or the mean of both where both are known; 0.5 where neither is.
+/// Quality times difficulty, for the order of deduplication. Quality is the share of rewards that are not above that
+/// of the conversation, or the judge's share of points, or the mean of both if both are known; 0.5 if neither is.
 #[must_use]
 pub fn ranks(scores: &[Scores]) -> Vec<f64> {
     let mut rewards: Vec<f64> = scores.iter().filter_map(|score| score.reward).collect();
@@ -70,7 +69,7 @@ mod tests {
         both[0].judged = Some(1.0);
         both[1].judged = Some(0.9);
         assert_eq!(good(&both, 0.25), [true, false, false, false, false, false, true, true]);
-        // Equal rewards at the border are all in.
+        // Equal rewards at the border are all included.
         let equal = vec![with(Some(1.0), None); 4];
         assert_eq!(good(&equal, 0.25), [true; 4]);
         assert_eq!(good(&[with(None, Some(1.0)), with(None, None)], 0.25), [true, false]);

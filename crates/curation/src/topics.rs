@@ -1,6 +1,6 @@
-//! Topics by keywords, where no judge labels them.
+//! Topics by keywords, if no judge labels them.
 
-/// Coarse topics and words that speak for each.
+/// Coarse topics with their keywords.
 const TOPICS: [(&str, &[&str]); 9] = [
     (
         "mathematics",
@@ -36,7 +36,8 @@ const TOPICS: [(&str, &[&str]); 9] = [
     ("daily life", &["recipe", "cook", "travel", "trip", "clean", "garden", "gift", "birthday", "weekend"]),
 ];
 
-/// The topic with the most keywords in a text, in whole words; `other` where none is there, the first of equals else.
+/// The topic with the most keywords (whole words) in a text; `other` if there are none, and the first topic in case
+/// of a tie.
 #[must_use]
 pub fn by_keywords(text: &str) -> &'static str {
     let lower = text.to_lowercase();

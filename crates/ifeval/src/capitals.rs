@@ -1,4 +1,4 @@
-//! Words in capital letters, with words as NLTK's `word_tokenize` cuts them.
+//! Counts words in capital letters, with words as NLTK's `word_tokenize` splits them.
 
 use std::sync::LazyLock;
 
@@ -28,7 +28,7 @@ const RULES: [(&str, &str); 32] = [
     // Brackets and dashes.
     (r"[\]\[\(\)\{\}<>]", " ${0} "),
     (r"--", " -- "),
-    // A space at either end makes the rest easier.
+    // A space at each end simplifies the following rules.
     (r"^", " "),
     (r"\z", " "),
     // Closing quotes.
@@ -59,7 +59,7 @@ fn tokens(sentence: &str) -> Vec<String> {
     text.split(python::is_space).filter(|token| !token.is_empty()).map(str::to_owned).collect()
 }
 
-/// How many tokens of a text are in capital letters (`str.isupper`).
+/// Number of tokens of a text that are in capital letters (`str.isupper`).
 pub(crate) fn count(text: &str) -> usize {
     punkt::sentences(text).iter().flat_map(|sentence| tokens(sentence)).filter(|t| python::is_upper(t)).count()
 }

@@ -1,4 +1,4 @@
-//! The instructions about the form of a response. Patterns are the official ones.
+//! Instructions about the form of a response. The patterns are the official ones.
 
 use std::sync::LazyLock;
 
@@ -33,7 +33,7 @@ pub(crate) fn constrained(text: &str) -> bool {
     ["My answer is yes.", "My answer is no.", "My answer is maybe."].iter().any(|answer| strip(text).contains(answer))
 }
 
-/// `detectable_format:json_format`: what Python's `json.loads` reads, in a Markdown fence or bare.
+/// `detectable_format:json_format`: text that Python's `json.loads` accepts, in a Markdown fence or bare.
 pub(crate) fn json(text: &str) -> bool {
     let mut text = strip(text);
     for prefix in ["```json", "```Json", "```JSON", "```"] {
@@ -43,7 +43,7 @@ pub(crate) fn json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok() || serde_json::from_str::<IgnoredAny>(&finite(text)).is_ok()
 }
 
-/// Python's reader takes `NaN`, `Infinity` and `-Infinity`: outside strings they become a number here.
+/// Python's parser accepts `NaN`, `Infinity` and `-Infinity`; outside strings, they are replaced by a number here.
 fn finite(text: &str) -> String {
     static TOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#""(?:[^"\\]|\\.)*"|-?Infinity|NaN"#).ok());
     let Some(token) = TOKEN.as_ref() else { return text.to_owned() };
@@ -54,12 +54,12 @@ fn finite(text: &str) -> String {
     replaced.into_owned()
 }
 
-/// `detectable_format:number_bullet_lists`: lines that begin with one `*` or with `-`.
+/// `detectable_format:number_bullet_lists`: lines that start with one `*` or with `-`.
 pub(crate) fn bullets(text: &str) -> usize {
     count_matches(r"(?m)^\s*\*[^\*].*$", text) + count_matches(r"(?m)^\s*-.*$", text)
 }
 
-/// `detectable_format:number_highlighted_sections`: `*x*` and `**x**`, where a double one counts as both.
+/// `detectable_format:number_highlighted_sections`: `*x*` and `**x**`; a double one counts as both.
 pub(crate) fn highlights(text: &str) -> usize {
     static PATTERNS: LazyLock<Option<(Regex, Regex)>> =
         LazyLock::new(|| Some((Regex::new(r"\*[^\n\*]*\*").ok()?, Regex::new(r"\*\*[^\n\*]*\*\*").ok()?)));
@@ -76,7 +76,7 @@ pub(crate) fn title(text: &str) -> bool {
     TITLE.as_ref().is_some_and(|title| title.find_iter(text).any(filled))
 }
 
-/// `length_constraints:number_paragraphs`: paragraphs with `***` between them; none when one in the middle is empty.
+/// `length_constraints:number_paragraphs`: paragraphs separated by `***`; `None` if one in the middle is empty.
 pub(crate) fn paragraphs(text: &str) -> Option<usize> {
     static DIVIDER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\s?\*\*\*\s?").ok());
     let parts: Vec<&str> = DIVIDER.as_ref()?.split(text).collect();
@@ -84,7 +84,7 @@ pub(crate) fn paragraphs(text: &str) -> Option<usize> {
     if parts.len() > 2 && parts[1..parts.len() - 1].iter().any(&empty) {
         return None;
     }
-    // A single empty part is both first and last, and counted once.
+    // A single empty part is both first and last, and is subtracted once.
     Some(parts.iter().filter(|part| !empty(part)).count())
 }
 

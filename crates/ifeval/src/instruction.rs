@@ -1,4 +1,4 @@
-//! An instruction: its type and parameters as the data has them, and whether a text follows it.
+//! An instruction: its type and parameters as in the data, and the check of a text.
 
 use std::str::FromStr;
 
@@ -36,7 +36,7 @@ pub const INSTRUCTIONS: [&str; 25] = [
     "startend:quotation",
 ];
 
-/// How a count compares with its threshold.
+/// The comparison of a count with its threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Relation {
     /// Fewer.
@@ -73,17 +73,17 @@ impl FromStr for Relation {
 /// An instruction with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Instruction {
-    /// So many words in capital letters.
+    /// A number of words in capital letters.
     CapitalWords(Relation, usize),
-    /// English, in capital letters throughout.
+    /// English, all in capital letters.
     EnglishCapital,
-    /// English, in lower-case letters throughout.
+    /// English, all in lower-case letters.
     EnglishLowercase,
-    /// The response begins with this request.
+    /// The response starts with this request.
     RepeatPrompt(String),
     /// Two different responses with `******` between them.
     TwoResponses,
-    /// At least so many `[placeholders]`.
+    /// At least this number of `[placeholders]`.
     Placeholders(usize),
     /// A postscript with this marker.
     Postscript(String),
@@ -91,11 +91,11 @@ pub enum Instruction {
     ConstrainedResponse,
     /// JSON, in a Markdown fence or bare.
     Json,
-    /// At least so many sections that begin with this word and a number.
+    /// At least this number of sections that start with this word and a number.
     Sections(String, usize),
-    /// Exactly so many bullet points.
+    /// Exactly this number of bullet points.
     Bullets(usize),
-    /// At least so many `*highlighted*` parts.
+    /// At least this number of `*highlighted*` parts.
     Highlights(usize),
     /// A `<<title>>`.
     Title,
@@ -103,32 +103,32 @@ pub enum Instruction {
     Keywords(Vec<String>),
     /// None of these words.
     ForbiddenWords(Vec<String>),
-    /// A word so often.
+    /// A number of occurrences of a word.
     KeywordFrequency(String, Relation, usize),
-    /// A character so often, whatever its case.
+    /// A number of occurrences of a character, ignoring case.
     LetterFrequency(String, Relation, usize),
     /// The language, as an ISO 639-1 code.
     Language(String),
-    /// So many paragraphs, of which one begins with a word.
+    /// A number of paragraphs, one of which starts with a given word.
     NthParagraph {
-        /// Paragraphs, with an empty line between them.
+        /// Number of paragraphs, separated by an empty line.
         paragraphs: usize,
-        /// Which one, from 1.
+        /// The number of that paragraph, from 1.
         nth: usize,
-        /// Its first word, in lower case.
+        /// The first word of that paragraph, in lower case.
         first_word: String,
     },
-    /// So many paragraphs with `***` between them.
+    /// A number of paragraphs, separated by `***`.
     Paragraphs(usize),
-    /// So many sentences.
+    /// A number of sentences.
     Sentences(Relation, usize),
-    /// So many words.
+    /// A number of words.
     Words(Relation, usize),
     /// No comma.
     NoComma,
     /// The response ends with this phrase.
     EndPhrase(String),
-    /// The response stands in double quotation marks.
+    /// The response is enclosed in double quotation marks.
     Quotation,
 }
 
@@ -137,7 +137,8 @@ impl Instruction {
     /// published data).
     ///
     /// # Errors
-    /// An unknown id, or a missing parameter: the official checkers draw those at random, which no score should rest on.
+    /// When the id is unknown or a parameter is missing. The official checkers draw missing parameters at random,
+    /// which would make scores random.
     pub fn new(id: &str, kwargs: &Value) -> Result<Self, String> {
         let read = Parameters { id, kwargs };
         Ok(match id {
@@ -186,7 +187,7 @@ impl Instruction {
         })
     }
 
-    /// Whether a text, which is not empty, follows the instruction.
+    /// Whether a non-empty text follows the instruction.
     #[must_use]
     pub fn follows(&self, text: &str) -> bool {
         match self {
@@ -235,11 +236,11 @@ impl Instruction {
     }
 }
 
-/// Whether langdetect takes the text for this language. A text without letters counts, as in the official checker.
+/// Whether langdetect detects this language. A text without letters counts as a match, as in the official checker.
 fn is_language(text: &str, code: &str) -> bool {
     static DETECTOR: std::sync::LazyLock<langdetect::DetectorFactory> = std::sync::LazyLock::new(|| {
         let mut factory = langdetect::DetectorFactory::builtin().clone();
-        // The official checker leaves the seed to chance.
+        // The official checker uses a random seed.
         factory.seed = langdetect::Seed::Int(0);
         factory
     });
@@ -266,7 +267,7 @@ impl Parameters<'_> {
 
     fn count(&self, name: &str) -> Result<usize, String> {
         let value = self.get(name)?;
-        // Some copies of the data hold counts as floats.
+        // Some copies of the data store counts as floats.
         let whole =
             value.as_u64().or_else(|| value.as_f64().filter(|n| n.fract() == 0.0 && *n >= 0.0).map(|n| n as u64));
         whole.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| self.wrong(name, "a whole number"))

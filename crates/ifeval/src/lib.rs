@@ -1,8 +1,8 @@
 //! Instruction following that a program can check: the 25 instruction types of IFEval (Zhou et al. 2023,
 //! arXiv 2311.07911), strict and loose.
 //!
-//! The checkers agree with the official ones (Google's, as `lm-evaluation-harness` ships them) verdict by verdict, their
-//! quirks included; what they leave to chance is decided here: language detection draws from a fixed seed.
+//! The verdicts agree with those of the official checkers (Google's, as `lm-evaluation-harness` ships them),
+//! including their quirks. Their random choices are fixed here: language detection uses a fixed seed.
 //!
 //! ```
 //! use ifeval::{Instruction, check};
@@ -25,12 +25,12 @@ use serde::{Deserialize, Serialize};
 
 pub use instruction::{INSTRUCTIONS, Instruction, Relation};
 
-/// For each instruction of a prompt whether the response follows it.
+/// For each instruction of a prompt, whether the response follows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// The response as it is.
+    /// For the unchanged response.
     pub strict: Vec<bool>,
-    /// The response, or one of seven variants of it: without its first line, its last line, both, and each of these
+    /// For the response or one of seven variants: without its first line, its last line, both, and each of these
     /// without asterisks.
     pub loose: Vec<bool>,
 }

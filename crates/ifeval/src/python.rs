@@ -1,4 +1,4 @@
-//! What Python means by white space, words, and upper and lower case: the official checkers lean on it.
+//! Python's definitions of white space, words, upper and lower case, which the official checkers use.
 
 use std::sync::LazyLock;
 
@@ -24,25 +24,25 @@ fn is_title(c: char) -> bool {
     !c.is_uppercase() && !c.is_lowercase() && c.to_lowercase().ne([c]) && c.to_uppercase().ne([c])
 }
 
-/// `str.isupper()`: a cased character, and none that is not upper case.
+/// `str.isupper()`: at least one cased character, and no cased character that is not upper case.
 pub(crate) fn is_upper(text: &str) -> bool {
     text.chars().any(char::is_uppercase) && !text.chars().any(|c| c.is_lowercase() || is_title(c))
 }
 
-/// `str.islower()`: a cased character, and none that is not lower case.
+/// `str.islower()`: at least one cased character, and no cased character that is not lower case.
 pub(crate) fn is_lower(text: &str) -> bool {
     text.chars().any(char::is_lowercase) && !text.chars().any(|c| c.is_uppercase() || is_title(c))
 }
 
-/// How many matches of `\w+` there are. Python's `\w` has letters, numbers and the underscore, but, unlike that of
-/// Rust's `regex`, no combining marks: Hindi words count several times.
+/// Number of matches of `\w+`. Python's `\w` matches letters, numbers and the underscore, but, unlike that of Rust's
+/// `regex`, no combining marks, so Hindi words count several times.
 pub(crate) fn count_words(text: &str) -> usize {
     static WORD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[\p{L}\p{N}_]+").ok());
     WORD.as_ref().map_or(0, |word| word.find_iter(text).count())
 }
 
-/// The number of matches of a pattern that stands in the data, as `re.findall` takes it. A pattern that Rust's `regex`
-/// cannot read is searched literally.
+/// Number of matches of a pattern from the data, as with `re.findall`. A pattern that Rust's `regex` cannot parse is
+/// searched literally.
 pub(crate) fn count_matches(pattern: &str, text: &str) -> usize {
     let literal = || Regex::new(&regex::escape(pattern));
     Regex::new(pattern).or_else(|_| literal()).map_or(0, |pattern| pattern.find_iter(text).count())

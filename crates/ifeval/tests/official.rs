@@ -1,4 +1,5 @@
-//! Verdicts of the official checkers, stored by make_official.py: the same here, but for what is listed.
+//! Compares with verdicts of the official checkers, stored by make_official.py. They are equal, except for the listed
+//! ones.
 
 #![allow(clippy::unwrap_used)]
 
@@ -23,7 +24,7 @@ fn cases(path: &std::path::Path) -> Vec<Case> {
     file.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
 }
 
-/// Compares; returns the number of verdicts and the differing ones by type.
+/// Compares the verdicts. Returns their number, and the differing ones by type.
 fn compare(cases: &[Case]) -> (usize, BTreeMap<String, Vec<String>>) {
     let mut differences: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut verdicts = 0;

@@ -1,4 +1,4 @@
-//! The server alone: `cargo run -p openai-server --example serve -- --model smollm2-135m-instruct`.
+//! The server as a separate program: `cargo run -p openai-server --example serve -- --model smollm2-135m-instruct`.
 
 use clap::Parser;
 

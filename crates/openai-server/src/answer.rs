@@ -1,4 +1,5 @@
-//! An answer that is given whole: collects what the engine's thread tells until all of its sequences are complete.
+//! A complete (not streamed) answer: collects the events of the engine's thread until all of its sequences are
+//! complete.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -89,7 +90,8 @@ pub(crate) async fn whole(
     respond(200, "application/json", Body::from(answer.to_string()))
 }
 
-/// Why an answer is over: calls are told, unless the client itself chose the function (as OpenAI has it).
+/// The finish reason: `tool_calls` if there are calls, unless the client itself chose the function (as in OpenAI's
+/// API).
 pub(crate) fn finish_reason(reason: FinishReason, calls: usize, reply: &Reply) -> FinishReason {
     let named = reply.tools.as_ref().is_some_and(|(tools, _)| tools.is_named());
     match reason {
@@ -98,7 +100,7 @@ pub(crate) fn finish_reason(reason: FinishReason, calls: usize, reply: &Reply) -
     }
 }
 
-/// Of each prompt's `best_of` answers the `n` with the highest log-probability per token, best first.
+/// The `n` of each prompt's `best_of` answers with the highest mean log-probability per token, best first.
 fn likeliest(all: Vec<Collected>, best_of: usize, n: usize) -> Vec<Whole> {
     if best_of == n {
         return all.into_iter().map(|one| one.whole).collect();

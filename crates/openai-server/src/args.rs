@@ -1,4 +1,4 @@
-//! The command.
+//! The command `herd serve`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ pub struct Args {
 /// Loads the model and serves it until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When the model cannot be loaded, the address is taken, or requests were still running when draining ended.
+/// When the model cannot be loaded, the address is in use, or requests were still running when draining ended.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.max_num_seqs >= 1, "--max-num-seqs must be at least 1");
     let variables = chat::template_variables(&args.template_var).map_err(anyhow::Error::msg)?;

@@ -1,14 +1,15 @@
-//! Calls of tools in a model's text: Hermes's and Qwen's `<tool_call>{"name", "arguments"}</tool_call>`, and an answer that is
-//! JSON as a whole, as Llama 3 (`{"name", "parameters"}`, several behind one another or with `;`) and Mistral (a list) write.
+//! Parses tool calls in a model's text: `<tool_call>{"name", "arguments"}</tool_call>` of Hermes and Qwen, and an
+//! answer that is JSON as a whole, as Llama 3 (`{"name", "parameters"}`, several in sequence or with `;`) and Mistral
+//! (a list) write.
 
 use serde_json::{Map, Value};
 
-/// How a model writes its calls.
+/// The form of a model's calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallFormat {
     /// Between tags, anywhere in the answer.
     Tags,
-    /// The answer is JSON; this is the arguments' name.
+    /// The answer is JSON; this is the name of the field with the arguments.
     Json(&'static str),
 }
 
@@ -30,19 +31,19 @@ pub(crate) enum Part {
     Call(Call),
 }
 
-/// Reads an answer piece by piece. Without a format all of it is text.
+/// Parses an answer piece by piece. Without a format, all of it is text.
 pub(crate) struct CallReader {
     format: Option<CallFormat>,
-    /// The functions that may be called.
+    /// The functions that the model may call.
     names: Vec<String>,
-    /// No more than one call is read; what follows it is dropped.
+    /// At most one call is read; the text after it is dropped.
     only_one: bool,
-    /// What was not decided yet.
+    /// Text that is not classified yet.
     held: String,
     inside: bool,
-    /// White space before the tag that was opened: part of the text only if no call follows.
+    /// White space before an opened tag: part of the text only if no call follows.
     space: String,
-    /// Text other than white space was given out.
+    /// Whether text other than white space was emitted.
     spoken: bool,
     calls: usize,
 }
@@ -66,7 +67,7 @@ impl CallReader {
         self.calls
     }
 
-    /// Adds a piece of text; returns what it decides.
+    /// Adds a piece of text and returns the parts that are now classified.
     pub fn push(&mut self, text: &str) -> Vec<Part> {
         let mut parts = Vec::new();
         match self.format {
@@ -88,7 +89,7 @@ impl CallReader {
         parts
     }
 
-    /// The answer is over; returns what was left.
+    /// Ends the answer and returns the remaining parts.
     pub fn finish(&mut self) -> Vec<Part> {
         let mut parts = Vec::new();
         let rest = std::mem::take(&mut self.held);
@@ -102,7 +103,7 @@ impl CallReader {
                 Some(calls) => calls.into_iter().for_each(|call| self.call(&mut parts, call)),
                 None => self.say(&mut parts, rest),
             },
-            // White space beside calls says nothing.
+            // White space beside calls is not content.
             _ if self.calls > 0 && rest.trim().is_empty() => {}
             _ => parts.push(Part::Text(rest)),
         }
@@ -132,14 +133,14 @@ impl CallReader {
         if self.inside {
             return;
         }
-        // The end may be the start of a tag; white space waits for what comes behind it.
+        // The end may be the start of a tag; white space waits for the text after it.
         let start = (1..OPEN.len()).rev().find(|&length| self.held.ends_with(&OPEN[..length])).unwrap_or(0);
         let sure = self.held[..self.held.len() - start].trim_end().len();
         let text: String = self.held.drain(..sure).collect();
         self.say(parts, text);
     }
 
-    /// Text, unless it is white space around calls.
+    /// Emits text, unless it is white space around calls.
     fn say(&mut self, parts: &mut Vec<Part>, text: String) {
         if text.trim().is_empty() && (self.calls > 0 || !self.spoken) && self.format == Some(CallFormat::Tags) {
             return;
@@ -163,7 +164,7 @@ impl CallReader {
         read_call(serde_json::from_str(text.trim()).ok()?)
     }
 
-    /// All of a text as calls of functions that there are.
+    /// Parses a whole text as calls of known functions.
     fn parse_all(&self, text: &str) -> Option<Vec<Call>> {
         let mut calls = Vec::new();
         let mut rest = text.trim_matches(|c: char| c.is_whitespace() || c == ';');
@@ -188,7 +189,7 @@ fn read_call(value: Value) -> Option<Call> {
     let arguments = match map.remove("arguments").or_else(|| map.remove("parameters")) {
         None | Some(Value::Null) => "{}".to_owned(),
         Some(Value::Object(arguments)) => Value::Object(arguments).to_string(),
-        // Some models write the object as a text.
+        // Some models write the object as a string.
         Some(Value::String(text)) => serde_json::from_str::<Map<String, Value>>(&text).ok().map(|_| text)?,
         Some(_) => return None,
     };
@@ -199,7 +200,7 @@ fn read_call(value: Value) -> Option<Call> {
 mod tests {
     use super::*;
 
-    /// Reads a text in pieces of every length; all readings have to agree.
+    /// Parses a text in pieces of every length; all results must agree.
     fn read(format: CallFormat, only_one: bool, text: &str) -> (String, Vec<Call>) {
         let mut found = None;
         for length in [1, 2, 3, 7, text.len().max(1)] {
@@ -254,7 +255,7 @@ mod tests {
         let two = "[{\"name\": \"f\", \"arguments\": {}}, {\"name\": \"g\", \"arguments\": {\"x\": \"ü\"}}]";
         assert_eq!(json(two).1, [call("f", "{}"), call("g", "{\"x\":\"ü\"}")]);
         assert_eq!(json("{\"name\": \"f\"}; {\"name\": \"g\"}").1.len(), 2);
-        // JSON that is no call of a function that there is stays text.
+        // JSON that is not a call of a known function stays text.
         for text in ["{\"name\": \"h\"}", "{\"a\": 1}", "[1, 2]", "{broken", "plain {\"name\": \"f\"}"] {
             assert_eq!(json(text), (text.to_owned(), vec![]), "{text}");
         }

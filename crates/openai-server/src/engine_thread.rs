@@ -12,8 +12,8 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::generator::{EngineMetrics, Event, Job, Sequence, Task};
 
-/// Packs the weights, says so in `ready` with the size of the cache, and works until the other end of `inbox` is dropped
-/// and all is done.
+/// Packs the weights, reports readiness and the size of the cache through `ready`, and works until the sender of
+/// `inbox` is dropped and all work is done.
 pub(crate) fn run(
     model: Llama,
     options: EngineOptions,
@@ -45,14 +45,14 @@ struct Open<'a> {
 struct Loop<'a> {
     engine: Engine,
     open: HashMap<RequestId, Open<'a>>,
-    /// Given texts that are to be computed as a whole: prompts with log-probabilities, embeddings.
+    /// Given texts that are computed as a whole: prompts with log-probabilities, embeddings.
     texts: VecDeque<Job>,
     numbers: &'a EngineMetrics,
     tokenizer: &'a Tokenizer,
 }
 
 impl Loop<'_> {
-    /// Until the generator is dropped and its sequences are complete.
+    /// Runs until the generator is dropped and its sequences are complete.
     fn run(mut self, inbox: &Receiver<Job>) {
         let mut closed = false;
         while !(closed && self.is_idle()) {
@@ -73,7 +73,7 @@ impl Loop<'_> {
                 }
             }
             self.drop_abandoned();
-            // One text a step: the running sequences wait for it.
+            // One text per step; the running sequences wait for it.
             if let Some(job) = self.texts.pop_front() {
                 self.compute_text(job);
             }
@@ -106,8 +106,8 @@ impl Loop<'_> {
         }
     }
 
-    /// Computes a text's embedding, or its log-probabilities before the rest of its sequence. Where the cache has no room
-    /// now it waits for another step.
+    /// Computes the embedding of a text, or its log-probabilities before the rest of its sequence. If the cache has
+    /// no room, the text waits for another step.
     fn compute_text(&mut self, job: Job) {
         let computed = match &job.task {
             Task::Embed { index, ids } => self
@@ -136,7 +136,7 @@ impl Loop<'_> {
             }
         }
     }
-    /// Frees what belongs to clients that have gone.
+    /// Removes the sequences of clients that have disconnected.
     fn drop_abandoned(&mut self) {
         let engine = &mut self.engine;
         let before = self.open.len();
@@ -157,7 +157,7 @@ impl Loop<'_> {
         let open = &mut self.open;
         let result = self.engine.step(&mut |id, choice| advance(open, id, choice));
         if let Err(error) = result {
-            // The engine has forgotten all of them.
+            // The engine has dropped all of them.
             for (_, open) in self.open.drain() {
                 let _ = open.events.send(Event::Failed(error.to_string()));
             }
@@ -181,7 +181,7 @@ impl Loop<'_> {
     }
 }
 
-/// Hands a token on; says whether the sequence goes on.
+/// Passes a token on; returns whether the sequence continues.
 fn advance(open: &mut HashMap<RequestId, Open>, id: RequestId, choice: Result<Choice, GenerateError>) -> Next {
     let Some(sequence) = open.get_mut(&id) else { return Next::Stop };
     let choice = match choice {

@@ -1,9 +1,9 @@
-//! The fields of a request's body, taken one by one, so that what is left over can be refused.
+//! The fields of a request's body. They are taken one by one, so that the remaining ones can be refused.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-/// Fields that change nothing here whatever they hold.
+/// Fields that have no effect here, whatever their value.
 const WITHOUT_EFFECT: [&str; 11] = [
     "user",
     "metadata",
@@ -18,7 +18,7 @@ const WITHOUT_EFFECT: [&str; 11] = [
     "guided_decoding_backend",
 ];
 
-/// What is wrong with a request: the status, the field (if it is one) and a sentence.
+/// The error of a request: the status, the field (if there is one) and a message.
 #[derive(Debug, PartialEq)]
 pub(crate) struct RequestError {
     pub status: u16,
@@ -26,21 +26,21 @@ pub(crate) struct RequestError {
     pub sentence: String,
 }
 
-/// A field's value that cannot be served.
+/// An error for a field whose value is not supported.
 pub(crate) fn bad(field: &'static str, sentence: impl std::fmt::Display) -> RequestError {
     RequestError { status: 400, field: Some(field), sentence: format!("{field}: {sentence}") }
 }
 
-/// A request that cannot be served, whatever field is at fault.
+/// An error for a request as a whole.
 pub(crate) fn bad_request(sentence: impl Into<String>) -> RequestError {
     RequestError { status: 400, field: None, sentence: sentence.into() }
 }
 
-/// The fields of a request that were not taken yet.
+/// The fields of a request that have not been taken yet.
 pub(crate) struct Fields(pub Map<String, Value>);
 
 impl Fields {
-    /// Reads a body, which has to be a JSON object.
+    /// Parses a body, which must be a JSON object.
     pub fn read(body: &[u8]) -> Result<Self, RequestError> {
         match serde_json::from_slice(body) {
             Ok(Value::Object(map)) => Ok(Self(map)),
@@ -75,7 +75,7 @@ impl Fields {
         self.take(name, "true or false")
     }
 
-    /// Refuses a field that asks for something that is not there; its neutral values pass.
+    /// Refuses a field that requests a missing feature; its neutral values are accepted.
     pub fn only(&mut self, name: &'static str, neutral: &[Value]) -> Result<(), RequestError> {
         match self.value(name) {
             Some(value) if !neutral.contains(&value) => Err(bad(name, "is not supported here")),
@@ -83,7 +83,7 @@ impl Fields {
         }
     }
 
-    /// The model's name, which has to be this server's.
+    /// Checks that the model's name is that of this server.
     pub fn model(&mut self, own: &str) -> Result<(), RequestError> {
         match self.text("model")? {
             Some(model) if model != own => {
@@ -94,7 +94,7 @@ impl Fields {
         }
     }
 
-    /// Refuses what other servers have and this one has not, unless it is neutral.
+    /// Refuses fields that other servers support and this one does not, unless the value is neutral.
     pub fn refuse_unsupported(&mut self) -> Result<(), RequestError> {
         let (off, one) = (json!(false), [json!(1), json!(1.0)]);
         self.only("functions", &[json!([])])?;
@@ -113,7 +113,7 @@ impl Fields {
         Ok(())
     }
 
-    /// Refuses what nobody has taken.
+    /// Refuses the fields that were not taken.
     pub fn finish(self) -> Result<(), RequestError> {
         let unknown = |(name, value): &(&String, &Value)| !value.is_null() && !WITHOUT_EFFECT.contains(&name.as_str());
         match self.0.iter().find(unknown) {

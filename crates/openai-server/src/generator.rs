@@ -1,5 +1,5 @@
-//! A model that generates in a thread of its own ([`crate::engine_thread`]), and the way to it: sequences in, their tokens
-//! out, at any time.
+//! A model that generates in its own thread ([`crate::engine_thread`]), and the interface to it: sequences can be
+//! submitted at any time, and their tokens are received as events.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Sender, channel};
@@ -16,14 +16,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::engine_thread;
 use crate::grammar::{Constraint, Grammars, Shape};
 
-/// How to run a generator.
+/// Options of a generator.
 #[derive(Debug, Clone)]
 pub struct GeneratorOptions {
-    /// The model's name for clients.
+    /// The model's name, as clients see it.
     pub name: String,
     /// The engine's own options.
     pub engine: EngineOptions,
-    /// Sequences that may wait beyond those that are decoded.
+    /// Maximum number of waiting sequences.
     pub queue: usize,
 }
 
@@ -33,38 +33,39 @@ pub(crate) struct Sequence {
     pub processor: Option<Box<dyn LogitsProcessor>>,
     pub stop: StopRules,
     pub index: usize,
-    /// Tell the log-probabilities of the prompt's tokens first, with so many of the most likely ones at each place.
+    /// Return the log-probabilities of the prompt's tokens first, with this many of the most likely tokens at each
+    /// position.
     pub prompt_scores: Option<usize>,
-    /// Generate nothing: only the prompt is asked for.
+    /// Generate nothing: only the prompt's scores are requested.
     pub prompt_only: bool,
 }
 
-/// What happens to a sequence.
+/// An event of a sequence.
 pub(crate) enum Event {
     /// The prompt's tokens, before all others.
     Prompt { index: usize, scores: Vec<TokenScore> },
-    /// A token was chosen; `text` is what can be shown now.
+    /// A token was sampled; `text` is the text that can be shown now.
     Token { index: usize, choice: Choice, text: String },
-    /// The sequence is complete; its last token came before.
+    /// The sequence is complete; its last token was sent before.
     Finished { index: usize, reason: FinishReason, tokens: usize },
     /// The embedding of a text.
     Embedding { index: usize, numbers: Vec<f32> },
-    /// It failed in the engine.
+    /// The engine failed.
     Failed(String),
 }
 
-/// Why sequences are not taken.
+/// The reason why sequences are refused.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// There is no room in the queue now.
+    /// The queue is full at the moment.
     Full,
-    /// There are more of them than the queue has room for, ever.
+    /// The request has more sequences than the queue can ever hold.
     TooMany(usize),
     /// The engine's thread has ended.
     Gone,
 }
 
-/// What is asked of the engine.
+/// The task for the engine.
 pub(crate) enum Task {
     Generate(Sequence),
     Embed { index: usize, ids: Vec<i64> },
@@ -90,15 +91,15 @@ pub(crate) struct EngineMetrics {
     pub cancelled: AtomicU64,
 }
 
-/// How to turn a conversation into a prompt.
+/// How a conversation becomes a prompt.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Prompting {
     pub render: RenderOptions,
-    /// Go on in the middle of the last message.
+    /// Continue the last message.
     pub continue_final_message: bool,
 }
 
-/// A model that generates in a thread of its own.
+/// A model that generates in its own thread.
 pub struct Generator {
     name: String,
     tokenizer: Arc<Tokenizer>,
@@ -118,7 +119,7 @@ pub struct Generator {
 
 impl Drop for Generator {
     fn drop(&mut self) {
-        // The thread ends with the last sequence it has.
+        // The thread ends after its last sequence.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = thread.join();
@@ -127,10 +128,10 @@ impl Drop for Generator {
 }
 
 impl Generator {
-    /// Starts the thread; the model's weights are packed there.
+    /// Starts the thread, which packs the model's weights.
     ///
     /// # Errors
-    /// When the engine has no memory or the system no thread.
+    /// When the memory is not enough for the engine, or the system refuses a thread.
     pub fn start(folder: ModelFolder, options: GeneratorOptions) -> anyhow::Result<Self> {
         let ModelFolder { path, model, tokenizer, template, stop_ids, .. } = folder;
         let tokenizer = Arc::new(tokenizer);
@@ -164,13 +165,13 @@ impl Generator {
         })
     }
 
-    /// The model's name for clients.
+    /// The model's name, as clients see it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Tokens that the cache of keys and values holds.
+    /// Capacity of the KV cache, in tokens.
     #[must_use]
     pub fn cache_tokens(&self) -> usize {
         self.cache_tokens
@@ -201,12 +202,12 @@ impl Generator {
         &self.tokenizer
     }
 
-    /// The chat template, or a sentence where there is none.
+    /// The chat template, or an error if there is none.
     pub(crate) fn template(&self) -> Result<&ChatTemplate, String> {
         self.template.as_ref().ok_or_else(|| "this model has no chat template; use /v1/completions".to_owned())
     }
 
-    /// The constraint that keeps an answer in a shape.
+    /// The constraint that makes answers match a shape.
     pub(crate) fn constraint(&self, shape: &Shape) -> Result<Constraint, String> {
         self.grammars.constraint(shape)
     }
@@ -221,13 +222,13 @@ impl Generator {
         Ok(ids.map_err(|error| error.to_string())?.into_iter().map(i64::from).collect())
     }
 
-    /// The ids of a text, with what the tokenizer adds if `special`.
+    /// The ids of a text, with the tokens that the tokenizer adds if `special`.
     pub(crate) fn encode_text(&self, text: &str, special: bool) -> Result<Vec<i64>, String> {
         let ids = self.tokenizer.encode(text, special).map_err(|error| error.to_string())?;
         Ok(ids.into_iter().map(i64::from).collect())
     }
 
-    /// A token's own text.
+    /// The text of a single token.
     pub(crate) fn token_text(&self, id: i64) -> String {
         self.decode(&[id])
     }
@@ -238,7 +239,8 @@ impl Generator {
         self.tokenizer.decode(&ids, false).unwrap_or_default()
     }
 
-    /// Takes all tasks of a request, or none. Their events come until the receiver is dropped, which cancels them.
+    /// Submits all tasks of a request, or none. Their events arrive until the receiver is dropped, which cancels
+    /// them.
     pub(crate) fn submit(&self, tasks: Vec<Task>) -> Result<UnboundedReceiver<Event>, Refusal> {
         if tasks.len() > self.capacity {
             return Err(Refusal::TooMany(self.capacity));

@@ -1,5 +1,5 @@
-//! Constrained decoding: a grammar over texts (a JSON schema, a regular expression, a choice, a Lark grammar) as a mask of
-//! the tokens that may come next, by the crate `llguidance`.
+//! Constrained decoding: the crate `llguidance` turns a grammar over texts (a JSON schema, a regular expression, a
+//! choice, a Lark grammar) into a mask of the tokens that may come next.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -11,19 +11,20 @@ use serde_json::{Value, json};
 
 use crate::fields::{Fields, RequestError, bad};
 
-/// White space between two parts of a JSON text. Bounded: a small model may write nothing else for ever.
+/// White space between two parts of a JSON text. It is limited, since a small model may otherwise write white space
+/// forever.
 const WHITE_SPACE: &str = r"[\x20\x0A\x0D\x09]{1,24}";
 
-/// What an answer has to be.
+/// The required form of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Shape {
     /// A JSON text that this schema accepts.
     Json(Value),
-    /// A text that this expression matches as a whole.
+    /// A text that this regular expression matches as a whole.
     Regex(String),
     /// One of these texts.
     Choice(Vec<String>),
-    /// What this grammar in `llguidance`'s form of Lark describes.
+    /// A text of this grammar, in `llguidance`'s form of Lark.
     Lark(String),
 }
 
@@ -33,12 +34,12 @@ impl Shape {
         Self::Json(json!({"type": "object"}))
     }
 
-    /// As a grammar.
+    /// The shape as a grammar.
     fn grammar(&self) -> TopLevelGrammar {
         match self {
             Self::Json(schema) => TopLevelGrammar::from_json_schema(with_white_space(schema.clone())),
             Self::Regex(text) => {
-                // The whole answer has to match: what an anchor says anyway.
+                // The whole answer must match, so anchors are redundant.
                 let text = text.strip_prefix('^').unwrap_or(text);
                 let is_anchored = text.ends_with('$') && !text.ends_with("\\$");
                 TopLevelGrammar::from_regex(if is_anchored { &text[..text.len() - 1] } else { text })
@@ -52,7 +53,8 @@ impl Shape {
     }
 }
 
-/// A schema whose texts have no more than a line's worth of white space at a time, unless it has options of its own.
+/// A schema whose texts have at most a limited amount of white space at a time, unless the schema has its own
+/// options.
 pub(crate) fn with_white_space(mut schema: Value) -> Value {
     if let Value::Object(map) = &mut schema {
         map.entry("x-guidance").or_insert_with(|| json!({"whitespace_pattern": WHITE_SPACE}));
@@ -64,7 +66,7 @@ pub(crate) fn with_white_space(mut schema: Value) -> Value {
     }
 }
 
-/// Makes grammars for one tokenizer; what that needs is computed when the first is asked for.
+/// Makes grammars for one tokenizer; the required tables are computed on first use.
 pub(crate) struct Grammars {
     folder: PathBuf,
     stop_ids: Vec<i64>,
@@ -76,17 +78,17 @@ impl Grammars {
         Self { folder: folder.to_owned(), stop_ids: stop_ids.to_owned(), factory: OnceLock::new() }
     }
 
-    /// The constraint that keeps an answer in a shape.
+    /// The constraint that makes answers match a shape.
     ///
     /// # Errors
-    /// A sentence on what is wrong with the shape, or why this model's tokenizer allows none.
+    /// When the shape is invalid, or this model's tokenizer does not support constraints.
     pub fn constraint(&self, shape: &Shape) -> Result<Constraint, String> {
         let factory = self.factory.get_or_init(|| self.factory()).as_ref().map_err(Clone::clone)?;
         let mut matcher = Matcher::new(factory.create_parser(shape.grammar()));
         match matcher.get_error() {
             Some(error) => Err(first_line(&error)),
             None => {
-                // A grammar that no text fits is found out now.
+                // This detects a grammar that no text matches.
                 matcher.compute_mask().map_err(|error| first_line(&error.to_string()))?;
                 Ok(Constraint(matcher))
             }
@@ -116,19 +118,19 @@ fn first_line(text: &str) -> String {
     text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("the grammar failed").to_owned()
 }
 
-/// A grammar and how far one sequence is in it.
+/// A grammar and the state of one sequence in it.
 pub(crate) struct Constraint(Matcher);
 
 impl Constraint {
-    /// The same for another sequence, which may run on another thread.
+    /// A copy for another sequence, which may run on another thread.
     pub fn separate(&self) -> Self {
         Self(self.0.deep_clone())
     }
 
-    /// Forbids the tokens that cannot come next. Behind a complete text only an end can.
+    /// Forbids the tokens that cannot come next. After a complete text, only an end token can.
     ///
     /// # Errors
-    /// A sentence where the grammar became too large for its limits.
+    /// When the grammar exceeds its limits.
     pub fn mask(&mut self, logits: &mut [f32]) -> Result<(), String> {
         let mask = self.0.compute_mask_or_eos().map_err(|error| first_line(&error.to_string()))?;
         let words = mask.as_slice();
@@ -142,15 +144,15 @@ impl Constraint {
                 }
             }
         }
-        // Models have more rows than their tokenizers have tokens.
+        // Models can have more logits than their tokenizers have tokens.
         logits.iter_mut().skip(words.len() * 32).for_each(|logit| *logit = f32::NEG_INFINITY);
         Ok(())
     }
 
-    /// Goes on by a token.
+    /// Advances by one token.
     ///
     /// # Errors
-    /// A sentence where the token was not allowed.
+    /// When the token was not allowed.
     pub fn accept(&mut self, id: i64) -> Result<(), String> {
         if self.0.is_stopped() {
             return Ok(());
@@ -160,10 +162,10 @@ impl Constraint {
     }
 }
 
-/// The shape that a request asks for: `response_format`, vLLM's `guided_*` or its `structured_outputs`.
+/// The shape that a request asks for: `response_format`, or vLLM's `guided_*` or `structured_outputs`.
 ///
 /// # Errors
-/// When a field is malformed, or several ask at once.
+/// When a field is malformed, or several of them are given.
 pub(crate) fn shape(fields: &mut Fields) -> Result<Option<(&'static str, Shape)>, RequestError> {
     let mut found = Vec::new();
     if let Some(format) = fields.value("response_format") {
@@ -260,7 +262,7 @@ pub(crate) mod tests {
         (folder, grammars)
     }
 
-    /// Whether a whole answer fits a shape: each of its bytes, and then the end, is allowed.
+    /// Whether a whole answer matches a shape: each of its bytes, and then the end token, is allowed.
     pub(crate) fn fits(grammars: &Grammars, shape: &Shape, text: &str) -> bool {
         let mut constraint = grammars.constraint(shape).unwrap_or_else(|error| panic!("{error}: {shape:?}"));
         text.bytes().map(i64::from).chain([257]).all(|id| {

@@ -9,8 +9,9 @@
 //! | `GET /v1/models`, `GET /v1/models/NAME` | the one model |
 //! | `GET /health`, `GET /healthz`, `GET /metrics`, `GET /version` | 200 or 503 while draining; Prometheus text |
 //!
-//! Requests join the running batch and leave it one by one; equal beginnings of prompts are computed once. A request
-//! that asks for what the server does not do is refused with 400 and a sentence, never answered as if it had not asked.
+//! Requests join the running batch and leave it one by one; common prefixes of prompts are computed once. A request
+//! for a feature that the server lacks is refused with 400 and a message; it is never answered as if the feature had
+//! not been requested.
 
 mod answer;
 mod args;

@@ -3,11 +3,11 @@
 use dataset::{Content, Message, Role};
 use serde_json::{Map, Value};
 
-/// Reads the messages. `reads` says whether the chat template mentions a name: a field beyond the common ones is taken
-/// where it does and refused where it does not, since it would be dropped in silence.
+/// Reads the messages. `reads` says whether the chat template mentions a name. A field beyond the common ones is
+/// accepted only if it does; otherwise it is refused, since the template would drop it silently.
 ///
 /// # Errors
-/// A sentence that begins with the message's place.
+/// A message that starts with the place of the faulty message.
 pub(crate) fn read(list: Vec<Value>, reads: &dyn Fn(&str) -> bool) -> Result<Vec<Message>, String> {
     let one = |(place, value)| message(value, reads).map_err(|sentence| format!("[{place}].{sentence}"));
     list.into_iter().enumerate().map(one).collect()
@@ -17,7 +17,7 @@ fn message(value: Value, reads: &dyn Fn(&str) -> bool) -> Result<Message, String
     let Value::Object(mut map) = value else {
         return Message::try_from(value).map_err(|error| error.to_string());
     };
-    // OpenAI's schema lets clients send all of its fields; one that is null or empty says nothing.
+    // OpenAI's schema allows clients to send all of its fields; null or empty ones have no meaning.
     map.retain(|name, value| name == "content" || !is_empty(value));
     if map.get("role").is_some_and(|role| role == "developer") {
         map.insert("role".into(), "system".into());
@@ -60,7 +60,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Clients send a call's arguments as JSON text; templates want the object.
+/// Clients send the arguments of a call as JSON text; templates require the object.
 fn parse_arguments(call: &mut Value) {
     let arguments = match call.get_mut("function") {
         Some(function) => function.get_mut("arguments"),
@@ -73,8 +73,8 @@ fn parse_arguments(call: &mut Value) {
     }
 }
 
-/// The conversation for a template that has no place for tools: calls and results as text, in Hermes's form, and what the
-/// model is told of its tools in the system message.
+/// The conversation for a template without support for tools: calls and results become text in Hermes's form, and the
+/// system message describes the tools.
 pub(crate) fn with_tools_as_text(messages: Vec<Message>, system: Option<&str>) -> Vec<Message> {
     let mut out: Vec<Message> = Vec::with_capacity(messages.len() + 1);
     let has_system = messages.first().is_some_and(|first| first.role == Role::System);

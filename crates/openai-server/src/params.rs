@@ -1,4 +1,4 @@
-//! From a request's JSON to sequences, or a sentence on what is wrong with it.
+//! Converts a request's JSON to sequences, or to an error message.
 
 use llama::{Request, SamplingParams, StopRules};
 use rand::RngExt;
@@ -13,20 +13,20 @@ use crate::processors::Processors;
 use crate::prompt::{self, TextPrompt};
 use crate::tools::Tools;
 
-/// OpenAI's bound on `top_logprobs`.
+/// OpenAI's limit on `top_logprobs`.
 const MOST_LOGPROBS: usize = 20;
 const MOST_STOPS: usize = 64;
-/// OpenAI's bound on a `logit_bias`.
+/// OpenAI's limit on a `logit_bias`.
 const MOST_BIAS: f32 = 100.0;
 
-/// Which of the two paths.
+/// The path of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Chat,
     Text,
 }
 
-/// A request that can be served.
+/// A valid request.
 pub(crate) struct Parsed {
     pub tasks: Vec<Task>,
     pub prompt_tokens: usize,
@@ -35,14 +35,14 @@ pub(crate) struct Parsed {
     pub reply: Reply,
 }
 
-/// What the answers have to tell.
+/// The content of the answers.
 pub(crate) struct Reply {
-    /// Tell log-probabilities.
+    /// Include log-probabilities.
     pub logprobs: bool,
-    /// Answers to each prompt, and how many of them are given back: the likeliest ones.
+    /// Number of answers to each prompt, and number of the most likely ones that are returned.
     pub best_of: usize,
     pub n: usize,
-    /// The prompts' texts, to be put before the answers.
+    /// The prompts' texts, to be placed before the answers.
     pub echo: Option<Vec<String>>,
     pub tools: Option<(Tools, CallFormat)>,
 }
@@ -56,13 +56,13 @@ impl Reply {
         }
     }
 
-    /// What is put before the answer of a sequence.
+    /// The text before the answer of a sequence.
     pub fn echoed(&self, index: usize) -> &str {
         self.echo.as_ref().map_or("", |texts| &texts[index / self.best_of])
     }
 }
 
-/// Reads a request.
+/// Parses a request.
 pub(crate) fn parse(generator: &Generator, kind: Kind, body: &[u8]) -> Result<Parsed, RequestError> {
     let mut fields = Fields::read(body)?;
     fields.model(generator.name())?;
@@ -81,7 +81,7 @@ pub(crate) fn parse(generator: &Generator, kind: Kind, body: &[u8]) -> Result<Pa
     let ignore_eos = fields.flag("ignore_eos")?.unwrap_or(false);
     let stop = stop_rules(generator, &mut fields, ignore_eos)?;
     let seed: Option<i64> = fields.take("seed", "a whole number")?;
-    // Without a seed every request draws afresh.
+    // Without a seed, every request uses a new one.
     let seed = seed.map_or_else(|| rand::rng().random::<u64>(), |seed| seed as u64);
     let max_tokens = max_tokens(generator, kind, &mut fields, echo)?;
     let mut processors = processors(generator, &mut fields, &stop, max_tokens)?;
@@ -111,7 +111,7 @@ pub(crate) fn parse(generator: &Generator, kind: Kind, body: &[u8]) -> Result<Pa
             let request = Request {
                 prompt: ids.clone(),
                 sampling: sampling.clone(),
-                // The first answer has the seed itself: the same as a local model's with that seed.
+                // The first answer uses the seed itself, and equals a local model's answer with that seed.
                 seed: if index == 0 { seed } else { sequence_seed(seed, 0, index) },
                 max_new_tokens: max_tokens.min(room),
                 top_logprobs,
@@ -149,7 +149,7 @@ fn prompts(generator: &Generator, kind: Kind, fields: &mut Fields) -> Result<Pro
     }
 }
 
-/// The form that the answer has to have: what the request says, or the calls of tools that have to be made.
+/// The required form of the answer: from the request, or from tool calls that are required.
 fn constraint(
     generator: &Generator,
     fields: &mut Fields,
@@ -172,7 +172,7 @@ fn sampling(fields: &mut Fields) -> Result<SamplingParams, RequestError> {
     let top_k: Option<i64> = fields.take("top_k", "a whole number")?;
     let sampling = SamplingParams {
         temperature: fields.number("temperature")?.unwrap_or(neutral.temperature),
-        // vLLM's clients write -1 for all.
+        // vLLM's clients write -1 for all tokens.
         top_k: top_k.map_or(0, |k| k.max(0) as usize),
         top_p: fields.number("top_p")?.unwrap_or(neutral.top_p),
         min_p: fields.number("min_p")?.unwrap_or(neutral.min_p),
@@ -195,7 +195,7 @@ fn max_tokens(generator: &Generator, kind: Kind, fields: &mut Fields, echo: bool
     Ok(max_tokens)
 }
 
-/// Penalties, biases and the least length.
+/// Penalties, biases and the minimum length.
 fn processors(
     generator: &Generator,
     fields: &mut Fields,
@@ -247,7 +247,7 @@ fn stop_rules(generator: &Generator, fields: &mut Fields, ignore_eos: bool) -> R
     Ok(StopRules { ids: [own, &further].concat(), strings })
 }
 
-/// Whether log-probabilities are told, and of how many further tokens.
+/// Whether log-probabilities are returned, and of how many additional tokens.
 fn logprobs(kind: Kind, fields: &mut Fields) -> Result<(bool, usize), RequestError> {
     let (field, told, top) = match kind {
         Kind::Chat => ("top_logprobs", fields.flag("logprobs")?.unwrap_or(false), fields.count("top_logprobs")?),

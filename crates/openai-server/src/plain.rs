@@ -1,4 +1,4 @@
-//! The paths that generate nothing: tokens of a text and back (vLLM's forms), embeddings.
+//! The paths that generate nothing: tokenise and detokenise (vLLM's forms), embeddings.
 
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -15,7 +15,7 @@ use crate::service::{Shared, refused};
 /// Answers a body.
 pub(crate) type AnswerBody = fn(&Generator, &[u8]) -> Result<Value, RequestError>;
 
-/// A path that is answered at once.
+/// A path that is answered immediately.
 pub(crate) struct Quick {
     pub answer: AnswerBody,
     pub shared: Shared,
@@ -139,7 +139,7 @@ impl Service for Embeddings {
     }
 }
 
-/// Little-endian float32 numbers in base64, as the `openai` library asks for.
+/// Little-endian float32 numbers in base64, as the `openai` library requests.
 fn encoded(numbers: &[f32]) -> String {
     use base64::Engine as _;
     let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();

@@ -1,4 +1,4 @@
-//! What a request does to the logits before a token is chosen: biases, penalties, a least length, a grammar.
+//! Changes of the logits before sampling: biases, penalties, a minimum length, a grammar.
 
 use std::collections::HashMap;
 
@@ -6,29 +6,29 @@ use llama::LogitsProcessor;
 
 use crate::grammar::Constraint;
 
-/// All of a request's changes, in vLLM's order: grammar, bias, least length, penalties.
+/// All changes of a request, in vLLM's order: grammar, bias, minimum length, penalties.
 #[derive(Default)]
 pub(crate) struct Processors {
-    /// Only tokens that this allows.
+    /// Only tokens that this constraint allows.
     pub constraint: Option<Constraint>,
     /// Added to a token's logit, OpenAI's `logit_bias`.
     pub bias: Vec<(usize, f32)>,
-    /// No token that ends the answer before this many.
+    /// The minimum number of tokens before a token that ends the answer.
     pub min_tokens: usize,
     /// The tokens that end an answer.
     pub stop_ids: Vec<i64>,
-    /// Taken off a token's logit for each time that it was generated.
+    /// Subtracted from a token's logit once for each occurrence in the generated tokens.
     pub frequency_penalty: f32,
-    /// Taken off a token's logit once it was generated.
+    /// Subtracted from a token's logit once if it was generated.
     pub presence_penalty: f32,
-    /// How often each token was generated.
+    /// The number of occurrences of each generated token.
     pub counts: HashMap<usize, u32>,
-    /// Tokens so far.
+    /// Number of generated tokens.
     pub generated: usize,
 }
 
 impl Processors {
-    /// A processor for one sequence; `None` where nothing changes.
+    /// A processor for one sequence; `None` if there are no changes.
     pub fn for_sequence(&self) -> Option<Box<dyn LogitsProcessor>> {
         let neutral = self.constraint.is_none()
             && self.bias.is_empty()
@@ -96,7 +96,7 @@ mod tests {
         let mut logits = [1.0, 1.0, 1.0];
         own.process(&mut logits).unwrap();
         assert_eq!(logits, [0.25, -0.25, 1.0]);
-        // Another sequence of the same request starts anew.
+        // Another sequence of the same request starts with no counts.
         let mut logits = [1.0, 1.0, 1.0];
         all.for_sequence().unwrap().process(&mut logits).unwrap();
         assert_eq!(logits, [1.0; 3]);

@@ -11,13 +11,13 @@ use crate::tools::{self, Tools};
 /// Variables of a template that the server itself sets.
 const OWN_VARIABLES: [&str; 5] = ["messages", "tools", "documents", "add_generation_prompt", "continue_final_message"];
 
-/// A conversation that is ready for the model.
+/// A conversation as the model's prompt.
 pub(crate) struct ChatPrompt {
     pub ids: Vec<i64>,
     pub tools: Option<(Tools, CallFormat)>,
 }
 
-/// Takes all fields that make the prompt of a conversation.
+/// Takes all fields that define the prompt of a conversation.
 pub(crate) fn chat(generator: &Generator, fields: &mut Fields) -> Result<ChatPrompt, RequestError> {
     let list = match fields.value("messages") {
         Some(Value::Array(messages)) if !messages.is_empty() => messages,
@@ -56,7 +56,7 @@ pub(crate) fn chat(generator: &Generator, fields: &mut Fields) -> Result<ChatPro
     Ok(ChatPrompt { ids, tools })
 }
 
-/// How the template is to be rendered, without tools.
+/// How the template is rendered, without tools.
 fn prompting(fields: &mut Fields) -> Result<Prompting, RequestError> {
     let continue_final_message = fields.flag("continue_final_message")?.unwrap_or(false);
     let mut prompting = Prompting { continue_final_message, ..Prompting::default() };
@@ -80,7 +80,7 @@ fn prompting(fields: &mut Fields) -> Result<Prompting, RequestError> {
 /// A prompt's ids and text, for `echo`.
 pub(crate) struct TextPrompt {
     pub ids: Vec<i64>,
-    /// As the client wrote it; `None` where it sent ids.
+    /// The text from the client; `None` if it sent ids.
     pub text: Option<String>,
 }
 
@@ -132,7 +132,7 @@ fn check_ids(generator: &Generator, field: &'static str, ids: &[i64]) -> Result<
     }
 }
 
-/// The tokens that are left for the answer; at least `least`.
+/// Number of tokens that are left for the answer; at least `least`.
 pub(crate) fn room(
     generator: &Generator,
     field: &'static str,

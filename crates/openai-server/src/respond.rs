@@ -1,4 +1,4 @@
-//! The server's answers in OpenAI's form, whole or in pieces.
+//! The server's answers in OpenAI's form, complete or as a stream of pieces.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ use crate::calls::Call;
 use crate::generator::Generator;
 use crate::params::Kind;
 
-/// What all pieces of one answer share.
+/// The values that all pieces of one answer share.
 pub(crate) struct Form {
     pub kind: Kind,
     id: String,
@@ -23,7 +23,7 @@ pub(crate) struct Form {
     logprobs: bool,
 }
 
-/// A token with its log-probability and the likeliest others.
+/// A token with its log-probability and the most likely alternatives.
 pub(crate) struct TokenInfo {
     text: String,
     /// `None` for a prompt's first token.
@@ -44,7 +44,7 @@ impl TokenInfo {
     }
 }
 
-/// One choice of an answer that is given whole.
+/// One choice of a complete answer.
 pub(crate) struct Whole {
     pub text: String,
     pub told: Vec<TokenInfo>,
@@ -60,7 +60,7 @@ impl Form {
         Self { kind, id, created, model: generator.name().to_owned(), logprobs }
     }
 
-    /// Whether tokens are told with their log-probabilities.
+    /// Whether the answer includes tokens with their log-probabilities.
     pub fn tells_logprobs(&self) -> bool {
         self.logprobs
     }
@@ -105,7 +105,7 @@ impl Form {
         Value::Object(envelope)
     }
 
-    /// The first piece of a choice, if the form has one.
+    /// The first piece of a choice, if the form has a first piece.
     pub fn opening(&self, index: usize) -> Option<Value> {
         (self.kind == Kind::Chat).then(|| {
             let delta = json!({"role": "assistant", "content": ""});
@@ -114,8 +114,8 @@ impl Form {
         })
     }
 
-    /// A piece of text with the tokens that it comes from; `offset` is where they begin in the answer, in characters,
-    /// and is moved behind them.
+    /// A piece of text with its tokens. `offset` is the position of the piece in the answer, in characters, and is
+    /// advanced past it.
     pub fn piece(&self, index: usize, text: &str, told: &[TokenInfo], offset: &mut usize) -> Value {
         let logprobs = self.logprobs(told, offset);
         let choice = match self.kind {
@@ -127,7 +127,7 @@ impl Form {
         Value::Object(self.envelope(true, vec![choice]))
     }
 
-    /// A call of a tool, the `number`-th of its choice.
+    /// A tool call with number `number` in its choice.
     pub fn call_piece(&self, index: usize, number: usize, called: &Call) -> Value {
         let mut call = call(called);
         call["index"] = number.into();
@@ -144,7 +144,7 @@ impl Form {
         Value::Object(self.envelope(true, vec![choice]))
     }
 
-    /// The piece after the last choice that tells the tokens.
+    /// The piece after the last choice, with the token counts.
     pub fn usage_piece(&self, usage: Value) -> Value {
         let mut envelope = self.envelope(true, Vec::new());
         envelope.insert("usage".into(), usage);
@@ -184,7 +184,8 @@ impl Form {
     }
 }
 
-/// The most likely tokens and the chosen one itself, by their texts. Of two tokens with one text the likelier counts.
+/// The most likely tokens and the sampled one, by their texts. Of two tokens with the same text, the more likely one
+/// counts.
 fn top_of_text(token: &TokenInfo) -> Value {
     let Some(logprob) = token.logprob else { return Value::Null };
     let mut map = Map::new();
@@ -202,7 +203,7 @@ fn call(call: &Call) -> Value {
     json!({"id": id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
 }
 
-/// Tokens of a request.
+/// The token counts of a request.
 pub(crate) fn usage(prompt_tokens: usize, completion_tokens: usize) -> Value {
     json!({"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens})
@@ -229,7 +230,7 @@ pub(crate) fn respond(status: u16, content_type: &'static str, body: Body) -> Re
     response
 }
 
-/// A response that says no.
+/// A response that refuses a request.
 pub(crate) fn refusal(status: u16, field: Option<&str>, sentence: &str) -> Response {
     let mut response = respond(status, "application/json", Body::from(error(status, field, sentence).to_string()));
     if matches!(status, 429 | 503) {

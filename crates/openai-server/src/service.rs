@@ -17,10 +17,10 @@ use crate::plain::{AnswerBody, Embeddings, Quick, detokenize, tokenize};
 use crate::respond::{Form, error, refusal};
 use crate::stream::{Stream, streamed};
 
-/// Prompts that are tokenised at a time: a huge one does not keep the others waiting.
+/// Number of prompts that are tokenised at a time, so that a huge one does not block the others.
 const ENCODERS: usize = 2;
 
-/// Reads a number of the engine's thread.
+/// Reads a number from the metrics of the engine's thread.
 type Read = fn(&EngineMetrics) -> &AtomicU64;
 
 /// The server's routes.
@@ -66,7 +66,7 @@ pub fn routes(generator: &Arc<Generator>) -> Routes {
     routes
 }
 
-/// What all paths share.
+/// State that all paths share.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub generator: Arc<Generator>,
@@ -74,7 +74,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Reads a body where it holds up nobody else.
+    /// Parses a body on a thread where it does not block other requests.
     pub async fn read<T: Send + 'static>(
         &self,
         body: Vec<u8>,
@@ -90,7 +90,7 @@ impl Shared {
     }
 }
 
-/// The response where the engine takes no tasks.
+/// The response when the engine refuses tasks.
 pub(crate) fn refused(refused: &Refusal, field: &str, count: usize) -> Response {
     match refused {
         Refusal::Full => refusal(429, None, "the queue is full; try again later"),

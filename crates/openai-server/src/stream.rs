@@ -1,4 +1,4 @@
-//! An answer in pieces: server-sent events.
+//! An answer as a stream of server-sent events.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -30,22 +30,22 @@ pub(crate) fn streamed(stream: Stream) -> Response {
 /// One sequence of a stream.
 struct One {
     reader: CallReader,
-    /// Calls that were sent.
+    /// Number of calls that were sent.
     calls: usize,
-    /// Characters that were told with log-probabilities.
+    /// Number of characters that were sent with log-probabilities.
     offset: usize,
 }
 
-/// A response's body of server-sent events. Dropping it (the client went away) cancels the sequences.
+/// The body of a response with server-sent events. Dropping it (the client disconnected) cancels the sequences.
 pub(crate) struct Stream {
     generator: Arc<Generator>,
     form: Form,
     events: UnboundedReceiver<Event>,
     reply: Reply,
     all: Vec<One>,
-    /// Choices that are not complete.
+    /// Number of choices that are not complete.
     open: usize,
-    /// Tokens of the prompts, if the tokens are to be told at the end.
+    /// Number of tokens of the prompts, if the counts are sent at the end.
     prompt_tokens: Option<usize>,
     completion_tokens: usize,
     ready: VecDeque<Bytes>,
@@ -128,7 +128,7 @@ impl Stream {
         self.ready.push_back(event(&error(500, None, sentence)));
     }
 
-    /// Sends what a token decided: texts, the first of them with what is told of the token, and calls.
+    /// Sends the parts that a token completed: texts (the first with the token's log-probabilities) and calls.
     fn parts(&mut self, index: usize, parts: Vec<Part>, told: Option<TokenInfo>) {
         let mut told: Vec<TokenInfo> = told.into_iter().collect();
         for part in parts {

@@ -10,13 +10,13 @@ use crate::grammar::{Shape, with_white_space};
 /// A function.
 struct Tool {
     name: String,
-    /// The schema of its arguments.
+    /// The schema of the arguments.
     parameters: Value,
-    /// Its calls have to follow the schema even where nothing else is constrained.
+    /// Whether its calls must follow the schema even if nothing else is constrained.
     strict: bool,
 }
 
-/// Which functions have to be called.
+/// The functions that must be called.
 #[derive(Debug, Clone, PartialEq)]
 enum ToolChoice {
     Auto,
@@ -27,17 +27,17 @@ enum ToolChoice {
 /// The functions of a request.
 pub(crate) struct Tools {
     list: Vec<Tool>,
-    /// As the client wrote them, for the template.
+    /// The definitions from the client, for the template.
     definitions: Vec<Value>,
     choice: ToolChoice,
-    /// Several calls in one answer.
+    /// Whether one answer may have several calls.
     parallel: bool,
 }
 
-/// Takes `tools`, `tool_choice` and `parallel_tool_calls`. `None` where there are no tools, or none may be called.
+/// Takes `tools`, `tool_choice` and `parallel_tool_calls`. `None` if there are no tools, or none may be called.
 ///
 /// # Errors
-/// When a field is malformed, or a choice names no tool of the list.
+/// When a field is malformed, or a choice names a tool that is not in the list.
 pub(crate) fn take(fields: &mut Fields) -> Result<Option<Tools>, RequestError> {
     let definitions: Vec<Value> = fields.take("tools", "a list of tools")?.unwrap_or_default();
     let choice = fields.value("tool_choice");
@@ -98,7 +98,7 @@ fn tool(definition: &Value) -> Result<Tool, String> {
 }
 
 impl Tools {
-    /// As the client wrote them.
+    /// The definitions from the client.
     pub fn definitions(&self) -> &[Value] {
         &self.definitions
     }
@@ -107,17 +107,17 @@ impl Tools {
         self.list.iter().map(|tool| tool.name.clone()).collect()
     }
 
-    /// No more than one call may be in an answer.
+    /// Whether an answer may have at most one call.
     pub fn only_one(&self) -> bool {
         !self.parallel || self.is_named()
     }
 
-    /// The client chose the function.
+    /// Whether the client chose the function.
     pub fn is_named(&self) -> bool {
         matches!(self.choice, ToolChoice::Named(_))
     }
 
-    /// The form that makes the model call what has to be called; `None` where it is free.
+    /// The form that forces the required calls; `None` if calls are optional.
     pub fn shape(&self, format: CallFormat) -> Option<Shape> {
         let (callable, must): (Vec<&Tool>, bool) = match &self.choice {
             ToolChoice::Auto if self.list.iter().any(|tool| tool.strict) => (self.list.iter().collect(), false),
@@ -129,7 +129,7 @@ impl Tools {
             CallFormat::Tags => "arguments",
             CallFormat::Json(key) => key,
         };
-        // Rules for one call each: a schema with definitions of its own has to stay a whole.
+        // One rule for each call: a schema with its own definitions must stay complete.
         let mut rules = String::new();
         for (number, tool) in callable.iter().enumerate() {
             let free = json!({"type": "object"});
@@ -160,10 +160,10 @@ impl Tools {
     }
 }
 
-/// How this template's model writes its calls.
+/// The form of the calls that this template's model writes.
 ///
 /// # Errors
-/// A sentence where that is in a form that is not read here.
+/// When that form is not supported.
 pub(crate) fn call_format(template: &ChatTemplate) -> Result<CallFormat, String> {
     let source = template.tool_source();
     if !template.reads("tools") || source.contains(OPEN) && !source.contains("<function=") {
@@ -175,8 +175,7 @@ pub(crate) fn call_format(template: &ChatTemplate) -> Result<CallFormat, String>
     Ok(CallFormat::Json(if source.contains("[TOOL_CALLS]") { "arguments" } else { "parameters" }))
 }
 
-/// What a model is told of its tools where its template has no place for them: Hermes's form, as Qwen 2.5's template
-/// writes it.
+/// The description of the tools for a template without support for tools: Hermes's form, as in Qwen 2.5's template.
 pub(crate) fn as_text(definitions: &[Value]) -> String {
     let list: Vec<String> = definitions.iter().map(Value::to_string).collect();
     format!(
@@ -248,7 +247,7 @@ mod tests {
         assert!(!fits(&json_form, &other.replace("arguments", "parameters")));
         assert!(!fits(&named.shape(CallFormat::Tags).unwrap(), &tagged(other)));
 
-        // Free text, but the arguments of a strict function are bound.
+        // Free text, but the arguments of a strict function are constrained.
         let auto = with(json!("auto"));
         let free = auto.shape(CallFormat::Tags).unwrap();
         for text in ["", "plain < text", &tagged(right), &format!("Hm.\n{}\n{}", tagged(other), tagged(right))] {

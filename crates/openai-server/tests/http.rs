@@ -1,5 +1,5 @@
-//! The server over loopback with a real model: answers, streams, mistakes, hostile clients, draining. Skipped where the
-//! model is not in the cache.
+//! The server over loopback with a real model: answers, streams, faulty requests, hostile clients, draining. Skipped
+//! if the model is not in the cache.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,7 +17,7 @@ use tch::{Device, Kind};
 
 const MODEL: &str = "smollm2-135m-instruct";
 
-/// `None`, and the test is skipped, where the model is not in the cache.
+/// `None`, and the test is skipped, if the model is not in the cache.
 fn start(slots: usize, queue: usize) -> Option<Server> {
     let path = test_support::require(llama::locate::locate(MODEL))?;
     Some(Server::of(&path, "smol", slots, queue))
@@ -91,7 +91,7 @@ fn chat_whole_and_streamed() {
     let total = answer["usage"]["prompt_tokens"].as_u64().unwrap() + told.len() as u64;
     assert_eq!(answer["usage"]["total_tokens"], total);
 
-    // Several answers differ, and the stream of each is the whole.
+    // Several answers differ, and the stream of each equals the complete answer.
     let story = json!([{"role": "user", "content": "Tell me a story about a dragon."}]);
     let several = json!({"messages": story, "n": 3, "seed": 7, "temperature": 1.0, "stop": ["."]});
     let whole = server.chat(several.clone()).json();
@@ -204,15 +204,15 @@ fn mistakes_are_refused_and_the_server_goes_on() {
     assert_eq!(server.get("/v1/chat/completions").status, 405);
     assert_eq!(server.get("/healthz").json(), json!({"status": "ok"}));
     assert_eq!(server.get("/v1/models").json()["data"][0]["id"], "smol");
-    // Neutral values and fields without effect pass.
+    // Neutral values and fields without effect are accepted.
     let neutral = json!({"user": "me", "tools": [], "presence_penalty": 0, "response_format": {"type": "text"},
         "logit_bias": {}, "top_k": -1, "stop": null, "store": false});
     assert_eq!(server.chat(neutral).json()["choices"][0]["message"]["content"], "The capital of France is Paris.");
-    // The numbers are written behind the step that sent the last token.
+    // The numbers are updated after the step that sent the last token.
     server.wait_for("herd_sequences_running", 0.0);
 }
 
-/// A request that goes on for long.
+/// A request with a very long answer.
 fn endless(more: Value) -> String {
     let mut body = chat(json!({"ignore_eos": true, "max_tokens": 4000}));
     for (name, value) in more.as_object().unwrap() {
@@ -230,7 +230,7 @@ fn clients_that_go_away_free_their_places() {
     streaming.read_exact(&mut byte).unwrap();
     let waiting = server.send("POST", path, &endless(json!({})));
     server.wait_for("herd_sequences_running", 2.0);
-    // One more waits in the queue; it goes away first, then the others, in the middle of their answers.
+    // One more request waits in the queue. It disconnects first, then the others, during their answers.
     let queued = server.send("POST", path, &endless(json!({})));
     server.wait_for("herd_sequences_waiting", 1.0);
     drop(queued);

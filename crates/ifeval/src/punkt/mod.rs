@@ -1,9 +1,9 @@
 //! Sentence boundaries by Punkt (Kiss and Strunk 2006, "Unsupervised Multilingual Sentence Boundary Detection"), with
-//! NLTK's English model, deciding as NLTK 3.10 does.
+//! NLTK's English model and the decisions of NLTK 3.10.
 //!
-//! `english.txt` holds the model's parameters, converted from the package `punkt` 1.0.5 (MIT or Apache-2.0); they equal
-//! NLTK's `punkt_tab/english`: `a` abbreviation, `c` collocation, `s` frequent sentence starter, `o` a word with the flags
-//! of where it was seen in which case.
+//! `english.txt` holds the parameters of the model, converted from the package `punkt` 1.0.5 (MIT or Apache-2.0);
+//! they equal NLTK's `punkt_tab/english`. `a` is an abbreviation, `c` a collocation, `s` a frequent sentence starter,
+//! `o` a word with flags for the positions and cases in which it was seen.
 
 mod model;
 mod token;
@@ -11,8 +11,8 @@ mod token;
 use crate::python::is_space;
 use token::contains_break;
 
-/// A place where a sentence may end: the index of the punctuation mark, what stands behind it (exclusive end), and where
-/// the next word begins if white space comes first.
+/// A place where a sentence may end: the index of the punctuation mark, the end of the text after it (exclusive), and
+/// the start of the next word if white space comes first.
 struct Candidate {
     mark: usize,
     context_end: usize,
@@ -35,17 +35,17 @@ pub(crate) fn sentences(text: &str) -> Vec<String> {
     realign(&chars, &slices).into_iter().map(|(start, end)| chars[start..end].iter().collect()).collect()
 }
 
-/// Closing punctuation, which may stand behind the mark that ends a sentence.
+/// Closing punctuation, which may follow the mark that ends a sentence.
 fn closes(c: char) -> bool {
     matches!(c, '"' | '\'' | ')' | ']' | '}' | '‘' | '’' | '“' | '”' | '«' | '»')
 }
 
-/// Characters that cannot stand inside a word.
+/// Characters that cannot occur inside a word.
 pub(crate) fn is_non_word(c: char) -> bool {
     closes(c) || matches!(c, ';' | '*' | ':' | '@' | '(' | '{' | '[' | '?' | '!')
 }
 
-/// Every `.`, `?` and `!` that punctuation, or white space and a word, follow.
+/// Every `.`, `?` and `!` that is followed by punctuation, or by white space and a word.
 fn candidates(chars: &[char]) -> Vec<Candidate> {
     let candidate = |mark: usize| {
         let next = mark + 1;
@@ -60,7 +60,7 @@ fn candidates(chars: &[char]) -> Vec<Candidate> {
     (0..chars.len()).filter(|&i| matches!(chars[i], '.' | '?' | '!')).filter_map(candidate).collect()
 }
 
-/// The candidates with the start of the word before each; of several that share a word (`!!!`) the last.
+/// The candidates with the start of the word before each. If several share a word (`!!!`), only the last is kept.
 fn contexts(chars: &[char]) -> Vec<(usize, Candidate)> {
     let mut found = Vec::new();
     let (mut start, mut stop) = (0, 0);
@@ -68,7 +68,7 @@ fn contexts(chars: &[char]) -> Vec<(usize, Candidate)> {
     for candidate in candidates(chars) {
         let before = chars.get(stop..candidate.mark).unwrap_or_default();
         let space = before.iter().rposition(|c| matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}')).unwrap_or(0);
-        // As in NLTK, a space at the very start of the stretch does not count.
+        // As in NLTK, a space at the very start of the text part does not count.
         let word = if space == 0 { start } else { stop + space + 1 };
         if let Some(previous) = previous.take().filter(|_| stop <= word) {
             found.push((start, previous));
@@ -105,7 +105,8 @@ fn realign(chars: &[char], slices: &[(usize, usize)]) -> Vec<(usize, usize)> {
     sentences
 }
 
-/// Closing marks that a text begins with, when white space, a dash or its end follows: how many, and with the white space.
+/// Closing marks at the start of a text, if white space, a dash or the end follows: their number, without and with
+/// the white space.
 fn closing_punctuation(text: &[char]) -> Option<(usize, usize)> {
     let marks = text.iter().take_while(|&&c| closes(c)).count();
     if marks == 0 {

@@ -12,7 +12,7 @@ pub(super) const UPPER: u8 = 1 << 1 | 1 << 2 | 1 << 3;
 /// Seen in lower case anywhere.
 pub(super) const LOWER: u8 = 1 << 4 | 1 << 5 | 1 << 6;
 
-/// What Punkt has learnt about English.
+/// The learned parameters for English.
 pub(super) struct Model {
     pub(super) abbreviations: HashSet<&'static str>,
     pub(super) collocations: HashSet<(&'static str, &'static str)>,
@@ -21,7 +21,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// The flags of a word; none for one that was never seen.
+    /// The flags of a word; 0 for a word that was never seen.
     pub(super) fn orthography(&self, word: &str) -> u8 {
         self.orthography.get(word).copied().unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! The words around a place where a sentence may end, and whether it does.
+//! The words around a place where a sentence may end, and the decision.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use super::is_non_word;
 use super::model::{BEGINS_LOWER, ENGLISH, INSIDE_UPPER, LOWER, UPPER};
 use crate::python::is_space;
 
-/// Whether a stretch of text has a sentence break that another word follows.
+/// Whether a part of a text has a sentence break that is followed by another word.
 pub(super) fn contains_break(text: &[char]) -> bool {
     let lines = text.split(|&c| c == '\n');
     let mut tokens: Vec<Token> = lines.flat_map(words).map(|word| Token::new(&word)).collect();
@@ -36,7 +36,7 @@ fn multi_mark(text: &[char], i: usize) -> Option<usize> {
     }
 }
 
-/// The words of a line, periods left on them.
+/// The words of a line, including their periods.
 fn words(line: &[char]) -> Vec<String> {
     let ends = |j: usize| match line.get(j) {
         None => true,
@@ -60,7 +60,7 @@ fn words(line: &[char]) -> Vec<String> {
     words
 }
 
-/// A word with what is known of it.
+/// A word and its classification.
 struct Token {
     text: String,
     /// Lower case; `##number##` for numbers.
@@ -97,7 +97,7 @@ impl Token {
         if stem.is_empty() { &self.kind } else { stem }
     }
 
-    /// The kind, without its final period where that ends a sentence.
+    /// The kind, without the final period if the period ends a sentence.
     fn without_break(&self) -> &str {
         if self.breaks { self.stem() } else { &self.kind }
     }
@@ -113,7 +113,7 @@ impl Token {
         self.text.chars().next().is_some_and(test)
     }
 
-    /// Whether the word's case says that it starts a sentence (section 4.1.1 of the paper); none: unknown.
+    /// Whether the word's case indicates the start of a sentence (section 4.1.1 of the paper); `None` if unknown.
     fn starts_sentence(&self) -> Option<bool> {
         if self.text.len() == 1 && ";:,.!?".contains(&self.text) {
             return Some(false);
@@ -129,7 +129,7 @@ impl Token {
     }
 }
 
-/// The decision about a word with a period, by the word behind it (section 4 of the paper).
+/// The decision about a word with a period, by the next word (section 4 of the paper).
 fn reconsider(token: &mut Token, next: &Token) {
     if !token.text.ends_with('.') {
         return;

@@ -1,4 +1,4 @@
-//! A server over loopback, and what asks it.
+//! A server over loopback, and its client.
 
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
 
@@ -56,7 +56,7 @@ impl Server {
             body.len()
         );
         stream.write_all(head.as_bytes()).unwrap();
-        // A refusal may come before the whole body is read.
+        // A refusal may arrive before the whole body is read.
         let _ = stream.write_all(body.as_bytes());
         stream
     }

@@ -1,4 +1,4 @@
-//! Answers whose form is given: JSON, schemas, expressions, choices, grammars.
+//! Answers with a given form: JSON, schemas, expressions, choices, grammars.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ fn every_answer_fits_its_schema() {
     }
     assert!(texts.len() > 4, "{texts:?}");
 
-    // The seed gives the same answer alone and in company, whole and streamed, by every way of asking.
+    // The seed gives the same answer alone and in a batch, complete and streamed, through every kind of request.
     let first = answer["choices"][0]["message"]["content"].clone();
     let alone = crate::merged(more, &json!({"n": 1}));
     assert_eq!(content(&served(&chat(&server, &alone))), first);

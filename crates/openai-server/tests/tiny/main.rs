@@ -1,4 +1,4 @@
-//! The server over loopback with a small random model whose tokens are bytes: what clients ask beyond plain answers.
+//! The server over loopback with a small random model whose tokens are bytes: features beyond plain answers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 /// The token that ends an answer.
 const END: i64 = 257;
 
-/// A folder with a model, and a chat template in the place of its own.
+/// A folder with a model, and with another chat template.
 fn folder(template: Option<&str>) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     NewModel { hidden: 32, layers: 2, context: 2048, seed: 11 }.write(folder.path()).unwrap();

@@ -1,4 +1,4 @@
-//! Paths beside the two that generate, and how errors look.
+//! Paths other than the two that generate, and the form of errors.
 
 use std::io::Write;
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Fields that change how tokens are chosen.
+//! Fields that change sampling.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ fn biases_move_tokens() {
     let server = serve(folder.path());
     let favoured = served(&chat(&server, &json!({"logit_bias": {"65": 100}})));
     assert_eq!(content(&favoured), "A".repeat(8));
-    // What is told stays the model's own log-probability.
+    // The returned log-probability stays that of the model.
     let told = served(&chat(
         &server,
         &json!({"logit_bias": {"65": 100}, "logprobs": true, "top_logprobs": 1, "max_tokens": 1}),
@@ -56,7 +56,7 @@ fn penalties_make_room_for_other_tokens() {
     assert_eq!(text(json!({})), "A".repeat(40));
     let penalised = text(json!({"frequency_penalty": 2}));
     assert!(penalised.contains('B') && penalised.starts_with('A'), "{penalised}");
-    // The presence penalty is taken off once, however often a token came.
+    // The presence penalty is subtracted once, however often a token occurs.
     assert_eq!(text(json!({"presence_penalty": 2})), "A".repeat(40));
     let near = json!({"65": 100, "66": 99});
     let both = served(&chat(
@@ -87,7 +87,7 @@ fn the_best_of_several_is_the_likeliest() {
         assert_eq!(best["choices"][prompt]["text"], likeliest["text"]);
     }
     assert_eq!(best["choices"].as_array().unwrap().len(), 2);
-    // All that was generated is counted.
+    // All generated tokens are counted.
     assert_eq!(best["usage"], all["usage"]);
     assert_eq!(complete(&server, &json!({"n": 2, "best_of": 1})).status, 400);
     assert_eq!(complete(&server, &json!({"best_of": 2, "stream": true})).status, 400);

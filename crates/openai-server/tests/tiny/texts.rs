@@ -1,4 +1,4 @@
-//! Given texts: their log-probabilities, their embeddings, turns to go on with, fields of messages.
+//! Given texts: their log-probabilities, their embeddings, turns to continue, fields of messages.
 
 use llama::ModelFolder;
 use llama::attention::{Packed, packed_positions};
@@ -28,7 +28,7 @@ fn the_log_probabilities_of_a_text_are_those_of_the_forward_pass() {
         let scores = llama::log_probs(&model, &[(ids[..1].to_vec(), ids[1..].to_vec())]).unwrap();
         scores[0].iter().map(|&score| f64::from(score)).collect()
     };
-    // Longer than one piece of rows.
+    // Longer than one block of rows.
     let long = "The quick brown fox jumps over the lazy dog. ".repeat(20);
     let answer =
         served(&complete(&server, &json!({"prompt": ["Hello", long], "max_tokens": 0, "echo": true, "logprobs": 1})));
@@ -40,7 +40,7 @@ fn the_log_probabilities_of_a_text_are_those_of_the_forward_pass() {
         let own = told["token_logprobs"].as_array().unwrap()[1..].to_vec();
         assert_near(&floats(&own.into()), &expected(text));
         assert_eq!(told["text_offset"], json!((0..text.len()).collect::<Vec<_>>()));
-        // The most likely token and the text's own are among the top ones.
+        // The most likely token and the text's own token are among the top ones.
         for (place, top) in told["top_logprobs"].as_array().unwrap().iter().enumerate().skip(1) {
             let top = top.as_object().unwrap();
             let own = &told["token_logprobs"][place];
@@ -146,7 +146,7 @@ fn a_last_turn_is_continued() {
     ] {
         assert_eq!(chat(&server, &bad).status, 400, "{bad}");
     }
-    // Without a turn's start the model goes on behind the last message's end.
+    // Without the start of a turn, the model continues after the end of the last message.
     let bare = served(&chat(&server, &json!({"messages": [user], "add_generation_prompt": false})));
     let text = served(&complete(&server, &json!({"prompt": "<|im_start|>user\nHi<|im_end|>\n"})));
     assert_eq!(bare["usage"], text["usage"]);
@@ -204,7 +204,7 @@ fn messages_of_openais_schema_pass_and_others_are_refused() {
         let refused = with(message);
         assert!(refused.status == 400 && refused.error().contains(&format!("[0].{field}")), "{}", refused.text);
     }
-    // Nothing of the top level is ignored either.
+    // Unknown fields at the top level are not ignored either.
     for (field, value) in [
         ("reasoning_effort", json!("low")),
         ("use_beam_search", json!(true)),

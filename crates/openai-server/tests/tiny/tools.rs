@@ -82,7 +82,7 @@ fn calls_that_have_to_be_made_are_made() {
 fn a_model_that_calls_by_itself_is_read() {
     let folder = folder(Some(HERMES));
     let server = serve(folder.path());
-    // The random model is made to write what a trained one would.
+    // The random model is forced to write the output of a trained one.
     let text = "Let me see.\n<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 7}}\n</tool_call>\n<tool_call>\n\
                 {\"name\": \"weather\", \"arguments\": {\"unit\": \"C\"}}\n</tool_call>";
     let more = json!({"guided_choice": [text]});
@@ -95,7 +95,7 @@ fn a_model_that_calls_by_itself_is_read() {
     let calls: Vec<_> = message["tool_calls"].as_array().unwrap().iter().map(call).collect();
     assert_eq!(calls, [("add".to_owned(), json!({"a": 7})), ("weather".to_owned(), json!({"unit": "C"}))]);
 
-    // The same in pieces: no piece of a call is shown as text.
+    // The same as a stream: no piece of a call is shown as text.
     let streamed = merged(more.clone(), &json!({"stream": true, "tools": tools(), "max_tokens": 300}));
     let pieces = chat(&server, &streamed).pieces();
     let deltas: Vec<&Value> = pieces.iter().map(|piece| &piece["choices"][0]["delta"]).collect();
@@ -106,7 +106,7 @@ fn a_model_that_calls_by_itself_is_read() {
     assert_eq!(sent.into_iter().map(call).collect::<Vec<_>>(), calls);
     assert_eq!(pieces.last().unwrap()["choices"][0]["finish_reason"], "tool_calls");
 
-    // One call where no more are wanted; text where no tools may be called.
+    // One call if at most one is allowed; text if no tools may be called.
     let one = ask(&server, &merged(more.clone(), &json!({"parallel_tool_calls": false})));
     assert_eq!(one["choices"][0]["message"]["tool_calls"].as_array().unwrap().len(), 1);
     let none = ask(&server, &merged(more, &json!({"tool_choice": "none"})));
@@ -143,7 +143,7 @@ fn tools_and_results_reach_the_template() {
     assert!(hermes.starts_with("<tools>{\"type\": \"function\"") && hermes.contains("{\"a\": 7}"), "{hermes}");
     let without = prompt(Some(HERMES), &merged(more.clone(), &json!({"tool_choice": "none"})));
     assert!(!without.contains("<tools>"), "{without}");
-    // A template that has no place for them.
+    // A template without support for tools.
     let own = prompt(None, &more);
     assert!(own.starts_with("<|im_start|>system\n# Tools") && own.contains("\"name\":\"weather\""), "{own}");
     assert!(own.contains("<tool_call>\n{\"name\":\"add\",\"arguments\":{\"a\":7}}\n</tool_call>"), "{own}");
