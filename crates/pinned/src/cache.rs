@@ -1,4 +1,4 @@
-//! Where downloads and what is made of them are kept.
+//! The folder for downloads and prepared files.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Pinned packages from the ordinary package clients, checked by digest: what set-up and `herd model get` are made of.
+//! Pinned packages from the ordinary package clients, checked by digest: used by set-up and `herd model get`.
 
 mod cache;
 mod npm;

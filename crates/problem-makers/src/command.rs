@@ -49,7 +49,7 @@ pub struct Args {
 /// Runs `herd data make`. The same arguments give the same bytes.
 ///
 /// # Errors
-/// When more problems are asked for than there are, when the folder holds another run, or a file cannot be written.
+/// When more problems are requested than exist, when the folder holds another run, or when a file cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.train + args.heldout > 0, "--train and --heldout are both 0: nothing to make");
     let resolved = from_flags(args, args.frame.config.as_deref())?;
@@ -105,7 +105,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 fn class(key: &str) -> Class {
     match key {
         "output" => Class::Free,
-        // A further file beside the others.
+        // An additional file beside the others.
         "with_solutions" => Class::Output,
         _ => Class::Course,
     }
@@ -116,7 +116,7 @@ fn make(args: &Args, split: Split, count: usize) -> anyhow::Result<Vec<Made>> {
     (0..count).map(|_| maker.next(&args.topics, &args.difficulties)).collect()
 }
 
-/// How many there are of each topic: `, 300 code, 600 words`.
+/// The number of problems for each topic: `, 300 code, 600 words`.
 fn counts(problems: &[Made]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for made in problems {

@@ -1,4 +1,5 @@
-//! What families draw from: numbers and structure, which make the key, and names, things and phrasings, which do not.
+//! The random choices of families: numbers and structure, which are part of the key, and names, objects and
+//! phrasings, which are not.
 
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
@@ -6,13 +7,13 @@ use std::ops::RangeInclusive;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
-/// A seeded source of choices that remembers those which matter.
+/// A seeded source of choices that records those that are part of the key.
 pub(crate) struct Draw {
     rng: ChaCha8Rng,
     key: String,
 }
 
-/// Somebody in a word problem.
+/// A person in a word problem.
 #[derive(Clone, Copy)]
 pub(crate) struct Person {
     pub(crate) name: &'static str,
@@ -98,7 +99,7 @@ const GOODS: [&str; 20] = [
     "pair of socks",
 ];
 
-/// Every list of words that families choose from.
+/// All lists of words that families choose from.
 #[cfg(test)]
 pub(crate) const WORDS: [&[&str]; 5] = [&HE, &SHE, &THINGS, &CONTAINERS, &GOODS];
 
@@ -107,7 +108,7 @@ impl Draw {
         Self { rng, key: String::new() }
     }
 
-    /// What was drawn that matters.
+    /// The recorded choices.
     pub(crate) fn key(&self) -> &str {
         &self.key
     }
@@ -124,7 +125,7 @@ impl Draw {
         unit * self.number(range)
     }
 
-    /// A choice that changes the problem's structure.
+    /// A choice that changes the structure of the problem.
     pub(crate) fn structure<T: Copy>(&mut self, choices: &[T]) -> T {
         let index = self.number(0..=choices.len() as i64 - 1);
         choices[index as usize]
@@ -135,12 +136,12 @@ impl Draw {
         choices[self.rng.random_range(0..choices.len())].clone()
     }
 
-    /// So many different numbers of the problem.
+    /// A number of different numbers of the problem.
     pub(crate) fn numbers(&mut self, count: usize, range: RangeInclusive<i64>) -> Vec<i64> {
         (0..count).map(|_| self.number(range.clone())).collect()
     }
 
-    /// Numbers for tests of programs: they do not make another problem.
+    /// Numbers for tests of programs, which are not part of the key.
     pub(crate) fn test_numbers(&mut self, count: RangeInclusive<usize>, range: RangeInclusive<i64>) -> Vec<i64> {
         let count = self.rng.random_range(count);
         (0..count).map(|_| self.rng.random_range(range.clone())).collect()
@@ -165,17 +166,17 @@ impl Draw {
         }
     }
 
-    /// Things that can be counted, in the plural.
+    /// Objects that can be counted, in the plural.
     pub(crate) fn things(&mut self) -> &'static str {
         self.phrase(&THINGS)
     }
 
-    /// Things that hold things, in the plural.
+    /// Containers of objects, in the plural.
     pub(crate) fn containers(&mut self) -> &'static str {
         self.phrase(&CONTAINERS)
     }
 
-    /// Something that is sold, in the singular.
+    /// A good for sale, in the singular.
     pub(crate) fn good(&mut self) -> &'static str {
         self.phrase(&GOODS)
     }
@@ -186,7 +187,7 @@ pub(crate) fn count(n: i64, singular: &str) -> String {
     if n == 1 { format!("1 {singular}") } else { format!("{n} {singular}s") }
 }
 
-/// The singular of one of the containers or things.
+/// The singular of one of the containers or objects.
 pub(crate) fn singular(plural: &str) -> String {
     match plural {
         "shelves" => "shelf".into(),

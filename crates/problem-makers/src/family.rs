@@ -1,4 +1,4 @@
-//! What a generator is: its name, what it is about, and how it drafts a problem.
+//! A generator: its name, its topic, and the function that drafts a problem.
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::draw::Draw;
 use crate::{code, drills, words};
 
-/// What a problem is about.
+/// The topic of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Topic {
@@ -20,7 +20,7 @@ pub enum Topic {
     Code,
 }
 
-/// How hard a problem is.
+/// The difficulty of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Difficulty {
@@ -56,7 +56,7 @@ impl Difficulty {
         }
     }
 
-    /// Of three values the one for this difficulty.
+    /// Selects the value for this difficulty.
     pub(crate) fn of<T>(self, easy: T, medium: T, hard: T) -> T {
         match self {
             Self::Easy => easy,
@@ -71,22 +71,22 @@ impl Difficulty {
 pub enum Draft {
     /// A question with one answer.
     Math {
-        /// What is asked.
+        /// The question.
         question: String,
-        /// The worked solution, a line each, without the final answer's line.
+        /// The lines of the worked solution, without the line of the final answer.
         steps: Vec<String>,
         /// The answer, in digits or as a formula.
         answer: String,
     },
     /// A function to write.
     Code {
-        /// What is asked, without examples.
+        /// The task, without examples.
         question: String,
         /// The function's name.
         entry_point: String,
-        /// A right program.
+        /// A correct program.
         reference: String,
-        /// Assert statements; their right sides are worked out in Rust, not by the program.
+        /// Assert statements; Rust computes the expected values, not the program.
         tests: Vec<String>,
     },
 }
@@ -94,15 +94,15 @@ pub enum Draft {
 /// A generator.
 #[derive(Clone, Copy)]
 pub struct Family {
-    /// Its name, unique.
+    /// The unique name.
     pub name: &'static str,
-    /// What it is about.
+    /// The topic.
     pub topic: Topic,
-    /// The difficulties it has.
+    /// The available difficulties.
     pub difficulties: &'static [Difficulty],
-    /// Whether it is held out altogether.
+    /// Whether the whole family is held out.
     pub held_out: bool,
-    /// Drafts a problem; none when the numbers drawn do not fit together.
+    /// Drafts a problem; `None` if the drawn numbers do not fit together.
     pub(crate) draft: fn(&mut Draw, Difficulty) -> Option<Draft>,
 }
 
@@ -116,7 +116,7 @@ impl Family {
         Self { name, topic, difficulties, held_out: false, draft }
     }
 
-    /// The same family, held out.
+    /// The same family, marked as held out.
     pub(crate) const fn held_out(self) -> Self {
         Self { held_out: true, ..self }
     }

@@ -1,10 +1,10 @@
-//! Problems without downloads: seeded generators of word problems, arithmetic and algebra drills, and small programming
-//! tasks with tests, each with its answer and a worked solution.
+//! Seeded generators of problems: word problems, arithmetic and algebra drills, and small programming tasks with
+//! tests, each with its answer and a worked solution. Nothing is downloaded.
 //!
-//! A [`Family`] is a template with structure: it draws numbers, people, things and phrasings. What makes two problems
-//! the same instance is the *key*, the family with its numbers and structural choices; names and phrasings do not count.
-//! Training and held-out problems share no key, by construction ([`Split`]): some families are held out altogether, and
-//! of the others the digest of the key decides.
+//! A [`Family`] is a template with structure: it draws numbers, people, objects and phrasings. Two problems are the
+//! same instance if they have the same *key*: the family with its numbers and structural choices; names and phrasings
+//! are not part of it. Training and held-out problems never share a key ([`Split`]): some families are held out as a
+//! whole, and for the others the digest of the key decides.
 //!
 //! ```
 //! use problem_makers::{Difficulty, Maker, Split, Topic};

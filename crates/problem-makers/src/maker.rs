@@ -1,4 +1,4 @@
-//! From families to problems: rounds over the families, splits by key, no problem twice.
+//! Makes problems from families: rounds over the families, splits by key, no duplicate problems.
 
 use std::collections::HashSet;
 
@@ -12,14 +12,14 @@ use serde_json::json;
 use crate::draw::Draw;
 use crate::family::{Difficulty, Draft, Family, Topic, families};
 
-/// Which problems are made. No two splits share a key, whatever their seeds.
+/// The split of a problem. No two splits share a key, whatever their seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Split {
     /// For training: families that are not held out, three quarters of their keys.
     Train,
     /// The same families with the other quarter of their keys: known templates, new numbers.
     HeldOutNumbers,
-    /// Families that training never sees: new templates.
+    /// Families that training never uses: new templates.
     HeldOutFamilies,
 }
 
@@ -45,14 +45,14 @@ impl Split {
     }
 }
 
-/// A problem that was made.
+/// A generated problem.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Made {
-    /// What the family drafted.
+    /// The draft of the family.
     pub draft: Draft,
     /// The family's name.
     pub family: &'static str,
-    /// The family, difficulty, numbers and structure: the same in no two splits.
+    /// The family, difficulty, numbers and structure; no key is in two splits.
     pub key: String,
     topic: Topic,
     difficulty: Difficulty,
@@ -65,7 +65,7 @@ impl Made {
         format!("{}-{}", self.family, &digest::bytes(self.key.as_bytes())[..12])
     }
 
-    /// What the model is asked: the question, for programs with the first test as an example.
+    /// The prompt for the model: the question, and for programs the first test as an example.
     #[must_use]
     pub fn prompt(&self) -> String {
         match &self.draft {
@@ -120,15 +120,15 @@ impl Made {
     }
 }
 
-/// How often a family is asked for a key that fits the split and is new, before another family is taken.
+/// Maximum number of attempts to draw a new key of the split from a family, before another family is used.
 const ATTEMPTS: usize = 400;
 
-/// Makes problems of one split, each once.
+/// Makes problems of one split, each at most once.
 pub struct Maker {
     families: Vec<Family>,
     split: Split,
     seed: u64,
-    /// Problems asked for so far: each has a random stream of its own.
+    /// Number of problems so far: each has its own random stream.
     count: u64,
     keys: HashSet<String>,
     prompts: HashSet<String>,
@@ -141,12 +141,12 @@ impl Maker {
         Self { families: families(), split, seed, count: 0, keys: HashSet::new(), prompts: HashSet::new() }
     }
 
-    /// The next problem of one of the topics and difficulties, which take turns.
+    /// The next problem, taking the topics and difficulties in turn.
     ///
     /// # Errors
     /// When no family of the split has one of these topics and difficulties, or all their problems were made.
     pub fn next(&mut self, topics: &[Topic], difficulties: &[Difficulty]) -> anyhow::Result<Made> {
-        // Topics take turns, then difficulties, then families, by a stream of its own for each problem.
+        // Topics take turns, then difficulties, then families, with a separate random stream for each problem.
         let turn = self.count as usize;
         self.count += 1;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
@@ -183,12 +183,12 @@ impl Maker {
             let Some(draft) = (family.draft)(&mut draw, difficulty) else { continue };
             let what = match &draft {
                 Draft::Math { .. } => draw.key(),
-                // A task is what it says; the function's name may vary.
+                // The text defines a task; the name of the function may vary.
                 Draft::Code { question, .. } => {
                     question.split_once(" that ").map_or(question.as_str(), |(_, does)| does)
                 }
             };
-            // Not the difficulty: two of them may ask the same.
+            // The difficulty is not part of the key here: two difficulties may ask the same.
             let key = format!("{}/{what}", family.name);
             if !self.split.takes(family, &key) || self.keys.contains(&key) {
                 continue;
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn no_two_splits_share_an_instance() {
-        // Other seeds on either side: the split does not rest on the seed.
+        // The two sides have different seeds: the split does not depend on the seed.
         let train = make(1, Split::Train, 3000);
         let held_out = [make(2, Split::HeldOutNumbers, 800), make(3, Split::HeldOutFamilies, 600)].concat();
         let keys: HashSet<&str> = train.iter().map(|made| made.key.as_str()).collect();
@@ -247,7 +247,7 @@ mod tests {
         let (a, b, c) = (make(5, Split::Train, 60), make(5, Split::Train, 60), make(6, Split::Train, 60));
         assert_eq!(a, b);
         assert_ne!(a, c);
-        // The first problems do not depend on how many are made.
+        // The first problems do not depend on the number of problems.
         assert_eq!(make(5, Split::Train, 10), a[..10]);
         let prompts: HashSet<String> = make(5, Split::Train, 2000).iter().map(Made::prompt).collect();
         assert_eq!(prompts.len(), 2000);

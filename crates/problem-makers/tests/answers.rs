@@ -1,4 +1,4 @@
-//! Answers by another way than the one that made them: mathverify judges the steps, the sandbox runs the programs.
+//! Checks answers by independent means: mathverify judges the steps, the sandbox runs the programs.
 
 #![allow(clippy::unwrap_used)]
 
@@ -24,7 +24,7 @@ fn made(topics: &[Topic], n: usize) -> Vec<Made> {
     all
 }
 
-/// Every family and difficulty that exists is among the problems.
+/// Every existing family and difficulty is among the problems.
 fn assert_complete(problems: &[Made], topics: &[Topic]) {
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
     for made in problems {
@@ -58,7 +58,7 @@ fn every_step_holds_and_every_answer_is_the_solutions() {
         } else {
             assert_ne!(checked.answer_follows, Some(false), "{}\n{solution}", made.prompt());
         }
-        // A grader has to be able to say no.
+        // The check must also reject wrong answers.
         let other = answer.strip_prefix('-').map_or_else(|| format!("7{answer}"), |rest| format!("-7{rest}"));
         assert!(!verify(&solution, &other, &options).is_equal(), "{solution}");
     }
@@ -66,7 +66,7 @@ fn every_step_holds_and_every_answer_is_the_solutions() {
     assert!(unchecked.values().sum::<usize>() * 20 < problems.len(), "{unchecked:?}");
 }
 
-/// Drills whose question can be evaluated itself.
+/// Drills whose question can itself be evaluated.
 #[test]
 fn questions_evaluate_to_their_answers() {
     let options = Options::default();
@@ -90,7 +90,7 @@ fn questions_evaluate_to_their_answers() {
             | "like-terms" | "expand" => {
                 openings.iter().find_map(|opening| text.strip_prefix(opening)).unwrap().to_owned()
             }
-            // An equation holds with the solution in the unknown's place.
+            // An equation holds when the solution replaces the unknown.
             "linear-equation" => {
                 let (unknown, equation) = question.split_once(": ").unwrap();
                 let unknown = unknown.split(' ').next_back().unwrap();
@@ -129,7 +129,7 @@ fn reference_programs_pass_their_tests_in_the_sandbox() {
     for (verdict, made) in run_all(&pool, 2, &right).unwrap().iter().zip(&problems) {
         assert!(verdict.passed, "{}\n{}\n{verdict:?}", made.prompt(), made.solution());
     }
-    // A function that answers what the example shows, whatever it is asked.
+    // A function that always returns the answer of the example.
     let constant = |made: &Made| {
         let Draft::Code { entry_point, tests, .. } = &made.draft else { panic!("{made:?}") };
         format!("def {entry_point}(*args):\n    return {}\n", tests[0].rsplit(" == ").next().unwrap())
@@ -140,7 +140,8 @@ fn reference_programs_pass_their_tests_in_the_sandbox() {
     }
 }
 
-/// The sandbox's worker: the `codeexec` binary beside this test, set up; `None`, and the test is skipped, where it is not built.
+/// The sandbox's worker: the `codeexec` binary beside this test, set up. `None`, and the test is skipped, if it is
+/// not built.
 fn worker() -> Option<std::path::PathBuf> {
     let program = test_support::program("codeexec")?;
     let status = std::process::Command::new(&program).arg("setup").status().unwrap();

@@ -1,17 +1,18 @@
-//! For tests: where their reference files are, and what happens when something that a test needs is missing.
+//! For tests: the places of their reference files, and the behaviour when something that a test needs is missing.
 //!
-//! - [`fixture`] names a file of `tests/fixtures` in this repository. It is always there.
+//! - [`fixture`] names a file of `tests/fixtures` in this repository. It always exists.
 //! - [`shared`] names a third-party file of the folder `shared` beside the checkout, which not everybody has.
-//! - [`require`] takes any other thing that may be missing: a model of the cache, a program.
-//! - [`skip`] says why a test cannot run.
+//! - [`require`] is for anything else that may be missing: a model of the cache, a program.
+//! - [`skip`] reports why a test cannot run.
 //!
 //! ```no_run
 //! let Some(file) = test_support::shared("data/gsm8k/train.jsonl.gz") else { return };
 //! ```
 //!
-//! A skipped test returns early, and libtest counts it as passed. [`skip`] therefore writes the test and the reason to the
-//! standard error and to the file that `HERD_TEST_SKIPS` names; `cargo xtask test` sets that variable and counts these tests as
-//! skipped. With `HERD_TESTS=require`, as in CI, a skip is a failure, but for the reasons in [`EXCUSED`].
+//! A skipped test returns early, and libtest counts it as passed. [`skip`] therefore writes the test and the reason
+//! to standard error and to the file that `HERD_TEST_SKIPS` names; `cargo xtask test` sets that variable and counts
+//! these tests as skipped. With `HERD_TESTS=require`, as in CI, a skip is a failure, except for the reasons in
+//! [`EXCUSED`].
 
 use std::fmt::Display;
 use std::fs::OpenOptions;
@@ -25,20 +26,20 @@ pub const NO_GPU: &str = "no GPU";
 /// The reasons that are accepted with `HERD_TESTS=require`.
 pub const EXCUSED: [&str; 1] = [NO_GPU];
 
-/// The file that skips are written to: a line `PROGRAM <tab> TEST <tab> REASON` each.
+/// The file for skips: one line `PROGRAM <tab> TEST <tab> REASON` for each.
 pub const SKIPS: &str = "HERD_TEST_SKIPS";
 
 /// The repository's root folder.
 #[must_use]
 pub fn root() -> PathBuf {
-    // This crate lies in crates/test-support.
+    // This crate is in crates/test-support.
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
 }
 
 /// A file or folder of `tests/fixtures`.
 ///
 /// # Panics
-/// Where it is missing, since the repository holds it.
+/// When it is missing, since the repository contains it.
 #[must_use]
 #[track_caller]
 pub fn fixture(name: &str) -> PathBuf {
@@ -47,8 +48,8 @@ pub fn fixture(name: &str) -> PathBuf {
     path
 }
 
-/// A file or folder of `shared` beside the checkout, or of the folder that `HERD_SHARED` names. `None`, and the test is
-/// skipped, where it is missing.
+/// A file or folder of `shared` beside the checkout, or of the folder that `HERD_SHARED` names. `None`, and the test
+/// is skipped, if it is missing.
 #[must_use]
 #[track_caller]
 pub fn shared(name: &str) -> Option<PathBuf> {
@@ -61,8 +62,8 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The program `name` of this workspace, which `cargo test --workspace` builds beside the tests. `None`, and the test is
-/// skipped, where it is not built.
+/// The program `name` of this workspace, which `cargo test --workspace` builds beside the tests. `None`, and the test
+/// is skipped, if it is not built.
 #[must_use]
 #[track_caller]
 pub fn program(name: &str) -> Option<PathBuf> {
@@ -76,7 +77,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// What was found, or `None`, and the test is skipped for the reason that the error gives.
+/// The value of `found`; or `None`, and the test is skipped with the message of the error as the reason.
 #[track_caller]
 pub fn require<T, E: Display>(found: Result<T, E>) -> Option<T> {
     match found {
@@ -88,7 +89,7 @@ pub fn require<T, E: Display>(found: Result<T, E>) -> Option<T> {
     }
 }
 
-/// Says that the current test cannot run, and why. The test has to return after it.
+/// Reports that the current test cannot run, and why. The test must return after it.
 ///
 /// # Panics
 /// With `HERD_TESTS=require`, unless the reason is one of [`EXCUSED`].
@@ -106,7 +107,7 @@ pub fn skip(reason: impl Display) {
     let _ = writeln!(std::io::stderr(), "skipped: {program} {test}: {reason}");
     if let Some(file) = std::env::var_os(SKIPS) {
         let line = format!("{program}\t{test}\t{reason}\n");
-        // One write in append mode: lines of programs that run side by side do not mix.
+        // One write in append mode, so that lines of concurrent programs do not mix.
         let written =
             OpenOptions::new().create(true).append(true).open(&file).and_then(|mut f| f.write_all(line.as_bytes()));
         assert!(written.is_ok(), "cannot write to {} ({SKIPS}): {written:?}", file.display());
@@ -120,8 +121,8 @@ fn program_name() -> String {
     stem.rsplit_once('-').map_or(stem.clone(), |(name, _)| name.to_owned())
 }
 
-/// libtest names the thread of a test after it. With one test at a time, and in the threads that a test starts, the place in
-/// the source has to do.
+/// libtest names the thread of a test after the test. With one test at a time, and in threads that a test starts, the
+/// place in the source is used instead.
 fn test_name(caller: &Location) -> String {
     let thread = std::thread::current();
     match thread.name() {

@@ -1,4 +1,4 @@
-//! The variables are read by a child: this program again, told to run one test.
+//! A child process reads the variables: this program again, running one test.
 
 use std::process::{Command, Output};
 
@@ -40,7 +40,7 @@ fn a_skip_is_written_down_with_its_test() {
     assert_eq!(written, "test_support\ttests::lacks_a_file\tno ../shared/data/nothing.jsonl\n");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("skipped: test_support tests::lacks_a_file: no ../shared/data/nothing.jsonl"), "{said}");
-    // One at a time, libtest runs a test in the main thread, whose name says nothing.
+    // With one test at a time, libtest runs the test in the main thread, whose name is not that of the test.
     let (_, written) = child("lacks_a_file", None, "1");
     assert!(written.contains("lacks_a_file\t") || written.contains("src/tests.rs:"), "{written}");
 }

@@ -1,5 +1,6 @@
-//! Semantic deduplication (Abbas et al. 2023, SemDeDup; the Llama 3 paper, section 4.2.3): whole conversations as unit
-//! vectors, clusters of them, and in each cluster, best first, only what is not too near to anything that was kept.
+//! Semantic deduplication (Abbas et al. 2023, SemDeDup; the Llama 3 paper, section 4.2.3). Whole conversations become
+//! unit vectors and are clustered. Within each cluster, best first, a conversation is kept if it is not too similar
+//! to any kept one.
 
 use ndarray::{Array1, Array2, ArrayViewMut1, Axis};
 use rand::SeedableRng;
@@ -7,13 +8,14 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-/// Rounds of k-means; assignments that no longer change end it earlier.
+/// Maximum number of rounds of k-means; it ends earlier when assignments no longer change.
 const ROUNDS: usize = 20;
 
-/// Embeddings of texts, one a row: `[texts, dimensions]`. Rows are unit vectors, so that a product of two is their cosine.
+/// Embeddings of texts, one per row: `[texts, dimensions]`. Rows are unit vectors, so the product of two is their
+/// cosine.
 pub type Embeddings = Array2<f32>;
 
-/// Scales every row to length 1; a row of zeros stays.
+/// Scales every row to length 1; a row of zeros stays zero.
 #[must_use]
 pub fn unit_rows(mut rows: Embeddings) -> Embeddings {
     rows.axis_iter_mut(Axis(0)).for_each(unit);
@@ -27,19 +29,20 @@ fn unit(mut row: ArrayViewMut1<f32>) {
     }
 }
 
-/// What was too near to something kept.
+/// An item that is too similar to a kept one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Duplicate {
-    /// Its place.
+    /// The index of the item.
     pub item: usize,
-    /// The kept one that it is nearest to.
+    /// The index of the most similar kept item.
     pub of: usize,
     /// Their cosine.
     pub cosine: f32,
 }
 
-/// Finds the duplicates: in each of `clusters` clusters the items are taken in the order of `rank` (higher first; ties
-/// in the order given), and one is kept if its cosine to everything kept before in its cluster is below `threshold`.
+/// Finds the duplicates. In each of `clusters` clusters, the items are taken in the order of `rank` (higher first;
+/// ties in the given order). An item is kept if its cosine to every item kept before in its cluster is below
+/// `threshold`.
 #[must_use]
 pub fn duplicates(embeddings: &Embeddings, rank: &[f64], clusters: usize, threshold: f32, seed: u64) -> Vec<Duplicate> {
     let assignment = spherical_k_means(embeddings, clusters, seed);
@@ -66,7 +69,8 @@ pub fn duplicates(embeddings: &Embeddings, rank: &[f64], clusters: usize, thresh
     found
 }
 
-/// The cluster of each row, by k-means on the sphere (Dhillon and Modha 2001), from centres drawn by the seed.
+/// The cluster of each row, by k-means on the sphere (Dhillon and Modha 2001), with initial centres drawn by the
+/// seed.
 fn spherical_k_means(embeddings: &Embeddings, clusters: usize, seed: u64) -> Vec<usize> {
     let texts = embeddings.nrows();
     let clusters = clusters.clamp(1, texts.max(1));
@@ -100,7 +104,7 @@ fn spherical_k_means(embeddings: &Embeddings, clusters: usize, seed: u64) -> Vec
     assignment
 }
 
-/// The place of the largest value, the first of equal ones.
+/// The index of the largest value; the first of equal values.
 fn largest(values: &Array1<f32>) -> usize {
     let pairs = values.iter().enumerate();
     pairs.max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0))).map_or(0, |(place, _)| place)
@@ -138,12 +142,12 @@ mod tests {
     fn clusters_that_are_far_apart_are_found() {
         let angles: Vec<f32> = (0..60).map(|i| 90.0 * (i / 20) as f32 + (i % 20) as f32 * 0.1).collect();
         let embeddings = at(&angles);
-        // Whatever the seed, near ones end in one cluster unless two centres start in one group, which k-means may
+        // For every seed, similar rows end in one cluster, unless two centres start in one group, which k-means may
         // keep.
         let assignment = spherical_k_means(&embeddings, 3, 5);
         let far: Vec<usize> = [0, 20, 40].map(|i| assignment[i]).to_vec();
         assert!(far[0] != far[1] || far[1] != far[2], "{far:?}");
-        // Within a cluster of copies one stays.
+        // Within a cluster of copies, one stays.
         let copies = at(&(0..30).map(|i| 120.0 * (i % 3) as f32).collect::<Vec<f32>>());
         assert_eq!(duplicates(&copies, &[1.0; 30], 1, 0.95, 1).len(), 27);
         assert_eq!(duplicates(&copies, &[1.0; 30], 3, 0.95, 1).len(), 27);

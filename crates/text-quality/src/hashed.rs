@@ -1,4 +1,4 @@
-//! Embeddings from n-grams, for near-duplicates where no model makes embeddings. There is nothing semantic about them.
+//! Embeddings from n-grams, for near-duplicates without a model. They carry no semantic information.
 
 use std::collections::HashMap;
 
@@ -10,8 +10,8 @@ use crate::normal::{hash, words};
 /// Dimensions of an embedding.
 pub const DIMENSIONS: usize = 4096;
 
-/// Words, pairs of words and runs of five characters, hashed into a row with the sign trick (Weinberger et al. 2009) and
-/// weighted by how rare they are among the texts.
+/// Words, pairs of words and sequences of five characters, hashed into a row with the sign trick (Weinberger et al.
+/// 2009) and weighted by their rarity among the texts.
 #[must_use]
 pub fn embed(texts: &[String]) -> Embeddings {
     let grams: Vec<HashMap<u64, f32>> = texts.iter().map(|text| n_grams(text)).collect();
@@ -22,7 +22,7 @@ pub fn embed(texts: &[String]) -> Embeddings {
     let total = texts.len() as f32;
     let mut embeddings = Array2::zeros((texts.len(), DIMENSIONS));
     for (mut row, grams) in embeddings.rows_mut().into_iter().zip(grams) {
-        // A fixed order, so that sums round the same in every run.
+        // A fixed order, so that sums round in the same way in every run.
         let mut sorted: Vec<(u64, f32)> = grams.into_iter().collect();
         sorted.sort_by_key(|(gram, _)| *gram);
         for (gram, count) in sorted {
@@ -45,7 +45,7 @@ fn n_grams(text: &str) -> HashMap<u64, f32> {
     counts
 }
 
-/// FNV-1a with a final mix, so that high bits are as good as low ones.
+/// FNV-1a with a final mix, so that high bits are as well distributed as low ones.
 fn mixed(text: &str) -> u64 {
     let folded = hash(text);
     (folded ^ (folded >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)

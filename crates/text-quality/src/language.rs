@@ -1,10 +1,10 @@
-//! Is an answer in the language of its prompt (the Llama 3 paper, section 4.3.2)?
+//! Checks whether an answer is in the language of its prompt (the Llama 3 paper, section 4.3.2).
 
 use serde::{Deserialize, Serialize};
 
-/// Letters that a text needs before its language is guessed at all.
+/// Minimum number of letters in a text for a guess of its language.
 const ENOUGH: usize = 60;
-/// How sure the guess has to be.
+/// Minimum confidence of the guess.
 const SURE: f64 = 0.9;
 
 /// The languages of a prompt and its answer, as ISO 639-3 codes.
@@ -16,7 +16,7 @@ pub struct Languages {
     pub response: String,
 }
 
-/// The two languages where both are certain; none where one is not: a short text, a formula, a program.
+/// The two languages if both are certain; `None` otherwise: a short text, a formula, a program.
 #[must_use]
 pub fn languages(prompt: &str, response: &str) -> Option<Languages> {
     Some(Languages { prompt: certain(prompt)?, response: certain(response)? })

@@ -1,11 +1,12 @@
-//! Quality control of texts that needs no model and no libtorch.
+//! Quality control of texts, without models and without libtorch.
 //!
-//! - [`prompts`]: decontamination by exact prompts; [`ngrams`]: by runs of 8 words. Both read a text by [`normal`].
-//! - [`duplicates`]: near-duplicates among embeddings; [`hashed`]: embeddings from n-grams, where no model makes them.
+//! - [`prompts`]: decontamination by exact prompts; [`ngrams`]: by sequences of 8 words. Both normalise texts with
+//!   [`normal`].
+//! - [`duplicates`]: near-duplicates among embeddings; [`hashed`]: embeddings from n-grams, without a model.
 //! - [`rules`]: emoji, exclamation marks, apologetic openers, repeated tails.
 //! - [`language`]: whether an answer is in the language of its prompt.
 //!
-//! `curation` has the quality control that asks models.
+//! `curation` has the model-based quality control.
 
 pub mod duplicates;
 pub mod hashed;

@@ -1,7 +1,7 @@
-//! Decontamination by n-grams: the share of an item's tokens that lie in 8-grams which occur in training data (the Llama 3 paper,
-//! section 5.1.4, after Singh et al. 2024).
+//! Decontamination by n-grams: the share of an item's tokens that are in 8-grams of the training data (the Llama 3
+//! paper, section 5.1.4, after Singh et al. 2024).
 //!
-//! Tokens are lower-case words and numbers, so that no tokenizer is needed.
+//! Tokens are lower-case words and numbers, so no tokenizer is needed.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::normal::{hash, words};
 
-/// Tokens in a row that count as a match.
+/// Number of consecutive tokens that count as a match.
 const N: usize = 8;
 
 fn tokens(text: &str) -> Vec<u64> {
@@ -22,13 +22,13 @@ fn gram(tokens: &[u64]) -> u64 {
     hash(tokens.iter().flat_map(|token| token.to_le_bytes()).collect::<Vec<u8>>())
 }
 
-/// The items of benchmarks, waiting for training data to be shown.
+/// The items of benchmarks, to be compared with training data.
 pub struct Checker {
     items: Vec<Vec<u64>>,
     wanted: HashMap<u64, bool>,
     whole: HashSet<u64>,
     seen_whole: HashSet<u64>,
-    /// Texts that were looked at.
+    /// Number of texts compared.
     pub texts: u64,
 }
 
@@ -42,7 +42,7 @@ impl Checker {
         Self { items, wanted, whole, seen_whole: HashSet::new(), texts: 0 }
     }
 
-    /// Shows a text of the training data.
+    /// Compares a text of the training data.
     pub fn see(&mut self, text: &str) {
         self.texts += 1;
         let tokens = tokens(text);
@@ -57,10 +57,10 @@ impl Checker {
         }
     }
 
-    /// Shows every text in the records of a file: messages, prompts, answers, whatever they are called.
+    /// Compares every text in the records of a file: messages, prompts, answers, whatever their names.
     ///
     /// # Errors
-    /// A file that cannot be read.
+    /// When the file cannot be read.
     pub fn see_file(&mut self, path: &Path) -> dataset::Result<()> {
         for record in jsonl::read::<Value>(path, OnBadLine::Error)? {
             self.see_value(&record?);
@@ -77,8 +77,9 @@ impl Checker {
         }
     }
 
-    /// For each item the share of its tokens that lie in an 8-gram of the training data, and whether the whole question was
-    /// there as a text of its own. Items of fewer than 8 tokens have no 8-gram; only the whole counts for them.
+    /// For each item, the share of its tokens that are in an 8-gram of the training data, and whether the whole
+    /// question occurs as a text of its own. Items with fewer than 8 tokens have no 8-gram; for them, only the whole
+    /// question counts.
     #[must_use]
     pub fn overlaps(&self) -> Vec<(f64, bool)> {
         let overlap = |item: &Vec<u64>| {
@@ -96,23 +97,24 @@ impl Checker {
     }
 }
 
-/// The 8-grams of benchmarks' questions, to find documents that hold a question (the other direction of [`Checker`]).
+/// The 8-grams of benchmark questions, to find documents that contain a question (the opposite direction of
+/// [`Checker`]).
 #[derive(Debug, Clone, Default)]
 pub struct Index {
-    /// For each 8-gram the questions that have it, and where.
+    /// For each 8-gram, the questions that contain it, and the positions.
     grams: HashMap<u64, Vec<(u32, u32)>>,
-    /// Words of each question.
+    /// Number of words of each question.
     lengths: Vec<u32>,
-    /// Questions with fewer than 8 words: no 8-gram finds them.
+    /// Number of questions with fewer than 8 words, which no 8-gram can find.
     pub short: usize,
 }
 
-/// A question that stands in a document.
+/// A question that a document contains.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contained {
     /// The question's number.
     pub question: usize,
-    /// Share of its words that lie in 8-grams of the document.
+    /// Share of its words that are in 8-grams of the document.
     pub share: f64,
     /// The first common 8-gram.
     pub gram: String,
@@ -141,13 +143,13 @@ impl Index {
         self.lengths.len()
     }
 
-    /// Whether no document can match: there is no question of 8 words.
+    /// Whether no document can match, because no question has 8 words.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.grams.is_empty()
     }
 
-    /// The question of which the text holds the largest share; of equal shares the first.
+    /// The question of which the text contains the largest share; the first in case of a tie.
     #[must_use]
     pub fn contained(&self, text: &str) -> Option<Contained> {
         let words: Vec<String> = words(text).collect();

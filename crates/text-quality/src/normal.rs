@@ -1,17 +1,18 @@
-//! The two normal forms of a text. Copies of a text differ in case, spacing and punctuation; these forms do not.
+//! Two normalisations of a text. Copies of a text may differ in case, spacing and punctuation; their normalised forms
+//! do not.
 
 use std::hash::Hasher as _;
 
 use fnv::FnvHasher;
 
-/// The text in lower case with every run of white space as one space. Signs stay, so that "2 + 2" is not "2 - 2": this form is for
-/// texts that have to be the same as a whole.
+/// The text in lower case, with every sequence of white space as one space. Signs are kept, so "2 + 2" differs from
+/// "2 - 2". This form is for texts that must be equal as a whole.
 #[must_use]
 pub fn collapsed(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
-/// The words and numbers of a text in lower case, without signs: for counting and comparing runs of words.
+/// The words and numbers of a text in lower case, without signs: for counting and comparing sequences of words.
 pub fn words(text: &str) -> impl Iterator<Item = String> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
 }

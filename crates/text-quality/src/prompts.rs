@@ -1,5 +1,5 @@
-//! Exact-prompt decontamination (the Llama 3 paper, section 5.1.4 for post-training data): a conversation with a user's
-//! turn that is a prompt of an evaluation set is left out.
+//! Exact-prompt decontamination (the Llama 3 paper, section 5.1.4, for post-training data): a conversation is left
+//! out if one of its user turns is a prompt of an evaluation set.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::normal::collapsed;
 
-/// Fields that hold a prompt in published evaluation sets, in the order in which they are looked for.
+/// Fields that hold a prompt in published evaluation sets, in order of precedence.
 const FIELDS: [&str; 8] = ["prompt", "question", "problem", "text", "instruction", "input", "query", "turns"];
 
 /// The prompts of evaluation sets, normalised.
@@ -49,7 +49,7 @@ impl EvaluationPrompts {
         Ok(())
     }
 
-    /// The evaluation set that has one of the user's turns as a prompt.
+    /// The evaluation set that contains one of the user turns as a prompt.
     #[must_use]
     pub fn contains(&self, messages: &[Message]) -> Option<&str> {
         let mut asked = messages.iter().filter(|message| message.role == Role::User);
@@ -62,14 +62,14 @@ impl EvaluationPrompts {
         self.prompts.len()
     }
 
-    /// Whether there is no prompt.
+    /// Whether there are no prompts.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.prompts.is_empty()
     }
 }
 
-/// The prompts in a record: its users' turns, or the first known field that is a text or a list of texts.
+/// The prompts in a record: its user turns, or the first known field that is a text or a list of texts.
 fn prompts(record: &Value) -> Option<Vec<String>> {
     let texts = |value: &Value| -> Option<Vec<String>> {
         match value {

@@ -7,7 +7,7 @@ use dataset::{Message, Role};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-/// The limits. What the paper counts as overuse is not disclosed; these are ours.
+/// The limits. The paper does not disclose its limits; these are ours.
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Maximum number of emoji in an answer, for each started 100 words
@@ -35,7 +35,7 @@ fn constant(pattern: &str) -> Regex {
     Regex::new(pattern).expect("the pattern is a constant, and a test uses it")
 }
 
-/// Which rule a conversation breaks, in a sentence; none where it breaks none.
+/// The rule that a conversation breaks, as a sentence; `None` if it breaks none.
 #[must_use]
 pub fn broken(messages: &[Message], limits: &Limits) -> Option<String> {
     for (number, answer) in answers(messages).enumerate() {
@@ -67,14 +67,14 @@ fn answers(messages: &[Message]) -> impl Iterator<Item = &str> {
     messages.iter().filter(|message| message.role == Role::Assistant).map(Message::text)
 }
 
-/// The shortest unit of which the end of a text is a repetition, and how often; the repetitions cover at least 40
+/// The shortest unit whose repetition forms the end of a text, and the number of repetitions, which cover at least 40
 /// characters. A unit without a letter or digit (rules, dots, spaces) does not count.
 fn repeated_tail(text: &str) -> Option<(usize, String)> {
     let characters: Vec<char> = text.trim_end().chars().collect();
     let n = characters.len();
     let mut best: Option<(usize, usize)> = None;
     for period in 1..=200.min(n / 2) {
-        // How far back the text equals itself shifted by the period.
+        // The number of characters, from the end, for which the text equals itself shifted by the period.
         let same =
             (period..n).take_while(|back| characters[n - 1 - back] == characters[n - 1 - (back - period)]).count();
         let times = 1 + same / period;

@@ -1,5 +1,5 @@
-//! Small Python functions with tests. The right sides of the tests are worked out in Rust; the reference program is
-//! checked against them in the sandbox by a test of this crate.
+//! Small Python functions with tests. Rust computes the expected values of the tests. A test of this crate checks the
+//! reference program against them in the sandbox.
 
 mod lists;
 mod numbers;
@@ -21,7 +21,7 @@ struct Task {
     parameters: &'static str,
     /// Continues "Write a Python function `f(x)` that ...".
     does: String,
-    /// The function's body, a line each, without the first indentation.
+    /// The lines of the function's body, without the first indentation.
     body: Vec<String>,
     /// Lines before the function, such as imports.
     before: Vec<&'static str>,
@@ -45,7 +45,7 @@ impl Task {
                 tests.push(test);
             }
         }
-        // A function that always answers the same would pass one-sided tests.
+        // A function that always returns the same value would pass one-sided tests.
         let results: std::collections::HashSet<&str> =
             tests.iter().filter_map(|test| test.rsplit(" == ").next()).collect();
         (tests.len() >= 3 && results.len() >= 2).then(|| Draft::Code {

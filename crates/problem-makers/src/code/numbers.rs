@@ -1,4 +1,4 @@
-//! Functions on whole numbers.
+//! Functions on integers.
 
 use super::value::Value;
 use super::{Task, lines};

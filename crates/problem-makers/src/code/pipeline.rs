@@ -1,4 +1,4 @@
-//! Functions composed of three parts: which numbers are kept, what is done with each, and how they become one result.
+//! Functions composed of three parts: a filter, a change of each number, and a reduction to one result.
 
 use super::value::Value;
 use super::{Task, lines};
@@ -12,7 +12,7 @@ pub(super) const FAMILIES: [Family; 2] = [
     Family::new(Topic::Code, "conditional", &[Easy, Medium], conditional).held_out(),
 ];
 
-/// A part: a piece of the name, a phrase, Python with `x` for the number, and what it computes.
+/// A part: a piece of the name, a phrase, Python with `x` for the number, and the computation in Rust.
 struct Part<F> {
     name: String,
     phrase: String,

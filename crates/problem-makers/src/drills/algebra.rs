@@ -134,7 +134,7 @@ fn two_unknowns(d: &mut Draw, difficulty: Difficulty) -> Option<Draft> {
 fn quadratic(d: &mut Draw, difficulty: Difficulty) -> Option<Draft> {
     let range = difficulty.of(1..=6, 1..=9, -12..=12);
     let (p, q) = (d.number(range.clone()), d.number(range));
-    // The larger one first, so that an equation has one key.
+    // The larger one comes first, so that an equation has one key.
     if p <= q || p == 0 || q == 0 || p + q == 0 {
         return None;
     }

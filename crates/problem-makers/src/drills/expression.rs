@@ -1,8 +1,8 @@
-//! Random arithmetic expressions, with the evaluation written out an operation at a time.
+//! Random arithmetic expressions, with the evaluation written out one operation at a time.
 
 use crate::draw::Draw;
 
-/// An expression tree over whole numbers.
+/// An expression tree over integers.
 pub(super) enum Expression {
     Number(i64),
     Operation(Box<Expression>, char, Box<Expression>),
@@ -11,7 +11,8 @@ pub(super) enum Expression {
 use Expression::{Number, Operation};
 
 impl Expression {
-    /// An expression with so many operations; divisions come out even and no intermediate value exceeds `limit`.
+    /// An expression with this number of operations. Divisions have no remainder, and no intermediate value exceeds
+    /// `limit`.
     pub(super) fn draw(d: &mut Draw, operations: i64, largest: i64, limit: i64) -> Option<Self> {
         if operations == 0 {
             return Some(Number(d.number(1..=largest)));
@@ -25,7 +26,7 @@ impl Expression {
         Some(whole)
     }
 
-    /// The value; none where a division does not come out even or a value is negative before the end.
+    /// The value; `None` if a division has a remainder or an intermediate value is negative.
     pub(super) fn value(&self) -> Option<i64> {
         match self {
             Number(n) => Some(*n),
@@ -50,7 +51,7 @@ impl Expression {
         }
     }
 
-    /// The text, with the brackets that are needed; different trees have different texts.
+    /// The text, with the necessary brackets; different trees have different texts.
     pub(super) fn text(&self) -> String {
         match self {
             Number(n) => n.to_string(),
@@ -63,7 +64,7 @@ impl Expression {
         }
     }
 
-    /// Evaluates one innermost operation; its text, or none when only a number is left.
+    /// Evaluates one innermost operation. Returns its text, or `None` if only a number is left.
     fn reduce(&mut self) -> Option<String> {
         let Operation(a, _, b) = self else { return None };
         if let Some(step) = a.reduce().or_else(|| b.reduce()) {

@@ -20,7 +20,7 @@ fn gcd(a: i64, b: i64) -> i64 {
     if b == 0 { a.abs() } else { gcd(b, a % b) }
 }
 
-/// A fraction in lowest terms; a whole number without a denominator.
+/// A fraction in lowest terms; an integer without a denominator.
 fn fraction(numerator: i64, denominator: i64) -> String {
     let common = gcd(numerator, denominator);
     let (n, d) = (numerator / common, denominator / common);

@@ -1,4 +1,4 @@
-//! Grade-school word problems. Each family states its numbers, works the answer out in steps, and rejects numbers that
+//! Grade-school word problems. Each family states its numbers, computes the answer in steps, and rejects numbers that
 //! do not fit (negative counts, fractions of people).
 
 mod counting;

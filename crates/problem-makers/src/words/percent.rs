@@ -1,4 +1,4 @@
-//! Percentages, fractions and interest, with numbers chosen so that the answers are whole.
+//! Percentages, fractions and interest, with numbers whose answers are integers.
 
 use super::math;
 use crate::draw::Draw;

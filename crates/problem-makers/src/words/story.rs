@@ -1,4 +1,4 @@
-//! Stories made of events: somebody has a number of things, and then gets, gives, finds, doubles or shares some. The
+//! Stories made of events: somebody has a number of objects, and then gets, gives, finds, doubles or shares some. The
 //! number and the kinds of the events are the structure.
 
 use super::math;
@@ -12,7 +12,7 @@ pub(super) const FAMILIES: [Family; 2] = [
     Family::new(Topic::Words, "story-of-two", &[Easy, Medium, Hard], two_people).held_out(),
 ];
 
-/// What happens to a number of things.
+/// An event that changes a number of objects.
 #[derive(Clone, Copy)]
 enum Event {
     Gain,
@@ -34,7 +34,7 @@ impl Event {
     }
 }
 
-/// A sentence of the story, the step that works it out, and how many things there are then.
+/// A sentence of the story, the step that computes it, and the number of objects after it.
 fn happen(d: &mut Draw, event: Event, who: &Person, things: &str, now: i64) -> Option<(String, String, i64)> {
     let Person { name, they, their } = *who;
     let they_up = if they == "he" { "He" } else { "She" };
