@@ -1,10 +1,10 @@
-//! Pairs per second and peak memory beside TRL's DPOTrainer, all in this run: SmolLM2-135M, 4 pairs of GSM8K answers a step,
-//! bfloat16 compute with float32 master weights, full fine-tuning.
+//! Pairs per second and peak memory, compared with TRL's DPOTrainer in the same run: SmolLM2-135M, 4 pairs of GSM8K
+//! answers per step, bfloat16 compute with float32 master weights, full fine-tuning.
 //!
-//! `HERD_PEER_PYTHON=/path/to/python cargo bench --profile dev -p dpo --bench trl`, where that Python has torch 2.11.0,
-//! transformers 5.23 and trl 1.16. Without it only this project is measured. Both compute the reference either in each step
-//! (`live`, TRL's default) or before the first (`cached`, this project's default; not in the time). Steps are timed one by
-//! one, the first is left out, the median counts.
+//! `HERD_PEER_PYTHON=/path/to/python cargo bench --profile dev -p dpo --bench trl`. That Python needs torch 2.11.0,
+//! transformers 5.23 and trl 1.16. Without it, only this project is measured. Both compute the reference either in
+//! each step (`live`, TRL's default) or before the first step (`cached`, this project's default; not included in the
+//! time). Each step is timed; the first is left out, and the median is reported.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,7 +24,7 @@ struct Cli {
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     torch_ext::init();
-    // One run a process, so that each has a peak of its own.
+    // One run per process, so that each has its own peak memory.
     if let Some(at) = words.iter().position(|word| word == "--run") {
         trainer::keep_memory();
         let flags = std::iter::once("dpo".to_owned()).chain(words[at + 1..].iter().cloned());
@@ -42,7 +42,7 @@ fn main() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let data = dir.path().join("pairs.jsonl");
     let rows: Vec<Value> = dataset::jsonl::read_all(&gsm8k)?;
-    // Another problem's answer stands for a wrong one.
+    // The answer of another problem serves as a wrong one.
     let pairs = (0..STEPS * PAIRS).map(|n| {
         let turn = |role: &str, text: &Value| json!([{"role": role, "content": text}]);
         json!({

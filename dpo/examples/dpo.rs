@@ -1,4 +1,4 @@
-//! The stage as a program of its own: what `herd dpo` runs.
+//! The stage as a separate program, equal to `herd dpo`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! Pairs in one packed row: chosen and rejected of a pair share the tokens that both begin with, and every pair is whole.
+//! Pairs in one packed row: chosen and rejected of a pair share their common prefix, and every pair is complete in
+//! its row.
 
 use llama::attention::{Layout, PromptGroup};
 use tch::{Device, Kind, Tensor};
@@ -7,32 +8,32 @@ use torch_ext::OpError;
 use crate::config::{FormattingTokens, SharePrompt};
 use crate::pairs::{Pair, Sequence};
 
-/// Pairs in a row of `tokens` tokens. A *response token* is an entry in the order chosen, rejected, chosen, ... of the pairs
-/// and of the tokens in them; a token that both responses share is two entries and one target.
+/// Pairs in a row of `tokens` tokens. Each *response token* is an entry, in the order chosen, rejected, chosen, ...
+/// of the pairs and of the tokens in them. A token that both responses share has two entries and one target.
 #[derive(Debug)]
 pub struct PairBatch {
     /// `[1, tokens]` int64
     pub input_ids: Tensor,
-    /// The groups of the row.
+    /// The groups of the row, which define its attention mask.
     pub groups: Vec<Vec<PromptGroup>>,
-    /// Names of the pairs.
+    /// The ids of the pairs.
     pub ids: Vec<String>,
     /// Tokens in the row.
     pub tokens: usize,
-    /// `[targets]` int64: places whose successor is predicted.
+    /// `[targets]` int64: positions whose next token is predicted.
     targets: Tensor,
-    /// `[targets]` int64: that successor.
+    /// `[targets]` int64: the next token at each target.
     labels: Tensor,
     /// `[entries]` int64: the target of each response token.
     target_of: Tensor,
     /// `[entries]` int64: twice the pair's number, plus 1 for rejected.
     response_of: Tensor,
-    /// `[entries]` float32: 1 where the token counts in the preference loss.
+    /// `[entries]` float32: 1 if the token counts in the preference loss, else 0.
     counts: Tensor,
-    /// `[2 · pairs]` float64: tokens of each response that count, and all tokens of each response.
+    /// `[2 · pairs]` float64: number of counted tokens of each response, and number of all tokens of each response.
     counted_tokens: Tensor,
     response_tokens: Tensor,
-    /// `[entries]` float32: the reference's log-prob of each response token; none until it is known.
+    /// `[entries]` float32: the reference's log-prob of each response token; `None` until it is known.
     pub reference: Option<Tensor>,
 }
 
@@ -47,7 +48,7 @@ struct Rows {
 }
 
 impl PairBatch {
-    /// Lays pairs out. Where `share` says so, what both sequences of a pair begin with stands once.
+    /// Lays out pairs in a row. If `share` allows it, the common prefix of a pair is in the row once.
     #[must_use]
     pub fn new(pairs: &[&Pair], formatting: FormattingTokens, share: SharePrompt, device: Device) -> Self {
         let mut rows = Rows::default();
@@ -65,7 +66,7 @@ impl PairBatch {
                 );
             }
             rows.ids.extend(pair.chosen.ids[..shared].iter().map(|&id| i64::from(id)));
-            // Targets inside the shared tokens, by place: the rejected response finds those of the chosen one.
+            // Targets inside the shared tokens, by position: the rejected response reuses those of the chosen one.
             let mut common = vec![None; shared];
             for (side, sequence) in [&pair.chosen, &pair.rejected].into_iter().enumerate() {
                 rows.add(sequence, (start, shared), 2 * number + side, formatting, &mut common);
@@ -92,42 +93,44 @@ impl PairBatch {
         }
     }
 
-    /// Who sees whom in the row.
+    /// The layout of the row, which defines the attention mask.
     #[must_use]
     pub fn layout(&self) -> Layout<'_> {
         Layout::SharedPrompt(&self.groups)
     }
 
-    /// Pairs in the row.
+    /// Number of pairs in the row.
     #[must_use]
     pub fn pairs(&self) -> usize {
         self.ids.len()
     }
 
-    /// Response tokens, each side for itself.
+    /// Number of response tokens, counted for each response.
     #[must_use]
     pub fn entries(&self) -> usize {
         self.target_of.size()[0] as usize
     }
 
-    /// Tokens that the head predicts.
+    /// Number of positions that the head predicts.
     #[must_use]
     pub fn predicted(&self) -> usize {
         self.targets.size()[0] as usize
     }
 
-    /// `log π(token | what stands before it)` of each response token, `[entries]` float32, from the final hidden states
-    /// `[1, tokens, width]` and the output head `[vocab, width]`. Only predicted places reach the head, chunk by chunk.
+    /// `log π(token | preceding tokens)` of each response token, `[entries]` float32, from the final hidden states
+    /// `[1, tokens, width]` and the output head `[vocab, width]`. Only the predicted positions reach the head, in
+    /// chunks.
     ///
     /// # Errors
-    /// As [`torch_ext::linear_cross_entropy`].
+    /// See [`torch_ext::linear_cross_entropy`].
     pub fn log_probs(&self, hidden: &Tensor, head: &Tensor) -> Result<Tensor, OpError> {
         let picked = hidden.squeeze_dim(0).index_select(0, &self.targets);
         let nll = torch_ext::linear_cross_entropy(&picked, head, &self.labels, None)?;
         Ok(-nll.index_select(0, &self.target_of))
     }
 
-    /// Sums of `values` (`[entries]`) over the tokens of each response that count: chosen and rejected, `[pairs]` float64.
+    /// Sums of `values` (`[entries]`) over the counted tokens of each response: chosen and rejected, `[pairs]`
+    /// float64.
     pub fn counted(&self, values: &Tensor) -> (Tensor, Tensor) {
         sides(&sums(&(values * &self.counts), &self.response_of, self.count()))
     }
@@ -137,12 +140,12 @@ impl PairBatch {
         sides(&sums(values, &self.response_of, self.count()))
     }
 
-    /// Tokens that count in chosen and rejected, `[pairs]` float64.
+    /// Number of counted tokens in chosen and rejected, `[pairs]` float64.
     pub fn counted_tokens(&self) -> (Tensor, Tensor) {
         sides(&self.counted_tokens)
     }
 
-    /// All tokens of the chosen and of the rejected response, `[pairs]` float64.
+    /// Number of all tokens of the chosen and of the rejected response, `[pairs]` float64.
     pub fn response_tokens(&self) -> (Tensor, Tensor) {
         sides(&self.response_tokens)
     }
@@ -153,7 +156,7 @@ impl PairBatch {
 }
 
 impl Rows {
-    /// Adds the tokens of `sequence` behind the shared ones, which stand at `start`, and its response tokens.
+    /// Adds the tokens of `sequence` after the shared ones, which begin at `start`, and its response tokens.
     fn add(
         &mut self,
         sequence: &Sequence,
@@ -183,18 +186,18 @@ impl Rows {
     }
 }
 
-/// `[count]` float64: the sum of `values` for each number in `of`.
+/// `[count]` float64: the sum of `values` for each index in `of`.
 fn sums(values: &Tensor, of: &Tensor, count: i64) -> Tensor {
     Tensor::zeros([count], (Kind::Double, values.device())).index_add(0, of, &values.to_kind(Kind::Double))
 }
 
-/// Tokens of a pair that stand once in its row.
+/// Number of tokens of a pair that are in its row once for both responses.
 fn row_shared(pair: &Pair, share: SharePrompt) -> usize {
     let shared = pair.shared();
     if share.shares(shared) { shared } else { 0 }
 }
 
-/// Tokens that a pair takes in a row.
+/// Number of tokens of a pair's row.
 #[must_use]
 pub fn row_tokens(pair: &Pair, share: SharePrompt) -> usize {
     pair.chosen.ids.len() + pair.rejected.ids.len() - row_shared(pair, share)
@@ -235,7 +238,8 @@ mod tests {
         let batch = PairBatch::new(&[&pair], formatting, SharePrompt::Always, Device::Cpu);
         assert_eq!(ints(&batch.input_ids), [5, 6, 7, 50, 10, 11, 60, 12, 13, 60]);
         assert_eq!(batch.groups, [[PromptGroup { prompt: 5, responses: vec![2, 3] }]]);
-        // Header and first content token by both; then 11 and 60 from places 4 and 5, 12, 13 and 60 from 4, 7 and 8.
+        // The header and first content token serve both; then 11 and 60 from positions 4 and 5; 12, 13 and 60 from 4,
+        // 7 and 8.
         assert_eq!(ints(&batch.targets), [2, 3, 4, 5, 4, 7, 8]);
         assert_eq!(ints(&batch.labels), [50, 10, 11, 60, 12, 13, 60]);
         assert_eq!(ints(&batch.target_of), [0, 1, 2, 3, 0, 1, 4, 5, 6]);

@@ -15,16 +15,16 @@ use crate::reference::{Identity, mask_digest, model_digest};
 /// The flags of `herd dpo`: the keys of [`Config`], `--config` and `--dry-run`.
 pub type Args = Flags<Config>;
 
-/// Runs the stage as its flags and configuration file say, or goes on where it was stopped.
+/// Runs the stage with its flags and configuration file, or continues an interrupted run.
 ///
 /// # Errors
-/// As [`stage::run`].
+/// See [`stage::run`].
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let resolved = args.resolve()?;
     stage::run("dpo", &resolved, args.dry_run, |setup| prepare(&resolved.config, setup))
 }
 
-/// Loads the pairs and says where the reference comes from.
+/// Loads the pairs and selects the source of the reference's log-probs.
 fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<DpoObjective>> {
     let training = &config.training;
     let encoder = PairEncoder {
@@ -47,7 +47,7 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<DpoObjecti
     account.prepared(objective)
 }
 
-/// Where the reference's log-probs come from.
+/// The source of the reference's log-probs.
 fn reference(config: &Config, setup: &Setup, sources: &Sources<Pair>) -> anyhow::Result<Reference> {
     if !config.loss.has_reference() {
         return Ok(Reference::None);

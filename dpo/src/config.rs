@@ -1,4 +1,4 @@
-//! The stage's own keys beside those of every training stage.
+//! The keys of this stage, in addition to those of every training stage.
 
 use std::path::PathBuf;
 
@@ -16,9 +16,9 @@ use crate::pairs::Part;
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FormattingTokens {
-    /// They do not, as the Llama 3 paper has it
+    /// They do not count, as in the Llama 3 paper
     Mask,
-    /// They do
+    /// They count
     Keep,
 }
 
@@ -42,7 +42,7 @@ pub enum SharePrompt {
     Auto,
     /// Whenever there is a shared token
     Always,
-    /// Never: each response has the prompt to itself
+    /// Never: each response has its own copy of the prompt
     Never,
 }
 
@@ -58,15 +58,16 @@ impl SharePrompt {
     }
 }
 
-/// Everything that decides a run. Every key may stand in the file given by `--config`; flags win over it. The defaults are
-/// the recipe's (the Llama 3 paper, section 4.1.4) where it says something.
+/// The configuration of a run. The file given by `--config` may set every key; flags override it. The defaults are
+/// those of the recipe (the Llama 3 paper, section 4.1.4) where it specifies them.
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The keys that every training stage has.
     #[command(flatten)]
     #[serde(flatten)]
     pub training: Training,
-    /// Train on preferences of these strengths, such as significantly_better better; records without one count always
+    /// Train only on preferences of these strengths, such as significantly_better better; records without a strength
+    /// always count
     #[arg(long, num_args = 1.., value_name = "LEVEL", help_heading = "Data")]
     pub strengths: Vec<String>,
 
@@ -96,7 +97,7 @@ pub struct Config {
     /// longer
     #[arg(long, help_heading = "Reference")]
     pub live_reference: bool,
-    /// The folder that keeps the reference's log-probs, to share it between runs [default: RUN/reference]
+    /// The folder for the reference's log-probs, to share it between runs [default: RUN/reference]
     #[arg(long, value_name = "FOLDER", help_heading = "Reference")]
     pub reference_cache: Option<PathBuf>,
 
@@ -125,7 +126,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The loss that the keys describe.
+    /// The loss that the keys define.
     #[must_use]
     pub fn loss(&self) -> Loss {
         Loss {
@@ -148,7 +149,7 @@ impl StageConfig for Config {
             // Compared by content.
             "reference" => Class::Free,
             "reference_cache" => Class::Free,
-            // Another layout of the rows: sums in another order.
+            // Another layout of the rows sums in another order.
             "share_prompt" => Class::Bits,
             _ => Class::Course,
         }

@@ -1,4 +1,4 @@
-//! Preferences in, pairs out.
+//! Converts preferences to tokenised pairs.
 
 use std::io::IsTerminal;
 
@@ -11,17 +11,17 @@ use crate::batch::row_tokens;
 use crate::config::{Config, FormattingTokens};
 use crate::pairs::{self, Pair, PairError};
 
-/// Tokenizes preferences.
+/// Tokenises preferences.
 pub struct PairEncoder<'a> {
     /// The tokenizer.
     pub tokenizer: &'a Tokenizer,
     /// The chat template.
     pub template: &'a ChatTemplate,
-    /// Which tokens count, and when a pair shares its prompt in a row.
+    /// The configuration, which decides which tokens count and when a pair shares its prompt.
     pub config: &'a Config,
-    /// How long.
+    /// The length limits.
     pub limits: Limits,
-    /// Which preferences.
+    /// The selected strengths of preferences.
     pub strengths: Strengths,
 }
 
@@ -43,7 +43,7 @@ impl Encoder for PairEncoder<'_> {
     fn encode(&self, row: &Row) -> Result<Encoded<Pair>, RecordError> {
         let mut preference = Preference::try_from(row.value.clone())?;
         check::fill_id(&mut preference.id, &row.place);
-        // Equal answers are counted apart, once they are tokens.
+        // Equal answers are counted separately, after tokenisation.
         if preference.chosen != preference.rejected {
             check::is_preference(&preference)?;
         }
@@ -114,7 +114,7 @@ impl Encoder for PairEncoder<'_> {
     }
 }
 
-/// A pair that cannot be trained on is set aside, under the name of its reason where it has one.
+/// The error for a pair that cannot be trained on, with the name of its reason if it has one.
 fn refusal(why: PairError) -> RecordError {
     let counted = match why {
         PairError::Equal => Some(EQUAL),

@@ -1,7 +1,9 @@
-//! Direct preference optimisation: preferences in, a model or LoRA adapter out (the Llama 3 paper, section 4.1.4).
+//! Direct preference optimisation: trains a model or a LoRA adapter on preferences (the Llama 3 paper, section
+//! 4.1.4).
 //!
-//! [`command::run`] is the stage, [`command::Args`] are its flags. The method reads in this order: [`pairs`] (tokens and
-//! which of them are formatting), [`batch`] (pairs in a packed row), [`losses`], [`reference`], [`measure`].
+//! [`command::run`] runs the stage, [`command::Args`] are its flags. Read the method in this order: [`pairs`]
+//! (tokens, and which of them are formatting), [`batch`] (pairs in a packed row), [`losses`], [`reference`],
+//! [`measure`].
 
 pub mod batch;
 pub mod command;

@@ -1,4 +1,4 @@
-//! The loss of a batch of pairs, and what is logged beside it.
+//! The loss of a batch of pairs, and its logged metrics.
 //!
 //! | name (TRL's, where it has one) | mean over the pairs of |
 //! |---|---|
@@ -16,8 +16,8 @@ use trainer::{Loss, Metric};
 use crate::batch::PairBatch;
 use crate::losses::{self, PairLogProbs, chosen_nll};
 
-/// The loss of the batch, a sum over its pairs, from the policy's log-probs `[entries]` and, where the loss has one, the
-/// reference's.
+/// The loss of the batch, a sum over its pairs, from the policy's log-probs `[entries]` and, if the loss has a
+/// reference, the reference's log-probs.
 #[must_use]
 pub fn measure(loss: &losses::Loss, batch: &PairBatch, log_probs: &Tensor, reference: Option<&Tensor>) -> Loss {
     let (chosen, rejected) = batch.counted(log_probs);
@@ -60,12 +60,12 @@ pub fn measure(loss: &losses::Loss, batch: &PairBatch, log_probs: &Tensor, refer
     Loss { sum, metrics: measured.into_iter().map(metric).collect() }
 }
 
-/// Margins up to this are ties: policy and reference may be one model and differ in the last bit, where a processor's sums depend
-/// on how rows were packed.
+/// Margins up to this value are ties. Policy and reference may be the same model and still differ in the last bit,
+/// since the sums on a CPU depend on the packing of the rows.
 const TIE: f64 = 1e-5;
 
 /// Share of pairs whose chosen log-prob is lower than the reference's.
 pub const FELL: &str = "logps/chosen_fell";
 
-/// Change of the chosen log-prob per token against the reference.
+/// Change of the chosen log-prob per token, relative to the reference.
 pub const CHANGE: &str = "logps/chosen_change";

@@ -1,4 +1,4 @@
-//! Pairs in the order of a plan, and their loss: what the training loop asks for.
+//! Pairs in the order of a plan, with their loss: the objective for the training loop.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -17,17 +17,17 @@ use crate::pairs::Pair;
 use crate::reference::{self, Identity, ReferenceLogProbs};
 use crate::watch::Watch;
 
-/// Where the reference's log-probs come from.
+/// The source of the reference's log-probs.
 pub enum Reference {
-    /// The loss has none.
+    /// The loss has no reference.
     None,
-    /// Computed once by the model in `folder`, or by the one that training starts from, and kept in `cache`.
+    /// Computed once, by the model in `folder` or by the model that training starts from, and stored in `cache`.
     Cached {
         /// The reference's folder; `None` for the model that training starts from.
         folder: Option<PathBuf>,
-        /// Where they are kept.
+        /// The folder of the cache.
         cache: PathBuf,
-        /// What they are of.
+        /// The identity of the cached values.
         identity: Identity,
     },
     /// Computed in every step.
@@ -37,7 +37,7 @@ pub enum Reference {
     },
 }
 
-/// What is there once training begins.
+/// The state of the reference after training has started.
 enum Ready {
     None,
     Cached(ReferenceLogProbs),
@@ -48,9 +48,9 @@ enum Ready {
 pub struct DpoObjective {
     /// All pairs.
     pairs: Vec<Pair>,
-    /// The numbers of each source's pairs.
+    /// The indices of each source's pairs.
     sources: Vec<Vec<usize>>,
-    /// The numbers of the held-out pairs.
+    /// The indices of the held-out pairs.
     held_out: Vec<usize>,
     plan: Plan,
     loss: losses::Loss,
@@ -60,7 +60,7 @@ pub struct DpoObjective {
     watch: RefCell<Watch>,
 }
 
-/// How pairs stand in rows.
+/// The layout of pairs in rows.
 #[derive(Debug, Clone, Copy)]
 pub struct RowLayout {
     /// Whether formatting tokens count in the preference loss.
@@ -69,12 +69,12 @@ pub struct RowLayout {
     pub share: SharePrompt,
     /// Tokens that pass through the model at a time.
     pub micro_batch_tokens: usize,
-    /// Where to compute.
+    /// The device of the computation.
     pub device: Device,
 }
 
 impl RowLayout {
-    /// Numbers of pairs packed into rows of at most `micro_batch_tokens` tokens.
+    /// Packs the pairs with these indices into rows of at most `micro_batch_tokens` tokens.
     fn pack(&self, pairs: &[Pair], numbers: &[usize]) -> Vec<Vec<usize>> {
         let lengths: Vec<usize> = numbers.iter().map(|&number| row_tokens(&pairs[number], self.share)).collect();
         let bins = best_fit_decreasing(&lengths, self.micro_batch_tokens);
@@ -88,7 +88,7 @@ impl RowLayout {
 }
 
 impl DpoObjective {
-    /// The objective of a run's pairs.
+    /// The objective for the pairs of a run.
     #[must_use]
     pub fn new(examples: Examples<Pair>, loss: losses::Loss, layout: RowLayout, reference: Reference) -> Self {
         let mut pairs = Vec::new();
@@ -104,7 +104,7 @@ impl DpoObjective {
         Self { pairs, sources, held_out, plan, loss, layout, reference, ready, watch }
     }
 
-    /// A batch of each bin of the given pairs, with the reference's log-probs where they are cached.
+    /// A batch for each row of the given pairs, with the reference's log-probs if they are cached.
     fn batches_of(&self, numbers: &[usize]) -> impl Iterator<Item = PairBatch> + '_ {
         self.layout.pack(&self.pairs, numbers).into_iter().map(|bin| {
             let mut batch = self.layout.batch(&self.pairs, &bin);
@@ -161,8 +161,8 @@ impl Objective for DpoObjective {
         Input { input_ids: &batch.input_ids, layout: batch.layout() }
     }
 
-    /// Reads the reference's log-probs, or computes and keeps them. A reference in another folder is gone again before
-    /// training begins, unless it is to be live.
+    /// Reads the reference's log-probs, or computes and stores them. A reference model from another folder is freed
+    /// before training starts, unless it is live.
     fn begin(&mut self, model: &Llama, _: &RunFolder) -> anyhow::Result<()> {
         let load = |folder: &PathBuf| {
             Llama::load(folder, Some(model.kind()), model.device())
@@ -171,7 +171,7 @@ impl Objective for DpoObjective {
         self.ready = match &self.reference {
             Reference::None => Ready::None,
             Reference::Live { folder: Some(folder) } => Ready::Live(Box::new(load(folder)?)),
-            // With an adapter, the base model is there all the time; otherwise its weights are about to change.
+            // With an adapter, the base model stays available; without one, its weights are about to change.
             Reference::Live { folder: None } if model.has_adapter() => Ready::Live(Box::new(model.without_adapter())),
             Reference::Live { folder: None } => Ready::Live(Box::new(model.copy()?)),
             Reference::Cached { folder, cache, identity } => {

@@ -1,65 +1,67 @@
-//! From a preference to token ids: a prompt with two responses, and which of their tokens are formatting.
+//! Converts a preference to token ids: a prompt with two responses, and the marks of their formatting tokens.
 //!
-//! What the model has to write behind the prompt is the *response*: for each assistant turn its header, its content and its
-//! terminator. Headers and terminators are found by rendering the chat template turn by turn (`chat::encode_conversation`),
-//! never by a list of tokens. The Llama 3 paper (section 4.1.4) masks them out of both responses in the DPO term, since both
-//! responses have them and opposite pulls on the same token make repeated tails and abrupt ends.
+//! The *response* is the text that the model has to write after the prompt: the header, content and terminator of
+//! each assistant turn. Headers and terminators are found by rendering the chat template turn by turn
+//! (`chat::encode_conversation`), not by a list of tokens. The Llama 3 paper (section 4.1.4) masks them out of both
+//! responses in the DPO term: both responses have them, and opposite gradients on the same token lead to repeated
+//! tails and abrupt ends.
 
 use chat::{ChatError, ChatTemplate, EncodeOptions, Encoded, RenderOptions, SpecialTokens, Tokenizer, Train};
 use dataset::{Message, Preference, Role};
 
-/// What a token of a sequence is.
+/// The role of a token in a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// Prompt, or what others say between two assistant turns of a response: never predicted.
+    /// Prompt, or turns of others between two assistant turns of a response: never predicted.
     Context,
     /// Header or terminator of an assistant turn of the response.
     Formatting,
-    /// What such a turn says.
+    /// Content of an assistant turn of the response.
     Content,
 }
 
-/// The prompt with one response behind it.
+/// The prompt followed by one response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
     /// Token ids; the last is the terminator of the response.
     pub ids: Vec<u32>,
-    /// What each of them is.
+    /// The role of each token.
     pub parts: Vec<Part>,
 }
 
 impl Sequence {
-    /// Places of the response's tokens. The first token of a text has nothing before it and is none of them.
+    /// Positions of the response's tokens. The first token of a text has no token before it and is not included.
     pub fn response(&self) -> impl Iterator<Item = usize> + '_ {
         (1..self.ids.len()).filter(|&place| self.parts[place] != Part::Context)
     }
 
-    /// The first place of the response.
+    /// Number of tokens before the response.
     #[must_use]
     pub fn prompt_tokens(&self) -> usize {
         self.response().next().unwrap_or(self.ids.len())
     }
 
-    /// Tokens of the response that are content.
+    /// Number of content tokens of the response.
     #[must_use]
     pub fn content_tokens(&self) -> usize {
         self.response().filter(|&place| self.parts[place] == Part::Content).count()
     }
 }
 
-/// A pair ready to train on.
+/// A pair that is ready for training.
 #[derive(Debug, Clone)]
 pub struct Pair {
-    /// Names it in messages.
+    /// The id, for messages.
     pub id: String,
-    /// The better response behind the prompt.
+    /// The better response, with the prompt.
     pub chosen: Sequence,
-    /// The worse one.
+    /// The worse response, with the prompt.
     pub rejected: Sequence,
 }
 
 impl Pair {
-    /// Tokens that both sequences begin with, at least one less than the shorter has: what a packed row holds once.
+    /// Number of tokens of the common prefix, at most one less than the shorter sequence has. A packed row holds
+    /// these tokens once.
     #[must_use]
     pub fn shared(&self) -> usize {
         let (a, b) = (&self.chosen.ids, &self.rejected.ids);
@@ -67,34 +69,34 @@ impl Pair {
         same.min(a.len() - 1).min(b.len() - 1)
     }
 
-    /// Tokens of the longer sequence.
+    /// Number of tokens of the longer sequence.
     #[must_use]
     pub fn longest(&self) -> usize {
         self.chosen.ids.len().max(self.rejected.ids.len())
     }
 }
 
-/// Why a pair cannot be trained on.
+/// The reason why a pair cannot be trained on.
 #[derive(Debug, thiserror::Error)]
 pub enum PairError {
     /// Both responses have the same tokens.
     #[error("chosen, rejected: have the same tokens, so there is nothing to prefer")]
     Equal,
-    /// A response says nothing.
+    /// A response is empty.
     #[error("{0}: the response is empty")]
     Empty(&'static str),
-    /// The sampler cut a response off before its end.
+    /// The sampler truncated a response.
     #[error(
         "{0}: the response was cut off when it was sampled (finish_reason \"length\"); training would teach to stop there"
     )]
     Unfinished(&'static str),
-    /// A response ends with a turn that is not the assistant's.
+    /// A response ends with a turn that is not an assistant turn.
     #[error("{0}: ends with a {1} turn; a response ends with an assistant turn")]
     NotAnAnswer(&'static str, &'static str),
-    /// The record itself is at fault.
+    /// The record itself is faulty.
     #[error("{0}")]
     Record(#[from] dataset::Invalid),
-    /// The chat template or the tokenizer refuses.
+    /// The chat template or the tokenizer refuses the pair.
     #[error("{0}: {1}")]
     Chat(&'static str, ChatError),
 }
@@ -102,7 +104,7 @@ pub enum PairError {
 /// Encodes a preference that has passed `dataset::check::is_preference`.
 ///
 /// # Errors
-/// [`PairError`], one sentence on what is wrong with the pair.
+/// [`PairError`] with a message about the fault.
 pub fn encode(tokenizer: &Tokenizer, template: &ChatTemplate, preference: &Preference) -> Result<Pair, PairError> {
     let render = RenderOptions { tools: preference.tools()?, ..RenderOptions::default() };
     let side = |name: &'static str, answer: &[Message]| {
@@ -137,7 +139,8 @@ fn sequence(
     {
         return Err(PairError::Empty(name));
     }
-    // An answer of one turn is looked at alone, so that a template may make of the prompt's earlier turns what it likes.
+    // An answer of one turn is encoded separately, so that a template may render earlier turns of the prompt in any
+    // way.
     let turns = answer.iter().filter(|m| m.role == Role::Assistant).count();
     let options = EncodeOptions {
         train: if turns == 1 { Train::LastTurn } else { Train::AllTurns },
@@ -154,7 +157,7 @@ fn sequence(
     Ok(sequence)
 }
 
-/// Marks the assistant turns from message `prompt` on, and drops what the template writes behind the last of them.
+/// Marks the assistant turns from message `prompt` on, and drops the text of the template after the last of them.
 fn parts(mut encoded: Encoded, prompt: usize) -> Sequence {
     let mut parts = vec![Part::Context; encoded.ids.len()];
     let mut end = encoded.ids.len();
@@ -169,17 +172,17 @@ fn parts(mut encoded: Encoded, prompt: usize) -> Sequence {
     Sequence { ids: encoded.ids, parts }
 }
 
-/// Whether the record says that this response was cut off: `finish_reason` "length" in its last turn, or in the record as
-/// `chosen_finish_reason`, `rejected_finish_reason`.
+/// Whether the record says that this response was truncated: `finish_reason` "length" in its last turn, or in the
+/// record as `chosen_finish_reason`, `rejected_finish_reason`.
 fn cut_off(preference: &Preference, name: &str, answer: &[Message]) -> bool {
     let says = |value: Option<&serde_json::Value>| value.and_then(serde_json::Value::as_str) == Some("length");
     says(answer.last().and_then(|last| last.extra.get("finish_reason")))
         || says(preference.extra.get(&format!("{name}_finish_reason")))
 }
 
-/// A pair for the eye: the end of the prompt, then both responses token by token. Tokens that count in the preference loss
-/// are green (chosen) or red (rejected), formatting tokens yellow, the rest grey; without colour they stand in `⟦ ⟧` and
-/// `⟨ ⟩`.
+/// Prints a pair: the end of the prompt, then both responses token by token. Tokens that count in the preference loss
+/// are green (chosen) or red (rejected), formatting tokens yellow, the rest grey. Without colour, the counted tokens
+/// are in `⟦ ⟧` and `⟨ ⟩`.
 ///
 /// # Errors
 /// When the tokenizer cannot decode its own ids.

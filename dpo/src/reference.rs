@@ -1,7 +1,8 @@
-//! The reference's log-probs: computed once, kept in files that know what they were computed from.
+//! The reference's log-probs: computed once, and stored with the identity of their inputs.
 //!
-//! A cache holds one float32 for every response token of every pair, formatting tokens too. It belongs to one model, data
-//! set, chat template, tokenisation with its mask, and type of arithmetic; with any other it is refused.
+//! A cache holds one float32 for every response token of every pair, including formatting tokens. It belongs to one
+//! model, data set, chat template, tokenisation with its mask, and compute type; a run with another one of these
+//! refuses it.
 
 use std::fs;
 use std::path::Path;
@@ -19,10 +20,10 @@ use crate::pairs::{Pair, Part, Sequence};
 const RECORD: &str = "reference.json";
 const TENSORS: &str = "log_probs.safetensors";
 const NAME: &str = "log_probs";
-/// How often an unfinished cache is kept.
+/// The interval between saves of an unfinished cache.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// What a cache was computed from: digests, but for the type.
+/// The identity of a cache's inputs: digests, and the compute type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The reference model's folder: weights, configuration, tokenizer.
@@ -31,9 +32,9 @@ pub struct Identity {
     pub data: String,
     /// The chat template's text.
     pub template: String,
-    /// Token ids of all pairs and which of them are response and formatting, in order.
+    /// Token ids of all pairs, with their response and formatting marks, in order.
     pub mask: String,
-    /// The type that the reference computes in.
+    /// The compute type of the reference.
     pub dtype: String,
 }
 
@@ -48,13 +49,13 @@ struct Record {
 /// Log-probs of all response tokens of pairs in order, chosen before rejected.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReferenceLogProbs {
-    /// NaN where they are not known yet.
+    /// The values; NaN if not known yet.
     values: Vec<f32>,
-    /// Where each pair's begin; one more at the end.
+    /// The start of each pair's values, and the end as the last entry.
     starts: Vec<usize>,
 }
 
-/// A digest of the tokens of all pairs and of what each of them is.
+/// A digest of the tokens of all pairs and of their roles.
 #[must_use]
 pub fn mask_digest(pairs: &[&Pair]) -> String {
     let mut bytes = Vec::new();
@@ -79,14 +80,14 @@ pub fn model_digest(folder: &Path) -> anyhow::Result<String> {
 }
 
 impl ReferenceLogProbs {
-    /// None of them known.
+    /// Log-probs of pairs, none of them known.
     #[must_use]
     pub fn unknown(pairs: &[Pair]) -> Self {
         let starts = starts(pairs);
         Self { values: vec![f32::NAN; starts[pairs.len()]], starts }
     }
 
-    /// How many pairs' are known.
+    /// Number of pairs whose values are known.
     #[must_use]
     pub fn known(&self) -> usize {
         (0..self.starts.len() - 1).filter(|&number| self.knows(number)).count()
@@ -96,11 +97,11 @@ impl ReferenceLogProbs {
         self.values[self.starts[number]..self.starts[number + 1]].iter().all(|value| !value.is_nan())
     }
 
-    /// Computes those that are not known of all pairs, laid out in `batches` (numbers of pairs, every one once) by `batch`.
-    /// Calls `keep` once a minute.
+    /// Computes the missing values of all pairs. `batches` are lists of pair indices in which each index occurs once;
+    /// `batch` lays out one of them. Calls `keep` once a minute.
     ///
     /// # Errors
-    /// What libtorch or `keep` refuses; a log-prob that is not finite, with the names of the pairs.
+    /// Errors of libtorch and of `keep`; also when a log-prob is not finite (the error names the pairs).
     pub fn complete(
         &mut self,
         model: &Llama,
@@ -144,13 +145,13 @@ impl ReferenceLogProbs {
         keep(self)
     }
 
-    /// Those of some pairs, `[entries]` float32, in the order of a [`PairBatch`] of them.
+    /// The values of some pairs, `[entries]` float32, in the order of their [`PairBatch`].
     pub fn of(&self, numbers: &[usize]) -> Tensor {
         let parts: Vec<&[f32]> = numbers.iter().map(|&n| &self.values[self.starts[n]..self.starts[n + 1]]).collect();
         Tensor::from_slice(&parts.concat())
     }
 
-    /// Writes the cache into `folder`; the record, which makes it one, comes last.
+    /// Writes the cache into `folder`. The record, which makes it valid, is written last.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -171,10 +172,12 @@ impl ReferenceLogProbs {
         write().with_context(|| format!("cannot keep the reference's log-probs in {}", folder.display()))
     }
 
-    /// Reads a cache, which may be unfinished; `None` where there is none, or where its files are damaged, which is said.
+    /// Reads a cache, which may be unfinished. `None` if there is none, or if its files are damaged, which is
+    /// reported.
     ///
     /// # Errors
-    /// When it belongs to another model, data set, template, mask or type: the first that differs is named.
+    /// When the cache belongs to another model, data set, template, mask or type; the error names the first
+    /// difference.
     pub fn load(folder: &Path, identity: &Identity, pairs: &[Pair]) -> anyhow::Result<Option<Self>> {
         let path = folder.join(RECORD);
         if !path.is_file() {
@@ -223,13 +226,13 @@ impl ReferenceLogProbs {
 /// The log-prob of each response token of a batch under `model`, `[entries]` float32, without a gradient.
 ///
 /// # Errors
-/// What libtorch refuses.
+/// Errors of libtorch.
 pub fn log_probs(model: &Llama, batch: &PairBatch) -> anyhow::Result<Tensor> {
     let _no_grad = tch::no_grad_guard();
     let mut layout = batch.layout();
     torch_ext::catch(|| {
         let positions = layout.positions(batch.tokens as i64).to_device(model.device());
-        // The reference has to round as the policy does in training.
+        // The reference must round as the policy does in training.
         let hidden = model.hidden_states(&batch.input_ids, &positions, &mut layout, Pass::fused())?;
         Ok(batch.log_probs(&hidden, model.head())?.to_kind(Kind::Float))
     })

@@ -1,17 +1,17 @@
-//! Notices when the chosen log-probs collapse: DPO can widen the margin by making both responses unlikely, which the loss
-//! does not show.
+//! Detects a collapse of the chosen log-probs: DPO can widen the margin by making both responses unlikely, which the
+//! loss does not show.
 
 use trainer::Metric;
 
 use crate::measure::{CHANGE, FELL};
 
-/// Pairs that the averages remember, about.
+/// Approximate number of pairs in the running averages.
 const MEMORY: f64 = 64.0;
 
-/// Nats per token below the reference: each token 18% less likely.
+/// Nats per token below the reference: each token is 18% less likely.
 const TOO_LOW: f64 = -0.2;
 
-/// Share of the pairs that fell.
+/// Share of the pairs whose chosen log-prob fell.
 const TOO_MANY: f64 = 0.75;
 
 /// Running averages of a run's training batches.
@@ -24,8 +24,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Takes the metrics of a training batch in. The sentence to warn with, once in a run, when most chosen responses have
-    /// become much less likely than under the reference.
+    /// Adds the metrics of a training batch. Returns a warning, once per run, when most chosen responses have become
+    /// much less likely than under the reference.
     pub fn see(&mut self, metrics: &[Metric]) -> Option<String> {
         let of = |name: &str| metrics.iter().find(|metric| metric.name == name);
         let (change, fell) = (of(CHANGE)?, of(FELL)?);
@@ -60,7 +60,7 @@ mod tests {
         let mut watch = Watch::default();
         let healthy = (0..50).filter_map(|_| watch.see(&batch(-0.05, 0.6))).count();
         assert_eq!(healthy, 0);
-        // A few bad batches move an average of 64 pairs only so far.
+        // A few bad batches move an average of 64 pairs only a little.
         assert!(watch.see(&batch(-0.5, 1.0)).is_none());
         let warnings: Vec<String> = (0..50).filter_map(|_| watch.see(&batch(-0.5, 1.0))).collect();
         assert_eq!(warnings.len(), 1);

@@ -1,7 +1,7 @@
-//! Ways of computing one step that must not differ: pairs in one row or apart, prompts shared or not, the reference cached
-//! or live, the base model under an adapter or a model of its own.
+//! Different ways to compute one step that must give the same result: pairs in one row or separate, prompts shared or
+//! not, the reference cached or live, the base model under an adapter or a separate model.
 
-// Helpers of tests stand outside of test functions.
+// Clippy's setting for tests does not cover helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -40,7 +40,7 @@ fn identity() -> Identity {
     Identity { model: text(), data: text(), template: text(), mask, dtype: "f32".into() }
 }
 
-/// The loss of the one step, its gradients by name, and the means of its metrics.
+/// The loss of one step, its gradients by name, and the means of its metrics.
 fn gradients(model: &Llama, trained: &[Tensor], objective: &DpoObjective, recompute: bool) -> (f64, Vec<Tensor>) {
     for tensor in trained {
         let mut grad = tensor.set_requires_grad(true).grad();
@@ -65,7 +65,7 @@ fn same(what: &str, found: &(f64, Vec<Tensor>), expected: &(f64, Vec<Tensor>), t
     }
 }
 
-/// A model that has moved away from the reference in `folder`, and its weights.
+/// A model that differs from the reference in `folder`, and its weights.
 fn moved(folder: &std::path::Path) -> (Llama, Vec<Tensor>) {
     let policy = load(folder);
     nudge(&policy, 3);
@@ -86,7 +86,7 @@ fn rows_and_shared_prompts_change_nothing() {
             objective.begin(&policy, &run).unwrap();
             gradients(&policy, &weights, &objective, recompute)
         };
-        // A row a pair, and every sequence for itself: the plain way.
+        // The plain way: one row per pair, and every sequence separate.
         let apart = step(1, SharePrompt::Never, false);
         same(name, &step(1000, SharePrompt::Never, false), &apart, 1e-4);
         same(name, &step(1, SharePrompt::Always, false), &apart, 1e-4);
@@ -119,7 +119,7 @@ fn a_cached_reference_is_a_live_one_for_every_loss() {
     }
 }
 
-/// Puts an adapter that does something on a model.
+/// Puts an adapter with an effect on a model.
 fn adapt(model: &mut Llama) -> Vec<Tensor> {
     let config = LoraConfig {
         peft_type: "LORA".into(),
@@ -167,11 +167,11 @@ fn the_base_model_under_an_adapter_is_the_explicit_reference() {
     same("live", &step(Reference::Live { folder: None }), &explicit, 1e-6);
     let cached = Reference::Cached { folder: None, cache: dir.path().join("cache"), identity: identity() };
     same("cached", &step(cached), &explicit, 1e-6);
-    // It is a view of the policy's own weights, and not a copy of them.
+    // It is a view of the policy's own weights, not a copy.
     let base = policy.without_adapter();
     let storage = |model: &Llama| model.named_parameters().iter().map(|(_, t)| t.data_ptr()).collect::<Vec<_>>();
     assert_eq!(storage(&policy), storage(&base));
-    // And the adapter does something that the reference does not.
+    // The adapter has an effect that the reference does not have.
     let ids = Tensor::arange(20, (Kind::Int64, Device::Cpu)).unsqueeze(0);
     let logits = |model: &Llama| model.forward(&ids).unwrap().detach();
     assert!(relative(&logits(&policy), &logits(&base)) > 1e-3);

@@ -1,6 +1,6 @@
-//! PyTorch's numbers for two pairs with a formatting mask and 0.2 NLL (`tests/fixtures/make_tiny.py`).
+//! Compares with PyTorch's numbers for two pairs with a formatting mask and 0.2 NLL (`tests/fixtures/make_tiny.py`).
 
-// Helpers of tests stand outside of test functions.
+// Clippy's setting for tests does not cover helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 mod common;

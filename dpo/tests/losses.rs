@@ -1,6 +1,6 @@
-//! Every loss against TRL's own code and against its formula in plain arithmetic.
+//! Compares every loss with TRL's code and with its formula in plain arithmetic.
 
-// Helpers of tests stand outside of test functions.
+// Clippy's setting for tests does not cover helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 use dpo::losses::{self, Loss, LossKind, PairLogProbs};
@@ -40,7 +40,7 @@ fn close(found: &Tensor, expected: [f64; 3]) {
     }
 }
 
-/// The tables are what `tests/trl_losses.py` prints, which calls TRL 1.16.
+/// The tables are the output of `tests/trl_losses.py`, which calls TRL 1.16.
 #[test]
 fn losses_are_trls() {
     let table = [

@@ -1,6 +1,6 @@
-//! From records to tokens: what is response, what is formatting, and what is refused.
+//! From records to tokens: which tokens are response, which are formatting, and which records are refused.
 
-// Helpers of tests stand outside of test functions.
+// Clippy's setting for tests does not cover helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -47,7 +47,7 @@ fn headers_and_terminators_of_the_template_are_formatting() {
     assert_eq!(model.text(chosen, Part::Formatting), "<|im_start|>assistant\n<|im_end|>");
     assert_eq!(model.text(chosen, Part::Content), "Hello!");
     assert_eq!(model.text(rejected, Part::Content), "What?");
-    // The line's end that the template writes behind the terminator is gone; the prompt and the header are shared.
+    // The newline that the template writes after the terminator is removed; the prompt and the header are shared.
     assert_eq!(chosen.ids.last(), rejected.ids.last());
     assert_eq!(model.tokenizer.decode(&[chosen.ids[chosen.ids.len() - 1]], false).unwrap(), "<|im_end|>");
     assert_eq!(pair.shared(), chosen.ids.len() - "Hello!".len() - 1);

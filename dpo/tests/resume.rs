@@ -1,6 +1,6 @@
-//! A run that is killed ends with the bytes of one that is not, and takes its reference's log-probs up again.
+//! A killed run ends with the bytes of an uninterrupted run, and continues its reference's log-probs.
 
-// Helpers of tests stand outside of test functions.
+// Clippy's setting for tests does not cover helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -17,7 +17,8 @@ fn child() {
     common::be_a_child();
 }
 
-/// Kills a run with SIGKILL after steps of a random number, `times` times, then lets it finish; what that one says.
+/// Kills a run with SIGKILL after a random number of steps, `times` times, then lets it finish. Returns the output of
+/// the last run.
 fn killed(world: &World, output: &str, flags: &str, times: usize, seed: u64) -> String {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let (mut killed, mut goal) = (0, 0);
@@ -29,7 +30,7 @@ fn killed(world: &World, output: &str, flags: &str, times: usize, seed: u64) -> 
             assert!(start.elapsed() < Duration::from_secs(300), "the run hangs");
             std::thread::sleep(Duration::from_millis(2));
         }
-        // Anywhere in a step, or in a checkpoint.
+        // The kill comes anywhere in a step or in a checkpoint.
         std::thread::sleep(Duration::from_millis(rng.random_range(0..25)));
         if child.try_wait().unwrap().is_none() {
             child.kill().unwrap();

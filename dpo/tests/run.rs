@@ -1,6 +1,6 @@
-//! Runs from end to end: what they learn and write, and what they refuse.
+//! Complete runs: what they learn and write, and what they refuse.
 
-// Helpers of tests stand outside of test functions.
+// Clippy's setting for tests does not cover helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -36,15 +36,15 @@ fn a_run_learns_the_preference_and_leaves_what_the_design_says() {
     let start: Value = serde_json::from_slice(&fs::read(run.join("eval_start.json")).unwrap()).unwrap();
     let end = &record(&world, "run")["report"]["evaluation"];
     let of = |evaluation: &Value, name: &str| evaluation["metrics"][name].as_f64().unwrap();
-    // Before the first step policy and reference are one but for rounding: no margin, every pair a tie, the loss is ln 2 + 0.2
-    // NLL.
+    // Before the first step, policy and reference are equal except for rounding: no margin, every pair a tie, the
+    // loss is ln 2 + 0.2 NLL.
     assert!(of(&start, "rewards/margins").abs() < 1e-6 && of(&start, "kl") < 1e-6, "{start}");
     assert_eq!(of(&start, "rewards/accuracies"), 0.5);
     let expected = std::f64::consts::LN_2 + 0.2 * of(&start, "nll_loss");
     assert!((start["loss"].as_f64().unwrap() - expected).abs() < 1e-5);
     assert!(of(end, "rewards/accuracies") > 0.8, "{end}");
     assert!(of(end, "rewards/margins") > 0.1 && of(end, "kl") > 0.0, "{end}");
-    // The NLL holds the chosen responses: they become likelier.
+    // The NLL term preserves the chosen responses: they become more likely.
     assert!(of(end, "logps/chosen") > of(&start, "logps/chosen") && of(end, "logps/chosen_fell") < 0.2, "{end}");
     let metrics = trainer::metrics::read(&run.join("metrics.jsonl")).unwrap();
     assert!(metrics.iter().all(|m| m.metrics.contains_key("rewards/margins")));
@@ -54,7 +54,7 @@ fn a_run_learns_the_preference_and_leaves_what_the_design_says() {
         assert!(run.join(file).is_file(), "{file}");
     }
     llama::ModelFolder::load(&run.join("model"), None, Device::Cpu).unwrap();
-    // Done is done; another configuration is refused.
+    // A finished run is not repeated; another configuration is refused.
     world.run("run", flags).unwrap();
     let error = sentence(world.run("run", "--epochs 6 --eval-fraction 0.2 --eval-steps 10 --beta 0.2"));
     assert!(error.contains("beta: 0.1 before, 0.2 now"), "{error}");
@@ -95,7 +95,7 @@ fn lora_writes_an_adapter_and_the_merged_model() {
     };
     assert!(distance(&adapted, &merged) < 1e-4);
     assert!(distance(&base, &merged) > 1e-3, "training changed nothing");
-    // A live reference under the adapter is the cached one.
+    // A live reference under the adapter equals the cached one.
     world.run("live", "--epochs 2 --lora-rank 4 --merge --live-reference").unwrap();
     let live = Llama::load(&world.path("live/model"), None, Device::Cpu).unwrap();
     assert!(distance(&live, &merged) < 1e-4);
@@ -107,7 +107,7 @@ fn a_cache_of_something_else_is_refused() {
     let flags = "--max-steps 1 --reference-cache @cache";
     world.run("first", flags).unwrap();
     let made = fs::metadata(world.path("cache/reference.json")).unwrap().modified().unwrap();
-    // Another run of the same model and data takes it.
+    // Another run with the same model and data uses the cache.
     world.run("second", &format!("{flags} --beta 0.5 --formatting-tokens keep")).unwrap();
     assert_eq!(fs::metadata(world.path("cache/reference.json")).unwrap().modified().unwrap(), made);
     // Another model.
@@ -124,7 +124,7 @@ fn a_cache_of_something_else_is_refused() {
     common::write_data(&world.path("more.jsonl"), 17);
     let error = sentence(world.run("fifth", &format!("{flags} --data @more.jsonl")));
     assert!(error.contains("are of another data set"), "{error}");
-    // Another chat template of the policy, under the same reference; the same pairs in another order.
+    // Another chat template of the policy, with the same reference; the same pairs in another order.
     common::model::write_model(&world.path("worded"));
     let config = world.path("worded/tokenizer_config.json");
     let mut tokenizer: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
@@ -135,7 +135,7 @@ fn a_cache_of_something_else_is_refused() {
     assert!(error.contains("are of another chat template"), "{error}");
     let error = sentence(world.run("other-order", &format!("{flags} --eval-fraction 0.5")));
     assert!(error.contains("are of another tokenisation or mask"), "{error}");
-    // Damage is no reason to stop: it is made again.
+    // A damaged cache does not stop the run: it is computed again.
     let file = world.path("cache/log_probs.safetensors");
     let good = fs::read(&file).unwrap();
     let mut bytes = good.clone();
@@ -153,7 +153,7 @@ fn an_unfinished_cache_is_completed() {
     world.run("first", flags).unwrap();
     let (file, record) = (world.path("cache/log_probs.safetensors"), world.path("cache/reference.json"));
     let good = fs::read(&file).unwrap();
-    // As a kill leaves it: the values of the last pairs are not known yet.
+    // The state after a kill: the values of the last pairs are not known yet.
     let whole = Vec::<f32>::try_from(&trainer::state::read(&file).unwrap()[0].1).unwrap();
     let mut half = whole.clone();
     let middle = half.len() / 2;
@@ -220,7 +220,7 @@ fn strengths_choose_pairs() {
     world.run("run", "--max-steps 1 --strengths significantly_better better").unwrap();
     let ledger = record(&world, "run")["data"][0].clone();
     assert_eq!((&ledger["examples"], &ledger["of_other_strengths"]), (&5.into(), &1.into()));
-    // Case, _ and - make no difference; a value that matches nothing is named, with what there is.
+    // Case, _ and - make no difference; the warning names a value that matches nothing, and the existing values.
     let mut child = world.spawn("spelled", "--max-steps 1 --strengths Slightly-Better best");
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -273,7 +273,7 @@ fn pairs_of_one_prompt_are_held_out_together() {
     let data: String = (0..12).map(|n| line(n / 4, n)).collect();
     fs::write(world.path("train.jsonl"), data).unwrap();
     world.run("run", "--epochs 1 --eval-fraction 0.25").unwrap();
-    // Three prompts of four pairs: a quarter of the pairs are those of one.
+    // Three prompts with four pairs each: a quarter of the pairs belong to one prompt.
     assert_eq!(record(&world, "run")["data"][0]["held_out"], 4);
     let one: String = (0..12).map(|n| line(0, n)).collect();
     fs::write(world.path("train.jsonl"), one).unwrap();

@@ -1,9 +1,9 @@
-//! Tokens per second and peak memory beside TRL's SFTTrainer, both in this run: SmolLM2-135M, GSM8K, 4,096 tokens a step,
-//! bfloat16 compute with float32 master weights, nearly every token trained.
+//! Tokens per second and peak memory, compared with TRL's SFTTrainer in the same run: SmolLM2-135M, GSM8K, 4,096
+//! tokens per step, bfloat16 compute with float32 master weights, nearly every token trained.
 //!
-//! `HERD_PEER_PYTHON=/path/to/python cargo bench -p sft --bench trl [-- full|lora]`, where that Python has torch 2.11.0,
-//! transformers 5.23, trl 1.16 and peft 0.21. Without it only this project is measured. Steps are timed one by one, the
-//! first is left out, the median counts.
+//! `HERD_PEER_PYTHON=/path/to/python cargo bench -p sft --bench trl [-- full|lora]`. That Python needs torch 2.11.0,
+//! transformers 5.23, trl 1.16 and peft 0.21. Without it, only this project is measured. Each step is timed; the
+//! first is left out, and the median is reported.
 
 use std::path::Path;
 use std::process::Command;
@@ -22,7 +22,7 @@ struct Cli {
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     torch_ext::init();
-    // One run a process, so that each has a peak of its own.
+    // One run per process, so that each has its own peak memory.
     if let Some(at) = words.iter().position(|word| word == "--run") {
         trainer::keep_memory();
         let flags = std::iter::once("sft".to_owned()).chain(words[at + 1..].iter().cloned());

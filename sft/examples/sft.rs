@@ -1,4 +1,4 @@
-//! The stage as a program of its own: what `herd sft` runs.
+//! The stage as a separate program, equal to `herd sft`.
 
 use std::process::ExitCode;
 

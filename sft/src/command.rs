@@ -10,10 +10,10 @@ use crate::objective::SftObjective;
 /// The flags of `herd sft`: the keys of [`Config`], `--config` and `--dry-run`.
 pub type Args = Flags<Config>;
 
-/// Runs the stage as its flags and configuration file say, or goes on where it was stopped.
+/// Runs the stage with its flags and configuration file, or continues an interrupted run.
 ///
 /// # Errors
-/// As [`stage::run`].
+/// See [`stage::run`].
 pub fn run(args: &Args) -> anyhow::Result<Ending> {
     let resolved = args.resolve()?;
     stage::run("sft", &resolved, args.dry_run, |setup| prepare(&resolved.config, setup))

@@ -1,4 +1,4 @@
-//! The stage's own keys beside those of every training stage.
+//! The keys of this stage, in addition to those of every training stage.
 
 use anyhow::ensure;
 use clap::ValueEnum;
@@ -11,14 +11,14 @@ use trainer::stage::{StageConfig, Training};
 pub enum TrainOn {
     /// Every assistant turn
     AllTurns,
-    /// The last one only
+    /// Only the last one
     LastTurn,
-    /// Every assistant turn as an example of its own, for templates that rewrite earlier turns
+    /// Every assistant turn as a separate example, for templates that rewrite earlier turns
     EachTurn,
 }
 
-/// Everything that decides a run. Every key may stand in the file given by `--config`; flags win over it. The defaults are
-/// the recipe's (the Llama 3 paper, section 4.1.3).
+/// The configuration of a run. The file given by `--config` may set every key; flags override it. The defaults are
+/// those of the recipe (the Llama 3 paper, section 4.1.3).
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The keys that every training stage has.

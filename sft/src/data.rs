@@ -1,4 +1,4 @@
-//! Conversations in, tokenised examples out.
+//! Converts conversations to tokenised examples.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -13,17 +13,17 @@ use trainer::stage::{Encoded, Encoder, RecordError, Row};
 
 use crate::config::{Config, TrainOn};
 
-/// Tokenizes conversations.
+/// Tokenises conversations.
 pub struct SftEncoder<'a> {
     /// The tokenizer.
     pub tokenizer: &'a Tokenizer,
     /// The chat template.
     pub template: &'a ChatTemplate,
-    /// Which turns.
+    /// The configuration, which selects the trained turns.
     pub config: &'a Config,
-    /// How long.
+    /// The length limits.
     pub limits: Limits,
-    /// Fields with text that nothing is trained of, and in how many records they stand.
+    /// Fields with text that is not trained on, and the number of records that have them.
     pub unread: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -32,7 +32,7 @@ pub struct SftExample {
     /// The example.
     pub example: Example,
     turns: Vec<chat::Turn>,
-    /// Whether tokenising the whole text at once would join tokens over a border of the mask.
+    /// Whether tokenising the whole text at once would merge tokens across a boundary of the mask.
     joined: bool,
 }
 
@@ -120,7 +120,7 @@ impl Encoder for SftEncoder<'_> {
 }
 
 impl SftEncoder<'_> {
-    /// A record as a conversation, by the named columns where it has no messages.
+    /// A record as a conversation, read from the named columns if it has no messages.
     fn conversation(&self, value: Value) -> Result<Conversation, Invalid> {
         match (&self.config.prompt_column, &self.config.answer_column) {
             (Some(prompt), Some(answer)) if value.get("messages").is_none() => {
@@ -130,7 +130,8 @@ impl SftEncoder<'_> {
         }
     }
 
-    /// Where the examples of a conversation end: behind each trained answer with [`TrainOn::EachTurn`], else at its end.
+    /// The ends of a conversation's examples: after each trained answer with [`TrainOn::EachTurn`], else at the end
+    /// of the conversation.
     fn ends(&self, messages: &[Message]) -> Result<Vec<usize>, ChatError> {
         if self.config.train_on != TrainOn::EachTurn {
             return Ok(vec![messages.len()]);
@@ -139,7 +140,7 @@ impl SftEncoder<'_> {
         if ends.is_empty() { Err(ChatError::NothingToTrain) } else { Ok(ends) }
     }
 
-    /// Adds the example of the first `end` messages, shortened if need be.
+    /// Adds the example of the first `end` messages, shortened if necessary.
     fn add(&self, all: &mut Encoded<SftExample>, conversation: &Conversation, end: usize) -> Result<(), RecordError> {
         let options = EncodeOptions {
             train: if self.config.train_on == TrainOn::AllTurns { Train::AllTurns } else { Train::LastTurn },
@@ -169,7 +170,7 @@ fn is_trained_answer(message: &Message) -> bool {
     message.role == Role::Assistant && chat::is_trained(message) != Ok(false)
 }
 
-/// An example that its record has yet to name and to weigh.
+/// An example whose name and weight are set later.
 fn example(encoded: chat::Encoded) -> SftExample {
     let example = Example { id: String::new(), ids: encoded.ids, trained: encoded.assistant_mask, weight: 1.0 };
     SftExample { example, turns: encoded.turns, joined: encoded.differs_from_one_shot }

@@ -1,6 +1,6 @@
-//! Supervised fine-tuning: conversations in, a model or LoRA adapter out (the Llama 3 paper, section 4.1.3).
+//! Supervised fine-tuning: trains a model or a LoRA adapter on conversations (the Llama 3 paper, section 4.1.3).
 //!
-//! [`command::run`] is the stage; [`command::Args`] are its flags.
+//! [`command::run`] runs the stage; [`command::Args`] are its flags.
 
 pub mod command;
 pub mod config;

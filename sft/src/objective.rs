@@ -13,7 +13,7 @@ pub struct SftObjective {
     pub examples: Examples<Example>,
     /// Strength of NEFTune's noise.
     pub neftune_alpha: f64,
-    /// Where to compute.
+    /// The device of the computation.
     pub device: Device,
 }
 
@@ -72,7 +72,8 @@ impl Objective for SftObjective {
     }
 }
 
-/// NEFTune (Jain et al. 2023, algorithm 1): uniform noise in `±alpha / sqrt(length · width)` for each document.
+/// NEFTune (Jain et al. 2023, algorithm 1): adds uniform noise in `±alpha / sqrt(length · width)` to the embeddings
+/// of each document.
 fn neftune_noise(embedded: &Tensor, documents: &[i64], alpha: f64, seed: u64) -> anyhow::Result<Tensor> {
     let width = embedded.size()[2];
     let bounds: Vec<f32> = documents

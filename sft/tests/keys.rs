@@ -1,6 +1,7 @@
-//! A run that is stopped and gone on with under other values: what is refused, what is accepted, what is only saved again.
+//! A run that is stopped and resumed with other values: which changes are refused, which are accepted, and which only
+//! repeat the saving.
 
-// Helpers of tests stand outside of test functions.
+// Clippy's setting for tests does not cover helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -27,7 +28,7 @@ fn stopped(world: &World) {
     while world.steps_done("run") < 3 && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(2));
     }
-    // SAFETY: a signal to our own child, which has not been waited for.
+    // SAFETY: the signal goes to our own child process, which has not been waited for.
     assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }
@@ -54,13 +55,13 @@ fn another_course_is_refused_and_names_every_key() {
         assert!(error.contains(part), "{part}: {error}");
     }
     assert!(!error.contains("checkpoint"), "{error}");
-    // Nothing of it stays: the first command goes on.
+    // The refused command leaves nothing; the first command continues.
     assert_eq!(record(&world), first);
     world.run("run", RUN).unwrap();
     assert!(record(&world).finished && record(&world).bit_exact);
 }
 
-/// What an out-of-memory error advises, and what another machine brings along.
+/// Changes that an out-of-memory error advises, and changes that another machine causes.
 #[test]
 fn memory_and_threads_may_change_on_the_way() {
     let world = World::new(40);
@@ -99,12 +100,12 @@ fn a_finished_adapter_is_merged_without_training_again() {
     assert!(adapter() == trained && metrics() == steps, "it was trained again");
     let merged = Llama::load(&world.path("run/model"), None, Device::Cpu).unwrap();
     assert_eq!(merged.kind(), tch::Kind::BFloat16);
-    // The same as when the run had merged at its end.
+    // The result equals that of a run that merged at its end.
     world.run("at-once", &format!("{flags} --merge --save-dtype bf16")).unwrap();
     assert!(world.weights("run") == world.weights("at-once"), "the merged weights differ");
     let last = record(&world);
     assert!(last.finished && last.bit_exact && last.outputs.iter().any(|file| file.path == "model/model.safetensors"));
-    // Without its last checkpoint it cannot be saved in another form, and stays as it is.
+    // Without its last checkpoint, the run cannot be saved in another form, and stays unchanged.
     fs::remove_dir_all(world.path("run/checkpoints")).unwrap();
     let error = format!("{:#}", world.run("run", &format!("{flags} --merge --save-dtype f32")).unwrap_err());
     assert!(error.contains("its last checkpoint") && error.contains("is not there"), "{error}");

@@ -1,6 +1,6 @@
-//! A run that is killed ends with the bytes of one that is not.
+//! A killed run ends with the bytes of an uninterrupted run.
 
-// Helpers of tests stand outside of test functions.
+// Clippy's setting for tests does not cover helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -18,7 +18,7 @@ fn child() {
 
 const RUN: &str = "--epochs 6 --checkpoint-steps 2 --keep-last 2";
 
-/// Kills a run with SIGKILL after steps of a random number, `times` times, then lets it finish.
+/// Kills a run with SIGKILL after a random number of steps, `times` times, then lets it finish.
 fn killed(world: &World, output: &str, flags: &str, times: usize, seed: u64) {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let mut killed = 0;
@@ -31,7 +31,7 @@ fn killed(world: &World, output: &str, flags: &str, times: usize, seed: u64) {
             assert!(start.elapsed() < Duration::from_secs(300), "the run hangs");
             std::thread::sleep(Duration::from_millis(2));
         }
-        // Anywhere in a step, or in a checkpoint.
+        // The kill comes anywhere in a step or in a checkpoint.
         std::thread::sleep(Duration::from_millis(rng.random_range(0..25)));
         if child.try_wait().unwrap().is_none() {
             child.kill().unwrap();
@@ -61,7 +61,7 @@ fn noise_averages_accumulation_and_bf16_resume_too() {
     let world = World::new(30);
     let flags = "--epochs 5 --checkpoint-steps 3 --neftune-alpha 5 --average ema --average-decay 0.9 --recompute \
                  --dtype bf16 --eval-fraction 0.1 --eval-steps 4 --schedule wsd";
-    // In a process of its own: its noise must not share libtorch's generator with tests that run at the same time.
+    // A child process, since its noise must not share libtorch's generator with concurrent tests.
     assert!(world.spawn("whole", flags).wait().unwrap().success());
     killed(&world, "killed", flags, 3, 2);
     assert!(world.weights("whole") == world.weights("killed"), "the weights differ");
@@ -75,7 +75,7 @@ fn sigterm_saves_and_the_same_command_goes_on() {
     while world.steps_done("stopped") < 3 && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(2));
     }
-    // SAFETY: a signal to our own child, which has not been waited for.
+    // SAFETY: the signal goes to our own child process, which has not been waited for.
     assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
     let mut errors = String::new();
     child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();

@@ -1,6 +1,6 @@
-//! Runs from end to end: what they write, and what they refuse.
+//! Complete runs: what they write, and what they refuse.
 
-// Helpers of tests stand outside of test functions.
+// Clippy's setting for tests does not cover helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -41,11 +41,11 @@ fn a_run_learns_and_leaves_what_the_design_says() {
     let metrics = trainer::metrics::read(&run.join("metrics.jsonl")).unwrap();
     assert_eq!(metrics.len() as u64, record["stage"]["figures"]["report"]["steps"].as_u64().unwrap());
     assert!(metrics.iter().enumerate().all(|(n, m)| m.step == n as u64 + 1));
-    // The result is a model folder, and a checkpoint is one too.
+    // The result is a model folder, and so is a checkpoint.
     llama::ModelFolder::load(&run.join("model"), None, Device::Cpu).unwrap();
     let checkpoint = run.join(format!("checkpoints/step-{}", metrics.len()));
     llama::ModelFolder::load(&checkpoint, None, Device::Cpu).unwrap();
-    // Done is done; another configuration is refused.
+    // A finished run is not repeated; another configuration is refused.
     world.run("run", "--epochs 12 --eval-fraction 0.1 --eval-steps 10").unwrap();
     let error = sentence(world.run("run", "--epochs 13 --eval-fraction 0.1"));
     assert!(error.contains("epochs: 12 before, 13 now"), "{error}");
@@ -216,7 +216,7 @@ fn an_example_that_breaks_the_numbers_is_named() {
 
 #[test]
 fn a_full_disk_loses_nothing() {
-    // A limit on file sizes stands for the full disk: the first checkpoint fits, later files do not.
+    // A limit on file sizes simulates a full disk: the first checkpoint fits, later files do not.
     let world = World::new(40);
     let flags = "--epochs 4 --checkpoint-steps 2";
     world.run("whole", flags).unwrap();

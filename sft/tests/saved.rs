@@ -1,6 +1,6 @@
-//! What a run says about the weights that it saves.
+//! What a run reports about its saved weights.
 
-// Helpers of tests stand outside of test functions.
+// Clippy's setting for tests does not cover helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -26,7 +26,7 @@ fn learning_rate_0_gives_the_input_back_byte_for_byte() {
     let folder = world.path("model");
     let model = Llama::load(&folder, Some(Kind::Float), Device::Cpu).unwrap();
     {
-        // float32 weights that bfloat16 does not hold, and a negative zero.
+        // float32 weights that bfloat16 cannot represent, and a negative zero.
         let _no_grad = tch::no_grad_guard();
         for (_, mut weight) in model.named_parameters() {
             let _ = weight.g_mul_scalar_(1.001);
@@ -66,14 +66,14 @@ fn the_average_that_is_saved_is_what_is_reported_and_ranked() {
         let (saved, last) = (loss(&report["evaluation"]), loss(&report["last_evaluation"]));
         let start = loss(&json_of(&world, &format!("{name}/eval_start.json")));
         assert!(saved != last && saved < 0.9 * start, "{name}: {start} before, {saved} saved, {last} last");
-        // A run that begins with the saved model measures the same before its first step.
+        // A run that starts from the saved model measures the same before its first step.
         let again = format!("{name}-again");
         let model = world.path(name).join("model").display().to_string();
         world.run(&again, &format!("--model {model} --eval-data {held} --max-steps 1")).unwrap();
         let measured = loss(&json_of(&world, &format!("{again}/eval_start.json")));
         assert!((measured / saved - 1.0).abs() < 1e-5, "{name}: {saved} is reported, {measured} is true");
         assert!(!world.path(name).join("adapter").exists(), "{name}: an average is not an adapter");
-        // So do the checkpoints, whose losses decide which are kept.
+        // The same holds for the checkpoints, whose losses decide which ones are kept.
         let metrics = trainer::metrics::read(&world.path(name).join("metrics.jsonl")).unwrap();
         assert_eq!(metrics[11].eval_loss, Some(saved));
         assert_eq!(metrics[11].metrics["eval_loss_of_last_weights"], last);
@@ -97,7 +97,7 @@ fn an_averaging_run_that_is_stopped_ends_with_the_same_bytes() {
         let (whole, cut) = (format!("{name}-whole"), format!("{name}-cut"));
         world.run(&whole, &flags).unwrap();
         world.run(&cut, &flags).unwrap();
-        // Before the average begins, and after.
+        // Before the average starts, and after.
         for step in [3, 9] {
             for later in step + 1..=12 {
                 fs::remove_dir_all(world.path(&cut).join(format!("checkpoints/step-{later}"))).ok();
@@ -126,7 +126,7 @@ fn what_cannot_be_done_is_said_before_the_first_step() {
 #[test]
 fn a_resumed_run_knows_its_best_checkpoint() {
     let world = World::new(40);
-    // At learning rate 0 nothing is better than the model before training: no checkpoint is made for being the best.
+    // At learning rate 0, nothing improves on the model before training, so no checkpoint is made as the best one.
     let flags =
         "--max-steps 8 --eval-steps 2 --eval-fraction 0.2 --learning-rate 0 --keep-last 50 --checkpoint-minutes 0";
     world.run("run", flags).unwrap();
@@ -155,7 +155,7 @@ fn checkpoints_say_what_they_cost() {
     assert_eq!(cost["count"], 2);
     assert!(cost["bytes"].as_u64().unwrap() > 20_000 && cost["seconds"].as_f64().unwrap() > 0.0, "{cost}");
     assert!(record["summary"].as_str().unwrap().contains("2 checkpoints of "), "{}", record["summary"]);
-    // The digests of the manifest, most of them made while writing, are those of the files.
+    // The digests of the manifest, most of which are computed during writing, equal those of the files.
     let manifest = json_of(&world, "run/checkpoints/step-4/checkpoint.json");
     for (name, file) in manifest["files"].as_object().unwrap() {
         let path = world.path("run/checkpoints/step-4").join(name);

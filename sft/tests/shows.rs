@@ -1,6 +1,6 @@
-//! What a run shows before its first step, what it does when asked, and what it refuses to train on.
+//! What a run prints before its first step, how it reacts to flags, and which data it refuses.
 
-// Helpers of tests stand outside of test functions.
+// Clippy's setting for tests does not cover helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -83,7 +83,7 @@ fn tool_calls_are_trained_and_tool_results_are_not() {
     assert!(text.contains("⟦<call>add{\"a\": 2}</call><|im_end|>⟧"), "{text}");
     assert!(text.contains("<|im_start|>tool⏎\n5<|im_end|>⏎"), "{text}");
     assert!(text.contains("⟦It is 5.<|im_end|>⟧"), "{text}");
-    // The last turn alone on request.
+    // Only the last turn, on request.
     let text = shown(&world, "--train-on last-turn");
     assert!(!text.contains("⟦<call>") && text.contains("⟦It is 5.<|im_end|>⟧"), "{text}");
     world.run("run", "").unwrap();
@@ -99,7 +99,8 @@ fn a_template_that_rewrites_earlier_turns_is_refused_or_trained_turn_by_turn() {
     let error = sentence(world.run("run", ""));
     assert!(error.contains("train.jsonl:1") && error.contains("--train-on each-turn"), "{error}");
     let text = shown(&world, "--train-on each-turn --eval-fraction 0.4");
-    // Four conversations, two of them with two answers: each answer is an example, and a conversation is held out whole.
+    // Four conversations, two of them with two answers. Each answer is an example, and a conversation is held out as
+    // a whole.
     assert!(text.contains("4 rows: ") && text.contains(" held out"), "{text}");
     world.run("run", "--train-on each-turn").unwrap();
     let record: Value = serde_json::from_slice(&fs::read(world.path("run/run.json")).unwrap()).unwrap();
@@ -192,7 +193,7 @@ fn a_step_without_a_trainable_token_names_its_examples() {
     write(&world, &[record("good", 1), record("empty", 0)]);
     let error = sentence(world.run("run", "--batch-size 1"));
     assert!(error.contains("has no trainable token; its examples are empty"), "{error}");
-    // In one step with others it changes nothing.
+    // In one step with other examples, it has no effect.
     world.run("both", "").unwrap();
 }
 
@@ -208,7 +209,7 @@ fn a_checkpoint_on_request_and_by_time() {
             .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("step-")?.parse::<usize>().ok())
     };
     assert_eq!(saved().count(), 0);
-    // SAFETY: a signal to our own child, which has not been waited for.
+    // SAFETY: the signal goes to our own child process, which has not been waited for.
     assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGUSR1) }, 0);
     wait_for(&mut child, || saved().count() == 1);
     let step = saved().max().unwrap();
@@ -240,7 +241,7 @@ fn a_file_that_grows_while_it_is_read() {
 
 #[test]
 fn dropout_depends_on_the_seed_and_not_on_recomputation() {
-    // In processes of their own: masks come from libtorch's generator, which tests in one process share.
+    // In child processes, since masks come from libtorch's generator, which tests in one process share.
     let world = World::new(20);
     let adapter = |output: &str, flags: &str| {
         let flags = format!("--epochs 2 --lora-rank 4 {flags}");

@@ -2,8 +2,8 @@
 
 use tch::Tensor;
 
-/// `max(0, 1 - β (Δ⁺ - Δ⁻))` (Zhao et al. 2023, SLiC-HF, with the margin of log-ratios as Liu et al. 2023 have it,
-/// RSO, equation 9). TRL's `hinge`.
+/// `max(0, 1 - β (Δ⁺ - Δ⁻))` (Zhao et al. 2023, SLiC-HF, with the margin of log-ratios as in Liu et al. 2023, RSO,
+/// equation 9). It equals TRL's `hinge`.
 pub fn hinge(chosen: &Tensor, rejected: &Tensor, beta: f64) -> Tensor {
     ((chosen - rejected) * -beta + 1.0).relu()
 }

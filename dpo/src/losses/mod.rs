@@ -1,5 +1,5 @@
-//! The losses, one a file, as functions of log-probabilities: `Δ⁺ = log π(y⁺|x) - log π_ref(y⁺|x)` of the chosen response
-//! and `Δ⁻` of the rejected one, sums over the tokens that count. All tensors are `[pairs]`, and so are the results.
+//! The losses, one per file, as functions of log-probabilities: `Δ⁺ = log π(y⁺|x) - log π_ref(y⁺|x)` of the chosen
+//! response and `Δ⁻` of the rejected one, summed over the counted tokens. All tensors and results are `[pairs]`.
 
 mod cdpo;
 mod hinge;
@@ -21,11 +21,11 @@ pub use nll::chosen_nll;
 pub use sigmoid::sigmoid;
 pub use simpo::simpo;
 
-/// Which preference loss.
+/// The preference loss.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossKind {
-    /// DPO's own (Rafailov et al. 2023)
+    /// Standard DPO (Rafailov et al. 2023)
     Sigmoid,
     /// DPO on log-ratios per token (Tülu 3)
     LengthNormalised,
@@ -47,38 +47,38 @@ impl LossKind {
     }
 }
 
-/// The loss of a run: a preference loss and a share of the chosen response's NLL.
+/// The loss of a run: a preference loss plus the weighted NLL of the chosen response.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Loss {
     /// The preference loss.
     pub kind: LossKind,
-    /// How strongly the policy is held to the reference: the scale of rewards.
+    /// Strength of the penalty for leaving the reference: the scale of the rewards.
     pub beta: f64,
     /// cDPO's share of wrong labels.
     pub label_smoothing: f64,
     /// SimPO's target margin, in rewards.
     pub simpo_gamma: f64,
-    /// Factor on the NLL of the chosen response (the recipe's 0.2).
+    /// Weight of the NLL of the chosen response (0.2 in the recipe).
     pub nll_weight: f64,
 }
 
-/// What is known of each pair's two responses, `[pairs]` each.
+/// The log-probabilities of each pair's two responses, `[pairs]` each.
 #[derive(Debug)]
 pub struct PairLogProbs {
-    /// `log π(y⁺|x)`, the sum over the tokens that count.
+    /// `log π(y⁺|x)`, the sum over the counted tokens.
     pub chosen: Tensor,
     /// `log π(y⁻|x)`.
     pub rejected: Tensor,
     /// `log π_ref(y⁺|x)` and `log π_ref(y⁻|x)`; `None` without a reference.
     pub reference: Option<(Tensor, Tensor)>,
-    /// Tokens that count in the chosen response.
+    /// Number of counted tokens of the chosen response.
     pub chosen_tokens: Tensor,
-    /// Tokens that count in the rejected response.
+    /// Number of counted tokens of the rejected response.
     pub rejected_tokens: Tensor,
 }
 
 impl PairLogProbs {
-    /// `Δ⁺` and `Δ⁻`; the log-probs themselves where there is no reference.
+    /// `Δ⁺` and `Δ⁻`; without a reference, the log-probs themselves.
     pub fn log_ratios(&self) -> (Tensor, Tensor) {
         match &self.reference {
             Some((chosen, rejected)) => (&self.chosen - chosen, &self.rejected - rejected),
@@ -102,7 +102,7 @@ impl Loss {
         }
     }
 
-    /// The implicit rewards of chosen and rejected that the loss compares: `β Δ`, per token where the loss is.
+    /// The implicit rewards of chosen and rejected that the loss compares: `β Δ`, per token if the loss is per token.
     pub fn rewards(&self, pairs: &PairLogProbs) -> (Tensor, Tensor) {
         let (chosen, rejected) = pairs.log_ratios();
         match self.kind {

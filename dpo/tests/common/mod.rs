@@ -17,7 +17,7 @@ pub mod fixtures;
 #[path = "../../../sft/tests/common/model.rs"]
 pub mod model;
 
-/// A sequence whose response begins at `prompt`: a header of `header` tokens, content, and a terminator of one token.
+/// A sequence whose response starts at `prompt`: a header of `header` tokens, content, and a terminator of one token.
 pub fn sequence(ids: &[i64], prompt: usize, header: usize) -> Sequence {
     let part = |place: usize| match place {
         place if place < prompt => Part::Context,
@@ -27,7 +27,7 @@ pub fn sequence(ids: &[i64], prompt: usize, header: usize) -> Sequence {
     Sequence { ids: ids.iter().map(|&id| id as u32).collect(), parts: (0..ids.len()).map(part).collect() }
 }
 
-/// Six pairs for a vocabulary of 320, of different lengths, some of which share the beginning of their responses.
+/// Six pairs for a vocabulary of 320, with different lengths; some share the start of their responses.
 pub fn six() -> Vec<Pair> {
     let id = |a: usize, b: usize| (3 + (a * 7919 + b * 104_729 + a * b * 31) % 317) as i64;
     (0..6)
@@ -49,7 +49,7 @@ pub fn relative(a: &Tensor, b: &Tensor) -> f64 {
     f64::try_from((&a - &b).norm() / b.norm()).unwrap()
 }
 
-/// Moves every weight of a model a little, so that it is no longer its reference.
+/// Changes every weight of a model a little, so that it differs from its reference.
 pub fn nudge(model: &Llama, seed: i64) {
     let _no_grad = tch::no_grad_guard();
     tch::manual_seed(seed);
@@ -82,7 +82,7 @@ pub fn write_data(path: &Path, count: usize) {
     fs::write(path, lines.join("\n") + "\n").unwrap();
 }
 
-/// A model, data and room for runs.
+/// A model, data and a folder for runs.
 pub struct World {
     pub dir: tempfile::TempDir,
 }
@@ -127,7 +127,7 @@ impl World {
         run(&self.flags(output, more))
     }
 
-    /// A run in a process of its own.
+    /// A run in a child process.
     pub fn spawn(&self, output: &str, more: &str) -> Child {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "child", "--nocapture"]).env("DPO_CHILD", self.flags(output, more).join("\n"));
@@ -155,7 +155,7 @@ pub fn run(flags: &[String]) -> anyhow::Result<()> {
     dpo::command::run(&cli.args).map(|_| ())
 }
 
-/// What the test `child` does: nothing unless started by [`World::spawn`].
+/// The body of the test `child`: it does nothing unless [`World::spawn`] started the program.
 pub fn be_a_child() {
     let Ok(flags) = std::env::var("DPO_CHILD") else { return };
     let flags: Vec<String> = flags.lines().map(str::to_owned).collect();

@@ -26,7 +26,7 @@ impl Ranked {
     }
 }
 
-/// Tokenizes preferences.
+/// Tokenises preferences.
 pub struct RankEncoder<'a> {
     /// The tokenizer.
     pub tokenizer: &'a Tokenizer,

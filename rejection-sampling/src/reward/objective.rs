@@ -22,7 +22,7 @@ pub const CALIBRATION: &str = "calibration.json";
 pub struct RewardObjective {
     /// The groups.
     pub examples: Examples<Ranked>,
-    /// Where to compute.
+    /// The device of the computation.
     pub device: Device,
     /// The head, `[1, hidden]` in float32, as the product with it is.
     pub score: Tensor,

@@ -28,8 +28,8 @@ pub struct Config {
     #[command(flatten)]
     #[serde(flatten)]
     pub training: Training,
-    /// Train on preferences of these strengths only, such as "significantly better" and "better"; records without one
-    /// count always, and case, _ and - make no difference
+    /// Train only on preferences of these strengths, such as "significantly better" and "better"; records without a
+    /// strength always count; case, _ and - make no difference
     #[arg(long, num_args = 1.., value_name = "STRENGTH", help_heading = "Data")]
     pub strengths: Vec<String>,
 }
@@ -58,10 +58,10 @@ impl StageConfig for Config {
     }
 }
 
-/// Runs the stage as its flags and configuration file say, or goes on where it was stopped.
+/// Runs the stage with its flags and configuration file, or continues an interrupted run.
 ///
 /// # Errors
-/// As [`stage::run`].
+/// See [`stage::run`].
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(!args.drop_over_long, "--drop-over-long is now --over-long drop");
     let resolved = args.flags.resolve()?;

@@ -1,4 +1,4 @@
-//! A tiny model with a byte-level tokenizer, and runs of the stage in this process and in others.
+//! A tiny model with a byte-level tokenizer, and runs of the stage in this process and in child processes.
 
 #![allow(dead_code)]
 
@@ -32,7 +32,7 @@ pub fn write_data(path: &Path, count: usize) {
     fs::write(path, lines.join("\n") + "\n").unwrap();
 }
 
-/// A model, data and room for runs.
+/// A model, data and a folder for runs.
 pub struct World {
     pub dir: tempfile::TempDir,
 }
@@ -78,7 +78,7 @@ impl World {
         run(&self.flags(output, more))
     }
 
-    /// A run in a process of its own.
+    /// A run in a child process.
     pub fn spawn(&self, output: &str, more: &str) -> Child {
         child(&std::env::current_exe().unwrap(), &self.flags(output, more)).spawn().unwrap()
     }
@@ -104,7 +104,7 @@ pub fn run(flags: &[String]) -> anyhow::Result<()> {
     sft::command::run(&cli.args).map(drop)
 }
 
-/// Standard output of a run with `--dry-run`, without the marks between tokens.
+/// The standard output of a run with `--dry-run`, without the marks between tokens.
 pub fn shown(world: &World, flags: &str) -> String {
     let flags = world.flags("dry", &format!("--dry-run {flags}"));
     let output = child(&std::env::current_exe().unwrap(), &flags).stdout(Stdio::piped()).output().unwrap();
@@ -112,7 +112,7 @@ pub fn shown(world: &World, flags: &str) -> String {
     String::from_utf8_lossy(&output.stdout).replace('·', "")
 }
 
-/// This test program again, doing one run: see [`be_a_child`].
+/// This test program again, as a child that does one run: see [`be_a_child`].
 pub fn child(program: &Path, flags: &[String]) -> Command {
     let mut command = Command::new(program);
     command.args(["--exact", "child", "--nocapture"]).env("SFT_CHILD", flags.join("\n"));
@@ -120,7 +120,7 @@ pub fn child(program: &Path, flags: &[String]) -> Command {
     command
 }
 
-/// What the test `child` does: nothing unless started by [`child`].
+/// The body of the test `child`: it does nothing unless [`child`] started the program.
 pub fn be_a_child() {
     let Ok(flags) = std::env::var("SFT_CHILD") else { return };
     let flags: Vec<String> = flags.lines().map(str::to_owned).collect();
