@@ -1,4 +1,4 @@
-//! `filter` from end to end: what goes, why, and what is asked only once.
+//! Complete runs of `filter`: which records are removed, why, and which questions are asked only once.
 
 #![allow(clippy::unwrap_used)]
 
@@ -121,7 +121,7 @@ fn an_embedding_server() {
     let lines: Vec<Value> =
         (0..3).map(|n| conversation(&n.to_string(), &format!("Question {n}?"), &format!("Answer {n}."))).collect();
     let input = world.write("in.jsonl", &lines);
-    // The second points where the first does.
+    // The second vector points in the direction of the first.
     let server = serve(|_, path, body| {
         assert_eq!(path, "/v1/embeddings");
         let of = |(index, text): (usize, &Value)| {

@@ -39,7 +39,7 @@ fn company_packing_and_padding_do_not_change_a_score() {
     assert!(group.prompt.len() > 20, "the prompt is shared");
     let together = model.score(&[&group]).unwrap().concat();
     let packed = model.score(&[&other, &group, &other]).unwrap();
-    // Rows padded on the right, in one batch: the score is at the last real token.
+    // Rows padded on the right, in one batch: the score is read at the last real token.
     let classifier = SequenceClassifier::load(folder.as_ref(), None, Device::Cpu).unwrap();
     let _no_grad = tch::no_grad_guard();
     let longest = conversations.iter().map(Vec::len).max().unwrap() + 9;
@@ -64,7 +64,7 @@ fn company_packing_and_padding_do_not_change_a_score() {
     assert!((alone[0] - alone[2]).abs() > 1e-2, "the scores tell nothing apart");
 }
 
-/// Preferences for the polite answer; every third has an edited one that is better still.
+/// Preferences for the polite answer; every third one has an edited answer that is better still.
 fn preferences(world: &World, count: usize) -> String {
     let lines: Vec<Value> = (0..count)
         .map(|n| {
@@ -109,7 +109,7 @@ fn training_learns_the_preference_and_writes_a_classifier() {
     let accuracy = calibration["accuracy"]["value"].as_f64().unwrap();
     assert!(accuracy > 0.9, "{calibration}");
     assert!(calibration["loss"].as_f64().unwrap() < 0.4, "{calibration}");
-    // The folder says what it is, and scores as the training saw it.
+    // The folder identifies itself, and scores as training did.
     let config: Value = serde_json::from_slice(&fs::read(world.path("run/model/config.json")).unwrap()).unwrap();
     assert_eq!(config["architectures"], json!(["LlamaForSequenceClassification"]));
     assert_eq!((&config["id2label"], &config["pad_token_id"]), (&json!({"0": "LABEL_0"}), &json!(256)));
@@ -126,7 +126,7 @@ fn training_learns_the_preference_and_writes_a_classifier() {
         .filter(|line| line["rewards"]["chosen"].as_f64().unwrap() > line["rewards"]["rejected"].as_f64().unwrap());
     assert!(ranked.count() >= 54, "of 60");
     assert_eq!(lines.len(), 60);
-    // A weak preference is left out where only others are asked for.
+    // A weak preference is left out if only others are selected.
     run(&[train(&world, "strong", "--max-steps 1"), vec!["--strengths".into(), "significantly better".into()]].concat())
         .unwrap();
     assert_eq!(world.record("strong")["data"][0]["of_other_strengths"], 6);
@@ -141,9 +141,9 @@ fn equal_answers_are_set_aside_and_long_ones_follow_the_policy() {
         edited.into_iter().for_each(|edited| record["edited"] = edited.into());
         record
     };
-    // The edited answer is as good as the one that it should beat: a contradiction, not next to it in the ranking.
+    // The edited answer equals the one that it should beat: a contradiction.
     let contradiction = record("a", "b", Some("b"));
-    // An edit that changes nothing leaves a pair.
+    // An edit without changes leaves one pair.
     let unchanged = record("a", "b", Some("a"));
     let long = record(&"x".repeat(300), "b", None);
     let train = |output: &str, more: &str| run(&train(&world, output, &format!("--max-steps 1 {more}")));
@@ -192,7 +192,7 @@ fn lora_makes_the_same_kind_of_folder() {
     RewardModel::load(&world.path("run/model"), Kind::Float, Device::Cpu).unwrap();
     let calibration: Value = serde_json::from_slice(&fs::read(world.path("run/calibration.json")).unwrap()).unwrap();
     assert!(calibration["accuracy"]["value"].as_f64().unwrap() > 0.8, "{calibration}");
-    // The adapter itself is a reward model too: it scores on its base model as the merged one does.
+    // The adapter is itself a reward model: on its base model, it scores as the merged one does.
     let scores = |model: &str| {
         let scored = words(&format!(
             "score --model {} --input {} --output {} --dtype f32 --device cpu",
@@ -288,7 +288,7 @@ fn records_that_the_template_refuses_are_set_aside_and_the_row_decides_the_cours
     run(&flags).unwrap();
     let ledger = world.record("run")["data"][0].clone();
     assert_eq!((&ledger["rows"], &ledger["set_aside"]), (&json!(5), &json!(1)), "{ledger}");
-    // Which groups are too long depends on it.
+    // This setting decides which groups are too long.
     let other: Vec<String> =
         flags.into_iter().map(|word| if word == "512" { "1024".to_owned() } else { word }).collect();
     let error = format!("{:#}", run(&other).unwrap_err());

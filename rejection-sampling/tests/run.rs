@@ -1,4 +1,4 @@
-//! `run` from end to end: what it writes, what a kill does to it, and what misbehaving servers do.
+//! Complete runs of `run`: what they write, the effect of a kill, and misbehaving servers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,7 +25,7 @@ fn sums(world: &World, count: usize) -> String {
     world.write("problems.jsonl", &lines)
 }
 
-/// The last user's turn of a request.
+/// The last user turn of a request.
 fn asked(body: &Value) -> &str {
     body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap()
 }
@@ -76,7 +76,7 @@ fn sigkill_at_random_moments_changes_no_byte() {
     assert!(killed >= 3, "only {killed} kills hit the run");
     finish(spawn(&flags("killed"))).unwrap();
     assert!(files(&world, "whole") == files(&world, "killed"), "the files differ");
-    // Nothing is there twice, nothing is missing.
+    // Nothing is duplicated, nothing is missing.
     let mut seen = BTreeMap::new();
     for sample in world.lines("killed/samples.jsonl") {
         *seen.entry((sample["id"].to_string(), sample["sample"].as_u64().unwrap())).or_insert(0) += 1;
@@ -84,14 +84,14 @@ fn sigkill_at_random_moments_changes_no_byte() {
     assert_eq!(seen.len(), 80);
     assert!(seen.values().all(|&count| count == 1));
     assert_eq!(journal_lines(&world, "killed"), total, "a sample was made twice");
-    // It is finished; another configuration is refused.
+    // The run is finished; another configuration is refused.
     finish(spawn(&flags("killed"))).unwrap();
     let other = [flags("killed"), words("--seed 5")].concat();
     let error = finish(spawn(&other)).unwrap_err();
     assert!(error.contains("seed: 0 before, 5 now"), "{error}");
 }
 
-/// Answers sums: rightly for an even seed, wrongly for an odd one.
+/// Answers sums: right for an even seed, wrong for an odd one.
 fn solver() -> common::Server {
     serve(|_, _, body| {
         let question = asked(body);
@@ -145,7 +145,7 @@ fn right_answers_are_selected_and_paired_with_wrong_ones() {
     let record = world.record("run");
     let pass = record["counts"]["pass_at"]["1"]["value"].as_f64().unwrap();
     assert!((pass - expected as f64 / 24.0).abs() < 1e-9, "{pass}");
-    // More pairs from the same samples: nobody is asked again.
+    // More pairs from the same samples need no new requests.
     let before = server.seen.lock().unwrap().len();
     run(&at(&world, &server.url, "run", "--per-problem 6 --pairs 6")).unwrap();
     assert_eq!(server.seen.lock().unwrap().len(), before);
@@ -157,7 +157,7 @@ fn a_hanging_verifier_costs_its_own_samples_only() {
     let world = World::new();
     sums(&world, 3);
     let server = solver();
-    // It hangs on one problem, is busy at first on another, and answers nonsense for a third.
+    // It hangs on one problem, is busy at first on another, and gives an invalid response for a third.
     let verifier = serve(|before, path, body| {
         let text = body["pred"].as_str().or(body["solution"].as_str()).unwrap();
         match &text[..1] {
@@ -191,10 +191,10 @@ fn a_hanging_verifier_costs_its_own_samples_only() {
     }
     let counts = &world.record("run")["counts"];
     assert_eq!(counts["verdicts"]["unverified"], 12);
-    // Unverified samples are on neither side of a pair, and not in pass@k.
+    // Unverified samples are not used in pairs, and not in pass@k.
     assert_eq!(counts["pass_at"]["1"]["items"], 1);
     assert!(world.lines("run/pairs.jsonl").iter().all(|pair| pair["id"].as_str().unwrap().starts_with("sum-1#")));
-    // The server is whole again: only what is missing is asked for.
+    // The server works again: only missing verdicts are requested.
     let whole = serve(|_, path, body| {
         let text = body["pred"].as_str().or(body["solution"].as_str()).unwrap();
         let options = mathverify::Options::default();
@@ -221,7 +221,7 @@ fn a_dead_verifier_is_a_sentence_and_a_dead_endpoint_a_record() {
     let error = run(&at(&world, &server.url, "unverified", &more)).unwrap_err().to_string();
     assert!(error.contains(&format!("--math-url: no worker answers: http://{closed}")), "{error}");
     assert!(server.seen.lock().unwrap().is_empty(), "nothing is sampled that nobody can verify");
-    // Another one beside it is enough.
+    // Another server beside it is enough.
     let alive = serve(|_, path, body| {
         let text = body["pred"].as_str().or(body["solution"].as_str()).unwrap();
         let options = mathverify::Options::default();
@@ -238,7 +238,7 @@ fn a_dead_verifier_is_a_sentence_and_a_dead_endpoint_a_record() {
     let counts = world.record("unverified")["counts"].clone();
     assert_eq!(counts["verdicts"]["unverified"], Value::Null, "{counts}");
     assert_eq!(alive.seen.lock().unwrap().len(), 36, "two questions for each of 18 samples");
-    // A checkpoint's server that refuses one problem and drops another: the rest goes on.
+    // A checkpoint's server refuses one problem and drops another: the rest continues.
     let half = serve(|_, _, body| match asked(body) {
         "What is 0 + 2?" => Reply::Send(400, json!({"error": {"message": "too rude"}})),
         "What is 1 + 2?" => Reply::Send(500, json!({"error": {"message": "out of memory"}})),
@@ -255,7 +255,7 @@ fn a_dead_verifier_is_a_sentence_and_a_dead_endpoint_a_record() {
     }
     let counts = world.record("failed")["counts"].clone();
     assert_eq!((&counts["selected"], &counts["solved"]), (&json!(1), &json!(1)), "equal texts count once");
-    // Asked again on demand, and only those.
+    // On request, only the failed ones are retried.
     let seen = half.seen.lock().unwrap().len();
     run(&[at(&world, &half.url, "failed", "--endpoint-retries 0"), words("--retry-failed")].concat()).unwrap();
     assert_eq!(half.seen.lock().unwrap().len(), seen + 12);
@@ -267,7 +267,7 @@ fn programs_are_repaired_with_what_went_wrong() {
     let problem = |id: &str, tests: Option<Value>| json!({"id": id, "kind": "code", "prompt": format!("Write f for {id}."), "tests": tests});
     let problems = [problem("given", Some(json!(["assert f(1) == 2"]))), problem("own", None)];
     world.write("problems.jsonl", &problems);
-    // Right only after a failure; where it writes tests, its first tests are wrong and the program is right.
+    // Right only after a failure; if it writes tests, its first tests are wrong and the program is right.
     let coder = serve(|_, _, body| {
         let turns = body["messages"].as_array().unwrap();
         let own = turns[0]["content"].as_str().unwrap().contains("own");

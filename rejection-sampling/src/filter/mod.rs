@@ -1,5 +1,5 @@
 //! `herd rejection-sampling filter`: quality control of any set of conversations (the Llama 3 paper, section 4.2.3),
-//! with a ledger of what went and why.
+//! with a ledger of removed records and reasons.
 
 mod signals;
 
@@ -35,7 +35,7 @@ pub struct Args {
     /// The folder for kept.jsonl, removed.jsonl and the record; the same command continues where it stopped
     #[arg(long, value_name = "RUN")]
     pub output: PathBuf,
-    /// Evaluation sets whose prompts must not be trained on
+    /// Evaluation sets; conversations with one of their prompts are removed
     #[arg(long, num_args = 1.., value_name = "FILE", help_heading = "Rules")]
     pub decontaminate: Vec<PathBuf>,
     #[command(flatten)]
@@ -76,7 +76,7 @@ pub struct Args {
     pub sampler: JudgeSampler,
 }
 
-/// What of the sampler's flags a judge and the models here need.
+/// The sampler's flags that a judge and local models need.
 #[derive(clap::Args, Debug, Clone, Serialize)]
 pub struct JudgeSampler {
     /// Number of sequences that the judge decodes together
@@ -98,7 +98,7 @@ pub struct JudgeSampler {
 }
 
 impl JudgeSampler {
-    /// As the sampler has them.
+    /// Converts to the flags of the sampler.
     #[must_use]
     pub fn args(&self) -> SamplerArgs {
         SamplerArgs {
@@ -118,7 +118,7 @@ struct Removed {
     why: String,
 }
 
-/// What the run reads and what else its record says.
+/// The inputs of the run, and the other facts for its record.
 fn facts(args: &Args) -> anyhow::Result<Facts<'static>> {
     let mut inputs = Vec::new();
     for path in &args.input {
@@ -201,7 +201,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let left = |removed: &[Option<Removed>]| -> Vec<usize> {
         (0..removed.len()).filter(|&index| removed[index].is_none()).collect()
     };
-    // Models are asked about what is left only.
+    // Models are asked only about the remaining conversations.
     let signals = Signals::collect(args, session.folder(), print, &conversations, &left(&removed))?;
     if signals.have_quality && !args.keep_quality {
         let open = left(&removed);

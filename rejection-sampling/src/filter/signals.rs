@@ -1,5 +1,5 @@
-//! What models say about conversations: rewards, the judge's points, difficulty, intents, topics. Kept in journals, so
-//! that nothing is asked twice.
+//! Annotations of conversations by models: rewards, the judge's points, difficulty, intents, topics. They are kept in
+//! journals, so that no question is asked twice.
 
 use ::run::RunFolder;
 use anyhow::Context;
@@ -22,15 +22,15 @@ const DIFFICULTY: usize = 1;
 const INTENTS: usize = 2;
 const TOPIC: usize = 3;
 
-/// What is known of each conversation.
+/// The annotations of each conversation.
 pub struct Signals {
     /// The scores, by conversation.
     pub scores: Vec<Scores>,
-    /// Whether anything scored quality.
+    /// Whether any model scored quality.
     pub have_quality: bool,
-    /// Conversations that the judge gave no points.
+    /// Number of conversations to which the judge gave no points.
     pub unjudged: u64,
-    /// Conversations that the reward model could not score.
+    /// Number of conversations that the reward model could not score.
     pub unscored: u64,
     judgements: Vec<[Option<Judgement>; QUESTIONS]>,
     topics: Vec<String>,
@@ -42,7 +42,7 @@ impl Signals {
     /// Asks the models about the conversations `open`.
     ///
     /// # Errors
-    /// When a model cannot be opened or the disk refuses.
+    /// When a model cannot be opened or a file cannot be written.
     pub fn collect(
         args: &Args,
         run: &RunFolder,
@@ -80,7 +80,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Rewards of conversations that have none; each in a row of its own, so that they are the same after a kill.
+    /// Scores conversations without a reward. Each is in its own row, so that the scores are the same after a kill.
     fn score(
         &mut self,
         args: &Args,
@@ -192,13 +192,13 @@ impl Signals {
         &self.topics[index]
     }
 
-    /// Who said what the topics are.
+    /// The source of the topics.
     #[must_use]
     pub fn topics_by(&self) -> &'static str {
         if self.has_judge { "by the judge" } else { "by keywords" }
     }
 
-    /// What decided about quality.
+    /// The source of the quality decision.
     #[must_use]
     pub fn describe(&self) -> String {
         match (self.has_rewards, self.has_judge) {
@@ -212,7 +212,7 @@ impl Signals {
         }
     }
 
-    /// What is known of a conversation, for its record.
+    /// The annotations of a conversation, for its record.
     #[must_use]
     pub fn annotations(&self, index: usize) -> Value {
         let (scores, judgements) = (&self.scores[index], &self.judgements[index]);

@@ -1,23 +1,24 @@
-//! How often a reward model prefers what people preferred, and whether it knows how sure it is.
+//! Accuracy and calibration of a reward model: how often it prefers what people preferred, and how reliable its
+//! confidence is.
 
 use serde::{Deserialize, Serialize};
 use stats::Estimate;
 
-/// Bins of confidence between 0.5 and 1.
+/// Number of bins of confidence between 0.5 and 1.
 const BINS: usize = 5;
 
-/// Pairs of about the same confidence.
+/// A bin of pairs with similar confidence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bin {
-    /// Lower border of the confidence.
+    /// Lower bound of the confidence.
     pub low: f64,
-    /// Upper border.
+    /// Upper bound of the confidence.
     pub high: f64,
-    /// Pairs.
+    /// Number of pairs.
     pub pairs: usize,
     /// Their mean confidence.
     pub confidence: f64,
-    /// Share of them ranked as people did.
+    /// Share of the pairs ranked as people did.
     pub accuracy: f64,
 }
 
@@ -26,7 +27,7 @@ pub struct Bin {
 pub struct Calibration {
     /// Share of pairs ranked as people did; an equal score counts half.
     pub accuracy: Estimate,
-    /// Mean of `-log σ(margin)`; ln 2 = 0.693 is what a coin gets.
+    /// Mean of `-log σ(margin)`; a random guess has ln 2 = 0.693.
     pub loss: f64,
     /// Expected calibration error (Guo et al. 2017): the mean distance of accuracy and confidence over the bins,
     /// weighted by their pairs.
@@ -36,7 +37,7 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Of the margins `r⁺ - r⁻` of pairs. The confidence of a pair is `σ(|margin|)`.
+    /// The calibration for the margins `r⁺ - r⁻` of pairs. The confidence of a pair is `σ(|margin|)`.
     #[must_use]
     pub fn of(margins: &[f64]) -> Self {
         let right = |margin: f64| if margin == 0.0 { 0.5 } else { f64::from(u8::from(margin > 0.0)) };
@@ -68,7 +69,7 @@ impl Calibration {
         }
     }
 
-    /// For people.
+    /// The figures as text.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = format!(

@@ -1,4 +1,4 @@
-//! Preferences in, ranked groups of tokens out.
+//! Converts preferences to ranked groups of tokens.
 
 use chat::{ChatTemplate, Tokenizer};
 use dataset::{Invalid, Message, Preference, check};
@@ -12,14 +12,14 @@ use super::model::encode;
 /// A prompt with its responses, best first.
 #[derive(Debug, Clone)]
 pub struct Ranked {
-    /// Names it in messages.
+    /// The id, for messages.
     pub id: String,
     /// Prompt and responses.
     pub group: Group,
 }
 
 impl Ranked {
-    /// The pairs of its ranking.
+    /// The pairs of the ranking.
     #[must_use]
     pub fn pairs(&self) -> Vec<(usize, usize)> {
         ranked_pairs(self.group.responses.len())
@@ -32,11 +32,11 @@ pub struct RankEncoder<'a> {
     pub tokenizer: &'a Tokenizer,
     /// The chat template.
     pub template: &'a ChatTemplate,
-    /// How long.
+    /// The length limits.
     pub limits: Limits,
-    /// The most tokens of a group, which is never torn apart, in one row.
+    /// Maximum number of tokens of a group in one row; a group is never split.
     pub row_tokens: usize,
-    /// Which preferences.
+    /// The selected strengths of preferences.
     pub strengths: Strengths,
 }
 
@@ -61,7 +61,7 @@ impl Encoder for RankEncoder<'_> {
             return Ok(Encoded::left_out(OTHER_STRENGTH));
         }
         let mut encoded = Encoded::new(&preference.prompt);
-        // An edited answer that changes nothing is no third answer.
+        // An edited answer without changes is not a third answer.
         if preference.edited.as_ref() == Some(&preference.chosen) {
             preference.edited = None;
             encoded.counts.add(UNCHANGED, 1);
@@ -126,7 +126,7 @@ impl RankEncoder<'_> {
         Ok(shown)
     }
 
-    /// Edited, chosen, rejected: in this order the better comes first.
+    /// The answers in the order edited, chosen, rejected, best first.
     fn ranked(&self, preference: &Preference, prompt: &[Message]) -> Result<Ranked, RecordError> {
         let tools = preference.tools()?;
         let answers = [
@@ -138,7 +138,7 @@ impl RankEncoder<'_> {
         for (name, answer) in answers.into_iter().filter_map(|(name, answer)| Some((name, answer?))) {
             let messages = [prompt, answer].concat();
             let ids = encode(self.tokenizer, self.template, &messages, tools.clone())?;
-            // Ranked above itself, an answer would only teach noise.
+            // An answer that is ranked above itself would only teach noise.
             if let Some((other, _)) = conversations.iter().find(|(_, others)| *others == ids) {
                 let why = format!("{other}, {name}: have the same tokens, so there is nothing to prefer");
                 return Err(RecordError::Bad(Invalid(why), Some(EQUAL)));

@@ -1,25 +1,25 @@
-//! Responses to one prompt in one row: the prompt once, then what is left of each conversation.
+//! Responses to one prompt in one row: the prompt once, then the rest of each conversation.
 
 use llama::attention::PromptGroup;
 use tch::{Device, Tensor};
 
-/// Conversations that begin with the same tokens.
+/// Conversations with a common prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// The tokens that all of them begin with.
+    /// The common prefix of all of them.
     pub prompt: Vec<i64>,
-    /// The rest of each; at least one token.
+    /// The rest of each conversation; at least one token.
     pub responses: Vec<Vec<i64>>,
 }
 
 impl Group {
-    /// Splits conversations into their longest common beginning and what is left. None may be empty.
+    /// Splits conversations into their longest common prefix and the rests. No conversation may be empty.
     #[must_use]
     pub fn new(conversations: &[Vec<i64>]) -> Self {
         let shortest = conversations.iter().map(Vec::len).min().unwrap_or(0);
         let first = conversations.first().map_or(&[][..], Vec::as_slice);
         let same = |place: &usize| conversations.iter().all(|ids| ids[*place] == first[*place]);
-        // The last token of each stays in its response: that is where it is scored.
+        // The last token of each conversation stays in its response, since the score is read there.
         let shared = (0..shortest.saturating_sub(1)).take_while(same).count();
         Self {
             prompt: first[..shared].to_vec(),
@@ -27,13 +27,13 @@ impl Group {
         }
     }
 
-    /// Tokens in the row.
+    /// Number of tokens in the row.
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.prompt.len() + self.responses.iter().map(Vec::len).sum::<usize>()
     }
 
-    /// Tokens of the longest conversation.
+    /// Number of tokens of the longest conversation.
     #[must_use]
     pub fn longest(&self) -> usize {
         self.prompt.len() + self.responses.iter().map(Vec::len).max().unwrap_or(0)
@@ -47,17 +47,17 @@ pub struct Row {
     pub input_ids: Tensor,
     /// The groups of the row.
     pub groups: Vec<Vec<PromptGroup>>,
-    /// The place of each response's last token, int64, group by group.
+    /// The position of each response's last token, int64, group by group.
     pub last: Tensor,
 }
 
 impl Row {
-    /// Lays groups back to back.
+    /// Lays out groups one after another.
     #[must_use]
     pub fn new(groups: &[&Group], device: Device) -> Self {
         let (mut ids, mut last, mut layout): (Vec<i64>, Vec<i64>, Vec<PromptGroup>) = Default::default();
         for group in groups {
-            // A prompt has at least one token in a layout; responses without a common beginning stand alone.
+            // A prompt has at least one token in a layout; responses without a common prefix are separate.
             if group.prompt.is_empty() {
                 for response in &group.responses {
                     ids.extend(response);
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(group.prompt, [1, 2]);
         assert_eq!(group.responses, [vec![3, 4], vec![5], vec![3]]);
         assert_eq!((group.tokens(), group.longest()), (6, 4));
-        // A conversation that is the beginning of another keeps its last token.
+        // A conversation that is a prefix of another one keeps its last token.
         assert_eq!(Group::new(&[vec![1, 2], vec![1, 2, 3]]).responses, [vec![2], vec![2, 3]]);
         assert_eq!(Group::new(&[vec![1, 2]]).prompt, [1]);
     }

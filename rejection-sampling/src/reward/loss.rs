@@ -3,8 +3,8 @@
 
 use tch::{Kind, Tensor};
 
-/// `Σ -log σ(scores[better] - scores[worse])` in float32. `scores` is `[responses]`; `better` and `worse` are places in
-/// it, int64, one of each a pair.
+/// `Σ -log σ(scores[better] - scores[worse])` in float32. `scores` is `[responses]`; `better` and `worse` are
+/// `[pairs]` int64 indices into it.
 #[must_use = "the loss is computed for its value"]
 pub fn ranking_loss_sum(scores: &Tensor, better: &Tensor, worse: &Tensor) -> Tensor {
     -margins(scores, better, worse).log_sigmoid().sum(Kind::Float)
@@ -17,7 +17,7 @@ pub fn margins(scores: &Tensor, better: &Tensor, worse: &Tensor) -> Tensor {
     scores.index_select(0, better) - scores.index_select(0, worse)
 }
 
-/// All pairs of a ranking of `count` responses, best first: places of the better and of the worse.
+/// All pairs of a ranking of `count` responses, best first: indices of the better and of the worse response.
 #[must_use]
 pub fn ranked_pairs(count: usize) -> Vec<(usize, usize)> {
     (0..count).flat_map(|better| (better + 1..count).map(move |worse| (better, worse))).collect()
@@ -59,7 +59,7 @@ mod tests {
         for (found, expected) in found.iter().zip(gradient) {
             assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} {expected}");
         }
-        // A margin that would overflow exp: the loss is the margin itself.
+        // For a margin that would overflow exp, the loss is the margin itself.
         let far = Tensor::from_slice(&[0.0_f32, 200.0]);
         let loss = ranking_loss_sum(&far, &Tensor::from_slice(&[0_i64]), &Tensor::from_slice(&[1_i64]));
         assert!((f64::try_from(loss).unwrap() - 200.0).abs() < 1e-3);

@@ -1,4 +1,4 @@
-//! The reward model: training, scores, how good it is.
+//! The reward model: training, scoring, calibration.
 
 mod calibration;
 mod data;

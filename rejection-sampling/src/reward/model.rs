@@ -1,4 +1,4 @@
-//! A trained reward model at work.
+//! A trained reward model that scores conversations.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use super::group::{Group, Row};
 
 /// A reward model with its tokenizer and chat template.
 pub struct RewardModel {
-    /// Where it was loaded from.
+    /// The path from which it was loaded.
     pub path: PathBuf,
     classifier: SequenceClassifier,
     tokenizer: Tokenizer,
@@ -25,7 +25,7 @@ impl RewardModel {
     /// Loads a sequence-classification folder with one label, or an adapter with such a head on its base model.
     ///
     /// # Errors
-    /// When it is none, or has no chat template.
+    /// When the folder is not a reward model, or has no chat template.
     pub fn load(path: &Path, kind: Kind, device: Device) -> anyhow::Result<Self> {
         let classifier = SequenceClassifier::load(path, Some(kind), device).with_context(|| {
             format!("{} is not a reward model; train one with `herd rejection-sampling train-rm`", path.display())
@@ -42,7 +42,8 @@ impl RewardModel {
     /// The token ids of a conversation that ends with the answer to score.
     ///
     /// # Errors
-    /// When the template refuses it, a message contains a special token, or it is longer than the model's context.
+    /// When the template refuses the conversation, a message contains a special token, or the conversation is longer
+    /// than the model's context.
     pub fn encode(&self, messages: &[Message], tools: Vec<Value>) -> anyhow::Result<Vec<i64>> {
         let ids = encode(&self.tokenizer, &self.template, messages, tools)?;
         let context = self.classifier.model.config().max_position_embeddings;
@@ -54,10 +55,10 @@ impl RewardModel {
         Ok(ids)
     }
 
-    /// The scores of the responses of each group; all groups lie in one row.
+    /// The scores of the responses of each group; all groups are in one row.
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// Errors of libtorch.
     pub fn score(&self, groups: &[&Group]) -> anyhow::Result<Vec<Vec<f64>>> {
         let _no_grad = tch::no_grad_guard();
         let model = &self.classifier.model;
@@ -77,7 +78,7 @@ impl RewardModel {
 /// The token ids of a whole conversation in the chat template.
 ///
 /// # Errors
-/// What the template refuses.
+/// Errors of the template.
 pub fn encode(
     tokenizer: &Tokenizer,
     template: &ChatTemplate,

@@ -1,4 +1,4 @@
-//! Ranked groups, packed into rows, through the model to their loss.
+//! Packs ranked groups into rows and computes their loss.
 
 use std::path::PathBuf;
 
@@ -24,11 +24,11 @@ pub struct RewardObjective {
     pub examples: Examples<Ranked>,
     /// The device of the computation.
     pub device: Device,
-    /// The head, `[1, hidden]` in float32, as the product with it is.
+    /// The head, `[1, hidden]` in float32, since its product is computed in float32.
     pub score: Tensor,
     /// The architecture's name and the padding token, for `config.json`.
     pub architecture: (&'static str, u32),
-    /// Where the calibration of each evaluation goes, over that of the one before.
+    /// The file for the calibration; each evaluation overwrites it.
     pub calibration: Option<PathBuf>,
 }
 
@@ -43,7 +43,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Lays groups back to back.
+    /// Lays out groups one after another.
     #[must_use]
     pub fn new(ranked: &[&Ranked], device: Device) -> Self {
         let (mut better, mut worse, mut start) = (Vec::new(), Vec::new(), 0);
@@ -98,7 +98,7 @@ impl Objective for RewardObjective {
     }
 
     fn tokens(&self, batch: &Batch) -> (u64, u64) {
-        // What the loss reads: the last token of each response.
+        // The tokens that the loss reads: the last token of each response.
         (batch.tokens as u64, batch.row.last.numel() as u64)
     }
 

@@ -1,4 +1,4 @@
-//! `herd rejection-sampling score`: a reward for every conversation, answer or preference of a file.
+//! `herd rejection-sampling score`: computes a reward for every conversation, answer or preference of a file.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub struct Args {
     /// The reward model: a sequence-classification folder
     #[arg(long, value_name = "FOLDER")]
     pub model: PathBuf,
-    /// Conversations, preferences, or samples (with --problems), one a line
+    /// Conversations, preferences, or samples (with --problems), one per line
     #[arg(long, value_name = "FILE")]
     pub input: PathBuf,
     /// The same records with their rewards, in the same order
@@ -41,16 +41,16 @@ pub struct Args {
 /// A record with the conversations to score in it.
 struct Record {
     value: Value,
-    /// Which score it is, and the conversation.
+    /// The name of each score, and its conversation.
     conversations: Vec<(&'static str, Vec<Message>)>,
     tools: Vec<Value>,
 }
 
-/// Scores a file, or goes on where it was stopped.
+/// Scores a file, or continues an interrupted run.
 ///
 /// # Errors
-/// `file:line` and what is wrong; a model that is none. A conversation that cannot be scored gets the cause in
-/// `unscored`.
+/// When a record is faulty (with `file:line`), or the model is not a reward model. A conversation that cannot be
+/// scored gets the cause in `unscored`.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (device, kind) = args.compute.resolve()?;
     let folder = locate::locate(&args.model.to_string_lossy())?;
@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let resumed = output.done();
     let mut counts = Counts::default();
     let mut reader = jsonl::read::<Value>(&args.input, OnBadLine::Error)?;
-    // Batches are cut at the same records whatever was done before, so that a resumed run has the same bits.
+    // Batches end at the same records whatever was done before, so that a resumed run has the same bits.
     let (mut batch, mut tokens) = (Vec::new(), 0);
     let mut index = 0;
     while let Some(value) = reader.next() {
@@ -95,7 +95,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Scores a batch, unless all of it is in the output already.
+/// Scores a batch, unless all of it is already in the output.
 fn flush(
     model: &RewardModel,
     output: &mut OrderedOutput,
@@ -137,7 +137,7 @@ impl Record {
     }
 }
 
-/// What kind of record it is shows in its fields.
+/// Determines the kind of a record from its fields.
 fn record(value: Value, problems: Option<&Prompts>) -> anyhow::Result<Record> {
     let has = |name: &str| value.get(name).is_some();
     if has("chosen") && has("rejected") {
@@ -174,7 +174,7 @@ fn prompts(path: &Path) -> anyhow::Result<Prompts> {
     problems.into_iter().map(prompt).collect()
 }
 
-/// What came out of this command (not of one that it goes on with).
+/// The counts of this run, without those of the run that it continues.
 #[derive(Default)]
 struct Counts {
     rewards: Vec<f64>,
@@ -224,7 +224,7 @@ mod tests {
         let tools = vec![json!({"type": "function", "function": {"name": "add"}})];
         problems.insert("p".into(), (vec![Message::system("s"), Message::user("q")], tools.clone()));
         assert_eq!(names(sample.clone(), Some(&problems)).unwrap(), [("reward", 3)]);
-        // Tools are part of the prompt, in each kind of record.
+        // Tools are part of the prompt in every kind of record.
         assert_eq!(record(sample, Some(&problems)).unwrap().tools, tools);
         let preference = json!({"prompt": "q", "chosen": "a", "rejected": "b", "tools": tools});
         assert_eq!(record(preference, None).unwrap().tools, tools);

@@ -1,4 +1,4 @@
-//! `herd rejection-sampling train-rm`: a scalar head on a language model, trained on ranked responses.
+//! `herd rejection-sampling train-rm`: trains a scalar head on a language model with ranked responses.
 
 use ::run::Class;
 use anyhow::{Context, ensure};
@@ -21,7 +21,7 @@ pub struct Args {
     drop_over_long: bool,
 }
 
-/// Everything that decides a run.
+/// The configuration of a run.
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The keys that every training stage has.
@@ -35,8 +35,8 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// One epoch in steps of 64 prompts at 1e-5, as Llama 2 (Touvron et al. 2023, section 3.2.2) in smaller steps, with
-    /// a twentieth held out.
+    /// One epoch in steps of 64 prompts at learning rate 1e-5: as for Llama 2 (Touvron et al. 2023, section 3.2.2),
+    /// but with smaller steps. One twentieth of the data is held out.
     fn default() -> Self {
         let training = Training { batch_size: Some(64), eval_fraction: 0.05, ..Training::default() };
         Self { training, strengths: Vec::new() }
@@ -52,7 +52,8 @@ impl StageConfig for Config {
         Ok(())
     }
 
-    /// A group stands in one row: the tokens of a row decide which groups are too long, and so what is trained on.
+    /// A group must fit into one row, so the tokens of a row decide which groups are too long, and therefore which
+    /// are trained on.
     fn common_class(key: &str) -> Option<Class> {
         (key == "micro_batch_tokens").then_some(Class::Course)
     }
@@ -98,11 +99,11 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<RewardObje
     })
 }
 
-/// A head of small random weights (standard deviation 0.02, as transformers'), from the seed alone.
+/// A head of small random weights (standard deviation 0.02, as in transformers), which depend only on the seed.
 fn new_head(hidden: i64, seed: u64, device: Device) -> Tensor {
     use rand::{RngExt, SeedableRng};
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-    // Box and Muller.
+    // The Box-Muller transform.
     let normal = (0..hidden).map(|_| {
         let (a, b): (f64, f64) = (rng.random(), rng.random());
         (0.02 * (-2.0 * (1.0 - a).ln()).sqrt() * (std::f64::consts::TAU * b).cos()) as f32

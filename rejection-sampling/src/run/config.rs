@@ -1,4 +1,4 @@
-//! What a run is to do, worked out once from its flags. The parts of the run get the parts of this.
+//! The configuration of a run, computed once from its flags. Each part of the run gets its part of it.
 
 use ::run::{Class, Input};
 use anyhow::ensure;
@@ -11,29 +11,29 @@ use super::plan::{self, Checkpoint, Style};
 use super::problems::{Columns, Format};
 use super::select::{Rules, Select};
 
-/// Everything that a run needs to know, checked.
+/// The checked configuration of a run.
 pub struct Config<'a> {
     /// How the rows of the problem file are read.
     pub columns: Columns<'a>,
-    /// The checkpoints, and what opens each.
+    /// The checkpoints.
     pub checkpoints: Vec<Checkpoint>,
-    /// The flags that open the checkpoint of the same place.
+    /// For each checkpoint, the flags that open it.
     pub samplers: Vec<SamplerArgs>,
     /// System prompts that steer the style.
     pub styles: Vec<Style>,
     /// How answers are sampled.
     pub answers: Answers,
-    /// How programs are worked on.
+    /// Settings of the program loop.
     pub programs: Loop,
-    /// What becomes of the evidence.
+    /// The contents of the result files.
     pub files: Files,
 }
 
 /// How answers are sampled.
 pub struct Answers {
-    /// At temperature 1; each sample has its own.
+    /// Sampling parameters at temperature 1; each sample has its own temperature.
     base: SamplingParams,
-    /// The most tokens of an answer.
+    /// Maximum number of tokens of an answer.
     pub max_new_tokens: usize,
     /// Strings that end an answer.
     pub stop: Vec<String>,
@@ -47,24 +47,24 @@ impl Answers {
     }
 }
 
-/// What the files of a run hold.
+/// The contents of the result files.
 #[derive(Debug, Clone, Copy)]
 pub struct Files {
-    /// Samples of each problem.
+    /// Number of samples of each problem.
     pub k: usize,
-    /// How much is kept.
+    /// The selection rules.
     pub rules: Rules,
-    /// Keep the steering system prompt.
+    /// Whether to keep the steering system prompt.
     pub keep_style: bool,
-    /// Compare the languages of prompt and answer.
+    /// Whether to compare the languages of prompt and answer.
     pub compare_languages: bool,
 }
 
 impl<'a> Config<'a> {
-    /// Checks what clap cannot, and reads the styles.
+    /// Makes the checks that clap cannot make, and reads the styles.
     ///
     /// # Errors
-    /// A sentence that names the flag and what to write instead.
+    /// When a flag is invalid; the error names it and says what to write instead.
     pub fn new(args: &'a Args) -> anyhow::Result<Self> {
         ensure!((1..=1 << 20).contains(&args.samples), "--samples is {}; it must be at least 1", args.samples);
         ensure!(
@@ -142,10 +142,10 @@ fn sampler_of(args: &SamplerArgs, checkpoint: &Checkpoint) -> SamplerArgs {
     args
 }
 
-/// What the run reads: problems, styles, models, the judge's questions.
+/// The inputs of the run: problems, styles, models, the judge's questions.
 ///
 /// # Errors
-/// When a file or a model is not there.
+/// When a file or a model does not exist.
 pub fn inputs(args: &Args, config: &Config, questions: &[(&str, &str)]) -> anyhow::Result<Vec<Input>> {
     let mut inputs = vec![Input::file("problems", &args.problems)?];
     if let Some(styles) = &args.styles {
@@ -170,14 +170,14 @@ pub fn inputs(args: &Args, config: &Config, questions: &[(&str, &str)]) -> anyho
     Ok(inputs)
 }
 
-/// What a change of a key changes: which answers are sampled, or only what is selected from them.
+/// The class of each key: whether it changes the sampled answers, or only the selection.
 pub fn class(key: &str) -> Class {
     match key {
         // Compared by content.
         "output" | "problems" | "styles" => Class::Free,
         "math_url" | "code_url" | "worker_token_env" => Class::Free,
         "verify_timeout" | "verify_retries" | "verify_workers" => Class::Free,
-        // Rewards and judgements are of given answers; they are kept under digests of their own.
+        // Rewards and judgements belong to given answers, and are kept under their own digests.
         "reward_model" | "select" | "per_problem" | "pairs" | "outcome_only" | "keep_style" | "any_language" => {
             Class::Output
         }

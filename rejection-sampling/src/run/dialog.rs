@@ -1,9 +1,9 @@
-//! One sample from its first question to its last verdict, as a function of what has happened so far: what is to be
-//! done next is never stored, so a run that was killed goes on from its answers and verdicts alone.
+//! One sample from its first question to its last verdict, as a function of its history. The next step is always
+//! computed from the history and never stored, so a killed run continues from its answers and verdicts alone.
 //!
-//! For programs this is the execution-feedback loop of the Llama 3 paper (section 4.3.1): generate, run with tests,
-//! feed what went wrong back, let the model repair, keep dialogs whose end passes. Where a problem has no tests the
-//! model writes them, and may repair the program or the tests.
+//! For programs, this is the execution-feedback loop of the Llama 3 paper (section 4.3.1): generate, run with tests,
+//! return the failures to the model, let the model repair, and keep dialogs whose last program passes. If a problem
+//! has no tests, the model writes them, and may repair the program or the tests.
 
 use dataset::{Kind, Message, Problem, Verdict};
 use serde::{Deserialize, Serialize};
@@ -13,35 +13,35 @@ use super::programs;
 /// The status of a sample that no verifier could judge.
 pub const UNVERIFIED: &str = "unverified";
 
-/// An answer of the model, or why there is none.
+/// An answer of the model, or the reason why there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Turn {
-    /// It answered.
+    /// The answer.
     Answer(Answer),
-    /// It did not: the cause.
+    /// The cause of the failure.
     Failed(String),
 }
 
-/// What the model said.
+/// An answer of the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// The text.
     pub text: String,
-    /// Why it ended: `stop`, `length` or a server's word.
+    /// The reason why it ended: `stop`, `length` or a server's term.
     pub finish_reason: String,
-    /// Sum of the tokens' log-probabilities, where known.
+    /// Sum of the tokens' log-probabilities, if known.
     pub logprob: Option<f64>,
-    /// Tokens.
+    /// Number of tokens.
     pub tokens: u64,
 }
 
-/// How programs are worked on.
+/// Settings of the program loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loop {
-    /// Attempts to repair a program that failed.
+    /// Maximum number of repairs of a failed program.
     pub repairs: u64,
-    /// Let the model write tests where a problem has none.
+    /// Whether the model writes tests for a problem that has none.
     pub write_tests: bool,
 }
 
@@ -50,27 +50,27 @@ pub struct Loop {
 pub struct History<'a> {
     /// The problem.
     pub problem: &'a Problem,
-    /// The prompt as it was asked, with the system prompt that steers.
+    /// The prompt of the request, with the steering system prompt.
     pub prompt: &'a [Message],
     /// The model's turns so far.
     pub turns: &'a [&'a Turn],
-    /// The verdicts so far, each with the number of the turn that it is on.
+    /// The verdicts so far, each with the index of its turn.
     pub verdicts: &'a [(usize, &'a Verdict)],
 }
 
-/// What is to be done.
+/// The next step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Ask the model.
     Ask(Vec<Message>),
     /// Verify the answer of the last turn.
     Verify,
-    /// Nothing.
+    /// Nothing is left to do.
     Done,
 }
 
 impl History<'_> {
-    /// What is to be done next.
+    /// The next step of this history.
     #[must_use]
     pub fn next(&self, rules: &Loop) -> Step {
         let Some(last) = self.turns.last() else { return Step::Ask(self.prompt.to_vec()) };
@@ -102,7 +102,7 @@ impl History<'_> {
         }
     }
 
-    /// Whether a verifier has something to say on this problem.
+    /// Whether a verifier can judge this problem.
     #[must_use]
     pub fn is_verifiable(&self, rules: &Loop) -> bool {
         match self.problem.kind {
@@ -117,8 +117,7 @@ impl History<'_> {
         self.problem.kind == Kind::Code && self.problem.tests.is_none() && rules.write_tests
     }
 
-    /// The dialog up to now: the prompt, and each answer with what was said to it before the next. It ends with the
-    /// model's last turn.
+    /// The dialog so far: the prompt, and each answer with the feedback on it. It ends with the model's last turn.
     #[must_use]
     pub fn messages(&self) -> Vec<Message> {
         let mut messages = self.prompt.to_vec();
@@ -136,7 +135,7 @@ impl History<'_> {
         messages
     }
 
-    /// What the model is told of a program that failed.
+    /// The feedback to the model on a failed program.
     fn feedback(&self, verdict: &Verdict) -> String {
         let mut text = format!("I ran this and it did not pass ({}).", verdict.status);
         let mut part = |heading: &str, content: &str| {
@@ -168,7 +167,7 @@ impl History<'_> {
     }
 }
 
-/// What the model is asked after its program, where the problem has no tests: assertions as `codeexec` runs them in the
+/// The request for tests after a program, for a problem without tests: assertions that `codeexec` can run in the
 /// problem's language.
 fn write_tests(problem: &Problem) -> String {
     let language = programs::language(problem);
@@ -273,7 +272,7 @@ mod tests {
             let Step::Ask(again) = step(&problem, &[&said, &said], &[(1, &wrong)], RULES) else { panic!("no repair") };
             assert_eq!(again[..3], messages[..], "the history says what was asked");
         }
-        // Nobody asked for tests: there is nothing to verify with.
+        // Without tests there is nothing to verify with.
         assert_eq!(step(&problem, &[&said], &[], Loop { repairs: 2, write_tests: false }), Step::Done);
     }
 }

@@ -1,5 +1,5 @@
-//! The verdict on a mathematical answer: is the final answer right, and is no step judged wrong (the Llama 3 paper,
-//! section 4.3.3)?
+//! The verdict on a mathematical answer: whether the final answer is right, and whether a step was judged wrong (the
+//! Llama 3 paper, section 4.3.3).
 
 use dataset::{Problem, Verdict};
 use mathverify::{Options, SolutionVerdict, StepStatus, Verdict as AnswerVerdict};
@@ -15,7 +15,7 @@ pub fn verify(problem: &Problem, response: &str) -> Verdict {
     verdict(&answer, &steps)
 }
 
-/// One verdict of the two: `passed` when the answer is right and no step is wrong.
+/// Combines both into one verdict: `passed` if the answer is right and no step is wrong.
 #[must_use]
 pub fn verdict(answer: &AnswerVerdict, steps: &SolutionVerdict) -> Verdict {
     let correct = answer.is_equal();

@@ -32,11 +32,11 @@ use verify::Verifiers;
 
 use crate::reward::RewardModel;
 
-/// Runs the stage, or goes on where it was stopped. `launcher` starts the worker processes that run programs.
+/// Runs the stage, or continues an interrupted run. `launcher` starts the worker processes that run programs.
 ///
 /// # Errors
-/// A sentence on what is wrong with flags, problems, models or the folder. Samples and verdicts that could not be got
-/// are no error: they are recorded with their cause and counted.
+/// When flags, problems, models or the folder are faulty. A failed sample or verdict is not an error: it is recorded
+/// with its cause and counted.
 pub fn run(args: &Args, launcher: Launcher) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     let config = Config::new(args)?;

@@ -1,4 +1,5 @@
-//! Which samples are taken: for each problem, k of them, each with a checkpoint, a style, a temperature and a seed.
+//! The plan of a run's samples: for each problem, k samples, each with a checkpoint, a style, a temperature and a
+//! seed.
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Style {
-    /// The capability that it is for; `*` for all.
+    /// The capability of its problems; `*` for all.
     pub capability: String,
     /// Its name in the records.
     pub name: String,
@@ -22,9 +23,9 @@ pub struct Style {
 /// A model to sample from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// The capability that it is for; `*` for all.
+    /// The capability of its problems; `*` for all.
     pub capability: String,
-    /// Its name or folder, or the name of a model that an endpoint serves.
+    /// Its name or folder, or the model's name on an endpoint.
     pub model: String,
 }
 
@@ -41,24 +42,24 @@ impl Checkpoint {
     }
 }
 
-/// One sample to take.
+/// One planned sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slot {
-    /// The problem's place.
+    /// The index of the problem.
     pub problem: usize,
-    /// Which of its samples, from 0.
+    /// The number of the sample among those of the problem, from 0.
     pub sample: u64,
-    /// The checkpoint's place.
+    /// The index of the checkpoint.
     pub checkpoint: usize,
-    /// The style's place, if there is one for the problem.
+    /// The index of the style, if the problem has one.
     pub style: Option<usize>,
     /// The temperature.
     pub temperature: f64,
-    /// The seed of its first answer.
+    /// The seed of the first answer.
     pub seed: u64,
 }
 
-/// What a problem trains: `meta.capability` or a field `capability`, else its kind's name.
+/// The capability of a problem: `meta.capability` or a field `capability`, else the name of its kind.
 #[must_use]
 pub fn capability(problem: &Problem) -> &str {
     let named = problem.meta.as_ref().and_then(|meta| meta["capability"].as_str());
@@ -71,17 +72,17 @@ pub fn capability(problem: &Problem) -> &str {
     })
 }
 
-/// Reads a file of styles, one JSON object a line.
+/// Reads a file of styles, one JSON object per line.
 ///
 /// # Errors
-/// `file:line` and what is wrong.
+/// When a line is faulty, with `file:line`.
 pub fn styles(path: &Path) -> anyhow::Result<Vec<Style>> {
     dataset::jsonl::read_all(path).context("--styles takes lines {\"capability\", \"name\", \"system\"}")
 }
 
-/// Lays out `k` samples a problem. Temperatures turn fastest, then styles, then checkpoints, so that every combination
-/// gets its share. A seed depends on the run's seed, the problem's place in its file, where the first is at `skip`, and
-/// the sample's number alone.
+/// Plans `k` samples for each problem. Temperatures change fastest, then styles, then checkpoints, so that every
+/// combination gets its share. A seed depends only on the run's seed, the sample's number, and the problem's position
+/// in its file (the first one is at `skip`).
 ///
 /// # Errors
 /// When a problem's capability has no checkpoint.
@@ -100,7 +101,7 @@ pub fn lay_out(
         let models = |of: &dyn Fn(&str) -> bool| {
             (0..checkpoints.len()).filter(|&i| of(&checkpoints[i].capability)).collect::<Vec<_>>()
         };
-        // A capability's own checkpoints take the place of those that are for all.
+        // The checkpoints of a capability replace those for all.
         let own = models(&|of| of == capability);
         let models = if own.is_empty() { models(&|of| of == "*") } else { own };
         let steering: Vec<usize> = (0..styles.len()).filter(|&i| fits(&styles[i].capability)).collect();

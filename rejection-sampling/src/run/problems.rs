@@ -21,51 +21,50 @@ pub enum Format {
     Mbpp,
 }
 
-/// MBPP's tasks for training (Austin et al. 2021, section 2.1); 11-510 are its test.
+/// MBPP's training tasks (Austin et al. 2021, section 2.1); 11-510 are its test split.
 const MBPP_TRAIN: std::ops::RangeInclusive<u64> = 601..=974;
 
 /// The field of a problem with the code to run before its tests.
 pub const SETUP: &str = "test_setup";
 
-/// Problems, and what became of the other rows.
+/// Problems, and the counts of the other rows.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// The problems, each with an id of its own.
+    /// The problems, each with a unique id.
     pub problems: Vec<Problem>,
     /// Rows read.
     pub rows: u64,
-    /// Rows that are not for training.
+    /// Number of rows that are not for training.
     pub not_for_training: u64,
-    /// Rows whose worked answer has more steps than asked for.
+    /// Number of rows whose worked answer has too many steps.
     pub too_long: u64,
 }
 
-/// How to read rows.
+/// The format of rows.
 #[derive(Debug, Clone)]
 pub struct Columns<'a> {
     /// The format.
     pub format: Format,
     /// The field of a question.
     pub prompt: &'a str,
-    /// The field of its answer.
+    /// The field of the answer.
     pub answer: &'a str,
-    /// The most steps of a worked answer of GSM8K, its lines above `####`; none: any number.
+    /// Maximum number of steps of a worked answer of GSM8K (lines above `####`); `None` for no limit.
     pub max_solution_steps: Option<usize>,
 }
 
-/// What a row turns out to be.
+/// The kind of a row.
 enum Row {
     Problem(Box<Problem>),
     NotForTraining,
     TooLong,
 }
 
-/// Reads the problems of a file: rows `skip` to `skip + limit` of those that are for training and
-/// short enough.
+/// Reads the problems of a file: rows `skip` to `skip + limit` of those that are for training and short enough.
 ///
 /// # Errors
-/// `file:line` and what to change: a row that is no problem, a problem without what its verifier needs, an id that
-/// comes twice.
+/// When a row is not a problem, a problem lacks data for its verifier, or an id occurs twice (with `file:line` and
+/// what to change).
 pub fn load(path: &Path, columns: &Columns, skip: usize, limit: Option<usize>) -> anyhow::Result<Loaded> {
     let mut reader = jsonl::read::<Value>(path, OnBadLine::Error)?;
     let mut loaded = Loaded::default();
@@ -109,7 +108,7 @@ pub fn load(path: &Path, columns: &Columns, skip: usize, limit: Option<usize>) -
     Ok(loaded)
 }
 
-/// What every problem needs.
+/// Checks the properties that every problem needs.
 fn checked(problem: &Problem) -> Result<(), Invalid> {
     check::is_prompt(&problem.prompt)?;
     if problem.kind == Kind::Math && problem.answer.as_ref().is_none_or(|answer| answer.trim().is_empty()) {
@@ -159,7 +158,7 @@ fn gsm8k(row: &Value, columns: &Columns) -> Result<Row, Invalid> {
     Ok(Row::Problem(Box::new(problem)))
 }
 
-/// The prompt is that of the MBPP paper (section 3), with the tests that the function has to pass.
+/// The prompt is that of the MBPP paper (section 3), with the tests that the function must pass.
 fn mbpp(row: &Value) -> Result<Row, Invalid> {
     let id = row["task_id"].as_u64().ok_or_else(|| Invalid("task_id: must be a number".into()))?;
     if !MBPP_TRAIN.contains(&id) {

@@ -1,4 +1,4 @@
-//! The verdict on a program: what `codeexec` is asked to run, and what is kept of its answer.
+//! The verdict on a program: the job for `codeexec`, and the recorded part of its verdict.
 
 use anyhow::Context;
 use codeexec::extract;
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use super::dialog::Turn;
 use super::problems::SETUP;
 
-/// Characters that are kept of each output.
+/// Maximum number of recorded characters of each output.
 const KEPT: usize = 2_000;
 
-/// The job for the last answer: the newest program of the dialog with the problem's tests, or the newest tests that the
-/// model wrote.
+/// The job for the last answer: the newest program of the dialog with the problem's tests, or with the newest tests
+/// that the model wrote.
 ///
 /// # Errors
-/// When the tests are in no form that `codeexec` takes.
+/// When the tests are not in a form that `codeexec` accepts.
 pub fn job(problem: &Problem, turns: &[&Turn]) -> anyhow::Result<Job> {
     let entry_point = problem.entry_point.as_deref();
     let texts: Vec<&str> = turns
@@ -51,15 +51,15 @@ pub fn job(problem: &Problem, turns: &[&Turn]) -> anyhow::Result<Job> {
     Job::from_value(fields).map_err(anyhow::Error::msg).with_context(|| format!("problem {}", problem.id))
 }
 
-/// The language of a problem's programs; Python where it names none.
+/// The language of a problem's programs; Python if it names none.
 pub fn language(problem: &Problem) -> &str {
     problem.language.as_deref().unwrap_or("python")
 }
 
-/// What is kept of `codeexec`'s verdict, with its outputs cut to a length that fits into a prompt.
+/// The recorded part of `codeexec`'s verdict, with outputs truncated to a length that fits into a prompt.
 ///
 /// # Errors
-/// When it is none.
+/// When it is not a verdict.
 pub fn verdict(mut from: Value) -> anyhow::Result<Verdict> {
     if let Some(fields) = from.as_object_mut() {
         fields.remove("id");
@@ -71,7 +71,7 @@ pub fn verdict(mut from: Value) -> anyhow::Result<Verdict> {
                 fields.insert(name.into(), format!("[...]{end}").into());
             }
         }
-        // Times and memory differ from run to run: a record of them would differ after a kill.
+        // Times and memory differ from run to run, so a record with them would differ after a kill.
         for name in ["wall_ms", "cpu_ms", "peak_memory_bytes"] {
             fields.remove(name);
         }

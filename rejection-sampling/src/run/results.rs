@@ -1,4 +1,4 @@
-//! From evidence to files: every sample, the selected conversations, the preference pairs, and the counts.
+//! Writes the results: every sample, the selected conversations, the preference pairs, and the counts.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,49 +17,49 @@ use super::plan::{Checkpoint, capability};
 use super::select::{Evidence, Selection, select};
 use super::state::{Reward, Sampled, State};
 
-/// The files of a run's results.
+/// The result files of a run.
 pub const FILES: [&str; 3] = ["samples.jsonl", "selected.jsonl", "pairs.jsonl"];
 
-/// What came out of a run.
+/// The counts of a run.
 #[derive(Debug, Default, Serialize)]
 pub struct Counts {
-    /// Problems.
+    /// Number of problems.
     pub problems: usize,
-    /// Samples.
+    /// Number of samples.
     pub samples: usize,
-    /// Samples without an answer, by cause.
+    /// Number of samples without an answer, by cause.
     pub failed: BTreeMap<String, u64>,
-    /// Answers cut at the maximum length.
+    /// Number of answers truncated at the maximum length.
     pub cut: u64,
-    /// Last verdicts by status.
+    /// Number of last verdicts, by status.
     pub verdicts: BTreeMap<String, u64>,
-    /// Causes of samples that could not be verified.
+    /// Number of samples that could not be verified, by cause.
     pub unverified: BTreeMap<String, u64>,
-    /// Right final answers with a step judged wrong: neither selected nor rejected.
+    /// Number of right final answers with a step judged wrong: neither selected nor rejected.
     pub right_with_wrong_step: u64,
-    /// Answers in another language than their prompt.
+    /// Number of answers in another language than their prompt.
     pub other_language: u64,
-    /// Samples without a reward, where a reward model was asked.
+    /// Number of samples without a reward, if a reward model was used.
     pub unscored: u64,
-    /// Answers without a judgement, where a judge was asked.
+    /// Number of answers without a judgement, if a judge was used.
     pub unjudged: u64,
-    /// Attempts at repair, and samples that passed by one.
+    /// Number of attempted repairs, and of samples that passed after one.
     pub repairs: (u64, u64),
-    /// Tokens sampled.
+    /// Number of sampled tokens.
     pub tokens: u64,
     /// pass@k of first answers, by k.
     pub pass_at: BTreeMap<u64, Estimate>,
-    /// pass@1 of what the repairs made of them, where there were any.
+    /// pass@1 after repairs, if there were any.
     pub pass_at_1_after_repairs: Option<Estimate>,
-    /// Problems with at least one selected sample.
+    /// Number of problems with at least one selected sample.
     pub solved: usize,
-    /// Selected samples.
+    /// Number of selected samples.
     pub selected: usize,
-    /// Preference pairs.
+    /// Number of preference pairs.
     pub pairs: usize,
 }
 
-/// A sample's evidence, collected.
+/// The collected evidence of a sample.
 struct View<'a> {
     first: Option<&'a Answer>,
     last: Option<&'a Answer>,
@@ -73,7 +73,7 @@ struct View<'a> {
     messages: Vec<Message>,
 }
 
-/// Whether the final answer is right, where a verifier knows.
+/// Whether the final answer is right, if a verifier judged it.
 fn correct(verdict: &Verdict) -> Option<bool> {
     (verdict.status != UNVERIFIED).then(|| verdict.extra.get("correct") == Some(&Value::Bool(true)))
 }
@@ -116,7 +116,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The reward model's score.
+    /// The score of the reward model.
     fn score(&self) -> Option<f64> {
         match self.reward {
             Some(Reward::Score(score)) => Some(*score),
@@ -124,7 +124,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What decides about its end, or, for pairs, about its first answer.
+    /// The evidence on the end of the dialog or, for pairs, on its first answer.
     fn evidence(&self, of_first: bool) -> Evidence<'_> {
         let (answer, verdict) =
             if of_first { (self.first, self.first_verdict) } else { (self.last, self.last_verdict) };
@@ -136,7 +136,7 @@ impl<'a> View<'a> {
             language_fits: self.languages.as_ref().is_none_or(Languages::agree),
             verified: verdict.and_then(correct),
             wrong_step: verdict.is_some_and(|verdict| !verdict.passed),
-            // Scores and judgements are of the end.
+            // Scores and judgements refer to the end of the dialog.
             reward: self.score().filter(|_| !of_first || !repaired),
             judged: self
                 .judgement
@@ -221,7 +221,7 @@ pub fn write(state: &State, files: &Files, checkpoints: &[Checkpoint], folder: &
     Ok(counts)
 }
 
-/// One sample for the files.
+/// One sample for the result files.
 struct Record<'a> {
     state: &'a State<'a>,
     checkpoints: &'a [Checkpoint],
@@ -230,7 +230,7 @@ struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// How it was sampled and what is known of it.
+    /// How it was sampled, with its evidence.
     fn evidence(&self) -> Value {
         let (slot, view) = (&self.state.slots[self.slot], self.view);
         let mut evidence = json!({
@@ -258,7 +258,7 @@ impl Record<'_> {
         evidence
     }
 
-    /// The same about the first answer.
+    /// The same for the first answer.
     fn evidence_of_first(&self) -> Value {
         let mut evidence = self.evidence();
         if let Some(verdict) = self.view.first_verdict {
@@ -332,7 +332,7 @@ impl Counts {
         }
     }
 
-    /// The counts for people.
+    /// The counts as text.
     #[must_use]
     pub fn text(&self) -> String {
         let list = |counts: &BTreeMap<String, u64>| {

@@ -1,21 +1,21 @@
-//! Which samples of a problem are kept, and which pairs say what is better: a pure function of their evidence.
+//! Selects the samples of a problem and its preference pairs, as a pure function of their evidence.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// What decides.
+/// The selection criterion.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Select {
-    /// The reward model's best
+    /// The samples with the highest reward
     Rm,
-    /// What the verifier passes
+    /// The samples that pass the verifier
     Verifier,
-    /// What the verifier passes, the reward model's best first
+    /// The samples that pass the verifier, highest reward first
     #[value(name = "verifier+rm")]
     #[serde(rename = "verifier+rm")]
     VerifierRm,
-    /// What the judge gives its maximum
+    /// The samples with the judge's maximum score
     Judge,
 }
 
@@ -27,50 +27,51 @@ impl Select {
     }
 }
 
-/// What is known of one sample.
+/// The evidence of one sample.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evidence<'a> {
-    /// The answer; none where the model gave none.
+    /// The answer; `None` if the model gave none.
     pub response: Option<&'a str>,
-    /// It ended by itself.
+    /// Whether it ended by itself.
     pub ended: bool,
-    /// It is in the language of the prompt, or nobody knows.
+    /// Whether it is in the language of the prompt, or its language is unknown.
     pub language_fits: bool,
-    /// The verifier's word on the outcome: right, wrong, or nothing of use (no verifier, unverified).
+    /// The verifier's result on the outcome: right, wrong, or unknown (no verifier, or verification failed).
     pub verified: Option<bool>,
-    /// A step on the way is wrong, as far as the verifier looks at steps.
+    /// Whether a step is wrong, if the verifier checks steps.
     pub wrong_step: bool,
-    /// The reward model's score.
+    /// The score of the reward model.
     pub reward: Option<f64>,
-    /// The judge's points and whether they are its maximum.
+    /// The judge's points, and whether they are its maximum.
     pub judged: Option<(u64, bool)>,
 }
 
-/// How much to keep.
+/// The selection rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
-    /// What decides.
+    /// The selection criterion.
     pub select: Select,
-    /// The most selected samples of a problem.
+    /// Maximum number of selected samples of a problem.
     pub per_problem: usize,
-    /// The most pairs of a problem.
+    /// Maximum number of pairs of a problem.
     pub pairs: usize,
-    /// Whether a right outcome with a wrong step on the way counts as right; otherwise it is on no side.
+    /// Whether a right outcome with a wrong step counts as right; otherwise such a sample is neither selected nor
+    /// rejected.
     pub outcome_only: bool,
 }
 
-/// What is kept of a problem's samples: their places.
+/// The selection of a problem's samples, as indices.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Selected samples, best first.
     pub selected: Vec<usize>,
-    /// A better and a worse one each.
+    /// Pairs of a better and a worse sample.
     pub pairs: Vec<(usize, usize)>,
 }
 
-/// Selects among a problem's samples. Of equal texts only the first counts, on both sides. A sample that was cut off at
-/// the maximum length, is in another language than its prompt, or whose judgement failed is neither selected nor the
-/// better or worse side of a pair.
+/// Selects among a problem's samples. Of equal texts only the first counts, on both sides. A sample is neither
+/// selected nor used in a pair if it was truncated at the maximum length, is in another language than its prompt, or
+/// could not be judged.
 #[must_use]
 pub fn select(samples: &[Evidence], rules: &Rules) -> Selection {
     let mut seen = std::collections::HashSet::new();
@@ -82,7 +83,7 @@ pub fn select(samples: &[Evidence], rules: &Rules) -> Selection {
         })
         .collect();
     let reward = |i: usize| samples[i].reward.unwrap_or(f64::NEG_INFINITY);
-    // Stable sorts: equal scores stay in the order of sampling.
+    // Stable sorts keep equal scores in the order of sampling.
     let best_first = |mut list: Vec<usize>| {
         list.sort_by(|&a, &b| reward(b).total_cmp(&reward(a)));
         list
@@ -116,7 +117,7 @@ pub fn select(samples: &[Evidence], rules: &Rules) -> Selection {
             (best.collect(), rest.into_iter().map(|(_, i)| i).collect())
         }
     };
-    // Top against bottom of one list: the two ends must not meet or cross. Of two lists, the shorter one starts again.
+    // Top and bottom of one list must not meet or cross. Of two lists, the shorter one starts again.
     let count = if rules.select == Select::Rm { better.len() } else { better.len().max(worse.len()) };
     let pairs = better.iter().copied().cycle().zip(worse.iter().copied().cycle()).take(count.min(rules.pairs));
     let pairs = pairs.filter(|&(a, b)| rules.select != Select::Rm || reward(a) > reward(b)).collect();
@@ -162,7 +163,7 @@ mod tests {
         let samples = [with("a", true, true), with("b", false, true), with("c", false, false), with("d", false, false)];
         assert_eq!(select(&samples, &rules(Select::Verifier)), Selection::default());
         let outcome = select(&samples, &Rules { outcome_only: true, pairs: 3, ..rules(Select::Verifier) });
-        // One right answer stands against each wrong one.
+        // The one right answer is paired with each wrong one.
         assert_eq!(outcome, Selection { selected: vec![0], pairs: vec![(0, 1), (0, 2), (0, 3)] });
     }
 

@@ -1,4 +1,4 @@
-//! What a run has so far: answers, verdicts, rewards and judgements, each in a journal of its own in the run's folder.
+//! The state of a run: answers, verdicts, rewards and judgements, each in its own journal in the run folder.
 
 use ::run::RunFolder;
 use curation::judge::Judgement;
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::dialog::{History, Loop, Step, Turn, UNVERIFIED};
 use super::plan::{Slot, Style};
 
-/// A sample's reward, or why it has none.
+/// A sample's reward, or the reason why it has none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reward {
-    /// The reward model's score.
+    /// The score of the reward model.
     Score(f64),
-    /// Why there is none.
+    /// The reason why there is none.
     Failed(String),
 }
 
@@ -23,11 +23,11 @@ pub enum Reward {
 pub struct State<'a> {
     /// The problems.
     pub problems: &'a [Problem],
-    /// The samples to take; a sample's key is its place here.
+    /// The planned samples; a sample's key is its index here.
     pub slots: &'a [Slot],
     /// The styles.
     pub styles: &'a [Style],
-    /// How programs are worked on.
+    /// Settings of the program loop.
     pub rules: Loop,
     turns: Journal<Turn>,
     verdicts: Journal<Verdict>,
@@ -46,7 +46,7 @@ fn key(slot: usize, turn: usize) -> u64 {
 pub struct Sampled<'a> {
     /// The model's turns.
     pub turns: Vec<&'a Turn>,
-    /// The verdicts, each with the number of its turn.
+    /// The verdicts, each with the index of its turn.
     pub verdicts: Vec<(usize, &'a Verdict)>,
 }
 
@@ -54,7 +54,7 @@ impl<'a> State<'a> {
     /// Opens or continues the journals in a run's folder.
     ///
     /// # Errors
-    /// When they are of another run, or the disk refuses.
+    /// When they belong to another run, or a file cannot be written.
     pub fn open(
         run: &RunFolder,
         fingerprint: &str,
@@ -73,19 +73,19 @@ impl<'a> State<'a> {
         })
     }
 
-    /// Answers that are there.
+    /// Number of existing answers.
     #[must_use]
     pub fn answers(&self) -> usize {
         self.turns.len()
     }
 
-    /// Forgets what could not be got.
+    /// Removes failed samples and verdicts, so that they are retried.
     pub fn forget_failures(&mut self) {
         self.turns.retain(|_, turn| !matches!(turn, Turn::Failed(_)));
         self.verdicts.retain(|_, verdict| verdict.status != UNVERIFIED);
     }
 
-    /// What there is of a sample.
+    /// The existing turns and verdicts of a sample.
     #[must_use]
     pub fn sampled(&self, slot: usize) -> Sampled<'_> {
         let turns: Vec<&Turn> = (0..256).map_while(|turn| self.turns.get(key(slot, turn))).collect();
@@ -93,7 +93,8 @@ impl<'a> State<'a> {
         Sampled { verdicts: (0..turns.len()).filter_map(verdict).collect(), turns }
     }
 
-    /// The prompt of a sample as the model gets it: a steering system prompt goes before what the problem has.
+    /// The prompt of a sample as the model gets it: a steering system prompt comes before the messages of the
+    /// problem.
     #[must_use]
     pub fn prompt(&self, slot: usize) -> Vec<Message> {
         let Slot { problem, style, .. } = &self.slots[slot];
@@ -109,7 +110,7 @@ impl<'a> State<'a> {
         prompt
     }
 
-    /// A sample's history with what is to be done next.
+    /// A sample's history, with its next step.
     #[must_use]
     pub fn next(&self, slot: usize) -> Step {
         let Sampled { turns, verdicts } = self.sampled(slot);
@@ -117,7 +118,7 @@ impl<'a> State<'a> {
         History { problem, prompt: &self.prompt(slot), turns: &turns, verdicts: &verdicts }.next(&self.rules)
     }
 
-    /// The kinds of problems of which a sample has something left to do that a verifier will be asked about.
+    /// The kinds of problems with unfinished samples that a verifier will have to judge.
     #[must_use]
     pub fn kinds_to_verify(&self) -> Vec<Kind> {
         let mut kinds = Vec::new();
@@ -134,7 +135,7 @@ impl<'a> State<'a> {
         kinds
     }
 
-    /// Takes in the next turn of a sample.
+    /// Adds the next turn of a sample.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -143,7 +144,7 @@ impl<'a> State<'a> {
         Ok(self.turns.insert(key(slot, number), turn)?)
     }
 
-    /// Takes in the verdict on a sample's last turn.
+    /// Adds the verdict on a sample's last turn.
     ///
     /// # Errors
     /// When a file cannot be written.

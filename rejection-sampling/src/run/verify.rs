@@ -1,6 +1,6 @@
-//! Verdicts on samples, from this process or from servers. A verifier that hangs or talks nonsense costs its own samples
-//! their verdict, which is then `unverified` with the cause, and nothing else. What a server that dies had goes to the
-//! others; when none is left the run stops, and goes on when one is there again.
+//! Verdicts on samples, from this process or from servers. If a verifier hangs or gives an invalid response, only its
+//! own samples are affected: their verdict is `unverified` with the cause. If a server dies, the others get its work.
+//! If no server is left, the run stops, and continues when it is started again with a server available.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -48,7 +48,7 @@ pub struct VerifyArgs {
 
 /// One sample to verify.
 pub struct Task<'a> {
-    /// Its key, handed back with the verdict.
+    /// The key, returned with the verdict.
     pub key: u64,
     /// The problem.
     pub problem: &'a Problem,
@@ -74,7 +74,7 @@ pub struct Verifiers {
 
 enum Programs {
     Pool(Box<Pool>),
-    /// Servers, and the seconds that a program may run there.
+    /// Servers, and the time limit of a program in seconds.
     Remote(Box<Workers>, f64),
 }
 
@@ -118,7 +118,7 @@ impl Verifiers {
     /// Checks, before sampling starts, that the servers for these kinds of problems answer.
     ///
     /// # Errors
-    /// As [`Workers::check`].
+    /// See [`Workers::check`].
     pub fn check(&self, kinds: &[Kind]) -> anyhow::Result<()> {
         if let (Some(workers), true) = (&self.maths, kinds.contains(&Kind::Math)) {
             workers.check()?;
@@ -132,7 +132,7 @@ impl Verifiers {
     /// Verifies all samples. Each verdict is passed with its key to `done` as soon as it is known.
     ///
     /// # Errors
-    /// What `done` returns; when no server is left.
+    /// Errors that `done` returns; when no server is left.
     pub fn verify(
         &self,
         tasks: &[Task],
@@ -182,7 +182,7 @@ fn in_threads(
             scope.spawn(|| {
                 let send = send;
                 while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    // A closed channel means that the receiver has met an error: there is nobody left to work for.
+                    // A closed channel means that the receiver has failed, so no further work is needed.
                     if send.send((task.key, judge(task))).is_err() {
                         return;
                     }
@@ -233,7 +233,7 @@ fn programs_at(
 ) -> anyhow::Result<()> {
     let (mut questions, mut keys) = (Vec::new(), Vec::new());
     for task in tasks {
-        // The limit goes with the program: the server's own may be another.
+        // The limit is part of the job, since the server's default may differ.
         let job = programs::job(task.problem, &task.turns).map(|job| Job { timeout: Some(seconds), ..job });
         match job.and_then(|job| Ok(serde_json::to_value(job)?)) {
             Ok(job) => {

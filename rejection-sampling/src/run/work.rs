@@ -1,4 +1,4 @@
-//! The work of a run: everything that is still to be asked, verified, scored and judged, until nothing is.
+//! The work of a run: asks, verifies, scores and judges until nothing is left.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,8 @@ use crate::reward::{Group, RewardModel};
 /// Samples and verifies, round by round, until no sample has anything left to do.
 ///
 /// # Errors
-/// When a checkpoint cannot be opened, the engine fails as a whole, or the disk refuses. A request that gets no answer,
-/// and a verifier that gives no verdict, are recorded with their cause instead.
+/// When a checkpoint cannot be opened, the engine fails as a whole, or a file cannot be written. A request without an
+/// answer, and a verifier without a verdict, are recorded with their cause instead.
 pub fn sample_and_verify(state: &mut State, config: &Config, verifiers: &Verifiers) -> anyhow::Result<()> {
     let mut open: Option<(usize, Sampler)> = None;
     loop {
@@ -48,13 +48,13 @@ pub fn sample_and_verify(state: &mut State, config: &Config, verifiers: &Verifie
         }
         for (checkpoint, asked) in to_ask {
             if open.as_ref().is_none_or(|(opened, _)| *opened != checkpoint) {
-                // One model at a time in memory.
+                // Only one model is in memory at a time.
                 drop(open.take());
                 open = Some((checkpoint, config.samplers[checkpoint].open()?));
             }
             let (_, sampler) = open.as_ref().context("a checkpoint was opened")?;
             sample(state, sampler, &asked)?;
-            // These can be verified right away, in this round.
+            // These can be verified in this round.
             to_verify.extend(asked.iter().map(|(index, _)| *index).filter(|&index| state.next(index) == Step::Verify));
         }
         verify(state, verifiers, &to_verify)?;
@@ -86,7 +86,7 @@ fn verify(state: &mut State, verifiers: &Verifiers, slots: &[usize]) -> anyhow::
         return Ok(());
     }
     let (problems, all) = (state.problems, state.slots);
-    // The turns are copied, since the verdicts go into the same state as they come.
+    // The turns are copied, since the verdicts are written to the same state as they arrive.
     let turns: Vec<Vec<Turn>> =
         slots.iter().map(|&slot| state.sampled(slot).turns.into_iter().cloned().collect()).collect();
     let tasks = slots.iter().zip(&turns).map(|(&slot, turns)| Task {
@@ -103,11 +103,11 @@ fn verify(state: &mut State, verifiers: &Verifiers, slots: &[usize]) -> anyhow::
     Ok(())
 }
 
-/// Scores the final dialogs of all problems, problem by problem: a problem's samples lie in one row, so that a score
-/// depends on them alone and is the same in a run that was killed.
+/// Scores the final dialogs of all problems, problem by problem. The samples of a problem are in one row, so that a
+/// score depends only on them and is the same after a kill.
 ///
 /// # Errors
-/// When the disk refuses or libtorch does.
+/// When a file cannot be written, and errors of libtorch.
 pub fn score(
     state: &mut State,
     mut journal: Journal<Vec<Reward>>,
@@ -146,10 +146,10 @@ pub fn score(
     Ok(())
 }
 
-/// Asks the judge about every answer that it has not judged.
+/// Asks the judge about every answer without a judgement.
 ///
 /// # Errors
-/// When the judge cannot be opened or the disk refuses.
+/// When the judge cannot be opened or a file cannot be written.
 pub fn judge(
     state: &mut State,
     mut journal: Journal<judge::Judgement>,

@@ -1,4 +1,4 @@
-//! Tiny models, problems, fake servers, and runs of the commands in this process and in others.
+//! Tiny models, problems, fake servers, and runs of the commands in this process and in child processes.
 
 #![allow(dead_code, clippy::unwrap_used)]
 
@@ -33,21 +33,21 @@ pub fn run(flags: &[String]) -> anyhow::Result<()> {
     rejection_sampling::cli::run(&cli.args, &["codeexec"])
 }
 
-/// A command in a process of its own: this test program again, see [`be_a_child`].
+/// A command in a child process: this test program again, see [`be_a_child`].
 pub fn spawn(flags: &[String]) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "child", "--nocapture"]).env("RS_CHILD", flags.join("\n"));
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Waits for a child and returns its errors, if it failed.
+/// Waits for a child and returns its standard error, if it failed.
 pub fn finish(mut child: Child) -> Result<(), String> {
     let mut errors = String::new();
     child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     if child.wait().unwrap().success() { Ok(()) } else { Err(errors) }
 }
 
-/// What the test `child` does: nothing unless started by [`spawn`].
+/// The body of the test `child`: it does nothing unless [`spawn`] started the program.
 pub fn be_a_child() {
     let Ok(flags) = std::env::var("RS_CHILD") else { return };
     let flags: Vec<String> = flags.lines().map(str::to_owned).collect();
@@ -128,24 +128,24 @@ pub fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// What a server does with the n-th request that it gets of this body.
+/// The reaction of a server to the n-th request with this body.
 type Behaviour = dyn Fn(usize, &str, &Value) -> Reply + Send + Sync;
 
 /// A server's reply.
 pub enum Reply {
     /// A status and a body.
     Send(u16, Value),
-    /// Nothing, ever.
+    /// Never a reply.
     Hang,
 }
 
-/// A server that remembers what it was asked.
+/// A server that records its requests.
 pub struct Server {
     pub url: String,
     pub seen: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
-/// A server of one thread a connection.
+/// A server with one thread per connection.
 pub fn serve(behaviour: impl Fn(usize, &str, &Value) -> Reply + Send + Sync + 'static) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -212,7 +212,7 @@ fn read_request(stream: &mut TcpStream) -> Option<(String, Value)> {
     Some((path, serde_json::from_slice(&body).unwrap_or(Value::Null)))
 }
 
-/// An answer as an OpenAI-compatible server gives it.
+/// An answer in the form of an OpenAI-compatible server.
 pub fn says(text: &str) -> Reply {
     let choice = json!({"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"});
     Reply::Send(200, json!({"choices": [choice], "usage": {"completion_tokens": 5}}))
