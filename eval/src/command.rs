@@ -1,4 +1,4 @@
-//! `herd eval`: flags, and what they start.
+//! `herd eval`: its flags and subcommands.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -196,7 +196,7 @@ fn class(key: &str) -> Class {
         // Compared by content: the files and, with their prompts, the items.
         "output" | "benchmarks" | "problems" | "text" | "prompt_dir" => Class::Free,
         "code_url" | "worker_token_env" | "code_workers" => Class::Free,
-        // Figures over the same answers.
+        // Changes only figures computed from the same answers.
         "k" => Class::Output,
         _ => SamplerArgs::class(key).unwrap_or(Class::Course),
     }
@@ -271,7 +271,7 @@ fn evaluate(args: &RunArgs, prefix: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The items of every task, and the files that they come from.
+/// The items of every task, and the files that they were read from.
 fn read_items(args: &RunArgs, prompts: &Prompts) -> anyhow::Result<(Vec<Item>, Vec<Input>)> {
     let data = match &args.benchmarks {
         Some(folder) => folder.clone(),

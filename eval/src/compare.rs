@@ -1,4 +1,4 @@
-//! Two runs on the same items: paired differences, with McNemar's exact test and a bootstrap interval.
+//! Compares two runs on the same items: paired differences, with McNemar's exact test and a bootstrap interval.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,7 +8,7 @@ use stats::paired::{bootstrap, mcnemar};
 
 use crate::record::Sample;
 
-/// Resamples of the bootstrap.
+/// Number of bootstrap resamples.
 const RESAMPLES: usize = 10_000;
 
 /// A column of a benchmark in two runs.
@@ -18,34 +18,34 @@ pub struct Difference {
     pub task: String,
     /// The column.
     pub column: String,
-    /// Items that both runs have.
+    /// Number of items that both runs have.
     pub items: usize,
-    /// The first run's mean over them.
+    /// The first run's mean over these items.
     pub first: f64,
-    /// The second run's mean over them.
+    /// The second run's mean over these items.
     pub second: f64,
-    /// The 95% interval of second minus first, by the bootstrap over items.
+    /// The lower end of the 95% interval of second minus first, by the bootstrap over items.
     pub low: f64,
-    /// Its upper end.
+    /// The upper end of the interval.
     pub high: f64,
-    /// Items that only the first has right, where every item is simply right or wrong.
+    /// Number of items that only the first run has right; `None` unless every item is either right or wrong.
     pub lost: Option<usize>,
-    /// Items that only the second has right.
+    /// Number of items that only the second run has right.
     pub gained: Option<usize>,
     /// McNemar's exact p-value, two-sided.
     pub p: Option<f64>,
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
     /// The columns that both runs have.
     pub differences: Vec<Difference>,
-    /// Items that only the first run has.
+    /// Number of items that only the first run has.
     pub only_first: usize,
-    /// Items that only the second run has.
+    /// Number of items that only the second run has.
     pub only_second: usize,
-    /// Shared items whose prompts differ: they were not asked the same.
+    /// Number of shared items whose prompts differ.
     pub other_prompt: usize,
 }
 
@@ -64,7 +64,7 @@ pub fn compare(first: &[Sample], second: &[Sample]) -> Comparison {
         .filter(|s| s.sample == 0)
         .filter(|s| prompts.get(&(s.task.as_str(), s.id.as_str())).is_some_and(|other| other.prompt != s.prompt))
         .count();
-    // For each task and column: the item's mean in either run.
+    // For each task and column, the item's mean in both runs.
     let mut pairs: BTreeMap<(&str, &str), Vec<(f64, f64)>> = BTreeMap::new();
     for key in &shared {
         for (column, (x, y)) in &a[*key] {

@@ -1,7 +1,8 @@
-//! Whether contamination raises a benchmark's figure (the paper's section 5.1.4, after Singh et al. 2024).
+//! Measures whether contamination raises a benchmark's figure (the paper's section 5.1.4, after Singh et al. 2024).
 //!
-//! [`text_quality::ngrams`] measures the share of each item that occurs in training data. The share that makes an item contaminated
-//! differs between benchmarks: the paper picks for each the threshold with the largest significant gain, and so does [`analyse`].
+//! [`text_quality::ngrams`] measures the share of each item that occurs in training data. The share from which an
+//! item counts as contaminated differs between benchmarks. For each benchmark, the paper picks the threshold with the
+//! largest significant gain, and so does [`analyse`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,39 +12,39 @@ use stats::interval::{Z, proportion};
 
 use crate::record::Sample;
 
-/// What contamination does to a benchmark's figure at one threshold.
+/// The effect of contamination on a benchmark's figure at one threshold.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AtThreshold {
-    /// An item counts as contaminated from this share on.
+    /// The share from which an item counts as contaminated.
     pub threshold: f64,
-    /// Contaminated items.
+    /// Number of contaminated items.
     pub contaminated: usize,
-    /// The share of right answers among the others.
+    /// The share of right answers among the other items.
     pub clean: Option<f64>,
-    /// All items minus the clean ones: what contamination adds to the figure.
+    /// The figure of all items minus that of the clean ones: the effect of contamination.
     pub gain: Option<f64>,
     /// Whether contaminated and clean items differ significantly (two proportions, |z| > 1.959964).
     pub significant: bool,
 }
 
-/// A benchmark's contamination.
+/// The contamination of a benchmark.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Contamination {
     /// The benchmark.
     pub task: String,
-    /// Items.
+    /// Number of items.
     pub items: usize,
-    /// Items whose whole question is a text of the training data.
+    /// Number of items whose whole question is a text of the training data.
     pub exact: usize,
     /// The share of right answers among all items.
     pub accuracy: f64,
-    /// Each threshold.
+    /// The results for each threshold.
     pub thresholds: Vec<AtThreshold>,
     /// The threshold with the largest significant gain, if there is one.
     pub chosen: Option<f64>,
 }
 
-/// Looks at a run's samples with their overlaps, by benchmark.
+/// Analyses a run's samples with their overlaps, by benchmark.
 #[must_use]
 pub fn analyse(samples: &[&Sample], overlaps: &[(f64, bool)]) -> Vec<Contamination> {
     let mut tasks: BTreeMap<&str, Vec<(bool, f64, bool)>> = BTreeMap::new();
@@ -114,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_threshold_with_the_largest_gain() {
-        // 40 contaminated items all right, 60 clean ones 20 right.
+        // 40 contaminated items are all right; of 60 clean ones, 20 are right.
         let samples: Vec<Sample> = (0..100).map(|i| sample("t", &i.to_string(), 0, i < 60)).collect();
         let refs: Vec<&Sample> = samples.iter().collect();
         let overlaps: Vec<(f64, bool)> = (0..100).map(|i| (if i < 40 { 0.75 } else { 0.05 }, false)).collect();

@@ -1,4 +1,4 @@
-//! From a benchmark's file to its items.
+//! Reads the items of a benchmark from its file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,27 +15,27 @@ use crate::prompts::Prompts;
 use crate::score::Grading;
 use crate::task::Task;
 
-/// One item: what is asked, and how the answer is judged.
+/// One item: the prompt, and how the answer is judged.
 #[derive(Debug, Clone)]
 pub struct Item {
     /// The benchmark.
     pub task: Task,
-    /// Its id there.
+    /// The id of the item in the benchmark.
     pub id: String,
     /// The question itself, without instructions and examples.
     pub question: String,
-    /// What the model gets. For likelihoods one message: the text that a choice continues.
+    /// The messages for the model. For likelihoods, one message: the text before a choice.
     pub messages: Vec<Message>,
     /// How the answer is judged.
     pub grading: Grading,
-    /// What figures are broken down by: subject, difficulty, kind of prompt.
+    /// The groups for breakdowns: subject, difficulty, kind of prompt.
     pub groups: BTreeMap<String, String>,
 }
 
-/// What is asked and how it is judged, as one text: a change of a prompt of this program changes it too.
+/// The prompts and grading of all items as one text; it also changes when a prompt of this program changes.
 ///
 /// # Errors
-/// Never in practice: messages can be written.
+/// When serde cannot serialize a message.
 pub fn identity(items: &[Item]) -> anyhow::Result<String> {
     let mut print = Fingerprint::new();
     for item in items {
@@ -46,10 +46,10 @@ pub fn identity(items: &[Item]) -> anyhow::Result<String> {
     Ok(print.finish())
 }
 
-/// Reads the items of a task, at most `limit` of them, from its start.
+/// Reads at most `limit` items of a task, from the start.
 ///
 /// # Errors
-/// A file that cannot be read, or is not that benchmark's: the sentence names record and field.
+/// When a file cannot be read, or does not belong to the benchmark; the error names record and field.
 pub fn read(task: Task, path: &Path, prompts: &Prompts, limit: Option<usize>) -> anyhow::Result<Vec<Item>> {
     let limit = limit.unwrap_or(usize::MAX);
     let items = match task {
@@ -76,10 +76,10 @@ pub fn read(task: Task, path: &Path, prompts: &Prompts, limit: Option<usize>) ->
     Ok(items)
 }
 
-/// A record's fields.
+/// The fields of a record.
 type Row = Map<String, Value>;
 
-/// Where a set is ordered by kind, a limit takes every so-manieth record instead of the first ones.
+/// For a set that is ordered by kind, a limit takes records at equal distances instead of the first ones.
 fn spread(rows: &mut Vec<Row>, limit: usize) {
     let n = rows.len();
     if limit >= n {
@@ -110,7 +110,7 @@ fn rows(path: &Path) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// A file's bytes, without gzip where the name ends in `.gz`.
+/// The bytes of a file, decompressed if the name ends in `.gz`.
 pub(crate) fn unpacked(path: &Path) -> anyhow::Result<Vec<u8>> {
     let file = BufReader::new(File::open(path).with_context(|| format!("cannot open {}", path.display()))?);
     let mut bytes = Vec::new();
@@ -237,7 +237,7 @@ fn multiple_choice(task: Task, id: String, row: &Row, prompts: &Prompts) -> anyh
     Ok(Item { task, id, question, messages, grading: Grading::Choice { choices, right }, groups })
 }
 
-/// HumanEval(+) and MBPP(+). Of MBPP only the test split (ids 11 to 510).
+/// HumanEval(+) and MBPP(+). For MBPP, only the test split (ids 11 to 510).
 fn programs(task: Task, path: &Path, prompts: &Prompts, limit: usize) -> anyhow::Result<Vec<Item>> {
     let suite = task.suite().context("no benchmark of programs")?;
     let mut tasks = codeexec::suite::tasks(suite, path)?;
@@ -255,7 +255,7 @@ fn programs(task: Task, path: &Path, prompts: &Prompts, limit: usize) -> anyhow:
     tasks.into_iter().map(item).collect()
 }
 
-/// Problem records: their prompts go to the model as they are.
+/// Problem records; their prompts are passed to the model unchanged.
 fn problems(path: &Path, limit: usize) -> anyhow::Result<Vec<Item>> {
     let records: Vec<Problem> = dataset::jsonl::read_all(path)?;
     let mut items = Vec::new();
@@ -294,7 +294,7 @@ fn problems(path: &Path, limit: usize) -> anyhow::Result<Vec<Item>> {
     Ok(items)
 }
 
-/// A text file for its perplexity.
+/// A text file for the task `perplexity`.
 fn text(path: &Path) -> anyhow::Result<Item> {
     let text = String::from_utf8(unpacked(path)?).with_context(|| format!("{} is not UTF-8 text", path.display()))?;
     let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

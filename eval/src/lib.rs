@@ -1,8 +1,8 @@
-//! Benchmarks of a model: what it is asked, how its answers are scored, and how sure the figures are.
+//! Benchmarks of a model: prompts, scoring of answers, and figures with intervals.
 //!
 //! [`command::run`] is `herd eval`: [`task`] names the benchmarks, [`items`] reads their data, [`prompts`] writes the
-//! questions, [`score`] judges the answers, [`summary`] makes figures with intervals ([`stats`]) of them. [`compare`] sets
-//! two runs against each other item by item, [`contamination`] looks for the items in training data, and [`data`] fetches
+//! questions, [`score`] judges the answers, and [`summary`] computes figures with intervals ([`stats`]). [`compare`]
+//! compares two runs item by item, [`contamination`] searches for the items in training data, and [`data`] fetches
 //! the sets.
 
 pub mod command;

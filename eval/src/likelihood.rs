@@ -1,4 +1,4 @@
-//! Multiple choice and perplexity by the model's own probabilities.
+//! Multiple choice and perplexity by the model's probabilities.
 
 use anyhow::ensure;
 use sampler::Local;
@@ -7,13 +7,13 @@ use serde_json::json;
 use crate::items::Item;
 use crate::score::{Grading, Judgement, one};
 
-/// Pairs of prompt and continuation scored in one go.
+/// Number of pairs of prompt and continuation that are scored together.
 const PAIRS: usize = 64;
 
-/// Judges items by likelihood, in order; `done` gets each with its place.
+/// Judges items by likelihood, in order; `done` gets each with its index.
 ///
 /// # Errors
-/// A text that does not fit into the model's context, or what `done` returns.
+/// When a text does not fit into the model's context; errors that `done` returns.
 pub(crate) fn judge(
     model: &Local,
     items: &[Item],
@@ -31,20 +31,21 @@ pub(crate) fn judge(
     Ok(())
 }
 
-/// The ids of a text, with the beginning-of-text token where the tokenizer adds one.
+/// The ids of a text, with the beginning-of-text token if the tokenizer adds one.
 fn encode(model: &Local, text: &str) -> anyhow::Result<Vec<i64>> {
     Ok(model.folder().tokenizer.encode(text, true)?.into_iter().map(i64::from).collect())
 }
 
-/// The token that a text's first one is predicted from, where the tokenizer adds none: as the harness, the end of text.
+/// The token before a text's first token, from which that is predicted, if the tokenizer adds none: the end-of-text
+/// token, as in the harness.
 fn prefix(model: &Local) -> Option<i64> {
     let tokenizer = &model.folder().tokenizer;
     tokenizer.bos_id().map(i64::from).or_else(|| model.folder().stop_ids.first().copied())
 }
 
-/// Compares choices by the sum of their tokens' log-probabilities, plain (`acc`) and for each character (`acc-norm`).
+/// Compares choices by the sum of their tokens' log-probabilities, plain (`acc`) and per character (`acc-norm`).
 ///
-/// Prompt and choice are tokenised together and cut where the prompt's own tokens end, as in the harness.
+/// Prompt and choice are tokenised together and split at the end of the prompt's own tokens, as in the harness.
 fn choose(model: &Local, item: &Item, choices: &[String], right: usize) -> anyhow::Result<Judgement> {
     let context = item.messages.last().map(|message| message.text().to_owned()).unwrap_or_default();
     let start = encode(model, &context)?;
@@ -70,15 +71,16 @@ fn choose(model: &Local, item: &Item, choices: &[String], right: usize) -> anyho
     Ok(judgement)
 }
 
-/// Perplexity by windows that do not overlap: each token is predicted once, from those before it in its window; the first of
-/// a window from the last token of the one before (the harness's rolling log-likelihood).
+/// Perplexity with windows that do not overlap: each token is predicted once, from the tokens before it in its
+/// window. The first token of a window is predicted from the last token of the previous one (the harness's rolling
+/// log-likelihood).
 fn perplexity(model: &Local, text: &str, window: usize) -> anyhow::Result<Judgement> {
     let ids: Vec<i64> = model.folder().tokenizer.encode(text, false)?.into_iter().map(i64::from).collect();
     ensure!(!ids.is_empty(), "the text is empty");
     let context = model.folder().model.config().max_position_embeddings as usize;
     ensure!(window >= 2 && window <= context, "--window must be from 2 to the model's context, {context}");
     let first = prefix(model);
-    // Without any special token the first token cannot be predicted.
+    // Without any special token, the first token cannot be predicted.
     let skip = usize::from(first.is_none());
     let mut pairs = Vec::new();
     let mut before = first.unwrap_or(ids[0]);

@@ -1,7 +1,7 @@
-//! What the model is told: a file for each benchmark, embedded and overridden by files of the same name in `--prompt-dir DIR`.
+//! The prompts: an embedded file for each benchmark, which a file with the same name in `--prompt-dir DIR` overrides.
 //!
-//! A file is a conversation: lines `--- system`, `--- user` and `--- assistant` begin a message, and the texts are Jinja
-//! templates over the item's fields. Worked examples are turns of the conversation.
+//! A file is a conversation: the lines `--- system`, `--- user` and `--- assistant` start a message, and the texts
+//! are Jinja templates over the item's fields. Worked examples are turns of the conversation.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,10 +35,10 @@ pub struct Prompts {
 }
 
 impl Prompts {
-    /// The embedded prompts, and those of a folder in place of them.
+    /// The embedded prompts, replaced by those of a folder where it has them.
     ///
     /// # Errors
-    /// A file of the folder that belongs to no benchmark, or has no messages.
+    /// When a file of the folder belongs to no benchmark, or has no messages.
     pub fn load(folder: Option<&Path>) -> anyhow::Result<Self> {
         let mut texts: BTreeMap<String, String> =
             EMBEDDED.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
@@ -61,7 +61,7 @@ impl Prompts {
         Ok(Self { texts, environment })
     }
 
-    /// Names and texts, for people to read and change.
+    /// Names and texts, for printing.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))
     }
@@ -69,7 +69,7 @@ impl Prompts {
     /// The messages for an item of a benchmark.
     ///
     /// # Errors
-    /// A template that cannot be read, or names a field that the benchmark's items have not.
+    /// When a template cannot be parsed, or names a field that the benchmark's items do not have.
     pub fn messages(&self, task: &str, variables: &Value) -> anyhow::Result<Vec<Message>> {
         let text = self.texts.get(task).with_context(|| format!("no prompt for {task}"))?;
         let place = || format!("the prompt {task}.txt");
@@ -81,7 +81,7 @@ impl Prompts {
     }
 }
 
-/// A file's messages before rendering.
+/// The messages of a file, before rendering.
 fn parts(text: &str) -> anyhow::Result<Vec<(Role, String)>> {
     let mut parts: Vec<(Role, String)> = Vec::new();
     for line in text.lines() {

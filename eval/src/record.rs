@@ -1,4 +1,4 @@
-//! `samples.jsonl`: one judged answer a line.
+//! `samples.jsonl`: one judged answer per line.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,28 +10,28 @@ use serde_json::{Map, Value};
 use crate::items::Item;
 use crate::score::{Judgement, Scores};
 
-/// What a model answered, before it is judged: a line of `responses.jsonl`.
+/// The answer of a model before it is judged: a line of `responses.jsonl`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Response {
     /// The benchmark.
     pub task: String,
-    /// The item's id there.
+    /// The id of the item in the benchmark.
     pub id: String,
-    /// Which of the item's samples, from 0.
+    /// The number of the sample among those of the item, from 0.
     pub sample: usize,
     /// The text.
     pub response: String,
-    /// `stop`, `length`, another server's word, or `error`.
+    /// `stop`, `length`, another server's term, or `error`.
     pub finish_reason: String,
-    /// Generated tokens.
+    /// Number of generated tokens.
     pub tokens: u64,
-    /// Why there is no answer.
+    /// The reason why there is no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 impl Response {
-    /// The word in records.
+    /// The term in records.
     #[must_use]
     pub fn word(reason: &FinishReason) -> String {
         match reason {
@@ -47,34 +47,34 @@ impl Response {
 pub struct Sample {
     /// The benchmark.
     pub task: String,
-    /// The item's id there.
+    /// The id of the item in the benchmark.
     pub id: String,
-    /// Which of the item's samples, from 0.
+    /// The number of the sample among those of the item, from 0.
     pub sample: usize,
     /// Whether it is right.
     pub passed: bool,
-    /// One word for how it went.
+    /// The result as one word.
     pub status: String,
     /// The columns: for each a numerator and a denominator.
     pub scores: Scores,
-    /// What was found in the answer.
+    /// The answer that was extracted from the response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extracted: Option<String>,
     /// One sentence about the verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// What figures are broken down by.
+    /// The groups for breakdowns.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, String>,
     /// The question without instructions and examples.
     pub question: String,
-    /// What the model got.
+    /// The prompt that the model got.
     pub prompt: Vec<Message>,
-    /// What it answered.
+    /// The response of the model.
     pub response: String,
-    /// Why the answer ended.
+    /// The reason why the answer ended.
     pub finish_reason: String,
-    /// Generated tokens.
+    /// Number of generated tokens.
     pub tokens: u64,
     /// Every other field.
     #[serde(flatten)]
@@ -109,7 +109,7 @@ impl Sample {
 /// The samples of a run folder.
 ///
 /// # Errors
-/// When `samples.jsonl` is not there or not complete.
+/// When `samples.jsonl` is missing or incomplete.
 pub fn read(run: &Path) -> anyhow::Result<Vec<Sample>> {
     let path = run.join("samples.jsonl");
     if !path.exists() {

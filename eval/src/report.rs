@@ -7,7 +7,7 @@ use ::run::{Blocks, Column, Page};
 use crate::record::Sample;
 use crate::summary::{Summary, shown};
 
-/// Answers shown for each benchmark.
+/// Number of answers shown for each benchmark.
 const SHOWN: usize = 20;
 
 /// Writes the report of a run.

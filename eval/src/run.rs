@@ -1,4 +1,5 @@
-//! A run: sample what is missing, judge what is not judged, sum up. Kill it at any moment: the same command goes on.
+//! A run: samples missing answers, judges answers that are not judged yet, and summarises. It may be killed at any
+//! moment; the same command continues.
 
 use std::path::Path;
 use std::time::Instant;
@@ -22,23 +23,24 @@ pub struct Settings {
     pub sampling: SamplingParams,
     /// Seed of everything random.
     pub seed: u64,
-    /// Answers to each item.
+    /// Number of answers to each item.
     pub samples: usize,
-    /// The most tokens of an answer, instead of each benchmark's own.
+    /// Maximum number of tokens of an answer, instead of each benchmark's own.
     pub max_new_tokens: Option<usize>,
-    /// Tokens of a window for perplexity.
+    /// Window for perplexity, in tokens.
     pub window: usize,
 }
 
-/// Programs judged between two writes.
+/// Number of programs judged between two writes.
 const BATCH: usize = 64;
 
-/// Runs items against a model and judges the answers: `responses.jsonl` and `samples.jsonl` in `folder`.
+/// Runs items against a model and judges the answers: writes `responses.jsonl` and `samples.jsonl` in `folder`.
 ///
-/// `fingerprint` is of everything that the samples depend on: partial results of another are refused. `code` is asked for the judge of programs only where there are some.
+/// `fingerprint` is that of everything that the samples depend on: partial results with another one are refused.
+/// `code` is called for the judge of programs only if there are programs.
 ///
 /// # Errors
-/// A model that does not answer, a sandbox that is not set up, a folder of another run.
+/// When the model does not answer, the sandbox is not set up, or the folder belongs to another run.
 pub fn run(
     folder: &Path,
     fingerprint: &str,
@@ -54,7 +56,7 @@ pub fn run(
         return record::read(folder);
     }
     let (asked, likely): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| !item.task.is_likelihood());
-    // Sampling for hours to find that nobody can judge would be a waste.
+    // Find out before hours of sampling whether programs can be judged.
     let mut judge = None;
     if asked.iter().any(|item| matches!(item.grading, Grading::Code(_))) {
         judge = Some(code()?);
@@ -115,7 +117,8 @@ fn sample(
                 response.response = answer.text;
                 response.tokens = answer.tokens;
             }
-            // The item itself cannot be asked, a prompt too long, say: it counts as wrong, and is reported.
+            // The item itself cannot be asked (its prompt is too long, for example): it counts as wrong, and is
+            // reported.
             Err(SampleError::Request(reason)) => response.error = Some(reason),
             Err(other) => bail!("{} {}: {other}; run the same command again to go on", response.task, response.id),
         }

@@ -1,4 +1,4 @@
-//! Figures from judged samples: means with intervals, pass@k, and breakdowns by group.
+//! Computes figures from judged samples: means with intervals, pass@k, and breakdowns by group.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,19 +11,19 @@ use crate::record::Sample;
 /// The figures of a benchmark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskSummary {
-    /// Items.
+    /// Number of items.
     pub items: usize,
-    /// Answers, over all items.
+    /// Number of answers, over all items.
     pub answers: usize,
-    /// Answers that were cut at the maximum length.
+    /// Number of answers that were truncated at the maximum length.
     pub cut: usize,
-    /// Answers without any text (cut while the model thought, a call of a tool, a refusal), by finish reason; they are
-    /// judged as they are.
+    /// Number of answers without any text (truncated during reasoning, a tool call, a refusal), by finish reason;
+    /// they are judged as they are.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub empty: BTreeMap<String, usize>,
-    /// Items that could not be asked; they count as wrong.
+    /// Number of items that could not be asked; they count as wrong.
     pub failed: usize,
-    /// Generated tokens.
+    /// Number of generated tokens.
     pub tokens: u64,
     /// The columns.
     pub metrics: BTreeMap<String, Estimate>,
@@ -35,7 +35,7 @@ pub struct TaskSummary {
 /// The figures of a run, by benchmark.
 pub type Summary = BTreeMap<String, TaskSummary>;
 
-/// Sums up judged samples. `ks`: the values of k for pass@k where items have several samples.
+/// Summarises judged samples. `ks` are the values of k for pass@k, for items with several samples.
 #[must_use]
 pub fn summarise(samples: &[Sample], ks: &[u64]) -> Summary {
     let tasks: BTreeSet<&str> = samples.iter().map(|sample| sample.task.as_str()).collect();
@@ -81,7 +81,7 @@ fn one_task(samples: &[&Sample], ks: &[u64]) -> TaskSummary {
     }
 }
 
-/// Answers without text, by finish reason. Items that were not asked for a text have none.
+/// Number of answers without text, by finish reason. Items that require no text are not counted.
 fn empty_answers(samples: &[&Sample]) -> BTreeMap<String, usize> {
     let mut empty = BTreeMap::new();
     for sample in samples.iter().filter(|sample| sample.response.trim().is_empty()) {
@@ -92,12 +92,12 @@ fn empty_answers(samples: &[&Sample]) -> BTreeMap<String, usize> {
     empty
 }
 
-/// Log-likelihoods have no bounds; every other column is a share.
+/// Log-likelihoods are unbounded; every other column is a share.
 fn estimate(column: &str, items: &[(f64, f64)]) -> Estimate {
     if column.ends_with("-nll") { ratio(items) } else { share(items) }
 }
 
-/// A column's numerators and denominators, each item's samples averaged.
+/// A column's numerators and denominators, averaged over each item's samples.
 fn column_items(samples: &[&Sample], column: &str) -> Vec<(f64, f64)> {
     let mut items: BTreeMap<&str, (f64, f64, f64)> = BTreeMap::new();
     for sample in samples {
@@ -113,7 +113,7 @@ fn passed_items(samples: &[&Sample]) -> Vec<(f64, f64)> {
     right_of_each(samples).into_values().map(|(n, c)| (c as f64 / n as f64, 1.0)).collect()
 }
 
-/// For each item how many samples it has and how many are right.
+/// For each item, the number of samples and the number of right ones.
 fn right_of_each<'a>(samples: &[&'a Sample]) -> BTreeMap<&'a str, (u64, u64)> {
     let mut counts: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for sample in samples {
@@ -123,7 +123,7 @@ fn right_of_each<'a>(samples: &[&'a Sample]) -> BTreeMap<&'a str, (u64, u64)> {
     counts
 }
 
-/// A figure as it is shown: percent with its interval, or for mean negative log-likelihoods the perplexity.
+/// A figure as printed: percent with its interval, or the perplexity for mean negative log-likelihoods.
 #[must_use]
 pub fn shown(column: &str, estimate: &Estimate) -> (String, String) {
     if let Some(unit) = column.strip_suffix("-nll") {
@@ -136,7 +136,7 @@ pub fn shown(column: &str, estimate: &Estimate) -> (String, String) {
     (format!("{}%", percent(estimate.value)), format!("{} to {}", percent(estimate.low), percent(estimate.high)))
 }
 
-/// A sentence on the answers without text.
+/// A sentence about the answers without text.
 #[must_use]
 pub fn empty_line(figures: &TaskSummary) -> String {
     let reasons: Vec<String> = figures.empty.iter().map(|(reason, count)| format!("{count} {reason}")).collect();

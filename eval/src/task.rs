@@ -42,7 +42,7 @@ pub enum Task {
     Problems,
 }
 
-/// By its name.
+/// Serialized by name.
 impl Serialize for Task {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
@@ -71,13 +71,13 @@ impl Task {
         }
     }
 
-    /// Whether the model's own probabilities are asked for instead of a text.
+    /// Whether the task uses the model's probabilities instead of a generated text.
     #[must_use]
     pub fn is_likelihood(self) -> bool {
         matches!(self, Self::Arc | Self::Mmlu | Self::Perplexity)
     }
 
-    /// The most tokens of an answer, as Meta's evaluations of Llama 3 have them (IFEval: as the harness).
+    /// Maximum number of tokens of an answer, as in Meta's evaluations of Llama 3 (IFEval: as in the harness).
     #[must_use]
     pub fn max_new_tokens(self) -> usize {
         match self {
@@ -88,7 +88,7 @@ impl Task {
         }
     }
 
-    /// The benchmark of codeexec that it is.
+    /// The benchmark of codeexec that the task uses.
     #[must_use]
     pub fn suite(self) -> Option<Suite> {
         match self {
@@ -100,7 +100,7 @@ impl Task {
         }
     }
 
-    /// Where its data may stand in a data folder, first come first served; `.gz`, `.zst` may follow.
+    /// The possible places of its data in a data folder, in order of precedence; `.gz`, `.zst` may follow.
     fn files(self) -> &'static [&'static str] {
         match self {
             Self::Gsm8k | Self::Gsm8kZeroShot => &["gsm8k/test.jsonl", "gsm8k/test.parquet"],
@@ -121,7 +121,7 @@ impl Task {
     /// The task's file in a data folder.
     ///
     /// # Errors
-    /// A sentence that says where the file has to stand, and how it may get there.
+    /// When the file is missing; the error says where the file must be, and how to get it.
     pub fn locate(self, data: &Path) -> anyhow::Result<PathBuf> {
         let endings = ["", ".gz", ".zst"];
         let candidates =

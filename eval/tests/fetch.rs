@@ -1,4 +1,4 @@
-//! `herd data get` against a server of this machine.
+//! Tests `herd data get` against a server on this machine.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,7 +21,7 @@ fn a_set_is_fetched_once_checked_and_unpacked() {
     let count = requests.clone();
     let mirror = common::serve(move |path, _| {
         count.fetch_add(1, Ordering::Relaxed);
-        // As the public data lies: only the compressed file is there.
+        // As in the public data, only the compressed file exists.
         if path == "/sets/xstest/xstest_prompts.csv.gz" { (200, packed.clone()) } else { (404, Vec::new()) }
     });
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! lm-evaluation-harness's verdicts, stored by make_gsm8k.py: the same here.
+//! Compares with lm-evaluation-harness's verdicts, stored by make_gsm8k.py.
 
 #![allow(clippy::unwrap_used)]
 
@@ -23,7 +23,7 @@ fn cases(path: &Path) -> Vec<Case> {
     file.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
 }
 
-/// The number of verdicts, and the cases whose extraction or verdict differs.
+/// Returns the number of verdicts, and the cases whose extraction or verdict differs.
 fn compare(cases: &[Case]) -> (usize, Vec<String>) {
     let mut differences = Vec::new();
     let mut verdicts = 0;
@@ -62,7 +62,7 @@ fn every_published_model_solution() {
     let (verdicts, differences) = compare(&cases);
     println!("{} answers, {verdicts} verdicts, {} differ", cases.len(), differences.len());
     println!("{}", differences[..differences.len().min(10)].join("\n"));
-    // The column of this house beside the harness's, and the published verdicts.
+    // This project's column beside the harness's, and the published verdicts.
     let options = Options::default();
     let mut counts: BTreeMap<(&str, bool, bool), usize> = BTreeMap::new();
     for case in &cases {

@@ -1,4 +1,4 @@
-//! Reading benchmarks: the public files where they are, and the other published formats.
+//! Reads benchmarks: the public files, if available, and the other published formats.
 
 #![allow(clippy::unwrap_used)]
 
@@ -45,7 +45,7 @@ fn a_limit_spreads_over_sets_that_are_ordered_by_kind() {
     let some = read(Task::Xstest, &path, &prompts, Some(45)).unwrap();
     let safe = some.iter().filter(|item| matches!(item.grading, Grading::Refusal { safe: true })).count();
     assert_eq!((some.len(), safe), (45, 27));
-    // The ids are the set's own, so that two limits share items.
+    // The ids are those of the set, so that runs with different limits share items.
     let all = items(Task::Xstest, &path);
     assert!(some.iter().all(|item| all.iter().any(|other| other.id == item.id && other.question == item.question)));
 }
@@ -102,7 +102,7 @@ fn mistakes_name_the_record() {
     assert!(error.contains("herd data get mmlu") && error.contains("mmlu/test.jsonl"), "{error}");
 }
 
-/// XSTest's human labels of two models' answers: how often the phrases agree.
+/// Agreement of the phrases with XSTest's human labels of two models' answers.
 #[test]
 fn refusals_agree_with_human_labels() {
     for (file, least) in [("mistralguard", 0.75), ("mistralinstruct", 0.85)] {

@@ -1,4 +1,4 @@
-//! Whole runs against a server of this machine that answers by rule.
+//! Complete runs against a server on this machine that answers by rule.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,7 +20,7 @@ use llama::SamplingParams;
 use sampler::{Sampler, SamplerArgs};
 use serde_json::{Value, json};
 
-/// A server that answers an addition; it refuses all requests after so many.
+/// A server that answers an addition; it refuses all requests after a given number.
 fn model(after: usize) -> String {
     let count = AtomicUsize::new(0);
     common::serve(move |path, body| {
@@ -34,7 +34,7 @@ fn model(after: usize) -> String {
         let question = request["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned();
         let numbers: Vec<i64> = question.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
         let sum: i64 = numbers.iter().take(2).sum();
-        // Every fifth question is answered wrongly, and the seed tells samples apart.
+        // Every fifth question gets a wrong answer, and samples differ by seed.
         let sum = if numbers[0] % 5 == 0 { sum + 1 } else { sum };
         let text = format!("{} and {}. The final answer is {sum}", numbers[0], request["seed"]);
         let reply = json!({"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": {"completion_tokens": 9}});
@@ -90,7 +90,8 @@ fn figures_of_a_whole_run() {
 fn a_broken_run_goes_on_and_ends_with_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let items = items(folder.path(), 40);
-    // The address is part of the identity: one server, broken off by a limit that another test run lifts.
+    // The address is part of the identity, so one server is used: it is interrupted by a limit that another test run
+    // removes.
     let limit = Arc::new(AtomicUsize::new(25));
     let (count, now) = (AtomicUsize::new(0), limit.clone());
     let healthy = model(10_000);
@@ -121,12 +122,12 @@ fn a_broken_run_goes_on_and_ends_with_the_same_bytes() {
     for name in ["responses.jsonl", "samples.jsonl"] {
         assert_eq!(std::fs::read(broken.join(name)).unwrap(), std::fs::read(whole.join(name)).unwrap(), "{name}");
     }
-    // Complete: nothing is asked again.
+    // Complete: no new requests.
     limit.store(0, Ordering::Relaxed);
     assert_eq!(run(&whole, "f", &sampler(&url), &items, &settings(1), &no_programs).unwrap().len(), 40);
 }
 
-/// Passes a request on to another server of this machine.
+/// Forwards a request to another server on this machine.
 fn forward(url: String) -> impl Fn(&str, &[u8]) -> (u16, Vec<u8>) + Send + Sync {
     move |path, body| {
         use std::io::{Read as _, Write as _};
@@ -156,7 +157,7 @@ fn programs_are_judged_by_the_sandbox() {
     };
     std::fs::write(&path, format!("{}\n{}\n", problem("a", "inc"), problem("b", "add_one"))).unwrap();
     let items = read(Task::Problems, &path, &Prompts::load(None).unwrap(), None).unwrap();
-    // The model writes `inc`, whatever it is asked.
+    // The model writes `inc`, whatever the question.
     let url = common::serve(|path, _| {
         if path.ends_with("/models") {
             return (200, json!({"data": [{"id": "coder"}]}).to_string().into_bytes());

@@ -1,4 +1,4 @@
-//! `herd again`: repeats the run that left a folder, and compares what it makes.
+//! `herd again`: repeats the run that left a folder, and compares the results.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -58,7 +58,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// Checks the digest of every file and model that the run read.
 fn check_inputs(record: &Record) -> anyhow::Result<()> {
     let mut wrong = Vec::new();
-    // What is no file (an endpoint, a built-in prompt) has no absolute path; the stage compares it itself.
+    // An input that is not a file (an endpoint, a built-in prompt) has no absolute path; the stage compares it
+    // itself.
     for input in record.inputs.iter().filter(|input| Path::new(&input.path).is_absolute()) {
         let path = Path::new(&input.path);
         let now = match () {

@@ -39,7 +39,7 @@ pub struct Args {
     pub compute: Compute,
 }
 
-/// How tokens are chosen in a chat.
+/// How tokens are sampled in a chat.
 #[derive(clap::Args)]
 pub struct ChatSampling {
     /// 0 always takes the most likely token
@@ -110,7 +110,7 @@ struct Chat<'a> {
     args: &'a Args,
     sampling: Sampling,
     folder: &'a ModelFolder,
-    /// Kept between answers: the conversation so far is in its cache.
+    /// Kept between answers: its cache holds the conversation so far.
     engine: Engine,
     history: Vec<Message>,
     interrupted: Arc<AtomicBool>,
@@ -137,7 +137,7 @@ impl Chat<'_> {
             }
             (word, _) if word.starts_with('/') => println!("unknown command {word}. {HELP}"),
             _ => {
-                // A conversation that has grown too long is said, not a reason to leave.
+                // A conversation that is too long is reported; the program does not end.
                 if let Err(error) = self.answer(line) {
                     println!("error: {error:#}; /reset starts afresh");
                 }
@@ -169,7 +169,7 @@ impl Chat<'_> {
             max_new_tokens: self.args.max_new_tokens,
             top_logprobs: 0,
         };
-        // Each answer draws afresh.
+        // Each answer uses a new seed.
         self.sampling.seed = self.sampling.seed.wrapping_add(1);
         self.interrupted.store(false, Ordering::SeqCst);
         let stop = StopRules { ids: self.folder.stop_ids.clone(), strings: Vec::new() };

@@ -1,4 +1,4 @@
-//! `herd doctor`: what this machine offers, with a sentence for what is missing.
+//! `herd doctor`: reports what this machine has, with advice for missing parts.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -121,14 +121,14 @@ fn cache() -> String {
     format!("{} ({models})", folder.display())
 }
 
-/// What Python programs may import in the sandbox, and what they would miss.
+/// The packages that Python programs can import in the sandbox, and the missing ones.
 fn packages() -> String {
     use codeexec::languages::python::{PACKAGES, UNUSABLE};
     let without = UNUSABLE.map(|(name, why)| format!("{name} ({why})")).join(", ");
     format!("Python's in the sandbox: {}; missing: {without}", PACKAGES.map(|(name, _)| name).join(", "))
 }
 
-/// The languages that `herd codeexec` runs here, and those that it could.
+/// The languages that `herd codeexec` runs here, and those that could be set up.
 fn languages() -> String {
     let all = match codeexec::languages::installed() {
         Ok(all) => all,
@@ -151,7 +151,7 @@ fn languages() -> String {
     }
 }
 
-/// The first line that a tool prints about its version.
+/// The first line of a tool's version output.
 fn version(tool: &str, argument: &str) -> Option<String> {
     let output = Command::new(tool).arg(argument).stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,4 +1,4 @@
-//! `herd generate`: sample answers to a file of prompts.
+//! `herd generate`: samples answers to the prompts of a file.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

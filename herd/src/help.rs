@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
-/// The commands by what they are for, in the order of the help. Every command stands here once (a test).
+/// The commands by purpose, in the order of the help. A test checks that every command occurs once.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Train", &["sft", "dpo", "rejection-sampling", "average"]),
     ("Measure and judge", &["eval", "mathverify", "codeexec"]),
@@ -15,7 +15,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Runs", &["run", "again", "config", "doctor", "completions", "man"]),
 ];
 
-/// An example for each command: its words behind `herd`, and what they do. A test parses them.
+/// An example for each command: the arguments of `herd`, and their effect. A test parses them.
 const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "sft",
@@ -178,7 +178,7 @@ fn pages(folder: &Path, command: Command, name: &str) -> anyhow::Result<usize> {
         count += pages(folder, sub.clone(), &format!("{name}-{}", sub.get_name()))?;
     }
     let mut page = Vec::new();
-    // The help's list of commands is a template, which a man page has no use for.
+    // The help's list of commands is a template that is not suitable for a man page.
     clap_mangen::Man::new(command.display_name(name)).render(&mut page)?;
     let path = folder.join(format!("{name}.1"));
     dataset::write_file(&path, &page)?;

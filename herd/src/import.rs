@@ -1,4 +1,4 @@
-//! Model files of other programs into Hugging Face folders.
+//! Imports model files of other programs into Hugging Face folders.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,8 +11,8 @@ use tch::Kind;
 use weights::gguf::{self, Gguf};
 use weights::{Checkpoint, DType, SafetensorsWriter, side_files};
 
-/// Turns the GGUF file at `path` into the folder `target`, which appears only when it is complete. Weights are written in
-/// `kind`, or as they are stored (float32 for quantised ones).
+/// Converts the GGUF file at `path` to the folder `target`, which gets its name only when it is complete. Weights are
+/// written in `kind`, or as they are stored (float32 for quantised ones).
 pub fn import(path: &Path, target: &Path, kind: Option<Kind>) -> anyhow::Result<()> {
     let start = Instant::now();
     let gguf = Gguf::open(path)?;
@@ -37,7 +37,7 @@ pub fn import(path: &Path, target: &Path, kind: Option<Kind>) -> anyhow::Result<
     Ok(())
 }
 
-/// Copies what is neither weights nor configuration: tokenizer, chat templates, generation settings, licence.
+/// Copies the files other than weights and configuration: tokenizer, chat templates, generation settings, licence.
 pub fn copy_text_files(from: &Path, to: &Path) -> anyhow::Result<()> {
     side_files::copy(from, to)?;
     side_files::copy_all(from, to, &side_files::documents(from))?;
@@ -66,7 +66,7 @@ pub fn copy_weights(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The types in which a folder's tensors are stored, as a user writes them: `bf16`, or `bf16 and f32`.
+/// The types in which a folder's tensors are stored, in the user's notation: `bf16`, or `bf16 and f32`.
 pub fn stored_types(folder: &Path) -> anyhow::Result<String> {
     let checkpoint = Checkpoint::open(folder)?;
     let mut types = BTreeSet::new();

@@ -93,8 +93,8 @@ fn main() -> ExitCode {
     };
     let matches = help::command::<Cli>().get_matches_from(words);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    // `herd doctor | head` ends quietly. Not for commands that write to sockets or to other programs: there a closed
-    // pipe is an error to handle.
+    // `herd doctor | head` ends silently. This does not apply to commands that write to sockets or to other programs:
+    // there, a closed pipe is an error to handle.
     use Command::{Completions, Config, Doctor, Man, Model};
     if matches!(cli.command, Doctor | Model(_) | Config(_) | Completions(_) | Man(_)) {
         sigpipe::reset();
@@ -103,7 +103,7 @@ fn main() -> ExitCode {
         trainer::keep_memory();
     }
     torch_ext::init();
-    // What libtorch refuses anywhere below is one sentence, not a panic with its C++ stack.
+    // An error of libtorch anywhere below becomes one sentence, not a panic with its C++ stack.
     let result = torch_ext::catch(|| match cli.command {
         Command::Doctor => doctor::run(),
         Command::Model(args) => model::run(args),

@@ -61,7 +61,7 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         seed: u64,
     },
-    /// Print the architecture, size and files of a model
+    /// Print the architecture, size and tokenizer of a model
     Info {
         /// A name in the cache or a folder
         model: String,
@@ -168,7 +168,7 @@ fn import_path(path: &Path, name: Option<String>, output: Option<PathBuf>, kind:
 
 fn new(output: &Path, fresh: &NewModel) -> anyhow::Result<()> {
     if output.exists() {
-        // A pipeline that was killed right behind this stage runs it again.
+        // A pipeline that was killed right after this stage runs it again.
         let again = tempfile::tempdir()?;
         fresh.write(again.path())?;
         for entry in std::fs::read_dir(again.path())? {
@@ -193,7 +193,7 @@ fn export(folder: &Path, output: &Path, kind: Option<Kind>) -> anyhow::Result<()
     run::replace_folder(output, |staging| {
         match kind {
             Some(kind) => model.save(staging, Some(kind))?,
-            // The model was loaded in one type; its file may have several.
+            // A model is loaded in one type; its file may have several.
             None => import::copy_weights(folder, staging)?,
         }
         import::copy_text_files(folder, staging)

@@ -1,5 +1,5 @@
-//! `herd config`: every key of the commands that take `--config`, with type, default and meaning, read off the flags
-//! themselves. `docs/config.md` is what it prints with `--markdown`.
+//! `herd config`: every key of the commands that take `--config`, with type, default and meaning, read from the flags
+//! themselves. `docs/config.md` is the output of `herd config --markdown`.
 
 use std::any::TypeId;
 use std::fmt::Write;
@@ -30,7 +30,7 @@ struct Key {
 /// Prints the reference.
 ///
 /// # Errors
-/// When there is no such command, or it has no configuration file.
+/// When the command does not exist, or has no configuration file.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let herd = crate::command();
     let mut all = Vec::new();
@@ -58,7 +58,7 @@ fn keys(command: &Command) -> Vec<Key> {
         arg.get_long().is_some_and(|long| !["config", "dry-run", "help", "version"].contains(&long))
             && !arg.is_hide_set()
     };
-    // Defaults are added to the help of flags one by one, which moves them behind the others.
+    // Defaults are added to the help of flags one by one, which moves these flags to the end.
     let mut keys: Vec<Key> = command.get_arguments().filter(aside).map(key).collect();
     let headings: Vec<String> = keys.iter().map(|key| key.heading.clone()).collect();
     keys.sort_by_key(|key| headings.iter().position(|heading| *heading == key.heading));

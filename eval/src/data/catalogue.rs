@@ -1,41 +1,41 @@
-//! The sets that `herd data get` knows: where they are, which bytes they are, under which licence.
+//! The sets that `herd data get` knows: address, digest and licence.
 //!
 //! Addresses are pinned to a commit. Digests are of the unpacked files.
 
 /// A set.
 #[derive(Debug)]
 pub struct Set {
-    /// Its name, and its folder's.
+    /// The name of the set and of its folder.
     pub name: &'static str,
-    /// What it is.
+    /// A description.
     pub about: &'static str,
     /// Its licence.
     pub licence: &'static str,
-    /// How it is had.
+    /// The source of the set.
     pub source: Source,
 }
 
-/// How a set is had.
+/// The source of a set.
 #[derive(Debug)]
 pub enum Source {
-    /// These files are fetched.
+    /// These files are downloaded.
     Files(&'static [RemoteFile]),
-    /// A sentence on how to place it.
+    /// The set cannot be downloaded; this message says how to place it.
     Place(&'static str),
 }
 
 /// A file of a set.
 #[derive(Debug)]
 pub struct RemoteFile {
-    /// Where it stands in the data folder, unpacked.
+    /// The path in the data folder, unpacked.
     pub path: &'static str,
-    /// Its official address; may be gzip.
+    /// The official address; the file may be compressed with gzip.
     pub url: &'static str,
     /// SHA-256 of the unpacked file.
     pub sha256: &'static str,
 }
 
-/// All of them.
+/// All known sets.
 pub const SETS: &[Set] = &[
     Set {
         name: "gsm8k",

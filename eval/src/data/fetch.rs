@@ -1,4 +1,4 @@
-//! One file over HTTP: checked, unpacked, and under its name only when it is right.
+//! Downloads one file over HTTP: it is checked and unpacked, and gets its name only if the digest is right.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -9,10 +9,10 @@ use dataset::{digest, write_file};
 
 use super::catalogue::RemoteFile;
 
-/// Largest file that is taken, packed or unpacked.
+/// Maximum size of a file, packed or unpacked.
 const LARGEST: u64 = 1 << 30;
 
-/// Fetches a file into `folder` unless it is there. With `packed`, `url.gz` is tried where `url` is not found.
+/// Downloads a file into `folder` unless it exists. With `packed`, `url.gz` is tried if `url` is not found.
 pub(super) async fn file(
     client: &reqwest::Client,
     url: &str,
@@ -52,7 +52,7 @@ pub(super) async fn file(
     Ok(())
 }
 
-/// The body; none for 404.
+/// The body; `None` for status 404.
 async fn download(client: &reqwest::Client, url: &str) -> anyhow::Result<Option<Vec<u8>>> {
     let failed = || {
         format!(
@@ -81,7 +81,7 @@ async fn download(client: &reqwest::Client, url: &str) -> anyhow::Result<Option<
     Ok(Some(bytes))
 }
 
-/// The content of a gzip file; other bytes as they are.
+/// The content of a gzip file; other bytes are returned unchanged.
 fn unpack(bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(bytes);

@@ -1,4 +1,4 @@
-//! Where benchmark data comes from: `herd data get`.
+//! `herd data get`: fetches benchmark data.
 
 pub mod catalogue;
 mod fetch;
@@ -24,7 +24,7 @@ pub struct GetArgs {
     pub mirror: Option<String>,
 }
 
-/// The folder that holds fetched sets.
+/// The folder for fetched sets.
 ///
 /// # Errors
 /// When no cache folder is known.
@@ -77,7 +77,7 @@ pub fn get(args: &GetArgs) -> anyhow::Result<()> {
 
 /// An HTTP client and the runtime that it needs.
 pub(crate) fn http() -> anyhow::Result<(Runtime, reqwest::Client)> {
-    // Another part of the process may have chosen a provider already: then that one serves.
+    // Another part of the process may already have installed a provider; then that one is used.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(20))

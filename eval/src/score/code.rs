@@ -1,4 +1,4 @@
-//! Programs: run by worker processes of this machine, or by a `codeexec serve` elsewhere.
+//! Runs programs, in worker processes of this machine or on `codeexec serve` servers.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use serde_json::Value;
 
 use super::Judgement;
 
-/// Who runs programs.
+/// The judge of programs.
 pub enum CodeJudge {
-    /// Worker processes of this machine: so many.
+    /// Worker processes of this machine, and their number.
     Pool(Box<Pool>, usize),
     /// Servers that share the programs.
     Servers(Box<Workers>),
 }
 
-/// Time of a program with its tests: processor time and sleep. HumanEval's own harness has 3 s.
+/// Time limit of a program with its tests: processor time plus sleep. HumanEval's own harness has 3 s.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest to wait for a server's verdict: a queue before it, a compiler, and the backstop of real time.
+/// The longest time to wait for a server's verdict: a queue, a compiler, and the wall-time backstop.
 const ANSWER: Duration = Duration::from_secs(300);
 
 impl CodeJudge {
@@ -33,11 +33,11 @@ impl CodeJudge {
         Self::Pool(Box::new(Pool::new(launcher, workers, limits, 0)), workers)
     }
 
-    /// Servers, such as `http://host:8080`, that have to be there, take the token in the variable `token_env` if it is
-    /// set, and be of this program's version.
+    /// Servers, such as `http://host:8080`. They must answer, accept the token in the variable `token_env` if it is
+    /// set, and have this program's version.
     ///
     /// # Errors
-    /// As [`Workers::new`] and [`Workers::check`].
+    /// See [`Workers::new`] and [`Workers::check`].
     pub fn servers(urls: &[String], token_env: &str) -> anyhow::Result<Self> {
         let token_env = token_env.to_owned();
         let options = RemoteOptions {
@@ -52,17 +52,17 @@ impl CodeJudge {
         Ok(Self::Servers(Box::new(workers)))
     }
 
-    /// Runs programs; the verdicts in order.
+    /// Runs programs, and returns the verdicts in order.
     ///
     /// # Errors
-    /// When Python is not set up, no server is left, or one has no verdict on a program.
+    /// When Python is not set up, no server is left, or a program gets no verdict.
     pub fn run(&self, jobs: &[Job]) -> anyhow::Result<Vec<Verdict>> {
         match self {
             Self::Pool(pool, workers) => run_all(pool, *workers, jobs),
             Self::Servers(workers) => {
                 let mut questions = Vec::new();
                 for job in jobs {
-                    // The limit goes with the program: the server's own may be another.
+                    // The limit is part of the job, since the server's default may differ.
                     let timeout = job.timeout.or(Some(TIMEOUT.as_secs_f64()));
                     questions.push(("/run", serde_json::to_value(Job { timeout, ..job.clone() })?));
                 }
@@ -83,7 +83,7 @@ fn read(answer: Value) -> Result<Verdict, String> {
     serde_json::from_value(answer).map_err(|error| format!("this is not a verdict: {error}"))
 }
 
-/// A verdict as a judgement.
+/// Converts a verdict to a judgement.
 pub(crate) fn judgement(job: &Job, verdict: Verdict) -> Judgement {
     let mut judgement = Judgement::new(verdict.passed, verdict.status.word(), "accuracy");
     judgement.extracted = Some(job.code.clone());

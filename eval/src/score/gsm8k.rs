@@ -1,11 +1,11 @@
-//! GSM8K's answers as `lm-evaluation-harness` 0.4.13 finds and compares them (tasks `gsm8k`, `gsm8k_cot`,
+//! Extraction and comparison of GSM8K's answers as in `lm-evaluation-harness` 0.4.13 (tasks `gsm8k`, `gsm8k_cot`,
 //! `gsm8k_cot_zeroshot`, `gsm8k_cot_llama`).
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// How the answer is found in a response.
+/// The method that extracts the answer from a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
     /// The answer in the form that the prompt of Llama's evaluation asks for: "The final answer is 7" (`gsm8k_cot_llama`).
@@ -30,8 +30,8 @@ impl Filter {
         }
     }
 
-    /// The answer, or `[invalid]`. Of several matches the strict and the flexible filter take the last, the others the
-    /// first.
+    /// The answer, or `[invalid]`. Of several matches, the strict and the flexible filter take the last one, the
+    /// others the first one.
     #[must_use]
     pub fn apply(self, response: &str) -> String {
         static PATTERNS: LazyLock<Vec<Option<Regex>>> = LazyLock::new(|| {
@@ -59,8 +59,8 @@ impl Filter {
     }
 }
 
-/// The harness's `exact_match` with the options of these tasks: commas, dollar signs, everything up to `#### ` and a final
-/// period do not count, nor does case.
+/// The harness's `exact_match` with the options of these tasks: it ignores commas, dollar signs, everything up to
+/// `#### `, a final period, and case.
 #[must_use]
 pub fn exact_match(answer: &str, reference: &str) -> bool {
     normal(answer) == normal(reference)
@@ -68,7 +68,7 @@ pub fn exact_match(answer: &str, reference: &str) -> bool {
 
 fn normal(text: &str) -> String {
     let text = text.replace([',', '$'], "");
-    // The pattern `.*#### ` is greedy over lines: all up to the last one goes.
+    // The pattern `.*#### ` is greedy over lines: it removes everything up to the last one.
     let text = text.rfind("#### ").map_or(text.as_str(), |at| &text[at + "#### ".len()..]);
     text.strip_suffix('.').unwrap_or(text).to_lowercase()
 }

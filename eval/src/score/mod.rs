@@ -1,4 +1,4 @@
-//! Judging an answer: what was found in it, and the columns that it counts in.
+//! Judges an answer: extracts the answer, and computes the columns that it counts in.
 
 pub(crate) mod code;
 mod gsm8k;
@@ -15,7 +15,7 @@ pub use code::CodeJudge;
 pub use gsm8k::{Filter, exact_match};
 pub use refusal::is_refusal;
 
-/// What an item's answers are judged by.
+/// The criterion for an item's answers.
 #[derive(Debug, Clone)]
 pub enum Grading {
     /// A final answer; with `gsm8k`, also by `lm-evaluation-harness`'s two filters.
@@ -31,14 +31,14 @@ pub enum Grading {
     Instructions(Vec<(String, Instruction)>),
     /// A prompt of XSTest: whether it is safe to answer.
     Refusal {
-        /// True where a refusal is a mistake.
+        /// True if a refusal is a mistake.
         safe: bool,
     },
-    /// Choices by log-likelihood: the right one's index. The prompt ends where a choice begins.
+    /// Choices by log-likelihood. The prompt ends where a choice starts.
     Choice {
-        /// The texts that are compared, each as it follows the prompt.
+        /// The compared texts, each as it follows the prompt.
         choices: Vec<String>,
-        /// The index of the right one.
+        /// The index of the right choice.
         right: usize,
     },
     /// The log-likelihood of the item's whole text.
@@ -48,23 +48,23 @@ pub enum Grading {
     },
 }
 
-/// The columns of a judged answer: for each a numerator and a denominator, which are added up over items.
+/// The columns of a judged answer: for each, a numerator and a denominator, which are summed over items.
 pub type Scores = BTreeMap<String, (f64, f64)>;
 
-/// What a judge says of an answer.
+/// The judgement on an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
     /// Whether it is right, or follows all instructions.
     pub passed: bool,
-    /// One word for how it went.
+    /// The result as one word.
     pub status: String,
-    /// What was found in the answer: its final answer, its program.
+    /// The extracted final answer or program.
     pub extracted: Option<String>,
-    /// One sentence, where there is more to say.
+    /// One sentence, if there is more to say.
     pub detail: Option<String>,
     /// The columns.
     pub scores: Scores,
-    /// More about it.
+    /// Further data about the judgement.
     pub extra: serde_json::Map<String, Value>,
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn one(right: bool) -> (f64, f64) {
     (if right { 1.0 } else { 0.0 }, 1.0)
 }
 
-/// Judges an answer; programs and likelihoods are judged elsewhere and give none.
+/// Judges an answer; `None` for programs and likelihoods, which are judged elsewhere.
 #[must_use]
 pub fn judge(grading: &Grading, response: &str) -> Option<Judgement> {
     match grading {

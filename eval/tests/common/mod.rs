@@ -1,4 +1,4 @@
-//! What the tests share: a small HTTP server on this machine, and the public data beside the checkout.
+//! Shared parts of the tests: a small HTTP server on this machine, and the public data beside the checkout.
 
 #![allow(dead_code, clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Answers a request: its path and body to a status and a body.
 type Handler = Arc<dyn Fn(&str, &[u8]) -> (u16, Vec<u8>) + Send + Sync>;
 
-/// Starts a server in threads of its own; its address, `http://127.0.0.1:PORT`.
+/// Starts a server in its own threads; returns its address, `http://127.0.0.1:PORT`.
 pub fn serve(handler: impl Fn(&str, &[u8]) -> (u16, Vec<u8>) + Send + Sync + 'static) -> String {
     let handler: Handler = Arc::new(handler);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -50,7 +50,7 @@ fn exchange(stream: TcpStream, handler: &Handler) -> Option<()> {
     }
 }
 
-/// A file of the public data; `None`, and the test is skipped, where it is missing.
+/// A file of the public data; `None`, and the test is skipped, if it is missing.
 #[track_caller]
 pub fn data(name: &str) -> Option<PathBuf> {
     test_support::shared(&format!("data/{name}"))

@@ -1,9 +1,9 @@
-//! What a stage reads, as far as its command line says so, and the files that a stage leaves.
+//! The inputs of a stage, as far as its command line names them, and the output files of a stage.
 //!
-//! Looked at are whole words (`data.jsonl`, `data.jsonl:0.5`, a model's name), values of flags (`--data=FILE`, `-dFILE`),
-//! values of assignments (`--set text=FILE`), parts of lists (`a.jsonl,b.jsonl`), and the strings of a TOML file that a
-//! `herd` stage names (`--config sft.toml`). Not looked at is the text of a script (`sh -c "..."`): name its inputs as
-//! words of their own.
+//! These parts of a command line are examined: whole words (`data.jsonl`, `data.jsonl:0.5`, a model's name), values
+//! of flags (`--data=FILE`, `-dFILE`), values of assignments (`--set text=FILE`), parts of lists (`a.jsonl,b.jsonl`),
+//! and the strings of a TOML file that a `herd` stage names (`--config sft.toml`). The text of a script (`sh -c
+//! "..."`) is not examined: name its inputs as separate words.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,8 +20,9 @@ use super::state::{FileMark, LOG, NAME, Record};
 /// Files that the pipeline itself keeps in its folder.
 const KEPT: [&str; 4] = ["recipe.toml", "report.html", run::RECORD, run::CONFIG];
 
-/// Digest of a stage's command and of every file and folder that it names, models in the cache included. Where an earlier
-/// stage left a digest of a file, and the file is as it was then, that one is taken. Inputs in `created` are left out.
+/// Digest of a stage's command and of every file and folder that it names, including models in the cache. If an
+/// earlier stage recorded the digest of a file, and the file has not changed since, that digest is used. Inputs in
+/// `created` are left out.
 ///
 /// # Errors
 /// When a file cannot be read, or an earlier stage's result is missing.
@@ -58,8 +59,8 @@ pub fn fingerprint(recipe: &Recipe, index: usize, created: &BTreeSet<String>) ->
     Ok(print.finish())
 }
 
-/// The words and values of a command that name nothing yet, by their place. What exists at a stage's end and did not at
-/// its beginning is its output, although it lies outside the stage's folder.
+/// The words and values of a command that do not name an existing file yet, by place. A file that exists at the end
+/// of a stage and did not exist at its start is an output, even outside the stage's folder.
 pub fn absent(stage: &Stage) -> BTreeMap<String, PathBuf> {
     let named = (0..stage.words.len()).flat_map(|at| {
         candidates(&stage.words[at]).into_iter().map(move |named| (place(stage, at, named), PathBuf::from(named)))
@@ -67,20 +68,20 @@ pub fn absent(stage: &Stage) -> BTreeMap<String, PathBuf> {
     named.filter(|(_, path)| !path.exists()).collect()
 }
 
-/// Of places that named nothing, those that name files or folders now.
+/// Places that did not name an existing file, and now name a file or folder.
 pub fn appeared(absent: &BTreeMap<String, PathBuf>) -> BTreeSet<String> {
     absent.iter().filter(|(_, path)| path.exists()).map(|(place, _)| place.clone()).collect()
 }
 
-/// Where in a command something is named: with the word before it, so that `--log FILE` and `--data FILE` differ.
+/// The place of a name in a command: with the word before it, so that `--log FILE` and `--data FILE` differ.
 fn place(stage: &Stage, at: usize, named: &str) -> String {
     let before = at.checked_sub(1).map_or("", |before| &stage.words[before]);
     let word = &stage.words[at];
     if word.starts_with('-') { format!("{word} {named}") } else { format!("{before} {word} {named}") }
 }
 
-/// The files of a finished stage, and for each one that cannot be recorded a sentence. Checkpoints and event files are the
-/// stage's own business.
+/// The files of a finished stage, and a message for each one that cannot be recorded. Checkpoints and event files are
+/// left to the stage.
 pub fn outputs(recipe: &Recipe, index: usize) -> (BTreeMap<String, FileMark>, Vec<String>) {
     let (mut marks, mut missed) = (BTreeMap::new(), Vec::new());
     let folder = &recipe.stages[index].folder;
@@ -101,7 +102,7 @@ pub fn outputs(recipe: &Recipe, index: usize) -> (BTreeMap<String, FileMark>, Ve
     (marks, missed)
 }
 
-/// Size, time and content of a file. Of a link that leads to no file, the text of the link is the content.
+/// Size, time and digest of a file. For a link without a target file, the text of the link is the content.
 pub fn mark(path: &Path) -> anyhow::Result<FileMark> {
     match fs::metadata(path) {
         Ok(meta) if meta.is_file() => {
@@ -116,7 +117,7 @@ pub fn mark(path: &Path) -> anyhow::Result<FileMark> {
     }
 }
 
-/// When a file was changed last, in nanoseconds since 1970.
+/// The last modification time of a file, in nanoseconds since 1970.
 pub fn modified(meta: &fs::Metadata) -> u64 {
     let since = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.map_or(0, |since| since.as_nanos() as u64)
@@ -141,8 +142,8 @@ fn add(mut print: Fingerprint, input: &Path, earlier: &[Stage], walk: &Walk) -> 
     Ok(print)
 }
 
-/// The parts of a word that may name an input: the word itself unless it is a flag, what follows each `=`, what follows
-/// a flag of one letter, and the parts of a list with commas.
+/// The parts of a word that may name an input: the word itself unless it is a flag, the text after each `=`, the text
+/// after a one-letter flag, and the parts of a list with commas.
 fn candidates(word: &str) -> Vec<&str> {
     let mut named = Vec::new();
     match word.strip_prefix('-') {
@@ -173,7 +174,7 @@ fn input(text: &str) -> Option<PathBuf> {
     locate::locate(text).ok()
 }
 
-/// All strings in a TOML file; none where it is no TOML.
+/// All strings in a TOML file; none if it is not TOML.
 fn toml_strings(path: &Path) -> Vec<String> {
     fn collect(value: &toml::Value, found: &mut Vec<String>) {
         match value {
@@ -189,22 +190,22 @@ fn toml_strings(path: &Path) -> Vec<String> {
     found
 }
 
-/// How folders are walked.
+/// The settings for walking folders.
 struct Walk {
     /// The pipeline's folder, with all links resolved.
     out: Option<PathBuf>,
-    /// Names in it that are no input of the stage: its own folder, those of later stages, the pipeline's files.
+    /// Names in it that are not inputs of the stage: its own folder, those of later stages, the pipeline's files.
     hidden: BTreeSet<String>,
-    /// Files and folders that the stage made when it ran before, with all links resolved.
+    /// Files and folders that an earlier run of the stage made, with all links resolved.
     made: BTreeSet<PathBuf>,
-    /// Folders of stages: what a stage keeps for itself is left out below them.
+    /// Folders of stages; their internal files are left out.
     stages: Vec<PathBuf>,
     /// Whether links to folders are followed.
     links: bool,
 }
 
 impl Walk {
-    /// For the inputs of a stage.
+    /// The settings for the inputs of a stage.
     fn new(recipe: &Recipe, index: usize, created: &BTreeSet<String>) -> Self {
         let stage = &recipe.stages[index];
         let named = (0..stage.words.len()).flat_map(|at| {
@@ -218,18 +219,18 @@ impl Walk {
         Self { out: resolved(&recipe.output), hidden: hidden.collect(), made, stages, links: true }
     }
 
-    /// All files under a path, in the order of their names; without hidden ones, pipes and sockets.
+    /// All files under a path, ordered by name, without hidden ones, pipes and sockets.
     fn files(&self, path: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         self.collect(path, &mut Vec::new(), &mut found)?;
         Ok(found)
     }
 
-    /// `above` holds the folders on the way down with links resolved: a link to one of them is a circle.
+    /// `above` holds the parent folders with links resolved: a link to one of them is a cycle.
     fn collect(&self, path: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         let context = || format!("cannot read {}", path.display());
         let Ok(meta) = fs::metadata(path) else {
-            // A link that leads nowhere.
+            // A link without a target.
             found.push(path.to_owned());
             return Ok(());
         };

@@ -1,8 +1,8 @@
-//! `herd run`: a pipeline of stages, each a process of its own, from a file.
+//! `herd run`: runs a pipeline of stages from a file, each in its own process.
 //!
-//! A stage that has ended well is not run again while its command, the files that it read and the files that it left are
-//! the same, by digest. Killed at any moment, the same command goes on: finished stages are skipped, and the stage that
-//! was running goes on from its own last state.
+//! A stage that has succeeded is not run again while its command, its input files and its output files are the same,
+//! by digest. After a kill at any moment, the same command continues: finished stages are skipped, and the
+//! interrupted stage continues from its own last state.
 
 mod inputs;
 mod process;
@@ -109,7 +109,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The pipeline's own record. Which stages run again is decided stage by stage, so no difference is refused here.
+/// The record of the pipeline itself. Each stage decides whether it runs again, so no difference is refused here.
 fn session(args: &Args, recipe: &Recipe) -> anyhow::Result<Session> {
     let config = Keys {
         recipe: std::path::absolute(&args.recipe)?,
@@ -137,7 +137,7 @@ fn session(args: &Args, recipe: &Recipe) -> anyhow::Result<Session> {
     }
 }
 
-/// The pipeline's keys in its record.
+/// The keys of the pipeline in its record.
 #[derive(Serialize)]
 struct Keys {
     recipe: PathBuf,
@@ -193,7 +193,7 @@ fn keep_recipe(from: &Path, recipe: &Recipe, copy: &Path) -> anyhow::Result<()> 
     dataset::write_file(copy, recipe.text.as_bytes()).context("cannot keep a copy of the recipe")
 }
 
-/// A name in `.earlier` that is free.
+/// An unused name in `.earlier`.
 fn free_name(output: &Path, name: &str, end: &str) -> anyhow::Result<PathBuf> {
     let aside = output.join(".earlier");
     fs::create_dir_all(&aside).with_context(|| format!("cannot create {}", aside.display()))?;

@@ -1,4 +1,4 @@
-//! One attempt at a stage: a process of its own, its output in a file, its end reported in words.
+//! One attempt at a stage: a separate process, its output in a file, and a description of its end.
 
 use std::fs::File;
 use std::io::Write;
@@ -14,35 +14,35 @@ use run::progress::duration;
 
 use super::recipe::Stage;
 
-/// How long a stage has to save its state after SIGTERM, from the last time on that it was seen writing.
+/// The time that a stage has to save its state after SIGTERM, counted from the last moment at which it wrote data.
 const GRACE: Duration = Duration::from_secs(120);
-/// Bytes written since then that count: a checkpoint, and not a few lines of a log.
+/// The number of bytes that count as writing data: a checkpoint, not a few lines of a log.
 const WRITING: u64 = 16 << 20;
-/// How long it has at most, whatever it writes.
+/// The maximum time, even if the stage writes data.
 const LONGEST: Duration = Duration::from_secs(3600);
 const POLL: Duration = Duration::from_millis(100);
 
-/// How an attempt ended.
+/// The end of an attempt.
 #[derive(Debug)]
 pub enum End {
     /// With exit code 0.
     Good,
-    /// In another way: what happened, in words.
+    /// A failure, with a description.
     Bad(String),
-    /// Stopped because the pipeline was told to stop.
+    /// Stopped because the pipeline was stopped.
     Stopped,
 }
 
-/// An attempt and what it cost.
+/// An attempt and its cost.
 #[derive(Debug)]
 pub struct Attempt {
-    /// How it ended.
+    /// The end of the attempt.
     pub end: End,
     /// Seconds from start to end.
     pub seconds: f64,
-    /// Seconds of processor time, the children that it waited for included.
+    /// Processor time in seconds, including that of waited-for children.
     pub cpu_seconds: f64,
-    /// The most memory that the process held, in bytes.
+    /// Peak memory of the process, in bytes.
     pub peak_memory: u64,
 }
 
@@ -57,13 +57,13 @@ pub fn run(stage: &Stage, log: &Path, signals: &Signals, mut tick: impl FnMut(Du
     let (program, words) =
         if stage.herd { (herd.as_path(), &stage.words[..]) } else { (Path::new(&stage.words[0]), &stage.words[1..]) };
     let mut command = Command::new(program);
-    // A group of its own: Ctrl-C on the terminal reaches the pipeline, which asks the stage to stop.
+    // A separate process group: Ctrl-C on the terminal reaches the pipeline, which then asks the stage to stop.
     command.args(words).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
     let parent = std::process::id();
-    // SAFETY: prctl, getppid and _exit are async-signal-safe and touch nothing of the parent's.
+    // SAFETY: prctl, getppid and _exit are async-signal-safe and do not touch state of the parent.
     unsafe {
         command.pre_exec(move || {
-            // Should the pipeline be killed, its stage is asked to stop and saves its state.
+            // If the pipeline is killed, its stage gets SIGTERM and saves its state.
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
             if libc::getppid() as u32 != parent {
                 libc::_exit(1);
@@ -99,7 +99,7 @@ pub fn run(stage: &Stage, log: &Path, signals: &Signals, mut tick: impl FnMut(Du
         tick(start.elapsed());
         std::thread::sleep(POLL);
     };
-    // Whatever it left running goes with it.
+    // Processes that it left running are ended too.
     signal(libc::SIGKILL);
     let end = match () {
         () if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0 => End::Good,
@@ -119,16 +119,16 @@ pub fn run(stage: &Stage, log: &Path, signals: &Signals, mut tick: impl FnMut(Du
     })
 }
 
-/// How long a stage that was asked to stop is waited for: the time that a checkpoint takes grows with its size.
+/// The time to wait for a stage that was asked to stop; the time that a checkpoint takes grows with its size.
 #[derive(Debug, Default)]
 struct Patience {
     bytes: u64,
-    /// When it was last seen writing, after it was asked to stop.
+    /// The last time at which it was seen writing, after it was asked to stop.
     writing: Duration,
 }
 
 impl Patience {
-    /// Takes in the bytes that the stage has written so far, at a time after it was asked.
+    /// Records the number of bytes that the stage has written, at a time after it was asked to stop.
     fn see(&mut self, bytes: u64, at: Duration) {
         if bytes >= self.bytes.saturating_add(WRITING) {
             (self.bytes, self.writing) = (bytes, at);
@@ -140,14 +140,14 @@ impl Patience {
     }
 }
 
-/// Bytes that a process has written so far; 0 where the system does not say.
+/// Number of bytes that a process has written so far; 0 if the system does not report it.
 fn written(pid: u32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
     let number = text.lines().find_map(|line| line.strip_prefix("wchar:"));
     number.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
 }
 
-/// The status and the cost of a process that has ended; none while it runs.
+/// The status and the cost of a process that has ended; `None` while it runs.
 fn reap(pid: i32) -> std::io::Result<Option<(i32, libc::rusage)>> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
@@ -173,7 +173,7 @@ fn killed(signal: i32, oom_kills_before: Option<u64>) -> String {
     format!("was killed by signal {signal}{more}")
 }
 
-/// How many processes the kernel has killed for want of memory.
+/// Number of processes that the kernel has killed for lack of memory.
 fn oom_kills() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/vmstat").ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
@@ -188,13 +188,13 @@ mod tests {
         let second = Duration::from_secs;
         let mut patience = Patience::default();
         assert!(!patience.is_over(second(119)) && patience.is_over(second(121)));
-        // A large checkpoint: every second some megabytes.
+        // A large checkpoint: some megabytes every second.
         for at in 1..=900 {
             patience.see(at * (8 << 20), second(at));
             assert!(!patience.is_over(second(at)), "{at}");
         }
         assert!(!patience.is_over(second(1019)) && patience.is_over(second(1021)));
-        // Lines of a log are no checkpoint, and nobody is waited for without end.
+        // Lines of a log are not a checkpoint, and the wait is limited.
         let mut patience = Patience::default();
         (1..200).for_each(|at| patience.see(at * 10_000, second(at)));
         assert!(patience.is_over(second(200)));

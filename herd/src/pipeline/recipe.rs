@@ -1,4 +1,4 @@
-//! A pipeline file: which commands run after which, on what, and what they leave to the next ones.
+//! A pipeline file: the commands in order, their inputs, and the variables that they pass on.
 //!
 //! ```toml
 //! name = "one round on my data"
@@ -22,8 +22,8 @@
 //!
 //! A stage is a table of a `herd` command's flags, or the whole command line as a list.
 //!
-//! `{out}` is the stage's folder in the pipeline's, `{n}` the number of the round, `{NAME}` a variable or the folder of an
-//! earlier stage (its newest one of that name, or `round1-sample`). `{{` and `}}` are braces.
+//! `{out}` is the stage's folder in that of the pipeline, `{n}` the number of the round, `{NAME}` a variable or the
+//! folder of an earlier stage (the newest one of that name, or `round1-sample`). `{{` and `}}` are literal braces.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ use serde::Deserialize;
 
 use super::tables;
 
-/// The file as it is written.
+/// The content of the file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -49,7 +49,7 @@ struct File {
     stage: Vec<Entry>,
 }
 
-/// A stage, or a block of stages that is repeated.
+/// A stage, or a repeated block of stages.
 #[derive(Debug, Clone, Deserialize)]
 struct Entry {
     name: String,
@@ -71,7 +71,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whether its program is `herd`, and its command line; none if it is a block.
+    /// Whether the program is `herd`, and the command line; `None` for a block.
     fn words(&self, herd: &clap::Command) -> anyhow::Result<Option<(bool, Vec<String>)>> {
         let mut ways: Vec<(bool, Vec<String>)> = Vec::new();
         ways.extend(self.herd.clone().map(|words| (true, words)));
@@ -93,12 +93,12 @@ impl Entry {
 const KEYS: [&str; 10] =
     ["name", "about", "herd", "command", "sets", "retries", "timeout", "estimate", "repeat", "stage"];
 
-/// A pipeline, ready to run: every placeholder is replaced.
+/// A pipeline that is ready to run: every placeholder is replaced.
 #[derive(Debug, Clone)]
 pub struct Recipe {
     /// Its title.
     pub name: String,
-    /// What it is for.
+    /// The description.
     pub about: String,
     /// The folder of the pipeline.
     pub output: PathBuf,
@@ -111,9 +111,9 @@ pub struct Recipe {
 /// One process of a pipeline.
 #[derive(Debug, Clone)]
 pub struct Stage {
-    /// Its name, unique: `sft`, `round2-sample`.
+    /// The unique name: `sft`, `round2-sample`.
     pub name: String,
-    /// What it is for.
+    /// The description.
     pub about: String,
     /// Its folder.
     pub folder: PathBuf,
@@ -121,18 +121,19 @@ pub struct Stage {
     pub herd: bool,
     /// The command line.
     pub words: Vec<String>,
-    /// The command line with the names of folders instead of the folders: what does not change when the pipeline moves.
+    /// The command line with the names of folders in place of their paths; it does not change when the pipeline
+    /// moves.
     pub identity: Vec<String>,
-    /// How often to try again after a failure.
+    /// Number of retries after a failure.
     pub retries: u32,
-    /// When to kill it.
+    /// The time after which it is killed.
     pub timeout: Option<Duration>,
-    /// How long the recipe's author saw it take.
+    /// The duration that the recipe's author observed.
     pub estimate: Option<Duration>,
 }
 
 impl Stage {
-    /// The command as one would type it.
+    /// The command as typed in a shell.
     pub fn shown(&self) -> String {
         let plain =
             |word: &str| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_./:=,+@%{}".contains(c));
@@ -143,10 +144,10 @@ impl Stage {
     }
 }
 
-/// Reads a pipeline file. `vars` and `output` of the command line win over the file's.
+/// Reads a pipeline file. `vars` and `output` of the command line override those of the file.
 ///
 /// # Errors
-/// A sentence that names the file and the stage, key or placeholder that is wrong.
+/// When the file is faulty; the error names the file and the stage, key or placeholder.
 pub fn read(path: &Path, vars: &[(String, String)], output: Option<&Path>) -> anyhow::Result<Recipe> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     parse(&text, vars, output).with_context(|| path.display().to_string())
@@ -179,28 +180,28 @@ fn parse(text: &str, given: &[(String, String)], output: Option<&Path>) -> anyho
     Ok(Recipe { name: file.name, about: file.about, output, stages: expansion.stages, text: text.to_owned() })
 }
 
-/// Stages as they are unrolled, with the variables as they stand at that point.
+/// The expansion of stages, with the current values of the variables.
 struct Expansion {
-    /// The command line that tables are checked against.
+    /// The command line with which tables are checked.
     herd: clap::Command,
     output: PathBuf,
     retries: u32,
     vars: BTreeMap<String, String>,
-    /// The folder of each earlier stage, by full name and by bare name, with its full name.
+    /// The folder of each earlier stage, by full name and by short name, with its full name.
     folders: BTreeMap<String, (String, PathBuf)>,
     stages: Vec<Stage>,
-    /// Every name by which the file's stages and blocks can be meant, with what it is.
+    /// Every name that can refer to a stage or block of the file, with its meaning.
     all: BTreeMap<String, Named>,
 }
 
-/// What a name in the file means.
+/// The meaning of a name in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Named {
     Stage,
     Block,
 }
 
-/// The names of all stages, bare and with their round, and of all blocks.
+/// The names of all stages, short and with their round, and of all blocks.
 fn stage_names(entries: &[Entry]) -> BTreeMap<String, Named> {
     let mut all = BTreeMap::new();
     for entry in entries {
@@ -251,7 +252,7 @@ impl Expansion {
         Ok(())
     }
 
-    /// What is wrong with a placeholder that has no value in stage `whole`.
+    /// The error for a placeholder that has no value in stage `whole`.
     fn unknown(&self, key: &str, whole: &str, bare: &str, round: Option<u32>) -> String {
         if key == whole || key == bare {
             return "is this stage itself; its folder is {out}".into();
@@ -311,7 +312,7 @@ impl Expansion {
         };
         let words_of = |real| words.iter().map(|word| resolve(word, real)).collect::<anyhow::Result<Vec<_>>>();
         let (real, mut identity) = (words_of(true)?, words_of(false)?);
-        // A variable that an earlier stage set holds that stage's folder.
+        // A variable that an earlier stage set holds the folder of that stage.
         for (name, path) in self.folders.values() {
             for word in &mut identity {
                 *word = word.replace(&*path.to_string_lossy(), &format!("<{name}>"));
@@ -347,7 +348,7 @@ impl Expansion {
     }
 }
 
-/// Why a text cannot be filled in.
+/// The reason why a text cannot be filled in.
 enum Unfilled {
     /// A brace without its partner, as a sentence.
     Brace(String),
@@ -392,7 +393,7 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
     Duration::try_from_secs_f64(number * seconds).ok().context("write a time as 90s, 5m or 1.5h")
 }
 
-/// Names with commas, or `none` where there are none.
+/// Names separated by commas, or `none` if there are none.
 fn list<'a>(names: impl Iterator<Item = &'a String>, none: &str) -> String {
     let names: Vec<&str> = names.map(String::as_str).collect();
     if names.is_empty() { none.to_owned() } else { names.join(", ") }
@@ -453,7 +454,7 @@ mod tests {
             "sft --model runs/x/03-round1-sft/model --data runs/x/04-round2-sample/selected.jsonl:0.5"
         );
         assert_eq!(words(5), "eval runs/x/05-round2-sft/model runs/x/03-round1-sft/model");
-        // What a stage is does not depend on where the pipeline stands.
+        // The identity of a stage does not depend on the folder of the pipeline.
         let moved = parse(ROUNDS, &[], Some(Path::new("/elsewhere"))).unwrap();
         for (a, b) in recipe.stages.iter().zip(&moved.stages) {
             assert_eq!(a.identity, b.identity);

@@ -1,4 +1,4 @@
-//! `report.html` of a pipeline: what it reached, how it went, what it cost and how to repeat it.
+//! `report.html` of a pipeline: results, progress, costs, and how to repeat it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::results::{self, Evaluated};
 use super::state::{LOG, Record};
 use super::view;
 
-/// Writes the page; its path is returned. `evaluated`: what [`Evaluated::all`] finds.
+/// Writes the page and returns its path. `evaluated` is the result of [`Evaluated::all`].
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -48,7 +48,7 @@ fn curves(records: &[(&Stage, Option<Record>)]) -> Blocks {
     blocks
 }
 
-/// The last lines that each stage printed: its own summary.
+/// The last lines that each stage printed, which are its summary.
 fn printed(records: &[(&Stage, Option<Record>)]) -> Blocks {
     let mut blocks = Blocks::default();
     blocks.heading(2, "The last lines of each stage");

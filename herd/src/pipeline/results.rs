@@ -1,5 +1,5 @@
-//! The evaluations of a pipeline side by side: a table of figures with intervals, the paired difference between the first
-//! and the last, and answers of each to the same questions.
+//! The evaluations of a pipeline side by side: a table of figures with intervals, the paired difference between the
+//! first and the last, and the answers of each to the same questions.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -14,9 +14,9 @@ use stats::Estimate;
 
 use super::recipe::Recipe;
 
-/// Questions whose answers are shown.
+/// Number of questions whose answers are shown.
 const SHOWN: usize = 12;
-/// A breakdown into more groups is in `summary.json` only.
+/// A breakdown into more groups than this is only in `summary.json`.
 const SHOWN_GROUPS: usize = 6;
 
 /// A stage that evaluated a model.
@@ -33,7 +33,7 @@ impl Evaluated {
         recipe.stages.iter().filter_map(|stage| Self::read(&stage.name, &stage.folder)).collect()
     }
 
-    /// The evaluation in a stage's folder; none where there is none.
+    /// The evaluation in a stage's folder; `None` if there is none.
     pub fn read(stage: &str, folder: &Path) -> Option<Self> {
         let text = std::fs::read(folder.join("summary.json")).ok()?;
         let mut value: Value = serde_json::from_slice(&text).ok()?;
@@ -42,7 +42,7 @@ impl Evaluated {
     }
 }
 
-/// The sections of the report; none where nothing was evaluated.
+/// The sections of the report; empty if nothing was evaluated.
 pub fn blocks(evaluated: &[Evaluated]) -> Blocks {
     let mut blocks = Blocks::default();
     if evaluated.is_empty() {
@@ -56,7 +56,7 @@ pub fn blocks(evaluated: &[Evaluated]) -> Blocks {
     blocks
 }
 
-/// What the terminal shows at the end; an empty text where nothing was evaluated.
+/// The text for the terminal at the end; empty if nothing was evaluated.
 pub fn text(evaluated: &[Evaluated]) -> String {
     let rows = rows(evaluated);
     let width = rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0);
@@ -129,7 +129,7 @@ fn rows(evaluated: &[Evaluated]) -> Vec<Row<'_>> {
     rows
 }
 
-/// A row a figure, a column a stage.
+/// One row per figure, one column per stage.
 fn figures(evaluated: &[Evaluated]) -> Blocks {
     let mut columns = vec![Column::text("benchmark"), Column::number("items")];
     columns.extend(evaluated.iter().map(|one| Column::text(&one.stage)));
@@ -150,14 +150,14 @@ fn figures(evaluated: &[Evaluated]) -> Blocks {
     blocks
 }
 
-/// The last evaluation against the first, item by item: a title and the comparison.
+/// The comparison of the last evaluation with the first, item by item, with a title.
 fn change(evaluated: &[Evaluated]) -> Option<(String, String)> {
     let [first, .., last] = evaluated else { return None };
     let comparison = compare(&first.samples, &last.samples).to_string();
     Some((format!("{} against {}, paired by item", last.stage, first.stage), comparison))
 }
 
-/// Questions that all stages were asked; those whose verdict changed between the first and the last come first.
+/// Questions that all stages were asked. Those whose verdict changed between the first and the last come first.
 fn answers(evaluated: &[Evaluated]) -> Blocks {
     let mut blocks = Blocks::default();
     let [first, rest @ ..] = evaluated else { return blocks };

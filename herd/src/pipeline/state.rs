@@ -1,4 +1,4 @@
-//! What is known of a stage that has run: what went in, what came out, what it cost.
+//! The record of a stage that has run: inputs, outputs, cost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,23 +15,23 @@ use super::inputs;
 pub struct Record {
     /// The stage's name.
     pub name: String,
-    /// Digest of the command and of everything that it read.
+    /// Digest of the command and of all its inputs.
     pub fingerprint: String,
-    /// The command, as one would type it.
+    /// The command, as typed in a shell.
     pub command: String,
-    /// Whether it ended well.
+    /// Whether it succeeded.
     pub done: bool,
-    /// What went wrong in each attempt that failed.
+    /// The error of each failed attempt.
     pub failures: Vec<String>,
     /// Seconds of all attempts.
     pub seconds: f64,
-    /// Seconds of processor time of all attempts, children included.
+    /// Processor time of all attempts in seconds, including children.
     pub cpu_seconds: f64,
-    /// The most memory that one of its processes held, in bytes.
+    /// Peak memory of its processes, in bytes.
     pub peak_memory: u64,
-    /// The files that it left.
+    /// The output files.
     pub outputs: BTreeMap<String, FileMark>,
-    /// Where its command names files outside its folder that it made itself: they are no inputs.
+    /// The places in its command that name files outside its folder which it made itself; they are not inputs.
     pub created: BTreeSet<String>,
 }
 
@@ -63,12 +63,13 @@ impl TryFrom<run::Record> for Record {
     }
 }
 
-/// A file as it was left.
+/// The recorded state of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileMark {
     /// Its size.
     pub bytes: u64,
-    /// When it was changed last, in nanoseconds since 1970. While it and the size stand, the content is taken to.
+    /// The last modification time, in nanoseconds since 1970. While it and the size are unchanged, the content counts
+    /// as unchanged.
     pub modified: u64,
     /// SHA-256 of its content.
     pub sha256: String,
@@ -76,23 +77,23 @@ pub struct FileMark {
 
 /// The record's file.
 pub const NAME: &str = "stage.json";
-/// The stage's output is written here.
+/// The file for the stage's output.
 pub const LOG: &str = "log.txt";
 
-/// The part of `stage.json` that only a pipeline has: the record is in the schema of every `run.json`.
+/// The part of `stage.json` that only a pipeline has; the rest is in the schema of every `run.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Figures {
     failures: Vec<String>,
     cpu_seconds: f64,
     peak_memory: u64,
-    /// When each output was changed last.
+    /// The last modification time of each output.
     modified: BTreeMap<String, u64>,
     created: BTreeSet<String>,
 }
 
 impl Record {
-    /// The record in a stage's folder; none where there is none. One that cannot be read is named on the terminal: the
-    /// stage then counts as never run.
+    /// The record in a stage's folder; `None` if there is none. A record that cannot be read is reported on the
+    /// terminal; the stage then counts as never run.
     pub fn read(folder: &Path) -> Option<Self> {
         let path = folder.join(NAME);
         let found = run::Record::read_file(&path).and_then(|record| record.map(Self::try_from).transpose());
@@ -102,7 +103,7 @@ impl Record {
         })
     }
 
-    /// Writes it down.
+    /// Writes the record.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -130,7 +131,7 @@ impl Record {
         record.write_file(&folder.join(NAME))
     }
 
-    /// The first file that is missing or is not what was left.
+    /// The first file that is missing or has changed since the stage ended.
     ///
     /// # Errors
     /// When a file cannot be read.

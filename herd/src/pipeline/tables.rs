@@ -5,11 +5,11 @@ use anyhow::{Context, bail, ensure};
 use clap::{Arg, ArgAction, Command};
 use toml::{Table, Value};
 
-/// The words of a table `name = { ... }`, checked against the commands below `herd`. Commands with subcommands are tables
-/// in tables: `rejection-sampling.run = { ... }`.
+/// The words of a table `name = { ... }`, checked against the commands of `herd`. Commands with subcommands are
+/// nested tables: `rejection-sampling.run = { ... }`.
 ///
 /// # Errors
-/// A sentence on the command or key that does not exist, with the nearest one that does.
+/// When the command or key does not exist; the error names the most similar one.
 pub fn words(herd: &Command, name: &str, value: &Value) -> anyhow::Result<Vec<String>> {
     let mut words = Vec::new();
     let (mut command, mut name, mut value) = (herd, name, value);
@@ -69,7 +69,7 @@ fn flags(command: &Command, table: &Table, mut words: Vec<String>) -> anyhow::Re
             let text = text(item).with_context(|| format!("{key} of {command_line}"))?;
             match &flag {
                 None => positional.push(text),
-                // A value with a dash in front would be read as a flag.
+                // A value that starts with a dash would be parsed as a flag.
                 Some(flag) if text.starts_with('-') && flag.starts_with("--") => words.push(format!("{flag}={text}")),
                 Some(flag) => words.extend([flag.clone(), text]),
             }
@@ -79,7 +79,8 @@ fn flags(command: &Command, table: &Table, mut words: Vec<String>) -> anyhow::Re
     Ok(words)
 }
 
-/// The key of an argument: its long flag with `_` for `-`; its letter, or a positional's name, where it has none.
+/// The key of an argument: its long flag with `_` for `-`; its letter, or a positional's name, if it has no long
+/// flag.
 fn name(arg: &Arg) -> String {
     match (arg.get_long(), arg.get_short()) {
         (Some(long), _) => long.replace('-', "_"),

@@ -1,4 +1,4 @@
-//! What a pipeline shows: a line for each stage that ended, and one that moves for the stage that runs.
+//! The display of a pipeline: a line for each stage that has ended, and a moving line for the running stage.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Seek, SeekFrom};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use run::progress::duration;
 
-/// Between two lines where there is no terminal.
+/// The time between two lines if there is no terminal.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// The progress of the whole on standard error.
+/// The progress of the pipeline on standard error.
 pub struct View {
     bar: Option<ProgressBar>,
     total: usize,
@@ -19,7 +19,7 @@ pub struct View {
 }
 
 impl View {
-    /// For a pipeline of `total` stages.
+    /// A view of a pipeline with `total` stages.
     pub fn new(total: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{spinner} {wide_msg}");
@@ -30,7 +30,7 @@ impl View {
         Self { bar, total, last: Instant::now() }
     }
 
-    /// A line that stays.
+    /// Prints a permanent line.
     pub fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
@@ -38,7 +38,7 @@ impl View {
         }
     }
 
-    /// A stage begins.
+    /// Shows that a stage starts.
     pub fn start(&mut self, number: usize, name: &str, command: &str) {
         self.last = Instant::now();
         if self.bar.is_none() {
@@ -46,7 +46,7 @@ impl View {
         }
     }
 
-    /// A stage is running.
+    /// Shows that a stage is running.
     pub fn tick(&mut self, number: usize, name: &str, elapsed: Duration, log: &Path) {
         let now = || format!("[{number}/{}] {name} {}  {}", self.total, duration(elapsed), last_line(log));
         match &self.bar {
@@ -59,7 +59,7 @@ impl View {
         }
     }
 
-    /// At the end.
+    /// Ends the display.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -67,8 +67,8 @@ impl View {
     }
 }
 
-/// The last `count` lines of a log that say something, oldest first. Progress bars overwrite their line; what counts is
-/// what stood there last.
+/// The last `count` non-empty lines of a log, oldest first. Progress bars overwrite their line; only the final text
+/// of a line counts.
 pub fn tail(log: &Path, count: usize) -> Vec<String> {
     const BYTES: u64 = 16 * 1024;
     let mut text = Vec::new();
