@@ -1,4 +1,4 @@
-//! The commands as users run them, on a real model. What needs the model is skipped where it is not in the cache.
+//! Runs the commands as users do, on a real model. Tests that need the model are skipped if it is not in the cache.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,14 +17,14 @@ fn herd(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_herd")).args(arguments).output().unwrap()
 }
 
-/// Runs a command that has to succeed and returns what it printed.
+/// Runs a command that must succeed, and returns its output.
 fn succeed(arguments: &[&str]) -> String {
     let output = herd(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs a command that has to fail with one sentence and returns that.
+/// Runs a command that must fail with one sentence, and returns the sentence.
 fn refuse(arguments: &[&str]) -> String {
     let output = herd(arguments);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -79,7 +79,7 @@ fn generate_writes_every_sample_in_order_and_goes_on_where_it_was_cut_off() {
     }
     assert_ne!(found[0]["seed"], found[1]["seed"]);
 
-    // An interrupted run, as it lies on the disk: some answers are there, the last one half written.
+    // The files of an interrupted run: some answers exist, and the last line is incomplete.
     let resumed = path("resumed.jsonl");
     let mut child = Command::new(env!("CARGO_BIN_EXE_herd"))
         .args(["generate", "--model", MODEL, "--prompts", &prompts, "--output", &resumed, "--dtype", "f32"])
@@ -146,7 +146,7 @@ fn an_exported_model_is_the_same_model() {
     assert!(error.contains("exists"), "{error}");
 }
 
-/// Digest of each tensor of a model's file with its description, whatever their order.
+/// The digest of each tensor of a model's file with its description, independent of their order.
 fn tensors(model: &Path) -> BTreeMap<String, (String, Value, String)> {
     let file = fs::read(model.join("model.safetensors")).unwrap();
     let (length, rest) = file.split_at(8);

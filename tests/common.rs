@@ -8,14 +8,14 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// `herd run` in the root of the checkout, with an output folder of its own.
+/// `herd run` in the root of the checkout, with a separate output folder.
 pub fn herd_run(recipe: &Path, output: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
     command.arg("run").arg(recipe).arg("--output").arg(output).current_dir(root());
     command
 }
 
-/// Everything that a command printed.
+/// The whole output of a command.
 pub fn said(output: &Output) -> String {
     [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
 }

@@ -1,4 +1,5 @@
-//! Configuration files: the examples in `recipes/configs` resolve, and `docs/config.md` is what `herd config` prints.
+//! Configuration files: the examples in `recipes/configs` resolve, and `docs/config.md` equals the output of `herd
+//! config`.
 
 use std::path::Path;
 use std::process::Command;

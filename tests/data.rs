@@ -1,4 +1,4 @@
-//! `herd data` and the parts of `herd eval` that need no model, as users run them.
+//! Runs `herd data` and the parts of `herd eval` that need no model, as users do.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -17,7 +17,7 @@ fn made_problems_are_the_same_bytes_twice() {
         let output = herd(&fixed);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(String::from_utf8_lossy(&output.stdout).contains("15 algebra, 15 arithmetic, 15 code, 15 words"));
-        // The same command again has nothing to do.
+        // The same command again does nothing.
         assert!(String::from_utf8_lossy(&herd(&fixed).stdout).contains("is finished already"));
         ["train.jsonl", "heldout.jsonl", "train-solutions.jsonl"]
             .map(|file| fs::read(folder.path().join(name).join(file)).unwrap())
@@ -49,7 +49,7 @@ fn a_folder_is_made_from_a_file_of_keys_and_made_again() {
     assert!(!folder.path().join("made").exists(), "a dry run left a folder");
     let text = said(&make(&["--heldout", "2"]));
     assert!(text.contains("train.jsonl: 9 problems, 5 arithmetic, 4 words"), "{text}");
-    // Another course is refused; the same command has nothing to do.
+    // A changed course is refused; the same command does nothing.
     let text = said(&make(&["--heldout", "2", "--seed", "4"]));
     assert!(text.contains("seed: 0 before, 4 now"), "{text}");
     assert!(said(&make(&["--heldout", "2"])).contains("is finished already"));
@@ -57,7 +57,7 @@ fn a_folder_is_made_from_a_file_of_keys_and_made_again() {
     let text = said(&herd(&["again", &at("made")]));
     assert!(text.contains("3 files in ") && text.contains("made-again: the same bytes"), "{text}");
     assert_eq!(fs::read(at("made/train.jsonl")).unwrap(), fs::read(at("made-again/train.jsonl")).unwrap());
-    // Bytes that differ without a reason are a failure.
+    // Bytes that differ without a known reason are a failure.
     let record = fs::read_to_string(at("made/run.json")).unwrap();
     let sha256 = dataset::digest::file(at("made/heldout.jsonl")).unwrap();
     fs::write(at("made/run.json"), record.replace(&sha256, &"0".repeat(64))).unwrap();
@@ -65,7 +65,7 @@ fn a_folder_is_made_from_a_file_of_keys_and_made_again() {
     assert!(!output.status.success() && said(&output).contains("heldout.jsonl differs"), "{}", said(&output));
     let output = herd(&["again", &at("third").replace("third", "none")]);
     assert!(!output.status.success() && said(&output).contains("has no run.json"), "{}", said(&output));
-    // What an earlier version left is a sentence.
+    // A folder of an earlier version gives an error message.
     fs::write(at("made/run.json"), "{\"stage\": \"data make\", \"version\": \"0.1.0\"}").unwrap();
     let text = said(&make(&["--heldout", "2"]));
     assert!(text.contains("was written by another version of herd (0.1.0, before its schema 1)"), "{text}");

@@ -1,4 +1,4 @@
-//! Model folders and prompts as people have them, through the binary, on a small fresh model.
+//! Model folders and prompts as users have them, through the binary, on a small new model.
 
 use std::fs;
 use std::path::Path;
@@ -77,7 +77,7 @@ fn tools_of_a_prompt_reach_the_template_or_are_refused() {
     place.succeed(&format!("{GENERATE} --output a.jsonl"));
     let answers = place.records("a.jsonl");
     assert_ne!(answers[0]["logprob"], answers[1]["logprob"]);
-    // What belongs to the folder goes with it.
+    // Further files of the folder are copied.
     for words in ["model export tiny --output copy", "model import tiny --output copy2"] {
         place.succeed(words);
     }

@@ -1,5 +1,5 @@
-//! What crosses stages, through the `herd` binary as users run it. A target of the package `herd` (`herd/Cargo.toml`): Cargo tells
-//! only a package's own tests where its binary is.
+//! Tests that cross stages, through the `herd` binary, as users run it. This is a target of the package `herd`
+//! (`herd/Cargo.toml`), since Cargo tells only a package's own tests where its binary is.
 
 #![allow(clippy::unwrap_used)]
 

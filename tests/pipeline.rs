@@ -1,4 +1,4 @@
-//! `herd run`: stages are processes that can fail, be killed and go on; finished ones are skipped by digest.
+//! `herd run`: stages are processes that can fail, be killed and continue; finished ones are skipped by digest.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ impl Place {
         self.command(more).output().unwrap()
     }
 
-    /// Runs to a good end; what it said on standard error.
+    /// Runs successfully; returns the standard error.
     fn succeed(&self, more: &[&str]) -> String {
         let output = self.run(more);
         let said = String::from_utf8(output.stderr).unwrap();
@@ -51,7 +51,7 @@ impl Place {
         String::from_utf8(output.stderr).unwrap()
     }
 
-    /// How often each stage has run, from the marks that the stages leave.
+    /// The number of runs of each stage, from the marks that the stages leave.
     fn runs(&self) -> String {
         let mut lines: Vec<String> = self.read("runs.txt").lines().map(str::to_owned).collect();
         lines.sort();
@@ -97,7 +97,7 @@ fn a_pipeline_is_repeated_and_its_stages_are_compared() {
     assert_eq!(said.matches("the same bytes").count(), 4, "{said}");
     assert_eq!(place.read("out-again/04-count/lines").trim(), "3");
 
-    // A stage whose result is another each time is named.
+    // A stage whose result changes with every run is named.
     let clock = RECIPE.replace("wc -l < $0 > $1/lines", "date +%N > $1/lines");
     let place = Place::new(&clock);
     place.write("input.txt", "a\n");
@@ -129,7 +129,7 @@ fn finished_stages_are_skipped_until_something_they_depend_on_changes() {
     place.succeed(&[]);
     assert_eq!(place.runs(), "add1 add2 copy count");
 
-    // Another input changes everything behind it; earlier results are kept aside.
+    // Another input changes everything after it; earlier results are set aside.
     place.write("input.txt", "a\nb\n");
     let said = place.succeed(&[]);
     assert!(said.contains("copy: its command or what it reads has changed"), "{said}");
@@ -137,7 +137,7 @@ fn finished_stages_are_skipped_until_something_they_depend_on_changes() {
     assert_eq!(place.read("out/.earlier/04-count-1/lines").trim(), "3");
     assert_eq!(place.runs(), "add1 add1 add2 add2 copy copy count count");
 
-    // A result that was damaged is made again, and what comes after it stays, because the new one is the same.
+    // A damaged result is made again. The stages after it are not repeated, because the new result is the same.
     place.write("out/03-round2-add/text", "x");
     let said = place.succeed(&[]);
     assert!(said.contains("round2-add: out/03-round2-add/text is missing or changed"), "{said}");
@@ -161,7 +161,7 @@ fn a_part_of_the_stages_can_be_run() {
     }
     assert!(plan.contains("wc -l < $0"), "{plan}");
     assert_eq!(place.runs(), "add1 copy");
-    // The first stage would run again now, but is left out.
+    // The first stage would run again now, but is skipped.
     place.write("input.txt", "b\n");
     place.succeed(&["--from", "round2-add"]);
     assert_eq!(place.runs(), "add1 add2 copy count");
@@ -212,7 +212,7 @@ fn wait_for(path: &Path) {
     }
 }
 
-/// A stage that saves its progress, as training does, counts how often it was begun, and waits behind its second part while
+/// A stage that saves its progress, as training does. It counts its starts, and waits after its second part while
 /// there is a file `hold`.
 const SLOW: &str = r#"
 name = "slow"
@@ -236,7 +236,7 @@ fn a_killed_pipeline_goes_on_and_takes_its_stage_with_it() {
     fs::write(place.path("hold"), "").unwrap();
     let mut child = place.command(&[]).stderr(Stdio::null()).spawn().unwrap();
     wait_for(&place.path("out/02-slow/2"));
-    // A second one stays out.
+    // A second process is refused.
     let error = place.refuse(&[]);
     assert!(error.contains("belongs to a run that is in progress"), "{error}");
     child.kill().unwrap();
@@ -278,7 +278,7 @@ fn a_recipe_in_its_own_output_folder_stays_what_it_is() {
     assert_eq!(place.read("out/recipe.toml"), recipe);
     run("out/../out/recipe.toml");
     assert_eq!(place.read("out/recipe.toml"), recipe);
-    // Under another name, or through links, both stay as they are.
+    // Under another name, or through links, both stay unchanged.
     let other = recipe.replace("self", "other");
     place.write("out/other.toml", &other);
     std::os::unix::fs::symlink("out/other.toml", place.path("link.toml")).unwrap();
@@ -337,7 +337,7 @@ command = ["sh", "-c", "echo b >> runs.txt; cat $0/x.txt", "{a}"]
     let said = place.succeed(&[]);
     assert_eq!(said.matches("done before").count(), 2, "{said}");
     assert_eq!(place.runs(), "a b");
-    // A link that leads elsewhere is another result.
+    // A link with another target is another result.
     fs::remove_file(place.path("out/01-a/latest.log")).unwrap();
     std::os::unix::fs::symlink("/nonexistent/other.log", place.path("out/01-a/latest.log")).unwrap();
     let said = place.succeed(&[]);

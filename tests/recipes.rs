@@ -1,4 +1,4 @@
-//! The files in `recipes/`: every one is valid, and every command line in them is one that `herd` understands.
+//! The files in `recipes/`: every file is valid, and `herd` accepts every command line in them.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -23,7 +23,7 @@ fn every_recipe_is_valid() {
         assert!(output.status.success(), "{plan}");
         assert_eq!(plan.matches("to do").count(), stages, "{}: {plan}", recipe.display());
     }
-    // A plan leaves nothing behind.
+    // A plan leaves no files.
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 

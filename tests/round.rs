@@ -1,4 +1,5 @@
-//! A whole round of post-training, every stage on the other's output: undisturbed, and killed again and again.
+//! A whole round of post-training, every stage on the output of the one before it: uninterrupted, and killed
+//! repeatedly.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,8 +24,8 @@ fn succeed(output: &Path) -> String {
     text
 }
 
-/// What a round is run for, by path: models, problems, samples, pairs, every judged answer. Records with times are not.
-/// Texts name the model that they are by; the folder's own name is taken out.
+/// The results of a round, by path: models, problems, samples, pairs, every judged answer. Records with times are
+/// left out. Texts that name their model have the path of the folder removed.
 fn results(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
         for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -50,7 +51,7 @@ fn results(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// SIGKILL for the pipeline or only for the stage that it runs, `wait` after the folder of a stage has appeared.
+/// Sends SIGKILL to the pipeline, or only to its running stage, `wait` after the folder of a stage has appeared.
 fn kill(output: &Path, stage: &str, wait: Duration, only_the_stage: bool) -> String {
     let child = quick(output).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
@@ -76,7 +77,7 @@ fn kill(output: &Path, stage: &str, wait: Duration, only_the_stage: bool) -> Str
     said(&output)
 }
 
-/// The one test of every run that takes every stage on the other's output.
+/// The only test in every run that takes every stage on the output of the one before it.
 #[test]
 fn the_quick_round_runs_through_and_is_not_run_twice() {
     let folder = tempfile::tempdir().unwrap();
@@ -91,13 +92,13 @@ fn the_quick_round_runs_through_and_is_not_run_twice() {
     let text = succeed(folder.path());
     assert_eq!(text.matches("done before").count(), 11, "{text}");
     records_have_the_same_keys(folder.path());
-    // What is repeated in seconds; all of them below.
+    // The stages that are repeated in seconds; the ignored test repeats all of them.
     for stage in ["03-practice", "09-dpo", "10-average/model"] {
         repeated(folder.path(), stage);
     }
 }
 
-/// The keys of every `run.json` of a round, but for those below `stage`, and below a list those of its elements.
+/// The keys of every `run.json` of a round, except those below `stage`; for a list, those of its elements.
 fn records_have_the_same_keys(round: &Path) {
     fn keys(place: &str, value: &Value, found: &mut BTreeSet<String>) {
         match value {
@@ -133,7 +134,7 @@ fn records_have_the_same_keys(round: &Path) {
     }
 }
 
-/// The folders of the quick round that a command left with a record, by every kind of command.
+/// The folders of the quick round that have a record, for every kind of command.
 const RECORDS: [&str; 10] = [
     "02-demonstrations",
     "03-practice",
@@ -147,7 +148,7 @@ const RECORDS: [&str; 10] = [
     "11-after",
 ];
 
-/// `herd again` makes the same bytes.
+/// Checks that `herd again` makes the same bytes.
 fn repeated(round: &Path, stage: &str) {
     let output = round.join("again").join(stage);
     let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
@@ -164,7 +165,7 @@ fn every_folder_of_a_round_is_repeated_with_the_same_bytes() {
     for stage in RECORDS {
         repeated(folder.path(), stage);
     }
-    // An input that has changed is named.
+    // The error names an input that has changed.
     let input = folder.path().join("07-sample/pairs.jsonl");
     fs::write(&input, fs::read_to_string(&input).unwrap() + "\n").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));

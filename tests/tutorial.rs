@@ -1,4 +1,4 @@
-//! Every command of `docs/own-data.md` runs, in order, in an empty folder: on a tiny model in place of the real one.
+//! Runs every command of `docs/own-data.md`, in order, in an empty folder, on a tiny model in place of the real one.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ fn the_tutorial_runs_as_it_is_written() {
     let herd = Path::new(env!("CARGO_BIN_EXE_herd"));
     let path = format!("{}:{}", herd.parent().unwrap().display(), std::env::var("PATH").unwrap());
     let shell = |script: &str| {
-        // -e ends at the first command that fails, -x says which one it was.
+        // -e stops at the first failing command, -x shows which one it was.
         let output = Command::new("bash").args(["-ex", "-c", script]).current_dir(&dir).env("PATH", &path).output();
         let output = output.unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);

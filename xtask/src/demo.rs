@@ -1,4 +1,4 @@
-//! The demo: a round of post-training, from its recipe.
+//! The demo: runs a round of post-training from its recipe.
 
 use std::process::Command;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use crate::project;
 
 const MODEL: &str = "smollm2-135m-instruct";
 
-/// One round on a real model, which is fetched first; or with `quick` on a tiny one that has never been trained.
+/// Runs one round on a real model, which is fetched first, or, with `quick`, on a tiny untrained model.
 pub fn run(quick: bool) -> anyhow::Result<()> {
     let start = Instant::now();
     let herd = project::binary("herd");
@@ -25,17 +25,17 @@ pub fn run(quick: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lets `herd` fetch the model, if that is not in the cache.
+/// Fetches the model with `herd`, unless it is in the cache.
 pub fn fetch_model() -> anyhow::Result<()> {
     step(Command::new(project::binary("herd")).args(["model", "get", MODEL]))
 }
 
-/// Lets `herd` fetch the model for language identification, if that is not in the cache.
+/// Fetches the model for language identification with `herd`, unless it is in the cache.
 pub fn fetch_language_model() -> anyhow::Result<()> {
     step(Command::new(project::binary("herd")).args(["model", "get", "lid.176"]))
 }
 
-/// Lets `herd` set up Python in the sandbox; the other languages by `codeexec setup --languages`.
+/// Sets up Python for the sandbox with `herd`; `codeexec setup --languages` sets up the other languages.
 pub fn set_up_sandbox() -> anyhow::Result<()> {
     step(Command::new(project::binary("herd")).args(["codeexec", "setup"]))
 }
@@ -44,8 +44,8 @@ pub fn set_up_sandbox() -> anyhow::Result<()> {
 pub fn build() -> anyhow::Result<()> {
     let start = Instant::now();
     println!("\nBuilding herd (once; a few minutes on two cores)");
-    // Of the whole workspace: for one package alone cargo takes fewer features of the dependencies, and the tests would compile
-    // all of them again.
+    // Builds the whole workspace: for one package alone, cargo uses fewer features of the dependencies, and the tests
+    // would compile all of them again.
     project::run(&mut project::cargo(["build", "--workspace", "--bin", "herd"]))?;
     println!("Built in {}", project::since(start));
     Ok(())

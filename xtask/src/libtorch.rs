@@ -1,5 +1,5 @@
-//! libtorch, placed under `.libtorch/` in the folder shape of a Python environment (`torch/`, `nvidia/`), so that the
-//! libraries' own run-time search paths hold.
+//! Installs libtorch under `.libtorch/`, with the folder layout of a Python environment (`torch/`, `nvidia/`), so
+//! that the libraries' own run-time search paths are valid.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ const TORCH: Wheel = Wheel {
     megabytes: 531,
 };
 
-/// The CPU library of this wheel was linked against these two, small ones.
+/// Two small wheels against which the CPU library of the torch wheel was linked.
 const CPU_NEEDS: [Wheel; 2] = [
     Wheel {
         name: "nvidia-cuda-runtime",
@@ -39,7 +39,7 @@ const CPU_NEEDS: [Wheel; 2] = [
     },
 ];
 
-/// What the wheel's CUDA kernels are linked against.
+/// The wheels against which the CUDA kernels were linked.
 const CUDA_NEEDS: [Wheel; 12] = [
     Wheel {
         name: "nvidia-cublas",
@@ -127,14 +127,14 @@ const CUDA_NEEDS: [Wheel; 12] = [
     },
 ];
 
-/// Libraries of the torch wheel that hold CUDA kernels; they go to `torch/cuda/`, apart from the CPU's, so that the build
-/// links the same things with and without them (they are opened at run time).
+/// Libraries of the torch wheel that hold CUDA kernels. They go to `torch/cuda/`, separate from the CPU libraries, so
+/// that the build links the same libraries with and without them (they are opened at run time).
 const CUDA_LIBRARIES: [&str; 4] =
     ["libtorch_cuda.so", "libc10_cuda.so", "libtorch_cuda_linalg.so", "libtorch_nvshmem.so"];
 const CPU_LIBRARIES: [&str; 3] = ["libtorch_cpu.so", "libc10.so", "libgomp.so.1"];
 
-/// Places libtorch, or checks the one that the user's `LIBTORCH` names. Idempotent: each wheel is recorded in
-/// `.libtorch/placed` once it is unpacked, so a run that was cut off goes on there.
+/// Installs libtorch, or checks the one that the user's `LIBTORCH` names. It is idempotent: each wheel is recorded in
+/// `.libtorch/placed` after it is unpacked, so an interrupted run continues there.
 pub fn set_up(cuda: bool) -> anyhow::Result<()> {
     let home = project::root().join(".libtorch");
     if let Some(own) = users_own(&home) {
@@ -175,7 +175,7 @@ pub fn set_up(cuda: bool) -> anyhow::Result<()> {
         println!("    kept {count} files, {} MB", bytes / 1_000_000);
         placed.push_str(&record(wheel, part));
         if part == "cpu" && wheel.name == TORCH.name {
-            // torch-sys asks the linker for `torch`, which in this wheel is an empty shell over the CPU library.
+            // torch-sys asks the linker for `torch`, which in this wheel is an empty wrapper of the CPU library.
             fs::write(home.join("torch/lib/libtorch.so"), "INPUT(libtorch_cpu.so)\n")?;
             fs::write(home.join("torch/build-version"), format!("{VERSION}+cu130\n"))?;
         }
@@ -186,7 +186,8 @@ pub fn set_up(cuda: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where a file of a wheel goes, or nowhere. `part` says whether the CPU's or CUDA's share of the wheel is being placed.
+/// The destination of a file of a wheel, if it has one. `part` says whether the CPU's or CUDA's share of the wheel is
+/// being installed.
 fn destination(home: &Path, name: &str, part: &str) -> Option<PathBuf> {
     let keep = |folder: &str| Some(home.join(folder));
     if let Some(library) = name.strip_prefix("torch/lib/") {

@@ -1,4 +1,4 @@
-//! `cargo xtask`: what a newcomer types first. Every command sets the project up before it does its own work.
+//! `cargo xtask`: the first command for a newcomer. Every subcommand sets the project up before it does its own work.
 
 mod demo;
 mod libtorch;

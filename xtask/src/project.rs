@@ -1,4 +1,4 @@
-//! The project's root folder, and commands run in it.
+//! The root folder of the project, and commands that run in it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,8 +15,9 @@ pub fn root() -> &'static Path {
 pub fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).current_dir(root());
-    // What `cargo run` says about this package would be the environment of every build script: ring's, which asks for these,
-    // would run again, and all that stands on it be compiled again, after each change between `cargo xtask` and `cargo`.
+    // `cargo run` sets environment variables about this package, which every build script would see. ring's build
+    // script reads them and would run again, so everything that depends on ring would be compiled again after each
+    // change between `cargo xtask` and `cargo`.
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
             cargo.env_remove(name);
@@ -25,7 +26,7 @@ pub fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     cargo
 }
 
-/// Runs a command with this terminal; a failure is an error that shows the command.
+/// Runs a command in this terminal; a failure is an error that shows the command.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
     let shown = show(command);
     let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
@@ -35,7 +36,7 @@ pub fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The command as one would type it.
+/// The command as typed in a shell.
 pub fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words
@@ -52,12 +53,12 @@ pub fn target() -> PathBuf {
     root().join(std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from))
 }
 
-/// The program `name` that cargo built in the everyday profile.
+/// The program `name` that cargo built in the dev profile.
 pub fn binary(name: &str) -> PathBuf {
     target().join("debug").join(name)
 }
 
-/// A duration for people: `0.4 s`, `12 s`, `3 min 5 s`.
+/// A duration as text: `0.4 s`, `12 s`, `3 min 5 s`.
 pub fn since(start: Instant) -> String {
     let elapsed: Duration = start.elapsed();
     match elapsed.as_secs() {

@@ -1,6 +1,6 @@
-//! `cargo xtask test`: the tests of the workspace, and at the end how many passed, failed and were skipped.
+//! `cargo xtask test`: runs the tests of the workspace, and prints how many passed, failed and were skipped.
 //!
-//! libtest counts a test that returns early as passed. Such tests note themselves and the reason in the file that
+//! libtest counts a test that returns early as passed. Such tests write their name and the reason to the file that
 //! `HERD_TEST_SKIPS` names (`crates/test-support`); they are counted as skipped here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,9 +11,9 @@ use anyhow::{Context, bail};
 
 use crate::project;
 
-/// Runs `cargo test` over the workspace with more arguments of the user's.
+/// Runs `cargo test` over the workspace with the user's additional arguments.
 pub fn run(arguments: &[String]) -> anyhow::Result<()> {
-    // All of this run's tests, so that the total is one of the whole workspace.
+    // All tests of this run, so that the total covers the whole workspace.
     let fixed = ["test", "--workspace", "--no-fail-fast"];
     let fixed = fixed.into_iter().filter(|word| !arguments.iter().any(|own| own == word));
     let mut test = project::cargo(fixed.chain(arguments.iter().map(String::as_str)));
@@ -21,8 +21,8 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     std::fs::create_dir_all(project::target())?;
     std::fs::write(&skips, "").with_context(|| format!("cannot write {}", skips.display()))?;
     test.env("HERD_TEST_SKIPS", &skips).stdout(Stdio::piped());
-    // Tests run side by side, each with as many threads as there are cores: the threads of one that wait for work would keep
-    // the cores from the others.
+    // Tests run in parallel, each with as many threads as there are cores: threads that wait for work by spinning
+    // would take the cores from other tests.
     test.env("OMP_WAIT_POLICY", "passive");
     let shown = project::show(&test);
     let mut child = test.spawn().with_context(|| format!("cannot start `{shown}`"))?;
@@ -47,7 +47,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the `test result` lines add up to.
+/// The sum of the `test result` lines.
 #[derive(Debug, Default, PartialEq)]
 struct Results {
     passed: usize,
@@ -72,7 +72,7 @@ impl Results {
         }
     }
 
-    /// The total, after the reasons of the skips. `skips`: lines `PROGRAM <tab> TEST <tab> REASON`.
+    /// The total, after the reasons for the skips. `skips` has lines `PROGRAM <tab> TEST <tab> REASON`.
     fn summary(&self, skips: &str) -> String {
         let mut tests = BTreeSet::new();
         let mut reasons: BTreeMap<&str, BTreeSet<(&str, &str)>> = BTreeMap::new();
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_skipped_test_has_not_passed() {
         let results = Results { passed: 10, ..Results::default() };
-        // The first test lacks two things, and is one test.
+        // The first test lacks two things, and counts as one test.
         let skips = "suites\tpython\tno ../shared/data/a\nsuites\tpython\tno ../shared/data/b\nfused\tall\tno GPU\n";
         let expected = "skipped: no ../shared/data/a\n    suites python\nskipped: no ../shared/data/b\n    suites python\n\
                         skipped: no GPU\n    fused all\n8 passed, 0 failed, 2 skipped";

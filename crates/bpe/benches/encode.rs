@@ -1,9 +1,9 @@
-//! Encoding and training beside Hugging Face's `tokenizers` in the same run, on the same texts:
+//! Encoding and training, compared with Hugging Face's `tokenizers` in the same run on the same texts:
 //!
 //!     cargo bench --profile dev -p bpe -- FILE.jsonl [MEGABYTES [TOKENS]]
 //!
-//! FILE has records with `text`. A vocabulary is trained on it, or TOKENS names a `tokenizer.json`. Both encoders get the same
-//! threads (RAYON_NUM_THREADS), take turns, and must give the same ids.
+//! FILE has records with `text`. A vocabulary is trained on it, or TOKENS names a `tokenizer.json`. Both encoders get
+//! the same number of threads (RAYON_NUM_THREADS), run alternately, and must give the same ids.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -19,7 +19,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer};
 
-/// Rounds, of which each side's fastest and slowest are printed.
+/// Number of rounds; the fastest and slowest of each side are printed.
 const ROUNDS: usize = 3;
 
 fn main() {
@@ -47,7 +47,7 @@ fn main() {
     encoded(&corpus, megabytes, vocabulary);
 }
 
-/// Both trainers; ours.
+/// Runs both trainers; returns our vocabulary.
 fn trained(corpus: &[String], megabytes: f64, tokens: usize) -> Vocabulary {
     let start = Instant::now();
     let counts = WordCounts::of(corpus.iter().cloned().map(Ok)).unwrap();
@@ -91,7 +91,7 @@ fn encoded(corpus: &[String], megabytes: f64, vocabulary: Vocabulary) {
             .collect();
         theirs.push(start.elapsed().as_secs_f64());
         let start = Instant::now();
-        // A pool of its own: its caches are empty each time, as in a first run.
+        // A new pool each time: its caches are empty, as in a first run.
         let ids = Pool::new(0).unwrap().map(corpus, |text, scratch| {
             let mut ids = Vec::new();
             encoder.encode(text, scratch, &mut ids).unwrap();

@@ -1,8 +1,8 @@
 //! Bytes as characters: the alphabet of byte-level BPE in Hugging Face's files (GPT-2's `bytes_to_unicode`).
 //!
-//! A printable byte of Latin-1 stands for itself; the other 68 are U+0100, U+0101, ... in ascending order.
+//! A printable byte of Latin-1 is written as itself; the other 68 bytes are U+0100, U+0101, ... in ascending order.
 
-/// The character that stands for a byte.
+/// The character for a byte.
 #[must_use]
 pub fn char_of(byte: u8) -> char {
     match byte {
@@ -13,7 +13,7 @@ pub fn char_of(byte: u8) -> char {
     }
 }
 
-/// The byte that a character stands for.
+/// The byte for a character.
 #[must_use]
 pub fn byte_of(c: char) -> Option<u8> {
     let code = u32::from(c);
@@ -26,19 +26,19 @@ pub fn byte_of(c: char) -> Option<u8> {
     }
 }
 
-/// A token's bytes as the file writes them.
+/// A token's bytes in the notation of the file.
 #[must_use]
 pub fn written(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char_of(*byte)).collect()
 }
 
-/// The bytes of a token as the file writes it; None where a character stands for no byte.
+/// The bytes of a token in the notation of the file; `None` if a character represents no byte.
 #[must_use]
 pub fn bytes(written: &str) -> Option<Vec<u8>> {
     written.chars().map(byte_of).collect()
 }
 
-/// The bytes in the order of their characters: the order in which a trained vocabulary begins.
+/// The bytes in the order of their characters, which is the order of a trained vocabulary's first tokens.
 pub fn in_order() -> impl Iterator<Item = u8> {
     let mut all: Vec<u8> = (0..=255).collect();
     all.sort_by_key(|byte| char_of(*byte));

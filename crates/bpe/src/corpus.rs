@@ -1,4 +1,4 @@
-//! Texts out of files, and how often each word occurs in them.
+//! Reads texts from files, and counts the words in them.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::split::words;
 
-/// One record of a file of documents: `{"text": ...}`, other keys are left alone.
+/// One record of a file of documents: `{"text": ...}`; other keys are ignored.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Document {
     /// The text.
@@ -20,11 +20,11 @@ pub struct Document {
 /// Texts are counted and encoded in batches of about this many bytes.
 const BATCH: usize = 8 << 20;
 
-/// The texts of files: `.txt` is one text, every other file is read as records with `text` (JSON lines, gzip, zstd,
+/// The texts of files: a `.txt` file is one text; every other file has records with `text` (JSON lines, gzip, zstd,
 /// Parquet, by name).
 ///
 /// # Errors
-/// Each item may be one: a file that cannot be read, a record without text, `file:line: what is wrong`.
+/// Each item may be an error: a file that cannot be read, or a record without text (`file:line: what is wrong`).
 pub fn texts(paths: &[PathBuf]) -> impl Iterator<Item = anyhow::Result<String>> + Send + use<> {
     let paths: Vec<PathBuf> = paths.into();
     paths.into_iter().flat_map(|path| -> Box<dyn Iterator<Item = anyhow::Result<String>> + Send> {
@@ -45,7 +45,7 @@ fn records(path: &Path) -> anyhow::Result<impl Iterator<Item = anyhow::Result<St
     Ok(reader.map(|record| Ok(record?.text)))
 }
 
-/// Takes texts together to batches of about `bytes` bytes; an error ends them.
+/// Groups texts into batches of about `bytes` bytes; an error ends the iteration.
 pub(crate) fn batches<I: Iterator<Item = anyhow::Result<String>>>(
     texts: I,
     bytes: usize,
@@ -77,23 +77,24 @@ pub(crate) fn batches<I: Iterator<Item = anyhow::Result<String>>>(
     })
 }
 
-/// The words of a corpus and how often each occurs, with the size of the corpus.
+/// The words of a corpus with their counts, and the size of the corpus.
 #[derive(Debug, Clone, Default)]
 pub struct WordCounts {
     counts: FxHashMap<Box<str>, u64>,
-    /// Texts.
+    /// Number of texts.
     pub texts: u64,
-    /// Their bytes.
+    /// Total size of the texts in bytes.
     pub bytes: u64,
-    /// Their words.
+    /// Total number of words.
     pub words: u64,
 }
 
 impl WordCounts {
-    /// Counts the words of texts, on all threads of the current pool. The result does not depend on their number.
+    /// Counts the words of texts, on all threads of the current pool. The result does not depend on the number of
+    /// threads.
     ///
     /// # Errors
-    /// The first error of the texts.
+    /// The first error of the input texts.
     pub fn of(texts: impl Iterator<Item = anyhow::Result<String>>) -> anyhow::Result<Self> {
         let mut all = Self::default();
         for batch in batches(texts, BATCH) {
@@ -118,7 +119,7 @@ impl WordCounts {
         Ok(all)
     }
 
-    /// Counts a word `count` times more.
+    /// Increases the count of a word by `count`.
     pub fn add(&mut self, word: &str, count: u64) {
         match self.counts.get_mut(word) {
             Some(sum) => *sum += count,
@@ -126,7 +127,7 @@ impl WordCounts {
         }
     }
 
-    /// Different words.
+    /// Number of different words.
     #[must_use]
     pub fn len(&self) -> usize {
         self.counts.len()
@@ -144,7 +145,7 @@ impl WordCounts {
         self.counts.contains_key(word)
     }
 
-    /// Words and counts, sorted by the words.
+    /// Words with their counts, sorted by word.
     #[must_use]
     pub fn sorted(&self) -> Vec<(&str, u64)> {
         let mut all: Vec<(&str, u64)> = self.counts.iter().map(|(word, count)| (&**word, *count)).collect();

@@ -1,7 +1,7 @@
-//! Text to ids, as Hugging Face's library has them, several times faster.
+//! Encodes text to ids: the same ids as Hugging Face's library, several times faster.
 //!
-//! A word is looked up as a whole, then in a cache of words that were merged before, and only then merged. Special tokens in
-//! a text are text: no document writes the end of a document.
+//! A word is looked up as a whole, then in a cache of merged words, and is merged only if both fail. Special tokens
+//! in a text are plain text: a document cannot contain the end-of-document token.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,19 +15,19 @@ use rustc_hash::FxHashMap;
 use crate::split::words;
 use crate::vocabulary::Vocabulary;
 
-/// Words of at most this many bytes are keys of one machine word of 128 bits.
+/// Words of at most this many bytes are stored as 128-bit keys.
 const SHORT: usize = 15;
-/// Longer words are merged with a heap: a scan for the lowest rank takes quadratic time.
+/// Words longer than this are merged with a heap, since scanning for the lowest rank takes quadratic time.
 const SCANNED: usize = 48;
-/// Ids that a cache holds before it begins anew, 4 MiB.
+/// Maximum number of ids in a cache before it is cleared, 4 MiB.
 const CACHED: usize = 1 << 20;
 
-/// Encodes texts. Shared between threads; what a thread needs for itself is a [`Scratch`].
+/// Encodes texts. Threads share it; the data of a single thread is in a [`Scratch`].
 pub struct Encoder(Kind);
 
 enum Kind {
     Own(Box<Own>),
-    /// Any other tokenizer goes through Hugging Face's library.
+    /// Any other tokenizer, encoded by Hugging Face's library.
     Library(Box<tokenizers::Tokenizer>),
 }
 
@@ -35,13 +35,13 @@ struct Own {
     /// Words that are one token.
     short: FxHashMap<u128, u32>,
     long: FxHashMap<Box<[u8]>, u32>,
-    /// Rank and result of a pair, by the two ids.
+    /// Rank and result of a pair, by its two ids.
     merges: FxHashMap<u64, (u32, u32)>,
     bytes: [u32; 256],
     vocabulary: Vocabulary,
 }
 
-/// What one thread needs to encode: a cache, and room to merge.
+/// The data that one thread needs to encode: a cache, and buffers for merging.
 #[derive(Default)]
 pub struct Scratch {
     short: FxHashMap<u128, (u32, u32)>,
@@ -108,7 +108,7 @@ impl Own {
         own
     }
 
-    /// The ids of a word by the merges: again and again the pair of lowest rank, the leftmost first.
+    /// The ids of a word by merges: repeatedly merges the pair of lowest rank, leftmost first.
     fn merge<'a>(&self, word: &[u8], room: &'a mut Room) -> &'a [u32] {
         room.parts.clear();
         room.parts.extend(word.iter().map(|byte| self.bytes[usize::from(*byte)]));
@@ -120,7 +120,7 @@ impl Own {
         &room.parts
     }
 
-    /// Rank and result as one number that sorts by rank; the largest for a pair without a merge.
+    /// Rank and result as one number that sorts by rank; the largest number for a pair without a merge.
     fn rank(&self, a: u32, b: u32) -> u64 {
         self.merges.get(&pair_key(a, b)).map_or(u64::MAX, |(rank, becomes)| pair_key(*rank, *becomes))
     }
@@ -172,7 +172,7 @@ impl Own {
             }
         }
         while let Some(Reverse((wanted, at))) = heap.pop() {
-            // The pair may have been merged with a neighbour meanwhile.
+            // The pair may have been merged with a neighbour in the meantime.
             let Some((_, becomes)) = rank(links, at).filter(|(rank, _)| *rank == wanted && !links[at as usize].gone)
             else {
                 continue;
@@ -216,7 +216,7 @@ impl Own {
         }
         let ids = self.merge(word, &mut scratch.room);
         out.extend_from_slice(ids);
-        // Very long words seldom come again.
+        // Very long words rarely occur again.
         if word.len() > 256 {
             return;
         }
@@ -235,20 +235,20 @@ impl Own {
 }
 
 impl Encoder {
-    /// Loads a `tokenizer.json`. A byte-level BPE with Llama 3's split is encoded by this crate, any other tokenizer by
-    /// Hugging Face's library; [`Encoder::is_own`] tells.
+    /// Loads a `tokenizer.json`. This crate encodes a byte-level BPE with Llama 3's split; Hugging Face's library
+    /// encodes any other tokenizer. [`Encoder::is_own`] tells which one is used.
     ///
     /// # Errors
-    /// When the file cannot be read, or not even the library understands it.
+    /// When the file cannot be read, or the library cannot parse it.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         match Vocabulary::read(path) {
-            // Other added tokens than special ones are found inside texts, which only the library does.
+            // Added tokens that are not special are found inside texts, which only the library supports.
             Ok(vocabulary) if vocabulary.added().iter().all(|added| added.special) => Ok(Self::new(vocabulary)),
             _ => Self::library(path),
         }
     }
 
-    /// Of a vocabulary.
+    /// An encoder for a vocabulary.
     #[must_use]
     pub fn new(vocabulary: Vocabulary) -> Self {
         Self(Kind::Own(Box::new(Own::new(vocabulary))))
@@ -257,7 +257,7 @@ impl Encoder {
     /// Loads a `tokenizer.json` into Hugging Face's library.
     ///
     /// # Errors
-    /// When it does not understand the file.
+    /// When it cannot parse the file.
     pub fn library(path: &Path) -> anyhow::Result<Self> {
         let cannot = |e| anyhow!("{}: the tokenizer cannot be read: {e}", path.display());
         let mut tokenizer = tokenizers::Tokenizer::from_file(path).map_err(cannot)?;
@@ -267,13 +267,13 @@ impl Encoder {
         Ok(Self(Kind::Library(Box::new(tokenizer))))
     }
 
-    /// Whether this crate encodes, and not Hugging Face's library.
+    /// Whether this crate encodes, rather than Hugging Face's library.
     #[must_use]
     pub fn is_own(&self) -> bool {
         matches!(self.0, Kind::Own(_))
     }
 
-    /// The vocabulary, where this crate encodes.
+    /// The vocabulary, if this crate encodes.
     #[must_use]
     pub fn vocabulary(&self) -> Option<&Vocabulary> {
         match &self.0 {
@@ -282,7 +282,7 @@ impl Encoder {
         }
     }
 
-    /// Ids are below this number.
+    /// The vocabulary size: all ids are below this number.
     #[must_use]
     pub fn size(&self) -> u32 {
         match &self.0 {
@@ -303,7 +303,7 @@ impl Encoder {
     /// Appends the ids of `text` to `out`, without a begin or end token.
     ///
     /// # Errors
-    /// Only where Hugging Face's library encodes, when it fails.
+    /// When Hugging Face's library encodes and fails.
     pub fn encode(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> anyhow::Result<()> {
         match &self.0 {
             Kind::Own(own) => {
@@ -318,7 +318,7 @@ impl Encoder {
         }
     }
 
-    /// The ids of bytes that need not be text, as one word. Only where this crate encodes.
+    /// The ids of bytes that need not be valid text, treated as one word. Only if this crate encodes.
     #[must_use]
     pub fn encode_bytes(&self, bytes: &[u8]) -> Option<Vec<u32>> {
         match &self.0 {
@@ -330,7 +330,7 @@ impl Encoder {
     /// The ids of one text.
     ///
     /// # Errors
-    /// As [`Encoder::encode`].
+    /// See [`Encoder::encode`].
     pub fn ids(&self, text: &str) -> anyhow::Result<Vec<u32>> {
         let mut out = Vec::new();
         self.encode(text, &mut Scratch::default(), &mut out)?;
@@ -338,31 +338,31 @@ impl Encoder {
     }
 }
 
-/// A [`Scratch`] for each thread of a pool, which keeps its cache from batch to batch.
+/// A [`Scratch`] for each thread of a pool; it keeps its cache from batch to batch.
 pub struct Pool {
     threads: rayon::ThreadPool,
     scratch: Vec<Mutex<Scratch>>,
 }
 
 impl Pool {
-    /// `threads` threads; 0 for one a core.
+    /// `threads` threads; 0 means one per core.
     ///
     /// # Errors
-    /// When the system gives no threads.
+    /// When the system cannot create threads.
     pub fn new(threads: usize) -> anyhow::Result<Self> {
         let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start threads")?;
         let scratch = (0..threads.current_num_threads()).map(|_| Mutex::default()).collect();
         Ok(Self { threads, scratch })
     }
 
-    /// Works on all items side by side, each with the scratch of its thread; the results in order.
+    /// Processes all items in parallel, each with the scratch of its thread. Returns the results in order.
     pub fn map<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T, &mut Scratch) -> R + Sync) -> Vec<R> {
         self.threads.install(|| {
             items
                 .par_iter()
                 .map(|item| {
                     let at = rayon::current_thread_index().unwrap_or_default();
-                    // A cache is of use also after another item's panic.
+                    // A cache stays valid after a panic in another item.
                     let mut scratch = self.scratch[at].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     work(item, &mut scratch)
                 })

@@ -1,14 +1,14 @@
-//! A vocabulary extended by further merges in other languages, as Llama 3 extended 100K tokens by 28K (The Llama 3 Herd of
-//! Models, section 3.2), with English ids unchanged.
+//! Extends a vocabulary by further merges in other languages, as Llama 3 extended 100K tokens by 28K (The Llama 3
+//! Herd of Models, section 3.2), with unchanged English ids.
 //!
-//! New merges come behind the old ones, so a text changes only when one of them applies to what the old ones left of a word.
-//! Two rules keep English from that:
+//! New merges come after the old ones, so a text changes only if a new merge applies to the result of the old ones in
+//! one of its words. Two rules prevent that for English:
 //!
-//! 1. What a new token stands for begins at a character's first byte and holds a character, or the beginning of one, that
-//!    English is not written with ([`is_english`]). Merges only join what stands side by side, so no new token can come up
-//!    in a text of such characters alone, whatever text that is.
-//! 2. A pair of tokens that stand side by side in a word of the texts to keep is never merged, and no word of theirs becomes
-//!    a token. This keeps also what rule 1 does not know of: a name with letters of another language, say.
+//! 1. The bytes of a new token start at the first byte of a character, and contain a character, or the start of one,
+//!    that is not used in English ([`is_english`]). Merges join only adjacent tokens, so no new token can occur in
+//!    any text of only such characters.
+//! 2. A pair of tokens that are adjacent in a word of the texts to keep is never merged, and no word of these texts
+//!    becomes a token. This also covers texts that rule 1 does not, such as a name with letters of another language.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -18,31 +18,31 @@ use crate::learn::{Rules, learn};
 use crate::train::encoded;
 use crate::vocabulary::Vocabulary;
 
-/// What the extension did.
+/// The result of an extension.
 #[derive(Debug, Default)]
 pub struct Extended {
     /// The vocabulary.
     pub vocabulary: Vocabulary,
-    /// New tokens.
+    /// Number of new tokens.
     pub new: usize,
-    /// How often the pair of the last merge occurred.
+    /// Number of occurrences of the pair of the last merge.
     pub last_count: Option<u64>,
-    /// Pairs that rule 1 refused.
+    /// Number of pairs that rule 1 refused.
     pub english: u64,
-    /// Pairs that rule 2 refused: what they stand for and how often they occurred, most frequent first.
+    /// Pairs that rule 2 refused: their bytes and number of occurrences, most frequent first.
     pub kept: Vec<(Vec<u8>, u64)>,
 }
 
-/// Whether every character of a text that has these bytes is one that English is written with: ASCII, the punctuation of
-/// Latin-1 (U+0080 to U+00BF), and punctuation, signs, arrows and formulas (U+2000 to U+2FFF), pictographs (U+1F000 to
-/// U+1FFFF). The last character may be cut off; bytes that begin inside a character count as English.
+/// Whether every character of a text with these bytes is used in English: ASCII, the punctuation of Latin-1 (U+0080
+/// to U+00BF), punctuation, signs, arrows and formulas (U+2000 to U+2FFF), pictographs (U+1F000 to U+1FFFF). The last
+/// character may be incomplete; bytes that start inside a character count as English.
 #[must_use]
 pub fn is_english(bytes: &[u8]) -> bool {
     if bytes.first().is_some_and(|first| first & 0xC0 == 0x80) {
         return true;
     }
     bytes.iter().enumerate().all(|(at, byte)| match byte {
-        // ASCII, and the further bytes of a character.
+        // ASCII, and the continuation bytes of a character.
         0..0xC0 => true,
         0xC2 | 0xE2 => true,
         0xF0 => bytes.get(at + 1).is_none_or(|next| *next == 0x9F),
@@ -50,11 +50,11 @@ pub fn is_english(bytes: &[u8]) -> bool {
     })
 }
 
-/// Extends `base` to `tokens` tokens (added tokens not counted) by merges that are frequent in `counts`. Texts of characters
-/// of [`is_english`], and texts whose words are all in `keep`, have the ids that they had.
+/// Extends `base` to `tokens` tokens (without added tokens) by merges that are frequent in `counts`. Texts of only
+/// [`is_english`] characters, and texts whose words are all in `keep`, keep their ids.
 ///
 /// # Errors
-/// Only when a word cannot be encoded, which a [`Vocabulary`] cannot give.
+/// When a word cannot be encoded, which cannot happen with a valid [`Vocabulary`].
 pub fn extend(
     base: &Vocabulary,
     counts: &WordCounts,
@@ -105,7 +105,7 @@ mod tests {
         for text in ["é", " naïve", "日", "’е", "Б", "𠀀"] {
             assert!(!is_english(text.as_bytes()), "{text}");
         }
-        // Parts of characters: of “, of д, of 🙂, of 𠀀, and the second half of something.
+        // Parts of characters: of “, of д, of 🙂, of 𠀀, and the second half of a character.
         let parts: [(&[u8], bool); 7] = [
             (&[0xE2, 0x80], true),
             (&[b' ', 0xF0], true),

@@ -1,8 +1,9 @@
-//! The loop of byte-pair encoding: merge the most frequent pair, count again, until the vocabulary is large enough.
+//! The loop of byte-pair encoding: merge the most frequent pair, update the counts, repeat until the vocabulary is
+//! large enough.
 //!
-//! Words stand as ids with their counts. A queue holds pairs by count; an entry whose count is out of date goes back with
-//! the right one when it comes up (as in Hugging Face's `BpeTrainer`, whose ids and merges this gives: of pairs of equal
-//! count the one with the lower ids is first).
+//! Words are stored as ids with their counts. A queue holds pairs by count. When an entry with an outdated count
+//! comes up, it goes back into the queue with the right count, as in Hugging Face's `BpeTrainer`. The ids and merges
+//! equal those of that trainer: among pairs of equal count, the one with the lower ids comes first.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -11,18 +12,18 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::vocabulary::Vocabulary;
 
-/// Words as ids, with how often each occurs.
+/// Words as ids, with their counts.
 #[derive(Default)]
 pub(crate) struct Words {
     ids: Vec<u32>,
-    /// Where each word begins in `ids`, how many ids it has now, and its count.
+    /// For each word: its start in `ids`, its current number of ids, and its count.
     words: Vec<(usize, u32, u64)>,
 }
 
 impl Words {
     /// Adds a word.
     pub fn push(&mut self, ids: &[u32], count: u64) {
-        // Nothing can be merged in a single token.
+        // A single token has no pair to merge.
         if ids.len() > 1 {
             self.words.push((self.ids.len(), ids.len() as u32, count));
             self.ids.extend_from_slice(ids);
@@ -30,20 +31,21 @@ impl Words {
     }
 }
 
-/// Whether a pair must not be merged: the two ids, the bytes that they would become, how often the pair occurs.
+/// Whether a pair must not be merged, given the two ids, the bytes of the merged token, and the number of occurrences
+/// of the pair.
 pub(crate) type Refuse<'a> = dyn FnMut((u32, u32), &[u8], u64) -> bool + 'a;
 
-/// When to stop, and what not to merge.
+/// The stop criterion, and the pairs that must not be merged.
 pub(crate) struct Rules<'a> {
-    /// Tokens of the vocabulary at the end, added tokens not counted.
+    /// Number of tokens of the final vocabulary, without added tokens.
     pub tokens: usize,
-    /// A pair has to occur that often.
+    /// Minimum number of occurrences of a pair.
     pub least: u64,
-    /// What must not be merged.
+    /// The test for pairs that must not be merged.
     pub refuse: &'a mut Refuse<'a>,
 }
 
-/// A pair that may be merged, with the words that have it.
+/// A pair that may be merged, with the words that contain it.
 struct Candidate {
     count: u64,
     pair: (u32, u32),
@@ -66,7 +68,8 @@ impl PartialOrd for Candidate {
 
 impl Ord for Candidate {
     fn cmp(&self, other: &Self) -> Ordering {
-        // The same pair can wait twice, when two pairs have made the same token; the larger half is merged first.
+        // The same pair can be in the queue twice, if two pairs have produced the same token; the larger half is
+        // merged first.
         (self.count.cmp(&other.count))
             .then_with(|| other.pair.cmp(&self.pair))
             .then_with(|| self.words.len().cmp(&other.words.len()))
@@ -74,8 +77,8 @@ impl Ord for Candidate {
     }
 }
 
-/// Learns merges from words and appends them, with their tokens, to the vocabulary. The count of the last merge, or None
-/// where none was learnt.
+/// Learns merges from words, and appends them with their tokens to the vocabulary. Returns the count of the last
+/// merge, or `None` if no merge was learned.
 pub(crate) fn learn(mut words: Words, vocabulary: &mut Vocabulary, rules: &mut Rules) -> Option<u64> {
     let mut counts: FxHashMap<(u32, u32), i64> = FxHashMap::default();
     let mut places: FxHashMap<(u32, u32), Vec<u32>> = FxHashMap::default();
@@ -138,7 +141,7 @@ pub(crate) fn learn(mut words: Words, vocabulary: &mut Vocabulary, rules: &mut R
     last
 }
 
-/// Notes that a word has a pair; words come in order, each once for all its pairs.
+/// Records that a word contains a pair. Words come in order, each once for all its pairs.
 fn note(places: &mut FxHashMap<(u32, u32), Vec<u32>>, pair: (u32, u32), number: u32) {
     let words = places.entry(pair).or_default();
     if words.last() != Some(&number) {
@@ -146,7 +149,8 @@ fn note(places: &mut FxHashMap<(u32, u32), Vec<u32>>, pair: (u32, u32), number: 
     }
 }
 
-/// Merges a pair in a word, from left to right; the number of ids left, and how the counts of pairs change.
+/// Merges a pair in a word, from left to right. Returns the remaining number of ids, and reports the changes of pair
+/// counts.
 fn merge(word: &mut [u32], pair: (u32, u32), becomes: u32, changes: &mut Vec<((u32, u32), i64)>) -> usize {
     let (mut from, mut to) = (0, 0);
     while from < word.len() {
@@ -185,7 +189,7 @@ mod tests {
         sums.retain(|_, sum| *sum != 0);
         let mut sums: Vec<_> = sums.into_iter().collect();
         sums.sort_unstable();
-        // (1, 2) itself is merged away and never counted again.
+        // (1, 2) itself is merged and no longer counted.
         assert_eq!(sums, [((2, 1), -1), ((2, 8), -1), ((7, 1), -1), ((7, 9), 1), ((9, 8), 1), ((9, 9), 1)]);
     }
 }

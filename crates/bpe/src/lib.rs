@@ -1,11 +1,11 @@
 //! Byte-level BPE tokenizers with Llama 3's split: training, extension, a report, fast encoding, token shards.
 //!
 //! - [`train`](train::train) learns a vocabulary from word counts, with the ids and merges of Hugging Face's trainer.
-//! - [`extend`](extend::extend) adds merges in other languages and changes no English id.
-//! - [`Encoder`] gives the ids of Hugging Face's library, several times faster; tokenizers of another kind go through that
-//!   library.
+//! - [`extend`](extend::extend) adds merges in other languages without changing any English id.
+//! - [`Encoder`] returns the ids of Hugging Face's library, several times faster; it uses that library for tokenizers
+//!   of another kind.
 //! - [`tokenise`](tokenise::tokenise) writes documents as token shards: the same bytes for any number of threads, resumable.
-//! - [`report`] measures a tokenizer by language and domain, beside others.
+//! - [`report`] measures a tokenizer by language and domain, and compares it with others.
 //! - [`command`] has `herd data tokenizer`, `herd data tokenise` and `herd data shards`.
 //!
 //! ```

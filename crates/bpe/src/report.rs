@@ -1,5 +1,5 @@
-//! What a tokenizer makes of texts: compression by language and domain beside other tokenizers, and what is wrong with its
-//! vocabulary.
+//! Measures a tokenizer on texts: compression by language and domain, compared with other tokenizers, and faults of
+//! its vocabulary.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::encode::{Encoder, Pool};
 use crate::split::words;
 use crate::vocabulary::Vocabulary;
 
-/// A text and the group that it counts for: a language, a domain.
+/// A text with its group: a language, a domain.
 #[derive(Debug, Clone)]
 pub struct Grouped {
     /// The group.
@@ -23,32 +23,32 @@ pub struct Grouped {
 /// Sums over the texts of a group.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Sums {
-    /// Texts.
+    /// Number of texts.
     pub texts: u64,
-    /// Characters (code points).
+    /// Number of characters (code points).
     pub chars: u64,
-    /// Bytes in UTF-8.
+    /// Number of bytes in UTF-8.
     pub bytes: u64,
-    /// Words between white space. Languages written without spaces have few.
+    /// Number of words, separated by white space. Languages written without spaces have few.
     pub words: u64,
-    /// Tokens, for each tokenizer.
+    /// Number of tokens, for each tokenizer.
     pub tokens: Vec<u64>,
 }
 
 impl Sums {
-    /// Bytes a token of tokenizer `at`.
+    /// Bytes per token of tokenizer `at`.
     #[must_use]
     pub fn bytes_per_token(&self, at: usize) -> f64 {
         self.bytes as f64 / self.tokens[at].max(1) as f64
     }
 
-    /// Characters a token of tokenizer `at`.
+    /// Characters per token of tokenizer `at`.
     #[must_use]
     pub fn chars_per_token(&self, at: usize) -> f64 {
         self.chars as f64 / self.tokens[at].max(1) as f64
     }
 
-    /// Tokens a word of tokenizer `at`: its fertility.
+    /// Tokens per word of tokenizer `at`: its fertility.
     #[must_use]
     pub fn tokens_per_word(&self, at: usize) -> f64 {
         self.tokens[at] as f64 / self.words.max(1) as f64
@@ -64,21 +64,22 @@ impl Sums {
     }
 }
 
-/// What was measured on texts.
+/// The measurements on texts.
 #[derive(Debug, Clone, Default)]
 pub struct Measured {
-    /// By group.
+    /// Sums by group.
     pub groups: BTreeMap<String, Sums>,
-    /// All texts.
+    /// Sums over all texts.
     pub all: Sums,
-    /// How often each token of the first tokenizer came up.
+    /// Number of occurrences of each token of the first tokenizer.
     pub seen: Vec<u64>,
-    /// Texts that the first tokenizer's ids do not give back, byte for byte.
+    /// Number of texts that decoding the first tokenizer's ids does not restore byte for byte.
     pub lost: u64,
 }
 
 impl Measured {
-    /// Encodes texts by each tokenizer, with a pool of its own since caches hold its ids, and adds what comes out.
+    /// Encodes texts with each tokenizer and adds the counts. Each tokenizer has its own pool, since caches hold its
+    /// ids.
     ///
     /// # Errors
     /// When a tokenizer fails.
@@ -122,17 +123,17 @@ impl Measured {
     }
 }
 
-/// What is wrong with a vocabulary, whatever the texts.
+/// Faults of a vocabulary that do not depend on texts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Checked {
-    /// Tokens that no text has: their own bytes are merged into others, or UTF-8 never has these bytes.
+    /// Tokens that no text can produce: their bytes are always merged into other tokens, or are never valid UTF-8.
     pub unreachable: Vec<u32>,
-    /// Whether each byte and each pair of bytes comes back from its ids.
+    /// Whether decoding restores each byte and each pair of bytes.
     pub every_byte_comes_back: bool,
 }
 
-/// Looks for tokens that no text can have. Merges inside a token do not depend on what stands beside it, so a token whose
-/// own bytes become something else comes up nowhere, unless it is a word and words are looked up as a whole.
+/// Searches for tokens that no text can produce. Merges inside a token do not depend on its neighbours, so a token
+/// whose bytes encode to something else never occurs, unless it is a word and words are looked up as a whole.
 #[must_use]
 pub fn check(vocabulary: &Vocabulary) -> Checked {
     let encoder = Encoder::new(vocabulary.clone());
@@ -151,7 +152,7 @@ pub fn check(vocabulary: &Vocabulary) -> Checked {
     Checked { unreachable, every_byte_comes_back }
 }
 
-/// Tokens that came up fewer than `least` times, unreachable ones left out.
+/// Tokens that occurred fewer than `least` times, without unreachable ones.
 #[must_use]
 pub fn rare(vocabulary: &Vocabulary, measured: &Measured, checked: &Checked, least: u64) -> Vec<u32> {
     let unreachable: FxHashSet<u32> = checked.unreachable.iter().copied().collect();
@@ -159,7 +160,7 @@ pub fn rare(vocabulary: &Vocabulary, measured: &Measured, checked: &Checked, lea
     vocabulary.tokens().map(|(id, _)| id).filter(|id| seen(*id) < least && !unreachable.contains(id)).collect()
 }
 
-/// A token for people: its text, or its bytes where they are no text.
+/// A token for printing: its text, or its bytes if they are not valid text.
 #[must_use]
 pub fn shown(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {

@@ -1,17 +1,17 @@
-//! Text into words, as Llama 3 (and cl100k) splits it before byte-pair encoding.
+//! Splits text into words, as Llama 3 (and cl100k) does before byte-pair encoding.
 //!
-//! The pattern is [`LLAMA3`]. A regular expression with a look-ahead runs on a backtracking engine, which takes most of the
-//! time of an encoder; this is the same split written out by hand, with the Unicode tables of `regex-syntax`. Tests compare
-//! the two on texts and on random strings.
+//! The pattern is [`LLAMA3`]. A regular expression with look-ahead runs on a backtracking engine, which takes most of
+//! the time of an encoder. This is the same split as hand-written code, with the Unicode tables of `regex-syntax`.
+//! Tests compare the two on texts and on random strings.
 
 use std::sync::LazyLock;
 
 use regex_syntax::hir::{Class, HirKind};
 
-/// The pattern of Llama 3, as `tokenizer.json` has it.
+/// Llama 3's pattern, as in `tokenizer.json`.
 pub const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// What the pattern tells apart.
+/// The classes of characters that the pattern distinguishes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 enum Kind {
@@ -21,7 +21,7 @@ enum Kind {
     Letter,
     /// `\p{N}`
     Number,
-    /// `\s` but for the next
+    /// `\s`, except newlines
     Space,
     /// `\r` and `\n`
     Newline,
@@ -51,7 +51,7 @@ pub fn words(text: &str) -> Words<'_> {
     Words { text, at: 0, kinds: &KINDS.0 }
 }
 
-/// See [`words`].
+/// The iterator of [`words`].
 pub struct Words<'a> {
     text: &'a str,
     at: usize,
@@ -59,7 +59,7 @@ pub struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// The kind of the character at `at` and the position behind it; None at the end.
+    /// The kind of the character at `at`, and the position after it; `None` at the end.
     #[inline]
     fn look(&self, at: usize) -> Option<(Kind, usize)> {
         let bytes = self.text.as_bytes();
@@ -77,7 +77,7 @@ impl<'a> Words<'a> {
         Some((self.kinds[code as usize], at + width))
     }
 
-    /// The position behind all characters of a kind from `at` on.
+    /// The position after all consecutive characters of a kind, from `at` on.
     #[inline]
     fn run(&self, mut at: usize, kind: Kind) -> usize {
         while let Some((next, behind)) = self.look(at)
@@ -88,7 +88,7 @@ impl<'a> Words<'a> {
         at
     }
 
-    /// Where the word that begins at `start` ends.
+    /// The end of the word that starts at `start`.
     #[inline]
     fn end(&self, start: usize) -> Option<usize> {
         let (kind, second) = self.look(start)?;
@@ -135,13 +135,14 @@ impl<'a> Words<'a> {
         match (lower(1)?, lower(2)) {
             (b's' | b't' | b'm' | b'd', _) => Some(start + 2),
             (b'r' | b'v', Some(b'e')) | (b'l', Some(b'l')) => Some(start + 3),
-            // The long s, U+017F, is an s in another case.
+            // The long s, U+017F, is an s under case folding.
             (0xC5, Some(0xBF)) => Some(start + 3),
             _ => None,
         }
     }
 
-    /// \s*[\r\n]+|\s+(?!\S)|\s+, from the first white space on.
+    /// \s*[\r
+    /// ]+|\s+(?!\S)|\s+, from the first white space on.
     #[inline]
     fn spaces(&self, start: usize) -> usize {
         let (mut at, mut last, mut behind_newline) = (start, start, None);
@@ -152,11 +153,11 @@ impl<'a> Words<'a> {
             (last, at) = (at, behind);
         }
         match behind_newline {
-            // As many as there are, up to the last new line among them.
+            // All of them, up to the last newline among them.
             Some(end) => end,
             // All of them at the end of the text, or a single one.
             None if at == self.text.len() || last == start => at,
-            // The last one goes with what follows.
+            // The last one belongs to the next word.
             None => last,
         }
     }
@@ -208,7 +209,7 @@ mod tests {
 
         #[test]
         fn it_splits_as_the_pattern_does(text in prop_oneof![
-            // What the alternatives are about, in all mixtures.
+            // Characters that matter to the alternatives, in all mixtures.
             "['sStTrReEvVmMlLdDſK ’\\-_.,\r\n\t\u{85}\u{a0}\u{2028}\u{3000}0-9½Ⅷ٣a-cÀ-ÿаБ日本\u{301}\u{200d}🙂€]{0,40}",
             "\\PC{0,40}",
             any::<String>(),
@@ -219,7 +220,7 @@ mod tests {
 
     #[test]
     fn every_character_has_the_kind_that_the_pattern_sees() {
-        // A letter and a number beside it show its kind.
+        // A letter and a number beside a character reveal its kind.
         for block in (0..=0x10_FFFFu32).filter_map(char::from_u32).collect::<Vec<_>>().chunks(512) {
             let text: String = block.iter().flat_map(|c| [*c, 'a', *c, '1', *c, ' ', *c, *c, '.']).collect();
             assert_eq!(words(&text).collect::<Vec<_>>(), by_regex(&text), "from {:?}", block[0]);

@@ -1,8 +1,8 @@
-//! Documents to token shards, side by side, in their order.
+//! Converts documents to token shards, in parallel, in order.
 //!
-//! A thread reads, a pool encodes, a thread writes. A shard ends with the document that fills it, so the bytes depend
-//! neither on the number of threads nor on how often the work was interrupted: finished shards are kept, and what they hold
-//! is read past.
+//! One thread reads, a pool encodes, one thread writes. A shard ends after the document that fills it, so the bytes
+//! do not depend on the number of threads or on interruptions: finished shards are kept, and their documents are
+//! skipped in the input.
 
 use std::fs;
 use std::io;
@@ -15,44 +15,44 @@ use token_shards::{Shard, ShardWriter, Tokenizer};
 use crate::corpus::batches;
 use crate::encode::{Encoder, Pool};
 
-/// How documents become shards.
+/// Options of the tokenisation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// A shard ends with the document with which it has this many tokens.
+    /// A shard ends after the document with which it reaches this many tokens.
     pub shard_tokens: u64,
-    /// Threads that encode; 0 for one a core.
+    /// Threads that encode; 0 means one per core.
     pub threads: usize,
-    /// What made the tokens, with the tokens that stand before and behind each document.
+    /// The tokenizer, with the tokens before and after each document.
     pub tokenizer: Tokenizer,
-    /// Where the documents come from, for the headers.
+    /// The source of the documents, for the headers.
     pub source: String,
 }
 
-/// What became of the documents.
+/// The counts of a tokenisation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
-    /// Documents in shards.
+    /// Number of documents in shards.
     pub documents: u64,
-    /// Documents without text, which no shard has.
+    /// Number of documents without text, which are left out.
     pub empty: u64,
-    /// Tokens, begin and end tokens included.
+    /// Number of tokens, including begin and end tokens.
     pub tokens: u64,
-    /// Bytes of the texts.
+    /// Size of the texts in bytes.
     pub text_bytes: u64,
-    /// Shards.
+    /// Number of shards.
     pub shards: u64,
-    /// Shards that an earlier run had finished.
+    /// Number of shards that an earlier run had finished.
     pub kept: u64,
 }
 
 /// Texts are encoded in batches of about this many bytes; up to six batches are in memory.
 const BATCH: usize = 4 << 20;
 
-/// Writes the documents as shards `00000.ds`, `00001.ds`, ... into `folder`, which has to exist. Shards that an earlier call
-/// with the same documents and options finished are kept. `done` is told the number of documents after each batch.
+/// Writes the documents as shards `00000.ds`, `00001.ds`, ... into `folder`, which must exist. Shards that an earlier
+/// call with the same documents and options finished are kept. `done` gets the number of documents after each batch.
 ///
 /// # Errors
-/// The first error of the documents, of the encoder or of the disk; finished shards stay.
+/// The first error of the documents, of the encoder or of writing; finished shards stay.
 pub fn tokenise(
     documents: impl Iterator<Item = anyhow::Result<String>> + Send,
     encoder: &Encoder,
@@ -102,7 +102,7 @@ pub fn tokenise(
         let counts = &mut counts;
         let writer = scope.spawn(move || write(&encoded, folder, options, counts, done));
         encode(&read, &to_write, encoder, &pool, &options.tokenizer);
-        // Both ends of the pipe go: a reader that waits ends, and the writer comes to its end.
+        // Both ends of the pipe are dropped: a waiting reader ends, and the writer finishes.
         drop((read, to_write));
         reader.join().map_err(|_| anyhow::anyhow!("the thread that reads the documents panicked"))?;
         writer.join().map_err(|_| anyhow::anyhow!("the thread that writes the shards panicked"))?
@@ -166,7 +166,7 @@ fn write(
         }
         done(counts.documents);
     }
-    // No documents are a result too: one shard without any.
+    // An input without documents is valid: it gives one empty shard.
     if counts.shards == 0 && shard.is_none() {
         shard = Some(create(folder, 0, options)?);
     }
@@ -187,8 +187,8 @@ fn create(folder: &Path, number: u64, options: &Options) -> anyhow::Result<Shard
     Ok(ShardWriter::create(shard_path(folder, number), options.tokenizer.clone(), options.source.clone())?)
 }
 
-/// The headers of the full shards at the folder's beginning. What stands behind them is removed: a last shard that more
-/// documents may fill, and what an interrupted run left.
+/// The headers of the full shards at the start of the folder. Everything after them is removed: a last shard that
+/// further documents may fill, and the rest of an interrupted run.
 fn finished(folder: &Path, options: &Options) -> anyhow::Result<Vec<token_shards::Header>> {
     let mut kept = Vec::new();
     while let Ok(shard) = Shard::open(shard_path(folder, kept.len() as u64)) {
@@ -207,7 +207,7 @@ fn finished(folder: &Path, options: &Options) -> anyhow::Result<Vec<token_shards
     for number in kept.len() as u64.. {
         let path = shard_path(folder, number);
         let mut there = false;
-        // The header first: it vouches for the others.
+        // The header is removed first, since it marks the other files as complete.
         for ending in [".json", ".index", ""] {
             let mut name = path.clone().into_os_string();
             name.push(ending);
@@ -227,7 +227,7 @@ fn finished(folder: &Path, options: &Options) -> anyhow::Result<Vec<token_shards
     Ok(kept)
 }
 
-/// Removes the files that a killed run had not given their names yet: `.NAME.ds*.tmp`.
+/// Removes the files that a killed run left under temporary names: `.NAME.ds*.tmp`.
 fn remove_unfinished(folder: &Path) -> anyhow::Result<()> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,

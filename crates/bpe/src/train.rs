@@ -1,13 +1,13 @@
-//! A vocabulary from a corpus.
+//! Trains a vocabulary on a corpus.
 
 use crate::corpus::WordCounts;
 use crate::encode::{Encoder, Scratch};
 use crate::learn::{Rules, Words, learn};
 use crate::vocabulary::Vocabulary;
 
-/// A vocabulary of `tokens` tokens, the 256 bytes among them, for words and their counts. Ids and merges are those of
-/// Hugging Face's `BpeTrainer` with the bytes as initial alphabet. It has fewer tokens when no pair is left that occurs
-/// `least` times.
+/// A vocabulary of `tokens` tokens, including the 256 bytes, for words with their counts. Ids and merges are those of
+/// Hugging Face's `BpeTrainer` with the bytes as initial alphabet. The vocabulary is smaller if no further pair
+/// occurs `least` times.
 #[must_use]
 pub fn train(counts: &WordCounts, tokens: usize, least: u64) -> Vocabulary {
     let mut vocabulary = Vocabulary::of_bytes();

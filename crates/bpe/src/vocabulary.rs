@@ -12,31 +12,31 @@ use crate::split::LLAMA3;
 /// Tokens, merges and special tokens.
 #[derive(Debug, Clone, Default)]
 pub struct Vocabulary {
-    /// Each token's bytes, by id; None where an id belongs to an added token.
+    /// Each token's bytes, by id; `None` for the id of an added token.
     tokens: Vec<Option<Box<[u8]>>>,
     ids: FxHashMap<Box<[u8]>, u32>,
-    /// Pairs of tokens and what they become, by rank.
+    /// Pairs of tokens with the resulting token, by rank.
     merges: Vec<((u32, u32), u32)>,
-    /// A word that is a token is this token, whatever the merges say.
+    /// Whether a whole word that is a token is encoded as this token, whatever the merges.
     pub ignore_merges: bool,
     added: Vec<Added>,
-    /// What stands in `tokenizer.json` beside the vocabulary.
+    /// The other contents of `tokenizer.json`.
     rest: Map<String, Value>,
 }
 
-/// A token that no merge makes: `<|end_of_text|>`.
+/// A token that no merge produces, such as `<|end_of_text|>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Added {
     /// Its id.
     pub id: u32,
     /// Its text.
     pub content: String,
-    /// Whether it is special: left out when ids are decoded for people.
+    /// Whether it is special: left out of decoded text.
     pub special: bool,
 }
 
 impl Vocabulary {
-    /// The 256 bytes, in the order in which Hugging Face's trainer begins with them; `ignore_merges` as in Llama 3.
+    /// The 256 bytes, in the initial order of Hugging Face's trainer; `ignore_merges` as in Llama 3.
     #[must_use]
     pub fn of_bytes() -> Self {
         let mut made = Self { ignore_merges: true, ..Self::default() };
@@ -46,7 +46,7 @@ impl Vocabulary {
         made
     }
 
-    /// Appends a token behind all ids; its id.
+    /// Appends a token after all ids; returns its id.
     pub(crate) fn push(&mut self, bytes: Box<[u8]>) -> u32 {
         let next = self.size();
         self.tokens.resize(next as usize, None);
@@ -55,13 +55,13 @@ impl Vocabulary {
         next
     }
 
-    /// Appends a merge behind all others. A pair that has one already gets the new rank, as when Hugging Face's library
-    /// reads a list with the pair twice.
+    /// Appends a merge after all others. A pair that already has a merge gets the new rank, as when Hugging Face's
+    /// library reads a list with a duplicate pair.
     pub(crate) fn push_merge(&mut self, pair: (u32, u32), becomes: u32) {
         self.merges.push((pair, becomes));
     }
 
-    /// Leaves each pair its last rank.
+    /// Keeps only the last rank of each pair.
     pub(crate) fn settle(&mut self) {
         let last: FxHashMap<(u32, u32), usize> =
             self.merges.iter().enumerate().map(|(rank, (pair, _))| (*pair, rank)).collect();
@@ -72,14 +72,14 @@ impl Vocabulary {
         });
     }
 
-    /// Ids are below this number.
+    /// The vocabulary size: all ids are below this number.
     #[must_use]
     pub fn size(&self) -> u32 {
         let added = self.added.iter().map(|added| added.id + 1).max().unwrap_or(0);
         added.max(self.tokens.len() as u32)
     }
 
-    /// Tokens without the added ones.
+    /// Number of tokens, without added ones.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ids.len()
@@ -91,7 +91,7 @@ impl Vocabulary {
         self.ids.is_empty()
     }
 
-    /// The bytes of a token; None for an added token and for an id that is none.
+    /// The bytes of a token; `None` for an added token and for an unused id.
     #[must_use]
     pub fn bytes(&self, id: u32) -> Option<&[u8]> {
         self.tokens.get(id as usize)?.as_deref()
@@ -108,7 +108,7 @@ impl Vocabulary {
         self.tokens.iter().enumerate().filter_map(|(id, bytes)| Some((id as u32, bytes.as_deref()?)))
     }
 
-    /// Pairs and what they become, by rank.
+    /// Pairs with the resulting token, by rank.
     #[must_use]
     pub fn merges(&self) -> &[((u32, u32), u32)] {
         &self.merges
@@ -126,7 +126,7 @@ impl Vocabulary {
         self.added.iter().find(|added| added.content == content).map(|added| added.id)
     }
 
-    /// Appends special tokens behind all ids. Those that are there keep their ids.
+    /// Appends special tokens after all ids. Existing ones keep their ids.
     pub fn add_special<S: AsRef<str>>(&mut self, contents: &[S]) {
         for content in contents {
             if self.added_id(content.as_ref()).is_none() {
@@ -136,10 +136,10 @@ impl Vocabulary {
         }
     }
 
-    /// The bytes that ids stand for. Added tokens are their texts.
+    /// The bytes of ids. Added tokens give their texts.
     ///
     /// # Errors
-    /// On an id that is none.
+    /// When an id does not exist.
     pub fn decode(&self, ids: &[u32]) -> anyhow::Result<Vec<u8>> {
         let mut out = Vec::new();
         for &id in ids {
@@ -157,17 +157,17 @@ impl Vocabulary {
     /// Reads `tokenizer.json`.
     ///
     /// # Errors
-    /// When the file cannot be read, or is no byte-level BPE with Llama 3's split.
+    /// When the file cannot be read, or is not a byte-level BPE with Llama 3's split.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let json: Value = serde_json::from_slice(&text).with_context(|| format!("{}: no JSON", path.display()))?;
         Self::parse(json).with_context(|| path.display().to_string())
     }
 
-    /// Reads the content of a `tokenizer.json`.
+    /// Parses the content of a `tokenizer.json`.
     ///
     /// # Errors
-    /// A sentence on the first part that is not as in a byte-level BPE with Llama 3's split.
+    /// When a part differs from a byte-level BPE with Llama 3's split; the error names the first.
     pub fn parse(mut json: Value) -> anyhow::Result<Self> {
         ensure!(json["normalizer"].is_null(), "the tokenizer has a normalizer; only one without can be taken apart");
         check_split(&json["pre_tokenizer"])?;
@@ -197,7 +197,7 @@ impl Vocabulary {
                 .with_context(|| format!("model.vocab: {token:?} has no id below {most}"))?;
             let id = id as u32;
             written.insert(token, id);
-            // Llama 3 has its special tokens in one place only, others in both.
+            // Llama 3 has its special tokens in one place only, other tokenizers in both.
             if made.added.iter().any(|added| added.id == id) {
                 continue;
             }
@@ -264,7 +264,7 @@ impl Vocabulary {
         })
     }
 
-    /// Llama 3's post-processor: `<|begin_of_text|>` before every text, where there is such a token.
+    /// Llama 3's post-processor: adds `<|begin_of_text|>` before every text, if there is such a token.
     fn begin_of_text(&self) -> Value {
         let offsets = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true});
         let Some(id) = self.added_id(BEGIN) else { return offsets };
@@ -309,11 +309,11 @@ impl Vocabulary {
 
 /// The file of a tokenizer.
 pub const TOKENIZER: &str = "tokenizer.json";
-/// The file that names its class and its special tokens.
+/// The file with the class and the special tokens.
 pub const CONFIG: &str = "tokenizer_config.json";
 /// The token before a text.
 pub const BEGIN: &str = "<|begin_of_text|>";
-/// The token behind a text.
+/// The token after a text.
 pub const END: &str = "<|end_of_text|>";
 const PAD: &str = "<|finetune_right_pad_id|>";
 

@@ -1,4 +1,4 @@
-//! Texts for the tests: made ones, and those of `../shared/data`.
+//! Texts for the tests: generated ones, and those of `../shared/data`.
 
 use std::io::Read;
 use std::path::Path;
@@ -14,7 +14,8 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer};
 
-/// Texts of invented words in several scripts, with numbers, punctuation and white space. The same for the same seed.
+/// Texts of invented words in several scripts, with numbers, punctuation and white space. The same seed gives the
+/// same texts.
 pub fn made(seed: u64, texts: usize) -> Vec<String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let syllables = [
@@ -42,7 +43,7 @@ pub fn made(seed: u64, texts: usize) -> Vec<String> {
         .collect()
 }
 
-/// Every text of a file of `../shared/data`: of records each string, else the whole in pieces.
+/// Every text of a file of `../shared/data`: each string of records, else the whole file in pieces.
 pub fn texts_of(path: &Path) -> Vec<String> {
     let name = path.to_string_lossy().into_owned();
     if name.contains(".jsonl") {
@@ -56,7 +57,7 @@ pub fn texts_of(path: &Path) -> Vec<String> {
     } else {
         std::io::BufReader::new(file).read_to_string(&mut text).unwrap();
     }
-    // Pieces: the library takes long for a text of megabytes.
+    // In pieces, since the library is slow on a text of megabytes.
     let letters: Vec<char> = text.chars().collect();
     letters.chunks(20_000).map(|piece| piece.iter().collect()).collect()
 }
@@ -97,7 +98,7 @@ pub fn library(model: BPE) -> Tokenizer {
     tokenizer
 }
 
-/// What Hugging Face's trainer learns from texts, as a vocabulary of ours.
+/// The vocabulary that Hugging Face's trainer learns from texts, as one of ours.
 pub fn trained_by_library(texts: &[String], tokens: usize) -> Vocabulary {
     let trainer = BpeTrainer::builder()
         .vocab_size(tokens)
@@ -111,14 +112,14 @@ pub fn trained_by_library(texts: &[String], tokens: usize) -> Vocabulary {
     Vocabulary::parse(serde_json::from_str(&tokenizer.to_string(false).unwrap()).unwrap()).unwrap()
 }
 
-/// Hugging Face's tokenizer of a vocabulary of ours, through `tokenizer.json`.
+/// Hugging Face's tokenizer for a vocabulary of ours, through `tokenizer.json`.
 pub fn loaded_by_library(vocabulary: &Vocabulary) -> Tokenizer {
     let mut tokenizer = Tokenizer::from_bytes(vocabulary.to_json().to_string()).unwrap();
     tokenizer.set_encode_special_tokens(true);
     tokenizer
 }
 
-/// The first text that the two encode otherwise.
+/// The first text that the two encode differently.
 pub fn first_difference(vocabulary: &Vocabulary, texts: &[String]) -> Option<String> {
     let (encoder, library) = (bpe::Encoder::new(vocabulary.clone()), loaded_by_library(vocabulary));
     let pool = bpe::Pool::new(0).unwrap();

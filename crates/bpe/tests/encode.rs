@@ -1,4 +1,4 @@
-//! Ids against Hugging Face's library.
+//! Compares ids with those of Hugging Face's library.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use bpe::{Encoder, Scratch, Vocabulary, llama3_special_tokens};
 use proptest::prelude::*;
 use tokenizers::Tokenizer;
 
-/// Of made texts, with and without words that are looked up as a whole.
+/// Vocabularies of generated texts, with and without lookup of whole words.
 static SMALL: LazyLock<[Vocabulary; 2]> = LazyLock::new(|| {
     let mut vocabulary = train(&counts(&made(1, 500)), 1500, 2);
     vocabulary.add_special(&llama3_special_tokens());
@@ -38,7 +38,7 @@ proptest! {
         any::<String>(),
         "\\PC{0,60}",
         "[a-e' \\n0-9дас日本é—🙂]{0,80}",
-        // What words are made of, also very long ones: the heap and the scan give the same.
+        // Pieces of words, also of very long ones: the heap and the scan give the same result.
         "(an|the|er|ing|qu|str|eau|да|ов|ск|日|本|aaa|क्|ा){0,120}",
         "(a|aa|aaa|ab){0,200}",
     ]) {
@@ -78,7 +78,7 @@ fn a_very_long_word_takes_no_quadratic_time() {
 fn a_cache_that_begins_anew_changes_nothing() {
     let (encoder, _) = &PAIRS[0];
     let mut scratch = Scratch::default();
-    // 3 million ids of words that are all different, three times what a cache holds.
+    // 3 million ids of different words, three times the capacity of a cache.
     for round in 0..2 {
         for number in 0..200_000u32 {
             let text = format!("ж{number:x}ж{}", char::from_u32(0x4E00 + number % 20_000).unwrap());
@@ -91,7 +91,7 @@ fn a_cache_that_begins_anew_changes_nothing() {
     }
 }
 
-/// A vocabulary of all kinds of texts, and all texts at hand: in 530 languages, novels, code, mathematics.
+/// A vocabulary of all kinds of texts, and all available texts: in 530 languages, novels, code, mathematics.
 #[test]
 fn all_texts_at_hand() {
     let Some(mut texts) = shared("udhr") else { return };
@@ -145,7 +145,7 @@ fn other_tokenizers_go_through_the_library() {
     assert!(error.contains("tokenizer.json: the tokenizer cannot be read"), "{error}");
 }
 
-/// What is done to a tokenizer's file.
+/// A change of a tokenizer's file.
 type Change<'a> = &'a dyn Fn(&mut serde_json::Value);
 
 #[test]
@@ -174,6 +174,6 @@ fn what_vocabularies_are_refused() {
         let error = sentence(change);
         assert!(error.contains(part), "{part}: {error}");
     }
-    // Written and read again it is the same.
+    // Writing and reading it again gives the same.
     assert_eq!(Vocabulary::parse(SMALL[0].to_json()).unwrap().to_json(), SMALL[0].to_json());
 }

@@ -13,11 +13,11 @@ fn changed<'a>(before: &Vocabulary, after: &Vocabulary, texts: &'a [String]) -> 
     texts.iter().filter(|text| before.ids(text).unwrap() != after.ids(text).unwrap()).map(String::as_str).collect()
 }
 
-/// A base of English, as long as it is made of few letters, and its extension by everything.
+/// A base of English as far as it consists of few letters, and its extension by all texts.
 static MADE: LazyLock<(Vocabulary, Vocabulary)> = LazyLock::new(|| {
     let english: Vec<String> = made(1, 400).iter().map(|text| text.chars().filter(char::is_ascii).collect()).collect();
     let base = train(&counts(&english), 400, 2);
-    // Signs that English uses too are frequent in the other languages, and must not be merged.
+    // Signs that English also uses are frequent in the other languages, and must not be merged.
     let mut texts = made(2, 400);
     texts.extend((0..200).map(|_| "— “да” … £5 ½🙂🙂 ≤≥ « eau »\u{a0}: l’eau\n".to_owned()));
     let made = extend(&base, &counts(&texts), &WordCounts::default(), 900, 2).unwrap();
@@ -44,7 +44,7 @@ fn the_base_keeps_its_ids_and_ranks() {
     let (base, extended) = &*MADE;
     assert!(base.tokens().all(|(id, bytes)| extended.bytes(id) == Some(bytes)));
     assert_eq!(extended.merges()[..base.merges().len()], *base.merges());
-    // What is new does something.
+    // The extension has an effect.
     assert!(!changed(base, extended, &made(5, 20)).is_empty());
     assert_eq!(first_difference(extended, &made(6, 200)), None);
 }
@@ -64,13 +64,13 @@ fn texts_to_keep_are_kept_and_special_tokens_too() {
     let Extended { vocabulary, kept, .. } = extend(&base, &counts(&other), &counts(&keep), 500, 2).unwrap();
     assert_eq!(changed(&base, &vocabulary, &keep), [""; 0]);
     assert!(kept.iter().any(|(bytes, count)| bytes == "д".as_bytes() && *count >= 10), "{kept:?}");
-    // "маме" is not kept, and "ме" is in no word that is.
+    // "маме" is not in the texts to keep, and "ме" is in none of their words.
     assert!(vocabulary.id("ме".as_bytes()).is_none() && vocabulary.len() > base.len());
     assert_eq!(vocabulary.added(), base.added());
     assert_eq!(vocabulary.size(), base.size() + (vocabulary.len() - base.len()) as u32);
 }
 
-/// The whole at the size of the texts at hand: a base of English and code, extended by 530 languages.
+/// The same at the size of the available texts: a base of English and code, extended by 530 languages.
 #[test]
 fn no_english_text_at_hand_changes() {
     let Some(mut english) = shared("jane_austen") else { return };
@@ -94,7 +94,7 @@ fn no_english_text_at_hand_changes() {
     let kept = extend(&base, &all, &counts(&english), 20_000, 2).unwrap();
     assert_eq!(kept.new, 4000);
     assert_eq!(changed(&base, &kept.vocabulary, &english), [""; 0]);
-    // Without texts to keep, what changes holds characters that English is not written with.
+    // Without texts to keep, only texts with characters that are not used in English change.
     let free = extend(&base, &all, &WordCounts::default(), 20_000, 2).unwrap();
     let foreign = |text: &str| bpe::words(text).any(|word| !bpe::extend::is_english(word.as_bytes()));
     let more = changed(&base, &free.vocabulary, &english);

@@ -1,4 +1,4 @@
-//! One program, since each would compile Hugging Face's library anew.
+//! One test program, since each would compile Hugging Face's library again.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod common;

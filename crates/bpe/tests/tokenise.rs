@@ -1,4 +1,4 @@
-//! Shards: the same bytes for any number of threads and any interruption.
+//! Shards have the same bytes for any number of threads and any interruption.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -59,7 +59,7 @@ fn shards_hold_the_documents_for_any_number_of_threads() {
     for number in 0..made.shards {
         let shard = Shard::open(shard_path(dir.path(), number)).unwrap();
         shard.verify().unwrap();
-        // Full with its last document, and not before.
+        // Each shard is full with its last document, and not before.
         if number + 1 < made.shards {
             let last = shard.documents().last().unwrap().len() as u64;
             assert!(shard.header().tokens >= 5000 && shard.header().tokens - last < 5000);
@@ -89,13 +89,13 @@ fn what_was_interrupted_goes_on_with_the_same_bytes() {
         let error = run(&broken, dir.path(), 2).unwrap_err().to_string();
         assert_eq!(error, "docs.jsonl:9: no text");
     }
-    // As after a kill: a shard of which only the first file has its name, and one that has none yet.
+    // The state after a kill: a shard of which only the first file has its name, and one that has none yet.
     std::fs::write(dir.path().join(".00003.ds.index.k2Jx9a.tmp"), "half").unwrap();
     std::fs::write(shard_path(dir.path(), made.shards - 1), "half").unwrap();
     let again = run(&texts, dir.path(), 2).unwrap();
     assert!(again.kept > 0 && Counts { kept: 0, ..again } == made, "{again:?}");
     assert_eq!(files(dir.path()), files(whole.path()));
-    // A finished folder is whole: only the last shard, which could take more, is made again.
+    // A finished folder is complete: only the last shard, which could take more, is made again.
     let third = run(&texts, dir.path(), 1).unwrap();
     assert_eq!((third.kept, third.shards), (made.shards - 1, made.shards));
     assert_eq!(files(dir.path()), files(whole.path()));

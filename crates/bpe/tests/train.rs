@@ -1,4 +1,4 @@
-//! Trained vocabularies against Hugging Face's trainer: ids and merges.
+//! Compares trained vocabularies with Hugging Face's trainer: ids and merges.
 
 use crate::common::{counts, made, shared, trained_by_library};
 use bpe::Vocabulary;
@@ -19,7 +19,7 @@ fn made_texts() {
         let texts = made(seed, 300);
         same(&train(&counts(&texts), 1200, 2), &trained_by_library(&texts, 1200));
     }
-    // Until no pair is left.
+    // Until no further pair exists.
     let texts = made(9, 20);
     let ours = train(&counts(&texts), 100_000, 2);
     assert!(ours.len() < 5000, "{}", ours.len());

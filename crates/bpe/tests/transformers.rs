@@ -1,4 +1,4 @@
-//! The files that a trained vocabulary is written to, as transformers reads them (fixtures/make_transformers.py).
+//! The files of a trained vocabulary, as transformers reads them (fixtures/make_transformers.py).
 
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ fn ids_are_those_of_transformers() {
     for row in rows {
         let ids = encoder.ids(row["text"].as_str().unwrap()).unwrap();
         assert_eq!(row["ids"], Value::from(ids), "{}", row["text"]);
-        // With its special tokens it begins with begin_of_text.
+        // With special tokens, it starts with begin_of_text.
         assert_eq!(row["with_special_tokens"][0], read["bos"]);
     }
 }
@@ -59,7 +59,7 @@ fn ids_are_those_of_transformers() {
 fn special_tokens_are_those_of_llama_3() {
     let tokens = llama3_special_tokens();
     assert_eq!(tokens.len(), 256);
-    // Ids of Llama 3.1's tokenizer.json, behind 128,000 tokens.
+    // Ids of Llama 3.1's tokenizer.json, after 128,000 tokens.
     for (at, content) in [
         (0, "<|begin_of_text|>"),
         (1, "<|end_of_text|>"),

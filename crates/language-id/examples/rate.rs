@@ -1,4 +1,4 @@
-//! Texts a second on one thread, and how often the model is right, over the declarations of human rights.
+//! Texts per second on one thread, and the accuracy of the model, on the declarations of human rights.
 //!
 //!     cargo run -p language-id --example rate -- ../shared/data/udhr/udhr.jsonl.gz [--fetch]
 //!

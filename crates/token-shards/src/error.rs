@@ -1,9 +1,10 @@
-//! What can be wrong with a shard.
+//! Errors of shards.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a shard cannot be read or written. Each message is one sentence that names the file, what is wrong and what to do.
+/// The reason why a shard cannot be read or written. Each message is one sentence that names the file and says what
+/// is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardError {
     /// The system refused to open, read or write.
@@ -11,12 +12,12 @@ pub enum ShardError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What was tried.
+        /// The attempted operation.
         action: &'static str,
         /// The system's reason.
         cause: io::Error,
     },
-    /// The content is at fault.
+    /// The content is faulty.
     #[error("{}: {problem}", path.display())]
     File {
         /// The file.
@@ -24,7 +25,7 @@ pub enum ShardError {
         /// The fault, and what to do.
         problem: String,
     },
-    /// The atomic writer could not write.
+    /// The atomic writer failed.
     #[error(transparent)]
     Dataset(#[from] dataset::Error),
 }

@@ -8,28 +8,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, bad, io};
 
-/// What `format` says in every header.
+/// The value of `format` in every header.
 pub const FORMAT: &str = "herd token shard";
 
 /// The version of the format that this crate writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
 
-/// What a shard holds.
+/// The content of a shard's header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// [`FORMAT`].
     pub format: String,
     /// [`VERSION`].
     pub version: u32,
-    /// Documents, the empty ones included.
+    /// Number of documents, including empty ones.
     pub documents: u64,
-    /// Tokens, special tokens included.
+    /// Number of tokens, including special tokens.
     pub tokens: u64,
-    /// Bytes of the documents' texts in UTF-8 before tokenisation, for bits per byte. None where nobody knows (an import).
+    /// Size of the documents' texts in UTF-8 before tokenisation, for bits per byte. `None` if unknown (an import).
     pub text_bytes: Option<u64>,
-    /// What made the tokens.
+    /// The tokenizer of the tokens.
     pub tokenizer: Tokenizer,
-    /// Where the documents come from, for people: a file, a mix, a step of a pipeline.
+    /// The source of the documents, as text for people: a file, a mix, a step of a pipeline.
     pub source: String,
     /// The file of tokens, `NAME.ds`.
     pub token_file: FileFacts,
@@ -37,20 +37,20 @@ pub struct Header {
     pub index_file: FileFacts,
 }
 
-/// The tokenizer behind a shard.
+/// The tokenizer of a shard.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokenizer {
-    /// SHA-256 of `tokenizer.json`, 64 hexadecimal digits; empty where nobody knows (an import).
+    /// SHA-256 of `tokenizer.json`, 64 hexadecimal digits; empty if unknown (an import).
     pub sha256: String,
-    /// Ids are below this number.
+    /// The vocabulary size: all ids are below this number.
     pub vocab_size: u32,
-    /// The token that stands before every document, if one does.
+    /// The token before every document, if there is one.
     pub begin_token: Option<u32>,
-    /// The token that stands behind every document, if one does.
+    /// The token after every document, if there is one.
     pub end_token: Option<u32>,
 }
 
-/// A file as it was written.
+/// The length and digest of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileFacts {
     /// Its length.
@@ -76,10 +76,10 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 }
 
 impl Header {
-    /// Reads the header of the shard whose tokens stand in `tokens` (`NAME.ds`), without opening the other two files.
+    /// Reads the header of the shard whose tokens are in `tokens` (`NAME.ds`), without opening the other two files.
     ///
     /// # Errors
-    /// When there is none, or it is another program's or another version's.
+    /// When the header is missing, or belongs to another program or another version.
     pub fn read(tokens: &Path) -> Result<Self> {
         let path = header_path(tokens);
         let text = fs::read(&path).map_err(|e| {

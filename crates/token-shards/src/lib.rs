@@ -1,6 +1,6 @@
-//! Token shards: what tokenisation leaves and pretraining reads.
+//! Token shards: the output of tokenisation and the input of pretraining.
 //!
-//! A shard is three files, in datatrove's layout with a header of our own:
+//! A shard is three files, in datatrove's layout with an additional header:
 //!
 //! | file | content |
 //! |---|---|
@@ -8,9 +8,9 @@
 //! | `NAME.ds.index` | where each document ends, in tokens from the shard's beginning, u64, little-endian |
 //! | `NAME.ds.json` | [`Header`]: format version, counts, tokenizer, source, length and SHA-256 of the other two |
 //!
-//! The header is written last and removed first, so a shard with a header is complete. Reading maps the files into memory
-//! and checks lengths and document ends at once; [`Shard::verify`] checks the digests. [`megatron`] reads and writes
-//! Megatron-LM's `.bin` and `.idx`.
+//! The header is written last and removed first, so a shard with a header is complete. Opening a shard maps the files
+//! into memory and checks lengths and document ends; [`Shard::verify`] checks the digests. [`megatron`] reads and
+//! writes Megatron-LM's `.bin` and `.idx`.
 //!
 //! ```
 //! use token_shards::{Shard, ShardWriter, Tokenizer};

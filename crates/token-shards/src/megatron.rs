@@ -1,9 +1,9 @@
 //! Megatron-LM's indexed dataset, `PREFIX.bin` and `PREFIX.idx`.
 //!
-//! Layout of `.idx` (megatron-core 0.16.1, `indexed_dataset.py`), little-endian: `MMIDIDX\0\0`, u64 version 1, u8 code of
-//! the tokens' type, u64 number of sequences S, u64 number of document indices D + 1, i32 tokens of each sequence (S),
-//! i64 byte offset of each sequence in `.bin` (S), i64 first sequence of each document and S at the end (D + 1). A dataset
-//! with images has i8 modes behind that, which have no place here.
+//! Layout of `.idx` (megatron-core 0.16.1, `indexed_dataset.py`), little-endian: `MMIDIDX\0\0`, u64 version 1, u8
+//! code of the tokens' type, u64 number of sequences S, u64 number of document indices D + 1, i32 tokens of each
+//! sequence (S), i64 byte offset of each sequence in `.bin` (S), i64 first sequence of each document and S at the end
+//! (D + 1). A dataset with images has i8 modes after that, which are not supported.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub enum TokenType {
 }
 
 impl TokenType {
-    /// What Megatron takes for a vocabulary (`DType.optimal_dtype`): uint16 below 65,500 tokens.
+    /// Megatron's type for a vocabulary (`DType.optimal_dtype`): uint16 below 65,500 tokens.
     #[must_use]
     pub fn for_vocabulary(size: u32) -> Self {
         if size < 65_500 { Self::Uint16 } else { Self::Int32 }
@@ -55,7 +55,7 @@ pub struct Megatron {
     bin_path: PathBuf,
     bin: Mmap,
     kind: TokenType,
-    /// Tokens and byte offset of each sequence.
+    /// Number of tokens and byte offset of each sequence.
     sequences: Vec<(usize, usize)>,
     /// The first sequence of each document, and the number of sequences at the end.
     documents: Vec<usize>,
@@ -65,7 +65,7 @@ impl Megatron {
     /// Opens the dataset `prefix`, without `.bin` or `.idx`.
     ///
     /// # Errors
-    /// When a file is missing, cut off or of another kind, or has tokens of another type than int32 and uint16.
+    /// When a file is missing, truncated or of another kind, or the type of its tokens is neither int32 nor uint16.
     pub fn open(prefix: &Path) -> Result<Self> {
         let (bin_path, idx_path) = paths(prefix);
         let index = map_file(&idx_path)?;
@@ -135,7 +135,7 @@ impl Megatron {
         Ok(Self { bin_path, bin, kind, sequences: list, documents })
     }
 
-    /// Documents.
+    /// Number of documents.
     #[must_use]
     pub fn len(&self) -> usize {
         self.documents.len() - 1
@@ -153,10 +153,10 @@ impl Megatron {
         self.kind
     }
 
-    /// The tokens of document `number`, from 0: its sequences one after the other.
+    /// The tokens of document `number`, from 0: its sequences, concatenated.
     ///
     /// # Errors
-    /// When there is no such document, or it has a negative id.
+    /// When the document does not exist, or has a negative id.
     pub fn document(&self, number: usize) -> Result<Vec<u32>> {
         let borders = self.documents.get(number).zip(self.documents.get(number + 1));
         let (first, last) = borders.ok_or_else(|| bad(&self.bin_path, format!("there is no document {number}")))?;
@@ -180,11 +180,11 @@ impl Megatron {
     }
 }
 
-/// Writes a dataset of Megatron as a shard. Its documents keep their tokens; an end token that Megatron appended is one
-/// of them. What made the tokens has to be told, since the dataset does not.
+/// Writes a dataset of Megatron as a shard. Its documents keep their tokens, including an end token that Megatron
+/// appended. The tokenizer must be given, since the dataset does not name it.
 ///
 /// # Errors
-/// As [`Megatron::open`] and [`ShardWriter`].
+/// See [`Megatron::open`] and [`ShardWriter`].
 pub fn import(prefix: &Path, shard: &Path, tokenizer: Tokenizer) -> Result<Header> {
     let megatron = Megatron::open(prefix)?;
     let mut writer = ShardWriter::create(shard, tokenizer, format!("Megatron dataset {}", prefix.display()))?;
@@ -194,11 +194,11 @@ pub fn import(prefix: &Path, shard: &Path, tokenizer: Tokenizer) -> Result<Heade
     writer.finish()
 }
 
-/// Writes shards as one dataset of Megatron, a sequence a document; the number of documents and of tokens. The index
-/// appears last.
+/// Writes shards as one dataset of Megatron, with one sequence per document. Returns the number of documents and of
+/// tokens. The index gets its name last.
 ///
 /// # Errors
-/// When an id does not fit the type, a document has 2^31 tokens or more, or the disk refuses.
+/// When an id does not fit the type, a document has 2^31 tokens or more, or a file cannot be written.
 pub fn export(shards: &[Shard], prefix: &Path, kind: TokenType) -> Result<(u64, u64)> {
     let (bin_path, idx_path) = paths(prefix);
     let mut bin = AtomicFile::create(&bin_path)?;

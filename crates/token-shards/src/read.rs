@@ -1,4 +1,4 @@
-//! Reading a shard, memory-mapped.
+//! Reads a shard, memory-mapped.
 
 use std::fs::File;
 use std::ops::Range;
@@ -15,7 +15,7 @@ compile_error!("shards are mapped as little-endian numbers; a big-endian machine
 
 /// A shard, mapped into memory. Opening checks header, lengths and document ends; [`Shard::verify`] reads everything.
 ///
-/// The files must not be cut off while they are mapped.
+/// The files must not be truncated while they are mapped.
 pub struct Shard {
     path: PathBuf,
     header: Header,
@@ -24,10 +24,10 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Opens the shard whose tokens stand in `path` (`NAME.ds`).
+    /// Opens the shard whose tokens are in `path` (`NAME.ds`).
     ///
     /// # Errors
-    /// When a file is missing, has another length than the header says, or the document ends are no ascending numbers
+    /// When a file is missing or its length differs from the header, or the document ends are not ascending numbers
     /// up to the number of tokens.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
@@ -65,7 +65,7 @@ impl Shard {
         bytemuck::cast_slice(&self.tokens)
     }
 
-    /// Where each document ends in [`Shard::tokens`]: document i has the tokens `ends[i - 1]..ends[i]`.
+    /// The end of each document in [`Shard::tokens`]: document i has the tokens `ends[i - 1]..ends[i]`.
     #[must_use]
     pub fn ends(&self) -> &[u64] {
         bytemuck::cast_slice(&self.index)
@@ -78,7 +78,7 @@ impl Shard {
         start..ends[number] as usize
     }
 
-    /// The tokens of document `number`, from 0; None behind the last.
+    /// The tokens of document `number`, from 0; `None` after the last.
     #[must_use]
     pub fn document(&self, number: usize) -> Option<&[u32]> {
         (number < self.ends().len()).then(|| &self.tokens()[self.span(number)])
@@ -89,8 +89,8 @@ impl Shard {
         (0..self.ends().len()).map(|number| &self.tokens()[self.span(number)])
     }
 
-    /// The pieces of documents in a window of tokens, in order, as positions in the shard: a mask between documents has
-    /// their borders. Empty documents have none.
+    /// The pieces of documents in a window of tokens, in order, as positions in the shard; they are the boundaries
+    /// for a mask between documents. Empty documents have no piece.
     pub fn pieces(&self, window: Range<usize>) -> impl Iterator<Item = Range<usize>> + '_ {
         let first = self.ends().partition_point(|end| *end <= window.start as u64);
         (first..self.ends().len())
@@ -100,7 +100,7 @@ impl Shard {
             .filter(|piece| !piece.is_empty())
     }
 
-    /// Reads the whole shard: the digests of both files, and that every id is in the vocabulary.
+    /// Reads the whole shard, and checks the digests of both files and that every id is in the vocabulary.
     ///
     /// # Errors
     /// When a digest differs or an id is too large.
@@ -127,7 +127,7 @@ impl Shard {
     }
 }
 
-/// Maps a file that should hold `count` numbers of `width` bytes.
+/// Maps a file that must hold `count` numbers of `width` bytes.
 fn map(path: &Path, facts: &FileFacts, count: u64, width: u64) -> Result<Mmap> {
     let map = map_file(path)?;
     let bytes = map.len() as u64;
@@ -150,7 +150,7 @@ fn map(path: &Path, facts: &FileFacts, count: u64, width: u64) -> Result<Mmap> {
 /// Maps a whole file for reading.
 pub(crate) fn map_file(path: &Path) -> Result<Mmap> {
     let file = File::open(path).map_err(io(path, "cannot open"))?;
-    // SAFETY: the mapping is read-only. Should another program truncate the file meanwhile, reading faults, which no
-    // program that maps files can prevent; `Shard` says so.
+    // SAFETY: the mapping is read-only. If another program truncates the file meanwhile, a read faults; a program
+    // that maps files cannot prevent this, and the documentation of `Shard` says so.
     unsafe { Mmap::map(&file) }.map_err(io(path, "cannot map into memory"))
 }

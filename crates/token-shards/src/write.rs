@@ -1,4 +1,4 @@
-//! Writing a shard.
+//! Writes a shard.
 
 use std::fs;
 use std::io::{self, Write};
@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use crate::error::{Result, bad, io};
 use crate::header::{FORMAT, FileFacts, Header, Tokenizer, VERSION, header_path, index_path};
 
-/// A shard that is being written. Its files appear when [`ShardWriter::finish`] is called, the header last; dropped before
-/// that, nothing is left and an older shard of the same name stays.
+/// A shard that is being written. Its files get their names when [`ShardWriter::finish`] is called, the header last.
+/// If it is dropped before that, no files are left, and an older shard of the same name stays.
 pub struct ShardWriter {
     path: PathBuf,
     tokens: Hashed,
@@ -23,20 +23,20 @@ pub struct ShardWriter {
 }
 
 impl ShardWriter {
-    /// Begins the shard `path` (`NAME.ds`).
+    /// Starts the shard `path` (`NAME.ds`).
     ///
     /// # Errors
-    /// When the folder is missing or cannot be written.
+    /// When the folder is missing or cannot be written to.
     pub fn create(path: impl AsRef<Path>, tokenizer: Tokenizer, source: impl Into<String>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let tokens = Hashed::create(&path)?;
         Ok(Self { path, tokens, ends: Vec::new(), written: 0, text_bytes: Some(0), tokenizer, source: source.into() })
     }
 
-    /// Adds a document: its tokens, and the bytes of its text (None makes the shard's sum unknown).
+    /// Adds a document: its tokens, and the size of its text in bytes (`None` makes the shard's sum unknown).
     ///
     /// # Errors
-    /// When an id is not below the vocabulary's size, or the disk refuses.
+    /// When an id is not below the vocabulary size, or a file cannot be written.
     pub fn push(&mut self, tokens: &[u32], text_bytes: Option<u64>) -> Result<()> {
         if let Some(largest) = tokens.iter().max().filter(|id| **id >= self.tokenizer.vocab_size) {
             let (document, size) = (self.ends.len() + 1, self.tokenizer.vocab_size);
@@ -50,19 +50,19 @@ impl ShardWriter {
         Ok(())
     }
 
-    /// Tokens so far.
+    /// Number of tokens so far.
     #[must_use]
     pub fn tokens(&self) -> u64 {
         self.written
     }
 
-    /// Documents so far.
+    /// Number of documents so far.
     #[must_use]
     pub fn documents(&self) -> u64 {
         self.ends.len() as u64
     }
 
-    /// Writes everything to the disk and gives the files their names.
+    /// Syncs the files to disk and gives them their names.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -73,7 +73,7 @@ impl ShardWriter {
             let bytes: Vec<u8> = chunk.iter().flat_map(|end| end.to_le_bytes()).collect();
             index.write_all(&bytes).map_err(io(&self.path, "cannot write"))?;
         }
-        // While tokens and ends are replaced, no header vouches for them.
+        // While tokens and ends are replaced, there is no header that marks them as complete.
         match fs::remove_file(&header) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 return Err(io(&header, "cannot remove the old header")(e));
@@ -107,7 +107,7 @@ fn little_endian(tokens: &[u32]) -> Vec<u8> {
     tokens.iter().flat_map(|token| token.to_le_bytes()).collect()
 }
 
-/// An atomic file that knows its length and digest.
+/// An atomic file that computes its length and digest.
 pub(crate) struct Hashed {
     file: AtomicFile,
     hasher: Sha256,

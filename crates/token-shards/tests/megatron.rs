@@ -1,4 +1,4 @@
-//! Megatron's format against files that megatron-core made (fixtures/make_megatron.py).
+//! Compares Megatron's format with files of megatron-core (fixtures/make_megatron.py).
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -63,7 +63,7 @@ fn shards_become_the_bytes_that_it_writes() {
     }
     let error = export(&shards, &prefix, TokenType::Uint16).unwrap_err().to_string();
     assert!(error.contains("token 127999 does not fit Uint16; export with int32"), "{error}");
-    // The refused export left the first one as it was.
+    // The refused export left the first one unchanged.
     assert_eq!(Megatron::open(&prefix).unwrap().len(), 6);
     export(&shards[..1], &prefix, TokenType::Uint16).unwrap();
     let small = Megatron::open(&prefix).unwrap();

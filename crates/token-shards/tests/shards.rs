@@ -1,4 +1,4 @@
-//! Shards on disk: round trips, and what is wrong with damaged or foreign files.
+//! Shards on disk: round trips, and the errors for damaged or foreign files.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -27,7 +27,7 @@ fn shard() -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
-/// What is done to the files, and the sentence about it.
+/// A change of the files, and the expected message.
 type Case<'a> = (Box<dyn Fn() + 'a>, &'a str);
 
 fn refusal(path: &Path) -> String {
@@ -140,7 +140,7 @@ fn damaged_and_foreign_files_are_sentences() {
     }
     restore();
     Shard::open(&path).unwrap().verify().unwrap();
-    // What only the digest, or the vocabulary, shows.
+    // Faults that only the digest, or the vocabulary, reveals.
     let mut other = tokens_were.clone();
     other[0] = 7;
     fs::write(&path, other).unwrap();
@@ -177,7 +177,7 @@ proptest! {
         shard.verify().unwrap();
         prop_assert_eq!(shard.documents().map(<[u32]>::to_vec).collect::<Vec<_>>(), documents.clone());
         prop_assert_eq!(shard.document(documents.len()), None);
-        // The pieces of a window are its tokens, none of them over a border.
+        // The pieces of a window cover its tokens, and none crosses a document boundary.
         let all = documents.concat();
         let window = window.0.min(all.len())..(window.0 + window.1).min(all.len());
         let pieces: Vec<_> = shard.pieces(window.clone()).collect();

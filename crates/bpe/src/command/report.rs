@@ -138,7 +138,7 @@ fn measure(args: &Args, encoders: &[(Encoder, Pool)]) -> anyhow::Result<Measured
     Ok(measured)
 }
 
-/// Short names that tell the tokenizers apart: of the folder, or of the file.
+/// Short names that distinguish the tokenizers: of the folder, or of the file.
 fn names(files: &[PathBuf]) -> Vec<String> {
     let name = |file: &Path| {
         let folder = file.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());

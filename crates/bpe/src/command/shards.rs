@@ -1,4 +1,4 @@
-//! `herd data shards`: what is in token shards, and Megatron's format in and out.
+//! `herd data shards`: checks token shards, and converts to and from Megatron's format.
 
 use std::path::PathBuf;
 

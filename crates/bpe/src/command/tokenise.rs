@@ -110,7 +110,7 @@ pub fn run(args: &TokeniseArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the shards' headers say of the tokenizer.
+/// The description of the tokenizer for the headers of the shards.
 fn described(encoder: &Encoder, file: &Path, args: &TokeniseArgs) -> anyhow::Result<Tokenizer> {
     let special = |flag: &str, given: &Option<String>, key: &str| -> anyhow::Result<Option<u32>> {
         let content = match given.as_deref() {

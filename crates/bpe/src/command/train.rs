@@ -37,7 +37,7 @@ pub struct Args {
 }
 
 fn class(key: &str) -> Class {
-    // The content of the input counts by its digest.
+    // The input is compared by the digest of its content.
     if ["input", "output"].contains(&key) { Class::Free } else { Class::Course }
 }
 
