@@ -1,10 +1,11 @@
-//! Accuracy and speed on the pages of `shared/data/html_extraction`, beside peers whose texts lie in files.
+//! Accuracy and speed on the pages of `shared/data/html_extraction`, compared with peers whose texts are in files.
 //!
 //!     cargo run -p html-text --example measure -- DATA [PEER.json ...] [--out TEXTS.json]
 //!
-//! The score is that of scrapinghub's article-extraction-benchmark: shingles of four words, counts by page, mean precision and
-//! mean recall over the pages, F1 of the two means; intervals by bootstrap over pages (seeded), paired where two are compared.
-//! Half of the pages (by the last digit of their id) are held out: no rule was made from their content.
+//! The score is that of scrapinghub's article-extraction-benchmark: shingles of four words, counts by page, mean
+//! precision and mean recall over the pages, F1 of the two means. Intervals are by bootstrap over pages (seeded),
+//! paired for comparisons. Half of the pages (by the last digit of their id) are held out: no rule was made from
+//! their content.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -84,7 +85,7 @@ fn held_out(id: &str) -> bool {
     id.chars().last().and_then(|c| c.to_digit(16)).is_some_and(|digit| digit % 2 == 1)
 }
 
-/// Precision and recall of a page; none where there is nothing to count.
+/// Precision and recall of a page; `None` if there is nothing to count.
 type Score = (Option<f64>, Option<f64>);
 
 fn score(truth: &str, text: &str) -> Score {
@@ -142,14 +143,15 @@ fn interval(values: &mut [f64]) -> String {
     format!("[{:.4}, {:.4}]", at(0.025), at(0.975))
 }
 
-/// A table of the WebMainBench pages: F1 by shingles of four characters (the pages are in several scripts) and, where the truth has
-/// blocks of code, the edit similarity of all code. A peer's code is what its text has between lines of backticks.
+/// A table of the WebMainBench pages: F1 by shingles of four characters (the pages are in several scripts) and, if
+/// the reference has code blocks, the edit similarity of all code. A peer's code is the text between lines of
+/// backticks.
 fn web_main_bench(
     data: &Path,
     peers: &BTreeMap<String, BTreeMap<String, String>>,
     texts: &mut BTreeMap<String, String>,
 ) -> anyhow::Result<()> {
-    // This benchmark's truth has the title.
+    // The reference of this benchmark includes the title.
     let options = Options { title: true, ..Options::default() };
     let file = GzDecoder::new(std::fs::File::open(data.join("webmainbench_sample.jsonl.gz"))?);
     for (index, line) in BufReader::new(file).lines().enumerate() {
@@ -201,7 +203,7 @@ fn characters(truth: &str, text: &str) -> (f64, f64) {
     (share(text.values().sum()), share(truth.values().sum()))
 }
 
-/// What stands between lines of three backticks.
+/// The text between lines of three backticks.
 fn fenced(text: &str) -> String {
     let (mut inside, mut lines) = (false, Vec::new());
     for line in text.lines() {

@@ -5,24 +5,27 @@ use crate::facts::Fact;
 use crate::tag::Tag;
 use crate::words::Labels;
 
-/// A child that holds this share of a node's running text takes its place.
+/// A child with at least this share of a node's running text replaces the node.
 const DOMINATES: f32 = 0.8;
-/// The share of all text outside links, short lines too, that it has to hold as well: else the page is no article.
+/// The share of all text outside links, including short lines, that the child must also have; otherwise the page is
+/// not an article.
 const COVERS: f32 = 0.75;
-/// The same where the page marks its main part.
+/// The same share for a page that marks its main part.
 const COVERS_MAIN: f32 = 0.85;
-/// A subtree that names itself the body of the text is believed from this share of the page's running text on.
+/// A subtree whose name says that it is the body of the text is accepted from this share of the page's running text
+/// on.
 const BELIEVED: f32 = 0.25;
-/// Its share of all that name themselves so.
+/// Its minimum share of all subtrees with such a name.
 const ALONE: f32 = 0.9;
 
-/// The place of the subtree that holds the main text.
+/// The index of the subtree with the main text.
 pub fn choose(tree: &Tree, facts: &[Fact]) -> usize {
     let start = named_body(tree, facts).unwrap_or(0);
     descend(tree, facts, start)
 }
 
-/// The outermost subtree that names itself the body of the text, if there is one and no other of weight: those are posts.
+/// The outermost subtree whose name says that it is the body of the text, if there is no other one of similar size:
+/// several would be posts.
 fn named_body(tree: &Tree, facts: &[Fact]) -> Option<usize> {
     let mut found: Option<usize> = None;
     let mut sum = 0.0;
@@ -41,7 +44,7 @@ fn named_body(tree: &Tree, facts: &[Fact]) -> Option<usize> {
     found.filter(|&best| facts[best].clean >= BELIEVED * facts[0].clean && facts[best].clean >= ALONE * sum)
 }
 
-/// Goes down as long as one child holds nearly everything.
+/// Descends as long as one child contains nearly all text.
 fn descend(tree: &Tree, facts: &[Fact], mut index: usize) -> usize {
     loop {
         let child = tree.children(index).max_by(|&a, &b| facts[a].clean.total_cmp(&facts[b].clean));
@@ -71,11 +74,11 @@ fn descend(tree: &Tree, facts: &[Fact], mut index: usize) -> usize {
         if !(container || layout) || !dominates || facts[child].clean <= 0.0 {
             return index;
         }
-        // A block with running text of its own is not left for a part of it.
+        // A block with its own running text is not replaced by a part of it.
         if facts[index].own_plain() >= crate::facts::PARAGRAPH && index != 0 {
             return index;
         }
-        // Nor are paragraphs for the longest of them.
+        // Several paragraphs are not replaced by the longest of them.
         if facts[child].own_plain() >= crate::facts::PARAGRAPH
             && tree.children(index).filter(|&c| facts[c].clean > 0.0).count() > 1
         {

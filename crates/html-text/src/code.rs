@@ -1,12 +1,12 @@
-//! Programs: with their line breaks and spaces, without line numbers.
+//! Code blocks: with their line breaks and spaces, without line numbers.
 
 use crate::dom::Tree;
 use crate::facts::Fact;
 use crate::tag::Tag;
 use crate::words::Labels;
 
-/// Whether the element is a block of code: `pre` and its like, a `code` that is all of its block and has lines, or an element
-/// that names itself code and has lines.
+/// Whether the element is a code block: `pre` and similar elements, a `code` that fills its block and has lines, or
+/// an element whose name says that it is code and that has lines.
 pub fn is_block(tree: &Tree, facts: &[Fact], index: usize) -> bool {
     let node = tree.node(index);
     match node.tag {
@@ -23,7 +23,7 @@ pub fn is_block(tree: &Tree, facts: &[Fact], index: usize) -> bool {
     }
 }
 
-/// Whether lines are marked inside: by `br`, or by blocks.
+/// Whether lines are marked inside, by `br` or by blocks.
 fn has_lines(tree: &Tree, index: usize) -> bool {
     tree.subtree(index).skip(1).any(|inner| match tree.node(inner).tag {
         Tag::Br | Tag::Div | Tag::Li | Tag::Tr => true,
@@ -32,7 +32,8 @@ fn has_lines(tree: &Tree, index: usize) -> bool {
     })
 }
 
-/// Whether something inside is no code: paragraphs, headings, pictures; or a `pre`, which is rendered by itself.
+/// Whether it contains something other than code: paragraphs, headings, pictures; or a `pre`, which is rendered
+/// separately.
 fn holds_text(tree: &Tree, index: usize) -> bool {
     tree.subtree(index).skip(1).any(|inner| {
         let tag = tree.node(inner).tag;
@@ -41,10 +42,10 @@ fn holds_text(tree: &Tree, index: usize) -> bool {
     })
 }
 
-/// The text of a block of code.
+/// The text of a code block.
 pub fn text(tree: &Tree, facts: &[Fact], index: usize) -> String {
     let mut out = String::new();
-    // In `pre` line breaks of the source count; elsewhere only where a `code` has no other mark of lines.
+    // In `pre`, line breaks of the source count; elsewhere, only in a `code` without other marks of lines.
     let verbatim = tree.subtree(index).any(|inner| matches!(tree.node(inner).tag, Tag::Pre | Tag::Xmp | Tag::Textarea))
         || !tree.subtree(index).any(|inner| matches!(tree.node(inner).tag, Tag::Br | Tag::Div | Tag::Li | Tag::Tr));
     let mut ends: Vec<usize> = Vec::new();
@@ -63,7 +64,7 @@ pub fn text(tree: &Tree, facts: &[Fact], index: usize) -> String {
             at = node.end as usize;
             continue;
         } else if matches!(node.tag, Tag::Div | Tag::P | Tag::Li | Tag::Tr) {
-            // A line that a highlighter wraps into a block usually has its line break too.
+            // A line that a highlighter wraps into a block usually also has a line break.
             new_line(&mut out);
             ends.push(node.end as usize);
         }
@@ -96,11 +97,11 @@ fn push(out: &mut String, text: &str, verbatim: bool) {
     }
 }
 
-/// Whether an element is the numbers of the lines: by its name, or a cell of numbers beside another cell.
+/// Whether an element holds the line numbers: by its name, or as a cell of numbers beside another cell.
 pub fn is_line_numbers(tree: &Tree, index: usize) -> bool {
     let node = tree.node(index);
     let named = node.attribute("class").is_some_and(|class| {
-        // Nearly all classes end here.
+        // Nearly all classes are rejected here.
         if !["line", "Line", "ln", "num", "Num", "gutter"].iter().any(|part| class.contains(part)) {
             return false;
         }
@@ -115,7 +116,7 @@ pub fn is_line_numbers(tree: &Tree, index: usize) -> bool {
         })
     });
     if named {
-        // A line that has its number in its class keeps its text.
+        // A line whose class contains its number keeps its text.
         let text = tree.text(index);
         return text.split(' ').all(|word| word.trim_end_matches(['.', ':']).bytes().all(|byte| byte.is_ascii_digit()));
     }

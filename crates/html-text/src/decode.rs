@@ -1,21 +1,23 @@
-//! Bytes of a page to text.
+//! Decodes the bytes of a page to text.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252, X_USER_DEFINED};
 use memchr::memmem;
 
-/// Bytes in which a page's own declaration is looked for, as in the HTML standard (13.2.3.2).
+/// Number of bytes in which the page's own declaration is searched, as in the HTML standard (13.2.3.2).
 const PRESCAN: usize = 1_024;
 
-/// The text of a page's bytes. The encoding is, in this order: the byte order mark; the `charset` of the HTTP header
-/// `Content-Type`; the `charset` of a `meta` element in the first 1,024 bytes; else what the bytes look like. Bytes that are valid
-/// UTF-8 with characters beyond ASCII are UTF-8, whatever is declared. What cannot be decoded becomes U+FFFD.
+/// The text of a page's bytes. The encoding is determined in this order: the byte order mark; the `charset` of the
+/// HTTP header `Content-Type`; the `charset` of a `meta` element in the first 1,024 bytes; detection from the bytes.
+/// Bytes that are valid UTF-8 with characters beyond ASCII are decoded as UTF-8, whatever the declaration.
+/// Undecodable bytes become U+FFFD.
 #[must_use]
 pub fn decode(bytes: &[u8], content_type: Option<&str>) -> String {
     if let Some((encoding, length)) = Encoding::for_bom(bytes) {
         return encoding.decode_without_bom_handling(&bytes[length..]).0.into_owned();
     }
-    // Servers and templates that were never told of the change to UTF-8 are common; valid UTF-8 by chance is not.
+    // Servers and templates that still declare the encoding from before a change to UTF-8 are common; text that is
+    // valid UTF-8 by chance is not.
     if let Ok(text) = std::str::from_utf8(bytes)
         && !bytes.is_ascii()
     {
@@ -30,7 +32,7 @@ pub fn decode(bytes: &[u8], content_type: Option<&str>) -> String {
     encoding.decode_without_bom_handling(bytes).0.into_owned()
 }
 
-/// The encoding that a content type or a text with `charset=` in it names.
+/// The encoding named by a content type, or by a text that contains `charset=`.
 fn charset(text: &str) -> Option<&'static Encoding> {
     let lower = text.to_ascii_lowercase();
     let rest = lower.split_once("charset")?.1.trim_start().strip_prefix('=')?.trim_start();
@@ -46,7 +48,7 @@ fn meta_charset(head: &[u8]) -> Option<&'static Encoding> {
         let start = at + found;
         let end = memchr::memchr(b'>', &lower[start..]).map_or(lower.len(), |found| start + found);
         if let Some(encoding) = charset(&String::from_utf8_lossy(&lower[start..end])) {
-            // Who can write `<meta` in ASCII does not write UTF-16.
+            // A page with `<meta` in ASCII is not UTF-16.
             return Some(match encoding {
                 e if e == UTF_16LE || e == UTF_16BE => UTF_8,
                 e if e == X_USER_DEFINED => WINDOWS_1252,

@@ -1,7 +1,7 @@
-//! The page's tree: html5ever builds it into one `Vec`, from which it is copied into document order.
+//! The tree of a page: html5ever builds it in one `Vec`, from which it is copied into document order.
 //!
-//! In document order a subtree is a range of nodes, a pass over the tree is a loop over a `Vec`, a bottom-up pass is the same
-//! loop backwards, and no pass recurses: the depth of a page cannot exhaust the stack.
+//! In document order, a subtree is a range of nodes, a pass over the tree is a loop over a `Vec`, and a bottom-up
+//! pass is the same loop backwards. No pass recurses, so the depth of a page cannot exhaust the stack.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -18,8 +18,8 @@ use crate::tag::Tag;
 
 /// No node.
 const NONE: u32 = u32::MAX;
-/// Elements inside one another that a page may have; deeper tags are left out, their text stays. The tree builder looks through
-/// all open elements again and again. Chromium stops at 512 too.
+/// Maximum depth of nested elements. Deeper tags are left out, their text stays. The limit bounds the work of the
+/// tree builder, which repeatedly searches all open elements. Chromium has the same limit of 512.
 const MAX_DEPTH: u32 = 512;
 
 /// A page in document order. Node 0 is the document.
@@ -30,13 +30,13 @@ pub struct Tree {
 
 /// A node of the page.
 pub struct Node {
-    /// The parent's place; the document is its own parent.
+    /// The index of the parent; the document is its own parent.
     pub parent: u32,
-    /// The place after the node's last descendant.
+    /// The index after the node's last descendant.
     pub end: u32,
-    /// What it is.
+    /// The tag.
     pub tag: Tag,
-    /// The element's name; else empty.
+    /// The name of an element; else empty.
     pub name: LocalName,
     /// The text of a text node; else empty.
     pub text: StrTendril,
@@ -66,8 +66,8 @@ impl Tree {
     pub fn parse(html: &str) -> Self {
         let sink = Sink::new(html.len());
         let options = TreeBuilderOpts { drop_doctype: true, ..TreeBuilderOpts::default() };
-        // Every tag and text has more than one byte. More nodes than that are copies of formatting elements that the page leaves
-        // open, and there is no end of them.
+        // Every tag and text has more than one byte. Further nodes are copies of formatting elements that the page
+        // leaves open, whose number is unlimited.
         let max_nodes = html.len() / 2 + 10_000;
         let limited = Limited { builder: TreeBuilder::new(sink, options), skipped: RefCell::default(), max_nodes };
         let tokenizer = Tokenizer::new(limited, TokenizerOpts::default());
@@ -78,12 +78,12 @@ impl Tree {
         tokenizer.sink.builder.sink.into_tree()
     }
 
-    /// The node at `index`.
+    /// The node with index `index`.
     pub fn node(&self, index: usize) -> &Node {
         &self.nodes[index]
     }
 
-    /// The places of a node's children.
+    /// The indices of a node's children.
     pub fn children(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
         let end = self.nodes[index].end as usize;
         let first = index + 1;
@@ -93,24 +93,24 @@ impl Tree {
         })
     }
 
-    /// The places of the siblings after a node.
+    /// The indices of the siblings after a node.
     pub fn following(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
         let end = self.nodes[self.parent(index)].end as usize;
         let next = move |at: usize| Some(self.nodes[at].end as usize).filter(|&after| after < end);
         std::iter::successors(next(index), move |&at| next(at))
     }
 
-    /// The places of a node and its descendants.
+    /// The indices of a node and its descendants.
     pub fn subtree(&self, index: usize) -> std::ops::Range<usize> {
         index..self.nodes[index].end as usize
     }
 
-    /// The parent's place.
+    /// The index of the parent.
     pub fn parent(&self, index: usize) -> usize {
         self.nodes[index].parent as usize
     }
 
-    /// All text of a subtree with its white space collapsed.
+    /// All text of a subtree, with collapsed white space.
     pub fn text(&self, index: usize) -> String {
         let mut text = String::new();
         for node in &self.nodes[self.subtree(index)] {
@@ -125,7 +125,8 @@ impl Tree {
     }
 }
 
-/// What html5ever knows a node by. Its name stands in it, since html5ever asks for names far more often than for anything else.
+/// html5ever's handle of a node. It contains the name, since html5ever asks for names far more often than for
+/// anything else.
 #[derive(Clone)]
 struct Handle {
     id: u32,
@@ -174,7 +175,7 @@ impl Sink {
         Handle { id, name: self.nameless.clone() }
     }
 
-    /// Appends `child` to `parent`, or puts it before `sibling` where there is one.
+    /// Appends `child` to `parent`, or inserts it before `sibling` if there is one.
     fn insert(&self, parent: u32, sibling: u32, child: NodeOrText<Handle>) {
         let mut nodes = self.nodes.borrow_mut();
         let previous = if sibling == NONE { nodes[parent as usize].last } else { nodes[sibling as usize].previous };
@@ -192,7 +193,7 @@ impl Sink {
                 u32::try_from(nodes.len() - 1).unwrap_or(NONE)
             }
         };
-        // Taking the node out may have changed what stands before.
+        // Removing the node may have changed the previous sibling.
         let previous = if sibling == NONE { nodes[parent as usize].last } else { nodes[sibling as usize].previous };
         let depth = nodes[parent as usize].depth + 1;
         let is_element = matches!(nodes[id as usize].data, Data::Element(..));
@@ -320,7 +321,7 @@ impl TreeSink for Sink {
         self.depth.set(self.nodes.borrow()[node.id as usize].depth.saturating_sub(1));
     }
 
-    /// What stands in a template is not shown: it hangs from a node outside the document.
+    /// The content of a template is not shown: its parent is a node outside the document.
     fn get_template_contents(&self, _: &Handle) -> Handle {
         self.nameless(self.add(Data::Other))
     }
@@ -341,7 +342,7 @@ impl TreeSink for Sink {
     fn add_attrs_if_missing(&self, target: &Handle, new: Vec<Attribute>) {
         if let Data::Element(_, attributes) = &mut self.nodes.borrow_mut()[target.id as usize].data {
             for attribute in new {
-                // Only html and body get here; a page may repeat their tags.
+                // Only html and body reach this point; a page may repeat their tags.
                 if attributes.len() < 64 && attributes.iter().all(|known| known.name != attribute.name) {
                     attributes.push(attribute);
                 }
@@ -364,12 +365,12 @@ impl TreeSink for Sink {
     }
 }
 
-/// The tree builder with a limit on depth.
+/// The tree builder, with a limit on depth.
 struct Limited {
     builder: TreeBuilder<Handle, Sink>,
-    /// Start tags that were left out, by name, whose end tags have to be left out too.
+    /// Names of start tags that were left out; their end tags must be left out too.
     skipped: RefCell<Vec<LocalName>>,
-    /// Nodes after which the rest of the page is left out.
+    /// Maximum number of nodes; the rest of the page is left out.
     max_nodes: usize,
 }
 
@@ -401,7 +402,7 @@ impl TokenSink for Limited {
                 TokenSinkResult::Continue
             }
             _ => match self.builder.process_token(token, line) {
-                // Nobody runs the script; the page is decoded already.
+                // Scripts are not run, and the page is already decoded.
                 TokenSinkResult::Script(_) | TokenSinkResult::EncodingIndicator(_) => TokenSinkResult::Continue,
                 result => result,
             },

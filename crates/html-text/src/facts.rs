@@ -1,11 +1,12 @@
-//! What is known of each node of a page: how much text it holds, how much of it is links, what its names say.
+//! Measurements for each node of a page: length of text, share of links, meaning of its names.
 
 use crate::dom::Tree;
 use crate::tag::Tag;
 use crate::words::{Labels, labels};
 
-/// What is known of one node. Sums go over the node and its descendants, but `own_` ones, which count the text whose nearest block
-/// the node is. Lengths are in characters after collapsing white space; an ideograph counts as two.
+/// The measurements of one node. Sums include the node and its descendants, except the `own_` ones, which count the
+/// text whose nearest block is the node. Lengths are in characters after collapsing white space; an ideograph counts
+/// as two.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Fact {
     /// Length of the text.
@@ -14,27 +15,27 @@ pub struct Fact {
     pub link: u32,
     /// Length of the text directly in this block.
     pub own_chars: u32,
-    /// Of it, in links.
+    /// Length of the text directly in this block that is in links.
     pub own_link: u32,
     /// Commas and ends of sentences directly in this block.
     pub own_marks: u32,
-    /// How much the blocks look like running text, in characters.
+    /// How much the blocks resemble running text, in characters.
     pub score: f32,
     /// The same, without subtrees that are [`off`](Self::off).
     pub clean: f32,
     /// Length of the text outside links, without subtrees that are [`off`](Self::off).
     pub clean_plain: u32,
-    /// Blocks of running text.
+    /// Number of blocks of running text.
     pub paragraphs: u32,
-    /// What class, id, role and tag say.
+    /// The labels of class, id, role and tag.
     pub labels: Labels,
-    /// Nearest block.
+    /// Index of the nearest block.
     pub block: u32,
-    /// Inside a link.
+    /// Whether it is inside a link.
     pub in_link: bool,
-    /// Never shown.
+    /// Whether it is never shown.
     pub unseen: bool,
-    /// By its names not part of the main text.
+    /// Whether its names say that it is not part of the main text.
     pub off: bool,
 }
 
@@ -44,20 +45,21 @@ impl Fact {
         if self.chars == 0 { 0.0 } else { self.link as f32 / self.chars as f32 }
     }
 
-    /// The length outside links of the text directly in this block.
+    /// The length of the text directly in this block, outside links.
     pub fn own_plain(&self) -> u32 {
         self.own_chars - self.own_link
     }
 }
 
-/// A block of running text has at least so many characters outside links.
+/// Minimum number of characters outside links of a block of running text.
 pub const PARAGRAPH: u32 = 80;
-/// What a subtree's names say is not believed where it holds more than this share of the page's running text.
+/// The names of a subtree are ignored if it has more than this share of the page's running text.
 const MOST: f32 = 0.4;
-/// A page with so little running text outside a footer or a hidden part may have it inside.
+/// If a page has less running text than this outside a footer or a hidden part, the footer or hidden part may contain
+/// it.
 const HARDLY: f32 = 200.0;
 
-/// The facts of all nodes, by place.
+/// The measurements of all nodes, by index.
 pub fn facts(tree: &Tree) -> Vec<Fact> {
     let mut facts = vec![Fact::default(); tree.nodes.len()];
     own(tree, &mut facts);
@@ -67,7 +69,7 @@ pub fn facts(tree: &Tree) -> Vec<Fact> {
     facts
 }
 
-/// What stands at a node itself, from the top down.
+/// Measurements of each node itself, from the top down.
 fn own(tree: &Tree, facts: &mut [Fact]) {
     for (index, node) in tree.nodes.iter().enumerate() {
         let parent = facts[node.parent as usize];
@@ -101,7 +103,7 @@ fn own(tree: &Tree, facts: &mut [Fact]) {
     }
 }
 
-/// The length of a text and the number of its commas and ends of sentences.
+/// The length of a text, and the number of its commas and ends of sentences.
 fn measure(text: &str) -> (u32, u32) {
     let (mut chars, mut marks, mut space) = (0_u32, 0_u32, true);
     for &byte in text.as_bytes() {
@@ -115,7 +117,7 @@ fn measure(text: &str) -> (u32, u32) {
                 marks += 1;
                 chars += 1;
             }
-            // Ideographs and their punctuation begin with these; a continuation byte counts nothing.
+            // Ideographs and their punctuation start with these bytes; a continuation byte counts nothing.
             0xE3..=0xED => chars += 2,
             0x80..=0xBF => {}
             _ => chars += 1,
@@ -161,11 +163,11 @@ fn attribute_labels(tree: &Tree, index: usize) -> Labels {
         Some("comment") => Labels::COMMENT,
         _ => Labels::default(),
     });
-    // The frame of the whole page carries the names of all that may be in it.
+    // The frame of the whole page has the names of everything that it may contain.
     if matches!(node.tag, Tag::Html | Tag::Body) {
         return Labels::default();
     }
-    // What a page quotes is its text, though it came from a social network.
+    // A quotation on a page belongs to its text, even if it came from a social network.
     if node.tag == Tag::Blockquote {
         return found;
     }
@@ -182,7 +184,7 @@ fn is_invisible(style: &str) -> bool {
     style.contains("display:none") || style.contains("visibility:hidden")
 }
 
-/// Sums over subtrees, from the bottom up.
+/// Computes sums over subtrees, from the bottom up.
 fn sums(tree: &Tree, facts: &mut [Fact]) {
     for index in (1..tree.nodes.len()).rev() {
         let fact = &mut facts[index];
@@ -198,7 +200,8 @@ fn sums(tree: &Tree, facts: &mut [Fact]) {
     }
 }
 
-/// How much a block looks like running text: its length outside links, less for short ones and for ones without punctuation.
+/// How much a block resembles running text: its length outside links, reduced for short blocks and for blocks without
+/// punctuation.
 fn worth(tag: Tag, fact: &Fact) -> f32 {
     let plain = fact.own_plain();
     if plain == 0 || fact.own_link > plain {
@@ -221,14 +224,14 @@ fn worth(tag: Tag, fact: &Fact) -> f32 {
     plain as f32 * length * marks * tag
 }
 
-/// A page that hides its text until a script runs is read as if it had run.
+/// Reads a page that hides its text until a script runs as if the script had run.
 fn show_hidden(tree: &Tree, facts: &mut [Fact]) {
     let total = facts[0].score;
     let mut index = 0;
     while index < tree.nodes.len() {
         let fact = &facts[index];
         let hidden = fact.labels.any(Labels::HIDDEN) && (fact.score <= MOST * total || total - fact.score >= HARDLY);
-        // All of a page is marked so while a dialog is open.
+        // All of a page is marked in this way while a dialog is open.
         let decoration = fact.labels.any(Labels::DECORATION) && fact.score <= 0.1 * total;
         if hidden || decoration {
             for inner in tree.subtree(index) {
@@ -241,12 +244,13 @@ fn show_hidden(tree: &Tree, facts: &mut [Fact]) {
     }
 }
 
-/// Decides which subtrees are not part of the main text by their names, and sums the rest.
+/// Decides by names which subtrees are not part of the main text, and sums the rest.
 fn switch_off(tree: &Tree, facts: &mut [Fact]) {
     let total = facts[0].score;
     let decide = |facts: &mut [Fact], kinds: Labels| {
         for fact in facts.iter_mut() {
-            // A name of the body with another word in it, as `article-body has-sidebar`, is the body's.
+            // A name of the body that contains another word, such as `article-body has-sidebar`, counts as the
+            // body's.
             fact.off = fact.unseen
                 || (fact.labels.any(kinds) && !fact.labels.any(Labels::BODY) && fact.score <= MOST * total)
                 || (fact.labels.any(Labels::FOOTER) && total - fact.score >= HARDLY)
@@ -276,13 +280,13 @@ fn switch_off(tree: &Tree, facts: &mut [Fact]) {
         return;
     }
     decide(facts, boilerplate.with(Labels::COMMENT));
-    // What readers say is the main text of a page that has hardly anything else.
+    // On a page with hardly any other text, the readers' comments are the main text.
     if facts[0].clean < 0.1 * total && facts[0].clean < 1_000.0 {
         decide(facts, boilerplate);
     }
 }
 
-/// Whether the page says that it is a thread of a forum or a question with its answers.
+/// Whether the page declares itself as a forum thread, or as a question with answers.
 fn is_discussion(tree: &Tree) -> bool {
     let programs = [
         "discourse",

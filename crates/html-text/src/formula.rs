@@ -1,4 +1,4 @@
-//! Formulas as LaTeX: from what the renderers of formulas leave in a page beside their drawings.
+//! Formulas as LaTeX, from the source that formula renderers leave in a page beside their drawings.
 
 use crate::dom::Tree;
 use crate::tag::Tag;
@@ -7,14 +7,15 @@ use crate::tag::Tag;
 pub struct Formula {
     /// The LaTeX source, without delimiters.
     pub tex: String,
-    /// Whether it stands in a line of its own.
+    /// Whether it is displayed on its own line.
     pub display: bool,
 }
 
-/// The formula that the element at `index` is, with all that is in it.
+/// The formula of the element at `index`, with everything inside it.
 ///
-/// Known are: scripts `math/tex` (MathJax 2), MathML with an annotation in TeX (KaTeX, MathJax 3, LaTeXML, MediaWiki) or an
-/// `alttext`, other MathML by [`crate::mathml`], images of formulas by their `alt`, and `data-` attributes.
+/// Supported are scripts `math/tex` (MathJax 2), MathML with an annotation in TeX (KaTeX, MathJax 3, LaTeXML,
+/// MediaWiki) or an `alttext`, other MathML by [`crate::mathml`], images of formulas by their `alt`, and `data-`
+/// attributes.
 pub fn formula(tree: &Tree, index: usize) -> Option<Formula> {
     let node = tree.node(index);
     match node.tag {
@@ -37,7 +38,7 @@ pub fn formula(tree: &Tree, index: usize) -> Option<Formula> {
     }
 }
 
-/// Whether text below this element is the drawing of a formula whose source stands elsewhere.
+/// Whether the text below this element is the drawing of a formula whose source is elsewhere.
 pub fn is_drawing(tree: &Tree, index: usize) -> bool {
     let Some(class) = tree.node(index).attribute("class") else { return false };
     let named = class.split_ascii_whitespace().any(|name| {
@@ -55,7 +56,7 @@ pub fn is_drawing(tree: &Tree, index: usize) -> bool {
     named && (class.contains("katex-html") || class.contains("Preview") || has_script(tree, index))
 }
 
-/// Whether the source of MathJax 2 follows: the script is a later sibling of the drawing, which may be wrapped once.
+/// Whether MathJax 2's source follows: the script is a later sibling of the drawing, which may have one wrapper.
 fn has_script(tree: &Tree, index: usize) -> bool {
     let parent = tree.parent(index);
     let is = |at: usize| {
@@ -131,13 +132,13 @@ fn image(tree: &Tree, index: usize) -> Option<Formula> {
     if !alt.trim().is_empty() && (named || drawn || is_source) {
         return made(alt, shows_block(Some(class)) || alt.starts_with("$$") || alt.starts_with("\\["));
     }
-    // The service has the formula in its query.
+    // The service has the formula in its query string.
     let query = drawn.then(|| src.split_once('?').map(|(_, query)| query))??;
     let query = query.rsplit_once("tex=").or_else(|| query.rsplit_once("chl=")).map_or(query, |(_, tex)| tex);
     made(&percent_decoded(query.split('&').next().unwrap_or(query)), false)
 }
 
-/// A formula without the delimiters and wrappers that renderers add; none where nothing is left.
+/// A formula without the delimiters and wrappers that renderers add; `None` if nothing remains.
 fn made(source: &str, display: bool) -> Option<Formula> {
     let mut tex = source.trim();
     let mut display = display;
@@ -148,7 +149,7 @@ fn made(source: &str, display: bool) -> Option<Formula> {
             break;
         }
     }
-    // MediaWiki wraps every formula so.
+    // MediaWiki wraps every formula in this way.
     if let Some(inner) = tex.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'))
         && let Some(inner) = inner.strip_prefix("\\displaystyle").or_else(|| inner.strip_prefix("\\textstyle"))
     {

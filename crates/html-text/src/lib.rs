@@ -1,4 +1,4 @@
-//! The main text of a web page.
+//! Extracts the main text of a web page.
 //!
 //! [`decode`] turns the bytes of a page into text, [`extract`] finds the main text:
 //!
@@ -9,15 +9,16 @@
 //! assert_eq!(page.title.as_deref(), Some("T"));
 //! ```
 //!
-//! The Llama 3 paper (section 3.1.1, "Text extraction and cleaning") asks for precision in removing boilerplate and for recall of
-//! content, keeps the structure of mathematics and code, keeps alternative texts, and removes markdown markers. The stages:
+//! The Llama 3 paper (section 3.1.1, "Text extraction and cleaning") asks for precise removal of boilerplate and for
+//! recall of content. It keeps the structure of mathematics and code, keeps alternative texts, and removes markdown
+//! markers. The stages:
 //!
-//! 1. `reduce` leaves out scripts, styles and unread attributes; `dom` parses what is left with html5ever into one `Vec`.
+//! 1. `reduce` removes scripts, styles and unused attributes; `dom` parses the rest with html5ever into one `Vec`.
 //! 2. `facts` measures text, links and names of every node in one pass up the tree.
-//! 3. `choose` takes the subtree that holds the running text; `prune` removes from it what is none.
+//! 3. `choose` selects the subtree with the running text; `prune` removes boilerplate from it.
 //! 4. `render` writes the rest as plain text, with `code`, `formula` and tables.
 //!
-//! Nothing here fails, recurses without a limit, or depends on anything but the arguments.
+//! No function here fails, recurses without a limit, or depends on anything except its arguments.
 
 mod choose;
 mod code;
@@ -37,14 +38,14 @@ use std::ops::Range;
 
 pub use decode::decode;
 
-/// How a page's text is written.
+/// Options for the text of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
     /// Which images are written as their alternative text.
     pub alt: Alt,
-    /// Whether the heading that is the page's title stays in the text.
+    /// Whether the text includes the heading that is the page's title.
     pub title: bool,
-    /// Whether blocks of code stand between lines of three backticks. The plain text has no markers.
+    /// Whether code blocks are enclosed in lines of three backticks. Plain text has no markers.
     pub fences: bool,
 }
 
@@ -53,42 +54,42 @@ pub struct Options {
 pub enum Alt {
     /// Images of formulas only.
     Formulas,
-    /// Images that stand in a line of text too.
+    /// Images within a line of text, too.
     #[default]
     Inline,
     /// All images.
     All,
 }
 
-/// What was found in a page.
+/// The result for a page.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Page {
-    /// The title, without the name of the site where the page's heading tells it.
+    /// The title, without the name of the site if the page's heading shows what that is.
     pub title: Option<String>,
     /// The day of publication, `YYYY-MM-DD`.
     pub date: Option<String>,
     /// The language that the page declares, as an ISO 639 code in small letters.
     pub language: Option<String>,
-    /// The main text, by default without the title: blocks in lines, paragraphs apart by an empty line, cells of tables by a tab, formulas
-    /// as LaTeX between `$` or `$$`.
+    /// The main text, by default without the title. Blocks are on separate lines, paragraphs are separated by an
+    /// empty line, cells of tables by a tab, and formulas are LaTeX between `$` or `$$`.
     pub text: String,
-    /// The parts of the text that are no prose, in order; a formula in a table is in both.
+    /// The parts of the text that are not prose, in order; a formula in a table is in both.
     pub spans: Vec<Span>,
 }
 
 /// A part of a page's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// What it is.
+    /// The kind of the part.
     pub kind: Kind,
-    /// Where it stands, in bytes.
+    /// The position, in bytes.
     pub range: Range<usize>,
 }
 
-/// What a part of a text is.
+/// The kind of a part of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A block of code, or other text whose lines and spaces the page lays out.
+    /// A code block, or other text with a fixed layout of lines and spaces.
     Code,
     /// A formula with its delimiters.
     Formula,
@@ -96,7 +97,7 @@ pub enum Kind {
     Table,
 }
 
-/// The main text of a page. A page without running text has the text of its body.
+/// The main text of a page. For a page without running text, it is the text of its body.
 #[must_use]
 pub fn extract(html: &str, options: &Options) -> Page {
     let tree = dom::Tree::parse(&reduce::reduce(html));

@@ -1,12 +1,12 @@
-//! MathML without a source in TeX, written as LaTeX.
+//! Converts MathML without a TeX source to LaTeX.
 //!
-//! Covers presentation MathML as editors write it: fractions, roots, scripts, limits, fences, tables, text. Symbols that are
-//! Unicode stay Unicode, which LaTeX engines read.
+//! It covers presentation MathML as editors write it: fractions, roots, scripts, limits, fences, tables, text.
+//! Unicode symbols stay Unicode, which LaTeX engines can read.
 
 use crate::dom::Tree;
 use crate::tag::Tag;
 
-/// Levels that are followed; what is deeper is written as its text.
+/// Maximum depth; deeper elements are written as their text.
 const MAX_DEPTH: u32 = 64;
 
 /// The LaTeX of the MathML at `index`.

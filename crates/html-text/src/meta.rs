@@ -4,7 +4,7 @@ use crate::dom::Tree;
 use crate::facts::Fact;
 use crate::tag::Tag;
 
-/// What a page says of itself.
+/// The metadata of a page.
 #[derive(Debug, Default)]
 pub struct Meta {
     pub title: Option<String>,
@@ -54,19 +54,19 @@ pub fn meta(tree: &Tree, facts: &[Fact]) -> Meta {
         }
     }
     let page = open_graph.or(element);
-    // The heading that the page's title repeats, else the only one, else the title.
+    // The heading that the page's title repeats; else the only heading; else the title.
     let texts: Vec<String> = headings.iter().map(|&index| heading(&tree.text(index))).collect();
     let repeated = texts.iter().find(|text| page.as_ref().is_some_and(|page| same(page, text)));
     meta.title = repeated.cloned().or_else(|| page.clone()).or_else(|| texts.first().cloned());
     meta
 }
 
-/// The text of a heading without the sign that links to it.
+/// The text of a heading, without the sign that links to it.
 fn heading(text: &str) -> String {
     text.trim_end_matches(['¶', '#', '§', ' ']).to_owned()
 }
 
-/// Whether one text is the other, perhaps with the name of the site added.
+/// Whether two texts are equal, or differ only by the name of the site.
 pub fn same(one: &str, other: &str) -> bool {
     let letters =
         |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();

@@ -1,7 +1,7 @@
-//! The second pass: what stands inside the chosen subtree and is not main text.
+//! The second pass: removes parts of the chosen subtree that are not main text.
 //!
-//! Names were looked at before ([`crate::facts`]); this pass looks at structure: share of links, repeated siblings, headings that
-//! announce other pages, the place before the first and after the last paragraph.
+//! [`crate::facts`] has already used the names. This pass uses structure: the share of links, repeated siblings,
+//! headings that announce other pages, and the position before the first and after the last paragraph.
 
 use crate::dom::Tree;
 use crate::facts::{Fact, PARAGRAPH};
@@ -9,7 +9,7 @@ use crate::meta::same;
 use crate::tag::Tag;
 use crate::words::Labels;
 
-/// Beginnings of headings and lines that announce other pages, in small letters.
+/// Lower-case prefixes of headings and lines that announce other pages.
 const ANNOUNCES: &[&str] = &[
     "related",
     "more:",
@@ -102,7 +102,7 @@ const ANNOUNCES: &[&str] = &[
     "関連記事",
 ];
 
-/// Beginnings of short lines that say something of the page and not in it.
+/// Lower-case prefixes of short lines that describe the page and are not part of its text.
 const ABOUT_PAGE: &[&str] = &[
     "follow ",
     "share",
@@ -149,7 +149,7 @@ const ABOUT_PAGE: &[&str] = &[
     "more:",
 ];
 
-/// Lines that stand alone and say nothing, in small letters.
+/// Lower-case lines without content that are alone in their block.
 const LABELS: &[&str] = &[
     "ad",
     "advert",
@@ -182,10 +182,10 @@ const LABELS: &[&str] = &[
     "close",
 ];
 
-/// By place: whether the subtree there is left out.
+/// For each index, whether the subtree is left out.
 pub fn prune(tree: &Tree, facts: &[Fact], root: usize, title: Option<&str>) -> Vec<bool> {
     let mut pass = Pass { tree, facts, root, off: facts.iter().map(|fact| fact.off).collect(), listing: false };
-    // What the root itself is called does not matter any more.
+    // The names of the root itself no longer matter.
     pass.off[root] = false;
     pass.listing = facts[root].link_density() > 0.6;
     pass.by_tag(title);
@@ -203,12 +203,12 @@ struct Pass<'a> {
     facts: &'a [Fact],
     root: usize,
     off: Vec<bool>,
-    /// The page is a list of links.
+    /// Whether the page is a list of links.
     listing: bool,
 }
 
 impl Pass<'_> {
-    /// The places inside the root that are not yet left out.
+    /// The indices inside the root that are not left out yet.
     fn places(&self) -> Vec<usize> {
         let mut places = Vec::new();
         let mut index = self.root + 1;
@@ -235,7 +235,7 @@ impl Pass<'_> {
         self.tree.text(index)
     }
 
-    /// Elements that hold no text of the page by what they are, and the heading that is the title.
+    /// Removes elements whose tag never holds text of the page, and the heading that is the title.
     fn by_tag(&mut self, title: Option<&str>) {
         for index in self.places() {
             let (tag, fact) = (self.tree.node(index).tag, self.facts[index]);
@@ -257,7 +257,7 @@ impl Pass<'_> {
         self.tree.subtree(index).any(|inner| tags.contains(&self.tree.node(inner).tag))
     }
 
-    /// Blocks that are mostly links.
+    /// Removes blocks that are mostly links.
     fn links(&mut self) {
         for index in self.places() {
             let (tag, fact) = (self.tree.node(index).tag, self.facts[index]);
@@ -266,7 +266,7 @@ impl Pass<'_> {
             }
             let plain = fact.chars - fact.link;
             let density = fact.link_density();
-            // Links that an author put between paragraphs are text; what a system puts there has a name.
+            // Links that an author put between paragraphs are text; links that a system puts there have a name.
             let authored = !self.tree.node(index).has_names() && self.stands_among_paragraphs(index);
             self.off[index] = !authored
                 && match tag {
@@ -284,7 +284,7 @@ impl Pass<'_> {
         self.facts[self.tree.parent(index)].paragraphs >= self.facts[index].paragraphs + 2
     }
 
-    /// Three or more siblings that are alike, each short and with a link: teasers.
+    /// Removes teasers: three or more similar siblings, each short and with a link.
     fn teasers(&mut self) {
         for parent in std::iter::once(self.root).chain(self.places()) {
             let authored =
@@ -327,7 +327,7 @@ impl Pass<'_> {
         one.tag == other.tag && one.attribute("class").map(first_word) == other.attribute("class").map(first_word)
     }
 
-    /// What headings announce that name other pages; lines that do so themselves.
+    /// Removes what follows headings that announce other pages, and lines that announce them.
     fn announced(&mut self) {
         for index in self.places() {
             let (tag, fact) = (self.tree.node(index).tag, self.facts[index]);
@@ -354,7 +354,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Leaves out what follows an announcement up to a heading or a paragraph, as long as it has links.
+    /// Leaves out the blocks after an announcement, up to a heading or a paragraph, as long as they have links.
     fn off_after(&mut self, index: usize) {
         for at in self.tree.following(index) {
             let (tag, fact) = (self.tree.node(at).tag, self.facts[at]);
@@ -380,7 +380,7 @@ impl Pass<'_> {
         false
     }
 
-    /// Short blocks before the first and after the last paragraph that are about the page.
+    /// Removes short blocks about the page before the first and after the last paragraph.
     fn after_the_end(&mut self) {
         let blocks: Vec<usize> = self
             .places()
@@ -394,7 +394,7 @@ impl Pass<'_> {
         let Some(first) = blocks.iter().position(running) else { return };
         let last = blocks.iter().rposition(running).unwrap_or(first);
         for (place, &at) in blocks[..first].iter().enumerate() {
-            // Between the title and the text stand author and date, in few lines.
+            // Author and date are between the title and the text, in a few lines.
             self.off[at] |= self.is_about_page(at) || (place < 6 && self.is_date(at));
         }
         for &at in blocks[last + 1..].iter().rev() {
@@ -410,7 +410,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Whether a short line is a date: a year in it, and no end of a sentence.
+    /// Whether a short line is a date: it contains a year, and does not end like a sentence.
     fn is_date(&self, index: usize) -> bool {
         let (tag, fact) = (self.tree.node(index).tag, &self.facts[index]);
         if fact.chars > 60 || tag.is_heading() || matches!(tag, Tag::Li | Tag::Td | Tag::Th | Tag::Dd | Tag::Dt) {

@@ -1,17 +1,18 @@
-//! Leaves out of a page what its text does not depend on, before it is parsed.
+//! Removes the parts of a page that do not affect its text, before parsing.
 //!
-//! Two thirds of a page's bytes are scripts, styles, drawings, comments and attributes. A scan for `<` passes over them several
-//! times faster than a tokenizer that has to make tokens of them. The scan follows the tokenizer of the HTML standard (13.2.5)
-//! where it decides what a tag, an attribute or a comment is; where a page leaves an element open whose content it would skip,
-//! only the tag is skipped.
+//! Two thirds of a page's bytes are scripts, styles, drawings, comments and attributes. A scan for `<` passes over
+//! them several times faster than a tokenizer, which has to make tokens of them. The scan follows the tokenizer of
+//! the HTML standard (13.2.5) in the recognition of tags, attributes and comments. If a page does not close an
+//! element whose content would be skipped, only the tag is skipped.
 
 use std::borrow::Cow;
 
 use memchr::{memchr, memmem};
 
-/// Attributes of one tag that are kept. html5ever compares each new attribute with all others of its tag.
+/// Maximum number of attributes of a tag that are kept. html5ever compares each new attribute with all others of its
+/// tag.
 const MAX_ATTRIBUTES: usize = 64;
-/// Bytes of an attribute's value that are kept, but for formulas.
+/// Maximum number of bytes of an attribute's value that are kept, except for formulas.
 const MAX_VALUE: usize = 1_024;
 
 /// Whether an element is skipped with its content.
@@ -24,7 +25,7 @@ fn is_raw_text(name: &str) -> bool {
     matches!(name, "title" | "textarea" | "xmp" | "script")
 }
 
-/// Whether an attribute is kept whatever it says.
+/// Whether an attribute is kept whatever its value.
 fn is_kept(name: &str) -> bool {
     matches!(
         name,
@@ -55,12 +56,12 @@ fn is_kept(name: &str) -> bool {
     )
 }
 
-/// Whether it is an attribute in which renderers of formulas keep the source.
+/// Whether formula renderers keep the source in this attribute.
 fn is_formula(name: &str) -> bool {
     matches!(name, "alttext" | "data-tex" | "data-latex" | "data-formula" | "data-math" | "data-equation" | "data-expr")
 }
 
-/// The name in small letters; names nearly always are.
+/// The name in lower case; names usually are already.
 fn lower(name: &str) -> Cow<'_, str> {
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())
@@ -91,7 +92,7 @@ pub fn reduce(html: &str) -> String {
     out
 }
 
-/// The place after the comment that begins at `open`; an unclosed one ends with the page.
+/// The index after the comment that starts at `open`; an unclosed comment ends with the page.
 fn after_comment(bytes: &[u8], open: usize) -> usize {
     let body = open + 4;
     for short in [&b">"[..], b"->"] {
@@ -115,7 +116,7 @@ fn end_tag(html: &str, open: usize, out: &mut String) -> usize {
     let name = name_end(html.as_bytes(), open + 2);
     out.push_str(&html[open..name]);
     out.push('>');
-    // Attributes of an end tag mean nothing, but a quoted `>` does not end it.
+    // Attributes of an end tag have no meaning, but a quoted `>` does not end the tag.
     attributes(html, name, |_, _, _| ()).0
 }
 
@@ -139,7 +140,7 @@ fn start_tag(html: &str, open: usize, out: &mut String) -> usize {
     }
     out.push_str(if self_closing { " />" } else { ">" });
     if is_raw_text(&name) {
-        // Copied as it is, so that no tag is seen inside.
+        // Copied unchanged, so that no tag is recognised inside.
         let close = raw_end(bytes, after, &name).unwrap_or(after);
         out.push_str(&html[after..close]);
         return close;
@@ -157,8 +158,8 @@ fn name_end(bytes: &[u8], start: usize) -> usize {
             .unwrap_or(rest.len())
 }
 
-/// Calls `each` with name, value and quote (0 without one) of the attributes that stand from `at` up to the tag's `>`. Returns the
-/// place after it and whether the tag closes itself.
+/// Calls `each` with name, value and quote (0 without one) of the attributes from `at` up to the tag's `>`. Returns
+/// the index after it, and whether the tag is self-closing.
 fn attributes<'a>(html: &'a str, mut at: usize, mut each: impl FnMut(&'a str, &'a str, u8)) -> (usize, bool) {
     let bytes = html.as_bytes();
     let space = |byte: u8| matches!(byte, b'\t' | b'\n' | b'\x0c' | b'\r' | b' ');
@@ -212,7 +213,7 @@ fn attributes<'a>(html: &'a str, mut at: usize, mut each: impl FnMut(&'a str, &'
     }
 }
 
-/// Writes an attribute that [`crate::extract`] reads; says whether it did.
+/// Writes an attribute that [`crate::extract`] reads; returns whether it did.
 fn keep(tag: &str, name: &str, value: &str, quote: u8, out: &mut String) -> bool {
     let known = lower(name);
     let formula = is_formula(&known) || (known == "alt" && value.contains('\\'));
@@ -239,7 +240,7 @@ fn keep(tag: &str, name: &str, value: &str, quote: u8, out: &mut String) -> bool
     true
 }
 
-/// The place of the end tag of the raw text element `name`, from `at` on.
+/// The index of the end tag of the raw text element `name`, searched from `at` on.
 fn raw_end(bytes: &[u8], mut at: usize, name: &str) -> Option<usize> {
     while let Some(found) = memmem::find(&bytes[at..], b"</") {
         let open = at + found;
@@ -251,7 +252,7 @@ fn raw_end(bytes: &[u8], mut at: usize, name: &str) -> Option<usize> {
     None
 }
 
-/// The place after the element `name` whose content begins at `at`; drawings may be nested.
+/// The index after the element `name` whose content starts at `at`; drawings may be nested.
 fn after_element(bytes: &[u8], at: usize, name: &str) -> Option<usize> {
     let after_tag = |open: usize| memchr(b'>', &bytes[open..]).map_or(bytes.len(), |found| open + found + 1);
     if !name.eq_ignore_ascii_case("svg") {
@@ -274,7 +275,7 @@ fn after_element(bytes: &[u8], at: usize, name: &str) -> Option<usize> {
     None
 }
 
-/// Whether the tag name at `at` is `name`, followed by what ends a name.
+/// Whether the tag name at `at` is `name`, followed by a character that ends a name.
 fn is_tag(bytes: &[u8], at: usize, name: &str) -> bool {
     let end = at + name.len();
     bytes.get(at..end).is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()))

@@ -1,4 +1,4 @@
-//! The text of a subtree as a reader sees it: lines, code, formulas, tables; no markup.
+//! Renders the text of a subtree as a reader sees it: lines, code, formulas, tables; no markup.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::formula::{formula, is_drawing};
 use crate::tag::Tag;
 use crate::{Alt, Kind, Options, Span};
 
-/// Space that the next word or block needs before it, from nothing to an empty line.
+/// The space before the next word or block, from nothing to an empty line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Gap {
     None,
@@ -30,7 +30,7 @@ impl Out {
         self.gap = self.gap.max(gap);
     }
 
-    /// Writes the gap that is due.
+    /// Writes the pending gap.
     fn begin(&mut self) {
         if !self.text.is_empty() {
             self.text.push_str(match self.gap {
@@ -44,7 +44,7 @@ impl Out {
         self.gap = Gap::None;
     }
 
-    /// Text in which white space is one space, and without characters that are not shown.
+    /// Adds text with collapsed white space, without invisible characters.
     fn inline(&mut self, text: &str) {
         for piece in text.split_inclusive(|c: char| c.is_whitespace()) {
             let word = piece.trim_end();
@@ -71,24 +71,24 @@ impl Out {
     }
 }
 
-/// Hints where a line may break, and marks of byte order and direction.
+/// Hints for line breaks, and marks of byte order and direction.
 fn is_layout(c: char) -> bool {
     matches!(c, '\u{AD}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2060}' | '\u{FEFF}')
 }
 
-/// An element that is open at the current place.
+/// An element that is open at the current position.
 struct Open {
     end: usize,
     gap: Gap,
-    /// Where a table's text begins.
+    /// The start of a table's text.
     table: Option<usize>,
 }
 
-/// The text of the subtree `root` without the subtrees that `off` names.
+/// The text of the subtree `root`, without the subtrees that `off` marks.
 pub fn render(tree: &Tree, facts: &[Fact], root: usize, off: &[bool], options: &Options) -> (String, Vec<Span>) {
     let mut out = Out { text: String::new(), gap: Gap::None, spans: Vec::new() };
     let mut open: Vec<Open> = Vec::new();
-    // Up to here, blocks stand in one line: the cell of a table.
+    // Up to this index, blocks are on one line: the cell of a table.
     let (mut flat, mut data_table) = (0, 0);
     let Range { start, end } = tree.subtree(root);
     let mut index = start;
@@ -139,11 +139,11 @@ pub fn render(tree: &Tree, facts: &[Fact], root: usize, off: &[bool], options: &
                 continue;
             }
             Tag::Br if index < flat => out.need(Gap::Space),
-            // Two in a row make an empty line.
+            // Two in sequence make an empty line.
             Tag::Br => out.need(if out.gap >= Gap::Line { Gap::Paragraph } else { Gap::Line }),
             Tag::Img if shows_alt(tree, facts, index, options) => out.inline(node.attribute("alt").unwrap_or_default()),
             Tag::Td | Tag::Th if index < data_table => {
-                // The row asks for a new line, which is more, before its first cell.
+                // Before its first cell, the row requests a new line, which is the larger gap.
                 out.need(Gap::Tab);
                 flat = flat.max(after);
             }
@@ -196,7 +196,7 @@ fn gap(tag: Tag) -> Gap {
     }
 }
 
-/// Whether a link is the sign behind a heading that links to it.
+/// Whether a link is the sign after a heading that links to the heading.
 fn is_anchor_sign(tree: &Tree, facts: &[Fact], index: usize) -> bool {
     let sign = facts[index].chars > 0
         && facts[index].chars <= 2

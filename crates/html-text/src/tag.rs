@@ -1,10 +1,10 @@
-//! The elements that matter here.
+//! The elements that this crate distinguishes.
 
 use html5ever::{LocalName, local_name};
 
 macro_rules! tags {
     ($($variant:ident $name:tt,)*) => {
-        /// What a node is: a text, or an element by its name.
+        /// The kind of a node: a text, or an element by its name.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[allow(missing_docs)]
         pub enum Tag { Other, Text, $($variant,)* }
@@ -36,7 +36,7 @@ tags! {
 }
 
 impl Tag {
-    /// Whether it begins and ends a line.
+    /// Whether it starts and ends a line.
     pub fn is_block(self) -> bool {
         use Tag::{
             Address, Article, Aside, Blockquote, Body, Caption, Center, Dd, Details, Dialog, Dir, Div, Dl, Dt,

@@ -1,6 +1,7 @@
-//! What the names in `class` and `id` say about an element.
+//! The meaning of the names in `class` and `id` of an element.
 //!
-//! The words are what authors of themes and content systems call their parts, in many sites; none names a site.
+//! The words are those with which authors of themes and content systems name their parts, on many sites; none is the
+//! name of a site.
 
 use std::sync::LazyLock;
 
@@ -19,7 +20,7 @@ impl Labels {
     pub const SHARE: Self = Self(4);
     /// Teasers of other pages.
     pub const RELATED: Self = Self(8);
-    /// What readers say.
+    /// Comments of readers.
     pub const COMMENT: Self = Self(16);
     /// Author, date, tags, licence.
     pub const META: Self = Self(32);
@@ -29,11 +30,11 @@ impl Labels {
     pub const FRAME: Self = Self(128);
     /// Captions and credits of pictures.
     pub const CAPTION: Self = Self(256);
-    /// What is only there for screen readers or printers, or not shown.
+    /// Parts that are only for screen readers or printers, or not shown.
     pub const HIDDEN: Self = Self(512);
-    /// The body of the main text, beyond doubt.
+    /// The body of the main text, with certainty.
     pub const BODY: Self = Self(1024);
-    /// Something with the main text in it, perhaps.
+    /// Possibly a part that contains the main text.
     pub const CONTENT: Self = Self(2048);
     /// An answer or post of a discussion.
     pub const POST: Self = Self(4096);
@@ -47,7 +48,7 @@ impl Labels {
     /// A block of code of a highlighter.
     pub const CODE: Self = Self(32768);
 
-    /// What an element is that does not belong to the main text, whatever page it is.
+    /// Labels of elements that never belong to the main text.
     pub const BOILERPLATE: Self = Self(1 | 2 | 4 | 8 | 32 | 64 | 128 | 512 | 8192);
 
     /// The set without `other`.
@@ -55,18 +56,18 @@ impl Labels {
         Self(self.0 & !other.0)
     }
 
-    /// Whether it has one of `other`.
+    /// Whether it contains at least one of `other`.
     pub fn any(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// With `other` too.
+    /// The union with `other`.
     pub fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 }
 
-/// Words that mean something wherever they stand in a name.
+/// Words that are significant anywhere in a name.
 const ANYWHERE: &[(Labels, &str)] = &[
     (
         Labels::NAVIGATION,
@@ -113,7 +114,7 @@ const ANYWHERE: &[(Labels, &str)] = &[
     (Labels::POST, "answer question message topic thread forum reply-body postmsg post-message js-post"),
 ];
 
-/// Words that mean something only by themselves.
+/// Words that are significant only as a whole part of a name.
 const ALONE: &[(Labels, &str)] = &[
     (Labels::NAVIGATION, "nav menu crumbs pager toc skip"),
     (Labels::ADVERT, "ad ads adv dfp promo promos advertisement oas mpu leaderboard banner cta"),
@@ -134,14 +135,14 @@ const ALONE: &[(Labels, &str)] = &[
     ),
 ];
 
-/// Names as a whole: `hidden-xs` is shown on most screens.
+/// Names that are significant as a whole: `hidden-xs` is shown on most screens.
 const WHOLE: &[(Labels, &str)] = &[
     (Labels::HIDDEN, "hidden hide invisible print is-hidden d-none"),
     (Labels::META, "date time"),
     (Labels::CAPTION, "credit credits"),
 ];
 
-/// Where a word has to stand.
+/// The required place of a word.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Anywhere,
@@ -151,7 +152,7 @@ enum Place {
 
 struct Matcher {
     automaton: AhoCorasick,
-    /// By pattern: its label, and where it has to stand.
+    /// For each pattern: its label, and the required place.
     patterns: Vec<(Labels, Place)>,
 }
 
@@ -175,7 +176,7 @@ static MATCHER: LazyLock<Option<Matcher>> = LazyLock::new(|| {
     Some(Matcher { automaton, patterns })
 });
 
-/// What a class or id says.
+/// The labels of a class or id.
 pub fn labels(names: &str) -> Labels {
     // Classes of articles that name their topics.
     if names.contains("tag-") || names.contains("category-") {
@@ -184,7 +185,7 @@ pub fn labels(names: &str) -> Labels {
         return found(&own.join(" "));
     }
     let labels = found(names);
-    // Page builders call every block so.
+    // Page builders give every block this name.
     if names.contains("elementor") || names.contains("so-panel") { labels.without(Labels::FRAME) } else { labels }
 }
 

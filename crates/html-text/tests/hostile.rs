@@ -1,11 +1,12 @@
-//! Pages that try to exhaust the stack, the memory or the time; random ones. A test that hangs or aborts has failed.
+//! Pages that try to exhaust the stack, the memory or the time, and random pages. A test that hangs or aborts has
+//! failed.
 
 use std::time::{Duration, Instant};
 
 use html_text::{Options, decode, extract};
 use proptest::prelude::*;
 
-/// Far above what a page of 10 MB takes, on a busy machine.
+/// Far above the time for a page of 10 MB, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn within_limit(name: &str, html: &str) -> usize {

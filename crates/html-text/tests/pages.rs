@@ -1,4 +1,4 @@
-//! Pages written for these tests, of the kinds that the web has: what of each is text and what is not.
+//! Pages written for these tests, of the kinds that occur on the web, with the expected text.
 
 use html_text::{Alt, Kind, Options, Page, extract};
 
@@ -98,7 +98,7 @@ fn code_without_pre() {
     assert_eq!(code(&page(&format!("<p>{LOREM}</p>{breaks}<p>{LOREM}</p>"))), ["import numpy as np\n\n  print(np)"]);
     let lines = "<div class='syntaxhighlighter'><div class=line><code>int</code> <code>a;</code></div><div class=line><code>a++;</code></div></div>";
     assert_eq!(code(&page(&format!("<p>{LOREM}</p>{lines}<p>{LOREM}</p>"))), ["int a;\na++;"]);
-    // A word of code in a sentence is no block.
+    // A word of code in a sentence is not a code block.
     let found = page(&format!("<p>{LOREM} Call <code>free(x)</code> then.</p>"));
     assert!(found.text.ends_with("Call free(x) then.") && code(&found).is_empty());
 }

@@ -1,6 +1,6 @@
-//! `html-text-peers DATA OUT`: runs html-text and the Rust peers, in turn, over the pages of `DATA/html/*.html.gz` and over those of
-//! `DATA/webmainbench_sample.jsonl.gz`, each on one thread, and writes `OUT/NAME.json`, in the form that the example `measure` of
-//! `html-text` reads: `{"seconds": SECONDS FOR THE GZ PAGES, "texts": {ID: TEXT}}`.
+//! `html-text-peers DATA OUT`: runs html-text and the Rust peers alternately over the pages of `DATA/html/*.html.gz`
+//! and of `DATA/webmainbench_sample.jsonl.gz`, each on one thread. It writes `OUT/NAME.json` in the format that the
+//! example `measure` of `html-text` reads: `{"seconds": SECONDS FOR THE GZ PAGES, "texts": {ID: TEXT}}`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -30,7 +30,7 @@ fn main() -> anyhow::Result<()> {
     ];
     let mut texts = vec![BTreeMap::new(); peers.len()];
     let mut seconds = vec![f64::INFINITY; peers.len()];
-    // The fastest of three passes, in turn: the machine is shared.
+    // The fastest of three alternating passes, since the machine is shared.
     for _ in 0..3 {
         for (place, (_, extract)) in peers.iter().enumerate() {
             let start = Instant::now();
@@ -85,7 +85,7 @@ fn html_text(html: &str, _: &str) -> String {
 
 fn rs_trafilatura(html: &str, url: &str) -> String {
     let options = rs_trafilatura::Options { url: Some(url.to_owned()), include_comments: false, ..Default::default() };
-    // As the benchmark's own runner does, soft hyphens are removed.
+    // Soft hyphens are removed, as in the benchmark's own runner.
     rs_trafilatura::extract_with_options(html, &options)
         .map_or(String::new(), |page| page.content_text.replace('\u{ad}', ""))
 }
