@@ -1,5 +1,5 @@
-//! Writes seeded texts as JSON lines: `cargo run -p pretrain-data --example made_texts -- 7 10000 FILE`. The maker of the fixture of
-//! datatrove's verdicts (tests/make_verdicts.py) reads them.
+//! Writes seeded texts as JSON lines: `cargo run -p pretrain-data --example made_texts -- 7 10000 FILE`. The script
+//! that makes the fixture of datatrove's verdicts (tests/make_verdicts.py) reads them.
 
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();

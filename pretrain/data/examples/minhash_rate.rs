@@ -1,5 +1,5 @@
-//! Speed of MinHash signatures on one core: `cargo run -p pretrain-data --example minhash_rate -- TEXTS.jsonl`. tests/minhash_rate.py
-//! measures rensa on the same file.
+//! Speed of MinHash signatures on one core: `cargo run -p pretrain-data --example minhash_rate -- TEXTS.jsonl`.
+//! tests/minhash_rate.py measures rensa on the same file.
 
 use std::time::Instant;
 

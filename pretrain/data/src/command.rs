@@ -70,7 +70,7 @@ pub struct UnigramArgs {
     /// The file for the counts
     #[arg(long)]
     pub output: PathBuf,
-    /// How many words to keep, the most frequent ones
+    /// Number of words to keep, most frequent first
     #[arg(long, default_value_t = 200_000)]
     pub words: usize,
 }
@@ -140,7 +140,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         notes: Vec::new(),
     };
     let mut session = match Session::begin(RunFolder::open(&folder)?, &resolved, facts)? {
-        // A share is looked at again: the phases behind may have come within reach.
+        // A finished share is run again, since later phases may now be possible.
         Begun::Finished(record) if split.is_none() => {
             println!("{} is finished already:\n{}", args.output.display(), record.summary);
             return Ok(());
@@ -216,7 +216,7 @@ pub fn why(args: &WhyArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The recipe of a run's folder.
+/// The recipe in a run's folder.
 fn recipe_of(folder: &std::path::Path) -> anyhow::Result<Recipe> {
     let record = ::run::Record::read(folder)?
         .with_context(|| format!("{} holds no run of `herd data run`", folder.display()))?;
@@ -247,7 +247,7 @@ pub fn sql(args: &SqlArgs) -> anyhow::Result<()> {
 /// Runs `herd data unigrams`.
 ///
 /// # Errors
-/// When a file cannot be read or has no word.
+/// When a file cannot be read, or the files have no word.
 pub fn unigrams(args: &UnigramArgs) -> anyhow::Result<()> {
     let progress = Progress::new("documents", None, 0);
     let mut counts = Unigrams::default();
@@ -283,10 +283,10 @@ pub fn unigrams(args: &UnigramArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs `herd data filter`: one heuristic step by itself.
+/// Runs `herd data filter`: a single heuristic filter.
 ///
 /// # Errors
-/// When the step is not known, or a file cannot be read or written.
+/// When the step does not exist, or a file cannot be read or written.
 pub fn filter(args: &FilterArgs) -> anyhow::Result<()> {
     let mut text = format!("[[source]]\nname = \"data\"\nfiles = [\"-\"]\n[[step]]\nkind = \"{}\"\n", args.kind);
     args.set.iter().for_each(|line| text += &format!("{line}\n"));

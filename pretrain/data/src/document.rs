@@ -1,4 +1,4 @@
-//! The document: what every step of the data half reads and writes.
+//! The document: the record that every step of the data half reads and writes.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -8,20 +8,20 @@ use crate::hash;
 /// One page or text, as a line of JSON: `{"id", "url"?, "date"?, "source", "text", "meta"?}`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Document {
-    /// Unique within the corpus. A reader that finds none makes one of the content ([`Document::content_id`]).
+    /// Unique within the corpus. A reader makes a missing id from the content ([`Document::content_id`]).
     pub id: String,
-    /// Where it was found.
+    /// The address of the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// When it was fetched, RFC 3339 or `YYYY-MM-DD`.
+    /// The time of the fetch, RFC 3339 or `YYYY-MM-DD`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
-    /// The recipe's name of the source.
+    /// The name of the source in the recipe.
     #[serde(default)]
     pub source: String,
     /// The text.
     pub text: String,
-    /// Everything else that is known: `language`, scores, fields of the input.
+    /// Further data: `language`, scores, fields of the input.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub meta: Map<String, Value>,
 }
@@ -33,8 +33,8 @@ impl Document {
         self.meta.get("language").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// An id from the content: 128 bits over address, date and text, as 32 hexadecimal digits. It does not depend on the file
-    /// that the document stands in, nor on its place there.
+    /// An id from the content: 128 bits over address, date and text, as 32 hexadecimal digits. It depends neither on
+    /// the file of the document nor on the position in the file.
     #[must_use]
     pub fn content_id(&self) -> String {
         let parts = [self.url.as_deref().unwrap_or_default(), self.date.as_deref().unwrap_or_default(), &self.text];
@@ -47,14 +47,15 @@ impl Document {
         format!("{high:016x}{low:016x}")
     }
 
-    /// Seconds since 1970 of `date`; the smallest value where there is none or it cannot be read, so that a dated copy is newer.
+    /// Seconds since 1970 of `date`; the smallest value if it is missing or cannot be parsed, so that a dated copy
+    /// counts as newer.
     #[must_use]
     pub fn seconds(&self) -> i64 {
         self.date.as_deref().and_then(seconds).unwrap_or(i64::MIN)
     }
 }
 
-/// Seconds since 1970 of `2024-05-01T12:00:00Z`, `2024-05-01 12:00:00` or `2024-05-01`, in UTC where no zone is given.
+/// Seconds since 1970 of `2024-05-01T12:00:00Z`, `2024-05-01 12:00:00` or `2024-05-01`; UTC if no zone is given.
 #[must_use]
 pub fn seconds(date: &str) -> Option<i64> {
     use chrono::{DateTime, NaiveDate, NaiveDateTime};

@@ -1,5 +1,5 @@
-//! The 64-bit hashes of this crate. They are the same on every machine and in every version: survivors of deduplication depend on
-//! them.
+//! The 64-bit hashes of this crate. They are the same on every machine and in every version, since the survivors of
+//! deduplication depend on them.
 //!
 //! [`bytes`] is wyhash's construction (multiply 64 x 64 to 128 bits and fold) over blocks of 16 bytes.
 
@@ -53,7 +53,7 @@ pub fn bytes_with(bytes: &[u8], seed: u64) -> u64 {
     fold(fold(low ^ B, high ^ state), B ^ bytes.len() as u64)
 }
 
-/// A hasher for maps whose keys are hashes already.
+/// A hasher for maps whose keys are already hashes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Same(u64);
 
@@ -71,7 +71,7 @@ impl std::hash::Hasher for Same {
     }
 }
 
-/// A map from hashes.
+/// A map whose keys are hashes.
 pub type Map<V> = std::collections::HashMap<u64, V, std::hash::BuildHasherDefault<Same>>;
 
 /// A set of hashes.

@@ -1,5 +1,5 @@
-//! The ledger: what went into every step and what came out, by source, language and rule, with histograms and examples. Ledgers of
-//! parts add up to that of the run, in any order.
+//! The ledger: input and output of every step, by source, language and rule, with histograms and examples. The
+//! ledgers of parts add up to that of the run, in any order.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::filters::Finding;
 use crate::hash;
 
-/// Documents and bytes of text.
+/// A number of documents, and their size in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Count {
-    /// Documents.
+    /// Number of documents.
     pub documents: u64,
-    /// Bytes of their texts.
+    /// Size of the texts in bytes.
     pub bytes: u64,
 }
 
@@ -30,44 +30,44 @@ impl Count {
     }
 }
 
-/// What a step did to the documents of one source and language.
+/// The effect of a step on the documents of one source and language.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Flow {
-    /// What came in.
+    /// The input.
     pub read: Count,
-    /// What went out; its bytes are smaller than those of whole documents where the step took out lines.
+    /// The output. Its bytes are fewer than those of complete documents if the step removed lines.
     pub kept: Count,
-    /// What was dropped, by rule.
+    /// The dropped documents, by rule.
     pub dropped: BTreeMap<String, Count>,
 }
 
-/// What one rule did.
+/// The effect of one rule.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Rule {
     /// Its threshold.
     pub limit: f64,
-    /// Documents that it looked at.
+    /// Number of documents that it evaluated.
     pub evaluated: u64,
-    /// Documents that it dropped.
+    /// Number of documents that it dropped.
     pub dropped: u64,
-    /// Documents by value divided by the threshold, in steps of a tenth; the last holds all from 2 on. For a threshold of 0: by
-    /// value.
+    /// Number of documents by value divided by the threshold, in steps of a tenth; the last one holds all from 2 on.
+    /// For a threshold of 0: by value.
     pub histogram: Vec<u64>,
-    /// Documents that it kept, of those that it looked at.
+    /// Examples of evaluated documents that it kept.
     pub kept_examples: Examples,
-    /// Documents that it dropped.
+    /// Examples of documents that it dropped.
     pub dropped_examples: Examples,
 }
 
-/// Bars of a histogram.
+/// Number of bars of a histogram.
 pub const BARS: usize = 21;
 
-/// A few documents: those whose hash of id and rule is smallest, which are the same however the work was split.
+/// A few documents: those with the smallest hash of id and rule, which do not depend on the partition of the work.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Examples(Vec<Example>);
 
-/// A document to look at.
+/// An example document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Example {
     order: u64,
@@ -75,18 +75,18 @@ pub struct Example {
     pub id: String,
     /// Its source.
     pub source: String,
-    /// What the rule measured.
+    /// The measured value.
     pub value: f64,
-    /// The begin of the text.
+    /// The start of the text.
     pub text: String,
-    /// What else there is to see: the document in whose favour this one was dropped.
+    /// A note: the document in whose favour this one was dropped.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
 
-/// Examples of each kind.
+/// Number of examples of each kind.
 pub const EXAMPLES: usize = 20;
-/// Characters of an example.
+/// Maximum number of characters of an example.
 const EXCERPT: usize = 300;
 
 impl Examples {
@@ -113,28 +113,28 @@ impl Examples {
 /// One step.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct StepLedger {
-    /// Its kind.
+    /// The kind of the step.
     pub kind: String,
     /// By source, then by language.
     pub flows: BTreeMap<String, BTreeMap<String, Flow>>,
     /// By rule.
     pub rules: BTreeMap<String, Rule>,
-    /// Lines and the like that were taken out of documents.
+    /// Number of lines and other pieces that were removed from documents.
     pub removed: u64,
 }
 
-/// All steps, and what could not be read.
+/// All steps, and the unreadable places.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Ledger {
-    /// In the order of the recipe.
+    /// The steps, in the order of the recipe.
     pub steps: Vec<StepLedger>,
-    /// What the readers gave, by source.
+    /// The documents that the readers returned, by source.
     pub read: BTreeMap<String, Count>,
-    /// Places that could not be read, by source.
+    /// Number of places that could not be read, by source.
     pub unreadable: BTreeMap<String, u64>,
 }
 
-/// A document as the ledger sees it.
+/// The data of a document that the ledger uses.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
     /// Its id.
@@ -143,14 +143,14 @@ pub struct Seen<'a> {
     pub source: &'a str,
     /// Its language.
     pub language: &'a str,
-    /// Its text as the step saw it.
+    /// The text, as the step saw it.
     pub text: &'a str,
 }
 
-/// What became of a document in a step.
+/// The outcome of a document in a step.
 #[derive(Debug, Clone, Copy)]
 pub enum Fate<'a> {
-    /// It went on, with so many bytes.
+    /// It was kept, with this number of bytes.
     Kept(usize),
     /// A rule dropped it.
     Dropped(&'a str),
@@ -164,7 +164,7 @@ impl Ledger {
         Self { steps: kinds.map(step).collect(), ..Self::default() }
     }
 
-    /// Adds another part's.
+    /// Adds the ledger of another part.
     pub fn merge(&mut self, other: Self) {
         for (name, count) in other.read {
             self.read.entry(name).or_default().merge(count);
@@ -208,7 +208,7 @@ impl StepLedger {
         }
     }
 
-    /// Records what a step did to a document.
+    /// Records the effect of a step on a document.
     pub fn record(&mut self, seen: Seen, findings: &[Finding], fate: Fate) {
         let flow = entry(entry(&mut self.flows, seen.source), seen.language);
         flow.read.add(seen.text.len());
@@ -221,7 +221,7 @@ impl StepLedger {
         }
     }
 
-    /// Records a finding that stands for itself, with a note for its example.
+    /// Records a separate finding, with a note for its example.
     pub fn finding(&mut self, seen: Seen, finding: &Finding, note: &str) {
         let rule = entry(&mut self.rules, &finding.rule);
         rule.limit = finding.limit;
@@ -241,7 +241,7 @@ impl StepLedger {
         });
     }
 
-    /// All sources and languages together.
+    /// The sum over all sources and languages.
     #[must_use]
     pub fn total(&self) -> Flow {
         let mut total = Flow::default();
@@ -255,7 +255,7 @@ impl StepLedger {
         total
     }
 
-    /// What people should know about the step: it saw nothing, dropped nothing, or dropped everything of a source.
+    /// Warnings about the step: it saw nothing, dropped nothing, or dropped everything of a source.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let total = self.total();
@@ -280,9 +280,9 @@ impl StepLedger {
     }
 }
 
-/// The entry of a name, without making a text where it is there.
+/// The entry of a name; allocates a text only for a new name.
 fn entry<'a, V: Default>(map: &'a mut BTreeMap<String, V>, name: &str) -> &'a mut V {
-    // Two look-ups, and a text only for a new name.
+    // Two look-ups, but a text is allocated only for a new name.
     if !map.contains_key(name) {
         map.insert(name.to_owned(), V::default());
     }

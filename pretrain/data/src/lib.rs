@@ -1,10 +1,10 @@
-//! The data half of pretraining: from crawled pages to filtered, deduplicated, mixed text, with every dropped document accounted
-//! for. Needs no libtorch.
+//! The data half of pretraining: turns crawled pages into filtered, deduplicated and mixed text, and accounts for
+//! every dropped document. The crate needs no libtorch.
 //!
-//! - [`document`]: the record; [`read`]: files of records, web archives, pages; [`filters`]: heuristics; [`dedup`]: equal and nearly
-//!   equal documents and lines.
-//! - [`recipe`]: sources and steps; [`engine`]: runs them in parts that survive a kill; [`ledger`], [`report`], [`why`]: what
-//!   happened to every document; [`command`]: `herd data run` and its sisters.
+//! - [`document`]: the record; [`read`]: files of records, web archives, pages; [`filters`]: heuristics; [`dedup`]:
+//!   duplicate and near-duplicate documents and lines.
+//! - [`recipe`]: sources and steps; [`engine`]: runs them in parts that survive a kill; [`ledger`], [`report`],
+//!   [`why`]: the decision on every document; [`command`]: `herd data run` and related commands.
 
 pub mod command;
 pub mod dedup;

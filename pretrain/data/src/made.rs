@@ -1,9 +1,10 @@
-//! Seeded texts of many kinds for tests, comparisons and examples: prose, lists, logs, code, boilerplate, texts that repeat
-//! themselves, each with shares drawn around the thresholds of the published filters. Nothing in them is anybody's text.
+//! Seeded texts of many kinds for tests, comparisons and examples: prose, lists, logs, code, boilerplate, repetitive
+//! texts, each with shares drawn around the thresholds of the published filters. All texts are invented.
 
 use crate::hash;
 
-/// A generator of numbers: the n-th number is a hash of seed and n, so that it is the same on every machine and in every version.
+/// A random number generator: the n-th number is a hash of seed and n, so it is the same on every machine and in
+/// every version.
 #[derive(Debug, Clone)]
 pub struct Draw {
     seed: u64,
@@ -11,7 +12,7 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// A generator for one thing of a seed.
+    /// A generator for one object of a seed.
     #[must_use]
     pub fn new(seed: u64, thing: u64) -> Self {
         Self { seed: hash::combine(hash::seeded(seed), thing), count: 0 }
@@ -33,12 +34,12 @@ impl Draw {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Whether something of this probability happens.
+    /// True with this probability.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
-    /// One of several.
+    /// One of several values.
     pub fn of<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         &items[self.below(items.len())]
     }
@@ -100,7 +101,7 @@ const POLICY: [&str; 6] = [
     "Share on social media | Print | E-mail",
 ];
 
-/// The word of a number: the same for every text, so that frequent words are frequent everywhere.
+/// The word with this number: the same for every text, so that frequent words are frequent everywhere.
 #[must_use]
 pub fn word(number: usize) -> String {
     let mut draw = Draw::new(0x776f_7264, number as u64);
@@ -120,7 +121,7 @@ pub fn sentence(draw: &mut Draw, words: usize, special: f64) -> String {
         } else if draw.chance(0.45) {
             out.push_str(draw.of::<&str>(&SMALL));
         } else {
-            // About as frequent words are in prose: the n-th with a share of about 1/n.
+            // Frequencies as in prose: the n-th word has a share of about 1/n.
             let number = (draw.unit() * 8.0).exp2() * 12.0;
             out.push_str(&word(number as usize));
         }
@@ -149,7 +150,7 @@ fn prose(draw: &mut Draw, sentences: usize, special: f64) -> String {
     out
 }
 
-/// The text of a number under a seed.
+/// The text with this number under a seed.
 #[must_use]
 pub fn text(seed: u64, number: u64) -> String {
     let mut draw = Draw::new(seed, number);
@@ -160,7 +161,7 @@ pub fn text(seed: u64, number: u64) -> String {
             let sentences = 1 + draw.below(30);
             prose(draw, sentences, special)
         }
-        // Near the fewest words.
+        // Close to the minimum number of words.
         2 => {
             let words = 40 + draw.below(25);
             format!("{}.", sentence(draw, words, special))
@@ -178,7 +179,7 @@ pub fn text(seed: u64, number: u64) -> String {
                 })
                 .collect()
         }
-        // Lines or paragraphs that come again.
+        // Repeated lines or paragraphs.
         5 | 6 => {
             let again = draw.unit() * 0.6;
             let between = *draw.of(&["\n", "\n\n", "\n\n\n"]);
@@ -194,7 +195,7 @@ pub fn text(seed: u64, number: u64) -> String {
             }
             parts.join(between)
         }
-        // Phrases that come again within the text.
+        // Phrases that are repeated within the text.
         7 | 8 => {
             let (again, length) = (draw.unit() * 0.25, 2 + draw.below(9));
             let phrase = sentence(draw, length, 0.0).to_lowercase();

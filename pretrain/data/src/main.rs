@@ -14,7 +14,7 @@ enum Cli {
     Filter(FilterArgs),
     /// Count the words of a corpus, for the filter by token distribution
     Unigrams(UnigramArgs),
-    /// What happened to a document
+    /// Print what happened to a document
     Why(WhyArgs),
     /// Print the steps over the whole corpus as SQL, for other engines
     Sql(SqlArgs),

@@ -12,23 +12,23 @@ use crate::filters::{
     C4, C4Paragraphs, Coverage, Divergence, Filter, FineWeb, GopherQuality, GopherRepetition, WordCounts,
 };
 
-/// What a run does.
+/// The definition of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// Seed of the mix and of the order.
     #[serde(default)]
     pub seed: u64,
-    /// Text of a part, in bytes: what a kill can lose.
+    /// Size of the texts of a part, in bytes. A kill loses the parts in progress.
     #[serde(default = "part_bytes")]
     pub part_bytes: u64,
-    /// Text of a file of the result, in bytes.
+    /// Size of the texts of a file of the result, in bytes.
     #[serde(default = "shard_bytes")]
     pub shard_bytes: u64,
-    /// Where documents come from, the most trusted first: of equal documents that of the first source survives.
+    /// The sources of documents, the most trusted first: among duplicates, the document of the first source survives.
     #[serde(rename = "source")]
     pub sources: Vec<Source>,
-    /// What is done with them, in order.
+    /// The steps, in order.
     #[serde(rename = "step", default)]
     pub steps: Vec<Step>,
 }
@@ -41,13 +41,13 @@ fn shard_bytes() -> u64 {
     256 << 20
 }
 
-/// Files of one kind.
+/// A source: files with documents of one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// Its name.
+    /// The name of the source.
     pub name: String,
-    /// Files, relative to the recipe; `*` stands for any part of a file's name.
+    /// Files, relative to the recipe; `*` matches any part of a file's name.
     pub files: Vec<String>,
 }
 
@@ -77,19 +77,19 @@ pub enum Step {
     Language(Language),
     /// Documents with questions of benchmarks.
     Decontaminate(Decontaminate),
-    /// One document of an address: the newest.
+    /// Keeps one document per address: the newest.
     DedupUrl(DedupUrl),
-    /// One document of a text.
+    /// Keeps one document per text.
     DedupExact(DedupExact),
-    /// One document of a group of near-duplicates.
+    /// Keeps one document of a group of near-duplicates.
     DedupMinhash(DedupMinhash),
-    /// Frequent lines.
+    /// Removes frequent lines.
     DedupLines(Lines),
-    /// Shares of sources.
+    /// Sets the shares of sources.
     Mix(Mix),
 }
 
-/// The extraction step. Documents that are no pages pass.
+/// The extraction step. Documents that are not pages pass unchanged.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Extract {
@@ -103,7 +103,7 @@ pub struct Extract {
 pub enum Alt {
     /// Images of formulas only.
     Formulas,
-    /// Images that stand in a line of text too.
+    /// Images within a line of text, too.
     #[default]
     Inline,
     /// All images.
@@ -114,9 +114,9 @@ pub enum Alt {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Language {
-    /// Codes of the languages that stay; all where the list is empty.
+    /// Codes of the languages that are kept; an empty list keeps all.
     pub keep: Vec<String>,
-    /// Smallest probability of the model.
+    /// Minimum probability of the model.
     pub min_probability: f64,
 }
 
@@ -132,10 +132,10 @@ impl Default for Language {
 pub struct Decontaminate {
     /// Files of questions, as JSON lines or Parquet.
     pub questions: Vec<PathBuf>,
-    /// Fields whose texts are questions; all texts of a record where the list is empty.
+    /// Fields whose texts are questions; if the list is empty, all texts of a record.
     #[serde(default)]
     pub fields: Vec<String>,
-    /// A document goes when it has at least this share of a question's words in common 8-grams.
+    /// A document is dropped if its 8-grams contain at least this share of a question's words.
     #[serde(default = "min_share")]
     pub min_share: f64,
 }
@@ -153,7 +153,7 @@ pub struct DedupUrl {}
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DedupExact {
-    /// Whether each language is looked at by itself.
+    /// Whether languages are compared separately.
     pub by_language: bool,
 }
 
@@ -167,15 +167,15 @@ impl Default for DedupExact {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DedupMinhash {
-    /// Bands; two documents that share one are duplicates.
+    /// Number of bands; two documents that share a band are duplicates.
     pub bands: usize,
-    /// Rows of a band.
+    /// Number of rows per band.
     pub rows: usize,
-    /// Words of an n-gram.
+    /// Number of words per n-gram.
     pub n: usize,
-    /// Shorter documents are compared as wholes.
+    /// Documents with fewer words are compared as whole texts.
     pub min_words: usize,
-    /// Whether each language is looked at by itself.
+    /// Whether languages are compared separately.
     pub by_language: bool,
 }
 
@@ -187,7 +187,7 @@ impl Default for DedupMinhash {
 }
 
 impl DedupMinhash {
-    /// The signatures' shape.
+    /// The shape of the signatures.
     #[must_use]
     pub fn shape(&self, seed: u64) -> MinHash {
         MinHash { bands: self.bands, rows: self.rows, n: self.n, min_words: self.min_words, seed }
@@ -198,12 +198,14 @@ impl DedupMinhash {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mix {
-    /// The share of each source in the result's bytes; scaled to a sum of 1. A source without a weight is left out.
+    /// The share of each source in the result's bytes; the shares are scaled to a sum of 1. A source without a weight
+    /// is left out.
     pub weights: BTreeMap<String, f64>,
-    /// Bytes of text of the result; as many as there are without repetitions beyond `max_repeats` where it is not given.
+    /// Size of the result's text in bytes. By default, as much as possible without repeating a source more than
+    /// `max_repeats` times.
     #[serde(default)]
     pub total_bytes: Option<u64>,
-    /// How often a source may be repeated.
+    /// Maximum number of repetitions of a source.
     #[serde(default = "max_repeats")]
     pub max_repeats: f64,
 }
@@ -213,7 +215,7 @@ fn max_repeats() -> f64 {
 }
 
 impl Step {
-    /// Its kind, as the recipe writes it.
+    /// The kind of the step, as in the recipe.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -236,7 +238,7 @@ impl Step {
         }
     }
 
-    /// Whether it needs a view of the whole corpus.
+    /// Whether it needs the whole corpus.
     #[must_use]
     pub fn is_global(&self) -> bool {
         matches!(
@@ -245,7 +247,7 @@ impl Step {
         )
     }
 
-    /// The filter of a step that is one.
+    /// The filter of the step, if it is one.
     #[must_use]
     pub fn filter(&self) -> Option<&dyn Filter> {
         Some(match self {
@@ -261,7 +263,7 @@ impl Step {
         })
     }
 
-    /// Files that it reads.
+    /// The files that the step reads.
     #[must_use]
     pub fn files(&self) -> Vec<&Path> {
         match self {
@@ -277,7 +279,7 @@ impl Recipe {
     /// Reads and checks a recipe. Paths become relative to the current folder.
     ///
     /// # Errors
-    /// A sentence with the file and the key.
+    /// When the file or a key is faulty; the error names both.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("{}: cannot read the recipe", path.display()))?;
@@ -332,7 +334,7 @@ impl Recipe {
     /// Files of a source, sorted by their path.
     ///
     /// # Errors
-    /// When a pattern matches nothing.
+    /// When a pattern matches no file.
     pub fn files(source: &Source) -> anyhow::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         for pattern in &source.files {
@@ -350,7 +352,7 @@ impl Step {
     /// Loads the files that the step names, relative to `folder`, and checks its keys.
     ///
     /// # Errors
-    /// A sentence with the key.
+    /// When a key is faulty; the error names it.
     pub fn settle(&mut self, folder: &Path) -> anyhow::Result<()> {
         match self {
             Self::WordCounts(step) => {

@@ -1,4 +1,4 @@
-//! The ledger as a page, and as a table on a terminal.
+//! The ledger as a page, and as a table for the terminal.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -112,7 +112,7 @@ fn step(page: &mut Page, step: &StepLedger) {
     }
 }
 
-/// Bars of stars.
+/// A histogram with bars of asterisks.
 fn histogram(rule: &Rule) -> String {
     let most = rule.histogram.iter().copied().max().unwrap_or(0).max(1);
     let mut out = String::from("documents by value / limit\n");

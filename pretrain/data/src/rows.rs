@@ -1,5 +1,5 @@
-//! Narrow tables as Parquet files: columns of 64-bit numbers, and at most one of texts. Hashes are unsigned numbers whose bits stand
-//! in a signed column, as other engines read them.
+//! Narrow tables as Parquet files: columns of 64-bit numbers, and at most one of texts. Hashes are unsigned numbers,
+//! stored with the same bits in a signed column, which other engines can read.
 
 use std::fs::File;
 use std::path::Path;
@@ -29,7 +29,7 @@ impl Table {
         Self { names: names.to_vec(), numbers: vec![Vec::new(); names.len()], text: None }
     }
 
-    /// With a last column of texts.
+    /// Adds a column of texts, as the last one.
     #[must_use]
     pub fn with_text(mut self, name: &'static str) -> Self {
         self.text = Some((name, Vec::new()));
@@ -57,13 +57,13 @@ impl Table {
         self.numbers.first().map_or(0, Vec::len)
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Writes the table; the file is not atomic, its folder is.
+    /// Writes the table. The file is not written atomically; its folder is.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -108,13 +108,13 @@ fn leaf(name: &str, physical: Physical) -> PrimitiveTypeBuilder<'_> {
     Type::primitive_type_builder(name, physical).with_repetition(Repetition::REQUIRED)
 }
 
-/// What [`read`] gives: number columns in order, and the texts.
+/// The result of [`read`]: number columns in order, and the texts.
 pub type Columns = (Vec<Vec<u64>>, Vec<String>);
 
 /// Reads a table of `numbers` number columns and, with `text`, one of texts.
 ///
 /// # Errors
-/// When the file cannot be read or is another table.
+/// When the file cannot be read or is not this kind of table.
 pub fn read(path: &Path, numbers: usize, text: bool) -> anyhow::Result<Columns> {
     try_read(path, numbers, text).with_context(|| format!("{}: cannot read rows", path.display()))
 }

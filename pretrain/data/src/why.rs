@@ -1,4 +1,4 @@
-//! What happened to a document: its way through the parts of a run.
+//! `herd data why`: follows a document through the parts of a run.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -11,7 +11,7 @@ use crate::engine::run::parts_folder;
 use crate::engine::{phases, place_parts};
 use crate::recipe::Recipe;
 
-/// The story of the documents of an id, a line for each station.
+/// The history of the documents with an id, one line per step.
 ///
 /// # Errors
 /// When the folder holds no run, or no document has the id.
@@ -59,7 +59,7 @@ pub fn story(folder: &Path, recipe: &Recipe, id: &str) -> anyhow::Result<Vec<Str
     Ok(lines)
 }
 
-/// A number for people, to four decimals: 48, 0.2435.
+/// A number as text, with at most four decimals: 48, 0.2435.
 fn shown(value: &Value) -> String {
     let Some(number) = value.as_f64() else { return value.to_string() };
     format!("{number:.4}").trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -1,4 +1,5 @@
-//! Whole runs through the binary: planted cases are found, results do not depend on threads, partitions, shares or kills.
+//! Complete runs through the binary: planted cases are found, and results do not depend on threads, partitions,
+//! shares or kills.
 
 #![allow(clippy::unwrap_used)]
 
@@ -76,7 +77,7 @@ fn corpus(plain: u64) -> [Vec<Document>; 2] {
             copy.date = Some(format!("{year}-01-01T00:00:00Z"));
             web.push(copy);
         }
-        // The same text in two languages: not a duplicate.
+        // The same text in two languages is not a duplicate.
         for language in ["de", "fr"] {
             let mut copy = document(&format!("language-{language}-{n}"), prose(300_000 + n, 20));
             copy.meta.insert("language".into(), language.into());
@@ -100,7 +101,7 @@ struct World {
 }
 
 impl World {
-    /// Writes the corpus into `files` files a source, with a recipe.
+    /// Writes the corpus into `files` files per source, with a recipe.
     fn new(plain: u64, files: usize) -> Self {
         let world = Self { dir: tempfile::tempdir().unwrap() };
         for (name, documents) in ["trusted", "web"].iter().zip(corpus(plain)) {
@@ -162,7 +163,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn planted_cases_are_found() {
     let world = World::new(200, 2);
-    // What cannot be read: a bad line, bytes that are no text, a file that is cut off, a file without documents.
+    // Unreadable input: a bad line, bytes that are not text, a truncated file, a file without documents.
     let mut bad = std::fs::File::create(world.path("web-bad.jsonl")).unwrap();
     bad.write_all(b"{\"id\": \"bad\"}\n{\"id\": \"bytes\", \"text\": \"\xff\"}\n").unwrap();
     let whole = std::fs::read(world.path("web-0.jsonl.gz")).unwrap();
@@ -212,7 +213,7 @@ fn planted_cases_are_found() {
         page.contains("near_duplicate: 40 of 40 dropped") && page.contains("a-near-03"),
         "the report has no examples"
     );
-    // A finished run is not done again; the statements name its folder.
+    // A finished run is not repeated; the statements name its folder.
     assert!(world.run("run", &[]).contains("is finished already"));
     assert!(
         succeed(&["sql", "--run", &world.path("run").to_string_lossy()]).contains("run/work/00-parts/*/bands.parquet")

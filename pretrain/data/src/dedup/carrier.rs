@@ -1,10 +1,10 @@
-//! The relational steps, behind one small trait. Rows are narrow and hold no text; a document is its number, and the smaller number
-//! wins.
+//! The relational steps, behind one small trait. Rows are narrow and hold no text. A document is represented by its
+//! number, and the smaller number survives.
 
-/// A key of a document: a band of its signature, or its content's hash.
+/// A key of a document: a band of its signature, or the hash of its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Keyed {
-    /// Documents of the same key are equal.
+    /// Documents with the same key are duplicates.
     pub key: u64,
     /// The document's number.
     pub document: u64,
@@ -22,49 +22,49 @@ pub struct Dated {
 }
 
 impl Dated {
-    /// A row of a document that was fetched `seconds` after 1970.
+    /// A row for a document that was fetched `seconds` after 1970.
     #[must_use]
     pub fn new(key: u64, seconds: i64, document: u64) -> Self {
         Self { key, age: !(seconds.cast_unsigned() ^ (1 << 63)), document }
     }
 }
 
-/// A document that another one replaces.
+/// A document that is replaced by another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Replaced {
-    /// The document that goes.
+    /// The number of the removed document.
     pub document: u64,
-    /// The one that stays in its place.
+    /// The number of the document that stays.
     pub by: u64,
 }
 
-/// Rows on their way to a carrier: the callback gets every row once, in any order.
+/// A source of rows for a carrier: the callback gets every row once, in any order.
 pub type Rows<'a, R> = &'a mut dyn FnMut(&mut dyn FnMut(R) -> anyhow::Result<()>) -> anyhow::Result<()>;
 
-/// Whoever carries out the relational steps. Results are sorted, and the same for every carrier.
+/// An implementation of the relational steps. Results are sorted, and are the same for every carrier.
 pub trait Carrier {
-    /// All but the newest document of every address; of equally new ones the smallest number stays.
+    /// All documents except the newest of every address; of equally new ones, the smallest number stays.
     ///
     /// # Errors
-    /// What the memory budget or the disk refuses.
+    /// When the memory budget is too small, or temporary files cannot be written.
     fn older(&self, rows: Rows<Dated>) -> anyhow::Result<Vec<Replaced>>;
 
-    /// All but the smallest document of every key.
+    /// All documents except the smallest of every key.
     ///
     /// # Errors
-    /// As above.
+    /// See [`Carrier::older`].
     fn repeated(&self, rows: Rows<Keyed>) -> anyhow::Result<Vec<Replaced>>;
 
-    /// All but the smallest document of every connected component, where documents of one key are connected. `documents` is larger
-    /// than every number.
+    /// All documents except the smallest of every connected component, where documents with the same key are
+    /// connected. `documents` is larger than every number.
     ///
     /// # Errors
-    /// As above.
+    /// See [`Carrier::older`].
     fn connected(&self, rows: Rows<Keyed>, documents: u64) -> anyhow::Result<Vec<Replaced>>;
 
     /// Keys that occur more than `times` times.
     ///
     /// # Errors
-    /// As above.
+    /// See [`Carrier::older`].
     fn frequent(&self, keys: Rows<u64>, times: u64) -> anyhow::Result<Vec<u64>>;
 }

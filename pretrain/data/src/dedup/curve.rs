@@ -7,7 +7,7 @@ pub fn probability(s: f64, bands: usize, rows: usize) -> f64 {
     1.0 - (1.0 - s.powi(rows as i32)).powi(bands as i32)
 }
 
-/// The curve as a line for people: `J 0.5: 5%, 0.6: 21%, ...`.
+/// The curve as a line of text: `J 0.5: 5%, 0.6: 21%, ...`.
 #[must_use]
 pub fn line(bands: usize, rows: usize) -> String {
     let points = [0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95];
@@ -21,7 +21,7 @@ mod tests {
 
     #[test]
     fn datatroves_example() {
-        // Its documentation: 1 - (1 - 0.8^8)^14 = 0.924.
+        // From its documentation: 1 - (1 - 0.8^8)^14 = 0.924.
         assert!((probability(0.8, 14, 8) - 0.924).abs() < 5e-4);
         assert!(line(14, 8).contains("J 0.75: 77.2%"), "{}", line(14, 8));
     }

@@ -1,9 +1,10 @@
 //! Deduplication of lines (the Llama 3 paper, section 3.1.1, after ccNet, Wenzek et al. 2020): lines that occur more than 6 times in
 //! a bucket of 30 million documents are removed.
 //!
-//! Lines are compared in ccNet's normal form: lower case, digits as 0, no punctuation, no white space at the ends. Lines of which
-//! nothing is left (`}`) are neither counted nor removed. The number of buckets of a language is that of its documents divided by
-//! 30 million, rounded up; a document's bucket is a hash of its number.
+//! Lines are compared in ccNet's normal form: lower case, digits as 0, no punctuation, no white space at the ends.
+//! Lines whose normal form is empty (such as `}`) are neither counted nor removed. The number of buckets of a
+//! language is the number of its documents divided by 30 million, rounded up; a document's bucket is a hash of its
+//! number.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,11 +16,11 @@ use crate::hash;
 pub struct Lines {
     /// Lines that occur more often are removed.
     pub max_times: u64,
-    /// Documents of a bucket.
+    /// Number of documents per bucket.
     pub bucket: u64,
     /// Shorter lines, in characters of the normal form, stay.
     pub min_chars: usize,
-    /// Whether each language counts by itself.
+    /// Whether each language is counted separately.
     pub by_language: bool,
 }
 
@@ -30,7 +31,7 @@ impl Default for Lines {
 }
 
 impl Lines {
-    /// The key of a line; none where the step does not look at it.
+    /// The key of a line; `None` for a line that the step ignores.
     #[must_use]
     pub fn key(&self, line: &str, group: u64) -> Option<u64> {
         let (mut state, mut count, mut pending) = (group, 0, false);
@@ -55,19 +56,19 @@ impl Lines {
         (count >= self.min_chars.max(1)).then_some(state)
     }
 
-    /// Keys of all lines of a text that the step looks at.
+    /// Keys of all lines of a text that the step does not ignore.
     pub fn keys<'a>(&'a self, text: &'a str, group: u64) -> impl Iterator<Item = u64> + 'a {
         text.split('\n').filter_map(move |line| self.key(line, group))
     }
 
-    /// The bucket of a document, of so many in its language.
+    /// The bucket of a document, given the number of buckets of its language.
     #[must_use]
     pub fn bucket_of(&self, document: u64, documents: u64) -> u64 {
         let buckets = documents.div_ceil(self.bucket.max(1)).max(1);
         hash::combine(document, 0x6c69_6e65) % buckets
     }
 
-    /// The text without its frequent lines, and how many were removed; none where nothing is removed.
+    /// The text without its frequent lines, and the number of removed lines; `None` if nothing is removed.
     #[must_use]
     pub fn without(&self, text: &str, group: u64, frequent: impl Fn(u64) -> bool) -> Option<(String, usize)> {
         let (mut kept, mut removed) = (Vec::new(), 0);

@@ -1,6 +1,7 @@
-//! The carrier in this process. Rows stay in memory while they fit half of the budget; above it they are split by their key into
-//! files of a temporary folder, one after the other is sorted, and results come in the same order. What has to stay in memory
-//! whole (a number for each document, the result) is checked against the budget first: the error says what it needs.
+//! The carrier in this process. Rows stay in memory as long as they fit into half of the budget. Otherwise they are
+//! partitioned by their key into files of a temporary folder, each file is sorted in turn, and the results have the
+//! same order. Data that must stay in memory as a whole (a number for each document, the result) is compared with the
+//! budget first; the error says how much memory is needed.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
@@ -11,16 +12,16 @@ use rayon::prelude::*;
 
 use super::carrier::{Carrier, Dated, Keyed, Replaced, Rows};
 
-/// A memory budget, and where rows go that do not fit it.
+/// A memory budget, and the place for rows that do not fit into it.
 #[derive(Debug, Clone)]
 pub struct Memory {
-    /// In bytes.
+    /// The budget in bytes.
     pub budget: u64,
     /// A folder for temporary files.
     pub spill: PathBuf,
 }
 
-/// A row as bytes of fixed width, sorted by its key first.
+/// A row as bytes of fixed width; it sorts by its key first.
 trait Row: Copy + Ord + Send {
     const BYTES: usize;
     fn key(self) -> u64;
@@ -74,13 +75,14 @@ impl Row for Dated {
     }
 }
 
-/// Files that rows are split into by the high bits of their key: an even split, since keys are hashes.
+/// Number of files into which rows are partitioned by the high bits of their key. The partition is even, since keys
+/// are hashes.
 const PARTS: usize = 256;
-/// The smallest budget that makes sense.
+/// The smallest accepted budget, in bytes.
 const FLOOR: u64 = 8 << 20;
 
 impl Memory {
-    /// A budget.
+    /// Creates a carrier with a budget.
     ///
     /// # Errors
     /// When it is below the floor.
@@ -89,7 +91,7 @@ impl Memory {
         Ok(Self { budget, spill })
     }
 
-    /// Gives `each` all rows of every key together, sorted.
+    /// Calls `each` with all rows of every key together, sorted.
     fn grouped<R: Row>(&self, rows: Rows<R>, each: &mut dyn FnMut(&[R]) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let most = (self.budget / 2) as usize / size_of::<R>();
         let mut held: Vec<R> = Vec::new();
@@ -120,10 +122,10 @@ impl Memory {
         Ok(())
     }
 
-    /// Gives every row in the order of its key.
+    /// Calls `each` with every row, in the order of the keys.
     ///
     /// # Errors
-    /// What the memory budget or the disk refuses.
+    /// When the memory budget is too small, or temporary files cannot be written.
     pub fn in_order(&self, rows: Rows<Keyed>, each: &mut dyn FnMut(Keyed)) -> anyhow::Result<()> {
         self.grouped(rows, &mut |group| {
             group.iter().for_each(|row| each(*row));
@@ -131,7 +133,7 @@ impl Memory {
         })
     }
 
-    /// Whether so many bytes may stay in memory.
+    /// Whether this number of bytes may stay in memory.
     fn fits(&self, bytes: u64, what: &str) -> anyhow::Result<()> {
         ensure!(
             bytes <= self.budget,
@@ -148,10 +150,10 @@ fn sorted<R: Row>(mut rows: Vec<R>, each: &mut dyn FnMut(&[R]) -> anyhow::Result
     rows.chunk_by(|a, b| a.key() == b.key()).try_for_each(each)
 }
 
-/// Temporary files of rows; they go with this value.
+/// Temporary files of rows, which are removed when this value is dropped.
 struct Parts {
     folder: PathBuf,
-    /// Made when their first row comes.
+    /// Each file is created with its first row.
     files: Vec<Option<BufWriter<File>>>,
     counts: Vec<u64>,
     bytes: Vec<u8>,
@@ -280,7 +282,7 @@ fn find(parent: &mut [u32], of: u32) -> u32 {
     at
 }
 
-/// Joins two components; the smaller root stays the root, so that roots are minima.
+/// Joins two components. The smaller root stays the root, so roots are minima.
 fn unite(parent: &mut [u32], a: u32, b: u32) {
     let (a, b) = (find(parent, a), find(parent, b));
     parent[a.max(b) as usize] = a.min(b);
@@ -294,7 +296,7 @@ mod tests {
     use crate::hash;
 
     fn carriers(dir: &std::path::Path) -> [Memory; 2] {
-        // The second has to spill from 64 rows on.
+        // The second one must use files from 64 rows on.
         [Memory { budget: 1 << 30, spill: dir.into() }, Memory { budget: 2048, spill: dir.into() }]
     }
 
@@ -314,7 +316,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
-        /// The same survivors in memory and spilled, and those of a naive search.
+        /// The survivors are the same in memory and with files, and equal those of a naive search.
         #[test]
         fn components_are_those_of_a_naive_search(edges in proptest::collection::vec((0_u64..60, 0_u64..60), 0..150)) {
             let dir = tempfile::tempdir().unwrap();

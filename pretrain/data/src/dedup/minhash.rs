@@ -1,9 +1,9 @@
 //! MinHash signatures (Broder 1997) over n-grams of words, and band keys of them.
 //!
-//! Words are runs of letters and digits in lower case; a character of a script without spaces (Han, Kana, Thai, Lao, Khmer, Myanmar)
-//! is a word of its own. The hash of an n-gram is a polynomial over the hashes of its words, mixed. The i-th permutation is
-//! `a_i x + b_i` modulo 2^64 with odd `a_i`, compared as signed 64-bit numbers (multiply-shift: Dietzfelbinger et al. 1997; high bits count
-//! first).
+//! Words are sequences of letters and digits in lower case; a character of a script without spaces (Han, Kana, Thai,
+//! Lao, Khmer, Myanmar) is a separate word. The hash of an n-gram is a mixed polynomial over the hashes of its words.
+//! The i-th permutation is `a_i x + b_i` modulo 2^64 with odd `a_i`, compared as signed 64-bit numbers
+//! (multiply-shift: Dietzfelbinger et al. 1997; high bits count first).
 
 use serde::{Deserialize, Serialize};
 
@@ -13,11 +13,11 @@ use crate::hash;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MinHash {
-    /// Bands; two documents that share one are duplicates.
+    /// Number of bands; two documents that share a band are duplicates.
     pub bands: usize,
-    /// Rows of a band.
+    /// Number of rows per band.
     pub rows: usize,
-    /// Words of an n-gram.
+    /// Number of words per n-gram.
     pub n: usize,
     /// Documents with fewer words have no signature; only exact deduplication sees them.
     pub min_words: usize,
@@ -31,7 +31,7 @@ impl Default for MinHash {
     }
 }
 
-/// The permutations of a [`MinHash`], and memory that is used again from text to text.
+/// The permutations of a [`MinHash`], and buffers that are reused for each text.
 #[derive(Debug, Clone)]
 pub struct Signer {
     shape: MinHash,
@@ -41,11 +41,11 @@ pub struct Signer {
     words: Vec<u64>,
 }
 
-/// Shingles that go through all permutations together.
+/// Number of shingles that pass through all permutations together.
 const BLOCK: usize = 64;
 
 impl Signer {
-    /// Permutations from the seed.
+    /// Draws the permutations from the seed.
     #[must_use]
     pub fn new(shape: &MinHash) -> Self {
         let count = shape.bands * shape.rows;
@@ -59,7 +59,7 @@ impl Signer {
         }
     }
 
-    /// The signature of a text, `bands * rows` numbers; none where it has fewer than `min_words` or `n` words.
+    /// The signature of a text, `bands * rows` numbers; `None` if it has fewer than `min_words` or `n` words.
     pub fn signature(&mut self, text: &str) -> Option<&[i64]> {
         self.words.clear();
         words(text, &mut self.words);
@@ -86,7 +86,7 @@ impl Signer {
                 }
             }
         }
-        // The rest of the block repeats a shingle, which changes no minimum.
+        // The rest of the block repeats a shingle, which does not change any minimum.
         if filled > 0 {
             let first = block[0];
             block[filled..].fill(first);
@@ -95,7 +95,7 @@ impl Signer {
         Some(&self.signature)
     }
 
-    /// A key for each band: documents of one `group` (a language) that share a key are candidates. None as for
+    /// A key for each band: documents of one `group` (a language) that share a key are candidates. `None` as in
     /// [`Signer::signature`].
     pub fn bands(&mut self, text: &str, group: u64) -> Option<Vec<u64>> {
         let rows = self.shape.rows;
@@ -109,11 +109,11 @@ impl Signer {
 
 const BASE: u64 = 0x9e6c_63d0_676a_9a99;
 
-/// Lowers every minimum by a block of shingles.
+/// Updates every minimum with a block of shingles.
 fn lower(signature: &mut [i64], multiply: &[u64], add: &[u64], block: &[u64; BLOCK]) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has the instructions.
+        // SAFETY: the CPU has these instructions.
         return unsafe { lower_wide(signature, multiply, add, block) };
     }
     lower_plain(signature, multiply, add, block);
@@ -126,8 +126,8 @@ fn lower_wide(signature: &mut [i64], multiply: &[u64], add: &[u64], block: &[u64
     lower_plain(signature, multiply, add, block);
 }
 
-/// Eight minima beside each other, so that a compiler makes vectors of them. Hashes are compared as signed numbers, which vectors
-/// can: any fixed order does.
+/// Eight minima side by side, so that the compiler can vectorise. Hashes are compared as signed numbers, which vector
+/// instructions support; any fixed order is valid.
 #[inline(always)]
 fn lower_plain(signature: &mut [i64], multiply: &[u64], add: &[u64], block: &[u64; BLOCK]) {
     for ((least, a), b) in signature.iter_mut().zip(multiply).zip(add) {
@@ -184,7 +184,7 @@ pub fn words(text: &str, out: &mut Vec<u64>) {
     }
 }
 
-// FNV-1a over code points, mixed at the end.
+// FNV-1a over code points, with a final mix.
 const START: u64 = 0xcbf2_9ce4_8422_2325;
 const STEP: u64 = 0x0000_0100_0000_01b3;
 
@@ -193,7 +193,7 @@ fn finished(state: u64) -> u64 {
     hash::fold(state, 0xd6e8_feb8_6659_fd93)
 }
 
-/// For each ASCII character: its lower case where it is a letter or digit, else 0.
+/// For each ASCII character: its lower case if it is a letter or digit, else 0.
 static LETTER: [u8; 128] = {
     let mut table = [0; 128];
     let mut at = 0;
@@ -207,7 +207,7 @@ static LETTER: [u8; 128] = {
     table
 };
 
-/// Characters of scripts that put no space between words.
+/// Characters of scripts without spaces between words.
 fn stands_alone(c: char) -> bool {
     matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'
         | '\u{20000}'..='\u{323af}' | '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
@@ -257,7 +257,7 @@ mod tests {
     fn pair(draw: &mut Draw, s: f64) -> (String, String, f64) {
         let all = 600;
         let texts: Vec<String> = (0..all).map(|_| word(draw.below(1_000_000))).collect();
-        // Changing a share c of the words in runs of one changes 5 n-grams each: choose single changes until J fits.
+        // Changing a share c of the words in one part changes 5 n-grams each: single changes are made until J fits.
         let mut other = texts.clone();
         let grams = |words: &[String]| words.windows(5).map(|w| w.join(" ")).collect::<HashSet<_>>();
         let first = grams(&texts);
@@ -265,7 +265,7 @@ mod tests {
             let second = grams(other);
             first.intersection(&second).count() as f64 / first.union(&second).count() as f64
         };
-        // Most of the changes without looking: k changes leave about (n - 5k) / (n + 5k).
+        // Most of the changes are made without measuring: k changes leave about (n - 5k) / (n + 5k).
         let few = (all as f64 * (1.0 - s) / (1.0 + s) / 5.0) as usize * 4 / 5;
         for _ in 0..few {
             other[draw.below(all)] = word(2_000_000 + draw.below(1_000_000));
@@ -298,7 +298,7 @@ mod tests {
                 "J {s}: found {found:.4}, theory {expected:.4}, mean error of the estimate {:.5}",
                 agree / f64::from(pairs)
             );
-            // Three standard deviations of the sample and the 2 points that are allowed.
+            // Three standard deviations of the sample, plus the allowed 2 points.
             let noise = 3.0 * (expected * (1.0 - expected) / f64::from(pairs)).sqrt();
             assert!((found - expected).abs() < 0.02 + noise, "J {s}: found {found}, theory {expected}");
             assert!((agree / f64::from(pairs)).abs() < 0.01);

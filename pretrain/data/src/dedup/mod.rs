@@ -1,12 +1,13 @@
-//! Deduplication: what needs a view of the whole corpus, as relational steps over narrow rows.
+//! Deduplication: the steps over the whole corpus, as relational steps over narrow rows.
 //!
-//! - [`minhash`]: signatures and band keys (a map step); [`curve`]: what the bands find.
+//! - [`minhash`]: signatures and band keys (a map step); [`curve`]: the probability that bands find a pair.
 //! - [`lines`]: normal forms of lines, and their buckets.
 //! - [`carrier`]: the relational steps behind one small trait; [`memory`]: in this process, with a budget.
 //! - [`sql`]: the same steps as statements for other engines.
 //!
-//! Documents are numbered by (source priority, id): the smallest number of a group of equals survives, whatever the number of
-//! threads, partitions or files. All keys hold the document's language where the recipe asks for "within each language".
+//! Documents are numbered by (source priority, id). Of a group of duplicates the smallest number survives,
+//! independent of the number of threads, partitions or files. If the recipe compares within each language, all keys
+//! contain the language of the document.
 
 pub mod carrier;
 pub mod curve;

@@ -1,6 +1,6 @@
-//! The relational steps as SQL over the Parquet files of a run's folder, for engines on several machines (Spark, Sail, Daft,
-//! DataFusion). No statement calls a function of the user's: hashing was done when the rows were written. `herd data sql` prints
-//! them.
+//! The relational steps as SQL over the Parquet files of a run's folder, for engines on several machines (Spark,
+//! Sail, Daft, DataFusion). No statement needs a user-defined function: the rows already contain the hashes. `herd
+//! data sql` prints the statements.
 
 /// The statements for a phase's folder.
 #[must_use]

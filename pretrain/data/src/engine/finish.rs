@@ -1,7 +1,8 @@
-//! The result: documents of the last phase in an order that the seed decides, in files of a given size.
+//! The result: documents of the last phase, in an order that depends on the seed, in files of a given size.
 //!
-//! Every document has a place in the order (a hash of seed and id). The range of places is cut into one interval for each file; a
-//! first pass appends each document to a temporary file of its interval, a second sorts one interval after the other in memory.
+//! Every document has a position in the order (a hash of seed and id). The range of positions is divided into one
+//! interval for each file. A first pass appends each document to a temporary file of its interval; a second pass
+//! sorts one interval after the other in memory.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, Write};
@@ -20,11 +21,11 @@ use crate::recipe::Recipe;
 /// A file of the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shard {
-    /// Its name.
+    /// The name of the file.
     pub file: String,
-    /// Documents in it.
+    /// Number of documents.
     pub documents: u64,
-    /// Bytes of their texts.
+    /// Size of the texts in bytes.
     pub bytes: u64,
     /// SHA-256 of the file.
     pub sha256: String,
@@ -79,7 +80,7 @@ pub(super) fn run(
     Ok(shards)
 }
 
-/// What decides the place of a line.
+/// The fields that determine the position of a line.
 #[derive(Deserialize)]
 struct Head {
     id: String,

@@ -1,5 +1,5 @@
-//! The group steps of a phase: numbers for the documents, the carrier's answers step by step, and the decisions in files that the
-//! next phase reads part by part.
+//! The group steps of a phase: numbers the documents, calls the carrier for each step, and writes the decisions to
+//! files that the next phase reads part by part.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -19,11 +19,11 @@ use crate::hash;
 use crate::recipe::{Mix, Recipe, Step};
 use crate::rows::{self, Table};
 
-/// What the group steps of a phase decided.
+/// The decisions of the group steps of a phase.
 #[derive(Debug, Clone, Default)]
 pub struct Decisions {
     folder: PathBuf,
-    /// Keys of lines that are removed.
+    /// Keys of the lines that are removed.
     pub frequent: hash::Set,
     about: About,
 }
@@ -31,28 +31,28 @@ pub struct Decisions {
 /// Decisions about documents of one part: by their number in it, the step and the place of the document that stays.
 pub type PartDecisions = HashMap<u64, (u64, u64)>;
 
-/// What stands beside the tables of decisions.
+/// The data beside the tables of decisions.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct About {
-    /// Documents that each step replaced.
+    /// Number of documents that each step replaced.
     replaced: BTreeMap<u64, u64>,
-    /// Documents without a signature.
+    /// Number of documents without a signature.
     short: u64,
-    /// Documents of each language that the line step saw.
+    /// Number of documents of each language that the line step processed.
     languages: BTreeMap<u64, u64>,
     /// The mix, by source.
     mix: BTreeMap<String, Share>,
-    /// Sentences for people.
+    /// Messages for the user.
     notes: Vec<String>,
 }
 
-/// How much of a source the mix takes.
+/// The share of a source that the mix takes.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Share {
-    /// Whole copies of everything.
+    /// Number of complete copies of the source.
     whole: u64,
-    /// One copy more of what comes before this in the order of the seed.
+    /// One more copy of the documents before this position in the order of the seed.
     below: u64,
 }
 
@@ -60,7 +60,7 @@ const ABOUT: &str = "groups.json";
 const FREQUENT: &str = "frequent.parquet";
 
 impl Decisions {
-    /// Reads the decisions that stand in a folder; none where there is no folder.
+    /// Reads the decisions of a folder; empty if the folder does not exist.
     ///
     /// # Errors
     /// When a file is damaged.
@@ -86,19 +86,19 @@ impl Decisions {
         Ok((0..columns[0].len()).map(|at| (columns[0][at], (columns[1][at], columns[2][at]))).collect())
     }
 
-    /// The bucket of a document where its language has more than one.
+    /// The bucket of a document, if its language has more than one.
     #[must_use]
     pub fn bucket(&self, lines: &Lines, id: &str, group: u64) -> Option<u64> {
         bucket(&self.about.languages, lines, hash::bytes(id.as_bytes()), group)
     }
 
-    /// How often the mix takes a document of a source at this place of the order.
+    /// Number of times that the mix takes a document of a source at this position of the order.
     #[must_use]
     pub fn copies(&self, source: &str, order: u64) -> u64 {
         self.about.mix.get(source).map_or(0, |share| share.whole + u64::from(order < share.below))
     }
 
-    /// Sentences for people.
+    /// Messages for the user.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.about.notes
@@ -114,16 +114,16 @@ fn bucket(languages: &BTreeMap<u64, u64>, lines: &Lines, id: u64, group: u64) ->
     (documents > lines.bucket).then(|| lines.bucket_of(id, documents))
 }
 
-/// The parts of a phase with numbers for their documents.
+/// The parts of a phase, with numbers for their documents.
 struct Numbered<'a> {
     parts: &'a [(PathBuf, Part)],
-    /// Documents before each part.
+    /// Number of documents before each part.
     base: Vec<u64>,
-    /// By position in the phase.
+    /// The number, by position in the phase.
     number: Vec<u32>,
-    /// By number.
+    /// The place, by number.
     place: Vec<u64>,
-    /// By number: whether a step replaced it.
+    /// By number: whether a step replaced the document.
     gone: Vec<bool>,
 }
 
@@ -135,17 +135,17 @@ impl Numbered<'_> {
         Ok((self.base[at] + ordinal) as usize)
     }
 
-    /// The number of a place, where no step replaced its document.
+    /// The number of a place, if no step replaced its document.
     fn alive(&self, place: u64) -> anyhow::Result<Option<u64>> {
         let number = self.number[self.position(place)?];
         Ok((!self.gone[number as usize]).then_some(number.into()))
     }
 }
 
-/// Does the group steps of a phase and writes `folder` with what they decided.
+/// Runs the group steps of a phase, and writes their decisions to `folder`.
 ///
 /// # Errors
-/// When parts are missing, changed or cut off, when the memory budget is too small, or the disk refuses.
+/// When parts are missing, changed or truncated, when the memory budget is too small, or a file cannot be written.
 pub fn run(
     recipe: &Recipe,
     phase: &Phase,
@@ -231,7 +231,7 @@ pub fn run(
 fn number<'a>(parts: &'a [(PathBuf, Part)], memory: &Memory) -> anyhow::Result<Numbered<'a>> {
     let documents: u64 = parts.iter().map(|(_, part)| part.documents).sum();
     ensure!(documents < u64::from(u32::MAX), "{documents} documents are too many for one run: split the corpus");
-    // Numbers, places and marks here, components in the carrier.
+    // Numbers, places and marks are stored here, components in the carrier.
     let needed = documents * 17;
     ensure!(
         needed <= memory.budget,
@@ -267,7 +267,8 @@ fn number<'a>(parts: &'a [(PathBuf, Part)], memory: &Memory) -> anyhow::Result<N
     Ok(numbered)
 }
 
-/// Gives all rows of a table whose documents are there still, with the document's number. `place` is the column of the place.
+/// Calls `each` with all rows of a table whose documents still exist, with the document's number. `place` is the
+/// column of the place.
 fn each(
     numbered: &Numbered,
     name: &str,
@@ -297,7 +298,7 @@ fn replace(numbered: &mut Numbered, step: usize, gone: Vec<Replaced>, decided: &
     }
 }
 
-/// Keys of frequent lines, with the bucket where a language has more than one.
+/// Keys of frequent lines, with the bucket if a language has more than one.
 fn lines(numbered: &Numbered, step: &Lines, memory: &Memory, about: &mut About) -> anyhow::Result<Vec<u64>> {
     let everyone = group(false, "");
     let mut buckets: Vec<(u64, u64)> = Vec::new();
@@ -342,7 +343,7 @@ fn lines(numbered: &Numbered, step: &Lines, memory: &Memory, about: &mut About) 
     )
 }
 
-/// How much of each source to take: so much that the sources have their weights in bytes.
+/// The share of each source with which the sources have their weights in bytes.
 fn mix(recipe: &Recipe, mix: &Mix, numbered: &Numbered, memory: &Memory, about: &mut About) -> anyhow::Result<()> {
     let mut bytes = vec![0_u64; recipe.sources.len()];
     each(
@@ -388,7 +389,7 @@ fn mix(recipe: &Recipe, mix: &Mix, numbered: &Numbered, memory: &Memory, about: 
     Ok(())
 }
 
-/// The order key below which documents of a source have so many bytes.
+/// The order key below which the documents of a source have this number of bytes.
 fn below(numbered: &Numbered, memory: &Memory, source: u64, bytes: f64) -> anyhow::Result<u64> {
     if bytes < 1.0 {
         return Ok(0);

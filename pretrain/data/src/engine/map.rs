@@ -1,5 +1,5 @@
-//! What a phase does with one document: the decisions of the group steps before it, its own map steps, the rows for the group steps
-//! behind it. Pure but for the ledger that it fills.
+//! The work of a phase on one document: the decisions of the preceding group steps, the phase's own map steps, and
+//! the rows for its group steps. The functions are pure except for the ledger that they fill.
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -15,23 +15,23 @@ use crate::ledger::{Fate, Ledger, Seen};
 use crate::read::Item;
 use crate::recipe::{Recipe, Step};
 
-/// A phase's work, ready to be done by many threads.
+/// The work of a phase, which many threads can share.
 pub(super) struct Work<'a> {
     recipe: &'a Recipe,
     phase: &'a Phase,
-    /// Group steps of the phase before, and what they decided.
+    /// The group steps of the phase before, with their decisions.
     before: Option<(&'a Phase, Decisions)>,
     tools: Vec<Option<Tool>>,
 }
 
-/// What a document became.
+/// The outcome for a document.
 pub(super) enum Outcome {
     Kept(Box<Kept>),
     /// A line for the file of dropped documents.
     Dropped(Vec<u8>),
 }
 
-/// A document that goes on, and its rows.
+/// A kept document, and its rows.
 pub(super) struct Kept {
     pub line: Vec<u8>,
     pub bytes: usize,
@@ -68,7 +68,7 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Does the work on one document; several outcomes where a mix repeats it.
+    /// Processes one document. There are several outcomes if a mix repeats it.
     pub fn document(
         &self,
         item: Item,
@@ -103,7 +103,7 @@ impl<'a> Work<'a> {
         Ok(out)
     }
 
-    /// One map step; the line of a dropped document.
+    /// Runs one map step. Returns the line of a dropped document.
     fn map(&self, at: usize, item: &mut Item, ledger: &mut Ledger) -> anyhow::Result<Option<Vec<u8>>> {
         let step = &self.recipe.steps[at];
         let judged = match &self.tools[at] {
@@ -119,7 +119,7 @@ impl<'a> Work<'a> {
             document.meta.insert(key.to_owned(), value);
         }
         let language = document.language().to_owned();
-        // A step that makes the text is shown with what it made.
+        // A step that makes the text is shown with the text that it made.
         if judged.makes_text {
             item.page = None;
             document.text = judged.text.clone().unwrap_or_default();
@@ -145,7 +145,7 @@ impl<'a> Work<'a> {
         Ok(None)
     }
 
-    /// What a group step of the phase before decided about a document.
+    /// The decision of a group step of the phase before about a document.
     fn decide(
         &self,
         at: usize,
@@ -272,12 +272,12 @@ enum Decision {
     Dropped(Vec<u8>),
 }
 
-/// The key of a language where each is looked at by itself.
+/// The key of a language, if languages are compared separately.
 pub(super) fn group(by_language: bool, language: &str) -> u64 {
     if by_language { hash::bytes_with(language.as_bytes(), 7) } else { 0 }
 }
 
-/// The place of a document's copy in the order of the result.
+/// The position of a document's copy in the order of the result.
 pub(super) fn order(seed: u64, id: &str, copy: u64) -> u64 {
     hash::combine(hash::combine(hash::seeded(seed), hash::bytes(id.as_bytes())), copy)
 }

@@ -1,9 +1,10 @@
-//! The engine: a recipe as phases, each of them steps that look at one document at a time (map steps), followed by steps that need
-//! a view of the whole corpus (group steps).
+//! The engine: a recipe as phases. Each phase has steps that look at one document at a time (map steps), followed by
+//! steps over the whole corpus (group steps).
 //!
-//! A phase writes *parts*, folders that appear complete or not at all: documents, what was dropped and why, the part's ledger, and
-//! narrow tables for the group steps. Where a part begins and ends depends only on the input, so that a killed run goes on at the
-//! first missing part and ends with the same bytes. Group steps write decisions, which the next phase applies while it reads.
+//! A phase writes *parts*, folders that get their name only when they are complete: documents, dropped documents with
+//! reasons, the ledger of the part, and narrow tables for the group steps. The boundaries of a part depend only on
+//! the input, so a killed run continues with the first missing part and ends with the same bytes. Group steps write
+//! decisions, which the next phase applies while it reads.
 
 mod finish;
 mod group;
@@ -19,12 +20,12 @@ pub use part::{Part, all as parts, place_parts};
 
 use crate::recipe::{Recipe, Step};
 
-/// Steps that are done together.
+/// A phase: steps that are done in one pass.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Phase {
     /// Map steps, by their number in the recipe.
     pub maps: Vec<usize>,
-    /// Group steps behind them.
+    /// The group steps after them.
     pub groups: Vec<usize>,
 }
 
@@ -34,7 +35,7 @@ pub fn phases(recipe: &Recipe) -> Vec<Phase> {
     let mut phases = vec![Phase::default()];
     for (at, step) in recipe.steps.iter().enumerate() {
         let current = phases.len() - 1;
-        // The steps behind the removal of lines have to see the shorter texts.
+        // The steps after the removal of lines must see the shorter texts.
         let lines_before =
             phases[current].groups.iter().any(|group| matches!(recipe.steps[*group], Step::DedupLines(_)));
         let begins = if step.is_global() { lines_before } else { !phases[current].groups.is_empty() };

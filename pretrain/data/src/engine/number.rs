@@ -1,8 +1,8 @@
-//! Numbers of documents: the n-th in the order of (source priority, id, place) is n. The smaller number survives wherever documents
-//! are equal.
+//! Numbers of documents: the n-th document in the order of (source priority, id, place) has number n. Among
+//! duplicates, the smaller number survives.
 //!
-//! Keys are sorted in memory in runs of half of the budget; with more than one run, sorted runs go to temporary files and are
-//! merged.
+//! Keys are sorted in memory in runs of half of the budget. If there is more than one run, sorted runs are written to
+//! temporary files and merged.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,7 +18,7 @@ pub(super) struct Sorter<'a> {
     budget: usize,
     spill: &'a Path,
     ids: Vec<u8>,
-    /// Priority, begin and length of the id, place.
+    /// Priority, start and length of the id, place.
     keys: Vec<(u64, usize, usize, u64)>,
     runs: Vec<BufReader<File>>,
 }
@@ -61,7 +61,7 @@ impl<'a> Sorter<'a> {
         Ok(())
     }
 
-    /// Gives every place in the order of its number.
+    /// Calls `each` with every place, in the order of its number.
     pub fn finish(mut self, each: &mut dyn FnMut(u64) -> anyhow::Result<()>) -> anyhow::Result<()> {
         if self.runs.is_empty() {
             self.sort();

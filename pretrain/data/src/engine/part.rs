@@ -1,4 +1,4 @@
-//! Parts: folders with what one piece of an input became.
+//! Parts: folders with the outcome of one piece of an input.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,55 +21,55 @@ pub(super) mod names {
     pub const ORDER: &str = "order.parquet";
 }
 
-/// Documents of a part at most; a place has 20 bits for them.
+/// Maximum number of documents in a part, since a place has 20 bits for them.
 pub const MOST: u64 = 1 << 20;
 
-/// What a part says about itself.
+/// The description of a part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// The number of its input.
     pub input: u64,
-    /// Its number within the input.
+    /// The number of the part within the input.
     pub number: u64,
-    /// The input's path, below the run's folder for inputs of later phases.
+    /// The path of the input; for inputs of later phases, relative to the run's folder.
     pub path: String,
-    /// What was read of the input for it: documents and unreadable places.
+    /// Number of events read from the input for this part: documents and unreadable places.
     pub events: u64,
-    /// Whether the input ends with it.
+    /// Whether this is the last part of the input.
     pub last: bool,
-    /// Documents in it.
+    /// Number of documents.
     pub documents: u64,
-    /// Bytes of their texts.
+    /// Size of the texts in bytes.
     pub bytes: u64,
-    /// Documents that have no MinHash signature because they are short.
+    /// Number of documents without a MinHash signature because they are short.
     pub short: u64,
-    /// The first sentences about unreadable places.
+    /// The first messages about unreadable places.
     pub problems: Vec<String>,
     /// Size and SHA-256 of its files.
     pub files: BTreeMap<String, (u64, String)>,
 }
 
-/// A part's folder below that of its phase.
+/// The folder of a part in the folder of its phase.
 pub(super) fn folder(phase: &Path, input: u64, number: u64) -> PathBuf {
     phase.join(format!("{input:06}-{number:05}"))
 }
 
-/// The place of a document: the same number whatever other parts there are.
+/// The place of a document: a number that does not depend on other parts.
 pub(super) fn place(input: u64, number: u64, ordinal: u64) -> u64 {
     input << 36 | number << 20 | ordinal
 }
 
-/// The parts of a place.
+/// The components of a place.
 #[must_use]
 pub fn place_parts(place: u64) -> (u64, u64, u64) {
     (place >> 36, place >> 20 & 0xffff, place & 0xf_ffff)
 }
 
 impl Part {
-    /// Reads a part's description; none where the part is not there.
+    /// Reads a part's description; `None` if the part does not exist.
     ///
     /// # Errors
-    /// When it is damaged.
+    /// When the description is damaged.
     pub fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
         let path = folder.join(names::PART);
         if !path.is_file() {
@@ -95,7 +95,7 @@ impl Part {
     /// Compares the files with their digests.
     ///
     /// # Errors
-    /// Names the file that is missing or was changed.
+    /// When a file is missing or was changed; the error names the file.
     pub fn verify(&self, folder: &Path) -> anyhow::Result<()> {
         for (name, (bytes, sha256)) in &self.files {
             let path = folder.join(name);

@@ -1,4 +1,4 @@
-//! Runs a phase: reads its inputs in order, in batches that many threads work on, and writes parts.
+//! Runs a phase: reads its inputs in order, in batches that many threads process, and writes parts.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,9 +16,9 @@ use crate::read::{self, Event, Events, Item};
 use crate::recipe::{Recipe, Step};
 use crate::rows::Table;
 
-/// Text that is held in memory at a time.
+/// Size of the texts that are in memory at a time.
 const BATCH: usize = 8 << 20;
-/// Documents that are held at a time.
+/// Number of documents that are in memory at a time.
 const BATCH_DOCUMENTS: usize = 4096;
 
 /// An input of a phase.
@@ -28,22 +28,22 @@ pub(super) struct Input {
     pub number: u64,
     pub path: PathBuf,
     pub source: String,
-    /// The key of its decisions: the part of the phase before that it is.
+    /// The key of its decisions: the part of the previous phase.
     pub part: Option<(u64, u64)>,
 }
 
-/// Where a phase writes, and how it is told to stop.
+/// The output folders of a phase, and its stop signal.
 pub(super) struct Place<'a> {
     /// The folder of its parts.
     pub folder: &'a Path,
-    /// The folder for lines that are no documents.
+    /// The folder for lines that are not documents.
     pub rejected: &'a Path,
     /// Whether to stop at the next part.
     pub stop: &'a (dyn Fn() -> bool + Sync),
     pub progress: &'a ::run::Progress,
 }
 
-/// Does the inputs that have to be done; those parts that are there already are passed over.
+/// Processes the inputs that remain; existing parts are skipped.
 pub(super) fn run(recipe: &Recipe, phase: &Phase, work: &Work, inputs: &[Input], place: &Place) -> anyhow::Result<()> {
     std::fs::create_dir_all(place.folder).with_context(|| format!("cannot create {}", place.folder.display()))?;
     std::fs::create_dir_all(place.rejected).with_context(|| format!("cannot create {}", place.rejected.display()))?;
@@ -96,7 +96,7 @@ fn one(recipe: &Recipe, phase: &Phase, work: &Work, input: &Input, place: &Place
     }
 }
 
-/// The documents of a part of the phase before, as they were written.
+/// The documents of a part of the previous phase, as written.
 fn written(path: &Path) -> anyhow::Result<Events> {
     let reader = dataset::jsonl::read::<Document>(path, dataset::jsonl::OnBadLine::Error)?;
     Ok(Box::new(reader.map(|record| match record {
@@ -105,7 +105,7 @@ fn written(path: &Path) -> anyhow::Result<Events> {
     })))
 }
 
-/// Bytes of text, or of the page that the text is in.
+/// Size of the text, or of the page from which the text is extracted, in bytes.
 fn size(item: &Item) -> usize {
     item.document.text.len() + item.page.as_ref().map_or(0, |page| page.bytes.len())
 }
@@ -115,7 +115,7 @@ struct Writer<'a> {
     phase: &'a Phase,
     folder: &'a Path,
     source: String,
-    /// Whether a step makes texts of pages.
+    /// Whether a step extracts texts from pages.
     extracts: bool,
     part: Part,
     ledger: Ledger,
@@ -168,7 +168,7 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// Reads up to the end of the part; whether the input ended.
+    /// Reads up to the end of the part; returns whether the input ended.
     fn fill(
         &mut self,
         work: &Work,
@@ -229,7 +229,7 @@ impl<'a> Writer<'a> {
     }
 
     fn problem(&mut self, work: &Work, what: String) -> anyhow::Result<()> {
-        // A file that this program wrote is whole: its digest was compared.
+        // A file that this program wrote is complete, since its digest was compared.
         if work.decisions().is_some() {
             bail!("{what}");
         }

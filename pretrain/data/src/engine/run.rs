@@ -1,4 +1,4 @@
-//! A run of a recipe: phases and group steps in order, each passed over where it is done, then the result and the report.
+//! A run of a recipe: phases and group steps in order, each skipped if it is done, then the result and the report.
 
 use std::path::{Path, PathBuf};
 
@@ -19,22 +19,22 @@ use crate::report;
 
 pub use super::finish::Shard;
 
-/// A part of the inputs, for one of several machines: the `index`-th of `count`, from 0.
+/// A share of the inputs, for one of several machines: the `index`-th of `count`, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Split {
-    /// Which.
+    /// The index of the share.
     pub index: u64,
-    /// Of how many.
+    /// The number of shares.
     pub count: u64,
 }
 
-/// What a run works with.
+/// The settings of a run.
 pub struct Job<'a> {
     /// The recipe.
     pub recipe: &'a Recipe,
     /// The folder of the run.
     pub folder: &'a Path,
-    /// The budget of the group steps.
+    /// The memory budget of the group steps, in bytes.
     pub memory: u64,
     /// One machine's share of the map steps.
     pub split: Option<Split>,
@@ -42,12 +42,12 @@ pub struct Job<'a> {
     pub stop: &'a (dyn Fn() -> bool + Sync),
 }
 
-/// How far a run came.
+/// The end state of a run.
 #[derive(Debug)]
 pub enum Done {
-    /// The result is there.
+    /// The result is complete.
     All(Box<Summary>),
-    /// A machine's share is done; this says what to do next.
+    /// The share of a machine is done; the message says what to do next.
     Share(String),
 }
 
@@ -58,9 +58,9 @@ pub struct Summary {
     pub shards: Vec<Shard>,
     /// What happened to every document.
     pub ledger: Ledger,
-    /// What people should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
-    /// What group steps say about themselves.
+    /// Messages of the group steps.
     pub notes: Vec<String>,
 }
 
@@ -74,7 +74,7 @@ fn groups_folder(folder: &Path, phase: usize) -> PathBuf {
     folder.join("work").join(format!("{phase:02}-groups"))
 }
 
-/// Files of the first phase, with their sources, in the order of the recipe.
+/// The files of the first phase, with their sources, in the order of the recipe.
 ///
 /// # Errors
 /// When a pattern matches nothing.
@@ -86,10 +86,11 @@ pub fn inputs(recipe: &Recipe) -> anyhow::Result<Vec<(String, PathBuf)>> {
     Ok(all)
 }
 
-/// Runs a recipe, or goes on with it.
+/// Runs a recipe, or continues an interrupted run.
 ///
 /// # Errors
-/// A sentence; the same command goes on from where the run stopped.
+/// When an input or the recipe is faulty, or a file cannot be written; the same command then continues where the run
+/// stopped.
 pub fn run(job: &Job) -> anyhow::Result<Done> {
     let Job { recipe, folder, .. } = *job;
     let work = folder.join("work");
@@ -148,7 +149,7 @@ pub fn run(job: &Job) -> anyhow::Result<Done> {
     result(job, &phases, &spill)
 }
 
-/// Refuses a folder that holds the parts of another recipe or of other files.
+/// Refuses a folder with the parts of another recipe or of other files.
 fn claim(recipe: &Recipe, work: &Path) -> anyhow::Result<()> {
     let mut print = Fingerprint::new().text("recipe", &serde_json::to_string(recipe)?);
     for (source, path) in inputs(recipe)? {
@@ -171,7 +172,7 @@ fn claim(recipe: &Recipe, work: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The parts of a phase as the inputs of the next.
+/// The parts of a phase, as inputs of the next one.
 fn later(folder: &Path, phase: usize) -> anyhow::Result<Vec<Input>> {
     let parts = part::all(&parts_folder(folder, phase))?;
     let input = |(number, (folder, part)): (usize, (PathBuf, Part))| Input {
@@ -200,7 +201,7 @@ fn map(
         return Ok(());
     }
     if before.is_some() {
-        // What is read was written by an earlier phase, perhaps by an earlier session.
+        // The inputs were written by an earlier phase, perhaps in an earlier session.
         let written = part::all(&parts_folder(job.folder, at - 1))?;
         written.par_iter().try_for_each(|(folder, part)| part.verify(folder))?;
     }
@@ -215,7 +216,7 @@ fn map(
     phase::run(job.recipe, phase, &work, &todo, &place)
 }
 
-/// Inputs that are not done to their end.
+/// Inputs that are not completely processed.
 fn missing(inputs: &[Input], parts: &Path) -> anyhow::Result<Vec<Input>> {
     let done: std::collections::BTreeSet<u64> =
         part::all(parts)?.into_iter().filter(|(_, part)| part.last).map(|(_, part)| part.input).collect();

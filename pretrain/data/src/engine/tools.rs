@@ -1,4 +1,4 @@
-//! Map steps that load something first, or look at more than the text.
+//! Map steps that load data first, or use more than the text.
 
 use anyhow::ensure;
 use dataset::jsonl::{self, OnBadLine};
@@ -9,30 +9,30 @@ use crate::filters::Finding;
 use crate::read::Item;
 use crate::recipe::{Alt, Decontaminate, Step};
 
-/// What such a step works with.
+/// The loaded data of such a step.
 pub(super) enum Tool {
     Extract(html_text::Options),
     Languages { model: Box<language_id::LanguageId>, keep: Vec<String>, min_probability: f64 },
     Questions { index: Index, texts: Vec<String>, min_share: f64 },
 }
 
-/// What a map step says about a document.
+/// The result of a map step for a document.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
-    /// The last may drop the document.
+    /// The findings; the last one may drop the document.
     pub findings: Vec<Finding>,
-    /// The text from here on, where the step changes it.
+    /// The new text, if the step changes it.
     pub text: Option<String>,
-    /// Whether the step makes the text (extraction) and does not only shorten it.
+    /// Whether the step makes the text (extraction), rather than only shortening it.
     pub makes_text: bool,
     /// Fields of `meta` that it sets.
     pub meta: Vec<(&'static str, Value)>,
-    /// What else there is to see.
+    /// A note for the example in the report.
     pub note: String,
 }
 
 impl Tool {
-    /// What a step needs; none for filters of texts.
+    /// Loads the data of a step; `None` for filters of texts.
     pub fn load(step: &Step) -> anyhow::Result<Option<Self>> {
         Ok(match step {
             Step::Extract(step) => Some(Self::Extract(html_text::Options {

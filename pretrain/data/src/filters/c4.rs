@@ -1,6 +1,6 @@
-//! C4's rules (Raffel et al. 2020): lines without terminal punctuation and boilerplate lines go, pages of code, placeholder text and
-//! few sentences go. FineWeb leaves out the rule on terminal punctuation. The curly-bracket and javascript rules delete code: a
-//! recipe switches them off for pages of code.
+//! C4's rules (Raffel et al. 2020): they remove lines without terminal punctuation and boilerplate lines, and drop
+//! pages of code, pages with placeholder text, and pages with few sentences. FineWeb leaves out the rule on terminal
+//! punctuation. The rules on curly brackets and JavaScript delete code: switch them off for pages of code.
 
 use std::ops::Range;
 
@@ -14,14 +14,15 @@ use super::{Filter, Outcome, Rules, View};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct C4 {
-    /// Fewest sentences of a page, in the lines that stay.
+    /// Minimum number of sentences of a page, in the remaining lines.
     pub min_sentences: usize,
-    /// Fewest words of a line that stays.
+    /// Minimum number of words of a line.
     pub min_words: usize,
-    /// Longest word of a line that stays, in characters.
+    /// Maximum length of a word in a line, in characters.
     pub max_word: usize,
-    /// Rules that are off. Rules of lines: `long_word`, `citations` (only the marks go), `no_terminal_punct`, `few_words`,
-    /// `javascript`, `policy`; rules of pages: `lorem_ipsum`, `curly_bracket`, `too_few_sentences`.
+    /// Rules that are switched off. Rules of lines: `long_word`, `citations` (removes only the marks),
+    /// `no_terminal_punct`, `few_words`, `javascript`, `policy`. Rules of pages: `lorem_ipsum`, `curly_bracket`,
+    /// `too_few_sentences`.
     pub without: Vec<String>,
 }
 
@@ -114,7 +115,7 @@ impl Filter for C4 {
     }
 }
 
-/// The line without `[12]`, `[edit]`, `[citation needed]`; none where it has none.
+/// The line without `[12]`, `[edit]`, `[citation needed]`; `None` if it has none of these.
 fn without_citations(line: &str) -> Option<String> {
     let mut out: Option<String> = None;
     let mut rest = line;
@@ -143,11 +144,11 @@ fn without_citations(line: &str) -> Option<String> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct C4Paragraphs {
-    /// How many lines must be long.
+    /// Minimum number of long lines.
     pub min_lines: usize,
-    /// Fewest characters of a long line.
+    /// Minimum number of characters of a long line.
     pub min_chars: usize,
-    /// Rules that are off.
+    /// Rules that are switched off.
     pub without: Vec<String>,
 }
 

@@ -1,19 +1,19 @@
-//! The Llama 3 paper's coverage by duplicated n-grams (section 3.1.1): the share of a document that stands in n-grams which occur
-//! more than once in it. It finds long lines of logs and error messages that line deduplication does not see because each is
-//! unique. The paper gives no threshold; the defaults are ours.
+//! The Llama 3 paper's coverage by duplicated n-grams (section 3.1.1): the share of a document that is in n-grams
+//! which occur more than once in it. The filter finds long lines of logs and error messages, which line deduplication
+//! misses because each line is unique. The paper gives no threshold; the defaults are ours.
 
 use serde::{Deserialize, Serialize};
 
 use super::repetition::coverage;
 use super::{Filter, Outcome, Rules, View};
 
-/// Lengths of n-grams and the largest share that they may cover.
+/// Lengths of n-grams, and the maximum share of the text that they may cover.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Coverage {
-    /// For each length in words: the largest covered share of the characters.
+    /// For each length in words: the maximum covered share of the characters.
     pub max: Vec<(usize, f64)>,
-    /// Rules that are off.
+    /// Rules that are switched off.
     pub without: Vec<String>,
 }
 

@@ -1,7 +1,7 @@
-//! Divergence of a document's token distribution from the corpus's (the Llama 3 paper, section 3.1.1): the Kullback-Leibler
-//! divergence `sum_w p(w) ln(p(w) / q(w))` over words in lower case, with `p` of the document and `q` of a reference that
-//! `herd data unigrams` counts. Excessive numbers of outlier tokens make it large; so does a very short document, whose `p` is
-//! spiky: the rule has a smallest number of words.
+//! Divergence of a document's token distribution from that of the corpus (the Llama 3 paper, section 3.1.1): the
+//! Kullback-Leibler divergence `sum_w p(w) ln(p(w) / q(w))` over words in lower case, with `p` of the document and
+//! `q` of a reference that `herd data unigrams` counts. It is large for documents with many outlier tokens. It is
+//! also large for very short documents, whose `p` has few words; therefore the rule has a minimum number of words.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,9 +18,9 @@ use crate::hash;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unigrams {
-    /// All words that were counted, those that are not listed too.
+    /// Number of all counted words, including those that are not listed.
     pub total: u64,
-    /// The most frequent words and their counts.
+    /// The most frequent words, with their counts.
     pub counts: HashMap<String, u64>,
 }
 
@@ -53,7 +53,7 @@ impl Unigrams {
     /// Reads counts that `herd data unigrams` wrote.
     ///
     /// # Errors
-    /// When the file cannot be read or counts nothing.
+    /// When the file cannot be read or has no counts.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("{}: cannot read word counts", path.display()))?;
         let counts: Self = serde_json::from_slice(&bytes).with_context(|| {
@@ -70,11 +70,11 @@ impl Unigrams {
 pub struct Divergence {
     /// Word counts of the corpus, from `herd data unigrams`.
     pub reference: PathBuf,
-    /// Largest divergence, in nats. The paper gives none; look at the histogram of the report.
+    /// Maximum divergence, in nats. The paper gives no value; use the histogram of the report.
     pub max: f64,
     /// Documents with fewer words pass.
     pub min_words: usize,
-    /// Rules that are off.
+    /// Rules that are switched off.
     pub without: Vec<String>,
     #[serde(skip)]
     logs: Arc<(hash::Map<f64>, f64)>,
@@ -90,7 +90,7 @@ impl Divergence {
     /// Reads the reference.
     ///
     /// # Errors
-    /// When the file cannot be read or counts nothing.
+    /// When the file cannot be read or has no counts.
     pub fn load(&mut self) -> anyhow::Result<()> {
         ensure!(
             !self.reference.as_os_str().is_empty(),
@@ -100,7 +100,7 @@ impl Divergence {
         Ok(())
     }
 
-    /// Takes these counts. A word that is not among them has the probability of half an occurrence.
+    /// Sets the counts. A word without a count has the probability of half an occurrence.
     pub fn set(&mut self, counts: &Unigrams) {
         let total = counts.total.max(1) as f64;
         let logs =
@@ -123,7 +123,7 @@ impl Divergence {
             *count += 1;
             all += 1;
         }
-        // In the order of the text, so that the sum rounds the same everywhere.
+        // In the order of the text, so that the sum rounds in the same way everywhere.
         let term = |key: &u64| {
             let p = counts[key] as f64 / all as f64;
             p * (p.ln() - self.logs.0.get(key).copied().unwrap_or(self.logs.1))
@@ -165,7 +165,7 @@ mod tests {
         let expected = 0.5 * (0.5_f64 / 0.75).ln() + 0.5 * (0.5_f64 / 0.25).ln();
         assert!((filter.divergence("a B").0 - expected).abs() < 1e-12);
         assert!(filter.judge(&View::new("a B")).failed().is_none());
-        // A word that the corpus has not: ln(1 / (1/8)).
+        // A word that the corpus does not have: ln(1 / (1/8)).
         let outcome = filter.judge(&View::new("zzz"));
         assert!((outcome.failed().unwrap().value - 8.0_f64.ln()).abs() < 1e-12);
         assert!(Divergence { min_words: 2, ..filter }.judge(&View::new("zzz")).findings.is_empty());

@@ -9,17 +9,17 @@ use super::{Filter, Outcome, Rules, View};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FineWeb {
-    /// Smallest share of lines that end with terminal punctuation.
+    /// Minimum share of lines that end with terminal punctuation.
     pub min_ended_lines: f64,
-    /// Largest share of short lines.
+    /// Maximum share of short lines.
     pub max_short_lines: f64,
-    /// Most characters of a short line.
+    /// Maximum number of characters of a short line.
     pub short_line: usize,
-    /// Largest share of characters in lines that were there before.
+    /// Maximum share of characters in repeated lines.
     pub max_repeated_chars: f64,
-    /// Most newlines for each word.
+    /// Maximum number of newlines per word.
     pub max_newlines: f64,
-    /// Rules that are off.
+    /// Rules that are switched off.
     pub without: Vec<String>,
 }
 

@@ -10,27 +10,27 @@ use super::{Filter, Outcome, Rules, View};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GopherQuality {
-    /// Fewest words that are no punctuation.
+    /// Minimum number of words, without punctuation.
     pub min_words: usize,
-    /// Most words that are no punctuation.
+    /// Maximum number of words, without punctuation.
     pub max_words: usize,
-    /// Smallest mean length of words, in characters.
+    /// Minimum mean length of words, in characters.
     pub min_mean_word: f64,
-    /// Largest mean length of words, in characters.
+    /// Maximum mean length of words, in characters.
     pub max_mean_word: f64,
-    /// Most `#`, and most ellipses, for each word.
+    /// Maximum number of `#`, and of ellipses, per word.
     pub max_symbols: f64,
-    /// Largest share of lines that begin with a bullet.
+    /// Maximum share of lines that start with a bullet.
     pub max_bullets: f64,
-    /// Largest share of lines that end with an ellipsis.
+    /// Maximum share of lines that end with an ellipsis.
     pub max_ellipses: f64,
-    /// Smallest share of words with a letter.
+    /// Minimum share of words with a letter.
     pub min_alphabetic: f64,
-    /// Fewest of the stop words, each counted once.
+    /// Minimum number of different stop words.
     pub min_stop_words: usize,
     /// The stop words.
     pub stop_words: Vec<String>,
-    /// Rules that are off.
+    /// Rules that are switched off.
     pub without: Vec<String>,
 }
 

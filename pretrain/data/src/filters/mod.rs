@@ -1,8 +1,9 @@
 //! Heuristic filters as pure functions of a text: Gopher's quality and repetition rules, C4's, FineWeb's, and the Llama 3 paper's
 //! coverage by duplicated n-grams, word counts and divergence of the token distribution (section 3.1.1).
 //!
-//! A filter looks at one text and gives a [`Finding`] for every rule that it evaluated: rule, value, limit. The first that fails is
-//! the verdict. Names and order of the rules are datatrove's, so that verdicts can be compared.
+//! A filter judges one text, and returns a [`Finding`] for every rule that it evaluated: rule, value, limit. The
+//! first failed finding is the verdict. Names and order of the rules are those of datatrove, so that verdicts can be
+//! compared.
 
 mod c4;
 mod coverage;
@@ -26,12 +27,12 @@ pub use repetition::GopherRepetition;
 pub use view::View;
 pub use wordlist::WordCounts;
 
-/// What one rule says about a text.
+/// The result of one rule for a text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The rule's name.
     pub rule: String,
-    /// What was measured.
+    /// The measured value.
     pub value: f64,
     /// The threshold.
     pub limit: f64,
@@ -39,12 +40,12 @@ pub struct Finding {
     pub passed: bool,
 }
 
-/// What a filter says about a text.
+/// The result of a filter for a text.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outcome {
-    /// Of every rule up to the first that failed.
+    /// The findings, up to the first failed one.
     pub findings: Vec<Finding>,
-    /// The text without the lines that the filter takes out; none where it changes nothing.
+    /// The text without the lines that the filter removes; `None` if nothing is removed.
     pub text: Option<String>,
 }
 
@@ -67,17 +68,17 @@ impl<'a> Rules<'a> {
         Self { without, outcome: Outcome::default() }
     }
 
-    /// Whether a rule is on and nothing failed yet.
+    /// Whether a rule is on and no rule has failed yet.
     pub(crate) fn wants(&self, rule: &str) -> bool {
         self.outcome.failed().is_none() && !self.without.iter().any(|name| name == rule)
     }
 
-    /// The value must not be above the limit.
+    /// Requires that the value is not above the limit.
     pub(crate) fn at_most(&mut self, rule: &str, limit: f64, value: impl FnOnce() -> f64) {
         self.check(rule, limit, value, |value| value <= limit);
     }
 
-    /// The value must not be below the limit.
+    /// Requires that the value is not below the limit.
     pub(crate) fn at_least(&mut self, rule: &str, limit: f64, value: impl FnOnce() -> f64) {
         self.check(rule, limit, value, |value| value >= limit);
     }
@@ -96,17 +97,17 @@ impl<'a> Rules<'a> {
 
 /// A filter of texts.
 pub trait Filter: Send + Sync {
-    /// Its rules, in order.
+    /// The names of its rules, in order.
     fn rules(&self) -> Vec<String>;
-    /// Rules that are off.
+    /// Rules that are switched off.
     fn without(&self) -> &[String];
     /// Judges a text.
     fn judge(&self, text: &View) -> Outcome;
 
-    /// Whether every rule that is switched off exists.
+    /// Checks that every rule that is switched off exists.
     ///
     /// # Errors
-    /// Names the rule and those that there are.
+    /// When a rule does not exist; the error names it and the existing ones.
     fn check(&self) -> anyhow::Result<()> {
         let rules = self.rules();
         for name in self.without() {

@@ -10,19 +10,19 @@ use crate::hash;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GopherRepetition {
-    /// Largest share of paragraphs that were there before.
+    /// Maximum share of repeated paragraphs.
     pub max_paragraphs: f64,
-    /// Largest share of the characters that stand in them.
+    /// Maximum share of the characters that are in repeated paragraphs.
     pub max_paragraph_chars: f64,
-    /// Largest share of lines that were there before.
+    /// Maximum share of repeated lines.
     pub max_lines: f64,
-    /// Largest share of the characters that stand in them.
+    /// Maximum share of the characters that are in repeated lines.
     pub max_line_chars: f64,
-    /// For each length of the most frequent n-gram: the largest share of the characters that its occurrences have.
+    /// For each length of the most frequent n-gram: the maximum share of the characters in its occurrences.
     pub top: Vec<(usize, f64)>,
-    /// For each length of repeated n-grams: the largest share of the characters that stand in repetitions.
+    /// For each length of repeated n-grams: the maximum share of the characters in repetitions.
     pub duplicated: Vec<(usize, f64)>,
-    /// Rules that are off.
+    /// Rules that are switched off.
     pub without: Vec<String>,
 }
 
@@ -80,9 +80,9 @@ impl Filter for GopherRepetition {
     }
 }
 
-/// Words of a text as hashes, with sums over them from which those of n-grams follow.
+/// Words of a text as hashes, with prefix sums from which the hashes of n-grams are computed.
 struct Grams {
-    /// Characters before each word.
+    /// Number of characters before each word.
     length: Vec<usize>,
     /// Polynomial hash of the words before each word, modulo 2^61 - 1.
     prefix: Vec<u64>,
@@ -126,8 +126,8 @@ impl Grams {
         self.prefix.iter().zip(&self.prefix[n.min(self.prefix.len())..]).map(key)
     }
 
-    /// Characters of all occurrences of the most frequent n-gram, the words joined by a space; of equally frequent ones that which
-    /// came first.
+    /// Number of characters in all occurrences of the most frequent n-gram, with the words joined by a space. If
+    /// several are equally frequent, the first one counts.
     fn top(&self, n: usize) -> usize {
         let mut counts: hash::Map<(usize, usize)> = hash::Map::default();
         for (at, key) in self.keys(n).enumerate() {
@@ -137,7 +137,8 @@ impl Grams {
         best.map_or(0, |(count, at)| count * (self.length[at + n] - self.length[at] + n - 1))
     }
 
-    /// Characters in n-grams that came before; behind a repeated one the search goes on after it.
+    /// Number of characters in n-grams that occurred before; after a repeated one, the search continues after its
+    /// end.
     fn repeated(&self, n: usize) -> usize {
         let mut seen = hash::Set::default();
         let (mut next, mut length) = (0, 0);
@@ -150,7 +151,7 @@ impl Grams {
         length
     }
 
-    /// Share of the characters that stand in n-grams which occur more than once, every character counted once.
+    /// Share of the characters in n-grams that occur more than once; every character counts once.
     fn covered(&self, n: usize) -> f64 {
         let mut counts: hash::Map<u32> = hash::Map::default();
         for key in self.keys(n) {
@@ -167,7 +168,7 @@ impl Grams {
     }
 }
 
-/// Share of a text's letters (its words without white space) that stand in n-grams of words which occur more than once.
+/// Share of a text's letters (its words without white space) in n-grams of words that occur more than once.
 pub(super) fn coverage(view: &View, n: usize) -> f64 {
     Grams::new(view).covered(n)
 }
@@ -182,7 +183,7 @@ mod tests {
         let grams = Grams::new(&view);
         // "a b" three times, 3 characters each.
         assert_eq!(grams.top(2), 9);
-        // "a b c" repeats once behind itself: 3 letters; the search goes on at "a b d".
+        // "a b c" repeats once, directly after itself: 3 letters; the search continues at "a b d".
         assert_eq!(grams.repeated(3), 3);
         // "a b c", "b c a" and "c a b" occur twice and cover all but "d".
         assert!((grams.covered(3) - 8.0 / 9.0).abs() < 1e-12);

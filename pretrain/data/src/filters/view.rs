@@ -1,4 +1,4 @@
-//! A text with what several filters need of it, computed once.
+//! A text with derived data that several filters need, computed once.
 
 use std::cell::OnceCell;
 use std::collections::hash_map::Entry;
@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::words::{is_space, split};
 use crate::hash;
 
-/// A text under the filters.
+/// A text for the filters.
 pub struct View<'a> {
     text: &'a str,
     chars: OnceCell<usize>,
@@ -27,41 +27,41 @@ impl<'a> View<'a> {
         self.text
     }
 
-    /// Its characters (code points).
+    /// Number of characters (code points).
     #[must_use]
     pub fn chars(&self) -> usize {
         *self.chars.get_or_init(|| chars(self.text))
     }
 
-    /// Byte ranges of its words.
+    /// Byte ranges of the words.
     #[must_use]
     pub fn ranges(&self) -> &[Range<u32>] {
         self.words.get_or_init(|| split(self.text))
     }
 
-    /// Its words.
+    /// The words.
     pub fn words(&self) -> impl Iterator<Item = &'a str> + '_ {
         self.ranges().iter().map(|range| &self.text[range.start as usize..range.end as usize])
     }
 
-    /// Number of its words.
+    /// Number of words.
     #[must_use]
     pub fn word_count(&self) -> usize {
         self.ranges().len()
     }
 }
 
-/// Code points.
+/// Number of code points.
 pub(crate) fn chars(text: &str) -> usize {
     text.chars().count()
 }
 
-/// The text without white space at its ends, as Python's `strip`.
+/// The text without white space at its ends, as with Python's `strip`.
 pub(crate) fn strip(text: &str) -> &str {
     text.trim_matches(is_space)
 }
 
-/// Lines as Python's `splitlines` gives them.
+/// The lines, as with Python's `splitlines`.
 pub(crate) fn split_lines(text: &str) -> Vec<&str> {
     let is_end = |c: char| {
         matches!(
@@ -83,7 +83,7 @@ pub(crate) fn split_lines(text: &str) -> Vec<&str> {
     lines
 }
 
-/// Parts between runs of at least `run` newlines, as Python's `re.split`.
+/// The parts between sequences of at least `run` newlines, as with Python's `re.split`.
 pub(crate) fn split_runs(text: &str, run: usize) -> Vec<&str> {
     let bytes = text.as_bytes();
     let (mut parts, mut start, mut at) = (Vec::new(), 0, 0);
@@ -99,7 +99,7 @@ pub(crate) fn split_runs(text: &str, run: usize) -> Vec<&str> {
     parts
 }
 
-/// How many parts were there before, and their characters.
+/// The number of repeated parts, and their characters.
 pub(crate) fn duplicates(parts: &[&str]) -> (usize, usize) {
     let mut seen: hash::Map<&str> = hash::Map::default();
     let (mut count, mut length) = (0, 0);
@@ -115,7 +115,7 @@ pub(crate) fn duplicates(parts: &[&str]) -> (usize, usize) {
     (count, length)
 }
 
-/// A share of a whole; zero of nothing.
+/// A share of a whole; 0 if the whole is 0.
 pub(crate) fn share(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

@@ -1,4 +1,4 @@
-//! Counts of listed words (the Llama 3 paper's "dirty word counting"): how often words of a list stand in a text.
+//! Counts of listed words (the Llama 3 paper's "dirty word counting"): how often words of a list occur in a text.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -15,19 +15,19 @@ use super::{Filter, Outcome, Rules, View};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WordCounts {
-    /// A file with one word a line; `#` begins a remark.
+    /// A file with one word per line; `#` starts a comment.
     pub list: PathBuf,
-    /// Most listed words in a text.
+    /// Maximum number of listed words in a text.
     pub max_count: usize,
-    /// Largest share of listed words among all words.
+    /// Maximum share of listed words among all words.
     pub max_share: f64,
-    /// Rules that are off.
+    /// Rules that are switched off.
     pub without: Vec<String>,
     #[serde(skip)]
     words: Words,
 }
 
-/// The words of the list, once it is loaded.
+/// The words of the list, after it is loaded.
 #[derive(Debug, Clone, Default)]
 struct Words(OnceLock<HashSet<String>>);
 

@@ -1,10 +1,11 @@
-//! Words and sentences as the published filters count them: datatrove's verdicts stand on spaCy's rule-based English tokenizer, so
-//! that punctuation marks are words of their own. [`split`] follows its prefix, suffix and infix rules, its contractions and its
-//! abbreviations; emoticons, units behind numbers and addresses with user names are not told apart (see the crate's README).
+//! Words and sentences as the published filters count them. datatrove's verdicts use spaCy's rule-based English
+//! tokenizer, so punctuation marks are separate words. [`split`] implements its prefix, suffix and infix rules, its
+//! contractions and its abbreviations. Emoticons, units after numbers and addresses with user names are not
+//! distinguished (see the crate's README).
 
 use std::ops::Range;
 
-/// Marks that stand alone at the begin and the end of a word.
+/// Marks that are separate words at the start and the end of a word.
 const PUNCTUATION: &str = ",:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪…";
 const QUOTES: &str = "'\"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉⟦⟧";
 const CURRENCY: &str = "$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺₻₼₾₿";
@@ -20,7 +21,7 @@ const ABBREVIATIONS: [&str; 96] = [
     "i.e.", "ma'am", "o'clock", "p.m.", "v.s.", "vs.", "w/o", "C++", "'cause", "'em", "'re",
 ];
 
-/// Words that a contraction without a sign is split behind: `cannot`, `gonna`, `dont`.
+/// Words at whose end a contraction without an apostrophe is split: `cannot`, `gonna`, `dont`.
 const JOINED: [(&str, usize); 29] = [
     ("cannot", 3),
     ("gonna", 3),
@@ -81,14 +82,14 @@ pub fn split(text: &str) -> Vec<Range<u32>> {
     words
 }
 
-/// Splits one run of characters without white space.
+/// Splits one sequence of characters without white space.
 fn chunk(text: &str, mut from: usize, mut to: usize, words: &mut Vec<Range<u32>>) {
     let push = |words: &mut Vec<Range<u32>>, a: usize, b: usize| {
         if a < b {
             words.push(a as u32..b as u32);
         }
     };
-    // Most words are nothing but letters.
+    // Most words consist of letters only.
     if text.as_bytes()[from..to].iter().all(u8::is_ascii_alphabetic) {
         let cut = if to - from <= 8 { joined(&text[from..to]) } else { None };
         push(words, from, from + cut.unwrap_or(to - from));
@@ -130,7 +131,7 @@ fn chunk(text: &str, mut from: usize, mut to: usize, words: &mut Vec<Range<u32>>
     words.extend(behind.into_iter().rev());
 }
 
-/// Where a word that stands in the list of exceptions is cut; its length where it stays whole.
+/// The position at which a word in the list of exceptions is split; its length if it is not split.
 fn exception(part: &str) -> Option<usize> {
     let bytes = part.as_bytes();
     if bytes.len() > 12 || !bytes[0].is_ascii() {
@@ -170,7 +171,7 @@ fn exception(part: &str) -> Option<usize> {
     known.then_some(stem.len())
 }
 
-/// Where a contraction without a sign is cut.
+/// The position at which a contraction without an apostrophe is split.
 fn joined(part: &str) -> Option<usize> {
     let same =
         |word: &str| part.len() == word.len() && part[1..] == word[1..] && part[..1].eq_ignore_ascii_case(&word[..1]);
@@ -184,7 +185,7 @@ fn time(part: &str) -> Option<usize> {
     ((1..=12).contains(&hour) && ["am", "pm"].contains(&&part[digits..])).then_some(digits)
 }
 
-/// An address of the web: it is never split.
+/// Whether it is a web address, which is never split.
 fn is_address(part: &str) -> bool {
     if !part.contains('.') || part.len() < 4 {
         return false;
@@ -206,7 +207,7 @@ fn is_address(part: &str) -> bool {
     is_top && names.split('.').all(is_name)
 }
 
-/// Bytes that are split off at the begin.
+/// Number of bytes that are split off at the start.
 fn prefix(part: &str) -> usize {
     let mut chars = part.chars();
     let Some(first) = chars.next() else { return 0 };
@@ -226,7 +227,7 @@ fn prefix(part: &str) -> usize {
     }
 }
 
-/// Bytes that are split off at the end.
+/// Number of bytes that are split off at the end.
 fn suffix(part: &str) -> usize {
     let mut chars = part.chars().rev();
     let Some(last) = chars.next() else { return 0 };
@@ -260,7 +261,7 @@ fn suffix(part: &str) -> usize {
     }
 }
 
-/// `5km`: a unit behind a digit.
+/// `5km`: a unit after a digit.
 fn units(part: &str) -> usize {
     const UNITS: [&str; 40] = [
         "km", "m", "dm", "cm", "mm", "ha", "µm", "nm", "yd", "in", "ft", "kg", "g", "mg", "µg", "t", "lb", "oz", "m/s",
@@ -273,7 +274,7 @@ fn units(part: &str) -> usize {
     if UNITS.contains(&rest) { rest.len() } else { 0 }
 }
 
-/// Splits at marks inside of a word: hyphens between letters, a comma between letters, a full stop between sentences.
+/// Splits at marks inside a word: hyphens between letters, a comma between letters, a full stop between sentences.
 fn infixes(text: &str, from: usize, to: usize, words: &mut Vec<Range<u32>>) {
     let part = &text[from..to];
     let mut start = 0;
@@ -340,13 +341,13 @@ fn is_uncased(c: char) -> bool {
     c.is_alphabetic() && !c.is_lowercase() && !c.is_uppercase()
 }
 
-/// Pictures and signs that stand alone.
+/// Pictures and signs that are separate words.
 fn is_symbol(c: char) -> bool {
     matches!(c, '\u{2190}'..='\u{2bff}' | '\u{1f000}'..='\u{1fa6d}' | '¦' | '©' | '®' | '°' | '\u{2100}'..='\u{214f}')
         && !matches!(c, '\u{2190}'..='\u{2194}' | '\u{2200}'..='\u{22ff}')
 }
 
-/// Sentences of a line whose words are given: a sentence ends behind `.`, `!` or `?` and the marks that follow.
+/// Sentences of a line with the given words: a sentence ends after `.`, `!` or `?` and the marks that follow.
 #[must_use]
 pub fn sentences(text: &str, words: &[Range<u32>]) -> usize {
     let mut count = 1;
@@ -364,7 +365,7 @@ pub fn sentences(text: &str, words: &[Range<u32>]) -> usize {
     count
 }
 
-/// Unicode's punctuation, as far as it stands alone as a word.
+/// Unicode punctuation, as far as it is a separate word.
 fn is_punctuation(c: char) -> bool {
     (c.is_ascii_punctuation() && !"$+<=>^`|~".contains(c))
         || matches!(c, '«' | '»' | '‘'..='‟' | '‐'..='―' | '…' | '¿' | '¡' | '·' | '、' | '。' | '「'..='】' | '（' | '）' | '，' | '：' | '；' | '？' | '！')

@@ -1,8 +1,8 @@
-//! Readers: files of documents as a stream of documents and of sentences about what could not be read.
+//! Readers: files of documents as a stream of documents and of messages about unreadable places.
 //!
-//! The name chooses the format: `.jsonl`, `.json`, `.ndjson` (with `.gz` or `.zst`), `.parquet`, `.warc`, `.wet` (with `.gz` or
-//! `.zst`), `.html`, `.htm`, `.txt`. A damaged place is a [`Event::Problem`]: the reader goes on behind it where the format lets it
-//! find the next document, and ends the file otherwise.
+//! The extension selects the format: `.jsonl`, `.json`, `.ndjson` (with `.gz` or `.zst`), `.parquet`, `.warc`, `.wet`
+//! (with `.gz` or `.zst`), `.html`, `.htm`, `.txt`. A damaged place is an [`Event::Problem`]: the reader continues
+//! after it if the format allows it to find the next document, and otherwise ends the file.
 
 mod records;
 mod warc;
@@ -14,37 +14,37 @@ use anyhow::bail;
 
 use crate::document::Document;
 
-/// Documents, lines or WARC payloads that are longer are set aside.
+/// Documents, lines or WARC payloads that are longer than this are rejected.
 pub const MAX_BYTES: usize = 256 << 20;
 
-/// What a file holds next.
+/// The next content of a file.
 #[derive(Debug, PartialEq)]
 pub enum Event {
     /// A document.
     Document(Box<Item>),
-    /// Something that is no document: a sentence with file and place.
+    /// Something that is not a document: a message with file and place.
     Problem(String),
 }
 
-/// A document, and the page that its text has to be extracted from.
+/// A document, and the page from which its text is extracted.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Item {
-    /// The document. Its text is empty while there is a page.
+    /// The document. Its text is empty as long as there is a page.
     pub document: Document,
-    /// The page's bytes, for files of pages.
+    /// The bytes of the page, for files of pages.
     pub page: Option<Page>,
 }
 
 /// The bytes of a page.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Page {
-    /// As they came, decompressed.
+    /// The bytes, decompressed.
     pub bytes: Vec<u8>,
     /// The HTTP header `Content-Type`, which may name the character encoding.
     pub content_type: Option<String>,
 }
 
-/// What a file holds.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// JSON lines or Parquet.
@@ -74,11 +74,11 @@ pub fn kind(path: &Path) -> Option<Kind> {
 /// A stream of documents.
 pub type Events = Box<dyn Iterator<Item = Event> + Send>;
 
-/// Opens a file. `source` is written into every document. Lines that are no documents are kept in `rejected`, a file that is made
-/// at the first one, with their place and reason.
+/// Opens a file. `source` is written into every document. Lines that are not documents are written to `rejected` with
+/// their place and reason; the file is created at the first one.
 ///
 /// # Errors
-/// When the name says no known format, or the file cannot be opened.
+/// When the extension is unknown, or the file cannot be opened.
 pub fn open(path: &Path, source: &str, rejected: PathBuf) -> anyhow::Result<Events> {
     match kind(path) {
         Some(Kind::Records) => records::open(path, source, rejected),
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(problems[0].contains("a.jsonl:2: text: is missing"), "{problems:?}");
         assert!(problems[1].contains("a.jsonl:3: not UTF-8 at byte 22"), "{problems:?}");
-        // A file that is cut off: what is whole of it is read.
+        // The complete documents of a truncated file are read.
         let whole = gzip(format!("{good}\n").repeat(20_000).as_bytes());
         let path = dir.path().join("cut.jsonl.gz");
         std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();

@@ -1,5 +1,5 @@
-//! JSON lines and Parquet: a record a document. Fields of published corpora are read: `text` or `content`, `url`, `date` or
-//! `timestamp`, an object `meta` or `metadata`; what else a record has goes into `meta`.
+//! JSON lines and Parquet: one document per record. The fields of published corpora are read: `text` or `content`,
+//! `url`, `date` or `timestamp`, an object `meta` or `metadata`. All other fields of a record go into `meta`.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -16,7 +16,7 @@ use crate::document::Document;
 pub(super) fn open(path: &Path, source: &str, rejected: PathBuf) -> anyhow::Result<Events> {
     let reader = match jsonl::read::<Record>(path, OnBadLine::SetAside(rejected.clone())) {
         Ok(reader) => reader,
-        // An empty Parquet file or one that is cut off: the run goes on with the next file.
+        // An empty or truncated Parquet file: the run continues with the next file.
         Err(error @ dataset::Error::File { .. }) => {
             return Ok(Box::new(std::iter::once(Event::Problem(error.to_string()))));
         }
@@ -30,16 +30,16 @@ struct Records {
     reader: Reader<Record>,
     source: String,
     rejected: PathBuf,
-    /// Bytes of the file of rejected lines that were told of.
+    /// Bytes of the file of rejected lines that were reported.
     told: u64,
-    /// Rejected lines that were told of.
+    /// Number of rejected lines that were reported.
     bad: u64,
-    /// What comes before the reader's next record.
+    /// Events that come before the reader's next record.
     waiting: VecDeque<Event>,
     ended: bool,
 }
 
-/// A record as it stands in the file, checked.
+/// A record as in the file, checked.
 struct Record(Document);
 
 impl<'de> Deserialize<'de> for Record {
@@ -125,7 +125,7 @@ impl Iterator for Records {
 }
 
 impl Records {
-    /// Reads what was rejected since the last time.
+    /// Reads the lines that were rejected since the last call.
     fn tell(&mut self) {
         let place = self.reader.place();
         let lines = (|| {
@@ -143,7 +143,7 @@ impl Records {
             self.waiting.push_back(Event::Problem(format!("{}: {}", part("place"), part("reason"))));
             count += 1;
         }
-        // The file could not be read back: the lines count all the same.
+        // If the file cannot be read back, the lines are still counted.
         for _ in count..self.reader.bad() - self.bad {
             self.waiting.push_back(Event::Problem(format!("{place}: a line before this one is not a document")));
         }

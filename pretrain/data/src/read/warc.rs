@@ -1,4 +1,5 @@
-//! WARC and WET: HTTP responses as pages, `conversion` records as texts. Other records (requests, metadata) are passed over.
+//! WARC and WET: HTTP responses as pages, `conversion` records as texts. Other records (requests, metadata) are
+//! skipped.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -41,7 +42,7 @@ struct Archive {
     path: PathBuf,
     source: String,
     records: ArchiveIteratorThreadSafe,
-    /// Of the last record, from 1.
+    /// The number of the last record, from 1.
     number: u64,
     ended: bool,
 }
@@ -140,8 +141,8 @@ impl Archive {
     }
 }
 
-/// The content without one encoding of HTTP. Crawlers often store it decoded and keep the header: bytes that are not in the
-/// encoding are taken as they are.
+/// Decodes one HTTP content encoding. Crawlers often store the content decoded and keep the header, so bytes that are
+/// not in the encoding are used unchanged.
 fn decoded(encoding: &str, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     let read = match encoding {
@@ -167,7 +168,7 @@ fn decoded(encoding: &str, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     }
 }
 
-/// The content of a chunked body; none where it is not chunked (RFC 9112, section 7.1).
+/// The content of a chunked body; `None` if it is not chunked (RFC 9112, section 7.1).
 fn unchunked(mut bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     loop {
