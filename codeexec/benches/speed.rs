@@ -1,8 +1,9 @@
-//! Programs per second, each in a fresh interpreter, beside its peers in one run:
-//! `cargo bench --profile dev -p codeexec --bench speed` (Python set up by `codeexec setup`).
+//! Programs per second, each in a fresh interpreter, compared with other tools in one run: `cargo bench --profile dev
+//! -p codeexec --bench speed` (Python must be set up by `codeexec setup`).
 //!
-//! Four loads: `print(1)`; a program of HumanEval's kind; the 164 canonical HumanEval programs run as one script without a
-//! judge; the same with codeexec's judge, per-test results and two interpreters a program, which the peers do not have.
+//! Four loads: `print(1)`; a program like those of HumanEval; the 164 canonical HumanEval programs, each run as one
+//! script without a judge; the same with codeexec's judge, per-test results and two interpreters per program, which
+//! the other tools do not have.
 
 use std::io::Write;
 use std::path::Path;
@@ -16,7 +17,7 @@ use codeexec::record::Job;
 use codeexec::run::run_all;
 use codeexec::suite::{Suite, tasks};
 
-/// How long each peer is measured.
+/// The measuring time for each tool.
 const MEASURE: Duration = Duration::from_secs(5);
 
 fn main() -> anyhow::Result<()> {
@@ -61,7 +62,7 @@ fn report(load: &str, jobs: &[Job]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Programs per second with so many workers.
+/// Programs per second with this number of workers.
 fn ours(jobs: &[Job], workers: usize) -> anyhow::Result<f64> {
     let launcher = Launcher { program: env!("CARGO_BIN_EXE_codeexec").into(), arguments: vec!["child".into()] };
     let pool = Pool::new(launcher, workers, Limits::default(), 0);
@@ -77,7 +78,7 @@ fn ours(jobs: &[Job], workers: usize) -> anyhow::Result<f64> {
     Ok(count as f64 / start.elapsed().as_secs_f64())
 }
 
-/// The sum of the rates of several of the same peer at once.
+/// The sum of the rates of several instances of the same tool.
 fn peer(workers: usize, measure: impl Fn() -> anyhow::Result<f64> + Sync) -> anyhow::Result<f64> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..workers).map(|_| scope.spawn(&measure)).collect();
@@ -111,7 +112,7 @@ fn forked(codes: &[String]) -> anyhow::Result<f64> {
     Ok(some.len() as f64 / said["seconds"].as_f64().context("no seconds")?)
 }
 
-/// The interpreter itself, not a shim that looks for it.
+/// The interpreter itself, not a wrapper that searches for it.
 fn python() -> anyhow::Result<String> {
     let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output()?;
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())

@@ -10,10 +10,11 @@ use anyhow::{Context, bail};
 
 use crate::sandbox::SharedBytes;
 
-/// `codeexec/` in the cache folder, mode 0700 and this user's own: compiled code in it is run as it is.
+/// `codeexec/` in the cache folder, with mode 0700 and owned by this user, since compiled code in it is run without
+/// further checks.
 ///
 /// # Errors
-/// When the folder cannot be made, or another user owns it.
+/// When the folder cannot be created, or another user owns it.
 pub fn private_folder() -> anyhow::Result<PathBuf> {
     let folder = pinned::cache_dir()?.join("codeexec");
     fs::DirBuilder::new()
@@ -32,7 +33,7 @@ pub fn private_folder() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Removes what a set-up that was killed has left. For the holder of the folder's lock.
+/// Removes the files that a killed set-up left. The caller must hold the folder's lock.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -48,7 +49,7 @@ pub fn remove_left_over() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a file that appears under its name only when complete.
+/// Writes a file that gets its name only when it is complete.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -61,7 +62,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A file that is mapped, not read.
+/// A file that is mapped into memory rather than read.
 struct Mapped(memmap2::Mmap);
 
 impl AsRef<[u8]> for Mapped {
@@ -73,7 +74,7 @@ impl AsRef<[u8]> for Mapped {
 /// Maps a file of the private folder.
 ///
 /// # Errors
-/// When it cannot be opened.
+/// When the file cannot be opened.
 pub fn map(path: &Path) -> anyhow::Result<SharedBytes> {
     let file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     // SAFETY: the file lies in the private folder and is replaced by renaming, never written in place.

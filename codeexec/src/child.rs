@@ -1,5 +1,5 @@
-//! The worker process: programs in by standard input, verdicts out by standard output, one JSON object a line, one at a
-//! time. It is this same binary, started by [`crate::pool::Pool`].
+//! The worker process: it reads programs from standard input and writes verdicts to standard output, one JSON object
+//! per line, one at a time. It is this same binary, started by [`crate::pool::Pool`].
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -15,7 +15,7 @@ use crate::native::{Backend, Native};
 use crate::record::{Job, Status, Verdict};
 use crate::sandbox::{Machine, THREAD_STACK};
 
-/// What a worker process is sent.
+/// An order for a worker process.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
     /// The program.
@@ -24,7 +24,7 @@ pub struct Order {
     pub limits: Limits,
     /// Seed of its randomness.
     pub seed: u64,
-    /// What runs it.
+    /// The backend that runs it.
     pub backend: Backend,
 }
 
@@ -52,7 +52,7 @@ fn serve_orders() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The job with its texts as an editor shows them: without the byte-order marks that they may begin with.
+/// The job, with its texts as an editor shows them: without byte-order marks at their start.
 fn without_marks(job: &Job) -> Job {
     let bare = |text: &String| text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
     let tests = job.tests.iter().map(|test| match test {
@@ -70,7 +70,7 @@ fn without_marks(job: &Job) -> Job {
 
 struct Worker {
     machine: Machine,
-    /// The languages that were asked for.
+    /// The languages that were used so far.
     open: HashMap<&'static str, Box<dyn Runner>>,
     native: Option<Native>,
 }

@@ -1,4 +1,4 @@
-//! Finding the program in a model's answer.
+//! Finds the program in a model's answer.
 
 mod quoted;
 mod tests_of;
@@ -14,12 +14,12 @@ pub use tests_of::{Parts, program_and_tests};
 
 /// The program in a chat answer.
 ///
-/// What a model thinks before its answer is left out first. Then fenced blocks (three or more backticks or tildes,
-/// indented or not, closed, cut off, or opened by the prompt) are looked at: those marked with the language or an alias of
-/// it, else those that are not marked as something else. Of several, the one that defines `entry_point` is taken, the last
-/// such; without an entry point, or where none defines it, the longest. Blocks that define what it uses and lacks come
-/// before it. An answer without a fence may hold its program between other marks, such as `[PYTHON]`, or in inline code;
-/// else it is taken whole, without the prose before and after what looks like code.
+/// The reasoning before the answer is removed first. Then the fenced blocks are collected (three or more backticks or
+/// tildes, indented or not, closed, truncated, or opened by the prompt): those marked with the language or an alias,
+/// else those without a mark of another language. Of several blocks, the last one that defines `entry_point` is used;
+/// without an entry point, or if no block defines it, the longest. Blocks that define names which it uses and lacks
+/// are put before it. An answer without a fence may have its program between other marks, such as `[PYTHON]`, or in
+/// inline code. Otherwise the whole answer is used, without the prose before and after the lines that look like code.
 pub fn program(answer: &str, language: &str, entry_point: Option<&str>) -> String {
     let language = languages::find(language).map_or(language, |known| known.name());
     let answer = after_thinking(answer);
@@ -39,19 +39,19 @@ pub fn program(answer: &str, language: &str, entry_point: Option<&str>) -> Strin
     chosen(&blocks, language, name)
 }
 
-/// What has to be defined for an entry point: of `Solution().twoSum` the class.
+/// The name that must be defined for an entry point: for `Solution().twoSum`, the class.
 fn defined_name(entry_point: &str) -> &str {
     let name = entry_point.trim_start_matches("new ");
     name.split(|c| !is_word(c)).next().unwrap_or(name)
 }
 
-/// The blocks of an answer that has marked its code.
+/// The blocks of an answer that marks its code.
 fn marked(answer: &str) -> Vec<Block> {
     let blocks = fenced(answer);
     if blocks.is_empty() { tagged(answer) } else { blocks }
 }
 
-/// The blocks in which code of the language may stand: those that are marked as it, and those without a mark.
+/// The blocks that may hold code of the language: those marked with it, and those without a mark.
 fn of_language<'a>(blocks: &'a [Block], language: &str) -> [Vec<&'a Block>; 2] {
     let with = |wanted: &dyn Fn(&Block) -> bool| blocks.iter().filter(|block| wanted(block)).collect();
     [with(&|block| is_language(&block.mark, language)), with(&|block| block.mark.is_empty())]
@@ -69,7 +69,7 @@ fn chosen(blocks: &[Block], language: &str, name: Option<&str>) -> String {
     defining.or_else(longest).map(|at| with_helpers(&candidates, at, language)).unwrap_or_default()
 }
 
-/// What stands after a model's reasoning: the final channel, the last turn, or what follows the end of the thinking; and
+/// The text after a model's reasoning: the final channel, the last turn, or the text after the end of the thinking;
 /// without the marks that end a turn.
 fn after_thinking(answer: &str) -> &str {
     const STARTS: [&str; 3] =
@@ -120,7 +120,7 @@ fn after_thinking(answer: &str) -> &str {
     }
 }
 
-/// Whether an answer goes on in a fence that its prompt has opened: it begins with code, and its first fence closes.
+/// Whether an answer continues a fence that its prompt has opened: it starts with code, and its first fence closes.
 fn continues_a_fence(answer: &str, language: &str) -> bool {
     let Some(first) = answer.lines().find(|line| !line.trim().is_empty()) else { return false };
     let is_fence = |line: &&str| line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~");
@@ -128,7 +128,8 @@ fn continues_a_fence(answer: &str, language: &str) -> bool {
     is_bare && !is_fence(&first) && (is_start(first, language) || first.starts_with("    ") || first.starts_with('\t'))
 }
 
-/// A block, and before it those that define what it uses and does not define itself, and what those use in turn.
+/// A block, preceded by the blocks that define the names which it uses and does not define, and recursively those
+/// that these use.
 fn with_helpers(blocks: &[&Block], at: usize, language: &str) -> String {
     let own: Vec<BTreeSet<&str>> = blocks.iter().map(|block| definitions(&block.text, language)).collect();
     let mut taken = BTreeSet::from([at]);
@@ -157,7 +158,7 @@ fn with_helpers(blocks: &[&Block], at: usize, language: &str) -> String {
     texts.join("\n")
 }
 
-/// Whether a fence's mark names the language, or is another name of it.
+/// Whether the mark of a fence is the language or an alias of it.
 fn is_language(mark: &str, language: &str) -> bool {
     let same = |known: &dyn Language| known.name() == mark || known.aliases().contains(&mark);
     mark == language || languages::find(language).is_some_and(same)

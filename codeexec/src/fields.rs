@@ -1,5 +1,5 @@
-//! What becomes of the fields of a record that `codeexec` does not read. One that may hold tests is refused by its name,
-//! since a record whose tests are not read would pass any program; the others are kept as `meta`.
+//! Handling of the fields of a record that `codeexec` does not read. A field that may hold tests is refused by name,
+//! since any program would pass a record whose tests are not read. The other fields are kept as `meta`.
 
 use serde_json::{Map, Value};
 
@@ -28,7 +28,7 @@ pub const READ: [&str; 18] = [
     "meta",
 ];
 
-/// Fields of public sets that hold no tests, whatever their values look like: solutions are code, too.
+/// Fields of public sets that hold no tests, whatever their values: solutions are code, too.
 const HARMLESS: [&str; 40] = [
     "task_id",
     "problem_id",
@@ -72,7 +72,7 @@ const HARMLESS: [&str; 40] = [
     "doc_struct",
 ];
 
-/// Fields of public sets that hold tests, or what tests need, and where their content belongs here.
+/// Fields of public sets that hold tests or what tests need, and the field for their content here.
 const TESTS: [(&str, &str); 32] = [
     ("test_list", "put its statements into \"tests\""),
     ("challenge_test_list", "add its statements to \"tests\""),
@@ -117,10 +117,10 @@ const TESTS: [(&str, &str); 32] = [
     ("ground_truth", "make its cases entries of \"tests\""),
 ];
 
-/// Splits a record: the fields that are read, and `meta`. A field that is null counts as absent.
+/// Splits a record into the fields that are read, and `meta`. A null field counts as absent.
 ///
 /// # Errors
-/// Names the first field that is not read and may hold tests.
+/// When a field that is not read may hold tests; the error names the first.
 pub fn split(record: Fields) -> Result<(Fields, Fields), String> {
     let (mut read, mut meta) = (Map::new(), Map::new());
     for (name, value) in record {
@@ -143,7 +143,7 @@ pub fn split(record: Fields) -> Result<(Fields, Fields), String> {
     Ok((read, meta))
 }
 
-/// Why a field that is not read cannot be passed over; nothing where it can.
+/// The reason why an unread field is refused; `None` if it may be ignored.
 fn refused(name: &str, value: &Value) -> Option<String> {
     let lower = name.to_lowercase().replace('-', "_");
     if is_empty(value) && !lower.contains("test") {
@@ -181,8 +181,8 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Whether a name is another one with a slip of the pen: other case or separators, or one letter more, less, other or
-/// moved. Names of four letters have too many neighbours: of them only the plural counts.
+/// Whether a name is a misspelling of another one: other case or separators, or one letter added, missing, changed or
+/// moved. Names of four letters have too many neighbours; for them, only the plural counts.
 fn is_slip(name: &str, known: &str) -> bool {
     if name == known || name.strip_suffix('s') == Some(known) || known.strip_suffix('s') == Some(name) {
         return true;
@@ -200,7 +200,7 @@ fn is_slip(name: &str, known: &str) -> bool {
     }
 }
 
-/// Whether a value is code that asserts, or pairs of inputs and outputs, at any depth.
+/// Whether a value is code with assertions, or pairs of inputs and outputs, at any depth.
 fn holds_tests(value: &Value) -> bool {
     match value {
         Value::String(text) => is_code(text),

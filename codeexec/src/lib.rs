@@ -1,9 +1,9 @@
-//! Runs untrusted programs with their tests in a WebAssembly sandbox, and says what happened.
+//! Runs untrusted programs with their tests in a WebAssembly sandbox, and reports the results.
 //!
-//! Each program gets a fresh CPython in an instance of its own (wasmtime) that has no way out: the system calls are
-//! answered from memory ([`sandbox`]). Its tests run in a second interpreter, the judge's, which calls the program's
-//! functions over a channel of checked plain data ([`python::session`]): a program cannot see, patch or search its tests,
-//! and what it returns is compared by code that it never touches. One supervised worker process a core runs the programs
+//! Each program gets a fresh CPython in its own isolated instance (wasmtime): the system calls are answered from
+//! memory ([`sandbox`]). Its tests run in a second interpreter, the judge's, which calls the program's functions over
+//! a channel of checked plain data ([`python::session`]). A program cannot see, patch or search its tests, and its
+//! results are compared by code that it cannot reach. One supervised worker process per core runs the programs
 //! ([`pool`]).
 //!
 //! ```no_run

@@ -1,34 +1,34 @@
-//! What a program may use.
+//! The limits of a program.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The limits of one program. All of them hold at once, and all of them are on.
+/// The limits of one program. All of them apply at the same time, and all are on by default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// The program's time with all its tests: its processor time and what it sleeps. It does not depend on what else the
-    /// machine does.
+    /// Time limit of the program with all its tests: processor time plus sleep. It does not depend on the load of the
+    /// machine.
     pub time: Duration,
-    /// Real time: a backstop for a machine that is too busy to give the program its processor time.
+    /// Wall-time limit: a backstop for a machine that is too busy to give the program its processor time.
     pub wall: Duration,
-    /// Largest size of the guest's memory in bytes, the interpreter's own included (CPython: about 70 MB).
+    /// Maximum size of the guest's memory in bytes, including the interpreter (CPython: about 70 MB).
     pub memory: usize,
-    /// Most bytes on standard output, and the same on standard error.
+    /// Maximum number of bytes on standard output, and on standard error.
     pub output: usize,
-    /// Most bytes of files in the private in-memory scratch folder.
+    /// Maximum number of bytes of files in the private in-memory scratch folder.
     pub disk: u64,
 }
 
 impl Limits {
-    /// So much time, with the backstop that belongs to it.
+    /// Limits with this time, and the matching backstop.
     #[must_use]
     pub fn within(time: Duration) -> Self {
         Self { time, wall: backstop(time), ..Self::default() }
     }
 }
 
-/// Ten times the program's time, and half a minute at least.
+/// Ten times the program's time, and at least half a minute.
 #[must_use]
 pub fn backstop(time: Duration) -> Duration {
     time.saturating_mul(10).max(Duration::from_secs(30))

@@ -1,18 +1,18 @@
-//! Comparison of standard output with what is expected of it.
+//! Compares standard output with the expected output.
 
 use serde::{Deserialize, Serialize};
 
-/// How outputs are compared.
+/// The method of comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compare {
-    /// Line by line; white space at the ends of lines and empty lines at the end do not count, and numbers with a
+    /// Line by line; white space at the ends of lines and empty lines at the end are ignored, and numbers with a
     /// decimal point are compared as numbers.
     #[default]
     Lines,
     /// Byte by byte.
     Exact,
-    /// Word by word: white space of any kind separates.
+    /// Word by word, separated by white space of any kind.
     Tokens,
     /// The same lines in any order.
     UnorderedLines,
@@ -23,7 +23,7 @@ pub enum Compare {
 /// A rule of comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Rule {
-    /// How.
+    /// The method.
     pub compare: Compare,
     /// Absolute tolerance for numbers.
     pub atol: Option<f64>,
@@ -31,7 +31,7 @@ pub struct Rule {
     pub rtol: Option<f64>,
 }
 
-/// Nothing where the outputs agree; else the first difference, as a sentence.
+/// The first difference, as a sentence; `None` if the outputs agree.
 pub fn difference(got: &str, expected: &str, rule: &Rule) -> Option<String> {
     let same: Vec<(String, String)> = match rule.compare {
         Compare::Exact => return (got != expected).then(|| "it differs byte for byte".into()),
@@ -86,7 +86,7 @@ fn short(text: &str) -> String {
     if text.chars().count() <= 80 { text.to_owned() } else { text.chars().take(80).collect::<String>() + "..." }
 }
 
-/// Equal texts, or equal but for the spelling of numbers. The white space between the words counts.
+/// Whether two lines are equal, or differ only in the spelling of numbers. The white space between words counts.
 fn same_line(got: &str, expected: &str, rule: &Rule) -> bool {
     if got == expected {
         return true;
@@ -101,9 +101,10 @@ fn same_line(got: &str, expected: &str, rule: &Rule) -> bool {
         && got_parts.iter().zip(&expected_parts).all(|(g, e)| g == e || same_number(g, e, rule))
 }
 
-/// Equality of two numbers. Without a tolerance it is for decimals alone: where an integer is expected, an integer has to
-/// be there. Two decimals are equal where their values are, to a part in 10^9, which is what floating point loses; or
-/// where both have six decimals or more and are within 10^-6, absolutely or relatively, as competitive judges have it.
+/// Whether two numbers are equal. Without a tolerance, only decimals are compared as numbers: an expected integer
+/// must be matched by an integer. Two decimals are equal if their values agree to a part in 10^9, which allows for
+/// floating-point loss, or if both have at least six decimals and differ by at most 10^-6, absolutely or relatively,
+/// as in competitive judges.
 fn same_number(got: &str, expected: &str, rule: &Rule) -> bool {
     let (Some(g), Some(e)) = (number(got), number(expected)) else { return false };
     if rule.atol.is_some() || rule.rtol.is_some() {
@@ -116,13 +117,13 @@ fn same_number(got: &str, expected: &str, rule: &Rule) -> bool {
     apart <= 1e-9 * size || both >= 6 && apart <= 1e-6 * size.max(1.0)
 }
 
-/// The value of a decimal number: digits with a sign, a point and an exponent, and nothing else.
+/// The value of a decimal number: digits with an optional sign, point and exponent, and nothing else.
 fn number(text: &str) -> Option<f64> {
     let is_number = text.bytes().any(|b| b.is_ascii_digit()) && text.bytes().all(|b| b"+-.eE0123456789".contains(&b));
     text.parse::<f64>().ok().filter(|value| is_number && value.is_finite())
 }
 
-/// How many decimals are written; nothing for an integer. An exponent has as many as one wants.
+/// Number of written decimals; `None` for an integer. A number with an exponent has unlimited decimals.
 fn decimals(text: &str) -> Option<usize> {
     if text.contains(['e', 'E']) {
         return Some(17);

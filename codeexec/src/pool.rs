@@ -1,5 +1,5 @@
-//! One supervised worker process a core. A worker that is silent beyond its program's limit, or dead, is replaced; its
-//! program is reported, or tried once more where the worker died by another hand.
+//! One supervised worker process per core. A worker that is silent beyond its program's limit, or dead, is replaced.
+//! Its program gets a verdict, or is tried again if something else killed the worker.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -18,12 +18,14 @@ use crate::limits::{Limits, backstop};
 use crate::native::Backend;
 use crate::record::{Job, Status, Verdict};
 
-/// How long after its limit a worker may stay silent. The sandbox itself ends programs within a few milliseconds.
+/// The time after its limit that a worker may stay silent. The sandbox itself ends programs within a few
+/// milliseconds.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often a program is tried whose worker is killed from outside, as by the kernel when memory is short.
+/// Maximum number of attempts for a program whose worker is killed from outside, for example by the kernel when
+/// memory is short.
 const KILLS: u32 = 5;
 
-/// How a worker process is started.
+/// The command line that starts a worker process.
 #[derive(Debug, Clone)]
 pub struct Launcher {
     /// The binary.
@@ -33,10 +35,10 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// This binary, with `prefix` before the hidden subcommand that [`crate::cli`] has for it.
+    /// This binary, with `prefix` before the hidden subcommand that [`crate::cli`] defines for workers.
     ///
     /// # Errors
-    /// When the operating system does not say which binary this is.
+    /// When the operating system does not report the path of this binary.
     pub fn own(prefix: &[&str]) -> anyhow::Result<Self> {
         let mut arguments: Vec<String> = prefix.iter().map(|part| (*part).to_owned()).collect();
         arguments.push("child".into());
@@ -44,7 +46,7 @@ impl Launcher {
     }
 }
 
-/// Worker processes and the limits of what they run.
+/// Worker processes, and the limits of their programs.
 pub struct Pool {
     launcher: Launcher,
     limits: Limits,
@@ -53,14 +55,14 @@ pub struct Pool {
     lint: bool,
     idle: Mutex<Vec<Option<Worker>>>,
     freed: Condvar,
-    /// Workers that were replaced.
+    /// Number of workers that were replaced.
     pub replaced: AtomicU64,
-    /// Programs that have their verdict.
+    /// Number of programs that have a verdict.
     pub finished: AtomicU64,
 }
 
 impl Pool {
-    /// Places for `workers` processes; each is started when it is first needed.
+    /// A pool for `workers` processes; each is started when it is first needed.
     pub fn new(launcher: Launcher, workers: usize, limits: Limits, seed: u64) -> Self {
         Self {
             launcher,
@@ -75,13 +77,13 @@ impl Pool {
         }
     }
 
-    /// The same with another backend.
+    /// Sets the backend.
     #[must_use]
     pub fn with_backend(self, backend: Backend) -> Self {
         Self { backend, ..self }
     }
 
-    /// The same with a linter's findings in every verdict.
+    /// Adds a linter's findings to every verdict.
     #[must_use]
     pub fn with_lint(self, lint: bool) -> Self {
         Self { lint, ..self }
@@ -157,11 +159,11 @@ fn with_colon(said: &str) -> String {
     if said.is_empty() { String::new() } else { format!(": {}", said.chars().take(500).collect::<String>()) }
 }
 
-/// Why a worker gave no verdict.
+/// The reason why a worker gave no verdict.
 enum Lost {
-    /// The time is over.
+    /// The time limit has passed.
     Silent,
-    /// It ended; whether by SIGKILL, and what it wrote to standard error.
+    /// It ended: whether by SIGKILL, and its output on standard error.
     Dead { was_killed: bool, said: String },
 }
 

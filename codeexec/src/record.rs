@@ -1,4 +1,4 @@
-//! What goes in and what comes out: a program with its tests, and the verdict on it.
+//! Input and output: a program with its tests, and the verdict on it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ use crate::output::{Compare, Rule};
 /// A program to run, one JSON object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
-    /// Names the program in the verdict. Default: empty.
+    /// The id of the program, which the verdict repeats. Default: empty.
     #[serde(default, deserialize_with = "text_or_number")]
     pub id: String,
     /// The language; default `python`.
@@ -18,48 +18,48 @@ pub struct Job {
     pub language: String,
     /// The program's text.
     pub code: String,
-    /// Tests, each with a result of its own: texts of tests, `{"args", "expected", "kwargs"?, "atol"?, "name"?}` for calls
-    /// of `entry_point`, or `{"stdin", "expected_stdout", "compare"?, "checker"?, "atol"?, "rtol"?, "name"?}` for runs of
-    /// the whole program.
+    /// Tests, each with its own result: texts of tests, `{"args", "expected", "kwargs"?, "atol"?, "name"?}` for calls
+    /// of `entry_point`, or `{"stdin", "expected_stdout", "compare"?, "checker"?, "atol"?, "rtol"?, "name"?}` for
+    /// runs of the whole program.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<Value>,
     /// One text of tests: statements, or a function `check(candidate)`, which is called with `entry_point`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
-    /// Run before `tests`, such as imports and helper functions of theirs.
+    /// Code that runs before `tests`, such as their imports and helper functions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setup: Option<String>,
     /// The function that the tests call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry_point: Option<String>,
-    /// A right solution and inputs: the program has to give what the solution gives.
+    /// A right solution and inputs: the program must return what the solution returns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Reference>,
     /// Standard input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
-    /// What has to be on standard output.
+    /// The expected standard output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_stdout: Option<String>,
-    /// How it is compared; default: line by line.
+    /// The method of comparison; default: line by line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compare: Option<Compare>,
-    /// Python text that defines `check(stdin, stdout, expected)`: true where the output is right.
+    /// Python source that defines `check(stdin, stdout, expected)`, which returns true if the output is right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checker: Option<String>,
-    /// Absolute tolerance for the numbers in it.
+    /// Absolute tolerance for numbers in the output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub atol: Option<f64>,
-    /// Relative tolerance for the numbers in it.
+    /// Relative tolerance for numbers in the output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtol: Option<f64>,
-    /// The record has no tests, on purpose: the program has to run to its end without an exception.
+    /// Whether the record has no tests on purpose: the program must end without an exception.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_tests: bool,
-    /// A linter's findings are wanted, too.
+    /// Whether to add a linter's findings.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lint: bool,
-    /// Seconds of processor time and sleep for this program instead of the command's.
+    /// Time limit of this program (processor time plus sleep) in seconds, instead of the command's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
     /// Fields of the record that are not read.
@@ -67,14 +67,14 @@ pub struct Job {
     pub meta: Map<String, Value>,
 }
 
-/// Inputs whose right outputs a reference solution gives (EvalPlus).
+/// Inputs for which a reference solution gives the right outputs (EvalPlus).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reference {
     /// The right solution.
     pub code: String,
     /// A Python expression: the list of argument lists.
     pub inputs: String,
-    /// Absolute tolerance for floats; 0: EvalPlus's 1e-6 where floats are expected.
+    /// Absolute tolerance for floats; 0 means EvalPlus's 1e-6 if floats are expected.
     #[serde(default)]
     pub atol: f64,
     /// Another rule than equality: `set`, `not_none`, or `zero` (HumanEval/32).
@@ -94,10 +94,10 @@ fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<S
     }
 }
 
-/// What to do about a record without tests.
+/// The advice for a record without tests.
 const SAY_SO: &str = "a program that only has to run to its end says \"no_tests\": true";
 
-/// A job that has been checked, for readers of files.
+/// A checked job, for readers of files.
 #[derive(Debug, Clone)]
 pub struct Checked(pub Job);
 
@@ -108,7 +108,7 @@ impl<'de> Deserialize<'de> for Checked {
 }
 
 impl Job {
-    /// A Python program whose tests are still to be given.
+    /// A Python program without tests yet.
     pub fn python(id: impl Into<String>, code: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -132,13 +132,13 @@ impl Job {
         }
     }
 
-    /// The same, to be run without tests.
+    /// The same, marked to run without tests.
     #[must_use]
     pub fn without_tests(self) -> Self {
         Self { no_tests: true, ..self }
     }
 
-    /// Reads a job; the error is a sentence about what to change.
+    /// Reads a job; the error message says what to change.
     ///
     /// # Errors
     /// When a field is missing, of the wrong type, or contradicts another.
@@ -155,10 +155,11 @@ impl Job {
         Ok(job)
     }
 
-    /// Whether it can be judged.
+    /// Checks that the job can be judged.
     ///
     /// # Errors
-    /// A sentence about what to change: fields that contradict each other, tests of no form, no tests.
+    /// When fields contradict each other, tests have no known form, or there are no tests; the message says what to
+    /// change.
     pub fn check(&self) -> Result<(), String> {
         let kinds = [
             (!self.tests.is_empty(), "tests"),
@@ -198,7 +199,7 @@ impl Job {
         Ok(())
     }
 
-    /// How its output is compared.
+    /// The rule for comparing its output.
     pub fn rule(&self) -> Rule {
         Rule { compare: self.compare.unwrap_or_default(), atol: self.atol, rtol: self.rtol }
     }
@@ -268,7 +269,7 @@ fn no_test(value: &Value) -> String {
     )
 }
 
-/// How a program did, in one word.
+/// The result of a program, as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -276,20 +277,20 @@ pub enum Status {
     Passed,
     /// A test found a wrong result.
     Failed,
-    /// An exception, an exit before the tests were done, or text that is not a program.
+    /// An exception, an exit before the tests were done, or text that is not a valid program.
     Error,
-    /// A limit of time.
+    /// A time limit was reached.
     Timeout,
-    /// The limit of memory.
+    /// The memory limit was reached.
     Memory,
-    /// The limit of output.
+    /// The output limit was reached.
     OutputLimit,
     /// The interpreter crashed.
     Crashed,
 }
 
 impl Status {
-    /// The word in JSON.
+    /// The value in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -310,11 +311,11 @@ pub struct TestResult {
     pub name: String,
     /// True when it passed.
     pub passed: bool,
-    /// Why it did not, in a sentence.
+    /// The reason of a failure, as a sentence.
     pub message: String,
 }
 
-/// What a linter finds.
+/// A finding of a linter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The line, from 1.
@@ -323,7 +324,7 @@ pub struct Finding {
     pub column: u32,
     /// The finding's kind, such as `UnusedImport`.
     pub code: String,
-    /// A sentence.
+    /// The message.
     pub message: String,
 }
 
@@ -332,9 +333,9 @@ pub struct Finding {
 pub struct Verdict {
     /// The job's id.
     pub id: String,
-    /// Every test ran and passed.
+    /// Whether every test ran and passed.
     pub passed: bool,
-    /// How it went.
+    /// The status.
     pub status: Status,
     /// One sentence about a status that is not `passed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -345,22 +346,22 @@ pub struct Verdict {
     pub stdout: String,
     /// Standard error, with tracebacks that point into the program.
     pub stderr: String,
-    /// Whether the text parses; absent where that is not known before it runs.
+    /// Whether the text parses; absent if that is not known before it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parses: Option<bool>,
-    /// What a linter finds in the text; absent where that was not asked for, or the language has none here.
+    /// A linter's findings in the text; absent if not requested, or if the language has no linter here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lint: Option<Vec<Finding>>,
-    /// Real time in milliseconds.
+    /// Wall time in milliseconds.
     pub wall_ms: f64,
     /// Processor time in milliseconds.
     pub cpu_ms: f64,
-    /// What the program slept, in milliseconds of its own clock: nobody waits for it.
+    /// Time that the program slept, in milliseconds of its own clock; no real time passes.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub slept_ms: f64,
-    /// Largest size of the program's memory in bytes, the interpreter's included.
+    /// Peak size of the program's memory in bytes, including the interpreter.
     pub peak_memory_bytes: u64,
-    /// What ran it.
+    /// The backend that ran it.
     #[serde(default)]
     pub backend: Backend,
     /// Every other field, kept for readers of later versions.
@@ -369,7 +370,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// A verdict that nothing ran for.
+    /// A verdict without a run.
     pub fn without_run(id: &str, status: Status, detail: impl Into<String>) -> Self {
         Self {
             id: id.to_owned(),

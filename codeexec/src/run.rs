@@ -1,4 +1,4 @@
-//! `codeexec run`: a file of programs to a file of verdicts, in order, streaming, resumable.
+//! `codeexec run`: runs a file of programs and writes a file of verdicts, in order, streaming, resumable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,17 +15,17 @@ use run::progress::Progress;
 use crate::pool::Pool;
 use crate::record::{Checked, Job, Status, Verdict};
 
-/// Results that may wait in memory for an earlier one.
+/// Maximum number of results that wait in memory for an earlier one.
 const MAX_AHEAD: usize = 1000;
 
-/// What a run did.
+/// The summary of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Verdicts by status, of this command and of those before it that it continued.
+    /// Number of verdicts by status, of this command and of earlier ones that it continued.
     pub statuses: BTreeMap<&'static str, u64>,
-    /// Verdicts that an earlier, interrupted run had made.
+    /// Number of verdicts from an earlier, interrupted run.
     pub resumed: usize,
-    /// Lines that were set aside.
+    /// Number of rejected lines.
     pub bad: u64,
     /// Names of fields that were not read.
     pub unread: BTreeSet<String>,
@@ -34,7 +34,7 @@ pub struct Summary {
 /// Runs every program of `input` and writes its verdict to `output`.
 ///
 /// # Errors
-/// A bad line (unless `skip_bad`), an unreadable file, a language that is not set up.
+/// When a line is faulty (unless `skip_bad`), a file cannot be read, or a language is not set up.
 pub fn run(
     pool: &Pool,
     workers: usize,
@@ -100,7 +100,7 @@ pub fn run(
     Ok(summary)
 }
 
-/// The next job and its index; nothing at the end of the input or after an error elsewhere.
+/// The next job and its index; `None` at the end of the input or after an error elsewhere.
 fn next_job(
     source: &Mutex<(jsonl::Reader<Checked>, usize)>,
     written: &AtomicUsize,
@@ -120,12 +120,12 @@ fn next_job(
     Some(job.map(|Checked(job)| (index, job)).map_err(anyhow::Error::from))
 }
 
-/// Where bad lines of a run with `--skip-bad` go.
+/// The file for bad lines of a run with `--skip-bad`.
 fn rejects(output: &Path) -> PathBuf {
     output.with_file_name("rejected.jsonl")
 }
 
-/// The number of programs, where every line is JSON; the run itself says which is not.
+/// The number of programs, if every line is JSON; the run itself reports lines that are not.
 fn count(input: &Path) -> Option<usize> {
     let mut count = 0;
     for line in jsonl::read::<serde::de::IgnoredAny>(input, OnBadLine::Error).ok()? {
@@ -135,10 +135,10 @@ fn count(input: &Path) -> Option<usize> {
     Some(count)
 }
 
-/// Runs a list of jobs; the verdicts in order.
+/// Runs a list of jobs; returns the verdicts in order.
 ///
 /// # Errors
-/// As for [`Pool::run`].
+/// See [`Pool::run`].
 pub fn run_all(pool: &Pool, workers: usize, jobs: &[Job]) -> anyhow::Result<Vec<Verdict>> {
     let next = AtomicUsize::new(0);
     let progress = Progress::new("programs", Some(jobs.len()), 0);
@@ -166,7 +166,7 @@ pub fn run_all(pool: &Pool, workers: usize, jobs: &[Job]) -> anyhow::Result<Vec<
 }
 
 impl Summary {
-    /// Two lines for people.
+    /// Two lines of text for the user.
     pub fn text(&self, output: &Path, start: Instant) -> String {
         let total: u64 = self.statuses.values().sum();
         let words: Vec<String> = self.statuses.iter().map(|(status, n)| format!("{n} {status}")).collect();

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::pool::Pool;
 use crate::record::Job;
 
-/// The routes: `POST /run` takes a job or a list of jobs and answers verdicts.
+/// The routes: `POST /run` takes a job or a list of jobs and returns verdicts.
 pub fn routes(pool: Arc<Pool>) -> Routes {
     let (replaced, finished) = (pool.clone(), pool.clone());
     let named = Mutex::new(BTreeSet::new());

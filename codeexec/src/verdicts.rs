@@ -1,4 +1,4 @@
-//! From what was reported to the verdict: the rules are the same for every language and backend.
+//! Computes the verdict from the reports; the rules are the same for every language and backend.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use crate::output::difference;
 use crate::record::{Job, Status, TestResult, Verdict};
 use crate::sandbox::{Ending, Stop};
 
-/// What the judge says of a test.
+/// The judge's report on a test.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Report {
-    /// The test's name; none where only a traceback is told.
+    /// The test's name; `None` if there is only a traceback.
     #[serde(default)]
     pub name: String,
-    /// It passed.
+    /// Whether it passed.
     #[serde(default)]
     pub passed: bool,
-    /// Why it did not.
+    /// The reason of a failure.
     #[serde(default)]
     pub message: String,
     /// `passed`, `failed` (a wrong result) or `error`.
     #[serde(default)]
     pub kind: String,
-    /// The traceback of an exception of the program's.
+    /// The traceback of an exception in the program.
     #[serde(default)]
     pub traceback: Option<String>,
 }
@@ -37,7 +37,7 @@ impl Report {
     }
 }
 
-/// The status of a guest that ended other than by its own return.
+/// The status of a guest that did not end by returning.
 pub fn status_of(ending: &Ending) -> Status {
     match ending {
         Ending::Stopped(Stop::Exit(_) | Stop::Dismissed) | Ending::Stack => Status::Error,
@@ -47,7 +47,8 @@ pub fn status_of(ending: &Ending) -> Status {
     }
 }
 
-/// Sets status, detail and tests: passed only when the tests were run to their end, there was one, and all passed.
+/// Sets status, detail and tests. The verdict is `passed` only if the tests ran to their end, there was at least one,
+/// and all passed.
 pub fn conclude(verdict: &mut Verdict, reports: Vec<Report>, done: bool, ended: Option<Ending>) {
     let all_passed = !reports.is_empty() && reports.iter().all(|report| report.passed);
     if let Some(ended) = ended {
@@ -76,8 +77,8 @@ pub fn conclude(verdict: &mut Verdict, reports: Vec<Report>, done: bool, ended: 
     }));
 }
 
-/// Holds a program that ran to its end to the output that was expected of it. `checked` is what a checker of the record's
-/// own found: nothing where the output is right, else a sentence.
+/// Compares the output of a program that ran to its end with the expected output. `checked` is the result of the
+/// record's own checker: `None` if the output is right, else a message.
 pub fn compare_output(verdict: &mut Verdict, job: &Job, checked: Option<Option<String>>) {
     let (Status::Passed, Some(expected)) = (verdict.status, &job.expected_stdout) else { return };
     let found = checked.unwrap_or_else(|| difference(&verdict.stdout, expected, &job.rule()));
@@ -87,7 +88,7 @@ pub fn compare_output(verdict: &mut Verdict, job: &Job, checked: Option<Option<S
     }
 }
 
-/// The last words: memory, and the rule that only `passed` passes.
+/// Sets the last fields: memory, and the rule that only the status `passed` counts as passed.
 pub fn finish(verdict: &mut Verdict, memory_refused: bool) {
     let is_open = !matches!(verdict.status, Status::Passed | Status::Timeout | Status::OutputLimit | Status::Failed);
     if is_open && memory_refused {
@@ -100,10 +101,10 @@ pub fn finish(verdict: &mut Verdict, memory_refused: bool) {
     }
 }
 
-/// Each case of standard input a run of its own, within one budget of time.
+/// Runs each case of standard input separately, within one time budget.
 ///
 /// # Errors
-/// As `run`.
+/// Errors of `run`.
 pub fn stdin_cases(
     job: &Job,
     limits: &Limits,

@@ -1,7 +1,7 @@
-//! Hostile programs. None may pass its test, reach anything outside, hang past its limit, or be felt by the next program.
+//! Hostile programs. None may pass its test, reach anything outside, run past its limit, or affect the next program.
 //!
-//! `cargo test -p codeexec --test attacks` runs a sample of each class; with `-- --ignored` all of them, and holds each to
-//! its limit and 100 ms, which needs a machine that does nothing else.
+//! `cargo test -p codeexec --test attacks` runs a sample of each class. With `-- --ignored` it runs all of them, and
+//! requires each verdict within the limit plus 100 ms, which needs an idle machine.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -18,9 +18,9 @@ use codeexec::record::{Job, Status, Verdict};
 use families::Attack;
 use serde_json::json;
 
-/// Wall clock of an attack in seconds.
+/// Time limit of an attack in seconds.
 const LIMIT: f64 = 0.5;
-/// How many seconds beyond it the verdict is there, and by when on a machine that is busy with other things.
+/// Allowed delay of the verdict after the limit in seconds, on an idle machine and on a busy one.
 const HANG: f64 = 0.1;
 const HANG_WHEN_BUSY: f64 = 5.0;
 
@@ -39,7 +39,7 @@ fn job(attack: &Attack) -> Job {
     job
 }
 
-/// Behaves only in an interpreter that nobody used before.
+/// A program that works only in an interpreter that no other program has used.
 fn canary(language: &str) -> Job {
     if language != "python" {
         let (code, test) = match language {
@@ -74,15 +74,15 @@ def f():
     job
 }
 
-/// What an attack came to, and the program after it.
+/// The outcome of an attack, and of the program after it.
 struct Outcome {
     verdict: Verdict,
-    /// From the order to the verdict as the pool's caller sees it, without the compiler's time.
+    /// Time from the order to the verdict, as the pool's caller sees it, without the compiler's time.
     seconds: f64,
     next: Verdict,
 }
 
-/// Runs each attack with its canary behind it, in two threads, and measures from outside.
+/// Runs each attack followed by its canary, in two threads, and measures from outside.
 fn outcomes(pool: &Pool, attacks: &[Attack]) -> Vec<Outcome> {
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     std::thread::scope(|scope| {

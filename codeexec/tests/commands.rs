@@ -1,4 +1,4 @@
-//! The binary: `run` with its resumption, `extract`. `serve` is in `soak.rs`.
+//! Tests the binary: `run` with its resumption, `extract`. `serve` is in `soak.rs`.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -33,7 +33,7 @@ fn mixed(count: usize) -> Vec<Value> {
         .collect()
 }
 
-/// What must not depend on who ran it when.
+/// The part of a verdict that must not depend on the machine and the time.
 fn gist(verdict: &Verdict) -> (String, bool, String, Vec<bool>) {
     let tests = verdict.tests.iter().map(|test| test.passed).collect();
     (verdict.id.clone(), verdict.passed, verdict.status.word().into(), tests)

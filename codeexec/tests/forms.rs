@@ -1,5 +1,5 @@
-//! Python tests in the forms that people write them in, with what they use: each passes with a right program, and fails
-//! with a wrong one.
+//! Python tests in the forms and with the features that people use: each passes with a right program and fails with a
+//! wrong one.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -25,7 +25,7 @@ fn check(cases: &[(Value, Status)]) {
 const UP: &str = "def up(x):\n    return x + 1";
 const DOWN: &str = "def up(x):\n    return x - 1";
 
-/// A text of tests with a right and a wrong program.
+/// A text of tests, with a right and a wrong program.
 fn both(test: &str) -> [(Value, Status); 2] {
     [(json!({"code": UP, "test": test}), Status::Passed), (json!({"code": DOWN, "test": test}), Status::Failed)]
 }

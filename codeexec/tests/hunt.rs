@@ -1,7 +1,7 @@
-//! A hunt for false passes: wrong programs with tests in every form that public sets have. None may pass, and the right
-//! program of each task has to.
+//! A hunt for false passes: wrong programs with tests in every form of public sets. None may pass, and the right
+//! program of each task must pass.
 //!
-//! `cargo test -p codeexec --test hunt` runs some of each form; 10,000 wrong programs of all languages:
+//! `cargo test -p codeexec --test hunt` runs some of each form. For 10,000 wrong programs of all languages:
 //! `CODEEXEC_HUNT=10000 cargo test -p codeexec --test hunt -- --ignored --nocapture`
 
 #![allow(clippy::unwrap_used, reason = "tests")]

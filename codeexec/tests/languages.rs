@@ -1,4 +1,5 @@
-//! Verdicts in the languages beside Python: forms of tests, values that cross, statuses, and tests that must not pass.
+//! Verdicts in the languages other than Python: forms of tests, transferred values, statuses, and tests that must not
+//! pass.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -8,7 +9,7 @@ use codeexec::record::{Job, Status, Verdict};
 use codeexec::run::run_all;
 use serde_json::{Value, json};
 
-/// Records of one language with the status that each must get, and how many of its tests must pass.
+/// Records of one language, with the expected status and the number of tests that must pass.
 fn check(language: &str, cases: Vec<(Value, Status, usize)>) -> Vec<Verdict> {
     common::set_up_language(language);
     let pool = common::pool(2.0);

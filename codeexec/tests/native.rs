@@ -1,5 +1,5 @@
-//! The native backend: the same verdicts as in the sandbox, its isolation and its limits. Skipped where bubblewrap is missing
-//! or cannot make namespaces.
+//! The native backend: the same verdicts as in the sandbox, its isolation and its limits. Skipped if bubblewrap is
+//! missing or cannot create namespaces.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -10,7 +10,7 @@ use codeexec::record::{Job, Status, Verdict};
 use codeexec::run::run_all;
 use serde_json::{Value, json};
 
-/// Verdicts of both backends, or nothing where there is only one.
+/// Verdicts of both backends, or `None` if there is only one.
 fn both(cases: &[Value]) -> Option<(Vec<Verdict>, Vec<Verdict>)> {
     test_support::require(Native::open().map_err(|reason| format!("{reason:#}")))?;
     let jobs: Vec<Job> = cases.iter().map(|value| Job::from_value(value.clone()).unwrap()).collect();

@@ -1,7 +1,8 @@
-//! Mixed programs, one in twenty hostile, through `serve`, while workers and the server itself are killed: none is lost, none
-//! is answered twice, memory stays flat, and every verdict is the one of a sequential run.
+//! Mixed programs, one in twenty hostile, through `serve`, while workers and the server itself are killed. No program
+//! may be lost or answered twice, memory must stay constant, and every verdict must equal that of a sequential run.
 //!
-//! A sample runs with the other tests. A long run goes in slices, each of which continues where the last one ended:
+//! A sample runs with the other tests. A long run is split into slices, each of which continues where the last one
+//! ended:
 //!
 //! ```text
 //! CODEEXEC_SOAK=100000 CODEEXEC_SOAK_STATE=/tmp/soak CODEEXEC_SOAK_SECONDS=400 \
@@ -24,10 +25,10 @@ use std::time::{Duration, Instant};
 use codeexec::record::{Job, Verdict};
 use serde_json::{Value, json};
 
-/// Programs in a request.
+/// Number of programs in a request.
 const BATCH: usize = 10;
 
-/// What is run as number `i`: the same in every run.
+/// The program with number `i`, the same in every run.
 fn program(i: usize) -> Value {
     // Those that end by themselves have time to, on a busy machine too: the limit of time is for the others.
     const HOSTILE: [(&str, f64); 10] = [
@@ -75,13 +76,13 @@ fn program(i: usize) -> Value {
     }
 }
 
-/// What must not depend on who ran it when.
+/// The part of a verdict that must not depend on the machine and the time.
 fn gist(verdict: &Verdict) -> String {
     let tests: String = verdict.tests.iter().map(|test| if test.passed { '+' } else { '-' }).collect();
     format!("{} {} {tests}", verdict.passed, verdict.status.word())
 }
 
-/// Answers by number, written down as they come.
+/// Answers by number, written to a file as they arrive.
 struct Answers {
     held: Mutex<(BTreeMap<usize, String>, std::fs::File)>,
     twice: AtomicUsize,
@@ -141,7 +142,7 @@ impl Server {
     }
 }
 
-/// A request over a connection of its own; nothing when the server is killed meanwhile.
+/// A request over a separate connection; `None` if the server is killed meanwhile.
 fn post(port: u16, body: &Value) -> Option<Value> {
     let body = body.to_string();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
@@ -170,8 +171,8 @@ fn kill(id: u32, signal: &str) {
     Command::new("kill").args([signal, &id.to_string()]).status().unwrap();
 }
 
-/// Sends what has no answer yet until `end`; how many workers and servers were killed, and the server's and the largest
-/// worker's memory now and then.
+/// Sends the programs without an answer until `end`. Returns how many workers and servers were killed, and samples of
+/// the memory of the server and of the largest worker.
 fn serve(count: usize, answers: &Answers, end: Instant) -> (usize, usize, Vec<(u64, u64)>) {
     let server = RwLock::new(Server::start());
     let next = AtomicUsize::new(0);
@@ -235,7 +236,7 @@ fn serve(count: usize, answers: &Answers, end: Instant) -> (usize, usize, Vec<(u
     (workers_killed, servers_killed, memory)
 }
 
-/// One program after the other.
+/// Runs one program after the other.
 fn sequential(count: usize, answers: &Answers, end: Instant) {
     let pool = common::pool(10.0);
     for id in 0..count {

@@ -1,5 +1,5 @@
-//! Published benchmarks: canonical solutions pass, broken ones fail. A sample here; all of them with `-- --ignored`, or by
-//! `codeexec bench-suite`.
+//! Published benchmarks: canonical solutions pass, broken ones fail. This runs a sample; `-- --ignored`, or `codeexec
+//! bench-suite`, runs all of them.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -28,7 +28,7 @@ const OTHERS: [(&str, Suite, &str, usize); 5] = [
     ("php", Suite::Mxeval, "mxeval/multilingual_humaneval/HumanEval_php_v1.1.jsonl.gz", 9),
     ("ruby", Suite::Mxeval, "mxeval/multilingual_humaneval/HumanEval_ruby_v1.1.jsonl.gz", 9),
 ];
-/// How the faults begin that are the data's own, and why.
+/// The prefixes of faults that are errors of the data, with the reason.
 const EXCUSED: [(&str, &str, &str); 12] = [
     ("python", "Mbpp OffByOne 82 ", "the tests of volumes allow for a thousandth"),
     ("python", "Mbpp OffByOne 85 ", "the tests of surfaces allow for a thousandth"),
@@ -50,7 +50,7 @@ const WAYS: [(Broken, Option<Status>); 4] = [
     (Broken::Loop, Some(Status::Timeout)),
 ];
 
-/// Runs programs that are right; those that do not pass.
+/// Runs right programs; returns those that do not pass.
 fn failing(right: &[Task]) -> Vec<String> {
     let pool = common::pool(10.0);
     let jobs: Vec<Job> = right.iter().map(|task| task.job.clone()).collect();
@@ -58,7 +58,8 @@ fn failing(right: &[Task]) -> Vec<String> {
     verdicts.map(|verdict| format!("{} {:?} {:?}", verdict.id, verdict.status, verdict.detail)).collect()
 }
 
-/// Runs the programs of every `step`th task, broken; those whose tests do not notice, or call it something else.
+/// Runs the broken programs of every `step`th task; returns those that the tests do not detect, or that get another
+/// status than expected.
 fn unnoticed(right: &[Task], step: usize) -> Vec<String> {
     let pool = common::pool(10.0);
     let mut faults = Vec::new();
@@ -92,7 +93,7 @@ fn python_solutions_pass_and_broken_ones_fail() {
     }
 }
 
-/// Every `step`th task of a file, unsolved ones with the answers that their tests expect.
+/// Every `step`th task of a file; tasks without a solution get the answers that their tests expect.
 fn solved(suite: Suite, file: &str, step: usize) -> Vec<Task> {
     let Some(path) = common::data(file) else { return Vec::new() };
     let tasks = tasks(suite, &path).unwrap().into_iter().step_by(step);
@@ -136,7 +137,7 @@ fn all_of(language: &str) {
     judge(language, &all);
 }
 
-/// `cargo test -p codeexec --test suites -- --ignored --nocapture`, as those below.
+/// `cargo test -p codeexec --test suites -- --ignored --nocapture`, like those below.
 #[test]
 #[ignore = "every task in JavaScript: a minute"]
 fn all_of_javascript() {
@@ -161,7 +162,8 @@ fn all_of_cpp() {
     all_of("cpp");
 }
 
-/// That the solutions pass is for `codeexec bench-suite`, which gives the slow ones of the plus suites their time.
+/// `codeexec bench-suite` checks that the solutions pass, since it gives the slow ones of the plus suites enough
+/// time.
 #[test]
 #[ignore = "every Python task broken in four ways: minutes"]
 fn all_of_python_broken() {

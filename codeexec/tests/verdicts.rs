@@ -12,7 +12,7 @@ fn job(value: Value) -> Job {
     Job::from_value(value).unwrap()
 }
 
-/// Each record with the status that it must get, and how many of its tests must pass.
+/// Each record, with the expected status and the number of tests that must pass.
 fn check(cases: Vec<(Value, Status, usize)>) -> Vec<Verdict> {
     let pool = common::pool(2.0);
     let jobs: Vec<Job> = cases.iter().map(|(value, ..)| job(value.clone())).collect();
@@ -128,7 +128,8 @@ fn statuses() {
     assert!(verdicts[5].stdout.len() == 1 << 20 && verdicts[8].detail.as_deref().unwrap().contains("cobol"));
 }
 
-/// What crosses from the program to the judge and back: types, changed arguments, objects, exceptions, functions.
+/// Values that cross from the program to the judge and back: types, changed arguments, objects, exceptions,
+/// functions.
 #[test]
 fn values_cross_between_the_interpreters() {
     let code = "

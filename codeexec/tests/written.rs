@@ -1,5 +1,5 @@
-//! Dialogs in which a model writes a program and then its tests, in every language: a right program passes the tests that
-//! it wrote, a wrong one does not, and its repair does.
+//! Dialogs in which a model writes a program and then its tests, in every language: a right program passes the
+//! written tests, a wrong one does not, and its repair does.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -1,14 +1,14 @@
 //! The ways in which an answer marks code: fences, tags, inline code.
 
-/// A piece of code with what marks it.
+/// A piece of code, with its mark.
 pub struct Block {
-    /// The language's name, in lower case; empty where there is none.
+    /// The language's name in lower case; empty if there is none.
     pub mark: String,
-    /// The code, whose lines all end.
+    /// The code; every line ends with a newline.
     pub text: String,
 }
 
-/// The fence that a line opens: its character, its length, its indentation and what follows it.
+/// The fence that a line opens: its character, its length, its indentation and the text after it.
 fn fence(line: &str) -> Option<(char, usize, usize, &str)> {
     let trimmed = line.trim_start();
     let character = trimmed.chars().next().filter(|c| ['`', '~', '\''].contains(c))?;
@@ -19,8 +19,8 @@ fn fence(line: &str) -> Option<(char, usize, usize, &str)> {
     (length >= 3 && !rest.contains('`') && is_named).then_some((character, length, line.len() - trimmed.len(), rest))
 }
 
-/// The fenced blocks of a Markdown text (CommonMark, section 4.5); one that is not closed goes to the end, and one that is
-/// closed behind its last line ends there.
+/// The fenced blocks of a Markdown text (CommonMark, section 4.5). A block that is not closed extends to the end; a
+/// block that is closed at the end of its last line ends there.
 pub fn fenced(answer: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<(char, usize, usize, Block)> = None;
@@ -53,7 +53,7 @@ pub fn fenced(answer: &str) -> Vec<Block> {
     blocks
 }
 
-/// Code between tags that prompts ask for.
+/// Code between tags that prompts request.
 pub fn tagged(answer: &str) -> Vec<Block> {
     const TAGS: [(&str, &str); 8] = [
         ("[PYTHON]", "[/PYTHON]"),
@@ -84,7 +84,8 @@ pub fn tagged(answer: &str) -> Vec<Block> {
     blocks
 }
 
-/// The span of inline code that is a program: the one that defines what is wanted, else the longest that looks like code.
+/// The inline code span that is a program: the one that defines the wanted name, else the longest that looks like
+/// code.
 pub fn inline(answer: &str, looks: impl Fn(&str) -> bool, defines: impl Fn(&str) -> bool) -> Option<String> {
     let mut spans = Vec::new();
     let mut rest = answer;

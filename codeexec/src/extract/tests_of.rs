@@ -1,4 +1,4 @@
-//! Telling tests from programs in the answers of a model that writes both.
+//! Separates tests from programs in the answers of a model that writes both.
 
 use std::collections::BTreeSet;
 
@@ -7,21 +7,21 @@ use super::text::{defines, words};
 use super::{after_thinking, chosen, defined_name, marked, of_language, program};
 use crate::languages;
 
-/// A program and the tests for it; each empty where there is none.
+/// A program and its tests; each is empty if there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parts {
     /// The program.
     pub program: String,
-    /// The tests, one text.
+    /// The tests, as one text.
     pub tests: String,
 }
 
-/// The newest program and the newest tests in a model's answers, the oldest first.
+/// The newest program and the newest tests in a model's answers, which are given oldest first.
 ///
-/// A block of code is one of tests when it asserts something and defines nothing but test functions and test classes, or
-/// helpers that the program does not have. One that has both is divided at its margin. What an answer shows of the
-/// program's use is no program where an earlier answer defines something. Several blocks of tests in one answer are one
-/// text.
+/// A block of code holds tests if it asserts something and defines only test functions and test classes, or helpers
+/// that the program does not have. A block with both is split at its top-level statements. A demonstration of the
+/// program's use is not a program if an earlier answer defines something. Several blocks of tests in one answer form
+/// one text.
 pub fn program_and_tests(answers: &[&str], language: &str, entry_point: Option<&str>) -> Parts {
     let language = languages::find(language).map_or(language, |known| known.name());
     let mut parts = Parts::default();
@@ -39,7 +39,8 @@ pub fn program_and_tests(answers: &[&str], language: &str, entry_point: Option<&
     parts
 }
 
-/// How likely a text is the program: it defines what is wanted, defines something beside a `main`, or is there at all.
+/// How likely a text is the program: it defines the wanted name, defines something besides a `main`, or exists at
+/// all.
 fn worth(text: &str, language: &str, entry_point: Option<&str>) -> u32 {
     let names = defined(text, language);
     let (wanted, something) =
@@ -75,22 +76,22 @@ fn of_answer(answer: &str, language: &str, entry_point: Option<&str>, before: &s
     Parts { program: chosen(&programs, language, name), tests }
 }
 
-/// What a part of a text is, from its first line at the margin.
+/// The kind of a part of a text, from its first top-level line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// Asserts, or is a function or class of tests.
+    /// An assertion, or a function or class of tests.
     Test,
-    /// Brings in what only tests use.
+    /// An import that only tests use.
     TestImport,
-    /// Brings in what both may use.
+    /// An import that both may use.
     Import,
-    /// Defines something.
+    /// A definition.
     Definition,
     /// Anything else.
     Statement,
 }
 
-/// The program and the tests of one block. `before` is the program as it was.
+/// The program and the tests of one block. `before` is the previous program.
 fn divide(text: &str, language: &str, name: Option<&str>, before: &str) -> Parts {
     let parts: Vec<(Part, String)> = parts(text, language)
         .into_iter()
@@ -131,7 +132,7 @@ fn divide(text: &str, language: &str, name: Option<&str>, before: &str) -> Parts
     divided
 }
 
-/// A text in parts: a line at the margin with the decorators and comments before it and the indented, closing and blank
+/// A text in parts: a top-level line, with the decorators and comments before it and the indented, closing and blank
 /// lines after it.
 fn parts(text: &str, language: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
@@ -164,7 +165,7 @@ fn parts(text: &str, language: &str) -> Vec<String> {
     parts
 }
 
-/// Whether a line at the margin goes on with what stands before it.
+/// Whether a top-level line continues the part before it.
 fn is_closing(line: &str, language: &str) -> bool {
     let first = line.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
     match language {
@@ -234,7 +235,7 @@ fn part(text: &str, language: &str) -> Part {
     if asserts || runs_tests { Part::Test } else { Part::Statement }
 }
 
-/// Functions and classes that a text defines at its margin; variables and imports are none.
+/// Functions and classes that a text defines at top level, without variables and imports.
 fn defined<'a>(text: &'a str, language: &str) -> BTreeSet<&'a str> {
     let mut names = BTreeSet::new();
     for line in text.lines().filter(|line| line.starts_with(|c: char| c.is_alphabetic() || c == '_')) {
@@ -271,7 +272,7 @@ fn defined<'a>(text: &'a str, language: &str) -> BTreeSet<&'a str> {
 mod tests {
     use super::*;
 
-    /// For each language: a program, tests for it, and what a demonstration of it looks like.
+    /// For each language: a program, tests for it, and a demonstration of it.
     const TEXTS: [(&str, &str, &str, &str); 6] = [
         (
             "python",

@@ -1,4 +1,4 @@
-//! What lines of a program look like in each language, as far as that can be seen without reading it.
+//! Recognises lines of a program in each language, as far as possible without parsing.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ fn is_compiled(language: &str) -> bool {
     ["c", "cpp"].contains(&language)
 }
 
-/// Names that a text defines at its margin: functions, classes, imports, assignments.
+/// Names that a text defines at top level: functions, classes, imports, assignments.
 pub fn definitions<'a>(text: &'a str, language: &str) -> BTreeSet<&'a str> {
     let mut names = BTreeSet::new();
     for line in text.lines().filter(|line| !line.starts_with([' ', '\t'])) {
@@ -45,14 +45,14 @@ pub fn definitions<'a>(text: &'a str, language: &str) -> BTreeSet<&'a str> {
     names
 }
 
-/// Whether a text does nothing but define.
+/// Whether a text contains only definitions.
 pub fn only_defines(text: &str, language: &str) -> bool {
     let is_inner = |line: &str| line.starts_with([' ', '\t', '}', ')', ']', '#', '/', '@']);
     let mut outer = text.lines().filter(|line| !line.trim().is_empty() && !is_inner(line));
     outer.all(|line| is_start(line, language) || line == "end")
 }
 
-/// Whether a text has a definition of that name, in the language's spelling.
+/// Whether a text defines that name, in the syntax of the language.
 pub fn defines(text: &str, name: Option<&str>, language: &str) -> bool {
     let Some(name) = name else { return false };
     let keywords = ["def", "class", "function", "const", "let", "var", "struct"];
@@ -83,7 +83,7 @@ pub fn defines(text: &str, name: Option<&str>, language: &str) -> bool {
     })
 }
 
-/// Whether a line begins a program of the language.
+/// Whether a line can start a program in the language.
 pub fn is_start(line: &str, language: &str) -> bool {
     let starts: &[&str] = match language {
         "python" => &["def ", "class ", "import ", "from ", "@", "async def ", "if __name__", "#!"],
@@ -131,12 +131,12 @@ pub fn is_start(line: &str, language: &str) -> bool {
         && !is_sentence
 }
 
-/// Whether a span of inline code is a program rather than a name.
+/// Whether an inline code span is a program rather than a name.
 pub fn looks_like_code(text: &str, language: &str) -> bool {
     is_start(text.trim_start(), language) && text.contains([':', '{', '(', ';'])
 }
 
-/// An answer without a fence: from the first line that looks like code to the last.
+/// An answer without a fence: from the first line that looks like code to the last one.
 pub fn bare(answer: &str, language: &str) -> String {
     let lines: Vec<&str> = answer.lines().collect();
     let Some(first) = lines.iter().position(|line| is_start(line, language)) else { return answer.to_owned() };

@@ -1,7 +1,8 @@
-//! A program in one guest and its tests in another: the judge's calls go to the program as text that is checked, and its
-//! results come back the same way. The program has no way to the tests, and none to the verdict but right results.
+//! A program in one guest and its tests in another. The judge's calls go to the program as checked text, and the
+//! results return in the same way. The program cannot reach the tests, and can affect the verdict only by right
+//! results.
 //!
-//! What is said (the kind, then the content; `?` is a question that waits for its reply):
+//! The messages (the kind, then the content; `?` marks a question that waits for its reply):
 //!
 //! | who | kind | content, and the reply |
 //! |---|---|---|
@@ -24,7 +25,7 @@ use crate::record::{Job, Status, TestKind, Verdict};
 use crate::sandbox::{Clock, Ending, Stop};
 use crate::verdicts::{self, Report};
 
-/// Who makes the two guests, and how values look between them.
+/// Creates the two guests, and defines the format of values between them.
 pub trait Stage {
     /// Starts a guest.
     ///
@@ -32,17 +33,17 @@ pub trait Stage {
     /// When the sandbox itself fails.
     fn peer(&self, role: Role, clock: &Clock, limits: &Limits, stdin: &str) -> anyhow::Result<Peer>;
 
-    /// A reply of the program's as the judge reads it; nothing where it is not plain data.
+    /// A reply of the program for the judge; `None` if it is not plain data.
     fn checked(&self, reply: &[u8]) -> Option<Vec<u8>>;
 
-    /// Whether an exception of that class says that the text is no program.
+    /// Whether an exception of that class means that the text is not a valid program.
     fn is_syntax_error(&self, class: &str) -> bool;
 
     /// Whether calls with expected values (`tests` with `args`) are compared here, in Rust, rather than by the judge.
     fn compares_here(&self) -> bool;
 }
 
-/// How the program's text ran, in the program's own words: a claim that decides nothing where there are tests.
+/// How the program's text ran, as the program reports it. If there are tests, this claim does not affect the verdict.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Loaded {
@@ -61,14 +62,14 @@ pub fn run(stage: &dyn Stage, job: &Job, limits: &Limits) -> anyhow::Result<Verd
     one_run(stage, job, limits)
 }
 
-/// The program's guest, and what became of it.
+/// The program's guest, and its state.
 struct Program {
     peer: Peer,
     ended: Option<Ending>,
 }
 
 impl Program {
-    /// What it says next, but for its questions for work.
+    /// The next message, except questions for work.
     fn listen(&mut self) -> Result<(u8, Vec<u8>), Ending> {
         loop {
             match self.peer.listen() {
@@ -84,7 +85,7 @@ impl Program {
         }
     }
 
-    /// Asks it something; its reply.
+    /// Sends it a request; returns the reply.
     fn ask(&mut self, stage: &dyn Stage, request: Vec<u8>) -> Result<Vec<u8>, Ending> {
         if let Some(ending) = &self.ended {
             return Err(ending.clone());
@@ -181,7 +182,7 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Waits until a guest that was told to end has; how it did. An exit with any code is an end.
+/// Waits until a guest that was told to end has ended; returns how. An exit with any code counts as an end.
 fn await_end(peer: &Peer) -> Option<Result<(), Ending>> {
     loop {
         match peer.listen() {
@@ -192,7 +193,7 @@ fn await_end(peer: &Peer) -> Option<Result<(), Ending>> {
     }
 }
 
-/// Lets the program's text run.
+/// Runs the program's text.
 fn load(program: &mut Program, job: &Job) -> Result<Loaded, Ending> {
     loop {
         let (kind, content) = program.listen()?;
@@ -212,7 +213,7 @@ fn load(program: &mut Program, job: &Job) -> Result<Loaded, Ending> {
     }
 }
 
-/// What the judge is told, or nothing where there is nothing to judge.
+/// The tests for the judge, or `None` if there is nothing to judge.
 pub fn tests_of(job: &Job, names: Value) -> Option<Value> {
     if let Some(reference) = &job.reference {
         return Some(json!({
@@ -234,7 +235,8 @@ pub fn tests_of(job: &Job, names: Value) -> Option<Value> {
     })
 }
 
-/// Serves the judge until it ends: its reports, whether it reached the end of the tests, and how it ended otherwise.
+/// Serves the judge until it ends: returns its reports, whether it reached the end of the tests, and otherwise how it
+/// ended.
 fn listen_to(
     stage: &dyn Stage,
     judge: &Peer,
@@ -258,7 +260,7 @@ fn listen_to(
     }
 }
 
-/// Calls with expected values: each call goes to the program, the comparison happens here.
+/// Calls with expected values: each call goes to the program, and the result is compared here.
 fn table(stage: &dyn Stage, program: &mut Program, job: &Job) -> Vec<Report> {
     let entry_point = job.entry_point.as_deref().unwrap_or("");
     let mut reports = Vec::new();

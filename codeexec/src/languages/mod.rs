@@ -1,5 +1,5 @@
-//! The languages that programs may be written in. To add one that an interpreter for WASI reads: a [`script::Script`] with
-//! its package and a harness of two texts, one to run a program and one to judge it, and a place in [`ALL`].
+//! The languages of programs. To add a language with an interpreter for WASI, add a [`script::Script`] with its
+//! package and a harness of two texts, one that runs a program and one that judges it, and list it in [`ALL`].
 
 mod c;
 mod duet;
@@ -24,38 +24,38 @@ use crate::limits::Limits;
 use crate::record::{Finding, Job, Verdict};
 use crate::sandbox::{Machine, Profile, Settings, THREAD_STACK};
 
-/// A language: how to get it, and how to run programs in it.
+/// A language: how to fetch it, and how to run programs in it.
 pub trait Language: Sync {
     /// The name in records, and in `codeexec setup --languages`.
     fn name(&self) -> &'static str;
 
-    /// Other names for it, as records and fenced blocks of answers have them.
+    /// Other names for it, in records and on fenced blocks of answers.
     fn aliases(&self) -> &'static [&'static str];
 
-    /// What runs it, with its version.
+    /// The interpreter or compiler, with its version.
     fn interpreter(&self) -> &'static str;
 
-    /// Longest time that a program takes before its own time begins: a compiler's.
+    /// Longest time of a program's preparation, such as compiling, which does not count against its limit.
     fn preparation(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Whether [`Language::set_up`] was run for this version of everything that it depends on.
+    /// Whether [`Language::set_up`] was run for the current version of everything that it depends on.
     ///
     /// # Errors
     /// When the cache folder cannot be used.
     fn is_set_up(&self, machine: &Machine) -> anyhow::Result<bool>;
 
-    /// Fetches what runs the language, and compiles it. The caller holds the cache folder's lock.
+    /// Fetches the interpreter or compiler, and compiles it. The caller holds the lock of the cache folder.
     ///
     /// # Errors
     /// When a package cannot be fetched or is not the pinned one.
     fn set_up(&self, machine: &Machine) -> anyhow::Result<()>;
 
-    /// Opens what [`Language::set_up`] made.
+    /// Opens the files of [`Language::set_up`].
     ///
     /// # Errors
-    /// When it is not there.
+    /// When they do not exist.
     fn open(&'static self, machine: &Machine) -> anyhow::Result<Box<dyn Runner>>;
 }
 
@@ -64,10 +64,10 @@ pub trait Runner {
     /// Runs a program with its tests, from its start to the verdict.
     ///
     /// # Errors
-    /// When the sandbox itself fails, which says nothing about the program.
+    /// When the sandbox itself fails, which is not caused by the program.
     fn run(&self, job: &Job, limits: &Limits, seed: u64) -> anyhow::Result<Verdict>;
 
-    /// What a linter finds in a program's text, where the language has one.
+    /// A linter's findings in a program's text, if the language has a linter.
     ///
     /// # Errors
     /// When the sandbox itself fails.
@@ -79,23 +79,23 @@ pub trait Runner {
 /// All languages.
 pub static ALL: [&dyn Language; 6] = [&python::Python, &javascript::JAVASCRIPT, &php::PHP, &ruby::RUBY, &c::C, &c::CPP];
 
-/// The language of that name or alias, in capital or small letters.
+/// The language with that name or alias, ignoring case.
 pub fn find(name: &str) -> Option<&'static dyn Language> {
     let is = |known: &&str| known.eq_ignore_ascii_case(name);
     ALL.into_iter().find(|language| is(&language.name()) || language.aliases().iter().any(&is))
 }
 
-/// The names, for a sentence.
+/// The names, as a list for messages.
 pub fn names() -> String {
     ALL.map(|language| language.name()).join(", ")
 }
 
-/// The sentence about a name that is none.
+/// The message for an unknown name.
 pub fn unknown(name: &str) -> String {
     format!("language {name:?} is not known; use one of {}", names())
 }
 
-/// The engine that programs run in.
+/// The engine that runs programs.
 ///
 /// # Errors
 /// When wasmtime cannot start.
@@ -103,7 +103,7 @@ pub fn machine() -> anyhow::Result<Machine> {
     Machine::new(Settings { profile: Profile::Programs, max_memory: 4 << 30 })
 }
 
-/// Each language with whether it is set up.
+/// Each language, with whether it is set up.
 ///
 /// # Errors
 /// When the cache folder cannot be used.
@@ -112,10 +112,10 @@ pub fn installed() -> anyhow::Result<Vec<(&'static dyn Language, bool)>> {
     ALL.into_iter().map(|language| Ok((language, language.is_set_up(&machine)?))).collect()
 }
 
-/// Fetches and prepares languages, those that are not yet.
+/// Fetches and prepares languages that are not set up yet.
 ///
 /// # Errors
-/// For a name that is no language, or what [`Language::set_up`] says.
+/// When a name is not a language; errors of [`Language::set_up`].
 pub fn set_up(names: &[String]) -> anyhow::Result<()> {
     let mut wanted = Vec::new();
     for name in names {
@@ -141,7 +141,7 @@ pub fn set_up(names: &[String]) -> anyhow::Result<()> {
     thread.join().map_err(|_| anyhow::anyhow!("set-up panicked"))?
 }
 
-/// The sentence about a language that is not there.
+/// The message for a language that is not set up.
 fn not_set_up(language: &dyn Language) -> anyhow::Error {
     let name = language.name();
     anyhow::anyhow!("{name} is not set up for this version of codeexec: run `codeexec setup --languages {name}`")

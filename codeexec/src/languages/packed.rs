@@ -1,5 +1,5 @@
-//! Values between guests as JSON text. Numbers, texts, booleans, null and lists are themselves; everything else is an object
-//! `{"$": tag, ...}`:
+//! Values between guests as JSON text. Numbers, texts, booleans, null and lists are represented as themselves;
+//! everything else is an object `{"$": tag, ...}`:
 //!
 //! | tag | value |
 //! |---|---|
@@ -13,15 +13,15 @@
 //! | `b` | `v`: bytes that are no UTF-8, in base64 |
 //! | `o` | an object that stays where it is: `id`, and what its language needs of it |
 //!
-//! Each language has further tags for types of its own.
+//! Each language has further tags for its own types.
 
 use serde_json::{Map, Value, json};
 
-/// EvalPlus's absolute tolerance where floats are expected, and numpy's relative one.
+/// EvalPlus's absolute tolerance if floats are expected, and numpy's relative one.
 const ATOL: f64 = 1e-6;
 const RTOL: f64 = 1e-7;
 
-/// True when `bytes` are one JSON value and nothing more.
+/// True if `bytes` are one JSON value and nothing more.
 pub fn is_json(bytes: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
 }
@@ -43,8 +43,8 @@ pub fn pack_all(items: &[Value]) -> Value {
     Value::Array(items.iter().map(pack).collect())
 }
 
-/// A packed value as plain JSON, to compare and to show: keys become texts, sets sorted lists, undefined null, and objects
-/// a text that says so.
+/// A packed value as plain JSON, for comparing and printing: keys become texts, sets sorted lists, undefined null,
+/// and objects a text that describes them.
 pub fn unpack(value: &Value) -> Value {
     let fields = match value {
         Value::Array(items) => return Value::Array(items.iter().map(unpack).collect()),
@@ -86,8 +86,8 @@ pub fn unpack(value: &Value) -> Value {
     }
 }
 
-/// Equality with what is expected: numbers by value, floats within a tolerance (EvalPlus's where `atol` is 0), lists and
-/// objects by their items.
+/// Compares with the expected value: numbers by value, floats within a tolerance (EvalPlus's if `atol` is 0), lists
+/// and objects by their items.
 pub fn equal(got: &Value, expected: &Value, atol: f64) -> bool {
     match (got, expected) {
         (Value::Number(g), Value::Number(e)) => {
@@ -111,7 +111,7 @@ pub fn equal(got: &Value, expected: &Value, atol: f64) -> bool {
     }
 }
 
-/// A text, cut where it is long.
+/// A text, shortened if it is long.
 pub fn short(text: &str, most: usize) -> String {
     if text.chars().count() <= most { text.to_owned() } else { text.chars().take(most).collect::<String>() + "..." }
 }

@@ -1,5 +1,5 @@
-//! A guest that runs on a thread of its own and talks: it says a message, and where the message is a question it waits for
-//! the reply. Two of them make a [`super::duet`].
+//! A guest on its own thread that exchanges messages: it sends messages, and waits for the reply to a question. Two
+//! of them form a [`super::duet`].
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use crate::sandbox::guest::HostChannel;
 use crate::sandbox::{Ending, Guest, Instance, Linked, Stop, THREAD_STACK};
 
-/// Which part a guest plays.
+/// The role of a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// It runs the program.
@@ -16,44 +16,44 @@ pub enum Role {
     Judge,
 }
 
-/// What a guest sends to its peer.
+/// An event from a guest.
 pub enum GuestEvent {
-    /// A message: its kind, and what it says.
+    /// A message: its kind and its content.
     Message(u8, Vec<u8>),
-    /// It says nothing more.
+    /// The guest has ended.
     Ended(Result<(), Ending>),
 }
 
-/// What a guest leaves behind.
+/// The final state of a guest.
 #[derive(Default)]
 pub struct Outcome {
     /// Its standard output.
     pub stdout: Vec<u8>,
     /// Its standard error.
     pub stderr: Vec<u8>,
-    /// The largest size of its memory in bytes.
+    /// Peak size of its memory in bytes.
     pub peak_memory: u64,
-    /// It was refused memory.
+    /// Whether it was refused memory.
     pub memory_refused: bool,
-    /// Processor time in seconds, where this process does not spend it.
+    /// Processor time in seconds, if another process spends it.
     pub cpu: f64,
 }
 
-/// A talking guest.
+/// A guest that exchanges messages.
 pub struct Peer {
     heard: Receiver<GuestEvent>,
     replies: Sender<Vec<u8>>,
     thread: JoinHandle<Outcome>,
 }
 
-/// Whether a message of that kind waits for a reply: the program asks for its text and for what to do next, the judge for
-/// its tests and for calls. The others only tell.
+/// Whether a message of that kind waits for a reply: the program asks for its text and for its next work, the judge
+/// for its tests and for calls. Other kinds need no reply.
 pub fn is_question(kind: u8) -> bool {
     b"PNTC".contains(&kind)
 }
 
 impl Peer {
-    /// Runs `body` on a thread. It tells by the sender, and reads replies from the receiver.
+    /// Runs `body` on a thread. It sends messages through the sender, and reads replies from the receiver.
     pub fn spawn(
         body: impl FnOnce(&Sender<GuestEvent>, Receiver<Vec<u8>>) -> (Result<(), Ending>, Outcome) + Send + 'static,
     ) -> anyhow::Result<Self> {
@@ -68,7 +68,7 @@ impl Peer {
         Ok(Self { heard, replies, thread })
     }
 
-    /// A fresh instance of a module, entered by `enter`.
+    /// A fresh instance of a module, started by `enter`.
     pub fn sandboxed(
         module: &Linked,
         mut guest: Guest,
@@ -101,19 +101,19 @@ impl Peer {
         })
     }
 
-    /// What it says next.
+    /// The next event.
     pub fn listen(&self) -> GuestEvent {
         let gone = || GuestEvent::Ended(Err(Ending::Trap("the thread of the guest is gone".into())));
         self.heard.recv().unwrap_or_else(|_| gone())
     }
 
-    /// Answers its question.
+    /// Sends the reply to its question.
     pub fn reply(&self, answer: Vec<u8>) {
         // A guest that has ended is heard of by `listen`.
         self.replies.send(answer).ok();
     }
 
-    /// Sends it away; it ends at its next question.
+    /// Dismisses the guest; it ends at its next question.
     pub fn dismiss(self) -> Outcome {
         drop((self.heard, self.replies));
         self.thread.join().unwrap_or_default()

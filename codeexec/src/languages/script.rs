@@ -1,4 +1,4 @@
-//! A language that an interpreter for WASI reads: its module is fetched, started once and written down where that is
+//! A language with an interpreter for WASI: its module is fetched, started once and turned into a snapshot if that is
 //! possible, compiled, and entered afresh for each program and for each judge.
 
 use std::fs;
@@ -17,10 +17,10 @@ use crate::limits::Limits;
 use crate::record::{Job, Verdict};
 use crate::sandbox::{Clock, Device, Ending, Files, Guest, Instance, Linked, Machine, Setup, link, snapshot};
 
-/// Where the guest finds the way to its embedder.
+/// The path of the guest's channel to the host.
 pub const DOOR: &str = "/dev/door";
 
-/// A package that a registry serves.
+/// A package from a registry.
 pub enum Package {
     /// From PyPI.
     Wheel(Wheel),
@@ -37,7 +37,8 @@ impl Package {
         }
     }
 
-    /// Fetches it and places files of it in `folder`; `name` gives the name there of a path in the package.
+    /// Fetches the package and places files of it in `folder`; `name` maps a path in the package to the name in the
+    /// folder.
     ///
     /// # Errors
     /// When it cannot be fetched or is not the pinned one.
@@ -68,16 +69,16 @@ pub struct Script {
     pub module: &'static str,
     /// Arguments of the interpreter.
     pub arguments: &'static [&'static str],
-    /// Further packages: a package, a path in it, and the path that the guest reads it at.
+    /// Further packages: a package, a path in it, and the guest's path of the file.
     pub libraries: &'static [(Package, &'static str, &'static str)],
     /// Files of the harness: path, text.
     pub files: &'static [(&'static str, &'static str)],
-    /// Brings an instance to where programs find it, before it is written down; the functions that have to be exported for
-    /// it and for `enter`. None: the interpreter cannot be written down.
+    /// Brings an instance to the state in which programs start, before the snapshot; with the functions that must be
+    /// exported for it and for `enter`. `None` if no snapshot can be taken.
     pub prepare: Option<(Prepare, &'static [&'static str])>,
-    /// Runs the harness in a part.
+    /// Runs the harness in a role.
     pub enter: fn(&mut Instance, Role) -> Result<(), Ending>,
-    /// Classes of exceptions that say that the text is no program.
+    /// Classes of exceptions that mean that the text is not a valid program.
     pub syntax_errors: &'static [&'static str],
 }
 
@@ -104,7 +105,7 @@ impl Script {
         Ok(cache::private_folder()?.join(format!("{}-{name}", &package.sha256()[..16])))
     }
 
-    /// The files that a guest finds.
+    /// The files of a guest.
     fn tree(&self) -> anyhow::Result<Files> {
         let mut files = Files::new(4 << 20);
         let failed = |errno| anyhow::anyhow!("cannot lay out the files (errno {errno})");
@@ -194,7 +195,7 @@ impl Language for Script {
 struct Open {
     script: &'static Script,
     module: Linked,
-    /// What a guest finds.
+    /// The files of a guest.
     files: Files,
 }
 
@@ -204,7 +205,7 @@ impl Runner for Open {
     }
 }
 
-/// An open interpreter with the randomness of one job.
+/// An open interpreter, with the seed of one job.
 struct Seeded<'a> {
     open: &'a Open,
     seed: u64,

@@ -1,4 +1,4 @@
-//! The command line of bubblewrap, and whether it works here.
+//! The command line of bubblewrap, and a check that it works on this machine.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,10 +13,10 @@ use crate::limits::Limits;
 use crate::record::{Job, Verdict};
 use crate::sandbox::Clock;
 
-/// The part of the harness that stands for `host.call`.
+/// The part of the harness that replaces `host.call`.
 const HOST: &str = include_str!("host.py");
 
-/// Python of this machine, ready to run in bubblewrap.
+/// The Python of this machine, ready to run in bubblewrap.
 pub struct Native {
     python: PathBuf,
     /// Folders that it needs.
@@ -24,10 +24,10 @@ pub struct Native {
 }
 
 impl Native {
-    /// Finds bubblewrap and Python, and tries them.
+    /// Finds bubblewrap and Python, and tests them.
     ///
     /// # Errors
-    /// A sentence that says what is missing.
+    /// When something is missing; the message says what.
     pub fn open() -> anyhow::Result<Self> {
         let mut command = Command::new("bwrap");
         command.args(["--unshare-all", "--ro-bind", "/", "/", "true"]).stdin(Stdio::null());
@@ -47,7 +47,7 @@ impl Native {
         Ok(Self { python, prefixes })
     }
 
-    /// The command that runs a part of the harness.
+    /// The command that runs the harness in a role.
     pub(super) fn command(&self, role: Role, limits: &Limits) -> Command {
         let mut command = Command::new("bwrap");
         command.args(["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
@@ -104,8 +104,8 @@ impl Stage for Native {
         process::peer(self.command(role, limits), clock.clone(), limits.clone(), stdin.as_bytes().to_vec())
     }
 
-    /// What the judge's door gives in the sandbox: what the program printed with its length (nothing: its output goes to a
-    /// pipe of its own), then the value.
+    /// The same reply as in the sandbox: the program's output preceded by its length (always empty here: the output
+    /// goes to a separate pipe), then the value.
     fn checked(&self, reply: &[u8]) -> Option<Vec<u8>> {
         is_plain(reply).then(|| [&[0; 4], reply].concat())
     }

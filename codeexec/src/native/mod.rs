@@ -1,10 +1,10 @@
-//! The native backend: this machine's own Python in bubblewrap, for programs that need packages which the sandbox lacks, or
-//! full speed. It is only ever used where it is asked for, and its verdicts say so.
+//! The native backend: this machine's own Python in bubblewrap, for programs that need packages which the sandbox
+//! lacks, or for full speed. It is used only when asked for, and its verdicts name it.
 //!
-//! Program and judge are two processes with the same harness as in the sandbox, each in namespaces of its own: no network,
-//! no other process to see, nothing of the file system but the interpreter's folders (read-only) and an empty `/tmp` in
-//! memory. A seccomp filter refuses new processes and what else a program has no need of. The kernel is what it shares with
-//! the host, which the WebAssembly sandbox does not.
+//! Program and judge are two processes with the same harness as in the sandbox, each in its own namespaces: no
+//! network, no view of other processes, and no file system except the interpreter's folders (read-only) and an empty
+//! `/tmp` in memory. A seccomp filter refuses new processes and other calls that a program does not need. Unlike the
+//! WebAssembly sandbox, it shares the kernel with the host.
 
 mod bubblewrap;
 mod process;
@@ -14,13 +14,13 @@ pub use bubblewrap::Native;
 
 use serde::{Deserialize, Serialize};
 
-/// What runs programs.
+/// The backend that runs programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// The WebAssembly sandbox
     #[default]
     Wasm,
-    /// This machine's own Python in bubblewrap, with less between it and the machine
+    /// This machine's own Python in bubblewrap, with weaker isolation
     Native,
 }

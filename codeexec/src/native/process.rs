@@ -1,4 +1,5 @@
-//! A process that talks: pipes in place of the sandbox's door, resource limits, and a clock that kills.
+//! A process that exchanges messages: pipes in place of the sandbox's channel, resource limits, and a timeout that
+//! kills.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -18,15 +19,15 @@ use crate::languages::{GuestEvent, Outcome, Peer, is_question};
 use crate::limits::Limits;
 use crate::sandbox::{Clock, Ending, Stop};
 
-/// Descriptors of the process: what it reads answers from, what it tells by, and what bubblewrap reads its filter from.
+/// File descriptors of the process: for reading replies, for sending messages, and for bubblewrap's filter.
 const ANSWERS: RawFd = 3;
 const TELLS: RawFd = 4;
 /// See [`ANSWERS`].
 pub const SECCOMP: RawFd = 5;
-/// Longest message.
+/// Maximum length of a message.
 const MAX_MESSAGE: u32 = 64 << 20;
 
-/// Starts a talking process.
+/// Starts such a process.
 ///
 /// # Errors
 /// When the operating system refuses a pipe.
@@ -35,7 +36,7 @@ pub fn peer(command: Command, clock: Clock, limits: Limits, stdin: Vec<u8>) -> a
     Peer::spawn(move |tell, replies| converse(child, pipes, &clock, &limits, tell, &replies))
 }
 
-/// Our ends.
+/// Our ends of the pipes.
 struct Pipes {
     answers: File,
     tells: File,
@@ -52,7 +53,7 @@ fn pipe() -> anyhow::Result<(OwnedFd, OwnedFd)> {
     }
 }
 
-/// A file in memory with that content, to be read from its start.
+/// An in-memory file with that content, positioned at its start.
 fn memory_file(content: &[u8]) -> anyhow::Result<File> {
     // SAFETY: the name is a C string; the descriptor is owned by nobody else.
     let mut file = unsafe {
@@ -103,11 +104,11 @@ fn start(mut command: Command, limits: &Limits, stdin: &[u8]) -> anyhow::Result<
     Ok((child, Pipes { answers: File::from(answers), tells: File::from(tells) }))
 }
 
-/// How often the output's limit is looked at while the program is silent, in milliseconds.
+/// Interval in milliseconds for checking the output limit while the program is silent.
 const OVER_POLL: i32 = 20;
 
-/// Reads a stream to its end. Bytes beyond the limit are thrown away and set `is_over`; the pipe stays open, so that the
-/// program is stopped rather than told by an exception that it could report first.
+/// Reads a stream to its end. Bytes beyond the limit are discarded and set `is_over`. The pipe stays open, so that
+/// the program is stopped, rather than getting an exception that it could report first.
 fn collect(mut stream: impl Read + Send + 'static, limit: usize, is_over: Arc<AtomicBool>) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let (mut kept, mut block) = (Vec::new(), [0; 1 << 16]);
@@ -187,7 +188,7 @@ fn converse(
     (ended, outcome)
 }
 
-/// The next message; nothing at the end.
+/// The next message; `None` at the end.
 fn message(pipe: &mut File, clock: &Clock, is_over: &AtomicBool) -> Result<Option<(u8, Vec<u8>)>, Stop> {
     let mut head = [0; 4];
     if !fill(pipe, &mut head, clock, is_over)? {
@@ -204,7 +205,7 @@ fn message(pipe: &mut File, clock: &Clock, is_over: &AtomicBool) -> Result<Optio
     Ok(Some((content.remove(0), content)))
 }
 
-/// Fills a buffer before the time is over; false at the end of the stream.
+/// Fills a buffer before the timeout; false at the end of the stream.
 fn fill(pipe: &mut File, mut buffer: &mut [u8], clock: &Clock, is_over: &AtomicBool) -> Result<bool, Stop> {
     while !buffer.is_empty() {
         let left = clock.left();
@@ -228,7 +229,8 @@ fn fill(pipe: &mut File, mut buffer: &mut [u8], clock: &Clock, is_over: &AtomicB
     Ok(true)
 }
 
-/// Waits for the end, killing what is late: the exit code, processor time in seconds, largest resident size in bytes.
+/// Waits for the end, and kills a process that is late. Returns the exit code, processor time in seconds, and peak
+/// resident size in bytes.
 fn reap(child: &mut Child, clock: &Clock, stopped: &mut Option<Stop>) -> (i32, f64, u64) {
     let id = child.id() as libc::pid_t;
     let (mut status, mut is_killed) = (0, stopped.is_some());

@@ -1,4 +1,4 @@
-//! The filter of system calls: no new processes, and nothing that reaches for the kernel's rarer doors.
+//! The system-call filter: refuses new processes, and rarely used kernel interfaces.
 
 /// `EPERM` for the caller.
 const REFUSE: u32 = 0x0005_0000 | libc::EPERM as u32;
@@ -12,7 +12,7 @@ const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const ARCHITECTURE: u32 = 0xc000_00b7;
 
-/// Calls that a program has no need of.
+/// System calls that a program does not need.
 const REFUSED: [libc::c_long; 17] = [
     libc::SYS_ptrace,
     libc::SYS_mount,
@@ -48,12 +48,12 @@ fn answer(what: u32) -> [u8; 8] {
     instruction(0x06, 0, 0, what)
 }
 
-/// Goes on with the next instruction where the value is equal, and skips it otherwise.
+/// Continues with the next instruction if the value is equal, and skips it otherwise.
 fn if_equal(value: u32) -> [u8; 8] {
     instruction(0x15, 0, 1, value)
 }
 
-/// The filter as bubblewrap takes it (`struct sock_filter`s).
+/// The filter in bubblewrap's format (`struct sock_filter`s).
 pub fn filter() -> Vec<u8> {
     // struct seccomp_data: the call's number at 0, the architecture at 4, the arguments from 16 on.
     let mut program = vec![load(4), instruction(0x15, 1, 0, ARCHITECTURE), answer(KILL), load(0)];

@@ -1,4 +1,4 @@
-//! The error numbers of WASI preview 1 that the sandbox answers with.
+//! The WASI preview 1 error numbers that the sandbox returns.
 
 /// An error number.
 pub type Errno = u16;

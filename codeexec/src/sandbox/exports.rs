@@ -1,4 +1,4 @@
-//! Adding exports to a WebAssembly module.
+//! Adds exports to a WebAssembly module.
 
 use std::ops::Range;
 
@@ -8,10 +8,10 @@ use wasmparser::{BinaryReader, KnownCustom, Name, Operator, Parser, Payload};
 const EXPORT_SECTION: u8 = 7;
 const FUNCTION: u8 = 0;
 const GLOBAL: u8 = 3;
-/// How the exports of [`state`] begin.
+/// Prefix of the exports of [`state`].
 pub const STATE: &str = "codeexec state ";
 
-/// The module with the functions `names` of its name section exported as well.
+/// The module, with the functions `names` of its name section also exported.
 pub fn functions(wasm: &[u8], names: &[&str]) -> anyhow::Result<Vec<u8>> {
     let mut found: Vec<Option<u32>> = vec![None; names.len()];
     for payload in Parser::new(0).parse_all(wasm) {
@@ -35,9 +35,9 @@ pub fn functions(wasm: &[u8], names: &[&str]) -> anyhow::Result<Vec<u8>> {
     add(wasm, &new)
 }
 
-/// The module with its mutable globals exported, by names that begin with [`STATE`], where they and its one memory are all
-/// that its code can change in an instance: no instruction of it writes to a table or drops a segment. Any other module as
-/// it is.
+/// The module with its mutable globals exported, by names that start with [`STATE`]. This is done only if these
+/// globals and its single memory are the only state of an instance that its code can change: no instruction writes to
+/// a table or drops a segment. Any other module is returned unchanged.
 pub fn state(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
     let (mut memories, mut globals, mut index) = (0, Vec::new(), 0);
     for payload in Parser::new(0).parse_all(wasm) {
@@ -71,7 +71,7 @@ pub fn state(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
     if memories == 1 { add(wasm, &globals) } else { Ok(wasm.to_vec()) }
 }
 
-/// Whether an instruction changes something of an instance that is neither memory nor a global.
+/// Whether an instruction changes state of an instance other than memory and globals.
 fn changes_more(operator: &Operator) -> bool {
     matches!(
         operator,
@@ -115,7 +115,7 @@ fn add(wasm: &[u8], new: &[(String, u8, u32)]) -> anyhow::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Where the exports stand, and how many they are.
+/// The position of the export section, and the number of exports.
 fn section(wasm: &[u8]) -> anyhow::Result<(Range<usize>, u32)> {
     for payload in Parser::new(0).parse_all(wasm) {
         if let Payload::ExportSection(exports) = payload? {

@@ -1,16 +1,16 @@
-//! The file system that a guest sees: a tree in memory, bounded in bytes and in nodes, gone with its program.
+//! The file system of a guest: a tree in memory, limited in bytes and in nodes, which ends with its program.
 //!
-//! Nothing in it leads to the host. There are no links, so no path can point outside the tree; `..` at the root is the
-//! root.
+//! No node gives access to the host. There are no links, so no path can point outside the tree; `..` at the root is
+//! the root.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::errno::{self, Errno};
 
-/// What each node costs against the limit beside its bytes.
+/// Cost of each node against the limit, in addition to its bytes.
 const NODE_BYTES: u64 = 512;
-/// The longest name of a file or folder, in bytes.
+/// Maximum length of the name of a file or folder, in bytes.
 const NAME_MAX: usize = 255;
 
 /// Index of a node.
@@ -31,15 +31,15 @@ enum Node {
     },
     Shared(SharedBytes),
     Own(Vec<u8>),
-    /// Removed; its bytes stay readable for those who hold it open.
+    /// A removed file; its bytes stay readable through open descriptors.
     Gone(Vec<u8>),
     Device(Device),
 }
 
-/// A file that stands for something else.
+/// A file that represents a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// The way to the embedder (`guest::HostChannel`): who opens it writes lines and reads the answers.
+    /// The channel to the host (`guest::HostChannel`): a program that opens it writes lines and reads the replies.
     HostChannel,
     /// Standard input.
     Stdin,
@@ -47,14 +47,14 @@ pub enum Device {
     Output(u8),
 }
 
-/// What `stat` says.
+/// The result of `stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// The node, as an inode number.
     pub node: NodeId,
-    /// A folder, or else a file.
+    /// Whether it is a folder, rather than a file.
     pub is_folder: bool,
-    /// Bytes; 0 for a folder.
+    /// Size in bytes; 0 for a folder.
     pub size: u64,
 }
 
@@ -72,13 +72,13 @@ impl Files {
         Self { nodes: vec![Node::Folder { parent: ROOT, entries: BTreeMap::new() }], used: 0, limit }
     }
 
-    /// Sets how many bytes may be written from now on, beyond what is there.
+    /// Sets the number of further bytes that may be written.
     pub fn set_limit(&mut self, limit: u64) {
         self.used = 0;
         self.limit = limit;
     }
 
-    /// Makes a folder with its parents, for the host; a file in the way is an error.
+    /// Creates a folder with its parents, for the host; an existing file at a path component is an error.
     pub fn make_folders(&mut self, path: &str) -> Result<NodeId, Errno> {
         let mut at = ROOT;
         for name in path.split('/').filter(|name| !name.is_empty()) {
@@ -114,7 +114,7 @@ impl Files {
         self.place(path, Node::Device(device))
     }
 
-    /// The device that a node is, if it is one.
+    /// The device of a node, if it is one.
     pub fn device(&self, node: NodeId) -> Option<Device> {
         match self.nodes[node] {
             Node::Device(device) => Some(device),
@@ -139,7 +139,7 @@ impl Files {
         Ok(here)
     }
 
-    /// The folder and last name of `path`; an error when the path has no last name (`.`, `..`, empty).
+    /// The folder and last name of `path`; an error if the path has no last name (`.`, `..`, empty).
     fn parent<'p>(&self, at: NodeId, path: &'p str) -> Result<(NodeId, &'p str), Errno> {
         let trimmed = path.trim_end_matches('/');
         let (folder, name) = match trimmed.rsplit_once('/') {
@@ -195,7 +195,7 @@ impl Files {
         Ok(id)
     }
 
-    /// What is at a node.
+    /// The status of a node.
     pub fn stat(&self, node: NodeId) -> Stat {
         let (is_folder, size) = match &self.nodes[node] {
             Node::Folder { .. } => (true, 0),
@@ -206,7 +206,7 @@ impl Files {
         Stat { node, is_folder, size: size as u64 }
     }
 
-    /// Makes an empty file, or finds the one that is there; whether it was made.
+    /// Creates an empty file, or finds the existing one; returns whether it was created.
     pub fn create(&mut self, at: NodeId, path: &str) -> Result<(NodeId, bool), Errno> {
         let (folder, name) = self.parent(at, path)?;
         match self.child(folder, name)? {
@@ -216,7 +216,7 @@ impl Files {
         }
     }
 
-    /// Makes a folder.
+    /// Creates a folder.
     pub fn make_folder(&mut self, at: NodeId, path: &str) -> Result<(), Errno> {
         let (folder, name) = self.parent(at, path)?;
         if self.child(folder, name)?.is_some() {
@@ -276,7 +276,7 @@ impl Files {
         Ok(())
     }
 
-    /// The names in a folder with what they are, in order, after `.` and `..`.
+    /// The entries of a folder with their kinds, in order, after `.` and `..`.
     pub fn list(&self, at: NodeId) -> Result<Vec<(String, Stat)>, Errno> {
         let Node::Folder { parent, entries } = &self.nodes[at] else { return Err(errno::NOTDIR) };
         let dots = [(".".to_owned(), self.stat(at)), ("..".to_owned(), self.stat(*parent))];
@@ -298,7 +298,7 @@ impl Files {
         matches!(self.nodes[node], Node::Own(_) | Node::Gone(_))
     }
 
-    /// Writes at a position, with zeros in a gap before it.
+    /// Writes at a position; a gap before it is filled with zeros.
     pub fn write_at(&mut self, node: NodeId, position: u64, data: &[u8]) -> Result<(), Errno> {
         let end = position.checked_add(data.len() as u64).ok_or(errno::FBIG)?;
         if end > self.stat(node).size {
@@ -310,7 +310,7 @@ impl Files {
         Ok(())
     }
 
-    /// Cuts or extends a file.
+    /// Truncates or extends a file.
     pub fn resize(&mut self, node: NodeId, size: u64) -> Result<(), Errno> {
         if !self.is_writable(node) {
             return Err(errno::ROFS);

@@ -1,4 +1,4 @@
-//! What the sandbox holds for one running instance: its files, streams, clocks, limits and the reason it was stopped.
+//! The state of one running instance: its files, streams, clocks, limits, and the reason why it was stopped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,40 +10,41 @@ use super::errno::{self, Errno};
 use super::files::{Files, NodeId};
 use crate::limits::Limits;
 
-/// Open files and folders of one instance, at most.
+/// Maximum number of open files and folders of one instance.
 const MAX_OPEN: usize = 256;
-/// Assertions that are told apart.
+/// Maximum number of assertions that are recorded separately.
 const MAX_CHECKS: usize = 1000;
-/// Longest line that a guest may write to its door, in bytes.
+/// Maximum length of a line to the host, in bytes.
 const MAX_LINE: usize = 64 << 20;
 
-/// Why an instance ended before its code returned.
+/// The reason why an instance ended before its code returned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
     /// It called `proc_exit`.
     #[error("the program exited with code {0}")]
     Exit(i32),
-    /// The program's time ran out: processor time and sleep.
+    /// The time limit was reached: processor time plus sleep.
     #[error("the limit of time was reached")]
     Time,
-    /// Real time ran out first: the machine did not give the program its processor time, or it waited in real time.
+    /// The wall-time limit was reached first: the machine did not give the program its processor time, or it waited
+    /// in real time.
     #[error(
         "the backstop of real time was reached before the program's limit of time: the machine was too busy, or it waited"
     )]
     Wall,
-    /// More was written to a stream than it holds.
+    /// More was written to a stream than its limit.
     #[error("the output limit was reached")]
     Output,
-    /// Nothing more is wanted of it.
+    /// The instance was dismissed.
     #[error("the program was dismissed")]
     Dismissed,
 }
 
-/// Why a system call has no result.
+/// The reason why a system call has no result.
 pub enum Fault {
-    /// The guest is told.
+    /// An error number for the guest.
     Errno(Errno),
-    /// The guest ends here.
+    /// The guest ends.
     Stop(Stop),
 }
 
@@ -59,63 +60,63 @@ impl From<Stop> for Fault {
     }
 }
 
-/// The time of one program, shared by the instances that it takes: processor time and what it sleeps. Both its limit and
-/// the clocks that it reads go by that, so that neither depends on what else the machine does; real time is a backstop.
+/// The time of one program, shared by its instances: processor time plus sleep. The limit and the clocks that the
+/// program reads use this time, so neither depends on the load of the machine; wall time is a backstop.
 ///
-/// A sleeping guest does not make the host wait: its clock is moved forward, and what it slept counts against its limit
-/// as if it had passed. There is nothing outside the sandbox that a sleeping program could be waiting for. Clones are
-/// hands of the same clock.
+/// A sleeping guest does not make the host wait: its clock is advanced, and the sleep counts against its limit as if
+/// the time had passed. There is nothing outside the sandbox for which a sleeping program could be waiting. Clones
+/// share one clock.
 #[derive(Debug, Clone)]
 pub struct Clock {
     start: Instant,
-    /// The date and time at the start, since 1970.
+    /// The date and time at the start, as a duration since 1970.
     date: Duration,
     cpu_start: Duration,
-    /// Nanoseconds.
+    /// Sleep in nanoseconds.
     slept: Arc<AtomicU64>,
     time: Duration,
     wall: Duration,
 }
 
 impl Clock {
-    /// Starts now.
+    /// Starts the clock.
     pub fn start(limits: &Limits) -> Self {
         let date = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (time, wall) = (limits.time, limits.wall);
         Self { start: Instant::now(), date, cpu_start: cpu_time(), slept: Arc::default(), time, wall }
     }
 
-    /// The program's time so far: processor time and what it slept.
+    /// The program's time so far: processor time plus sleep.
     pub fn program_time(&self) -> Duration {
         self.cpu_time() + self.slept()
     }
 
-    /// The date and time that the program sees, since 1970.
+    /// The date and time that the program sees, as a duration since 1970.
     pub fn date(&self) -> Duration {
         self.date + self.program_time()
     }
 
-    /// Real time since the start.
+    /// Wall time since the start.
     pub fn wall_time(&self) -> Duration {
         self.start.elapsed()
     }
 
-    /// What the guest slept.
+    /// Time that the guest slept.
     pub fn slept(&self) -> Duration {
         Duration::from_nanos(self.slept.load(Ordering::Relaxed))
     }
 
-    /// Processor time since the start of this process, which runs one program at a time.
+    /// Processor time since the start, of this process, which runs one program at a time.
     pub fn cpu_time(&self) -> Duration {
         cpu_time().saturating_sub(self.cpu_start)
     }
 
-    /// What is left of the real time.
+    /// Remaining wall time.
     pub fn left(&self) -> Duration {
         self.wall.saturating_sub(self.wall_time())
     }
 
-    /// An error when a limit is passed.
+    /// An error if a limit was passed.
     pub fn check(&self) -> Result<(), Stop> {
         if self.program_time() >= self.time {
             return Err(Stop::Time);
@@ -126,7 +127,7 @@ impl Clock {
         Ok(())
     }
 
-    /// Moves the guest's clock forward.
+    /// Advances the guest's clock.
     pub fn sleep(&self, time: Duration) -> Result<(), Stop> {
         // Past the limit there is no more to know.
         let slept = self.slept().saturating_add(time).min(Duration::from_secs(86_400 * 365));
@@ -154,35 +155,35 @@ pub enum Open {
     File {
         /// Its node.
         node: NodeId,
-        /// Where the next byte is read or written.
+        /// The position of the next byte to read or write.
         position: u64,
-        /// May be read.
+        /// Whether it may be read.
         read: bool,
-        /// May be written.
+        /// Whether it may be written.
         write: bool,
-        /// Every write goes to the end.
+        /// Whether every write goes to the end.
         append: bool,
     },
-    /// A folder; the name it was opened under before the program began, if it was.
+    /// A folder, with the path under which it was opened before the program started, if it was.
     Folder(NodeId, Option<String>),
-    /// The way to the embedder.
+    /// The channel to the host.
     HostChannel,
 }
 
 /// The result of an `assert` of a compiled program or of its tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// It held.
+    /// Whether it held.
     pub passed: bool,
-    /// It stands in the tests, not in the program.
+    /// Whether it is in the tests, rather than in the program.
     pub is_test: bool,
-    /// Where.
+    /// The line.
     pub line: i32,
     /// Its text.
     pub text: String,
 }
 
-/// What is to run and with what.
+/// The setup of an instance.
 pub struct Setup {
     /// The file system.
     pub files: Files,
@@ -198,7 +199,7 @@ pub struct Setup {
     pub seed: u64,
 }
 
-/// What the guest's embedder answers when the guest calls `host.call`, or writes a line to its door.
+/// The host's reply when the guest calls `host.call`, or writes a line to its channel.
 pub type HostChannel = Box<dyn FnMut(&mut Clock, &[u8]) -> Result<Vec<u8>, Stop> + Send>;
 
 /// The state of one instance.
@@ -209,9 +210,9 @@ pub struct Guest {
     pub(super) environment: Vec<String>,
     pub(super) stdin: Vec<u8>,
     pub(super) stdin_position: usize,
-    /// What was written to standard output and not yet taken.
+    /// Output on standard output that was not taken yet.
     pub stdout: Vec<u8>,
-    /// What was written to standard error and not yet taken.
+    /// Output on standard error that was not taken yet.
     pub stderr: Vec<u8>,
     written: [usize; 2],
     output_limit: usize,
@@ -219,18 +220,18 @@ pub struct Guest {
     /// The program's clock.
     pub clock: Clock,
     pub(super) memory_limit: usize,
-    /// The largest size of the guest's memory so far, in bytes.
+    /// Peak size of the guest's memory so far, in bytes.
     pub peak_memory: usize,
-    /// The guest asked for more memory than its limit and was refused.
+    /// Whether the guest was refused memory beyond its limit.
     pub memory_refused: bool,
     pub(super) memory: Option<Memory>,
-    /// Who answers at the door.
+    /// The host's end of the channel.
     pub door: Option<HostChannel>,
     /// The results of compiled assertions, one for each place.
     pub checks: Vec<Check>,
-    /// The line that is being written to the door.
+    /// The line that the guest is writing to the channel.
     line: Vec<u8>,
-    /// Answers that were not read yet, and how much of them was.
+    /// Replies that were not read yet, and the number of bytes already read.
     answers: (Vec<u8>, usize),
 }
 
@@ -266,7 +267,7 @@ impl Guest {
         }
     }
 
-    /// The state of an instance that does not run.
+    /// The state of an instance that is not running.
     pub(super) fn idle() -> Self {
         let setup = Setup {
             files: Files::new(0),
@@ -298,7 +299,7 @@ impl Guest {
         }
     }
 
-    /// The lowest free descriptor for `what`.
+    /// Assigns the lowest free descriptor to `what`.
     pub(super) fn add_open(&mut self, what: Open) -> Result<u32, Errno> {
         let free = self.open.iter().position(Option::is_none).unwrap_or(self.open.len());
         if free >= MAX_OPEN {
@@ -329,7 +330,7 @@ impl Guest {
         if data.len() > room { Err(Stop::Output) } else { Ok(()) }
     }
 
-    /// Notes the result of an assertion: a place fails once it has failed.
+    /// Records the result of an assertion; a place that has failed once stays failed.
     pub(super) fn note(&mut self, check: Check) {
         let is_same =
             |noted: &Check| noted.line == check.line && noted.is_test == check.is_test && noted.text == check.text;
@@ -342,12 +343,13 @@ impl Guest {
         }
     }
 
-    /// The content of a file of the guest's.
+    /// The content of a file of the guest.
     pub fn file(&self, path: &str) -> Option<&[u8]> {
         self.files.read(path)
     }
 
-    /// Takes what the guest writes to its door: each whole line is put to the embedder, whose answer is a line to read.
+    /// Handles what the guest writes to its channel: each complete line goes to the host, whose reply is a line to
+    /// read.
     pub(super) fn write_door(&mut self, data: &[u8]) -> Result<(), Stop> {
         let mut rest = data;
         while let Some(end) = memchr::memchr(b'\n', rest) {
@@ -364,7 +366,7 @@ impl Guest {
         if self.line.len() > MAX_LINE { Err(Stop::Output) } else { Ok(()) }
     }
 
-    /// The next bytes of the embedder's answers, at most `most`.
+    /// The next bytes of the host's replies, at most `most`.
     pub(super) fn read_door(&mut self, most: usize) -> &[u8] {
         let start = self.answers.1;
         self.answers.1 += most.min(self.answers.0.len() - start);

@@ -17,14 +17,14 @@ use super::guest::{Check, Guest, Stop};
 use super::recycle::Recycler;
 use super::wasi;
 
-/// How often limits of time are looked at.
+/// Interval at which time limits are checked.
 const TICK: Duration = Duration::from_millis(5);
-/// The machine stack of a guest. Interpreters guard their own recursion and get there first.
+/// Size of a guest's machine stack. Interpreters limit their own recursion and reach that limit first.
 const GUEST_STACK: usize = 64 << 20;
-/// What a thread that runs guests needs.
+/// Stack size of a thread that runs guests.
 pub const THREAD_STACK: usize = GUEST_STACK + (8 << 20);
 
-/// What code is compiled for.
+/// The optimisation profile of compiled code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
     /// Compiled quickly, run once: to make a snapshot.
@@ -36,13 +36,13 @@ pub enum Profile {
 /// The settings of an engine.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// What code is compiled for.
+    /// The optimisation profile.
     pub profile: Profile,
-    /// Largest memory of any instance, in bytes.
+    /// Maximum memory of an instance, in bytes.
     pub max_memory: usize,
 }
 
-/// An engine with a clock that ticks while it lives.
+/// An engine, with a clock that ticks as long as it lives.
 pub struct Machine {
     engine: Engine,
     alive: Arc<AtomicBool>,
@@ -86,7 +86,7 @@ impl Machine {
         Ok(Self { engine, alive })
     }
 
-    /// Everything that compiled code depends on, as text for a cache's key.
+    /// Everything that compiled code depends on, as text for a cache key.
     pub fn fingerprint(&self) -> String {
         use std::hash::{Hash, Hasher};
         let mut hasher = std::hash::DefaultHasher::new();
@@ -107,8 +107,8 @@ impl Machine {
     /// Maps a compiled module.
     ///
     /// # Safety
-    /// The file must have been written by [`Machine::precompile`] and never be writable for anyone else: it is machine
-    /// code.
+    /// The file must have been written by [`Machine::precompile`], and must never be writable for others, since it is
+    /// machine code.
     pub unsafe fn load(&self, path: &Path) -> anyhow::Result<Module> {
         // SAFETY: as the caller promises.
         let module = unsafe { Module::deserialize_file(&self.engine, path) };
@@ -116,10 +116,10 @@ impl Machine {
     }
 }
 
-/// Links a module with the system calls and `host.call`; whatever else it imports ends the guest that calls it.
+/// Links a module with the system calls and `host.call`. Any other import ends the guest that calls it.
 ///
 /// # Errors
-/// When an import has another type than the call of that name.
+/// When an import has another type than the call with that name.
 pub fn link(module: &Module) -> anyhow::Result<Linked> {
     let mut linker = Linker::new(module.engine());
     wasi::define(&mut linker)?;
@@ -133,16 +133,16 @@ pub fn link(module: &Module) -> anyhow::Result<Linked> {
     Ok(Linked { used: Recycler::new(&module)?.map(Arc::new), module })
 }
 
-/// A module with its imports found, to make instances of.
+/// A module with resolved imports, ready to be instantiated.
 #[derive(Clone)]
 pub struct Linked {
     module: InstancePre<Guest>,
-    /// Who keeps its instances for the next programs.
+    /// The store of its instances for later programs.
     pub(super) used: Option<Arc<Recycler>>,
 }
 
 impl Linked {
-    /// The engine that it is compiled for.
+    /// The engine for which it is compiled.
     pub fn engine(&self) -> &Engine {
         self.module.module().engine()
     }
@@ -154,8 +154,8 @@ impl Drop for Machine {
     }
 }
 
-/// `host.call(pointer, length, result_pointer, result_length) -> 0, or -1 where there is nobody to answer`: the guest's
-/// one way to its embedder. The answer is written to memory that the guest's `host_alloc` gives.
+/// `host.call(pointer, length, result_pointer, result_length) -> 0, or -1 if there is no host`: the guest's only
+/// channel to its host. The reply is written to memory that the guest's `host_alloc` provides.
 fn door(mut caller: Caller<'_, Guest>, at: u32, length: u32, to: u32, to_length: u32) -> wasmtime::Result<i32> {
     let memory = caller.data().memory.ok_or_else(|| wasmtime::Error::msg("no memory"))?;
     let (bytes, guest) = memory.data_and_store_mut(&mut caller);
@@ -174,8 +174,8 @@ fn door(mut caller: Caller<'_, Guest>, at: u32, length: u32, to: u32, to_length:
     Ok(if written { 0 } else { -2 })
 }
 
-/// `codeexec.checked(passed, is a test, line, text)`: a compiled `assert`. The text is for people; it lies in the guest's
-/// memory, where the program may have changed it.
+/// `codeexec.checked(passed, is a test, line, text)`: a compiled `assert`. The text is for messages only; it is in
+/// the guest's memory, where the program may have changed it.
 fn checked(mut caller: Caller<'_, Guest>, passed: i32, is_test: i32, line: i32, text: u32) {
     let memory = caller.data().memory;
     let text = memory.and_then(|memory| memory.data(&caller).get(text as usize..)).map(|bytes| {
@@ -185,16 +185,16 @@ fn checked(mut caller: Caller<'_, Guest>, passed: i32, is_test: i32, line: i32, 
     caller.data_mut().note(Check { passed: passed != 0, is_test: is_test != 0, line, text: text.unwrap_or_default() });
 }
 
-/// How a guest's code ended other than by returning.
+/// How a guest's code ended, if it did not return.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Ending {
     /// The sandbox stopped it.
     #[error("{0}")]
     Stopped(Stop),
-    /// It ran out of stack.
+    /// It overflowed its stack.
     #[error("the program ran out of stack: recursion too deep")]
     Stack,
-    /// It did something that WebAssembly forbids: the equivalent of a segmentation fault or an abort.
+    /// It executed a trap of WebAssembly: the equivalent of a segmentation fault or an abort.
     #[error("the program crashed: {0}")]
     Trap(String),
 }
@@ -217,12 +217,12 @@ pub struct Ready {
     pub(super) store: Store<Guest>,
     instance: wasmtime::Instance,
     pub(super) memory: Option<Memory>,
-    /// Its mutable globals, where they are known.
+    /// Its mutable globals, if they are known.
     pub(super) globals: Vec<Global>,
 }
 
 impl Ready {
-    /// A new one.
+    /// Creates a new instance.
     pub(super) fn new(module: &InstancePre<Guest>, guest: Guest) -> Result<Self, Ending> {
         let mut store = Store::new(module.module().engine(), guest);
         store.limiter(|guest| guest);
@@ -239,7 +239,7 @@ impl Ready {
         Ok(Self { store, instance, memory, globals })
     }
 
-    /// Another guest, in the same memory.
+    /// Gives the same memory another guest state.
     pub(super) fn give(&mut self, mut guest: Guest) {
         guest.memory = self.memory;
         guest.peak_memory = self.memory_size();
@@ -255,15 +255,15 @@ impl Ready {
 /// A running instance.
 pub struct Instance {
     ready: ManuallyDrop<Ready>,
-    /// Where it goes at its end.
+    /// The store to which it returns at its end.
     used: Option<Arc<Recycler>>,
-    /// A call has not returned.
+    /// Whether a call has not returned.
     failed: bool,
 }
 
 impl Instance {
-    /// An instance in which nothing has run. The [`Machine`] that linked the module must live as long: its clock ends what
-    /// runs too long.
+    /// An instance in which nothing has run. The [`Machine`] that linked the module must live as long as the
+    /// instance, since its clock ends code that runs too long.
     pub fn start(linked: &Linked, guest: Guest) -> Result<Self, Ending> {
         let used = linked.used.as_ref().and_then(|used| used.take(guest.memory_limit));
         let ready = match used {
@@ -301,7 +301,7 @@ impl Instance {
         self.call(&function, parameters)
     }
 
-    /// Places bytes in memory that the guest's own `alloc` function gives; their address.
+    /// Copies bytes into memory from the guest's own `alloc` function; returns their address.
     pub fn place(&mut self, alloc: &str, bytes: &[u8]) -> Result<u32, Ending> {
         let at = self.call_named::<u32, u32>(alloc, bytes.len() as u32)?;
         if at == 0 || !self.write(at, bytes) {
@@ -310,13 +310,13 @@ impl Instance {
         Ok(at)
     }
 
-    /// Writes into the guest's memory; false when the place is outside it.
+    /// Writes into the guest's memory; false if the range is outside it.
     pub fn write(&mut self, at: u32, bytes: &[u8]) -> bool {
         let Ready { store, memory, .. } = &mut *self.ready;
         memory.is_some_and(|memory| memory.write(store, at as usize, bytes).is_ok())
     }
 
-    /// Reads a number from the guest's memory; nothing when the place is outside it.
+    /// Reads a number from the guest's memory; `None` if the place is outside it.
     pub fn read_i32(&mut self, at: u32) -> Option<i32> {
         let bytes = self.ready.memory?.data(&self.ready.store).get(at as usize..)?.first_chunk::<4>()?;
         Some(i32::from_le_bytes(*bytes))
@@ -332,7 +332,7 @@ impl Instance {
         self.ready.memory_size()
     }
 
-    /// The store and the instance, to take a snapshot of.
+    /// The store and the instance, for taking a snapshot.
     pub fn parts(&mut self) -> (&mut Store<Guest>, &wasmtime::Instance) {
         let Ready { store, instance, .. } = &mut *self.ready;
         (store, instance)

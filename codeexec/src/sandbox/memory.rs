@@ -1,11 +1,11 @@
-//! A guest's memory as the system calls see it.
+//! A guest's memory, as system calls access it.
 
 use super::errno::{self, Errno};
 
-/// Most bytes moved by one call; the guest asks again for the rest.
+/// Maximum number of bytes moved by one call; the guest then calls again.
 const MAX_TRANSFER: usize = 1 << 24;
 
-/// The guest's memory, every access checked. Addresses are computed as `u64`, where they cannot wrap around.
+/// The guest's memory, with every access checked. Addresses are computed as `u64`, which cannot overflow.
 pub struct Memory<'a>(pub &'a mut [u8]);
 
 impl Memory<'_> {
@@ -49,7 +49,7 @@ impl Memory<'_> {
         Ok(u64::from_le_bytes(bytes))
     }
 
-    /// A path: UTF-8 without a zero.
+    /// A path: UTF-8 without a NUL byte.
     pub fn text(&self, at: u32, length: u32) -> Result<String, Errno> {
         if length > 4096 {
             return Err(errno::NAMETOOLONG);

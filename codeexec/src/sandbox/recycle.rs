@@ -1,11 +1,12 @@
-//! Instances that are made as new and used again.
+//! Reuses wasm instances: after a clean exit, dirty pages and globals are restored from a pristine copy.
 //!
-//! A snapshot's memory is mapped copy-on-write, and a program writes to some hundred pages of it, wherever it runs: a fresh
-//! instance pays the kernel for copying each and for taking it away again, which takes longer than a short program. wasmtime
-//! can keep such pages, but of the first 32 regions only. Here an instance that came to its end in good order, and whose
-//! memory has not grown, gets back what it began with: its mutable globals, and every page that the kernel says was written
-//! to, from an instance of the module that never runs. There is nothing else that code of such a module can change
-//! ([`exports::state`]); where that is not so, or the kernel cannot tell, each program has a new instance.
+//! A snapshot's memory is mapped copy-on-write, and every program writes to some hundred pages of it. With a fresh
+//! instance, the kernel copies each of these pages and frees it again, which takes longer than a short program.
+//! wasmtime can keep such pages, but only those of the first 32 regions. This module restores an instance that ended
+//! cleanly and whose memory has not grown: its mutable globals, and every page that the kernel reports as written,
+//! are copied from an instance of the module that never runs. The code of such a module cannot change any other state
+//! ([`exports::state`]). If that does not hold, or the kernel cannot report written pages, each program gets a new
+//! instance.
 
 use std::fs::File;
 use std::ops::Range;
@@ -18,21 +19,21 @@ use super::exports::STATE;
 use super::guest::Guest;
 use super::machine::Ready;
 
-/// Instances that wait for a program: a program's and its judge's.
+/// Maximum number of idle instances: one for a program and one for its judge.
 const MOST_IDLE: usize = 2;
-/// Bytes that are restored; where more were written, a new instance is cheaper and holds less.
+/// Maximum number of bytes that are restored; beyond that, a new instance is cheaper and uses less memory.
 const MOST_WRITTEN: usize = 16 << 20;
 
-/// A module's used instances.
+/// The store of a module's used instances.
 pub struct Recycler {
-    /// Never runs.
+    /// The pristine instance, which never runs.
     original: Mutex<Ready>,
     idle: Mutex<Vec<Ready>>,
     pagemap: File,
 }
 
 impl Recycler {
-    /// For the instances of a module; nothing where they cannot be restored.
+    /// A store for the instances of a module; `None` if they cannot be restored.
     pub fn new(module: &InstancePre<Guest>) -> anyhow::Result<Option<Self>> {
         if !module.module().exports().any(|export| export.name().starts_with(STATE)) {
             return Ok(None);
@@ -43,12 +44,12 @@ impl Recycler {
         Ok(recycler.written(&[0]).is_some().then_some(recycler))
     }
 
-    /// An instance that is as new, if there is one within a limit of so many bytes of memory.
+    /// A restored instance whose memory is within a limit in bytes, if there is one.
     pub fn take(&self, limit: usize) -> Option<Ready> {
         self.idle.lock().ok()?.pop_if(|ready| ready.memory_size() <= limit)
     }
 
-    /// Takes an instance back whose calls have all returned.
+    /// Takes back an instance whose calls have all returned.
     pub fn take_back(&self, mut ready: Ready) {
         ready.give(Guest::idle());
         if self.restore(&mut ready).is_some()
@@ -59,7 +60,7 @@ impl Recycler {
         }
     }
 
-    /// Makes it as new; nothing when that cannot be done.
+    /// Restores an instance; `None` if that is impossible.
     fn restore(&self, ready: &mut Ready) -> Option<()> {
         let original = &mut *self.original.lock().ok()?;
         // Thrown exceptions are never collected: the next program would have less room for its own.
@@ -85,7 +86,8 @@ impl Recycler {
         Some(())
     }
 
-    /// The parts of `memory` that are this process's own: written to since they were mapped. Whole pages.
+    /// The parts of `memory` that are private to this process, because they were written since they were mapped.
+    /// Whole pages.
     fn written(&self, memory: &[u8]) -> Option<Vec<Range<usize>>> {
         let (base, end) = (memory.as_ptr() as usize, memory.as_ptr() as usize + memory.len());
         let mut ranges = Vec::new();

@@ -1,4 +1,4 @@
-//! Writing down the memory of a guest that has started, as a new module whose instances begin there (Wizer).
+//! Writes the memory of a started guest as a new module, whose instances start in that state (Wizer).
 
 use std::future::Future;
 use std::pin::pin;
@@ -12,14 +12,14 @@ use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 use super::{Clock, Guest, Instance, Machine, Profile, Settings, Setup, exports, link};
 use crate::limits::Limits;
 
-/// Of how this file writes modules, for the keys of what is made of them.
+/// The version of the module format of this file, for the cache keys of its results.
 pub const FORM: &str = "state exported";
 
-/// Starts `wasm`, with its functions `names` exported, lets `prepare` bring it to where programs shall find it, and gives
-/// the module that begins there. Compiled code of the module that was only started is thrown away.
+/// Starts `wasm`, with its functions `names` exported, lets `prepare` bring it to the state in which programs start,
+/// and returns the module that starts in this state. Compiled code of the original module is discarded.
 ///
 /// # Errors
-/// When the module lacks what is asked of it, or `prepare` fails.
+/// When the module lacks a required function, or `prepare` fails.
 pub fn snapshot(
     wasm: &[u8],
     names: &[&str],
@@ -41,7 +41,8 @@ pub fn snapshot(
     exports::state(&snapshot?)
 }
 
-/// The address where the C stack begins: the module's stack pointer, its first mutable global, at rest.
+/// The initial address of the C stack: the value of the module's stack pointer, its first mutable global, when no
+/// function runs.
 pub fn stack_top(instance: &mut Instance) -> anyhow::Result<i32> {
     match State(instance).global("__wizer_global_0") {
         Some(SnapshotVal::I32(top)) => Ok(top),
@@ -49,7 +50,7 @@ pub fn stack_top(instance: &mut Instance) -> anyhow::Result<i32> {
     }
 }
 
-/// What Wizer reads from the instance.
+/// The state that Wizer reads from the instance.
 struct State<'a>(&'a mut Instance);
 
 impl State<'_> {
@@ -80,7 +81,7 @@ impl InstanceState for State<'_> {
     }
 }
 
-/// The result of a future that never waits.
+/// The result of a future that is immediately ready.
 fn ready<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
     match pin!(future).poll(&mut TaskContext::from_waker(Waker::noop())) {
         Poll::Ready(value) => Ok(value),

@@ -11,7 +11,7 @@ use super::errno;
 use super::guest::{Fault, Guest, Stop};
 use super::memory::Memory;
 
-/// A call's result; what it gives is written to the guest's memory.
+/// The result of a call; output values are written to the guest's memory.
 pub(super) type Answer = Result<(), Fault>;
 
 /// Defines every call of preview 1 in `linker`.
@@ -86,7 +86,7 @@ pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Writes a list of strings as C has it: pointers, and the strings with their zeros.
+/// Writes a list of strings in C's layout: pointers, and NUL-terminated strings.
 fn put_strings(memory: &mut Memory, strings: &[String], pointers: u32, text: u32) -> Answer {
     let mut text = u64::from(text);
     for (i, string) in strings.iter().enumerate() {
@@ -136,7 +136,7 @@ impl Guest {
         Ok(memory.put_u64(result, time.as_nanos() as u64)?)
     }
 
-    /// Everything but a clock is ready at once; where only clocks are asked for, the earliest passes.
+    /// Everything except a clock is ready at once. If only clocks are polled, the earliest one expires.
     fn poll_oneoff(&mut self, memory: &mut Memory, subscriptions: u32, events: u32, count: u32, result: u32) -> Answer {
         if count == 0 || count > 4096 {
             return Err(errno::INVAL.into());

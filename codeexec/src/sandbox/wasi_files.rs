@@ -6,7 +6,7 @@ use super::guest::{Fault, Guest, Open};
 use super::memory::Memory;
 use super::wasi::Answer;
 
-/// All rights: what a descriptor may do is decided by what it is.
+/// All rights: the kind of a descriptor decides what it may do.
 const RIGHTS: u64 = (1 << 30) - 1;
 const FILETYPE_CHARACTER: u8 = 2;
 const FILETYPE_FOLDER: u8 = 3;
@@ -119,7 +119,7 @@ impl Guest {
         Ok(memory.put(name, path.as_bytes())?)
     }
 
-    /// Reads from a file at a position; the bytes read.
+    /// Reads from a file at a position; returns the number of bytes read.
     fn read_file(&self, memory: &mut Memory, node: usize, at: u64, list: u32, count: u32) -> Result<u32, Fault> {
         let bytes = self.files.bytes(node)?;
         let mut rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
@@ -182,7 +182,7 @@ impl Guest {
         Ok(memory.put_u32(result, total)?)
     }
 
-    /// Writes to a file at a position; the bytes written.
+    /// Writes to a file at a position; returns the number of bytes written.
     fn write_file(&mut self, memory: &Memory, node: usize, mut at: u64, list: u32, count: u32) -> Result<u32, Fault> {
         let mut total = 0;
         for (start, length) in memory.buffers(list, count)? {

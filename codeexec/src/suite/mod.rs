@@ -1,4 +1,5 @@
-//! `codeexec bench-suite`: published benchmarks, their canonical solutions or a model's samples, and pass@k.
+//! `codeexec bench-suite`: runs published benchmarks with their canonical solutions or a model's samples, and
+//! computes pass@k.
 
 mod tasks;
 
@@ -39,30 +40,30 @@ pub enum Suite {
     HumanevalX,
 }
 
-/// What to run.
+/// The options of a run.
 #[derive(Debug)]
 pub struct Options {
     /// The benchmark.
     pub suite: Suite,
     /// Its file.
     pub data: PathBuf,
-    /// A model's samples; none: the canonical solutions.
+    /// A model's samples; `None` for the canonical solutions.
     pub samples: Option<PathBuf>,
     /// Values of k.
     pub k: Vec<u64>,
-    /// Where to write verdicts.
+    /// The file for verdicts.
     pub output: Option<PathBuf>,
-    /// Only the first tasks.
+    /// Maximum number of tasks, from the start.
     pub limit: Option<usize>,
 }
 
-/// What a suite's run found.
+/// The results of a suite's run.
 pub struct Report {
     suite: Suite,
     verdicts: Vec<Verdict>,
     estimates: Vec<(u64, Option<f64>)>,
     tasks: usize,
-    /// Tasks that the benchmark has no solution for.
+    /// Number of tasks without a solution in the benchmark.
     unsolved: usize,
     seconds: f64,
 }
@@ -70,7 +71,7 @@ pub struct Report {
 /// Runs a benchmark.
 ///
 /// # Errors
-/// Unreadable files, samples of unknown tasks.
+/// When a file cannot be read, or a sample belongs to an unknown task.
 pub fn run(pool: &Pool, workers: usize, options: &Options) -> anyhow::Result<Report> {
     let start = Instant::now();
     let mut tasks = tasks(options.suite, &options.data)?;

@@ -1,4 +1,4 @@
-//! Reading published benchmarks: each record a job with its canonical program.
+//! Reads published benchmarks: each record becomes a job with its canonical program.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -15,11 +15,11 @@ use crate::record::{Job, Reference};
 /// A task of a benchmark.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// The job with the canonical program in it, or with the prompt alone where the benchmark has no solution.
+    /// The job with the canonical program, or with only the prompt if the benchmark has no solution.
     pub job: Job,
-    /// What a completion is appended to.
+    /// The text to which a completion is appended.
     pub prompt: String,
-    /// What a model is asked: HumanEval's prompt; MBPP's sentence with its tests.
+    /// The question to a model: HumanEval's prompt; MBPP's sentence with its tests.
     pub question: String,
 }
 
@@ -30,7 +30,7 @@ impl Task {
         self.prompt.is_empty() || self.job.code != self.prompt
     }
 
-    /// The job for a model's chat answer: the program in it, which may be a whole one or go on where the prompt ends.
+    /// The job for a model's chat answer: the program in it, which may be complete or may continue the prompt.
     #[must_use]
     pub fn answered(&self, answer: &str) -> Job {
         let mut job = self.job.clone();
@@ -53,16 +53,17 @@ const AS_SETS: [&str; 8] = [
     "find_dissimilar",
     "Diff",
 ];
-/// And of these whether they are None (`MBPP_OUTPUT_NOT_NONE_TASKS`).
+/// EvalPlus compares only whether these are None (`MBPP_OUTPUT_NOT_NONE_TASKS`).
 const NOT_NONE: [&str; 3] = ["check_str", "text_match_three", "text_starta_endb"];
-/// Seconds for a task of a plus suite: thousands of inputs, each for the program and for the reference solution. The longest
-/// takes 240 on an idle machine: MBPP/599 adds 1.6 thousand million numbers twice, in sums beyond wasm32's machine integer.
+/// Time limit in seconds for a task of a plus suite: thousands of inputs, each for the program and for the reference
+/// solution. The slowest task takes 240 s on an idle machine: MBPP/599 adds 1.6 thousand million numbers twice, in
+/// sums beyond wasm32's machine integer.
 const PLUS_SECONDS: f64 = 600.0;
 
 /// Reads the tasks of a benchmark.
 ///
 /// # Errors
-/// When the file is not that benchmark's: the sentence names the record and the field.
+/// When the file does not belong to the benchmark; the message names the record and the field.
 pub fn tasks(suite: Suite, path: &Path) -> anyhow::Result<Vec<Task>> {
     let records = records(path)?;
     records.iter().enumerate().map(|(i, record)| task(suite, record).with_context(|| place(path, i))).collect()
@@ -72,7 +73,7 @@ fn place(path: &Path, index: usize) -> String {
     format!("{}, record {}", path.display(), index + 1)
 }
 
-/// The records of a JSONL file or of a JSON list, the inputs of plus suites as the text that they are in the file.
+/// The records of a JSONL file or of a JSON list; the inputs of plus suites are kept as text, as in the file.
 fn records(path: &Path) -> anyhow::Result<Vec<Value>> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut text = String::new();
@@ -92,7 +93,8 @@ fn records(path: &Path) -> anyhow::Result<Vec<Value>> {
     lines.map(parse).collect()
 }
 
-/// Makes the lists of inputs texts: they hold integers of any size and infinities, which are for Python to read.
+/// Converts the lists of inputs to strings: they contain integers of any size and infinities, which only Python can
+/// parse.
 fn quote_inputs(line: &str) -> String {
     let mut line = line.to_owned();
     for name in ["base_input", "plus_input"] {
@@ -105,7 +107,7 @@ fn quote_inputs(line: &str) -> String {
     line
 }
 
-/// The length of the JSON list that a text begins with.
+/// The length of the JSON list at the start of a text.
 fn end_of_list(text: &str) -> Option<usize> {
     let (mut depth, mut in_string, mut escaped) = (0, false, false);
     for (i, byte) in text.bytes().enumerate() {
@@ -167,7 +169,7 @@ fn task(suite: Suite, record: &Value) -> anyhow::Result<Task> {
     Ok(Task { job, prompt, question })
 }
 
-/// The language of a record: mxeval names it, HumanEval-X begins its ids with it, the others are Python.
+/// The language of a record: mxeval names it, HumanEval-X's ids start with it, the others are Python.
 fn language(suite: Suite, record: &Value, id: &str) -> anyhow::Result<String> {
     let name = match suite {
         Suite::Mxeval => record["language"].as_str().unwrap_or("python").to_lowercase(),
@@ -180,7 +182,7 @@ fn language(suite: Suite, record: &Value, id: &str) -> anyhow::Result<String> {
     Ok(name)
 }
 
-/// The inputs of a plus suite, with the canonical solution to say what is right.
+/// The inputs of a plus suite, with the canonical solution, which determines the right outputs.
 fn reference(suite: Suite, record: &Value, mut code: String, entry_point: &str) -> anyhow::Result<Reference> {
     let mut all = Vec::new();
     for name in ["base_input", "plus_input"] {

@@ -1,5 +1,5 @@
-//! Canonical programs broken in four ways, to see that the tests notice; and programs that know every answer, for
-//! benchmarks that have tests but no solutions.
+//! Canonical programs that are broken in four ways, which the tests must detect; and programs that know every answer,
+//! for benchmarks with tests but without solutions.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use codeexec::record::Job;
 use codeexec::suite::Task;
 use serde_json::{Value, json};
 
-/// What to break.
+/// The kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
     /// Returns nothing.
     None,
-    /// Returns something close to what is right.
+    /// Returns a value close to the right one.
     OffByOne,
     /// Never returns.
     Loop,
@@ -20,7 +20,7 @@ pub enum Broken {
     Raise,
 }
 
-/// The job with its program broken; nothing where this text does not know how.
+/// The job with a broken program; `None` if this module cannot break the text.
 pub fn broken(task: &Task, how: Broken) -> Option<Job> {
     let mut job = task.job.clone();
     job.code = match job.language.as_str() {
@@ -69,7 +69,7 @@ fn python(job: &Job, how: Broken) -> String {
     )
 }
 
-/// The function that a program's tests call: the entry point, or what its last line of the prompt defines.
+/// The function that a program's tests call: the entry point, or the function in the last line of the prompt.
 fn javascript(job: &Job, how: Broken) -> Option<String> {
     let name = match &job.entry_point {
         Some(name) => name.clone(),
@@ -165,8 +165,8 @@ template <class T> T codeexec_off(T r) { return r + 1; }";
     ))
 }
 
-/// A program that gives the answers which the tests of mxeval's JavaScript, PHP and Ruby files expect: `argIJ`, `xI` and `vI`
-/// are arguments, calls and answers there.
+/// A program that returns the answers which the tests of mxeval's JavaScript, PHP and Ruby files expect: `argIJ`,
+/// `xI` and `vI` are arguments, calls and answers there.
 pub fn oracle(task: &Task) -> Option<Job> {
     let mut job = task.job.clone();
     let name = job.entry_point.clone()?;

@@ -1,4 +1,4 @@
-//! What the tests share: Python, set up once, a pool of workers of the built binary, and the public data.
+//! Shared parts of the tests: Python, set up once, a pool of workers of the built binary, and the public data.
 
 use std::path::PathBuf;
 use std::sync::Once;
@@ -24,7 +24,7 @@ pub fn set_up_language(language: &str) {
     assert!(status.is_ok_and(|status| status.success()), "codeexec setup failed");
 }
 
-/// Two workers with a wall clock of `seconds`.
+/// Two workers with a time limit of `seconds`.
 pub fn pool(seconds: f64) -> Pool {
     set_up();
     let launcher = Launcher { program: env!("CARGO_BIN_EXE_codeexec").into(), arguments: vec!["child".into()] };
@@ -32,7 +32,7 @@ pub fn pool(seconds: f64) -> Pool {
     Pool::new(launcher, 2, Limits::within(time), 0)
 }
 
-/// A file of the public data; `None`, and the test is skipped, where it is missing.
+/// A file of the public data; `None`, and the test is skipped, if it is missing.
 #[allow(dead_code, reason = "not every test file reads data")]
 #[track_caller]
 pub fn data(name: &str) -> Option<PathBuf> {

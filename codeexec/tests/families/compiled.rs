@@ -2,7 +2,7 @@
 
 use super::{Attack, product};
 
-/// Before the program, to change what its tests mean or to keep them from being read.
+/// Texts before the program that try to change the meaning of its tests, or to hide them from the compiler.
 const TEXTS: [&str; 15] = [
     "#define assert(x) ((void)0)",
     "#define NDEBUG",

@@ -1,4 +1,4 @@
-//! Attacks on what is outside: files, links, environment, network, processes, threads, signals, the interpreter itself.
+//! Attacks on the outside: files, links, environment, network, processes, threads, signals, the interpreter itself.
 
 use super::{Attack, product};
 

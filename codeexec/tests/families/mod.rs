@@ -1,4 +1,4 @@
-//! The attacks, in families: each class is the product of two lists of what is done and how.
+//! The attacks, in families: each class is the product of two lists, of actions and of methods.
 
 mod compiled;
 mod isolation;
@@ -14,7 +14,7 @@ pub struct Attack {
     pub code: String,
 }
 
-/// All of them.
+/// All attacks.
 pub fn all() -> Vec<Attack> {
     [resources::all(), isolation::all(), tricks::all()].concat_all()
 }
@@ -29,7 +29,7 @@ impl<const N: usize> ConcatAll for [Vec<Attack>; N] {
     }
 }
 
-/// One attack for each pair; `@` in `how` stands for `what`.
+/// One attack for each pair; `@` in `how` is replaced by `what`.
 fn product(class: &'static str, how: &[&str], what: &[&str]) -> Vec<Attack> {
     let mut attacks = Vec::new();
     for (i, how) in how.iter().enumerate() {

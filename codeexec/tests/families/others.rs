@@ -1,4 +1,4 @@
-//! Attacks in the other languages, in the classes that they have something of their own for.
+//! Attacks in the other languages, in the classes that have language-specific variants.
 
 use super::compiled::{c, cpp};
 use super::{Attack, product};

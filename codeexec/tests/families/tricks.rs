@@ -1,4 +1,4 @@
-//! Attacks on the verdict: exits, patched tests, searched frames, objects that agree with everything, state left behind.
+//! Attacks on the verdict: exits, patched tests, searched frames, objects that equal everything, state left behind.
 
 use super::{Attack, product};
 

@@ -1,5 +1,5 @@
-//! Made tasks with a right program, wrong programs, and their tests in every form that public sets have. All texts are made
-//! here, from a seed.
+//! Generated tasks with a right program, wrong programs, and their tests in every form of public sets. All texts are
+//! generated here, from a seed.
 
 mod others;
 mod python;
@@ -13,7 +13,7 @@ pub struct Task {
     pub a: i64,
     pub b: i64,
     pub is_list: bool,
-    /// Arguments; an integer is a list of one.
+    /// Arguments; an integer is stored as a list of one.
     pub inputs: Vec<Vec<i64>>,
 }
 
@@ -22,7 +22,7 @@ impl Task {
         input.iter().map(|x| self.a * x + self.b).sum()
     }
 
-    /// An argument in the brackets of most languages.
+    /// An argument in brackets, as most languages write it.
     pub fn shown(&self, input: &[i64]) -> String {
         if self.is_list { format!("{input:?}") } else { input[0].to_string() }
     }
@@ -73,7 +73,7 @@ impl Random {
 /// The languages of the forms.
 pub const LANGUAGES: [&str; 6] = ["python", "javascript", "php", "ruby", "c", "cpp"];
 
-/// So many wrong programs of one language, and the right program of each of their tasks and forms.
+/// This number of wrong programs of one language, and the right program of each of their tasks and forms.
 pub fn made(language: &'static str, count: usize, seed: u64) -> Vec<Made> {
     let mut random = Random(seed);
     let mut all = Vec::new();

@@ -22,7 +22,7 @@ const FORMS: [&str; 15] = [
     "conditions that raise",
 ];
 
-/// How programs are wrong: a name, and the body of the function, where `@` is the right result.
+/// The kinds of wrong programs: a name, and the body of the function, in which `@` is the right result.
 const WRONG: [(&str, &str); 24] = [
     ("another factor", "return @ + sum(xs)"),
     ("off by one", "return @ + 1"),
@@ -72,7 +72,7 @@ fn right(task: &Task) -> String {
     format!("sum({} * v + {} for v in xs)", task.a, task.b)
 }
 
-/// A function with that body; its argument is made a list.
+/// A function with that body; its argument is converted to a list.
 fn function(task: &Task, body: &str) -> String {
     let list = if task.is_list { "xs = list(arg)" } else { "xs = [arg]" };
     format!("{BEFORE}def {}(arg):\n    {list}\n    {}\n", task.name, body.replace('@', &right(task)))
@@ -176,7 +176,7 @@ fn record(form: &str, task: &Task, body: &str) -> Value {
     }
 }
 
-/// Whole programs, held to their output.
+/// Whole programs, whose output is compared.
 fn stdin(task: &Task, form: &'static str, random: &mut Random) -> Vec<Made> {
     const WRONG: [(&str, &str); 10] = [
         ("off by one", "print(@ + 1)"),

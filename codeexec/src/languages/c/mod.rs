@@ -1,9 +1,9 @@
-//! C and C++: Clang and wasm-ld run in the sandbox, and what they make runs in another guest.
+//! C and C++: Clang and wasm-ld run in the sandbox, and the compiled program runs in another guest.
 //!
-//! Program and tests are compiled together, as they have to be where tests use types. They share memory; what a program
-//! cannot do is end early, define its own `main`, `assert` or macros over the tests, or print a marker: the tests are a
-//! function that the host calls by a name that is random in each run, they pass only when that call returns zero, and the
-//! result of each `assert` leaves the guest as an argument of an import.
+//! Program and tests are compiled together, since tests use the program's types, and share memory. A program cannot
+//! pass by ending early, by defining its own `main`, `assert` or macros over the tests, or by printing a marker: the
+//! tests are a function that the host calls by a name that is random in each run, they pass only if that call returns
+//! zero, and the result of each `assert` leaves the guest as an argument of an import.
 
 mod tests;
 mod toolchain;
@@ -20,7 +20,7 @@ use crate::record::{Job, Status, TestKind, Verdict};
 use crate::sandbox::{Clock, Ending, Files, Guest, Instance, Linked, Machine, Setup, Stop};
 use crate::verdicts::{self, Report};
 
-/// What runs both.
+/// The compiler and linker for both languages.
 pub const INTERPRETER: &str = "Clang 22 with wasi-libc and libc++";
 
 /// One of the two languages.
@@ -148,7 +148,7 @@ impl Run<'_> {
         Ok(Instance::start(self.module, Guest::new(setup, self.limits, clock)))
     }
 
-    /// A program with a `main` of its own, held to its output.
+    /// A program with its own `main`, whose output is compared.
     fn whole(&self, job: &Job) -> anyhow::Result<Verdict> {
         let clock = Clock::start(self.limits);
         let mut verdict = Verdict::without_run(&job.id, Status::Passed, "");
@@ -177,7 +177,8 @@ impl Run<'_> {
         Ok(verdict)
     }
 
-    /// Tests, by the function that the host alone knows: one of one text, or each of a list in an instance of its own.
+    /// Runs tests through the function that only the host knows: a single text, or each entry of a list in its own
+    /// instance.
     fn tests(&self, job: &Job, entry: &str, names: &[String]) -> anyhow::Result<Verdict> {
         let clock = Clock::start(self.limits);
         let mut verdict = Verdict::without_run(&job.id, Status::Error, "");
@@ -252,8 +253,8 @@ fn failed_report(name: &str, message: &str) -> Report {
     Report { name: name.to_owned(), message: message.to_owned(), kind: "failed".into(), ..Report::default() }
 }
 
-/// Whether tests without an `assert` can say that a program is wrong: they compare, and abort, exit, throw or return
-/// something other than 0 where it is. An entry of a list has no value to return.
+/// Whether tests without an `assert` can detect a wrong program: they compare, and then abort, exit, throw or return
+/// a value other than 0. An entry of a list cannot return a value.
 fn decides(job: &Job, entry: &str) -> bool {
     let text = tests::without_comments(if entry.is_empty() { job.test.as_deref().unwrap_or("") } else { entry });
     if tests::words(&text).any(|word| word == "assert") {

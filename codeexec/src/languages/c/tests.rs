@@ -1,4 +1,4 @@
-//! What is compiled: the program's text, then the tests in a file whose name and whose entry only this run knows.
+//! The compiled sources: the program's text, then the tests in a file whose name and entry point only this run knows.
 
 use std::collections::BTreeSet;
 
@@ -11,9 +11,9 @@ use crate::record::{Job, TestKind};
 pub struct Unit {
     /// Paths and texts.
     pub sources: Vec<(&'static str, String)>,
-    /// The file that is compiled.
+    /// The file to compile.
     pub main: String,
-    /// The function that runs the tests, where there are any: `entry(number of the test) -> 0`.
+    /// The function that runs the tests, if there are any: `entry(number of the test) -> 0`.
     pub entry: Option<String>,
     /// The tests' names.
     pub tests: Vec<String>,
@@ -21,7 +21,7 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// Lays out a job.
+    /// Builds the files for a job.
     pub fn new(job: &Job, dialect: Dialect) -> Self {
         let (program, main) = match dialect {
             Dialect::C => ("/program.c", "/main.c"),
@@ -52,7 +52,7 @@ impl Unit {
         Self { sources, main, entry: Some(secret.clone()), tests: names, secret }
     }
 
-    /// The files by path, the tests' under their secret name.
+    /// The files by path, with the tests under their secret name.
     pub fn files(&self) -> impl Iterator<Item = (String, &str)> {
         self.sources.iter().map(|(path, text)| {
             let path = if *path == "/tests.h" { format!("/{}.h", self.secret) } else { (*path).to_owned() };
@@ -60,7 +60,7 @@ impl Unit {
         })
     }
 
-    /// What the compiler said, with the names that people know.
+    /// The compiler's messages, with readable names in place of the secret ones.
     pub fn without_secrets(&self, said: &str) -> String {
         let said = said.replace("./program.", "program.");
         if self.secret.is_empty() { said } else { said.replace(&format!("/{}.h", self.secret), "tests") }
@@ -111,7 +111,7 @@ fn tests(job: &Job, dialect: Dialect, texts: &[&str], secret: &str) -> String {
     text
 }
 
-/// A name that no program can know.
+/// A name that a program cannot know.
 fn random_name() -> String {
     let mut bytes = [0; 16];
     // SAFETY: the buffer is valid for its length.
@@ -121,7 +121,7 @@ fn random_name() -> String {
     format!("codeexec_{}{more}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-/// A text without its comments and its strings.
+/// A text without comments and string literals.
 pub fn without_comments(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(first) = rest.chars().next() {
@@ -153,8 +153,8 @@ pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
-/// The macros that a text may define: each name after a `define`, wherever it stands. Lines are joined as the preprocessor
-/// joins them, and comments between the two words are left out.
+/// The macros that a text may define: each name after a `define`, at any place. Lines are joined as by the
+/// preprocessor, and comments between the two words are removed.
 fn defined_macros(code: &str) -> BTreeSet<String> {
     let mut joined = code.replace("\\\r\n", "").replace("\\\n", "").replace("??/\n", "");
     while let Some(start) = joined.find("/*") {

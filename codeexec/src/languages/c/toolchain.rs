@@ -1,4 +1,4 @@
-//! Clang and wasm-ld in the sandbox, with their headers and libraries: a program's text in, a module out.
+//! Clang and wasm-ld in the sandbox, with headers and libraries: they compile the text of a program to a module.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ const PACKAGE: Package = Package::Npm(NpmPackage {
     version: "22.0.0-git20542-10",
     sha256: "6230ea1afa9691fa065935cf68c01642ff9b31c183fe8ac64cdfda025df06009",
 });
-/// Time for the compiler, and the same for the linker.
+/// Time limit of the compiler, and of the linker.
 pub const COMPILE_TIME: Duration = Duration::from_secs(20);
-/// Headers of our own, before all others.
+/// Headers from this project, which take precedence over all others.
 const OWN_HEADERS: [(&str, &str); 5] = [
     ("/codeexec/assert.h", include_str!("assert.h")),
     ("/codeexec/bits/stdc++.h", include_str!("everything.h")),
@@ -29,7 +29,7 @@ const OWN_HEADERS: [(&str, &str); 5] = [
     ("/codeexec/rand.h", include_str!("rand.h")),
     ("/codeexec/openssl/md5.h", include_str!("md5.h")),
 ];
-/// Headers for other machines and languages, a third of the bytes.
+/// Headers for other machines and languages, which are left out: a third of the bytes.
 const UNUSED: [&str; 12] = [
     "include/avx",
     "include/hlsl",
@@ -45,7 +45,7 @@ const UNUSED: [&str; 12] = [
     "share/",
 ];
 
-/// The two forms of C.
+/// The two languages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// C17 with GNU extensions.
@@ -54,14 +54,14 @@ pub enum Dialect {
     Cpp,
 }
 
-/// The compiler, open.
+/// The opened compiler.
 pub struct Toolchain {
     module: Linked,
     /// Headers and libraries.
     sysroot: Files,
 }
 
-/// Where things are kept.
+/// The paths of its files.
 struct Paths {
     compiled: PathBuf,
     resources: PathBuf,
@@ -162,11 +162,11 @@ fn flags(dialect: Dialect) -> Vec<&'static str> {
     flags
 }
 
-/// A program that could not be made: what the compiler or the linker said, or how it was ended.
+/// The reason why a program was not built: messages of the compiler or the linker, or a limit.
 pub enum Failure {
     /// The text has errors.
     Errors(String),
-    /// A limit.
+    /// A limit was reached.
     Ended(Ending),
 }
 
@@ -177,7 +177,7 @@ impl Toolchain {
         Ok(paths.compiled.exists() && paths.resources.exists() && paths.precompiled.exists())
     }
 
-    /// Fetches LLVM, compiles it, and lets it precompile the standard library's headers.
+    /// Fetches LLVM, compiles it to native code, and lets it precompile the headers of the standard library.
     pub fn set_up(machine: &Machine) -> anyhow::Result<()> {
         let (start, paths) = (Instant::now(), Paths::new(machine)?);
         let scratch = tempfile::tempdir_in(cache::private_folder()?)?;
@@ -212,10 +212,10 @@ impl Toolchain {
         Ok(Self { module: link(&module)?, sysroot: sysroot(&cache::map(&paths.resources)?)? })
     }
 
-    /// Opens what [`Toolchain::set_up`] made.
+    /// Opens the files of [`Toolchain::set_up`].
     ///
     /// # Errors
-    /// When it is not there.
+    /// When they do not exist.
     pub fn open(machine: &Machine) -> anyhow::Result<Self> {
         let paths = Paths::new(machine)?;
         let mut toolchain = Self::open_without_headers(machine, &paths)?;
@@ -225,11 +225,11 @@ impl Toolchain {
         Ok(toolchain)
     }
 
-    /// Compiles and links: `sources` are files, of which `main` is the one that is compiled. With `entry`, the module has
-    /// that function for the host to call; without, it is a whole program with a `_start`.
+    /// Compiles and links: `sources` are files, and `main` is the one to compile. With `entry`, the module exports
+    /// that function for the host to call; without it, the module is a whole program with a `_start`.
     ///
     /// # Errors
-    /// The outer one when the sandbox fails, the inner one when the text does.
+    /// The outer error is a failure of the sandbox; the inner one is caused by the text.
     pub fn build<'a>(
         &self,
         dialect: Dialect,
@@ -271,7 +271,7 @@ impl Toolchain {
         Ok(Ok(link(&module)?))
     }
 
-    /// Runs a tool of LLVM's; the file that it has made.
+    /// Runs a tool of LLVM; returns the file that it made.
     fn tool(&self, arguments: &[&str], mut files: Files, output: &str) -> Result<Vec<u8>, Failure> {
         let limits = Limits { memory: 1 << 30, output: 1 << 18, disk: 128 << 20, ..Limits::within(COMPILE_TIME) };
         files.set_limit(limits.disk);

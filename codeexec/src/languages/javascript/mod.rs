@@ -1,4 +1,5 @@
-//! JavaScript: QuickJS-NG, with what programs expect of Node's console, timers, `require('lodash')` and `assert`.
+//! JavaScript: QuickJS-NG, with the parts of Node that programs expect: console, timers, `require('lodash')` and
+//! `assert`.
 
 use anyhow::bail;
 use pinned::{NpmPackage, Wheel};
@@ -7,7 +8,7 @@ use super::peer::Role;
 use super::script::{Package, Script};
 use crate::sandbox::{Ending, Instance};
 
-/// The harness: one function's body, so that a program's global names stay its own.
+/// The harness: the body of one function, so that it does not use global names of the program.
 const HARNESS: &str = concat!(
     "(function () { 'use strict';\n",
     include_str!("values.js"),
@@ -59,7 +60,7 @@ pub static JAVASCRIPT: Script = Script {
     syntax_errors: &["SyntaxError"],
 };
 
-/// Starts the interpreter and lets it read the harness.
+/// Starts the interpreter and loads the harness.
 fn prepare(instance: &mut Instance) -> anyhow::Result<()> {
     instance.call_named::<(), ()>("_initialize", ())?;
     // `argv` of C: pointers to texts, then null.

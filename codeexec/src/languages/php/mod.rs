@@ -1,4 +1,4 @@
-//! PHP: php-cgi. It cannot be written down after its start; each program and each judge starts it anew.
+//! PHP: php-cgi. No snapshot of it can be taken after its start, so each program and each judge starts it again.
 
 use pinned::NpmPackage;
 
@@ -47,7 +47,7 @@ pub static PHP: Script = Script {
     syntax_errors: &["ParseError"],
 };
 
-/// `main` ends by an exit; with code 0 it has come to its end.
+/// `main` ends by an exit; code 0 means that it completed.
 fn enter(instance: &mut Instance, _: Role) -> Result<(), Ending> {
     match instance.call_named::<(), ()>("_start", ()) {
         Err(Ending::Stopped(Stop::Exit(0))) => Ok(()),

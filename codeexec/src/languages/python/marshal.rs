@@ -1,14 +1,14 @@
-//! Checking what a program sends before the judge reads it: only plain values of Python's marshal format, complete and not
-//! nested too deeply. CPython promises nothing about `marshal.loads` on hostile bytes.
+//! Checks a program's messages before the judge reads them: only plain values of Python's marshal format, complete
+//! and not nested too deeply. CPython does not guarantee that `marshal.loads` is safe on hostile bytes.
 //!
 //! The format is that of CPython's `Python/marshal.c`, version 4.
 
-/// Deepest nesting.
+/// Maximum nesting depth.
 const MAX_DEPTH: usize = 1000;
-/// The bit that gives a value a number, to refer to it by.
+/// The bit that assigns a number to a value, for references to it.
 const FLAG_REF: u8 = 0x80;
 
-/// True when `bytes` is one plain value and nothing more.
+/// True if `bytes` are one plain value and nothing more.
 pub fn is_plain(bytes: &[u8]) -> bool {
     let mut checker = Checker { rest: bytes, complete: Vec::new() };
     checker.value(0).is_some_and(|is_value| is_value) && checker.rest.is_empty()

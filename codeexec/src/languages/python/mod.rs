@@ -21,7 +21,7 @@ pub const SOURCES: [&str; 5] = [
     include_str!("testing.py"),
     include_str!("judge.py"),
 ];
-/// Threads and event loops for an interpreter that has none.
+/// Threads and event loops for an interpreter without threads.
 pub const CONCURRENCY: &str = include_str!("concurrency.py");
 
 /// The language.

@@ -1,13 +1,13 @@
-//! The packages that programs may import, and what a first import of them costs.
+//! The packages that programs may import, and the time of a first import.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::record::{Job, Verdict};
 
-/// Packages beside the standard library, by the name that they are imported by, with the processor time in milliseconds
-/// that is allowed for the import: about twice what it takes. Those with 0 are in the snapshot. The time is the machine's
-/// affair, not the program's, so it comes on top of the program's limit.
+/// Packages besides the standard library, by import name, with the processor time in milliseconds that an import may
+/// take: about twice the measured time. Packages with 0 are in the snapshot. This time depends on the machine, not on
+/// the program, so it is added to the program's limit.
 pub const PACKAGES: [(&str, u64); 34] = [
     ("attr", 300),
     ("bs4", 1200),
@@ -45,11 +45,11 @@ pub const PACKAGES: [(&str, u64); 34] = [
     ("yaml", 600),
 ];
 
-/// Packages that are in the interpreter's library but cannot be used, and why.
+/// Packages that are in the interpreter's library but cannot be used, with the reason.
 pub const UNUSABLE: [(&str, &str); 2] =
     [("matplotlib", "its data files cannot be read there"), ("seaborn", "it needs matplotlib")];
 
-/// Puts the name of a package that cannot be used into the place of what its import died of.
+/// Replaces the error of the failed import of an unusable package by the name of the package.
 pub fn name_unusable(verdict: &mut Verdict) {
     let [(matplotlib, why), _] = UNUSABLE;
     // Its import opens a file beside its modules, which stand in an archive.
@@ -68,7 +68,7 @@ pub fn name_unusable(verdict: &mut Verdict) {
     }
 }
 
-/// What imports of the packages above are allowed to take, in the program's interpreter and in the judge's.
+/// The time that imports of the packages above may take, in the program's interpreter and in the judge's.
 pub fn import_time(job: &Job) -> Duration {
     let tests = job.tests.iter().filter_map(serde_json::Value::as_str);
     let of_judge: Vec<&str> = tests.chain(job.test.as_deref()).chain(job.setup.as_deref()).collect();

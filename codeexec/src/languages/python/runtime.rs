@@ -20,7 +20,7 @@ pub const WHEEL: Wheel = Wheel {
     megabytes: 98,
 };
 
-/// Pure Python packages that are imported before the snapshot: the package, where it is imported from, its module.
+/// Pure Python packages that are imported before the snapshot: the wheel, its import path, its module.
 const ADDED: [(Wheel, &str, &str); 2] = [
     (PYFLAKES, "/usr/local/lib/pyflakes.zip", "pyflakes.checker"),
     (SORTED, "/usr/local/lib/sortedcontainers.zip", "sortedcontainers"),
@@ -33,7 +33,7 @@ const PYFLAKES: Wheel = Wheel {
     sha256: "b2e05e6bac8e49b67be2a6ffa63422c60f7193fc72e8180255907b41ec997dc1",
     megabytes: 1,
 };
-/// Sorted lists, dictionaries and sets, which contest sites have.
+/// Sorted lists, dictionaries and sets, which contest sites offer.
 const SORTED: Wheel = Wheel {
     name: "sortedcontainers",
     version: "2.4.0",
@@ -42,9 +42,9 @@ const SORTED: Wheel = Wheel {
     megabytes: 1,
 };
 
-/// The standard library, where the interpreter was built to look for it.
+/// The standard library, at the path where the interpreter expects it.
 const LIBRARY: &str = "/usr/local/lib/python315.zip";
-/// Modules that a program finds imported: those that model-written programs use most, and what they pull in.
+/// Modules that are imported before the snapshot: those that model-written programs use most, and their dependencies.
 const PRELOAD: &[&str] = &[
     "abc",
     "argparse",
@@ -115,21 +115,21 @@ const PRELOAD: &[&str] = &[
     "numpy",
     "pandas",
 ];
-/// The C stack inside the guest: of the 16 MiB that the module has, what CPython may use.
+/// The C stack inside the guest: the part of the module's 16 MiB that CPython may use.
 const C_STACK: i32 = 12 << 20;
 
 /// The snapshot.
 pub struct Snapshot {
-    /// Instances of this are interpreters that have just started.
+    /// Its instances are interpreters that have just started.
     pub module: Linked,
     library: SharedBytes,
 }
 
 impl Snapshot {
-    /// Maps the snapshot that [`set_up`] made.
+    /// Maps the snapshot of [`set_up`].
     ///
     /// # Errors
-    /// When it was not made for this version and machine: the sentence says how to.
+    /// When there is none for this version and machine; the message says how to make it.
     pub fn open(machine: &Machine) -> anyhow::Result<Self> {
         let paths = Paths::new(machine)?;
         if !paths.compiled.exists() {
@@ -154,7 +154,7 @@ pub fn is_set_up(machine: &Machine) -> anyhow::Result<bool> {
     Ok(paths.compiled.exists() && paths.library.exists())
 }
 
-/// Where things are kept.
+/// The paths of its files.
 struct Paths {
     downloads: PathBuf,
     library: PathBuf,
@@ -194,7 +194,7 @@ fn start_source() -> String {
     )
 }
 
-/// The file system of an interpreter: the library, and empty folders to write in.
+/// The file system of an interpreter: the library, and empty writable folders.
 fn tree(library: &SharedBytes) -> anyhow::Result<Files> {
     let mut files = Files::new(1 << 20);
     let placed = files.share(LIBRARY, library.clone()).and_then(|()| files.make_folders("/tmp"));
@@ -240,7 +240,7 @@ pub fn set_up(machine: &Machine) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts the interpreter, prepares it and writes down its memory as a new module.
+/// Starts the interpreter, prepares it, and writes its memory as a new module.
 fn snapshot(wasm: &[u8], library: &SharedBytes, added: &[(&str, SharedBytes)]) -> anyhow::Result<Vec<u8>> {
     let mut files = tree(library)?;
     for (path, content) in added {
@@ -264,7 +264,7 @@ fn snapshot(wasm: &[u8], library: &SharedBytes, added: &[(&str, SharedBytes)]) -
     })
 }
 
-/// Runs a text in the interpreter; its status.
+/// Runs a text in the interpreter; returns its status.
 fn turn(instance: &mut Instance, source: &str) -> Result<i32, Ending> {
     let at = instance.place("host_alloc", source.as_bytes())?;
     instance.call_named("turn", (at, source.len() as u32))

@@ -15,12 +15,12 @@ use crate::sandbox::guest::HostChannel;
 use crate::sandbox::{Clock, Ending, Instance, Stop};
 use crate::verdicts::{self, Report};
 
-/// What passes between a program's interpreter and the host.
+/// The messages between a program's interpreter and the host.
 #[derive(Default)]
 struct Mailbox {
     /// The answer to the program's next question.
     to_program: Vec<u8>,
-    /// What it said last: `L` and how its text ran, `R` and a reply.
+    /// Its last message: `L` with the result of loading its text, `R` with a reply.
     from_program: Option<Vec<u8>>,
 }
 
@@ -28,13 +28,13 @@ struct Mailbox {
 struct Program {
     instance: Instance,
     mailbox: Arc<Mutex<Mailbox>>,
-    /// Why it can run no more.
+    /// The reason why it can no longer run.
     ended: Option<Ending>,
 }
 
-/// How a program's text ran.
+/// The result of running a program's text.
 enum Loaded {
-    /// To its end: the names that it defines, as JSON.
+    /// It completed: the names that it defines, as JSON.
     Done(Value),
     /// An exception: the class's name and the traceback.
     Raised(String, String),
@@ -50,7 +50,7 @@ pub fn run(python: &Snapshot, job: &Job, limits: &Limits, seed: u64) -> anyhow::
     Session { python, job, limits, seed }.one_run()
 }
 
-/// What pyflakes finds in a program's text. It runs in an interpreter of its own.
+/// Pyflakes' findings in a program's text, from a separate interpreter.
 pub fn lint(python: &Snapshot, code: &str) -> anyhow::Result<Vec<Finding>> {
     let limits = Limits::default();
     let (job, found) = (json!({"kind": "lint", "code": code}).to_string().into_bytes(), Arc::new(Mutex::new(None)));
@@ -83,7 +83,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Starts an interpreter with an entry function of the harness and a door.
+    /// Starts an interpreter with an entry function of the harness and a channel to the host.
     fn start(&self, clock: Clock, stdin: &str, door: HostChannel) -> anyhow::Result<Result<Instance, Ending>> {
         let mut guest = self.python.guest(self.limits, clock, stdin.as_bytes().to_vec(), self.seed)?;
         guest.door = Some(door);
@@ -163,7 +163,8 @@ impl Session<'_> {
         Ok(verdict)
     }
 
-    /// What the record's checker says of an output, in an interpreter and a time of its own; nothing without a checker.
+    /// The result of the record's checker for an output, in a separate interpreter with a separate time limit; `None`
+    /// without a checker.
     fn checked(&self, stdout: &str) -> anyhow::Result<Option<Option<String>>> {
         let (Some(checker), Some(expected)) = (&self.job.checker, &self.job.expected_stdout) else { return Ok(None) };
         let stdin = self.job.stdin.as_deref().unwrap_or("");
@@ -193,7 +194,7 @@ impl Session<'_> {
         }))
     }
 
-    /// Lets the judge run the tests against a program that has been loaded.
+    /// Lets the judge run the tests against a loaded program.
     fn judged(&self, mut program: Program, job: &Value, mut verdict: Verdict) -> anyhow::Result<Verdict> {
         let clock = program.instance.guest().clock.clone();
         let before = std::mem::take(&mut program.instance.guest().stdout);
@@ -245,7 +246,7 @@ impl Session<'_> {
         Ok(verdict)
     }
 
-    /// From the judge's reports to the verdict.
+    /// Computes the verdict from the judge's reports.
     fn conclude(
         &self,
         program: &mut Program,
@@ -286,8 +287,8 @@ impl Program {
         }
     }
 
-    /// Passes a request of the judge's on; the reply is a `0`, what the program printed with its length before it, and a
-    /// value that has been checked. A `1` and a sentence where the program has ended.
+    /// Passes a request of the judge on. The reply is a `0`, the program's output preceded by its length, and a
+    /// checked value; or a `1` and a message if the program has ended.
     fn ask(&mut self, clock: &mut Clock, request: &[u8]) -> Result<Vec<u8>, Stop> {
         let ended = |ending: &Ending| Ok([b"1", ending.to_string().as_bytes()].concat());
         if let Some(ending) = &self.ended {

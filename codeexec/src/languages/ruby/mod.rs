@@ -29,7 +29,7 @@ pub static RUBY: Script = Script {
     syntax_errors: &["SyntaxError"],
 };
 
-/// Starts the interpreter and lets it read the harness.
+/// Starts the interpreter and loads the harness.
 fn prepare(instance: &mut Instance) -> anyhow::Result<()> {
     instance.call_named::<(), ()>("_initialize", ())?;
     // A list of strings as the component model's early ABI has it: places and lengths.
@@ -57,7 +57,7 @@ fn place(instance: &mut Instance, bytes: &[u8]) -> Result<u32, Ending> {
     Ok(at)
 }
 
-/// Runs a text; 0, or how Ruby left it by an exception or an exit.
+/// Runs a text; returns 0, or how Ruby ended it by an exception or an exit.
 fn eval(instance: &mut Instance, text: &str) -> Result<i32, Ending> {
     let name = "rb-eval-string-protect: func(str: string) -> tuple<handle<rb-abi-value>, s32>";
     let at = place(instance, text.as_bytes())?;
@@ -65,7 +65,7 @@ fn eval(instance: &mut Instance, text: &str) -> Result<i32, Ending> {
     Ok(instance.read_i32(result + 4).unwrap_or(-1))
 }
 
-/// Runs the harness, with randomness of this instance's own seed.
+/// Runs the harness, with a seed for this instance's randomness.
 fn enter(instance: &mut Instance, role: Role) -> Result<(), Ending> {
     let part = if role == Role::Judge { "judge" } else { "program" };
     let state = eval(instance, &format!("srand\nCODEEXEC.delete('{part}').run\n$stdout.flush"))?;
