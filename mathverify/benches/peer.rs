@@ -1,10 +1,10 @@
-//! Checks per second on one core over all public cases, beside Math-Verify in the same run.
+//! Checks per second on one core over all public cases, compared with Math-Verify in the same run.
 //!
 //!     python3 -m venv /tmp/peer && /tmp/peer/bin/pip install 'math-verify[antlr4_13_2]==0.9.0'
 //!     MATH_VERIFY_PYTHON=/tmp/peer/bin/python cargo bench -p mathverify --bench peer
 //!
-//! Without `MATH_VERIFY_PYTHON` only this crate is measured. `MATH_VERIFY_STRIDE=n` lets the peer judge every n-th row only,
-//! and this crate the same rows beside it. Also measures the hostile inputs against 50 ms.
+//! Without `MATH_VERIFY_PYTHON`, only this crate is measured. With `MATH_VERIFY_STRIDE=n`, the peer judges only every
+//! n-th row, and this crate the same rows. The bench also measures the hostile inputs against 50 ms.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -50,8 +50,8 @@ fn report(name: &str, times: &mut [f64], right: usize) -> f64 {
     rate
 }
 
-/// Every check is timed five times and its best time counts: on a shared machine the others measure the neighbours. The
-/// peer's times are processor time.
+/// Every check is timed five times and the best time counts, since the other times include the load of a shared
+/// machine. The peer's times are processor time.
 fn ours(rows: &[Value]) -> (Vec<f64>, usize) {
     let (mut best, right) = once(rows);
     for _ in 0..4 {
@@ -62,7 +62,7 @@ fn ours(rows: &[Value]) -> (Vec<f64>, usize) {
     (best, right)
 }
 
-/// The verdict that a row asks for.
+/// The expected verdict of a row.
 fn expected(row: &Value) -> Option<bool> {
     row["expected"].as_bool().or_else(|| row["equal"].as_bool())
 }
@@ -84,7 +84,7 @@ fn once(rows: &[Value]) -> (Vec<f64>, usize) {
     (times, right)
 }
 
-/// Runs `math_verify_peer.py` on the same rows: one line per check with its time and verdict.
+/// Runs `math_verify_peer.py` on the same rows: one line per check, with its time and verdict.
 fn peer(python: &str, rows: &[Value]) -> Option<(Vec<f64>, usize)> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/math_verify_peer.py");
     let mut child = Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;

@@ -1,11 +1,11 @@
-//! What an answer is, once parsed.
+//! The syntax tree of a parsed answer.
 
 use crate::rational::Rat;
 
-/// A parsed answer or formula. Depth and size are bounded by the parser, so that walking it needs no further guard.
+/// A parsed answer or formula. The parser limits its depth and size, so code that walks it needs no further limit.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Expr {
-    /// A number as written; `decimals` counts the digits after its point (`None` for a whole number or a fraction).
+    /// A number as written; `decimals` counts the digits after its point (`None` for an integer or a fraction).
     Num {
         value: Rat,
         decimals: Option<u32>,
@@ -48,7 +48,7 @@ pub(crate) enum Expr {
     Brackets(Vec<Expr>),
     /// `{a, b}`.
     Set(Vec<Expr>),
-    /// `{x | condition}` or `{x ∈ S | condition}`: the element and what holds of it.
+    /// `{x | condition}` or `{x ∈ S | condition}`: the element and its conditions.
     Builder(Box<Expr>, Vec<Expr>),
     /// An interval that is not written as `(a, b)`.
     Interval {
@@ -66,7 +66,7 @@ pub(crate) enum Expr {
     Matrix(Vec<Vec<Expr>>),
     /// `a < b <= c`: one more term than relations.
     Relation(Vec<Expr>, Vec<Rel>),
-    /// A number with a unit or other words behind it.
+    /// A number followed by a unit or other words.
     Quantity(Box<Expr>, String),
     Percent(Box<Expr>),
     Degrees(Box<Expr>),
@@ -112,7 +112,7 @@ pub(crate) enum Func {
     /// `log(base, x)`.
     Log,
     Sqrt,
-    /// `root(n, x)`: the real root where there is one.
+    /// `root(n, x)`: the real root if there is one.
     Root,
     Abs,
     Floor,
@@ -161,7 +161,7 @@ pub(crate) enum Rel {
     Subset,
     /// `≡`
     Congruent,
-    /// `→`, `⇒`, `|`, `∥`, `⊥`, `~` and others that are only compared as they stand.
+    /// `→`, `⇒`, `|`, `∥`, `⊥`, `~` and others that are compared only by their form.
     Other(char),
 }
 
@@ -180,12 +180,12 @@ impl Rel {
 }
 
 impl Expr {
-    /// A whole number.
+    /// An integer.
     pub(crate) fn int(n: i64) -> Expr {
         Expr::Num { value: crate::rational::int(n), decimals: None }
     }
 
-    /// A number without decimals as written.
+    /// A number without written decimals.
     pub(crate) fn rat(value: Rat) -> Expr {
         Expr::Num { value, decimals: None }
     }
@@ -224,7 +224,7 @@ impl Expr {
         }
     }
 
-    /// Whether any part of it satisfies `test`.
+    /// Whether any part of the expression satisfies `test`.
     pub(crate) fn any(&self, test: &dyn Fn(&Expr) -> bool) -> bool {
         test(self) || self.children().into_iter().any(|c| c.any(test))
     }

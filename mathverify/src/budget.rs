@@ -1,32 +1,32 @@
-//! How much work a comparison may do.
+//! The work limit of a comparison.
 
 use std::cell::Cell;
 use std::ops::Deref;
 
 use crate::options::Options;
 
-/// Work left, in units of about half a microsecond on one core. It counts operations, not time, so that every machine and
-/// every thread gives the same answer.
+/// Remaining work, in units of about half a microsecond on one core. It counts operations, not time, so the result is
+/// the same on every machine and every thread.
 #[derive(Debug)]
 pub(crate) struct Budget(Cell<u32>);
 
 impl Budget {
-    /// What one comparison of two answers may cost, with all their parts.
+    /// The budget of one comparison of two answers, with all their parts.
     pub(crate) fn new() -> Self {
         Self(Cell::new(30_000))
     }
 
-    /// What checking the steps of one solution may cost, with all their claims.
+    /// The budget for checking the steps of one solution, with all their claims.
     pub(crate) fn of_solution() -> Self {
         Self(Cell::new(60_000))
     }
 
-    /// What is left.
+    /// The remaining units.
     pub(crate) fn left(&self) -> usize {
         usize::try_from(self.0.get()).unwrap_or(usize::MAX)
     }
 
-    /// Takes `units`; `false` when they are used up.
+    /// Takes `units`; `false` if they are used up.
     pub(crate) fn take(&self, units: u32) -> bool {
         let left = self.0.get();
         self.0.set(left.saturating_sub(units));
@@ -34,7 +34,7 @@ impl Budget {
     }
 }
 
-/// The policies of a comparison and the work that is left for it.
+/// The policies of a comparison, and its remaining budget.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     options: &'a Options,

@@ -1,13 +1,14 @@
-//! Mathematical answers and step-by-step solutions: what is the answer, is it right, and is every step?
+//! Judges mathematical answers and step-by-step solutions: finds the final answer, decides whether it is right, and
+//! checks every step.
 //!
-//! - [`extract`] finds the final answer of a text and says in which form it stood.
-//! - [`compare`] decides whether two answers are the same: equal, different, or unknown with a reason; [`Options`] names
-//!   what graders disagree on.
+//! - [`extract`] finds the final answer of a text and the form in which it was given.
+//! - [`compare`] decides whether two answers are the same: equal, different, or unknown with a reason; [`Options`]
+//!   has the policies on which graders disagree.
 //! - [`verify`] does both for a prediction and a reference.
-//! - [`check_solution`] judges the steps of a solution; [`StepVerifier`] is where another judge plugs in.
+//! - [`check_solution`] judges the steps of a solution; [`StepVerifier`] is the interface for another judge.
 //!
-//! Everything here is a pure function without signals, threads or clocks. Work is bounded by the size of what is parsed,
-//! the bits of its numbers and the number of operations, so no input hangs, and every thread gets the same answer.
+//! All functions are pure, without signals, threads or clocks. Work is limited by the size of the parsed text, the
+//! bits of its numbers and the number of operations. So no input hangs, and every thread gets the same answer.
 //!
 //! ```
 //! use mathverify::{Options, Status, compare, verify};
@@ -51,10 +52,10 @@ pub fn compare(pred: &str, gold: &str, options: &Options) -> Outcome {
     compare::compare(pred, gold, options)
 }
 
-/// Parses an answer and says whether it could be read; for fuzzing and diagnosis.
+/// Parses an answer and reports whether it could be read; for fuzzing and diagnosis.
 ///
 /// # Errors
-/// What could not be read.
+/// When the answer could not be read; the message says why.
 pub fn readable(answer: &str) -> Result<(), String> {
     parse::readings(answer).map(drop)
 }

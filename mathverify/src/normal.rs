@@ -1,7 +1,7 @@
 //! The algebraic normal form: quotients of polynomials in variables, π, e, i, and roots of primes.
 //!
-//! Two expressions with the same normal form are equal (wherever both have a value). Different forms prove nothing here,
-//! because functions and nested roots are opaque: the values decide then.
+//! Two expressions with the same normal form are equal (wherever both have a value). Different forms prove nothing,
+//! because functions and nested roots are opaque; then the values decide.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ use crate::numeric::exact::exact_priced;
 use crate::rational::{self, Rat};
 use crate::verdict::{Outcome, Tier};
 
-/// Most terms of a polynomial.
+/// Maximum number of terms of a polynomial.
 const MAX_TERMS: usize = 300;
-/// Most multiplications of terms in one comparison.
+/// Maximum number of multiplications of terms in one comparison.
 const MAX_WORK: usize = 20_000;
 /// Largest prime that is divided out of a number under a root.
 const MAX_PRIME: u32 = 2_000;
@@ -28,7 +28,7 @@ const MAX_KEY: usize = 4_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Atom {
-    /// A prime, or what is left of a number without small primes; under a root.
+    /// A prime, or the rest of a number without small prime factors; under a root.
     Number(BigInt),
     Constant(Constant),
     Symbol(String),
@@ -48,7 +48,7 @@ struct Quotient {
     d: Poly,
 }
 
-/// Says that two expressions are equal, when their normal forms are.
+/// Decides that two expressions are equal if their normal forms are.
 pub(crate) fn compare(a: &Expr, b: &Expr, budget: &Budget) -> Option<Outcome> {
     // A multiplication of terms is worth four units.
     let mut normal = Normal { work: 0, most: MAX_WORK.min(budget.left() / 4) };
@@ -79,7 +79,7 @@ impl Poly {
         if self.0.len() == 1 { self.0.iter().next() } else { None }
     }
 
-    /// The polynomial as text; `None` when that is long: a key inside a key inside a key must not grow without bound.
+    /// The polynomial as text; `None` if the text is long, since nested keys must not grow without limit.
     fn key(&self) -> Option<String> {
         let mut out = String::new();
         for (monomial, coefficient) in &self.0 {
@@ -113,8 +113,9 @@ impl Quotient {
 }
 
 impl Normal {
-    /// Pays for a product or sum of two coefficients. Reducing one costs the square of its length, which a count of terms
-    /// does not see: `x` with percent signs between its powers has one term and tens of thousands of bits.
+    /// Charges a product or sum of two coefficients to the budget. Reducing a coefficient costs the square of its
+    /// length, which a count of terms does not show: `x` with percent signs between its powers has one term and tens
+    /// of thousands of bits.
     fn pay(&mut self, a: &Rat, b: &Rat) -> Option<()> {
         let words = usize::try_from((rational::bits(a) + rational::bits(b)) / 64).ok()?;
         self.work = self.work.saturating_add(words * words / 44 + words);
@@ -247,7 +248,7 @@ impl Normal {
         })
     }
 
-    /// The exact value, paid for.
+    /// The exact value, charged to the budget.
     fn exact(&mut self, e: &Expr) -> Option<Rat> {
         let (value, units) = exact_priced(e, 4 * self.most.saturating_sub(self.work));
         self.work = self.work.saturating_add(units as usize / 4);
@@ -271,7 +272,7 @@ impl Normal {
         Some(Quotient::of(Poly::atom(Atom::Opaque(format!("{}^{}", b.key()?, x.key()?)), Exponent::one())))
     }
 
-    /// A rational power: of positive numbers it multiplies exponents, of anything else it is opaque.
+    /// A rational power: for positive numbers it multiplies exponents; for anything else it is opaque.
     fn root(&mut self, base: &Expr, r: Exponent) -> Option<Quotient> {
         let b = self.quotient(base)?;
         if b.n.0.is_empty() {
@@ -312,7 +313,7 @@ fn rooted(number: &Rat, r: Exponent) -> Option<Poly> {
     Some(Poly(std::iter::once((monomial, factor)).collect()))
 }
 
-/// Small primes with their exponents; what is left counts as a prime.
+/// Small primes with their exponents; the rest counts as a prime.
 fn factors(n: &BigInt) -> Option<Vec<(BigInt, i64)>> {
     if n.bits() > 512 {
         return None;
@@ -343,7 +344,7 @@ fn factors(n: &BigInt) -> Option<Vec<(BigInt, i64)>> {
     Some(out)
 }
 
-/// Product of two monomials, and the number that splits off.
+/// Product of two monomials, and the numeric factor that splits off.
 fn times(a: &Monomial, b: &Monomial) -> Option<(Monomial, Rat)> {
     let mut out = a.clone();
     for (atom, exponent) in b {
@@ -357,7 +358,7 @@ fn times(a: &Monomial, b: &Monomial) -> Option<(Monomial, Rat)> {
     normalised(out)
 }
 
-/// Whole powers of numbers split off, powers of i reduced.
+/// Splits off integer powers of numbers, and reduces powers of i.
 fn normalised(mut monomial: Monomial) -> Option<(Monomial, Rat)> {
     let mut factor = Rat::one();
     monomial.retain(|_, e| !e.is_zero());

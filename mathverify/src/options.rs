@@ -1,30 +1,31 @@
-//! What sources disagree on, as named options.
+//! The policies on which sources disagree, as named options.
 
 use serde::{Deserialize, Serialize};
 
-/// How a percentage compares with a plain number.
+/// The comparison of a percentage with a plain number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Percent {
-    /// `50%` equals `50` and `1/2`: the question says "what percentage" or "what part".
+    /// `50%` equals `50` and `1/2`: the question may ask for the percentage or for the part.
     #[default]
     Either,
-    /// `50%` equals `1/2` and not `50`.
+    /// `50%` equals `1/2`, not `50`.
     Fraction,
-    /// `50%` equals `50` and not `1/2`.
+    /// `50%` equals `50`, not `1/2`.
     Sign,
 }
 
-/// How units compare.
+/// The comparison of units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Units {
-    /// A unit that only one side has is left out; where both have one that is known they have to agree (`1 m` is `100 cm`).
+    /// A unit that only one side has is ignored. If both sides have a known unit, the units must agree (`1 m` equals
+    /// `100 cm`).
     #[default]
     Optional,
-    /// Both sides have the same unit, or none.
+    /// Both sides must have the same unit, or none.
     Required,
-    /// Units are left out.
+    /// Units are ignored.
     Ignored,
 }
 
@@ -32,30 +33,31 @@ pub enum Units {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Lists without brackets compare in order: `1, 2` is not `2, 1`. Default false; tuples always do, sets never.
+    /// Whether lists without brackets are compared in order: `1, 2` is not `2, 1`. Default false; tuples are always
+    /// compared in order, sets never.
     pub ordered_lists: bool,
-    /// `10%` beside `10` and `1/10`.
+    /// `10%` compared with `10` and `1/10`.
     pub percent: Percent,
-    /// `5 cm` beside `5` and `5 m`.
+    /// `5 cm` compared with `5` and `5 m`.
     pub units: Units,
-    /// A decimal with at least this many significant digits equals an exact value that it is rounded (or cut off) from:
-    /// `0.33333` is `1/3`, `0.33` is not. 0 turns this off. Default 5.
+    /// Number of significant digits from which a decimal equals an exact value of which it is a rounding (or
+    /// truncation): with 5, `0.33333` equals `1/3` and `0.33` does not. 0 turns this off. Default 5.
     pub decimal_digits: u32,
-    /// `x = 5` equals `5`. Default true.
+    /// Whether `x = 5` equals `5`. Default true.
     pub strip_names: bool,
-    /// `x = 5` equals `y = 5`. Default false: the verdict is then unknown.
+    /// Whether `x = 5` equals `y = 5`. Default false: the verdict is then unknown.
     pub ignore_names: bool,
-    /// `1 < x < 2` equals `(1, 2)`. Default true.
+    /// Whether `1 < x < 2` equals `(1, 2)`. Default true.
     pub inequalities_as_sets: bool,
-    /// A number without base equals one with a base when value or digits agree: `204` and `54` are `204_5`. Default
-    /// true; else only the value counts.
+    /// Whether a number without a base equals one with a base if the value or the digits agree: `204` and `54` equal
+    /// `204_5`. Default true; with false, only the value counts.
     pub base_optional: bool,
-    /// `2/4` equals `1/2`. Default true; else a fraction of whole numbers has to be written in the same way.
+    /// Whether `2/4` equals `1/2`. Default true; with false, a fraction of integers must be written in the same way.
     pub unreduced_fractions: bool,
-    /// A column or row vector equals a tuple of the same entries. Default true.
+    /// Whether a column or row vector equals a tuple of the same entries. Default true.
     pub vectors_as_tuples: bool,
-    /// Reasoning that never ends (`<think>` without `</think>`), or behind which nothing stands, is read for an answer
-    /// too. Default false: no answer was given.
+    /// Whether reasoning that never ends (`<think>` without `</think>`), or that no text follows, is searched for an
+    /// answer. Default false: there is no answer.
     pub unfinished_thinking: bool,
 }
 

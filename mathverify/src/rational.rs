@@ -1,7 +1,7 @@
 //! Exact rational numbers with a limit on their size.
 //!
-//! Every function that can grow a number refuses to go beyond [`MAX_BITS`]: a power tower is turned away by its size,
-//! before it is computed.
+//! Every function that can enlarge a number refuses to exceed [`MAX_BITS`]: a power tower is refused by its estimated
+//! size, before it is computed.
 
 use num_bigint::{BigInt, BigUint, Sign};
 use num_integer::Integer;
@@ -14,17 +14,17 @@ pub(crate) type Rat = BigRational;
 /// Largest numerator or denominator, in bits (about 20,000 decimal digits).
 pub(crate) const MAX_BITS: u64 = 66_000;
 
-/// A whole number as a rational.
+/// An integer as a rational.
 pub(crate) fn int(n: i64) -> Rat {
     Rat::from_integer(BigInt::from(n))
 }
 
-/// `n / d`; the caller knows that `d` is not zero.
+/// `n / d`; the caller guarantees that `d` is not zero.
 pub(crate) fn ratio(n: i64, d: i64) -> Rat {
     Rat::new(BigInt::from(n), BigInt::from(d))
 }
 
-/// Bits of the larger of numerator and denominator.
+/// Number of bits of the larger of numerator and denominator.
 pub(crate) fn bits(r: &Rat) -> u64 {
     r.numer().bits().max(r.denom().bits())
 }
@@ -34,7 +34,8 @@ pub(crate) fn ten_to(n: u32) -> BigInt {
     BigInt::from(10).pow(n)
 }
 
-/// Digits with at most one point, as in `12.50`, with their number of decimals; `None` for anything else or too many.
+/// Digits with at most one point, as in `12.50`, with their number of decimals; `None` for anything else, or for too
+/// many digits.
 pub(crate) fn decimal(text: &str) -> Option<(Rat, u32)> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let all_digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
@@ -56,7 +57,7 @@ pub(crate) fn decimal(text: &str) -> Option<(Rat, u32)> {
     Some((Rat::new(BigInt::from_biguint(Sign::Plus, n), ten_to(decimals)), decimals))
 }
 
-/// `base^exponent` for a whole exponent; `None` for `0` to a negative power or when the result would be too large.
+/// `base^exponent` for an integer exponent; `None` for a negative power of `0`, or if the result would be too large.
 pub(crate) fn pow(base: &Rat, exponent: i64) -> Option<Rat> {
     if exponent == 0 || base.is_one() {
         return Some(Rat::one());
@@ -81,7 +82,7 @@ pub(crate) fn pow(base: &Rat, exponent: i64) -> Option<Rat> {
     Some(Rat::new_raw(denom * &sign, numer * sign))
 }
 
-/// The exact real `n`-th root, when it is rational.
+/// The exact real `n`-th root, if it is rational.
 pub(crate) fn root(r: &Rat, n: u32) -> Option<Rat> {
     if n == 0 || (r.is_negative() && n.is_even()) {
         return None;
@@ -93,12 +94,12 @@ pub(crate) fn root(r: &Rat, n: u32) -> Option<Rat> {
     Some(Rat::new_raw(exact(r.numer())?, exact(r.denom())?))
 }
 
-/// The value as a machine integer, when it is one.
+/// The value as a machine integer, if it is one.
 pub(crate) fn to_i64(r: &Rat) -> Option<i64> {
     if r.is_integer() { r.numer().to_i64() } else { None }
 }
 
-/// Product, sum and quotient that refuse to grow beyond [`MAX_BITS`].
+/// Product, sum and quotient that refuse to exceed [`MAX_BITS`].
 pub(crate) fn mul(a: &Rat, b: &Rat) -> Option<Rat> {
     (bits(a) + bits(b) <= MAX_BITS).then(|| a * b)
 }
@@ -113,7 +114,7 @@ pub(crate) fn div(a: &Rat, b: &Rat) -> Option<Rat> {
     (!b.is_zero() && bits(a) + bits(b) <= MAX_BITS).then(|| a / b)
 }
 
-/// A plain rendering: `-7`, `3/4`.
+/// A plain text form: `-7`, `3/4`.
 pub(crate) fn render(r: &Rat) -> String {
     if r.is_integer() { r.numer().to_string() } else { format!("{}/{}", r.numer(), r.denom()) }
 }

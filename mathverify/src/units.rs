@@ -1,8 +1,8 @@
-//! Units: which words are units, and which can be converted into one another.
+//! Units: the words that are units, and the units that can be converted into one another.
 
 use crate::rational::{Rat, ratio};
 
-/// What a unit measures and how many base units it is: names, dimension, factor.
+/// Units: names, dimension, and factor to base units.
 const UNITS: &[(&[&str], &str, (i64, i64))] = &[
     (&["m", "meter", "meters", "metre", "metres"], "length", (1, 1)),
     (&["cm", "centimeter", "centimeters", "centimetre", "centimetres"], "length", (1, 100)),
@@ -62,7 +62,7 @@ pub(crate) fn is_unit(word: &str) -> bool {
         || lower == "rd"
 }
 
-/// Reads a unit, when it is one that can be converted.
+/// Reads a unit that can be converted.
 pub(crate) fn unit(text: &str) -> Option<Unit> {
     let lower = text.to_lowercase().replace(['.', '\\'], "");
     let lower = lower.trim().replace(" / ", "/").replace(" ^", "^").replace(['{', '}'], "");

@@ -1,4 +1,4 @@
-//! What a comparison answers.
+//! The result of a comparison.
 
 use std::borrow::Cow;
 
@@ -12,11 +12,11 @@ pub enum Status {
     Equal,
     /// They are different answers.
     Different,
-    /// Not decided; the reason says why. A reward counts it as not equal.
+    /// Not decided; the reason says why. A reward treats it as not equal.
     Unknown,
 }
 
-/// How far the comparison had to go.
+/// The tier that decided the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
@@ -39,9 +39,9 @@ pub enum Tier {
 pub struct Outcome {
     /// Equal, different or unknown.
     pub status: Status,
-    /// What decided.
+    /// The tier that decided.
     pub tier: Tier,
-    /// One clause: what was compared, or why nothing is known.
+    /// One clause: what was compared, or why the result is unknown.
     pub reason: Cow<'static, str>,
 }
 
@@ -64,7 +64,7 @@ impl Outcome {
         self.status == Status::Equal
     }
 
-    /// Of two ways to compare the same answers: equal wins, then unknown.
+    /// The better of two ways to compare the same answers: equal first, then unknown.
     pub(crate) fn or(self, other: impl FnOnce() -> Outcome) -> Outcome {
         if self.is_equal() {
             return self;

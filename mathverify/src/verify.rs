@@ -1,4 +1,4 @@
-//! From two texts to a verdict.
+//! Compares the final answers of two texts.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::extract::{Extraction, Form, boxes_as_list, choice_letter, extract_wit
 use crate::options::{Options, Units};
 use crate::verdict::{Outcome, Status, Tier};
 
-/// Longest answer that is compared by its meaning, in bytes; longer ones only as text.
+/// Longest answer that is compared by its meaning, in bytes; longer ones are compared only as text.
 const MAX_ANSWER: usize = 24_000;
 
 /// Whether a prediction has the right final answer.
@@ -19,13 +19,13 @@ pub struct Verdict {
     pub verdict: Status,
     /// The answer found in the prediction.
     pub pred_answer: Option<String>,
-    /// The form in which it stood.
+    /// The form in which it was found.
     pub pred_form: Option<Form>,
     /// The answer found in the reference.
     pub gold_answer: Option<String>,
-    /// How far the comparison went; none when there was nothing to compare.
+    /// The tier that decided; `None` if there was nothing to compare.
     pub tier: Option<Tier>,
-    /// One clause: what was compared, or why nothing is known.
+    /// One clause: what was compared, or why the result is unknown.
     pub reason: Cow<'static, str>,
 }
 
@@ -39,7 +39,7 @@ impl Verdict {
 
 /// Compares the final answer of `pred` with that of `gold`; both may be whole solutions or bare answers.
 ///
-/// A pure function: the same on any thread, without signals, bounded in time and memory.
+/// A pure function: the same on every thread, without signals, with limits on time and memory.
 ///
 /// ```
 /// use mathverify::{Options, verify};
@@ -104,8 +104,8 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
     verdict(outcome, Some(found), reference.text)
 }
 
-/// Whether two whole texts are the same but for white space and delimiters, which hold no digit: the digits are compared
-/// first, since most solutions differ from their reference in one of the first.
+/// Whether two whole texts are equal except for white space and delimiters, which contain no digits. The digits are
+/// compared first, since most solutions differ from their reference in one of the first digits.
 fn same_text(a: &str, b: &str) -> bool {
     let same_digits = || a.bytes().filter(u8::is_ascii_digit).eq(b.bytes().filter(u8::is_ascii_digit));
     a == b || (a.len() < MAX_ANSWER && b.len() < MAX_ANSWER && same_digits() && normalised(a) == normalised(b))
@@ -140,7 +140,7 @@ fn choice_in_reference(gold: &str, reference: &Extraction) -> Option<char> {
     })
 }
 
-/// A reference that is a letter: of a choice, or a variable.
+/// A reference that is a letter: a choice, or a variable.
 fn choice(
     pred: &str,
     letter: char,

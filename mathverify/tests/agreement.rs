@@ -55,7 +55,7 @@ fn gsm8k_model_outputs() {
     assert!(table.missed.len() * 1000 <= outputs, "{} missed", table.missed.len());
 }
 
-/// Math-Verify's own tests. Each one that disagrees stands in the README's table with the reason.
+/// Math-Verify's own tests. The README's table has each test that disagrees, with the reason.
 #[test]
 fn math_verify_own_tests() {
     let Some(table) = judge("math_verify.jsonl", &Options::default()) else { return };
@@ -85,14 +85,14 @@ fn other_graders_tests() {
     }
 }
 
-/// Parser pairs: all of them are equal by their source, so that only misses can happen.
+/// Parser pairs: all of them are equal by their source, so only misses can occur.
 #[test]
 fn latex2sympy_pairs() {
     let Some(table) = judge("latex2sympy2_ext.jsonl", &Options::default()) else { return };
     assert!(table.true_equal >= 975, "{} equal", table.true_equal);
 }
 
-/// Every reference answer equals itself, and no other one unless that says the same.
+/// Every reference answer equals itself, and no other one unless the two are the same answer.
 #[test]
 fn references_against_themselves_and_others() {
     let mut golds: Vec<String> = Vec::new();

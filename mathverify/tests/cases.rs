@@ -1,4 +1,5 @@
-//! Spellings of answers as models write them, with their verdicts: `cases.jsonl`, `{"kind", "pred", "gold", "equal"}`.
+//! Spellings of answers in the style of models, with their verdicts: `cases.jsonl`, `{"kind", "pred", "gold",
+//! "equal"}`.
 //!
 //! Written for this crate. `benches/peer.rs` runs Math-Verify on the same list.
 #![allow(clippy::unwrap_used)]

@@ -1,4 +1,4 @@
-//! The built program: files in, verdicts out, sentences on standard error.
+//! The built program: input files, verdicts, and error messages on standard error.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -104,7 +104,7 @@ fn options_reach_the_comparison() {
     assert_eq!(verdicts(&["--ordered-lists", "--percent", "fraction"]), ["different", "different"]);
 }
 
-/// `check | head`: the reader goes away, and the command ends without a word.
+/// `check | head`: the reader closes the pipe, and the command ends silently.
 #[cfg(unix)]
 #[test]
 fn a_reader_that_goes_away_ends_the_command_quietly() {

@@ -1,4 +1,4 @@
-//! What is equal, what is not, and what the options change.
+//! Equal answers, different answers, and the effect of the options.
 #![allow(clippy::unwrap_used)]
 
 use mathverify::{Options, Percent, Status, Units, compare, verify};
@@ -220,7 +220,7 @@ fn answers_in_texts() {
     }
 }
 
-/// Found by fuzzing: an item that can be compared with nothing beside one that has no partner.
+/// Found by fuzzing: an item that can be compared with nothing, beside one that has no partner.
 #[test]
 fn a_list_with_an_item_without_value_is_judged_alike_both_ways() {
     let a = "102, 4, 2\\]oxed{(3.-3)} , 42, 2\\]oxed{(3,-3)} \\text{ for paR07, 2\\";

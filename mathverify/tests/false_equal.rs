@@ -1,7 +1,8 @@
-//! A hunt for false equals: pairs that differ by construction, none of which may be called equal; and for missed ones.
+//! A hunt for false equals: pairs that differ by construction, none of which may be called equal; and a hunt for
+//! missed equals.
 //!
-//! `cargo test -p mathverify --test false_equal` takes a second or two. `-- --ignored --nocapture` does 50,000 of each;
-//! `MATHVERIFY_HUNT=200000` sets the number, `MATHVERIFY_SHOW=300` prints so many pairs for reading.
+//! `cargo test -p mathverify --test false_equal` takes a second or two. `-- --ignored --nocapture` tests 50,000 pairs
+//! of each kind; `MATHVERIFY_HUNT=200000` sets the number, `MATHVERIFY_SHOW=300` prints that many pairs for reading.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -16,7 +17,7 @@ fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }
 
-/// Judges pairs; gives those called equal, and prints how many of each kind there were.
+/// Judges pairs; returns those called equal, and prints the number of each kind.
 fn judge(pairs: impl Iterator<Item = Pair>) -> (Vec<Pair>, Vec<Pair>) {
     let options = Options::default();
     let show = setting("MATHVERIFY_SHOW", 0);
@@ -86,8 +87,8 @@ fn many_respelled_answers_are_equal() {
     assert!(missed * 1_000 <= count, "{missed} missed");
 }
 
-/// References of the public sets beside the repository with one word, unit, sign, operator, name or digit changed: as many
-/// of each.
+/// References of the public sets beside the repository with one word, unit, sign, operator, name or digit changed, in
+/// equal numbers.
 #[test]
 #[ignore = "long: 50,000 pairs of ../shared/data"]
 fn changed_references_are_not_equal() {

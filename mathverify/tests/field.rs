@@ -1,4 +1,5 @@
-//! Cases out of public bug reports, where `../shared/field/mathverify-open.jsonl` is there: the verdict that each expects.
+//! Cases from public bug reports, if `../shared/field/mathverify-open.jsonl` exists, with the verdict that each
+//! expects.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -7,7 +8,7 @@ use std::collections::BTreeMap;
 
 use mathverify::{Options, verify};
 
-/// Cases whose expectation is not shared, by their id, with the reason.
+/// Ids of cases whose expectation we do not share, with the reason.
 const NOT_SHARED: [&str; 0] = [];
 
 #[test]

@@ -1,11 +1,12 @@
-//! Inputs that hang, overflow or exhaust other graders. The limit is a hang limit; `benches/peer.rs` measures the times.
+//! Inputs that hang, overflow or exhaust other graders. The limit here only detects hangs; `benches/peer.rs` measures
+//! the times.
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};
 
 use mathverify::{Options, Status, Verdict, check_solution, split_steps, verify};
 
-/// Far above the 50 ms that the benchmark holds, so that a loaded machine in a debug build passes.
+/// Far above the 50 ms of the benchmark, so that a debug build on a loaded machine passes.
 const HANG: Duration = Duration::from_secs(5);
 
 fn quick(pred: &str, gold: &str) -> Verdict {
@@ -32,8 +33,8 @@ fn power_towers() {
     }
 }
 
-/// One term whose coefficient grows to tens of thousands of bits: found by fuzzing, it took seconds while only terms were
-/// counted. What it has to end in is the budget, whatever the machine.
+/// One term whose coefficient grows to tens of thousands of bits: found by fuzzing, it took seconds while only terms
+/// were counted. It must end by the budget, on every machine.
 #[test]
 fn long_coefficients_are_paid_for() {
     let percent = |n: usize| "%".repeat(n);
@@ -144,7 +145,7 @@ fn wide_structures() {
     quick(&format!("[{}]", "(1,2)\\cup".repeat(500)), "(1,2)");
 }
 
-/// Parts that are dear each, many times: they share one budget.
+/// Many parts, each of which is expensive: they share one budget.
 #[test]
 fn many_dear_parts() {
     let list = |f: &dyn Fn(usize) -> String, n: usize, between: &str| (0..n).map(f).collect::<Vec<_>>().join(between);
@@ -207,8 +208,8 @@ fn long_decimals_in_steps_are_paid_for() {
     assert_eq!(checked.steps.len(), 1);
 }
 
-/// The slowest inputs of a fuzzer's corpus, by hand, since times are no test:
-/// `MATHVERIFY_CORPUS=FOLDER cargo test -p mathverify --test hostile slowest -- --ignored --nocapture`.
+/// The slowest inputs of a fuzzer's corpus, run by hand, since times are not a test: `MATHVERIFY_CORPUS=FOLDER cargo
+/// test -p mathverify --test hostile slowest -- --ignored --nocapture`.
 #[test]
 #[ignore = "needs MATHVERIFY_CORPUS, a folder of inputs"]
 fn slowest_of_a_corpus() {

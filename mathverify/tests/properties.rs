@@ -1,4 +1,4 @@
-//! Laws that hold for all answers, and random expressions against an evaluator of their own.
+//! Laws that hold for all answers, and random expressions compared with an independent evaluator.
 #![allow(clippy::unwrap_used)]
 
 use mathverify::{Options, Status, compare, verify};
@@ -107,7 +107,7 @@ impl Formula {
         }
     }
 
-    /// Whether no value on the way is so large or small that `f64` loses the digits that are compared.
+    /// Whether no intermediate value is so large or small that `f64` loses the compared digits.
     fn tame(&self) -> bool {
         let inside = match self {
             Formula::Two(_, a, b) => a.tame() && b.tame(),
@@ -164,7 +164,7 @@ fn polynomial(coefficients: &[i64]) -> String {
     coefficients.iter().enumerate().rev().map(|(i, c)| format!("{c:+}x^{{{i}}}")).collect()
 }
 
-/// Pieces of answers, put together at random: mostly readable, not always sensible.
+/// Pieces of answers, combined at random: mostly readable, not always meaningful.
 fn answer() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "1",

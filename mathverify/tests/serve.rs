@@ -1,4 +1,4 @@
-//! The HTTP worker: the verdicts of the library, under concurrency, and a clean end.
+//! The HTTP worker: it returns the verdicts of the library, under concurrency, and shuts down gracefully.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -49,7 +49,7 @@ impl Server {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
     }
 
-    /// Ends it with SIGTERM; whether it ended well.
+    /// Stops it with SIGTERM; returns whether it ended successfully.
     fn stop(mut self) -> bool {
         Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         self.child.wait().unwrap().success()
@@ -101,7 +101,7 @@ fn records_of_other_shapes() {
     assert!(server.stop());
 }
 
-/// Eight clients at once get what the library says, item by item and in order.
+/// Eight concurrent clients get the verdicts of the library, item by item and in order.
 #[test]
 fn many_clients_get_the_verdicts_of_the_library() {
     let server = Server::start(&["--threads", "4", "--ordered-lists"]);

@@ -10,7 +10,7 @@ fn status(step: &str) -> StepStatus {
     check_solution(None, &[step.to_owned()], None, &Options::default()).steps[0].status
 }
 
-/// The value of a calculator formula, independently of the crate: a fraction of `i128` by recursive descent.
+/// The value of a calculator formula, independent of the crate: a fraction of `i128` by recursive descent.
 fn value(text: &str) -> Option<(i128, i128)> {
     fn gcd(a: i128, b: i128) -> i128 {
         if b == 0 { a.abs() } else { gcd(b, a % b) }
@@ -178,7 +178,7 @@ fn processbench_precision_of_wrong() {
     assert!(hits * 1_000 >= errors * 55, "{hits} of {errors}");
 }
 
-/// Solutions that are right: what is flagged in them is a false alarm, or a slip of their authors.
+/// Right solutions: a flagged step is a false alarm, or an error of the author.
 #[test]
 fn reference_solutions_are_hardly_ever_called_wrong() {
     let flagged = |solutions: &[String]| -> (usize, usize) {
@@ -218,7 +218,7 @@ fn solutions_split_into_lines_or_paragraphs() {
     assert!(split_steps("").is_empty());
 }
 
-/// What must not be called wrong: hypotheses, rounding, units, other arithmetic.
+/// Claims that must not be called wrong: hypotheses, rounding, units, other arithmetic.
 #[test]
 fn no_false_alarms() {
     for step in [
@@ -257,7 +257,7 @@ fn no_false_alarms() {
     }
 }
 
-/// What is wrong beyond any reading.
+/// Claims that are wrong under every reading.
 #[test]
 fn clear_errors() {
     for step in [

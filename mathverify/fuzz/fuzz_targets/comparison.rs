@@ -1,5 +1,6 @@
-//! Any two answers, split at the first line end: the comparison ends and does not depend on their order. Where the budget
-//! runs out, what is known by then may differ (`different` or `unknown`), but never `equal` one way and `different` the other.
+//! Any two answers, split at the first newline: the comparison ends, and does not depend on their order. If the
+//! budget runs out, the result may differ between the orders (`different` or `unknown`), but never `equal` in one
+//! order and `different` in the other.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any text: extraction and step checking end, and what is found lies inside the text.
+//! Any text: extraction and step checking end, and their results are inside the text.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Records in, verdicts out, in order: what `check` and `steps` share.
+//! The common part of `check` and `steps`: reads records and writes verdicts, in order.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::options::Options;
 
-/// Records that are judged together before they are written.
+/// Number of records that are judged together before they are written.
 const BATCH: usize = 4_096;
 
 /// The input and output files.
@@ -90,7 +90,7 @@ pub(super) fn each<T: DeserializeOwned + Send + Sync>(
     Ok((index, aside))
 }
 
-/// A verdict with the id of its record in front.
+/// A verdict with the id of its record as the first field.
 pub(super) fn with_id(id: Option<&Value>, verdict: &impl Serialize) -> Value {
     let mut out = json!(verdict);
     if let (Some(id), Value::Object(map)) = (id, &mut out) {

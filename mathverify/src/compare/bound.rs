@@ -1,4 +1,4 @@
-//! Bounds in words: `83 and above`, `83 or more` and `at least 83` say the same, and so does `x ≥ 83`.
+//! Bounds in words: `83 and above`, `83 or more` and `at least 83` are equal, and so is `x ≥ 83`.
 
 use std::sync::LazyLock;
 
@@ -9,10 +9,10 @@ use crate::budget::Context;
 use crate::pattern::pattern;
 use crate::verdict::{Outcome, Tier};
 
-/// Longest text that is looked at, in bytes.
+/// Longest text that is compared, in bytes.
 const LONGEST: usize = 200;
 
-/// What stands before a value, with the name of a quantity before it.
+/// Words before a value, with the name of a quantity before them.
 static BEFORE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"(?i)^(?:(?<name>[a-z])\s*)?(?:(?<sign_least>≥|>=|\\geq(?:slant)?|\\ge\b)|(?<sign_most>≤|<=|\\leq(?:slant)?|\\le\b)",
@@ -28,7 +28,7 @@ static BEFORE: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-/// What stands behind one; what is counted may stand behind that.
+/// Words after a value; the counted thing may follow.
 static BEHIND: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"(?i)^(?<value>.*?\S)\s*(?:",
@@ -40,7 +40,7 @@ static BEHIND: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-/// On which side the values lie, and whether the bound is one of them.
+/// The side on which the values are, and whether the bound is included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Side {
     up: bool,
@@ -56,7 +56,7 @@ struct Bound {
     in_words: bool,
 }
 
-/// Compares two bounds of which one at least is in words; a bound in words and an interval that goes on without end.
+/// Compares two bounds, at least one of which is in words, or a bound in words with an unbounded interval.
 pub(super) fn compare(pred: &str, gold: &str, options: &Context<'_>) -> Option<Outcome> {
     if pred.len() > LONGEST || gold.len() > LONGEST {
         return None;
@@ -93,13 +93,13 @@ fn both(p: &Bound, g: &Bound, options: &Context<'_>) -> Outcome {
     }
 }
 
-/// Whether a text is an interval without an end.
+/// Whether a text is an unbounded interval.
 fn is_endless(text: &str) -> bool {
     let trimmed = text.trim().trim_start_matches('$');
     (text.contains("infty") || text.contains('∞')) && trimmed.starts_with(['[', '(', ']', '\\', 'x'])
 }
 
-/// The bound that a whole text is.
+/// The bound that a whole text expresses.
 fn read(text: &str) -> Option<Bound> {
     let text = plain(text);
     let found = |captures: &Captures<'_>| {
@@ -130,7 +130,7 @@ fn read(text: &str) -> Option<Bound> {
     before.or_else(|| BEHIND.captures(&text).and_then(|captures| found(&captures)))
 }
 
-/// The text without delimiters, the words of `\text{}` as they are.
+/// The text without delimiters, with the words of `\text{}` unwrapped.
 fn plain(text: &str) -> String {
     let text = text.trim().trim_end_matches(['.', '。']).replace("\\(", "").replace("\\)", "");
     // One alone is money.
@@ -146,7 +146,7 @@ fn plain(text: &str) -> String {
     (out + rest).replace("\\ ", " ").replace("\\,", " ").trim().to_owned()
 }
 
-/// Whether a text is one value, perhaps with what is counted: no further bound, no list.
+/// Whether a text is one value, perhaps with the counted thing: no further bound, no list.
 fn is_value(value: &str) -> bool {
     const JOINING: [&str; 24] = [
         "and", "or", "to", "than", "at", "most", "least", "not", "no", "but", "if", "when", "between", "und", "oder",

@@ -1,4 +1,5 @@
-//! Solutions that repeat: `π/6 + kπ` for all whole k, compared as sets whatever their representatives and letters.
+//! Periodic solutions: `π/6 + kπ` for all integers k, compared as sets, independent of their representatives and
+//! letters.
 
 use std::collections::BTreeSet;
 use std::f64::consts::PI;
@@ -12,10 +13,10 @@ use crate::numeric::{self, Same};
 use crate::pattern::pattern;
 use crate::verdict::{Outcome, Tier};
 
-/// Most residues of one side.
+/// Maximum number of residues of one side.
 const MAX_RESIDUES: usize = 120;
 
-/// An answer without "for k ∈ ℤ" or "where k is an integer" at its end; `None` when it has no such remark.
+/// An answer without "for k ∈ ℤ" or "where k is an integer" at its end; `None` if it has no such remark.
 pub(super) fn without_remark(answer: &str) -> Option<&str> {
     static REMARK: LazyLock<Regex> = LazyLock::new(|| {
         let set = r"(?:\\mathbb\s*\{?\s*[ZN]\s*\}?|\\mathbf\{Z\}|\\Z|ℤ|ℕ|Z)(?:\^\+|\^\{\+\}|_\{?\\?[a-z ]*\d*\}?)?";
@@ -34,7 +35,7 @@ pub(super) fn without_remark(answer: &str) -> Option<&str> {
     (rest.contains(letter.as_str()) && rest.contains(|c: char| c.is_alphanumeric())).then_some(rest)
 }
 
-/// `start + k period`, with their machine values.
+/// `start + k period`, with approximate values as machine floats.
 struct Family {
     start: Expr,
     period: Expr,
@@ -42,7 +43,7 @@ struct Family {
     step: f64,
 }
 
-/// Compares two lists of families; `None` when a side is no such list.
+/// Compares two lists of families; `None` if a side is not such a list.
 pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Option<Outcome> {
     let (x, y) = (families(a, options)?, families(b, options)?);
     let smallest = x.iter().chain(&y).map(|f| f.step).fold(f64::INFINITY, f64::min);
@@ -91,7 +92,7 @@ struct Residue {
     at: f64,
 }
 
-/// The starts within one whole period.
+/// The starts within one period.
 fn residues(families: &[Family], whole: f64) -> Option<Vec<Residue>> {
     let mut out = Vec::new();
     for f in families {
@@ -109,7 +110,7 @@ fn residues(families: &[Family], whole: f64) -> Option<Vec<Residue>> {
     Some(out)
 }
 
-/// The items as families in one variable whose period is a rational part of π or of a full turn.
+/// The items as families in one variable whose period is a rational multiple of π or of a full turn.
 fn families(e: &Expr, options: &Context<'_>) -> Option<Vec<Family>> {
     let items: Vec<&Expr> = match e {
         Expr::List(items) | Expr::Set(items) => items.iter().collect(),
@@ -120,12 +121,12 @@ fn families(e: &Expr, options: &Context<'_>) -> Option<Vec<Family>> {
     (letters.len() == 1).then_some(out)
 }
 
-/// Whether a letter may stand for all whole numbers under another name as well. Capital letters name things.
+/// Whether a letter may denote any integer under another name. Capital letters name things.
 fn parameter(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
-/// `x = value` as its value.
+/// The value of `x = value`.
 fn value(e: &Expr) -> &Expr {
     match e {
         Expr::Relation(terms, ops) if ops == &[Rel::Eq] && matches!(terms[0], Expr::Sym(_)) => &terms[1],

@@ -5,10 +5,10 @@ use crate::ast::Expr;
 use crate::budget::Context;
 use crate::verdict::{Outcome, Status, Tier};
 
-/// Longest list that is matched without order; longer ones compare in order.
+/// Longest list that is matched without order; longer lists are compared in order.
 const MAX_UNORDERED: usize = 200;
 
-/// Both values of `a ± b` as a list; several signs in one expression go together.
+/// Both values of `a ± b` as a list; several signs in one expression change together.
 pub(super) fn expand_signs(e: &Expr) -> Expr {
     match e {
         Expr::List(items) => Expr::List(flat(items)),
@@ -64,7 +64,7 @@ fn items(e: &Expr) -> Vec<Expr> {
     }
 }
 
-/// Compares what has items with anything.
+/// Compares a collection with any expression.
 pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if matches!(a, Expr::Matrix(_)) || matches!(b, Expr::Matrix(_)) {
         let many_rows = |e: &Expr| matches!(e, Expr::Matrix(rows) if rows.len() > 1 && rows[0].len() > 1);
@@ -103,7 +103,7 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     outcome
 }
 
-/// Whether every item has a partner of its own on the other side.
+/// Whether every item has its own partner on the other side.
 fn one_to_one(x: &[Expr], y: &[Expr], options: &Context<'_>) -> bool {
     // Lists in the same order are the rule.
     if x.len() < 3 || x == y || x.len() > MAX_UNORDERED {
@@ -123,7 +123,7 @@ fn in_order(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     all_equal(x.iter().zip(y), options, "different items")
 }
 
-/// Items matched in any order. Repeated items count once.
+/// Matches items in any order. Repeated items count once.
 fn without_order(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     if x.len().max(y.len()) > MAX_UNORDERED {
         return in_order(x, y, options);
@@ -166,10 +166,10 @@ fn without_order(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     }
 }
 
-/// Whether an item has an equal one on the other side.
+/// Whether an item has an equal item on the other side.
 enum Partner {
     At(usize),
-    /// Equal to none for certain, and not different from all.
+    /// Not certainly equal to any, and not different from all.
     Perhaps,
     None,
 }

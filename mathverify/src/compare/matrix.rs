@@ -9,7 +9,7 @@ use crate::verdict::{Outcome, Tier};
 
 type Rows = Vec<Vec<Expr>>;
 
-/// Whether there is a matrix in it.
+/// Whether the expression contains a matrix.
 pub(super) fn has_matrix(e: &Expr) -> bool {
     e.any(&|e| matches!(e, Expr::Matrix(_)))
 }
@@ -121,10 +121,10 @@ fn times(a: Value, b: Value) -> Option<Value> {
     })
 }
 
-/// Most parts of a product of matrices.
+/// Maximum number of parts of a product of matrices.
 const MAX_PARTS: usize = 8_000;
 
-/// How many parts an expression has.
+/// Number of parts of an expression.
 fn size(e: &Expr) -> usize {
     1 + e.children().into_iter().map(size).sum::<usize>()
 }
@@ -150,7 +150,7 @@ fn determinant(rows: &Rows) -> Option<Expr> {
     Some(Expr::Add(terms))
 }
 
-/// Compares when a side has a matrix.
+/// Compares if a side has a matrix.
 pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     match (value(a), value(b)) {
         (Some(Value::Matrix(x)), Some(Value::Matrix(y))) => {

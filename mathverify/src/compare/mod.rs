@@ -1,4 +1,4 @@
-//! Whether two answers are the same, tier by tier.
+//! Decides whether two answers are the same, in tiers.
 
 mod bound;
 mod families;
@@ -26,7 +26,7 @@ pub(crate) fn compare(pred: &str, gold: &str, options: &Options) -> Outcome {
     compare_within(pred, gold, &Context::new(options))
 }
 
-/// As [`compare`], on what is left of a budget.
+/// Like [`compare`], with the rest of a budget.
 pub(crate) fn compare_within(pred: &str, gold: &str, context: &Context<'_>) -> Outcome {
     match (families::without_remark(pred), families::without_remark(gold)) {
         (None, None) => compare_texts(pred, gold, context),
@@ -80,7 +80,7 @@ fn compare_texts(pred: &str, gold: &str, options: &Context<'_>) -> Outcome {
     best.unwrap_or_else(|| Outcome::unknown("nothing to compare"))
 }
 
-/// Whether a decimal is an exact answer rounded or cut off to the digits it shows.
+/// Whether a decimal is an exact answer, rounded or truncated to the digits that it shows.
 pub(crate) fn rounds(exact: &str, decimal: &str) -> bool {
     let options = Options { decimal_digits: 1, ..Options::default() };
     let (Ok(exact), Ok(decimal)) = (parse::parse(exact), parse::parse(decimal)) else { return false };
@@ -89,7 +89,7 @@ pub(crate) fn rounds(exact: &str, decimal: &str) -> bool {
         && compare_exprs(&exact, &decimal, &Context::new(&options)).is_equal()
 }
 
-/// Texts that are both of a kind that is no formula: quantities with units, times of day, chemical formulas.
+/// Texts that are both of a kind other than formulas: quantities with units, times of day, chemical formulas.
 fn special(pred: &str, gold: &str, options: &Context<'_>) -> Option<Outcome> {
     let word = |s: &str| s.bytes().any(|b| !b.is_ascii_digit() && !b.is_ascii_punctuation() && b != b' ');
     let money = |s: &str| s.contains('$') && !s.contains('\\');
@@ -127,7 +127,7 @@ pub(crate) fn compare_exprs(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcom
     compare_prepared(&a, &b, options)
 }
 
-/// ± becomes its two values, a list of one its item.
+/// Replaces ± by its two values, and a list of one item by the item.
 fn prepare(e: &Expr) -> Expr {
     let e = match e {
         Expr::List(items) if items.len() == 1 => &items[0],
@@ -174,7 +174,7 @@ fn is_relation(e: &Expr) -> bool {
     }
 }
 
-/// The outcome of comparing parts in their order.
+/// The outcome of comparing parts in order.
 fn all_equal<'a>(
     pairs: impl Iterator<Item = (&'a Expr, &'a Expr)>,
     options: &Context<'_>,
@@ -192,7 +192,7 @@ fn all_equal<'a>(
     unknown.unwrap_or_else(|| Outcome::equal(Tier::Structure, "all parts are equal"))
 }
 
-/// Whether a chain of relations is one of equations (and approximations) alone.
+/// Whether a chain of relations has only equations (and approximations).
 fn only_equations(ops: &[Rel]) -> bool {
     ops.iter().all(|o| matches!(o, Rel::Eq | Rel::Approx))
 }

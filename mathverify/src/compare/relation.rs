@@ -7,7 +7,7 @@ use crate::numeric::exact::exact;
 use crate::numeric::{self, Same};
 use crate::verdict::{Outcome, Status, Tier};
 
-/// What `x = 5`, `f(x) = x + 1`, `x ∈ S` say: the name and the value.
+/// The name and the value of `x = 5`, `f(x) = x + 1`, `x ∈ S`.
 pub(super) struct Assignment {
     pub name: Expr,
     pub value: Expr,
@@ -44,7 +44,7 @@ fn differential(e: &Expr) -> bool {
     matches!(e, Expr::Mul(f) if matches!(&f[..], [Expr::Sym(d), Expr::Sym(_)] if d == "d"))
 }
 
-/// Whether an expression is made of two names or more by operations alone: `x + y`, `a b c`, `p - q`, `m/n`.
+/// Whether an expression combines at least two names by operations only: `x + y`, `a b c`, `p - q`, `m/n`.
 fn combination(e: &Expr) -> bool {
     fn count(e: &Expr) -> Option<usize> {
         match e {
@@ -92,7 +92,7 @@ pub(super) fn assignment(e: &Expr) -> Option<Assignment> {
     calculation.then(|| Assignment { name: Expr::Text(String::new()), value: first.clone() })
 }
 
-/// The value behind the name, when there is one: also of every item of a list.
+/// The value of a name, if there is one; also for every item of a list.
 fn value_of(e: &Expr) -> Option<Expr> {
     match e {
         Expr::Relation(..) => assignment(e).map(|a| a.value),
@@ -107,7 +107,7 @@ fn value_of(e: &Expr) -> Option<Expr> {
     }
 }
 
-/// Compares when at least one side is a relation or a list with one.
+/// Compares if at least one side is a relation, or a list with one.
 pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     let relation = |e: &Expr| matches!(e, Expr::Relation(..));
     let outcome = match (relation(a), relation(b)) {
@@ -139,10 +139,10 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     }
 }
 
-/// Why equal values are not called equal.
+/// The reason why equal values are not called equal.
 const TWO_NAMES: &str = "the same value under two names";
 
-/// Whether each side speaks of one variable, and of another one.
+/// Whether each side has one variable, and the two variables differ.
 fn different_variables(a: &Expr, b: &Expr) -> bool {
     fn collect<'e>(e: &'e Expr, out: &mut Vec<&'e str>) {
         match e {
@@ -188,7 +188,8 @@ fn both(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     Outcome::different(Tier::Structure, "different relations")
 }
 
-/// `x ≡ r (mod m)`: the same modulus, the same left side, and rests that differ by a multiple of it.
+/// `x ≡ r (mod m)`: equal if the modulus and the left side are the same, and the remainders differ by a multiple of
+/// the modulus.
 fn congruences(ta: &[Expr], tb: &[Expr], options: &Context<'_>) -> Outcome {
     let parts = |terms: &[Expr]| match &terms[1] {
         Expr::Func(Func::Mod, rest) if rest.len() == 2 => Some((rest[0].clone(), rest[1].clone())),
@@ -274,7 +275,7 @@ fn same_names(a: &Expr, b: &Expr, options: &Context<'_>) -> bool {
     }
 }
 
-/// Chains term by term, also read backwards.
+/// Compares chains term by term, also reversed.
 fn chains(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Context<'_>) -> Outcome {
     let forward = if oa == ob {
         all_equal(ta.iter().zip(tb), options, "different terms")
@@ -291,7 +292,7 @@ fn chains(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Context<'_
     })
 }
 
-/// `l = r` and `l' = r'` are the same when one is a multiple of the other; for `<` a positive one.
+/// `l = r` and `l' = r'` are the same if one is a multiple of the other; for `<`, a positive multiple.
 fn equations(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Context<'_>) -> Outcome {
     let ([la, ra], [lb, rb], [oa], [ob]) = (ta, tb, oa, ob) else {
         return Outcome::different(Tier::Structure, "different relations");
@@ -346,7 +347,7 @@ fn renamed(e: &Expr) -> Expr {
     }
 }
 
-/// A relation against something else, and lists of relations.
+/// Compares a relation with something else, and lists of relations.
 fn structured(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     // Lists of assignments on both sides: by names where the names are the same.
     if let (Expr::List(x), Expr::List(y)) = (a, b)
@@ -390,7 +391,7 @@ fn tuple(e: Expr) -> Expr {
     }
 }
 
-/// Names and values, when every item is an assignment to a different name.
+/// Names and values, if every item is an assignment to a different name.
 fn named(items: &[Expr]) -> Option<Vec<(Expr, Expr)>> {
     let all: Option<Vec<(Expr, Expr)>> = items
         .iter()

@@ -1,4 +1,4 @@
-//! Numbers and expressions: exact arithmetic, normal form, values, and the policies on percent, units and decimals.
+//! Numbers and expressions: exact arithmetic, normal form, values, and the policies for percent, units and decimals.
 
 use num_traits::{Signed, Zero};
 
@@ -144,7 +144,8 @@ fn based(digits: &str, value: &Rat, other: &Expr, options: &Context<'_>) -> Outc
     Outcome::different(Tier::Exact, "different numbers")
 }
 
-/// Whether a ratio may be a time: hours up to 24 and minutes of two digits in steps of five. Two such are not reduced.
+/// Whether a ratio may be a time: hours up to 24, and minutes of two digits in steps of five. Two such ratios are not
+/// reduced.
 fn time_of_day(parts: &[Expr]) -> bool {
     let whole = |e: &Expr| exact(e).as_ref().and_then(rational::to_i64);
     match parts {
@@ -201,7 +202,7 @@ fn ratios(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     super::all_equal(crossed.iter().map(|(l, r)| (l, r)), options, "different ratios")
 }
 
-/// A plain fraction of whole numbers as written.
+/// A plain fraction of integers, as written.
 fn written_fraction(e: &Expr) -> Option<(Rat, Rat)> {
     match e {
         Expr::Div(n, d) => Some((exact(n)?, exact(d)?)).filter(|(n, d)| n.is_integer() && d.is_integer()),
@@ -274,10 +275,10 @@ fn decimal(e: &Expr) -> Option<(Rat, u32)> {
     }
 }
 
-/// Decimals from which a number counts as cut off rather than exact, beside another decimal.
+/// Number of decimals from which a number counts as truncated rather than exact, when compared with another decimal.
 const LONG_DECIMAL: u32 = 4;
 
-/// The policy on decimals: one side is a decimal with enough digits, rounded or cut off from the other.
+/// The policy for decimals: one side is a decimal with enough digits, rounded or truncated from the other.
 fn rounded(a: &Expr, b: &Expr, options: &Context<'_>) -> Option<Outcome> {
     let (da, db) = (decimal(a), decimal(b));
     let (short, other) = match (&da, &db) {
@@ -328,7 +329,7 @@ fn rounded(a: &Expr, b: &Expr, options: &Context<'_>) -> Option<Outcome> {
     (within(&half, true) || toward_zero()).then(|| Outcome::equal(Tier::Policy, "equal to the digits given"))
 }
 
-/// Whether two expressions have the same value, for the structures above; unknown counts as not.
+/// Whether two expressions have the same value, for the structures above; unknown counts as no.
 pub(crate) fn same_value(a: &Expr, b: &Expr, options: &Context<'_>) -> bool {
     compare_scalars(a, b, options).status == Status::Equal
 }

@@ -15,7 +15,7 @@ pub(super) struct Piece {
     high_closed: bool,
 }
 
-/// Whether it is a set by its own form; `(a, b)` and `{a, b}` are not, alone.
+/// Whether its form makes it a set; `(a, b)` and `{a, b}` alone do not.
 pub(super) fn is_set(e: &Expr) -> bool {
     matches!(
         e,
@@ -41,7 +41,7 @@ fn point(e: &Expr) -> Piece {
     Piece { low: e.clone(), high: e.clone(), low_closed: true, high_closed: true }
 }
 
-/// The value used for ordering ends: infinite ends and numbers; `None` for ends with variables.
+/// The value for ordering endpoints: infinities and numbers; `None` for endpoints with variables.
 fn place(e: &Expr, budget: &Budget) -> Option<f64> {
     match e {
         Expr::Const(Constant::Infinity) => Some(f64::INFINITY),
@@ -51,7 +51,7 @@ fn place(e: &Expr, budget: &Budget) -> Option<f64> {
     }
 }
 
-/// The set as intervals of the real line; `None` where it is not one.
+/// The set as intervals of the real line; `None` if it is not one.
 pub(super) fn region(e: &Expr, budget: &Budget) -> Option<Vec<Piece>> {
     match e {
         Expr::Interval { low, high, low_closed, high_closed } => Some(vec![Piece {
@@ -190,7 +190,8 @@ fn half_line(op: Rel, a: &Expr) -> Option<Piece> {
     Some(piece)
 }
 
-/// Sorted, with touching pieces joined. `None` when an end has no place on the line and there is more than one piece.
+/// Sorted, with adjacent pieces joined. `None` if an endpoint has no position on the line and there is more than one
+/// piece.
 fn merged(pieces: Vec<Piece>, budget: &Budget) -> Option<Vec<Piece>> {
     if pieces.len() < 2 {
         return Some(pieces);
@@ -257,7 +258,7 @@ fn intersection(a: &[Piece], b: &[Piece], budget: &Budget) -> Option<Vec<Piece>>
     merged(out, budget)
 }
 
-/// Compares when a side is a set by its form.
+/// Compares if the form of a side makes it a set.
 pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if let (Expr::NamedSet(x), Expr::NamedSet(y)) = (a, b) {
         return if x == y {
@@ -309,7 +310,7 @@ fn unplain(e: &Expr, budget: &Budget) -> bool {
         || (matches!(e, Expr::Union(_)) && region(e, budget).is_none())
 }
 
-/// Compares two sets of intervals, end by end.
+/// Compares two sets of intervals, endpoint by endpoint.
 pub(super) fn compare_regions(x: &[Piece], y: &[Piece], options: &Context<'_>) -> Outcome {
     if x.len() != y.len() {
         return Outcome::different(Tier::Structure, "different sets");

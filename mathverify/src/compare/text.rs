@@ -1,4 +1,4 @@
-//! Answers as text: the first tier, and answers that are words.
+//! Answers as text: the first tier, and answers in words.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use crate::ast::Expr;
 use crate::pattern::pattern;
 use crate::verdict::{Outcome, Tier};
 
-/// The text without what never changes an answer: white space, math delimiters, size and spacing commands.
+/// The text without parts that never change an answer: white space, math delimiters, size and spacing commands.
 pub(crate) fn normalised(answer: &str) -> String {
     const DROPPED: [&str; 16] = [
         "\\left",
@@ -77,7 +77,7 @@ pub(crate) fn normalised(answer: &str) -> String {
     out
 }
 
-/// A whole number written with digits alone.
+/// An integer written only with digits.
 pub(crate) fn plain_integer(text: &str) -> Option<BigInt> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || digits.len() > 18_000 || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -104,7 +104,7 @@ pub(crate) fn words(text: &str) -> String {
     if kept.is_empty() { clean.trim().to_owned() } else { kept.join(" ") }
 }
 
-/// The words of an answer that is words, also one letter in `\text{}`.
+/// The words of an answer in words, also one letter in `\text{}`.
 fn words_of(e: &Expr) -> Option<String> {
     match e {
         Expr::Text(t) => Some(words(t)),
@@ -125,7 +125,7 @@ fn words_of(e: &Expr) -> Option<String> {
     }
 }
 
-/// Words with "and" or commas between them as a list.
+/// Words joined by "and" or commas, as a list.
 pub(crate) fn listed_words(e: &Expr) -> Option<Expr> {
     let Expr::Text(text) = e else { return None };
     let joined = text.replace(" and ", ", ").replace(" or ", ", ");
@@ -134,7 +134,7 @@ pub(crate) fn listed_words(e: &Expr) -> Option<Expr> {
     (parts.len() > 1).then_some(Expr::List(parts))
 }
 
-/// The outcome when a side is words; `None` when neither is.
+/// The outcome if a side is in words; `None` if neither is.
 pub(crate) fn compare_words(a: &Expr, b: &Expr) -> Option<Outcome> {
     let text = |e: &Expr| matches!(e, Expr::Text(_)) || (matches!(e, Expr::Mul(_)) && words_of(e).is_some());
     if !text(a) && !text(b) {
@@ -177,7 +177,7 @@ fn same_truth(a: &str, b: &str) -> bool {
     matches!((truth(a), truth(b)), (Some(x), Some(y)) if x == y)
 }
 
-/// What can be said when an answer could not be parsed.
+/// The outcome if an answer could not be parsed.
 pub(crate) fn compare_unread(pred: &str, gold: &str, left: Option<String>, right: Option<String>) -> Outcome {
     let (p, g) = (unwrapped(pred), unwrapped(gold));
     let letters = |s: &str| s.chars().filter(|c| c.is_alphabetic()).count();
@@ -201,8 +201,8 @@ pub(crate) fn compare_unread(pred: &str, gold: &str, left: Option<String>, right
     Outcome::unknown(why)
 }
 
-/// Words and signs of a text in their order: words of more than two letters in lower case, without articles and the
-/// punctuation of sentences. Every other sign counts, because it may be an operator.
+/// Words and signs of a text, in order: words of more than two letters in lower case, without articles and sentence
+/// punctuation. Every other sign counts, because it may be an operator.
 fn prose(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
     let mut out: Vec<String> = Vec::new();
@@ -248,7 +248,7 @@ fn prose(text: &str) -> Vec<String> {
     out
 }
 
-/// Short words of sentences, whose case at a start does not count.
+/// Short words of sentences, whose case at the start of a sentence does not count.
 fn sentence_word(word: &str) -> bool {
     matches!(
         word,
@@ -273,12 +273,12 @@ fn sentence_word(word: &str) -> bool {
     )
 }
 
-/// Whether two texts are one chemical formula in two spellings: `\ce{H2O}`, `H_2O`, `H₂O`.
+/// Whether two texts are the same chemical formula in different spellings: `\ce{H2O}`, `H_2O`, `H₂O`.
 pub(crate) fn same_chemistry(a: &str, b: &str) -> bool {
     matches!((chemistry(a), chemistry(b)), (Some(x), Some(y)) if x == y)
 }
 
-/// A chemical formula or equation without its markup; `None` when the text is none.
+/// A chemical formula or equation without its markup; `None` if the text is not one.
 fn chemistry(text: &str) -> Option<String> {
     static FORMULA: LazyLock<Regex> = LazyLock::new(|| {
         let element = "(?:A[cglmrstu]|B[aehikr]?|C[adeflmnorsu]?|D[bsy]|E[rsu]|F[elmr]?|G[ade]|H[efgos]?|I[nr]?|Kr?|L[airuv]|\
@@ -321,7 +321,7 @@ fn chemistry(text: &str) -> Option<String> {
     (out.chars().count() > 1 && FORMULA.is_match(&out)).then_some(out)
 }
 
-/// Text without `\text{...}` and the like around its parts.
+/// Text without `\text{...}` and similar commands around its parts.
 fn unwrapped(text: &str) -> String {
     let mut out = text.to_owned();
     for command in ["\\text", "\\textbf", "\\mathrm", "\\textit", "\\mbox", "\\ "] {

@@ -1,4 +1,4 @@
-//! Times of day: `6:30 PM` is `18:30`.
+//! Times of day: `6:30 PM` equals `18:30`.
 
 use std::sync::LazyLock;
 
@@ -10,9 +10,9 @@ use crate::verdict::{Outcome, Tier};
 /// A time, in minutes from midnight.
 struct Time {
     minutes: u32,
-    /// Whether its half of the day is known: said, or an hour beyond twelve.
+    /// Whether its half of the day is known, because it is stated or the hour is beyond twelve.
     half: bool,
-    /// Whether words say that it is a time: `13:30` alone may be a ratio.
+    /// Whether words show that it is a time: `13:30` alone may be a ratio.
     said: bool,
 }
 
@@ -47,7 +47,7 @@ fn read(text: &str) -> Option<Time> {
     }
 }
 
-/// Compares two times of day; `None` when a side is none, or when neither says its half of the day.
+/// Compares two times of day; `None` if a side is not one, or if neither states its half of the day.
 pub(super) fn compare(pred: &str, gold: &str) -> Option<Outcome> {
     let (p, g) = (read(pred)?, read(gold)?);
     if !p.half || !g.half || !(p.said || g.said) {

@@ -1,13 +1,13 @@
-//! The words behind numbers: what is counted, or a unit that is not known.
+//! The words after numbers: a counted thing, or an unknown unit.
 
 use crate::ast::Expr;
 
-/// Why equal numbers with different words are not called equal.
+/// The reason why equal numbers with different words are not called equal.
 pub(super) const BEHIND: &str = "different words after the numbers";
-/// Why a number with words that change its meaning is not the number.
+/// The reason why a number with words that change its meaning does not equal the number.
 pub(super) const MEANING: &str = "words that change what the number means";
 
-/// Words of the same meaning, the first of each row standing for all.
+/// Words with the same meaning; the first word of each row represents the row.
 const SYNONYMS: &[&[&str]] = &[
     &["person", "people", "persons"],
     &["child", "children", "kid", "kids"],
@@ -28,10 +28,10 @@ const SYNONYMS: &[&[&str]] = &[
     &["th", "st", "nd", "rd"],
 ];
 
-/// Words that say nothing of their own behind a number.
+/// Words without a meaning of their own after a number.
 const EMPTY: [&str; 8] = ["the", "a", "an", "of", "in", "total", "altogether", "old"];
 
-/// Whether two texts behind numbers say the same.
+/// Whether two texts after numbers mean the same.
 pub(super) fn same(u: &str, v: &str) -> bool {
     words(u) == words(v)
 }
@@ -61,7 +61,7 @@ fn words(text: &str) -> Vec<String> {
     out
 }
 
-/// The word without the ending of a plural.
+/// The word without a plural ending.
 fn singular(word: &str) -> String {
     let count = word.chars().count();
     if let Some(stem) = word.strip_suffix("ies")
@@ -80,8 +80,8 @@ fn singular(word: &str) -> String {
     }
 }
 
-/// Why a number that was found in a sentence is not shown to be the reference: the words behind it there, `after`, are others
-/// than those of the reference.
+/// The reason why a number from a sentence is not shown to equal the reference: the words after it, `after`, differ
+/// from those of the reference.
 pub(crate) fn differing_words(after: &str, found: &str, gold: &str) -> Option<&'static str> {
     // Words of sentences that say nothing about what is counted.
     const FUNCTION: [&str; 48] = [
@@ -154,7 +154,7 @@ pub(crate) fn differing_words(after: &str, found: &str, gold: &str) -> Option<&'
     (!agrees).then_some(BEHIND)
 }
 
-/// Whether words behind a number make it another value, so that they cannot be left out: `6 pm`, `5 or more`.
+/// Whether words after a number change its value, so that they must not be dropped: `6 pm`, `5 or more`.
 pub(super) fn altering(unit: &str) -> bool {
     const FIRST: [&str; 20] = [
         "or", "and", "am", "pm", "a.m.", "p.m.", "than", "except", "not", "no", "plus", "minus", "times", "if",
@@ -167,7 +167,8 @@ pub(super) fn altering(unit: &str) -> bool {
     FIRST.contains(&first) || words.any(|w| ANYWHERE.contains(&w))
 }
 
-/// Why the words inside two expressions forbid to compare their values: `2 apples + 3 pears` and `3 apples + 2 pears`.
+/// The reason why the words inside two expressions prevent a comparison of their values: `2 apples + 3 pears` and `3
+/// apples + 2 pears`.
 pub(super) fn inside(a: &Expr, b: &Expr) -> Option<&'static str> {
     fn collect<'e>(e: &'e Expr, out: &mut Vec<&'e str>) {
         match e {

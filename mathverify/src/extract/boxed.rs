@@ -1,4 +1,4 @@
-//! `\boxed{...}`: nested braces, several boxes, text inside, a percent sign behind.
+//! `\boxed{...}`: nested braces, several boxes, text inside, a percent sign after the box.
 
 use std::ops::Range;
 
@@ -11,9 +11,9 @@ struct Box {
 
 /// Longest content of a box, in bytes.
 const MAX_CONTENT: usize = 20_000;
-/// Most boxes that are looked at, from the end: nested ones each cost their length.
+/// Maximum number of boxes that are examined, from the end, since each nested one costs its length.
 const MAX_LOOKED_AT: usize = 100;
-/// Most boxes that can belong together.
+/// Maximum number of boxes that can belong together.
 const MAX_TOGETHER: usize = 40;
 
 /// The content of the last box, or of the last boxes that belong together, joined by commas.
@@ -76,8 +76,8 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, String)> {
     Some((start..last.end + extent, answer))
 }
 
-/// The exact box when the last one only rounds it: `\boxed{\sqrt2}`, which is about `\boxed{1.41}`. `found` are the last
-/// boxes, from the end.
+/// The exact box, if the last one only rounds it: `\boxed{\sqrt2}`, which is about `\boxed{1.41}`. `found` are the
+/// last boxes, from the end.
 fn before_rounding(text: &str, found: &[Box]) -> Option<Box> {
     let last = found.first()?;
     let rounded = text[last.inner.clone()].trim().trim_start_matches(['≈', ' ']);
@@ -100,8 +100,8 @@ fn before_rounding(text: &str, found: &[Box]) -> Option<Box> {
     crate::compare::rounds(&text[exact.inner.clone()], rounded).then_some(exact)
 }
 
-/// The contents of the last boxes of a paragraph, when there are several different ones: `the largest is \boxed{3}, and the
-/// smallest is \boxed{1}`.
+/// The contents of the last boxes of a paragraph, if there are several different ones: `the largest is \boxed{3}, and
+/// the smallest is \boxed{1}`.
 pub(super) fn of_paragraph(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut found: Vec<Box> = Vec::new();
@@ -128,7 +128,7 @@ pub(super) fn of_paragraph(text: &str) -> Option<String> {
     (contents.len() > 1).then(|| contents.join(", "))
 }
 
-/// The line of a box up to it.
+/// The line of a box, up to the box.
 fn line_before<'t>(text: &'t str, found: &Box) -> &'t str {
     let before = &text[..found.outer.start];
     &before[before.rfind('\n').map_or(0, |at| at + 1)..]
@@ -233,7 +233,7 @@ fn without_name(text: &str) -> &str {
     if name.is_empty() || name.len() > 8 { text } else { &before[..before.len() - name.len()] }
 }
 
-/// A percent sign or degrees right behind the box belong to it.
+/// A percent or degree sign directly after the box belongs to it.
 fn suffix(after: &str) -> (&'static str, usize) {
     let rest = after.trim_start_matches(|c: char| c == '$' || c.is_whitespace() || c == '\\' || c == ')' || c == ']');
     let used = after.len() - rest.len();
@@ -252,7 +252,7 @@ fn suffix(after: &str) -> (&'static str, usize) {
     ("", 0)
 }
 
-/// Content without a box around all or part of it.
+/// The content without a box around all or a part of it.
 fn unboxed(content: &str) -> String {
     content.replace("\\boxed", "").replace("\\fbox", "")
 }

@@ -7,7 +7,7 @@ use regex::Regex;
 
 use crate::pattern::pattern;
 
-/// The letter when `text` is a choice: `C`, `(C)`, `C)`, `C. seven`, `\text{(C)}`, `(C) seven`, `**C**`.
+/// The letter, if `text` is a choice: `C`, `(C)`, `C)`, `C. seven`, `\text{(C)}`, `(C) seven`, `**C**`.
 pub(crate) fn letter(text: &str) -> Option<char> {
     static CHOICE: LazyLock<Regex> = LazyLock::new(|| {
         pattern(
@@ -31,7 +31,7 @@ pub(crate) fn letter(text: &str) -> Option<char> {
     captured.get(1)?.as_str().chars().next()
 }
 
-/// The letter behind the last phrase that announces it: `Answer: B`, `the correct option is (C)`.
+/// The letter after the last phrase that announces it: `Answer: B`, `the correct option is (C)`.
 pub(super) fn announced(text: &str) -> Option<(Range<usize>, char)> {
     static PHRASE: LazyLock<Regex> = LazyLock::new(|| {
         let phrases = "answer is|answer|choice is|option is|option|choose|it'?s|it is|réponse est|réponse|la respuesta es|respuesta|\
@@ -46,7 +46,7 @@ pub(super) fn announced(text: &str) -> Option<(Range<usize>, char)> {
     Some((start + found.start()..start + found.end(), letter))
 }
 
-/// The chosen letter in a text: behind a phrase, in front of the text, or the last one that stands alone and is not
+/// The chosen letter in a text: after a phrase, at the start of the text, or the last separate letter that is not
 /// ruled out.
 pub(super) fn find(text: &str) -> Option<(Range<usize>, char)> {
     static ALONE: LazyLock<Regex> =

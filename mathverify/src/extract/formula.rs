@@ -82,7 +82,7 @@ pub(crate) fn segments(text: &str) -> Vec<Range<usize>> {
     out
 }
 
-/// Whether the dollar before `start` is a price: a digit behind it, and words before the next dollar.
+/// Whether the dollar before `start` is a price: a digit follows, and words come before the next dollar.
 fn currency(text: &str, start: usize, end: usize) -> bool {
     let content = &text[start..end];
     let digit = content.starts_with(|c: char| c.is_ascii_digit());
@@ -114,7 +114,7 @@ pub(super) fn outside(text: &str) -> String {
     out
 }
 
-/// The last formula, or the last number when it stands behind it. `true` for a formula.
+/// The last formula, or the last number if it comes after the formula. `true` for a formula.
 pub(super) fn last(text: &str) -> Option<(Range<usize>, bool)> {
     let formulas = segments(text);
     let number = number::last(text);
@@ -135,7 +135,7 @@ pub(super) fn last(text: &str) -> Option<(Range<usize>, bool)> {
     }
 }
 
-/// The number that the last sentence says: "34 hours in 4 weeks" says 34.
+/// The number that the last sentence states: "34 hours in 4 weeks" states 34.
 fn spoken(text: &str, last: Range<usize>) -> Option<Range<usize>> {
     // The sentence around the last number: from the last full stop or line's end before it.
     let before = &text[..last.start];
@@ -163,7 +163,7 @@ fn spoken(text: &str, last: Range<usize>) -> Option<Range<usize>> {
     says_number(&text[sentence..end.max(found.end)], &inside).then_some(found)
 }
 
-/// Where the sentence that holds the byte `at` starts.
+/// The start of the sentence that contains the byte `at`.
 fn sentence_before(text: &str, at: usize) -> usize {
     let before = &text[..at];
     let stop = |p: &str| before.rfind(p).map(|i| i + p.len());
@@ -171,7 +171,7 @@ fn sentence_before(text: &str, at: usize) -> usize {
     ends.into_iter().flatten().max().unwrap_or(0)
 }
 
-/// The last formulas of a sentence when commas and "and" join them.
+/// The last formulas of a sentence, if commas and "and" join them.
 fn joined(text: &str, formulas: &[Range<usize>], last: Range<usize>) -> Range<usize> {
     let mut span = last;
     for f in formulas.iter().rev() {
@@ -190,7 +190,7 @@ fn joined(text: &str, formulas: &[Range<usize>], last: Range<usize>) -> Range<us
     span
 }
 
-/// A percent sign behind the closing delimiter belongs to the formula.
+/// A percent sign after the closing delimiter belongs to the formula.
 fn with_percent(text: &str, span: Range<usize>) -> Range<usize> {
     let rest = &text[span.end..];
     let skipped = rest.trim_start_matches(|c: char| c == '$' || c == '\\' || c == ')' || c == ']' || c.is_whitespace());

@@ -1,7 +1,7 @@
-//! The final answer in a text: which form it stands in, and where.
+//! Finds the final answer in a text: its form and its place.
 //!
 //! The forms are tried from the most to the least explicit: a box, `#### x`, a phrase such as "the answer is", bold
-//! text, the last formula, the last number. A text that is an answer by itself is taken whole.
+//! text, the last formula, the last number. A text that is itself an answer is used as a whole.
 
 mod boxed;
 mod choice;
@@ -25,7 +25,7 @@ pub(crate) use formula::segments;
 pub enum Form {
     /// The whole text is the answer.
     Whole,
-    /// `\boxed{}`; several that belong together are one list.
+    /// `\boxed{}`; several boxes that belong together are one list.
     Boxed,
     /// `#### x`.
     Hashes,
@@ -44,17 +44,17 @@ pub enum Form {
 /// An answer found in a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Extraction {
-    /// The answer, as it stands in the text.
+    /// The answer, as written in the text.
     pub text: String,
-    /// How it was found.
+    /// The form in which it was found.
     pub form: Form,
-    /// Where it stands: bytes of the input.
+    /// The place of the answer, in bytes of the input.
     pub span: Range<usize>,
 }
 
-/// How much of the end of a long text is searched for anything but a box, in bytes.
+/// Size of the end of a long text that is searched for anything other than a box, in bytes.
 const TAIL: usize = 32_000;
-/// Longest text that may be an answer by itself, in bytes.
+/// Longest text that may itself be an answer, in bytes.
 const WHOLE: usize = 1_200;
 
 /// The nearest character boundary at or before `at`.
@@ -66,7 +66,7 @@ pub(crate) fn floor_boundary(text: &str, mut at: usize) -> usize {
     at
 }
 
-/// Finds the final answer of `text`; `None` when it has none.
+/// Finds the final answer of `text`; `None` if it has none.
 ///
 /// ```
 /// use mathverify::{Form, extract};
@@ -89,17 +89,17 @@ pub fn extract_choice(text: &str) -> Option<Extraction> {
     find(text, true, false)
 }
 
-/// As [`extract`] or [`extract_choice`]; `unfinished` reads reasoning that never ended too.
+/// Like [`extract`] or [`extract_choice`]; with `unfinished`, reasoning that never ended is searched too.
 pub(crate) fn extract_with(text: &str, choice: bool, unfinished: bool) -> Option<Extraction> {
     find(text, choice, unfinished)
 }
 
-/// The boxes of the last paragraph that has one, as a list, for a reference that is a list.
+/// The boxes of the last paragraph that has boxes, as a list, for a reference that is a list.
 pub(crate) fn boxes_as_list(text: &str, unfinished: bool) -> Option<String> {
     boxed::of_paragraph(&text[visible::visible(text, unfinished)?])
 }
 
-/// The answer's part of a text: behind the reasoning, without the markers of its turn.
+/// The part of a text that is the answer: after the reasoning, without the markers of the turn.
 pub(crate) fn said(text: &str, unfinished: bool) -> Option<&str> {
     visible::visible(text, unfinished).map(|range| &text[range])
 }
@@ -178,7 +178,7 @@ fn find(text: &str, choice: bool, unfinished: bool) -> Option<Extraction> {
     at(if is_formula { Form::Formula } else { Form::Number }, shifted(span), Cow::Owned(answer))
 }
 
-/// Whether the text is an answer by itself: it reads as mathematics, or is a few words.
+/// Whether the text is itself an answer: it parses as mathematics, or is a few words.
 fn is_whole(text: &str) -> bool {
     if text.len() > WHOLE || text.contains('\n') && !text.contains("\\begin") {
         return false;
@@ -227,7 +227,8 @@ fn is_connector(word: &str) -> bool {
     CONNECTORS.contains(&word) || matches!(word, "percent" | "pct" | "degrees")
 }
 
-/// Words that are only units of a product are an answer; a sentence that happened to parse is not.
+/// Whether a parsed text is an answer: a product of words that are units is; a sentence that happened to parse is
+/// not.
 fn answer_like(e: &crate::ast::Expr) -> bool {
     use crate::ast::Expr;
     match e {
@@ -256,7 +257,7 @@ fn answer_like(e: &crate::ast::Expr) -> bool {
     }
 }
 
-/// Whether a left side is the beginning of a sentence: `the solutions are x`.
+/// Whether a left side is the start of a sentence: `the solutions are x`.
 fn verb_inside(e: &crate::ast::Expr) -> bool {
     use crate::ast::Expr;
     e.any(&|e| match e {
@@ -265,7 +266,7 @@ fn verb_inside(e: &crate::ast::Expr) -> bool {
     })
 }
 
-/// Extraction of what `text` holds, for a reference answer: a box, `####`, a phrase, bold text, or the text itself.
+/// Extraction for a reference answer: a box, `####`, a phrase, bold text, or the text itself.
 pub(crate) fn reference(text: &str) -> Extraction {
     let whole = || Extraction { text: text.trim().to_owned(), form: Form::Whole, span: 0..text.len() };
     match extract(text) {

@@ -24,7 +24,7 @@ static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// All numbers, in order, with what belongs to them.
+/// All numbers, in order, with the signs and units that belong to them.
 pub(super) fn all(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
     NUMBER.find_iter(text).filter_map(|m| tidy(text, m.range()))
 }
@@ -48,7 +48,8 @@ pub(super) fn last(text: &str) -> Option<Range<usize>> {
     }
 }
 
-/// A match without what does not belong to it; `None` for a number inside a name such as `x2` or `AZYUK2A`.
+/// A match without the characters that do not belong to it; `None` for a number inside a name such as `x2` or
+/// `AZYUK2A`.
 fn tidy(text: &str, span: Range<usize>) -> Option<Range<usize>> {
     let mut start = span.start;
     let found = &text[span.clone()];

@@ -10,7 +10,7 @@ use crate::pattern::pattern;
 use super::says::{says, says_number};
 use super::{formula, number};
 
-/// The span behind the last `####`, up to the end of its line.
+/// The span after the last `####`, up to the end of its line.
 pub(super) fn hashes(text: &str) -> Option<Range<usize>> {
     let at = memchr::memmem::rfind(text.as_bytes(), b"####")?;
     let start = at + 4;
@@ -22,10 +22,10 @@ pub(super) fn hashes(text: &str) -> Option<Range<usize>> {
         .then_some(start..start + length)
 }
 
-/// What announces an answer: what may stand before the stem, the stem without which nothing matches, and what follows.
-/// English first, then the recipe's languages (German, French, Italian, Portuguese, Hindi, Spanish, Thai), Polish and
-/// others with public test sets. Boundaries of words are those of ASCII: with Unicode's, one apostrophe of a text would send
-/// the whole search to the slow engine.
+/// Phrases that announce an answer: an optional prefix, the stem without which nothing matches, and the rest. English
+/// comes first, then the recipe's languages (German, French, Italian, Portuguese, Hindi, Spanish, Thai), Polish and
+/// others with public test sets. Word boundaries are those of ASCII: with Unicode's, a single apostrophe in a text
+/// would send the whole search to the slow engine.
 const PHRASES: &[(&str, &str, &str)] = &[
     (
         r"(?:the\s+)?(?:final|correct|right|exact)?\s*(?:numerical\s+)?",
@@ -79,14 +79,14 @@ static PHRASE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!("(?i)(?:{})", all.join("|")))
 });
 
-/// The stems alone, with the rules of case of the phrases: they are searched for first, because that is much faster. A
-/// phrase contains its stem, so that none is missed.
+/// The stems alone, with the case rules of the phrases. They are searched first, which is much faster. A phrase
+/// contains its stem, so none is missed.
 static STEM: LazyLock<Regex> = LazyLock::new(|| {
     let stems: Vec<&str> = PHRASES.iter().map(|(_, stem, _)| *stem).collect();
     pattern(&format!("(?i)(?:{})", stems.join("|")))
 });
 
-/// The text behind the last announcement, up to the end of its paragraph.
+/// The text after the last announcement, up to the end of its paragraph.
 pub(super) fn find(text: &str) -> Option<Range<usize>> {
     if !STEM.is_match(text) {
         return None;
@@ -118,7 +118,7 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
     best
 }
 
-/// What stands behind "the final answer is".
+/// The text after "the final answer is".
 pub(super) fn final_answer(text: &str) -> Option<Range<usize>> {
     static FINAL: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)final\s+answer\s+is\s*:?\s*"));
     memchr::memmem::find(text.as_bytes(), b"inal ")?;
@@ -126,7 +126,7 @@ pub(super) fn final_answer(text: &str) -> Option<Range<usize>> {
     Some(start..start + paragraph(&text[start..]))
 }
 
-/// Length of the first paragraph: up to an empty line, or a line's end when the line has something to say.
+/// Length of the first paragraph: up to an empty line, or to the end of a line that has content.
 fn paragraph(text: &str) -> usize {
     let display = text.trim_start().starts_with("\\[") || text.trim_start().starts_with("$$");
     if display {
@@ -140,7 +140,7 @@ fn paragraph(text: &str) -> usize {
     text.find('\n').unwrap_or(text.len())
 }
 
-/// The last bold text with an answer in it, when nothing but a short rest follows.
+/// The last bold text with an answer in it, if only a short rest follows.
 pub(super) fn bold(text: &str) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     let mut marks: Vec<usize> = memchr::memmem::find_iter(bytes, b"**").collect();
@@ -166,7 +166,7 @@ pub(super) fn bold(text: &str) -> Option<Range<usize>> {
     None
 }
 
-/// The answer in the text behind an announcement: all of it, a formula, what stands behind the verb, or a number.
+/// The answer in the text after an announcement: all of it, a formula, the text after the verb, or a number.
 pub(super) fn answer_in(text: &str) -> Option<Range<usize>> {
     let sentence = sentence(text);
     let body = &text[sentence.clone()];
@@ -197,7 +197,7 @@ pub(super) fn answer_in(text: &str) -> Option<Range<usize>> {
     Some(at(inner))
 }
 
-/// The first sentence, as long as its full stop is not part of a number or an abbreviation.
+/// The first sentence; a full stop inside a number or an abbreviation does not end it.
 fn sentence(text: &str) -> Range<usize> {
     let lead = text.len() - text.trim_start().len();
     let mut from = lead;
@@ -274,7 +274,7 @@ fn answer_in_plain(text: &str) -> Range<usize> {
     start..start + rest.len()
 }
 
-/// The number that a sentence says: behind the verb, a price before others, and not the one of "in 4 hours".
+/// The number that a sentence states: after the verb, a price before other numbers, and not the one of "in 4 hours".
 pub(super) fn spoken_number(text: &str) -> Option<Range<usize>> {
     if let Some(n) = needed_number(text) {
         return Some(n);
@@ -304,7 +304,7 @@ pub(super) fn spoken_number(text: &str) -> Option<Range<usize>> {
     chosen.or(numbers.last()).map(|n| formula::plain(text, n.clone()))
 }
 
-/// "20 workers are needed to ..." and "they need 12 buses to ...": what follows is what it is needed for.
+/// "20 workers are needed to ..." and "they need 12 buses to ...": the purpose follows the number.
 pub(super) fn needed_number(text: &str) -> Option<Range<usize>> {
     static NEEDED: LazyLock<Regex> = LazyLock::new(|| {
         let number = r"(\d[\d,]*(?:\.\d+)?)";
@@ -319,7 +319,7 @@ pub(super) fn needed_number(text: &str) -> Option<Range<usize>> {
     captured.get(1).or_else(|| captured.get(2)).map(|m| m.range())
 }
 
-/// What stands behind the verb, when all of it reads as an answer: `x = 1 and x = -2`.
+/// The text after the verb, if all of it reads as an answer: `x = 1 and x = -2`.
 pub(super) fn spoken_rest(text: &str) -> Option<Range<usize>> {
     // Behind "is" or "are", not behind an equals sign.
     let ends = [" is ", " are ", " is: ", " are: "].iter().filter_map(|v| text.rfind(v).map(|at| at + v.len()));
@@ -333,7 +333,7 @@ pub(super) fn spoken_rest(text: &str) -> Option<Range<usize>> {
     (several && rest.len() <= 200 && reads_as_answer(rest)).then_some(start..start + rest.len())
 }
 
-/// Whether a text parses as mathematics and is no sentence.
+/// Whether a text parses as mathematics and is not a sentence.
 fn reads_as_answer(text: &str) -> bool {
     if crate::quantity::read(text).is_some() {
         return true;
@@ -344,7 +344,7 @@ fn reads_as_answer(text: &str) -> bool {
     }
 }
 
-/// The end of the last verb that says what something is: "is", "are", "equals", "=", ":".
+/// The end of the last verb that states a value: "is", "are", "equals", "=", ":".
 fn copula(text: &str) -> Option<usize> {
     let mut best = None;
     for verb in [

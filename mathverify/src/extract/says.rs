@@ -1,8 +1,8 @@
-//! Whether a sentence says a value, or only mentions it: "the sum is 5" does, "more than 5", "undefined at 5" and
-//! "x ⊕ 5" do not.
+//! Decides whether a sentence states a value, or only mentions it: "the sum is 5" states it; "more than 5",
+//! "undefined at 5" and "x ⊕ 5" do not.
 //!
-//! A value is only cut out of a text when nothing around it can change what it means. The text as a whole is the answer
-//! otherwise.
+//! A value is taken from a text only if nothing around it can change its meaning. Otherwise the whole text is the
+//! answer.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -11,7 +11,7 @@ use regex::Regex;
 
 use crate::pattern::pattern;
 
-/// Words right before a value that make it another one, or a condition: `not 5`, `less than 5`, `all except 5`.
+/// Words directly before a value that change it or make it a condition: `not 5`, `less than 5`, `all except 5`.
 const ALTERING: &[&str] = &[
     "not",
     "never",
@@ -73,7 +73,7 @@ const ALTERING: &[&str] = &[
     "sauf",
 ];
 
-/// Signs of the same in languages that are written without spaces, right before a value.
+/// The same for languages without spaces: signs directly before a value.
 const ALTERING_SIGNS: &[&str] = &[
     "不是",
     "不等于",
@@ -93,13 +93,13 @@ const ALTERING_SIGNS: &[&str] = &[
     "介于",
 ];
 
-/// Forms of "be": what follows directly is what the subject is.
+/// Forms of "be": the text directly after one is what the subject is.
 const COPULAS: &[&str] = &[
     "is", "are", "was", "were", "be", "been", "est", "sont", "ist", "sind", "war", "es", "son", "è", "sono", "é",
     "são", "jest", "being", "it's", "it’s", "that's", "that’s",
 ];
 
-/// What may stand before "by" and a value that is said.
+/// Words that may come before "by" and a stated value.
 const CHANGING: &[&str] = &[
     "given",
     "increases",
@@ -125,7 +125,7 @@ const CHANGING: &[&str] = &[
 /// Words that place something: `undefined at 5`, `divisible by 5`.
 const PLACING: &[&str] = &["by", "at", "on", "to", "from", "near", "under", "over", "into", "among", "onto", "around"];
 
-/// Words before a placing one with which the value is still what is said.
+/// Words before a placing word with which the value is still stated.
 const SAYING_PAIRS: &[&str] = &[
     "equal to",
     "equals to",
@@ -145,7 +145,7 @@ const SAYING_PAIRS: &[&str] = &[
     "valued at",
 ];
 
-/// Whether the clause has a verb. English by its common verbs in arithmetic, other languages by "be" and "have".
+/// Whether the clause has a verb: for English, common verbs of arithmetic; for other languages, "be" and "have".
 static VERB: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"(?i)(?:^|[^\p{L}])(?:(?:it|that|there|he|she|here)['’]s|is|are|was|were|be|been|am|equals?|has|have|had|having|gets?|got|gives?|gave|makes?|made|",
@@ -165,7 +165,7 @@ static VERB: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-/// What may follow a value and make it another one.
+/// Text after a value that changes its meaning.
 static AFTER: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"(?i)^\s*(?:[%°$\\)\]}]\s*)*(?:",
@@ -182,18 +182,18 @@ static AFTER: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-/// Whether the sentence that holds `value` says it.
+/// Whether the sentence that contains `value` states it.
 pub(super) fn says(text: &str, value: &Range<usize>) -> bool {
     joins_nothing(text, value) && unaltered(text, value) && !AFTER.is_match(&text[value.end..])
 }
 
-/// As [`says`], for a value in a text without formulas, which is one statement or more: it has to have a verb, or the
-/// value stands first.
+/// Like [`says`], for a value in a text without formulas, which has one or more statements: the clause must have a
+/// verb, or the value must come first.
 pub(super) fn says_number(text: &str, value: &Range<usize>) -> bool {
     says(text, value) && placed(text, value) && (VERB.is_match(&text[..value.start]) || begins(text, value))
 }
 
-/// Whether no sign that could be an operator stands before the value.
+/// Whether no sign that could be an operator comes before the value.
 fn joins_nothing(text: &str, value: &Range<usize>) -> bool {
     let before = text[..value.start].trim_end();
     let bold = before.ends_with("**");
@@ -210,7 +210,7 @@ fn joins_nothing(text: &str, value: &Range<usize>) -> bool {
     }
 }
 
-/// The words before the value in its clause, from the last, in lower case.
+/// The words before the value in its clause, from the last one, in lower case.
 fn words_before(text: &str, value: &Range<usize>) -> Vec<String> {
     let before = &text[..value.start];
     let clause = before.rsplit([',', ';', ':', '=', '≈', '!', '?', '。', '，', '：']).next().unwrap_or(before);
@@ -224,7 +224,7 @@ fn words_before(text: &str, value: &Range<usize>) -> Vec<String> {
         .collect()
 }
 
-/// Whether none of the last words changes what the value means.
+/// Whether none of the last words changes the meaning of the value.
 fn unaltered(text: &str, value: &Range<usize>) -> bool {
     let before = text[..value.start].trim_end();
     if ALTERING_SIGNS.iter().any(|s| before.ends_with(s)) {
@@ -241,7 +241,7 @@ fn unaltered(text: &str, value: &Range<usize>) -> bool {
         && !(words.first().is_some_and(|w| w == "to") && words.get(1).is_some_and(|w| w.contains(char::is_numeric)))
 }
 
-/// Whether nothing places the value elsewhere than at what the subject is: "is undefined at 5".
+/// Whether nothing places the value elsewhere than at the subject: "is undefined at 5".
 fn placed(text: &str, value: &Range<usize>) -> bool {
     let words = words_before(text, value);
     let Some(copula) = words.iter().position(|w| COPULAS.contains(&&**w)) else { return true };
@@ -256,7 +256,7 @@ fn placed(text: &str, value: &Range<usize>) -> bool {
     true
 }
 
-/// Whether the value stands first, but for what only introduces it.
+/// Whether the value comes first, except for an introduction.
 fn begins(text: &str, value: &Range<usize>) -> bool {
     const HEDGES: &[&str] = &[
         "about",

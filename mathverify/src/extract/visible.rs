@@ -1,8 +1,8 @@
-//! The part of a model's output that is its answer: behind the reasoning, inside the turn.
+//! The part of a model's output that is its answer: after the reasoning, inside the turn.
 //!
-//! Families mark reasoning in different ways: `<think>`, `<thinking>`, `<seed:think>`, `[THINK]`, `<|begin_of_thought|>`,
-//! the channels of gpt-oss. Reasoning that never ends, or behind which nothing stands, gives no answer: what stands in it was
-//! not said as an answer.
+//! Model families mark reasoning in different ways: `<think>`, `<thinking>`, `<seed:think>`, `[THINK]`,
+//! `<|begin_of_thought|>`, the channels of gpt-oss. Reasoning that never ends, or that no text follows, gives no
+//! answer: text inside the reasoning was not given as an answer.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -14,33 +14,33 @@ use crate::pattern::pattern;
 /// Names of the tags of reasoning.
 const NAMES: &str = "think|thinking|thought|thoughts|reasoning|reason|reflection|analysis|scratchpad";
 
-/// Where reasoning ends.
+/// The end of reasoning.
 static CLOSE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(
         r"(?i)</(?:[a-z]+[:_])?(?:{NAMES})>|\[/(?:{NAMES})\]|<\|(?:/|end_of_|end_)(?:{NAMES})\|>|◁/think▷|<\|(?:begin_of_solution|start_response)\|>"
     ))
 });
 
-/// Where reasoning begins.
+/// The start of reasoning.
 static OPEN: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(
         r"(?i)<(?:[a-z]+[:_])?(?:{NAMES})>|\[(?:{NAMES})\]|<\|(?:begin_of_|start_|begin_)?(?:{NAMES})\|>|◁think▷"
     ))
 });
 
-/// The final channel of gpt-oss; the second form is what is left of it without special tokens.
+/// The final channel of gpt-oss; the second form is its remainder without special tokens.
 static FINAL: LazyLock<Regex> = LazyLock::new(|| {
     pattern(r"<\|channel\|>\s*final\b(?:[^<]|<\|constrain\|>)*<\|message\|>|(?:[^\sA-Za-z]|^)\s*assistantfinal")
 });
 
-/// What opens the assistant's turn, at the start of the text.
+/// Markers that open the assistant turn, at the start of the text.
 static HEADER: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"^\s*(?:<\|begin_of_text\|>|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<\|im_start\|>\s*assistant\b|<\|start\|>\s*assistant\b|<\|assistant\|>|<start_of_turn>\s*model\b|<\|START_OF_TURN_TOKEN\|><\|CHATBOT_TOKEN\|>|<｜Assistant｜>|<\|header_start\|>\s*assistant\s*<\|header_end\|>|<s>|<bos>|\[/INST\]|<\|?answer\|?>)",
     )
 });
 
-/// What ends the assistant's turn.
+/// Markers that end the assistant turn.
 const ENDS: &[&str] = &[
     "<|im_start|>",
     "<|im_end|>",
@@ -62,8 +62,8 @@ const ENDS: &[&str] = &[
     "</s>",
 ];
 
-/// The bytes of the answer's part; `None` when reasoning began and never ended or nothing stands behind it, unless
-/// `unfinished` asks for it.
+/// The byte range of the answer part; `None` if reasoning started and never ended, or no text follows it, unless
+/// `unfinished` is set.
 pub(super) fn visible(text: &str, unfinished: bool) -> Option<Range<usize>> {
     let mut start = 0;
     if may_have_markers(text) {
@@ -82,7 +82,7 @@ pub(super) fn visible(text: &str, unfinished: bool) -> Option<Range<usize>> {
     Some(offset..offset + trimmed.len())
 }
 
-/// Whether a marker of reasoning or of a turn may stand in the text. Most texts have none, and all markers begin as
+/// Whether the text may contain a marker of reasoning or of a turn. Most texts have none, and all markers start with
 /// one of these: a tag, a bracket with a name, `◁` (e2 97 81), or gpt-oss's bare channel names.
 fn may_have_markers(text: &str) -> bool {
     let bytes = text.as_bytes();
@@ -97,7 +97,7 @@ fn may_have_markers(text: &str) -> bool {
         })
 }
 
-/// Where the text behind the reasoning starts.
+/// The start of the text after the reasoning.
 fn behind_reasoning(text: &str, unfinished: bool) -> Option<usize> {
     let channels = memchr::memmem::find(text.as_bytes(), b"<|channel|>").is_some();
     if channels || text.starts_with("analysis") {
@@ -120,8 +120,8 @@ fn behind_reasoning(text: &str, unfinished: bool) -> Option<usize> {
     if reopened && !unfinished { None } else { Some(start) }
 }
 
-/// Whether a tag stands where reasoning starts: first in the text, in its line, or behind another marker. A sentence
-/// that speaks of `<think>` is none.
+/// Whether a tag is at a place where reasoning starts: first in the text, first in its line, or after another marker.
+/// A sentence that mentions `<think>` is not such a place.
 fn reasoning_starts(text: &str, at: usize) -> bool {
     let before = text[..at].trim_end_matches([' ', '\t']);
     before.is_empty() || before.ends_with(['\n', '>', ']', '▷'])

@@ -12,7 +12,7 @@ fn depends(e: &Expr, var: &str) -> bool {
     e.any(&|e| matches!(e, Expr::Sym(s) if s == var))
 }
 
-/// `d e / d var`; `None` where a rule is missing.
+/// `d e / d var`; `None` if a rule is missing.
 pub(crate) fn derivative(e: &Expr, var: &str) -> Option<Expr> {
     if !depends(e, var) {
         return Some(Expr::int(0));

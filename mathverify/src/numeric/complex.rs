@@ -3,7 +3,7 @@
 use super::elementary::{atan2, exp, ln, pi, sin_cos};
 use super::float::Ball;
 
-/// `re + im i`. A number that is known to be real has an imaginary part that is exactly zero.
+/// `re + im i`. A number that is known to be real has an imaginary part of exactly zero.
 #[derive(Debug, Clone)]
 pub(crate) struct Complex {
     pub re: Ball,
@@ -108,7 +108,7 @@ impl Complex {
         half.exp(p)
     }
 
-    /// A whole power by squaring.
+    /// An integer power, by squaring.
     pub(crate) fn powi(&self, n: u64, p: u32) -> Option<Self> {
         let (mut result, mut base, mut n) = (Self::int(1), self.clone(), n);
         while n > 0 {
@@ -128,7 +128,7 @@ impl Complex {
         self.ln(p + 24)?.mul(exponent, p + 24)?.exp(p)
     }
 
-    /// The `n`-th root: the real one of a real number where there is one.
+    /// The `n`-th root: the real one of a real number, if there is one.
     pub(crate) fn root(&self, n: u32, p: u32) -> Option<Self> {
         if n == 2 {
             return self.sqrt(p);

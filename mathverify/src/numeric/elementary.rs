@@ -1,4 +1,4 @@
-//! exp, ln, sin, cos and atan of balls, by series in fixed point.
+//! exp, ln, sin, cos and atan of balls, by series in fixed-point arithmetic.
 
 use std::sync::OnceLock;
 
@@ -7,10 +7,10 @@ use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use super::float::{Ball, EXACT, Float, add_bounds};
 
-/// Bits to which the constants are known.
+/// Number of bits of the constants.
 const CONSTANT_BITS: u32 = 6_000;
 
-/// A fixed-point number with `w` bits behind the point.
+/// A fixed-point number with `w` bits after the point.
 fn fixed(f: &Float, w: u32) -> BigInt {
     let shift = f.e + i64::from(w);
     if shift >= 0 {
@@ -67,7 +67,7 @@ pub(crate) fn pi(p: u32) -> Ball {
     ball(constant(pi_digits(), w), w, 2.0, p)
 }
 
-/// `e^x`; `None` when `|x|` is beyond about two million or not known to one unit.
+/// `e^x`; `None` if `|x|` is beyond about two million or not known to within one unit.
 pub(crate) fn exp(x: &Ball, p: u32) -> Option<Ball> {
     if x.is_exact_zero() {
         return Some(Ball::int(1));
@@ -247,7 +247,7 @@ pub(crate) fn atan(x: &Ball, p: u32) -> Option<Ball> {
     Some(Ball::round(result.mid, add_bounds(result.rad, x.rad), p))
 }
 
-/// The angle of the point `(x, y)`, in (-π, π]; `None` where the sign decides and is not certain.
+/// The angle of the point `(x, y)`, in (-π, π]; `None` if it depends on a sign that is not certain.
 pub(crate) fn atan2(y: &Ball, x: &Ball, p: u32) -> Option<Ball> {
     match (x.sign(), y.sign()) {
         (Some(1), _) => atan(&y.div(x, p)?, p),

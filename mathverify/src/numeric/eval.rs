@@ -11,30 +11,31 @@ use crate::ast::{Big, Constant, Expr, Func};
 use crate::budget::Budget;
 use crate::rational;
 
-/// Why there is no value.
+/// The reason why there is no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoValue {
-    /// The expression has no value there, or its value is not certain: a division by what may be zero.
+    /// The expression has no value there, or the value is not certain: for example, a division by a number that may
+    /// be zero.
     Undefined,
     /// Too large, too long.
     Budget,
-    /// A form that has no number.
+    /// A form without a numeric value.
     Unsupported,
 }
 
 type Value = Result<Complex, NoValue>;
 
-/// How variables get their values: by name and point, the same in both expressions of a comparison.
+/// Assigns values to variables: by name and point, the same in both expressions of a comparison.
 pub(crate) struct Evaluator<'a> {
     budget: &'a Budget,
     pub precision: u32,
-    /// Which sample point.
+    /// The index of the sample point.
     pub point: u64,
     /// Whether variables may be negative at this point.
     pub negative: bool,
     /// Whether variables range over several orders of magnitude.
     pub wide: bool,
-    /// An unknown form was given a value by its looks: a difference then proves nothing.
+    /// Whether an unknown form got a value derived from its text: a difference then proves nothing.
     pub opaque: bool,
     bound: Vec<(String, Complex)>,
 }
@@ -59,7 +60,7 @@ impl<'a> Evaluator<'a> {
         Self { budget, precision, point, negative, wide: false, opaque: false, bound: Vec::new() }
     }
 
-    /// A variable's value: a number with 20 random bits behind the point, between 0.4 and 3.4.
+    /// A variable's value: a number with 20 random bits after the point, between 0.4 and 3.4.
     fn variable(&self, name: &str) -> Complex {
         if let Some((_, value)) = self.bound.iter().rev().find(|b| b.0 == name) {
             return value.clone();
@@ -72,7 +73,7 @@ impl<'a> Evaluator<'a> {
         Complex::real(Ball { mid: Float { m: BigInt::from(sign * magnitude), e: scale - 20 }, rad: EXACT })
     }
 
-    /// A value made from a form's looks.
+    /// A value derived from the text of a form.
     fn opaque_value(&mut self, key: &str) -> Complex {
         self.opaque = true;
         self.variable(key)
@@ -301,7 +302,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// Functions of whole numbers; with variables in them they are compared by their looks.
+    /// Functions of integers; with variables, they are compared by their form.
     fn integer_function(&mut self, f: Func, arguments: &[Expr], values: &[Complex]) -> Value {
         if let Some(value) = exact_paid(&Expr::Func(f, arguments.to_vec()), self.budget) {
             return Ok(Complex::real(Ball::rational(&value, self.precision)));
@@ -372,7 +373,8 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// A form without a number: a value by its limits and its body as a function of the bound variable.
+    /// A form without a number: its value is derived from its limits, and from its body as a function of the bound
+    /// variable.
     fn unknown_form(&mut self, e: &Expr) -> Value {
         let Expr::Big { kind, var, low, high, body } = e else { return Err(NoValue::Unsupported) };
         let mut key = format!("{kind:?}");
@@ -405,7 +407,8 @@ fn whole(n: BigInt, p: u32) -> Complex {
     Complex::real(Ball::round(Float { m: n, e: 0 }, EXACT, p))
 }
 
-/// A value rounded to 2^-60, as a key: equal values computed in two ways share it but for odds of 2^-60.
+/// A value rounded to 2^-60, as a key: equal values from different computations share it, except with probability
+/// 2^-60.
 fn rounded(b: &Ball) -> Result<String, NoValue> {
     if b.rad > -70.0 || b.mid.top() > 20_000 {
         return Err(NoValue::Undefined);
@@ -421,8 +424,8 @@ fn rounded(b: &Ball) -> Result<String, NoValue> {
     Ok(m.to_string())
 }
 
-/// What the exact value of an expression may cost beyond its number of parts, in units of the budget: long powers, roots,
-/// factorials and binomials.
+/// The cost of the exact value of an expression beyond its number of parts, in units of the budget: large powers,
+/// roots, factorials and binomials.
 pub(crate) fn cost(e: &Expr) -> u32 {
     let words = |bits: u64| u32::try_from(bits.min(rational::MAX_BITS) / 64).unwrap_or(u32::MAX);
     let own = match e {

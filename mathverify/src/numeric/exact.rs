@@ -8,32 +8,32 @@ use crate::ast::{Expr, Func};
 use crate::budget::Budget;
 use crate::rational::{self, Rat};
 
-/// What one exact value may cost, in steps of 25 ns: about a millisecond. An answer of a hundred percent signs reduces a
-/// fraction a hundred times.
+/// Maximum cost of one exact value, in steps of 25 ns: about a millisecond. An answer with a hundred percent signs
+/// reduces a fraction a hundred times.
 const MOST: u64 = 40_000;
-/// Steps that cost as much as one unit of a budget.
+/// Number of steps that cost one unit of a budget.
 const PER_UNIT: u64 = 20;
 
-/// Steps of one operation on fractions of so many bits together. Reducing takes as many rounds as there are bits, each over
-/// the whole length.
+/// Number of steps of one operation on fractions with this total number of bits. Reduction takes as many rounds as
+/// there are bits, each over the whole length.
 fn steps(bits: u64) -> u64 {
     let words = bits / 64;
     words.saturating_mul(words + 70)
 }
 
-/// The exact value, where there is one that arithmetic finds at little cost.
+/// The exact value, if cheap arithmetic finds it.
 pub(crate) fn exact(e: &Expr) -> Option<Rat> {
     Exact { left: MOST }.value(e)
 }
 
-/// As [`exact`], paid from a budget.
+/// Like [`exact`], charged to a budget.
 pub(crate) fn exact_paid(e: &Expr, budget: &Budget) -> Option<Rat> {
     let (value, units) = exact_priced(e, budget.left());
     budget.take(units);
     value
 }
 
-/// As [`exact`], for at most so many units of a budget; and how many it took.
+/// Like [`exact`], with a maximum number of budget units; also returns the number of units used.
 pub(crate) fn exact_priced(e: &Expr, units: usize) -> (Option<Rat>, u32) {
     let most = MOST.min((units as u64).saturating_mul(PER_UNIT));
     let mut exact = Exact { left: most };
@@ -41,7 +41,7 @@ pub(crate) fn exact_priced(e: &Expr, units: usize) -> (Option<Rat>, u32) {
     (value, u32::try_from((most - exact.left) / PER_UNIT).unwrap_or(u32::MAX))
 }
 
-/// What so many operations on two numbers cost, in units of a budget.
+/// The cost of a number of operations on two numbers, in units of a budget.
 pub(crate) fn price(a: &Rat, b: &Rat, operations: u64) -> u32 {
     let steps = steps(rational::bits(a) + rational::bits(b));
     u32::try_from(operations.saturating_mul(steps) / PER_UNIT).unwrap_or(u32::MAX)
@@ -58,7 +58,7 @@ impl Exact {
         left.map(|_| ())
     }
 
-    /// Pays for an operation on numbers of so many bits together.
+    /// Charges an operation on numbers with this total number of bits.
     fn pay_bits(&mut self, bits: u64) -> Option<()> {
         self.pay(steps(bits))
     }
@@ -217,7 +217,7 @@ fn function(f: Func, a: &[Rat]) -> Option<Rat> {
 mod tests {
     use super::*;
 
-    /// Found by fuzzing: four seconds before reductions were paid for.
+    /// Found by fuzzing: four seconds before reductions counted against the budget.
     #[test]
     fn fractions_that_grow_are_given_up() {
         let percent = |n: usize| "%".repeat(n);

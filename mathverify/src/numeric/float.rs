@@ -1,7 +1,7 @@
-//! Real numbers with a proven error: a binary float of any precision and a radius around it ("ball arithmetic").
+//! Real numbers with a proven error bound: a binary float of any precision with a radius ("ball arithmetic").
 //!
-//! A [`Ball`] stands for all reals within its radius. Every operation returns a ball that holds the exact result for
-//! all members of its arguments, so that "these two differ" is proven as soon as two balls are apart.
+//! A [`Ball`] represents all reals within its radius. Every operation returns a ball that contains the exact result
+//! for all members of its arguments. So two disjoint balls prove that the values differ.
 
 use num_bigint::{BigInt, Sign};
 use num_integer::Integer;
@@ -9,7 +9,7 @@ use num_traits::{Signed, ToPrimitive, Zero};
 
 use crate::rational::Rat;
 
-/// Largest binary exponent: beyond it a value counts as out of reach.
+/// Largest binary exponent; a value beyond it is out of range.
 const MAX_EXPONENT: i64 = 4_000_000;
 
 /// `m * 2^e`.
@@ -160,7 +160,7 @@ impl Ball {
         self.add(&other.neg(), p)
     }
 
-    /// `None` when the result is out of reach.
+    /// `None` if the result is out of range.
     pub(crate) fn mul(&self, other: &Self, p: u32) -> Option<Self> {
         if self.is_exact_zero() || other.is_exact_zero() {
             return Some(Self::zero());
@@ -177,7 +177,7 @@ impl Ball {
         Some(Self::round(mid, rad, p))
     }
 
-    /// `None` when the divisor may be zero or the result is out of reach.
+    /// `None` if the divisor may be zero or the result is out of range.
     pub(crate) fn div(&self, other: &Self, p: u32) -> Option<Self> {
         let low = other.low()?;
         if self.is_exact_zero() {
@@ -203,7 +203,7 @@ impl Ball {
         Some(q)
     }
 
-    /// The square root of a number that is not negative; `None` when it may be.
+    /// The square root of a non-negative number; `None` if it may be negative.
     pub(crate) fn sqrt(&self, p: u32) -> Option<Self> {
         if self.is_exact_zero() {
             return Some(Self::zero());
@@ -228,7 +228,7 @@ impl Ball {
         Some(Self::round(mid, rad, p))
     }
 
-    /// The nearest whole number at or below, when it is certain.
+    /// The largest integer not above it, if it is certain.
     pub(crate) fn floor(&self) -> Option<BigInt> {
         if self.mid.top() > 100_000 {
             return None;
@@ -255,7 +255,7 @@ impl Ball {
         (fraction > margin && fraction < 1.0 - margin).then_some(whole)
     }
 
-    /// Whether all members of one ball differ from all of the other.
+    /// Whether all members of one ball differ from all members of the other.
     pub(crate) fn apart(&self, other: &Self, p: u32) -> bool {
         self.sub(other, p + 64).low().is_some()
     }

@@ -1,9 +1,9 @@
-//! Equality of expressions by their values.
+//! Decides the equality of expressions by their values.
 //!
-//! Both sides are evaluated in ball arithmetic at random points. Balls that are apart prove a difference. Equality is
-//! claimed when the balls of every point overlap and are smaller than 2^-160 of the values: two different expressions
-//! of the size of an answer do not come that close by chance. Assumptions: variables are real; points where a side has
-//! no (real) value are left out, at positive points complex values count too.
+//! Both sides are evaluated in ball arithmetic at random points. Disjoint balls prove a difference. Equality is
+//! claimed if the balls of every point overlap and are smaller than 2^-160 of the values: two different expressions
+//! of the size of an answer do not come that close by chance. Assumptions: variables are real; points where a side
+//! has no (real) value are left out; at positive points, complex values count too.
 
 mod calculus;
 mod complex;
@@ -18,19 +18,19 @@ use complex::Complex;
 use eval::{Evaluator, NoValue};
 use exact::exact_paid;
 
-/// Precision of the first look and of the claim of equality, in bits. The claim adds the size of the numbers written, so
-/// that `1 + 10^{-200}` is told from 1.
+/// Precision of the first evaluation and of the claim of equality, in bits. The claim adds the size of the written
+/// numbers, so that `1 + 10^{-200}` is distinguished from 1.
 const QUICK: u32 = 128;
 const SURE: u32 = 384;
-/// Largest size of the numbers for which equality is claimed.
+/// Maximum size of the numbers for which equality is claimed.
 const MAX_WEIGHT: f64 = 3_600.0;
-/// Bits to which both sides have to agree.
+/// Number of bits to which both sides must agree.
 const AGREE: f64 = 160.0;
 
-/// From this seed on, points spread over several orders of magnitude.
+/// From this seed on, points are spread over several orders of magnitude.
 const WIDE: u64 = 100;
 
-/// Functions that are constant or the same over stretches, so that a few points near each other say little.
+/// Functions that are constant or equal over intervals, so that a few points near each other prove little.
 fn piecewise(e: &Expr) -> bool {
     e.any(&|e| {
         matches!(
@@ -40,14 +40,14 @@ fn piecewise(e: &Expr) -> bool {
     })
 }
 
-/// What values say about two expressions.
+/// The result of comparing two expressions by value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Same {
     /// Equal at every point, to high precision.
     Yes,
     /// Proven different.
     No,
-    /// Nothing is known, and why.
+    /// Unknown, with the reason.
     Unknown(&'static str),
 }
 
@@ -94,12 +94,12 @@ pub(crate) fn same(a: &Expr, b: &Expr, budget: &Budget) -> Same {
     compare(a, b, budget, &[(1, false), (2, false), (3, true), (4, true), (5, true), (6, true), (7, false)])
 }
 
-/// As [`same`], for positive values of the variables alone.
+/// Like [`same`], only for positive values of the variables.
 pub(crate) fn same_for_positive(a: &Expr, b: &Expr, budget: &Budget) -> Same {
     compare(a, b, budget, &[(1, false), (2, false), (7, false), (8, false), (9, false)])
 }
 
-/// Whether an expression only has a plain meaning when its variables are whole numbers: `n!`, `(-1)^n`, sums up to n.
+/// Whether an expression has a plain meaning only for integer variables: `n!`, `(-1)^n`, sums up to n.
 fn whole_numbers(e: &Expr, budget: &Budget) -> bool {
     let open = |e: &Expr| e.any(&|e| matches!(e, Expr::Sym(_)));
     e.any(&|e| match e {
@@ -112,11 +112,11 @@ fn whole_numbers(e: &Expr, budget: &Budget) -> bool {
     })
 }
 
-/// Points with whole numbers, and how many of them have to agree.
+/// Number of integer points, and the minimum number that must agree.
 const WHOLE_POINTS: u64 = 14;
 const WHOLE_AGREE: usize = 8;
 
-/// Compares at whole numbers from 2 to 15; `None` when too few points have a value.
+/// Compares at integers from 2 to 15; `None` if too few points have a value.
 fn same_for_whole(a: &Expr, b: &Expr, budget: &Budget) -> Option<Same> {
     let mut names = std::collections::BTreeSet::new();
     let mut bound = std::collections::BTreeSet::new();
@@ -176,8 +176,8 @@ fn symbols(e: &Expr, names: &mut std::collections::BTreeSet<String>, bound: &mut
     e.children().into_iter().for_each(|c| symbols(c, names, bound));
 }
 
-/// How many bits the numbers written in an expression can move its value by: exponents multiply. Infinite when an
-/// exponent is out of reach.
+/// Number of bits by which the written numbers of an expression can change its value: exponents multiply. Infinite if
+/// an exponent is out of range.
 fn weight(e: &Expr, budget: &Budget) -> f64 {
     let size = |e: &Expr| match Evaluator::new(budget, QUICK, 1, false).eval(e) {
         Ok(value) if value.is_real() => value.re.mid.to_f64().abs().max(1.0),
@@ -200,7 +200,7 @@ fn weight(e: &Expr, budget: &Budget) -> f64 {
     }
 }
 
-/// Compares at the given points: seed, and whether variables may be negative.
+/// Compares at the given points: a seed, and whether variables may be negative.
 fn compare(a: &Expr, b: &Expr, budget: &Budget, points: &[(u64, bool)]) -> Same {
     let has_variables = free(a) || free(b);
     let mut opaque = false;
@@ -254,13 +254,13 @@ fn compare(a: &Expr, b: &Expr, budget: &Budget, points: &[(u64, bool)]) -> Same 
     Same::Unknown(if exhausted { "larger than the budget" } else { "no value at enough points" })
 }
 
-/// The sign of an expression without variables, when it is certain.
+/// The sign of an expression without variables, if it is certain.
 pub(crate) fn sign(e: &Expr, budget: &Budget) -> Option<i32> {
     let value = Evaluator::new(budget, SURE, 1, false).eval(e).ok()?;
     value.is_real().then(|| value.re.sign()).flatten()
 }
 
-/// The machine value of an expression without variables.
+/// The value of an expression without variables, as a machine float.
 pub(crate) fn approximate(e: &Expr, budget: &Budget) -> Option<f64> {
     let value = Evaluator::new(budget, QUICK, 1, false).eval(e).ok()?;
     (value.is_real() && value.re.rad < value.re.high() - 20.0).then(|| value.re.mid.to_f64())

@@ -7,7 +7,7 @@ use crate::rational::{self, Rat};
 use num_bigint::BigInt;
 
 impl Parser {
-    /// `{...}` as LaTeX groups; with commas inside it is a set that lost its backslashes.
+    /// `{...}` as a LaTeX group; with commas inside, it is a set that lost its backslashes.
     pub(super) fn group(&mut self) -> Parsed {
         self.expect(&Tok::OpenGroup)?;
         let (bars, separators) = (std::mem::take(&mut self.bars), std::mem::take(&mut self.separators));
@@ -17,7 +17,7 @@ impl Parser {
         Ok(super::one_or(items?, Expr::Set))
     }
 
-    /// A group whose content is read by `f`.
+    /// A group whose content is parsed by `f`.
     pub(super) fn group_with(&mut self, f: fn(&mut Self) -> Parsed) -> Parsed {
         self.expect(&Tok::OpenGroup)?;
         let inner = self.deeper(f)?;
@@ -36,7 +36,7 @@ impl Parser {
         Ok(inner)
     }
 
-    /// Items up to `close`, which is taken.
+    /// Items up to `close`, which is consumed.
     fn items(&mut self, close: &Tok) -> Result<Vec<Expr>, String> {
         let mut items = vec![self.deeper(Self::item_in_brackets)?];
         while matches!(self.peek(), Some(Tok::Comma | Tok::Semicolon | Tok::And | Tok::Or)) {
@@ -57,7 +57,7 @@ impl Parser {
         self.item()
     }
 
-    /// After an opening bracket: everything up to its partner and what the whole is.
+    /// After an opening bracket: parses up to the closing bracket, and builds the whole.
     pub(super) fn bracketed(&mut self, open: char) -> Parsed {
         let (bars, separators) = (std::mem::take(&mut self.bars), std::mem::take(&mut self.separators));
         let result = self.bracketed_inner(open);
@@ -200,7 +200,8 @@ impl Parser {
     }
 }
 
-/// `0.1\overline{6}` and `0.1(6)`: `value` with `decimals` digits after the point, then `block` again and again.
+/// `0.1\overline{6}` and `0.1(6)`: `value` with `decimals` digits after the point, followed by `block` repeated
+/// without end.
 pub(super) fn repeating(value: &Rat, decimals: u32, block: &str) -> Option<Rat> {
     if block.is_empty() || block.len() > 400 || decimals > 400 || !block.bytes().all(|b| b.is_ascii_digit()) {
         return None;

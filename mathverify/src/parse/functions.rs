@@ -78,7 +78,7 @@ impl Parser {
         if self.eat(&Tok::Sup) { Ok(Some(self.argument()?)) } else { Ok(None) }
     }
 
-    /// What a root stands over: a group, parentheses, or one operand.
+    /// The operand of a root: a group, parentheses, or one operand.
     fn radicand(&mut self) -> Parsed {
         match self.peek() {
             Some(Tok::OpenGroup) => self.group(),

@@ -1,11 +1,11 @@
-//! What stands around a value without being part of it: a font command, words before it, a remark behind it.
+//! Text around a value that is not part of it: a font command, words before it, a remark after it.
 
 use super::Parser;
 use super::token::Tok;
 use crate::ast::Rel;
 
 impl Parser {
-    /// Skips what only introduces a value: `= 5`, `≈ 5`, `\text{Answer: } 5`, `Rs. 500`, `about 5`.
+    /// Skips an introduction of a value: `= 5`, `≈ 5`, `\text{Answer: } 5`, `Rs. 500`, `about 5`.
     pub(super) fn lead_in(&mut self) {
         let value = |t: Option<&Tok>| {
             matches!(
@@ -66,7 +66,7 @@ pub(super) fn set_as_text(text: &str) -> Option<&str> {
     plain.then_some(inner)
 }
 
-/// What stands before a remark in words: `6 (six)`, `7 \text{ (seven people)}`.
+/// The text before a remark in words: `6 (six)`, `7 \text{ (seven people)}`.
 pub(super) fn spelled_out(text: &str) -> Option<&str> {
     let inner = text.trim_end().trim_end_matches('}').trim_end().strip_suffix(')')?;
     let open = inner.rfind('(')?;

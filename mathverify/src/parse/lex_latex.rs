@@ -90,7 +90,7 @@ impl Lexer {
         self.chars[from..].iter().take_while(|c| c.is_ascii_alphabetic()).collect()
     }
 
-    /// Commands that are more than one token.
+    /// Commands that produce more than one token.
     pub(super) fn structural(&mut self, name: &str) -> Result<(), String> {
         match name {
             "left" | "right" | "bigl" | "bigr" | "Bigl" | "Bigr" | "biggl" | "biggr" | "Biggl" | "Biggr" | "big"
@@ -265,12 +265,12 @@ impl Lexer {
         Ok(())
     }
 
-    /// Whether a value stands right before this place.
+    /// Whether a value is directly before this place.
     pub(super) fn behind_value(&self) -> bool {
         matches!(self.out.last().map(|t| &t.kind), Some(Tok::Num(_) | Tok::Close(_) | Tok::CloseGroup))
     }
 
-    /// Reads `content` as if it stood here.
+    /// Lexes `content` as if it were at this place.
     fn nested(&mut self, content: &str) -> Result<(), String> {
         if content.len() > 400 {
             return Err("a long argument of a font command".into());
@@ -302,7 +302,7 @@ impl Lexer {
         }
     }
 
-    /// Whether the cases that start here are equations in rows: no conditions behind a column.
+    /// Whether the cases that start here are equations in rows, without conditions in a further column.
     fn system(&self) -> bool {
         let rest = &self.chars[self.at..];
         let end = rest.windows(5).position(|w| w.iter().collect::<String>() == "\\end{").unwrap_or(rest.len());
@@ -325,7 +325,7 @@ impl Lexer {
         Some(c.to_string())
     }
 
-    /// The content of `{...}` here; a missing brace ends at the end of the text.
+    /// The content of the `{...}` at this place; if the closing brace is missing, it extends to the end of the text.
     fn braced(&mut self) -> Option<String> {
         if self.peek(0) != Some('{') {
             return None;

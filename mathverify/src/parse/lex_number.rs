@@ -96,12 +96,12 @@ impl Lexer {
         self.chars[start..self.at].iter().collect()
     }
 
-    /// Whether `text` stands here.
+    /// Whether the rest of the text starts with `text`.
     pub(super) fn rest_is(&self, text: &str) -> bool {
         self.chars[self.at..].iter().copied().take(text.len()).eq(text.chars())
     }
 
-    /// `1A3_{16}` and `FF_{16}`: digits and letters with a base above ten; their length, and the base.
+    /// `1A3_{16}` and `FF_{16}`: digits and letters with a base above ten. Returns their length and the base.
     pub(super) fn based_digits(&self) -> Option<(usize, u32)> {
         let run = self.chars[self.at..].iter().take(64).take_while(|c| c.is_ascii_alphanumeric()).count();
         let digits = &self.chars[self.at..self.at + run];
@@ -136,7 +136,7 @@ impl Lexer {
         groups >= 2 || (groups == 1 && comma)
     }
 
-    /// Length of the thousands separator here, when a group of exactly three digits follows.
+    /// Length of the thousands separator at this place, if a group of exactly three digits follows.
     fn thousands_separator(&self, so_far: &str) -> Option<usize> {
         if so_far == "0" {
             return None;

@@ -1,10 +1,10 @@
-//! The characters of a formula, one token at a time: signs, Unicode, letters.
+//! Lexes the characters of a formula, one token at a time: signs, Unicode, letters.
 
 use super::tables::{named_word, unicode};
 use super::token::{Commas, Tok, Token};
 use crate::ast::{Constant, Func, Rel};
 
-/// A place in the characters.
+/// A position in the characters.
 pub(super) struct Lexer {
     pub(super) chars: Vec<char>,
     pub(super) at: usize,
@@ -12,7 +12,7 @@ pub(super) struct Lexer {
     pub(super) spaced: bool,
     pub(super) commas: Commas,
     pub(super) environments: usize,
-    /// Open environments whose rows are equations.
+    /// Number of open environments whose rows are equations.
     pub(super) aligned: usize,
 }
 
@@ -207,7 +207,7 @@ impl Lexer {
         Err(format!("the character {c:?}"))
     }
 
-    /// A run of ASCII letters.
+    /// A sequence of ASCII letters.
     fn letters(&mut self) {
         let start = self.at;
         while self.peek(0).is_some_and(|c| c.is_ascii_alphabetic()) {
@@ -271,7 +271,7 @@ impl Lexer {
         self.push(Tok::Word(run));
     }
 
-    /// Names that are commands in plain text only where something follows: `sum_{k=1}^n k`, `lg 1000`, `minus 3`.
+    /// Names that are commands in plain text only if something follows: `sum_{k=1}^n k`, `lg 1000`, `minus 3`.
     fn plain_command(&self, run: &str) -> Option<Vec<Tok>> {
         let next = self.chars[self.at..].iter().copied().find(|c| !c.is_whitespace());
         let limits = next == Some('_');
@@ -309,7 +309,7 @@ pub(super) fn symbol(letter: &str) -> Tok {
     }
 }
 
-/// A digit of another writing system as an ASCII digit.
+/// A digit of another script as an ASCII digit.
 pub(crate) fn fold_digit(c: char) -> Option<char> {
     const ZEROS: [u32; 8] = [0xff10, 0x0660, 0x06f0, 0x0966, 0x09e6, 0x0e50, 0x1d7ce, 0x0be6];
     let code = u32::from(c);

@@ -84,7 +84,7 @@ impl Parser {
         Ok(Expr::Big { kind: Big::Integral, var, low, high, body: Box::new(body) })
     }
 
-    /// Whether `d x` stands right before the next closing bracket.
+    /// Whether `d x` is directly before the next closing bracket.
     fn closes_after_differential(&self) -> bool {
         let rest = &self.tokens[self.at..];
         let close = rest.iter().position(|t| matches!(t.kind, Tok::Close(_) | Tok::CloseGroup));
@@ -93,7 +93,7 @@ impl Parser {
         })
     }
 
-    /// `dx` and `xdx` came as words: split them up.
+    /// Splits `dx` and `xdx`, which were lexed as words.
     fn split_differentials(&mut self) {
         let mut split = Vec::with_capacity(self.tokens.len());
         for (i, token) in self.tokens.iter().enumerate() {
@@ -129,7 +129,7 @@ impl Parser {
     }
 }
 
-/// In a sum over `i` the letter is no imaginary unit.
+/// In a sum over `i`, the letter is not the imaginary unit.
 fn bind_i(body: &Expr) -> Expr {
     match body {
         Expr::Const(Constant::I) => Expr::Sym("i".into()),

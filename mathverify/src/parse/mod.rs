@@ -1,7 +1,7 @@
 //! A Pratt parser for answers and formulas in LaTeX, plain text and Unicode.
 //!
-//! It reads a whole text or fails: an answer that is half understood is not understood. Depth, tokens and nodes are
-//! bounded, so that everything that walks the result is bounded too.
+//! It parses a whole text or fails, since a partly understood answer is not understood. Depth, tokens and nodes are
+//! limited, so everything that walks the result is limited too.
 
 mod delimited;
 mod functions;
@@ -21,13 +21,13 @@ use crate::ast::{Expr, Rel};
 pub(crate) use lexer::fold_digit;
 use token::{Commas, Tok, Token};
 
-/// Deepest nesting of a formula.
+/// Maximum nesting depth of a formula.
 pub(crate) const MAX_DEPTH: usize = 120;
-/// Most operators that nest to the left: `a / b / c`, `x!!!`.
+/// Maximum number of operators that nest to the left: `a / b / c`, `x!!!`.
 const MAX_CHAINS: usize = 150;
-/// Most nodes of a formula.
+/// Maximum number of nodes of a formula.
 pub(crate) const MAX_NODES: usize = 6_000;
-/// Longest formula that is read, in bytes.
+/// Maximum length of a formula, in bytes.
 pub(crate) const MAX_BYTES: usize = 24_000;
 
 /// Parses `text` in the default reading.
@@ -37,8 +37,8 @@ pub(crate) fn parse(text: &str) -> Result<Expr, String> {
 
 /// The readings of `text`: first the default, then other meanings of its commas.
 ///
-/// `1,22` is a list or a decimal; `(1,234)` is a number or a pair. What is ambiguous has two readings, and two answers
-/// are equal when they share one.
+/// `1,22` is a list or a decimal; `(1,234)` is a number or a pair. An ambiguous text has two readings, and two
+/// answers are equal if they share one.
 pub(crate) fn readings(text: &str) -> Result<Vec<Expr>, String> {
     let respelled = respell::respelled(text);
     let text = &*respelled;
@@ -110,17 +110,17 @@ fn describe(tok: &Tok) -> String {
     }
 }
 
-/// A place in the tokens, with what bounds the work.
+/// A position in the tokens, with the limits of the work.
 pub(crate) struct Parser {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
     nodes: usize,
-    /// Operators so far that nest to the left.
+    /// Number of operators so far that nest to the left.
     chains: usize,
-    /// Open `|` in which a further `|` closes.
+    /// Number of open `|` that a further `|` closes.
     bars: usize,
-    /// Inside an integral: `d` before a variable ends the integrand.
+    /// Inside an integral, `d` before a variable ends the integrand.
     stop_at_differential: bool,
     /// Inside `{x | ...}`: a bar separates.
     separators: usize,
@@ -157,7 +157,7 @@ impl Parser {
         if self.eat(tok) { Ok(()) } else { Err(format!("expected {tok:?}, found {:?}", self.peek())) }
     }
 
-    /// Counts a node and one level of depth for the time of `f`.
+    /// Counts a node, and one level of depth during `f`.
     fn deeper<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T, String>) -> Result<T, String> {
         self.depth += 1;
         self.nodes += 1;
@@ -243,7 +243,7 @@ impl Parser {
         self.relation()
     }
 
-    /// An item of nothing but words.
+    /// An item that consists only of words.
     fn words_only(&mut self) -> Option<String> {
         let mut end = self.at;
         let mut words: Vec<&str> = Vec::new();
@@ -351,7 +351,7 @@ impl Parser {
     }
 }
 
-/// `items[0]` when it is alone, else the list of them.
+/// `items[0]` if it is the only item, else the list.
 fn one_or(mut items: Vec<Expr>, many: impl FnOnce(Vec<Expr>) -> Expr) -> Expr {
     if items.len() == 1 { items.remove(0) } else { many(items) }
 }

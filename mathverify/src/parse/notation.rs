@@ -1,9 +1,11 @@
-//! Notations that several countries' school books share and a formula alone does not tell: decided on the whole answer.
+//! Notations of school books in some countries that a formula alone does not distinguish; they are decided on the
+//! whole answer.
 
 use crate::ast::{Constant, Expr, Func};
 
-/// Every `C_{10}^{3}` and `A_{5}^{2}` of an answer as what it counts, when nothing else in it is a name: Chinese, Russian and
-/// French books write binomials and arrangements so. `C_1^2` beside other names is a constant to a power.
+/// Reads every `C_{10}^{3}` and `A_{5}^{2}` of an answer as a number of combinations or arrangements, if nothing else
+/// in the answer is a name: this is the notation of Chinese, Russian and French books. `C_1^2` beside other names is
+/// a power of a constant.
 pub(super) fn choices(e: Expr) -> Expr {
     let counted = |e: &Expr| choice(e).is_some();
     if !e.any(&counted) {
@@ -37,8 +39,8 @@ fn choice(e: &Expr) -> Option<Expr> {
     }
 }
 
-/// The answer with the imaginary unit of a program, `j` right behind a number or `I` in a product; `None` when the text is
-/// no such expression.
+/// The answer with the imaginary unit of programs: `j` directly after a number, or `I` in a product; `None` if the
+/// text is not such an expression.
 pub(super) fn imaginary(text: &str, e: &Expr) -> Option<Expr> {
     let bytes = text.as_bytes();
     if text.contains('\\') || text.len() > 400 {
@@ -61,7 +63,7 @@ pub(super) fn imaginary(text: &str, e: &Expr) -> Option<Expr> {
         .then(|| e.substitute(letter, &Expr::Const(Constant::I)))
 }
 
-/// `1,00,000` and `12,34,567` without their separators, as India groups digits.
+/// `1,00,000` and `12,34,567` without their separators, which follow the Indian grouping of digits.
 pub(super) fn indian_groups(text: &str) -> Option<String> {
     let chars: Vec<char> = text.chars().collect();
     let start = chars.iter().position(char::is_ascii_digit)?;

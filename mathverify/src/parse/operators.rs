@@ -1,4 +1,4 @@
-//! Sums, products, signs, powers and what stands behind an operand.
+//! Sums, products, signs, powers, and suffixes of an operand.
 
 use super::token::Tok;
 use super::{Parsed, Parser, one_or};
@@ -155,7 +155,7 @@ impl Parser {
         Ok(one_or(factors, Expr::Mul))
     }
 
-    /// Whether what follows can be multiplied by juxtaposition.
+    /// Whether the next token can be multiplied by juxtaposition.
     pub(super) fn starts_factor(&self) -> bool {
         match self.peek() {
             Some(Tok::Sym(d)) if d == "d" && self.stop_at_differential => !matches!(self.peek_at(1), Some(Tok::Sym(_))),
@@ -191,7 +191,7 @@ impl Parser {
         }
     }
 
-    /// `left` and a fraction behind it as a mixed number.
+    /// `left` and a fraction after it, as a mixed number.
     fn mixed(&mut self, left: &Expr) -> Result<Option<Expr>, String> {
         let Expr::Num { value, decimals: None } = left else { return Ok(None) };
         if !value.is_integer() {
@@ -232,7 +232,7 @@ impl Parser {
         }
     }
 
-    /// Words, a percent sign, degrees or a currency behind an operand. `true` when something was taken.
+    /// Words, a percent sign, degrees or a currency after an operand. `true` if something was consumed.
     fn unit(&mut self, factors: &mut Vec<Expr>) -> Result<bool, String> {
         let (word, plain) = match self.peek() {
             Some(Tok::Text(w)) => (w.clone(), false),
@@ -322,7 +322,7 @@ impl Parser {
         matches!(self.peek_at(1), Some(Tok::Word(_) | Tok::Text(_)))
     }
 
-    /// An operand with its powers and what stands behind it.
+    /// An operand with its powers and suffixes.
     pub(super) fn power(&mut self) -> Parsed {
         self.deeper(|p| {
             let base = p.prefix()?;
@@ -513,7 +513,8 @@ fn proper(n: &str, d: &str) -> Option<Rat> {
     (dn == 0 && dd == 0 && !d.is_zero() && n < d).then(|| n / d)
 }
 
-/// `0.333...` and `0.1666...`: the last digit, standing at least three times (or twice after the point alone), goes on.
+/// `0.333...` and `0.1666...`: the last digit, if it occurs at least three times in sequence (or twice directly after
+/// the point), repeats without end.
 fn repeating_tail(value: &Rat, decimals: u32) -> Option<Rat> {
     if !(2..=400).contains(&decimals) {
         return None;
@@ -539,7 +540,7 @@ fn repeating_tail(value: &Rat, decimals: u32) -> Option<Rat> {
     None
 }
 
-/// Digits as a number with `decimals` only where there is a point.
+/// Digits as a number, with `decimals` only if there is a point.
 pub(super) fn number_of(text: &str) -> Parsed {
     let (value, decimals) = rational::decimal(text).ok_or("a number that is too long")?;
     Ok(Expr::Num { value, decimals: text.contains('.').then_some(decimals) })
@@ -558,7 +559,7 @@ pub(super) fn based(digits: &str, base: u32) -> Option<Expr> {
     Some(Expr::Based { digits: lower, base, value: Rat::from_integer(value) })
 }
 
-/// Whether a number is a small whole one, as a base or a root index is.
+/// Whether a number is a small integer, such as a base or a root index.
 pub(super) fn small(e: &Expr) -> Option<u32> {
     match e {
         Expr::Num { value, decimals: None } if *value > int(0) && *value < int(1_000) => {

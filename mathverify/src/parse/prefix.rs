@@ -7,7 +7,7 @@ use super::{Parsed, Parser};
 use crate::ast::{Big, Constant, Expr, Func, Rel};
 
 impl Parser {
-    /// An operand without what stands behind it.
+    /// An operand without its suffixes.
     pub(super) fn prefix(&mut self) -> Parsed {
         let Some(tok) = self.next() else { return Err("an unfinished formula".into()) };
         match tok {
@@ -60,8 +60,8 @@ impl Parser {
         }
     }
 
-    /// Two or three letters are a product of variables, taken one by one so that a power belongs to the last; more are a
-    /// word.
+    /// Two or three letters are a product of variables, read one by one, so that a power belongs to the last one.
+    /// More letters are a word.
     fn word_operand(&mut self, word: String) -> Expr {
         let mut letters = word.chars();
         // Words that begin sentences, and words behind others, are no products.
@@ -93,7 +93,7 @@ impl Parser {
         }
     }
 
-    /// A number, with a repeating block behind its decimals: `0.1\overline{6}`, `0.1(6)`, `0.\dot{3}`.
+    /// A number with a repeating block after its decimals: `0.1\overline{6}`, `0.1(6)`, `0.\dot{3}`.
     fn maybe_repeating(&mut self, text: &str) -> Parsed {
         let block = match (self.peek(), self.peek_at(1), self.peek_at(2), self.peek_at(3)) {
             (Some(Tok::Accent("bar" | "dot")), Some(Tok::OpenGroup), Some(Tok::Num(b)), Some(Tok::CloseGroup)) => {
@@ -165,7 +165,7 @@ impl Parser {
         Ok(Expr::Div(Box::new(n), Box::new(d)))
     }
 
-    /// Skips `{d}{dx}` and gives the variable.
+    /// Skips `{d}{dx}` and returns the variable.
     fn derivative_by(&mut self) -> Option<String> {
         let kinds: Vec<&Tok> = (0..7).filter_map(|i| self.peek_at(i)).collect();
         let d = |t: &Tok| matches!(t, Tok::Sym(s) if s == "d");

@@ -1,4 +1,4 @@
-//! Spellings that are no formulas, written as one: program notation (`0x1F`, `math.sqrt(2)`), scales (`5 million`, `1.2万`),
+//! Rewrites other spellings as formulas: program notation (`0x1F`, `math.sqrt(2)`), scales (`5 million`, `1.2万`),
 //! number words (`twenty-five`, `百分之二十五`).
 
 use std::borrow::Cow;
@@ -10,10 +10,10 @@ use text2num::{Language, text2digits};
 
 use crate::pattern::pattern;
 
-/// Longest text that is looked at, in bytes.
+/// Longest text that is rewritten, in bytes.
 const MAX_BYTES: usize = 400;
 
-/// The text as a formula, where a spelling of these kinds stands in it; else the text itself.
+/// The text as a formula, if it contains such a spelling; else the text itself.
 pub(super) fn respelled(text: &str) -> Cow<'_, str> {
     if text.len() > MAX_BYTES || !text.bytes().any(|b| b.is_ascii_alphabetic() || b >= 0x80) {
         return Cow::Borrowed(text);
@@ -70,7 +70,7 @@ fn replace(text: &mut Cow<'_, str>, regex: &Regex, with: impl Fn(&Captures<'_>) 
 static LITERAL: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(^|[^\w.\\])0(?:[xX]([0-9a-fA-F]{1,64})|[bB]([01]{1,200})|[oO]([0-7]{1,100}))\b"));
 
-/// `0x1F`, `0b101`, `0o17` in digits.
+/// `0x1F`, `0b101`, `0o17` as decimal digits.
 fn literal(c: &Captures<'_>) -> String {
     let (digits, base) = match (c.get(2), c.get(3), c.get(4)) {
         (Some(hex), ..) => (hex.as_str(), 16),
@@ -127,7 +127,7 @@ const SCALES: &[(&str, u32)] = &[
     ("करोड़", 7),
     ("हज़ार", 3),
 ];
-/// The same in scripts without spaces.
+/// The same for scripts without spaces.
 const SIGNS: &[(&str, u32)] = &[
     ("万亿", 12),
     ("百万", 6),
@@ -182,7 +182,7 @@ fn scaled(c: &Captures<'_>) -> String {
     }
 }
 
-/// Digits with their point moved by `power` places; `None` when the separators are not clear.
+/// Digits with their point moved by `power` places; `None` if the separators are ambiguous.
 fn shifted(digits: &str, power: u32) -> Option<String> {
     let digits = digits.trim_end_matches([',', '.']);
     // One separator with one or two digits behind it is a decimal point; groups of three are thousands.
@@ -207,7 +207,7 @@ fn shifted(digits: &str, power: u32) -> Option<String> {
     Some(if trimmed.is_empty() || trimmed.starts_with('.') { format!("0{trimmed}") } else { trimmed.to_owned() })
 }
 
-/// Denominators in words.
+/// Denominators as words.
 const PARTS: [(&str, u32); 18] = [
     ("half", 2),
     ("halves", 2),
@@ -229,7 +229,7 @@ const PARTS: [(&str, u32); 18] = [
     ("tenths", 10),
 ];
 
-/// A number in words as digits, when the text is nothing else but a noun behind it: `twenty-five`, `two thirds`,
+/// A number in words as digits, if the text is only the number and perhaps a noun: `twenty-five`, `two thirds`,
 /// `minus seven`, `vingt et un`, `fünfundzwanzig`, `twelve apples`.
 fn spoken(text: &str) -> Option<String> {
     static ENGLISH: LazyLock<Language> = LazyLock::new(Language::english);

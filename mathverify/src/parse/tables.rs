@@ -3,14 +3,14 @@
 use super::token::Tok;
 use crate::ast::{Constant, Func, Rel};
 
-/// Greek letters that stand for themselves.
+/// Greek letters that are variables.
 const GREEK: [&str; 31] = [
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
     "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Sigma",
     "Phi", "Psi", "Omega", "ell",
 ];
 
-/// Functions that LaTeX and plain text spell alike.
+/// Functions with the same spelling in LaTeX and plain text.
 fn function(name: &str) -> Option<Func> {
     Some(match name {
         "sin" => Func::Sin,
@@ -154,7 +154,7 @@ pub(crate) fn command(name: &str) -> Option<Option<Tok>> {
     }))
 }
 
-/// A run of letters in plain text with a meaning of its own.
+/// A sequence of letters in plain text that has a special meaning.
 pub(crate) fn named_word(word: &str) -> Option<Tok> {
     if let Some(f) = function(word) {
         return Some(Tok::Func(f));
@@ -184,7 +184,7 @@ pub(crate) fn named_word(word: &str) -> Option<Tok> {
     })
 }
 
-/// A character beyond ASCII with a meaning of its own.
+/// A character beyond ASCII that has a special meaning.
 pub(crate) fn unicode(c: char) -> Option<Tok> {
     const GREEK_CHARS: &str = "αβγδεζηθικλμνξρστυφχψωΓΔΘΛΣΦΨΩ";
     const GREEK_NAMES: [&str; 30] = [

@@ -1,9 +1,9 @@
-//! From characters to tokens: LaTeX, plain text and Unicode in one pass.
+//! Tokens, lexed from LaTeX, plain text and Unicode in one pass.
 
 use super::lexer::Lexer;
 use crate::ast::{Constant, Func, Rel};
 
-/// One token and whether white space stands before it.
+/// One token, and whether white space comes before it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Token {
     pub kind: Tok,
@@ -13,19 +13,19 @@ pub(crate) struct Token {
 /// The kinds of tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Tok {
-    /// Digits with at most one point; separators are gone.
+    /// Digits with at most one point, without separators.
     Num(String),
     /// Digits and letters in a base above ten.
     Based(String, u32),
     /// A single symbol: a letter or a Greek name.
     Sym(String),
-    /// Two or more letters that are no known name.
+    /// Two or more letters that are not a known name.
     Word(String),
     /// The content of `\text{...}`.
     Text(String),
     Const(Constant),
     Func(Func),
-    /// `\frac` and its relatives.
+    /// `\frac` and its variants.
     Frac,
     Binom,
     /// `\choose`, `\over`, `\atop`: infix.
@@ -37,7 +37,7 @@ pub(crate) enum Tok {
     Limit,
     /// `\overline`, `\dot`, `\vec`, ...: a mark on the next argument, by name.
     Accent(&'static str),
-    /// `\boxed`, `\mathrm` with formula content, `\displaystyle`: no meaning of its own.
+    /// `\boxed`, `\mathrm` with formula content, `\displaystyle`: without a meaning of their own.
     NamedSet(char),
     Sup,
     Sub,
@@ -79,7 +79,7 @@ pub(crate) enum Tok {
     Transpose,
 }
 
-/// How commas between digits are read.
+/// The reading of commas between digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Commas {
     /// `1,234` is one number, `1,22` is two.
@@ -90,10 +90,10 @@ pub(crate) enum Commas {
     List,
 }
 
-/// Longest formula, in tokens.
+/// Maximum length of a formula, in tokens.
 pub(crate) const MAX_TOKENS: usize = 4_000;
 
-/// Splits `text`; the error says what could not be read.
+/// Splits `text` into tokens; the error says what could not be read.
 pub(crate) fn tokens(text: &str, commas: Commas) -> Result<Vec<Token>, String> {
     let mut lexer = Lexer {
         chars: text.chars().collect(),

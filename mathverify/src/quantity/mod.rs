@@ -1,7 +1,7 @@
 //! Quantities in words and symbols: `90 km/h`, `2 h 30 min`, `1 kg m/s^2`, `25 °C`, `$3.50`.
 //!
-//! A text is read as a quantity only when all of it is numbers and known units; everything else is left to the parser of
-//! formulas. Symbols count with their case (`mg` is no `Mg`), names in words do not.
+//! A text is read as a quantity only if all of it is numbers and known units; all other texts are left to the parser
+//! of formulas. Symbols are case-sensitive (`mg` is not `Mg`), names in words are not.
 
 mod table;
 
@@ -16,12 +16,12 @@ use table::{MISCASED, PREFIXES, ROWS, Row};
 /// Longest text that is read, in bytes.
 const MAX_BYTES: usize = 120;
 
-/// A unit, also one made of others: how many base units it is, its dimension, and where its zero lies.
+/// A unit, also a composed one: its factor to base units, its dimension, and the position of its zero.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Unit {
     pub factor: Rat,
     pub dimension: BTreeMap<Base, i32>,
-    /// Added to a value before the factor: temperatures.
+    /// Added to a value before the factor is applied: temperatures.
     pub offset: Rat,
 }
 
@@ -164,7 +164,7 @@ pub(crate) struct Quantity {
     pub dimension: BTreeMap<Base, i32>,
 }
 
-/// Reads a text that is a number with its unit, or several that are added up (`2 h 30 min`); `None` for anything else.
+/// Reads a text that is a number with its unit, or a sum of several (`2 h 30 min`); `None` for anything else.
 pub(crate) fn read(text: &str) -> Option<Quantity> {
     let text = text.trim().trim_end_matches(['.', '。']);
     let digits = text.bytes().any(|b| b.is_ascii_digit());
@@ -238,7 +238,7 @@ fn money(unit: &Unit) -> bool {
             .all(|b| matches!(b, Base::Dollar | Base::Euro | Base::Pound | Base::Rupee | Base::Yuan | Base::Yen))
 }
 
-/// A number as it stands in a quantity: digits with separators, a fraction, a power of ten.
+/// A number in a quantity: digits with separators, a fraction, a power of ten.
 fn number_value(text: &str) -> Option<Expr> {
     crate::parse::parse(text).ok().filter(|e| !e.any(&|e| matches!(e, Expr::Sym(_) | Expr::Text(_) | Expr::List(_))))
 }
@@ -258,7 +258,7 @@ impl<'a> Reader<'a> {
         self.pieces.get(self.at - 1)
     }
 
-    /// A product of units with their powers; what follows a slash or "per" is below the line.
+    /// A product of units with their powers; units after a slash or "per" are in the denominator.
     fn unit(&mut self) -> Option<Unit> {
         let mut unit = Unit::one();
         let mut below = false;
@@ -331,7 +331,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The text without LaTeX around its words.
+/// The text without LaTeX commands around its words.
 fn plain(text: &str) -> String {
     let mut out = text.replace("\\left", "").replace("\\right", "");
     for (from, to) in [
@@ -369,7 +369,7 @@ fn plain(text: &str) -> String {
     out.replace("° ", "°").trim().to_owned()
 }
 
-/// Splits a quantity into its pieces; `None` when something else stands in it.
+/// Splits a quantity into its pieces; `None` if it contains anything else.
 fn pieces(text: &str) -> Option<Vec<Piece>> {
     // Dollars around all of it are delimiters.
     let text = text.strip_prefix('$').and_then(|t| t.strip_suffix('$')).unwrap_or(text).trim();
@@ -479,7 +479,7 @@ fn number_goes_on(chars: &[char], at: usize) -> bool {
     }
 }
 
-/// `× 10^8` and `e8` behind a number, as the parser reads it.
+/// `× 10^8` and `e8` after a number, as the parser reads them.
 fn scientific(chars: &[char], at: &mut usize) -> String {
     let mut i = *at;
     let skip = |i: &mut usize| {

@@ -4,7 +4,7 @@
 //! Special Publication 811 (2008), appendix B.8, for the others. All are exact by definition. Gallons, quarts, pints, cups
 //! and fluid ounces are those of the United States; a calorie is the thermochemical one.
 
-/// A quantity that is not expressed by others.
+/// A base quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Base {
     Metre,
@@ -16,7 +16,7 @@ pub(crate) enum Base {
     Candela,
     Radian,
     Bit,
-    /// Months have no fixed length in days.
+    /// Months, which have no fixed length in days.
     Month,
     Dollar,
     Euro,
@@ -32,7 +32,7 @@ pub(super) struct Row {
     pub names: &'static [&'static str],
     pub factor: (i64, i64),
     pub dimension: &'static [(Base, i8)],
-    /// Whether SI prefixes may stand before it.
+    /// Whether it can have SI prefixes.
     pub prefixed: bool,
 }
 
@@ -158,7 +158,7 @@ pub(super) const PREFIXES: &[(&str, &str, i32)] = &[
     ("f", "femto", -15),
 ];
 
-/// Spellings of symbols whose case is wrong and whose meaning is clear all the same. `MG` and `mM` are not.
+/// Spellings of symbols with the wrong case and a clear meaning. `MG` and `mM` are not clear.
 pub(super) const MISCASED: &[(&str, &str)] = &[
     ("KM", "km"),
     ("Km", "km"),

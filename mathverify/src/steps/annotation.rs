@@ -6,7 +6,7 @@ use super::Claim;
 use super::judge::{Judged, judge_numbers};
 use crate::budget::Budget;
 
-/// Where the annotations stand.
+/// The places of the annotations.
 pub(super) fn spans(step: &str) -> Vec<Range<usize>> {
     let bytes = step.as_bytes();
     let mut out = Vec::new();

@@ -12,9 +12,9 @@ use crate::budget::Budget;
 use crate::extract::segments;
 use crate::parse;
 
-/// Longest piece that is looked at, in bytes.
+/// Longest piece that is examined, in bytes.
 pub(super) const MAX_PIECE: usize = 3_000;
-/// Most pieces of one step.
+/// Maximum number of pieces of one step.
 pub(super) const MAX_PIECES: usize = 200;
 
 /// All claims of a step outside its annotations.
@@ -68,14 +68,14 @@ pub(super) fn claims(step: &str, budget: &Budget) -> Vec<Claim> {
     out
 }
 
-/// The last term of a formula's last row: what a row that starts with `=` goes on from.
+/// The last term of a formula's last row; a row that starts with `=` continues from it.
 #[derive(Debug, Default)]
 struct Row {
     last: Option<String>,
 }
 
 impl Row {
-    /// `piece` with the term that it goes on from, and whether there is one.
+    /// `piece` with the term from which it continues, and whether there is one.
     fn joined(&mut self, piece: &str) -> (String, bool) {
         let starts = ["=", "\\approx", "≈"].iter().any(|r| piece.trim_start().starts_with(r));
         let joined = match &self.last {
@@ -144,7 +144,7 @@ fn latex(text: &str, span: Range<usize>, row: &mut Row, budget: &Budget, out: &m
     }
 }
 
-/// Splits at separators outside of braces and parentheses; `,` only when it is no thousands separator.
+/// Splits at separators outside braces and parentheses; at `,` only if it is not a thousands separator.
 pub(super) fn pieces(content: &str, separators: &[&str]) -> Vec<Range<usize>> {
     let bytes = content.as_bytes();
     let mut out = Vec::new();
@@ -175,7 +175,7 @@ pub(super) fn pieces(content: &str, separators: &[&str]) -> Vec<Range<usize>> {
     out
 }
 
-/// Splits a chain at its relations; the relation before each term but the first.
+/// Splits a chain at its relations; each term except the first has the relation before it.
 pub(super) fn relations(piece: &str) -> Vec<(char, &str)> {
     const SIGNS: [(&str, char); 8] = [
         ("\\approx", '≈'),
@@ -202,18 +202,18 @@ pub(super) fn relations(piece: &str) -> Vec<(char, &str)> {
     out
 }
 
-/// How the terms of a chain are read.
+/// The reading of the terms of a chain.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
-    /// Text in them is units.
+    /// Whether text in them is units.
     pub latex: bool,
-    /// Which equalities of formulas count as identities.
+    /// The equalities of formulas that count as identities.
     pub identities: Identities,
-    /// The first ends the row before.
+    /// Whether the first term is the end of the previous row.
     pub joined: bool,
 }
 
-/// Claims of neighbours in a chain.
+/// Claims about neighbouring terms in a chain.
 pub(super) fn chain(piece: &str, offset: usize, read: Terms, budget: &Budget, out: &mut Vec<Claim>) {
     let Terms { latex, identities, joined } = read;
     let other = ["<", ">", "\\le", "\\ge", "\\in ", "!=", "≠", "≤", "≥", "\\ne"];

@@ -8,7 +8,7 @@ use super::judge::{Judged, is_numeric};
 use crate::numeric::exact::exact;
 use crate::parse;
 
-/// `a ≡ b (mod m)` for whole numbers.
+/// `a ≡ b (mod m)` for integers.
 pub(super) fn claims(content: &str, offset: usize, out: &mut Vec<Claim>) {
     let Some(at) = content.find("\\pmod").or_else(|| content.find("\\mod")).or_else(|| content.find("\\bmod")) else {
         return;

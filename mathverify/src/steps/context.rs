@@ -1,10 +1,10 @@
-//! What the sentence around a claim says about it: hypotheses, rewriting, conditions.
+//! The meaning of the sentence around a claim: hypotheses, rewriting, conditions.
 
 use std::ops::Range;
 
 use crate::extract::floor_boundary;
 
-/// Words in whose sentence an equality need not hold: hypotheses, refutations, other arithmetic.
+/// Words that mark a sentence whose equalities need not hold: hypotheses, refutations, other arithmetic.
 const HYPOTHETICAL: [&str; 35] = [
     "if ",
     "suppose",
@@ -43,7 +43,7 @@ const HYPOTHETICAL: [&str; 35] = [
     "round",
 ];
 
-/// Words in whose sentence a chain of expressions is a rewriting: every equality holds for all values.
+/// Words that mark a sentence whose chain of expressions is a rewriting: every equality holds for all values.
 const REWRITING: [&str; 9] = [
     "expand",
     "simplif",
@@ -55,7 +55,7 @@ const REWRITING: [&str; 9] = [
     "complete the square",
     "like terms",
 ];
-/// Words that say that something is known about the variables.
+/// Words that indicate that something is known about the variables.
 const CONDITIONS: [&str; 12] = [
     "since",
     "substitut",
@@ -71,20 +71,20 @@ const CONDITIONS: [&str; 12] = [
     "set ",
 ];
 
-/// Which equalities of formulas count as identities.
+/// The equalities of formulas that count as identities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Identities {
-    /// None: something is known about the variables.
+    /// None, since something is known about the variables.
     None,
-    /// Those in one variable: relations between variables are what chains use.
+    /// Those in one variable, since chains also use relations between variables.
     OneVariable,
-    /// All: the sentence speaks of expanding, factoring and the like.
+    /// All, since the sentence is about expanding, factoring or similar.
     All,
-    /// As `All`, and "can be written as" stands right before the formula: its only equality is an identity too.
+    /// Like `All`, and "can be written as" is directly before the formula: its only equality is an identity too.
     Rewritten,
 }
 
-/// Whether "can be factored as", "expands to" or the like leads to the formula.
+/// Whether "can be factored as", "expands to" or a similar phrase leads to the formula.
 pub(super) fn written_as(text: &str, span: &Range<usize>) -> bool {
     const LEADS: [&str; 8] = [
         "can be factored as",
@@ -106,7 +106,7 @@ pub(super) fn written_as(text: &str, span: &Range<usize>) -> bool {
     (named || LEADS.iter().any(|l| sentence.ends_with(l))) && !sentence.contains("equation")
 }
 
-/// Whether the sentence around a formula rewrites it without using anything known about its variables.
+/// Whether the sentence around a formula rewrites it without using knowledge about its variables.
 pub(super) fn identities(text: &str, span: &Range<usize>) -> Identities {
     let from = floor_boundary(text, span.start.saturating_sub(400));
     let before = text[from..span.start].to_lowercase();
@@ -117,7 +117,7 @@ pub(super) fn identities(text: &str, span: &Range<usize>) -> Identities {
     if REWRITING.iter().any(|w| sentence.contains(w)) { Identities::All } else { Identities::OneVariable }
 }
 
-/// Whether the formula is only part of one: `$5$ + $3 = 8$`.
+/// Whether the formula is only a part of a larger one: `$5$ + $3 = 8$`.
 pub(super) fn continues(text: &str, span: Range<usize>) -> bool {
     let before = text[..span.start].trim_end_matches(['$', '\\', '(', '[', ' ']);
     let after = text[span.end..].trim_start_matches(['$', '\\', ')', ']', ' ']);
@@ -125,7 +125,7 @@ pub(super) fn continues(text: &str, span: Range<usize>) -> bool {
         || after.starts_with(['+', '*', '/', '×', '=', '^', '%', '!'])
 }
 
-/// Whether the sentence around a place speaks of something that need not hold.
+/// Whether the sentence around a place is about something that need not hold.
 pub(super) fn hypothetical(text: &str, span: &Range<usize>) -> bool {
     let from = floor_boundary(text, span.start.saturating_sub(400));
     let before = &text[from..span.start];
@@ -137,7 +137,7 @@ pub(super) fn hypothetical(text: &str, span: &Range<usize>) -> bool {
     HYPOTHETICAL.iter().any(|h| words.contains(h)) || after[..end].contains('?')
 }
 
-/// Where the last sentence starts.
+/// The start of the last sentence.
 pub(super) fn sentence_start(before: &str) -> usize {
     [before.rfind(". "), before.rfind(['\n', '?', '!'])].into_iter().flatten().max().map_or(0, |i| i + 1)
 }

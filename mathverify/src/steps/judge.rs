@@ -1,4 +1,4 @@
-//! Whether `left = right` holds, for numbers.
+//! Judges whether `left = right` holds, for numbers.
 
 use num_traits::{FromPrimitive, Signed, ToPrimitive};
 
@@ -16,13 +16,14 @@ use crate::rational::{self, Rat, int, ratio, render};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Judged {
     True,
-    /// With the left side's real value.
+    /// False, with the real value of the left side.
     False(String),
-    /// Not an equality of numbers, or true to rounding.
+    /// Not an equality of numbers, or true up to rounding.
     Unclear,
 }
 
-/// Judges two terms given as text. `strict`: a calculator's output, where a terminating result is not rounded.
+/// Judges two terms given as text. With `strict`, the right side is a calculator's output, in which a terminating
+/// result is not rounded.
 pub(super) fn judge_numbers(left: &str, right: &str, strict: bool, budget: &Budget) -> Judged {
     if left.len() > 600 || right.len() > 600 {
         return Judged::Unclear;
@@ -56,7 +57,7 @@ pub(super) fn is_numeric(e: &Expr) -> bool {
     plain && e.children().into_iter().all(is_numeric)
 }
 
-/// Whether it calculates: a bare number claims nothing.
+/// Whether it calculates something: a single number claims nothing.
 pub(super) fn has_operation(e: &Expr) -> bool {
     match e {
         Expr::Num { .. } | Expr::Const(_) => false,
@@ -65,7 +66,7 @@ pub(super) fn has_operation(e: &Expr) -> bool {
     }
 }
 
-/// The smallest number of decimals that writes `r` exactly, up to 8.
+/// The smallest number of decimals with which `r` is written exactly, up to 8.
 fn terminates(r: &Rat) -> bool {
     (r * Rat::from_integer(rational::ten_to(8))).is_integer()
 }
@@ -96,7 +97,7 @@ fn plain(e: &Expr) -> Expr {
     }
 }
 
-/// Whether decimals stand in it: they may be rounded themselves.
+/// Whether it contains decimals, which may themselves be rounded.
 fn inexact(e: &Expr) -> bool {
     e.any(&|e| matches!(e, Expr::Num { decimals: Some(n), .. } if *n > 0))
 }
@@ -158,7 +159,7 @@ fn judge_exact(l: &Rat, r: &Rat, left: &Expr, right: &Expr, strict: bool, budget
     wrong()
 }
 
-/// Irrational sides: wrong only when they are clearly apart.
+/// Irrational sides: wrong only if they clearly differ.
 fn judge_approximate(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
     let (Some(l), Some(r)) = (numeric::approximate(left, budget), numeric::approximate(right, budget)) else {
         return Judged::Unclear;
@@ -178,7 +179,7 @@ fn judge_approximate(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
     if (l - r).abs() <= tolerance * size { Judged::Unclear } else { Judged::False(format!("{l:.6}")) }
 }
 
-/// `a ± b = c ± d`: both signs on one side are those of the other, in either order.
+/// `a ± b = c ± d`: the values for both signs on one side are those of the other, in either order.
 pub(super) fn judge_signs(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
     // Several signs on one side may be chosen apart: the possible roots ±1/±2.
     fn signs(e: &Expr) -> usize {
@@ -206,7 +207,7 @@ pub(super) fn judge_signs(left: &Expr, right: &Expr, budget: &Budget) -> Judged 
     }
 }
 
-/// The expression with every ± read as `+`, or as `-`.
+/// The expression with every ± replaced by `+`, or by `-`.
 fn with_sign(e: &Expr, plus: bool) -> Expr {
     match e {
         Expr::PlusMinus(x, upper) => {
@@ -217,8 +218,9 @@ fn with_sign(e: &Expr, plus: bool) -> Expr {
     }
 }
 
-/// "can be written as": `left = right` where one is a product and the other a sum, or both are quotients. An equality that
-/// fails only in its lower terms is a slip; one that fails for large values may be an equation to solve.
+/// "can be written as": `left = right`, where one is a product and the other a sum, or both are quotients. An
+/// equality that fails only in its lower terms is an error of the writer; one that fails for large values may be an
+/// equation to solve.
 pub(super) fn judge_rewritten(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
     let product = |e: &Expr| matches!(e, Expr::Mul(_) | Expr::Pow(..));
     let sum = |e: &Expr| matches!(e, Expr::Add(_));
@@ -240,7 +242,7 @@ pub(super) fn judge_rewritten(left: &Expr, right: &Expr, budget: &Budget) -> Jud
     }
 }
 
-/// `left = right` as formulas in the same variables: wrong when they differ as functions.
+/// `left = right` as formulas in the same variables: wrong if they differ as functions.
 pub(super) fn judge_identity(left: &Expr, right: &Expr, one_variable: bool, budget: &Budget) -> Judged {
     let plain = |e: &Expr| {
         !e.any(&|e| {
@@ -283,7 +285,7 @@ pub(super) fn judge_identity(left: &Expr, right: &Expr, one_variable: bool, budg
     }
 }
 
-/// Whether two formulas differ by more than a twentieth for whole values of their variables.
+/// Whether two formulas differ by more than a twentieth for integer values of their variables.
 fn far_apart(left: &Expr, right: &Expr, budget: &Budget) -> bool {
     (1..=3).all(|n| {
         let value = |e: &Expr| {
@@ -301,7 +303,7 @@ pub(super) fn variables(e: &Expr) -> std::collections::BTreeSet<String> {
     }
 }
 
-/// A number as people write it: decimal where that ends, else a fraction.
+/// A number in the usual notation: decimal if it terminates, else a fraction.
 fn shown(r: &Rat) -> String {
     if r.is_integer() || !terminates(r) || r.abs() > int(1_000_000_000_000) {
         return render(r);

@@ -1,7 +1,8 @@
-//! Step-by-step solutions: which claims can be checked, which of them are wrong, and does the final answer follow.
+//! Step-by-step solutions: finds the claims that can be checked, decides which of them are wrong, and whether the
+//! final answer follows.
 //!
-//! A step is called wrong only when it states an equality of numbers (or an identity) that is false beyond any
-//! reading: what may be rounded, hypothetical, modular, in another base or in other units is left alone.
+//! A step is called wrong only if it states an equality of numbers (or an identity) that is false under every
+//! reading. Claims that may be rounded, hypothetical, modular, in another base or in other units are not judged.
 
 mod annotation;
 mod chain;
@@ -28,15 +29,15 @@ use crate::verify::{Verdict, verify};
 
 pub use split::split;
 
-/// What is known about a claim or a step.
+/// The status of a claim or a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepStatus {
-    /// Checked and true; for a step: at least one claim, all true.
+    /// Checked and true; for a step: at least one claim, and all are true.
     Correct,
     /// Checked and false.
     Wrong,
-    /// Nothing that can be checked.
+    /// Nothing can be checked.
     NotCheckable,
 }
 
@@ -45,12 +46,12 @@ pub enum StepStatus {
 pub struct Claim {
     /// The claim as written.
     pub text: String,
-    /// Whether it holds.
+    /// The status of the claim.
     pub status: StepStatus,
-    /// For a wrong claim: what the left side really is.
+    /// For a wrong claim: the real value of the left side.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
-    /// Where it stands in the step, in bytes.
+    /// The place in the step, in bytes.
     #[serde(skip)]
     pub span: Range<usize>,
 }
@@ -71,13 +72,13 @@ impl Claim {
 pub struct StepVerdict {
     /// Correct, wrong or not checkable.
     pub status: StepStatus,
-    /// What was checked, in order.
+    /// The checked claims, in order.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub claims: Vec<Claim>,
 }
 
 impl StepVerdict {
-    /// A step is wrong when a claim is, correct when all claims that could be checked are.
+    /// A step is wrong if a claim is wrong, and correct if all claims that could be checked are correct.
     #[must_use]
     pub fn of(claims: Vec<Claim>) -> Self {
         let has = |s| claims.iter().any(|c: &Claim| c.status == s);
@@ -92,10 +93,10 @@ impl StepVerdict {
     }
 }
 
-/// What a verifier sees of a step.
+/// The input of a verifier for a step.
 #[derive(Debug, Clone, Copy)]
 pub struct StepContext<'a> {
-    /// The problem, when it is known.
+    /// The problem, if it is known.
     pub problem: Option<&'a str>,
     /// All steps before this one.
     pub before: &'a [String],
@@ -103,7 +104,7 @@ pub struct StepContext<'a> {
     pub step: &'a str,
 }
 
-/// Anything that judges one step: the arithmetic of this crate, later a step reward model or Monte-Carlo rollouts.
+/// A judge of one step: the arithmetic of this crate, or later a step reward model or Monte-Carlo rollouts.
 pub trait StepVerifier {
     /// Judges `context.step`.
     fn verify_step(&self, context: StepContext<'_>) -> StepVerdict;
@@ -119,7 +120,7 @@ impl StepVerifier for Arithmetic {
     }
 }
 
-/// The arithmetic of one solution, whose steps share what the work may cost.
+/// The arithmetic for one solution, whose steps share a budget.
 struct Checker {
     budget: Budget,
 }
@@ -134,19 +135,19 @@ impl StepVerifier for Checker {
     }
 }
 
-/// What is known about a whole solution.
+/// The verdict on a whole solution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SolutionVerdict {
     /// One verdict per step.
     pub steps: Vec<StepVerdict>,
     /// Index of the first wrong step, from 0.
     pub first_wrong: Option<usize>,
-    /// The final answer, where one was found.
+    /// The final answer, if one was found.
     pub answer: Option<String>,
-    /// Whether the final answer is the result of a claim or a value named in the steps before; none without an answer or
-    /// without claims.
+    /// Whether the final answer is the result of a claim or a named value in the steps before; `None` without an
+    /// answer or without claims.
     pub answer_follows: Option<bool>,
-    /// The answer against the reference, when one was given.
+    /// The comparison of the answer with the reference, if one was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
 }
@@ -171,13 +172,13 @@ pub fn check_solution(
     check_with(&Checker { budget: Budget::of_solution() }, problem, steps, gold, options)
 }
 
-/// How much of a solution is checked, in bytes: steps behind it are not checkable.
+/// Size of the part of a solution that is checked, in bytes; steps after it are not checkable.
 const MAX_READ: usize = 64_000;
-/// How many steps of a solution are checked.
+/// Number of steps of a solution that are checked.
 const MAX_STEPS: usize = 1_000;
 
-/// As [`check_solution`], with another verifier for the steps. Steps behind the first 64,000 bytes or the first
-/// thousand are not checked.
+/// Like [`check_solution`], with another verifier for the steps. Steps after the first 64,000 bytes, or after the
+/// first thousand, are not checked.
 #[must_use]
 pub fn check_with(
     verifier: &impl StepVerifier,
@@ -210,7 +211,7 @@ pub fn check_with(
     }
 }
 
-/// Whether the answer is the right side of a claim, or stands as a value in an earlier step.
+/// Whether the answer is the right side of a claim, or a value in an earlier step.
 fn follows(answer: &str, verdicts: &[StepVerdict], steps: &[String], options: &Options) -> Option<bool> {
     let results: Vec<&str> = verdicts
         .iter()

@@ -1,4 +1,4 @@
-//! What rounding explains: how far the last written digits can move a value.
+//! The effect of rounding: how much the last written digits can change a value.
 
 use super::judge::Judged;
 use crate::ast::{Constant, Expr, Func};
@@ -7,7 +7,7 @@ use crate::numeric;
 use crate::numeric::exact::exact;
 use crate::rational::{self, Rat, ratio};
 
-/// `left ≈ right`: wrong when they are further apart than rounding of what is written on both sides explains.
+/// `left ≈ right`: wrong if the difference is larger than rounding of the written digits on both sides explains.
 pub(super) fn judge_rounded(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
     let trigonometric = |e: &Expr| e.any(&|e| matches!(e, Expr::Func(Func::Sin | Func::Cos | Func::Tan, _)));
     if trigonometric(left) || trigonometric(right) {
@@ -32,7 +32,7 @@ pub(super) fn judge_rounded(left: &Expr, right: &Expr, budget: &Budget) -> Judge
     }
 }
 
-/// The worth of a number's last written digit that is not zero: 1500 is rounded to hundreds.
+/// The place value of a number's last non-zero digit: 1500 is rounded to hundreds.
 fn last_digit(e: &Expr) -> f64 {
     match e {
         Expr::Num { decimals: Some(n), .. } if *n > 0 => 0.1_f64.powi(i32::try_from((*n).min(60)).unwrap_or(60)),
@@ -46,7 +46,8 @@ fn last_digit(e: &Expr) -> f64 {
     }
 }
 
-/// How far a value moves when the last digit of each decimal in it is off by a half, together; infinite when unknown.
+/// The change of a value when the last digit of each decimal in it is off by a half, all together; infinite if
+/// unknown.
 pub(super) fn slack(e: &Expr, budget: &Budget) -> f64 {
     let Some(value) = numeric::approximate(e, budget) else {
         return if exact(e).is_some() { 0.0 } else { f64::INFINITY };
@@ -63,13 +64,13 @@ pub(super) fn slack(e: &Expr, budget: &Budget) -> f64 {
     (0..count).map(moved).sum()
 }
 
-/// How many decimals and values of π stand in an expression.
+/// Number of decimals and occurrences of π in an expression.
 fn decimals(e: &Expr) -> usize {
     usize::from(matches!(e, Expr::Num { decimals: Some(1..), .. } | Expr::Const(Constant::Pi)))
         + e.children().into_iter().map(decimals).sum::<usize>()
 }
 
-/// The expression with its decimal number `left` half a unit of its last digit larger; π becomes 3.14.
+/// The expression with its decimal number `left` increased by half a unit of its last digit; π becomes 3.14.
 fn shifted(e: &Expr, left: &mut usize) -> Expr {
     let is_decimal = matches!(e, Expr::Num { decimals: Some(1..), .. } | Expr::Const(Constant::Pi));
     if is_decimal {

@@ -1,4 +1,4 @@
-//! Claims in running text: runs of numbers and operators around an equals sign.
+//! Claims in running text: sequences of numbers and operators around an equals sign.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use super::chain::{MAX_PIECE, MAX_PIECES, Terms, chain};
 use super::context::{Identities, hypothetical};
 use crate::budget::Budget;
 
-/// Claims in running text: runs of numbers and operators around an equals sign.
+/// Claims in running text: sequences of numbers and operators around an equals sign.
 pub(super) fn claims(text: &str, span: Range<usize>, budget: &Budget, out: &mut Vec<Claim>) {
     let part = &text[span.clone()];
     if !part.contains('=') {
@@ -34,7 +34,7 @@ fn arithmetic(c: char) -> bool {
     c.is_ascii_digit() || "+-−–*×·/÷^()=.,$€£ ".contains(c)
 }
 
-/// The longest run of arithmetic around an equals sign; `x` between numbers is a multiplication sign.
+/// The longest sequence of arithmetic around an equals sign; `x` between numbers is a multiplication sign.
 fn run_around(text: &str, equals: usize) -> Range<usize> {
     let times = |i: usize| {
         let bytes = text.as_bytes();
@@ -61,7 +61,7 @@ fn run_around(text: &str, equals: usize) -> Range<usize> {
     start..end
 }
 
-/// A run without the ends that belong to the text around it; `None` when nothing is left to check.
+/// A sequence without the ends that belong to the text around it; `None` if nothing remains to check.
 fn tidy_run(text: &str, run: Range<usize>) -> Option<String> {
     let content = &text[run.clone()];
     let before = text[..run.start].chars().next_back();

@@ -1,4 +1,4 @@
-//! Equations in one variable and what is said to follow: `4B = 9 \Rightarrow B = 9/4`, `2x + 6 = 10. So x = 3.`
+//! Equations in one variable and the stated consequences: `4B = 9 \Rightarrow B = 9/4`, `2x + 6 = 10. So x = 3.`
 
 use std::ops::Range;
 
@@ -17,22 +17,22 @@ use crate::rational::{self, Rat, int, render};
 
 /// Longest equation, in bytes.
 const MAX_EQUATION: usize = 160;
-/// Most pieces of a step that are parsed.
+/// Maximum number of pieces of a step that are parsed.
 const MAX_EQUATIONS: usize = 60;
 
 /// An equation in one variable.
 struct Equation {
     /// The variable.
     name: String,
-    /// Left minus right side.
+    /// Left side minus right side.
     difference: Expr,
-    /// The value, when it says `x = value`.
+    /// The value, if the equation is `x = value`.
     value: Option<(Rat, Option<u32>)>,
     text: String,
     span: Range<usize>,
 }
 
-/// Claims that a solution follows from the equation right before it.
+/// Claims that a solution follows from the equation directly before it.
 pub(super) fn claims(text: &str, formulas: &[Range<usize>], budget: &Budget, out: &mut Vec<Claim>) {
     let mut before: Option<Equation> = None;
     let mut end = 0;
@@ -88,7 +88,7 @@ fn alternative(after: &str) -> bool {
     after[..end].split(|c: char| !c.is_alphabetic()).any(|w| w == "or")
 }
 
-/// Whether the words between two formulas say that the second follows from the first.
+/// Whether the words between two formulas state that the second follows from the first.
 fn follows(between: &str) -> bool {
     let words = between.to_lowercase();
     let count = words.split_whitespace().count();
@@ -203,7 +203,7 @@ fn equation(piece: &str, span: Range<usize>) -> Option<Equation> {
 }
 
 impl Equation {
-    /// Left minus right side at `value`.
+    /// Left side minus right side at `value`.
     fn at(&self, value: &Rat) -> Option<Rat> {
         exact(&self.difference.substitute(&self.name, &Expr::rat(value.clone())))
     }
@@ -217,7 +217,7 @@ impl Equation {
     }
 }
 
-/// Whether `now` follows from `before`; `None` when that is not said or not known.
+/// Whether `now` follows from `before`; `None` if that is not stated or not known.
 fn judge(before: &Equation, now: &Equation) -> Option<Judged> {
     if before.name != now.name || before.value.is_some() {
         return None;

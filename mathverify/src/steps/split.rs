@@ -1,7 +1,7 @@
-//! A solution's steps: paragraphs, or lines where there are no paragraphs.
+//! A solution's steps: paragraphs, or lines if there are no paragraphs.
 
-/// Splits a solution into steps: at empty lines; a text without empty lines at its line ends. Displayed formulas stay
-/// whole, with the line before them.
+/// Splits a solution into steps: at empty lines, or, in a text without empty lines, at newlines. Displayed formulas
+/// are not split, and stay with the line before them.
 ///
 /// ```
 /// let steps = mathverify::split_steps("First, 2 + 3 = 5.\n\\[\n5 \\cdot 2 = 10\n\\]\nSo 10.");

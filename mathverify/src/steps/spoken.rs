@@ -18,13 +18,13 @@ const MAX_STEP: usize = 20_000;
 /// A number in running text.
 const NUMBER: &str = r"[$€£]?\d[\d,]*(?:\.\d+)?";
 
-/// Words that multiply the number behind them.
+/// Words that multiply the number after them.
 const TIMES: &str = "twice|double|triple";
-/// Names of what two numbers make.
+/// Names of the results of operations on two numbers.
 const RESULTS: &str = "sum|product|difference";
 /// Operators in words; "by" may follow.
 const OPERATORS: &str = "times|multiplied|divided";
-/// Kinds of numbers: the word without which nothing matches, and what follows it.
+/// Kinds of numbers: the word without which nothing matches, and the text after it.
 const KINDS: [(&str, &str); 6] = [
     ("prime", ""),
     ("composite", ""),
@@ -34,7 +34,7 @@ const KINDS: [(&str, &str); 6] = [
     ("multiple", r"\s+of\s+\$?(\d+)"),
 ];
 
-/// The claims of a step that are said rather than written as formulas.
+/// The claims of a step that are in words rather than formulas.
 pub(super) fn claims(step: &str, budget: &Budget) -> Vec<Claim> {
     if step.len() > MAX_STEP || !step.bytes().any(|b| b.is_ascii_digit()) {
         return Vec::new();
@@ -64,7 +64,7 @@ pub(super) fn claims(step: &str, budget: &Budget) -> Vec<Claim> {
     out
 }
 
-/// The text with spaces for math delimiters and words in parentheses, at the same places.
+/// The text with math delimiters and words in parentheses replaced by spaces, at the same positions.
 fn plain(step: &str) -> String {
     static REMARK: LazyLock<Regex> =
         LazyLock::new(|| pattern(r"\([\p{L}][\p{L} '’-]*\)|\\[()\[\]]|\\(?:text|mathrm)\s*\{|\\[,;!%$ ]"));
@@ -83,7 +83,7 @@ fn plain(step: &str) -> String {
     out.replace("\\times", "    ×").replace("\\cdot", "   ×").replace('}', " ")
 }
 
-/// What `N of M is K` and the like say, as a formula.
+/// Claims such as `N of M is K`, as formulas.
 fn sentences(text: &str, budget: &Budget, out: &mut Vec<Claim>) {
     static SAID: LazyLock<Regex> = LazyLock::new(|| {
         let (n, is) = (NUMBER, r"(?:\s+[\p{L}-]+){0,2}\s*(?:=|\bis\b|\bequals\b|\bis\s+equal\s+to\b)\s*");
@@ -157,7 +157,8 @@ fn money(number: &str) -> String {
     number.replace(['$', '€', '£', ','], "").trim_end_matches('.').to_owned()
 }
 
-/// Whether nothing around a claim belongs to it: no operator or number before it, no operator, scale or comparison behind.
+/// Whether no text around a claim belongs to it: no operator or number before it, and no operator, scale or
+/// comparison after it.
 fn stands_alone(text: &str, span: Range<usize>) -> bool {
     let before = text[..span.start].trim_end_matches([' ', '*', '(', '"', '\n']);
     let word = before.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_lowercase();
@@ -214,7 +215,8 @@ fn stands_alone(text: &str, span: Range<usize>) -> bool {
         && !units::scales(&word)
 }
 
-/// Whether the sentence calculates before this place without coming to an equals sign: what follows may go on with it.
+/// Whether the sentence calculates before this place without an equals sign: the text at this place may continue that
+/// calculation.
 fn begun(text: &str, start: usize) -> bool {
     let from = crate::extract::floor_boundary(text, start.saturating_sub(200));
     let before = &text[from..start];
@@ -222,7 +224,7 @@ fn begun(text: &str, start: usize) -> bool {
     sentence.rsplit('=').next().is_some_and(|rest| rest.contains(['+', '*', '×', '÷']))
 }
 
-/// Sums and products of numbers with words behind them: `8 portions * 2 kg/portion = 16 kg`. `text` is `step` without
+/// Sums and products of numbers followed by words: `8 portions * 2 kg/portion = 16 kg`. `text` is `step` without
 /// delimiters and remarks, byte by byte.
 fn measured(step: &str, text: &str, budget: &Budget, out: &mut Vec<Claim>) {
     static CLAIM: LazyLock<Regex> = LazyLock::new(|| {

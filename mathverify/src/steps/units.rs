@@ -11,22 +11,22 @@ use crate::units::{Unit, unit};
 /// A term without its words.
 #[derive(Debug, Clone)]
 pub(super) struct Term {
-    /// The formula that is left.
+    /// The remaining formula.
     pub formula: String,
-    /// Its words, in lower case and without a plural's s.
+    /// Its words, in lower case and without a plural s.
     units: Vec<String>,
     /// Whether it is a plain number with a unit.
     bare: bool,
 }
 
-/// How two terms can be compared.
+/// The possible comparison of two terms.
 #[derive(Debug, Clone)]
 pub(super) enum Measured {
     /// By their values.
     Values,
-    /// One unit in another: judged already.
+    /// A unit in terms of another one, already judged.
     Conversion(Judged),
-    /// Not: their units may convert.
+    /// None: their units may convert.
     Unclear,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn scales(words: &str) -> bool {
         || words.contains('%')
 }
 
-/// A term without `\text{...}`; `None` when its words are a name or change the value, or its units are mixed in a sum.
+/// A term without `\text{...}`; `None` if its words are a name or change the value, or if a sum mixes units.
 pub(super) fn split(term: &str) -> Option<Term> {
     let mut out = String::with_capacity(term.len());
     let mut rest = term;
@@ -117,19 +117,19 @@ pub(super) fn relate(left: &Term, right: &Term) -> Measured {
     if mixed(left.units.iter().chain(&right.units).map(String::as_str)) { Measured::Unclear } else { Measured::Values }
 }
 
-/// A unit by its name without its plural's s: `inche`, `feet`, `hour`.
+/// A unit by its name without a plural s: `inche`, `feet`, `hour`.
 fn singular(word: &str) -> Option<Unit> {
     unit(word).or_else(|| unit(&format!("{word}s")))
 }
 
-/// Whether a word is a unit that others convert into: all but money in its main unit.
+/// Whether a word is a unit that others convert to: all except money in its main unit.
 fn convertible(word: &str) -> bool {
     word.split('/').any(|w| {
         singular(w.trim()).is_some_and(|u| !matches!(u.dimension, "dollars" | "euros") || word.starts_with("cent"))
     })
 }
 
-/// Whether two different units of the same kind stand among the words: hours and minutes.
+/// Whether the words include two different units of the same kind: hours and minutes.
 pub(super) fn mixed<'a>(words: impl Iterator<Item = &'a str>) -> bool {
     let mut seen: Vec<(&'static str, Rat)> = Vec::new();
     for part in words.flat_map(|w| w.split(['/', ' ', '-'])) {
@@ -142,7 +142,7 @@ pub(super) fn mixed<'a>(words: impl Iterator<Item = &'a str>) -> bool {
     false
 }
 
-/// `n u = m v` for two units of the same kind; what is near is a rounded factor.
+/// `n u = m v` for two units of the same kind; a close value is a rounded factor.
 pub(super) fn convert(n: &str, u: &str, m: &str, v: &str) -> Measured {
     let value = |text: &str| parse::parse(text).ok().as_ref().and_then(exact);
     let (Some(n), Some(m), Some(u), Some(v)) = (value(n), value(m), singular(u), singular(v)) else {

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// `../shared/data/NAME`; `None`, and the test is skipped, where it is missing.
+/// `../shared/data/NAME`; `None`, and the test is skipped, if it is missing.
 #[track_caller]
 pub fn data(name: &str) -> Option<PathBuf> {
     test_support::shared(&format!("data/{name}"))
 }
 
-/// `../shared/FOLDER/NAME`; `None`, and the test is skipped, where it is missing.
+/// `../shared/FOLDER/NAME`; `None`, and the test is skipped, if it is missing.
 #[track_caller]
 pub fn shared(folder: &str, name: &str) -> Option<PathBuf> {
     test_support::shared(&format!("{folder}/{name}"))

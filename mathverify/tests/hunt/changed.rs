@@ -1,4 +1,4 @@
-//! Answers and what one change makes of them.
+//! Answers, each with one change that makes it a different answer.
 
 use super::{Pair, Random, said};
 
@@ -24,7 +24,7 @@ const BEHIND: [&str; 14] = [
     "won",
     "lost",
 ];
-/// Every one of another size or kind.
+/// Units of which no two have the same size and kind.
 const UNITS: [&str; 24] = [
     "m", "km", "cm", "mm", "kg", "g", "mg", "s", "min", "h", "mol", "N", "J", "W", "V", "Pa", "m/s", "km/h", "m^2",
     "m^3", "mL", "°C", "°F", "Hz",

@@ -1,12 +1,12 @@
-//! Pairs of answers made by changing one word, sign, name, unit or operator: different by construction. And respellings:
-//! the same by construction.
+//! Pairs of answers that differ by one word, sign, name, unit or operator, and so are different by construction; and
+//! respellings, which are equal by construction.
 #![allow(dead_code)]
 
 pub mod changed;
 pub mod mutated;
 pub mod respelled;
 
-/// A small generator of numbers (SplitMix64), so that a seed names a run.
+/// A small random number generator (SplitMix64), so that a seed identifies a run.
 pub struct Random(u64);
 
 impl Random {
@@ -22,7 +22,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// From `low` up to and with `high`.
+    /// A number from `low` to `high`, both included.
     pub fn number(&mut self, low: i64, high: i64) -> i64 {
         low + (self.next() % (high - low + 1) as u64) as i64
     }
@@ -51,7 +51,7 @@ pub struct Pair {
     pub gold: String,
 }
 
-/// What a model writes around an answer.
+/// A text such as a model writes around an answer.
 pub fn said(random: &mut Random, answer: &str) -> String {
     match random.number(0, 7) {
         0 => format!("\\boxed{{{answer}}}"),

@@ -6,12 +6,12 @@ const NOUNS: [&str; 12] = [
     "lanterns", "violins", "pebbles", "walnuts", "buckets", "sparrows", "miles", "hours", "boys", "girls", "adults",
     "rows",
 ];
-/// No two of one value for the same number.
+/// Units of which no two give the same value for the same number.
 const UNITS: [&str; 20] = [
     "km", "m", "cm", "kg", "g", "s", "min", "h", "km/h", "m/s", "cm^2", "m^2", "m^3", "L", "°C", "N", "J", "W", "V",
     "\\%",
 ];
-/// No two say the same of a number.
+/// Words of which no two mean the same before a number.
 const BEFORE: [&str; 10] = [
     "at least",
     "at most",
@@ -36,10 +36,11 @@ const BEHIND: [&str; 8] = [
 ];
 const FUNCTIONS: [&str; 10] = ["\\sin", "\\cos", "\\tan", "\\cot", "\\ln", "\\cup", "\\cap", "\\max", "\\min", "\\gcd"];
 
-/// What is changed, in equal shares.
+/// The kinds of changes, in equal shares.
 pub const KINDS: [&str; 6] = ["word", "unit", "sign", "operator", "name", "digit"];
 
-/// `reference` with one change of that kind; `None` when there is no place for it where it makes a surely different answer.
+/// `reference` with one change of that kind; `None` if there is no place where the change makes a certainly different
+/// answer.
 pub fn pair(random: &mut Random, reference: &str, kind: &'static str) -> Option<Pair> {
     // A zero can take away the change: 0/5, 2^0.
     if reference.len() > 120 || reference.trim().is_empty() || reference.contains('0') {
@@ -66,14 +67,14 @@ pub fn pair(random: &mut Random, reference: &str, kind: &'static str) -> Option<
     Some(Pair { kind, pred: said(random, &pred), gold })
 }
 
-/// Whether a reference is one plain number, so that words and units may be put around it.
+/// Whether a reference is one plain number, so that words and units can be added around it.
 fn is_number(reference: &str) -> bool {
     reference.starts_with(|c: char| c.is_ascii_digit())
         && reference.chars().all(|c| c.is_ascii_digit() || c == '.')
         && reference.parse::<f64>().is_ok_and(|n| n > 1.0)
 }
 
-/// Another word in a reference that has one; else a number with different words behind or before it.
+/// Another word in a reference that has one; else a number with different words after or before it.
 fn words_around(random: &mut Random, chars: &[char], at: usize) -> Option<(String, String)> {
     let text: String = chars.iter().collect();
     if !is_number(&text) {
@@ -116,7 +117,7 @@ fn units(random: &mut Random, reference: &str) -> Option<(String, String)> {
     Some((spelt(random, u), spelt(random, v)))
 }
 
-/// The other sign before a whole number, fraction or root.
+/// The opposite sign before an integer, fraction or root.
 fn leading_sign(reference: &str) -> Option<String> {
     let positive = reference.strip_prefix('-').unwrap_or(reference);
     let is_one = positive.starts_with(|c: char| c.is_ascii_digit())
@@ -176,7 +177,7 @@ fn operator(random: &mut Random, chars: &[char], at: usize) -> Option<String> {
     ))
 }
 
-/// Another variable for one, or a number as the value of two different names.
+/// Another variable in place of one, or a number as the value of two different names.
 fn names(random: &mut Random, chars: &[char], at: usize) -> Option<(String, String)> {
     const NAMES: [&str; 14] = [
         "AB",
@@ -207,7 +208,8 @@ fn put(chars: &[char], at: usize, with: &str) -> String {
     chars[..at].iter().collect::<String>() + with + &chars[at + 1..].iter().collect::<String>()
 }
 
-/// Another digit, which is no zero and does not stand in a power of one or under one.
+/// Another digit, which is not zero. Texts in which a digit may not change the value (powers, fractions) are left
+/// out.
 fn digit(random: &mut Random, chars: &[char], at: usize) -> Option<String> {
     // 1^2 and 1^3, \frac{x}{x}: only in texts where a digit counts by itself.
     let plain = !chars.contains(&'^') && !chars.contains(&'!') && !chars.contains(&'\\');
@@ -224,7 +226,7 @@ fn digit(random: &mut Random, chars: &[char], at: usize) -> Option<String> {
     Some(put(chars, at, &new.to_string()))
 }
 
-/// The other sign, not in front of a bracket or inside a power, and not where both are said.
+/// The opposite sign, not in front of a bracket or inside a power, and not if both signs are given.
 fn sign(chars: &[char], at: usize) -> Option<String> {
     let text: String = chars.iter().collect();
     if !['+', '-'].contains(&chars[at])
@@ -238,7 +240,7 @@ fn sign(chars: &[char], at: usize) -> Option<String> {
     Some(put(chars, at, if chars[at] == '+' { "-" } else { "+" })).filter(|_| at > 0 && chars.get(at + 1).is_some())
 }
 
-/// Another variable for a letter that stands alone, another noun for a long word.
+/// Another variable in place of a single letter, another noun in place of a long word.
 fn word(random: &mut Random, chars: &[char], at: usize) -> Option<(&'static str, String)> {
     let letter = |i: usize| chars.get(i).is_some_and(|c| c.is_alphabetic());
     let mut start = at;

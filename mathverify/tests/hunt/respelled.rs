@@ -1,4 +1,4 @@
-//! One answer in two spellings: the same by construction.
+//! One answer in two spellings, equal by construction.
 
 use super::{Pair, Random, said};
 
