@@ -77,7 +77,7 @@ impl AsRef<[u8]> for Mapped {
 /// When the file cannot be opened.
 pub fn map(path: &Path) -> anyhow::Result<SharedBytes> {
     let file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    // SAFETY: the file lies in the private folder and is replaced by renaming, never written in place.
+    // SAFETY: the file is in the private folder and is replaced by renaming, never written in place.
     let mapped = unsafe { memmap2::Mmap::map(&file) }?;
     Ok(Arc::new(Mapped(mapped)))
 }

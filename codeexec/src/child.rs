@@ -81,7 +81,7 @@ impl Worker {
         let Some(language) = languages::find(&job.language) else {
             return Ok(Verdict::without_run(&job.id, Status::Error, languages::unknown(&job.language)));
         };
-        // Nothing passes that was not judged, whoever made the job.
+        // No program passes without being judged, whatever the source of the job.
         if let Err(sentence) = job.check() {
             return Ok(Verdict::without_run(&job.id, Status::Error, sentence));
         }

@@ -107,7 +107,7 @@ impl Sandbox {
 
     fn pool(&self, prefix: &[&str]) -> anyhow::Result<Pool> {
         if self.backend == Backend::Native {
-            // Said before anything runs, and not by every worker.
+            // Reported once before anything runs, not by every worker.
             Native::open()?;
         }
         let pool = Pool::new(Launcher::own(prefix)?, self.workers(), self.limits()?, self.seed);
@@ -214,7 +214,7 @@ pub fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
         Command::Serve(args) => {
             let workers = args.sandbox.workers();
             let pool = Arc::new(args.sandbox.pool(prefix)?);
-            // Programs of the queue wait in threads for a worker process: as many threads as processes.
+            // Queued programs wait in threads for a worker process, so there are as many threads as processes.
             let token = http_service::token_in(&args.token_env);
             let options = http_service::Options {
                 addr: args.addr,
@@ -226,8 +226,8 @@ pub fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
             Ok(serve::serve(pool, options)?)
         }
         Command::Extract(args) => {
-            // `extract | head` ends quietly. The commands that write to worker processes keep the signal ignored: there a
-            // closed pipe is a lost worker.
+            // `extract | head` ends silently. The commands that write to worker processes keep the signal ignored:
+            // there, a closed pipe means a lost worker.
             sigpipe::reset();
             let mut answer = String::new();
             std::io::stdin().read_to_string(&mut answer).context("cannot read the answer from standard input")?;

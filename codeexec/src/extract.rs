@@ -59,7 +59,7 @@ fn of_language<'a>(blocks: &'a [Block], language: &str) -> [Vec<&'a Block>; 2] {
 
 /// The program in the blocks of an answer.
 fn chosen(blocks: &[Block], language: &str, name: Option<&str>) -> String {
-    // A block without a mark counts beside marked ones where only it defines what is wanted.
+    // A block without a mark counts beside marked ones only if it alone defines the wanted name.
     let lists = of_language(blocks, language);
     let wanted = lists.iter().find(|list| list.iter().any(|block| defines(&block.text, name, language)));
     let candidates = wanted.or_else(|| lists.iter().find(|list| !list.is_empty())).cloned();
@@ -101,7 +101,7 @@ fn after_thinking(answer: &str) -> &str {
         }
     }
     for end in THOUGHT {
-        // Inside a program the mark stands in a text.
+        // Inside a program, the mark is part of a string.
         let is_mark = |at: usize| {
             let after = rest[at + end.len()..].chars().next();
             !rest[..at].ends_with(['"', '\'', '(']) && !after.is_some_and(|c| ['"', '\'', ')'].contains(&c))
@@ -139,7 +139,7 @@ fn with_helpers(blocks: &[&Block], at: usize, language: &str) -> String {
             if defined.contains(word) {
                 continue;
             }
-            // The newest before it, else one after it that only defines.
+            // The newest one before it, else one after it that only defines.
             let has = |i: &usize| own[*i].contains(word) && !taken.contains(i) && own[*i].is_disjoint(&own[at]);
             let before = (0..at).rev().find(has);
             let after = || (at + 1..blocks.len()).find(|i| has(i) && only_defines(&blocks[*i].text, language));
@@ -226,7 +226,7 @@ mod tests {
                 "```python\ndef h(x):\n    return 1\n```\nor\n```python\ndef h(x):\n    return 2\n```\n```python\ndef g(x):\n    return h(x)\n```",
                 "def h(x):\n    return 2\n\ndef g(x):\n    return h(x)\n",
             ),
-            // Drafts in the thinking, and turns.
+            // Drafts in the reasoning, and several turns.
             ("<think>\ndef g(x):\n    return x\n</think>\n@", "@"),
             ("```python\ndef g(x):\n    return 0\n```\n</think>\n\n```python\n@```", "@"),
             (
@@ -238,7 +238,7 @@ mod tests {
                 "```python\ndef g(x):\n    return x.replace(\"</think>\", \"\")\n```",
                 "def g(x):\n    return x.replace(\"</think>\", \"\")\n",
             ),
-            // Other quotation.
+            // Other kinds of quotation.
             ("`def g(x): return 2 * x`", "def g(x): return 2 * x\n"),
             ("Call `g` so: use `def g(x): return 2 * x`, which doubles.", "def g(x): return 2 * x\n"),
             ("```python def g(x): return 2 * x```", "def g(x): return 2 * x\n"),

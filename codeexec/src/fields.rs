@@ -253,7 +253,7 @@ fn is_code(text: &str) -> bool {
             .iter()
             .any(|call| line.starts_with(call) || line.contains(&format!(".{call}")) || line.contains("self.assert"))
             || begins.iter().any(|word| {
-                // `from` and `class` begin sentences, too.
+                // `from` and `class` can also start a sentence.
                 line.starts_with(word) && line.contains([':', ';', '(', '{', '<']) | line.contains(" import ")
             })
     })

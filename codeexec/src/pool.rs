@@ -135,7 +135,8 @@ impl Pool {
                     let detail = "the worker did not answer within the limit and was replaced";
                     return Ok(Verdict::without_run(&job.id, Status::Timeout, detail));
                 }
-                // Nothing in the sandbox can send a signal: a kill came from outside and says nothing about the program.
+                // No program in the sandbox can send a signal: a kill came from outside, and is not caused by the
+                // program.
                 Err(Lost::Dead { was_killed, .. }) if attempt < if was_killed { KILLS } else { 2 } => {
                     *place = None;
                     self.replaced.fetch_add(1, Ordering::Relaxed);
@@ -188,7 +189,7 @@ impl Worker {
         // SAFETY: only async-signal-safe calls between fork and exec.
         unsafe {
             command.pre_exec(|| {
-                // A process group of its own, so that Ctrl-C reaches the supervisor alone, and no core files.
+                // A separate process group, so that Ctrl-C reaches only the supervisor; and no core files.
                 libc::setpgid(0, 0);
                 let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
                 libc::setrlimit(libc::RLIMIT_CORE, &raw const none);

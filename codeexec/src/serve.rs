@@ -17,7 +17,7 @@ pub fn routes(pool: Arc<Pool>) -> Routes {
     let handler = move |item: Value| -> Result<Value, Failure> {
         let job = Job::from_value(item).map_err(BadRequest)?;
         if let Ok(mut named) = named.lock() {
-            // Each once while it serves, and not without end.
+            // Each name once per server, and a limited number of names.
             for name in job.meta.keys() {
                 if named.len() < 100 && named.insert(name.clone()) {
                     eprintln!("field {name:?} holds no tests and is not read");

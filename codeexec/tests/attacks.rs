@@ -105,7 +105,7 @@ fn outcomes(pool: &Pool, attacks: &[Attack]) -> Vec<Outcome> {
 
 fn check(attacks: &[Attack], hang: f64) {
     let pool = common::pool(LIMIT);
-    // Both workers open every language before anything is measured.
+    // Both workers open every language before the measurement.
     let canaries = ["python", "javascript", "php", "ruby", "c", "cpp"].map(canary);
     let languages: std::collections::BTreeSet<&str> = attacks.iter().map(|attack| attack.language).collect();
     let used = || canaries.iter().filter(|canary| languages.contains(canary.language.as_str()));

@@ -54,7 +54,7 @@ fn a_run_that_is_killed_goes_on_and_ends_the_same() {
         command.stderr(Stdio::null()).spawn().unwrap()
     };
     let mut child = start();
-    // Killed when some verdicts are there; whatever happened until then, the rest is right.
+    // Killed when some verdicts exist; whatever happened until then, the rest must be right.
     for _ in 0..2000 {
         std::thread::sleep(Duration::from_millis(5));
         if std::fs::read_to_string(&partial).unwrap_or_default().lines().count() > 20 {

@@ -71,7 +71,7 @@ fn a_test_without_a_comparison_is_an_error() {
         "if up(1) == 5:\n    assert False\n    x = 1\nelse:\n    pass\ndef test_b():\n    pass\n",
         "try:\n    up('a')\nexcept Exception:\n    pass\n",
     ] {
-        // The last but one asks something: it is the test function that judges nothing.
+        // The last but one asks a question: it is the test function that judges nothing.
         cases.push((json!({"code": UP, "tests": [text]}), Status::Error));
         cases.push((json!({"code": UP, "test": text}), Status::Error));
     }
@@ -145,7 +145,7 @@ async def wait(x): return x + 1
         "async def test_later():\n    assert await Num(4).later() == 4",
     ]);
     let mut cases = vec![(json!({"code": code, "tests": tests}), Status::Passed)];
-    // What agrees with everything is not taken for plain data.
+    // An object that equals everything is not taken for plain data.
     let agrees = "
 class A:
     def __eq__(self, o): return True

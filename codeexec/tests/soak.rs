@@ -30,7 +30,7 @@ const BATCH: usize = 10;
 
 /// The program with number `i`, the same in every run.
 fn program(i: usize) -> Value {
-    // Those that end by themselves have time to, on a busy machine too: the limit of time is for the others.
+    // Programs that end by themselves get enough time even on a busy machine; the time limit is for the others.
     const HOSTILE: [(&str, f64); 10] = [
         ("def f(x):\n    while True: pass", 0.1),
         ("import os\ndef f(x): os._exit(0)", 10.0),
@@ -91,7 +91,7 @@ struct Answers {
 impl Answers {
     fn open(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        // A line that a kill has cut off has no end.
+        // A line that a kill has cut has no newline.
         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
         let lines = whole.lines().filter_map(|line| line.split_once(' '));
         let known = lines.map(|(id, gist)| (id.parse().unwrap(), gist.to_owned())).collect();
@@ -189,7 +189,7 @@ fn serve(count: usize, answers: &Answers, end: Instant) -> (usize, usize, Vec<(u
                     continue;
                 }
                 let batch = Value::Array(ids.iter().map(|id| program(*id)).collect());
-                // Sent again when the server was killed: then there was no answer.
+                // Sent again if the server was killed, since there was no answer.
                 let reply = loop {
                     let port = server.read().unwrap().port;
                     match post(port, &batch) {

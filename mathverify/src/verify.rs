@@ -79,7 +79,7 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
         return verdict(Outcome::unknown("no answer found in the prediction"), None, reference.text);
     };
     let mut outcome = compare_found(&found.text, &reference.text, options);
-    // A number cut out of a sentence brings its words with it: "she has 5 apples" is no `5 pears`.
+    // A number from a sentence keeps its words: "she has 5 apples" does not equal `5 pears`.
     if outcome.is_equal()
         && options.units != Units::Ignored
         && !matches!(found.form, Form::Whole | Form::Boxed)
@@ -130,7 +130,7 @@ fn choice_in_reference(gold: &str, reference: &Extraction) -> Option<char> {
     }
     let lines = || [gold.trim().lines().next_back(), gold.trim().lines().next()].into_iter().flatten();
     lines().find_map(choice_letter).or_else(|| {
-        // `C Cecile`: a letter, and a name behind it.
+        // `C Cecile`: a letter, followed by a name.
         lines().find_map(|line| {
             let mut parts = line.split_whitespace();
             let letter = parts.next().filter(|p| p.len() == 1 && ("A"..="J").contains(p))?;
@@ -156,7 +156,7 @@ fn choice(
             return verdict(outcome, Some(found.clone()), reference.text.clone());
         }
     }
-    // A formula is no choice: `2E` for `E`.
+    // A formula is not a choice: `2E` for `E`.
     if let Some(Extraction { text, form: Form::Whole, .. }) = &found
         && choice_letter(text).is_none()
         && crate::compare::is_formula(text)

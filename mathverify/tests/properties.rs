@@ -259,7 +259,7 @@ proptest! {
         let place = place % coefficients.len();
         coefficients[place] += change;
         prop_assert_eq!(status(&factored, &polynomial(&coefficients)), Status::Different);
-        // Behind a function no normal form helps: values have to decide.
+        // Inside a function no normal form helps: the values must decide.
         let (f, p) = (format!("\\cos({factored})"), format!("\\sin(\\frac{{\\pi}}{{2}} - ({}))", polynomial(&expanded(&roots))));
         prop_assert_eq!(status(&f, &p), Status::Equal);
     }

@@ -14,7 +14,7 @@ fn fence(line: &str) -> Option<(char, usize, usize, &str)> {
     let character = trimmed.chars().next().filter(|c| ['`', '~', '\''].contains(c))?;
     let length = trimmed.chars().take_while(|c| *c == character).count();
     let rest = trimmed[length..].trim();
-    // Three apostrophes are a fence only where they name a language, since Python's texts begin so.
+    // Three apostrophes are a fence only if they name a language, since Python strings start in the same way.
     let is_named = character != '\'' || crate::languages::find(&rest.to_lowercase()).is_some();
     (length >= 3 && !rest.contains('`') && is_named).then_some((character, length, line.len() - trimmed.len(), rest))
 }
@@ -94,7 +94,7 @@ pub fn inline(answer: &str, looks: impl Fn(&str) -> bool, defines: impl Fn(&str)
         let inside = &rest[at + length..];
         let Some(end) = inside.find(&"`".repeat(length)) else { break };
         let mut text = inside[..end].trim();
-        // A fence in one line may begin with its language.
+        // A fence on one line may start with its language.
         if let Some((first, code)) = text.split_once(' ')
             && length >= 3
             && crate::languages::find(&first.to_lowercase()).is_some()

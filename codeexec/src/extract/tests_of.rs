@@ -69,7 +69,7 @@ fn of_answer(answer: &str, language: &str, entry_point: Option<&str>, before: &s
         }
     }
     let all = if whole.is_empty() { divided } else { whole };
-    // Two entries cannot stand in one text: the last one is the corrected one.
+    // A program cannot have two entry points: the last one is the corrected one.
     let mains = all.iter().filter(|tests| words(tests).any(|word| word == "main")).count();
     let is_compiled = ["c", "cpp"].contains(&language);
     let tests = if is_compiled && mains > 1 { all.last().cloned().unwrap_or_default() } else { all.join("\n") };
@@ -112,7 +112,7 @@ fn divide(text: &str, language: &str, name: Option<&str>, before: &str) -> Parts
     if has_no_program && name.is_none_or(|name| !own.contains(name)) {
         return Parts { program: String::new(), tests: text.to_owned() };
     }
-    // Statements behind the last definition prepare the tests; those before it belong to the program.
+    // Statements after the last definition prepare the tests; those before it belong to the program.
     let last = parts.iter().rposition(|(kind, _)| *kind == Part::Definition).unwrap_or(0);
     let mut divided = Parts::default();
     for (at, (kind, text)) in parts.iter().enumerate() {
@@ -152,7 +152,7 @@ fn parts(text: &str, language: &str) -> Vec<String> {
             last.push('\n');
         }
         is_pending = is_prefix && !is_open || is_pending && line.trim().is_empty();
-        // A text over several lines may have lines at the margin.
+        // A string over several lines may have unindented lines.
         let marks: &[&str] = match language {
             "python" => &["\"\"\"", "'''"],
             "javascript" => &["`"],
@@ -224,7 +224,7 @@ fn part(text: &str, language: &str) -> Part {
                 name.starts_with("test") || name == "main" && (asserts || any(&["test", "return 1;", "exit(1)"]))
             }
         };
-        // A function that only calls others of tests asserts nothing itself.
+        // A function that only calls test functions asserts nothing itself.
         return if is_test { Part::Test } else { Part::Definition };
     }
     let runs_tests = match language {
@@ -326,10 +326,10 @@ mod tests {
             assert_eq!(found(&[&first]), Parts { tests: String::new(), ..both.clone() }, "{language}");
             assert_eq!(found(&[&first, &second]), both, "{language}");
             assert_eq!(found(&[&first, &second, &third]), both, "a demonstration is not a program: {language}");
-            // Without a name for what has to be defined.
+            // Without a wanted name.
             let found = program_and_tests(&[&fenced(language, program), &second, &third], language, None);
             assert_eq!(found, both, "{language}");
-            // Both in one answer, each in a block of its own.
+            // Both in one answer, in separate blocks.
             let newer = (program.replace("+ 1", "+ 2").replace("{1}", "{2}"), tests.replace("up(1)", "up(0)"));
             let answer = fenced(language, &newer.0) + &fenced("", &newer.1);
             let found = program_and_tests(&[&first, &second, &answer], language, Some("up"));
@@ -355,11 +355,11 @@ mod tests {
         let answers: Vec<&str> = answers.iter().map(String::as_str).collect();
         let found = program_and_tests(&answers, "py", None);
         assert_eq!((found.program.as_str(), found.tests.as_str()), (TEXTS[0].1, helper));
-        // What is wanted is no test, whatever its name is.
+        // The wanted function is not a test, whatever its name.
         let program = "def test_prime(n):\n    return all(n % k for k in range(2, n))\n";
         let found = program_and_tests(&[&fenced("python", program)], "python", Some("test_prime"));
         assert_eq!((found.program.as_str(), found.tests.as_str()), (program, ""));
-        // Without a fence, and nothing at all.
+        // Without a fence, and an empty answer.
         assert_eq!(program_and_tests(&[program, "assert test_prime(3)"], "python", None).tests, "assert test_prime(3)");
         assert_eq!(program_and_tests(&[""], "python", None), Parts::default());
     }

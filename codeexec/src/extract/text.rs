@@ -58,7 +58,7 @@ pub fn defines(text: &str, name: Option<&str>, language: &str) -> bool {
     let keywords = ["def", "class", "function", "const", "let", "var", "struct"];
     let starts = |rest: &str| rest.strip_prefix(name).is_some_and(|r| !r.starts_with(is_word));
     text.lines().any(|line| {
-        // C and C++ begin with a type, at the margin.
+        // C and C++ definitions start with a type, unindented.
         let typed = || {
             is_compiled(language)
                 && line.match_indices(name).any(|(at, _)| {
@@ -68,7 +68,7 @@ pub fn defines(text: &str, name: Option<&str>, language: &str) -> bool {
                         && !before.contains(['=', '('])
                         && !["return ", "assert "].iter().any(|word| before.starts_with(word))
                         && after.starts_with('(')
-                        // A declaration ends before a body begins.
+                        // A declaration ends before a body starts.
                         && !after.split('{').next().unwrap_or(after).contains(';')
                 })
         };
@@ -140,7 +140,7 @@ pub fn looks_like_code(text: &str, language: &str) -> bool {
 pub fn bare(answer: &str, language: &str) -> String {
     let lines: Vec<&str> = answer.lines().collect();
     let Some(first) = lines.iter().position(|line| is_start(line, language)) else { return answer.to_owned() };
-    // Prose is a line at the margin that ends or reads like a sentence; code goes on over blank and indented lines.
+    // Prose is an unindented line that ends or reads like a sentence; code continues over blank and indented lines.
     let is_prose = |line: &str| {
         let sentence = line.ends_with(['.', ':', '!', '?']) && line.split(' ').count() > 3;
         let is_code = if language == "python" { is_block(line) } else { line.contains([';', '{', '}']) };

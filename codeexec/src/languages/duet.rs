@@ -76,7 +76,7 @@ impl Program {
                 GuestEvent::Message(b'N', _) => {}
                 GuestEvent::Message(kind, content) => return Ok((kind, content)),
                 GuestEvent::Ended(ended) => {
-                    // Its own code returned although it was asked for more: an exit by other means.
+                    // Its code returned although more was requested: an exit by other means.
                     let ending = ended.err().unwrap_or(Ending::Stopped(Stop::Exit(0)));
                     self.ended = Some(ending.clone());
                     return Err(ending);
@@ -131,7 +131,7 @@ fn one_run(stage: &dyn Stage, job: &Job, limits: &Limits) -> anyhow::Result<Verd
         },
         Ok(Loaded::Raised { class, traceback }) => {
             verdict.status = Status::Error;
-            // CPython tells what went wrong in the last line, the others in the first.
+            // CPython's last line describes the error; for the other languages, the first line does.
             let line = traceback.lines().rev().find(|line| line.starts_with(&class)).unwrap_or(&class);
             verdict.detail = Some(line.to_owned());
             if class == "SystemExit" && job.expected_stdout.is_some() {
@@ -149,7 +149,7 @@ fn one_run(stage: &dyn Stage, job: &Job, limits: &Limits) -> anyhow::Result<Verd
     }
     let ended = program.ended.clone();
     if ended.is_none() {
-        // Nothing more to do: it ends by its own return, and writes out what it holds back.
+        // No more work: it ends by returning, and flushes its buffers.
         program.peer.reply(Vec::new());
         if !judged
             && let Some(Err(ending)) = await_end(&program.peer)

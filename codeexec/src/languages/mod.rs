@@ -125,7 +125,7 @@ pub fn set_up(names: &[String]) -> anyhow::Result<()> {
     // Interpreters recurse deeper than a main thread's stack allows.
     let thread = std::thread::Builder::new().stack_size(THREAD_STACK).spawn(move || -> anyhow::Result<()> {
         let machine = machine()?;
-        // One set-up at a time: a second one waits and finds it done.
+        // One set-up at a time: a second one waits, and then finds it done.
         let lock = fs::File::create(cache::private_folder()?.join("lock"))?;
         lock.lock().context("cannot lock the cache folder")?;
         cache::remove_left_over()?;

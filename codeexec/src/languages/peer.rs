@@ -61,7 +61,7 @@ impl Peer {
         let (replies, read) = mpsc::channel();
         let thread = std::thread::Builder::new().name("guest".into()).stack_size(THREAD_STACK).spawn(move || {
             let (ended, outcome) = body(&tell, read);
-            // Nobody listens any more where the verdict is known.
+            // If the verdict is already known, nobody receives this.
             tell.send(GuestEvent::Ended(ended)).ok();
             outcome
         })?;
@@ -109,7 +109,7 @@ impl Peer {
 
     /// Sends the reply to its question.
     pub fn reply(&self, answer: Vec<u8>) {
-        // A guest that has ended is heard of by `listen`.
+        // If the guest has ended, `listen` reports it.
         self.replies.send(answer).ok();
     }
 

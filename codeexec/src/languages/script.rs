@@ -90,7 +90,7 @@ impl Script {
         for (package, ..) in self.libraries {
             key = key.text("library", package.sha256());
         }
-        // What is written down holds the harness.
+        // A snapshot contains the harness.
         if self.prepare.is_some() {
             key = key.text("snapshot", snapshot::FORM);
             for (path, text) in self.files {
@@ -185,7 +185,7 @@ impl Language for Script {
         if !self.is_set_up(machine)? {
             return Err(not_set_up(self));
         }
-        // SAFETY: the file lies in the private folder, where only this user's `set_up` writes.
+        // SAFETY: the file is in the private folder, where only this user's `set_up` writes.
         let module = unsafe { machine.load(&self.compiled(machine)?) }?;
         Ok(Box::new(Open { script: self, module: link(&module)?, files: self.tree()? }))
     }

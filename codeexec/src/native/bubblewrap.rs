@@ -56,7 +56,7 @@ impl Native {
             ("PATH", "/usr/bin"),
             ("HOME", "/tmp"),
             ("LANG", "C.UTF-8"),
-            // A thread for each core would take the memory that is the program's.
+            // One thread per core would use memory that the program needs.
             ("OPENBLAS_NUM_THREADS", "1"),
             ("OMP_NUM_THREADS", "1"),
         ] {
@@ -93,7 +93,7 @@ fn harness(role: Role) -> String {
 
 impl Runner for Native {
     fn run(&self, job: &Job, limits: &Limits, _: u64) -> anyhow::Result<Verdict> {
-        // Here a sleep takes real time, so the backstop is nearer.
+        // Here a sleep takes real time, so the backstop is shorter.
         let wall = limits.wall.min(limits.time * 3 + Duration::from_secs(5));
         run_duet(self, job, &Limits { wall, ..limits.clone() })
     }

@@ -44,7 +44,7 @@ struct Pipes {
 
 fn pipe() -> anyhow::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];
-    // SAFETY: `ends` has room for the two descriptors; they are owned by nobody else.
+    // SAFETY: `ends` has room for the two descriptors, which nothing else owns.
     unsafe {
         if libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
             return Err(std::io::Error::last_os_error()).context("cannot make a pipe");
@@ -55,7 +55,7 @@ fn pipe() -> anyhow::Result<(OwnedFd, OwnedFd)> {
 
 /// An in-memory file with that content, positioned at its start.
 fn memory_file(content: &[u8]) -> anyhow::Result<File> {
-    // SAFETY: the name is a C string; the descriptor is owned by nobody else.
+    // SAFETY: the name is a C string; nothing else owns the descriptor.
     let mut file = unsafe {
         let fd = libc::memfd_create(c"codeexec".as_ptr(), libc::MFD_CLOEXEC);
         if fd < 0 {
@@ -85,7 +85,7 @@ fn start(mut command: Command, limits: &Limits, stdin: &[u8]) -> anyhow::Result<
     unsafe {
         command.pre_exec(move || {
             let checked = |result: i32| if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(result) };
-            // Out of the way first, so that no descriptor is overwritten before it is copied.
+            // Move the descriptors out of the way first, so that none is overwritten before it is copied.
             let mut high = [0; 3];
             for (copy, (fd, _)) in high.iter_mut().zip(passed) {
                 *copy = checked(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 20))?;
@@ -176,8 +176,8 @@ fn converse(
     } else {
         match code {
             0 => Ok(()),
-            // bubblewrap tells a signal as a shell does. The kernel kills at the limit of processor time, which bubblewrap's own
-            // usage does not always include; a program cannot reach it in less real time.
+            // bubblewrap reports a signal as a shell does. The kernel kills at the processor-time limit, which
+            // bubblewrap's own usage does not always include; a program cannot reach it in less wall time.
             137 | 152 if cpu >= limits.time.as_secs_f64() || clock.wall_time() >= limits.time => {
                 Err(Ending::Stopped(Stop::Time))
             }
@@ -237,7 +237,8 @@ fn reap(child: &mut Child, clock: &Clock, stopped: &mut Option<Stop>) -> (i32, f
     loop {
         // SAFETY: a structure of numbers, for which zero is a value.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-        // SAFETY: both places are valid for the length of the call; the child is ours and not waited for elsewhere.
+        // SAFETY: both places are valid for the length of the call; the child is ours and is not waited for
+        // elsewhere.
         let ended = unsafe { libc::wait4(id, &raw mut status, libc::WNOHANG, &raw mut usage) };
         if ended != 0 {
             let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;

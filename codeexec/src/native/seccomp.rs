@@ -57,7 +57,7 @@ fn if_equal(value: u32) -> [u8; 8] {
 pub fn filter() -> Vec<u8> {
     // struct seccomp_data: the call's number at 0, the architecture at 4, the arguments from 16 on.
     let mut program = vec![load(4), instruction(0x15, 1, 0, ARCHITECTURE), answer(KILL), load(0)];
-    // x86-64's other table of calls (x32) begins at this bit.
+    // x86-64's second table of calls (x32) starts at this bit.
     program.extend([instruction(0x35, 0, 1, 0x4000_0000), answer(REFUSE)]);
     for call in REFUSED {
         program.extend([if_equal(call as u32), answer(REFUSE)]);
@@ -67,7 +67,7 @@ pub fn filter() -> Vec<u8> {
         program.extend([if_equal(call as u32), answer(REFUSE)]);
     }
     program.extend([if_equal(libc::SYS_clone3 as u32), answer(UNKNOWN)]);
-    // `clone` makes threads, which may be, and processes, which may not.
+    // `clone` creates threads, which are allowed, and processes, which are not.
     program.extend([instruction(0x15, 0, 3, libc::SYS_clone as u32), load(16)]);
     program.extend([instruction(0x45, 1, 0, libc::CLONE_THREAD as u32), answer(REFUSE), answer(ALLOW)]);
     program.concat()

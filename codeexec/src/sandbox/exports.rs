@@ -99,7 +99,7 @@ fn add(wasm: &[u8], new: &[(String, u8, u32)]) -> anyhow::Result<Vec<u8>> {
         content.push(*kind);
         leb128(*index, &mut content);
     }
-    // The section's head is its id and its size in LEB128, right before the range.
+    // The section's header is its id and its size in LEB128, directly before the range.
     let head = (1..=6)
         .map(|length| range.start - length)
         .find(|at| {

@@ -187,7 +187,7 @@ impl Files {
     }
 
     fn add(&mut self, at: NodeId, name: &str, node: Node) -> Result<NodeId, Errno> {
-        // Nodes are never reclaimed, so a removed one stays on the bill.
+        // Nodes are never reclaimed, so a removed one still counts.
         self.charge(NODE_BYTES + name.len() as u64)?;
         let id = self.nodes.len();
         self.entries_mut(at)?.insert(name.to_owned(), id);
@@ -305,7 +305,7 @@ impl Files {
             self.resize(node, end)?;
         }
         let (Node::Own(bytes) | Node::Gone(bytes)) = &mut self.nodes[node] else { return Err(errno::ROFS) };
-        // In range: the resize above made it so, and then the position fits a usize.
+        // In range: the resize above ensured it, and so the position fits a usize.
         bytes[position as usize..end as usize].copy_from_slice(data);
         Ok(())
     }

@@ -129,7 +129,7 @@ impl Clock {
 
     /// Advances the guest's clock.
     pub fn sleep(&self, time: Duration) -> Result<(), Stop> {
-        // Past the limit there is no more to know.
+        // Past the limit, the exact value no longer matters.
         let slept = self.slept().saturating_add(time).min(Duration::from_secs(86_400 * 365));
         self.slept.store(slept.as_nanos() as u64, Ordering::Relaxed);
         self.check()
@@ -337,7 +337,7 @@ impl Guest {
         match self.checks.iter().rposition(is_same) {
             Some(at) => self.checks[at].passed &= check.passed,
             None if self.checks.len() < MAX_CHECKS => self.checks.push(check),
-            // There is no room, and a failure counts.
+            // There is no room, but a failure must be recorded.
             None if !check.passed => self.checks[MAX_CHECKS - 1] = check,
             None => {}
         }

@@ -62,7 +62,7 @@ impl Machine {
             }
             Profile::Programs => {
                 let mut pool = PoolingAllocationConfig::default();
-                // Of each of six languages a program, its judge, and what they are restored from.
+                // For each of six languages: a program, its judge, and the instances from which they are restored.
                 pool.total_core_instances(18).total_memories(18).total_tables(36).total_gc_heaps(18);
                 pool.max_memory_size(settings.max_memory).table_elements(200_000).max_core_instance_size(8 << 20);
                 pool.linear_memory_keep_resident(64 << 20).table_keep_resident(1 << 20).pagemap_scan(Enabled::Auto);
@@ -110,7 +110,7 @@ impl Machine {
     /// The file must have been written by [`Machine::precompile`], and must never be writable for others, since it is
     /// machine code.
     pub unsafe fn load(&self, path: &Path) -> anyhow::Result<Module> {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller guarantees the contract.
         let module = unsafe { Module::deserialize_file(&self.engine, path) };
         module.map_err(anyhow::Error::from).with_context(|| format!("cannot load {}", path.display()))
     }
@@ -124,7 +124,7 @@ pub fn link(module: &Module) -> anyhow::Result<Linked> {
     let mut linker = Linker::new(module.engine());
     wasi::define(&mut linker)?;
     linker.func_wrap("host", "call", door)?;
-    // Handles of the component model's early ABI, as ruby.wasm has them, are what they stand for.
+    // Handles of the component model's early ABI, as in ruby.wasm, are the values themselves.
     linker.func_wrap("canonical_abi", "resource_new_rb-abi-value", |value: i32| value)?;
     linker.func_wrap("canonical_abi", "resource_get_rb-abi-value", |value: i32| value)?;
     linker.func_wrap("codeexec", "checked", checked)?;
@@ -341,7 +341,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        // SAFETY: nobody has it afterwards.
+        // SAFETY: the value is not used afterwards.
         let ready = unsafe { ManuallyDrop::take(&mut self.ready) };
         if let (Some(used), false) = (self.used.take(), self.failed) {
             used.take_back(ready);

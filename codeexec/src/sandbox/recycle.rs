@@ -63,7 +63,7 @@ impl Recycler {
     /// Restores an instance; `None` if that is impossible.
     fn restore(&self, ready: &mut Ready) -> Option<()> {
         let original = &mut *self.original.lock().ok()?;
-        // Thrown exceptions are never collected: the next program would have less room for its own.
+        // Thrown exceptions are never collected, so the next program would have less room for its own.
         if ready.store.gc_heap_capacity() != original.store.gc_heap_capacity() {
             return None;
         }
@@ -106,7 +106,7 @@ impl Recycler {
                 any_of: PRESENT | SWAPPED,
                 ..Scan::default()
             };
-            // SAFETY: `scan` and the regions that it points to live through the call, which writes to them alone.
+            // SAFETY: `scan` and its regions live through the call, which writes only to them.
             let count = unsafe { libc::ioctl(self.pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut scan) };
             for region in &regions[..usize::try_from(count).ok()?] {
                 let start = (region.start as usize).max(base) - base;
@@ -122,7 +122,7 @@ impl Recycler {
 }
 
 fn page_size() -> usize {
-    // SAFETY: no arguments that could be wrong.
+    // SAFETY: the call has no arguments.
     usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
@@ -229,7 +229,7 @@ mod tests {
         trapped.call_named::<i32, i32>("read", 0).unwrap();
         drop(trapped);
         assert_eq!(idle(&linked), 0);
-        // An instance that is larger than the next program's limit stays where it is.
+        // An instance that is larger than the next program's limit stays in the store.
         drop(Instance::start(&linked, Guest::idle()).unwrap());
         assert!(linked.used.as_ref().unwrap().take(1 << 20).is_none());
         assert_eq!(idle(&linked), 1);

@@ -69,7 +69,7 @@ impl State<'_> {
 
 impl InstanceState for State<'_> {
     async fn global_get(&mut self, name: &str, _: ValType) -> SnapshotVal {
-        // The trait has no room for an error; Wizer asks for globals that it exported itself.
+        // The trait cannot return an error; Wizer asks only for globals that it exported itself.
         self.global(name).unwrap_or(SnapshotVal::I32(0))
     }
 

@@ -104,7 +104,7 @@ fn put_sizes(memory: &mut Memory, strings: &[String], count: u32, size: u32) -> 
 }
 
 #[allow(clippy::too_many_arguments, reason = "the system calls have them")]
-// Arguments that the witx description has and a sandbox in memory has no use for keep an underscore.
+// Arguments of the witx description that a sandbox in memory does not use keep an underscore.
 impl Guest {
     fn args_get(&mut self, memory: &mut Memory, pointers: u32, text: u32) -> Answer {
         put_strings(memory, &self.arguments, pointers, text)

@@ -26,7 +26,7 @@ fn filetype(stat: Stat) -> u8 {
 }
 
 #[allow(clippy::too_many_arguments, reason = "the system calls have them")]
-// Arguments that the witx description has and a sandbox in memory has no use for keep an underscore.
+// Arguments of the witx description that a sandbox in memory does not use keep an underscore.
 impl Guest {
     pub(super) fn fd_advise(&mut self, _: &mut Memory, fd: u32, _offset: u64, _length: u64, _advice: u32) -> Answer {
         Ok(self.open(fd).map(|_| ())?)
@@ -56,7 +56,7 @@ impl Guest {
             Open::Folder(..) => (FILETYPE_FOLDER, 0),
         };
         memory.put(result, &[kind, 0, flags, 0, 0, 0, 0, 0])?;
-        // Without the rights to seek and tell, a character device is a terminal to C libraries; ours are pipes.
+        // To C libraries, a character device without the rights to seek and tell is a terminal; ours are pipes.
         memory.put_u64(u64::from(result) + 8, RIGHTS)?;
         Ok(memory.put_u64(u64::from(result) + 16, RIGHTS)?)
     }
@@ -78,7 +78,7 @@ impl Guest {
                 let stat = self.files.stat(node);
                 put_stat(memory, result, filetype(stat), stat)
             }
-            // Contest programs read as many bytes as standard input says that it has.
+            // Contest programs read as many bytes as the size of standard input.
             Open::Stdin => {
                 let size = self.stdin.len() as u64;
                 put_stat(memory, result, FILETYPE_CHARACTER, Stat { node: 0, is_folder: false, size })

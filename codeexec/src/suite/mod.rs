@@ -99,7 +99,7 @@ pub fn run(pool: &Pool, workers: usize, options: &Options) -> anyhow::Result<Rep
             *c += u64::from(verdict.passed);
         }
     }
-    // The mean over all tasks; undefined where a task has fewer than k samples.
+    // The mean over all tasks; undefined if a task has fewer than k samples.
     let mean = |k: u64| {
         let all: Option<Vec<f64>> = counts.values().map(|(n, c)| pass_at_k(*n, *c, k)).collect();
         all.filter(|all| !all.is_empty()).map(|all| all.iter().sum::<f64>() / all.len() as f64)

@@ -149,7 +149,7 @@ fn task(suite: Suite, record: &Value) -> anyhow::Result<Task> {
     }
     let prompt = text("prompt")?;
     let solution = record["canonical_solution"].as_str();
-    // MBPP+'s solutions are whole; the others continue their prompts.
+    // MBPP+'s solutions are complete; the others continue their prompts.
     let code = match suite {
         Suite::MbppPlus => text("canonical_solution")?,
         _ => prompt.clone() + solution.unwrap_or(""),

@@ -53,8 +53,8 @@ fn python(job: &Job, how: Broken) -> String {
     return 12345"
         }
     };
-    // Benchmarks without an entry point name the function in their tests: those of the program that these call are broken,
-    // and not its helpers, where one breach may make up for another.
+    // Benchmarks without an entry point name the function in their tests. Only the functions of the program that the
+    // tests call are broken, not its helpers, where one fault may cancel another.
     let names = match &job.entry_point {
         Some(name) => format!("['{name}']"),
         None => format!(
@@ -196,7 +196,7 @@ pub fn oracle(task: &Task) -> Option<Job> {
     let lines = |form: &dyn Fn(&str, &str) -> String| -> String {
         answers.iter().map(|(call, answer)| form(call, answer) + "\n").collect()
     };
-    // Where the language tells 3.0 from 3, the call that is the same in kind comes first.
+    // If the language distinguishes 3.0 from 3, the call with the same type comes first.
     job.code = match job.language.as_str() {
         "php" => format!(
             "<?php\nfunction {name}(...$args) {{\n{}{}}}\n",

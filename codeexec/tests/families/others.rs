@@ -245,7 +245,7 @@ fn php() -> Vec<Attack> {
             "fsockopen('1.1.1.1', 53)",
             "file_get_contents('http://1.1.1.1/')",
             "getenv('HOME')",
-            // The interpreter's stub says that it did: a worker would have to be replaced.
+            // The interpreter's stub reports success: a worker would have to be replaced.
             "posix_kill(posix_getppid(), 9) && false",
         ],
     ));

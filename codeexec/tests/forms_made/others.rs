@@ -6,7 +6,7 @@ use super::{Made, Random, Task};
 
 /// The right program of a form and two wrong ones. `@` is the right result in a body.
 pub fn records(language: &'static str, task: &Task, turn: usize, random: &mut Random) -> Vec<Made> {
-    // A list has no simple form in C: its first number is the argument there, and the answer is that of one number.
+    // A list has no simple form in C: its first number is the argument, and the answer is that for one number.
     let mut task = task.clone();
     if ["c", "cpp"].contains(&language) {
         task.is_list = false;
@@ -61,7 +61,7 @@ pub fn records(language: &'static str, task: &Task, turn: usize, random: &mut Ra
             ("an exit", "exit(0);"),
             ("a trap", "__builtin_trap();"),
             ("printed", "printf(\"%d\", (int)(@)); return 0;"),
-            // Each entry of a list has an instance of its own: a program that is right only once is right there.
+            // Each entry of a list has its own instance, so a program that is right only once is right there.
             ("half of it", "return @ / 2;"),
         ],
     };

@@ -92,7 +92,7 @@ pub fn records(task: &Task, turn: usize, random: &mut Random) -> Vec<Made> {
         let (name, body) = WRONG[random.below(WRONG.len())];
         bodies.push((Some(name), body));
     }
-    // What a whole program prints is its answer, and a reference has few ways to fail.
+    // The output of a whole program is its answer, and a reference has few ways to fail.
     if form == "LiveCodeBench stdin" {
         return stdin(task, form, random);
     }

@@ -120,7 +120,7 @@ fn with_own(own: &Map<String, Value>, options: &Options) -> Result<Options, Stri
 
 /// The verdict on one pair, with its id.
 pub(super) fn judge(pair: &Pair, options: &Options) -> Value {
-    // They were read once already, so that they are right.
+    // They were already parsed once, so they are valid.
     let options = with_own(&pair.options, options).unwrap_or_else(|_| options.clone());
     let golds = &pair.golds;
     let Some(pred) = &pair.pred else {
@@ -134,7 +134,7 @@ pub(super) fn judge(pair: &Pair, options: &Options) -> Value {
         };
         return rows::with_id(pair.id.as_ref(), &nothing);
     };
-    // Of several references the first that is equal, else one that is not known to differ.
+    // Of several references: the first that is equal, else one that is not known to differ.
     let mut best: Option<Verdict> = None;
     for gold in golds {
         let verdict = verify(pred, gold, &options);
@@ -162,7 +162,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Some("equal") => equal += 1,
         Some("different") => different += 1,
         _ => {
-            // The clause without its particulars: `the answer is not readable: two numbers side by side`.
+            // The clause without details: `the answer is not readable: two numbers side by side`.
             let reason = verdict["reason"].as_str().unwrap_or("").split(':').next().unwrap_or("").to_owned();
             *unknown.entry(reason).or_default() += 1;
         }

@@ -32,7 +32,7 @@ enum Command {
 /// # Errors
 /// A message for the user, with its causes.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    // `check | head` ends quietly. The server keeps the signal ignored: there a closed pipe is one client's.
+    // `check | head` ends silently. The server keeps the signal ignored: there, a closed pipe concerns one client.
     if !matches!(args.command, Command::Serve(_)) {
         sigpipe::reset();
     }

@@ -114,14 +114,14 @@ fn read(text: &str) -> Option<Bound> {
         };
         const NAMES: [&str; 8] =
             ["least", "most", "above", "below", "sign_least", "sign_most", "sign_above", "sign_below"];
-        // A regex that has no group of this name gives none.
+        // A regex without a group of this name gives none.
         let kind = NAMES.into_iter().find(|name| captures.name(name).is_some())?;
         let mut value = captures.name("value")?.as_str().trim().to_owned();
         if let Some(unit) = captures.name("unit") {
             value = format!("{value} {}", unit.as_str());
         }
         let name = captures.name("name").map(|name| name.as_str().to_owned());
-        // A sign without a name says as little as a word.
+        // A sign without a name has no more meaning than a word.
         let in_words = !kind.starts_with("sign_") || name.is_none();
         is_value(&value).then(|| Bound { side: side(kind), name, value, in_words })
     };
@@ -133,7 +133,7 @@ fn read(text: &str) -> Option<Bound> {
 /// The text without delimiters, with the words of `\text{}` unwrapped.
 fn plain(text: &str) -> String {
     let text = text.trim().trim_end_matches(['.', '。']).replace("\\(", "").replace("\\)", "");
-    // One alone is money.
+    // A single dollar means money.
     let text = if text.matches('$').count() == 2 && !text.contains("\\$") { text.replace('$', "") } else { text };
     let mut out = String::new();
     let mut rest = text.as_str();

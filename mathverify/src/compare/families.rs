@@ -47,7 +47,7 @@ struct Family {
 pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Option<Outcome> {
     let (x, y) = (families(a, options)?, families(b, options)?);
     let smallest = x.iter().chain(&y).map(|f| f.step).fold(f64::INFINITY, f64::min);
-    // The period of all together: whole multiples of each.
+    // The common period: an integer multiple of each.
     let multiple = (1..=48_u32).find(|m| {
         x.iter().chain(&y).all(|f| {
             let times = smallest * f64::from(*m) / f.step;

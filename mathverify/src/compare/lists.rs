@@ -75,7 +75,7 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     let ordered = |e: &Expr| matches!(e, Expr::Tuple(_) | Expr::Brackets(_) | Expr::Matrix(_));
     let single = |e: &Expr| !is_collection(e) && !matches!(e, Expr::Matrix(_));
     let (x, y) = (items(a), items(b));
-    // `1/3 or 0.333...`: one value, said in two ways.
+    // `1/3 or 0.333...`: one value, written in two ways.
     if let (Expr::List(items), other) | (other, Expr::List(items)) = (a, b)
         && single(other)
         && items.iter().all(|i| compare_exprs(i, other, options).is_equal())
@@ -95,7 +95,7 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
         return in_order(&x, &y, options);
     }
     let outcome = without_order(&x, &y, options);
-    // 1, 1, 3 and 1, 3, 3: as many items, of which others are repeated.
+    // 1, 1, 3 and 1, 3, 3: the same number of items, but other items are repeated.
     let set = |e: &Expr| matches!(e, Expr::Set(_));
     if outcome.is_equal() && x.len() == y.len() && !set(a) && !set(b) && !one_to_one(&x, &y, options) {
         return Outcome::different(Tier::Structure, "other items are repeated");
@@ -128,7 +128,8 @@ fn without_order(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     if x.len().max(y.len()) > MAX_UNORDERED {
         return in_order(x, y, options);
     }
-    // Every item has an equal one on the other side. Partners at the same place come first: most lists are in order.
+    // Every item has an equal one on the other side. Partners at the same position are tried first, since most lists
+    // are in order.
     let mut partnered = vec![false; y.len()];
     let mut unknown = None;
     let mut find = |item: &Expr, among: &[Expr], first: usize, forward: bool| -> Partner {

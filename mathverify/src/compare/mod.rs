@@ -30,7 +30,7 @@ pub(crate) fn compare(pred: &str, gold: &str, options: &Options) -> Outcome {
 pub(crate) fn compare_within(pred: &str, gold: &str, context: &Context<'_>) -> Outcome {
     match (families::without_remark(pred), families::without_remark(gold)) {
         (None, None) => compare_texts(pred, gold, context),
-        // `for k ∈ ℤ` says what the letter is; the value stands before it.
+        // `for k ∈ ℤ` describes the letter; the value is before it.
         (p, g) => compare_texts(p.unwrap_or(pred), g.unwrap_or(gold), context),
     }
 }
@@ -44,7 +44,7 @@ fn compare_texts(pred: &str, gold: &str, options: &Context<'_>) -> Outcome {
     if a == b {
         return Outcome::equal(Tier::Text, "the same text");
     }
-    // Plain whole numbers need no parser.
+    // Plain integers need no parser.
     if let (Some(x), Some(y)) = (text::plain_integer(&a), text::plain_integer(&b)) {
         return if x == y {
             Outcome::equal(Tier::Exact, "the same number")
@@ -84,7 +84,7 @@ fn compare_texts(pred: &str, gold: &str, options: &Context<'_>) -> Outcome {
 pub(crate) fn rounds(exact: &str, decimal: &str) -> bool {
     let options = Options { decimal_digits: 1, ..Options::default() };
     let (Ok(exact), Ok(decimal)) = (parse::parse(exact), parse::parse(decimal)) else { return false };
-    // An exact decimal has no rounding beside it.
+    // An exact decimal is not a rounding of another number.
     !matches!(exact, Expr::Num { decimals: Some(_), .. })
         && compare_exprs(&exact, &decimal, &Context::new(&options)).is_equal()
 }

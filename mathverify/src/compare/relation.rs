@@ -120,7 +120,7 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
         let stripped = !(relation(a) && relation(b)) && other_names();
         return if stripped { Outcome::unknown(TWO_NAMES) } else { outcome };
     }
-    // (p, q) = (3, 2) and (u, q) = (3, 2) are no intervals.
+    // (p, q) = (3, 2) and (u, q) = (3, 2) are not intervals.
     if !options.inequalities_as_sets || outcome.reason == TWO_NAMES {
         return outcome;
     }
@@ -147,7 +147,7 @@ fn different_variables(a: &Expr, b: &Expr) -> bool {
     fn collect<'e>(e: &'e Expr, out: &mut Vec<&'e str>) {
         match e {
             Expr::Sym(name) if !out.contains(&&**name) => out.push(name),
-            // W(x) = 1 and W(n) = 1 speak of W.
+            // W(x) = 1 and W(n) = 1 are both about W.
             Expr::Apply(name, arguments) if arguments.iter().all(|a| matches!(a, Expr::Sym(_))) => {
                 if !out.contains(&&**name) {
                     out.push(name);
@@ -172,7 +172,7 @@ fn both(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     let (x, y) = (assignment(a), assignment(b));
     if let (Some(x), Some(y)) = (&x, &y) {
         let outcome = assignments(x, y, options);
-        // The same value of other names is no equation that a factor could make equal.
+        // The same value for other names is not an equation that a factor could make equal.
         if outcome.status == Status::Unknown {
             return outcome;
         }
@@ -217,7 +217,7 @@ fn assignments(x: &Assignment, y: &Assignment, options: &Context<'_>) -> Outcome
             let mut value = y.value.clone();
             for (from, to) in q.iter().zip(p) {
                 if let (Expr::Sym(from), Expr::Sym(name)) = (from, to) {
-                    // f(t) = x + t is no renamed f(x) = 2x.
+                    // f(t) = x + t is not a renamed f(x) = 2x.
                     if from != name && value.any(&|e| matches!(e, Expr::Sym(s) if s == name)) {
                         return Outcome::unknown(TWO_NAMES);
                     }
@@ -267,7 +267,7 @@ fn same_names(a: &Expr, b: &Expr, options: &Context<'_>) -> bool {
             p.len() == q.len() && p.iter().zip(q).all(|(x, y)| same_names(x, y, options))
         }
         _ if a == b => true,
-        // x + y = 7 and y + x = 7, but not BC = 5 and CB = 5: what stands side by side may be one name.
+        // x + y = 7 and y + x = 7, but not BC = 5 and CB = 5: adjacent letters may be one name.
         _ => {
             let name = |e: &Expr| matches!(e, Expr::Sym(_)) || (matches!(e, Expr::Mul(_)) && names_something(e));
             !name(a) && !name(b) && numeric::same(a, b, &options.budget) == Same::Yes
@@ -373,7 +373,7 @@ fn structured(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
             compare_prepared(&x, &y, options)
         }
         _ => {
-            // Lists of relations that are no assignments: one by one.
+            // Lists of relations that are not assignments: one by one.
             match (a, b) {
                 (Expr::List(x), Expr::List(y)) if x.len() == y.len() => {
                     lists::compare(&Expr::Set(x.clone()), &Expr::Set(y.clone()), options)

@@ -109,8 +109,8 @@ fn both_units(x: &Expr, u: &str, y: &Expr, v: &str, options: &Context<'_>) -> Ou
         (Some(_), Some(_)) => Outcome::different(Tier::Policy, "different units"),
         (None, None) if words::same(u, v) => compare_scalars(x, y, options),
         _ if options.units == Units::Required => Outcome::different(Tier::Policy, "different units"),
-        // `20 workers` and `20 cars`: words that are no units say what is counted. Equal numbers are not shown to be equal
-        // answers, and with a unit that is not known different ones are not shown to differ.
+        // `20 workers` and `20 cars`: words that are not units name the counted thing. Equal numbers are then not
+        // shown to be equal answers, and with an unknown unit, different numbers are not shown to differ.
         (known, other) => {
             let outcome = compare_scalars(x, y, options);
             let shown = outcome.status == Status::Different && known.is_none() && other.is_none();
@@ -282,7 +282,7 @@ const LONG_DECIMAL: u32 = 4;
 fn rounded(a: &Expr, b: &Expr, options: &Context<'_>) -> Option<Outcome> {
     let (da, db) = (decimal(a), decimal(b));
     let (short, other) = match (&da, &db) {
-        // 1403.8 and 1403.81 are two exact amounts; a longer decimal stands for more digits than it shows.
+        // 1403.8 and 1403.81 are two exact amounts; a longer decimal represents more digits than it shows.
         (Some((_, n)), Some((_, m))) if *n.max(m) < LONG_DECIMAL => return None,
         (Some((_, n)), Some((_, m))) => {
             if n <= m {

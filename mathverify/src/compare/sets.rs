@@ -90,7 +90,7 @@ pub(super) fn region(e: &Expr, budget: &Budget) -> Option<Vec<Piece>> {
         },
         Expr::Relation(terms, ops) => inequality(terms, ops, budget),
         Expr::List(parts) => {
-            // x < 1 or x > 3; as "and" when together they leave nothing out.
+            // x < 1 or x > 3; an "and" if together they cover everything.
             let regions: Vec<Vec<Piece>> = parts
                 .iter()
                 .map(|p| if matches!(p, Expr::Relation(..)) || is_set(p) { region(p, budget) } else { None })
@@ -287,14 +287,14 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
             all_equal(pairs.into_iter(), options, "different sets").or(|| Outcome::unknown("sets given by conditions"))
         }
         _ if unplain(a, budget) || unplain(b, budget) => Outcome::unknown("sets that are not intervals"),
-        // An interval in brackets beside a list: [1, 2] and 1, 2.
+        // An interval in brackets compared with a list: [1, 2] and 1, 2.
         (Expr::Interval { low, high, low_closed: true, high_closed: true }, Expr::List(items))
         | (Expr::List(items), Expr::Interval { low, high, low_closed: true, high_closed: true })
             if items.len() == 2 =>
         {
             all_equal([(&**low, &items[0]), (&**high, &items[1])].into_iter(), options, "different items")
         }
-        // A vector in square brackets is no interval.
+        // A vector in square brackets is not an interval.
         (Expr::Interval { low, high, low_closed: true, high_closed: true }, Expr::Matrix(rows))
         | (Expr::Matrix(rows), Expr::Interval { low, high, low_closed: true, high_closed: true })
             if options.vectors_as_tuples && rows.iter().flatten().count() == 2 =>

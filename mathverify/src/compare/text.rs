@@ -34,7 +34,7 @@ pub(crate) fn normalised(answer: &str) -> String {
     let mut rest = trimmed;
     while let Some(c) = rest.chars().next() {
         if c == '\\' {
-            // `\leftarrow` is no `\left`.
+            // `\leftarrow` is not `\left`.
             let dropped = DROPPED.iter().find(|d| {
                 rest.starts_with(**d)
                     && !(d.as_bytes()[1].is_ascii_alphabetic()
@@ -61,7 +61,7 @@ pub(crate) fn normalised(answer: &str) -> String {
             continue;
         }
         if c.is_whitespace() {
-            // A space that separates two words or two numbers counts; others do not. `1 e3` is no power of ten.
+            // A space that separates two words or two numbers counts; others do not. `1 e3` is not a power of ten.
             let (before, after) = (out.chars().next_back(), rest.trim_start().chars().next());
             let zero = out.ends_with('0');
             let exponent = |c: char| matches!(c, 'e' | 'E') || (zero && matches!(c, 'x' | 'X' | 'b' | 'o'));

@@ -83,7 +83,7 @@ fn singular(word: &str) -> String {
 /// The reason why a number from a sentence is not shown to equal the reference: the words after it, `after`, differ
 /// from those of the reference.
 pub(crate) fn differing_words(after: &str, found: &str, gold: &str) -> Option<&'static str> {
-    // Words of sentences that say nothing about what is counted.
+    // Words of sentences that do not describe the counted thing.
     const FUNCTION: [&str; 48] = [
         "in",
         "on",

@@ -20,7 +20,7 @@ const MAX_TOGETHER: usize = 40;
 pub(super) fn find(text: &str) -> Option<(Range<usize>, String)> {
     let bytes = text.as_bytes();
     let mut found: Vec<Box> = Vec::new();
-    // From the end: boxes as long as they belong to the one behind.
+    // From the end: boxes as long as they belong to the following one.
     let mut end = bytes.len();
     let mut looked_at = 0;
     while let Some(at) =
@@ -211,7 +211,7 @@ fn together(between: &str) -> bool {
         return false;
     }
     if words.is_empty() {
-        // Only punctuation: no end of a sentence.
+        // Only punctuation, without the end of a sentence.
         return !text.contains(['.', '!', '?', '。']);
     }
     if words.iter().any(|w| w.bytes().any(|b| b.is_ascii_digit())) || text.contains(['.', '!', '?', '。', ':']) {

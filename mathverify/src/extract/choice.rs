@@ -63,7 +63,7 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, char)> {
         let at = text.find(first)?;
         return Some((at..at + 1, first));
     }
-    // `C non A`, `B不是 A`: the first that is not behind a negation; else the last.
+    // `C non A`, `B不是 A`: the first letter that is not after a negation; else the last.
     let all: Vec<regex::Match<'_>> = ALONE.captures_iter(tail).filter_map(|c| c.get(1)).collect();
     let negated = |m: &regex::Match<'_>| {
         let before = tail[..m.start()].trim_end();

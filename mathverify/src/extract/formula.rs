@@ -10,7 +10,7 @@ pub(crate) fn segments(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut out = Vec::new();
     let mut i = 0;
-    // A closing delimiter that was not found once is not looked for again: no text costs more than its length.
+    // A closing delimiter that was not found once is not searched again, so the work is linear in the text's length.
     let mut missing = [false; 2];
     let mut dollars_left = true;
     loop {
@@ -87,7 +87,7 @@ fn currency(text: &str, start: usize, end: usize) -> bool {
     let content = &text[start..end];
     let digit = content.starts_with(|c: char| c.is_ascii_digit());
     let prose = content.split(|c: char| !c.is_ascii_alphabetic()).filter(|w| w.len() >= 3).count();
-    // `$30-($30*0.1)`: what lies between two prices is no formula.
+    // `$30-($30*0.1)`: text between two prices is not a formula.
     let trimmed = content.trim_end();
     if digit
         && (trimmed.ends_with(['+', '-', '*', '/', '(', '=', '×'])
@@ -137,7 +137,7 @@ pub(super) fn last(text: &str) -> Option<(Range<usize>, bool)> {
 
 /// The number that the last sentence states: "34 hours in 4 weeks" states 34.
 fn spoken(text: &str, last: Range<usize>) -> Option<Range<usize>> {
-    // The sentence around the last number: from the last full stop or line's end before it.
+    // The sentence around the last number: from the last full stop or newline before it.
     let before = &text[..last.start];
     let stop = |p: &str| before.rfind(p).map(|i| i + p.len());
     let start =
@@ -150,7 +150,7 @@ fn spoken(text: &str, last: Range<usize>) -> Option<Range<usize>> {
     if let Some(rest) = super::phrase::spoken_rest(&text[start..end]) {
         return Some(start + rest.start..start + rest.end);
     }
-    // What a formula in the sentence says may have been cut off: "20 workers are needed for $x$ widgets in 4 hours".
+    // A statement with a formula may have been truncated: "20 workers are needed for $x$ widgets in 4 hours".
     let sentence = sentence_before(text, last.start);
     if let Some(n) = super::phrase::needed_number(&text[sentence..end]) {
         return Some(sentence + n.start..sentence + n.end);

@@ -119,7 +119,7 @@ fn find(text: &str, choice: bool, unfinished: bool) -> Option<Extraction> {
         })
     };
     if let Some((span, answer)) = boxed::find(seen) {
-        // "Final answer: ..." behind the box has the last word.
+        // "Final answer: ..." after the box takes precedence.
         let behind = &seen[span.end..];
         if !choice
             && behind.len() < TAIL
@@ -133,7 +133,7 @@ fn find(text: &str, choice: bool, unfinished: bool) -> Option<Extraction> {
             }
         }
         let inner = if choice { choice_letter(&answer).map(|c| c.to_string()) } else { None };
-        // A line that says the letter outranks a box without one.
+        // A line that states the letter takes precedence over a box without one.
         if choice
             && inner.is_none()
             && let Some((span, letter)) = choice::announced(seen)
@@ -170,7 +170,7 @@ fn find(text: &str, choice: bool, unfinished: bool) -> Option<Extraction> {
         return at(Form::Bold, shifted(span), Cow::Owned(answer));
     }
     let Some((span, is_formula)) = formula::last(tail) else {
-        // A few words that only mention a value are the answer as they stand.
+        // A few words that only mention a value are used unchanged as the answer.
         let short = seen.len() <= WHOLE && !seen.contains('\n') && seen.split_whitespace().count() <= 12;
         return if short { at(Form::Whole, 0..seen.len(), Cow::Borrowed(seen)) } else { None };
     };
@@ -206,7 +206,7 @@ fn is_whole(text: &str) -> bool {
             if crate::quantity::read(text).is_some() {
                 return true;
             }
-            // Unreadable formulas between their delimiters, and short texts without numbers, stand for themselves.
+            // Unparsable formulas between their delimiters, and short texts without numbers, are answers as they are.
             let alone = dollars == 2 && bytes.starts_with(b"$") && bytes.ends_with(b"$");
             let words = text.split_whitespace().count();
             alone
@@ -248,7 +248,7 @@ fn answer_like(e: &crate::ast::Expr) -> bool {
         Expr::Tuple(_) | Expr::Set(_) | Expr::Brackets(_) | Expr::Ratio(_) | Expr::Matrix(_) | Expr::Union(_) => {
             e.children().into_iter().all(answer_like)
         }
-        // Words that are added, divided or raised to a power are no value: "the sum is -3" is no difference.
+        // Words that are added, divided or raised to a power are not a value: "the sum is -3" is not a difference.
         _ => !e.any(&|e| match e {
             Expr::Text(_) => true,
             Expr::Quantity(_, unit) => unit.split_whitespace().count() > 3,
@@ -270,7 +270,7 @@ fn verb_inside(e: &crate::ast::Expr) -> bool {
 pub(crate) fn reference(text: &str) -> Extraction {
     let whole = || Extraction { text: text.trim().to_owned(), form: Form::Whole, span: 0..text.len() };
     match extract(text) {
-        // Without an announcement a text is its own answer: no number or formula in it is compared alone.
+        // Without an announcement, a text is its own answer: no number or formula in it is compared alone.
         Some(found) if matches!(found.form, Form::Number | Form::Formula) => whole(),
         Some(found) => found,
         None => whole(),

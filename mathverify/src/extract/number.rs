@@ -58,14 +58,14 @@ fn tidy(text: &str, span: Range<usize>) -> Option<Range<usize>> {
     if before_digits.is_some_and(|c| (c.is_ascii_alphabetic() && c != 'x') || c == '_' || c == '^') {
         return None;
     }
-    // 2A, 3D behind a letter or digit: part of a name; 5kg and 10m are numbers with units.
+    // 2A, 3D after a letter or digit are part of a name; 5kg and 10m are numbers with units.
     let mut after = text[span.end..].chars();
     let capital = after.next().is_some_and(|c| c.is_ascii_uppercase());
     let word = after.next().is_some_and(|c| c.is_ascii_lowercase());
     if capital && !word && before_digits.is_some_and(char::is_alphanumeric) {
         return None;
     }
-    // A minus between two operands is no sign: 10 - 4, x-3, 16-17.
+    // A minus between two operands is not a sign: 10 - 4, x-3, 16-17.
     if found.starts_with(['-', '−']) {
         let before = text[..start].trim_end();
         let operand = before.chars().next_back().is_some_and(|c| c.is_alphanumeric() || matches!(c, ')' | ']' | '}'));

@@ -16,7 +16,7 @@ pub(super) fn hashes(text: &str) -> Option<Range<usize>> {
     let start = at + 4;
     let length = text[start..].find('\n').unwrap_or(text.len() - start);
     let content = &text[start..start + length];
-    // A heading of Markdown is no answer.
+    // A Markdown heading is not an answer.
     let digits = content.contains(|c: char| c.is_ascii_digit()) || content.contains('\\');
     (content.split_whitespace().count() <= 4 && digits && !content.trim_end().ends_with(':'))
         .then_some(start..start + length)
@@ -110,7 +110,7 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
         }
         let start = text.len() - trimmed.len();
         let end = start + paragraph(&text[start..]);
-        // An announcement with nothing behind it does not count, nor a question about the answer.
+        // An announcement without text after it does not count, nor does a question about the answer.
         if text[start..end].contains(|c: char| c.is_alphanumeric()) {
             best = Some(start..end);
         }
@@ -170,7 +170,7 @@ pub(super) fn bold(text: &str) -> Option<Range<usize>> {
 pub(super) fn answer_in(text: &str) -> Option<Range<usize>> {
     let sentence = sentence(text);
     let body = &text[sentence.clone()];
-    // Stars around all of it go; in `**7** apples` they mark the answer.
+    // Asterisks around all of it are removed; in `**7** apples` they mark the answer.
     let bare = body.trim().trim_matches('*').trim();
     let marked = bare.contains("**") && body.matches("**").count() == 2;
     let trimmed = if marked { body.trim() } else { bare };
@@ -240,9 +240,9 @@ fn answer_in_plain(text: &str) -> Range<usize> {
         if joined && formulas.len() > 1 && reads_as_answer(&text[span.clone()]) {
             return span;
         }
-        // A formula that is only mentioned: the sentence is the answer.
+        // The formula is only mentioned: the sentence is the answer.
         let said = |span: Range<usize>| if says(text, &span) { span } else { whole.clone() };
-        // The number behind the verb: "the volume of $ABC$ is 120".
+        // The number after the verb: "the volume of $ABC$ is 120".
         if let Some(verb) = copula(text)
             && verb >= last.end
             && let Some(n) = number::all(&text[verb..]).next()
@@ -268,7 +268,7 @@ fn answer_in_plain(text: &str) -> Range<usize> {
     if let Some(n) = spoken_number(text) {
         return if needed_number(text).is_some() || says_number(text, &n) { n } else { whole };
     }
-    // Words: behind the verb.
+    // Words: the text after the verb.
     let rest = text[from..].trim();
     let start = rest.as_ptr() as usize - text.as_ptr() as usize;
     start..start + rest.len()
@@ -321,11 +321,11 @@ pub(super) fn needed_number(text: &str) -> Option<Range<usize>> {
 
 /// The text after the verb, if all of it reads as an answer: `x = 1 and x = -2`.
 pub(super) fn spoken_rest(text: &str) -> Option<Range<usize>> {
-    // Behind "is" or "are", not behind an equals sign.
+    // After "is" or "are", not after an equals sign.
     let ends = [" is ", " are ", " is: ", " are: "].iter().filter_map(|v| text.rfind(v).map(|at| at + v.len()));
     let from = ends.max()?;
     let rest = text[from..].trim().trim_end_matches(['.', '。']);
-    // A number alone is found by its own rules; this is for several values and equations.
+    // A single number is found by its own rules; this is for several values and equations.
     let words = |w: &str| w.chars().filter(|c| c.is_alphabetic()).count() > 1 && !matches!(w, "and" | "or");
     let listed = rest.contains(" and ") || rest.contains(" or ") || rest.contains(", ");
     let several = rest.contains('=') || (listed && !rest.split_whitespace().any(words));

@@ -204,7 +204,7 @@ fn joins_nothing(text: &str, value: &Range<usize>) -> bool {
                 || c.is_alphanumeric()
                 || (c.is_ascii_punctuation() && !"+/*^_<>~|&@#".contains(c))
                 || matches!(c, '≈' | '：' | '，' | '。' | '、' | '—' | '–' | '−' | '→' | '⇒' | '“' | '”' | '’' | '‘' | '€' | '£' | '¥' | '₹' | '।')
-                // Marks of writing systems that are no letters, such as vowel signs.
+                // Marks of scripts that are not letters, such as vowel signs.
                 || ('\u{900}'..'\u{2000}').contains(&c)
         }
     }
@@ -231,7 +231,7 @@ fn unaltered(text: &str, value: &Range<usize>) -> bool {
         return false;
     }
     let words = words_before(text, value);
-    // Behind a copula the words before it belong to the subject: "the square of 3 is 9".
+    // Before a copula, the words belong to the subject: "the square of 3 is 9".
     let said = words.iter().position(|w| COPULAS.contains(&&**w)).unwrap_or(5);
     !words.iter().take(said.min(5)).any(|w| ALTERING.contains(&&**w) || w.ends_with("n't"))
         && !matches!(words.first().map(String::as_str), Some("no"))

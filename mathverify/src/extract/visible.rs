@@ -112,7 +112,7 @@ fn behind_reasoning(text: &str, unfinished: bool) -> Option<usize> {
     let mut start = 0;
     match closed {
         Some(after) if !text[after..].trim().is_empty() => start = after,
-        // The model has thought and then said nothing.
+        // The model has reasoned and then given no answer.
         Some(_) if !unfinished => return None,
         _ => {}
     }
@@ -168,7 +168,7 @@ mod tests {
             "<think>a</think>\n<think>It is 4",
             "<|channel|>analysis<|message|>It is 4",
             "<|im_start|>assistant\n<think>\n4",
-            // Nothing stands behind it.
+            // No text follows it.
             "<think>It is 4</think>",
             "<think>\nIt is \\boxed{4}.\n</think>\n\n",
             "It is 4.</think>\n",

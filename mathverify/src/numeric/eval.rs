@@ -81,7 +81,7 @@ impl<'a> Evaluator<'a> {
 
     pub(crate) fn eval(&mut self, e: &Expr) -> Value {
         let p = self.precision;
-        // Roots, powers and functions are series: about thirty multiplications, each dearer with its length.
+        // Roots, powers and functions are series: about thirty multiplications, each more expensive with its length.
         let cost = match e {
             Expr::Func(Func::Factorial | Func::DoubleFactorial | Func::Binomial, _) => 120,
             Expr::Pow(..) | Expr::Func(..) => 20 * (1 + p / 256),
@@ -287,7 +287,7 @@ impl<'a> Evaluator<'a> {
                 for v in &values[1..] {
                     let v = real(v)?;
                     let sign = v.sub(&best, p).sign();
-                    // Which of two equal numbers is taken does not matter, but it has to be known that they are.
+                    // It does not matter which of two equal numbers is taken, but their equality must be known.
                     let sign = if sign.is_none() && !v.apart(&best, p) { Some(0) } else { sign };
                     if (some(sign)? > 0) == (f == Func::Max) {
                         best = v;
@@ -332,7 +332,7 @@ impl<'a> Evaluator<'a> {
                 }
                 let mut total = Complex::int(i64::from(kind == Big::Product));
                 for n in from..=to {
-                    // Putting the index in copies the body.
+                    // Substituting the index copies the body.
                     if !self.budget.take(10) {
                         return Err(NoValue::Budget);
                     }
@@ -349,7 +349,8 @@ impl<'a> Evaluator<'a> {
             Big::Limit => {
                 let point = low.ok_or(NoValue::Unsupported)?;
                 match self.eval(&body.substitute(var, point)) {
-                    // Where it is continuous the limit is the value; every elementary function is, where it has one.
+                    // Where the body is continuous, the limit is its value; every elementary function is continuous
+                    // where it has a value.
                     Ok(v) if !body.any(&|e| matches!(e, Expr::Func(Func::Floor | Func::Ceil | Func::Sign, _))) => Ok(v),
                     Err(NoValue::Budget) => Err(NoValue::Budget),
                     _ => self.unknown_form(e),
@@ -390,7 +391,7 @@ impl<'a> Evaluator<'a> {
                 }
             }
         }
-        // The body at two fixed points stands for the body.
+        // The body is represented by its values at two fixed points.
         for n in 0..2 {
             let at = self.variable(&format!("bound {n}"));
             self.bound.push((var.clone(), at));
@@ -417,7 +418,7 @@ fn rounded(b: &Ball) -> Result<String, NoValue> {
     let m: BigInt = if shift >= 0 {
         &b.mid.m << usize::try_from(shift).unwrap_or(0)
     } else {
-        // Round to nearest, so that whole numbers do not sit on an edge.
+        // Round to nearest, so that integers are not at a rounding boundary.
         let cut = usize::try_from(-shift).unwrap_or(usize::MAX / 2).min(1_000_000);
         (&b.mid.m + (BigInt::one() << (cut - 1))) >> cut
     };

@@ -226,7 +226,7 @@ mod tests {
         let (value, units) = exact_priced(&e, 30_000);
         assert!(value.is_none());
         assert_eq!(u64::from(units), MOST / PER_UNIT, "it was not the allowance that ended it");
-        // With less to spend it stops earlier; with nothing at once.
+        // With a smaller budget it stops earlier; with none, at once.
         assert!(exact_priced(&e, 100).1 <= 100);
         assert_eq!(exact_priced(&crate::parse::parse("12%").unwrap(), 1).0, Some(rational::ratio(3, 25)));
     }

@@ -142,7 +142,7 @@ impl Ball {
             return self.clone();
         }
         let rad = add_bounds(self.rad, other.rad);
-        // A tiny term next to a huge one only widens the radius.
+        // A tiny term beside a huge one only enlarges the radius.
         let (big, small) = if self.mid.top() >= other.mid.top() { (self, other) } else { (other, self) };
         let far = big.mid.top() - small.mid.top();
         if !big.mid.m.is_zero() && far > i64::from(p) + 64 && big.mid.e - small.mid.e > i64::from(p) + 64 {
@@ -246,7 +246,7 @@ impl Ball {
         if self.rad > -2.0 || -self.mid.e > 100_000 {
             return None;
         }
-        // The fraction must keep away from 0 and 1 by the radius.
+        // The distance of the fraction from 0 and 1 must exceed the radius.
         let whole = at(&self.mid);
         let fraction = Ball { mid: self.mid.clone(), rad: EXACT }
             .sub(&Ball { mid: Float { m: whole.clone(), e: 0 }, rad: EXACT }, 4096);

@@ -128,7 +128,7 @@ fn same_for_whole(a: &Expr, b: &Expr, budget: &Budget) -> Option<Same> {
     for point in 0..WHOLE_POINTS {
         let place = |e: &Expr| {
             names.iter().fold(e.clone(), |e, name| {
-                // The first name runs through all, the others jump.
+                // The first name takes all values in order, the others jump.
                 let first = names.first() == Some(name);
                 let value = if first { point } else { eval::hash(name, point) % WHOLE_POINTS };
                 e.substitute(name, &Expr::int(i64::try_from(value + 2).unwrap_or(2)))

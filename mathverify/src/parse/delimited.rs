@@ -95,7 +95,7 @@ impl Parser {
             Some(Tok::Open('[')) if items.len() == 2 && open != '[' => '[',
             other => return Err(format!("{other:?} where a bracket should close")),
         };
-        // ]a, b[ and [a, b[ as the French write open ends.
+        // ]a, b[ and [a, b[: the French notation of open ends.
         if items.len() == 2 {
             let ends = match (open, close) {
                 ('[', ']') => Some((true, true)),

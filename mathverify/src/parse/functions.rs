@@ -96,7 +96,8 @@ impl Parser {
         let delimited = matches!(self.peek(), Some(Tok::Open('(' | '[' | '{') | Tok::OpenGroup));
         if delimited {
             let value = self.prefix()?;
-            // sin(x)^2 is the square of the sine for most writers; x! and the like bind to the argument's brackets.
+            // sin(x)^2 is the square of the sine for most writers; x! and similar suffixes bind to the argument's
+            // brackets.
             return Ok(match value {
                 Expr::Tuple(items) | Expr::Brackets(items) | Expr::Set(items) => items,
                 Expr::Interval { low, high, .. } => vec![*low, *high],
@@ -112,7 +113,7 @@ impl Parser {
         loop {
             factors.push(self.power()?);
             self.nodes += 1;
-            // `\ln 2 / 3` ends before the slash; `\sin \frac{x}{2}` goes on over simple factors.
+            // `\ln 2 / 3` ends before the slash; `\sin \frac{x}{2}` continues over simple factors.
             let next_is_simple = matches!(self.peek(), Some(Tok::Sym(_) | Tok::Const(_) | Tok::Num(_) | Tok::Word(_)));
             let ends = matches!(factors.last(), Some(Expr::Func(..) | Expr::Tuple(_) | Expr::Quantity(..)));
             if !next_is_simple || ends || !self.starts_factor() {

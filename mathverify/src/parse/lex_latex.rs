@@ -24,7 +24,7 @@ impl Lexer {
             }
             self.at += 2;
             if self.aligned > 0 {
-                // A row that goes on with a relation belongs to the one before.
+                // A row that starts with a relation belongs to the previous one.
                 self.skip_spaces();
                 while self.peek(0) == Some('&') {
                     self.at += 1;
@@ -75,7 +75,7 @@ impl Lexer {
                     self.at -= name.len() - n;
                     name.truncate(n);
                 }
-                // An unknown symbol stands for itself; an unknown command with arguments is not understood.
+                // An unknown symbol is a symbol; an unknown command with arguments is not understood.
                 None if self.peek(0) != Some('{') && self.peek(0) != Some('[') => {
                     self.push(Tok::Sym(format!("\\{name}")));
                     return Ok(());
@@ -284,7 +284,7 @@ impl Lexer {
             environments: self.environments,
             aligned: self.aligned,
         };
-        // Fonts in fonts are rare: one level, so that nothing recurses without bound.
+        // Nested fonts are rare: only one level is read, so that nothing recurses without limit.
         if content.contains('\\') && content.matches('{').count() > 2 {
             return Err("nested font commands".into());
         }

@@ -180,7 +180,8 @@ impl Parser {
                 let items = p.separated(&|t| matches!(t, Tok::Comma), &mut Self::item)?;
                 Ok(one_or(items, Expr::List))
             })?;
-            // `p = 5, q = 2 and p = 7, q = 2`: the same names again make groups; else it is one long list.
+            // `p = 5, q = 2 and p = 7, q = 2`: if the same names occur again, they form groups; otherwise it is one
+            // long list.
             let grouped = connected.len() > 1
                 && connected.iter().all(|g| names(g).is_some_and(|n| n.len() > 1))
                 && connected.windows(2).all(|w| names(&w[0]) == names(&w[1]));
@@ -278,7 +279,7 @@ impl Parser {
             while let Some(Tok::Relation(rel)) = p.peek() {
                 let rel = *rel;
                 p.at += 1;
-                // `x =` with nothing behind it.
+                // `x =` with nothing after it.
                 if p.peek().is_none() && !terms.is_empty() && rel == Rel::Approx {
                     break;
                 }
@@ -297,7 +298,7 @@ impl Parser {
         }
         let mut parts = vec![first];
         while self.eat(&Tok::Colon) {
-            // `Answer: 5`, `Area: 12`: words before a colon say what follows.
+            // `Answer: 5`, `Area: 12`: words before a colon describe the value after it.
             if let [Expr::Text(_)] = parts[..] {
                 return self.relation();
             }

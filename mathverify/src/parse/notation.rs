@@ -33,7 +33,7 @@ fn choice(e: &Expr) -> Option<Expr> {
     let binomial = Expr::Func(Func::Binomial, vec![Expr::int(n), Expr::int(k)]);
     match letter {
         "C" => Some(binomial),
-        // `P_6^2` is a probability as often as a number of permutations, and is left alone.
+        // `P_6^2` is a probability as often as a number of permutations, and is not rewritten.
         "A" => Some(Expr::Mul(vec![binomial, Expr::Func(Func::Factorial, vec![Expr::int(k)])])),
         _ => None,
     }
@@ -53,7 +53,7 @@ pub(super) fn imaginary(text: &str, e: &Expr) -> Option<Expr> {
         (_, true) => "I",
         _ => return None,
     };
-    // Any other name makes the letter one as well.
+    // If there is any other name, the letter is a name too.
     let named = e.any(&|e| match e {
         Expr::Sym(s) => s != letter,
         Expr::Text(_) | Expr::Apply(..) => true,

@@ -333,7 +333,7 @@ impl Parser {
     pub(super) fn postfix(&mut self, mut base: Expr) -> Parsed {
         loop {
             base = match self.peek() {
-                // The side of a limit: 0^+ and 0^{-} are read where the limit ends.
+                // The side of a limit: 0^+ and 0^{-} are read at the end of the limit.
                 Some(Tok::Sup) if self.side_of_limit() => return Ok(base),
                 Some(Tok::Sup) => {
                     self.at += 1;
@@ -502,7 +502,7 @@ fn is_numeric(e: &Expr) -> bool {
 fn primed(base: Expr, n: usize) -> Parsed {
     match base {
         Expr::Sym(name) => Ok(Expr::Sym(name + &"'".repeat(n))),
-        // 30' of an angle or feet: not told apart.
+        // 30' of an angle or in feet: the two are not distinguished.
         _ => Err("a prime after something other than a name".into()),
     }
 }

@@ -64,7 +64,7 @@ impl Parser {
     /// More letters are a word.
     fn word_operand(&mut self, word: String) -> Expr {
         let mut letters = word.chars();
-        // Words that begin sentences, and words behind others, are no products.
+        // Words that start sentences, and words after others, are not products.
         let sentence = |word: &str| {
             matches!(
                 word,
@@ -160,7 +160,7 @@ impl Parser {
             let body = self.deeper(Self::product)?;
             return Ok(Expr::Big { kind: Big::Derivative, var, low: None, high: None, body: Box::new(body) });
         }
-        // frac(1, 2) is not LaTeX and not read.
+        // frac(1, 2) is not LaTeX and is not parsed.
         let (n, d) = (self.argument()?, self.argument()?);
         Ok(Expr::Div(Box::new(n), Box::new(d)))
     }
@@ -282,7 +282,7 @@ impl Parser {
                 ];
                 let base_number = rendered.parse::<u32>().ok();
                 let base_number = base_number.or_else(|| words.iter().find(|w| w.0 == rendered).map(|w| w.1));
-                // The digits as they were written, leading zeros too.
+                // The digits as written, with leading zeros.
                 let written = match self.tokens[..start].iter().rev().find_map(|t| match &t.kind {
                     Tok::Num(n) => Some(n.clone()),
                     _ => None,

@@ -176,7 +176,7 @@ fn scaled(c: &Captures<'_>) -> String {
         EXACT.iter().find(|(w, _)| w.is_match(&word)).map(|s| s.1)
     };
     match power.and_then(|p| shifted(&c[1], p)) {
-        // The separator goes, but not the font command that opens before the next word.
+        // The separator is removed, but not the font command that opens before the next word.
         Some(number) => format!("{number}{}", if c[2].contains('{') { &c[2] } else { "" }),
         None => c[0].to_owned(),
     }
@@ -185,7 +185,7 @@ fn scaled(c: &Captures<'_>) -> String {
 /// Digits with their point moved by `power` places; `None` if the separators are ambiguous.
 fn shifted(digits: &str, power: u32) -> Option<String> {
     let digits = digits.trim_end_matches([',', '.']);
-    // One separator with one or two digits behind it is a decimal point; groups of three are thousands.
+    // One separator followed by one or two digits is a decimal point; groups of three are thousands.
     let plain = match (digits.matches(',').count(), digits.matches('.').count()) {
         (0, 0 | 1) => digits.to_owned(),
         (1, 0) if digits.split(',').next_back().is_some_and(|g| g.len() != 3) => digits.replace(',', "."),
@@ -256,7 +256,7 @@ fn spoken(text: &str) -> Option<String> {
     let digits = |words: &[String], language: &Language| {
         text2digits(&words.join(" "), language).ok().filter(|d| d.bytes().all(|b| b.is_ascii_digit()))
     };
-    // The longest start that is a number.
+    // The longest prefix that is a number.
     for length in (1..=words.len()).rev() {
         let Some(number) = digits(&words[..length], &ENGLISH) else { continue };
         let rest = &words[length..];
@@ -267,20 +267,20 @@ fn spoken(text: &str) -> Option<String> {
                 let fraction = format!("{sign}{number}/{}", part(word)?);
                 (rest.len() == 1).then_some(fraction)
             }
-            // A noun of one or two words; "one of them" and "two or three" are no counts.
+            // A noun of one or two words; "one of them" and "two or three" are not counts.
             [first, ..] if rest.len() <= 2 && number != "1" && !["of", "or", "and", "to", "by"].contains(&&**first) => {
                 Some(format!("{sign}{number} {}", rest.join(" ")))
             }
             _ => None,
         };
     }
-    // Words that are other words in English are no numbers here.
+    // Words that have another meaning in English are not numbers here.
     if matches!(&*words[0], "once" | "due" | "sole" | "cent" | "cents" | "elf" | "mil" | "mille" | "sei") {
         return None;
     }
     let mut found = OTHERS.iter().filter_map(|language| digits(words, language));
     let number = found.next()?;
-    // Languages that disagree make no number.
+    // If languages disagree, there is no number.
     found.all(|other| other == number).then(|| format!("{sign}{number}"))
 }
 

@@ -45,7 +45,7 @@ impl Unit {
 
     fn times(mut self, other: &Unit, exponent: i32) -> Option<Self> {
         let plain = |u: &Unit| u.offset == int(0);
-        // A temperature with another zero is no part of a product.
+        // A temperature with a shifted zero is not part of a product.
         if !plain(&self) || (!plain(other) && (exponent != 1 || !self.dimension.is_empty() || self.factor != int(1))) {
             return None;
         }
@@ -86,7 +86,7 @@ static NAMED: LazyLock<(HashMap<String, Unit>, HashMap<String, Unit>)> = LazyLoc
         for (symbol, name, power) in PREFIXES {
             let unit = Unit::of(row, *power);
             if !symbol.is_empty() {
-                // A decibel is no tenth of a byte.
+                // A decibel is not a tenth of a byte.
                 let none = |s: &str| matches!(s, "sec" | "secs") || (s == "B" && *power < 3);
                 for s in row.symbols.iter().filter(|s| !none(s)) {
                     symbols.insert(format!("{symbol}{s}"), unit.clone());
@@ -184,7 +184,7 @@ pub(crate) fn read(text: &str) -> Option<Quantity> {
         if !terms.is_empty() && matches!(reader.peek(), Some(Piece::Word(w)) if w == "and") {
             reader.at += 1;
         }
-        // $3.50: the currency stands first.
+        // $3.50: the currency comes first.
         let currency = match reader.peek() {
             Some(Piece::Word(w)) if terms.is_empty() => {
                 let unit = named(w).filter(money)?;

@@ -43,12 +43,12 @@ pub(super) fn claims(step: &str, budget: &Budget) -> Vec<Claim> {
     let mut row = Row::default();
     for formula in formulas.iter().take(MAX_PIECES) {
         running::claims(&text, at..formula.start, budget, &mut out);
-        // A display that goes on where the one before ended: `= 2x + 4`.
+        // A display that continues where the previous one ended: `= 2x + 4`.
         if text[at..formula.start].contains(char::is_alphanumeric) {
             row = Row::default();
         }
         at = formula.end;
-        // A formula that goes on in the text behind it is no claim by itself.
+        // A formula that continues in the text after it is not a claim by itself.
         let word = text[..formula.start]
             .trim_end_matches(['$', '\\', '(', '[', ' '])
             .rsplit(char::is_whitespace)
@@ -125,8 +125,7 @@ fn latex(text: &str, span: Range<usize>, row: &mut Row, budget: &Budget, out: &m
             text.replace(&format!("\\begin{{{name}}}"), "").replace(&format!("\\end{{{name}}}"), "")
         });
         let (piece_text, joined) = row.joined(&plain);
-        // Variables with indices stand for many values.
-        // An equation that is solved further on is no identity.
+        // Variables with indices represent many values. An equation that is solved later is not an identity.
         let solved = ["\\Rightarrow", "\\implies", "\\iff"].iter().any(|a| content[piece.end..].contains(a));
         let kind = if solved
             || plain.contains(['_', '…'])

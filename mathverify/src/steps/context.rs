@@ -96,7 +96,7 @@ pub(super) fn written_as(text: &str, span: &Range<usize>) -> bool {
         "can be factored",
         "we can factor",
     ];
-    // Of what is surely no equation, other words will do.
+    // For expressions that are certainly not equations, other words are sufficient.
     const NAMED: [&str; 4] = ["expression", "polynomial", "fraction", "numerator"];
     const LOOSE: [&str; 5] = ["as", "as follows", "written as", "simplifies to", "expressed as"];
     let from = floor_boundary(text, span.start.saturating_sub(90));

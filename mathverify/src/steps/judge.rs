@@ -131,7 +131,7 @@ fn judge_exact(l: &Rat, r: &Rat, left: &Expr, right: &Expr, strict: bool, budget
         let unit = Rat::from_integer(rational::ten_to(n.min(60))).recip();
         let rounded = off < unit;
         if strict {
-            // A calculator shows what terminates; what does not is rounded to at least three digits.
+            // A calculator shows a terminating result exactly; any other result is rounded to at least three digits.
             let digits = (r / &unit).abs().to_integer().to_string().len();
             let nearest = &off * int(2) <= unit || (rounded && r.abs() < l.abs());
             return if nearest && n > 0 && !terminates(l) && digits >= 3 { Judged::Unclear } else { wrong() };
@@ -143,12 +143,12 @@ fn judge_exact(l: &Rat, r: &Rat, left: &Expr, right: &Expr, strict: bool, budget
     if strict {
         return wrong();
     }
-    // Rounded operands carry their error into the result: up to what their last digits can move it by.
+    // Rounded operands carry their error into the result, up to the change that their last digits can cause.
     if decimals || inexact(right) {
         let size = l.abs().max(r.abs());
         let unit = written.map_or_else(|| int(0), |n| Rat::from_integer(rational::ten_to(n.min(60))).recip());
         let most = size.clone() * ratio(2, 100);
-        // Decimals on the left may stand for more digits than are shown.
+        // Decimals on the left may represent more digits than are shown.
         let least = if decimals { size.clone() * ratio(25, 10_000) } else { int(0) };
         let moved = Rat::from_f64((slack(left, budget) + slack(right, budget)) * 1.5)
             .map_or_else(|| most.clone(), |m| m + unit);
@@ -167,12 +167,12 @@ fn judge_approximate(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
     let symbolic = !inexact(left) && !inexact(right) && exact(right).is_none();
     let size = l.abs().max(r.abs()).max(1e-300);
     let tolerance = if symbolic { 1e-9 } else { 0.02 };
-    // A degree sign that was left out changes everything: sin 30.
+    // A missing degree sign changes everything: sin 30.
     if left.any(&|e| matches!(e, Expr::Func(Func::Sin | Func::Cos | Func::Tan | Func::Cot | Func::Sec | Func::Csc, _)))
     {
         return Judged::Unclear;
     }
-    // A whole number for an irrational one is rounded.
+    // An integer in place of an irrational number is rounded.
     if (l - r).abs() < 1.0 && !symbolic {
         return Judged::Unclear;
     }
@@ -181,7 +181,7 @@ fn judge_approximate(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
 
 /// `a ± b = c ± d`: the values for both signs on one side are those of the other, in either order.
 pub(super) fn judge_signs(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
-    // Several signs on one side may be chosen apart: the possible roots ±1/±2.
+    // Several signs on one side may be chosen separately: the possible roots ±1/±2.
     fn signs(e: &Expr) -> usize {
         usize::from(matches!(e, Expr::PlusMinus(..))) + e.children().into_iter().map(signs).sum::<usize>()
     }
@@ -269,7 +269,7 @@ pub(super) fn judge_identity(left: &Expr, right: &Expr, one_variable: bool, budg
     if l.len() > 1 && (quotient(left) || quotient(right)) {
         return Judged::Unclear;
     }
-    // Roots of unity and other named constants are no free variables.
+    // Roots of unity and other named constants are not free variables.
     if one_variable && (l.len() > 1 || l.iter().any(|v| v.len() > 1)) {
         return Judged::Unclear;
     }

@@ -71,11 +71,11 @@ fn tidy_run(text: &str, run: Range<usize>) -> Option<String> {
     for term in &mut terms {
         *term = multiplied(term).trim().trim_end_matches([',', '.', ' ', '(']).to_owned();
     }
-    // The first term: what stands before it may belong to it.
+    // The first term: the text before it may belong to it.
     let glued_before = before.is_some_and(|c| !c.is_whitespace() && !"(\"“*>".contains(c)) && !content.starts_with(' ');
     let spaced_word = before.is_some_and(char::is_alphabetic) && content.starts_with(' ');
     let first = terms.first_mut()?;
-    // Only the part behind the last comma or full stop: `in 2019, 3 + 4`.
+    // Only the part after the last comma or full stop: `in 2019, 3 + 4`.
     if let Some(cut) = first.rfind(", ").or_else(|| first.rfind(". ")) {
         // `14, 400` and `.8 + . 84`: one number with a stray space.
         let (head, tail) = (&first[..cut], &first[cut + 2..]);
@@ -115,7 +115,7 @@ fn tidy_run(text: &str, run: Range<usize>) -> Option<String> {
     {
         first.clear();
     }
-    // The last term: a variable, a percent sign or a scale behind it.
+    // The last term: a variable, a percent sign or a scale after it.
     let next = after.chars().next();
     let glued_after = !content.ends_with(' ') && next.is_some_and(|c| c.is_alphabetic() || "_\\^%!°[{|'".contains(c));
     let next_word = after.trim_start().split(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_lowercase();

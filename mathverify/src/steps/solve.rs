@@ -55,7 +55,7 @@ pub(super) fn claims(text: &str, formulas: &[Range<usize>], budget: &Budget, out
             if piece_text.trim().is_empty() {
                 continue;
             }
-            // A comma or a space separates statements that need not follow from one another.
+            // A comma or a space separates statements that need not follow from each other.
             let leads = piece.start == 0
                 || ["\\\\", "\\implies", "\\Rightarrow", "\\Longrightarrow", "\\iff"].contains(&separator);
             parsed += 1;
@@ -75,7 +75,7 @@ pub(super) fn claims(text: &str, formulas: &[Range<usize>], budget: &Budget, out
             equations += usize::from(!leads || piece.start == 0);
             before = equation;
         }
-        // Several side by side: what comes next may follow from any.
+        // Several side by side: the next one may follow from any of them.
         if equations > 1 {
             before = None;
         }
@@ -230,7 +230,7 @@ fn judge(before: &Equation, now: &Equation) -> Option<Judged> {
         }
         let inexact = decimals(&before.difference) || decimals(&now.difference);
         let off = (&expected - &found).abs();
-        // Rounded numbers, and a fraction cut to a whole number.
+        // Rounded numbers, and a fraction truncated to an integer.
         let near = off < int(1) && (inexact || !expected.is_integer())
             || (inexact && off <= expected.abs() * rational::ratio(3, 100));
         return Some(if near {
@@ -239,7 +239,7 @@ fn judge(before: &Equation, now: &Equation) -> Option<Judged> {
             Judged::False(format!("{} = {}", before.name, render(&expected)))
         });
     }
-    // A root of what is no linear equation.
+    // A root of an equation that is not linear.
     let (value, digits) = now.value.as_ref()?;
     let rest = before.at(value)?;
     if rest.is_zero() {

@@ -39,8 +39,8 @@ pub(super) fn claims(step: &str, budget: &Budget) -> Vec<Claim> {
     if step.len() > MAX_STEP || !step.bytes().any(|b| b.is_ascii_digit()) {
         return Vec::new();
     }
-    // One of these words is part of every match: they are searched for first, because that is much faster. They are built
-    // from the words of the patterns below, with the same rules of case.
+    // One of these words is part of every match; they are searched first, which is much faster. They are built from
+    // the words of the patterns below, with the same case rules.
     static SAID: LazyLock<Regex> =
         LazyLock::new(|| pattern(&format!(r"(?i)\bof\b|{TIMES}|{RESULTS}|plus|minus|{OPERATORS}")));
     static KIND: LazyLock<Regex> = LazyLock::new(|| pattern(&format!("(?i){}", KINDS.map(|(stem, _)| stem).join("|"))));
@@ -283,7 +283,7 @@ fn measured(step: &str, text: &str, budget: &Budget, out: &mut Vec<Claim>) {
         };
         let sum = left.contains(['+', '-']);
         words.retain(|w| !w.is_empty());
-        // `2p` and `5 t` are products with a variable, `6th` is no number.
+        // `2p` and `5 t` are products with a variable, `6th` is not a number.
         let named = |w: &String| {
             w.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty()).all(|w| {
                 let unit = crate::units::is_unit(w) || crate::units::is_unit(&format!("{w}s"));
@@ -292,7 +292,7 @@ fn measured(step: &str, text: &str, budget: &Budget, out: &mut Vec<Claim>) {
         };
         let glued = m.as_str().as_bytes().windows(2).any(|w| w[0].is_ascii_digit() && w[1].is_ascii_uppercase());
         let scaled = glued || words.iter().any(|w| units::scales(w) || connects(w) || !named(w));
-        // In a sum a unit that converts has to be everywhere.
+        // In a sum, a unit that converts must be in every term.
         let mixed = units::mixed(words.iter().map(String::as_str));
         if scaled || mixed || (sum && words.iter().any(|w| w.contains('/'))) {
             continue;

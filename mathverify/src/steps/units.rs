@@ -68,7 +68,7 @@ pub(super) fn split(term: &str) -> Option<Term> {
         // `100 (\text{first day})`: a remark in parentheses.
         let remark = out.trim_end().ends_with('(') && rest[close + 1..].trim_start().starts_with(')');
         let before = if remark { out.trim_end().trim_end_matches('(') } else { &out };
-        // Words that do not stand behind a number are a name.
+        // Words that do not follow a number are a name.
         let behind_number =
             before.trim_end_matches([' ', '\\', ',', '}', ')', '~', '/']).ends_with(|c: char| c.is_ascii_digit());
         if !word.is_empty() && (!behind_number || word.chars().any(|c| c.is_ascii_digit())) {

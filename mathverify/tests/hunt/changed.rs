@@ -68,7 +68,7 @@ const NAMES: [&str; 26] = [
     "\\overline{AB}",
 ];
 const OPERATORS: [&str; 10] = ["⊕", "⊗", "⊖", "⊙", "⋈", "⊳", "⊲", "≺", "≻", "⊎"];
-// No two of them say the same: "or more" and "and above" would.
+// No two of them have the same meaning: "or more" and "and above" would.
 const BEFORE: [&str; 16] = [
     "more than",
     "less than",

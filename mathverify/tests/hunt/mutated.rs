@@ -42,11 +42,11 @@ pub const KINDS: [&str; 6] = ["word", "unit", "sign", "operator", "name", "digit
 /// `reference` with one change of that kind; `None` if there is no place where the change makes a certainly different
 /// answer.
 pub fn pair(random: &mut Random, reference: &str, kind: &'static str) -> Option<Pair> {
-    // A zero can take away the change: 0/5, 2^0.
+    // A zero can cancel the change: 0/5, 2^0.
     if reference.len() > 120 || reference.trim().is_empty() || reference.contains('0') {
         return None;
     }
-    // The value of a chain is its last term, whatever stands before.
+    // The value of a chain is its last term, whatever the terms before it.
     if reference.matches('=').count() > 1 {
         return None;
     }
@@ -94,7 +94,7 @@ fn words_around(random: &mut Random, chars: &[char], at: usize) -> Option<(Strin
             let (u, v) = random.two(&BEHIND);
             (format!("{text} {u}"), format!("{text} {v}"))
         }
-        // A word on one side that makes the number another one.
+        // A word on one side that changes the number.
         3 => (text.clone(), format!("{} {text}", random.pick(&BEFORE))),
         _ => {
             let (u, v) = random.two(&NOUNS);
@@ -149,7 +149,7 @@ fn operator(random: &mut Random, chars: &[char], at: usize) -> Option<String> {
         }
     }
     if let Some(function) = FUNCTIONS.iter().find(|f| rest.starts_with(**f) && ends(f)) {
-        // Of one kind: a union and an intersection, two trigonometric functions.
+        // Of the same kind: a union and an intersection, two trigonometric functions.
         let family = FUNCTIONS.iter().position(|f| f == function)?;
         let same = |i: &usize| match family {
             0..=4 => (0..=4).contains(i),
@@ -160,7 +160,7 @@ fn operator(random: &mut Random, chars: &[char], at: usize) -> Option<String> {
         let other = FUNCTIONS[random.pick(&others)];
         return Some(format!("{}{other}{}", &text[..text.len() - rest.len()], &rest[function.len()..]));
     }
-    // A sum becomes a product; 2 + 2 = 2 · 2 is the only pair of whole numbers with the same of both.
+    // A sum becomes a product; 2 + 2 = 2 · 2 is the only pair of integers with an equal sum and product.
     let side = |i: Option<usize>| i.and_then(|i| chars.get(i)).is_some_and(|c| c.is_alphanumeric());
     let sum = ['+', '*', '/'].contains(&chars[at]) && side(at.checked_sub(1)) && side(Some(at + 1));
     if !sum || text.contains(['\\', '^', '1', '|', '(', ',']) || text.contains("2+2") || text.contains("2*2") {
@@ -211,7 +211,7 @@ fn put(chars: &[char], at: usize, with: &str) -> String {
 /// Another digit, which is not zero. Texts in which a digit may not change the value (powers, fractions) are left
 /// out.
 fn digit(random: &mut Random, chars: &[char], at: usize) -> Option<String> {
-    // 1^2 and 1^3, \frac{x}{x}: only in texts where a digit counts by itself.
+    // 1^2 and 1^3, \frac{x}{x}: only in texts where a digit alone determines the value.
     let plain = !chars.contains(&'^') && !chars.contains(&'!') && !chars.contains(&'\\');
     if !plain {
         return None;
@@ -259,7 +259,7 @@ fn word(random: &mut Random, chars: &[char], at: usize) -> Option<(&'static str,
     let join = |with: &str| chars[..start].iter().collect::<String>() + with + &chars[end..].iter().collect::<String>();
     let word: String = chars[start..end].iter().collect();
     if word.len() == 1 {
-        // A letter that only counts solutions may have any name.
+        // A letter that only numbers solutions may have any name.
         let free = text.contains("f(") || text.contains("pi") || text.contains('π') || text.contains("in ");
         let other = random.pick(&["u", "v", "w", "q"]);
         let once = text.matches(&*word).count() == 1;

@@ -213,7 +213,7 @@ impl Run<'_> {
                     None => Report::error(name, ending.to_string()),
                 },
             };
-            // An assertion or an exception of the program's explains the trap that it ends in.
+            // An assertion or an exception of the program explains the trap at its end.
             let is_explained = failed.is_some() || checks.iter().any(|check| !check.is_test && !check.passed);
             if is_list || of_tests.is_empty() {
                 reports.push(report);

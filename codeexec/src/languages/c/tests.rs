@@ -76,10 +76,11 @@ fn tests(job: &Job, dialect: Dialect, texts: &[&str], secret: &str) -> String {
         let whole = texts.concat();
         let has_main = words(&whole).any(|word| word == "main");
         if has_main {
-            // The tests' own includes of <assert.h> find the same one again.
+            // The tests' own includes of <assert.h> get the same definition again.
             text.push_str(&format!("#line 1\n{whole}\n"));
         } else {
-            // Headers declare functions and types, which has to stand outside; a blank line keeps the numbers.
+            // Headers declare functions and types, which must be outside the function; a blank line keeps the line
+            // numbers.
             let is_include = |line: &&str| line.trim_start().starts_with("#include");
             let includes: String = whole.lines().filter(is_include).map(|line| format!("{line}\n")).collect();
             let body: Vec<&str> = whole.lines().map(|line| if is_include(&line) { "" } else { line }).collect();
@@ -116,7 +117,7 @@ fn random_name() -> String {
     let mut bytes = [0; 16];
     // SAFETY: the buffer is valid for its length.
     let filled = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    // The call cannot fail for so few bytes once the machine has started; an address is what is left if it did.
+    // The call cannot fail for so few bytes after the machine has booted; an address is the fallback.
     let more = if filled == 16 { String::new() } else { format!("{:p}", &raw const bytes).replace("0x", "_") };
     format!("codeexec_{}{more}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }

@@ -207,7 +207,7 @@ impl Toolchain {
     }
 
     fn open_without_headers(machine: &Machine, paths: &Paths) -> anyhow::Result<Self> {
-        // SAFETY: the file lies in the private folder, where only this user's `set_up` writes.
+        // SAFETY: the file is in the private folder, where only this user's `set_up` writes.
         let module = unsafe { machine.load(&paths.compiled) }?;
         Ok(Self { module: link(&module)?, sysroot: sysroot(&cache::map(&paths.resources)?)? })
     }

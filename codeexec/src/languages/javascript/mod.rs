@@ -63,7 +63,7 @@ pub static JAVASCRIPT: Script = Script {
 /// Starts the interpreter and loads the harness.
 fn prepare(instance: &mut Instance) -> anyhow::Result<()> {
     instance.call_named::<(), ()>("_initialize", ())?;
-    // `argv` of C: pointers to texts, then null.
+    // C's `argv`: pointers to strings, then null.
     let mut pointers = Vec::new();
     for text in ["qjs", "--std", "/lib/harness.js"] {
         let text = [text.as_bytes(), b"\0"].concat();

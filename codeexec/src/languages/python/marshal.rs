@@ -107,7 +107,7 @@ impl Checker<'_> {
     }
 
     fn items(&mut self, length: usize, depth: usize) -> Option<()> {
-        // Each item takes a byte at least: a longer list is a lie.
+        // Each item takes at least a byte, so a longer list is invalid.
         if length > self.rest.len() {
             return None;
         }

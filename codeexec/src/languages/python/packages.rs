@@ -52,7 +52,7 @@ pub const UNUSABLE: [(&str, &str); 2] =
 /// Replaces the error of the failed import of an unusable package by the name of the package.
 pub fn name_unusable(verdict: &mut Verdict) {
     let [(matplotlib, why), _] = UNUSABLE;
-    // Its import opens a file beside its modules, which stand in an archive.
+    // Its import opens a file beside its modules, which are in an archive.
     let is_cause = |text: &str| text.contains("/matplotlib/mpl-data/");
     let sentence = format!(
         "ModuleNotFoundError: this sandbox has no usable package {matplotlib} ({why}); --backend native runs programs that need it"

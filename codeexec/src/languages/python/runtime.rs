@@ -135,7 +135,7 @@ impl Snapshot {
         if !paths.compiled.exists() {
             bail!("python is not set up for this version of codeexec: run `codeexec setup`");
         }
-        // SAFETY: the file lies in the private folder, where only this user's `set_up` writes.
+        // SAFETY: the file is in the private folder, where only this user's `set_up` writes.
         let module = unsafe { machine.load(&paths.compiled) }?;
         Ok(Self { module: link(&module)?, library: cache::map(&paths.library)? })
     }
@@ -272,6 +272,6 @@ fn turn(instance: &mut Instance, source: &str) -> Result<i32, Ending> {
 
 /// Runs a function of the harness.
 pub fn call_harness(instance: &mut Instance, name: &str) -> Result<(), Ending> {
-    // Assigned: the interpreter shows the value of an expression, as at a prompt.
+    // The value is assigned, since the interpreter prints the value of an expression, as at a prompt.
     turn(instance, &format!("import codeexec_harness as h\n_ = h.{name}()")).map(|_| ())
 }

@@ -32,7 +32,7 @@ pub static RUBY: Script = Script {
 /// Starts the interpreter and loads the harness.
 fn prepare(instance: &mut Instance) -> anyhow::Result<()> {
     instance.call_named::<(), ()>("_initialize", ())?;
-    // A list of strings as the component model's early ABI has it: places and lengths.
+    // A list of strings in the component model's early ABI: addresses and lengths.
     let mut list = Vec::new();
     for text in ["ruby.wasm\0", "-EUTF-8\0", "-e_=0\0"] {
         list.extend(place(instance, text.as_bytes())?.to_le_bytes());
@@ -70,7 +70,7 @@ fn enter(instance: &mut Instance, role: Role) -> Result<(), Ending> {
     let part = if role == Role::Judge { "judge" } else { "program" };
     let state = eval(instance, &format!("srand\nCODEEXEC.delete('{part}').run\n$stdout.flush"))?;
     if state != 0 {
-        // The only exception that the harness lets through is an exit.
+        // The only exception that leaves the harness is an exit.
         return Err(Ending::Stopped(Stop::Exit(0)));
     }
     Ok(())
