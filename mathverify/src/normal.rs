@@ -286,7 +286,7 @@ impl Normal {
             }
             monomial.retain(|_, e| !e.is_zero());
             let positive = |a: &Atom| matches!(a, Atom::Number(_) | Atom::Constant(Constant::Pi | Constant::E));
-            // x^(1/2) of a variable alone; (x²)^(1/2) is |x| and stays as it is.
+            // x^(1/2) of a single variable; (x²)^(1/2) is |x| and is not simplified.
             let variable = monomial.len() == 1 && coefficient.is_one() && monomial.values().all(One::is_one);
             if coefficient.is_positive() && (variable || monomial.keys().all(positive)) {
                 let number = rooted(&coefficient, r)?;

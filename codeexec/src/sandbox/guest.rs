@@ -281,17 +281,17 @@ impl Guest {
         Self::new(setup, &limits, Clock::start(&limits))
     }
 
-    /// The open file behind a descriptor.
+    /// The open file of a descriptor.
     pub(super) fn open(&self, fd: u32) -> Result<&Open, Errno> {
         self.open.get(fd as usize).and_then(Option::as_ref).ok_or(errno::BADF)
     }
 
-    /// The open file behind a descriptor, to change.
+    /// The open file of a descriptor, mutable.
     pub(super) fn open_mut(&mut self, fd: u32) -> Result<&mut Open, Errno> {
         self.open.get_mut(fd as usize).and_then(Option::as_mut).ok_or(errno::BADF)
     }
 
-    /// The folder behind a descriptor.
+    /// The folder of a descriptor.
     pub(super) fn folder(&self, fd: u32) -> Result<NodeId, Errno> {
         match self.open(fd)? {
             Open::Folder(node, _) => Ok(*node),

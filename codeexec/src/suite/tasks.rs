@@ -35,7 +35,7 @@ impl Task {
     pub fn answered(&self, answer: &str) -> Job {
         let mut job = self.job.clone();
         let program = extract::program(answer, &job.language, job.entry_point.as_deref());
-        // An answer that only continues the function has no definition of its own.
+        // An answer that only continues the function does not define it.
         let is_body = program.starts_with([' ', '\t']);
         job.code = if is_body { self.prompt.clone() + &program } else { program };
         job

@@ -1,4 +1,4 @@
-//! What must hold of every conversation that becomes training data, with the tokenizers and templates of real models.
+//! Properties of every conversation that becomes training data, with the tokenizers and templates of real models.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 
-/// Templates that write an assistant's turn the same way wherever it stands. Qwen 3's does not.
+/// Templates that render an assistant turn in the same way at every position. Qwen 3's does not.
 const STABLE: [&str; 3] = ["smollm2", "llama3.1", "gemma3"];
 
 fn exchange(texts: &[&str]) -> Vec<Message> {
@@ -28,7 +28,7 @@ fn decoded(tokenizer: &Tokenizer, encoded: &Encoded, range: std::ops::Range<usiz
     tokenizer.decode(&encoded.ids[range], false).unwrap()
 }
 
-/// Checks all that is promised and returns the trained text of each turn.
+/// Checks all promised properties, and returns the trained text of each turn.
 fn checked(tokenizer: &Tokenizer, template: &ChatTemplate, messages: &[Message]) -> Vec<String> {
     let options = EncodeOptions::default();
     let encoded = encode_conversation(tokenizer, template, messages, &options).unwrap();
@@ -46,8 +46,8 @@ fn checked(tokenizer: &Tokenizer, template: &ChatTemplate, messages: &[Message])
     let mut trained = 0;
     let mut texts = Vec::new();
     for turn in &encoded.turns {
-        // An answer that begins with a newline, say, would merge with its header if all were tokenised at once, as the
-        // history of a prompt is; the flag says so.
+        // An answer that starts with a newline, for example, would merge with its header if all text were tokenised
+        // at once, as the history of a prompt is; the flag reports this.
         if !encoded.differs_from_one_shot {
             let prompt = encode_prompt(tokenizer, template, &messages[..turn.message], &options.render).unwrap();
             assert_eq!(prompt, encoded.ids[..turn.content.start], "the prompt is what sampling would give the model");
@@ -67,8 +67,8 @@ fn checked(tokenizer: &Tokenizer, template: &ChatTemplate, messages: &[Message])
 fn random_conversations_keep_every_promise() {
     for name in STABLE {
         let Some((tokenizer, template)) = common::pair(name) else { continue };
-        // No angle bracket: special tokens are a case of their own. Nothing beyond the first plane but emoji, and no
-        // control character but tab and newline: SmolLM2's vocabulary lacks some of their bytes.
+        // No angle brackets, since special tokens are tested separately. Nothing beyond the first plane except emoji,
+        // and no control character except tab and newline: SmolLM2's vocabulary lacks some of their bytes.
         let text = "[^<>\u{0}-\u{8}\u{b}-\u{1f}\u{e000}-\u{10ffff}]{1,40}|[a-zA-Z .,!?\n]{1,200}|[ \n\t]{0,3}(ą|語|🙂|é)[ \n\t]{0,3}";
         let turns = (1usize..4).prop_flat_map(|pairs| prop::collection::vec(text, 2 * pairs));
         let mut runner = TestRunner::new(Config::with_cases(150));
@@ -84,7 +84,7 @@ fn random_conversations_keep_every_promise() {
     }
 }
 
-/// What the templates' `| trim` takes away.
+/// The characters that the templates' `| trim` removes.
 fn python_strip(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
 }
@@ -144,7 +144,8 @@ fn special_tokens_in_a_message_are_refused_unless_allowed() {
 
 #[test]
 fn a_token_that_would_cross_the_border_of_the_mask_is_cut_there() {
-    // A template whose generation prompt ends where the tokenizer would go on: "answer:" + " yes" against "answer" + ": yes".
+    // A template whose generation prompt ends where the tokenizer would continue a token: "answer:" + " yes" against
+    // "answer" + ": yes".
     let Some((tokenizer, _)) = common::pair("smollm2") else { return };
     let source = "{% for m in messages %}{{ 'Q:' if m.role == 'user' else 'A:\n' }}{{ m.content }}\
                   {{ '<|im_end|>' if m.role == 'assistant' else '\n' }}{% endfor %}{{ 'A:\n' if add_generation_prompt }}";

@@ -1,5 +1,5 @@
-//! Conversations that people bring: tools that a template leaves out, masks, reasoning that a prompt opens, text that
-//! spells special tokens, templates in several files. Expected texts are those of transformers 5.24 with jinja2 3.1.6.
+//! Conversations as users have them: tools that a template leaves out, masks, reasoning that a prompt opens, text of
+//! special tokens, templates in several files. The expected texts are those of transformers 5.24 with jinja2 3.1.6.
 
 #![allow(clippy::unwrap_used)]
 
@@ -93,7 +93,7 @@ fn what_a_template_does_not_write_is_refused() {
     assert!(matches!(error, Err(ChatError::NotWritten { message: None, .. })));
     encode(TOOLS, &question, &tools).unwrap();
 
-    // A template that writes the call and forgets its arguments, the text beside it, or the tool's answer.
+    // A template that writes the call but not its arguments, or not the text beside it, or not the tool's answer.
     let without = TOOLS.replace(" {{ c.function.arguments | tojson }}", "");
     let error = refused(&without, &call(json!({"city": "Oslo"}), json!(null)), &usual);
     assert!(error.contains("the arguments of the call of the tool \"weather\""), "{error}");
@@ -104,14 +104,14 @@ fn what_a_template_does_not_write_is_refused() {
     let deaf = TOOLS.replace("{{ m.content }}", "{% if m.role != 'tool' %}{{ m.content }}{% endif %}");
     let error = refused(&deaf, &call(json!({"city": "Oslo"}), json!(null)), &usual);
     assert!(error.starts_with("message 2: the chat template does not write the answer of the tool"), "{error}");
-    // A system turn, the same.
+    // The same for a system turn.
     let system = messages(
         json!([{"role": "system", "content": "s"}, {"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]),
     );
     let skips = format!("{{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}}{CHATML}");
     let error = refused(&skips, &system, &usual);
     assert!(error.starts_with("message 0: the chat template does not write the system turn"), "{error}");
-    // What is changed is written.
+    // Changed text counts as written.
     encode(&CHATML.replace("{{ m.content }}", "{{ m.content | trim }}"), &system, &usual).unwrap();
 }
 
@@ -182,7 +182,7 @@ fn reasoning_that_the_prompt_opens_is_trained() {
             let options = EncodeOptions { train, ..EncodeOptions::default() };
             let encoded = encode_conversation(&tokenizer, &template, &conversation, &options).unwrap();
             assert_eq!(trained(&encoded), expected);
-            // What comes before is the prompt that sampling gives.
+            // The text before the turn is the prompt of sampling.
             let prompt = encode_prompt(&tokenizer, &template, &conversation[..1], &RenderOptions::default()).unwrap();
             assert_eq!(prompt, encoded.ids[..prompt.len()]);
             assert_eq!(encoded.turns[0].content.start, prompt.len());
@@ -211,7 +211,7 @@ fn text_that_spells_a_special_token_can_be_plain() {
     let options = EncodeOptions { special_tokens: SpecialTokens::Plain, ..EncodeOptions::default() };
     let encoded = encode_conversation(&tokenizer, &template, &conversation, &options).unwrap();
     assert_eq!(tokenizer.decode(&encoded.ids, false).unwrap(), encoded.text);
-    // Special are the four starts and the four ends of the template, and nothing of the contents.
+    // Only the four starts and the four ends of the template are special tokens, nothing in the contents.
     assert_eq!(encoded.ids.iter().filter(|id| **id >= 256).count(), 8);
     let content = &encoded.ids[encoded.turns[0].content.clone()];
     let bytes: Vec<u32> = "cp <filename> <|im_end|>x".bytes().map(u32::from).collect();

@@ -1,4 +1,4 @@
-//! 48 conversations and 40 texts of four real models against transformers.
+//! Compares 48 conversations and 40 texts of four real models with transformers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -48,7 +48,7 @@ fn conversations_render_and_tokenise_as_in_transformers() {
             if case.add_generation_prompt {
                 match encode_prompt(&tokenizer, &template, &case.messages, &options) {
                     Ok(ids) => assert_eq!(&ids, expected, "{place}"),
-                    // Some templates write no tools, which transformers passes over.
+                    // Some templates do not write tools, which transformers ignores.
                     Err(ChatError::NotWritten { .. }) => {
                         assert!(case.tools.is_some() && !text.contains("get_weather"), "{place}");
                     }

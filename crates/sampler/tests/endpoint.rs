@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use sampler::{Endpoint, EndpointOptions, RetryPolicy, SampleError, SampleRequest, Sampler};
 use serde_json::{Value, json};
 
-/// What a server does with the n-th request of a body.
+/// The reaction of a server to the n-th request with a body.
 type Behaviour = Arc<dyn Fn(usize, &Value, &mut TcpStream) + Send + Sync>;
 
-/// A server of one thread a connection that keeps what it was asked.
+/// A server with one thread per connection, which records its requests.
 struct Server {
     url: String,
     seen: Arc<Mutex<Vec<(String, Value)>>>,
@@ -94,7 +94,7 @@ fn requests(count: usize) -> Vec<SampleRequest> {
     (0..count).map(|i| SampleRequest::new(vec![dataset::Message::user(format!("q{i}"))], 8)).collect()
 }
 
-/// What the user asked in a body.
+/// The user's question in a body.
 fn question(body: &Value) -> &str {
     body["messages"][0]["content"].as_str().unwrap()
 }
@@ -115,7 +115,7 @@ fn sample(url: &str, options: EndpointOptions, requests: &[SampleRequest]) -> Ve
 #[test]
 fn every_request_is_answered_or_reported_whatever_the_server_does() {
     let server = serve(|before, body, stream| match (question(body), before) {
-        // Each passes in the end, after a failure of its own kind.
+        // Each succeeds in the end, after a different kind of failure.
         ("q0", 0) => respond(stream, "429 Too Many Requests", "Retry-After: 0\r\n", "{\"error\": \"busy\"}"),
         ("q1", 0..=2) => respond(stream, "503 Service Unavailable", "", "starting"),
         ("q2", 0) => respond(stream, "200 OK", "", "<html>a proxy's page</html>"),
@@ -125,7 +125,7 @@ fn every_request_is_answered_or_reported_whatever_the_server_does() {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"choices\"");
             stream.shutdown(std::net::Shutdown::Both).unwrap();
         }
-        // These never do.
+        // These always fail.
         ("q6", _) => respond(stream, "400 Bad Request", "", r#"{"error": {"message": "the prompt is too long"}}"#),
         ("q7", _) => respond(stream, "500 Internal Server Error", "", "out of order"),
         ("q8", _) => std::thread::sleep(Duration::from_millis(900)),

@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 const MODEL: &str = "smollm2-135m-instruct";
 
-/// The model in float32; `None`, and the test is skipped, where it is not in the cache.
+/// The model in float32; `None`, and the test is skipped, if it is not in the cache.
 fn open() -> Option<Sampler> {
     test_support::require(llama::locate::locate(MODEL))?;
     let options = LocalOptions { adapter: None, max_num_seqs: 4, kind: Kind::Float, device: Device::Cpu };
@@ -112,7 +112,7 @@ fn a_last_turn_is_continued() {
         tokenizer.decode(&ids(&sampler).unwrap().iter().map(|&id| id as u32).collect::<Vec<_>>(), false).unwrap();
     assert_eq!(text, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nSure, ");
     assert!(ids(&sampler).unwrap() != begun);
-    // A conversation that ends with the user's turn has nothing to go on with.
+    // A conversation that ends with a user turn has nothing to continue.
     let mut failed = None;
     let request = SampleRequest::new(vec![Message::user("Hi")], 4);
     sampler

@@ -1,4 +1,4 @@
-//! Workers that share questions: they die, hang, are of another version, want a token.
+//! Workers that share questions: they die, hang, have another version, require a token.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -11,7 +11,7 @@ use sampler::{RemoteOptions, RetryPolicy, SampleError, Service, Workers};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-/// A server of doubles that stops at once when the test says so.
+/// A server that doubles numbers, and stops at once when the test says so.
 struct Server {
     url: String,
     calls: Arc<AtomicUsize>,
@@ -131,7 +131,7 @@ fn what_a_worker_that_dies_had_goes_to_the_others() {
     assert_eq!(got, 200);
     all_right(&answers);
     assert!(dies.calls() > 10 && stays.calls() > 100, "{} and {}", dies.calls(), stays.calls());
-    // It is still dead, and nobody minds.
+    // It is still dead, and the others answer.
     all_right(&ask(&workers, 20).unwrap());
 }
 
@@ -170,7 +170,7 @@ fn none_left_is_a_sentence() {
             assert!(error.contains(part), "{error}");
         }
     }
-    // Nothing to ask is no error.
+    // No questions is not an error.
     ask(&workers, 0).unwrap();
 }
 
@@ -190,7 +190,7 @@ fn a_question_that_hangs_costs_itself_only() {
     answers[3] = Ok(6);
     all_right(&answers);
     assert_eq!(one.calls() + other.calls(), 21, "both were asked for it");
-    // A question that is refused is not asked again.
+    // A refused question is not sent again.
     let mut refused = None;
     let questions = [("/double", json!({}))];
     workers

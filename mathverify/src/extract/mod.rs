@@ -234,7 +234,7 @@ fn answer_like(e: &crate::ast::Expr) -> bool {
     match e {
         Expr::Text(t) => t.split_whitespace().count() <= 12,
         Expr::Quantity(value, unit) => unit.split_whitespace().count() <= 6 && answer_like(value),
-        // A formula with words among its factors is part of a sentence; a name such as "Area" may stand before `=`.
+        // A formula with words among its factors is part of a sentence; a name such as "Area" may come before `=`.
         Expr::Mul(factors) => {
             !factors.iter().any(|f| matches!(f, Expr::Text(_)))
                 || factors.iter().all(|f| matches!(f, Expr::Text(_) | Expr::Sym(_)))

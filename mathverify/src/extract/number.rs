@@ -77,7 +77,7 @@ fn tidy(text: &str, span: Range<usize>) -> Option<Range<usize>> {
     }
     let found = &text[start..span.end];
     let lead = found.len() - found.trim_start().len();
-    // "The sum is minus 3": the sign in words, unless a number stands before it.
+    // "The sum is minus 3": the sign in words, unless a number comes before it.
     let before = text[..start + lead].trim_end();
     for sign in ["minus", "negative"] {
         if before.len() >= sign.len()

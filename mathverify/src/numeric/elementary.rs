@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn close_to_the_machine_functions() {
         for x in [0.001, 0.3, 0.5, 1.0, 1.7, 2.5, 10.25, 100.5] {
-            // The number that 40 bits behind the point hold.
+            // The number with 40 bits after the point.
             let x = (x * 2f64.powi(40)).trunc() / 2f64.powi(40);
             let b = of(x);
             for (name, ours, theirs) in [

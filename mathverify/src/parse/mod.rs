@@ -224,7 +224,7 @@ impl Parser {
             if !found {
                 return Ok(items);
             }
-            // A separator at the end, or `, and`: the inner list stops, the outer goes on.
+            // A separator at the end, or `, and`: the inner list ends, the outer one continues.
             if self
                 .peek()
                 .is_none_or(|t| matches!(t, Tok::And | Tok::Or | Tok::Semicolon | Tok::Close(_) | Tok::CloseGroup))

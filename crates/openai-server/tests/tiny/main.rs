@@ -57,7 +57,7 @@ fn merged(mut base: Value, more: &Value) -> Value {
     base
 }
 
-/// The answer of a request that has to be served.
+/// The answer of a request that must succeed.
 fn served(response: &Response) -> Value {
     assert_eq!(response.status, 200, "{}", response.text);
     response.json()
