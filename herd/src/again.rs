@@ -155,7 +155,7 @@ fn pipeline(record: &Record, folder: &Path, output: &Path) -> anyhow::Result<()>
         let again = output.join(&name);
         let result = match of_stage(&again)? {
             Some(now) => compare(&then, &now, &again),
-            None => Err(anyhow::anyhow!("it was not made again")),
+            None => Err(anyhow::anyhow!("it was not made by the repetition")),
         };
         compared += 1;
         wrong.extend(result.err().map(|error| format!("{name}: {error}")));
@@ -188,7 +188,7 @@ fn compare(then: &Record, again: &Record, output: &Path) -> anyhow::Result<()> {
     let mut different = Vec::new();
     for (path, digest) in &before {
         match now.get(path) {
-            None => different.push(format!("{path} was not made again")),
+            None => different.push(format!("{path} was not made by the repetition")),
             Some(other) if other != digest => different.push(format!("{path} differs")),
             Some(_) => {}
         }

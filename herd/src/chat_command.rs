@@ -57,7 +57,7 @@ pub struct ChatSampling {
 }
 
 const HELP: &str = "/reset forgets the conversation, /system TEXT sets the system message and forgets it too, \
-                    /quit leaves; Ctrl-C stops an answer, Ctrl-D leaves";
+                    /quit exits; Ctrl-C stops an answer, Ctrl-D exits";
 
 /// Runs `herd chat`.
 pub fn run(args: &Args) -> anyhow::Result<()> {
@@ -98,7 +98,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                     return Ok(());
                 }
             }
-            Err(ReadlineError::Interrupted) => println!("(Ctrl-D leaves)"),
+            Err(ReadlineError::Interrupted) => println!("(Ctrl-D exits)"),
             Err(ReadlineError::Eof) => return Ok(()),
             Err(error) => return Err(error).context("cannot read the terminal"),
         }
@@ -139,7 +139,7 @@ impl Chat<'_> {
             _ => {
                 // A conversation that is too long is reported; the program does not end.
                 if let Err(error) = self.answer(line) {
-                    println!("error: {error:#}; /reset starts afresh");
+                    println!("error: {error:#}; /reset starts a new conversation");
                 }
             }
         }

@@ -133,7 +133,7 @@ fn task(suite: Suite, record: &Value) -> anyhow::Result<Task> {
         match &record[name] {
             Value::String(text) => Ok(text.clone()),
             Value::Number(number) => Ok(number.to_string()),
-            _ => bail!("{name}: is missing or no text; is this file {suite:?}'s?"),
+            _ => bail!("{name}: is missing or not a text; is this file {suite:?}'s?"),
         }
     };
     let id = text("task_id")?;
@@ -190,7 +190,7 @@ fn reference(suite: Suite, record: &Value, mut code: String, entry_point: &str) 
             Value::String(list) => all.push(format!("__import__('json').loads({})", json!(list))),
             // No more inputs than the base's.
             Value::Object(empty) if empty.is_empty() => {}
-            _ => bail!("{name}: is missing or no list"),
+            _ => bail!("{name}: is missing or not a list"),
         }
     }
     let mut inputs = all.join(" + ");

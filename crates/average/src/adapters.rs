@@ -235,7 +235,7 @@ fn factors(adapters: &[Adapter], target: &Path) -> anyhow::Result<Written> {
 
 fn merge(adapters: &[Adapter], base: Option<&str>, dtype: Option<DType>, target: &Path) -> anyhow::Result<Written> {
     let named = adapters[0].config.base_model_name_or_path.as_deref();
-    let base = base.or(named).context("the adapters do not say on which model they are; name it with --base")?;
+    let base = base.or(named).context("the adapters do not name their base model; give it with --base")?;
     let folder = locate::locate(base)?;
     let checkpoint = Checkpoint::open(&folder)?;
     let modules = adapters[0].modules();

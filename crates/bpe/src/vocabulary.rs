@@ -169,7 +169,10 @@ impl Vocabulary {
     /// # Errors
     /// When a part differs from a byte-level BPE with Llama 3's split; the error names the first.
     pub fn parse(mut json: Value) -> anyhow::Result<Self> {
-        ensure!(json["normalizer"].is_null(), "the tokenizer has a normalizer; only one without can be taken apart");
+        ensure!(
+            json["normalizer"].is_null(),
+            "the tokenizer has a normalizer; only a tokenizer without one is supported"
+        );
         check_split(&json["pre_tokenizer"])?;
         let rest = json.as_object_mut().context("the tokenizer is not a JSON object")?;
         let model = rest.remove("model").unwrap_or_default();
@@ -178,7 +181,7 @@ impl Vocabulary {
         ensure!(model["type"] == "BPE", "the model is {}, not BPE", model["type"]);
         for key in ["continuing_subword_prefix", "end_of_word_suffix"] {
             let none = model[key].is_null() || model[key] == "";
-            ensure!(none, "the model has {key}, which byte-level BPE has not");
+            ensure!(none, "the model has {key}, which byte-level BPE does not have");
         }
         ensure!(model["dropout"].is_null() || model["dropout"] == 0.0, "the model has dropout");
         let mut made = Self { rest, ignore_merges: model["ignore_merges"] == true, ..Self::default() };

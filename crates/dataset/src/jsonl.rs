@@ -223,7 +223,7 @@ fn json_error(e: &serde_json::Error) -> String {
 /// Adds a hint if a record spans several lines, a common mistake.
 fn with_hint(what: String, text: &str, number: u64) -> String {
     if number == 1 && ["{", "{}"].contains(&text.trim()) {
-        return format!("{what}; a record a line is expected: write each on one line with jq -c .");
+        return format!("{what}; one record per line is expected: write each on one line with jq -c .");
     }
     what
 }
@@ -240,7 +240,7 @@ impl List {
         let bad = |what: String| Error::File { path: path.to_path_buf(), what };
         let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
         let records: Vec<Value> = serde_json::from_slice(text).map_err(|e| {
-            bad(format!("the file is not a list of records: {e}; write a list, or a record a line (jq -c '.[]')"))
+            bad(format!("the file is not a list of records: {e}; write a list, or one record per line (jq -c '.[]')"))
         })?;
         Ok(Self { records: records.into_iter(), number: 0 })
     }

@@ -155,7 +155,7 @@ impl Workers {
                 "{flag}: the worker {url} is {name} {other} and this program has {version}, so their verdicts may differ; start \
                  {name} {version} there"
             ),
-            None => eprintln!("{flag}: the worker {url} does not say of which version it is"),
+            None => eprintln!("{flag}: the worker {url} does not report its version"),
         }
         Ok(Ok(()))
     }

@@ -150,7 +150,7 @@ fn record(value: Value, problems: Option<&Prompts>) -> anyhow::Result<Record> {
     }
     if has("response") {
         let sample = Sample::try_from(value.clone())?;
-        let problems = problems.context("the file holds samples: give the problems that they answer by --problems")?;
+        let problems = problems.context("the file holds samples: give their problems with --problems")?;
         let Some((prompt, tools)) = problems.get(&sample.id) else {
             bail!("--problems has no problem {:?}", sample.id)
         };

@@ -128,7 +128,7 @@ fn problem(row: Value, columns: &Columns) -> Result<Row, Invalid> {
 fn text<'a>(row: &'a Value, name: &str) -> Result<&'a str, Invalid> {
     row[name].as_str().ok_or_else(|| {
         let there: Vec<&str> = row.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
-        Invalid(format!("{name}: is missing or no text; the record has {}", there.join(", ")))
+        Invalid(format!("{name}: is missing or not a text; the record has {}", there.join(", ")))
     })
 }
 
@@ -235,7 +235,11 @@ mod tests {
         assert_eq!(loaded.problems[0].id, "p.jsonl:1");
         assert_eq!(loaded.problems[0].answer.as_deref(), Some("It is 2.\n#### 2"));
         for (line, format, why) in [
-            ("{\"query\": \"1\"}", Format::Gsm8k, "p.jsonl:1: question: is missing or no text; the record has query"),
+            (
+                "{\"query\": \"1\"}",
+                Format::Gsm8k,
+                "p.jsonl:1: question: is missing or not a text; the record has query",
+            ),
             ("{\"id\": 1, \"kind\": \"math\", \"prompt\": \"q\"}", Format::Problem, "p.jsonl:1: answer: is missing"),
             ("{\"task_id\": 1, \"text\": \"x\"}", Format::Mbpp, "no problem is left of 1 rows (1 are not for training"),
         ] {

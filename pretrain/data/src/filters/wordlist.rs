@@ -50,7 +50,7 @@ impl WordCounts {
     /// When the file cannot be read or has no word.
     pub fn load(&mut self) -> anyhow::Result<()> {
         let path = self.list.display();
-        ensure!(!self.list.as_os_str().is_empty(), "list: is missing: a file with one word a line");
+        ensure!(!self.list.as_os_str().is_empty(), "list: is missing: give a file with one word per line");
         let text = std::fs::read_to_string(&self.list).with_context(|| format!("{path}: cannot read the word list"))?;
         let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
         let words: HashSet<String> = lines.filter(|line| !line.is_empty()).map(str::to_lowercase).collect();
