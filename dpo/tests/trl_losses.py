@@ -1,5 +1,5 @@
 """The losses of `dpo/tests/losses.rs` as TRL 1.16 computes them, by its own DPOTrainer._compute_loss and
-CPOTrainer.cpo_loss on three pairs with made-up log-probs. Prints the table that the test holds.
+CPOTrainer.cpo_loss, on three pairs with invented log-probs. It prints the table of the test.
 
 Usage: python trl_losses.py
 """

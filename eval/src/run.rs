@@ -120,7 +120,7 @@ fn sample(
             // The item itself cannot be asked (its prompt is too long, for example): it counts as wrong, and is
             // reported.
             Err(SampleError::Request(reason)) => response.error = Some(reason),
-            Err(other) => bail!("{} {}: {other}; run the same command again to go on", response.task, response.id),
+            Err(other) => bail!("{} {}: {other}; run the same command again to continue", response.task, response.id),
         }
         tokens += response.tokens;
         progress.note(format!("{:.0} tokens/s", tokens as f64 / start.elapsed().as_secs_f64().max(1e-9)));

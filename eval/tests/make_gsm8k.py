@@ -4,7 +4,7 @@
     python make_gsm8k.py                                   # the stored cases: synthetic answers
     python make_gsm8k.py example_model_solutions.jsonl.gz OUT   # the published model solutions
 
-Filters and options are read from the harness's own task files; the metric is its function, cut out of its module.
+Filters and options are read from the harness's own task files; the metric is its function, extracted from its module.
 """
 
 import ast, gzip, json, os, random, re, sys, types

@@ -1,4 +1,4 @@
-"""Math-Verify on rows from standard input: one line `seconds of processor time, verdict` per row."""
+"""Runs Math-Verify on rows from standard input, and prints one line `seconds of processor time, verdict` per row."""
 
 import json
 import logging

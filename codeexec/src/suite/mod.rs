@@ -124,7 +124,7 @@ fn sampled(tasks: &[Task], path: &Path) -> anyhow::Result<Vec<Job>> {
         jobs.push(match (record["completion"].as_str(), record["response"].as_str()) {
             (Some(completion), _) => Job { code: task.prompt.clone() + completion, ..task.job.clone() },
             (None, Some(answer)) => task.answered(answer),
-            _ => bail!("{}: completion or response: one of them must be there", reader.place()),
+            _ => bail!("{}: give one of completion and response", reader.place()),
         });
     }
     Ok(jobs)

@@ -13,7 +13,7 @@ pub(crate) fn refuse_foreign(output: &Path) -> anyhow::Result<()> {
     let foreign = output.is_dir()
         && ![::run::RECORD, "average.json"].iter().any(|name| output.join(name).is_file())
         && fs::read_dir(output)?.flatten().any(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
-    ensure!(!foreign, "{} is there already; choose another --output, or remove it", output.display());
+    ensure!(!foreign, "{} already exists; choose another --output, or remove it", output.display());
     Ok(())
 }
 

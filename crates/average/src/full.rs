@@ -42,13 +42,13 @@ impl<'a> Weights<'a> {
         let (a, b) = (self.folder.display(), other.folder.display());
         if let Some(name) = self.names.symmetric_difference(&other.names).next() {
             let (with, without) = if self.names.contains(name) { (a, b) } else { (b, a) };
-            bail!("{with} has a tensor {name}, {without} has none; are they models of one kind?");
+            bail!("{with} has a tensor {name}, {without} has none; are they models of the same kind?");
         }
         for name in &self.names {
             let (ours, theirs) = (self.checkpoint.tensor(name)?, other.checkpoint.tensor(name)?);
             ensure!(
                 ours.shape == theirs.shape,
-                "{name} has shape {:?} in {a} and {:?} in {b}; are they models of one kind?",
+                "{name} has shape {:?} in {a} and {:?} in {b}; are they models of the same kind?",
                 ours.shape,
                 theirs.shape
             );

@@ -186,7 +186,7 @@ fn what_does_not_agree_is_named() {
     edit("b/config.json", &|config| config["transformers_version"] = json!("4.0"));
     run(dir.path(), "--models @a @b --output @mean").unwrap();
     for (flags, expected) in [
-        ("--models @a @b --output @a", "is there already"),
+        ("--models @a @b --output @a", "already exists"),
         ("--models @a --output @x", "at least two"),
         ("--models @a @b --weights 1 --output @x", "--weights gives 1 weights for 2 models"),
         ("--models @a @b --weights 0 0 --output @x", "are all 0"),
@@ -421,7 +421,7 @@ fn an_adapter_is_merged_into_its_base() {
     // Another type for the same folder only repeats the saving.
     merge(dir.path(), "@x --output @merged").unwrap();
     assert_eq!(Llama::load(&at("merged"), None, Device::Cpu).unwrap().kind(), Kind::BFloat16);
-    assert!(sentence(merge(dir.path(), "@x --output @base")).contains("is there already"));
+    assert!(sentence(merge(dir.path(), "@x --output @base")).contains("already exists"));
     assert!(sentence(merge(dir.path(), "@base --output @y")).contains("is a model; there is nothing to merge"));
 }
 

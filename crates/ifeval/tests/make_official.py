@@ -4,8 +4,8 @@
     NLTK_DATA=... python make_official.py                     # the stored cases: random parameters
     python make_official.py IFEVAL.jsonl.gz TEXTS.jsonl OUT   # every prompt of the published set x several responses
 
-NLTK's English sentence model (punkt_tab) has to be in NLTK_DATA; the wheel llama-index-core 0.14.25 has it. TEXTS has one
-{"text"} a line: passages that responses are made from. langdetect's seed is set to 0.
+NLTK's English sentence model (punkt_tab) must be in NLTK_DATA; the wheel llama-index-core 0.14.25 contains it. TEXTS has one
+{"text"} per line: passages from which responses are made. langdetect's seed is set to 0.
 """
 
 import gzip, json, os, random, sys, types

@@ -68,7 +68,7 @@ async fn download(client: &reqwest::Client, url: &str) -> anyhow::Result<Option<
     let expected = response.content_length();
     let mut bytes = Vec::new();
     while let Some(chunk) =
-        response.chunk().await.with_context(|| format!("{url}: broken off after {} bytes", bytes.len()))?
+        response.chunk().await.with_context(|| format!("{url}: interrupted after {} bytes", bytes.len()))?
     {
         bytes.extend_from_slice(&chunk);
         if bytes.len() as u64 > LARGEST {
@@ -76,7 +76,7 @@ async fn download(client: &reqwest::Client, url: &str) -> anyhow::Result<Option<
         }
     }
     if expected.is_some_and(|expected| expected != bytes.len() as u64) {
-        bail!("{url}: broken off after {} bytes; run the same command again", bytes.len());
+        bail!("{url}: interrupted after {} bytes; run the same command again", bytes.len());
     }
     Ok(Some(bytes))
 }

@@ -1,9 +1,9 @@
-"""Makes tests/fixtures/datatrove-verdicts.json.gz: what datatrove's filters say about seeded texts.
+"""Makes tests/fixtures/datatrove-verdicts.json.gz: the verdicts of datatrove's filters on seeded texts.
 
     cargo run -p pretrain-data --example made_texts -- 7 10000 /tmp/texts.jsonl
     python pretrain/data/tests/make_verdicts.py /tmp/texts.jsonl pretrain/data/tests/fixtures/datatrove-verdicts.json.gz
 
-Needs datatrove 0.10.1 and spacy 3.8.18 (pip install datatrove spacy). Each filter sees the whole text, whatever the others said.
+Needs datatrove 0.10.1 and spacy 3.8.18 (pip install datatrove spacy). Each filter gets the whole text, independent of the other filters.
 A verdict is the name of the rule that drops the text, or an empty string; C4's text is kept as a digest.
 """
 

@@ -79,7 +79,7 @@ fn configured(tokenizer: &Path, key: &str) -> anyhow::Result<Option<String>> {
     }
     let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let json: serde_json::Value =
-        serde_json::from_slice(&text).with_context(|| format!("{}: no JSON", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("{}: the file is not JSON", path.display()))?;
     // Older files write a token as an object.
     Ok(json[key].as_str().or_else(|| json[key]["content"].as_str()).map(Into::into))
 }

@@ -1,6 +1,6 @@
 """inspect-ai against a running `herd serve`. Usage: python inspect_client.py http://127.0.0.1:8000/v1
 
-A task with a schema, one with a tool that has to be called, one with stop texts and penalties.
+It runs a task with a schema, one with a required tool call, and one with stop texts and penalties.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """The openai library against a running `herd serve`. Usage: python openai_client.py http://127.0.0.1:8000/v1
 
-Raises at the first thing that is not as OpenAI's own API has it.
+Raises at the first difference from OpenAI's own API.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""How many answers with a given schema parse, and what the schema costs. Usage: python structured.py URL [ANSWERS]
+"""Measures how many answers with a given schema parse, and the cost of the schema. Usage: python structured.py URL [ANSWERS]
 
-Answers that end by themselves have to parse and fit; cut ones are counted apart. The cost compares tokens per second of the
+Answers that end by themselves must parse and match; truncated ones are counted separately. The cost compares tokens per second of the
 same requests with and without a grammar, interleaved, with the same number of tokens.
 """
 
