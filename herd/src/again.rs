@@ -26,8 +26,9 @@ pub struct Args {
 /// reason.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let folder = std::path::absolute(&args.folder)?;
-    let record = Record::read(&folder)?
-        .with_context(|| format!("{} has no run.json, so it is not the folder of a herd command", args.folder.display()))?;
+    let record = Record::read(&folder)?.with_context(|| {
+        format!("{} has no run.json, so it is not the folder of a herd command", args.folder.display())
+    })?;
     ensure!(
         record.finished,
         "the run in {} is not finished; finish it first: {}",

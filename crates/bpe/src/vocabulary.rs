@@ -160,7 +160,8 @@ impl Vocabulary {
     /// When the file cannot be read, or is not a byte-level BPE with Llama 3's split.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let json: Value = serde_json::from_slice(&text).with_context(|| format!("{}: the file is not JSON", path.display()))?;
+        let json: Value =
+            serde_json::from_slice(&text).with_context(|| format!("{}: the file is not JSON", path.display()))?;
         Self::parse(json).with_context(|| path.display().to_string())
     }
 
