@@ -1,13 +1,13 @@
 //! The loss of a batch of pairs, and its logged metrics.
 //!
-//! | name (TRL's, where it has one) | mean over the pairs of |
+//! | name (TRL's if TRL has the metric) | mean over the pairs of |
 //! |---|---|
 //! | `preference_loss`, `nll_loss` | the two parts of the loss; the NLL is per token |
 //! | `rewards/chosen`, `rewards/rejected`, `rewards/margins` | implicit rewards, see [`crate::losses::Loss::rewards`] |
-//! | `rewards/accuracies` | 1 where the chosen response has the higher reward, ½ for a tie (within 1e-5) |
-//! | `logps/chosen`, `logps/rejected` | sums of log-probs over the tokens that count |
-//! | `logps/chosen_change` | by how much the chosen log-prob per token differs from the reference's |
-//! | `logps/chosen_fell` | 1 where it is lower than the reference's |
+//! | `rewards/accuracies` | 1 if the chosen response has the higher reward, ½ for a tie (within 1e-5) |
+//! | `logps/chosen`, `logps/rejected` | sums of log-probs over the counted tokens |
+//! | `logps/chosen_change` | difference of the chosen log-prob per token from the reference's |
+//! | `logps/chosen_fell` | 1 if it is lower than the reference's |
 //! | `kl` | estimate of KL(policy ‖ reference) per token: `r ln r - r + 1` with `r = π / π_ref`, over both responses; unbiased for samples of the reference, as rejection sampling's are, and a guide on other data |
 
 use tch::{Kind, Tensor};

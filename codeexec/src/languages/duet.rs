@@ -7,13 +7,13 @@
 //! | who | kind | content, and the reply |
 //! |---|---|---|
 //! | program | `P?` | -> `{"code"}` |
-//! | program | `L` | `{"loaded": what the judge has to know}` or `{"raised": {"class", "traceback"}}` |
-//! | program | `N?` | -> what to do next; nothing: end |
-//! | program | `R` | a reply to what it was asked |
+//! | program | `L` | `{"loaded": data for the judge}` or `{"raised": {"class", "traceback"}}` |
+//! | program | `N?` | -> the next work; empty: end |
+//! | program | `R` | the reply to a question |
 //! | judge | `T?` | -> the tests |
-//! | judge | `C?` | what to ask the program -> `0` and its reply, or `1` and a sentence: it has ended |
+//! | judge | `C?` | a question to the program -> `0` and the reply, or `1` and a message if the program has ended |
 //! | judge | `D` | a report on one test |
-//! | judge | `E` | the tests were run to their end |
+//! | judge | `E` | the tests ran to their end |
 
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -5,13 +5,13 @@
 //! |---|---|
 //! | `d` | `v`: pairs of key and value: an object, associative array or hash |
 //! | `n` | `v`: a number that JSON lacks (`NaN`, `Infinity`, `-0`), as text |
-//! | `f` | `v`: a float where the language tells it from an integer, as text |
+//! | `f` | `v`: a float, if the language distinguishes it from an integer, as text |
 //! | `i` | `v`: an integer of any size, as text |
 //! | `u` | undefined |
 //! | `s` | `v`: a set's items |
 //! | `y` | `v`: a symbol's name |
-//! | `b` | `v`: bytes that are no UTF-8, in base64 |
-//! | `o` | an object that stays where it is: `id`, and what its language needs of it |
+//! | `b` | `v`: bytes that are not UTF-8, in base64 |
+//! | `o` | an object that is not copied: `id`, and language-specific fields |
 //!
 //! Each language has further tags for its own types.
 

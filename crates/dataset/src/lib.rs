@@ -7,7 +7,7 @@
 //! | [`Prompt`] | `id`, `prompt`, `tools`? |
 //! | [`Problem`] | `id`, `kind`, `prompt`, `answer`?, `tests`?, `entry_point`?, `language`?, `meta`? |
 //! | [`Sample`] | `id`, `sample`?, `response`, `finish_reason`, `logprob`, `reward`?, `verdict`?, `model`, `seed` |
-//! | [`Verdict`] | `passed`, `status`, `detail`?, and what the verifier adds |
+//! | [`Verdict`] | `passed`, `status`, `detail`?, and further fields of the verifier |
 //!
 //! Field names are those of Hugging Face and TRL. Fields that are not in the table are kept and written back. The
 //! other formats of published sets (ShareGPT, Alpaca, prompt and completion, implicit prompts, hh-rlhf transcripts)

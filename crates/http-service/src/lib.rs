@@ -28,12 +28,12 @@
 //! |---|---|
 //! | 200 | a result, or a batch of results and errors |
 //! | 400 | the body is not JSON (with line and column), or the handler's [`BadRequest`] |
-//! | 401 | [`Options::token`] is set and the request has not sent it |
-//! | 404, 405 | no such path, or another method than its own |
+//! | 401 | [`Options::token`] is set and the request does not send it |
+//! | 404, 405 | an unknown path, or a wrong method |
 //! | 408 | the body did not arrive within [`Options::body_timeout`] |
 //! | 413 | the body is larger than [`Options::max_body_bytes`], or a batch larger than the queue |
-//! | 429 | the queue is full; `Retry-After` says when to come again |
-//! | 500 | the handler failed ([`Failure::Internal`]) or panicked; the worker goes on |
+//! | 429 | the queue is full; `Retry-After` says when to retry |
+//! | 500 | the handler failed ([`Failure::Internal`]) or panicked; the worker continues |
 //! | 503 | the worker is draining after SIGTERM or SIGINT |
 //!
 //! Every response with a status other than 200 is `{"error": "one sentence"}` ([`Routes::error_body`] changes that).

@@ -1,12 +1,12 @@
 //! `herd serve`: an OpenAI-compatible server over the engine of this process.
 //!
-//! | path | what |
+//! | path | what it does |
 //! |---|---|
-//! | `POST /v1/chat/completions` | messages in, in the model's own chat template |
-//! | `POST /v1/completions` | text or token ids in |
-//! | `POST /v1/embeddings` | the mean of the last hidden states of each text |
-//! | `POST /tokenize`, `POST /detokenize` | texts or messages to token ids, and back |
-//! | `GET /v1/models`, `GET /v1/models/NAME` | the one model |
+//! | `POST /v1/chat/completions` | answers a conversation, in the model's own chat template |
+//! | `POST /v1/completions` | continues a text or token ids |
+//! | `POST /v1/embeddings` | returns the mean of the last hidden states of each text |
+//! | `POST /tokenize`, `POST /detokenize` | converts texts or messages to token ids, and back |
+//! | `GET /v1/models`, `GET /v1/models/NAME` | describes the served model |
 //! | `GET /health`, `GET /healthz`, `GET /metrics`, `GET /version` | 200 or 503 while draining; Prometheus text |
 //!
 //! Requests join the running batch and leave it one by one; common prefixes of prompts are computed once. A request

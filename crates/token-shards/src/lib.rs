@@ -5,7 +5,7 @@
 //! | file | content |
 //! |---|---|
 //! | `NAME.ds` | the tokens of all documents, u32, little-endian |
-//! | `NAME.ds.index` | where each document ends, in tokens from the shard's beginning, u64, little-endian |
+//! | `NAME.ds.index` | the end of each document, in tokens from the start of the shard, u64, little-endian |
 //! | `NAME.ds.json` | [`Header`]: format version, counts, tokenizer, source, length and SHA-256 of the other two |
 //!
 //! The header is written last and removed first, so a shard with a header is complete. Opening a shard maps the files
