@@ -31,7 +31,7 @@ pub fn address(text: &str) -> Option<Address<'_>> {
     let mut address = parts(text)?;
     if !address.is_number {
         let host = &address.host;
-        address.registrable = psl::domain_str(host).map_or(0, |domain| host.len() - domain.len());
+        address.registrable = public_suffix::registrable(host).map_or(0, |domain| host.len() - domain.len());
     }
     Some(address)
 }

@@ -94,7 +94,7 @@ fn host(text: &str, start: usize) -> Option<usize> {
 fn is_top(label: &str) -> bool {
     let plain = label.len() >= 2 && (label.bytes().all(|byte| byte.is_ascii_alphabetic()) || label.starts_with("xn--"));
     let lower = label.to_ascii_lowercase();
-    plain && (psl::suffix(lower.as_bytes()).is_some_and(|suffix| suffix.is_known()) || lower == "test")
+    plain && (public_suffix::has_known_suffix(&lower) || lower == "test")
 }
 
 /// Whether it only looks like an address: `git@github.com:user/project`, the user of a URL, a package with its version.
