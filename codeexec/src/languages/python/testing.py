@@ -86,15 +86,24 @@ def is_installed(root):
     return root in sys.builtin_module_names or importlib.machinery.PathFinder.find_spec(root) is not None
 
 
+def at(place, node):
+    """Gives a new node the location of the node `place`.
+
+    `ast.fix_missing_locations` visits every node of the tests: an eighth of the processor time of HumanEval's verdicts.
+    """
+    node.lineno, node.col_offset = place.lineno, place.col_offset
+    node.end_lineno, node.end_col_offset = place.end_lineno, place.end_col_offset
+    return node
+
+
 def call(name, place, *args):
-    called = ast.Call(ast.Name(name, ast.Load()), list(args), [])
-    return ast.copy_location(ast.Expr(called), place)
+    """A statement that calls `name`, at the location of the node `place`; `args` have locations."""
+    return at(place, ast.Expr(at(place, ast.Call(at(place, ast.Name(name, ast.Load())), list(args), []))))
 
 
 def instrument(tree):
     """Counts every comparison where it is reached."""
     tree.body = block(tree.body)
-    ast.fix_missing_locations(tree)
 
 
 def block(statements):
@@ -138,8 +147,9 @@ def wrap(value):
     if isinstance(value, ast.Await):
         value = value.value
     if isinstance(value, ast.Call) and re.match("_?(assert|fail)", name_of(value.func)):
-        value.func = ast.copy_location(
-            ast.Call(ast.Name("__codeexec_counted__", ast.Load()), [value.func], []), value.func)
+        function = value.func
+        counted = at(function, ast.Name("__codeexec_counted__", ast.Load()))
+        value.func = at(function, ast.Call(counted, [function], []))
 
 
 def demands(statements):
@@ -185,15 +195,18 @@ def split(source, tree):
                 out += block([statement])
         return out
     tree.body = parted(tree.body)
-    ast.fix_missing_locations(tree)
 
 
 def wrapped(statement, name):
-    label = ast.Constant(name)
-    handler = ast.ExceptHandler(ast.Name("BaseException", ast.Load()), "__error__",
-                                [call("__codeexec_report__", statement, label, ast.Name("__error__", ast.Load()))])
+    def label():
+        return at(statement, ast.Constant(name))
+
+    def load(name):
+        return at(statement, ast.Name(name, ast.Load()))
+    told = call("__codeexec_report__", statement, label(), load("__error__"))
+    handler = at(statement, ast.ExceptHandler(load("BaseException"), "__error__", [told]))
     body = [call("__codeexec_begin__", statement), statement]
-    return ast.copy_location(ast.Try(body, [handler], [call("__codeexec_report__", statement, label)], []), statement)
+    return at(statement, ast.Try(body, [handler], [call("__codeexec_report__", statement, label())], []))
 
 
 def count_by_lines(code, source, checks):
