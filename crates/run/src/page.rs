@@ -122,10 +122,16 @@ impl Blocks {
 
     /// Curves over steps. Nothing is added if no point is finite.
     pub fn plot(&mut self, title: &str, curves: &[Curve]) -> &mut Self {
-        match plot(title, curves) {
-            svg if svg.is_empty() => self,
-            svg => self.push(Block::Plot { svg }),
-        }
+        self.figure(plot(title, None, curves))
+    }
+
+    /// Curves over the quantity that `over` names; nothing where there is no finite point.
+    pub fn curves(&mut self, title: &str, over: &str, curves: &[Curve]) -> &mut Self {
+        self.figure(plot(title, Some(over), curves))
+    }
+
+    fn figure(&mut self, svg: String) -> &mut Self {
+        if svg.is_empty() { self } else { self.push(Block::Plot { svg }) }
     }
 
     /// A table.

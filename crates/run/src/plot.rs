@@ -1,4 +1,4 @@
-//! Curves over steps as SVG.
+//! Curves over steps, or over another quantity, as SVG.
 
 use std::fmt::Write;
 
@@ -12,9 +12,9 @@ const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 64.0;
 const BOTTOM: f64 = 28.0;
 
-/// One plot over steps, as an HTML figure with an SVG that scales with the page. The text is empty if no point is
-/// finite.
-pub(crate) fn plot(title: &str, curves: &[Curve]) -> String {
+/// One plot as an HTML figure with an SVG that scales with the page. The text is empty if no point is finite. `over` names the
+/// quantity of the horizontal axis; without it the axis has steps, which are integers.
+pub(crate) fn plot(title: &str, over: Option<&str>, curves: &[Curve]) -> String {
     let points = || curves.iter().flat_map(|curve| &curve.2).filter(|point| point.1.is_finite());
     if points().next().is_none() {
         return String::new();
@@ -40,13 +40,15 @@ pub(crate) fn plot(title: &str, curves: &[Curve]) -> String {
         )
         .ok();
     }
-    // Steps are integers; the last label ends at the right edge of the plot.
-    let mut steps: Vec<f64> = (0..=4).map(|tick| (x0 + f64::from(tick) / 4.0 * (x1 - x0)).round()).collect();
-    steps.dedup();
-    steps.retain(|step| (x0..=x1).contains(step));
-    for step in steps {
-        let anchor = if step == x1 { "end" } else { "middle" };
-        write!(svg, "<text x='{:.1}' y='{:.1}' text-anchor='{anchor}'>{step}</text>", x(step), HEIGHT - 8.0).ok();
+    // The last label ends at the right edge of the plot.
+    let whole = |value: f64| if over.is_none() { value.round() } else { value };
+    let mut places: Vec<f64> = (0..=4).map(|tick| whole(x0 + f64::from(tick) / 4.0 * (x1 - x0))).collect();
+    places.dedup();
+    places.retain(|place| (x0..=x1).contains(place));
+    for place in places {
+        let anchor = if place == x1 { "end" } else { "middle" };
+        let label = if over.is_none() { place.to_string() } else { number(place) };
+        write!(svg, "<text x='{:.1}' y='{:.1}' text-anchor='{anchor}'>{label}</text>", x(place), HEIGHT - 8.0).ok();
     }
     for (name, colour, points) in curves.iter().filter(|curve| !curve.2.is_empty()) {
         let line: Vec<String> = points
@@ -70,8 +72,9 @@ pub(crate) fn plot(title: &str, curves: &[Curve]) -> String {
         .map(|(name, colour, _)| format!("<span style='color:{colour}'>{}</span>", HtmlEscape(name)))
         .collect();
     format!(
-        "<figure><figcaption><b>{}</b> over steps: {}</figcaption><svg viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' style='max-width:100%'>{svg}</svg></figure>\n",
+        "<figure><figcaption><b>{}</b> over {}: {}</figcaption><svg viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' style='max-width:100%'>{svg}</svg></figure>\n",
         HtmlEscape(title),
+        HtmlEscape(over.unwrap_or("steps")),
         names.join(", ")
     )
 }
@@ -92,19 +95,25 @@ mod tests {
     #[test]
     fn plots_every_curve_that_has_points() {
         let points = vec![(1.0, 2.0), (2.0, f64::NAN), (3.0, 1.0)];
-        let svg = plot("Loss", &[("training", "red", points), ("held out", "blue", Vec::new())]);
+        let svg = plot("Loss", None, &[("training", "red", points), ("held out", "blue", Vec::new())]);
         assert!(svg.contains("points='64.0,8.0 632.0,212.0'"), "{svg}");
         assert!(svg.contains("training") && !svg.contains("held out"));
         // Three steps, three labels.
         assert_eq!(svg.matches("y='232.0'").count(), 3, "{svg}");
         assert!(svg.contains("text-anchor='end'>3</text>") && svg.contains("text-anchor='middle'>2</text>"));
-        assert_eq!(plot("Loss", &[("training", "red", Vec::new())]), "");
-        assert!(!plot("Flat", &[("a", "red", vec![(1.0, 0.0)])]).contains("NaN"));
+        assert_eq!(plot("Loss", None, &[("training", "red", Vec::new())]), "");
+        assert!(!plot("Flat", None, &[("a", "red", vec![(1.0, 0.0)])]).contains("NaN"));
+    }
+
+    #[test]
+    fn another_axis_has_fractions_and_a_name() {
+        let svg = plot("Loss", Some("log10 <FLOP>"), &[("a", "red", vec![(18.0, 2.0), (19.0, 1.0)])]);
+        assert!(svg.contains(">18.250</text>") && svg.contains("</b> over log10 &lt;FLOP&gt;: "), "{svg}");
     }
 
     #[test]
     fn names_are_escaped() {
-        let svg = plot("<b>", &[("a&b", "red", vec![(1.0, 0.0)])]);
+        let svg = plot("<b>", None, &[("a&b", "red", vec![(1.0, 0.0)])]);
         assert!(svg.contains("&lt;b&gt;") && svg.contains("a&amp;b") && !svg.contains("<b><b>"), "{svg}");
     }
 }

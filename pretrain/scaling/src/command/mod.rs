@@ -1,0 +1,222 @@
+//! `scaling`: fits to measured runs, and what they predict.
+
+mod downstream;
+mod isoflop;
+mod mix;
+mod parametric;
+mod predict;
+
+use std::path::{Path, PathBuf};
+
+use ::run::{Begun, Class, Facts, Frame, Hardware, Input, Page, Resolved, RunFolder, Session, from_flags};
+use anyhow::Context;
+use clap::Subcommand;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::bootstrap::Interval;
+use crate::isoflop::Run;
+use crate::table::Table;
+
+/// What a fit leaves in its folder.
+pub const FIT: &str = "fit.json";
+
+/// Arguments of `scaling`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fit a law to measured runs
+    Fit(FitArgs),
+    /// What a fitted law expects: sizes, tokens, losses, accuracies
+    Predict(predict::PredictArgs),
+}
+
+/// Arguments of `scaling fit`.
+#[derive(clap::Args)]
+struct FitArgs {
+    #[command(subcommand)]
+    law: LawCommand,
+}
+
+#[derive(Subcommand)]
+enum LawCommand {
+    /// A parabola for each compute budget, and power laws through their minima
+    Isoflop(isoflop::IsoflopArgs),
+    /// Loss from size and tokens: E + A / N^alpha + B / D^beta
+    Parametric(parametric::ParametricArgs),
+    /// Accuracy on a benchmark from compute, by way of the log-likelihood of the right answers
+    Downstream(downstream::DownstreamArgs),
+    /// Loss from the shares of data sources, and the best mix
+    Mix(mix::MixArgs),
+}
+
+/// Runs `scaling`.
+///
+/// # Errors
+/// A sentence on the table, the fit or the folder.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    match &args.command {
+        Command::Fit(FitArgs { law: LawCommand::Isoflop(args) }) => isoflop::run(args),
+        Command::Fit(FitArgs { law: LawCommand::Parametric(args) }) => parametric::run(args),
+        Command::Fit(FitArgs { law: LawCommand::Downstream(args) }) => downstream::run(args),
+        Command::Fit(FitArgs { law: LawCommand::Mix(args) }) => mix::run(args),
+        Command::Predict(args) => predict::run(args),
+    }
+}
+
+/// What every fit has.
+#[derive(clap::Args, Debug, Clone, Serialize)]
+pub(crate) struct Common {
+    /// The folder for fit.json, report.html and run.json
+    #[arg(long)]
+    output: PathBuf,
+    /// Seed of the resampling
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// The columns of a table of runs.
+#[derive(clap::Args, Debug, Clone, Serialize)]
+pub(crate) struct Columns {
+    /// The runs: a table (.csv, .tsv, .jsonl, .json, .parquet), a row each
+    #[arg(long)]
+    input: PathBuf,
+    /// The column of training compute, in FLOP; without it, compute is 6 x parameters x tokens
+    #[arg(long, default_value = "flops")]
+    flops_column: String,
+    /// The column of parameters
+    #[arg(long, default_value = "params")]
+    params_column: String,
+    /// The column of training tokens; without it, tokens are compute / (6 x parameters)
+    #[arg(long, default_value = "tokens")]
+    tokens_column: String,
+    /// The column of held-out loss, in nats per token
+    #[arg(long, default_value = "loss")]
+    loss_column: String,
+    /// Only the rows where a column has this text, as setting=base
+    #[arg(long, value_name = "COLUMN=TEXT")]
+    only: Option<String>,
+}
+
+impl Columns {
+    /// The runs of the table, and what was filtered or derived.
+    fn runs(&self) -> anyhow::Result<(Vec<Run>, Vec<String>)> {
+        let table = Table::read(&self.input)?;
+        let mut notes = vec![format!("{}: {} rows", self.input.display(), table.len())];
+        let params = table.positive(&self.params_column)?;
+        let loss = table.positive(&self.loss_column)?;
+        let (flops, tokens) = match (table.has(&self.flops_column), table.has(&self.tokens_column)) {
+            (true, true) => (table.positive(&self.flops_column)?, table.positive(&self.tokens_column)?),
+            (true, false) => {
+                let flops = table.positive(&self.flops_column)?;
+                notes.push(format!("no column {:?}: tokens are compute / (6 x parameters)", self.tokens_column));
+                let tokens = flops.iter().zip(&params).map(|(flops, params)| flops / (6.0 * params)).collect();
+                (flops, tokens)
+            }
+            _ => {
+                let tokens = table.positive(&self.tokens_column)?;
+                notes.push(format!("no column {:?}: compute is 6 x parameters x tokens", self.flops_column));
+                let flops = tokens.iter().zip(&params).map(|(tokens, params)| 6.0 * params * tokens).collect();
+                (flops, tokens)
+            }
+        };
+        let kept = match &self.only {
+            None => vec![true; table.len()],
+            Some(only) => {
+                let (column, text) = only.split_once('=').context("--only: write COLUMN=TEXT, as setting=base")?;
+                let kept: Vec<bool> = table.texts(column)?.iter().map(|cell| cell == text).collect();
+                let count = kept.iter().filter(|kept| **kept).count();
+                anyhow::ensure!(count > 0, "--only {only}: no row of {} has it", self.input.display());
+                notes.push(format!("{count} rows have {only}; {} are left out", table.len() - count));
+                kept
+            }
+        };
+        let run = |at: usize| Run { flops: flops[at], params: params[at], tokens: tokens[at], loss: loss[at] };
+        Ok(((0..table.len()).filter(|at| kept[*at]).map(run).collect(), notes))
+    }
+}
+
+/// A law as `fit.json` holds it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "law", rename_all = "kebab-case")]
+pub(crate) enum Fitted {
+    Isoflop(crate::isoflop::Fit),
+    Parametric(crate::parametric::Fit),
+    Downstream(crate::downstream::Fit),
+    Mix(mix::Fit),
+}
+
+/// What a fit came to.
+pub(crate) struct Done {
+    fitted: Fitted,
+    /// For the terminal, the record and the report.
+    text: String,
+    page: Page,
+    figures: Value,
+}
+
+/// The frame of every fit: configuration, run folder, files.
+fn fit<A: clap::Args + Serialize + Clone>(
+    (stage, args, frame, common): (&str, &A, &Frame, &Common),
+    inputs: &[(&str, &Path)],
+    work: impl FnOnce() -> anyhow::Result<Done>,
+) -> anyhow::Result<()> {
+    let resolved: Resolved<A> = from_flags(args, frame.config.as_deref())?;
+    if frame.dry_run {
+        print!("Configuration\n{}", resolved.table()?);
+        return Ok(());
+    }
+    let inputs = inputs.iter().map(|(key, path)| Input::file(key, path)).collect::<anyhow::Result<_>>()?;
+    let facts = Facts {
+        stage,
+        class,
+        seed: Some(common.seed),
+        inputs,
+        hardware: Hardware::here(),
+        libtorch: None,
+        notes: Vec::new(),
+    };
+    let mut session = match Session::begin(RunFolder::open(&common.output)?, &resolved, facts)? {
+        Begun::Finished(record) => {
+            println!("{} is finished already:\n{}", common.output.display(), record.summary);
+            return Ok(());
+        }
+        Begun::Going(session) => session,
+    };
+    session.start(Value::Null)?;
+    let done = work()?;
+    let folder = session.folder();
+    let mut text = serde_json::to_vec_pretty(&done.fitted)?;
+    text.push(b'\n');
+    dataset::write_file(folder.join(FIT), &text)?;
+    let page = folder.join("report.html");
+    done.page.write(&page)?;
+    session.finish(&[FIT], &done.text, json!({"fit": done.figures}))?;
+    println!("{}\nwritten: {}; plots: {}", done.text, common.output.join(FIT).display(), page.display());
+    Ok(())
+}
+
+/// Inputs are compared by content.
+fn class(key: &str) -> Class {
+    match key {
+        "output" | "input" | "mixtures" | "losses" | "test_mixtures" | "test_losses" => Class::Free,
+        _ => Class::Course,
+    }
+}
+
+/// `0.4931 [0.4802, 0.5077]`; the value alone where there is no interval.
+fn with_interval(value: f64, interval: Option<Interval>, digits: usize) -> String {
+    let text = |value: f64| {
+        let plain = value == 0.0 || (1e-3..1e5).contains(&value.abs());
+        if plain { format!("{value:.digits$}") } else { format!("{value:.digits$e}") }
+    };
+    match interval {
+        Some(Interval { low, high, .. }) => format!("{} [{}, {}]", text(value), text(low), text(high)),
+        None => text(value),
+    }
+}

@@ -1,0 +1,24 @@
+//! Scaling laws: which size, how many tokens and which mix of data a compute budget should have.
+//!
+//! | module | law | source |
+//! |---|---|---|
+//! | [`isoflop`] | parabolas over runs of one budget; their minima as power laws `N*(C)`, `D*(C)` | Llama 3 paper, section 3.2.1; Hoffmann et al. 2022, approach 2 |
+//! | [`parametric`] | `L = E + A / N^alpha + B / D^beta` | Hoffmann et al. 2022, approach 3; Besiroglu et al. 2024 |
+//! | [`downstream`] | log-likelihood of the right answer against compute, then accuracy | Llama 3 paper, section 3.2.1 |
+//! | [`mix`] | loss against the shares of sources, `c + exp(k + t . r)`, and the best mix | Ye et al. 2024; RegMix (Liu et al. 2024) |
+//!
+//! Everything is float64 on `ndarray` and draws its random numbers from one seed. Compute is in floating-point operations (FLOP),
+//! losses in nats per token, sizes in parameters.
+
+pub mod bootstrap;
+pub mod command;
+pub mod downstream;
+pub mod isoflop;
+mod linear;
+pub mod mix;
+pub mod optimise;
+pub mod parametric;
+pub mod power_law;
+mod report;
+pub mod simplex;
+pub mod table;
