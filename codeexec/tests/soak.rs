@@ -167,6 +167,13 @@ fn children(server: u32) -> Vec<u32> {
     lists.flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<u32>>()).collect()
 }
 
+/// How many programs that want to run share a core (load average of a minute), at least 1.
+fn slowness() -> f64 {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap();
+    let load: f64 = load.split(' ').next().unwrap().parse().unwrap();
+    (load / std::thread::available_parallelism().unwrap().get() as f64).max(1.0)
+}
+
 fn kill(id: u32, signal: &str) {
     Command::new("kill").args([signal, &id.to_string()]).status().unwrap();
 }
@@ -208,7 +215,8 @@ fn serve(count: usize, answers: &Answers, end: Instant) -> (usize, usize, Vec<(u
             }
         };
         let senders: Vec<_> = (0..4).map(|_| scope.spawn(send)).collect();
-        let pause = Duration::from_millis(if count > 1000 { 2000 } else { 250 });
+        // A program whose worker is killed five times is given up, so a machine that takes longer for it has more time.
+        let pause = Duration::from_millis(if count > 1000 { 2000 } else { 250 }).mul_f64(slowness());
         let mut round = 0;
         while !senders.iter().all(|sender| sender.is_finished()) {
             std::thread::sleep(pause);
