@@ -1,5 +1,6 @@
-//! Toxicity by a linear model over words: p = mean over heads of 1 / (1 + exp(a * (w . x + b) + c)), where x counts the
-//! words of a text. That is scikit-learn's `CountVectorizer` before a calibrated linear classifier (Platt, 1999).
+//! Toxicity by a linear model over words: p = mean over heads of 1 / (1 + exp(a * (w . x + b) + c)), where x has for each
+//! word of the table its count times its inverse document frequency, scaled to length 1. That is scikit-learn's
+//! `TfidfVectorizer` before a calibrated linear classifier (Platt, 1999).
 //!
 //! The weights stand in a table of JSON lines, made once from a published model (docs/safety.md). The model was trained
 //! on comments, so a document is scored in pieces of about that length. It sees words, not intent.
@@ -42,6 +43,8 @@ struct Calibrated {
 #[serde(deny_unknown_fields)]
 struct Entry {
     word: String,
+    /// Inverse document frequency; 1 where counts are taken as they are.
+    idf: f32,
     weights: Vec<f32>,
 }
 
@@ -61,8 +64,12 @@ pub struct Document {
 pub struct Toxicity {
     source: String,
     heads: Vec<Calibrated>,
-    /// Weights by word: one for each head.
-    weights: HashMap<String, Box<[f32]>>,
+    /// Numbers of the words.
+    words: HashMap<String, usize>,
+    /// Inverse document frequencies by number.
+    idf: Vec<f32>,
+    /// Weights by number: one for each head.
+    weights: Vec<f32>,
 }
 
 /// Words in a piece of a document, at most.
@@ -95,21 +102,23 @@ impl Toxicity {
         if head.heads.is_empty() {
             return Err(error(first.0, "the table has no heads".into()));
         }
-        let mut weights = HashMap::new();
+        let (mut words, mut idf, mut weights) = (HashMap::new(), Vec::new(), Vec::new());
         for (number, line) in lines {
             let entry: Entry = serde_json::from_str(line).map_err(|e| error(number, e.to_string()))?;
             if entry.weights.len() != head.heads.len() {
                 let what = format!("{} weights for {} heads", entry.weights.len(), head.heads.len());
                 return Err(error(number, what));
             }
-            if weights.insert(entry.word, entry.weights.into_boxed_slice()).is_some() {
+            if words.insert(entry.word, idf.len()).is_some() {
                 return Err(error(number, "the word stands in the table twice".into()));
             }
+            idf.push(entry.idf);
+            weights.extend(entry.weights);
         }
-        if weights.is_empty() {
+        if words.is_empty() {
             return Err(error(first.0, "the table has no words".into()));
         }
-        Ok(Self { source: format!("{} ({})", head.source, head.licence), heads: head.heads, weights })
+        Ok(Self { source: format!("{} ({})", head.source, head.licence), heads: head.heads, words, idf, weights })
     }
 
     /// Where the weights come from, with the licence.
@@ -121,26 +130,32 @@ impl Toxicity {
     /// Words with a weight.
     #[must_use]
     pub fn words(&self) -> usize {
-        self.weights.len()
+        self.words.len()
     }
 
     /// The score of a text of a comment's length, between 0 and 1.
     #[must_use]
     pub fn score(&self, text: &str) -> f64 {
-        let mut sums = vec![0.0f64; self.heads.len()];
+        let mut found: Vec<usize> = Vec::new();
         let mut word = String::new();
         for c in text.chars().chain([' ']) {
             if c.is_alphanumeric() || c == '_' {
                 word.extend(c.to_lowercase());
-                continue;
+            } else {
+                // Words of one letter are none (`\b\w\w+\b`), and stand in no table.
+                found.extend(self.words.get(&word));
+                word.clear();
             }
-            // Words of one letter are none (`\b\w\w+\b`).
-            if word.len() > 1
-                && let Some(weights) = self.weights.get(&word)
-            {
-                sums.iter_mut().zip(weights.iter()).for_each(|(sum, weight)| *sum += f64::from(*weight));
-            }
-            word.clear();
+        }
+        found.sort_unstable();
+        let counts = found.chunk_by(|one, other| one == other);
+        let values: Vec<(usize, f64)> =
+            counts.map(|same| (same[0], same.len() as f64 * f64::from(self.idf[same[0]]))).collect();
+        let length = values.iter().map(|(_, value)| value * value).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
+        let mut sums = vec![0.0f64; self.heads.len()];
+        for (word, value) in values {
+            let weights = &self.weights[word * sums.len()..(word + 1) * sums.len()];
+            sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += value / length * f64::from(*weight));
         }
         let p = |(head, sum): (&Calibrated, &f64)| 1.0 / (1.0 + (head.a * (sum + head.intercept) + head.c).exp());
         self.heads.iter().zip(&sums).map(p).sum::<f64>() / self.heads.len() as f64
@@ -193,8 +208,8 @@ mod tests {
     use super::*;
 
     const TABLE: &str = r#"{"format": "herd-toxicity", "version": 1, "source": "s", "licence": "MIT", "heads": [{"intercept": -1.0, "a": -2.0, "c": 0.5}, {"intercept": 0.0, "a": -1.0, "c": 0.0}]}
-{"word": "awful", "weights": [2.0, 1.0]}
-{"word": "été", "weights": [0.0, 3.0]}
+{"word": "awful", "idf": 1.5, "weights": [2.0, 1.0]}
+{"word": "été", "idf": 2.0, "weights": [0.0, 3.0]}
 "#;
 
     #[test]
@@ -204,9 +219,15 @@ mod tests {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         let expected =
             |awful: f64, ete: f64| (sigmoid(2.0 * (2.0 * awful - 1.0) - 0.5) + sigmoid(awful + 3.0 * ete)) / 2.0;
-        for (text, awful, ete) in
-            [("", 0.0, 0.0), ("Awful, awful!", 2.0, 0.0), ("an ÉTÉ awful_", 0.0, 1.0), ("a", 0.0, 0.0)]
-        {
+        // Both words: 2 * 1.5 and 1 * 2, scaled to length 1.
+        let (a, e) = (3.0 / 13f64.sqrt(), 2.0 / 13f64.sqrt());
+        for (text, awful, ete) in [
+            ("", 0.0, 0.0),
+            ("Awful, awful!", 1.0, 0.0),
+            ("an ÉTÉ awful_", 0.0, 1.0),
+            ("a", 0.0, 0.0),
+            ("awful été, awful", a, e),
+        ] {
             assert!((model.score(text) - expected(awful, ete)).abs() < 1e-12, "{text}");
         }
     }
@@ -216,7 +237,7 @@ mod tests {
         let model = Toxicity::parse(TABLE, "t").unwrap();
         let document = model.document("fine day\n\nawful awful awful awful\nfine\nfine");
         assert_eq!((document.pieces, document.share), (4, 0.25));
-        assert!(document.max > 0.9);
+        assert!(document.max > 0.7);
         assert_eq!(model.document(" \n"), Document::default());
         let long = "one two three four. ".repeat(40);
         let parts = pieces(&long);

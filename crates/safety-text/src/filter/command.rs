@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Dropped, Filters, Limits, fields};
+use crate::code::{Issue, Language, Level};
 use crate::domains::Domains;
 use crate::pii::{Finding, Kind, Pii};
 use crate::toxicity::Toxicity;
@@ -25,6 +26,8 @@ pub enum Rule {
     Pii,
     /// A list of words (--words)
     Words,
+    /// Insecure code in code blocks, and in programs (--code-field)
+    Code,
     /// A linear model of toxic comments (--toxicity)
     Toxicity,
 }
@@ -70,8 +73,8 @@ pub struct Args {
     /// Leave out findings with a lower score (0.3 to 1)
     #[arg(long, default_value_t = 0.0, help_heading = "Personal data")]
     pub min_score: f32,
-    /// Write every finding with its place and the reason to this file
-    #[arg(long, value_name = "FILE", help_heading = "Personal data")]
+    /// Write every finding of personal data and insecure code with its place and the reason to this file
+    #[arg(long, value_name = "FILE")]
     pub explain: Option<PathBuf>,
     /// Add the found texts to --explain
     #[arg(long, requires = "explain", help_heading = "Personal data")]
@@ -83,6 +86,19 @@ pub struct Args {
     /// A table of weights (docs/safety.md says how it is made)
     #[arg(long, value_name = "FILE", help_heading = "Words")]
     pub toxicity: Option<PathBuf>,
+
+    /// The fields that are programs; code blocks are looked for in the fields of --field
+    #[arg(long = "code-field", value_delimiter = ',', value_name = "NAME", help_heading = "Insecure code")]
+    pub code_fields: Vec<String>,
+    /// The programs' language, where a record does not name it
+    #[arg(long, value_enum, help_heading = "Insecure code")]
+    pub code_language: Option<Language>,
+    /// The field with a record's language
+    #[arg(long, default_value = "language", value_name = "NAME", help_heading = "Insecure code")]
+    pub language_field: String,
+    /// The lowest level that counts
+    #[arg(long, value_enum, default_value_t = Level::Warning, help_heading = "Insecure code")]
+    pub code_level: Level,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -98,6 +114,8 @@ struct Counts {
     dropped: BTreeMap<String, (u64, u64)>,
     /// Records without a text, kept as they are.
     without_text: u64,
+    /// Records with a program of no known language.
+    without_language: u64,
     /// Records without an address where addresses are judged.
     without_address: u64,
     /// Findings by kind in records that are kept.
@@ -203,10 +221,22 @@ fn one(args: &Args, filters: &Filters, record: &mut Value, counts: &mut Counts) 
     for field in &args.fields {
         parts.extend(fields::texts(record, field)?.into_iter().flatten().map(|text| text.clone()));
     }
-    counts.without_text += u64::from(parts.is_empty());
+    let programs = programs(args, filters, record, counts)?;
+    counts.without_text += u64::from(parts.is_empty() && programs.is_empty());
     let whole = parts.join("\n\n");
+    let bytes = whole.len() + programs.iter().map(|(_, _, program)| program.len()).sum::<usize>();
     let judged = filters.judge(&whole, address.as_deref());
-    let mut outcome = Outcome { dropped: judged.dropped, bytes: whole.len() as u64, lines: Vec::new() };
+    let mut outcome = Outcome { dropped: judged.dropped, bytes: bytes as u64, lines: Vec::new() };
+    if filters.code.is_some() {
+        // Places in the texts of the fields, one after another with two line breaks between them.
+        let texts = if args.fields.len() == 1 { args.fields[0].clone() } else { args.fields.join("+") };
+        outcome.lines.extend(judged.code.iter().map(|issue| code_line(&texts, issue)));
+        for (field, language, program) in programs {
+            let (issues, dropped) = filters.judge_code(language, &program);
+            outcome.lines.extend(issues.iter().map(|issue| code_line(&field, issue)));
+            outcome.dropped = outcome.dropped.or(dropped);
+        }
+    }
     if outcome.dropped.is_some() || filters.pii.is_none() {
         return Ok(outcome);
     }
@@ -228,6 +258,37 @@ fn one(args: &Args, filters: &Filters, record: &mut Value, counts: &mut Counts) 
     }
     counts.with_findings += u64::from(any);
     Ok(outcome)
+}
+
+/// The programs of a record: field, language, text.
+fn programs(
+    args: &Args,
+    filters: &Filters,
+    record: &mut Value,
+    counts: &mut Counts,
+) -> Result<Vec<(String, Language, String)>, String> {
+    let mut all = Vec::new();
+    if filters.code.is_none() {
+        return Ok(all);
+    }
+    let named = record.get(&args.language_field).and_then(Value::as_str).map(Language::named);
+    let language = named.filter(|language| *language != Language::Other).or(args.code_language);
+    for field in &args.code_fields {
+        for program in fields::texts(record, field)?.into_iter().flatten() {
+            all.push((field.clone(), language.unwrap_or(Language::Other), program.clone()));
+        }
+    }
+    counts.without_language += u64::from(!all.is_empty() && language.is_none());
+    Ok(all)
+}
+
+/// A finding of insecure code as `--explain` has it.
+fn code_line(field: &str, issue: &Issue) -> Value {
+    let Issue { start, end, line, rule, level } = issue;
+    json!({
+        "id": null, "field": field, "line": line, "start": start, "end": end, "kind": "code", "rule": rule.id,
+        "cwe": rule.cwe, "level": level.name(), "why": rule.message,
+    })
 }
 
 /// A finding as `--explain` has it: offsets in bytes and in characters.
@@ -278,8 +339,15 @@ fn filters(args: &Args) -> anyhow::Result<Filters> {
     }
     if has(Rule::Pii) {
         filters.pii = Some(Pii::new(&args.kinds).min_score(args.min_score));
-    } else if args.redact || args.explain.is_some() {
-        bail!("--redact and --explain belong to the filter pii; add it to --rules");
+    } else if args.redact {
+        bail!("--redact belongs to the filter pii; add it to --rules");
+    } else if args.explain.is_some() && !has(Rule::Code) {
+        bail!("--explain belongs to the filters pii and code; add one of them to --rules");
+    }
+    if has(Rule::Code) {
+        filters.code = Some(args.code_level);
+    } else if !args.code_fields.is_empty() || args.code_language.is_some() {
+        bail!("--code-field and --code-language belong to the filter code; add it to --rules");
     }
     match (has(Rule::Words), &args.words) {
         (true, Some(path)) => filters.words = Some(Words::from_file(path)?),
@@ -317,6 +385,7 @@ fn print(args: &Args, counts: &Counts) {
     }
     for (count, what) in [
         (counts.without_text, format!("have none of the fields {}", args.fields.join(", "))),
+        (counts.without_language, "have a program of no known language: only keys and tokens were looked for".into()),
         (counts.without_address, format!("have no {}: no list was asked", args.url_field)),
         (counts.bad, "lines were set aside".into()),
     ] {

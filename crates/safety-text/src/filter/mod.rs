@@ -16,6 +16,7 @@ mod fields;
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::{self, Issue, Language, Level, markdown};
 use crate::domains::Domains;
 use crate::pii::{Finding, Pii, Redacted};
 use crate::toxicity::{Document, Toxicity};
@@ -36,12 +37,15 @@ pub struct Limits {
     /// Drop a document with a larger share of toxic pieces (score of at least 0.5), and at least 2 in all
     #[arg(long, default_value_t = 0.3, help_heading = "Limits")]
     pub max_toxic: f64,
+    /// Drop a document with more findings of insecure code
+    #[arg(long, default_value_t = 0, help_heading = "Limits")]
+    pub max_code: usize,
 }
 
 impl Default for Limits {
     /// As on the command line.
     fn default() -> Self {
-        Self { max_pii: 20.0, max_words: 10.0, min_hits: 3, max_toxic: 0.3 }
+        Self { max_pii: 20.0, max_words: 10.0, min_hits: 3, max_toxic: 0.3, max_code: 0 }
     }
 }
 
@@ -53,7 +57,7 @@ const FEW_PIECES: u64 = 2;
 /// Why a document is dropped.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Dropped {
-    /// The rule: `url:LIST`, `pii`, `words`, `toxicity`.
+    /// The rule: `url:LIST`, `words`, `pii`, `code:RULE`, `toxicity`.
     pub rule: String,
     /// The value that the rule measured.
     pub value: f64,
@@ -72,6 +76,8 @@ pub struct Judged {
     pub pii: Vec<Finding>,
     /// Listed words, likewise.
     pub words: Option<WordCount>,
+    /// Insecure code in the text's code blocks, likewise.
+    pub code: Vec<Issue>,
     /// Toxicity, likewise.
     pub toxicity: Option<Document>,
 }
@@ -85,6 +91,8 @@ pub struct Filters {
     pub pii: Option<Pii>,
     /// A list of words.
     pub words: Option<Words>,
+    /// Insecure code: the lowest level that counts.
+    pub code: Option<Level>,
     /// A model of toxicity.
     pub toxicity: Option<Toxicity>,
     /// The limits.
@@ -98,8 +106,8 @@ impl Filters {
         Self { limits, ..Self::default() }
     }
 
-    /// Applies the filters in the order of their cost: address, words, personal data, toxicity. The first that drops the
-    /// document ends it.
+    /// Applies the filters in the order of their cost: address, words, personal data, code blocks, toxicity. The first
+    /// that drops the document ends it.
     #[must_use]
     pub fn judge(&self, text: &str, address: Option<&str>) -> Judged {
         let mut judged = Judged { dropped: self.judge_address(address), ..Judged::default() };
@@ -121,12 +129,28 @@ impl Filters {
                 return judged;
             }
         }
+        if let Some(level) = self.code {
+            judged.code = at_least(level, markdown::find_in_blocks(text));
+            judged.dropped = self.limits.code(&judged.code);
+            if judged.dropped.is_some() {
+                return judged;
+            }
+        }
         if let Some(toxicity) = &self.toxicity {
             let document = toxicity.document(text);
             judged.toxicity = Some(document);
             judged.dropped = self.limits.toxicity(document);
         }
         judged
+    }
+
+    /// Findings in a program as a whole, and why it is dropped; nothing where that filter is off.
+    #[must_use]
+    pub fn judge_code(&self, language: Language, program: &str) -> (Vec<Issue>, Option<Dropped>) {
+        let Some(level) = self.code else { return (Vec::new(), None) };
+        let issues = at_least(level, code::find(language, program));
+        let dropped = self.limits.code(&issues);
+        (issues, dropped)
     }
 
     /// What the lists of hosts say of an address.
@@ -165,6 +189,18 @@ impl Limits {
         is_over.then(|| Dropped { rule: "words".into(), value, limit: self.max_words, detail })
     }
 
+    /// Whether a document has too many findings of insecure code. The rule of the first one names the reason.
+    #[must_use]
+    pub fn code(&self, issues: &[Issue]) -> Option<Dropped> {
+        let first = issues.first().filter(|_| issues.len() > self.max_code)?;
+        Some(Dropped {
+            rule: format!("code:{}", first.rule.id),
+            value: issues.len() as f64,
+            limit: self.max_code as f64,
+            detail: format!("line {}: {}", first.line, first.rule.message),
+        })
+    }
+
     /// Whether a document is too toxic.
     #[must_use]
     pub fn toxicity(&self, document: Document) -> Option<Dropped> {
@@ -175,6 +211,11 @@ impl Limits {
     }
 }
 
+/// The findings of at least this level.
+fn at_least(level: Level, issues: Vec<Issue>) -> Vec<Issue> {
+    issues.into_iter().filter(|issue| issue.level >= level).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,11 +224,12 @@ mod tests {
         let mut domains = Domains::new();
         domains.add("ads", &b"bad.example\n"[..], "ads").unwrap();
         let table = "{\"format\": \"herd-toxicity\", \"version\": 1, \"source\": \"s\", \"licence\": \"l\", \"heads\": \
-                     [{\"intercept\": -1.0, \"a\": -9.0, \"c\": 0.0}]}\n{\"word\": \"awful\", \"weights\": [2.0]}\n";
+                     [{\"intercept\": -1.0, \"a\": -9.0, \"c\": 0.0}]}\n{\"word\": \"awful\", \"idf\": 1.0, \"weights\": [2.0]}\n";
         Filters {
             domains: Some(domains),
             pii: Some(Pii::default()),
             words: Some(Words::new("darn\n").unwrap()),
+            code: Some(Level::Warning),
             toxicity: Some(Toxicity::parse(table, "t").unwrap()),
             limits: Limits::default(),
         }
@@ -202,9 +244,23 @@ mod tests {
         assert_eq!(rule(many, Some("http://good.example/")).as_deref(), Some("pii"));
         assert_eq!(rule("darn darn darn", None).as_deref(), Some("words"));
         assert_eq!(rule("awful\nawful\nfine", None).as_deref(), Some("toxicity"));
+        assert_eq!(rule("Run\n```python\neval(x)\n```\n", None).as_deref(), Some("code:py-eval"));
+        assert_eq!(rule("Run\n```python\nrandom.random()\n```\n", None), None, "advice does not count");
         assert_eq!(rule("a fine day, darn it, with jo@example.org", Some("good.example")), None);
         let dropped = filters.judge("darn darn darn", None).dropped.unwrap();
         assert_eq!((dropped.value, dropped.limit), (1000.0, 10.0));
+    }
+
+    #[test]
+    fn programs_are_judged_as_a_whole() {
+        let filters = filters();
+        let (issues, dropped) = filters.judge_code(Language::Python, "x = 1\neval(x)\n");
+        assert_eq!((issues.len(), issues[0].line), (1, 2));
+        let dropped = dropped.unwrap();
+        assert_eq!((dropped.rule.as_str(), dropped.value, dropped.limit), ("code:py-eval", 1.0, 0.0));
+        let generous = Filters { limits: Limits { max_code: 1, ..Limits::default() }, ..filters };
+        assert!(generous.judge_code(Language::Python, "eval(x)").1.is_none());
+        assert!(Filters::default().judge_code(Language::Python, "eval(x)").0.is_empty(), "the filter is off");
     }
 
     #[test]

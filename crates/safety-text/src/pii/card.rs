@@ -11,15 +11,16 @@ static CONTEXT: Rule = Rule { name: "card-context", kind: Kind::Card, checks: "1
 
 /// A card at the beginning of the number.
 pub(super) fn find<'a>(cluster: &Cluster, context: &impl Near<'a>) -> Option<Finding> {
-    for count in 1..=cluster.count().min(5) {
+    for count in (1..=cluster.count().min(5)).rev() {
         let digits = cluster.digits(count);
-        if digits.len() > 19 {
-            return None;
-        }
-        if digits.len() < 12 || !cluster.ends(count) || !is_grouped(cluster, count) || !luhn(digits) {
+        if !(12..=19).contains(&digits.len()) || !cluster.ends(count) || !is_grouped(cluster, count) || !luhn(digits) {
             continue;
         }
         if digits.iter().all(|&digit| digit == digits[0]) {
+            continue;
+        }
+        // A group of four before or behind others belongs to them.
+        if count > 1 && (count < 4 && cluster.has_same_behind(count) || cluster.has_same_before(count)) {
             continue;
         }
         // Four groups of four that go on may be a longer table of numbers.
@@ -88,6 +89,8 @@ mod tests {
         }
         assert_eq!(finds("4111 1111 1111 1112"), 0, "Luhn");
         assert_eq!(finds("x.4111111111111111.5"), 0, "goes on");
+        // Luhn fails for the whole, and holds for its last three groups.
+        assert_eq!(finds("card 4000 4111 1111 1111"), 0, "a part of a number is none");
         assert_eq!(finds("order 4111111111111111"), 0, "an order");
         assert_eq!(finds("order 17, card 4111111111111111"), 1, "the card is nearer");
         // Luhn holds, no issuer has the range.

@@ -365,9 +365,11 @@ static NEAR: LazyLock<Words> = LazyLock::new(|| {
 
 /// Bytes that are looked at before and after a number.
 const BEFORE: usize = 48;
-const AFTER: usize = 20;
+const AFTER: usize = 16;
 /// How much farther a word behind a number counts than one before it.
 const BEHIND: u16 = 16;
+/// As many digits between a word and a number are another number, which the word speaks of.
+const ANOTHER: usize = 7;
 const FAR: u16 = u16::MAX;
 
 /// How near words of each topic are to a place in a text.
@@ -378,42 +380,67 @@ pub(super) struct Context {
 
 impl Context {
     /// Looks around `start..end`. Words in angle brackets, as redaction leaves them, do not count, nor does what stands
-    /// beyond an empty line.
+    /// beyond an empty line, the end of a sentence or another number.
     pub fn around(text: &str, start: usize, end: usize) -> Self {
         let mut found = Self { distance: [FAR; TOPICS], word: [""; TOPICS] };
         let mut from = floor(text, start.saturating_sub(BEFORE));
         if let Some(blank) = text[from..start].rfind("\n\n") {
             from += blank + 2;
         }
-        found.scan(text, from, start, |_, word_end| (start - word_end) as u16);
+        let digits = text[from..start].bytes().enumerate().rev().filter(|(_, byte)| byte.is_ascii_digit());
+        if let Some((another, _)) = { digits }.nth(ANOTHER - 1) {
+            from += another + 1;
+        }
+        found.before(text, from, start);
         let mut to = floor(text, (end + AFTER).min(text.len()));
-        if let Some(line) = text[end..to].find('\n') {
+        if let Some(line) = text[end..to].find(['\n', '.', ';', '!', '?']) {
             to = end + line;
         }
-        found.scan(text, end, to, |word_start, _| (word_start - end) as u16 + BEHIND);
+        if let Some(gap) = text[end..to].find("  ") {
+            to = end + gap;
+        }
+        found.behind(text, end, to);
         found
     }
 
-    fn scan(&mut self, text: &str, from: usize, to: usize, distance: impl Fn(usize, usize) -> u16) {
-        let words = &*NEAR;
-        let bytes = text.as_bytes();
-        let letter =
-            |at: usize| bytes.get(at).is_some_and(|byte| byte.is_ascii_alphabetic() || *byte >= 0xC3 && *byte <= 0xCF);
-        for found in words.automaton.find_overlapping_iter(&bytes[from..to]) {
-            let (start, end) = (from + found.start(), from + found.end());
-            let is_latin = bytes[start].is_ascii_alphabetic();
-            // Whole words; those of scripts without spaces count anywhere.
-            let before = start > 0 && (letter(start - 1) || bytes[start - 1] == b'<');
-            if is_latin && (before || letter(end) && bytes[end - 1].is_ascii_alphabetic()) {
-                continue;
-            }
-            let topic = words.topics[found.pattern().as_usize()] as usize;
-            let distance = distance(start, end);
-            if distance < self.distance[topic] {
-                self.distance[topic] = distance;
-                self.word[topic] = words.words[found.pattern().as_usize()];
+    /// Words before the number.
+    fn before(&mut self, text: &str, from: usize, start: usize) {
+        for (topic, word, (_, word_end)) in hits(text, from, start) {
+            let gap = &text[word_end..start];
+            let is_over = ends_sentence(gap);
+            // What a word of these says of a number, it says in the same line, and of the first number behind it.
+            let is_tied = matches!(topic, Topic::Thing | Topic::Version);
+            let is_other = is_tied && (gap.contains('\n') || holds_number(gap));
+            if !is_over && !is_other {
+                self.note(topic, word, (start - word_end) as u16);
             }
         }
+    }
+
+    /// Words behind the number. Names of things stand before their numbers, and a word before another number speaks of that.
+    fn behind(&mut self, text: &str, end: usize, to: usize) {
+        for (topic, word, (word_start, word_end)) in hits(text, end, to) {
+            let next = text[word_end..].char_indices().nth(BEHIND as usize).map_or(text.len(), |at| word_end + at.0);
+            let next = text[word_end..next].split(['\n', ';', '!', '?']).next().unwrap_or_default();
+            // `1234567 (mobile), 7654321 (home)`
+            let is_of_next = !next.starts_with(')') && next.bytes().any(|byte| byte.is_ascii_digit());
+            if !matches!(topic, Topic::Thing | Topic::Version) && !is_of_next {
+                self.note(topic, word, (word_start - end) as u16 + BEHIND);
+            }
+        }
+    }
+
+    fn note(&mut self, topic: Topic, word: &'static str, distance: u16) {
+        if distance < self.distance[topic as usize] {
+            self.distance[topic as usize] = distance;
+            self.word[topic as usize] = word;
+        }
+    }
+
+    /// Whether the word of a topic is nearer than those of the others.
+    pub fn is_nearest(&self, topic: Topic, others: &[Topic]) -> bool {
+        let distance = self.distance[topic as usize];
+        distance < FAR && others.iter().all(|&other| self.distance[other as usize] >= distance)
     }
 
     /// The word of a topic, where one is near and no word for numbers of things is nearer.
@@ -438,6 +465,57 @@ impl Context {
         let version = self.distance[Topic::Version as usize];
         version < FAR && self.distance[unless as usize] > version
     }
+}
+
+/// Whole words in a part of a text: topic, word, start and end.
+fn hits(text: &str, from: usize, to: usize) -> impl Iterator<Item = (Topic, &'static str, (usize, usize))> {
+    let words = &*NEAR;
+    let bytes = text.as_bytes();
+    let letter =
+        |at: usize| bytes.get(at).is_some_and(|byte| byte.is_ascii_alphabetic() || (0xC3..=0xCF).contains(byte));
+    words.automaton.find_overlapping_iter(&bytes[from..to]).filter_map(move |found| {
+        let (start, end) = (from + found.start(), from + found.end());
+        // Words of scripts without spaces count anywhere.
+        let is_latin = bytes[start].is_ascii_alphabetic();
+        let before = start > 0 && (letter(start - 1) || bytes[start - 1] == b'<');
+        if is_latin && (before || letter(end) && bytes[end - 1].is_ascii_alphabetic()) {
+            return None;
+        }
+        let which = found.pattern().as_usize();
+        Some((words.topics[which], words.words[which], (start, end)))
+    })
+}
+
+/// Whether a number stands in a gap before another one: digits, and behind them a letter, a comma or two spaces. Groups of
+/// one number have single separators between them.
+fn holds_number(gap: &str) -> bool {
+    let Some(last) = gap.rfind(|c: char| c.is_ascii_digit()) else { return false };
+    let behind = &gap[last + 1..];
+    behind.contains(|c: char| c.is_alphabetic() || c == ',' || c == ';') || behind.contains("  ")
+}
+
+/// Abbreviations before numbers, whose dot ends no sentence.
+const ABBREVIATIONS: [&str; 18] = [
+    "no", "nos", "nr", "num", "núm", "nro", "n", "tel", "tél", "ph", "mob", "ext", "art", "dr", "mr", "mrs", "ms", "st",
+];
+
+/// Whether a sentence ends between a word and a number. The dot of the word itself (`Tel. 030`) and those of
+/// abbreviations (`Social Security No. 1`) end none.
+fn ends_sentence(gap: &str) -> bool {
+    let rest = gap.strip_prefix('.').unwrap_or(gap);
+    if rest.contains(['。', '！', '？']) {
+        return true;
+    }
+    let bytes = rest.as_bytes();
+    (0..bytes.len().saturating_sub(1)).filter(|&at| bytes[at + 1].is_ascii_whitespace()).any(|at| match bytes[at] {
+        b'!' | b'?' => true,
+        b'.' => {
+            let before = &rest[..at];
+            let word = before.rsplit(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+            !ABBREVIATIONS.iter().any(|known| word.to_lowercase() == *known)
+        }
+        _ => false,
+    })
 }
 
 /// The largest boundary of a character at or below `at`.
@@ -469,5 +547,15 @@ mod tests {
         assert_eq!(says("<PHONE> #", Topic::Phone), None);
         assert_eq!(says("phone\n\n#", Topic::Phone), None);
         assert_eq!(says("phone\n#", Topic::Phone), Some("phone"));
+        assert_eq!(says("by phone or in person. #", Topic::Phone), None);
+        assert_eq!(says("Tel. #", Topic::Phone), Some("tel"));
+        assert_eq!(says("Telephone No. #", Topic::Phone), Some("telephone"));
+        assert_eq!(says("My phone is new! #", Topic::Phone), None);
+        assert_eq!(says("phone 030 123 45 67, #", Topic::Phone), None);
+        assert_eq!(says("# Call me at 030 1234567", Topic::Phone), None);
+        assert_eq!(says("# (mobile), or 030 1234567", Topic::Phone), Some("mobile"));
+        assert_eq!(says("release 9.9.79-rc1  #", Topic::Version), None);
+        assert_eq!(says("order 94 1000 #", Topic::Thing), Some("order"));
+        assert_eq!(says("order 17\nphone #", Topic::Phone), Some("phone"));
     }
 }

@@ -119,6 +119,27 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// Whether a group of the first one's length follows the first `count` with the separator that stands between these.
+    pub fn has_same_behind(&self, count: usize) -> bool {
+        let length = |at: usize| self.groups[at].1 - self.groups[at].0;
+        self.count > count && self.seps[count] == self.seps[1] && length(count) == length(0)
+    }
+
+    /// Whether a group of the first one's length stands before, with the separator that stands between the first two.
+    pub fn has_same_before(&self, count: usize) -> bool {
+        let (start, end) = self.groups[0];
+        let mark = match self.seps[1] {
+            Sep::Space => b' ',
+            Sep::Dash => b'-',
+            Sep::Dot => b'.',
+            _ => return false,
+        };
+        let before = &self.text.as_bytes()[..start];
+        let Some((last, digits)) = before.split_last().filter(|_| count > 1) else { return false };
+        let length = digits.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        *last == mark && length == end - start
+    }
+
     /// Whether another group of digits follows the first `count` after a space.
     pub fn goes_on(&self, count: usize) -> bool {
         self.count > count && self.seps[count] == Sep::Space
@@ -128,29 +149,43 @@ impl<'a> Cluster<'a> {
 /// The separator before a further digit, with its length in bytes.
 fn separator(rest: &[u8]) -> Option<(Sep, usize)> {
     let is_digit = |at: usize| rest.get(at).is_some_and(u8::is_ascii_digit);
-    let found = match *rest.first()? {
-        b' ' => match rest.get(1)? {
-            b'(' => (Sep::Bracket, 2),
-            b'-' | b'/' if rest.get(2) == Some(&b' ') => (Sep::Wide, 3),
-            b' ' => (Sep::Wide, 2),
-            _ => (Sep::Space, 1),
-        },
-        b'-' if rest.get(1) == Some(&b'(') => (Sep::Bracket, 2),
-        b'-' => (Sep::Dash, 1),
-        b'.' => (Sep::Dot, 1),
-        b'/' => (Sep::Slash, 1),
-        b'(' => (Sep::Bracket, 1),
-        b')' => match rest.get(1)? {
-            b' ' | b'-' | b'.' | b'/' => (Sep::Bracket, 2),
-            _ => (Sep::Bracket, 1),
-        },
-        // A no-break space, a thin one, a narrow no-break space, a no-break hyphen, an en dash.
-        0xC2 if rest.get(1) == Some(&0xA0) => (Sep::Space, 2),
-        0xE2 if rest.starts_with(b"\xE2\x80\x89") || rest.starts_with(b"\xE2\x80\xAF") => (Sep::Space, 3),
-        0xE2 if rest.starts_with(b"\xE2\x80\x91") || rest.starts_with(b"\xE2\x80\x93") => (Sep::Dash, 3),
-        _ => return None,
+    let first = *rest.first()?;
+    let space = space(rest);
+    let found = if space > 0 {
+        let behind = &rest[space..];
+        match *behind.first()? {
+            b'(' => (Sep::Bracket, space + 1),
+            b'-' | b'/' if self::space(&behind[1..]) > 0 => (Sep::Wide, space + 1 + self::space(&behind[1..])),
+            _ if self::space(behind) > 0 => (Sep::Wide, space + self::space(behind)),
+            _ => (Sep::Space, space),
+        }
+    } else {
+        match first {
+            b'-' if rest.get(1) == Some(&b'(') => (Sep::Bracket, 2),
+            b'-' => (Sep::Dash, 1),
+            b'.' => (Sep::Dot, 1),
+            b'/' => (Sep::Slash, 1),
+            b'(' => (Sep::Bracket, 1),
+            b')' => match rest.get(1)? {
+                b'-' | b'.' | b'/' => (Sep::Bracket, 2),
+                _ => (Sep::Bracket, 1 + self::space(&rest[1..])),
+            },
+            // A no-break hyphen, an en dash.
+            0xE2 if rest.starts_with(b"\xE2\x80\x91") || rest.starts_with(b"\xE2\x80\x93") => (Sep::Dash, 3),
+            _ => return None,
+        }
     };
     is_digit(found.1).then_some(found)
+}
+
+/// The length of the space that a text begins with: a plain one, a no-break, a thin or a narrow no-break one; else 0.
+pub(super) fn space(rest: &[u8]) -> usize {
+    match rest.first() {
+        Some(b' ') => 1,
+        Some(0xC2) if rest.get(1) == Some(&0xA0) => 2,
+        Some(0xE2) if rest.starts_with(b"\xE2\x80\x89") || rest.starts_with(b"\xE2\x80\xAF") => 3,
+        _ => 0,
+    }
 }
 
 /// Whether a number may begin at `start`: no letter, digit or `_` stands before, and no separator with a digit, or with a
@@ -161,6 +196,8 @@ pub(super) fn begins(bytes: &[u8], start: usize) -> bool {
         byte if byte.is_ascii_alphanumeric() || byte == b'_' => false,
         b'-' | b'/' => !before(2).is_ascii_alphanumeric() && before(2) != b'_',
         b'.' | b',' | b':' | b'\'' => !before(2).is_ascii_digit(),
+        // A sum.
+        b'+' | b'*' | b'^' => !before(2).is_ascii_alphanumeric() && before(2) != b')',
         _ => true,
     }
 }

@@ -57,7 +57,8 @@ pub(super) fn v4<'a>(cluster: &Cluster, context: &impl Near<'a>) -> Option<Findi
     let near = context(end);
     let word = near.says(Topic::Ip);
     let small = octets.iter().all(|&octet| octet < SMALL);
-    let is_version = near.is_version(Topic::Ip) || is_required;
+    let is_host = cluster.text[..start].ends_with("//");
+    let is_version = !is_host && (near.is_version(Topic::Ip) || is_required);
     (!(is_version || small && word.is_none())).then_some(Finding { start, end, rule: &V4, context: word })
 }
 

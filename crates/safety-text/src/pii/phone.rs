@@ -3,7 +3,7 @@
 
 use super::checksums::number;
 use super::context::Topic;
-use super::digits::{Cluster, Near, Sep, begins};
+use super::digits::{Cluster, Near, Sep, begins, space};
 use super::{Finding, Kind, Rule};
 
 const fn rule(name: &'static str, checks: &'static str, score: f32) -> Rule {
@@ -22,7 +22,9 @@ pub(super) fn find<'a>(cluster: &Cluster, context: &impl Near<'a>) -> Option<Fin
     let near = |candidate: &Candidate| {
         let near = context(candidate.end);
         let word = near.says(Topic::Phone);
-        (word.is_some() || candidate.alone && !near.is_thing(&[Topic::Phone])).then_some(word)
+        let is_plus = candidate.start < cluster.group(0).0 && cluster.text.as_bytes()[candidate.start] == b'+';
+        let alone = candidate.alone && (is_plus || !near.is_thing(&[Topic::Phone]));
+        (word.is_some() || alone).then_some(word)
     };
     let found = forms.iter().find_map(|form| {
         let candidate = form(cluster)?;
@@ -31,7 +33,8 @@ pub(super) fn find<'a>(cluster: &Cluster, context: &impl Near<'a>) -> Option<Fin
     });
     let (candidate, context) = found.or_else(|| {
         let candidate = any(cluster)?;
-        let word = near(&candidate)?;
+        let is_nearest = context(candidate.end).is_nearest(Topic::Phone, &[Topic::Card, Topic::Ssn]);
+        let word = near(&candidate).filter(|_| is_nearest)?;
         Some((candidate, word))
     })?;
     let end = extension(cluster.text, candidate.end);
@@ -156,7 +159,8 @@ fn trunk(cluster: &Cluster) -> Option<Candidate> {
             && changes < 2
             && ends(cluster, count)
             && !cluster.goes_on(count)
-            && !is_calendar(cluster, count);
+            && !is_calendar(cluster, count)
+            && !has_ssn_form(cluster, count);
         if fits {
             // Dots between pairs are French numbers; between others, versions and file names.
             let pairs = cluster.lengths(count).all(|length| length == 2) && count == 5;
@@ -177,11 +181,34 @@ fn any(cluster: &Cluster) -> Option<Candidate> {
         (7..=15).contains(&total)
             && (count == 1 || total >= 7 && cluster.lengths(count).any(|length| length >= 3) || total >= 9)
             && wide < 2
+            && (count == 1 || !cluster.goes_on(count))
             && ends(cluster, count)
             && !is_calendar(cluster, count)
             && !(count > 1 && cluster.seps(count).contains(&Sep::Dot) && cluster.digits(count).len() < 9)
+            && !mixes_dots(cluster, count)
+            && !is_arithmetic(cluster, count)
+            && !has_ssn_form(cluster, count)
     })?;
     Some(Candidate { rule: &CONTEXT, start, end: cluster.end(count), alone: false })
+}
+
+/// Whether the groups are a fraction or a difference (`2400 / 200`, `1000/200`), or stand before an equals sign. An area
+/// code before a slash begins with 0.
+fn is_arithmetic(cluster: &Cluster, count: usize) -> bool {
+    let is_fraction = matches!(cluster.seps(count), [Sep::Slash | Sep::Wide]) && cluster.digits(1)[0] != 0;
+    let behind = cluster.text[cluster.end(count)..].trim_start_matches(' ');
+    is_fraction || behind.starts_with('=')
+}
+
+/// Whether dots stand between some groups behind the first and other separators between others: two numbers.
+fn mixes_dots(cluster: &Cluster, count: usize) -> bool {
+    let seps = cluster.seps(count).get(1..).unwrap_or_default();
+    seps.contains(&Sep::Dot) && seps.iter().any(|sep| *sep != Sep::Dot)
+}
+
+/// Three, two and four digits with dashes: the form of social security numbers, also of those that are not issued.
+fn has_ssn_form(cluster: &Cluster, count: usize) -> bool {
+    count == 3 && cluster.has_lengths(&[3, 2, 4]) && cluster.seps(3) == [Sep::Dash, Sep::Dash]
 }
 
 /// Whether a date is among the groups: 2024-01-31, 31.01.2024, 20240131.
@@ -220,12 +247,14 @@ fn is_behind_number(cluster: &Cluster) -> bool {
 /// Where an extension behind a number ends: `x123`, ` ext. 123`; else `end`.
 fn extension(text: &str, end: usize) -> usize {
     let rest = &text.as_bytes()[end..];
-    let spaces = rest.iter().take_while(|byte| **byte == b' ' || **byte == b',').count().min(2);
+    let mut spaces = usize::from(rest.first() == Some(&b','));
+    spaces += space(&rest[spaces..]);
     let behind = &rest[spaces..];
-    let mark = [&b"extension "[..], b"ext. ", b"ext.", b"ext ", b"ext", b"x. ", b"x", b"#"]
+    let word = [&b"extension"[..], b"ext.", b"ext", b"x.", b"x", b"#"]
         .iter()
         .find(|mark| behind.len() > mark.len() && behind[..mark.len()].eq_ignore_ascii_case(mark))
         .map_or(0, |mark| mark.len());
+    let mark = if word == 0 { 0 } else { word + space(&behind[word..]) };
     let digits = behind[mark..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let ended = !behind.get(mark + digits).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
     if mark > 0 && (1..=6).contains(&digits) && ended { end + spaces + mark + digits } else { end }

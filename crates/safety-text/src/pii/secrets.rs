@@ -197,7 +197,10 @@ fn is_random(part: &[u8]) -> bool {
     let marked = [&b"EXAMPLE"[..], b"XXXX", b"YOUR", b"PLACEHOLDER", b"REDACTED"]
         .iter()
         .any(|mark| upper.windows(mark.len()).any(|window| window == *mark));
-    let mixed = digits > 0 || part.iter().any(u8::is_ascii_uppercase) && part.iter().any(u8::is_ascii_lowercase);
+    // Keys of capital letters and digits may have no digit.
+    let capitals = part.iter().all(u8::is_ascii_uppercase) && different >= 9;
+    let mixed =
+        digits > 0 || capitals || part.iter().any(u8::is_ascii_uppercase) && part.iter().any(u8::is_ascii_lowercase);
     different >= 8.min(part.len() / 2) && mixed && !marked
 }
 

@@ -63,6 +63,7 @@ fn what_is_not_found() {
         "5+12345678901=12345678906 and 2*(3+1234567890)",
         "the years 1990 2001 2024 and 1914-1918",
         "https://example.org/2024/01/12345678 and /tmp/123456789",
+        "The phones cost 2400 / 200 = <<2400/200=12>>12 each, a phone 1000/200",
         "INTRODUCTORY A1 B52 H2O CO2",
         "AKIAIOSFODNN7EXAMPLE and sk_test_xxxxxxxxxxxxxxxxxxxxxxxx",
         "coordinates 51.507351, -0.127758 and 40.712776 -74.005974",

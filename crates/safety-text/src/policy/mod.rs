@@ -13,6 +13,7 @@
 //! assert!(error.starts_with("\"S41\" is no category of the policy herd-14; did you mean S4"), "{error}");
 //! ```
 
+pub mod command;
 mod parse;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,122 @@
+//! `herd safety make contrast`: pairs as labelled records in files that only their owner can read.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use run::{Begun, Class, Facts, Frame, Hardware, RunFolder, Session, from_flags};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Pair, Split, pairs};
+
+const TRAIN: &str = "train.jsonl";
+const HELD_OUT: &str = "heldout.jsonl";
+
+/// Arguments of `herd safety make contrast`.
+#[derive(clap::Args, Debug, Clone, Serialize)]
+pub struct Args {
+    #[command(flatten)]
+    #[serde(skip)]
+    #[allow(missing_docs)]
+    pub frame: Frame,
+    /// The folder for train.jsonl, heldout.jsonl and run.json
+    #[arg(long)]
+    pub output: PathBuf,
+    /// Pairs to train on, a harmless and a harmful request each [default: all there are]
+    #[arg(long)]
+    pub train: Option<usize>,
+    /// Pairs to evaluate on: half from verbs and nouns that train has none of, half of known ones [default: all there are]
+    #[arg(long)]
+    pub heldout: Option<usize>,
+    /// Seed of which requests are paired, and of the order
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// Runs `herd safety make contrast`. The same arguments give the same bytes. No prompt is printed.
+///
+/// # Errors
+/// When more pairs are asked for than there are, when the folder holds another run, or a file cannot be written.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let resolved = from_flags(args, args.frame.config.as_deref())?;
+    if args.frame.dry_run {
+        print!("Configuration\n{}", resolved.table()?);
+        return Ok(());
+    }
+    let train = some(args.seed, Split::Train, args.train, "--train")?;
+    let half = |part: usize| args.heldout.map(|all| if part == 0 { all - all / 2 } else { all / 2 });
+    let new_keys = some(args.seed, Split::NewKeys, half(0), "half of --heldout")?;
+    let new_pairs = some(args.seed, Split::NewPairs, half(1), "half of --heldout")?;
+    let facts = Facts {
+        stage: "safety make contrast",
+        class: |key| if key == "output" { Class::Free } else { Class::Course },
+        seed: Some(args.seed),
+        inputs: Vec::new(),
+        hardware: Hardware::here(),
+        libtorch: None,
+        notes: Vec::new(),
+    };
+    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts)? {
+        Begun::Finished(record) => {
+            println!("{} is finished already:\n{}", args.output.display(), record.summary);
+            return Ok(());
+        }
+        Begun::Going(session) => session,
+    };
+    session.start(Value::Null)?;
+    write(&args.output.join(TRAIN), &[(Split::Train, &train)])?;
+    write(&args.output.join(HELD_OUT), &[(Split::NewKeys, &new_keys), (Split::NewPairs, &new_pairs)])?;
+    let summary = format!(
+        "{}: {} pairs{}\n{}: {} pairs with new keys, {} with known keys{}",
+        args.output.join(TRAIN).display(),
+        train.len(),
+        counts(&train),
+        args.output.join(HELD_OUT).display(),
+        new_keys.len(),
+        new_pairs.len(),
+        counts(&[new_keys.as_slice(), new_pairs.as_slice()].concat()),
+    );
+    let figures = json!({"train": train.len(), "new_keys": new_keys.len(), "new_pairs": new_pairs.len()});
+    session.finish(&[TRAIN, HELD_OUT], &summary, figures)?;
+    println!("{summary}");
+    Ok(())
+}
+
+/// So many pairs of a split; all of them without a number.
+fn some(seed: u64, split: Split, count: Option<usize>, flag: &str) -> anyhow::Result<Vec<Pair>> {
+    let mut all = pairs(seed, split);
+    if let Some(count) = count {
+        ensure!(count <= all.len(), "{flag} is {count}; there are {} pairs of the split {}", all.len(), split.name());
+        all.truncate(count);
+    }
+    Ok(all)
+}
+
+/// Writes a file with mode 0600: it holds requests for harm.
+fn write(path: &Path, parts: &[(Split, &[Pair])]) -> anyhow::Result<()> {
+    let cannot = || format!("cannot write {}", path.display());
+    let folder = path.parent().context("a file without a folder")?;
+    // Temporary files are made with mode 0600, and keep it under their name.
+    let mut file =
+        tempfile::Builder::new().prefix(".contrast.").suffix(".tmp").tempfile_in(folder).with_context(cannot)?;
+    for (split, pairs) in parts {
+        for record in pairs.iter().flat_map(|pair| pair.records(*split)) {
+            file.write_all(format!("{record}\n").as_bytes()).with_context(cannot)?;
+        }
+    }
+    file.as_file().sync_all().with_context(cannot)?;
+    file.persist(path).with_context(cannot)?;
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).with_context(cannot)
+}
+
+/// How many pairs there are of each category: `; S1 120, S2 340`.
+fn counts(pairs: &[Pair]) -> String {
+    let mut counts: BTreeMap<(usize, &str), usize> = BTreeMap::new();
+    for pair in pairs {
+        *counts.entry((pair.category.len(), pair.category)).or_default() += 1;
+    }
+    let all: Vec<String> = counts.iter().map(|((_, category), count)| format!("{category} {count}")).collect();
+    format!("; {}", all.join(", "))
+}
