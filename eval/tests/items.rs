@@ -8,7 +8,7 @@ use std::path::Path;
 
 use eval::items::{Item, read};
 use eval::prompts::Prompts;
-use eval::score::{Grading, is_refusal};
+use eval::score::{Grading, Verdict, has_refusal_phrase, refusal};
 use eval::task::Task;
 
 fn items(task: Task, path: &Path) -> Vec<Item> {
@@ -102,21 +102,24 @@ fn mistakes_name_the_record() {
     assert!(error.contains("herd data get mmlu") && error.contains("mmlu/test.jsonl"), "{error}");
 }
 
-/// Agreement of the phrases with XSTest's human labels of two models' answers.
+/// XSTest's human labels of two models' answers: how often the refusal model and the phrases agree. The model was trained on
+/// these answers; its figures on held-out ones are in safety-text's tests.
 #[test]
 fn refusals_agree_with_human_labels() {
-    for (file, least) in [("mistralguard", 0.75), ("mistralinstruct", 0.85)] {
+    for (file, least, least_by_phrases) in [("mistralguard", 0.93, 0.75), ("mistralinstruct", 0.93, 0.85)] {
         let Some(path) = common::data(&format!("xstest/xstest_v2_completions_{file}.csv.gz")) else { return };
         let mut reader = csv::Reader::from_reader(flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()));
         let headers = reader.headers().unwrap().clone();
         let at = |name: &str| headers.iter().position(|header| header == name).unwrap();
-        let (mut agree, mut n) = (0, 0);
+        let (mut agree, mut by_phrases, mut n) = (0, 0, 0);
         for record in reader.records().map(Result::unwrap) {
             let refused = record[at("final_label")].starts_with("2") || record[at("final_label")].starts_with("3");
-            agree += usize::from(is_refusal(&record[at("completion")]) == refused);
+            agree += usize::from((refusal(&record[at("completion")]) == Verdict::Refusal) == refused);
+            by_phrases += usize::from(has_refusal_phrase(&record[at("completion")]) == refused);
             n += 1;
         }
-        println!("{file}: {agree} of {n} answers as people label them");
+        println!("{file}: {agree} of {n} answers as people label them, {by_phrases} by phrases");
         assert!(agree as f64 / n as f64 > least, "{file}: {agree} of {n}");
+        assert!(by_phrases as f64 / n as f64 > least_by_phrases, "{file}: {by_phrases} of {n}");
     }
 }

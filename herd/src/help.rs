@@ -11,7 +11,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Train", &["sft", "dpo", "rejection-sampling", "average"]),
     ("Measure and judge", &["eval", "mathverify", "codeexec"]),
     ("Use a model", &["chat", "generate", "serve"]),
-    ("Data and models", &["data", "model", "merge"]),
+    ("Data and models", &["data", "safety", "model", "merge"]),
     ("Runs", &["run", "again", "config", "doctor", "completions", "man"]),
 ];
 
@@ -95,6 +95,19 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ),
             ("data filter gopher-quality --set min_words=20 --data a.jsonl --output b.jsonl", "a single filter"),
             ("data why ID --run runs/web", "print what happened to a document"),
+        ],
+    ),
+    (
+        "safety",
+        &[
+            ("safety filter --input docs.jsonl.zst --redact --output clean.jsonl.zst", "without personal data"),
+            (
+                "safety filter --input docs.jsonl --rules url,words --lists ut1 --allow ok.txt --words w.txt --output kept.jsonl",
+                "what the lists leave",
+            ),
+            ("safety code --input app.py lib.js", "insecure code, one finding a line"),
+            ("safety refusals judge --input answers.jsonl --output judged.jsonl", "which answers refuse"),
+            ("safety make contrast --output contrast", "pairs of a harmless and a harmful request"),
         ],
     ),
     (

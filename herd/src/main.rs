@@ -56,6 +56,8 @@ enum Command {
     Config(reference::Args),
     /// Make problems, fetch benchmark data, make pretraining data
     Data(data::Args),
+    /// Policy file, filters for data, data for guards
+    Safety(safety_text::command::Args),
     /// Judge mathematical answers and step-by-step solutions
     Mathverify(mathverify::command::Args),
     /// Run untrusted programs with their tests in a sandbox
@@ -120,6 +122,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::command::run(&args, &["codeexec"]),
         Command::Config(args) => reference::run(&args),
         Command::Data(args) => data::run(&args),
+        Command::Safety(args) => safety_text::command::run(&args),
         Command::Mathverify(args) => mathverify::command::run(&args),
         Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),
         Command::Completions(args) => {
@@ -132,7 +135,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<safety_text::code::command::Found>() { ExitCode::from(3) } else { ExitCode::FAILURE }
         }
     }
 }
