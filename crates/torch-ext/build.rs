@@ -26,14 +26,14 @@ fn main() {
     // Without it a comparison of floats keeps GCC from making vectors of the loops of fused.cpp.
     build.flag("-fno-trapping-math").define("_GLIBCXX_USE_CXX11_ABI", "1");
     build.include(&include).include(include.join("torch/csrc/api/include"));
-    build.file("cpp/all.cpp");
+    build.file("cpp/all.cpp").file("cpp/range_attention.cpp");
     build.compile("torch_ext");
     compile_kernels();
     // libtorch's own copy, so that there is one pool of threads.
     println!("cargo::rustc-link-lib=dylib:+verbatim=libgomp.so.1");
 }
 
-/// The decoder's kernels, once for each level of the instruction set that is chosen from at run time.
+/// The kernels of the decoder and of attention, once for each level of the instruction set that is chosen from at run time.
 fn compile_kernels() {
     let x86 = std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64");
     let levels: &[(&str, &[&str])] = &[
@@ -45,7 +45,7 @@ fn compile_kernels() {
     for (level, flags) in levels.iter().take(if x86 { levels.len() } else { 1 }) {
         let mut build = cc::Build::new();
         build.cpp(true).std("c++17").warnings(false).flag("-Wno-psabi").debug(false).opt_level(3);
-        build.define("LEVEL", *level).file("cpp/decoder_kernels.cpp");
+        build.define("LEVEL", *level).file("cpp/decoder_kernels.cpp").file("cpp/attention_kernels.cpp");
         for flag in *flags {
             build.flag(flag);
         }

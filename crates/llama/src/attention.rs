@@ -1,10 +1,9 @@
 //! Who sees whom. The model projects and rotates; an [`Attend`] decides over which keys a query looks. Queries are
 //! `[rows, seq, heads, head_dim]`, keys and values `[rows, seq, kv_heads, head_dim]`, results like the queries.
 
-use tch::{Device, Kind, Tensor};
-use torch_ext::{OpError, Segment, catch, segment_attention};
+use tch::{Kind, Tensor};
+use torch_ext::{OpError, QuerySegment, catch, range_attention};
 
-use crate::kernels;
 use crate::pass::Operators;
 
 /// One way to attend, called once a layer in order.
@@ -33,7 +32,11 @@ pub struct Causal;
 
 impl Attend for Causal {
     fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
-        catch(|| Ok(causal(q, k, v, context.window)))
+        let (rows, seq, ..) = q.size4()?;
+        if context.operators == Operators::Plain && context.window.is_none_or(|window| window >= seq) {
+            return catch(|| Ok(scaled_dot_product(q, k, v, None, true)));
+        }
+        over_segments(|| (0..rows).map(|row| QuerySegment::text(row * seq, seq)).collect(), context, q, k, v)
     }
 }
 
@@ -44,42 +47,24 @@ pub struct Packed<'a> {
     pub documents: &'a [Vec<i64>],
 }
 
-impl Attend for Packed<'_> {
-    fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
-        catch(|| self.seen(context, q, k, v))
+impl Packed<'_> {
+    fn segments(&self, seq: i64) -> Vec<QuerySegment> {
+        let row = |(row, lengths): (usize, &Vec<i64>)| {
+            let mut start = row as i64 * seq;
+            let text = |&length: &i64| {
+                start += length;
+                QuerySegment::text(start - length, length)
+            };
+            lengths.iter().map(text).collect::<Vec<_>>()
+        };
+        self.documents.iter().enumerate().flat_map(row).collect()
     }
 }
 
-impl Packed<'_> {
-    fn seen(&self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
-        let (window, (_, seq, ..)) = (context.window, q.size4()?);
-        let segments = || {
-            self.documents.iter().enumerate().flat_map(move |(row, lengths)| {
-                lengths.iter().scan(row as i64 * seq, |start, &length| {
-                    *start += length;
-                    Some(Segment { start: *start - length, length, shared: 0, before: 0 })
-                })
-            })
-        };
-        if let Some(out) = in_one(segments, context, q, k, v)? {
-            return Ok(out);
-        }
-        let rows = self.documents.iter().enumerate().map(|(row, lengths)| {
-            let row = row as i64;
-            let (q, k, v) = (q.narrow(0, row, 1), k.narrow(0, row, 1), v.narrow(0, row, 1));
-            let mut start = 0;
-            let mut parts = Vec::with_capacity(lengths.len() + 1);
-            for &length in lengths {
-                let part = |x: &Tensor| x.narrow(1, start, length);
-                parts.push(causal(&part(&q), &part(&k), &part(&v), window));
-                start += length;
-            }
-            if start < seq {
-                parts.push(q.narrow(1, start, seq - start).zeros_like());
-            }
-            Tensor::cat(&parts, 1)
-        });
-        Ok(Tensor::cat(&rows.collect::<Vec<_>>(), 0))
+impl Attend for Packed<'_> {
+    fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
+        let (_, seq, ..) = q.size4()?;
+        over_segments(|| self.segments(seq), context, q, k, v)
     }
 }
 
@@ -109,16 +94,16 @@ pub struct SharedPrompt<'a> {
 }
 
 impl SharedPrompt<'_> {
-    fn segments(&self, seq: i64) -> Vec<Segment> {
+    fn segments(&self, seq: i64) -> Vec<QuerySegment> {
         let mut all = Vec::new();
         for (row, groups) in self.groups.iter().enumerate() {
             let mut start = row as i64 * seq;
             for PromptGroup { prompt, responses } in groups {
                 let shared = start;
-                all.push(Segment { start, length: *prompt, shared: 0, before: 0 });
+                all.push(QuerySegment::text(start, *prompt));
                 start += prompt;
-                for &length in responses.iter().filter(|&&length| length > 0) {
-                    all.push(Segment { start, length, shared, before: *prompt });
+                for &length in responses {
+                    all.push(QuerySegment::behind(start, length, (shared, *prompt)));
                     start += length;
                 }
             }
@@ -129,69 +114,92 @@ impl SharedPrompt<'_> {
 
 impl Attend for SharedPrompt<'_> {
     fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
-        catch(|| self.seen(context, q, k, v))
+        let (_, seq, ..) = q.size4()?;
+        over_segments(|| self.segments(seq), context, q, k, v)
     }
 }
 
-impl SharedPrompt<'_> {
-    fn seen(&self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
-        let (window, (_, seq, ..)) = (context.window, q.size4()?);
-        if let Some(out) = in_one(|| self.segments(seq).into_iter(), context, q, k, v)? {
-            return Ok(out);
-        }
-        let rows = self.groups.iter().enumerate().map(|(row, groups)| {
-            let row = row as i64;
-            let (q, k, v) = (q.narrow(0, row, 1), k.narrow(0, row, 1), v.narrow(0, row, 1));
-            let part = |x: &Tensor, start: i64, length: i64| x.narrow(1, start, length);
-            let mut parts = Vec::new();
-            let mut start = 0;
-            for PromptGroup { prompt, responses } in groups {
-                let (prompt_k, prompt_v) = (part(&k, start, *prompt), part(&v, start, *prompt));
-                parts.push(causal(&part(&q, start, *prompt), &prompt_k, &prompt_v, window));
-                start += prompt;
-                for &length in responses.iter().filter(|&&length| length > 0) {
-                    let behind = |shared: &Tensor, x: &Tensor| Tensor::cat(&[shared, &part(x, start, length)], 1);
-                    let mask = continuation_mask(*prompt, length, window, q.device());
-                    let (all_k, all_v) = (behind(&prompt_k, &k), behind(&prompt_v, &v));
-                    parts.push(scaled_dot_product(&part(&q, start, length), &all_k, &all_v, Some(&mask), false));
-                    start += length;
-                }
-            }
-            if start < seq {
-                parts.push(q.narrow(1, start, seq - start).zeros_like());
-            }
-            Tensor::cat(&parts, 1)
-        });
-        Ok(Tensor::cat(&rows.collect::<Vec<_>>(), 0))
-    }
-}
-
-/// All rows by the one operator of training on a processor; `None` where that is not at hand or a window cuts.
-fn in_one<I: Iterator<Item = Segment>>(
-    segments: impl Fn() -> I,
+/// Attention of rows `[rows, seq, ...]` whose tokens, counted through all rows, lie in segments in ascending order; 0 where
+/// none is. On a processor one operator without masks computes all of training, and whatever would need a mask; what
+/// needs none and has to round as transformers does goes through libtorch, text by text.
+fn over_segments(
+    segments: impl FnOnce() -> Vec<QuerySegment>,
     context: LayerContext,
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
-) -> Result<Option<Tensor>, OpError> {
-    let cut = |window: i64| segments().any(|segment| segment.before + segment.length > window);
-    if !kernels::trains_fused(context.operators, q) || context.window.is_some_and(cut) {
-        return Ok(None);
-    }
+) -> Result<Tensor, OpError> {
+    let LayerContext { window, operators, .. } = context;
+    let mut segments = segments();
+    segments.retain(|segment| segment.length > 0);
+    let plain = operators == Operators::Plain && segments.iter().all(|segment| is_causal(segment, window));
     let flat = |x: &Tensor| x.flatten(0, 1);
-    let segments: Vec<Segment> = segments().filter(|segment| segment.length > 0).collect();
-    let out = segment_attention(&flat(q), &flat(k), &flat(v), &segments)
-        .map_err(|error| error.context(format!("attention of {:?} {:?} over {:?}", q.size(), q.kind(), k.size())))?;
-    Ok(Some(out.view_as(q)))
+    let (flat_q, flat_k, flat_v) = (flat(q), flat(k), flat(v));
+    let out = if plain || !torch_ext::trains_fused(q) {
+        catch(|| Ok(piece_by_piece(&segments, window, &flat_q, &flat_k, &flat_v)))
+    } else {
+        range_attention(&flat_q, &flat_k, &flat_v, &segments, window)
+    };
+    let out = out.map_err(|e| e.context(format!("attention of {:?} {:?} over {:?}", q.size(), q.kind(), k.size())))?;
+    Ok(out.view_as(q))
 }
 
-/// Which of `before + length` keys each of the last `length` tokens sees: `[length, before + length]`.
-fn continuation_mask(before: i64, length: i64, window: Option<i64>, device: Device) -> Tensor {
-    let ones = Tensor::ones([length, before + length], (Kind::Bool, device));
-    match window.filter(|&window| window < before + length) {
-        None => ones.tril(before),
-        Some(window) => ones.tril(before).logical_and(&ones.triu(before + 1 - window)),
+/// Whether a segment is a text of its own that no window cuts.
+fn is_causal(segment: &QuerySegment, window: Option<i64>) -> bool {
+    *segment == QuerySegment::text(segment.start, segment.length)
+        && window.is_none_or(|window| window >= segment.length)
+}
+
+/// Queries that are computed together where there has to be a mask.
+const MASKED_QUERIES: i64 = 512;
+
+/// The same by libtorch's operators: `q` `[tokens, heads, width]`, `k` and `v` `[tokens, kv_heads, width]`. A mask is of
+/// [`MASKED_QUERIES`] queries at most and the keys that they see.
+fn piece_by_piece(segments: &[QuerySegment], window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    let part = |x: &Tensor, start: i64, length: i64| x.narrow(0, start, length).unsqueeze(0);
+    let tokens = q.size()[0];
+    let mut end = 0;
+    let mut parts = Vec::with_capacity(segments.len() + 1);
+    let gap = |from: i64, to: i64| q.narrow(0, from, to - from).zeros_like();
+    for segment in segments {
+        if segment.start > end {
+            parts.push(gap(end, segment.start));
+        }
+        end = segment.start + segment.length;
+        if is_causal(segment, window) {
+            let [q, k, v] = [q, k, v].map(|x| part(x, segment.start, segment.length));
+            parts.push(scaled_dot_product(&q, &k, &v, None, true).squeeze_dim(0));
+            continue;
+        }
+        for first in (0..segment.length).step_by(MASKED_QUERIES as usize) {
+            let count = MASKED_QUERIES.min(segment.length - first);
+            let position = segment.position + first;
+            let lowest = window.map_or(0, |window| position + 1 - window);
+            let (mut keys, mut values, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+            for range in &segment.ranges {
+                let from = range.position.max(lowest);
+                let to = (range.position + range.length).min(position + count);
+                if from < to {
+                    let start = range.start + from - range.position;
+                    keys.push(part(k, start, to - from));
+                    values.push(part(v, start, to - from));
+                    positions.extend(from..to);
+                }
+            }
+            let key_positions = Tensor::from_slice(&positions).to_device(q.device());
+            let query_positions = Tensor::arange_start(position, position + count, (Kind::Int64, q.device()));
+            let distance = query_positions.unsqueeze(1) - key_positions.unsqueeze(0);
+            let seen = distance.ge(0);
+            let seen = window.map_or_else(|| seen.shallow_clone(), |window| seen.logical_and(&distance.lt(window)));
+            let queries = part(q, segment.start + first, count);
+            let (keys, values) = (Tensor::cat(&keys, 1), Tensor::cat(&values, 1));
+            parts.push(scaled_dot_product(&queries, &keys, &values, Some(&seen), false).squeeze_dim(0));
+        }
     }
+    if end < tokens {
+        parts.push(gap(end, tokens));
+    }
+    Tensor::cat(&parts, 0)
 }
 
 /// Position ids `[rows, seq]` of rows of groups: a prompt starts at 0, each of its responses goes on where it ends.
@@ -262,19 +270,6 @@ pub fn packed_positions(documents: &[Vec<i64>], seq: i64) -> Tensor {
         positions.extend(std::iter::repeat_n(0, (seq - covered) as usize));
     }
     Tensor::from_slice(&positions).reshape([documents.len() as i64, seq])
-}
-
-/// Causal attention within each row, over at most `window` positions back.
-fn causal(q: &Tensor, k: &Tensor, v: &Tensor, window: Option<i64>) -> Tensor {
-    let seq = q.size()[1];
-    match window.filter(|&window| window < seq) {
-        None => scaled_dot_product(q, k, v, None, true),
-        Some(window) => {
-            let ones = Tensor::ones([seq, seq], (Kind::Bool, q.device()));
-            let mask = ones.tril(0).logical_and(&ones.triu(1 - window));
-            scaled_dot_product(q, k, v, Some(&mask), false)
-        }
-    }
 }
 
 /// `softmax(q kᵀ / sqrt(head_dim) + mask) v`, with grouped queries; tensors are `[rows, seq, heads, head_dim]`.

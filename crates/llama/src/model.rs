@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::{InputOp, OpError, catch};
+use torch_ext::{Generator, InputOp, OpError, catch};
 
 use crate::attention::{Attend, Causal, LayerContext, Packed, packed_positions};
 use crate::config::LlamaConfig;
@@ -78,13 +78,38 @@ impl Layer {
         pass: Pass,
     ) -> Result<Tensor, OpError> {
         let computed = catch(|| self.compute(x, rotation, attend, pass));
-        computed.map_err(|error: OpError| error.context(format!("layer {}", self.index)))
+        computed.map_err(|error: OpError| self.named(error))
+    }
+
+    /// An error with the layer's number.
+    pub(crate) fn named(&self, error: OpError) -> OpError {
+        error.context(format!("layer {}", self.index))
     }
 
     fn compute(&self, x: &Tensor, rotation: &Rotation, attend: &mut dyn Attend, pass: Pass) -> Result<Tensor, OpError> {
-        let operators = pass.operators;
-        let drops = self.linears().iter().any(|(_, linear)| linear.drops());
-        let mut masks = if drops { pass.masks(self.index, x.device())? } else { None };
+        let mut masks = self.masks(x, pass)?;
+        let x = self.attention(x, rotation, attend, (pass, masks.as_mut()))?;
+        self.feed_forward(&x, (pass, masks.as_mut()))
+    }
+
+    /// The generator of dropout's masks, from which both halves of the layer draw.
+    fn masks(&self, x: &Tensor, pass: Pass) -> Result<Option<Generator>, OpError> {
+        if self.drops() { pass.masks(self.index, x.device()) } else { Ok(None) }
+    }
+
+    /// Whether inputs of low-rank updates are to be dropped in training.
+    pub(crate) fn drops(&self) -> bool {
+        self.linears().iter().any(|(_, linear)| linear.drops())
+    }
+
+    /// The residual stream after the layer's attention.
+    pub(crate) fn attention(
+        &self,
+        x: &Tensor,
+        rotation: &Rotation,
+        attend: &mut dyn Attend,
+        (Pass { operators, .. }, mut masks): (Pass, Option<&mut Generator>),
+    ) -> Result<Tensor, OpError> {
         let (rows, seq, _) = x.size3()?;
         let heads = |x: Tensor| x.view([rows, seq, -1, self.head_dim]);
         let norm = |norm: &Option<RmsNorm>, x: Tensor| match norm {
@@ -92,16 +117,24 @@ impl Layer {
             None => Ok(x),
         };
         let qkv = [&self.q, &self.k, &self.v];
-        let [q, k, v] = project(operators, masks.as_mut(), self.input_norm.before(), x, qkv)?.map(heads);
+        let [q, k, v] = project(operators, masks.as_deref_mut(), self.input_norm.before(), x, qkv)?.map(heads);
         let (q, k) = (norm(&self.q_norm, q)?, norm(&self.k_norm, k)?);
         let (q, k) = (rotation.apply(operators, &q)?, rotation.apply(operators, &k)?);
         let context = LayerContext { layer: self.index, window: self.window, operators };
         let seen = attend.attend(context, &q, &k, &v)?.reshape([rows, seq, -1]);
-        let [o] = project(operators, masks.as_mut(), InputOp::Nothing, &seen, [&self.o])?;
-        let x = x + o;
+        let [o] = project(operators, masks, InputOp::Nothing, &seen, [&self.o])?;
+        Ok(x + o)
+    }
+
+    /// The residual stream after the layer's feed-forward block, from that after its attention; rows do not see each other.
+    pub(crate) fn feed_forward(
+        &self,
+        x: &Tensor,
+        (Pass { operators, .. }, mut masks): (Pass, Option<&mut Generator>),
+    ) -> Result<Tensor, OpError> {
         let before = self.post_attention_norm.before();
-        let [gate, up] = project(operators, masks.as_mut(), before, &x, [&self.gate, &self.up])?;
-        let [down] = project(operators, masks.as_mut(), InputOp::Gate(&up), &gate, [&self.down])?;
+        let [gate, up] = project(operators, masks.as_deref_mut(), before, x, [&self.gate, &self.up])?;
+        let [down] = project(operators, masks, InputOp::Gate(&up), &gate, [&self.down])?;
         Ok(x + down)
     }
 }

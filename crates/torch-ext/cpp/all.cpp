@@ -2,12 +2,15 @@
 // again (50 s instead of 190 s on one slow core).
 
 #include "adamw.cpp"
+#include "allocations.cpp"
 #include "attention.cpp"
 #include "cross_entropy.cpp"
 #include "decoder.cpp"
 #include "embedding.cpp"
 #include "fused.cpp"
 #include "generator.cpp"
+#include "gradients.cpp"
+#include "levels.cpp"
 #include "linear.cpp"
 #include "parallel.cpp"
 #include "projections.cpp"

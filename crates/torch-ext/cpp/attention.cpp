@@ -1,16 +1,13 @@
-// Attention of rows that hold several texts back to back, for training on a processor: one operator for the whole row, so
-// that gradients are written in place, with the arithmetic in float32.
+// Attention of rows that hold several texts back to back, for training on a processor: range_attention.h as one operator of
+// autograd for the whole row. Nothing has the size of queries times keys.
 
 #include "common.h"
-#include "kernels.h"
+#include "levels.h"
+#include "range_attention.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/core/LegacyTypeDispatch.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <algorithm>
-#include <limits>
-#include <numeric>
 #include <vector>
 
 namespace {
@@ -18,126 +15,73 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Tokens [start, start + length) see themselves causally, and all of [shared, shared + before).
-struct Segment {
-  int64_t start, length, shared, before;
-};
-
-std::vector<Segment> read(const std::vector<int64_t> &flat) {
-  std::vector<Segment> segments;
-  for (size_t i = 0; i + 3 < flat.size(); i += 4)
-    segments.push_back({flat[i], flat[i + 1], flat[i + 2], flat[i + 3]});
-  return segments;
-}
-
-// [1, heads, length, width] in float32 of x [tokens, heads, width]
-at::Tensor part(const at::Tensor &x, int64_t start, int64_t length) {
-  return x.narrow(0, start, length).to(at::kFloat).transpose(0, 1).unsqueeze(0);
-}
-
-// Keys or values that a segment sees.
-at::Tensor seen(const at::Tensor &x, const Segment &s) {
-  const auto own = part(x, s.start, s.length);
-  return s.before ? at::cat({part(x, s.shared, s.before), own}, 2) : own;
-}
-
-std::optional<at::Tensor> mask(const Segment &s) {
-  if (!s.before)
-    return std::nullopt;
-  const auto hidden = at::full({s.length, s.before + s.length}, -std::numeric_limits<float>::infinity());
-  return hidden.triu(s.before + 1);
-}
-
-// Calls body for every segment, those that share keys in one thread; over threads where that keeps them all busy.
-template <typename F> void over_segments(const std::vector<Segment> &segments, F &&body) {
-  std::vector<std::pair<size_t, size_t>> families;
-  std::vector<int64_t> work;
-  for (size_t i = 0; i < segments.size(); ++i) {
-    if (families.empty() || !segments[i].before) {
-      families.emplace_back(i, i);
-      work.push_back(0);
+// Numbers of a segment: query, length, position, how many spans; of a span: key, length, position.
+herd::AttentionPlan plan_of(const at::Tensor &q, const at::Tensor &k, const std::vector<int64_t> &segments,
+                            const std::vector<int64_t> &spans, int64_t window) {
+  std::vector<herd::RangeSegment> list;
+  size_t at = 0;
+  for (size_t i = 0; i + 3 < segments.size(); i += 4) {
+    list.push_back({segments[i], segments[i + 1], segments[i + 2], {}});
+    for (int64_t j = 0; j < segments[i + 3]; ++j, at += 3) {
+      TORCH_CHECK(at + 2 < spans.size(), "a segment has more ranges of keys than there are");
+      list.back().spans.push_back({spans[at], spans[at + 1], spans[at + 2]});
     }
-    ++families.back().second;
-    work.back() += segments[i].length * (segments[i].length + 2 * segments[i].before);
   }
-  const size_t threads = at::get_num_threads();
-  const auto total = std::accumulate(work.begin(), work.end(), int64_t{0});
-  const auto largest = work.empty() ? 0 : *std::max_element(work.begin(), work.end());
-  if (threads == 1 || largest * static_cast<int64_t>(threads) * 2 > total) {
-    for (const auto &segment : segments)
-      body(segment);
-    return;
-  }
-  // The largest first, each to the thread that has least.
-  std::vector<size_t> order(families.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return work[a] > work[b]; });
-  std::vector<std::vector<size_t>> shares(threads);
-  std::vector<int64_t> load(threads);
-  for (const auto family : order) {
-    const auto least = std::min_element(load.begin(), load.end()) - load.begin();
-    shares[least].push_back(family);
-    load[least] += work[family];
-  }
-  at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
-    // What a thread is told about gradients is not told to the others.
-    const at::AutoDispatchBelowADInplaceOrView no_autograd;
-    for (int64_t thread = begin; thread < end; ++thread)
-      for (const auto family : shares[thread])
-        for (size_t i = families[family].first; i < families[family].second; ++i)
-          body(segments[i]);
-  });
+  return {{q.size(0), k.size(0), q.size(1), k.size(1), q.size(2), window}, std::move(list)};
 }
 
-// x [tokens, kv_heads, width] with each head repeated for the queries that share it
-at::Tensor repeated(const at::Tensor &x, int64_t group) {
-  return group == 1 ? x.contiguous() : x.repeat_interleave(group, 1);
+// Threads that a kernel may take here: one where this is a thread of a parallel region already.
+int threads() { return at::in_parallel_region() ? 1 : at::get_num_threads(); }
+
+template <typename T> const T *numbers_of(const at::Tensor &x) { return static_cast<const T *>(x.const_data_ptr()); }
+template <typename T> T *place_of(at::Tensor &x) { return static_cast<T *>(x.mutable_data_ptr()); }
+
+template <typename T>
+void forward_of(const herd::AttentionPlan &plan, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
+                at::Tensor &out, at::Tensor &normaliser) {
+  herd::attention_forward<T>(*herd::level().attention, plan, numbers_of<T>(q), numbers_of<T>(k), numbers_of<T>(v),
+                             place_of<T>(out), place_of<float>(normaliser), threads());
 }
 
-at::Tensor summed(const at::Tensor &x, int64_t group) {
-  return group == 1 ? x : x.view({x.size(0), x.size(1) / group, group, x.size(2)}).sum(2);
+template <typename T>
+void backward_of(const herd::AttentionPlan &plan, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
+                 const at::Tensor &out, const at::Tensor &normaliser, const at::Tensor &g, at::Tensor &gq, at::Tensor &gk,
+                 at::Tensor &gv) {
+  herd::attention_backward<T>(*herd::level().attention, plan, numbers_of<T>(q), numbers_of<T>(k), numbers_of<T>(v),
+                              numbers_of<T>(out), numbers_of<float>(normaliser), numbers_of<T>(g), place_of<float>(gq),
+                              place_of<T>(gk), place_of<T>(gv), threads());
 }
 
 struct Attention : torch::autograd::Function<Attention> {
   static at::Tensor forward(AutogradContext *ctx, const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
-                            const std::vector<int64_t> &flat) {
-    const auto group = q.size(1) / k.size(1);
-    const auto queries = q.contiguous(), keys = repeated(k, group), values = repeated(v, group);
+                            const std::vector<int64_t> &segments, const std::vector<int64_t> &spans, int64_t window) {
+    const auto queries = q.contiguous(), keys = k.contiguous(), values = v.contiguous();
+    const auto plan = plan_of(q, k, segments, spans, window);
     auto out = at::zeros_like(queries);
-    auto normaliser = at::zeros({q.size(0), q.size(1)}, q.options().dtype(at::kFloat));
-    over_segments(read(flat), [&](const Segment &s) {
-      const auto [o, l] = at::_scaled_dot_product_flash_attention_for_cpu(
-          part(queries, s.start, s.length), seen(keys, s), seen(values, s), 0.0, !s.before, mask(s));
-      out.narrow(0, s.start, s.length).copy_(o.squeeze(0).transpose(0, 1));
-      normaliser.narrow(0, s.start, s.length).copy_(l.squeeze(0).transpose(0, 1));
-    });
-    ctx->save_for_backward({queries, k, v, out, normaliser});
-    ctx->saved_data["segments"] = flat;
+    auto normaliser = at::empty({q.size(0), q.size(1)}, q.options().dtype(at::kFloat)).fill_(1e30);
+    if (q.scalar_type() == at::kFloat)
+      forward_of<float>(plan, queries, keys, values, out, normaliser);
+    else
+      forward_of<herd::bf16>(plan, queries, keys, values, out, normaliser);
+    ctx->save_for_backward({queries, keys, values, out, normaliser});
+    ctx->saved_data["segments"] = segments;
+    ctx->saved_data["spans"] = spans;
+    ctx->saved_data["window"] = window;
     return out;
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const auto &q = saved[0], &out = saved[3], &normaliser = saved[4];
-    const auto group = q.size(1) / saved[1].size(1);
-    const auto keys = repeated(saved[1], group), values = repeated(saved[2], group), g = grads[0].contiguous();
-    auto gq = at::zeros_like(q), gk = at::zeros_like(q), gv = at::zeros_like(q);
-    const auto add = [](at::Tensor &sum, const at::Tensor &gradient, const Segment &s) {
-      const auto turned = gradient.squeeze(0).transpose(0, 1);
-      sum.narrow(0, s.start, s.length).add_(turned.narrow(0, s.before, s.length));
-      if (s.before)
-        sum.narrow(0, s.shared, s.before).add_(turned.narrow(0, 0, s.before));
-    };
-    over_segments(read(ctx->saved_data["segments"].toIntVector()), [&](const Segment &s) {
-      const auto l = normaliser.narrow(0, s.start, s.length).transpose(0, 1).unsqueeze(0);
-      const auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-          part(g, s.start, s.length), part(q, s.start, s.length), seen(keys, s), seen(values, s),
-          part(out, s.start, s.length), l, 0.0, !s.before, mask(s));
-      gq.narrow(0, s.start, s.length).copy_(dq.squeeze(0).transpose(0, 1));
-      add(gk, dk, s);
-      add(gv, dv, s);
-    });
-    return {gq, summed(gk, group), summed(gv, group), {}};
+    const auto &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &normaliser = saved[4];
+    const auto plan = plan_of(q, k, ctx->saved_data["segments"].toIntVector(), ctx->saved_data["spans"].toIntVector(),
+                              ctx->saved_data["window"].toInt());
+    const auto g = grads[0].to(q.scalar_type()).contiguous();
+    auto gq = at::zeros_like(q, q.options().dtype(at::kFloat)), gk = at::zeros_like(k), gv = at::zeros_like(v);
+    if (q.scalar_type() == at::kFloat)
+      backward_of<float>(plan, q, k, v, out, normaliser, g, gq, gk, gv);
+    else
+      backward_of<herd::bf16>(plan, q, k, v, out, normaliser, g, gq, gk, gv);
+    return {gq.to(q.scalar_type()), gk, gv, {}, {}, {}};
   }
 };
 
@@ -145,23 +89,20 @@ struct Attention : torch::autograd::Function<Attention> {
 
 extern "C" {
 
-// q is [tokens, heads, width], k and v [tokens, kv_heads, width]; four numbers a segment: start, length, shared, before.
-char *tx_segment_attention(tensor out, const tensor q, const tensor k, const tensor v, const int64_t *segments,
-                           size_t count) {
+// q is [queries, heads, width], k and v [keys, kv_heads, width]; four numbers a segment and three a span (see plan_of); a window
+// of 0 is none.
+char *tx_range_attention(tensor out, const tensor q, const tensor k, const tensor v, const int64_t *segments, size_t count,
+                         const int64_t *spans, size_t span_count, int64_t window) {
   return guarded([&] {
-    TORCH_CHECK(q->dim() == 3 && k->sizes() == v->sizes() && k->dim() == 3 && q->size(1) % k->size(1) == 0,
+    TORCH_CHECK(q->dim() == 3 && k->sizes() == v->sizes() && k->dim() == 3 && q->size(2) == k->size(2) && k->size(1) > 0 &&
+                    q->size(1) % k->size(1) == 0,
                 "attention of queries ", q->sizes(), " over keys ", k->sizes(), " and values ", v->sizes());
-    for (size_t i = 0; i < count; ++i)
-      TORCH_CHECK(segments[4 * i] + segments[4 * i + 1] <= q->size(0), "a segment ends behind the last token");
-    *out = Attention::apply(*q, *k, *v, std::vector<int64_t>(segments, segments + 4 * count));
-  });
-}
-
-// Moves the gradient of a leaf out of it; undefined if there is none.
-char *tx_take_grad(tensor out, const tensor leaf) {
-  return guarded([&] {
-    *out = leaf->mutable_grad();
-    leaf->mutable_grad() = at::Tensor();
+    const auto kind = q->scalar_type();
+    TORCH_CHECK((kind == at::kFloat || kind == at::kBFloat16) && k->scalar_type() == kind && v->scalar_type() == kind &&
+                    q->is_cpu() && k->is_cpu() && v->is_cpu(),
+                "range attention takes float32 and bfloat16 on a processor, not ", q->options());
+    *out = Attention::apply(*q, *k, *v, std::vector<int64_t>(segments, segments + 4 * count),
+                            std::vector<int64_t>(spans, spans + 3 * span_count), window);
   });
 }
 }

@@ -5,8 +5,10 @@
 // with its prompt computed at once, in pieces, or found in the cache. bfloat16 is rounded where the plain formula of
 // `llama::model` rounds, except inside attention (float32 throughout) and in the logits (float32).
 
+#include "barrier.h"
 #include "common.h"
 #include "decoder_kernels.h"
+#include "levels.h"
 
 #include <ATen/Parallel.h>
 #include <omp.h>
@@ -36,44 +38,13 @@ float widened(herd::bf16 number) {
   return result;
 }
 
-// Tokens over which one step of softmax goes.
-constexpr int64_t SPAN = 256;
-constexpr int64_t TILE_ROWS = 16;
+// Tokens over which one step of softmax goes, and tokens of a split: a row's attention is computed split by split and joined
+// in their order, whoever computes them, so that its bits are the same for any tiles, threads and neighbours.
+constexpr int64_t SPAN = 256, SPLIT = 1024;
+// Rows below which products take blocks of columns in fours, and rows of a tile of attention at most.
+constexpr int64_t FEW_ROWS = 16, TILE_ROWS = 96;
 
-// The best table for this processor, or the lesser one that HERD_KERNELS names; null where it names none of these.
-const herd::Kernels *chosen() {
-  std::vector<const herd::Kernels *> levels = {&herd::kernels_base};
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-  const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                  __builtin_cpu_supports("avx512cd");
-  if (v3)
-    levels.push_back(&herd::kernels_v3);
-  if (v4)
-    levels.push_back(&herd::kernels_v4);
-  if (v4 && __builtin_cpu_supports("avx512bf16"))
-    levels.push_back(&herd::kernels_v4_bf16);
-#endif
-  const char *wanted = std::getenv("HERD_KERNELS");
-  if (!wanted || !*wanted)
-    return levels.back();
-  const auto named = std::find_if(levels.begin(), levels.end(),
-                                  [&](const herd::Kernels *level) { return std::string(level->level) == wanted; });
-  return named == levels.end() ? nullptr : *named;
-}
-
-const herd::Kernels *table() {
-  static const herd::Kernels *const table = chosen();
-  return table;
-}
-
-const herd::Kernels &kernels() {
-  TORCH_CHECK(table(), "HERD_KERNELS is ", std::getenv("HERD_KERNELS"),
-              ", and this processor has no kernels of that name; take base, v3 (AVX2), v4 (AVX-512) or v4_bf16, or unset it");
-  return *table();
-}
+const herd::Kernels &kernels() { return *herd::level().decoder; }
 
 template <typename T> const KernelsOf<T> &kernels_of() {
   if constexpr (sizeof(T) == sizeof(float))
@@ -211,21 +182,93 @@ template <typename T> struct Layer {
   int64_t window;
 };
 
-// A tile of attention: queries [first, first + count) of a segment.
+// What attention has summed so far for some rows: outputs, sums and highest scores.
+struct Sums {
+  Sums(int64_t rows, int64_t width) : out(rows * width), sums(rows * BLOCK), highest(rows) {}
+  void clear(int64_t rows, int64_t width) {
+    std::fill_n(out.get(), rows * width, 0.0f);
+    std::fill_n(sums.get(), rows * BLOCK, 0.0f);
+    std::fill_n(highest.begin(), rows, -1e30f);
+  }
+  Memory<float> out, sums;
+  std::vector<float> highest;
+};
+
+// A tile of attention: queries [first, first + count) of a segment, which see splits [first_split, end_split) of its tokens.
 struct Tile {
   const TxSegment *segment;
-  int64_t first, count;
+  int64_t first, count, first_split, end_split;
+};
+
+// A tile whose splits are computed apart: for each head of keys and each split what was summed, and how many are done.
+struct Parts {
+  Parts(int64_t rows, int64_t splits, int64_t kv_heads, int64_t width) : done(kv_heads) {
+    for (int64_t i = 0; i < splits * kv_heads; ++i)
+      sums.push_back(std::make_unique<Sums>(rows, width));
+    for (auto &counter : done)
+      counter.store(0, std::memory_order_relaxed);
+  }
+  std::vector<std::unique_ptr<Sums>> sums;
+  std::vector<std::atomic<int64_t>> done;
+};
+
+// One piece of the work: a tile and a head of keys, all of its splits or one.
+struct Piece {
+  int64_t tile, head, split; // split -1: all
+};
+
+// How the attention of a step is cut, for layers of one window.
+struct Work {
+  Work(const TxSegment *segments, int64_t count, int64_t window, int64_t group, int64_t kv_heads, int64_t width,
+       int64_t threads) {
+    // Large tiles share keys, small ones keep many threads busy.
+    int64_t all = 0, rows = TILE_ROWS;
+    for (int64_t i = 0; i < count; ++i)
+      all += segments[i].rows * group;
+    while (rows > FEW_ROWS && all / rows * kv_heads < 4 * threads)
+      rows /= 2;
+    const int64_t queries = std::max<int64_t>(1, rows / group);
+    for (int64_t i = 0; i < count; ++i)
+      for (int64_t first = 0; first < segments[i].rows; first += queries) {
+        const int64_t some = std::min(queries, segments[i].rows - first), position = segments[i].start + first;
+        const int64_t lowest = window > 0 ? std::max<int64_t>(0, position + 1 - window) : 0;
+        tiles.push_back({segments + i, first, some, lowest / SPLIT, (position + some - 1) / SPLIT + 1});
+      }
+    // The longest first: what is left at the end is small.
+    std::stable_sort(tiles.begin(), tiles.end(), [](const Tile &a, const Tile &b) {
+      return a.end_split - a.first_split > b.end_split - b.first_split;
+    });
+    const bool apart = static_cast<int64_t>(tiles.size()) * kv_heads < 8 * threads;
+    parts.resize(tiles.size());
+    for (size_t i = 0; i < tiles.size(); ++i) {
+      const int64_t splits = tiles[i].end_split - tiles[i].first_split;
+      for (int64_t head = 0; head < kv_heads; ++head)
+        if (apart && splits > 1)
+          for (int64_t split = 0; split < splits; ++split)
+            pieces.push_back({static_cast<int64_t>(i), head, split});
+        else
+          pieces.push_back({static_cast<int64_t>(i), head, -1});
+      if (apart && splits > 1)
+        parts[i] = std::make_unique<Parts>(tiles[i].count * group, splits, kv_heads, width);
+    }
+  }
+  std::vector<Tile> tiles;
+  std::vector<std::unique_ptr<Parts>> parts; // null where a tile's splits are one piece of work
+  std::vector<Piece> pieces;
 };
 
 // Work space of one thread.
 template <typename T> struct Scratch {
   Scratch(int64_t rows, int64_t head_dim, int64_t width)
-      : q(rows * head_dim), scores(rows * SPAN), out(rows * width), sums(rows * 16), highest(rows), first(rows),
-        last(rows), first_here(rows), last_here(rows) {}
+      : q(rows * head_dim), scores(rows * LDS), total(rows, width), split(rows, width), first(rows), last(rows),
+        first_here(rows), last_here(rows), keys(SPAN / BLOCK), values(SPAN / BLOCK) {}
+  // Not a power of two: a column of scores would fall into a few sets of the cache.
+  static constexpr int64_t LDS = SPAN + BLOCK;
   Memory<T> q;
-  Memory<float> scores, out, sums;
-  std::vector<float> highest;
+  Memory<float> scores;
+  Sums total, split;
   std::vector<int64_t> first, last, first_here, last_here;
+  std::vector<const T *> keys, values;
 };
 
 template <typename T> class DecoderOf : public Decoder {
@@ -263,43 +306,47 @@ public:
     const int64_t q_width = s.heads * s.head_dim, kv_width = s.kv_heads * s.head_dim, qkv_width = q_width + 2 * kv_width;
     const int64_t threads = at::get_num_threads();
     const float eps = static_cast<float>(s.eps);
-    std::vector<Tile> tiles;
     std::vector<const TxSegment *> segment_of(rows);
-    const int64_t queries = std::max<int64_t>(1, TILE_ROWS / group);
-    for (int64_t i = 0; i < count; ++i) {
-      for (int64_t first = 0; first < segments[i].rows; first += queries)
-        tiles.push_back({segments + i, first, std::min(queries, segments[i].rows - first)});
+    for (int64_t i = 0; i < count; ++i)
       std::fill_n(segment_of.begin() + segments[i].first_row, segments[i].rows, segments + i);
-    }
-    // The longest first: what is left at the end is small.
-    std::stable_sort(tiles.begin(), tiles.end(), [](const Tile &a, const Tile &b) {
-      return a.segment->start + a.first > b.segment->start + b.first;
-    });
     const Memory<T> stream(rows * s.hidden), normal(rows * s.hidden), qkv(rows * qkv_width), seen(rows * q_width),
         act(rows * s.feed_forward), last(std::max<int64_t>(wanted_count, 1) * s.hidden);
+    // Work of attention, for each window that layers have.
+    std::vector<std::pair<int64_t, std::unique_ptr<Work>>> works;
+    for (const auto &layer : layers)
+      if (std::none_of(works.begin(), works.end(), [&](const auto &work) { return work.first == layer.window; }))
+        works.emplace_back(layer.window, std::make_unique<Work>(segments, count, layer.window, group, s.kv_heads, width, threads));
+    int64_t tile_rows = group;
+    for (const auto &work : works)
+      for (const auto &tile : work.second->tiles)
+        tile_rows = std::max(tile_rows, tile.count * group);
     std::vector<std::unique_ptr<Scratch<T>>> scratch;
     for (int64_t i = 0; i < threads; ++i)
-      scratch.push_back(std::make_unique<Scratch<T>>(std::max(TILE_ROWS, group), s.head_dim, width));
+      scratch.push_back(std::make_unique<Scratch<T>>(tile_rows, s.head_dim, width));
     // One counter a phase: threads take the next piece of work until there is none.
     const int64_t phases = 8 * s.layers + 3;
     std::vector<std::atomic<int64_t>> taken(phases);
     for (auto &counter : taken)
       counter.store(0, std::memory_order_relaxed);
 
+    // As many threads as there are; all of them meet at the barrier.
+    std::unique_ptr<herd::Barrier> barrier;
 #pragma omp parallel num_threads(static_cast<int>(threads))
     {
+#pragma omp single
+      barrier = std::make_unique<herd::Barrier>(omp_get_num_threads());
       int64_t number = 0;
       auto &own = *scratch[omp_get_thread_num()];
       const auto phase = [&](int64_t tasks, const auto &body) {
         auto &counter = taken[number++];
         for (int64_t task; (task = counter.fetch_add(1, std::memory_order_relaxed)) < tasks;)
           body(task);
-#pragma omp barrier
+        barrier->wait();
       };
       // Calls body(begin, end) on ranges of blocks.
       const auto over_blocks = [&](int64_t blocks, int64_t rows, const auto &body) {
         int64_t chunk = std::max<int64_t>(1, blocks / (threads * 10));
-        if (rows < TILE_ROWS)
+        if (rows < FEW_ROWS)
           chunk = (chunk + 3) / 4 * 4;
         phase((blocks + chunk - 1) / chunk,
               [&](int64_t task) { body(task * chunk, std::min(blocks, (task + 1) * chunk)); });
@@ -334,9 +381,11 @@ public:
           kernel.rotate(k, s.kv_heads, s.head_dim / 2, c, sn);
           keep(index, pages[segment->first_page + position / BLOCK], position % BLOCK, k, v);
         });
-        phase(static_cast<int64_t>(tiles.size()) * s.kv_heads, [&](int64_t task) {
-          attend(index, layer.window, tiles[task / s.kv_heads], task % s.kv_heads, pages, qkv.get(), qkv_width,
-                 seen.get(), own);
+        auto &work = *std::find_if(works.begin(), works.end(), [&](const auto &work) {
+                        return work.first == layer.window;
+                      })->second;
+        phase(static_cast<int64_t>(work.pieces.size()), [&](int64_t task) {
+          attend(index, layer.window, work, work.pieces[task], pages, qkv.get(), qkv_width, seen.get(), own);
         });
         over_blocks(blocks_of(s.hidden), rows, [&](int64_t begin, int64_t end) {
           kernel.linear_add(seen.get(), q_width, rows, layer.o.matrix, begin, end, stream.get(), s.hidden);
@@ -388,46 +437,76 @@ private:
     }
   }
 
-  // Attention of a tile's queries over one head of keys and values, block by block of SPAN tokens from the first.
-  void attend(int64_t layer, int64_t window, const Tile &tile, int64_t kv_head, const int32_t *pages, const T *qkv,
+  // Attention of a piece of work.
+  void attend(int64_t layer, int64_t window, Work &work, const Piece &piece, const int32_t *pages, const T *qkv,
               int64_t qkv_width, T *seen, Scratch<T> &own) const {
     const auto &kernel = kernels_of<T>();
-    const int64_t rows = tile.count * group;
+    const auto &tile = work.tiles[piece.tile];
     const auto &segment = *tile.segment;
-    const int32_t *table = pages + segment.first_page;
-    const float scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
-    int64_t first = INT64_MAX, last = 0;
+    const int64_t rows = tile.count * group;
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t query = tile.first + row / group, position = segment.start + query;
-      const T *q = qkv + (segment.first_row + query) * qkv_width + (kv_head * group + row % group) * s.head_dim;
+      const T *q = qkv + (segment.first_row + query) * qkv_width + (piece.head * group + row % group) * s.head_dim;
       std::copy_n(q, s.head_dim, own.q.get() + row * s.head_dim);
       own.first[row] = window > 0 ? std::max<int64_t>(0, position + 1 - window) : 0;
       own.last[row] = position + 1;
-      own.highest[row] = -1e30f;
-      first = std::min(first, own.first[row]);
-      last = std::max(last, own.last[row]);
     }
-    std::fill_n(own.out.get(), rows * width, 0.0f);
-    std::fill_n(own.sums.get(), rows * 16, 0.0f);
-    for (int64_t start = first / SPAN * SPAN; start < last; start += SPAN) {
-      const int64_t tokens = std::min(SPAN, last - start), count = blocks_of(tokens);
-      for (int64_t page = 0; page < count; ++page)
-        kernel.scores(own.q.get(), rows, key_page(layer, table[start / BLOCK + page], kv_head), s.head_dim,
-                      own.scores.get() + page * BLOCK, SPAN);
+    const int32_t *table = pages + segment.first_page;
+    Sums *total = &own.total;
+    if (piece.split < 0) {
+      add_split(layer, tile.first_split, piece.head, rows, table, own, own.total);
+      for (int64_t split = tile.first_split + 1; split < tile.end_split; ++split) {
+        add_split(layer, split, piece.head, rows, table, own, own.split);
+        join(kernel, own.total, own.split, rows);
+      }
+    } else {
+      auto &parts = *work.parts[piece.tile];
+      const int64_t splits = tile.end_split - tile.first_split;
+      const auto part = [&](int64_t split) { return parts.sums[piece.head * splits + split].get(); };
+      add_split(layer, tile.first_split + piece.split, piece.head, rows, table, own, *part(piece.split));
+      // Who is last joins them.
+      if (parts.done[piece.head].fetch_add(1, std::memory_order_acq_rel) + 1 < splits)
+        return;
+      parts.done[piece.head].store(0, std::memory_order_relaxed);
+      total = part(0);
+      for (int64_t split = 1; split < splits; ++split)
+        join(kernel, *total, *part(split), rows);
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t query = tile.first + row / group;
+      T *to = seen + (segment.first_row + query) * s.heads * s.head_dim + (piece.head * group + row % group) * s.head_dim;
+      kernel.finish(total->out.get() + row * width, total->sums.get() + row * BLOCK, s.head_dim, to);
+    }
+  }
+
+  void join(const KernelsOf<T> &kernel, Sums &sums, const Sums &more, int64_t rows) const {
+    kernel.join(sums.highest.data(), sums.sums.get(), sums.out.get(), more.highest.data(), more.sums.get(), more.out.get(),
+                rows, width);
+  }
+
+  // What the rows in own.q see of a split, block by block of SPAN tokens from its first.
+  void add_split(int64_t layer, int64_t split, int64_t head, int64_t rows, const int32_t *table, Scratch<T> &own,
+                 Sums &to) const {
+    const auto &kernel = kernels_of<T>();
+    const float scale = static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(s.head_dim)));
+    to.clear(rows, width);
+    const int64_t first = *std::min_element(own.first.begin(), own.first.begin() + rows);
+    const int64_t last = *std::max_element(own.last.begin(), own.last.begin() + rows);
+    const int64_t end = std::min(last, (split + 1) * SPLIT);
+    for (int64_t start = std::max(split * SPLIT, first / SPAN * SPAN); start < end; start += SPAN) {
+      const int64_t tokens = std::min(SPAN, end - start), count = blocks_of(tokens);
+      for (int64_t page = 0; page < count; ++page) {
+        own.keys[page] = key_page(layer, table[start / BLOCK + page], head);
+        own.values[page] = value_page(layer, table[start / BLOCK + page], head);
+      }
       for (int64_t row = 0; row < rows; ++row) {
         own.first_here[row] = own.first[row] - start;
         own.last_here[row] = own.last[row] - start;
       }
-      kernel.softmax(own.scores.get(), SPAN, rows, count * BLOCK, scale, own.first_here.data(), own.last_here.data(),
-                     own.highest.data(), own.sums.get(), own.out.get(), width);
-      for (int64_t page = 0; page < count; ++page)
-        kernel.weigh(own.scores.get() + page * BLOCK, SPAN, rows, value_page(layer, table[start / BLOCK + page], kv_head),
-                     std::min(BLOCK, tokens - page * BLOCK), width, own.out.get());
-    }
-    for (int64_t row = 0; row < rows; ++row) {
-      const int64_t query = tile.first + row / group;
-      T *to = seen + (segment.first_row + query) * s.heads * s.head_dim + (kv_head * group + row % group) * s.head_dim;
-      kernel.finish(own.out.get() + row * width, own.sums.get() + row * 16, s.head_dim, to);
+      kernel.scores(own.q.get(), rows, own.keys.data(), count, s.head_dim, own.scores.get(), own.LDS);
+      kernel.softmax(own.scores.get(), own.LDS, rows, count * BLOCK, scale, own.first_here.data(), own.last_here.data(),
+                     to.highest.data(), to.sums.get(), to.out.get(), width);
+      kernel.weigh(own.scores.get(), own.LDS, rows, own.values.data(), tokens, width, to.out.get());
     }
   }
 
@@ -470,5 +549,5 @@ void tx_decoder_copy_page(void *decoder, int64_t from, int64_t to) {
   static_cast<Decoder *>(decoder)->copy_page(from, to);
 }
 
-const char *tx_decoder_level() { return table() ? table()->level : "none"; }
+const char *tx_decoder_level() { return herd::level_name(); }
 }

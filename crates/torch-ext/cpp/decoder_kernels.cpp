@@ -1,115 +1,12 @@
-// See decoder_kernels.h. Compiled once for each level of the instruction set, with LEVEL its name. No header of the standard
-// library is included beyond types: an inline function of one, compiled here for a new processor, could be the copy
-// that the linker keeps for all.
+// See decoder_kernels.h. Compiled once for each level of the instruction set, with LEVEL its name.
 
 #include "decoder_kernels.h"
+#include "softmax.h"
 
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
-
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
 #define TABLE JOIN(kernels_, LEVEL)
-#define INLINE static inline __attribute__((always_inline))
 
 namespace herd {
 namespace {
-
-// Numbers in a register, and rows computed together, by how many registers there are. GCC does take vectors that are wider than
-// a register, and moves them through memory in pieces: eight times slower.
-#if defined(__AVX512F__)
-constexpr int LANES = 16, MOST_ROWS = 16;
-#elif defined(__AVX2__)
-constexpr int LANES = 8, MOST_ROWS = 6;
-#else
-constexpr int LANES = 4, MOST_ROWS = 2;
-#endif
-// Registers to a block of columns.
-constexpr int PARTS = BLOCK / LANES;
-
-typedef float vec __attribute__((vector_size(4 * LANES)));
-typedef uint32_t u32 __attribute__((vector_size(4 * LANES)));
-typedef int32_t i32 __attribute__((vector_size(4 * LANES)));
-typedef uint16_t u16 __attribute__((vector_size(2 * LANES)));
-typedef float unaligned_vec __attribute__((vector_size(4 * LANES), aligned(4)));
-typedef uint32_t unaligned_u32 __attribute__((vector_size(4 * LANES), aligned(2)));
-typedef uint16_t unaligned_u16 __attribute__((vector_size(2 * LANES), aligned(2)));
-
-INLINE vec load(const float *p) { return *reinterpret_cast<const unaligned_vec *>(p); }
-INLINE vec load(const bf16 *p) {
-  return (vec)(__builtin_convertvector(*reinterpret_cast<const unaligned_u16 *>(p), u32) << 16);
-}
-INLINE void store(float *p, vec x) { *reinterpret_cast<unaligned_vec *>(p) = x; }
-
-// Round to nearest even; not-a-number stays one.
-INLINE u32 narrow_bits(vec x) {
-  const u32 bits = (u32)x;
-  const u32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  const u32 nan = (u32)((bits & 0x7fffffff) > 0x7f800000);
-  return (rounded & ~nan) | (nan & 0x7fc0);
-}
-INLINE void store(bf16 *p, vec x) { *reinterpret_cast<unaligned_u16 *>(p) = __builtin_convertvector(narrow_bits(x), u16); }
-
-// x as T would hold it.
-template <typename T> INLINE vec rounded(vec x) {
-  if constexpr (sizeof(T) == sizeof(float))
-    return x;
-  else
-    return (vec)(narrow_bits(x) << 16);
-}
-
-// The first n numbers of a register, zeros behind them.
-template <typename T> INLINE vec load_some(const T *p, int64_t n) {
-  if (n >= LANES)
-    return load(p);
-  T some[LANES] = {};
-  for (int64_t i = 0; i < n; ++i)
-    some[i] = p[i];
-  return load(some);
-}
-template <typename T> INLINE void store_some(T *p, vec x, int64_t n) {
-  if (n >= LANES) {
-    store(p, x);
-    return;
-  }
-  T some[LANES];
-  store(some, x);
-  for (int64_t i = 0; i < n; ++i)
-    p[i] = some[i];
-}
-
-INLINE float total(vec x) {
-  float sum[LANES];
-  store(sum, x);
-  for (int half = LANES / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i)
-      sum[i] += sum[i + half];
-  return sum[0];
-}
-INLINE float highest_of(vec x) {
-  float high = x[0];
-  for (int i = 1; i < LANES; ++i)
-    high = x[i] > high ? x[i] : high;
-  return high;
-}
-
-// e^x to 2 units in the last place (the polynomial of Cephes' expf), between e^-87 and e^88.
-INLINE vec exponential(vec x) {
-  x = x < -87.0f ? vec{} - 87.0f : x;
-  x = x > 88.0f ? vec{} + 88.0f : x;
-  const vec scaled = x * 1.44269504f;
-  const i32 n = __builtin_convertvector(scaled + (x >= 0.0f ? vec{} + 0.5f : vec{} - 0.5f), i32);
-  const vec k = __builtin_convertvector(n, vec);
-  const vec r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
-  vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  return p * (vec)((n + 127) << 23);
-}
 
 // acc [M][NB blocks of PARTS]: products of M rows of x with NB blocks, one term of k after the other.
 template <int M, int NB>
@@ -290,43 +187,37 @@ void rotate(T *x, int64_t heads, int64_t half, const float *cosine, const float 
   }
 }
 
-template <typename T> void scores(const T *x, int64_t rows, const T *keys, int64_t k, float *out, int64_t lds) {
-  products(x, k, rows, keys, k, 0, 1, [&](int64_t row, int64_t column, vec sum) { store(out + row * lds + column, sum); });
+template <typename T>
+void scores(const T *x, int64_t rows, const T *const *keys, int64_t pages, int64_t k, float *out, int64_t lds) {
+  for (int64_t page = 0; page < pages; ++page)
+    products(x, k, rows, keys[page], k, 0, 1,
+             [&](int64_t row, int64_t column, vec sum) { store(out + row * lds + page * BLOCK + column, sum); });
 }
 
 void softmax(float *scores, int64_t lds, int64_t rows, int64_t count, float scale, const int64_t *first,
              const int64_t *last, float *highest, float *sums, float *out, int64_t width) {
-  i32 lane = {};
-  for (int i = 0; i < LANES; ++i)
-    lane[i] = i;
-  const vec never = vec{} - 1e30f;
   for (int64_t row = 0; row < rows; ++row) {
-    float *s = scores + row * lds;
+    float *s = scores + row * lds, *sum = sums + row * BLOCK, *o = out + row * width;
     const int32_t from = static_cast<int32_t>(first[row]), to = static_cast<int32_t>(last[row]);
-    vec high = never;
-    for (int64_t i = 0; i < count; i += LANES) {
-      const i32 place = lane + static_cast<int32_t>(i);
-      const vec score = ((place >= from) & (place < to)) ? load(s + i) * scale : never;
-      store(s + i, score);
-      high = score > high ? score : high;
-    }
-    const float before = highest[row], now = highest_of(high) > before ? highest_of(high) : before;
-    if (now != before) {
-      const float factor = exponential(vec{} + (before - now))[0];
-      float *o = out + row * width;
-      for (int64_t i = 0; i < width; i += LANES)
-        store(o + i, load(o + i) * factor);
-      store(sums + row * BLOCK, load(sums + row * BLOCK) * factor);
-      highest[row] = now;
-    }
-    vec sum = load(sums + row * BLOCK);
-    for (int64_t i = 0; i < count; i += LANES) {
-      const vec score = load(s + i);
-      const vec weight = score > -1e29f ? exponential(score - now) : vec{};
-      store(s + i, weight);
-      sum += weight;
-    }
-    store(sums + row * BLOCK, sum);
+    if (from <= 0 && to >= count)
+      softmax_row<false>(s, count, 0, 0, scale, highest[row], sum, o, width);
+    else
+      softmax_row<true>(s, count, from, to, scale, highest[row], sum, o, width);
+  }
+}
+
+void join(float *highest, float *sums, float *out, const float *more_highest, const float *more_sums, const float *more,
+          int64_t rows, int64_t width) {
+  for (int64_t row = 0; row < rows; ++row) {
+    const float a = highest[row], b = more_highest[row], now = b > a ? b : a;
+    const float old = power_of_two(vec{} + (a - now))[0], added = power_of_two(vec{} + (b - now))[0];
+    const auto both = [&](float *to, const float *from, int64_t n) {
+      for (int64_t i = 0; i < n; i += LANES)
+        store(to + i, load(to + i) * old + load(from + i) * added);
+    };
+    both(out + row * width, more + row * width, width);
+    both(sums + row * BLOCK, more_sums + row * BLOCK, BLOCK);
+    highest[row] = now;
   }
 }
 
@@ -357,8 +248,8 @@ INLINE void weigh_tile(const float *weights, int64_t ldw, const T *values, int64
 }
 
 template <typename T>
-void weigh(const float *weights, int64_t ldw, int64_t rows, const T *values, int64_t tokens, int64_t width,
-           float *out) {
+INLINE void weigh_page(const float *weights, int64_t ldw, int64_t rows, const T *values, int64_t tokens, int64_t width,
+                       float *out) {
   for (int64_t row = 0; row < rows;) {
     const int64_t some = LANES == 16 && rows - row >= 4 ? 4 : rows - row >= 2 ? 2 : 1;
     const float *w = weights + row * ldw;
@@ -377,6 +268,60 @@ void weigh(const float *weights, int64_t ldw, int64_t rows, const T *values, int
       d += wide ? 4 * LANES : LANES;
     }
     row += some;
+  }
+}
+
+// Rows that weigh values together, and registers of columns, where there are many rows: sums stay in registers over all pages.
+constexpr int WEIGHING = LANES == 4 ? 2 : 6, WIDE = LANES == 16 ? 4 : PARTS;
+
+template <int M, int D, typename T>
+__attribute__((noinline)) void weigh_pages(const float *weights, int64_t ldw, const T *const *values, int64_t offset,
+                                           int64_t tokens, int64_t width, float *out) {
+  vec acc[M][D];
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+    for (int d = 0; d < D; ++d)
+      acc[m][d] = load(out + m * width + d * LANES);
+  for (int64_t start = 0; start < tokens; start += BLOCK) {
+    const T *page = values[start / BLOCK] + offset;
+    const int64_t some = tokens - start < BLOCK ? tokens - start : BLOCK;
+    for (int64_t t = 0; t < some; ++t) {
+      vec value[D];
+#pragma GCC unroll 4
+      for (int d = 0; d < D; ++d)
+        value[d] = load(page + t * width + d * LANES);
+#pragma GCC unroll 8
+      for (int m = 0; m < M; ++m) {
+        const vec weight = weights[m * ldw + start + t] - vec{};
+#pragma GCC unroll 4
+        for (int d = 0; d < D; ++d)
+          acc[m][d] += weight * value[d];
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+    for (int d = 0; d < D; ++d)
+      store(out + m * width + d * LANES, acc[m][d]);
+}
+
+template <typename T>
+void weigh(const float *weights, int64_t ldw, int64_t rows, const T *const *values, int64_t tokens, int64_t width,
+           float *out) {
+  int64_t row = 0;
+  for (; rows - row >= WEIGHING; row += WEIGHING)
+    for (int64_t d = 0; d < width;) {
+      const bool wide = width - d >= WIDE * LANES;
+      (wide ? weigh_pages<WEIGHING, WIDE, T> : weigh_pages<WEIGHING, 1, T>)(weights + row * ldw, ldw, values, d, tokens,
+                                                                            width, out + row * width + d);
+      d += wide ? WIDE * LANES : LANES;
+    }
+  // The rest, and single tokens: page by page, each of which is read once.
+  for (int64_t start = 0; start < tokens && row < rows; start += BLOCK) {
+    const int64_t some = tokens - start < BLOCK ? tokens - start : BLOCK;
+    weigh_page(weights + row * ldw + start, ldw, rows - row, values[start / BLOCK], some, width, out + row * width);
   }
 }
 
@@ -400,11 +345,8 @@ void pack(const bf16 *w, int64_t n, int64_t k, int64_t block, bf16 *out) {
 
 template <typename T> constexpr KernelsOf<T> table() {
   return {pack,      linear<T>, linear_add<T>, linear_wide<T>, gated<T>, rms_norm<T>,
-          rotate<T>, scores<T>, softmax,       weigh<T>,       finish<T>};
+          rotate<T>, scores<T>, softmax,       join,           weigh<T>,    finish<T>};
 }
-
-#define TEXT_(x) #x
-#define TEXT(x) TEXT_(x)
 
 } // namespace
 

@@ -5,14 +5,9 @@
 // order whatever the number of rows computed together.
 #pragma once
 
-#include <stdint.h>
+#include "blocks.h"
 
 namespace herd {
-
-using bf16 = uint16_t;
-
-// Columns of a packed weight matrix that stand together, and tokens of a page of keys and values.
-constexpr int64_t BLOCK = 16;
 
 // Packed weights of a matrix [n, k]: for each block of 16 rows of the matrix, float32: [k][16]; bfloat16: [k /
 // 2][16][2].
@@ -41,14 +36,18 @@ template <typename T> struct KernelsOf {
   void (*rms_norm)(const T *x, const T *w, T *y, int64_t n, float eps);
   // x cos + rotate_half(x) sin in place, over heads of 2 half numbers; cosine and sine are [2 half].
   void (*rotate)(T *x, int64_t heads, int64_t half, const float *cosine, const float *sine);
-  // scores [rows, lds] of one page: x [rows, k] times keys [k][16] (or [k / 2][16][2]).
-  void (*scores)(const T *x, int64_t rows, const T *keys, int64_t k, float *scores, int64_t lds);
-  // One step of softmax over `count` (a multiple of 16) scores of each row, of which [first, last) count: scores become
-  // weights exp(scale * score - highest), earlier sums and outputs [rows, width] are brought to the new highest.
+  // scores [rows, lds] of `pages` pages of 16 keys: x [rows, k] times each page, [k][16] (or [k / 2][16][2]).
+  void (*scores)(const T *x, int64_t rows, const T *const *keys, int64_t pages, int64_t k, float *scores, int64_t lds);
+  // One step of softmax in base 2 over `count` (a multiple of 16) scores of each row, of which [first, last) count: scores
+  // become weights 2^(scale * score - highest), earlier sums [rows, 16] and outputs [rows, width] are brought to the new highest.
   void (*softmax)(float *scores, int64_t lds, int64_t rows, int64_t count, float scale, const int64_t *first,
                   const int64_t *last, float *highest, float *sums, float *out, int64_t width);
-  // out [rows, width] += weights [rows, ldw] times values [tokens, width]; width is a multiple of 16.
-  void (*weigh)(const float *weights, int64_t ldw, int64_t rows, const T *values, int64_t tokens, int64_t width,
+  // Joins what was summed over later keys to what was summed over earlier ones. Of a row that sees no later keys nothing
+  // changes.
+  void (*join)(float *highest, float *sums, float *out, const float *more_highest, const float *more_sums, const float *more,
+               int64_t rows, int64_t width);
+  // out [rows, width] += weights [rows, ldw] times values: pages of 16 tokens, [16, width]; width is a multiple of 16.
+  void (*weigh)(const float *weights, int64_t ldw, int64_t rows, const T *const *values, int64_t tokens, int64_t width,
                 float *out);
   // y [n] = x [width] divided by the sum of sums [16].
   void (*finish)(const float *x, const float *sums, int64_t n, T *y);

@@ -8,41 +8,92 @@ use torch_sys::C_tensor;
 use crate::ops::{OpError, check};
 
 unsafe extern "C" {
-    fn tx_segment_attention(
+    fn tx_range_attention(
         out: *mut C_tensor,
         q: *const C_tensor,
         k: *const C_tensor,
         v: *const C_tensor,
         segments: *const i64,
         count: usize,
+        spans: *const i64,
+        span_count: usize,
+        window: i64,
     ) -> *mut c_char;
 }
 
-/// A text in a row, or the rest of one: `length` tokens from `start` on, which see themselves causally and all of the
-/// `before` tokens from `shared` on. A segment that shares tokens follows the one that they belong to.
-#[repr(C)]
+/// Keys that a segment sees: `length` of them from `start` on, which stand from `position` on in the segment's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Segment {
-    /// The first token.
+pub struct KeyRange {
+    /// The first key.
     pub start: i64,
-    /// Tokens.
+    /// Keys.
     pub length: i64,
-    /// The first token of what stands before it elsewhere.
-    pub shared: i64,
-    /// Tokens of that; 0 for a text of its own.
-    pub before: i64,
+    /// The first key's position.
+    pub position: i64,
 }
 
-/// `softmax(q kᵀ / sqrt(width)) v` within each segment: `q` is `[tokens, heads, width]`, `k` and `v` `[tokens, kv_heads,
-/// width]`, the result is like `q` and 0 where no segment is. float32 and bfloat16 on a processor, arithmetic in float32.
-/// Differentiable; the result does not depend on the number of threads.
+/// Queries back to back and the ranges of keys that they look over. A query at position `p` sees the keys of its ranges at
+/// positions up to `p`, and not those `window` or more before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuerySegment {
+    /// The first query.
+    pub start: i64,
+    /// Queries.
+    pub length: i64,
+    /// The first query's position.
+    pub position: i64,
+    /// Ranges of keys, ascending in keys and in positions, none in another.
+    pub ranges: Vec<KeyRange>,
+}
+
+impl QuerySegment {
+    /// A text of its own: tokens `[start, start + length)`, which see themselves causally.
+    #[must_use]
+    pub fn text(start: i64, length: i64) -> Self {
+        Self { start, length, position: 0, ranges: vec![KeyRange { start, length, position: 0 }] }
+    }
+
+    /// Tokens `[start, start + length)` that go on where the `before` tokens from `shared` on end: they see all of these, and
+    /// themselves causally.
+    #[must_use]
+    pub fn behind(start: i64, length: i64, (shared, before): (i64, i64)) -> Self {
+        let earlier = KeyRange { start: shared, length: before, position: 0 };
+        Self { start, length, position: before, ranges: vec![earlier, KeyRange { start, length, position: before }] }
+    }
+}
+
+/// `softmax(q kᵀ / sqrt(width)) v` over the keys that each query sees: `q` is `[queries, heads, width]`, `k` and `v`
+/// `[keys, kv_heads, width]`, the result is like `q` and 0 where no segment is. float32 and bfloat16 on a processor,
+/// arithmetic in float32. Differentiable; the result does not depend on the number of threads, and nothing of the size of
+/// queries times keys is held.
 ///
 /// # Errors
 /// [`OpError`] when shapes or devices do not fit, or a segment ends behind the last token.
-pub fn segment_attention(q: &Tensor, k: &Tensor, v: &Tensor, segments: &[Segment]) -> Result<Tensor, OpError> {
+pub fn range_attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    segments: &[QuerySegment],
+    window: Option<i64>,
+) -> Result<Tensor, OpError> {
+    let numbers: Vec<i64> =
+        segments.iter().flat_map(|s| [s.start, s.length, s.position, s.ranges.len() as i64]).collect();
+    let ranges = segments.iter().flat_map(|segment| &segment.ranges);
+    let spans: Vec<i64> = ranges.flat_map(|range| [range.start, range.length, range.position]).collect();
     let out = Tensor::new();
-    let (q, k, v) = (q.as_ptr(), k.as_ptr(), v.as_ptr());
-    // SAFETY: pointers to live tensors; `Segment` is four numbers in the order that the C side reads; `out` is assigned.
-    check(unsafe { tx_segment_attention(out.as_ptr().cast_mut(), q, k, v, segments.as_ptr().cast(), segments.len()) })?;
+    // SAFETY: pointers to live tensors and to four numbers a segment and three a range; `out` is assigned.
+    check(unsafe {
+        tx_range_attention(
+            out.as_ptr().cast_mut(),
+            q.as_ptr(),
+            k.as_ptr(),
+            v.as_ptr(),
+            numbers.as_ptr(),
+            segments.len(),
+            spans.as_ptr(),
+            spans.len() / 3,
+            window.unwrap_or(0),
+        )
+    })?;
     Ok(out)
 }

@@ -2,6 +2,7 @@
 //! tensor: finding the CUDA kernels of libtorch, if there are any.
 
 mod adamw;
+mod allocations;
 mod attention;
 mod catch;
 mod cross_entropy;
@@ -14,12 +15,13 @@ mod parallel;
 mod projections;
 
 pub use adamw::{AdamW, fused_adamw};
-pub use attention::{Segment, segment_attention};
+pub use allocations::Allocations;
+pub use attention::{KeyRange, QuerySegment, range_attention};
 pub use catch::catch;
 pub use cross_entropy::{IGNORED, linear_cross_entropy, linear_cross_entropy_sum};
 pub use cuda::{CudaLibrary, cpu_library, find_cuda_library, init};
 pub use fused::{rms_norm, rotate_half, silu_gate};
 pub use generator::Generator;
-pub use ops::{OpError, embedding, linear, take_grad};
+pub use ops::{OpError, backward_from, embedding, linear, take_grad};
 pub use parallel::parallel_for;
 pub use projections::{InputOp, Projection, projections, trains_fused};

@@ -9,6 +9,7 @@ use torch_sys::C_tensor;
 unsafe extern "C" {
     fn tx_linear(out: *mut C_tensor, x: *const C_tensor, w: *const C_tensor, b: *const C_tensor) -> *mut c_char;
     fn tx_embedding(out: *mut C_tensor, table: *const C_tensor, ids: *const C_tensor) -> *mut c_char;
+    fn tx_backward_from(output: *const C_tensor, gradient: *const C_tensor) -> *mut c_char;
     fn tx_take_grad(out: *mut C_tensor, leaf: *const C_tensor) -> *mut c_char;
 }
 
@@ -122,4 +123,14 @@ pub fn take_grad(leaf: &Tensor) -> Result<Option<Tensor>, OpError> {
     // SAFETY: pointers to live tensors; `out` is written by assignment.
     check(unsafe { tx_take_grad(out.as_ptr().cast_mut(), leaf.as_ptr()) })?;
     Ok(out.defined().then_some(out))
+}
+
+/// Adds the gradients of all leaves below `output` to their own, where the gradient of `output` is `gradient`, of its shape
+/// and type.
+///
+/// # Errors
+/// [`OpError`] when shapes do not fit, or there is no memory.
+pub fn backward_from(output: &Tensor, gradient: &Tensor) -> Result<(), OpError> {
+    // SAFETY: pointers to live tensors.
+    check(unsafe { tx_backward_from(output.as_ptr(), gradient.as_ptr()) })
 }

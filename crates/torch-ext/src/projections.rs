@@ -40,7 +40,7 @@ pub struct Projection<'a> {
     pub update: Option<(&'a Tensor, &'a Tensor, f64)>,
 }
 
-/// Whether [`projections`] and [`crate::segment_attention`] take such tensors.
+/// Whether [`projections`] and [`crate::range_attention`] take such tensors.
 #[must_use]
 pub fn trains_fused(x: &Tensor) -> bool {
     x.device() == Device::Cpu && matches!(x.kind(), Kind::Float | Kind::BFloat16) && x.numel() > 0

@@ -1,10 +1,10 @@
-//! Projections with what stands before them, and attention by segments, against libtorch's plain operators in float64.
+//! Projections with what stands before them against libtorch's plain operators in float64.
 
 // Helpers of tests stand outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::{InputOp, Projection, Segment, projections, segment_attention, take_grad};
+use torch_ext::{InputOp, Projection, projections, take_grad};
 
 fn relative(a: &Tensor, b: &Tensor) -> f64 {
     let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
@@ -105,54 +105,4 @@ fn only_what_is_asked_for_is_differentiated() {
     assert!(take_grad(&a).unwrap().is_none() && !a.grad().defined());
     let error = projections(InputOp::Nothing, &x.to_kind(Kind::Half), &list).unwrap_err().to_string();
     assert!(error.contains("projections take float32 and bfloat16"), "{error}");
-}
-
-/// Which keys each query sees, `[tokens, tokens]`.
-fn visible(tokens: i64, segments: &[Segment]) -> Tensor {
-    let mask = Tensor::zeros([tokens, tokens], (Kind::Bool, Device::Cpu));
-    for s in segments {
-        let rows = mask.narrow(0, s.start, s.length);
-        let own = Tensor::ones([s.length, s.length], (Kind::Bool, Device::Cpu)).tril(0);
-        rows.narrow(1, s.start, s.length).copy_(&own);
-        let _ = rows.narrow(1, s.shared, s.before).fill_(1);
-    }
-    mask
-}
-
-fn check_attention(kind: Kind, heads: i64, kv_heads: i64, segments: &[Segment]) {
-    let tokens = 90;
-    let inputs = [
-        leaf(&[tokens, heads, 16], kind, true),
-        leaf(&[tokens, kv_heads, 16], kind, true),
-        leaf(&[tokens, kv_heads, 16], kind, true),
-    ];
-    let fused = |x: &[Tensor]| vec![segment_attention(&x[0], &x[1], &x[2], segments).unwrap()];
-    let plain = |x: &[Tensor]| {
-        let first = |x: &Tensor| x.repeat_interleave_self_int(heads / x.size()[1], 1, None).transpose(0, 1);
-        let (q, k, v) = (first(&x[0]), first(&x[1]), first(&x[2]));
-        let hidden = visible(tokens, segments).logical_not();
-        let scores = (q.matmul(&k.transpose(1, 2)) / 4.0).masked_fill(&hidden, -1e30);
-        let padding = hidden.all_dim(1, false).logical_not().unsqueeze(1).to_kind(Kind::Double);
-        vec![(scores.softmax(-1, Kind::Double).matmul(&v) * padding).transpose(0, 1)]
-    };
-    compare(&inputs, fused, plain);
-}
-
-#[test]
-fn segments_see_themselves_and_what_they_share() {
-    torch_ext::init();
-    tch::manual_seed(11);
-    let text = |start, length| Segment { start, length, shared: 0, before: 0 };
-    let after = |start, length, shared, before| Segment { start, length, shared, before };
-    let packed = [text(0, 20), text(20, 1), text(21, 33), text(54, 9), text(63, 20)];
-    let shared = [text(0, 12), after(12, 15, 0, 12), after(27, 7, 0, 12), text(34, 20), after(54, 30, 34, 20)];
-    for kind in [Kind::Float, Kind::BFloat16] {
-        for (heads, kv_heads) in [(4, 4), (6, 2)] {
-            check_attention(kind, heads, kv_heads, &packed);
-            check_attention(kind, heads, kv_heads, &shared);
-        }
-    }
-    let q = leaf(&[10, 2, 16], Kind::Float, false);
-    let error = segment_attention(&q, &q, &q, &[text(0, 11)]).unwrap_err().to_string();
-    assert!(error.contains("ends behind the last token"), "{error}");
 }

@@ -1,0 +1,176 @@
+// See attention_kernels.h. Compiled once for each level of the instruction set, with LEVEL its name.
+
+#include "attention_kernels.h"
+#include "softmax.h"
+
+#define TABLE JOIN(attention_, LEVEL)
+
+namespace herd {
+namespace {
+
+// M rows and one panel: `k` terms, one after the other.
+template <int M, bool ADD>
+__attribute__((noinline)) void tile(const float *x, int64_t row, int64_t column, const float *w, int64_t step, int64_t k,
+                                    float *out, int64_t ldo) {
+  vec acc[M][PARTS];
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+    for (int c = 0; c < PARTS; ++c)
+      acc[m][c] = ADD ? load(out + m * ldo + c * LANES) : vec{};
+  for (int64_t i = 0; i < k; ++i) {
+    vec right[PARTS];
+#pragma GCC unroll 4
+    for (int c = 0; c < PARTS; ++c)
+      right[c] = load(w + i * step + c * LANES);
+    const float *left = x + i * column;
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      const vec value = left[m * row] - vec{};
+#pragma GCC unroll 4
+      for (int c = 0; c < PARTS; ++c)
+        acc[m][c] += value * right[c];
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+    for (int c = 0; c < PARTS; ++c)
+      store(out + m * ldo + c * LANES, acc[m][c]);
+}
+
+using Tile = void (*)(const float *, int64_t, int64_t, const float *, int64_t, int64_t, float *, int64_t);
+
+// The tile of M or fewer rows.
+template <int M, bool ADD> INLINE Tile tile_of(int64_t rows) {
+  if constexpr (M > 1)
+    return rows == M ? tile<M, ADD> : tile_of<M - 1, ADD>(rows);
+  else
+    return tile<1, ADD>;
+}
+
+void product(const float *x, int64_t row, int64_t column, int64_t rows, const float *w, int64_t panel, int64_t step,
+             int64_t panels, int64_t k, float *out, int64_t ldo, bool add) {
+  for (int64_t p = 0; p < panels; ++p)
+    for (int64_t r = 0; r < rows; r += MOST_ROWS) {
+      const int64_t some = rows - r < MOST_ROWS ? rows - r : MOST_ROWS;
+      const Tile tile = add ? tile_of<MOST_ROWS, true>(some) : tile_of<MOST_ROWS, false>(some);
+      tile(x + r * row, row, column, w + p * panel, step, k, out + r * ldo + p * BLOCK, ldo);
+    }
+}
+
+void softmax(float *scores, int64_t lds, int64_t rows, int64_t count, const int32_t *first, const int32_t *last,
+             float *highest, float *sums, float *out, int64_t ldo, int64_t width) {
+  for (int64_t row = 0; row < rows; ++row) {
+    float *s = scores + row * lds, *sum = sums + row * BLOCK, *o = out + row * ldo;
+    if (!first || (first[row] <= 0 && last[row] >= count))
+      softmax_row<false>(s, count, 0, 0, 1.0f, highest[row], sum, o, width);
+    else
+      softmax_row<true>(s, count, first[row], last[row], 1.0f, highest[row], sum, o, width);
+  }
+}
+
+float finish(const float *x, const float *sums, int64_t width, float *y) {
+  vec some = load(sums);
+  for (int64_t i = LANES; i < BLOCK; i += LANES)
+    some += load(sums + i);
+  const float sum = total(some), factor = sum > 0 ? 1.0f / sum : sum;
+  for (int64_t i = 0; i < width; i += LANES)
+    store(y + i, load(x + i) * factor);
+  return sum;
+}
+
+template <bool MASKED>
+INLINE void differentiate_row(float *s, float *g, int64_t count, int32_t first, int32_t last, float normaliser, float delta) {
+  const i32 lane = lanes();
+  for (int64_t i = 0; i < count; i += LANES) {
+    vec weight = power_of_two(load(s + i) - normaliser);
+    vec gradient = weight * (load(g + i) - delta);
+    if constexpr (MASKED) {
+      const i32 place = lane + static_cast<int32_t>(i), seen = (place >= first) & (place < last);
+      weight = seen ? weight : vec{};
+      gradient = seen ? gradient : vec{};
+    }
+    store(s + i, weight);
+    store(g + i, gradient);
+  }
+}
+
+void differentiate(float *scores, float *gradients, int64_t lds, int64_t rows, int64_t count, const int32_t *first,
+                   const int32_t *last, const float *normaliser, const float *delta) {
+  for (int64_t row = 0; row < rows; ++row) {
+    float *s = scores + row * lds, *g = gradients + row * lds;
+    if (!first || (first[row] <= 0 && last[row] >= count))
+      differentiate_row<false>(s, g, count, 0, 0, normaliser[row], delta[row]);
+    else
+      differentiate_row<true>(s, g, count, first[row], last[row], normaliser[row], delta[row]);
+  }
+}
+
+template <typename T>
+void widen(const T *from, int64_t ldf, int64_t rows, int64_t n, float factor, float *to, int64_t ldt) {
+  for (int64_t row = 0; row < rows; ++row, from += ldf, to += ldt) {
+    for (int64_t i = 0; i < n; i += LANES)
+      store(to + i, load_some(from + i, n - i) * factor);
+    for (int64_t i = (n + LANES - 1) / LANES * LANES; i < (n + BLOCK - 1) / BLOCK * BLOCK; i += LANES)
+      store(to + i, vec{});
+  }
+}
+
+template <typename T>
+void narrow(const float *from, int64_t ldf, int64_t rows, int64_t n, float factor, T *to, int64_t ldt) {
+  for (int64_t row = 0; row < rows; ++row, from += ldf, to += ldt)
+    for (int64_t i = 0; i < n; i += LANES)
+      store_some(to + i, load(from + i) * factor, n - i);
+}
+
+INLINE float one(float x) { return x; }
+INLINE float one(bf16 x) {
+  const uint32_t bits = static_cast<uint32_t>(x) << 16;
+  float value;
+  __builtin_memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+template <typename T> void transposed(const T *from, int64_t ldf, int64_t rows, int64_t n, float *to) {
+  for (int64_t start = 0; start < rows; start += BLOCK, to += n * BLOCK)
+    for (int64_t j = 0; j < BLOCK; ++j) {
+      const T *row = from + (start + j) * ldf;
+      if (start + j < rows)
+        for (int64_t i = 0; i < n; ++i)
+          to[i * BLOCK + j] = one(row[i]);
+      else
+        for (int64_t i = 0; i < n; ++i)
+          to[i * BLOCK + j] = 0;
+    }
+}
+
+template <typename T> void panels(const T *from, int64_t ldf, int64_t rows, int64_t n, float *to, int64_t panel) {
+  const int64_t all = (rows + BLOCK - 1) / BLOCK * BLOCK;
+  for (int64_t row = 0; row < all; ++row)
+    for (int64_t i = 0; i < n; i += BLOCK)
+      for (int64_t c = 0; c < BLOCK; c += LANES) {
+        const int64_t left = row < rows ? n - i - c : 0;
+        store(to + i / BLOCK * panel + row * BLOCK + c, left > 0 ? load_some(from + row * ldf + i + c, left) : vec{});
+      }
+}
+
+template <typename T> void dots(const T *a, int64_t lda, const T *b, int64_t ldb, int64_t rows, int64_t n, float *to) {
+  for (int64_t row = 0; row < rows; ++row, a += lda, b += ldb) {
+    vec sum = {};
+    for (int64_t i = 0; i < n; i += LANES)
+      sum += load_some(a + i, n - i) * load_some(b + i, n - i);
+    to[row] = total(sum);
+  }
+}
+
+template <typename T> constexpr AttentionInputs<T> inputs() {
+  return {widen<T>, narrow<T>, transposed<T>, panels<T>, dots<T>};
+}
+
+} // namespace
+
+extern const AttentionKernels TABLE;
+const AttentionKernels TABLE = {product, softmax, finish, differentiate, inputs<float>(), inputs<bf16>()};
+
+} // namespace herd

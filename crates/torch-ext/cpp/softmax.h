@@ -1,0 +1,74 @@
+// Softmax over blocks of scores that are joined one after the other; see vectors.h for how it is compiled.
+#pragma once
+
+#include "vectors.h"
+
+namespace herd {
+namespace {
+
+// 2^x to 2 units in the last place for x up to 127, and at least 2^-125 (Cephes' exp2f); not-a-number stays one.
+INLINE vec power_of_two(vec x) {
+  const vec least = vec{} - 125.0f;
+  x = least > x ? least : x;
+  // Adding 1.5 * 2^23 rounds to a whole number, which then stands in the lowest bits.
+  const vec shifted = x + 12582912.0f;
+  const vec f = x - (shifted - 12582912.0f);
+  vec p = f * 1.535336188319500e-4f + 1.339887440266574e-3f;
+  p = p * f + 9.618437357674640e-3f;
+  p = p * f + 5.550332471162809e-2f;
+  p = p * f + 2.402264791363012e-1f;
+  p = p * f + 6.931472028550421e-1f;
+  p = p * f + 1.0f;
+  return (vec)((i32)p + ((i32)shifted << 23));
+}
+
+// Numbers of the lanes.
+INLINE i32 lanes() {
+  i32 lane = {};
+  for (int i = 0; i < LANES; ++i)
+    lane[i] = i;
+  return lane;
+}
+
+constexpr float NEVER = -1e30f;
+
+// One step of softmax in base 2 over `count` scores, of which [first, last) count (all if not MASKED): scores become
+// 2^(scale * score - highest), and what was summed before, sums [16] and out [width], is brought to the new highest. Masked or
+// not, what counts has the same bits.
+template <bool MASKED>
+INLINE void softmax_row(float *s, int64_t count, int32_t first, int32_t last, float scale, float &highest, float *sums,
+                        float *out, int64_t width) {
+  const i32 lane = lanes();
+  const auto counts = [&](int64_t i) {
+    const i32 place = lane + static_cast<int32_t>(i);
+    return (place >= first) & (place < last);
+  };
+  vec high = vec{} + NEVER;
+  for (int64_t i = 0; i < count; i += LANES) {
+    vec score = load(s + i) * scale;
+    if constexpr (MASKED)
+      score = counts(i) ? score : vec{} + NEVER;
+    high = score > high ? score : high;
+  }
+  const float before = highest, here = highest_of(high), now = here > before ? here : before;
+  if (now != before) {
+    const float factor = power_of_two(vec{} + (before - now))[0];
+    for (int64_t i = 0; i < width; i += LANES)
+      store(out + i, load(out + i) * factor);
+    for (int64_t i = 0; i < BLOCK; i += LANES)
+      store(sums + i, load(sums + i) * factor);
+    highest = now;
+  }
+  vec sum = {};
+  for (int64_t i = 0; i < count; i += LANES) {
+    vec weight = power_of_two(load(s + i) * scale - now);
+    if constexpr (MASKED)
+      weight = counts(i) ? weight : vec{};
+    store(s + i, weight);
+    sum += weight;
+  }
+  store(sums, load(sums) + sum);
+}
+
+} // namespace
+} // namespace herd

@@ -1,0 +1,52 @@
+//! What tensors take while something is computed.
+
+use std::ffi::{c_char, c_void};
+
+use crate::ops::{OpError, check};
+
+unsafe extern "C" {
+    fn tx_watch_begin(watching: *mut *mut c_void) -> *mut c_char;
+    fn tx_watch_end(watching: *mut c_void, largest: *mut i64, most: *mut i64);
+}
+
+/// Bytes that tensors took, as libtorch's allocator tells the thread that computes them. Work space of kernels is not
+/// counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allocations {
+    /// The largest tensor.
+    pub largest: u64,
+    /// The most that was held at once, beyond what was held before.
+    pub most: u64,
+}
+
+impl Allocations {
+    /// Does `work` and says what its tensors took.
+    ///
+    /// # Errors
+    /// [`OpError`] when libtorch refuses to report.
+    pub fn of<T>(work: impl FnOnce() -> T) -> Result<(T, Self), OpError> {
+        struct Watch(*mut c_void);
+        impl Watch {
+            fn end(&mut self) -> (i64, i64) {
+                let (mut largest, mut most) = (0, 0);
+                if !self.0.is_null() {
+                    // SAFETY: the pointer is from `tx_watch_begin` of this thread (a raw pointer keeps `Watch` in it), ended once.
+                    unsafe { tx_watch_end(self.0, &raw mut largest, &raw mut most) };
+                    self.0 = std::ptr::null_mut();
+                }
+                (largest, most)
+            }
+        }
+        impl Drop for Watch {
+            fn drop(&mut self) {
+                self.end();
+            }
+        }
+        let mut watch = Watch(std::ptr::null_mut());
+        // SAFETY: the pointer is written once.
+        check(unsafe { tx_watch_begin(&raw mut watch.0) })?;
+        let result = work();
+        let (largest, most) = watch.end();
+        Ok((result, Self { largest: largest as u64, most: most as u64 }))
+    }
+}
