@@ -233,6 +233,7 @@ fn info(folder: &Path) -> anyhow::Result<()> {
         RopeScaling::None => String::new(),
         RopeScaling::Linear { factor } => format!(", stretched linearly by {factor}"),
         RopeScaling::Llama3 { factor, .. } => format!(", stretched as Llama 3 by {factor}"),
+        RopeScaling::Yarn { factor, .. } => format!(", stretched as YaRN by {factor}"),
     };
     line("context", format!("{} tokens, RoPE base {}{scaling}", config.max_position_embeddings, config.rope_theta));
     line("chat", if template.is_some() { "template found".into() } else { "no template: a base model".into() });

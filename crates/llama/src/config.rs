@@ -93,6 +93,22 @@ pub enum RopeScaling {
         /// The context length of pretraining, in tokens.
         original_context: f64,
     },
+    /// `YaRN` (Peng et al. 2023, arXiv 2309.00071): frequencies that turn often within the original context are kept, those
+    /// that turn seldom are divided by `factor`, with a ramp over the dimensions in between.
+    Yarn {
+        /// The stretch of the low frequencies.
+        factor: f64,
+        /// What cosines and sines are multiplied by.
+        attention_factor: f64,
+        /// Turns within the original context from which on a frequency is kept.
+        beta_fast: f64,
+        /// Turns within the original context up to which a frequency is stretched in full.
+        beta_slow: f64,
+        /// The context length of pretraining, in tokens.
+        original_context: f64,
+        /// Whether the ramp begins and ends at whole dimensions.
+        truncate: bool,
+    },
 }
 
 /// The configuration of a model; the names are those of `config.json`.
@@ -285,6 +301,12 @@ impl Fields<'_> {
         number.map(Some).ok_or_else(|| ConfigError::Field(format!("{name} is {value}, a positive number is expected")))
     }
 
+    fn any_number(&self, name: &str) -> Result<Option<f64>, ConfigError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let number = value.as_f64().filter(|number| number.is_finite());
+        number.map(Some).ok_or_else(|| ConfigError::Field(format!("{name} is {value}, a number is expected")))
+    }
+
     fn flag(&self, name: &str, default: bool) -> Result<bool, ConfigError> {
         let Some(value) = self.get(name) else { return Ok(default) };
         value.as_bool().ok_or_else(|| ConfigError::Field(format!("{name} is {value}, true or false is expected")))
@@ -336,6 +358,12 @@ fn rope(fields: &Fields) -> Result<(f64, RopeScaling), ConfigError> {
         let lacks = || format!("rope scaling of type {:?} lacks {name}", kind.unwrap_or_default());
         scaling.number(name)?.ok_or_else(|| ConfigError::Field(lacks()))
     };
+    if let Some(part) = scaling.number("partial_rotary_factor")?.filter(|&part| part != 1.0) {
+        return Err(ConfigError::Field(format!("partial_rotary_factor is {part}; only whole heads can be rotated")));
+    }
+    // The model's own field goes before that of the scaling, as in transformers.
+    let context = fields.size_or("max_position_embeddings", 2048)? as f64;
+    let original = |name: &str| Ok::<_, ConfigError>(fields.number(name)?.or(scaling.number(name)?).unwrap_or(context));
     let scaling = match kind {
         None | Some("default") => RopeScaling::None,
         Some("linear") => RopeScaling::Linear { factor: needed("factor")? },
@@ -343,11 +371,12 @@ fn rope(fields: &Fields) -> Result<(f64, RopeScaling), ConfigError> {
             factor: needed("factor")?,
             low_freq_factor: needed("low_freq_factor")?,
             high_freq_factor: needed("high_freq_factor")?,
-            original_context: needed("original_max_position_embeddings")?,
+            original_context: original("original_max_position_embeddings")?,
         },
+        Some("yarn") => yarn(&scaling, context, original("original_max_position_embeddings")?)?,
         Some(other) => {
             return Err(ConfigError::Field(format!(
-                "rope scaling of type {other:?} is not supported; default, linear and llama3 are"
+                "rope scaling of type {other:?} is not supported; default, linear, llama3 and yarn are"
             )));
         }
     };
@@ -357,6 +386,36 @@ fn rope(fields: &Fields) -> Result<(f64, RopeScaling), ConfigError> {
         return Err(ConfigError::Field("rope scaling: low_freq_factor must be below high_freq_factor".into()));
     }
     Ok((theta, scaling))
+}
+
+/// `YaRN`'s numbers with the defaults of `_compute_yarn_parameters` in transformers 5.
+fn yarn(scaling: &Fields, context: f64, original_context: f64) -> Result<RopeScaling, ConfigError> {
+    if !scaling.0.contains_key("factor") {
+        return Err(ConfigError::Field("rope scaling of type \"yarn\" lacks factor".into()));
+    }
+    let factor = scaling.number("factor")?.unwrap_or(context / original_context);
+    // A 0 counts as not given, as in Python.
+    let set = |name: &str| Ok::<_, ConfigError>(scaling.any_number(name)?.filter(|&number| number != 0.0));
+    let scale = |by: f64| if factor <= 1.0 { 1.0 } else { 0.1 * by * factor.ln() + 1.0 };
+    let attention_factor = match (scaling.any_number("attention_factor")?, set("mscale")?, set("mscale_all_dim")?) {
+        (Some(given), ..) => given,
+        (None, Some(mscale), Some(all)) => scale(mscale) / scale(all),
+        _ => scale(1.0),
+    };
+    let truncate = match scaling.0.get("truncate") {
+        None => true,
+        // transformers takes a null for false.
+        Some(Value::Null) => false,
+        Some(_) => scaling.flag("truncate", true)?,
+    };
+    Ok(RopeScaling::Yarn {
+        factor,
+        attention_factor,
+        beta_fast: set("beta_fast")?.unwrap_or(32.0),
+        beta_slow: set("beta_slow")?.unwrap_or(1.0),
+        original_context,
+        truncate,
+    })
 }
 
 /// The window of each layer. Mistral windows all layers; Qwen only when `use_sliding_window` is set, by `layer_types` or
@@ -435,7 +494,16 @@ mod tests {
             (json!({"vocab_size": null}), "vocab_size is missing"),
             (json!({"num_key_value_heads": 3}), "not a multiple"),
             (json!({"head_dim": 7}), "head_dim"),
-            (json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}), "yarn"),
+            (json!({"rope_scaling": {"rope_type": "longrope", "factor": 2.0}}), "longrope"),
+            (json!({"rope_scaling": {"rope_type": "yarn"}}), "type \"yarn\" lacks factor"),
+            (
+                json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "beta_fast": "fast"}}),
+                "beta_fast is \"fast\"",
+            ),
+            (
+                json!({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}),
+                "partial_rotary_factor",
+            ),
             (json!({"rope_scaling": {"rope_type": "llama3", "factor": 2.0}}), "low_freq_factor"),
             (json!({"rope_parameters": {"full": {"rope_theta": 1.0}}}), "layer type"),
             (json!({"dtype": "float8"}), "float8"),

@@ -53,6 +53,6 @@ pub use pass::{Operators, Pass};
 pub use prompt_scores::TokenScore;
 pub use recompute::Recompute;
 pub use request::{GenerateError, Next, Request, RequestId};
-pub use rope::Rotation;
+pub use rope::{RopeTable, Rotation};
 pub use sampling::{Choice, LogitsProcessor, Sampler, SamplingParams};
 pub use score::log_probs;

@@ -1,5 +1,6 @@
 //! Rotary position embeddings (Su et al. 2021) in Hugging Face's layout: the first half of a head is rotated against
-//! its second half.
+//! its second half. Scalings for long contexts are those of transformers 5 (`modeling_rope_utils.py`), operation by operation in
+//! float32: at a position of 100,000 the last bit of a frequency is a hundredth of a turn.
 
 use std::f64::consts::PI;
 
@@ -25,12 +26,13 @@ pub struct Rotation {
 impl RopeTable {
     /// Tables for positions `0..max_position_embeddings`.
     pub fn new(config: &LlamaConfig, device: Device) -> Self {
-        let frequencies: Vec<f32> = inverse_frequencies(config.head_dim, config.rope_theta, config.rope_scaling);
+        let (frequencies, factor) = inverse_frequencies(config.head_dim, config.rope_theta, config.rope_scaling);
         let frequencies = Tensor::from_slice(&frequencies);
         let positions = Tensor::arange(config.max_position_embeddings, (Kind::Float, Device::Cpu));
         let angles = positions.unsqueeze(1) * frequencies.unsqueeze(0);
         let angles = Tensor::cat(&[&angles, &angles], 1);
-        Self { cos: angles.cos().to_device(device), sin: angles.sin().to_device(device) }
+        let table = |turned: Tensor| if factor == 1.0 { turned } else { turned * factor }.to_device(device);
+        Self { cos: table(angles.cos()), sin: table(angles.sin()) }
     }
 
     /// Another handle on the same tables.
@@ -68,26 +70,44 @@ impl Rotation {
     }
 }
 
-/// `theta^(-2i / head_dim)` for `i` in `0..head_dim/2`, scaled. In float32 arithmetic as transformers has it, so that
-/// long positions get the same angles.
-fn inverse_frequencies(head_dim: i64, theta: f64, scaling: RopeScaling) -> Vec<f32> {
-    let half = head_dim / 2;
-    let base = (0..half).map(|i| 1.0 / (theta as f32).powf((2 * i) as f32 / head_dim as f32));
-    base.map(|frequency| match scaling {
-        RopeScaling::None => frequency,
-        RopeScaling::Linear { factor } => frequency / factor as f32,
+/// `theta^(-2i / head_dim)` for `i` in `0..head_dim/2`, scaled, and what cosines and sines are multiplied by.
+fn inverse_frequencies(head_dim: i64, theta: f64, scaling: RopeScaling) -> (Vec<f32>, f64) {
+    // libtorch's power, whose last bit may differ from that of the system's library.
+    let exponents = Tensor::arange_start_step(0, head_dim, 2, (Kind::Float, Device::Cpu)) / head_dim;
+    let powers = Vec::<f32>::try_from(Tensor::pow_scalar(theta, &exponents)).unwrap_or_default();
+    let inverse = powers.iter().map(|power| 1.0 / power);
+    match scaling {
+        RopeScaling::None => (inverse.collect(), 1.0),
+        RopeScaling::Linear { factor } => (inverse.map(|frequency| frequency / factor as f32).collect(), 1.0),
         RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
-            let wavelength = 2.0 * PI / f64::from(frequency);
-            let stretched = f64::from(frequency) / factor;
-            if wavelength < original_context / high_freq_factor {
-                frequency
-            } else if wavelength > original_context / low_freq_factor {
-                stretched as f32
-            } else {
-                let smooth = (original_context / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
-                ((1.0 - smooth) * stretched + smooth * f64::from(frequency)) as f32
-            }
+            let stretched = inverse.map(|frequency| {
+                let wavelength = (1.0 / frequency) * (2.0 * PI) as f32;
+                if wavelength > (original_context / low_freq_factor) as f32 {
+                    return frequency / factor as f32;
+                }
+                if wavelength < (original_context / high_freq_factor) as f32 {
+                    return frequency;
+                }
+                let turns = (1.0 / wavelength) * original_context as f32;
+                let smooth = (turns - low_freq_factor as f32) / (high_freq_factor - low_freq_factor) as f32;
+                (1.0 - smooth) * frequency / factor as f32 + smooth * frequency
+            });
+            (stretched.collect(), 1.0)
         }
-    })
-    .collect()
+        RopeScaling::Yarn { factor, attention_factor, beta_fast, beta_slow, original_context, truncate } => {
+            // The dimension whose frequency turns so often within the original context.
+            let dimension =
+                |turns: f64| head_dim as f64 * (original_context / (turns * 2.0 * PI)).ln() / (2.0 * theta.ln());
+            let (low, high) = (dimension(beta_fast), dimension(beta_slow));
+            let (low, high) = if truncate { (low.floor(), high.ceil()) } else { (low, high) };
+            let (low, high) = (low.max(0.0), high.min((head_dim - 1) as f64));
+            let width = if low == high { 0.001 } else { high - low };
+            let stretched = powers.iter().enumerate().map(|(index, power)| {
+                let ramp = ((index as f32 - low as f32) / width as f32).clamp(0.0, 1.0);
+                let kept = 1.0 - ramp;
+                1.0 / (factor as f32 * power) * (1.0 - kept) + 1.0 / power * kept
+            });
+            (stretched.collect(), attention_factor)
+        }
+    }
 }
