@@ -149,6 +149,19 @@ impl Engine {
         self.pool.len() * PAGE
     }
 
+    /// A sentence where the cache holds fewer whole contexts than there are slots: longer sequences then wait for each other.
+    #[must_use]
+    pub fn crowding(&self) -> Option<String> {
+        let (slots, whole) = (self.slots.len(), self.pool.len() / self.context.div_ceil(PAGE));
+        let tokens = self.cache_tokens();
+        (whole < slots).then(|| {
+            format!(
+                "{slots} at a time, but the cache of {tokens} tokens holds {whole} sequences of the whole context of {}",
+                self.context
+            )
+        })
+    }
+
     /// Tokens of the cache that no sequence has taken.
     pub fn free_cache_tokens(&self) -> usize {
         self.pool.available() * PAGE

@@ -193,6 +193,9 @@ fn what_is_cancelled_makes_room_and_what_cannot_fit_is_refused() {
     let options = EngineOptions { slots: 4, cache_tokens: Some(64), kernels: Kernels::Auto };
     let mut engine = Engine::with_options(&model, options).unwrap();
     assert_eq!((engine.cache_tokens(), engine.free_cache_tokens()), (64, 64));
+    let crowding = "4 at a time, but the cache of 64 tokens holds 0 sequences of the whole context of 512";
+    assert_eq!(engine.crowding().as_deref(), Some(crowding));
+    assert_eq!(Engine::new(&model, 4).unwrap().crowding(), None);
     let error = engine.submit(request(&[1, 2, 3], sampled(), 1, 80)).unwrap_err();
     assert_eq!(error, GenerateError::CacheTooSmall { index: 0, needed: 83, cache: 64 });
     let step = |engine: &mut Engine| {

@@ -25,6 +25,9 @@ pub(crate) fn run(
     match Engine::with_options(&model, options) {
         Ok(engine) => {
             drop(model);
+            if let Some(crowding) = engine.crowding() {
+                eprintln!("{crowding}");
+            }
             let _ = ready.send(Ok(engine.cache_tokens()));
             Loop { engine, open: HashMap::new(), texts: VecDeque::new(), numbers, tokenizer }.run(inbox);
         }

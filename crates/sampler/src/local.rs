@@ -53,7 +53,11 @@ impl Local {
             folder.model.merge_adapter();
             folder.model = folder.model.to_kind(options.kind);
         }
-        let engine = RefCell::new(Engine::new(&folder.model, options.max_num_seqs)?);
+        let engine = Engine::new(&folder.model, options.max_num_seqs)?;
+        if let Some(crowding) = engine.crowding() {
+            eprintln!("{name_or_path}: {crowding}");
+        }
+        let engine = RefCell::new(engine);
         let (stop_tokens, turn) = (StopTokens::default(), Turn::default());
         Ok(Self { name: name_or_path.to_owned(), folder, engine, options, stop_tokens, turn })
     }
