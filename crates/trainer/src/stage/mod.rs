@@ -55,6 +55,7 @@
 //! ```
 
 mod adapter;
+mod excerpt;
 mod save;
 pub mod sources;
 mod summary;

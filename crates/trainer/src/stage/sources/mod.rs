@@ -25,6 +25,7 @@ pub use fit::{Fit, Limits, OverLong};
 pub use ledger::{Counts, Ledger, table};
 pub use strengths::Strengths;
 
+use super::excerpt::excerpt;
 use super::training::Training;
 use super::{Prepared, Setup, batch_arithmetic};
 use crate::Source;
@@ -177,7 +178,7 @@ fn show<C: Encoder>(encoder: &C, tokenizer: &Tokenizer, item: &Item<C::Example>)
     }
     if let Some(shown) = encoder.show(&item.example) {
         let (legend, text) = shown?;
-        return Ok((format!("Example {id} ({legend})"), text));
+        return Ok((format!("Example {id} ({legend})"), excerpt(&text)));
     }
     let colour = std::io::stdout().is_terminal();
     let legend = if colour { "tokens in the loss are coloured" } else { "tokens in the loss stand in ⟦ ⟧" };
@@ -187,7 +188,7 @@ fn show<C: Encoder>(encoder: &C, tokenizer: &Tokenizer, item: &Item<C::Example>)
         let encoded = chat::Encoded { ids, assistant_mask: mask, turns, text, differs_from_one_shot };
         lines.push(format!("{name}:\n{}", chat::show::tokens(tokenizer, &encoded, colour)?));
     }
-    Ok((format!("Example {id} ({legend})"), lines.join("\n")))
+    Ok((format!("Example {id} ({legend})"), excerpt(&lines.join("\n"))))
 }
 
 /// `12 tokens; in the loss: 3..5, 8..12`
