@@ -1,0 +1,117 @@
+//! Questions that sentences and paragraphs of the text itself answer.
+
+use std::ops::Range;
+
+use crate::context::Context;
+use crate::draw::Draw;
+use crate::phrases::NOT_SAID;
+use crate::stream::{BREAK, Stream};
+use crate::task::{Form, Turn};
+
+/// Words that a sentence is known by.
+const OPENING: usize = 5;
+/// Sentences that are put into order.
+const ORDERED: (u64, u64) = (3, 6);
+/// Paragraphs are counted up to here, from both ends.
+const COUNTED: usize = 12;
+/// Times that something is drawn before a passage is given up.
+const DRAWS: usize = 20;
+
+/// The sentence behind a sentence, before it, or the whole of it.
+pub fn extract(context: &Context, draw: &mut Draw) -> Option<Turn> {
+    let pairs = context.neighbours();
+    for _ in 0..DRAWS {
+        let form = *draw.one(&[Form::NextSentence, Form::PreviousSentence, Form::Complete])?;
+        let turn =
+            if form == Form::Complete { complete(context, draw) } else { neighbour(context, &pairs, form, draw) };
+        if turn.is_some() {
+            return turn;
+        }
+    }
+    None
+}
+
+fn neighbour(context: &Context, pairs: &[usize], form: Form, draw: &mut Draw) -> Option<Turn> {
+    let at = *draw.one(pairs)?;
+    let (first, second) = (context.clean[at].clone(), context.clean[at + 1].clone());
+    let (asked, answer) = if form == Form::NextSentence { (first, second) } else { (second, first) };
+    let quoted = &context.text[asked.clone()];
+    context.only(quoted)?;
+    Some(Turn::new(form, &[quoted], &context.text[answer.clone()], draw).at(vec![asked, answer]))
+}
+
+fn complete(context: &Context, draw: &mut Draw) -> Option<Turn> {
+    let sentence = draw.one(&context.clean)?.clone();
+    let text = &context.text[sentence.clone()];
+    let (end, _) = text.match_indices(' ').nth(OPENING - 1)?;
+    let opening = &text[..end];
+    context.only(opening)?;
+    Some(Turn::new(Form::Complete, &[opening], text, draw).at(vec![sentence]))
+}
+
+/// The sentence behind one that another part of the texts has.
+pub fn absent(stream: &Stream, context: &Context, draw: &mut Draw) -> Option<Turn> {
+    for _ in 0..DRAWS {
+        let sentence = &stream.text[draw.one(&stream.clean)?.bytes.clone()];
+        if !context.has(sentence) {
+            let form = *draw.one(&[Form::NextSentence, Form::PreviousSentence])?;
+            return Some(Turn::new(form, &[sentence], NOT_SAID, draw));
+        }
+    }
+    None
+}
+
+/// Sentences to be put into order.
+pub fn order(context: &Context, draw: &mut Draw) -> Option<Turn> {
+    for _ in 0..DRAWS {
+        let count = draw.between(ORDERED.0, ORDERED.1) as usize;
+        let chosen: Vec<Range<usize>> =
+            draw.sample(context.clean.len(), count).into_iter().map(|at| context.clean[at].clone()).collect();
+        let all_once = chosen.iter().all(|sentence| context.only(&context.text[sentence.clone()]).is_some());
+        if chosen.len() < count || !all_once {
+            continue;
+        }
+        // Places of the letters: letter i is sentence shown[i] of the text.
+        let mut shown: Vec<usize> = (0..count).collect();
+        draw.shuffle(&mut shown);
+        let letter = |at: usize| char::from(b'A' + at as u8);
+        let lines = shown.iter().enumerate();
+        let lines: Vec<String> =
+            lines.map(|(at, of)| format!("{}: \"{}\"", letter(at), &context.text[chosen[*of].clone()])).collect();
+        let mut letters: Vec<(usize, char)> = shown.iter().enumerate().map(|(at, of)| (*of, letter(at))).collect();
+        letters.sort_unstable();
+        let answer: Vec<String> = letters.iter().map(|(_, letter)| letter.to_string()).collect();
+        return Some(Turn::about(Form::Order, &lines.join("\n"), answer.join(", "), draw).at(chosen));
+    }
+    None
+}
+
+/// The first sentence of a paragraph that is counted from the begin or the end.
+pub fn position(context: &Context, draw: &mut Draw) -> Option<Turn> {
+    let paragraphs = paragraphs(&context.text);
+    for _ in 0..DRAWS {
+        let number = 1 + draw.below(COUNTED.min(paragraphs.len()));
+        let form = *draw.one(&[Form::Paragraph, Form::ParagraphFromEnd])?;
+        let at = if form == Form::Paragraph { number - 1 } else { paragraphs.len() - number };
+        let begin = paragraphs[at].start;
+        let found = context.clean.binary_search_by_key(&begin, |sentence| sentence.start);
+        if let Ok(found) = found {
+            let sentence = context.clean[found].clone();
+            let answer = &context.text[sentence.clone()];
+            return Some(Turn::new(form, &[&number.to_string()], answer, draw).at(vec![sentence]));
+        }
+    }
+    None
+}
+
+/// What blank lines part.
+fn paragraphs(text: &str) -> Vec<Range<usize>> {
+    let mut start = 0;
+    text.split(BREAK)
+        .map(|paragraph| {
+            let range = start..start + paragraph.len();
+            start = range.end + BREAK.len();
+            range
+        })
+        .collect()
+}

@@ -1,0 +1,74 @@
+//! The commands.
+
+pub mod make;
+pub mod mix;
+pub mod verify;
+
+use anyhow::{Context as _, ensure};
+
+/// Arguments of `herd longctx`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// Make records whose every answer is computed from their text
+    Make(make::Args),
+    /// Derive every answer of a file again from the text alone
+    Verify(verify::Args),
+    /// Choose long examples for a mix with conversations, by share; refuse what evaluation knows
+    Mix(mix::Args),
+}
+
+/// Runs `herd longctx`.
+///
+/// # Errors
+/// A sentence.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    match &args.command {
+        Command::Make(args) => make::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Mix(args) => mix::run(args),
+    }
+}
+
+/// `16k` as 16,384; plain numbers as they are.
+///
+/// # Errors
+/// When it is neither.
+pub fn tokens(text: &str) -> anyhow::Result<usize> {
+    let (digits, factor) = text.strip_suffix(['k', 'K']).map_or((text, 1), |digits| (digits, 1024));
+    let number: usize = digits.parse().with_context(|| format!("{text}: give tokens as 4096 or 16k"))?;
+    ensure!(number > 0, "{text}: a length of no tokens");
+    Ok(number * factor)
+}
+
+/// `1234567` as `1,234,567`.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!((tokens("16k").unwrap(), tokens("128K").unwrap(), tokens("700").unwrap()), (16_384, 131_072, 700));
+        assert!(tokens("1.5k").unwrap_err().to_string().contains("1.5k: give tokens as 4096 or 16k"));
+        assert!(tokens("0").is_err());
+        assert_eq!([7, 1000, 1_234_567].map(grouped), ["7", "1,000", "1,234,567"]);
+    }
+}
