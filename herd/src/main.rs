@@ -58,6 +58,8 @@ enum Command {
     Data(data::Args),
     /// Policy file, filters for data, data for guards
     Safety(safety_text::command::Args),
+    /// Make, verify and mix long-context data
+    Longctx(longctx::command::Args),
     /// Judge mathematical answers and step-by-step solutions
     Mathverify(mathverify::command::Args),
     /// Run untrusted programs with their tests in a sandbox
@@ -123,6 +125,7 @@ fn main() -> ExitCode {
         Command::Config(args) => reference::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Safety(args) => safety_text::command::run(&args),
+        Command::Longctx(args) => longctx::command::run(&args),
         Command::Mathverify(args) => mathverify::command::run(&args),
         Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),
         Command::Completions(args) => {
