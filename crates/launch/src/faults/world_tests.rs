@@ -1,0 +1,143 @@
+use super::*;
+use crate::faults::formula;
+use crate::faults::mix::Cause;
+
+fn setting(gpus: u32, mix: Mix) -> Setting {
+    Setting { gpus, days: 54.0, step: 6.0, mix, slow_factor: 2.0, person: 3600.0, gone: 1.0 }
+}
+
+fn ours() -> Practice {
+    Practice {
+        name: "ours".into(),
+        interval: 210.0,
+        stop: 2.0,
+        write: 60.0,
+        restart: 300.0,
+        exit_seen: Some(15.0),
+        fixed_limit: None,
+        slow_seen: 300.0,
+        corrupt_seen: 3600.0,
+    }
+}
+
+fn peers() -> Practice {
+    Practice {
+        name: "peers".into(),
+        interval: 1800.0,
+        stop: 60.0,
+        write: 0.0,
+        restart: 1200.0,
+        exit_seen: None,
+        fixed_limit: Some(600.0),
+        slow_seen: 3600.0,
+        corrupt_seen: 3600.0,
+    }
+}
+
+/// Only one kind of failure, so many in 54 days on 16,384 GPUs.
+fn only(shows: Shows, count: f64) -> Mix {
+    let cause = vec![Cause { name: "x".into(), count, shows }];
+    Mix { planned: 0.0, cause, ..Mix::paper() }
+}
+
+fn sum(shares: Shares) -> f64 {
+    shares.effective + shares.lost + shares.saving + shares.noticing + shares.restarting
+}
+
+fn mean(setting: &Setting, practice: &Practice, seeds: u64) -> Shares {
+    let runs: Vec<Run> = (0..seeds).map(|seed| simulate(setting, practice, seed)).collect();
+    crate::faults::mean(&runs)
+}
+
+#[test]
+fn without_failures_only_saving_costs() {
+    let mix = Mix { planned: 0.0, cause: Vec::new(), ..Mix::paper() };
+    let run = simulate(&setting(64, mix), &ours(), 1);
+    assert_eq!((run.failures, run.planned, run.restarts, run.given_up), (0, 0, 0, 0));
+    // 35 steps of 6 s and 2 s: 210 of 212 seconds, but for one start.
+    let expected = (1.0 - 300.0 / (54.0 * 86400.0)) * 210.0 / 212.0;
+    assert!((run.shares.effective - expected).abs() < 1e-5, "{run:?}");
+    assert!((sum(run.shares) - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn every_second_is_booked_and_seeds_repeat() {
+    for practice in [ours(), peers()] {
+        let setting = setting(16_384, Mix::paper());
+        let run = simulate(&setting, &practice, 3);
+        assert!((sum(run.shares) - 1.0).abs() < 1e-9, "{run:?}");
+        assert!([run.shares.lost, run.shares.saving, run.shares.noticing].iter().all(|share| *share > 0.0), "{run:?}");
+        assert_eq!(run, simulate(&setting, &practice, 3));
+        assert_ne!(run.shares, simulate(&setting, &practice, 4).shares);
+        // 419 and 47 are expected; four standard deviations.
+        assert!((337..=501).contains(&run.failures) && (20..=75).contains(&run.planned), "{run:?}");
+    }
+}
+
+/// What issue 22 asks for: the paper's counts on 16,384 GPUs.
+#[test]
+fn ours_is_fifteen_points_above_the_assumed_peers() {
+    let setting = setting(16_384, Mix::paper());
+    let (ours_, peers_) = (mean(&setting, &ours(), 4), mean(&setting, &peers(), 4));
+    assert!(ours_.effective > peers_.effective + 0.15, "{ours_:?} {peers_:?}");
+    // Young's interval and limits learned by phase reach what the paper reports (over 90%).
+    assert!(ours_.effective > 0.92 && ours_.effective < 0.96, "{ours_:?}");
+    assert!(peers_.effective > 0.70 && peers_.effective < 0.79, "{peers_:?}");
+}
+
+#[test]
+fn the_formula_agrees() {
+    for gpus in [2_048, 16_384] {
+        for (practice, points) in [(ours(), 0.01), (peers(), 0.05)] {
+            let setting = setting(gpus, Mix::paper());
+            let simulated = mean(&setting, &practice, 4).effective;
+            let noticed = |shows| practice.noticed(shows, setting.step);
+            let formula = formula::effective(gpus, &setting.mix, &practice, noticed);
+            assert!((formula - simulated).abs() < points, "{gpus} {}: {formula} {simulated}", practice.name);
+        }
+    }
+}
+
+/// The state machine notices a hang 60 s (10 steps) after the step began, gives the recorders 5 s, and all are gone 1 s later.
+#[test]
+fn hangs_last_as_long_as_the_learned_limit() {
+    let mut setting = setting(16_384, only(Shows::Hang, 200.0));
+    setting.days = 20.0;
+    let run = simulate(&setting, &ours(), 5);
+    let each = run.shares.noticing * setting.days * 86_400.0 / f64::from(run.failures);
+    assert!(run.failures > 40 && (55.0..=75.0).contains(&each), "{each} s, {run:?}");
+    // A fixed limit of ten minutes costs ten minutes.
+    let run = simulate(&setting, &Practice { fixed_limit: Some(600.0), ..ours() }, 5);
+    let each = run.shares.noticing * setting.days * 86_400.0 / f64::from(run.failures);
+    assert!((560.0..=610.0).contains(&each), "{each} s, {run:?}");
+}
+
+#[test]
+fn wrong_numbers_cost_the_work_since_the_last_right_checkpoint() {
+    let mut setting = setting(16_384, only(Shows::Silent, 100.0));
+    setting.days = 20.0;
+    let run = simulate(&setting, &ours(), 5);
+    let each = run.shares.lost * setting.days * 86_400.0 / f64::from(run.failures);
+    // An hour until it is noticed, and half an interval before; a second one in that hour is not told apart.
+    assert!(run.failures > 20 && (3000.0..=3900.0).contains(&each), "{each} s, {run:?}");
+}
+
+#[test]
+fn slow_devices_cost_half_of_the_time_until_they_are_named() {
+    let mut setting = setting(16_384, only(Shows::Slow, 100.0));
+    setting.days = 20.0;
+    let run = simulate(&setting, &ours(), 5);
+    let each = run.shares.noticing * setting.days * 86_400.0 / f64::from(run.failures);
+    assert!(run.failures > 20 && (130.0..=190.0).contains(&each), "{each} s, {run:?}");
+    assert!(run.shares.lost < 0.001, "it saves before it is replaced: {run:?}");
+}
+
+/// A failure each 5 minutes, and 5 minutes to start: the supervisor gives up again and again, and the virtual time still ends.
+#[test]
+fn hopeless_runs_end() {
+    let mut setting = setting(16_384, only(Shows::Crash, 54.0 * 288.0));
+    setting.days = 5.0;
+    let run = simulate(&setting, &ours(), 1);
+    assert!(run.given_up > 0 && run.shares.effective < 0.2, "{run:?}");
+    assert!((sum(run.shares) - 1.0).abs() < 1e-9, "{run:?}");
+}
