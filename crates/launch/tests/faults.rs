@@ -4,6 +4,8 @@
 //!
 //! `HERD_FAULT_SECONDS` is the length of the run (default 60).
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

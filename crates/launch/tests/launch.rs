@@ -1,5 +1,7 @@
 //! `launch run` with small programs: what the ranks are told, which rank a message names, exit codes, restarts, no orphans.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
