@@ -23,8 +23,10 @@ fn the_example_files_resolve() {
     let dpo = resolved::<dpo::config::Config>("dpo.toml").unwrap().config;
     assert_eq!(dpo.beta, 0.1);
     resolved::<rejection_sampling::reward::Config>("train-rm.toml").unwrap();
+    let pretrain = resolved::<pretrain::config::Config>("pretrain-tiny-shakespeare.toml").unwrap().config;
+    assert_eq!(pretrain.course().unwrap().longest(), 64);
     let files = std::fs::read_dir(root().join("recipes/configs")).unwrap().count();
-    assert_eq!(files, 4, "a file of recipes/configs is not tested here");
+    assert_eq!(files, 5, "a file of recipes/configs is not tested here");
 }
 
 fn herd(words: &[&str]) -> String {

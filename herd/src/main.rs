@@ -36,6 +36,10 @@ enum Command {
     Serve(openai_server::Args),
     /// Talk to a model in the terminal
     Chat(chat_command::Args),
+    /// Train a base model on token shards
+    Pretrain(Box<pretrain::command::Args>),
+    /// Scaling laws: fit them to finished runs, predict size, tokens, loss, accuracy and the best mix
+    Scaling(Box<scaling_laws::command::Args>),
     /// Fine-tune a model on conversations
     Sft(Box<sft::command::Args>),
     /// Train a model on preferences (direct preference optimisation)
@@ -114,6 +118,8 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Serve(args) => openai_server::run(&args),
         Command::Chat(args) => chat_command::run(&args),
+        Command::Pretrain(args) => pretrain::command::run(&args).map(drop),
+        Command::Scaling(args) => scaling_laws::command::run(&args),
         Command::Sft(args) => sft::command::run(&args).map(drop),
         Command::Dpo(args) => dpo::command::run(&args).map(drop),
         Command::Average(args) => average::command::run(&args),
@@ -146,7 +152,7 @@ fn main() -> ExitCode {
 /// Whether the command trains a model in this process.
 fn trains(command: &Command) -> bool {
     match command {
-        Command::Sft(_) | Command::Dpo(_) => true,
+        Command::Pretrain(_) | Command::Sft(_) | Command::Dpo(_) => true,
         Command::RejectionSampling(args) => args.trains(),
         _ => false,
     }

@@ -26,7 +26,7 @@ pub use objective::{
 };
 pub use optim::{
     Average, AverageKind, AverageSettings, Optimizer, OptimizerError, OptimizerSettings, Schedule, ScheduleKind,
-    StepReport,
+    SpikeGuard, StepReport,
 };
 pub use persist::state::{Named, WeightsFile};
 pub use persist::{checkpoint, state};

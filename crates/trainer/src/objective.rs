@@ -122,6 +122,14 @@ pub trait Objective {
     /// The micro-batches of an optimizer step.
     fn batches(&self, step: u64) -> Vec<Self::Batch>;
 
+    /// The micro-batches of an optimizer step where they come from files, whose reading can fail; the loop asks for these.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    fn load(&self, step: u64) -> anyhow::Result<Vec<Self::Batch>> {
+        Ok(self.batches(step))
+    }
+
     /// What the batch brings to the step's normaliser: the loss of a step is the sum of its batches' [`Objective::loss`]
     /// over the sum of these.
     fn normaliser(&self, batch: &Self::Batch) -> f64;

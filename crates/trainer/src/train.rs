@@ -14,11 +14,12 @@ use crate::objective::{Computation, Evaluation, MetricSums, Objective, RngPositi
 use crate::optim::average::{Average, AverageSettings};
 use crate::optim::optimizer::{Optimizer, OptimizerError, OptimizerSettings};
 use crate::optim::schedule::Schedule;
+use crate::optim::spike::{SpikeGuard, Spikes};
 use crate::persist::checkpoint::{Checkpoints, Manifest};
 use crate::persist::state::{self, Named, WeightsFile};
 use crate::watch::console::Console;
 use crate::watch::cost::{Trained, matrix_rate, step_flops};
-use crate::watch::metrics::{MetricsLog, StepMetrics};
+use crate::watch::metrics::{self, MetricsLog, StepMetrics};
 
 /// How to train.
 #[derive(Debug, Clone)]
@@ -47,6 +48,8 @@ pub struct TrainSettings {
     pub eval_steps: Option<u64>,
     /// An average of the weights to keep beside them, to evaluate and to return.
     pub average: AverageSettings,
+    /// Which steps are skipped, if any.
+    pub spike_guard: Option<SpikeGuard>,
     /// The low-rank updates that are trained; none in full fine-tuning.
     pub lora: Option<LoraConfig>,
     /// Digest of everything that decides the run's course.
@@ -106,6 +109,8 @@ const LAST: &str = "last.safetensors";
 /// The average of low-rank updates.
 const AVERAGE: &str = "average.safetensors";
 const MOMENTS: &str = "moments.safetensors";
+/// The metric of a step that was skipped as a spike.
+pub(crate) const SKIPPED: &str = "skipped";
 
 struct Run<'a, O: Objective> {
     objective: &'a O,
@@ -113,6 +118,7 @@ struct Run<'a, O: Objective> {
     settings: &'a TrainSettings,
     optimizer: Optimizer,
     average: Option<Average>,
+    spikes: Option<Spikes>,
     tokens: u64,
     trained_tokens: u64,
     seconds: f64,
@@ -157,6 +163,7 @@ pub fn train<O: Objective>(
         settings,
         optimizer,
         average,
+        spikes: None,
         tokens: 0,
         trained_tokens: 0,
         seconds: 0.0,
@@ -171,6 +178,11 @@ pub fn train<O: Objective>(
     }
     let signals = Signals::listen().context("cannot listen for signals")?;
     let mut log = MetricsLog::open(run.path(), this.optimizer.steps())?;
+    if let Some(guard) = settings.spike_guard {
+        // The log has all steps of the checkpoint, with every bit of their numbers.
+        let past = metrics::read(&run.join("metrics.jsonl"))?;
+        this.spikes = Some(Spikes::new(guard, past.iter().map(|step| [step.loss, step.grad_norm])));
+    }
     let total = objective.steps();
     let rate = matrix_rate(model.kind(), model.device());
     let mut console = Console::new(this.optimizer.steps(), total);
@@ -200,6 +212,10 @@ pub fn train<O: Objective>(
         }
         let better = settings.keep_best > 0 && metrics.eval_loss.is_some_and(|loss| loss < best);
         best = best.min(metrics.eval_loss.unwrap_or(best));
+        if metrics.metrics.contains_key(SKIPPED) {
+            let StepMetrics { loss, grad_norm, .. } = metrics;
+            console.line(&format!("step {step} is skipped as a spike: loss {loss:.4}, gradient norm {grad_norm:.4}"));
+        }
         log.step(&metrics)?;
         console.step(&metrics, Duration::from_secs_f64(this.seconds / step as f64 * (total - step) as f64));
         let (stop, save) = (signals.stop(), signals.take_save());
@@ -252,7 +268,7 @@ impl<O: Objective> Run<'_, O> {
         let start = Instant::now();
         let (objective, model) = (self.objective, self.model);
         let step = self.optimizer.steps();
-        let batches = objective.batches(step);
+        let batches = objective.load(step).with_context(|| format!("the data of step {}", step + 1))?;
         let normaliser: f64 = batches.iter().map(|batch| objective.normaliser(batch)).sum();
         let all_ids = || batches.iter().flat_map(|batch| objective.example_ids(batch).to_vec()).collect::<Vec<_>>();
         ensure!(
@@ -285,14 +301,29 @@ impl<O: Objective> Run<'_, O> {
             trained_tokens += trained;
             flops += step_flops(model.config(), objective.input(batch).layout, trained, self.settings.trained);
         }
-        let report = self.optimizer.step().map_err(|error| match error {
+        let refused = |error: OptimizerError| match error {
             OptimizerError::NonFinite(name) => anyhow::anyhow!(
                 "the gradient of {name} is not finite at step {}; the examples are {}; the weights are as before the step",
                 step + 1,
                 names(&all_ids())
             ),
             other => other.into(),
-        })?;
+        };
+        let mut metrics = own.means();
+        let spike = match &mut self.spikes {
+            Some(spikes) => {
+                let grad_norm = self.optimizer.grad_norm().map_err(refused)?;
+                spikes.is_spike(loss / normaliser, grad_norm).then_some(grad_norm)
+            }
+            None => None,
+        };
+        let report = match spike {
+            Some(grad_norm) => {
+                metrics.insert(SKIPPED.into(), 1.0);
+                self.optimizer.skip(grad_norm)
+            }
+            None => self.optimizer.step().map_err(refused)?,
+        };
         if let Some(average) = &mut self.average {
             catch(|| {
                 average.update(step + 1, &self.optimizer.masters());
@@ -315,7 +346,7 @@ impl<O: Objective> Run<'_, O> {
             mfu: flops / seconds / rate,
             seconds: self.seconds,
             eval_loss: None,
-            metrics: own.means(),
+            metrics,
         })
     }
 

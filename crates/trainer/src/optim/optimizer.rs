@@ -263,6 +263,16 @@ impl Optimizer {
         Ok(StepReport { grad_norm, learning_rate })
     }
 
+    /// Passes a step over: clears the gradient, and leaves weights and moments as they are.
+    pub fn skip(&mut self, grad_norm: f64) -> StepReport {
+        let learning_rate = self.schedule.learning_rate(self.step);
+        self.step += 1;
+        for parameter in &mut self.parameters {
+            parameter.gathered = None;
+        }
+        StepReport { grad_norm, learning_rate }
+    }
+
     /// Rounds the float32 weights into the tensors that the model computes with.
     fn publish(&mut self) {
         let _no_grad = tch::no_grad_guard();

@@ -78,7 +78,7 @@ pub use sources::{Account, Encoded, Encoder, OverLong, RecordError, Row, Sources
 pub use training::Training;
 
 use crate::watch::cost::{MemoryEstimate, Trained, available_memory};
-use crate::{Objective, Outcome, Plan, Report, RunFolder, Source, TrainedWeights, train};
+use crate::{Objective, Outcome, Plan, Report, RunFolder, Source, TrainSettings, TrainedWeights, train};
 
 /// A stage's configuration: the common keys, flattened (`#[serde(flatten)] training: Training`), and the stage's own, all
 /// on one level. Its [`Default`] holds the stage's defaults. Keys without a value are `Option`s that write themselves as
@@ -105,6 +105,9 @@ pub trait StageConfig: Serialize + DeserializeOwned + Default {
     fn common_class(_key: &str) -> Option<Class> {
         None
     }
+
+    /// Settings of the loop that follow from the stage's own keys; those of the common ones are there.
+    fn adjust(&self, _settings: &mut TrainSettings) {}
 
     /// What the stage reads beside the model and the data.
     ///
@@ -222,6 +225,7 @@ pub fn run<C: StageConfig, O: Objective>(
         .context("what is computed before the first step")?;
     let mut settings = training.settings(prepared.objective.steps(), trained, session.fingerprint().to_owned());
     settings.lora = lora.clone();
+    resolved.config.adjust(&mut settings);
     let checkpoint = weights::Checkpoint::open(&base)?;
     let exact = |name: &str| -> anyhow::Result<_> { Ok(llama::float32_weight(&checkpoint, &base, name)?) };
     let weights = TrainedWeights { named, exact: &exact };

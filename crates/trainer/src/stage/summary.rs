@@ -7,6 +7,7 @@ use std::time::Duration;
 use run::RunFolder;
 use run::progress::duration;
 
+use crate::train::SKIPPED;
 use crate::watch::metrics::{self, StepMetrics};
 use crate::{CheckpointCost, Evaluation, Report};
 
@@ -36,6 +37,10 @@ pub(super) fn text(run: &RunFolder, report: &Report, steps: &[StepMetrics]) -> S
                 write!(text, "\nheld-out {name} {before:.4} before, {after:.4} after").ok();
             }
         }
+    }
+    let skipped = steps.iter().filter(|step| step.metrics.contains_key(SKIPPED)).count();
+    if skipped > 0 {
+        write!(text, "\n{skipped} steps were skipped as spikes").ok();
     }
     let CheckpointCost { count, bytes, seconds } = report.checkpoints;
     if count > 0 {

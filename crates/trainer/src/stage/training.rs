@@ -374,6 +374,7 @@ impl Training {
                     _ => 0,
                 },
             },
+            spike_guard: None,
             lora: None,
             fingerprint,
         }

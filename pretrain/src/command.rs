@@ -1,0 +1,144 @@
+//! `herd pretrain`: load, plan, train, save.
+
+use anyhow::{Context, ensure};
+use llama::{LlamaConfig, locate};
+use pretrain_stream::corpus::{self, Expected, Source};
+use pretrain_stream::plan::Plan;
+use pretrain_stream::reader::Reader;
+use serde_json::json;
+use trainer::stage::{self, Ending, Flags, Prepared, Setup, StageConfig};
+
+use crate::anneal::Anneal;
+use crate::config::Config;
+use crate::held_out::HeldOut;
+use crate::objective::{Names, PretrainObjective};
+
+/// Shards up to so many bytes are read as a whole before the first step, without being asked.
+const VERIFIED: u64 = 8_000_000_000;
+
+/// Arguments of `herd pretrain`: the keys of [`Config`], `--config` and `--dry-run`.
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags<Config>,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Bring the learning rate of a trained model to 0 on good data, and average the weights on the way
+    Anneal(Box<Flags<Anneal>>),
+}
+
+/// Runs the stage as its flags and configuration file say, or goes on where it was stopped.
+///
+/// # Errors
+/// As [`stage::run`].
+pub fn run(args: &Args) -> anyhow::Result<Ending> {
+    match &args.command {
+        None => begin("pretrain", &args.flags),
+        Some(Command::Anneal(flags)) => begin("pretrain anneal", flags),
+    }
+}
+
+fn begin<C: StageConfig + AsRef<Config> + AsMut<Config>>(stage: &str, flags: &Flags<C>) -> anyhow::Result<Ending> {
+    let mut resolved = flags.resolve()?;
+    let config = resolved.config.as_mut();
+    let window = config.course()?.window();
+    let (paths, weights) = config.sources()?;
+    let sources = corpus::open(&paths, window)?;
+    let headers = |source: &Source| {
+        source.shards.iter().map(|shard| format!("{}.json", shard.path.display())).collect::<Vec<_>>()
+    };
+    let sum: f64 = weights.iter().sum();
+    let data = sources
+        .iter()
+        .zip(weights)
+        .flat_map(|(source, weight)| {
+            headers(source).into_iter().map(move |header| format!("{header}:{}", weight / sum))
+        })
+        .collect();
+    let held_out = corpus::open(&config.eval_data, window)?.iter().flat_map(headers).collect();
+    config.settle(data, held_out)?;
+    let context = LlamaConfig::from_dir(&locate::locate(&config.model.to_string_lossy())?)?.max_position_embeddings;
+    let longest = config.course()?.longest();
+    ensure!(
+        i64::try_from(longest)? <= context,
+        "a row has {longest} tokens, but the context of {} is {context}: make --sequence-length and --ramp shorter, or take a \
+         model with a longer context",
+        config.model.display()
+    );
+    stage::run(stage, &resolved, flags.dry_run, |setup| prepare(resolved.config.as_ref(), sources, setup))
+}
+
+fn prepare(config: &Config, sources: Vec<Source>, setup: &Setup) -> anyhow::Result<Prepared<PretrainObjective>> {
+    let course = config.course()?;
+    let tokenizer = dataset::digest::file(setup.model.path.join("tokenizer.json"))?;
+    let bytes: u64 = sources.iter().flat_map(|source| &source.shards).map(corpus::ShardFacts::bytes).sum();
+    let digests = config.verify_data || bytes <= VERIFIED;
+    let vocabulary = u64::try_from(setup.model.model.config().vocab_size)?;
+    let expected = Expected { tokenizer: Some(&tokenizer), vocabulary, digests };
+    for (source, name) in sources.iter().zip(&config.data) {
+        source.check(expected)?;
+        ensure!(
+            source.windows() > 0,
+            "--data {name}: it has a weight but not one window of {} tokens ({} tokens in all)",
+            course.window(),
+            source.tokens()
+        );
+    }
+    let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+    let plan = Plan::new(course, sources.iter().map(Source::windows).collect()).map_err(anyhow::Error::msg)?;
+    let epochs = plan.epochs(plan.steps());
+    let mut ledger = String::new();
+    let mut data = Vec::new();
+    for (source, epochs) in sources.iter().zip(&epochs) {
+        let documents: u64 = source.shards.iter().map(|shard| shard.header.documents).sum();
+        ledger += &format!(
+            "  {}: {} tokens of {documents} documents in {} shards, {} windows; {} tokens at the ends of shards are not seen; \
+             {epochs:.3} epochs\n",
+            source.name,
+            source.tokens(),
+            source.shards.len(),
+            source.windows(),
+            source.left_over()
+        );
+        let unknown = source.shards.iter().filter(|shard| shard.header.tokenizer.sha256.is_empty()).count();
+        if unknown > 0 {
+            ledger +=
+                &format!("    {unknown} shards do not know their tokenizer: nothing shows that it is the model's\n");
+        }
+        data.push(json!({"source": source.name, "tokens": source.tokens(), "documents": documents,
+            "windows": source.windows(), "left_over": source.left_over(), "epochs": epochs}));
+    }
+    if !digests {
+        ledger += &format!(
+            "  {:.1} GB of shards: lengths were compared, digests only with --verify-data\n",
+            bytes as f64 / 1e9
+        );
+    }
+    let held_out = (!config.eval_data.is_empty())
+        .then(|| HeldOut::open(&config.eval_data, plan.course().longest(), config.eval_tokens, expected))
+        .transpose()
+        .context("--eval-data")?;
+    ledger += held_out.as_ref().map_or("", |held_out| &held_out.text);
+    let rounded = plan.mixings().iter().filter(|mixing| !mixing.is_exact()).count();
+    let mut batch = plan.describe(&names);
+    if rounded > 0 {
+        batch += "  weights without a common denominator are rounded to a hundred-thousandth\n";
+    }
+    batch += &format!("  {} steps, {} tokens", plan.steps(), plan.tokens(plan.steps()));
+    let objective = PretrainObjective {
+        names: names.iter().map(|name| Names::of(name)).collect(),
+        plan,
+        reader: Reader::new(sources),
+        held_out,
+        micro_batch_tokens: config.micro_batch_tokens as u64,
+        cross_documents: config.cross_documents,
+        z_loss: config.z_loss,
+        device: setup.device,
+    };
+    Ok(Prepared { objective, ledger: ledger.trim_end().to_owned(), data: data.into(), example: None, batch })
+}

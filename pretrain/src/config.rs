@@ -1,0 +1,380 @@
+//! The keys of `herd pretrain`. They are its own, since most keys of the stages behind it (epochs, chat templates, adapters) mean
+//! nothing here; those that mean the same have the same names.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use llama::device::{Dtype, Place};
+use pretrain_stream::plan::{Course, Ramp, Reweight};
+use serde::{Deserialize, Serialize};
+use trainer::stage::{Class, StageConfig, Training};
+use trainer::{AverageKind, ScheduleKind, SpikeGuard, TrainSettings};
+
+/// Steps that the spike guard looks back on, as OLMo-core's.
+const SPIKE_WINDOW: usize = 128;
+
+/// Everything that decides a run. Every key may stand in the file given by `--config`; flags win over it. The defaults are
+/// those of the Llama 3 paper's scaling runs (section 3.2.1) and of Llama 2 where that paper says nothing.
+#[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// The model to start from: a name in the cache or a folder, such as `herd model new` makes
+    #[arg(long)]
+    pub model: PathBuf,
+    /// Token shards of a source (a folder, or a file NAME.ds) and its share of the tokens. Repeatable
+    #[arg(long, num_args = 1.., value_name = "SHARDS[:WEIGHT]")]
+    pub data: Vec<String>,
+    /// Tokens to train on; the last step may go over
+    #[arg(long)]
+    pub tokens: u64,
+    /// The folder for checkpoints, metrics and the result; the same command goes on where it was stopped
+    #[arg(long, value_name = "RUN")]
+    pub output: PathBuf,
+    /// Token shards of held-out text
+    #[arg(long, num_args = 1.., value_name = "SHARDS", help_heading = "Data")]
+    pub eval_data: Vec<PathBuf>,
+    /// Tokens of held-out text for an evaluation, spread evenly over it
+    #[arg(long, help_heading = "Data")]
+    pub eval_tokens: u64,
+    /// Other weights from a number of tokens on, one for each source, as 500000000:0.4,0.6. Repeatable
+    #[arg(long, num_args = 1.., value_name = "TOKENS:WEIGHTS", help_heading = "Data")]
+    pub reweight: Vec<String>,
+    /// Let the tokens of a row see the documents before theirs
+    #[arg(long, help_heading = "Data")]
+    pub cross_documents: bool,
+    /// Compare the digests of all shards before the first step, however large they are [default: up to 8 GB]
+    #[arg(long, help_heading = "Data")]
+    pub verify_data: bool,
+
+    /// Tokens of a row
+    #[arg(long, help_heading = "Steps")]
+    pub sequence_length: u64,
+    /// Tokens of an optimizer step, a multiple of --sequence-length
+    #[arg(long, help_heading = "Steps")]
+    pub batch_tokens: u64,
+    /// Another batch and sequence length from a number of tokens on, as 252000000:8388608:8192. Repeatable
+    #[arg(long, num_args = 1.., value_name = "TOKENS:BATCH:LENGTH", help_heading = "Steps")]
+    pub ramp: Vec<String>,
+    /// Tokens that pass through the model at a time; changes memory and speed, not the result
+    #[arg(long, help_heading = "Steps")]
+    pub micro_batch_tokens: usize,
+    /// Seed of the data order
+    #[arg(long, help_heading = "Steps")]
+    pub seed: u64,
+
+    /// Peak learning rate
+    #[arg(long, visible_alias = "lr", help_heading = "Optimizer")]
+    pub learning_rate: f64,
+    /// What follows the warm-up
+    #[arg(long, help_heading = "Optimizer")]
+    pub schedule: ScheduleKind,
+    /// Steps that warm up
+    #[arg(long, help_heading = "Optimizer")]
+    pub warmup_steps: u64,
+    /// Learning rate at the end, as a share of the peak
+    #[arg(long, help_heading = "Optimizer")]
+    pub final_lr_ratio: f64,
+    /// Share of the steps that decay, for the schedule wsd, and that the average polyak is over
+    #[arg(long, help_heading = "Optimizer")]
+    pub decay_ratio: f64,
+    /// Decay rate of AdamW's first moment
+    #[arg(long, help_heading = "Optimizer")]
+    pub beta1: f64,
+    /// Decay rate of AdamW's second moment
+    #[arg(long, help_heading = "Optimizer")]
+    pub beta2: f64,
+    /// AdamW's epsilon
+    #[arg(long, help_heading = "Optimizer")]
+    pub eps: f64,
+    /// Weight decay, on matrices only: a step shrinks them by this x the learning rate
+    #[arg(long, help_heading = "Optimizer")]
+    pub weight_decay: f64,
+    /// Largest gradient norm, 0 for no limit
+    #[arg(long, help_heading = "Optimizer")]
+    pub max_grad_norm: f64,
+    /// Average of the weights over the steps, which is evaluated and becomes the result
+    #[arg(long, help_heading = "Optimizer")]
+    pub average: AverageKind,
+    /// Largest decay of the average ema, which grows from 0.1
+    #[arg(long, help_heading = "Optimizer")]
+    pub average_decay: f64,
+    /// Strength of the z-loss, the squared logarithm of the softmax's denominator (PaLM: 1e-4), 0 for none; needs memory for
+    /// the logits of a micro-batch
+    #[arg(long, help_heading = "Optimizer")]
+    pub z_loss: f64,
+    /// Skip a step whose loss or gradient norm lies this many standard deviations above the last 128 steps', 0 for never
+    #[arg(long, help_heading = "Optimizer")]
+    pub spike_sigma: f64,
+
+    /// Steps between evaluations, 0 for only before and after
+    #[arg(long, help_heading = "Evaluation and checkpoints")]
+    pub eval_steps: u64,
+    /// Steps between checkpoints, 0 for none by steps
+    #[arg(long, help_heading = "Evaluation and checkpoints")]
+    pub checkpoint_steps: u64,
+    /// Minutes between checkpoints, 0 for none by time
+    #[arg(long, help_heading = "Evaluation and checkpoints")]
+    pub checkpoint_minutes: f64,
+    /// Newest checkpoints to keep
+    #[arg(long, help_heading = "Evaluation and checkpoints")]
+    pub keep_last: usize,
+    /// Best checkpoints to keep, by evaluation loss
+    #[arg(long, help_heading = "Evaluation and checkpoints")]
+    pub keep_best: usize,
+
+    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time
+    #[arg(long, help_heading = "Machine")]
+    pub recompute: bool,
+    /// Type to compute in; master weights and moments are float32 always [default: bf16 where it is fast, f32 elsewhere]
+    #[arg(long, help_heading = "Machine")]
+    pub dtype: Option<Dtype>,
+    /// Where to compute [default: the GPU if there is one that libtorch can use]
+    #[arg(long, help_heading = "Machine")]
+    pub device: Option<Place>,
+    /// Threads for the processor's arithmetic [default: one for each core]
+    #[arg(long, help_heading = "Machine")]
+    pub threads: Option<usize>,
+    /// Type of the saved weights [default: as the model's files]
+    #[arg(long, help_heading = "Machine")]
+    pub save_dtype: Option<Dtype>,
+
+    /// The keys in the form that all training stages share; see [`Config::settle`].
+    #[arg(skip)]
+    #[serde(skip)]
+    training: Training,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let common = Training::default();
+        Self {
+            model: PathBuf::new(),
+            data: Vec::new(),
+            tokens: 0,
+            output: PathBuf::new(),
+            eval_data: Vec::new(),
+            eval_tokens: 1_000_000,
+            reweight: Vec::new(),
+            cross_documents: false,
+            verify_data: false,
+            sequence_length: 1024,
+            batch_tokens: 65_536,
+            ramp: Vec::new(),
+            micro_batch_tokens: 4096,
+            seed: common.seed,
+            learning_rate: 3e-4,
+            schedule: ScheduleKind::Cosine,
+            warmup_steps: 100,
+            final_lr_ratio: 0.1,
+            decay_ratio: common.decay_ratio,
+            beta1: 0.9,
+            beta2: 0.95,
+            eps: 1e-8,
+            weight_decay: 0.1,
+            max_grad_norm: 1.0,
+            average: AverageKind::None,
+            average_decay: common.average_decay,
+            z_loss: 0.0,
+            spike_sigma: 0.0,
+            eval_steps: 0,
+            checkpoint_steps: 0,
+            checkpoint_minutes: common.checkpoint_minutes,
+            keep_last: common.keep_last,
+            keep_best: common.keep_best,
+            recompute: false,
+            dtype: None,
+            device: None,
+            threads: None,
+            save_dtype: None,
+            training: common,
+        }
+    }
+}
+
+impl Config {
+    /// The folders of the sources, with their weights.
+    ///
+    /// # Errors
+    /// When there is none, or a weight is no number of 0 or more.
+    pub fn sources(&self) -> anyhow::Result<(Vec<PathBuf>, Vec<f64>)> {
+        ensure!(!self.data.is_empty(), "--data is missing: name a folder of token shards");
+        let source = |text: &String| -> anyhow::Result<(PathBuf, f64)> {
+            match text.rsplit_once(':') {
+                Some((path, weight)) if !Path::new(text).exists() && !weight.contains('/') => {
+                    let number: f64 = weight.parse().map_err(|_| {
+                        anyhow::anyhow!("--data {text}: {weight:?} is no number; write SHARDS:WEIGHT, as code/:0.17")
+                    })?;
+                    ensure!(number >= 0.0 && number.is_finite(), "--data {text}: the weight must be 0 or more");
+                    Ok((path.into(), number))
+                }
+                _ => Ok((text.into(), 1.0)),
+            }
+        };
+        Ok(self.data.iter().map(source).collect::<anyhow::Result<Vec<_>>>()?.into_iter().unzip())
+    }
+
+    /// What the plan is made from.
+    ///
+    /// # Errors
+    /// One sentence on the flag that is wrong or contradicts another.
+    pub fn course(&self) -> anyhow::Result<Course> {
+        ensure!(self.tokens > 0, "--tokens is missing: say how many tokens to train on");
+        let mut ramps = vec![Ramp { at: 0, batch_tokens: self.batch_tokens, length: self.sequence_length }];
+        for text in &self.ramp {
+            let numbers: Vec<u64> = text.split(':').filter_map(|number| number.parse().ok()).collect();
+            match numbers[..] {
+                [at, batch_tokens, length] if text.split(':').count() == 3 => {
+                    ramps.push(Ramp { at, batch_tokens, length })
+                }
+                _ => bail!("--ramp {text}: write TOKENS:BATCH:LENGTH in whole numbers, as 252000000:8388608:8192"),
+            }
+        }
+        let mut weights = vec![Reweight { at: 0, weights: self.sources()?.1 }];
+        for text in &self.reweight {
+            let wrong = || format!("--reweight {text}: write TOKENS:WEIGHTS, as 500000000:0.4,0.6");
+            let (at, list) = text.split_once(':').with_context(wrong)?;
+            let list = list
+                .split(',')
+                .map(str::parse)
+                .collect::<Result<Vec<f64>, _>>()
+                .map_err(|_| anyhow::anyhow!(wrong()))?;
+            weights.push(Reweight { at: at.parse().with_context(wrong)?, weights: list });
+        }
+        let course = Course { seed: self.seed, tokens: self.tokens, ramps, weights };
+        course.check().map_err(anyhow::Error::msg)?;
+        Ok(course)
+    }
+
+    /// Puts the keys into the form that all training stages share. `data` and `eval_data` are the headers of the shards, which
+    /// hold the digests of everything else.
+    ///
+    /// # Errors
+    /// As [`Config::course`].
+    pub fn settle(&mut self, data: Vec<String>, eval_data: Vec<String>) -> anyhow::Result<()> {
+        let longest = usize::try_from(self.course()?.longest())?;
+        ensure!(
+            self.micro_batch_tokens >= longest,
+            "--micro-batch-tokens is {}, but the longest row has {longest} tokens: make the first at least the second",
+            self.micro_batch_tokens
+        );
+        self.training = Training {
+            model: self.model.clone(),
+            data,
+            output: self.output.clone(),
+            eval_data,
+            max_length: Some(longest),
+            batch_tokens: usize::try_from(self.batch_tokens)?,
+            micro_batch_tokens: self.micro_batch_tokens,
+            seed: self.seed,
+            learning_rate: self.learning_rate,
+            schedule: self.schedule,
+            warmup_ratio: 0.0,
+            final_lr_ratio: self.final_lr_ratio,
+            decay_ratio: self.decay_ratio,
+            beta1: self.beta1,
+            beta2: self.beta2,
+            eps: self.eps,
+            weight_decay: self.weight_decay,
+            max_grad_norm: self.max_grad_norm,
+            average: self.average,
+            average_decay: self.average_decay,
+            eval_steps: self.eval_steps,
+            checkpoint_steps: self.checkpoint_steps,
+            checkpoint_minutes: self.checkpoint_minutes,
+            keep_last: self.keep_last,
+            keep_best: self.keep_best,
+            recompute: self.recompute,
+            dtype: self.dtype,
+            device: self.device,
+            threads: self.threads,
+            save_dtype: self.save_dtype,
+            ..Training::default()
+        };
+        Ok(())
+    }
+}
+
+impl AsRef<Config> for Config {
+    fn as_ref(&self) -> &Config {
+        self
+    }
+}
+
+impl AsMut<Config> for Config {
+    fn as_mut(&mut self) -> &mut Config {
+        self
+    }
+}
+
+impl StageConfig for Config {
+    fn training(&self) -> &Training {
+        &self.training
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        for (name, value) in [("--z-loss", self.z_loss), ("--spike-sigma", self.spike_sigma)] {
+            ensure!(value >= 0.0 && value.is_finite(), "{name} is {value}; it must be 0 or more");
+        }
+        ensure!(self.eval_tokens > 0, "--eval-tokens is 0: leave --eval-data out to evaluate nothing");
+        Ok(())
+    }
+
+    fn class(key: &str) -> Class {
+        match key {
+            // How much is looked at, not what is learned.
+            "eval_tokens" | "verify_data" => Class::Free,
+            _ => Class::Course,
+        }
+    }
+
+    fn adjust(&self, settings: &mut TrainSettings) {
+        settings.schedule.warmup_steps = self.warmup_steps;
+        settings.spike_guard =
+            (self.spike_sigma > 0.0).then_some(SpikeGuard { sigma: self.spike_sigma, window: SPIKE_WINDOW });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config {
+            data: vec!["text/:0.83".into(), "code:0.17".into()],
+            tokens: 1_000_000,
+            ramp: vec!["200000:131072:2048".into()],
+            reweight: vec!["500000:0.5,0.5".into()],
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn flags_make_a_course() {
+        let course = config().course().unwrap();
+        assert_eq!(config().sources().unwrap().0, [PathBuf::from("text/"), "code".into()]);
+        assert_eq!((course.window(), course.longest(), course.ramps[1].at), (1024, 2048, 200_000));
+        assert_eq!(
+            course.weights,
+            [Reweight { at: 0, weights: vec![0.83, 0.17] }, Reweight { at: 500_000, weights: vec![0.5, 0.5] }]
+        );
+    }
+
+    #[test]
+    fn mistakes_are_sentences() {
+        type Change = fn(&mut Config);
+        let wrong: [(Change, &str); 7] = [
+            (|c| c.tokens = 0, "--tokens is missing"),
+            (|c| c.data.clear(), "--data is missing"),
+            (|c| c.data[0] = "text/:x".into(), "--data text/:x: \"x\" is no number"),
+            (|c| c.data[0] = "text/:-1".into(), "the weight must be 0 or more"),
+            (|c| c.ramp[0] = "200000:131072".into(), "--ramp 200000:131072: write TOKENS:BATCH:LENGTH"),
+            (|c| c.reweight[0] = "500000:a,b".into(), "--reweight 500000:a,b: write TOKENS:WEIGHTS"),
+            (|c| c.ramp[0] = "200000:131072:1536".into(), "no multiple of the sequence length 1536"),
+        ];
+        for (change, sentence) in wrong {
+            let mut config = config();
+            change(&mut config);
+            let error = format!("{:#}", config.course().unwrap_err());
+            assert!(error.contains(sentence), "{error}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The loss of pretraining: cross-entropy of each token given those before it in its document.
+
+use std::f64::consts::LN_2;
+
+use llama::Llama;
+use llama::attention::Layout;
+use pretrain_stream::plan::{Plan, Row};
+use pretrain_stream::reader::{Reader, Tokens};
+use tch::{Device, Kind, Tensor};
+use trainer::{Evaluation, Input, Loss, Metric, Objective, evaluate};
+
+use crate::held_out::HeldOut;
+
+/// The names of a source's figures. They live as long as the process, of which a run is the purpose.
+pub(crate) struct Names {
+    loss: &'static str,
+    epoch: &'static str,
+}
+
+impl Names {
+    pub fn of(source: &str) -> Self {
+        Self { loss: format!("loss/{source}").leak(), epoch: format!("epoch/{source}").leak() }
+    }
+}
+
+/// Rows of a step in one packed row, documents back to back.
+pub struct Batch {
+    input_ids: Tensor,
+    documents: Vec<Vec<i64>>,
+    parts: Vec<Part>,
+    /// Names of the rows: the shard and the first token.
+    rows: Vec<String>,
+    tokens: u64,
+    /// Epochs of each training source.
+    epochs: Vec<f64>,
+}
+
+/// The trained tokens of one source.
+struct Part {
+    source: usize,
+    /// Beginnings and ends of documents, which are no text.
+    special: bool,
+    targets: Tensor,
+    labels: Tensor,
+    count: u64,
+}
+
+/// Gathers rows into a [`Batch`].
+#[derive(Default)]
+pub(crate) struct Gathering {
+    ids: Vec<i64>,
+    documents: Vec<i64>,
+    /// For each source and whether it is a special token: places and labels.
+    parts: Vec<((usize, bool), Vec<i64>, Vec<i64>)>,
+    rows: Vec<String>,
+}
+
+impl Gathering {
+    /// Adds a span of a source; `special` are the tokens that are no text, told apart where text is measured in bytes.
+    pub fn add(&mut self, source: usize, tokens: &Tokens, cross_documents: bool, special: &[u32]) {
+        let whole = [tokens.ids.len() as u64];
+        let documents = if cross_documents { &whole[..] } else { &tokens.documents };
+        let mut place = 0;
+        for length in documents {
+            let end = place + *length as usize;
+            for at in place..end {
+                let last = at + 1 == end;
+                // The last token of a piece predicts the next one where that is of the same document.
+                let label = match tokens.ids.get(at + 1) {
+                    Some(label) if !last => *label,
+                    None => match tokens.next {
+                        Some(label) => label,
+                        None => continue,
+                    },
+                    _ => continue,
+                };
+                let key = (source, special.contains(&label));
+                let part = match self.parts.iter().position(|(other, ..)| *other == key) {
+                    Some(part) => part,
+                    None => {
+                        self.parts.push((key, Vec::new(), Vec::new()));
+                        self.parts.len() - 1
+                    }
+                };
+                self.parts[part].1.push((self.ids.len() + at) as i64);
+                self.parts[part].2.push(i64::from(label));
+            }
+            self.documents.push(*length as i64);
+            place = end;
+        }
+        self.ids.extend(tokens.ids.iter().map(|id| i64::from(*id)));
+    }
+
+    pub fn name(&mut self, row: String) {
+        self.rows.push(row);
+    }
+
+    pub fn batch(mut self, device: Device, epochs: Vec<f64>) -> Batch {
+        self.parts.sort_by_key(|(key, ..)| *key);
+        let part = |((source, special), targets, labels): ((usize, bool), Vec<i64>, Vec<i64>)| Part {
+            source,
+            special,
+            count: labels.len() as u64,
+            targets: Tensor::from_slice(&targets).to_device(device),
+            labels: Tensor::from_slice(&labels).to_device(device),
+        };
+        Batch {
+            tokens: self.ids.len() as u64,
+            input_ids: Tensor::from_slice(&self.ids).unsqueeze(0).to_device(device),
+            documents: vec![self.documents],
+            parts: self.parts.into_iter().map(part).collect(),
+            rows: self.rows,
+            epochs,
+        }
+    }
+}
+
+/// What a run trains on, and its loss.
+pub struct PretrainObjective {
+    pub(crate) plan: Plan,
+    pub(crate) reader: Reader,
+    pub(crate) names: Vec<Names>,
+    pub(crate) held_out: Option<HeldOut>,
+    pub(crate) micro_batch_tokens: u64,
+    pub(crate) cross_documents: bool,
+    pub(crate) z_loss: f64,
+    pub(crate) device: Device,
+}
+
+impl PretrainObjective {
+    fn add(&self, gathering: &mut Gathering, row: Row) -> anyhow::Result<()> {
+        let source = &self.reader.sources()[row.source];
+        for (first, number) in self.plan.windows(row) {
+            for span in source.spans(first, number) {
+                let tokens = self.reader.read(row.source, span)?;
+                gathering.name(format!("{}@{}", source.shards[span.shard].path.display(), span.start));
+                gathering.add(row.source, &tokens, self.cross_documents, &[]);
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of figures of the data that a batch is from: training sources, or held-out ones.
+    fn names(&self, batch: &Batch) -> &[Names] {
+        match &self.held_out {
+            Some(held_out) if batch.epochs.is_empty() => &held_out.names,
+            _ => &self.names,
+        }
+    }
+
+    /// `Σ nll` of a part, and with the z-loss what is added to it.
+    fn part(&self, hidden: &Tensor, head: &Tensor, part: &Part) -> anyhow::Result<(Tensor, Option<Tensor>)> {
+        let picked = hidden.index_select(0, &part.targets);
+        if self.z_loss == 0.0 {
+            return Ok((torch_ext::linear_cross_entropy_sum(&picked, head, &part.labels, None, None)?, None));
+        }
+        let logits = picked.f_matmul(&head.tr())?.f_to_kind(Kind::Float)?;
+        let denominator = logits.f_logsumexp(&[-1][..], false)?;
+        let chosen = logits.f_gather(-1, &part.labels.unsqueeze(-1), false)?.squeeze_dim(-1);
+        let nll = (&denominator - chosen).sum(Kind::Float);
+        Ok((nll, Some(denominator.square().sum(Kind::Float) * self.z_loss)))
+    }
+}
+
+impl Objective for PretrainObjective {
+    type Batch = Batch;
+
+    fn steps(&self) -> u64 {
+        self.plan.steps()
+    }
+
+    /// Of the source that is furthest.
+    fn epoch(&self, steps: u64) -> f64 {
+        self.plan.epochs(steps).into_iter().fold(0.0, f64::max)
+    }
+
+    fn batches(&self, step: u64) -> Vec<Batch> {
+        self.load(step).unwrap_or_default()
+    }
+
+    fn load(&self, step: u64) -> anyhow::Result<Vec<Batch>> {
+        let epochs = self.plan.epochs(step + 1);
+        let rows: Vec<Row> = self.plan.rows(step).collect();
+        let length = rows.first().map_or(1, |row| row.windows * self.plan.course().window());
+        let most = (self.micro_batch_tokens / length).max(1) as usize;
+        let batch = |rows: &[Row]| -> anyhow::Result<Batch> {
+            let mut gathering = Gathering::default();
+            rows.iter().try_for_each(|row| self.add(&mut gathering, *row))?;
+            Ok(gathering.batch(self.device, epochs.clone()))
+        };
+        rows.chunks(most).map(batch).collect()
+    }
+
+    fn normaliser(&self, batch: &Batch) -> f64 {
+        batch.parts.iter().map(|part| part.count as f64).sum()
+    }
+
+    fn tokens(&self, batch: &Batch) -> (u64, u64) {
+        (batch.tokens, batch.parts.iter().map(|part| part.count).sum())
+    }
+
+    fn example_ids<'a>(&self, batch: &'a Batch) -> &'a [String] {
+        &batch.rows
+    }
+
+    fn input<'a>(&self, batch: &'a Batch) -> Input<'a> {
+        Input { input_ids: &batch.input_ids, layout: Layout::Packed(&batch.documents) }
+    }
+
+    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &Batch) -> anyhow::Result<Loss> {
+        let hidden = hidden.squeeze_dim(0);
+        let names = self.names(batch);
+        let mut metrics = Vec::new();
+        let mut sum = Tensor::zeros([], (Kind::Float, hidden.device()));
+        for part in &batch.parts {
+            let (nll, more) = self.part(&hidden, head, part)?;
+            let held_out = self.held_out.as_ref().filter(|_| batch.epochs.is_empty());
+            let bytes = held_out.and_then(|held_out| held_out.bytes_per_token[part.source]).filter(|_| !part.special);
+            if names.len() > 1 || bytes.is_some() {
+                let value = f64::try_from(nll.detach())?;
+                if names.len() > 1 {
+                    metrics.push(Metric { name: names[part.source].loss, sum: value, weight: part.count as f64 });
+                }
+                if let Some(bytes) = bytes {
+                    let weight = part.count as f64 * bytes;
+                    metrics.push(Metric { name: "bits_per_byte", sum: value / LN_2, weight });
+                }
+            }
+            sum = match more {
+                // What is held out is measured without it.
+                Some(more) if held_out.is_none() => {
+                    let weight = part.count as f64;
+                    metrics.push(Metric { name: "z_loss", sum: f64::try_from(more.detach())?, weight });
+                    sum + nll + more
+                }
+                _ => sum + nll,
+            };
+        }
+        for (source, epoch) in batch.epochs.iter().enumerate() {
+            metrics.push(Metric { name: names[source].epoch, sum: *epoch, weight: 1.0 });
+        }
+        Ok(Loss { sum, metrics })
+    }
+
+    fn evaluate(&self, model: &Llama) -> anyhow::Result<Option<Evaluation>> {
+        let Some(held_out) = &self.held_out else { return Ok(None) };
+        let mut failure = None;
+        let batches = held_out.batches(self.micro_batch_tokens, self.cross_documents, self.device);
+        let batches = batches.map_while(|batch| batch.map_err(|error| failure = Some(error)).ok());
+        let evaluation = evaluate(self, model, batches)?;
+        match failure {
+            Some(error) => Err(error.context("the held-out data")),
+            None => Ok(evaluation),
+        }
+    }
+}
