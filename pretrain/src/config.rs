@@ -140,7 +140,7 @@ pub struct Config {
     /// The keys in the form that all training stages share; see [`Config::settle`].
     #[arg(skip)]
     #[serde(skip)]
-    training: Training,
+    pub(crate) training: Training,
 }
 
 impl Default for Config {
