@@ -12,7 +12,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Measure and judge", &["eval", "mathverify", "codeexec"]),
     ("Use a model", &["chat", "generate", "serve"]),
     ("Data and models", &["data", "safety", "model", "merge"]),
-    ("Runs", &["run", "again", "config", "doctor", "completions", "man"]),
+    ("Runs", &["run", "again", "plan", "launch", "config", "doctor", "completions", "man"]),
 ];
 
 /// An example for each command: the arguments of `herd`, and their effect. A test parses them.
@@ -127,6 +127,14 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("again", &[("again runs/sft", "repeat the run into runs/sft-again, and compare the bytes")]),
+    (
+        "plan",
+        &[
+            ("plan --model llama-3-8b --gpu h100 --gpus 8", "memory, step time and MFU by form of sharding"),
+            ("plan faults --gpus 16384 --sizes", "effective time under the paper's failures"),
+        ],
+    ),
+    ("launch", &[("launch --processes 4 -- python train.py", "four ranks of any program on this machine")]),
     ("completions", &[("completions bash", "write to ~/.local/share/bash-completion/completions/herd")]),
     ("man", &[("man --output man", "then read one with: man -l man/herd-sft.1")]),
 ];

@@ -52,6 +52,10 @@ enum Command {
     Run(pipeline::Args),
     /// Repeat the run of a folder, and compare the files
     Again(again::Args),
+    /// Plan a run on many GPUs: memory, step time, effective time
+    Plan(Box<launch::plan::Args>),
+    /// Start and supervise the ranks of a program on this machine
+    Launch(launch::process::Args),
     /// Train reward models, sample and select answers, filter conversations
     RejectionSampling(rejection_sampling::cli::Args),
     /// Measure a model on benchmarks; compare runs; look for contamination
@@ -107,6 +111,13 @@ fn main() -> ExitCode {
     if matches!(cli.command, Doctor | Model(_) | Config(_) | Completions(_) | Man(_)) {
         sigpipe::reset();
     }
+    // Before anything has threads: the supervisor forks, and needs no libtorch.
+    if let Command::Launch(args) = &cli.command {
+        return launch::process::run(args).unwrap_or_else(|error| {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        });
+    }
     if trains(&cli.command) {
         trainer::keep_memory();
     }
@@ -126,6 +137,8 @@ fn main() -> ExitCode {
         Command::Merge(args) => average::merge::run(&args),
         Command::Run(args) => pipeline::run(&args),
         Command::Again(args) => again::run(&args),
+        Command::Plan(args) => launch::plan::run(&args),
+        Command::Launch(_) => Ok(()),
         Command::RejectionSampling(args) => rejection_sampling::cli::run(&args, &["codeexec"]),
         Command::Eval(args) => eval::command::run(&args, &["codeexec"]),
         Command::Config(args) => reference::run(&args),
