@@ -8,10 +8,10 @@ use clap_complete::Shell;
 
 /// The commands by purpose, in the order of the help. A test checks that every command occurs once.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Train", &["sft", "dpo", "rejection-sampling", "average"]),
+    ("Train", &["pretrain", "scaling", "sft", "dpo", "rejection-sampling", "average"]),
     ("Measure and judge", &["eval", "mathverify", "codeexec"]),
     ("Use a model", &["chat", "generate", "serve"]),
-    ("Data and models", &["data", "safety", "model", "merge"]),
+    ("Data and models", &["data", "longctx", "safety", "model", "merge"]),
     ("Runs", &["run", "again", "plan", "launch", "config", "doctor", "completions", "man"]),
 ];
 
@@ -132,6 +132,36 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("plan --model llama-3-8b --gpu h100 --gpus 8", "memory, step time and MFU by form of sharding"),
             ("plan faults --gpus 16384 --sizes", "effective time under the paper's failures"),
+        ],
+    ),
+    (
+        "pretrain",
+        &[
+            (
+                "pretrain --model base --data text/:0.8 code/:0.2 --tokens 1500000000 --eval-data valid --output runs/base",
+                "a base model from token shards",
+            ),
+            (
+                "pretrain anneal --model runs/base/model --data good/ --tokens 50000000 --output runs/annealed",
+                "learning rate to 0, checkpoints averaged",
+            ),
+        ],
+    ),
+    (
+        "scaling",
+        &[
+            ("scaling fit isoflop --input ladder.csv --output runs/isoflop", "the best size and tokens for a budget"),
+            ("scaling predict --fit runs/isoflop --flops 1e21", "what the fit expects there"),
+        ],
+    ),
+    (
+        "longctx",
+        &[
+            (
+                "longctx make --texts books --tokenizer runs/sft/model --count 400 --output runs/long",
+                "long conversations with computed answers",
+            ),
+            ("longctx verify runs/long/train.jsonl --tokenizer runs/sft/model", "derive every answer again"),
         ],
     ),
     ("launch", &[("launch --processes 4 -- python train.py", "four ranks of any program on this machine")]),

@@ -368,7 +368,10 @@ mod tests {
             (|c| c.data[0] = "text/:-1".into(), "the weight must be 0 or more"),
             (|c| c.ramp[0] = "200000:131072".into(), "--ramp 200000:131072: write TOKENS:BATCH:LENGTH"),
             (|c| c.reweight[0] = "500000:a,b".into(), "--reweight 500000:a,b: write TOKENS:WEIGHTS"),
-            (|c| c.ramp[0] = "200000:131072:1536".into(), "the longest sequence, 1536, is no multiple of the length 1024"),
+            (
+                |c| c.ramp[0] = "200000:131072:1536".into(),
+                "the longest sequence, 1536, is no multiple of the length 1024",
+            ),
         ];
         for (change, sentence) in wrong {
             let mut config = config();
