@@ -75,6 +75,10 @@ pub enum Step {
     Extract(Extract),
     /// The language of documents.
     Language(Language),
+    /// Documents of blocked addresses.
+    UrlFilter(UrlFilter),
+    /// Personal data.
+    Pii(PersonalData),
     /// Documents with questions of benchmarks.
     Decontaminate(Decontaminate),
     /// Keeps one document per address: the newest.
@@ -123,6 +127,31 @@ pub struct Language {
 impl Default for Language {
     fn default() -> Self {
         Self { keep: Vec::new(), min_probability: 0.65 }
+    }
+}
+
+/// The address step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UrlFilter {
+    /// Files of blocked hosts and addresses, one a line, also in the formats of hosts files and ad blockers.
+    pub lists: Vec<PathBuf>,
+    /// A file of hosts that no list blocks.
+    #[serde(default)]
+    pub allow: Option<PathBuf>,
+}
+
+/// The step for personal data: it is replaced by placeholders, and documents with much of it go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PersonalData {
+    /// Most findings for each 1,000 words, of documents with more than 3.
+    pub max: f64,
+}
+
+impl Default for PersonalData {
+    fn default() -> Self {
+        Self { max: 20.0 }
     }
 }
 
@@ -229,6 +258,8 @@ impl Step {
             Self::Divergence(_) => "divergence",
             Self::Extract(_) => "extract",
             Self::Language(_) => "language",
+            Self::UrlFilter(_) => "url-filter",
+            Self::Pii(_) => "pii",
             Self::Decontaminate(_) => "decontaminate",
             Self::DedupUrl(_) => "dedup-url",
             Self::DedupExact(_) => "dedup-exact",
@@ -269,6 +300,7 @@ impl Step {
         match self {
             Self::WordCounts(step) => vec![&step.list],
             Self::Divergence(step) => vec![&step.reference],
+            Self::UrlFilter(step) => step.lists.iter().chain(&step.allow).map(PathBuf::as_path).collect(),
             Self::Decontaminate(step) => step.questions.iter().map(PathBuf::as_path).collect(),
             _ => Vec::new(),
         }
@@ -306,7 +338,7 @@ impl Recipe {
             step.settle(folder).with_context(|| format!("step {} ({})", at + 1, step.kind()))?;
         }
         let extract = self.steps.iter().position(|step| matches!(step, Step::Extract(_)));
-        let early = self.steps[..extract.unwrap_or(0)].iter().find(|step| !matches!(step, Step::Extract(_)));
+        let early = self.steps[..extract.unwrap_or(0)].iter().find(|step| !matches!(step, Step::UrlFilter(_)));
         if let Some(step) = early {
             bail!("extract must come before {}, which would see no text", step.kind());
         }
@@ -362,6 +394,12 @@ impl Step {
             Self::Divergence(step) => {
                 step.reference = folder.join(&step.reference);
                 step.load()?;
+            }
+            Self::UrlFilter(step) => {
+                ensure!(!step.lists.is_empty(), "lists: is empty, so that the step could match nothing");
+                for path in step.lists.iter_mut().chain(&mut step.allow) {
+                    *path = folder.join(&*path);
+                }
             }
             Self::Decontaminate(step) => {
                 for path in &mut step.questions {

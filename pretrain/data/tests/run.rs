@@ -361,6 +361,46 @@ fn languages_are_told_apart() {
 }
 
 #[test]
+fn blocked_addresses_go_and_personal_data_is_replaced() {
+    let world = World { dir: tempfile::tempdir().unwrap() };
+    let with = |id: &str, url: &str, text: &str| {
+        let mut document = document(id, format!("{} {text}", prose(7, 40)));
+        document.url = Some(url.into());
+        document
+    };
+    let many = (0..60).map(|n| format!("Write to person{n}@mail.example.com today.")).collect::<Vec<_>>().join(" ");
+    let documents = [
+        with("blocked", "https://www.bad.example.net/page", ""),
+        with("allowed", "https://fine.bad.example.net/page", ""),
+        with("one", "https://example.org/1", "Write to jo.smith@mail.example.com today."),
+        with("many", "https://example.org/2", &many),
+        with("none", "https://example.org/3", "Version 1.2.3.4 of 2024-01-02 costs 12345678 points."),
+    ];
+    dataset::jsonl::write_all(world.path("web.jsonl"), &documents).unwrap();
+    std::fs::write(world.path("gambling.txt"), "bad.example.net\n").unwrap();
+    std::fs::write(world.path("allow.txt"), "fine.bad.example.net\n").unwrap();
+    let recipe = "[[source]]\nname = \"web\"\nfiles = [\"web.jsonl\"]\n[[step]]\nkind = \"url-filter\"\nlists = \
+                  [\"gambling.txt\"]\nallow = \"allow.txt\"\n[[step]]\nkind = \"pii\"\n";
+    std::fs::write(world.path("recipe.toml"), recipe).unwrap();
+    world.run("run", &[]);
+    let result = world.result("run");
+    assert_eq!(result.iter().map(|kept| &*kept.id).collect::<Vec<_>>(), ["allowed", "one", "none"]);
+    assert_eq!(result[0].text, documents[1].text);
+    assert!(!result[1].text.contains("jo.smith") && result[1].text.ends_with(" today."), "{}", result[1].text);
+    assert_eq!(result[2].text, documents[4].text);
+    let why = world.why("run", "blocked");
+    assert!(why.contains("dropped by step 1 (url-filter)") && why.contains("list_gambling"), "{why}");
+    assert!(why.contains("entry bad.example.net"), "{why}");
+    let why = world.why("run", "many");
+    assert!(why.contains("dropped by step 2 (pii)") && why.contains("60 findings"), "{why}");
+
+    std::fs::write(world.path("recipe.toml"), recipe.replace("[\"gambling.txt\"]", "[]")).unwrap();
+    let words = world.words("other", &[]);
+    let error = fail(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(error.contains("could match nothing"), "{error}");
+}
+
+#[test]
 fn one_filter_by_itself_and_word_counts() {
     let world = World::new(30, 1);
     let data = world.path("web-0.jsonl.gz").to_string_lossy().into_owned();

@@ -2,6 +2,9 @@
 
 use anyhow::ensure;
 use dataset::jsonl::{self, OnBadLine};
+use safety_text::domains::Domains;
+use safety_text::filter::Limits;
+use safety_text::pii::Pii;
 use serde_json::Value;
 use text_quality::ngrams::Index;
 
@@ -11,6 +14,8 @@ use crate::recipe::{Alt, Decontaminate, Step};
 
 /// The loaded data of such a step.
 pub(super) enum Tool {
+    Hosts(Domains),
+    Personal(Pii, Limits),
     Extract(html_text::Options),
     Languages { model: Box<language_id::LanguageId>, keep: Vec<String>, min_probability: f64 },
     Questions { index: Index, texts: Vec<String>, min_share: f64 },
@@ -48,6 +53,18 @@ impl Tool {
                 keep: step.keep.clone(),
                 min_probability: step.min_probability,
             }),
+            Step::UrlFilter(step) => {
+                let mut domains = Domains::new();
+                for path in &step.lists {
+                    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                    domains.add_file(&name, path)?;
+                }
+                if let Some(path) = &step.allow {
+                    domains.allow_file(path)?;
+                }
+                Some(Self::Hosts(domains))
+            }
+            Step::Pii(step) => Some(Self::Personal(Pii::default(), Limits { max_pii: step.max, ..Limits::default() })),
             Step::Decontaminate(step) => Some(questions(step)?),
             _ => None,
         })
@@ -55,6 +72,25 @@ impl Tool {
 
     pub fn judge(&self, item: &Item) -> Judged {
         match self {
+            Self::Hosts(domains) => {
+                let Some(hit) = item.document.url.as_deref().and_then(|url| domains.find(url)) else {
+                    return Judged::default();
+                };
+                let finding = Finding { rule: format!("list_{}", hit.list), value: 1.0, limit: 0.0, passed: false };
+                Judged { findings: vec![finding], note: format!("entry {}", hit.entry), ..Judged::default() }
+            }
+            Self::Personal(pii, limits) => {
+                let text = &item.document.text;
+                let redacted = pii.redact(text);
+                let words = text.split_whitespace().count();
+                let value = redacted.findings.len() as f64 * 1000.0 / words.max(1) as f64;
+                let dropped = limits.pii(redacted.findings.len(), words);
+                let finding =
+                    Finding { rule: "personal_data".into(), value, limit: limits.max_pii, passed: dropped.is_none() };
+                let note = dropped.map_or(String::new(), |dropped| dropped.detail);
+                let text = (!redacted.findings.is_empty()).then_some(redacted.text);
+                Judged { findings: vec![finding], text, note, ..Judged::default() }
+            }
             Self::Extract(options) => extract(item, options),
             Self::Languages { model, keep, min_probability } => {
                 let guess = model.guess(&item.document.text);
