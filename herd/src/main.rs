@@ -107,8 +107,9 @@ fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // `herd doctor | head` ends silently. This does not apply to commands that write to sockets or to other programs:
     // there, a closed pipe is an error to handle.
-    use Command::{Completions, Config, Doctor, Man, Model};
-    if matches!(cli.command, Doctor | Model(_) | Config(_) | Completions(_) | Man(_)) {
+    use Command::{Completions, Config, Doctor, Longctx, Man, Model, Plan, Safety, Scaling};
+    let is_local = matches!(cli.command, Plan(_) | Scaling(_) | Longctx(_) | Safety(_));
+    if is_local || matches!(cli.command, Doctor | Model(_) | Config(_) | Completions(_) | Man(_)) {
         sigpipe::reset();
     }
     // Before anything has threads: the supervisor forks, and needs no libtorch.
