@@ -45,13 +45,15 @@ struct Part {
     count: u64,
 }
 
+/// A source and whether its tokens are special ones; the places of labels in the batch, and the labels.
+type Labels = ((usize, bool), Vec<i64>, Vec<i64>);
+
 /// Gathers rows into a [`Batch`].
 #[derive(Default)]
 pub(crate) struct Gathering {
     ids: Vec<i64>,
     documents: Vec<i64>,
-    /// For each source and whether it is a special token: places and labels.
-    parts: Vec<((usize, bool), Vec<i64>, Vec<i64>)>,
+    parts: Vec<Labels>,
     rows: Vec<String>,
 }
 

@@ -231,7 +231,7 @@ mod tests {
             ("dry_run = true", "c.toml: dry_run is not a key of stage"),
             ("keep = 3", "c.toml: keep is true or false, not 3"),
             ("top_p = \"x\"\nmodel = \"m\"", "invalid value 'x' for '--top-p <TOP_P>'"),
-            ("[a]\nb = 1", "c.toml: a: the file has no tables"),
+            ("[a]\nb = 1", "c.toml: a: the file must not have tables"),
         ] {
             std::fs::write(&file, text).unwrap();
             let error = format!("{:#}", parse(&file, "--output o").unwrap_err());

@@ -305,7 +305,7 @@ mod tests {
             ("epoch = 1\nbeta = 2\n", "did you mean epochs?"),
             ("xyz = 1\n", "c.toml: xyz is not a key of this stage"),
             ("seed = \"a\"\n", "c.toml: seed: invalid type: string \"a\", expected u64"),
-            ("[lora]\nrank = 1\n", "c.toml: lora: the file has no tables"),
+            ("[lora]\nrank = 1\n", "c.toml: lora: the file must not have tables"),
             ("seed = 1\nseed = 2\n", "c.toml: the file is not TOML: "),
         ] {
             std::fs::write(&path, text).unwrap();
