@@ -59,5 +59,5 @@ fn a_stage_shows_its_keys() {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     let text = herd(&["config", "doctor"]);
-    assert!(text.contains("\"doctor\" takes no configuration file; those that do: sft, dpo"), "{text}");
+    assert!(text.contains("\"doctor\" takes no configuration file; those that do: pretrain"), "{text}");
 }
