@@ -41,7 +41,7 @@ fn ranks(launcher: u32) -> Vec<i32> {
 }
 
 #[test]
-#[ignore = "takes a minute of a quiet machine"]
+#[ignore = "takes minutes of a quiet machine, and does not hold yet: see the log of 30 November"]
 fn the_simulation_foretells_effective_time() {
     let seconds: f64 = std::env::var("HERD_FAULT_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60.0);
     let dir = tempfile::tempdir().unwrap();

@@ -31,6 +31,23 @@ pub struct Practice {
 }
 
 impl Practice {
+    /// The assumed practice of peers: a checkpoint each half hour that stops training for `stop` seconds, a fixed time-out of ten
+    /// minutes, a restart of twenty. `herd plan faults` prints these figures as assumed, and has a flag for each.
+    #[must_use]
+    pub fn assumed_peers(stop: f64) -> Self {
+        Self {
+            name: "assumed peers".into(),
+            interval: 1800.0,
+            stop,
+            write: 0.0,
+            restart: 1200.0,
+            exit_seen: None,
+            fixed_limit: Some(600.0),
+            slow_seen: 3600.0,
+            corrupt_seen: 3600.0,
+        }
+    }
+
     /// The supervisor's settings for it. `step` is in seconds.
     #[must_use]
     pub fn settings(&self, step: f64) -> Settings {

@@ -21,17 +21,7 @@ fn ours() -> Practice {
 }
 
 fn peers() -> Practice {
-    Practice {
-        name: "peers".into(),
-        interval: 1800.0,
-        stop: 60.0,
-        write: 0.0,
-        restart: 1200.0,
-        exit_seen: None,
-        fixed_limit: Some(600.0),
-        slow_seen: 3600.0,
-        corrupt_seen: 3600.0,
-    }
+    Practice::assumed_peers(60.0)
 }
 
 /// Only one kind of failure, so many in 54 days on 16,384 GPUs.

@@ -451,17 +451,7 @@ fn effective_time(args: &PlanArgs, model: &Model, gpu: &Gpu, mix: &Mix, form: &F
         slow_seen: 300.0,
         corrupt_seen: 3600.0,
     };
-    let peers = Practice {
-        name: "assumed peers".into(),
-        interval: 1800.0,
-        stop: stop + write,
-        write: 0.0,
-        restart: 1200.0,
-        exit_seen: None,
-        fixed_limit: Some(600.0),
-        slow_seen: 3600.0,
-        corrupt_seen: 3600.0,
-    };
+    let peers = Practice::assumed_peers(stop + write);
     let simulated = |practice: &Practice| mean(&simulate_all(&setting, practice, args.seed, 8)).effective;
     let (herd, other) = (simulated(&ours), simulated(&peers));
     println!("Effective time, simulated over 54 days, 8 runs (`herd plan faults` prints the inputs)");
