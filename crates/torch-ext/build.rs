@@ -1,7 +1,7 @@
 //! Compiles `cpp/` against the libtorch that `LIBTORCH` names, and tells dependants where its libraries are
 //! (`DEP_TORCH_EXT_LIB`), so that each can set the run-time search path of its own binaries.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn main() {
     println!("cargo::rerun-if-env-changed=LIBTORCH");
@@ -19,6 +19,11 @@ fn main() {
     println!("cargo::metadata=lib={}", lib.display());
     println!("cargo::rustc-link-search=native={}", lib.display());
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    // Clippy gives the workspace's build scripts a second run and links nothing.
+    let wrapper = std::env::var_os("RUSTC_WORKSPACE_WRAPPER");
+    if wrapper.is_some_and(|wrapper| Path::new(&wrapper).ends_with("clippy-driver")) {
+        return;
+    }
     let mut build = cc::Build::new();
     // Only with OpenMP does at::parallel_for run on more than one thread.
     // Debug information of libtorch's headers would be in every binary, 60 MB each.
