@@ -18,6 +18,8 @@ enum Command {
     TrainRm(Box<reward::TrainArgs>),
     /// Score conversations, preferences or samples with a reward model
     Score(reward::ScoreArgs),
+    /// Serve a reward model over HTTP
+    ServeRm(reward::ServeArgs),
     /// Sample several answers to each problem, verify them, and keep the best with their evidence
     Run(Box<run::Args>),
     /// Filter conversations: rules, quality, difficulty, topics, duplicates, evaluation prompts
@@ -41,6 +43,7 @@ pub fn run(args: &Args, codeexec: &[&str]) -> anyhow::Result<()> {
     match &args.command {
         Command::TrainRm(args) => reward::train(args),
         Command::Score(args) => reward::score(args),
+        Command::ServeRm(args) => reward::serve(args),
         Command::Run(args) => run::run(args, Launcher::own(codeexec)?),
         Command::Filter(args) => filter::run(args),
     }

@@ -5,6 +5,9 @@
 mod common;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use common::{World, finish, run, spawn, words};
@@ -204,8 +207,68 @@ fn lora_makes_the_same_kind_of_folder() {
         let lines = world.lines(&format!("{}.jsonl", model.replace('/', "-")));
         lines.iter().map(|line| line["rewards"]["chosen"].as_f64().unwrap()).collect::<Vec<f64>>()
     };
-    for (adapter, merged) in scores("run/adapter").iter().zip(scores("run/model")) {
+    let of_adapter = scores("run/adapter");
+    for (adapter, merged) in of_adapter.iter().zip(scores("run/model")) {
         assert!((adapter - merged).abs() < 1e-4, "{adapter} {merged}");
+    }
+    // Served, it gives the same scores.
+    let lines = world.lines("preferences.jsonl");
+    let mut served = Served::start(&world.text("run/adapter"));
+    let (status, answer) = served.score(&Value::Array(lines.clone()));
+    assert_eq!((status, answer.as_array().unwrap().len()), (200, lines.len()), "{answer}");
+    for (answer, expected) in answer.as_array().unwrap().iter().zip(&of_adapter) {
+        assert!((answer["rewards"]["chosen"].as_f64().unwrap() - expected).abs() < 1e-4, "{answer} {expected}");
+    }
+    let conversation = json!({"messages": [{"role": "user", "content": "Number 0?"},
+        {"role": "assistant", "content": "Gladly: 0."}]});
+    let (_, answer) = served.score(&conversation);
+    assert!((answer["reward"].as_f64().unwrap() - of_adapter[0]).abs() < 1e-4, "{answer}");
+    let (status, answer) = served.score(&json!({"id": "p", "response": "a", "finish_reason": "stop", "model": "m"}));
+    assert_eq!(
+        (status, answer["error"].as_str().unwrap().starts_with("a sample has no prompt")),
+        (400, true),
+        "{answer}"
+    );
+    let (status, _) = served.score(&json!({"messages": []}));
+    assert_eq!(status, 400);
+    served.stop();
+}
+
+/// `serve-rm` in a child process.
+struct Served {
+    child: Child,
+    addr: String,
+}
+
+impl Served {
+    fn start(model: &str) -> Self {
+        let mut child = spawn(&words(&format!("serve-rm --model {model} --addr 127.0.0.1:0 --dtype f32 --device cpu")));
+        let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+        let addr = lines.find_map(|line| line.unwrap().strip_prefix("listening on http://").map(str::to_owned));
+        Self { child, addr: addr.unwrap() }
+    }
+
+    /// The status and the body of `POST /score`.
+    fn score(&mut self, body: &Value) -> (u16, Value) {
+        let body = body.to_string();
+        let mut stream = TcpStream::connect(&self.addr).unwrap();
+        let head = format!(
+            "POST /score HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+    }
+
+    /// SIGTERM ends it with exit code 0.
+    fn stop(mut self) {
+        let killed = std::process::Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(killed.success());
+        assert!(self.child.wait().unwrap().success());
     }
 }
 

@@ -39,11 +39,11 @@ pub struct Args {
 }
 
 /// A record with the conversations to score in it.
-struct Record {
+pub(super) struct Record {
     value: Value,
     /// The name of each score, and its conversation.
-    conversations: Vec<(&'static str, Vec<Message>)>,
-    tools: Vec<Value>,
+    pub conversations: Vec<(&'static str, Vec<Message>)>,
+    pub tools: Vec<Value>,
 }
 
 /// Scores a file, or continues an interrupted run.
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut index = 0;
     while let Some(value) = reader.next() {
         let place = reader.place().to_string();
-        let record = record(value?, problems.as_ref()).context(place)?;
+        let record = Record::new(value?, problems.as_ref()).context(place)?;
         let encoded: anyhow::Result<Vec<Vec<i64>>> =
             record.conversations.iter().map(|(_, messages)| model.encode(messages, record.tools.clone())).collect();
         let group = encoded.map(|ids| Group::new(&ids)).map_err(|error| format!("{error:#}"));
@@ -126,44 +126,52 @@ fn flush(
 }
 
 impl Record {
+    /// Determines the kind of a record from its fields.
+    pub fn new(value: Value, problems: Option<&Prompts>) -> anyhow::Result<Self> {
+        let has = |name: &str| value.get(name).is_some();
+        if has("chosen") && has("rejected") {
+            let preference = Preference::try_from(value.clone())?;
+            let of = |answer: &[Message]| [&preference.prompt, answer].concat();
+            let mut conversations = vec![("chosen", of(&preference.chosen)), ("rejected", of(&preference.rejected))];
+            conversations.extend(preference.edited.as_ref().map(|edited| ("edited", of(edited))));
+            let tools = preference.tools()?;
+            return Ok(Self { value, conversations, tools });
+        }
+        if has("response") {
+            let sample = Sample::try_from(value.clone())?;
+            let problems =
+                problems.context("a sample has no prompt: give its problem with --problems, or send messages")?;
+            let Some((prompt, tools)) = problems.get(&sample.id) else {
+                bail!("--problems has no problem {:?}", sample.id)
+            };
+            let conversation = [&prompt[..], &[Message::assistant(sample.response)]].concat();
+            return Ok(Self { value, conversations: vec![("reward", conversation)], tools: tools.clone() });
+        }
+        let conversation = Conversation::try_from(value.clone())?;
+        let tools = conversation.tools()?;
+        Ok(Self { value, conversations: vec![("reward", conversation.messages)], tools })
+    }
+
+    /// `{"reward": score}`, or `{"rewards": {"chosen": score, ...}}`.
+    pub fn answer(&self, scores: &[f64]) -> Value {
+        if let ([_], [score]) = (&self.conversations[..], scores) {
+            return json!({"reward": score});
+        }
+        let named = self.conversations.iter().zip(scores).map(|((name, _), score)| ((*name).to_owned(), json!(score)));
+        json!({"rewards": Value::Object(named.collect())})
+    }
+
     fn write(&mut self, scores: &[f64]) {
-        match (&self.conversations[..], scores) {
-            ([_], [score]) => self.value["reward"] = json!(score),
-            (several, scores) => {
-                let named = several.iter().zip(scores).map(|((name, _), score)| ((*name).to_owned(), json!(score)));
-                self.value["rewards"] = Value::Object(named.collect());
+        if let Value::Object(answer) = self.answer(scores) {
+            for (name, value) in answer {
+                self.value[name] = value;
             }
         }
     }
 }
 
-/// Determines the kind of a record from its fields.
-fn record(value: Value, problems: Option<&Prompts>) -> anyhow::Result<Record> {
-    let has = |name: &str| value.get(name).is_some();
-    if has("chosen") && has("rejected") {
-        let preference = Preference::try_from(value.clone())?;
-        let of = |answer: &[Message]| [&preference.prompt, answer].concat();
-        let mut conversations = vec![("chosen", of(&preference.chosen)), ("rejected", of(&preference.rejected))];
-        conversations.extend(preference.edited.as_ref().map(|edited| ("edited", of(edited))));
-        let tools = preference.tools()?;
-        return Ok(Record { value, conversations, tools });
-    }
-    if has("response") {
-        let sample = Sample::try_from(value.clone())?;
-        let problems = problems.context("the file holds samples: give their problems with --problems")?;
-        let Some((prompt, tools)) = problems.get(&sample.id) else {
-            bail!("--problems has no problem {:?}", sample.id)
-        };
-        let conversation = [&prompt[..], &[Message::assistant(sample.response)]].concat();
-        return Ok(Record { value, conversations: vec![("reward", conversation)], tools: tools.clone() });
-    }
-    let conversation = Conversation::try_from(value.clone())?;
-    let tools = conversation.tools()?;
-    Ok(Record { value, conversations: vec![("reward", conversation.messages)], tools })
-}
-
 /// The prompts of problems with their tools, by id.
-type Prompts = HashMap<String, (Vec<Message>, Vec<Value>)>;
+pub(super) type Prompts = HashMap<String, (Vec<Message>, Vec<Value>)>;
 
 fn prompts(path: &Path) -> anyhow::Result<Prompts> {
     let problems: Vec<Problem> = jsonl::read_all(path)?;
@@ -207,7 +215,7 @@ mod tests {
     #[test]
     fn the_fields_say_what_a_record_is() {
         let names = |value: Value, problems: Option<&Prompts>| {
-            record(value, problems).map(|record| {
+            Record::new(value, problems).map(|record| {
                 let all = record.conversations.iter();
                 all.map(|(name, messages)| (*name, messages.len())).collect::<Vec<_>>()
             })
@@ -225,10 +233,10 @@ mod tests {
         problems.insert("p".into(), (vec![Message::system("s"), Message::user("q")], tools.clone()));
         assert_eq!(names(sample.clone(), Some(&problems)).unwrap(), [("reward", 3)]);
         // Tools are part of the prompt in every kind of record.
-        assert_eq!(record(sample, Some(&problems)).unwrap().tools, tools);
+        assert_eq!(Record::new(sample, Some(&problems)).unwrap().tools, tools);
         let preference = json!({"prompt": "q", "chosen": "a", "rejected": "b", "tools": tools});
-        assert_eq!(record(preference, None).unwrap().tools, tools);
-        let mut scored = record(json!({"prompt": "q", "chosen": "a", "rejected": "b"}), None).unwrap();
+        assert_eq!(Record::new(preference, None).unwrap().tools, tools);
+        let mut scored = Record::new(json!({"prompt": "q", "chosen": "a", "rejected": "b"}), None).unwrap();
         scored.write(&[1.5, -2.0]);
         assert_eq!(scored.value["rewards"], json!({"chosen": 1.5, "rejected": -2.0}));
     }
