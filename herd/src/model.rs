@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use llama::{Llama, LlamaConfig, NewModel, RopeScaling, locate};
+use llama::{BaseModel, Llama, LlamaConfig, NewModel, RopeScaling, locate};
 use tch::{Device, Kind};
 
 use crate::import;
@@ -43,11 +43,19 @@ enum Command {
         #[arg(long)]
         dtype: Option<Dtype>,
     },
-    /// Make a small model with random weights and one token per byte, to train from scratch
+    /// Make a model with random weights, to train from scratch: a small one with one token per byte, or one with this
+    /// configuration and tokenizer, its weights drawn as Llama 3's
     New {
         /// The folder to write; if it exists, it must hold the same model
         #[arg(long)]
         output: PathBuf,
+        /// A config.json of Hugging Face. Without vocab_size, the vocabulary is the tokenizer's, rounded up to a
+        /// multiple of 64
+        #[arg(long, value_name = "FILE", requires = "tokenizer", conflicts_with_all = ["hidden", "layers", "context"])]
+        config: Option<PathBuf>,
+        /// The folder with the tokenizer of --config
+        #[arg(long, value_name = "FOLDER", requires = "config")]
+        tokenizer: Option<PathBuf>,
         /// Hidden size, a multiple of 8
         #[arg(long, default_value_t = 128)]
         hidden: usize,
@@ -93,8 +101,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         Command::Get { name: Some(name), force } => get(&name, force),
         Command::Import { path, name, output, dtype } => import_path(&path, name, output, dtype.map(Dtype::kind)),
-        Command::New { output, hidden, layers, context, seed } => {
-            new(&output, &NewModel { hidden, layers, context, seed })
+        Command::New { output, config: Some(config), tokenizer: Some(tokenizer), seed, .. } => {
+            new(&output, |folder| BaseModel { config, tokenizer, seed }.write(folder))
+        }
+        Command::New { output, hidden, layers, context, seed, .. } => {
+            new(&output, |folder| NewModel { hidden, layers, context, seed }.write(folder))
         }
         Command::Info { model } => info(&locate::locate(&model)?),
         Command::Export { model, output, dtype } => export(&locate::locate(&model)?, &output, dtype.map(Dtype::kind)),
@@ -166,11 +177,11 @@ fn import_path(path: &Path, name: Option<String>, output: Option<PathBuf>, kind:
     }
 }
 
-fn new(output: &Path, fresh: &NewModel) -> anyhow::Result<()> {
+fn new(output: &Path, write: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
     if output.exists() {
         // A pipeline that was killed right after this stage runs it again.
         let again = tempfile::tempdir()?;
-        fresh.write(again.path())?;
+        write(again.path())?;
         for entry in std::fs::read_dir(again.path())? {
             let entry = entry?;
             let there = std::fs::read(output.join(entry.file_name())).ok();
@@ -179,9 +190,11 @@ fn new(output: &Path, fresh: &NewModel) -> anyhow::Result<()> {
             }
         }
     } else {
-        run::replace_folder(output, |staging| fresh.write(staging))?;
+        run::replace_folder(output, write)?;
     }
-    println!("written: {} ({} layers of width {})", output.display(), fresh.layers, fresh.hidden);
+    let config = LlamaConfig::from_dir(output)?;
+    let (layers, width) = (config.num_hidden_layers, config.hidden_size);
+    println!("written: {} ({layers} layers of width {width}, {} tokens)", output.display(), config.vocab_size);
     Ok(())
 }
 

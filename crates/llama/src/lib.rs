@@ -13,6 +13,7 @@
 
 pub mod attention;
 mod backend;
+mod base_model;
 mod classifier;
 mod completion;
 mod config;
@@ -39,6 +40,7 @@ mod score;
 mod vocabulary;
 
 pub use backend::Kernels;
+pub use base_model::BaseModel;
 pub use classifier::SequenceClassifier;
 pub use completion::{AnswerText, Completion, Listener, StopRules, complete};
 pub use config::{ConfigError, Family, LlamaConfig, RopeScaling, dtype_name};
