@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use clap::{Arg, ArgAction, Command};
+use llama::device::Count;
 
 /// Arguments of `herd config`.
 #[derive(clap::Args)]
@@ -103,6 +104,8 @@ fn kind(arg: &Arg) -> String {
         "number".into()
     } else if id == TypeId::of::<PathBuf>() {
         "path".into()
+    } else if id == TypeId::of::<Count>() {
+        "integer or \"auto\"".into()
     } else if [
         TypeId::of::<u64>(),
         TypeId::of::<i64>(),

@@ -1,9 +1,14 @@
 //! Where to compute and in which type.
 
+use std::fmt;
+use std::str::FromStr;
+
 use clap::{Args, ValueEnum};
 use run::Hardware;
 use serde::{Deserialize, Serialize};
 use tch::{Cuda, Device, Kind};
+
+use crate::threads;
 
 /// Flags of every command that runs a model.
 #[derive(Args, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -17,10 +22,68 @@ pub struct Compute {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Place>,
-    /// Threads for the processor's arithmetic [default: one for each core]
-    #[arg(long)]
+    /// Threads for the processor's arithmetic; auto: as many as are fastest beside the other programs [default: one for each core]
+    #[arg(long, value_name = "N|auto")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub threads: Option<usize>,
+    pub threads: Option<Count>,
+}
+
+/// A number, or that the program is to choose it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub enum Count {
+    /// The program chooses.
+    Auto,
+    /// This many.
+    Of(usize),
+}
+
+/// A [`Count`] in a configuration file: `4` or `"auto"`.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(usize),
+    Text(String),
+}
+
+impl From<Count> for Written {
+    fn from(count: Count) -> Self {
+        match count {
+            Count::Auto => Self::Text("auto".into()),
+            Count::Of(number) => Self::Number(number),
+        }
+    }
+}
+
+impl TryFrom<Written> for Count {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Number(number) => Ok(Self::Of(number)),
+            Written::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl FromStr for Count {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        text.parse().map(Self::Of).map_err(|_| format!("{text:?} is neither a whole number nor auto"))
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Of(number) => number.fmt(f),
+        }
+    }
 }
 
 /// A floating type.
@@ -63,9 +126,13 @@ impl Compute {
     /// # Errors
     /// When there is no GPU to use, or no thread.
     pub fn resolve(&self) -> anyhow::Result<(Device, Kind)> {
-        if let Some(threads) = self.threads {
-            anyhow::ensure!(threads >= 1, "--threads must be at least 1");
-            tch::set_num_threads(threads as i32);
+        match self.threads {
+            Some(Count::Of(threads)) => {
+                anyhow::ensure!(threads >= 1, "--threads must be at least 1");
+                tch::set_num_threads(i32::try_from(threads)?);
+            }
+            Some(Count::Auto) => eprintln!("{}", threads::choose()?),
+            None => {}
         }
         let device = match self.device {
             Some(Place::Cpu) => Device::Cpu,
@@ -122,5 +189,24 @@ pub fn hardware(device: Device, kind: Kind) -> Hardware {
         dtype: Some(name(kind).into()),
         threads: usize::try_from(tch::get_num_threads()).ok(),
         ..Hardware::here()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_a_number_or_auto() {
+        for (count, json) in [(Count::Of(12), "12"), (Count::Auto, "\"auto\"")] {
+            assert_eq!(serde_json::to_string(&count).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Count>(json).unwrap(), count);
+            assert_eq!(count.to_string().parse(), Ok(count));
+        }
+        for wrong in ["\"all\"", "\"-1\"", "\"\""] {
+            let error = serde_json::from_str::<Count>(wrong).unwrap_err().to_string();
+            assert!(error.contains("is neither a whole number nor auto"), "{error}");
+        }
+        assert!(serde_json::from_str::<Count>("-1").is_err() && serde_json::from_str::<Count>("1.5").is_err());
     }
 }

@@ -37,6 +37,7 @@ mod request;
 mod rope;
 mod sampling;
 mod score;
+mod threads;
 mod vocabulary;
 
 pub use backend::Kernels;
@@ -49,7 +50,7 @@ pub use folder::ModelFolder;
 pub use linear::{Linear, Lora};
 pub use load::{ModelError, float32_weight, to_bytes, torch_kind, weights_kind};
 pub use lora::{Layers, LoraConfig, Scope, TargetModules, is_called};
-pub use model::{Layer, Llama, RmsNorm};
+pub use model::{Layer, Llama, PIECE, RmsNorm};
 pub use new_model::NewModel;
 pub use pass::{Operators, Pass};
 pub use prompt_scores::TokenScore;

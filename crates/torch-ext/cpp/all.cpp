@@ -14,3 +14,4 @@
 #include "linear.cpp"
 #include "parallel.cpp"
 #include "projections.cpp"
+#include "sharing.cpp"

@@ -19,8 +19,10 @@ pub enum CudaLibrary {
 static STATE: OnceLock<CudaLibrary> = OnceLock::new();
 
 /// Opens the CUDA kernels of libtorch if there are any. Call it before the first tensor: libtorch looks its CUDA hooks up
-/// once. Later calls return the first answer.
+/// once. Later calls return the first answer. From then on threads that wait make room for other programs
+/// ([`crate::sharing`]).
 pub fn init() -> &'static CudaLibrary {
+    crate::sharing::watch();
     STATE.get_or_init(|| match find_cuda_library() {
         None => CudaLibrary::NotFound,
         Some(path) => match open_globally(&path) {

@@ -13,6 +13,7 @@ mod generator;
 mod ops;
 mod parallel;
 mod projections;
+pub mod sharing;
 
 pub use adamw::{AdamW, fused_adamw};
 pub use allocations::Allocations;

@@ -1,0 +1,147 @@
+//! How many threads to compute with on a machine that other programs use too.
+//!
+//! A step of training is cut into thousands of pieces of work at whose ends threads wait for each other. Where other programs
+//! run, one of two threads is often pushed aside, and the other waits: fewer threads may be faster. That depends on what else
+//! runs, so it is tried out.
+
+use std::time::{Duration, Instant};
+
+use tch::{Device, Kind, Tensor};
+use torch_ext::{OpError, sharing};
+
+use crate::attention::{Packed, packed_positions};
+use crate::config::LlamaConfig;
+use crate::model::Llama;
+use crate::pass::Pass;
+
+/// How long to look at what else runs.
+const LOOK: Duration = Duration::from_millis(300);
+/// How long to try one number of threads.
+const TRY: Duration = Duration::from_millis(600);
+/// Tokens of the step that is timed: four texts of 128.
+const TOKENS: i64 = 512;
+
+/// A number of threads, and how long the step took with it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Trial {
+    threads: usize,
+    seconds: f64,
+}
+
+/// Takes as many threads as there are where nothing else keeps processors busy, and otherwise those with which a step of a small
+/// model is fastest. Returns what was chosen and why, in one line.
+///
+/// # Errors
+/// When the step cannot be computed.
+pub(crate) fn choose() -> Result<String, OpError> {
+    let all = usize::try_from(tch::get_num_threads()).unwrap_or(1).max(1);
+    let Some(others) = sharing::others(LOOK) else {
+        return Ok(format!("threads: {all}; the system does not say what else runs"));
+    };
+    if all == 1 || others <= sharing::SHARED {
+        return Ok(format!("threads: {all}; other programs keep {others:.1} of the processors busy"));
+    }
+    let step = Step::new()?;
+    let trials = candidates(all, others).into_iter().map(|threads| {
+        tch::set_num_threads(i32::try_from(threads).unwrap_or(1));
+        Ok(Trial { threads, seconds: step.mean(TRY)? })
+    });
+    let trials = trials.collect::<Result<Vec<_>, OpError>>();
+    tch::set_num_threads(i32::try_from(all).unwrap_or(1));
+    let trials = trials?;
+    let chosen = best(&trials);
+    tch::set_num_threads(i32::try_from(chosen).unwrap_or(1));
+    let listed: Vec<String> =
+        trials.iter().map(|trial| format!("{:.0} ms with {}", 1e3 * trial.seconds, trial.threads)).collect();
+    Ok(format!(
+        "threads: {chosen} of {all}; other programs keep {others:.1} of the processors busy, and a step of a small model took {}",
+        listed.join(", ")
+    ))
+}
+
+/// The numbers to try: all, what the others leave, half, and one; descending.
+fn candidates(all: usize, others: f64) -> Vec<usize> {
+    let left = all.saturating_sub(others.round() as usize).max(1);
+    let mut numbers = vec![all, left, all.div_ceil(2), 1];
+    numbers.sort_unstable_by(|a, b| b.cmp(a));
+    numbers.dedup();
+    numbers
+}
+
+/// The fastest; of two that are within a twentieth of each other, the one with more threads, since the others may end.
+fn best(trials: &[Trial]) -> usize {
+    let fastest = trials.iter().map(|trial| trial.seconds).fold(f64::INFINITY, f64::min);
+    let near = trials.iter().filter(|trial| trial.seconds <= 1.05 * fastest);
+    near.map(|trial| trial.threads).max().unwrap_or(1)
+}
+
+/// A forward and backward pass by the operators of training through two layers of SmolLM2-135M's size.
+struct Step {
+    model: Llama,
+    ids: Tensor,
+    documents: [Vec<i64>; 1],
+}
+
+impl Step {
+    fn new() -> Result<Self, OpError> {
+        let raw = serde_json::json!({"architectures": ["LlamaForCausalLM"], "hidden_size": 576, "intermediate_size": 1536,
+            "num_hidden_layers": 2, "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 2048,
+            "max_position_embeddings": TOKENS, "tie_word_embeddings": true});
+        let config = LlamaConfig::from_json(raw.as_object().cloned().unwrap_or_default());
+        let config = config.map_err(|error| OpError::of(error.to_string()))?;
+        let weight = |_: &str, shape: &[i64]| {
+            Ok::<_, OpError>(Tensor::full(shape, 0.01, (Kind::Float, Device::Cpu)).set_requires_grad(true))
+        };
+        let ids = Tensor::arange(TOKENS, (Kind::Int64, Device::Cpu)).unsqueeze(0);
+        Ok(Self { model: Llama::build(config, weight)?, ids, documents: [vec![TOKENS / 4; 4]] })
+    }
+
+    /// Mean seconds of steps, before which one does not count.
+    fn mean(&self, during: Duration) -> Result<f64, OpError> {
+        self.once()?;
+        let (start, mut steps) = (Instant::now(), 0);
+        while steps < 3 || start.elapsed() < during {
+            self.once()?;
+            steps += 1;
+        }
+        Ok(start.elapsed().as_secs_f64() / f64::from(steps))
+    }
+
+    fn once(&self) -> Result<(), OpError> {
+        let positions = packed_positions(&self.documents, TOKENS);
+        let mut attend = Packed { documents: &self.documents };
+        let hidden = self.model.hidden_states(&self.ids, &positions, &mut attend, Pass::fused())?;
+        let (hidden, labels) = (hidden.squeeze_dim(0), self.ids.squeeze_dim(0));
+        torch_ext::linear_cross_entropy_sum(&hidden, self.model.head(), &labels, None, None)?.backward();
+        for (_, parameter) in self.model.named_parameters() {
+            torch_ext::take_grad(&parameter)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_threads_to_try() {
+        assert_eq!(candidates(2, 1.0), [2, 1]);
+        assert_eq!(candidates(16, 3.4), [16, 13, 8, 1]);
+        assert_eq!(candidates(4, 9.0), [4, 2, 1]);
+    }
+
+    #[test]
+    fn the_fastest_wins_and_more_threads_where_it_hardly_matters() {
+        let trial = |threads, seconds| Trial { threads, seconds };
+        assert_eq!(best(&[trial(4, 0.3), trial(3, 0.2), trial(1, 0.5)]), 3);
+        assert_eq!(best(&[trial(2, 0.104), trial(1, 0.1)]), 2);
+        assert_eq!(best(&[trial(2, 0.2), trial(1, 0.1)]), 1);
+    }
+
+    #[test]
+    fn the_step_is_computed() {
+        torch_ext::init();
+        assert!(Step::new().unwrap().mean(Duration::ZERO).unwrap() > 0.0);
+    }
+}

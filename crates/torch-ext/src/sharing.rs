@@ -1,0 +1,221 @@
+//! Processors that other programs want too.
+//!
+//! Threads that compute together wait for each other several thousand times a second. libgomp, which libtorch computes with,
+//! waits by spinning for some milliseconds: right where nothing else runs; beside another program, a thread that spins holds
+//! the processor that the thread it waits for, and which the other program has pushed aside, could go on with. Its own remedy is
+//! to spin for a moment only (100 turns, about two microseconds) as soon as there are more OpenMP threads than processors (libgomp's
+//! manual, "GOMP_SPINCOUNT"). [`watch`] looks once a second whether other programs keep processors busy, and has more OpenMP
+//! threads than processors, asleep, for as long as they do.
+
+use std::ffi::c_char;
+use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+use crate::ops::check;
+
+unsafe extern "C" {
+    fn tx_make_team() -> *mut c_char;
+}
+
+/// Processors that others keep busy, from which on waiting threads make room for them.
+pub const SHARED: f64 = 0.25;
+
+/// Between two looks.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How long processors have been busy, in seconds since the system started.
+#[derive(Debug, Clone, Copy)]
+struct Busy {
+    /// All that this process may run on, with all programs.
+    all: f64,
+    /// By this process.
+    own: f64,
+    at: Instant,
+}
+
+impl Busy {
+    /// `None` where the system does not say.
+    fn now() -> Option<Self> {
+        let own = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // The program's name, in parentheses, may hold anything; the 14th and 15th fields are its time in user and system mode.
+        let fields: Vec<&str> = own.get(own.rfind(')')? + 1..)?.split_whitespace().collect();
+        let own = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+        let all = busy_ticks(&std::fs::read_to_string("/proc/stat").ok()?, is_ours)?;
+        let seconds = |ticks: u64| ticks as f64 / ticks_per_second();
+        Some(Self { all: seconds(all), own: seconds(own), at: Instant::now() })
+    }
+
+    /// Processors that others kept busy since then, on average.
+    fn others_since(self, earlier: Self) -> f64 {
+        let passed = (self.at - earlier.at).as_secs_f64().max(1e-3);
+        ((self.all - earlier.all - (self.own - earlier.own)) / passed).max(0.0)
+    }
+}
+
+/// The time of user and system mode of the processors that `counts` says, in the system's ticks: of a text like `/proc/stat`.
+fn busy_ticks(text: &str, counts: impl Fn(usize) -> bool) -> Option<u64> {
+    let mut all = None;
+    for line in text.lines() {
+        let Some((name, numbers)) = line.strip_prefix("cpu").and_then(|line| line.split_once(' ')) else { continue };
+        let Ok(number) = name.parse::<usize>() else { continue };
+        if counts(number) {
+            // user, nice, system, idle, iowait, irq, softirq, steal
+            let numbers: Vec<u64> = numbers.split_whitespace().map_while(|number| number.parse().ok()).collect();
+            let at = |index: usize| numbers.get(index).copied().unwrap_or(0);
+            *all.get_or_insert(0) += at(0) + at(1) + at(2) + at(5) + at(6) + at(7);
+        }
+    }
+    all
+}
+
+fn ticks_per_second() -> f64 {
+    // SAFETY: asks for a number.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    if ticks > 0 { ticks as f64 } else { 100.0 }
+}
+
+/// Whether this process may run on a processor.
+fn is_ours(number: usize) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: a set of processors is plain numbers; the call writes into it, and the macro reads a bit that lies in it.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            let size = std::mem::size_of::<libc::cpu_set_t>();
+            libc::sched_getaffinity(0, size, &raw mut set) != 0 || number < 8 * size && libc::CPU_ISSET(number, &set)
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = number;
+        true
+    }
+}
+
+/// How many of the processors that this process may run on other programs keep busy, measured for so long. `None` where the
+/// system does not say.
+#[must_use]
+pub fn others(during: Duration) -> Option<f64> {
+    let earlier = Busy::now()?;
+    std::thread::sleep(during);
+    Some(Busy::now()?.others_since(earlier))
+}
+
+/// More OpenMP threads than processors, asleep, for as long as it lives.
+struct Guests(#[allow(dead_code)] Sender<()>);
+
+impl Guests {
+    fn invite() -> Option<Self> {
+        let (sender, receiver) = channel::<()>();
+        let guest = move || {
+            // SAFETY: takes nothing.
+            if check(unsafe { tx_make_team() }).is_ok() {
+                // Until the sender is gone.
+                let _ = receiver.recv();
+            }
+        };
+        std::thread::Builder::new().name("guests".into()).stack_size(1 << 18).spawn(guest).ok()?;
+        Some(Self(sender))
+    }
+}
+
+/// Looks after the waiting of this process from now on, in a thread of its own; where the user has said how threads wait
+/// (`OMP_WAIT_POLICY`, `GOMP_SPINCOUNT`), or the system does not say what runs, nothing is done. Later calls do nothing.
+pub fn watch() {
+    static WATCH: OnceLock<()> = OnceLock::new();
+    WATCH.get_or_init(|| {
+        let said = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"].iter().any(|name| std::env::var_os(name).is_some());
+        if said || Busy::now().is_none() {
+            return;
+        }
+        let look = || {
+            let (mut guests, mut every) = (None, EVERY / 10);
+            while let Some(others) = others(every) {
+                match &guests {
+                    None if others > SHARED => guests = Guests::invite(),
+                    // Not at once: what is busy in turns would have threads come and go.
+                    Some(_) if others < SHARED / 5.0 => guests = None,
+                    _ => {}
+                }
+                every = EVERY;
+            }
+        };
+        // Without the thread, threads wait as they always did.
+        drop(std::thread::Builder::new().name("sharing".into()).stack_size(1 << 18).spawn(look));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAT: &str = "cpu  100 1 20 5000 7 1 2 3 0 0\n\
+                        cpu0 60 1 10 2500 7 1 1 1 0 0\n\
+                        cpu1 40 0 10 2500 0 0 1 2 0 0\n\
+                        intr 12345 0 1\nctxt 99\n";
+
+    #[test]
+    fn busy_time_is_that_of_the_processors_asked_for() {
+        assert_eq!(busy_ticks(STAT, |_| true), Some(60 + 1 + 10 + 1 + 1 + 1 + 40 + 10 + 1 + 2));
+        assert_eq!(busy_ticks(STAT, |number| number == 1), Some(40 + 10 + 1 + 2));
+        assert_eq!(busy_ticks("intr 1\n", |_| true), None);
+    }
+
+    #[test]
+    fn others_are_what_this_process_does_not_use() {
+        let at = Instant::now();
+        let earlier = Busy { all: 100.0, own: 10.0, at };
+        let later = Busy { all: 103.0, own: 11.0, at: at + Duration::from_secs(2) };
+        assert!((later.others_since(earlier) - 1.0).abs() < 1e-9);
+        assert_eq!(Busy { own: 14.0, ..later }.others_since(earlier), 0.0);
+    }
+
+    /// Processor time of this process or of this thread, in seconds.
+    fn time(clock: libc::clockid_t) -> f64 {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: writes into the record.
+        assert_eq!(unsafe { libc::clock_gettime(clock, &raw mut time) }, 0);
+        time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+    }
+
+    /// Processor time that two threads waste while one of them works for 2 ms at a time, as a share of the work.
+    fn wasted() -> f64 {
+        let worked = std::sync::Mutex::new(0.0);
+        let start = time(libc::CLOCK_PROCESS_CPUTIME_ID);
+        for _ in 0..100 {
+            let body = |index: usize| {
+                let start = time(libc::CLOCK_THREAD_CPUTIME_ID);
+                while index == 0 && time(libc::CLOCK_THREAD_CPUTIME_ID) - start < 2e-3 {}
+                *worked.lock().unwrap() += time(libc::CLOCK_THREAD_CPUTIME_ID) - start;
+            };
+            crate::parallel_for(2, body).unwrap();
+        }
+        let worked = *worked.lock().unwrap();
+        (time(libc::CLOCK_PROCESS_CPUTIME_ID) - start - worked) / worked
+    }
+
+    /// In a process of its own: libgomp reads how to wait when it is loaded.
+    #[test]
+    fn waiting_takes_no_time_while_guests_are_there() {
+        const CHILD: &str = "HERD_TEST_GUESTS";
+        if std::env::var_os(CHILD).is_none() {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            child.args(["--exact", "sharing::tests::waiting_takes_no_time_while_guests_are_there", "--nocapture"]);
+            child.env(CHILD, "1").env_remove("OMP_WAIT_POLICY").env_remove("GOMP_SPINCOUNT");
+            assert!(child.status().unwrap().success());
+            return;
+        }
+        tch::set_num_threads(2);
+        let spinning = wasted();
+        let guests = Guests::invite().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        let sleeping = wasted();
+        drop(guests);
+        std::thread::sleep(Duration::from_millis(50));
+        let again = wasted();
+        println!("wasted: {spinning:.3} spinning, {sleeping:.3} with guests, {again:.3} without them again");
+        assert!(sleeping < 0.15 && spinning > 2.0 * sleeping, "{spinning} spinning, {sleeping} with guests");
+        assert!(again > 2.0 * sleeping, "{again} without guests, {sleeping} with them");
+    }
+}
