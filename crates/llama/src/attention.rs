@@ -223,6 +223,15 @@ pub enum Layout<'a> {
     Packed(&'a [Vec<i64>]),
     /// The groups of each row: see [`SharedPrompt`].
     SharedPrompt(&'a [Vec<PromptGroup>]),
+    /// Documents whose tokens stand at given positions instead of one after the other from 0: a short row trains the
+    /// distances of a long one (position-skipping training, Zhu et al. 2023). Who sees whom, and what a sliding window cuts,
+    /// follows from the order in the row.
+    PackedAt {
+        /// The lengths of the documents of each row.
+        documents: &'a [Vec<i64>],
+        /// The position of each token of each row.
+        positions: &'a [Vec<i64>],
+    },
 }
 
 impl Layout<'_> {
@@ -231,6 +240,11 @@ impl Layout<'_> {
         match self {
             Self::Packed(documents) => packed_positions(documents, seq),
             Self::SharedPrompt(groups) => shared_positions(groups, seq),
+            Self::PackedAt { positions, .. } => {
+                let row = |row: &Vec<i64>| row.iter().copied().chain(std::iter::repeat(0)).take(seq as usize).collect();
+                let all = positions.iter().map(row).collect::<Vec<Vec<i64>>>();
+                Tensor::from_slice(&all.concat()).reshape([positions.len() as i64, seq])
+            }
         }
     }
 
@@ -239,7 +253,7 @@ impl Layout<'_> {
     pub fn tokens_and_pairs(self) -> (i64, i64) {
         let triangle = |length: i64| length * (length + 1) / 2;
         match self {
-            Self::Packed(documents) => documents
+            Self::Packed(documents) | Self::PackedAt { documents, .. } => documents
                 .iter()
                 .flatten()
                 .fold((0, 0), |(tokens, pairs), &length| (tokens + length, pairs + triangle(length))),
@@ -255,7 +269,7 @@ impl Layout<'_> {
 impl Attend for Layout<'_> {
     fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
         match *self {
-            Self::Packed(documents) => Packed { documents }.attend(context, q, k, v),
+            Self::Packed(documents) | Self::PackedAt { documents, .. } => Packed { documents }.attend(context, q, k, v),
             Self::SharedPrompt(groups) => SharedPrompt { groups }.attend(context, q, k, v),
         }
     }

@@ -2,7 +2,7 @@
 
 use chat::{ChatTemplate, EncodeOptions, Tokenizer, Train};
 use dataset::{Message, Preference, check};
-use llama::{Llama, attention::Layout};
+use llama::Llama;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use trainer::stage::sources::{self, Examples, Limits, Sequence};
@@ -126,7 +126,7 @@ impl Objective for Orpo {
     }
 
     fn input<'b>(&self, batch: &'b PackedBatch) -> Input<'b> {
-        Input { input_ids: &batch.input_ids, layout: Layout::Packed(&batch.documents) }
+        Input { input_ids: &batch.input_ids, layout: batch.layout() }
     }
 
     fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Loss> {

@@ -1,5 +1,7 @@
 //! Packed batches: documents back to back in one row, each with positions of its own, none seeing another.
 
+use anyhow::ensure;
+use llama::attention::Layout;
 use tch::{Device, Kind, Tensor};
 
 /// A tokenised example.
@@ -36,6 +38,8 @@ pub struct PackedBatch {
     pub input_ids: Tensor,
     /// Lengths of the documents of the row.
     pub documents: Vec<Vec<i64>>,
+    /// The position of each token of the row, where they are given: see [`PackedBatch::at`].
+    pub positions: Option<Vec<Vec<i64>>>,
     /// The places, int64, of the tokens whose successor is trained.
     pub targets: Tensor,
     /// The successor at each of these places, int64.
@@ -77,11 +81,47 @@ impl PackedBatch {
             normaliser: weights.iter().map(|&weight| f64::from(weight)).sum(),
             input_ids: Tensor::from_slice(&ids).unsqueeze(0).to_device(device),
             documents: vec![examples.iter().map(|example| example.ids.len() as i64).collect()],
+            positions: None,
             targets: Tensor::from_slice(&targets).to_device(device),
             labels: Tensor::from_slice(&labels).to_device(device),
             token_weights: (!plain).then(|| Tensor::from_slice(&weights).to_device(device)),
             trained: examples.iter().map(|example| example.trained_tokens() as i64).collect(),
             example_ids: examples.iter().map(|example| example.id.clone()).collect(),
+        }
+    }
+
+    /// The same examples at given positions, a list for each example: for training that skips positions. They must ascend; the
+    /// model refuses those that its context does not have.
+    ///
+    /// # Errors
+    /// With the example's name when there is not one position for each of its tokens, or they do not ascend.
+    pub fn at(mut self, positions: &[&[i64]]) -> anyhow::Result<Self> {
+        let lengths = &self.documents[0];
+        ensure!(
+            positions.len() == lengths.len(),
+            "{} lists of positions for {} examples",
+            positions.len(),
+            lengths.len()
+        );
+        for ((positions, &length), id) in positions.iter().zip(lengths).zip(&self.example_ids) {
+            ensure!(
+                positions.len() as i64 == length,
+                "the example {id} has {length} tokens, but {} positions are given",
+                positions.len()
+            );
+            let ascend = positions.first().is_none_or(|&first| first >= 0) && positions.is_sorted_by(|a, b| a < b);
+            ensure!(ascend, "the positions of the example {id} must ascend from 0 or more");
+        }
+        self.positions = Some(vec![positions.concat()]);
+        Ok(self)
+    }
+
+    /// How the tokens of the row belong together.
+    #[must_use]
+    pub fn layout(&self) -> Layout<'_> {
+        match &self.positions {
+            Some(positions) => Layout::PackedAt { documents: &self.documents, positions },
+            None => Layout::Packed(&self.documents),
         }
     }
 
