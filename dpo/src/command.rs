@@ -43,7 +43,7 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<DpoObjecti
         device: setup.device,
     };
     let Sources { examples, account } = sources;
-    let objective = DpoObjective::new(examples, config.loss(), layout, reference);
+    let objective = DpoObjective::new(examples, config.loss(), layout, reference, training.lora_rank > 0);
     account.prepared(objective)
 }
 

@@ -7,7 +7,7 @@ use anyhow::Context;
 use llama::Llama;
 use tch::{Device, Tensor};
 use trainer::stage::sources::Examples;
-use trainer::{Evaluation, Input, Loss, Objective, Plan, RunFolder, best_fit_decreasing, evaluate};
+use trainer::{Evaluation, Extent, Input, Loss, Objective, Plan, RunFolder, best_fit_decreasing, evaluate};
 
 use crate::batch::{PairBatch, row_tokens};
 use crate::config::{FormattingTokens, SharePrompt};
@@ -56,6 +56,8 @@ pub struct DpoObjective {
     loss: losses::Loss,
     layout: RowLayout,
     reference: Reference,
+    /// Whether low-rank updates are trained, whose base model stays as it is.
+    adapter: bool,
     ready: Ready,
     watch: RefCell<Watch>,
 }
@@ -88,9 +90,15 @@ impl RowLayout {
 }
 
 impl DpoObjective {
-    /// The objective for the pairs of a run.
+    /// The objective for the pairs of a run; `adapter` if low-rank updates are trained.
     #[must_use]
-    pub fn new(examples: Examples<Pair>, loss: losses::Loss, layout: RowLayout, reference: Reference) -> Self {
+    pub fn new(
+        examples: Examples<Pair>,
+        loss: losses::Loss,
+        layout: RowLayout,
+        reference: Reference,
+        adapter: bool,
+    ) -> Self {
         let mut pairs = Vec::new();
         let mut take = |some: Vec<Pair>| {
             let start = pairs.len();
@@ -101,7 +109,7 @@ impl DpoObjective {
         let held_out = take(examples.held_out);
         let plan = examples.plan;
         let (ready, watch) = (Ready::None, RefCell::default());
-        Self { pairs, sources, held_out, plan, loss, layout, reference, ready, watch }
+        Self { pairs, sources, held_out, plan, loss, layout, reference, adapter, ready, watch }
     }
 
     /// A batch for each row of the given pairs, with the reference's log-probs if they are cached.
@@ -151,6 +159,23 @@ impl Objective for DpoObjective {
 
     fn tokens(&self, batch: &PairBatch) -> (u64, u64) {
         (batch.tokens as u64, batch.predicted() as u64)
+    }
+
+    fn extent(&self) -> Option<Extent> {
+        let tokens = |number: &usize| row_tokens(&self.pairs[*number], self.layout.share);
+        let targets = |number: &usize| {
+            let pair = &self.pairs[*number];
+            pair.chosen.response().count() + pair.rejected.response().count()
+        };
+        let step = |picks: &Vec<(usize, usize)>| {
+            let bins = self.layout.pack(&self.pairs, &self.numbers(picks)).into_iter();
+            bins.map(|bin| (bin.iter().map(tokens).sum(), bin.iter().map(targets).sum())).collect()
+        };
+        let models = match &self.reference {
+            Reference::Live { folder } => u64::from(folder.is_some() || !self.adapter),
+            Reference::None | Reference::Cached { .. } => 0,
+        };
+        Some(Extent { models, ..Extent::of(self.plan.steps.iter().map(step)) })
     }
 
     fn example_ids<'a>(&self, batch: &'a PairBatch) -> &'a [String] {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use llama::device::{Dtype, Place};
+use llama::device::{Count, Dtype, Place};
 use pretrain_stream::plan::{Course, Ramp, Reweight};
 use serde::{Deserialize, Serialize};
 use trainer::stage::{Class, StageConfig, Training};
@@ -124,15 +124,18 @@ pub struct Config {
     /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time
     #[arg(long, help_heading = "Machine")]
     pub recompute: bool,
+    /// The same for the first N layers only; auto: as few as the free memory allows
+    #[arg(long, value_name = "N|auto", conflicts_with = "recompute", help_heading = "Machine")]
+    pub recompute_layers: Option<Count>,
     /// Type to compute in; master weights and moments are float32 always [default: bf16 where it is fast, f32 elsewhere]
     #[arg(long, help_heading = "Machine")]
     pub dtype: Option<Dtype>,
     /// Where to compute [default: the GPU if there is one that libtorch can use]
     #[arg(long, help_heading = "Machine")]
     pub device: Option<Place>,
-    /// Threads for the processor's arithmetic [default: one for each core]
-    #[arg(long, help_heading = "Machine")]
-    pub threads: Option<usize>,
+    /// Threads for the processor's arithmetic; auto: as many as are fastest beside the other programs [default: one for each core]
+    #[arg(long, value_name = "N|auto", help_heading = "Machine")]
+    pub threads: Option<Count>,
     /// Type of the saved weights [default: as the model's files]
     #[arg(long, help_heading = "Machine")]
     pub save_dtype: Option<Dtype>,
@@ -181,6 +184,7 @@ impl Default for Config {
             keep_last: common.keep_last,
             keep_best: common.keep_best,
             recompute: false,
+            recompute_layers: None,
             dtype: None,
             device: None,
             threads: None,
@@ -283,6 +287,7 @@ impl Config {
             keep_last: self.keep_last,
             keep_best: self.keep_best,
             recompute: self.recompute,
+            recompute_layers: self.recompute_layers,
             dtype: self.dtype,
             device: self.device,
             threads: self.threads,

@@ -7,7 +7,7 @@ use llama::attention::Layout;
 use pretrain_stream::plan::{Plan, Row};
 use pretrain_stream::reader::{Reader, Tokens};
 use tch::{Device, Kind, Tensor};
-use trainer::{Evaluation, Input, Loss, Metric, Objective, evaluate};
+use trainer::{Evaluation, Extent, Input, Loss, Metric, Objective, evaluate};
 
 use crate::held_out::HeldOut;
 
@@ -199,6 +199,20 @@ impl Objective for PretrainObjective {
 
     fn tokens(&self, batch: &Batch) -> (u64, u64) {
         (batch.tokens, batch.parts.iter().map(|part| part.count).sum())
+    }
+
+    fn extent(&self) -> Option<Extent> {
+        let ramps = || self.plan.course().ramps.iter();
+        let in_one = |length: u64| (self.micro_batch_tokens / length).max(1) * length;
+        let tokens = ramps().map(|ramp| in_one(ramp.length)).max()?;
+        Some(Extent {
+            tokens,
+            targets: tokens,
+            several: ramps().any(|ramp| ramp.batch_tokens > in_one(ramp.length)),
+            heads: self.names.len() as u64,
+            whole_logits: self.z_loss > 0.0,
+            models: 0,
+        })
     }
 
     fn example_ids<'a>(&self, batch: &'a Batch) -> &'a [String] {

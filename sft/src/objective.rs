@@ -1,11 +1,10 @@
 //! The loss of supervised fine-tuning: cross-entropy on trained tokens (the Llama 3 paper, section 4.1.3).
 
 use llama::Llama;
-use llama::attention::Layout;
 use tch::{Device, Tensor};
 use torch_ext::Generator;
 use trainer::stage::sources::Examples;
-use trainer::{Evaluation, Example, Input, Loss, Objective, PackedBatch, RngPosition, evaluate};
+use trainer::{Evaluation, Example, Extent, Input, Loss, Objective, PackedBatch, RngPosition, evaluate};
 
 /// Examples with the loss of supervised fine-tuning.
 pub struct SftObjective {
@@ -46,12 +45,16 @@ impl Objective for SftObjective {
         (batch.tokens as u64, batch.trained_tokens as u64)
     }
 
+    fn extent(&self) -> Option<Extent> {
+        Some(self.examples.extent(Example::trained_tokens))
+    }
+
     fn example_ids<'a>(&self, batch: &'a PackedBatch) -> &'a [String] {
         &batch.example_ids
     }
 
     fn input<'a>(&self, batch: &'a PackedBatch) -> Input<'a> {
-        Input { input_ids: &batch.input_ids, layout: Layout::Packed(&batch.documents) }
+        Input { input_ids: &batch.input_ids, layout: batch.layout() }
     }
 
     fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Loss> {

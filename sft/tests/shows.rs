@@ -55,6 +55,8 @@ fn everything_is_shown_before_the_first_step() {
         "beta2                0.95                           default",
         "weights trained, ",
         "memory estimate ",
+        "\n    moments ",
+        ", all layers kept\n",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
@@ -251,7 +253,7 @@ fn dropout_depends_on_the_seed_and_not_on_recomputation() {
     };
     let distance = |a: &tch::Tensor, b: &tch::Tensor| f64::try_from((a - b).norm() / b.norm()).unwrap();
     let dropped = adapter("dropped", "--lora-dropout 0.2");
-    assert!(distance(&adapter("recomputed", "--lora-dropout 0.2 --recompute"), &dropped) < 1e-3);
+    assert_eq!(distance(&adapter("recomputed", "--lora-dropout 0.2 --recompute"), &dropped), 0.0);
     assert!(distance(&adapter("plain", ""), &dropped) > 1e-2);
     let config = fs::read_to_string(world.path("dropped/adapter/adapter_config.json")).unwrap();
     assert!(config.contains("\"lora_dropout\": 0.2"), "{config}");

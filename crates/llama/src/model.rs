@@ -14,6 +14,10 @@ use crate::linear::{Linear, product, project};
 use crate::pass::{Operators, Pass};
 use crate::rope::{RopeTable, Rotation};
 
+/// Tokens of a piece of a feed-forward block, see [`Layer::in_pieces`]. The gradients of its weights are added up piece by piece,
+/// so that it decides their last bits.
+pub const PIECE: i64 = 4096;
+
 /// RMSNorm with statistics in float32, rounded to the model's type before the gain, as transformers does.
 pub struct RmsNorm {
     /// `[width]`
@@ -87,9 +91,25 @@ impl Layer {
     }
 
     fn compute(&self, x: &Tensor, rotation: &Rotation, attend: &mut dyn Attend, pass: Pass) -> Result<Tensor, OpError> {
+        if self.in_pieces(x, pass)? {
+            let middle = self.attention(x, rotation, attend, (pass, None))?;
+            let pieces = middle.flatten(0, 1).split(PIECE, 0);
+            let computed = pieces.iter().map(|piece| {
+                let output = self.feed_forward(&piece.unsqueeze(0), (pass, None))?;
+                Ok(output.squeeze_dim(0))
+            });
+            return Ok(Tensor::cat(&computed.collect::<Result<Vec<_>, OpError>>()?, 0).view_as(&middle));
+        }
         let mut masks = self.masks(x, pass)?;
         let x = self.attention(x, rotation, attend, (pass, masks.as_mut()))?;
         self.feed_forward(&x, (pass, masks.as_mut()))
+    }
+
+    /// Whether the feed-forward block of rows `[rows, seq, hidden]` is computed [`PIECE`] tokens at a time: in training, and
+    /// not with dropout, whose masks are drawn in the order of the whole layer. Its activations are the widest of all.
+    pub(crate) fn in_pieces(&self, x: &Tensor, pass: Pass) -> Result<bool, OpError> {
+        let (rows, seq, _) = x.size3()?;
+        Ok(rows * seq > PIECE && pass.operators == Operators::Fused && !self.drops())
     }
 
     /// The generator of dropout's masks, from which both halves of the layer draw.

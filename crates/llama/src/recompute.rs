@@ -1,31 +1,35 @@
-//! Activation checkpointing (Chen et al. 2016): the forward pass keeps what enters each layer and nothing else; the
-//! backward pass runs each layer once more and differentiates it alone. Feed-forward blocks, whose activations are the
-//! widest, are computed for some thousand tokens at a time in both.
+//! Activation checkpointing (Chen et al. 2016): of the first layers, some or all, the forward pass keeps what enters each and
+//! nothing else; the backward pass runs each of them once more and differentiates it alone. The layers behind them are
+//! differentiated as usual, which frees their activations before the first layers need any.
+//!
+//! Whatever is kept or computed again, every sum is the same sum: gradients do not differ in a bit.
 
 use tch::Tensor;
 use torch_ext::{OpError, backward_from, catch};
 
 use crate::attention::Attend;
-use crate::model::{Layer, Llama};
+use crate::model::{Layer, Llama, PIECE};
 use crate::pass::Pass;
 use crate::rope::Rotation;
 
-/// Tokens of a piece of a feed-forward block.
-const PIECE: i64 = 4096;
-
-/// A forward pass that kept only the residual stream between layers.
+/// A forward pass that kept only the residual stream between the first layers.
 pub struct Recompute<'a> {
     model: &'a Llama,
     position_ids: &'a Tensor,
     pass: Pass,
     /// The embeddings, part of the graph that made them.
     embedded: Tensor,
-    /// What entered each layer, and last what entered the final norm; cut off from any graph.
+    /// What entered each of the first layers; cut off from any graph.
     streams: Vec<Tensor>,
+    /// What left the first layers: a leaf that gathers a gradient.
+    border: Tensor,
+    /// What left the last layer, in a graph down to `border`.
+    last: Tensor,
 }
 
 impl<'a> Recompute<'a> {
-    /// Runs the layers on embeddings `[rows, seq, hidden]` at `position_ids`, `[rows, seq]` int64.
+    /// Runs the layers on embeddings `[rows, seq, hidden]` at `position_ids`, `[rows, seq]` int64. All layers will be computed
+    /// again.
     ///
     /// # Errors
     /// As [`Llama::hidden_states`].
@@ -36,14 +40,36 @@ impl<'a> Recompute<'a> {
         attend: &mut dyn Attend,
         pass: Pass,
     ) -> Result<Self, OpError> {
-        let _no_grad = tch::no_grad_guard();
+        Self::forward_first(model.layers().len(), model, embedded, position_ids, attend, pass)
+    }
+
+    /// The same, where only the first `layers` layers (or all, if there are fewer) will be computed again.
+    ///
+    /// # Errors
+    /// As [`Llama::hidden_states`].
+    pub fn forward_first(
+        layers: usize,
+        model: &'a Llama,
+        embedded: Tensor,
+        position_ids: &'a Tensor,
+        attend: &mut dyn Attend,
+        pass: Pass,
+    ) -> Result<Self, OpError> {
+        let (first, others) = model.layers().split_at(layers.min(model.layers().len()));
         let rotation = model.rotation(position_ids)?;
-        let mut streams = vec![embedded.detach()];
-        for layer in model.layers() {
-            let next = forward(layer, &streams[streams.len() - 1], &rotation, attend, pass)?;
-            streams.push(next);
+        let (mut streams, mut border) = (Vec::with_capacity(first.len()), embedded.detach());
+        {
+            let _no_grad = tch::no_grad_guard();
+            for layer in first {
+                let next = forward(layer, &border, &rotation, attend, pass)?;
+                streams.push(std::mem::replace(&mut border, next));
+            }
         }
-        Ok(Self { model, position_ids, pass, embedded, streams })
+        let border = border.set_requires_grad(true);
+        let last = others
+            .iter()
+            .try_fold(border.shallow_clone(), |stream, layer| layer.forward(&stream, &rotation, attend, pass))?;
+        Ok(Self { model, position_ids, pass, embedded, streams, border, last })
     }
 
     /// Computes `loss` of the final hidden states and gathers all gradients, in the leaves that ask for one, of the loss.
@@ -60,34 +86,33 @@ impl<'a> Recompute<'a> {
     }
 
     fn differentiate<E: From<OpError>>(
-        mut self,
+        self,
         attend: &mut dyn Attend,
         loss: impl FnOnce(&Tensor) -> Result<Tensor, E>,
     ) -> Result<Tensor, E> {
-        let rotation = self.model.rotation(self.position_ids)?;
-        let last = self.streams.pop().unwrap_or_else(|| self.embedded.detach()).set_requires_grad(true);
-        let value = loss(&self.model.final_norm().forward(self.pass.operators, &last)?)?;
-        value.backward();
-        let mut gradient = last.grad();
+        let Self { model, position_ids, pass, embedded, mut streams, border, last } = self;
+        let hidden = model.final_norm().forward(pass.operators, &last)?;
         drop(last);
-        for layer in self.model.layers().iter().rev() {
-            let Some(input) = self.streams.pop() else { break };
-            let input = input.set_requires_grad(true);
-            backward(layer, &input, &gradient, &rotation, attend, self.pass)?;
-            gradient = input.grad();
+        let value = loss(&hidden)?;
+        drop(hidden);
+        value.backward();
+        let value = value.detach();
+        let mut gradient = border.grad();
+        drop(border);
+        if !streams.is_empty() {
+            let rotation = model.rotation(position_ids)?;
+            for layer in model.layers()[..streams.len()].iter().rev() {
+                let Some(input) = streams.pop() else { break };
+                let input = input.set_requires_grad(true);
+                backward(layer, &input, &gradient, &rotation, attend, pass)?;
+                gradient = input.grad();
+            }
         }
-        if self.embedded.requires_grad() {
-            backward_from(&self.embedded, &gradient)?;
+        if embedded.requires_grad() {
+            backward_from(&embedded, &gradient)?;
         }
-        Ok(value.detach())
+        Ok(value)
     }
-}
-
-/// Whether a layer's feed-forward block is computed in pieces. With dropout it is not: the masks are drawn in the order of
-/// the whole layer.
-fn in_pieces(layer: &Layer, x: &Tensor) -> Result<bool, OpError> {
-    let (rows, seq, _) = x.size3()?;
-    Ok(rows * seq > PIECE && !layer.drops())
 }
 
 /// The layer's output, without a graph.
@@ -98,7 +123,7 @@ fn forward(
     attend: &mut dyn Attend,
     pass: Pass,
 ) -> Result<Tensor, OpError> {
-    if !in_pieces(layer, x)? {
+    if !layer.in_pieces(x, pass)? {
         return layer.forward(x, rotation, attend, pass);
     }
     let computed = catch(|| {
@@ -121,21 +146,22 @@ fn backward(
     attend: &mut dyn Attend,
     pass: Pass,
 ) -> Result<(), OpError> {
-    if !in_pieces(layer, input)? {
+    if !layer.in_pieces(input, pass)? {
         return backward_from(&layer.forward(input, rotation, attend, pass)?, gradient);
     }
     let computed = catch(|| {
         let middle = layer.attention(input, rotation, attend, (pass, None))?;
         let (flat, flat_gradient) = (middle.detach().flatten(0, 1), gradient.detach().flatten(0, 1));
         let through = flat_gradient.empty_like();
-        let mut start = 0;
-        for piece in flat.split(PIECE, 0) {
+        let mut end = flat.size()[0];
+        // From the last to the first, as libtorch goes through the pieces of a layer whose activations were kept.
+        for piece in flat.split(PIECE, 0).into_iter().rev() {
             let length = piece.size()[0];
+            end -= length;
             let leaf = piece.unsqueeze(0).detach().set_requires_grad(true);
             let output = layer.feed_forward(&leaf, (pass, None))?;
-            backward_from(&output, &flat_gradient.narrow(0, start, length).unsqueeze(0))?;
-            through.narrow(0, start, length).copy_(&leaf.grad().squeeze_dim(0));
-            start += length;
+            backward_from(&output, &flat_gradient.narrow(0, end, length).unsqueeze(0))?;
+            through.narrow(0, end, length).copy_(&leaf.grad().squeeze_dim(0));
         }
         backward_from(&middle, &through.view_as(&middle))
     });

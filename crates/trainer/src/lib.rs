@@ -21,7 +21,7 @@ mod watch;
 pub use data::{Example, PackedBatch, Pick, Plan, Source, StepSize, best_fit_decreasing, hold_out};
 pub use extra::Extra;
 pub use objective::{
-    Computation, Evaluation, Input, Loss, Metric, MetricSums, Objective, RngPosition, evaluate, forward,
+    Computation, Evaluation, Extent, Input, Loss, Metric, MetricSums, Objective, RngPosition, evaluate, forward,
     forward_backward,
 };
 pub use optim::{
@@ -32,4 +32,4 @@ pub use persist::state::{Named, WeightsFile};
 pub use persist::{checkpoint, state};
 pub use run::RunFolder;
 pub use train::{CheckpointCost, Outcome, Report, TrainSettings, TrainedWeights, WriteSideFiles, keep_memory, train};
-pub use watch::{EventFile, cost, metrics};
+pub use watch::{EventFile, cost, memory, metrics};

@@ -70,8 +70,41 @@ pub struct Metric {
 pub struct Computation {
     /// The operators; training takes the fused ones.
     pub operators: Operators,
-    /// Keep activations at the borders of layers only, and compute them again in the backward pass.
-    pub recompute: bool,
+    /// Of how many layers, from the first, activations are computed again in the backward pass instead of kept.
+    pub recompute: usize,
+}
+
+/// How large micro-batches get: what a run's memory depends on beside the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extent {
+    /// Tokens of the largest.
+    pub tokens: u64,
+    /// Places at which the head predicts, at most.
+    pub targets: u64,
+    /// Whether an optimizer step has several, so that the gradients of the first wait for the others.
+    pub several: bool,
+    /// Losses of a micro-batch that each hold a gradient of the output head; 0 where the stage has a head of its own.
+    pub heads: u64,
+    /// Whether the logits of all targets are held in float32 rather than those of a chunk.
+    pub whole_logits: bool,
+    /// Models of the same size that the stage holds beside the trained one, such as a reference.
+    pub models: u64,
+}
+
+impl Extent {
+    /// The extent of micro-batches, given by step, each with its tokens and its targets.
+    #[must_use]
+    pub fn of(steps: impl IntoIterator<Item = Vec<(usize, usize)>>) -> Self {
+        let mut all = Self { heads: 1, ..Self::default() };
+        for batches in steps {
+            all.several |= batches.len() > 1;
+            for (tokens, targets) in batches {
+                all.tokens = all.tokens.max(tokens as u64);
+                all.targets = all.targets.max(targets as u64);
+            }
+        }
+        all
+    }
 }
 
 /// Metrics of several micro-batches.
@@ -136,6 +169,12 @@ pub trait Objective {
 
     /// Tokens in the batch, and how many of them are trained.
     fn tokens(&self, batch: &Self::Batch) -> (u64, u64);
+
+    /// How large micro-batches get, for the memory estimate; `None` where a stage does not say, which is then estimated from
+    /// `micro_batch_tokens`. Called before [`Objective::begin`].
+    fn extent(&self) -> Option<Extent> {
+        None
+    }
 
     /// Names of the examples in the batch, for messages.
     fn example_ids<'a>(&self, batch: &'a Self::Batch) -> &'a [String];
@@ -240,8 +279,9 @@ pub fn forward_backward<O: Objective>(
             metrics = loss.metrics;
             anyhow::Ok(loss.sum / normaliser)
         };
-        let mean = if recompute {
-            Recompute::forward(model, embedded, &positions, &mut layout, pass)?.backward(&mut layout, loss)?
+        let mean = if recompute > 0 {
+            Recompute::forward_first(recompute, model, embedded, &positions, &mut layout, pass)?
+                .backward(&mut layout, loss)?
         } else {
             let mean = loss(&model.hidden_states_of(embedded, &positions, &mut layout, pass)?)?;
             mean.backward();
@@ -261,5 +301,12 @@ mod tests {
         sums.add(&[Metric { name: "margin", sum: 3.0, weight: 1.0 }, Metric { name: "none", sum: 0.0, weight: 0.0 }]);
         sums.add(&[Metric { name: "margin", sum: 1.0, weight: 3.0 }]);
         assert_eq!(sums.means(), BTreeMap::from([("margin".to_owned(), 1.0)]));
+    }
+
+    #[test]
+    fn an_extent_is_the_largest_of_each() {
+        let expected = Extent { tokens: 90, targets: 40, several: false, heads: 1, ..Extent::default() };
+        assert_eq!(Extent::of([vec![(90, 10)], vec![(50, 40)]]), expected);
+        assert!(Extent::of([vec![(90, 10)], vec![(50, 40), (1, 1)]]).several);
     }
 }

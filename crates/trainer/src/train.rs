@@ -30,8 +30,8 @@ pub struct TrainSettings {
     pub schedule: Schedule,
     /// Seeds every random choice.
     pub seed: u64,
-    /// Keep activations at the borders of layers only, and compute them again in the backward pass.
-    pub recompute: bool,
+    /// Of how many layers, from the first, activations are computed again in the backward pass instead of kept.
+    pub recompute: usize,
     /// What is trained.
     pub trained: Trained,
     /// Where the trained weights stand in a checkpoint.
@@ -79,6 +79,9 @@ pub struct Report {
     pub checkpoints: CheckpointCost,
     /// The most memory that this process held, in bytes.
     pub peak_memory: Option<u64>,
+    /// What was estimated for it before the first step.
+    #[serde(default)]
+    pub memory_estimate: Option<u64>,
 }
 
 /// What it took to save checkpoints.
@@ -93,6 +96,8 @@ pub struct CheckpointCost {
 }
 
 /// How training ended.
+// There is one in a run: its size does not matter.
+#[allow(clippy::large_enum_variant)]
 pub enum Outcome {
     /// All steps are done: the trained weights in float32, or their average as [`Average::tensors`] names it.
     Finished(Named, Report),
@@ -256,7 +261,8 @@ pub fn train<O: Objective>(
         evaluation: this.evaluation.clone(),
         last_evaluation: this.last_evaluation.clone(),
         checkpoints: this.checkpoint_cost,
-        peak_memory: crate::watch::cost::peak_memory(),
+        peak_memory: crate::watch::memory::peak(),
+        memory_estimate: None,
     };
     let weights = this.average.as_ref().map_or_else(|| this.optimizer.masters(), Average::tensors);
     Ok(Outcome::Finished(weights, report))

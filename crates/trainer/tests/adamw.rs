@@ -40,7 +40,7 @@ fn the_trajectory_is_pytorchs() {
     for (step, row) in rows.iter().enumerate() {
         let batch = &objective.batches(step as u64)[0];
         let moment = RngPosition { seed: 0, step: step as u64, micro_batch: 0 };
-        let sum = forward_backward(&objective, &model, batch, moment, batch.normaliser, how(false)).unwrap().0;
+        let sum = forward_backward(&objective, &model, batch, moment, batch.normaliser, how(0)).unwrap().0;
         optimizer.gather().unwrap();
         let report = optimizer.step().unwrap();
         let close = |found: f64, name: &str, tolerance: f64| {

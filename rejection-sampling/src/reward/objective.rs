@@ -6,9 +6,8 @@ use llama::attention::Layout;
 use llama::{Llama, Pass};
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
-use trainer::Extra;
 use trainer::stage::sources::Examples;
-use trainer::{Evaluation, Input, Loss, Metric, Objective, RunFolder};
+use trainer::{Evaluation, Extent, Extra, Input, Loss, Metric, Objective, RunFolder};
 
 use super::calibration::Calibration;
 use super::data::Ranked;
@@ -100,6 +99,10 @@ impl Objective for RewardObjective {
     fn tokens(&self, batch: &Batch) -> (u64, u64) {
         // The tokens that the loss reads: the last token of each response.
         (batch.tokens as u64, batch.row.last.numel() as u64)
+    }
+
+    fn extent(&self) -> Option<Extent> {
+        Some(Extent { heads: 0, ..self.examples.extent(|ranked| ranked.group.responses.len()) })
     }
 
     fn example_ids<'a>(&self, batch: &'a Batch) -> &'a [String] {

@@ -56,6 +56,7 @@
 
 mod adapter;
 mod excerpt;
+mod memory;
 mod save;
 pub mod sources;
 mod summary;
@@ -66,6 +67,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use chat::ChatTemplate;
+use llama::device::{Compute, Count};
 use llama::{ModelFolder, device, locate};
 use run::{Begun, Facts, Input, Session};
 use serde::Serialize;
@@ -73,11 +75,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tch::{Device, Kind};
 
+use memory::Needs;
 pub use run::{Class, Flags, Resolved, resolve};
 pub use sources::{Account, Encoded, Encoder, OverLong, RecordError, Row, Sources};
 pub use training::Training;
 
-use crate::watch::cost::{MemoryEstimate, Trained, available_memory};
+use crate::watch::cost::Trained;
 use crate::{Objective, Outcome, Plan, Report, RunFolder, Source, TrainSettings, TrainedWeights, train};
 
 /// A stage's configuration: the common keys, flattened (`#[serde(flatten)] training: Training`), and the stage's own, all
@@ -184,7 +187,7 @@ pub fn run<C: StageConfig, O: Objective>(
     training.check()?;
     resolved.config.check()?;
     let base = locate::locate(&training.model.to_string_lossy())?;
-    let (device, kind) = training.compute().resolve()?;
+    let (device, kind) = compute(training)?.resolve()?;
     let facts = Facts {
         stage,
         class: |key| C::common_class(key).or_else(|| Training::class(key)).unwrap_or_else(|| C::class(key)),
@@ -215,16 +218,18 @@ pub fn run<C: StageConfig, O: Objective>(
     let named = adapter::trained_tensors(&mut model.model, lora.as_ref(), &extra, training.seed)?;
     let count: u64 = named.iter().map(|(_, tensor)| tensor.numel() as u64).sum();
     let trained = if lora.is_some() { Trained::Adapter { weights: count } } else { Trained::Everything };
+    let needs = Needs::new(training, prepared.objective.extent(), model.model.config(), (kind, device), trained);
     if session.only_output() {
         has_last_checkpoint(session.folder(), prepared.objective.steps())?;
     } else {
-        show(resolved, &prepared, &model, (count, trained), (kind, device))?;
+        show(resolved, &prepared, &model, &needs, count, (kind, device))?;
     }
     let run = session.folder();
     torch_ext::catch(|| prepared.objective.begin(&model.model, run))
         .context("what is computed before the first step")?;
     let mut settings = training.settings(prepared.objective.steps(), trained, session.fingerprint().to_owned());
     settings.lora = lora.clone();
+    settings.recompute = needs.recompute;
     resolved.config.adjust(&mut settings);
     let checkpoint = weights::Checkpoint::open(&base)?;
     let exact = |name: &str| -> anyhow::Result<_> { Ok(llama::float32_weight(&checkpoint, &base, name)?) };
@@ -235,7 +240,9 @@ pub fn run<C: StageConfig, O: Objective>(
         Outcome::Interrupted(step) => {
             bail!("stopped by a signal after step {step}; a checkpoint is saved: the same command goes on from there")
         }
-        Outcome::Finished(weights, report) => (weights, report),
+        Outcome::Finished(weights, report) => {
+            (weights, Report { memory_estimate: Some(needs.estimate.total()), ..report })
+        }
     };
     result.save(&weights)?;
     let steps = summary::steps(run)?;
@@ -256,6 +263,19 @@ pub fn run<C: StageConfig, O: Objective>(
     session.finish(&["adapter", "model"], &summary, json!({"data": prepared.data, "report": report}))?;
     println!("{summary}\nwritten: {}; plots: {}", folder.display(), page.display());
     Ok(Ending::Trained(report, folder))
+}
+
+/// Where to compute, in which type and with how many threads: a run that goes on keeps the number that it chose, since that
+/// decides the last bits of sums.
+fn compute(training: &Training) -> anyhow::Result<Compute> {
+    let mut compute = training.compute();
+    if compute.threads == Some(Count::Auto)
+        && let Some(threads) = run::Record::read(&training.output)?.and_then(|record| record.hardware.threads)
+    {
+        compute.threads = Some(Count::Of(threads));
+        eprintln!("threads: {threads}, as when the run was started");
+    }
+    Ok(compute)
 }
 
 /// The model to start from, the files of training and held-out data, and what else the stage reads.
@@ -303,7 +323,8 @@ fn tried<C: StageConfig, O: Objective>(
     let named = adapter::trained_tensors(&mut model.model, lora.as_ref(), &extra, training.seed)?;
     let weights: u64 = named.iter().map(|(_, tensor)| tensor.numel() as u64).sum();
     let trained = if lora.is_some() { Trained::Adapter { weights } } else { Trained::Everything };
-    show(resolved, &prepared, &model, (weights, trained), compute)?;
+    let needs = Needs::new(training, prepared.objective.extent(), model.model.config(), compute, trained);
+    show(resolved, &prepared, &model, &needs, weights, compute)?;
     Ok(Ending::DryRun)
 }
 
@@ -333,35 +354,24 @@ fn show<C: StageConfig, O>(
     resolved: &Resolved<C>,
     prepared: &Prepared<O>,
     model: &ModelFolder,
-    (weights, trained): (u64, Trained),
+    needs: &Needs,
+    weights: u64,
     (kind, device): (Kind, Device),
 ) -> anyhow::Result<()> {
-    let training = resolved.config.training();
     println!("Data\n{}", prepared.ledger);
     if let Some((heading, text)) = &prepared.example {
         println!("{heading}\n{text}\n");
     }
     println!("Batch\n{}\n", prepared.batch);
     println!("Configuration\n{}", resolved.table()?);
-    let tokens = training.micro_batch_tokens as u64;
-    let memory = MemoryEstimate::new(model.model.config(), (kind, device), trained, tokens, training.recompute);
-    let gb = |bytes: u64| bytes as f64 / 1e9;
     println!(
-        "Model\n  {weights} weights trained, {} of the model, computing in {} on {device:?}\n  memory estimate {:.1} GB: \
-         weights {:.1}, optimizer {:.1}, activations {:.1}, logits {:.1}\n",
+        "Model\n  {weights} weights trained, {} of the model, computing in {} on {device:?}\n  {}\n",
         model.model.parameter_count(),
         device::name(kind),
-        gb(memory.total()),
-        gb(memory.weights),
-        gb(memory.optimizer),
-        gb(memory.activations),
-        gb(memory.logits)
+        needs.text()
     );
-    if !device.is_cuda() && available_memory().is_some_and(|available| available < memory.total()) {
-        eprintln!(
-            "warning: the estimate is more memory than this machine has free; make --micro-batch-tokens smaller or add \
-             --recompute"
-        );
+    if let Some(warning) = needs.warning() {
+        eprintln!("warning: {warning}");
     }
     Ok(())
 }

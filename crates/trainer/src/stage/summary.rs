@@ -17,7 +17,9 @@ pub(super) fn text(run: &RunFolder, report: &Report, steps: &[StepMetrics]) -> S
     let start: Option<Evaluation> = start.and_then(|text| serde_json::from_slice(&text).ok());
     let loss = |steps: &[StepMetrics]| steps.iter().map(|m| m.loss).sum::<f64>() / steps.len().max(1) as f64;
     let tenth = steps.len().div_ceil(10);
-    let memory = report.peak_memory.map_or(String::new(), |bytes| format!(", {:.1} GB at most", bytes as f64 / 1e9));
+    let gb = |bytes: u64| bytes as f64 / 1e9;
+    let estimated = report.memory_estimate.map_or(String::new(), |bytes| format!(" ({:.2} estimated)", gb(bytes)));
+    let memory = report.peak_memory.map_or(String::new(), |bytes| format!(", {:.2} GB at most{estimated}", gb(bytes)));
     let mut text = format!(
         "{} steps in {}, {:.0} tokens/s{memory}\nmean training loss {:.4} in the first tenth, {:.4} in the last",
         report.steps,

@@ -12,7 +12,7 @@ use crate::{
     AverageKind, AverageSettings, OptimizerSettings, Plan, Schedule, ScheduleKind, Source, StepSize, TrainSettings,
     WeightsFile,
 };
-use llama::device::{Compute, Dtype, Place};
+use llama::device::{Compute, Count, Dtype, Place};
 
 /// The longest example, in tokens, where `--max-length` is not given and the model's context is not shorter.
 pub const MAX_LENGTH: usize = 2048;
@@ -146,15 +146,18 @@ pub struct Training {
     /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time
     #[arg(long, help_heading = "Machine")]
     pub recompute: bool,
+    /// The same for the first N layers only; auto: as few as the free memory allows
+    #[arg(long, value_name = "N|auto", conflicts_with = "recompute", help_heading = "Machine")]
+    pub recompute_layers: Option<Count>,
     /// Type to compute in; master weights and moments are float32 always [default: bf16 where it is fast, f32 elsewhere]
     #[arg(long, help_heading = "Machine")]
     pub dtype: Option<Dtype>,
     /// Where to compute [default: the GPU if there is one that libtorch can use]
     #[arg(long, help_heading = "Machine")]
     pub device: Option<Place>,
-    /// Threads for the processor's arithmetic [default: one for each core]
-    #[arg(long, help_heading = "Machine")]
-    pub threads: Option<usize>,
+    /// Threads for the processor's arithmetic; auto: as many as are fastest beside the other programs [default: one for each core]
+    #[arg(long, value_name = "N|auto", help_heading = "Machine")]
+    pub threads: Option<Count>,
     /// Type of the saved weights [default: as the model's files]
     #[arg(long, help_heading = "Machine")]
     pub save_dtype: Option<Dtype>,
@@ -196,6 +199,7 @@ impl Default for Training {
             average: AverageKind::None,
             average_decay: 0.999,
             recompute: false,
+            recompute_layers: None,
             eval_steps: 0,
             checkpoint_steps: 0,
             checkpoint_minutes: 10.0,
@@ -268,6 +272,10 @@ impl Training {
             self.dtype != Some(Dtype::F16),
             "--dtype f16 is not for training: small gradients become 0 in it; use bf16 or f32"
         );
+        ensure!(
+            !(self.recompute && self.recompute_layers.is_some()),
+            "--recompute is for all layers, --recompute-layers for some: leave one of them out"
+        );
         self.sources()?;
         Ok(())
     }
@@ -295,8 +303,8 @@ impl Training {
         Ok(self.longest().min(context))
     }
 
-    /// What a change of a key changes in the result ([`Class`]), where it does not change the course. Micro-batches and recomputation change the order of sums,
-    /// and with LoRA's dropout or NEFTune which random numbers a token gets; device and type change the rounding.
+    /// What a change of a key changes in the result ([`Class`]), where it does not change the course. Micro-batches change the
+    /// order of sums, and with LoRA's dropout or NEFTune which random numbers a token gets; device and type change the rounding.
     #[must_use]
     pub fn class(key: &str) -> Option<Class> {
         match key {
@@ -305,7 +313,9 @@ impl Training {
             "output" | "checkpoint_steps" | "checkpoint_minutes" | "keep_last" | "keep_best" | "eval_steps" => {
                 Some(Class::Free)
             }
-            "micro_batch_tokens" | "recompute" | "dtype" | "device" | "threads" => Some(Class::Bits),
+            // Every sum is the same sum.
+            "recompute" | "recompute_layers" => Some(Class::Free),
+            "micro_batch_tokens" | "dtype" | "device" | "threads" => Some(Class::Bits),
             "merge" | "save_dtype" => Some(Class::Output),
             _ => None,
         }
@@ -324,6 +334,18 @@ impl Training {
     pub fn plan(&self, sources: &[Source]) -> Plan {
         let size = self.batch_size.map_or(StepSize::Tokens(self.batch_tokens), StepSize::Examples);
         Plan::new(sources, self.epochs, self.max_steps, size, self.seed)
+    }
+
+    /// How many layers, from the first, are computed again; `usize::MAX` for all. Where the free memory is to decide, this is the
+    /// most that it may be.
+    #[must_use]
+    pub fn recompute_layers(&self) -> usize {
+        match self.recompute_layers {
+            Some(Count::Of(layers)) => layers,
+            Some(Count::Auto) => usize::MAX,
+            None if self.recompute => usize::MAX,
+            None => 0,
+        }
     }
 
     /// Where to compute and in which type, still to be resolved.
@@ -355,7 +377,7 @@ impl Training {
                 decay_steps: share(self.decay_ratio),
             },
             seed: self.seed,
-            recompute: self.recompute,
+            recompute: self.recompute_layers(),
             trained,
             weights_file: match trained {
                 Trained::Everything => WeightsFile::Model,
@@ -424,12 +446,16 @@ mod tests {
     #[test]
     fn mistakes_are_sentences() {
         type Change = fn(&mut Training);
-        let wrong: [(Change, &str); 5] = [
+        let wrong: [(Change, &str); 6] = [
             (|t| t.data = vec!["a:x".into()], "\"x\" is no number"),
             (|t| t.data.clear(), "--data is missing"),
             (|t| t.max_length = Some(5000), "--micro-batch-tokens is 4096, but --max-length allows examples of 5000"),
             (|t| t.merge = true, "--merge without --lora-rank"),
             (|t| t.warmup_ratio = 1.5, "--warmup-ratio is 1.5"),
+            (
+                |t| (t.recompute, t.recompute_layers) = (true, Some(Count::Of(3))),
+                "--recompute is for all layers, --recompute-layers for some",
+            ),
         ];
         for (change, sentence) in wrong {
             let mut training = training();
@@ -439,11 +465,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn layers_to_compute_again() {
+        let layers =
+            |recompute, recompute_layers| Training { recompute, recompute_layers, ..training() }.recompute_layers();
+        assert_eq!(layers(false, None), 0);
+        assert_eq!(layers(true, None), usize::MAX);
+        assert_eq!(layers(false, Some(Count::Of(3))), 3);
+    }
+
     /// What an out-of-memory error advises (`train.rs`) is accepted by a resume.
     #[test]
-    fn keys_that_save_memory_change_only_bits() {
-        for key in ["micro_batch_tokens", "recompute"] {
-            assert_eq!(Training::class(key), Some(Class::Bits), "{key}");
+    fn keys_that_save_memory_change_bits_at_most() {
+        assert_eq!(Training::class("micro_batch_tokens"), Some(Class::Bits));
+        for key in ["recompute", "recompute_layers"] {
+            assert_eq!(Training::class(key), Some(Class::Free), "{key}");
         }
         assert_eq!(Training::class("learning_rate"), None);
         assert_eq!(Training::class("merge"), Some(Class::Output));

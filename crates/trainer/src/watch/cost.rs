@@ -1,4 +1,4 @@
-//! What training costs: arithmetic and memory, from the model's sizes alone.
+//! What training costs in arithmetic, from the model's sizes alone.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ pub enum Trained {
 }
 
 /// Weights in the layers' matrices.
-fn layer_weights(c: &LlamaConfig) -> u64 {
+pub(crate) fn layer_weights(c: &LlamaConfig) -> u64 {
     let attention = 2 * c.hidden_size * c.head_dim * (c.num_attention_heads + c.num_key_value_heads);
     (c.num_hidden_layers as i64 * (attention + 3 * c.hidden_size * c.intermediate_size)) as u64
 }
@@ -67,81 +67,4 @@ pub fn matrix_rate(kind: Kind, device: Device) -> f64 {
         }
     }
     best
-}
-
-/// An estimate of the memory that training takes, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MemoryEstimate {
-    /// The weights that the model computes with.
-    pub weights: u64,
-    /// Master weights, gradients and moments.
-    pub optimizer: u64,
-    /// Activations of one micro-batch.
-    pub activations: u64,
-    /// One chunk of logits, which becomes its own gradient, and the head's gradient.
-    pub logits: u64,
-}
-
-impl MemoryEstimate {
-    /// For micro-batches of `tokens` tokens with `kind` as the type to compute in.
-    #[must_use]
-    pub fn new(
-        config: &LlamaConfig,
-        (kind, device): (Kind, Device),
-        trained: Trained,
-        tokens: u64,
-        recompute: bool,
-    ) -> Self {
-        let c = config;
-        let tables = if c.tie_word_embeddings { 1 } else { 2 };
-        let table = (c.vocab_size * c.hidden_size) as u64;
-        let all = layer_weights(c) + tables * table;
-        let size = kind.elt_size_in_bytes() as u64;
-        let narrow = size < 4;
-        let trained_weights = match trained {
-            Trained::Everything => all,
-            Trained::Adapter { weights } => weights,
-        };
-        // Two moments and the gradient in float32; next to narrow weights also the master and the gradient in their type.
-        let optimizer = trained_weights * (12 + if narrow { 4 + size } else { 0 });
-        let kv = c.num_key_value_heads * c.head_dim;
-        let q = c.num_attention_heads * c.head_dim;
-        let per_layer = if device.is_cuda() {
-            // The stream, two normalised copies, queries, keys and values before and after their rotation, the attention's
-            // output, and five tensors of the feed-forward block.
-            4 * c.hidden_size + 4 * q + 4 * kv + 5 * c.intermediate_size
-        } else {
-            // The operators of training on a processor keep the stream, queries, keys and values as attention sees them,
-            // its output, and the two halves of the gate.
-            2 * c.hidden_size + 2 * q + 2 * kv + 2 * c.intermediate_size
-        };
-        let per_layer = per_layer as u64;
-        let streams = (c.num_hidden_layers as u64 + 1) * c.hidden_size as u64;
-        let kept = if recompute { per_layer + streams } else { per_layer * c.num_hidden_layers as u64 };
-        // In float32, and what a chunk of tokens adds to it.
-        let head_gradient = if trained == Trained::Everything { (4 + size) * table } else { 0 };
-        Self { weights: all * size, optimizer, activations: kept * tokens * size, logits: (1 << 27) + head_gradient }
-    }
-
-    /// All of it.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.weights + self.optimizer + self.activations + self.logits
-    }
-}
-
-/// The most memory that this process has held so far, in bytes, where the system says so.
-#[must_use]
-pub fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
-/// Memory that the system could still give, in bytes, where it says so.
-#[must_use]
-pub fn available_memory() -> Option<u64> {
-    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }

@@ -3,7 +3,6 @@
 #![allow(dead_code)]
 
 use llama::Operators;
-use llama::attention::Layout;
 use tch::{Device, Tensor};
 use trainer::{Computation, Example, Input, Loss, Objective, PackedBatch};
 
@@ -15,8 +14,8 @@ pub fn load(folder: &std::path::Path) -> llama::Llama {
     fixtures::load(folder)
 }
 
-/// With the operators of training where the test program says so.
-pub fn how(recompute: bool) -> Computation {
+/// With the operators of training where the test program says so; `recompute` layers are computed again.
+pub fn how(recompute: usize) -> Computation {
     Computation { operators: if crate::FUSED { Operators::Fused } else { Operators::Plain }, recompute }
 }
 
@@ -56,7 +55,7 @@ impl Objective for Fixed {
     }
 
     fn input<'a>(&self, batch: &'a PackedBatch) -> Input<'a> {
-        Input { input_ids: &batch.input_ids, layout: Layout::Packed(&batch.documents) }
+        Input { input_ids: &batch.input_ids, layout: batch.layout() }
     }
 
     fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Loss> {

@@ -1,6 +1,6 @@
 //! Examples in the order of a plan, packed into rows.
 
-use crate::{Plan, best_fit_decreasing};
+use crate::{Extent, Pick, Plan, best_fit_decreasing};
 
 /// The examples of a run: what an objective makes its micro-batches of.
 pub struct Examples<E> {
@@ -46,14 +46,27 @@ impl<E> Examples<E> {
     /// The examples of a step in rows of at most `--micro-batch-tokens` tokens.
     #[must_use]
     pub fn rows(&self, step: u64) -> Vec<Vec<&E>> {
+        let example = |&(source, example): &Pick| &self.train[source][example];
+        self.picks(step).iter().map(|row| row.iter().map(example).collect()).collect()
+    }
+
+    /// The same as sources and numbers in them.
+    fn picks(&self, step: u64) -> Vec<Vec<Pick>> {
         let picks = &self.plan.steps[step as usize];
         let lengths: Vec<usize> = picks.iter().map(|&(source, example)| self.lengths.0[source][example]).collect();
-        let example = |place: usize| {
-            let (source, example) = picks[place];
-            &self.train[source][example]
-        };
         let bins = best_fit_decreasing(&lengths, self.capacity).into_iter();
-        bins.map(|bin| bin.into_iter().map(example).collect()).collect()
+        bins.map(|bin| bin.into_iter().map(|place| picks[place]).collect()).collect()
+    }
+
+    /// How large micro-batches get, where an example has so many `targets`.
+    #[must_use]
+    pub fn extent(&self, targets: impl Fn(&E) -> usize) -> Extent {
+        let row = |row: Vec<Pick>| {
+            row.into_iter().fold((0, 0), |(tokens, all), (source, example)| {
+                (tokens + self.lengths.0[source][example], all + targets(&self.train[source][example]))
+            })
+        };
+        Extent::of((0..self.steps()).map(|step| self.picks(step).into_iter().map(row).collect()))
     }
 
     /// The held-out examples in rows of at most `--micro-batch-tokens` tokens.
@@ -65,7 +78,7 @@ impl<E> Examples<E> {
 
     /// Rows of the whole run.
     pub(super) fn micro_batches(&self) -> usize {
-        (0..self.steps()).map(|step| self.rows(step).len()).sum()
+        (0..self.steps()).map(|step| self.picks(step).len()).sum()
     }
 
     /// The same with a part of each example, which has as many tokens.

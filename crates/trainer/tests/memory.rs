@@ -1,0 +1,174 @@
+//! The memory estimate beside what libtorch's allocator counts in a real step.
+
+// Helpers of tests stand outside of test functions.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+const FUSED: bool = true;
+
+use common::{Fixed, example, how};
+use llama::{Llama, LlamaConfig, LoraConfig, TargetModules};
+use serde_json::json;
+use tch::{Device, Kind, Tensor};
+use torch_ext::{Allocations, OpError};
+use trainer::cost::Trained;
+use trainer::memory::{MemoryEstimate, MemoryInputs};
+use trainer::{
+    Extent, Named, Objective, Optimizer, OptimizerSettings, RngPosition, Schedule, ScheduleKind, forward_backward,
+};
+
+/// What is trained, how, and on how much.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    kind: Kind,
+    vocab: i64,
+    /// Tokens of a text, texts of a micro-batch, micro-batches of a step.
+    text: usize,
+    texts: usize,
+    micro_batches: usize,
+    recompute: usize,
+    lora: bool,
+    qk_norm: bool,
+}
+
+const CASE: Case = Case {
+    kind: Kind::Float,
+    vocab: 512,
+    text: 1024,
+    texts: 2,
+    micro_batches: 1,
+    recompute: 0,
+    lora: false,
+    qk_norm: false,
+};
+
+const LAYERS: usize = 4;
+
+fn model(case: Case) -> (Llama, Named) {
+    let architecture = if case.qk_norm { "Qwen3ForCausalLM" } else { "LlamaForCausalLM" };
+    let raw = json!({"architectures": [architecture], "hidden_size": 96, "intermediate_size": 256, "head_dim": 32,
+        "num_hidden_layers": LAYERS, "num_attention_heads": 3, "num_key_value_heads": 1, "vocab_size": case.vocab,
+        "max_position_embeddings": case.text, "tie_word_embeddings": true});
+    let config = LlamaConfig::from_json(raw.as_object().unwrap().clone()).unwrap();
+    tch::manual_seed(5);
+    let weight = |_: &str, shape: &[i64]| {
+        Ok::<_, OpError>((Tensor::randn(shape, (Kind::Float, Device::Cpu)) * 0.1).to_kind(case.kind))
+    };
+    let mut model = Llama::build(config, weight).unwrap();
+    if !case.lora {
+        let named = model.named_parameters();
+        return (model, named);
+    }
+    let lora: LoraConfig = serde_json::from_value(json!({
+        "peft_type": "LORA", "r": 4, "lora_alpha": 8.0, "target_modules": "all-linear"
+    }))
+    .unwrap();
+    assert!(matches!(lora.target_modules, TargetModules::Pattern(_)));
+    let random = |_: &str, shape: [i64; 2], bound: f64| Ok(Tensor::randn(shape, (Kind::Float, Device::Cpu)) * bound);
+    model.add_adapter(&lora, random).unwrap();
+    let mut named = Vec::new();
+    for (name, linear) in model.linears_mut() {
+        let lora = linear.lora.as_ref().unwrap();
+        named.push((format!("{name}.lora_A.weight"), lora.a.shallow_clone()));
+        named.push((format!("{name}.lora_B.weight"), lora.b.shallow_clone()));
+    }
+    (model, named)
+}
+
+/// The estimate, and what was held at most: weights, optimizer, and a step as the loop takes it.
+fn estimate_and_peak(case: Case) -> (MemoryEstimate, u64) {
+    torch_ext::init();
+    let (model, named) = model(case);
+    let bytes =
+        |named: &Named| named.iter().map(|(_, t)| t.numel() * t.kind().elt_size_in_bytes()).sum::<usize>() as u64;
+    let weights: u64 = named.iter().map(|(_, tensor)| tensor.numel() as u64).sum();
+    let trained = if case.lora { Trained::Adapter { weights } } else { Trained::Everything };
+    let base = bytes(&model.named_parameters()) + if case.lora { bytes(&named) } else { 0 };
+    let id = |n: usize, place: usize| ((n * 7 + place * 13) % case.vocab as usize) as i64;
+    let text = |n: usize| example("text", &(0..case.text).map(|place| id(n, place)).collect::<Vec<_>>(), 1);
+    let examples = (0..case.texts * case.micro_batches).map(text).collect();
+    let objective = Fixed { examples, micro_batch: case.texts, steps: 1 };
+    let settings = OptimizerSettings {
+        beta1: 0.9,
+        beta2: 0.95,
+        eps: 1e-8,
+        weight_decay: 0.1,
+        decay_norms_and_biases: false,
+        max_grad_norm: Some(1.0),
+    };
+    let kind = ScheduleKind::Constant;
+    let schedule = Schedule { kind, peak: 1e-3, warmup_steps: 0, total_steps: 1, final_ratio: 0.0, decay_steps: 0 };
+    let (done, taken) = Allocations::of(|| {
+        let mut optimizer = Optimizer::new(named, &|_| Ok(None), settings, schedule)?;
+        let batches = objective.batches(0);
+        let normaliser = batches.iter().map(|batch| objective.normaliser(batch)).sum();
+        for (number, batch) in (0..).zip(&batches) {
+            let moment = RngPosition { seed: 0, step: 0, micro_batch: number };
+            forward_backward(&objective, &model, batch, moment, normaliser, how(case.recompute))?;
+            optimizer.gather()?;
+        }
+        anyhow::Ok(optimizer.step()?)
+    })
+    .unwrap();
+    assert!(done.unwrap().grad_norm.is_finite());
+    let tokens = (case.text * case.texts) as u64;
+    let targets = ((case.text - 1) * case.texts) as u64;
+    let estimate = MemoryEstimate::new(&MemoryInputs {
+        config: model.config(),
+        kind: case.kind,
+        device: Device::Cpu,
+        trained,
+        dropout: false,
+        average: false,
+        extent: Extent { tokens, targets, several: case.micro_batches > 1, heads: 1, ..Extent::default() },
+        recompute: case.recompute,
+    });
+    (estimate, base + taken.most)
+}
+
+#[track_caller]
+fn near(case: Case) {
+    let (estimate, peak) = estimate_and_peak(case);
+    let ratio = estimate.total() as f64 / peak as f64;
+    println!("{ratio:.3} of {:.1} MB {:?} {case:?}\n      {:?}", peak as f64 / 1e6, estimate.when, estimate.parts());
+    assert!(
+        (0.9..1.1).contains(&ratio),
+        "{:.1} MB estimated, {peak} bytes at most: {case:?}",
+        estimate.total() as f64 / 1e6
+    );
+}
+
+#[test]
+fn rows_of_2k_8k_and_32k_tokens() {
+    for (texts, recomputed) in [(4, &[0, 1, 3, LAYERS][..]), (16, &[0, 3, LAYERS]), (64, &[0, LAYERS])] {
+        for &recompute in recomputed {
+            near(Case { text: 512, texts, recompute, ..CASE });
+        }
+    }
+}
+
+#[test]
+fn bfloat16() {
+    for (texts, recompute, micro_batches) in [(2, 0, 1), (2, LAYERS, 2), (8, 0, 1), (8, 2, 1)] {
+        near(Case { kind: Kind::BFloat16, text: 512, texts: 2 * texts, recompute, micro_batches, ..CASE });
+    }
+}
+
+#[test]
+fn low_rank_updates_and_norms_of_heads() {
+    for (texts, recompute) in [(2, 0), (8, 0), (8, LAYERS)] {
+        near(Case { texts, recompute, lora: true, ..CASE });
+        near(Case { texts, recompute, qk_norm: true, ..CASE });
+    }
+}
+
+/// Few tokens: weights and their gradients, a large vocabulary.
+#[test]
+fn weights_and_the_head() {
+    for kind in [Kind::Float, Kind::BFloat16] {
+        for (vocab, micro_batches) in [(512, 1), (512, 2), (30_000, 1), (30_000, 2)] {
+            near(Case { kind, vocab, text: 64, texts: 1, micro_batches, ..CASE });
+        }
+    }
+}
