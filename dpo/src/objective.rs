@@ -7,7 +7,7 @@ use anyhow::Context;
 use llama::Llama;
 use tch::{Device, Tensor};
 use trainer::stage::sources::Examples;
-use trainer::{Evaluation, Extent, Input, Loss, Objective, Plan, RunFolder, best_fit_decreasing, evaluate};
+use trainer::{Evaluation, Extent, Input, Loss, Objective, Plan, RunFolder, World, best_fit_decreasing, evaluate};
 
 use crate::batch::{PairBatch, row_tokens};
 use crate::config::{FormattingTokens, SharePrompt};
@@ -131,10 +131,11 @@ impl DpoObjective {
         &self,
         known: &mut ReferenceLogProbs,
         model: &Llama,
+        world: &World,
         keep: impl Fn(&ReferenceLogProbs) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let bins = self.layout.pack(&self.pairs, &(0..self.pairs.len()).collect::<Vec<_>>());
-        known.complete(model, &bins, |bin| self.layout.batch(&self.pairs, bin), keep)
+        known.complete(model, world, &bins, |bin| self.layout.batch(&self.pairs, bin), keep)
     }
 }
 
@@ -188,7 +189,7 @@ impl Objective for DpoObjective {
 
     /// Reads the reference's log-probs, or computes and stores them. A reference model from another folder is freed
     /// before training starts, unless it is live.
-    fn begin(&mut self, model: &Llama, _: &RunFolder) -> anyhow::Result<()> {
+    fn begin(&mut self, model: &Llama, _: &RunFolder, world: &World) -> anyhow::Result<()> {
         let load = |folder: &PathBuf| {
             Llama::load(folder, Some(model.kind()), model.device())
                 .with_context(|| format!("the reference model {}", folder.display()))
@@ -200,18 +201,23 @@ impl Objective for DpoObjective {
             Reference::Live { folder: None } if model.has_adapter() => Ready::Live(Box::new(model.without_adapter())),
             Reference::Live { folder: None } => Ready::Live(Box::new(model.copy()?)),
             Reference::Cached { folder, cache, identity } => {
-                let saved = ReferenceLogProbs::load(cache, identity, &self.pairs)?;
+                let saved =
+                    if world.is_first() { ReferenceLogProbs::load(cache, identity, &self.pairs)? } else { None };
                 let mut known = saved.unwrap_or_else(|| ReferenceLogProbs::unknown(&self.pairs));
+                known.share(world)?;
                 let (count, all) = (known.known(), self.pairs.len());
-                if count > 0 {
+                if count > 0 && world.is_first() {
                     let of = if count < all { format!(" of {all}") } else { String::new() };
                     eprintln!("reference log-probs of {count}{of} pairs from {}", cache.display());
                 }
                 if count < all {
-                    let keep = |known: &ReferenceLogProbs| known.save(cache, identity);
+                    let keep = |known: &ReferenceLogProbs| match world.is_first() {
+                        true => known.save(cache, identity),
+                        false => Ok(()),
+                    };
                     match folder {
-                        Some(folder) => self.complete(&mut known, &load(folder)?, keep)?,
-                        None => self.complete(&mut known, &model.without_adapter(), keep)?,
+                        Some(folder) => self.complete(&mut known, &load(folder)?, world, keep)?,
+                        None => self.complete(&mut known, &model.without_adapter(), world, keep)?,
                     }
                 }
                 Ready::Cached(known)
@@ -235,7 +241,7 @@ impl Objective for DpoObjective {
         Ok(loss)
     }
 
-    fn evaluate(&self, model: &Llama) -> anyhow::Result<Option<Evaluation>> {
-        evaluate(self, model, self.batches_of(&self.held_out))
+    fn evaluate(&self, model: &Llama, world: &World) -> anyhow::Result<Option<Evaluation>> {
+        evaluate(self, model, world, self.batches_of(&self.held_out))
     }
 }

@@ -13,6 +13,7 @@ use dataset::digest::{self, Fingerprint};
 use llama::{Llama, Pass};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
+use trainer::{World, share};
 
 use crate::batch::PairBatch;
 use crate::pairs::{Pair, Part, Sequence};
@@ -97,14 +98,30 @@ impl ReferenceLogProbs {
         self.values[self.starts[number]..self.starts[number + 1]].iter().all(|value| !value.is_nan())
     }
 
-    /// Computes the missing values of all pairs. `batches` are lists of pair indices in which each index occurs once;
-    /// `batch` lays out one of them. Calls `keep` once a minute.
+    /// Takes over the values that the first process has.
+    ///
+    /// # Errors
+    /// When a process is gone.
+    pub fn share(&mut self, world: &World) -> anyhow::Result<()> {
+        if !world.is_alone() {
+            let bytes: Vec<u8> = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let bytes = world.share_bytes("reference log-probs", &bytes)?;
+            let (values, _) = bytes.as_chunks::<4>();
+            self.values = values.iter().map(|value| f32::from_le_bytes(*value)).collect();
+        }
+        Ok(())
+    }
+
+    /// Computes the missing values of all pairs; all processes of `world`, which know the same values before, deal the batches
+    /// out. `batches` are lists of pair indices in which each index occurs once; `batch` lays out one of them. Calls `keep`
+    /// once a minute.
     ///
     /// # Errors
     /// Errors of libtorch and of `keep`; also when a log-prob is not finite (the error names the pairs).
     pub fn complete(
         &mut self,
         model: &Llama,
+        world: &World,
         batches: &[Vec<usize>],
         batch: impl Fn(&[usize]) -> PairBatch,
         keep: impl Fn(&Self) -> anyhow::Result<()>,
@@ -113,30 +130,38 @@ impl ReferenceLogProbs {
         let (pairs, mut done) = (self.starts.len() - 1, self.known());
         let (start, before) = (Instant::now(), done);
         let (mut shown, mut kept) = (start, start);
-        for numbers in batches {
-            if numbers.iter().all(|&number| self.knows(number)) {
-                continue;
+        let missing: Vec<&Vec<usize>> =
+            batches.iter().filter(|numbers| !numbers.iter().all(|&number| self.knows(number))).collect();
+        // In rounds of a batch for each process.
+        for round in missing.chunks(world.size()) {
+            let mut own = Vec::new();
+            if let Some(numbers) = round.get(world.rank()) {
+                let batch = batch(numbers);
+                let found = Vec::<f32>::try_from(log_probs(model, &batch)?)?;
+                ensure!(
+                    found.iter().all(|value| value.is_finite()),
+                    "the reference gives a log-prob that is not finite; the pairs are {}",
+                    batch.ids.join(", ")
+                );
+                own.push(found.into_iter().map(f32::to_bits).collect::<Vec<u32>>());
             }
-            let batch = batch(numbers);
-            let found = Vec::<f32>::try_from(log_probs(model, &batch)?)?;
-            ensure!(
-                found.iter().all(|value| value.is_finite()),
-                "the reference gives a log-prob that is not finite; the pairs are {}",
-                batch.ids.join(", ")
-            );
-            let mut rest = &found[..];
-            for &number in numbers {
-                done += usize::from(!self.knows(number));
-                let place = self.starts[number]..self.starts[number + 1];
-                let (own, others) = rest.split_at(place.len());
-                self.values[place].copy_from_slice(own);
-                rest = others;
+            for (numbers, found) in round.iter().zip(share::results(world, "reference log-probs", own)?) {
+                let found: Vec<f32> = found.into_iter().map(f32::from_bits).collect();
+                let mut rest = &found[..];
+                for &number in *numbers {
+                    done += usize::from(!self.knows(number));
+                    let place = self.starts[number]..self.starts[number + 1];
+                    let (own, others) = rest.split_at(place.len());
+                    self.values[place].copy_from_slice(own);
+                    rest = others;
+                }
             }
             if kept.elapsed() > KEEP_EVERY {
                 keep(self)?;
                 kept = Instant::now();
             }
-            if shown.elapsed() > Duration::from_secs(10) || (done == pairs && start.elapsed().as_secs() > 10) {
+            let due = shown.elapsed() > Duration::from_secs(10) || (done == pairs && start.elapsed().as_secs() > 10);
+            if due && world.is_first() {
                 shown = Instant::now();
                 let rate = (done - before) as f64 / start.elapsed().as_secs_f64();
                 eprintln!("reference log-probs: {done}/{pairs} pairs, {rate:.2} pairs/s");

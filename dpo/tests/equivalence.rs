@@ -83,7 +83,7 @@ fn rows_and_shared_prompts_change_nothing() {
         let step = |micro_batch_tokens: usize, share: SharePrompt, recompute: usize| {
             let reference = Reference::Live { folder: Some(folder.clone()) };
             let mut objective = objective(LossKind::Sigmoid, layout(micro_batch_tokens, share), reference);
-            objective.begin(&policy, &run).unwrap();
+            objective.begin(&policy, &run, &trainer::World::single()).unwrap();
             gradients(&policy, &weights, &objective, recompute)
         };
         // The plain way: one row per pair, and every sequence separate.
@@ -104,7 +104,7 @@ fn a_cached_reference_is_a_live_one_for_every_loss() {
         let run = RunFolder::open(&dir.path().join("run")).unwrap();
         let step = |reference: Reference| {
             let mut objective = objective(kind, layout(90, SharePrompt::Always), reference);
-            objective.begin(&policy, &run).unwrap();
+            objective.begin(&policy, &run, &trainer::World::single()).unwrap();
             gradients(&policy, &weights, &objective, 0)
         };
         let live = step(Reference::Live { folder: Some(folder.clone()) });
@@ -160,7 +160,7 @@ fn the_base_model_under_an_adapter_is_the_explicit_reference() {
     let run = RunFolder::open(&dir.path().join("run")).unwrap();
     let step = |reference: Reference| {
         let mut objective = objective(LossKind::Sigmoid, layout(90, SharePrompt::Always), reference);
-        objective.begin(&policy, &run).unwrap();
+        objective.begin(&policy, &run, &trainer::World::single()).unwrap();
         gradients(&policy, &factors, &objective, 0)
     };
     let explicit = step(Reference::Live { folder: Some(folder.clone()) });
@@ -185,7 +185,7 @@ fn simpo_needs_no_reference() {
     let run = RunFolder::open(dir.path()).unwrap();
     let step = |tokens: usize, share: SharePrompt| {
         let mut objective = objective(LossKind::Simpo, layout(tokens, share), Reference::None);
-        objective.begin(&policy, &run).unwrap();
+        objective.begin(&policy, &run, &trainer::World::single()).unwrap();
         gradients(&policy, &weights, &objective, 0)
     };
     same("simpo", &step(1000, SharePrompt::Always), &step(1, SharePrompt::Never), 1e-4);

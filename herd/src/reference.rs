@@ -117,6 +117,8 @@ fn kind(arg: &Arg) -> String {
     .any(|integer| id == *integer)
     {
         "integer".into()
+    } else if id == TypeId::of::<trainer::Interval>() {
+        "number or \"auto\"".into()
     } else {
         "text".into()
     };

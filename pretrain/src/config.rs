@@ -8,7 +8,7 @@ use llama::device::{Count, Dtype, Place};
 use pretrain_stream::plan::{Course, Ramp, Reweight};
 use serde::{Deserialize, Serialize};
 use trainer::stage::{Class, StageConfig, Training};
-use trainer::{AverageKind, ScheduleKind, SpikeGuard, TrainSettings};
+use trainer::{AverageKind, Interval, Reduce, ScheduleKind, SpikeGuard, TrainSettings};
 
 /// Steps that the spike guard looks back on, as OLMo-core's.
 const SPIKE_WINDOW: usize = 128;
@@ -111,9 +111,9 @@ pub struct Config {
     /// Steps between checkpoints, 0 for none by steps
     #[arg(long, help_heading = "Evaluation and checkpoints")]
     pub checkpoint_steps: u64,
-    /// Minutes between checkpoints, 0 for none by time
-    #[arg(long, help_heading = "Evaluation and checkpoints")]
-    pub checkpoint_minutes: f64,
+    /// Minutes between checkpoints, 0 for none by time; auto: as often as pays, by what a checkpoint costs
+    #[arg(long, value_name = "N|auto", help_heading = "Evaluation and checkpoints")]
+    pub checkpoint_minutes: Interval,
     /// Newest checkpoints to keep
     #[arg(long, help_heading = "Evaluation and checkpoints")]
     pub keep_last: usize,
@@ -136,6 +136,12 @@ pub struct Config {
     /// Threads for the processor's arithmetic; auto: as many as are fastest beside the other programs [default: one for each core]
     #[arg(long, value_name = "N|auto", help_heading = "Machine")]
     pub threads: Option<Count>,
+    /// How the gradients of several processes are added up
+    #[arg(long, help_heading = "Machine")]
+    pub reduce: Reduce,
+    /// Seconds that a process waits for another before it gives up
+    #[arg(long, help_heading = "Machine")]
+    pub rank_seconds: f64,
     /// Type of the saved weights [default: as the model's files]
     #[arg(long, help_heading = "Machine")]
     pub save_dtype: Option<Dtype>,
@@ -188,6 +194,8 @@ impl Default for Config {
             dtype: None,
             device: None,
             threads: None,
+            reduce: common.reduce,
+            rank_seconds: common.rank_seconds,
             save_dtype: None,
             training: common,
         }
@@ -291,6 +299,8 @@ impl Config {
             dtype: self.dtype,
             device: self.device,
             threads: self.threads,
+            reduce: self.reduce,
+            rank_seconds: self.rank_seconds,
             save_dtype: self.save_dtype,
             ..Training::default()
         };

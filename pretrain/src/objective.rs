@@ -7,7 +7,7 @@ use llama::attention::Layout;
 use pretrain_stream::plan::{Plan, Row};
 use pretrain_stream::reader::{Reader, Tokens};
 use tch::{Device, Kind, Tensor};
-use trainer::{Evaluation, Extent, Input, Loss, Metric, Objective, evaluate};
+use trainer::{Evaluation, Extent, Input, Loss, Metric, Objective, World, evaluate};
 
 use crate::held_out::HeldOut;
 
@@ -258,12 +258,12 @@ impl Objective for PretrainObjective {
         Ok(Loss { sum, metrics })
     }
 
-    fn evaluate(&self, model: &Llama) -> anyhow::Result<Option<Evaluation>> {
+    fn evaluate(&self, model: &Llama, world: &World) -> anyhow::Result<Option<Evaluation>> {
         let Some(held_out) = &self.held_out else { return Ok(None) };
         let mut failure = None;
         let batches = held_out.batches(self.micro_batch_tokens, self.cross_documents, self.device);
         let batches = batches.map_while(|batch| batch.map_err(|error| failure = Some(error)).ok());
-        let evaluation = evaluate(self, model, batches)?;
+        let evaluation = evaluate(self, model, world, batches)?;
         match failure {
             Some(error) => Err(error.context("the held-out data")),
             None => Ok(evaluation),

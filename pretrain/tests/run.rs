@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "../../sft/tests/common/ranks.rs"]
+mod ranks;
 
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -223,4 +225,13 @@ fn annealing_goes_to_zero_and_averages() {
     }
     let record = run::Record::read(&world.path("annealed")).unwrap().unwrap();
     assert_eq!(record.stage.name, "pretrain anneal");
+}
+
+#[test]
+fn processes_end_with_the_bytes_of_one() {
+    let world = World::new();
+    let flags = "--checkpoint-steps 5 --eval-steps 5 --batch-tokens 512 --spike-sigma 6 --z-loss 1e-4";
+    world.run("alone", flags).unwrap();
+    ranks::succeed(&world.path("store"), 4, |_| common::child(&world.flags("together", flags)));
+    assert_eq!(ranks::bytes(&world.path("together")), ranks::bytes(&world.path("alone")));
 }

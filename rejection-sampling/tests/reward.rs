@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "../../sft/tests/common/ranks.rs"]
+mod ranks;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -356,4 +358,18 @@ fn records_that_the_template_refuses_are_set_aside_and_the_row_decides_the_cours
         flags.into_iter().map(|word| if word == "512" { "1024".to_owned() } else { word }).collect();
     let error = format!("{:#}", run(&other).unwrap_err());
     assert!(error.contains("micro_batch_tokens: 512 before, 1024 now"), "{error}");
+}
+
+#[test]
+fn processes_end_with_the_bytes_of_one() {
+    let world = World::new();
+    world.model();
+    preferences(&world, 60);
+    for (name, flags) in [("full", "--epochs 1 --checkpoint-steps 3"), ("lora", "--epochs 1 --lora-rank 4")] {
+        run(&train(&world, &format!("{name}-1"), flags)).unwrap();
+        let together = format!("{name}-4");
+        ranks::succeed(&world.path("store"), 4, |_| common::child(&train(&world, &together, flags)));
+        let bytes = |output: String| ranks::bytes(&world.path(&output));
+        assert_eq!(bytes(together), bytes(format!("{name}-1")), "{name}");
+    }
 }

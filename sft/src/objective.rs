@@ -4,7 +4,7 @@ use llama::Llama;
 use tch::{Device, Tensor};
 use torch_ext::Generator;
 use trainer::stage::sources::Examples;
-use trainer::{Evaluation, Example, Extent, Input, Loss, Objective, PackedBatch, RngPosition, evaluate};
+use trainer::{Evaluation, Example, Extent, Input, Loss, Objective, PackedBatch, RngPosition, World, evaluate};
 
 /// Examples with the loss of supervised fine-tuning.
 pub struct SftObjective {
@@ -70,8 +70,8 @@ impl Objective for SftObjective {
         Ok(embedded + noise)
     }
 
-    fn evaluate(&self, model: &Llama) -> anyhow::Result<Option<Evaluation>> {
-        evaluate(self, model, self.pack(self.examples.held_out_rows()))
+    fn evaluate(&self, model: &Llama, world: &World) -> anyhow::Result<Option<Evaluation>> {
+        evaluate(self, model, world, self.pack(self.examples.held_out_rows()))
     }
 }
 

@@ -351,19 +351,32 @@ impl World {
         }
     }
 
-    /// To be called at the end of the work: the process that holds the store waits for the others.
+    /// To be called by all when no collective follows: from then on each may leave when it likes.
     ///
     /// # Errors
     /// As [`World::barrier`].
-    pub fn finish(self) -> Result<(), Error> {
-        let Some(members) = &self.members else { return Ok(()) };
+    pub fn done(&self) -> Result<(), Error> {
         self.barrier("end")?;
-        let done = members.store.add("done", 1)?;
+        // A connection that closes while another rank still reads from it is an error there.
+        self.count("done", true)
+    }
+
+    /// To be called before this process ends well: the one that holds the store waits for the others.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub fn finish(self) -> Result<(), Error> {
+        self.count("gone", self.members.as_ref().is_some_and(|members| members.holder == Some(self.rank)))
+    }
+
+    /// Counts this rank, and waits until all are counted where it has to.
+    fn count(&self, key: &str, waits: bool) -> Result<(), Error> {
+        let Some(members) = &self.members else { return Ok(()) };
         let start = Instant::now();
-        let mut done = done;
-        while members.holder == Some(self.rank) && done < self.size as i64 && start.elapsed() < members.limit {
-            std::thread::sleep(Duration::from_millis(5));
-            done = members.store.add("done", 0)?;
+        let mut count = members.store.add(key, 1)?;
+        while waits && count < self.size as i64 && start.elapsed() < members.limit {
+            std::thread::sleep(Duration::from_millis(2));
+            count = members.store.add(key, 0)?;
         }
         Ok(())
     }

@@ -55,7 +55,7 @@ fn rank() {
     let work = std::env::var("HERD_TEST_WORK").expect("set by the tests that start this one");
     let limit = Duration::from_millis(if work == "stop" { 1500 } else { 20_000 });
     let world = World::from_env(limit).and_then(|world| match do_work(&work, &world) {
-        Ok(()) => world.finish(),
+        Ok(()) => world.done().and_then(|()| world.finish()),
         Err(error) => {
             world.fail(&error.to_string());
             Err(error)

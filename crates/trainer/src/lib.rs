@@ -14,11 +14,13 @@ mod extra;
 mod objective;
 mod optim;
 mod persist;
+pub mod share;
 pub mod stage;
 mod train;
 mod watch;
 
 pub use data::{Example, PackedBatch, Pick, Plan, Source, StepSize, best_fit_decreasing, hold_out};
+pub use distributed::World;
 pub use extra::Extra;
 pub use objective::{
     Computation, Evaluation, Extent, Input, Loss, Metric, MetricSums, Objective, RngPosition, evaluate, forward,
@@ -28,8 +30,11 @@ pub use optim::{
     Average, AverageKind, AverageSettings, Optimizer, OptimizerError, OptimizerSettings, Schedule, ScheduleKind,
     SpikeGuard, StepReport,
 };
+pub use persist::interval::Interval;
 pub use persist::state::{Named, WeightsFile};
 pub use persist::{checkpoint, state};
 pub use run::RunFolder;
-pub use train::{CheckpointCost, Outcome, Report, TrainSettings, TrainedWeights, WriteSideFiles, keep_memory, train};
+pub use train::{
+    CheckpointCost, Outcome, Reduce, Report, TrainSettings, TrainedWeights, WriteSideFiles, keep_memory, train,
+};
 pub use watch::{EventFile, cost, memory, metrics};

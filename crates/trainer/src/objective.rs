@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use distributed::World;
 use llama::attention::Layout;
 use llama::{Llama, Operators, Pass, Recompute};
 use run::RunFolder;
@@ -9,6 +10,7 @@ use tch::Tensor;
 use torch_ext::catch;
 
 use crate::Extra;
+use crate::share::{Found, is_own, results};
 
 /// Identifies one micro-batch. Every random choice is seeded from it, so that no state of a generator is in a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,23 +111,25 @@ impl Extent {
 
 /// Metrics of several micro-batches.
 #[derive(Debug, Clone, Default)]
-pub struct MetricSums(BTreeMap<&'static str, (f64, f64)>);
+pub struct MetricSums(BTreeMap<String, (f64, f64)>);
 
 impl MetricSums {
     /// Takes those of a micro-batch in.
     pub fn add(&mut self, metrics: &[Metric]) {
-        for metric in metrics {
-            let (sum, weight) = self.0.entry(metric.name).or_default();
-            *sum += metric.sum;
-            *weight += metric.weight;
-        }
+        metrics.iter().for_each(|metric| self.add_term(metric.name, metric.sum, metric.weight));
+    }
+
+    /// Takes one in.
+    pub(crate) fn add_term(&mut self, name: &str, sum: f64, weight: f64) {
+        let of = self.0.entry(name.to_owned()).or_default();
+        *of = (of.0 + sum, of.1 + weight);
     }
 
     /// The mean of each that is a finite number.
     #[must_use]
     pub fn means(&self) -> BTreeMap<String, f64> {
-        let mean = |(name, (sum, weight)): (&&str, &(f64, f64))| Some(((*name).to_owned(), sum / weight));
-        self.0.iter().filter_map(mean).filter(|(_, mean)| mean.is_finite()).collect()
+        let mean = |(name, (sum, weight)): (&String, &(f64, f64))| (name.clone(), sum / weight);
+        self.0.iter().map(mean).filter(|(_, mean)| mean.is_finite()).collect()
     }
 }
 
@@ -195,11 +199,12 @@ pub trait Objective {
     }
 
     /// Called once before training with the model that it starts from, also when a stopped run goes on: for what the stage
-    /// computes with that model (log-probabilities of a reference). It may keep files in the run's folder.
+    /// computes with that model (log-probabilities of a reference). It may keep files in the run's folder. All processes of
+    /// `world` call it; [`crate::share`] deals work out to them, and only the first one's files stay.
     ///
     /// # Errors
     /// What libtorch or the disk refuses.
-    fn begin(&mut self, _model: &Llama, _run: &RunFolder) -> anyhow::Result<()> {
+    fn begin(&mut self, _model: &Llama, _run: &RunFolder, _world: &World) -> anyhow::Result<()> {
         Ok(())
     }
 
@@ -211,11 +216,11 @@ pub trait Objective {
         Ok(embedded)
     }
 
-    /// The loss on held-out data, if there are any: see [`evaluate`].
+    /// The loss on held-out data, if there are any: see [`evaluate`]. All processes of `world` call it, and all get the result.
     ///
     /// # Errors
     /// What libtorch refuses.
-    fn evaluate(&self, _model: &Llama) -> anyhow::Result<Option<Evaluation>> {
+    fn evaluate(&self, _model: &Llama, _world: &World) -> anyhow::Result<Option<Evaluation>> {
         Ok(None)
     }
 }
@@ -235,22 +240,30 @@ pub fn forward<O: Objective>(objective: &O, model: &Llama, batch: &O::Batch) -> 
     })
 }
 
-/// The evaluation over `batches`, normalised over all of them; none if there are none.
+/// The evaluation over `batches`, normalised over all of them; none if there are none. The processes of `world` deal them out;
+/// the result is that of one process, number for number.
 ///
 /// # Errors
 /// As [`Objective::loss`].
 pub fn evaluate<O: Objective>(
     objective: &O,
     model: &Llama,
+    world: &World,
     batches: impl IntoIterator<Item = O::Batch>,
 ) -> anyhow::Result<Option<Evaluation>> {
     let (mut loss, mut weight, mut tokens, mut metrics) = (0.0, 0.0, 0, MetricSums::default());
-    for batch in batches {
-        let (sum, more) = forward(objective, model, &batch)?;
-        loss += sum;
+    let mut own = Vec::new();
+    for (number, batch) in batches.into_iter().enumerate() {
         weight += objective.normaliser(&batch);
         tokens += objective.tokens(&batch).1;
-        metrics.add(&more);
+        if is_own(world, number) {
+            let (sum, more) = forward(objective, model, &batch)?;
+            own.push(Found::new(sum, &more));
+        }
+    }
+    for found in results(world, "evaluation", own)? {
+        loss += found.sum();
+        found.add_to(&mut metrics);
     }
     Ok((weight > 0.0).then(|| Evaluation { loss: loss / weight, tokens, metrics: metrics.means() }))
 }

@@ -129,9 +129,15 @@ impl World {
 
     /// A run in a child process.
     pub fn spawn(&self, output: &str, more: &str) -> Child {
+        self.child(output, more).spawn().unwrap()
+    }
+
+    /// The command of a child process.
+    pub fn child(&self, output: &str, more: &str) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "child", "--nocapture"]).env("DPO_CHILD", self.flags(output, more).join("\n"));
-        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        command
     }
 
     pub fn weights(&self, output: &str) -> Vec<u8> {

@@ -7,7 +7,7 @@ use llama::{Llama, Pass};
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
 use trainer::stage::sources::Examples;
-use trainer::{Evaluation, Extent, Extra, Input, Loss, Metric, Objective, RunFolder};
+use trainer::{Evaluation, Extent, Extra, Input, Loss, Metric, Objective, RunFolder, World, share};
 
 use super::calibration::Calibration;
 use super::data::Ranked;
@@ -139,25 +139,32 @@ impl Objective for RewardObjective {
         }
     }
 
-    fn begin(&mut self, _: &Llama, run: &RunFolder) -> anyhow::Result<()> {
-        self.calibration = Some(run.join(CALIBRATION));
+    fn begin(&mut self, _: &Llama, run: &RunFolder, world: &World) -> anyhow::Result<()> {
+        self.calibration = world.is_first().then(|| run.join(CALIBRATION));
         Ok(())
     }
 
-    fn evaluate(&self, model: &Llama) -> anyhow::Result<Option<Evaluation>> {
+    fn evaluate(&self, model: &Llama, world: &World) -> anyhow::Result<Option<Evaluation>> {
         if self.examples.held_out.is_empty() {
             return Ok(None);
         }
         let _no_grad = tch::no_grad_guard();
-        let (mut all, mut tokens) = (Vec::new(), 0);
-        for batch in self.pack(self.examples.held_out_rows()) {
+        let (mut own, mut tokens) = (Vec::new(), 0);
+        for (number, batch) in self.pack(self.examples.held_out_rows()).into_iter().enumerate() {
+            tokens += self.tokens(&batch).1;
+            if !share::is_own(world, number) {
+                continue;
+            }
             let Input { input_ids, mut layout } = self.input(&batch);
             let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
             let scores =
                 self.scores(&model.hidden_states(input_ids, &positions, &mut layout, Pass::fused())?, &batch)?;
-            all.extend(Vec::<f64>::try_from(margins(&scores, &batch.better, &batch.worse).to_kind(Kind::Double))?);
-            tokens += self.tokens(&batch).1;
+            let margins = Vec::<f64>::try_from(margins(&scores, &batch.better, &batch.worse).to_kind(Kind::Double))?;
+            // Text would round them.
+            own.push(margins.into_iter().map(f64::to_bits).collect::<Vec<u64>>());
         }
+        let all = share::results(world, "margins", own)?;
+        let all: Vec<f64> = all.into_iter().flatten().map(f64::from_bits).collect();
         let calibration = Calibration::of(&all);
         if let Some(path) = &self.calibration {
             dataset::write_file(path, &serde_json::to_vec_pretty(&calibration)?)?;

@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         prepare(&resolved.config, setup)
     })?;
     let calibration = resolved.config.training.output.join(CALIBRATION);
-    if !matches!(ending, Ending::DryRun) && calibration.is_file() {
+    if !matches!(ending, Ending::DryRun | Ending::Helped) && calibration.is_file() {
         let calibration: Calibration = serde_json::from_slice(&std::fs::read(&calibration)?)?;
         println!("{}", calibration.text());
     }

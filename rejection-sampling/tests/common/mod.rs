@@ -35,9 +35,15 @@ pub fn run(flags: &[String]) -> anyhow::Result<()> {
 
 /// A command in a child process: this test program again, see [`be_a_child`].
 pub fn spawn(flags: &[String]) -> Child {
+    child(flags).spawn().unwrap()
+}
+
+/// The command of a child process.
+pub fn child(flags: &[String]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "child", "--nocapture"]).env("RS_CHILD", flags.join("\n"));
-    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
 }
 
 /// Waits for a child and returns its standard error, if it failed.

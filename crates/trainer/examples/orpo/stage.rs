@@ -9,7 +9,7 @@ use trainer::stage::sources::{self, Examples, Limits, Sequence};
 use trainer::stage::{
     self, Encoded, Encoder, Flags, Prepared, RecordError, Row, Setup, Sources, StageConfig, Training,
 };
-use trainer::{Evaluation, Example, Input, Loss, Metric, Objective, PackedBatch, evaluate};
+use trainer::{Evaluation, Example, Input, Loss, Metric, Objective, PackedBatch, World, evaluate};
 
 use crate::loss::orpo_sum;
 
@@ -137,7 +137,7 @@ impl Objective for Orpo {
         Ok(Loss { sum: orpo_sum(&chosen, &rejected, self.lambda), metrics })
     }
 
-    fn evaluate(&self, model: &Llama) -> anyhow::Result<Option<Evaluation>> {
-        evaluate(self, model, self.batches_of(self.examples.held_out_rows()))
+    fn evaluate(&self, model: &Llama, world: &World) -> anyhow::Result<Option<Evaluation>> {
+        evaluate(self, model, world, self.batches_of(self.examples.held_out_rows()))
     }
 }

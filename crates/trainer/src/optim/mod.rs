@@ -3,6 +3,7 @@
 pub(crate) mod average;
 pub(crate) mod optimizer;
 pub(crate) mod schedule;
+pub(crate) mod shard;
 pub(crate) mod spike;
 
 pub use average::{Average, AverageKind, AverageSettings};

@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 
 use anyhow::Context;
+use distributed::World;
 use tch::{Kind, Tensor};
 use torch_ext::{AdamW, OpError, catch, fused_adamw, take_grad};
 
+use crate::optim::average::UPDATE;
 use crate::optim::schedule::Schedule;
+use crate::optim::shard::{Layout, owners};
 use crate::persist::state::Named;
+use crate::share::{To, whole};
 
 /// Hyper-parameters of AdamW.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,26 +30,35 @@ pub struct OptimizerSettings {
     pub max_grad_norm: Option<f64>,
 }
 
-/// A trained tensor and what the optimizer keeps of it, all of one shape.
-pub struct Parameter {
+/// A trained tensor and what the optimizer keeps of it.
+struct Parameter {
     /// Its name in a checkpoint of the model or adapter.
-    pub name: String,
+    name: String,
     /// What the model computes with: a leaf that gathers gradients.
     compute: Tensor,
-    /// The weight in float32; the compute tensor itself if that is float32.
-    master: Tensor,
     /// Whether the compute tensor is of a narrower type than float32.
     narrow: bool,
     /// The sum of the micro-batches' gradients in float32; none before the first.
     gathered: Option<Tensor>,
+    /// Where this process is the owner.
+    state: Option<State>,
+}
+
+/// What the owner of a tensor keeps of it, in float32 and of its shape.
+struct State {
+    /// The weight; the compute tensor itself if that is float32.
+    master: Tensor,
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
 }
 
 impl Parameter {
-    fn new(name: String, compute: Tensor, exact: Option<Tensor>) -> Result<Self, OpError> {
+    fn new(name: String, compute: Tensor, exact: Option<Tensor>, own: bool) -> Result<Self, OpError> {
         let compute = compute.set_requires_grad(true);
         let narrow = compute.kind() != Kind::Float;
+        if !own {
+            return Ok(Self { name, narrow, gathered: None, compute, state: None });
+        }
         let master = match exact {
             Some(exact) if narrow => exact.to_device(compute.device()).to_kind(Kind::Float),
             _ if narrow => compute.detach().to_kind(Kind::Float),
@@ -56,13 +69,32 @@ impl Parameter {
             return Err(OpError::of(format!("the exact weight {name} has shape {sizes}")));
         }
         let zeros = || master.zeros_like();
-        Ok(Self { name, narrow, gathered: None, exp_avg: zeros(), exp_avg_sq: zeros(), compute, master })
+        let state = State { exp_avg: zeros(), exp_avg_sq: zeros(), master };
+        Ok(Self { name, narrow, gathered: None, compute, state: Some(state) })
     }
 
     fn decays(&self) -> bool {
-        self.master.dim() > 1
+        self.compute.dim() > 1
+    }
+
+    /// Adds a gradient to the step's.
+    fn add(&mut self, grad: &Tensor) -> Result<(), OptimizerError> {
+        match &mut self.gathered {
+            Some(sum) => drop(sum.f_add_(grad)?),
+            None => self.gathered = Some(grad.f_to_kind(Kind::Float)?),
+        }
+        Ok(())
     }
 }
+
+/// What the names of moments begin with.
+const MOMENTS: [&str; 2] = ["exp_avg.", "exp_avg_sq."];
+/// What follows the module's name in that of the first factor of a low-rank update.
+const FIRST_FACTOR: &str = ".lora_A.weight";
+
+/// A gradient's norm where it is another process's to say, or where there is no gradient.
+const UNKNOWN: f64 = -2.0;
+const NONE: f64 = -1.0;
 
 /// What an optimizer step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -88,6 +120,9 @@ pub enum OptimizerError {
     /// libtorch refused.
     #[error(transparent)]
     Op(#[from] OpError),
+    /// Another process is gone or does other work.
+    #[error(transparent)]
+    World(#[from] distributed::Error),
 }
 
 impl From<tch::TchError> for OptimizerError {
@@ -96,9 +131,12 @@ impl From<tch::TchError> for OptimizerError {
     }
 }
 
-/// AdamW over the trained tensors of a model.
+/// AdamW over the trained tensors of a model. With several processes each keeps the state of its share of the tensors; what
+/// belongs to all of them takes the [`World`].
 pub struct Optimizer {
     parameters: Vec<Parameter>,
+    /// Where the compute tensors of each owner are in messages, and float32 tensors of their shapes.
+    layouts: Option<[Layout; 2]>,
     settings: OptimizerSettings,
     schedule: Schedule,
     step: u64,
@@ -117,18 +155,43 @@ impl Optimizer {
         settings: OptimizerSettings,
         schedule: Schedule,
     ) -> anyhow::Result<Self> {
+        Self::shared(named, exact, settings, schedule, &World::single())
+    }
+
+    /// The same with the state spread over the processes of `world`, which all have these tensors.
+    ///
+    /// # Errors
+    /// As [`Optimizer::new`].
+    pub fn shared(
+        named: Named,
+        exact: &dyn Fn(&str) -> anyhow::Result<Option<Tensor>>,
+        settings: OptimizerSettings,
+        schedule: Schedule,
+        world: &World,
+    ) -> anyhow::Result<Self> {
         let _no_grad = tch::no_grad_guard();
-        let weights: usize = named.iter().map(|(_, tensor)| tensor.numel()).sum();
-        let bytes = |tensor: &Tensor| tensor.numel() * if tensor.kind() == Kind::Float { 8 } else { 12 };
-        let gigabytes = named.iter().map(|(_, tensor)| bytes(tensor)).sum::<usize>() as f64 / 1e9;
-        let make = |(name, compute): (String, Tensor)| -> anyhow::Result<Parameter> {
-            let exact = if compute.kind() == Kind::Float { None } else { exact(&name)? };
-            Ok(Parameter::new(name, compute, exact)?)
+        let sizes: Vec<(&str, u64)> =
+            named.iter().map(|(name, tensor)| (name.as_str(), tensor.numel() as u64)).collect();
+        let owners = owners(&sizes, world.size());
+        let layout = |size: &dyn Fn(&Tensor) -> usize| {
+            let bytes: Vec<i64> = named.iter().map(|(_, tensor)| (tensor.numel() * size(tensor)) as i64).collect();
+            Layout::new(&owners, &bytes, world.size())
         };
-        let parameters = catch(|| named.into_iter().map(make).collect::<anyhow::Result<Vec<_>>>());
+        let layouts =
+            (!world.is_alone()).then(|| [layout(&|tensor| tensor.kind().elt_size_in_bytes()), layout(&|_| 4)]);
+        let own = |at: usize| owners[at] == world.rank();
+        let mine = || named.iter().enumerate().filter(|(at, _)| own(*at)).map(|(_, (_, tensor))| tensor);
+        let weights: usize = mine().map(Tensor::numel).sum();
+        let bytes = |tensor: &Tensor| tensor.numel() * if tensor.kind() == Kind::Float { 8 } else { 12 };
+        let gigabytes = mine().map(bytes).sum::<usize>() as f64 / 1e9;
+        let make = |(at, (name, compute)): (usize, (String, Tensor))| -> anyhow::Result<Parameter> {
+            let exact = if compute.kind() == Kind::Float || !own(at) { None } else { exact(&name)? };
+            Ok(Parameter::new(name, compute, exact, own(at))?)
+        };
+        let parameters = catch(|| named.into_iter().enumerate().map(make).collect::<anyhow::Result<Vec<_>>>());
         let parameters = parameters
             .with_context(|| format!("the optimizer's state of {weights} trained weights, {gigabytes:.1} GB"))?;
-        Ok(Self { parameters, settings, schedule, step: 0 })
+        Ok(Self { parameters, layouts, settings, schedule, step: 0 })
     }
 
     /// Steps taken.
@@ -140,13 +203,41 @@ impl Optimizer {
     /// Number of trained weights.
     #[must_use]
     pub fn weights(&self) -> u64 {
-        self.parameters.iter().map(|p| p.master.numel() as u64).sum()
+        self.parameters.iter().map(|p| p.compute.numel() as u64).sum()
     }
 
-    /// The float32 weights under their names; the tensors are the optimizer's own.
+    /// The float32 weights under their names, of this process's share; the tensors are the optimizer's own.
     #[must_use]
     pub fn masters(&self) -> Vec<(String, Tensor)> {
-        self.parameters.iter().map(|p| (p.name.clone(), p.master.shallow_clone())).collect()
+        let own = |p: &Parameter| Some((p.name.clone(), p.state.as_ref()?.master.shallow_clone()));
+        self.parameters.iter().filter_map(own).collect()
+    }
+
+    /// The float32 weights of all processes, on the first.
+    ///
+    /// # Errors
+    /// When a process is gone or does other work.
+    pub(crate) fn whole_masters(&self, world: &World) -> anyhow::Result<Named> {
+        if self.parameters.iter().all(|p| !p.narrow) {
+            // What all of them compute with.
+            return Ok(self.parameters.iter().map(|p| (p.name.clone(), p.compute.detach())).collect());
+        }
+        whole(world, self.masters(), &|name| self.place(name), To::First)
+    }
+
+    /// The place of a tensor among all of the run, by its name: a weight's, that of one of its moments, or that of an average.
+    pub(crate) fn place(&self, name: &str) -> usize {
+        let (moment, of) = match (name.strip_prefix(MOMENTS[0]), name.strip_prefix(MOMENTS[1])) {
+            (Some(of), _) => (0, of),
+            (_, Some(of)) => (1, of),
+            _ => (0, name),
+        };
+        let module = of.strip_suffix(UPDATE);
+        let is = |p: &Parameter| {
+            p.name == of
+                || module.is_some_and(|module| p.name.strip_prefix(module).is_some_and(|rest| rest == FIRST_FACTOR))
+        };
+        2 * self.parameters.iter().position(is).unwrap_or(self.parameters.len()) + moment
     }
 
     /// To be called after each micro-batch's backward pass: adds its gradients to the step's in float32.
@@ -156,13 +247,58 @@ impl Optimizer {
     pub fn gather(&mut self) -> Result<(), OptimizerError> {
         let _no_grad = tch::no_grad_guard();
         for parameter in &mut self.parameters {
-            let Some(grad) = take_grad(&parameter.compute)? else { continue };
-            match &mut parameter.gathered {
-                Some(sum) => drop(sum.f_add_(&grad)?),
-                None => parameter.gathered = Some(grad.f_to_kind(Kind::Float)?),
+            if let Some(grad) = take_grad(&parameter.compute)? {
+                parameter.add(&grad)?;
             }
         }
         Ok(())
+    }
+
+    /// In place of [`Optimizer::gather`] with several processes, by all of them after each round of micro-batches, of which
+    /// the first `present` processes had one: their gradients go to the owners, and are added there in the order of the
+    /// processes.
+    ///
+    /// # Errors
+    /// When a process is gone or does other work; what libtorch refuses.
+    pub fn gather_from(&mut self, world: &World, present: usize) -> Result<(), OptimizerError> {
+        let Some([layout, _]) = &self.layouts else { return self.gather() };
+        let _no_grad = tch::no_grad_guard();
+        let flat = |p: &Parameter| transposed(take_grad(&p.compute)?.map(|grad| grad.f_reshape([-1])));
+        let own = self.parameters.iter().map(flat).collect::<Result<Vec<_>, OptimizerError>>()?;
+        let Some(device) = self.parameters.first().map(|p| p.compute.device()) else { return Ok(()) };
+        let parameters = &mut self.parameters;
+        layout.to_owners(world, device, present, own, |tensor, value| {
+            let parameter = &mut parameters[tensor];
+            // The view is of a buffer that is written again.
+            let value = value.f_reshape(parameter.compute.size())?;
+            let value = if parameter.gathered.is_none() && value.kind() == Kind::Float { value.copy() } else { value };
+            parameter.add(&value)
+        })
+    }
+
+    /// With several processes that have each called [`Optimizer::gather`] on their own: adds their sums up in the library's
+    /// order, at the owners.
+    ///
+    /// # Errors
+    /// As [`Optimizer::gather_from`].
+    pub fn sum_over(&mut self, world: &World) -> Result<(), OptimizerError> {
+        let Some([_, layout]) = &self.layouts else { return Ok(()) };
+        let _no_grad = tch::no_grad_guard();
+        let Some(device) = self.parameters.first().map(|p| p.compute.device()) else { return Ok(()) };
+        // A gradient that no process has is none.
+        let there: Vec<u8> = self.parameters.iter().map(|p| u8::from(p.gathered.is_some())).collect();
+        let there = world.all_gather("gradients that there are", &Tensor::from_slice(&there))?.amax([0], false);
+        let there = Vec::<u8>::try_from(there)?;
+        let flat = |p: &mut Parameter| transposed(p.gathered.take().map(|grad| grad.f_reshape([-1])));
+        let own = self.parameters.iter_mut().map(flat).collect::<Result<Vec<_>, OptimizerError>>()?;
+        let parameters = &mut self.parameters;
+        layout.summed(world, device, own, |tensor, value| {
+            if there[tensor] == 1 {
+                let size = parameters[tensor].compute.size();
+                parameters[tensor].gathered = Some(value.f_reshape(size)?.copy());
+            }
+            Ok(())
+        })
     }
 
     /// Does `work` while the model computes with other values of the trained weights that `others` names: those of an
@@ -179,12 +315,17 @@ impl Optimizer {
             catch(|| {
                 for parameter in parameters {
                     let Some(other) = others.get_mut(&parameter.name) else { continue };
-                    if parameter.narrow {
-                        parameter.compute.copy_(if back { &parameter.master } else { &*other });
-                    } else {
-                        let kept = parameter.master.copy();
-                        parameter.master.copy_(other);
-                        other.copy_(&kept);
+                    match &parameter.state {
+                        Some(state) if parameter.narrow => {
+                            parameter.compute.copy_(if back { &state.master } else { &*other });
+                        }
+                        _ => {
+                            let mut compute = parameter.compute.detach();
+                            let kept = compute.copy();
+                            compute.copy_(other);
+                            // As wide as what it gives back.
+                            *other = kept;
+                        }
                     }
                 }
                 anyhow::Ok(())
@@ -200,21 +341,35 @@ impl Optimizer {
     ///
     /// # Errors
     /// [`OptimizerError::NonFinite`] and [`OptimizerError::NoGradient`].
-    pub fn grad_norm(&self) -> Result<f64, OptimizerError> {
+    pub fn grad_norm(&self, world: &World) -> Result<f64, OptimizerError> {
         let _no_grad = tch::no_grad_guard();
-        let mut norms = Vec::with_capacity(self.parameters.len());
-        for parameter in &self.parameters {
-            let Some(gradient) = &parameter.gathered else {
-                return Err(OptimizerError::NoGradient(parameter.name.clone()));
-            };
-            norms.push(gradient.norm());
+        let own: Vec<Tensor> = self.parameters.iter().filter_map(|p| Some(p.gathered.as_ref()?.norm())).collect();
+        let own = if own.is_empty() {
+            Vec::new()
+        } else {
+            Vec::<f64>::try_from(Tensor::stack(&own, 0).to_kind(Kind::Double))?
+        };
+        let mut own = own.into_iter();
+        let norm = |p: &Parameter| match (&p.gathered, &p.state) {
+            (Some(_), _) => own.next().unwrap_or(NONE),
+            (None, Some(_)) => NONE,
+            (None, None) => UNKNOWN,
+        };
+        let mut norms: Vec<f64> = self.parameters.iter().map(norm).collect();
+        if !world.is_alone() {
+            let all = Vec::<f64>::try_from(world.all_gather("norms", &Tensor::from_slice(&norms))?.flatten(0, 1))?;
+            for (at, norm) in norms.iter_mut().enumerate() {
+                let mut known = all.iter().skip(at).step_by(self.parameters.len()).filter(|&&norm| norm != UNKNOWN);
+                *norm = known.next().copied().unwrap_or(NONE);
+            }
         }
-        let norms = Tensor::stack(&norms, 0).to_kind(Kind::Double);
-        let total = f64::try_from(norms.square().sum(Kind::Double))?.sqrt();
+        if let Some(none) = norms.iter().position(|&norm| norm == NONE) {
+            return Err(OptimizerError::NoGradient(self.parameters[none].name.clone()));
+        }
+        let total = f64::try_from(Tensor::from_slice(&norms).square().sum(Kind::Double))?.sqrt();
         if total.is_finite() {
             return Ok(total);
         }
-        let norms = Vec::<f64>::try_from(norms)?;
         let first = norms.iter().position(|norm| !norm.is_finite()).unwrap_or_default();
         Err(OptimizerError::NonFinite(self.parameters[first].name.clone()))
     }
@@ -224,8 +379,16 @@ impl Optimizer {
     /// # Errors
     /// As [`Optimizer::grad_norm`]; the weights are then as they were.
     pub fn step(&mut self) -> Result<StepReport, OptimizerError> {
+        self.step_with(&World::single())
+    }
+
+    /// The same by all processes, each for its share; afterwards all have all weights.
+    ///
+    /// # Errors
+    /// As [`Optimizer::grad_norm`].
+    pub fn step_with(&mut self, world: &World) -> Result<StepReport, OptimizerError> {
         let _no_grad = tch::no_grad_guard();
-        let grad_norm = self.grad_norm()?;
+        let grad_norm = self.grad_norm(world)?;
         let learning_rate = self.schedule.learning_rate(self.step);
         if let Some(max) = self.settings.max_grad_norm {
             // As torch.nn.utils.clip_grad_norm_.
@@ -239,27 +402,32 @@ impl Optimizer {
         let s = self.settings;
         self.step += 1;
         // A step of length 0 leaves every weight as it is, a negative zero too.
-        let still: Vec<Tensor> =
-            if learning_rate == 0.0 { self.parameters.iter().map(|p| p.master.copy()).collect() } else { Vec::new() };
+        let kept = |p: &Parameter| Some(p.state.as_ref()?.master.copy());
+        let still: Vec<Option<Tensor>> =
+            if learning_rate == 0.0 { self.parameters.iter().map(kept).collect() } else { Vec::new() };
         for decays in [true, false] {
-            let group: Vec<&Parameter> = self.parameters.iter().filter(|p| p.decays() == decays).collect();
+            let group = self.parameters.iter().filter(|p| p.decays() == decays);
+            let group: Vec<(&State, &Tensor)> =
+                group.filter_map(|p| Some((p.state.as_ref()?, p.gathered.as_ref()?))).collect();
             let weight_decay = if decays || s.decay_norms_and_biases { s.weight_decay } else { 0.0 };
             fused_adamw(
-                &group.iter().map(|p| &p.master).collect::<Vec<_>>(),
-                &group.iter().filter_map(|p| p.gathered.as_ref()).collect::<Vec<_>>(),
-                &group.iter().map(|p| &p.exp_avg).collect::<Vec<_>>(),
-                &group.iter().map(|p| &p.exp_avg_sq).collect::<Vec<_>>(),
+                &group.iter().map(|(state, _)| &state.master).collect::<Vec<_>>(),
+                &group.iter().map(|(_, gradient)| *gradient).collect::<Vec<_>>(),
+                &group.iter().map(|(state, _)| &state.exp_avg).collect::<Vec<_>>(),
+                &group.iter().map(|(state, _)| &state.exp_avg_sq).collect::<Vec<_>>(),
                 self.step,
                 &AdamW { lr: learning_rate, beta1: s.beta1, beta2: s.beta2, eps: s.eps, weight_decay },
             )?;
         }
         for (parameter, still) in self.parameters.iter_mut().zip(&still) {
-            parameter.master.copy_(still);
+            if let (Some(state), Some(still)) = (&mut parameter.state, still) {
+                state.master.copy_(still);
+            }
         }
         for parameter in &mut self.parameters {
             parameter.gathered = None;
         }
-        self.publish();
+        self.publish(world)?;
         Ok(StepReport { grad_norm, learning_rate })
     }
 
@@ -273,29 +441,34 @@ impl Optimizer {
         StepReport { grad_norm, learning_rate }
     }
 
-    /// Rounds the float32 weights into the tensors that the model computes with.
-    fn publish(&mut self) {
+    /// Rounds the float32 weights into the tensors that the model computes with, on all processes.
+    fn publish(&mut self, world: &World) -> Result<(), OptimizerError> {
         let _no_grad = tch::no_grad_guard();
-        for parameter in &mut self.parameters {
-            if parameter.narrow {
-                parameter.compute.copy_(&parameter.master);
+        for parameter in self.parameters.iter_mut().filter(|p| p.narrow) {
+            if let Some(state) = &parameter.state {
+                parameter.compute.copy_(&state.master);
             }
         }
+        if let Some([layout, _]) = &self.layouts {
+            let tensors: Vec<Tensor> = self.parameters.iter().map(|p| p.compute.detach()).collect();
+            layout.from_owners(world, "weights", &tensors)?;
+        }
+        Ok(())
     }
 
-    /// Both moments of every parameter, as `exp_avg.NAME` and `exp_avg_sq.NAME`; the tensors are the optimizer's own.
+    /// Both moments of every parameter of this process's share, as `exp_avg.NAME` and `exp_avg_sq.NAME`; the tensors are the
+    /// optimizer's own.
     #[must_use]
     pub fn moments(&self) -> Vec<(String, Tensor)> {
         let both = |p: &Parameter| {
-            [
-                (format!("exp_avg.{}", p.name), p.exp_avg.shallow_clone()),
-                (format!("exp_avg_sq.{}", p.name), p.exp_avg_sq.shallow_clone()),
-            ]
+            let state = p.state.as_ref()?;
+            let [first, second] = MOMENTS.map(|prefix| format!("{prefix}{}", p.name));
+            Some([(first, state.exp_avg.shallow_clone()), (second, state.exp_avg_sq.shallow_clone())])
         };
-        self.parameters.iter().flat_map(both).collect()
+        self.parameters.iter().filter_map(both).flatten().collect()
     }
 
-    /// Takes over saved weights and moments, by name, after `steps` steps.
+    /// Takes over saved weights and moments, by name, after `steps` steps; all processes have all of them.
     ///
     /// # Errors
     /// [`OptimizerError::State`] when a tensor is missing, left over or of another shape.
@@ -304,6 +477,7 @@ impl Optimizer {
         steps: u64,
         masters: Vec<(String, Tensor)>,
         moments: Vec<(String, Tensor)>,
+        world: &World,
     ) -> Result<(), OptimizerError> {
         let _no_grad = tch::no_grad_guard();
         for (what, saved, mut own) in [("weights", masters, self.masters()), ("moments", moments, self.moments())] {
@@ -318,127 +492,21 @@ impl Optimizer {
                 }
                 tensor.copy_(&found);
             }
-            if let Some(name) = saved.keys().min() {
+            let elsewhere = |name: &&String| self.place(name) / 2 < self.parameters.len();
+            if let Some(name) = saved.keys().filter(|name| !elsewhere(name)).min() {
                 return Err(OptimizerError::State(format!("has {what} {name}, which this run does not train")));
             }
         }
         self.step = steps;
-        self.publish();
-        Ok(())
+        self.publish(world)
     }
+}
+
+/// A result in an option, the other way round.
+fn transposed(found: Option<Result<Tensor, tch::TchError>>) -> Result<Option<Tensor>, OptimizerError> {
+    Ok(found.transpose()?)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ScheduleKind;
-    use tch::Device;
-
-    fn optimizer() -> Optimizer {
-        torch_ext::init();
-        let ones = |shape: &[i64]| Tensor::ones(shape, (Kind::Float, Device::Cpu));
-        let named = vec![("matrix".to_owned(), ones(&[2, 3])), ("gain".to_owned(), ones(&[3]))];
-        let settings = OptimizerSettings {
-            beta1: 0.9,
-            beta2: 0.95,
-            eps: 1e-8,
-            weight_decay: 0.5,
-            decay_norms_and_biases: false,
-            max_grad_norm: None,
-        };
-        let (kind, peak) = (ScheduleKind::Constant, 0.1);
-        let schedule = Schedule { kind, peak, warmup_steps: 0, total_steps: 9, final_ratio: 0.0, decay_steps: 0 };
-        Optimizer::new(named, &|_| Ok(None), settings, schedule).unwrap()
-    }
-
-    fn backward(optimizer: &mut Optimizer, factor: f64) {
-        let loss = optimizer.parameters.iter().map(|p| p.compute.sum(Kind::Float) * factor).sum::<Tensor>();
-        loss.backward();
-        optimizer.gather().unwrap();
-    }
-
-    fn first(optimizer: &Optimizer) -> [f64; 2] {
-        [0, 1].map(|index| optimizer.parameters[index].master.flatten(0, -1).double_value(&[0]))
-    }
-
-    #[test]
-    fn norms_and_biases_do_not_decay() {
-        let mut optimizer = optimizer();
-        backward(&mut optimizer, 0.0);
-        optimizer.step().unwrap();
-        let [matrix, gain] = first(&optimizer);
-        assert!((matrix - (1.0 - 0.1 * 0.5)).abs() < 1e-6 && gain == 1.0, "{matrix} {gain}");
-    }
-
-    #[test]
-    fn masters_begin_at_the_exact_numbers_and_a_step_of_length_0_keeps_them() {
-        torch_ext::init();
-        let exact = [0.1_f32, -0.0, 1e-30, 3.000_000_2];
-        let narrow = Tensor::from_slice(&exact).to_kind(Kind::BFloat16);
-        let settings = optimizer().settings;
-        let (kind, peak) = (ScheduleKind::Constant, 0.0);
-        let schedule = Schedule { kind, peak, warmup_steps: 0, total_steps: 9, final_ratio: 0.0, decay_steps: 0 };
-        let named = vec![("w".to_owned(), narrow.shallow_clone())];
-        let look_up = |name: &str| Ok((name == "w").then(|| Tensor::from_slice(&exact)));
-        let mut optimizer = Optimizer::new(named, &look_up, settings, schedule).unwrap();
-        backward(&mut optimizer, 1.0);
-        optimizer.step().unwrap();
-        let bits =
-            |tensor: &Tensor| Vec::<f32>::try_from(tensor).unwrap().into_iter().map(f32::to_bits).collect::<Vec<_>>();
-        assert_eq!(bits(&optimizer.masters()[0].1), exact.map(f32::to_bits));
-        assert_eq!(
-            bits(&narrow.to_kind(Kind::Float)),
-            bits(&Tensor::from_slice(&exact).to_kind(Kind::BFloat16).to_kind(Kind::Float))
-        );
-    }
-
-    #[test]
-    fn other_weights_are_lent_and_come_back() {
-        for kind in [Kind::Float, Kind::BFloat16] {
-            torch_ext::init();
-            let compute = Tensor::from_slice(&[1.0_f32, 2.0]).to_kind(kind);
-            let named = vec![("w".to_owned(), compute.shallow_clone())];
-            let own = optimizer();
-            let mut optimizer = Optimizer::new(
-                named,
-                &|_| Ok(Some(Tensor::from_slice(&[1.001_f32, 2.001]))),
-                own.settings,
-                own.schedule,
-            )
-            .unwrap();
-            let before = Vec::<f32>::try_from(&optimizer.masters()[0].1).unwrap();
-            let lent = Tensor::from_slice(&[5.0_f32, 6.0]);
-            let read = || Ok(Vec::<f32>::try_from(compute.detach().to_kind(Kind::Float))?);
-            let seen = optimizer.with_weights(vec![("w".to_owned(), lent.shallow_clone())], read).unwrap();
-            assert_eq!(seen, [5.0, 6.0]);
-            assert_eq!(read().unwrap(), [1.0, 2.0]);
-            assert_eq!(Vec::<f32>::try_from(&optimizer.masters()[0].1).unwrap(), before);
-            assert_eq!(Vec::<f32>::try_from(&lent).unwrap(), [5.0, 6.0]);
-        }
-    }
-
-    #[test]
-    fn a_lack_of_memory_says_what_for_and_how_much() {
-        torch_ext::init();
-        let huge = Tensor::ones([1], (Kind::BFloat16, Device::Cpu)).expand([1 << 44], true);
-        let own = optimizer();
-        let named = vec![("w".to_owned(), huge)];
-        let error = Optimizer::new(named, &|_| Ok(None), own.settings, own.schedule).err().unwrap();
-        assert_eq!(
-            format!("{error:#}"),
-            "the optimizer's state of 17592186044416 trained weights, 211106.2 GB: out of memory: the system did not give \
-             70368.7 GB"
-        );
-    }
-
-    #[test]
-    fn a_gradient_that_is_not_finite_or_missing_changes_nothing() {
-        let mut optimizer = optimizer();
-        let error = optimizer.step().unwrap_err().to_string();
-        assert_eq!(error, "no gradient reached matrix: the loss does not depend on it");
-        backward(&mut optimizer, f64::INFINITY);
-        let error = optimizer.step().unwrap_err().to_string();
-        assert_eq!(error, "the gradient of matrix is not finite");
-        assert_eq!((first(&optimizer), optimizer.steps()), ([1.0, 1.0], 0));
-    }
-}
+#[path = "optimizer_tests.rs"]
+mod tests;

@@ -1,4 +1,6 @@
 //! What survives a kill: checkpoints and the tensors in them.
 
 pub mod checkpoint;
+pub(crate) mod interval;
 pub mod state;
+pub(crate) mod writer;

@@ -89,7 +89,21 @@ fn declare(tensors: &[(String, Tensor)], kind: Kind) -> anyhow::Result<Vec<(Stri
 fn fill(mut writer: SafetensorsWriter, tensors: &[(String, Tensor)], kind: Kind) -> anyhow::Result<Digests> {
     let _no_grad = tch::no_grad_guard();
     for (name, tensor) in tensors {
-        writer.write(name, &llama::to_bytes(tensor, kind)?)?;
+        match bytes_of(tensor, kind) {
+            Some(bytes) => writer.write(name, bytes)?,
+            None => writer.write(name, &llama::to_bytes(tensor, kind)?)?,
+        }
     }
     Ok(writer.finish_with_digests()?.into_iter().collect())
+}
+
+/// The bytes of a tensor as they stand in memory, where they are those of a file.
+fn bytes_of(tensor: &Tensor, kind: Kind) -> Option<&[u8]> {
+    let plain = tensor.kind() == kind && tensor.device() == tch::Device::Cpu && tensor.is_contiguous();
+    if !plain || cfg!(target_endian = "big") || tensor.numel() == 0 {
+        return None;
+    }
+    let bytes = tensor.numel() * kind.elt_size_in_bytes();
+    // SAFETY: a contiguous tensor in the processor's memory, which lives as long as the reference.
+    Some(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>().cast_const(), bytes) })
 }

@@ -61,12 +61,14 @@ mod save;
 pub mod sources;
 mod summary;
 mod template;
+mod together;
 mod training;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use chat::ChatTemplate;
+use distributed::{Place, World};
 use llama::device::{Compute, Count};
 use llama::{ModelFolder, device, locate};
 use run::{Begun, Facts, Input, Session};
@@ -79,6 +81,8 @@ use memory::Needs;
 pub use run::{Class, Flags, Resolved, resolve};
 pub use sources::{Account, Encoded, Encoder, OverLong, RecordError, Row, Sources};
 pub use training::Training;
+
+use together::{Part, Start};
 
 use crate::watch::cost::Trained;
 use crate::{Objective, Outcome, Plan, Report, RunFolder, Source, TrainSettings, TrainedWeights, train};
@@ -133,6 +137,8 @@ pub struct Setup<'a> {
     pub kind: Kind,
     /// The most tokens of a sequence.
     pub max_length: usize,
+    /// All processes of the run. Each prepares all of the data.
+    pub world: &'a World,
 }
 
 impl<'a> Setup<'a> {
@@ -170,13 +176,16 @@ pub enum Ending {
     Already(Report, PathBuf),
     /// Everything was shown, nothing was trained.
     DryRun,
+    /// This process trained with others, and the first of them has the result.
+    Helped,
 }
 
-/// Runs a stage as its configuration says, or goes on where it was stopped.
+/// Runs a stage as its configuration says, or goes on where it was stopped. Where a launcher has started several processes,
+/// they train together: [`distributed::Place`].
 ///
 /// # Errors
 /// A sentence on what is wrong with configuration, data, model, folder or training; also when a signal stopped the run,
-/// whose state is then saved.
+/// whose state is then saved, and when another process is gone.
 pub fn run<C: StageConfig, O: Objective>(
     stage: &str,
     resolved: &Resolved<C>,
@@ -186,8 +195,35 @@ pub fn run<C: StageConfig, O: Objective>(
     let training = resolved.config.training();
     training.check()?;
     resolved.config.check()?;
+    let mut world = match Place::from_env()? {
+        Some(place) if dry_run && place.rank > 0 => return Ok(Ending::DryRun),
+        Some(place) if !dry_run => World::join(place, training.rank_limit())?,
+        _ => World::single(),
+    };
+    let ended = together::compute(training, &mut world)
+        .and_then(|compute| run_in(&world, stage, resolved, dry_run, compute, prepare));
+    match ended {
+        Ok(ending) => {
+            world.finish()?;
+            Ok(ending)
+        }
+        Err(error) => {
+            world.fail(&format!("{error:#}"));
+            Err(error)
+        }
+    }
+}
+
+fn run_in<C: StageConfig, O: Objective>(
+    world: &World,
+    stage: &str,
+    resolved: &Resolved<C>,
+    dry_run: bool,
+    (device, kind): (Device, Kind),
+    prepare: impl FnOnce(&Setup) -> anyhow::Result<Prepared<O>>,
+) -> anyhow::Result<Ending> {
+    let training = resolved.config.training();
     let base = locate::locate(&training.model.to_string_lossy())?;
-    let (device, kind) = compute(training)?.resolve()?;
     let facts = Facts {
         stage,
         class: |key| C::common_class(key).or_else(|| Training::class(key)).unwrap_or_else(|| C::class(key)),
@@ -197,37 +233,52 @@ pub fn run<C: StageConfig, O: Objective>(
         libtorch: Some(device::LIBTORCH),
         notes: Vec::new(),
     };
-    let folder = RunFolder::open(&training.output)?;
+    together::agree(world, &resolved.config, &facts)?;
+    let (folder, _scratch) = together::folder(world, &training.output)?;
     if dry_run {
-        let (model, prepared) = prepared(&folder, (training, dry_run), &base, (device, kind), prepare)?;
+        let (model, prepared) = prepared(world, &folder, (training, dry_run), &base, (device, kind), prepare)?;
         return tried(resolved, model, prepared, &base, (kind, device));
     }
-    let mut session = match Session::begin(folder, resolved, facts)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", training.output.display(), record.summary);
-            let report = serde_json::from_value(record.stage.figures["report"].clone())
-                .with_context(|| format!("{} has no report", training.output.display()))?;
-            return Ok(Ending::Already(report, result_folder(&training.output)));
+    let mut part = if !world.is_first() {
+        Part::Other(folder)
+    } else {
+        match Session::begin(folder, resolved, facts)? {
+            Begun::Finished(record) => {
+                Start { finished: true, ..Start::default() }.tell(world)?;
+                world.done()?;
+                println!("{} is finished already:\n{}", training.output.display(), record.summary);
+                let report = serde_json::from_value(record.stage.figures["report"].clone())
+                    .with_context(|| format!("{} has no report", training.output.display()))?;
+                return Ok(Ending::Already(report, result_folder(&training.output)));
+            }
+            Begun::Going(session) => Part::First(session),
         }
-        Begun::Going(session) => session,
     };
-    let (mut model, mut prepared) = prepared(session.folder(), (training, dry_run), &base, (device, kind), prepare)?;
-    session.start(json!({"data": prepared.data}))?;
+    let start = part.start().tell(world)?;
+    if start.finished {
+        world.done()?;
+        return Ok(Ending::Helped);
+    }
+    let (mut model, mut prepared) =
+        prepared(world, part.folder(), (training, dry_run), &base, (device, kind), prepare)?;
+    if let Part::First(session) = &mut part {
+        session.start(json!({"data": prepared.data}))?;
+    }
     let extra = prepared.objective.extra();
     let lora = adapter::lora_config(training, &base, &extra);
     let named = adapter::trained_tensors(&mut model.model, lora.as_ref(), &extra, training.seed)?;
     let count: u64 = named.iter().map(|(_, tensor)| tensor.numel() as u64).sum();
     let trained = if lora.is_some() { Trained::Adapter { weights: count } } else { Trained::Everything };
     let needs = Needs::new(training, prepared.objective.extent(), model.model.config(), (kind, device), trained);
-    if session.only_output() {
-        has_last_checkpoint(session.folder(), prepared.objective.steps())?;
-    } else {
+    let run = part.folder();
+    if world.is_first() && start.only_output {
+        has_last_checkpoint(run, prepared.objective.steps())?;
+    } else if world.is_first() {
         show(resolved, &prepared, &model, &needs, count, (kind, device))?;
     }
-    let run = session.folder();
-    torch_ext::catch(|| prepared.objective.begin(&model.model, run))
+    torch_ext::catch(|| prepared.objective.begin(&model.model, run, world))
         .context("what is computed before the first step")?;
-    let mut settings = training.settings(prepared.objective.steps(), trained, session.fingerprint().to_owned());
+    let mut settings = training.settings(prepared.objective.steps(), trained, start.fingerprint);
     settings.lora = lora.clone();
     settings.recompute = needs.recompute;
     resolved.config.adjust(&mut settings);
@@ -236,7 +287,7 @@ pub fn run<C: StageConfig, O: Objective>(
     let weights = TrainedWeights { named, exact: &exact };
     let result = save::Result { run, training, base: &base, model: &model, lora: lora.as_ref(), extra: &extra };
     let decorate = |target: &Path| result.decorate(target);
-    let (weights, report) = match train(run, &model.model, weights, &prepared.objective, &settings, &decorate)? {
+    let (weights, report) = match train(run, &model.model, weights, &prepared.objective, &settings, &decorate, world)? {
         Outcome::Interrupted(step) => {
             bail!("stopped by a signal after step {step}; a checkpoint is saved: the same command goes on from there")
         }
@@ -244,6 +295,9 @@ pub fn run<C: StageConfig, O: Objective>(
             (weights, Report { memory_estimate: Some(needs.estimate.total()), ..report })
         }
     };
+    if !world.is_first() {
+        return Ok(Ending::Helped);
+    }
     result.save(&weights)?;
     let steps = summary::steps(run)?;
     let summary = summary::text(run, &report, &steps);
@@ -260,7 +314,9 @@ pub fn run<C: StageConfig, O: Objective>(
         ],
     )?;
     let folder = result_folder(run.path());
-    session.finish(&["adapter", "model"], &summary, json!({"data": prepared.data, "report": report}))?;
+    if let Part::First(session) = part {
+        session.finish(&["adapter", "model"], &summary, json!({"data": prepared.data, "report": report}))?;
+    }
     println!("{summary}\nwritten: {}; plots: {}", folder.display(), page.display());
     Ok(Ending::Trained(report, folder))
 }
@@ -293,6 +349,7 @@ fn inputs<C: StageConfig>(config: &C, base: &Path) -> anyhow::Result<Vec<Input>>
 }
 
 fn prepared<O>(
+    world: &World,
     run: &RunFolder,
     (training, dry_run): (&Training, bool),
     base: &Path,
@@ -302,10 +359,10 @@ fn prepared<O>(
     let mut model = ModelFolder::load(base, Some(kind), device)?;
     if let Some(template) = &mut model.template {
         template.set_plain_special_tokens(training.plain_special_tokens);
-        template::fix(template, run, &training.template_var, dry_run)?;
+        template::fix(template, run, &training.template_var, dry_run, world)?;
     }
     let max_length = training.max_length_in(model.model.config().max_position_embeddings as usize)?;
-    let prepared = prepare(&Setup { model: &model, run, device, kind, max_length })?;
+    let prepared = prepare(&Setup { model: &model, run, device, kind, max_length, world })?;
     Ok((model, prepared))
 }
 

@@ -44,13 +44,14 @@ pub(super) fn text(run: &RunFolder, report: &Report, steps: &[StepMetrics]) -> S
     if skipped > 0 {
         write!(text, "\n{skipped} steps were skipped as spikes").ok();
     }
-    let CheckpointCost { count, bytes, seconds } = report.checkpoints;
+    let CheckpointCost { count, bytes, seconds, writing_seconds } = report.checkpoints;
     if count > 0 {
         let share = 100.0 * seconds / report.seconds.max(1e-9);
         let gigabytes = bytes as f64 / 1e9;
         write!(
             text,
-            "\n{count} checkpoints of {gigabytes:.2} GB together took {seconds:.1} s, {share:.1}% of the training time"
+            "\n{count} checkpoints of {gigabytes:.2} GB together: training stood still for {seconds:.1} s, {share:.1}% of its \
+             time, while writing took {writing_seconds:.1} s"
         )
         .ok();
     }

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use chat::ChatTemplate;
+use distributed::World;
 
 use crate::RunFolder;
 
@@ -18,9 +19,10 @@ pub(super) fn fix(
     run: &RunFolder,
     variables: &[String],
     dry_run: bool,
+    world: &World,
 ) -> anyhow::Result<()> {
     let variables = chat::template_variables(variables).map_err(anyhow::Error::msg)?;
-    for name in template.unread(&variables) {
+    for name in template.unread(&variables).into_iter().filter(|_| world.is_first()) {
         eprintln!("warning: --template-var {name}: the chat template does not read it");
     }
     let has_day = variables.contains_key(chat::NOW);
@@ -29,6 +31,10 @@ pub(super) fn fix(
         return Ok(());
     }
     let path = run.join(DATE);
+    if !world.is_first() {
+        // The first process's, which may be of an earlier day.
+        std::fs::write(&path, world.share_bytes("date", &[])?)?;
+    }
     let date = match std::fs::read_to_string(&path) {
         Ok(text) => chrono::NaiveDate::parse_from_str(text.trim(), FORM)
             .with_context(|| format!("{}: {:?} is no date such as 2026-11-29", path.display(), text.trim()))?,
@@ -41,6 +47,10 @@ pub(super) fn fix(
         }
     };
     template.set_now(date.and_time(chrono::NaiveTime::MIN));
+    if !world.is_first() {
+        return Ok(());
+    }
+    world.share_bytes("date", date.format(FORM).to_string().as_bytes())?;
     println!("The chat template writes the date: {} in this run ({})", date.format(FORM), path.display());
     Ok(())
 }
@@ -58,20 +68,22 @@ mod tests {
             template.render_with(&Default::default(), &[], &RenderOptions::default()).unwrap()
         };
         let mut template = ChatTemplate::new("{{ strftime_now('%d %b %Y') }}{{ x }}").unwrap();
-        fix(&mut template, &run, &[], true).unwrap();
+        fix(&mut template, &run, &[], true, &World::single()).unwrap();
         assert!(!run.join(DATE).exists(), "a dry run leaves nothing");
-        fix(&mut template, &run, &[], false).unwrap();
+        fix(&mut template, &run, &[], false, &World::single()).unwrap();
         let today = rendered(&template);
         let mut again = ChatTemplate::new("{{ strftime_now('%d %b %Y') }}{{ x }}").unwrap();
-        fix(&mut again, &run, &[], false).unwrap();
+        fix(&mut again, &run, &[], false, &World::single()).unwrap();
         assert_eq!(rendered(&again), today);
         std::fs::write(run.join(DATE), "2024-07-26\n").unwrap();
-        fix(&mut again, &run, &["x=!".to_owned()], false).unwrap();
+        fix(&mut again, &run, &["x=!".to_owned()], false, &World::single()).unwrap();
         assert_eq!(rendered(&again), "26 Jul 2024!");
         let day = ["strftime_now=2020-02-02".to_owned(), "x=?".to_owned()];
-        fix(&mut again, &run, &day, false).unwrap();
+        fix(&mut again, &run, &day, false, &World::single()).unwrap();
         assert_eq!(rendered(&again), "02 Feb 2020?", "the day that was asked for");
         std::fs::write(run.join(DATE), "yesterday").unwrap();
-        assert!(format!("{:#}", fix(&mut again, &run, &[], false).unwrap_err()).contains("is no date"));
+        assert!(
+            format!("{:#}", fix(&mut again, &run, &[], false, &World::single()).unwrap_err()).contains("is no date")
+        );
     }
 }

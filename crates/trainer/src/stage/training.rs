@@ -1,6 +1,7 @@
 //! The keys that every training stage has.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::ensure;
 use run::Class;
@@ -9,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::sources::OverLong;
 use crate::watch::cost::Trained;
 use crate::{
-    AverageKind, AverageSettings, OptimizerSettings, Plan, Schedule, ScheduleKind, Source, StepSize, TrainSettings,
-    WeightsFile,
+    AverageKind, AverageSettings, Interval, OptimizerSettings, Plan, Reduce, Schedule, ScheduleKind, Source, StepSize,
+    TrainSettings, WeightsFile,
 };
 use llama::device::{Compute, Count, Dtype, Place};
 
@@ -133,9 +134,9 @@ pub struct Training {
     /// Steps between checkpoints, 0 for none by steps
     #[arg(long, help_heading = "Evaluation and checkpoints")]
     pub checkpoint_steps: u64,
-    /// Minutes between checkpoints, 0 for none by time
-    #[arg(long, help_heading = "Evaluation and checkpoints")]
-    pub checkpoint_minutes: f64,
+    /// Minutes between checkpoints, 0 for none by time; auto: as often as pays, by what a checkpoint costs
+    #[arg(long, value_name = "N|auto", help_heading = "Evaluation and checkpoints")]
+    pub checkpoint_minutes: Interval,
     /// Newest checkpoints to keep
     #[arg(long, help_heading = "Evaluation and checkpoints")]
     pub keep_last: usize,
@@ -158,6 +159,12 @@ pub struct Training {
     /// Threads for the processor's arithmetic; auto: as many as are fastest beside the other programs [default: one for each core]
     #[arg(long, value_name = "N|auto", help_heading = "Machine")]
     pub threads: Option<Count>,
+    /// How the gradients of several processes are added up
+    #[arg(long, help_heading = "Machine")]
+    pub reduce: Reduce,
+    /// Seconds that a process waits for another before it gives up
+    #[arg(long, help_heading = "Machine")]
+    pub rank_seconds: f64,
     /// Type of the saved weights [default: as the model's files]
     #[arg(long, help_heading = "Machine")]
     pub save_dtype: Option<Dtype>,
@@ -202,13 +209,15 @@ impl Default for Training {
             recompute_layers: None,
             eval_steps: 0,
             checkpoint_steps: 0,
-            checkpoint_minutes: 10.0,
+            checkpoint_minutes: Interval::Minutes(10.0),
             keep_last: 2,
             keep_best: 1,
             seed: 0,
             dtype: None,
             device: None,
             threads: None,
+            reduce: Reduce::Exact,
+            rank_seconds: 600.0,
             save_dtype: None,
         }
     }
@@ -252,10 +261,18 @@ impl Training {
             ("--eps", self.eps),
             ("--weight-decay", self.weight_decay),
             ("--max-grad-norm", self.max_grad_norm),
-            ("--checkpoint-minutes", self.checkpoint_minutes),
+            (
+                "--checkpoint-minutes",
+                if let Interval::Minutes(minutes) = self.checkpoint_minutes { minutes } else { 0.0 },
+            ),
         ] {
             ensure!(value >= 0.0 && value.is_finite(), "{name} is {value}; it must be 0 or more");
         }
+        ensure!(
+            self.rank_seconds > 0.0 && self.rank_seconds <= 1e6,
+            "--rank-seconds is {}; it must be more than 0, and a million at most",
+            self.rank_seconds
+        );
         ensure!(self.lora_rank >= 0, "--lora-rank is {}; it must be 0 (full fine-tuning) or more", self.lora_rank);
         if self.lora_rank == 0 {
             ensure!(self.lora_alpha.is_none(), "--lora-alpha without --lora-rank: give a rank, or leave it out");
@@ -310,12 +327,11 @@ impl Training {
         match key {
             // Compared by content.
             "model" | "data" | "eval_data" => Some(Class::Free),
-            "output" | "checkpoint_steps" | "checkpoint_minutes" | "keep_last" | "keep_best" | "eval_steps" => {
-                Some(Class::Free)
-            }
+            "output" | "checkpoint_steps" | "checkpoint_minutes" | "keep_last" | "keep_best" | "eval_steps"
+            | "rank_seconds" => Some(Class::Free),
             // Every sum is the same sum.
             "recompute" | "recompute_layers" => Some(Class::Free),
-            "micro_batch_tokens" | "dtype" | "device" | "threads" => Some(Class::Bits),
+            "micro_batch_tokens" | "dtype" | "device" | "threads" | "reduce" => Some(Class::Bits),
             "merge" | "save_dtype" => Some(Class::Output),
             _ => None,
         }
@@ -354,6 +370,12 @@ impl Training {
         Compute { dtype: self.dtype, device: self.device, threads: self.threads }
     }
 
+    /// How long a process waits for another.
+    #[must_use]
+    pub fn rank_limit(&self) -> Duration {
+        Duration::from_secs_f64(self.rank_seconds)
+    }
+
     /// What the loop needs to know for a run of `steps` steps.
     #[must_use]
     pub fn settings(&self, steps: u64, trained: Trained, fingerprint: String) -> TrainSettings {
@@ -384,7 +406,7 @@ impl Training {
                 Trained::Adapter { .. } => WeightsFile::Adapter,
             },
             checkpoint_steps: above(self.checkpoint_steps),
-            checkpoint_minutes: (self.checkpoint_minutes > 0.0).then_some(self.checkpoint_minutes),
+            checkpoint_interval: self.checkpoint_minutes,
             keep_last: self.keep_last,
             keep_best: self.keep_best,
             eval_steps: above(self.eval_steps),
@@ -398,6 +420,7 @@ impl Training {
             },
             spike_guard: None,
             lora: None,
+            reduce: self.reduce,
             fingerprint,
         }
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod console;
 pub mod cost;
+pub(crate) mod heart;
 pub mod memory;
 pub mod metrics;
 pub(crate) mod report;

@@ -96,7 +96,7 @@ pub fn load<C: Encoder>(training: &Training, setup: &Setup, encoder: &C) -> anyh
             ledger.hold_out(items.len());
         }
         held_out.extend(held.into_iter().flatten());
-        if held_out.is_empty() {
+        if held_out.is_empty() && setup.world.is_first() {
             eprintln!(
                 "warning: --eval-fraction {} holds nothing out, since each file has fewer than two different prompts: the \
                  run has no evaluation of its own; give --eval-data, or more data",
@@ -109,7 +109,7 @@ pub fn load<C: Encoder>(training: &Training, setup: &Setup, encoder: &C) -> anyh
         let (items, mut ledger) = next(Path::new(path), 0.0)?;
         ledger.hold_out(items.len());
         ledger.overlap = items.iter().filter(|item| trained.contains(&item.prompt)).count() as u64;
-        if ledger.overlap > 0 {
+        if ledger.overlap > 0 && setup.world.is_first() {
             eprintln!(
                 "warning: {} of the {} evaluation examples of {path} have a prompt that is trained on too: their loss \
                  says little about unseen prompts; take them out of one of the files, or use --eval-fraction",
@@ -120,7 +120,9 @@ pub fn load<C: Encoder>(training: &Training, setup: &Setup, encoder: &C) -> anyh
         ledgers.push(ledger);
         held_out.extend(items);
     }
-    encoder.finish();
+    if setup.world.is_first() {
+        encoder.finish();
+    }
     let names = held_out.iter().map(|item| json!({"id": encoder.id(&item.example)}));
     if !held_out.is_empty() {
         dataset::jsonl::write_all(setup.run.join("held-out.jsonl"), names)?;

@@ -1,0 +1,380 @@
+//! The training loop.
+
+mod save;
+mod step;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use distributed::World;
+use llama::{Llama, LoraConfig};
+use run::{RunFolder, Signals};
+use serde::{Deserialize, Serialize};
+use torch_ext::catch;
+
+use crate::objective::{Evaluation, Objective};
+use crate::optim::average::{Average, AverageSettings};
+use crate::optim::optimizer::{Optimizer, OptimizerSettings};
+use crate::optim::schedule::Schedule;
+use crate::optim::spike::{SpikeGuard, Spikes};
+use crate::persist::checkpoint::{Checkpoints, Manifest};
+use crate::persist::interval::Interval;
+use crate::persist::state::{Named, WeightsFile};
+use crate::persist::writer::{Writer, side_files};
+use crate::share::To;
+use crate::watch::console::Console;
+use crate::watch::cost::{Trained, matrix_rate};
+use crate::watch::heart::Heart;
+use crate::watch::metrics::{self, MetricsLog, StepMetrics};
+use save::Saved;
+
+/// How the gradients of several processes are added up.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reduce {
+    /// Micro-batch by micro-batch, in the order of one process: the bytes do not depend on the number of processes
+    #[default]
+    Exact,
+    /// Each process its own, then all by the communication library: less traffic, other rounding
+    Fast,
+}
+
+/// How to train.
+#[derive(Debug, Clone)]
+pub struct TrainSettings {
+    /// AdamW.
+    pub optimizer: OptimizerSettings,
+    /// The learning rate.
+    pub schedule: Schedule,
+    /// Seeds every random choice.
+    pub seed: u64,
+    /// Of how many layers, from the first, activations are computed again in the backward pass instead of kept.
+    pub recompute: usize,
+    /// What is trained.
+    pub trained: Trained,
+    /// Where the trained weights stand in a checkpoint.
+    pub weights_file: WeightsFile,
+    /// Steps between checkpoints.
+    pub checkpoint_steps: Option<u64>,
+    /// Time between checkpoints.
+    pub checkpoint_interval: Interval,
+    /// Checkpoints to keep: the newest.
+    pub keep_last: usize,
+    /// Checkpoints to keep: those of lowest evaluation loss.
+    pub keep_best: usize,
+    /// Steps between evaluations; the weights are also evaluated before the first step and after the last.
+    pub eval_steps: Option<u64>,
+    /// An average of the weights to keep beside them, to evaluate and to return.
+    pub average: AverageSettings,
+    /// Which steps are skipped, if any.
+    pub spike_guard: Option<SpikeGuard>,
+    /// The low-rank updates that are trained; none in full fine-tuning.
+    pub lora: Option<LoraConfig>,
+    /// How the gradients of several processes are added up.
+    pub reduce: Reduce,
+    /// Digest of everything that decides the run's course.
+    pub fingerprint: String,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Report {
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Tokens seen.
+    pub tokens: u64,
+    /// Trained tokens seen.
+    pub trained_tokens: u64,
+    /// Seconds of training, over all parts of an interrupted run.
+    pub seconds: f64,
+    /// Tokens per second over all steps.
+    pub tokens_per_second: f64,
+    /// The evaluation of the weights that are saved.
+    pub evaluation: Option<Evaluation>,
+    /// With an average of the weights, which is what is saved: the evaluation of the last ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_evaluation: Option<Evaluation>,
+    /// What checkpoints cost since the run was last started.
+    #[serde(default)]
+    pub checkpoints: CheckpointCost,
+    /// The most memory that this process held, in bytes.
+    pub peak_memory: Option<u64>,
+    /// What was estimated for it before the first step.
+    #[serde(default)]
+    pub memory_estimate: Option<u64>,
+    /// Processes that trained together.
+    #[serde(default = "one")]
+    pub processes: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// What it took to save checkpoints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct CheckpointCost {
+    /// How many were saved.
+    pub count: u64,
+    /// Their bytes together.
+    pub bytes: u64,
+    /// The time that training stood still for them.
+    pub seconds: f64,
+    /// The time that writing them took beside it.
+    #[serde(default)]
+    pub writing_seconds: f64,
+}
+
+/// How training ended.
+pub enum Outcome {
+    /// All steps are done: the trained weights in float32, or their average as [`Average::tensors`] names it; with several
+    /// processes on the first.
+    Finished(Named, Report),
+    /// A signal stopped it after so many steps, and a checkpoint is saved.
+    Interrupted(u64),
+}
+
+/// What a checkpoint adds to the trained weights and the optimizer's state, so that it is a model folder: configuration and
+/// tokenizer.
+pub type WriteSideFiles<'a> = &'a dyn Fn(&Path) -> anyhow::Result<()>;
+
+/// The metric of a step that was skipped as a spike.
+pub(crate) const SKIPPED: &str = "skipped";
+
+struct Run<'a, O: Objective> {
+    objective: &'a O,
+    model: &'a Llama,
+    settings: &'a TrainSettings,
+    world: &'a World,
+    pulse: Heart,
+    optimizer: Optimizer,
+    average: Option<Average>,
+    spikes: Option<Spikes>,
+    tokens: u64,
+    trained_tokens: u64,
+    seconds: f64,
+    /// The last evaluation of the weights that would be saved.
+    evaluation: Option<Evaluation>,
+    /// That of the last weights at the same time, where these are others.
+    last_evaluation: Option<Evaluation>,
+    /// After how many steps that was.
+    evaluated_at: u64,
+    checkpoint_cost: CheckpointCost,
+    /// Seconds that training stood still for the last checkpoint, or will for the first one.
+    pause: f64,
+    /// That of the checkpoint which is being written, and whether someone asked for it.
+    pending: (f64, bool),
+}
+
+/// The tensors that a run trains.
+pub struct TrainedWeights<'a> {
+    /// What the model computes with, under the names in the saved files.
+    pub named: Named,
+    /// The numbers of a weight as the model's files have them, see [`Optimizer::new`].
+    pub exact: &'a dyn Fn(&str) -> anyhow::Result<Option<tch::Tensor>>,
+}
+
+/// Trains tensors of `model` from the newest whole checkpoint in `run`, or from the start; by all processes of `world`
+/// together, of which the first writes files and speaks.
+///
+/// # Errors
+/// When a number is not finite (with the examples and the first place), when a step has nothing to train on, when a
+/// checkpoint is of another run, when the disk refuses, or when a process is gone.
+pub fn train<O: Objective>(
+    run: &RunFolder,
+    model: &Llama,
+    weights: TrainedWeights,
+    objective: &O,
+    settings: &TrainSettings,
+    decorate: WriteSideFiles,
+    world: &World,
+) -> anyhow::Result<Outcome> {
+    let TrainedWeights { named, exact } = weights;
+    let optimizer = Optimizer::shared(named, exact, settings.optimizer, settings.schedule.clone(), world)?;
+    let average = catch(|| anyhow::Ok(Average::new(settings.average, &optimizer.masters())));
+    let average = average.context("the average of the weights")?;
+    let folder = run.join("checkpoints");
+    let open = || Checkpoints::open(folder, settings.keep_last, settings.keep_best);
+    let checkpoints = world.is_first().then(open).transpose()?;
+    // A copy at 1 GB/s.
+    let pause = 12.0 * optimizer.weights() as f64 / 1e9;
+    let mut this = Run {
+        objective,
+        model,
+        settings,
+        world,
+        pulse: Heart::new()?,
+        optimizer,
+        average,
+        spikes: None,
+        tokens: 0,
+        trained_tokens: 0,
+        seconds: 0.0,
+        evaluation: None,
+        last_evaluation: None,
+        evaluated_at: 0,
+        checkpoint_cost: CheckpointCost::default(),
+        pause,
+        pending: (0.0, false),
+    };
+    if let Some((path, manifest)) = newest(checkpoints.as_ref(), world)? {
+        this.resume(&path, &manifest)?;
+        if world.is_first() {
+            eprintln!("going on after step {} from {}", manifest.step, path.display());
+        }
+    }
+    let signals = Signals::listen().context("cannot listen for signals")?;
+    let mut output = world.is_first().then(|| Output::open(run, &mut this)).transpose()?;
+    let total = objective.steps();
+    if this.optimizer.steps() == 0 {
+        let evaluation = catch(|| objective.evaluate(model, world)).context("the evaluation before the first step")?;
+        if let (Some(evaluation), Some(output)) = (&evaluation, &output) {
+            output.console.line(&format!("step 0: evaluation loss {:.4}", evaluation.loss));
+            dataset::write_file(run.join("eval_start.json"), &serde_json::to_vec(evaluation)?)?;
+        }
+        this.evaluation = evaluation;
+    }
+    let mut saved = (this.optimizer.steps(), Instant::now());
+    let start = std::fs::read(run.join("eval_start.json")).ok();
+    let start: Option<Evaluation> = start.and_then(|text| serde_json::from_slice(&text).ok());
+    let best = checkpoints.as_ref().and_then(Checkpoints::best);
+    let mut best = best.into_iter().chain(start.map(|start| start.loss)).fold(f64::INFINITY, f64::min);
+    let start = |checkpoints| Writer::start(checkpoints, side_files(decorate)?);
+    let mut writer = checkpoints.map(start).transpose()?;
+    while this.optimizer.steps() < total {
+        let mut metrics = this.step(output.as_ref().map_or(f64::INFINITY, |output| output.rate))?;
+        let step = metrics.step;
+        if step == total || settings.eval_steps.is_some_and(|every| step % every == 0) {
+            this.evaluate()?;
+            if let Some(evaluation) = &this.evaluation {
+                metrics.eval_loss = Some(evaluation.loss);
+                metrics.metrics.extend(evaluation.metrics.iter().map(|(name, mean)| (format!("eval_{name}"), *mean)));
+            }
+            if let Some(last) = &this.last_evaluation {
+                metrics.metrics.insert("eval_loss_of_last_weights".into(), last.loss);
+            }
+        }
+        let better = settings.keep_best > 0 && metrics.eval_loss.is_some_and(|loss| loss < best);
+        best = best.min(metrics.eval_loss.unwrap_or(best));
+        if let Some(output) = &mut output {
+            output.step(&metrics, Duration::from_secs_f64(this.seconds / step as f64 * (total - step) as f64))?;
+        }
+        if let Some(written) = writer.as_mut().map(Writer::finished).transpose()?.flatten() {
+            show(&[this.account(written)], output.as_ref());
+        }
+        let interval = settings.checkpoint_interval.seconds(this.pause, world.size());
+        let due = interval.is_some_and(|every| saved.1.elapsed().as_secs_f64() >= every);
+        // A signal to one process is one to all; the clock is the first one's.
+        let asked = [signals.stop(), signals.take_save(), world.is_first() && (due || better)];
+        let asked = world.any("signals", (0..3).fold(0, |flags, bit| flags | u32::from(asked[bit]) << bit))?;
+        let (stop, save) = (asked & 1 != 0, asked & 2 != 0);
+        if step == total || asked != 0 || settings.checkpoint_steps.is_some_and(|every| step - saved.0 >= every) {
+            if let (true, Some(output)) = (stop || save, &output) {
+                output.console.line("saving a checkpoint");
+            }
+            show(&this.save(writer.as_mut(), stop || save)?, output.as_ref());
+            saved = (step, Instant::now());
+        }
+        if stop || step == total {
+            // The run's state has to be on the disk before this process ends.
+            let last = Instant::now();
+            if let Some(written) = writer.as_mut().map(Writer::wait).transpose()?.flatten() {
+                this.checkpoint_cost.seconds += last.elapsed().as_secs_f64();
+                show(&[this.account(written)], output.as_ref());
+            }
+        }
+        if stop && step < total {
+            output.iter().for_each(|output| output.console.finish());
+            return Ok(Outcome::Interrupted(step));
+        }
+    }
+    output.iter().for_each(|output| output.console.finish());
+    let report = Report {
+        steps: total,
+        tokens: this.tokens,
+        trained_tokens: this.trained_tokens,
+        seconds: this.seconds,
+        tokens_per_second: this.tokens as f64 / this.seconds.max(1e-9),
+        evaluation: this.evaluation.clone(),
+        last_evaluation: this.last_evaluation.clone(),
+        checkpoints: this.checkpoint_cost,
+        peak_memory: crate::watch::memory::peak(),
+        memory_estimate: None,
+        processes: world.size(),
+    };
+    let weights = match &this.average {
+        Some(average) => this.whole(average.tensors(), To::First)?,
+        None => this.optimizer.whole_masters(world)?,
+    };
+    // The first process may take long to save the result.
+    world.done()?;
+    Ok(Outcome::Finished(weights, report))
+}
+
+fn show(saved: &[Saved], output: Option<&Output>) {
+    if let Some(output) = output {
+        saved.iter().filter_map(Saved::line).for_each(|line| output.console.line(&line));
+    }
+}
+
+/// The newest whole checkpoint, which the first process looks for.
+fn newest(checkpoints: Option<&Checkpoints>, world: &World) -> anyhow::Result<Option<(PathBuf, Manifest)>> {
+    let found = match checkpoints {
+        Some(checkpoints) => checkpoints.newest(|report| eprintln!("warning: {report}"))?,
+        None => None,
+    };
+    // Another process may have been started in another folder.
+    let absolute = |(path, manifest): &(PathBuf, Manifest)| anyhow::Ok((std::path::absolute(path)?, manifest.clone()));
+    let shared = serde_json::to_vec(&found.as_ref().map(absolute).transpose()?)?;
+    let shared = world.share_bytes("checkpoint", &shared)?;
+    Ok(if world.is_first() { found } else { serde_json::from_slice(&shared)? })
+}
+
+/// What the first process shows and logs.
+struct Output {
+    log: MetricsLog,
+    console: Console,
+    /// The best rate of a matrix product here, in FLOP/s.
+    rate: f64,
+}
+
+impl Output {
+    /// Opens the logs, and tells the spike guard of the steps before.
+    fn open<O: Objective>(folder: &RunFolder, run: &mut Run<O>) -> anyhow::Result<Self> {
+        let log = MetricsLog::open(folder.path(), run.optimizer.steps())?;
+        if let Some(guard) = run.settings.spike_guard {
+            // The log has all steps of the checkpoint, with every bit of their numbers.
+            let past = metrics::read(&folder.join("metrics.jsonl"))?;
+            run.spikes = Some(Spikes::new(guard, past.iter().map(|step| [step.loss, step.grad_norm])));
+        }
+        let rate = matrix_rate(run.model.kind(), run.model.device());
+        let console = Console::new(run.optimizer.steps(), run.objective.steps());
+        Ok(Self { log, console, rate })
+    }
+
+    /// After a step; `left` is the expected time to the end.
+    fn step(&mut self, metrics: &StepMetrics, left: Duration) -> anyhow::Result<()> {
+        if metrics.metrics.contains_key(SKIPPED) {
+            let StepMetrics { step, loss, grad_norm, .. } = metrics;
+            let text = format!("step {step} is skipped as a spike: loss {loss:.4}, gradient norm {grad_norm:.4}");
+            self.console.line(&text);
+        }
+        self.log.step(metrics)?;
+        self.console.step(metrics, left);
+        Ok(())
+    }
+}
+
+/// Has the allocator of this process keep what is freed: every step asks for the same again, and giving gigabytes back to
+/// the system and taking them page by page costs a tenth of the time. For the start of a program that trains.
+pub fn keep_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: sets numbers in the allocator; what was given out stays as it is.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_MAX, 0);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
+        libc::mallopt(libc::M_TOP_PAD, 64 << 20);
+    }
+}
