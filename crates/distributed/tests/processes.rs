@@ -53,7 +53,7 @@ fn rank() {
     torch_ext::init();
     tch::set_num_threads(1);
     let work = std::env::var("HERD_TEST_WORK").expect("set by the tests that start this one");
-    let limit = Duration::from_millis(if work == "stop" { 1500 } else { 20_000 });
+    let limit = Duration::from_millis(if work == "stop" { 5000 } else { 60_000 });
     let world = World::from_env(limit).and_then(|world| match do_work(&work, &world) {
         Ok(()) => world.done().and_then(|()| world.finish()),
         Err(error) => {
@@ -209,7 +209,8 @@ fn a_rank_that_is_killed_is_named() {
             ended.text
         );
     }
-    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    // Before any limit.
+    assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -233,8 +234,8 @@ fn a_rank_that_is_stopped_is_named_within_the_limit() {
         assert_eq!(ended.code, Some(1), "rank {rank}: {}", ended.text);
         assert!(ended.text.contains("rank 3 (") && ended.text.contains("stopped"), "rank {rank}: {}", ended.text);
     }
-    // 1.5 s of the limit, 1.6 s to see whose counter stands still.
-    assert!(took < Duration::from_secs(12), "{took:?}");
+    // 5 s of the limit, 1.6 s to see whose counter stands still, and the start on a busy machine.
+    assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
 #[test]
