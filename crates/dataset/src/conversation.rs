@@ -6,13 +6,15 @@ use serde_json::{Map, Value};
 use crate::columns;
 use crate::error::Invalid;
 use crate::fields::{Fields, deserialize_from_value, finite, missing, tools};
+use crate::images;
 use crate::message::{Message, Role, messages, turns};
 
 /// A conversation, `{"id", "messages", "source"?, "capability"?, "weight"?}`.
 ///
 /// Other forms are also read: ShareGPT's `conversations` with `from` and `value`, TRL's `prompt` with `completion`
 /// (strings or message lists), and Alpaca's `instruction`, `input`, `output`. In all of them, a column `system` is
-/// the system turn. They are written back in the form above.
+/// the system turn, and pictures listed in `images` (or `image`) move to the parts of the turns that mean them. They are
+/// written back in the form above.
 ///
 /// ```
 /// let line = r#"{"conversations": [{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}], "lang": "en"}"#;
@@ -97,6 +99,7 @@ impl Conversation {
         } else {
             return Err(columns::no_messages(&fields.0));
         };
+        images::gather(&mut fields, &mut messages)?;
         columns::system_turn(&mut fields, &mut messages)?;
         Ok(Self {
             id: fields.id()?,

@@ -49,6 +49,7 @@ pub mod digest;
 mod error;
 mod fields;
 mod format;
+mod images;
 pub mod journal;
 pub mod jsonl;
 mod lines;

@@ -80,7 +80,7 @@ fn value(field: &Field) -> Result<Value, Invalid> {
         // Binary data such as an image is kept as hexadecimal digits, in an object that is not a text.
         Field::Bytes(bytes) => match std::str::from_utf8(bytes.data()) {
             Ok(text) => text.into(),
-            Err(_) => Value::Object(Map::from_iter([("hex".into(), crate::digest::hex(bytes.data()).into())])),
+            Err(_) => crate::images::binary_value(bytes.data()),
         },
         Field::Group(row) => object(row)?,
         Field::ListInternal(list) => {

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::atomic::AtomicFile;
 use crate::error::{Error, Invalid, Result, io};
-use crate::shape::{Shape, widen_struct};
+use crate::shape::{Shape, text_part, widen_struct};
 
 /// A row group holds records of about this many bytes of JSON.
 const ROW_GROUP_BYTES: usize = 32 << 20;
@@ -114,6 +114,7 @@ fn column_type(name: &str, shape: &Shape) -> Result<TypePtr, ParquetError> {
             .with_logical_type(Some(LogicalType::String))
             .with_converted_type(ConvertedType::UTF8)
             .build(),
+        Shape::Bytes => leaf(Physical::BYTE_ARRAY).build(),
         Shape::List(item) => {
             let repeated = Type::group_type_builder("list")
                 .with_repetition(Repetition::REPEATED)
@@ -155,7 +156,7 @@ fn add_leaves(shape: &Shape, leaves: &mut Vec<Leaf>) {
         Shape::Bool => Values::Bool(Vec::new()),
         Shape::Int | Shape::UInt => Values::Int(Vec::new()),
         Shape::Float => Values::Float(Vec::new()),
-        Shape::Text | Shape::Unknown => Values::Text(Vec::new()),
+        Shape::Text | Shape::Bytes | Shape::Unknown => Values::Text(Vec::new()),
     };
     leaves.push(Leaf { values, definition: Vec::new(), repetition: Vec::new() });
 }
@@ -192,6 +193,9 @@ fn shred(
                     .map_err(|e| e.inside(&format!("[{i}]")))?;
             }
         }
+        (Shape::List(_), Some(Value::String(text))) => {
+            shred(Some(&text_part(text)), shape, definition, repetition, depth, leaves, at)?;
+        }
         (Shape::List(item), value) => absent(item, definition + i16::from(value.is_some()), repetition, leaves, at),
         (_, value) => {
             let leaf = &mut leaves[*at];
@@ -226,6 +230,10 @@ impl Values {
         match (self, value) {
             (Self::Bool(values), Value::Bool(b)) => values.push(*b),
             (Self::Text(values), Value::String(text)) => values.push(text.as_str().into()),
+            (Self::Text(values), Value::Object(_)) => match crate::images::binary(value) {
+                Some(bytes) => values.push(bytes.into()),
+                None => return Err(Invalid(": an object came in a column of another type".into())),
+            },
             (Self::Int(values), Value::Number(n)) => match (n.as_i64(), n.as_u64()) {
                 (Some(n), _) => values.push(n),
                 // Parquet stores an unsigned number as the signed number with the same bits.

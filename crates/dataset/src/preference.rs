@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::columns;
 use crate::error::Invalid;
 use crate::fields::{Fields, deserialize_from_value, kind, missing, tools};
+use crate::images;
 use crate::message::{Message, Role, as_turns, messages};
 
 /// How clearly the chosen answer is better.
@@ -141,6 +142,7 @@ impl TryFrom<Value> for Preference {
                 return Err(Invalid(format!("strength: must be a string or a number, not {}", kind(&other))));
             }
         };
+        images::gather(&mut fields, &mut prompt)?;
         columns::system_turn(&mut fields, &mut prompt)?;
         Ok(Self { id: fields.id()?, prompt, chosen, rejected, edited, strength, extra: fields.0 })
     }

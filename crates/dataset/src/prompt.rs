@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::columns;
 use crate::error::Invalid;
 use crate::fields::{Fields, deserialize_from_value, missing, tools};
+use crate::images;
 use crate::message::{Message, Role, messages, turns};
 
 /// A prompt, `{"id", "prompt", "tools"?}`; a plain string is one user turn, `messages` is read as `prompt`.
@@ -43,6 +44,7 @@ impl TryFrom<Value> for Prompt {
                 None => return Err(missing("prompt", "a string or a list of messages")),
             },
         };
+        images::gather(&mut fields, &mut prompt)?;
         columns::system_turn(&mut fields, &mut prompt)?;
         if prompt.is_empty() {
             return Err(Invalid("prompt: the list is empty".into()));

@@ -1,9 +1,10 @@
 //! The Parquet columns that can hold a set of JSON values.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::error::Invalid;
 use crate::fields::kind;
+use crate::images;
 
 /// The type of a value; every value may also be null.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,8 @@ pub(crate) enum Shape {
     UInt,
     Float,
     Text,
+    /// Binary data: texts, and objects that the Parquet reader made of bytes.
+    Bytes,
     List(Box<Shape>),
     Struct(Vec<(String, Shape)>),
 }
@@ -83,8 +86,18 @@ impl Shape {
             Self::Bool => "a boolean",
             Self::Int | Self::UInt | Self::Float => "a number",
             Self::Text => "a string",
+            Self::Bytes => "binary data",
             Self::List(_) => "a list",
             Self::Struct(_) => "an object",
+        }
+    }
+
+    /// Whether this is the shape of a content's parts, or nothing is known yet.
+    fn has_type(&self) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Struct(fields) => fields.iter().any(|(name, shape)| name == "type" && *shape == Self::Text),
+            _ => false,
         }
     }
 
@@ -101,6 +114,11 @@ impl Shape {
     }
 }
 
+/// A content of parts that is this text.
+pub(crate) fn text_part(text: &str) -> Value {
+    json!([{"type": "text", "text": text}])
+}
+
 /// Widens a struct's fields. New fields are appended, so columns are in the order of first appearance.
 pub(crate) fn widen_struct(fields: &mut Vec<(String, Shape)>, map: &Map<String, Value>) -> Result<(), Invalid> {
     for (i, (name, value)) in map.iter().enumerate() {
@@ -112,7 +130,23 @@ pub(crate) fn widen_struct(fields: &mut Vec<(String, Shape)>, map: &Map<String, 
                 fields.len() - 1
             }),
         };
-        fields[at].1.widen(value).map_err(|e| e.inside(name))?;
+        let shape = &mut fields[at].1;
+        let widened = match (name.as_str(), &*shape, value) {
+            // Pictures in the form of datasets' `Image`, `{bytes, path}`, go back into a binary column.
+            ("bytes", Shape::Unknown | Shape::Text | Shape::Bytes, _) if images::binary(value).is_some() => {
+                *shape = Shape::Bytes;
+                Ok(())
+            }
+            ("bytes", Shape::Bytes, Value::String(_)) => Ok(()),
+            // A column of contents is one of parts as soon as one content has parts; texts become one part each.
+            ("content", Shape::Text, Value::Array(parts)) if parts.iter().all(|part| part["type"].is_string()) => {
+                *shape = Shape::Unknown;
+                shape.widen(&text_part("")).and_then(|()| shape.widen(value))
+            }
+            ("content", Shape::List(part), Value::String(text)) if part.has_type() => shape.widen(&text_part(text)),
+            _ => shape.widen(value),
+        };
+        widened.map_err(|e| e.inside(name))?;
     }
     Ok(())
 }

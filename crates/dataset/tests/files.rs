@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use dataset::jsonl::{self, AtomicWriter, OnBadLine};
 use dataset::{Conversation, Message, Preference, Role};
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Value, json};
 
 fn folder() -> tempfile::TempDir {
@@ -295,6 +296,33 @@ fn parquet_round_trip_of_records() {
     records[6].messages.insert(1, serde_json::from_str(call).unwrap());
     jsonl::write_all(&path, &records).unwrap();
     assert_eq!(jsonl::read_all::<Conversation>(&path).unwrap(), records);
+}
+
+#[test]
+fn pictures_go_through_parquet_as_binary_data() {
+    let dir = folder();
+    let path = dir.path().join("a.parquet");
+    let turns = |picture: Value| {
+        json!([
+            {"role": "system", "content": "Look."},
+            {"role": "user", "content": [{"type": "image", "image": picture}, {"type": "text", "text": "What is it?"}]},
+            {"role": "assistant", "content": "A cat."},
+        ])
+    };
+    let records = vec![
+        json!({"id": "text", "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": ""}]}),
+        json!({"id": "svg", "messages": turns(json!({"bytes": "<svg/>"}))}),
+        json!({"id": "png", "messages": turns(json!({"bytes": {"hex": "89504e47ff"}, "path": "a.png"}))}),
+        json!({"id": "path", "messages": turns(json!({"path": "b.png"}))}),
+    ];
+    let records: Vec<Conversation> = records.into_iter().map(|r| serde_json::from_value(r).unwrap()).collect();
+    jsonl::write_all(&path, &records).unwrap();
+    assert_eq!(jsonl::read_all::<Conversation>(&path).unwrap(), records);
+    // What other programs find: a column of bytes without a text's type.
+    let file = SerializedFileReader::new(fs::File::open(&path).unwrap()).unwrap();
+    let schema = file.metadata().file_metadata().schema_descr();
+    let bytes = schema.columns().iter().find(|column| column.name() == "bytes").unwrap();
+    assert_eq!((bytes.physical_type(), bytes.logical_type_ref()), (parquet::basic::Type::BYTE_ARRAY, None));
 }
 
 #[test]
