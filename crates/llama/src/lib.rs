@@ -48,7 +48,7 @@ pub use config::{ConfigError, Family, LlamaConfig, RopeScaling, dtype_name};
 pub use engine::{Engine, EngineCounts, EngineOptions};
 pub use folder::ModelFolder;
 pub use linear::{Linear, Lora};
-pub use load::{ModelError, float32_weight, to_bytes, torch_kind, weights_kind};
+pub use load::{ModelError, float32_weight, read as read_weight, to_bytes, torch_kind, weights_kind};
 pub use lora::{Layers, LoraConfig, Scope, TargetModules, is_called};
 pub use model::{Layer, Llama, PIECE, RmsNorm};
 pub use new_model::NewModel;

@@ -178,8 +178,11 @@ pub fn to_bytes(tensor: &Tensor, kind: Kind) -> Result<Vec<u8>, ModelError> {
     Ok(bytes)
 }
 
-/// One tensor of a checkpoint, checked and converted.
-pub(crate) fn read(
+/// One tensor of a checkpoint, checked against the shape that the configuration asks for, and converted.
+///
+/// # Errors
+/// When it is missing, or has another shape or a type that no model computes in.
+pub fn read(
     checkpoint: &Checkpoint,
     folder: &Path,
     name: &str,

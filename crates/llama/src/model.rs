@@ -26,6 +26,12 @@ pub struct RmsNorm {
 }
 
 impl RmsNorm {
+    /// A norm with this gain, `[width]`, and this number added to the mean square.
+    #[must_use]
+    pub fn new(weight: Tensor, eps: f64) -> Self {
+        Self { weight, eps }
+    }
+
     /// Over the last dimension of `x`.
     ///
     /// # Errors
