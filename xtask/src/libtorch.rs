@@ -186,6 +186,36 @@ pub fn set_up(cuda: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Installs NVRTC alone in the cache folder (`nvrtc/VERSION`), where the tests that compile kernels for a GPU find it. No GPU is
+/// needed. Two of the wheel's libraries are kept, 114 MB.
+pub fn set_up_nvrtc() -> anyhow::Result<()> {
+    let wheel =
+        CUDA_NEEDS.iter().find(|wheel| wheel.name == "nvidia-cuda-nvrtc").context("no wheel of NVRTC is pinned")?;
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        println!("NVRTC's wheel is for x86-64 Linux: the tests that compile kernels are skipped here");
+        return Ok(());
+    }
+    let home = pinned::cache_dir()?.join("nvrtc").join(wheel.version);
+    // Written last.
+    let placed = home.join("placed");
+    if fs::read_to_string(&placed).is_ok_and(|digest| digest == wheel.sha256) {
+        println!("NVRTC {} is in place ({})", wheel.version, home.display());
+        return Ok(());
+    }
+    println!("Setting up NVRTC {} in {}", wheel.version, home.display());
+    let downloads = home.join("downloads");
+    let path = pinned::fetch(wheel, &downloads)?;
+    let keep = |name: &str| {
+        let library = name.strip_prefix("nvidia/cu13/lib/").filter(|library| !library.contains(".alt."))?;
+        Some(home.join(library))
+    };
+    let (count, bytes) = pinned::unpack(&path, keep)?;
+    println!("    kept {count} files, {} MB", bytes / 1_000_000);
+    fs::remove_dir_all(&downloads)?;
+    fs::write(&placed, wheel.sha256).with_context(|| format!("cannot write {}", placed.display()))?;
+    Ok(())
+}
+
 /// The destination of a file of a wheel, if it has one. `part` says whether the CPU's or CUDA's share of the wheel is
 /// being installed.
 fn destination(home: &Path, name: &str, part: &str) -> Option<PathBuf> {

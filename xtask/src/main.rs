@@ -1,6 +1,7 @@
 //! `cargo xtask`: the first command for a newcomer. Every subcommand sets the project up before it does its own work.
 
 mod demo;
+mod gpu_kit;
 mod libtorch;
 mod project;
 mod test;
@@ -29,6 +30,9 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Set up, build, and write target/gpu-kit.tar.gz: programs, tiny models and a script that prove herd on a machine with a
+    /// GPU and PyTorch 2.11, in parts of 8 minutes, with one table (docs/gpu.md)
+    GpuKit,
     /// Set up, fetch the real model that tests use, run the tests of the whole workspace, and print how many passed,
     /// failed and were skipped, with the reason for each skip (HERD_TESTS=require makes a skip a failure)
     Test {
@@ -49,8 +53,13 @@ fn main() -> anyhow::Result<()> {
             libtorch::set_up(false)?;
             demo::run(quick)
         }
+        Command::GpuKit => {
+            libtorch::set_up(false)?;
+            gpu_kit::make()
+        }
         Command::Test { arguments } => {
             libtorch::set_up(false)?;
+            libtorch::set_up_nvrtc()?;
             demo::build()?;
             demo::set_up_sandbox()?;
             demo::fetch_model()?;

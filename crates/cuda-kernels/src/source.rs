@@ -1,0 +1,23 @@
+//! The text of the kernels. One program holds them all, since compiling it takes a few seconds.
+
+/// Everything that NVRTC compiles, in this order.
+pub const TEXT: &str = concat!(
+    include_str!("../cuda/common.cuh"),
+    include_str!("../cuda/cross_entropy.cu"),
+    include_str!("../cuda/rms_norm.cu"),
+    include_str!("../cuda/rotate.cu"),
+    include_str!("../cuda/silu_gate.cu"),
+);
+
+/// The names of the kernels without the type's (`_f32`, `_bf16`).
+pub const KERNELS: [&str; 9] = [
+    "cross_entropy",
+    "rms_norm",
+    "rms_norm_backward",
+    "rms_norm_gain",
+    "sum_strips",
+    "rotate",
+    "rotate_backward",
+    "silu_gate",
+    "silu_gate_backward",
+];
