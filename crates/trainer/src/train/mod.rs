@@ -128,6 +128,8 @@ pub struct CheckpointCost {
 }
 
 /// How training ended.
+// There is one in a run: its size does not matter.
+#[allow(clippy::large_enum_variant)]
 pub enum Outcome {
     /// All steps are done: the trained weights in float32, or their average as [`Average::tensors`] names it; with several
     /// processes on the first.

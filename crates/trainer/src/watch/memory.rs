@@ -16,6 +16,9 @@
 //! | head | a chunk of logits (128 MiB) and its turned copy, the table's gradient in float32, hidden states of the targets |
 //! | program | libraries, tokenizer, data: what the process holds when the estimate is made, measured |
 //!
+//! Not counted: the copy that a checkpoint is written from in the background, which is made only where there is room for it; and with
+//! several processes, that each holds a part of masters and moments only.
+//!
 //! On a processor this is the operators of training ([`llama::Operators::Fused`]); on a GPU the chain of operators, which keeps
 //! more, and has not been measured.
 
