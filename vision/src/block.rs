@@ -1,0 +1,78 @@
+//! A layer of an image encoder: attention and a GELU feed-forward block, each behind a LayerNorm.
+
+use llama::Linear;
+use tch::Tensor;
+use torch_ext::OpError;
+
+/// A LayerNorm.
+pub(crate) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// The norm `name` of this width, from parameters that `get(name, shape)` delivers.
+    pub fn build<E>(
+        name: &str,
+        width: i64,
+        eps: f64,
+        get: &mut impl FnMut(&str, &[i64]) -> Result<Tensor, E>,
+    ) -> Result<Self, E> {
+        let weight = get(&format!("{name}.weight"), &[width])?;
+        Ok(Self { weight, bias: get(&format!("{name}.bias"), &[width])?, eps })
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)
+    }
+}
+
+/// The projection `name`, `[out, in]`.
+pub(crate) fn linear<E>(
+    name: &str,
+    [out, input]: [i64; 2],
+    biased: bool,
+    get: &mut impl FnMut(&str, &[i64]) -> Result<Tensor, E>,
+) -> Result<Linear, E> {
+    let weight = get(&format!("{name}.weight"), &[out, input])?;
+    let bias = if biased { Some(get(&format!("{name}.bias"), &[out])?) } else { None };
+    Ok(Linear { weight, bias, lora: None })
+}
+
+/// A layer.
+pub(crate) struct Block {
+    /// Before the attention and before the feed-forward block.
+    pub norms: [LayerNorm; 2],
+    /// Queries, keys, values, output.
+    pub attention: [Linear; 4],
+    /// Into the wide layer and out of it.
+    pub feed_forward: [Linear; 2],
+    /// What the outputs of attention and feed-forward are multiplied by, after tanh: `[1]` each.
+    pub gates: Option<[Tensor; 2]>,
+    pub heads: i64,
+}
+
+impl Block {
+    /// `[pictures, places, width]`, with a mask that is added to the attention's scores.
+    pub fn forward(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor, OpError> {
+        let gated = |y: Tensor, half: usize| match &self.gates {
+            Some(gates) => gates[half].tanh() * y,
+            None => y,
+        };
+        let normal = self.norms[0].forward(x);
+        let (pictures, places, width) = x.size3()?;
+        let [q, k, v, o] = &self.attention;
+        let split = |linear: &Linear| {
+            let projected = linear.forward(&normal, None)?;
+            Ok::<_, OpError>(projected.view([pictures, places, self.heads, width / self.heads]).transpose(1, 2))
+        };
+        let (q, k, v) = (split(q)?, split(k)?, split(v)?);
+        let seen = Tensor::scaled_dot_product_attention(&q, &k, &v, Some(mask), 0.0, false, None::<f64>, false);
+        let seen = seen.transpose(1, 2).reshape([pictures, places, width]);
+        let x = x + gated(o.forward(&seen, None)?, 0);
+        let [wide, narrow] = &self.feed_forward;
+        let inner = wide.forward(&self.norms[1].forward(&x), None)?.gelu("none");
+        Ok(&x + gated(narrow.forward(&inner, None)?, 1))
+    }
+}

@@ -1,0 +1,72 @@
+//! Language models that see: an image encoder and gated cross-attention layers on a language model whose text stays the
+//! same bit for bit (Llama 3 paper, section 7; on disk Hugging Face's `MllamaForConditionalGeneration`).
+//!
+//! A token takes part in a cross-attention layer only if it sees a picture: one that stands before it in its document.
+//! Every other token passes the layer untouched, so that text without pictures, text beside pictures in a batch and text
+//! before a picture get the very numbers of the language model alone.
+//!
+//! ```no_run
+//! use llama::Pass;
+//! use llama::attention::Causal;
+//! use tch::{Device, Kind, Tensor};
+//! use vision::{Mllama, Pixels, Sight};
+//!
+//! let model = Mllama::load("Llama-3.2-11B-Vision".as_ref(), Some(Kind::BFloat16), Device::Cpu)?;
+//! let processor = pictures::Processor::from_folder("Llama-3.2-11B-Vision".as_ref())?;
+//! let limits = pictures::Limits::default();
+//! let picture = pictures::decode(&std::fs::read("cat.jpg")?, &limits)?;
+//! let pixels = Pixels::of_tiles(&[processor.tiles(&picture)?], &processor)?;
+//! let ids = [128_000, 128_256, 3923, 374, 420, 30]; // <|begin_of_text|><|image|>What is this?
+//! let sight = Sight::of_rows(&ids, 6, model.config().image_token, model.states(&pixels)?)?;
+//! let input = Tensor::from_slice(&ids).unsqueeze(0);
+//! let positions = Tensor::arange(6, (Kind::Int64, Device::Cpu)).unsqueeze(0);
+//! let hidden = model.hidden_states(&input, &positions, &mut Causal, Pass::default(), Some(&sight))?;
+//! let logits = model.text().logits(&hidden)?; // [1, 6, vocab]
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod block;
+mod config;
+mod cross;
+mod load;
+mod model;
+mod names;
+mod pixels;
+mod sight;
+mod tower;
+
+pub use config::{MllamaConfig, TowerConfig};
+pub use cross::CrossLayer;
+pub use model::Mllama;
+pub use pixels::Pixels;
+pub use sight::{Sight, States};
+pub use tower::Tower;
+
+/// Why a model with vision cannot be loaded, saved or run.
+#[derive(Debug, thiserror::Error)]
+pub enum VisionError {
+    /// The folder's files are at fault.
+    #[error(transparent)]
+    Model(#[from] llama::ModelError),
+    /// libtorch refused an operation.
+    #[error(transparent)]
+    Torch(#[from] torch_ext::OpError),
+    /// Pictures and image tokens do not belong together.
+    #[error("{0}")]
+    Pictures(String),
+}
+
+impl From<llama::ConfigError> for VisionError {
+    fn from(error: llama::ConfigError) -> Self {
+        Self::Model(error.into())
+    }
+}
+
+impl From<weights::WeightsError> for VisionError {
+    fn from(error: weights::WeightsError) -> Self {
+        Self::Model(error.into())
+    }
+}
+
+/// A [`Result`](std::result::Result) of this crate.
+pub type Result<T, E = VisionError> = std::result::Result<T, E>;
