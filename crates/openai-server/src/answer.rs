@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::calls::{CallReader, Part};
 use crate::generator::{Event, Generator};
+use crate::guarding::{content_filter, mark_unjudged, no_verdict};
 use crate::params::Reply;
 use crate::respond::{Form, TokenInfo, Whole, refusal, respond, usage};
 
@@ -56,7 +57,7 @@ pub(crate) async fn whole(
         tokens: 0,
     };
     let mut all: Vec<Collected> = (0..count).map(begin).collect();
-    let (mut open, mut completion_tokens) = (count, 0);
+    let (mut open, mut completion_tokens, mut is_unjudged) = (count, 0, false);
     while open > 0 {
         match events.recv().await {
             Some(Event::Prompt { index, scores }) => {
@@ -80,6 +81,21 @@ pub(crate) async fn whole(
                 completion_tokens += tokens;
                 open -= 1;
             }
+            Some(Event::Refused { index, text, tokens }) => {
+                let one = &mut all[index];
+                one.whole = Whole {
+                    text: format!("{}{text}", reply.echoed(index)),
+                    told: Vec::new(),
+                    reason: content_filter(),
+                    calls: Vec::new(),
+                };
+                // Of the answers of `best_of` it is the last to be chosen.
+                one.logprob = f64::NEG_INFINITY;
+                completion_tokens += tokens;
+                open -= 1;
+            }
+            Some(Event::Unjudged) => is_unjudged = true,
+            Some(Event::NoVerdict { status, sentence }) => return no_verdict(status, &sentence),
             Some(Event::Failed(sentence)) => return refusal(500, None, &sentence),
             Some(Event::Embedding { .. }) => {}
             None => return refusal(500, None, "the engine ended before the answer was complete"),
@@ -87,7 +103,11 @@ pub(crate) async fn whole(
     }
     let choices = likeliest(all, reply.best_of, reply.n);
     let answer = form.whole(choices, usage(prompt_tokens, completion_tokens));
-    respond(200, "application/json", Body::from(answer.to_string()))
+    let mut response = respond(200, "application/json", Body::from(answer.to_string()));
+    if is_unjudged {
+        mark_unjudged(&mut response);
+    }
+    response
 }
 
 /// The finish reason: `tool_calls` if there are calls, unless the client itself chose the function (as in OpenAI's

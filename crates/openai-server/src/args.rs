@@ -7,11 +7,16 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use axum::http::HeaderValue;
+use guard::card::Card;
+use guard::command::{Waiting, Which};
+use guard::worker::Worker;
 use llama::device::{self, Compute};
 use llama::{EngineOptions, Kernels, ModelFolder, locate};
+use safety_text::policy::Applies;
 
 use crate::generator::{Generator, GeneratorOptions};
-use crate::service::routes;
+use crate::guarding::{Guarding, On, Reject};
+use crate::service::guarded_routes;
 
 /// Arguments of `herd serve`.
 #[derive(clap::Args, Debug)]
@@ -55,6 +60,60 @@ pub struct Args {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub compute: Compute,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub guarding: GuardArgs,
+}
+
+/// A guard in front of the model.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Guard")]
+pub struct GuardArgs {
+    #[command(flatten)]
+    which: Which,
+    /// What is judged
+    #[arg(long, value_enum, default_value_t = On::Both, requires = "guard")]
+    guard_on: On,
+    /// What happens to a request whose prompt is unsafe
+    #[arg(long, value_enum, default_value_t = Reject::Refusal, requires = "guard")]
+    guard_reject: Reject,
+    /// What happens without a verdict: 503, or the text passes and the response says so
+    #[arg(long, value_enum, default_value_t = Fail::Closed, requires = "guard")]
+    guard_fail: Fail,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// Whether texts pass without a verdict.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Fail {
+    /// 503
+    Closed,
+    /// The text passes, with the header `x-herd-guard: unavailable`
+    Open,
+}
+
+impl GuardArgs {
+    /// Starts the guard, if there is one.
+    fn start(&self) -> anyhow::Result<Option<Guarding>> {
+        let Some(folder) = &self.which.guard else { return Ok(None) };
+        if let Ok((card, policy)) = Card::open(folder) {
+            let sides = match self.guard_on {
+                On::Input => vec![Applies::Prompt],
+                On::Output => vec![Applies::Response],
+                On::Both => vec![Applies::Prompt, Applies::Response],
+            };
+            for warning in sides.into_iter().flat_map(|side| card.warnings(&policy, side)) {
+                eprintln!("warning: {}: {warning}", folder.display());
+            }
+        }
+        let which = self.which.clone();
+        let open = move || which.open(guard_model::open).map(|(guard, _)| guard);
+        let worker = Worker::start(open, self.waiting.limits()?)?;
+        eprintln!("guard {} by the policy {}", worker.name(), worker.policy().name);
+        let fail_open = self.guard_fail == Fail::Open;
+        Ok(Some(Guarding { worker, on: self.guard_on, reject: self.guard_reject, fail_open }))
+    }
 }
 
 /// Loads the model and serves it until SIGTERM or SIGINT.
@@ -95,6 +154,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         drain_timeout: Duration::from_secs(args.drain_seconds),
         ..http_service::Options::default()
     };
-    http_service::serve(options, routes(&generator).cors(args.cors.clone()))?;
+    let guarding = args.guarding.start()?;
+    http_service::serve(options, guarded_routes(&generator, guarding).cors(args.cors.clone()))?;
     Ok(())
 }

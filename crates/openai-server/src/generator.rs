@@ -50,6 +50,12 @@ pub(crate) enum Event {
     Finished { index: usize, reason: FinishReason, tokens: usize },
     /// The embedding of a text.
     Embedding { index: usize, numbers: Vec<f32> },
+    /// The guard stopped the sequence after so many tokens; this text stands in place of what did not leave.
+    Refused { index: usize, text: String, tokens: usize },
+    /// What follows was not judged: the guard failed, and the server was told to go on.
+    Unjudged,
+    /// There is no verdict: the request ends with this status.
+    NoVerdict { status: u16, sentence: String },
     /// The engine failed.
     Failed(String),
 }

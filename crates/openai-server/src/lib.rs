@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `POST /v1/chat/completions` | answers a conversation, in the model's own chat template |
 //! | `POST /v1/completions` | continues a text or token ids |
+//! | `POST /v1/moderations` | judges texts by the guard, with `--guard` |
 //! | `POST /v1/embeddings` | returns the mean of the last hidden states of each text |
 //! | `POST /tokenize`, `POST /detokenize` | converts texts or messages to token ids, and back |
 //! | `GET /v1/models`, `GET /v1/models/NAME` | describes the served model |
@@ -20,6 +21,7 @@ mod engine_thread;
 mod fields;
 mod generator;
 mod grammar;
+mod guarding;
 mod messages;
 mod params;
 mod plain;
@@ -32,4 +34,5 @@ mod tools;
 
 pub use args::{Args, run};
 pub use generator::{Generator, GeneratorOptions};
-pub use service::routes;
+pub use guarding::{Guarding, On, Reject};
+pub use service::{guarded_routes, routes};

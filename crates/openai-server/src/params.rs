@@ -1,5 +1,6 @@
 //! Converts a request's JSON to sequences, or to an error message.
 
+use guard::Asked;
 use llama::{Request, SamplingParams, StopRules};
 use rand::RngExt;
 use sampler::sequence_seed;
@@ -30,6 +31,8 @@ pub(crate) enum Kind {
 pub(crate) struct Parsed {
     pub tasks: Vec<Task>,
     pub prompt_tokens: usize,
+    /// What a guard judges of each prompt.
+    pub asked: Vec<Asked>,
     pub stream: bool,
     pub include_usage: bool,
     pub reply: Reply,
@@ -66,7 +69,7 @@ impl Reply {
 pub(crate) fn parse(generator: &Generator, kind: Kind, body: &[u8]) -> Result<Parsed, RequestError> {
     let mut fields = Fields::read(body)?;
     fields.model(generator.name())?;
-    let (prompts, tools) = prompts(generator, kind, &mut fields)?;
+    let (prompts, chat, tools) = prompts(generator, kind, &mut fields)?;
     let echo = fields.flag("echo")?.unwrap_or(false);
     if echo && kind == Kind::Chat {
         return Err(bad("echo", "is for /v1/completions"));
@@ -102,6 +105,8 @@ pub(crate) fn parse(generator: &Generator, kind: Kind, body: &[u8]) -> Result<Pa
     let prompt_tokens = prompts.iter().map(|prompt| prompt.ids.len()).sum();
     let text = |prompt: &TextPrompt| prompt.text.clone().unwrap_or_else(|| generator.decode(&prompt.ids));
     let texts = echo.then(|| prompts.iter().map(text).collect());
+    let asked =
+        chat.map_or_else(|| prompts.iter().map(|prompt| Asked::prompt(&text(prompt))).collect(), |one| vec![one]);
     let field = if kind == Kind::Chat { "messages" } else { "prompt" };
     let mut tasks = Vec::new();
     for TextPrompt { ids, .. } in prompts {
@@ -127,10 +132,11 @@ pub(crate) fn parse(generator: &Generator, kind: Kind, body: &[u8]) -> Result<Pa
         }
     }
     let reply = Reply { logprobs, best_of, n, echo: texts, tools };
-    Ok(Parsed { tasks, prompt_tokens, stream, include_usage, reply })
+    Ok(Parsed { tasks, prompt_tokens, asked, stream, include_usage, reply })
 }
 
-type Prompts = (Vec<TextPrompt>, Option<(Tools, CallFormat)>);
+/// Prompts, a conversation as a guard sees it, functions.
+type Prompts = (Vec<TextPrompt>, Option<Asked>, Option<(Tools, CallFormat)>);
 
 fn prompts(generator: &Generator, kind: Kind, fields: &mut Fields) -> Result<Prompts, RequestError> {
     let special = fields.flag("add_special_tokens")?;
@@ -140,11 +146,11 @@ fn prompts(generator: &Generator, kind: Kind, fields: &mut Fields) -> Result<Pro
         }
         Kind::Chat => {
             let prompt = prompt::chat(generator, fields)?;
-            Ok((vec![TextPrompt { ids: prompt.ids, text: None }], prompt.tools))
+            Ok((vec![TextPrompt { ids: prompt.ids, text: None }], Some(prompt.asked), prompt.tools))
         }
         Kind::Text => {
             let prompt = fields.value("prompt");
-            Ok((prompt::texts(generator, "prompt", prompt, special.unwrap_or(true))?, None))
+            Ok((prompt::texts(generator, "prompt", prompt, special.unwrap_or(true))?, None, None))
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fields::{Fields, RequestError, bad};
 use crate::generator::{Event, Generator, Task};
+use crate::guarding::{Admission, blocked_input, mark_unjudged};
 use crate::prompt;
 use crate::respond::{refusal, respond};
 use crate::service::{Shared, refused};
@@ -78,12 +79,13 @@ pub(crate) struct Embeddings {
     pub shared: Shared,
 }
 
-struct Asked {
+struct Wanted {
     texts: Vec<Vec<i64>>,
+    asked: Vec<guard::Asked>,
     base64: bool,
 }
 
-fn asked(generator: &Generator, body: &[u8]) -> Result<Asked, RequestError> {
+fn wanted(generator: &Generator, body: &[u8]) -> Result<Wanted, RequestError> {
     let mut fields = Fields::read(body)?;
     fields.model(generator.name())?;
     let input = fields.value("input");
@@ -96,21 +98,33 @@ fn asked(generator: &Generator, body: &[u8]) -> Result<Asked, RequestError> {
     };
     fields.only("dimensions", &[json!(generator.hidden())])?;
     fields.finish()?;
+    let text = |text: &prompt::TextPrompt| text.text.clone().unwrap_or_else(|| generator.decode(&text.ids));
+    let asked = texts.iter().map(|one| guard::Asked::prompt(&text(one))).collect();
     let texts: Vec<Vec<i64>> = texts.into_iter().map(|text| text.ids).collect();
     for ids in &texts {
         prompt::room(generator, "input", ids, 0)?;
     }
-    Ok(Asked { texts, base64 })
+    Ok(Wanted { texts, asked, base64 })
 }
 
 impl Service for Embeddings {
     fn call(&self, body: Vec<u8>, _ticket: Ticket) -> Answer {
         let shared = self.shared.clone();
         Box::pin(async move {
-            let Asked { texts, base64 } = match shared.read(body, asked).await {
-                Ok(asked) => asked,
+            let Wanted { texts, asked, base64 } = match shared.read(body, wanted).await {
+                Ok(wanted) => wanted,
                 Err(response) => return response,
             };
+            let mut is_unjudged = false;
+            if let Some(guarding) = &shared.guarding {
+                match guarding.input(&asked).await {
+                    Ok(Admission::Passed) => {}
+                    Ok(Admission::Unjudged) => is_unjudged = true,
+                    // Numbers cannot refuse.
+                    Ok(Admission::Blocked(violated)) => return blocked_input("input", &violated),
+                    Err(response) => return response,
+                }
+            }
             let (count, tokens) = (texts.len(), texts.iter().map(Vec::len).sum::<usize>());
             let tasks = texts.into_iter().enumerate().map(|(index, ids)| Task::Embed { index, ids }).collect();
             let mut events = match shared.generator.submit(tasks) {
@@ -130,7 +144,11 @@ impl Service for Embeddings {
             }
             let usage = json!({"prompt_tokens": tokens, "total_tokens": tokens});
             let answer = json!({"object": "list", "data": data, "model": shared.generator.name(), "usage": usage});
-            respond(200, "application/json", Body::from(answer.to_string()))
+            let mut response = respond(200, "application/json", Body::from(answer.to_string()));
+            if is_unjudged {
+                mark_unjudged(&mut response);
+            }
+            response
         })
     }
 

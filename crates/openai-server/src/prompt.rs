@@ -1,5 +1,7 @@
 //! Prompts: conversations in the chat template, texts, token ids.
 
+use dataset::Message;
+use guard::Asked;
 use serde_json::{Map, Value};
 
 use crate::calls::CallFormat;
@@ -14,6 +16,8 @@ const OWN_VARIABLES: [&str; 5] = ["messages", "tools", "documents", "add_generat
 /// A conversation as the model's prompt.
 pub(crate) struct ChatPrompt {
     pub ids: Vec<i64>,
+    /// What a guard judges: everything that the client wrote.
+    pub asked: Asked,
     pub tools: Option<(Tools, CallFormat)>,
 }
 
@@ -43,6 +47,7 @@ pub(crate) fn chat(generator: &Generator, fields: &mut Fields) -> Result<ChatPro
     if !prompting.render.documents.is_empty() && !template.reads("documents") {
         return Err(bad("documents", "the model's chat template does not read them"));
     }
+    let asked = asked(&messages, &prompting)?;
     if !template.reads("tools") {
         let has_calls = messages.iter().any(|message| !message.tool_calls.is_empty() || message.role.is_tool());
         let definitions = std::mem::take(&mut prompting.render.tools);
@@ -53,7 +58,17 @@ pub(crate) fn chat(generator: &Generator, fields: &mut Fields) -> Result<ChatPro
         }
     }
     let ids = generator.encode_chat(&messages, &prompting).map_err(|sentence| bad("messages", sentence))?;
-    Ok(ChatPrompt { ids, tools })
+    Ok(ChatPrompt { ids, asked, tools })
+}
+
+/// The conversation for a guard. Documents, definitions of tools and variables stand before it: the client wrote them too.
+fn asked(messages: &[Message], prompting: &Prompting) -> Result<Asked, RequestError> {
+    let render = &prompting.render;
+    let also = render.tools.iter().chain(&render.documents).chain(render.variables.values());
+    let also: Vec<String> = also.map(Value::to_string).collect();
+    let also = (!also.is_empty()).then(|| Message::system(also.join("\n")));
+    let all: Vec<Message> = also.into_iter().chain(messages.iter().cloned()).collect();
+    Asked::from_messages(&all).map_err(|sentence| bad("messages", sentence))
 }
 
 /// How the template is rendered, without tools.

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::StatusCode;
 use axum::response::Response;
+use guard::moderation::Moderations;
 use http_service::{Answer, Routes, Service, Ticket};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::answer::whole;
 use crate::fields::RequestError;
-use crate::generator::{EngineMetrics, Generator, Refusal};
+use crate::generator::{EngineMetrics, Event, Generator, Refusal};
+use crate::guarding::{Admission, Answers, Guarding, On, Reject, blocked_input, mark_unjudged, no_verdict};
 use crate::params::{self, Kind, Parsed};
 use crate::plain::{AnswerBody, Embeddings, Quick, detokenize, tokenize};
 use crate::respond::{Form, error, refusal};
@@ -26,7 +28,15 @@ type Read = fn(&EngineMetrics) -> &AtomicU64;
 /// The server's routes.
 #[must_use]
 pub fn routes(generator: &Arc<Generator>) -> Routes {
-    let own = Shared { generator: generator.clone(), encoders: Arc::new(Semaphore::new(ENCODERS)) };
+    guarded_routes(generator, None)
+}
+
+/// The server's routes behind a guard.
+#[must_use]
+pub fn guarded_routes(generator: &Arc<Generator>, guarding: Option<Guarding>) -> Routes {
+    let guarding = guarding.map(Arc::new);
+    let encoders = Arc::new(Semaphore::new(ENCODERS));
+    let own = Shared { generator: generator.clone(), encoders, guarding: guarding.clone() };
     let completions = |kind| Arc::new(Completions { kind, shared: own.clone() });
     let quick = |answer: AnswerBody| Arc::new(Quick { answer, shared: own.clone() });
     let model = json!({"id": generator.name(), "object": "model", "created": 0, "owned_by": "herd",
@@ -63,7 +73,9 @@ pub fn routes(generator: &Arc<Generator>) -> Routes {
         let numbers = generator.numbers().clone();
         routes = routes.counter(name, help, move || read(&numbers).load(Ordering::Relaxed) as f64);
     }
-    routes
+    let Some(guarding) = guarding else { return routes };
+    let moderations = Arc::new(Moderations { guard: guarding.worker.clone() });
+    guard::moderation::metrics(routes.service(guard::moderation::PATH, moderations), &guarding.worker)
 }
 
 /// State that all paths share.
@@ -71,6 +83,8 @@ pub fn routes(generator: &Arc<Generator>) -> Routes {
 pub(crate) struct Shared {
     pub generator: Arc<Generator>,
     encoders: Arc<Semaphore>,
+    /// The guard, if there is one.
+    pub guarding: Option<Arc<Guarding>>,
 }
 
 impl Shared {
@@ -112,21 +126,55 @@ impl Service for Completions {
         let (kind, shared) = (self.kind, self.shared.clone());
         Box::pin(async move {
             let parsed = shared.read(body, move |generator, body| params::parse(generator, kind, body)).await;
-            let Parsed { tasks, prompt_tokens, stream, include_usage, reply } = match parsed {
+            let Parsed { tasks, prompt_tokens, asked, stream, include_usage, mut reply } = match parsed {
                 Ok(parsed) => parsed,
                 Err(response) => return response,
             };
             let (generator, count) = (shared.generator, tasks.len());
-            let events = match generator.submit(tasks) {
+            let mut is_unjudged = false;
+            let mut blocked = None;
+            if let Some(guarding) = &shared.guarding {
+                match guarding.input(&asked).await {
+                    Ok(Admission::Passed) => {}
+                    Ok(Admission::Unjudged) => is_unjudged = true,
+                    Ok(Admission::Blocked(violated)) if guarding.reject == Reject::Error => {
+                        let field = if kind == Kind::Chat { "messages" } else { "prompt" };
+                        return blocked_input(field, &violated);
+                    }
+                    Ok(Admission::Blocked(_)) => {
+                        // An unsafe prompt is not sent back either.
+                        reply.echo = None;
+                        blocked = Some(guarding.refused(count));
+                    }
+                    Err(response) => return response,
+                }
+            }
+            let mut events = match blocked.map_or_else(|| generator.submit(tasks), Ok) {
                 Ok(events) => events,
                 Err(refusal) => return refused(&refusal, "n", count),
             };
             let form = Form::new(&generator, kind, reply.logprobs);
-            if stream {
-                let usage = include_usage.then_some(prompt_tokens);
-                return streamed(Stream::new(generator, form, events, count, usage, reply, ticket));
+            let guarding = shared.guarding.filter(|guarding| guarding.on != On::Input);
+            let is_guarded = guarding.is_some();
+            if let Some(guarding) = guarding {
+                let answers = Answers { asked, each: reply.best_of, count, stream, told: reply.logprobs };
+                events = guarding.output(events, answers, generator.clone());
             }
-            whole(&generator, &form, events, count, prompt_tokens, &reply).await
+            let mut response = if stream {
+                // Behind a guard the head waits for the first event, so that a guard that fails is a status.
+                let first = if is_guarded { events.recv().await } else { None };
+                if let Some(Event::NoVerdict { status, sentence }) = &first {
+                    return no_verdict(*status, sentence);
+                }
+                let usage = include_usage.then_some(prompt_tokens);
+                streamed(Stream::new(generator, form, (first, events), count, usage, reply, ticket))
+            } else {
+                whole(&generator, &form, events, count, prompt_tokens, &reply).await
+            };
+            if is_unjudged {
+                mark_unjudged(&mut response);
+            }
+            response
         })
     }
 

@@ -17,8 +17,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::answer::finish_reason;
 use crate::calls::{CallReader, Part};
 use crate::generator::{Event, Generator};
+use crate::guarding::content_filter;
 use crate::params::Reply;
 use crate::respond::{Form, TokenInfo, error, respond, usage};
+
+/// Said in a stream when the guard failed and the server was told to go on.
+const UNJUDGED: &[u8] = b": x-herd-guard: unavailable\n\n";
 
 /// The response that sends a stream.
 pub(crate) fn streamed(stream: Stream) -> Response {
@@ -54,10 +58,11 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// `first` is an event that was taken before the others.
     pub fn new(
         generator: Arc<Generator>,
         form: Form,
-        events: UnboundedReceiver<Event>,
+        (first, events): (Option<Event>, UnboundedReceiver<Event>),
         count: usize,
         prompt_tokens: Option<usize>,
         reply: Reply,
@@ -82,6 +87,9 @@ impl Stream {
             if stream.reply.echo.is_some() && !stream.form.tells_logprobs() {
                 stream.text(index, stream.reply.echoed(index).to_owned(), &[]);
             }
+        }
+        if first.is_some() {
+            stream.handle(first);
         }
         stream
     }
@@ -108,6 +116,20 @@ impl Stream {
                 let reason = finish_reason(reason, self.all[index].calls, &self.reply);
                 let piece = self.form.ending(index, &reason);
                 self.ready.push_back(event(&piece));
+            }
+            Some(Event::Refused { index, text, tokens }) => {
+                // What the reader of calls holds does not leave.
+                self.text(index, text, &[]);
+                self.open -= 1;
+                self.completion_tokens += tokens;
+                let piece = self.form.ending(index, &content_filter());
+                self.ready.push_back(event(&piece));
+            }
+            // The head is sent: a comment, which clients ignore.
+            Some(Event::Unjudged) => self.ready.push_back(Bytes::from_static(UNJUDGED)),
+            Some(Event::NoVerdict { status, sentence }) => {
+                self.ended = true;
+                self.ready.push_back(event(&guard::moderation::error(status, None, &sentence)));
             }
             Some(Event::Embedding { .. }) => {}
             Some(Event::Failed(sentence)) => self.fail(&sentence),

@@ -9,8 +9,9 @@ pub struct Args {
     command: Command,
 }
 
+/// The commands of this crate; a command line with further ones takes them in by `#[command(flatten)]`.
 #[derive(Subcommand, Debug, Clone)]
-enum Command {
+pub enum Command {
     /// Check a policy file and show it
     Policy(crate::policy::command::Args),
     /// Filter records: hosts, personal data, words, toxicity
@@ -23,8 +24,9 @@ enum Command {
     Make(Make),
 }
 
+/// Arguments of `herd safety make`.
 #[derive(clap::Args, Debug, Clone)]
-struct Make {
+pub struct Make {
     #[command(subcommand)]
     command: MakeCommand,
 }
@@ -40,7 +42,15 @@ enum MakeCommand {
 /// # Errors
 /// Those of the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    match &args.command {
+    run_command(&args.command)
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// Those of the command.
+pub fn run_command(command: &Command) -> anyhow::Result<()> {
+    match command {
         Command::Policy(args) => crate::policy::command::run(args),
         Command::Filter(args) => crate::filter::command::run(args),
         Command::Code(args) => crate::code::command::run(args),

@@ -8,6 +8,7 @@
 //! - [`refusal`]: whether an answer refuses, by a linear model that is embedded.
 //! - [`code`]: insecure code, by regular expressions and by queries on syntax trees.
 //! - [`contrast`]: pairs of a harmless and a harmful request: `herd safety make contrast`.
+//! - [`lbfgs`]: the minimiser behind the linear models of this crate and of the guard.
 //!
 //! Every filter is built once, can be shared between threads, and is a pure function of the text.
 
@@ -16,6 +17,7 @@ pub mod command;
 pub mod contrast;
 pub mod domains;
 pub mod filter;
+pub mod lbfgs;
 pub mod pii;
 pub mod policy;
 pub mod refusal;

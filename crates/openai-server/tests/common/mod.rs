@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
 use llama::{EngineOptions, ModelFolder};
-use openai_server::{Generator, GeneratorOptions, routes};
+use openai_server::{Generator, GeneratorOptions, Guarding, guarded_routes};
 use serde_json::Value;
 use tch::{Device, Kind};
 use tokio::sync::oneshot;
@@ -28,7 +28,23 @@ impl Server {
         Self::with(folder, name, EngineOptions { slots, ..EngineOptions::default() }, queue, None)
     }
 
+    /// Serves the model behind a guard.
+    pub fn guarded(folder: &Path, name: &str, guarding: Option<Guarding>) -> Self {
+        Self::all(folder, name, EngineOptions { slots: 4, ..EngineOptions::default() }, 64, None, guarding)
+    }
+
     pub fn with(folder: &Path, name: &str, engine: EngineOptions, queue: usize, cors: Option<&'static str>) -> Self {
+        Self::all(folder, name, engine, queue, cors, None)
+    }
+
+    fn all(
+        folder: &Path,
+        name: &str,
+        engine: EngineOptions,
+        queue: usize,
+        cors: Option<&'static str>,
+        guarding: Option<Guarding>,
+    ) -> Self {
         torch_ext::init();
         let folder = ModelFolder::load(folder, Some(Kind::Float), Device::Cpu).unwrap();
         let generator = Generator::start(folder, GeneratorOptions { name: name.into(), engine, queue }).unwrap();
@@ -38,7 +54,7 @@ impl Server {
             max_body_bytes: 1 << 20,
             ..http_service::Options::default()
         };
-        let routes = routes(&Arc::new(generator)).cors(cors.map(HeaderValue::from_static));
+        let routes = guarded_routes(&Arc::new(generator), guarding).cors(cors.map(HeaderValue::from_static));
         let worker = http_service::Worker::bind(options, routes).unwrap();
         let addr = worker.addr().unwrap();
         let (stop, stopped) = oneshot::channel();

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod forms;
+mod guard;
 mod paths;
 mod sampling;
 mod texts;

@@ -1,10 +1,11 @@
 //! Training of the linear head: logistic regression with an L2 penalty over the features' inverse document frequencies.
 //!
 //! Minimised over w and b: C * sum of ln(1 + exp(-s(w . x + b))) + |w|^2 / 2, with s = 1 for a refusal and -1 else, x
-//! of length 1 (scikit-learn's `TfidfTransformer` and `LogisticRegression`). By L-BFGS (Nocedal 1980) with a
-//! backtracking line search: no randomness, the same labels give the same bytes.
+//! of length 1 (scikit-learn's `TfidfTransformer` and `LogisticRegression`). By L-BFGS
+//! ([`crate::lbfgs`]): no randomness, the same labels give the same bytes.
 
 use super::features::{BITS, buckets};
+use crate::lbfgs::minimise;
 
 /// A labelled answer.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -34,10 +35,6 @@ pub(super) struct Trained {
 
 /// A bucket is used when as many answers hit it: no n-gram of a single answer has a weight of its own.
 const MIN_ANSWERS: u32 = 2;
-/// Steps of L-BFGS at most.
-const STEPS: usize = 200;
-/// Pairs of differences that L-BFGS keeps.
-const MEMORY: usize = 10;
 
 /// Trains on labelled answers with the inverse strength `c` of the penalty.
 pub(super) fn train(rows: &[&Labelled], c: f64) -> Trained {
@@ -68,7 +65,7 @@ pub(super) fn train(rows: &[&Labelled], c: f64) -> Trained {
         }
         value
     };
-    let parameters = lbfgs(vec![0.0; size + 1], objective);
+    let parameters = minimise(vec![0.0; size + 1], objective);
     Trained { idf, weights: parameters[..size].iter().map(|&w| w as f32).collect(), intercept: parameters[size] }
 }
 
@@ -81,77 +78,9 @@ pub(super) fn scaled(mut counts: Vec<(u16, f32)>, idf: &[f32]) -> Vec<(u16, f32)
     counts
 }
 
-/// Minimises a smooth convex function from `at` on.
-fn lbfgs(mut at: Vec<f64>, mut objective: impl FnMut(&[f64], &mut [f64]) -> f64) -> Vec<f64> {
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let mut gradient = vec![0.0; at.len()];
-    let mut value = objective(&at, &mut gradient);
-    let mut memory: std::collections::VecDeque<(Vec<f64>, Vec<f64>, f64)> = std::collections::VecDeque::new();
-    for _ in 0..STEPS {
-        if dot(&gradient, &gradient).sqrt() < 1e-4 * value.abs().max(1.0) {
-            break;
-        }
-        // The two loops of Nocedal's recursion.
-        let mut direction = gradient.clone();
-        let mut factors = Vec::with_capacity(memory.len());
-        for (step, change, product) in memory.iter().rev() {
-            let factor = dot(step, &direction) / product;
-            direction.iter_mut().zip(change).for_each(|(d, y)| *d -= factor * y);
-            factors.push(factor);
-        }
-        let scale = memory.back().map_or_else(
-            || 1.0 / dot(&gradient, &gradient).sqrt().max(1.0),
-            |(_, change, product)| product / dot(change, change),
-        );
-        direction.iter_mut().for_each(|d| *d *= scale);
-        for ((step, change, product), factor) in memory.iter().zip(factors.iter().rev()) {
-            let back = dot(change, &direction) / product;
-            direction.iter_mut().zip(step).for_each(|(d, s)| *d += (factor - back) * s);
-        }
-        let slope = -dot(&gradient, &direction);
-        let (mut length, mut next, mut next_gradient) = (1.0, at.clone(), gradient.clone());
-        let next_value = loop {
-            next.iter_mut().zip(at.iter().zip(&direction)).for_each(|(n, (a, d))| *n = a - length * d);
-            let reached = objective(&next, &mut next_gradient);
-            // Armijo's condition.
-            if reached <= value + 1e-4 * length * slope || length < 1e-10 {
-                break reached;
-            }
-            length /= 2.0;
-        };
-        let step: Vec<f64> = next.iter().zip(&at).map(|(n, a)| n - a).collect();
-        let change: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(n, g)| n - g).collect();
-        let product = dot(&step, &change);
-        let is_done = next_value >= value;
-        (at, gradient, value) = (next, next_gradient, next_value);
-        if is_done {
-            break;
-        }
-        if product > 1e-12 {
-            if memory.len() == MEMORY {
-                memory.pop_front();
-            }
-            memory.push_back((step, change, product));
-        }
-    }
-    at
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lbfgs_finds_a_minimum_that_is_known() {
-        // (x - 3)^2 + 10 (y + 1)^2 + (x - 3)(y + 1) is 0 at (3, -1) and positive elsewhere.
-        let found = lbfgs(vec![0.0, 0.0], |p, g| {
-            let (x, y) = (p[0] - 3.0, p[1] + 1.0);
-            g[0] = 2.0 * x + y;
-            g[1] = 20.0 * y + x;
-            x * x + 10.0 * y * y + x * y
-        });
-        assert!((found[0] - 3.0).abs() < 1e-3 && (found[1] + 1.0).abs() < 1e-3, "{found:?}");
-    }
 
     #[test]
     fn the_gradient_vanishes_at_the_weights() {

@@ -1,0 +1,322 @@
+//! The linear tier: logistic regression over hashed n-grams. It needs no libtorch, judges a short text in well under a
+//! millisecond, and is a part of every guard.
+//!
+//! Minimised over w and b: C * sum of ln(1 + exp(-s(w . x + b))) + |w|^2 / 2 with s = 1 for an unsafe text and -1 else. The
+//! categories are a second model of the same form with a softmax over them, trained on the unsafe texts whose categories are
+//! known; a text with several has each as its target in equal parts. Both by L-BFGS (`safety_text::lbfgs`): no randomness.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, ensure};
+use safety_text::lbfgs::minimise;
+use safety_text::policy::Applies;
+use serde::{Deserialize, Serialize};
+
+use crate::features::{OVERLAP, WINDOW, buckets, words};
+use crate::record::{Asked, Labelled};
+use crate::window::windows;
+
+/// The inverse strength of the penalty unless another is asked for.
+pub const C: f64 = 10.0;
+/// A bucket is used when as many texts hit it: no n-gram of a single text has a weight.
+const MIN_TEXTS: u32 = 2;
+/// The first line of a file.
+const MAGIC: &[u8] = b"herd-guard-linear 1\n";
+
+/// A trained linear tier.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Linear {
+    head: Head,
+    /// The place of a used bucket.
+    places: HashMap<u32, u32>,
+    /// Inverse document frequencies by place.
+    idf: Vec<f32>,
+    /// Weights by place, and behind them those of each category.
+    weights: Vec<f32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Head {
+    /// Used buckets.
+    buckets: usize,
+    /// Added to the log-odds.
+    intercept: f64,
+    /// Added to the log-odds of a response.
+    response: f64,
+    /// Ids of the categories with weights of their own.
+    categories: Vec<String>,
+    /// The categories' intercepts.
+    intercepts: Vec<f64>,
+}
+
+/// What the linear tier says of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinearScore {
+    /// ln p / (1 - p) of being unsafe under any category.
+    pub log_odds: f64,
+    /// If it is unsafe: which category it violates, as probabilities that add up to 1; empty without trained categories.
+    pub categories: Vec<(String, f64)>,
+    /// Windows that were judged; the numbers are those of the worst one.
+    pub windows: usize,
+}
+
+/// A text's features: places with values, of length 1 within each family.
+type Sample = Vec<(u32, f32)>;
+
+impl Linear {
+    /// Trains on records with the inverse strength `c` of the penalty. Long texts are trained on by their first window.
+    #[must_use]
+    pub fn train(records: &[&Labelled], c: f64) -> Self {
+        let counts: Vec<[Vec<(u32, f32)>; 2]> = records
+            .iter()
+            .map(|record| {
+                let words = words(record.asked.text());
+                buckets(&words[..words.len().min(WINDOW)])
+            })
+            .collect();
+        let mut texts: HashMap<u32, u32> = HashMap::new();
+        counts.iter().flatten().flatten().for_each(|&(bucket, _)| *texts.entry(bucket).or_default() += 1);
+        let mut used: Vec<(u32, u32)> = texts.into_iter().filter(|&(_, count)| count >= MIN_TEXTS).collect();
+        used.sort_unstable();
+        // Smooth: as if one more text had every n-gram.
+        let idf = used
+            .iter()
+            .map(|&(_, n)| ((1.0 + records.len() as f32) / (1.0 + n as f32)).ln() + 1.0)
+            .collect::<Vec<f32>>();
+        let places: HashMap<u32, u32> = used.iter().zip(0..).map(|(&(bucket, _), place)| (bucket, place)).collect();
+        let samples: Vec<Sample> = counts.iter().map(|counts| sample(counts, &places, &idf)).collect();
+        let size = idf.len();
+        let is_response = |record: &Labelled| f64::from(u8::from(record.asked.side() == Applies::Response));
+        let labels: Vec<(f64, f64)> =
+            records.iter().map(|r| (if r.is_unsafe { 1.0 } else { -1.0 }, is_response(r))).collect();
+        let found = logistic(&samples, &labels, size, c);
+        let mut categories: Vec<String> = records.iter().flat_map(|record| record.categories.clone()).collect();
+        categories.sort_by_key(|id| (id.len(), id.clone()));
+        categories.dedup();
+        let rows: Vec<(&Sample, Vec<usize>)> = records
+            .iter()
+            .zip(&samples)
+            .filter(|(record, _)| !record.categories.is_empty())
+            .map(|(record, sample)| {
+                let place = |id: &String| categories.iter().position(|known| known == id);
+                (sample, record.categories.iter().filter_map(place).collect())
+            })
+            .collect();
+        let of_categories = softmax(&rows, categories.len(), size, c);
+        let mut weights: Vec<f32> = found[..size].iter().map(|&w| w as f32).collect();
+        let own = of_categories.len() - categories.len();
+        weights.extend(of_categories[..own].iter().map(|&w| w as f32));
+        let head = Head {
+            buckets: size,
+            intercept: found[size],
+            response: found[size + 1],
+            categories,
+            intercepts: of_categories[own..].to_vec(),
+        };
+        Self { head, places, idf, weights }
+    }
+
+    /// The ids of the categories that it was trained on.
+    #[must_use]
+    pub fn categories(&self) -> &[String] {
+        &self.head.categories
+    }
+
+    /// Scores the last turn of a conversation: all of it in windows of 400 words, the worst window counts.
+    #[must_use]
+    pub fn score(&self, asked: &Asked) -> LinearScore {
+        let words = words(asked.text());
+        let all = windows(words.len(), WINDOW, OVERLAP);
+        let mut worst: Option<(f64, Sample)> = None;
+        for window in all.clone() {
+            let sample = sample(&buckets(&words[window]), &self.places, &self.idf);
+            let margin = self.head.intercept + dot(&self.weights[..self.idf.len()], &sample);
+            if worst.as_ref().is_none_or(|(most, _)| margin > *most) {
+                worst = Some((margin, sample));
+            }
+        }
+        let (margin, sample) = worst.unwrap_or_default();
+        let response = if asked.side() == Applies::Response { self.head.response } else { 0.0 };
+        LinearScore { log_odds: margin + response, categories: self.shares(&sample), windows: all.len() }
+    }
+
+    fn shares(&self, sample: &Sample) -> Vec<(String, f64)> {
+        let size = self.idf.len();
+        let margin = |k: usize| self.head.intercepts[k] + dot(&self.weights[(k + 1) * size..(k + 2) * size], sample);
+        let margins: Vec<f64> = (0..self.head.categories.len()).map(margin).collect();
+        self.head.categories.iter().cloned().zip(softmax_of(&margins)).collect()
+    }
+
+    /// The bytes of a file.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(serde_json::to_string(&self.head).unwrap_or_default().into_bytes());
+        bytes.push(b'\n');
+        let mut used: Vec<(u32, u32)> = self.places.iter().map(|(&bucket, &place)| (place, bucket)).collect();
+        used.sort_unstable();
+        used.iter().for_each(|(_, bucket)| bytes.extend(bucket.to_le_bytes()));
+        self.idf.iter().chain(&self.weights).for_each(|number| bytes.extend(number.to_le_bytes()));
+        bytes
+    }
+
+    /// Reads the bytes of a file.
+    ///
+    /// # Errors
+    /// When they are not of this form or are incomplete.
+    pub fn from_bytes(bytes: &[u8]) -> anyhow::Result<Self> {
+        let rest = bytes.strip_prefix(MAGIC).context("is no linear tier of a guard")?;
+        let end = rest.iter().position(|&byte| byte == b'\n').context("has no header")?;
+        let head: Head = serde_json::from_slice(&rest[..end]).context("has a bad header")?;
+        let (size, rest) = (head.buckets, &rest[end + 1..]);
+        let numbers = (3 + head.categories.len()).checked_mul(size).and_then(|count| count.checked_mul(4));
+        ensure!(Some(rest.len()) == numbers, "has {} bytes of numbers instead of {numbers:?}", rest.len());
+        ensure!(head.intercepts.len() == head.categories.len(), "has another number of intercepts than of categories");
+        let four = |chunk: &[u8]| [chunk[0], chunk[1], chunk[2], chunk[3]];
+        let places: HashMap<u32, u32> =
+            rest[..4 * size].chunks_exact(4).map(|chunk| u32::from_le_bytes(four(chunk))).zip(0..).collect();
+        ensure!(places.len() == size, "names a bucket twice");
+        let floats: Vec<f32> = rest[4 * size..].chunks_exact(4).map(|chunk| f32::from_le_bytes(four(chunk))).collect();
+        ensure!(floats.iter().all(|number| number.is_finite()), "has a weight that is no number");
+        Ok(Self { head, places, idf: floats[..size].to_vec(), weights: floats[size..].to_vec() })
+    }
+}
+
+fn dot(weights: &[f32], sample: &Sample) -> f64 {
+    sample.iter().map(|&(place, x)| f64::from(weights[place as usize]) * f64::from(x)).sum()
+}
+
+fn sample(counts: &[Vec<(u32, f32)>; 2], places: &HashMap<u32, u32>, idf: &[f32]) -> Sample {
+    let mut all = Vec::new();
+    for family in counts {
+        let start = all.len();
+        for (bucket, count) in family {
+            if let Some(&place) = places.get(bucket) {
+                all.push((place, count * idf[place as usize]));
+            }
+        }
+        let length = all[start..].iter().map(|(_, x)| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        all[start..].iter_mut().for_each(|(_, x)| *x /= length);
+    }
+    all
+}
+
+/// Weights, intercept, and what a response adds; `labels` are signs and whether it is a response (1 or 0).
+fn logistic(samples: &[Sample], labels: &[(f64, f64)], size: usize, c: f64) -> Vec<f64> {
+    minimise(vec![0.0; size + 2], |at, gradient| {
+        // The intercept has no penalty; without responses that of responses has no gradient and stays 0.
+        gradient[..size].copy_from_slice(&at[..size]);
+        (gradient[size], gradient[size + 1]) = (0.0, at[size + 1]);
+        let mut value = (at[..size].iter().map(|w| w * w).sum::<f64>() + at[size + 1].powi(2)) / 2.0;
+        for (sample, &(sign, response)) in samples.iter().zip(labels) {
+            let sum: f64 = sample.iter().map(|&(place, x)| at[place as usize] * f64::from(x)).sum();
+            let margin = sign * (sum + at[size] + response * at[size + 1]);
+            value += c * ln_1p_exp(-margin);
+            let slope = -c * sign / (1.0 + margin.exp());
+            sample.iter().for_each(|&(place, x)| gradient[place as usize] += slope * f64::from(x));
+            gradient[size] += slope;
+            gradient[size + 1] += slope * response;
+        }
+        value
+    })
+}
+
+/// Weights of each class one behind the other, then the intercepts.
+fn softmax(rows: &[(&Sample, Vec<usize>)], classes: usize, size: usize, c: f64) -> Vec<f64> {
+    if classes == 0 {
+        return Vec::new();
+    }
+    let weights = classes * size;
+    minimise(vec![0.0; weights + classes], |at, gradient| {
+        gradient[..weights].copy_from_slice(&at[..weights]);
+        gradient[weights..].fill(0.0);
+        let mut value = at[..weights].iter().map(|w| w * w).sum::<f64>() / 2.0;
+        let mut margins = vec![0.0; classes];
+        for (sample, targets) in rows {
+            for (k, margin) in margins.iter_mut().enumerate() {
+                let of = |&(place, x): &(u32, f32)| at[k * size + place as usize] * f64::from(x);
+                *margin = at[weights + k] + sample.iter().map(of).sum::<f64>();
+            }
+            let shares = softmax_of(&margins);
+            let part = 1.0 / targets.len() as f64;
+            for (k, share) in shares.iter().enumerate() {
+                let target = if targets.contains(&k) { part } else { 0.0 };
+                if target > 0.0 {
+                    value -= c * target * share.max(f64::MIN_POSITIVE).ln();
+                }
+                let slope = c * (share - target);
+                sample.iter().for_each(|&(place, x)| gradient[k * size + place as usize] += slope * f64::from(x));
+                gradient[weights + k] += slope;
+            }
+        }
+        value
+    })
+}
+
+fn softmax_of(margins: &[f64]) -> Vec<f64> {
+    let most = margins.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = margins.iter().map(|margin| (margin - most).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|power| power / sum).collect()
+}
+
+/// ln(1 + exp(x)), also where exp(x) is no number.
+pub(crate) fn ln_1p_exp(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::split::tests::record;
+
+    fn trained() -> Linear {
+        let mut records = Vec::new();
+        for n in 0..12 {
+            for (category, word) in [("S1", "apple"), ("S2", "banana")] {
+                let mut bad = record(&format!("{word}{n}"), &format!("take the bad {word} number {n}"), true, None);
+                bad.categories = vec![category.into()];
+                records.push(bad);
+                records.push(record(&format!("g{word}{n}"), &format!("take the good {word} number {n}"), false, None));
+            }
+        }
+        Linear::train(&records.iter().collect::<Vec<_>>(), C)
+    }
+
+    #[test]
+    fn it_learns_what_is_bad_and_which_kind() {
+        let model = trained();
+        let score = |text: &str| model.score(&Asked::prompt(text));
+        assert!(score("the bad apple").log_odds > 1.0 && score("the good apple").log_odds < -1.0);
+        let shares = score("a bad banana").categories;
+        assert_eq!(shares.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["S1", "S2"]);
+        assert!(shares[1].1 > 0.8 && (shares[0].1 + shares[1].1 - 1.0).abs() < 1e-9, "{shares:?}");
+        // Unknown words of an unknown language: the intercept alone.
+        assert!(score("нет").log_odds.abs() < 1.0);
+    }
+
+    #[test]
+    fn a_long_text_is_judged_in_windows() {
+        let model = trained();
+        let filler = "take the good apple number 1 ".repeat(300);
+        let hidden = format!("{filler} take the bad apple number 1 take the bad banana bad bad bad {filler}");
+        let (long, plain) = (model.score(&Asked::prompt(&hidden)), model.score(&Asked::prompt(&filler)));
+        assert!(long.windows > 5 && long.log_odds > plain.log_odds + 0.3, "{long:?} {plain:?}");
+    }
+
+    #[test]
+    fn the_same_records_give_the_same_bytes_and_files_are_checked() {
+        let model = trained();
+        let bytes = model.to_bytes();
+        assert_eq!(bytes, trained().to_bytes());
+        assert_eq!(Linear::from_bytes(&bytes).unwrap(), model);
+        assert!(Linear::from_bytes(&bytes[..bytes.len() - 1]).unwrap_err().to_string().contains("bytes of numbers"));
+        assert!(Linear::from_bytes(b"x").is_err());
+    }
+
+    #[test]
+    fn a_large_margin_is_a_number() {
+        assert_eq!((ln_1p_exp(1000.0), ln_1p_exp(-1000.0)), (1000.0, 0.0));
+        assert!((ln_1p_exp(0.0) - std::f64::consts::LN_2).abs() < 1e-12);
+    }
+}
