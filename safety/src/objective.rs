@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use safety_text::policy::Applies;
 use tch::{Device, Kind, Tensor};
 use trainer::stage::sources::Examples;
-use trainer::{Evaluation, Input, Loss, Metric, Objective, evaluate};
+use trainer::{Evaluation, Input, Loss, Metric, Objective, World, evaluate};
 
 use crate::data::{Text, Variant};
 
@@ -176,12 +176,12 @@ impl Objective for GuardObjective {
         Ok(Loss { sum, metrics: vec![metric] })
     }
 
-    fn evaluate(&self, model: &Llama) -> anyhow::Result<Option<Evaluation>> {
+    fn evaluate(&self, model: &Llama, world: &World) -> anyhow::Result<Option<Evaluation>> {
         let held_out: Vec<&Text> = self.examples.held_out.iter().collect();
         if held_out.is_empty() {
             return Ok(None);
         }
-        evaluate(self, model, self.rows(&held_out, 0))
+        evaluate(self, model, world, self.rows(&held_out, 0))
     }
 }
 

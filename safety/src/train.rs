@@ -42,7 +42,8 @@ pub fn run(flags: &Flags<Config>) -> anyhow::Result<()> {
     let ending = stage::run("safety guard train", &resolved, flags.dry_run, |setup| prepare(config, &plan, setup))?;
     let card = training.output.join(CARD);
     match ending {
-        Ending::DryRun => return Ok(()),
+        // Of several processes the first makes the guard.
+        Ending::DryRun | Ending::Helped => return Ok(()),
         Ending::Already(..) if card.is_file() => return Ok(()),
         _ => {}
     }
