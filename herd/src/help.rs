@@ -108,6 +108,15 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("safety code --input app.py lib.js", "insecure code, one finding a line"),
             ("safety refusals judge --input answers.jsonl --output judged.jsonl", "which answers refuse"),
             ("safety make contrast --output contrast", "pairs of a harmless and a harmful request"),
+            (
+                "safety guard train --head linear --data train.jsonl contrast/train.jsonl --calibrate contrast/heldout.jsonl --output runs/guard",
+                "a guard without a language model",
+            ),
+            (
+                "safety guard eval --guard runs/guard --data test.jsonl --output runs/guard-eval",
+                "its figures, by source",
+            ),
+            ("safety guard serve --guard runs/guard", "/v1/moderations"),
         ],
     ),
     (

@@ -64,8 +64,8 @@ enum Command {
     Config(reference::Args),
     /// Make problems, fetch benchmark data, make pretraining data
     Data(data::Args),
-    /// Policy file, filters for data, data for guards
-    Safety(safety_text::command::Args),
+    /// Policy file, filters for data, data for guards, guards
+    Safety(Box<safety::command::Args>),
     /// Make, verify and mix long-context data
     Longctx(longctx::command::Args),
     /// Judge mathematical answers and step-by-step solutions
@@ -108,7 +108,10 @@ fn main() -> ExitCode {
     // `herd doctor | head` ends silently. This does not apply to commands that write to sockets or to other programs:
     // there, a closed pipe is an error to handle.
     use Command::{Completions, Config, Doctor, Longctx, Man, Model, Plan, Safety, Scaling};
-    let is_local = matches!(cli.command, Plan(_) | Scaling(_) | Longctx(_) | Safety(_));
+    let is_local = match &cli.command {
+        Safety(args) => !args.serves(),
+        other => matches!(other, Plan(_) | Scaling(_) | Longctx(_)),
+    };
     if is_local || matches!(cli.command, Doctor | Model(_) | Config(_) | Completions(_) | Man(_)) {
         sigpipe::reset();
     }
@@ -144,7 +147,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::command::run(&args, &["codeexec"]),
         Command::Config(args) => reference::run(&args),
         Command::Data(args) => data::run(&args),
-        Command::Safety(args) => safety_text::command::run(&args),
+        Command::Safety(args) => safety::command::run(&args),
         Command::Longctx(args) => longctx::command::run(&args),
         Command::Mathverify(args) => mathverify::command::run(&args),
         Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),
@@ -168,6 +171,7 @@ fn trains(command: &Command) -> bool {
     match command {
         Command::Pretrain(_) | Command::Sft(_) | Command::Dpo(_) => true,
         Command::RejectionSampling(args) => args.trains(),
+        Command::Safety(args) => args.trains(),
         _ => false,
     }
 }
