@@ -154,3 +154,19 @@ fn folders_that_cannot_be_used_are_named_as_what_they_are() {
     let error = generate("tiny");
     assert_eq!(error.matches("No such file").count(), 1, "{error}");
 }
+
+#[test]
+fn herd_again_repeats_runs_that_sample() {
+    let place = Place::new();
+    place.succeed("data make --topics words --difficulties easy --train 2 --heldout 2 --seed 1 --output d");
+    // The keys of the device and its threads are in a file as the other flags are.
+    let common = "model = \"tiny\"\nmax_new_tokens = 4\nthreads = 1\ndevice = \"cpu\"\n";
+    place.write("eval.toml", &format!("{common}tasks = [\"problems\"]\nproblems = \"d/heldout.jsonl\"\n"));
+    place.succeed("eval --config eval.toml --output evaluated");
+    place.write("rs.toml", &format!("{common}problems = \"d/train.jsonl\"\nselect = \"verifier\"\nsamples = 2\n"));
+    place.succeed("rejection-sampling run --config rs.toml --output sampled");
+    for folder in ["evaluated", "sampled"] {
+        let said = place.succeed(&format!("again {folder}"));
+        assert!(said.contains("the same bytes") && !said.contains("may differ"), "{folder}: {said}");
+    }
+}

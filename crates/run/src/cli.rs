@@ -41,9 +41,10 @@ pub fn expand(command: &Command, mut words: Vec<OsString>) -> anyhow::Result<Vec
     if !words.iter().any(|word| word.to_string_lossy().starts_with("--config")) {
         return Ok(words);
     }
-    let mut top = command.clone();
+    // What is missing on the command line may be in the file. Only subcommands that are built after it take this setting.
+    let mut top = command.clone().ignore_errors(true);
     top.build();
-    let Ok(matches) = top.clone().ignore_errors(true).try_get_matches_from(&words) else { return Ok(words) };
+    let Ok(matches) = top.clone().try_get_matches_from(&words) else { return Ok(words) };
     let (mut command, mut matches) = (&top, &matches);
     while let Some((name, inner)) = matches.subcommand() {
         let Some(found) = command.find_subcommand(name) else { return Ok(words) };
@@ -135,7 +136,7 @@ fn default(value: &Value, texts: &[String]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::{CommandFactory, Parser};
+    use clap::{CommandFactory, Parser, Subcommand};
     use serde_json::json;
 
     #[derive(clap::Args, Serialize, Debug, Clone)]
@@ -182,6 +183,15 @@ mod tests {
             #[arg(long)]
             config: Option<PathBuf>,
         },
+        Group {
+            #[command(subcommand)]
+            inside: Inside,
+        },
+    }
+
+    #[derive(Subcommand, Debug)]
+    enum Inside {
+        Stage(Box<Stage>),
     }
 
     #[derive(Parser, Debug)]
@@ -196,7 +206,7 @@ mod tests {
         let words = expand(&Cli::command(), all.into_iter().map(OsString::from).collect())?;
         match Cli::try_parse_from(words)?.sub {
             Sub::Stage(stage) => Ok(*stage),
-            Sub::Other { .. } => panic!("another command"),
+            Sub::Other { .. } | Sub::Group { .. } => panic!("another command"),
         }
     }
 
@@ -215,6 +225,11 @@ mod tests {
         let origin = |key: &str| resolved.origins[key].as_str();
         assert_eq!(["top_p", "k", "keep", "endpoint"].map(origin), ["flag", "file", "file", "default"]);
         assert_eq!((&resolved.defaults["k"], &resolved.defaults["top_p"]), (&json!([1, 10]), &json!(1.0)));
+        // Nor does a command within a command need the flags that are in the file.
+        let words = ["herd", "group", "stage", "--config", file.to_str().unwrap()].map(OsString::from);
+        let words = expand(&Cli::command(), words.into()).unwrap();
+        let Sub::Group { inside: Inside::Stage(inside) } = Cli::try_parse_from(words).unwrap().sub else { panic!() };
+        assert_eq!(inside.output.as_deref(), Some(Path::new("o")));
         // The written configuration is a valid configuration file.
         let again = dir.path().join("again.toml");
         std::fs::write(&again, resolved.to_toml().unwrap()).unwrap();

@@ -63,6 +63,7 @@ pub struct SamplerArgs {
     #[arg(long, default_value = API_KEY_ENV, value_name = "VARIABLE")]
     pub api_key_env: String,
     #[command(flatten)]
+    #[serde(flatten)]
     #[allow(missing_docs)]
     pub compute: Compute,
 }
