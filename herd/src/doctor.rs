@@ -13,6 +13,9 @@ pub fn run() -> anyhow::Result<()> {
     line("herd", env!("CARGO_PKG_VERSION"));
     line("libtorch", &libtorch());
     line("GPU", &gpu());
+    for index in 0..device::Gpus::here().count {
+        line("kernels", &kernels(index));
+    }
     line("processor", &processor());
     line("features", &features());
     line(
@@ -59,6 +62,11 @@ fn gpu() -> String {
                                   or set LIBTORCH_CUDA to the torch/lib of a PyTorch 2.11.0 installation"
                 .into()
         }
+        CudaLibrary::OtherVersion(path, version) => format!(
+            "{} is of libtorch {version}, this program of {}: not used; set LIBTORCH_CUDA to the torch/lib of that version",
+            path.display(),
+            device::LIBTORCH
+        ),
         CudaLibrary::Failed(path, reason) => format!("{} could not be opened: {reason}", path.display()),
         CudaLibrary::Loaded(path) if Cuda::is_available() => {
             format!(
@@ -71,6 +79,14 @@ fn gpu() -> String {
         CudaLibrary::Loaded(path) => {
             format!("kernels from {}, but no GPU answers: is the NVIDIA driver installed?", path.display())
         }
+    }
+}
+
+/// Own kernels of a GPU: compiled here on first use.
+fn kernels(index: usize) -> String {
+    match torch_ext::gpu_kernels(index as i64) {
+        Ok(kernels) => format!("own ones for {}, {:?} on cuda:{index}", kernels.architecture, kernels.origin),
+        Err(reason) => format!("libtorch's on cuda:{index}: {reason}"),
     }
 }
 

@@ -2,7 +2,7 @@
 //! `[rows, seq, heads, head_dim]`, keys and values `[rows, seq, kv_heads, head_dim]`, results like the queries.
 
 use tch::{Kind, Tensor};
-use torch_ext::{OpError, QuerySegment, catch, range_attention};
+use torch_ext::{OpError, QuerySegment, catch, range_attention, varlen_attention, varlen_fits};
 
 use crate::pass::Operators;
 
@@ -121,7 +121,8 @@ impl Attend for SharedPrompt<'_> {
 
 /// Attention of rows `[rows, seq, ...]` whose tokens, counted through all rows, lie in segments in ascending order; 0 where
 /// none is. On a processor one operator without masks computes all of training, and whatever would need a mask; what
-/// needs none and has to round as transformers does goes through libtorch, text by text.
+/// needs none and has to round as transformers does goes through libtorch, text by text. On a GPU training in bfloat16 is
+/// flash attention of sequences of various lengths; the rest goes text by text.
 fn over_segments(
     segments: impl FnOnce() -> Vec<QuerySegment>,
     context: LayerContext,
@@ -135,7 +136,9 @@ fn over_segments(
     let plain = operators == Operators::Plain && segments.iter().all(|segment| is_causal(segment, window));
     let flat = |x: &Tensor| x.flatten(0, 1);
     let (flat_q, flat_k, flat_v) = (flat(q), flat(k), flat(v));
-    let out = if plain || !torch_ext::trains_fused(q) {
+    let out = if operators == Operators::Fused && varlen_fits(&flat_q, &segments, window) {
+        varlen_attention(&flat_q, &flat_k, &flat_v, &segments, window)
+    } else if plain || !torch_ext::trains_fused(q) {
         catch(|| Ok(piece_by_piece(&segments, window, &flat_q, &flat_k, &flat_v)))
     } else {
         range_attention(&flat_q, &flat_k, &flat_v, &segments, window)

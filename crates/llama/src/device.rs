@@ -5,8 +5,11 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use run::Hardware;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tch::{Cuda, Device, Kind};
+use torch_ext::CudaLibrary;
+
+pub use torch_ext::LIBTORCH;
 
 use crate::threads;
 
@@ -18,7 +21,7 @@ pub struct Compute {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dtype: Option<Dtype>,
-    /// Where to compute [default: the GPU if there is one that libtorch can use]
+    /// Where to compute: cpu, cuda (the first GPU) or cuda:N [default: the first GPU if there is one that libtorch can use]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Place>,
@@ -110,21 +113,126 @@ impl Dtype {
     }
 }
 
-/// A kind of device.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// A place to compute at: `cpu`, `cuda` (the first GPU) or `cuda:N`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// The processor
     Cpu,
-    /// The first GPU
-    Cuda,
+    /// The GPU of this number among those that the process sees; without one the first
+    Cuda(Option<u32>),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |digits: &str| digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        match (text, text.strip_prefix("cuda:").and_then(number)) {
+            ("cpu", _) => Ok(Self::Cpu),
+            ("cuda", _) => Ok(Self::Cuda(None)),
+            (_, Some(index)) => Ok(Self::Cuda(Some(index))),
+            _ => Err(format!("{text:?} is no device: say cpu, cuda or cuda:N")),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(None) => f.write_str("cuda"),
+            Self::Cuda(Some(index)) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What this process can compute on besides the processor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gpus {
+    /// libtorch's CUDA kernels.
+    pub library: CudaLibrary,
+    /// GPUs that libtorch can use.
+    pub count: usize,
+    /// Why the driver cannot be used; asked only where there are kernels and no GPU.
+    pub driver: Option<String>,
+}
+
+impl Gpus {
+    /// Those of this process.
+    #[must_use]
+    pub fn here() -> Self {
+        let library = torch_ext::init().clone();
+        let loaded = matches!(library, CudaLibrary::Loaded(_));
+        let count = if loaded && Cuda::is_available() { usize::try_from(Cuda::device_count()).unwrap_or(0) } else { 0 };
+        let driver = if loaded && count == 0 { torch_ext::driver().err() } else { None };
+        Self { library, count, driver }
+    }
+
+    /// Why there is no GPU to use, and what to do: one sentence.
+    #[must_use]
+    pub fn why_none(&self) -> String {
+        match (&self.library, &self.driver) {
+            (CudaLibrary::NotFound, _) => format!(
+                "there are no CUDA kernels of libtorch here: run `cargo xtask setup --cuda`, or set LIBTORCH_CUDA to the torch/lib \
+                 of a PyTorch {LIBTORCH} installation"
+            ),
+            (CudaLibrary::OtherVersion(path, version), _) => format!(
+                "{} is of libtorch {version}, this program of {LIBTORCH}: set LIBTORCH_CUDA to the torch/lib of a PyTorch \
+                 {LIBTORCH} installation",
+                path.display()
+            ),
+            (CudaLibrary::Failed(path, reason), _) => format!("{} could not be opened: {reason}", path.display()),
+            (CudaLibrary::Loaded(_), Some(reason)) => {
+                format!("libtorch's CUDA kernels are there, but {reason}: install the driver")
+            }
+            (CudaLibrary::Loaded(_), None) => {
+                "the driver shows no GPU to this process: CUDA_VISIBLE_DEVICES may hide it".to_owned()
+            }
+        }
+    }
+}
+
+/// The device for what `--device` asks: without a wish the first GPU if there is one, else the processor.
+///
+/// # Errors
+/// When the GPU that is asked for cannot be used: why, and what to do.
+pub fn choose(asked: Option<Place>, gpus: &Gpus) -> anyhow::Result<Device> {
+    match asked {
+        Some(Place::Cpu) => Ok(Device::Cpu),
+        None => Ok(if gpus.count == 0 { Device::Cpu } else { Device::Cuda(0) }),
+        Some(place) if gpus.count == 0 => anyhow::bail!("--device {place}: {}", gpus.why_none()),
+        Some(Place::Cuda(index)) => {
+            let index = index.unwrap_or(0) as usize;
+            let names: Vec<String> = (0..gpus.count).map(|index| format!("cuda:{index}")).collect();
+            anyhow::ensure!(
+                index < gpus.count,
+                "--device cuda:{index}: this process sees {} GPU{}, {}; CUDA_VISIBLE_DEVICES decides which",
+                gpus.count,
+                if gpus.count == 1 { "" } else { "s" },
+                names.join(", ")
+            );
+            Ok(Device::Cuda(index))
+        }
+    }
 }
 
 impl Compute {
     /// Settles device and type, and sets the number of threads.
     ///
     /// # Errors
-    /// When there is no GPU to use, or no thread.
+    /// When the GPU that is asked for cannot be used, or there is no thread.
     pub fn resolve(&self) -> anyhow::Result<(Device, Kind)> {
         match self.threads {
             Some(Count::Of(threads)) => {
@@ -134,13 +242,16 @@ impl Compute {
             Some(Count::Auto) => eprintln!("{}", threads::choose()?),
             None => {}
         }
-        let device = match self.device {
-            Some(Place::Cpu) => Device::Cpu,
-            Some(Place::Cuda) if !Cuda::is_available() => {
-                anyhow::bail!("--device cuda: libtorch finds no GPU here; `herd doctor` says why")
+        // The processor is always there, and libtorch need not look for a GPU.
+        let device = if self.device == Some(Place::Cpu) {
+            Device::Cpu
+        } else {
+            let gpus = Gpus::here();
+            if self.device.is_none() && matches!(gpus.library, CudaLibrary::OtherVersion(..) | CudaLibrary::Failed(..))
+            {
+                eprintln!("Computing on the processor: {}", gpus.why_none());
             }
-            None if !Cuda::is_available() => Device::Cpu,
-            _ => Device::Cuda(0),
+            choose(self.device, &gpus)?
         };
         let kind = match self.dtype {
             Some(dtype) => dtype.kind(),
@@ -174,9 +285,6 @@ pub fn name(kind: Kind) -> &'static str {
     }
 }
 
-/// The version of libtorch that this program is built for.
-pub const LIBTORCH: &str = "2.11.0";
-
 /// This machine with the device, the type and the threads of the arithmetic, for a run's record.
 #[must_use]
 pub fn hardware(device: Device, kind: Kind) -> Hardware {
@@ -208,5 +316,59 @@ mod tests {
             assert!(error.contains("is neither a whole number nor auto"), "{error}");
         }
         assert!(serde_json::from_str::<Count>("-1").is_err() && serde_json::from_str::<Count>("1.5").is_err());
+    }
+
+    fn gpus(library: CudaLibrary, count: usize, driver: Option<&str>) -> Gpus {
+        Gpus { library, count, driver: driver.map(str::to_owned) }
+    }
+
+    fn loaded(count: usize) -> Gpus {
+        gpus(CudaLibrary::Loaded("/torch/lib/libtorch_cuda.so".into()), count, None)
+    }
+
+    fn refused(asked: &str, gpus: &Gpus) -> String {
+        choose(Some(asked.parse().unwrap()), gpus).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_place_is_read_and_written_alike() {
+        for text in ["cpu", "cuda", "cuda:0", "cuda:13"] {
+            let place: Place = text.parse().unwrap();
+            assert_eq!(place.to_string(), text);
+            assert_eq!(serde_json::from_str::<Place>(&serde_json::to_string(&place).unwrap()).unwrap(), place);
+        }
+        for text in ["", "gpu", "cuda:", "cuda:-1", "cuda:+1", "cuda:1.0", "CPU"] {
+            let error = text.parse::<Place>().unwrap_err();
+            assert!(error.contains("say cpu, cuda or cuda:N"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_device_is_the_one_asked_for() {
+        let two = loaded(2);
+        let of = |asked: Option<&str>| choose(asked.map(|text| text.parse().unwrap()), &two).unwrap();
+        assert_eq!(of(None), Device::Cuda(0));
+        assert_eq!(of(Some("cuda")), Device::Cuda(0));
+        assert_eq!(of(Some("cuda:1")), Device::Cuda(1));
+        assert_eq!(of(Some("cpu")), Device::Cpu);
+        assert_eq!(choose(None, &gpus(CudaLibrary::NotFound, 0, None)).unwrap(), Device::Cpu);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_a_sentence_with_advice() {
+        assert_eq!(
+            refused("cuda:3", &loaded(1)),
+            "--device cuda:3: this process sees 1 GPU, cuda:0; CUDA_VISIBLE_DEVICES decides which"
+        );
+        let text = refused("cuda:2", &loaded(2));
+        assert!(text.contains("2 GPUs, cuda:0, cuda:1;"), "{text}");
+        let other = CudaLibrary::OtherVersion("/torch/lib/libtorch_cuda.so".into(), "2.10.0+cu126".into());
+        let text = refused("cuda", &gpus(other, 0, None));
+        assert!(text.contains("is of libtorch 2.10.0+cu126, this program of 2.11.0"), "{text}");
+        let library = CudaLibrary::Loaded("/torch/lib/libtorch_cuda.so".into());
+        let text = refused("cuda:0", &gpus(library, 0, Some("no NVIDIA driver: libcuda.so.1: cannot open")));
+        assert!(text.starts_with("--device cuda:0: ") && text.contains("no NVIDIA driver: libcuda.so.1"), "{text}");
+        assert!(refused("cuda", &loaded(0)).contains("CUDA_VISIBLE_DEVICES"));
+        assert!(refused("cuda", &gpus(CudaLibrary::NotFound, 0, None)).contains("cargo xtask setup --cuda"));
     }
 }

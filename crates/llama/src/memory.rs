@@ -4,7 +4,7 @@ use tch::{Device, Kind};
 
 use crate::config::LlamaConfig;
 
-/// Taken on a GPU and where the system does not say what is free.
+/// Taken where the system does not say what is free.
 const OTHERWISE: u64 = 4 << 30;
 
 /// Bytes of keys and values of one token in all layers.
@@ -13,8 +13,12 @@ pub(crate) fn token_bytes(config: &LlamaConfig, kind: Kind) -> u64 {
     numbers * kind.elt_size_in_bytes() as u64
 }
 
-/// Bytes that a cache may take: half of the memory that is free now.
+/// Bytes that a cache may take: half of the memory that is free now, four fifths of a GPU's.
 pub(crate) fn for_cache(device: Device) -> u64 {
+    if let Device::Cuda(index) = device {
+        let free = torch_ext::gpu_memory_free(i32::try_from(index).unwrap_or(0));
+        return free.map_or(OTHERWISE, |free| free / 5 * 4);
+    }
     if device != Device::Cpu {
         return OTHERWISE;
     }

@@ -1,6 +1,7 @@
 // Cross-entropy of a linear head without the logits of all tokens: chunk by chunk, statistics in float32.
 
 #include "common.h"
+#include "gpu.h"
 #include "kernels.h"
 
 #include <torch/csrc/autograd/custom_function.h>
@@ -119,7 +120,9 @@ struct WeightedSum : torch::autograd::Function<WeightedSum> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
                                                  torch::autograd::variable_list grads) {
-    const double factor = grads[0].item<double>();
+    // On a GPU it stays there: reading it would make the host wait for the device in every micro-batch.
+    const bool stays = grads[0].is_cuda() || herd::gpu::takes(grads[0]);
+    const double factor = stays ? 1 : grads[0].item<double>();
     const auto kind = static_cast<at::ScalarType>(ctx->saved_data["kind"].toInt());
     // Scaled in place, so that a vocabulary's gradient exists once.
     const auto scaled = [&](const char *name) {
@@ -128,6 +131,8 @@ struct WeightedSum : torch::autograd::Function<WeightedSum> {
         return at::Tensor();
       const auto gradient = saved->second.toTensor();
       ctx->saved_data.erase(saved);
+      if (stays)
+        return gradient.to(at::kFloat).mul_(grads[0].to(at::kFloat)).to(kind);
       return gradient.mul_(factor).to(kind);
     };
     TORCH_CHECK(!ctx->saved_data.count("used"), "the gradients of a linear cross-entropy can be taken once");

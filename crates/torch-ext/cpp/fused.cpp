@@ -1,13 +1,15 @@
 // What stands between a decoder's matrix products, each in one pass over memory: RMSNorm, SwiGLU's gate, rotary embedding.
-// float32 and bfloat16 on a processor; anything else takes the plain formula. Roundings of bfloat16 are those of the plain
+// float32 and bfloat16 on a processor, and on a GPU where own kernels could be compiled (gpu.h); anything else takes the plain formula. Roundings of bfloat16 are those of the plain
 // formula in the forward pass; backward passes round once.
 
 #include "common.h"
+#include "gpu.h"
 #include "kernels.h"
 
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -257,14 +259,18 @@ template <typename F> void by_type(const at::Tensor &t, F &&body) {
 namespace herd {
 
 bool fusable(const at::Tensor &x, const at::Tensor &other) {
-  return x.device().is_cpu() && x.numel() > 0 && x.scalar_type() == other.scalar_type() &&
-         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+  return x.numel() > 0 && x.scalar_type() == other.scalar_type() && x.device() == other.device() &&
+         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && (x.is_cpu() || gpu::takes(x));
 }
 
 std::tuple<at::Tensor, at::Tensor> norm_forward(const at::Tensor &x, const at::Tensor &w, double eps) {
   const int64_t n = w.numel(), rows = x.numel() / n;
   auto y = at::empty_like(x);
   auto scale = at::empty({rows}, x.options().dtype(at::kFloat));
+  if (gpu::takes(x)) {
+    gpu::launch(gpu::Op::Norm, x, {x, w, y, scale}, {rows, n}, eps);
+    return {y, scale};
+  }
   by_type(x, [&](auto *type) {
     using T = std::remove_pointer_t<decltype(type)>;
     at::parallel_for(0, rows, 1 + 16384 / n, [&](int64_t begin, int64_t end) {
@@ -280,6 +286,14 @@ std::tuple<at::Tensor, at::Tensor> norm_gradients(const at::Tensor &g, const at:
   at::Tensor gx, gw;
   if (need_x)
     gx = at::empty_like(x);
+  if (gpu::takes(x)) {
+    const int64_t strips = std::min<int64_t>((rows + 63) / 64, 256);
+    if (need_w)
+      gw = at::empty_like(w);
+    const auto sums = at::empty({need_w ? strips : 0, n}, x.options().dtype(at::kFloat));
+    gpu::launch(gpu::Op::NormBackward, x, {g, x, w, scale, gx, gw, sums}, {rows, n, strips});
+    return {gx, gw};
+  }
   // One sum for each part of the rows, added up in order: the same result on every run.
   if (need_w)
     gw = at::zeros({parts, n}, x.options().dtype(at::kFloat));
@@ -297,6 +311,10 @@ std::tuple<at::Tensor, at::Tensor> norm_gradients(const at::Tensor &g, const at:
 
 at::Tensor gate_forward(const at::Tensor &a, const at::Tensor &b) {
   auto y = at::empty_like(a);
+  if (gpu::takes(a)) {
+    gpu::launch(gpu::Op::Gate, a, {a, b, y}, {a.numel()});
+    return y;
+  }
   by_type(a, [&](auto *type) {
     using T = std::remove_pointer_t<decltype(type)>;
     at::parallel_for(0, a.numel(), 16384, [&](int64_t begin, int64_t end) {
@@ -308,6 +326,10 @@ at::Tensor gate_forward(const at::Tensor &a, const at::Tensor &b) {
 
 std::tuple<at::Tensor, at::Tensor> gate_gradients(const at::Tensor &g, const at::Tensor &a, const at::Tensor &b) {
   auto ga = at::empty_like(a), gb = at::empty_like(b);
+  if (gpu::takes(a)) {
+    gpu::launch(gpu::Op::GateBackward, a, {g, a, b, ga, gb}, {a.numel()});
+    return {ga, gb};
+  }
   by_type(a, [&](auto *type) {
     using T = std::remove_pointer_t<decltype(type)>;
     at::parallel_for(0, a.numel(), 16384, [&](int64_t begin, int64_t end) {
@@ -319,6 +341,10 @@ std::tuple<at::Tensor, at::Tensor> gate_gradients(const at::Tensor &g, const at:
 
 void softmax_cross_entropy(at::Tensor &z, const at::Tensor &labels, const at::Tensor &factor, at::Tensor &nll) {
   const int64_t n = z.size(1);
+  if (gpu::takes(z)) {
+    gpu::launch(gpu::Op::CrossEntropy, z, {z, labels, factor, nll}, {z.size(0), n});
+    return;
+  }
   by_type(z, [&](auto *type) {
     using T = std::remove_pointer_t<decltype(type)>;
     at::parallel_for(0, z.size(0), 1, [&](int64_t begin, int64_t end) {
@@ -383,6 +409,10 @@ struct Rotate : torch::autograd::Function<Rotate> {
   static at::Tensor over_tokens(const at::Tensor &x, const at::Tensor &c, const at::Tensor &s, bool back) {
     const int64_t tokens = x.size(0) * x.size(1), heads = x.size(2), half = x.size(3) / 2;
     auto y = at::empty_like(x);
+    if (herd::gpu::takes(x)) {
+      herd::gpu::launch(back ? herd::gpu::Op::RotateBackward : herd::gpu::Op::Rotate, x, {x, c, s, y}, {tokens, heads, half});
+      return y;
+    }
     by_type(x, [&](auto *type) {
       using T = std::remove_pointer_t<decltype(type)>;
       at::parallel_for(0, tokens, 1 + 16384 / (heads * half * 2), [&](int64_t begin, int64_t end) {

@@ -1,5 +1,5 @@
 // The kernels of fused.cpp on whole tensors, without autograd, for the operators that are built from them. All take
-// contiguous float32 or bfloat16 tensors on a processor.
+// contiguous float32 or bfloat16 tensors on a processor, or on a GPU that has the kernels (gpu.h).
 #pragma once
 
 #include <ATen/ATen.h>

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
 use crate::ops::{OpError, check};
@@ -19,6 +19,25 @@ unsafe extern "C" {
         span_count: usize,
         window: i64,
     ) -> *mut c_char;
+    fn tx_varlen_attention(
+        out: *mut C_tensor,
+        q: *const C_tensor,
+        k: *const C_tensor,
+        v: *const C_tensor,
+        segments: *const i64,
+        count: usize,
+        spans: *const i64,
+        span_count: usize,
+        window: i64,
+    ) -> *mut c_char;
+    fn tx_varlen_fits(
+        segments: *const i64,
+        count: usize,
+        spans: *const i64,
+        span_count: usize,
+        tokens: i64,
+        window: i64,
+    ) -> bool;
 }
 
 /// Keys that a segment sees: `length` of them from `start` on, which stand from `position` on in the segment's row.
@@ -76,10 +95,7 @@ pub fn range_attention(
     segments: &[QuerySegment],
     window: Option<i64>,
 ) -> Result<Tensor, OpError> {
-    let numbers: Vec<i64> =
-        segments.iter().flat_map(|s| [s.start, s.length, s.position, s.ranges.len() as i64]).collect();
-    let ranges = segments.iter().flat_map(|segment| &segment.ranges);
-    let spans: Vec<i64> = ranges.flat_map(|range| [range.start, range.length, range.position]).collect();
+    let (numbers, spans) = flattened(segments);
     let out = Tensor::new();
     // SAFETY: pointers to live tensors and to four numbers a segment and three a range; `out` is assigned.
     check(unsafe {
@@ -90,6 +106,68 @@ pub fn range_attention(
             v.as_ptr(),
             numbers.as_ptr(),
             segments.len(),
+            spans.as_ptr(),
+            spans.len() / 3,
+            window.unwrap_or(0),
+        )
+    })?;
+    Ok(out)
+}
+
+/// Four numbers a segment and three a range.
+fn flattened(segments: &[QuerySegment]) -> (Vec<i64>, Vec<i64>) {
+    let numbers = segments.iter().flat_map(|s| [s.start, s.length, s.position, s.ranges.len() as i64]).collect();
+    let ranges = segments.iter().flat_map(|segment| &segment.ranges);
+    (numbers, ranges.flat_map(|range| [range.start, range.length, range.position]).collect())
+}
+
+/// Whether [`varlen_attention`] computes these segments of a tensor: bfloat16 on a GPU, heads of up to 256 numbers, and
+/// segments that are texts of their own, or responses that see the whole of a prompt (those without a window).
+#[must_use]
+pub fn varlen_fits(q: &Tensor, segments: &[QuerySegment], window: Option<i64>) -> bool {
+    let shape = q.size();
+    let width = shape.last().copied().unwrap_or(0);
+    q.device().is_cuda()
+        && q.kind() == Kind::BFloat16
+        && q.numel() > 0
+        && width <= 256
+        && width % 8 == 0
+        && segments_fit(segments, shape[0], window)
+}
+
+fn segments_fit(segments: &[QuerySegment], tokens: i64, window: Option<i64>) -> bool {
+    let (numbers, spans) = flattened(segments);
+    // SAFETY: four numbers a segment and three a range.
+    unsafe {
+        let (segments, ranges) = (numbers.len() / 4, spans.len() / 3);
+        tx_varlen_fits(numbers.as_ptr(), segments, spans.as_ptr(), ranges, tokens, window.unwrap_or(0))
+    }
+}
+
+/// [`range_attention`] on a GPU, by libtorch's flash attention for sequences of various lengths: no mask, no copies of prompts
+/// for each response, memory linear in the tokens. Every query has its key: `q`, `k` and `v` have the same tokens. On a
+/// processor it computes plain formulas in float32, sequence by sequence, against which tests hold it. Differentiable.
+///
+/// # Errors
+/// [`OpError`] when shapes do not fit, or segments are others than [`varlen_fits`] says.
+pub fn varlen_attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    segments: &[QuerySegment],
+    window: Option<i64>,
+) -> Result<Tensor, OpError> {
+    let (numbers, spans) = flattened(segments);
+    let out = Tensor::new();
+    // SAFETY: pointers to live tensors and to four numbers a segment and three a range; `out` is assigned.
+    check(unsafe {
+        tx_varlen_attention(
+            out.as_ptr().cast_mut(),
+            q.as_ptr(),
+            k.as_ptr(),
+            v.as_ptr(),
+            numbers.as_ptr(),
+            numbers.len() / 4,
             spans.as_ptr(),
             spans.len() / 3,
             window.unwrap_or(0),

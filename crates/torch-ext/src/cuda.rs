@@ -12,9 +12,14 @@ pub enum CudaLibrary {
     NotFound,
     /// Opened from this path.
     Loaded(PathBuf),
+    /// Found, but of this version of libtorch, which is not [`LIBTORCH`]: not opened.
+    OtherVersion(PathBuf, String),
     /// Found, but the dynamic linker refused it for this reason.
     Failed(PathBuf, String),
 }
+
+/// The version of libtorch that this program is built for.
+pub const LIBTORCH: &str = "2.11.0";
 
 static STATE: OnceLock<CudaLibrary> = OnceLock::new();
 
@@ -25,11 +30,40 @@ pub fn init() -> &'static CudaLibrary {
     crate::sharing::watch();
     STATE.get_or_init(|| match find_cuda_library() {
         None => CudaLibrary::NotFound,
-        Some(path) => match open_globally(&path) {
-            Ok(()) => CudaLibrary::Loaded(path),
-            Err(reason) => CudaLibrary::Failed(path, reason),
+        Some(path) => match other_version(&path) {
+            Some(version) => CudaLibrary::OtherVersion(path, version),
+            None => open(path),
         },
     })
+}
+
+fn open(path: PathBuf) -> CudaLibrary {
+    // Rows of a step differ in length: without it, freed memory of one length is of no use for another. The allocator reads
+    // it when the library is loaded; a user's own value wins.
+    // SAFETY: called before the first tensor, when libtorch has started no thread.
+    unsafe { libc::setenv(c"PYTORCH_ALLOC_CONF".as_ptr(), c"expandable_segments:True".as_ptr(), 0) };
+    match open_globally(&path) {
+        Ok(()) => {
+            crate::gpu::register();
+            crate::gpu::settle();
+            CudaLibrary::Loaded(path)
+        }
+        Err(reason) => CudaLibrary::Failed(path, reason),
+    }
+}
+
+/// The version beside a `libtorch_cuda.so`, if it is recorded and not [`LIBTORCH`]: in `../version.py` of a PyTorch, or
+/// `../build-version` of a libtorch.
+fn other_version(library: &Path) -> Option<String> {
+    let home = library.parent()?.parent()?;
+    let read = |name: &str| std::fs::read_to_string(home.join(name)).ok();
+    let python = read("version.py").and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("__version__ = "))?.to_owned();
+        Some(line.trim().trim_matches(['\'', '"']).to_owned())
+    });
+    let version = python.or_else(|| read("build-version").map(|text| text.trim().to_owned()))?;
+    let same = version.split('+').next() == Some(LIBTORCH);
+    (!same).then_some(version)
 }
 
 /// The `libtorch_cuda.so` that [`init`] would open: in the folder named by `LIBTORCH_CUDA` (a `torch/lib` of the same
@@ -82,4 +116,26 @@ fn open_globally(path: &Path) -> Result<(), String> {
         return Err(text);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = folder.path().join("lib/libtorch_cuda.so");
+        std::fs::create_dir_all(library.parent().unwrap()).unwrap();
+        assert_eq!(other_version(&library), None);
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("build-version", "2.11.0+cu130\n");
+        assert_eq!(other_version(&library), None);
+        write("build-version", "2.10.0+cu126\n");
+        assert_eq!(other_version(&library), Some("2.10.0+cu126".into()));
+        write("version.py", "__all__ = ['__version__']\n__version__ = '2.11.0+cu130'\ndebug = False\n");
+        assert_eq!(other_version(&library), None);
+        write("version.py", "__version__ = '2.12.1'\n");
+        assert_eq!(other_version(&library), Some("2.12.1".into()));
+    }
 }

@@ -153,7 +153,7 @@ pub struct Training {
     /// Type to compute in; master weights and moments are float32 always [default: bf16 where it is fast, f32 elsewhere]
     #[arg(long, help_heading = "Machine")]
     pub dtype: Option<Dtype>,
-    /// Where to compute [default: the GPU if there is one that libtorch can use]
+    /// Where to compute: cpu, cuda (the first GPU) or cuda:N [default: the first GPU if there is one that libtorch can use]
     #[arg(long, help_heading = "Machine")]
     pub device: Option<Place>,
     /// Threads for the processor's arithmetic; auto: as many as are fastest beside the other programs [default: one for each core]

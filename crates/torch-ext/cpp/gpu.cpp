@@ -1,0 +1,92 @@
+// gpu.h: the bridge to the kernels, whose side in Rust registers itself when libtorch's CUDA library was opened.
+
+#include "gpu.h"
+#include "common.h"
+
+#include <ATen/Context.h>
+#include <c10/core/DeviceGuard.h>
+
+#include <dlfcn.h>
+
+#include <vector>
+
+namespace {
+
+using Ready = bool (*)(int64_t device);
+// Returns nullptr, or a message from strdup. A device of -1 is the emulation on this processor.
+using Run = char *(*)(int64_t device, void *stream, int op, bool bf16, const uint64_t *addresses, const int64_t *numbers,
+                      double eps);
+
+struct Bridge {
+  Ready ready = nullptr;
+  Run run = nullptr;
+};
+
+Bridge &bridge() {
+  static Bridge only;
+  return only;
+}
+
+thread_local bool emulating = false;
+
+// libtorch's current stream of a device, by the C function that libtorch_cuda.so exports.
+void *current_stream(int64_t device) {
+  using Get = int32_t (*)(int32_t, void **);
+  static const auto get = reinterpret_cast<Get>(dlsym(RTLD_DEFAULT, "aoti_torch_get_current_cuda_stream"));
+  TORCH_CHECK(get, "this libtorch_cuda.so does not tell its current stream (aoti_torch_get_current_cuda_stream)");
+  void *stream = nullptr;
+  TORCH_CHECK(get(static_cast<int32_t>(device), &stream) == 0, "no current stream on GPU ", device);
+  return stream;
+}
+
+} // namespace
+
+namespace herd::gpu {
+
+bool takes(const at::Tensor &x) {
+  if (x.is_cuda())
+    return bridge().ready && bridge().ready(x.get_device());
+  return emulating && x.is_cpu();
+}
+
+void launch(Op op, const at::Tensor &on, std::initializer_list<at::Tensor> tensors, std::initializer_list<int64_t> numbers,
+            double eps) {
+  TORCH_CHECK(bridge().run, "the kernels for a GPU are not registered");
+  std::vector<uint64_t> addresses;
+  for (const auto &tensor : tensors) {
+    TORCH_CHECK(!tensor.defined() || (tensor.is_contiguous() && tensor.device() == on.device()), "a kernel on ",
+                on.device(), " was given a tensor that is not contiguous, or on ", tensor.device());
+    addresses.push_back(tensor.defined() ? reinterpret_cast<uint64_t>(tensor.data_ptr()) : 0);
+  }
+  const std::vector<int64_t> list(numbers);
+  const c10::DeviceGuard guard(on.device());
+  const int64_t device = on.is_cuda() ? on.get_device() : -1;
+  void *stream = on.is_cuda() ? current_stream(device) : nullptr;
+  char *message = bridge().run(device, stream, static_cast<int>(op), on.scalar_type() == at::kBFloat16, addresses.data(),
+                               list.data(), eps);
+  if (message) {
+    const std::string text = message;
+    free(message);
+    TORCH_CHECK(false, text);
+  }
+}
+
+} // namespace herd::gpu
+
+extern "C" {
+
+// Called once.
+void tx_gpu_register(Ready ready, Run run) { bridge() = {ready, run}; }
+
+// What libtorch does in a product of bfloat16 is not to add up in bfloat16.
+char *tx_gpu_settings() {
+  return guarded([] { at::globalContext().setAllowBF16ReductionCuBLAS(false, true); });
+}
+
+// Whether operators on tensors of the processor take the kernels' emulation in this thread. Returns what was set before.
+bool tx_gpu_emulate(bool on) {
+  const bool before = emulating;
+  emulating = on;
+  return before;
+}
+}

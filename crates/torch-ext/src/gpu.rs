@@ -1,0 +1,218 @@
+//! Own kernels on a GPU: the side of `cpp/gpu.cpp` that compiles, loads and launches what `cuda-kernels` holds.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use cuda_kernels::{Driver, Element, Emulator, KernelError, Kernels, Launch, Limits, Nvrtc, find_nvrtc, ops};
+
+use crate::cuda::{CudaLibrary, init};
+
+type Ready = extern "C" fn(i64) -> bool;
+type Run = unsafe extern "C" fn(i64, *mut c_void, c_int, bool, *const u64, *const i64, f64) -> *mut c_char;
+
+unsafe extern "C" {
+    fn tx_gpu_register(ready: Ready, run: Run);
+    fn tx_gpu_settings() -> *mut c_char;
+    fn tx_gpu_emulate(on: bool) -> bool;
+}
+
+/// A GPU's kernels, or why there are none.
+type Found = Result<Arc<Kernels>, String>;
+
+/// Those of each GPU that was asked for.
+static LOADED: OnceLock<Mutex<HashMap<i64, Found>>> = OnceLock::new();
+
+thread_local! {
+    /// Launches on the emulation so far.
+    static EMULATED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Makes the kernels known to the operators, and settles how libtorch adds up. Called once, when libtorch's CUDA library has
+/// been opened, or by [`emulated`].
+pub(crate) fn register() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    // SAFETY: two functions of static lifetime with the types that `cpp/gpu.cpp` declares.
+    ONCE.call_once(|| unsafe { tx_gpu_register(ready, run) });
+}
+
+/// Products of bfloat16 on a GPU add up in float32, split or not.
+pub(crate) fn settle() {
+    // SAFETY: sets a flag of libtorch's context, which cannot fail; a message would only be dropped.
+    unsafe { libc::free(tx_gpu_settings().cast()) };
+}
+
+/// The kernels of a GPU, compiled or read from the cache folder, and loaded on the first call; later calls return the same.
+///
+/// # Errors
+/// A sentence: what is missing, or what NVRTC or the driver refused. `HERD_GPU_KERNELS=off` is one too.
+pub fn gpu_kernels(device: i64) -> Result<Arc<Kernels>, String> {
+    let loaded = LOADED.get_or_init(Mutex::default);
+    let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+    loaded.entry(device).or_insert_with(|| load(device)).clone()
+}
+
+fn load(device: i64) -> Found {
+    match std::env::var("HERD_GPU_KERNELS").as_deref() {
+        Err(_) | Ok("" | "on") => {}
+        Ok("off") => return Err("HERD_GPU_KERNELS is off".into()),
+        Ok(other) => return Err(format!("HERD_GPU_KERNELS is {other:?}: say on or off")),
+    }
+    let CudaLibrary::Loaded(library) = init() else { return Err("libtorch's CUDA library is not loaded".into()) };
+    let cache = pinned::cache_dir().map_err(|error| error.to_string())?.join("kernels");
+    let index = u32::try_from(device).map_err(|_| format!("there is no GPU {device}"))?;
+    let kernels = || -> Result<Kernels, KernelError> {
+        let nvrtc = Nvrtc::open(&find_nvrtc(library.parent().map(Path::to_owned).as_deref())?)?;
+        Kernels::load(Driver::open()?, &nvrtc, index, &cache)
+    };
+    kernels().map(Arc::new).map_err(|error| error.to_string())
+}
+
+extern "C" fn ready(device: i64) -> bool {
+    static SAID: OnceLock<()> = OnceLock::new();
+    match gpu_kernels(device) {
+        Ok(_) => true,
+        Err(reason) => {
+            SAID.get_or_init(|| {
+                eprintln!("GPU {device}: own kernels are not used, libtorch's operators take their place: {reason}");
+            });
+            false
+        }
+    }
+}
+
+/// Runs an operation of `herd::gpu::Op`.
+///
+/// # Safety
+/// `addresses` and `numbers` have as many values as the operation takes, of live tensors on the device.
+unsafe extern "C" fn run(
+    device: i64,
+    stream: *mut c_void,
+    op: c_int,
+    bf16: bool,
+    addresses: *const u64,
+    numbers: *const i64,
+    eps: f64,
+) -> *mut c_char {
+    let element = if bf16 { Element::Bf16 } else { Element::F32 };
+    // SAFETY: as the caller promises.
+    let result = unsafe {
+        if device < 0 {
+            let emulator = Emulator::new(0, 4);
+            let launches = plan(op, element, addresses, numbers, eps, Limits { blocks: 4 });
+            launches.and_then(|launches| {
+                EMULATED.set(EMULATED.get() + launches.len());
+                launches.iter().try_for_each(|launch| emulator.run(launch)).map_err(|error| error.to_string())
+            })
+        } else {
+            gpu_kernels(device).and_then(|kernels| {
+                let launches = plan(op, element, addresses, numbers, eps, kernels.limits())?;
+                let mut each = launches.iter();
+                each.try_for_each(|launch| kernels.launch(launch, stream as u64)).map_err(|error| error.to_string())
+            })
+        }
+    };
+    let Err(message) = result else { return std::ptr::null_mut() };
+    let message = CString::new(message).unwrap_or_default();
+    // SAFETY: a NUL-terminated string, copied for a caller that frees it.
+    unsafe { libc::strdup(message.as_ptr()) }
+}
+
+/// The launches of an operation, whose number, tensors and numbers are those of `cpp/fused.cpp`.
+///
+/// # Safety
+/// As [`run`].
+unsafe fn plan(
+    op: c_int,
+    element: Element,
+    addresses: *const u64,
+    numbers: *const i64,
+    eps: f64,
+    limits: Limits,
+) -> Result<Vec<Launch>, String> {
+    // SAFETY: as the caller promises: so many of each.
+    let (t, n) = unsafe {
+        let (tensors, count) = match op {
+            0 => (4, 2),
+            1 => (7, 3),
+            2 => (3, 1),
+            3 => (5, 1),
+            4 | 5 => (4, 3),
+            6 => (4, 2),
+            other => return Err(format!("there is no operation {other}")),
+        };
+        (std::slice::from_raw_parts(addresses, tensors), std::slice::from_raw_parts(numbers, count))
+    };
+    Ok(match op {
+        0 => {
+            let (rows, width) = (n[0], n[1]);
+            let [x, gain, y, scale] = [t[0], t[1], t[2], t[3]];
+            ops::RmsNorm { element, x, gain, y, scale, rows, width, eps: eps as f32 }.plan(limits)
+        }
+        1 => {
+            let (rows, width, strips) = (n[0], n[1], n[2]);
+            let [g, x, gain, scale, gx, g_gain, parts] = [t[0], t[1], t[2], t[3], t[4], t[5], t[6]];
+            ops::RmsNormBackward { element, g, x, gain, scale, gx, g_gain, parts, rows, width, strips }.plan(limits)
+        }
+        2 => ops::SiluGate { element, a: t[0], b: t[1], y: t[2], count: n[0] }.plan(limits),
+        3 => ops::SiluGateBackward { element, g: t[0], a: t[1], b: t[2], ga: t[3], gb: t[4], count: n[0] }.plan(limits),
+        4 | 5 => {
+            let [x, cosine, sine, y] = [t[0], t[1], t[2], t[3]];
+            let (tokens, heads, half) = (n[0], n[1], n[2]);
+            ops::Rotate { element, back: op == 5, x, cosine, sine, y, tokens, heads, half }.plan(limits)
+        }
+        _ => {
+            let [z, labels, factor, nll] = [t[0], t[1], t[2], t[3]];
+            ops::CrossEntropy { element, z, labels, factor, nll, rows: n[0], vocab: n[1] }.plan(limits)
+        }
+    })
+}
+
+/// Does `work` with the kernels' emulation in the place of the processor's fused operators, in this thread: the way of a GPU
+/// from the operator to the launch, for tests. Slow. Also returns how many kernels were launched.
+pub fn emulated<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    /// Also after a panic.
+    struct Back(bool);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            // SAFETY: sets a flag of this thread.
+            unsafe { tx_gpu_emulate(self.0) };
+        }
+    }
+    register();
+    // SAFETY: sets a flag of this thread.
+    let _back = Back(unsafe { tx_gpu_emulate(true) });
+    let before = EMULATED.get();
+    let result = work();
+    (result, EMULATED.get() - before)
+}
+
+/// How many GPUs the NVIDIA driver shows to this process.
+///
+/// # Errors
+/// A sentence: there is no driver, or it does not work.
+pub fn driver() -> Result<u32, String> {
+    Driver::open().and_then(|driver| driver.devices()).map_err(|error| error.to_string())
+}
+
+/// Bytes of a GPU's memory that are free now, by the CUDA runtime that libtorch loads; `None` where it does not say.
+#[must_use]
+pub fn gpu_memory_free(device: i32) -> Option<u64> {
+    type Device = unsafe extern "C" fn(c_int) -> c_int;
+    type Memory = unsafe extern "C" fn(*mut usize, *mut usize) -> c_int;
+    // SAFETY: symbols of libcudart.so.13 with the types of cuda_runtime_api.h; the device in use stays the same, since there
+    // is one GPU a process.
+    unsafe {
+        let set = libc::dlsym(libc::RTLD_DEFAULT, c"cudaSetDevice".as_ptr());
+        let get = libc::dlsym(libc::RTLD_DEFAULT, c"cudaMemGetInfo".as_ptr());
+        if set.is_null() || get.is_null() {
+            return None;
+        }
+        let set: Device = std::mem::transmute(set);
+        let get: Memory = std::mem::transmute(get);
+        let (mut free, mut total) = (0, 0);
+        (set(device) == 0 && get(&raw mut free, &raw mut total) == 0).then_some(free as u64)
+    }
+}
