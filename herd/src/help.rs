@@ -11,7 +11,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Train", &["pretrain", "scaling", "sft", "dpo", "rejection-sampling", "average"]),
     ("Measure and judge", &["eval", "mathverify", "codeexec"]),
     ("Use a model", &["chat", "generate", "serve"]),
-    ("Data and models", &["data", "longctx", "safety", "model", "merge"]),
+    ("Data and models", &["data", "longctx", "vision", "safety", "model", "merge"]),
     ("Runs", &["run", "again", "plan", "launch", "config", "doctor", "completions", "man"]),
 ];
 
@@ -171,6 +171,13 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "long conversations with computed answers",
             ),
             ("longctx verify runs/long/train.jsonl --tokenizer runs/sft/model", "derive every answer again"),
+        ],
+    ),
+    (
+        "vision",
+        &[
+            ("vision make --train 6000 --test 800 --output runs/scenes", "pictures with balanced questions"),
+            ("vision check train.jsonl --rejected bad.jsonl", "decode every picture of these conversations"),
         ],
     ),
     ("launch", &[("launch --processes 4 -- python train.py", "four ranks of any program on this machine")]),

@@ -68,6 +68,8 @@ enum Command {
     Safety(Box<safety::command::Args>),
     /// Make, verify and mix long-context data
     Longctx(longctx::command::Args),
+    /// Make and check pictures in conversations
+    Vision(pictures::command::Args),
     /// Judge mathematical answers and step-by-step solutions
     Mathverify(mathverify::command::Args),
     /// Run untrusted programs with their tests in a sandbox
@@ -107,10 +109,10 @@ fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // `herd doctor | head` ends silently. This does not apply to commands that write to sockets or to other programs:
     // there, a closed pipe is an error to handle.
-    use Command::{Completions, Config, Doctor, Longctx, Man, Model, Plan, Safety, Scaling};
+    use Command::{Completions, Config, Doctor, Longctx, Man, Model, Plan, Safety, Scaling, Vision};
     let is_local = match &cli.command {
         Safety(args) => !args.serves(),
-        other => matches!(other, Plan(_) | Scaling(_) | Longctx(_)),
+        other => matches!(other, Plan(_) | Scaling(_) | Longctx(_) | Vision(_)),
     };
     if is_local || matches!(cli.command, Doctor | Model(_) | Config(_) | Completions(_) | Man(_)) {
         sigpipe::reset();
@@ -149,6 +151,7 @@ fn main() -> ExitCode {
         Command::Data(args) => data::run(&args),
         Command::Safety(args) => safety::command::run(&args),
         Command::Longctx(args) => longctx::command::run(&args),
+        Command::Vision(args) => pictures::command::run(&args),
         Command::Mathverify(args) => mathverify::command::run(&args),
         Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),
         Command::Completions(args) => {
