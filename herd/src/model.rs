@@ -52,9 +52,9 @@ enum Command {
         /// A config.json of Hugging Face. Without vocab_size, the vocabulary is the tokenizer's, rounded up to a
         /// multiple of 64
         #[arg(long, value_name = "FILE", requires = "tokenizer", conflicts_with_all = ["hidden", "layers", "context"])]
-        config: Option<PathBuf>,
-        /// The folder with the tokenizer of --config
-        #[arg(long, value_name = "FOLDER", requires = "config")]
+        model_config: Option<PathBuf>,
+        /// The folder with the tokenizer of --model-config
+        #[arg(long, value_name = "FOLDER", requires = "model_config")]
         tokenizer: Option<PathBuf>,
         /// Hidden size, a multiple of 8
         #[arg(long, default_value_t = 128)]
@@ -101,7 +101,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         Command::Get { name: Some(name), force } => get(&name, force),
         Command::Import { path, name, output, dtype } => import_path(&path, name, output, dtype.map(Dtype::kind)),
-        Command::New { output, config: Some(config), tokenizer: Some(tokenizer), seed, .. } => {
+        Command::New { output, model_config: Some(config), tokenizer: Some(tokenizer), seed, .. } => {
             new(&output, |folder| BaseModel { config, tokenizer, seed }.write(folder))
         }
         Command::New { output, hidden, layers, context, seed, .. } => {
