@@ -119,11 +119,10 @@ impl Tower {
         let patches = patches.flatten(2, 3).transpose(1, 2).reshape([pictures, tiles, places - 1, width]);
         let patches = self.with_tiles(&patches, &self.before_tiles, &ids);
         let class = self.class_embedding.view([1, 1, 1, width]).expand([pictures, tiles, 1, width], false);
-        let mut x = Tensor::cat(&[class, patches], 2);
         let gate = self.position_gate.tanh();
-        x = x + (1.0 - &gate) * &self.positions;
+        let x = Tensor::cat(&[class, patches], 2) + (1.0 - &gate) * &self.positions;
         let own = self.tile_positions.index_select(0, &ids).view([pictures, tiles, places, width]);
-        x = self.norm_before.forward(&(x + gate * own));
+        let x = self.norm_before.forward(&(x + gate * own));
 
         let padded = (places as u64).next_multiple_of(PADDED as u64) as i64;
         let mask = self.mask(&pixels.tiles, padded, (kind, device));

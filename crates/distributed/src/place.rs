@@ -95,10 +95,7 @@ fn tcp(get: &dyn Fn(&str) -> Option<String>, rank: usize, slurm: bool) -> Result
     };
     // Jobs on one machine must not meet.
     let job = number(get, "SLURM_JOB_ID")?.filter(|_| slurm).map(|job| 20_000 + job % 10_000);
-    let port = match number(get, "MASTER_PORT")?.or(job) {
-        Some(port) => port,
-        None => 29_500,
-    };
+    let port = number(get, "MASTER_PORT")?.or(job).unwrap_or(29_500);
     let port = u16::try_from(port).map_err(|_| Error::Variables(format!("MASTER_PORT is {port}, which is no port")))?;
     // torchrun's agent may hold the store itself.
     let agent = get("TORCHELASTIC_USE_AGENT_STORE").is_some_and(|value| value.eq_ignore_ascii_case("true"));

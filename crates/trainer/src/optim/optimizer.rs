@@ -451,7 +451,7 @@ impl Optimizer {
         }
         if let Some([layout, _]) = &self.layouts {
             let tensors: Vec<Tensor> = self.parameters.iter().map(|p| p.compute.detach()).collect();
-            layout.from_owners(world, "weights", &tensors)?;
+            layout.to_all(world, "weights", &tensors)?;
         }
         Ok(())
     }

@@ -125,7 +125,7 @@ impl Layout {
     ///
     /// # Errors
     /// When a process is gone or does other work.
-    pub fn from_owners(&self, world: &World, name: &str, tensors: &[Tensor]) -> Result<(), distributed::Error> {
+    pub fn to_all(&self, world: &World, name: &str, tensors: &[Tensor]) -> Result<(), distributed::Error> {
         let Some(device) = tensors.first().map(Tensor::device) else { return Ok(()) };
         for round in 0..self.rounds.len() {
             let parts: Vec<_> = (0..world.size()).map(|owner| self.part(round, owner)).collect();

@@ -251,7 +251,7 @@ fn run_in<C: StageConfig, O: Objective>(
                     .with_context(|| format!("{} has no report", training.output.display()))?;
                 return Ok(Ending::Already(report, result_folder(&training.output)));
             }
-            Begun::Going(session) => Part::First(session),
+            Begun::Going(session) => Part::First(Box::new(session)),
         }
     };
     let start = part.start().tell(world)?;

@@ -18,7 +18,7 @@ use llama::device::Count;
 /// A process's part in the run's folder.
 pub(super) enum Part {
     /// It writes the folder.
-    First(Session),
+    First(Box<Session>),
     /// It has a scratch folder.
     Other(RunFolder),
 }
