@@ -1,5 +1,8 @@
 //! NVRTC of the pinned wheel compiles every kernel; no GPU is needed.
 
+// Helpers of tests stand outside of test functions.
+#![allow(clippy::unwrap_used)]
+
 use cuda_kernels::{Architecture, Element, Form, Nvrtc, Origin, compiled, find_nvrtc, source};
 
 /// `None`, and the test is skipped, without NVRTC.

@@ -1,6 +1,9 @@
 //! The kernels' own text on the processor, held against float64: values and gradients, random shapes, tails, empty tensors,
 //! addresses that are no multiple of 16, fewer blocks than rows, and several orders of warps and lanes.
 
+// Helpers of tests stand outside of test functions.
+#![allow(clippy::unwrap_used)]
+
 use cuda_kernels::check::{Case, Finding, Op, run};
 use cuda_kernels::{Element, Emulator, Launch};
 use rand::SeedableRng as _;
