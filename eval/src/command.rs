@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ::run::{Begun, Class, Facts, Frame, Input, RunFolder, Session, from_flags};
+use ::run::{Class, Facts, Frame, Input, Session, from_flags};
 use anyhow::{Context, ensure};
 use clap::{Args as ClapArgs, Subcommand};
 use codeexec::pool::Launcher;
@@ -220,27 +220,19 @@ fn evaluate(args: &RunArgs, prefix: &[&str]) -> anyhow::Result<()> {
     let mut inputs = args.sampler.inputs()?;
     inputs.extend(files);
     inputs.push(Input::other("items", &format!("{} items", items.len()), &items::identity(&items)?));
-    if args.frame.dry_run {
-        println!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         println!("{} items, {} answers, into {}", items.len(), items.len() * args.samples, output.display());
         return Ok(());
     }
     let facts = Facts {
-        stage: "eval",
-        class,
         seed: Some(args.seed),
         inputs,
         hardware: args.sampler.hardware()?,
         libtorch: args.sampler.endpoint.is_none().then_some(llama::device::LIBTORCH),
         notes: args.sampler.notes(),
+        ..Facts::new("eval", class)
     };
-    let mut session = match Session::begin(RunFolder::open(output)?, &resolved, facts)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
-    };
+    let Some(mut session) = Session::open(output, &resolved, facts)? else { return Ok(()) };
     session.start(serde_json::Value::Null)?;
     let sampler = args.sampler.open()?;
     eprintln!("{} items with {}", items.len(), sampler.describe());

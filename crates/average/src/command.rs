@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ::run::{Begun, Class, Facts, Frame, Hardware, RunFolder, Session, fill_folder, from_flags};
+use ::run::{Class, Facts, Frame, Session, fill_folder, from_flags};
 use anyhow::ensure;
 use llama::device::{Dtype, LIBTORCH};
 use llama::locate;
@@ -66,8 +66,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         inputs[0].folder.display()
     );
     let way = args.adapters.unwrap_or(if args.run.is_some() { Way::Factors } else { Way::Concat });
-    if args.frame.dry_run {
-        println!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         inputs.iter().for_each(|input| println!("{}", share(input, &inputs)));
         return Ok(());
     }
@@ -75,22 +74,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if kind == Kind::Model {
         inputs[1..].iter().try_for_each(|other| agree::models(&inputs[0].folder, &other.folder))?;
     }
-    let facts = Facts {
-        stage: "average",
-        class,
-        seed: None,
-        inputs: read(args, &inputs)?,
-        hardware: Hardware::here(),
-        libtorch: Some(LIBTORCH),
-        notes: Vec::new(),
-    };
-    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", args.output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
-    };
+    let facts = Facts { inputs: read(args, &inputs)?, libtorch: Some(LIBTORCH), ..Facts::new("average", class) };
+    let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     let (mut done, mut files) = (String::new(), Vec::new());
     // The configuration is written last: without it, the folder is not a model or adapter yet.
     fill_folder(&args.output, &["config.json", "adapter_config.json"], |target| {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ::run::{Begun, Class, Facts, Frame, Hardware, RunFolder, Session, fill_folder, from_flags};
+use ::run::{Class, Facts, Frame, Session, fill_folder, from_flags};
 use anyhow::ensure;
 use llama::device::{Dtype, LIBTORCH};
 use llama::locate;
@@ -43,8 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let inputs = [Input { folder, weight: 1.0 }];
     let shown = inputs[0].folder.display();
     ensure!(Kind::of(&inputs)? == Kind::Adapter, "{shown} is a model; there is nothing to merge into it");
-    if args.frame.dry_run {
-        print!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         return Ok(());
     }
     refuse_foreign(&args.output)?;
@@ -53,25 +52,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         read.push(::run::Input::model("base", &locate::locate(base)?)?);
     }
     let facts = Facts {
-        stage: "merge",
-        class: |key| match key {
+        inputs: read,
+        libtorch: Some(LIBTORCH),
+        ..Facts::new("merge", |key| match key {
             // Compared by content.
             "adapter" | "base" | "output" => Class::Free,
             _ => Class::Output,
-        },
-        seed: None,
-        inputs: read,
-        hardware: Hardware::here(),
-        libtorch: Some(LIBTORCH),
-        notes: Vec::new(),
+        })
     };
-    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", args.output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
-    };
+    let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     let (mut tensors, mut files) = (0, Vec::new());
     fill_folder(&args.output, &["config.json"], |target| {
         let dtype = args.dtype.map(safetensors_dtype);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use dataset::digest;
-use run::{Begun, Class, Facts, Flags, Hardware, Input, Resolved, RunFolder, Session};
+use run::{Class, Facts, Flags, Input, Resolved, Session};
 use safety_text::policy::{Applies, Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -377,21 +377,11 @@ pub fn run_linear<C: Serialize>(resolved: &Resolved<C>, config: &LinearConfig, d
         inputs.push(Input::file("data", file)?);
     }
     let facts = Facts {
-        stage: "safety guard train",
-        class: |key| if key == "output" { Class::Free } else { Class::Course },
         seed: Some(config.seed),
         inputs,
-        hardware: Hardware::here(),
-        libtorch: None,
-        notes: Vec::new(),
+        ..Facts::new("safety guard train", |key| if key == "output" { Class::Free } else { Class::Course })
     };
-    let mut session = match Session::begin(RunFolder::open(&config.output)?, resolved, facts)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", config.output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
-    };
+    let Some(mut session) = Session::open(&config.output, resolved, facts)? else { return Ok(()) };
     let plan = Plan::load(&config.data, config.seed, &config.options)?;
     session.start(Value::Null)?;
     let linear = plan.linear(config.options.c);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use dataset::jsonl;
-use run::{Begun, Class, Facts, Frame, Hardware, RunFolder, Session, from_flags};
+use run::{Class, Facts, Frame, Session, from_flags};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -53,26 +53,11 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.train + args.heldout > 0, "--train and --heldout are both 0: nothing to make");
     let resolved = from_flags(args, args.frame.config.as_deref())?;
-    if args.frame.dry_run {
-        print!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         return Ok(());
     }
-    let facts = Facts {
-        stage: "data make",
-        class,
-        seed: Some(args.seed),
-        inputs: Vec::new(),
-        hardware: Hardware::here(),
-        libtorch: None,
-        notes: Vec::new(),
-    };
-    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", args.output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
-    };
+    let facts = Facts { seed: Some(args.seed), ..Facts::new("data make", class) };
+    let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     session.start(Value::Null)?;
     let train = make(args, Split::Train, args.train)?;
     let mut held_out = make(args, Split::HeldOutNumbers, args.heldout - args.heldout / 2)?;

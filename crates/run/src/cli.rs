@@ -31,6 +31,20 @@ pub struct Frame {
     pub dry_run: bool,
 }
 
+impl Frame {
+    /// Prints the resolved configuration if the run is a dry one. Returns whether it is: the command then prints its
+    /// plan, if it has one, and stops.
+    ///
+    /// # Errors
+    /// When serde cannot serialize the configuration.
+    pub fn shows<C: Serialize>(&self, resolved: &Resolved<C>) -> anyhow::Result<bool> {
+        if self.dry_run {
+            print!("Configuration\n{}", resolved.table()?);
+        }
+        Ok(self.dry_run)
+    }
+}
+
 /// Returns the command line `words` with the keys of the file that `--config` names, if the subcommand has a
 /// [`Frame`]. Flags of the command line override keys of the file.
 ///

@@ -9,14 +9,14 @@
 //! - **One record.** `run.json` has the same keys for every stage, except below `stage` ([`Record`]). It is written
 //!   when the run starts (`finished: false`) and when it ends.
 //! - **The same command again** continues an unfinished run. For a finished run, it compares the digests of the
-//!   results and reports that the run is finished ([`Session::begin`]).
+//!   results and reports that the run is finished ([`Session::open`]).
 //! - **A command with other values is refused key by key**, unless the difference changes only bits or only the
 //!   output ([`Class`]). Accepted changes are recorded.
 //! - **Folders are replaced atomically**: at every moment, the name belongs to the old folder or to the complete new
 //!   one ([`replace_folder`]).
 //!
 //! ```no_run
-//! # use run::{Begun, Class, Facts, Hardware, Input, RunFolder, Session};
+//! # use run::{Class, Facts, Input, Session};
 //! # use serde::{Deserialize, Serialize};
 //! #[derive(Serialize, Deserialize, Default)]
 //! struct Config { input: std::path::PathBuf, output: std::path::PathBuf, seed: u64 }
@@ -28,23 +28,13 @@
 //! # fn stage(flags: serde_json::Map<String, serde_json::Value>) -> anyhow::Result<()> {
 //! let resolved = run::resolve::<Config>(None, flags)?;
 //! let config = &resolved.config;
-//! let facts = Facts {
-//!     stage: "stage",
-//!     class,
-//!     seed: Some(config.seed),
-//!     inputs: vec![Input::file("input", &config.input)?],
-//!     hardware: Hardware::here(),
-//!     libtorch: None,
-//!     notes: Vec::new(),
-//! };
-//! match Session::begin(RunFolder::open(&config.output)?, &resolved, facts)? {
-//!     Begun::Finished(record) => println!("finished already:\n{}", record.summary),
-//!     Begun::Going(mut session) => {
-//!         session.start(serde_json::json!({"records": 3}))?;
-//!         // ... the work, which writes `result.jsonl` ...
-//!         session.finish(&["result.jsonl"], "3 records", serde_json::json!({"records": 3}))?;
-//!     }
-//! }
+//! let inputs = vec![Input::file("input", &config.input)?];
+//! let facts = Facts { seed: Some(config.seed), inputs, ..Facts::new("stage", class) };
+//! // A finished run prints its summary.
+//! let Some(mut session) = Session::open(&config.output, &resolved, facts)? else { return Ok(()) };
+//! session.start(serde_json::json!({"records": 3}))?;
+//! // ... the work, which writes `result.jsonl` ...
+//! session.finish(&["result.jsonl"], "3 records", serde_json::json!({"records": 3}))?;
 //! # Ok(())
 //! # }
 //! ```

@@ -40,6 +40,16 @@ pub struct Facts<'a> {
     pub notes: Vec<String>,
 }
 
+impl<'a> Facts<'a> {
+    /// The facts of a command without random choices, inputs and libtorch, on this machine. Others follow by
+    /// `Facts { inputs, ..Facts::new(stage, class) }`.
+    #[must_use]
+    pub fn new(stage: &'a str, class: fn(&str) -> Class) -> Self {
+        let (inputs, notes) = (Vec::new(), Vec::new());
+        Self { stage, class, seed: None, inputs, hardware: Hardware::here(), libtorch: None, notes }
+    }
+}
+
 /// The state of a folder, as a command finds it.
 pub enum Begun {
     /// The result of this command, finished and undamaged.
@@ -73,6 +83,34 @@ struct Differences {
 }
 
 impl Session {
+    /// Begins the run in the folder `output`. For a finished run, prints its summary and returns nothing.
+    ///
+    /// # Errors
+    /// See [`Session::begin`].
+    pub fn open<C: Serialize>(output: &Path, resolved: &Resolved<C>, facts: Facts) -> anyhow::Result<Option<Self>> {
+        Self::open_again(output, resolved, facts, false)
+    }
+
+    /// Like [`Session::open`]. With `again`, a finished run is continued too, for commands that can retry failed
+    /// requests.
+    ///
+    /// # Errors
+    /// See [`Session::begin`].
+    pub fn open_again<C: Serialize>(
+        output: &Path,
+        resolved: &Resolved<C>,
+        facts: Facts,
+        again: bool,
+    ) -> anyhow::Result<Option<Self>> {
+        Ok(match Self::begin_again(RunFolder::open(output)?, resolved, facts, again)? {
+            Begun::Going(session) => Some(session),
+            Begun::Finished(record) => {
+                println!("{} is finished already:\n{}", output.display(), record.summary);
+                None
+            }
+        })
+    }
+
     /// Compares the command with its folder. Nothing is recorded before [`Session::start`], so a command with faulty
     /// data can be repeated with other data.
     ///

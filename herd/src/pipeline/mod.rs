@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use run::progress::duration;
-use run::{Begun, Class, Facts, Hardware, Input, Resolved, RunFolder, Session, Signals};
+use run::{Begun, Class, Facts, Input, Resolved, RunFolder, Session, Signals};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -118,15 +118,7 @@ fn session(args: &Args, recipe: &Recipe) -> anyhow::Result<Session> {
         from: args.from.clone(),
         until: args.until.clone(),
     };
-    let facts = Facts {
-        stage: "run",
-        class: |_| Class::Output,
-        seed: None,
-        inputs: vec![Input::file("recipe", &args.recipe)?],
-        hardware: Hardware::here(),
-        libtorch: None,
-        notes: Vec::new(),
-    };
+    let facts = Facts { inputs: vec![Input::file("recipe", &args.recipe)?], ..Facts::new("run", |_| Class::Output) };
     let resolved = Resolved { config, origins: BTreeMap::new(), defaults: Map::new() };
     match Session::begin_again(RunFolder::open(&recipe.output)?, &resolved, facts, true)? {
         Begun::Going(mut session) => {

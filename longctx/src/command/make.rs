@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ::run::{Begun, Class, Facts, Frame, Hardware, Input, Progress, RunFolder, Session, Signals, from_flags};
+use ::run::{Class, Facts, Frame, Hardware, Input, Progress, Session, Signals, from_flags};
 use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum as _;
 use dataset::Conversation;
@@ -118,25 +118,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         inputs.push(Input::other("repositories", &path.to_string_lossy(), &texts));
     }
     let facts = Facts {
-        stage: "longctx make",
-        class,
         seed: Some(args.seed),
         inputs,
         hardware: Hardware { threads: Some(pool.current_num_threads()), ..Hardware::here() },
-        libtorch: None,
-        notes: Vec::new(),
+        ..Facts::new("longctx make", class)
     };
-    if args.frame.dry_run {
-        print!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         return Ok(());
     }
-    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", args.output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
-    };
+    let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     let counter = Counter::open(&folder)?;
     let mut left_out = read.left_out.clone();
     let kept = choose(read.documents, args, split, &counter, &mut left_out)?;

@@ -100,8 +100,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let recipe = Recipe::load(&args.recipe)?;
     let files = inputs(&recipe)?;
     let split = args.shard.as_deref().map(split).transpose()?;
-    if args.frame.dry_run {
-        print!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         plan(&recipe, &files)?;
         return Ok(());
     }
@@ -131,13 +130,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         digests.push(Input::file("step file", path)?);
     }
     let facts = Facts {
-        stage: "data run",
-        class,
         seed: Some(recipe.seed),
         inputs: digests,
         hardware: Hardware { threads: Some(pool.current_num_threads()), ..Hardware::here() },
-        libtorch: None,
-        notes: Vec::new(),
+        ..Facts::new("data run", class)
     };
     let mut session = match Session::begin(RunFolder::open(&folder)?, &resolved, facts)? {
         // A finished share is run again, since later phases may now be possible.

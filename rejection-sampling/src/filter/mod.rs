@@ -6,7 +6,7 @@ mod signals;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ::run::{Begun, Class, Facts, Frame, Hardware, Input, RunFolder, Session, from_flags};
+use ::run::{Class, Facts, Frame, Hardware, Input, Session, from_flags};
 use anyhow::ensure;
 use curation::embed::{self, EmbedArgs};
 use curation::{JudgeArgs, quality};
@@ -139,8 +139,6 @@ fn facts(args: &Args) -> anyhow::Result<Facts<'static>> {
     let servers = args.judge.judge_endpoint.iter().chain(&args.embed.embed_endpoint);
     let computes = inputs.iter().any(|input| input.key.ends_with("_model"));
     Ok(Facts {
-        stage: "rejection-sampling filter",
-        class,
         seed: Some(args.seed),
         hardware: if computes {
             let (device, kind) = args.sampler.compute.resolve()?;
@@ -151,6 +149,7 @@ fn facts(args: &Args) -> anyhow::Result<Facts<'static>> {
         inputs,
         libtorch: computes.then_some(device::LIBTORCH),
         notes: servers.map(|url| format!("answers came from the server {url}")).collect(),
+        ..Facts::new("rejection-sampling filter", class)
     })
 }
 
@@ -176,17 +175,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!((0.0..=1.0).contains(&args.top_share), "--top-share is {}; it must lie between 0 and 1", args.top_share);
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     let conversations = read(&args.input)?;
-    if args.frame.dry_run {
-        println!("Configuration\n{}\n{} conversations", resolved.table()?, conversations.len());
+    if args.frame.shows(&resolved)? {
+        println!("{} conversations", conversations.len());
         return Ok(());
     }
-    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts(args)?)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", args.output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
-    };
+    let Some(mut session) = Session::open(&args.output, &resolved, facts(args)?)? else { return Ok(()) };
     session.start(json!({"conversations": conversations.len()}))?;
     let print = Fingerprint::new().text("run", session.fingerprint());
     let evaluation = EvaluationPrompts::load(&args.decontaminate)?;

@@ -13,7 +13,7 @@ mod state;
 mod verify;
 mod work;
 
-use ::run::{Begun, Facts, RunFolder, Session, from_flags, model_folder};
+use ::run::{Facts, Session, from_flags, model_folder};
 use anyhow::ensure;
 use codeexec::pool::Launcher;
 use curation::judge::{Rubric, builtin};
@@ -56,29 +56,22 @@ pub fn run(args: &Args, launcher: Launcher) -> anyhow::Result<()> {
         Rubric::load(args.judge.judge_prompt.as_deref(), builtin::QUALITY)?,
         Rubric::load(args.judge.judge_code_prompt.as_deref(), builtin::CODE)?,
     );
-    if args.frame.dry_run {
-        print!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         return Ok(());
     }
     let questions = [("judge_prompt", &*quality.text), ("judge_code_prompt", &*code.text)];
     let mut notes = args.sampler.notes();
     notes.extend(args.judge.judge_endpoint.iter().map(|url| format!("judgements came from the server {url}")));
     let facts = Facts {
-        stage: "rejection-sampling run",
-        class: config::class,
         seed: Some(args.seed),
         inputs: config::inputs(args, &config, &questions)?,
         hardware: args.sampler.hardware()?,
         libtorch: args.sampler.endpoint.is_none().then_some(LIBTORCH),
         notes,
+        ..Facts::new("rejection-sampling run", config::class)
     };
-    let folder = RunFolder::open(&args.output)?;
-    let mut session = match Session::begin_again(folder, &resolved, facts, args.retry_failed)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", args.output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
+    let Some(mut session) = Session::open_again(&args.output, &resolved, facts, args.retry_failed)? else {
+        return Ok(());
     };
     let rows =
         json!({"rows": loaded.rows, "not_for_training": loaded.not_for_training, "problems": loaded.problems.len()});

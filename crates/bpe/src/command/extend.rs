@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
-use run::{Begun, Class, Facts, Frame, Hardware, RunFolder, Session, from_flags};
+use run::{Class, Facts, Frame, Session, from_flags};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -49,8 +49,7 @@ fn class(key: &str) -> Class {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
-    if args.frame.dry_run {
-        print!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         return Ok(());
     }
     let file = tokenizer_file(&args.base).context("--base")?;
@@ -64,22 +63,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let mut read = vec![run::Input::file("base", &file)?];
     read.extend(inputs("input", &args.input)?);
     read.extend(inputs("keep", &args.keep)?);
-    let facts = Facts {
-        stage: "data tokenizer extend",
-        class,
-        seed: None,
-        inputs: read,
-        hardware: Hardware::here(),
-        libtorch: None,
-        notes: Vec::new(),
-    };
-    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", args.output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
-    };
+    let facts = Facts { inputs: read, ..Facts::new("data tokenizer extend", class) };
+    let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     let counts = WordCounts::of(texts(&args.input))?;
     ensure!(!counts.is_empty(), "the input has no text: nothing to learn from");
     let keep = WordCounts::of(texts(&args.keep))?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use dataset::jsonl::{self, OnBadLine};
-use run::{Begun, Cell, Class, Column, Facts, Frame, Hardware, Page, RunFolder, Session, from_flags};
+use run::{Cell, Class, Column, Facts, Frame, Page, Session, from_flags};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -56,8 +56,7 @@ fn class(key: &str) -> Class {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
-    if args.frame.dry_run {
-        print!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         return Ok(());
     }
     let mut files = vec![tokenizer_file(&args.tokenizer).context("--tokenizer")?];
@@ -67,22 +66,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let mut read = vec![run::Input::file("tokenizer", &files[0])?];
     read.extend(inputs("against", &files[1..])?);
     read.extend(inputs("input", &args.input)?);
-    let facts = Facts {
-        stage: "data tokenizer report",
-        class,
-        seed: None,
-        inputs: read,
-        hardware: Hardware::here(),
-        libtorch: None,
-        notes: Vec::new(),
-    };
-    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", args.output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
-    };
+    let facts = Facts { inputs: read, ..Facts::new("data tokenizer report", class) };
+    let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     session.start(Value::Null)?;
     let encoders: Vec<(Encoder, Pool)> =
         files.iter().map(|file| Ok((Encoder::open(file)?, Pool::new(args.threads)?))).collect::<anyhow::Result<_>>()?;

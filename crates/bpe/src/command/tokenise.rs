@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use run::{Begun, Class, Facts, Frame, Hardware, Progress, RunFolder, Session, from_flags};
+use run::{Class, Facts, Frame, Progress, Session, from_flags};
 use serde::Serialize;
 use serde_json::{Value, json};
 use token_shards::Tokenizer;
@@ -54,8 +54,7 @@ fn class(key: &str) -> Class {
 /// and the same command continues after them.
 pub fn run(args: &TokeniseArgs) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
-    if args.frame.dry_run {
-        print!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         return Ok(());
     }
     let file = tokenizer_file(&args.tokenizer).context("--tokenizer")?;
@@ -68,22 +67,8 @@ pub fn run(args: &TokeniseArgs) -> anyhow::Result<()> {
     };
     let mut read = vec![run::Input::file("tokenizer", &file)?];
     read.extend(inputs("input", &args.input)?);
-    let facts = Facts {
-        stage: "data tokenise",
-        class,
-        seed: None,
-        inputs: read,
-        hardware: Hardware::here(),
-        libtorch: None,
-        notes: Vec::new(),
-    };
-    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", args.output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
-    };
+    let facts = Facts { inputs: read, ..Facts::new("data tokenise", class) };
+    let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     session.start(Value::Null)?;
     if !encoder.is_own() {
         eprintln!(

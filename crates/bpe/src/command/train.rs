@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::ensure;
-use run::{Begun, Class, Facts, Frame, Hardware, RunFolder, Session, from_flags};
+use run::{Class, Facts, Frame, Session, from_flags};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -44,26 +44,11 @@ fn class(key: &str) -> Class {
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.vocab_size >= 256, "--vocab-size {}: the 256 bytes are tokens already", args.vocab_size);
     let resolved = from_flags(args, args.frame.config.as_deref())?;
-    if args.frame.dry_run {
-        print!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         return Ok(());
     }
-    let facts = Facts {
-        stage: "data tokenizer train",
-        class,
-        seed: None,
-        inputs: inputs("input", &args.input)?,
-        hardware: Hardware::here(),
-        libtorch: None,
-        notes: Vec::new(),
-    };
-    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", args.output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
-    };
+    let facts = Facts { inputs: inputs("input", &args.input)?, ..Facts::new("data tokenizer train", class) };
+    let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     let counts = WordCounts::of(texts(&args.input))?;
     ensure!(!counts.is_empty(), "the input has no text: nothing to train on");
     session.start(Value::Null)?;

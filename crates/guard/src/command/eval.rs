@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
-use run::{Begun, Cell, Class, Column, Facts, Frame, Hardware, Input, Page, RunFolder, Session, from_flags};
+use run::{Cell, Class, Column, Facts, Frame, Input, Page, Session, from_flags};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -57,8 +57,7 @@ pub struct Args {
 /// When the guard cannot be opened, a record is bad or was trained on, or a file cannot be written.
 pub fn run(args: &Args, open: OpenModel) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
-    if args.frame.dry_run {
-        print!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         return Ok(());
     }
     let folder = args.which.guard.clone().context("--guard is missing: the folder of a guard")?;
@@ -72,21 +71,10 @@ pub fn run(args: &Args, open: OpenModel) -> anyhow::Result<()> {
         inputs.push(Input::file("data", path)?);
     }
     let facts = Facts {
-        stage: "safety guard eval",
-        class: |key| if key == "output" { Class::Free } else { Class::Course },
-        seed: None,
         inputs,
-        hardware: Hardware::here(),
-        libtorch: None,
-        notes: Vec::new(),
+        ..Facts::new("safety guard eval", |key| if key == "output" { Class::Free } else { Class::Course })
     };
-    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", args.output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
-    };
+    let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     let (mut guard, _) = args.which.open(open)?;
     let records = read(&args.data, guard.policy())?;
     let known = std::fs::read_to_string(folder.join(SEEN)).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use run::{Begun, Class, Facts, Frame, Hardware, RunFolder, Session, from_flags};
+use run::{Class, Facts, Frame, Session, from_flags};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -41,8 +41,7 @@ pub struct Args {
 /// When more pairs are asked for than there are, when the folder holds another run, or a file cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
-    if args.frame.dry_run {
-        print!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         return Ok(());
     }
     let train = some(args.seed, Split::Train, args.train, "--train")?;
@@ -50,21 +49,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let new_keys = some(args.seed, Split::NewKeys, half(0), "half of --heldout")?;
     let new_pairs = some(args.seed, Split::NewPairs, half(1), "half of --heldout")?;
     let facts = Facts {
-        stage: "safety make contrast",
-        class: |key| if key == "output" { Class::Free } else { Class::Course },
         seed: Some(args.seed),
-        inputs: Vec::new(),
-        hardware: Hardware::here(),
-        libtorch: None,
-        notes: Vec::new(),
+        ..Facts::new("safety make contrast", |key| if key == "output" { Class::Free } else { Class::Course })
     };
-    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", args.output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
-    };
+    let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     session.start(Value::Null)?;
     write(&args.output.join(TRAIN), &[(Split::Train, &train)])?;
     write(&args.output.join(HELD_OUT), &[(Split::NewKeys, &new_keys), (Split::NewPairs, &new_pairs)])?;

@@ -225,13 +225,13 @@ fn run_in<C: StageConfig, O: Objective>(
     let training = resolved.config.training();
     let base = locate::locate(&training.model.to_string_lossy())?;
     let facts = Facts {
-        stage,
-        class: |key| C::common_class(key).or_else(|| Training::class(key)).unwrap_or_else(|| C::class(key)),
         seed: Some(training.seed),
         inputs: inputs(&resolved.config, &base)?,
         hardware: device::hardware(device, kind),
         libtorch: Some(device::LIBTORCH),
-        notes: Vec::new(),
+        ..Facts::new(stage, |key| {
+            C::common_class(key).or_else(|| Training::class(key)).unwrap_or_else(|| C::class(key))
+        })
     };
     together::agree(world, &resolved.config, &facts)?;
     let (folder, _scratch) = together::folder(world, &training.output)?;

@@ -8,7 +8,7 @@ mod predict;
 
 use std::path::{Path, PathBuf};
 
-use ::run::{Begun, Class, Facts, Frame, Hardware, Input, Page, Resolved, RunFolder, Session, from_flags};
+use ::run::{Class, Facts, Frame, Input, Page, Resolved, Session, from_flags};
 use anyhow::Context;
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
@@ -167,27 +167,12 @@ fn fit<A: clap::Args + Serialize + Clone>(
     work: impl FnOnce() -> anyhow::Result<Done>,
 ) -> anyhow::Result<()> {
     let resolved: Resolved<A> = from_flags(args, frame.config.as_deref())?;
-    if frame.dry_run {
-        print!("Configuration\n{}", resolved.table()?);
+    if frame.shows(&resolved)? {
         return Ok(());
     }
     let inputs = inputs.iter().map(|(key, path)| Input::file(key, path)).collect::<anyhow::Result<_>>()?;
-    let facts = Facts {
-        stage,
-        class,
-        seed: Some(common.seed),
-        inputs,
-        hardware: Hardware::here(),
-        libtorch: None,
-        notes: Vec::new(),
-    };
-    let mut session = match Session::begin(RunFolder::open(&common.output)?, &resolved, facts)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", common.output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
-    };
+    let facts = Facts { seed: Some(common.seed), inputs, ..Facts::new(stage, class) };
+    let Some(mut session) = Session::open(&common.output, &resolved, facts)? else { return Ok(()) };
     session.start(Value::Null)?;
     let done = work()?;
     let folder = session.folder();

@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use dataset::{Conversation, Message, digest, jsonl};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder as _};
-use run::{Begun, Class, Facts, Frame, Hardware, RunFolder, Session, from_flags};
+use run::{Class, Facts, Frame, Session, from_flags};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -48,26 +48,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.train + args.test > 0, "--train and --test are both 0: nothing to make");
     ensure!(!args.tasks.is_empty(), "--tasks is empty: nothing to make");
     let resolved = from_flags(args, args.frame.config.as_deref())?;
-    if args.frame.dry_run {
-        print!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         return Ok(());
     }
     let facts = Facts {
-        stage: "vision make",
-        class: |key| if key == "output" { Class::Free } else { Class::Course },
         seed: Some(args.seed),
-        inputs: Vec::new(),
-        hardware: Hardware::here(),
-        libtorch: None,
-        notes: Vec::new(),
+        ..Facts::new("vision make", |key| if key == "output" { Class::Free } else { Class::Course })
     };
-    let mut session = match Session::begin(RunFolder::open(&args.output)?, &resolved, facts)? {
-        Begun::Finished(record) => {
-            println!("{} is finished already:\n{}", args.output.display(), record.summary);
-            return Ok(());
-        }
-        Begun::Going(session) => session,
-    };
+    let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     session.start(Value::Null)?;
     std::fs::create_dir_all(args.output.join("pictures"))
         .with_context(|| format!("cannot create {}", args.output.join("pictures").display()))?;
