@@ -1,12 +1,10 @@
 //! Hostile programs. None may pass its test, reach anything outside, run past its limit, or affect the next program.
 //!
-//! `cargo test -p codeexec --test attacks` runs a sample of each class. With `-- --ignored` it runs all of them, and
+//! `cargo test -p codeexec --test main attacks` runs a sample of each class. With `-- --ignored` it runs all of them, and
 //! requires each verdict within the limit plus 100 ms, which needs an idle machine.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod common;
-mod families;
+use crate::common;
+use crate::families;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -177,7 +175,7 @@ fn a_sample_in_other_languages() {
     check(&families::others::all().into_iter().step_by(11).collect::<Vec<_>>(), HANG_WHEN_BUSY);
 }
 
-/// `cargo test -p codeexec --test attacks -- --ignored --nocapture`
+/// `cargo test -p codeexec --test main attacks -- --ignored --nocapture`
 #[test]
 #[ignore = "all attacks in other languages: a minute or two"]
 fn all_attacks_in_other_languages() {

@@ -1,8 +1,6 @@
 //! Tests the binary: `run` with its resumption, `extract`. `serve` is in `soak.rs`.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod common;
+use crate::common;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

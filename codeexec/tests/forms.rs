@@ -1,9 +1,7 @@
 //! Python tests in the forms and with the features that people use: each passes with a right program and fails with a
 //! wrong one.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod common;
+use crate::common;
 
 use codeexec::record::{Job, Status};
 use codeexec::run::run_all;

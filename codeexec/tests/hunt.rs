@@ -1,13 +1,11 @@
 //! A hunt for false passes: wrong programs with tests in every form of public sets. None may pass, and the right
 //! program of each task must pass.
 //!
-//! `cargo test -p codeexec --test hunt` runs some of each form. For 10,000 wrong programs of all languages:
-//! `CODEEXEC_HUNT=10000 cargo test -p codeexec --test hunt -- --ignored --nocapture`
+//! `cargo test -p codeexec --test main hunt` runs some of each form. For 10,000 wrong programs of all languages:
+//! `CODEEXEC_HUNT=10000 cargo test -p codeexec --test main hunt -- --ignored --nocapture`
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod common;
-mod forms_made;
+use crate::common;
+use crate::forms_made;
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,7 @@
 //! Verdicts in the languages other than Python: forms of tests, transferred values, statuses, and tests that must not
 //! pass.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod common;
+use crate::common;
 
 use codeexec::record::{Job, Status, Verdict};
 use codeexec::run::run_all;

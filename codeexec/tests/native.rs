@@ -1,9 +1,7 @@
 //! The native backend: the same verdicts as in the sandbox, its isolation and its limits. Skipped if bubblewrap is
 //! missing or cannot create namespaces.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod common;
+use crate::common;
 
 use codeexec::native::{Backend, Native};
 use codeexec::record::{Job, Status, Verdict};

@@ -6,12 +6,10 @@
 //!
 //! ```text
 //! CODEEXEC_SOAK=100000 CODEEXEC_SOAK_STATE=/tmp/soak CODEEXEC_SOAK_SECONDS=400 \
-//!     cargo test -p codeexec --test soak -- --nocapture
+//!     cargo test -p codeexec --test main soak -- --nocapture
 //! ```
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

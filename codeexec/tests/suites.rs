@@ -1,10 +1,8 @@
 //! Published benchmarks: canonical solutions pass, broken ones fail. This runs a sample; `-- --ignored`, or `codeexec
 //! bench-suite`, runs all of them.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod broken;
-mod common;
+use crate::broken;
+use crate::common;
 
 use std::collections::BTreeMap;
 
@@ -137,7 +135,7 @@ fn all_of(language: &str) {
     judge(language, &all);
 }
 
-/// `cargo test -p codeexec --test suites -- --ignored --nocapture`, like those below.
+/// `cargo test -p codeexec --test main suites -- --ignored --nocapture`, like those below.
 #[test]
 #[ignore = "every task in JavaScript: a minute"]
 fn all_of_javascript() {

@@ -1,8 +1,6 @@
 //! Verdicts on small programs of every form of test.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod common;
+use crate::common;
 
 use codeexec::record::{Job, Status, Verdict};
 use codeexec::run::run_all;

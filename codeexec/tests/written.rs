@@ -1,9 +1,7 @@
 //! Dialogs in which a model writes a program and then its tests, in every language: a right program passes the
 //! written tests, a wrong one does not, and its repair does.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod common;
+use crate::common;
 
 use codeexec::extract::program_and_tests;
 use codeexec::record::{Job, Status, Verdict};

@@ -2,9 +2,7 @@
 //! not, the reference cached or live, the base model under an adapter or a separate model.
 
 // Clippy's setting for tests does not cover helpers outside of test functions.
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use common::fixtures::{TINY, fixture, load};
 use common::{nudge, relative, six};

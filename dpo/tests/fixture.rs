@@ -1,9 +1,7 @@
 //! Compares with PyTorch's numbers for two pairs with a formatting mask and 0.2 NLL (`tests/fixtures/make_tiny.py`).
 
 // Clippy's setting for tests does not cover helpers outside of test functions.
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::path::Path;
 

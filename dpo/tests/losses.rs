@@ -1,8 +1,6 @@
 //! Compares every loss with TRL's code and with its formula in plain arithmetic.
 
 // Clippy's setting for tests does not cover helpers outside of test functions.
-#![allow(clippy::unwrap_used)]
-
 use dpo::losses::{self, Loss, LossKind, PairLogProbs};
 use tch::{Kind, Tensor};
 

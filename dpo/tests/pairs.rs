@@ -1,9 +1,7 @@
 //! From records to tokens: which tokens are response, which are formatting, and which records are refused.
 
 // Clippy's setting for tests does not cover helpers outside of test functions.
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use chat::{ChatTemplate, Tokenizer};
 use common::World;

@@ -1,19 +1,11 @@
 //! Several processes end with the bytes of one.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "../../sft/tests/common/ranks.rs"]
-mod ranks;
+use crate::common;
+use crate::ranks;
 
 use std::fs;
 
 use common::World;
-
-#[test]
-fn child() {
-    common::be_a_child();
-}
 
 #[test]
 fn processes_end_with_the_bytes_of_one() {

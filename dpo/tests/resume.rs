@@ -1,9 +1,7 @@
 //! A killed run ends with the bytes of an uninterrupted run, and continues its reference's log-probs.
 
 // Clippy's setting for tests does not cover helpers outside of test functions.
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::fs;
 use std::io::Read;
@@ -11,11 +9,6 @@ use std::time::{Duration, Instant};
 
 use common::World;
 use rand::{RngExt, SeedableRng};
-
-#[test]
-fn child() {
-    common::be_a_child();
-}
 
 /// Kills a run with SIGKILL after a random number of steps, `times` times, then lets it finish. Returns the output of
 /// the last run.

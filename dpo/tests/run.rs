@@ -1,9 +1,7 @@
 //! Complete runs: what they learn and write, and what they refuse.
 
 // Clippy's setting for tests does not cover helpers outside of test functions.
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::fs;
 use std::io::Read;
@@ -12,11 +10,6 @@ use common::World;
 use llama::Llama;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
-
-#[test]
-fn child() {
-    common::be_a_child();
-}
 
 fn sentence(result: anyhow::Result<()>) -> String {
     format!("{:#}", result.unwrap_err())

@@ -1,8 +1,6 @@
 //! Tests `herd data get` against a server on this machine.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,7 +1,5 @@
 //! Compares with lm-evaluation-harness's verdicts, stored by make_gsm8k.py.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -54,7 +52,7 @@ fn every_stored_verdict_is_the_harnesss() {
 }
 
 /// The published model solutions, as `make_gsm8k.py SOLUTIONS OUT` judges them; run by hand:
-/// `GSM8K_CASES=OUT cargo test -p eval --test gsm8k -- --ignored --nocapture`.
+/// `GSM8K_CASES=OUT cargo test -p eval --test main gsm8k -- --ignored --nocapture`.
 #[test]
 #[ignore = "needs a file of cases, see README.md"]
 fn every_published_model_solution() {

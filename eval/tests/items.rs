@@ -1,8 +1,6 @@
 //! Reads benchmarks: the public files, if available, and the other published formats.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::path::Path;
 

@@ -1,8 +1,6 @@
 //! Complete runs against a server on this machine that answers by rule.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,7 +1,5 @@
 //! Agreement with the verdicts of public test suites and of human checkers.
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::collections::BTreeSet;
 

@@ -2,8 +2,6 @@
 //! "equal"}`.
 //!
 //! Written for this crate. `benches/peer.rs` runs Math-Verify on the same list.
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 
 use mathverify::{Options, verify};

@@ -1,6 +1,4 @@
 //! The built program: input files, verdicts, and error messages on standard error.
-#![allow(clippy::unwrap_used)]
-
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -1,6 +1,4 @@
 //! Equal answers, different answers, and the effect of the options.
-#![allow(clippy::unwrap_used)]
-
 use mathverify::{Options, Percent, Status, Units, compare, verify};
 
 fn status(a: &str, b: &str) -> Status {

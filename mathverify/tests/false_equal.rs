@@ -1,12 +1,10 @@
 //! A hunt for false equals: pairs that differ by construction, none of which may be called equal; and a hunt for
 //! missed equals.
 //!
-//! `cargo test -p mathverify --test false_equal` takes a second or two. `-- --ignored --nocapture` tests 50,000 pairs
+//! `cargo test -p mathverify --test main false_equal` takes a second or two. `-- --ignored --nocapture` tests 50,000 pairs
 //! of each kind; `MATHVERIFY_HUNT=200000` sets the number, `MATHVERIFY_SHOW=300` prints that many pairs for reading.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-mod hunt;
+use crate::common;
+use crate::hunt;
 
 use std::collections::BTreeMap;
 

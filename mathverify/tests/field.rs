@@ -1,8 +1,6 @@
 //! Cases from public bug reports, if `../shared/field/mathverify-open.jsonl` exists, with the verdict that each
 //! expects.
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,5 @@
 //! Inputs that hang, overflow or exhaust other graders. The limit here only detects hangs; `benches/peer.rs` measures
 //! the times.
-#![allow(clippy::unwrap_used)]
-
 use std::time::{Duration, Instant};
 
 use mathverify::{Options, Status, Verdict, check_solution, split_steps, verify};

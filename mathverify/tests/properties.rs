@@ -1,6 +1,4 @@
 //! Laws that hold for all answers, and random expressions compared with an independent evaluator.
-#![allow(clippy::unwrap_used)]
-
 use mathverify::{Options, Status, compare, verify};
 use proptest::prelude::*;
 

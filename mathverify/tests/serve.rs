@@ -1,6 +1,4 @@
 //! The HTTP worker: it returns the verdicts of the library, under concurrency, and shuts down gracefully.
-#![allow(clippy::unwrap_used)]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 

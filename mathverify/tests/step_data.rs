@@ -1,7 +1,5 @@
 //! Steps of GSM8K and ProcessBench.
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use mathverify::{Options, StepStatus, check_solution, split_steps};
 use rayon::prelude::*;

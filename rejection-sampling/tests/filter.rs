@@ -1,8 +1,6 @@
 //! Complete runs of `filter`: which records are removed, why, and which questions are asked only once.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use common::{World, run, says, serve, words};
 use serde_json::{Value, json};

@@ -1,10 +1,7 @@
 //! The reward model: its scores, its training, its folder.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "../../sft/tests/common/ranks.rs"]
-mod ranks;
+use crate::common;
+use crate::ranks;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,11 +16,6 @@ use llama::{Pass, SequenceClassifier};
 use rejection_sampling::reward::{Group, RewardModel};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
-
-#[test]
-fn child() {
-    common::be_a_child();
-}
 
 #[test]
 fn company_packing_and_padding_do_not_change_a_score() {

@@ -1,8 +1,6 @@
 //! Complete runs of `run`: what they write, the effect of a kill, and misbehaving servers.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,11 +9,6 @@ use std::time::{Duration, Instant};
 use common::{Reply, World, finish, run, says, serve, spawn, words};
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-
-#[test]
-fn child() {
-    common::be_a_child();
-}
 
 /// `count` sums as problems.
 fn sums(world: &World, count: usize) -> String {

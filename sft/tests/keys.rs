@@ -2,9 +2,7 @@
 //! repeat the saving.
 
 // Clippy's setting for tests does not cover helpers outside of test functions.
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::fs;
 use std::io::Read;
@@ -14,11 +12,6 @@ use common::World;
 use llama::Llama;
 use run::Record;
 use tch::Device;
-
-#[test]
-fn child() {
-    common::be_a_child();
-}
 
 const RUN: &str = "--epochs 8 --checkpoint-minutes 0";
 

@@ -1,11 +1,8 @@
 //! Several processes train one model: the same bytes as one, and what happens when one of them fails.
 
 // Clippy's setting for tests does not cover helpers outside of test functions.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "common/ranks.rs"]
-mod ranks;
+use crate::common;
+use crate::ranks;
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -14,11 +11,6 @@ use std::time::{Duration, Instant};
 use common::World;
 use rand::{RngExt, SeedableRng};
 use ranks::{bytes, ended};
-
-#[test]
-fn child() {
-    common::be_a_child();
-}
 
 fn command(world: &World, output: &str, flags: &str) -> Command {
     common::child(&std::env::current_exe().unwrap(), &world.flags(output, flags))

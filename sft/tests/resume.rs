@@ -1,20 +1,13 @@
 //! A killed run ends with the bytes of an uninterrupted run.
 
 // Clippy's setting for tests does not cover helpers outside of test functions.
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::io::Read;
 use std::time::{Duration, Instant};
 
 use common::World;
 use rand::{RngExt, SeedableRng};
-
-#[test]
-fn child() {
-    common::be_a_child();
-}
 
 const RUN: &str = "--epochs 6 --checkpoint-steps 2 --keep-last 2";
 

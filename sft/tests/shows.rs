@@ -1,9 +1,7 @@
 //! What a run prints before its first step, how it reacts to flags, and which data it refuses.
 
 // Clippy's setting for tests does not cover helpers outside of test functions.
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::fs;
 use std::io::Write;
@@ -12,11 +10,6 @@ use std::time::{Duration, Instant};
 
 use common::{World, shown};
 use serde_json::{Value, json};
-
-#[test]
-fn child() {
-    common::be_a_child();
-}
 
 fn write(world: &World, records: &[Value]) {
     let lines: Vec<String> = records.iter().map(|record| format!("{record}\n")).collect();

@@ -1,8 +1,6 @@
 //! Properties of every conversation that becomes training data, with the tokenizers and templates of real models.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use chat::{
     ChatError, ChatTemplate, EncodeOptions, Encoded, SpecialTokens, Tokenizer, Train, encode_conversation,

@@ -1,8 +1,6 @@
 //! Conversations as users have them: tools that a template leaves out, masks, reasoning that a prompt opens, text of
 //! special tokens, templates in several files. The expected texts are those of transformers 5.24 with jinja2 3.1.6.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::Path;
 

@@ -1,8 +1,6 @@
 //! Compares 48 conversations and 40 texts of four real models with transformers.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use chat::{ChatError, RenderOptions, encode_prompt};
 use dataset::Message;

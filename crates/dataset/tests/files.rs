@@ -1,6 +1,4 @@
 //! Files of records as users have them: compressed, damaged, with bad lines, from Hugging Face.
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,4 @@
 //! Published sets, if they are available: the folder `../shared/data` beside the repository.
-#![allow(clippy::unwrap_used)]
-
 use dataset::jsonl::{self, OnBadLine};
 use dataset::{Conversation, Preference, Role, check};
 

@@ -1,6 +1,4 @@
 //! Every written value is read back unchanged, in every format.
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 
 use dataset::jsonl;

@@ -1,8 +1,6 @@
 //! What is wrong with a model folder is said in one sentence, without a panic.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::fs;
 use std::path::Path;

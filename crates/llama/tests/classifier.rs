@@ -1,8 +1,6 @@
 //! A head of labels: saved and loaded the same, and scores that only the last token's state decides.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use common::{TINY, fixture};
 use llama::{Llama, SequenceClassifier};

@@ -1,8 +1,6 @@
 //! Dropout on the input of low-rank updates.
 
 // Helpers of tests stand outside of test functions.
-#![allow(clippy::unwrap_used)]
-
 use llama::{Linear, Lora};
 use tch::{Device, Kind, Tensor};
 use torch_ext::Generator;

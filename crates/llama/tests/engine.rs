@@ -1,8 +1,6 @@
 //! The engine: the trainer's log-probabilities, the same bits in any company, sharing, room, failures.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::collections::HashMap;
 
@@ -115,8 +113,8 @@ fn a_sequence_has_the_same_bits_in_any_company() {
 fn every_level_of_the_instruction_set_computes_the_same() {
     let run = |level: &str| {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "log_probs_are_those_of_the_trainers_forward_pass"]);
-        command.arg("a_sequence_has_the_same_bits_in_any_company").env("HERD_KERNELS", level);
+        command.args(["--exact", "engine::log_probs_are_those_of_the_trainers_forward_pass"]);
+        command.arg("engine::a_sequence_has_the_same_bits_in_any_company").env("HERD_KERNELS", level);
         let output = command.output().unwrap();
         (output.status.success(), [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat())
     };

@@ -1,8 +1,6 @@
 //! Long rows: no tensor of a training step grows with the square of the row; feed-forward blocks in pieces, layers computed again
 //! and given positions change nothing.
 
-#![allow(clippy::unwrap_used)]
-
 use llama::attention::{Attend, LayerContext, Layout, PromptGroup};
 use llama::{Llama, LlamaConfig, Pass, Recompute};
 use serde_json::json;

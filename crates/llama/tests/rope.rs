@@ -1,8 +1,6 @@
 //! Scalings of rotary embeddings against transformers, for every field (`tests/fixtures/make_rope.py`).
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 

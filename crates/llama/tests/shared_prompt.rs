@@ -1,8 +1,6 @@
 //! A prompt with several responses in one row gives each response what a row of its own gives it.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use common::{TINY, distance, fixture, load};
 use llama::attention::{Layout, PromptGroup, SharedPrompt, shared_positions};

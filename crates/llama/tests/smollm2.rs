@@ -1,9 +1,7 @@
 //! A real model, SmolLM2-135M-Instruct, against transformers: logits, tokens and greedy answers in float32 and
 //! bfloat16.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use std::path::PathBuf;
 

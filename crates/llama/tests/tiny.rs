@@ -1,8 +1,6 @@
 //! The six tiny models against transformers: logits, loss, gradients, packed rows, greedy continuations, LoRA, saving.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
+use crate::common;
 
 use common::{TINY, distance, fixture, forward_log_probs, generate, ids, load, reference, request};
 use llama::{Kernels, SamplingParams};

@@ -1,7 +1,5 @@
 //! `herd safety filter` and `herd safety make contrast` on files.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::Path;
 

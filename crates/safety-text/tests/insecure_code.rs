@@ -1,8 +1,6 @@
 //! Insecure code on the field's own cases (CyberSecEval's instruct set) and on reference solutions of benchmarks, which nobody
 //! calls insecure. Counts are printed, programs are not.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};

@@ -1,8 +1,6 @@
 //! Precision and recall on generated documents (`generated/`), and redaction on the same.
 
-#![allow(clippy::unwrap_used)]
-
-mod generated;
+use crate::generated;
 
 use std::collections::BTreeMap;
 
@@ -74,7 +72,7 @@ fn judge(documents: &[Document]) -> (BTreeMap<&'static str, Score>, Vec<String>)
 
 #[test]
 fn precision_and_recall_hold_for_every_kind() {
-    // Another seed: PII_SEED=7 cargo test -p safety-text --test pii_generated -- --nocapture
+    // Another seed: PII_SEED=7 cargo test -p safety-text --test main pii_generated -- --nocapture
     let seed = std::env::var("PII_SEED").map_or(9001, |seed| seed.parse().unwrap());
     let (scores, wrong) = judge(&documents(seed, 4000));
     for (kind, score) in &scores {

@@ -1,7 +1,5 @@
 //! A real model in this process.
 
-#![allow(clippy::unwrap_used)]
-
 use dataset::{FinishReason, Message};
 use llama::SamplingParams;
 use sampler::{LocalOptions, SampleError, SampleRequest, Sampler, StopTokens, Turn};

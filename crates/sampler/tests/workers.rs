@@ -1,7 +1,5 @@
 //! Workers that share questions: they die, hang, have another version, require a token.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

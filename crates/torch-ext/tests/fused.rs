@@ -1,8 +1,6 @@
 //! Fused operators against their plain formulas: values and gradients, float32 and bfloat16.
 
 // Helpers of tests stand outside of test functions.
-#![allow(clippy::unwrap_used)]
-
 use tch::{Device, Kind, Tensor};
 use torch_ext::{rms_norm, rotate_half, silu_gate};
 

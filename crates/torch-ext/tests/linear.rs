@@ -1,7 +1,5 @@
 //! `linear` equals the plain product, forward and backward.
 
-#![allow(clippy::unwrap_used)]
-
 use tch::{Device, Kind, Tensor};
 
 fn close(a: &Tensor, b: &Tensor) -> bool {

@@ -1,8 +1,6 @@
 //! Projections with what stands before them against libtorch's plain operators in float64.
 
 // Helpers of tests stand outside of test functions.
-#![allow(clippy::unwrap_used)]
-
 use tch::{Device, Kind, Tensor};
 use torch_ext::{InputOp, Projection, projections, take_grad};
 

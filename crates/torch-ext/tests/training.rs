@@ -1,8 +1,6 @@
 //! Fused AdamW against its formula; chunked cross-entropy against the plain one.
 
 // Helpers of tests stand outside of test functions.
-#![allow(clippy::unwrap_used)]
-
 use tch::{Device, Kind, Reduction, Tensor};
 use torch_ext::{AdamW, IGNORED, fused_adamw, linear_cross_entropy, linear_cross_entropy_sum};
 

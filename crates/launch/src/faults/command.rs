@@ -434,8 +434,7 @@ fn inputs(args: &Args, mix: &Mix, origins: &BTreeMap<String, run::Origin>) -> Ve
 pub fn run(args: &Args) -> anyhow::Result<()> {
     args.check()?;
     let resolved = from_flags(args, args.frame.config.as_deref())?;
-    if args.frame.dry_run {
-        print!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         return Ok(());
     }
     let mix = args.mix.as_deref().map_or_else(|| Ok(Mix::paper()), Mix::read)?;

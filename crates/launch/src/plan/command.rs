@@ -127,8 +127,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 fn plan(args: &PlanArgs) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
-    if args.frame.dry_run {
-        print!("Configuration\n{}", resolved.table()?);
+    if args.frame.shows(&resolved)? {
         return Ok(());
     }
     if args.check {

@@ -1,0 +1,13 @@
+//! One test program, since each one takes seconds to compile and to link.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod bad_input;
+mod classifier;
+mod common;
+mod dropout;
+mod engine;
+mod long_rows;
+mod rope;
+mod shared_prompt;
+mod smollm2;
+mod tiny;

@@ -1,0 +1,19 @@
+//! One test program, since each one takes seconds to compile and to link.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod common;
+mod equivalence;
+mod fixture;
+mod losses;
+mod pairs;
+mod processes;
+#[path = "../../sft/tests/common/ranks.rs"]
+mod ranks;
+mod resume;
+mod run;
+
+/// A run in a process of its own, which the tests start as `--exact child`.
+#[test]
+fn child() {
+    common::be_a_child();
+}

@@ -1,0 +1,18 @@
+//! One test program, since each one takes seconds to compile and to link.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod common;
+mod keys;
+mod processes;
+#[path = "common/ranks.rs"]
+mod ranks;
+mod resume;
+mod run;
+mod saved;
+mod shows;
+
+/// A run in a process of its own, which the tests start as `--exact child`.
+#[test]
+fn child() {
+    common::be_a_child();
+}
