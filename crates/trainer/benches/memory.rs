@@ -1,4 +1,4 @@
-//! The memory estimate beside the most that a process held in one step of full fine-tuning: one row, all tokens trained, one
+//! Compares the memory estimate with the measured peak of one step of full fine-tuning: one row, all tokens trained, one
 //! process for each case.
 //!
 //!     cargo bench --profile dev -p trainer --bench memory -- [small|smollm2:TOKENS[:RECOMPUTED LAYERS[:TOKENS OF A TEXT]]] ...
@@ -32,7 +32,7 @@ const CASES: [&str; 9] = [
     "smollm2:8192:15:1024",
 ];
 
-/// One row in one step.
+/// One optimizer step over one row.
 struct OneRow(Vec<Example>);
 
 impl Objective for OneRow {

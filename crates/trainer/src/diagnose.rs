@@ -1,4 +1,4 @@
-//! Where a number stopped being one.
+//! Finds the first non-finite value of a forward pass.
 
 use llama::{Llama, Operators, Pass};
 use tch::Tensor;
@@ -6,7 +6,7 @@ use torch_ext::OpError;
 
 use crate::objective::{Input, Objective};
 
-/// The first place, in the order of the forward pass, that holds a value that is not finite.
+/// Describes the first tensor, in the order of the forward pass, that contains a non-finite value.
 pub fn first_non_finite<O: Objective>(objective: &O, model: &Llama, batch: &O::Batch) -> String {
     torch_ext::catch(|| search(objective, model, batch)).unwrap_or_else(|error: OpError| format!("not found ({error})"))
 }
@@ -36,7 +36,7 @@ fn search<O: Objective>(objective: &O, model: &Llama, batch: &O::Batch) -> Resul
     Ok("no activation of the forward pass: the loss itself, or a gradient".into())
 }
 
-/// Names for a message: the first few, and how many more.
+/// Formats names for a message: the first eight, and the number of the others.
 pub fn names(ids: &[String]) -> String {
     let shown: Vec<&str> = ids.iter().take(8).map(String::as_str).collect();
     let rest = ids.len().saturating_sub(shown.len());

@@ -1,25 +1,25 @@
-//! What a stage trains beside the language model.
+//! Tensors that a stage trains beside the language model.
 
 use serde_json::{Map, Value};
 
 use crate::Named;
 
-/// What a stage trains beside the language model, such as the head of a reward model.
+/// Tensors that a stage trains beside the language model, such as the head of a reward model.
 #[derive(Default)]
 pub struct Extra {
-    /// Under their names in the model's files (`score.weight`); the tensors that [`Objective::loss`](crate::Objective::loss) computes with,
-    /// of any type and on the model's device.
+    /// The tensors under their names in the model's files (`score.weight`). [`Objective::loss`](crate::Objective::loss)
+    /// computes with them. They may have any type and are on the model's device.
     pub tensors: Named,
-    /// Keys put over the model's `config.json` (`architectures`, `num_labels`).
+    /// Keys that override those of the model's `config.json` (`architectures`, `num_labels`).
     pub config: Map<String, Value>,
-    /// The tensors stand in for the language model's output head, which is then neither trained nor saved.
+    /// Whether the tensors replace the language model's output head, which is then neither trained nor saved.
     pub replaces_head: bool,
-    /// PEFT's name of the task, for adapters; `CAUSAL_LM` unless this says otherwise.
+    /// PEFT's `task_type` for adapters; `None` means `CAUSAL_LM`.
     pub task_type: Option<String>,
 }
 
 impl Extra {
-    /// The model's tensors that stay, of all of them.
+    /// Of the model's tensors, those that are kept: all but the output head if it is replaced.
     pub(crate) fn without_head(&self, mut named: Named) -> Named {
         named.retain(|(name, _)| !self.replaces_head || name != "lm_head.weight");
         named

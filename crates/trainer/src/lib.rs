@@ -1,12 +1,12 @@
-//! One training loop for every stage.
+//! The training loop that all stages share.
 //!
-//! A stage brings an [`Objective`] (its micro-batches and its loss); [`train`] brings AdamW on float32 master weights,
-//! schedules, gradient accumulation normalised over the whole optimizer step, activation checkpointing, evaluation,
-//! averaging of weights, checkpoints with exact resume, and metrics. [`stage`] is what the commands share around it.
+//! A stage provides an [`Objective`] (its micro-batches and its loss). [`train`] provides AdamW on float32 master weights,
+//! schedules, gradient accumulation normalised over the whole optimizer step, activation checkpointing, evaluation, averaging
+//! of weights, checkpoints with exact resume, and metrics. [`stage`] holds what the commands of the stages share.
 //!
-//! Nothing random is carried from step to step: the order of the data ([`Plan`]) and every seed ([`RngPosition`]) are functions
-//! of the run's seed and the step, so a checkpoint has no generator's state to save, and a run that was killed ends with
-//! the bytes it would have ended with.
+//! No random state is carried from step to step. The order of the data ([`Plan`]) and every seed ([`RngPosition`]) are
+//! functions of the run's seed and the step. So a checkpoint has no generator state to save, and a run that was killed and
+//! resumed ends with the same bytes as an uninterrupted run.
 
 mod data;
 mod diagnose;

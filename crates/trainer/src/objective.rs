@@ -1,4 +1,4 @@
-//! What a stage brings to the training loop, and one micro-batch through model and loss.
+//! The interface between a stage and the training loop, and the forward and backward pass of one micro-batch.
 
 use std::collections::BTreeMap;
 
@@ -12,19 +12,19 @@ use torch_ext::catch;
 use crate::Extra;
 use crate::share::{Found, is_own, results};
 
-/// Identifies one micro-batch. Every random choice is seeded from it, so that no state of a generator is in a checkpoint.
+/// Identifies one micro-batch. Every random choice is seeded from it, so a checkpoint stores no generator state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RngPosition {
     /// The run's seed.
     pub seed: u64,
     /// The optimizer step, from 0.
     pub step: u64,
-    /// The micro-batch of the step, from 0.
+    /// Index of the micro-batch in the step, from 0.
     pub micro_batch: u64,
 }
 
 impl RngPosition {
-    /// A seed for each purpose: what is drawn for one (`dropout`, `noise`) has nothing to do with what is drawn for another.
+    /// A seed for one purpose. The random numbers of different purposes (`dropout`, `noise`) are independent.
     #[must_use]
     pub fn seed_for(&self, purpose: &str) -> u64 {
         use rand::Rng;
@@ -34,19 +34,19 @@ impl RngPosition {
     }
 }
 
-/// The input of a micro-batch.
+/// The model input of one micro-batch.
 pub struct Input<'a> {
-    /// `[rows, seq]` int64
+    /// Token ids, `[rows, seq]` int64.
     pub input_ids: &'a Tensor,
-    /// What stands in each row and who sees whom.
+    /// The boundaries of the sequences in each row, which decide positions and attention.
     pub layout: Layout<'a>,
 }
 
-/// The loss of a micro-batch, and what else a stage wants to see of it.
+/// The loss of a micro-batch, and the metrics that the stage logs.
 pub struct Loss {
-    /// The loss, a sum over the micro-batch.
+    /// The loss as a sum over the micro-batch, a scalar tensor.
     pub sum: Tensor,
-    /// Numbers that are logged beside it.
+    /// Metrics that are logged beside the loss.
     pub metrics: Vec<Metric>,
 }
 
@@ -56,45 +56,45 @@ impl From<Tensor> for Loss {
     }
 }
 
-/// A number that is logged beside the loss: of a step or an evaluation, `Σ sum / Σ weight` over its micro-batches.
+/// A metric that is logged beside the loss. Its value for a step or an evaluation is `Σ sum / Σ weight` over the micro-batches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metric {
-    /// Its name in `metrics.jsonl` and TensorBoard, such as `rewards/margins`.
+    /// Name in `metrics.jsonl` and TensorBoard, such as `rewards/margins`.
     pub name: &'static str,
-    /// The sum over the micro-batch.
+    /// Sum of its terms over the micro-batch.
     pub sum: f64,
-    /// The number of terms, or the sum of their weights.
+    /// Number of terms, or the sum of their weights.
     pub weight: f64,
 }
 
-/// How a micro-batch is computed, apart from what is computed.
+/// Settings of a forward and backward pass that change memory, speed and rounding, but not the mathematical result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Computation {
-    /// The operators; training takes the fused ones.
+    /// Implementation of the operators; training uses the fused ones.
     pub operators: Operators,
-    /// Of how many layers, from the first, activations are computed again in the backward pass instead of kept.
+    /// Number of layers, counted from the first, whose activations are recomputed in the backward pass instead of kept.
     pub recompute: usize,
 }
 
-/// How large micro-batches get: what a run's memory depends on beside the model.
+/// Upper bounds on the size of micro-batches. Together with the model they determine the memory of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Extent {
-    /// Tokens of the largest.
+    /// Tokens of the largest micro-batch.
     pub tokens: u64,
-    /// Places at which the head predicts, at most.
+    /// Largest number of positions in a micro-batch for which logits are computed.
     pub targets: u64,
-    /// Whether an optimizer step has several, so that the gradients of the first wait for the others.
+    /// Whether an optimizer step has several micro-batches, so that gradients are accumulated over them.
     pub several: bool,
-    /// Losses of a micro-batch that each hold a gradient of the output head; 0 where the stage has a head of its own.
+    /// Number of losses in a micro-batch that each hold a gradient of the output head; 0 if the stage has its own head.
     pub heads: u64,
-    /// Whether the logits of all targets are held in float32 rather than those of a chunk.
+    /// Whether the logits of all targets are held in float32 at once, instead of those of one chunk.
     pub whole_logits: bool,
-    /// Models of the same size that the stage holds beside the trained one, such as a reference.
+    /// Number of further models of the same size that the stage holds, such as a reference model.
     pub models: u64,
 }
 
 impl Extent {
-    /// The extent of micro-batches, given by step, each with its tokens and its targets.
+    /// Computes the extent from the micro-batches of each step, each given as (tokens, targets).
     #[must_use]
     pub fn of(steps: impl IntoIterator<Item = Vec<(usize, usize)>>) -> Self {
         let mut all = Self { heads: 1, ..Self::default() };
@@ -109,23 +109,23 @@ impl Extent {
     }
 }
 
-/// Metrics of several micro-batches.
+/// Accumulates the metrics of several micro-batches.
 #[derive(Debug, Clone, Default)]
 pub struct MetricSums(BTreeMap<String, (f64, f64)>);
 
 impl MetricSums {
-    /// Takes those of a micro-batch in.
+    /// Adds the metrics of a micro-batch.
     pub fn add(&mut self, metrics: &[Metric]) {
         metrics.iter().for_each(|metric| self.add_term(metric.name, metric.sum, metric.weight));
     }
 
-    /// Takes one in.
+    /// Adds one metric.
     pub(crate) fn add_term(&mut self, name: &str, sum: f64, weight: f64) {
         let of = self.0.entry(name.to_owned()).or_default();
         *of = (of.0 + sum, of.1 + weight);
     }
 
-    /// The mean of each that is a finite number.
+    /// The mean of each metric, without means that are not finite.
     #[must_use]
     pub fn means(&self) -> BTreeMap<String, f64> {
         let mean = |(name, (sum, weight)): (&String, &(f64, f64))| (name.clone(), sum / weight);
@@ -140,26 +140,26 @@ pub struct Evaluation {
     pub loss: f64,
     /// Trained tokens of the held-out data.
     pub tokens: u64,
-    /// A stage's own numbers, by name.
+    /// Metrics of the stage, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
 }
 
-/// A stage's data and loss. Everything it returns is a function of its arguments, so that a run can go on from any step.
+/// A stage's data and loss. Every return value must be a function of the arguments, so that a run can resume at any step.
 pub trait Objective {
-    /// A micro-batch.
+    /// The data of one micro-batch.
     type Batch;
 
-    /// Optimizer steps of the whole run.
+    /// Number of optimizer steps of the whole run.
     fn steps(&self) -> u64;
 
-    /// Epochs done after so many steps.
+    /// Number of epochs completed after `steps` steps, with its fraction.
     fn epoch(&self, steps: u64) -> f64;
 
-    /// The micro-batches of an optimizer step.
+    /// The micro-batches of an optimizer step. Steps count from 0.
     fn batches(&self, step: u64) -> Vec<Self::Batch>;
 
-    /// The micro-batches of an optimizer step where they come from files, whose reading can fail; the loop asks for these.
+    /// Like [`Objective::batches`], for stages that read micro-batches from files, which can fail. The loop calls this method.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -167,15 +167,15 @@ pub trait Objective {
         Ok(self.batches(step))
     }
 
-    /// What the batch brings to the step's normaliser: the loss of a step is the sum of its batches' [`Objective::loss`]
-    /// over the sum of these.
+    /// The batch's contribution to the normaliser of the step. The loss of a step is the sum of [`Objective::loss`] over its
+    /// batches, divided by the sum of these values.
     fn normaliser(&self, batch: &Self::Batch) -> f64;
 
-    /// Tokens in the batch, and how many of them are trained.
+    /// Number of tokens in the batch, and how many of them are trained.
     fn tokens(&self, batch: &Self::Batch) -> (u64, u64);
 
-    /// How large micro-batches get, for the memory estimate; `None` where a stage does not say, which is then estimated from
-    /// `micro_batch_tokens`. Called before [`Objective::begin`].
+    /// Upper bounds on the size of micro-batches, for the memory estimate. With `None` the estimate uses `micro_batch_tokens`.
+    /// Called before [`Objective::begin`].
     fn extent(&self) -> Option<Extent> {
         None
     }
@@ -183,49 +183,50 @@ pub trait Objective {
     /// Names of the examples in the batch, for messages.
     fn example_ids<'a>(&self, batch: &'a Self::Batch) -> &'a [String];
 
-    /// What the model reads.
+    /// The model input of the batch.
     fn input<'a>(&self, batch: &'a Self::Batch) -> Input<'a>;
 
-    /// The batch's loss, a sum, from the final hidden states `[rows, seq, width]` and the output head `[vocab, width]`.
+    /// The loss of the batch as a sum, computed from the final hidden states `[rows, seq, width]` and the output head
+    /// `[vocab, width]`.
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// When libtorch reports an error.
     fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &Self::Batch) -> anyhow::Result<Loss>;
 
-    /// Tensors that are trained beside the model, and what they change in its configuration; none unless a stage says
-    /// otherwise.
+    /// Tensors that are trained beside the model, and their changes to the model's configuration; none by default.
     fn extra(&self) -> Extra {
         Extra::default()
     }
 
-    /// Called once before training with the model that it starts from, also when a stopped run goes on: for what the stage
-    /// computes with that model (log-probabilities of a reference). It may keep files in the run's folder. All processes of
-    /// `world` call it; [`crate::share`] deals work out to them, and only the first one's files stay.
+    /// Called once before training, also when a stopped run resumes, with the model that training starts from. A stage computes
+    /// here what it needs from that model, such as log-probabilities of a reference. It may keep files in the run's folder. All
+    /// processes of `world` call it; [`crate::share`] divides work among them. Only the first process's files are kept.
     ///
     /// # Errors
-    /// What libtorch or the disk refuses.
+    /// When libtorch or the file system reports an error.
     fn begin(&mut self, _model: &Llama, _run: &RunFolder, _world: &World) -> anyhow::Result<()> {
         Ok(())
     }
 
-    /// Changes the embeddings `[rows, seq, width]` in training; as they are unless a stage says otherwise.
+    /// Changes the embeddings `[rows, seq, width]` in training; returns them unchanged by default.
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// When libtorch reports an error.
     fn perturb(&self, embedded: Tensor, _batch: &Self::Batch, _moment: RngPosition) -> anyhow::Result<Tensor> {
         Ok(embedded)
     }
 
-    /// The loss on held-out data, if there are any: see [`evaluate`]. All processes of `world` call it, and all get the result.
+    /// The loss on held-out data, or `None` if there is no held-out data; see [`evaluate`]. All processes of `world` call it,
+    /// and all get the result.
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// When libtorch reports an error.
     fn evaluate(&self, _model: &Llama, _world: &World) -> anyhow::Result<Option<Evaluation>> {
         Ok(None)
     }
 }
 
-/// The forward pass of a batch to its loss (a sum), without gradients, by the operators of training.
+/// Computes the loss of a batch (a sum) and its metrics without gradients, with the operators of training.
 ///
 /// # Errors
 /// As [`Objective::loss`].
@@ -240,8 +241,8 @@ pub fn forward<O: Objective>(objective: &O, model: &Llama, batch: &O::Batch) -> 
     })
 }
 
-/// The evaluation over `batches`, normalised over all of them; none if there are none. The processes of `world` deal them out;
-/// the result is that of one process, number for number.
+/// Evaluates `batches`, normalised over all of them; `None` if there are no batches. The batches are divided among the
+/// processes of `world`. The result is bit-equal to that of one process.
 ///
 /// # Errors
 /// As [`Objective::loss`].
@@ -268,8 +269,8 @@ pub fn evaluate<O: Objective>(
     Ok((weight > 0.0).then(|| Evaluation { loss: loss / weight, tokens, metrics: metrics.means() }))
 }
 
-/// Forward and backward pass of a batch. Gradients of `loss / normaliser` are added to the leaves' own; the loss (a sum) and
-/// the stage's metrics are returned.
+/// Runs the forward and backward pass of a batch. Adds the gradients of `loss / normaliser` to those of the leaf tensors.
+/// Returns the loss (a sum) and the stage's metrics.
 ///
 /// # Errors
 /// As [`Objective::loss`].

@@ -1,4 +1,4 @@
-//! Work that the processes of a run share out, and its results in the order that one process would have.
+//! Divides work among the processes of a run, and merges the results in the order of one process.
 
 use anyhow::Context;
 use distributed::World;
@@ -9,20 +9,20 @@ use tch::{Device, Kind, Tensor};
 use crate::objective::{Metric, MetricSums};
 use crate::persist::state::Named;
 
-/// The most bytes of one process in one collective.
+/// Maximal bytes of one process in one collective.
 const ROUND: i64 = 64 << 20;
 
-/// Whether `number` of a list is this process's: they are dealt out one by one.
+/// Whether item `number` of a list belongs to this process; items are assigned round-robin.
 #[must_use]
 pub fn is_own(world: &World, number: usize) -> bool {
     number % world.size() == world.rank()
 }
 
-/// The results of all processes, in the order of the list that they were dealt out from; `own` has those of
-/// [`is_own`].
+/// The results of all processes in the order of the original list. `own` holds the results for this process's items (see
+/// [`is_own`]), in order.
 ///
 /// # Errors
-/// When a process is gone or does other work.
+/// When another process has ended or called a different operation.
 pub fn results<T: Serialize + DeserializeOwned>(world: &World, name: &str, own: Vec<T>) -> anyhow::Result<Vec<T>> {
     if world.is_alone() {
         return Ok(own);
@@ -35,7 +35,7 @@ pub fn results<T: Serialize + DeserializeOwned>(world: &World, name: &str, own: 
     Ok((0..total).filter_map(|number| parts[number % world.size()].next()).collect())
 }
 
-/// A loss (a sum) and metrics, for other processes; numbers by their bits, which text would round.
+/// A loss (a sum) and metrics, serialized for other processes. Numbers are sent as bits, because decimal text would round them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Found {
     sum: u64,
@@ -59,19 +59,19 @@ impl Found {
     }
 }
 
-/// Who gets tensors that are spread over the processes.
+/// Destination of tensors that are sharded over the processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum To {
-    /// The process that writes files; the others get none.
+    /// Only the process that writes files; the other processes get an empty list.
     First,
-    /// All.
+    /// All processes.
     All,
 }
 
-/// Float32 tensors of which each process has some, as one list in the order of `place`.
+/// Collects float32 tensors that are sharded over the processes into one list, sorted by `place`.
 ///
 /// # Errors
-/// When a process is gone or does other work.
+/// When another process has ended or called a different operation.
 pub(crate) fn whole(world: &World, own: Named, place: &dyn Fn(&str) -> usize, to: To) -> anyhow::Result<Named> {
     if world.is_alone() {
         return Ok(own);
@@ -125,8 +125,8 @@ pub(crate) fn whole(world: &World, own: Named, place: &dyn Fn(&str) -> usize, to
     Ok(found)
 }
 
-/// Cuts lists of sizes, one for each process, into rounds: in each, every process has the next of its list, of at most
-/// [`ROUND`] bytes together or a single one.
+/// Splits lists of sizes in bytes, one list for each process, into rounds. In a round each process handles the next items of
+/// its list: at most [`ROUND`] bytes in total, or a single larger item.
 pub(crate) fn rounds(sizes: Vec<Vec<i64>>) -> Vec<Vec<std::ops::Range<usize>>> {
     let mut next = vec![0; sizes.len()];
     let mut rounds = Vec::new();

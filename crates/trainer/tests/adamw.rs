@@ -1,11 +1,11 @@
-//! Eight steps of AdamW against PyTorch's: losses, gradient norms, final weights.
+//! Compares eight AdamW steps with PyTorch: losses, gradient norms, final weights.
 
-// Helpers of tests stand outside of test functions.
+// Test helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-/// With transformers' chain of operators; `fused.rs` runs the same with the fused ones.
+/// Uses the same operators as transformers; `fused.rs` runs the same tests with the fused operators.
 #[allow(dead_code)]
 const FUSED: bool = false;
 
@@ -21,7 +21,7 @@ fn the_trajectory_is_pytorchs() {
     let rows: Vec<Value> =
         serde_json::from_str(&std::fs::read_to_string(folder.join("adamw_trajectory.json")).unwrap()).unwrap();
     let input = reference(&file, "input_ids");
-    // Labels are -100 on the first 20 tokens.
+    // In the reference the labels of the first 20 tokens are -100 (ignored).
     let examples = [0, 1].map(|row| example(&row.to_string(), &ids(&input.get(row)), 20)).to_vec();
     let objective = Fixed { examples, micro_batch: 2, steps: 8 };
     let model = load(&folder);

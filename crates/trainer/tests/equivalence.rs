@@ -1,12 +1,12 @@
-//! Ways of computing one step that must not differ: packed or apart, in one micro-batch or many, with activations kept or
-//! computed again, in float32 or bfloat16, full or low-rank.
+//! Variants of one step that must agree: packed or unpacked, one or many micro-batches, activations kept or recomputed, float32
+//! or bfloat16, full or low-rank.
 
-// Helpers of tests stand outside of test functions.
+// Test helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-/// With transformers' chain of operators; `fused.rs` runs the same with the fused ones.
+/// Uses the same operators as transformers; `fused.rs` runs the same tests with the fused operators.
 #[allow(dead_code)]
 const FUSED: bool = false;
 
@@ -38,7 +38,7 @@ fn schedule() -> Schedule {
     }
 }
 
-/// The mean loss of one step, its gradients by name.
+/// The mean loss of one step, and its gradients in the order of `trained`.
 fn gradients(model: &Llama, trained: &Named, micro_batch: usize, how: Computation) -> (f64, Vec<Tensor>) {
     let objective = Fixed { examples: eight(), micro_batch, steps: 1 };
     for (_, tensor) in trained {
@@ -86,7 +86,7 @@ fn packing_accumulation_and_recomputation_change_nothing() {
 
 #[test]
 fn one_loss_over_all_tokens_not_a_mean_of_means() {
-    // The reference is the plain formula on unpacked rows, with libtorch's own cross-entropy.
+    // The reference is the formula on unpacked rows, with libtorch's own cross-entropy.
     let folder = fixture("tiny/llama-tied");
     let model = load(&folder);
     let trained = model.named_parameters();
@@ -111,7 +111,7 @@ fn one_loss_over_all_tokens_not_a_mean_of_means() {
     same("llama-tied", &found, &(f64::try_from(loss.detach()).unwrap(), expected), 1e-5);
 }
 
-/// Weights after four steps.
+/// The weights after four steps.
 fn train(model: &Llama, trained: Named, micro_batch: usize, how: Computation) -> Named {
     let objective = Fixed { examples: eight(), micro_batch, steps: 4 };
     let mut optimizer = Optimizer::new(trained, &|_| Ok(None), SETTINGS, schedule()).unwrap();
@@ -146,7 +146,7 @@ fn eight_by_one_is_two_by_four() {
 fn bf16_compute_follows_float32_with_float32_masters() {
     let folder = fixture("tiny/llama-tied");
     torch_ext::init();
-    // Both start from weights that bfloat16 holds.
+    // Both runs start from weights that are exact in bfloat16.
     let start = |kind: Kind| {
         let model = Llama::load(&folder, Some(kind), tch::Device::Cpu).unwrap();
         let _no_grad = tch::no_grad_guard();
@@ -174,7 +174,7 @@ fn bf16_compute_follows_float32_with_float32_masters() {
         apart += square(narrow - wide);
         way += square(wide - start);
     }
-    // Both went the same way: what lies between them is small beside the way.
+    // Both runs move in the same direction: their distance is small compared with the distance from the start.
     let error = (apart / way).sqrt();
     assert!(error < 0.5, "off by {error} of the way");
 }
@@ -219,7 +219,8 @@ fn low_rank_gradients_are_those_of_merged_finite_differences() {
     let (plain, again) = (gradients(&model, &trained, 8, how(0)), gradients(&model, &trained, 8, how(usize::MAX)));
     assert!(again.0 == plain.0 && again.1 == plain.1, "recomputed");
     assert!(model.named_parameters().iter().all(|(_, weight)| !weight.grad().defined()), "the base model is frozen");
-    // The loss of the merged model, in float64, along a random direction of all low-rank weights at once.
+    // The derivative of the loss along a random direction of all low-rank weights, compared below with finite differences of
+    // the merged model's loss in float64.
     tch::manual_seed(4);
     let directions: Vec<Tensor> = trained.iter().map(|(_, tensor)| tensor.randn_like()).collect();
     let slope: f64 = directions

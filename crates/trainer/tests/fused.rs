@@ -1,6 +1,6 @@
-//! Everything in `adamw.rs` and `equivalence.rs` once more, with the fused operators that training takes.
+//! Runs all tests of `adamw.rs` and `equivalence.rs` with the fused operators that training uses.
 
-// Each brings the helpers of its own program.
+// Each module includes its own copy of the helpers.
 #![allow(clippy::duplicate_mod)]
 
 #[path = "adamw.rs"]

@@ -1,6 +1,6 @@
-//! The memory estimate beside what libtorch's allocator counts in a real step.
+//! Compares the memory estimate with the allocations that libtorch counts in a real step.
 
-// Helpers of tests stand outside of test functions.
+// Test helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -18,12 +18,12 @@ use trainer::{
     Extent, Named, Objective, Optimizer, OptimizerSettings, RngPosition, Schedule, ScheduleKind, forward_backward,
 };
 
-/// What is trained, how, and on how much.
+/// A case: kind of training and sizes.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     kind: Kind,
     vocab: i64,
-    /// Tokens of a text, texts of a micro-batch, micro-batches of a step.
+    /// Tokens per text, texts per micro-batch, micro-batches per step.
     text: usize,
     texts: usize,
     micro_batches: usize,
@@ -76,7 +76,7 @@ fn model(case: Case) -> (Llama, Named) {
     (model, named)
 }
 
-/// The estimate, and what was held at most: weights, optimizer, and a step as the loop takes it.
+/// The estimate, and the measured peak of weights, optimizer and one step of the loop.
 fn estimate_and_peak(case: Case) -> (MemoryEstimate, u64) {
     torch_ext::init();
     let (model, named) = model(case);
@@ -163,7 +163,7 @@ fn low_rank_updates_and_norms_of_heads() {
     }
 }
 
-/// Few tokens: weights and their gradients, a large vocabulary.
+/// Few tokens: weights, their gradients and a large vocabulary dominate.
 #[test]
 fn weights_and_the_head() {
     for kind in [Kind::Float, Kind::BFloat16] {

@@ -1,4 +1,4 @@
-//! The stage that `docs/extend.md` builds: its loss, a run on a tiny model, and the document itself.
+//! Tests the stage that `docs/extend.md` builds: its loss, a run on a tiny model, and the document itself.
 
 #![allow(clippy::unwrap_used)]
 
@@ -29,7 +29,7 @@ fn run(flags: &[String]) -> anyhow::Result<()> {
 fn the_loss_is_the_papers() {
     torch_ext::init();
     let log = |p: f64| Tensor::from_slice(&[p.ln()]);
-    // Odds of 1/2 are 1, of 1/5 they are 1/4: the ratio is 4, and -log sigmoid(log 4) = log(5/4).
+    // The odds of 1/2 are 1 and those of 1/5 are 1/4. The ratio is 4, and -log sigmoid(log 4) = log(5/4).
     let loss = f64::try_from(loss::orpo_sum(&log(0.5), &log(0.2), 0.1)).unwrap();
     assert!((loss - (2_f64.ln() + 0.1 * 1.25_f64.ln())).abs() < 1e-12, "{loss}");
 }
@@ -58,7 +58,7 @@ fn a_run_learns_the_preference() {
     assert!(end.loss < 0.5 * start["loss"].as_f64().unwrap(), "{} from {start}", end.loss);
     assert!(end.metrics["accuracy"] > 0.9, "{:?}", end.metrics);
     llama::ModelFolder::load(Path::new(&path("run/model")), None, tch::Device::Cpu).unwrap();
-    // A stage of one's own has what every stage has: its keys are checked, and a finished run is finished.
+    // A custom stage has the common behaviour: its keys are checked, and a finished run is recognised as finished.
     run(&flags).unwrap();
     let error = format!("{:#}", run(&[&flags[..], &["--lambda=-1".into()]].concat()).unwrap_err());
     assert!(error.contains("--lambda is -1; it must be 0 or more"), "{error}");

@@ -1,4 +1,4 @@
-//! Packed batches: documents back to back in one row, each with positions of its own, none seeing another.
+//! Packed batches: documents are concatenated into one row. Each document has its own positions and attends only to itself.
 
 use anyhow::ensure;
 use llama::attention::Layout;
@@ -7,13 +7,13 @@ use tch::{Device, Kind, Tensor};
 /// A tokenised example.
 #[derive(Debug, Clone)]
 pub struct Example {
-    /// Names it in messages.
+    /// Name of the example in messages.
     pub id: String,
     /// Token ids.
     pub ids: Vec<u32>,
-    /// For each id whether the model is trained to write it.
+    /// For each token, whether it is a target of the loss. As long as `ids`.
     pub trained: Vec<bool>,
-    /// How much each of its tokens counts.
+    /// Weight of each of its tokens in the loss.
     pub weight: f32,
 }
 
@@ -24,42 +24,44 @@ impl Example {
         Self { id: id.to_owned(), ids: encoded.ids, trained: encoded.assistant_mask, weight: 1.0 }
     }
 
-    /// Tokens that count in the loss: the first token of a text has nothing before it to predict it from.
+    /// Number of tokens that count in the loss. The first token of a text never counts, because nothing precedes it that could
+    /// predict it.
     #[must_use]
     pub fn trained_tokens(&self) -> usize {
         self.trained.iter().skip(1).filter(|&&trained| trained).count()
     }
 }
 
-/// Examples in one row without padding.
+/// Examples packed into one row without padding.
 #[derive(Debug)]
 pub struct PackedBatch {
     /// `[1, tokens]` int64
     pub input_ids: Tensor,
-    /// Lengths of the documents of the row.
+    /// Lengths of the documents in tokens: one list for each row, so one list here.
     pub documents: Vec<Vec<i64>>,
-    /// The position of each token of the row, where they are given: see [`PackedBatch::at`].
+    /// The position of each token of the row, if positions were set with [`PackedBatch::at`]; otherwise each document counts
+    /// from 0.
     pub positions: Option<Vec<Vec<i64>>>,
-    /// The places, int64, of the tokens whose successor is trained.
+    /// `[trained]` int64: the indices in the row of the tokens whose next token is trained.
     pub targets: Tensor,
-    /// The successor at each of these places, int64.
+    /// `[trained]` int64: the token id that follows each of `targets`.
     pub labels: Tensor,
-    /// The weight of each, float32; none if all are 1.
+    /// `[trained]` float32: the loss weight of each label; `None` if all weights are 1.
     pub token_weights: Option<Tensor>,
-    /// Trained tokens of each example.
+    /// Number of trained tokens of each example.
     pub trained: Vec<i64>,
-    /// Names of the examples.
+    /// Names of the examples, in the order of the row.
     pub example_ids: Vec<String>,
-    /// Tokens in the row.
+    /// Number of tokens in the row.
     pub tokens: usize,
-    /// Trained tokens in the row.
+    /// Number of trained tokens in the row.
     pub trained_tokens: usize,
-    /// The sum of the trained tokens' weights.
+    /// Sum of the weights of the trained tokens.
     pub normaliser: f64,
 }
 
 impl PackedBatch {
-    /// Lays examples back to back.
+    /// Concatenates the examples into one row on `device`.
     #[must_use]
     pub fn new(examples: &[&Example], device: Device) -> Self {
         let (mut ids, mut targets, mut labels, mut weights) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -90,11 +92,11 @@ impl PackedBatch {
         }
     }
 
-    /// The same examples at given positions, a list for each example: for training that skips positions. They must ascend; the
-    /// model refuses those that its context does not have.
+    /// Sets the positions of the tokens, one list for each example, for training that skips positions. The positions of an
+    /// example must ascend. The model refuses positions beyond its context.
     ///
     /// # Errors
-    /// With the example's name when there is not one position for each of its tokens, or they do not ascend.
+    /// When the number of lists or of positions does not match, or when positions do not ascend; the last two name the example.
     pub fn at(mut self, positions: &[&[i64]]) -> anyhow::Result<Self> {
         let lengths = &self.documents[0];
         ensure!(
@@ -116,7 +118,7 @@ impl PackedBatch {
         Ok(self)
     }
 
-    /// How the tokens of the row belong together.
+    /// The boundaries of the documents in the row, for the attention mask and the positions.
     #[must_use]
     pub fn layout(&self) -> Layout<'_> {
         match &self.positions {
@@ -125,8 +127,8 @@ impl PackedBatch {
         }
     }
 
-    /// `Σ weight · nll` over the trained tokens, from the final hidden states `[1, tokens, width]` and the output head
-    /// `[vocab, width]`. Only trained places reach the head, and those chunk by chunk.
+    /// `Σ weight · nll` over the trained tokens, computed from the final hidden states `[1, tokens, width]` and the output head
+    /// `[vocab, width]`. Logits are computed for the trained positions only, one chunk at a time.
     ///
     /// # Errors
     /// As [`torch_ext::linear_cross_entropy_sum`].
@@ -135,8 +137,8 @@ impl PackedBatch {
         torch_ext::linear_cross_entropy_sum(&picked, head, &self.labels, self.token_weights.as_ref(), None)
     }
 
-    /// For each example the mean log-probability of its trained tokens, `[examples]` float64, without weights. Each
-    /// example must have a trained token.
+    /// The mean log-probability of the trained tokens of each example, `[examples]` float64, ignoring the weights. Each example
+    /// must have at least one trained token.
     ///
     /// # Errors
     /// As [`torch_ext::linear_cross_entropy`].

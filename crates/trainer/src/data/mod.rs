@@ -1,4 +1,4 @@
-//! Which examples make up a step, and the rows that they are packed into.
+//! The order of the examples over the steps, and their packing into rows.
 
 pub(crate) mod batch;
 pub(crate) mod order;

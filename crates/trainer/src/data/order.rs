@@ -1,5 +1,5 @@
-//! Which example is seen when: a pure function of the seed, the lengths and the weights. Neither threads nor interruptions
-//! have a part in it, so the data position of a run is its step.
+//! The order of the examples over a run: a pure function of the seed, the lengths and the weights. The order does not depend on
+//! the thread count or on restarts, so the step number alone is the data position of a run.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -9,39 +9,40 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// How much one optimizer step sees.
+/// Size of one optimizer step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepSize {
-    /// So many examples: an epoch is cut into equal shares of at most this many.
+    /// Number of examples: each epoch is split into equal steps of at most this many.
     Examples(usize),
-    /// About so many tokens: an epoch is cut into equal shares of at most this many, to within one example.
+    /// Approximate number of tokens: each epoch is split into equal steps of at most this many, to within one example.
     Tokens(usize),
 }
 
-/// One data set of a mix: its examples' lengths in tokens and how often an epoch has each.
+/// One data set of a mix: the lengths of its examples and their weight in an epoch.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Lengths in tokens.
+    /// Length of each example in tokens.
     pub lengths: Vec<usize>,
-    /// 2 has each example twice in an epoch, 0.5 a random half of them, 1.5 each once and a random half twice.
+    /// How often an epoch contains each example: 2 is each example twice, 0.5 a random half of them, 1.5 each once and a random
+    /// half twice.
     pub weight: f64,
 }
 
-/// An example: the number of its source, and its place there.
+/// An example: the index of its source, and its index in that source.
 pub type Pick = (usize, usize);
 
-/// All optimizer steps of a run.
+/// The examples of all optimizer steps of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The examples of each step.
     pub steps: Vec<Vec<Pick>>,
-    /// For each epoch the first step after it.
+    /// For each epoch, the index of the first step after it.
     pub epoch_ends: Vec<usize>,
 }
 
 impl Plan {
-    /// Orders `epochs` epochs over `sources`, or as many as `max_steps` needs where that is given.
+    /// Plans `epochs` epochs over `sources`, or as many epochs as `max_steps` needs if that is given.
     #[must_use]
     pub fn new(sources: &[Source], epochs: u64, max_steps: Option<usize>, size: StepSize, seed: u64) -> Self {
         let mut plan = Self { steps: Vec::new(), epoch_ends: Vec::new() };
@@ -63,7 +64,7 @@ impl Plan {
         plan
     }
 
-    /// Epochs done once `step` steps are.
+    /// Number of epochs completed after `step` steps, with its fraction.
     #[must_use]
     pub fn epoch_at(&self, step: usize) -> f64 {
         let done = self.epoch_ends.partition_point(|&end| end <= step);
@@ -73,7 +74,7 @@ impl Plan {
     }
 }
 
-/// A generator of its own for each purpose and epoch.
+/// A random number generator for one purpose and one epoch (`number`), independent of all others.
 pub(crate) fn generator(seed: u64, purpose: &str, number: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -84,9 +85,9 @@ pub(crate) fn generator(seed: u64, purpose: &str, number: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(key)
 }
 
-/// Takes a random share of the examples of all sources away, to hold them out. What `belongs` gives is the same for examples
-/// that must not be on both sides, such as the answers to one prompt: they are taken together, from all sources. Of each
-/// source at least one is taken where there is one and one remains.
+/// Removes a random share of the examples from all sources and returns it as held-out data, one list for each source. `belongs`
+/// returns a group key, such as the prompt: all examples with the same key, from all sources, land on the same side. At least
+/// one group is held out from each source that has two or more groups.
 pub fn hold_out<T, K: Eq + Hash + Clone>(
     sources: &mut [Vec<T>],
     belongs: impl Fn(&T) -> K,
@@ -108,7 +109,7 @@ pub fn hold_out<T, K: Eq + Hash + Clone>(
         keys.shuffle(&mut rng);
         let most = ((fraction * examples.len() as f64).round() as usize).max(1);
         let mut held: usize = keys.iter().filter(|key| out.contains(key)).map(|key| sizes[key]).sum();
-        // In a random order; the last stays.
+        // The keys are in random order; the last one is never held out.
         for key in keys.iter().take(keys.len().saturating_sub(1)) {
             if held + sizes[key] <= most.max(sizes[key]) && out.insert(key.clone()) {
                 held += sizes[key];
@@ -158,7 +159,7 @@ fn cut(order: &[Pick], sources: &[Source], size: StepSize) -> Vec<Vec<Pick>> {
     for pick in order {
         step.push(*pick);
         seen += length(pick);
-        // The share ends with the example that reaches its border.
+        // A step ends with the example that reaches its share of the tokens.
         if seen * shares >= (steps.len() + 1) * total {
             steps.push(std::mem::take(&mut step));
         }
@@ -262,7 +263,7 @@ mod tests {
         assert_eq!([held[0].len(), held[1].len()], [12, 2]);
         let prompts = |lists: &[Vec<i32>]| lists.iter().flatten().map(prompt).collect::<HashSet<_>>();
         assert!(prompts(&sources).is_disjoint(&prompts(&held)));
-        // One prompt alone is never taken, however large.
+        // A source with a single prompt is never held out, however large it is.
         let mut alone = vec![vec![10, 20, 30]];
         assert!(hold_out(&mut alone, prompt, 0.5, 3)[0].is_empty());
     }

@@ -1,7 +1,7 @@
-//! An average of the weights over the steps, kept beside the weights.
+//! Averages of the weights over the steps, kept beside the current weights.
 //!
-//! Low-rank updates are averaged as the products `B A` that they add to a weight: the average of the factors is another
-//! update. The average of the products has no low rank, so it is saved as a merged model.
+//! Of low-rank updates the products `B A` are averaged, because the average of the factors would be a different update. The
+//! average of the products is not of low rank, so it is saved as a merged model.
 
 use std::collections::HashMap;
 
@@ -11,9 +11,9 @@ use tch::Tensor;
 
 use crate::persist::state::Named;
 
-/// What the names of a low-rank update's factors end in, and the name of their product.
+/// Suffixes of the names of a low-rank update's factors, `A` and `B`.
 const FACTORS: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
-/// What the name of an averaged low-rank update ends in, after the name of its module.
+/// Suffix of the name of an averaged low-rank update, after the name of its module.
 pub const UPDATE: &str = ".update";
 
 /// Which average.
@@ -30,14 +30,14 @@ pub enum AverageKind {
     Polyak,
 }
 
-/// How weights are averaged.
+/// Settings of the weight average.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AverageSettings {
-    /// Which average.
+    /// Kind of the average.
     pub kind: AverageKind,
     /// The largest decay of [`AverageKind::Ema`].
     pub decay: f64,
-    /// Steps before the first whose weights count.
+    /// Number of steps at the start that are not averaged.
     pub start: u64,
 }
 
@@ -55,7 +55,8 @@ pub struct Average {
 }
 
 impl Average {
-    /// An average of tensors like `weights`; `None` for [`AverageKind::None`]. Until a step counts it is `weights`.
+    /// An average of the tensors `weights`; `None` for [`AverageKind::None`]. It equals `weights` until the first step is
+    /// averaged.
     #[must_use]
     pub fn new(settings: AverageSettings, weights: &[(String, Tensor)]) -> Option<Self> {
         let _no_grad = tch::no_grad_guard();
@@ -66,7 +67,7 @@ impl Average {
         })
     }
 
-    /// Takes in the weights after `step` steps, in the order of [`Average::new`].
+    /// Adds the weights after `step` steps, in the order that was given to [`Average::new`].
     pub fn update(&mut self, step: u64, weights: &[(String, Tensor)]) {
         let _no_grad = tch::no_grad_guard();
         if step <= self.settings.start {
@@ -86,20 +87,20 @@ impl Average {
         });
     }
 
-    /// Whether the average differs from the last weights: a step has counted.
+    /// Whether at least one step has been averaged.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.count > 0
     }
 
-    /// The average under the weights' names, that of a low-rank update under its module's name and [`UPDATE`]; the tensors
-    /// are its own.
+    /// The averaged tensors under the names of the weights. The average of a low-rank update has its module's name and
+    /// [`UPDATE`]. The tensors share memory with this object.
     #[must_use]
     pub fn tensors(&self) -> Named {
         self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
     }
 
-    /// Takes over a saved average after `step` steps.
+    /// Restores an average that was saved after `step` steps.
     ///
     /// # Errors
     /// The name of a tensor that is missing.
@@ -115,8 +116,8 @@ impl Average {
     }
 }
 
-/// Calls `visit` for what is averaged of `weights`: the tensors themselves, and the product of the factors of each low-rank
-/// update, where its first factor stands.
+/// Calls `visit` for each averaged quantity: each tensor itself, and for each low-rank update the product of its factors, at
+/// the position of its factor `A`.
 fn each(weights: &[(String, Tensor)], mut visit: impl FnMut(String, Tensor)) {
     for (name, tensor) in weights {
         if let Some(module) = name.strip_suffix(FACTORS[0]) {
@@ -153,13 +154,13 @@ mod tests {
         let close = |found: f32, expected: f32| assert!((found / expected - 1.0).abs() < 1e-5, "{found} {expected}");
         close(run(settings(AverageKind::Polyak, 0), &[2.0, 4.0, 6.0])[0], 4.0);
         close(run(settings(AverageKind::Polyak, 1), &[2.0, 4.0, 6.0])[0], 5.0);
-        // Decays of 1/10, 2/11, 3/12.
+        // The decays are 1/10, 2/11 and 3/12.
         let first = 0.1 * 100.0 + 0.9 * 2.0;
         let second = (2.0 * first + 9.0 * 4.0) / 11.0;
         let ema = run(settings(AverageKind::Ema, 0), &[2.0, 4.0, 6.0]);
         close(ema[0], (3.0 * second + 9.0 * 6.0) / 12.0);
         assert_eq!(ema[1], -ema[0]);
-        // After many steps the weights before training have no part in it, and the decay is the one asked for.
+        // After many steps the initial weights have no influence, and the decay is the configured one.
         let long = run(settings(AverageKind::Ema, 0), &[1.0; 200]);
         close(long[0], 1.0);
         let jump = run(settings(AverageKind::Ema, 0), &[&[1.0; 200][..], &[2.0]].concat());

@@ -1,4 +1,4 @@
-//! The optimizer: AdamW on float32 masters, learning-rate schedules, averages of the weights, the guard against spikes.
+//! The optimizer: AdamW on float32 master weights, learning-rate schedules, weight averages and the spike guard.
 
 pub(crate) mod average;
 pub(crate) mod optimizer;

@@ -20,33 +20,33 @@ pub struct OptimizerSettings {
     pub beta1: f64,
     /// Decay rate of the second moment.
     pub beta2: f64,
-    /// Added to the root of the second moment.
+    /// Added to the square root of the second moment.
     pub eps: f64,
-    /// Decoupled weight decay.
+    /// Coefficient of the decoupled weight decay.
     pub weight_decay: f64,
-    /// Whether norms and biases (parameters of one dimension) decay too; by custom they do not.
+    /// Whether norms and biases (one-dimensional parameters) decay too; usually they do not.
     pub decay_norms_and_biases: bool,
-    /// Largest norm of the gradient of all parameters together; longer ones are shortened to it.
+    /// Maximal norm of the gradient of all parameters together; a larger gradient is scaled down to it. `None` for no limit.
     pub max_grad_norm: Option<f64>,
 }
 
-/// A trained tensor and what the optimizer keeps of it.
+/// A trained tensor with its gradient and its optimizer state.
 struct Parameter {
     /// Its name in a checkpoint of the model or adapter.
     name: String,
-    /// What the model computes with: a leaf that gathers gradients.
+    /// The tensor that the model computes with: a leaf that requires gradients.
     compute: Tensor,
-    /// Whether the compute tensor is of a narrower type than float32.
+    /// Whether the compute tensor has a narrower type than float32.
     narrow: bool,
-    /// The sum of the micro-batches' gradients in float32; none before the first.
+    /// Sum of the gradients of the micro-batches in float32; `None` before the first.
     gathered: Option<Tensor>,
-    /// Where this process is the owner.
+    /// The optimizer state, in the process that owns this tensor; `None` in the others.
     state: Option<State>,
 }
 
-/// What the owner of a tensor keeps of it, in float32 and of its shape.
+/// The optimizer state of a tensor: three float32 tensors of its shape.
 struct State {
-    /// The weight; the compute tensor itself if that is float32.
+    /// The master weight; it is the compute tensor itself if that is float32.
     master: Tensor,
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
@@ -77,7 +77,7 @@ impl Parameter {
         self.compute.dim() > 1
     }
 
-    /// Adds a gradient to the step's.
+    /// Adds a gradient to the sum of the step.
     fn add(&mut self, grad: &Tensor) -> Result<(), OptimizerError> {
         match &mut self.gathered {
             Some(sum) => drop(sum.f_add_(grad)?),
@@ -87,16 +87,16 @@ impl Parameter {
     }
 }
 
-/// What the names of moments begin with.
+/// Prefixes of the names of the moments.
 const MOMENTS: [&str; 2] = ["exp_avg.", "exp_avg_sq."];
-/// What follows the module's name in that of the first factor of a low-rank update.
+/// Suffix of the name of a low-rank update's factor `A`, after the module's name.
 const FIRST_FACTOR: &str = ".lora_A.weight";
 
-/// A gradient's norm where it is another process's to say, or where there is no gradient.
+/// Placeholders for the norm of a gradient: another process owns the tensor, or there is no gradient.
 const UNKNOWN: f64 = -2.0;
 const NONE: f64 = -1.0;
 
-/// What an optimizer step did.
+/// Result of an optimizer step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
     /// Norm of the gradient of all parameters together, before clipping.
@@ -105,22 +105,22 @@ pub struct StepReport {
     pub learning_rate: f64,
 }
 
-/// Why an optimizer step or a state is refused.
+/// Why an optimizer step failed or a saved state was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum OptimizerError {
-    /// The gradient is not a number or infinite: its first such parameter.
+    /// The gradient of this parameter (the first such) contains a NaN or an infinite value.
     #[error("the gradient of {0} is not finite")]
     NonFinite(String),
     /// No gradient reached a parameter.
     #[error("no gradient reached {0}: the loss does not depend on it")]
     NoGradient(String),
-    /// A saved state is of other parameters.
+    /// The saved state belongs to other parameters.
     #[error("the saved optimizer state {0}")]
     State(String),
-    /// libtorch refused.
+    /// libtorch reported an error.
     #[error(transparent)]
     Op(#[from] OpError),
-    /// Another process is gone or does other work.
+    /// Another process has ended or called a different operation.
     #[error(transparent)]
     World(#[from] distributed::Error),
 }
@@ -131,11 +131,11 @@ impl From<tch::TchError> for OptimizerError {
     }
 }
 
-/// AdamW over the trained tensors of a model. With several processes each keeps the state of its share of the tensors; what
-/// belongs to all of them takes the [`World`].
+/// AdamW over the trained tensors of a model. With several processes, each keeps the optimizer state of its share of the
+/// tensors; the methods that need all processes take the [`World`].
 pub struct Optimizer {
     parameters: Vec<Parameter>,
-    /// Where the compute tensors of each owner are in messages, and float32 tensors of their shapes.
+    /// Buffer layouts of the collectives: for the tensors in the compute type, and in float32. `None` with one process.
     layouts: Option<[Layout; 2]>,
     settings: OptimizerSettings,
     schedule: Schedule,
@@ -143,12 +143,12 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// Takes the tensors to train under their names; they become leaves that gather gradients. `exact(name)` has the numbers
-    /// of a weight that the model computes with in a narrower type, as in the model's files: its master begins there. The
-    /// masters of others begin at what the model computes with.
+    /// Takes the tensors to train, under their names; they become leaf tensors that require gradients. `exact(name)` returns
+    /// the values of a weight as the model's files have them, if the model computes with it in a narrower type; the master
+    /// weight starts from these values. Without exact values a master weight starts from the compute tensor.
     ///
     /// # Errors
-    /// When there is no memory for masters and moments, with their size; those of `exact`.
+    /// When there is not enough memory for masters and moments (the message names their size), and the errors of `exact`.
     pub fn new(
         named: Named,
         exact: &dyn Fn(&str) -> anyhow::Result<Option<Tensor>>,
@@ -158,7 +158,7 @@ impl Optimizer {
         Self::shared(named, exact, settings, schedule, &World::single())
     }
 
-    /// The same with the state spread over the processes of `world`, which all have these tensors.
+    /// Like [`Optimizer::new`], with the state sharded over the processes of `world`. All processes pass the same tensors.
     ///
     /// # Errors
     /// As [`Optimizer::new`].
@@ -194,7 +194,7 @@ impl Optimizer {
         Ok(Self { parameters, layouts, settings, schedule, step: 0 })
     }
 
-    /// Steps taken.
+    /// Number of steps taken.
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.step
@@ -206,26 +206,26 @@ impl Optimizer {
         self.parameters.iter().map(|p| p.compute.numel() as u64).sum()
     }
 
-    /// The float32 weights under their names, of this process's share; the tensors are the optimizer's own.
+    /// The float32 master weights of this process's share, under their names. The tensors share memory with the optimizer.
     #[must_use]
     pub fn masters(&self) -> Vec<(String, Tensor)> {
         let own = |p: &Parameter| Some((p.name.clone(), p.state.as_ref()?.master.shallow_clone()));
         self.parameters.iter().filter_map(own).collect()
     }
 
-    /// The float32 weights of all processes, on the first.
+    /// The float32 master weights of all processes, on the first process.
     ///
     /// # Errors
-    /// When a process is gone or does other work.
+    /// When another process has ended or called a different operation.
     pub(crate) fn whole_masters(&self, world: &World) -> anyhow::Result<Named> {
         if self.parameters.iter().all(|p| !p.narrow) {
-            // What all of them compute with.
+            // All processes compute with the float32 weights themselves.
             return Ok(self.parameters.iter().map(|p| (p.name.clone(), p.compute.detach())).collect());
         }
         whole(world, self.masters(), &|name| self.place(name), To::First)
     }
 
-    /// The place of a tensor among all of the run, by its name: a weight's, that of one of its moments, or that of an average.
+    /// Sort key of a tensor by its name, in the order of the trained tensors: for a weight, one of its moments, or an average.
     pub(crate) fn place(&self, name: &str) -> usize {
         let (moment, of) = match (name.strip_prefix(MOMENTS[0]), name.strip_prefix(MOMENTS[1])) {
             (Some(of), _) => (0, of),
@@ -240,10 +240,10 @@ impl Optimizer {
         2 * self.parameters.iter().position(is).unwrap_or(self.parameters.len()) + moment
     }
 
-    /// To be called after each micro-batch's backward pass: adds its gradients to the step's in float32.
+    /// Adds the gradients of a micro-batch to the sums of the step, in float32. Call it after each micro-batch's backward pass.
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// When libtorch reports an error.
     pub fn gather(&mut self) -> Result<(), OptimizerError> {
         let _no_grad = tch::no_grad_guard();
         for parameter in &mut self.parameters {
@@ -254,12 +254,12 @@ impl Optimizer {
         Ok(())
     }
 
-    /// In place of [`Optimizer::gather`] with several processes, by all of them after each round of micro-batches, of which
-    /// the first `present` processes had one: their gradients go to the owners, and are added there in the order of the
+    /// Replaces [`Optimizer::gather`] with several processes. All processes call it after each round of micro-batches, of which
+    /// only the first `present` processes had one. The gradients go to the owners, which add them in the order of the
     /// processes.
     ///
     /// # Errors
-    /// When a process is gone or does other work; what libtorch refuses.
+    /// When another process has ended or called a different operation; when libtorch reports an error.
     pub fn gather_from(&mut self, world: &World, present: usize) -> Result<(), OptimizerError> {
         let Some([layout, _]) = &self.layouts else { return self.gather() };
         let _no_grad = tch::no_grad_guard();
@@ -269,15 +269,15 @@ impl Optimizer {
         let parameters = &mut self.parameters;
         layout.to_owners(world, device, present, own, |tensor, value| {
             let parameter = &mut parameters[tensor];
-            // The view is of a buffer that is written again.
+            // The view points into a buffer that will be overwritten.
             let value = value.f_reshape(parameter.compute.size())?;
             let value = if parameter.gathered.is_none() && value.kind() == Kind::Float { value.copy() } else { value };
             parameter.add(&value)
         })
     }
 
-    /// With several processes that have each called [`Optimizer::gather`] on their own: adds their sums up in the library's
-    /// order, at the owners.
+    /// Sums the gradients over the processes, at the owners, in the order of the communication library. For several processes
+    /// that have each called [`Optimizer::gather`] on their own.
     ///
     /// # Errors
     /// As [`Optimizer::gather_from`].
@@ -285,7 +285,7 @@ impl Optimizer {
         let Some([_, layout]) = &self.layouts else { return Ok(()) };
         let _no_grad = tch::no_grad_guard();
         let Some(device) = self.parameters.first().map(|p| p.compute.device()) else { return Ok(()) };
-        // A gradient that no process has is none.
+        // A gradient that no process has stays absent.
         let there: Vec<u8> = self.parameters.iter().map(|p| u8::from(p.gathered.is_some())).collect();
         let there = world.all_gather("gradients that there are", &Tensor::from_slice(&there))?.amax([0], false);
         let there = Vec::<u8>::try_from(there)?;
@@ -301,15 +301,15 @@ impl Optimizer {
         })
     }
 
-    /// Does `work` while the model computes with other values of the trained weights that `others` names: those of an
-    /// average. Afterwards everything is as it was, bit for bit.
+    /// Runs `work` while the weights named in `others` have the values given there, such as those of an average. Afterwards all
+    /// weights are restored bit for bit.
     ///
     /// # Errors
-    /// Those of `work`, and what libtorch refuses.
+    /// The errors of `work`, and those of libtorch.
     pub fn with_weights<T>(&mut self, others: Named, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
         let mut others: HashMap<String, Tensor> = others.into_iter().collect();
-        // float32 weights are the masters themselves: they change places with the others, which needs no more memory than
-        // one of them.
+        // A float32 weight is its own master. It is swapped with the other value, one tensor at a time, so the extra memory is
+        // one tensor.
         let mut exchange = |parameters: &mut [Parameter], back: bool| {
             let _no_grad = tch::no_grad_guard();
             catch(|| {
@@ -323,7 +323,7 @@ impl Optimizer {
                             let mut compute = parameter.compute.detach();
                             let kept = compute.copy();
                             compute.copy_(other);
-                            // As wide as what it gives back.
+                            // The value that is put back keeps its full precision.
                             *other = kept;
                         }
                     }
@@ -374,15 +374,15 @@ impl Optimizer {
         Err(OptimizerError::NonFinite(self.parameters[first].name.clone()))
     }
 
-    /// Clips the gathered gradient, takes one AdamW step and clears the gradient.
+    /// Clips the accumulated gradient, takes one AdamW step and clears the gradient.
     ///
     /// # Errors
-    /// As [`Optimizer::grad_norm`]; the weights are then as they were.
+    /// As [`Optimizer::grad_norm`]; the weights are unchanged then.
     pub fn step(&mut self) -> Result<StepReport, OptimizerError> {
         self.step_with(&World::single())
     }
 
-    /// The same by all processes, each for its share; afterwards all have all weights.
+    /// Like [`Optimizer::step`], by all processes, each for its share. Afterwards all processes have all weights.
     ///
     /// # Errors
     /// As [`Optimizer::grad_norm`].
@@ -391,7 +391,7 @@ impl Optimizer {
         let grad_norm = self.grad_norm(world)?;
         let learning_rate = self.schedule.learning_rate(self.step);
         if let Some(max) = self.settings.max_grad_norm {
-            // As torch.nn.utils.clip_grad_norm_.
+            // The same formula as `torch.nn.utils.clip_grad_norm_`.
             let factor = max / (grad_norm + 1e-6);
             if factor < 1.0 {
                 for gradient in self.parameters.iter_mut().filter_map(|p| p.gathered.as_mut()) {
@@ -401,7 +401,7 @@ impl Optimizer {
         }
         let s = self.settings;
         self.step += 1;
-        // A step of length 0 leaves every weight as it is, a negative zero too.
+        // A step with learning rate 0 must leave every weight bit-equal, also a negative zero.
         let kept = |p: &Parameter| Some(p.state.as_ref()?.master.copy());
         let still: Vec<Option<Tensor>> =
             if learning_rate == 0.0 { self.parameters.iter().map(kept).collect() } else { Vec::new() };
@@ -431,7 +431,7 @@ impl Optimizer {
         Ok(StepReport { grad_norm, learning_rate })
     }
 
-    /// Passes a step over: clears the gradient, and leaves weights and moments as they are.
+    /// Skips a step: clears the gradient and leaves weights and moments unchanged.
     pub fn skip(&mut self, grad_norm: f64) -> StepReport {
         let learning_rate = self.schedule.learning_rate(self.step);
         self.step += 1;
@@ -441,7 +441,7 @@ impl Optimizer {
         StepReport { grad_norm, learning_rate }
     }
 
-    /// Rounds the float32 weights into the tensors that the model computes with, on all processes.
+    /// Copies the master weights into the compute tensors (with rounding) on all processes.
     fn publish(&mut self, world: &World) -> Result<(), OptimizerError> {
         let _no_grad = tch::no_grad_guard();
         for parameter in self.parameters.iter_mut().filter(|p| p.narrow) {
@@ -456,8 +456,8 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Both moments of every parameter of this process's share, as `exp_avg.NAME` and `exp_avg_sq.NAME`; the tensors are the
-    /// optimizer's own.
+    /// Both moments of every parameter of this process's share, as `exp_avg.NAME` and `exp_avg_sq.NAME`. The tensors share
+    /// memory with the optimizer.
     #[must_use]
     pub fn moments(&self) -> Vec<(String, Tensor)> {
         let both = |p: &Parameter| {
@@ -468,10 +468,10 @@ impl Optimizer {
         self.parameters.iter().filter_map(both).flatten().collect()
     }
 
-    /// Takes over saved weights and moments, by name, after `steps` steps; all processes have all of them.
+    /// Restores saved weights and moments, by name, as after `steps` steps. All processes pass all of them.
     ///
     /// # Errors
-    /// [`OptimizerError::State`] when a tensor is missing, left over or of another shape.
+    /// [`OptimizerError::State`] when a tensor is missing, unknown or of another shape.
     pub fn restore(
         &mut self,
         steps: u64,
@@ -502,7 +502,7 @@ impl Optimizer {
     }
 }
 
-/// A result in an option, the other way round.
+/// Turns an optional result into a result of an option.
 fn transposed(found: Option<Result<Tensor, tch::TchError>>) -> Result<Option<Tensor>, OptimizerError> {
     Ok(found.transpose()?)
 }

@@ -1,4 +1,4 @@
-//! Tests of the optimizer in one process.
+//! Tests of the optimizer with one process.
 
 use super::*;
 use crate::ScheduleKind;

@@ -1,4 +1,4 @@
-//! Learning rate over the steps of a run.
+//! Learning-rate schedules.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -17,20 +17,20 @@ pub enum ScheduleKind {
     Wsd,
 }
 
-/// A learning-rate schedule. Steps count from 0.
+/// A learning-rate schedule over the steps of a run. Steps count from 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
-    /// What follows the warm-up.
+    /// Shape of the schedule after the warm-up.
     pub kind: ScheduleKind,
     /// The highest learning rate.
     pub peak: f64,
-    /// Steps of linear warm-up; step `s` of them has `peak (s + 1) / warmup_steps`.
+    /// Number of steps of linear warm-up; step `s` of them has learning rate `peak (s + 1) / warmup_steps`.
     pub warmup_steps: u64,
-    /// Steps of the whole run.
+    /// Number of steps of the whole run.
     pub total_steps: u64,
     /// The learning rate at the end, as a share of the peak.
     pub final_ratio: f64,
-    /// Length of the decay of [`ScheduleKind::Wsd`].
+    /// Number of steps of the decay of [`ScheduleKind::Wsd`].
     pub decay_steps: u64,
 }
 

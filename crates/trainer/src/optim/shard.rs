@@ -1,10 +1,10 @@
-//! Which process keeps the state of which weights, and how gradients come to it.
+//! Sharding of the optimizer state over processes, and the exchange of gradients.
 //!
-//! Whole tensors have owners, so that norms and updates are computed as in one process, number for number. Every process sends
-//! the gradient of its micro-batch to the owners, which add up those of a round in the order of the micro-batches: the order
-//! of sums is that of one process, whatever their number. The gradients travel in the type that they were computed in. So each
-//! process keeps sums, moments and, beside narrow weights, masters of its own share only (ZeRO stages 1 and 2, Rajbhandari et
-//! al. 2020).
+//! Each tensor has one owner, and tensors are not split, so norms and updates are bit-equal to those of one process. Every
+//! process sends the gradients of its micro-batch to the owners. An owner adds the gradients of a round in the order of the
+//! micro-batches. So the order of summation does not depend on the number of processes. Gradients are sent in the type that
+//! they were computed in. Each process keeps gradient sums, moments and (if weights are narrower than float32) masters of its
+//! own share only: ZeRO stages 1 and 2 (Rajbhandari et al. 2020).
 
 use std::ops::Range;
 
@@ -13,12 +13,13 @@ use tch::{Device, Kind, Tensor};
 
 use crate::share::rounds;
 
-/// What the factors of a low-rank update end in: they stay together, for averages of their product.
+/// Suffixes of the factors of a low-rank update. Both factors have the same owner, because averages need their product.
 const FACTORS: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
-/// Tensors of a buffer begin at multiples of so many bytes.
+/// Alignment of tensors in a buffer, in bytes.
 const ALIGNED: i64 = 64;
 
-/// The owner of each of the named tensors of so many elements: the largest first, each to the process that has the least.
+/// Assigns an owner to each named tensor (given with its number of elements): the largest tensor first, each to the process
+/// that has the fewest elements so far.
 pub(crate) fn owners(named: &[(&str, u64)], processes: usize) -> Vec<usize> {
     let unit = |name: &str| FACTORS.iter().find_map(|factor| name.strip_suffix(factor)).unwrap_or(name).to_owned();
     let mut units: Vec<(String, u64)> = Vec::new();
@@ -41,17 +42,17 @@ pub(crate) fn owners(named: &[(&str, u64)], processes: usize) -> Vec<usize> {
     named.iter().map(|(name, _)| owner[place(name)]).collect()
 }
 
-/// Tensors in the buffers of a collective: of each owner some, one after another.
+/// Layout of tensors in the buffers of a collective: the tensors of each owner, one after another.
 pub(crate) struct Layout {
-    /// The tensors of each owner, as numbers of the list.
+    /// The tensors of each owner, as indices of the list of tensors.
     of: Vec<Vec<usize>>,
-    /// Bytes of each tensor, and with those up to the next place where one may begin.
+    /// Size of each tensor in bytes, and the same rounded up to the alignment.
     bytes: Vec<(i64, i64)>,
     rounds: Vec<Vec<Range<usize>>>,
 }
 
 impl Layout {
-    /// For tensors with these owners and bytes.
+    /// The layout of tensors with these owners and sizes in bytes.
     pub fn new(owners: &[usize], bytes: &[i64], processes: usize) -> Self {
         let of = |owner| (0..owners.len()).filter(|&tensor| owners[tensor] == owner).collect();
         let of: Vec<Vec<usize>> = (0..processes).map(of).collect();
@@ -61,7 +62,7 @@ impl Layout {
         Self { rounds: rounds(sizes), of, bytes }
     }
 
-    /// The tensors of a round that `owner` has, with their places in its buffer, and the length of that.
+    /// The tensors of `owner` in a round, each with its offset in the owner's buffer, and the length of that buffer, in bytes.
     fn part(&self, round: usize, owner: usize) -> (Vec<(usize, i64)>, i64) {
         let mut at = 0;
         let place = |&tensor: &usize| {
@@ -77,12 +78,12 @@ impl Layout {
         buffer.narrow(0, at, self.bytes[tensor].0).view_dtype(kind)
     }
 
-    /// Sends each tensor to its owner: `own` has this process's, flat, where there are any. `got(tensor, value)` is called for
-    /// what this process owns, in the order of the processes, with a flat view of a buffer. Only the first `present` processes
-    /// have anything.
+    /// Sends each tensor to its owner. `own` holds this process's tensors, flattened; `None` for a missing one. Calls
+    /// `got(tensor, value)` for each tensor that this process owns, in the order of the sending processes, with a flat view of
+    /// a buffer. Only the first `present` processes have tensors.
     ///
     /// # Errors
-    /// When a process is gone or does other work; those of `got`.
+    /// When another process has ended or called a different operation; the errors of `got`.
     pub fn to_owners<E: From<distributed::Error>>(
         &self,
         world: &World,
@@ -121,10 +122,10 @@ impl Layout {
         Ok(())
     }
 
-    /// Gives all processes the values of the owners; `tensors` are contiguous.
+    /// Sends the values of the owners to all processes. `tensors` must be contiguous.
     ///
     /// # Errors
-    /// When a process is gone or does other work.
+    /// When another process has ended or called a different operation.
     pub fn to_all(&self, world: &World, name: &str, tensors: &[Tensor]) -> Result<(), distributed::Error> {
         let Some(device) = tensors.first().map(Tensor::device) else { return Ok(()) };
         for round in 0..self.rounds.len() {
@@ -148,11 +149,12 @@ impl Layout {
         Ok(())
     }
 
-    /// Adds up tensors over all processes in the library's order, at the owner: `own` has this process's, float32 and flat; none
-    /// count as zeros. `got` is called for what this process owns. The layout is that of float32.
+    /// Sums tensors over all processes at their owners, in the order of the communication library. `own` holds this process's
+    /// tensors, float32 and flattened; a missing one counts as zeros. Calls `got` for each tensor that this process owns. The
+    /// layout must be that of float32.
     ///
     /// # Errors
-    /// When a process is gone or does other work; those of `got`.
+    /// When another process has ended or called a different operation; the errors of `got`.
     pub fn summed<E: From<distributed::Error>>(
         &self,
         world: &World,
@@ -220,7 +222,7 @@ mod tests {
             ("score.weight", 1),
         ];
         assert_eq!(owners(&factors, 2), [0, 0, 1, 1, 1]);
-        // More processes than tensors: some have nothing.
+        // With more processes than tensors, some processes own nothing.
         assert_eq!(owners(&[("one", 1)], 3), [0]);
         let layout = Layout::new(&[0], &[10], 3);
         assert_eq!((layout.part(0, 0), layout.part(0, 2)), ((vec![(0, 0)], 64), (vec![], 0)));

@@ -1,32 +1,33 @@
-//! Steps that are far out of line are skipped: their gradient does not reach the weights.
+//! Spike guard: skips optimizer steps whose loss or gradient norm is an outlier, so that they do not change the weights.
 
 use std::collections::VecDeque;
 
-/// When a step counts as a spike (OLMo-core's `SkipStepOptimizer`): its loss or its gradient norm lies more than `sigma`
-/// standard deviations above the mean of the last `window` steps, of which half at least must be there.
+/// Definition of a spike (as in OLMo-core's `SkipStepOptimizer`): the loss or the gradient norm is more than `sigma` standard
+/// deviations above the mean of the last `window` steps. No step is a spike until half of the window is filled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SpikeGuard {
-    /// Standard deviations.
+    /// Threshold in standard deviations.
     pub sigma: f64,
-    /// Steps.
+    /// Number of past steps that are compared with.
     pub window: usize,
 }
 
-/// The last steps' losses and gradient norms.
+/// Losses and gradient norms of the last steps.
 pub(crate) struct Spikes {
     guard: SpikeGuard,
     last: VecDeque<[f64; 2]>,
 }
 
 impl Spikes {
-    /// After steps of these losses and gradient norms.
+    /// Starts from the losses and gradient norms of past steps, oldest first.
     pub fn new(guard: SpikeGuard, past: impl IntoIterator<Item = [f64; 2]>) -> Self {
         let mut this = Self { guard, last: VecDeque::new() };
         past.into_iter().for_each(|values| this.push(values));
         this
     }
 
-    /// Whether a step is a spike; takes it in either way, so that a lasting change is accepted after some steps.
+    /// Whether a step is a spike. The step is added to the window in both cases, so that a lasting change is accepted after
+    /// some steps.
     pub fn is_spike(&mut self, loss: f64, grad_norm: f64) -> bool {
         let values = [loss, grad_norm];
         let count = self.last.len();
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     fn steps() -> impl Iterator<Item = [f64; 2]> {
-        // A mean of 2 with a standard deviation of about 0.1, norms of 1 and 0.05.
+        // Losses with mean 2 and standard deviation about 0.1; norms with mean 1 and standard deviation about 0.05.
         (0..40).map(|step| if step % 2 == 0 { [2.1, 1.05] } else { [1.9, 0.95] })
     }
 
@@ -63,7 +64,7 @@ mod tests {
         let judge = |loss, norm| Spikes::new(guard, steps()).is_spike(loss, norm);
         assert!(!judge(2.5, 1.2) && !judge(-9.0, 0.0), "below is no spike");
         assert!(judge(2.7, 1.0) && judge(2.0, 1.4));
-        // Too few steps to know.
+        // Too few steps for a decision.
         assert!(!Spikes::new(guard, steps().take(15)).is_spike(100.0, 1.0));
         assert!(Spikes::new(guard, steps().take(16)).is_spike(100.0, 1.0));
     }

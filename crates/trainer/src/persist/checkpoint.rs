@@ -1,4 +1,4 @@
-//! Checkpoints: folders that appear only when complete, know the digests of their files, and are checked before use.
+//! Checkpoints: folders that get their name only when they are complete, and whose files are verified by digest before use.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -13,25 +13,25 @@ use crate::persist::state::Digests;
 
 const MANIFEST: &str = "checkpoint.json";
 
-/// What stands in a checkpoint's `checkpoint.json`.
+/// Content of a checkpoint's `checkpoint.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Manifest {
     /// Optimizer steps done.
     pub step: u64,
-    /// Trained tokens so far.
+    /// Trained tokens seen so far.
     pub trained_tokens: u64,
-    /// Tokens so far.
+    /// Tokens seen so far.
     pub tokens: u64,
     /// Seconds of training so far, over all parts of an interrupted run.
     pub seconds: f64,
-    /// The evaluation of just these weights, if there was one.
+    /// Evaluation of exactly these weights, if there was one.
     pub evaluation: Option<Evaluation>,
-    /// Where these are an average: the evaluation of the last weights at the same step.
+    /// If these weights are an average: the evaluation of the current weights at the same step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_evaluation: Option<Evaluation>,
-    /// Digest of all that decides the run's course: the configuration, the data and the model.
+    /// Digest of everything that determines the course of the run: the configuration, the data and the model.
     pub fingerprint: String,
-    /// Size and SHA-256 of every other file, by its path in the folder.
+    /// Size and SHA-256 of every other file, by its path relative to the folder.
     #[serde(default)]
     pub files: BTreeMap<String, FileDigest>,
 }
@@ -54,17 +54,17 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Checkpoints under `folder`. Of older ones, the `keep_last` newest are kept and the `keep_best` of lowest evaluation
-    /// loss. What a killed run left half written is removed.
+    /// Opens the checkpoints under `folder`. Of older checkpoints, the `keep_last` newest and the `keep_best` with the lowest
+    /// evaluation loss are kept. Incomplete files of a killed run are removed.
     ///
     /// # Errors
-    /// When the folder cannot be made or read.
+    /// When the folder cannot be created or read.
     pub fn open(folder: PathBuf, keep_last: usize, keep_best: usize) -> anyhow::Result<Self> {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?.flatten() {
             let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
             if let Some(target) = name.strip_suffix(".old") {
-                // A kill came between moving the old checkpoint aside and giving the new one its name.
+                // The process was killed after moving the old checkpoint aside and before renaming the new one.
                 recover(&folder.join(target))?;
                 continue;
             } else if !name.ends_with(".partial") {
@@ -75,12 +75,12 @@ impl Checkpoints {
         Ok(Self { folder, keep_last: keep_last.max(1), keep_best })
     }
 
-    /// Writes a checkpoint: `fill` writes its files into a folder aside and tells the digests of those that it has digested
-    /// while it wrote them; files and folders are made durable, and the folder gets its name. Older checkpoints are then
-    /// removed as the policy says. Returns the folder and its bytes.
+    /// Writes a checkpoint. `fill` writes the files into a temporary folder and returns the digests of those that it hashed
+    /// while writing. Files and folders are synced to disk, and the folder is renamed to its final name. Then older checkpoints
+    /// are removed according to the policy. Returns the folder and its size in bytes.
     ///
     /// # Errors
-    /// When the disk refuses; earlier checkpoints are then untouched.
+    /// When the disk reports an error; earlier checkpoints are then unchanged.
     pub fn write(
         &self,
         mut manifest: Manifest,
@@ -111,7 +111,7 @@ impl Checkpoints {
         Ok((target, all))
     }
 
-    /// The lowest evaluation loss of the checkpoints that are kept.
+    /// The lowest evaluation loss among the kept checkpoints.
     #[must_use]
     pub fn best(&self) -> Option<f64> {
         let all = self.list().unwrap_or_default();
@@ -119,7 +119,7 @@ impl Checkpoints {
         losses.min_by(f64::total_cmp)
     }
 
-    /// The newest checkpoint whose files are whole. Damaged ones are described to `report` and passed over.
+    /// The newest checkpoint whose files are complete. Damaged checkpoints are described to `report` and skipped.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -137,7 +137,7 @@ impl Checkpoints {
         list(&self.folder)
     }
 
-    /// Removes what the policy does not keep. A checkpoint that cannot be removed is no reason to stop.
+    /// Removes the checkpoints that the policy does not keep. A checkpoint that cannot be removed is ignored.
     fn prune(&self) {
         let all = self.list().unwrap_or_default();
         let loss = |path: &Path| read_manifest(path).ok()?.evaluation.map(|evaluation| evaluation.loss);
@@ -151,8 +151,8 @@ impl Checkpoints {
     }
 }
 
-/// Steps and folders of all checkpoints under `folder` whose files are whole, oldest first. Damaged ones are described to
-/// `report` and passed over.
+/// Steps and folders of all checkpoints under `folder` whose files are complete, oldest first. Damaged checkpoints are
+/// described to `report` and skipped.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -172,7 +172,7 @@ fn damaged(path: &Path, error: &anyhow::Error) -> String {
     format!("the checkpoint {} is damaged and passed over: {error:#}", path.display())
 }
 
-/// Steps and folders, oldest first.
+/// Steps and folders of all checkpoints, oldest first.
 fn list(folder: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut all: Vec<(u64, PathBuf)> = entries
@@ -188,7 +188,7 @@ fn read_manifest(folder: &Path) -> anyhow::Result<Manifest> {
     serde_json::from_slice(&text).with_context(|| format!("{MANIFEST} is not what this version writes"))
 }
 
-/// Compares every file with its digest.
+/// Verifies every file against its digest.
 fn verify(folder: &Path) -> anyhow::Result<Manifest> {
     let manifest = read_manifest(folder)?;
     for (name, expected) in &manifest.files {
@@ -204,7 +204,7 @@ fn verify(folder: &Path) -> anyhow::Result<Manifest> {
     Ok(manifest)
 }
 
-/// All files below `folder` by their relative names.
+/// All files below `folder`, by their relative paths.
 fn files(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -304,7 +304,7 @@ mod tests {
         let checkpoints = Checkpoints::open(dir.path().to_owned(), 5, 0).unwrap();
         assert_eq!(steps(&checkpoints), [1]);
         assert_eq!(checkpoints.best(), Some(3.0));
-        // One that has its new name already goes.
+        // Replaces a checkpoint that already has this name.
         checkpoints.write(manifest(1, 2.0), fill).unwrap();
         fs::create_dir(dir.path().join("step-1.old")).unwrap();
         let checkpoints = Checkpoints::open(dir.path().to_owned(), 5, 0).unwrap();
@@ -324,7 +324,7 @@ mod tests {
             .unwrap_err();
         assert!(format!("{error:#}").contains("step-2; earlier checkpoints are as they were"), "{error:#}");
         assert_eq!(checkpoints.newest(|_| panic!()).unwrap().unwrap().1.step, 1);
-        // What a kill leaves half written is neither used nor kept.
+        // Incomplete files of a killed run are neither used nor kept.
         fs::create_dir(dir.path().join("step-3.partial")).unwrap();
         let checkpoints = Checkpoints::open(dir.path().to_owned(), 1, 0).unwrap();
         assert_eq!(steps(&checkpoints), [1]);

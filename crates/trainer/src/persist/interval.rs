@@ -1,22 +1,23 @@
-//! How often to save: by the clock, or as often as pays.
+//! Checkpoint interval: a fixed time, or Young's optimal interval.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Hours between failures of one GPU: 419 in 54 days on 16,384 of them (the Llama 3 paper, section 3.3.4).
+/// Mean time between failures of one GPU in hours: 419 failures in 54 days on 16,384 GPUs (the Llama 3 paper, section 3.3.4).
 const GPU_HOURS: f64 = 54.0 * 24.0 * 16_384.0 / 419.0;
-/// Hours between failures at most: assumed, since machines are also restarted, reclaimed and switched off.
+/// Upper bound on the mean time between failures in hours. It is an assumption: machines are also restarted, reclaimed and
+/// switched off.
 const HOURS: f64 = 24.0;
 
 /// Minutes between checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub enum Interval {
-    /// By Young's formula, from the measured cost of a checkpoint.
+    /// The interval of Young's formula, from the measured cost of a checkpoint.
     Auto,
-    /// So many; 0 for none by time.
+    /// A fixed number of minutes; 0 for no checkpoints by time.
     Minutes(f64),
 }
 
@@ -69,11 +70,11 @@ impl fmt::Display for Interval {
 }
 
 impl Interval {
-    /// Seconds from one checkpoint to the next, for a run of so many processes whose last checkpoint held training up for
-    /// `pause` seconds; `None` where none is made by time.
+    /// Seconds from one checkpoint to the next, for a run of `processes` processes whose last checkpoint stopped training for
+    /// `pause` seconds; `None` if no checkpoints are made by time.
     ///
-    /// Young 1974: `sqrt(2 · pause · M)`, where `M` is the mean time between failures: that of a GPU in the Llama 3 paper by the
-    /// number of processes, and a day at most.
+    /// Young (1974): `sqrt(2 · pause · M)`, where `M` is the mean time between failures: that of one GPU in the Llama 3 paper
+    /// divided by the number of processes, at most one day.
     #[must_use]
     pub fn seconds(self, pause: f64, processes: usize) -> Option<f64> {
         match self {
@@ -105,9 +106,9 @@ mod tests {
     #[test]
     fn young_s_formula() {
         let auto = |pause, processes| Interval::Auto.seconds(pause, processes).unwrap();
-        // sqrt(2 · 2 s · 3.09 h), as in the note on failures at 16,384 GPUs.
+        // sqrt(2 · 2 s · 3.09 h) at 16,384 GPUs.
         assert!((auto(2.0, 16_384) - 211.0).abs() < 1.0, "{}", auto(2.0, 16_384));
-        // On few processes a day.
+        // With few processes the mean time between failures is one day.
         assert!((auto(0.5, 1) - 86_400.0_f64.sqrt()).abs() < 1e-9);
         assert_eq!(auto(0.0, 8), 10.0);
         assert_eq!(Interval::Minutes(0.0).seconds(1.0, 1), None);

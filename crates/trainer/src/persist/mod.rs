@@ -1,4 +1,4 @@
-//! What survives a kill: checkpoints and the tensors in them.
+//! Saved state of a run: checkpoints and the tensors in them.
 
 pub mod checkpoint;
 pub(crate) mod interval;

@@ -1,4 +1,4 @@
-//! Named tensors of a run in and out of safetensors files.
+//! Reads and writes named tensors of a run as safetensors files.
 
 use std::path::{Path, PathBuf};
 
@@ -6,13 +6,13 @@ use anyhow::{Context, ensure};
 use tch::{Kind, Tensor};
 use weights::{Checkpoint, DType, SafetensorsWriter};
 
-/// Tensors under their names.
+/// Tensors with their names.
 pub type Named = Vec<(String, Tensor)>;
 
-/// Files with the SHA-256 of their bytes, as far as it is known from writing them.
+/// Files with the SHA-256 of their content, if it is known from writing them.
 pub type Digests = Vec<(PathBuf, Option<String>)>;
 
-/// What the trained weights are, which decides the names of the files they stand in.
+/// Kind of the trained weights, which determines the names of their files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightsFile {
     /// A whole model: `model.safetensors`, or shards with an index.
@@ -24,10 +24,10 @@ pub enum WeightsFile {
 const ADAPTER: &str = "adapter_model.safetensors";
 
 impl WeightsFile {
-    /// Writes trained weights into `folder`; returns the digests of the files.
+    /// Writes trained weights into `folder`, converted to `kind`; returns the digests of the files.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When a file cannot be written.
     pub fn write(self, folder: &Path, tensors: &[(String, Tensor)], kind: Kind) -> anyhow::Result<Digests> {
         let declared = declare(tensors, kind)?;
         let writer = match self {
@@ -37,7 +37,7 @@ impl WeightsFile {
         fill(writer, tensors, kind)
     }
 
-    /// Reads the float32 weights back.
+    /// Reads the float32 weights from `folder`.
     ///
     /// # Errors
     /// When a file is missing or damaged.
@@ -52,12 +52,12 @@ impl WeightsFile {
 /// Writes tensors as float32 into one file; returns its digest.
 ///
 /// # Errors
-/// When the disk refuses.
+/// When the file cannot be written.
 pub fn write(path: &Path, tensors: &[(String, Tensor)]) -> anyhow::Result<Digests> {
     fill(SafetensorsWriter::create_file(path, declare(tensors, Kind::Float)?)?, tensors, Kind::Float)
 }
 
-/// Reads all float32 tensors of a file or folder.
+/// Reads all tensors of a file or folder, which must be float32.
 ///
 /// # Errors
 /// When a file is missing or damaged, or holds another type.
@@ -97,13 +97,13 @@ fn fill(mut writer: SafetensorsWriter, tensors: &[(String, Tensor)], kind: Kind)
     Ok(writer.finish_with_digests()?.into_iter().collect())
 }
 
-/// The bytes of a tensor as they stand in memory, where they are those of a file.
+/// The bytes of a tensor in memory, if they are the bytes that a file needs; otherwise `None`.
 fn bytes_of(tensor: &Tensor, kind: Kind) -> Option<&[u8]> {
     let plain = tensor.kind() == kind && tensor.device() == tch::Device::Cpu && tensor.is_contiguous();
     if !plain || cfg!(target_endian = "big") || tensor.numel() == 0 {
         return None;
     }
     let bytes = tensor.numel() * kind.elt_size_in_bytes();
-    // SAFETY: a contiguous tensor in the processor's memory, which lives as long as the reference.
+    // SAFETY: the tensor is contiguous and in the processor's memory, and lives as long as the reference.
     Some(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>().cast_const(), bytes) })
 }

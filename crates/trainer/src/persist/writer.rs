@@ -1,5 +1,5 @@
-//! Checkpoints in the background: training copies what it saves and goes on; a thread writes the files, hashes and syncs them,
-//! and gives the folder its name.
+//! Background writer of checkpoints: training copies the tensors and continues; a thread writes, hashes and syncs the files and
+//! renames the folder.
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,17 +16,17 @@ use crate::persist::checkpoint::{Checkpoints, Manifest};
 use crate::persist::state::{self, Named, WeightsFile};
 use crate::watch::memory;
 
-/// Memory that a copy must leave to others, in bytes.
+/// Memory in bytes that must stay free when the tensors are copied.
 const HEADROOM: u64 = 512 << 20;
 
-/// A file of a checkpoint, with the tensors in it.
+/// A file of a checkpoint and the tensors in it.
 pub(crate) struct Part {
-    /// Where it is: the weights that make the checkpoint a model or adapter folder, or a file below `state`.
+    /// Kind of the file: the weights that make the checkpoint a model or adapter folder, or a file below `state`.
     pub file: PartFile,
     pub tensors: Named,
 }
 
-/// Which file.
+/// Kind of a checkpoint file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PartFile {
     Weights(WeightsFile),
@@ -39,34 +39,34 @@ pub(crate) struct Snapshot {
     pub parts: Vec<Part>,
 }
 
-/// A checkpoint that is whole on the disk.
+/// A checkpoint that is complete on disk.
 pub(crate) struct Written {
     pub step: u64,
     pub path: PathBuf,
     pub bytes: u64,
-    /// Seconds that the thread took.
+    /// Seconds that the writing thread took.
     pub seconds: f64,
 }
 
 type Answer = (anyhow::Result<Written>, Vec<Part>);
 
-/// The thread and what it is doing.
+/// Handle of the writing thread and its current job.
 pub(crate) struct Writer {
     jobs: Option<Sender<Snapshot>>,
     answers: Receiver<Answer>,
     thread: Option<JoinHandle<()>>,
     busy: bool,
-    /// Whether what it is writing is a copy.
+    /// Whether the tensors that are being written are a copy.
     copied: bool,
-    /// Copies of the last checkpoint, for the next.
+    /// Copies of the last checkpoint's tensors, reused for the next one.
     kept: HashMap<String, Tensor>,
 }
 
 impl Writer {
-    /// Starts the thread. `side` are the files beside the weights, by name.
+    /// Starts the thread. `side` holds the files beside the weights, by name.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system cannot start a thread.
     pub fn start(checkpoints: Checkpoints, side: Vec<(String, Vec<u8>)>) -> anyhow::Result<Self> {
         let (jobs, todo) = channel::<Snapshot>();
         let (answer, answers) = channel();
@@ -84,10 +84,10 @@ impl Writer {
         Ok(Self { jobs: Some(jobs), answers, thread, busy: false, copied: false, kept: HashMap::new() })
     }
 
-    /// The checkpoint that has been finished since the last call, if one has.
+    /// The checkpoint that was finished since the last call, if there is one.
     ///
     /// # Errors
-    /// Why it could not be written.
+    /// The error of the write.
     pub fn finished(&mut self) -> anyhow::Result<Option<Written>> {
         match self.answers.try_recv() {
             Ok(answer) => self.take(answer).map(Some),
@@ -96,10 +96,10 @@ impl Writer {
         }
     }
 
-    /// Waits for the checkpoint that is being written, if one is.
+    /// Waits for the checkpoint that is being written, if there is one.
     ///
     /// # Errors
-    /// Why it could not be written.
+    /// The error of the write.
     pub fn wait(&mut self) -> anyhow::Result<Option<Written>> {
         if !self.busy {
             return Ok(None);
@@ -117,11 +117,11 @@ impl Writer {
         written
     }
 
-    /// Copies the tensors and hands them to the thread, which must not be busy. Where the system has no memory for the copy, they
-    /// are handed over as they are, and the call returns when they are written.
+    /// Copies the tensors and sends them to the thread, which must be idle. If there is not enough memory for the copy, the
+    /// tensors are sent without a copy, and the call returns after they are written.
     ///
     /// # Errors
-    /// Why it could not be written.
+    /// The error of the write.
     pub fn write(&mut self, manifest: Manifest, parts: Vec<Part>) -> anyhow::Result<Option<Written>> {
         let _no_grad = tch::no_grad_guard();
         let bytes: usize = parts.iter().flat_map(|part| &part.tensors).map(|(_, tensor)| 4 * tensor.numel()).sum();
@@ -146,7 +146,7 @@ impl Writer {
             }
             copies.push(Part { file, tensors: copied });
         }
-        // What only the checkpoint before had is not needed again.
+        // Buffers that only the previous checkpoint used are not needed again.
         self.kept.clear();
         self.send(Snapshot { manifest, parts: copies })?;
         Ok(None)
@@ -160,7 +160,7 @@ impl Writer {
     }
 }
 
-/// A checkpoint under way is finished, also after an error elsewhere.
+/// Finishes a checkpoint that is being written, also after an error elsewhere.
 impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.jobs.take());
@@ -195,10 +195,10 @@ fn write(
     Ok(Written { step, path, bytes, seconds: start.elapsed().as_secs_f64() })
 }
 
-/// The files that `decorate` writes, by name.
+/// The files that `decorate` writes, by name, with their content.
 ///
 /// # Errors
-/// Its errors; when a file cannot be read back.
+/// The errors of `decorate`; when a file cannot be read back.
 pub(crate) fn side_files(decorate: &dyn Fn(&Path) -> anyhow::Result<()>) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let scratch = tempfile::tempdir().context("a scratch folder")?;
     decorate(scratch.path())?;
@@ -247,12 +247,12 @@ mod tests {
         let weight = Tensor::zeros([1 << 20], (Kind::Float, Device::Cpu));
         for step in 1..=3 {
             let _ = weight.shallow_clone().fill_(step as f64);
-            // The same by this thread.
+            // The same, written by this thread.
             write(&open("at once"), manifest(step), &parts(&weight), &side).unwrap();
             let before = writer.wait().unwrap().map(|written| written.step);
             assert_eq!(before, (step > 1).then(|| step - 1));
             writer.write(manifest(step), parts(&weight)).unwrap();
-            // Training goes on at once.
+            // Training changes the weights immediately.
             let _ = weight.shallow_clone().fill_(-1.0);
         }
         assert_eq!(writer.wait().unwrap().unwrap().step, 3);
@@ -294,7 +294,7 @@ mod tests {
         assert!(dir.path().join("step-5/checkpoint.json").is_file());
     }
 
-    /// SmolLM2-135M's weights and moments. `cargo test -p trainer --lib -- --ignored --nocapture pause`
+    /// Uses the sizes of SmolLM2-135M's weights and moments. `cargo test -p trainer --lib -- --ignored --nocapture pause`
     #[test]
     #[ignore = "a measurement"]
     fn the_pause_is_a_copy() {

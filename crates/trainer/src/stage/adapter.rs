@@ -1,4 +1,5 @@
-//! What is trained: all weights of the model, or low-rank updates on its projections, and a stage's own tensors.
+//! Selection of the trained tensors: all weights of the model, or low-rank updates of its projections, and a stage's own
+//! tensors.
 
 use std::path::Path;
 
@@ -10,13 +11,13 @@ use torch_ext::Generator;
 use super::training::Training;
 use crate::{Extra, Named};
 
-/// The projections of a layer, as PEFT's `all-linear` resolves them.
+/// The projections of a layer that PEFT's `all-linear` selects.
 const ALL_LINEAR: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
 /// PEFT's prefix for the names of a model's modules.
 const PREFIX: &str = "base_model.model.";
 
-/// The adapter that the configuration asks for; none for full fine-tuning.
+/// The LoRA configuration of the run; `None` for full fine-tuning.
 pub(super) fn lora_config(training: &Training, base: &Path, extra: &Extra) -> Option<LoraConfig> {
     let module = |name: &String| name.strip_suffix(".weight").unwrap_or(name).to_owned();
     let modules: Vec<String> = extra.tensors.iter().map(|(name, _)| module(name)).collect();
@@ -45,7 +46,7 @@ pub(super) fn lora_config(training: &Training, base: &Path, extra: &Extra) -> Op
     })
 }
 
-/// The tensors to train, under the names that they have in the saved files. Puts the adapter on the model if there is one.
+/// The tensors to train, under their names in the saved files. Attaches the adapter to the model if there is one.
 pub(super) fn trained_tensors(
     model: &mut Llama,
     lora: Option<&LoraConfig>,
@@ -86,7 +87,7 @@ pub(super) fn trained_tensors(
     Ok(named)
 }
 
-/// A stage's own tensors among trained ones, under their names in a model's files.
+/// Selects a stage's own tensors from the trained tensors, under their names in a model's files.
 pub(super) fn extra_of(weights: &[(String, Tensor)], extra: &Extra) -> Named {
     let trained = |name: &str| weights.iter().find(|(found, _)| found.strip_prefix(PREFIX) == Some(name));
     let find = |(name, _): &(String, Tensor)| Some((name.clone(), trained(name)?.1.shallow_clone()));

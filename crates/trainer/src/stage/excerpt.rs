@@ -1,20 +1,20 @@
-//! A text for the eye that fits a screen: its beginning, its end, and what lies around the borders of its mask.
+//! Excerpt of a text that fits on a screen: its start, its end, and the surroundings of the places where its loss mask changes.
 
-/// Rows of an excerpt, and characters of a row.
+/// Maximal rows of an excerpt, and maximal characters of a row.
 const ROWS: usize = 36;
 const WIDTH: usize = 160;
-/// Rows shown before and behind a border.
+/// Rows shown before and after a mask change.
 const AROUND: usize = 2;
 
 /// A row of the screen.
 struct Row {
     text: String,
-    /// Whether the mask changes in it.
+    /// Whether the mask changes in this row.
     border: bool,
 }
 
-/// The text as it is where it fits; otherwise at most 36 rows of it and lines that say how many are not shown. Trained
-/// stretches are known by the marks and colours of [`chat::show::tokens`].
+/// Returns the text unchanged if it fits. Otherwise returns at most 36 of its rows, with lines that state how many rows are not
+/// shown. Mask changes are recognised by the marks and colours of [`chat::show::tokens`].
 pub fn excerpt(text: &str) -> String {
     let rows = rows(text);
     if rows.len() <= ROWS {
@@ -32,14 +32,14 @@ pub fn excerpt(text: &str) -> String {
     };
     show(0, AROUND);
     show(rows.len() - 1, AROUND);
-    // The first and the last border, the second and the last but one, and so on.
+    // Mask changes in this order: the first, the last, the second, the second to last, and so on.
     let borders: Vec<usize> = (0..rows.len()).filter(|&row| rows[row].border).collect();
     for (&first, &last) in borders.iter().zip(borders.iter().rev()).take(borders.len().div_ceil(2)) {
         show(first, AROUND);
         show(last, AROUND);
     }
     while left > 0 && shown.iter().any(|shown| !shown) {
-        // Then what follows the beginning.
+        // Remaining space: the rows after the start.
         let Some(next) = shown.iter().position(|shown| !shown) else { break };
         shown[next] = true;
         left -= 1;
@@ -60,7 +60,7 @@ pub fn excerpt(text: &str) -> String {
     out.join("\n")
 }
 
-/// The text in rows of at most [`WIDTH`] characters; each has its own colour.
+/// Splits the text into rows of at most [`WIDTH`] characters. Each row sets its own colour.
 fn rows(text: &str) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut colour = String::new();
@@ -114,7 +114,7 @@ mod tests {
         let mut lines: Vec<String> = (0..9000).map(|line| format!("line {line}")).collect();
         lines[4000] = "here ⟦it begins".into();
         lines[5000] = "here it ends⟧".into();
-        // One line of 40 rows.
+        // One line that fills 40 rows.
         lines[7000] = "x".repeat(40 * WIDTH);
         let short = excerpt(&lines.join("\n"));
         let shown: Vec<&str> = short.lines().collect();

@@ -1,4 +1,4 @@
-//! How much memory a run will take, before its first step, and how many layers are computed again so that it fits.
+//! Estimates a run's memory before its first step, and chooses how many layers are recomputed so that it fits.
 
 use llama::LlamaConfig;
 use llama::device::Count;
@@ -10,26 +10,26 @@ use crate::objective::Extent;
 use crate::watch::cost::Trained;
 use crate::watch::memory::{self, MemoryEstimate, MemoryInputs, Moment};
 
-/// The share of the free memory that `--recompute-layers auto` fills.
+/// Share of the available memory that `--recompute-layers auto` uses at most.
 const FILLED: f64 = 0.9;
 
-/// What a run will take.
+/// Estimated memory of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Needs {
-    /// Layers that are computed again.
+    /// Number of recomputed layers.
     pub recompute: usize,
-    /// The layers of the model.
+    /// Number of layers of the model.
     layers: usize,
-    /// How large micro-batches get.
+    /// Upper bounds on the size of micro-batches.
     extent: Extent,
-    /// What was estimated.
+    /// The estimate by parts.
     pub estimate: MemoryEstimate,
-    /// What the process could hold in all: what it holds, and what is free.
+    /// Bytes that the process can hold at most: those that it holds now plus those that are free. `None` if unknown.
     most: Option<u64>,
 }
 
 impl Needs {
-    /// Of training `config` as the keys say.
+    /// Estimates training `config` with the settings `training`.
     pub fn new(
         training: &Training,
         extent: Option<Extent>,
@@ -41,7 +41,7 @@ impl Needs {
         let several = training.batch_size.is_some() || training.batch_tokens > training.micro_batch_tokens;
         let assumed = Extent { tokens, targets: tokens, several, heads: 1, ..Extent::default() };
         let extent = extent.unwrap_or(assumed);
-        // On a GPU, what the process holds is not what the device holds.
+        // The process's host memory is unrelated to the memory of a GPU.
         let held = memory::held().filter(|_| !device.is_cuda());
         let of = |recompute: usize| {
             let estimate = MemoryEstimate::new(&MemoryInputs {
@@ -65,7 +65,7 @@ impl Needs {
         Self { recompute, layers, extent, estimate: of(recompute), most }
     }
 
-    /// The estimate for people, one line for each part.
+    /// The estimate as text, one line for each part.
     pub fn text(&self) -> String {
         let gb = |bytes: u64| bytes as f64 / 1e9;
         let estimate = &self.estimate;
@@ -92,7 +92,7 @@ impl Needs {
         text
     }
 
-    /// A warning where the machine has less memory.
+    /// A warning if the estimate exceeds the memory.
     pub fn warning(&self) -> Option<String> {
         let (most, needed) = (self.most?, self.estimate.total());
         let advice = match self.recompute {
@@ -110,7 +110,7 @@ impl Needs {
     }
 }
 
-/// The fewest layers to compute again so that no more than a share of `most` bytes is needed; all if even that is too little.
+/// The smallest number of recomputed layers for which `needed` bytes fit into a share of `most` bytes; all layers if none fits.
 fn fewest(layers: usize, most: u64, needed: impl Fn(usize) -> u64) -> usize {
     (0..layers).find(|&some| needed(some) as f64 <= FILLED * most as f64).unwrap_or(layers)
 }

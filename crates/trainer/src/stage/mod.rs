@@ -1,9 +1,9 @@
-//! What the training stages have in common around the loop: flags and configuration file, LoRA, what is shown before the
-//! first step, what guards a resume, the result and its record.
+//! The frame of training stages around the loop: flags and configuration file, LoRA, the output before the first step, the
+//! checks of a resume, the result and its record.
 //!
-//! A stage brings its own keys beside [`Training`] ([`StageConfig`]), and a function from [`Setup`] to [`Prepared`] that reads
-//! its data; [`run`] does the rest. Each key is declared once: the field is the flag, the TOML key and the help, `Default`
-//! has the value.
+//! A stage provides its own keys beside [`Training`] ([`StageConfig`]), and a function from [`Setup`] to [`Prepared`] that
+//! reads its data; [`run`] does the rest. Each key is declared once: the struct field defines the flag, the TOML key and the
+//! help text, and `Default` defines the value.
 //!
 //! ```no_run
 //! # use serde::{Deserialize, Serialize};
@@ -87,65 +87,64 @@ use together::{Part, Start};
 use crate::watch::cost::Trained;
 use crate::{Objective, Outcome, Plan, Report, RunFolder, Source, TrainSettings, TrainedWeights, train};
 
-/// A stage's configuration: the common keys, flattened (`#[serde(flatten)] training: Training`), and the stage's own, all
-/// on one level. Its [`Default`] holds the stage's defaults. Keys without a value are `Option`s that write themselves as
-/// null, never skipped: what a default writes is the list of keys that exist.
+/// A stage's configuration: the common keys, flattened (`#[serde(flatten)] training: Training`), and the stage's own keys, all
+/// on one level. Its [`Default`] holds the stage's defaults. Keys without a value are `Option`s that serialize as null and are
+/// never skipped, because the serialized default is the list of valid keys.
 pub trait StageConfig: Serialize + DeserializeOwned + Default {
     /// The keys that every stage has.
     fn training(&self) -> &Training;
 
-    /// Checks the stage's own keys; the common ones are checked before.
+    /// Checks the stage's own keys. The common keys are checked before.
     ///
     /// # Errors
     /// A sentence that names the flag and what to write instead.
     fn check(&self) -> anyhow::Result<()>;
 
-    /// What a change of one of the stage's own keys changes in the result; the common ones have [`Training::class`].
+    /// Effect of a change of one of the stage's own keys on a resumed run. For the common keys see [`Training::class`].
     #[must_use]
     fn class(_key: &str) -> Class {
         Class::Course
     }
 
-    /// What a change of a key that all stages have changes in this one, where that is something else than
-    /// [`Training::class`] says.
+    /// Effect of a change of a common key in this stage, if it differs from [`Training::class`].
     #[must_use]
     fn common_class(_key: &str) -> Option<Class> {
         None
     }
 
-    /// Settings of the loop that follow from the stage's own keys; those of the common ones are there.
+    /// Changes settings of the loop according to the stage's own keys. The common keys are already applied.
     fn adjust(&self, _settings: &mut TrainSettings) {}
 
-    /// What the stage reads beside the model and the data.
+    /// Files that the stage reads beside the model and the data.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When a file cannot be read.
     fn inputs(&self) -> anyhow::Result<Vec<Input>> {
         Ok(Vec::new())
     }
 }
 
-/// What a stage prepares its data with.
+/// Input of a stage's preparation function.
 pub struct Setup<'a> {
-    /// The model to start from, without an adapter.
+    /// The model that training starts from, without an adapter.
     pub model: &'a ModelFolder,
     /// The run's folder.
     pub run: &'a RunFolder,
-    /// Where to compute.
+    /// Device of the model.
     pub device: Device,
-    /// The type to compute in.
+    /// Data type of the computation.
     pub kind: Kind,
-    /// The most tokens of a sequence.
+    /// Maximal length of a sequence in tokens.
     pub max_length: usize,
-    /// All processes of the run. Each prepares all of the data.
+    /// All processes of the run. Each process prepares all of the data.
     pub world: &'a World,
 }
 
 impl<'a> Setup<'a> {
-    /// The chat template that examples are written in.
+    /// The chat template that formats the examples.
     ///
     /// # Errors
-    /// When the model has none.
+    /// When the model has no chat template.
     pub fn template(&self) -> anyhow::Result<&'a ChatTemplate> {
         self.model.template.as_ref().with_context(|| {
             format!("{} has no chat template; give the folder a chat_template.jinja", self.model.path.display())
@@ -153,39 +152,39 @@ impl<'a> Setup<'a> {
     }
 }
 
-/// A stage's data, ready to train on.
+/// A stage's prepared data.
 pub struct Prepared<O> {
     /// Micro-batches and loss.
     pub objective: O,
-    /// What happened to the records of each file, for people.
+    /// Table of what happened to the records of each file, as text.
     pub ledger: String,
-    /// The same for `run.json`.
+    /// The same table for `run.json`.
     pub data: Value,
-    /// One example for people: a heading and a text.
+    /// One example to print: a heading and a text.
     pub example: Option<(String, String)>,
-    /// The batch arithmetic for people, see [`batch_arithmetic`].
+    /// The batch arithmetic as text, see [`batch_arithmetic`].
     pub batch: String,
 }
 
-/// How a stage ended.
+/// Result of running a stage.
 #[derive(Debug)]
 pub enum Ending {
-    /// It was trained: what the run did, and the folder of the result.
+    /// Training finished: the report, and the folder of the result.
     Trained(Report, PathBuf),
-    /// It had been finished before.
+    /// The run had already finished before: its report, and the folder of the result.
     Already(Report, PathBuf),
-    /// Everything was shown, nothing was trained.
+    /// Dry run: the plan was printed, nothing was trained.
     DryRun,
-    /// This process trained with others, and the first of them has the result.
+    /// This process trained together with others; the first process has the result.
     Helped,
 }
 
-/// Runs a stage as its configuration says, or goes on where it was stopped. Where a launcher has started several processes,
-/// they train together: [`distributed::Place`].
+/// Runs a stage according to its configuration, or resumes it. If a launcher has started several processes, they train
+/// together; see [`distributed::Place`].
 ///
 /// # Errors
-/// A sentence on what is wrong with configuration, data, model, folder or training; also when a signal stopped the run,
-/// whose state is then saved, and when another process is gone.
+/// A sentence that names the fault in the configuration, data, model, folder or training. Also when a signal stopped the run
+/// (its state is then saved), and when another process has ended.
 pub fn run<C: StageConfig, O: Objective>(
     stage: &str,
     resolved: &Resolved<C>,
@@ -321,8 +320,8 @@ fn run_in<C: StageConfig, O: Objective>(
     Ok(Ending::Trained(report, folder))
 }
 
-/// Where to compute, in which type and with how many threads: a run that goes on keeps the number that it chose, since that
-/// decides the last bits of sums.
+/// Device, data type and thread count. A resumed run keeps the thread count that it chose at its start, because the count
+/// affects the rounding of sums.
 fn compute(training: &Training) -> anyhow::Result<Compute> {
     let mut compute = training.compute();
     if compute.threads == Some(Count::Auto)
@@ -334,7 +333,7 @@ fn compute(training: &Training) -> anyhow::Result<Compute> {
     Ok(compute)
 }
 
-/// The model to start from, the files of training and held-out data, and what else the stage reads.
+/// The input files: the model, the training and held-out data, and the stage's other files.
 fn inputs<C: StageConfig>(config: &C, base: &Path) -> anyhow::Result<Vec<Input>> {
     let training = config.training();
     let mut inputs = vec![Input::model("model", base)?];
@@ -366,7 +365,7 @@ fn prepared<O>(
     Ok((model, prepared))
 }
 
-/// What a dry run shows.
+/// Prints the output of a dry run (data, batches, configuration, memory estimate) and trains nothing.
 fn tried<C: StageConfig, O: Objective>(
     resolved: &Resolved<C>,
     mut model: ModelFolder,
@@ -385,7 +384,7 @@ fn tried<C: StageConfig, O: Objective>(
     Ok(Ending::DryRun)
 }
 
-/// Saving a finished run again takes the weights from its last checkpoint.
+/// Checks that the last checkpoint exists: a finished run that is saved again takes its weights from there.
 fn has_last_checkpoint(run: &RunFolder, steps: u64) -> anyhow::Result<()> {
     let folder = run.join("checkpoints");
     let all = if folder.is_dir() {
@@ -406,7 +405,7 @@ fn result_folder(run: &Path) -> PathBuf {
     run.join(if run.join("model").is_dir() { "model" } else { "adapter" })
 }
 
-/// What stands on the terminal before the first step.
+/// Prints the summary before the first step.
 fn show<C: StageConfig, O>(
     resolved: &Resolved<C>,
     prepared: &Prepared<O>,
@@ -433,8 +432,8 @@ fn show<C: StageConfig, O>(
     Ok(())
 }
 
-/// Steps, examples, tokens and how full the micro-batches are, in two lines. `sources` is what `plan` was made from,
-/// `micro_batches` their number in the whole run.
+/// The batch arithmetic in two lines: steps, examples, tokens, and how full the micro-batches are. `sources` are the sources of
+/// `plan`; `micro_batches` is the number of micro-batches in the whole run.
 #[must_use]
 pub fn batch_arithmetic(
     training: &Training,

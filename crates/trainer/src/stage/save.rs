@@ -1,4 +1,4 @@
-//! The result of a run: `model/`, or `adapter/` and, merged, `model/` too.
+//! Saves the result of a run: `model/`, or `adapter/` and with `--merge` also `model/`.
 
 use std::fs;
 use std::path::Path;
@@ -13,11 +13,11 @@ use crate::Extra;
 use crate::{AverageKind, RunFolder, WeightsFile};
 use llama::device::Dtype;
 
-/// What a result is made from.
+/// Inputs of the saved result.
 pub(super) struct Result<'a> {
     pub run: &'a RunFolder,
     pub training: &'a Training,
-    /// The folder of the model that training started from.
+    /// Folder of the model that training started from.
     pub base: &'a Path,
     pub model: &'a ModelFolder,
     pub lora: Option<&'a LoraConfig>,
@@ -25,7 +25,7 @@ pub(super) struct Result<'a> {
 }
 
 impl Result<'_> {
-    /// What a checkpoint holds beside weights, so that it is a model or adapter folder.
+    /// Writes the files that a checkpoint needs beside the weights to be a model or adapter folder.
     pub fn decorate(&self, target: &Path) -> anyhow::Result<()> {
         match self.lora {
             None => self.write_texts(target, Kind::Float),
@@ -46,7 +46,7 @@ impl Result<'_> {
                 WeightsFile::Model.write(target, weights, kind).map(drop)
             });
         };
-        // An average of low-rank updates is no adapter.
+        // The average of low-rank updates is not of low rank, so it cannot be saved as an adapter.
         let averaged = self.training.average != AverageKind::None;
         if !averaged {
             save_folder(&self.run.join("adapter"), |target| {
@@ -55,11 +55,11 @@ impl Result<'_> {
             })?;
         }
         if !self.training.merge {
-            // What an earlier session of this run may have merged is no result of this command.
+            // A merged model of an earlier session is not a result of this command.
             let merged = self.run.join("model");
             return if merged.is_dir() { Ok(fs::remove_dir_all(merged)?) } else { Ok(()) };
         }
-        // From the base model's own files, in float32: merging into weights of a narrower type would round twice.
+        // Merge into the base model's files in float32; merging into a narrower type would round twice.
         let kind = match kind {
             Some(kind) => kind,
             None => llama::weights_kind(self.base)?,
@@ -80,7 +80,7 @@ impl Result<'_> {
         })
     }
 
-    /// Configuration and tokenizer of a model folder, everything but the weights.
+    /// Writes the configuration and tokenizer of a model folder: everything except the weights.
     fn write_texts(&self, target: &Path, kind: Kind) -> anyhow::Result<()> {
         let mut config = self.model.model.config().to_json(kind)?;
         if let Some(keys) = config.as_object_mut() {
@@ -98,7 +98,7 @@ fn write_adapter_config(lora: &LoraConfig, target: &Path) -> anyhow::Result<()> 
     Ok(dataset::write_file(target.join("adapter_config.json"), format!("{text}\n").as_bytes())?)
 }
 
-/// As [`run::replace_folder`]; an error says what to do.
+/// Like [`run::replace_folder`]; the error states what to do.
 fn save_folder(target: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
     run::replace_folder(target, fill).with_context(|| {
         format!("cannot save {}; the checkpoints are whole: make room and run the same command again", target.display())

@@ -1,4 +1,4 @@
-//! What a training run reached, for people.
+//! Text summary of a finished training run.
 
 use std::fmt::Write;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::train::SKIPPED;
 use crate::watch::metrics::{self, StepMetrics};
 use crate::{CheckpointCost, Evaluation, Report};
 
-/// What a run did, in a few lines.
+/// The summary of a run in a few lines.
 pub(super) fn text(run: &RunFolder, report: &Report, steps: &[StepMetrics]) -> String {
     let start = fs::read(run.join("eval_start.json")).ok();
     let start: Option<Evaluation> = start.and_then(|text| serde_json::from_slice(&text).ok());
@@ -58,7 +58,7 @@ pub(super) fn text(run: &RunFolder, report: &Report, steps: &[StepMetrics]) -> S
     text
 }
 
-/// Steps of the run so far, as logged.
+/// The metrics of all steps so far, from `metrics.jsonl`.
 pub(super) fn steps(run: &RunFolder) -> anyhow::Result<Vec<StepMetrics>> {
     metrics::read(&run.join("metrics.jsonl"))
 }

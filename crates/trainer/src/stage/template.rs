@@ -1,4 +1,4 @@
-//! What the chat template gets beside the conversations: one date for the whole run, and the user's variables.
+//! Inputs of the chat template beside the conversations: one date for the whole run, and the user's variables.
 
 use anyhow::Context;
 use chat::ChatTemplate;
@@ -6,14 +6,16 @@ use distributed::World;
 
 use crate::RunFolder;
 
-/// The date of the run's examples, in the run's folder: a run that goes on another day has the same bytes.
+/// File in the run's folder that holds the date for the examples, so that a run that is resumed on another day gives the same
+/// bytes.
 const DATE: &str = "template-date.txt";
 const FORM: &str = "%Y-%m-%d";
 
-/// Gives the template its date and its variables. The date is that of the run's first start, for templates that ask for it.
+/// Sets the date and the variables of the template. The date is that of the run's first start; it is set only for templates
+/// that read it.
 ///
 /// # Errors
-/// A variable that is no NAME=VALUE; a date file that cannot be read or written.
+/// When a variable is not NAME=VALUE, or when the date file cannot be read or written.
 pub(super) fn fix(
     template: &mut ChatTemplate,
     run: &RunFolder,
@@ -32,7 +34,7 @@ pub(super) fn fix(
     }
     let path = run.join(DATE);
     if !world.is_first() {
-        // The first process's, which may be of an earlier day.
+        // The date of the first process, which may be an earlier day.
         std::fs::write(&path, world.share_bytes("date", &[])?)?;
     }
     let date = match std::fs::read_to_string(&path) {

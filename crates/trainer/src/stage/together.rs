@@ -1,7 +1,7 @@
-//! What the processes of a run settle before they train together.
+//! Setup of the processes of a run before they train together.
 //!
-//! The first process has the run's folder, its lock and its record. The others work in a scratch folder of their own, so that
-//! nothing of theirs stays.
+//! The first process has the run's folder, its lock and its record. Every other process works in a temporary folder, which is
+//! removed afterwards.
 
 use std::path::Path;
 
@@ -15,16 +15,16 @@ use super::{StageConfig, Training};
 use crate::RunFolder;
 use llama::device::Count;
 
-/// A process's part in the run's folder.
+/// The folder of a process.
 pub(super) enum Part {
-    /// It writes the folder.
+    /// The first process: the run's folder.
     First(Box<Session>),
-    /// It has a scratch folder.
+    /// Another process: a temporary folder.
     Other(RunFolder),
 }
 
 impl Part {
-    /// Where it works.
+    /// The folder that this process works in.
     pub fn folder(&self) -> &RunFolder {
         match self {
             Self::First(session) => session.folder(),
@@ -32,7 +32,7 @@ impl Part {
         }
     }
 
-    /// What it knows of the run.
+    /// What this process knows about the state of the run; only the first process knows more than the default.
     pub fn start(&self) -> Start {
         match self {
             Self::First(session) => Start {
@@ -45,29 +45,29 @@ impl Part {
     }
 }
 
-/// What the first process knows of the run.
+/// State of the run as the first process knows it.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Start {
-    /// There is nothing left to do.
+    /// Whether there is nothing left to do.
     pub finished: bool,
-    /// Only the result is saved again.
+    /// Whether only the result has to be saved again.
     pub only_output: bool,
-    /// Digest of all that decides the run's course.
+    /// Digest of everything that determines the course of the run.
     pub fingerprint: String,
 }
 
 impl Start {
-    /// What the first process knows, on all.
+    /// Sends the first process's state to all processes and returns it.
     pub fn tell(&self, world: &World) -> anyhow::Result<Self> {
         Ok(serde_json::from_slice(&world.share_bytes("run", &serde_json::to_vec(self)?)?)?)
     }
 }
 
-/// Where to compute and in which type: with several processes each has a GPU of its own.
+/// Device and data type. With several processes, each has its own GPU.
 pub(super) fn compute(training: &Training, world: &mut World) -> anyhow::Result<(Device, Kind)> {
     let mut asked = super::compute(training)?;
     if asked.threads == Some(Count::Auto) && !world.is_alone() {
-        // The first process tries it out for all: the number decides the last bits of sums.
+        // The first process chooses the thread count for all, because the count affects the rounding of sums.
         let tried = if world.is_first() { asked.resolve().map(|_| tch::get_num_threads())? } else { 0 };
         let threads = serde_json::from_slice(&world.share_bytes("threads", &serde_json::to_vec(&tried)?)?)?;
         asked.threads = Some(Count::Of(threads));
@@ -77,13 +77,13 @@ pub(super) fn compute(training: &Training, world: &mut World) -> anyhow::Result<
         return Ok((device, kind));
     }
     let count = usize::try_from(Cuda::device_count()).unwrap_or(0).max(1);
-    // Launchers that show each process its own GPU only show it as the first.
+    // If the launcher makes only one GPU visible to each process, that GPU has index 0.
     let device = Device::Cuda(world.local_rank() % count);
     world.use_device(device).context("a group of GPUs")?;
     Ok((device, kind))
 }
 
-/// Refuses processes with another configuration, other data or another version than the first.
+/// Fails if a process has another configuration, other data or another version than the first process.
 pub(super) fn agree<C: StageConfig>(world: &World, config: &C, facts: &Facts) -> anyhow::Result<()> {
     if world.is_alone() {
         return Ok(());
@@ -95,7 +95,7 @@ pub(super) fn agree<C: StageConfig>(world: &World, config: &C, facts: &Facts) ->
     ];
     let config = serde_json::to_value(config)?;
     for (key, value) in config.as_object().into_iter().flatten() {
-        // What is free may differ by machine, but all have to save at the same steps.
+        // Free keys may differ by machine, except those ending in `_steps`: all processes must save at the same steps.
         let free = (facts.class)(key) == Class::Free && !key.ends_with("_steps");
         if !free && !["device", "threads"].contains(&key.as_str()) {
             own.push((format!("value of {key}"), value.to_string()));
@@ -111,7 +111,7 @@ pub(super) fn agree<C: StageConfig>(world: &World, config: &C, facts: &Facts) ->
     Ok(world.agree(&own)?)
 }
 
-/// The run's folder, or a scratch folder, which is removed with the second value.
+/// The run's folder, or a temporary folder, which is removed when the second value is dropped.
 pub(super) fn folder(world: &World, output: &Path) -> anyhow::Result<(RunFolder, Option<tempfile::TempDir>)> {
     if world.is_first() {
         return Ok((RunFolder::open(output)?, None));

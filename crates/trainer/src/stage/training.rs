@@ -1,4 +1,4 @@
-//! The keys that every training stage has.
+//! The configuration keys that all training stages share.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::{
 };
 use llama::device::{Compute, Count, Dtype, Place};
 
-/// The longest example, in tokens, where `--max-length` is not given and the model's context is not shorter.
+/// Default maximal length of an example in tokens, if `--max-length` is not given and the model's context is not shorter.
 pub const MAX_LENGTH: usize = 2048;
 
-/// The largest weight of a training file: more is a slip of the pen, and would fill the memory with the order of the data.
+/// Largest allowed weight of a training file. A larger one is probably a typo, and the data order would fill the memory.
 const MOST_WEIGHT: f64 = 1000.0;
 
-/// What decides a training run in every stage: each key once, with its flag and its help. A stage flattens it into its
-/// configuration (`#[command(flatten)] #[serde(flatten)]`) and changes the defaults that it has reason to change.
+/// The configuration of a training run that all stages share: each key is declared once, with its flag and its help text. A
+/// stage flattens it into its own configuration (`#[command(flatten)] #[serde(flatten)]`) and overrides some defaults.
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Training {
     /// The model to start from: a name in the cache or a folder
@@ -224,7 +224,7 @@ impl Default for Training {
 }
 
 impl Training {
-    /// Checks values and combinations.
+    /// Checks the values and their combinations.
     ///
     /// # Errors
     /// A sentence that names the flag and what to write instead.
@@ -297,16 +297,16 @@ impl Training {
         Ok(())
     }
 
-    /// The longest example that the configuration allows, whatever the model.
+    /// Maximal length of an example in tokens that the configuration allows, for any model.
     #[must_use]
     pub fn longest(&self) -> usize {
         self.max_length.unwrap_or(MAX_LENGTH)
     }
 
-    /// The longest example in a model of this context.
+    /// Maximal length of an example in tokens for a model with this context length.
     ///
     /// # Errors
-    /// When `--max-length` asks for more than the model can read.
+    /// When `--max-length` exceeds the model's context.
     pub fn max_length_in(&self, context: usize) -> anyhow::Result<usize> {
         if let Some(asked) = self.max_length {
             ensure!(
@@ -320,16 +320,17 @@ impl Training {
         Ok(self.longest().min(context))
     }
 
-    /// What a change of a key changes in the result ([`Class`]), where it does not change the course. Micro-batches change the
-    /// order of sums, and with LoRA's dropout or NEFTune which random numbers a token gets; device and type change the rounding.
+    /// Effect of a change of a key on a resumed run ([`Class`]); `None` if it changes the course. The micro-batch size changes
+    /// the order of sums, and with LoRA dropout or NEFTune also which random numbers a token gets. Device and data type change
+    /// the rounding.
     #[must_use]
     pub fn class(key: &str) -> Option<Class> {
         match key {
-            // Compared by content.
+            // These inputs are compared by content instead of path.
             "model" | "data" | "eval_data" => Some(Class::Free),
             "output" | "checkpoint_steps" | "checkpoint_minutes" | "keep_last" | "keep_best" | "eval_steps"
             | "rank_seconds" => Some(Class::Free),
-            // Every sum is the same sum.
+            // Recomputation gives the same sums, bit for bit.
             "recompute" | "recompute_layers" => Some(Class::Free),
             "micro_batch_tokens" | "dtype" | "device" | "threads" | "reduce" => Some(Class::Bits),
             "merge" | "save_dtype" => Some(Class::Output),
@@ -337,23 +338,23 @@ impl Training {
         }
     }
 
-    /// Training files with their weights.
+    /// The training files with their weights.
     ///
     /// # Errors
-    /// When a weight is no number from 0 to [`MOST_WEIGHT`].
+    /// When a weight is not a number from 0 to [`MOST_WEIGHT`].
     pub fn sources(&self) -> anyhow::Result<Vec<(PathBuf, f64)>> {
         self.data.iter().map(|text| source(text)).collect()
     }
 
-    /// Which example is seen when.
+    /// Plans which examples each step sees.
     #[must_use]
     pub fn plan(&self, sources: &[Source]) -> Plan {
         let size = self.batch_size.map_or(StepSize::Tokens(self.batch_tokens), StepSize::Examples);
         Plan::new(sources, self.epochs, self.max_steps, size, self.seed)
     }
 
-    /// How many layers, from the first, are computed again; `usize::MAX` for all. Where the free memory is to decide, this is the
-    /// most that it may be.
+    /// Number of layers, counted from the first, that are recomputed; `usize::MAX` for all. With `auto` this is the upper
+    /// bound.
     #[must_use]
     pub fn recompute_layers(&self) -> usize {
         match self.recompute_layers {
@@ -364,19 +365,19 @@ impl Training {
         }
     }
 
-    /// Where to compute and in which type, still to be resolved.
+    /// The requested device, data type and thread count, not resolved yet.
     #[must_use]
     pub fn compute(&self) -> Compute {
         Compute { dtype: self.dtype, device: self.device, threads: self.threads }
     }
 
-    /// How long a process waits for another.
+    /// Time that a process waits for another before it gives up.
     #[must_use]
     pub fn rank_limit(&self) -> Duration {
         Duration::from_secs_f64(self.rank_seconds)
     }
 
-    /// What the loop needs to know for a run of `steps` steps.
+    /// The settings of the loop for a run of `steps` steps.
     #[must_use]
     pub fn settings(&self, steps: u64, trained: Trained, fingerprint: String) -> TrainSettings {
         let share = |ratio: f64| (ratio * steps as f64).ceil() as u64;
@@ -427,7 +428,7 @@ impl Training {
 }
 
 fn source(text: &str) -> anyhow::Result<(PathBuf, f64)> {
-    // A file whose own name has a colon.
+    // A file whose name contains a colon.
     if Path::new(text).exists() {
         return Ok((text.into(), 1.0));
     }
@@ -497,7 +498,7 @@ mod tests {
         assert_eq!(layers(false, Some(Count::Of(3))), 3);
     }
 
-    /// What an out-of-memory error advises (`train.rs`) is accepted by a resume.
+    /// A resume accepts the changes that an out-of-memory error suggests (`train/step.rs`).
     #[test]
     fn keys_that_save_memory_change_bits_at_most() {
         assert_eq!(Training::class("micro_batch_tokens"), Some(Class::Bits));

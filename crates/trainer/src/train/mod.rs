@@ -41,70 +41,70 @@ pub enum Reduce {
     Fast,
 }
 
-/// How to train.
+/// Settings of the training loop.
 #[derive(Debug, Clone)]
 pub struct TrainSettings {
-    /// AdamW.
+    /// Hyper-parameters of AdamW.
     pub optimizer: OptimizerSettings,
-    /// The learning rate.
+    /// Learning-rate schedule.
     pub schedule: Schedule,
-    /// Seeds every random choice.
+    /// Seed of every random choice.
     pub seed: u64,
-    /// Of how many layers, from the first, activations are computed again in the backward pass instead of kept.
+    /// Number of layers, counted from the first, whose activations are recomputed in the backward pass instead of kept.
     pub recompute: usize,
     /// What is trained.
     pub trained: Trained,
-    /// Where the trained weights stand in a checkpoint.
+    /// Names of the files of the trained weights in a checkpoint.
     pub weights_file: WeightsFile,
-    /// Steps between checkpoints.
+    /// Optimizer steps between checkpoints; `None` for no checkpoints by steps.
     pub checkpoint_steps: Option<u64>,
     /// Time between checkpoints.
     pub checkpoint_interval: Interval,
-    /// Checkpoints to keep: the newest.
+    /// Number of newest checkpoints to keep.
     pub keep_last: usize,
-    /// Checkpoints to keep: those of lowest evaluation loss.
+    /// Number of checkpoints with the lowest evaluation loss to keep.
     pub keep_best: usize,
     /// Steps between evaluations; the weights are also evaluated before the first step and after the last.
     pub eval_steps: Option<u64>,
-    /// An average of the weights to keep beside them, to evaluate and to return.
+    /// Average of the weights, which is evaluated and returned instead of the last weights.
     pub average: AverageSettings,
-    /// Which steps are skipped, if any.
+    /// Criterion for skipping steps; `None` skips no step.
     pub spike_guard: Option<SpikeGuard>,
-    /// The low-rank updates that are trained; none in full fine-tuning.
+    /// Configuration of the trained low-rank updates; `None` in full fine-tuning.
     pub lora: Option<LoraConfig>,
     /// How the gradients of several processes are added up.
     pub reduce: Reduce,
-    /// Digest of everything that decides the run's course.
+    /// Digest of everything that determines the course of the run.
     pub fingerprint: String,
 }
 
-/// What a run did.
+/// Figures of a finished run.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Report {
-    /// Optimizer steps.
+    /// Number of optimizer steps.
     pub steps: u64,
-    /// Tokens seen.
+    /// Number of tokens seen.
     pub tokens: u64,
-    /// Trained tokens seen.
+    /// Number of trained tokens seen.
     pub trained_tokens: u64,
     /// Seconds of training, over all parts of an interrupted run.
     pub seconds: f64,
     /// Tokens per second over all steps.
     pub tokens_per_second: f64,
-    /// The evaluation of the weights that are saved.
+    /// Evaluation of the saved weights.
     pub evaluation: Option<Evaluation>,
-    /// With an average of the weights, which is what is saved: the evaluation of the last ones.
+    /// If the saved weights are an average: the evaluation of the last weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_evaluation: Option<Evaluation>,
-    /// What checkpoints cost since the run was last started.
+    /// Cost of the checkpoints since the run was last started.
     #[serde(default)]
     pub checkpoints: CheckpointCost,
-    /// The most memory that this process held, in bytes.
+    /// Peak memory of this process in bytes.
     pub peak_memory: Option<u64>,
-    /// What was estimated for it before the first step.
+    /// Estimate of the peak memory before the first step, in bytes.
     #[serde(default)]
     pub memory_estimate: Option<u64>,
-    /// Processes that trained together.
+    /// Number of processes that trained together.
     #[serde(default = "one")]
     pub processes: usize,
 }
@@ -113,36 +113,36 @@ fn one() -> usize {
     1
 }
 
-/// What it took to save checkpoints.
+/// Cost of saving checkpoints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CheckpointCost {
-    /// How many were saved.
+    /// Number of checkpoints saved.
     pub count: u64,
-    /// Their bytes together.
+    /// Total size in bytes.
     pub bytes: u64,
-    /// The time that training stood still for them.
+    /// Seconds for which training was paused.
     pub seconds: f64,
-    /// The time that writing them took beside it.
+    /// Seconds that the background writer took.
     #[serde(default)]
     pub writing_seconds: f64,
 }
 
 /// How training ended.
-// There is one in a run: its size does not matter.
+// There is one value in a run, so its size does not matter.
 #[allow(clippy::large_enum_variant)]
 pub enum Outcome {
-    /// All steps are done: the trained weights in float32, or their average as [`Average::tensors`] names it; with several
-    /// processes on the first.
+    /// All steps are done: the trained weights in float32, or their average with the names of [`Average::tensors`], and the
+    /// report. With several processes, the first one has the weights.
     Finished(Named, Report),
-    /// A signal stopped it after so many steps, and a checkpoint is saved.
+    /// A signal stopped the run after this many steps, and a checkpoint is saved.
     Interrupted(u64),
 }
 
-/// What a checkpoint adds to the trained weights and the optimizer's state, so that it is a model folder: configuration and
-/// tokenizer.
+/// Writes the files that a checkpoint needs beside the trained weights and the optimizer state to be a model folder:
+/// configuration and tokenizer.
 pub type WriteSideFiles<'a> = &'a dyn Fn(&Path) -> anyhow::Result<()>;
 
-/// The metric of a step that was skipped as a spike.
+/// Name of the metric that marks a step skipped as a spike.
 pub(crate) const SKIPPED: &str = "skipped";
 
 struct Run<'a, O: Objective> {
@@ -157,33 +157,33 @@ struct Run<'a, O: Objective> {
     tokens: u64,
     trained_tokens: u64,
     seconds: f64,
-    /// The last evaluation of the weights that would be saved.
+    /// Last evaluation of the weights that would be saved.
     evaluation: Option<Evaluation>,
-    /// That of the last weights at the same time, where these are others.
+    /// Evaluation of the last weights at the same step, if the weights that would be saved are an average.
     last_evaluation: Option<Evaluation>,
-    /// After how many steps that was.
+    /// Step of these evaluations.
     evaluated_at: u64,
     checkpoint_cost: CheckpointCost,
-    /// Seconds that training stood still for the last checkpoint, or will for the first one.
+    /// Seconds that training was paused for the last checkpoint; before the first checkpoint, an estimate.
     pause: f64,
-    /// That of the checkpoint which is being written, and whether someone asked for it.
+    /// The pause of the checkpoint that is being written, and whether a user or a signal requested it.
     pending: (f64, bool),
 }
 
 /// The tensors that a run trains.
 pub struct TrainedWeights<'a> {
-    /// What the model computes with, under the names in the saved files.
+    /// The tensors that the model computes with, under their names in the saved files.
     pub named: Named,
-    /// The numbers of a weight as the model's files have them, see [`Optimizer::new`].
+    /// Returns the values of a weight as the model's files have them, see [`Optimizer::new`].
     pub exact: &'a dyn Fn(&str) -> anyhow::Result<Option<tch::Tensor>>,
 }
 
-/// Trains tensors of `model` from the newest whole checkpoint in `run`, or from the start; by all processes of `world`
-/// together, of which the first writes files and speaks.
+/// Trains tensors of `model` from the newest complete checkpoint in `run`, or from the start. All processes of `world` call it
+/// together; the first process writes the files and the output.
 ///
 /// # Errors
-/// When a number is not finite (with the examples and the first place), when a step has nothing to train on, when a
-/// checkpoint is of another run, when the disk refuses, or when a process is gone.
+/// When a value is not finite (the message names the examples and the first such tensor), when a step has nothing to train on,
+/// when a checkpoint belongs to another run, when the disk reports an error, or when another process has ended.
 pub fn train<O: Objective>(
     run: &RunFolder,
     model: &Llama,
@@ -200,7 +200,7 @@ pub fn train<O: Objective>(
     let folder = run.join("checkpoints");
     let open = || Checkpoints::open(folder, settings.keep_last, settings.keep_best);
     let checkpoints = world.is_first().then(open).transpose()?;
-    // A copy at 1 GB/s.
+    // Estimate: a copy at 1 GB/s.
     let pause = 12.0 * optimizer.weights() as f64 / 1e9;
     let mut this = Run {
         objective,
@@ -268,7 +268,7 @@ pub fn train<O: Objective>(
         }
         let interval = settings.checkpoint_interval.seconds(this.pause, world.size());
         let due = interval.is_some_and(|every| saved.1.elapsed().as_secs_f64() >= every);
-        // A signal to one process is one to all; the clock is the first one's.
+        // A signal to one process counts for all. The first process's clock decides about checkpoints by time.
         let asked = [signals.stop(), signals.take_save(), world.is_first() && (due || better)];
         let asked = world.any("signals", (0..3).fold(0, |flags, bit| flags | u32::from(asked[bit]) << bit))?;
         let (stop, save) = (asked & 1 != 0, asked & 2 != 0);
@@ -280,7 +280,7 @@ pub fn train<O: Objective>(
             saved = (step, Instant::now());
         }
         if stop || step == total {
-            // The run's state has to be on the disk before this process ends.
+            // The state must be on disk before this process ends.
             let last = Instant::now();
             if let Some(written) = writer.as_mut().map(Writer::wait).transpose()?.flatten() {
                 this.checkpoint_cost.seconds += last.elapsed().as_secs_f64();
@@ -310,7 +310,7 @@ pub fn train<O: Objective>(
         Some(average) => this.whole(average.tensors(), To::First)?,
         None => this.optimizer.whole_masters(world)?,
     };
-    // The first process may take long to save the result.
+    // Wait here, because the first process may take long to save the result.
     world.done()?;
     Ok(Outcome::Finished(weights, report))
 }
@@ -321,33 +321,33 @@ fn show(saved: &[Saved], output: Option<&Output>) {
     }
 }
 
-/// The newest whole checkpoint, which the first process looks for.
+/// The newest complete checkpoint, as found by the first process.
 fn newest(checkpoints: Option<&Checkpoints>, world: &World) -> anyhow::Result<Option<(PathBuf, Manifest)>> {
     let found = match checkpoints {
         Some(checkpoints) => checkpoints.newest(|report| eprintln!("warning: {report}"))?,
         None => None,
     };
-    // Another process may have been started in another folder.
+    // The path is absolute, because other processes may have another working directory.
     let absolute = |(path, manifest): &(PathBuf, Manifest)| anyhow::Ok((std::path::absolute(path)?, manifest.clone()));
     let shared = serde_json::to_vec(&found.as_ref().map(absolute).transpose()?)?;
     let shared = world.share_bytes("checkpoint", &shared)?;
     Ok(if world.is_first() { found } else { serde_json::from_slice(&shared)? })
 }
 
-/// What the first process shows and logs.
+/// Output of the first process: terminal and logs.
 struct Output {
     log: MetricsLog,
     console: Console,
-    /// The best rate of a matrix product here, in FLOP/s.
+    /// Measured peak rate of a matrix product on this device, in FLOP/s.
     rate: f64,
 }
 
 impl Output {
-    /// Opens the logs, and tells the spike guard of the steps before.
+    /// Opens the logs, and gives the spike guard the metrics of earlier steps.
     fn open<O: Objective>(folder: &RunFolder, run: &mut Run<O>) -> anyhow::Result<Self> {
         let log = MetricsLog::open(folder.path(), run.optimizer.steps())?;
         if let Some(guard) = run.settings.spike_guard {
-            // The log has all steps of the checkpoint, with every bit of their numbers.
+            // The log contains all steps of the checkpoint, with numbers that round-trip exactly.
             let past = metrics::read(&folder.join("metrics.jsonl"))?;
             run.spikes = Some(Spikes::new(guard, past.iter().map(|step| [step.loss, step.grad_norm])));
         }
@@ -356,7 +356,7 @@ impl Output {
         Ok(Self { log, console, rate })
     }
 
-    /// After a step; `left` is the expected time to the end.
+    /// Logs and prints a step. `left` is the expected time to the end.
     fn step(&mut self, metrics: &StepMetrics, left: Duration) -> anyhow::Result<()> {
         if metrics.metrics.contains_key(SKIPPED) {
             let StepMetrics { step, loss, grad_norm, .. } = metrics;
@@ -369,11 +369,12 @@ impl Output {
     }
 }
 
-/// Has the allocator of this process keep what is freed: every step asks for the same again, and giving gigabytes back to
-/// the system and taking them page by page costs a tenth of the time. For the start of a program that trains.
+/// Configures the allocator of this process to keep freed memory. Every step requests the same memory again; returning
+/// gigabytes to the system and faulting them in page by page takes a tenth of the time. Call it at the start of a program that
+/// trains.
 pub fn keep_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: sets numbers in the allocator; what was given out stays as it is.
+    // SAFETY: sets parameters of the allocator; existing allocations are unaffected.
     unsafe {
         libc::mallopt(libc::M_MMAP_MAX, 0);
         libc::mallopt(libc::M_TRIM_THRESHOLD, -1);

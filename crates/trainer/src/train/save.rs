@@ -1,4 +1,4 @@
-//! Evaluations, checkpoints, and going on from one.
+//! Evaluations, checkpoints, and resuming from a checkpoint.
 
 use std::path::Path;
 use std::time::Instant;
@@ -15,23 +15,23 @@ use crate::persist::state::{self, Named};
 use crate::persist::writer::{Part, PartFile, Writer, Written};
 use crate::share::{To, whole};
 
-/// The last weights, where the weights of a checkpoint are an average.
+/// File of the last weights, if the weights of a checkpoint are an average.
 const LAST: &str = "last.safetensors";
-/// The average of low-rank updates.
+/// File of the average of low-rank updates.
 const AVERAGE: &str = "average.safetensors";
 const MOMENTS: &str = "moments.safetensors";
 
-/// A checkpoint that is whole on the disk.
+/// A checkpoint that is complete on disk.
 pub(super) struct Saved {
     written: Written,
-    /// Seconds that training stood still for it.
+    /// Seconds that training was paused for it.
     pause: f64,
-    /// Whether people want to know.
+    /// Whether a line about it is printed.
     shown: bool,
 }
 
 impl Saved {
-    /// A line for people, where they want to know.
+    /// The line to print, if one is wanted.
     pub fn line(&self) -> Option<String> {
         let Written { path, bytes, seconds, .. } = &self.written;
         let gigabytes = *bytes as f64 / 1e9;
@@ -44,12 +44,12 @@ impl Saved {
 }
 
 impl<O: Objective> Run<'_, O> {
-    /// Tensors that are spread over the processes, in the order of the trained weights.
+    /// Collects tensors that are sharded over the processes, in the order of the trained weights.
     pub(super) fn whole(&self, own: Named, to: To) -> anyhow::Result<Named> {
         whole(self.world, own, &|name| self.optimizer.place(name), to)
     }
 
-    /// Evaluates the weights that would be saved now, and the last ones where these are others.
+    /// Evaluates the weights that would be saved now and, if these are an average, also the last weights.
     pub(super) fn evaluate(&mut self) -> anyhow::Result<()> {
         let (objective, model) = (self.objective, self.model);
         let step = self.optimizer.steps();
@@ -81,8 +81,8 @@ impl<O: Objective> Run<'_, O> {
         Ok(())
     }
 
-    /// Saves a checkpoint: all processes bring what they have, the first copies it, and its writer goes on in the background. Training
-    /// stands still for the copy, and for a checkpoint before that is not written yet.
+    /// Saves a checkpoint. All processes contribute their tensors, the first process copies them, and its writer continues in
+    /// the background. Training is paused for the copy, and until an earlier checkpoint is written.
     pub(super) fn save(&mut self, writer: Option<&mut Writer>, asked: bool) -> anyhow::Result<Vec<Saved>> {
         let (start, step) = (Instant::now(), self.optimizer.steps());
         self.pulse.at(step, "save", None);
@@ -107,7 +107,7 @@ impl<O: Objective> Run<'_, O> {
         let weights = PartFile::Weights(self.settings.weights_file);
         let mut parts = match (average, self.settings.lora.is_some()) {
             (None, _) => vec![Part { file: weights, tensors: masters }],
-            // The weights of a checkpoint are those that its evaluation is of; the last ones go on from there.
+            // A checkpoint's weights are those of its evaluation, here the average. A resume continues from the last weights.
             (Some(average), false) => {
                 vec![Part { file: weights, tensors: average }, Part { file: PartFile::State(LAST), tensors: masters }]
             }
@@ -127,7 +127,7 @@ impl<O: Objective> Run<'_, O> {
         Ok(saved)
     }
 
-    /// Takes note of a checkpoint that is whole.
+    /// Adds a completed checkpoint to the totals.
     pub(super) fn account(&mut self, written: Written) -> Saved {
         let cost = &mut self.checkpoint_cost;
         cost.count += 1;

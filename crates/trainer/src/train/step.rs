@@ -1,4 +1,4 @@
-//! One optimizer step, by all processes of a run together.
+//! One optimizer step, executed by all processes of a run together.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::watch::cost::step_flops;
 use crate::watch::metrics::StepMetrics;
 
 impl<O: Objective> Run<'_, O> {
-    /// One optimizer step.
+    /// Executes one optimizer step. `rate` is the peak rate of a matrix product in FLOP/s, for the MFU.
     pub(super) fn step(&mut self, rate: f64) -> anyhow::Result<StepMetrics> {
         let start = Instant::now();
         let (objective, model) = (self.objective, self.model);
@@ -31,7 +31,7 @@ impl<O: Objective> Run<'_, O> {
         );
         let processes = self.world.size();
         let mut own = Vec::new();
-        // In rounds of a micro-batch for each process.
+        // In each round, every process handles at most one micro-batch.
         for first in (0..batches.len()).step_by(processes) {
             let index = first + self.world.rank();
             if let Some(batch) = batches.get(index) {
@@ -72,7 +72,7 @@ impl<O: Objective> Run<'_, O> {
         let spike = match self.settings.spike_guard {
             Some(_) => {
                 let grad_norm = self.optimizer.grad_norm(self.world).map_err(refused)?;
-                // The first process knows the steps before.
+                // Only the first process has the metrics of earlier steps.
                 let is_spike = self.spikes.as_mut().is_some_and(|spikes| spikes.is_spike(loss / normaliser, grad_norm));
                 (self.world.any("spike", u32::from(is_spike))? != 0).then_some(grad_norm)
             }
@@ -111,7 +111,7 @@ impl<O: Objective> Run<'_, O> {
         })
     }
 
-    /// Forward and backward pass of the micro-batch with this number in the step.
+    /// Forward and backward pass of the micro-batch with this index in the step.
     fn micro_batch(&self, batch: &O::Batch, number: u64, normaliser: f64) -> anyhow::Result<Found> {
         let (objective, model, step) = (self.objective, self.model, self.optimizer.steps());
         let moment = RngPosition { seed: self.settings.seed, step, micro_batch: number };
@@ -132,7 +132,7 @@ impl<O: Objective> Run<'_, O> {
     }
 }
 
-/// Where memory was lacking in a step, says what to change.
+/// Adds advice to an out-of-memory error of a step.
 pub(super) fn advised(error: anyhow::Error) -> anyhow::Error {
     let lacking = error.downcast_ref::<OpError>().is_some_and(OpError::is_out_of_memory);
     if lacking { error.context("make --micro-batch-tokens smaller or add --recompute") } else { error }

@@ -1,4 +1,4 @@
-//! What a run shows while it trains: a bar on a terminal, lines elsewhere.
+//! Progress output of a training run: a progress bar on a terminal, otherwise lines.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use run::progress::duration;
 
 use crate::watch::metrics::StepMetrics;
 
-/// Between two lines where there is no terminal.
+/// Minimal time between two lines without a terminal.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Progress on standard error.
@@ -19,7 +19,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// For a run of `total` steps that stands at `step`.
+    /// For a run of `total` steps of which `step` are done.
     #[must_use]
     pub fn new(step: u64, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
@@ -32,7 +32,7 @@ impl Console {
         Self { bar, total, last: None }
     }
 
-    /// A line of its own.
+    /// Prints a line.
     pub fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
@@ -40,7 +40,7 @@ impl Console {
         }
     }
 
-    /// After a step; `left` is the expected time to the end.
+    /// Updates the progress after a step. `left` is the expected time to the end.
     pub fn step(&mut self, m: &StepMetrics, left: Duration) {
         let eval = m.eval_loss.map_or(String::new(), |loss| format!(" eval {loss:.4}"));
         let text = format!(
@@ -64,7 +64,7 @@ impl Console {
         }
     }
 
-    /// At the end.
+    /// Finishes the progress bar at the end.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish();

@@ -1,4 +1,4 @@
-//! What training costs in arithmetic, from the model's sizes alone.
+//! Arithmetic cost of training, computed from the model's sizes.
 
 use std::time::Instant;
 
@@ -6,28 +6,28 @@ use llama::LlamaConfig;
 use llama::attention::Layout;
 use tch::{Device, Kind, Tensor};
 
-/// What is trained.
+/// Kind of the trained weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trained {
     /// All weights.
     Everything,
-    /// Low-rank updates of so many weights; the base model is frozen.
+    /// Low-rank updates; the base model is frozen.
     Adapter {
-        /// Trained weights.
+        /// Number of trained weights.
         weights: u64,
     },
 }
 
-/// Weights in the layers' matrices.
+/// Number of weights in the layers' matrices.
 pub(crate) fn layer_weights(c: &LlamaConfig) -> u64 {
     let attention = 2 * c.hidden_size * c.head_dim * (c.num_attention_heads + c.num_key_value_heads);
     (c.num_hidden_layers as i64 * (attention + 3 * c.hidden_size * c.intermediate_size)) as u64
 }
 
-/// Floating-point operations that a step cannot do without, counted as is usual for MFU (Chowdhery et al. 2022, appendix
-/// B): 2 per weight and token forward, twice that backward (once where the weights are frozen: only gradients of
-/// activations), attention over the pairs that see each other, the head only at `trained_tokens`. What activation
-/// checkpointing computes again does not count.
+/// Necessary floating-point operations of a step, counted as is usual for MFU (Chowdhery et al. 2022, appendix B): 2 per weight
+/// and token in the forward pass; twice that in the backward pass (once if the weights are frozen, because only the gradients
+/// of activations are computed); attention over the visible pairs of tokens; the output head at `trained_tokens` only.
+/// Recomputation by activation checkpointing does not count.
 #[must_use]
 pub fn step_flops(config: &LlamaConfig, layout: Layout, trained_tokens: u64, trained: Trained) -> f64 {
     let (tokens, pairs) = layout.tokens_and_pairs();
@@ -41,9 +41,9 @@ pub fn step_flops(config: &LlamaConfig, layout: Layout, trained_tokens: u64, tra
     }
 }
 
-/// The best rate of a product of two square matrices here and now, in FLOP/s: of growing ones up to 8192, each five times or
-/// for half a second, until one takes a twentieth of a second. A processor that emulates the type is done at 1024; the first
-/// product of a size may have a library to set up and does not end the search.
+/// Measures the peak rate of a product of two square matrices, in FLOP/s. Sizes are doubled up to 8192; each is run up to five
+/// times or for half a second, until one product takes a twentieth of a second. On a processor that emulates the type the
+/// search ends at 1024. The first product of a size may include the set-up time of a library, so it does not end the search.
 #[must_use]
 pub fn matrix_rate(kind: Kind, device: Device) -> f64 {
     let _no_grad = tch::no_grad_guard();
@@ -53,7 +53,7 @@ pub fn matrix_rate(kind: Kind, device: Device) -> f64 {
         let (mut fastest, mut spent, mut runs) = (f64::INFINITY, 0.0, 0);
         while runs < 2 || runs < 5 && spent < 0.5 {
             let start = Instant::now();
-            // A value of the result waits for the device.
+            // Reading a value waits for the device.
             let done = torch_ext::linear(&a, &a, None).is_ok_and(|out| f64::try_from(out.get(0).get(0)).is_ok());
             let seconds = start.elapsed().as_secs_f64();
             if done {

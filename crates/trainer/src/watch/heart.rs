@@ -1,4 +1,4 @@
-//! Heartbeats to `herd launch`, if that started this process.
+//! Heartbeats to `herd launch`, if it started this process.
 
 use std::cell::Cell;
 
@@ -6,7 +6,7 @@ use anyhow::Context;
 use launch::heartbeat::{Pulse, Recorder};
 use launch::supervisor::Beat;
 
-/// Where this process is, for its supervisor.
+/// Reports the state of this process to its supervisor.
 pub(crate) struct Heart {
     pulse: Option<Pulse>,
     saved: Cell<Option<u64>>,
@@ -19,7 +19,7 @@ impl Heart {
         Ok(Self { pulse, saved: Cell::new(None) })
     }
 
-    /// In a phase of the step after so many.
+    /// Reports a phase of the step after `steps` completed steps.
     pub fn at(&self, steps: u64, phase: &'static str, micro_batch: Option<usize>) {
         if let Some(pulse) = &self.pulse {
             let micro_batch = micro_batch.and_then(|number| u32::try_from(number).ok());
@@ -27,14 +27,15 @@ impl Heart {
         }
     }
 
-    /// Waits for other processes in a phase of the step after so many: whoever does not is the one to look at.
+    /// Reports that this process waits for other processes in a phase. The process that reports no waiting is the one to
+    /// examine.
     pub fn waits(&self, steps: u64, phase: &'static str, what: &'static str) {
         if let Some(pulse) = &self.pulse {
             pulse.at(Beat { waiting: Some(what.into()), saved: self.saved.get(), ..Beat::new(steps + 1, phase) });
         }
     }
 
-    /// The newest checkpoint is whole.
+    /// Records the step of the newest complete checkpoint, for the next reports.
     pub fn saved(&self, step: u64) {
         self.saved.set(Some(step));
     }

@@ -1,26 +1,27 @@
-//! An estimate of the memory that training takes, from the sizes of model and micro-batches; and what the system says.
+//! Estimates the memory that training takes from the sizes of model and micro-batches, and reads memory figures of the system.
 //!
-//! A step's memory is not one sum: activations are freed while gradients are made. The estimate follows a step through the loss,
-//! the backward pass layer by layer and the optimizer, and takes the moment at which most is held. What is counted, for `T` tokens
-//! of a micro-batch, numbers of `s` bytes, widths `h` (stream), `q`, `kv` (queries; keys or values), `f` (feed-forward):
+//! The memory of a step is not a single sum, because activations are freed while gradients are computed. The estimate follows a
+//! step through the loss, the backward pass of each layer and the optimizer, and takes the maximum. The parts for `T` tokens of
+//! a micro-batch, `s` bytes per number, and the widths `h` (residual stream), `q`, `kv` (queries; keys or values), `f`
+//! (feed-forward):
 //!
 //! | part | bytes |
 //! |---|---|
-//! | weights | `s` a weight of the model |
-//! | masters | 4 a trained weight, none where the model computes in float32 |
-//! | moments | 8 a trained weight |
-//! | average | 4 a trained weight, where one is kept |
-//! | gradients | `s` a trained weight of the layers that the backward pass is through with; 4 a trained weight once summed in float32, which is all along where a step has several micro-batches |
-//! | activations | of a kept layer `T s (2h + 2q + 2kv + 2f)`; of one that is computed again `T s h`; the last stream, cosines and sines |
-//! | a layer's work | what its backward pass holds for a moment: `4f + h` a token of a piece, or the attention's `4q + 4kv + 3h` a token, whichever is more, and of a layer that is computed again its activations |
-//! | head | a chunk of logits (128 MiB) and its turned copy, the table's gradient in float32, hidden states of the targets |
-//! | program | libraries, tokenizer, data: what the process holds when the estimate is made, measured |
+//! | weights | `s` per weight of the model |
+//! | masters | 4 per trained weight; none if the model computes in float32 |
+//! | moments | 8 per trained weight |
+//! | average | 4 per trained weight, if there is one |
+//! | gradients | `s` per trained weight of the layers whose backward pass is complete; 4 per trained weight once summed in float32, which is during the whole step if it has several micro-batches |
+//! | activations | per kept layer `T s (2h + 2q + 2kv + 2f)`; per recomputed layer `T s h`; the last residual stream, cosines and sines |
+//! | a layer's work | temporary memory of one layer's backward pass: `4f + h` per token of a piece, or `4q + 4kv + 3h` per token for attention, whichever is more; for a recomputed layer also its activations |
+//! | head | a chunk of logits (128 MiB) and its transposed copy, the gradient of the embedding table in float32, hidden states of the targets |
+//! | program | libraries, tokenizer, data: the memory of the process when the estimate is made, measured |
 //!
-//! Not counted: the copy that a checkpoint is written from in the background, which is made only where there is room for it; and with
-//! several processes, that each holds a part of masters and moments only.
+//! Not counted: the copy of the tensors from which a checkpoint is written in the background (it is made only if there is room
+//! for it), and the saving by several processes, each of which holds only a part of masters and moments.
 //!
-//! On a processor this is the operators of training ([`llama::Operators::Fused`]); on a GPU the chain of operators, which keeps
-//! more, and has not been measured.
+//! On a processor the estimate is for the fused operators of training ([`llama::Operators::Fused`]). On a GPU it is for the
+//! chain of plain operators, which keeps more activations; that estimate has not been compared with a measurement.
 
 use llama::LlamaConfig;
 use tch::{Device, Kind};
@@ -28,63 +29,63 @@ use tch::{Device, Kind};
 use crate::objective::Extent;
 use crate::watch::cost::{Trained, layer_weights};
 
-/// The logits of a chunk, as `torch_ext::linear_cross_entropy` cuts them.
+/// Bytes of a chunk of logits, as in `torch_ext::linear_cross_entropy`.
 const CHUNK: u64 = 1 << 27;
 
-/// What a run's memory depends on.
+/// Quantities that determine the memory of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct MemoryInputs<'a> {
-    /// The model's sizes.
+    /// The model's configuration.
     pub config: &'a LlamaConfig,
-    /// The type to compute in.
+    /// Data type of the computation.
     pub kind: Kind,
-    /// Where to compute.
+    /// Device of the computation.
     pub device: Device,
     /// What is trained.
     pub trained: Trained,
-    /// Whether inputs of low-rank updates are dropped.
+    /// Whether the inputs of low-rank updates have dropout.
     pub dropout: bool,
     /// Whether an average of the weights is kept.
     pub average: bool,
-    /// How large micro-batches get.
+    /// Upper bounds on the size of micro-batches.
     pub extent: Extent,
-    /// Layers, from the first, whose activations are computed again.
+    /// Number of layers, counted from the first, whose activations are recomputed.
     pub recompute: usize,
 }
 
-/// An estimate of the most memory that training holds, in bytes, by what it is for at that moment.
+/// An estimate of the peak memory of training, in bytes, divided by use at the moment of the peak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryEstimate {
-    /// The weights that the model computes with.
+    /// Weights that the model computes with.
     pub weights: u64,
-    /// Master weights in float32, where the model computes in another type.
+    /// Master weights in float32, if the model computes in another type.
     pub masters: u64,
     /// AdamW's moments.
     pub moments: u64,
     /// The average of the weights.
     pub average: u64,
-    /// Models that the stage holds beside, such as a reference.
+    /// Further models that the stage holds, such as a reference model.
     pub models: u64,
     /// Gradients of weights.
     pub gradients: u64,
-    /// Activations that wait for the backward pass.
+    /// Activations that are kept for the backward pass.
     pub activations: u64,
-    /// What the backward pass of one layer holds for a moment.
+    /// Temporary memory of the backward pass of one layer.
     pub work: u64,
-    /// Logits, and what the output head adds.
+    /// Logits, and the other memory of the output head.
     pub head: u64,
-    /// The program itself with its data, where that was measured.
+    /// The program itself with its data; 0 if it was not measured.
     pub program: u64,
-    /// When the most is held.
+    /// Moment of the peak.
     pub when: Moment,
 }
 
-/// A moment of a step.
+/// A phase of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// The loss and its gradient by the hidden states.
+    /// The loss and its gradient with respect to the hidden states.
     Loss,
-    /// The backward pass of a layer, from 0.
+    /// The backward pass of the layer with this index, from 0.
     Backward(usize),
     /// The gradient of the embeddings.
     Embedding,
@@ -92,17 +93,17 @@ pub enum Moment {
     Optimizer,
 }
 
-/// Bytes of one token.
+/// Bytes per token of the parts of a layer.
 struct Token {
-    /// Bytes of a number.
+    /// Bytes per number.
     s: u64,
-    /// Of the residual stream.
+    /// The residual stream.
     hidden: u64,
-    /// Of the attention half of a layer, kept.
+    /// Kept activations of the attention block.
     attention: u64,
-    /// Of its feed-forward half, kept.
+    /// Kept activations of the feed-forward block.
     feed_forward: u64,
-    /// Held for a moment by the backward pass of a feed-forward block, and by that of an attention block.
+    /// Temporary memory of the backward pass of the feed-forward block, and of the attention block.
     feed_forward_work: u64,
     attention_work: u64,
 }
@@ -115,27 +116,28 @@ impl Token {
         let (heads, kv_heads) = (size(c.num_attention_heads), size(c.num_key_value_heads));
         let (q, kv) = (heads * size(c.head_dim), kv_heads * size(c.head_dim));
         let s = inputs.kind.elt_size_in_bytes() as u64;
-        // oneDNN takes turned operands of float32 products as copies.
+        // oneDNN copies the transposed operands of float32 products.
         let turned = u64::from(s == 4);
         let (mut attention, mut feed_forward) = (s * (h + 2 * q + 2 * kv) + 4 * (1 + heads), s * (h + 2 * f) + 4);
         if c.qk_norm {
             attention += s * (q + kv) + 4 * (heads + kv_heads);
         }
         if inputs.dropout {
-            // Normalised inputs, and for each projection its mask and what the mask leaves.
+            // Normalised inputs; for each projection its dropout mask and its masked input.
             attention += s * (h + 6 * h + 2 * q);
             feed_forward += s * (h + f + 4 * h + 2 * f);
         }
         if inputs.device.is_cuda() {
-            // Normalised copies, queries and keys before their rotation, the gate's result, and norms in float32.
+            // Normalised copies, queries and keys before rotation, the output of the gate, and norms in float32.
             attention += s * (h + q + 2 * kv) + 4 * h;
             feed_forward += s * (h + 2 * f) + 4 * h;
         }
-        // The gate's result, its gradient, and those of the gate's halves; or with turned operands of the product. Then the
-        // halves' gradients alone, while gate and up, which were kept, are free again.
+        // Down projection: the output of the gate, its gradient, and the gradients of gate and up; or with the transposed
+        // operands of the product. Then only the gradients of gate and up: the kept gate and up are already freed.
         let down = (4 * f).max(3 * f + turned * h) + h;
         let up = (turned * f + 4 * h).min(4 * f + h);
-        // Of the output projection, of attention (gradients of queries in float32), and of the three projections before it.
+        // Numbers held by the backward pass of the output projection, of attention (gradients of queries in float32), and of
+        // the query, key and value projections.
         let out = h + q + turned * (h + q);
         let seen = h + 2 * q + 2 * kv + if turned == 0 { 2 * q } else { 0 };
         let before = h + q + 2 * kv + 2 * h + (turned * (q + h)).max(h);
@@ -151,7 +153,7 @@ impl Token {
 }
 
 impl MemoryEstimate {
-    /// The estimate for a run.
+    /// Computes the estimate for a run.
     #[must_use]
     pub fn new(inputs: &MemoryInputs) -> Self {
         let c = inputs.config;
@@ -175,7 +177,7 @@ impl MemoryEstimate {
         let recompute = inputs.recompute.min(layers);
         let kept = |layers: usize| layers as u64 * tokens * (token.attention + token.feed_forward);
         let rows = tokens * (token.hidden + 2 * token.s * c.head_dim as u64 + 16);
-        // The activations that are left when the backward pass comes to a layer.
+        // Activations that are still held when the backward pass reaches a layer.
         let left = |layer: usize| {
             let streams = (layer + 1).min(recompute) as u64 * tokens * token.hidden;
             rows + streams + kept((layer + 1).saturating_sub(recompute))
@@ -202,7 +204,8 @@ impl MemoryEstimate {
         let embedding = Self {
             gradients: gathered + token.s * trained,
             activations: tokens * token.hidden * if narrow && full { 3 } else { 1 },
-            // A second gradient of a tied table; or, widened, the gradient that is added to the earlier micro-batches'.
+            // Either the second gradient of a tied table, or the gradient widened to float32 to be added to that of earlier
+            // micro-batches.
             head: (if tables == 1 || heads == 0 { of_table } else { 0 }).max(if narrow && several && full {
                 4 * table
             } else {
@@ -223,19 +226,19 @@ impl MemoryEstimate {
         moments.max_by_key(Self::total).unwrap_or(fixed)
     }
 
-    /// With what the process holds beside the model already.
+    /// Adds the bytes that the process already holds beside the model.
     #[must_use]
     pub fn with_program(self, bytes: u64) -> Self {
         Self { program: bytes, ..self }
     }
 
-    /// All of it.
+    /// Sum of all parts in bytes.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.parts().iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// Each part under its name.
+    /// Each part with its name.
     #[must_use]
     pub fn parts(&self) -> [(&'static str, u64); 10] {
         [
@@ -253,33 +256,33 @@ impl MemoryEstimate {
     }
 }
 
-/// What the backward pass of a layer holds for a moment, beyond kept activations and streams.
+/// Temporary bytes of a layer's backward pass, beyond kept activations and residual streams.
 fn work(inputs: &MemoryInputs, token: &Token, recomputed: bool) -> u64 {
     let tokens = inputs.extent.tokens;
     let piece = llama::PIECE as u64;
     let in_pieces = tokens > piece && !inputs.dropout;
     match (recomputed, in_pieces) {
         (false, false) => tokens * token.feed_forward_work.max(token.attention_work.saturating_sub(token.feed_forward)),
-        // Gradients of the pieces' ends and beginnings are held for the whole row.
+        // The gradients with respect to the input and output of the block are held for the whole row.
         (false, true) => {
             let feed_forward = piece * token.feed_forward_work + 2 * tokens * token.hidden;
             feed_forward.max(tokens * token.attention_work.saturating_sub(token.feed_forward))
         }
         (true, false) => {
             let own = token.attention - token.hidden;
-            // The layer's output is held too.
+            // The output of the layer is held too.
             let after = token.feed_forward + token.feed_forward_work + token.hidden;
             tokens * (own + after.max(token.attention_work + 2 * token.hidden))
         }
         (true, true) => {
             let feed_forward = piece * (token.feed_forward + token.feed_forward_work);
-            // The stream between the halves and the gradients at both ends of the feed-forward block.
+            // The residual stream between the blocks, and the gradients at the input and output of the feed-forward block.
             tokens * (token.attention + 2 * token.hidden) + feed_forward.max(tokens * token.attention_work)
         }
     }
 }
 
-/// What the loss holds while the logits' chunks pass.
+/// Bytes that the loss holds while it processes the chunks of logits.
 fn head(inputs: &MemoryInputs, token: &Token, full: bool) -> u64 {
     let c = inputs.config;
     let (vocab, hidden) = (c.vocab_size as u64, c.hidden_size as u64);
@@ -295,26 +298,26 @@ fn head(inputs: &MemoryInputs, token: &Token, full: bool) -> u64 {
     let chunk = (CHUNK / (vocab * token.s)).max(16).min(targets.max(1));
     let turned = u64::from(token.s == 4);
     let logits = chunk * vocab * token.s * (1 + if full { turned } else { 0 });
-    // Sums in float32; what a chunk adds, which libtorch widens first where it is narrow.
+    // Sums in float32, and the contribution of a chunk, which libtorch first widens to float32 if its type is narrower.
     let added = token.s * table + if turned == 0 { 4 * table } else { 0 };
     let gradient = if full { heads * 4 * table + added } else { 0 };
     states + logits + gradient + turned * 4 * table
 }
 
-/// The most memory that this process has held so far, in bytes, where the system says so.
+/// Peak memory of this process so far in bytes; `None` if the system does not report it.
 #[must_use]
 pub fn peak() -> Option<u64> {
     kilobytes("/proc/self/status", "VmHWM:")
 }
 
-/// The memory that this process holds now, in bytes, where the system says so.
+/// Memory of this process now in bytes; `None` if the system does not report it.
 #[must_use]
 pub fn held() -> Option<u64> {
     kilobytes("/proc/self/status", "VmRSS:")
 }
 
-/// Memory that this process could still get, in bytes, where the system says so: what the machine has free, or what the limit of
-/// its control group (a container's) leaves, whichever is less.
+/// Memory in bytes that this process can still allocate; `None` if the system does not report it. It is the smaller of the
+/// machine's available memory and the remainder of the limit of the process's control group (a container's limit).
 #[must_use]
 pub fn available() -> Option<u64> {
     let free = kilobytes("/proc/meminfo", "MemAvailable:");

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::watch::tensorboard::EventFile;
 
-/// What is known of one optimizer step.
+/// Metrics of one optimizer step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StepMetrics {
-    /// Steps done, this one included.
+    /// Number of steps completed, including this one.
     pub step: u64,
-    /// Epochs done.
+    /// Number of epochs completed, with its fraction.
     pub epoch: f64,
     /// Mean loss over the step's trained tokens.
     pub loss: f64,
@@ -27,17 +27,17 @@ pub struct StepMetrics {
     pub tokens: u64,
     /// Trained tokens of the step.
     pub trained_tokens: u64,
-    /// Tokens per second, this step.
+    /// Tokens per second of this step.
     pub tokens_per_second: f64,
-    /// Model FLOP utilisation: the share of this machine's matrix rate, measured at the start, that the step's necessary
-    /// arithmetic took.
+    /// Model FLOP utilisation: the necessary arithmetic of the step, as a share of the matrix rate of this machine that was
+    /// measured at the start.
     pub mfu: f64,
     /// Seconds of training so far.
     pub seconds: f64,
-    /// Loss on held-out data after this step, where it was measured.
+    /// Loss on held-out data after this step, if it was evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
-    /// A stage's own numbers, by name; those of an evaluation under `eval_NAME`.
+    /// Metrics of the stage by name; those of an evaluation are named `eval_NAME`.
     #[serde(flatten)]
     pub metrics: BTreeMap<String, f64>,
 }
@@ -49,8 +49,8 @@ pub struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// Opens the log of a run that has done `step` steps; lines of later steps, which a killed run wrote after its last
-    /// checkpoint, are dropped.
+    /// Opens the log of a run that has completed `step` steps. Removes the lines of later steps, which a killed run wrote after
+    /// its last checkpoint.
     ///
     /// # Errors
     /// When a file cannot be read or written.
@@ -70,10 +70,10 @@ impl MetricsLog {
         Ok(Self { file, events })
     }
 
-    /// Adds a step.
+    /// Appends a step.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When a file cannot be written.
     pub fn step(&mut self, m: &StepMetrics) -> anyhow::Result<()> {
         let mut line = serde_json::to_vec(m)?;
         line.push(b'\n');
@@ -100,7 +100,7 @@ impl MetricsLog {
     }
 }
 
-/// The steps in a `metrics.jsonl`; none if there is no such file. A last line that was cut off is passed over.
+/// Reads the steps of a `metrics.jsonl`; none if the file does not exist. An incomplete last line is ignored.
 ///
 /// # Errors
 /// When the file cannot be read.

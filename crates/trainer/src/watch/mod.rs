@@ -1,4 +1,4 @@
-//! What a run shows: metrics, TensorBoard, the terminal, the report, costs.
+//! Output of a run: metrics, TensorBoard, terminal, report and costs.
 
 pub(crate) mod console;
 pub mod cost;

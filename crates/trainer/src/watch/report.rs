@@ -1,4 +1,4 @@
-//! `report.html` of a training run: curves over steps and what the run printed.
+//! `report.html` of a training run: plots over the steps, and the terminal output.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ pub(crate) type Section = (&'static str, String);
 /// Writes the report of a run.
 ///
 /// # Errors
-/// When the disk refuses.
+/// When the file cannot be written.
 pub(crate) fn write(path: &Path, title: &str, metrics: &[StepMetrics], sections: &[Section]) -> anyhow::Result<()> {
     let over = |y: fn(&StepMetrics) -> f64| metrics.iter().map(|m| (m.step as f64, y(m))).collect::<Vec<_>>();
     let eval = metrics.iter().filter_map(|m| Some((m.step as f64, m.eval_loss?))).collect();

@@ -7,12 +7,12 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// An event file that scalars are appended to.
+/// An event file to which scalars are appended.
 pub struct EventFile(File);
 
 impl EventFile {
-    /// Makes a new event file in `folder` for what follows after `step` steps. TensorBoard reads all of a folder's files
-    /// together; what earlier ones say of later steps, which a killed run wrote after its last checkpoint, it leaves out.
+    /// Creates a new event file in `folder` for the steps after `step`. TensorBoard reads all event files of a folder together.
+    /// It ignores later steps in earlier files, which a killed run wrote after its last checkpoint.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -32,7 +32,7 @@ impl EventFile {
         Ok(file)
     }
 
-    /// Adds scalars of one step.
+    /// Appends scalars of one step.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -88,7 +88,7 @@ fn double(field: u8, value: f64) -> Vec<u8> {
     out
 }
 
-/// CRC-32C (Castagnoli), bit by bit: event files are small.
+/// CRC-32C (Castagnoli), computed bit by bit, since event files are small.
 fn crc32c(data: &[u8]) -> u32 {
     let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
     !data.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
@@ -131,7 +131,7 @@ mod tests {
         let mut expected = b"\x10\xac\x02\x2a\x13\x0a\x11\x0a\x0atrain/loss\x15".to_vec();
         expected.extend(2.5_f32.to_le_bytes());
         assert_eq!(&records[2][9..], expected);
-        // A start of a session at the next step.
+        // A session start at the next step.
         assert_eq!(&records[1][9..], b"\x10\xac\x02\x3a\x02\x08\x01");
     }
 }

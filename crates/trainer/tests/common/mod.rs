@@ -1,4 +1,4 @@
-//! A plain objective over given batches.
+//! A simple objective over given examples.
 
 #![allow(dead_code)]
 
@@ -9,17 +9,17 @@ use trainer::{Computation, Example, Input, Loss, Objective, PackedBatch};
 #[path = "../../../llama/tests/common/mod.rs"]
 pub mod fixtures;
 
-/// A model of the fixtures.
+/// Loads a model of the fixtures.
 pub fn load(folder: &std::path::Path) -> llama::Llama {
     fixtures::load(folder)
 }
 
-/// With the operators of training where the test program says so; `recompute` layers are computed again.
+/// The operators that the test program selects; `recompute` layers are recomputed.
 pub fn how(recompute: usize) -> Computation {
     Computation { operators: if crate::FUSED { Operators::Fused } else { Operators::Plain }, recompute }
 }
 
-/// Cross-entropy over fixed examples; each step has all of them, in micro-batches of so many.
+/// Cross-entropy over fixed examples. Each step has all examples, in micro-batches of `micro_batch` examples.
 pub struct Fixed {
     pub examples: Vec<Example>,
     pub micro_batch: usize,
@@ -63,7 +63,7 @@ impl Objective for Fixed {
     }
 }
 
-/// An example of which the tokens from `prompt` on are trained.
+/// An example whose tokens from index `prompt` on are trained.
 pub fn example(id: &str, ids: &[i64], prompt: usize) -> Example {
     Example {
         id: id.into(),

@@ -1,4 +1,4 @@
-//! What a stage brings to the preparation: from a record to tokenised examples.
+//! The part of the preparation that a stage provides: conversion of a record into tokenised examples.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -10,16 +10,16 @@ use super::fit::Fit;
 use super::ledger::Counts;
 use crate::Example;
 
-/// A record of a file as it was read.
+/// A record of a file before encoding.
 #[derive(Debug)]
 pub struct Row {
-    /// Where it stands, for messages.
+    /// File and line of the record, for messages.
     pub place: Place,
     /// The record.
     pub value: Value,
 }
 
-/// Makes examples of records. It is called on several records at once.
+/// Converts records into examples. Several threads call it at once.
 pub trait Encoder: Sync {
     /// A tokenised example.
     type Example: Send;
@@ -27,86 +27,86 @@ pub trait Encoder: Sync {
     /// Tokenises a record.
     ///
     /// # Errors
-    /// [`RecordError::Bad`] when the record is at fault, [`RecordError::Stop`] when going on makes no sense.
+    /// [`RecordError::Bad`] when the record is faulty, [`RecordError::Stop`] when the run must stop.
     fn encode(&self, row: &Row) -> Result<Encoded<Self::Example>, RecordError>;
 
     /// The example's name in messages.
     fn id<'a>(&self, example: &'a Self::Example) -> &'a str;
 
-    /// The sequences of the example, with what counts in the loss.
+    /// The sequences of the example, with their loss masks.
     fn sequences(&self, example: &Self::Example) -> Vec<Sequence>;
 
-    /// Tokens that it has in a row of a micro-batch; those of all sequences unless a stage says otherwise.
+    /// Number of tokens of the example in a row of a micro-batch; by default those of all its sequences.
     fn tokens(&self, example: &Self::Example) -> usize {
         self.sequences(example).iter().map(|one| one.ids.len()).sum()
     }
 
-    /// Tokens of its longest sequence, which `--max-length` limits.
+    /// Number of tokens of its longest sequence, which `--max-length` limits.
     fn longest(&self, example: &Self::Example) -> usize {
         self.sequences(example).iter().map(|one| one.ids.len()).max().unwrap_or(0)
     }
 
-    /// The stage's own counts in the order of the table: reasons for which records are left out, and what
-    /// [`Encoder::count`] counts. The words of the table are the keys of `run.json`, with `_` for spaces.
+    /// Names of the stage's own counters, in the order of the table: reasons why records are left out, and the names that
+    /// [`Encoder::count`] uses. The names are column titles; in `run.json` they are keys, with `_` for spaces.
     fn counters(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Counts an example under these names.
+    /// Adds an example to the stage's own counters.
     fn count(&self, _example: &Self::Example, _counts: &mut Counts) {}
 
-    /// The example for people, a legend and the text, where a stage has a better way than its sequences token by token.
+    /// The example as text to print (a legend and the text), if the stage has a better form than its sequences token by token.
     fn show(&self, _example: &Self::Example) -> Option<anyhow::Result<(String, String)>> {
         None
     }
 
-    /// Called when all files are read: for warnings about what no record had.
+    /// Called after all files are read. It may warn about things that no record contained.
     fn finish(&self) {}
 }
 
 /// One sequence of an example.
 #[derive(Debug, Clone)]
 pub struct Sequence {
-    /// Its name for people, such as `chosen`.
+    /// Name for printing, such as `chosen`.
     pub name: String,
     /// Token ids.
     pub ids: Vec<u32>,
-    /// For each id whether it counts in the loss.
+    /// For each token, whether it counts in the loss.
     pub mask: Vec<bool>,
 }
 
 impl Sequence {
-    /// An example as the sequence `name`.
+    /// Makes the sequence `name` from an example.
     #[must_use]
     pub fn of(name: &str, example: &Example) -> Self {
         Self { name: name.into(), ids: example.ids.clone(), mask: example.trained.clone() }
     }
 }
 
-/// What became of a record.
+/// Result of encoding a record.
 #[derive(Debug)]
 pub struct Encoded<E> {
     /// Its examples.
     pub examples: Vec<E>,
-    /// [`prompt_digest`] of its prompt: records with the same prompt are held out together.
+    /// [`prompt_digest`] of its prompt. Records with the same prompt are held out together.
     pub prompt: u64,
-    /// What else to count, under names of [`Encoder::counters`].
+    /// Further counts, under names of [`Encoder::counters`].
     pub counts: Counts,
-    /// For each example that was too long a sentence.
+    /// A sentence for each example that was too long.
     pub(super) too_long: Vec<String>,
-    /// Examples with a cut prompt, and the tokens cut.
+    /// Number of examples with a truncated prompt, and number of tokens removed.
     pub(super) cut: (u64, u64),
 }
 
 impl<E> Encoded<E> {
-    /// No example yet of a record with this prompt.
+    /// A result without examples yet, for a record with this prompt.
     #[must_use]
     pub fn new(prompt: &[Message]) -> Self {
         let prompt = prompt_digest(prompt);
         Self { examples: Vec::new(), prompt, counts: Counts::default(), too_long: Vec::new(), cut: (0, 0) }
     }
 
-    /// A record that is left out, and counted under one of [`Encoder::counters`].
+    /// A record that is left out. It is counted under `reason`, one of [`Encoder::counters`].
     #[must_use]
     pub fn left_out(reason: &'static str) -> Self {
         let mut none = Self::new(&[]);
@@ -114,7 +114,8 @@ impl<E> Encoded<E> {
         none
     }
 
-    /// Takes the outcome of [`super::Limits::fit`] in. `tokens` are those of what was encoded, `make` an example of it.
+    /// Adds the outcome of [`super::Limits::fit`]. `tokens` counts the tokens of an encoded value, `make` turns it into an
+    /// example.
     pub fn add<T>(&mut self, fit: Fit<T>, tokens: impl Fn(&T) -> usize, make: impl FnOnce(T) -> E) {
         match fit {
             Fit::Whole(encoded) => self.examples.push(make(encoded)),
@@ -131,10 +132,10 @@ impl<E> Encoded<E> {
 /// Why a record gives no example.
 #[derive(Debug)]
 pub enum RecordError {
-    /// The record is at fault: it stops a strict run, and is set aside and counted with `--skip-bad`; also under the
-    /// second, one of [`Encoder::counters`].
+    /// The record is faulty. It stops a strict run; with `--skip-bad` it is set aside and counted. If the second field is
+    /// given, it is also counted under that name, one of [`Encoder::counters`].
     Bad(Invalid, Option<&'static str>),
-    /// The fault is not the record's, or another flag is needed: the run stops.
+    /// The fault is not the record's, or another flag is needed. The run stops.
     Stop(anyhow::Error),
 }
 
@@ -159,7 +160,7 @@ impl From<ChatError> for RecordError {
     }
 }
 
-/// A digest of what a prompt says: roles, texts without white space around them, and tool calls.
+/// Digest of a prompt: roles, trimmed texts, and tool calls.
 #[must_use]
 pub fn prompt_digest(messages: &[Message]) -> u64 {
     let mut hasher = DefaultHasher::new();

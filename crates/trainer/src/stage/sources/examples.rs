@@ -1,23 +1,23 @@
-//! Examples in the order of a plan, packed into rows.
+//! The examples in the order of a plan, packed into rows.
 
 use crate::{Extent, Pick, Plan, best_fit_decreasing};
 
-/// The examples of a run: what an objective makes its micro-batches of.
+/// The examples of a run, from which an objective makes its micro-batches.
 pub struct Examples<E> {
-    /// Examples to train on, a list for each file of `--data`.
+    /// Training examples, one list for each file of `--data`.
     pub train: Vec<Vec<E>>,
-    /// Examples to evaluate on.
+    /// Evaluation examples.
     pub held_out: Vec<E>,
-    /// Which examples each step has.
+    /// The examples of each step.
     pub plan: Plan,
-    /// The tokens that each example of `train` and of `held_out` has in a row.
+    /// Number of tokens in a row, of each example of `train` and of `held_out`.
     lengths: (Vec<Vec<usize>>, Vec<usize>),
-    /// The most tokens of a row.
+    /// Maximal tokens of a row.
     capacity: usize,
 }
 
 impl<E> Examples<E> {
-    /// Examples with the `tokens` that each has in a row of at most `micro_batch_tokens`.
+    /// Collects the examples. `tokens` returns the number of tokens of an example in a row of at most `micro_batch_tokens`.
     #[must_use]
     pub fn new(
         train: Vec<Vec<E>>,
@@ -31,26 +31,26 @@ impl<E> Examples<E> {
         Self { train, held_out, plan, lengths, capacity: micro_batch_tokens }
     }
 
-    /// Optimizer steps of the whole run.
+    /// Number of optimizer steps of the whole run.
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.plan.steps.len() as u64
     }
 
-    /// Epochs done after so many steps.
+    /// Number of epochs completed after `steps` steps, with its fraction.
     #[must_use]
     pub fn epoch(&self, steps: u64) -> f64 {
         self.plan.epoch_at(steps as usize)
     }
 
-    /// The examples of a step in rows of at most `--micro-batch-tokens` tokens.
+    /// The examples of a step, packed into rows of at most `--micro-batch-tokens` tokens.
     #[must_use]
     pub fn rows(&self, step: u64) -> Vec<Vec<&E>> {
         let example = |&(source, example): &Pick| &self.train[source][example];
         self.picks(step).iter().map(|row| row.iter().map(example).collect()).collect()
     }
 
-    /// The same as sources and numbers in them.
+    /// Like [`Examples::rows`], as (source, index) pairs.
     fn picks(&self, step: u64) -> Vec<Vec<Pick>> {
         let picks = &self.plan.steps[step as usize];
         let lengths: Vec<usize> = picks.iter().map(|&(source, example)| self.lengths.0[source][example]).collect();
@@ -58,7 +58,7 @@ impl<E> Examples<E> {
         bins.map(|bin| bin.into_iter().map(|place| picks[place]).collect()).collect()
     }
 
-    /// How large micro-batches get, where an example has so many `targets`.
+    /// Upper bounds on the size of micro-batches. `targets` returns the number of targets of an example.
     #[must_use]
     pub fn extent(&self, targets: impl Fn(&E) -> usize) -> Extent {
         let row = |row: Vec<Pick>| {
@@ -69,19 +69,19 @@ impl<E> Examples<E> {
         Extent::of((0..self.steps()).map(|step| self.picks(step).into_iter().map(row).collect()))
     }
 
-    /// The held-out examples in rows of at most `--micro-batch-tokens` tokens.
+    /// The held-out examples, packed into rows of at most `--micro-batch-tokens` tokens.
     #[must_use]
     pub fn held_out_rows(&self) -> Vec<Vec<&E>> {
         let bins = best_fit_decreasing(&self.lengths.1, self.capacity).into_iter();
         bins.map(|bin| bin.into_iter().map(|place| &self.held_out[place]).collect()).collect()
     }
 
-    /// Rows of the whole run.
+    /// Number of rows of the whole run.
     pub(super) fn micro_batches(&self) -> usize {
         (0..self.steps()).map(|step| self.picks(step).len()).sum()
     }
 
-    /// The same with a part of each example, which has as many tokens.
+    /// Replaces each example by a part of it. The token counts stay the same.
     #[must_use]
     pub fn map<T>(self, part: impl Fn(E) -> T) -> Examples<T> {
         Examples {

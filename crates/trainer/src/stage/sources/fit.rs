@@ -1,4 +1,4 @@
-//! Examples that are too long: refused, left out, or cut by whole turns.
+//! Handles examples that are too long: error, leave out, or remove whole turns.
 
 use clap::ValueEnum;
 use dataset::{Message, Role};
@@ -21,43 +21,43 @@ pub enum OverLong {
     TruncatePrompt,
 }
 
-/// How long an example may be.
+/// Limits on the length of examples.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The most tokens of a sequence.
+    /// Maximal length of a sequence in tokens.
     pub max_length: usize,
-    /// What to do with longer ones.
+    /// Policy for longer examples.
     pub over_long: OverLong,
-    /// The model's context, in tokens.
+    /// The model's context length in tokens.
     context: usize,
 }
 
-/// An example that fits, or why it does not.
+/// Result of fitting an example into the limits.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fit<T> {
-    /// It fits as it is.
+    /// The example fits unchanged.
     Whole(T),
-    /// It fits without its first turns; then what it was with them.
+    /// The example fits without its first turns. The second value is the untruncated example.
     Cut(T, T),
-    /// A sentence on its length.
+    /// The example is too long; the sentence states its length.
     TooLong(String),
 }
 
 impl Limits {
-    /// The limits of a run.
+    /// The limits of a run, from its configuration and its model.
     #[must_use]
     pub fn new(training: &Training, setup: &Setup) -> Self {
         let context = setup.model.model.config().max_position_embeddings as usize;
         Self { max_length: setup.max_length, over_long: training.over_long, context }
     }
 
-    /// `256`, or `256 (the model's context)`
+    /// The limit as text: `256`, or `256 (the model's context)`.
     pub(super) fn described(&self) -> String {
         let whole = if self.max_length == self.context { " (the model's context)" } else { "" };
         format!("{}{whole}", self.max_length)
     }
 
-    /// What is wrong with the length of `what` (`the conversation x`), if anything is.
+    /// A sentence if `what` (such as `the conversation x`) is too long; otherwise `None`.
     #[must_use]
     pub fn excess(&self, what: &str, tokens: usize) -> Option<String> {
         let allowed = self.max_length;
@@ -69,12 +69,12 @@ impl Limits {
         (tokens > allowed).then(|| format!("{what} has {tokens} tokens, --max-length allows {allowed}{advice}"))
     }
 
-    /// Encodes `messages`, and again without their first turns where they are too long and the policy is
-    /// [`OverLong::TruncatePrompt`]. `excess` says what is wrong with the length of an encoded example. The system turns stay,
-    /// the shorter example begins with a user turn.
+    /// Encodes `messages`. If the result is too long and the policy is [`OverLong::TruncatePrompt`], encodes them again without
+    /// their first turns. `excess` returns a sentence if an encoded example is too long. The system turns are kept, and the
+    /// truncated example begins with a user turn.
     ///
     /// # Errors
-    /// What `encode` returns.
+    /// The errors of `encode`.
     pub fn fit<T>(
         &self,
         messages: &[Message],
@@ -88,7 +88,7 @@ impl Limits {
         }
         let starts = starts(messages);
         let mut found = None;
-        // The later the start, the shorter the example: look for the earliest that fits.
+        // Binary search for the earliest start that fits: a later start gives a shorter example.
         let (mut low, mut high) = (0, starts.len());
         while low < high {
             let middle = low.midpoint(high);
@@ -107,7 +107,7 @@ impl Limits {
     }
 }
 
-/// The user turns, after the first, that a shorter conversation may begin with.
+/// Indices of the user turns, except the first turn, at which a truncated conversation may begin.
 fn starts(messages: &[Message]) -> Vec<usize> {
     (system_turns(messages) + 1..messages.len()).filter(|&index| messages[index].role == Role::User).collect()
 }
@@ -116,7 +116,7 @@ fn system_turns(messages: &[Message]) -> usize {
     messages.iter().take_while(|message| message.role == Role::System).count()
 }
 
-/// The system turns, and everything from message `start` on.
+/// The system turns, followed by the messages from `start` on.
 fn from(messages: &[Message], start: usize) -> Vec<Message> {
     let system = system_turns(messages);
     messages[..system].iter().chain(&messages[start..]).cloned().collect()
@@ -130,7 +130,7 @@ mod tests {
         Limits { max_length, over_long, context: 100 }
     }
 
-    /// Each message costs the characters of its text.
+    /// The length of a message is the number of characters of its text.
     fn fit(limits: Limits, messages: &[Message]) -> Fit<String> {
         let encode = |messages: &[Message]| Ok(messages.iter().map(Message::text).collect::<String>());
         limits.fit(messages, encode, |text| limits.excess("it", text.len())).unwrap()
@@ -153,11 +153,11 @@ mod tests {
         let cut = |max| fit(limits(max, OverLong::TruncatePrompt), &conversation());
         let whole = "ssaaaabbbbccccddddeeeeffff".to_owned();
         assert_eq!(cut(26), Fit::Whole(whole.clone()));
-        // One token too many costs a whole exchange, and no more than that.
+        // One token too many removes a whole exchange, and no more.
         assert_eq!(cut(25), Fit::Cut("ssccccddddeeeeffff".into(), whole.clone()));
         assert_eq!(cut(17), Fit::Cut("sseeeeffff".into(), whole));
         assert!(matches!(cut(9), Fit::TooLong(_)));
-        // Other policies cut nothing.
+        // Other policies do not truncate.
         assert!(matches!(fit(limits(25, OverLong::Drop), &conversation()), Fit::TooLong(_)));
     }
 

@@ -1,20 +1,20 @@
-//! What happened to the records of one file.
+//! Ledger: counts of what happened to the records of one file.
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-/// Numbers under a stage's own names, in their order.
+/// Counters under a stage's own names, in a fixed order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts(Vec<(&'static str, u64)>);
 
 impl Counts {
-    /// All of them zero.
+    /// All counters at zero.
     #[must_use]
     pub fn new(names: &[&'static str]) -> Self {
         Self(names.iter().map(|&name| (name, 0)).collect())
     }
 
-    /// Adds to a count; one that is not there yet comes last.
+    /// Adds to a counter. An unknown name is appended at the end.
     pub fn add(&mut self, name: &'static str, number: u64) {
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, count)) => *count += number,
@@ -22,7 +22,7 @@ impl Counts {
         }
     }
 
-    /// Adds all of another.
+    /// Adds all counters of `other`.
     pub fn extend(&mut self, other: &Self) {
         other.0.iter().for_each(|&(name, number)| self.add(name, number));
     }
@@ -38,34 +38,34 @@ impl Serialize for Counts {
     }
 }
 
-/// What happened to the records of one file.
+/// Counts of what happened to the records of one file.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Ledger {
-    /// The file.
+    /// Path of the file.
     pub path: String,
-    /// Its SHA-256.
+    /// SHA-256 of the file.
     pub sha256: String,
-    /// How often an epoch has each example; 0 for evaluation data.
+    /// How often an epoch contains each example; 0 for evaluation data.
     pub weight: f64,
-    /// Records read.
+    /// Number of records read.
     pub rows: u64,
-    /// Records set aside as bad, for every reason.
+    /// Number of records set aside as bad, for any reason.
     pub set_aside: u64,
-    /// Examples left out because they were too long.
+    /// Number of examples left out because they were too long.
     pub over_long: u64,
-    /// Examples without the first turns of their prompt.
+    /// Number of examples whose prompt was truncated at its start.
     pub truncated: u64,
-    /// Tokens cut off prompts.
+    /// Number of tokens removed from prompts.
     pub cut_tokens: u64,
-    /// Examples to train on.
+    /// Number of training examples.
     pub examples: u64,
-    /// Examples held out.
+    /// Number of held-out examples.
     pub held_out: u64,
-    /// Of these: examples whose prompt is trained on too.
+    /// Number of held-out examples whose prompt is also in the training data.
     pub overlap: u64,
-    /// Tokens of all examples.
+    /// Number of tokens of all examples.
     pub tokens: u64,
-    /// Tokens of the longest sequence.
+    /// Number of tokens of the longest sequence.
     pub longest: u64,
     /// The stage's own counts.
     #[serde(flatten)]
@@ -73,14 +73,14 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// This many of the examples are held out.
+    /// Moves this many examples from training to held-out in the counts.
     pub(super) fn hold_out(&mut self, examples: usize) {
         self.held_out = examples as u64;
         self.examples -= self.held_out;
     }
 }
 
-/// Ledgers as a table.
+/// Formats ledgers as a table.
 #[must_use]
 pub fn table(ledgers: &[Ledger]) -> String {
     let mut out = String::new();

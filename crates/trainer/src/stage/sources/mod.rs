@@ -1,8 +1,8 @@
-//! Preparation, written once for every training stage: read and count the files, hold out by prompt, encode, plan the
-//! steps, and account for every record.
+//! Data preparation of all training stages: reads and counts the files, holds out by prompt, encodes, plans the steps, and
+//! accounts for every record.
 //!
-//! A stage brings an [`Encoder`]: from a record to tokenised examples. [`load`] does the rest and returns [`Sources`],
-//! whose examples go into the stage's objective, and an [`Account`] for people and for `run.json`.
+//! A stage provides an [`Encoder`], which turns a record into tokenised examples. [`load`] does the rest and returns
+//! [`Sources`]: the examples for the stage's objective, and an [`Account`] of the records for the terminal and for `run.json`.
 
 mod encoder;
 mod examples;
@@ -32,20 +32,20 @@ use crate::Source;
 use crate::data::order::hold_out;
 use read::{Item, read};
 
-/// The most examples that the plan of a run may hold: 16 bytes each.
+/// Maximal number of examples in the plan of a run; each takes 16 bytes.
 const MOST_PICKS: f64 = 5e8;
 
-/// What [`load`] returns.
+/// Result of [`load`].
 pub struct Sources<E> {
     /// The examples, for the stage's objective.
     pub examples: Examples<E>,
-    /// What happened to the records.
+    /// Counts of what happened to the records.
     pub account: Account,
 }
 
-/// What happened to the records, for people and for `run.json`.
+/// Counts of what happened to the records, as text and for `run.json`.
 pub struct Account {
-    /// One for each file, training files first.
+    /// One ledger for each file, training files first.
     pub ledgers: Vec<Ledger>,
     text: String,
     example: Option<(String, String)>,
@@ -53,10 +53,10 @@ pub struct Account {
 }
 
 impl Account {
-    /// Everything that [`super::run`] wants to know beside the objective.
+    /// Combines this account with an objective into the input of [`super::run`].
     ///
     /// # Errors
-    /// Never in practice: a ledger can always be written.
+    /// When a ledger cannot be serialized, which does not happen in practice.
     pub fn prepared<O>(self, objective: O) -> anyhow::Result<Prepared<O>> {
         Ok(Prepared {
             objective,
@@ -68,12 +68,12 @@ impl Account {
     }
 }
 
-/// Reads the files of `--data` and `--eval-data`, holds out the share of `--eval-fraction`, and plans the steps. Bad
-/// records stop the run, or with `--skip-bad` go to `rejected-N.jsonl` of the run's folder; the ids of held-out examples
-/// go to `held-out.jsonl` there.
+/// Reads the files of `--data` and `--eval-data`, holds out the share `--eval-fraction`, and plans the steps. A bad record
+/// stops the run; with `--skip-bad` it is written to `rejected-N.jsonl` in the run's folder instead. The ids of held-out
+/// examples are written to `held-out.jsonl` there.
 ///
 /// # Errors
-/// A sentence on the file, the record or the flag that is wrong; also when no example is left to train on.
+/// A sentence that names the faulty file, record or flag. Also when no example is left to train on.
 pub fn load<C: Encoder>(training: &Training, setup: &Setup, encoder: &C) -> anyhow::Result<Sources<C::Example>> {
     let limits = Limits::new(training, setup);
     let (mut train, mut ledgers) = (Vec::new(), Vec::new());
@@ -90,7 +90,7 @@ pub fn load<C: Encoder>(training: &Training, setup: &Setup, encoder: &C) -> anyh
     }
     let mut held_out = Vec::new();
     if training.eval_fraction > 0.0 {
-        // By prompt: the answers to one prompt, or the parts of a conversation, are all trained on or all held out.
+        // Held out by prompt: all answers to one prompt, or all parts of a conversation, are on the same side.
         let held = hold_out(&mut train, |item| item.prompt, training.eval_fraction, training.seed);
         for (items, ledger) in held.iter().zip(&mut ledgers) {
             ledger.hold_out(items.len());
@@ -152,7 +152,7 @@ fn lengths<C: Encoder>(encoder: &C, train: &[Vec<Item<C::Example>>], ledgers: &[
         .collect()
 }
 
-/// Refuses a plan that would fill the memory, before its lists are built.
+/// Refuses a plan that would exceed the memory, before its lists are built.
 fn check_size(training: &Training, sources: &[Source]) -> anyhow::Result<()> {
     let epoch: f64 = sources.iter().map(|source| source.weight * source.lengths.len() as f64).sum();
     let tokens: f64 = sources.iter().map(|s| s.weight * s.lengths.iter().sum::<usize>() as f64).sum();
@@ -169,7 +169,7 @@ fn check_size(training: &Training, sources: &[Source]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One example for people. Of safety records, which may hold harmful text, only id, lengths and mask are shown.
+/// One example to print. Safety records may contain harmful text; only their id, lengths and mask are printed.
 fn show<C: Encoder>(encoder: &C, tokenizer: &Tokenizer, item: &Item<C::Example>) -> anyhow::Result<(String, String)> {
     let id = encoder.id(&item.example);
     let sequences = encoder.sequences(&item.example);
@@ -193,7 +193,7 @@ fn show<C: Encoder>(encoder: &C, tokenizer: &Tokenizer, item: &Item<C::Example>)
     Ok((format!("Example {id} ({legend})"), excerpt(&lines.join("\n"))))
 }
 
-/// `12 tokens; in the loss: 3..5, 8..12`
+/// The mask as text: `12 tokens; in the loss: 3..5, 8..12`.
 fn outline(mask: &[bool]) -> String {
     let mut stretches = Vec::new();
     let mut start = 0;

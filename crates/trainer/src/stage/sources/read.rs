@@ -1,4 +1,4 @@
-//! Reads and encodes one file, some thousand records at a time.
+//! Reads and encodes one file in chunks of a few thousand records.
 
 use std::path::{Path, PathBuf};
 
@@ -12,19 +12,19 @@ use super::encoder::{Encoder, RecordError, Row};
 use super::fit::{Limits, OverLong};
 use super::ledger::{Counts, Ledger};
 
-/// Records that are encoded at once; no more than these are kept as text.
+/// Number of records that are encoded at once; at most this many are held as text.
 const CHUNK: usize = 4096;
 
-/// An example with what is known of its record.
+/// An example with facts about its record.
 pub(super) struct Item<E> {
     pub example: E,
-    /// The digest of its prompt.
+    /// Digest of the prompt of the record.
     pub prompt: u64,
-    /// Whether its text may be harmful, and is not printed.
+    /// Whether the text may be harmful and must not be printed.
     pub safety: bool,
 }
 
-/// Reads and encodes a file. Bad records go to `rejects` where it is given, and stop the run where not.
+/// Reads and encodes a file. Bad records are written to `rejects` if it is given; otherwise they stop the run.
 pub(super) fn read<C: Encoder>(
     encoder: &C,
     limits: &Limits,
@@ -76,7 +76,7 @@ pub(super) fn read<C: Encoder>(
             }
         }
     }
-    // Lines that are no JSON are set aside by the reader and were not counted above.
+    // The reader sets lines that are not JSON aside; they were not counted above.
     ledger.rows += reader.bad() - refused;
     ledger.set_aside = reader.bad();
     ensure!(
@@ -87,7 +87,7 @@ pub(super) fn read<C: Encoder>(
     Ok((items, ledger))
 }
 
-/// Whether a record is about safety, by its `kind` or its `capability`.
+/// Whether a record is about safety, according to its `kind` or its `capability`.
 fn is_safety(value: &Value) -> bool {
     ["kind", "capability"].iter().any(|key| value.get(key).and_then(Value::as_str) == Some("safety"))
 }

@@ -1,27 +1,27 @@
-//! `--strengths`: which preferences are trained on, by how clear they are.
+//! `--strengths`: selects the preferences to train on by their strength.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use dataset::Strength;
 
-/// Levels of strength to train on, compared without regard to case, `_` and `-`. All are taken where none is named, and
-/// preferences without a level always.
+/// Strength levels to train on, compared ignoring case, `_` and `-`. If no level is named, all are used. Preferences without a
+/// level are always used.
 #[derive(Debug, Default)]
 pub struct Strengths {
     wanted: Vec<String>,
-    /// Records of each level that was seen.
+    /// Number of records seen of each level.
     seen: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Strengths {
-    /// Of the values of `--strengths`.
+    /// From the values of `--strengths`.
     #[must_use]
     pub fn new(wanted: &[String]) -> Self {
         Self { wanted: wanted.to_vec(), seen: Mutex::default() }
     }
 
-    /// Whether to train on a preference of this strength; it is counted as seen.
+    /// Whether to train on a preference of this strength. Counts its level as seen.
     pub fn takes(&self, strength: Option<&Strength>) -> bool {
         let Some(Strength::Level(level)) = strength else { return true };
         let level = plain(level);
@@ -30,7 +30,7 @@ impl Strengths {
         takes
     }
 
-    /// A warning for each level that was asked for and that no record had.
+    /// A warning for each requested level that no record had.
     #[must_use]
     pub fn unmatched(&self) -> Vec<String> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
