@@ -1,4 +1,4 @@
-//! Prefill and sampling of SmolLM2-135M-Instruct beside transformers and the limits of the machine, in the same run.
+//! Compares prefill and sampling of SmolLM2-135M-Instruct with transformers and with the limits of the machine, in one run.
 //!
 //!     cargo bench --profile dev -p llama --bench generation -- [PYTHON] [f32|bf16]
 //!
@@ -11,7 +11,7 @@ use llama::{Engine, Llama, Next, Request, SamplingParams, locate};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
-/// Tokens of the long prompt, tokens of the short one, tokens sampled.
+/// Tokens of the long prompt, tokens of the short prompt, tokens sampled.
 const PREFILL: usize = 512;
 const PROMPT: usize = 69;
 const NEW: usize = 128;
@@ -21,7 +21,7 @@ const REPEATS: usize = 3;
 fn main() -> anyhow::Result<()> {
     torch_ext::init();
     let folder = locate::locate("smollm2-135m-instruct")?;
-    // cargo bench adds flags of its own.
+    // cargo bench adds its own flags.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let is_type = |argument: &&String| ["f32", "bf16"].contains(&argument.as_str());
     let python = arguments.iter().find(|argument| !is_type(argument));
@@ -61,11 +61,11 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How far a step of the batch is from what the machine can do.
+/// Compares a step of the batch with the limits of the machine (matrix products, memory bandwidth); one line.
 fn limit(model: &Llama, name: &str, step: f64, bandwidth: f64) -> String {
     let config = model.config();
     let table = config.vocab_size * config.hidden_size;
-    // The embedding's rows are looked up; a tied table is read once, as the head.
+    // The embedding only looks rows up. A tied table is still read once, as the output head.
     let untied = if config.tie_word_embeddings { 0 } else { table };
     let weights = (model.parameter_count() - untied) as f64;
     let rate = matrix_rate(model.kind());
@@ -83,7 +83,7 @@ fn limit(model: &Llama, name: &str, step: f64, bandwidth: f64) -> String {
     )
 }
 
-/// Floating-point operations a second of libtorch's product of two matrices of 2048.
+/// Rate of libtorch's product of two 2048 x 2048 matrices in FLOP/s.
 fn matrix_rate(kind: Kind) -> f64 {
     let size = 2048;
     let a = Tensor::randn([size, size], (Kind::Float, Device::Cpu)).to_kind(kind);
@@ -91,7 +91,7 @@ fn matrix_rate(kind: Kind) -> f64 {
     2.0 * (size as f64).powi(3) / time
 }
 
-/// Bytes a second at which a large tensor is read.
+/// Rate at which a large tensor is read, in bytes per second.
 fn bandwidth() -> f64 {
     let bytes = 1_i64 << 29;
     let tensor = Tensor::ones([bytes / 4], (Kind::Float, Device::Cpu));
@@ -108,14 +108,13 @@ fn best(mut body: impl FnMut()) -> f64 {
     best
 }
 
-/// Seconds to continue one prompt `samples` times by `new` tokens at temperature 0.8, the prompt's own computation
-/// included.
+/// Seconds to continue one prompt `samples` times by `new` tokens at temperature 0.8, including the prefill of the prompt.
 fn seconds(model: &Llama, samples: usize, prompt: usize, new: usize) -> anyhow::Result<f64> {
     let sampling = SamplingParams { temperature: 0.8, ..SamplingParams::default() };
     let mut engine = Engine::new(model, samples)?;
     let mut best = f64::INFINITY;
     for repeat in 0..REPEATS as i64 {
-        // Another prompt each time: it must not be found in the cache.
+        // Use a new prompt each time, so that it is not found in the cache.
         let ids: Vec<i64> = (0..prompt as i64).map(|place| 100 + (place * 37 + repeat * 1009) % 40000).collect();
         let request = |seed| Request {
             prompt: ids.clone(),
@@ -132,7 +131,7 @@ fn seconds(model: &Llama, samples: usize, prompt: usize, new: usize) -> anyhow::
     Ok(best)
 }
 
-/// What transformers reaches: see `transformers_peer.py` beside this file.
+/// Runs transformers for comparison: see `transformers_peer.py` beside this file.
 fn peer(python: &str, folder: &std::path::Path, dtype: &str) -> anyhow::Result<Value> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/transformers_peer.py");
     let sizes = [PREFILL, PROMPT, NEW, SAMPLES].map(|size| size.to_string());

@@ -1,9 +1,9 @@
-//! Long rows with SmolLM2-135M-Instruct: prefill, decoding of one sequence behind a long prompt, and training rows (forward
-//! and backward pass with recomputation, all tokens trained, without the optimizer's step), tokens/s.
+//! Benchmarks long rows with SmolLM2-135M-Instruct, in tokens/s: prefill, decoding of one sequence after a long prompt, and
+//! training rows (forward and backward pass with recomputation, all tokens trained, without the optimizer step).
 //!
 //!     cargo bench --profile dev -p llama --bench long -- [f32|bf16] [prefill=TOKENS] [decode=TOKENS] [train=TEXT/ROW] [window=TOKENS]
 //!
-//! Each may stand several times; without any, the lengths of `WORK` are taken. A window is given to all layers.
+//! Each argument may be given several times; without any, the lengths of `WORK` are used. A window applies to all layers.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ const WORK: [&str; 7] = [
     "train=8111/8111",
 ];
 
-/// Tokens decoded.
+/// Number of tokens decoded.
 const NEW: usize = 48;
 
 fn main() -> anyhow::Result<()> {
@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// SmolLM2 with a context of 131,072 positions, and a window in all layers where one is given.
+/// SmolLM2 with a context of 131,072 positions and, if given, a window in all layers.
 fn model(kind: Kind, window: Option<i64>) -> anyhow::Result<Llama> {
     let folder = locate::locate("smollm2-135m-instruct")?;
     let loaded = Llama::load(&folder, Some(kind), Device::Cpu)?;
@@ -75,7 +75,7 @@ fn model(kind: Kind, window: Option<i64>) -> anyhow::Result<Llama> {
     })
 }
 
-/// Seconds for a prompt of so many tokens and `new` tokens behind it: the better of two runs.
+/// Seconds for a prompt of `prompt` tokens and `new` generated tokens: the minimum of two runs.
 fn generation(model: &Llama, prompt: usize, new: usize) -> anyhow::Result<f64> {
     let mut engine = Engine::with_options(
         model,
@@ -83,7 +83,7 @@ fn generation(model: &Llama, prompt: usize, new: usize) -> anyhow::Result<f64> {
     )?;
     let mut best = f64::INFINITY;
     for repeat in 0..2 {
-        // Another prompt each time: it must not be found in the cache.
+        // Use a new prompt each time, so that it is not found in the cache.
         let ids: Vec<i64> = (0..prompt as i64).map(|place| 100 + (place * 37 + repeat * 1009) % 40000).collect();
         let sampling = SamplingParams { temperature: 0.8, ..SamplingParams::default() };
         let request = Request { prompt: ids, sampling, seed: 1, max_new_tokens: new, top_logprobs: 0 };
@@ -94,7 +94,7 @@ fn generation(model: &Llama, prompt: usize, new: usize) -> anyhow::Result<f64> {
     Ok(best)
 }
 
-/// Seconds of a forward and backward pass over a row of texts: the better of two runs.
+/// Seconds of a forward and backward pass over a row of texts: the minimum of two runs.
 fn training(model: &Llama, text: usize, row: usize) -> anyhow::Result<f64> {
     let documents: Vec<i64> = (0..row).step_by(text).map(|start| text.min(row - start) as i64).collect();
     let documents = [documents];
@@ -122,7 +122,7 @@ fn training(model: &Llama, text: usize, row: usize) -> anyhow::Result<f64> {
     Ok(best)
 }
 
-/// The most memory that this process has held so far, in GB.
+/// Peak memory of this process so far, in GB.
 fn peak() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();

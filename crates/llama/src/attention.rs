@@ -1,33 +1,34 @@
-//! Who sees whom. The model projects and rotates; an [`Attend`] decides over which keys a query looks. Queries are
-//! `[rows, seq, heads, head_dim]`, keys and values `[rows, seq, kv_heads, head_dim]`, results like the queries.
+//! Attention over rows with different masks. The model computes projections and rotary embeddings; an [`Attend`] decides which
+//! keys a query attends to. Queries are `[rows, seq, heads, head_dim]`, keys and values `[rows, seq, kv_heads, head_dim]`,
+//! results have the shape of the queries.
 
 use tch::{Kind, Tensor};
 use torch_ext::{OpError, QuerySegment, catch, range_attention, varlen_attention, varlen_fits};
 
 use crate::pass::Operators;
 
-/// One way to attend, called once a layer in order.
+/// A kind of attention. It is called once for each layer, in order.
 pub trait Attend {
-    /// The attention output of a layer.
+    /// Computes the attention output of a layer.
     ///
     /// # Errors
-    /// When shapes do not fit, or there is no memory.
+    /// When shapes do not match, or there is not enough memory.
     fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError>;
 }
 
-/// The layer that asks for attention, and how the pass is computed.
+/// The layer that calls attention, and the settings of the pass.
 #[derive(Debug, Clone, Copy)]
 pub struct LayerContext {
-    /// The layer's number, from 0.
+    /// Index of the layer, from 0.
     pub layer: usize,
-    /// Its sliding window, if it has one: how many positions back a token sees, itself included.
+    /// Its sliding window in tokens, including the token itself; `None` for no window.
     pub window: Option<i64>,
-    /// Which operators compute the pass.
+    /// Implementation of the operators.
     pub operators: Operators,
 }
 
-/// Each row is one document: a token sees itself and what stands before it in its row. Rows may be padded on the right;
-/// what stands at padding is of no meaning and touches nothing else.
+/// Each row is one document with causal attention: a token attends to itself and to the tokens before it in its row. Rows may
+/// be padded on the right. The output at padding is meaningless and affects nothing else.
 pub struct Causal;
 
 impl Attend for Causal {
@@ -40,8 +41,8 @@ impl Attend for Causal {
     }
 }
 
-/// Each row holds several documents back to back that do not see each other. `documents[row]` has their lengths in
-/// tokens; a rest of the row that they do not cover is padding.
+/// Each row holds several documents, one after another, that do not attend to each other. `documents[row]` has their lengths in
+/// tokens. The part of a row that they do not cover is padding.
 pub struct Packed<'a> {
     /// Lengths of the documents of each row.
     pub documents: &'a [Vec<i64>],
@@ -68,26 +69,26 @@ impl Attend for Packed<'_> {
     }
 }
 
-/// A prompt with the responses that share it, back to back in a row: the prompt's tokens once, then those of each
-/// response.
+/// A prompt with several responses in one row: the tokens of the prompt once, then those of each response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptGroup {
-    /// Tokens of the prompt; at least 1.
+    /// Number of tokens of the prompt; at least 1.
     pub prompt: i64,
-    /// Tokens of each response.
+    /// Number of tokens of each response.
     pub responses: Vec<i64>,
 }
 
 impl PromptGroup {
-    /// Tokens of the prompt and of all responses.
+    /// Number of tokens of the prompt and of all responses.
     #[must_use]
     pub fn tokens(&self) -> i64 {
         self.prompt + self.responses.iter().sum::<i64>()
     }
 }
 
-/// Each row holds groups back to back that do not see each other. A prompt sees itself; a response sees its prompt and
-/// itself, as if it stood alone behind it, and no other response. A rest of the row that no group covers is padding.
+/// Each row holds several groups, one after another, that do not attend to each other. A prompt attends to itself. A response
+/// attends to its prompt and to itself, as if it followed the prompt directly, but to no other response. The part of a row that
+/// no group covers is padding.
 pub struct SharedPrompt<'a> {
     /// The groups of each row.
     pub groups: &'a [Vec<PromptGroup>],
@@ -119,10 +120,11 @@ impl Attend for SharedPrompt<'_> {
     }
 }
 
-/// Attention of rows `[rows, seq, ...]` whose tokens, counted through all rows, lie in segments in ascending order; 0 where
-/// none is. On a processor one operator without masks computes all of training, and whatever would need a mask; what
-/// needs none and has to round as transformers does goes through libtorch, text by text. On a GPU training in bfloat16 is
-/// flash attention of sequences of various lengths; the rest goes text by text.
+/// Attention over rows `[rows, seq, ...]`. The segments index the tokens of all rows in ascending order; the output is 0
+/// outside of segments. On a processor one operator without masks computes all attention of training, and also attention that
+/// would need a mask. Plain attention that needs no mask and must round as transformers does uses libtorch, one text at a time.
+/// On a GPU, training in bfloat16 uses flash attention for sequences of different lengths; everything else is computed one text
+/// at a time.
 fn over_segments(
     segments: impl FnOnce() -> Vec<QuerySegment>,
     context: LayerContext,
@@ -147,17 +149,17 @@ fn over_segments(
     Ok(out.view_as(q))
 }
 
-/// Whether a segment is a text of its own that no window cuts.
+/// Whether a segment is an independent text that fits into the window.
 fn is_causal(segment: &QuerySegment, window: Option<i64>) -> bool {
     *segment == QuerySegment::text(segment.start, segment.length)
         && window.is_none_or(|window| window >= segment.length)
 }
 
-/// Queries that are computed together where there has to be a mask.
+/// Maximal number of queries that are computed at once with a mask.
 const MASKED_QUERIES: i64 = 512;
 
-/// The same by libtorch's operators: `q` `[tokens, heads, width]`, `k` and `v` `[tokens, kv_heads, width]`. A mask is of
-/// [`MASKED_QUERIES`] queries at most and the keys that they see.
+/// The same with libtorch's operators: `q` is `[tokens, heads, width]`, `k` and `v` are `[tokens, kv_heads, width]`. A mask
+/// covers at most [`MASKED_QUERIES`] queries and the keys that they attend to.
 fn piece_by_piece(segments: &[QuerySegment], window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
     let part = |x: &Tensor, start: i64, length: i64| x.narrow(0, start, length).unsqueeze(0);
     let tokens = q.size()[0];
@@ -205,7 +207,7 @@ fn piece_by_piece(segments: &[QuerySegment], window: Option<i64>, q: &Tensor, k:
     Tensor::cat(&parts, 0)
 }
 
-/// Position ids `[rows, seq]` of rows of groups: a prompt starts at 0, each of its responses goes on where it ends.
+/// Position ids `[rows, seq]` of rows of groups: a prompt starts at 0, and each response continues after the end of its prompt.
 pub fn shared_positions(groups: &[Vec<PromptGroup>], seq: i64) -> Tensor {
     let mut positions = Vec::with_capacity(groups.len() * seq as usize);
     for row in groups {
@@ -219,18 +221,18 @@ pub fn shared_positions(groups: &[Vec<PromptGroup>], seq: i64) -> Tensor {
     Tensor::from_slice(&positions).reshape([groups.len() as i64, seq])
 }
 
-/// How the tokens of rows belong together.
+/// Boundaries of the sequences in rows, which decide positions and attention.
 #[derive(Debug, Clone, Copy)]
 pub enum Layout<'a> {
-    /// The lengths of the documents of each row: see [`Packed`].
+    /// The lengths in tokens of the documents of each row: see [`Packed`].
     Packed(&'a [Vec<i64>]),
     /// The groups of each row: see [`SharedPrompt`].
     SharedPrompt(&'a [Vec<PromptGroup>]),
-    /// Documents whose tokens stand at given positions instead of one after the other from 0: a short row trains the
-    /// distances of a long one (position-skipping training, Zhu et al. 2023). Who sees whom, and what a sliding window cuts,
-    /// follows from the order in the row.
+    /// Documents with given positions instead of consecutive positions from 0, so that a short row trains the distances of a
+    /// long one (position-skipping training, Zhu et al. 2023). The attention mask and a sliding window follow the order in the
+    /// row.
     PackedAt {
-        /// The lengths of the documents of each row.
+        /// The lengths in tokens of the documents of each row.
         documents: &'a [Vec<i64>],
         /// The position of each token of each row.
         positions: &'a [Vec<i64>],
@@ -251,7 +253,8 @@ impl Layout<'_> {
         }
     }
 
-    /// Tokens that are not padding, and how many pairs of a token and one that it sees they make (windows apart).
+    /// The number of tokens that are not padding, and the number of pairs of a token and a token that it attends to, ignoring
+    /// windows.
     #[must_use]
     pub fn tokens_and_pairs(self) -> (i64, i64) {
         let triangle = |length: i64| length * (length + 1) / 2;
@@ -278,7 +281,7 @@ impl Attend for Layout<'_> {
     }
 }
 
-/// Position ids `[rows, seq]` of rows that hold documents back to back: they start at 0 in each document.
+/// Position ids `[rows, seq]` of rows of packed documents: each document starts at 0.
 pub fn packed_positions(documents: &[Vec<i64>], seq: i64) -> Tensor {
     let mut positions = Vec::with_capacity(documents.len() * seq as usize);
     for lengths in documents {

@@ -1,4 +1,4 @@
-//! Who computes the engine's tokens: packed weights and fused kernels on a processor, or libtorch's operators anywhere.
+//! Compute backends of the engine: packed weights with fused CPU kernels, or libtorch operators on any device.
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::decoder::{Decoder, DecoderEnds, DecoderLayer, DecoderShape, Projection, Segment};
@@ -11,36 +11,36 @@ use crate::model::Llama;
 use crate::pass::Pass;
 use crate::score::to_floats;
 
-/// Which arithmetic the engine uses.
+/// Choice of the engine's compute backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kernels {
-    /// Packed weights where they can be used (a processor; float32 or bfloat16; widths that are multiples of 16; no
-    /// unmerged LoRA), libtorch's operators elsewhere.
+    /// Packed weights if they are supported (a processor; float32 or bfloat16; widths that are multiples of 16; no unmerged
+    /// LoRA), otherwise libtorch's operators.
     #[default]
     Auto,
-    /// libtorch's operators: those of the plain forward pass, bit for bit those of transformers for one sequence in
-    /// bfloat16.
+    /// libtorch's operators, as in the plain forward pass. For one sequence in bfloat16 they are bit-equal to transformers.
     Tensors,
 }
 
-/// libtorch's operators with what they work on.
+/// The state of the libtorch backend.
 pub(crate) struct Tensors {
     model: Llama,
     cache: PagedCache,
     slots: usize,
 }
 
-/// Computes tokens and keeps their keys and values in pages.
+/// Computes tokens and stores their keys and values in pages.
 pub(crate) enum Backend {
-    /// A sequence's numbers do not depend on how its tokens are cut into calls and what else is in them.
+    /// Packed weights. A sequence's values do not depend on the batch, nor on how its tokens are split into calls.
     Packed(Decoder),
-    /// They do: prompts are computed whole, in a row of their own, and decoding has a fixed number of rows.
+    /// libtorch's operators, whose values depend on both. So each prompt is computed as a whole in its own row, and decoding
+    /// uses a fixed number of rows.
     Tensors(Box<Tensors>),
 }
 
 impl Backend {
-    /// Rows of prompts that are computed in one step beside decoding: enough to keep the products busy, few enough to
-    /// keep the others waiting for a moment only.
+    /// Number of prompt rows that one step computes beside decoding: enough to use the matrix products well, few enough to
+    /// delay the decoding sequences only briefly.
     pub const PROMPT_ROWS: usize = 256;
 
     pub fn new(model: &Llama, kernels: Kernels, slots: usize, pages: usize) -> Result<Self, String> {
@@ -52,12 +52,12 @@ impl Backend {
         Ok(Self::Tensors(Box::new(Tensors { model: model.shallow_clone(), cache, slots })))
     }
 
-    /// Whether any beginning of a sequence may be computed once for several, in any number of calls.
+    /// Whether a common prefix may be computed once for several sequences, in any number of calls.
     pub fn is_invariant(&self) -> bool {
         matches!(self, Self::Packed(_))
     }
 
-    /// Copies the keys and values of a page to another page.
+    /// Copies the keys and values of one page to another.
     pub fn copy_page(&mut self, from: u32, to: u32) -> Result<(), String> {
         match self {
             Self::Packed(decoder) => decoder.copy_page(from, to),
@@ -66,8 +66,8 @@ impl Backend {
         Ok(())
     }
 
-    /// Leaves the logits that the segments ask for (of their last token or of none) in `logits`, `[rows, vocab]` in
-    /// their order.
+    /// Writes the requested logits of the segments (of the last token or of none) to `logits`, `[rows, vocab]` in the order of
+    /// the segments.
     pub fn forward(&mut self, segments: &[Segment], logits: &mut Vec<f32>) -> Result<(), String> {
         match self {
             Self::Packed(decoder) => decoder.forward(segments, logits).map_err(|error| error.to_string()),
@@ -85,17 +85,17 @@ impl Backend {
     }
 }
 
-/// What is wanted of every token of a text.
+/// Requested output for every token of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rows {
-    /// Its logits.
+    /// The logits.
     Logits,
-    /// Its last hidden state, behind the last norm.
+    /// The last hidden state, after the last norm.
     Hidden,
 }
 
 impl Backend {
-    /// Computes a whole text in `pages` and hands `each` the rows of `rows_at_a_time` tokens (the last time of fewer):
+    /// Computes a whole text in `pages`, and passes `each` the output of `rows_at_a_time` tokens at a time (fewer at the end):
     /// `[rows, vocab]` or `[rows, hidden]`, float32.
     pub fn rows(
         &mut self,
@@ -143,7 +143,7 @@ impl Backend {
     }
 }
 
-/// Prompts one by one, then one token of every other sequence together.
+/// Computes the prompts one by one, then one token of every other sequence in a batch.
 fn tensors_forward(
     model: &Llama,
     cache: &mut PagedCache,

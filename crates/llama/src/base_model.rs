@@ -1,4 +1,4 @@
-//! A base model before its training: a configuration, a tokenizer, and weights drawn as Llama 3's are.
+//! New base models: a configuration, a tokenizer, and random weights with Llama 3's initialisation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use weights::side_files;
 
 use crate::{Llama, LlamaConfig, ModelError};
 
-/// The vocabulary of a configuration that names none is a multiple of this.
+/// If a configuration has no vocabulary size, the size is rounded up to a multiple of this.
 const VOCABULARY_STEP: usize = 64;
-/// Numbers further from 0 than this many standard deviations are drawn again.
+/// Truncation of the normal distribution, in standard deviations: values beyond it are drawn again.
 const CUTOFF: f64 = 3.0;
 
-/// The parts of a model to train from nothing.
+/// Inputs of a model to train from scratch.
 #[derive(Debug, Clone)]
 pub struct BaseModel {
-    /// A `config.json` as Hugging Face has it. Without `vocab_size`, it is the tokenizer's size, rounded up to a multiple
-    /// of 64; without `bos_token_id` and `eos_token_id`, they are the tokenizer's.
+    /// A Hugging Face `config.json`. Without `vocab_size` the vocabulary is the tokenizer's size, rounded up to a multiple of
+    /// 64. Without `bos_token_id` and `eos_token_id` the tokenizer's ids are used.
     pub config: PathBuf,
     /// The folder with `tokenizer.json`.
     pub tokenizer: PathBuf,
@@ -33,15 +33,14 @@ pub struct BaseModel {
 impl BaseModel {
     /// Writes a model folder in float32, with the tokenizer's files.
     ///
-    /// The weights are drawn as torchtitan draws Llama 3's: norms are 1, biases 0, matrices normal with a standard
-    /// deviation of 0.02 (the configuration's `initializer_range`, if it has one). In layer `l` from 1 on,
-    /// `o_proj`, `up_proj` and `down_proj` have that times `1/√(2l)`. The head has `1/√hidden_size`, and so has an
-    /// embedding that is also the head; an embedding of its own has 1. All but the last are cut off at three standard
-    /// deviations.
+    /// The weights are initialised as torchtitan initialises Llama 3. Norms are 1 and biases are 0. Matrices are normal with
+    /// standard deviation 0.02 (or the configuration's `initializer_range`). In layer `l`, counted from 1, `o_proj`, `up_proj`
+    /// and `down_proj` have this times `1/√(2l)`. The output head, and an embedding that is tied to it, have `1/√hidden_size`.
+    /// An untied embedding has 1. All but the untied embedding are truncated at three standard deviations.
     ///
     /// # Errors
-    /// A configuration or tokenizer that cannot be read, a tokenizer with more tokens than the configuration's
-    /// vocabulary, a folder that cannot be written.
+    /// When the configuration or the tokenizer cannot be read, the tokenizer has more tokens than the configuration's
+    /// vocabulary, or the folder cannot be written.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let text =
             fs::read_to_string(&self.config).with_context(|| format!("cannot read {}", self.config.display()))?;
@@ -76,7 +75,7 @@ impl BaseModel {
         torch_ext::init();
         let range = config.get("initializer_range").and_then(Value::as_f64).unwrap_or(0.02);
         let law = Law { range, head: 1.0 / (read.hidden_size as f64).sqrt(), tied: read.tie_word_embeddings };
-        // Not libtorch's generator, which others in this process share.
+        // Not libtorch's generator, because others in this process share it.
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let model = Llama::build::<ModelError>(read, |name, shape| Ok(law.draw(name, shape, &mut rng)))?;
         model.save(folder, None)?;
@@ -85,7 +84,7 @@ impl BaseModel {
     }
 }
 
-/// Standard deviations by the name of a parameter.
+/// Standard deviations of the parameters, by name.
 struct Law {
     range: f64,
     head: f64,
@@ -93,7 +92,7 @@ struct Law {
 }
 
 impl Law {
-    /// The standard deviation of a matrix, and where its numbers are cut off, in standard deviations.
+    /// The standard deviation of a matrix, and its truncation in standard deviations.
     fn of(&self, name: &str) -> (f64, f64) {
         if name == "model.embed_tokens.weight" && !self.tied {
             return (1.0, f64::INFINITY);
@@ -107,7 +106,7 @@ impl Law {
         (self.range * if deep { depth } else { 1.0 }, CUTOFF)
     }
 
-    /// A parameter in float32.
+    /// Draws a parameter in float32.
     fn draw(&self, name: &str, shape: &[i64], rng: &mut ChaCha8Rng) -> Tensor {
         if name.contains("norm") {
             return Tensor::ones(shape, (Kind::Float, Device::Cpu));
@@ -125,7 +124,7 @@ impl Law {
     }
 }
 
-/// Standard normal numbers, by Box and Muller's transform.
+/// Standard normal numbers by the Box-Muller transform.
 struct Normal<'a> {
     rng: &'a mut ChaCha8Rng,
     second: Option<f64>,
@@ -161,7 +160,7 @@ mod tests {
         config
     }
 
-    /// The folder of a model with this configuration and the byte tokenizer.
+    /// Writes a model with this configuration and the byte tokenizer; returns its folder.
     fn fresh(more: &Value, seed: u64) -> anyhow::Result<tempfile::TempDir> {
         let place = tempfile::tempdir()?;
         NewModel { hidden: 8, layers: 1, context: 16, seed: 0 }.write(&place.path().join("bytes"))?;
@@ -171,7 +170,7 @@ mod tests {
         Ok(place)
     }
 
-    /// Mean, standard deviation and largest distance from 0.
+    /// Mean, standard deviation and largest absolute value.
     fn moments(tensor: &Tensor) -> (f64, f64, f64) {
         (tensor.mean(None).double_value(&[]), tensor.std(true).double_value(&[]), tensor.abs().max().double_value(&[]))
     }
@@ -180,10 +179,10 @@ mod tests {
     fn weights_are_drawn_as_llama_3_are() {
         let place = fresh(&json!({"tie_word_embeddings": false}), 1).unwrap();
         let model = ModelFolder::load(&place.path().join("base"), None, Device::Cpu).unwrap();
-        // 258 tokens, rounded up.
+        // 258 tokens are rounded up.
         assert_eq!(model.model.config().vocab_size, 320);
         assert_eq!(model.stop_ids, [257]);
-        // What is left of a normal distribution that is cut off at three standard deviations has 0.9867 of them.
+        // A normal distribution truncated at three standard deviations has 0.9867 of the standard deviation.
         let cut = 0.9867;
         let mut seen = 0;
         for (name, tensor) in model.model.named_parameters() {

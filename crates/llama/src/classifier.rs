@@ -1,5 +1,6 @@
-//! A decoder with a head of labels instead of the vocabulary's, as Hugging Face's `LlamaForSequenceClassification` has
-//! it: `score.weight` on the last hidden state of a text's last token. A reward model has one label.
+//! A decoder with a classification head instead of the language model head, as in Hugging Face's
+//! `LlamaForSequenceClassification`: `score.weight` is applied to the last hidden state of a text's last token. A reward model
+//! has one label.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -15,22 +16,21 @@ use crate::load::{ModelError, dtype, float32_weight, read, stored_kind, to_bytes
 use crate::lora::LoraConfig;
 use crate::model::Llama;
 
-/// The head's name in a checkpoint.
+/// Name of the head in a checkpoint.
 const SCORE: &str = "score.weight";
-/// The head's module.
+/// Module name of the head.
 const MODULE: &str = "score";
 
-/// A decoder and its head of labels. Any [`Llama`] will do for the decoder, with [`SequenceClassifier::score`] as the
-/// head.
+/// A decoder and its classification head. The decoder may be any [`Llama`]; [`SequenceClassifier::score`] is the head.
 pub struct SequenceClassifier {
     /// The decoder; its output head, if it has one, is not used.
     pub model: Llama,
-    /// `[labels, hidden]`, in float32 whatever the decoder computes in.
+    /// The head, `[labels, hidden]`, always in float32.
     pub score: Tensor,
 }
 
 impl SequenceClassifier {
-    /// Loads a sequence-classification folder, the weights in `kind` or as they are stored; or an adapter that was trained
+    /// Loads a sequence-classification folder, with the weights in `kind` or as stored. Or loads an adapter that was trained
     /// with a head (PEFT's `modules_to_save`), on the base model that it names.
     pub fn load(folder: &Path, kind: Option<Kind>, device: Device) -> Result<Self, ModelError> {
         if folder.join("adapter_config.json").is_file() {
@@ -58,7 +58,7 @@ impl SequenceClassifier {
         let adapter = Checkpoint::open(&file)?;
         let name = format!("base_model.model.{SCORE}");
         let labels = adapter.tensor(&name)?.shape.first().copied().unwrap_or_default() as i64;
-        // Merged in float32 and rounded once.
+        // Merge in float32 and round once.
         let mut model = Llama::load(&base, Some(Kind::Float), device)?;
         let score = read(&adapter, &file, &name, &[labels, model.config().hidden_size], Kind::Float, device)?;
         let mut tensors = HashMap::from([(name, score.shallow_clone())]);
@@ -72,10 +72,10 @@ impl SequenceClassifier {
         Ok(Self { model: model.to_kind(kind), score })
     }
 
-    /// The folder with the tokenizer and the chat template of a classifier's folder: the base model's for an adapter.
+    /// The folder that holds the tokenizer and the chat template of a classifier: for an adapter, that of the base model.
     ///
     /// # Errors
-    /// When an adapter's base model is not there.
+    /// When an adapter's base model is missing.
     pub fn texts(folder: &Path) -> Result<PathBuf, ModelError> {
         if folder.join("adapter_config.json").is_file() {
             return LoraConfig::with_modules(folder, &[MODULE])?.base();
@@ -83,16 +83,16 @@ impl SequenceClassifier {
         Ok(folder.to_owned())
     }
 
-    /// The labels' logits `[..., labels]` of final hidden states `[..., hidden]`, of each text's last token. The product is
-    /// in float32: in bfloat16 most scores of a hundred answers to one question would be equal.
+    /// The logits of the labels `[..., labels]`, from the final hidden states `[..., hidden]` of each text's last token. The
+    /// product is in float32, because in bfloat16 most of the scores of a hundred answers to one question would be equal.
     ///
     /// # Errors
-    /// When shapes do not fit.
+    /// When shapes do not match.
     pub fn logits(&self, hidden_states: &Tensor) -> Result<Tensor, OpError> {
         product(&hidden_states.f_to_kind(Kind::Float)?, &self.score.f_to_kind(Kind::Float)?, None)
     }
 
-    /// All parameters under their names in a checkpoint, the head last; the tensors are the model's own.
+    /// All parameters under their names in a checkpoint, the head last. The tensors share memory with the model.
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
         let mut all = self.model.named_parameters();
         all.retain(|(name, _)| name != "lm_head.weight");
@@ -100,8 +100,8 @@ impl SequenceClassifier {
         all
     }
 
-    /// The `config.json` of this model with weights of type `kind`. `pad` is the id that batches are padded with; it
-    /// must not end any text, since transformers takes the last id that is another for a text's last token.
+    /// The `config.json` of this model with weights of type `kind`. `pad` is the id of the padding token. It must not end any
+    /// text, because transformers treats the last id that is not `pad` as the last token.
     pub fn to_json(&self, kind: Kind, pad: u32) -> Result<Value, ModelError> {
         let mut config = self.model.config().to_json(kind)?;
         let labels = self.score.size()[0];
@@ -132,10 +132,10 @@ impl SequenceClassifier {
     }
 }
 
-/// The decoder without an output head.
+/// Loads the decoder without an output head.
 fn body(folder: &Path, checkpoint: &Checkpoint, kind: Kind, device: Device) -> Result<Llama, ModelError> {
     let mut config = LlamaConfig::from_dir(folder)?;
-    // What is tied asks for no tensor of its own.
+    // A tied head needs no tensor of its own.
     config.tie_word_embeddings = true;
     let mut used = HashSet::from([SCORE.to_owned()]);
     let model = Llama::build(config, |name, shape| {

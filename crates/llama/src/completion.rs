@@ -1,4 +1,4 @@
-//! Generation of text: the engine's tokens, decoded as they come, until a stop token, a stop string or the maximum.
+//! Text generation: decodes the engine's tokens as they arrive, until a stop token, a stop string or the maximal length.
 
 use chat::{DecodeStream, Tokenizer};
 use dataset::FinishReason;
@@ -7,12 +7,12 @@ use crate::engine::Engine;
 use crate::request::{GenerateError, Next, Request};
 use crate::sampling::Choice;
 
-/// What ends an answer besides its maximum length.
+/// Conditions that end an answer besides its maximal length.
 #[derive(Debug, Clone, Default)]
 pub struct StopRules {
     /// Token ids that end an answer and are not part of its text.
     pub ids: Vec<i64>,
-    /// Strings that end an answer; the text stops before them.
+    /// Strings that end an answer; the text ends before the string.
     pub strings: Vec<String>,
 }
 
@@ -23,9 +23,9 @@ pub struct Completion {
     pub text: String,
     /// `stop` or `length`.
     pub finish_reason: FinishReason,
-    /// All generated token ids, the stop token included.
+    /// All generated token ids, including the stop token.
     pub ids: Vec<i64>,
-    /// The log-probability (natural logarithm) of each of them.
+    /// The log-probability (natural logarithm) of each generated token.
     pub logprobs: Vec<f32>,
 }
 
@@ -36,17 +36,17 @@ impl Completion {
     }
 }
 
-/// What a caller hears of while answers are generated.
+/// Receives the events of generation.
 pub trait Listener {
-    /// A token was chosen for request `index`; `text` is what can be shown now. Returning [`Next::Stop`] ends the
+    /// A token was chosen for request `index`; `text` is the new text that can be shown. Returning [`Next::Stop`] ends the
     /// answer.
     fn token(&mut self, index: usize, text: &str) -> Next;
     /// Request `index` is complete.
     fn done(&mut self, index: usize, completion: Completion);
 }
 
-/// Generates an answer for every request, each with its own stop rules, and tells `listener` of tokens and of complete
-/// answers, in the order in which they happen.
+/// Generates an answer for every request, each with its own stop rules. Reports tokens and complete answers to `listener` in
+/// the order in which they occur.
 ///
 /// # Errors
 /// See [`Engine::generate`].
@@ -77,9 +77,9 @@ pub fn complete(
 pub struct AnswerText<'a> {
     stream: DecodeStream<'a>,
     text: String,
-    /// Bytes of the text that can be shown: what may be the start of a stop string is held back.
+    /// Number of bytes of the text that can be shown. A possible beginning of a stop string is held back.
     shown: usize,
-    /// Bytes of the text that were taken.
+    /// Number of bytes of the text that were already returned by [`AnswerText::take_new`].
     taken: usize,
     ids: Vec<i64>,
     logprobs: Vec<f32>,
@@ -92,7 +92,7 @@ impl<'a> AnswerText<'a> {
         Self { stream, text: String::new(), shown: 0, taken: 0, ids: Vec::new(), logprobs: Vec::new() }
     }
 
-    /// Adds a token. Says why the answer is over, if it is: a stop token or string, or `limit` tokens.
+    /// Adds a token. Returns the reason if the answer ends: a stop token or string, or `limit` tokens.
     pub fn push(&mut self, choice: &Choice, stop: &StopRules, limit: usize) -> Option<FinishReason> {
         let ended = self.add(choice, stop);
         let full = self.ids.len() >= limit;
@@ -106,23 +106,23 @@ impl<'a> AnswerText<'a> {
         }
     }
 
-    /// The text that can be shown and was not taken before.
+    /// The text that can be shown and was not returned before.
     pub fn take_new(&mut self) -> &str {
         let from = std::mem::replace(&mut self.taken, self.shown);
         &self.text[from..self.shown]
     }
 
-    /// Tokens so far.
+    /// Number of tokens so far.
     pub fn tokens(&self) -> usize {
         self.ids.len()
     }
 
-    /// The whole answer.
+    /// Turns the answer into a completion.
     pub fn into_completion(self, finish_reason: FinishReason) -> Completion {
         Completion { text: self.text, finish_reason, ids: self.ids, logprobs: self.logprobs }
     }
 
-    /// Adds a token; true when it ends the answer.
+    /// Adds a token; returns true if it ends the answer.
     fn add(&mut self, choice: &Choice, stop: &StopRules) -> bool {
         self.ids.push(choice.id);
         self.logprobs.push(choice.logprob);
@@ -137,7 +137,7 @@ impl<'a> AnswerText<'a> {
         }
     }
 
-    /// Cuts the text at the first stop string that ends behind byte `searched`.
+    /// Truncates the text at the first stop string that ends after byte `searched`.
     fn cut_at_stop(&mut self, searched: usize, stop: &StopRules) -> bool {
         let longest = stop.strings.iter().map(String::len).max().unwrap_or(0);
         let mut from = searched.saturating_sub(longest);
@@ -152,7 +152,7 @@ impl<'a> AnswerText<'a> {
         found.is_some()
     }
 
-    /// Adds what the decoder still holds (an incomplete character, say) and shows everything.
+    /// Adds the text that the decoder still holds (such as an incomplete character), and shows everything.
     fn finish_text(&mut self, ended: bool, stop: &StopRules) {
         if !ended || stop.ids.contains(self.ids.last().unwrap_or(&-1)) {
             let searched = self.text.len();
@@ -163,7 +163,7 @@ impl<'a> AnswerText<'a> {
     }
 }
 
-/// How many bytes at the end of `text` may be the start of a stop string.
+/// Number of bytes at the end of `text` that may be the beginning of a stop string.
 fn held_back(text: &str, strings: &[String]) -> usize {
     let longest_start =
         |string: &String| (1..string.len()).rev().find(|&n| string.is_char_boundary(n) && text.ends_with(&string[..n]));

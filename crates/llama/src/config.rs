@@ -1,12 +1,12 @@
-//! `config.json`: Hugging Face's file in its old style (`rope_theta`, `rope_scaling`, `torch_dtype`) and in that of
-//! transformers 5 (`rope_parameters`, `dtype`), turned into the few numbers that the model needs.
+//! Reads `config.json`: Hugging Face's file in its old form (`rope_theta`, `rope_scaling`, `torch_dtype`) and in that of
+//! transformers 5 (`rope_parameters`, `dtype`). Converts it into the values that the model needs.
 
 use std::path::Path;
 
 use serde_json::{Map, Value};
 use tch::Kind;
 
-/// What is wrong with a `config.json`.
+/// Why a `config.json` was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -14,7 +14,7 @@ pub enum ConfigError {
     Io {
         /// The file.
         path: String,
-        /// The system's reason.
+        /// The system's error.
         cause: std::io::Error,
     },
     /// The file is not a JSON object.
@@ -22,13 +22,13 @@ pub enum ConfigError {
     Json {
         /// The file.
         path: String,
-        /// What the parser says.
+        /// The parser's error.
         reason: String,
     },
-    /// A field is missing or has a value that cannot be used.
+    /// A field is missing or has an unusable value.
     #[error("config.json: {0}")]
     Field(String),
-    /// The architecture is not one of those that this crate knows.
+    /// This crate does not support the architecture.
     #[error(
         "config.json: architecture {0:?} is not supported; supported are LlamaForCausalLM, MistralForCausalLM, \
          Qwen2ForCausalLM and Qwen3ForCausalLM (Llama 1-3.x, SmolLM2, Mistral, Qwen2, Qwen2.5, Qwen3)"
@@ -60,7 +60,7 @@ impl Family {
         }
     }
 
-    /// The architecture of this family with a head of labels.
+    /// The architecture name of this family with a classification head.
     #[must_use]
     pub fn classifier(self) -> &'static str {
         match self {
@@ -72,51 +72,51 @@ impl Family {
     }
 }
 
-/// How the rotary frequencies are stretched for contexts longer than those of pretraining.
+/// Scaling of the rotary frequencies for contexts longer than in pretraining.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RopeScaling {
-    /// Not at all.
+    /// No scaling.
     None,
-    /// All frequencies divided by `factor`.
+    /// Divides all frequencies by `factor`.
     Linear {
-        /// The stretch.
+        /// Scaling factor.
         factor: f64,
     },
-    /// Llama 3.1: low frequencies divided by `factor`, high ones kept, smooth in between.
+    /// Llama 3.1: divides low frequencies by `factor`, keeps high ones, and interpolates smoothly in between.
     Llama3 {
-        /// The stretch of the low frequencies.
+        /// Scaling factor of the low frequencies.
         factor: f64,
-        /// Wavelengths above `original_context / low_freq_factor` are stretched in full.
+        /// Wavelengths above `original_context / low_freq_factor` are scaled fully.
         low_freq_factor: f64,
         /// Wavelengths below `original_context / high_freq_factor` are kept.
         high_freq_factor: f64,
-        /// The context length of pretraining, in tokens.
+        /// Context length of pretraining in tokens.
         original_context: f64,
     },
-    /// `YaRN` (Peng et al. 2023, arXiv 2309.00071): frequencies that turn often within the original context are kept, those
-    /// that turn seldom are divided by `factor`, with a ramp over the dimensions in between.
+    /// `YaRN` (Peng et al. 2023, arXiv 2309.00071): keeps frequencies with many rotations within the original context, divides
+    /// those with few rotations by `factor`, and interpolates linearly over the dimensions in between.
     Yarn {
-        /// The stretch of the low frequencies.
+        /// Scaling factor of the low frequencies.
         factor: f64,
-        /// What cosines and sines are multiplied by.
+        /// Factor of the cosines and sines.
         attention_factor: f64,
-        /// Turns within the original context from which on a frequency is kept.
+        /// Rotations within the original context above which a frequency is kept.
         beta_fast: f64,
-        /// Turns within the original context up to which a frequency is stretched in full.
+        /// Rotations within the original context below which a frequency is scaled fully.
         beta_slow: f64,
-        /// The context length of pretraining, in tokens.
+        /// Context length of pretraining in tokens.
         original_context: f64,
-        /// Whether the ramp begins and ends at whole dimensions.
+        /// Whether the ramp is rounded to whole dimensions.
         truncate: bool,
     },
 }
 
-/// The configuration of a model; the names are those of `config.json`.
+/// The configuration of a model. The fields have the names of `config.json`.
 #[derive(Debug, Clone)]
 pub struct LlamaConfig {
-    /// Which family's details apply.
+    /// Model family.
     pub family: Family,
-    /// Rows of the embedding table.
+    /// Number of rows of the embedding table.
     pub vocab_size: i64,
     /// Width of the residual stream.
     pub hidden_size: i64,
@@ -124,37 +124,37 @@ pub struct LlamaConfig {
     pub intermediate_size: i64,
     /// Number of layers.
     pub num_hidden_layers: usize,
-    /// Query heads.
+    /// Number of query heads.
     pub num_attention_heads: i64,
-    /// Key/value heads, a divisor of the query heads.
+    /// Number of key/value heads, a divisor of the number of query heads.
     pub num_key_value_heads: i64,
     /// Width of one head.
     pub head_dim: i64,
     /// Added to the mean square in RMSNorm.
     pub rms_norm_eps: f64,
-    /// The longest context in tokens.
+    /// Maximal context length in tokens.
     pub max_position_embeddings: i64,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
-    /// Stretch of the rotary frequencies.
+    /// Scaling of the rotary frequencies.
     pub rope_scaling: RopeScaling,
     /// Whether the output head is the embedding table.
     pub tie_word_embeddings: bool,
-    /// Biases on the query, key and value projections.
+    /// Whether the query, key and value projections have biases.
     pub qkv_bias: bool,
-    /// Bias on the attention's output projection.
+    /// Whether the attention's output projection has a bias.
     pub output_bias: bool,
-    /// Biases in the feed-forward block.
+    /// Whether the feed-forward block has biases.
     pub mlp_bias: bool,
-    /// RMSNorm on each query and key head.
+    /// Whether each query and key head has an RMSNorm.
     pub qk_norm: bool,
-    /// Per layer: how many positions back a token sees, itself included, if not all.
+    /// Sliding window of each layer in tokens, including the token itself; `None` for full attention.
     pub sliding_window: Vec<Option<i64>>,
     /// Type of the stored weights.
     pub dtype: Kind,
     /// Ids that end a generation, from `eos_token_id` (a number or a list).
     pub eos_token_ids: Vec<i64>,
-    /// The file as it was read: written back with the model, so that nothing in it is lost.
+    /// The original file, which is written back with the model so that no field is lost.
     raw: Map<String, Value>,
 }
 
@@ -242,14 +242,14 @@ impl LlamaConfig {
         })
     }
 
-    /// The architecture's name where the file is that of a classifier or reward model.
+    /// The architecture's name, if the file belongs to a classifier or reward model.
     #[must_use]
     pub fn classifier(&self) -> Option<&str> {
         let name = self.raw.get("architectures").and_then(|list| list.get(0)).and_then(Value::as_str)?;
         name.ends_with("ForSequenceClassification").then_some(name)
     }
 
-    /// The `config.json` of this model with weights of type `dtype`: what was read, with the type's field set.
+    /// The `config.json` of this model with weights of type `dtype`: the original file with the field of the type replaced.
     pub fn to_json(&self, dtype: Kind) -> Result<Value, ConfigError> {
         let mut raw = self.raw.clone();
         let field = if raw.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
@@ -268,7 +268,7 @@ pub fn dtype_name(kind: Kind) -> Result<&'static str, ConfigError> {
     }
 }
 
-/// Accessors that name the field when its value is of no use.
+/// Accessors for fields; an error names the field.
 struct Fields<'a>(&'a Map<String, Value>);
 
 impl Fields<'_> {
@@ -333,7 +333,7 @@ impl Fields<'_> {
     }
 }
 
-/// The base of the frequencies and their scaling, from either style.
+/// The base of the frequencies and their scaling, from either form of the file.
 fn rope(fields: &Fields) -> Result<(f64, RopeScaling), ConfigError> {
     let empty = Map::new();
     let (theta_fields, scaling) = match fields.get("rope_parameters") {
@@ -361,7 +361,7 @@ fn rope(fields: &Fields) -> Result<(f64, RopeScaling), ConfigError> {
     if let Some(part) = scaling.number("partial_rotary_factor")?.filter(|&part| part != 1.0) {
         return Err(ConfigError::Field(format!("partial_rotary_factor is {part}; only whole heads can be rotated")));
     }
-    // The model's own field goes before that of the scaling, as in transformers.
+    // The model's own field takes precedence over that of the scaling, as in transformers.
     let context = fields.size_or("max_position_embeddings", 2048)? as f64;
     let original = |name: &str| Ok::<_, ConfigError>(fields.number(name)?.or(scaling.number(name)?).unwrap_or(context));
     let scaling = match kind {
@@ -388,13 +388,13 @@ fn rope(fields: &Fields) -> Result<(f64, RopeScaling), ConfigError> {
     Ok((theta, scaling))
 }
 
-/// `YaRN`'s numbers with the defaults of `_compute_yarn_parameters` in transformers 5.
+/// The parameters of `YaRN`, with the defaults of `_compute_yarn_parameters` in transformers 5.
 fn yarn(scaling: &Fields, context: f64, original_context: f64) -> Result<RopeScaling, ConfigError> {
     if !scaling.0.contains_key("factor") {
         return Err(ConfigError::Field("rope scaling of type \"yarn\" lacks factor".into()));
     }
     let factor = scaling.number("factor")?.unwrap_or(context / original_context);
-    // A 0 counts as not given, as in Python.
+    // 0 counts as missing, as in Python.
     let set = |name: &str| Ok::<_, ConfigError>(scaling.any_number(name)?.filter(|&number| number != 0.0));
     let scale = |by: f64| if factor <= 1.0 { 1.0 } else { 0.1 * by * factor.ln() + 1.0 };
     let attention_factor = match (scaling.any_number("attention_factor")?, set("mscale")?, set("mscale_all_dim")?) {
@@ -404,7 +404,7 @@ fn yarn(scaling: &Fields, context: f64, original_context: f64) -> Result<RopeSca
     };
     let truncate = match scaling.0.get("truncate") {
         None => true,
-        // transformers takes a null for false.
+        // transformers treats null as false.
         Some(Value::Null) => false,
         Some(_) => scaling.flag("truncate", true)?,
     };
@@ -418,8 +418,8 @@ fn yarn(scaling: &Fields, context: f64, original_context: f64) -> Result<RopeSca
     })
 }
 
-/// The window of each layer. Mistral windows all layers; Qwen only when `use_sliding_window` is set, by `layer_types` or
-/// else from `max_window_layers` on.
+/// The window of each layer. Mistral has the window in all layers. Qwen has it only with `use_sliding_window`, in the layers of
+/// `layer_types` or else from `max_window_layers` on.
 fn sliding_windows(fields: &Fields, family: Family, layers: usize) -> Result<Vec<Option<i64>>, ConfigError> {
     let used = match family {
         Family::Llama => false,

@@ -1,4 +1,4 @@
-//! Where to compute and in which type.
+//! Device, data type and thread count of the computation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -31,13 +31,13 @@ pub struct Compute {
     pub threads: Option<Count>,
 }
 
-/// A number, or that the program is to choose it.
+/// A number, or automatic choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub enum Count {
-    /// The program chooses.
+    /// The program chooses the number.
     Auto,
-    /// This many.
+    /// This number.
     Of(usize),
 }
 
@@ -102,7 +102,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// libtorch's name for it.
+    /// The corresponding type of libtorch.
     #[must_use]
     pub fn kind(self) -> Kind {
         match self {
@@ -113,12 +113,12 @@ impl Dtype {
     }
 }
 
-/// A place to compute at: `cpu`, `cuda` (the first GPU) or `cuda:N`.
+/// A device: `cpu`, `cuda` (the first GPU) or `cuda:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// The processor
     Cpu,
-    /// The GPU of this number among those that the process sees; without one the first
+    /// The GPU with this index among those visible to the process; `None` means the first
     Cuda(Option<u32>),
 }
 
@@ -158,19 +158,19 @@ impl<'de> Deserialize<'de> for Place {
     }
 }
 
-/// What this process can compute on besides the processor.
+/// The GPUs of this process, and the libraries needed for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpus {
-    /// libtorch's CUDA kernels.
+    /// Result of loading libtorch's CUDA kernels.
     pub library: CudaLibrary,
-    /// GPUs that libtorch can use.
+    /// Number of GPUs that libtorch can use.
     pub count: usize,
-    /// Why the driver cannot be used; asked only where there are kernels and no GPU.
+    /// Why the driver cannot be used. Only checked if the kernels are loaded and there is no GPU.
     pub driver: Option<String>,
 }
 
 impl Gpus {
-    /// Those of this process.
+    /// Detects the GPUs of this process.
     #[must_use]
     pub fn here() -> Self {
         let library = torch_ext::init().clone();
@@ -180,7 +180,7 @@ impl Gpus {
         Self { library, count, driver }
     }
 
-    /// Why there is no GPU to use, and what to do: one sentence.
+    /// A sentence that states why no GPU can be used, and what to do.
     #[must_use]
     pub fn why_none(&self) -> String {
         match (&self.library, &self.driver) {
@@ -204,10 +204,10 @@ impl Gpus {
     }
 }
 
-/// The device for what `--device` asks: without a wish the first GPU if there is one, else the processor.
+/// The device for `--device`. Without the flag it is the first GPU if there is one, otherwise the processor.
 ///
 /// # Errors
-/// When the GPU that is asked for cannot be used: why, and what to do.
+/// When the requested GPU cannot be used; the message states why and what to do.
 pub fn choose(asked: Option<Place>, gpus: &Gpus) -> anyhow::Result<Device> {
     match asked {
         Some(Place::Cpu) => Ok(Device::Cpu),
@@ -229,10 +229,10 @@ pub fn choose(asked: Option<Place>, gpus: &Gpus) -> anyhow::Result<Device> {
 }
 
 impl Compute {
-    /// Settles device and type, and sets the number of threads.
+    /// Determines device and type, and sets the number of threads.
     ///
     /// # Errors
-    /// When the GPU that is asked for cannot be used, or there is no thread.
+    /// When the requested GPU cannot be used, or `--threads` is 0.
     pub fn resolve(&self) -> anyhow::Result<(Device, Kind)> {
         match self.threads {
             Some(Count::Of(threads)) => {
@@ -242,7 +242,7 @@ impl Compute {
             Some(Count::Auto) => eprintln!("{}", threads::choose()?),
             None => {}
         }
-        // The processor is always there, and libtorch need not look for a GPU.
+        // The processor always exists, so libtorch need not look for a GPU.
         let device = if self.device == Some(Place::Cpu) {
             Device::Cpu
         } else {
@@ -275,7 +275,7 @@ pub fn has_fast_bf16() -> bool {
     }
 }
 
-/// The type's name as in `--dtype`.
+/// Name of the type as in `--dtype`.
 #[must_use]
 pub fn name(kind: Kind) -> &'static str {
     match kind {
@@ -285,7 +285,7 @@ pub fn name(kind: Kind) -> &'static str {
     }
 }
 
-/// This machine with the device, the type and the threads of the arithmetic, for a run's record.
+/// Description of this machine with device, data type and thread count, for a run's record.
 #[must_use]
 pub fn hardware(device: Device, kind: Kind) -> Hardware {
     let place = match device {

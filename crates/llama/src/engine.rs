@@ -1,9 +1,9 @@
-//! Batched generation with continuous batching over a paged cache: sequences share steps and leave one by one, a
-//! waiting one takes the place of a finished one at once, equal beginnings are computed once.
+//! Batched generation with continuous batching over a paged cache. Sequences share steps and finish one by one. A waiting
+//! sequence takes the slot of a finished one at once. Common prefixes are computed once.
 //!
-//! A sequence is admitted when its maximum length fits into the cache, so that none is ever put aside half done. The
-//! numbers of a sequence do not depend on its neighbours (see [`crate::Kernels`] for how), and each draws from its own
-//! generator: a sequence has the same bits alone and in any company.
+//! A sequence is admitted only when its maximal length fits into the cache, so no sequence is ever preempted. The values of a
+//! sequence do not depend on the other sequences of the batch (see [`crate::Kernels`] for how), and each sequence has its own
+//! random number generator. So a sequence has the same bits alone and in any batch.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,31 +17,32 @@ use crate::pages::{PAGE, PagePool};
 use crate::request::{GenerateError, Next, Request, RequestId};
 use crate::sampling::{Choice, LogitsProcessor, Sampler, all_finite};
 
-/// Prompts whose last logits are kept for later requests with the same prompt.
+/// Number of prompts whose last logits are kept for later requests with the same prompt.
 const PROMPTS_KEPT: usize = 8;
 
-/// How to run an engine.
+/// Options of an engine.
 #[derive(Debug, Clone, Default)]
 pub struct EngineOptions {
-    /// Sequences decoded together; at least 1.
+    /// Maximal number of sequences that are decoded together; at least 1.
     pub slots: usize,
-    /// Tokens that the cache holds. By default `slots` whole contexts, or as much as half of the free memory.
+    /// Capacity of the cache in tokens. By default `slots` whole contexts, limited to half of the free memory (four fifths on a
+    /// GPU).
     pub cache_tokens: Option<usize>,
-    /// Which arithmetic to use.
+    /// Compute backend.
     pub kernels: Kernels,
 }
 
-/// A sequence in its slot.
+/// A sequence that occupies a slot.
 struct Active {
     id: RequestId,
     request: Request,
     sampler: Sampler,
     processor: Option<Box<dyn LogitsProcessor>>,
-    /// Its pages, for its whole length at most.
+    /// Its pages, enough for its maximal length.
     pages: Vec<u32>,
-    /// The prompt and what was generated. All but the last are in the cache, once the prompt is.
+    /// The prompt and the generated tokens. Once the prompt is computed, all but the last token are in the cache.
     tokens: Vec<i64>,
-    /// How many tokens are in the cache.
+    /// Number of tokens in the cache.
     cached: usize,
     limit: usize,
 }
@@ -52,38 +53,38 @@ impl Active {
     }
 }
 
-/// What is kept of a prompt for others like it: its pages (shared; the last one, if it is not full, in a copy of its
-/// own) and the logits after it.
+/// A prompt kept for later requests with the same prompt: its pages (shared, except that a last page that is not full is a
+/// copy) and the logits after it.
 struct KeptPrompt {
     tokens: Vec<i64>,
     pages: Vec<u32>,
     logits: Arc<Vec<f32>>,
 }
 
-/// A slot whose prompt was found whole, with the logits after it.
+/// A slot whose whole prompt was found in the cache, with the logits after the prompt.
 type KeptLogits = (usize, Arc<Vec<f32>>);
 
-/// What an engine has done since it was made.
+/// Counters of an engine since its creation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EngineCounts {
-    /// Steps taken.
+    /// Number of steps.
     pub steps: u64,
-    /// Tokens of prompts that were computed.
+    /// Number of prompt tokens that were computed.
     pub prompt_tokens: u64,
-    /// Tokens of prompts that were found in the cache.
+    /// Number of prompt tokens that were found in the cache.
     pub cached_tokens: u64,
-    /// Tokens generated.
+    /// Number of generated tokens.
     pub generated_tokens: u64,
 }
 
-/// A request that waits for a slot.
+/// A request that is waiting for a slot.
 struct Waiting {
     id: RequestId,
     request: Request,
     processor: Option<Box<dyn LogitsProcessor>>,
 }
 
-/// A generator over a model. It keeps the weights as they are when it is made.
+/// Generates sequences with a model. The engine uses the weights as they are when it is created.
 pub struct Engine {
     context: usize,
     pub(crate) vocab: i64,
@@ -95,7 +96,7 @@ pub struct Engine {
     kept: VecDeque<KeptPrompt>,
     next_id: RequestId,
     counts: EngineCounts,
-    /// The last step's logits, kept for their memory.
+    /// The logits of the last step; the buffer is reused.
     logits: Vec<f32>,
 }
 
@@ -103,7 +104,7 @@ impl Engine {
     /// An engine that decodes up to `slots` sequences together, with default options.
     ///
     /// # Errors
-    /// [`GenerateError::Engine`] when there is no memory.
+    /// [`GenerateError::Engine`] when there is not enough memory.
     pub fn new(model: &Llama, slots: usize) -> Result<Self, GenerateError> {
         Self::with_options(model, EngineOptions { slots, ..EngineOptions::default() })
     }
@@ -111,7 +112,7 @@ impl Engine {
     /// An engine with options.
     ///
     /// # Errors
-    /// [`GenerateError::Engine`] when there is no memory.
+    /// [`GenerateError::Engine`] when there is not enough memory.
     pub fn with_options(model: &Llama, options: EngineOptions) -> Result<Self, GenerateError> {
         let (config, slots) = (model.config(), options.slots.max(1));
         let context = config.max_position_embeddings as usize;
@@ -139,17 +140,17 @@ impl Engine {
         })
     }
 
-    /// The longest prompt and answer together, in tokens.
+    /// Maximal length of prompt and answer together, in tokens.
     pub fn context(&self) -> usize {
         self.context
     }
 
-    /// Tokens that the cache holds.
+    /// Capacity of the cache in tokens.
     pub fn cache_tokens(&self) -> usize {
         self.pool.len() * PAGE
     }
 
-    /// A sentence where the cache holds fewer whole contexts than there are slots: longer sequences then wait for each other.
+    /// A sentence if the cache holds fewer whole contexts than there are slots, so that long sequences wait for each other.
     #[must_use]
     pub fn crowding(&self) -> Option<String> {
         let (slots, whole) = (self.slots.len(), self.pool.len() / self.context.div_ceil(PAGE));
@@ -162,27 +163,27 @@ impl Engine {
         })
     }
 
-    /// Tokens of the cache that no sequence has taken.
+    /// Number of cache tokens that no sequence occupies.
     pub fn free_cache_tokens(&self) -> usize {
         self.pool.available() * PAGE
     }
 
-    /// Sequences that are being generated.
+    /// Number of sequences that are being generated.
     pub fn running(&self) -> usize {
         self.slots.iter().flatten().count()
     }
 
-    /// Requests that wait for a slot.
+    /// Number of requests that are waiting for a slot.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// What was done so far.
+    /// The counters so far.
     pub fn counts(&self) -> EngineCounts {
         self.counts
     }
 
-    /// What is wrong with a request, if anything is.
+    /// Checks whether the engine can serve a request.
     ///
     /// # Errors
     /// See [`GenerateError`]; `index` is 0.
@@ -210,12 +211,12 @@ impl Engine {
         request.sampling.check().map_err(GenerateError::Sampling)
     }
 
-    /// The most tokens that can be generated for a request: its maximum, or what the context leaves.
+    /// Maximal number of tokens that can be generated for a request: its own maximum, or what the context leaves.
     pub fn limit(&self, request: &Request) -> usize {
         request.max_new_tokens.min(self.context.saturating_sub(request.prompt.len()))
     }
 
-    /// Takes a request into the queue.
+    /// Adds a request to the queue.
     ///
     /// # Errors
     /// See [`Engine::check`].
@@ -223,8 +224,8 @@ impl Engine {
         self.submit_processed(request, None)
     }
 
-    /// Takes a request into the queue whose logits go through `processor` before each token is chosen. A sentence of
-    /// the processor ends the sequence as [`GenerateError::Sampling`].
+    /// Adds a request to the queue. Its logits pass through `processor` before each token is chosen. An error of the processor
+    /// ends the sequence with [`GenerateError::Sampling`].
     ///
     /// # Errors
     /// See [`Engine::check`].
@@ -240,7 +241,7 @@ impl Engine {
         Ok(id)
     }
 
-    /// Forgets a request, wherever it is; its room is free at once.
+    /// Removes a request, waiting or running. Its cache pages are free at once.
     pub fn cancel(&mut self, id: RequestId) {
         self.waiting.retain(|waiting| waiting.id != id);
         for slot in 0..self.slots.len() {
@@ -250,14 +251,14 @@ impl Engine {
         }
     }
 
-    /// Whether nothing runs and nothing waits.
+    /// Whether no request is running or waiting.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.slots.iter().all(Option::is_none)
     }
 
-    /// Generates all requests. `on_token(request, choice)` is called for every token as it is chosen, in order within a
-    /// request; what it returns decides whether the sequence goes on. A sequence that reaches `max_new_tokens` or the
-    /// end of the context ends there.
+    /// Generates all requests. Calls `on_token(request, choice)` for every chosen token, in order within a request; the return
+    /// value decides whether the sequence continues. A sequence that reaches `max_new_tokens` or the end of the context ends
+    /// there.
     ///
     /// All requests are checked before the first token.
     ///
@@ -290,12 +291,12 @@ impl Engine {
         Err(failure)
     }
 
-    /// One step: admits what fits, computes one token of every sequence and a piece of the prompts that are not
-    /// computed yet, chooses. `on_token(id, choice)` hears of each token, or that a sequence failed; what it returns
-    /// decides whether that sequence goes on. A sequence that reaches its limit is over without being told.
+    /// Runs one step: admits waiting requests, computes one token of every sequence and a part of the prompts that are not
+    /// computed yet, and chooses tokens. Calls `on_token(id, choice)` for each token, or with the error if a sequence failed;
+    /// the return value decides whether that sequence continues. A sequence that reaches its limit ends without a further call.
     ///
     /// # Errors
-    /// [`GenerateError::Engine`] when libtorch fails; all requests are forgotten then.
+    /// [`GenerateError::Engine`] when libtorch fails; all requests are then removed.
     pub fn step(
         &mut self,
         on_token: &mut dyn FnMut(RequestId, Result<Choice, GenerateError>) -> Next,
@@ -333,8 +334,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives waiting requests, first come first served, the idle slots and the pages they may need. Returns the slots
-    /// whose prompt was found whole, with the logits after it.
+    /// Assigns idle slots, and the pages that they may need, to waiting requests, first come first served. Returns the slots
+    /// whose whole prompt was found in the cache, with the logits after it.
     fn admit(&mut self) -> Result<Vec<KeptLogits>, GenerateError> {
         let mut ready = Vec::new();
         while let (Some(slot), Some(Waiting { request, .. })) =
@@ -361,7 +362,7 @@ impl Engine {
                 self.pool.release(&shared);
                 match kept {
                     Some(kept) if self.slots.iter().all(Option::is_none) => {
-                        // It alone stands in the way: its last page is the one that is missing.
+                        // Only the kept prompt blocks the request: the missing page is its last one.
                         self.pool.release(&kept.pages);
                         continue;
                     }
@@ -372,7 +373,7 @@ impl Engine {
             let Some(Waiting { id, request, processor }) = self.waiting.pop_front() else { break };
             let pages = [&shared[..], &own].concat();
             let cached = if let Some(kept) = kept {
-                // Copy on write: the part of a page is the sequence's own before it writes into it.
+                // Copy on write: a partly filled page is copied before the sequence writes into it.
                 if let Some(&partial) = kept.pages.get(shared.len()) {
                     self.backend.copy_page(partial, own[0]).map_err(GenerateError::Engine)?;
                 }
@@ -390,7 +391,7 @@ impl Engine {
         Ok(ready)
     }
 
-    /// Whether a running sequence is about to compute what this prompt could then share.
+    /// Whether a running sequence is about to compute a prefix that this prompt could then share.
     fn is_under_way(&self, prompt: &[i64], found_pages: usize) -> bool {
         self.slots.iter().flatten().filter(|active| active.is_prefilling()).any(|active| {
             let other = &active.request.prompt;
@@ -400,7 +401,7 @@ impl Engine {
         })
     }
 
-    /// `count` pages, for which kept prompts are given up if need be; or none.
+    /// Takes `count` pages, evicting kept prompts if necessary; `None` if there are not enough.
     pub(crate) fn take_pages(&mut self, count: usize) -> Option<Vec<u32>> {
         while self.pool.available() < count {
             let kept = self.kept.pop_front()?;
@@ -409,14 +410,13 @@ impl Engine {
         (0..count).map(|_| self.pool.take()).collect()
     }
 
-    /// Computes the next tokens of all slots; returns the slots that choose one now, whose logits stand in
-    /// `self.logits`.
+    /// Computes the next tokens of all slots. Returns the slots that now choose a token; their logits are in `self.logits`.
     fn compute(&mut self) -> Result<Vec<usize>, GenerateError> {
         let mut room = if self.backend.is_invariant() { Backend::PROMPT_ROWS } else { usize::MAX };
         let mut parts = Vec::new();
         for (slot, active) in self.slots.iter().enumerate() {
             let Some(active) = active else { continue };
-            // A prompt that was found whole chooses from the kept logits first.
+            // A prompt that was found completely chooses from the kept logits first.
             let rest = active.tokens.len() - active.cached;
             let rows = if active.is_prefilling() { rest.min(room) } else { rest };
             if active.is_prefilling() {
@@ -460,8 +460,8 @@ impl Engine {
         Ok(chosen)
     }
 
-    /// Keeps the prompt that was just computed in `slot` with row `row` of the logits, if there is a page for its last
-    /// part.
+    /// Keeps the prompt that was just computed in `slot`, with row `row` of the logits. Does nothing if there is no page for
+    /// the copy of its last, partly filled page.
     fn keep_prompt(&mut self, slot: usize, row: usize) -> Result<(), GenerateError> {
         let Some(active) = &self.slots[slot] else { return Ok(()) };
         let full = active.tokens.len() / PAGE;
@@ -483,7 +483,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Chooses a token for each slot, in order, from its logits, on all threads.
+    /// Chooses a token for each slot from its logits, in the order of the slots, on all threads.
     fn choose(&mut self, rows: Vec<(usize, &mut [f32])>) -> Vec<(usize, Result<Choice, GenerateError>)> {
         struct Job<'a> {
             slot: usize,
@@ -523,7 +523,7 @@ impl Engine {
         done.collect()
     }
 
-    /// Forgets all requests and all that was kept.
+    /// Removes all requests and everything that was kept.
     fn reset(&mut self) {
         self.waiting.clear();
         (0..self.slots.len()).for_each(|slot| self.finish(slot));
@@ -532,7 +532,7 @@ impl Engine {
         }
     }
 
-    /// Takes a sequence out of its slot; what it computed can be found by later ones.
+    /// Removes a sequence from its slot. Its pages can be found by later requests.
     fn finish(&mut self, slot: usize) {
         let Some(active) = self.slots[slot].take() else { return };
         if self.backend.is_invariant() {

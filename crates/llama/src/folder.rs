@@ -1,4 +1,4 @@
-//! A model folder as users know it: weights, tokenizer and chat template together.
+//! A model folder: weights, tokenizer and chat template.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::model::Llama;
 
 /// A model with its tokenizer and chat template.
 pub struct ModelFolder {
-    /// Where it was loaded from.
+    /// Path that it was loaded from.
     pub path: PathBuf,
     /// The model.
     pub model: Llama,
@@ -20,12 +20,12 @@ pub struct ModelFolder {
     pub tokenizer: Tokenizer,
     /// The chat template; base models have none.
     pub template: Option<ChatTemplate>,
-    /// Ids that end an answer: the configuration's, the generation configuration's and the tokenizer's.
+    /// Token ids that end an answer: those of the configuration, the generation configuration and the tokenizer.
     pub stop_ids: Vec<i64>,
 }
 
 impl ModelFolder {
-    /// Loads everything in `path`; the weights in `kind` or as they are stored.
+    /// Loads everything in `path`; the weights in `kind` or as stored.
     pub fn load(path: &Path, kind: Option<Kind>, device: Device) -> Result<Self, ModelError> {
         let tokenizer = Tokenizer::from_dir(path)?;
         let template = ChatTemplate::from_dir(path)?;
@@ -44,8 +44,8 @@ impl ModelFolder {
         Ok(Self { path: path.to_owned(), model, tokenizer, template, stop_ids })
     }
 
-    /// A token to pad with that ends no answer. The tokenizer's own will do unless it ends a turn, as in many models: for a
-    /// text's last token, transformers would then take the one before.
+    /// A padding token that does not end an answer. It is the tokenizer's own unless that ends a turn, as in many models:
+    /// transformers would then take the token before it for a text's last token.
     #[must_use]
     pub fn padding(&self) -> Option<u32> {
         let own = self.tokenizer.named_tokens().get("pad_token").and_then(|token| self.tokenizer.id_of(token));
@@ -53,13 +53,12 @@ impl ModelFolder {
         own.into_iter().chain(special).find(|&id| !self.stop_ids.contains(&i64::from(id)))
     }
 
-    /// The token ids of a prompt that the model is to answer: the conversation in the chat template, ready for the
-    /// assistant's turn.
+    /// The token ids of a prompt: the conversation in the chat template, up to the start of the assistant's turn.
     pub fn encode_prompt(&self, messages: &[Message]) -> Result<Vec<i64>, ModelError> {
         self.encode_with_tools(messages, &[])
     }
 
-    /// The same with functions that the model may call; an error where the template does not write them.
+    /// The same with functions that the model may call; an error if the template does not support functions.
     pub fn encode_with_tools(&self, messages: &[Message], tools: &[Value]) -> Result<Vec<i64>, ModelError> {
         let template = self.template.as_ref().ok_or_else(|| ModelError::NoTemplate(self.path.display().to_string()))?;
         let render = RenderOptions { tools: tools.to_vec(), ..RenderOptions::default() };

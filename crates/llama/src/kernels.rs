@@ -1,11 +1,11 @@
-//! What is computed between the matrix products, by either kind of [`Operators`].
+//! The operators between the matrix products, in both implementations of [`Operators`].
 
 use tch::{Kind, Tensor};
 use torch_ext::OpError;
 
 use crate::pass::Operators;
 
-/// Whether operators on `x` are the fused ones of training.
+/// Whether `x` is computed by the fused operators of training.
 pub(crate) fn trains_fused(operators: Operators, x: &Tensor) -> bool {
     operators == Operators::Fused && torch_ext::trains_fused(x)
 }

@@ -1,4 +1,4 @@
-//! Keys and values of the tokens already seen, in pages, for libtorch's operators.
+//! Paged cache of keys and values for libtorch's operators.
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::decoder::Segment;
@@ -8,17 +8,18 @@ use crate::attention::{Attend, Causal, LayerContext, scaled_dot_product};
 use crate::config::LlamaConfig;
 use crate::pages::PAGE;
 
-/// Pages that attention looks over at a time. Vector instructions add up whole blocks alike and a rest in another
-/// order, so a sequence would have other last bits beside a longer one if there ever were a rest.
+/// Number of pages in a block of keys. Attention always processes whole blocks. Vector instructions sum whole blocks in one
+/// order and a remainder in another, so with a remainder the last bits of a sequence would depend on longer sequences in the
+/// batch.
 const BLOCK_PAGES: usize = 64 / PAGE;
 
-/// For each layer, keys and values `[pages, PAGE, kv_heads, head_dim]`. Grows as higher pages come into use.
+/// Keys and values of each layer, `[pages, PAGE, kv_heads, head_dim]`. The cache grows when higher pages come into use.
 pub struct PagedCache {
     keys: Vec<Tensor>,
     values: Vec<Tensor>,
-    /// Pages that there may be; the one behind them is for rows without a sequence.
+    /// Maximal number of pages; one more page after them is for rows without a sequence.
     pages: usize,
-    /// Pages that there are.
+    /// Number of allocated pages.
     capacity: usize,
 }
 
@@ -30,7 +31,7 @@ impl PagedCache {
         Self { keys: empty(), values: empty(), pages, capacity: 0 }
     }
 
-    /// Makes room for the pages below `pages`: doubled, so that the copies stay rare. The idle rows' page is the last.
+    /// Allocates the pages below `pages`. The capacity is doubled, so that copies are rare. The page of idle rows is the last.
     pub fn reserve(&mut self, pages: usize) -> Result<(), OpError> {
         if pages <= self.capacity {
             return Ok(());
@@ -47,10 +48,10 @@ impl PagedCache {
         Ok(())
     }
 
-    /// Copies a page of all layers to another page, for which it makes room first.
+    /// Copies a page of all layers to another page, after allocating it.
     ///
     /// # Errors
-    /// When libtorch cannot make room.
+    /// When libtorch cannot allocate memory.
     pub fn copy_page(&mut self, from: u32, to: u32) -> Result<(), OpError> {
         self.reserve(from.max(to) as usize + 1)?;
         catch(|| {
@@ -66,13 +67,13 @@ impl PagedCache {
     }
 }
 
-/// Writes `new`, `[tokens, kv_heads, head_dim]`, into the places `rows` of a layer's pages.
+/// Writes `new`, `[tokens, kv_heads, head_dim]`, to the positions `rows` of a layer's pages.
 fn keep(cache: &Tensor, rows: &Tensor, new: &Tensor) {
     let shape = cache.size();
     let _ = cache.view([shape[0] * shape[1], shape[2], shape[3]]).index_copy_(0, rows, new);
 }
 
-/// Attention of one whole prompt, a row of its own, whose keys and values are kept.
+/// Attention of one whole prompt in its own row; stores its keys and values.
 pub struct Prefill<'a> {
     cache: &'a PagedCache,
     pages: &'a [u32],
@@ -80,7 +81,7 @@ pub struct Prefill<'a> {
 }
 
 impl<'a> Prefill<'a> {
-    /// Keeps into `pages`, which must have room for the prompt.
+    /// Stores into `pages`, which must have room for the prompt.
     pub fn new(cache: &'a PagedCache, pages: &'a [u32]) -> Self {
         Self { cache, pages, rows: None }
     }
@@ -101,21 +102,21 @@ impl Attend for Prefill<'_> {
     }
 }
 
-/// Attention of one new token in every row, at the position that follows what its sequence holds.
+/// Attention of one new token in every row, at the position after the cached tokens of its sequence.
 pub struct Decode<'a> {
     cache: &'a PagedCache,
     lengths: Vec<i64>,
-    /// Where each row's new token goes when pages are taken as one dimension.
+    /// Index of each row's new token in the flattened pages.
     rows: Tensor,
-    /// The pages of every row, one after the other, each row padded to the longest.
+    /// The pages of all rows, each row padded to the number of pages of the longest.
     pages: Tensor,
     pages_each: i64,
-    /// Additive masks `[rows, 1, 1, longest]`, by window.
+    /// Additive masks `[rows, 1, 1, longest]`, one for each window.
     masks: Vec<(Option<i64>, Tensor)>,
 }
 
 impl<'a> Decode<'a> {
-    /// One token of each segment; a segment without pages is an idle row.
+    /// One token for each segment. A segment without pages is an idle row.
     pub fn new(cache: &'a PagedCache, segments: &[&Segment]) -> Self {
         let device = cache.keys[0].device();
         let lengths: Vec<i64> = segments.iter().map(|segment| segment.start as i64).collect();
@@ -168,11 +169,11 @@ impl Decode<'_> {
         };
         let (keys, values) = (extend(&self.cache.keys[layer], k), extend(&self.cache.values[layer], v));
         if rows == 1 {
-            // The kernel that transformers takes for one sequence: in bfloat16 the last bit decides near ties.
+            // The same kernel that transformers uses for one sequence: in bfloat16 the last bit decides near ties.
             return Ok(scaled_dot_product(q, &keys, &values, Some(&mask), false));
         }
-        // The queries of a group look over the same keys: as a short sequence they share one pass over them, which in
-        // bfloat16 is four times faster than libtorch's grouped attention of single tokens.
+        // The queries of a group attend to the same keys. Treated as a short sequence, they share one pass over the keys, which
+        // in bfloat16 is four times faster than libtorch's grouped attention of single tokens.
         let grouped = q.view([rows, kv_heads, heads / kv_heads, head_dim]).transpose(1, 2);
         let seen = scaled_dot_product(&grouped, &keys, &values, Some(&mask), false);
         Ok(seen.transpose(1, 2).reshape([rows, 1, heads, head_dim]))
@@ -196,7 +197,7 @@ mod tests {
         for tensor in cache.keys.iter_mut().chain(&mut cache.values) {
             let _ = tensor.get(3).fill_(2.0);
         }
-        // The idle rows' page, the first page behind it, and one far behind.
+        // The page of idle rows, the first page after it, and a page far after it.
         for to in [64, 129, 299] {
             cache.copy_page(3, to).unwrap();
             for tensor in cache.keys.iter().chain(&cache.values) {

@@ -1,4 +1,4 @@
-//! The model: configuration, weights in and out, LoRA, attention over rows, packed rows and caches, and generation.
+//! The model: configuration, loading and saving of weights, LoRA, attention over rows, packed rows and caches, and generation.
 //!
 //! ```no_run
 //! use llama::{Llama, ModelFolder};

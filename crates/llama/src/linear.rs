@@ -1,4 +1,4 @@
-//! A projection and the low-rank update that may sit on it.
+//! A linear layer with an optional low-rank update.
 
 use tch::Tensor;
 use torch_ext::{Generator, InputOp, OpError, Projection, catch, projections};
@@ -14,7 +14,7 @@ pub struct Lora {
     pub b: Tensor,
     /// `alpha / rank`, or `alpha / sqrt(rank)` for rank-stabilised LoRA.
     pub scale: f64,
-    /// Share of the update's inputs that are dropped in training, see [`crate::Pass::dropout`].
+    /// Dropout rate of the update's input in training, see [`crate::Pass::dropout`].
     pub dropout: f64,
 }
 
@@ -29,10 +29,10 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// `[..., in]` to `[..., out]`. With `masks`, the update's inputs are dropped as it says.
+    /// Maps `[..., in]` to `[..., out]`. With `masks`, applies dropout to the input of the update.
     ///
     /// # Errors
-    /// When shapes, types or devices do not fit.
+    /// When shapes, types or devices do not match.
     pub fn forward(&self, x: &Tensor, masks: Option<&mut Generator>) -> Result<Tensor, OpError> {
         let y = product(x, &self.weight, self.bias.as_ref())?;
         let Some(Lora { a, b, scale, dropout }) = &self.lora else { return Ok(y) };
@@ -44,12 +44,12 @@ impl Linear {
         catch(|| Ok(y + update * *scale))
     }
 
-    /// Whether inputs of a low-rank update are to be dropped in training.
+    /// Whether the update's input has dropout in training.
     pub(crate) fn drops(&self) -> bool {
         self.lora.as_ref().is_some_and(|lora| lora.dropout > 0.0)
     }
 
-    /// Another handle on the same parameters.
+    /// A second handle on the same parameters.
     pub fn shallow_clone(&self) -> Self {
         let lora = |lora: &Lora| Lora {
             a: lora.a.shallow_clone(),
@@ -64,7 +64,7 @@ impl Linear {
         }
     }
 
-    /// Adds the low-rank update to the weight and drops it. Done in float32, rounded once to the weight's type.
+    /// Adds the low-rank update to the weight and removes it. Computed in float32 and rounded once to the weight's type.
     pub fn merge(&mut self) {
         if let Some(Lora { a, b, scale, .. }) = self.lora.take() {
             let _no_grad = tch::no_grad_guard();
@@ -75,8 +75,8 @@ impl Linear {
     }
 }
 
-/// Several projections of one input, after what stands before them. The plain chain of operators, or in training on a
-/// processor one operator that keeps less and sums less.
+/// Several projections of one input, including the operation before them. Computed by the plain operators, or in training on a
+/// processor by one fused operator that keeps fewer activations.
 pub(crate) fn project<const N: usize>(
     operators: Operators,
     mut masks: Option<&mut Generator>,
@@ -109,7 +109,7 @@ pub(crate) fn project<const N: usize>(
     outputs.try_into().map_err(|all: Vec<Tensor>| OpError::of(format!("{} results of {N} projections", all.len())))
 }
 
-/// `x wᵀ + b` on the fastest route.
+/// `x wᵀ + b` by the fastest implementation.
 pub(crate) fn product(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor, OpError> {
     torch_ext::linear(x, w, b).map_err(|error| {
         error.context(format!("linear of x {:?} {:?} and w {:?} {:?}", x.size(), x.kind(), w.size(), w.kind()))

@@ -1,4 +1,4 @@
-//! Weights in and out of Hugging Face folders.
+//! Loads weights from Hugging Face folders and saves them.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -12,13 +12,13 @@ use crate::model::Llama;
 /// Why a model cannot be loaded or saved.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// `config.json` is at fault.
+    /// `config.json` is faulty.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A weight file is at fault.
+    /// A weight file is faulty.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// A tensor has another shape than the configuration asks for.
+    /// A tensor's shape differs from that of the configuration.
     #[error("{folder}: tensor {name} has shape {found:?}, but config.json asks for {expected:?}")]
     Shape {
         /// The model folder.
@@ -27,10 +27,10 @@ pub enum ModelError {
         name: String,
         /// Its shape.
         found: Vec<usize>,
-        /// The shape that was expected.
+        /// The shape that the configuration requires.
         expected: Vec<i64>,
     },
-    /// A tensor has a type that a model cannot compute in.
+    /// A tensor has a type that models do not support.
     #[error("{folder}: tensor {name} has type {dtype:?}; float32, float16 and bfloat16 are supported")]
     Type {
         /// The model folder.
@@ -40,16 +40,16 @@ pub enum ModelError {
         /// Its type.
         dtype: DType,
     },
-    /// The folder holds tensors that the configuration has no place for.
+    /// The folder contains tensors that the configuration does not use.
     #[error(
         "{folder}: {count} tensors have no place in this architecture, the first is {first}; is config.json of another model?"
     )]
     Unused {
         /// The model folder.
         folder: String,
-        /// How many.
+        /// Number of these tensors.
         count: usize,
-        /// One of them.
+        /// The first of them.
         first: String,
     },
     /// A reward model where a language model is expected.
@@ -60,10 +60,10 @@ pub enum ModelError {
         /// The architecture that its `config.json` names.
         architecture: String,
     },
-    /// Tied embeddings with a head of its own.
+    /// The configuration declares tied embeddings, but the files contain a different output head.
     #[error("{0}: config.json says tie_word_embeddings, but lm_head.weight differs from model.embed_tokens.weight")]
     NotTied(String),
-    /// libtorch refused an operation.
+    /// libtorch reported an error.
     #[error(transparent)]
     Torch(#[from] torch_ext::OpError),
     /// A file cannot be read or written.
@@ -71,28 +71,28 @@ pub enum ModelError {
     Io {
         /// The file.
         path: String,
-        /// The system's reason.
+        /// The system's error.
         cause: std::io::Error,
     },
-    /// A LoRA adapter is at fault.
+    /// A LoRA adapter is faulty.
     #[error("{0}")]
     Adapter(String),
-    /// The tokenizer knows more tokens than the model has embeddings for.
+    /// The tokenizer has more tokens than the model has embeddings.
     #[error(
         "{folder}: the tokenizer has {tokenizer} tokens, the model only {model} embeddings; are the files of one model?"
     )]
     Vocabulary {
         /// The model folder.
         folder: String,
-        /// Tokens that the tokenizer knows.
+        /// Number of tokens of the tokenizer.
         tokenizer: usize,
-        /// Rows of the embedding table.
+        /// Number of rows of the embedding table.
         model: i64,
     },
-    /// A conversation for a model without a chat template.
+    /// A conversation was given to a model without a chat template.
     #[error("{0} has no chat template (a base model?): give it plain text, or a folder with chat_template.jinja")]
     NoTemplate(String),
-    /// The tokenizer or the chat template is at fault.
+    /// The tokenizer or the chat template is faulty.
     #[error(transparent)]
     Chat(#[from] chat::ChatError),
 }
@@ -104,8 +104,8 @@ impl From<tch::TchError> for ModelError {
 }
 
 impl Llama {
-    /// Loads the model of a Hugging Face folder (`config.json`, `model.safetensors` or shards with their index), in the
-    /// type of the files or in `kind`. Every tensor must be there, in the right shape, and none be left over.
+    /// Loads the model of a Hugging Face folder (`config.json`, `model.safetensors` or shards with their index), in `kind` or
+    /// in the type of the files. Every tensor must exist with the right shape, and there must be no other tensors.
     pub fn load(folder: &Path, kind: Option<Kind>, device: Device) -> Result<Self, ModelError> {
         let config = LlamaConfig::from_dir(folder)?;
         let checkpoint = Checkpoint::open(folder)?;
@@ -131,8 +131,8 @@ impl Llama {
         Ok(model)
     }
 
-    /// Writes `config.json` and the weights into `folder`, in `kind` or as they are. Tokenizer files are not the model's
-    /// business. The files are read back and compared before they get their names.
+    /// Writes `config.json` and the weights into `folder`, in `kind` or in the model's type. Tokenizer files are not written.
+    /// The files are read back and compared before they are renamed to their final names.
     pub fn save(&self, folder: &Path, kind: Option<Kind>) -> Result<(), ModelError> {
         let kind = kind.unwrap_or(self.kind());
         let parameters = self.named_parameters();
@@ -154,22 +154,22 @@ impl Llama {
 /// The type of the weights in a model folder.
 ///
 /// # Errors
-/// When there are none, or no model computes in it.
+/// When there are no weights, or models do not support their type.
 pub fn weights_kind(folder: &Path) -> Result<Kind, ModelError> {
     stored_kind(&Checkpoint::open(folder)?, folder)
 }
 
-/// A weight of a model's files in float32 on the processor; none if they have no tensor of that name.
+/// A weight of a model's files in float32 on the processor; `None` if the files have no tensor of that name.
 ///
 /// # Errors
-/// When its type is none that a model computes in.
+/// When models do not support its type.
 pub fn float32_weight(checkpoint: &Checkpoint, folder: &Path, name: &str) -> Result<Option<Tensor>, ModelError> {
     let Ok(view) = checkpoint.tensor(name) else { return Ok(None) };
     let shape: Vec<i64> = view.shape.iter().map(|&size| size as i64).collect();
     read(checkpoint, folder, name, &shape, Kind::Float, Device::Cpu).map(Some)
 }
 
-/// The bytes of a tensor as `kind`, little endian, row by row.
+/// The bytes of a tensor converted to `kind`: little endian, in row-major order.
 pub fn to_bytes(tensor: &Tensor, kind: Kind) -> Result<Vec<u8>, ModelError> {
     let flat = tensor.to_device(Device::Cpu).to_kind(kind).contiguous();
     let size = kind.elt_size_in_bytes();
@@ -178,10 +178,10 @@ pub fn to_bytes(tensor: &Tensor, kind: Kind) -> Result<Vec<u8>, ModelError> {
     Ok(bytes)
 }
 
-/// One tensor of a checkpoint, checked against the shape that the configuration asks for, and converted.
+/// One tensor of a checkpoint: checked against the shape that the configuration requires, and converted.
 ///
 /// # Errors
-/// When it is missing, or has another shape or a type that no model computes in.
+/// When it is missing, or has another shape, or a type that models do not support.
 pub fn read(
     checkpoint: &Checkpoint,
     folder: &Path,
@@ -208,7 +208,7 @@ pub fn read(
     Ok(tensor.f_to_device(device)?.f_to_kind(kind)?)
 }
 
-/// The type of the checkpoint's first tensor, which is that of all of them in the files of these families.
+/// The type of the embedding table, which in the files of these families is the type of all tensors.
 pub(crate) fn stored_kind(checkpoint: &Checkpoint, folder: &Path) -> Result<Kind, ModelError> {
     let view = checkpoint.tensor("model.embed_tokens.weight")?;
     torch_kind(view.dtype).ok_or_else(|| ModelError::Type {
@@ -218,7 +218,7 @@ pub(crate) fn stored_kind(checkpoint: &Checkpoint, folder: &Path) -> Result<Kind
     })
 }
 
-/// libtorch's name of a floating type.
+/// The type of libtorch for a floating-point type of a file; `None` if models do not support it.
 pub fn torch_kind(dtype: DType) -> Option<Kind> {
     match dtype {
         DType::F32 => Some(Kind::Float),
@@ -228,7 +228,7 @@ pub fn torch_kind(dtype: DType) -> Option<Kind> {
     }
 }
 
-/// The name of a floating type in a safetensors file.
+/// The name of a floating-point type in a safetensors file.
 pub(crate) fn dtype(kind: Kind) -> Option<DType> {
     match kind {
         Kind::Float => Some(DType::F32),
@@ -238,7 +238,7 @@ pub(crate) fn dtype(kind: Kind) -> Option<DType> {
     }
 }
 
-/// What the model did not use must be harmless: rotary tables of old files, and a copy of tied embeddings.
+/// Checks tensors that the model did not use. Only rotary tables of old files and a copy of tied embeddings are allowed.
 pub(crate) fn check_rest(
     checkpoint: &Checkpoint,
     folder: &Path,

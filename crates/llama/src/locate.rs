@@ -1,13 +1,13 @@
-//! Models by name or path.
+//! Finds models by name or path.
 
 use std::path::{Path, PathBuf};
 
-/// The folder where models that were fetched or imported are kept, one folder a name.
+/// The folder of downloaded and imported models, with one folder for each name.
 pub fn models_dir() -> anyhow::Result<PathBuf> {
     Ok(pinned::cache_dir()?.join("models"))
 }
 
-/// The folder of a model given as users give it: a path to a folder, or a name in the cache.
+/// The folder of a model that is given as a path to a folder or as a name in the cache.
 pub fn locate(name_or_path: &str) -> anyhow::Result<PathBuf> {
     let path = Path::new(name_or_path);
     if path.is_dir() {
@@ -33,7 +33,7 @@ pub fn locate(name_or_path: &str) -> anyhow::Result<PathBuf> {
     )
 }
 
-/// Names of the models in the cache, sorted. Folders that are still being written start with a dot.
+/// Names of the models in the cache, sorted. Folders that are still being written start with a dot and are left out.
 pub fn names(models: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(models).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries

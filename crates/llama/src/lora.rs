@@ -15,40 +15,40 @@ use crate::model::Llama;
 
 const PREFIX: &str = "base_model.model.";
 
-/// The fields of `adapter_config.json` that change what the adapter computes. Fields that ask for something this crate
-/// does not compute are refused when the file is read.
+/// The fields of `adapter_config.json` that affect the computation of the adapter. A field with an unsupported value is refused
+/// when the file is read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LoraConfig {
     /// Always `LORA`.
     pub peft_type: String,
-    /// Always `CAUSAL_LM` here.
+    /// `CAUSAL_LM`, or the task of a stage's own head.
     #[serde(default)]
     pub task_type: Option<String>,
-    /// Where the base model was loaded from.
+    /// Path or name of the base model.
     #[serde(default)]
     pub base_model_name_or_path: Option<String>,
-    /// Rank of the update.
+    /// Rank of the updates.
     pub r: i64,
-    /// The update is scaled by `lora_alpha / r`.
+    /// Scaling: the update is multiplied by `lora_alpha / r`.
     pub lora_alpha: f64,
-    /// Dropout on the update's input in training.
+    /// Dropout rate of the update's input in training.
     #[serde(default)]
     pub lora_dropout: f64,
-    /// Scale by `lora_alpha / sqrt(r)` instead (rank-stabilised LoRA).
+    /// Whether the update is multiplied by `lora_alpha / sqrt(r)` instead (rank-stabilised LoRA).
     #[serde(default)]
     pub use_rslora: bool,
     /// Names of the projections (`q_proj`, ...), or `all-linear`.
     pub target_modules: TargetModules,
-    /// Ranks that differ by module.
+    /// Ranks of single modules.
     #[serde(default)]
     pub rank_pattern: BTreeMap<String, i64>,
-    /// Alphas that differ by module.
+    /// Alphas of single modules.
     #[serde(default)]
     pub alpha_pattern: BTreeMap<String, f64>,
-    /// Which biases are trained; only `none`.
+    /// Which biases are trained; only `none` is supported.
     #[serde(default = "none")]
     pub bias: String,
-    /// Modules trained in full; only none.
+    /// Modules trained fully; none, or those that [`LoraConfig::with_modules`] allows.
     #[serde(default)]
     pub modules_to_save: Option<Vec<String>>,
     /// DoRA; not supported.
@@ -57,27 +57,27 @@ pub struct LoraConfig {
     /// Weights stored transposed; not supported.
     #[serde(default)]
     pub fan_in_fan_out: bool,
-    /// PEFT marks saved adapters so.
+    /// PEFT sets this in saved adapters.
     #[serde(default)]
     pub inference_mode: bool,
-    /// Which of the targeted modules have an update.
+    /// Further conditions on the targeted modules.
     #[serde(flatten)]
     pub scope: Scope,
 }
 
-/// What narrows the targets of an adapter; with the default, nothing does.
+/// Restricts the targets of an adapter; the default restricts nothing.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Scope {
-    /// Modules that are left out although `target_modules` names them.
+    /// Modules that are excluded although `target_modules` names them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclude_modules: Option<TargetModules>,
-    /// The layers that have an update; all if none are given.
+    /// The layers that have an update; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers_to_transform: Option<Layers>,
-    /// What stands before a layer's number in a module's name (`layers`).
+    /// The name before a layer's number in a module's name (`layers`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers_pattern: Option<TargetModules>,
-    /// Every other field of the file: those that change what the adapter computes are refused.
+    /// All other fields of the file. Those that affect the computation of the adapter are refused.
     #[serde(flatten, skip_serializing)]
     pub other: BTreeMap<String, Value>,
 }
@@ -86,13 +86,13 @@ pub struct Scope {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Layers {
-    /// One.
+    /// One layer.
     One(usize),
-    /// Several.
+    /// Several layers.
     Several(Vec<usize>),
 }
 
-/// Fields of PEFT that say where an adapter comes from or how it was begun, and nothing about what it computes.
+/// Fields of PEFT that describe the origin or the initialisation of an adapter and do not affect its computation.
 const OF_NO_EFFECT: [&str; 12] = [
     "auto_mapping",
     "revision",
@@ -107,30 +107,30 @@ const OF_NO_EFFECT: [&str; 12] = [
     "lora_ga_config",
     "qalora_group_size",
 ];
-/// Values of `init_lora_weights` that leave the base model's weights as they are.
+/// Values of `init_lora_weights` that leave the weights of the base model unchanged.
 const BASE_STAYS: [&str; 4] = ["gaussian", "eva", "orthogonal", "mica"];
 
 fn none() -> String {
     "none".into()
 }
 
-/// `target_modules`: a list of names, or one word.
+/// `target_modules`: a list of names, or one string.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum TargetModules {
-    /// Names, each of which matches a module that is called so or ends in `.name`.
+    /// Names. Each matches modules with this name and modules whose name ends in `.name`.
     Names(Vec<String>),
     /// `all-linear`, or a regular expression over the whole module name.
     Pattern(String),
 }
 
 impl LoraConfig {
-    /// Reads `adapter_config.json` of an adapter's folder; what this crate does not compute is refused.
+    /// Reads `adapter_config.json` of an adapter's folder. Unsupported fields are refused.
     pub fn from_dir(folder: &Path) -> Result<Self, ModelError> {
         Self::with_modules(folder, &[])
     }
 
-    /// The same, where the modules named in `saved` may be trained in full beside the updates: `score`, the head of a reward
+    /// The same; the modules named in `saved` may be trained fully beside the updates, such as `score`, the head of a reward
     /// model.
     pub fn with_modules(folder: &Path, saved: &[&str]) -> Result<Self, ModelError> {
         let path = folder.join("adapter_config.json");
@@ -181,10 +181,10 @@ impl LoraConfig {
         }
     }
 
-    /// The folder of the model that the adapter is on.
+    /// The folder of the base model of the adapter.
     ///
     /// # Errors
-    /// When the configuration does not name it, or there is none.
+    /// When the configuration does not name a base model, or it does not exist.
     pub fn base(&self) -> Result<PathBuf, ModelError> {
         let named = self.base_model_name_or_path.as_deref();
         let named = named.ok_or_else(|| ModelError::Adapter("the adapter does not name its base model".into()))?;
@@ -193,7 +193,7 @@ impl LoraConfig {
         })
     }
 
-    /// The factor on `B A` for module `name`.
+    /// The factor of `B A` for module `name`.
     pub fn scale(&self, name: &str, rank: i64) -> f64 {
         let alpha = pattern_value(&self.alpha_pattern, name).unwrap_or(self.lora_alpha);
         if self.use_rslora { alpha / (rank as f64).sqrt() } else { alpha / rank as f64 }
@@ -221,7 +221,7 @@ impl LoraConfig {
         Ok(wanted.is_empty() || self.layer(name).is_some_and(|layer| wanted.contains(&layer)))
     }
 
-    /// The layer that a module belongs to, as PEFT finds it: the number behind `layers_pattern`, or behind any name.
+    /// The index of the layer that a module belongs to, as PEFT finds it: the number after `layers_pattern`, or after any name.
     fn layer(&self, name: &str) -> Option<usize> {
         let patterns = match &self.scope.layers_pattern {
             Some(TargetModules::Names(names)) => names.clone(),
@@ -237,7 +237,7 @@ impl LoraConfig {
 }
 
 impl TargetModules {
-    /// Whether a module is called so: the end of its name for a list, the whole of it for a regular expression.
+    /// Whether the name of a module matches: its end for a list, its whole for a regular expression.
     fn matches(&self, field: &str, name: &str) -> Result<bool, ModelError> {
         match self {
             Self::Names(names) => Ok(names.iter().any(|target| is_called(name, target))),
@@ -250,12 +250,12 @@ impl TargetModules {
     }
 }
 
-/// Whether the module `name` is `target` or ends in `.target`.
+/// Whether the module `name` is `target`, or its name ends in `.target`.
 pub fn is_called(name: &str, target: &str) -> bool {
     name.strip_suffix(target).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// The value of the first key that matches: keys are regular expressions over the end of a module's name, from a dot on.
+/// The value of the first matching key. Keys are regular expressions that match the end of a module's name, from a dot on.
 fn pattern_value<T: Copy>(patterns: &BTreeMap<String, T>, name: &str) -> Option<T> {
     let matches = |pattern: &String| {
         // PEFT: re.match(rf"(.*\.)?({key})$", name).
@@ -266,8 +266,8 @@ fn pattern_value<T: Copy>(patterns: &BTreeMap<String, T>, name: &str) -> Option<
 }
 
 impl Llama {
-    /// Puts the adapter in `folder` on this model and returns its configuration. Every tensor of the adapter must have a
-    /// place, and every targeted projection its two tensors.
+    /// Loads the adapter in `folder` onto this model and returns its configuration. Every tensor of the adapter must belong to
+    /// a projection, and every targeted projection must have its two tensors.
     pub fn load_adapter(&mut self, folder: &Path) -> Result<LoraConfig, ModelError> {
         let path = folder.join("adapter_config.json");
         let config = LoraConfig::from_dir(folder)?;
@@ -297,7 +297,7 @@ impl Llama {
         }
     }
 
-    /// Puts an adapter on this model whose tensors are at hand, under PEFT's names; others among them are passed over.
+    /// Sets an adapter on this model from tensors under PEFT's names. Other tensors are ignored.
     pub fn set_adapter(&mut self, config: &LoraConfig, tensors: &HashMap<&str, &Tensor>) -> Result<(), ModelError> {
         let (kind, device) = (self.kind(), self.device());
         self.put_adapter(config, |key, shape| match tensors.get(key) {
@@ -307,7 +307,8 @@ impl Llama {
         Ok(())
     }
 
-    /// Puts the tensors that `get(name, shape)` delivers on the projections that `config` targets. Returns their names.
+    /// Sets the tensors that `get(name, shape)` returns on the projections that `config` targets. Returns the names of the
+    /// tensors.
     fn put_adapter(
         &mut self,
         config: &LoraConfig,
@@ -332,8 +333,8 @@ impl Llama {
         Ok(used)
     }
 
-    /// Puts fresh updates on the projections that `config` targets: A uniform as in PEFT (Kaiming, a = sqrt 5), B zero,
-    /// so that the model computes what it did. `uniform(name, shape, bound)` draws in ±bound.
+    /// Adds new updates to the projections that `config` targets: A is uniform as in PEFT (Kaiming, a = sqrt 5) and B is zero,
+    /// so the output of the model does not change. `uniform(name, shape, bound)` draws from ±bound.
     pub fn add_adapter(
         &mut self,
         config: &LoraConfig,
@@ -360,7 +361,7 @@ impl Llama {
         Ok(count)
     }
 
-    /// Writes the adapter that is on this model into `folder`, as PEFT does.
+    /// Writes this model's adapter into `folder`, in PEFT's format.
     pub fn save_adapter(&mut self, folder: &Path, config: &LoraConfig) -> Result<(), ModelError> {
         let mut tensors = Vec::new();
         for (name, linear) in self.linears_mut() {
@@ -383,11 +384,11 @@ impl Llama {
         std::fs::write(&path, text + "\n").map_err(|cause| ModelError::Io { path: path.display().to_string(), cause })
     }
 
-    /// Adds `scale · update` to the weights of the projections that `config` targets, where `updates` has `B A` of each under
-    /// PEFT's module name and `.update`. In float32, rounded once to the weight's type.
+    /// Adds `scale · update` to the weights of the projections that `config` targets. `updates` holds `B A` of each under
+    /// PEFT's module name and `.update`. Computed in float32 and rounded once to the weight's type.
     ///
     /// # Errors
-    /// When an update is missing or of another shape.
+    /// When an update is missing or has another shape.
     pub fn merge_updates(&mut self, config: &LoraConfig, updates: &HashMap<&str, &Tensor>) -> Result<(), ModelError> {
         let _no_grad = tch::no_grad_guard();
         for (name, linear) in self.linears_mut() {
@@ -405,7 +406,7 @@ impl Llama {
         Ok(())
     }
 
-    /// Adds every low-rank update to its weight; the model then stands alone.
+    /// Adds every low-rank update to its weight, so that the model needs no adapter.
     pub fn merge_adapter(&mut self) {
         for (_, linear) in self.linears_mut() {
             linear.merge();

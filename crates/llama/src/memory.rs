@@ -1,10 +1,10 @@
-//! How much memory the cache of keys and values may take.
+//! Memory limit of the cache of keys and values.
 
 use tch::{Device, Kind};
 
 use crate::config::LlamaConfig;
 
-/// Taken where the system does not say what is free.
+/// Assumed limit in bytes if the system does not report the free memory.
 const OTHERWISE: u64 = 4 << 30;
 
 /// Bytes of keys and values of one token in all layers.
@@ -13,7 +13,7 @@ pub(crate) fn token_bytes(config: &LlamaConfig, kind: Kind) -> u64 {
     numbers * kind.elt_size_in_bytes() as u64
 }
 
-/// Bytes that a cache may take: half of the memory that is free now, four fifths of a GPU's.
+/// Maximal bytes of a cache: half of the memory that is free now, or four fifths of a GPU's free memory.
 pub(crate) fn for_cache(device: Device) -> u64 {
     if let Device::Cuda(index) = device {
         let free = torch_ext::gpu_memory_free(i32::try_from(index).unwrap_or(0));

@@ -14,8 +14,8 @@ use crate::linear::{Linear, product, project};
 use crate::pass::{Operators, Pass};
 use crate::rope::{RopeTable, Rotation};
 
-/// Tokens of a piece of a feed-forward block, see [`Layer::in_pieces`]. The gradients of its weights are added up piece by piece,
-/// so that it decides their last bits.
+/// Number of tokens of a piece of a feed-forward block, see [`Layer::in_pieces`]. The gradients of its weights are summed piece
+/// by piece, so this value affects their last bits.
 pub const PIECE: i64 = 4096;
 
 /// RMSNorm with statistics in float32, rounded to the model's type before the gain, as transformers does.
@@ -26,16 +26,16 @@ pub struct RmsNorm {
 }
 
 impl RmsNorm {
-    /// A norm with this gain, `[width]`, and this number added to the mean square.
+    /// A norm with this gain `[width]`. `eps` is added to the mean square.
     #[must_use]
     pub fn new(weight: Tensor, eps: f64) -> Self {
         Self { weight, eps }
     }
 
-    /// Over the last dimension of `x`.
+    /// Normalises the last dimension of `x`.
     ///
     /// # Errors
-    /// When shapes do not fit.
+    /// When shapes do not match.
     pub fn forward(&self, operators: Operators, x: &Tensor) -> Result<Tensor, OpError> {
         catch(|| kernels::rms_norm(operators, x, &self.weight, self.eps))
     }
@@ -76,10 +76,10 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// The residual stream `[rows, seq, hidden]` after this layer.
+    /// Computes the residual stream `[rows, seq, hidden]` after this layer.
     ///
     /// # Errors
-    /// When shapes do not fit, or there is no memory.
+    /// When shapes do not match, or there is not enough memory.
     pub fn forward(
         &self,
         x: &Tensor,
@@ -91,7 +91,7 @@ impl Layer {
         computed.map_err(|error: OpError| self.named(error))
     }
 
-    /// An error with the layer's number.
+    /// Adds the layer's number to an error.
     pub(crate) fn named(&self, error: OpError) -> OpError {
         error.context(format!("layer {}", self.index))
     }
@@ -111,19 +111,20 @@ impl Layer {
         self.feed_forward(&x, (pass, masks.as_mut()))
     }
 
-    /// Whether the feed-forward block of rows `[rows, seq, hidden]` is computed [`PIECE`] tokens at a time: in training, and
-    /// not with dropout, whose masks are drawn in the order of the whole layer. Its activations are the widest of all.
+    /// Whether the feed-forward block of rows `[rows, seq, hidden]` is computed [`PIECE`] tokens at a time, because its
+    /// activations are the widest of all. This is done in training, but not with dropout, whose masks are drawn in the order of
+    /// the whole layer.
     pub(crate) fn in_pieces(&self, x: &Tensor, pass: Pass) -> Result<bool, OpError> {
         let (rows, seq, _) = x.size3()?;
         Ok(rows * seq > PIECE && pass.operators == Operators::Fused && !self.drops())
     }
 
-    /// The generator of dropout's masks, from which both halves of the layer draw.
+    /// The generator of the dropout masks, shared by the attention and the feed-forward block of the layer.
     fn masks(&self, x: &Tensor, pass: Pass) -> Result<Option<Generator>, OpError> {
         if self.drops() { pass.masks(self.index, x.device()) } else { Ok(None) }
     }
 
-    /// Whether inputs of low-rank updates are to be dropped in training.
+    /// Whether inputs of low-rank updates have dropout in training.
     pub(crate) fn drops(&self) -> bool {
         self.linears().iter().any(|(_, linear)| linear.drops())
     }
@@ -152,7 +153,7 @@ impl Layer {
         Ok(x + o)
     }
 
-    /// The residual stream after the layer's feed-forward block, from that after its attention; rows do not see each other.
+    /// The residual stream after the layer's feed-forward block, computed from that after its attention; rows are independent.
     pub(crate) fn feed_forward(
         &self,
         x: &Tensor,
@@ -171,14 +172,14 @@ pub struct Llama {
     embedding: Tensor,
     layers: Vec<Layer>,
     norm: RmsNorm,
-    /// `None` when the head is the embedding table.
+    /// `None` if the head is the embedding table.
     head: Option<Tensor>,
     rope: RopeTable,
 }
 
 impl Llama {
-    /// Builds the model from parameters that `parameter(name, shape)` delivers, asked for by their names in a Hugging
-    /// Face checkpoint. All of them must have one type and device.
+    /// Builds the model. `parameter(name, shape)` returns each parameter by its name in a Hugging Face checkpoint. All
+    /// parameters must have the same type and device.
     pub fn build<E>(
         config: LlamaConfig,
         mut parameter: impl FnMut(&str, &[i64]) -> Result<Tensor, E>,
@@ -231,7 +232,7 @@ impl Llama {
         Ok(Self { config, embedding, layers, norm, head, rope })
     }
 
-    /// Another handle on the same parameters.
+    /// A second handle on the same parameters.
     pub fn shallow_clone(&self) -> Self {
         Self {
             config: self.config.clone(),
@@ -258,17 +259,17 @@ impl Llama {
         &self.config
     }
 
-    /// The type that the model computes in.
+    /// The type of the model's weights and computation.
     pub fn kind(&self) -> Kind {
         self.embedding.kind()
     }
 
-    /// Where the model computes.
+    /// The device of the model's weights and computation.
     pub fn device(&self) -> Device {
         self.embedding.device()
     }
 
-    /// Number of parameters; tied ones count once.
+    /// Number of parameters; tied parameters count once.
     pub fn parameter_count(&self) -> i64 {
         self.named_parameters().iter().map(|(_, parameter)| parameter.numel() as i64).sum()
     }
@@ -278,7 +279,7 @@ impl Llama {
         &self.layers
     }
 
-    /// The rows of the embedding table for `input_ids` (int64): `[rows, seq, hidden]`.
+    /// Looks up `input_ids` (`[rows, seq]` int64) in the embedding table: `[rows, seq, hidden]`.
     ///
     /// # Errors
     /// When an id is outside the vocabulary.
@@ -289,29 +290,29 @@ impl Llama {
         })
     }
 
-    /// The rotation of tokens at `position_ids`, `[rows, seq]` int64.
+    /// The rotary embedding of tokens at `position_ids`, `[rows, seq]` int64.
     ///
     /// # Errors
-    /// When a position is outside the model's context.
+    /// When a position exceeds the model's context.
     pub fn rotation(&self, position_ids: &Tensor) -> Result<Rotation, OpError> {
         self.rope.at(position_ids, self.kind())
     }
 
-    /// The norm before the head.
+    /// The norm before the output head.
     pub fn final_norm(&self) -> &RmsNorm {
         &self.norm
     }
 
-    /// The output head's weight, `[vocab, hidden]`; the embedding table if the two are tied.
+    /// The weight of the output head, `[vocab, hidden]`; the embedding table if they are tied.
     pub fn head(&self) -> &Tensor {
         self.head.as_ref().unwrap_or(&self.embedding)
     }
 
-    /// Final hidden states `[rows, seq, hidden]` (after the last norm) of `input_ids` at `position_ids`, both
-    /// `[rows, seq]` int64. Multiply by the head with [`Llama::logits`].
+    /// Final hidden states `[rows, seq, hidden]` (after the last norm) of `input_ids` at `position_ids`, both `[rows, seq]`
+    /// int64. [`Llama::logits`] multiplies them by the output head.
     ///
     /// # Errors
-    /// When shapes do not fit, an id or a position is too large, or there is no memory.
+    /// When shapes do not match, an id or a position is too large, or there is not enough memory.
     pub fn hidden_states(
         &self,
         input_ids: &Tensor,
@@ -322,7 +323,7 @@ impl Llama {
         self.hidden_states_of(self.embed(input_ids)?, position_ids, attend, pass)
     }
 
-    /// The same from embeddings `[rows, seq, hidden]`, as [`Llama::embed`] gives them or changed.
+    /// The same from embeddings `[rows, seq, hidden]`: those of [`Llama::embed`], possibly changed.
     ///
     /// # Errors
     /// As [`Llama::hidden_states`].
@@ -339,16 +340,15 @@ impl Llama {
         self.norm.forward(pass.operators, &stream)
     }
 
-    /// Logits `[..., vocab]` of hidden states `[..., hidden]`.
+    /// The logits `[..., vocab]` of hidden states `[..., hidden]`.
     ///
     /// # Errors
-    /// When shapes do not fit, or there is no memory.
+    /// When shapes do not match, or there is not enough memory.
     pub fn logits(&self, hidden_states: &Tensor) -> Result<Tensor, OpError> {
         product(hidden_states, self.head(), None)
     }
 
-    /// Logits `[rows, seq, vocab]` of rows that each hold one document, padded on the right if at all; by the plain
-    /// operators.
+    /// Logits `[rows, seq, vocab]` of rows that each hold one document, possibly padded on the right. Uses the plain operators.
     ///
     /// # Errors
     /// As [`Llama::hidden_states`].
@@ -360,8 +360,8 @@ impl Llama {
         self.logits(&self.hidden_states(input_ids, &positions?, &mut Causal, Pass::default())?)
     }
 
-    /// Logits `[rows, seq, vocab]` of rows that hold several documents back to back, of the given lengths; each
-    /// document gets what it would get alone; by the plain operators.
+    /// Logits `[rows, seq, vocab]` of rows that hold several documents of the given lengths, one after another. Each document
+    /// gets the same logits as alone. Uses the plain operators.
     ///
     /// # Errors
     /// As [`Llama::hidden_states`].
@@ -371,8 +371,8 @@ impl Llama {
         self.logits(&self.hidden_states(input_ids, &positions, &mut Packed { documents }, Pass::default())?)
     }
 
-    /// All parameters under their names in a Hugging Face checkpoint, in the model's order; the tensors are the model's
-    /// own. Low-rank updates are not among them.
+    /// All parameters under their names in a Hugging Face checkpoint, in the model's order. The tensors share memory with the
+    /// model. Low-rank updates are not included.
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
         let mut all = vec![("model.embed_tokens.weight".to_owned(), self.embedding.shallow_clone())];
         for layer in &self.layers {
@@ -400,17 +400,17 @@ impl Llama {
         all
     }
 
-    /// Whether a low-rank update is on any projection.
+    /// Whether any projection has a low-rank update.
     pub fn has_adapter(&self) -> bool {
         self.layers.iter().any(|layer| layer.linears().iter().any(|(_, linear)| linear.lora.is_some()))
     }
 
-    /// The model under its low-rank updates: the same weights, not a copy of them, without a gradient.
+    /// The model without its low-rank updates. It shares the weights and requires no gradients.
     pub fn without_adapter(&self) -> Self {
         self.with_weights(Tensor::detach)
     }
 
-    /// The model in another type, without low-rank updates; the same weights where the type is theirs.
+    /// The model in another type, without low-rank updates. It shares the weights if they already have that type.
     pub fn to_kind(&self, kind: Kind) -> Self {
         self.with_weights(|weight| weight.detach().to_kind(kind))
     }
@@ -418,7 +418,7 @@ impl Llama {
     /// A copy of all weights, without low-rank updates.
     ///
     /// # Errors
-    /// When there is no memory, with the size.
+    /// When there is not enough memory; the message states the size.
     pub fn copy(&self) -> Result<Self, OpError> {
         catch(|| Ok(self.with_weights(|weight| weight.detach().copy()))).map_err(|error: OpError| {
             let bytes = self.parameter_count() as usize * self.kind().elt_size_in_bytes();
@@ -435,7 +435,7 @@ impl Llama {
         }
     }
 
-    /// Every projection under its module name (`model.layers.0.self_attn.q_proj`), for low-rank updates.
+    /// Every projection with its module name (`model.layers.0.self_attn.q_proj`), for low-rank updates.
     pub fn linears_mut(&mut self) -> impl Iterator<Item = (String, &mut Linear)> {
         self.layers.iter_mut().flat_map(|layer| {
             let index = layer.index;

@@ -1,5 +1,5 @@
-//! A small model that nobody has trained: random weights, a token for each byte, ChatML. For tests, and for pipelines
-//! that begin with nothing.
+//! A small untrained model: random weights, one token for each byte, ChatML. For tests, and for pipelines that start from
+//! scratch.
 
 use std::fs;
 use std::path::Path;
@@ -17,25 +17,25 @@ const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message.role
 const SPECIAL: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
 const BYTES: usize = 256;
 
-/// The measures of a fresh model: Llama's architecture with 4 query heads, 2 key/value heads, a feed-forward width of
-/// twice the model's, and tied embeddings.
+/// Sizes of a new model: Llama's architecture with 4 query heads, 2 key/value heads, a feed-forward width of twice the hidden
+/// size, and tied embeddings.
 #[derive(Debug, Clone, Copy)]
 pub struct NewModel {
-    /// Width of the model, a multiple of 8.
+    /// Hidden size, a multiple of 8.
     pub hidden: usize,
-    /// Layers.
+    /// Number of layers.
     pub layers: usize,
-    /// The longest text, in bytes.
+    /// Context length, which is the longest text in bytes.
     pub context: usize,
     /// Seed of the weights.
     pub seed: u64,
 }
 
 impl NewModel {
-    /// Writes a model folder in float32, as Hugging Face has it.
+    /// Writes a model folder in float32 and in Hugging Face's format.
     ///
     /// # Errors
-    /// Measures that make no model; a folder that cannot be written.
+    /// When the sizes are invalid or the folder cannot be written.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
         ensure!(self.hidden > 0 && self.hidden.is_multiple_of(8), "a width of {} is no multiple of 8", self.hidden);
         ensure!(self.layers > 0 && self.context > 0, "a model needs at least one layer and a context of one token");
@@ -51,7 +51,7 @@ impl NewModel {
             &json!({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": SPECIAL[1], "chat_template": TEMPLATE}),
         )?;
         torch_ext::init();
-        // Not libtorch's generator, which others in this process share.
+        // Not libtorch's generator, because others in this process share it.
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let bound = 0.17 * (32.0 / self.hidden as f32).sqrt();
         let model = Llama::build::<ModelError>(LlamaConfig::from_dir(folder)?, |name, shape| {
@@ -75,7 +75,7 @@ impl NewModel {
     }
 }
 
-/// A token for each byte, and ChatML's two.
+/// A tokenizer with one token for each byte, and ChatML's two special tokens.
 fn tokenizer() -> Value {
     let mut vocab: Map<String, Value> =
         byte_characters().iter().enumerate().map(|(id, c)| (c.to_string(), json!(id))).collect();
@@ -97,7 +97,7 @@ fn tokenizer() -> Value {
     })
 }
 
-/// GPT-2's printable stand-ins for the 256 bytes, in the order of the bytes.
+/// GPT-2's printable characters for the 256 bytes, in the order of the bytes.
 fn byte_characters() -> Vec<char> {
     let printable = |byte: u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     let stand_ins = (BYTES as u32..).filter_map(char::from_u32);

@@ -1,28 +1,28 @@
-//! Which pages of the cache are whose. A page holds [`PAGE`] tokens; sequences that begin alike share pages; a page
-//! whose tokens are known stays findable after its last user until its room is needed.
+//! Allocation of cache pages. A page holds [`PAGE`] tokens. Sequences with a common prefix share pages. A page with known
+//! tokens can still be found after its last user has finished, until its memory is needed.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// Tokens of a page.
+/// Number of tokens of a page.
 pub use torch_ext::decoder::PAGE;
 
-/// Names a place in the tree of prefixes; 0 is the root. Never used twice.
+/// Identifies a node in the tree of prefixes; 0 is the root. An id is never reused.
 type NodeId = u64;
 
-/// Where a page stands in the tree: behind which node, and with which tokens.
+/// Position of a page in the tree: its parent node and its tokens.
 type Key = (NodeId, Box<[i64]>);
 
-/// Users and tokens of every page.
+/// The users and the tokens of every page.
 pub struct PagePool {
     users: Vec<u32>,
-    /// Pages with neither users nor tokens that could be looked up.
+    /// Pages without users and without known tokens.
     free: Vec<u32>,
-    /// Full pages by what came before and what they hold. Whole tokens are compared, no digests: a collision would be a
-    /// wrong answer.
+    /// Full pages by their parent node and their tokens. Whole tokens are compared instead of digests, because a collision
+    /// would give a wrong answer.
     tree: HashMap<Key, (NodeId, u32)>,
     /// The key of each page that is in the tree.
     keys: Vec<Option<Key>>,
-    /// Pages in the tree without users, the one to give away first in front.
+    /// Pages in the tree without users; the next one to evict is first.
     idle: BTreeMap<u64, u32>,
     idle_since: Vec<u64>,
     clock: u64,
@@ -44,17 +44,17 @@ impl PagePool {
         }
     }
 
-    /// How many pages there are.
+    /// Number of pages.
     pub fn len(&self) -> usize {
         self.users.len()
     }
 
-    /// How many pages can be taken now.
+    /// Number of pages that can be taken now.
     pub fn available(&self) -> usize {
         self.free.len() + self.idle.len()
     }
 
-    /// Takes a page: a free one, or the one that has been idle longest, which is forgotten. `None` when all have users.
+    /// Takes a page: a free one, or else the one that has been idle longest, which is evicted. `None` if all pages have users.
     pub fn take(&mut self) -> Option<u32> {
         let page = self.free.pop().or_else(|| {
             let (_, page) = self.idle.pop_first()?;
@@ -76,8 +76,8 @@ impl PagePool {
         self.users[index] += 1;
     }
 
-    /// Takes one user from each page of a sequence. The last ones go idle first: a page is of no use without those
-    /// before.
+    /// Removes one user from each page of a sequence. The last pages become idle first, because a page is useless without the
+    /// pages before it.
     pub fn release(&mut self, pages: &[u32]) {
         for &page in pages.iter().rev() {
             let index = page as usize;
@@ -95,7 +95,7 @@ impl PagePool {
         }
     }
 
-    /// The pages that hold the longest known beginning of `tokens`, in whole pages.
+    /// The pages of the longest known prefix of `tokens`, in whole pages.
     pub fn find(&self, tokens: &[i64]) -> Vec<u32> {
         let mut node = 0;
         let known = tokens.chunks_exact(PAGE).map_while(|chunk| {
@@ -106,7 +106,7 @@ impl PagePool {
         known.collect()
     }
 
-    /// Makes the full pages of a sequence findable. Where the same tokens are known already, the first page stays.
+    /// Adds the full pages of a sequence to the tree. If the same tokens are already known, the first page stays.
     pub fn remember(&mut self, tokens: &[i64], pages: &[u32]) {
         let mut node = 0;
         for (chunk, &page) in tokens.chunks_exact(PAGE).zip(pages) {
@@ -116,7 +116,7 @@ impl PagePool {
                 continue;
             }
             if self.keys[page as usize].is_some() {
-                // This page stands elsewhere in the tree, behind a page that was forgotten.
+                // This page is elsewhere in the tree, after a page that was evicted.
                 return;
             }
             self.last_node += 1;
@@ -148,12 +148,12 @@ mod tests {
         assert_eq!(pool.find(&long), pages);
         assert_eq!(pool.find(&long[..2 * PAGE + 5]), pages[..2]);
         assert!(pool.find(&tokens(1, 3)).is_empty());
-        // The same tokens behind other ones are another page.
+        // The same tokens after a different prefix are another page.
         let other = [tokens(900, 1), tokens(PAGE as i64, 1)].concat();
         assert!(pool.find(&other).is_empty());
         pool.release(&pages);
         assert_eq!(pool.available(), 4);
-        // One is shared again; two pages are needed: the free one, then the end of the prefix.
+        // One page is shared again. Two pages are needed: the free one, then the end of the prefix.
         pool.share(pages[0]);
         assert_eq!(pool.available(), 3);
         let taken = take(&mut pool, 2);
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(pool.find(&text), first);
         pool.release(&second);
         assert_eq!(pool.available(), 3);
-        // The first page is forgotten while the second has a user: what follows it cannot be found any more.
+        // The first page is evicted while the second has a user: the pages after it can no longer be found.
         pool.release(&first[..1]);
         take(&mut pool, 4);
         assert!(pool.find(&text).is_empty());

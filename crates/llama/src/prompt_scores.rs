@@ -1,4 +1,4 @@
-//! What an engine says of a given text: log-probabilities of its tokens, and its embedding.
+//! Scores a given text with an engine: log-probabilities of its tokens, and its embedding.
 
 use crate::backend::Rows;
 use crate::engine::Engine;
@@ -6,35 +6,35 @@ use crate::pages::PAGE;
 use crate::request::GenerateError;
 use crate::sampling::{Report, all_finite};
 
-/// Numbers of one piece of rows: 32 MiB in float32.
+/// Maximal number of values in a piece of rows: 32 MiB in float32.
 const PIECE_NUMBERS: usize = 8 << 20;
 
-/// A token of a given text under the model.
+/// Score of a token of a given text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenScore {
-    /// The token.
+    /// Token id.
     pub id: i64,
-    /// Its log-probability (natural logarithm) after the tokens before it; `None` for the first.
+    /// Log-probability (natural logarithm) given the tokens before it; `None` for the first token.
     pub logprob: Option<f32>,
-    /// The most likely tokens at its place, as many as were asked for, most likely first; empty for the first.
+    /// The most likely tokens at its position with their log-probabilities, most likely first; empty for the first token.
     pub top: Vec<(i64, f32)>,
 }
 
 impl Engine {
-    /// The log-probability of every token of a text after those before it, with the `top` most likely ones at each
-    /// place. The running sequences wait for it. `None` while they leave no room in the cache: ask again after a step.
-    /// What was computed can be found by later requests.
+    /// The log-probability of every token of a text given the tokens before it, and the `top` most likely tokens at each
+    /// position. Running sequences wait meanwhile. Returns `None` if they leave no room in the cache; call it again after a
+    /// step. Later requests can find the computed prefix in the cache.
     ///
     /// # Errors
-    /// A text without tokens, with ids outside the vocabulary, longer than the context or the whole cache, or a failure
-    /// of libtorch.
+    /// When the text is empty, has ids outside the vocabulary, or is longer than the context or the whole cache; when libtorch
+    /// fails.
     pub fn prompt_scores(&mut self, ids: &[i64], top: usize) -> Result<Option<Vec<TokenScore>>, GenerateError> {
         let mut scores = vec![TokenScore { id: *ids.first().unwrap_or(&0), logprob: None, top: Vec::new() }];
         let (vocab, mut finite) = (self.vocab as usize, true);
         let computed = self.rows(ids, Rows::Logits, vocab, &mut |rows| {
             for logits in rows.chunks_exact(vocab) {
                 finite &= all_finite(logits);
-                // The logits behind the last token are of nothing that is in the text.
+                // The logits after the last token predict nothing in the text.
                 let Some(&id) = ids.get(scores.len()) else { continue };
                 let report = Report::new(logits, top);
                 scores.push(TokenScore { id, logprob: Some(logits[id as usize] - report.log_sum), top: report.top });
@@ -46,8 +46,8 @@ impl Engine {
         Ok(computed.then_some(scores))
     }
 
-    /// The mean over a text's tokens of the last hidden states (behind the last norm), `[hidden]`. As for room, see
-    /// [`Engine::prompt_scores`].
+    /// The mean of the last hidden states (after the last norm) over the tokens of a text, `[hidden]`. Returns `None` as
+    /// [`Engine::prompt_scores`] does.
     ///
     /// # Errors
     /// As [`Engine::prompt_scores`].
@@ -66,7 +66,7 @@ impl Engine {
         Ok(computed.then_some(mean))
     }
 
-    /// Computes all rows of a text; says whether there was room.
+    /// Computes all rows of a text; returns whether there was room.
     fn rows(
         &mut self,
         ids: &[i64],

@@ -1,8 +1,8 @@
-//! Activation checkpointing (Chen et al. 2016): of the first layers, some or all, the forward pass keeps what enters each and
-//! nothing else; the backward pass runs each of them once more and differentiates it alone. The layers behind them are
-//! differentiated as usual, which frees their activations before the first layers need any.
+//! Activation checkpointing (Chen et al. 2016). For the first layers (some or all) the forward pass keeps only the input of
+//! each layer. The backward pass runs each of these layers once more and differentiates it on its own. The later layers are
+//! differentiated as usual, which frees their activations before the first layers need memory.
 //!
-//! Whatever is kept or computed again, every sum is the same sum: gradients do not differ in a bit.
+//! All sums are the same whether activations are kept or recomputed, so the gradients are bit-equal.
 
 use tch::Tensor;
 use torch_ext::{OpError, backward_from, catch};
@@ -17,19 +17,19 @@ pub struct Recompute<'a> {
     model: &'a Llama,
     position_ids: &'a Tensor,
     pass: Pass,
-    /// The embeddings, part of the graph that made them.
+    /// The embeddings, with their autograd graph.
     embedded: Tensor,
-    /// What entered each of the first layers; cut off from any graph.
+    /// The input of each of the first layers, detached from any graph.
     streams: Vec<Tensor>,
-    /// What left the first layers: a leaf that gathers a gradient.
+    /// The output of the first layers: a leaf that requires a gradient.
     border: Tensor,
-    /// What left the last layer, in a graph down to `border`.
+    /// The output of the last layer, with a graph down to `border`.
     last: Tensor,
 }
 
 impl<'a> Recompute<'a> {
-    /// Runs the layers on embeddings `[rows, seq, hidden]` at `position_ids`, `[rows, seq]` int64. All layers will be computed
-    /// again.
+    /// Runs the layers on embeddings `[rows, seq, hidden]` at `position_ids`, `[rows, seq]` int64. All layers will be
+    /// recomputed.
     ///
     /// # Errors
     /// As [`Llama::hidden_states`].
@@ -43,7 +43,7 @@ impl<'a> Recompute<'a> {
         Self::forward_first(model.layers().len(), model, embedded, position_ids, attend, pass)
     }
 
-    /// The same, where only the first `layers` layers (or all, if there are fewer) will be computed again.
+    /// The same, but only the first `layers` layers (or all, if there are fewer) will be recomputed.
     ///
     /// # Errors
     /// As [`Llama::hidden_states`].
@@ -72,11 +72,11 @@ impl<'a> Recompute<'a> {
         Ok(Self { model, position_ids, pass, embedded, streams, border, last })
     }
 
-    /// Computes `loss` of the final hidden states and gathers all gradients, in the leaves that ask for one, of the loss.
-    /// `attend` must do what it did in the forward pass. Returns the loss.
+    /// Computes `loss` from the final hidden states, and accumulates its gradients in all leaves that require one. `attend`
+    /// must behave as in the forward pass. Returns the loss.
     ///
     /// # Errors
-    /// Those of `loss`, and as [`Llama::hidden_states`].
+    /// The errors of `loss`, and as [`Llama::hidden_states`].
     pub fn backward<E: From<OpError>>(
         self,
         attend: &mut dyn Attend,
@@ -115,7 +115,7 @@ impl<'a> Recompute<'a> {
     }
 }
 
-/// The layer's output, without a graph.
+/// The output of the layer, without a graph.
 fn forward(
     layer: &Layer,
     x: &Tensor,
@@ -129,7 +129,7 @@ fn forward(
     let computed = catch(|| {
         let middle = layer.attention(x, rotation, attend, (pass, None))?;
         for mut piece in middle.flatten(0, 1).split(PIECE, 0) {
-            // The stream in between is not needed any more: its rows become the result's.
+            // This part of the residual stream is not needed any more, so its memory takes the result.
             piece.copy_(&layer.feed_forward(&piece.unsqueeze(0), (pass, None))?.squeeze_dim(0));
         }
         Ok(middle)
@@ -137,7 +137,7 @@ fn forward(
     computed.map_err(|error: OpError| layer.named(error))
 }
 
-/// Adds the gradients of a layer's weights and of its input to the leaves' own, for the gradient of its output.
+/// Given the gradient of a layer's output, adds the gradients of its weights and of its input to the leaves.
 fn backward(
     layer: &Layer,
     input: &Tensor,
@@ -154,7 +154,7 @@ fn backward(
         let (flat, flat_gradient) = (middle.detach().flatten(0, 1), gradient.detach().flatten(0, 1));
         let through = flat_gradient.empty_like();
         let mut end = flat.size()[0];
-        // From the last to the first, as libtorch goes through the pieces of a layer whose activations were kept.
+        // From last to first, as libtorch processes the pieces of a layer whose activations were kept.
         for piece in flat.split(PIECE, 0).into_iter().rev() {
             let length = piece.size()[0];
             end -= length;

@@ -1,6 +1,6 @@
-//! Rotary position embeddings (Su et al. 2021) in Hugging Face's layout: the first half of a head is rotated against
-//! its second half. Scalings for long contexts are those of transformers 5 (`modeling_rope_utils.py`), operation by operation in
-//! float32: at a position of 100,000 the last bit of a frequency is a hundredth of a turn.
+//! Rotary position embeddings (Su et al. 2021) in Hugging Face's layout: the first half of a head is rotated with its second
+//! half. Scalings for long contexts follow transformers 5 (`modeling_rope_utils.py`), operation by operation in float32: at
+//! position 100,000 the last bit of a frequency is a hundredth of a rotation.
 
 use std::f64::consts::PI;
 
@@ -17,14 +17,14 @@ pub struct RopeTable {
     sin: Tensor,
 }
 
-/// `cos` and `sin` of the tokens at hand, each `[rows, seq, 1, head_dim]` in the model's type.
+/// `cos` and `sin` of the tokens of a batch, each `[rows, seq, 1, head_dim]` in the model's type.
 pub struct Rotation {
     cos: Tensor,
     sin: Tensor,
 }
 
 impl RopeTable {
-    /// Tables for positions `0..max_position_embeddings`.
+    /// Builds the tables for positions `0..max_position_embeddings`.
     pub fn new(config: &LlamaConfig, device: Device) -> Self {
         let (frequencies, factor) = inverse_frequencies(config.head_dim, config.rope_theta, config.rope_scaling);
         let frequencies = Tensor::from_slice(&frequencies);
@@ -35,7 +35,7 @@ impl RopeTable {
         Self { cos: table(angles.cos()), sin: table(angles.sin()) }
     }
 
-    /// Another handle on the same tables.
+    /// A second handle on the same tables.
     pub fn shallow_clone(&self) -> Self {
         Self { cos: self.cos.shallow_clone(), sin: self.sin.shallow_clone() }
     }
@@ -45,7 +45,7 @@ impl RopeTable {
         (&self.cos, &self.sin)
     }
 
-    /// The rotation of tokens at `positions`, `[rows, seq]` int64.
+    /// The rotary embedding of tokens at `positions`, `[rows, seq]` int64.
     pub fn at(&self, positions: &Tensor, kind: Kind) -> Result<Rotation, OpError> {
         let rotation = catch(|| {
             let (rows, seq) = positions.size2()?;
@@ -70,9 +70,9 @@ impl Rotation {
     }
 }
 
-/// `theta^(-2i / head_dim)` for `i` in `0..head_dim/2`, scaled, and what cosines and sines are multiplied by.
+/// `theta^(-2i / head_dim)` for `i` in `0..head_dim/2`, scaled; and the factor of the cosines and sines.
 fn inverse_frequencies(head_dim: i64, theta: f64, scaling: RopeScaling) -> (Vec<f32>, f64) {
-    // libtorch's power, whose last bit may differ from that of the system's library.
+    // Use libtorch's power function: its last bit may differ from that of the system's library.
     let exponents = Tensor::arange_start_step(0, head_dim, 2, (Kind::Float, Device::Cpu)) / head_dim;
     let powers = Vec::<f32>::try_from(Tensor::pow_scalar(theta, &exponents)).unwrap_or_default();
     let inverse = powers.iter().map(|power| 1.0 / power);
@@ -95,7 +95,7 @@ fn inverse_frequencies(head_dim: i64, theta: f64, scaling: RopeScaling) -> (Vec<
             (stretched.collect(), 1.0)
         }
         RopeScaling::Yarn { factor, attention_factor, beta_fast, beta_slow, original_context, truncate } => {
-            // The dimension whose frequency turns so often within the original context.
+            // The dimension whose frequency makes `turns` rotations within the original context.
             let dimension =
                 |turns: f64| head_dim as f64 * (original_context / (turns * 2.0 * PI)).ln() / (2.0 * theta.ln());
             let (low, high) = (dimension(beta_fast), dimension(beta_slow));

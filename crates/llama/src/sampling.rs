@@ -1,5 +1,5 @@
-//! From logits to a token: repetition penalty, temperature, top-k, top-p, min-p in the order of transformers'
-//! `LogitsProcessorList`, and a generator of its own for each sequence.
+//! Sampling of a token from logits: repetition penalty, temperature, top-k, top-p and min-p in the order of transformers'
+//! `LogitsProcessorList`, with a separate random number generator for each sequence.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -7,19 +7,19 @@ use rand_chacha::ChaCha8Rng;
 use crate::vocabulary;
 pub(crate) use crate::vocabulary::all_finite;
 
-/// How to choose tokens.
+/// Sampling parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingParams {
-    /// 0 takes the most likely token.
+    /// Temperature; 0 chooses the most likely token.
     pub temperature: f64,
-    /// Keep this many of the most likely tokens; 0 keeps all.
+    /// Keeps this many of the most likely tokens; 0 keeps all.
     pub top_k: usize,
-    /// Keep the most likely tokens whose probabilities add up to this; 1 keeps all.
+    /// Keeps the most likely tokens whose probabilities add up to this; 1 keeps all.
     pub top_p: f64,
-    /// Drop tokens less likely than this times the most likely one; 0 keeps all.
+    /// Drops tokens less likely than this times the most likely one; 0 keeps all.
     pub min_p: f64,
-    /// Divide positive logits of tokens already seen (prompt included) by this, multiply negative ones; 1 is neutral
-    /// (Keskar et al. 2019, section 4.1).
+    /// Divides positive logits of tokens already seen (including the prompt) by this and multiplies negative ones; 1 has no
+    /// effect (Keskar et al. 2019, section 4.1).
     pub repetition_penalty: f64,
 }
 
@@ -30,12 +30,12 @@ impl Default for SamplingParams {
 }
 
 impl SamplingParams {
-    /// The most likely token each time.
+    /// Always chooses the most likely token.
     pub fn greedy() -> Self {
         Self { temperature: 0.0, ..Self::default() }
     }
 
-    /// A sentence on the first value that makes no sense.
+    /// Checks the values.
     pub fn check(&self) -> Result<(), String> {
         let checks = [
             (self.temperature.is_finite() && self.temperature >= 0.0, "temperature must be 0 or more"),
@@ -56,31 +56,31 @@ impl SamplingParams {
 /// A chosen token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
-    /// The token.
+    /// Token id.
     pub id: i64,
-    /// Its log-probability (natural logarithm) under the model itself: temperature 1, nothing cut off.
+    /// Log-probability (natural logarithm) under the model itself: temperature 1, no token dropped.
     pub logprob: f32,
-    /// The most likely tokens with their log-probabilities, as many as were asked for, most likely first.
+    /// The requested number of most likely tokens with their log-probabilities, most likely first.
     pub top: Vec<(i64, f32)>,
 }
 
 /// Changes the logits of one sequence before each of its tokens is chosen: penalties, biases, a grammar. The reported
-/// log-probabilities stay those of the model.
+/// log-probabilities are still those of the model.
 pub trait LogitsProcessor: Send {
     /// Changes `logits` (`[vocab]`) of the next token; negative infinity forbids a token.
     ///
     /// # Errors
-    /// A sentence; the sequence ends with it.
+    /// A sentence, with which the sequence ends.
     fn process(&mut self, logits: &mut [f32]) -> Result<(), String>;
 
-    /// Takes note of the token that was chosen.
+    /// Called with the token that was chosen.
     ///
     /// # Errors
-    /// A sentence; the sequence ends with it.
+    /// A sentence, with which the sequence ends.
     fn accept(&mut self, id: i64) -> Result<(), String>;
 }
 
-/// The state of one sequence's sampling. Its choices depend on its seed and its logits alone.
+/// The sampling state of one sequence. Its choices depend only on its seed and its logits.
 pub struct Sampler {
     params: SamplingParams,
     rng: ChaCha8Rng,
@@ -100,20 +100,19 @@ impl Sampler {
         Self { params, rng: ChaCha8Rng::seed_from_u64(seed), seen }
     }
 
-    /// Chooses the next token from `logits` (`[vocab]`, finite), which are used as working space, and lists the `top`
-    /// most likely ones.
+    /// Chooses the next token from `logits` (`[vocab]`, finite), which it overwrites, and reports the `top` most likely tokens.
     pub fn choose(&mut self, logits: &mut [f32], top: usize) -> Choice {
         let report = Report::new(logits, top);
-        // The penalty is undone for the one logit that is reported.
+        // The report must use the logit without the penalty.
         let raw = (!self.seen.is_empty()).then(|| logits.to_vec());
         self.penalise(logits);
         self.take(logits, raw.as_deref(), report)
     }
 
-    /// As [`Sampler::choose`], from the logits that `processor` leaves.
+    /// As [`Sampler::choose`], but from the logits after `processor`.
     ///
     /// # Errors
-    /// The processor's sentence, or that it forbids every token.
+    /// The processor's error, or that it forbids every token.
     pub fn choose_processed(
         &mut self,
         logits: &mut [f32],
@@ -132,7 +131,7 @@ impl Sampler {
         Ok(choice)
     }
 
-    /// Chooses from `logits`; reports from `raw` where it differs.
+    /// Chooses from `logits`; reports from `raw` if it is given.
     fn take(&mut self, logits: &[f32], raw: Option<&[f32]>, report: Report) -> Choice {
         let id = if self.params.temperature == 0.0 { argmax(logits) } else { self.draw(logits) };
         if let Some(seen) = self.seen.get_mut(id) {
@@ -169,7 +168,7 @@ impl Sampler {
     }
 }
 
-/// What is told of a token's alternatives, from the model's own logits.
+/// The reported values of a token and its alternatives, from the model's own logits.
 pub(crate) struct Report {
     /// `logsumexp` of the logits.
     pub log_sum: f32,
@@ -192,14 +191,14 @@ fn candidates(logits: &[f32], top_k: usize, top_p: f64, temperature: f64) -> Vec
     let highest = vocabulary::highest(logits);
     let limit = if top_k == 0 { logits.len() } else { top_k.min(logits.len()) };
     let everything = vocabulary::Weights::new(logits, highest, temperature).total;
-    // Nearly all of the mass is in a few hundred tokens: look at those within a growing distance of the most likely
-    // one.
+    // Nearly all of the probability is in a few hundred tokens, so search the tokens within a growing distance of the most
+    // likely one.
     let mut distance = 4.0;
     loop {
         let least = if distance < 1e3 { highest - (temperature * distance) as f32 } else { f32::NEG_INFINITY };
         let mut head = heads(logits, least, temperature, highest);
         let all = head.len() == logits.len();
-        // With both limits, it is of the k most likely that top_p of the mass is taken: all of them are needed.
+        // With both limits, top_p applies to the probability of the k most likely tokens, so all k are needed.
         let enough = match top_k {
             0 => head.iter().map(|(_, weight)| weight).sum::<f64>() >= top_p * everything,
             _ => head.len() >= limit,
@@ -243,7 +242,7 @@ fn most_likely(logits: &[f32], count: usize) -> Vec<usize> {
     ids
 }
 
-/// The first entry at which the running sum passes `point`, or the last one with any weight.
+/// The first index at which the running sum exceeds `point`, or the last one with a positive weight.
 fn pick(weights: impl Iterator<Item = (usize, f64)>, point: f64) -> usize {
     let mut sum = 0.0;
     let mut last = 0;
@@ -259,7 +258,7 @@ fn pick(weights: impl Iterator<Item = (usize, f64)>, point: f64) -> usize {
     last
 }
 
-/// The first of the highest logits.
+/// The index of the first maximum.
 fn argmax(logits: &[f32]) -> usize {
     let highest = vocabulary::highest(logits);
     logits.iter().position(|logit| *logit == highest).unwrap_or(0)
@@ -285,7 +284,7 @@ mod tests {
         }
     }
 
-    /// ln of 0.5, 0.25, 0.15, 0.1: the probabilities of each rule follow by hand.
+    /// ln of 0.5, 0.25, 0.15, 0.1. The expected probabilities of each rule are computed by hand.
     const LOGITS: [f32; 4] = [-std::f32::consts::LN_2, -1.386_294_4, -1.897_12, -std::f32::consts::LN_10];
 
     #[test]
@@ -299,7 +298,7 @@ mod tests {
         assert_near(&frequencies(SamplingParams { top_p: 0.7, ..base.clone() }, &LOGITS), &two);
         assert_near(&frequencies(SamplingParams { top_p: 0.3, ..base.clone() }, &LOGITS), &[1.0, 0.0, 0.0, 0.0]);
         assert_near(&frequencies(SamplingParams { min_p: 0.4, ..base.clone() }, &LOGITS), &two);
-        // Of three, the first two have 0.75 / 0.9 = 0.83 of the mass.
+        // Of three tokens, the first two have 0.75 / 0.9 = 0.83 of the probability.
         assert_near(&frequencies(SamplingParams { top_k: 3, top_p: 0.8, ..base.clone() }, &LOGITS), &two);
         let three = [0.5, 0.25, 0.15, 0.0].map(|p: f64| p / 0.9);
         assert_near(&frequencies(SamplingParams { top_k: 3, top_p: 0.9, ..base }, &LOGITS), &three);
@@ -345,7 +344,7 @@ mod tests {
         assert_eq!(sampler.choose(&mut [-1.0, -1.5, -2.5], 0).id, 0);
     }
 
-    /// Forbids all tokens but some, and remembers what was chosen.
+    /// Forbids all tokens except some, and records the chosen tokens.
     struct Only(Vec<usize>, Vec<i64>);
 
     impl LogitsProcessor for Only {

@@ -9,18 +9,18 @@ use crate::model::Llama;
 use crate::pass::Pass;
 use crate::request::GenerateError;
 
-/// Tokens of one forward pass, unless a single pair is longer.
+/// Maximal number of tokens of one forward pass, unless a single pair is longer.
 const ROW_TOKENS: usize = 2048;
-/// Logits that exist at one time: 128 MiB in float32.
+/// Maximal number of logits that exist at a time: 128 MiB in float32.
 const CHUNK_ELEMENTS: i64 = 1 << 25;
 
-/// The log-probability (natural logarithm, float32) of every token of each continuation, given its prompt and the
-/// tokens before it. `pairs` are `(prompt ids, continuation ids)`. Pairs are packed into rows, each seeing itself only;
-/// logits are computed at the continuations alone.
+/// The log-probability (natural logarithm, float32) of every token of each continuation, given its prompt and the tokens before
+/// it. `pairs` are `(prompt ids, continuation ids)`. Pairs are packed into rows and attend only to themselves. Logits are
+/// computed only for the continuations.
 ///
 /// # Errors
-/// [`GenerateError`] for a pair with an empty part, with ids outside the vocabulary or longer than the context; `index`
-/// is its place in `pairs`.
+/// [`GenerateError`] for a pair that has an empty part, has ids outside the vocabulary or is longer than the context. `index`
+/// is the index in `pairs`.
 pub fn log_probs(model: &Llama, pairs: &[(Vec<i64>, Vec<i64>)]) -> Result<Vec<Vec<f32>>, GenerateError> {
     for (index, pair) in pairs.iter().enumerate() {
         check(model, index, pair)?;
@@ -61,7 +61,7 @@ fn check(model: &Llama, index: usize, (prompt, continuation): &(Vec<i64>, Vec<i6
 
 fn score_row(model: &Llama, row: &[(Vec<i64>, Vec<i64>)]) -> Result<Vec<Vec<f32>>, OpError> {
     let device = model.device();
-    // The last token of a continuation predicts nothing that is asked for.
+    // The output of a continuation's last token predicts no requested token.
     let mut ids = Vec::new();
     let (mut places, mut targets, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
     for (prompt, continuation) in row {
@@ -93,7 +93,7 @@ fn score_row(model: &Llama, row: &[(Vec<i64>, Vec<i64>)]) -> Result<Vec<Vec<f32>
     Ok(row.iter().map(|(_, continuation)| flat.by_ref().take(continuation.len()).collect()).collect())
 }
 
-/// The numbers of a tensor as float32, row by row.
+/// The values of a tensor as float32, in row-major order.
 pub(crate) fn to_floats(tensor: &Tensor) -> Vec<f32> {
     let flat = tensor.to_device(tch::Device::Cpu).to_kind(Kind::Float).contiguous().view([-1]);
     let mut floats = vec![0.0; flat.numel()];

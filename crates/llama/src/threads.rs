@@ -1,8 +1,8 @@
-//! How many threads to compute with on a machine that other programs use too.
+//! Chooses the number of threads on a machine that is shared with other programs.
 //!
-//! A step of training is cut into thousands of pieces of work at whose ends threads wait for each other. Where other programs
-//! run, one of two threads is often pushed aside, and the other waits: fewer threads may be faster. That depends on what else
-//! runs, so it is tried out.
+//! A step of training consists of thousands of pieces of work, and the threads wait for each other at the end of each piece.
+//! Beside other programs one of the threads is often displaced, and the others wait for it. Fewer threads may then be faster.
+//! This depends on the other programs, so the module measures it.
 
 use std::time::{Duration, Instant};
 
@@ -14,25 +14,25 @@ use crate::config::LlamaConfig;
 use crate::model::Llama;
 use crate::pass::Pass;
 
-/// How long to look at what else runs.
+/// Time for measuring the load of other programs.
 const LOOK: Duration = Duration::from_millis(300);
-/// How long to try one number of threads.
+/// Time for measuring one number of threads.
 const TRY: Duration = Duration::from_millis(600);
-/// Tokens of the step that is timed: four texts of 128.
+/// Number of tokens of the measured step: four texts of 128.
 const TOKENS: i64 = 512;
 
-/// A number of threads, and how long the step took with it.
+/// A number of threads and the measured time of the step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Trial {
     threads: usize,
     seconds: f64,
 }
 
-/// Takes as many threads as there are where nothing else keeps processors busy, and otherwise those with which a step of a small
-/// model is fastest. Returns what was chosen and why, in one line.
+/// Uses all threads if no other program keeps processors busy, otherwise the number with which a step of a small model is
+/// fastest. Returns a line that states the choice and the reason.
 ///
 /// # Errors
-/// When the step cannot be computed.
+/// When the step fails.
 pub(crate) fn choose() -> Result<String, OpError> {
     let all = usize::try_from(tch::get_num_threads()).unwrap_or(1).max(1);
     let Some(others) = sharing::others(LOOK) else {
@@ -59,7 +59,7 @@ pub(crate) fn choose() -> Result<String, OpError> {
     ))
 }
 
-/// The numbers to try: all, what the others leave, half, and one; descending.
+/// The numbers of threads to measure: all, those that the others leave, half, and one; descending.
 fn candidates(all: usize, others: f64) -> Vec<usize> {
     let left = all.saturating_sub(others.round() as usize).max(1);
     let mut numbers = vec![all, left, all.div_ceil(2), 1];
@@ -68,14 +68,14 @@ fn candidates(all: usize, others: f64) -> Vec<usize> {
     numbers
 }
 
-/// The fastest; of two that are within a twentieth of each other, the one with more threads, since the others may end.
+/// The fastest number. If several are within a twentieth of it, the largest of them, because the other programs may end.
 fn best(trials: &[Trial]) -> usize {
     let fastest = trials.iter().map(|trial| trial.seconds).fold(f64::INFINITY, f64::min);
     let near = trials.iter().filter(|trial| trial.seconds <= 1.05 * fastest);
     near.map(|trial| trial.threads).max().unwrap_or(1)
 }
 
-/// A forward and backward pass by the operators of training through two layers of SmolLM2-135M's size.
+/// A forward and backward pass with the operators of training, through two layers of SmolLM2-135M's size.
 struct Step {
     model: Llama,
     ids: Tensor,
@@ -96,7 +96,7 @@ impl Step {
         Ok(Self { model: Llama::build(config, weight)?, ids, documents: [vec![TOKENS / 4; 4]] })
     }
 
-    /// Mean seconds of steps, before which one does not count.
+    /// Mean seconds of a step, without the first one.
     fn mean(&self, during: Duration) -> Result<f64, OpError> {
         self.once()?;
         let (start, mut steps) = (Instant::now(), 0);

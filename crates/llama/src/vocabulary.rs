@@ -1,12 +1,12 @@
-//! Passes over the logits of a whole vocabulary, in loops that compilers turn into vector instructions. No fused
-//! multiply-adds and a fixed order of sums: the same bits on every processor.
+//! Loops over the logits of a whole vocabulary that compilers can vectorize. They use no fused multiply-adds and a fixed order
+//! of sums, so the results are bit-equal on every processor.
 
-/// Numbers handled together.
+/// Number of values that are processed together.
 const LANES: usize = 16;
-/// Tokens whose weights are summed up together; a draw looks into one such block only.
+/// Number of tokens whose weights are summed together. Drawing a token examines only one such block.
 const BLOCK: usize = 512;
 
-/// The highest of finite numbers.
+/// The maximum of finite values.
 pub(crate) fn highest(logits: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let chunks = logits.chunks_exact(LANES);
@@ -19,9 +19,9 @@ pub(crate) fn highest(logits: &[f32]) -> f32 {
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |high, &logit| if logit > high { logit } else { high })
 }
 
-/// Whether all numbers are finite.
+/// Whether all values are finite.
 pub(crate) fn all_finite(logits: &[f32]) -> bool {
-    // Zero times a number is zero; times an infinity or not-a-number it is not-a-number, and stays in the sum.
+    // Zero times a finite value is zero. Zero times an infinity or NaN is NaN, which stays in the sum.
     let mut lanes = [0.0_f32; LANES];
     let chunks = logits.chunks_exact(LANES);
     let rest = chunks.remainder();
@@ -36,7 +36,7 @@ pub(crate) fn all_finite(logits: &[f32]) -> bool {
 /// `e^x` for `x <= 0`, to 2 units in the last place (the polynomial of Cephes' expf); 0 below -87.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
-    // Adding this moves the whole part of a number into the lowest bits.
+    // Adding this constant moves the integer part of a number into the lowest bits.
     const SHIFT: f32 = 12_582_912.0;
     let kept = if x > -87.0 { x } else { -87.0 };
     let shifted = kept * std::f32::consts::LOG2_E + SHIFT;
@@ -58,20 +58,20 @@ pub(crate) struct Weights<'a> {
     highest: f32,
     factor: f32,
     blocks: Vec<f64>,
-    /// Their sum.
+    /// Sum of all weights.
     pub total: f64,
 }
 
 impl<'a> Weights<'a> {
     pub fn new(logits: &'a [f32], highest: f32, temperature: f64) -> Self {
-        // Finite, so that the most likely token's zero stays one.
+        // Limited to a finite value, so that the most likely token's zero stays zero.
         let factor = (1.0 / temperature).min(1e30) as f32;
         let blocks: Vec<f64> = logits.chunks(BLOCK).map(|block| block_sum(block, highest, factor)).collect();
         let total = blocks.iter().sum();
         Self { logits, highest, factor, blocks, total }
     }
 
-    /// The token at which the running sum of the weights passes `point · total`.
+    /// The token at which the running sum of the weights exceeds `point · total`.
     pub fn pick(&self, point: f64) -> usize {
         let point = point * self.total;
         let mut before = 0.0;

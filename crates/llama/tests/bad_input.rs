@@ -1,4 +1,4 @@
-//! What is wrong with a model folder is said in one sentence, without a panic.
+//! A faulty model folder gives an error of one sentence, without a panic.
 
 use crate::common;
 

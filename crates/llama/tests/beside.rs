@@ -1,6 +1,6 @@
-//! Models with different settings beside each other in one process: each gives the bits that it gives alone.
+//! Models with different settings at the same time in one process: each gives the same bits as alone.
 
-// Helpers of tests stand outside of test functions.
+// Test helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Barrier;
@@ -12,7 +12,7 @@ use torch_ext::Generator;
 
 const TURNS: usize = 12;
 
-/// A model in bfloat16, where operators differ in their last bits, with low-rank updates that drop half of their inputs.
+/// A model in bfloat16, where the operators differ in their last bits, with low-rank updates and a dropout rate of one half.
 fn model(seed: u64) -> Llama {
     let folder = tempfile::tempdir().unwrap();
     NewModel { hidden: 64, layers: 2, context: 64, seed }.write(folder.path()).unwrap();
@@ -31,7 +31,7 @@ fn model(seed: u64) -> Llama {
     model
 }
 
-/// The hidden states of a few passes with the same settings.
+/// The hidden states of several passes with the same settings.
 fn passes(model: &Llama, pass: Pass, mut before: impl FnMut()) -> Vec<Tensor> {
     let _no_grad = tch::no_grad_guard();
     let ids = (Tensor::arange(48, (Kind::Int64, Device::Cpu)) * 5 + 1).unsqueeze(0);
@@ -60,12 +60,12 @@ fn passes_with_different_settings_do_not_meet() {
         .collect();
     assert_ne!(alone[0], alone[1]);
     assert_ne!(alone[2], alone[3]);
-    // One after the other on one model, in any order.
+    // One after another on one model, in any order.
     let one = model(0);
     for place in [1, 0, 1] {
         assert_eq!(passes(&one, settings[place], || ())[0], alone[place], "{:?}", settings[place]);
     }
-    // And at the same time, in step.
+    // At the same time, synchronised by a barrier.
     let barrier = Barrier::new(settings.len());
     std::thread::scope(|scope| {
         let threads: Vec<_> = settings
@@ -74,7 +74,7 @@ fn passes_with_different_settings_do_not_meet() {
             .map(|(n, &pass)| {
                 let barrier = &barrier;
                 scope.spawn(move || {
-                    // The numbers of a pass may depend on the threads that it has, and on nothing else.
+                    // The values of a pass may depend on its number of threads, and on nothing else.
                     let model = model(n as u64 / 2);
                     passes(&model, pass, || {
                         barrier.wait();

@@ -1,4 +1,4 @@
-//! A head of labels: saved and loaded the same, and scores that only the last token's state decides.
+//! A classification head: saving and loading, and scores that depend only on the hidden state of the last token.
 
 use crate::common;
 
@@ -26,7 +26,7 @@ fn the_head_reads_hidden_states_and_the_folder_comes_back_whole() {
             assert_eq!(name, other);
             assert!(a.equal(b), "{name}");
         }
-        // The language model's own states under the head's one row.
+        // The language model's own hidden states times the single row of the head.
         let ids = Tensor::from_slice(&[5_i64, 6, 7, 8]).unsqueeze(0);
         let positions = Tensor::arange(4, (Kind::Int64, Device::Cpu)).unsqueeze(0);
         let states = |model: &Llama| {
@@ -36,7 +36,7 @@ fn the_head_reads_hidden_states_and_the_folder_comes_back_whole() {
             (states(&common::load(&folder)) * &made.score).sum_dim_intlist([-1].as_slice(), false, Kind::Float);
         let found = again.logits(&states(&again.model)).unwrap().squeeze_dim(-1);
         assert!(common::distance(&found, &expected) < 1e-5, "{name}");
-        // Neither is the other kind of folder.
+        // Neither kind of folder loads as the other.
         let error = SequenceClassifier::load(&folder, None, Device::Cpu).err().unwrap().to_string();
         assert!(error.contains("score.weight") || error.contains("lm_head.weight"), "{error}");
         assert!(Llama::load(saved.path(), None, Device::Cpu).is_err());

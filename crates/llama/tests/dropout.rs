@@ -1,6 +1,5 @@
 //! Dropout on the input of low-rank updates.
 
-// Helpers of tests stand outside of test functions.
 use llama::{Linear, Lora};
 use tch::{Device, Kind, Tensor};
 use torch_ext::Generator;

@@ -1,4 +1,4 @@
-//! The engine: the trainer's log-probabilities, the same bits in any company, sharing, room, failures.
+//! Tests of the engine: the trainer's log-probabilities, bit-equal results in any batch, sharing, capacity, failures.
 
 use crate::common;
 
@@ -13,11 +13,11 @@ fn sampled() -> SamplingParams {
     SamplingParams { temperature: 0.9, top_p: 0.95, ..SamplingParams::default() }
 }
 
-/// Log-probabilities of the trainer's forward pass, by the tokens of prompt and answer: a sequence has the same answer in
-/// any company, and libtorch's bfloat16 is slow where the processor has none.
+/// Cache of log-probabilities of the trainer's forward pass, by the tokens of prompt and answer. A sequence has the same answer
+/// in any batch, and libtorch's bfloat16 is slow on processors without bfloat16 instructions.
 type Passes = HashMap<Vec<i64>, Vec<f32>>;
 
-/// The largest and the mean difference to the trainer's forward pass over several samples of two prompts.
+/// The largest and the mean difference from the trainer's forward pass, over several samples of two prompts.
 fn differences(model: &Llama, kernels: Kernels, slots: usize, passes: &mut Passes) -> (f32, f32) {
     let prompts: [Vec<i64>; 2] = [(3..40).collect(), (3..23).map(|id| id * 7 % 300 + 1).collect()];
     let requests: Vec<Request> = (0..6).map(|seed| request(&prompts[seed / 3], sampled(), seed as u64, 24)).collect();
@@ -59,7 +59,7 @@ fn log_probs_are_those_of_the_trainers_forward_pass() {
 fn log_probs_of_a_real_model_are_those_of_the_trainers_forward_pass() {
     let Some(folder) = test_support::require(llama::locate::locate("smollm2-135m-instruct")) else { return };
     torch_ext::init();
-    // The plain pass rounds its logits, of size 20, to bfloat16: steps of 0.125.
+    // The plain pass rounds its logits (of size 20) to bfloat16, in steps of 0.125.
     for (kind, largest_allowed, mean_allowed) in [(Kind::Float, 1e-3, 1e-4), (Kind::BFloat16, 0.5, 0.06)] {
         let model = Llama::load(&folder, Some(kind), Device::Cpu).unwrap();
         let mut passes = Passes::new();
@@ -71,7 +71,7 @@ fn log_probs_of_a_real_model_are_those_of_the_trainers_forward_pass() {
     }
 }
 
-/// Requests of many lengths, some with the same prompt, some with the same beginning.
+/// Requests of many lengths; some have the same prompt, some a common prefix.
 fn crowd() -> Vec<Request> {
     (0..12)
         .map(|i| {
@@ -90,7 +90,7 @@ fn a_sequence_has_the_same_bits_in_any_company() {
             let model = Llama::load(&folder, Some(kind), Device::Cpu).unwrap();
             let alone: Vec<Vec<Choice>> =
                 crowd().into_iter().map(|one| generate(&model, Kernels::Auto, 1, &[one]).remove(0)).collect();
-            // Whatever the number of slots; with prompts found in the cache; with hardly any room.
+            // With any number of slots, with prompts found in the cache, and with hardly any capacity.
             for (slots, cache_tokens) in [(1, None), (3, None), (16, None), (5, Some(160))] {
                 let options = EngineOptions { slots, cache_tokens, kernels: Kernels::Auto };
                 let mut engine = Engine::with_options(&model, options).unwrap();
@@ -100,7 +100,7 @@ fn a_sequence_has_the_same_bits_in_any_company() {
                 assert!(engine.counts().cached_tokens > 0 && engine.counts().prompt_tokens >= computed);
                 assert_eq!(engine.running() + engine.waiting(), 0);
             }
-            // With libtorch's operators the number of slots has to be the same.
+            // With libtorch's operators the number of slots must be the same.
             let four = |requests: &[Request]| generate(&model, Kernels::Tensors, 4, requests);
             let last = crowd().pop().unwrap();
             assert_eq!(four(&[last])[0], four(&crowd())[11]);
@@ -108,7 +108,7 @@ fn a_sequence_has_the_same_bits_in_any_company() {
     }
 }
 
-/// Each level is a process of its own: the choice is made once.
+/// Each level runs in its own process, because the level is chosen once.
 #[test]
 fn every_level_of_the_instruction_set_computes_the_same() {
     let run = |level: &str| {
@@ -157,7 +157,7 @@ fn a_prompt_of_several_samples_is_computed_once() {
         assert_eq!(tokens, 16 * 30);
         assert_eq!(engine.counts().prompt_tokens, 69, "{kernels:?}");
         assert_eq!(engine.counts().cached_tokens, 15 * 69);
-        // Four full pages for all, three own ones each (5 + 30 tokens), one for the kept part of a page.
+        // Four full pages shared by all, three own pages for each (5 + 30 tokens), and one for the kept part of a page.
         assert_eq!(most_taken, (4 + 16 * 3 + 1) * 16);
     }
 }
@@ -187,7 +187,7 @@ fn a_prompt_is_computed_beside_running_sequences_and_joins_them() {
             .unwrap();
     }
     assert_eq!(found, alone);
-    // 500 tokens in pieces of 256: the first sequence goes on between them.
+    // The prompt of 500 tokens is computed in pieces of 256; the first sequence continues between them.
     let joined = order.iter().position(|of| Some(*of) == other).unwrap();
     assert_eq!(order[..joined].iter().filter(|of| **of == id).count(), 5);
     assert_eq!(order.iter().filter(|of| Some(**of) == other).count(), 5);
@@ -217,7 +217,7 @@ fn what_is_cancelled_makes_room_and_what_cannot_fit_is_refused() {
         seen
     };
     let ids: Vec<u64> = (0..3).map(|i| engine.submit(request(&[1, 2, i], sampled(), 1, 40)).unwrap()).collect();
-    // 43 tokens are three of the four pages: one at a time.
+    // 43 tokens need three of the four pages, so requests run one at a time.
     assert_eq!(step(&mut engine), [ids[0]]);
     assert_eq!((engine.running(), engine.waiting()), (1, 2));
     engine.cancel(ids[1]);
@@ -226,7 +226,7 @@ fn what_is_cancelled_makes_room_and_what_cannot_fit_is_refused() {
     assert_eq!(step(&mut engine), [ids[2]]);
     engine.cancel(ids[2]);
     assert!(engine.is_idle());
-    // A whole cache for one, although a kept prompt has a page.
+    // A single request can use the whole cache, although a kept prompt occupies a page.
     assert_eq!(generate_in(&mut engine, &[request(&[1, 2, 2], sampled(), 1, 61)])[0].len(), 61);
     let too_long = request(&(0..4000).map(|i| i % 300).collect::<Vec<i64>>(), sampled(), 1, 1);
     assert!(

@@ -1,5 +1,5 @@
-//! Sequences longer than a split of the engine's attention: the same bits for any company, tiles and threads, near the bits
-//! of the plain forward pass.
+//! Sequences longer than a split of the engine's attention: bit-equal for any batch, tiles and thread count, and close to the
+//! plain forward pass.
 
 #![allow(clippy::unwrap_used)]
 
@@ -44,7 +44,7 @@ fn a_long_sequence_has_the_same_bits_in_any_company_and_on_any_threads() {
         let sampling = SamplingParams::greedy;
         let own = request(&prompt(2600, 1), sampling(), 5, 12);
         let alone = run(&model, 1, 1, std::slice::from_ref(&own)).remove(0);
-        // Many threads split the tokens between them; company makes other tiles; a shared beginning is not computed again.
+        // Several threads split the tokens among them. Other sequences change the tiles. A shared prefix is not computed again.
         for threads in [2, 7] {
             assert_eq!(run(&model, 1, threads, std::slice::from_ref(&own))[0], alone, "{name} {threads} threads");
         }

@@ -1,5 +1,5 @@
-//! Long rows: no tensor of a training step grows with the square of the row; feed-forward blocks in pieces, layers computed again
-//! and given positions change nothing.
+//! Long rows: no tensor of a training step grows with the square of the row length. Feed-forward blocks in pieces, recomputed
+//! layers and given positions do not change the results.
 
 use llama::attention::{Attend, LayerContext, Layout, PromptGroup};
 use llama::{Llama, LlamaConfig, Pass, Recompute};
@@ -10,7 +10,7 @@ use torch_ext::{Allocations, OpError, QuerySegment, take_grad};
 const CONTEXT: i64 = 32_768;
 const WIDEST: i64 = 64;
 
-/// A model with random weights that all ask for a gradient.
+/// A model with random weights that all require a gradient.
 fn model(layers: usize, window: Option<i64>) -> Llama {
     model_of(Kind::Float, layers, window)
 }
@@ -33,7 +33,7 @@ fn ids(tokens: i64) -> Tensor {
     (Tensor::arange(tokens, (Kind::Int64, Device::Cpu)) * 37).remainder(WIDEST).unsqueeze(0)
 }
 
-/// Loss and gradients of a row, in the order of the parameters; `recompute` layers are computed again.
+/// Loss and gradients of a row, in the order of the parameters; `recompute` layers are recomputed.
 fn step(model: &Llama, layout: Layout, tokens: i64, recompute: usize) -> (f64, Vec<Tensor>) {
     step_on(model, layout, &ids(tokens), recompute)
 }
@@ -77,12 +77,12 @@ fn no_tensor_of_a_step_grows_with_the_square_of_the_row() {
         let ((loss, _), taken) = Allocations::of(|| step(&model, layout, CONTEXT, usize::MAX)).unwrap();
         assert!(loss.is_finite());
         let row = (CONTEXT * WIDEST * 4) as u64;
-        // A mask of one byte a pair would be 1.07 GB, 128 times such a row.
+        // A mask of one byte per pair would take 1.07 GB, 128 times as much as such a row.
         assert!(taken.largest <= row && taken.most <= 12 * row, "window {window:?}: {taken:?}, a row is {row}");
     }
 }
 
-/// More tokens than a piece of a feed-forward block: what the pieces give is what shorter rows give together.
+/// More tokens than a piece of a feed-forward block: the pieces give the same as separate shorter rows together.
 #[test]
 fn feed_forward_blocks_in_pieces_change_nothing() {
     let model = model(2, Some(300));
@@ -107,7 +107,7 @@ fn feed_forward_blocks_in_pieces_change_nothing() {
     }
 }
 
-/// Some layers or all, in rows of less than a piece and of more, in both types.
+/// Some layers or all, in rows shorter and longer than a piece, in both types.
 #[test]
 fn recomputation_changes_no_bit() {
     for (kind, tokens) in [(Kind::Float, 9001), (Kind::Float, 700), (Kind::BFloat16, 5000), (Kind::BFloat16, 300)] {
@@ -124,8 +124,8 @@ fn recomputation_changes_no_bit() {
     }
 }
 
-/// Position-skipping training: tokens that stand at the positions of a longer row get what they get there, where what lies
-/// between is hidden from them.
+/// Position-skipping training: tokens at the positions of a longer row get the same output as in that row, if the tokens
+/// between are hidden from them.
 #[test]
 fn given_positions_are_those_of_a_longer_row() {
     struct Hidden([i64; 3]);
@@ -159,7 +159,7 @@ fn given_positions_are_those_of_a_longer_row() {
     };
     let apart = |found: &Tensor| f64::try_from((found - &expected).abs().max() / expected.abs().max()).unwrap();
     assert!(apart(&logits(&at, &mut layout)) < 1e-5);
-    // At their places in the short row they get something else.
+    // At their positions in the short row they get another output.
     let near = Layout::Packed(&documents).positions(before + behind);
     assert!(apart(&logits(&near, &mut layout)) > 1e-3);
 }

@@ -1,4 +1,4 @@
-//! Scalings of rotary embeddings against transformers, for every field (`tests/fixtures/make_rope.py`).
+//! Compares the scalings of rotary embeddings with transformers, for every field (`tests/fixtures/make_rope.py`).
 
 use crate::common;
 
@@ -57,7 +57,7 @@ fn logits_beyond_the_original_context_equal_transformers() {
         let logits = model.forward(&input).unwrap().squeeze_dim(0).index_select(0, &places);
         let error = distance(&logits, &reference(&file, &format!("{name}.logits")));
         assert!(error < 1e-4, "{name}: {error}");
-        // The engine has the same tables.
+        // The engine must use the same tables.
         let prompt = &ids(&input)[..300];
         let requests = [request(prompt, SamplingParams::greedy(), 0, 4)];
         let chosen = &generate(&model, Kernels::Auto, 1, &requests)[0];

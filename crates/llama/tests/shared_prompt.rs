@@ -1,4 +1,4 @@
-//! A prompt with several responses in one row gives each response what a row of its own gives it.
+//! A prompt with several responses in one row: each response gets the same output as in its own row.
 
 use crate::common;
 
@@ -11,7 +11,7 @@ const PROMPT: [i64; 7] = [3, 14, 15, 92, 65, 35, 89];
 const RESPONSES: [&[i64]; 3] = [&[79, 32, 38, 46, 26], &[43], &[38, 32, 79, 50, 28, 84, 19, 71, 69]];
 const LONE: [i64; 4] = [9, 8, 7, 6];
 
-/// The group, a document of its own, and three tokens of padding.
+/// A row with the group, an independent document, and three tokens of padding.
 fn row() -> (Tensor, Vec<Vec<PromptGroup>>) {
     let mut ids = PROMPT.to_vec();
     ids.extend(RESPONSES.concat());
@@ -22,7 +22,7 @@ fn row() -> (Tensor, Vec<Vec<PromptGroup>>) {
     (Tensor::from_slice(&ids).unsqueeze(0), vec![vec![shared, lone]])
 }
 
-/// Hidden states of a document in a row of its own, `[tokens, hidden]`.
+/// Hidden states of a document in its own row, `[tokens, hidden]`.
 fn alone(model: &Llama, ids: &[i64]) -> Tensor {
     let input = Tensor::from_slice(ids).unsqueeze(0);
     let positions = Tensor::arange(ids.len() as i64, (Kind::Int64, Device::Cpu)).unsqueeze(0);

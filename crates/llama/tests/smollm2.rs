@@ -1,5 +1,4 @@
-//! A real model, SmolLM2-135M-Instruct, against transformers: logits, tokens and greedy answers in float32 and
-//! bfloat16.
+//! Compares a real model, SmolLM2-135M-Instruct, with transformers: logits, tokens and greedy answers in float32 and bfloat16.
 
 use crate::common;
 
@@ -15,7 +14,7 @@ use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 use torch_ext::decoder::Decoder;
 
-/// The model's folder; `None`, and the test is skipped, where it is not in the cache.
+/// The model's folder; `None` if it is not in the cache, and the test is then skipped.
 fn folder() -> Option<PathBuf> {
     test_support::require(locate::locate("smollm2-135m-instruct"))
 }
@@ -29,7 +28,7 @@ fn load(kind: Kind) -> Option<ModelFolder> {
 #[test]
 fn logits_equal_transformers() {
     let Some(file) = test_support::shared("fixtures/smollm2/logits.safetensors") else { return };
-    // bfloat16 keeps 8 bits, so two orders of summation differ by about 2^-8 of a logit's size (20) a layer.
+    // bfloat16 keeps 8 bits, so two orders of summation differ by about 2^-8 of a logit's size (20) per layer.
     for (kind, prefix, tolerance) in [(Kind::Float, "logits", 2e-4), (Kind::BFloat16, "logits_bf16", 0.6)] {
         let Some(loaded) = load(kind) else { return };
         let _no_grad = tch::no_grad_guard();
@@ -45,7 +44,7 @@ fn logits_equal_transformers() {
     }
 }
 
-/// Keeps the answers.
+/// Collects the answers.
 struct Answers(Vec<Option<Completion>>);
 
 impl Listener for Answers {
@@ -62,16 +61,16 @@ impl Listener for Answers {
 fn greedy_answers_equal_transformers() {
     let Some(file) = test_support::shared("fixtures/smollm2/greedy.json") else { return };
     let cases: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-    // In bfloat16 one ulp decides a near tie, and sums over one row round otherwise than sums over several: the
-    // reference was generated one at a time, so it is met one at a time. The packed kernels keep logits in float32, so
-    // that their bfloat16 is met where the answer is forced (`packed_bfloat16_agrees_with_transformers`).
+    // In bfloat16 one ulp decides a near tie, and sums over one row are rounded differently from sums over several rows. The
+    // reference was generated one sequence at a time, so the test does the same. The packed kernels keep logits in float32, so
+    // their bfloat16 is compared with forced answers instead (`packed_bfloat16_agrees_with_transformers`).
     let cases_of = [
         ("f32", Kind::Float, Kernels::Auto, 3),
         ("f32", Kind::Float, Kernels::Tensors, 3),
         ("bf16", Kind::BFloat16, Kernels::Tensors, 1),
     ];
-    // They were recorded on a processor with AVX512-BF16. On one with AVX2 transformers' own bfloat16 answers differ from these in
-    // two of five, so there they are met where the answer is forced.
+    // The answers were recorded on a processor with AVX512-BF16. On a processor with AVX2, transformers' own bfloat16 answers
+    // differ from them in two of five cases, so there the test compares forced answers.
     let recorded_here = Decoder::level() == "v4_bf16";
     if !recorded_here {
         let Some(loaded) = load(Kind::BFloat16) else { return };
@@ -121,8 +120,8 @@ fn texts_tokenise_as_in_transformers() {
     for case in cases {
         let text = case["text"].as_str().unwrap();
         if text.starts_with('½') {
-            // The reference was made with a class that drops the model's splitting of digits, which only shows in
-            // digits beyond ASCII (weights/README.md).
+            // The reference was made with a class that ignores the model's splitting of digits, which matters only for digits
+            // beyond ASCII (weights/README.md).
             continue;
         }
         let found: Vec<i64> = tokenizer.encode(text, false).unwrap().into_iter().map(i64::from).collect();
@@ -147,14 +146,14 @@ fn a_packed_row_gives_what_its_documents_give_apart() {
     for (document, length) in documents.iter().zip(lengths) {
         let alone = loaded.model.forward(document).unwrap();
         let error = distance(&packed.narrow(1, start, length), &alone);
-        // float32 rounding over 30 layers; the logits are of size 20.
+        // Rounding of float32 over 30 layers; the logits are of size 20.
         assert!(error < 5e-4, "{error}");
         start += length;
     }
 }
 
-/// Generates greedily, but is told `answer`; returns for each place the log-probability of the answer's token and of
-/// the most likely one. libtorch's operators compute a prompt anew each time, so with them only every twelfth place is met.
+/// Scores a forced `answer`: for each position, the log-probability of the answer's token and of the greedy choice. libtorch's
+/// operators recompute the whole prompt each time, so with them only every twelfth position is tested.
 fn forced(model: &llama::Llama, kernels: Kernels, prompt: &[i64], answer: &[i64]) -> Vec<(f32, f32)> {
     let options = EngineOptions { slots: 4, kernels, ..EngineOptions::default() };
     let mut engine = Engine::with_options(model, options).unwrap();
@@ -172,14 +171,14 @@ fn forced(model: &llama::Llama, kernels: Kernels, prompt: &[i64], answer: &[i64]
             })
             .unwrap();
     }
-    // All but the first prompt were found in the cache but for their last, unfinished page.
+    // All prompts after the first were found in the cache, except for their last, partly filled page.
     if kernels == Kernels::Auto {
         assert!(engine.counts().cached_tokens > engine.counts().prompt_tokens, "{:?}", engine.counts());
     }
     found
 }
 
-/// How far transformers' choice is below the model's own in log-probability, at most, in the bfloat16 cases.
+/// The largest difference between our greedy choice and transformers' choice in log-probability, over the bfloat16 cases.
 fn forced_bfloat16(model: &llama::Llama, kernels: Kernels, cases: &[Value]) -> f32 {
     let mut worst: f32 = 0.0;
     for case in cases.iter().filter(|case| case["dtype"] == "bf16") {
@@ -198,6 +197,6 @@ fn packed_bfloat16_agrees_with_transformers() {
     let cases: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     let Some(loaded) = load(Kind::BFloat16) else { return };
     let worst = forced_bfloat16(&loaded.model, Kernels::Auto, &cases);
-    // A logit of 20 has steps of 0.125 in bfloat16, and transformers takes the first of equal ones.
+    // A logit of 20 has steps of 0.125 in bfloat16, and transformers takes the first of equal logits.
     assert!(worst < 0.25, "{worst}");
 }

@@ -1,4 +1,4 @@
-//! The six tiny models against transformers: logits, loss, gradients, packed rows, greedy continuations, LoRA, saving.
+//! Compares the six tiny models with transformers: logits, loss, gradients, packed rows, greedy continuations, LoRA, saving.
 
 use crate::common;
 
@@ -81,7 +81,7 @@ fn greedy_continuations_equal_transformers() {
         let folder = fixture(&format!("tiny/{name}"));
         let greedy = ids(&reference(&folder.join("reference.safetensors"), "greedy"));
         let model = load(&folder);
-        // With company of other lengths, and with fewer slots than requests.
+        // In a batch with other lengths, and with fewer slots than requests.
         let params = SamplingParams::greedy;
         let requests = [
             request(&greedy[..5], params(), 0, 9),
@@ -123,7 +123,7 @@ fn a_sliding_window_is_the_same_in_prefill_and_decoding() {
     let _no_grad = tch::no_grad_guard();
     let input = Tensor::from_slice(&whole).unsqueeze(0);
     let logits = model.forward(&input).unwrap();
-    // The window matters: three layers of 8 see 22 back, so a change at the start is invisible at the end.
+    // The window matters: three layers with window 8 reach 22 tokens back, so a change at the start has no effect at the end.
     let changed = Tensor::cat(&[input.narrow(1, 0, 1) + 1, input.narrow(1, 1, 40)], 1);
     let moved = model.forward(&changed).unwrap();
     assert_eq!(distance(&logits.narrow(1, 30, 11), &moved.narrow(1, 30, 11)), 0.0);

@@ -1,4 +1,4 @@
-//! Reference numbers of `tests/fixtures`, and what several test files do with a model.
+//! Reference numbers of `tests/fixtures`, and helpers of several test files.
 
 #![allow(dead_code, clippy::unwrap_used)]
 
@@ -14,7 +14,7 @@ pub use test_support::fixture;
 /// The six tiny models.
 pub const TINY: [&str; 6] = ["llama-gqa", "llama3-rope-scaling", "llama-tied", "mistral", "qwen2", "qwen3"];
 
-/// A tensor of a reference file.
+/// Reads a tensor of a reference file.
 pub fn reference(file: &Path, name: &str) -> Tensor {
     let checkpoint = Checkpoint::open(file).unwrap();
     let view = checkpoint.tensor(name).unwrap();
@@ -34,24 +34,24 @@ pub fn distance(a: &Tensor, b: &Tensor) -> f64 {
     f64::try_from(difference).unwrap()
 }
 
-/// A model of the fixtures in float32.
+/// Loads a model of the fixtures in float32.
 pub fn load(folder: &Path) -> llama::Llama {
     torch_ext::init();
     llama::Llama::load(folder, None, Device::Cpu).unwrap()
 }
 
-/// All numbers of an int64 tensor.
+/// All values of an int64 tensor.
 pub fn ids(tensor: &Tensor) -> Vec<i64> {
     Vec::try_from(tensor.flatten(0, -1)).unwrap()
 }
 
-/// What an engine chooses for each request.
+/// The tokens that an engine chooses for each request.
 pub fn generate(model: &Llama, kernels: Kernels, slots: usize, requests: &[Request]) -> Vec<Vec<Choice>> {
     let options = EngineOptions { slots, kernels, ..EngineOptions::default() };
     generate_in(&mut Engine::with_options(model, options).unwrap(), requests)
 }
 
-/// The same in a given engine.
+/// The same with a given engine.
 pub fn generate_in(engine: &mut Engine, requests: &[Request]) -> Vec<Vec<Choice>> {
     let mut chosen = vec![Vec::new(); requests.len()];
     engine
@@ -63,13 +63,13 @@ pub fn generate_in(engine: &mut Engine, requests: &[Request]) -> Vec<Vec<Choice>
     chosen
 }
 
-/// A request without further log-probabilities.
+/// A request without the log-probabilities of alternatives.
 pub fn request(prompt: &[i64], sampling: SamplingParams, seed: u64, max_new_tokens: usize) -> Request {
     Request { prompt: prompt.to_vec(), sampling, seed, max_new_tokens, top_logprobs: 0 }
 }
 
-/// The log-probabilities of the chosen tokens in the trainer's forward pass: prompt and answer as one document of a
-/// packed row, behind another one.
+/// The log-probabilities of the chosen tokens in the trainer's forward pass. Prompt and answer are one document of a packed
+/// row, after another document.
 pub fn forward_log_probs(model: &Llama, prompt: &[i64], chosen: &[Choice]) -> Vec<f32> {
     let _no_grad = tch::no_grad_guard();
     let answer: Vec<i64> = chosen.iter().map(|choice| choice.id).collect();
