@@ -1,4 +1,4 @@
-//! Compiles `cpp/` against the libtorch that `LIBTORCH` names, and tells dependants where its libraries are
+//! Compiles `cpp/` against the libtorch in `LIBTORCH`, and passes the path of its libraries to dependent crates
 //! (`DEP_TORCH_EXT_LIB`), so that each can set the run-time search path of its own binaries.
 
 use std::path::{Path, PathBuf};
@@ -19,26 +19,26 @@ fn main() {
     println!("cargo::metadata=lib={}", lib.display());
     println!("cargo::rustc-link-search=native={}", lib.display());
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
-    // Clippy gives the workspace's build scripts a second run and links nothing.
+    // Clippy runs the workspace's build scripts a second time and links nothing.
     let wrapper = std::env::var_os("RUSTC_WORKSPACE_WRAPPER");
     if wrapper.is_some_and(|wrapper| Path::new(&wrapper).ends_with("clippy-driver")) {
         return;
     }
     let mut build = cc::Build::new();
-    // Only with OpenMP does at::parallel_for run on more than one thread.
-    // Debug information of libtorch's headers would be in every binary, 60 MB each.
+    // Without OpenMP, at::parallel_for uses a single thread.
+    // The debug information of libtorch's headers would add 60 MB to every binary.
     build.cpp(true).std("c++17").warnings(false).debug(false).opt_level(3).flag("-fopenmp");
-    // Without it a comparison of floats keeps GCC from making vectors of the loops of fused.cpp.
+    // Without this flag, comparisons of floats keep GCC from vectorizing the loops of fused.cpp.
     build.flag("-fno-trapping-math").define("_GLIBCXX_USE_CXX11_ABI", "1");
     build.include(&include).include(include.join("torch/csrc/api/include"));
     build.file("cpp/all.cpp").file("cpp/range_attention.cpp");
     build.compile("torch_ext");
     compile_kernels();
-    // libtorch's own copy, so that there is one pool of threads.
+    // Link libtorch's own copy of libgomp, so that there is a single thread pool.
     println!("cargo::rustc-link-lib=dylib:+verbatim=libgomp.so.1");
 }
 
-/// The kernels of the decoder and of attention, once for each level of the instruction set that is chosen from at run time.
+/// Compiles the kernels of the decoder and of attention once for each instruction-set level; the level is chosen at run time.
 fn compile_kernels() {
     let x86 = std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64");
     let levels: &[(&str, &[&str])] = &[

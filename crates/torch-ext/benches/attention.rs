@@ -1,5 +1,6 @@
-//! Attention of rows with SmolLM2's heads (9 of 64 over 3): GFLOP/s forward and backward, counted over the pairs that see each
-//! other, and as a share of the machine's rate of large float32 products in the same run.
+//! Benchmarks attention over packed rows with SmolLM2's heads (9 heads of width 64 over 3 key heads). Prints forward and
+//! backward GFLOP/s, counted over the visible query-key pairs, and their share of the rate of large float32 products in the
+//! same run.
 //!
 //!     cargo bench --profile dev -p torch-ext --bench attention
 
@@ -13,7 +14,7 @@ const HEADS: i64 = 9;
 const KV_HEADS: i64 = 3;
 const WIDTH: i64 = 64;
 
-/// Tokens of a row, of each of its texts, and the window.
+/// Cases: tokens of a row, tokens of each of its texts, and the window.
 const ROWS: [(i64, i64, Option<i64>); 9] = [
     (4096, 50, None),
     (4096, 200, None),
@@ -55,12 +56,12 @@ fn main() {
     }
 }
 
-/// Pairs of a query and a key that it sees, in a text.
+/// Number of visible query-key pairs in a text.
 fn pairs(length: i64, window: Option<i64>) -> i64 {
     (1..=length).map(|position| window.map_or(position, |window| window.min(position))).sum()
 }
 
-/// Seconds of a forward and of a backward pass: the least of some runs.
+/// Seconds of a forward and of a backward pass: the minimum of several runs.
 fn seconds(leaf: &Tensor, call: impl Fn() -> Tensor) -> (f64, f64) {
     let mut best = (f64::INFINITY, f64::INFINITY);
     let begin = Instant::now();
@@ -79,7 +80,7 @@ fn seconds(leaf: &Tensor, call: impl Fn() -> Tensor) -> (f64, f64) {
     best
 }
 
-/// GFLOP/s of products of 2048 x 2048 matrices: the best of some.
+/// GFLOP/s of products of 2048 x 2048 matrices: the maximum of several runs.
 fn product_rate() -> f64 {
     let _no_grad = tch::no_grad_guard();
     let x = Tensor::randn([2048, 2048], CPU);

@@ -1,5 +1,5 @@
-//! Linear layers of SmolLM2's shapes: `torch_ext::linear` (oneDNN) beside libtorch's own route (MKL for float32), in
-//! GFLOP/s, in one run.
+//! Benchmarks linear layers of SmolLM2's shapes: `torch_ext::linear` (oneDNN) against libtorch's own implementation (MKL for
+//! float32), in GFLOP/s, in one run.
 //!
 //!     cargo bench --profile dev -p torch-ext --bench linear
 

@@ -1,4 +1,4 @@
-//! AdamW over many tensors in one call.
+//! Fused AdamW over many tensors in one call.
 
 use std::ffi::c_char;
 
@@ -23,7 +23,7 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// What AdamW needs to know (Loshchilov and Hutter 2019, algorithm 2).
+/// Parameters of an AdamW step (Loshchilov and Hutter 2019, algorithm 2).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamW {
     /// Learning rate of this step.
@@ -32,17 +32,17 @@ pub struct AdamW {
     pub beta1: f64,
     /// Decay rate of the second moment.
     pub beta2: f64,
-    /// Added to the root of the second moment.
+    /// Added to the square root of the second moment.
     pub eps: f64,
-    /// Decoupled weight decay: each step takes `lr · weight_decay` of the weight away.
+    /// Coefficient of the decoupled weight decay: each step subtracts `lr · weight_decay · weight` from a weight.
     pub weight_decay: f64,
 }
 
-/// One AdamW step, in place, on parameters with their gradients and both moments; `step` counts from 1. All slices have one
-/// length, and tensors at one index have one shape, type and device.
+/// Takes one AdamW step in place, on parameters with their gradients and both moments. `step` counts from 1. All slices have
+/// the same length, and the tensors at the same index have the same shape, type and device.
 ///
 /// # Errors
-/// [`OpError`] when they do not.
+/// [`OpError`] when they do not match.
 pub fn fused_adamw(
     params: &[&Tensor],
     grads: &[&Tensor],

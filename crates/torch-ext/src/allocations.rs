@@ -1,4 +1,4 @@
-//! What tensors take while something is computed.
+//! Measures the tensor memory of a computation.
 
 use std::ffi::{c_char, c_void};
 
@@ -9,21 +9,21 @@ unsafe extern "C" {
     fn tx_watch_end(watching: *mut c_void, largest: *mut i64, most: *mut i64);
 }
 
-/// Bytes that tensors took, as libtorch's allocator tells the thread that computes them. Work space of kernels is not
-/// counted.
+/// Bytes that tensors took, as reported by libtorch's allocator to the thread that runs the computation. The work space of
+/// kernels is not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allocations {
-    /// The largest tensor.
+    /// Size of the largest tensor.
     pub largest: u64,
-    /// The most that was held at once, beyond what was held before.
+    /// Peak of the bytes held at once, beyond those held before.
     pub most: u64,
 }
 
 impl Allocations {
-    /// Does `work` and says what its tensors took.
+    /// Runs `work` and returns its result with the memory that its tensors took.
     ///
     /// # Errors
-    /// [`OpError`] when libtorch refuses to report.
+    /// [`OpError`] when libtorch cannot report allocations.
     pub fn of<T>(work: impl FnOnce() -> T) -> Result<(T, Self), OpError> {
         struct Watch(*mut c_void);
         impl Watch {

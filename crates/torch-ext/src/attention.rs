@@ -1,4 +1,4 @@
-//! Attention of rows that hold several texts back to back, for training on a processor.
+//! Attention over packed rows (several texts in one row), for training.
 
 use std::ffi::c_char;
 
@@ -40,40 +40,40 @@ unsafe extern "C" {
     ) -> bool;
 }
 
-/// Keys that a segment sees: `length` of them from `start` on, which stand from `position` on in the segment's row.
+/// A range of keys that a segment attends to: `length` keys from index `start`, at positions from `position`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyRange {
-    /// The first key.
+    /// Index of the first key.
     pub start: i64,
-    /// Keys.
+    /// Number of keys.
     pub length: i64,
-    /// The first key's position.
+    /// Position of the first key.
     pub position: i64,
 }
 
-/// Queries back to back and the ranges of keys that they look over. A query at position `p` sees the keys of its ranges at
-/// positions up to `p`, and not those `window` or more before it.
+/// A run of consecutive queries and the ranges of keys that they attend to. A query at position `p` attends to the keys of the
+/// ranges at positions up to `p`; with a window, only to those less than `window` positions before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuerySegment {
-    /// The first query.
+    /// Index of the first query.
     pub start: i64,
-    /// Queries.
+    /// Number of queries.
     pub length: i64,
-    /// The first query's position.
+    /// Position of the first query.
     pub position: i64,
-    /// Ranges of keys, ascending in keys and in positions, none in another.
+    /// Ranges of keys, ascending by key index and by position, without overlap.
     pub ranges: Vec<KeyRange>,
 }
 
 impl QuerySegment {
-    /// A text of its own: tokens `[start, start + length)`, which see themselves causally.
+    /// An independent text: tokens `[start, start + length)` with causal attention to themselves.
     #[must_use]
     pub fn text(start: i64, length: i64) -> Self {
         Self { start, length, position: 0, ranges: vec![KeyRange { start, length, position: 0 }] }
     }
 
-    /// Tokens `[start, start + length)` that go on where the `before` tokens from `shared` on end: they see all of these, and
-    /// themselves causally.
+    /// Tokens `[start, start + length)` that continue a shared prefix: the `before` tokens from index `shared`. They attend to
+    /// the whole prefix, and causally to themselves.
     #[must_use]
     pub fn behind(start: i64, length: i64, (shared, before): (i64, i64)) -> Self {
         let earlier = KeyRange { start: shared, length: before, position: 0 };
@@ -81,13 +81,13 @@ impl QuerySegment {
     }
 }
 
-/// `softmax(q kᵀ / sqrt(width)) v` over the keys that each query sees: `q` is `[queries, heads, width]`, `k` and `v`
-/// `[keys, kv_heads, width]`, the result is like `q` and 0 where no segment is. float32 and bfloat16 on a processor,
-/// arithmetic in float32. Differentiable; the result does not depend on the number of threads, and nothing of the size of
-/// queries times keys is held.
+/// Computes `softmax(q kᵀ / sqrt(width)) v` over the keys that each query attends to. `q` is `[queries, heads, width]`, `k` and
+/// `v` are `[keys, kv_heads, width]`. The result has the shape of `q`, and is 0 for queries outside of all segments. For
+/// float32 and bfloat16 on a processor, with float32 arithmetic. Differentiable. The result does not depend on the number of
+/// threads, and no tensor of size queries times keys is stored.
 ///
 /// # Errors
-/// [`OpError`] when shapes or devices do not fit, or a segment ends behind the last token.
+/// [`OpError`] when shapes or devices do not match, or a segment ends after the last token.
 pub fn range_attention(
     q: &Tensor,
     k: &Tensor,
@@ -97,7 +97,7 @@ pub fn range_attention(
 ) -> Result<Tensor, OpError> {
     let (numbers, spans) = flattened(segments);
     let out = Tensor::new();
-    // SAFETY: pointers to live tensors and to four numbers a segment and three a range; `out` is assigned.
+    // SAFETY: pointers to live tensors and to four numbers per segment and three per range; `out` is assigned.
     check(unsafe {
         tx_range_attention(
             out.as_ptr().cast_mut(),
@@ -114,15 +114,15 @@ pub fn range_attention(
     Ok(out)
 }
 
-/// Four numbers a segment and three a range.
+/// Flattens segments into four numbers per segment and three per range.
 fn flattened(segments: &[QuerySegment]) -> (Vec<i64>, Vec<i64>) {
     let numbers = segments.iter().flat_map(|s| [s.start, s.length, s.position, s.ranges.len() as i64]).collect();
     let ranges = segments.iter().flat_map(|segment| &segment.ranges);
     (numbers, ranges.flat_map(|range| [range.start, range.length, range.position]).collect())
 }
 
-/// Whether [`varlen_attention`] computes these segments of a tensor: bfloat16 on a GPU, heads of up to 256 numbers, and
-/// segments that are texts of their own, or responses that see the whole of a prompt (those without a window).
+/// Whether [`varlen_attention`] supports these segments of this tensor: bfloat16 on a GPU, head width up to 256, and segments
+/// that are independent texts or (without a window) responses that attend to the whole of one prompt.
 #[must_use]
 pub fn varlen_fits(q: &Tensor, segments: &[QuerySegment], window: Option<i64>) -> bool {
     let shape = q.size();
@@ -137,19 +137,20 @@ pub fn varlen_fits(q: &Tensor, segments: &[QuerySegment], window: Option<i64>) -
 
 fn segments_fit(segments: &[QuerySegment], tokens: i64, window: Option<i64>) -> bool {
     let (numbers, spans) = flattened(segments);
-    // SAFETY: four numbers a segment and three a range.
+    // SAFETY: four numbers per segment and three per range.
     unsafe {
         let (segments, ranges) = (numbers.len() / 4, spans.len() / 3);
         tx_varlen_fits(numbers.as_ptr(), segments, spans.as_ptr(), ranges, tokens, window.unwrap_or(0))
     }
 }
 
-/// [`range_attention`] on a GPU, by libtorch's flash attention for sequences of various lengths: no mask, no copies of prompts
-/// for each response, memory linear in the tokens. Every query has its key: `q`, `k` and `v` have the same tokens. On a
-/// processor it computes plain formulas in float32, sequence by sequence, against which tests hold it. Differentiable.
+/// [`range_attention`] on a GPU, by libtorch's flash attention for sequences of different lengths: without a mask, without a
+/// copy of the prompt for each response, with memory linear in the tokens. `q`, `k` and `v` have the same number of tokens, one
+/// key for each query. On a processor it computes the plain formula in float32, one sequence at a time; the tests use that.
+/// Differentiable.
 ///
 /// # Errors
-/// [`OpError`] when shapes do not fit, or segments are others than [`varlen_fits`] says.
+/// [`OpError`] when shapes do not match, or when segments are not of the form that [`varlen_fits`] describes.
 pub fn varlen_attention(
     q: &Tensor,
     k: &Tensor,
@@ -159,7 +160,7 @@ pub fn varlen_attention(
 ) -> Result<Tensor, OpError> {
     let (numbers, spans) = flattened(segments);
     let out = Tensor::new();
-    // SAFETY: pointers to live tensors and to four numbers a segment and three a range; `out` is assigned.
+    // SAFETY: pointers to live tensors and to four numbers per segment and three per range; `out` is assigned.
     check(unsafe {
         tx_varlen_attention(
             out.as_ptr().cast_mut(),

@@ -1,7 +1,7 @@
-//! libtorch's errors as values.
+//! Turns libtorch's errors into values.
 //!
-//! `tch`'s plain operators panic when libtorch refuses an operation, with the whole C++ stack in the text. [`catch`] stands
-//! at the border of a piece of work and turns such a panic into one sentence.
+//! `tch`'s plain operators panic when libtorch reports an error, and the text contains the whole C++ stack. [`catch`] wraps a
+//! piece of work and turns such a panic into an error of one sentence.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -11,14 +11,14 @@ use std::sync::Once;
 use crate::ops::OpError;
 
 thread_local! {
-    /// How many calls of [`catch`] this thread is in.
+    /// Nesting depth of calls of [`catch`] in this thread.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Does `work`; a panic of one of `tch`'s operators becomes an error, and nothing is printed. Any other panic goes on.
+/// Runs `work`. A panic of one of `tch`'s operators becomes an error, and nothing is printed. Any other panic is passed on.
 ///
 /// # Errors
-/// Those of `work`, and what libtorch refused in it.
+/// The errors of `work`, and the errors of libtorch in it.
 pub fn catch<T, E: From<OpError>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -38,16 +38,16 @@ pub fn catch<T, E: From<OpError>>(work: impl FnOnce() -> Result<T, E>) -> Result
     })
 }
 
-/// What libtorch said, of the payload of a panic of `tch`; none for other panics.
+/// libtorch's message, from the payload of a panic of `tch`; `None` for other panics.
 fn refusal(payload: &dyn Any) -> Option<String> {
     let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied())?;
-    // `tch` unwraps its own results: the text holds the error's debug form.
+    // `tch` unwraps its own results, so the text contains the debug form of the error.
     let (_, error) = text.split_once(": ")?;
     let quoted = ["Torch(\"", "Convert(\"", "Kind(\"", "Shape(\""].iter().find_map(|kind| error.strip_prefix(kind))?;
     Some(unescape(quoted.strip_suffix("\")").unwrap_or(quoted)))
 }
 
-/// The text of a string's debug form.
+/// Decodes the debug form of a string up to its closing quote.
 fn unescape(quoted: &str) -> String {
     let mut text = String::with_capacity(quoted.len());
     let mut rest = quoted.chars();
@@ -101,7 +101,7 @@ mod tests {
     fn other_panics_go_on() {
         let panic = catch_unwind(|| catch::<(), OpError>(|| panic!("a fault of our own: Torch"))).unwrap_err();
         assert_eq!(panic.downcast_ref::<&str>(), Some(&"a fault of our own: Torch"));
-        // And the next one is caught again.
+        // The next panic is caught too.
         message(|| zeros(&[4]).view([3_i64].as_slice()));
     }
 }

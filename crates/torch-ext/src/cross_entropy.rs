@@ -1,8 +1,8 @@
-//! Cross-entropy of an output head without the logits of all tokens.
+//! Cross-entropy from hidden states and an output head, without storing the logits of all tokens.
 //!
-//! `nll[t] = logsumexp(z) - z[label]` with `z = weight · hidden[t]`, statistics in float32. Logits exist for one chunk of
-//! tokens at a time, in the forward and the backward pass, whatever is trained: hidden states only (a frozen head), or the
-//! head too (tied to the embedding or not).
+//! `nll[t] = logsumexp(z) - z[label]` with `z = weight · hidden[t]`, statistics in float32. Only one chunk of tokens has logits
+//! at a time, in the forward and in the backward pass. This holds for a frozen head and for a trained head (tied to the
+//! embedding or not).
 
 use std::ffi::c_char;
 
@@ -29,10 +29,10 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// The label of a token that does not count.
+/// The label of a token that is excluded from the loss.
 pub const IGNORED: i64 = -100;
 
-/// Logits that exist at one time, in the type of the head: 128 MiB.
+/// Size of the logits of a chunk, in the type of the head: 128 MiB.
 const CHUNK_BYTES: i64 = 1 << 27;
 
 fn chunk_tokens(weight: &Tensor, chunk: Option<i64>) -> i64 {
@@ -41,12 +41,12 @@ fn chunk_tokens(weight: &Tensor, chunk: Option<i64>) -> i64 {
     chunk.unwrap_or_else(|| (CHUNK_BYTES / token).max(16)).max(1)
 }
 
-/// The negative log-probability of each token, `[tokens]` float32, zero where the label is [`IGNORED`]. `hidden` is
-/// `[tokens, width]`, `weight` `[vocab, width]`, `labels` `[tokens]` int64. The backward pass computes the logits again.
-/// `chunk` is a number of tokens; by default as many as make 128 MiB of logits.
+/// The negative log-probability of each token, `[tokens]` float32; zero where the label is [`IGNORED`]. `hidden` is
+/// `[tokens, width]`, `weight` is `[vocab, width]`, `labels` is `[tokens]` int64. The backward pass recomputes the logits.
+/// `chunk` is the number of tokens of a chunk; by default their logits take 128 MiB.
 ///
 /// # Errors
-/// [`OpError`] when shapes, types or devices do not fit.
+/// [`OpError`] when shapes, types or devices do not match.
 pub fn linear_cross_entropy(
     hidden: &Tensor,
     weight: &Tensor,
@@ -61,12 +61,12 @@ pub fn linear_cross_entropy(
     Ok(out)
 }
 
-/// `Σ token_weights[t] · nll[t]`, a float32 scalar: the sum of [`linear_cross_entropy`], weighted by `token_weights`
-/// (`[tokens]` float32, constants; 1 when absent). Gradients are made in the forward pass, so that no logits are computed
-/// twice: a quarter less work for the head than summing [`linear_cross_entropy`].
+/// `Σ token_weights[t] · nll[t]`, a float32 scalar: the sum of [`linear_cross_entropy`] weighted by `token_weights` (`[tokens]`
+/// float32, constants; 1 if absent). The gradients are computed in the forward pass, so no logits are computed twice: a quarter
+/// less work for the head than summing [`linear_cross_entropy`].
 ///
 /// # Errors
-/// [`OpError`] when shapes, types or devices do not fit.
+/// [`OpError`] when shapes, types or devices do not match.
 pub fn linear_cross_entropy_sum(
     hidden: &Tensor,
     weight: &Tensor,

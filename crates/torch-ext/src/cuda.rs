@@ -1,20 +1,20 @@
-//! Finding libtorch's CUDA kernels at run time: one binary serves machines with and without a GPU.
+//! Loads libtorch's CUDA kernels at run time, so that one binary serves machines with and without a GPU.
 
 use std::ffi::{CStr, CString, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Whether libtorch's CUDA kernels were found and opened.
+/// Result of searching for libtorch's CUDA library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CudaLibrary {
-    /// No `libtorch_cuda.so` anywhere that is looked at.
+    /// No `libtorch_cuda.so` in any of the searched folders.
     NotFound,
-    /// Opened from this path.
+    /// Loaded from this path.
     Loaded(PathBuf),
-    /// Found, but of this version of libtorch, which is not [`LIBTORCH`]: not opened.
+    /// Found, but not loaded: it has this version of libtorch instead of [`LIBTORCH`].
     OtherVersion(PathBuf, String),
-    /// Found, but the dynamic linker refused it for this reason.
+    /// Found, but the dynamic linker rejected it with this message.
     Failed(PathBuf, String),
 }
 
@@ -23,9 +23,9 @@ pub const LIBTORCH: &str = "2.11.0";
 
 static STATE: OnceLock<CudaLibrary> = OnceLock::new();
 
-/// Opens the CUDA kernels of libtorch if there are any. Call it before the first tensor: libtorch looks its CUDA hooks up
-/// once. Later calls return the first answer. From then on threads that wait make room for other programs
-/// ([`crate::sharing`]).
+/// Loads libtorch's CUDA library if there is one. Call it before the first tensor is made, because libtorch looks its CUDA
+/// hooks up only once. Later calls return the result of the first. From the first call on, waiting threads yield to other
+/// programs ([`crate::sharing`]).
 pub fn init() -> &'static CudaLibrary {
     crate::sharing::watch();
     STATE.get_or_init(|| match find_cuda_library() {
@@ -38,8 +38,8 @@ pub fn init() -> &'static CudaLibrary {
 }
 
 fn open(path: PathBuf) -> CudaLibrary {
-    // Rows of a step differ in length: without it, freed memory of one length is of no use for another. The allocator reads
-    // it when the library is loaded; a user's own value wins.
+    // The rows of a step differ in length. Without this option, freed memory of one length cannot be used for another. The
+    // allocator reads the option when the library is loaded; a value set by the user is kept.
     // SAFETY: called before the first tensor, when libtorch has started no thread.
     unsafe { libc::setenv(c"PYTORCH_ALLOC_CONF".as_ptr(), c"expandable_segments:True".as_ptr(), 0) };
     match open_globally(&path) {
@@ -52,8 +52,8 @@ fn open(path: PathBuf) -> CudaLibrary {
     }
 }
 
-/// The version beside a `libtorch_cuda.so`, if it is recorded and not [`LIBTORCH`]: in `../version.py` of a PyTorch, or
-/// `../build-version` of a libtorch.
+/// The version next to a `libtorch_cuda.so`, if it is recorded and is not [`LIBTORCH`]: in `../version.py` of a PyTorch
+/// installation, or in `../build-version` of a libtorch.
 fn other_version(library: &Path) -> Option<String> {
     let home = library.parent()?.parent()?;
     let read = |name: &str| std::fs::read_to_string(home.join(name)).ok();
@@ -66,9 +66,8 @@ fn other_version(library: &Path) -> Option<String> {
     (!same).then_some(version)
 }
 
-/// The `libtorch_cuda.so` that [`init`] would open: in the folder named by `LIBTORCH_CUDA` (a `torch/lib` of the same
-/// PyTorch version), next to the CPU library in use, in its sibling `cuda/` (where `cargo xtask setup --cuda` puts it), or
-/// on `LD_LIBRARY_PATH`.
+/// The `libtorch_cuda.so` that [`init`] loads: in the folder `LIBTORCH_CUDA` (a `torch/lib` of the same PyTorch version), next
+/// to the CPU library in use, in its sibling `cuda/` (where `cargo xtask setup --cuda` puts it), or on `LD_LIBRARY_PATH`.
 pub fn find_cuda_library() -> Option<PathBuf> {
     let named = std::env::var_os("LIBTORCH_CUDA").map(PathBuf::from);
     let own = cpu_library().and_then(|p| p.parent().map(Path::to_owned));
@@ -78,7 +77,7 @@ pub fn find_cuda_library() -> Option<PathBuf> {
     folders.map(|folder| folder.join("libtorch_cuda.so")).find(|file| file.is_file())
 }
 
-/// Where the `libtorch_cpu.so` (or `libc10.so`) of this process was loaded from.
+/// Path from which the `libtorch_cpu.so` (or `libc10.so`) of this process was loaded.
 pub fn cpu_library() -> Option<PathBuf> {
     unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, found: *mut libc::c_void) -> c_int {
         // SAFETY: the dynamic linker passes a valid record, and `found` is the `Option<PathBuf>` below.

@@ -1,4 +1,5 @@
-//! A whole decoder pass over rows of tokens with a paged cache of keys and values, on a processor (`cpp/decoder.cpp`).
+//! Forward pass of a whole decoder over segments of tokens on a processor, with a paged cache of keys and values
+//! (`cpp/decoder.cpp`).
 
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::{NonNull, null, null_mut};
@@ -8,7 +9,7 @@ use torch_sys::C_tensor;
 
 use crate::ops::{OpError, check};
 
-/// Tokens of a page of the cache.
+/// Number of tokens of a page of the cache.
 pub const PAGE: usize = 16;
 
 #[repr(C)]
@@ -69,13 +70,13 @@ pub struct DecoderShape {
     pub head_dim: i64,
     pub feed_forward: i64,
     pub vocab: i64,
-    /// Rows of the rotation's tables.
+    /// Number of rows of the rotary tables.
     pub positions: i64,
     pub eps: f64,
 }
 
 impl DecoderShape {
-    /// Whether the packed layout can hold it: widths are multiples of 16, a head's of 2.
+    /// Whether the packed layout supports these sizes: widths must be multiples of 16, and the width of a head even.
     #[must_use]
     pub fn fits(&self) -> bool {
         let widths = [self.hidden, self.heads * self.head_dim, self.kv_heads * self.head_dim, self.feed_forward];
@@ -105,11 +106,11 @@ pub struct DecoderLayer<'a> {
     pub gate: Projection<'a>,
     pub up: Projection<'a>,
     pub down: Projection<'a>,
-    /// How far back a token sees, itself included.
+    /// Width of the attention window in tokens, including the token itself; `None` for no window.
     pub window: Option<i64>,
 }
 
-/// The parameters outside of the layers.
+/// The parameters outside of the layers: embedding, last norm, output head and rotary tables.
 #[allow(missing_docs)]
 pub struct DecoderEnds<'a> {
     pub embedding: &'a Tensor,
@@ -120,45 +121,45 @@ pub struct DecoderEnds<'a> {
     pub sine: &'a Tensor,
 }
 
-/// Tokens of one sequence, at positions one after the other.
+/// Consecutive tokens of one sequence.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment<'a> {
-    /// Their ids.
+    /// Token ids.
     pub ids: &'a [i64],
-    /// The position of the first.
+    /// Position of the first token.
     pub start: usize,
-    /// The sequence's pages, from position 0 on; keys and values of earlier positions are in them.
+    /// The pages of the sequence, from position 0 on. They hold the keys and values of earlier positions.
     pub pages: &'a [u32],
-    /// Of how many of the last tokens the logits are wanted.
+    /// Number of last tokens whose logits are returned.
     pub logits: usize,
 }
 
-/// A decoder with its weights packed for the processor and its cache of `pages` pages of [`PAGE`] tokens.
+/// A decoder with weights packed for the processor and a cache of `pages` pages of [`PAGE`] tokens.
 ///
-/// The numbers of a token depend on its sequence alone, bit for bit: not on what else is computed in the same call, nor
-/// on how its sequence was cut into calls.
+/// The values of a token depend only on its sequence, bit for bit: neither on the other segments of a call, nor on how its
+/// sequence was split into calls.
 pub struct Decoder {
     raw: NonNull<c_void>,
     shape: DecoderShape,
     pages: usize,
 }
 
-// SAFETY: the C++ object holds memory and tensors of its own and has no tie to a thread.
+// SAFETY: the C++ object owns its memory and tensors and is not bound to a thread.
 unsafe impl Send for Decoder {}
 
 impl Drop for Decoder {
     fn drop(&mut self) {
-        // SAFETY: made by tx_decoder_new and freed once.
+        // SAFETY: the pointer is from tx_decoder_new and is freed once.
         unsafe { tx_decoder_free(self.raw.as_ptr()) }
     }
 }
 
 impl Decoder {
-    /// Packs the weights (a copy of them; float32 or bfloat16, all of one type, on a processor). Memory for pages is
-    /// taken when they are written first.
+    /// Makes a packed copy of the weights (float32 or bfloat16, all of one type, on a processor). Memory for a page is
+    /// allocated when the page is first written.
     ///
     /// # Errors
-    /// [`OpError`] when types or shapes do not fit or there is no memory.
+    /// [`OpError`] when types or shapes do not match or there is not enough memory.
     pub fn new(
         shape: DecoderShape,
         layers: &[DecoderLayer],
@@ -186,7 +187,7 @@ impl Decoder {
         };
         let mut raw = null_mut();
         let DecoderEnds { embedding, norm, head, cosine, sine } = ends;
-        // SAFETY: pointers to live tensors and structures; shapes and types were checked.
+        // SAFETY: pointers to live tensors and structures; their shapes and types were checked.
         check(unsafe {
             tx_decoder_new(
                 &raw mut raw,
@@ -203,17 +204,17 @@ impl Decoder {
         Ok(Self { raw, shape, pages })
     }
 
-    /// Computes the tokens of all segments, each of another sequence, keeps their keys and values, and leaves the
-    /// logits that are wanted in `logits`, `[rows, vocab]` in the order of the segments and their tokens.
+    /// Computes the tokens of all segments, each of a different sequence. Stores their keys and values in the cache, and writes
+    /// the requested logits to `logits`: `[rows, vocab]`, in the order of the segments and their tokens.
     ///
     /// # Errors
-    /// [`OpError`] when an id, a position or a page does not exist, or there is no memory.
+    /// [`OpError`] when a token id, a position or a page does not exist, or there is not enough memory.
     pub fn forward(&mut self, segments: &[Segment], logits: &mut Vec<f32>) -> Result<(), OpError> {
         self.pass(segments, logits, false)
     }
 
-    /// As [`Decoder::forward`], but leaves the last hidden states (behind the last norm, where the head would read
-    /// them), `[rows, hidden]` in float32, instead of the logits.
+    /// Like [`Decoder::forward`], but writes the hidden states after the last norm, `[rows, hidden]` in float32, instead of the
+    /// logits.
     ///
     /// # Errors
     /// As [`Decoder::forward`].
@@ -240,7 +241,7 @@ impl Decoder {
         let width = if is_hidden { self.shape.hidden } else { self.shape.vocab };
         out.resize(wanted.len() * width as usize, 0.0);
         let (logits, hidden) = if is_hidden { (null_mut(), out.as_mut_ptr()) } else { (out.as_mut_ptr(), null_mut()) };
-        // SAFETY: the arrays are as long as said, and every index in them was checked.
+        // SAFETY: the arrays have the stated lengths, and every index in them was checked.
         check(unsafe {
             tx_decoder_forward(
                 self.raw.as_ptr(),
@@ -257,7 +258,7 @@ impl Decoder {
         })
     }
 
-    /// Copies a page's keys and values of all layers to another page.
+    /// Copies the keys and values of all layers from one page to another.
     ///
     /// # Panics
     /// When a page does not exist.
@@ -267,9 +268,9 @@ impl Decoder {
         unsafe { tx_decoder_copy_page(self.raw.as_ptr(), i64::from(from), i64::from(to)) }
     }
 
-    /// Which level of the instruction set the kernels use: `base`, `v3` (AVX2), `v4` (AVX-512) or `v4_bf16`. It is the best that
-    /// the processor has, or the one that the variable `HERD_KERNELS` names; `none` where it names another, which is an
-    /// error for a new decoder.
+    /// Instruction-set level of the kernels: `base`, `v3` (AVX2), `v4` (AVX-512) or `v4_bf16`. It is the best level of the
+    /// processor, or the one named by the variable `HERD_KERNELS`. It is `none` if the variable has an unknown value; a new
+    /// decoder is then an error.
     #[must_use]
     pub fn level() -> &'static str {
         // SAFETY: a static string of ASCII letters.

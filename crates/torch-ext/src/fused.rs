@@ -1,5 +1,5 @@
-//! What stands between a decoder's matrix products, each in one pass over memory on a processor. All are differentiable,
-//! and equal their plain formula in float32 and bfloat16 (rounded where the plain formula rounds).
+//! The operations between a decoder's matrix products; on a processor each is one pass over memory. All are differentiable and
+//! equal the plain formula in float32 and bfloat16 (rounded where the plain formula rounds).
 
 use std::ffi::c_char;
 
@@ -23,7 +23,7 @@ unsafe extern "C" {
 /// before the gain. `x` is `[..., width]`, `weight` `[width]`.
 ///
 /// # Errors
-/// [`OpError`] when shapes or devices do not fit.
+/// [`OpError`] when shapes or devices do not match.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, OpError> {
     let out = Tensor::new();
     // SAFETY: pointers to live tensors; `out` is written by assignment.
@@ -31,10 +31,10 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, OpError
     Ok(out)
 }
 
-/// SwiGLU's product `silu(gate) · up`, of equal shapes.
+/// The product of SwiGLU, `silu(gate) · up`. Both inputs have the same shape.
 ///
 /// # Errors
-/// [`OpError`] when shapes or devices do not fit.
+/// [`OpError`] when shapes or devices do not match.
 pub fn silu_gate(gate: &Tensor, up: &Tensor) -> Result<Tensor, OpError> {
     let out = Tensor::new();
     // SAFETY: as above.
@@ -42,11 +42,11 @@ pub fn silu_gate(gate: &Tensor, up: &Tensor) -> Result<Tensor, OpError> {
     Ok(out)
 }
 
-/// Rotary embedding, `x · cosine + rotate_half(x) · sine`: `x` is `[rows, seq, heads, head_dim]`, the others
-/// `[rows, seq, 1, head_dim]`. Gradients reach `x` only.
+/// Rotary embedding, `x · cosine + rotate_half(x) · sine`. `x` is `[rows, seq, heads, head_dim]`; `cosine` and `sine` are
+/// `[rows, seq, 1, head_dim]`. Only `x` gets a gradient.
 ///
 /// # Errors
-/// [`OpError`] when shapes or devices do not fit.
+/// [`OpError`] when shapes or devices do not match.
 pub fn rotate_half(x: &Tensor, cosine: &Tensor, sine: &Tensor) -> Result<Tensor, OpError> {
     let out = Tensor::new();
     // SAFETY: as above.

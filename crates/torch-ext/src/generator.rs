@@ -1,4 +1,4 @@
-//! Random numbers from a generator of one's own: libtorch's operators draw from one that the whole process shares.
+//! Random number generators that belong to their user. By default libtorch's operators share one generator per process.
 
 use std::ffi::{c_char, c_void};
 use std::ptr::{NonNull, null_mut};
@@ -20,28 +20,28 @@ unsafe extern "C" {
     fn tx_generator_dropout(out: *mut C_tensor, generator: *mut c_void, x: *const C_tensor, rate: f64) -> *mut c_char;
 }
 
-/// A generator of random numbers. What it draws depends on its seed and on what it has drawn before alone: the numbers are
-/// those that libtorch's own generator gives after `manual_seed(seed)`.
+/// A random number generator. Its output depends only on its seed and on its earlier output. The numbers are those of
+/// libtorch's own generator after `manual_seed(seed)`.
 #[derive(Debug)]
 pub struct Generator {
     raw: NonNull<c_void>,
 }
 
-// SAFETY: the C++ object has no tie to a thread.
+// SAFETY: the C++ object is not bound to a thread.
 unsafe impl Send for Generator {}
 
 impl Drop for Generator {
     fn drop(&mut self) {
-        // SAFETY: made by tx_generator_new and freed once.
+        // SAFETY: the pointer is from tx_generator_new and is freed once.
         unsafe { tx_generator_free(self.raw.as_ptr()) }
     }
 }
 
 impl Generator {
-    /// A generator of numbers on `device`.
+    /// A generator with this seed on `device`.
     ///
     /// # Errors
-    /// [`OpError`] when there is no such device.
+    /// [`OpError`] when the device does not exist.
     pub fn new(device: Device, seed: u64) -> Result<Self, OpError> {
         let cuda = match device {
             Device::Cuda(index) => index as i64,
@@ -53,10 +53,10 @@ impl Generator {
         NonNull::new(raw).map(|raw| Self { raw }).ok_or_else(|| OpError::new("no generator was made".into()))
     }
 
-    /// A tensor of float32 numbers that are uniform in `[0, 1)`, on the generator's device.
+    /// A float32 tensor of this shape with uniform numbers in `[0, 1)`, on the generator's device.
     ///
     /// # Errors
-    /// [`OpError`] when there is no memory.
+    /// [`OpError`] when there is not enough memory.
     pub fn uniform(&mut self, shape: &[i64]) -> Result<Tensor, OpError> {
         let out = Tensor::new();
         // SAFETY: a live generator, `shape.len()` sizes; `out` is written by assignment.
@@ -66,11 +66,11 @@ impl Generator {
         Ok(out)
     }
 
-    /// Dropout: zeroes a share `rate` of the entries of `x`, which is on the generator's device, and scales the others up to
-    /// the same mean. Differentiable.
+    /// Dropout: sets a share `rate` of the entries of `x` to zero and scales the others so that the mean is kept. `x` is on the
+    /// generator's device. Differentiable.
     ///
     /// # Errors
-    /// [`OpError`] when `x` is on another device, or there is no memory.
+    /// [`OpError`] when `x` is on another device, or there is not enough memory.
     pub fn dropout(&mut self, x: &Tensor, rate: f64) -> Result<Tensor, OpError> {
         let out = Tensor::new();
         // SAFETY: a live generator and a live tensor; `out` is written by assignment.

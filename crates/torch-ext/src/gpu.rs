@@ -1,4 +1,4 @@
-//! Own kernels on a GPU: the side of `cpp/gpu.cpp` that compiles, loads and launches what `cuda-kernels` holds.
+//! Custom GPU kernels: the Rust side of `cpp/gpu.cpp`, which compiles, loads and launches the kernels of `cuda-kernels`.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -19,35 +19,35 @@ unsafe extern "C" {
     fn tx_gpu_emulate(on: bool) -> bool;
 }
 
-/// A GPU's kernels, or why there are none.
+/// The kernels of a GPU, or the reason why there are none.
 type Found = Result<Arc<Kernels>, String>;
 
-/// Those of each GPU that was asked for.
+/// The result for each GPU that was requested.
 static LOADED: OnceLock<Mutex<HashMap<i64, Found>>> = OnceLock::new();
 
 thread_local! {
-    /// Launches on the emulation so far.
+    /// Number of emulated launches so far.
     static EMULATED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Makes the kernels known to the operators, and settles how libtorch adds up. Called once, when libtorch's CUDA library has
-/// been opened, or by [`emulated`].
+/// Registers the kernels with the operators. Called once: when libtorch's CUDA library has been loaded, or by [`emulated`].
 pub(crate) fn register() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     // SAFETY: two functions of static lifetime with the types that `cpp/gpu.cpp` declares.
     ONCE.call_once(|| unsafe { tx_gpu_register(ready, run) });
 }
 
-/// Products of bfloat16 on a GPU add up in float32, split or not.
+/// Sets libtorch's products of bfloat16 on a GPU to accumulate in float32, also in split reductions.
 pub(crate) fn settle() {
     // SAFETY: sets a flag of libtorch's context, which cannot fail; a message would only be dropped.
     unsafe { libc::free(tx_gpu_settings().cast()) };
 }
 
-/// The kernels of a GPU, compiled or read from the cache folder, and loaded on the first call; later calls return the same.
+/// The kernels of a GPU. The first call compiles them, or reads them from the cache folder, and loads them; later calls return
+/// the same kernels.
 ///
 /// # Errors
-/// A sentence: what is missing, or what NVRTC or the driver refused. `HERD_GPU_KERNELS=off` is one too.
+/// A sentence that states what is missing, or the message of NVRTC or the driver. Also with `HERD_GPU_KERNELS=off`.
 pub fn gpu_kernels(device: i64) -> Result<Arc<Kernels>, String> {
     let loaded = LOADED.get_or_init(Mutex::default);
     let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +86,7 @@ extern "C" fn ready(device: i64) -> bool {
 /// Runs an operation of `herd::gpu::Op`.
 ///
 /// # Safety
-/// `addresses` and `numbers` have as many values as the operation takes, of live tensors on the device.
+/// `addresses` and `numbers` have as many values as the operation takes; the addresses are of live tensors on the device.
 unsafe extern "C" fn run(
     device: i64,
     stream: *mut c_void,
@@ -116,11 +116,11 @@ unsafe extern "C" fn run(
     };
     let Err(message) = result else { return std::ptr::null_mut() };
     let message = CString::new(message).unwrap_or_default();
-    // SAFETY: a NUL-terminated string, copied for a caller that frees it.
+    // SAFETY: a NUL-terminated string; the caller frees the copy.
     unsafe { libc::strdup(message.as_ptr()) }
 }
 
-/// The launches of an operation, whose number, tensors and numbers are those of `cpp/fused.cpp`.
+/// The launches of an operation. Its number, tensors and numbers are those of `cpp/fused.cpp`.
 ///
 /// # Safety
 /// As [`run`].
@@ -132,7 +132,7 @@ unsafe fn plan(
     eps: f64,
     limits: Limits,
 ) -> Result<Vec<Launch>, String> {
-    // SAFETY: as the caller promises: so many of each.
+    // SAFETY: the caller passes as many tensors and numbers as the operation takes.
     let (t, n) = unsafe {
         let (tensors, count) = match op {
             0 => (4, 2),
@@ -170,10 +170,10 @@ unsafe fn plan(
     })
 }
 
-/// Does `work` with the kernels' emulation in the place of the processor's fused operators, in this thread: the way of a GPU
-/// from the operator to the launch, for tests. Slow. Also returns how many kernels were launched.
+/// Runs `work` with the emulated GPU kernels instead of the processor's fused operators, in this thread. Tests use it to run
+/// the path of a GPU from the operator to the launch. It is slow. Also returns the number of launched kernels.
 pub fn emulated<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    /// Also after a panic.
+    /// Restores the flag, also after a panic.
     struct Back(bool);
     impl Drop for Back {
         fn drop(&mut self) {
@@ -189,7 +189,7 @@ pub fn emulated<T>(work: impl FnOnce() -> T) -> (T, usize) {
     (result, EMULATED.get() - before)
 }
 
-/// How many GPUs the NVIDIA driver shows to this process.
+/// Number of GPUs that the NVIDIA driver shows to this process.
 ///
 /// # Errors
 /// A sentence: there is no driver, or it does not work.
@@ -197,13 +197,13 @@ pub fn driver() -> Result<u32, String> {
     Driver::open().and_then(|driver| driver.devices()).map_err(|error| error.to_string())
 }
 
-/// Bytes of a GPU's memory that are free now, by the CUDA runtime that libtorch loads; `None` where it does not say.
+/// Free memory of a GPU in bytes, according to the CUDA runtime that libtorch loads; `None` if the runtime does not report it.
 #[must_use]
 pub fn gpu_memory_free(device: i32) -> Option<u64> {
     type Device = unsafe extern "C" fn(c_int) -> c_int;
     type Memory = unsafe extern "C" fn(*mut usize, *mut usize) -> c_int;
-    // SAFETY: symbols of libcudart.so.13 with the types of cuda_runtime_api.h; the device in use stays the same, since there
-    // is one GPU a process.
+    // SAFETY: symbols of libcudart.so.13 with the types of cuda_runtime_api.h. The current device does not change, because a
+    // process uses one GPU.
     unsafe {
         let set = libc::dlsym(libc::RTLD_DEFAULT, c"cudaSetDevice".as_ptr());
         let get = libc::dlsym(libc::RTLD_DEFAULT, c"cudaMemGetInfo".as_ptr());

@@ -1,5 +1,5 @@
-//! The little C++ that `tch` lacks, behind a C interface on the same tensors, and what has to happen before the first
-//! tensor: finding the CUDA kernels of libtorch, if there are any.
+//! C++ functions that `tch` lacks, behind a C interface on the same tensors, and the initialisation before the first tensor:
+//! loading libtorch's CUDA kernels, if there are any.
 
 mod adamw;
 mod allocations;

@@ -1,4 +1,4 @@
-//! Operators on tensors.
+//! Basic tensor operators and their error type.
 
 use std::ffi::{CStr, c_char};
 use std::fmt;
@@ -13,19 +13,19 @@ unsafe extern "C" {
     fn tx_take_grad(out: *mut C_tensor, leaf: *const C_tensor) -> *mut c_char;
 }
 
-/// What libtorch refused, in one sentence: its own message without the C++ stack, and what was being done.
+/// An error of libtorch in one sentence: its own message without the C++ stack, and the operations that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpError {
     text: String,
-    /// Bytes that were asked for in vain, where memory was lacking; 0 where libtorch does not say.
+    /// Requested bytes if the error is out of memory (0 if libtorch does not state them); otherwise `None`.
     lacking: Option<u64>,
-    /// What was being done, outermost first.
+    /// The operations that failed, outermost first.
     context: Vec<String>,
 }
 
 impl OpError {
     pub(crate) fn new(text: String) -> Self {
-        // What follows is the C++ stack.
+        // The rest of the text is the C++ stack.
         let text = text.split("\nException raised from").next().unwrap_or_default().trim_end();
         let lacking = ["can't allocate memory", "out of memory"].iter().any(|sign| text.contains(sign));
         let asked = || {
@@ -35,20 +35,20 @@ impl OpError {
         Self { text: text.to_owned(), lacking: lacking.then(|| asked().unwrap_or(0)), context: Vec::new() }
     }
 
-    /// An error of an operator that is made of others.
+    /// An error of an operator that is composed of others.
     #[must_use]
     pub fn of(text: impl Into<String>) -> Self {
         Self::new(text.into())
     }
 
-    /// The same with what was being done in front.
+    /// Adds the name of the surrounding operation in front.
     #[must_use]
     pub fn context(mut self, what: impl Into<String>) -> Self {
         self.context.insert(0, what.into());
         self
     }
 
-    /// Whether memory was lacking.
+    /// Whether the error is out of memory.
     #[must_use]
     pub fn is_out_of_memory(&self) -> bool {
         self.lacking.is_some()
@@ -83,7 +83,7 @@ pub(crate) fn check(message: *mut c_char) -> Result<(), OpError> {
     if message.is_null() {
         return Ok(());
     }
-    // SAFETY: a non-null message is a NUL-terminated string from strdup that nobody else holds.
+    // SAFETY: a non-null message is a NUL-terminated string from strdup with no other owner.
     let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
     unsafe { libc::free(message.cast()) };
     Err(OpError::new(text))
@@ -91,8 +91,7 @@ pub(crate) fn check(message: *mut c_char) -> Result<(), OpError> {
 
 /// `x wᵀ + b`: `x` is `[..., in]`, `w` is `[out, in]`, `b` is `[out]`; the result is `[..., out]`. Differentiable.
 ///
-/// float32 on a CPU goes through oneDNN, which reaches the machine's rate on every maker's processor; everything else is
-/// `at::linear`.
+/// float32 on a CPU uses oneDNN, which is fast on the processors of every vendor; all other types and devices use `at::linear`.
 pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor, OpError> {
     let out = Tensor::new();
     let bias = b.map_or(std::ptr::null(), Tensor::as_ptr);
@@ -101,11 +100,11 @@ pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor, OpEr
     Ok(out)
 }
 
-/// The rows of `table`, `[rows, width]`, for `ids`, `[...]` int64: `[..., width]`. Differentiable; the gradient of a table
-/// in a narrow type is added up in float32 and rounded once.
+/// Looks up the rows of `table` (`[rows, width]`) for `ids` (`[...]` int64); returns `[..., width]`. Differentiable. The
+/// gradient of a table in a type narrower than float32 is summed in float32 and rounded once.
 ///
 /// # Errors
-/// [`OpError`] when an id is no row of the table.
+/// [`OpError`] when an id is not a row of the table.
 pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor, OpError> {
     let out = Tensor::new();
     // SAFETY: pointers to live tensors; `out` is written by assignment.
@@ -113,8 +112,8 @@ pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor, OpError> {
     Ok(out)
 }
 
-/// Moves the gradient that a leaf has gathered out of it; `None` if there is none. The next backward pass then gives the
-/// leaf its gradient instead of adding to zeros.
+/// Moves the accumulated gradient out of a leaf tensor; `None` if there is none. The next backward pass then stores its
+/// gradient in the leaf instead of adding to zeros.
 ///
 /// # Errors
 /// [`OpError`] when the tensor cannot have a gradient.
@@ -125,11 +124,11 @@ pub fn take_grad(leaf: &Tensor) -> Result<Option<Tensor>, OpError> {
     Ok(out.defined().then_some(out))
 }
 
-/// Adds the gradients of all leaves below `output` to their own, where the gradient of `output` is `gradient`, of its shape
-/// and type.
+/// Runs the backward pass from `output`, whose gradient is `gradient` (of the same shape and type). Adds to the gradients of
+/// all leaf tensors that `output` depends on.
 ///
 /// # Errors
-/// [`OpError`] when shapes do not fit, or there is no memory.
+/// [`OpError`] when shapes do not match, or there is not enough memory.
 pub fn backward_from(output: &Tensor, gradient: &Tensor) -> Result<(), OpError> {
     // SAFETY: pointers to live tensors.
     check(unsafe { tx_backward_from(output.as_ptr(), gradient.as_ptr()) })

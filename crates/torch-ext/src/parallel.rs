@@ -1,4 +1,4 @@
-//! libtorch's pool of threads.
+//! libtorch's thread pool.
 
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,13 +9,13 @@ unsafe extern "C" {
     fn tx_parallel_for(count: i64, body: unsafe extern "C" fn(*mut c_void, i64), context: *mut c_void) -> *mut c_char;
 }
 
-/// Calls `body(i)` for each `i` below `count` on libtorch's threads, which a second pool would compete with.
+/// Calls `body(i)` for each `i` below `count` on libtorch's threads. A second pool would compete with them.
 ///
 /// # Errors
-/// [`OpError`] when libtorch refuses.
+/// [`OpError`] when libtorch reports an error.
 ///
 /// # Panics
-/// A panic of `body` ends the process: it cannot pass through C++.
+/// A panic of `body` ends the process, because it cannot pass through C++.
 pub fn parallel_for<F: Fn(usize) + Sync>(count: usize, body: F) -> Result<(), OpError> {
     unsafe extern "C" fn call<F: Fn(usize) + Sync>(context: *mut c_void, i: i64) {
         // SAFETY: `context` is the `body` of the call below, which outlives the loop, and is shared between threads.
@@ -24,6 +24,6 @@ pub fn parallel_for<F: Fn(usize) + Sync>(count: usize, body: F) -> Result<(), Op
             std::process::abort();
         }
     }
-    // SAFETY: `call` takes the pointer for what it is.
+    // SAFETY: `call` casts the pointer back to its original type.
     check(unsafe { tx_parallel_for(count as i64, call::<F>, (&raw const body).cast_mut().cast()) })
 }

@@ -1,4 +1,4 @@
-//! Linear layers of one input with what stands before them, for training on a processor.
+//! Linear layers that share one input, fused with the operation before them, for training on a processor.
 
 use std::ffi::c_char;
 
@@ -23,35 +23,35 @@ unsafe extern "C" {
 /// The operation on the input that is fused into the projections.
 #[derive(Debug, Clone, Copy)]
 pub enum InputOp<'a> {
-    /// Nothing.
+    /// No operation.
     Nothing,
-    /// RMSNorm with this gain `[in]` and epsilon.
+    /// RMSNorm with this gain (`[in]`) and epsilon.
     Norm(&'a Tensor, f64),
-    /// `silu(x) · up`, with this `up` of the shape of `x`.
+    /// `silu(x) · up`, where `up` has the shape of `x`.
     Gate(&'a Tensor),
 }
 
-/// `f(x) Wᵀ + scale · (f(x) Aᵀ) Bᵀ`
+/// A linear layer with an optional low-rank update: `f(x) Wᵀ + scale · (f(x) Aᵀ) Bᵀ`, where `f` is the [`InputOp`].
 #[derive(Debug, Clone, Copy)]
 pub struct Projection<'a> {
     /// `W`, `[out, in]`
     pub weight: &'a Tensor,
-    /// The low-rank update, if there is one: `A` `[rank, in]`, `B` `[out, rank]` and its scale.
+    /// The low-rank update, if there is one: `A` (`[rank, in]`), `B` (`[out, rank]`) and its scale.
     pub update: Option<(&'a Tensor, &'a Tensor, f64)>,
 }
 
-/// Whether [`projections`] and [`crate::range_attention`] take such tensors.
+/// Whether [`projections`] and [`crate::range_attention`] support the device and type of this tensor.
 #[must_use]
 pub fn trains_fused(x: &Tensor) -> bool {
     x.device() == Device::Cpu && matches!(x.kind(), Kind::Float | Kind::BFloat16) && x.numel() > 0
 }
 
-/// The projections of one input `[..., in]`, each `[..., out]`: float32 and bfloat16 on a processor. Differentiable. Only
-/// `x` (and `up`) are kept for the backward pass, which computes what stands before the projections again; gradients of
-/// the input are summed inside the products; frozen weights cost nothing.
+/// Computes the projections of one input `[..., in]`; each result is `[..., out]`. For float32 and bfloat16 on a processor.
+/// Differentiable. Only `x` (and `up`) are kept for the backward pass, which recomputes the input operation. The gradients of
+/// the input are summed inside the products. Frozen weights cost no gradient computation.
 ///
 /// # Errors
-/// [`OpError`] when shapes, types or devices do not fit.
+/// [`OpError`] when shapes, types or devices do not match.
 pub fn projections(before: InputOp, x: &Tensor, list: &[Projection]) -> Result<Vec<Tensor>, OpError> {
     let null = std::ptr::null();
     let (code, second, eps) = match before {

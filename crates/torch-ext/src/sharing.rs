@@ -1,11 +1,11 @@
-//! Processors that other programs want too.
+//! Adapts the waiting of OpenMP threads to a machine that is shared with other programs.
 //!
-//! Threads that compute together wait for each other several thousand times a second. libgomp, which libtorch computes with,
-//! waits by spinning for some milliseconds: right where nothing else runs; beside another program, a thread that spins holds
-//! the processor that the thread it waits for, and which the other program has pushed aside, could go on with. Its own remedy is
-//! to spin for a moment only (100 turns, about two microseconds) as soon as there are more OpenMP threads than processors (libgomp's
-//! manual, "GOMP_SPINCOUNT"). [`watch`] looks once a second whether other programs keep processors busy, and has more OpenMP
-//! threads than processors, asleep, for as long as they do.
+//! Threads that compute together wait for each other several thousand times a second. libgomp, which libtorch uses, waits by
+//! spinning for some milliseconds. Spinning is right on an idle machine. Beside another program it is harmful: the spinning
+//! thread occupies the processor that the thread it waits for needs, when the other program has displaced that thread. libgomp
+//! itself spins only briefly (100 turns, about two microseconds) as soon as there are more OpenMP threads than processors
+//! (libgomp's manual, "GOMP_SPINCOUNT"). [`watch`] checks once a second whether other programs keep processors busy. While they
+//! do, it holds additional sleeping OpenMP threads, so that there are more threads than processors.
 
 use std::ffi::c_char;
 use std::sync::OnceLock;
@@ -18,27 +18,28 @@ unsafe extern "C" {
     fn tx_make_team() -> *mut c_char;
 }
 
-/// Processors that others keep busy, from which on waiting threads make room for them.
+/// Number of processors kept busy by others above which waiting threads yield.
 pub const SHARED: f64 = 0.25;
 
-/// Between two looks.
+/// Time between two checks.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How long processors have been busy, in seconds since the system started.
+/// Busy time of processors, in seconds since the system started.
 #[derive(Debug, Clone, Copy)]
 struct Busy {
-    /// All that this process may run on, with all programs.
+    /// Busy time of all programs, on the processors that this process may use.
     all: f64,
-    /// By this process.
+    /// Busy time of this process.
     own: f64,
     at: Instant,
 }
 
 impl Busy {
-    /// `None` where the system does not say.
+    /// `None` if the system does not report it.
     fn now() -> Option<Self> {
         let own = std::fs::read_to_string("/proc/self/stat").ok()?;
-        // The program's name, in parentheses, may hold anything; the 14th and 15th fields are its time in user and system mode.
+        // The program's name, in parentheses, may contain any character. The 14th and 15th fields are the times in user and
+        // system mode.
         let fields: Vec<&str> = own.get(own.rfind(')')? + 1..)?.split_whitespace().collect();
         let own = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
         let all = busy_ticks(&std::fs::read_to_string("/proc/stat").ok()?, is_ours)?;
@@ -46,14 +47,14 @@ impl Busy {
         Some(Self { all: seconds(all), own: seconds(own), at: Instant::now() })
     }
 
-    /// Processors that others kept busy since then, on average.
+    /// Average number of processors that others kept busy since `earlier`.
     fn others_since(self, earlier: Self) -> f64 {
         let passed = (self.at - earlier.at).as_secs_f64().max(1e-3);
         ((self.all - earlier.all - (self.own - earlier.own)) / passed).max(0.0)
     }
 }
 
-/// The time of user and system mode of the processors that `counts` says, in the system's ticks: of a text like `/proc/stat`.
+/// Busy time, in ticks of the system, of the processors for which `counts` is true. `text` has the form of `/proc/stat`.
 fn busy_ticks(text: &str, counts: impl Fn(usize) -> bool) -> Option<u64> {
     let mut all = None;
     for line in text.lines() {
@@ -70,16 +71,16 @@ fn busy_ticks(text: &str, counts: impl Fn(usize) -> bool) -> Option<u64> {
 }
 
 fn ticks_per_second() -> f64 {
-    // SAFETY: asks for a number.
+    // SAFETY: the call only reads a number.
     let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     if ticks > 0 { ticks as f64 } else { 100.0 }
 }
 
-/// Whether this process may run on a processor.
+/// Whether this process may use a processor.
 fn is_ours(number: usize) -> bool {
     #[cfg(target_os = "linux")]
     {
-        // SAFETY: a set of processors is plain numbers; the call writes into it, and the macro reads a bit that lies in it.
+        // SAFETY: a set of processors is plain data; the call writes into it, and the macro reads a bit inside it.
         unsafe {
             let mut set: libc::cpu_set_t = std::mem::zeroed();
             let size = std::mem::size_of::<libc::cpu_set_t>();
@@ -93,8 +94,8 @@ fn is_ours(number: usize) -> bool {
     }
 }
 
-/// How many of the processors that this process may run on other programs keep busy, measured for so long. `None` where the
-/// system does not say.
+/// Number of processors that other programs keep busy, of those that this process may use, measured over the time `during`.
+/// `None` if the system does not report it.
 #[must_use]
 pub fn others(during: Duration) -> Option<f64> {
     let earlier = Busy::now()?;
@@ -102,16 +103,16 @@ pub fn others(during: Duration) -> Option<f64> {
     Some(Busy::now()?.others_since(earlier))
 }
 
-/// More OpenMP threads than processors, asleep, for as long as it lives.
+/// More OpenMP threads than processors; they sleep, and exist as long as this value.
 struct Guests(#[allow(dead_code)] Sender<()>);
 
 impl Guests {
     fn invite() -> Option<Self> {
         let (sender, receiver) = channel::<()>();
         let guest = move || {
-            // SAFETY: takes nothing.
+            // SAFETY: the call takes no arguments.
             if check(unsafe { tx_make_team() }).is_ok() {
-                // Until the sender is gone.
+                // Sleep until the sender is dropped.
                 let _ = receiver.recv();
             }
         };
@@ -120,8 +121,8 @@ impl Guests {
     }
 }
 
-/// Looks after the waiting of this process from now on, in a thread of its own; where the user has said how threads wait
-/// (`OMP_WAIT_POLICY`, `GOMP_SPINCOUNT`), or the system does not say what runs, nothing is done. Later calls do nothing.
+/// Starts a thread that adapts the waiting of this process from now on. Does nothing if the user has set `OMP_WAIT_POLICY` or
+/// `GOMP_SPINCOUNT`, or if the system does not report what is running. Later calls do nothing.
 pub fn watch() {
     static WATCH: OnceLock<()> = OnceLock::new();
     WATCH.get_or_init(|| {
@@ -134,14 +135,15 @@ pub fn watch() {
             while let Some(others) = others(every) {
                 match &guests {
                     None if others > SHARED => guests = Guests::invite(),
-                    // Not at once: what is busy in turns would have threads come and go.
+                    // The lower threshold is a hysteresis: with one threshold, a fluctuating load would start and end threads
+                    // again and again.
                     Some(_) if others < SHARED / 5.0 => guests = None,
                     _ => {}
                 }
                 every = EVERY;
             }
         };
-        // Without the thread, threads wait as they always did.
+        // If the thread cannot be started, threads wait as usual.
         drop(std::thread::Builder::new().name("sharing".into()).stack_size(1 << 18).spawn(look));
     });
 }
@@ -179,7 +181,7 @@ mod tests {
         time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
     }
 
-    /// Processor time that two threads waste while one of them works for 2 ms at a time, as a share of the work.
+    /// Processor time that two threads waste while one of them works for 2 ms at a time, relative to the time of the work.
     fn wasted() -> f64 {
         let worked = std::sync::Mutex::new(0.0);
         let start = time(libc::CLOCK_PROCESS_CPUTIME_ID);
@@ -195,7 +197,7 @@ mod tests {
         (time(libc::CLOCK_PROCESS_CPUTIME_ID) - start - worked) / worked
     }
 
-    /// In a process of its own: libgomp reads how to wait when it is loaded.
+    /// Runs in its own process, because libgomp reads its wait policy when it is loaded.
     #[test]
     fn waiting_takes_no_time_while_guests_are_there() {
         const CHILD: &str = "HERD_TEST_GUESTS";

@@ -1,6 +1,6 @@
-//! Range attention against a dense masked softmax in float64: values and gradients, random shapes, windows, threads, memory.
+//! Compares range attention with a dense masked softmax in float64: values, gradients, random shapes, windows, threads, memory.
 
-// Helpers of tests stand outside of test functions.
+// Test helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 use tch::{Device, Kind, Tensor};
@@ -8,7 +8,7 @@ use torch_ext::{Allocations, KeyRange, QuerySegment, range_attention};
 
 const CPU: (Kind, Device) = (Kind::Float, Device::Cpu);
 
-/// Sizes of a case: queries, keys, heads, key heads, width of a head.
+/// Sizes of a case: queries, keys, heads, key heads, head width.
 #[derive(Debug, Clone, Copy)]
 struct Shape(i64, i64, i64, i64, i64);
 
@@ -18,7 +18,7 @@ fn leaves(shape: Shape, kind: Kind) -> [Tensor; 3] {
     [leaf(queries, heads), leaf(keys, kv_heads), leaf(keys, kv_heads)]
 }
 
-/// Which keys each query sees, `[queries, keys]`, by the definition of [`QuerySegment`].
+/// Mask of the visible keys, `[queries, keys]`, by the definition of [`QuerySegment`].
 fn visible(queries: i64, keys: i64, segments: &[QuerySegment], window: Option<i64>) -> Tensor {
     let mut mask = vec![false; (queries * keys) as usize];
     for segment in segments {
@@ -36,7 +36,7 @@ fn visible(queries: i64, keys: i64, segments: &[QuerySegment], window: Option<i6
     Tensor::from_slice(&mask).reshape([queries, keys])
 }
 
-/// The definition in float64, with a mask.
+/// Attention by its definition in float64, with a mask.
 fn dense([q, k, v]: &[Tensor; 3], segments: &[QuerySegment], window: Option<i64>) -> Tensor {
     let (queries, heads, width) = q.size3().unwrap();
     let group = heads / k.size()[1];
@@ -48,8 +48,8 @@ fn dense([q, k, v]: &[Tensor; 3], segments: &[QuerySegment], window: Option<i64>
     weights.masked_fill(&nothing, 0.0).matmul(&across(v)).transpose(0, 1)
 }
 
-/// The largest absolute difference over the largest number, or over 1: a query that sees one key has no gradient but
-/// what rounding leaves.
+/// The largest absolute difference, relative to the largest absolute value or to 1. The lower bound 1 is for queries that see
+/// one key: their exact gradient is 0, and only rounding errors remain.
 fn relative(a: &Tensor, b: &Tensor) -> f64 {
     let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
     f64::try_from((&a - &b).abs().max() / b.abs().max().clamp_min(1.0)).unwrap()
@@ -84,7 +84,7 @@ fn packed(lengths: &[i64]) -> Vec<QuerySegment> {
     lengths.iter().map(text).collect()
 }
 
-/// A prompt and its responses from `start` on.
+/// A prompt from `start` on, followed by its responses.
 fn shared(start: i64, prompt: i64, responses: &[i64]) -> Vec<QuerySegment> {
     let mut all = vec![QuerySegment::text(start, prompt)];
     let mut end = start + prompt;
@@ -99,7 +99,7 @@ fn shared(start: i64, prompt: i64, responses: &[i64]) -> Vec<QuerySegment> {
 fn packed_rows_and_shared_prompts_equal_a_mask() {
     torch_ext::init();
     tch::manual_seed(11);
-    // Padding behind; empty texts; lengths around the sizes of tiles and blocks.
+    // Padding at the end; empty texts; lengths near the sizes of tiles and blocks.
     let rows = [
         packed(&[20, 1, 0, 33, 9, 20]),
         packed(&[127, 129, 16, 31]),
@@ -122,7 +122,7 @@ fn packed_rows_and_shared_prompts_equal_a_mask() {
     }
 }
 
-/// Queries apart from their keys, over several ranges with gaps: chunks of a context that other processes hold.
+/// Queries separate from their keys, over several ranges with gaps, as for chunks of a context that other processes hold.
 #[test]
 fn ranges_with_gaps_equal_a_mask() {
     torch_ext::init();
@@ -135,9 +135,9 @@ fn ranges_with_gaps_equal_a_mask() {
             position: 210,
             ranges: vec![range(0, 40, 0), range(60, 130, 60), range(200, 50, 210)],
         },
-        // Sees nothing of the second range: it stands behind all queries.
+        // Sees nothing of the second range, which is after all queries.
         QuerySegment { start: 53, length: 20, position: 5, ranges: vec![range(0, 10, 0), range(100, 10, 90)] },
-        // Sees nothing at all.
+        // Sees no key at all.
         QuerySegment { start: 80, length: 5, position: 0, ranges: vec![] },
     ];
     for window in [None, Some(100), Some(300)] {
@@ -212,7 +212,7 @@ fn what_is_not_a_number_stays_visible() {
     for (q, k, v) in [(&x, &ones, &ones), (&ones, &x, &ones), (&ones, &ones, &x)] {
         let out = range_attention(q, k, v, &[QuerySegment::text(0, 200)], None).unwrap();
         assert!(bool::try_from(out.get(150).isnan().all()).unwrap());
-        // Queries of one tile share products: a value that no other query sees may reach those beside it.
+        // Queries of one tile share products, so a NaN of a key may reach other queries of the same tile, but no earlier tiles.
         assert!(!bool::try_from(out.narrow(0, 0, 96).isnan().any()).unwrap());
     }
 }

@@ -1,6 +1,5 @@
-//! Fused operators against their plain formulas: values and gradients, float32 and bfloat16.
+//! Compares fused operators with their plain formulas: values and gradients, float32 and bfloat16.
 
-// Helpers of tests stand outside of test functions.
 use tch::{Device, Kind, Tensor};
 use torch_ext::{rms_norm, rotate_half, silu_gate};
 
@@ -14,7 +13,7 @@ fn leaf(shape: &[i64], kind: Kind) -> Tensor {
     (Tensor::randn(shape, (Kind::Float, Device::Cpu)) * 2.0).to_kind(kind).set_requires_grad(true)
 }
 
-/// Compares value and gradients of `fused` on `inputs` with those of `plain` on the same inputs in float64.
+/// Compares values and gradients of `fused` on `inputs` with those of `plain` on the same inputs in float64.
 #[track_caller]
 fn compare(inputs: &[Tensor], fused: impl Fn(&[Tensor]) -> Tensor, plain: impl Fn(&[Tensor]) -> Tensor) {
     let wide: Vec<Tensor> =

@@ -1,7 +1,7 @@
-//! The way of a GPU without one: operators whose kernels run in the emulation, and attention of sequences by plain formulas,
-//! held against the processor's operators in values and gradients.
+//! Tests the code path of a GPU without a GPU. Operators run their kernels in the emulation, and attention of sequences uses
+//! plain formulas. Values and gradients are compared with the processor's operators.
 
-// Helpers of tests stand outside of test functions.
+// Test helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
 use tch::{Device, Kind, Tensor};
@@ -20,10 +20,10 @@ fn relative(a: &Tensor, b: &Tensor) -> f64 {
     f64::try_from((&a - &b).norm() / b.norm().clamp_min(1e-9)).unwrap()
 }
 
-/// Value, then gradients of the inputs that need one, of a weighted sum.
+/// The value of `op`, then the gradients of a weighted sum of it with respect to the inputs that require one.
 fn value_and_gradients(inputs: &[Tensor], op: impl Fn(&[Tensor]) -> Tensor) -> Vec<Tensor> {
     let y = op(inputs);
-    // Not from libtorch's generator, which the other tests of this process share.
+    // The weights are not from libtorch's generator, which the other tests of this process share.
     let places = Tensor::arange(y.numel() as i64, (Kind::Float, Device::Cpu));
     let weight = (places * 12.9898).sin().reshape(y.size()).to_kind(y.kind());
     let loss = (&y * weight).sum(Kind::Float);
@@ -33,7 +33,7 @@ fn value_and_gradients(inputs: &[Tensor], op: impl Fn(&[Tensor]) -> Tensor) -> V
     all
 }
 
-/// Compares both ways; the emulation launches `kernels` kernels.
+/// Compares both code paths. The emulation must launch `kernels` kernels.
 #[track_caller]
 fn same(inputs: &[Tensor], kernels: usize, op: impl Fn(&[Tensor]) -> Tensor) {
     let expected = value_and_gradients(inputs, &op);
@@ -52,7 +52,7 @@ fn fused_operators() {
     for kind in [Kind::Float, Kind::BFloat16] {
         for shape in [vec![3, 5, 37], vec![1, 64], vec![150, 72]] {
             let width = [shape[shape.len() - 1]];
-            // The value; the gradient of x, the gain's in strips, and their sum.
+            // The kernels: the value, the gradient of x, the gradient of the gain in strips, and the sum of the strips.
             same(&[leaf(&shape, kind), leaf(&width, kind)], 4, |x| rms_norm(&x[0], &x[1], 1e-5).unwrap());
             let frozen = leaf(&width, kind).detach();
             same(&[leaf(&shape, kind), frozen], 2, |x| rms_norm(&x[0], &x[1], 1e-5).unwrap());
@@ -92,7 +92,7 @@ fn what_the_kernels_do_not_take_goes_the_plain_way() {
     assert_eq!((shapes, launched), ([vec![3, 8], vec![0, 8]], 0));
 }
 
-/// A prompt of 5 with three responses, padding, a text, a prompt without a response, a prompt with one; then padding.
+/// A prompt of 5 with three responses, padding, a text, a prompt without response, a prompt with one response, and padding.
 fn shared_prompts() -> (i64, Vec<QuerySegment>) {
     let text = QuerySegment::text;
     let segments = vec![
@@ -152,6 +152,6 @@ fn other_segments_are_refused() {
     assert!(text.contains("a segment that sees a part of what stands before it"), "{text}");
     let text = refused(&[QuerySegment::text(0, 4), QuerySegment::behind(4, 8, (0, 4))], Some(3));
     assert!(text.contains("a segment that sees a part"), "{text}");
-    // On a processor training takes range_attention.
+    // On a processor, training uses range_attention.
     assert!(!varlen_fits(&q, &[QuerySegment::text(0, 12)], None));
 }

@@ -1,4 +1,4 @@
-//! `linear` equals the plain product, forward and backward.
+//! Compares `linear` with the plain product, forward and backward.
 
 use tch::{Device, Kind, Tensor};
 

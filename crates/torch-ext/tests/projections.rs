@@ -1,6 +1,5 @@
-//! Projections with what stands before them against libtorch's plain operators in float64.
+//! Compares projections with a fused input operation with libtorch's plain operators in float64.
 
-// Helpers of tests stand outside of test functions.
 use tch::{Device, Kind, Tensor};
 use torch_ext::{InputOp, Projection, projections, take_grad};
 
@@ -13,7 +12,7 @@ fn leaf(shape: &[i64], kind: Kind, trained: bool) -> Tensor {
     (Tensor::randn(shape, (Kind::Float, Device::Cpu)) * 0.5).to_kind(kind).set_requires_grad(trained)
 }
 
-/// Values and gradients of `fused` in the type of `inputs` against those of `plain` in float64.
+/// Compares values and gradients of `fused` in the type of `inputs` with those of `plain` in float64.
 fn compare(inputs: &[Tensor], fused: impl Fn(&[Tensor]) -> Vec<Tensor>, plain: impl Fn(&[Tensor]) -> Vec<Tensor>) {
     let kind = inputs[0].kind();
     let tolerance = if kind == Kind::Float { 3e-6 } else { 2e-2 };
@@ -40,7 +39,7 @@ fn compare(inputs: &[Tensor], fused: impl Fn(&[Tensor]) -> Vec<Tensor>, plain: i
     }
 }
 
-/// Two projections of 24 to 20 and 12, the second with an update of rank 4; `before` is 0, 1 or 2 as in the C interface.
+/// Two projections from 24 to 20 and 12, the second with an update of rank 4. `before` is 0, 1 or 2 as in the C interface.
 fn check_projections(kind: Kind, before: i64, frozen: bool) {
     let full = |shape: &[i64]| leaf(shape, kind, !frozen);
     let second = if before == 1 { full(&[24]) } else { leaf(&[3, 7, 24], kind, before == 2) };

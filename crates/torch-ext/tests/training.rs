@@ -1,6 +1,5 @@
-//! Fused AdamW against its formula; chunked cross-entropy against the plain one.
+//! Compares fused AdamW with its formula, and chunked cross-entropy with the plain one.
 
-// Helpers of tests stand outside of test functions.
 use tch::{Device, Kind, Reduction, Tensor};
 use torch_ext::{AdamW, IGNORED, fused_adamw, linear_cross_entropy, linear_cross_entropy_sum};
 
@@ -65,7 +64,7 @@ fn case(kind: Kind) -> Case {
     }
 }
 
-/// `[nll]` and the gradients of a weighted sum of it, by libtorch's own operators in float64.
+/// `[nll]` and the gradients of a weighted sum of it, computed by libtorch's own operators in float64.
 fn plain(case: &Case) -> (Tensor, Vec<Tensor>) {
     let leaf = |x: &Tensor| x.detach().to_kind(Kind::Double).set_requires_grad(true);
     let (h, w) = (leaf(&case.hidden), leaf(&case.weight));
@@ -91,7 +90,7 @@ fn chunked_cross_entropy_equals_the_full_one() {
                     .unwrap();
             assert!(distance(&sum, &loss) < 1e-6);
             for loss in [loss, sum] {
-                // A factor after the sum, as a normaliser is.
+                // A factor after the sum, like a normaliser.
                 let found = Tensor::run_backward(&[loss * 0.5], &[&case.hidden, &case.weight], false, false);
                 for (found, expected) in found.iter().zip(&gradients) {
                     assert_eq!(found.kind(), kind);
@@ -138,7 +137,7 @@ fn a_frequent_rows_gradient_is_added_up_in_float32() {
     torch_ext::init();
     tch::manual_seed(13);
     let (rows, width, tokens) = (7, 24, 6000);
-    // Nearly every token is one of two rows; the gradients have a common part, as those of a frequent token have.
+    // Nearly every token is one of two ids. The gradients have a common part, like those of a frequent token.
     let ids = Tensor::from_slice(
         &(0..tokens).map(|n| if n % 50 == 0 { 2 + n / 50 % 4 } else { n % 2 }).collect::<Vec<i64>>(),
     );
@@ -154,7 +153,7 @@ fn a_frequent_rows_gradient_is_added_up_in_float32() {
     let error = |found: &Tensor| f64::try_from((found - &exact).norm() / exact.norm()).unwrap();
     assert!(error(&of(Kind::BFloat16, &ours)) < 0.004, "{}", error(&of(Kind::BFloat16, &ours)));
     assert!(error(&of(Kind::BFloat16, &plain)) > 0.1, "libtorch's own adds in bfloat16: this test shows nothing");
-    // In float32 nothing changes, not a bit.
+    // In float32 the result is bit-equal.
     assert_eq!(of(Kind::Float, &ours), of(Kind::Float, &plain));
     let error = torch_ext::embedding(&Tensor::zeros([2, 3], (Kind::Float, Device::Cpu)), &ids).unwrap_err().to_string();
     assert_eq!(error, "libtorch: index out of range in self");
