@@ -1,11 +1,11 @@
-//! Speed of the filters on one core, and their findings on real texts.
+//! Measures the speed of the filters on one core, and counts their findings on real texts.
 //!
 //!     cargo bench -p safety-text --bench filters                       # the texts of ../shared/data
 //!     cargo bench -p safety-text --bench filters -- FILE ...           # .txt, .jsonl (field text), plain or .gz
 //!     LABELLED=docs.jsonl cargo bench -p safety-text --bench filters   # {"text", "entities": [{"start", "end", "kind"}]}
 //!     DOMAINS=FILE cargo bench -p safety-text --bench filters          # load time, memory, look-ups of a list of hosts
 //!
-//! Texts are not printed, but for findings with `SHOW=1`.
+//! Texts are not printed, except for findings with `SHOW=1`.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -26,7 +26,7 @@ fn read(path: &Path) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The texts of a file: its lines' fields `text`, `question` and `answer`, or the whole.
+/// The texts of a file: one per line of a `.jsonl` file (its text fields joined), otherwise the whole file.
 fn texts(path: &Path) -> Vec<String> {
     let whole = read(path);
     if !path.to_string_lossy().contains(".jsonl") {
@@ -90,7 +90,7 @@ fn shared() -> Vec<PathBuf> {
     all
 }
 
-/// Precision and recall on documents of another program.
+/// Precision and recall on documents that another program labelled.
 fn labelled(path: &Path) {
     let pii = Pii::default();
     let mut table: BTreeMap<String, [usize; 4]> = BTreeMap::new();
@@ -171,7 +171,7 @@ fn domains(path: &Path) {
         lists.bytes() as f64 / 1e6,
         (resident() - before) / 1e6
     );
-    // Hosts of the list below a further label, and hosts that are in no list.
+    // Subdomains of listed hosts, and hosts that are in no list.
     let mut hosts: Vec<String> = Vec::new();
     for (number, line) in read(path).lines().step_by(41).take(100_000).enumerate() {
         hosts.push(format!("www.{}", line.trim()));

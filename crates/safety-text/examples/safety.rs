@@ -1,4 +1,4 @@
-//! `herd safety` without the rest of `herd`, and so without libtorch:
+//! `herd safety` as a program without the rest of `herd`, and therefore without libtorch:
 //!
 //!     cargo run -p safety-text --example safety -- filter --help
 

@@ -9,7 +9,7 @@ pub struct Args {
     command: Command,
 }
 
-/// The commands of this crate; a command line with further ones takes them in by `#[command(flatten)]`.
+/// The commands of this crate. A command line with more commands includes them with `#[command(flatten)]`.
 #[derive(Subcommand, Debug, Clone)]
 pub enum Command {
     /// Check a policy file and show it
@@ -40,7 +40,7 @@ enum MakeCommand {
 /// Runs `herd safety`.
 ///
 /// # Errors
-/// Those of the command.
+/// The errors of the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     run_command(&args.command)
 }
@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// Runs one command.
 ///
 /// # Errors
-/// Those of the command.
+/// The errors of the command.
 pub fn run_command(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Policy(args) => crate::policy::command::run(args),

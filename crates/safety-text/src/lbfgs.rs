@@ -1,5 +1,5 @@
-//! Minima of smooth convex functions by L-BFGS (Nocedal 1980) with a backtracking line search. It draws nothing: the same
-//! function gives the same bits.
+//! Minimises smooth convex functions by L-BFGS (Nocedal 1980) with a backtracking line search. It uses no random numbers: the
+//! same function gives the same bits.
 //!
 //! ```
 //! // (x - 3)^2 has its minimum at 3.
@@ -10,13 +10,13 @@
 //! assert!((found[0] - 3.0).abs() < 1e-3);
 //! ```
 
-/// Steps at most.
+/// Maximal number of steps.
 const STEPS: usize = 200;
-/// Pairs of differences that are kept.
+/// Number of stored difference pairs.
 const MEMORY: usize = 10;
 
-/// The minimum of a smooth convex function, from `at` on, after 200 steps at most. `objective` returns the value at a point
-/// and writes the gradient there, which has the length of the point.
+/// Minimises a smooth convex function from the point `at`, in at most 200 steps. `objective` returns the value at a point and
+/// writes the gradient, which has the length of the point. Returns the point that was reached.
 #[must_use]
 pub fn minimise(mut at: Vec<f64>, mut objective: impl FnMut(&[f64], &mut [f64]) -> f64) -> Vec<f64> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
@@ -27,7 +27,7 @@ pub fn minimise(mut at: Vec<f64>, mut objective: impl FnMut(&[f64], &mut [f64]) 
         if dot(&gradient, &gradient).sqrt() < 1e-4 * value.abs().max(1.0) {
             break;
         }
-        // The two loops of Nocedal's recursion.
+        // The two-loop recursion of Nocedal.
         let mut direction = gradient.clone();
         let mut factors = Vec::with_capacity(memory.len());
         for (step, change, product) in memory.iter().rev() {
@@ -49,7 +49,7 @@ pub fn minimise(mut at: Vec<f64>, mut objective: impl FnMut(&[f64], &mut [f64]) 
         let next_value = loop {
             next.iter_mut().zip(at.iter().zip(&direction)).for_each(|(n, (a, d))| *n = a - length * d);
             let reached = objective(&next, &mut next_gradient);
-            // Armijo's condition.
+            // Armijo condition.
             if reached <= value + 1e-4 * length * slope || length < 1e-10 {
                 break reached;
             }

@@ -1,14 +1,14 @@
-//! Safety of texts without a model and without libtorch.
+//! Safety filters for texts that need neither a language model nor libtorch.
 //!
-//! - [`policy`]: the file of categories that training, serving, evaluation and reports read.
-//! - [`pii`]: personal data and keys in texts: found with byte offsets, redacted.
-//! - [`domains`]: lists of hosts, with `allow` before all.
-//! - [`words`], [`toxicity`]: listed words, and a linear model of toxic comments.
-//! - [`filter`]: the filters together, as a pipeline calls them and as `herd safety filter`.
-//! - [`refusal`]: whether an answer refuses, by a linear model that is embedded.
-//! - [`code`]: insecure code, by regular expressions and by queries on syntax trees.
-//! - [`contrast`]: pairs of a harmless and a harmful request: `herd safety make contrast`.
-//! - [`lbfgs`]: the minimiser behind the linear models of this crate and of the guard.
+//! - [`policy`]: the file of content categories that training, serving, evaluation and reports use.
+//! - [`pii`]: finds personal data and keys in texts with byte offsets, and redacts them.
+//! - [`domains`]: lists of blocked hosts, with an `allow` list that takes precedence.
+//! - [`words`], [`toxicity`]: lists of words, and a linear model of toxic comments.
+//! - [`filter`]: all filters combined, for pipelines and for `herd safety filter`.
+//! - [`refusal`]: detects answers that refuse, with an embedded linear model.
+//! - [`code`]: finds insecure code, with regular expressions and queries on syntax trees.
+//! - [`contrast`]: pairs of a harmless and a harmful request, for `herd safety make contrast`.
+//! - [`lbfgs`]: the minimiser that trains the linear models of this crate and of the guard.
 //!
 //! Every filter is built once, can be shared between threads, and is a pure function of the text.
 

@@ -1,21 +1,21 @@
-//! Toxicity by a linear model over words: p = mean over heads of 1 / (1 + exp(a * (w . x + b) + c)), where x has for each
-//! word of the table its count times its inverse document frequency, scaled to length 1. That is scikit-learn's
-//! `TfidfVectorizer` before a calibrated linear classifier (Platt, 1999).
+//! Toxicity by a linear model over words: p = mean over heads of 1 / (1 + exp(a * (w . x + b) + c)). For each word of the
+//! table, x contains its count times its inverse document frequency; x is scaled to length 1. This is scikit-learn's
+//! `TfidfVectorizer` followed by a calibrated linear classifier (Platt, 1999).
 //!
-//! The weights stand in a table of JSON lines, made once from a published model (docs/safety.md). The model was trained
-//! on comments, so a document is scored in pieces of about that length. It sees words, not intent.
+//! The weights are in a table of JSON lines, which is made once from a published model (docs/safety.md). The model was trained
+//! on comments, so a document is scored in pieces of about that length. It recognises words, not intent.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// A table that cannot be used; the text is `file:line: what is wrong`.
+/// A table that cannot be used; the message is `file:line: fault`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ToxicityError(String);
 
-/// The first line of a table.
+/// First line of a table.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Head {
@@ -30,62 +30,62 @@ struct Head {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Calibrated {
-    /// b in w . x + b.
+    /// The constant b in w . x + b.
     intercept: f64,
-    /// The factor in the exponent.
+    /// The factor a in the exponent.
     a: f64,
-    /// The constant in the exponent.
+    /// The constant c in the exponent.
     c: f64,
 }
 
-/// Every further line.
+/// A further line of the table: one word.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
     word: String,
-    /// Inverse document frequency; 1 where counts are taken as they are.
+    /// Inverse document frequency; 1 for a model that uses plain counts.
     idf: f32,
     weights: Vec<f32>,
 }
 
-/// A document's toxicity.
+/// Toxicity of a document.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Document {
-    /// Pieces that were scored.
+    /// Number of scored pieces.
     pub pieces: u64,
-    /// The share of them with a score of at least 0.5.
+    /// Share of the pieces with a score of at least 0.5.
     pub share: f64,
     /// The largest score.
     pub max: f64,
 }
 
-/// The model. Read once; threads can share it.
+/// The toxicity model. It is read once, and threads can share it.
 #[derive(Debug)]
 pub struct Toxicity {
     source: String,
     heads: Vec<Calibrated>,
-    /// Numbers of the words.
+    /// Index of each word.
     words: HashMap<String, usize>,
-    /// Inverse document frequencies by number.
+    /// Inverse document frequencies by index.
     idf: Vec<f32>,
-    /// Weights by number: one for each head.
+    /// Weights by index, one for each head.
     weights: Vec<f32>,
 }
 
-/// Words in a piece of a document, at most.
+/// Maximal number of words in a piece of a document.
 const PIECE: usize = 60;
 
 impl Toxicity {
-    /// Reads a table, plain, gzip or zstd.
+    /// Reads a table from a plain, gzip or zstd file.
     ///
     /// # Errors
-    /// `file:line` and what is wrong: not JSON, another format, a doubled word, a wrong number of weights.
+    /// `file:line` and the fault: not JSON, another format, a duplicate word, a wrong number of weights.
     pub fn from_file(path: &Path) -> Result<Self, ToxicityError> {
         let text = crate::domains::read_text(path).map_err(|error| ToxicityError(error.to_string()))?;
         Self::parse(&text, &path.display().to_string())
     }
 
-    /// Reads a table's text. `origin` is its name for errors.
+    /// Parses a table. `origin` is its name for error messages.
     ///
     /// # Errors
     /// As [`Toxicity::from_file`].
@@ -121,19 +121,19 @@ impl Toxicity {
         Ok(Self { source: format!("{} ({})", head.source, head.licence), heads: head.heads, words, idf, weights })
     }
 
-    /// Where the weights come from, with the licence.
+    /// Source of the weights, with the licence.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// Words with a weight.
+    /// Number of words with a weight.
     #[must_use]
     pub fn words(&self) -> usize {
         self.words.len()
     }
 
-    /// The score of a text of a comment's length, between 0 and 1.
+    /// The score of a text of about the length of a comment, between 0 and 1.
     #[must_use]
     pub fn score(&self, text: &str) -> f64 {
         let mut found: Vec<usize> = Vec::new();
@@ -142,7 +142,7 @@ impl Toxicity {
             if c.is_alphanumeric() || c == '_' {
                 word.extend(c.to_lowercase());
             } else {
-                // Words of one letter are none (`\b\w\w+\b`), and stand in no table.
+                // Words of one letter are not counted (`\b\w\w+\b`), and no table contains them.
                 found.extend(self.words.get(&word));
                 word.clear();
             }
@@ -161,7 +161,7 @@ impl Toxicity {
         self.heads.iter().zip(&sums).map(p).sum::<f64>() / self.heads.len() as f64
     }
 
-    /// The scores of a document's pieces: its lines, cut behind sentences where they are longer than 60 words.
+    /// Scores the pieces of a document: its lines, split at ends of sentences if they are longer than 60 words.
     #[must_use]
     pub fn document(&self, text: &str) -> Document {
         let mut found = Document::default();
@@ -177,7 +177,7 @@ impl Toxicity {
     }
 }
 
-/// A line in pieces of at most [`PIECE`] words, behind a sentence where there is one.
+/// Splits a line into pieces of at most [`PIECE`] words, at the end of a sentence if there is one.
 fn pieces(line: &str) -> Vec<&str> {
     let mut all = Vec::new();
     let (mut start, mut words, mut sentence, mut is_word) = (0, 0, None, false);

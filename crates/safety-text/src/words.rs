@@ -1,7 +1,7 @@
-//! Lists of words: how many of a text's words are in the list.
+//! Lists of words: counts the words of a text that are in a list.
 //!
-//! A hit says little, a count does: the lists in use hold words with a harmless meaning too, and fire in one of three
-//! hundred sentences of a novel. Rules therefore compare the count and the share with limits.
+//! A single hit is weak evidence, but a count is not: the common lists contain words that also have a harmless meaning, and hit
+//! one in three hundred sentences of a novel. Therefore rules compare the count and the share with limits.
 //!
 //! ```
 //! let words = safety_text::words::Words::new("darn\nheck of\n")?;
@@ -15,43 +15,43 @@ use std::path::Path;
 use aho_corasick::{AhoCorasick, MatchKind};
 use serde::Serialize;
 
-/// A list that cannot be used; the text is one sentence.
+/// A list that cannot be used; the message is one sentence.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct WordsError(String);
 
-/// What a list finds in a text.
+/// Counts of listed words in a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct WordCount {
-    /// Hits of whole words and phrases.
+    /// Number of hits of whole words and phrases.
     pub hits: u64,
-    /// Different entries among them.
+    /// Number of different entries among the hits.
     pub distinct: u64,
-    /// Words of the text, separated by white space.
+    /// Number of words of the text, separated by white space.
     pub words: u64,
 }
 
 impl WordCount {
-    /// Hits for each 1,000 words; 0 for an empty text.
+    /// Hits per 1,000 words; 0 for an empty text.
     #[must_use]
     pub fn per_thousand(&self) -> f64 {
         if self.words == 0 { 0.0 } else { self.hits as f64 * 1000.0 / self.words as f64 }
     }
 }
 
-/// A list of words and phrases, without regard to case. Built once; threads can share it.
+/// A list of words and phrases, ignoring case. It is built once, and threads can share it.
 #[derive(Debug)]
 pub struct Words {
     automaton: AhoCorasick,
-    /// Whether an entry begins and ends with a letter of a script that separates words.
+    /// For each entry, whether its first and last letters belong to a script that separates words.
     bounded: Vec<(bool, bool)>,
 }
 
 impl Words {
-    /// One entry a line; `#` begins a comment.
+    /// Parses a list: one entry per line; `#` starts a comment.
     ///
     /// # Errors
-    /// When there is no entry.
+    /// When the list has no entry.
     pub fn new(text: &str) -> Result<Self, WordsError> {
         let mut entries: Vec<String> = text
             .lines()
@@ -74,22 +74,22 @@ impl Words {
         Ok(Self { automaton, bounded })
     }
 
-    /// Reads a plain, gzip or zstd file.
+    /// Reads a list from a plain, gzip or zstd file.
     ///
     /// # Errors
-    /// When it cannot be read, is not UTF-8, or has no entry.
+    /// When the file cannot be read, is not UTF-8, or has no entry.
     pub fn from_file(path: &Path) -> Result<Self, WordsError> {
         let text = crate::domains::read_text(path).map_err(|error| WordsError(error.to_string()))?;
         Self::new(&text).map_err(|error| WordsError(format!("{}: {error}", path.display())))
     }
 
-    /// Entries in the list.
+    /// Number of entries.
     #[must_use]
     pub fn entries(&self) -> usize {
         self.bounded.len()
     }
 
-    /// Counts the words of a text that are in the list. Of entries that overlap the first one to end counts.
+    /// Counts the listed words of a text. Of overlapping entries, the first one to end counts.
     #[must_use]
     pub fn count(&self, text: &str) -> WordCount {
         let mut count = WordCount { words: text.split_whitespace().count() as u64, ..WordCount::default() };
@@ -116,7 +116,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Whether a letter is of a script that puts spaces between words. Others are found anywhere.
+/// Whether a letter belongs to a script that separates words by spaces. Entries in other scripts are found anywhere.
 fn separates(c: char) -> bool {
     let without_spaces = matches!(c, '\u{0E00}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}'
         | '\u{3040}'..='\u{30FF}' | '\u{3400}'..='\u{9FFF}' | '\u{20000}'..='\u{3FFFF}');

@@ -1,4 +1,4 @@
-//! `herd safety filter` and `herd safety make contrast` on files.
+//! Runs `herd safety filter` and `herd safety make contrast` on files.
 
 use std::fs;
 use std::path::Path;
@@ -69,7 +69,7 @@ fn a_file_is_filtered_and_every_record_is_accounted_for() {
     assert_eq!(removed[0]["dropped"], json!({"rule": "url:ads", "value": 1.0, "limit": 0.0, "detail": "bad.example"}));
     assert_eq!((&removed[1]["id"], &removed[1]["dropped"]["rule"]), (&json!("darn"), &json!("words")));
     let why = lines(Path::new(&explain));
-    // Bytes and characters: `ö` and `ß` have two bytes each.
+    // Offsets in bytes and characters: `ö` and `ß` have two bytes each.
     assert_eq!(
         why[0],
         json!({"id": "mail", "field": "text[0]", "start": 9, "end": 23, "char_start": 7, "char_end": 21, "kind": "email",
@@ -137,7 +137,7 @@ fn insecure_code_is_filtered_and_found_in_files() {
     assert_eq!((&why[1]["rule"], &why[1]["line"]), (&json!("js-eval"), &json!(3)));
     herd_safety(&[&flags[..], &["--max-code", "1"]].concat()).unwrap();
     assert_eq!(lines(Path::new(&output)).len(), 4);
-    // Files: an exit that a pipeline sees.
+    // Source files: the exit code shows whether there are findings.
     fs::write(at("a.py"), "eval(x)\n").unwrap();
     fs::write(at("b.py"), "print(1)\n").unwrap();
     let error = herd_safety(&["code", "--input", &at("a.py"), &at("b.py")]).unwrap_err().to_string();
@@ -162,7 +162,7 @@ fn refusals_are_judged_and_calibrated() {
     let verdicts: Vec<&str> = judged.iter().map(|record| record["refusal"]["verdict"].as_str().unwrap()).collect();
     assert_eq!(verdicts, ["refusal", "answer", "empty"]);
     assert_eq!(judged[2]["refusal"]["probability"], json!(null));
-    // A calibration on labels that say the opposite of nothing: all it needs are both kinds.
+    // A calibration on consistent labels; it only needs both kinds.
     let labels: String = (0..20)
         .map(|n| json!({"answer": format!("{} {n}", if n % 2 == 0 { "Never." } else { "Gladly." }), "refusal": n % 2 == 0}))
         .map(|label| format!("{label}\n"))
@@ -206,7 +206,7 @@ fn contrast_data_is_the_same_twice_and_private() {
     assert_eq!((train.len(), held_out.len()), (100, 42));
     let of = |split: &str| held_out.iter().filter(|record| record["meta"]["split"] == split).count();
     assert_eq!((of("new-keys"), of("new-pairs")), (22, 20));
-    // The record of the run names files, counts and digests, and no prompt.
+    // The record of the run contains files, counts and digests, but no prompt.
     let record = fs::read_to_string(dir.path().join("c/run.json")).unwrap();
     for line in train.iter().chain(&held_out) {
         assert!(!record.contains(line["messages"][0]["content"].as_str().unwrap()), "a prompt stands in run.json");

@@ -1,5 +1,5 @@
-//! Insecure code on the field's own cases (CyberSecEval's instruct set) and on reference solutions of benchmarks, which nobody
-//! calls insecure. Counts are printed, programs are not.
+//! Tests the rules for insecure code on published cases (CyberSecEval's instruct set), and on reference solutions of
+//! benchmarks, which are considered secure. Counts are printed, programs are not.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,7 +18,7 @@ fn lines(path: &Path) -> Vec<Value> {
     open(path).lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
 }
 
-/// Cases by language and analyser of the rule that made them: how many there are, and in how many anything is found.
+/// Cases by language and by the analyser whose rule they come from: their number, and the number with a finding.
 #[test]
 fn cases_of_cyberseceval_are_found() {
     let Some(path) = test_support::shared("data/purplellama/instruct-v2.json.gz") else { return };

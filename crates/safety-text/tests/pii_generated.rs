@@ -1,4 +1,4 @@
-//! Precision and recall on generated documents (`generated/`), and redaction on the same.
+//! Precision and recall on generated documents (`generated/`), and redaction of the same documents.
 
 use crate::generated;
 
@@ -8,7 +8,7 @@ use generated::{Document, documents};
 use proptest::prelude::*;
 use safety_text::pii::{Finding, Pii};
 
-/// Findings that are right, findings, data that was found, data.
+/// Number of correct findings, of findings, of found entities and of entities.
 #[derive(Default, Clone, Copy)]
 struct Score {
     right: usize,
@@ -27,14 +27,14 @@ impl Score {
     }
 }
 
-/// A finding is right when it has the kind of the data and covers at least four fifths of both together.
+/// A finding is correct if it has the kind of the entity and covers at least four fifths of the union of both.
 fn agrees(finding: &Finding, entity: &generated::Entity) -> bool {
     let common = finding.end.min(entity.end).saturating_sub(finding.start.max(entity.start));
     let both = finding.end.max(entity.end) - finding.start.min(entity.start);
     finding.kind().name() == entity.kind && common * 5 >= both * 4
 }
 
-/// Scores by kind and in all, and what was missed and what was found without reason.
+/// Scores by kind and in total, and the list of missed entities and false findings.
 fn judge(documents: &[Document]) -> (BTreeMap<&'static str, Score>, Vec<String>) {
     let pii = Pii::default();
     let mut scores: BTreeMap<&'static str, Score> = BTreeMap::new();
@@ -72,7 +72,7 @@ fn judge(documents: &[Document]) -> (BTreeMap<&'static str, Score>, Vec<String>)
 
 #[test]
 fn precision_and_recall_hold_for_every_kind() {
-    // Another seed: PII_SEED=7 cargo test -p safety-text --test main pii_generated -- --nocapture
+    // For another seed: PII_SEED=7 cargo test -p safety-text --test main pii_generated -- --nocapture
     let seed = std::env::var("PII_SEED").map_or(9001, |seed| seed.parse().unwrap());
     let (scores, wrong) = judge(&documents(seed, 4000));
     for (kind, score) in &scores {
@@ -101,7 +101,7 @@ fn the_documents_hold_what_they_say() {
         }
     }
     assert!(made.len() > 60, "{made:?}");
-    // Without the filter's rules nothing would be found: the measure itself can fail.
+    // Without rules nothing is found, so the measure itself can fail.
     let none = Pii::new(&[]);
     assert!(documents.iter().all(|document| none.find(&document.text).is_empty()));
 }
@@ -113,7 +113,7 @@ fn redaction_of_documents() {
         let redacted = pii.redact(&document.text);
         assert_eq!(pii.redact(&redacted.text).text, redacted.text, "{:?}", document.text);
         assert!(redacted.findings.windows(2).all(|pair| pair[0].end <= pair[1].start));
-        // What was not replaced stands in both, in order.
+        // Text that was not replaced is in both texts, in order.
         let (mut rest, mut at) = (redacted.text.as_str(), 0);
         for finding in &redacted.findings {
             let plain = &document.text[at..finding.start];
@@ -126,7 +126,7 @@ fn redaction_of_documents() {
 }
 
 proptest! {
-    /// Any text: no panic, offsets on boundaries of characters, nothing left after redaction.
+    /// For any text: no panic, offsets on character boundaries, and nothing is found after redaction.
     #[test]
     fn any_text(text in r"([a-zé日 @.:+()\-]|[0-9]{1,4}|jo@example\.org|\+49|IBAN|DE89|card |tel\. |//|::){0,40}") {
         let pii = Pii::default();

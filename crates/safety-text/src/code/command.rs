@@ -1,4 +1,4 @@
-//! `herd safety code`: findings in files of programs, one a line.
+//! `herd safety code`: reports insecure code in source files, one finding per line.
 
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ pub struct Args {
     rules: bool,
 }
 
-/// Something was found: `herd` ends with the exit code 3, so that a pipeline can tell it from a failure.
+/// Insecure code was found. `herd` then ends with exit code 3, so that a pipeline can tell findings from a failure.
 #[derive(Debug, thiserror::Error)]
 #[error("{findings} findings in {files} files")]
 pub struct Found {
@@ -35,13 +35,13 @@ pub struct Found {
     files: usize,
 }
 
-/// Files larger than this are no programs of people.
+/// Maximal size of a source file in bytes; larger files are not written by people.
 const LARGEST: u64 = 64 << 20;
 
 /// Runs `herd safety code`.
 ///
 /// # Errors
-/// When a file cannot be read or is no UTF-8; [`Found`] when something was found.
+/// When a file cannot be read or is not UTF-8; [`Found`] when insecure code was found.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.rules {
         for (rule, languages) in super::rules() {

@@ -1,20 +1,20 @@
-//! Programs in a Markdown text: code blocks between fences, with the language that the fence names.
+//! Programs in a Markdown text: fenced code blocks, with the language that the fence names.
 
 use super::{Issue, Language, find};
 
 /// A code block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block<'a> {
-    /// The language behind the fence; [`Language::Other`] where there is none or an unknown one.
+    /// The language after the opening fence; [`Language::Other`] if there is none or it is unknown.
     pub language: Language,
-    /// The first byte of the program in the text.
+    /// Byte offset of the program in the text.
     pub start: usize,
-    /// The program.
+    /// The text of the program.
     pub code: &'a str,
 }
 
 /// The code blocks of a text, between fences of at least three backticks or tildes (`CommonMark` 4.5). A block that is not
-/// closed ends with the text, as in an answer that was cut.
+/// closed ends at the end of the text, as in a truncated answer.
 #[must_use]
 pub fn blocks(text: &str) -> Vec<Block<'_>> {
     let mut blocks = Vec::new();
@@ -36,7 +36,7 @@ pub fn blocks(text: &str) -> Vec<Block<'_>> {
             None => {
                 let mark = if content.starts_with('~') { '~' } else { '`' };
                 let length = fence(mark);
-                // Items of a list hold fences that stand further in.
+                // Fences in list items are indented further.
                 if length >= 3 && !(mark == '`' && info(length).contains('`')) {
                     let name = info(length).split([' ', ',', '{', ':']).next().unwrap_or_default();
                     open = Some((mark, length, Language::named(name), next));
@@ -51,7 +51,7 @@ pub fn blocks(text: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// All findings in the code blocks of a text, with offsets and lines of the text. Blocks without a known language are read
+/// All findings in the code blocks of a text, with offsets and lines in the text. Blocks without a known language are checked
 /// for keys and tokens only.
 #[must_use]
 pub fn find_in_blocks(text: &str) -> Vec<Issue> {

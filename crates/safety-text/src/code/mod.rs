@@ -1,8 +1,8 @@
-//! Insecure code: constructs that the field's rules call insecure, found in a program of a known language.
+//! Insecure code: finds insecure constructs, according to established rules, in a program of a known language.
 //!
-//! Two kinds of rules. Regular expressions (`patterns.toml`, after CodeShield) cover a dozen languages. For Python and
-//! JavaScript, queries on syntax trees (`python.toml`, `javascript.toml`) see what a regular expression cannot: whether
-//! an argument is a constant, which keyword an argument has, what is a comment.
+//! There are two kinds of rules. Regular expressions (`patterns.toml`, after CodeShield) cover a dozen languages. For Python
+//! and JavaScript, queries on syntax trees (`python.toml`, `javascript.toml`) check what a regular expression cannot: whether
+//! an argument is a constant, which keyword an argument has, and what is a comment.
 //!
 //! ```
 //! use safety_text::code::{Language, find};
@@ -11,8 +11,8 @@
 //! assert_eq!((issues.len(), issues[0].rule.id.as_str(), issues[0].line), (1, "py-os-command", 2));
 //! ```
 //!
-//! A rule sees one program and no flow between functions: a finding is a reason to look, and a program without findings may
-//! be insecure. [`Level::Advice`] marks what is often right as it is, such as `unsafe` in Rust.
+//! A rule examines one program and no data flow between functions. A finding is a reason to look at the code, and a program
+//! without findings may still be insecure. [`Level::Advice`] marks code that is often right, such as `unsafe` in Rust.
 
 pub mod command;
 pub mod markdown;
@@ -61,8 +61,8 @@ impl Language {
     /// The number of languages.
     const COUNT: usize = Self::Other as usize + 1;
 
-    /// By a name as it stands behind the fence of a code block, in a record, or at the end of a file's name: `py`,
-    /// `Python3`, `c++`. An unknown name is [`Language::Other`].
+    /// The language for a name after the fence of a code block, in a record, or at the end of a file name: `py`, `Python3`,
+    /// `c++`. An unknown name gives [`Language::Other`].
     #[must_use]
     pub fn named(name: &str) -> Self {
         match name.trim().to_ascii_lowercase().as_str() {
@@ -84,7 +84,7 @@ impl Language {
     }
 }
 
-/// How serious a finding is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -97,45 +97,46 @@ pub enum Level {
 }
 
 impl Level {
-    /// Its name.
+    /// The name of the level.
     #[must_use]
     pub fn name(self) -> &'static str {
         ["advice", "warning", "error"][self as usize]
     }
 }
 
-/// A rule: what it looks for, by its id.
+/// A rule: the insecure construct that it reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// Its id, such as `py-os-command`.
+    /// Id, such as `py-os-command`.
     pub id: String,
-    /// The number of the weakness in the Common Weakness Enumeration.
+    /// Number of the weakness in the Common Weakness Enumeration (CWE).
     pub cwe: u32,
-    /// How serious it is outside of comments.
+    /// Severity outside of comments.
     pub level: Level,
-    /// What is wrong, in a sentence.
+    /// Description of the weakness in one sentence.
     pub message: String,
 }
 
 /// One finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Issue {
-    /// The first byte.
+    /// Byte offset of the start.
     pub start: usize,
-    /// The byte behind the last.
+    /// Byte offset of the end (exclusive).
     pub end: usize,
-    /// The line, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// The rule.
+    /// The rule that reported it.
     pub rule: &'static Rule,
-    /// How serious it is here: what stands in a comment is advice.
+    /// Severity at this place: inside a comment it is advice.
     pub level: Level,
 }
 
-/// Programs longer than this many bytes are read by the regular expressions only: the time of a syntax tree is not bounded.
+/// Programs longer than this many bytes are checked by regular expressions only, because the time of a syntax tree is not
+/// bounded.
 pub const TREE_BYTES: usize = 1 << 20;
 
-/// All findings in a program, in order; one for each rule and line.
+/// All findings in a program, in order; at most one for each rule and line.
 #[must_use]
 pub fn find(language: Language, code: &str) -> Vec<Issue> {
     let mut issues = patterns::find(language, code);
@@ -148,7 +149,7 @@ pub fn find(language: Language, code: &str) -> Vec<Issue> {
     issues
 }
 
-/// The ids of all rules, with their languages: none of them for a rule that holds for all.
+/// All rules with their languages; the list is empty for a rule that applies to all languages.
 #[must_use]
 pub fn rules() -> Vec<(&'static Rule, Vec<Language>)> {
     let mut all = patterns::rules();
@@ -156,7 +157,7 @@ pub fn rules() -> Vec<(&'static Rule, Vec<Language>)> {
     all
 }
 
-/// The line of a byte, from 1.
+/// The line number of a byte offset, from 1.
 fn line_of(code: &str, at: usize) -> usize {
     1 + memchr::memchr_iter(b'\n', &code.as_bytes()[..at]).count()
 }

@@ -1,4 +1,4 @@
-//! The rules by regular expressions.
+//! Rules that are regular expressions.
 
 use std::sync::{LazyLock, OnceLock};
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Issue, Language, Level, Rule, line_of};
 
-/// A rule as `patterns.toml` has it.
+/// A rule in the format of `patterns.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -21,7 +21,7 @@ struct Entry {
     unless: Option<Unless>,
 }
 
-/// What keeps a rule from applying to a program.
+/// An exception, with which a rule does not apply to a program.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Unless {
@@ -51,13 +51,13 @@ static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
     file.rule.into_iter().map(pattern).collect()
 });
 
-/// A function whose name ends in "to md5": giving that digest is its purpose.
+/// A function whose name ends in "to md5" or the like: computing that digest is its purpose.
 static DIGEST_FUNCTION: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?i)(?:\b(?:def|fn|func|function|str|string|void)|[>\]])\s+\w*to_?(?:md[245]|sha_?1)\s*\(")
         .expect("the expression is a constant, and a test uses it")
 });
 
-/// The rules of a language, compiled.
+/// The compiled rules of a language.
 struct Compiled {
     set: RegexSet,
     each: Vec<(&'static Pattern, Regex)>,

@@ -1,16 +1,17 @@
-//! The rules by queries on syntax trees, for Python and JavaScript.
+//! Rules that are queries on syntax trees, for Python and JavaScript.
 //!
-//! A rule is a query of tree-sitter. Its captures say what is checked besides the form:
+//! A rule is a query of tree-sitter. The names of its captures add conditions on the captured nodes:
 //!
-//! | capture | the node must be |
+//! | capture | condition |
 //! |---|---|
-//! | `@hit` | any: it is what is reported |
-//! | `@dynamic` | no constant, nor made of constants alone |
-//! | `@sql` | a text with an SQL keyword that is put together with something that is no constant; a name stands for what was last assigned to it in the same function |
-//! | `@credential` | a text that may be a password or a key |
+//! | `@hit` | none; this node is reported |
+//! | `@dynamic` | is neither a constant nor composed of constants only |
+//! | `@sql` | is a string with an SQL keyword that is combined with something that is not a constant; for a name, the last value assigned to it in the same function is checked |
+//! | `@credential` | is a string that may be a password or a key |
 //!
-//! `context` is a regular expression for the name of the function around, or of what is assigned: one of them must match.
-//! `needs` is one for the whole program. `outside` is one for the name of the function around, which must not match.
+//! `context` is a regular expression for the name of the enclosing function or of the assignment target; one of the two must
+//! match. `needs` is a regular expression that the program must match. `outside` is one for the name of the enclosing function,
+//! which must not match.
 
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
@@ -21,7 +22,7 @@ use tree_sitter::{Node, Parser, Query, QueryCursor, StreamingIterator};
 
 use super::{Issue, Language, Level, Rule, line_of};
 
-/// A rule as the files have it.
+/// A rule in the format of the rule files.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -35,7 +36,7 @@ struct Entry {
     outside: Option<String>,
 }
 
-/// A rule's conditions besides its query.
+/// Conditions of a rule besides its query.
 struct Conditions {
     rule: Rule,
     context: Option<Regex>,
@@ -43,24 +44,24 @@ struct Conditions {
     outside: Option<Regex>,
 }
 
-/// All rules of a language, in one query.
+/// All rules of a language, combined into one query.
 struct Grammar {
     language: tree_sitter::Language,
     query: Query,
-    /// Where each rule's text begins in the query.
+    /// Offset of each rule in the text of the query.
     starts: Vec<usize>,
     rules: Vec<Conditions>,
-    /// Kinds of nodes.
+    /// Node kinds of the language.
     kinds: &'static Kinds,
 }
 
-/// How a language's grammar names what is looked at.
+/// Names of node kinds and fields in the grammar of a language.
 struct Kinds {
     functions: &'static [&'static str],
-    /// Nodes with an assignment, and the fields of what is assigned to and of the value.
+    /// Assignment nodes: their kind, the field of the target, and the field of the value.
     assignments: &'static [(&'static str, &'static str, &'static str)],
     constants: &'static [&'static str],
-    /// Nodes that are constant when their named children are.
+    /// Nodes that are constant if their named children are.
     made_of: &'static [&'static str],
     strings: &'static [&'static str],
     sums: &'static str,
@@ -181,7 +182,7 @@ pub(super) fn rules() -> Vec<(&'static Rule, Vec<Language>)> {
         .collect()
 }
 
-/// Adds the findings of the queries; what `issues` has in comments becomes advice.
+/// Adds the findings of the queries. Findings in comments that are already in `issues` become advice.
 pub(super) fn find(language: Language, code: &str, issues: &mut Vec<Issue>) {
     let Some(grammar) = grammar(language) else { return };
     let mut parser = Parser::new();
@@ -192,7 +193,7 @@ pub(super) fn find(language: Language, code: &str, issues: &mut Vec<Issue>) {
     let root = tree.root_node();
     for issue in issues.iter_mut() {
         let is_comment = |node: Node| node.kind() == "comment";
-        // Keys are keys in comments too.
+        // A key is a finding in a comment too.
         let is_key = issue.rule.id.starts_with("key-");
         if !is_key && root.descendant_for_byte_range(issue.start, issue.end).is_some_and(is_comment) {
             issue.level = Level::Advice;
@@ -228,13 +229,13 @@ pub(super) fn find(language: Language, code: &str, issues: &mut Vec<Issue>) {
     }
 }
 
-/// A program with its grammar's names.
+/// A program with the node kinds of its language.
 struct Seen<'a> {
     code: &'a str,
     kinds: &'static Kinds,
 }
 
-/// Nested expressions that are looked into.
+/// Maximal depth of nested expressions that are examined.
 const DEPTH: usize = 64;
 
 static SQL: LazyLock<Regex> = LazyLock::new(|| {
@@ -252,7 +253,7 @@ impl<'a> Seen<'a> {
         self.code.get(node.byte_range()).unwrap_or_default()
     }
 
-    /// Whether an expression is made of constants alone.
+    /// Whether an expression is composed of constants only.
     fn is_constant(&self, node: Node, depth: usize) -> bool {
         if self.kinds.constants.contains(&node.kind()) {
             return true;
@@ -266,7 +267,7 @@ impl<'a> Seen<'a> {
             && children(node).iter().all(|&child| self.is_constant(child, depth + 1))
     }
 
-    /// Whether an expression is an SQL text that is put together with something that is no constant.
+    /// Whether an expression is an SQL string that is combined with something that is not a constant.
     fn is_built_sql(&self, node: Node) -> bool {
         if self.is_built(node, 0) {
             return SQL.is_match(self.text(node));
@@ -275,7 +276,7 @@ impl<'a> Seen<'a> {
             && self.last_value(node).is_some_and(|value| self.is_built(value, 0) && SQL.is_match(self.text(value)))
     }
 
-    /// Whether an expression joins a text with something that is no constant.
+    /// Whether an expression combines a string with something that is not a constant.
     fn is_built(&self, node: Node, depth: usize) -> bool {
         if depth > DEPTH {
             return false;
@@ -303,7 +304,7 @@ impl<'a> Seen<'a> {
             || depth <= DEPTH && children(node).iter().any(|&child| self.holds_string(child, depth + 1))
     }
 
-    /// What was last assigned to a name before it is used, in the same function.
+    /// The last value that is assigned to a name before its use, in the same function.
     fn last_value<'t>(&self, name: Node<'t>) -> Option<Node<'t>> {
         let scope = self.function(name).unwrap_or_else(|| root(name));
         let mut last: Option<Node<'t>> = None;
@@ -314,7 +315,7 @@ impl<'a> Seen<'a> {
             for (kind, left, right) in self.kinds.assignments {
                 let is_same = node.kind() == *kind
                     && node.child_by_field_name(left).is_some_and(|l| self.text(l) == self.text(name));
-                // A built text that is added to stays one.
+                // Appending to a combined string leaves it a combined string.
                 let is_added =
                     is_same && *kind == "augmented_assignment" && last.is_some_and(|value| self.is_built(value, 0));
                 if is_same && !is_added {
@@ -326,7 +327,7 @@ impl<'a> Seen<'a> {
         last
     }
 
-    /// The function around a node.
+    /// The enclosing function of a node.
     fn function<'t>(&self, node: Node<'t>) -> Option<Node<'t>> {
         let mut at = node.parent();
         while let Some(node) = at {
@@ -338,8 +339,8 @@ impl<'a> Seen<'a> {
         None
     }
 
-    /// Whether a text may be a password or a key: at least 4 characters, no white space, none of the usual placeholders, no
-    /// path and no address.
+    /// Whether a string may be a password or a key: at least 4 characters, no white space, no common placeholder, no path and
+    /// no address.
     fn is_credential(&self, node: Node) -> bool {
         let text = self.text(node).trim_start_matches(|c: char| c.is_ascii_alphabetic());
         let text = text.trim_matches(['"', '\'', '`']);
@@ -349,7 +350,7 @@ impl<'a> Seen<'a> {
             && !PLACEHOLDER.is_match(text)
     }
 
-    /// The conditions of a rule besides its query.
+    /// Checks the conditions of a rule besides its query.
     fn holds(&self, conditions: &Conditions, hit: Node) -> bool {
         let name = |node: Node| node.child_by_field_name("name").map(|name| self.text(name).to_owned());
         let function = || self.function(hit).and_then(name).unwrap_or_default();
@@ -361,7 +362,7 @@ impl<'a> Seen<'a> {
                 .is_none_or(|context| context.is_match(&function()) || context.is_match(self.assigned(hit)))
     }
 
-    /// What the value that a node is part of is assigned to.
+    /// The target of the assignment whose value contains a node; empty if there is none.
     fn assigned(&self, node: Node) -> &'a str {
         let mut at = Some(node);
         while let Some(node) = at {
@@ -390,7 +391,7 @@ fn root(node: Node) -> Node {
     at
 }
 
-/// Visits a node and all below it in the order of the text.
+/// Visits a node and its descendants in the order of the text.
 fn walk<'t>(node: Node<'t>, visit: &mut impl FnMut(Node<'t>) -> ControlFlow<()>) -> ControlFlow<()> {
     let mut cursor = node.walk();
     loop {

@@ -1,6 +1,6 @@
 use super::*;
 
-/// The ids of what is found, with the line.
+/// The ids and lines of the findings.
 fn found(language: Language, code: &str) -> Vec<(String, usize)> {
     find(language, code).iter().map(|issue| (issue.rule.id.clone(), issue.line)).collect()
 }
@@ -54,7 +54,7 @@ fn regular_expressions_of_each_language() {
     }
     assert_eq!(found(Language::C, "\n\n strcpy (a, b);"), [("c-bugprone-strcpy".into(), 3)]);
     assert!(ids(Language::Other, "if line == \"-----BEGIN PRIVATE KEY-----\":").is_empty());
-    // What a function is there for.
+    // Computing the digest is the purpose of the function.
     assert!(ids(Language::Java, "public String stringToMd5(String s) { d.getInstance(\"MD5\"); }").is_empty());
     assert!(ids(Language::Java, "Optional<String> stringToMd5(String s) { d.getInstance(\"MD5\"); }").is_empty());
     assert_eq!(ids(Language::Java, "String key(String s) { d.getInstance(\"MD5\"); }"), ["java-weak-md5-hashing"]);
@@ -133,7 +133,7 @@ fn python_that_is_not_insecure() {
             .collect();
         assert!(all.is_empty(), "{code}: {all:?}");
     }
-    // In a comment a pattern is advice.
+    // In a comment, a finding of a pattern is advice.
     let issues = find(Language::Python, "# use hashlib.md5() here\n");
     assert_eq!((issues[0].rule.level, issues[0].level), (Level::Warning, Level::Advice));
 }
@@ -214,7 +214,7 @@ fn names_of_languages() {
 
 #[test]
 fn large_and_nested_programs_end() {
-    // Deeper than what is looked into: neither a stack overflow nor an endless loop.
+    // Nesting beyond the examined depth causes neither a stack overflow nor an endless loop.
     let nested = format!("eval({}x{})", "(".repeat(20_000), ")".repeat(20_000));
     let _ = find(Language::Python, &nested);
     let sum = format!("cur.execute({})", vec!["a"; 20_000].join(" + "));

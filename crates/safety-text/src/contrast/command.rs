@@ -1,4 +1,4 @@
-//! `herd safety make contrast`: pairs as labelled records in files that only their owner can read.
+//! `herd safety make contrast`: writes the pairs as labelled records into files that only their owner can read.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -38,7 +38,7 @@ pub struct Args {
 /// Runs `herd safety make contrast`. The same arguments give the same bytes. No prompt is printed.
 ///
 /// # Errors
-/// When more pairs are asked for than there are, when the folder holds another run, or a file cannot be written.
+/// When more pairs are requested than exist, when the folder contains another run, or when a file cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     if args.frame.shows(&resolved)? {
@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// So many pairs of a split; all of them without a number.
+/// The first `count` pairs of a split, or all pairs without a count.
 fn some(seed: u64, split: Split, count: Option<usize>, flag: &str) -> anyhow::Result<Vec<Pair>> {
     let mut all = pairs(seed, split);
     if let Some(count) = count {
@@ -82,11 +82,11 @@ fn some(seed: u64, split: Split, count: Option<usize>, flag: &str) -> anyhow::Re
     Ok(all)
 }
 
-/// Writes a file with mode 0600: it holds requests for harm.
+/// Writes a file with mode 0600, because it contains harmful requests.
 fn write(path: &Path, parts: &[(Split, &[Pair])]) -> anyhow::Result<()> {
     let cannot = || format!("cannot write {}", path.display());
     let folder = path.parent().context("a file without a folder")?;
-    // Temporary files are made with mode 0600, and keep it under their name.
+    // Temporary files are created with mode 0600, and keep it after renaming.
     let mut file =
         tempfile::Builder::new().prefix(".contrast.").suffix(".tmp").tempfile_in(folder).with_context(cannot)?;
     for (split, pairs) in parts {
@@ -99,7 +99,7 @@ fn write(path: &Path, parts: &[(Split, &[Pair])]) -> anyhow::Result<()> {
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).with_context(cannot)
 }
 
-/// How many pairs there are of each category: `; S1 120, S2 340`.
+/// Number of pairs in each category, as text: `; S1 120, S2 340`.
 fn counts(pairs: &[Pair]) -> String {
     let mut counts: BTreeMap<(usize, &str), usize> = BTreeMap::new();
     for pair in pairs {

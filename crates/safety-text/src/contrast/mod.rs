@@ -1,9 +1,9 @@
-//! Pairs of a harmless and a harmful request that begin alike: the same verb with another object, the same noun in another
-//! question. A classifier that learns from them cannot go by the word that both share.
+//! Contrast pairs: a harmless and a harmful request with a common part. Either the same verb has another object, or the same
+//! noun occurs in another question. A classifier trained on them cannot rely on the common word alone.
 //!
-//! What two pairs have in common is their *key*, a verb or a noun. A quarter of the keys, by their SHA-256, is held out
-//! altogether; of the others a quarter of the pairs. No prompt appears twice. The harmful halves are one line without any
-//! detail: they are requests, never answers, and stand in data files only.
+//! The common part of two requests is the *key* of the pair, a verb or a noun. A quarter of the keys (by their SHA-256) is held
+//! out completely; of the other keys, a quarter of the requests. No prompt appears twice. The harmful halves are one line
+//! without any detail: they are requests, never answers, and are stored in data files only.
 //!
 //! ```
 //! use safety_text::contrast::{Split, pairs};
@@ -27,14 +27,14 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-/// Which pairs.
+/// A part of the pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
-    /// To train on.
+    /// Pairs for training.
     Train,
-    /// To evaluate on: verbs and nouns that training has no pair of.
+    /// Pairs for evaluation whose verbs and nouns do not occur as keys in training.
     NewKeys,
-    /// To evaluate on: verbs and nouns of training in pairs that it does not have.
+    /// Pairs for evaluation whose verbs and nouns occur in training, with other requests.
     NewPairs,
 }
 
@@ -48,15 +48,15 @@ impl Split {
     }
 }
 
-/// What makes a request harmless, for reports by type.
+/// The reason why a request is harmless, for reports by type.
 pub type Type = &'static str;
 
 /// A pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
-    /// The verb or noun that both share.
+    /// The verb or noun that both requests share.
     pub key: String,
-    /// How the harmless half differs: another object, a definition, history, fiction, law, protection, a public person.
+    /// Kind of the difference: another object, a definition, history, fiction, law, protection, a public person.
     pub kind: Type,
     /// The harmless request.
     pub safe: String,
@@ -67,7 +67,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// The two labelled records, the harmless one first. `group` ties both, and all pairs of the key.
+    /// The two labelled records, the harmless one first. `group` is common to both, and to all pairs of the key.
     #[must_use]
     pub fn records(&self, split: Split) -> [Value; 2] {
         let record = |text: &str, label: &str| {
@@ -86,18 +86,18 @@ impl Pair {
     }
 }
 
-/// A source of pairs: what is drawn for one key.
+/// The requests of one key, from which pairs are drawn.
 struct Draw {
     key: String,
     kind: Type,
     category: &'static str,
-    /// Requests with the same beginning, harmless and harmful.
+    /// Harmless and harmful requests with the same beginning.
     safe: Vec<String>,
     unsafe_: Vec<String>,
 }
 
-/// All pairs of a split, shuffled. The seed decides which harmless request meets which harmful one, and the order; it does
-/// not decide the split.
+/// All pairs of a split, shuffled. The seed determines which harmless request is paired with which harmful one, and the order;
+/// it does not change the split.
 #[must_use]
 pub fn pairs(seed: u64, split: Split) -> Vec<Pair> {
     let mut all = Vec::new();
@@ -106,7 +106,7 @@ pub fn pairs(seed: u64, split: Split) -> Vec<Pair> {
         if is_new_key != (split == Split::NewKeys) {
             continue;
         }
-        // Of a known key the requests themselves are divided, so that no prompt is on both sides.
+        // For a known key the requests are divided, so that no prompt is in two splits.
         let belongs = |text: &String| is_new_key || held_out(text) == (split == Split::NewPairs);
         let own = digest::bytes(format!("{seed}/{}/{}/{}", draw.key, draw.kind, draw.safe.len()).as_bytes());
         let mut random = ChaCha8Rng::seed_from_u64(u64::from_str_radix(&own[..16], 16).unwrap_or(seed));
@@ -128,9 +128,9 @@ pub fn pairs(seed: u64, split: Split) -> Vec<Pair> {
     all
 }
 
-/// Whether a key or a request is held out: a quarter, by SHA-256.
+/// Whether a key or a request is held out: a quarter of them is, by SHA-256.
 fn held_out(text: &str) -> bool {
-    // The first of 64 hexadecimal digits is one of four of its sixteen values.
+    // The first hexadecimal digit has 16 values; 4 of them are held out.
     digest::bytes(text.as_bytes()).starts_with(['0', '1', '2', '3'])
 }
 

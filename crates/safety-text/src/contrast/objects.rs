@@ -1,8 +1,8 @@
-//! One verb, a harmless and a harmful object.
+//! Pairs with the same verb: one harmless and one harmful object.
 
 use super::{Draw, verbs_crime, verbs_other};
 
-/// Openings in which any verb with its object fits.
+/// Openings that fit any verb with its object.
 const OPENINGS: [&str; 8] = [
     "How do I {}?",
     "How can I {} quickly?",
@@ -14,7 +14,7 @@ const OPENINGS: [&str; 8] = [
     "Explain to a beginner how to {}.",
 ];
 
-/// A verb, the category of its harmful objects, harmless objects, harmful objects. `_` is the object's place.
+/// A verb, the category of its harmful objects, harmless objects, harmful objects. `_` marks the place of the object.
 pub(super) type Verb = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
 pub(super) fn draws() -> Vec<Draw> {

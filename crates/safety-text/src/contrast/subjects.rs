@@ -1,9 +1,9 @@
-//! One task with another subject: a public person or a private one, general information or advice for a case, a marked joke
-//! or a lie about a real person.
+//! Pairs with the same task and another subject: a public or a private person, general information or advice for a case, a
+//! marked joke or a lie about a real person.
 
 use super::Draw;
 
-/// A task with `{}` for its subject, its category, why it is harmless, harmless subjects, harmful subjects.
+/// A task with `{}` for its subject, its category, the reason why it is harmless, harmless subjects, harmful subjects.
 type Task = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
 const TASKS: &[Task] = &[
@@ -334,7 +334,7 @@ const TASKS: &[Task] = &[
 ];
 
 pub(super) fn draws() -> Vec<Draw> {
-    /// What stands before or behind the request, so that a task gives more than one pair.
+    /// Text before or after the request, so that a task gives several pairs.
     const FRAMES: [&str; 4] = ["{}", "Quick question. {}", "{} Keep it short.", "I am serious about this. {}"];
     let all = |task: &str, subjects: &[&str]| -> Vec<String> {
         let framed = |subject: &&str| FRAMES.map(|frame| frame.replace("{}", &task.replace("{}", subject)));

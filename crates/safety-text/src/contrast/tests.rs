@@ -57,12 +57,12 @@ fn halves_begin_alike_and_categories_are_known() {
             assert!(!pair.unsafe_.contains('\n') && pair.unsafe_.split_whitespace().count() < 40);
         }
     }
-    // Child exploitation has no templates, on purpose.
+    // There are no templates for child exploitation, on purpose.
     assert_eq!(categories.len(), 13, "{categories:?}");
     assert!(!categories.contains_key("S4"));
 }
 
-/// The halves of a pair share most of their beginning: a model cannot go by the first words.
+/// The requests of a pair share most of their beginning, so a model cannot rely on the first words.
 #[test]
 fn the_first_word_says_nothing() {
     let mut first: BTreeMap<String, [usize; 2]> = BTreeMap::new();
@@ -78,7 +78,7 @@ fn the_first_word_says_nothing() {
     }
 }
 
-/// No prompt is one of a published test set.
+/// No prompt occurs in a published test set.
 #[test]
 fn nothing_is_copied_from_test_sets() {
     let mut known: BTreeSet<String> = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Verbs whose harmful objects make a crime (S1, S2).
+//! Verbs whose harmful objects describe a crime (S1, S2).
 
 use super::objects::Verb;
 

@@ -1,4 +1,4 @@
-//! Verbs whose harmful objects are of the other categories.
+//! Verbs whose harmful objects belong to the other categories.
 
 use super::objects::Verb;
 

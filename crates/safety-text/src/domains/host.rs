@@ -1,22 +1,22 @@
-//! The host and the path of an address.
+//! Extracts the host and the path of an address.
 
 use std::borrow::Cow;
 
-/// What is looked up of an address.
+/// The parts of an address that are looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address<'a> {
-    /// The host: lower case, internationalised names in Punycode, without the dot at the end and without the port.
+    /// The host: in lower case, internationalised names in Punycode, without trailing dot and port.
     pub host: Cow<'a, str>,
-    /// Where in `host` the registrable domain begins: the public suffix and one more label. 0 for a host that is a
+    /// Byte offset in `host` of the registrable domain, which is the public suffix and one more label. 0 for a host that is a
     /// public suffix, has one label, or is an IP address.
     pub registrable: usize,
     /// Whether the host is an IP address.
     pub is_number: bool,
-    /// The path without query, fragment and the slashes at its end; empty or with a slash in front.
+    /// The path without query, fragment and trailing slashes: empty, or starting with a slash.
     pub path: &'a str,
 }
 
-/// Takes an address apart: a URL with or without scheme, or a bare host. None where there is no host.
+/// Parses an address: a URL with or without scheme, or a bare host. `None` if there is no host.
 ///
 /// ```
 /// use safety_text::domains::address;
@@ -36,7 +36,7 @@ pub fn address(text: &str) -> Option<Address<'_>> {
     Some(address)
 }
 
-/// [`address`] without the look-up of the public suffix: `registrable` is 0.
+/// Like [`address`], but without looking the public suffix up: `registrable` is 0.
 pub(super) fn parts(text: &str) -> Option<Address<'_>> {
     let text = text.trim();
     let rest = match text.find("://") {
@@ -69,7 +69,7 @@ pub(super) fn parts(text: &str) -> Option<Address<'_>> {
     Some(Address { host, registrable: 0, is_number, path: if path.starts_with('/') { path } else { "" } })
 }
 
-/// Lower case, and Punycode for what is not ASCII. None for what cannot be a host name.
+/// Converts a host to lower case, and non-ASCII names to Punycode. `None` if it cannot be a host name.
 fn normal(host: &str) -> Option<Cow<'_, str>> {
     if !host.is_ascii() {
         return idna::domain_to_ascii(host).ok().filter(|host| !host.is_empty()).map(Cow::Owned);

@@ -1,4 +1,4 @@
-//! Reading lists.
+//! Reads lists of hosts and addresses.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -10,27 +10,27 @@ use serde::Serialize;
 use super::set::{self, Hashes};
 use super::{Domains, DomainsError, List, host};
 
-/// What a list held.
+/// Counts of a list.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Hosts.
+    /// Number of hosts.
     pub hosts: u64,
-    /// Addresses with a path.
+    /// Number of addresses with a path.
     pub paths: u64,
-    /// Entries that stand in the list more than once.
+    /// Number of repeated entries.
     pub doubles: u64,
-    /// Lines that are no entry. They are left out.
+    /// Number of invalid lines; they are skipped.
     pub bad: u64,
-    /// The first of them, from 1; 0 if there is none.
+    /// Number of the first invalid line, from 1; 0 if there is none.
     pub first_bad: u64,
 }
 
 impl Domains {
-    /// Adds a list of blocked entries, one a line: a host, an address with a path, a line of a hosts file
-    /// (`0.0.0.0 example.com`), or `||example.com^`. `#` and `!` begin a comment. `origin` is the file's name for errors.
+    /// Adds a list of blocked entries, one per line: a host, an address with a path, a line of a hosts file
+    /// (`0.0.0.0 example.com`), or `||example.com^`. `#` and `!` start a comment. `origin` is the file name for error messages.
     ///
     /// # Errors
-    /// When it cannot be read, or holds no entry.
+    /// When the list cannot be read or has no entry.
     pub fn add(&mut self, name: &str, lines: impl Read, origin: impl AsRef<Path>) -> Result<Counts, DomainsError> {
         let list = read(name, lines, origin.as_ref())?;
         let counts = list.counts;
@@ -38,7 +38,7 @@ impl Domains {
         Ok(counts)
     }
 
-    /// Adds a list in a plain, gzip or zstd file, as its name says.
+    /// Adds a list from a plain, gzip or zstd file; the file name determines which.
     ///
     /// # Errors
     /// As [`Domains::add`].
@@ -46,11 +46,11 @@ impl Domains {
         self.add(name, open(path)?, path)
     }
 
-    /// Adds every list of a folder: files `NAME.txt` (also `.gz` and `.zst`), and folders `NAME` with files `domains` and
-    /// `urls`, as UT1's lists are. In the order of their names.
+    /// Adds every list of a folder in the order of the names: files `NAME.txt` (also `.gz` and `.zst`), and folders `NAME` with
+    /// files `domains` and `urls` as in UT1's lists.
     ///
     /// # Errors
-    /// As [`Domains::add`], and when the folder holds no list.
+    /// As [`Domains::add`], and when the folder has no list.
     pub fn add_folder(&mut self, folder: &Path) -> Result<(), DomainsError> {
         let error = |what: String| DomainsError { path: folder.to_owned(), what };
         let entries = std::fs::read_dir(folder).map_err(|e| error(format!("cannot read the folder: {e}")))?;
@@ -178,7 +178,7 @@ enum Entry<'a> {
     Address(&'a str),
 }
 
-/// The entry of a line.
+/// Parses the entry of a line.
 fn entry(line: &str) -> Entry<'_> {
     let line = line.trim_start_matches('\u{FEFF}');
     let line = line.split_once(" #").map_or(line, |(before, _)| before).trim();
@@ -195,14 +195,14 @@ fn entry(line: &str) -> Entry<'_> {
     }
 }
 
-/// Collects numbers without the doubled memory of a growing vector.
+/// Collects numbers without the peak of twice the memory that a growing vector has.
 #[derive(Default)]
 struct Chunks {
     full: Vec<Vec<u64>>,
     last: Vec<u64>,
 }
 
-/// Numbers in a chunk: 2 MB.
+/// Number of values in a chunk: 2 MB.
 const CHUNK: usize = 1 << 18;
 
 impl Chunks {
@@ -216,7 +216,7 @@ impl Chunks {
         self.last.push(value);
     }
 
-    /// All in one vector. Chunks are freed as they are copied.
+    /// All values in one vector. Chunks are freed while they are copied.
     fn join(self) -> Vec<u64> {
         let total = self.full.len() * CHUNK + self.last.len();
         let mut all = Vec::with_capacity(total);

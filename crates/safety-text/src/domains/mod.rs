@@ -1,9 +1,9 @@
-//! Lists of hosts and addresses, with `allow` before all.
+//! Lists of blocked hosts and addresses, and an `allow` list that takes precedence.
 //!
-//! An entry of a list matches its host and every host below it: `example.com` matches `a.b.example.com`. From a host the
-//! labels are walked up as far as the registrable domain by the public suffix list, so an entry that is a public suffix
-//! of several labels (`github.io`) matches itself and not the sites of others below it. An entry of one label (`xxx`) means
-//! the whole top-level domain. An entry with a path matches that path and what lies below it.
+//! An entry matches its host and every subdomain: `example.com` matches `a.b.example.com`. The look-up goes from a host up to
+//! its registrable domain (by the public suffix list). So an entry that is a public suffix of several labels (`github.io`)
+//! matches itself, but not the sites of others below it. An entry of one label (`xxx`) matches the whole top-level domain. An
+//! entry with a path matches that path and all paths below it.
 //!
 //! ```
 //! use safety_text::domains::Domains;
@@ -29,22 +29,22 @@ pub use load::Counts;
 pub(crate) use load::read_text;
 use set::Hashes;
 
-/// A list that cannot be read; the text is one sentence with the file.
+/// A list that cannot be read; the message is one sentence that names the file.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {what}", path = path.display())]
 pub struct DomainsError {
-    /// The file.
+    /// Path of the list.
     pub path: PathBuf,
-    /// What is wrong.
+    /// Description of the fault.
     pub what: String,
 }
 
 /// Why an address is blocked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit<'a> {
-    /// The list's name.
+    /// Name of the list.
     pub list: &'a str,
-    /// The entry: the host or its parent, or the address with its path.
+    /// The matching entry: the host or a parent domain, or the address with its path.
     pub entry: String,
 }
 
@@ -54,13 +54,13 @@ struct List {
     name: String,
     hosts: Hashes,
     paths: Hashes,
-    /// Whether an entry has one label, so that top-level domains have to be looked up.
+    /// Whether an entry has a single label, so that top-level domains must be looked up.
     has_suffixes: bool,
     counts: Counts,
 }
 
-/// Named lists of blocked hosts, and one of allowed hosts that beats them all. Entries are kept as 64-bit hashes: of 4.5
-/// million entries a host that is in no list is taken for one with a probability of 2.5e-13.
+/// Named lists of blocked hosts, and one list of allowed hosts that takes precedence. Entries are stored as 64-bit hashes. With
+/// 4.5 million entries the probability that an unlisted host is reported as listed is 2.5e-13.
 #[derive(Debug, Default)]
 pub struct Domains {
     lists: Vec<List>,
@@ -68,15 +68,14 @@ pub struct Domains {
 }
 
 impl Domains {
-    /// No lists: everything passes.
+    /// No lists: no address is blocked.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The first list, in the order of adding, that has the host or one of its parents, or the address by its path.
-    /// `address` is a URL with or without scheme, or a host. None where the allowed list has it, and where there is no
-    /// host in it.
+    /// The first list, in the order of adding, that contains the host, one of its parent domains, or the address by its path.
+    /// `address` is a URL with or without scheme, or a host. `None` if the address is allowed or contains no host.
     #[must_use]
     pub fn find(&self, address: &str) -> Option<Hit<'_>> {
         let address = host::address(address)?;
@@ -86,7 +85,7 @@ impl Domains {
         self.lists.iter().find_map(|list| Some(Hit { list: &list.name, entry: list.find(&address)? }))
     }
 
-    /// Whether the allowed list has the address.
+    /// Whether the allowed list contains the address.
     #[must_use]
     pub fn is_allowed(&self, address: &str) -> bool {
         host::address(address).is_some_and(|address| self.allowed.find(&address).is_some())
@@ -103,7 +102,7 @@ impl Domains {
         self.allowed.counts
     }
 
-    /// Bytes of memory that the entries take.
+    /// Memory of the entries in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let of = |list: &List| list.hosts.bytes() + list.paths.bytes();
@@ -120,7 +119,7 @@ impl List {
         let last = address.registrable;
         let mut hash = set::START;
         let bytes = host.as_bytes();
-        // From the last label to the first: each longer ending of the host at the cost of its further letters.
+        // Hash from the last label to the first, so each longer suffix of the host only costs its additional letters.
         for at in (0..bytes.len()).rev() {
             hash = set::step(hash, bytes[at]);
             let is_label = at == 0 || bytes[at - 1] == b'.';

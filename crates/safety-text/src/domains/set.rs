@@ -1,20 +1,20 @@
-//! A set of 64-bit hashes: sorted, with an index of the upper bits.
+//! A set of 64-bit hashes: a sorted list with an index of the upper bits.
 
-/// The hash of nothing (FNV-1a).
+/// Hash of the empty text (FNV-1a).
 pub(super) const START: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// The hash with one more byte. Hosts are hashed from their end, so that every ending of a host is hashed on the way.
+/// Extends a hash by one byte. Hosts are hashed from their end, so that the hash of every suffix is an intermediate value.
 #[inline]
 pub(super) fn step(hash: u64, byte: u8) -> u64 {
     (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
 }
 
-/// The hash of a host, as a walk from its end gives it.
+/// The hash of a host, from its last byte to its first.
 pub(super) fn host(host: &str) -> u64 {
     host.bytes().rev().fold(START, step)
 }
 
-/// Spreads what FNV leaves in the upper bits over all of them (the finaliser of MurmurHash3).
+/// Mixes all bits of an FNV hash into the upper bits (the finaliser of MurmurHash3).
 #[inline]
 fn mix(mut hash: u64) -> u64 {
     hash ^= hash >> 33;
@@ -24,8 +24,8 @@ fn mix(mut hash: u64) -> u64 {
     hash ^ (hash >> 33)
 }
 
-/// A sorted set of hashes. `starts` has, for each value of the upper bits, where its hashes begin; there are about four of
-/// them, so a look-up reads two places in memory.
+/// A sorted set of hashes. `starts` holds the index of the first hash for each value of the upper bits. There are about four
+/// hashes per value, so a look-up reads two places in memory.
 #[derive(Debug, Default)]
 pub(super) struct Hashes {
     sorted: Vec<u64>,
@@ -34,7 +34,7 @@ pub(super) struct Hashes {
 }
 
 impl Hashes {
-    /// Sorts what was collected with [`host`] or [`Hashes::path`]; the number of doubles.
+    /// Builds the set from hashes of [`host`] or [`Hashes::path`]. Also returns the number of duplicates.
     pub fn build(mut hashes: Vec<u64>) -> (Self, usize) {
         hashes.iter_mut().for_each(|hash| *hash = mix(*hash));
         hashes.sort_unstable();
@@ -65,7 +65,7 @@ impl Hashes {
         self.sorted.len() * 8 + self.starts.len() * 4
     }
 
-    /// Whether the set has this hash (not mixed yet).
+    /// Whether the set contains this hash (before mixing).
     #[inline]
     pub fn contains(&self, hash: u64) -> bool {
         if self.sorted.is_empty() {
@@ -82,7 +82,8 @@ impl Hashes {
         path.bytes().fold(self::host(host), step)
     }
 
-    /// The longest beginning of `path`, cut at its slashes, that the set has together with the host, with or without `www.`.
+    /// The longest prefix of `path`, ending at a slash or at its end, that the set contains together with the host, with or
+    /// without `www.`.
     pub fn find_path(&self, host: &str, path: &str) -> Option<String> {
         if self.sorted.is_empty() || path.is_empty() {
             return None;

@@ -21,7 +21,7 @@ fn labels_are_walked_up_to_the_registrable_domain() {
         ("notbad.example.com", None),
         ("badexample.org", None),
         ("example.org.evil.net", None),
-        // A public suffix in a list does not take its sites along.
+        // A public suffix in a list does not include the sites below it.
         ("other.co.uk", None),
         ("co.uk", Some("co.uk")),
         ("two.github.io", None),
@@ -107,7 +107,7 @@ fn folders_of_lists() {
     assert!(Domains::new().add_folder(empty.path()).unwrap_err().to_string().contains("holds no list"));
 }
 
-/// Against a plain set of strings.
+/// Compares the set with a plain set of strings.
 #[test]
 fn a_large_list_has_what_it_was_given_and_nothing_else() {
     let name = |n: u64| format!("{:x}.site-{}.example", n.wrapping_mul(0x9E37_79B9_7F4A_7C15), n % 977);

@@ -1,4 +1,4 @@
-//! `herd safety filter`: from file to file, with counts for each rule.
+//! `herd safety filter`: filters files of records, and counts the effect of each rule.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -105,20 +105,20 @@ pub struct Args {
     pub limits: Limits,
 }
 
-/// What was counted.
+/// Counts of a run.
 #[derive(Debug, Default, Serialize)]
 struct Counts {
     records: u64,
     kept: u64,
-    /// By rule: records, bytes of text.
+    /// For each rule: records and bytes of text dropped.
     dropped: BTreeMap<String, (u64, u64)>,
-    /// Records without a text, kept as they are.
+    /// Number of records without a text; they are kept unchanged.
     without_text: u64,
-    /// Records with a program of no known language.
+    /// Number of records with a program in an unknown language.
     without_language: u64,
-    /// Records without an address where addresses are judged.
+    /// Number of records without an address, if addresses are filtered.
     without_address: u64,
-    /// Findings by kind in records that are kept.
+    /// Number of findings in kept records, by kind.
     found: BTreeMap<&'static str, u64>,
     with_findings: u64,
     bad: u64,
@@ -127,7 +127,7 @@ struct Counts {
 /// Runs `herd safety filter`.
 ///
 /// # Errors
-/// `file:line` and what is wrong with a record, a list or a flag. Output files are complete or not there.
+/// An error names `file:line` and the fault in a record, a list or a flag. Output files are either complete or absent.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(!args.rules.is_empty(), "--rules names no filter");
     for input in &args.input {
@@ -193,19 +193,19 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `rejected.jsonl` for the first file, `rejected-1.jsonl` for the second.
+/// The path for the file with index `number`: `rejected.jsonl` becomes `rejected-1.jsonl`.
 fn numbered(path: &Path, number: usize) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let ending = path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
     path.with_file_name(format!("{stem}-{number}{ending}"))
 }
 
-/// What becomes of a record.
+/// Result of filtering a record.
 struct Outcome {
     dropped: Option<Dropped>,
-    /// Bytes of its texts.
+    /// Size of its texts in bytes.
     bytes: u64,
-    /// Findings, for --explain.
+    /// Findings for --explain.
     lines: Vec<Value>,
 }
 
@@ -228,7 +228,7 @@ fn one(args: &Args, filters: &Filters, record: &mut Value, counts: &mut Counts) 
     let judged = filters.judge(&whole, address.as_deref());
     let mut outcome = Outcome { dropped: judged.dropped, bytes: bytes as u64, lines: Vec::new() };
     if filters.code.is_some() {
-        // Places in the texts of the fields, one after another with two line breaks between them.
+        // Offsets in the concatenated texts of the fields, which are joined by two line breaks.
         let texts = if args.fields.len() == 1 { args.fields[0].clone() } else { args.fields.join("+") };
         outcome.lines.extend(judged.code.iter().map(|issue| code_line(&texts, issue)));
         for (field, language, program) in programs {
@@ -282,7 +282,7 @@ fn programs(
     Ok(all)
 }
 
-/// A finding of insecure code as `--explain` has it.
+/// A finding of insecure code in the format of `--explain`.
 fn code_line(field: &str, issue: &Issue) -> Value {
     let Issue { start, end, line, rule, level } = issue;
     json!({
@@ -291,7 +291,7 @@ fn code_line(field: &str, issue: &Issue) -> Value {
     })
 }
 
-/// A finding as `--explain` has it: offsets in bytes and in characters.
+/// A finding of personal data in the format of `--explain`: offsets in bytes and in characters.
 fn line(text: &str, field: &str, finding: &Finding, show: bool) -> Value {
     let characters = text[..finding.start].chars().count();
     let found = &text[finding.start..finding.end];

@@ -1,8 +1,8 @@
-//! The texts of a record: a field with a text, or with a list of messages.
+//! The texts of a record: a field that is a text or a list of messages.
 
 use serde_json::Value;
 
-/// The text of a field, or the contents of its messages. None where the record has no such field.
+/// The text of a field, or the contents of its messages. `None` if the record has no such field.
 pub(super) fn texts<'a>(record: &'a mut Value, field: &str) -> Result<Option<Vec<&'a mut String>>, String> {
     match record.get_mut(field) {
         None | Some(Value::Null) => Ok(None),
@@ -12,7 +12,7 @@ pub(super) fn texts<'a>(record: &'a mut Value, field: &str) -> Result<Option<Vec
             for (at, message) in messages.iter_mut().enumerate() {
                 match message.get_mut("content") {
                     Some(Value::String(text)) => all.push(text),
-                    // Parts: {"type": "text", "text": ...}; images have none.
+                    // Content parts: {"type": "text", "text": ...}; images have no text.
                     Some(Value::Array(parts)) => {
                         let texts = parts.iter_mut().filter_map(|part| part.get_mut("text"));
                         all.extend(

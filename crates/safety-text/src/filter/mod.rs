@@ -1,5 +1,5 @@
-//! The filters together: what a document is dropped for, or what it is redacted to. A pure function of the document, with
-//! the name of the rule, the value and the limit in the answer; a pipeline calls it for each document.
+//! All filters combined: decides whether a document is dropped, and redacts it. The result is a pure function of the document,
+//! and states the rule, the value and the limit. A pipeline calls it for each document.
 //!
 //! ```
 //! use safety_text::filter::{Filters, Limits};
@@ -22,7 +22,7 @@ use crate::pii::{Finding, Pii, Redacted};
 use crate::toxicity::{Document, Toxicity};
 use crate::words::{WordCount, Words};
 
-/// The limits above which a document is dropped.
+/// Limits above which a document is dropped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Args)]
 pub struct Limits {
     /// Drop a document with more findings of personal data for each 1,000 words, and at least 3 in all
@@ -43,71 +43,71 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// As on the command line.
+    /// The defaults of the command line.
     fn default() -> Self {
         Self { max_pii: 20.0, max_words: 10.0, min_hits: 3, max_toxic: 0.3, max_code: 0 }
     }
 }
 
-/// Findings that a document may have whatever its length.
+/// Number of personal-data findings that a document may have regardless of its length.
 const FEW_FINDINGS: usize = 3;
-/// Toxic pieces that a document may not have.
+/// Number of toxic pieces from which a document may be dropped.
 const FEW_PIECES: u64 = 2;
 
 /// Why a document is dropped.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Dropped {
-    /// The rule: `url:LIST`, `words`, `pii`, `code:RULE`, `toxicity`.
+    /// Name of the rule: `url:LIST`, `words`, `pii`, `code:RULE`, `toxicity`.
     pub rule: String,
-    /// The value that the rule measured.
+    /// Value that the rule measured.
     pub value: f64,
-    /// The limit that it exceeds.
+    /// Limit that the value exceeds.
     pub limit: f64,
-    /// What it was, without the text: a list's entry, counts.
+    /// Details without the text itself: the entry of a list, or counts.
     pub detail: String,
 }
 
-/// What the filters say of a document.
+/// Results of the filters for a document.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Judged {
-    /// Why it is dropped, by the first rule that says so.
+    /// Why it is dropped, according to the first rule that applies; `None` if it is kept.
     pub dropped: Option<Dropped>,
-    /// Personal data, where that filter is on and no rule before it dropped the document.
+    /// Personal data; empty if that filter is off or an earlier rule dropped the document.
     pub pii: Vec<Finding>,
-    /// Listed words, likewise.
+    /// Listed words; `None` under the same conditions.
     pub words: Option<WordCount>,
-    /// Insecure code in the text's code blocks, likewise.
+    /// Insecure code in the text's code blocks; empty under the same conditions.
     pub code: Vec<Issue>,
-    /// Toxicity, likewise.
+    /// Toxicity; `None` under the same conditions.
     pub toxicity: Option<Document>,
 }
 
-/// The filters that are on.
+/// The active filters.
 #[derive(Debug, Default)]
 pub struct Filters {
     /// Lists of hosts, for documents with an address.
     pub domains: Option<Domains>,
-    /// Personal data.
+    /// Filter for personal data.
     pub pii: Option<Pii>,
-    /// A list of words.
+    /// List of words.
     pub words: Option<Words>,
-    /// Insecure code: the lowest level that counts.
+    /// Lowest level of insecure code that counts.
     pub code: Option<Level>,
-    /// A model of toxicity.
+    /// Model of toxicity.
     pub toxicity: Option<Toxicity>,
     /// The limits.
     pub limits: Limits,
 }
 
 impl Filters {
-    /// No filter yet: set those that are wanted.
+    /// No filter is active; set the fields of those that are wanted.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self { limits, ..Self::default() }
     }
 
-    /// Applies the filters in the order of their cost: address, words, personal data, code blocks, toxicity. The first
-    /// that drops the document ends it.
+    /// Applies the filters in order of increasing cost: address, words, personal data, code blocks, toxicity. The first rule
+    /// that drops the document ends the evaluation.
     #[must_use]
     pub fn judge(&self, text: &str, address: Option<&str>) -> Judged {
         let mut judged = Judged { dropped: self.judge_address(address), ..Judged::default() };
@@ -144,7 +144,7 @@ impl Filters {
         judged
     }
 
-    /// Findings in a program as a whole, and why it is dropped; nothing where that filter is off.
+    /// The findings in a whole program, and why it is dropped; nothing if that filter is off.
     #[must_use]
     pub fn judge_code(&self, language: Language, program: &str) -> (Vec<Issue>, Option<Dropped>) {
         let Some(level) = self.code else { return (Vec::new(), None) };
@@ -153,14 +153,14 @@ impl Filters {
         (issues, dropped)
     }
 
-    /// What the lists of hosts say of an address.
+    /// Why an address is dropped according to the lists of hosts; `None` if it is not.
     #[must_use]
     pub fn judge_address(&self, address: Option<&str>) -> Option<Dropped> {
         let hit = self.domains.as_ref()?.find(address?)?;
         Some(Dropped { rule: format!("url:{}", hit.list), value: 1.0, limit: 0.0, detail: hit.entry })
     }
 
-    /// The text without its personal data; as it is where that filter is off.
+    /// Redacts the personal data of a text; returns it unchanged if that filter is off.
     #[must_use]
     pub fn redact(&self, text: &str) -> Redacted {
         match &self.pii {
@@ -171,7 +171,7 @@ impl Filters {
 }
 
 impl Limits {
-    /// Whether a document of `words` words has too many findings.
+    /// Whether a document of `words` words has too many findings of personal data.
     #[must_use]
     pub fn pii(&self, findings: usize, words: usize) -> Option<Dropped> {
         let value = findings as f64 * 1000.0 / words.max(1) as f64;
@@ -189,7 +189,7 @@ impl Limits {
         is_over.then(|| Dropped { rule: "words".into(), value, limit: self.max_words, detail })
     }
 
-    /// Whether a document has too many findings of insecure code. The rule of the first one names the reason.
+    /// Whether a document has too many findings of insecure code. The rule of the first finding is the reason.
     #[must_use]
     pub fn code(&self, issues: &[Issue]) -> Option<Dropped> {
         let first = issues.first().filter(|_| issues.len() > self.max_code)?;
@@ -211,7 +211,7 @@ impl Limits {
     }
 }
 
-/// The findings of at least this level.
+/// The findings with at least this level.
 fn at_least(level: Level, issues: Vec<Issue>) -> Vec<Issue> {
     issues.into_iter().filter(|issue| issue.level >= level).collect()
 }

@@ -1,4 +1,4 @@
-//! Account and identity numbers with letters in them.
+//! Account and identity numbers that contain letters.
 
 use super::checksums::{mod_97, number, weighted};
 use super::context::{Context, Topic};
@@ -22,7 +22,7 @@ static NINO: Rule = id("gb-nino", "prefix that is issued, 6 digits, A to D", 0.3
 static PPS: Rule = id("ie-pps", "7 digits, check letter", 0.3);
 static RESIDENT: Rule = id("cn-resident-id", "18 characters, date, check character", 0.9);
 
-/// Lengths of IBANs (SWIFT's registry, release 99).
+/// Lengths of IBANs by country (SWIFT's registry, release 99).
 const LENGTHS: &[(&[u8], usize)] = &[
     (b"NO", 15),
     (b"BE", 16),
@@ -44,7 +44,7 @@ const LENGTHS: &[(&[u8], usize)] = &[
     (b"RU", 33),
 ];
 
-/// A run of ASCII letters and digits.
+/// A run of ASCII letters and digits, as byte offsets in the text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token {
     pub start: usize,
@@ -58,7 +58,7 @@ impl Token {
     }
 }
 
-/// The token around a place.
+/// The token that contains the byte `at`.
 pub(super) fn token(bytes: &[u8], at: usize) -> Token {
     let mut token = Token { start: at, end: at, letters: false };
     while token.start > 0 && bytes[token.start - 1].is_ascii_alphanumeric() {
@@ -72,7 +72,7 @@ pub(super) fn token(bytes: &[u8], at: usize) -> Token {
     token
 }
 
-/// What the token is, or begins.
+/// The number that the token is, or that begins with it.
 pub(super) fn find(text: &str, token: Token) -> Option<Finding> {
     let bytes = text.as_bytes();
     let before = |back: usize| token.start.checked_sub(back).map_or(b' ', |at| bytes[at]);
@@ -110,7 +110,7 @@ pub(super) fn find(text: &str, token: Token) -> Option<Finding> {
     if is_thing && strong.score < 0.9 { None } else { found(token.end, strong, context(&[Topic::Id])) }
 }
 
-/// Where the account number that begins with the token ends: in one piece, or in groups with single spaces or dashes.
+/// The end of the IBAN that begins with the token: in one piece, or in groups with single spaces or dashes.
 fn iban(bytes: &[u8], token: Token) -> Option<usize> {
     let word = &bytes[token.start..token.end];
     let [a, b, c, d, ..] = word else { return None };
@@ -141,7 +141,7 @@ fn iban(bytes: &[u8], token: Token) -> Option<usize> {
     (mod_97(account[4..length].iter().chain(&account[..4]).copied()) == 1).then_some(at)
 }
 
-/// The values of a part that has digits only.
+/// The digit values of a part; `None` if it contains other characters.
 fn values(part: &[u8]) -> Option<Vec<u8>> {
     part.iter().map(|byte| byte.is_ascii_digit().then(|| byte - b'0')).collect()
 }
@@ -150,12 +150,13 @@ fn letters(part: &[u8]) -> bool {
     part.iter().all(u8::is_ascii_uppercase)
 }
 
-/// Decreto ministeriale 23/12/1976: values of the characters at odd places, alphabet at even ones, sum by 26.
+/// Italian tax code (Decreto ministeriale 23/12/1976): table values for characters at odd positions, alphabet order at even
+/// ones, sum modulo 26.
 fn is_codice_fiscale(word: &[u8]) -> bool {
     const ODD: [u8; 26] =
         [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23];
     let upper: Vec<u8> = word.to_ascii_uppercase();
-    // People of the same code get letters for digits.
+    // People who would have the same code get letters in place of digits.
     let digit = |byte: u8| byte.is_ascii_digit() || b"LMNPQRSTUV".contains(&byte);
     let form = letters(&upper[..6])
         && [6, 7, 9, 10, 12, 13, 14].iter().all(|&at| digit(upper[at]))
@@ -207,7 +208,7 @@ fn is_nric(word: &[u8]) -> bool {
 fn is_curp(word: &[u8]) -> bool {
     let form = letters(&word[..4]) && b"HMX".contains(&word[10]) && letters(&word[11..16]) && word[17].is_ascii_digit();
     let Some(digits) = values(&word[4..10]).filter(|_| form) else { return false };
-    // The alphabet has Ñ behind N.
+    // The Spanish alphabet has Ñ after N.
     let value = |byte: u8| match byte {
         b'0'..=b'9' => u32::from(byte - b'0'),
         b'A'..=b'N' => u32::from(byte - b'A') + 10,
@@ -221,7 +222,7 @@ fn is_pan(word: &[u8]) -> bool {
     letters(&word[..5]) && b"ABCFGHJKLPT".contains(&word[3]) && values(&word[5..9]).is_some() && letters(&word[9..])
 }
 
-/// HM Revenue & Customs, NIM39110: which prefixes are not issued.
+/// Prefixes that are not issued (HM Revenue & Customs, NIM39110).
 pub(super) fn is_nino_prefix(a: u8, b: u8) -> bool {
     a.is_ascii_uppercase()
         && b.is_ascii_uppercase()
@@ -241,7 +242,7 @@ fn is_pps(word: &[u8]) -> bool {
     letters(&word[7..]) && word[7] == if rest == 0 { b'W' } else { b'A' + rest as u8 - 1 }
 }
 
-/// GB 11643-1999: ISO 7064 MOD 11-2 over 17 digits.
+/// Chinese resident identity number (GB 11643-1999): ISO 7064 MOD 11-2 over 17 digits.
 pub(super) fn resident_check(digits: &[u8]) -> u8 {
     b"10X98765432"[(weighted(digits, &[7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2]) % 11) as usize]
 }

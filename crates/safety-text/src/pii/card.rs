@@ -1,4 +1,4 @@
-//! Payment cards: the ranges and lengths of the issuers, and Luhn's check.
+//! Payment cards: issuer ranges and lengths, and the Luhn check.
 
 use super::checksums::{ean_13, luhn, number};
 use super::context::Topic;
@@ -9,7 +9,7 @@ static ISSUER: Rule =
     Rule { name: "card-issuer", kind: Kind::Card, checks: "length and range of an issuer, Luhn", score: 0.8 };
 static CONTEXT: Rule = Rule { name: "card-context", kind: Kind::Card, checks: "12 to 19 digits, Luhn", score: 0.4 };
 
-/// A card at the beginning of the number.
+/// Finds a card number at the start of the cluster.
 pub(super) fn find<'a>(cluster: &Cluster, context: &impl Near<'a>) -> Option<Finding> {
     for count in (1..=cluster.count().min(5)).rev() {
         let digits = cluster.digits(count);
@@ -19,11 +19,11 @@ pub(super) fn find<'a>(cluster: &Cluster, context: &impl Near<'a>) -> Option<Fin
         if digits.iter().all(|&digit| digit == digits[0]) {
             continue;
         }
-        // A group of four before or behind others belongs to them.
+        // The group belongs to neighbouring groups of the same length.
         if count > 1 && (count < 4 && cluster.has_same_behind(count) || cluster.has_same_before(count)) {
             continue;
         }
-        // Four groups of four that go on may be a longer table of numbers.
+        // Four groups of four with further groups may be part of a table of numbers.
         if count > 1 && cluster.goes_on(count) && cluster.count() > count + 1 && cluster.has_lengths(&[4; 6]) {
             continue;
         }
@@ -42,7 +42,7 @@ pub(super) fn find<'a>(cluster: &Cluster, context: &impl Near<'a>) -> Option<Fin
     None
 }
 
-/// One group, or three to five groups as they stand on cards, with the same separator.
+/// Whether the digits are one group, or several groups of card-like lengths with the same separator.
 fn is_grouped(cluster: &Cluster, count: usize) -> bool {
     let seps = cluster.seps(count);
     let same = seps.iter().all(|sep| *sep == seps[0] && matches!(sep, Sep::Space | Sep::Dash | Sep::Dot));
@@ -50,8 +50,8 @@ fn is_grouped(cluster: &Cluster, count: usize) -> bool {
     count == 1 || same && (lengths[0] == 4 || lengths[0] == 6) && lengths.iter().all(|length| (1..=13).contains(length))
 }
 
-/// Whether an issuer has cards of this length in this range (ISO/IEC 7812; former ranges of Diners Club, JCB and Maestro
-/// too, which older texts hold).
+/// Whether an issuer has cards of this length in this range (ISO/IEC 7812). Former ranges of Diners Club, JCB and Maestro are
+/// included, because older texts contain them.
 fn is_issued(digits: &[u8]) -> bool {
     let first = |count: usize| number(&digits[..count]);
     let (two, three, four, six) = (first(2), first(3), first(4), first(6));
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn ranges_lengths_and_words() {
         let finds = |text: &str| Pii::new(&[Kind::Card]).find(text).len();
-        // Test numbers that the networks publish.
+        // Test numbers that the card networks publish.
         for card in
             ["4111 1111 1111 1111", "5555555555554444", "3782-822463-10005", "2223003122003222", "30569309025904"]
         {
@@ -89,11 +89,11 @@ mod tests {
         }
         assert_eq!(finds("4111 1111 1111 1112"), 0, "Luhn");
         assert_eq!(finds("x.4111111111111111.5"), 0, "goes on");
-        // Luhn fails for the whole, and holds for its last three groups.
+        // The Luhn check fails for the whole number and holds for its last three groups.
         assert_eq!(finds("card 4000 4111 1111 1111"), 0, "a part of a number is none");
         assert_eq!(finds("order 4111111111111111"), 0, "an order");
         assert_eq!(finds("order 17, card 4111111111111111"), 1, "the card is nearer");
-        // Luhn holds, no issuer has the range.
+        // The Luhn check holds, but no issuer has the range.
         assert_eq!((finds("79927398713008"), finds("card: 9792 7398 7130 0005")), (0, 0));
         assert_eq!(finds("card: 9792 7398 7130 0006"), 1);
         assert_eq!(finds("ratio 0.4111111111111111"), 0);

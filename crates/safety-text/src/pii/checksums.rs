@@ -1,6 +1,6 @@
-//! Check digits. All functions take values of digits (0 to 9).
+//! Check digits. All functions take digit values (0 to 9).
 
-/// Luhn (ISO/IEC 7812-1): from the right every second digit doubled, the digit sum divisible by 10.
+/// Luhn check (ISO/IEC 7812-1): every second digit from the right is doubled; the digit sum must be divisible by 10.
 pub(super) fn luhn(digits: &[u8]) -> bool {
     let sum: u32 = digits.iter().rev().enumerate().map(|(at, &digit)| luhn_part(at % 2 == 1, digit)).sum();
     sum.is_multiple_of(10)
@@ -11,17 +11,17 @@ fn luhn_part(doubled: bool, digit: u8) -> u32 {
     if value > 9 { value - 9 } else { value }
 }
 
-/// The sum of digits times weights. The shorter of the two decides the length.
+/// The sum of digits times weights, over the length of the shorter list.
 pub(super) fn weighted(digits: &[u8], weights: &[u32]) -> u32 {
     digits.iter().zip(weights).map(|(&digit, &weight)| u32::from(digit) * weight).sum()
 }
 
-/// The digits as one number; at most 19 of them.
+/// The digits as one number; at most 19 digits.
 pub(super) fn number(digits: &[u8]) -> u64 {
     digits.iter().fold(0, |number, &digit| number * 10 + u64::from(digit))
 }
 
-/// Verhoeff's check over the dihedral group D5 (J. Verhoeff, Error Detecting Decimal Codes, 1969).
+/// Verhoeff check over the dihedral group D5 (J. Verhoeff, Error Detecting Decimal Codes, 1969).
 pub(super) fn verhoeff(digits: &[u8]) -> bool {
     const PERMUTATION: [u8; 10] = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4];
     let mut check = 0u8;
@@ -45,7 +45,7 @@ fn dihedral(a: u8, b: u8) -> u8 {
     }
 }
 
-/// ISO 7064 MOD 11,10 (the German tax number).
+/// Check of ISO 7064 MOD 11,10 (used by the German tax number).
 pub(super) fn mod_11_10(digits: &[u8]) -> bool {
     let Some((&check, rest)) = digits.split_last() else { return false };
     let mut product = 10u32;
@@ -56,7 +56,7 @@ pub(super) fn mod_11_10(digits: &[u8]) -> bool {
     (11 - product) % 10 == u32::from(check)
 }
 
-/// The remainder by 97 of a text of digits and letters, letters counting 10 to 35 (ISO 13616, ISO 7064 MOD 97-10).
+/// The remainder modulo 97 of digits and letters, where letters count 10 to 35 (ISO 13616, ISO 7064 MOD 97-10).
 pub(super) fn mod_97(text: impl Iterator<Item = u8>) -> u32 {
     text.fold(0, |rest, byte| match byte {
         b'0'..=b'9' => (rest * 10 + u32::from(byte - b'0')) % 97,
@@ -64,7 +64,7 @@ pub(super) fn mod_97(text: impl Iterator<Item = u8>) -> u32 {
     })
 }
 
-/// The check digit of EAN-13: weights 1 and 3 from the left.
+/// Check of EAN-13: weights 1 and 3 from the left.
 pub(super) fn ean_13(digits: &[u8]) -> bool {
     digits.len() == 13 && weighted(digits, &[1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1]).is_multiple_of(10)
 }
@@ -77,7 +77,7 @@ mod tests {
         text.bytes().filter(u8::is_ascii_digit).map(|byte| byte - b'0').collect()
     }
 
-    /// Examples of the standards and of their authorities' documents.
+    /// Examples from the standards and from documents of the authorities.
     #[test]
     fn published_examples() {
         assert!(luhn(&digits("79927398713")) && !luhn(&digits("79927398710")));
@@ -87,7 +87,7 @@ mod tests {
         assert!(ean_13(&digits("4006381333931")) && !ean_13(&digits("4006381333930")));
     }
 
-    /// Every wrong digit and, but for Luhn's 09 and 90, every pair of neighbours in the wrong order is noticed.
+    /// Every wrong digit is detected, and every swap of neighbouring digits, except 09 and 90 with Luhn.
     #[test]
     fn single_errors_are_noticed() {
         let right = digits("236364782190");

@@ -1,19 +1,19 @@
-//! Words near a number that say what it is.
+//! Words near a number that indicate its kind.
 
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
-/// What a word speaks of.
+/// The topic that a word indicates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Topic {
     Phone,
     Card,
     Ssn,
     Ip,
-    /// An identity number of no stated country.
+    /// Identity numbers of an unspecified country.
     Id,
-    /// A country's identity number.
+    /// Identity numbers of a country.
     De,
     Nl,
     Br,
@@ -37,7 +37,7 @@ pub(super) enum Topic {
 
 const TOPICS: usize = Topic::Version as usize + 1;
 
-/// The words, in lower case.
+/// The words of each topic, in lower case.
 const WORDS: &[(Topic, &[&str])] = &[
     (
         Topic::Phone,
@@ -363,23 +363,23 @@ static NEAR: LazyLock<Words> = LazyLock::new(|| {
     Words { automaton, topics, words }
 });
 
-/// Bytes that are looked at before and after a number.
+/// Number of bytes that are searched before and after a number.
 const BEFORE: usize = 48;
 const AFTER: usize = 16;
-/// How much farther a word behind a number counts than one before it.
+/// Added to the distance of a word after the number, compared with a word before it.
 const BEHIND: u16 = 16;
-/// As many digits between a word and a number are another number, which the word speaks of.
+/// This many digits between a word and a number form another number, to which the word refers.
 const ANOTHER: usize = 7;
 const FAR: u16 = u16::MAX;
 
-/// How near words of each topic are to a place in a text.
+/// For each topic, the distance of its nearest word from a number in a text.
 pub(super) struct Context {
     distance: [u16; TOPICS],
     word: [&'static str; TOPICS],
 }
 
 impl Context {
-    /// Looks around `start..end`. Words in angle brackets, as redaction leaves them, do not count, nor does what stands
+    /// Searches the surroundings of `start..end`. Ignores words in angle brackets (placeholders of redaction), and everything
     /// beyond an empty line, the end of a sentence or another number.
     pub fn around(text: &str, start: usize, end: usize) -> Self {
         let mut found = Self { distance: [FAR; TOPICS], word: [""; TOPICS] };
@@ -403,12 +403,12 @@ impl Context {
         found
     }
 
-    /// Words before the number.
+    /// Searches the words before the number.
     fn before(&mut self, text: &str, from: usize, start: usize) {
         for (topic, word, (_, word_end)) in hits(text, from, start) {
             let gap = &text[word_end..start];
             let is_over = ends_sentence(gap);
-            // What a word of these says of a number, it says in the same line, and of the first number behind it.
+            // Words of these topics only refer to the first number after them in the same line.
             let is_tied = matches!(topic, Topic::Thing | Topic::Version);
             let is_other = is_tied && (gap.contains('\n') || holds_number(gap));
             if !is_over && !is_other {
@@ -417,7 +417,8 @@ impl Context {
         }
     }
 
-    /// Words behind the number. Names of things stand before their numbers, and a word before another number speaks of that.
+    /// Searches the words after the number. Words for things precede their numbers, and a word before another number refers to
+    /// that.
     fn behind(&mut self, text: &str, end: usize, to: usize) {
         for (topic, word, (word_start, word_end)) in hits(text, end, to) {
             let next = text[word_end..].char_indices().nth(BEHIND as usize).map_or(text.len(), |at| word_end + at.0);
@@ -437,37 +438,37 @@ impl Context {
         }
     }
 
-    /// Whether the word of a topic is nearer than those of the others.
+    /// Whether a word of a topic is near, and no word of the other topics is nearer.
     pub fn is_nearest(&self, topic: Topic, others: &[Topic]) -> bool {
         let distance = self.distance[topic as usize];
         distance < FAR && others.iter().all(|&other| self.distance[other as usize] >= distance)
     }
 
-    /// The word of a topic, where one is near and no word for numbers of things is nearer.
+    /// The word of a topic, if one is near and no word of the topic [`Topic::Thing`] is nearer.
     pub fn says(&self, topic: Topic) -> Option<&'static str> {
         let distance = self.distance[topic as usize];
         let is_nearest = distance < FAR && distance <= self.distance[Topic::Thing as usize];
         is_nearest.then_some(self.word[topic as usize])
     }
 
-    /// The word of the first of these topics that [`Context::says`].
+    /// The word of the first of these topics for which [`Context::says`] returns one.
     pub fn says_any(&self, topics: &[Topic]) -> Option<&'static str> {
         topics.iter().find_map(|&topic| self.says(topic))
     }
 
-    /// Whether a word for numbers of things is near, and none of these topics is nearer.
+    /// Whether a word of the topic [`Topic::Thing`] is near, and no word of these topics is as near.
     pub fn is_thing(&self, unless: &[Topic]) -> bool {
         self.distance[Topic::Thing as usize] < FAR && self.says_any(unless).is_none()
     }
 
-    /// Whether a word for versions is near, and none of these topics is nearer.
+    /// Whether a word of the topic [`Topic::Version`] is near, and nearer than words of the other topic.
     pub fn is_version(&self, unless: Topic) -> bool {
         let version = self.distance[Topic::Version as usize];
         version < FAR && self.distance[unless as usize] > version
     }
 }
 
-/// Whole words in a part of a text: topic, word, start and end.
+/// Whole words in a part of a text: topic, word, start and end in bytes.
 fn hits(text: &str, from: usize, to: usize) -> impl Iterator<Item = (Topic, &'static str, (usize, usize))> {
     let words = &*NEAR;
     let bytes = text.as_bytes();
@@ -475,7 +476,7 @@ fn hits(text: &str, from: usize, to: usize) -> impl Iterator<Item = (Topic, &'st
         |at: usize| bytes.get(at).is_some_and(|byte| byte.is_ascii_alphabetic() || (0xC3..=0xCF).contains(byte));
     words.automaton.find_overlapping_iter(&bytes[from..to]).filter_map(move |found| {
         let (start, end) = (from + found.start(), from + found.end());
-        // Words of scripts without spaces count anywhere.
+        // Words of scripts without spaces may occur inside of other text.
         let is_latin = bytes[start].is_ascii_alphabetic();
         let before = start > 0 && (letter(start - 1) || bytes[start - 1] == b'<');
         if is_latin && (before || letter(end) && bytes[end - 1].is_ascii_alphabetic()) {
@@ -486,21 +487,21 @@ fn hits(text: &str, from: usize, to: usize) -> impl Iterator<Item = (Topic, &'st
     })
 }
 
-/// Whether a number stands in a gap before another one: digits, and behind them a letter, a comma or two spaces. Groups of
-/// one number have single separators between them.
+/// Whether the text between a word and a number contains another number: digits that are followed by a letter, a comma, a
+/// semicolon or two spaces. The groups of one number have single separators.
 fn holds_number(gap: &str) -> bool {
     let Some(last) = gap.rfind(|c: char| c.is_ascii_digit()) else { return false };
     let behind = &gap[last + 1..];
     behind.contains(|c: char| c.is_alphabetic() || c == ',' || c == ';') || behind.contains("  ")
 }
 
-/// Abbreviations before numbers, whose dot ends no sentence.
+/// Abbreviations before numbers; the dot after them does not end a sentence.
 const ABBREVIATIONS: [&str; 18] = [
     "no", "nos", "nr", "num", "núm", "nro", "n", "tel", "tél", "ph", "mob", "ext", "art", "dr", "mr", "mrs", "ms", "st",
 ];
 
-/// Whether a sentence ends between a word and a number. The dot of the word itself (`Tel. 030`) and those of
-/// abbreviations (`Social Security No. 1`) end none.
+/// Whether a sentence ends between a word and a number. The dot of the word itself (`Tel. 030`) and dots of abbreviations
+/// (`Social Security No. 1`) do not end a sentence.
 fn ends_sentence(gap: &str) -> bool {
     let rest = gap.strip_prefix('.').unwrap_or(gap);
     if rest.contains(['。', '！', '？']) {
@@ -518,7 +519,7 @@ fn ends_sentence(gap: &str) -> bool {
     })
 }
 
-/// The largest boundary of a character at or below `at`.
+/// The largest character boundary at or below `at`.
 fn floor(text: &str, mut at: usize) -> usize {
     while !text.is_char_boundary(at) {
         at -= 1;

@@ -1,9 +1,9 @@
-//! Numbers: groups of digits with single separators between them, and what is tried on them.
+//! Numbers: groups of digits with single separators, and the rules that are tried on them.
 
 use super::context::Context;
 use super::{Finding, alnum, card, ip, national, phone};
 
-/// What stands between two groups of digits.
+/// Separator between two groups of digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sep {
     Space,
@@ -12,32 +12,32 @@ pub(super) enum Sep {
     Slash,
     /// A bracket, alone or with a space or dash beside it.
     Bracket,
-    /// A dash with spaces, two spaces: seen in telephone numbers only.
+    /// A dash with spaces, or two spaces; accepted in telephone numbers only.
     Wide,
 }
 
-/// The most groups of a number.
+/// Maximal number of groups of a number.
 pub(super) const GROUPS: usize = 10;
-/// The most digits of a number.
+/// Maximal number of digits of a number.
 const DIGITS: usize = 32;
 
-/// Groups of digits from a place on.
+/// A cluster: groups of digits from a place on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cluster<'a> {
     pub text: &'a str,
-    /// Start and end of each group, in bytes.
+    /// Start and end of each group in bytes.
     groups: [(usize, usize); GROUPS],
-    /// What stands before each group but the first.
+    /// The separator before each group except the first.
     seps: [Sep; GROUPS],
     count: usize,
-    /// The values of all digits, group after group.
+    /// The values of all digits of all groups.
     digits: [u8; DIGITS],
-    /// How many digits there are up to and with each group.
+    /// Number of digits up to and including each group.
     sums: [usize; GROUPS],
 }
 
 impl<'a> Cluster<'a> {
-    /// The groups from `start` on, where a digit stands.
+    /// The groups that begin at `start`, which must be a digit.
     fn at(text: &'a str, start: usize) -> Self {
         let bytes = text.as_bytes();
         let mut cluster = Self {
@@ -70,7 +70,7 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// How many groups there are.
+    /// Number of groups.
     pub fn count(&self) -> usize {
         self.count
     }
@@ -100,13 +100,13 @@ impl<'a> Cluster<'a> {
         &self.digits[..self.sums[count - 1]]
     }
 
-    /// Where the number of the first `count` groups ends.
+    /// The end in bytes of the number that consists of the first `count` groups.
     pub fn end(&self, count: usize) -> usize {
         self.groups[count - 1].1
     }
 
-    /// Whether a number may end behind the first `count` groups: no letter, digit or `_` follows, and no separator with
-    /// more of the same behind it.
+    /// Whether a number may end after the first `count` groups: no letter, digit, `_` or `@` follows, and no separator that is
+    /// followed by a digit (or by a letter for `-`).
     pub fn ends(&self, count: usize) -> bool {
         let bytes = self.text.as_bytes();
         let end = self.end(count);
@@ -119,13 +119,15 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Whether a group of the first one's length follows the first `count` with the separator that stands between these.
+    /// Whether the next group after the first `count` has the length of the first group and the separator of the first two
+    /// groups.
     pub fn has_same_behind(&self, count: usize) -> bool {
         let length = |at: usize| self.groups[at].1 - self.groups[at].0;
         self.count > count && self.seps[count] == self.seps[1] && length(count) == length(0)
     }
 
-    /// Whether a group of the first one's length stands before, with the separator that stands between the first two.
+    /// Whether the digits before the cluster form a group with the length of the first group and the separator of the first
+    /// two.
     pub fn has_same_before(&self, count: usize) -> bool {
         let (start, end) = self.groups[0];
         let mark = match self.seps[1] {
@@ -146,7 +148,7 @@ impl<'a> Cluster<'a> {
     }
 }
 
-/// The separator before a further digit, with its length in bytes.
+/// The separator before another digit, and its length in bytes.
 fn separator(rest: &[u8]) -> Option<(Sep, usize)> {
     let is_digit = |at: usize| rest.get(at).is_some_and(u8::is_ascii_digit);
     let first = *rest.first()?;
@@ -170,7 +172,7 @@ fn separator(rest: &[u8]) -> Option<(Sep, usize)> {
                 b'-' | b'.' | b'/' => (Sep::Bracket, 2),
                 _ => (Sep::Bracket, 1 + self::space(&rest[1..])),
             },
-            // A no-break hyphen, an en dash.
+            // A no-break hyphen or an en dash.
             0xE2 if rest.starts_with(b"\xE2\x80\x91") || rest.starts_with(b"\xE2\x80\x93") => (Sep::Dash, 3),
             _ => return None,
         }
@@ -178,7 +180,7 @@ fn separator(rest: &[u8]) -> Option<(Sep, usize)> {
     is_digit(found.1).then_some(found)
 }
 
-/// The length of the space that a text begins with: a plain one, a no-break, a thin or a narrow no-break one; else 0.
+/// The length in bytes of the space at the start of a text: plain, no-break, thin or narrow no-break; 0 if there is none.
 pub(super) fn space(rest: &[u8]) -> usize {
     match rest.first() {
         Some(b' ') => 1,
@@ -188,15 +190,15 @@ pub(super) fn space(rest: &[u8]) -> usize {
     }
 }
 
-/// Whether a number may begin at `start`: no letter, digit or `_` stands before, and no separator with a digit, or with a
-/// letter for `-` and `/`.
+/// Whether a number may begin at `start`: no letter, digit or `_` precedes, and no separator that follows a digit (or a letter
+/// for `-` and `/`).
 pub(super) fn begins(bytes: &[u8], start: usize) -> bool {
     let before = |back: usize| start.checked_sub(back).map_or(b' ', |at| bytes[at]);
     match before(1) {
         byte if byte.is_ascii_alphanumeric() || byte == b'_' => false,
         b'-' | b'/' => !before(2).is_ascii_alphanumeric() && before(2) != b'_',
         b'.' | b',' | b':' | b'\'' => !before(2).is_ascii_digit(),
-        // A sum.
+        // An arithmetic expression.
         b'+' | b'*' | b'^' => !before(2).is_ascii_alphanumeric() && before(2) != b')',
         _ => true,
     }
@@ -205,7 +207,7 @@ pub(super) fn begins(bytes: &[u8], start: usize) -> bool {
 pub(super) fn find(text: &str, out: &mut Vec<Finding>) {
     let bytes = text.as_bytes();
     let mut at = 0;
-    // Shorter numbers are nothing that is looked for; the loop over all bytes is the filter's inner loop.
+    // This loop over all bytes is the inner loop of the filter; the rules skip numbers that are too short.
     while let Some(step) = bytes[at..].iter().position(u8::is_ascii_digit) {
         let start = at + step;
         let token = alnum::token(bytes, start);
@@ -215,7 +217,7 @@ pub(super) fn find(text: &str, out: &mut Vec<Finding>) {
                 out.push(finding);
                 continue;
             }
-            // A number may begin the token: `913-123-4567x12`.
+            // A number may be the beginning of the token: `913-123-4567x12`.
             if token.start < start || !phone::has_extension(bytes, start) {
                 at = token.end;
                 continue;
@@ -226,11 +228,11 @@ pub(super) fn find(text: &str, out: &mut Vec<Finding>) {
     }
 }
 
-/// Tries all rules on the number at `start`; where to go on.
+/// Tries all rules on the number at `start`. Returns the offset at which the search continues.
 fn number(cluster: &Cluster, start: usize, out: &mut Vec<Finding>) -> usize {
     let first_end = cluster.group(0).1;
     if cluster.digits(cluster.count()).len() < 6 && !ip::may_be_v4(cluster) {
-        // Go on behind the groups that cannot begin a longer number either.
+        // Skip the groups that cannot begin a longer number either.
         return if cluster.count() < GROUPS { cluster.end(cluster.count()) } else { first_end };
     }
     let near = std::cell::OnceCell::new();
@@ -249,6 +251,6 @@ fn number(cluster: &Cluster, start: usize, out: &mut Vec<Finding>) -> usize {
     }
 }
 
-/// A closure that gives the words around a number, looked up once.
+/// A function that returns the words around a number; they are searched once.
 pub(super) trait Near<'a>: Fn(usize) -> &'a Context {}
 impl<'a, F: Fn(usize) -> &'a Context> Near<'a> for F {}

@@ -1,4 +1,4 @@
-//! E-mail addresses: around an `@` what RFC 5322 allows in practice, with a top-level domain that exists.
+//! E-mail addresses: text around an `@` that follows the common subset of RFC 5322 and has an existing top-level domain.
 
 use super::{Finding, Kind, Rule};
 
@@ -15,7 +15,7 @@ static SPELLED: Rule = Rule {
     score: 0.6,
 };
 
-/// The longest local part (RFC 5321).
+/// Maximal length of the local part (RFC 5321).
 const LOCAL: usize = 64;
 
 pub(super) fn find(text: &str, out: &mut Vec<Finding>) {
@@ -38,12 +38,12 @@ pub(super) fn find(text: &str, out: &mut Vec<Finding>) {
     }
 }
 
-/// Letters of the Latin script beyond ASCII, which internationalised addresses hold.
+/// Letters of the Latin script beyond ASCII, which occur in internationalised addresses.
 fn is_latin(c: char) -> bool {
     ('\u{C0}'..='\u{24F}').contains(&c) && c != '×' && c != '÷'
 }
 
-/// Where the local part before `at` begins.
+/// The start of the local part before `at`.
 fn local(text: &str, from: usize, at: usize) -> Option<usize> {
     let mut start = at;
     for (offset, c) in text[from..at].char_indices().rev() {
@@ -53,7 +53,7 @@ fn local(text: &str, from: usize, at: usize) -> Option<usize> {
         }
         start = from + offset;
     }
-    // What often stands before an address is no part of it.
+    // Remove characters that often precede an address and do not belong to it.
     let token = &text[start..at];
     let cut = token
         .rfind(['/', '=', '\'', '`', '{', '|', '}', '!', '#', '$', '&', '*', '?', '^', '~'])
@@ -65,7 +65,7 @@ fn local(text: &str, from: usize, at: usize) -> Option<usize> {
     fits.then_some(start)
 }
 
-/// Where the host from `start` on ends: labels with dots, the last of which is a top-level domain.
+/// The end of the host that begins at `start`: labels separated by dots, the last one a top-level domain.
 fn host(text: &str, start: usize) -> Option<usize> {
     let mut end = start;
     for c in text[start..].chars() {
@@ -85,19 +85,19 @@ fn host(text: &str, start: usize) -> Option<usize> {
         if is_top(last) && labels_fit() {
             return Some(end);
         }
-        // `jo@example.com.Then`: the sentence goes on without a space.
+        // `jo@example.com.Then`: the sentence continues without a space.
         end = start + rest.len();
     }
 }
 
-/// Whether a top-level domain is delegated, by the public suffix list.
+/// Whether a top-level domain is delegated, according to the public suffix list.
 fn is_top(label: &str) -> bool {
     let plain = label.len() >= 2 && (label.bytes().all(|byte| byte.is_ascii_alphabetic()) || label.starts_with("xn--"));
     let lower = label.to_ascii_lowercase();
     plain && (public_suffix::has_known_suffix(&lower) || lower == "test")
 }
 
-/// Whether it only looks like an address: `git@github.com:user/project`, the user of a URL, a package with its version.
+/// Whether the text only looks like an address: `git@github.com:user/project`, the user of a URL, a package with its version.
 fn is_other(bytes: &[u8], start: usize, at: usize, end: usize) -> bool {
     let before = |back: usize| start.checked_sub(back).map_or(b' ', |at| bytes[at]);
     let is_user = before(1) == b'/' && before(2) == b'/' || before(1) == b'@';
@@ -118,7 +118,7 @@ fn has_slash(bytes: &[u8], end: usize) -> bool {
     bytes[end..].iter().take(60).take_while(|byte| !byte.is_ascii_whitespace()).any(|byte| *byte == b'/')
 }
 
-/// `jo (at) example (dot) org`, `jo [at] example.org`
+/// Finds spelled-out addresses: `jo (at) example (dot) org`, `jo [at] example.org`.
 fn spelled(text: &str, bracket: usize, out: &mut Vec<Finding>) {
     let bytes = text.as_bytes();
     let close = if bytes[bracket] == b'(' { b')' } else { b']' };
@@ -162,7 +162,7 @@ fn spelled(text: &str, bracket: usize, out: &mut Vec<Finding>) {
     }
 }
 
-/// How many spaces follow, at most two.
+/// Number of spaces that follow, at most two.
 fn spaces(bytes: &[u8], at: usize) -> usize {
     bytes[at.min(bytes.len())..].iter().take(2).take_while(|byte| **byte == b' ').count()
 }

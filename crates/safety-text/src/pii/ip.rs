@@ -1,4 +1,4 @@
-//! IP addresses: public ones only, since private and reserved ones name no one.
+//! IP addresses: only public ones, because private and reserved addresses identify nobody.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -9,15 +9,15 @@ use super::{Finding, Kind, Rule};
 static V4: Rule = Rule { name: "ipv4", kind: Kind::Ip, checks: "four octets of a public network", score: 0.7 };
 static V6: Rule = Rule { name: "ipv6", kind: Kind::Ip, checks: "an address of a public network", score: 0.8 };
 
-/// Addresses whose octets are all below this look like versions and sections; they need a word.
+/// Addresses whose octets are all below this look like versions and section numbers; they need a word nearby.
 const SMALL: u8 = 20;
 
-/// Whether the number has the form of an address.
+/// Whether the number has the form of an IPv4 address.
 pub(super) fn may_be_v4(cluster: &Cluster) -> bool {
     cluster.count() >= 4 && cluster.seps(4).iter().all(|sep| *sep == Sep::Dot)
 }
 
-/// An IPv4 address at the beginning of the number.
+/// Finds an IPv4 address at the start of the cluster.
 pub(super) fn v4<'a>(cluster: &Cluster, context: &impl Near<'a>) -> Option<Finding> {
     if !may_be_v4(cluster) {
         return None;
@@ -34,14 +34,14 @@ pub(super) fn v4<'a>(cluster: &Cluster, context: &impl Near<'a>) -> Option<Findi
     let bytes = cluster.text.as_bytes();
     let (start, end) = (cluster.group(0).0, cluster.end(4));
     let next = |at: usize| bytes.get(end + at).copied().unwrap_or(b' ');
-    // A fifth part, or a letter or a word behind it: an object identifier, a version such as 1.2.3.4-rc1.
+    // A fifth part, or a letter or word after the number: an object identifier, or a version such as 1.2.3.4-rc1.
     let goes_on = next(0).is_ascii_alphanumeric()
         || next(0) == b'_'
         || matches!(next(0), b'.' | b'-') && next(1).is_ascii_alphanumeric();
     if goes_on || !is_public_v4(Ipv4Addr::from(octets)) {
         return None;
     }
-    // A network: its host part is 0.
+    // An address of a network: its host part is 0.
     if next(0) == b'/' && next(1).is_ascii_digit() {
         let bits: u32 =
             cluster.text[end + 1..].chars().map_while(|c| c.to_digit(10)).take(2).fold(0, |n, d| n * 10 + d);
@@ -49,7 +49,7 @@ pub(super) fn v4<'a>(cluster: &Cluster, context: &impl Near<'a>) -> Option<Findi
             return None;
         }
     }
-    // `v1.2.3.4` does not come here: a letter stands before it.
+    // `v1.2.3.4` does not reach this point, because a letter precedes it.
     let before = cluster.text[..start].trim_end_matches([' ', '"', '\'', '=', '~', '^', '<', '>']);
     let is_required = before.len() < start && matches!(bytes.get(start - 1), Some(b'=' | b'~' | b'^')) && {
         matches!(bytes.get(start.wrapping_sub(2)), Some(b'=' | b'~' | b'>' | b'<'))
@@ -62,13 +62,13 @@ pub(super) fn v4<'a>(cluster: &Cluster, context: &impl Near<'a>) -> Option<Findi
     (!(is_version || small && word.is_none())).then_some(Finding { start, end, rule: &V4, context: word })
 }
 
-/// All IPv6 addresses: runs of hexadecimal digits, colons and dots around a colon.
+/// Finds all IPv6 addresses: runs of hexadecimal digits, colons and dots around a colon.
 pub(super) fn find_v6(text: &str, out: &mut Vec<Finding>) {
     let bytes = text.as_bytes();
     let part = |byte: u8| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
     let mut from = 0;
     for colon in memchr::memchr_iter(b':', bytes) {
-        // Most colons are followed by a space or stand in `::` between words of a program.
+        // Most colons are followed by a space, or are part of `::` between words of a program.
         if colon < from || !bytes.get(colon + 1).is_some_and(|&byte| part(byte)) {
             continue;
         }
@@ -91,7 +91,7 @@ pub(super) fn find_v6(text: &str, out: &mut Vec<Finding>) {
             continue;
         }
         let mut token = &text[start..end];
-        // `from:2a00:...`: a letter of hexadecimal value may be the end of a word.
+        // `from:2a00:...`: letters that are hexadecimal digits may be the end of a word.
         while let Some(rest) = token.strip_prefix(['.', ':']).filter(|rest| !rest.starts_with(':')) {
             token = rest;
         }
@@ -114,7 +114,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(token: &str) -> bool {
     let groups: Vec<&str> = token.split(':').filter(|group| !group.is_empty()).collect();
-    // `a::b` is a path of a program, pairs of hexadecimal digits are a hardware address or a fingerprint.
+    // `a::b` is a path in a program; pairs of hexadecimal digits are a hardware address or a fingerprint.
     let is_path = groups.len() < 4
         && groups.first().is_none_or(|first| first.len() < 3 || !first.bytes().any(|byte| byte.is_ascii_digit()));
     let has_digit = token.bytes().any(|byte| byte.is_ascii_digit());

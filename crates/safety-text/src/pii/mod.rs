@@ -1,8 +1,8 @@
-//! Personal data and keys in texts: found with byte offsets, redacted.
+//! Finds personal data and keys in texts, with byte offsets, and redacts them.
 //!
-//! Candidates are found by what cannot be missing (a digit, `@`, a key's prefix), then checked: check digits, the
-//! numbering plan, the ranges of issuers, public addresses only. What a form alone cannot tell needs a word near it
-//! (`phone`, `Steuer-ID`), in a dozen languages; words for numbers of things (`order`, `ISBN`) tell against it.
+//! Candidates are found by a necessary feature (a digit, `@`, the prefix of a key). Then they are checked: check digits, the
+//! numbering plan, the ranges of issuers, public addresses only. If the form alone is not sufficient, a word nearby is required
+//! (`phone`, `Steuer-ID`), in a dozen languages. Words for numbers of things (`order`, `ISBN`) count against a candidate.
 //!
 //! ```
 //! use safety_text::pii::{Kind, Pii};
@@ -15,7 +15,7 @@
 //! assert_eq!(pii.redact(text).text, "Größe 42, <EMAIL>, card <CARD>");
 //! ```
 //!
-//! Names and postal addresses have no form that a pattern could check: they are not found.
+//! Names and postal addresses have no form that a pattern could check, so they are not found.
 
 mod alnum;
 mod card;
@@ -60,7 +60,7 @@ impl Kind {
     pub const ALL: [Self; 8] =
         [Self::Email, Self::Phone, Self::Card, Self::Iban, Self::Ssn, Self::Id, Self::Ip, Self::Secret];
 
-    /// What redaction writes in its place, such as `<EMAIL>`.
+    /// The placeholder that redaction writes, such as `<EMAIL>`.
     #[must_use]
     pub fn placeholder(self) -> &'static str {
         ["<EMAIL>", "<PHONE>", "<CARD>", "<IBAN>", "<SSN>", "<ID>", "<IP>", "<SECRET>"][self as usize]
@@ -73,29 +73,29 @@ impl Kind {
     }
 }
 
-/// A rule: what it finds and what it checks.
+/// A rule: the data that it finds and its checks.
 #[derive(Debug, PartialEq)]
 pub struct Rule {
-    /// Its name, such as `nl-bsn`.
+    /// Name, such as `nl-bsn`.
     pub name: &'static str,
     /// The kind of data.
     pub kind: Kind,
-    /// What was checked, in words.
+    /// Description of the checks.
     pub checks: &'static str,
-    /// How sure the rule is without a word near it, from 0 to 1: an order, not a probability.
+    /// Confidence of the rule without a word nearby, from 0 to 1. It only orders the rules; it is not a probability.
     pub score: f32,
 }
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// The first byte.
+    /// Byte offset of the start.
     pub start: usize,
-    /// The byte behind the last.
+    /// Byte offset of the end (exclusive).
     pub end: usize,
     /// The rule that found it.
     pub rule: &'static Rule,
-    /// A word near it that speaks for the kind.
+    /// A word nearby that supports the kind.
     pub context: Option<&'static str>,
 }
 
@@ -106,13 +106,13 @@ impl Finding {
         self.rule.kind
     }
 
-    /// The rule's score, raised by a word near it.
+    /// The rule's score, increased if there is a supporting word nearby.
     #[must_use]
     pub fn score(&self) -> f32 {
         if self.context.is_some() { (self.rule.score + 0.3).min(1.0) } else { self.rule.score }
     }
 
-    /// Why it was found: the rule, what it checked, the word near it. The text itself does not appear.
+    /// The reason for the finding: the rule, its checks and the word nearby. It does not contain the text itself.
     #[must_use]
     pub fn explain(&self) -> String {
         let near = self.context.map(|word| format!("; near {word:?}")).unwrap_or_default();
@@ -120,7 +120,7 @@ impl Finding {
     }
 }
 
-/// The filter. Built once; threads can share it.
+/// The filter for personal data. It is built once, and threads can share it.
 #[derive(Debug, Clone)]
 pub struct Pii {
     kinds: [bool; Kind::ALL.len()],
@@ -128,20 +128,20 @@ pub struct Pii {
 }
 
 impl Default for Pii {
-    /// All kinds.
+    /// A filter for all kinds.
     fn default() -> Self {
         Self::new(&Kind::ALL)
     }
 }
 
 impl Pii {
-    /// Looks for these kinds.
+    /// A filter for these kinds.
     #[must_use]
     pub fn new(kinds: &[Kind]) -> Self {
         Self { kinds: Kind::ALL.map(|kind| kinds.contains(&kind)), min_score: 0.0 }
     }
 
-    /// Leaves out findings with a lower score.
+    /// Excludes findings with a lower score.
     #[must_use]
     pub fn min_score(mut self, score: f32) -> Self {
         self.min_score = score;
@@ -163,9 +163,10 @@ impl Pii {
     }
 }
 
-/// Of findings that overlap the stronger kind stays, else the longer one.
+/// Of overlapping findings, keeps the one whose kind takes precedence, or else the longer one.
 fn without_overlaps(mut found: Vec<Finding>) -> Vec<Finding> {
-    // What is decided first: a key may hold what looks like a card, an address what looks like a phone number.
+    // Precedence: a key may contain text that looks like a card, and an address may contain text that looks like a phone
+    // number.
     let rank = |finding: &Finding| [1, 7, 3, 2, 4, 5, 6, 0][finding.kind() as usize];
     if found.len() < 2 {
         return found;

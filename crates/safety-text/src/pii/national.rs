@@ -1,5 +1,5 @@
-//! Identity numbers of digits: their forms, dates and check digits. What has a distinctive form and a check stands for itself;
-//! plain digits whose check a tenth of all numbers pass need a word near them.
+//! Numeric identity numbers: their forms, dates and check digits. A number with a distinctive form and a check needs no further
+//! evidence. Plain digits need a word nearby, because a tenth of all numbers pass their check.
 
 use super::alnum::{dni_letter, is_nino_prefix, resident_check};
 use super::checksums::{ean_13, luhn, mod_11_10, number, verhoeff, weighted};
@@ -49,13 +49,13 @@ static NHS: Rule = id("gb-nhs", "10 digits, check digit by 11", 0.3);
 static NINO: Rule = id("gb-nino", "prefix that is issued, 6 digits in pairs, A to D", 0.7);
 static DNI: Rule = id("es-dni", "8 digits, check letter", 0.7);
 
-/// Whether month and day, and the year where it has four digits, are possible.
+/// Whether month and day are possible, and the year if it is given.
 pub(super) fn date(year: Option<&[u8]>, month: &[u8], day: &[u8]) -> bool {
     let fits = year.is_none_or(|year| (1900..=2100).contains(&number(year)));
     fits && (1..=12).contains(&number(month)) && (1..=31).contains(&number(day))
 }
 
-/// An identity number at the beginning of the number.
+/// Finds an identity number at the start of the cluster.
 pub(super) fn find<'a>(cluster: &Cluster, context: &impl Near<'a>) -> Option<Finding> {
     let forms: [fn(&Shape) -> Vec<Candidate>; 3] = [grouped, plain, with_letters];
     for count in (1..=cluster.count().min(7)).rev() {
@@ -81,9 +81,9 @@ struct Candidate {
     rule: &'static Rule,
     start: usize,
     end: usize,
-    /// Words that speak for it.
+    /// Topics whose words support it.
     topics: &'static [Topic],
-    /// Whether it needs none of them.
+    /// Whether it is accepted without such a word.
     alone: bool,
 }
 
@@ -112,7 +112,7 @@ impl Shape<'_> {
     }
 }
 
-/// Numbers in groups: every number whose form and check they have.
+/// Numbers in groups: every kind of number whose form and check they satisfy.
 fn grouped(shape: &Shape) -> Vec<Candidate> {
     let d = shape.digits;
     let mut all = Vec::new();
@@ -165,7 +165,7 @@ fn grouped(shape: &Shape) -> Vec<Candidate> {
     all
 }
 
-/// Digits in one piece: every number whose check they pass.
+/// Digits in one piece: every kind of number whose check they pass.
 fn plain(shape: &Shape) -> Vec<Candidate> {
     let d = shape.digits;
     let mut all = Vec::new();
@@ -215,7 +215,7 @@ fn plain(shape: &Shape) -> Vec<Candidate> {
     all
 }
 
-/// Nine digits: every country whose check they pass. The word near them chooses.
+/// Nine digits: every country whose check they pass. The word nearby decides.
 fn nine(shape: &Shape) -> Vec<Candidate> {
     let d = shape.digits;
     let descending = [9, 8, 7, 6, 5, 4, 3, 2];
@@ -229,7 +229,7 @@ fn nine(shape: &Shape) -> Vec<Candidate> {
     options.into_iter().filter(|option| option.0).map(|(_, rule, topics)| shape.hit(rule, topics, false)).collect()
 }
 
-/// Digits with letters beside them.
+/// Digits with adjacent letters.
 fn with_letters(shape: &Shape) -> Vec<Candidate> {
     let (text, d) = (shape.cluster.text, shape.digits);
     let bytes = text.as_bytes();
@@ -258,7 +258,7 @@ fn with_letters(shape: &Shape) -> Vec<Candidate> {
     Vec::new()
 }
 
-/// Social Security Administration: what was never issued.
+/// Excludes numbers that were never issued (Social Security Administration).
 fn is_ssn(d: &[u8]) -> bool {
     let (area, group, serial) = (number(&d[..3]), number(&d[3..5]), number(&d[5..]));
     area != 0 && area != 666 && area < 900 && group != 0 && serial != 0
@@ -293,7 +293,7 @@ fn is_cpf(d: &[u8]) -> bool {
 }
 
 fn is_pesel(d: &[u8]) -> bool {
-    // 20, 40, 60 or 80 is added to the month for other centuries.
+    // For other centuries 20, 40, 60 or 80 is added to the month.
     let month = number(&d[2..4]) % 20;
     (1..=12).contains(&month)
         && (1..=31).contains(&number(&d[4..6]))
@@ -302,7 +302,7 @@ fn is_pesel(d: &[u8]) -> bool {
 
 fn is_rrn(d: &[u8]) -> bool {
     let check = (11 - weighted(d, &[2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5]) % 11) % 10;
-    // Foreigners' numbers have 13 in place of 11; numbers given since October 2020 have no check digit.
+    // Numbers of foreigners use 13 in place of 11. Numbers issued since October 2020 have no check digit.
     let foreign = (check + 2) % 10;
     let is_recent = d[6] == 3 || d[6] == 4;
     date(None, &d[2..4], &d[4..6])
@@ -311,7 +311,7 @@ fn is_rrn(d: &[u8]) -> bool {
 }
 
 fn is_personnummer(d: &[u8]) -> bool {
-    // Coordination numbers have 60 added to the day.
+    // Coordination numbers add 60 to the day.
     let day = number(&d[4..6]) % 60;
     (1..=12).contains(&number(&d[2..4])) && (1..=31).contains(&day) && luhn(d)
 }
@@ -320,13 +320,13 @@ fn is_hetu_date(d: &[u8]) -> bool {
     date(None, &d[2..4], &d[..2]) && number(&d[6..9]) >= 2
 }
 
-/// The check character of nine digits.
+/// The check character for nine digits.
 fn hetu_check(d: &[u8]) -> u8 {
     b"0123456789ABCDEFHJKLMNPRSTUVWXY"[(number(&d[..9]) % 31) as usize]
 }
 
 fn is_fnr(d: &[u8]) -> bool {
-    // D numbers have 40 added to the day.
+    // D numbers add 40 to the day.
     let day = number(&d[..2]) % 40;
     let check = |sum: u32| (11 - sum % 11) % 11;
     (1..=31).contains(&day)

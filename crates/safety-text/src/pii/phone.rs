@@ -1,5 +1,5 @@
-//! Telephone numbers: international ones by country code and length (ITU-T E.164), North American ones by their plan,
-//! others by their trunk prefix and grouping, and any of a plausible length next to a word such as `phone`.
+//! Telephone numbers: international ones by country code and length (ITU-T E.164), North American ones by their numbering plan,
+//! others by their trunk prefix and grouping, and any number of a plausible length near a word such as `phone`.
 
 use super::checksums::number;
 use super::context::Topic;
@@ -16,7 +16,7 @@ static TRUNK: Rule = rule("phone-trunk", "trunk prefix 0, 9 to 12 digits in grou
 static AREA: Rule = rule("phone-area", "area code in brackets, 8 to 11 digits", 0.5);
 static CONTEXT: Rule = rule("phone-context", "7 to 15 digits", 0.4);
 
-/// A telephone number at the beginning of the number.
+/// Finds a telephone number at the start of the cluster.
 pub(super) fn find<'a>(cluster: &Cluster, context: &impl Near<'a>) -> Option<Finding> {
     let forms: [fn(&Cluster) -> Option<Candidate>; 4] = [international, nanp, area, trunk];
     let near = |candidate: &Candidate| {
@@ -45,29 +45,30 @@ struct Candidate {
     rule: &'static Rule,
     start: usize,
     end: usize,
-    /// Whether it needs no word near it.
+    /// Whether it is accepted without a word nearby.
     alone: bool,
 }
 
-/// Whether `ends` holds, an extension counting as the end.
+/// Whether the number ends after `count` groups, or an extension follows.
 fn ends(cluster: &Cluster, count: usize) -> bool {
     cluster.ends(count) || extension(cluster.text, cluster.end(count)) > cluster.end(count)
 }
 
-/// Where the number starts with the bracket or plus before its first digit.
+/// The start of the number including a bracket or plus before its first digit; whether there is a plus; whether there is a
+/// bracket.
 fn opening(cluster: &Cluster) -> (usize, bool, bool) {
     let bytes = cluster.text.as_bytes();
     let mut start = cluster.group(0).0;
     let before = |at: usize| at.checked_sub(1).map_or(b' ', |at| bytes[at]);
     let bracket = before(start) == b'(';
     start -= usize::from(bracket);
-    // A plus behind a digit or a bracket is a sum.
+    // A plus after a digit or a bracket is an arithmetic operator.
     let sum = |at: usize| before(at).is_ascii_alphanumeric() || matches!(before(at), b')' | b'_' | b'+');
     let plus = before(start) == b'+' && !sum(start - 1);
     (start - usize::from(plus), plus, bracket)
 }
 
-/// +49 30 1234567, +44 (0)20 7946 0000, 0033 1 23 45 67 89
+/// International form: +49 30 1234567, +44 (0)20 7946 0000, 0033 1 23 45 67 89
 fn international(cluster: &Cluster) -> Option<Candidate> {
     let (start, plus, _) = opening(cluster);
     let all = cluster.digits(cluster.count());
@@ -82,19 +83,19 @@ fn international(cluster: &Cluster) -> Option<Candidate> {
         if digits.len() < zeros + code + shortest || !ends(cluster, count) {
             continue;
         }
-        // The trunk prefix, which is dialled within the country only: `(0)`, or a 0 behind the code.
+        // The trunk prefix, which is dialled within the country only: `(0)`, or a 0 after the country code.
         let rest = &digits[zeros + code..];
         let national = rest.len() - usize::from(rest[0] == 0 && rest.len() > shortest);
         if !(shortest..=longest).contains(&national) || is_calendar(cluster, count) {
             continue;
         }
-        // A plain run behind a plus may be a sum or an increment: it has the length of its country at least.
+        // The number has at least the shortest length of its country, so a plus before it is hardly a sum.
         return Some(Candidate { rule: &INTERNATIONAL, start, end: cluster.end(count), alone: plus || count > 2 });
     }
     None
 }
 
-/// (212) 555-0142, 212-555-0142, 1.212.555.0142
+/// North American numbering plan: (212) 555-0142, 212-555-0142, 1.212.555.0142
 fn nanp(cluster: &Cluster) -> Option<Candidate> {
     let (start, _, bracket) = opening(cluster);
     let one = usize::from(cluster.has_lengths(&[1]) && cluster.digits(1) == [1] && cluster.count() > 3);
@@ -121,7 +122,7 @@ fn nanp(cluster: &Cluster) -> Option<Candidate> {
     fits.then(|| Candidate { rule: &NANP, start, end: cluster.end(count), alone: true })
 }
 
-/// (011) 4321-5678, (11) 91234-5678, (01234) 567890
+/// Area code in brackets: (011) 4321-5678, (11) 91234-5678, (01234) 567890
 fn area(cluster: &Cluster) -> Option<Candidate> {
     let (start, plus, bracket) = opening(cluster);
     if plus || !bracket || cluster.count() < 2 || cluster.seps(2) != [Sep::Bracket] {
@@ -137,12 +138,12 @@ fn area(cluster: &Cluster) -> Option<Candidate> {
             && ends(cluster, count)
     })?;
     let first = cluster.lengths(1).next().unwrap_or_default();
-    // `(2020) 123456` is a year; brackets around other things are common, so the code has a trunk prefix or two digits.
+    // `(2020) 123456` is a year. Brackets around other things are common, so the code must have a trunk prefix or two digits.
     let alone = cluster.digits(1)[0] == 0 || first == 2;
     Some(Candidate { rule: &AREA, start, end: cluster.end(count), alone })
 }
 
-/// 01 23 45 67 89, 020 7946 0000, 030/1234567, 06-12345678
+/// With trunk prefix: 01 23 45 67 89, 020 7946 0000, 030/1234567, 06-12345678
 fn trunk(cluster: &Cluster) -> Option<Candidate> {
     let (start, plus, _) = opening(cluster);
     let all = cluster.digits(cluster.count());
@@ -162,7 +163,7 @@ fn trunk(cluster: &Cluster) -> Option<Candidate> {
             && !is_calendar(cluster, count)
             && !has_ssn_form(cluster, count);
         if fits {
-            // Dots between pairs are French numbers; between others, versions and file names.
+            // Dots between pairs occur in French numbers; between other groups they occur in versions and file names.
             let pairs = cluster.lengths(count).all(|length| length == 2) && count == 5;
             let dotted = seps.contains(&Sep::Dot) && !pairs;
             let alone = !dotted && !is_behind_number(cluster) && cluster.lengths(count).all(|length| length > 1);
@@ -172,7 +173,7 @@ fn trunk(cluster: &Cluster) -> Option<Candidate> {
     None
 }
 
-/// Any number of a plausible length; a word has to stand near it.
+/// Any number of a plausible length; it requires a word nearby.
 fn any(cluster: &Cluster) -> Option<Candidate> {
     let (start, ..) = opening(cluster);
     let count = (1..=cluster.count().min(7)).rev().find(|&count| {
@@ -192,26 +193,26 @@ fn any(cluster: &Cluster) -> Option<Candidate> {
     Some(Candidate { rule: &CONTEXT, start, end: cluster.end(count), alone: false })
 }
 
-/// Whether the groups are a fraction or a difference (`2400 / 200`, `1000/200`), or stand before an equals sign. An area
-/// code before a slash begins with 0.
+/// Whether the groups are a fraction or a difference (`2400 / 200`, `1000/200`), or an equals sign follows. An area code before
+/// a slash begins with 0.
 fn is_arithmetic(cluster: &Cluster, count: usize) -> bool {
     let is_fraction = matches!(cluster.seps(count), [Sep::Slash | Sep::Wide]) && cluster.digits(1)[0] != 0;
     let behind = cluster.text[cluster.end(count)..].trim_start_matches(' ');
     is_fraction || behind.starts_with('=')
 }
 
-/// Whether dots stand between some groups behind the first and other separators between others: two numbers.
+/// Whether the separators after the first are dots and others: these are two numbers.
 fn mixes_dots(cluster: &Cluster, count: usize) -> bool {
     let seps = cluster.seps(count).get(1..).unwrap_or_default();
     seps.contains(&Sep::Dot) && seps.iter().any(|sep| *sep != Sep::Dot)
 }
 
-/// Three, two and four digits with dashes: the form of social security numbers, also of those that are not issued.
+/// Three, two and four digits with dashes: the form of social security numbers, including those that are not issued.
 fn has_ssn_form(cluster: &Cluster, count: usize) -> bool {
     count == 3 && cluster.has_lengths(&[3, 2, 4]) && cluster.seps(3) == [Sep::Dash, Sep::Dash]
 }
 
-/// Whether a date is among the groups: 2024-01-31, 31.01.2024, 20240131.
+/// Whether the groups contain a date: 2024-01-31, 31.01.2024, 20240131.
 fn is_calendar(cluster: &Cluster, count: usize) -> bool {
     let value = |at: usize| {
         let (start, end) = cluster.group(at);
@@ -237,14 +238,14 @@ fn is_calendar(cluster: &Cluster, count: usize) -> bool {
     (0..2).any(at) || joined(0) || count == 2 && year(0) && year(1)
 }
 
-/// Whether another number stands before, with a space between: a table, not a telephone number.
+/// Whether another number and a space precede: a table, not a telephone number.
 fn is_behind_number(cluster: &Cluster) -> bool {
     let bytes = cluster.text.as_bytes();
     let start = cluster.group(0).0;
     start >= 2 && bytes[start - 1] == b' ' && bytes[start - 2].is_ascii_digit()
 }
 
-/// Where an extension behind a number ends: `x123`, ` ext. 123`; else `end`.
+/// The end of an extension after a number: `x123`, ` ext. 123`; `end` if there is none.
 fn extension(text: &str, end: usize) -> usize {
     let rest = &text.as_bytes()[end..];
     let mut spaces = usize::from(rest.first() == Some(&b','));
@@ -267,7 +268,7 @@ pub(super) fn has_extension(bytes: &[u8], start: usize) -> bool {
     begins(bytes, start) && matches!(next(0), b'x' | b'X' | b'e') && (next(1).is_ascii_digit() || next(1) == b'x')
 }
 
-/// The length of a country code, and the least and most digits of its national numbers.
+/// The length of a country code, and the minimal and maximal number of digits of its national numbers.
 fn country(digits: &[u8]) -> Option<(usize, usize, usize)> {
     let first = |count: usize| if digits.len() < count { 0 } else { number(&digits[..count]) };
     let (one, two, three) = (first(1), first(2), first(3));
@@ -292,7 +293,7 @@ fn country(digits: &[u8]) -> Option<(usize, usize, usize)> {
         (_, 84 | 86) => of(2, 9, 11),
         (_, 90..=92) => of(2, 9, 11),
         (_, 93 | 94 | 95 | 98) => of(2, 8, 10),
-        // Three digits: Africa, Europe, Asia, the Pacific; 210, 214, 215, 217, 219, 259, 28x and others are not given.
+        // Three digits: Africa, Europe, Asia, the Pacific. 210, 214, 215, 217, 219, 259, 28x and others are not assigned.
         _ => match three {
             211..=213 | 216 | 218 | 220..=258 | 260..=269 | 290 | 291 | 297..=299 => of(3, 6, 10),
             350..=359 | 370..=383 | 385..=387 | 389 | 420 | 421 | 423 => of(3, 5, 12),

@@ -1,34 +1,34 @@
-//! Redaction: findings replaced by placeholders, until nothing is found any more.
+//! Redaction: replaces findings by placeholders, until nothing more is found.
 
 use super::{Finding, Kind, Pii};
 
-/// A text without its findings.
+/// Result of redacting a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Redacted {
     /// The text with placeholders.
     pub text: String,
-    /// What was replaced, with the offsets in the original text, in order. Nothing overlaps.
+    /// The replaced findings with their offsets in the original text, in order and without overlaps.
     pub findings: Vec<Finding>,
 }
 
-/// A replaced part: its place in the text as it is now, and in the original one.
+/// A replaced part: its offsets in the current text and in the original text.
 #[derive(Clone, Copy)]
 struct Replaced {
     now: (usize, usize),
     original: (usize, usize),
 }
 
-/// A text is searched again as often as this. What the first search leaves is what stood in the shadow of something else.
+/// Maximal number of searches. Later searches find data that was hidden by an overlapping or adjacent finding.
 const ROUNDS: usize = 8;
 
 impl Pii {
-    /// Replaces findings by [`Kind::placeholder`]. A redacted text has no findings: redacting it changes nothing.
+    /// Replaces findings by [`Kind::placeholder`]. A redacted text has no findings, so redacting it again changes nothing.
     #[must_use]
     pub fn redact(&self, text: &str) -> Redacted {
         self.redact_with(text, |kind| kind.placeholder().to_owned())
     }
 
-    /// Replaces findings by what `placeholder` gives for their kind.
+    /// Replaces each finding by the result of `placeholder` for its kind.
     #[must_use]
     pub fn redact_with(&self, text: &str, placeholder: impl Fn(Kind) -> String) -> Redacted {
         let mut current = text.to_owned();
@@ -48,7 +48,7 @@ impl Pii {
                 while let Some(part) = earlier.next_if(|part| part.now.1 <= finding.start) {
                     now.push(moved(*part, done, next.len()));
                 }
-                // Placeholders within the finding go with it.
+                // Earlier placeholders within the finding are replaced with it.
                 while earlier.next_if(|part| part.now.0 < finding.end).is_some() {}
                 next.push_str(&current[done..finding.start]);
                 let start = next.len();
@@ -68,13 +68,13 @@ impl Pii {
     }
 }
 
-/// A part behind `done` of the text before, where that place has become `at`.
+/// Moves a part that lies after the offset `done` of the previous text, where `done` has become `at`.
 fn moved(part: Replaced, done: usize, at: usize) -> Replaced {
     let now = (part.now.0 + at - done, part.now.1 + at - done);
     Replaced { now, ..part }
 }
 
-/// The place in the original text. Within a placeholder it is the begin or end of what was replaced.
+/// Converts an offset to the original text. An offset within a placeholder becomes the start or end of the replaced text.
 fn to_original(replaced: &[Replaced], place: usize, is_end: bool) -> usize {
     let before = replaced.partition_point(|part| if is_end { part.now.0 < place } else { part.now.0 <= place });
     let Some(last) = before.checked_sub(1).map(|at| replaced[at]) else { return place };

@@ -6,7 +6,7 @@ use aho_corasick::AhoCorasick;
 
 use super::{Finding, Kind, Rule};
 
-/// The characters of a key behind its prefix.
+/// The allowed characters of a key after its prefix.
 #[derive(Clone, Copy)]
 enum Set {
     /// Letters and digits.
@@ -36,11 +36,11 @@ impl Set {
     }
 }
 
-/// A form of keys.
+/// The form of the keys of a service.
 struct Form {
     prefix: &'static str,
     set: Set,
-    /// The least and most characters behind the prefix.
+    /// Minimal and maximal number of characters after the prefix.
     least: usize,
     most: usize,
     rule: Rule,
@@ -134,7 +134,7 @@ static AWS_SECRET: Rule = Rule {
     score: 0.8,
 };
 
-/// Prefixes that are no plain form, behind those of [`FORMS`].
+/// Prefixes of secrets that need their own code; their indices follow those of [`FORMS`].
 const OTHERS: [&str; 6] = ["eyJ", "-----BEGIN ", "://", ":AA", "aws_secret_access_key", "AWS_SECRET_ACCESS_KEY"];
 
 static PREFIXES: LazyLock<AhoCorasick> = LazyLock::new(|| {
@@ -173,11 +173,11 @@ fn is_word(bytes: &[u8], at: Option<usize>) -> bool {
     at.and_then(|at| bytes.get(at)).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
 
-/// A key of a form. Placeholders do not count: few different characters, `EXAMPLE`, `xxxx`.
+/// Finds a key of a form. Placeholders are excluded: few different characters, `EXAMPLE`, `xxxx`.
 fn key(bytes: &[u8], start: usize, form: &'static Form) -> Option<Finding> {
     let from = start + form.prefix.len();
     let mut length = run(bytes, from, form.set);
-    // A sentence may end behind it.
+    // A sentence may end after the key.
     while length > 0 && matches!(bytes[from + length - 1], b'.' | b'-') {
         length -= 1;
     }
@@ -187,7 +187,7 @@ fn key(bytes: &[u8], start: usize, form: &'static Form) -> Option<Finding> {
     fits.then(|| Finding { start, end: from + length, rule: &form.rule, context: None })
 }
 
-/// Whether a text can be a key: many different characters, more than one kind of them, not marked as an example.
+/// Whether a text can be a key: many different characters of more than one class, and no mark of an example.
 fn is_random(part: &[u8]) -> bool {
     let mut seen = [false; 256];
     part.iter().for_each(|&byte| seen[byte as usize] = true);
@@ -197,7 +197,7 @@ fn is_random(part: &[u8]) -> bool {
     let marked = [&b"EXAMPLE"[..], b"XXXX", b"YOUR", b"PLACEHOLDER", b"REDACTED"]
         .iter()
         .any(|mark| upper.windows(mark.len()).any(|window| window == *mark));
-    // Keys of capital letters and digits may have no digit.
+    // Keys of capital letters and digits may contain no digit.
     let capitals = part.iter().all(u8::is_ascii_uppercase) && different >= 9;
     let mixed =
         digits > 0 || capitals || part.iter().any(u8::is_ascii_uppercase) && part.iter().any(u8::is_ascii_lowercase);
@@ -226,7 +226,8 @@ fn json_web_token(bytes: &[u8], start: usize) -> Option<Finding> {
     Some(Finding { start, end: at, rule: &JWT, context: None })
 }
 
-/// From `-----BEGIN ... PRIVATE KEY-----` to the end of the block, or as far as its lines go.
+/// Finds a private key: from `-----BEGIN ... PRIVATE KEY-----` to the end of the block, or to the first character that cannot
+/// belong to it.
 fn private_key(text: &str, start: usize) -> Option<Finding> {
     let rest = &text[start..];
     let line = &rest[..rest.find('\n').unwrap_or(rest.len()).min(rest.len())];
@@ -244,7 +245,7 @@ fn private_key(text: &str, start: usize) -> Option<Finding> {
     has_body.then(|| Finding { start, end: start + rest[..end].trim_end().len(), rule: &PRIVATE_KEY, context: None })
 }
 
-/// The password in `scheme://user:password@host`; `end` is behind `://`.
+/// Finds the password in `scheme://user:password@host`; `end` is the offset after `://`.
 fn url_password(bytes: &[u8], end: usize) -> Option<Finding> {
     let user = bytes[end..]
         .iter()
@@ -270,7 +271,7 @@ fn url_password(bytes: &[u8], end: usize) -> Option<Finding> {
     fits.then(|| Finding { start, end: start + length, rule: &URL_PASSWORD, context: None })
 }
 
-/// `123456789:AA...`; `colon` is the colon.
+/// Finds a Telegram token `123456789:AA...`; `colon` is the offset of the colon.
 fn telegram(bytes: &[u8], colon: usize) -> Option<Finding> {
     let digits = bytes[..colon].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let length = run(bytes, colon + 1, Set::Url);
@@ -279,7 +280,7 @@ fn telegram(bytes: &[u8], colon: usize) -> Option<Finding> {
     fits.then(|| Finding { start, end: colon + 1 + length, rule: &TELEGRAM, context: None })
 }
 
-/// `aws_secret_access_key = ...`; `end` is behind the name.
+/// Finds the value of `aws_secret_access_key = ...`; `end` is the offset after the name.
 fn aws_secret(bytes: &[u8], end: usize) -> Option<Finding> {
     let gap = bytes[end..].iter().take(8).take_while(|&&byte| b" =:\"'>".contains(&byte)).count();
     let start = end + gap;

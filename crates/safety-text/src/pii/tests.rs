@@ -85,7 +85,7 @@ fn kinds_and_scores_select() {
 #[test]
 fn overlaps_go_to_the_stronger_kind() {
     assert_eq!(found("5551234567@example.com"), [("email", "5551234567@example.com")]);
-    // What is left out by its kind does not come back as another one.
+    // Data of an excluded kind is not reported as another kind.
     assert!(Pii::new(&[Kind::Phone]).find("phone card 4111 1111 1111 1111").is_empty());
 }
 

@@ -1,4 +1,4 @@
-//! `herd safety policy`: a policy as it is resolved.
+//! `herd safety policy`: prints a resolved policy.
 
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Runs `herd safety policy`: checks the policy and shows it.
+/// Runs `herd safety policy`: checks the policy and prints it.
 ///
 /// # Errors
 /// As [`Policy::load`].

@@ -1,5 +1,5 @@
-//! The policy file: which categories of content there are, what they mean, which are on, and from which score on one
-//! counts. Training, serving, evaluation and reports read the same file.
+//! The policy file: content categories with their definitions, whether they are enabled, and their thresholds. Training,
+//! serving, evaluation and reports use the same file.
 //!
 //! ```
 //! use safety_text::policy::Policy;
@@ -21,10 +21,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-/// The names of the policies that are built in.
+/// Names of the built-in policies.
 pub const BUILTIN: [&str; 2] = ["herd-14", "ailuminate-12"];
 
-/// The category names of OpenAI's moderation interface.
+/// Category names of OpenAI's moderation interface.
 pub const OPENAI: [&str; 13] = [
     "harassment",
     "harassment/threatening",
@@ -41,71 +41,72 @@ pub const OPENAI: [&str; 13] = [
     "violence/graphic",
 ];
 
-/// The hazard codes of MLCommons AILuminate 1.0.
+/// Hazard codes of MLCommons AILuminate 1.0.
 pub const AILUMINATE: [&str; 12] = ["vcr", "ncr", "src", "cse", "ssh", "iwp", "dfm", "spc", "prv", "ipv", "hte", "sxc"];
 
-/// Whose text a category applies to.
+/// The role whose text a category applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Applies {
-    /// What a user asks.
+    /// Texts of the user.
     Prompt,
-    /// What a model answers.
+    /// Texts of the model.
     Response,
 }
 
 /// One category.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Category {
-    /// The code in a guard's answer, such as `S1`.
+    /// Code in a guard's answer, such as `S1`.
     pub id: String,
-    /// The stable name for files and metrics, such as `violent-crimes`.
+    /// Stable name for files and metrics, such as `violent-crimes`.
     pub key: String,
-    /// The name for people.
+    /// Display name.
     pub name: String,
-    /// Hazard codes of AILuminate. A code belongs to one category at most.
+    /// Hazard codes of AILuminate. A code belongs to at most one category.
     pub ailuminate: Vec<String>,
-    /// Names of OpenAI's moderation interface. Several categories may share a name; its score is the largest of theirs.
+    /// Names of OpenAI's moderation interface. Several categories may share a name; its score is then the largest of their
+    /// scores.
     pub openai: Vec<String>,
-    /// Whose text it is judged in.
+    /// The roles whose texts are judged.
     pub applies: Vec<Applies>,
-    /// Whether it is judged at all.
+    /// Whether the category is judged at all.
     pub enabled: bool,
-    /// The score from which on a text violates it, between 0 and 1. None: the policy's, else the guard's.
+    /// Score from which a text violates the category, between 0 and 1. `None`: the threshold of the policy, else of the guard.
     pub threshold: Option<f64>,
-    /// What it means, in a few sentences.
+    /// Definition in a few sentences.
     pub definition: String,
 }
 
-/// A policy: its categories and what is done with a violation.
+/// A policy: its categories, and the reaction to a violation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Policy {
-    /// Its name.
+    /// Name of the policy.
     pub name: String,
-    /// Its version, from 1.
+    /// Version, from 1.
     pub version: u32,
-    /// The threshold of categories that have none of their own. None: the guard's.
+    /// Threshold of categories without their own. `None`: the threshold of the guard.
     pub threshold: Option<f64>,
-    /// How many tokens of an answer a server holds back until they are judged.
+    /// Number of answer tokens that a server holds back until they are judged.
     pub hold_back_tokens: u32,
-    /// What a server answers in place of a violating text.
+    /// Text that a server returns instead of a violating text.
     pub refusal: String,
     /// The categories in the order of the file.
     pub categories: Vec<Category>,
 }
 
-/// A policy file that cannot be used; the text is `file:line: what is wrong and what to change`.
+/// A policy file that cannot be used; the message is `file:line: fault and remedy`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct PolicyError(pub(crate) String);
 
-/// An id or key that the policy does not have.
+/// An id or key that the policy does not contain.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{id:?} is no category of the policy {policy}{hint}")]
 pub struct UnknownCategory {
-    /// What was asked for.
+    /// The requested id or key.
     pub id: String,
-    /// The policy's name.
+    /// Name of the policy.
     pub policy: String,
     hint: String,
 }
@@ -122,16 +123,16 @@ impl Policy {
         Some(Self::parse(text, name).expect("the built-in policies are constants, and a test reads them"))
     }
 
-    /// Reads the text of a policy file. `origin` is the file's name for error messages.
+    /// Parses a policy file. `origin` is the file name for error messages.
     ///
     /// # Errors
-    /// `file:line: ...` for what is not TOML, an unknown or missing key, a doubled or malformed id or key, an empty
-    /// definition, an unknown name of a mapping, a hazard code in two categories, a threshold outside 0 to 1.
+    /// `file:line: ...` for invalid TOML, an unknown or missing key, a duplicate or malformed id or key, an empty definition,
+    /// an unknown name of a mapping, a hazard code in two categories, or a threshold outside 0 to 1.
     pub fn parse(text: &str, origin: &str) -> Result<Self, PolicyError> {
         parse::parse(text, origin)
     }
 
-    /// A built-in policy by its name, or a file.
+    /// Loads a built-in policy by its name, or a policy file.
     ///
     /// # Errors
     /// As [`Policy::parse`], and when the file cannot be read.
@@ -150,7 +151,7 @@ impl Policy {
     /// The category with this id or key.
     ///
     /// # Errors
-    /// [`UnknownCategory`], whose text names the nearest id or key.
+    /// [`UnknownCategory`]; its message suggests the nearest id or key.
     pub fn category(&self, id_or_key: &str) -> Result<&Category, UnknownCategory> {
         let found = self.categories.iter().find(|category| category.id == id_or_key || category.key == id_or_key);
         found.ok_or_else(|| {
@@ -159,7 +160,7 @@ impl Policy {
         })
     }
 
-    /// The categories that are judged in texts of this role, in order.
+    /// The categories that are judged in texts of this role, in the order of the file.
     pub fn enabled(&self, role: Applies) -> impl Iterator<Item = &Category> {
         self.categories.iter().filter(move |category| category.enabled && category.applies.contains(&role))
     }
@@ -167,7 +168,7 @@ impl Policy {
     /// The policy with only these categories enabled.
     ///
     /// # Errors
-    /// [`UnknownCategory`] for an id or key that it does not have.
+    /// [`UnknownCategory`] for an id or key that the policy does not contain.
     pub fn only<S: AsRef<str>>(mut self, ids: &[S]) -> Result<Self, UnknownCategory> {
         let mut chosen = BTreeSet::new();
         for id in ids {
@@ -186,7 +187,7 @@ impl Policy {
         self.categories.iter().find(|category| category.ailuminate.iter().any(|known| known == hazard))
     }
 
-    /// The categories that a name of OpenAI's moderation interface stands for; its score is the largest of theirs.
+    /// The categories of a name of OpenAI's moderation interface; the score of the name is the largest of their scores.
     pub fn by_openai<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Category> {
         self.categories.iter().filter(move |category| category.openai.iter().any(|known| known == name))
     }
@@ -204,7 +205,7 @@ impl Policy {
     }
 }
 
-/// `; did you mean ...?`, where a known name is near.
+/// `; did you mean ...?` if a known name is similar.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let best = known.map(|known| (strsim::jaro_winkler(name, known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
     match best {

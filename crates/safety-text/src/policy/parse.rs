@@ -1,4 +1,4 @@
-//! From TOML to a checked policy. Every error has the line.
+//! Parses TOML into a checked policy. Every error states the line.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ fn on() -> bool {
     true
 }
 
-/// Makes errors with the line of a span.
+/// Makes errors that state the line of a span.
 struct Source<'a> {
     text: &'a str,
     origin: &'a str,
@@ -91,7 +91,7 @@ pub(super) fn parse(text: &str, origin: &str) -> Result<Policy, PolicyError> {
     if file.category.is_empty() {
         return Err(PolicyError(format!("{origin}: there is no [[category]]; a policy has at least one")));
     }
-    // What each name was first used for: its line.
+    // For each name, the line of its first use.
     let mut names: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for entry in &file.category {
         check(&source, entry, &mut names)?;
@@ -186,7 +186,7 @@ fn threshold(source: &Source, value: &Option<Spanned<f64>>) -> Result<Option<f64
     Err(source.at(value, format!("threshold is {number}; it must lie between 0 and 1")))
 }
 
-/// serde's sentence about a key, with the nearest known key.
+/// serde's message about a key, with the nearest known key.
 fn hint(message: &str) -> String {
     let message = message.split('\n').next().unwrap_or(message);
     let parts: Vec<&str> = message.split('`').collect();

@@ -57,7 +57,7 @@ fn a_file_is_read() {
     let only = policy.clone().only(&["second"]).unwrap();
     assert_eq!((only.enabled(Applies::Prompt).count(), only.enabled(Applies::Response).count()), (0, 1));
     assert!(policy.clone().only(&["third"]).is_err());
-    // Layout does not change the digest, content does.
+    // The layout does not change the digest; the content does.
     assert_eq!(Policy::parse(&SMALL.replace(" = ", "="), "q").unwrap().digest(), policy.digest());
     assert_ne!(only.digest(), policy.digest());
 }

@@ -1,4 +1,4 @@
-//! `herd safety refusals`: train, measure, calibrate and use the refusal model.
+//! `herd safety refusals`: trains, measures, calibrates and applies the refusal model.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ enum Command {
     Train(Train),
 }
 
-/// What every subcommand can be told: which model.
+/// The model, which every subcommand can select.
 #[derive(clap::Args, Debug, Clone)]
 struct Model {
     /// A model of `train` [default: the embedded one]
@@ -123,15 +123,15 @@ struct Training {
     written: usize,
 }
 
-/// Passes over the answers; the fastest gives the time.
+/// Number of timed passes over the answers; the fastest is reported.
 const PASSES: usize = 5;
-/// Draws of labels for `--calibrate-on`.
+/// Number of random draws of labels for `--calibrate-on`.
 const DRAWS: usize = 200;
 
 /// Runs `herd safety refusals`. Answers are not printed.
 ///
 /// # Errors
-/// `file:line` and what is wrong with a record, a model or a flag. Output files are complete or not there.
+/// An error names `file:line` and the fault in a record, a model or a flag. Output files are either complete or absent.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Command::Judge(args) => judge(args),
@@ -213,7 +213,7 @@ fn labels(paths: &[PathBuf]) -> anyhow::Result<Vec<Labelled>> {
     Ok(rows)
 }
 
-/// Writes a file under its name when it is complete.
+/// Writes a file atomically: it gets its name when it is complete.
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let cannot = || format!("cannot write {}", path.display());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));

@@ -1,20 +1,20 @@
-//! Features of an answer: n-grams of words, hashed.
+//! Features of an answer: hashed n-grams of words.
 //!
-//! Three families: single words and pairs of the whole answer; n-grams of 1 to 3 words of its beginning, where most
-//! refusals say so; and n-grams of its end, where many refusals that begin with sympathy do. Words are lower-cased runs
-//! of letters with their apostrophes, runs of digits count as one word, every other character that is not white space
-//! is a word of its own.
+//! There are three families: single words and pairs of the whole answer; n-grams of 1 to 3 words of its start, where most
+//! refusals are stated; and n-grams of its end, where many refusals that begin with sympathy are stated. A word is a
+//! lower-cased run of letters with its apostrophes. A run of digits counts as one word, and every other character that is not
+//! white space is a word.
 
-/// Bits of a bucket's number.
+/// Number of bits of a bucket's index.
 pub(super) const BITS: u32 = 16;
-/// Words of an answer that are read: what comes later does not say whether it refuses.
+/// Number of words of an answer that are read. Later words do not show whether it refuses.
 const WORDS: usize = 600;
-/// Words of the beginning.
+/// Number of words of the start.
 const HEAD: usize = 40;
-/// Words of the end.
+/// Number of words of the end.
 const TAIL: usize = 25;
 
-/// Buckets with how often they were hit, in ascending order.
+/// The buckets with their weighted counts, in ascending order.
 pub(super) fn buckets(answer: &str) -> Vec<(u16, f32)> {
     let words = words(answer);
     let mut all: Vec<u16> = Vec::with_capacity(words.len() * 2 + HEAD * 3 + TAIL * 2);
@@ -22,7 +22,7 @@ pub(super) fn buckets(answer: &str) -> Vec<(u16, f32)> {
     grams(b'h', &words[..words.len().min(HEAD)], 3, &mut all);
     grams(b't', &words[words.len().saturating_sub(TAIL)..], 2, &mut all);
     all.sort_unstable();
-    // Counts beyond the first say less: 1 + ln(count).
+    // Repetitions add little information: the weight is 1 + ln(count).
     let weighed = |count: usize| if count == 1 { 1.0 } else { 1.0 + (count as f32).ln() };
     let mut counts = Vec::with_capacity(all.len());
     counts.extend(all.chunk_by(|one, other| one == other).map(|same| (same[0], weighed(same.len()))));
@@ -40,7 +40,7 @@ fn grams(family: u8, words: &[u64], longest: usize, all: &mut Vec<u16>) {
     }
 }
 
-/// The hashes of an answer's first words.
+/// The hashes of the first words of an answer.
 fn words(answer: &str) -> Vec<u64> {
     let mut words = Vec::with_capacity(128);
     let mut chars = answer.chars().map(straight).peekable();
@@ -71,7 +71,7 @@ fn words(answer: &str) -> Vec<u64> {
     words
 }
 
-/// Straight quotation marks for curly ones.
+/// Replaces curly quotation marks by straight ones.
 fn straight(c: char) -> char {
     match c {
         '\u{2018}' | '\u{2019}' | '\u{02BC}' => '\'',
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn families_do_not_share_buckets_by_name() {
-        // One word: once for the whole, once for the beginning, once for the end.
+        // One word gives three buckets: for the whole, the start and the end.
         assert_eq!(buckets("no").len(), 3);
         assert_eq!(buckets(""), []);
         let twice = buckets("no no");

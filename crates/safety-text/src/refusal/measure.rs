@@ -1,4 +1,4 @@
-//! How well a refusal model agrees with people: on folds by group, and with a calibration from a few labels.
+//! Agreement of a refusal model with human labels: by cross-validation over groups, and with a calibration from a few labels.
 
 use std::collections::BTreeMap;
 
@@ -12,24 +12,24 @@ use super::{Calibration, Labelled, RefusalError, Refusals};
 /// Agreement with labels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Scores {
-    /// Answers.
+    /// Number of answers.
     pub answers: usize,
-    /// Refusals by the labels.
+    /// Number of answers labelled as refusals.
     pub refusals: usize,
-    /// The share of answers that get their label.
+    /// Share of answers whose verdict equals their label.
     pub agreement: f64,
-    /// Of the refusals that the model sees, the share that are.
+    /// Precision: share of labelled refusals among the predicted refusals.
     pub precision: f64,
-    /// Of the refusals, the share that the model sees.
+    /// Recall: share of predicted refusals among the labelled refusals.
     pub recall: f64,
-    /// The harmonic mean of both.
+    /// Harmonic mean of precision and recall.
     pub f1: f64,
-    /// The area under the curve of precision and recall: sum of precision times gained recall over all thresholds.
+    /// Area under the precision-recall curve: sum of precision times gained recall over all thresholds.
     pub auprc: f64,
 }
 
 impl Scores {
-    /// Of scores with labels. `threshold`: what counts as a refusal.
+    /// Computes the agreement of scores with labels. A score of at least `threshold` is a predicted refusal.
     #[must_use]
     pub fn of(scored: &[(f64, bool)], threshold: f64) -> Self {
         let count = |is: fn(bool, bool) -> bool| {
@@ -55,7 +55,7 @@ fn auprc(scored: &[(f64, bool)]) -> f64 {
     sorted.sort_by(|one, other| other.0.total_cmp(&one.0));
     let all = sorted.iter().filter(|label| label.1).count().max(1);
     let (mut seen, mut right, mut area) = (0, 0, 0.0);
-    // Equal scores are one threshold.
+    // Equal scores form one threshold.
     for same in sorted.chunk_by(|one, other| one.0 == other.0) {
         let gained = same.iter().filter(|label| label.1).count();
         seen += same.len();
@@ -65,11 +65,11 @@ fn auprc(scored: &[(f64, bool)]) -> f64 {
     area
 }
 
-/// Scores by source: each fold is judged by a model that was trained on the others and on `more`. Rows of one group are in
-/// one fold, whatever their source.
+/// Cross-validation, with scores by source. Each fold is judged by a model that was trained on the other folds and on `more`.
+/// Rows of one group are in the same fold, whatever their source.
 ///
 /// # Errors
-/// When a fold's training set has one kind of label only.
+/// When the training set of a fold has only one kind of label.
 pub fn fold_scores(
     rows: &[Labelled],
     more: &[Labelled],
@@ -97,11 +97,11 @@ pub fn fold_scores(
     Ok(scored.into_iter().map(|(source, scored)| (source, Scores::of(&scored, 0.0))).collect())
 }
 
-/// Mean scores with a calibration: `labels` answers are drawn, the model is calibrated on them and judged on the others;
-/// this is done `draws` times. Draws without both kinds are drawn again.
+/// Mean scores with a calibration. In each of `draws` rounds, `labels` answers are drawn, the model is calibrated on them and
+/// judged on the others. Draws without both kinds of label are repeated.
 ///
 /// # Errors
-/// When the rows have one kind of label only.
+/// When the rows have only one kind of label, or `labels` is below 2 or not below the number of rows.
 pub fn calibrated_scores(
     model: &Refusals,
     rows: &[Labelled],
@@ -120,7 +120,7 @@ pub fn calibrated_scores(
     let mut mean = Scores::default();
     for _ in 0..draws {
         let calibration = loop {
-            // Fisher and Yates, from the front.
+            // Fisher-Yates shuffle from the front.
             for at in 0..scored.len() - 1 {
                 let other = random.random_range(at..scored.len());
                 scored.swap(at, other);
@@ -163,7 +163,7 @@ mod tests {
         assert!((scores.precision - 2.0 / 3.0).abs() < 1e-12 && (scores.recall - 2.0 / 3.0).abs() < 1e-12);
         // 1/3 * 1 + 1/3 * 2/3 + 1/3 * 3/5
         assert!((scores.auprc - (1.0 + 2.0 / 3.0 + 0.6) / 3.0).abs() < 1e-12);
-        // Ties are one threshold: precision 1/2 at recall 1.
+        // Ties form one threshold: precision 1/2 at recall 1.
         assert!((Scores::of(&[(1.0, true), (1.0, false)], 0.0).auprc - 0.5).abs() < 1e-12);
     }
 }

@@ -1,9 +1,9 @@
-//! Whether an answer refuses: a linear model over hashed n-grams of words, embedded in the crate.
+//! Detects answers that refuse, with a linear model over hashed n-grams of words that is embedded in the crate.
 //!
-//! It takes the place of a list of phrases, which finds a third to three quarters of what people call a refusal
-//! (docs/safety.md has the figures). A full refusal and a partial one both count. The model was trained on labelled
-//! answers of several families of models; what it was trained on stands in its file and in docs/safety.md. For answers
-//! of another family it ranks well, but its threshold is off: [`Calibration`] fits that from about 40 labelled answers.
+//! It replaces a list of phrases, which finds a third to three quarters of the answers that people call refusals (figures in
+//! docs/safety.md). Both full and partial refusals count. The model was trained on labelled answers of several model families;
+//! its file and docs/safety.md list the training data. For answers of another family it ranks well, but its threshold is off:
+//! [`Calibration`] fits the threshold from about 40 labelled answers.
 //!
 //! ```
 //! use safety_text::refusal::{Refusals, Verdict};
@@ -29,69 +29,69 @@ pub use measure::{Scores, calibrated_scores, fold_scores};
 pub use train::Labelled;
 pub use written::written;
 
-/// The model that is embedded, made by `herd safety refusals train` (docs/safety.md has the command).
+/// The embedded model, made by `herd safety refusals train` (docs/safety.md has the command).
 static EMBEDDED: LazyLock<Refusals> = LazyLock::new(|| {
     Refusals::parse(include_bytes!("refusals.bin"), "the embedded refusal model")
         .expect("the file is part of the crate, and a test reads it")
 });
 
-/// A model or calibration that cannot be used; the text says where and why.
+/// A model or calibration that cannot be used; the message names the place and the fault.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct RefusalError(String);
 
-/// What an answer does.
+/// Verdict on an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It refuses, fully or in part.
+    /// The answer refuses, fully or in part.
     Refusal,
-    /// It answers.
+    /// The answer does not refuse.
     Answer,
-    /// There is no text.
+    /// The answer has no text.
     Empty,
 }
 
-/// Answers that a model was trained on.
+/// A source of training answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// Its name.
+    /// Name of the source.
     pub name: String,
-    /// Answers.
+    /// Number of answers.
     pub answers: usize,
-    /// Refusals among them.
+    /// Number of refusals among them.
     pub refusals: usize,
 }
 
-/// p = 1 / (1 + exp(-(a * margin + b))) (Platt 1999), for a family of answers.
+/// Calibration for a family of answers: p = 1 / (1 + exp(-(a * margin + b))) (Platt 1999).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// The factor.
+    /// Factor of the margin.
     pub a: f64,
-    /// The constant.
+    /// Constant term.
     pub b: f64,
-    /// Labelled answers that it was fitted on.
+    /// Number of labelled answers that it was fitted on.
     pub answers: usize,
 }
 
 impl Default for Calibration {
-    /// None: a = 1, b = 0.
+    /// No calibration: a = 1, b = 0.
     fn default() -> Self {
         Self { a: 1.0, b: 0.0, answers: 0 }
     }
 }
 
-/// How strongly a calibration holds to a = 1 and b = 0: standard deviations of the normal priors.
+/// Standard deviations of the normal priors of a around 1 and of b around 0.
 const PRIOR: (f64, f64) = (1.0, 4.0);
 
 impl Calibration {
-    /// Fits a and b on margins with labels: the maximum of the likelihood times normal priors around a = 1 and b = 0, by
-    /// Newton's method. The priors keep a few labels, or labels that the margin separates, from giving infinite values.
+    /// Fits a and b on labelled margins by Newton's method: maximises the likelihood times normal priors around a = 1 and b =
+    /// 0. The priors keep the values finite for a few labels, and for labels that the margin separates.
     ///
     /// # Errors
-    /// Without any label of one of the two kinds.
+    /// When one of the two kinds of label is missing.
     pub fn fit(labelled: &[(f64, bool)]) -> Result<Self, RefusalError> {
         let refusals = labelled.iter().filter(|label| label.1).count();
         if refusals == 0 || refusals == labelled.len() {
@@ -117,7 +117,7 @@ impl Calibration {
             }
             let determinant = haa * hbb - hab * hab;
             let (da, db) = ((hbb * ga - hab * gb) / determinant, (haa * gb - hab * ga) / determinant);
-            // Half steps far from the minimum: Newton's own step may leap over it.
+            // Far from the minimum the step is limited, because a full Newton step may overshoot.
             let size = da.abs().max(db.abs());
             let step = if size > 1.0 { 1.0 / size } else { 1.0 };
             (a, b) = (a - step * da, b - step * db);
@@ -128,10 +128,10 @@ impl Calibration {
         Ok(Self { a: a.max(1e-3), b, answers: labelled.len() })
     }
 
-    /// Reads a file that `herd safety refusals calibrate` wrote.
+    /// Reads a file written by `herd safety refusals calibrate`.
     ///
     /// # Errors
-    /// When the file cannot be read or is no calibration.
+    /// When the file cannot be read or is not a calibration.
     pub fn from_file(path: &Path) -> Result<Self, RefusalError> {
         let error = |what: String| RefusalError(format!("{}: {what}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|e| error(e.to_string()))?;
@@ -144,37 +144,38 @@ impl Calibration {
     }
 }
 
-/// The first line of a model's file.
+/// First line of a model file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Head {
     format: String,
     version: u32,
     bits: u32,
-    /// Entries behind the line: bucket (2 bytes, little endian), inverse document frequency, weight (1 byte each).
+    /// Number of entries after the line; each has a bucket (2 bytes, little endian), an inverse document frequency and a weight
+    /// (1 byte each).
     entries: usize,
     intercept: f64,
-    /// The weight that 1 stands for.
+    /// Unit of the stored weights.
     weight: f32,
-    /// The inverse document frequency that 1 stands for.
+    /// Unit of the stored inverse document frequencies.
     idf: f32,
     sources: Vec<Source>,
 }
 
-/// The inverse strength of the penalty that the embedded model was trained with.
+/// Inverse penalty strength that the embedded model was trained with.
 pub(crate) const C: f64 = 10.0;
-/// Written answers that the embedded model was trained on beside labelled ones.
+/// Number of written answers in the training data of the embedded model, in addition to the labelled ones.
 pub(crate) const WRITTEN: usize = 400;
 
 const FORMAT: &str = "herd-refusals";
 const VERSION: u32 = 1;
 
-/// The model. Built once; threads can share it.
+/// The refusal model. It is built once, and threads can share it.
 #[derive(Debug, Clone)]
 pub struct Refusals {
     intercept: f64,
-    /// By bucket: inverse document frequency and weight, in `idf` and `weight`. As small as in the file, so that the table
-    /// stays in a core's cache.
+    /// For each bucket the inverse document frequency and the weight, in units of `idf` and `weight`. The values are as small
+    /// as in the file, so that the table stays in a core's cache.
     table: Vec<(u8, i8)>,
     idf: f32,
     weight: f32,
@@ -189,19 +190,19 @@ impl Refusals {
         &EMBEDDED
     }
 
-    /// The same model with another threshold.
+    /// The same model with this calibration.
     #[must_use]
     pub fn calibrated(&self, calibration: Calibration) -> Self {
         Self { calibration, ..self.clone() }
     }
 
-    /// What it was trained on.
+    /// The sources of the training data.
     #[must_use]
     pub fn sources(&self) -> &[Source] {
         &self.sources
     }
 
-    /// w . x + b, without the calibration: positive for refusals of the kinds it was trained on.
+    /// The margin w . x + b without calibration; it is positive for refusals like those in the training data.
     #[must_use]
     pub fn margin(&self, answer: &str) -> f64 {
         let (mut dot, mut squares) = (0.0f32, 0.0f32);
@@ -211,11 +212,11 @@ impl Refusals {
             dot += x * f32::from(weight);
             squares += x * x;
         }
-        // The length of x is 1, whatever the unit of the inverse document frequencies.
+        // x is scaled to length 1, so the unit of the inverse document frequencies cancels.
         f64::from(dot * self.weight / squares.sqrt().max(f32::MIN_POSITIVE)) + self.intercept
     }
 
-    /// The probability that an answer refuses, by the calibration. Meaningless for an empty answer.
+    /// The calibrated probability that an answer refuses. Not meaningful for an empty answer.
     #[must_use]
     pub fn probability(&self, answer: &str) -> f64 {
         sigmoid(self.calibration.a * self.margin(answer) + self.calibration.b)
@@ -233,7 +234,7 @@ impl Refusals {
         }
     }
 
-    /// Trains on labelled answers, with C as the inverse strength of the penalty.
+    /// Trains on labelled answers; `c` is the inverse strength of the penalty.
     ///
     /// # Errors
     /// When all answers have the same label.
@@ -263,7 +264,7 @@ impl Refusals {
         Ok(Self { intercept: trained.intercept, table, idf, weight, sources, calibration: Calibration::default() })
     }
 
-    /// The model's file: a line of JSON, then entries of 4 bytes.
+    /// The content of a model file: a line of JSON, then entries of 4 bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut entries = Vec::new();
@@ -288,19 +289,19 @@ impl Refusals {
         bytes
     }
 
-    /// Reads a model's file.
+    /// Reads a model file.
     ///
     /// # Errors
-    /// When the file cannot be read or is no such model.
+    /// When the file cannot be read or is not a refusal model.
     pub fn from_file(path: &Path) -> Result<Self, RefusalError> {
         let bytes = std::fs::read(path).map_err(|e| RefusalError(format!("{}: {e}", path.display())))?;
         Self::parse(&bytes, &path.display().to_string())
     }
 
-    /// Reads a model. `origin` is its name for errors.
+    /// Parses a model file. `origin` is its name for error messages.
     ///
     /// # Errors
-    /// When it is no model of this format, or cut.
+    /// When the bytes are not a model of this format, or are truncated.
     pub fn parse(bytes: &[u8], origin: &str) -> Result<Self, RefusalError> {
         let error = |what: String| RefusalError(format!("{origin}: {what}"));
         let line = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());

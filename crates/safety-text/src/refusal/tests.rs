@@ -57,13 +57,13 @@ fn files_that_are_no_model_are_refused_with_a_sentence() {
 
 #[test]
 fn a_calibration_moves_the_threshold_to_where_the_labels_are() {
-    // Margins of a family that the model puts too low: its refusals begin at -1.
+    // Margins of a family that the model ranks too low: its refusals begin at -1.
     let labelled: Vec<(f64, bool)> = (0..40).map(|at| (-3.0 + f64::from(at) * 0.1, at >= 20)).collect();
     let calibration = Calibration::fit(&labelled).unwrap();
     let p = |margin: f64| sigmoid(calibration.a * margin + calibration.b);
     assert!((p(-1.05) - 0.5).abs() < 0.1, "{calibration:?}");
     assert!(p(0.5) > 0.9 && p(-3.0) < 0.1);
-    // Where the labels agree with the margins, nothing moves much.
+    // If the labels agree with the margins, the calibration changes little.
     let fine: Vec<(f64, bool)> = (0..40).map(|at| (f64::from(at) * 0.1 - 1.95, at >= 20)).collect();
     assert!(Calibration::fit(&fine).unwrap().b.abs() < 0.2);
     assert!(Calibration::fit(&[(1.0, true)]).unwrap_err().to_string().contains("all 1 labels are refusals"));
@@ -71,7 +71,7 @@ fn a_calibration_moves_the_threshold_to_where_the_labels_are() {
     assert_eq!(model.judge("A fine day."), Verdict::Refusal);
 }
 
-/// Answers of one of XSTest's two models with the labels of people: a full or partial refusal is one.
+/// Answers of one of XSTest's two models with human labels. Full and partial refusals both count as refusals.
 fn xstest(name: &str) -> Option<Vec<Labelled>> {
     let path = test_support::shared(&format!("data/xstest/xstest_v2_completions_{name}.csv.gz"))?;
     let mut text = Vec::new();

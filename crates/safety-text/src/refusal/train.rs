@@ -1,8 +1,8 @@
-//! Training of the linear head: logistic regression with an L2 penalty over the features' inverse document frequencies.
+//! Training of the linear head: logistic regression with an L2 penalty on features weighted by inverse document frequency.
 //!
-//! Minimised over w and b: C * sum of ln(1 + exp(-s(w . x + b))) + |w|^2 / 2, with s = 1 for a refusal and -1 else, x
-//! of length 1 (scikit-learn's `TfidfTransformer` and `LogisticRegression`). By L-BFGS
-//! ([`crate::lbfgs`]): no randomness, the same labels give the same bytes.
+//! Minimises C * sum of ln(1 + exp(-s(w . x + b))) + |w|^2 / 2 over w and b, where s = 1 for a refusal and -1 otherwise, and x
+//! has length 1 (scikit-learn's `TfidfTransformer` and `LogisticRegression`). Uses L-BFGS ([`crate::lbfgs`]) without
+//! randomness: the same labels give the same bytes.
 
 use super::features::{BITS, buckets};
 use crate::lbfgs::minimise;
@@ -10,46 +10,46 @@ use crate::lbfgs::minimise;
 /// A labelled answer.
 #[derive(Debug, Clone, serde::Deserialize)]
 pub struct Labelled {
-    /// The answer's text.
+    /// Text of the answer.
     pub answer: String,
-    /// Whether a person says that it refuses, fully or in part.
+    /// Whether a person judged that it refuses, fully or in part.
     pub refusal: bool,
-    /// Rows of one group stay on one side of a split: the prompt's id.
+    /// Rows of one group stay on the same side of a split; usually the id of the prompt.
     #[serde(default)]
     pub group: Option<String>,
-    /// Where it comes from: figures are given for each.
+    /// Source of the answer; figures are given for each source.
     #[serde(default)]
     pub source: Option<String>,
 }
 
-/// Weights before they are made small.
+/// Weights before quantisation.
 #[derive(Debug)]
 pub(super) struct Trained {
-    /// Inverse document frequencies by bucket; 0 where the bucket is not used.
+    /// Inverse document frequencies by bucket; 0 if the bucket is not used.
     pub idf: Vec<f32>,
     /// Weights by bucket.
     pub weights: Vec<f32>,
-    /// b.
+    /// The constant term b.
     pub intercept: f64,
 }
 
-/// A bucket is used when as many answers hit it: no n-gram of a single answer has a weight of its own.
+/// Minimal number of answers that contain a bucket for it to be used, so that no n-gram of a single answer has its own weight.
 const MIN_ANSWERS: u32 = 2;
 
-/// Trains on labelled answers with the inverse strength `c` of the penalty.
+/// Trains on labelled answers; `c` is the inverse strength of the penalty.
 pub(super) fn train(rows: &[&Labelled], c: f64) -> Trained {
     let size = 1 << BITS;
     let counts: Vec<Vec<(u16, f32)>> = rows.iter().map(|row| buckets(&row.answer)).collect();
     let mut documents = vec![0u32; size];
     counts.iter().flatten().for_each(|&(bucket, _)| documents[bucket as usize] += 1);
-    // Smooth: as if one more answer had every n-gram.
+    // Smoothed: as if one more answer contained every n-gram.
     let idf: Vec<f32> = documents
         .iter()
         .map(|&n| if n < MIN_ANSWERS { 0.0 } else { ((1.0 + rows.len() as f32) / (1.0 + n as f32)).ln() + 1.0 })
         .collect();
     let samples: Vec<Vec<(u16, f32)>> = counts.into_iter().map(|counts| scaled(counts, &idf)).collect();
     let signs: Vec<f64> = rows.iter().map(|row| if row.refusal { 1.0 } else { -1.0 }).collect();
-    // The intercept is the last parameter, and has no penalty.
+    // The intercept is the last parameter and has no penalty.
     let objective = |parameters: &[f64], gradient: &mut [f64]| {
         let (weights, intercept) = (&parameters[..size], parameters[size]);
         gradient[..size].copy_from_slice(weights);
@@ -69,7 +69,7 @@ pub(super) fn train(rows: &[&Labelled], c: f64) -> Trained {
     Trained { idf, weights: parameters[..size].iter().map(|&w| w as f32).collect(), intercept: parameters[size] }
 }
 
-/// Counts times inverse document frequencies, scaled to length 1.
+/// Multiplies counts by inverse document frequencies and scales the result to length 1.
 pub(super) fn scaled(mut counts: Vec<(u16, f32)>, idf: &[f32]) -> Vec<(u16, f32)> {
     counts.iter_mut().for_each(|(bucket, x)| *x *= idf[*bucket as usize]);
     counts.retain(|(_, x)| *x > 0.0);
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_gradient_vanishes_at_the_weights() {
-        // Two answers of each kind that share one word: by symmetry the intercept is 0 and the weights are opposite.
+        // Two answers of each kind that share one word. By symmetry the intercept is 0 and the weights are opposite.
         let row = |answer: &str, refusal| Labelled { answer: answer.into(), refusal, group: None, source: None };
         let rows = [row("never", true), row("never", true), row("gladly", false), row("gladly", false)];
         let trained = train(&rows.iter().collect::<Vec<_>>(), 1.0);
@@ -94,9 +94,9 @@ mod tests {
         };
         let margin = sum("never");
         assert!((margin + sum("gladly")).abs() < 1e-3 && trained.intercept.abs() < 1e-3);
-        // w = t * x with t = C * 2 / (1 + exp(t)), where t is the margin: |x| = 1 and two answers are alike.
+        // w = t * x with t = C * 2 / (1 + exp(t)), where t is the margin: |x| = 1, and the two answers of a kind are equal.
         assert!((margin - 2.0 / (1.0 + margin.exp())).abs() < 1e-2, "{margin}");
-        // A word of one answer alone has no weight.
+        // A word that occurs in a single answer has no weight.
         let rare = [row("never rare", true), row("never", true), row("gladly", false), row("gladly", false)];
         let trained = train(&rare.iter().collect::<Vec<_>>(), 1.0);
         assert!(buckets("rare").iter().all(|(bucket, _)| trained.weights[*bucket as usize] == 0.0));

@@ -1,13 +1,13 @@
-//! Answers that were written for this crate: refusals as several families of models word them, and answers that begin like
-//! refusals and are none. They are added to the labelled answers of others, so that the model does not learn the wording
-//! of two models alone. Requests that are refused are named in general words only.
+//! Answers written for this crate: refusals in the wording of several model families, and answers that begin like refusals but
+//! do not refuse. They are added to labelled answers of others, so that the model does not only learn the wording of two
+//! models. Refused requests are named in general words only.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::Labelled;
 
-/// `count` answers, every second one a refusal. The same seed gives the same answers.
+/// Makes `count` answers; every second one is a refusal. The same seed gives the same answers.
 #[must_use]
 pub fn written(count: usize, seed: u64) -> Vec<Labelled> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -24,13 +24,13 @@ fn pick<'a>(random: &mut ChaCha8Rng, all: &[&'a str]) -> &'a str {
     all[random.random_range(0..all.len())]
 }
 
-/// A text with its `{}` filled.
+/// Replaces `{}` in a text by a random topic.
 fn fill(random: &mut ChaCha8Rng, form: &str, topics: &[&str]) -> String {
     let topic = pick(random, topics);
     form.replace("{}", topic)
 }
 
-/// What is asked for and refused.
+/// Topics of refused requests.
 const REFUSED: [&str; 24] = [
     "that",
     "this",
@@ -58,7 +58,7 @@ const REFUSED: [&str; 24] = [
     "an attack on a computer system",
 ];
 
-/// Openings of refusals, `{}` for what is refused.
+/// Openings of refusals; `{}` stands for the topic.
 const NO: [&str; 40] = [
     "I'm sorry, but I can't help with {}.",
     "I'm sorry, I can't assist with {}.",
@@ -102,7 +102,7 @@ const NO: [&str; 40] = [
     "Please do not do this. I can't offer any help with {}.",
 ];
 
-/// What refusals say next.
+/// Continuations of refusals.
 const WHY: [&str; 24] = [
     "It could cause serious harm to others.",
     "It is against the law in most countries.",
@@ -130,7 +130,7 @@ const WHY: [&str; 24] = [
     "I can discuss the history of the subject in general terms.",
 ];
 
-/// What is asked for and answered.
+/// Topics of answered requests.
 const ANSWERED: [&str; 20] = [
     "boiling an egg",
     "killing a stuck process on Linux",
@@ -198,7 +198,7 @@ const YES: [&str; 40] = [
     "People who refuse to talk about {} miss a lot. Here is an overview.",
 ];
 
-/// What answers say next.
+/// Continuations of answers.
 const MORE: [&str; 24] = [
     "First, gather everything and read the instructions once.",
     "Then turn the heat down and wait for ten minutes.",
@@ -228,7 +228,7 @@ const MORE: [&str; 24] = [
 
 fn refuse(random: &mut ChaCha8Rng) -> String {
     let mut text = String::new();
-    // Sympathy first.
+    // Sympathy before the refusal.
     if random.random_bool(0.15) {
         text += pick(
             random,
@@ -242,7 +242,7 @@ fn refuse(random: &mut ChaCha8Rng) -> String {
             ],
         );
     }
-    // A reason first, the refusal behind it.
+    // A reason before the refusal.
     if random.random_bool(0.15) {
         text += pick(random, &WHY[..10]);
         text.push(' ');

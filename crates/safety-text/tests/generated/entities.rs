@@ -1,9 +1,9 @@
-//! Personal data in sentences.
+//! Generates personal data within sentences.
 
 use super::{Piece, Random, fill, group, identity, pick};
 use rand::RngExt;
 
-/// Sentences around data, `{}` in place of it.
+/// Sentences with `{}` in place of the data.
 fn frame(random: &mut Random, frames: &[&str]) -> (String, String) {
     let frame = pick(random, frames);
     let (before, after) = frame.split_once("{}").unwrap();
@@ -15,7 +15,7 @@ pub fn piece(random: &mut Random) -> Piece {
         0..4 => (&EMAIL, "email", "email", email(random)),
         4..8 => {
             let (made, text) = phone(random);
-            // Digits in one piece say nothing by themselves.
+            // Digits in one piece are not evidence by themselves, so they need a sentence with a word for them.
             let bare = text.bytes().all(|byte| byte.is_ascii_digit());
             (if bare || random.random_bool(0.6) { &PHONE[..] } else { &PLAIN[..] }, "phone", made, text)
         }
@@ -34,7 +34,7 @@ pub fn piece(random: &mut Random) -> Piece {
         }
         17..19 => {
             let text = ip(random);
-            // In an address with a port IPv6 stands in brackets.
+            // In an address with a port, IPv6 is in brackets.
             (if text.contains(':') { &IPV6[..] } else { &IP[..] }, "ip", "ip", text)
         }
         _ => {
@@ -137,7 +137,7 @@ fn email(random: &mut Random) -> String {
     format!("{local}@{host}")
 }
 
-/// Forms of numbers by country, for [`fill`].
+/// Forms of telephone numbers by country, for [`fill`].
 const PHONES: [(&str, &[&str]); 21] = [
     (
         "us",
@@ -208,7 +208,7 @@ fn phone(random: &mut Random) -> (&'static str, String) {
     (made, text)
 }
 
-/// Beginnings and lengths of card numbers.
+/// Prefixes and lengths of card numbers.
 const CARDS: [(&str, &[&str], usize); 11] = [
     ("visa", &["4"], 16),
     ("visa-19", &["4"], 19),
@@ -240,14 +240,14 @@ fn card(random: &mut Random) -> (&'static str, String) {
     (made, text)
 }
 
-/// Luhn as its inventor's patent says it: digit sums of the doubled digits, written out.
+/// The Luhn check as described in its inventor's patent: digit sums of the doubled digits.
 pub fn luhn_by_strings(number: &str) -> bool {
     let digits = number.chars().rev().enumerate();
     let written: String = digits.map(|(at, c)| (c.to_digit(10).unwrap() * (1 + at as u32 % 2)).to_string()).collect();
     written.chars().map(|c| c.to_digit(10).unwrap()).sum::<u32>() % 10 == 0
 }
 
-/// Account numbers of countries as the registry writes their structure.
+/// Structure of account numbers by country, as in the IBAN registry.
 const ACCOUNTS: [(&str, &str); 24] = [
     ("DE", "##################"),
     ("GB", "§§§§##############"),
@@ -325,7 +325,7 @@ fn ip(random: &mut Random) -> String {
     }
 }
 
-/// What a service writes in front of its keys, the alphabet, how many characters follow.
+/// For each service: the prefix of its keys, their alphabet, and the number of further characters.
 const KEYS: [(&str, &str, &str, usize); 16] = [
     ("aws", "AKIA", "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 16),
     ("github", "ghp_", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", 36),
@@ -360,6 +360,6 @@ fn secret(random: &mut Random) -> (&'static str, String) {
         return ("private-key", text);
     }
     let (made, prefix, alphabet, length) = KEYS[which % KEYS.len()];
-    // The last character is a letter, so that no mark of punctuation ends a key.
+    // The last character is a letter, because a key does not end with a punctuation mark.
     (made, format!("{prefix}{}{}", from(alphabet, length - 1), if alphabet.starts_with('A') { "Q" } else { "d" }))
 }

@@ -1,11 +1,11 @@
-//! Identity numbers of countries. Check digits are found by trying all against a formula written down here anew.
+//! Generates identity numbers of countries. Check digits are found by trying all values with an independent implementation.
 
 use super::{Random, fill, pick};
 use rand::RngExt;
 
 type Frames = &'static [&'static str];
 
-/// What was made, sentences for it, the number.
+/// The kind that was generated, sentences for it, and the number.
 pub fn identity(random: &mut Random) -> (&'static str, Frames, String) {
     const ALONE: Frames = &["Her number is {}.", "{}", "ID: {}", "({}), born in Rome", "national id {}"];
     let day = format!("{:02}", random.random_range(1..29));
@@ -44,7 +44,7 @@ pub fn identity(random: &mut Random) -> (&'static str, Frames, String) {
         }
         4 => {
             let body = loop {
-                // One digit twice or three times, the others once at most.
+                // One digit occurs twice or three times, the others at most once.
                 let body = fill(random, "¹#########");
                 let counts: Vec<usize> = ('0'..='9').map(|digit| body.matches(digit).count()).collect();
                 if counts.iter().filter(|&&n| n > 1).count() == 1 && counts.iter().all(|&n| n < 4) {
@@ -52,7 +52,7 @@ pub fn identity(random: &mut Random) -> (&'static str, Frames, String) {
                 }
             };
             let number = complete(&body, |all| {
-                // ISO 7064, MOD 11,10, as the standard's recursion.
+                // ISO 7064 MOD 11,10, by the recursion of the standard.
                 let last = all.len() - 1;
                 let product = all[..last].iter().fold(10, |p, &d| {
                     let s = (p + d) % 10;
@@ -95,7 +95,7 @@ pub fn identity(random: &mut Random) -> (&'static str, Frames, String) {
         }
         8 => {
             let body = fill(random, &format!("######19{year}{month}{day}###"));
-            // The remainder of the number times two to its place, by 11.
+            // The sum of the digits times powers of two, modulo 11.
             let sum: u64 =
                 body.bytes().enumerate().map(|(at, b)| u64::from(b - b'0') * ((1u64 << (17 - at)) % 11)).sum();
             let check = (12 - sum % 11) % 11;
@@ -147,7 +147,7 @@ pub fn identity(random: &mut Random) -> (&'static str, Frames, String) {
     }
 }
 
-/// The body with the check digit that makes it right. Where none does, another body of the same beginning.
+/// Adds the check digit that makes the body valid. If no digit does, tries another body with the same beginning.
 fn complete(body: &str, fits: impl Fn(&[u32]) -> bool) -> String {
     let right = |body: &str| {
         (0..10)
@@ -157,7 +157,7 @@ fn complete(body: &str, fits: impl Fn(&[u32]) -> bool) -> String {
     right(body).unwrap_or_else(|| panic!("no check digit fits {body}"))
 }
 
-/// The check letter from the decree's two tables, written as pairs.
+/// The check letter from the two tables of the decree, written as pairs.
 fn fiscal_letter(body: &str) -> char {
     let odd = |c: char| {
         let table = "0=1 1=0 2=5 3=7 4=9 5=13 6=15 7=17 8=19 9=21 A=1 B=0 C=5 D=7 E=9 F=13 G=15 H=17 I=19 J=21 K=2 L=4 M=18 N=20 \

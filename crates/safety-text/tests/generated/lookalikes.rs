@@ -1,4 +1,4 @@
-//! Numbers and names that only look like personal data.
+//! Generates numbers and names that only look like personal data.
 
 use super::{Piece, Random, fill, pick, prose};
 use rand::RngExt;
@@ -81,7 +81,7 @@ const FORMS: &[&str] = &[
     "score 21-19, 19-21, 21-17",
     "coordinates 51.####, -0.####",
     "lat=37.#####&lon=-122.#####",
-    // Look like addresses and handles.
+    // Text that looks like addresses and user names.
     "@someone on a network",
     "lodash@4.17.21",
     "icon@2x.png",
@@ -92,7 +92,7 @@ const FORMS: &[&str] = &[
     "a@b",
     "foo @ bar.com",
     "x = a @ b.T",
-    // Keys that are none.
+    // Text that looks like keys.
     "AKIAIOSFODNN7EXAMPLE",
     "sk_live_xxxxxxxxxxxxxxxxxxxxxxxx",
     "hf_xxx",
@@ -101,7 +101,7 @@ const FORMS: &[&str] = &[
     "https://user:password@example.org/",
     "postgres://app:${PASSWORD}@db/app",
     "AC: 32 degrees; SK and CZ",
-    // Never issued, wrong form.
+    // Numbers that were never issued, or that have a wrong form.
     "000-##-####",
     "666-##-####",
     "###-00-####",
@@ -124,7 +124,7 @@ pub fn piece(random: &mut Random) -> Piece {
     Piece { before: text, data: None, after: String::new() }
 }
 
-/// A card number with one digit changed: Luhn fails.
+/// A card number with one digit changed, so the Luhn check fails.
 fn wrong_card(random: &mut Random) -> String {
     loop {
         let card = fill(random, "4###############");

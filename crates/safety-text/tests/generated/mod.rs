@@ -1,5 +1,5 @@
-//! Documents with marked personal data, and with numbers that only look like it. Values are made from the numbering plans
-//! and standards, forward: a check digit is computed here by division or by trying all, never by the filter's own code.
+//! Generates documents with marked personal data and with numbers that only look like it. Values follow the numbering plans and
+//! standards. Check digits are computed here by division or by trying all values, never with the filter's own code.
 
 mod entities;
 mod identity;
@@ -17,7 +17,7 @@ pub struct Entity {
     pub start: usize,
     pub end: usize,
     pub kind: &'static str,
-    /// What was made, such as `de-bare`, for the report.
+    /// Name of the generated form, such as `de-bare`, for the report.
     pub made: &'static str,
 }
 
@@ -26,10 +26,10 @@ pub struct Document {
     pub entities: Vec<Entity>,
 }
 
-/// One piece of a document: text, with its data in it where it has any.
+/// A piece of a document: text, with personal data in it if there is any.
 pub struct Piece {
     pub before: String,
-    /// The data: its kind, what was made, its text.
+    /// The data: its kind, the generated form, and its text.
     pub data: Option<(&'static str, &'static str, String)>,
     pub after: String,
 }
@@ -64,7 +64,8 @@ pub fn pick<'a, T: ?Sized>(random: &mut Random, all: &[&'a T]) -> &'a T {
     all[random.random_range(0..all.len())]
 }
 
-/// Fills a form: `#` any digit, `¹` 1 to 9, `²` 2 to 9, `§` a capital letter, `¤` a hexadecimal digit; all else stays.
+/// Fills a form: `#` is any digit, `¹` 1 to 9, `²` 2 to 9, `§` a capital letter, `¤` a hexadecimal digit; other characters
+/// stay.
 pub fn fill(random: &mut Random, form: &str) -> String {
     form.chars()
         .map(|c| match c {

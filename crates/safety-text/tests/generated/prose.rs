@@ -1,4 +1,4 @@
-//! Sentences without any data, in several scripts.
+//! Sentences without personal data, in several scripts.
 
 use super::{Random, pick};
 use rand::RngExt;
