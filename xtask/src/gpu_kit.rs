@@ -1,4 +1,4 @@
-//! `cargo xtask gpu-kit`: one archive that proves herd on a machine with a GPU and PyTorch, and without Rust.
+//! `cargo xtask gpu-kit`: makes an archive that tests herd on a machine with a GPU and PyTorch, but without Rust.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 
 use crate::project;
 
-/// The archive may have so many bytes.
+/// Maximal size of the archive in bytes.
 const LIMIT: u64 = 60_000_000;
 
 /// The models of the kit: name, width, layers.
@@ -51,7 +51,7 @@ pub fn make() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Copies a folder without what Python leaves in it.
+/// Copies a folder without the files that Python generates.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
@@ -75,7 +75,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    /// Reads every script, and has the kit join a table of two rows; PyTorch is not needed for that.
+    /// Parses every script, and lets the kit join a table of two rows, which needs no PyTorch.
     #[test]
     fn the_kits_scripts_are_read_and_join_a_table() {
         let program = "import ast, pathlib, sys\n\

@@ -133,7 +133,7 @@ const CUDA_LIBRARIES: [&str; 4] =
     ["libtorch_cuda.so", "libc10_cuda.so", "libtorch_cuda_linalg.so", "libtorch_nvshmem.so"];
 const CPU_LIBRARIES: [&str; 3] = ["libtorch_cpu.so", "libc10.so", "libgomp.so.1"];
 
-/// Installs libtorch, or checks the one that the user's `LIBTORCH` names. It is idempotent: each wheel is recorded in
+/// Installs libtorch, or checks the installation that the user's `LIBTORCH` names. It is idempotent: each wheel is recorded in
 /// `.libtorch/placed` after it is unpacked, so an interrupted run continues there.
 pub fn set_up(cuda: bool) -> anyhow::Result<()> {
     let home = project::root().join(".libtorch");
@@ -186,8 +186,8 @@ pub fn set_up(cuda: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Installs NVRTC alone in the cache folder (`nvrtc/VERSION`), where the tests that compile kernels for a GPU find it. No GPU is
-/// needed. Two of the wheel's libraries are kept, 114 MB.
+/// Installs only NVRTC, into the cache folder (`nvrtc/VERSION`), where the tests that compile GPU kernels find it. Needs no
+/// GPU. Keeps two of the wheel's libraries, 114 MB.
 pub fn set_up_nvrtc() -> anyhow::Result<()> {
     let wheel =
         CUDA_NEEDS.iter().find(|wheel| wheel.name == "nvidia-cuda-nvrtc").context("no wheel of NVRTC is pinned")?;
@@ -196,7 +196,7 @@ pub fn set_up_nvrtc() -> anyhow::Result<()> {
         return Ok(());
     }
     let home = pinned::cache_dir()?.join("nvrtc").join(wheel.version);
-    // Written last.
+    // Written last, so that an interrupted installation is not taken as complete.
     let placed = home.join("placed");
     if fs::read_to_string(&placed).is_ok_and(|digest| digest == wheel.sha256) {
         println!("NVRTC {} is in place ({})", wheel.version, home.display());
@@ -216,8 +216,8 @@ pub fn set_up_nvrtc() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The destination of a file of a wheel, if it has one. `part` says whether the CPU's or CUDA's share of the wheel is
-/// being installed.
+/// The destination of a file of a wheel; `None` if the file is not installed. `part` selects the CPU or the CUDA part of the
+/// wheel.
 fn destination(home: &Path, name: &str, part: &str) -> Option<PathBuf> {
     let keep = |folder: &str| Some(home.join(folder));
     if let Some(library) = name.strip_prefix("torch/lib/") {
