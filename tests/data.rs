@@ -1,4 +1,4 @@
-//! Runs `herd data` and the parts of `herd eval` that need no model, as users do.
+//! Runs `herd data`, and the parts of `herd eval` that need no model, as users do.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -49,11 +49,11 @@ fn a_folder_is_made_from_a_file_of_keys_and_made_again() {
     assert!(!folder.path().join("made").exists(), "a dry run left a folder");
     let text = said(&make(&["--heldout", "2"]));
     assert!(text.contains("train.jsonl: 9 problems, 5 arithmetic, 4 words"), "{text}");
-    // A changed course is refused; the same command does nothing.
+    // A change that affects the course is refused; the same command does nothing.
     let text = said(&make(&["--heldout", "2", "--seed", "4"]));
     assert!(text.contains("seed: 0 before, 4 now"), "{text}");
     assert!(said(&make(&["--heldout", "2"])).contains("is finished already"));
-    // Again, into a folder beside it.
+    // Repeats the run into a folder beside it.
     let text = said(&herd(&["again", &at("made")]));
     assert!(text.contains("3 files in ") && text.contains("made-again: the same bytes"), "{text}");
     assert_eq!(fs::read(at("made/train.jsonl")).unwrap(), fs::read(at("made-again/train.jsonl")).unwrap());

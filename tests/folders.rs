@@ -1,4 +1,4 @@
-//! Model folders and prompts as users have them, through the binary, on a small new model.
+//! Model folders and prompts in the forms that users have, tested through the binary with a small new model.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 struct Place(tempfile::TempDir);
 
 impl Place {
-    /// With a fresh model in `tiny`.
+    /// Creates a new model in `tiny`.
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         place.succeed("model new --output tiny --hidden 16 --layers 1 --context 256");
@@ -49,7 +49,7 @@ impl Place {
         self.read(name).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Changes a JSON file.
+    /// Changes a JSON file with `change`.
     fn change(&self, name: &str, change: impl FnOnce(&mut Value)) {
         let mut value: Value = serde_json::from_str(&self.read(name)).unwrap();
         change(&mut value);
@@ -77,7 +77,7 @@ fn tools_of_a_prompt_reach_the_template_or_are_refused() {
     place.succeed(&format!("{GENERATE} --output a.jsonl"));
     let answers = place.records("a.jsonl");
     assert_ne!(answers[0]["logprob"], answers[1]["logprob"]);
-    // Further files of the folder are copied.
+    // Other files of the folder are copied.
     for words in ["model export tiny --output copy", "model import tiny --output copy2"] {
         place.succeed(words);
     }
@@ -99,7 +99,7 @@ fn an_id_names_one_prompt_and_a_missing_one_is_filled_in() {
     assert_eq!(ids, [json!("prompts.jsonl:1"), json!("prompts.jsonl:2")]);
 }
 
-/// The type of each tensor.
+/// The type of each tensor of a model, by name.
 fn types(folder: &Path) -> Vec<(String, String)> {
     let checkpoint = weights::Checkpoint::open(folder).unwrap();
     let one = |name: &str| (name.to_owned(), format!("{:?}", checkpoint.tensor(name).unwrap().dtype));
@@ -110,7 +110,7 @@ fn types(folder: &Path) -> Vec<(String, String)> {
 fn an_export_keeps_the_types_of_all_tensors() {
     let place = Place::new();
     place.succeed("model export tiny --output narrow --dtype bf16");
-    // Norms in float32, as mixed checkpoints have them.
+    // Norms in float32, as in mixed-precision checkpoints.
     let (narrow, wide) = (place.path("narrow"), place.path("tiny"));
     let mixed = place.path("mixed");
     fs::create_dir(&mixed).unwrap();
@@ -141,7 +141,7 @@ fn folders_that_cannot_be_used_are_named_as_what_they_are() {
     let generate = |model: &str| place.refuse(&format!("{} --output a.jsonl", GENERATE.replace("tiny", model)));
     let error = generate("../nowhere/tiny");
     assert!(error.contains("no model at ../nowhere/tiny: there is no such folder"), "{error}");
-    // A padding token that the tokenizer does not know is never needed.
+    // A padding token that is unknown to the tokenizer does no harm, because none is needed.
     place.change("tiny/tokenizer_config.json", |config| config["pad_token"] = json!("<|pad|>"));
     place.succeed(&format!("{GENERATE} --output a.jsonl"));
     let config = place.read("tiny/config.json");
@@ -159,7 +159,7 @@ fn folders_that_cannot_be_used_are_named_as_what_they_are() {
 fn herd_again_repeats_runs_that_sample() {
     let place = Place::new();
     place.succeed("data make --topics words --difficulties easy --train 2 --heldout 2 --seed 1 --output d");
-    // The keys of the device and its threads are in a file as the other flags are.
+    // Device and threads are keys of the configuration file, like the other flags.
     let common = "model = \"tiny\"\nmax_new_tokens = 4\nthreads = 1\ndevice = \"cpu\"\n";
     place.write("eval.toml", &format!("{common}tasks = [\"problems\"]\nproblems = \"d/heldout.jsonl\"\n"));
     place.succeed("eval --config eval.toml --output evaluated");

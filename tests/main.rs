@@ -1,5 +1,5 @@
-//! Tests that cross stages, through the `herd` binary, as users run it. This is a target of the package `herd`
-//! (`herd/Cargo.toml`), since Cargo tells only a package's own tests where its binary is.
+//! Cross-stage tests through the `herd` binary, as users run it. They are a target of the package `herd` (`herd/Cargo.toml`),
+//! because Cargo gives the path of a binary only to tests of the same package.
 
 #![allow(clippy::unwrap_used)]
 

@@ -77,7 +77,7 @@ fn kill(output: &Path, stage: &str, wait: Duration, only_the_stage: bool) -> Str
     said(&output)
 }
 
-/// The only test in every run that takes every stage on the output of the one before it.
+/// The only test in every run that runs every stage on the output of the stage before it.
 #[test]
 fn the_quick_round_runs_through_and_is_not_run_twice() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Runs every command of `docs/own-data.md`, in order, in an empty folder, on a tiny model in place of the real one.
+//! Runs every command of `docs/own-data.md`, in order, in an empty folder, with a tiny model in place of the real one.
 
 use std::fs;
 use std::path::Path;
@@ -35,6 +35,6 @@ fn the_tutorial_runs_as_it_is_written() {
         assert!(dir.path().join(file).exists(), "{file} is missing");
     }
     assert!(said.contains("gained/lost"), "{said}");
-    // Only two pairs and four conversations, but they were trained on.
+    // Only two pairs and four conversations, but training ran on them.
     assert!(said.contains("runs/preferred"), "{said}");
 }
