@@ -41,6 +41,7 @@
 
 pub mod cli;
 pub mod config;
+mod facts;
 mod flags;
 mod folder;
 pub mod inputs;
@@ -54,6 +55,7 @@ mod signals;
 
 pub use cli::{Frame, expand, from_flags};
 pub use config::{Class, Origin, Resolved, given, resolve, show_defaults};
+pub use facts::Facts;
 pub use flags::Flags;
 pub use folder::RunFolder;
 pub use inputs::{Input, model_folder};
@@ -62,5 +64,5 @@ pub use plot::Curve;
 pub use progress::Progress;
 pub use record::{Change, Hardware, Output, RECORD, Record, Resumed, SCHEMA, Stage, Versions};
 pub use replace::{fill_folder, recover, replace_folder};
-pub use session::{Begun, CONFIG, Facts, Session};
+pub use session::{Begun, CONFIG, Session};
 pub use signals::Signals;

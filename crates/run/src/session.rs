@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::config::{Class, Resolved, object};
+use crate::facts::Facts;
 use crate::folder::RunFolder;
-use crate::inputs::Input;
-use crate::record::{Change, Hardware, Record, Resumed, SCHEMA, Stage, Versions, outputs};
+use crate::record::{Change, Record, Resumed, SCHEMA, Stage, Versions, outputs};
 
 /// The file with the resolved configuration in a run folder.
 pub const CONFIG: &str = "config.toml";
@@ -21,34 +21,6 @@ pub const CONFIG: &str = "config.toml";
 /// Files of folders from versions before schema 1, which had no `run.json` yet or never had one.
 const BEFORE_SCHEMA: [&str; 6] =
     ["checkpoints", "metrics.jsonl", "turns.journal", "fingerprint", "made.json", "average.json"];
-
-/// The facts that a command knows before it starts.
-pub struct Facts<'a> {
-    /// The command without `herd`, such as `sft` or `rejection-sampling run`.
-    pub stage: &'a str,
-    /// The class of each key.
-    pub class: fn(&str) -> Class,
-    /// The seed of all random choices.
-    pub seed: Option<u64>,
-    /// The inputs of the run.
-    pub inputs: Vec<Input>,
-    /// The machine.
-    pub hardware: Hardware,
-    /// The version of libtorch, for stages that use it.
-    pub libtorch: Option<&'a str>,
-    /// The reasons why a repetition may give other bytes, one sentence each (an endpoint, for example).
-    pub notes: Vec<String>,
-}
-
-impl<'a> Facts<'a> {
-    /// The facts of a command without random choices, inputs and libtorch, on this machine. Others follow by
-    /// `Facts { inputs, ..Facts::new(stage, class) }`.
-    #[must_use]
-    pub fn new(stage: &'a str, class: fn(&str) -> Class) -> Self {
-        let (inputs, notes) = (Vec::new(), Vec::new());
-        Self { stage, class, seed: None, inputs, hardware: Hardware::here(), libtorch: None, notes }
-    }
-}
 
 /// The state of a folder, as a command finds it.
 pub enum Begun {
@@ -434,6 +406,7 @@ fn list(changes: &[Change]) -> String {
 mod tests {
     use super::*;
     use crate::config::resolve;
+    use crate::{Hardware, Input};
     use serde::Deserialize;
     use serde_json::json;
 
