@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::config::{Class, Resolved, object};
 use crate::facts::Facts;
 use crate::folder::RunFolder;
+use crate::inputs::Input;
 use crate::record::{Change, Record, Resumed, SCHEMA, Stage, Versions, outputs};
 
 /// The file with the resolved configuration in a run folder.
@@ -406,7 +407,7 @@ fn list(changes: &[Change]) -> String {
 mod tests {
     use super::*;
     use crate::config::resolve;
-    use crate::{Hardware, Input};
+    use crate::record::Hardware;
     use serde::Deserialize;
     use serde_json::json;
 

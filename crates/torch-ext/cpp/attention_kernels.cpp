@@ -2,61 +2,17 @@
 
 #include "attention_kernels.h"
 #include "softmax.h"
+#include "wide_products.h"
 
 #define TABLE JOIN(attention_, LEVEL)
 
 namespace herd {
 namespace {
 
-// M rows and one panel: `k` terms, one after the other.
-template <int M, bool ADD>
-__attribute__((noinline)) void tile(const float *x, int64_t row, int64_t column, const float *w, int64_t step, int64_t k,
-                                    float *out, int64_t ldo) {
-  vec acc[M][PARTS];
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m)
-#pragma GCC unroll 4
-    for (int c = 0; c < PARTS; ++c)
-      acc[m][c] = ADD ? load(out + m * ldo + c * LANES) : vec{};
-  for (int64_t i = 0; i < k; ++i) {
-    vec right[PARTS];
-#pragma GCC unroll 4
-    for (int c = 0; c < PARTS; ++c)
-      right[c] = load(w + i * step + c * LANES);
-    const float *left = x + i * column;
-#pragma GCC unroll 16
-    for (int m = 0; m < M; ++m) {
-      const vec value = left[m * row] - vec{};
-#pragma GCC unroll 4
-      for (int c = 0; c < PARTS; ++c)
-        acc[m][c] += value * right[c];
-    }
-  }
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m)
-#pragma GCC unroll 4
-    for (int c = 0; c < PARTS; ++c)
-      store(out + m * ldo + c * LANES, acc[m][c]);
-}
-
-using Tile = void (*)(const float *, int64_t, int64_t, const float *, int64_t, int64_t, float *, int64_t);
-
-// The tile of M or fewer rows.
-template <int M, bool ADD> INLINE Tile tile_of(int64_t rows) {
-  if constexpr (M > 1)
-    return rows == M ? tile<M, ADD> : tile_of<M - 1, ADD>(rows);
-  else
-    return tile<1, ADD>;
-}
-
 void product(const float *x, int64_t row, int64_t column, int64_t rows, const float *w, int64_t panel, int64_t step,
              int64_t panels, int64_t k, float *out, int64_t ldo, bool add) {
   for (int64_t p = 0; p < panels; ++p)
-    for (int64_t r = 0; r < rows; r += MOST_ROWS) {
-      const int64_t some = rows - r < MOST_ROWS ? rows - r : MOST_ROWS;
-      const Tile tile = add ? tile_of<MOST_ROWS, true>(some) : tile_of<MOST_ROWS, false>(some);
-      tile(x + r * row, row, column, w + p * panel, step, k, out + r * ldo + p * BLOCK, ldo);
-    }
+    wide_panel(x, row, column, rows, w + p * panel, step, k, out + p * BLOCK, ldo, add);
 }
 
 void softmax(float *scores, int64_t lds, int64_t rows, int64_t count, const int32_t *first, const int32_t *last,

@@ -2,6 +2,7 @@
 
 #include "decoder_kernels.h"
 #include "softmax.h"
+#include "wide_products.h"
 
 #define TABLE JOIN(kernels_, LEVEL)
 
@@ -87,10 +88,48 @@ template <int M, int NB, typename T> INLINE Tile<T> tile_of(int64_t rows) {
     return tile<1, NB, T>;
 }
 
+// Rows from which both factors of a product in bfloat16 are widened first; never where the processor multiplies bfloat16.
+#if defined(__AVX512BF16__)
+constexpr int64_t MANY_ROWS = INT64_MAX;
+#else
+constexpr int64_t MANY_ROWS = 24;
+#endif
+// Rows, terms and blocks of columns that are widened together: rows and sums stay in the second cache, a block in the first.
+constexpr int64_t WIDE_ROWS = 96, WIDE_TERMS = 256, WIDE_BLOCKS = 8, WIDE_LDX = WIDE_TERMS + BLOCK;
+
+// `products` of many rows in bfloat16.
+template <typename Put>
+INLINE void wide_products(const bf16 *x, int64_t ldx, int64_t rows, const bf16 *w, int64_t k, int64_t begin, int64_t end,
+                          const Put &put) {
+  constexpr int64_t lds = WIDE_BLOCKS * BLOCK;
+  float left[WIDE_ROWS * WIDE_LDX], right[WIDE_TERMS * BLOCK], sums[WIDE_ROWS * lds];
+  for (int64_t row = 0; row < rows; row += WIDE_ROWS) {
+    const int64_t some = rows - row < WIDE_ROWS ? rows - row : WIDE_ROWS;
+    for (int64_t b = begin; b < end; b += WIDE_BLOCKS) {
+      const int64_t blocks = end - b < WIDE_BLOCKS ? end - b : WIDE_BLOCKS;
+      for (int64_t i = 0; i < k; i += WIDE_TERMS) {
+        const int64_t terms = k - i < WIDE_TERMS ? k - i : WIDE_TERMS;
+        widen_rows(x + row * ldx + i, ldx, some, terms, left, WIDE_LDX);
+        for (int64_t j = 0; j < blocks; ++j) {
+          widen_panel(w + (b + j) * k * BLOCK + i * BLOCK, terms, right);
+          wide_panel(left, WIDE_LDX, 1, some, right, BLOCK, terms, sums + j * BLOCK, lds, i > 0);
+        }
+      }
+      for (int64_t j = 0; j < blocks; ++j)
+        for (int64_t m = 0; m < some; ++m)
+          for (int64_t c = 0; c < BLOCK; c += LANES)
+            put(row + m, (b + j) * BLOCK + c, load(sums + m * lds + j * BLOCK + c));
+    }
+  }
+}
+
 // The columns of blocks [begin, end): calls put(row, column, sums of the register of columns that begins there).
 template <typename T, typename Put>
 INLINE void products(const T *x, int64_t ldx, int64_t rows, const T *w, int64_t k, int64_t begin, int64_t end,
                      const Put &put) {
+  if constexpr (sizeof(T) == sizeof(bf16))
+    if (rows >= MANY_ROWS)
+      return wide_products(x, ldx, rows, w, k, begin, end, put);
   constexpr int four = LANES == 16 ? 4 : 1, two = LANES == 16 ? 8 : 2;
   const int64_t block = k * BLOCK;
   float sums[16 * BLOCK];
@@ -147,18 +186,16 @@ void gated(const T *x, int64_t ldx, int64_t rows, const Matrix<T> &w, int64_t be
   float gates[most * BLOCK];
   for (int64_t start = 0; start < rows; start += most) {
     const int64_t some = rows - start < most ? rows - start : most;
-    for (int64_t j = begin; j < end; ++j) {
-      const T *from = x + start * ldx;
-      const int64_t of_gate = 2 * j * BLOCK, of_up = of_gate + BLOCK;
-      products(from, ldx, some, w.blocks, w.k, 2 * j, 2 * j + 1, [&](int64_t row, int64_t column, vec sum) {
-        const vec gate = rounded<T>(with_bias(w, column, sum));
-        store(gates + row * BLOCK + column - of_gate, rounded<T>(gate / (1.0f + exponential(-gate))));
-      });
-      products(from, ldx, some, w.blocks, w.k, 2 * j + 1, 2 * j + 2, [&](int64_t row, int64_t column, vec sum) {
-        const vec gate = load(gates + row * BLOCK + column - of_up);
-        store(out + (start + row) * ldo + j * BLOCK + column - of_up, gate * rounded<T>(with_bias(w, column, sum)));
-      });
-    }
+    // The products of a row come in the order of their blocks, so that a gate stands here until its `up` comes.
+    products(x + start * ldx, ldx, some, w.blocks, w.k, 2 * begin, 2 * end, [&](int64_t row, int64_t column, vec sum) {
+      const int64_t block = column / BLOCK, place = column % BLOCK;
+      float *gate = gates + row * BLOCK + place;
+      const vec value = rounded<T>(with_bias(w, column, sum));
+      if (block % 2 == 0)
+        store(gate, rounded<T>(value / (1.0f + exponential(-value))));
+      else
+        store(out + (start + row) * ldo + block / 2 * BLOCK + place, load(gate) * value);
+    });
   }
 }
 
@@ -187,11 +224,26 @@ void rotate(T *x, int64_t heads, int64_t half, const float *cosine, const float 
   }
 }
 
-template <typename T>
-void scores(const T *x, int64_t rows, const T *const *keys, int64_t pages, int64_t k, float *out, int64_t lds) {
+void scores(const float *x, int64_t rows, const float *const *keys, int64_t pages, int64_t k, float *out, int64_t lds) {
   for (int64_t page = 0; page < pages; ++page)
-    products(x, k, rows, keys[page], k, 0, 1,
-             [&](int64_t row, int64_t column, vec sum) { store(out + row * lds + page * BLOCK + column, sum); });
+    wide_panel(x, k, 1, rows, keys[page], BLOCK, k, out + page * BLOCK, lds, false);
+}
+void scores(const bf16 *x, int64_t rows, const bf16 *const *keys, int64_t pages, int64_t k, float *out, int64_t lds) {
+  if (rows < MANY_ROWS || k > WIDE_TERMS) {
+    for (int64_t page = 0; page < pages; ++page)
+      products(x, k, rows, keys[page], k, 0, 1,
+               [&](int64_t row, int64_t column, vec sum) { store(out + row * lds + page * BLOCK + column, sum); });
+    return;
+  }
+  float left[WIDE_ROWS * WIDE_LDX], right[WIDE_TERMS * BLOCK];
+  for (int64_t row = 0; row < rows; row += WIDE_ROWS) {
+    const int64_t some = rows - row < WIDE_ROWS ? rows - row : WIDE_ROWS;
+    widen_rows(x + row * k, k, some, k, left, k + BLOCK);
+    for (int64_t page = 0; page < pages; ++page) {
+      widen_panel(keys[page], k, right);
+      wide_panel(left, k + BLOCK, 1, some, right, BLOCK, k, out + row * lds + page * BLOCK, lds, false);
+    }
+  }
 }
 
 void softmax(float *scores, int64_t lds, int64_t rows, int64_t count, float scale, const int64_t *first,
@@ -307,9 +359,27 @@ __attribute__((noinline)) void weigh_pages(const float *weights, int64_t ldw, co
       store(out + m * width + d * LANES, acc[m][d]);
 }
 
+// `weigh` of many rows in bfloat16: as many pages as the first cache holds are widened together.
+void wide_weigh(const float *weights, int64_t ldw, int64_t rows, const bf16 *const *values, int64_t tokens, int64_t width,
+                float *out) {
+  constexpr int64_t most = 8192;
+  float wide[most];
+  const int64_t pages = most / (BLOCK * width) * BLOCK;
+  for (int64_t start = 0; start < tokens; start += pages) {
+    const int64_t some = tokens - start < pages ? tokens - start : pages;
+    for (int64_t t = 0; t < some; t += BLOCK)
+      widen_rows(values[(start + t) / BLOCK], width, some - t < BLOCK ? some - t : BLOCK, width, wide + t * width, width);
+    for (int64_t d = 0; d < width; d += BLOCK)
+      wide_panel(weights + start, ldw, 1, rows, wide + d, width, some, out + d, width, true);
+  }
+}
+
 template <typename T>
 void weigh(const float *weights, int64_t ldw, int64_t rows, const T *const *values, int64_t tokens, int64_t width,
            float *out) {
+  if constexpr (sizeof(T) == sizeof(bf16))
+    if (rows >= MANY_ROWS && width <= 512)
+      return wide_weigh(weights, ldw, rows, values, tokens, width, out);
   int64_t row = 0;
   for (; rows - row >= WEIGHING; row += WEIGHING)
     for (int64_t d = 0; d < width;) {
@@ -345,7 +415,7 @@ void pack(const bf16 *w, int64_t n, int64_t k, int64_t block, bf16 *out) {
 
 template <typename T> constexpr KernelsOf<T> table() {
   return {pack,      linear<T>, linear_add<T>, linear_wide<T>, gated<T>, rms_norm<T>,
-          rotate<T>, scores<T>, softmax,       join,           weigh<T>,    finish<T>};
+          rotate<T>, scores,    softmax,       join,           weigh<T>,    finish<T>};
 }
 
 } // namespace
