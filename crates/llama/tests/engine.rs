@@ -118,12 +118,10 @@ fn every_level_of_the_instruction_set_computes_the_same() {
         let output = command.output().unwrap();
         (output.status.success(), [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat())
     };
-    for level in ["base", "v3", "v4", "v4_bf16"] {
+    // The tests beside this one run at the processor's own level.
+    for level in ["base", "v3", "v4", "v4_bf16"].into_iter().take_while(|level| *level != Decoder::level()) {
         let (success, said) = run(level);
         assert!(success && said.contains("2 passed"), "{level}: {said}");
-        if level == Decoder::level() {
-            break;
-        }
     }
     let (success, said) = run("v5");
     assert!(!success && said.contains("HERD_KERNELS is v5"), "{said}");
