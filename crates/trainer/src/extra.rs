@@ -14,6 +14,9 @@ pub struct Extra {
     pub config: Map<String, Value>,
     /// Whether the tensors replace the language model's output head, which is then neither trained nor saved.
     pub replaces_head: bool,
+    /// Only these tensors are trained; the language model stays as it is, and the stage writes the result
+    /// ([`Objective::save`](crate::Objective::save)).
+    pub frozen: bool,
     /// PEFT's `task_type` for adapters; `None` means `CAUSAL_LM`.
     pub task_type: Option<String>,
 }

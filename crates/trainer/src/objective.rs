@@ -1,7 +1,9 @@
 //! The interface between a stage and the training loop, and the forward and backward pass of one micro-batch.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use anyhow::bail;
 use distributed::World;
 use llama::attention::Layout;
 use llama::{Llama, Operators, Pass, Recompute};
@@ -216,6 +218,32 @@ pub trait Objective {
         Ok(embedded)
     }
 
+    /// The final hidden states `[rows, seq, width]` of a batch from its embeddings at `positions`, `[rows, seq]` int64: the
+    /// model's own pass, unless a stage has layers between those of the model. A stage that has computes them here, and is
+    /// trained without `recompute`, which runs the model's layers alone.
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    fn hidden_states(
+        &self,
+        model: &Llama,
+        embedded: Tensor,
+        (positions, layout): (&Tensor, &mut Layout),
+        pass: Pass,
+        _batch: &Self::Batch,
+    ) -> anyhow::Result<Tensor> {
+        Ok(model.hidden_states_of(embedded, positions, layout, pass)?)
+    }
+
+    /// Writes the result into the new folder `target`, from the trained float32 weights, where [`Extra::frozen`] leaves the
+    /// language model as it is.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    fn save(&self, _target: &Path, _weights: &[(String, Tensor)]) -> anyhow::Result<()> {
+        bail!("this stage leaves the language model as it is, and writes no result of its own")
+    }
+
     /// The loss on held-out data, or `None` if there is no held-out data; see [`evaluate`]. All processes of `world` call it,
     /// and all get the result.
     ///
@@ -235,7 +263,8 @@ pub fn forward<O: Objective>(objective: &O, model: &Llama, batch: &O::Batch) -> 
     catch(|| {
         let Input { input_ids, mut layout } = objective.input(batch);
         let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
-        let hidden = model.hidden_states(input_ids, &positions, &mut layout, Pass::fused())?;
+        let embedded = model.embed(input_ids)?;
+        let hidden = objective.hidden_states(model, embedded, (&positions, &mut layout), Pass::fused(), batch)?;
         let Loss { sum, metrics } = objective.loss(&hidden, model.head(), batch)?;
         Ok((f64::try_from(sum)?, metrics))
     })
@@ -297,7 +326,7 @@ pub fn forward_backward<O: Objective>(
             Recompute::forward_first(recompute, model, embedded, &positions, &mut layout, pass)?
                 .backward(&mut layout, loss)?
         } else {
-            let mean = loss(&model.hidden_states_of(embedded, &positions, &mut layout, pass)?)?;
+            let mean = loss(&objective.hidden_states(model, embedded, (&positions, &mut layout), pass, batch)?)?;
             mean.backward();
             mean
         };

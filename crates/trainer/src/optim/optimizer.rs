@@ -36,6 +36,8 @@ struct Parameter {
     name: String,
     /// The tensor that the model computes with: a leaf that requires gradients.
     compute: Tensor,
+    /// What the learning rate is multiplied by.
+    rate: f64,
     /// Whether the compute tensor has a narrower type than float32.
     narrow: bool,
     /// Sum of the gradients of the micro-batches in float32; `None` before the first.
@@ -57,7 +59,7 @@ impl Parameter {
         let compute = compute.set_requires_grad(true);
         let narrow = compute.kind() != Kind::Float;
         if !own {
-            return Ok(Self { name, narrow, gathered: None, compute, state: None });
+            return Ok(Self { name, rate: 1.0, narrow, gathered: None, compute, state: None });
         }
         let master = match exact {
             Some(exact) if narrow => exact.to_device(compute.device()).to_kind(Kind::Float),
@@ -70,7 +72,7 @@ impl Parameter {
         }
         let zeros = || master.zeros_like();
         let state = State { exp_avg: zeros(), exp_avg_sq: zeros(), master };
-        Ok(Self { name, narrow, gathered: None, compute, state: Some(state) })
+        Ok(Self { name, rate: 1.0, narrow, gathered: None, compute, state: Some(state) })
     }
 
     fn decays(&self) -> bool {
@@ -192,6 +194,15 @@ impl Optimizer {
         let parameters = parameters
             .with_context(|| format!("the optimizer's state of {weights} trained weights, {gigabytes:.1} GB"))?;
         Ok(Self { parameters, layouts, settings, schedule, step: 0 })
+    }
+
+    /// Multiplies the learning rate of weights whose names contain a text by a factor; the first text that a name contains
+    /// counts.
+    pub fn set_rates(&mut self, rates: &[(String, f64)]) {
+        for parameter in &mut self.parameters {
+            let found = rates.iter().find(|(text, _)| parameter.name.contains(text.as_str()));
+            parameter.rate = found.map_or(1.0, |(_, factor)| *factor);
+        }
     }
 
     /// Number of steps taken.
@@ -405,8 +416,15 @@ impl Optimizer {
         let kept = |p: &Parameter| Some(p.state.as_ref()?.master.copy());
         let still: Vec<Option<Tensor>> =
             if learning_rate == 0.0 { self.parameters.iter().map(kept).collect() } else { Vec::new() };
-        for decays in [true, false] {
-            let group = self.parameters.iter().filter(|p| p.decays() == decays);
+        let mut groups: Vec<(bool, f64)> = Vec::new();
+        for group in [true, false].into_iter().flat_map(|decays| self.parameters.iter().map(move |p| (decays, p.rate)))
+        {
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+        for (decays, rate) in groups {
+            let group = self.parameters.iter().filter(|p| p.decays() == decays && p.rate == rate);
             let group: Vec<(&State, &Tensor)> =
                 group.filter_map(|p| Some((p.state.as_ref()?, p.gathered.as_ref()?))).collect();
             let weight_decay = if decays || s.decay_norms_and_biases { s.weight_decay } else { 0.0 };
@@ -416,7 +434,7 @@ impl Optimizer {
                 &group.iter().map(|(state, _)| &state.exp_avg).collect::<Vec<_>>(),
                 &group.iter().map(|(state, _)| &state.exp_avg_sq).collect::<Vec<_>>(),
                 self.step,
-                &AdamW { lr: learning_rate, beta1: s.beta1, beta2: s.beta2, eps: s.eps, weight_decay },
+                &AdamW { lr: learning_rate * rate, beta1: s.beta1, beta2: s.beta2, eps: s.eps, weight_decay },
             )?;
         }
         for (parameter, still) in self.parameters.iter_mut().zip(&still) {

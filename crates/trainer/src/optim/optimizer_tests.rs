@@ -107,3 +107,16 @@ fn a_gradient_that_is_not_finite_or_missing_changes_nothing() {
     assert_eq!(error, "the gradient of matrix is not finite");
     assert_eq!((first(&optimizer), optimizer.steps()), ([1.0, 1.0], 0));
 }
+
+#[test]
+fn a_rate_multiplies_the_step_of_the_weights_whose_names_contain_its_text() {
+    let mut optimizer = optimizer();
+    optimizer.set_rates(&[("gai".to_owned(), 10.0), ("gain".to_owned(), 3.0)]);
+    backward(&mut optimizer, 1.0);
+    let report = optimizer.step().unwrap();
+    let [matrix, gain] = first(&optimizer);
+    // The first step of AdamW is the learning rate, whatever the gradient; the matrix decays as well.
+    assert!((matrix - (1.0 - 0.1 * 0.5 - 0.1)).abs() < 1e-6, "{matrix}");
+    assert!(gain.abs() < 1e-6, "{gain}");
+    assert_eq!(report.learning_rate, 0.1);
+}

@@ -53,11 +53,15 @@ pub(super) fn trained_tensors(
     extra: &Extra,
     seed: u64,
 ) -> anyhow::Result<Named> {
+    ensure!(lora.is_none() || !extra.frozen, "this stage leaves the language model as it is: leave --lora-rank out");
     let own = |prefix: &str| {
         let named = |(name, tensor): &(String, Tensor)| (format!("{prefix}{name}"), tensor.shallow_clone());
         extra.tensors.iter().map(named).collect::<Named>()
     };
     let Some(lora) = lora else {
+        if extra.frozen {
+            return Ok(own(""));
+        }
         let mut named = extra.without_head(model.named_parameters());
         named.extend(own(""));
         return Ok(named);

@@ -267,7 +267,8 @@ fn run_in<C: StageConfig, O: Objective>(
     let lora = adapter::lora_config(training, &base, &extra);
     let named = adapter::trained_tensors(&mut model.model, lora.as_ref(), &extra, training.seed)?;
     let count: u64 = named.iter().map(|(_, tensor)| tensor.numel() as u64).sum();
-    let trained = if lora.is_some() { Trained::Adapter { weights: count } } else { Trained::Everything };
+    let is_partial = lora.is_some() || extra.frozen;
+    let trained = if is_partial { Trained::Adapter { weights: count } } else { Trained::Everything };
     let needs = Needs::new(training, prepared.objective.extent(), model.model.config(), (kind, device), trained);
     let run = part.folder();
     if world.is_first() && start.only_output {
@@ -297,7 +298,10 @@ fn run_in<C: StageConfig, O: Objective>(
     if !world.is_first() {
         return Ok(Ending::Helped);
     }
-    result.save(&weights)?;
+    match extra.frozen {
+        true => save::save_folder(&run.join("model"), |target| prepared.objective.save(target, &weights))?,
+        false => result.save(&weights)?,
+    }
     let steps = summary::steps(run)?;
     let summary = summary::text(run, &report, &steps);
     let page = run.join("report.html");
@@ -378,7 +382,8 @@ fn tried<C: StageConfig, O: Objective>(
     let lora = adapter::lora_config(training, base, &extra);
     let named = adapter::trained_tensors(&mut model.model, lora.as_ref(), &extra, training.seed)?;
     let weights: u64 = named.iter().map(|(_, tensor)| tensor.numel() as u64).sum();
-    let trained = if lora.is_some() { Trained::Adapter { weights } } else { Trained::Everything };
+    let is_partial = lora.is_some() || extra.frozen;
+    let trained = if is_partial { Trained::Adapter { weights } } else { Trained::Everything };
     let needs = Needs::new(training, prepared.objective.extent(), model.model.config(), compute, trained);
     show(resolved, &prepared, &model, &needs, weights, compute)?;
     Ok(Ending::DryRun)

@@ -28,6 +28,7 @@ impl Result<'_> {
     /// Writes the files that a checkpoint needs beside the weights to be a model or adapter folder.
     pub fn decorate(&self, target: &Path) -> anyhow::Result<()> {
         match self.lora {
+            None if self.extra.frozen => Ok(()),
             None => self.write_texts(target, Kind::Float),
             Some(lora) => write_adapter_config(lora, target),
         }
@@ -99,7 +100,7 @@ fn write_adapter_config(lora: &LoraConfig, target: &Path) -> anyhow::Result<()> 
 }
 
 /// Like [`run::replace_folder`]; the error states what to do.
-fn save_folder(target: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub(super) fn save_folder(target: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
     run::replace_folder(target, fill).with_context(|| {
         format!("cannot save {}; the checkpoints are whole: make room and run the same command again", target.display())
     })

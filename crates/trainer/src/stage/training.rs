@@ -420,6 +420,7 @@ impl Training {
                 },
             },
             spike_guard: None,
+            rates: Vec::new(),
             lora: None,
             reduce: self.reduce,
             fingerprint,

@@ -70,6 +70,8 @@ pub struct TrainSettings {
     pub average: AverageSettings,
     /// Criterion for skipping steps; `None` skips no step.
     pub spike_guard: Option<SpikeGuard>,
+    /// What the learning rate is multiplied by, for weights whose names contain these texts; the first that fits.
+    pub rates: Vec<(String, f64)>,
     /// Configuration of the trained low-rank updates; `None` in full fine-tuning.
     pub lora: Option<LoraConfig>,
     /// How the gradients of several processes are added up.
@@ -194,7 +196,8 @@ pub fn train<O: Objective>(
     world: &World,
 ) -> anyhow::Result<Outcome> {
     let TrainedWeights { named, exact } = weights;
-    let optimizer = Optimizer::shared(named, exact, settings.optimizer, settings.schedule.clone(), world)?;
+    let mut optimizer = Optimizer::shared(named, exact, settings.optimizer, settings.schedule.clone(), world)?;
+    optimizer.set_rates(&settings.rates);
     let average = catch(|| anyhow::Ok(Average::new(settings.average, &optimizer.masters())));
     let average = average.context("the average of the weights")?;
     let folder = run.join("checkpoints");
