@@ -40,6 +40,25 @@ pub(crate) fn linear<E>(
     Ok(Linear { weight, bias, lora: None })
 }
 
+/// What the outputs of attention and feed-forward are multiplied by.
+pub(crate) enum After {
+    Nothing,
+    /// tanh of a number each, `[1]`.
+    Gates([Tensor; 2]),
+    /// A number for each feature, `[width]` (LayerScale).
+    Scales([Tensor; 2]),
+}
+
+impl After {
+    fn apply(&self, y: Tensor, half: usize) -> Tensor {
+        match self {
+            Self::Nothing => y,
+            Self::Gates(gates) => gates[half].tanh() * y,
+            Self::Scales(scales) => y * &scales[half],
+        }
+    }
+}
+
 /// A layer.
 pub(crate) struct Block {
     /// Before the attention and before the feed-forward block.
@@ -48,18 +67,13 @@ pub(crate) struct Block {
     pub attention: [Linear; 4],
     /// Into the wide layer and out of it.
     pub feed_forward: [Linear; 2],
-    /// What the outputs of attention and feed-forward are multiplied by, after tanh: `[1]` each.
-    pub gates: Option<[Tensor; 2]>,
+    pub after: After,
     pub heads: i64,
 }
 
 impl Block {
     /// `[pictures, places, width]`, with a mask that is added to the attention's scores.
-    pub fn forward(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor, OpError> {
-        let gated = |y: Tensor, half: usize| match &self.gates {
-            Some(gates) => gates[half].tanh() * y,
-            None => y,
-        };
+    pub fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor, OpError> {
         let normal = self.norms[0].forward(x);
         let (pictures, places, width) = x.size3()?;
         let [q, k, v, o] = &self.attention;
@@ -68,11 +82,11 @@ impl Block {
             Ok::<_, OpError>(projected.view([pictures, places, self.heads, width / self.heads]).transpose(1, 2))
         };
         let (q, k, v) = (split(q)?, split(k)?, split(v)?);
-        let seen = Tensor::scaled_dot_product_attention(&q, &k, &v, Some(mask), 0.0, false, None::<f64>, false);
+        let seen = Tensor::scaled_dot_product_attention(&q, &k, &v, mask, 0.0, false, None::<f64>, false);
         let seen = seen.transpose(1, 2).reshape([pictures, places, width]);
-        let x = x + gated(o.forward(&seen, None)?, 0);
+        let x = x + self.after.apply(o.forward(&seen, None)?, 0);
         let [wide, narrow] = &self.feed_forward;
         let inner = wide.forward(&self.norms[1].forward(&x), None)?.gelu("none");
-        Ok(&x + gated(narrow.forward(&inner, None)?, 1))
+        Ok(&x + self.after.apply(narrow.forward(&inner, None)?, 1))
     }
 }

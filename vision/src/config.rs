@@ -37,7 +37,30 @@ pub struct TowerConfig {
     pub norm_eps: f64,
 }
 
+/// The object of a folder's `config.json`.
+pub(crate) fn config_json(folder: &Path) -> Result<Map<String, Value>, ConfigError> {
+    let path = folder.join("config.json");
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(&path).map_err(|cause| ConfigError::Io { path: shown.clone(), cause })?;
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(raw)) => Ok(raw),
+        Ok(_) => Err(ConfigError::Json { path: shown, reason: "another kind of value stands there".into() }),
+        Err(error) => Err(ConfigError::Json { path: shown, reason: error.to_string() }),
+    }
+}
+
 impl TowerConfig {
+    /// Reads `vision_config` of the `config.json` in a model folder.
+    ///
+    /// # Errors
+    /// When the file is missing, has no such part, or a value in it cannot be used.
+    pub fn from_dir(folder: &Path) -> Result<Self, ConfigError> {
+        match config_json(folder)?.get("vision_config") {
+            Some(Value::Object(part)) => tower(part),
+            _ => Err(ConfigError::Field(format!("{}: vision_config is missing", folder.join("config.json").display()))),
+        }
+    }
+
     /// Places of a tile: its patches and the class token.
     #[must_use]
     pub fn places(&self) -> i64 {
@@ -73,14 +96,7 @@ impl MllamaConfig {
     /// # Errors
     /// When the file is missing, is of another architecture, or has a value that cannot be used.
     pub fn from_dir(folder: &Path) -> Result<Self, ConfigError> {
-        let path = folder.join("config.json");
-        let shown = path.display().to_string();
-        let text = std::fs::read_to_string(&path).map_err(|cause| ConfigError::Io { path: shown.clone(), cause })?;
-        match serde_json::from_str(&text) {
-            Ok(Value::Object(raw)) => Self::from_json(raw),
-            Ok(_) => Err(ConfigError::Json { path: shown, reason: "another kind of value stands there".into() }),
-            Err(error) => Err(ConfigError::Json { path: shown, reason: error.to_string() }),
-        }
+        Self::from_json(config_json(folder)?)
     }
 
     /// Reads the configuration from the object of a `config.json`.

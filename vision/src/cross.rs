@@ -4,11 +4,11 @@
 //! others is multiplied by 0, which comes to the same. (transformers 5.24 multiplies only the second, so that there tokens
 //! before a picture, and rows without one, are changed by it: its issue 39379.)
 
-use llama::{Linear, Operators, RmsNorm};
+use llama::attention::Attend;
+use llama::{Linear, Llama, LlamaConfig, Operators, Pass, RmsNorm};
 use tch::{Kind, Tensor};
 use torch_ext::{OpError, catch};
 
-use crate::config::MllamaConfig;
 use crate::sight::Sight;
 
 /// The layer; the names are those on disk.
@@ -34,21 +34,22 @@ pub struct CrossLayer {
 }
 
 impl CrossLayer {
-    /// Builds layer `number` (among all text layers) from parameters that `parameter(name, shape)` delivers.
+    /// Builds a layer of the language model's measures from parameters that `parameter(name, shape)` delivers; their names
+    /// begin with `name` and a dot. `number` is the layer's in messages.
     ///
     /// # Errors
     /// Those of `parameter`.
     pub fn build<E>(
-        config: &MllamaConfig,
-        number: usize,
+        c: &LlamaConfig,
+        (name, number): (&str, usize),
         mut parameter: impl FnMut(&str, &[i64]) -> Result<Tensor, E>,
     ) -> Result<Self, E> {
-        let c = &config.text;
+        let prefix = name;
         let (hidden, inner, eps) = (c.hidden_size, c.intermediate_size, c.rms_norm_eps);
         let (q_width, kv_width) = (c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim);
         let mut names = Vec::new();
         let mut get = |name: &str, shape: &[i64]| -> Result<Tensor, E> {
-            let name = format!("language_model.model.layers.{number}.{name}");
+            let name = format!("{prefix}.{name}");
             let tensor = parameter(&name, shape)?;
             names.push((name, tensor.shallow_clone()));
             Ok(tensor)
@@ -154,4 +155,32 @@ impl CrossLayer {
         let open = |gate: &Tensor| gate.detach().to_kind(Kind::Double).tanh().sum(Kind::Double).double_value(&[]);
         (open(&self.attention_gate), open(&self.feed_forward_gate))
     }
+}
+
+/// Final hidden states `[rows, seq, hidden]` of embeddings at `position_ids`, `[rows, seq]` int64, through a language model's
+/// layers and the cross-attention layers between them, each with the number of the model's layers before it, ascending.
+///
+/// # Errors
+/// As [`Llama::hidden_states`].
+pub(crate) fn through(
+    text: &Llama,
+    cross: &[(usize, CrossLayer)],
+    embedded: Tensor,
+    position_ids: &Tensor,
+    (attend, pass): (&mut dyn Attend, Pass),
+    sight: &Sight,
+) -> Result<Tensor, OpError> {
+    let rotation = text.rotation(position_ids)?;
+    let mut cross = cross.iter().peekable();
+    let mut stream = embedded;
+    for (index, layer) in text.layers().iter().enumerate() {
+        while let Some((_, cross)) = cross.next_if(|(before, _)| *before == index) {
+            stream = cross.forward(&stream, sight, pass.operators)?;
+        }
+        stream = layer.forward(&stream, &rotation, attend, pass)?;
+    }
+    for (_, cross) in cross {
+        stream = cross.forward(&stream, sight, pass.operators)?;
+    }
+    text.final_norm().forward(pass.operators, &stream)
 }

@@ -25,22 +25,43 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod adapter;
 mod block;
+pub mod command;
+mod composed;
 mod config;
 mod cross;
+pub mod describe;
+mod dinov2;
+mod encoder;
+pub mod eval;
+mod features;
+pub mod fetch;
+mod generate;
 mod load;
 mod model;
 mod names;
+mod onnx;
 mod pixels;
 mod sight;
 mod tower;
+pub mod train;
+mod words;
 
+pub use adapter::{Adapter, AdapterConfig, Beneath};
+pub use composed::{Composed, is_composed, save};
 pub use config::{MllamaConfig, TowerConfig};
 pub use cross::CrossLayer;
+pub use dinov2::Dinov2;
+pub use encoder::{Encoder, EncoderOptions, encoder_digest, load_encoder};
+pub use features::{Features, Kept};
+pub use generate::Answering;
 pub use model::Mllama;
 pub use pixels::Pixels;
 pub use sight::{Sight, States};
 pub use tower::Tower;
+pub use train::View;
+pub use words::{IMAGE, Spoken, SpokenError, Words};
 
 /// Why a model with vision cannot be loaded, saved or run.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +80,18 @@ pub enum VisionError {
 impl From<llama::ConfigError> for VisionError {
     fn from(error: llama::ConfigError) -> Self {
         Self::Model(error.into())
+    }
+}
+
+impl From<chat::ChatError> for VisionError {
+    fn from(error: chat::ChatError) -> Self {
+        Self::Model(error.into())
+    }
+}
+
+impl From<tch::TchError> for VisionError {
+    fn from(error: tch::TchError) -> Self {
+        Self::Torch(error.into())
     }
 }
 

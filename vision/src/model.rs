@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::{OpError, catch};
 
 use crate::config::{EXTRA_ROWS, MllamaConfig};
-use crate::cross::CrossLayer;
+use crate::cross::{CrossLayer, through};
 use crate::names::LayerNumbers;
 use crate::pixels::Pixels;
 use crate::sight::{Sight, States};
@@ -47,10 +47,10 @@ impl Mllama {
         })?;
         // The language model always asks for its embedding.
         let extra_rows = extra_rows.unwrap_or_else(Tensor::new);
-        let cross = numbers
-            .cross
-            .iter()
-            .map(|&(number, before)| CrossLayer::build(&config, number, &mut parameter).map(|layer| (before, layer)));
+        let cross = numbers.cross.iter().map(|&(number, before)| {
+            let name = format!("language_model.model.layers.{number}");
+            Ok((before, CrossLayer::build(&config.text, (name.as_str(), number), &mut parameter)?))
+        });
         let cross = cross.collect::<Result<Vec<_>, E>>()?;
         let (width, hidden) = (config.tower.output_width(), config.text.hidden_size);
         let projector = Linear {
@@ -151,19 +151,7 @@ impl Mllama {
         sight: Option<&Sight>,
     ) -> Result<Tensor, OpError> {
         let Some(sight) = sight else { return self.text.hidden_states(input_ids, position_ids, attend, pass) };
-        let rotation = self.text.rotation(position_ids)?;
-        let mut cross = self.cross.iter().peekable();
-        let mut stream = self.embed(input_ids)?;
-        for (index, layer) in self.text.layers().iter().enumerate() {
-            while let Some((_, cross)) = cross.next_if(|(before, _)| *before == index) {
-                stream = cross.forward(&stream, sight, pass.operators)?;
-            }
-            stream = layer.forward(&stream, &rotation, attend, pass)?;
-        }
-        for (_, cross) in cross {
-            stream = cross.forward(&stream, sight, pass.operators)?;
-        }
-        self.text.final_norm().forward(pass.operators, &stream)
+        through(&self.text, &self.cross, self.embed(input_ids)?, position_ids, (attend, pass), sight)
     }
 
     /// All parameters under their names on disk (first style); the tensors are the model's own, but the embedding, which

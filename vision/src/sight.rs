@@ -84,6 +84,24 @@ impl Sight {
         Ok(Self { states, segments })
     }
 
+    /// For one more token behind the last one of a single row: it sees what the last one sees.
+    #[must_use]
+    pub fn of_next(&self) -> Option<Self> {
+        let last = self.segments.last()?;
+        let (from, count) = self.states.span(&last.pictures);
+        let places = self.states.places[last.pictures.clone()].to_vec();
+        let pictures = 0..places.len();
+        let states = States { values: self.states.values.narrow(0, from, count), places };
+        Some(Self { states, segments: vec![Segment { start: 0, length: 1, pictures }] })
+    }
+
+    /// Another handle on the same states.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        let states = States { values: self.states.values.shallow_clone(), places: self.states.places.clone() };
+        Self { states, segments: self.segments.clone() }
+    }
+
     /// Tokens that see a picture.
     #[must_use]
     pub fn tokens(&self) -> i64 {

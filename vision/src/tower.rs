@@ -4,10 +4,15 @@
 //! As in Meta's code and transformers, only padding does not see padding: patches of the picture see the padding tiles, so
 //! the tower always computes all of them.
 
+use std::path::Path;
+
+use llama::{ModelError, read_weight, torch_kind};
 use tch::{Device, Kind, Tensor};
 use torch_ext::{OpError, catch};
+use weights::Checkpoint;
 
-use crate::block::{Block, LayerNorm, linear as block_linear};
+use crate::Result;
+use crate::block::{After, Block, LayerNorm, linear as block_linear};
 use crate::config::TowerConfig;
 use crate::pixels::Pixels;
 
@@ -95,6 +100,31 @@ impl Tower {
         self.names.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
     }
 
+    /// Loads the tower of a `MllamaForConditionalGeneration` folder and nothing else of it, in the type of the files or in
+    /// `kind`. Names of either style are read.
+    ///
+    /// # Errors
+    /// One sentence that names the file, the tensor or the field.
+    pub fn load(folder: &Path, kind: Option<Kind>, device: Device) -> Result<Self> {
+        let config = TowerConfig::from_dir(folder)?;
+        let checkpoint = Checkpoint::open(folder)?;
+        let second = checkpoint.names().any(|name| name.starts_with("model.vision_model."));
+        let on_disk = |name: &str| if second { format!("model.{name}") } else { name.to_owned() };
+        let first = checkpoint.tensor(&on_disk("vision_model.class_embedding"))?;
+        let kind = kind.or_else(|| torch_kind(first.dtype)).ok_or_else(|| ModelError::Type {
+            folder: folder.display().to_string(),
+            name: first.name.to_owned(),
+            dtype: first.dtype,
+        })?;
+        Ok(Self::build(config, |name, shape| read_weight(&checkpoint, folder, &on_disk(name), shape, kind, device))?)
+    }
+
+    /// Where and in which type the tower computes.
+    #[must_use]
+    pub fn options(&self) -> (Kind, Device) {
+        (self.patch_embedding.kind(), self.patch_embedding.device())
+    }
+
     /// The features of pictures: `[pictures, tiles, places, output width]`. Behind a tile's last state stand those of the
     /// chosen layers, feature by feature: feature 0 of all layers, then feature 1, as transformers stacks them.
     ///
@@ -129,7 +159,7 @@ impl Tower {
         let mut x = x.constant_pad_nd([0, 0, 0, padded - places]).view([pictures, tiles * padded, width]);
         let mut chosen = Vec::new();
         for (index, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, &mask)?;
+            x = block.forward(&x, Some(&mask))?;
             if self.config.intermediate_layers_indices.contains(&index) {
                 chosen.push((index, x.shallow_clone()));
             }
@@ -137,7 +167,7 @@ impl Tower {
         let all = self.norm_after.forward(&x).view([pictures, tiles, padded, width]);
         let mut x = self.with_tiles(&all, &self.after_tiles, &ids).view([pictures, tiles * padded, width]);
         for block in &self.global_blocks {
-            x = block.forward(&x, &mask)?;
+            x = block.forward(&x, Some(&mask))?;
         }
         let unpadded = |x: &Tensor| x.view([pictures, tiles, padded, width]).narrow(2, 0, places);
         let mut parts = vec![unpadded(&x)];
@@ -187,7 +217,7 @@ fn block<E>(
 ) -> Result<Block, E> {
     let width = c.hidden_size;
     let mut gate = |kind: &str| get(&format!("{name}.{kind}"), &[1]);
-    let gates = if gated { Some([gate("gate_attn")?, gate("gate_ffn")?]) } else { None };
+    let after = if gated { After::Gates([gate("gate_attn")?, gate("gate_ffn")?]) } else { After::Nothing };
     let mut norm = |kind: &str| LayerNorm::build(&format!("{name}.{kind}"), width, c.norm_eps, get);
     let norms = [norm("input_layernorm")?, norm("post_attention_layernorm")?];
     let mut linear = |kind: &str, out: i64, input: i64, biased: bool| {
@@ -205,7 +235,7 @@ fn block<E>(
             linear("mlp.fc2", width, c.intermediate_size, true)?,
         ],
         norms,
-        gates,
+        after,
         heads: c.attention_heads,
     })
 }

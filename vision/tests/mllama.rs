@@ -1,7 +1,5 @@
 //! The tiny Mllama against transformers (`tests/fixtures/vision/make_mllama.py`), and the promise about text.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::HashMap;
 use std::path::Path;
 

@@ -10,8 +10,9 @@ pub struct Args {
     command: Command,
 }
 
+/// What needs no libtorch.
 #[derive(clap::Subcommand, Debug)]
-enum Command {
+pub enum Command {
     /// Decode every picture of conversations: is it there, sound, and does it have its mark?
     ///
     /// Pictures are found relative to the file that names them; nothing is fetched. The first picture that cannot be used
@@ -26,7 +27,15 @@ enum Command {
 /// # Errors
 /// A sentence.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    match &args.command {
+    run_command(&args.command)
+}
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// A sentence.
+pub fn run_command(command: &Command) -> anyhow::Result<()> {
+    match command {
         Command::Check(args) => check::run(args),
         Command::Make(args) => make::run(args),
     }

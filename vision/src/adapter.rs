@@ -1,0 +1,222 @@
+//! What stands between an encoder and a frozen language model: a norm and a projection of the encoder's states, gated
+//! cross-attention layers, and the embedding of the image token.
+
+use std::path::{Path, PathBuf};
+
+use llama::{Linear, Llama, LlamaConfig, ModelError, read_weight};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+use torch_ext::{Generator, OpError, catch};
+use weights::Checkpoint;
+
+use crate::block::LayerNorm;
+use crate::cross::CrossLayer;
+use crate::encoder::EncoderOptions;
+use crate::sight::States;
+use crate::{Result, VisionError};
+
+/// The file of an adapter's settings, beside its weights and the encoder's folder.
+pub const CONFIG: &str = "adapter.json";
+/// The file of its weights.
+pub const WEIGHTS: &str = "adapter.safetensors";
+/// The encoder's folder beside them.
+pub const ENCODER: &str = "encoder";
+/// What the names of the encoder's parameters begin with where they are trained.
+pub const ENCODER_PREFIX: &str = "encoder.";
+
+/// The language model that an adapter was trained on. Its files are read, and never written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beneath {
+    /// Its folder.
+    pub path: PathBuf,
+    /// The digest of its folder, as `run.json` has it.
+    pub sha256: String,
+}
+
+/// `adapter.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdapterConfig {
+    /// The form of the folder: 1.
+    pub format: u32,
+    /// The language model.
+    pub language_model: Beneath,
+    /// For each cross-attention layer, the number of the language model's layers before it; ascending.
+    pub layers_before: Vec<usize>,
+    /// Width of the encoder's states.
+    pub feature_width: i64,
+    /// How the encoder is used.
+    #[serde(default)]
+    pub encoder: EncoderOptions,
+}
+
+impl AdapterConfig {
+    /// Reads `adapter.json` of a folder.
+    ///
+    /// # Errors
+    /// When it is missing or has another form.
+    pub fn from_dir(folder: &Path) -> Result<Self> {
+        let path = folder.join(CONFIG);
+        let wrong = |what: String| VisionError::Pictures(format!("{}: {what}", path.display()));
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| wrong(format!("{error}; is {} a model of `herd vision train`?", folder.display())))?;
+        let config: Self = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if config.format != 1 {
+            return Err(wrong(format!("format is {}, this version reads 1", config.format)));
+        }
+        Ok(config)
+    }
+
+    /// A cross-attention layer before every `every`-th layer of a language model, as Llama 3.2 Vision has them: the first
+    /// not before layer `every - 1`, since layers before the first ones learn badly.
+    #[must_use]
+    pub fn layers_every(every: usize, layers: usize) -> Vec<usize> {
+        (1..).map(|number| number * every.max(1) - 1).take_while(|before| *before < layers).collect()
+    }
+}
+
+/// An adapter.
+pub struct Adapter {
+    /// `[1, hidden]`
+    image_token: Tensor,
+    norm: LayerNorm,
+    projector: Linear,
+    cross: Vec<(usize, CrossLayer)>,
+    names: Vec<(String, Tensor)>,
+}
+
+impl Adapter {
+    /// Builds an adapter for a language model from parameters that `parameter(name, shape)` delivers.
+    ///
+    /// # Errors
+    /// Those of `parameter`.
+    pub fn build<E>(
+        config: &AdapterConfig,
+        text: &LlamaConfig,
+        mut parameter: impl FnMut(&str, &[i64]) -> Result<Tensor, E>,
+    ) -> Result<Self, E> {
+        let mut names = Vec::new();
+        let mut get = |name: &str, shape: &[i64]| -> Result<Tensor, E> {
+            let tensor = parameter(name, shape)?;
+            names.push((name.to_owned(), tensor.shallow_clone()));
+            Ok(tensor)
+        };
+        let (width, hidden) = (config.feature_width, text.hidden_size);
+        let image_token = get("image_token", &[1, hidden])?;
+        let norm = LayerNorm::build("feature_norm", width, 1e-5, &mut get)?;
+        let weight = get("projector.weight", &[hidden, width])?;
+        let projector = Linear { weight, bias: Some(get("projector.bias", &[hidden])?), lora: None };
+        let cross = config.layers_before.iter().map(|&before| {
+            Ok((before, CrossLayer::build(text, (format!("layers.{before}").as_str(), before), &mut get)?))
+        });
+        let cross = cross.collect::<Result<Vec<_>, E>>()?;
+        Ok(Self { image_token, norm, projector, cross, names })
+    }
+
+    /// A new adapter: gates at zero, so that the language model is as it was; the image token's embedding is the mean of all
+    /// others; projections are uniform with variance `1 / inputs`.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn new(config: &AdapterConfig, text: &Llama, seed: u64) -> Result<Self> {
+        let mut generator = Generator::new(Device::Cpu, seed)?;
+        let (kind, device) = (text.kind(), text.device());
+        let mean = catch(|| {
+            let table = text.embed(&Tensor::arange(text.config().vocab_size, (Kind::Int64, device)).unsqueeze(0))?;
+            Ok::<_, OpError>(table.squeeze_dim(0).to_kind(Kind::Float).mean_dim([0_i64].as_slice(), true, Kind::Float))
+        })?;
+        Ok(Self::build(config, text.config(), |name, shape| {
+            let values = if name == "image_token" {
+                mean.copy()
+            } else if name.ends_with("_gate") || name.ends_with(".bias") {
+                Tensor::f_zeros(shape, (Kind::Float, Device::Cpu))?
+            } else if shape.len() == 1 {
+                Tensor::f_ones(shape, (Kind::Float, Device::Cpu))?
+            } else {
+                let bound = (3.0 / shape[1] as f64).sqrt();
+                let uniform = generator.uniform(shape)?;
+                catch(|| Ok::<_, OpError>((uniform * 2.0 - 1.0) * bound))?
+            };
+            catch(|| Ok::<_, OpError>(values.to_device(device).to_kind(kind)))
+        })?)
+    }
+
+    /// Loads the adapter of a folder in the type and on the device of the language model.
+    ///
+    /// # Errors
+    /// One sentence; also when it is of a language model of other measures.
+    pub fn load(folder: &Path, config: &AdapterConfig, text: &Llama) -> Result<Self> {
+        let path = folder.join(WEIGHTS);
+        let checkpoint = Checkpoint::open(&path)?;
+        let layers = text.config().num_hidden_layers;
+        if let Some(before) = config.layers_before.iter().find(|before| **before > layers) {
+            return Err(VisionError::Pictures(format!(
+                "{}: a cross-attention layer stands behind {before} layers, and the language model has {layers}",
+                folder.join(CONFIG).display()
+            )));
+        }
+        let mut used = 0;
+        let adapter = Self::build(config, text.config(), |name, shape| {
+            used += 1;
+            read_weight(&checkpoint, &path, name, shape, text.kind(), text.device())
+        })?;
+        if used < checkpoint.len() {
+            let known: Vec<String> = adapter.names.iter().map(|(name, _)| name.clone()).collect();
+            let first = checkpoint.names().find(|name| !known.iter().any(|known| known == name)).unwrap_or_default();
+            let (folder, first) = (path.display().to_string(), first.to_owned());
+            return Err(ModelError::Unused { folder, count: checkpoint.len() - used, first }.into());
+        }
+        Ok(adapter)
+    }
+
+    /// All parameters under their names on disk; the tensors are the adapter's own.
+    pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
+        self.names.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+    }
+
+    /// The cross-attention layers, each with the number of the language model's layers before it.
+    #[must_use]
+    pub fn cross_layers(&self) -> &[(usize, CrossLayer)] {
+        &self.cross
+    }
+
+    /// What the cross-attention layers look at, from the encoder's states `[places, width]` of each picture.
+    ///
+    /// # Errors
+    /// When shapes do not fit, or there is no memory.
+    pub fn states(&self, features: &[Tensor]) -> Result<States, OpError> {
+        catch(|| {
+            let places = features.iter().map(|one| Ok(one.size2()?.0)).collect::<Result<Vec<_>, OpError>>()?;
+            let all = Tensor::cat(features, 0).to_device(self.image_token.device()).to_kind(self.image_token.kind());
+            let values = self.projector.forward(&self.norm.forward(&all), None)?;
+            Ok(States { values, places })
+        })
+        .map_err(|error: OpError| error.context("projector"))
+    }
+
+    /// Embeddings `[rows, seq, hidden]` with the image token's at `places`, int64, which count through all rows.
+    ///
+    /// # Errors
+    /// When a place is outside.
+    pub fn with_image_tokens(&self, embedded: &Tensor, places: &Tensor) -> Result<Tensor, OpError> {
+        catch(|| {
+            let rows = self.image_token.expand([places.numel() as i64, -1], false);
+            Ok(embedded.flatten(0, 1).index_copy(0, places, &rows).view_as(embedded))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_stand_where_llama_has_them() {
+        // Llama 3.2 Vision 11B: 8 layers among 40, at 3, 8, ..., 38, which is before its own layers 3, 7, ..., 31.
+        assert_eq!(AdapterConfig::layers_every(4, 32), [3, 7, 11, 15, 19, 23, 27, 31]);
+        assert_eq!(AdapterConfig::layers_every(2, 3), [1]);
+        assert_eq!(AdapterConfig::layers_every(1, 2), [0, 1]);
+        assert!(AdapterConfig::layers_every(4, 3).is_empty());
+    }
+}

@@ -1,0 +1,268 @@
+//! The loss of an adapter: cross-entropy on the answers, behind the cross-attention layers.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use llama::attention::{Attend, Layout};
+use llama::{Llama, Pass};
+use pictures::Limits;
+use run::{Progress, RunFolder};
+use tch::{Device, Tensor};
+use trainer::stage::sources::Examples;
+use trainer::{Evaluation, Example, Extent, Extra, Input, Loss, Metric, Objective, PackedBatch, World, evaluate};
+
+use crate::adapter::{Adapter, AdapterConfig, ENCODER_PREFIX};
+use crate::composed;
+use crate::cross::through;
+use crate::encoder::Encoder;
+use crate::features::{Features, Kept};
+use crate::sight::Sight;
+use crate::train::data::{Seeing, View};
+
+/// The file with the digests of the run's pictures.
+const PICTURES: &str = "pictures.sha256";
+/// Stands for the image token where rows are looked through.
+const IMAGE: i64 = -1;
+
+/// Examples, adapter and encoder with their loss.
+pub struct VisionObjective {
+    /// The examples.
+    pub examples: Examples<Seeing>,
+    /// What is trained.
+    pub adapter: Adapter,
+    /// The encoder.
+    pub encoder: Box<dyn Encoder>,
+    /// Its states, where it is not trained.
+    pub features: Features,
+    /// Whether it is.
+    pub trains_encoder: bool,
+    /// What a picture may cost.
+    pub limits: Limits,
+    /// The device of the computation.
+    pub device: Device,
+    /// `adapter.json` of the result.
+    pub config: AdapterConfig,
+    /// The folder that the encoder was read from.
+    pub encoder_folder: PathBuf,
+}
+
+/// Examples in one row with their pictures.
+pub struct Batch {
+    packed: PackedBatch,
+    /// The ids of the row, with [`IMAGE`] for the image token.
+    ids: Vec<i64>,
+    /// Where the image tokens stand, int64.
+    images: Tensor,
+    views: Vec<View>,
+}
+
+impl Batch {
+    /// Lays examples back to back.
+    #[must_use]
+    pub fn new(examples: &[&Seeing], device: Device) -> Self {
+        let plain: Vec<&Example> = examples.iter().map(|seeing| &seeing.example).collect();
+        let (mut ids, mut images) = (Vec::new(), Vec::new());
+        for seeing in examples {
+            let start = ids.len();
+            ids.extend(seeing.example.ids.iter().map(|id| i64::from(*id)));
+            for at in &seeing.images {
+                ids[start + at] = IMAGE;
+                images.push((start + at) as i64);
+            }
+        }
+        Self {
+            packed: PackedBatch::new(&plain, device),
+            ids,
+            images: Tensor::from_slice(&images).to_device(device),
+            views: examples.iter().flat_map(|seeing| seeing.views.clone()).collect(),
+        }
+    }
+}
+
+impl Batch {
+    /// The rows, the targets and the labels.
+    #[must_use]
+    pub fn packed(&self) -> &PackedBatch {
+        &self.packed
+    }
+
+    /// The pictures of the row, in the order of their tokens.
+    #[must_use]
+    pub fn views(&self) -> &[View] {
+        &self.views
+    }
+
+    /// Final hidden states `[1, tokens, hidden]` from the embeddings of the row and the encoder's states of its pictures.
+    ///
+    /// # Errors
+    /// When pictures and states do not match, shapes do not fit, or there is no memory.
+    pub fn hidden_states(
+        &self,
+        model: &Llama,
+        adapter: &Adapter,
+        features: &[Tensor],
+        embedded: Tensor,
+        (positions, layout): (&Tensor, &mut Layout),
+        pass: Pass,
+    ) -> anyhow::Result<Tensor> {
+        let states = adapter.states(features)?;
+        let sight = Sight::of_documents(&self.ids, self.ids.len(), &self.packed.documents, IMAGE, states)?;
+        let embedded = adapter.with_image_tokens(&embedded, &self.images)?;
+        Ok(through(model, adapter.cross_layers(), embedded, positions, (layout as &mut dyn Attend, pass), &sight)?)
+    }
+}
+
+impl VisionObjective {
+    fn pack(&self, rows: Vec<Vec<&Seeing>>) -> Vec<Batch> {
+        rows.into_iter().map(|row| Batch::new(&row, self.device)).collect()
+    }
+
+    /// The encoder's states of a picture, `[places, width]`.
+    fn features_of(&self, view: &View) -> anyhow::Result<Tensor> {
+        if !self.trains_encoder {
+            return Ok(match self.features.kept(&view.digest) {
+                Kept::Whole(states) => states,
+                // The folder may be another run's too.
+                _ => self.features.add(self.encoder.as_ref(), &view.source, &self.limits, &view.digest)?,
+            });
+        }
+        let bytes = view.source.read(&self.limits)?;
+        Ok(self.encoder.encode(&pictures::decode(&bytes, &self.limits)?)?)
+    }
+
+    fn views(&self) -> impl Iterator<Item = &View> {
+        self.examples.train.iter().flatten().chain(&self.examples.held_out).flat_map(|seeing| &seeing.views)
+    }
+
+    /// Computes the states of the pictures that have none yet.
+    fn prepare_features(&self) -> anyhow::Result<()> {
+        let distinct: BTreeMap<&str, &View> = self.views().map(|view| (view.digest.as_str(), view)).collect();
+        if let Some(folder) = self.features.file("").as_deref().and_then(Path::parent) {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        let progress = Progress::new("pictures", Some(distinct.len()), 0);
+        let (mut computed, mut damaged) = (0, 0);
+        for (digest, view) in &distinct {
+            match self.features.kept(digest) {
+                Kept::Whole(_) => {}
+                other => {
+                    damaged += usize::from(matches!(other, Kept::Damaged));
+                    computed += 1;
+                    drop(self.features.add(self.encoder.as_ref(), &view.source, &self.limits, digest)?);
+                }
+            }
+            progress.add(1);
+        }
+        let kept = distinct.len() - computed;
+        println!(
+            "Pictures\n  {} distinct ones: states of {computed} computed, of {kept} kept from before",
+            distinct.len()
+        );
+        if damaged > 0 {
+            println!("  {damaged} damaged files of states were computed again");
+        }
+        Ok(())
+    }
+
+    /// Refuses pictures that are not those that the run began with.
+    fn same_pictures(&self, run: &RunFolder) -> anyhow::Result<()> {
+        let all: Vec<&str> = self.views().map(|view| view.digest.as_str()).collect();
+        let digest = dataset::digest::bytes(all.join("\n").as_bytes());
+        let path = run.join(PICTURES);
+        match std::fs::read_to_string(&path) {
+            Ok(found) => ensure!(
+                found.trim() == digest,
+                "the pictures have changed since {} was started; choose another --output, or bring them back",
+                run.path().display()
+            ),
+            Err(_) => dataset::write_file(&path, format!("{digest}\n").as_bytes())?,
+        }
+        Ok(())
+    }
+}
+
+impl Objective for VisionObjective {
+    type Batch = Batch;
+
+    fn steps(&self) -> u64 {
+        self.examples.steps()
+    }
+
+    fn epoch(&self, steps: u64) -> f64 {
+        self.examples.epoch(steps)
+    }
+
+    fn batches(&self, step: u64) -> Vec<Batch> {
+        self.pack(self.examples.rows(step))
+    }
+
+    fn normaliser(&self, batch: &Batch) -> f64 {
+        batch.packed.normaliser
+    }
+
+    fn tokens(&self, batch: &Batch) -> (u64, u64) {
+        (batch.packed.tokens as u64, batch.packed.trained_tokens as u64)
+    }
+
+    fn extent(&self) -> Option<Extent> {
+        Some(self.examples.extent(|seeing| seeing.example.trained_tokens()))
+    }
+
+    fn example_ids<'a>(&self, batch: &'a Batch) -> &'a [String] {
+        &batch.packed.example_ids
+    }
+
+    fn input<'a>(&self, batch: &'a Batch) -> Input<'a> {
+        Input { input_ids: &batch.packed.input_ids, layout: batch.packed.layout() }
+    }
+
+    fn hidden_states(
+        &self,
+        model: &Llama,
+        embedded: Tensor,
+        (positions, layout): (&Tensor, &mut Layout),
+        pass: Pass,
+        batch: &Batch,
+    ) -> anyhow::Result<Tensor> {
+        let features = batch.views.iter().map(|view| self.features_of(view)).collect::<anyhow::Result<Vec<_>>>()?;
+        batch.hidden_states(model, &self.adapter, &features, embedded, (positions, layout), pass)
+    }
+
+    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &Batch) -> anyhow::Result<Loss> {
+        let open: Vec<(f64, f64)> = self.adapter.cross_layers().iter().map(|(_, layer)| layer.openness()).collect();
+        let metric = |name, values: Vec<f64>| {
+            let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+            let mean = Metric { name, sum: values.iter().sum(), weight: values.len() as f64 };
+            (mean, least)
+        };
+        let (attention, least) = metric("gate_attention", open.iter().map(|open| open.0.abs()).collect());
+        let (feed_forward, least_feed_forward) =
+            metric("gate_feed_forward", open.iter().map(|open| open.1.abs()).collect());
+        // A gate that stays at 0 is a layer that does nothing.
+        let least = Metric { name: "gate_least", sum: least.min(least_feed_forward), weight: 1.0 };
+        Ok(Loss { sum: batch.packed.cross_entropy_sum(hidden, head)?, metrics: vec![attention, feed_forward, least] })
+    }
+
+    fn extra(&self) -> Extra {
+        let mut tensors = self.adapter.named_parameters();
+        if self.trains_encoder {
+            let own = self.encoder.named_parameters().into_iter();
+            tensors.extend(own.map(|(name, tensor)| (format!("{ENCODER_PREFIX}{name}"), tensor)));
+        }
+        Extra { tensors, frozen: true, ..Extra::default() }
+    }
+
+    fn begin(&mut self, _: &Llama, run: &RunFolder, _: &World) -> anyhow::Result<()> {
+        self.same_pictures(run)?;
+        if self.trains_encoder { Ok(()) } else { self.prepare_features() }
+    }
+
+    fn save(&self, target: &Path, weights: &[(String, Tensor)]) -> anyhow::Result<()> {
+        Ok(composed::save(target, &self.config, weights, &self.encoder_folder)?)
+    }
+
+    fn evaluate(&self, model: &Llama, world: &World) -> anyhow::Result<Option<Evaluation>> {
+        evaluate(self, model, world, self.pack(self.examples.held_out_rows()))
+    }
+}

@@ -1,0 +1,14 @@
+//! One test program, since each one takes seconds to compile and to link.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod common;
+mod dinov2;
+mod learn;
+mod mllama;
+mod train;
+
+/// A run in a process of its own, which the tests start as `--exact child`.
+#[test]
+fn child() {
+    common::be_a_child();
+}
