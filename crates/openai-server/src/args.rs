@@ -1,7 +1,7 @@
 //! The command `herd serve`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,9 @@ use guard::worker::Worker;
 use llama::device::{self, Compute};
 use llama::{EngineOptions, Kernels, ModelFolder, locate};
 use safety_text::policy::Applies;
+use tch::{Device, Kind};
 
+use crate::eyes::Eyes;
 use crate::generator::{Generator, GeneratorOptions};
 use crate::guarding::{Guarding, On, Reject};
 use crate::service::guarded_routes;
@@ -116,15 +118,27 @@ impl GuardArgs {
     }
 }
 
+/// A loaded model: its text, and what answers conversations with pictures, if it can.
+pub type Opened = (ModelFolder, Option<Eyes>);
+
 /// Loads the model and serves it until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// When the model cannot be loaded, the address is in use, or requests were still running when draining ended.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    run_with(args, |folder, kind, device| Ok((ModelFolder::load(folder, Some(kind), device)?, None)))
+}
+
+/// The same with a model that `open` loads from its folder.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(args: &Args, open: impl FnOnce(&Path, Kind, Device) -> anyhow::Result<Opened>) -> anyhow::Result<()> {
     ensure!(args.max_num_seqs >= 1, "--max-num-seqs must be at least 1");
     let variables = chat::template_variables(&args.template_var).map_err(anyhow::Error::msg)?;
     let (device, kind) = args.compute.resolve()?;
-    let mut folder = ModelFolder::load(&locate::locate(&args.model)?, Some(kind), device)?;
+    let (mut folder, eyes) = open(&locate::locate(&args.model)?, kind, device)?;
+    ensure!(eyes.is_none() || args.adapter.is_none(), "--adapter: a model that sees is served as it was trained");
     ensure!(folder.template.is_some() || variables.is_empty(), "--template-var: {} has no chat template", args.model);
     if let Some(template) = &mut folder.template {
         for name in template.unread(&variables) {
@@ -138,7 +152,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let engine = EngineOptions { slots: args.max_num_seqs, cache_tokens: args.cache_tokens, kernels: Kernels::Auto };
     let name = args.served_model_name.clone().unwrap_or_else(|| args.model.clone());
-    let generator = Arc::new(Generator::start(folder, GeneratorOptions { name, engine, queue: args.queue })?);
+    let mut generator = Generator::start(folder, GeneratorOptions { name, engine, queue: args.queue })?;
+    if let Some(eyes) = eyes {
+        generator = generator.with_eyes(eyes)?;
+        eprintln!("conversations may have pictures (data: URIs), which are answered one at a time");
+    }
+    let generator = Arc::new(generator);
     eprintln!(
         "{} in {} on {device:?}, {} at a time, {} waiting at most, a cache of {} tokens",
         args.model,

@@ -122,6 +122,8 @@ impl Loop<'_> {
                 .prompt_scores(&request.prompt, *top)
                 .map(|scores| scores.map(|scores| Event::Prompt { index: *index, scores })),
             Task::Generate(Sequence { index, .. }) => Ok(Some(Event::Prompt { index: *index, scores: Vec::new() })),
+            // Not for this thread.
+            Task::Look { .. } => return,
         };
         match computed {
             Ok(None) => self.texts.push_front(job),
@@ -134,7 +136,7 @@ impl Loop<'_> {
                         let _ = job.events.send(Event::Finished { index, reason, tokens: 0 });
                     }
                     Task::Generate(_) => self.generate(job),
-                    Task::Embed { .. } => {}
+                    Task::Embed { .. } | Task::Look { .. } => {}
                 }
             }
         }

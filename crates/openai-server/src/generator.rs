@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::engine_thread;
+use crate::eyes::{self, Eyes, Look, Looking, Seeing};
 use crate::grammar::{Constraint, Grammars, Shape};
 
 /// Options of a generator.
@@ -74,7 +75,15 @@ pub(crate) enum Refusal {
 /// The task for the engine.
 pub(crate) enum Task {
     Generate(Sequence),
-    Embed { index: usize, ids: Vec<i64> },
+    Embed {
+        index: usize,
+        ids: Vec<i64>,
+    },
+    /// For the model that sees.
+    Look {
+        index: usize,
+        looking: Looking,
+    },
 }
 
 /// A task on its way to the engine.
@@ -121,6 +130,7 @@ pub struct Generator {
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     numbers: Arc<EngineMetrics>,
+    seeing: Option<Seeing>,
 }
 
 impl Drop for Generator {
@@ -168,7 +178,28 @@ impl Generator {
             jobs: Mutex::new(Some(jobs)),
             thread: Mutex::new(Some(thread)),
             numbers,
+            seeing: None,
         })
+    }
+
+    /// Answers conversations with pictures too.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn with_eyes(mut self, eyes: Eyes) -> anyhow::Result<Self> {
+        self.seeing = Some(Seeing::start(eyes)?);
+        Ok(self)
+    }
+
+    /// Whether conversations may have pictures.
+    pub(crate) fn sees(&self) -> bool {
+        self.seeing.is_some()
+    }
+
+    /// A conversation with pictures as a prompt.
+    pub(crate) fn look(&self, messages: &[Message]) -> Result<Look, String> {
+        let seeing = self.seeing.as_ref().ok_or_else(|| format!("{} sees no pictures", self.name))?;
+        seeing.prepare(messages)
     }
 
     /// The model's name, as clients see it.
@@ -258,7 +289,15 @@ impl Generator {
         let jobs = jobs.as_ref().ok_or(Refusal::Gone)?;
         for task in tasks {
             let place = places.split(1).ok_or(Refusal::Full)?;
-            jobs.send(Job { task, events: events.clone(), place }).map_err(|_| Refusal::Gone)?;
+            let events = events.clone();
+            match task {
+                Task::Look { index, looking } => {
+                    let job = eyes::Job { looking, index, events, place };
+                    let taken = self.seeing.as_ref().is_some_and(|seeing| seeing.submit(job));
+                    taken.then_some(()).ok_or(Refusal::Gone)?;
+                }
+                task => jobs.send(Job { task, events, place }).map_err(|_| Refusal::Gone)?,
+            }
         }
         Ok(receiver)
     }

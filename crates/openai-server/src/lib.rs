@@ -18,6 +18,7 @@ mod answer;
 mod args;
 mod calls;
 mod engine_thread;
+mod eyes;
 mod fields;
 mod generator;
 mod grammar;
@@ -32,7 +33,8 @@ mod service;
 mod stream;
 mod tools;
 
-pub use args::{Args, run};
+pub use args::{Args, Opened, run, run_with};
+pub use eyes::{AnswerLook, Eyes, Heard, Look, Looking, Prepare};
 pub use generator::{Generator, GeneratorOptions};
 pub use guarding::{Guarding, On, Reject};
 pub use service::{guarded_routes, routes};

@@ -4,16 +4,17 @@ use dataset::{Content, Message, Role};
 use serde_json::{Map, Value};
 
 /// Reads the messages. `reads` says whether the chat template mentions a name. A field beyond the common ones is
-/// accepted only if it does; otherwise it is refused, since the template would drop it silently.
+/// accepted only if it does; otherwise it is refused, since the template would drop it silently. Parts that are not text
+/// are accepted only if the model `sees`.
 ///
 /// # Errors
 /// A message that starts with the place of the faulty message.
-pub(crate) fn read(list: Vec<Value>, reads: &dyn Fn(&str) -> bool) -> Result<Vec<Message>, String> {
-    let one = |(place, value)| message(value, reads).map_err(|sentence| format!("[{place}].{sentence}"));
+pub(crate) fn read(list: Vec<Value>, reads: &dyn Fn(&str) -> bool, sees: bool) -> Result<Vec<Message>, String> {
+    let one = |(place, value)| message(value, reads, sees).map_err(|sentence| format!("[{place}].{sentence}"));
     list.into_iter().enumerate().map(one).collect()
 }
 
-fn message(value: Value, reads: &dyn Fn(&str) -> bool) -> Result<Message, String> {
+fn message(value: Value, reads: &dyn Fn(&str) -> bool, sees: bool) -> Result<Message, String> {
     let Value::Object(mut map) = value else {
         return Message::try_from(value).map_err(|error| error.to_string());
     };
@@ -28,7 +29,7 @@ fn message(value: Value, reads: &dyn Fn(&str) -> bool) -> Result<Message, String
         map.insert("content".into(), "".into());
     }
     let mut message = Message::try_from(Value::Object(map)).map_err(|error| error.to_string())?;
-    if let Some((part, kind)) = message.content.as_ref().and_then(Content::first_other) {
+    if let Some((part, kind)) = message.content.as_ref().and_then(Content::first_other).filter(|_| !sees) {
         return Err(format!(
             "content[{part}]: a part of type {kind:?} cannot be used by this model; only text parts can"
         ));
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     fn one(value: Value) -> Result<Message, String> {
-        read(vec![value], &|name| name == "reasoning_content").map(|mut list| list.remove(0))
+        read(vec![value], &|name| name == "reasoning_content", false).map(|mut list| list.remove(0))
     }
 
     #[test]

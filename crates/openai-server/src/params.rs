@@ -7,6 +7,7 @@ use sampler::sequence_seed;
 use serde_json::{Map, Value};
 
 use crate::calls::{CallFormat, CallReader};
+use crate::eyes::{Look, Looking};
 use crate::fields::{Fields, RequestError, bad, bad_request};
 use crate::generator::{Generator, Sequence, Task};
 use crate::grammar;
@@ -69,7 +70,7 @@ impl Reply {
 pub(crate) fn parse(generator: &Generator, kind: Kind, body: &[u8]) -> Result<Parsed, RequestError> {
     let mut fields = Fields::read(body)?;
     fields.model(generator.name())?;
-    let (prompts, chat, tools) = prompts(generator, kind, &mut fields)?;
+    let Prompts { prompts, chat, tools, pictures } = prompts(generator, kind, &mut fields)?;
     let echo = fields.flag("echo")?.unwrap_or(false);
     if echo && kind == Kind::Chat {
         return Err(bad("echo", "is for /v1/completions"));
@@ -92,6 +93,10 @@ pub(crate) fn parse(generator: &Generator, kind: Kind, body: &[u8]) -> Result<Pa
         let field = if ignore_eos { "ignore_eos" } else { "min_tokens" };
         return Err(bad(field, "an answer with a given form has to end where the form does"));
     }
+    if pictures.is_some() && (constraint.is_some() || !processors.are_neutral()) {
+        let sentence = "an answer about pictures has no given form, no penalties, no biases and no min_tokens";
+        return Err(bad("messages", sentence));
+    }
     processors.constraint = constraint;
     let (logprobs, top_logprobs) = logprobs(kind, &mut fields)?;
     let stream = fields.flag("stream")?.unwrap_or(false);
@@ -109,6 +114,30 @@ pub(crate) fn parse(generator: &Generator, kind: Kind, body: &[u8]) -> Result<Pa
         chat.map_or_else(|| prompts.iter().map(|prompt| Asked::prompt(&text(prompt))).collect(), |one| vec![one]);
     let field = if kind == Kind::Chat { "messages" } else { "prompt" };
     let mut tasks = Vec::new();
+    if let Some(pictures) = pictures {
+        let prompt = prompts.into_iter().flat_map(|prompt| prompt.ids).collect::<Vec<i64>>();
+        let room = generator.context().saturating_sub(prompt.len());
+        if room == 0 {
+            let context = generator.context();
+            return Err(bad(
+                "messages",
+                format!("{} tokens are too many: the model's context is {context}", prompt.len()),
+            ));
+        }
+        for index in 0..best_of {
+            let looking = Looking {
+                look: Look { prompt: prompt.clone(), pictures: pictures.clone() },
+                sampling: sampling.clone(),
+                seed: if index == 0 { seed } else { sequence_seed(seed, 0, index) },
+                max_new_tokens: max_tokens.min(room),
+                top_logprobs,
+                stop: stop.clone(),
+            };
+            tasks.push(Task::Look { index, looking });
+        }
+        let reply = Reply { logprobs, best_of, n, echo: texts, tools };
+        return Ok(Parsed { tasks, prompt_tokens, asked, stream, include_usage, reply });
+    }
     for TextPrompt { ids, .. } in prompts {
         let room = prompt::room(generator, field, &ids, usize::from(max_tokens > 0))?;
         for _ in 0..best_of {
@@ -135,8 +164,16 @@ pub(crate) fn parse(generator: &Generator, kind: Kind, body: &[u8]) -> Result<Pa
     Ok(Parsed { tasks, prompt_tokens, asked, stream, include_usage, reply })
 }
 
-/// Prompts, a conversation as a guard sees it, functions.
-type Prompts = (Vec<TextPrompt>, Option<Asked>, Option<(Tools, CallFormat)>);
+/// The prompts of a request.
+struct Prompts {
+    prompts: Vec<TextPrompt>,
+    /// A conversation as a guard sees it.
+    chat: Option<Asked>,
+    /// Functions.
+    tools: Option<(Tools, CallFormat)>,
+    /// The files of the pictures of a conversation that has some.
+    pictures: Option<Vec<Vec<u8>>>,
+}
 
 fn prompts(generator: &Generator, kind: Kind, fields: &mut Fields) -> Result<Prompts, RequestError> {
     let special = fields.flag("add_special_tokens")?;
@@ -146,11 +183,17 @@ fn prompts(generator: &Generator, kind: Kind, fields: &mut Fields) -> Result<Pro
         }
         Kind::Chat => {
             let prompt = prompt::chat(generator, fields)?;
-            Ok((vec![TextPrompt { ids: prompt.ids, text: None }], Some(prompt.asked), prompt.tools))
+            Ok(Prompts {
+                prompts: vec![TextPrompt { ids: prompt.ids, text: None }],
+                chat: Some(prompt.asked),
+                tools: prompt.tools,
+                pictures: prompt.pictures,
+            })
         }
         Kind::Text => {
             let prompt = fields.value("prompt");
-            Ok((prompt::texts(generator, "prompt", prompt, special.unwrap_or(true))?, None, None))
+            let prompts = prompt::texts(generator, "prompt", prompt, special.unwrap_or(true))?;
+            Ok(Prompts { prompts, chat: None, tools: None, pictures: None })
         }
     }
 }

@@ -28,13 +28,14 @@ pub(crate) struct Processors {
 }
 
 impl Processors {
+    /// Whether, apart from a constraint, nothing is changed.
+    pub fn are_neutral(&self) -> bool {
+        self.bias.is_empty() && self.min_tokens == 0 && self.frequency_penalty == 0.0 && self.presence_penalty == 0.0
+    }
+
     /// A processor for one sequence; `None` if there are no changes.
     pub fn for_sequence(&self) -> Option<Box<dyn LogitsProcessor>> {
-        let neutral = self.constraint.is_none()
-            && self.bias.is_empty()
-            && self.min_tokens == 0
-            && self.frequency_penalty == 0.0
-            && self.presence_penalty == 0.0;
+        let neutral = self.constraint.is_none() && self.are_neutral();
         let own = Self {
             constraint: self.constraint.as_ref().map(Constraint::separate),
             bias: self.bias.clone(),

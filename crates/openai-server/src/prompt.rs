@@ -19,6 +19,8 @@ pub(crate) struct ChatPrompt {
     /// What a guard judges: everything that the client wrote.
     pub asked: Asked,
     pub tools: Option<(Tools, CallFormat)>,
+    /// The bytes of the pictures' files, for the model that sees.
+    pub pictures: Option<Vec<Vec<u8>>>,
 }
 
 /// Takes all fields that define the prompt of a conversation.
@@ -34,7 +36,7 @@ pub(crate) fn chat(generator: &Generator, fields: &mut Fields) -> Result<ChatPro
             .iter()
             .any(|form| source.contains(form.as_str()))
     };
-    let mut messages = messages::read(list, &reads).map_err(|error| bad("messages", error))?;
+    let mut messages = messages::read(list, &reads, generator.sees()).map_err(|error| bad("messages", error))?;
     let mut prompting = prompting(fields)?;
     let tools = match tools::take(fields)? {
         None => None,
@@ -47,6 +49,20 @@ pub(crate) fn chat(generator: &Generator, fields: &mut Fields) -> Result<ChatPro
     if !prompting.render.documents.is_empty() && !template.reads("documents") {
         return Err(bad("documents", "the model's chat template does not read them"));
     }
+    if messages.iter().any(has_picture) {
+        if tools.is_some() || prompting.continue_final_message || !prompting.render.documents.is_empty() {
+            let sentence = "a conversation with pictures has no tools, no documents and no message to go on with";
+            return Err(bad("messages", sentence));
+        }
+        // A guard judges texts; behind one, pictures are refused.
+        let text = |message: &Message| match message.text() {
+            "" => Message::new(message.role, "(a picture)"),
+            text => Message::new(message.role, text),
+        };
+        let asked = asked(&messages.iter().map(text).collect::<Vec<_>>(), &prompting)?;
+        let look = generator.look(&messages).map_err(|sentence| bad("messages", sentence))?;
+        return Ok(ChatPrompt { ids: look.prompt, asked, tools: None, pictures: Some(look.pictures) });
+    }
     let asked = asked(&messages, &prompting)?;
     if !template.reads("tools") {
         let has_calls = messages.iter().any(|message| !message.tool_calls.is_empty() || message.role.is_tool());
@@ -58,7 +74,11 @@ pub(crate) fn chat(generator: &Generator, fields: &mut Fields) -> Result<ChatPro
         }
     }
     let ids = generator.encode_chat(&messages, &prompting).map_err(|sentence| bad("messages", sentence))?;
-    Ok(ChatPrompt { ids, asked, tools })
+    Ok(ChatPrompt { ids, asked, tools, pictures: None })
+}
+
+fn has_picture(message: &Message) -> bool {
+    message.content.as_ref().is_some_and(|content| content.first_other().is_some())
 }
 
 /// The conversation for a guard. Documents, definitions of tools and variables stand before it: the client wrote them too.

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::answer::whole;
 use crate::fields::RequestError;
-use crate::generator::{EngineMetrics, Event, Generator, Refusal};
+use crate::generator::{EngineMetrics, Event, Generator, Refusal, Task};
 use crate::guarding::{Admission, Answers, Guarding, On, Reject, blocked_input, mark_unjudged, no_verdict};
 use crate::params::{self, Kind, Parsed};
 use crate::plain::{AnswerBody, Embeddings, Quick, detokenize, tokenize};
@@ -133,6 +133,9 @@ impl Service for Completions {
             let (generator, count) = (shared.generator, tasks.len());
             let mut is_unjudged = false;
             let mut blocked = None;
+            if shared.guarding.is_some() && tasks.iter().any(|task| matches!(task, Task::Look { .. })) {
+                return refusal(400, Some("messages"), "this server's guard judges texts, so pictures are refused");
+            }
             if let Some(guarding) = &shared.guarding {
                 match guarding.input(&asked).await {
                     Ok(Admission::Passed) => {}

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
 use llama::{EngineOptions, ModelFolder};
-use openai_server::{Generator, GeneratorOptions, Guarding, guarded_routes};
+use openai_server::{Eyes, Generator, GeneratorOptions, Guarding, guarded_routes};
 use serde_json::Value;
 use tch::{Device, Kind};
 use tokio::sync::oneshot;
@@ -30,11 +30,16 @@ impl Server {
 
     /// Serves the model behind a guard.
     pub fn guarded(folder: &Path, name: &str, guarding: Option<Guarding>) -> Self {
-        Self::all(folder, name, EngineOptions { slots: 4, ..EngineOptions::default() }, 64, None, guarding)
+        Self::all(folder, name, EngineOptions { slots: 4, ..EngineOptions::default() }, 64, None, (guarding, None))
+    }
+
+    /// Serves the model with another one that sees.
+    pub fn seeing(folder: &Path, name: &str, eyes: Eyes, guarding: Option<Guarding>) -> Self {
+        Self::all(folder, name, EngineOptions::default(), 64, None, (guarding, Some(eyes)))
     }
 
     pub fn with(folder: &Path, name: &str, engine: EngineOptions, queue: usize, cors: Option<&'static str>) -> Self {
-        Self::all(folder, name, engine, queue, cors, None)
+        Self::all(folder, name, engine, queue, cors, (None, None))
     }
 
     fn all(
@@ -43,11 +48,14 @@ impl Server {
         engine: EngineOptions,
         queue: usize,
         cors: Option<&'static str>,
-        guarding: Option<Guarding>,
+        (guarding, eyes): (Option<Guarding>, Option<Eyes>),
     ) -> Self {
         torch_ext::init();
         let folder = ModelFolder::load(folder, Some(Kind::Float), Device::Cpu).unwrap();
-        let generator = Generator::start(folder, GeneratorOptions { name: name.into(), engine, queue }).unwrap();
+        let mut generator = Generator::start(folder, GeneratorOptions { name: name.into(), engine, queue }).unwrap();
+        if let Some(eyes) = eyes {
+            generator = generator.with_eyes(eyes).unwrap();
+        }
         let options = http_service::Options {
             addr: ([127, 0, 0, 1], 0).into(),
             threads: 1,

@@ -85,7 +85,7 @@ impl Judge for Forced {
     }
 }
 
-fn guarding(on: On, reject: Reject, fail_open: bool) -> Guarding {
+pub fn guarding(on: On, reject: Reject, fail_open: bool) -> Guarding {
     let limits = Limits { time: Duration::from_millis(300), queue: 64 };
     Guarding { worker: Worker::start(Forced::new, limits).unwrap(), on, reject, fail_open }
 }

@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod eyes;
 mod forms;
 mod guard;
 mod paths;
