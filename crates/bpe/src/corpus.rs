@@ -7,21 +7,49 @@ use dataset::jsonl::{self, OnBadLine};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::split::words;
 
-/// One record of a file of documents: `{"text": ...}`; other keys are ignored.
+/// One record of a file of documents: `{"text": ...}` or a conversation `{"messages": [...]}`; other keys are ignored.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Fields")]
 pub struct Document {
-    /// The text.
+    /// The text; of a conversation, the texts of its turns, each on a line of its own.
     pub text: String,
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    text: Option<String>,
+    messages: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Turn {
+    content: String,
+}
+
+impl TryFrom<Fields> for Document {
+    type Error = String;
+
+    fn try_from(fields: Fields) -> Result<Self, String> {
+        let messages = match fields {
+            Fields { text: Some(text), .. } => return Ok(Self { text }),
+            Fields { messages: Some(messages), .. } => messages,
+            _ => return Err("text: is missing: a record needs a text, or messages".into()),
+        };
+        let turns: Vec<Turn> = serde_json::from_value(messages)
+            .map_err(|error| format!("messages: must be a list of turns with a text as content: {error}"))?;
+        Ok(Self { text: turns.into_iter().map(|turn| turn.content).collect::<Vec<_>>().join("\n") })
+    }
 }
 
 /// Texts are counted and encoded in batches of about this many bytes.
 const BATCH: usize = 8 << 20;
 
-/// The texts of files: a `.txt` file is one text; every other file has records with `text` (JSON lines, gzip, zstd,
-/// Parquet, by name).
+/// The texts of files: a `.txt` file is one text; every other file has records with `text`, or conversations (JSON
+/// lines, gzip, zstd, Parquet, by name).
 ///
 /// # Errors
 /// Each item may be an error: a file that cannot be read, or a record without text (`file:line: what is wrong`).
@@ -151,5 +179,35 @@ impl WordCounts {
         let mut all: Vec<(&str, u64)> = self.counts.iter().map(|(word, count)| (&**word, *count)).collect();
         all.sort_unstable();
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> anyhow::Result<Vec<String>> {
+        let place = tempfile::tempdir()?;
+        let path = place.path().join("a.jsonl");
+        std::fs::write(&path, line)?;
+        texts(&[path]).collect()
+    }
+
+    #[test]
+    fn a_conversation_is_the_texts_of_its_turns() {
+        let turns = r#"[{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "2"}]"#;
+        assert_eq!(read(&format!("{{\"id\": \"a\", \"messages\": {turns}}}")).unwrap(), ["1 + 1?\n2"]);
+        // A text wins, whatever else the record has.
+        assert_eq!(read(r#"{"text": "x", "messages": 3}"#).unwrap(), ["x"]);
+        for (line, sentence) in [
+            (r#"{"id": "a"}"#, "a.jsonl:1: text: is missing: a record needs a text, or messages"),
+            (
+                r#"{"messages": [{"role": "user"}]}"#,
+                "a.jsonl:1: messages: must be a list of turns with a text as content",
+            ),
+        ] {
+            let error = format!("{:#}", read(line).unwrap_err());
+            assert!(error.contains(sentence), "{error}");
+        }
     }
 }

@@ -1,10 +1,9 @@
 //! One score of two tiers, and the threshold from which on it counts.
 
 use anyhow::ensure;
+use ngram_linear::ln_1p_exp;
 use safety_text::lbfgs::minimise;
 use serde::{Deserialize, Serialize};
-
-use crate::linear::ln_1p_exp;
 
 /// The log-odds of a guard: `bias + linear * l + model * m` of the log-odds l of its linear tier and m of its language model.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -13,7 +13,6 @@
 pub mod card;
 pub mod clean;
 pub mod command;
-mod features;
 pub mod fusion;
 pub mod guard;
 pub mod holdback;

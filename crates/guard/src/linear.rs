@@ -8,18 +8,21 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, ensure};
+use ngram_linear::features::{buckets, words};
+use ngram_linear::{Label, Sample, Vocabulary, dot, logistic};
 use safety_text::lbfgs::minimise;
 use safety_text::policy::Applies;
 use serde::{Deserialize, Serialize};
 
-use crate::features::{OVERLAP, WINDOW, buckets, words};
 use crate::record::{Asked, Labelled};
 use crate::window::windows;
 
 /// The inverse strength of the penalty unless another is asked for.
 pub const C: f64 = 10.0;
-/// A bucket is used when as many texts hit it: no n-gram of a single text has a weight.
-const MIN_TEXTS: u32 = 2;
+/// Words that are read of a window.
+const WINDOW: usize = 400;
+/// Words by which windows overlap.
+const OVERLAP: usize = 100;
 /// The first line of a file.
 const MAGIC: &[u8] = b"herd-guard-linear 1\n";
 
@@ -27,10 +30,7 @@ const MAGIC: &[u8] = b"herd-guard-linear 1\n";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
     head: Head,
-    /// The place of a used bucket.
-    places: HashMap<u32, u32>,
-    /// Inverse document frequencies by place.
-    idf: Vec<f32>,
+    vocabulary: Vocabulary,
     /// Weights by place, and behind them those of each category.
     weights: Vec<f32>,
 }
@@ -60,9 +60,6 @@ pub struct LinearScore {
     pub windows: usize,
 }
 
-/// A text's features: places with values, of length 1 within each family.
-type Sample = Vec<(u32, f32)>;
-
 impl Linear {
     /// Trains on records with the inverse strength `c` of the penalty. Long texts are trained on by their first window.
     #[must_use]
@@ -74,21 +71,16 @@ impl Linear {
                 buckets(&words[..words.len().min(WINDOW)])
             })
             .collect();
-        let mut texts: HashMap<u32, u32> = HashMap::new();
-        counts.iter().flatten().flatten().for_each(|&(bucket, _)| *texts.entry(bucket).or_default() += 1);
-        let mut used: Vec<(u32, u32)> = texts.into_iter().filter(|&(_, count)| count >= MIN_TEXTS).collect();
-        used.sort_unstable();
-        // Smooth: as if one more text had every n-gram.
-        let idf = used
+        let vocabulary = Vocabulary::of(&counts);
+        let samples: Vec<Sample> = counts.iter().map(|counts| vocabulary.sample(counts)).collect();
+        let size = vocabulary.len();
+        let labels: Vec<Label> = records
             .iter()
-            .map(|&(_, n)| ((1.0 + records.len() as f32) / (1.0 + n as f32)).ln() + 1.0)
-            .collect::<Vec<f32>>();
-        let places: HashMap<u32, u32> = used.iter().zip(0..).map(|(&(bucket, _), place)| (bucket, place)).collect();
-        let samples: Vec<Sample> = counts.iter().map(|counts| sample(counts, &places, &idf)).collect();
-        let size = idf.len();
-        let is_response = |record: &Labelled| f64::from(u8::from(record.asked.side() == Applies::Response));
-        let labels: Vec<(f64, f64)> =
-            records.iter().map(|r| (if r.is_unsafe { 1.0 } else { -1.0 }, is_response(r))).collect();
+            .map(|record| Label {
+                sign: if record.is_unsafe { 1.0 } else { -1.0 },
+                feature: f64::from(u8::from(record.asked.side() == Applies::Response)),
+            })
+            .collect();
         let found = logistic(&samples, &labels, size, c);
         let mut categories: Vec<String> = records.iter().flat_map(|record| record.categories.clone()).collect();
         categories.sort_by_key(|id| (id.len(), id.clone()));
@@ -113,7 +105,7 @@ impl Linear {
             categories,
             intercepts: of_categories[own..].to_vec(),
         };
-        Self { head, places, idf, weights }
+        Self { head, vocabulary, weights }
     }
 
     /// The ids of the categories that it was trained on.
@@ -129,8 +121,8 @@ impl Linear {
         let all = windows(words.len(), WINDOW, OVERLAP);
         let mut worst: Option<(f64, Sample)> = None;
         for window in all.clone() {
-            let sample = sample(&buckets(&words[window]), &self.places, &self.idf);
-            let margin = self.head.intercept + dot(&self.weights[..self.idf.len()], &sample);
+            let sample = self.vocabulary.sample(&buckets(&words[window]));
+            let margin = self.head.intercept + dot(&self.weights[..self.vocabulary.len()], &sample);
             if worst.as_ref().is_none_or(|(most, _)| margin > *most) {
                 worst = Some((margin, sample));
             }
@@ -141,7 +133,7 @@ impl Linear {
     }
 
     fn shares(&self, sample: &Sample) -> Vec<(String, f64)> {
-        let size = self.idf.len();
+        let size = self.vocabulary.len();
         let margin = |k: usize| self.head.intercepts[k] + dot(&self.weights[(k + 1) * size..(k + 2) * size], sample);
         let margins: Vec<f64> = (0..self.head.categories.len()).map(margin).collect();
         self.head.categories.iter().cloned().zip(softmax_of(&margins)).collect()
@@ -153,10 +145,8 @@ impl Linear {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(serde_json::to_string(&self.head).unwrap_or_default().into_bytes());
         bytes.push(b'\n');
-        let mut used: Vec<(u32, u32)> = self.places.iter().map(|(&bucket, &place)| (place, bucket)).collect();
-        used.sort_unstable();
-        used.iter().for_each(|(_, bucket)| bytes.extend(bucket.to_le_bytes()));
-        self.idf.iter().chain(&self.weights).for_each(|number| bytes.extend(number.to_le_bytes()));
+        self.vocabulary.buckets().iter().for_each(|bucket| bytes.extend(bucket.to_le_bytes()));
+        self.vocabulary.idf.iter().chain(&self.weights).for_each(|number| bytes.extend(number.to_le_bytes()));
         bytes
     }
 
@@ -178,47 +168,9 @@ impl Linear {
         ensure!(places.len() == size, "names a bucket twice");
         let floats: Vec<f32> = rest[4 * size..].chunks_exact(4).map(|chunk| f32::from_le_bytes(four(chunk))).collect();
         ensure!(floats.iter().all(|number| number.is_finite()), "has a weight that is no number");
-        Ok(Self { head, places, idf: floats[..size].to_vec(), weights: floats[size..].to_vec() })
+        let vocabulary = Vocabulary { places, idf: floats[..size].to_vec() };
+        Ok(Self { head, vocabulary, weights: floats[size..].to_vec() })
     }
-}
-
-fn dot(weights: &[f32], sample: &Sample) -> f64 {
-    sample.iter().map(|&(place, x)| f64::from(weights[place as usize]) * f64::from(x)).sum()
-}
-
-fn sample(counts: &[Vec<(u32, f32)>; 2], places: &HashMap<u32, u32>, idf: &[f32]) -> Sample {
-    let mut all = Vec::new();
-    for family in counts {
-        let start = all.len();
-        for (bucket, count) in family {
-            if let Some(&place) = places.get(bucket) {
-                all.push((place, count * idf[place as usize]));
-            }
-        }
-        let length = all[start..].iter().map(|(_, x)| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-        all[start..].iter_mut().for_each(|(_, x)| *x /= length);
-    }
-    all
-}
-
-/// Weights, intercept, and what a response adds; `labels` are signs and whether it is a response (1 or 0).
-fn logistic(samples: &[Sample], labels: &[(f64, f64)], size: usize, c: f64) -> Vec<f64> {
-    minimise(vec![0.0; size + 2], |at, gradient| {
-        // The intercept has no penalty; without responses that of responses has no gradient and stays 0.
-        gradient[..size].copy_from_slice(&at[..size]);
-        (gradient[size], gradient[size + 1]) = (0.0, at[size + 1]);
-        let mut value = (at[..size].iter().map(|w| w * w).sum::<f64>() + at[size + 1].powi(2)) / 2.0;
-        for (sample, &(sign, response)) in samples.iter().zip(labels) {
-            let sum: f64 = sample.iter().map(|&(place, x)| at[place as usize] * f64::from(x)).sum();
-            let margin = sign * (sum + at[size] + response * at[size + 1]);
-            value += c * ln_1p_exp(-margin);
-            let slope = -c * sign / (1.0 + margin.exp());
-            sample.iter().for_each(|&(place, x)| gradient[place as usize] += slope * f64::from(x));
-            gradient[size] += slope;
-            gradient[size + 1] += slope * response;
-        }
-        value
-    })
 }
 
 /// Weights of each class one behind the other, then the intercepts.
@@ -258,11 +210,6 @@ fn softmax_of(margins: &[f64]) -> Vec<f64> {
     let powers: Vec<f64> = margins.iter().map(|margin| (margin - most).exp()).collect();
     let sum: f64 = powers.iter().sum();
     powers.iter().map(|power| power / sum).collect()
-}
-
-/// ln(1 + exp(x)), also where exp(x) is no number.
-pub(crate) fn ln_1p_exp(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 #[cfg(test)]
@@ -312,11 +259,5 @@ mod tests {
         assert_eq!(Linear::from_bytes(&bytes).unwrap(), model);
         assert!(Linear::from_bytes(&bytes[..bytes.len() - 1]).unwrap_err().to_string().contains("bytes of numbers"));
         assert!(Linear::from_bytes(b"x").is_err());
-    }
-
-    #[test]
-    fn a_large_margin_is_a_number() {
-        assert_eq!((ln_1p_exp(1000.0), ln_1p_exp(-1000.0)), (1000.0, 0.0));
-        assert!((ln_1p_exp(0.0) - std::f64::consts::LN_2).abs() < 1e-12);
     }
 }

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use dataset::digest::Fingerprint;
+use json_client::{Remote, RemoteOptions, RetryPolicy};
 
 use crate::Done;
-use crate::remote::{Remote, RemoteOptions};
 use crate::request::{SampleRequest, StopTokens, Turn};
-use crate::retry::RetryPolicy;
 use crate::wire;
 
 /// Options of a server.

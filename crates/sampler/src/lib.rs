@@ -20,9 +20,7 @@
 mod args;
 mod endpoint;
 mod local;
-mod remote;
 mod request;
-mod retry;
 mod seed;
 mod wire;
 mod workers;
@@ -31,10 +29,9 @@ use std::path::Path;
 
 pub use args::{SamplerArgs, Sampling};
 pub use endpoint::{Endpoint, EndpointOptions};
+pub use json_client::{Remote, RemoteOptions, RetryPolicy};
 pub use local::{Local, LocalOptions};
-pub use remote::{Remote, RemoteOptions};
 pub use request::{Answer, SampleError, SampleRequest, StopTokens, Turn};
-pub use retry::RetryPolicy;
 pub use seed::sequence_seed;
 pub use workers::{Service, WORKER_TOKEN, Workers};
 

@@ -1,6 +1,7 @@
 //! Requests and answers.
 
 use dataset::{FinishReason, Message};
+pub use json_client::RequestError as SampleError;
 use llama::SamplingParams;
 
 /// A request for one answer.
@@ -71,30 +72,4 @@ pub struct Answer {
     pub token_ids: Option<Vec<i64>>,
     /// The log-probabilities of the tokens; `None` if a server sends none.
     pub token_logprobs: Option<Vec<f32>>,
-}
-
-/// The permanent failure of a request.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SampleError {
-    /// The request is invalid: the chat template refuses it, the prompt is too long, or a value is invalid.
-    #[error("{0}")]
-    Request(String),
-    /// The server refuses the request; a retry would not help.
-    #[error("{url} refuses the request: {reason}")]
-    Refused {
-        /// The address of the request.
-        url: String,
-        /// The status and the message of the server.
-        reason: String,
-    },
-    /// The server gave no answer in all attempts.
-    #[error("{url} gave no answer in {attempts} attempts; at last: {reason}")]
-    NoAnswer {
-        /// The address of the request.
-        url: String,
-        /// Number of attempts.
-        attempts: u32,
-        /// The failure of the last attempt.
-        reason: String,
-    },
 }

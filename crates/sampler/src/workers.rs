@@ -5,13 +5,13 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
+use json_client::{CONNECT_TIMEOUT, Failure, NOT_JSON, RemoteOptions, address, attempt, client};
 use reqwest::{Client, header};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::remote::{CONNECT_TIMEOUT, Failure, NOT_JSON, RemoteOptions, address, attempt, client};
 use crate::request::SampleError;
 
 /// The environment variable with the token, for workers and clients, unless a flag names another.

@@ -20,7 +20,7 @@ pub struct TokeniseArgs {
     #[serde(skip)]
     #[allow(missing_docs)]
     pub frame: Frame,
-    /// Files of documents, in order: records with `text` (.jsonl, .gz, .zst, .parquet), or one text per file (.txt)
+    /// Files of documents, in order: records with `text`, or conversations (.jsonl, .gz, .zst, .parquet), or one text per file (.txt)
     #[arg(long, required = true, num_args = 1..)]
     pub input: Vec<PathBuf>,
     /// The tokenizer: its folder or tokenizer.json

@@ -19,7 +19,7 @@ pub struct Args {
     #[serde(skip)]
     #[allow(missing_docs)]
     pub frame: Frame,
-    /// Files of documents: records with `text` (.jsonl, .gz, .zst, .parquet), or one text per file (.txt)
+    /// Files of documents: records with `text`, or conversations (.jsonl, .gz, .zst, .parquet), or one text per file (.txt)
     #[arg(long, required = true, num_args = 1..)]
     pub input: Vec<PathBuf>,
     /// The folder for tokenizer.json, tokenizer_config.json and run.json

@@ -10,15 +10,16 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-use crate::request::SampleError;
+use crate::RequestError;
+use crate::message::error_text;
 use crate::retry::{RetryPolicy, is_transient, retry_after};
-use crate::wire;
 
 /// Maximum number of bytes of a response that are read.
 const LARGEST_RESPONSE: usize = 64 << 20;
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time limit of a connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The message for a successful response that is not JSON.
-pub(crate) const NOT_JSON: &str = "the response is not JSON";
+pub const NOT_JSON: &str = "the response is not JSON";
 /// The number of consecutive requests that fail in all attempts before an address counts as dead. From then on, each
 /// further request has one attempt; the first success makes the address alive again.
 const DEAD_AFTER: u32 = 8;
@@ -49,7 +50,7 @@ pub struct Remote {
 ///
 /// # Errors
 /// When the address is invalid.
-pub(crate) fn address(flag: &str, url: &str) -> anyhow::Result<String> {
+pub fn address(flag: &str, url: &str) -> anyhow::Result<String> {
     let parsed = Url::parse(url).with_context(|| format!("{flag} {url:?} is not an address"))?;
     ensure!(
         matches!(parsed.scheme(), "http" | "https") && parsed.has_host(),
@@ -63,7 +64,7 @@ pub(crate) fn address(flag: &str, url: &str) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// When the key has characters that a header cannot hold.
-pub(crate) fn client(options: &RemoteOptions) -> anyhow::Result<(Runtime, Client)> {
+pub fn client(options: &RemoteOptions) -> anyhow::Result<(Runtime, Client)> {
     let mut headers = header::HeaderMap::new();
     if let Some(key) = &options.bearer {
         let mut value = header::HeaderValue::from_str(&format!("Bearer {key}"))
@@ -86,7 +87,7 @@ pub(crate) fn client(options: &RemoteOptions) -> anyhow::Result<(Runtime, Client
 
 /// The failure of one attempt.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// A permanent failure.
     Refused(String),
     /// A failure that may not recur, with the pause that the server asks for.
@@ -124,7 +125,8 @@ impl Remote {
     }
 
     /// Whether the address is in this domain or a subdomain.
-    pub(crate) fn is_at(&self, domain: &str) -> bool {
+    #[must_use]
+    pub fn is_at(&self, domain: &str) -> bool {
         let below = |host: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
         Url::parse(&self.base).is_ok_and(|url| url.host_str().is_some_and(below))
     }
@@ -150,7 +152,7 @@ impl Remote {
         &self,
         questions: impl IntoIterator<Item = (&'static str, Value)>,
         read: fn(Value) -> Result<T, String>,
-        done: &mut dyn FnMut(usize, Result<T, SampleError>) -> anyhow::Result<()>,
+        done: &mut dyn FnMut(usize, Result<T, RequestError>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         self.runtime.block_on(async {
             let (mut under_way, mut places) = (JoinSet::new(), HashMap::new());
@@ -170,9 +172,9 @@ impl Remote {
                 let Some(joined) = under_way.join_next_with_id().await else { return Ok(()) };
                 let (id, answer) = match joined {
                     Ok((id, answer)) => (id, answer),
-                    Err(error) => (error.id(), Err(SampleError::Request(format!("a defect of the client: {error}")))),
+                    Err(error) => (error.id(), Err(RequestError::Request(format!("a defect of the client: {error}")))),
                 };
-                failures = if matches!(answer, Err(SampleError::NoAnswer { .. })) { failures + 1 } else { 0 };
+                failures = if matches!(answer, Err(RequestError::NoAnswer { .. })) { failures + 1 } else { 0 };
                 let place = places.remove(&id).context("an answer to nothing that was asked")?;
                 done(place, answer)?;
             }
@@ -187,15 +189,15 @@ async fn ask<T>(
     body: String,
     retry: &RetryPolicy,
     read: fn(Value) -> Result<T, String>,
-) -> Result<T, SampleError> {
+) -> Result<T, RequestError> {
     let mut attempts = 0;
     loop {
         let request = client.post(&url).header(header::CONTENT_TYPE, "application/json").body(body.clone());
         match attempt(request, read).await {
             Ok(answer) => return Ok(answer),
-            Err(Failure::Refused(reason)) => return Err(SampleError::Refused { url, reason }),
+            Err(Failure::Refused(reason)) => return Err(RequestError::Refused { url, reason }),
             Err(Failure::Transient(reason, _)) if attempts >= retry.retries => {
-                return Err(SampleError::NoAnswer { url, attempts: attempts + 1, reason });
+                return Err(RequestError::NoAnswer { url, attempts: attempts + 1, reason });
             }
             Err(Failure::Transient(_, asked)) => tokio::time::sleep(retry.pause(attempts, asked)).await,
         }
@@ -203,7 +205,11 @@ async fn ask<T>(
     }
 }
 
-pub(crate) async fn attempt<T>(request: RequestBuilder, read: fn(Value) -> Result<T, String>) -> Result<T, Failure> {
+/// Sends a request once; `read` converts the JSON of the response.
+///
+/// # Errors
+/// The failure, and whether a later attempt may succeed.
+pub async fn attempt<T>(request: RequestBuilder, read: fn(Value) -> Result<T, String>) -> Result<T, Failure> {
     let failed = |error: reqwest::Error| Failure::Transient(sentence(&error), None);
     let mut response = request.send().await.map_err(failed)?;
     let status = response.status();
@@ -217,7 +223,7 @@ pub(crate) async fn attempt<T>(request: RequestBuilder, read: fn(Value) -> Resul
         }
     }
     if !status.is_success() {
-        let reason = format!("{status}: {}", wire::error_text(&String::from_utf8_lossy(&bytes)));
+        let reason = format!("{status}: {}", error_text(&String::from_utf8_lossy(&bytes)));
         return Err(match is_transient(status.as_u16()) {
             true => Failure::Transient(reason, asked),
             false => Failure::Refused(reason),

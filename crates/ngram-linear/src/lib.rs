@@ -1,0 +1,10 @@
+//! Linear models over hashed n-grams: what the linear tier of a guard and the quality classifiers of pretraining data share.
+//!
+//! Nothing is random: the same texts give the same bits.
+
+pub mod features;
+mod logistic;
+mod vocabulary;
+
+pub use logistic::{Label, ln_1p_exp, logistic};
+pub use vocabulary::{Sample, Vocabulary, dot};
