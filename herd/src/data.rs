@@ -23,6 +23,14 @@ enum Command {
     Shards(bpe::command::ShardsArgs),
     /// Make pretraining data from pages and texts: filter, deduplicate, mix, with a ledger of every document
     Run(pretrain_data::command::RunArgs),
+    /// Render the documentation of the Rust packages in cargo's cache as web pages
+    CrateDocs(pretrain_data::crate_docs::Args),
+    /// Ask a model for its judgements of documents
+    Judge(Box<pretrain_data::quality::judge::Args>),
+    /// Train quality classifiers
+    Classifier(pretrain_data::quality::train::ClassifierArgs),
+    /// Write a classifier's score into documents, and keep the best share
+    Score(pretrain_data::quality::score::Args),
     /// Run a single heuristic filter
     Filter(pretrain_data::command::FilterArgs),
     /// Count the words of a corpus, for the filter by token distribution
@@ -42,6 +50,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Command::Tokenise(args) => bpe::command::tokenise(args),
         Command::Shards(args) => bpe::command::shards(args),
         Command::Run(args) => pretrain_data::command::run(args),
+        Command::CrateDocs(args) => pretrain_data::crate_docs::run(args),
+        Command::Judge(args) => pretrain_data::quality::judge::run(args),
+        Command::Classifier(args) => pretrain_data::quality::train::classifier(args),
+        Command::Score(args) => pretrain_data::quality::score::run(args),
         Command::Filter(args) => pretrain_data::command::filter(args),
         Command::Unigrams(args) => pretrain_data::command::unigrams(args),
         Command::Why(args) => pretrain_data::command::why(args),

@@ -31,6 +31,9 @@ pub struct RunArgs {
     /// The folder for data/, ledger.json, report.html and run.json
     #[arg(long)]
     pub output: PathBuf,
+    /// The files of a source, relative to the current folder, in place of those that the recipe names. Repeatable
+    #[arg(long, value_name = "SOURCE=FILE")]
+    pub files: Vec<String>,
     /// Threads [default: one for each CPU]
     #[arg(long)]
     pub threads: Option<usize>,
@@ -97,7 +100,8 @@ pub struct FilterArgs {
 /// When an input, the recipe or the disk is faulty; the same command then continues where it stopped.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
-    let recipe = Recipe::load(&args.recipe)?;
+    let mut recipe = Recipe::load(&args.recipe)?;
+    recipe.replace_files(&args.files)?;
     let files = inputs(&recipe)?;
     let split = args.shard.as_deref().map(split).transpose()?;
     if args.frame.shows(&resolved)? {

@@ -11,6 +11,7 @@ use crate::dedup::minhash::MinHash;
 use crate::filters::{
     C4, C4Paragraphs, Coverage, Divergence, Filter, FineWeb, GopherQuality, GopherRepetition, WordCounts,
 };
+use crate::quality;
 
 /// The definition of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,6 +82,8 @@ pub enum Step {
     Pii(PersonalData),
     /// Documents with questions of benchmarks.
     Decontaminate(Decontaminate),
+    /// Keeps the documents with the highest scores.
+    Quality(Quality),
     /// Keeps one document per address: the newest.
     DedupUrl(DedupUrl),
     /// Keeps one document per text.
@@ -173,6 +176,27 @@ fn min_share() -> f64 {
     0.7
 }
 
+/// The quality step: scores documents, and keeps the best share of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quality {
+    /// The folder or file of a classifier. Without it, documents must have the score in `meta` already.
+    #[serde(default)]
+    pub classifier: Option<PathBuf>,
+    /// The name of the score in `meta`; by default the classifier's.
+    #[serde(default)]
+    pub name: String,
+    /// The share of documents that is kept, at least.
+    pub keep: f64,
+    /// Whether the share is kept of each source, or of all documents together.
+    #[serde(default = "yes")]
+    pub by_source: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
 /// The URL step.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -261,6 +285,7 @@ impl Step {
             Self::UrlFilter(_) => "url-filter",
             Self::Pii(_) => "pii",
             Self::Decontaminate(_) => "decontaminate",
+            Self::Quality(_) => "quality",
             Self::DedupUrl(_) => "dedup-url",
             Self::DedupExact(_) => "dedup-exact",
             Self::DedupMinhash(_) => "dedup-minhash",
@@ -274,7 +299,12 @@ impl Step {
     pub fn is_global(&self) -> bool {
         matches!(
             self,
-            Self::DedupUrl(_) | Self::DedupExact(_) | Self::DedupMinhash(_) | Self::DedupLines(_) | Self::Mix(_)
+            Self::Quality(_)
+                | Self::DedupUrl(_)
+                | Self::DedupExact(_)
+                | Self::DedupMinhash(_)
+                | Self::DedupLines(_)
+                | Self::Mix(_)
         )
     }
 
@@ -301,6 +331,7 @@ impl Step {
             Self::WordCounts(step) => vec![&step.list],
             Self::Divergence(step) => vec![&step.reference],
             Self::UrlFilter(step) => step.lists.iter().chain(&step.allow).map(PathBuf::as_path).collect(),
+            Self::Quality(step) => step.classifier.iter().map(PathBuf::as_path).collect(),
             Self::Decontaminate(step) => step.questions.iter().map(PathBuf::as_path).collect(),
             _ => Vec::new(),
         }
@@ -363,6 +394,25 @@ impl Recipe {
         Ok(())
     }
 
+    /// Replaces the files of sources by those that `SOURCE=FILE` names, which are relative to the current folder.
+    ///
+    /// # Errors
+    /// When a text is not of this form, or there is no such source.
+    pub fn replace_files(&mut self, given: &[String]) -> anyhow::Result<()> {
+        let mut replaced: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        for text in given {
+            let (name, file) = text.split_once('=').with_context(|| format!("--files {text}: give SOURCE=FILE"))?;
+            let at = self.sources.iter().position(|source| source.name == name);
+            let known = || self.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ");
+            let at = at.with_context(|| format!("--files {text}: there is no source {name}; there are {}", known()))?;
+            replaced.entry(at).or_default().push(file.to_owned());
+        }
+        for (at, files) in replaced {
+            self.sources[at].files = files;
+        }
+        Ok(())
+    }
+
     /// Files of a source, sorted by their path.
     ///
     /// # Errors
@@ -375,7 +425,7 @@ impl Recipe {
             ensure!(!matches.is_empty(), "source {}: {pattern} matches no file", source.name);
             found.extend(matches);
         }
-        ensure!(!found.is_empty(), "source {}: files: is empty", source.name);
+        ensure!(!found.is_empty(), "source {0}: files: is empty; name files, or give --files {0}=FILE", source.name);
         Ok(found)
     }
 }
@@ -407,6 +457,17 @@ impl Step {
                 }
                 ensure!(!step.questions.is_empty(), "questions: is empty, so that the step could match nothing");
                 ensure!((0.0..=1.0).contains(&step.min_share), "min_share: {} is not between 0 and 1", step.min_share);
+            }
+            Self::Quality(step) => {
+                ensure!(step.keep > 0.0 && step.keep <= 1.0, "keep: {} is not above 0 and at most 1", step.keep);
+                if let Some(path) = &mut step.classifier {
+                    *path = quality::model::file(&folder.join(&*path));
+                    let classifier = quality::Classifier::read(path)?;
+                    if step.name.is_empty() {
+                        classifier.name().clone_into(&mut step.name);
+                    }
+                }
+                ensure!(!step.name.is_empty(), "name: is missing: give a classifier, or the name of a score in meta");
             }
             Self::DedupMinhash(step) => {
                 ensure!(step.bands > 0 && step.rows > 0 && step.n > 0, "bands, rows and n must be above 0");

@@ -68,7 +68,7 @@ fn verdicts_are_datatroves() {
     assert_eq!(differences(&texts, &file), 0);
 }
 
-/// `DATATROVE_TEXTS=texts.jsonl DATATROVE_VERDICTS=verdicts.json.gz cargo test -p pretrain-data --test datatrove -- --ignored --nocapture`
+/// `DATATROVE_TEXTS=texts.jsonl DATATROVE_VERDICTS=verdicts.json.gz cargo test -p pretrain-data --test main datatrove -- --ignored --nocapture`
 /// compares the verdicts on other texts, which make_verdicts.py writes.
 #[test]
 #[ignore = "needs texts and their verdicts"]

@@ -1,8 +1,6 @@
 //! Complete runs through the binary: planted cases are found, and results do not depend on threads, partitions,
 //! shares or kills.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};

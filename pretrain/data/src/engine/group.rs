@@ -16,7 +16,8 @@ use crate::dedup::carrier::{Carrier, Dated, Keyed, Replaced};
 use crate::dedup::lines::Lines;
 use crate::dedup::memory::Memory;
 use crate::hash;
-use crate::recipe::{Mix, Recipe, Step};
+use crate::quality::{STEPS, threshold};
+use crate::recipe::{Mix, Quality, Recipe, Step};
 use crate::rows::{self, Table};
 
 /// The decisions of the group steps of a phase.
@@ -43,6 +44,9 @@ struct About {
     languages: BTreeMap<u64, u64>,
     /// The mix, by source.
     mix: BTreeMap<String, Share>,
+    /// The lowest score that each quality step keeps, by source; of all sources together, by the empty name.
+    #[serde(default)]
+    limits: BTreeMap<u64, BTreeMap<String, u64>>,
     /// Messages for the user.
     notes: Vec<String>,
 }
@@ -96,6 +100,13 @@ impl Decisions {
     #[must_use]
     pub fn copies(&self, source: &str, order: u64) -> u64 {
         self.about.mix.get(source).map_or(0, |share| share.whole + u64::from(order < share.below))
+    }
+
+    /// The lowest score that a quality step keeps of a source, in steps.
+    #[must_use]
+    pub fn limit(&self, step: usize, source: &str) -> u64 {
+        let limits = self.about.limits.get(&(step as u64));
+        limits.and_then(|limits| limits.get(source).or_else(|| limits.get(""))).copied().unwrap_or(0)
     }
 
     /// Messages for the user.
@@ -204,6 +215,7 @@ pub fn run(
                     step.bucket
                 ));
             }
+            Step::Quality(step) => quality(recipe, *at, step, &mut numbered, &mut about)?,
             Step::Mix(mix) => self::mix(recipe, mix, &numbered, memory, &mut about)?,
             other => anyhow::bail!("{} is not a group step", other.kind()),
         }
@@ -341,6 +353,52 @@ fn lines(numbered: &Numbered, step: &Lines, memory: &Memory, about: &mut About) 
         },
         step.max_times,
     )
+}
+
+/// The lowest scores that keep the share of documents. The others are gone for the steps behind.
+fn quality(
+    recipe: &Recipe,
+    at: usize,
+    step: &Quality,
+    numbered: &mut Numbered,
+    about: &mut About,
+) -> anyhow::Result<()> {
+    let name = |source: u64| if step.by_source { recipe.sources[source as usize].name.clone() } else { String::new() };
+    let mut counts: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let scores = |numbered: &Numbered, take: &mut dyn FnMut(u64, u64, u64)| {
+        let mut row = |row: &[u64], number: u64| {
+            if row[0] == at as u64 {
+                take(row[1], row[3], number);
+            }
+            Ok(())
+        };
+        each(numbered, names::SCORES, 4, &mut row, 2)
+    };
+    scores(numbered, &mut |score, source, _| {
+        let counts = counts.entry(name(source)).or_insert_with(|| vec![0; STEPS as usize + 1]);
+        counts[score.min(STEPS) as usize] += 1;
+    })?;
+    ensure!(!counts.is_empty(), "quality: no document has a score {}", step.name);
+    let limits: BTreeMap<String, u64> =
+        counts.iter().map(|(source, counts)| (source.clone(), threshold(counts, step.keep))).collect();
+    // A document without a score has no row, and goes.
+    let mut kept = vec![false; numbered.gone.len()];
+    scores(numbered, &mut |score, source, number| kept[number as usize] = score >= limits[&name(source)])?;
+    numbered.gone.iter_mut().zip(&kept).for_each(|(gone, kept)| *gone |= !kept);
+    for (source, counts) in &counts {
+        let all: u64 = counts.iter().sum();
+        let limit = limits[source];
+        let best: u64 = counts[(limit as usize).min(counts.len())..].iter().sum();
+        let of = if source.is_empty() { "all sources".to_owned() } else { format!("source {source}") };
+        about.notes.push(format!(
+            "quality: {of}: {best} of {all} documents ({:.1}%) with {} at least {:.4}",
+            100.0 * best as f64 / all as f64,
+            step.name,
+            limit as f64 / STEPS as f64
+        ));
+    }
+    about.limits.insert(at as u64, limits);
+    Ok(())
 }
 
 /// The share of each source with which the sources have their weights in bytes.

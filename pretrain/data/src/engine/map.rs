@@ -12,6 +12,8 @@ use crate::document::Document;
 use crate::filters::{Finding, View};
 use crate::hash;
 use crate::ledger::{Fate, Ledger, Seen};
+use crate::quality::score::rounded;
+use crate::quality::{STEPS, step_of};
 use crate::read::Item;
 use crate::recipe::{Recipe, Step};
 
@@ -44,11 +46,13 @@ pub(super) struct Kept {
     pub short: bool,
     pub lines: Vec<u64>,
     pub order: u64,
+    /// Of each quality step, its number and the document's score.
+    pub scores: Vec<(u64, u64)>,
 }
 
 impl<'a> Work<'a> {
     pub fn new(recipe: &'a Recipe, phase: &'a Phase, before: Option<(&'a Phase, Decisions)>) -> anyhow::Result<Self> {
-        let load = |(at, step): (usize, &Step)| match phase.maps.contains(&at) {
+        let load = |(at, step): (usize, &Step)| match phase.maps.contains(&at) || phase.groups.contains(&at) {
             true => Tool::load(step).with_context(|| format!("step {} ({})", at + 1, step.kind())),
             false => Ok(None),
         };
@@ -93,14 +97,30 @@ impl<'a> Work<'a> {
             }
         }
         let mut document = item.document;
+        let scores = self.scores(&mut document);
         let mut out = Vec::new();
         for copy in 0..copies {
             if copy > 0 {
                 document.meta.insert("copy".into(), copy.into());
             }
-            out.push(Outcome::Kept(Box::new(self.kept(&document, copy, signer)?)));
+            out.push(Outcome::Kept(Box::new(Kept { scores: scores.clone(), ..self.kept(&document, copy, signer)? })));
         }
         Ok(out)
+    }
+
+    /// Writes the scores of the phase's quality steps into the document, and returns them by step. A document without a score has
+    /// no row.
+    fn scores(&self, document: &mut Document) -> Vec<(u64, u64)> {
+        let mut scores = Vec::new();
+        for at in &self.phase.groups {
+            let Step::Quality(step) = &self.recipe.steps[*at] else { continue };
+            if let Some(Tool::Score(classifier)) = &self.tools[*at] {
+                let score = rounded(classifier.score(&document.text));
+                document.meta.insert(step.name.clone(), score.into());
+            }
+            scores.extend(score(document, &step.name).map(|score| (*at as u64, step_of(score))));
+        }
+        scores
     }
 
     /// Runs one map step. Returns the line of a dropped document.
@@ -185,6 +205,22 @@ impl<'a> Work<'a> {
                 document.text = text;
                 return Ok(Decision::Kept(1));
             }
+            Step::Quality(quality) => {
+                let score = score(document, &quality.name);
+                let limit = all.limit(at, &document.source);
+                let finding = Finding {
+                    rule: if score.is_some() { "low_score" } else { "no_score" }.into(),
+                    value: score.unwrap_or_default(),
+                    limit: limit as f64 / STEPS as f64,
+                    passed: score.is_some_and(|score| step_of(score) >= limit),
+                };
+                ledger.finding(seen, &finding, "");
+                if !finding.passed {
+                    ledger.record(seen, &[], Fate::Dropped(&finding.rule));
+                    return line(at, step.kind(), &finding, document, "").map(Decision::Dropped);
+                }
+                ledger.record(seen, &[], Fate::Kept(document.text.len()));
+            }
             Step::Mix(mix) => {
                 copies = if mix.weights.contains_key(&document.source) {
                     all.copies(&document.source, order(self.recipe.seed, &document.id, 0))
@@ -240,6 +276,7 @@ impl<'a> Work<'a> {
             short: false,
             lines: Vec::new(),
             order: order(self.recipe.seed, &document.id, copy),
+            scores: Vec::new(),
         };
         for at in &self.phase.groups {
             match &self.recipe.steps[*at] {
@@ -270,6 +307,11 @@ impl<'a> Work<'a> {
 enum Decision {
     Kept(u64),
     Dropped(Vec<u8>),
+}
+
+/// The score of a name in `meta`.
+fn score(document: &Document, name: &str) -> Option<f64> {
+    document.meta.get(name).and_then(Value::as_f64).filter(|score| score.is_finite())
 }
 
 /// The key of a language, if languages are compared separately.

@@ -19,6 +19,7 @@ pub(super) mod names {
     pub const BANDS: &str = "bands.parquet";
     pub const LINES: &str = "lines.parquet";
     pub const ORDER: &str = "order.parquet";
+    pub const SCORES: &str = "scores.parquet";
 }
 
 /// Maximum number of documents in a part, since a place has 20 bits for them.

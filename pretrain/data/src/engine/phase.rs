@@ -127,6 +127,7 @@ struct Writer<'a> {
     bands: Table,
     lines: Table,
     order: Table,
+    scores: Table,
 }
 
 impl<'a> Writer<'a> {
@@ -165,6 +166,7 @@ impl<'a> Writer<'a> {
             bands: Table::new(&["key", "place"]),
             lines: Table::new(&["key", "place"]),
             order: Table::new(&["key", "place", "source", "bytes"]),
+            scores: Table::new(&["step", "score", "place", "source"]),
         })
     }
 
@@ -303,6 +305,9 @@ impl<'a> Writer<'a> {
         }
         kept.bands.iter().for_each(|key| self.bands.push(&[*key, place]));
         kept.lines.iter().for_each(|key| self.lines.push(&[*key, place]));
+        for (step, score) in &kept.scores {
+            self.scores.push(&[*step, *score, place, kept.source as u64]);
+        }
         self.order.push(&[kept.order, place, kept.source as u64, kept.bytes as u64]);
         Ok(())
     }
@@ -320,6 +325,7 @@ impl<'a> Writer<'a> {
             (&self.exact, names::EXACT, steps().any(|step| matches!(step, Step::DedupExact(_)))),
             (&self.bands, names::BANDS, steps().any(|step| matches!(step, Step::DedupMinhash(_)))),
             (&self.lines, names::LINES, steps().any(|step| matches!(step, Step::DedupLines(_)))),
+            (&self.scores, names::SCORES, steps().any(|step| matches!(step, Step::Quality(_)))),
             (&self.order, names::ORDER, steps().any(|step| matches!(step, Step::Mix(_)))),
         ] {
             if wanted {

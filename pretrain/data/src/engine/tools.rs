@@ -9,6 +9,7 @@ use serde_json::Value;
 use text_quality::ngrams::Index;
 
 use crate::filters::Finding;
+use crate::quality::Classifier;
 use crate::read::Item;
 use crate::recipe::{Alt, Decontaminate, Step};
 
@@ -18,6 +19,7 @@ pub(super) enum Tool {
     Personal(Pii, Limits),
     Extract(html_text::Options),
     Languages { model: Box<language_id::LanguageId>, keep: Vec<String>, min_probability: f64 },
+    Score(Box<Classifier>),
     Questions { index: Index, texts: Vec<String>, min_share: f64 },
 }
 
@@ -66,6 +68,10 @@ impl Tool {
             }
             Step::Pii(step) => Some(Self::Personal(Pii::default(), Limits { max_pii: step.max, ..Limits::default() })),
             Step::Decontaminate(step) => Some(questions(step)?),
+            Step::Quality(step) => match &step.classifier {
+                Some(path) => Some(Self::Score(Box::new(Classifier::read(path)?))),
+                None => None,
+            },
             _ => None,
         })
     }
@@ -92,6 +98,8 @@ impl Tool {
                 Judged { findings: vec![finding], text, note, ..Judged::default() }
             }
             Self::Extract(options) => extract(item, options),
+            // A group step: see `Work::scores`.
+            Self::Score(_) => Judged::default(),
             Self::Languages { model, keep, min_probability } => {
                 let guess = model.guess(&item.document.text);
                 let (language, probability) =
