@@ -6,12 +6,13 @@ use pretrain_stream::corpus::{self, Expected, Source};
 use pretrain_stream::plan::Plan;
 use pretrain_stream::reader::Reader;
 use serde_json::json;
-use trainer::stage::{self, Ending, Flags, Prepared, Setup, StageConfig};
+use trainer::stage::{self, Flags, Prepared, Resolved, Setup, StageConfig};
 
 use crate::anneal::Anneal;
 use crate::config::Config;
 use crate::held_out::HeldOut;
 use crate::objective::{Names, PretrainObjective};
+use crate::probe::{self, Probe};
 
 /// Shards up to so many bytes are read as a whole before the first step, without being asked.
 const VERIFIED: u64 = 8_000_000_000;
@@ -30,21 +31,32 @@ pub struct Args {
 enum Command {
     /// Bring the learning rate of a trained model to 0 on good data, and average the weights on the way
     Anneal(Box<Flags<Anneal>>),
+    /// Anneal a half-trained model with each of several candidate sets of data, and compare the held-out losses
+    Probe(Box<Flags<Probe>>),
 }
 
 /// Runs the stage as its flags and configuration file say, or goes on where it was stopped.
 ///
 /// # Errors
 /// As [`stage::run`].
-pub fn run(args: &Args) -> anyhow::Result<Ending> {
+pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
-        None => begin("pretrain", &args.flags),
-        Some(Command::Anneal(flags)) => begin("pretrain anneal", flags),
+        None => begin("pretrain", &mut args.flags.resolve()?, args.flags.dry_run),
+        Some(Command::Anneal(flags)) => anneal(&mut flags.resolve()?, flags.dry_run),
+        Some(Command::Probe(flags)) => probe::run(flags),
     }
 }
 
-fn begin<C: StageConfig + AsRef<Config> + AsMut<Config>>(stage: &str, flags: &Flags<C>) -> anyhow::Result<Ending> {
-    let mut resolved = flags.resolve()?;
+/// Anneals, or goes on where it was stopped.
+pub(crate) fn anneal(resolved: &mut Resolved<Anneal>, dry_run: bool) -> anyhow::Result<()> {
+    begin("pretrain anneal", resolved, dry_run)
+}
+
+fn begin<C: StageConfig + AsRef<Config> + AsMut<Config>>(
+    stage: &str,
+    resolved: &mut Resolved<C>,
+    dry_run: bool,
+) -> anyhow::Result<()> {
     let config = resolved.config.as_mut();
     let window = config.course()?.window();
     let (paths, weights) = config.sources()?;
@@ -70,7 +82,7 @@ fn begin<C: StageConfig + AsRef<Config> + AsMut<Config>>(stage: &str, flags: &Fl
          model with a longer context",
         config.model.display()
     );
-    stage::run(stage, &resolved, flags.dry_run, |setup| prepare(resolved.config.as_ref(), sources, setup))
+    stage::run(stage, resolved, dry_run, |setup| prepare(resolved.config.as_ref(), sources, setup)).map(drop)
 }
 
 fn prepare(config: &Config, sources: Vec<Source>, setup: &Setup) -> anyhow::Result<Prepared<PretrainObjective>> {

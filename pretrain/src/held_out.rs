@@ -73,6 +73,11 @@ impl HeldOut {
         })
     }
 
+    /// The source of each row.
+    pub fn sources(&self) -> impl Iterator<Item = usize> + '_ {
+        self.spans.iter().map(|(source, _)| *source)
+    }
+
     /// The rows in micro-batches.
     pub fn batches(
         &self,

@@ -8,3 +8,4 @@ pub mod command;
 pub mod config;
 mod held_out;
 pub mod objective;
+pub mod probe;

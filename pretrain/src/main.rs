@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     trainer::keep_memory();
     torch_ext::init();
     match torch_ext::catch(|| pretrain::command::run(&cli.args)) {
-        Ok(_) => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

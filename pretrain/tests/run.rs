@@ -235,3 +235,51 @@ fn processes_end_with_the_bytes_of_one() {
     ranks::succeed(&world.path("store"), 4, |_| common::child(&world.flags("together", flags)));
     assert_eq!(ranks::bytes(&world.path("together")), ranks::bytes(&world.path("alone")));
 }
+
+/// Rhymes are worth something to a model that has seen sums only, for rhymes; more sums are not.
+#[test]
+fn a_probe_tells_what_data_are_worth() {
+    let world = World::new();
+    let model = world.path("model");
+    let rhymes: Vec<String> = (60..80).map(|number| text(1, number)).collect();
+    write_shard(&world.path("valid-rhymes/0.ds"), &model, &rhymes);
+    let more: Vec<String> = (200..260).map(|number| text(0, number)).collect();
+    write_shard(&world.path("more-sums/0.ds"), &model, &more);
+    let sums: Vec<String> = (100..110).map(|number| text(0, number)).collect();
+    write_shard(&world.path("valid-sums/0.ds"), &model, &sums);
+    world.run("half", "--tokens 4096 --data DIR/sums").unwrap();
+    let probe = |more: &str| {
+        let usual = "--model DIR/half/model --data DIR/sums --eval-data DIR/valid-sums DIR/valid-rhymes --tokens 4096 --warmup-steps 0";
+        let mut flags = world.flags("probe", &format!("{usual} {more}"));
+        flags.insert(0, "probe".into());
+        common::run(&flags)
+    };
+    probe("--candidate rhymes=DIR/rhymes same=DIR/more-sums").unwrap();
+    let table = || -> Vec<serde_json::Value> {
+        serde_json::from_slice(&std::fs::read(world.path("probe/probe.json")).unwrap()).unwrap()
+    };
+    let of = |candidate: &str, source: &str| {
+        let found = table().into_iter().find(|row| row["candidate"] == candidate && row["source"] == source);
+        let delta = &found.unwrap()["delta"];
+        (delta["low"].as_f64().unwrap(), delta["high"].as_f64().unwrap())
+    };
+    assert_eq!(table().len(), 6);
+    assert!(of("rhymes", "valid-rhymes").1 < -0.1, "{:?}", table());
+    assert!(of("same", "valid-rhymes").1 > -0.1 && of("rhymes", "valid-rhymes").1 < of("same", "valid-rhymes").0);
+    // The run without a candidate is annealing by itself.
+    let record = run::Record::read(&world.path("probe/runs/default")).unwrap().unwrap();
+    assert_eq!(record.stage.name, "pretrain anneal");
+    let loss = record.stage.figures["report"]["evaluation"]["loss"].as_f64().unwrap();
+    let rows = table();
+    let all = rows.iter().find(|row| row["source"] == "").unwrap();
+    assert!((all["default"].as_f64().unwrap() - loss).abs() < 1e-3, "{all} {loss}");
+    // The same command does nothing; another candidate needs another folder.
+    let written = || std::fs::metadata(world.path("probe/probe.json")).unwrap().modified().unwrap();
+    let before = written();
+    probe("--candidate rhymes=DIR/rhymes same=DIR/more-sums").unwrap();
+    assert_eq!(written(), before);
+    let error = format!("{:#}", probe("--candidate rhymes=DIR/rhymes").unwrap_err());
+    assert!(error.contains("holds a run with another configuration"), "{error}");
+    let error = format!("{:#}", probe("--candidate rhymes").unwrap_err());
+    assert!(error.contains("--candidate rhymes: write NAME=SHARDS"), "{error}");
+}

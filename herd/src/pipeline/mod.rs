@@ -58,6 +58,21 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// Runs a pipeline file into a folder, or continues it.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_file(recipe: &Path, output: &Path) -> anyhow::Result<()> {
+    run(&Args {
+        recipe: recipe.to_owned(),
+        output: Some(output.to_owned()),
+        set: Vec::new(),
+        dry_run: false,
+        from: None,
+        until: None,
+    })
+}
+
 /// Runs a pipeline, or continues it.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ pub mod bootstrap;
 pub mod command;
 pub mod downstream;
 pub mod isoflop;
+pub mod ladder;
 mod linear;
 pub mod mix;
 pub mod optimise;

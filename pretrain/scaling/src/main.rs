@@ -15,7 +15,7 @@ struct Cli {
 fn main() -> ExitCode {
     let result = ::run::expand(&Cli::command(), std::env::args_os().collect()).and_then(|words| {
         let matches = Cli::command().get_matches_from(words);
-        run(&Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).args)
+        run(&Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).args, None)
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

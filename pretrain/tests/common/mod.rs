@@ -118,7 +118,7 @@ struct Cli {
 pub fn run(flags: &[String]) -> anyhow::Result<()> {
     torch_ext::init();
     let cli = Cli::parse_from(std::iter::once("pretrain".to_owned()).chain(flags.iter().cloned()));
-    pretrain::command::run(&cli.args).map(drop)
+    pretrain::command::run(&cli.args)
 }
 
 /// A process with one run.

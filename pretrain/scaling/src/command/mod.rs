@@ -2,6 +2,7 @@
 
 mod downstream;
 mod isoflop;
+mod ladder;
 mod mix;
 mod parametric;
 mod predict;
@@ -30,6 +31,8 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Train a ladder of small models at several compute budgets, and make the table of their losses
+    Run(Box<ladder::LadderArgs>),
     /// Fit a law to measured runs
     Fit(FitArgs),
     /// What a fitted law expects: sizes, tokens, losses, accuracies
@@ -55,12 +58,16 @@ enum LawCommand {
     Mix(mix::MixArgs),
 }
 
+/// Runs a pipeline file, with its folder: what `herd` has, and this crate has not.
+pub type Pipeline<'a> = &'a dyn Fn(&Path, &Path) -> anyhow::Result<()>;
+
 /// Runs `scaling`.
 ///
 /// # Errors
 /// A sentence on the table, the fit or the folder.
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub fn run(args: &Args, pipeline: Option<Pipeline>) -> anyhow::Result<()> {
     match &args.command {
+        Command::Run(args) => ladder::run(args, pipeline),
         Command::Fit(FitArgs { law: LawCommand::Isoflop(args) }) => isoflop::run(args),
         Command::Fit(FitArgs { law: LawCommand::Parametric(args) }) => parametric::run(args),
         Command::Fit(FitArgs { law: LawCommand::Downstream(args) }) => downstream::run(args),
