@@ -11,4 +11,5 @@ mod folders;
 mod pipeline;
 mod recipes;
 mod round;
+mod scratch;
 mod tutorial;

@@ -16,8 +16,8 @@ fn every_recipe_is_valid() {
     let mut recipes: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
     recipes.sort();
     let names: Vec<_> = recipes.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
-    assert_eq!(names, ["demo.toml", "quick.toml", "six-rounds.toml", "smollm2-gsm8k.toml"]);
-    for (recipe, stages) in recipes.iter().zip([10, 11, 66, 8]) {
+    assert_eq!(names, ["demo.toml", "from-scratch.toml", "quick.toml", "six-rounds.toml", "smollm2-gsm8k.toml"]);
+    for (recipe, stages) in recipes.iter().zip([10, 24, 11, 66, 8]) {
         let output = run(recipe, &folder.path().join("out"), &["--dry-run"]);
         let plan = said(&output);
         assert!(output.status.success(), "{plan}");

@@ -56,6 +56,9 @@ enum Command {
         /// The folder with the tokenizer of --model-config
         #[arg(long, value_name = "FOLDER", requires = "model_config")]
         tokenizer: Option<PathBuf>,
+        /// The chat template that the model's folder gets, for fine-tuning on conversations
+        #[arg(long, value_name = "FILE", requires = "model_config")]
+        chat_template: Option<PathBuf>,
         /// Hidden size, a multiple of 8
         #[arg(long, default_value_t = 128)]
         hidden: usize,
@@ -101,8 +104,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         Command::Get { name: Some(name), force } => get(&name, force),
         Command::Import { path, name, output, dtype } => import_path(&path, name, output, dtype.map(Dtype::kind)),
-        Command::New { output, model_config: Some(config), tokenizer: Some(tokenizer), seed, .. } => {
-            new(&output, |folder| BaseModel { config, tokenizer, seed }.write(folder))
+        Command::New {
+            output, model_config: Some(config), tokenizer: Some(tokenizer), chat_template, seed, ..
+        } => {
+            let model = BaseModel { config, tokenizer, seed };
+            new(&output, |folder| {
+                model.write(folder)?;
+                chat_template.as_deref().map_or(Ok(()), |file| add_template(file, folder))
+            })
         }
         Command::New { output, hidden, layers, context, seed, .. } => {
             new(&output, |folder| NewModel { hidden, layers, context, seed }.write(folder))
@@ -175,6 +184,19 @@ fn import_path(path: &Path, name: Option<String>, output: Option<PathBuf>, kind:
         println!("imported: {}", target.display());
         Ok(())
     }
+}
+
+/// Gives a model's folder a chat template, after a try.
+fn add_template(file: &Path, folder: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    dataset::write_file(folder.join("chat_template.jinja"), &text)?;
+    let template = chat::ChatTemplate::from_dir(folder)?.context("the template is missing")?;
+    let tokenizer = chat::Tokenizer::from_dir(folder)?;
+    let turns = [dataset::Message::user("hello"), dataset::Message::assistant("hello")];
+    template
+        .render(&tokenizer, &turns, &chat::RenderOptions::default())
+        .map(drop)
+        .with_context(|| format!("--chat-template {}", file.display()))
 }
 
 fn new(output: &Path, write: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {

@@ -7,17 +7,29 @@ use crate::project;
 
 const MODEL: &str = "smollm2-135m-instruct";
 
-/// Runs one round on a real model, which is fetched first, or, with `quick`, on a tiny untrained model.
-pub fn run(quick: bool) -> anyhow::Result<()> {
+/// What the demo runs.
+pub enum Round {
+    /// One round on a real model, which is fetched first.
+    Real,
+    /// One round on a tiny untrained model.
+    Quick,
+    /// From pages to a base model, and one round on it.
+    FromScratch,
+}
+
+/// Runs a recipe, after what it needs.
+pub fn run(round: Round) -> anyhow::Result<()> {
     let start = Instant::now();
     let herd = project::binary("herd");
     build()?;
-    let recipe = if quick {
-        "recipes/quick.toml"
-    } else {
-        fetch_model()?;
-        set_up_sandbox()?;
-        "recipes/demo.toml"
+    let recipe = match round {
+        Round::Quick => "recipes/quick.toml",
+        Round::FromScratch => "recipes/from-scratch.toml",
+        Round::Real => {
+            fetch_model()?;
+            set_up_sandbox()?;
+            "recipes/demo.toml"
+        }
     };
     let ready = Instant::now();
     step(Command::new(&herd).args(["run", recipe]))?;

@@ -29,6 +29,10 @@ enum Command {
         /// Use a tiny model from scratch instead (recipes/quick.toml); takes about two minutes after set-up
         #[arg(long)]
         quick: bool,
+        /// Train a tokenizer, a base model and a chat model from nothing instead (recipes/from-scratch.toml); about 40
+        /// minutes after set-up
+        #[arg(long, conflicts_with = "quick")]
+        from_scratch: bool,
     },
     /// Set up, build, and write target/gpu-kit.tar.gz: programs, tiny models and a script that prove herd on a machine with a
     /// GPU and PyTorch 2.11, in parts of 8 minutes, with one table (docs/gpu.md)
@@ -49,9 +53,15 @@ fn main() -> anyhow::Result<()> {
             demo::build()?;
             demo::set_up_sandbox()
         }
-        Command::Demo { quick } => {
+        Command::Demo { quick, from_scratch } => {
             libtorch::set_up(false)?;
-            demo::run(quick)
+            demo::run(if from_scratch {
+                demo::Round::FromScratch
+            } else if quick {
+                demo::Round::Quick
+            } else {
+                demo::Round::Real
+            })
         }
         Command::GpuKit => {
             libtorch::set_up(false)?;
