@@ -1,0 +1,101 @@
+//! Many-shot conversations: a long row of requests that seem to be answered, and then one that is refused.
+//!
+//! A long context full of compliance makes a model comply (Anil et al. 2024, "Many-shot Jailbreaking"). The paper trains on such
+//! conversations with a safe answer at the end. The answers before it are placeholders without content, and are not trained
+//! (`"train": false`). Where harmless requests have answers, as many conversations end with one of these, so that length does not
+//! come to mean refusal.
+
+use std::collections::BTreeMap;
+
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use safety_text::refusal::Refusals;
+use serde_json::{Value, json};
+
+use super::refusals::{Dealer, answer};
+use super::requests::Request;
+
+/// What stands for an answer.
+const PLACEHOLDERS: [&str; 6] = [
+    "[an answer that is left out here]",
+    "[left out]",
+    "Sure. [The rest is left out.]",
+    "[The answer stood here.]",
+    "Of course: [...]",
+    "Here it is: [left out].",
+];
+
+/// Conversations by their kind: those that end with a refusal, and those that end with an answer.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// Conversations.
+    pub conversations: Vec<Value>,
+    /// Those that end with a refusal.
+    pub refused: usize,
+    /// Those that end with an answer.
+    pub answered: usize,
+}
+
+/// Makes `count` conversations of each number of shots, and where `answers` has some, as many with a harmless end.
+#[must_use]
+pub fn make(
+    requests: &[Request],
+    answers: &BTreeMap<String, Vec<String>>,
+    refusals: &Refusals,
+    dealer: &mut Dealer,
+    shots: &[usize],
+    count: usize,
+    seed: u64,
+) -> Made {
+    let plain = |request: &&Request| request.messages.len() == 1;
+    let bad: Vec<&Request> = requests.iter().filter(|request| request.is_unsafe).filter(plain).collect();
+    let answered = |request: &&Request| answer(refusals, answers.get(&request.id)?);
+    let good: Vec<(&Request, &str)> = requests
+        .iter()
+        .filter(|request| !request.is_unsafe)
+        .filter(plain)
+        .filter_map(|request| Some((request, answered(&request)?)))
+        .collect();
+    let mut made = Made::default();
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    for &shots in shots {
+        for number in 0..count {
+            let mut order: Vec<usize> = (0..bad.len()).collect();
+            order.shuffle(&mut random);
+            let last = bad[order[0]];
+            let turns = turns(&mut random, &bad, &order, shots);
+            if let Some((text, _)) = dealer.deal(last, &[], &mut |_| ()) {
+                made.conversations.push(record(&turns, last.messages[0].text(), &text, "refused", shots, number));
+                made.refused += 1;
+            }
+            if !good.is_empty() {
+                let (request, text) = good[random.random_range(0..good.len())];
+                made.conversations.push(record(&turns, request.messages[0].text(), text, "answered", shots, number));
+                made.answered += 1;
+            }
+        }
+    }
+    made
+}
+
+/// The turns before the end; requests repeat only where there are too few.
+fn turns(random: &mut ChaCha8Rng, bad: &[&Request], order: &[usize], shots: usize) -> Vec<Value> {
+    // The first of the order is the end.
+    let others = order.get(1..).filter(|others| !others.is_empty()).unwrap_or(order);
+    let mut turns = Vec::with_capacity(2 * shots);
+    for shot in 0..shots {
+        let request = bad[others[shot % others.len()]];
+        turns.push(json!({"role": "user", "content": request.messages[0].text()}));
+        let placeholder = PLACEHOLDERS[random.random_range(0..PLACEHOLDERS.len())];
+        turns.push(json!({"role": "assistant", "content": placeholder, "train": false}));
+    }
+    turns
+}
+
+fn record(turns: &[Value], request: &str, answer: &str, kind: &str, shots: usize, number: usize) -> Value {
+    let end = [json!({"role": "user", "content": request}), json!({"role": "assistant", "content": answer})];
+    let messages: Vec<&Value> = turns.iter().chain(&end).collect();
+    json!({"id": format!("many-shot-{shots}-{number}-{kind}"), "messages": messages, "source": "safety-many-shot",
+        "capability": "safety"})
+}

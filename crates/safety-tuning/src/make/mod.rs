@@ -1,0 +1,13 @@
+//! Data for safety tuning: `herd safety make refusals`, `pairs`, `many-shot`.
+//!
+//! The paper's finding is that a model tuned on refusals alone refuses what is harmless: beside each request that should be refused
+//! stand harmless ones that look like it, with answers. Requests come from labelled records, or from the contrast pairs that this
+//! project makes; answers from a model (`herd generate`), or, for refusals only, from templates.
+
+pub mod command;
+mod many_shot;
+mod pairs;
+mod refusals;
+pub mod requests;
+pub mod templates;
+pub mod tone;

@@ -1,0 +1,64 @@
+//! Preferences: a refusal above compliance for what should be refused, an answer above a refusal for what should be answered.
+
+use std::collections::BTreeMap;
+
+use dataset::Message;
+use safety_text::refusal::{Refusals, Verdict};
+use serde_json::{Value, json};
+
+use super::refusals::{Dealer, answer};
+use super::requests::Request;
+
+/// The pairs, and counts of what was left out.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// Preferences.
+    pub pairs: Vec<Value>,
+    /// Counts by what happened.
+    pub counts: BTreeMap<&'static str, usize>,
+}
+
+/// Makes preferences of requests and sampled answers. A request to refuse needs a sampled answer that complies, a harmless one a
+/// sampled answer; the other half may be a template.
+#[must_use]
+pub fn make(
+    requests: &[Request],
+    answers: &BTreeMap<String, Vec<String>>,
+    refusals: &Refusals,
+    dealer: &mut Dealer,
+) -> Made {
+    let mut made = Made::default();
+    for request in requests {
+        let sampled = answers.get(&request.id).map(Vec::as_slice).unwrap_or_default();
+        let Some(complies) = answer(refusals, sampled) else {
+            *made
+                .counts
+                .entry(match request.is_unsafe {
+                    true => "requests to refuse that no sampled answer complies with",
+                    false => "harmless requests that no sampled answer answers",
+                })
+                .or_default() += 1;
+            continue;
+        };
+        let said: Vec<String> =
+            sampled.iter().filter(|text| refusals.judge(text) == Verdict::Refusal).cloned().collect();
+        let mut counts = Vec::new();
+        let Some((refusal, _)) = dealer.deal(request, &said, &mut |what| counts.push(what)) else {
+            *made.counts.entry("requests without a refusal").or_default() += 1;
+            continue;
+        };
+        counts.into_iter().for_each(|what| *made.counts.entry(what).or_default() += 1);
+        let (chosen, rejected, what) = match request.is_unsafe {
+            true => (refusal.as_str(), complies, "pairs that prefer a refusal"),
+            false => (complies, refusal.as_str(), "pairs that prefer an answer"),
+        };
+        *made.counts.entry(what).or_default() += 1;
+        let turn = |text: &str| vec![Message::assistant(text)];
+        let source = if request.is_unsafe { "safety-refusal" } else { "safety-borderline" };
+        made.pairs.push(
+            json!({"id": request.id, "prompt": request.messages, "chosen": turn(chosen), "rejected": turn(rejected),
+            "source": source}),
+        );
+    }
+    made
+}

@@ -1,0 +1,134 @@
+//! Conversations: refusals of what should be refused, answers to what should be answered.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use safety_text::refusal::{Refusals, Verdict};
+use serde_json::Value;
+
+use super::requests::{Request, conversation};
+use super::{templates, tone};
+use crate::degenerate::degenerate;
+
+/// What was made, and what was left out and why.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// Refusals.
+    pub refusals: Vec<Value>,
+    /// Answers to harmless requests.
+    pub borderline: Vec<Value>,
+    /// Counts by what happened.
+    pub counts: BTreeMap<&'static str, usize>,
+}
+
+impl Made {
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+}
+
+/// Deals refusals out: sampled ones that pass, else templates, with no opening above a share.
+pub struct Dealer<'a> {
+    refusals: &'a Refusals,
+    seed: u64,
+    /// The most that three first words may have of all refusals.
+    share: f64,
+    /// Whether templates stand in.
+    templates: bool,
+    used: HashMap<String, usize>,
+    dealt: usize,
+    next: usize,
+}
+
+/// Why a sampled refusal is not taken.
+const NO_REFUSAL: &str = "sampled refusals that do not refuse";
+const TONE: &str = "sampled refusals with a fault in tone";
+const HABIT: &str = "sampled refusals whose opening is too frequent";
+
+/// Refusals before shares are counted.
+const FIRST: usize = 20;
+
+impl<'a> Dealer<'a> {
+    /// A dealer of one data set.
+    #[must_use]
+    pub fn new(refusals: &'a Refusals, seed: u64, share: f64, templates: bool) -> Self {
+        Self { refusals, seed, share, templates, used: HashMap::new(), dealt: 0, next: 0 }
+    }
+
+    /// A refusal of a request: the first sampled one that refuses in the right tone, else a template; with its source.
+    pub fn deal(
+        &mut self,
+        request: &Request,
+        sampled: &[String],
+        count: &mut dyn FnMut(&'static str),
+    ) -> Option<(String, &'static str)> {
+        for text in sampled {
+            let opening = tone::opening(text);
+            let used = self.used.get(&opening).copied().unwrap_or(0);
+            let why = match () {
+                () if self.refusals.judge(text) != Verdict::Refusal || degenerate(text).is_some() => NO_REFUSAL,
+                () if tone::fault(text).is_some() => TONE,
+                () if self.dealt >= FIRST && (used + 1) as f64 > self.share * (self.dealt + 1) as f64 => HABIT,
+                () => {
+                    *self.used.entry(opening).or_default() += 1;
+                    self.dealt += 1;
+                    return Some((text.trim().to_owned(), "sampled"));
+                }
+            };
+            count(why);
+        }
+        if !self.templates {
+            return None;
+        }
+        // By the request's id, so that another selection of requests changes no refusal's sentences.
+        let own = dataset::digest::bytes(format!("{}/{}", self.seed, request.id).as_bytes());
+        let mut random = ChaCha8Rng::seed_from_u64(u64::from_str_radix(&own[..16], 16).unwrap_or(self.seed));
+        let text = templates::refusal(&mut random, self.next, request.category.as_deref());
+        // Openings in turn: 7 and their number have no common factor, so neighbours differ.
+        self.next = (self.next + 7) % templates::openings();
+        *self.used.entry(tone::opening(&text)).or_default() += 1;
+        self.dealt += 1;
+        Some((text, "template"))
+    }
+}
+
+/// An answer that is worth training on: it answers, and is none of a loop or noise.
+pub(super) fn answer<'t>(refusals: &Refusals, sampled: &'t [String]) -> Option<&'t str> {
+    let found = sampled.iter().find(|text| refusals.judge(text) == Verdict::Answer && degenerate(text).is_none());
+    found.map(|text| text.trim())
+}
+
+/// Makes conversations of requests and sampled answers.
+#[must_use]
+pub fn make(
+    requests: &[Request],
+    answers: &BTreeMap<String, Vec<String>>,
+    refusals: &Refusals,
+    dealer: &mut Dealer,
+) -> Made {
+    let mut made = Made::default();
+    for request in requests {
+        let sampled = answers.get(&request.id).map(Vec::as_slice).unwrap_or_default();
+        if request.is_unsafe {
+            let mut counts = Vec::new();
+            let dealt = dealer.deal(request, sampled, &mut |what| counts.push(what));
+            counts.into_iter().for_each(|what| made.count(what));
+            match dealt {
+                Some((text, from)) => {
+                    made.count(if from == "sampled" { "refusals sampled" } else { "refusals from templates" });
+                    made.refusals.push(conversation(request, &text, "safety-refusal"));
+                }
+                None => made.count("requests to refuse without a refusal"),
+            }
+        } else if let Some(text) = answer(refusals, sampled) {
+            made.count("answers to harmless requests");
+            made.borderline.push(conversation(request, text, "safety-borderline"));
+        } else if sampled.is_empty() {
+            made.count("harmless requests without an answer");
+        } else {
+            made.count("harmless requests whose answers refuse, repeat themselves or are empty");
+        }
+    }
+    made
+}

@@ -1,0 +1,200 @@
+//! `herd safety sweep plan`: a recipe for `herd run`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use toml::{Table, Value};
+
+use super::weights;
+use crate::rows;
+
+/// Arguments of `plan`.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Args {
+    /// The model to tune: a folder, or a name in the cache
+    #[arg(long)]
+    model: String,
+    /// General conversations; each has weight 1
+    #[arg(long, value_name = "FILE")]
+    general: PathBuf,
+    /// Refusals (`herd safety make refusals`)
+    #[arg(long, value_name = "FILE")]
+    refusals: PathBuf,
+    /// Answers to harmless look-alikes (the same command's borderline.jsonl)
+    #[arg(long, value_name = "FILE")]
+    borderline: PathBuf,
+    /// Shares of safety data among all records
+    #[arg(long, value_delimiter = ',', default_value = "0.01,0.05,0.1")]
+    shares: Vec<f64>,
+    /// Harmless look-alikes for each refusal; 0 is the naive mix, shown beside the others
+    #[arg(long, value_delimiter = ',', default_value = "0,0.5,1,2")]
+    ratios: Vec<f64>,
+    /// A file with further keys of `herd sft`
+    #[arg(long, value_name = "FILE")]
+    sft_config: Option<PathBuf>,
+    /// Sets of probes, as `eval` takes them
+    #[arg(long, value_delimiter = ',', required = true, value_name = "SET")]
+    sets: Vec<String>,
+    /// The folder of sets that are given by name
+    #[arg(long, value_name = "DIR")]
+    sets_dir: Option<PathBuf>,
+    /// A guard's folder that judges answers
+    #[arg(long, value_name = "FOLDER")]
+    judge: Option<PathBuf>,
+    /// A file with further keys of `eval`
+    #[arg(long, value_name = "FILE")]
+    eval_config: Option<PathBuf>,
+    /// Maximum number of tokens of an answer to a probe
+    #[arg(long, default_value_t = 256)]
+    max_new_tokens: usize,
+    /// Benchmarks of helpfulness, as `herd eval` takes them
+    #[arg(long, value_delimiter = ',', value_name = "TASK")]
+    tasks: Vec<String>,
+    /// Problems for the task `problems`
+    #[arg(long, value_name = "FILE")]
+    problems: Option<PathBuf>,
+    /// The folder of the pipeline
+    #[arg(long, default_value = "runs/sweep", value_name = "FOLDER")]
+    runs: PathBuf,
+    /// The recipe
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+fn word(path: &Path) -> Value {
+    path.to_string_lossy().into_owned().into()
+}
+
+/// Nested tables of one stage: `name`, and the command's keys.
+fn stage(name: &str, about: &str, command: &[&str], keys: Table) -> Value {
+    let (last, outer) = command.split_last().unwrap_or((&"", &[]));
+    let mut table = Table::from_iter([((*last).to_owned(), Value::Table(keys))]);
+    for name in outer.iter().rev() {
+        table = Table::from_iter([((*name).to_owned(), Value::Table(table))]);
+    }
+    let mut stage = Table::new();
+    stage.insert("name".into(), name.into());
+    stage.insert("about".into(), about.into());
+    stage.extend(table);
+    Value::Table(stage)
+}
+
+/// A stage that is a command line of this crate's program.
+fn command(name: &str, about: &str, words: Vec<String>) -> Value {
+    let words: Vec<String> = std::iter::once(PROGRAM.to_owned()).chain(words).collect();
+    let mut stage = Table::new();
+    stage.insert("name".into(), name.into());
+    stage.insert("about".into(), about.into());
+    stage.insert("command".into(), words.into());
+    Value::Table(stage)
+}
+
+/// The program that the recipe calls; it must be on the path.
+const PROGRAM: &str = "herd-safety-tuning";
+
+impl Args {
+    /// The flags of `eval` that name the probes.
+    fn probes(&self) -> Vec<String> {
+        let mut words = vec!["eval".to_owned(), "--sets".into(), self.sets.join(",")];
+        if let Some(folder) = &self.sets_dir {
+            words.extend(["--sets-dir".into(), folder.to_string_lossy().into_owned()]);
+        }
+        words
+    }
+
+    fn measure(&self, number: usize, model: &str, stages: &mut Vec<Value>) {
+        let mut keys = Table::new();
+        keys.insert("model".into(), model.into());
+        keys.insert("prompts".into(), "{probes}/prompts.jsonl".into());
+        keys.insert("temperature".into(), 0.into());
+        keys.insert("max_new_tokens".into(), (self.max_new_tokens as i64).into());
+        keys.insert("output".into(), "{out}/answers.jsonl".into());
+        stages.push(stage(&format!("answers-{number}"), "Answers to the probes.", &["generate"], keys));
+        let mut words = self.probes();
+        for (flag, path) in [("--judge", &self.judge), ("--config", &self.eval_config)] {
+            if let Some(path) = path {
+                words.extend([flag.to_owned(), path.to_string_lossy().into_owned()]);
+            }
+        }
+        words.extend(["--answers".into(), format!("{{answers-{number}}}/answers.jsonl")]);
+        words.extend(["--output".into(), "{out}".into()]);
+        stages.push(command(&format!("vr-{number}"), "Violations and false refusals.", words));
+        if !self.tasks.is_empty() {
+            let mut keys = Table::new();
+            keys.insert("model".into(), model.into());
+            keys.insert("tasks".into(), self.tasks.clone().into());
+            if let Some(problems) = &self.problems {
+                keys.insert("problems".into(), word(problems));
+            }
+            keys.insert("output".into(), "{out}".into());
+            stages.push(stage(&format!("help-{number}"), "Helpfulness.", &["eval"], keys));
+        }
+    }
+}
+
+/// Writes the recipe.
+///
+/// # Errors
+/// When a file cannot be read or has no records, or a share or ratio makes no mix.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    ensure!(!args.shares.is_empty() && !args.ratios.is_empty(), "--shares and --ratios need at least one number each");
+    let count = |path: &Path| Ok::<usize, anyhow::Error>(rows::read(path)?.len());
+    let counts = (count(&args.general)?, count(&args.refusals)?, count(&args.borderline)?);
+    let (mut stages, mut names) = (Vec::new(), vec!["before".to_owned()]);
+    let mut words = args.probes();
+    words.extend(["--prompts".into(), "{out}/prompts.jsonl".into()]);
+    stages.push(command("probes", "The probes as prompts.", words));
+    args.measure(0, "{model}", &mut stages);
+    for &share in &args.shares {
+        for &ratio in &args.ratios {
+            let number = names.len();
+            let weights = weights(counts.0, counts.1, counts.2, share, ratio)?;
+            let weighed = |path: &Path, weight: f64| Value::from(format!("{}:{weight}", path.display()));
+            let mut data = vec![word(&args.general), weighed(&args.refusals, weights.refusals)];
+            if weights.borderline > 0.0 {
+                data.push(weighed(&args.borderline, weights.borderline));
+            }
+            let mut keys = Table::new();
+            keys.insert("model".into(), "{model}".into());
+            keys.insert("data".into(), Value::Array(data));
+            if let Some(path) = &args.sft_config {
+                keys.insert("config".into(), word(path));
+            }
+            keys.insert("output".into(), "{out}".into());
+            let about = format!("{share} of the records for safety, {ratio} harmless look-alikes for each refusal.");
+            stages.push(stage(&format!("tune-{number}"), &about, &["sft"], keys));
+            args.measure(number, &format!("{{tune-{number}}}/model"), &mut stages);
+            names.push(format!("share {share} ratio {ratio}"));
+        }
+    }
+    let folders = |what: &'static str| (0..names.len()).map(move |number| format!("{{{what}-{number}}}"));
+    let mut words: Vec<String> = ["sweep", "report", "--vr"].map(str::to_owned).to_vec();
+    words.extend(folders("vr"));
+    if !args.tasks.is_empty() {
+        words.push("--helpfulness".into());
+        words.extend(folders("help"));
+    }
+    words.push("--names".into());
+    words.extend(names.clone());
+    words.extend(["--output".into(), "{out}".into()]);
+    stages.push(command("report", "VR against FRR, with helpfulness beside it.", words));
+    let mut recipe = Table::new();
+    recipe.insert("name".into(), "Safety sweep".into());
+    recipe.insert("about".into(), "How much safety data, and how many harmless look-alikes for each refusal.".into());
+    recipe.insert("output".into(), word(&args.runs));
+    recipe
+        .insert("vars".into(), Value::Table(Table::from_iter([("model".to_owned(), Value::from(args.model.clone()))])));
+    recipe.insert("stage".into(), Value::Array(stages));
+    let text = toml::to_string(&recipe).context("cannot write the recipe as TOML")?;
+    dataset::write_file(&args.output, text.as_bytes())?;
+    println!(
+        "{}: {} mixes of {} general, {} refusing and {} borderline records; start it: herd run {}",
+        args.output.display(),
+        names.len() - 1,
+        counts.0,
+        counts.1,
+        counts.2,
+        args.output.display()
+    );
+    Ok(())
+}
