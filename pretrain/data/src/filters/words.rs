@@ -11,14 +11,23 @@ const QUOTES: &str = "'\"”“`‘´’‚„»«「」『』（）〔〕【】
 const CURRENCY: &str = "$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺₻₼₾₿";
 
 /// Abbreviations that keep their full stop.
-const ABBREVIATIONS: [&str; 96] = [
+const ABBREVIATIONS: [&str; 97] = [
     "'d", "Adm.", "Ak.", "Ala.", "Apr.", "Ariz.", "Ark.", "Aug.", "Bros.", "Calif.", "Co.", "Colo.", "Conn.", "Corp.",
     "D.C.", "Dec.", "Del.", "Dr.", "E.G.", "E.g.", "Feb.", "Fla.", "Ga.", "Gen.", "Gov.", "I.E.", "I.e.", "Ia.", "Id.",
     "Ill.", "Inc.", "Ind.", "Jan.", "Jr.", "Jul.", "Jun.", "Kan.", "Kans.", "Ky.", "La.", "Ltd.", "Mar.", "Mass.",
     "Md.", "Messrs.", "Mich.", "Minn.", "Miss.", "Mo.", "Mont.", "Mr.", "Mrs.", "Ms.", "Mt.", "N.C.", "N.D.", "N.H.",
     "N.J.", "N.M.", "N.Y.", "Neb.", "Nebr.", "Nev.", "Nov.", "Oct.", "Okla.", "Ore.", "Pa.", "Ph.D.", "Prof.", "Rep.",
     "Rev.", "S.C.", "Sen.", "Sep.", "Sept.", "St.", "Tenn.", "Va.", "Wash.", "Wis.", "a.m.", "and/or", "co.", "e.g.",
-    "i.e.", "ma'am", "o'clock", "p.m.", "v.s.", "vs.", "w/o", "C++", "'cause", "'em", "'re",
+    "i.e.", "ma'am", "o'clock", "p.m.", "v.s.", "vs.", "w/o", "C++", "'cause", "'em", "'re", "'s",
+];
+
+/// Frequent faces of marks, which are one word.
+#[rustfmt::skip]
+const FACES: [&str; 54] = [
+    "(-:", "(:", "(;", "):", "-_-", "0_0", "8)", "8D", ":'(", ":')", ":(", ":((", ":)", ":))", ":*", ":-(", ":-)",
+    ":-))", ":-*", ":-/", ":-D", ":-P", ":/", ":0", ":3", ":D", ":O", ":P", ":X", ":]", ":o", ":p", ":x", ":|", ";)",
+    ";-)", ";D", "</3", "<3", "<33", "<333", "=(", "=)", "=/", "=D", "=]", "=|", ">.<", "O_O", "XD", "^_^", "^__^",
+    "o_o", "xD",
 ];
 
 /// Words of letters that are two words, in order, each with the length of its first: `cannot`, `gonna`, `dont`. The rare ones that
@@ -120,9 +129,15 @@ fn chunk(text: &str, mut from: usize, mut to: usize, words: &mut Vec<Range<u32>>
 
 /// The position at which a word in the list of exceptions is split; its length if it is not split.
 fn exception(part: &str) -> Option<usize> {
+    let length = part.len();
+    let straight = part.contains('’').then(|| part.replace('’', "'"));
+    let part = straight.as_deref().unwrap_or(part);
     let bytes = part.as_bytes();
     if bytes.len() > 12 || !bytes[0].is_ascii() {
         return None;
+    }
+    if bytes.len() <= 4 && FACES.contains(&part) {
+        return Some(length);
     }
     let has_mark = part.contains(['\'', '.', '/', '+']);
     if !has_mark {
@@ -133,7 +148,7 @@ fn exception(part: &str) -> Option<usize> {
         return Some(2);
     }
     if ABBREVIATIONS.contains(&part) {
-        return Some(part.len());
+        return Some(length);
     }
     if let Some(stem) = part.strip_suffix("n't") {
         let verbs = [
@@ -374,6 +389,8 @@ mod tests {
         for (text, expected) in [
             ("Hello, world!", "Hello|,|world|!"),
             ("don't can't cannot I'm we're it's John's", "do|n't|ca|n't|can|not|I|'m|we|'re|it|'s|John|'s"),
+            ("I’m sure we’ll say “don’t”, whats cannot,", "I|’m|sure|we|’ll|say|“|do|n’t|”|,|what|s|can|not|,"),
+            ("love <3 (:) ok", "love|<3|(|:)|ok"),
             ("Mr. Smith e.g. in the U.S. today.", "Mr.|Smith|e.g.|in|the|U.S.|today|."),
             ("well-known state-of-the-art 10-20", "well|-|known|state|-|of|-|the|-|art|10|-|20"),
             ("wait... no…", "wait|...|no|…"),
