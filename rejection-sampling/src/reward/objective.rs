@@ -135,6 +135,7 @@ impl Objective for RewardObjective {
             tensors: vec![("score.weight".into(), self.score.shallow_clone())],
             config,
             replaces_head: true,
+            frozen: false,
             task_type: Some("SEQ_CLS".into()),
         }
     }
