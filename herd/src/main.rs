@@ -164,7 +164,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<safety_text::code::command::Found>() { ExitCode::from(3) } else { ExitCode::FAILURE }
+            if error.is::<safety_text::code::command::Found>() {
+                ExitCode::from(3)
+            } else {
+                ExitCode::from(trainer::Corrupt::exit_code(&error))
+            }
         }
     }
 }

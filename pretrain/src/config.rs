@@ -139,9 +139,19 @@ pub struct Config {
     /// How the gradients of several processes are added up
     #[arg(long, help_heading = "Machine")]
     pub reduce: Reduce,
+    /// Share out the tokens of each row to the processes instead of the micro-batches, for rows that are too long for one
+    #[arg(long, help_heading = "Machine")]
+    pub context_parallel: bool,
     /// Seconds that a process waits for another before it gives up
     #[arg(long, help_heading = "Machine")]
     pub rank_seconds: f64,
+    /// Steps between comparisons of all weights' bits across processes and with what was written, 0 for none [default: 100
+    /// with several processes, 0 alone]
+    #[arg(long, value_name = "N", help_heading = "Machine")]
+    pub check_weights: Option<u64>,
+    /// Steps between repetitions of a neighbour's micro-batch, whose gradient must have the same bits, 0 for none
+    #[arg(long, value_name = "N", help_heading = "Machine")]
+    pub check_gradients: u64,
     /// Type of the saved weights [default: as the model's files]
     #[arg(long, help_heading = "Machine")]
     pub save_dtype: Option<Dtype>,
@@ -195,7 +205,10 @@ impl Default for Config {
             device: None,
             threads: None,
             reduce: common.reduce,
+            context_parallel: common.context_parallel,
             rank_seconds: common.rank_seconds,
+            check_weights: common.check_weights,
+            check_gradients: common.check_gradients,
             save_dtype: None,
             training: common,
         }
@@ -300,7 +313,10 @@ impl Config {
             device: self.device,
             threads: self.threads,
             reduce: self.reduce,
+            context_parallel: self.context_parallel,
             rank_seconds: self.rank_seconds,
+            check_weights: self.check_weights,
+            check_gradients: self.check_gradients,
             save_dtype: self.save_dtype,
             ..Training::default()
         };

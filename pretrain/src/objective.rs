@@ -7,6 +7,7 @@ use llama::attention::Layout;
 use pretrain_stream::plan::{Plan, Row};
 use pretrain_stream::reader::{Reader, Tokens};
 use tch::{Device, Kind, Tensor};
+use trainer::context::Share;
 use trainer::{Evaluation, Extent, Input, Loss, Metric, Objective, World, evaluate};
 
 use crate::held_out::HeldOut;
@@ -27,6 +28,8 @@ impl Names {
 pub struct Batch {
     input_ids: Tensor,
     documents: Vec<Vec<i64>>,
+    /// Of a share of a row: the position of each token.
+    positions: Option<Vec<Vec<i64>>>,
     parts: Vec<Part>,
     /// Names of the rows: the shard and the first token.
     rows: Vec<String>,
@@ -110,6 +113,7 @@ impl Gathering {
             tokens: self.ids.len() as u64,
             input_ids: Tensor::from_slice(&self.ids).unsqueeze(0).to_device(device),
             documents: vec![self.documents],
+            positions: None,
             parts: self.parts.into_iter().map(part).collect(),
             rows: self.rows,
             epochs,
@@ -220,7 +224,34 @@ impl Objective for PretrainObjective {
     }
 
     fn input<'a>(&self, batch: &'a Batch) -> Input<'a> {
-        Input { input_ids: &batch.input_ids, layout: Layout::Packed(&batch.documents) }
+        let layout = match &batch.positions {
+            Some(positions) => Layout::PackedAt { documents: &batch.documents, positions },
+            None => Layout::Packed(&batch.documents),
+        };
+        Input { input_ids: &batch.input_ids, layout }
+    }
+
+    fn share(&self, batch: &Batch, share: &Share) -> anyhow::Result<Batch> {
+        let positions: Vec<i64> = batch.documents[0].iter().flat_map(|&length| 0..length).collect();
+        let part = |part: &Part| {
+            let (numbers, targets) = share.places(&part.targets);
+            Part {
+                source: part.source,
+                special: part.special,
+                labels: part.labels.index_select(0, &numbers),
+                count: targets.numel() as u64,
+                targets,
+            }
+        };
+        Ok(Batch {
+            input_ids: share.ids(&batch.input_ids),
+            documents: batch.documents.clone(),
+            positions: Some(vec![share.list(&positions)]),
+            parts: batch.parts.iter().map(part).collect(),
+            rows: batch.rows.clone(),
+            tokens: batch.tokens,
+            epochs: batch.epochs.clone(),
+        })
     }
 
     fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &Batch) -> anyhow::Result<Loss> {

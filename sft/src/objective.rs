@@ -3,6 +3,7 @@
 use llama::Llama;
 use tch::{Device, Tensor};
 use torch_ext::Generator;
+use trainer::context::Share;
 use trainer::stage::sources::Examples;
 use trainer::{Evaluation, Example, Extent, Input, Loss, Objective, PackedBatch, RngPosition, World, evaluate};
 
@@ -59,6 +60,14 @@ impl Objective for SftObjective {
 
     fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Loss> {
         Ok(batch.cross_entropy_sum(hidden, head)?.into())
+    }
+
+    fn share(&self, batch: &PackedBatch, share: &Share) -> anyhow::Result<PackedBatch> {
+        anyhow::ensure!(
+            self.neftune_alpha == 0.0,
+            "--neftune-alpha with --context-parallel: the noise would be that of other tokens; leave one of them out"
+        );
+        Ok(batch.share(share))
     }
 
     fn perturb(&self, embedded: Tensor, batch: &PackedBatch, moment: RngPosition) -> anyhow::Result<Tensor> {

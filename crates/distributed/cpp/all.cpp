@@ -2,4 +2,5 @@
 
 #include "group.cpp"
 #include "nccl.cpp"
+#include "rows.cpp"
 #include "store.cpp"

@@ -1,6 +1,6 @@
 //! The functions of `cpp/`.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 
 use torch_sys::C_tensor;
 
@@ -16,6 +16,9 @@ pub struct RawWork([u8; 0]);
 
 /// Null, or why it failed.
 pub type Message = *mut c_char;
+
+/// Gives the gradient of the own rows for that of all rows, or null and a message.
+pub type Back = extern "C" fn(*mut c_void, *mut C_tensor, *mut *mut c_char) -> *mut C_tensor;
 
 unsafe extern "C" {
     pub fn hd_store_tcp(
@@ -77,5 +80,12 @@ unsafe extern "C" {
         out: *mut *mut RawWork,
     ) -> Message;
     pub fn hd_work_wait(work: *mut RawWork) -> Message;
+    pub fn hd_joined(
+        out: *mut C_tensor,
+        own: *const C_tensor,
+        all: *const C_tensor,
+        back: Back,
+        context: *mut c_void,
+    ) -> Message;
     pub fn hd_flight_recorder(out: *mut *mut c_char) -> Message;
 }

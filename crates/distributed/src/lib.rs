@@ -21,11 +21,13 @@ mod error;
 mod ffi;
 mod group;
 mod place;
+mod rows;
 mod store;
 mod world;
 
 pub use error::Error;
 pub use group::{Group, Work, flight_recorder};
 pub use place::{Address, Place};
+pub use rows::{Chunks, Rows};
 pub use store::Store;
 pub use world::World;

@@ -34,6 +34,8 @@ struct Members {
     limit: Duration,
     /// Collectives so far.
     entered: Cell<i64>,
+    /// The time spent in them.
+    waited: Cell<Duration>,
     /// A group that failed is dead.
     broken: Cell<bool>,
 }
@@ -91,7 +93,7 @@ impl World {
             Address::File(path) => (Store::file(&path, size, limit)?, Some("127.0.0.1".to_owned()), None),
         };
         let store = store.prefix(&format!("herd/{attempt}"))?;
-        store.set(&alive::host(rank), format!("{}, process {}", host_name(), std::process::id()).as_bytes())?;
+        store.set(&alive::host(rank), place_name().as_bytes())?;
         arrive(&store, size, limit)?;
         let pulse = Pulse::start(store.connection()?, rank)?;
         let group = store.prefix("gloo")?;
@@ -107,6 +109,7 @@ impl World {
             holder,
             limit,
             entered: Cell::new(0),
+            waited: Cell::new(Duration::ZERO),
             broken: Cell::new(false),
         };
         let world = Self { rank, size, local_rank, members: Some(members) };
@@ -154,6 +157,21 @@ impl World {
     #[must_use]
     pub fn is_alone(&self) -> bool {
         self.members.is_none()
+    }
+
+    /// The time that this process has spent in collectives so far: waiting for others, and exchanging.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.members.as_ref().map_or(Duration::ZERO, |members| members.waited.get())
+    }
+
+    /// The machine and process of each rank, for messages.
+    ///
+    /// # Errors
+    /// As [`World::barrier`].
+    pub fn places(&self) -> Result<Vec<String>, Error> {
+        let places = self.gather_bytes("places", place_name().as_bytes())?;
+        Ok(places.iter().map(|place| String::from_utf8_lossy(place).into_owned()).collect())
     }
 
     /// Waits for all.
@@ -280,6 +298,7 @@ impl World {
         let mut padded = own.to_vec();
         padded.resize(longest as usize, 0);
         let own = Tensor::from_slice(&padded);
+        let _clock = Clock::start(&members.waited);
         let mut all = Tensor::zeros([longest * self.size as i64], (Kind::Uint8, Device::Cpu));
         let done = members.gloo.all_gather(&mut all, &own).and_then(Work::wait);
         done.map_err(|reason| self.lost(&entry, name, reason))?;
@@ -399,6 +418,7 @@ impl World {
             )));
         };
         let _no_grad = tch::no_grad_guard();
+        let _clock = Clock::start(&members.waited);
         work(group).map_err(|reason| self.lost(entry, name, reason))
     }
 
@@ -408,6 +428,7 @@ impl World {
         if members.broken.get() {
             return Err(Error::Lost(format!("{} \"{name}\" after a collective that failed", entry.operation)));
         }
+        let _clock = Clock::start(&members.waited);
         let number = members.entered.get() + 1;
         members.entered.set(number);
         let texts = |text: &str| digest(&text.bytes().map(i64::from).collect::<Vec<_>>());
@@ -547,7 +568,27 @@ fn own_address(host: &str, port: u16) -> Option<String> {
     Some(socket.local_addr().ok()?.ip().to_string())
 }
 
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
-    name.map_or_else(|_| "unknown host".into(), |name| name.trim().to_owned())
+/// This machine and process.
+fn place_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let host = host.map_or_else(|_| "unknown host".into(), |name| name.trim().to_owned());
+    format!("{host}, process {}", std::process::id())
+}
+
+/// Adds the time of its life.
+struct Clock<'a> {
+    sum: &'a Cell<Duration>,
+    start: Instant,
+}
+
+impl<'a> Clock<'a> {
+    fn start(sum: &'a Cell<Duration>) -> Self {
+        Self { sum, start: Instant::now() }
+    }
+}
+
+impl Drop for Clock<'_> {
+    fn drop(&mut self) {
+        self.sum.set(self.sum.get() + self.start.elapsed());
+    }
 }

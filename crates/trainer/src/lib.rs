@@ -8,6 +8,7 @@
 //! functions of the run's seed and the step. So a checkpoint has no generator state to save, and a run that was killed and
 //! resumed ends with the same bytes as an uninterrupted run.
 
+pub mod context;
 mod data;
 mod diagnose;
 mod extra;
@@ -35,6 +36,7 @@ pub use persist::state::{Named, WeightsFile};
 pub use persist::{checkpoint, state};
 pub use run::RunFolder;
 pub use train::{
-    CheckpointCost, Outcome, Reduce, Report, TrainSettings, TrainedWeights, WriteSideFiles, keep_memory, train,
+    CheckpointCost, ComputedAgain, Corrupt, Outcome, Reduce, Report, TrainSettings, TrainedWeights, WriteSideFiles,
+    keep_memory, train,
 };
-pub use watch::{EventFile, cost, memory, metrics};
+pub use watch::{EventFile, cost, drift, memory, metrics, pace};

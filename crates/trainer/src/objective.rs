@@ -5,13 +5,14 @@ use std::path::Path;
 
 use anyhow::bail;
 use distributed::World;
-use llama::attention::Layout;
+use llama::attention::{Attend, Layout};
 use llama::{Llama, Operators, Pass, Recompute};
 use run::RunFolder;
 use tch::Tensor;
 use torch_ext::catch;
 
 use crate::Extra;
+use crate::context::{Share, SharedRow};
 use crate::share::{Found, is_own, results};
 
 /// Identifies one micro-batch. Every random choice is seeded from it, so a checkpoint stores no generator state.
@@ -210,6 +211,15 @@ pub trait Objective {
         Ok(())
     }
 
+    /// The part of a batch that is this process's, where the processes share out the tokens of each row: those tokens, what they
+    /// are to predict, and their positions; the layout's documents are those of the whole row.
+    ///
+    /// # Errors
+    /// When the stage cannot do that.
+    fn share(&self, _batch: &Self::Batch, _share: &Share) -> anyhow::Result<Self::Batch> {
+        bail!("--context-parallel is for stages whose loss is of single tokens (sft, pretrain): leave it out")
+    }
+
     /// Changes the embeddings `[rows, seq, width]` in training; returns them unchanged by default.
     ///
     /// # Errors
@@ -228,11 +238,11 @@ pub trait Objective {
         &self,
         model: &Llama,
         embedded: Tensor,
-        (positions, layout): (&Tensor, &mut Layout),
+        (positions, attend): (&Tensor, &mut dyn Attend),
         pass: Pass,
         _batch: &Self::Batch,
     ) -> anyhow::Result<Tensor> {
-        Ok(model.hidden_states_of(embedded, positions, layout, pass)?)
+        Ok(model.hidden_states_of(embedded, positions, attend, pass)?)
     }
 
     /// Writes the result into the new folder `target`, from the trained float32 weights, where [`Extra::frozen`] leaves the
@@ -264,7 +274,8 @@ pub fn forward<O: Objective>(objective: &O, model: &Llama, batch: &O::Batch) -> 
         let Input { input_ids, mut layout } = objective.input(batch);
         let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
         let embedded = model.embed(input_ids)?;
-        let hidden = objective.hidden_states(model, embedded, (&positions, &mut layout), Pass::fused(), batch)?;
+        let attend: &mut dyn Attend = &mut layout;
+        let hidden = objective.hidden_states(model, embedded, (&positions, attend), Pass::fused(), batch)?;
         let Loss { sum, metrics } = objective.loss(&hidden, model.head(), batch)?;
         Ok((f64::try_from(sum)?, metrics))
     })
@@ -309,12 +320,37 @@ pub fn forward_backward<O: Objective>(
     batch: &O::Batch,
     moment: RngPosition,
     normaliser: f64,
+    how: Computation,
+) -> anyhow::Result<(f64, Vec<Metric>)> {
+    forward_backward_in(objective, model, batch, moment, normaliser, how, None)
+}
+
+/// The same for a share of a batch ([`Objective::share`]), where the processes of a world share out its rows; the loss is that
+/// of the share.
+pub(crate) fn forward_backward_in<O: Objective>(
+    objective: &O,
+    model: &Llama,
+    batch: &O::Batch,
+    moment: RngPosition,
+    normaliser: f64,
     Computation { operators, recompute }: Computation,
+    shared: Option<&World>,
 ) -> anyhow::Result<(f64, Vec<Metric>)> {
     let pass = Pass { operators, dropout: Some(moment.seed_for("dropout")) };
     catch(|| {
         let Input { input_ids, mut layout } = objective.input(batch);
         let positions = layout.positions(input_ids.size()[1]).to_device(model.device());
+        let mut shared = match (shared, layout) {
+            (None, _) => None,
+            (Some(world), Layout::Packed(documents) | Layout::PackedAt { documents, .. }) if documents.len() == 1 => {
+                Some(SharedRow::new(world, &documents[0])?)
+            }
+            _ => bail!("--context-parallel is for rows of documents that do not see each other: leave it out"),
+        };
+        let attend: &mut dyn Attend = match &mut shared {
+            Some(shared) => shared,
+            None => &mut layout,
+        };
         let embedded = objective.perturb(model.embed(input_ids)?, batch, moment)?;
         let mut metrics = Vec::new();
         let mut loss = |hidden: &Tensor| {
@@ -323,10 +359,9 @@ pub fn forward_backward<O: Objective>(
             anyhow::Ok(loss.sum / normaliser)
         };
         let mean = if recompute > 0 {
-            Recompute::forward_first(recompute, model, embedded, &positions, &mut layout, pass)?
-                .backward(&mut layout, loss)?
+            Recompute::forward_first(recompute, model, embedded, &positions, attend, pass)?.backward(attend, loss)?
         } else {
-            let mean = loss(&objective.hidden_states(model, embedded, (&positions, &mut layout), pass, batch)?)?;
+            let mean = loss(&objective.hidden_states(model, embedded, (&positions, attend), pass, batch)?)?;
             mean.backward();
             mean
         };

@@ -35,6 +35,24 @@ pub fn results<T: Serialize + DeserializeOwned>(world: &World, name: &str, own: 
     Ok((0..total).filter_map(|number| parts[number % world.size()].next()).collect())
 }
 
+/// The results of all processes that each had a share of every one, added up in the order of the processes.
+///
+/// # Errors
+/// When a process is gone or does other work.
+pub(crate) fn sums(world: &World, name: &str, own: &[Found]) -> anyhow::Result<Vec<Found>> {
+    let all = world.gather_bytes(name, &serde_json::to_vec(own)?)?;
+    let mut sums: Vec<Found> = Vec::new();
+    for (rank, bytes) in all.iter().enumerate() {
+        let theirs: Vec<Found> = serde_json::from_slice(bytes).with_context(|| name.to_owned())?;
+        if rank == 0 {
+            sums = theirs;
+            continue;
+        }
+        sums.iter_mut().zip(&theirs).for_each(|(sum, found)| sum.add(found));
+    }
+    Ok(sums)
+}
+
 /// A loss (a sum) and metrics, serialized for other processes. Numbers are sent as bits, because decimal text would round them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Found {
@@ -50,6 +68,20 @@ impl Found {
 
     pub fn sum(&self) -> f64 {
         f64::from_bits(self.sum)
+    }
+
+    fn add(&mut self, other: &Self) {
+        let plus = |a: &mut u64, b: u64| *a = (f64::from_bits(*a) + f64::from_bits(b)).to_bits();
+        plus(&mut self.sum, other.sum);
+        for (name, sum, weight) in &other.metrics {
+            match self.metrics.iter_mut().find(|(known, ..)| known == name) {
+                Some((_, known, known_weight)) => {
+                    plus(known, *sum);
+                    plus(known_weight, *weight);
+                }
+                None => self.metrics.push((name.clone(), *sum, *weight)),
+            }
+        }
     }
 
     pub fn add_to(&self, sums: &mut MetricSums) {

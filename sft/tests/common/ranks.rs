@@ -54,7 +54,7 @@ pub fn bytes(root: &Path) -> Vec<(String, String)> {
     found.sort();
     for line in fs::read_to_string(root.join("metrics.jsonl")).unwrap().lines() {
         let mut line: Value = serde_json::from_str(line).unwrap();
-        for time in ["seconds", "tokens_per_second", "mfu"] {
+        for time in ["seconds", "tokens_per_second", "mfu", "ranks"] {
             line.as_object_mut().unwrap().remove(time);
         }
         found.push(("metrics".into(), line.to_string()));

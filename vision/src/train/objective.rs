@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use llama::attention::{Attend, Layout};
+use llama::attention::Attend;
 use llama::{Llama, Pass};
 use pictures::Limits;
 use run::{Progress, RunFolder};
@@ -103,13 +103,13 @@ impl Batch {
         adapter: &Adapter,
         features: &[Tensor],
         embedded: Tensor,
-        (positions, layout): (&Tensor, &mut Layout),
+        (positions, attend): (&Tensor, &mut dyn Attend),
         pass: Pass,
     ) -> anyhow::Result<Tensor> {
         let states = adapter.states(features)?;
         let sight = Sight::of_documents(&self.ids, self.ids.len(), &self.packed.documents, IMAGE, states)?;
         let embedded = adapter.with_image_tokens(&embedded, &self.images)?;
-        Ok(through(model, adapter.cross_layers(), embedded, positions, (layout as &mut dyn Attend, pass), &sight)?)
+        Ok(through(model, adapter.cross_layers(), embedded, positions, (attend, pass), &sight)?)
     }
 }
 
@@ -221,12 +221,12 @@ impl Objective for VisionObjective {
         &self,
         model: &Llama,
         embedded: Tensor,
-        (positions, layout): (&Tensor, &mut Layout),
+        (positions, attend): (&Tensor, &mut dyn Attend),
         pass: Pass,
         batch: &Batch,
     ) -> anyhow::Result<Tensor> {
         let features = batch.views.iter().map(|view| self.features_of(view)).collect::<anyhow::Result<Vec<_>>>()?;
-        batch.hidden_states(model, &self.adapter, &features, embedded, (positions, layout), pass)
+        batch.hidden_states(model, &self.adapter, &features, embedded, (positions, attend), pass)
     }
 
     fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &Batch) -> anyhow::Result<Loss> {

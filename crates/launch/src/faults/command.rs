@@ -477,7 +477,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     if let Some(path) = &args.json {
         let noticed = |practice: &Practice| {
-            [Shows::Crash, Shows::Hang, Shows::Slow, Shows::Silent]
+            Shows::ALL
                 .map(|shows| (shows.as_str(), practice.noticed(shows, args.step_seconds)))
                 .into_iter()
                 .collect::<BTreeMap<_, _>>()

@@ -20,9 +20,8 @@ pub fn young(stop: f64, between_failures: f64) -> f64 {
 #[must_use]
 pub fn effective(gpus: u32, mix: &Mix, practice: &Practice, noticed: impl Fn(Shows) -> f64) -> f64 {
     let all = mix.failures();
-    let modes = [Shows::Crash, Shows::Hang, Shows::Slow, Shows::Silent];
     let noticing: f64 =
-        if all > 0.0 { modes.into_iter().map(|shows| mix.count(shows) / all * noticed(shows)).sum() } else { 0.0 };
+        if all > 0.0 { Shows::ALL.into_iter().map(|shows| mix.count(shows) / all * noticed(shows)).sum() } else { 0.0 };
     let (stop, write, interval) = (practice.stop, practice.write.min(practice.interval), practice.interval);
     let failure = (interval + stop) / 2.0 + write + noticing + practice.restart;
     let over = stop / interval

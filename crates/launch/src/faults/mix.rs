@@ -13,6 +13,8 @@ pub enum Shows {
     Crash,
     /// A process stays where it is, and the others wait for it.
     Hang,
+    /// A process is stopped by a signal, which the supervisor sees, and the others wait for it.
+    Stopped,
     /// One device is slower, and so are all.
     Slow,
     /// Numbers are wrong, and nothing else is to be seen.
@@ -20,12 +22,16 @@ pub enum Shows {
 }
 
 impl Shows {
+    /// All ways.
+    pub const ALL: [Self; 5] = [Self::Crash, Self::Hang, Self::Stopped, Self::Slow, Self::Silent];
+
     /// A word for tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Crash => "crash",
             Self::Hang => "hang",
+            Self::Stopped => "stopped",
             Self::Slow => "slow",
             Self::Silent => "silent",
         }

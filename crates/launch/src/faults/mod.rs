@@ -12,7 +12,7 @@ mod world;
 
 pub use mix::{Cause, Mix, Shows};
 pub use practice::Practice;
-pub use world::{Run, Setting, Shares, simulate, simulate_with};
+pub use world::{Run, Setting, Shares, retell, simulate, simulate_with};
 
 /// Simulates several runs, with seeds from `seed` on, on the processors that there are. The result does not depend on their
 /// number.

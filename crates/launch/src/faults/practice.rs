@@ -73,6 +73,7 @@ impl Practice {
         match shows {
             Shows::Crash => self.exit_seen.map_or(stall, |seen| seen + settings.failure_grace.as_secs_f64()),
             Shows::Hang => stall + settings.dump.as_secs_f64(),
+            Shows::Stopped => (settings.limits.stopped + settings.dump).as_secs_f64(),
             // A slow device does half of the work meanwhile, and saves before it is replaced.
             Shows::Slow => self.slow_seen / 2.0,
             Shows::Silent => self.corrupt_seen,

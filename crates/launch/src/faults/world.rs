@@ -7,7 +7,7 @@
 //! other, all steps are equally long, and a checkpoint that is being written when something fails is lost.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,6 +113,8 @@ struct World<'a> {
     practice: &'a Practice,
     settings: &'a Settings,
     rng: ChaCha8Rng,
+    /// The failures to come, where they are given.
+    told: Option<VecDeque<(Micros, Shows)>>,
     supervisor: Supervisor,
     now: Micros,
     queue: BinaryHeap<Reverse<(Micros, u64, u32, What)>>,
@@ -161,6 +163,24 @@ pub fn simulate(setting: &Setting, practice: &Practice, seed: u64) -> Run {
 /// As [`simulate`], with a supervisor of other settings.
 #[must_use]
 pub fn simulate_with(setting: &Setting, practice: &Practice, settings: &Settings, seed: u64) -> Run {
+    live(setting, practice, settings, seed, None)
+}
+
+/// As [`simulate_with`], with the failures that a real run had, in place of drawn ones: after how many seconds, in order, and how
+/// each showed itself. What a real run of so many seconds gave can so be compared without the luck of the draw.
+#[must_use]
+pub fn retell(setting: &Setting, practice: &Practice, settings: &Settings, failures: &[(f64, Shows)]) -> Run {
+    let told = failures.iter().map(|(after, shows)| (micros(*after), *shows)).collect();
+    live(setting, practice, settings, 0, Some(told))
+}
+
+fn live(
+    setting: &Setting,
+    practice: &Practice,
+    settings: &Settings,
+    seed: u64,
+    told: Option<VecDeque<(Micros, Shows)>>,
+) -> Run {
     let place = Place { host: "h".into(), device: "GPU".into() };
     let places: Arc<[Place]> = std::iter::repeat_n(place, setting.gpus as usize).collect();
     let supervisor = Supervisor::new(Arc::clone(&places), settings.clone());
@@ -169,6 +189,7 @@ pub fn simulate_with(setting: &Setting, practice: &Practice, settings: &Settings
         practice,
         settings,
         rng: ChaCha8Rng::seed_from_u64(seed),
+        told,
         supervisor,
         now: 0,
         queue: BinaryHeap::new(),
@@ -253,6 +274,12 @@ impl World<'_> {
     }
 
     fn plan_failure(&mut self) {
+        if let Some(told) = &self.told {
+            if let Some((at, _)) = told.front() {
+                self.push(at.saturating_sub(self.now), What::Failure);
+            }
+            return;
+        }
         let mean = self.setting.mix.between_failures(self.setting.gpus);
         let after = self.draw(mean);
         self.push(after, What::Failure);
@@ -378,8 +405,13 @@ impl World<'_> {
             What::SaveDone => {
                 self.unsaved = 0;
                 let write = micros(self.practice.write);
-                self.writing = Some((self.done, self.now + write));
-                self.push(write, What::Written(self.done));
+                if write == 0 {
+                    // It is whole when training goes on, and the next heartbeat says so.
+                    self.happen(What::Written(self.done));
+                } else {
+                    self.writing = Some((self.done, self.now + write));
+                    self.push(write, What::Written(self.done));
+                }
                 // Ranks that end wait for what is being written.
                 if !self.draining {
                     self.step();
@@ -439,7 +471,8 @@ impl World<'_> {
         self.run.failures += 1;
         let number: f64 = self.rng.random();
         let rank: Rank = self.rng.random_range(0..self.setting.gpus);
-        match self.setting.mix.pick(number) {
+        let told = self.told.as_mut().and_then(VecDeque::pop_front);
+        match told.map_or_else(|| self.setting.mix.pick(number), |(_, shows)| shows) {
             Shows::Slow if !self.slow_device => {
                 // From the next step on.
                 self.slow_device = true;
@@ -450,7 +483,7 @@ impl World<'_> {
                 self.push(micros(self.practice.corrupt_seen), What::CorruptSeen(rank));
             }
             Shows::Slow | Shows::Silent => {}
-            shows @ (Shows::Crash | Shows::Hang) => {
+            shows @ (Shows::Crash | Shows::Hang | Shows::Stopped) => {
                 // Nothing runs, or nothing gets on already.
                 if matches!(self.state, State::Down | State::Hung) {
                     return;
@@ -469,6 +502,9 @@ impl World<'_> {
                     self.push(micros(after), What::ExitSeen(rank));
                 }
                 self.beat(phase, Who::AllBut(vec![rank]), Some("all_reduce"));
+                if shows == Shows::Stopped {
+                    self.show(Who::One(rank), Sign::Stopped);
+                }
             }
         }
     }

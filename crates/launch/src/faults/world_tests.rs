@@ -131,3 +131,34 @@ fn hopeless_runs_end() {
     assert!(run.given_up > 0 && run.shares.effective < 0.2, "{run:?}");
     assert!((sum(run.shares) - 1.0).abs() < 1e-9, "{run:?}");
 }
+
+#[test]
+fn a_stopped_process_is_seen_before_any_limit_is_learned() {
+    // While the processes load for the first time, when a hang would only be seen by the first limit, half an hour.
+    let mix = || only(Shows::Stopped, 1.0);
+    let setting = Setting { days: 0.05, step: 1.0, ..setting(4, mix()) };
+    let practice = Practice { restart: 60.0, ..ours() };
+    let run = |shows| retell(&setting, &practice, &practice.settings(1.0), &[(10.0, shows)]);
+    let (stopped, hang) = (run(Shows::Stopped), run(Shows::Hang));
+    assert_eq!((stopped.failures, stopped.restarts), (1, 1));
+    // 30 s, 5 s for the recorders, and a second until the processes are gone.
+    let noticed = stopped.shares.noticing * 4320.0;
+    assert!((noticed - 36.0).abs() < 1.0, "{noticed}");
+    assert!(hang.shares.noticing * 4320.0 > 1700.0, "{hang:?}");
+}
+
+#[test]
+fn failures_that_are_told_again_are_those() {
+    let setting = Setting { days: 0.05, step: 1.0, ..setting(4, only(Shows::Crash, 1.0)) };
+    let practice = Practice { interval: 10.0, stop: 0.0, write: 0.0, restart: 20.0, exit_seen: Some(0.0), ..ours() };
+    let settings = Settings { failure_grace: Duration::ZERO, ..practice.settings(1.0) };
+    let crash = |after: f64| (after, Shows::Crash);
+    let run = retell(&setting, &practice, &settings, &[crash(104.5), crash(306.0)]);
+    // 104.5 s: 84.5 s of steps, of which 80 are saved; 306 s: 180.5 s after the next start, of which 180 are saved; and the step
+    // that ends with the simulation.
+    assert_eq!((run.failures, run.restarts), (2, 2));
+    let lost = run.shares.lost * 4320.0;
+    assert!((lost - 6.0).abs() < 0.01, "{lost}");
+    assert!((run.shares.restarting * 4320.0 - 60.0).abs() < 0.01, "{run:?}");
+    assert_eq!(retell(&setting, &practice, &settings, &[]).failures, 0);
+}

@@ -35,7 +35,7 @@ use std::time::Duration;
 pub use limits::{Limit, Limits};
 pub use notice::{Notice, Suspect, Waiting, thousands};
 pub use policy::{Cause, Kind, Policy};
-pub use signs::{Action, Beat, Event, Exit, Outcome, Place, Rank, Sign, Step, Time, Who, signal_name};
+pub use signs::{Action, Beat, Event, Exit, Outcome, Place, Rank, Sign, Step, Time, WRONG_NUMBERS, Who, signal_name};
 pub use tracks::LOAD;
 
 use limits::Learned;
@@ -110,6 +110,8 @@ pub struct Supervisor {
     saved_before: Option<Step>,
     /// Checkpoints beyond this one hold wrong numbers.
     at_most: Option<Step>,
+    /// The rank that was named as slow last, and by how many percent.
+    slow: Option<(Rank, u32)>,
 }
 
 impl Supervisor {
@@ -128,6 +130,7 @@ impl Supervisor {
             saved: None,
             saved_before: None,
             at_most: None,
+            slow: None,
         }
     }
 
@@ -193,6 +196,7 @@ impl Supervisor {
 
     fn start(&mut self, now: Time, actions: &mut Vec<Action>) {
         self.saved_before = self.saved;
+        self.slow = None;
         self.tracks.restart(now);
         self.state = State::Running;
         actions.push(Action::Start { attempt: self.attempt, at_most: self.at_most });
@@ -209,6 +213,14 @@ impl Supervisor {
                     }
                 }
                 self.tracks.beat(now, who, &beat);
+                if let Some(verified) = beat.corrupt {
+                    self.sign(now, who, Sign::Corrupt(verified), actions);
+                } else if let (Some(percent), Some(rank)) = (beat.slow, self.tracks.first_of(who)) {
+                    // Every heartbeat of a slow rank says so.
+                    if self.slow.replace((rank, percent)) != Some((rank, percent)) {
+                        self.sign(now, who, Sign::Slow(percent), actions);
+                    }
+                }
             }
             Sign::Output => self.tracks.heard(now, who),
             Sign::Stopped => self.tracks.stopped(now, who),

@@ -88,7 +88,7 @@ pub enum Notice {
         rank: Rank,
         /// Where it computes.
         place: Place,
-        /// Its own work takes this many percent longer than the fastest rank's.
+        /// Its own work takes this many percent longer than the other ranks'.
         percent: u32,
     },
     /// A rank computed wrong numbers.
@@ -248,7 +248,7 @@ impl fmt::Display for Notice {
             }
             Self::Slow { rank, place, percent } => {
                 named(f, *rank, place)?;
-                write!(f, " takes {percent}% longer for its own work than the fastest rank")
+                write!(f, " takes {percent}% longer for its own work than the other ranks")
             }
             Self::Corrupt { rank, place, verified } => {
                 named(f, *rank, place)?;

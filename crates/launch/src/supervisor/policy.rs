@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::signs::{Exit, Rank, Step};
+use super::signs::{Exit, Rank, Step, WRONG_NUMBERS};
 
 /// Settings of the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Cause {
             Kind::Exit(exit) => exit.code(),
             // As `timeout` ends.
             Kind::Stall | Kind::Silence | Kind::Stopped => 124,
-            Kind::Corrupt => 1,
+            Kind::Corrupt => WRONG_NUMBERS,
         }
     }
 }

@@ -77,13 +77,29 @@ pub struct Beat {
     /// The rank promises a heartbeat at least every so many seconds, whatever it does: silence is a sign then.
     #[serde(default)]
     pub every: Option<u32>,
+    /// The ranks have found that this one takes so many percent longer for its own work than the others.
+    #[serde(default)]
+    pub slow: Option<u32>,
+    /// The ranks have found that this one has wrong numbers; the newest checkpoint without them, by its step.
+    #[serde(default)]
+    pub corrupt: Option<Step>,
 }
 
 impl Beat {
     /// In a phase of a step, waiting for nobody.
     #[must_use]
     pub fn new(step: Step, phase: impl Into<Cow<'static, str>>) -> Self {
-        Self { step, phase: phase.into(), micro_batch: None, waiting: None, collective: 0, saved: None, every: None }
+        Self {
+            step,
+            phase: phase.into(),
+            micro_batch: None,
+            waiting: None,
+            collective: 0,
+            saved: None,
+            every: None,
+            slow: None,
+            corrupt: None,
+        }
     }
 
     /// Whether the other beat is from the same place in the work: a rank that stays at one place makes no progress.
@@ -168,7 +184,7 @@ pub enum Sign {
     Continued,
     /// The flight recorder of the rank is written.
     Dumped,
-    /// The rank takes this many percent longer for its own work than the fastest.
+    /// The rank takes this many percent longer for its own work than the others.
     Slow(u32),
     /// The rank computed wrong numbers; checkpoints after this step hold them.
     Corrupt(Step),
@@ -222,6 +238,9 @@ pub enum Action {
     /// All is over: nothing runs any more.
     End(Outcome),
 }
+
+/// The exit code of ranks that end because one of them has wrong numbers.
+pub const WRONG_NUMBERS: i32 = 76;
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -371,11 +371,33 @@ fn wrong_numbers_go_back_to_what_is_verified() {
 }
 
 #[test]
+fn ranks_tell_by_heartbeats_who_is_slow_or_wrong() {
+    let mut bench = Bench::new(4, Settings::default());
+    bench.take();
+    let slow = |step| Beat { slow: Some(31), ..Beat::new(step, "forward") };
+    bench.beat(Who::One(2), slow(5));
+    assert_eq!(bench.said(), ["rank 2 (b0, GPU 2) takes 31% longer for its own work than the other ranks"]);
+    // Once.
+    bench.beat(Who::One(2), slow(6));
+    assert!(bench.said().is_empty());
+    bench.beat(Who::ALL, Beat { saved: Some(40), ..Beat::new(47, "forward") });
+    bench.beat(Who::One(1), Beat { corrupt: Some(40), ..Beat::new(47, "check") });
+    let actions = bench.take();
+    assert!(actions.contains(&kill(Who::ALL)), "{actions:?}");
+    bench.sign(Who::ALL, Sign::Exited(Exit::Code(WRONG_NUMBERS)));
+    assert_eq!(bench.take().last(), Some(&Action::Start { attempt: 1, at_most: Some(40) }));
+    // A device that is broken for good.
+    bench.beat(Who::One(1), Beat { corrupt: Some(40), ..Beat::new(47, "check") });
+    bench.sign(Who::ALL, Sign::Exited(Exit::Code(WRONG_NUMBERS)));
+    assert_eq!(bench.take().last(), Some(&Action::End(Outcome::Failed(WRONG_NUMBERS))));
+}
+
+#[test]
 fn a_slow_rank_is_named_and_replaced_where_that_is_wanted() {
     let mut bench = Bench::new(4, Settings::default());
     bench.take();
     bench.sign(Who::One(2), Sign::Slow(31));
-    assert_eq!(bench.said(), ["rank 2 (b0, GPU 2) takes 31% longer for its own work than the fastest rank"]);
+    assert_eq!(bench.said(), ["rank 2 (b0, GPU 2) takes 31% longer for its own work than the other ranks"]);
     let mut bench = Bench::new(4, Settings { restart_slow: true, ..Settings::default() });
     bench.sign(Who::One(2), Sign::Slow(31));
     assert_eq!(bench.take().last(), Some(&terminate(Who::ALL)));

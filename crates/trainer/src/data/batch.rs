@@ -1,5 +1,6 @@
 //! Packed batches: documents are concatenated into one row. Each document has its own positions and attends only to itself.
 
+use crate::context::Share;
 use anyhow::ensure;
 use llama::attention::Layout;
 use tch::{Device, Kind, Tensor};
@@ -116,6 +117,29 @@ impl PackedBatch {
         }
         self.positions = Some(vec![positions.concat()]);
         Ok(self)
+    }
+
+    /// The tokens that are a process's own, with what they are to predict. `documents` stay those of the whole row.
+    #[must_use]
+    pub fn share(&self, share: &Share) -> Self {
+        let (numbers, targets) = share.places(&self.targets);
+        let places = match &self.positions {
+            Some(positions) => positions[0].clone(),
+            None => self.documents[0].iter().flat_map(|&length| 0..length).collect(),
+        };
+        Self {
+            input_ids: share.ids(&self.input_ids),
+            documents: self.documents.clone(),
+            positions: Some(vec![share.list(&places)]),
+            targets,
+            labels: self.labels.index_select(0, &numbers),
+            token_weights: self.token_weights.as_ref().map(|weights| weights.index_select(0, &numbers)),
+            trained: self.trained.clone(),
+            example_ids: self.example_ids.clone(),
+            tokens: self.tokens,
+            trained_tokens: self.trained_tokens,
+            normaliser: self.normaliser,
+        }
     }
 
     /// The boundaries of the documents in the row, for the attention mask and the positions.

@@ -1,6 +1,7 @@
 //! The optimizer: AdamW on float32 master weights, learning-rate schedules, weight averages and the spike guard.
 
 pub(crate) mod average;
+pub(crate) mod digest;
 pub(crate) mod optimizer;
 pub(crate) mod schedule;
 pub(crate) mod shard;

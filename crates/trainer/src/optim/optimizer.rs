@@ -157,14 +157,14 @@ impl Optimizer {
         settings: OptimizerSettings,
         schedule: Schedule,
     ) -> anyhow::Result<Self> {
-        Self::shared(named, exact, settings, schedule, &World::single())
+        Self::spread(named, exact, settings, schedule, &World::single())
     }
 
     /// Like [`Optimizer::new`], with the state sharded over the processes of `world`. All processes pass the same tensors.
     ///
     /// # Errors
     /// As [`Optimizer::new`].
-    pub fn shared(
+    pub fn spread(
         named: Named,
         exact: &dyn Fn(&str) -> anyhow::Result<Option<Tensor>>,
         settings: OptimizerSettings,
@@ -398,8 +398,16 @@ impl Optimizer {
     /// # Errors
     /// As [`Optimizer::grad_norm`].
     pub fn step_with(&mut self, world: &World) -> Result<StepReport, OptimizerError> {
-        let _no_grad = tch::no_grad_guard();
         let grad_norm = self.grad_norm(world)?;
+        self.apply(grad_norm, world)
+    }
+
+    /// The same for a gradient whose norm, [`Optimizer::grad_norm`], is known.
+    ///
+    /// # Errors
+    /// When a process is gone or does other work; what libtorch refuses.
+    pub fn apply(&mut self, grad_norm: f64, world: &World) -> Result<StepReport, OptimizerError> {
+        let _no_grad = tch::no_grad_guard();
         let learning_rate = self.schedule.learning_rate(self.step);
         if let Some(max) = self.settings.max_grad_norm {
             // The same formula as `torch.nn.utils.clip_grad_norm_`.
@@ -442,9 +450,7 @@ impl Optimizer {
                 state.master.copy_(still);
             }
         }
-        for parameter in &mut self.parameters {
-            parameter.gathered = None;
-        }
+        self.clear();
         self.publish(world)?;
         Ok(StepReport { grad_norm, learning_rate })
     }
@@ -453,10 +459,45 @@ impl Optimizer {
     pub fn skip(&mut self, grad_norm: f64) -> StepReport {
         let learning_rate = self.schedule.learning_rate(self.step);
         self.step += 1;
+        self.clear();
+        StepReport { grad_norm, learning_rate }
+    }
+
+    /// Clears the gradient.
+    pub fn clear(&mut self) {
         for parameter in &mut self.parameters {
             parameter.gathered = None;
         }
-        StepReport { grad_norm, learning_rate }
+    }
+
+    /// What the model computes with, under the weights' names: all processes have the same bits of it.
+    pub(crate) fn shared(&self) -> Named {
+        self.parameters.iter().map(|p| (p.name.clone(), p.compute.detach())).collect()
+    }
+
+    /// What only this process has: masters beside narrow weights, and moments. The tensors are the optimizer's own.
+    pub(crate) fn own(&self) -> Named {
+        let masters = self.parameters.iter().filter(|p| p.narrow).filter_map(|p| {
+            let master = p.state.as_ref()?.master.shallow_clone();
+            Some((p.name.clone(), master))
+        });
+        masters.chain(self.moments()).collect()
+    }
+
+    /// The gradients of a micro-batch that wait to be gathered: all of them, where there are any.
+    pub(crate) fn waiting(&self) -> Vec<Tensor> {
+        self.parameters.iter().map(|p| p.compute.grad()).filter(Tensor::defined).collect()
+    }
+
+    /// Drops them.
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    pub(crate) fn discard(&mut self) -> Result<(), OptimizerError> {
+        for parameter in &self.parameters {
+            take_grad(&parameter.compute)?;
+        }
+        Ok(())
     }
 
     /// Copies the master weights into the compute tensors (with rounding) on all processes.

@@ -119,12 +119,18 @@ impl Checkpoints {
         losses.min_by(f64::total_cmp)
     }
 
-    /// The newest checkpoint whose files are complete. Damaged checkpoints are described to `report` and skipped.
+    /// The newest checkpoint whose files are complete. Damaged checkpoints are described to `report` and skipped; checkpoints of
+    /// later steps than `at_most` hold wrong numbers and are removed.
     ///
     /// # Errors
-    /// When the folder cannot be read.
-    pub fn newest(&self, mut report: impl FnMut(String)) -> anyhow::Result<Option<(PathBuf, Manifest)>> {
-        for (_, path) in self.list()?.into_iter().rev() {
+    /// When the folder cannot be read or a checkpoint cannot be removed.
+    pub fn newest(&self, at_most: u64, mut report: impl FnMut(String)) -> anyhow::Result<Option<(PathBuf, Manifest)>> {
+        for (step, path) in self.list()?.into_iter().rev() {
+            if step > at_most {
+                fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+                report(format!("the checkpoint {} holds wrong numbers and is removed", path.display()));
+                continue;
+            }
             match verify(&path) {
                 Ok(manifest) => return Ok(Some((path, manifest))),
                 Err(error) => report(damaged(&path, &error)),
@@ -271,13 +277,26 @@ mod tests {
         checkpoints.write(manifest(1, 1.0), fill).unwrap();
         for (damage, sentence) in damages {
             let (path, _) = checkpoints.write(manifest(2, 1.0), fill).unwrap();
-            assert_eq!(checkpoints.newest(|_| panic!()).unwrap().unwrap().1.step, 2);
+            assert_eq!(checkpoints.newest(u64::MAX, |_| panic!()).unwrap().unwrap().1.step, 2);
             damage(&path);
             let mut reports = Vec::new();
-            let (_, found) = checkpoints.newest(|report| reports.push(report)).unwrap().unwrap();
+            let (_, found) = checkpoints.newest(u64::MAX, |report| reports.push(report)).unwrap().unwrap();
             assert_eq!((found.step, reports.len()), (1, 1));
             assert!(reports[0].contains(sentence), "{reports:?}");
         }
+    }
+
+    #[test]
+    fn wrong_numbers_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(dir.path().to_owned(), 5, 0).unwrap();
+        for step in [10, 20, 30] {
+            checkpoints.write(manifest(step, 1.0), fill).unwrap();
+        }
+        let mut reports = Vec::new();
+        let (_, found) = checkpoints.newest(25, |report| reports.push(report)).unwrap().unwrap();
+        assert_eq!((found.step, reports.len(), steps(&checkpoints)), (20, 1, vec![10, 20]));
+        assert!(checkpoints.newest(0, |_| ()).unwrap().is_none());
     }
 
     #[test]
@@ -323,7 +342,7 @@ mod tests {
             })
             .unwrap_err();
         assert!(format!("{error:#}").contains("step-2; earlier checkpoints are as they were"), "{error:#}");
-        assert_eq!(checkpoints.newest(|_| panic!()).unwrap().unwrap().1.step, 1);
+        assert_eq!(checkpoints.newest(u64::MAX, |_| panic!()).unwrap().unwrap().1.step, 1);
         // Incomplete files of a killed run are neither used nor kept.
         fs::create_dir(dir.path().join("step-3.partial")).unwrap();
         let checkpoints = Checkpoints::open(dir.path().to_owned(), 1, 0).unwrap();

@@ -281,6 +281,9 @@ fn run_in<C: StageConfig, O: Objective>(
     let mut settings = training.settings(prepared.objective.steps(), trained, start.fingerprint);
     settings.lora = lora.clone();
     settings.recompute = needs.recompute;
+    if training.check_weights.is_none() && !world.is_alone() {
+        settings.check_weights = Some(training::CHECK_WEIGHTS);
+    }
     resolved.config.adjust(&mut settings);
     let checkpoint = weights::Checkpoint::open(&base)?;
     let exact = |name: &str| -> anyhow::Result<_> { Ok(llama::float32_weight(&checkpoint, &base, name)?) };

@@ -9,7 +9,8 @@ use run::progress::duration;
 
 use crate::train::SKIPPED;
 use crate::watch::metrics::{self, StepMetrics};
-use crate::{CheckpointCost, Evaluation, Report};
+use crate::watch::pace::SlowRank;
+use crate::{CheckpointCost, ComputedAgain, Evaluation, Report};
 
 /// The summary of a run in a few lines.
 pub(super) fn text(run: &RunFolder, report: &Report, steps: &[StepMetrics]) -> String {
@@ -43,6 +44,22 @@ pub(super) fn text(run: &RunFolder, report: &Report, steps: &[StepMetrics]) -> S
     let skipped = steps.iter().filter(|step| step.metrics.contains_key(SKIPPED)).count();
     if skipped > 0 {
         write!(text, "\n{skipped} steps were skipped as spikes").ok();
+    }
+    let again = report.computed_again;
+    if again.steps > 0 {
+        let ComputedAgain { steps, different } = again;
+        write!(
+            text,
+            "\n{steps} steps looked wrong and were computed again; {different} of them had other numbers then"
+        )
+        .ok();
+    }
+    for SlowRank { rank, place, step, percent } in &report.slow_ranks {
+        write!(text, "\nrank {rank} ({place}) was slow from step {step} on: its own work took {percent:.0}% longer")
+            .ok();
+    }
+    if let Some(drift) = report.drift.as_ref().filter(|drift| drift.is_seen() || drift.swings()) {
+        write!(text, "\ntime for a unit of work: {}", drift.text()).ok();
     }
     let CheckpointCost { count, bytes, seconds, writing_seconds } = report.checkpoints;
     if count > 0 {

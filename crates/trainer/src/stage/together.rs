@@ -95,8 +95,9 @@ pub(super) fn agree<C: StageConfig>(world: &World, config: &C, facts: &Facts) ->
     ];
     let config = serde_json::to_value(config)?;
     for (key, value) in config.as_object().into_iter().flatten() {
-        // Free keys may differ by machine, except those ending in `_steps`: all processes must save at the same steps.
-        let free = (facts.class)(key) == Class::Free && !key.ends_with("_steps");
+        // Free keys may differ by machine, except those ending in `_steps` and beginning with `check_`: all processes must save
+        // and compare at the same steps.
+        let free = (facts.class)(key) == Class::Free && !key.ends_with("_steps") && !key.starts_with("check_");
         if !free && !["device", "threads"].contains(&key.as_str()) {
             own.push((format!("value of {key}"), value.to_string()));
         }

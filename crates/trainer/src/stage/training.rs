@@ -18,6 +18,9 @@ use llama::device::{Compute, Count, Dtype, Place};
 /// Default maximal length of an example in tokens, if `--max-length` is not given and the model's context is not shorter.
 pub const MAX_LENGTH: usize = 2048;
 
+/// Steps between comparisons of the weights with several processes, where `--check-weights` is not given.
+pub(super) const CHECK_WEIGHTS: u64 = 100;
+
 /// Largest allowed weight of a training file. A larger one is probably a typo, and the data order would fill the memory.
 const MOST_WEIGHT: f64 = 1000.0;
 
@@ -162,9 +165,19 @@ pub struct Training {
     /// How the gradients of several processes are added up
     #[arg(long, help_heading = "Machine")]
     pub reduce: Reduce,
+    /// Share out the tokens of each row to the processes instead of the micro-batches, for rows that are too long for one
+    #[arg(long, help_heading = "Machine")]
+    pub context_parallel: bool,
     /// Seconds that a process waits for another before it gives up
     #[arg(long, help_heading = "Machine")]
     pub rank_seconds: f64,
+    /// Steps between comparisons of all weights' bits across processes and with what was written, 0 for none [default: 100
+    /// with several processes, 0 alone]
+    #[arg(long, value_name = "N", help_heading = "Machine")]
+    pub check_weights: Option<u64>,
+    /// Steps between repetitions of a neighbour's micro-batch, whose gradient must have the same bits, 0 for none
+    #[arg(long, value_name = "N", help_heading = "Machine")]
+    pub check_gradients: u64,
     /// Type of the saved weights [default: as the model's files]
     #[arg(long, help_heading = "Machine")]
     pub save_dtype: Option<Dtype>,
@@ -217,7 +230,10 @@ impl Default for Training {
             device: None,
             threads: None,
             reduce: Reduce::Exact,
+            context_parallel: false,
             rank_seconds: 600.0,
+            check_weights: None,
+            check_gradients: 0,
             save_dtype: None,
         }
     }
@@ -279,6 +295,11 @@ impl Training {
             ensure!(self.lora_dropout == 0.0, "--lora-dropout without --lora-rank: give a rank, or leave it out");
             ensure!(!self.merge, "--merge without --lora-rank: full fine-tuning has nothing to merge");
         }
+        ensure!(
+            !self.context_parallel || self.lora_dropout == 0.0,
+            "--lora-dropout with --context-parallel: the processes would draw the same random numbers for other tokens; leave one \
+             out"
+        );
         ensure!(self.lora_alpha.is_none_or(|alpha| alpha > 0.0), "--lora-alpha must be more than 0");
         ensure!(
             self.average == AverageKind::None || self.lora_rank == 0 || self.merge,
@@ -329,10 +350,10 @@ impl Training {
             // These inputs are compared by content instead of path.
             "model" | "data" | "eval_data" => Some(Class::Free),
             "output" | "checkpoint_steps" | "checkpoint_minutes" | "keep_last" | "keep_best" | "eval_steps"
-            | "rank_seconds" => Some(Class::Free),
+            | "rank_seconds" | "check_weights" | "check_gradients" => Some(Class::Free),
             // Recomputation gives the same sums, bit for bit.
             "recompute" | "recompute_layers" => Some(Class::Free),
-            "micro_batch_tokens" | "dtype" | "device" | "threads" | "reduce" => Some(Class::Bits),
+            "micro_batch_tokens" | "dtype" | "device" | "threads" | "reduce" | "context_parallel" => Some(Class::Bits),
             "merge" | "save_dtype" => Some(Class::Output),
             _ => None,
         }
@@ -423,6 +444,9 @@ impl Training {
             rates: Vec::new(),
             lora: None,
             reduce: self.reduce,
+            context_parallel: self.context_parallel,
+            check_weights: self.check_weights.and_then(above),
+            check_gradients: above(self.check_gradients),
             fingerprint,
         }
     }

@@ -1,12 +1,14 @@
 //! The training loop.
 
+mod compute;
 mod save;
 mod step;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use distributed::World;
 use llama::{Llama, LoraConfig};
@@ -26,9 +28,15 @@ use crate::persist::writer::{Writer, side_files};
 use crate::share::To;
 use crate::watch::console::Console;
 use crate::watch::cost::{Trained, matrix_rate};
+use crate::watch::drift::Drift;
 use crate::watch::heart::Heart;
 use crate::watch::metrics::{self, MetricsLog, StepMetrics};
+use crate::watch::pace::{Paces, SlowRank};
+pub use compute::ComputedAgain;
+use compute::Norms;
 use save::Saved;
+pub use verify::Corrupt;
+use verify::Verifier;
 
 /// How the gradients of several processes are added up.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -76,6 +84,12 @@ pub struct TrainSettings {
     pub lora: Option<LoraConfig>,
     /// How the gradients of several processes are added up.
     pub reduce: Reduce,
+    /// Whether several processes share out the tokens of each row instead of the micro-batches.
+    pub context_parallel: bool,
+    /// Steps between comparisons of the weights' bits across processes, if they are compared.
+    pub check_weights: Option<u64>,
+    /// Steps between repetitions of a neighbour's micro-batch, if there are any.
+    pub check_gradients: Option<u64>,
     /// Digest of everything that determines the course of the run.
     pub fingerprint: String,
 }
@@ -109,6 +123,15 @@ pub struct Report {
     /// Number of processes that trained together.
     #[serde(default = "one")]
     pub processes: usize,
+    /// Steps that looked wrong and were computed a second time.
+    #[serde(default)]
+    pub computed_again: ComputedAgain,
+    /// Processes that were slower than the others, since the run was last started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slow_ranks: Vec<SlowRank>,
+    /// Whether the run got slower, since it was last started.
+    #[serde(default)]
+    pub drift: Option<Drift>,
 }
 
 fn one() -> usize {
@@ -170,6 +193,21 @@ struct Run<'a, O: Objective> {
     pause: f64,
     /// The pause of the checkpoint that is being written, and whether a user or a signal requested it.
     pending: (f64, bool),
+    /// The step of the newest checkpoint, whole or being written.
+    saved: u64,
+    verifier: Verifier,
+    norms: Norms,
+    again: ComputedAgain,
+    /// The machine and process of each rank.
+    places: Vec<String>,
+    paces: Paces,
+    slow: Vec<SlowRank>,
+    begin: Instant,
+    /// Of each step the time, and the time for a unit of work.
+    series: Vec<(f64, f64)>,
+    drifts: bool,
+    /// What is to be shown after the step.
+    notes: Vec<String>,
 }
 
 /// The tensors that a run trains.
@@ -195,8 +233,19 @@ pub fn train<O: Objective>(
     decorate: WriteSideFiles,
     world: &World,
 ) -> anyhow::Result<Outcome> {
+    ensure!(
+        settings.check_gradients.is_none() || !model.device().is_cuda(),
+        "--check-gradients compares all bits of a gradient, which the kernels of a GPU do not promise: leave it out"
+    );
+    if settings.context_parallel && !world.is_alone() {
+        ensure!(
+            settings.check_gradients.is_none(),
+            "--check-gradients repeats micro-batches, of which no process has a whole one with --context-parallel: leave one out"
+        );
+        ensure!(!model.device().is_cuda(), "--context-parallel runs on processors only: leave it out on a GPU");
+    }
     let TrainedWeights { named, exact } = weights;
-    let mut optimizer = Optimizer::shared(named, exact, settings.optimizer, settings.schedule.clone(), world)?;
+    let mut optimizer = Optimizer::spread(named, exact, settings.optimizer, settings.schedule.clone(), world)?;
     optimizer.set_rates(&settings.rates);
     let average = catch(|| anyhow::Ok(Average::new(settings.average, &optimizer.masters())));
     let average = average.context("the average of the weights")?;
@@ -223,6 +272,17 @@ pub fn train<O: Objective>(
         checkpoint_cost: CheckpointCost::default(),
         pause,
         pending: (0.0, false),
+        saved: 0,
+        verifier: Verifier::default(),
+        norms: Norms::default(),
+        again: ComputedAgain::default(),
+        places: world.places()?,
+        paces: Paces::new(world.size()),
+        slow: Vec::new(),
+        begin: Instant::now(),
+        series: Vec::new(),
+        drifts: false,
+        notes: Vec::new(),
     };
     if let Some((path, manifest)) = newest(checkpoints.as_ref(), world)? {
         this.resume(&path, &manifest)?;
@@ -248,8 +308,13 @@ pub fn train<O: Objective>(
     let mut best = best.into_iter().chain(start.map(|start| start.loss)).fold(f64::INFINITY, f64::min);
     let start = |checkpoints| Writer::start(checkpoints, side_files(decorate)?);
     let mut writer = checkpoints.map(start).transpose()?;
+    this.keep_digests()?;
     while this.optimizer.steps() < total {
-        let mut metrics = this.step(output.as_ref().map_or(f64::INFINITY, |output| output.rate))?;
+        let stepped = this.step(output.as_ref().map_or(f64::INFINITY, |output| output.rate));
+        for note in this.notes.drain(..) {
+            output.iter().for_each(|output| output.console.line(&note));
+        }
+        let mut metrics = stepped?;
         let step = metrics.step;
         if step == total || settings.eval_steps.is_some_and(|every| step % every == 0) {
             this.evaluate()?;
@@ -308,6 +373,9 @@ pub fn train<O: Objective>(
         peak_memory: crate::watch::memory::peak(),
         memory_estimate: None,
         processes: world.size(),
+        computed_again: this.again,
+        slow_ranks: this.slow.clone(),
+        drift: Drift::of(&this.series),
     };
     let weights = match &this.average {
         Some(average) => this.whole(average.tensors(), To::First)?,
@@ -324,10 +392,14 @@ fn show(saved: &[Saved], output: Option<&Output>) {
     }
 }
 
-/// The newest complete checkpoint, as found by the first process.
+/// The newest complete checkpoint, as found by the first process; none that the supervisor knows to hold wrong numbers.
 fn newest(checkpoints: Option<&Checkpoints>, world: &World) -> anyhow::Result<Option<(PathBuf, Manifest)>> {
+    let at_most = match std::env::var(launch::heartbeat::AT_MOST) {
+        Ok(step) => step.parse().with_context(|| format!("{} is {step:?}", launch::heartbeat::AT_MOST))?,
+        Err(_) => u64::MAX,
+    };
     let found = match checkpoints {
-        Some(checkpoints) => checkpoints.newest(|report| eprintln!("warning: {report}"))?,
+        Some(checkpoints) => checkpoints.newest(at_most, |report| eprintln!("warning: {report}"))?,
         None => None,
     };
     // The path is absolute, because other processes may have another working directory.
@@ -335,6 +407,13 @@ fn newest(checkpoints: Option<&Checkpoints>, world: &World) -> anyhow::Result<Op
     let shared = serde_json::to_vec(&found.as_ref().map(absolute).transpose()?)?;
     let shared = world.share_bytes("checkpoint", &shared)?;
     Ok(if world.is_first() { found } else { serde_json::from_slice(&shared)? })
+}
+
+impl<O: Objective> Run<'_, O> {
+    /// Something to show after the step.
+    fn note(&mut self, text: String) {
+        self.notes.push(text);
+    }
 }
 
 /// Output of the first process: terminal and logs.

@@ -8,7 +8,7 @@ use llama::Llama;
 use torch_ext::catch;
 
 use super::Run;
-use super::step::advised;
+use super::compute::advised;
 use crate::objective::{Evaluation, Objective};
 use crate::persist::checkpoint::Manifest;
 use crate::persist::state::{self, Named};
@@ -85,6 +85,11 @@ impl<O: Objective> Run<'_, O> {
     /// the background. Training is paused for the copy, and until an earlier checkpoint is written.
     pub(super) fn save(&mut self, writer: Option<&mut Writer>, asked: bool) -> anyhow::Result<Vec<Saved>> {
         let (start, step) = (Instant::now(), self.optimizer.steps());
+        if self.settings.check_weights.is_some() {
+            // A checkpoint is what a run goes back to: wrong weights must not become one.
+            self.verify(step + 1)?;
+        }
+        self.saved = step;
         self.pulse.at(step, "save", None);
         let masters = self.optimizer.whole_masters(self.world)?;
         let moments = self.whole(self.optimizer.moments(), To::First)?;
@@ -167,6 +172,7 @@ impl<O: Objective> Run<'_, O> {
         self.evaluation = manifest.evaluation.clone();
         self.last_evaluation = manifest.last_evaluation.clone();
         self.evaluated_at = manifest.step;
+        self.saved = manifest.step;
         Ok(())
     }
 }

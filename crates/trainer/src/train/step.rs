@@ -2,22 +2,27 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
-use llama::Operators;
-use torch_ext::{OpError, catch};
+use anyhow::{Context, ensure};
+use tch::Tensor;
+use torch_ext::catch;
 
-use super::{Reduce, Run, SKIPPED};
-use crate::diagnose::{first_non_finite, names};
-use crate::objective::{Computation, MetricSums, Objective, RngPosition, forward_backward};
-use crate::optim::optimizer::OptimizerError;
-use crate::share::{Found, results};
+use super::verify::{Corrupt, Finding};
+use super::{Run, SKIPPED};
+use crate::diagnose::names;
+use crate::objective::{MetricSums, Objective};
 use crate::watch::cost::step_flops;
+use crate::watch::drift::Drift;
 use crate::watch::metrics::StepMetrics;
+use crate::watch::pace::{Change, RankTimes, SlowRank, median};
+
+/// Steps between looks for a drift.
+const LOOK: usize = 256;
 
 impl<O: Objective> Run<'_, O> {
     /// Executes one optimizer step. `rate` is the peak rate of a matrix product in FLOP/s, for the MFU.
     pub(super) fn step(&mut self, rate: f64) -> anyhow::Result<StepMetrics> {
         let start = Instant::now();
+        let waited = self.world.waited();
         let (objective, model) = (self.objective, self.model);
         let step = self.optimizer.steps();
         let batches = objective.load(step).with_context(|| format!("the data of step {}", step + 1))?;
@@ -30,60 +35,39 @@ impl<O: Objective> Run<'_, O> {
             names(&all_ids())
         );
         let processes = self.world.size();
-        let mut own = Vec::new();
-        // In each round, every process handles at most one micro-batch.
-        for first in (0..batches.len()).step_by(processes) {
-            let index = first + self.world.rank();
-            if let Some(batch) = batches.get(index) {
-                self.pulse.at(step, "forward", Some(index));
-                own.push(self.micro_batch(batch, index as u64, normaliser)?);
-            }
-            if processes > 1 {
-                self.pulse.waits(step, "forward", "gradients");
-            }
-            match self.settings.reduce {
-                Reduce::Exact => self.optimizer.gather_from(self.world, processes.min(batches.len() - first))?,
-                Reduce::Fast => self.optimizer.gather()?,
-            }
-        }
-        self.pulse.at(step, "optimizer", None);
-        if self.settings.reduce == Reduce::Fast {
-            self.optimizer.sum_over(self.world)?;
-        }
-        let (mut loss, mut flops, mut tokens, mut trained_tokens) = (0.0, 0.0, 0, 0);
+        let (computed, grad_norm) = self.computed(&batches, normaliser)?;
+        let (loss, mut tokens, mut trained_tokens) = (computed.loss(), 0, 0);
+        let mut work = vec![0.0; processes];
         let mut sums = MetricSums::default();
-        for (batch, found) in batches.iter().zip(results(self.world, "losses", own)?) {
-            loss += found.sum();
+        for (number, (batch, found)) in batches.iter().zip(&computed.found).enumerate() {
             found.add_to(&mut sums);
             let (all, trained) = objective.tokens(batch);
             tokens += all;
             trained_tokens += trained;
-            flops += step_flops(model.config(), objective.input(batch).layout, trained, self.settings.trained);
+            let flops = step_flops(model.config(), objective.input(batch).layout, trained, self.settings.trained);
+            if self.shares_rows() {
+                work.iter_mut().for_each(|work| *work += flops / processes as f64);
+            } else {
+                work[number % processes] += flops;
+            }
         }
-        let refused = |error: OptimizerError| match error {
-            OptimizerError::NonFinite(name) => anyhow::anyhow!(
-                "the gradient of {name} is not finite at step {}; the examples are {}; the weights are as before the step",
-                step + 1,
-                names(&all_ids())
-            ),
-            other => other.into(),
-        };
         let mut metrics = sums.means();
         let spike = match self.settings.spike_guard {
             Some(_) => {
-                let grad_norm = self.optimizer.grad_norm(self.world).map_err(refused)?;
-                // Only the first process has the metrics of earlier steps.
+                // The first process knows the steps before.
                 let is_spike = self.spikes.as_mut().is_some_and(|spikes| spikes.is_spike(loss / normaliser, grad_norm));
-                (self.world.any("spike", u32::from(is_spike))? != 0).then_some(grad_norm)
+                self.world.any("spike", u32::from(is_spike))? != 0
             }
-            None => None,
+            None => false,
         };
-        let report = match spike {
-            Some(grad_norm) => {
-                metrics.insert(SKIPPED.into(), 1.0);
-                self.optimizer.skip(grad_norm)
-            }
-            None => self.optimizer.step_with(self.world).map_err(refused)?,
+        if self.compares(step + 1) {
+            self.verify(step + 1)?;
+        }
+        let report = if spike {
+            metrics.insert(SKIPPED.into(), 1.0);
+            self.optimizer.skip(grad_norm)
+        } else {
+            self.optimizer.apply(grad_norm, self.world)?
         };
         if let Some(average) = &mut self.average {
             catch(|| {
@@ -91,6 +75,10 @@ impl<O: Objective> Run<'_, O> {
                 anyhow::Ok(())
             })?;
         }
+        self.keep_digests()?;
+        let flops: f64 = work.iter().sum();
+        let waited = (self.world.waited() - waited).as_secs_f64();
+        let ranks = self.take_times(computed.seconds, waited / start.elapsed().as_secs_f64().max(1e-9), &work)?;
         let seconds = start.elapsed().as_secs_f64();
         self.tokens += tokens;
         self.trained_tokens += trained_tokens;
@@ -107,33 +95,85 @@ impl<O: Objective> Run<'_, O> {
             mfu: flops / seconds / (rate * processes as f64),
             seconds: self.seconds,
             eval_loss: None,
+            ranks,
             metrics,
         })
     }
 
-    /// Forward and backward pass of the micro-batch with this index in the step.
-    fn micro_batch(&self, batch: &O::Batch, number: u64, normaliser: f64) -> anyhow::Result<Found> {
-        let (objective, model, step) = (self.objective, self.model, self.optimizer.steps());
-        let moment = RngPosition { seed: self.settings.seed, step, micro_batch: number };
-        let (all, _) = objective.tokens(batch);
-        let how = Computation { operators: Operators::Fused, recompute: self.settings.recompute };
-        let (sum, more) = forward_backward(objective, model, batch, moment, normaliser, how)
-            .map_err(advised)
-            .with_context(|| format!("step {}, a micro-batch of {all} tokens", step + 1))?;
-        if !sum.is_finite() {
-            bail!(
-                "the loss of step {} is not finite; the examples are {}; the first non-finite value is {}",
-                step + 1,
-                names(objective.example_ids(batch)),
-                first_non_finite(objective, model, batch)
-            );
-        }
-        Ok(Found::new(sum, &more))
+    /// Whether weights are compared before the step with this number, from 1, is applied.
+    fn compares(&self, number: u64) -> bool {
+        self.settings.check_weights.is_some_and(|every| number.is_multiple_of(every))
     }
-}
 
-/// Adds advice to an out-of-memory error of a step.
-pub(super) fn advised(error: anyhow::Error) -> anyhow::Error {
-    let lacking = error.downcast_ref::<OpError>().is_some_and(OpError::is_out_of_memory);
-    if lacking { error.context("make --micro-batch-tokens smaller or add --recompute") } else { error }
+    /// Keeps digests of what has been written, where the next step compares them.
+    pub(super) fn keep_digests(&mut self) -> anyhow::Result<()> {
+        self.verifier.forget();
+        if self.compares(self.optimizer.steps() + 1) {
+            self.verifier.keep(&self.optimizer, self.average.as_ref(), self.model)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses to go on with wrong weights: those before the step with this number.
+    pub(super) fn verify(&mut self, number: u64) -> anyhow::Result<()> {
+        self.pulse.at(self.optimizer.steps(), "check", None);
+        let found = self.verifier.compare(self.world, &self.optimizer, self.average.as_ref(), self.model, number)?;
+        found.map_or(Ok(()), |finding| Err(self.corrupt(finding)))
+    }
+
+    /// The error that ends this process and all others, which have the same. The supervisor is told, and may end them before
+    /// they say so themselves.
+    pub(super) fn corrupt(&self, Finding { ranks, what }: Finding) -> anyhow::Error {
+        let corrupt = Corrupt { ranks, what, saved: self.saved };
+        if self.world.is_first() {
+            eprintln!("wrong numbers: {corrupt}");
+        }
+        let own = corrupt.ranks.contains(&self.world.rank());
+        self.pulse.corrupt(self.optimizer.steps(), own, corrupt.saved);
+        corrupt.into()
+    }
+
+    /// Takes in the time that this process needed for its own micro-batches in a step and the share of the step that it waited;
+    /// `work` has the operations of all processes.
+    fn take_times(&mut self, seconds: f64, waited: f64, work: &[f64]) -> anyhow::Result<Option<RankTimes>> {
+        let times = self.world.all_gather("times", &Tensor::from_slice(&[seconds, waited]))?;
+        let times = Vec::<f64>::try_from(times.flatten(0, 1))?;
+        let all: Vec<(f64, f64)> = times.chunks(2).zip(work).map(|(time, work)| (time[0], *work)).collect();
+        // A trillion operations is a unit of work.
+        let pace = median(all.iter().filter(|(_, work)| *work > 0.0).map(|(s, work)| 1e12 * s / work).collect());
+        self.series.extend(pace.map(|pace| (self.begin.elapsed().as_secs_f64(), pace)));
+        if self.series.len().is_multiple_of(LOOK) {
+            self.look_for_drift();
+        }
+        if self.world.is_alone() {
+            return Ok(None);
+        }
+        self.paces.add(&all);
+        match self.paces.change() {
+            Some(Change::Slow(rank, percent)) => {
+                let place = self.places.get(rank).cloned().unwrap_or_default();
+                self.note(format!(
+                    "rank {rank} ({place}) is slow: its own work takes {percent:.0}% longer than the others'"
+                ));
+                self.slow.push(SlowRank { rank, place, step: self.optimizer.steps(), percent });
+                self.pulse.slow((rank == self.world.rank()).then_some(percent));
+            }
+            Some(Change::Gone(rank)) => {
+                self.note(format!("rank {rank} is not slow any more"));
+                self.pulse.slow(None);
+            }
+            None => {}
+        }
+        let waiting = times.chunks(2).map(|time| time[1]).sum::<f64>() / all.len() as f64;
+        Ok(self.paces.slowest().map(|(slowest, behind)| RankTimes { slowest, behind, waiting }))
+    }
+
+    /// Says when the run has become slower or faster by more than noise, and when that is over.
+    fn look_for_drift(&mut self) {
+        let Some(drift) = Drift::of(&self.series) else { return };
+        if drift.is_seen() != self.drifts {
+            self.drifts = drift.is_seen();
+            self.note(drift.text());
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use crate::watch::pace::RankTimes;
 use crate::watch::tensorboard::EventFile;
 
 /// Metrics of one optimizer step.
@@ -37,6 +38,9 @@ pub struct StepMetrics {
     /// Loss on held-out data after this step, if it was evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
+    /// With several processes: how they stand to each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<RankTimes>,
     /// Metrics of the stage by name; those of an evaluation are named `eval_NAME`.
     #[serde(flatten)]
     pub metrics: BTreeMap<String, f64>,
@@ -87,6 +91,9 @@ impl MetricsLog {
             ("speed/mfu", m.mfu),
         ];
         scalars.extend(m.eval_loss.map(|loss| ("eval/loss", loss)));
+        if let Some(ranks) = m.ranks {
+            scalars.extend([("ranks/slowest_behind_percent", ranks.behind), ("ranks/waiting", ranks.waiting)]);
+        }
         let own: Vec<(String, f64)> = m
             .metrics
             .iter()
@@ -129,6 +136,7 @@ mod tests {
             mfu: 0.5,
             seconds: 1.0,
             eval_loss: None,
+            ranks: Some(RankTimes { slowest: 1, behind: 3.5, waiting: 0.25 }),
             metrics: BTreeMap::from([("rewards/margins".to_owned(), step as f64)]),
         }
     }
@@ -145,5 +153,6 @@ mod tests {
         let read = read(&dir.path().join("metrics.jsonl")).unwrap();
         assert_eq!(read.iter().map(|m| m.step).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
         assert!(read.iter().all(|m| m.metrics == metrics(m.step).metrics), "a stage's own numbers come back");
+        assert!(read.iter().all(|m| m.ranks == metrics(m.step).ranks), "the processes' times come back");
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use run::Page;
 
 use crate::watch::metrics::StepMetrics;
+use crate::watch::pace::RankTimes;
 
 /// A heading and a preformatted text under it.
 pub(crate) type Section = (&'static str, String);
@@ -22,6 +23,13 @@ pub(crate) fn write(path: &Path, title: &str, metrics: &[StepMetrics], sections:
         .plot("Learning rate", &[("learning rate", "#2a6f97", over(|m| m.learning_rate))])
         .plot("Gradient norm, before clipping", &[("gradient norm", "#2a6f97", over(|m| m.grad_norm))])
         .plot("Tokens per second", &[("tokens per second", "#2a6f97", over(|m| m.tokens_per_second))]);
+    let ranks = |y: fn(&RankTimes) -> f64| -> Vec<(f64, f64)> {
+        metrics.iter().filter_map(|m| Some((m.step as f64, y(m.ranks.as_ref()?)))).collect()
+    };
+    if metrics.iter().any(|m| m.ranks.is_some()) {
+        page.plot("Own work of the slowest process, % above the others", &[("behind", "#2a6f97", ranks(|r| r.behind))])
+            .plot("Share of the time in which processes wait", &[("waiting", "#2a6f97", ranks(|r| r.waiting))]);
+    }
     let own = |name: &str| -> Vec<(f64, f64)> {
         metrics.iter().filter_map(|m| Some((m.step as f64, *m.metrics.get(name)?))).collect()
     };
