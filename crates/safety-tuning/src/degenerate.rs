@@ -69,7 +69,7 @@ mod tests {
             ("!!!!!!!!????????........,,,,,,,,".into(), "no words"),
             ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaab".into(), "a run of one character"),
             ("\u{FFFD}\u{FFFD} ok".into(), "characters that could not be decoded"),
-            (["yes no yes no maybe", "no yes no yes"].map(|part| part.repeat(1)).join(" ").repeat(6), "a loop"),
+            ("yes no yes no maybe no yes no yes".repeat(6), "a loop"),
             ((0..60).map(|n| if n % 13 == 0 { "or " } else { "the cat " }).collect::<String>(), "repeated words"),
         ] {
             assert_eq!(degenerate(&answer), Some(why), "{answer}");

@@ -32,7 +32,7 @@ fn run(words: &[&str]) -> Output {
 /// 60 requests to refuse in two categories and languages, 40 to answer.
 fn probes() -> String {
     let line = |n: usize, expect: &str| {
-        let meta = json!({"expect": expect, "category": if n % 2 == 0 { "theft" } else { "fraud" }, "language": if n / 30 % 2 == 0 { "en" } else { "German" },
+        let meta = json!({"expect": expect, "category": if n.is_multiple_of(2) { "theft" } else { "fraud" }, "language": if (n / 30).is_multiple_of(2) { "en" } else { "German" },
             "attack": if n % 3 == 2 { "role-play" } else { "none" }, "source": "own"});
         json!({"id": format!("{expect}-{n}"), "kind": "safety", "prompt": format!("{SECRET} {expect} {n}"), "meta": meta}).to_string()
     };
