@@ -1,6 +1,7 @@
 //! `herd chat`: talk to a model in the terminal.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -13,6 +14,7 @@ use rustyline::error::ReadlineError;
 
 use llama::device::Compute;
 use sampler::Sampling;
+use vision::{Answering, Composed, View};
 
 /// Arguments of `herd chat`.
 #[derive(clap::Args)]
@@ -56,7 +58,8 @@ pub struct ChatSampling {
     pub seed: u64,
 }
 
-const HELP: &str = "/reset forgets the conversation, /system TEXT sets the system message and forgets it too, \
+const HELP: &str = "/image PATH attaches a picture to the next question, /image lists the attached ones, \
+                    /reset forgets the conversation, /system TEXT sets the system message and forgets it too, \
                     /quit exits; Ctrl-C stops an answer, Ctrl-D exits";
 
 /// Runs `herd chat`.
@@ -72,15 +75,33 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     sampling.params()?;
     let (device, kind) = args.compute.resolve()?;
     let variables = chat::template_variables(&args.template_var).map_err(anyhow::Error::msg)?;
-    let mut folder = ModelFolder::load(&locate::locate(&args.model)?, Some(kind), device)?;
+    let path = locate::locate(&args.model)?;
+    let mut seeing = match vision::is_composed(&path) {
+        true => Some(Composed::load(&path, None, Some(kind), device)?),
+        false => None,
+    };
+    let mut alone = match seeing {
+        Some(_) => None,
+        None => Some(ModelFolder::load(&path, Some(kind), device)?),
+    };
+    let folder = seeing.as_mut().map(|seeing| &mut seeing.text).or(alone.as_mut()).context("no model is loaded")?;
     crate::generate::warn_of_unread(folder.template.as_ref(), &variables)?;
     if let Some(template) = &mut folder.template {
         template.set_variables(variables);
     }
+    let folder = seeing.as_ref().map(|seeing| &seeing.text).or(alone.as_ref()).context("no model is loaded")?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let engine = Engine::new(&folder.model, 1)?;
-    let mut chat =
-        Chat { args, sampling, folder: &folder, engine, history: Vec::new(), interrupted: interrupted.clone() };
+    let mut chat = Chat {
+        args,
+        sampling,
+        folder,
+        seeing: seeing.as_ref(),
+        attached: Vec::new(),
+        engine,
+        history: Vec::new(),
+        interrupted: interrupted.clone(),
+    };
     chat.reset(args.system.clone());
     if let Some(question) = &args.ask {
         return chat.answer(question);
@@ -110,6 +131,10 @@ struct Chat<'a> {
     args: &'a Args,
     sampling: Sampling,
     folder: &'a ModelFolder,
+    /// The same model with its image encoder and adapter, if it has them.
+    seeing: Option<&'a Composed>,
+    /// The paths of the pictures for the next question.
+    attached: Vec<String>,
     /// Kept between answers: its cache holds the conversation so far.
     engine: Engine,
     history: Vec<Message>,
@@ -119,6 +144,7 @@ struct Chat<'a> {
 impl Chat<'_> {
     fn reset(&mut self, system: Option<String>) {
         self.history = system.map(Message::system).into_iter().collect();
+        self.attached.clear();
     }
 
     /// Handles a line; false ends the program.
@@ -130,6 +156,18 @@ impl Chat<'_> {
                 self.reset(self.args.system.clone());
                 println!("(forgotten)");
             }
+            ("/image", "") if self.attached.is_empty() => {
+                println!("(no picture is attached; /image PATH attaches one)")
+            }
+            ("/image", "") => println!("{}", self.attached.join("\n")),
+            ("/image", _) if self.seeing.is_none() => println!("this model cannot see pictures; see herd vision train"),
+            ("/image", path) => match View::of_file(path.trim()) {
+                Ok(view) => {
+                    println!("({} x {} pixels, attached to the next question)", view.size.0, view.size.1);
+                    self.attached.push(path.trim().to_owned());
+                }
+                Err(error) => println!("error: {error}"),
+            },
             ("/system", "") => println!("/system needs a text"),
             ("/system", text) => {
                 self.reset(Some(text.trim().to_owned()));
@@ -148,9 +186,13 @@ impl Chat<'_> {
 
     /// Streams the answer to a user message. The exchange is added to the history only if there was an answer.
     fn answer(&mut self, question: &str) -> anyhow::Result<()> {
-        self.history.push(Message::user(question));
+        self.history.push(match &self.attached[..] {
+            [] => Message::user(question),
+            attached => vision::describe::question(attached, question),
+        });
         match self.stream() {
             Ok(text) => {
+                self.attached.clear();
                 self.history.push(Message::assistant(text));
                 Ok(())
             }
@@ -162,21 +204,14 @@ impl Chat<'_> {
     }
 
     fn stream(&mut self) -> anyhow::Result<String> {
-        let request = Request {
-            prompt: self.folder.encode_prompt(&self.history)?,
-            sampling: self.sampling.params()?,
-            seed: self.sampling.seed,
-            max_new_tokens: self.args.max_new_tokens,
-            top_logprobs: 0,
+        let start = Instant::now();
+        self.interrupted.store(false, Ordering::SeqCst);
+        let completion = match self.seeing.filter(|_| self.history.iter().any(has_picture)) {
+            Some(model) => self.look(model)?,
+            None => self.complete()?,
         };
         // Each answer uses a new seed.
         self.sampling.seed = self.sampling.seed.wrapping_add(1);
-        self.interrupted.store(false, Ordering::SeqCst);
-        let stop = StopRules { ids: self.folder.stop_ids.clone(), strings: Vec::new() };
-        let mut printer = Printer { interrupted: &self.interrupted, completion: None };
-        let start = Instant::now();
-        complete(&mut self.engine, &self.folder.tokenizer, &[request], &[stop], &mut printer)?;
-        let completion = printer.completion.context("the model gave no answer")?;
         let rate = completion.ids.len() as f64 / start.elapsed().as_secs_f64();
         let how = if self.interrupted.load(Ordering::SeqCst) {
             ", stopped"
@@ -188,6 +223,42 @@ impl Chat<'_> {
         eprintln!("\n({} tokens, {rate:.0} tokens/s{how})", completion.ids.len());
         Ok(completion.text)
     }
+
+    /// The answer to a conversation with pictures.
+    fn look(&self, model: &Composed) -> anyhow::Result<Completion> {
+        let answering = Answering {
+            sampling: self.sampling.params()?,
+            seed: self.sampling.seed,
+            max_new_tokens: self.args.max_new_tokens,
+            top_logprobs: 0,
+            stops: StopRules { ids: self.folder.stop_ids.clone(), strings: Vec::new() },
+        };
+        vision::describe::ask(model, &self.history, Path::new(""), &answering, |text| {
+            print!("{text}");
+            std::io::stdout().flush().ok();
+            !self.interrupted.load(Ordering::SeqCst)
+        })
+    }
+
+    /// The answer to a conversation of text alone.
+    fn complete(&mut self) -> anyhow::Result<Completion> {
+        let request = Request {
+            prompt: self.folder.encode_prompt(&self.history)?,
+            sampling: self.sampling.params()?,
+            seed: self.sampling.seed,
+            max_new_tokens: self.args.max_new_tokens,
+            top_logprobs: 0,
+        };
+        let stop = StopRules { ids: self.folder.stop_ids.clone(), strings: Vec::new() };
+        let mut printer = Printer { interrupted: &self.interrupted, completion: None };
+        complete(&mut self.engine, &self.folder.tokenizer, &[request], &[stop], &mut printer)?;
+        printer.completion.context("the model gave no answer")
+    }
+}
+
+/// Whether a turn has a picture.
+fn has_picture(message: &Message) -> bool {
+    message.content.as_ref().is_some_and(|content| content.first_other().is_some())
 }
 
 /// Prints tokens as they are generated.

@@ -178,6 +178,15 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("vision make --train 6000 --test 800 --output runs/scenes", "pictures with balanced questions"),
             ("vision check train.jsonl --rejected bad.jsonl", "decode every picture of these conversations"),
+            (
+                "vision train --model smollm2-135m-instruct --encoder dinov2-small --data runs/scenes/train.jsonl --output runs/vision",
+                "an adapter that shows pictures to a frozen language model",
+            ),
+            (
+                "vision eval --model runs/vision/model --data runs/scenes/test.jsonl --output runs/vision-eval",
+                "right answers, beside those without the picture",
+            ),
+            ("vision describe --model runs/vision/model cat.jpg \"What is this?\"", "ask about a picture"),
         ],
     ),
     ("launch", &[("launch --processes 4 -- python train.py", "four ranks of any program on this machine")]),

@@ -11,6 +11,7 @@ mod model;
 mod pipeline;
 mod reference;
 mod registry;
+mod serve_pictures;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -68,8 +69,8 @@ enum Command {
     Safety(Box<safety::command::Args>),
     /// Make, verify and mix long-context data
     Longctx(longctx::command::Args),
-    /// Make and check pictures in conversations
-    Vision(pictures::command::Args),
+    /// Pictures in conversations: make, check; train, measure and ask models that see
+    Vision(Box<vision::command::Args>),
     /// Judge mathematical answers and step-by-step solutions
     Mathverify(mathverify::command::Args),
     /// Run untrusted programs with their tests in a sandbox
@@ -112,7 +113,8 @@ fn main() -> ExitCode {
     use Command::{Completions, Config, Doctor, Longctx, Man, Model, Plan, Safety, Scaling, Vision};
     let is_local = match &cli.command {
         Safety(args) => !args.serves(),
-        other => matches!(other, Plan(_) | Scaling(_) | Longctx(_) | Vision(_)),
+        Vision(args) => !args.trains(),
+        other => matches!(other, Plan(_) | Scaling(_) | Longctx(_)),
     };
     if is_local || matches!(cli.command, Doctor | Model(_) | Config(_) | Completions(_) | Man(_)) {
         sigpipe::reset();
@@ -133,7 +135,7 @@ fn main() -> ExitCode {
         Command::Doctor => doctor::run(),
         Command::Model(args) => model::run(args),
         Command::Generate(args) => generate::run(&args),
-        Command::Serve(args) => openai_server::run(&args),
+        Command::Serve(args) => serve_pictures::run(&args),
         Command::Chat(args) => chat_command::run(&args),
         Command::Pretrain(args) => pretrain::command::run(&args),
         Command::Scaling(args) => scaling_laws::command::run(&args, Some(&pipeline::run_file)),
@@ -151,7 +153,7 @@ fn main() -> ExitCode {
         Command::Data(args) => data::run(&args),
         Command::Safety(args) => safety::command::run(&args),
         Command::Longctx(args) => longctx::command::run(&args),
-        Command::Vision(args) => pictures::command::run(&args),
+        Command::Vision(args) => vision::command::run(&args),
         Command::Mathverify(args) => mathverify::command::run(&args),
         Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),
         Command::Completions(args) => {
@@ -179,6 +181,7 @@ fn trains(command: &Command) -> bool {
         Command::Pretrain(_) | Command::Sft(_) | Command::Dpo(_) => true,
         Command::RejectionSampling(args) => args.trains(),
         Command::Safety(args) => args.trains(),
+        Command::Vision(args) => args.trains(),
         _ => false,
     }
 }
