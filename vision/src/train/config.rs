@@ -69,13 +69,7 @@ impl Default for Config {
     /// AdamW with weight decay 0.01 and a cosine schedule, an adapter for every fourth layer (the Llama 3 paper, section 7).
     fn default() -> Self {
         Self {
-            training: Training {
-                learning_rate: 5e-4,
-                weight_decay: 0.01,
-                batch_size: Some(32),
-                max_length: Some(1024),
-                ..Training::default()
-            },
+            training: Training { learning_rate: 5e-4, weight_decay: 0.01, batch_size: Some(32), ..Training::default() },
             encoder: None,
             from: None,
             cross_every: 4,
