@@ -141,6 +141,10 @@ fn folders_that_cannot_be_used_are_named_as_what_they_are() {
     let generate = |model: &str| place.refuse(&format!("{} --output a.jsonl", GENERATE.replace("tiny", model)));
     let error = generate("../nowhere/tiny");
     assert!(error.contains("no model at ../nowhere/tiny: there is no such folder"), "{error}");
+    fs::create_dir(place.path("adapter")).unwrap();
+    place.write("adapter/adapter_config.json", "{}");
+    let error = generate("adapter");
+    assert!(error.contains("this is a LoRA adapter without its base model") && error.contains("herd merge"), "{error}");
     // A padding token that is unknown to the tokenizer does no harm, because none is needed.
     place.change("tiny/tokenizer_config.json", |config| config["pad_token"] = json!("<|pad|>"));
     place.succeed(&format!("{GENERATE} --output a.jsonl"));

@@ -27,6 +27,9 @@ pub struct ModelFolder {
 impl ModelFolder {
     /// Loads everything in `path`; the weights in `kind` or as stored.
     pub fn load(path: &Path, kind: Option<Kind>, device: Device) -> Result<Self, ModelError> {
+        if path.join("adapter_config.json").is_file() && !path.join("config.json").is_file() {
+            return Err(ModelError::AdapterAlone(path.display().to_string()));
+        }
         let tokenizer = Tokenizer::from_dir(path)?;
         let template = ChatTemplate::from_dir(path)?;
         let model = Llama::load(path, kind, device)?;

@@ -60,6 +60,9 @@ pub enum ModelError {
         /// The architecture that its `config.json` names.
         architecture: String,
     },
+    /// An adapter where a model is expected.
+    #[error("{0}: this is a LoRA adapter without its base model; merge the two first: herd merge {0} --output FOLDER")]
+    AdapterAlone(String),
     /// The configuration declares tied embeddings, but the files contain a different output head.
     #[error("{0}: config.json says tie_word_embeddings, but lm_head.weight differs from model.embed_tokens.weight")]
     NotTied(String),

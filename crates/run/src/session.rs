@@ -152,7 +152,7 @@ impl Session {
                         return Ok(Begun::Finished(earlier));
                     }
                     only_output = damaged.is_empty();
-                    if !found.output.is_empty() && only_output {
+                    if !found.output.is_empty() && only_output && !again {
                         eprintln!("{}: only the result is saved again ({})", path.display(), list(&found.output));
                     }
                 }
@@ -207,6 +207,12 @@ impl Session {
     #[must_use]
     pub fn is_resumed(&self) -> bool {
         !self.record.resumed.is_empty()
+    }
+
+    /// The differences from the session before, as far as they were accepted.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        self.record.resumed.last().map_or(&[], |resumed| &resumed.changed)
     }
 
     /// Whether the run is finished and only its saved form changes.
