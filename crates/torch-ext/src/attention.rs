@@ -7,6 +7,19 @@ use torch_sys::C_tensor;
 
 use crate::ops::{OpError, check};
 
+/// An attention operator: result, queries, keys, values, segments and their number, ranges and their number, window (0: none).
+type Operator = unsafe extern "C" fn(
+    *mut C_tensor,
+    *const C_tensor,
+    *const C_tensor,
+    *const C_tensor,
+    *const i64,
+    usize,
+    *const i64,
+    usize,
+    i64,
+) -> *mut c_char;
+
 unsafe extern "C" {
     fn tx_range_attention(
         out: *mut C_tensor,
@@ -95,19 +108,34 @@ pub fn range_attention(
     segments: &[QuerySegment],
     window: Option<i64>,
 ) -> Result<Tensor, OpError> {
+    // SAFETY: the declaration above is that of the C function.
+    unsafe { apply(tx_range_attention, [q, k, v], segments, window) }
+}
+
+/// Calls one of the operators.
+///
+/// # Safety
+/// `operator` reads four numbers per segment and three per range, and assigns its result to the first argument.
+unsafe fn apply(
+    operator: Operator,
+    [q, k, v]: [&Tensor; 3],
+    segments: &[QuerySegment],
+    window: Option<i64>,
+) -> Result<Tensor, OpError> {
     let (numbers, spans) = flattened(segments);
+    let (count, span_count) = (numbers.len() / 4, spans.len() / 3);
     let out = Tensor::new();
-    // SAFETY: pointers to live tensors and to four numbers per segment and three per range; `out` is assigned.
+    // SAFETY: all pointers are to live tensors and lists, whose lengths are given.
     check(unsafe {
-        tx_range_attention(
+        operator(
             out.as_ptr().cast_mut(),
             q.as_ptr(),
             k.as_ptr(),
             v.as_ptr(),
             numbers.as_ptr(),
-            segments.len(),
+            count,
             spans.as_ptr(),
-            spans.len() / 3,
+            span_count,
             window.unwrap_or(0),
         )
     })?;
@@ -158,21 +186,6 @@ pub fn varlen_attention(
     segments: &[QuerySegment],
     window: Option<i64>,
 ) -> Result<Tensor, OpError> {
-    let (numbers, spans) = flattened(segments);
-    let out = Tensor::new();
-    // SAFETY: pointers to live tensors and to four numbers per segment and three per range; `out` is assigned.
-    check(unsafe {
-        tx_varlen_attention(
-            out.as_ptr().cast_mut(),
-            q.as_ptr(),
-            k.as_ptr(),
-            v.as_ptr(),
-            numbers.as_ptr(),
-            numbers.len() / 4,
-            spans.as_ptr(),
-            spans.len() / 3,
-            window.unwrap_or(0),
-        )
-    })?;
-    Ok(out)
+    // SAFETY: the declaration above is that of the C function.
+    unsafe { apply(tx_varlen_attention, [q, k, v], segments, window) }
 }
