@@ -5,7 +5,7 @@
 //! - [`repo`]: packages of Python files, who imports what in them.
 //! - [`verify`]: answers derived again from the context alone.
 //! - [`windows`], [`split`]: what training and evaluation must not share.
-//! - [`ruler`]: RULER's text tasks, for evaluation, and their score.
+//! - [`ruler`]: RULER's text tasks, for evaluation, and their score; [`needles`]: needles at chosen depths.
 //! - [`command`]: `longctx make`, `verify`, `mix`. Nothing here needs libtorch.
 
 mod ask;
@@ -15,6 +15,7 @@ pub mod counter;
 pub mod documents;
 pub mod draw;
 mod key_value;
+pub mod needles;
 pub mod phrases;
 pub mod record;
 pub mod repo;

@@ -129,7 +129,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     let counter = Counter::open(&folder)?;
     let mut left_out = read.left_out.clone();
-    let kept = choose(read.documents, args, split, &counter, &mut left_out)?;
+    let kept = choose(read.documents, &args.against, split, &counter, &mut left_out)?;
     ensure!(
         needing.is_none() || !kept.is_empty(),
         "no text is left for --split {}: {}; a document belongs to evaluation or to training by its digest, so give more of them",
@@ -255,7 +255,10 @@ impl Tasks {
 }
 
 /// The files that decide how a text is tokenised.
-pub(crate) fn tokenizer_inputs(folder: &Path) -> anyhow::Result<Vec<Input>> {
+///
+/// # Errors
+/// When one cannot be read.
+pub fn tokenizer_inputs(folder: &Path) -> anyhow::Result<Vec<Input>> {
     let names = [
         "tokenizer.json",
         "tokenizer_config.json",
@@ -269,15 +272,18 @@ pub(crate) fn tokenizer_inputs(folder: &Path) -> anyhow::Result<Vec<Input>> {
 }
 
 /// The documents of the split that can be used, counted and named where they cannot.
-fn choose(
+///
+/// # Errors
+/// When a file of `against` cannot be read.
+pub fn choose(
     documents: Vec<Document>,
-    args: &Args,
+    against: &[PathBuf],
     split: Split,
     counter: &Counter,
     left_out: &mut BTreeMap<&'static str, usize>,
 ) -> anyhow::Result<Vec<Document>> {
     let mut windows = Windows::default();
-    for path in &args.against {
+    for path in against {
         see(path, &mut windows)?;
     }
     let mut kept = Vec::new();
@@ -383,7 +389,9 @@ fn texts_summary(world: &World, left_out: &BTreeMap<&'static str, usize>) -> Str
     lines.join("\n")
 }
 
-fn counts(counts: &BTreeMap<&'static str, usize>) -> String {
+/// Counts by what was counted, as a list.
+#[must_use]
+pub fn counts(counts: &BTreeMap<&'static str, usize>) -> String {
     counts.iter().map(|(what, count)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
 }
 

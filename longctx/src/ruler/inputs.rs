@@ -56,10 +56,7 @@ enum Kind {
 impl Kind {
     fn draw(self, draw: &mut Draw) -> String {
         match self {
-            Self::Words => {
-                let (adjective, noun) = (draw.below(ADJECTIVES.len()), draw.below(NOUNS.len()));
-                format!("{}-{}", ADJECTIVES[adjective], NOUNS[noun])
-            }
+            Self::Words => key_of_words(draw),
             Self::Numbers => draw.between(1_000_000, 9_999_999).to_string(),
             Self::Uuids => draw.uuid(),
         }
@@ -72,6 +69,12 @@ impl Kind {
             Self::Uuids => "uuids",
         }
     }
+}
+
+/// A key of two words: `able-acorn`.
+pub(crate) fn key_of_words(draw: &mut Draw) -> String {
+    let (adjective, noun) = (draw.below(ADJECTIVES.len()), draw.below(NOUNS.len()));
+    format!("{}-{}", ADJECTIVES[adjective], NOUNS[noun])
 }
 
 fn needles_of(task: Ruler) -> Needles {

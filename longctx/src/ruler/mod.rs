@@ -20,6 +20,7 @@ use crate::record::{FILLED, Meta, characters};
 use crate::split::Split;
 use crate::task::World;
 
+pub(crate) use inputs::key_of_words;
 pub use score::score;
 pub use verify::check;
 
