@@ -149,6 +149,7 @@ pub fn run(args: &Args, prefix: &[&str]) -> anyhow::Result<()> {
     match &args.command {
         None => evaluate(&args.run, prefix),
         Some(Command::Compare(args)) => {
+            compare::same_protocol(&args.first, &args.second)?;
             let found = compare::compare(&record::read(&args.first)?, &record::read(&args.second)?);
             ensure!(!found.differences.is_empty(), "the two runs share no item");
             print!("{found}");

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 
+use anyhow::{Context as _, ensure};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use stats::paired::{bootstrap, mcnemar};
 
 use crate::record::Sample;
@@ -47,6 +50,47 @@ pub struct Comparison {
     pub only_second: usize,
     /// Number of shared items whose prompts differ.
     pub other_prompt: usize,
+}
+
+/// The file in which a run of another command than `herd eval` says how it asked.
+const PROTOCOL: &str = "protocol.json";
+
+/// Checks that two runs asked by the same protocol, where one of them has such a file (`herd longctx eval`).
+///
+/// # Errors
+/// With every key whose value differs; when only one has the file, or it cannot be read.
+pub fn same_protocol(first: &Path, second: &Path) -> anyhow::Result<()> {
+    let read = |run: &Path| -> anyhow::Result<Option<Map<String, Value>>> {
+        let path = run.join(PROTOCOL);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Some(serde_json::from_slice(&text).with_context(|| format!("{}", path.display()))?))
+    };
+    let (a, b) = (read(first)?, read(second)?);
+    ensure!(
+        a.is_some() == b.is_some(),
+        "only one of {} and {} has a {PROTOCOL}: their figures do not belong beside each other",
+        first.display(),
+        second.display()
+    );
+    let (a, b) = (a.unwrap_or_default(), b.unwrap_or_default());
+    let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let differ: Vec<String> = keys
+        .into_iter()
+        .filter(|key| a.get(*key) != b.get(*key))
+        .map(|key| {
+            let shown = |value: Option<&Value>| value.map_or("not given".to_owned(), Value::to_string);
+            format!("{key}: {} and {}", shown(a.get(key)), shown(b.get(key)))
+        })
+        .collect();
+    ensure!(
+        differ.is_empty(),
+        "the two runs asked by different protocols, so that their figures do not belong beside each other:\n  {}",
+        differ.join("\n  ")
+    );
+    Ok(())
 }
 
 /// An item's columns: sums over its samples.
@@ -169,6 +213,29 @@ mod tests {
         assert!((d.first - 0.2).abs() < 1e-12 && (d.second - 0.88).abs() < 1e-12);
         assert!((d.p.unwrap() - mcnemar(3, 20)).abs() < 1e-15 && d.low > 0.3 && d.high < 0.97, "{d:?}");
         assert!(c.to_string().contains("20/3"));
+    }
+
+    #[test]
+    fn runs_of_different_protocols_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = |name: &str, protocol: Option<&str>| {
+            let folder = dir.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            if let Some(text) = protocol {
+                std::fs::write(folder.join(PROTOCOL), text).unwrap();
+            }
+            folder
+        };
+        let one = run("one", Some(r#"{"lengths": [4096], "needles": "shared", "seed": 0}"#));
+        let same = run("same", Some(r#"{"seed": 0, "lengths": [4096], "needles": "shared"}"#));
+        let other = run("other", Some(r#"{"lengths": [8192], "needles": "shared"}"#));
+        let none = run("none", None);
+        same_protocol(&one, &same).unwrap();
+        same_protocol(&none, &none).unwrap();
+        let error = same_protocol(&one, &other).unwrap_err().to_string();
+        assert!(error.contains("lengths: [4096] and [8192]") && error.contains("seed: 0 and not given"), "{error}");
+        assert!(!error.contains("needles"), "{error}");
+        assert!(same_protocol(&one, &none).unwrap_err().to_string().contains("only one of"));
     }
 
     #[test]

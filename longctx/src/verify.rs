@@ -15,6 +15,51 @@ use crate::task::Form;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong(pub String);
 
+/// Tasks whose answers a model wrote.
+const WRITTEN: [&str; 2] = ["qa", "summary"];
+
+/// Of a record that a model wrote, what can be seen again: alternating turns, the place of the text, quotes that stand once in it,
+/// and the length.
+fn written(record: &Conversation, meta: &Meta, counter: Option<&Counter>) -> Result<(), String> {
+    let roles: Vec<Role> = record.messages.iter().map(|message| message.role).collect();
+    if roles.is_empty() || !roles.chunks(2).all(|pair| pair == [Role::User, Role::Assistant]) {
+        return Err(format!("{} messages that do not alternate", roles.len()));
+    }
+    let first = record.messages[0].text();
+    let (before, context, _) = parts(first).ok_or("no text between marks")?;
+    let start = before.chars().count();
+    let end = start + context.chars().count();
+    if meta.context != [start, end] {
+        return Err(format!("meta.context is {:?}, the text is at {:?}", meta.context, [start, end]));
+    }
+    if meta.task == "qa" && meta.evidence.len() * 2 != roles.len() {
+        return Err(format!("{} quotes for {} questions", meta.evidence.len(), roles.len() / 2));
+    }
+    for [from, until] in &meta.evidence {
+        if *from < start || *until > end || from >= until {
+            return Err(format!("evidence {from}..{until} lies outside the text"));
+        }
+        let quote: String = first.chars().skip(*from).take(until - from).collect();
+        let count = context.matches(&quote).count();
+        if count != 1 {
+            return Err(format!("the quote {quote:?} stands {count} times in the text"));
+        }
+    }
+    if meta.length_tokens > meta.bucket {
+        return Err(format!("{} tokens in a bucket of {}", meta.length_tokens, meta.bucket));
+    }
+    if let Some(counter) = counter {
+        let counted = counter.conversation(&record.messages).map_err(|error| format!("{error:#}"))?;
+        if (counted.tokens, counted.trained) != (meta.length_tokens, meta.trained_tokens) {
+            return Err(format!(
+                "{} tokens, {} of them trained; meta says {} and {}",
+                counted.tokens, counted.trained, meta.length_tokens, meta.trained_tokens
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Derives every answer of a record again and compares. With a counter the length is counted again too, over the whole text.
 ///
 /// # Errors
@@ -23,6 +68,10 @@ pub fn check(record: &Conversation, counter: Option<&Counter>) -> Result<Meta, W
     let meta = record::meta(record).map_err(Wrong)?;
     if meta.ruler.is_some() {
         crate::ruler::check(record, &meta, counter).map_err(Wrong)?;
+        return Ok(meta);
+    }
+    if WRITTEN.contains(&meta.task.as_str()) {
+        written(record, &meta, counter).map_err(Wrong)?;
         return Ok(meta);
     }
     let roles: Vec<Role> = record.messages.iter().map(|message| message.role).collect();
