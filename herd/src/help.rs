@@ -171,6 +171,14 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "long conversations with computed answers",
             ),
             ("longctx verify runs/long/train.jsonl --tokenizer runs/sft/model", "derive every answer again"),
+            (
+                "longctx eval --model runs/sft/model --texts essays --lengths 4k,8k --output runs/needles",
+                "needles by length and depth, with a picture",
+            ),
+            (
+                "longctx extend --model runs/sft/model --to 32k --stages 2 --texts books --output runs/extend",
+                "a longer context in stages",
+            ),
         ],
     ),
     (

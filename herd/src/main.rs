@@ -67,8 +67,8 @@ enum Command {
     Data(data::Args),
     /// Policy file, filters for data, data for guards, guards
     Safety(Box<safety::command::Args>),
-    /// Make, verify and mix long-context data
-    Longctx(longctx::command::Args),
+    /// Make and mix long-context data; measure and extend a model's context
+    Longctx(longctx_model::command::Args),
     /// Pictures in conversations: make, check; train, measure and ask models that see
     Vision(Box<vision::command::Args>),
     /// Judge mathematical answers and step-by-step solutions
@@ -114,7 +114,8 @@ fn main() -> ExitCode {
     let is_local = match &cli.command {
         Safety(args) => !args.serves(),
         Vision(args) => !args.trains(),
-        other => matches!(other, Plan(_) | Scaling(_) | Longctx(_)),
+        Longctx(args) => args.is_local(),
+        other => matches!(other, Plan(_) | Scaling(_)),
     };
     if is_local || matches!(cli.command, Doctor | Model(_) | Config(_) | Completions(_) | Man(_)) {
         sigpipe::reset();
@@ -152,7 +153,7 @@ fn main() -> ExitCode {
         Command::Config(args) => reference::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Safety(args) => safety::command::run(&args),
-        Command::Longctx(args) => longctx::command::run(&args),
+        Command::Longctx(args) => longctx_model::command::run(&args),
         Command::Vision(args) => vision::command::run(&args),
         Command::Mathverify(args) => mathverify::command::run(&args),
         Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),
@@ -166,11 +167,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<safety_text::code::command::Found>() {
-                ExitCode::from(3)
-            } else {
-                ExitCode::from(trainer::Corrupt::exit_code(&error))
-            }
+            let is_finding =
+                error.is::<safety_text::code::command::Found>() || error.is::<longctx_model::extend::Stopped>();
+            if is_finding { ExitCode::from(3) } else { ExitCode::from(trainer::Corrupt::exit_code(&error)) }
         }
     }
 }
@@ -182,6 +181,7 @@ fn trains(command: &Command) -> bool {
         Command::RejectionSampling(args) => args.trains(),
         Command::Safety(args) => args.trains(),
         Command::Vision(args) => args.trains(),
+        Command::Longctx(args) => args.trains(),
         _ => false,
     }
 }
