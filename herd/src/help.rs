@@ -117,6 +117,16 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "its figures, by source",
             ),
             ("safety guard serve --guard runs/guard", "/v1/moderations"),
+            (
+                "safety eval --model smollm2-135m-instruct --sets xstest,strongreject --sets-dir DATA --output runs/vr",
+                "violations and false refusals",
+            ),
+            ("safety gate runs/vr --baseline runs/vr-before --max-vr 5", "status 4 when the model became less safe"),
+            ("safety make refusals --output made", "refusals to tune on, and prompts for herd generate"),
+            (
+                "safety memorisation probe --model runs/sft/model --index runs/index --output runs/memorised",
+                "whether a model repeats its training data",
+            ),
         ],
     ),
     (

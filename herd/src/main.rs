@@ -169,7 +169,11 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             let is_finding =
                 error.is::<safety_text::code::command::Found>() || error.is::<longctx_model::extend::Stopped>();
-            if is_finding { ExitCode::from(3) } else { ExitCode::from(trainer::Corrupt::exit_code(&error)) }
+            match () {
+                () if is_finding => ExitCode::from(3),
+                () if error.is::<safety_tuning::gate::Failed>() => ExitCode::from(safety_tuning::gate::EXIT),
+                () => ExitCode::from(trainer::Corrupt::exit_code(&error)),
+            }
         }
     }
 }

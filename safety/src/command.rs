@@ -5,6 +5,7 @@ use guard::command::{CheckArgs, EvalArgs, ServeArgs};
 use run::Flags;
 
 use crate::config::Config;
+use crate::{measured, memorised};
 
 /// Arguments of `herd safety`.
 #[derive(clap::Args, Debug, Clone)]
@@ -15,10 +16,54 @@ pub struct Args {
 
 #[derive(Subcommand, Debug, Clone)]
 enum Command {
-    #[command(flatten)]
-    Text(safety_text::command::Command),
+    /// Check a policy file and show it
+    Policy(safety_text::policy::command::Args),
+    /// Filter records: hosts, personal data, words, toxicity
+    Filter(Box<safety_text::filter::command::Args>),
+    /// Find insecure code in files of programs
+    Code(safety_text::code::command::Args),
+    /// Judge whether answers refuse; train and calibrate the model that does
+    Refusals(safety_text::refusal::command::Args),
+    /// Make data for guards and safety tuning
+    Make(MakeArgs),
     /// Train, measure, use and serve guards
     Guard(GuardArgs),
+    /// Measure violations and false refusals of a model, or of answers in files
+    Eval(Box<measured::Args>),
+    /// Stop a pipeline at a model that became less safe or refuses too much: exit status 4
+    Gate(safety_tuning::gate::Args),
+    /// Find the share of safety data, and of harmless look-alikes among them
+    Sweep(safety_tuning::command::Sweep),
+    /// Find out whether a model repeats its training data
+    Memorisation(MemorisationArgs),
+}
+
+#[derive(clap::Args, Debug, Clone)]
+struct MakeArgs {
+    #[command(subcommand)]
+    command: MakeCommand,
+}
+
+#[derive(Subcommand, Debug, Clone)]
+enum MakeCommand {
+    /// Pairs of a harmless and a harmful request with the same verb or noun, split by it
+    Contrast(safety_text::contrast::command::Args),
+    #[command(flatten)]
+    Tuning(safety_tuning::command::MakeCommand),
+}
+
+#[derive(clap::Args, Debug, Clone)]
+struct MemorisationArgs {
+    #[command(subcommand)]
+    command: MemorisationCommand,
+}
+
+#[derive(Subcommand, Debug, Clone)]
+enum MemorisationCommand {
+    /// Index the runs of tokens of a corpus
+    Index(safety_tuning::memorisation::command::Args),
+    /// Give a model prompts from an index, and count the continuations that equal the corpus
+    Probe(Box<memorised::Args>),
 }
 
 #[derive(clap::Args, Debug, Clone)]
@@ -59,7 +104,21 @@ impl Args {
 /// Those of the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
-        Command::Text(command) => safety_text::command::run_command(command),
+        Command::Policy(args) => safety_text::policy::command::run(args),
+        Command::Filter(args) => safety_text::filter::command::run(args),
+        Command::Code(args) => safety_text::code::command::run(args),
+        Command::Refusals(args) => safety_text::refusal::command::run(args),
+        Command::Make(args) => match &args.command {
+            MakeCommand::Contrast(args) => safety_text::contrast::command::run(args),
+            MakeCommand::Tuning(command) => safety_tuning::command::make(command),
+        },
+        Command::Eval(args) => measured::run(args),
+        Command::Gate(args) => safety_tuning::gate::run(args),
+        Command::Sweep(args) => safety_tuning::command::sweep(args),
+        Command::Memorisation(args) => match &args.command {
+            MemorisationCommand::Index(args) => safety_tuning::memorisation::command::run(args),
+            MemorisationCommand::Probe(args) => memorised::run(args),
+        },
         Command::Guard(guard) => match &guard.command {
             GuardCommand::Train(flags) => crate::train::run(flags),
             GuardCommand::Eval(args) => guard::command::eval(args, guard_model::open),

@@ -1,27 +1,14 @@
 //! `herd safety guard train` with a language model, on a small random model whose tokens are bytes.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::Path;
 
-use clap::Parser;
 use guard::command::Which;
 use guard::{Asked, Judge as _};
 use llama::NewModel;
 use serde_json::json;
 
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    args: safety::command::Args,
-}
-
-fn herd_safety(words: &[&str]) -> anyhow::Result<()> {
-    torch_ext::init();
-    let cli = Cli::try_parse_from([&["safety"], words].concat())?;
-    safety::command::run(&cli.args)
-}
+use crate::herd_safety;
 
 /// A policy of two categories in few bytes.
 const POLICY: &str = r#"
