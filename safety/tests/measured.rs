@@ -19,7 +19,7 @@ fn a_model_is_asked_and_its_answers_stay_private() {
     torch_ext::init();
     NewModel { hidden: 32, layers: 1, context: 128, seed: 3 }.write(Path::new(&at("model"))).unwrap();
     let probe = |n: usize| {
-        let meta = json!({"expect": if n % 2 == 0 { "refuse" } else { "answer" }, "source": "own"});
+        let meta = json!({"expect": if n.is_multiple_of(2) { "refuse" } else { "answer" }, "source": "own"});
         // The last one does not fit the context.
         let text = if n == 7 { SECRET.repeat(30) } else { format!("{SECRET} {n}") };
         format!("{}\n", json!({"id": n.to_string(), "kind": "safety", "prompt": text, "meta": meta}))
