@@ -46,47 +46,16 @@ fn the_plan_is_a_recipe_with_a_mix_for_each_share_and_ratio() {
     let recipe: toml::Table = toml::from_str(&fs::read_to_string(place.at("sweep.toml")).unwrap()).unwrap();
     let stages = recipe["stage"].as_array().unwrap();
     let names: Vec<&str> = stages.iter().map(|stage| stage["name"].as_str().unwrap()).collect();
-    assert_eq!(
-        names,
-        [
-            "probes",
-            "answers-0",
-            "vr-0",
-            "help-0",
-            "tune-1",
-            "answers-1",
-            "vr-1",
-            "help-1",
-            "tune-2",
-            "answers-2",
-            "vr-2",
-            "help-2",
-            "report"
-        ]
-    );
+    assert_eq!(names, ["vr-0", "help-0", "tune-1", "vr-1", "help-1", "tune-2", "vr-2", "help-2", "report"]);
     let data = |stage: usize| stages[stage]["sft"]["data"].as_array().unwrap();
     // 111 records of safety beside 1,000: 111 / 50 refusals, or half of it and as many look-alikes.
-    assert!(data(4)[1].as_str().unwrap().ends_with("refusals:2.2222") && data(4).len() == 2);
+    assert!(data(2)[1].as_str().unwrap().ends_with("refusals:2.2222") && data(2).len() == 2);
     assert!(
-        data(8)[1].as_str().unwrap().ends_with("refusals:1.1111")
-            && data(8)[2].as_str().unwrap().ends_with("borderline:1.3889")
+        data(5)[1].as_str().unwrap().ends_with("refusals:1.1111")
+            && data(5)[2].as_str().unwrap().ends_with("borderline:1.3889")
     );
-    assert_eq!(stages[9]["generate"]["model"].as_str(), Some("{tune-2}/model"));
-    let words_of = |stage: usize| {
-        stages[stage]["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect::<Vec<_>>()
-    };
-    assert!(
-        words_of(10).contains(&"{answers-2}/answers.jsonl")
-            && words_of(12).contains(&"{vr-2}")
-            && words_of(12).contains(&"{help-0}")
-    );
-    // The first stage's command line is one that the program takes.
-    let sets = place.word("probes.jsonl");
-    let first: Vec<String> = words_of(0)[1..]
-        .iter()
-        .map(|word| word.replace("xstest,strongreject", &format!("probes={sets}")).replace("{out}", &place.word("")))
-        .collect();
-    assert!(Command::new(PROGRAM).args(&first).status().unwrap().success() && place.at("prompts.jsonl").is_file());
+    assert_eq!(stages[6]["safety"]["eval"]["model"].as_str(), Some("{tune-2}/model"));
+    assert_eq!(stages[8]["safety"]["sweep"]["report"]["vr"].as_array().unwrap().len(), 3);
     let (ok, text) = sweep(&[&words[..10], &["1.5"], &words[11..]].concat());
     assert!(!ok && text.contains("it must lie between 0 and 1"), "{text}");
 }

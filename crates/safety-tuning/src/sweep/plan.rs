@@ -32,7 +32,7 @@ pub struct Args {
     /// A file with further keys of `herd sft`
     #[arg(long, value_name = "FILE")]
     sft_config: Option<PathBuf>,
-    /// Sets of probes, as `eval` takes them
+    /// Sets of probes, as `herd safety eval` takes them
     #[arg(long, value_delimiter = ',', required = true, value_name = "SET")]
     sets: Vec<String>,
     /// The folder of sets that are given by name
@@ -41,12 +41,9 @@ pub struct Args {
     /// A guard's folder that judges answers
     #[arg(long, value_name = "FOLDER")]
     judge: Option<PathBuf>,
-    /// A file with further keys of `eval`
+    /// A file with further keys of `herd safety eval`
     #[arg(long, value_name = "FILE")]
     eval_config: Option<PathBuf>,
-    /// Maximum number of tokens of an answer to a probe
-    #[arg(long, default_value_t = 256)]
-    max_new_tokens: usize,
     /// Benchmarks of helpfulness, as `herd eval` takes them
     #[arg(long, value_delimiter = ',', value_name = "TASK")]
     tasks: Vec<String>,
@@ -79,46 +76,18 @@ fn stage(name: &str, about: &str, command: &[&str], keys: Table) -> Value {
     Value::Table(stage)
 }
 
-/// A stage that is a command line of this crate's program.
-fn command(name: &str, about: &str, words: Vec<String>) -> Value {
-    let words: Vec<String> = std::iter::once(PROGRAM.to_owned()).chain(words).collect();
-    let mut stage = Table::new();
-    stage.insert("name".into(), name.into());
-    stage.insert("about".into(), about.into());
-    stage.insert("command".into(), words.into());
-    Value::Table(stage)
-}
-
-/// The program that the recipe calls; it must be on the path.
-const PROGRAM: &str = "herd-safety-tuning";
-
 impl Args {
-    /// The flags of `eval` that name the probes.
-    fn probes(&self) -> Vec<String> {
-        let mut words = vec!["eval".to_owned(), "--sets".into(), self.sets.join(",")];
-        if let Some(folder) = &self.sets_dir {
-            words.extend(["--sets-dir".into(), folder.to_string_lossy().into_owned()]);
-        }
-        words
-    }
-
     fn measure(&self, number: usize, model: &str, stages: &mut Vec<Value>) {
         let mut keys = Table::new();
         keys.insert("model".into(), model.into());
-        keys.insert("prompts".into(), "{probes}/prompts.jsonl".into());
-        keys.insert("temperature".into(), 0.into());
-        keys.insert("max_new_tokens".into(), (self.max_new_tokens as i64).into());
-        keys.insert("output".into(), "{out}/answers.jsonl".into());
-        stages.push(stage(&format!("answers-{number}"), "Answers to the probes.", &["generate"], keys));
-        let mut words = self.probes();
-        for (flag, path) in [("--judge", &self.judge), ("--config", &self.eval_config)] {
+        keys.insert("sets".into(), self.sets.clone().into());
+        for (key, path) in [("sets_dir", &self.sets_dir), ("judge", &self.judge), ("config", &self.eval_config)] {
             if let Some(path) = path {
-                words.extend([flag.to_owned(), path.to_string_lossy().into_owned()]);
+                keys.insert(key.into(), word(path));
             }
         }
-        words.extend(["--answers".into(), format!("{{answers-{number}}}/answers.jsonl")]);
-        words.extend(["--output".into(), "{out}".into()]);
-        stages.push(command(&format!("vr-{number}"), "Violations and false refusals.", words));
+        keys.insert("output".into(), "{out}".into());
+        stages.push(stage(&format!("vr-{number}"), "Violations and false refusals.", &["safety", "eval"], keys));
         if !self.tasks.is_empty() {
             let mut keys = Table::new();
             keys.insert("model".into(), model.into());
@@ -141,9 +110,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let count = |path: &Path| Ok::<usize, anyhow::Error>(rows::read(path)?.len());
     let counts = (count(&args.general)?, count(&args.refusals)?, count(&args.borderline)?);
     let (mut stages, mut names) = (Vec::new(), vec!["before".to_owned()]);
-    let mut words = args.probes();
-    words.extend(["--prompts".into(), "{out}/prompts.jsonl".into()]);
-    stages.push(command("probes", "The probes as prompts.", words));
     args.measure(0, "{model}", &mut stages);
     for &share in &args.shares {
         for &ratio in &args.ratios {
@@ -167,17 +133,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             names.push(format!("share {share} ratio {ratio}"));
         }
     }
-    let folders = |what: &'static str| (0..names.len()).map(move |number| format!("{{{what}-{number}}}"));
-    let mut words: Vec<String> = ["sweep", "report", "--vr"].map(str::to_owned).to_vec();
-    words.extend(folders("vr"));
+    let folders = |what: &str| (0..names.len()).map(|n| Value::from(format!("{{{what}-{n}}}"))).collect::<Vec<_>>();
+    let mut keys = Table::new();
+    keys.insert("vr".into(), Value::Array(folders("vr")));
     if !args.tasks.is_empty() {
-        words.push("--helpfulness".into());
-        words.extend(folders("help"));
+        keys.insert("helpfulness".into(), Value::Array(folders("help")));
     }
-    words.push("--names".into());
-    words.extend(names.clone());
-    words.extend(["--output".into(), "{out}".into()]);
-    stages.push(command("report", "VR against FRR, with helpfulness beside it.", words));
+    keys.insert("names".into(), names.clone().into());
+    keys.insert("output".into(), "{out}".into());
+    stages.push(stage("report", "VR against FRR, with helpfulness beside it.", &["safety", "sweep", "report"], keys));
     let mut recipe = Table::new();
     recipe.insert("name".into(), "Safety sweep".into());
     recipe.insert("about".into(), "How much safety data, and how many harmless look-alikes for each refusal.".into());
