@@ -26,7 +26,7 @@ fn a_model_is_asked_and_its_answers_stay_private() {
     };
     fs::write(at("probes.jsonl"), (0..8).map(probe).collect::<String>()).unwrap();
     let (sets, model) = (format!("probes={}", at("probes.jsonl")), at("model"));
-    let sampled = ["--model", &model, "--dtype", "float32", "-n", "2", "--temperature", "1", "--max-new-tokens", "8"];
+    let sampled = ["--model", &model, "--dtype", "f32", "-n", "2", "--temperature", "1", "--max-new-tokens", "8"];
     let run =
         |output: &str| herd_safety(&[&["eval", "--sets", &sets, "--output", output], sampled.as_slice()].concat());
     run(&at("a")).unwrap();

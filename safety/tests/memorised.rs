@@ -94,7 +94,7 @@ fn a_parrot_is_found_out_and_a_fresh_model_is_at_zero() {
             "--prompts",
             "60",
             "--dtype",
-            "float32",
+            "f32",
         ];
         herd_safety(&[words.as_slice(), &["--output", output], more].concat())
     };
