@@ -54,9 +54,10 @@ pub fn bytes(root: &Path) -> Vec<(String, String)> {
     found.sort();
     for line in fs::read_to_string(root.join("metrics.jsonl")).unwrap().lines() {
         let mut line: Value = serde_json::from_str(line).unwrap();
-        for time in ["seconds", "tokens_per_second", "mfu", "ranks"] {
-            line.as_object_mut().unwrap().remove(time);
-        }
+        // `remove` would change the order of the keys that stay.
+        line.as_object_mut()
+            .unwrap()
+            .retain(|key, _| !["seconds", "tokens_per_second", "mfu", "ranks"].contains(&key.as_str()));
         found.push(("metrics".into(), line.to_string()));
     }
     assert!(found.iter().any(|(name, _)| name.ends_with("state/moments.safetensors")), "{found:?}");
