@@ -345,7 +345,9 @@ fn make(
         }
     }
     let total = world.stream.as_ref().map_or(0, crate::stream::Stream::total);
-    bail!("{what} do not fit into {length} tokens; the texts have {total}: give more texts, or leave out the length")
+    bail!(
+        "{what} do not fit into {length} tokens; the texts have {total}: give more texts, ask for fewer needles in one text (--one-needle, --depths), or leave out the length"
+    )
 }
 
 #[cfg(test)]
