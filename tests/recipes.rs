@@ -15,9 +15,9 @@ fn every_recipe_is_valid() {
     let entries = std::fs::read_dir(root().join("recipes")).unwrap().map(|entry| entry.unwrap().path());
     let mut recipes: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
     recipes.sort();
-    let names: Vec<_> = recipes.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
-    assert_eq!(names, ["demo.toml", "from-scratch.toml", "quick.toml", "six-rounds.toml", "smollm2-gsm8k.toml"]);
-    for (recipe, stages) in recipes.iter().zip([10, 24, 11, 66, 8]) {
+    let names: Vec<_> = recipes.iter().map(|path| path.file_stem().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["demo", "from-scratch", "quick", "six-rounds", "smollm2-gsm8k", "vision"]);
+    for (recipe, stages) in recipes.iter().zip([10, 24, 11, 66, 8, 5]) {
         let output = run(recipe, &folder.path().join("out"), &["--dry-run"]);
         let plan = said(&output);
         assert!(output.status.success(), "{plan}");
