@@ -4,7 +4,7 @@
 //! ([`Counter::paragraphs`]); of a conversation only the rest is encoded, through the chat template, with the answers. Whether
 //! a tokenizer is of this kind is tried out ([`Counter::probe`]); with any other, conversations are encoded whole.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use chat::{ChatTemplate, EncodeOptions, RenderOptions, SpecialTokens, Tokenizer, encode_conversation};
@@ -139,27 +139,6 @@ impl Counter {
     }
 }
 
-/// The folder of a tokenizer given as users give it: a path to a folder, or the name of a model in the cache.
-///
-/// # Errors
-/// A sentence when there is neither.
-pub fn locate(name_or_path: &str) -> anyhow::Result<PathBuf> {
-    let path = PathBuf::from(name_or_path);
-    if path.join("tokenizer.json").is_file() {
-        return Ok(path);
-    }
-    let models = pinned::cache_dir()?.join("models");
-    let cached = models.join(name_or_path);
-    if !name_or_path.contains('/') && cached.join("tokenizer.json").is_file() {
-        return Ok(cached);
-    }
-    bail!(
-        "--tokenizer {name_or_path}: no folder with a tokenizer.json, and no such name in {}; `herd model get {name_or_path}` \
-         may fetch it",
-        models.display()
-    )
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -207,7 +186,7 @@ pub(crate) mod tests {
         std::fs::remove_file(dir.path().join("chat_template.jinja")).unwrap();
         let error = Counter::open(dir.path()).unwrap_err().to_string();
         assert!(error.contains("there is no chat template"), "{error}");
-        let error = locate("no-such-model").unwrap_err().to_string();
+        let error = chat::locate_tokenizer("no-such-model").unwrap_err().to_string();
         assert!(error.contains("--tokenizer no-such-model: no folder with a tokenizer.json"), "{error}");
         let dir = tokenizer();
         assert_eq!(Counter::open(dir.path()).unwrap().special_in("a <|im_end|> b"), Some("<|im_end|>"));

@@ -8,6 +8,7 @@ mod added;
 mod continued;
 mod encode;
 mod error;
+mod locate;
 mod messages;
 mod python;
 pub mod show;
@@ -25,6 +26,7 @@ pub use encode::{
     encode_rendered,
 };
 pub use error::ChatError;
+pub use locate::locate_tokenizer;
 pub use messages::is_trained;
 pub use stop::stop_token_ids;
 pub use template::{ChatTemplate, RenderOptions};

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{grouped, tokens};
-use crate::counter::{Counter, locate};
+use crate::counter::Counter;
 use crate::documents::{self, Document, UNKNOWN};
 use crate::record::{self, Meta, Plan};
 use crate::repo::{self, Library};
@@ -23,6 +23,7 @@ use crate::split::Split;
 use crate::stream::{BREAK, Stream};
 use crate::task::{Task, World};
 use crate::windows::Windows;
+use chat::locate_tokenizer;
 
 /// Arguments of `longctx make`.
 #[derive(clap::Args, Debug, Clone, Serialize)]
@@ -95,7 +96,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             "--tasks {task}: give --texts, or a task that needs none (key-value, ruler:niah_single_1, ruler:vt, ruler:cwe, ...)"
         );
     }
-    let folder = locate(&args.tokenizer)?;
+    let folder = locate_tokenizer(&args.tokenizer)?;
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(args.threads.unwrap_or(0))

@@ -11,11 +11,12 @@ use serde_json::Value;
 
 use super::grouped;
 use super::make::see;
-use crate::counter::{Counter, locate};
+use crate::counter::Counter;
 use crate::draw::Draw;
 use crate::record::{self, Meta};
 use crate::split::Split;
 use crate::windows::Windows;
+use chat::locate_tokenizer;
 
 /// Long examples below which a mix hardly teaches anything: the user is told.
 const FEW: usize = 16;
@@ -91,7 +92,7 @@ struct Held {
 /// A sentence: a share that is none, no long example left, a file that cannot be read or written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let share = share(&args.share)?;
-    let counter = Counter::open(&locate(&args.tokenizer)?)?;
+    let counter = Counter::open(&locate_tokenizer(&args.tokenizer)?)?;
     let (mut held, mut compared) = (Held::default(), 0);
     for path in &args.evaluation {
         compared += held.read(path)?;

@@ -9,8 +9,9 @@ use dataset::jsonl::{self, OnBadLine};
 use rayon::prelude::*;
 
 use super::grouped;
-use crate::counter::{Counter, locate};
+use crate::counter::Counter;
 use crate::verify::check;
+use chat::locate_tokenizer;
 
 /// Arguments of `longctx verify`.
 #[derive(clap::Args, Debug, Clone)]
@@ -34,7 +35,7 @@ const BATCH: usize = 64;
 /// # Errors
 /// When a file cannot be read, and when a record is wrong.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let counter = args.tokenizer.as_deref().map(|name| Counter::open(&locate(name)?)).transpose()?;
+    let counter = args.tokenizer.as_deref().map(|name| Counter::open(&locate_tokenizer(name)?)).transpose()?;
     let mut right: BTreeMap<String, u64> = BTreeMap::new();
     let (mut wrong, mut questions, mut tokens) = (0_u64, 0_u64, 0_u64);
     for path in &args.files {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use chat::Tokenizer;
+use chat::{Tokenizer, locate_tokenizer};
 use dataset::digest;
 use run::progress::Progress;
 use run::{Class, Facts, Frame, Input, Session, from_flags};
@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let output = args.output.as_deref().context("--output is missing")?;
     let name = args.tokenizer.as_deref().context("--tokenizer is missing")?;
     ensure!(args.n > 0, "--n must be at least 1");
-    let folder = folder(name)?;
+    let folder = locate_tokenizer(name)?;
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     if args.frame.shows(&resolved)? {
         return Ok(());
@@ -89,15 +89,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     session.finish(&["tokens.bin", "ends.bin", "grams.bin", "index.json"], &summary, json!(head))?;
     println!("{summary}");
     Ok(())
-}
-
-/// The folder of a model that is given by its folder or its name in the cache.
-fn folder(name: &str) -> anyhow::Result<PathBuf> {
-    let cached = pinned::cache_dir()?.join("models").join(name);
-    let found = [PathBuf::from(name), cached].into_iter().find(|folder| folder.join("tokenizer.json").is_file());
-    found.with_context(|| {
-        format!("--tokenizer {name}: no such folder with a tokenizer.json, and no such model in the cache")
-    })
 }
 
 /// The digest of a model's tokenizer, which an index and a model must share.

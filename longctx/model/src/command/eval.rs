@@ -7,7 +7,6 @@ use ::run::{Class, Facts, Frame, Input, Session, from_flags};
 use anyhow::{Context as _, bail, ensure};
 use llama::{LlamaConfig, locate};
 use longctx::command::tokens;
-use longctx::counter;
 use longctx::needles::Wording;
 use sampler::SamplerArgs;
 use serde::Serialize;
@@ -119,13 +118,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Some(model) => {
             let folder = locate::locate(model)?;
             let context = usize::try_from(LlamaConfig::from_dir(&folder)?.max_position_embeddings)?;
-            (args.tokenizer.as_deref().map_or(Ok(folder), counter::locate)?, Some(context))
+            (args.tokenizer.as_deref().map_or(Ok(folder), chat::locate_tokenizer)?, Some(context))
         }
         None => {
             let name = args.tokenizer.as_deref();
             let name =
                 name.context("--endpoint: give --tokenizer too, the model's folder or name, to count lengths with")?;
-            (counter::locate(name)?, None)
+            (chat::locate_tokenizer(name)?, None)
         }
     };
     let lengths = lengths(&args.lengths, context)?;

@@ -9,7 +9,7 @@ use dataset::Conversation;
 use llama::device::{Compute, Count, Dtype, Place};
 use longctx::command::make::{choose, counts, tokenizer_inputs};
 use longctx::command::{grouped, make, tokens};
-use longctx::counter::{Counter, locate};
+use longctx::counter::Counter;
 use longctx::documents;
 use longctx::stream::{BREAK, Stream};
 use longctx::task::World;
@@ -139,7 +139,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         data.buckets.iter().map(|text| tokens(text)).collect::<anyhow::Result<_>>().context("--buckets")?;
     let chunk = tokens(&args.chunk).context("--chunk")?;
     let prompts = Prompts::load(args.prompt_dir.as_deref())?;
-    let folder = locate(&data.tokenizer)?;
+    let folder = chat::locate_tokenizer(&data.tokenizer)?;
     let read = documents::load(&data.texts, &data.licence)?;
     let sampler_args = args.sampler();
     let mut inputs = sampler_args.inputs()?;
