@@ -217,7 +217,7 @@ pub fn refusals(args: &RefusalArgs) -> anyhow::Result<()> {
         opened.write(BORDERLINE, &made.borderline)?,
         opened.write(PROMPTS, &prompts)?,
     ];
-    opened.finish(&[REFUSALS, BORDERLINE, PROMPTS], lines, &made.counts)
+    opened.finish(&[REFUSALS, BORDERLINE, PROMPTS], lines, &made.counts.0)
 }
 
 /// Runs `herd safety make pairs`.
@@ -235,7 +235,7 @@ pub fn pairs(args: &PairArgs) -> anyhow::Result<()> {
     let mut dealer = Dealer::new(&opened.refusals, common.seed, common.opening_share, !common.no_templates);
     let made = pairs::make(&opened.requests, &opened.answers, &opened.refusals, &mut dealer);
     let lines = vec![opened.write(PAIRS, &made.pairs)?];
-    opened.finish(&[PAIRS], lines, &made.counts)
+    opened.finish(&[PAIRS], lines, &made.counts.0)
 }
 
 /// Runs `herd safety make many-shot`.

@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use safety_text::refusal::Refusals;
 use serde_json::{Value, json};
 
+use super::Counts;
 use super::refusals::{Dealer, answer};
 use super::requests::Request;
 
@@ -65,7 +66,7 @@ pub fn make(
             order.shuffle(&mut random);
             let last = bad[order[0]];
             let turns = turns(&mut random, &bad, &order, shots);
-            if let Some((text, _)) = dealer.deal(last, &[], &mut |_| ()) {
+            if let Some((text, _)) = dealer.deal(last, &[], &mut Counts::default()) {
                 made.conversations.push(record(&turns, last.messages[0].text(), &text, "refused", shots, number));
                 made.refused += 1;
             }

@@ -6,6 +6,7 @@ use dataset::Message;
 use safety_text::refusal::{Refusals, Verdict};
 use serde_json::{Value, json};
 
+use super::Counts;
 use super::refusals::{Dealer, answer};
 use super::requests::Request;
 
@@ -15,7 +16,7 @@ pub struct Made {
     /// Preferences.
     pub pairs: Vec<Value>,
     /// Counts by what happened.
-    pub counts: BTreeMap<&'static str, usize>,
+    pub(super) counts: Counts,
 }
 
 /// Makes preferences of requests and sampled answers. A request to refuse needs a sampled answer that complies, a harmless one a
@@ -31,28 +32,23 @@ pub fn make(
     for request in requests {
         let sampled = answers.get(&request.id).map(Vec::as_slice).unwrap_or_default();
         let Some(complies) = answer(refusals, sampled) else {
-            *made
-                .counts
-                .entry(match request.is_unsafe {
-                    true => "requests to refuse that no sampled answer complies with",
-                    false => "harmless requests that no sampled answer answers",
-                })
-                .or_default() += 1;
+            made.counts.add(match request.is_unsafe {
+                true => "requests to refuse that no sampled answer complies with",
+                false => "harmless requests that no sampled answer answers",
+            });
             continue;
         };
         let said: Vec<String> =
             sampled.iter().filter(|text| refusals.judge(text) == Verdict::Refusal).cloned().collect();
-        let mut counts = Vec::new();
-        let Some((refusal, _)) = dealer.deal(request, &said, &mut |what| counts.push(what)) else {
-            *made.counts.entry("requests without a refusal").or_default() += 1;
+        let Some((refusal, _)) = dealer.deal(request, &said, &mut made.counts) else {
+            made.counts.add("requests without a refusal");
             continue;
         };
-        counts.into_iter().for_each(|what| *made.counts.entry(what).or_default() += 1);
         let (chosen, rejected, what) = match request.is_unsafe {
             true => (refusal.as_str(), complies, "pairs that prefer a refusal"),
             false => (complies, refusal.as_str(), "pairs that prefer an answer"),
         };
-        *made.counts.entry(what).or_default() += 1;
+        made.counts.add(what);
         let turn = |text: &str| vec![Message::assistant(text)];
         let source = if request.is_unsafe { "safety-refusal" } else { "safety-borderline" };
         made.pairs.push(

@@ -8,7 +8,7 @@ use safety_text::refusal::{Refusals, Verdict};
 use serde_json::Value;
 
 use super::requests::{Request, conversation};
-use super::{templates, tone};
+use super::{Counts, templates, tone};
 use crate::degenerate::degenerate;
 
 /// What was made, and what was left out and why.
@@ -19,13 +19,7 @@ pub struct Made {
     /// Answers to harmless requests.
     pub borderline: Vec<Value>,
     /// Counts by what happened.
-    pub counts: BTreeMap<&'static str, usize>,
-}
-
-impl Made {
-    fn count(&mut self, what: &'static str) {
-        *self.counts.entry(what).or_default() += 1;
-    }
+    pub(super) counts: Counts,
 }
 
 /// Deals refusals out: sampled ones that pass, else templates, with no opening above a share.
@@ -57,11 +51,11 @@ impl<'a> Dealer<'a> {
     }
 
     /// A refusal of a request: the first sampled one that refuses in the right tone, else a template; with its source.
-    pub fn deal(
+    pub(super) fn deal(
         &mut self,
         request: &Request,
         sampled: &[String],
-        count: &mut dyn FnMut(&'static str),
+        counts: &mut Counts,
     ) -> Option<(String, &'static str)> {
         for text in sampled {
             let opening = tone::opening(text);
@@ -76,7 +70,7 @@ impl<'a> Dealer<'a> {
                     return Some((text.trim().to_owned(), "sampled"));
                 }
             };
-            count(why);
+            counts.add(why);
         }
         if !self.templates {
             return None;
@@ -111,23 +105,20 @@ pub fn make(
     for request in requests {
         let sampled = answers.get(&request.id).map(Vec::as_slice).unwrap_or_default();
         if request.is_unsafe {
-            let mut counts = Vec::new();
-            let dealt = dealer.deal(request, sampled, &mut |what| counts.push(what));
-            counts.into_iter().for_each(|what| made.count(what));
-            match dealt {
+            match dealer.deal(request, sampled, &mut made.counts) {
                 Some((text, from)) => {
-                    made.count(if from == "sampled" { "refusals sampled" } else { "refusals from templates" });
+                    made.counts.add(if from == "sampled" { "refusals sampled" } else { "refusals from templates" });
                     made.refusals.push(conversation(request, &text, "safety-refusal"));
                 }
-                None => made.count("requests to refuse without a refusal"),
+                None => made.counts.add("requests to refuse without a refusal"),
             }
         } else if let Some(text) = answer(refusals, sampled) {
-            made.count("answers to harmless requests");
+            made.counts.add("answers to harmless requests");
             made.borderline.push(conversation(request, text, "safety-borderline"));
         } else if sampled.is_empty() {
-            made.count("harmless requests without an answer");
+            made.counts.add("harmless requests without an answer");
         } else {
-            made.count("harmless requests whose answers refuse, repeat themselves or are empty");
+            made.counts.add("harmless requests whose answers refuse, repeat themselves or are empty");
         }
     }
     made
