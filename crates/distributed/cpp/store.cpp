@@ -16,7 +16,11 @@ char *hd_store_tcp(const char *host, uint16_t port, int serve, int64_t limit, St
     c10d::TCPStoreOptions options;
     options.port = port;
     options.isServer = serve != 0;
-    options.waitWorkers = false;
+    // Python's server waits until every rank has counted itself, which c10d does for a client with a number of workers; the number
+    // itself is read by servers only.
+    options.waitWorkers = serve == 0;
+    if (serve == 0)
+      options.numWorkers = 1;
     options.timeout = milliseconds(limit);
     // As Python's, so that both can meet at one store.
     options.multiTenant = true;
