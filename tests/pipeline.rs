@@ -137,6 +137,12 @@ fn finished_stages_are_skipped_until_something_they_depend_on_changes() {
     assert_eq!(place.read("out/.earlier/04-count-1/lines").trim(), "3");
     assert_eq!(place.runs(), "add1 add1 add2 add2 copy copy count count");
 
+    // Another text of the recipe is told, and stages with the same command and inputs are kept.
+    place.write("recipe.toml", &format!("{RECIPE}\n# A note.\n"));
+    let said = place.succeed(&[]);
+    assert!(said.contains("out: the command changed (") && !said.contains("is saved again"), "{said}");
+    assert_eq!(said.matches("done before").count(), 4, "{said}");
+
     // A damaged result is made again. The stages after it are not repeated, because the new result is the same.
     place.write("out/03-round2-add/text", "x");
     let said = place.succeed(&[]);

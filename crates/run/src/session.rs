@@ -152,8 +152,9 @@ impl Session {
                         return Ok(Begun::Finished(earlier));
                     }
                     only_output = damaged.is_empty();
-                    if !found.output.is_empty() && only_output && !again {
-                        eprintln!("{}: only the result is saved again ({})", path.display(), list(&found.output));
+                    if !found.output.is_empty() && only_output {
+                        let what = if again { "the command changed" } else { "only the result is saved again" };
+                        eprintln!("{}: {what} ({})", path.display(), list(&found.output));
                     }
                 }
                 for change in found.bits.iter().filter(|_| !only_output) {
@@ -207,12 +208,6 @@ impl Session {
     #[must_use]
     pub fn is_resumed(&self) -> bool {
         !self.record.resumed.is_empty()
-    }
-
-    /// The differences from the session before, as far as they were accepted.
-    #[must_use]
-    pub fn changes(&self) -> &[Change] {
-        self.record.resumed.last().map_or(&[], |resumed| &resumed.changed)
     }
 
     /// Whether the run is finished and only its saved form changes.

@@ -137,12 +137,6 @@ fn session(args: &Args, recipe: &Recipe) -> anyhow::Result<Session> {
     let resolved = Resolved { config, origins: BTreeMap::new(), defaults: Map::new() };
     match Session::begin_again(RunFolder::open(&recipe.output)?, &resolved, facts, true)? {
         Begun::Going(mut session) => {
-            if !session.changes().is_empty() {
-                eprintln!(
-                    "{}: the recipe changed; stages with the same command and inputs are kept",
-                    args.recipe.display()
-                );
-            }
             session.start(Value::Null)?;
             Ok(session)
         }
