@@ -15,6 +15,7 @@
 
 #define __global__
 #define __device__
+#define __noinline__
 // Blocks run one after the other, so that one place for all of them is enough.
 #define __shared__ static thread_local
 
@@ -32,6 +33,24 @@ static inline unsigned __float_as_uint(float value) {
   unsigned bits;
   std::memcpy(&bits, &value, 4);
   return bits;
+}
+
+// Rounded once each; the compiler is told not to contract.
+static inline float __fadd_rn(float a, float b) { return a + b; }
+static inline float __fmul_rn(float a, float b) { return a * b; }
+static inline double __dadd_rn(double a, double b) { return a + b; }
+static inline double __dmul_rn(double a, double b) { return a * b; }
+
+// Threads change places at barriers and shuffles only.
+template <typename T> static inline T atomicAdd(T *at, T x) {
+  const T before = *at;
+  *at = before + x;
+  return before;
+}
+template <typename T> static inline T atomicMin(T *at, T x) {
+  const T before = *at;
+  *at = x < before ? x : before;
+  return before;
 }
 
 namespace emulation {

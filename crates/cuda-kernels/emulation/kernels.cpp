@@ -4,8 +4,10 @@
 
 #include "../cuda/common.cuh"
 #include "../cuda/cross_entropy.cu"
+#include "../cuda/paged_attention.cu"
 #include "../cuda/rms_norm.cu"
 #include "../cuda/rotate.cu"
+#include "../cuda/sample.cu"
 #include "../cuda/silu_gate.cu"
 
 namespace {
@@ -25,6 +27,11 @@ std::string dispatch(const std::string &name, Dim grid, Dim threads, void **valu
   KERNEL(rotate)
   KERNEL(rotate_backward)
   KERNEL(cross_entropy)
+  KERNEL(paged_attention)
+  KERNEL(paged_attention_single)
+  KERNEL(paged_attention_narrow)
+  KERNEL(merge_parts)
+  KERNEL(sample)
 #undef KERNEL
   return "there is no kernel of this name";
 }

@@ -8,6 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use crate::launch::{Element, Launch, Limits};
 use crate::{KernelError, ops, reference};
 
+mod decoding;
+
 /// Something with memory that runs launches.
 pub trait Machine {
     /// What a launch may take.
@@ -47,11 +49,16 @@ pub enum Op {
     Rotate,
     /// [`ops::CrossEntropy`] with and without gradient: rows, vocabulary
     CrossEntropy,
+    /// [`crate::decoding::PagedAttention`]: sequences, tokens of the longest, width of a head
+    PagedAttention,
+    /// [`crate::decoding::Sample`]: rows, vocabulary
+    Sample,
 }
 
 impl Op {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::RmsNorm, Self::SiluGate, Self::Rotate, Self::CrossEntropy];
+    pub const ALL: [Self; 6] =
+        [Self::RmsNorm, Self::SiluGate, Self::Rotate, Self::CrossEntropy, Self::PagedAttention, Self::Sample];
 }
 
 /// One thing to try.
@@ -81,6 +88,8 @@ impl Case {
             Op::SiluGate => [size(5000), 1, 1],
             Op::Rotate => [size(20), size(9), size(64)],
             Op::CrossEntropy => [size(12), size(3000), 1],
+            Op::PagedAttention => [size(4), size(150), size(140)],
+            Op::Sample => [size(6), size(3000), 1],
         };
         Self { op, element, shape, shifted: random.random_range(0..4) == 0 }
     }
@@ -374,6 +383,8 @@ pub fn run(machine: &dyn Machine, case: Case, seed: u64) -> Result<Vec<Finding>,
         Op::SiluGate => trial.silu_gate(shape[0]),
         Op::Rotate => trial.rotate(shape),
         Op::CrossEntropy => trial.cross_entropy(shape),
+        Op::PagedAttention => trial.paged_attention(shape),
+        Op::Sample => trial.sample(shape),
     };
     machine.clear();
     findings

@@ -3,13 +3,14 @@
 //! nor `nvcc`; NVRTC and the driver are opened at run time.
 //!
 //! - [`source`]: the text of the kernels (`cuda/`) and their names.
-//! - [`ops`]: each operation's launches: kernel, grid, block, arguments.
+//! - [`ops`], [`decoding`]: each operation's launches: kernel, grid, block, arguments.
 //! - [`Nvrtc`], [`compiled`]: compilation, and results kept in the cache folder.
 //! - [`Driver`], [`Kernels`]: a GPU's module and launches on a stream.
 //! - [`Emulator`]: the same launches on the processor.
 //! - [`check`]: every kernel's values and gradients held against float64, on either.
 
 pub mod check;
+pub mod decoding;
 mod driver;
 mod emulate;
 mod error;

@@ -7,12 +7,18 @@ use Argument::{Address, Float, Long};
 /// Threads of a block whose rows are short.
 const THREADS: i64 = 128;
 
-fn launch(name: &str, element: Element, grid: [u32; 2], block: [u32; 2], arguments: Vec<Argument>) -> Launch {
+pub(crate) fn launch(
+    name: &str,
+    element: Element,
+    grid: [u32; 2],
+    block: [u32; 2],
+    arguments: Vec<Argument>,
+) -> Launch {
     Launch { kernel: format!("{name}_{}", element.name()), grid, block, arguments }
 }
 
 /// `a / b`, rounded up; both are not negative.
-fn ceil(a: i64, b: i64) -> i64 {
+pub(crate) fn ceil(a: i64, b: i64) -> i64 {
     (a + b - 1) / b
 }
 

@@ -95,6 +95,55 @@ pub(crate) fn cross_entropy(z: &[f64], labels: &[i64], factor: &[f64], vocab: us
     (nll, gradient)
 }
 
+/// `softmax(scale q kᵀ) v` of one query over the keys and values of one head, `[keys, width]`; 0 without keys.
+pub(crate) fn attention(q: &[f64], keys: &[f64], values: &[f64], scale: f64) -> Vec<f64> {
+    let width = q.len().max(1);
+    let score = |key: &[f64]| scale * key.iter().zip(q).map(|(a, b)| a * b).sum::<f64>();
+    let scores: Vec<f64> = keys.chunks(width).map(score).collect();
+    let high = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let total: f64 = scores.iter().map(|score| (score - high).exp()).sum();
+    let mut out = vec![0.0; q.len()];
+    for (score, value) in scores.iter().zip(values.chunks(width)) {
+        out.iter_mut().zip(value).for_each(|(out, v)| *out += (score - high).exp() / total * v);
+    }
+    out
+}
+
+/// Temperature, top-k, top-p, min-p and point of a choice: see [`crate::decoding::Sample`].
+pub(crate) type Drawing = [f64; 5];
+
+/// How far a chosen token is from the one that the definition gives, as a share of the kept weight: 0 for the right one. A
+/// point beside a border between two tokens may fall to either side by rounding, which is a small share.
+pub(crate) fn off_choice(z: &[f64], [temperature, top_k, top_p, min_p, point]: Drawing, token: usize) -> f64 {
+    let high = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if temperature == 0.0 {
+        return if z.iter().position(|z| *z == high) == Some(token) { 0.0 } else { 1.0 };
+    }
+    let weight = |&id: &usize| ((z[id] - high) / temperature).exp();
+    let mut order: Vec<usize> = (0..z.len()).collect();
+    if top_k > 0.0 || top_p < 1.0 || min_p > 0.0 {
+        order.sort_by(|&a, &b| z[b].total_cmp(&z[a]).then(a.cmp(&b)));
+    }
+    if top_k > 0.0 {
+        order.truncate(top_k as usize);
+    }
+    let total: f64 = order.iter().map(weight).sum();
+    let mut before = 0.0;
+    let kept = order.iter().take_while(|id| {
+        let now = before;
+        before += weight(id);
+        top_p >= 1.0 || now < top_p * total
+    });
+    let kept: Vec<usize> = kept.copied().filter(|id| weight(id) >= min_p).collect();
+    let total: f64 = kept.iter().map(weight).sum();
+    let Some(place) = kept.iter().position(|&id| id == token) else {
+        return 1.0;
+    };
+    let before: f64 = kept[..place].iter().map(weight).sum();
+    let after = before + weight(&token);
+    ((before - point * total).max(point * total - after) / total).max(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +173,26 @@ mod tests {
         assert_eq!(a.len(), b.len());
         let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(worst < 1e-8, "{worst}: {a:?} {b:?}");
+    }
+
+    #[test]
+    fn a_choice_is_right_where_the_point_falls() {
+        // ln of 0.1, 0.5, 0.15, 0.25
+        let z = [0.1_f64, 0.5, 0.15, 0.25].map(f64::ln);
+        let right = |drawing, token| off_choice(&z, drawing, token) == 0.0;
+        assert!(right([1.0, 0.0, 1.0, 0.0, 0.05], 0) && right([1.0, 0.0, 1.0, 0.0, 0.7], 2));
+        assert!((off_choice(&z, [1.0, 0.0, 1.0, 0.0, 0.7], 3) - 0.05).abs() < 1e-12);
+        // Two of 0.5 and 0.25 are kept, largest first.
+        for kept in [[1.0, 2.0, 1.0, 0.0], [1.0, 0.0, 0.7, 0.0], [1.0, 0.0, 1.0, 0.4], [1.0, 3.0, 0.8, 0.0]] {
+            let [t, k, p, m] = kept;
+            assert!(right([t, k, p, m, 0.66], 1) && right([t, k, p, m, 0.67], 3), "{kept:?}");
+            assert!(!right([t, k, p, m, 0.99], 2) && !right([t, k, p, m, 0.01], 3), "{kept:?}");
+        }
+        assert!(right([0.0, 0.0, 1.0, 0.0, 0.9], 1) && !right([0.0, 0.0, 1.0, 0.0, 0.9], 3));
+        let ties = [1.0, 2.0, 2.0, 2.0];
+        assert!(
+            [1, 2, 3].iter().all(|&id| off_choice(&ties, [1.0, 0.0, 0.9, 0.0, (id as f64 - 0.5) / 3.0], id) == 0.0)
+        );
     }
 
     #[test]

@@ -48,11 +48,14 @@ fn intermediate_code_reads_16_bytes_at_a_time() {
     assert_eq!(image.form, Form::Ptx);
     let text = String::from_utf8(image.bytes).unwrap();
     for element in Element::ALL {
-        for name in source::KERNELS.iter().filter(|name| !["rms_norm_gain", "sum_strips"].contains(name)) {
+        for name in source::KERNELS {
             let entry = format!(".entry {name}_{}(", element.name());
             let body = text.split(&entry).nth(1).unwrap_or_else(|| panic!("no {entry}"));
             let body = &body[..body.find(".entry ").unwrap_or(body.len())];
-            assert!(body.contains("ld.global.v4") || body.contains("ld.global.nc.v4"), "{entry}");
+            // These have a thread for each column, a row of logits for each block, or widths that are no multiple.
+            let narrow =
+                ["rms_norm_gain", "sum_strips", "merge_parts", "sample", "paged_attention_narrow"].contains(&name);
+            assert!(narrow || body.contains("ld.global.v4") || body.contains("ld.global.nc.v4"), "{entry}");
             // NVRTC would keep an array that is no longer in registers in local memory.
             assert!(!body.contains("ld.local"), "{entry}");
         }

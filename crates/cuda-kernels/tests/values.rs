@@ -55,6 +55,16 @@ fn cross_entropy() {
     random(Op::CrossEntropy);
 }
 
+#[test]
+fn paged_attention() {
+    random(Op::PagedAttention);
+}
+
+#[test]
+fn sample() {
+    random(Op::Sample);
+}
+
 /// Sizes of models: whole rows of 16 bytes, blocks of several warps, more rows than strips have.
 #[test]
 fn shapes_of_models() {
@@ -67,6 +77,10 @@ fn shapes_of_models() {
                 (Op::SiluGate, [3 * 1536, 1, 1]),
                 (Op::Rotate, [5, 9, 32]),
                 (Op::CrossEntropy, [9, 4096, 1]),
+                (Op::PagedAttention, [2, 130, 64]),
+                (Op::PagedAttention, [1, 70, 128]),
+                (Op::PagedAttention, [1, 20, 256]),
+                (Op::Sample, [3, 8192, 1]),
             ];
             for (op, shape) in shapes {
                 assert!(!hold(Case { op, element, shape, shifted }, 7).is_empty());
