@@ -77,7 +77,7 @@ fn trained(corpus: &[String], megabytes: f64, tokens: usize) -> Vocabulary {
 }
 
 fn encoded(corpus: &[String], megabytes: f64, vocabulary: Vocabulary) {
-    let mut library = Tokenizer::from_bytes(vocabulary.to_json().to_string()).unwrap();
+    let mut library = vocabulary.to_json().to_string().parse::<Tokenizer>().unwrap();
     library.set_encode_special_tokens(true);
     let start = Instant::now();
     let encoder = Encoder::new(vocabulary);

@@ -260,7 +260,8 @@ impl Encoder {
     /// When it cannot parse the file.
     pub fn library(path: &Path) -> anyhow::Result<Self> {
         let cannot = |e| anyhow!("{}: the tokenizer cannot be read: {e}", path.display());
-        let mut tokenizer = tokenizers::Tokenizer::from_file(path).map_err(cannot)?;
+        let text = std::fs::read_to_string(path).map_err(Into::into);
+        let mut tokenizer: tokenizers::Tokenizer = text.and_then(|text| text.parse()).map_err(cannot)?;
         tokenizer.set_encode_special_tokens(true);
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(cannot)?;

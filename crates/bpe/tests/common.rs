@@ -114,7 +114,7 @@ pub fn trained_by_library(texts: &[String], tokens: usize) -> Vocabulary {
 
 /// Hugging Face's tokenizer for a vocabulary of ours, through `tokenizer.json`.
 pub fn loaded_by_library(vocabulary: &Vocabulary) -> Tokenizer {
-    let mut tokenizer = Tokenizer::from_bytes(vocabulary.to_json().to_string()).unwrap();
+    let mut tokenizer = vocabulary.to_json().to_string().parse::<Tokenizer>().unwrap();
     tokenizer.set_encode_special_tokens(true);
     tokenizer
 }
