@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ::run::{Class, Facts, Frame, Input, Session, from_flags};
+use ::run::{Class, Facts, Frame, Input, Session, counted, from_flags};
 use anyhow::{Context, ensure};
 use clap::{Args as ClapArgs, Subcommand};
 use codeexec::pool::Launcher;
@@ -184,7 +184,7 @@ fn contamination(args: &ContaminationArgs) -> anyhow::Result<()> {
         checker.see_file(path)?;
     }
     let found = analyse(&first, &checker.overlaps());
-    println!("{} texts of training data, {} items", checker.texts, first.len());
+    println!("{} of training data, {}", counted(checker.texts, "text"), counted(first.len(), "item"));
     for task in &found {
         print!("{task}");
     }
@@ -222,7 +222,8 @@ fn evaluate(args: &RunArgs, prefix: &[&str]) -> anyhow::Result<()> {
     inputs.extend(files);
     inputs.push(Input::other("items", &format!("{} items", items.len()), &items::identity(&items)?));
     if args.frame.shows(&resolved)? {
-        println!("{} items, {} answers, into {}", items.len(), items.len() * args.samples, output.display());
+        let (asked, answers) = (counted(items.len(), "item"), counted(items.len() * args.samples, "answer"));
+        println!("{asked}, {answers}, into {}", output.display());
         return Ok(());
     }
     let facts = Facts {
@@ -236,7 +237,7 @@ fn evaluate(args: &RunArgs, prefix: &[&str]) -> anyhow::Result<()> {
     let Some(mut session) = Session::open(output, &resolved, facts)? else { return Ok(()) };
     session.start(serde_json::Value::Null)?;
     let sampler = args.sampler.open()?;
-    eprintln!("{} items with {}", items.len(), sampler.describe());
+    eprintln!("{} with {}", counted(items.len(), "item"), sampler.describe());
     let settings = Settings {
         sampling,
         seed: args.seed,
@@ -279,7 +280,7 @@ fn read_items(args: &RunArgs, prompts: &Prompts) -> anyhow::Result<(Vec<Item>, V
             _ => task.locate(&data)?,
         };
         let items = items::read(task, &path, prompts, args.limit)?;
-        eprintln!("{}: {} items of {}", task.name(), items.len(), path.display());
+        eprintln!("{}: {} of {}", task.name(), counted(items.len(), "item"), path.display());
         all.extend(items);
         inputs.push(Input::file(task.name(), &path)?);
     }

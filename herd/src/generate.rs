@@ -8,6 +8,7 @@ use dataset::digest::Fingerprint;
 use dataset::jsonl::{self, OnBadLine};
 use dataset::resume::OrderedOutput;
 use dataset::{FinishReason, Prompt, Sample, check};
+use run::counted;
 use run::progress::Progress;
 use sampler::{Answer, SampleError, SampleRequest, Sampler, SamplerArgs, Sampling, StopTokens, Turn, sequence_seed};
 
@@ -125,7 +126,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if done > 0 {
         eprintln!("{done} of {} answers exist from an earlier run; continuing", requests.len());
     }
-    eprintln!("{} answers to {} prompts with {}", requests.len(), prompts.len(), sampler.describe());
+    let (answers, asked) = (counted(requests.len(), "answer"), counted(prompts.len(), "prompt"));
+    eprintln!("{answers} to {asked} with {}", sampler.describe());
     let start = Instant::now();
     let mut writer = Writer {
         progress: Progress::new("answers", Some(requests.len()), done),
@@ -143,13 +145,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     output.finish(requests.len())?;
     let seconds = start.elapsed().as_secs_f64();
     println!(
-        "{} answers, {} tokens in {seconds:.1} s, {:.1} tokens/s; {} of {} were cut at {} tokens -> {}",
-        requests.len(),
-        counts.tokens,
+        "{answers}, {} in {seconds:.1} s, {:.1} tokens/s; {} of {} were cut at {} -> {}",
+        counted(counts.tokens, "token"),
         counts.tokens as f64 / seconds.max(1e-9),
         counts.cut,
         requests.len() - done,
-        args.max_new_tokens,
+        counted(args.max_new_tokens, "token"),
         args.output.display()
     );
     if counts.failed > 0 {

@@ -5,6 +5,7 @@ use llama::{LlamaConfig, locate};
 use pretrain_stream::corpus::{self, Expected, Source};
 use pretrain_stream::plan::Plan;
 use pretrain_stream::reader::Reader;
+use run::counted;
 use serde_json::json;
 use trainer::stage::{self, Flags, Prepared, Resolved, Setup, StageConfig};
 
@@ -141,7 +142,8 @@ fn prepare(config: &Config, sources: Vec<Source>, setup: &Setup) -> anyhow::Resu
     if rounded > 0 {
         batch += "  weights without a common denominator are rounded to a hundred-thousandth\n";
     }
-    batch += &format!("  {} steps, {} tokens", plan.steps(), plan.tokens(plan.steps()));
+    let (steps, tokens) = (counted(plan.steps(), "step"), counted(plan.tokens(plan.steps()), "token"));
+    batch += &format!("  {steps}, {tokens}");
     let objective = PretrainObjective {
         names: names.iter().map(|name| Names::of(name)).collect(),
         plan,

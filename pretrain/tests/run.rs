@@ -137,7 +137,7 @@ fn a_spike_is_skipped_and_counted() {
     let metrics = world.metrics("run");
     assert_eq!(metrics[100]["skipped"], 1.0, "{}", metrics[100]);
     let record = run::Record::read(&world.path("run")).unwrap().unwrap();
-    assert!(record.summary.contains("steps were skipped as spikes"), "{}", record.summary);
+    assert!(record.summary.contains("steps skipped as spikes"), "{}", record.summary);
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn everything_is_shown_before_the_first_step() {
         "the longest may have 256 tokens",
         "Example sum-",
         "⟦It is 0.<|im_end|>⟧",
-        "1 epochs, 5 examples, ",
+        "1 epoch, 5 examples, ",
         "micro-batches of at most 256 tokens",
         "learning_rate        0.003                          flag",
         "lora_rank            4                              flag",

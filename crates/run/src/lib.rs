@@ -61,7 +61,7 @@ pub use folder::RunFolder;
 pub use inputs::{Input, model_folder};
 pub use page::{Blocks, Cell, Column, Page};
 pub use plot::Curve;
-pub use progress::Progress;
+pub use progress::{Progress, counted};
 pub use record::{Change, Hardware, Output, RECORD, Record, Resumed, SCHEMA, Stage, Versions};
 pub use replace::{fill_folder, recover, replace_folder};
 pub use session::{Begun, CONFIG, Session};

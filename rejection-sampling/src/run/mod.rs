@@ -13,7 +13,7 @@ mod state;
 mod verify;
 mod work;
 
-use ::run::{Facts, Session, from_flags, model_folder};
+use ::run::{Facts, Session, counted, from_flags, model_folder};
 use anyhow::ensure;
 use codeexec::pool::Launcher;
 use curation::judge::{Rubric, builtin};
@@ -45,12 +45,12 @@ pub fn run(args: &Args, launcher: Launcher) -> anyhow::Result<()> {
     let slots =
         plan::lay_out(&loaded.problems, args.samples, &config.checkpoints, &config.styles, &args.temperature, seeding)?;
     println!(
-        "{} problems of {} rows ({} not for training, {} with too many steps), {} samples",
-        loaded.problems.len(),
-        loaded.rows,
+        "{} of {} ({} not for training, {} with too many steps), {}",
+        counted(loaded.problems.len(), "problem"),
+        counted(loaded.rows, "row"),
         loaded.not_for_training,
         loaded.too_long,
-        slots.len()
+        counted(slots.len(), "sample")
     );
     let (quality, code) = (
         Rubric::load(args.judge.judge_prompt.as_deref(), builtin::QUALITY)?,

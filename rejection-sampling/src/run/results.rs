@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use ::run::counted;
 use curation::judge::Judgement;
 use dataset::jsonl::AtomicWriter;
 use dataset::{Conversation, FinishReason, Kind, Message, Preference, Sample, Verdict};
@@ -341,8 +342,12 @@ impl Counts {
         };
         let failed: u64 = self.failed.values().sum();
         let mut text = format!(
-            "{} problems, {} samples, {} tokens; {failed} samples without an answer, {} cut at the maximum length\n",
-            self.problems, self.samples, self.tokens, self.cut
+            "{}, {}, {}; {} without an answer, {} cut at the maximum length\n",
+            counted(self.problems, "problem"),
+            counted(self.samples, "sample"),
+            counted(self.tokens, "token"),
+            counted(failed, "sample"),
+            self.cut
         );
         for (cause, count) in &self.failed {
             text += &format!("  {count} without an answer: {cause}\n");
@@ -359,20 +364,23 @@ impl Counts {
             (self.unjudged, "that the judge gave no score"),
         ] {
             if count > 0 {
-                text += &format!("{count} answers {what}\n");
+                text += &format!("{} {what}\n", counted(count, "answer"));
             }
         }
         for (k, share) in &self.pass_at {
-            text += &format!("pass@{k} of first answers: {} over {} problems\n", share.percent(), share.items);
+            let problems = counted(share.items, "problem");
+            text += &format!("pass@{k} of first answers: {} over {problems}\n", share.percent());
         }
         if let Some(share) = &self.pass_at_1_after_repairs {
             let (tried, passed) = self.repairs;
-            text +=
-                &format!("{tried} samples repaired, {passed} then passed; pass@1 after repairs: {}\n", share.percent());
+            let tried = counted(tried, "sample");
+            text += &format!("{tried} repaired, {passed} then passed; pass@1 after repairs: {}\n", share.percent());
         }
         text + &format!(
-            "{} selected samples of {} problems, {} preference pairs",
-            self.selected, self.solved, self.pairs
+            "{} of {}, {}",
+            counted(self.selected, "selected sample"),
+            counted(self.solved, "problem"),
+            counted(self.pairs, "preference pair")
         )
     }
 }

@@ -71,7 +71,7 @@ use chat::ChatTemplate;
 use distributed::{Place, World};
 use llama::device::{Compute, Count};
 use llama::{ModelFolder, device, locate};
-use run::{Begun, Facts, Input, Session};
+use run::{Begun, Facts, Input, Session, counted};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -455,13 +455,16 @@ pub fn batch_arithmetic(
     let examples: usize = plan.steps.iter().map(Vec::len).sum();
     let steps = plan.steps.len().max(1);
     format!(
-        "  {} epochs, {examples} examples, {tokens} tokens: {} steps of about {} tokens in {:.1} examples\n  \
-         {micro_batches} micro-batches of at most {} tokens, {:.1}% full; {held_out} held-out examples",
-        plan.epoch_ends.len(),
-        plan.steps.len(),
-        tokens / steps,
+        "  {}, {}, {}: {} of about {} in {:.1} examples\n  {} of at most {}, {:.1}% full; {}",
+        counted(plan.epoch_ends.len(), "epoch"),
+        counted(examples, "example"),
+        counted(tokens, "token"),
+        counted(plan.steps.len(), "step"),
+        counted(tokens / steps, "token"),
         examples as f64 / steps as f64,
-        training.micro_batch_tokens,
+        counted(micro_batches, "micro-batch"),
+        counted(training.micro_batch_tokens, "token"),
         100.0 * tokens as f64 / (micro_batches * training.micro_batch_tokens).max(1) as f64,
+        counted(held_out, "held-out example"),
     )
 }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::fs;
 use std::time::Duration;
 
-use run::RunFolder;
 use run::progress::duration;
+use run::{RunFolder, counted};
 
 use crate::train::SKIPPED;
 use crate::watch::metrics::{self, StepMetrics};
@@ -22,8 +22,8 @@ pub(super) fn text(run: &RunFolder, report: &Report, steps: &[StepMetrics]) -> S
     let estimated = report.memory_estimate.map_or(String::new(), |bytes| format!(" ({:.2} estimated)", gb(bytes)));
     let memory = report.peak_memory.map_or(String::new(), |bytes| format!(", {:.2} GB at most{estimated}", gb(bytes)));
     let mut text = format!(
-        "{} steps in {}, {:.0} tokens/s{memory}\nmean training loss {:.4} in the first tenth, {:.4} in the last",
-        report.steps,
+        "{} in {}, {:.0} tokens/s{memory}\nmean training loss {:.4} in the first tenth, {:.4} in the last",
+        counted(report.steps, "step"),
         duration(Duration::from_secs_f64(report.seconds)),
         report.tokens_per_second,
         loss(&steps[..tenth]),
@@ -43,14 +43,15 @@ pub(super) fn text(run: &RunFolder, report: &Report, steps: &[StepMetrics]) -> S
     }
     let skipped = steps.iter().filter(|step| step.metrics.contains_key(SKIPPED)).count();
     if skipped > 0 {
-        write!(text, "\n{skipped} steps were skipped as spikes").ok();
+        write!(text, "\n{} skipped as spikes", counted(skipped, "step")).ok();
     }
     let again = report.computed_again;
     if again.steps > 0 {
         let ComputedAgain { steps, different } = again;
         write!(
             text,
-            "\n{steps} steps looked wrong and were computed again; {different} of them had other numbers then"
+            "\nlooked wrong and computed again: {}, of which {different} had other numbers then",
+            counted(steps, "step")
         )
         .ok();
     }
@@ -67,8 +68,9 @@ pub(super) fn text(run: &RunFolder, report: &Report, steps: &[StepMetrics]) -> S
         let gigabytes = bytes as f64 / 1e9;
         write!(
             text,
-            "\n{count} checkpoints of {gigabytes:.2} GB together: training stood still for {seconds:.1} s, {share:.1}% of its \
-             time, while writing took {writing_seconds:.1} s"
+            "\n{} of {gigabytes:.2} GB together: training stood still for {seconds:.1} s, {share:.1}% of its \
+             time, while writing took {writing_seconds:.1} s",
+            counted(count, "checkpoint")
         )
         .ok();
     }
