@@ -57,6 +57,26 @@ fn everything_is_shown_before_the_first_step() {
 }
 
 #[test]
+fn a_dry_run_counts_the_records_that_skip_bad_sets_aside_by_reason() {
+    let world = World::new(3);
+    let path = world.path("train.jsonl");
+    let unanswered = |text: &str| json!({"messages": [{"role": "user", "content": text}]}).to_string();
+    let bad = ["{".to_owned(), unanswered("a"), unanswered("b"), unanswered("c")].join("\n");
+    fs::write(&path, format!("{}{bad}\n", fs::read_to_string(&path).unwrap())).unwrap();
+    let text = shown(&world, "--skip-bad");
+    let (file, rejected) = (path.display(), world.path("dry/rejected-1.jsonl"));
+    for part in [
+        "7 rows: 4 set aside, ".to_owned(),
+        format!("set aside in {}:\n    3 x messages: there is no assistant turn", rejected.display()),
+        format!(" (first: {file}:5)\n    1 x not valid JSON: "),
+        format!(" (first: {file}:4)\n"),
+    ] {
+        assert!(text.contains(&part), "{part} is not in\n{text}");
+    }
+    assert_eq!(dataset::jsonl::read_all::<Value>(&rejected).unwrap().len(), 4);
+}
+
+#[test]
 fn tool_calls_are_trained_and_tool_results_are_not() {
     let world = World::new(1);
     let template = "{% for message in messages %}<|im_start|>{{ message.role }}\n{% if message.tool_calls %}{% for call in \

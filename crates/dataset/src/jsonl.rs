@@ -30,6 +30,7 @@ use crate::format::Format;
 use crate::lines::{Line, Lines};
 use crate::parquet_read::Rows;
 use crate::parquet_write::ParquetFile;
+use crate::reasons::Reasons;
 use crate::unreadable;
 
 /// How a line that is not a record is handled.
@@ -75,7 +76,16 @@ pub fn read<T: DeserializeOwned>(path: impl AsRef<Path>, on_bad: OnBadLine) -> R
             _ => {}
         }
     }
-    Ok(Reader { path, source, on_bad, rejects: None, bad: 0, finished: false, record: PhantomData })
+    Ok(Reader {
+        path,
+        source,
+        on_bad,
+        rejects: None,
+        bad: 0,
+        reasons: Reasons::default(),
+        finished: false,
+        record: PhantomData,
+    })
 }
 
 /// Reads a whole file strictly.
@@ -99,6 +109,7 @@ pub struct Reader<T> {
     on_bad: OnBadLine,
     rejects: Option<File>,
     bad: u64,
+    reasons: Reasons,
     finished: bool,
     record: PhantomData<fn() -> T>,
 }
@@ -108,6 +119,12 @@ impl<T> Reader<T> {
     #[must_use]
     pub fn bad(&self) -> u64 {
         self.bad
+    }
+
+    /// The reasons for which lines were rejected so far, the most frequent first.
+    #[must_use]
+    pub fn reasons(&self) -> Reasons {
+        self.reasons.clone().sorted()
     }
 
     /// The place of the last record, for messages about its content.
@@ -144,6 +161,7 @@ impl<T> Reader<T> {
             return Err(Error::Bad { place, what });
         };
         self.bad += 1;
+        self.reasons.add(&place, &what);
         let file = match &mut self.rejects {
             Some(file) => file,
             none => none.insert(File::create(path).map_err(io(path, "cannot create"))?),

@@ -99,6 +99,11 @@ fn bad_lines_have_their_place() {
         let mut reader = jsonl::read::<Conversation>(&path, OnBadLine::SetAside(rejected.clone())).unwrap();
         assert_eq!(reader.by_ref().map(Result::unwrap).count(), 2);
         assert_eq!(reader.bad(), 1);
+        let reasons: Vec<_> = reader.reasons().iter().map(|r| (r.records, r.first.clone(), r.reason.clone())).collect();
+        assert!(
+            matches!(&reasons[..], [(1, place, reason)] if *place == format!("{}:3", path.display()) && reason.starts_with(what)),
+            "{reasons:?}"
+        );
         let lines: Vec<Value> = jsonl::read_all(&rejected).unwrap();
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0]["place"], format!("{}:3", path.display()));

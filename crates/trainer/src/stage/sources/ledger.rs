@@ -1,5 +1,7 @@
 //! Ledger: counts of what happened to the records of one file.
 
+use dataset::Reasons;
+use run::counted;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -51,6 +53,10 @@ pub struct Ledger {
     pub rows: u64,
     /// Number of records set aside as bad, for any reason.
     pub set_aside: u64,
+    /// Why they were set aside, with the place of the first record of each reason.
+    pub reasons: Reasons,
+    /// The file that has the records set aside, with the reason for each; `None` in a strict run.
+    pub rejected: Option<String>,
     /// Number of examples left out because they were too long.
     pub over_long: u64,
     /// Number of examples whose prompt was truncated at its start.
@@ -87,20 +93,25 @@ pub fn table(ledgers: &[Ledger]) -> String {
     for l in ledgers {
         let overlap = if l.overlap > 0 { format!(" ({} with a prompt trained on)", l.overlap) } else { String::new() };
         out += &format!(
-            "{} (weight {})\n  {} rows: {} set aside, {} too long, {} with a cut prompt ({} tokens)\n  {} examples to train \
-             on, {} held out{overlap}: {} tokens, longest {}\n",
+            "{} (weight {})\n  {}: {} set aside, {} too long, {} with a cut prompt ({})\n  {} to train on, {} held \
+             out{overlap}: {}, longest {}\n",
             l.path,
             l.weight,
-            l.rows,
+            counted(l.rows, "row"),
             l.set_aside,
             l.over_long,
             l.truncated,
-            l.cut_tokens,
-            l.examples,
+            counted(l.cut_tokens, "token"),
+            counted(l.examples, "example"),
             l.held_out,
-            l.tokens,
+            counted(l.tokens, "token"),
             l.longest
         );
+        if !l.reasons.is_empty() {
+            let file = l.rejected.as_deref().unwrap_or_default();
+            let reasons = l.reasons.to_string().replace('\n', "\n    ");
+            out += &format!("  set aside in {file}:\n    {reasons}\n");
+        }
         let counts: Vec<String> = l.counts.0.iter().map(|(name, number)| format!("{number} {name}")).collect();
         if !counts.is_empty() {
             out += &format!("  {}\n", counts.join(", "));

@@ -32,9 +32,10 @@ pub(super) fn read<C: Encoder>(
     rejects: Option<PathBuf>,
 ) -> anyhow::Result<(Vec<Item<C::Example>>, Ledger)> {
     let sha256 = digest::file(path)?;
+    let rejected = rejects.as_ref().map(|path| path.display().to_string());
     let mut reader = jsonl::read::<Value>(path, rejects.map_or(OnBadLine::Error, OnBadLine::SetAside))?;
     let counts = Counts::new(encoder.counters());
-    let mut ledger = Ledger { path: path.display().to_string(), sha256, weight, counts, ..Ledger::default() };
+    let mut ledger = Ledger { path: path.display().to_string(), sha256, weight, counts, rejected, ..Ledger::default() };
     let (mut items, mut refused) = (Vec::new(), 0);
     loop {
         let mut rows = Vec::new();
@@ -79,6 +80,7 @@ pub(super) fn read<C: Encoder>(
     // The reader sets lines that are not JSON aside; they were not counted above.
     ledger.rows += reader.bad() - refused;
     ledger.set_aside = reader.bad();
+    ledger.reasons = reader.reasons();
     ensure!(
         digest::file(path)? == ledger.sha256,
         "{} changed while it was read; wait until it is complete and start again",
