@@ -160,6 +160,16 @@ fn folders_that_cannot_be_used_are_named_as_what_they_are() {
 }
 
 #[test]
+fn an_output_that_is_a_file_is_told_as_such() {
+    let place = Place::new();
+    place.write("taken", "");
+    let error = place.refuse("data make --topics words --train 2 --heldout 2 --output taken");
+    let told = "error: cannot create the run folder taken: it is a file; give the name of a new folder, or the folder of an \
+                earlier run\n";
+    assert_eq!(error, told);
+}
+
+#[test]
 fn herd_again_repeats_runs_that_sample() {
     let place = Place::new();
     place.succeed("data make --topics words --difficulties easy --train 2 --heldout 2 --seed 1 --output d");

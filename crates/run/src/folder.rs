@@ -36,6 +36,14 @@ impl RunFolder {
     }
 
     fn lock(path: &Path) -> anyhow::Result<File> {
+        let file = path.ancestors().find(|part| part.exists()).filter(|part| !part.is_dir());
+        if let Some(file) = file {
+            let (folder, advice) = (path.display(), "give the name of a new folder, or the folder of an earlier run");
+            match file == path {
+                true => bail!("cannot create the run folder {folder}: it is a file; {advice}"),
+                false => bail!("cannot create the run folder {folder}: {} is a file; {advice}", file.display()),
+            }
+        }
         fs::create_dir_all(path).with_context(|| format!("cannot create the run folder {}", path.display()))?;
         let name = path.join(LOCK);
         let mut options = File::options();
@@ -113,7 +121,13 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_be_made() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = RunFolder::open(&file.path().join("run")).unwrap_err();
-        assert!(format!("{error:#}").contains("cannot create the run folder"), "{error:#}");
+        let said = |path: &Path| format!("{:#}", RunFolder::open(path).unwrap_err());
+        let name = file.path().display();
+        let advice = "give the name of a new folder, or the folder of an earlier run";
+        assert_eq!(said(file.path()), format!("cannot create the run folder {name}: it is a file; {advice}"));
+        let below = said(&file.path().join("run"));
+        assert_eq!(below, format!("cannot create the run folder {name}/run: {name} is a file; {advice}"));
+        // A folder that may not be written to.
+        assert!(said(Path::new("/proc/run")).starts_with("cannot create the run folder /proc/run: "));
     }
 }
