@@ -32,6 +32,7 @@
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
+use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, FromArgMatches};
 use serde::Serialize;
@@ -76,8 +77,12 @@ impl<C: Serialize + DeserializeOwned + Default> Flags<C> {
 
 impl<C: Serialize + DeserializeOwned + Default + clap::Args> clap::Args for Flags<C> {
     fn augment_args(command: Command) -> Command {
+        // The description of a program is that of its command line. The derived code of flattened structures would put
+        // the documentation of the structures in its place.
+        let (about, long_about) = (command.get_about().cloned(), command.get_long_about().cloned());
         // The variant "for update" makes no flag required, because a missing flag keeps its default.
-        show_defaults::<C>(C::augment_args_for_update(Head::augment_args(command)))
+        let command = C::augment_args_for_update(Head::augment_args(command));
+        show_defaults::<C>(command).about(Resettable::from(about)).long_about(Resettable::from(long_about))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -193,6 +198,21 @@ mod tests {
         let Config { common, rate, .. } = &resolved.config;
         assert_eq!((common.epochs, common.keep, *rate, common.batch_size), (3, true, 1e-4, Some(8)));
         assert_eq!([resolved.origins["epochs"].as_str(), resolved.origins["rate"].as_str()], ["flag", "file"]);
+    }
+
+    #[test]
+    fn the_help_starts_with_the_description_of_the_program() {
+        /// Trains on shapes
+        #[derive(Parser)]
+        struct Described {
+            #[command(flatten)]
+            _flags: Flags<Config>,
+        }
+        let help = |mut command: Command| command.render_long_help().to_string();
+        assert!(help(Described::command()).starts_with("Trains on shapes\n"), "{}", help(Described::command()));
+        assert!(help(Cli::command()).starts_with("Usage:"), "{}", help(Cli::command()));
+        let told = Command::new("x").about("Told").long_about("Told at length");
+        assert!(help(<Flags<Config> as clap::Args>::augment_args(told)).starts_with("Told at length\n"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod stage;
 
 use clap::Parser;
 
+/// Train a model on preferences without a reference model (odds-ratio preference optimisation)
 #[derive(Parser)]
 struct Cli {
     #[command(flatten)]
