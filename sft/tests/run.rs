@@ -170,7 +170,9 @@ fn the_context_of_the_model_limits_the_length() {
     let good = fs::read_to_string(&path).unwrap();
     let long = json!({"prompt": "x".repeat(600), "completion": "a"});
     fs::write(&path, format!("{good}{long}\n")).unwrap();
-    // The model reads 512 tokens.
+    // The model reads 512 tokens. A length beyond that is told before the size of a row is.
+    let error = sentence(world.run("run", "--max-length 20000"));
+    assert!(error.contains("--max-length is 20000, but the context of"), "{error}");
     let flags = "--micro-batch-tokens 4096 --max-length 513";
     let error = sentence(world.run("run", flags));
     assert!(error.contains("--max-length is 513, but the context of"), "{error}");

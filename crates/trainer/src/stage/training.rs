@@ -14,6 +14,7 @@ use crate::{
     TrainSettings, WeightsFile,
 };
 use llama::device::{Compute, Count, Dtype, Place};
+use llama::{LlamaConfig, locate};
 
 /// Default maximal length of an example in tokens, if `--max-length` is not given and the model's context is not shorter.
 pub const MAX_LENGTH: usize = 2048;
@@ -248,6 +249,10 @@ impl Training {
         ensure!(!self.model.as_os_str().is_empty(), "--model is missing: name a model folder, or a model in the cache");
         ensure!(!self.data.is_empty(), "--data is missing: name a file of training data");
         ensure!(!self.output.as_os_str().is_empty(), "--output is missing: name a folder for the run");
+        // A length that the model does not have comes before the rows that would hold it.
+        if let Some(context) = self.context() {
+            self.max_length_in(context)?;
+        }
         ensure!(
             self.micro_batch_tokens >= self.longest(),
             "--micro-batch-tokens is {}, but --max-length allows examples of {} tokens: make the first at least the second",
@@ -316,6 +321,12 @@ impl Training {
         );
         self.sources()?;
         Ok(())
+    }
+
+    /// The context of the model in tokens; `None` if it cannot be read, which loading the model reports.
+    fn context(&self) -> Option<usize> {
+        let folder = locate::locate(&self.model.to_string_lossy()).ok()?;
+        usize::try_from(LlamaConfig::from_dir(&folder).ok()?.max_position_embeddings).ok()
     }
 
     /// Maximal length of an example in tokens that the configuration allows, for any model.
@@ -512,6 +523,16 @@ mod tests {
             let error = format!("{:#}", training.check().unwrap_err());
             assert!(error.contains(sentence), "{error}");
         }
+    }
+
+    #[test]
+    fn the_context_is_checked_before_the_size_of_a_row() {
+        let dir = tempfile::tempdir().unwrap();
+        llama::NewModel { hidden: 8, layers: 1, context: 128, seed: 0 }.write(dir.path()).unwrap();
+        let long = Training { model: dir.path().into(), max_length: Some(20_000), ..training() };
+        let error = long.check().unwrap_err().to_string();
+        assert!(error.starts_with("--max-length is 20000, but the context of"), "{error}");
+        Training { max_length: Some(128), ..long }.check().unwrap();
     }
 
     #[test]
