@@ -1,7 +1,7 @@
 //! Input and output: a program with its tests, and the verdict on it.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::fields;
 use crate::native::Backend;
@@ -97,6 +97,30 @@ fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<S
 /// The advice for a record without tests.
 const SAY_SO: &str = "a program that only has to run to its end says \"no_tests\": true";
 
+/// The fields of a record, for messages.
+const NEEDED: &str = "a record needs code, and its tests in one of tests, test, reference and expected_stdout; it may have id, \
+                      language (python by default), entry_point, setup, stdin and others (docs/data.md)";
+
+/// The message for fields that are no job: it names the field.
+fn fault(read: Option<&Map<String, Value>>, meta: &Map<String, Value>, error: &serde_json::Error) -> String {
+    let Some(read) = read else { return error.to_string() };
+    if !read.contains_key("code") {
+        let has: Vec<&str> = read.keys().chain(meta.keys()).map(String::as_str).collect();
+        let has = if has.is_empty() { "is empty".to_owned() } else { format!("has {}", has.join(", ")) };
+        return format!("code: is missing; the record {has}; {NEEDED}");
+    }
+    // Each field alone, since serde does not name the field of a wrong value.
+    let wrong = read.iter().find_map(|(name, value)| {
+        let alone = if name == "code" { json!({name: value}) } else { json!({"code": "", name: value}) };
+        Job::deserialize(&alone).err().map(|error| (name, error.to_string()))
+    });
+    match wrong {
+        Some((name, error)) if error.starts_with(&format!("{name}: ")) => error,
+        Some((name, error)) => format!("{name}: {error}; {NEEDED}"),
+        None => error.to_string(),
+    }
+}
+
 /// A checked job, for readers of files.
 #[derive(Debug, Clone)]
 pub struct Checked(pub Job);
@@ -146,7 +170,8 @@ impl Job {
         let Value::Object(fields) = value else { return Err("a record must be a JSON object".into()) };
         let is_list_empty = fields.get("tests").and_then(Value::as_array).is_some_and(Vec::is_empty);
         let (read, meta) = fields::split(fields)?;
-        let mut job: Self = serde_json::from_value(Value::Object(read)).map_err(|e| e.to_string())?;
+        let read = Value::Object(read);
+        let mut job = Self::deserialize(&read).map_err(|error| fault(read.as_object(), &meta, &error))?;
         job.meta = meta;
         if is_list_empty && !job.no_tests {
             return Err(format!("tests: the list is empty; {}", SAY_SO));

@@ -7,9 +7,11 @@ use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use dataset::Reasons;
 use dataset::digest::Fingerprint;
 use dataset::jsonl::{self, OnBadLine};
 use dataset::resume::OrderedOutput;
+use run::counted;
 use run::progress::Progress;
 
 use crate::pool::Pool;
@@ -27,6 +29,8 @@ pub struct Summary {
     pub resumed: usize,
     /// Number of rejected lines.
     pub bad: u64,
+    /// Why they were rejected.
+    pub reasons: Reasons,
     /// Names of fields that were not read.
     pub unread: BTreeSet<String>,
 }
@@ -94,6 +98,7 @@ pub fn run(
     })?;
     if let Ok((reader, _)) = source.into_inner() {
         summary.bad = reader.bad();
+        summary.reasons = reader.reasons();
     }
     summary.unread = unread.into_inner().unwrap_or_default();
     out.finish(total)?;
@@ -172,8 +177,9 @@ impl Summary {
         let words: Vec<String> = self.statuses.iter().map(|(status, n)| format!("{n} {status}")).collect();
         let passed = self.statuses.get(Status::Passed.word()).copied().unwrap_or(0);
         let mut text = format!(
-            "{}: {total} programs in {:.1} s, {passed} passed ({})",
+            "{}: {} in {:.1} s, {passed} passed ({})",
             output.display(),
+            counted(total, "program"),
             start.elapsed().as_secs_f64(),
             words.join(", ")
         );
@@ -185,7 +191,12 @@ impl Summary {
             text.push_str(&format!("; fields that hold no tests were not read: {}", names.join(", ")));
         }
         if self.bad > 0 {
-            text.push_str(&format!("; {} bad lines are in {}", self.bad, rejects(output).display()));
+            let reasons = self.reasons.to_string().replace('\n', "\n  ");
+            text.push_str(&format!(
+                "; {} set aside in {}:\n  {reasons}",
+                counted(self.bad, "line"),
+                rejects(output).display()
+            ));
         }
         text
     }

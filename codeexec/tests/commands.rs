@@ -82,11 +82,30 @@ fn a_bad_line_stops_a_strict_run_and_is_set_aside_in_a_lenient_one() {
     let strict = run(&[]);
     assert_eq!(strict.status.code(), Some(1));
     let said = String::from_utf8_lossy(&strict.stderr).into_owned();
-    assert!(said.contains("programs.jsonl:2"), "{said}");
+    let sentence =
+        "programs.jsonl:2: code: invalid type: integer `1`, expected a string; a record needs code, and its tests";
+    assert!(said.contains(sentence), "{said}");
     std::fs::remove_file(folder.path().join("verdicts.jsonl.partial")).ok();
     let lenient = run(&["--skip-bad"]);
     assert!(lenient.status.success(), "{}", String::from_utf8_lossy(&lenient.stderr));
     assert!(folder.path().join("rejected.jsonl").exists());
+    let said = String::from_utf8_lossy(&lenient.stderr).into_owned() + &String::from_utf8_lossy(&lenient.stdout);
+    assert!(said.contains("1 program in ") && said.contains("1 line set aside in "), "{said}");
+    assert!(said.contains("  1 x code: invalid type") && said.contains("programs.jsonl:2)"), "{said}");
+    // Every fault names its field.
+    for (record, sentence) in [
+        (
+            json!({"program": "print(1)", "tests": ["1"]}),
+            "code: is missing; the record has tests, program; a record needs code",
+        ),
+        (json!({}), "code: is missing; the record is empty"),
+        (json!({"code": "x", "tests": "assert x"}), "tests: invalid type: string \"assert x\", expected a sequence"),
+        (json!({"id": [], "code": "x"}), "id: must be a string or a number, not []"),
+        (json!({"code": "x"}), "the record has no tests: give tests, test, reference or expected_stdout"),
+    ] {
+        let error = Job::from_value(record).unwrap_err();
+        assert!(error.starts_with(sentence), "{error}");
+    }
 }
 
 #[test]

@@ -196,7 +196,7 @@ fn a_linter_says_what_it_finds() {
 #[test]
 fn records_that_are_wrong_say_what_to_change() {
     for (value, sentence) in [
-        (json!({"id": "a"}), "missing field `code`"),
+        (json!({"id": "a"}), "code: is missing; the record has id; a record needs code"),
         (json!({"code": "", "tests": [1]}), "tests: 1 is not a test"),
         (json!({"code": "", "tests": ["assert 1", {"args": [], "expected": 1}]}), "tests: all of one kind"),
         (json!({"code": "", "tests": [{"args": [], "expected": 1}]}), "entry_point: is missing"),

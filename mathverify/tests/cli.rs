@@ -67,18 +67,44 @@ fn mistakes_get_a_sentence_and_exit_code_1() {
     let out = run(dir.path(), &["check", "--input", "bad.jsonl", "--output", "out.jsonl"]);
     assert_eq!(out.status.code(), Some(1));
     let message = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert!(message.contains("bad.jsonl:2") && message.contains("gold"), "{message}");
+    let sentence =
+        "bad.jsonl:2: `gold` is missing: a pair needs `pred` (the answer to judge, which may be null) and `gold`";
+    assert!(message.contains(sentence), "{message}");
     assert!(!dir.path().join("out.jsonl").exists());
 
     let out =
         run(dir.path(), &["check", "--input", "bad.jsonl", "--output", "out.jsonl", "--rejected", "rejected.jsonl"]);
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
-    assert!(String::from_utf8_lossy(&out.stderr).contains("1 lines set aside in rejected.jsonl"));
+    let message = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(message.contains("1 pair: 1 equal"), "{message}");
+    let told = "; 1 line set aside in rejected.jsonl:\n  1 x `gold` is missing: a pair needs ";
+    assert!(message.contains(told) && message.contains("(first: bad.jsonl:2)"), "{message}");
     assert_eq!(read(dir.path(), "out.jsonl").len(), 1);
 
     let out = run(dir.path(), &["check", "--input", "none.jsonl"]);
     assert_eq!(out.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&out.stderr).contains("none.jsonl"));
+
+    for (command, row, sentence) in [
+        ("check", json!({"prediction": "1", "gold": "1"}), "`pred` is missing: a pair needs `pred`"),
+        ("check", json!({"pred": {}, "gold": "1"}), "`pred` has to be a text, a number, null"),
+        (
+            "check",
+            json!({"pred": "1", "gold": "1", "options": 3}),
+            "`options` has to be an object, not 3: a pair needs",
+        ),
+        ("check", json!([1]), "expected a pair: an object with `pred` and `gold`"),
+        ("steps", json!({"text": "x"}), "`solution` is missing: a record needs `solution` (a text) or `steps`"),
+        ("steps", json!({"steps": "x"}), "`steps` has to be a list of texts; a text is the `solution`"),
+    ] {
+        // A list of records is a form of file; a list as a record stands behind a record.
+        let first = if command == "check" { json!({"pred": null, "gold": 1}) } else { json!({"solution": "x"}) };
+        write(dir.path(), "row.jsonl", &[first, row]);
+        let out = run(dir.path(), &[command, "--input", "row.jsonl"]);
+        assert_eq!(out.status.code(), Some(1));
+        let message = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(message.contains("row.jsonl:2: ") && message.contains(sentence), "{message}");
+    }
 
     write(dir.path(), "both.jsonl", &[json!({"solution": "x", "steps": ["x"]})]);
     let out = run(dir.path(), &["steps", "--input", "both.jsonl"]);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use serde::Deserialize;
+use run::counted;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::Policies;
@@ -41,25 +42,42 @@ pub(super) struct Pair {
     options: Map<String, Value>,
 }
 
+/// The fields of a record, for messages.
+const NEEDED: &str = "a pair needs `pred` (the answer to judge, which may be null) and `gold` (the reference); it may have `id` and `options`";
+
 #[derive(Debug, Clone, Deserialize)]
+#[serde(expecting = "a pair: an object with `pred` and `gold`")]
 struct Fields {
     id: Option<Value>,
-    pred: Prediction,
-    gold: References,
-    options: Option<Map<String, Value>>,
+    #[serde(default, deserialize_with = "given")]
+    pred: Option<Prediction>,
+    #[serde(default, deserialize_with = "given")]
+    gold: Option<References>,
+    options: Option<Value>,
+}
+
+/// The value of a field that the record has; null is a value.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl TryFrom<Fields> for Pair {
     type Error = String;
 
     fn try_from(f: Fields) -> Result<Self, String> {
-        let golds = f.gold.texts();
+        let missing = |name: &str| format!("`{name}` is missing: {NEEDED}");
+        let pred = f.pred.ok_or_else(|| missing("pred"))?.text();
+        let golds = f.gold.ok_or_else(|| missing("gold"))?.texts();
         if golds.is_empty() {
             return Err("`gold` is an empty list: give at least one reference".into());
         }
-        let options = f.options.unwrap_or_default();
+        let options = match f.options {
+            None => Map::new(),
+            Some(Value::Object(options)) => options,
+            Some(other) => return Err(format!("`options` has to be an object, not {other}: {NEEDED}")),
+        };
         with_own(&options, &Options::default())?;
-        Ok(Self { id: f.id, pred: f.pred.text(), golds, options })
+        Ok(Self { id: f.id, pred, golds, options })
     }
 }
 
@@ -169,7 +187,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let (pairs, aside) = rows::each(&args.files, "check", &options, |pair: &Pair| judge(pair, &options), count)?;
     let all: usize = unknown.values().sum();
-    eprintln!("{pairs} pairs: {equal} equal, {different} different, {all} unknown{aside}");
+    let pairs = counted(pairs, "pair");
+    eprintln!("{pairs}: {equal} equal, {different} different, {all} unknown{aside}");
     for (reason, times) in unknown {
         eprintln!("  {times} unknown: {reason}");
     }

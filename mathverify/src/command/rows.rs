@@ -8,6 +8,7 @@ use dataset::digest::Fingerprint;
 use dataset::jsonl::{OnBadLine, read};
 use dataset::resume::OrderedOutput;
 use rayon::prelude::*;
+use run::counted;
 use run::progress::Progress;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -84,7 +85,10 @@ pub(super) fn each<T: DeserializeOwned + Send + Sync>(
         Sink::File(out) => out.finish(index)?,
     }
     let aside = match &files.rejected {
-        Some(path) if reader.bad() > 0 => format!("; {} lines set aside in {}", reader.bad(), path.display()),
+        Some(path) if reader.bad() > 0 => {
+            let reasons = reader.reasons().to_string().replace('\n', "\n  ");
+            format!("; {} set aside in {}:\n  {reasons}", counted(reader.bad(), "line"), path.display())
+        }
         _ => String::new(),
     };
     Ok((index, aside))

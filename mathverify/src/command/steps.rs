@@ -1,6 +1,7 @@
 //! `mathverify steps`.
 
 use anyhow::Result;
+use run::counted;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -28,13 +29,36 @@ pub(super) struct Solution {
     gold: Option<Answer>,
 }
 
+/// The fields of a record, for messages.
+const NEEDED: &str =
+    "a record needs `solution` (a text) or `steps` (a list of texts); it may have `id`, `problem` and `gold`";
+
 #[derive(Debug, Clone, Deserialize)]
+#[serde(expecting = "a solution: an object with `solution` or `steps`")]
 struct Fields {
     id: Option<Value>,
-    problem: Option<String>,
-    solution: Option<String>,
-    steps: Option<Vec<String>>,
-    gold: Option<Answer>,
+    problem: Option<Text>,
+    solution: Option<Text>,
+    steps: Option<Steps>,
+    gold: Option<Gold>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "`problem` and `solution` have to be texts")]
+enum Text {
+    Is(String),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "`steps` has to be a list of texts; a text is the `solution`")]
+enum Steps {
+    Are(Vec<String>),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "`gold` has to be a text or a number")]
+enum Gold {
+    Is(Answer),
 }
 
 impl TryFrom<Fields> for Solution {
@@ -42,12 +66,13 @@ impl TryFrom<Fields> for Solution {
 
     fn try_from(f: Fields) -> Result<Self, String> {
         let steps = match (f.steps, f.solution) {
-            (Some(steps), None) => steps,
-            (None, Some(solution)) => split(&solution),
+            (Some(Steps::Are(steps)), None) => steps,
+            (None, Some(Text::Is(solution))) => split(&solution),
             (Some(_), Some(_)) => return Err("give \"solution\" or \"steps\", not both".to_owned()),
-            (None, None) => return Err("\"solution\" or \"steps\" is missing".to_owned()),
+            (None, None) => return Err(format!("`solution` is missing: {NEEDED}")),
         };
-        Ok(Self { id: f.id, problem: f.problem, steps, gold: f.gold })
+        let problem = f.problem.map(|Text::Is(problem)| problem);
+        Ok(Self { id: f.id, problem, steps, gold: f.gold.map(|Gold::Is(gold)| gold) })
     }
 }
 
@@ -70,6 +95,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let (solutions, aside) = rows::each(&args.files, "steps", &options, |s: &Solution| judge(s, &options), count)?;
     let rest = steps - correct - wrong;
-    eprintln!("{solutions} solutions, {steps} steps: {correct} correct, {wrong} wrong, {rest} not checkable{aside}");
+    let (solutions, steps) = (counted(solutions, "solution"), counted(steps, "step"));
+    eprintln!("{solutions}, {steps}: {correct} correct, {wrong} wrong, {rest} not checkable{aside}");
     Ok(())
 }
