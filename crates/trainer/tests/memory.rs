@@ -7,13 +7,16 @@ mod common;
 
 const FUSED: bool = true;
 
+use std::hint::black_box;
+use std::process::Command;
+
 use common::{Fixed, example, how};
 use llama::{Llama, LlamaConfig, LoraConfig, TargetModules};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use torch_ext::{Allocations, OpError};
 use trainer::cost::Trained;
-use trainer::memory::{MemoryEstimate, MemoryInputs};
+use trainer::memory::{Allowance, MemoryEstimate, MemoryInputs, held};
 use trainer::{
     Extent, Named, Objective, Optimizer, OptimizerSettings, RngPosition, Schedule, ScheduleKind, forward_backward,
 };
@@ -161,6 +164,33 @@ fn low_rank_updates_and_norms_of_heads() {
         near(Case { texts, recompute, lora: true, ..CASE });
         near(Case { texts, recompute, qk_norm: true, ..CASE });
     }
+}
+
+/// In a process of its own, since the allocator's settings and the memory are those of the process.
+#[test]
+fn freed_memory_in_pieces_goes_back_to_the_system() {
+    const CHILD: &str = "TRAINER_FREED_MEMORY";
+    if std::env::var_os(CHILD).is_none() {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "freed_memory_in_pieces_goes_back_to_the_system", "--nocapture"]).env(CHILD, "1");
+        let output = child.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    trainer::keep_memory();
+    let (mut large, mut small) = (Vec::new(), Vec::new());
+    for _ in 0..256 {
+        large.push(black_box(vec![1_u8; 1 << 20]));
+        small.push(black_box(vec![1_u8; 64]));
+    }
+    let full = held().unwrap();
+    drop(black_box(large));
+    assert!(held().unwrap() + (32 << 20) > full, "the allocator does not keep what is freed");
+    Allowance::new(Some(full)).keep();
+    assert!(held().unwrap() + (32 << 20) > full, "less than the allowance is given back");
+    Allowance::new(Some(full / 2)).keep();
+    assert!(held().unwrap() + (192 << 20) < full, "{} of {full} bytes are still held", held().unwrap());
+    assert_eq!(small.iter().map(Vec::len).sum::<usize>(), 256 * 64);
 }
 
 /// Few tokens: weights, their gradients and a large vocabulary dominate.

@@ -54,7 +54,8 @@ impl Needs {
                 extent,
                 recompute,
             });
-            estimate.with_program(held.map_or(0, |held| held.saturating_sub(estimate.weights)))
+            let program = |held: u64| held.saturating_sub(estimate.weights) + memory::FIRST_STEP;
+            estimate.with_program(held.map_or(0, program))
         };
         let layers = config.num_hidden_layers;
         let most = held.zip(memory::available()).map(|(held, free)| held + free);
@@ -83,7 +84,9 @@ impl Needs {
         let mut text = format!("memory estimate {:.2} GB, {when}:", gb(estimate.total()));
         for (name, bytes) in estimate.parts().into_iter().filter(|(_, bytes)| *bytes > 0) {
             let more = match name {
-                "program and data" => ", held now".to_owned(),
+                "program and data" => {
+                    format!(", held now, and {:.2} that libraries take in the first step", gb(memory::FIRST_STEP))
+                }
                 "activations" => format!(", {} tokens, {kept}", self.extent.tokens),
                 _ => String::new(),
             };

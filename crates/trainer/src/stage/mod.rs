@@ -281,6 +281,7 @@ fn run_in<C: StageConfig, O: Objective>(
     let mut settings = training.settings(prepared.objective.steps(), trained, start.fingerprint);
     settings.lora = lora.clone();
     settings.recompute = needs.recompute;
+    settings.memory = (!device.is_cuda()).then(|| needs.estimate.total());
     if training.check_weights.is_none() && !world.is_alone() {
         settings.check_weights = Some(training::CHECK_WEIGHTS);
     }

@@ -433,6 +433,7 @@ impl Training {
             },
             seed: self.seed,
             recompute: self.recompute_layers(),
+            memory: None,
             trained,
             weights_file: match trained {
                 Trained::Everything => WeightsFile::Model,

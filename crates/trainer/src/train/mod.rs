@@ -30,6 +30,7 @@ use crate::watch::console::Console;
 use crate::watch::cost::{Trained, matrix_rate};
 use crate::watch::drift::Drift;
 use crate::watch::heart::Heart;
+use crate::watch::memory::Allowance;
 use crate::watch::metrics::{self, MetricsLog, StepMetrics};
 use crate::watch::pace::{Paces, SlowRank};
 pub use compute::ComputedAgain;
@@ -60,6 +61,8 @@ pub struct TrainSettings {
     pub seed: u64,
     /// Number of layers, counted from the first, whose activations are recomputed in the backward pass instead of kept.
     pub recompute: usize,
+    /// Estimate of the peak memory of this process in bytes; above it, freed memory is given back between steps ([`Allowance`]).
+    pub memory: Option<u64>,
     /// What is trained.
     pub trained: Trained,
     /// Names of the files of the trained weights in a checkpoint.
@@ -309,6 +312,7 @@ pub fn train<O: Objective>(
     let start = |checkpoints| Writer::start(checkpoints, side_files(decorate)?);
     let mut writer = checkpoints.map(start).transpose()?;
     this.keep_digests()?;
+    let mut allowance = Allowance::new(settings.memory);
     while this.optimizer.steps() < total {
         let stepped = this.step(output.as_ref().map_or(f64::INFINITY, |output| output.rate));
         for note in this.notes.drain(..) {
@@ -355,6 +359,7 @@ pub fn train<O: Objective>(
                 show(&[this.account(written)], output.as_ref());
             }
         }
+        allowance.keep();
         if stop && step < total {
             output.iter().for_each(|output| output.console.finish());
             return Ok(Outcome::Interrupted(step));
@@ -451,9 +456,9 @@ impl Output {
     }
 }
 
-/// Configures the allocator of this process to keep freed memory. Every step requests the same memory again; returning
-/// gigabytes to the system and faulting them in page by page takes a tenth of the time. Call it at the start of a program that
-/// trains.
+/// Configures the allocator of this process to keep freed memory. Every step requests about the same memory again; returning
+/// gigabytes to the system and faulting them in page by page takes a tenth of the time. What is kept beyond the estimate of a
+/// run is given back ([`Allowance`]). Call it at the start of a program that trains.
 pub fn keep_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: sets parameters of the allocator; existing allocations are unaffected.
