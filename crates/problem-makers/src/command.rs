@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use dataset::jsonl;
-use run::{Class, Facts, Frame, Session, from_flags};
+use run::{Class, Facts, Frame, Session, counted, from_flags};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -70,12 +70,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         } else {
             jsonl::write_all(&path, problems.iter().map(Made::record))?;
         }
-        lines.push(format!("{}: {} problems{}", path.display(), problems.len(), counts(problems)));
+        lines.push(match problems.is_empty() {
+            true => format!("written: {}: empty, since no such problems were asked for", path.display()),
+            false => format!("written: {}: {}{}", path.display(), counted(problems.len(), "problem"), counts(problems)),
+        });
         records.insert(name, problems.len());
         Ok(())
     };
-    write("train.jsonl", &train)?;
     write("heldout.jsonl", &held_out)?;
+    write("train.jsonl", &train)?;
     if args.with_solutions {
         write(SOLUTIONS, &train)?;
     } else if args.output.join(SOLUTIONS).is_file() {
