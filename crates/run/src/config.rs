@@ -175,7 +175,7 @@ pub(crate) fn object(value: &impl Serialize) -> anyhow::Result<Map<String, Value
 ///
 /// # Errors
 /// When the file cannot be read or is not valid TOML.
-pub(crate) fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
+pub fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     parse(&text).with_context(|| path.display().to_string())
 }

@@ -49,6 +49,8 @@ pub struct Cell {
     bad: bool,
     /// A second line in small type.
     note: String,
+    /// The address to which the text links; empty for none.
+    link: String,
 }
 
 impl Column {
@@ -80,6 +82,12 @@ impl Cell {
     #[must_use]
     pub fn bad(self) -> Self {
         Self { bad: true, ..self }
+    }
+
+    /// Makes the text a link to another page. The address is relative to the page: `01-sft/report.html`.
+    #[must_use]
+    pub fn link(self, address: impl Into<String>) -> Self {
+        Self { link: address.into(), ..self }
     }
 
     /// Adds a second line in small type.
@@ -241,12 +249,14 @@ mod tests {
             vec![
                 vec![Cell::from("x").strong().note("y"), Cell::from("2")],
                 vec![Cell::from("z").bad(), Cell::default()],
+                vec![Cell::from("w").link("01-w/\"report\".html"), Cell::default()],
             ],
         );
         let html = page.html().unwrap();
         assert!(html.contains("<tr><th>a<th class=\"n\">b</tr>"), "{html}");
         assert!(html.contains("<tr><td><b>x</b><br><small>y</small><td class=\"n\">2</tr>"), "{html}");
         assert!(html.contains("<tr><td class=\"bad\">z<td class=\"n\"></tr>"), "{html}");
+        assert!(html.contains("<tr><td><a href=\"01-w&#x2f;&quot;report&quot;.html\">w</a><td"), "{html}");
         assert!(Page::new("t").is_empty());
     }
 }
