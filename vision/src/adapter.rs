@@ -24,6 +24,11 @@ pub const ENCODER: &str = "encoder";
 /// What the names of the encoder's parameters begin with where they are trained.
 pub const ENCODER_PREFIX: &str = "encoder.";
 
+/// How much larger than usual the weights start that write to the stream: what a new cross-attention layer adds, behind an open
+/// gate, is then about as large as the stream itself. A token's stream in SmolLM2-135M has a root mean square of 4 at layer 3, 7 in
+/// the middle and 22 at layer 27; with usual weights a gate would have to open wide before a picture changes anything.
+const OUTPUTS: f64 = 6.0;
+
 /// The language model that an adapter was trained on. Its files are read, and never written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,7 +120,7 @@ impl Adapter {
     }
 
     /// A new adapter: gates at zero, so that the language model is as it was; the image token's embedding is the mean of all
-    /// others; projections are uniform with variance `1 / inputs`.
+    /// others; projections are uniform with variance `1 / inputs`, and those that write to the stream [`OUTPUTS`] times as large.
     ///
     /// # Errors
     /// When there is no memory.
@@ -134,12 +139,35 @@ impl Adapter {
             } else if shape.len() == 1 {
                 Tensor::f_ones(shape, (Kind::Float, Device::Cpu))?
             } else {
-                let bound = (3.0 / shape[1] as f64).sqrt();
+                let is_output = [".o_proj.weight", ".down_proj.weight"].iter().any(|end| name.ends_with(end));
+                let scale = if is_output { OUTPUTS } else { 1.0 };
+                let bound = scale * (3.0 / shape[1] as f64).sqrt();
                 let uniform = generator.uniform(shape)?;
                 catch(|| Ok::<_, OpError>((uniform * 2.0 - 1.0) * bound))?
             };
             catch(|| Ok::<_, OpError>(values.to_device(device).to_kind(kind)))
         })?)
+    }
+
+    /// Standardises the encoder's states: sets the weights of the norm before the projection so that, over all places of these
+    /// pictures, each feature has mean 0 and variance 1 behind it. `features` are the encoder's states `[places, width]` of
+    /// some pictures. An encoder's states have a large part that all places share; with it, all places have almost the same
+    /// keys, and attention learns slowly what tells them apart.
+    ///
+    /// # Errors
+    /// When there are no features, shapes do not fit, or there is no memory.
+    pub fn standardise(&mut self, features: &[Tensor]) -> Result<(), OpError> {
+        let _no_grad = tch::no_grad_guard();
+        catch(|| {
+            let all = Tensor::cat(features, 0).to_device(self.image_token.device()).to_kind(Kind::Float);
+            let normal = self.norm.normal(&all);
+            let mean = normal.mean_dim([0_i64].as_slice(), false, Kind::Float);
+            // A feature that is the same everywhere says nothing: it is not blown up.
+            let deviation = (normal - &mean).square().mean_dim([0_i64].as_slice(), false, Kind::Float).sqrt() + 1e-3;
+            self.norm.set(&deviation.reciprocal(), &(-mean / &deviation));
+            Ok::<_, OpError>(())
+        })
+        .map_err(|error: OpError| error.context("the statistics of the encoder's states"))
     }
 
     /// Loads the adapter of a folder in the type and on the device of the language model.
@@ -218,5 +246,59 @@ mod tests {
         assert_eq!(AdapterConfig::layers_every(2, 3), [1]);
         assert_eq!(AdapterConfig::layers_every(1, 2), [0, 1]);
         assert!(AdapterConfig::layers_every(4, 3).is_empty());
+    }
+
+    /// A random language model of two layers of 16, and an adapter before each of them for states of 6 features.
+    fn tiny() -> (tempfile::TempDir, Llama, Adapter) {
+        torch_ext::init();
+        let folder = tempfile::tempdir().unwrap();
+        llama::NewModel { hidden: 16, layers: 2, context: 64, seed: 0 }.write(folder.path()).unwrap();
+        let text = Llama::load(folder.path(), Some(Kind::Float), Device::Cpu).unwrap();
+        let config = AdapterConfig {
+            format: 1,
+            language_model: Beneath { path: folder.path().to_owned(), sha256: String::new() },
+            layers_before: vec![0, 1],
+            feature_width: 6,
+            encoder: EncoderOptions::default(),
+        };
+        let adapter = Adapter::new(&config, &text, 1).unwrap();
+        (folder, text, adapter)
+    }
+
+    #[test]
+    fn states_are_standardised_over_places() {
+        let (_folder, _, mut adapter) = tiny();
+        let mut generator = Generator::new(Device::Cpu, 3).unwrap();
+        // A large part that all places share, and features of different spread.
+        let shared = Tensor::from_slice(&[9.0_f32, -7.0, 5.0, 0.0, 3.0, -4.0]);
+        let spread = Tensor::from_slice(&[1.0_f32, 1.5, 0.5, 2.0, 0.8, 0.7]);
+        let features: Vec<Tensor> =
+            (0..3).map(|_| &shared + (generator.uniform(&[40, 6]).unwrap() - 0.5) * &spread).collect();
+        let all = Tensor::cat(&features, 0);
+        let moments = |adapter: &Adapter| {
+            let normal = adapter.norm.forward(&all);
+            let mean = normal.mean_dim([0_i64].as_slice(), false, Kind::Float).abs().max().double_value(&[]);
+            let off = (normal.std_dim([0_i64].as_slice(), false, false) - 1.0).abs().max().double_value(&[]);
+            (mean, off)
+        };
+        let before = moments(&adapter);
+        assert!(before.0 > 1.0 && before.1 > 0.5, "{before:?}");
+        adapter.standardise(&features).unwrap();
+        let (mean, off) = moments(&adapter);
+        // The deviations are about 0.02 and more, and get a floor of 1e-3.
+        assert!(mean < 1e-4 && off < 0.1, "{mean} {off}");
+        let saved = adapter.named_parameters().into_iter().find(|(name, _)| name == "feature_norm.weight").unwrap().1;
+        assert!(saved.min().double_value(&[]) > 1.5, "what is saved is what computes: {saved:?}");
+    }
+
+    #[test]
+    fn outputs_are_larger_than_other_projections() {
+        let (_folder, _, adapter) = tiny();
+        for (name, tensor) in adapter.named_parameters().into_iter().filter(|(name, _)| name.contains("_proj")) {
+            let scale = if name.contains("o_proj") || name.contains("down_proj") { OUTPUTS } else { 1.0 };
+            let bound = scale * (3.0 / tensor.size()[1] as f64).sqrt();
+            let largest = tensor.abs().max().double_value(&[]);
+            assert!(largest <= bound && largest > 0.9 * bound, "{name}: {largest} of {bound}");
+        }
     }
 }

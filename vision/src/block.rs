@@ -26,6 +26,17 @@ impl LayerNorm {
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)
     }
+
+    /// Without weight and bias.
+    pub fn normal(&self, x: &Tensor) -> Tensor {
+        x.layer_norm(self.weight.size(), None::<Tensor>, None::<Tensor>, self.eps, true)
+    }
+
+    /// Other values of weight and bias, in place.
+    pub fn set(&mut self, weight: &Tensor, bias: &Tensor) {
+        self.weight.copy_(weight);
+        self.bias.copy_(bias);
+    }
 }
 
 /// The projection `name`, `[out, in]`.

@@ -167,10 +167,14 @@ pub fn measure(model: &Composed, blind: Option<&Composed>, args: &Args) -> anyho
     let other: Vec<&Seeing> = exchanged.iter().flatten().collect();
     let passes = 3 + usize::from(blind.is_some());
     let progress = Progress::new("questions", Some(passes * own.len()), 0);
-    let right = right(model, &own, &limits, &progress)?;
-    let mut other = self::right(model, &other, &limits, &progress)?.into_iter();
-    let no_picture = self::right(model, &text, &limits, &progress)?;
-    let blind = blind.map(|blind| self::right(blind, &own, &limits, &progress)).transpose()?;
+    let mut states = States::default();
+    let right = right(model, &own, &mut states, &progress)?;
+    let mut other = self::right(model, &other, &mut states, &progress)?.into_iter();
+    let no_picture = self::right(model, &text, &mut states, &progress)?;
+    if blind.is_some_and(|blind| !blind.features.is_of_same_encoder(&model.features)) {
+        states.clear();
+    }
+    let blind = blind.map(|blind| self::right(blind, &own, &mut states, &progress)).transpose()?;
     for (index, question) in questions.iter_mut().enumerate() {
         question.item.right = right[index];
         question.item.no_picture = no_picture[index];
@@ -268,18 +272,21 @@ fn other_views(questions: &[Question], seed: u64) -> Vec<Option<Vec<View>>> {
     others
 }
 
+/// The encoder's states of pictures, by the digest of the picture.
+type States = HashMap<String, Tensor>;
+
 /// For each example, whether greedy decoding gives its answer.
-fn right(model: &Composed, all: &[&Seeing], limits: &Limits, progress: &Progress) -> anyhow::Result<Vec<bool>> {
+fn right(model: &Composed, all: &[&Seeing], known: &mut States, progress: &Progress) -> anyhow::Result<Vec<bool>> {
+    let limits = Limits::default();
     let lengths: Vec<usize> = all.iter().map(|seeing| seeing.example.ids.len()).collect();
     let capacity = lengths.iter().copied().max().unwrap_or(ROW).max(ROW);
     let mut right = vec![false; all.len()];
-    let mut known: HashMap<String, Tensor> = HashMap::new();
     for row in best_fit_decreasing(&lengths, capacity) {
         let examples: Vec<&Seeing> = row.iter().map(|&index| all[index]).collect();
         let batch = Batch::new(&examples, model.text.model.device());
         for view in batch.views() {
             if !known.contains_key(&view.digest) {
-                let states = model.look(std::slice::from_ref(&view.source), limits)?;
+                let states = model.look(std::slice::from_ref(&view.source), &limits)?;
                 known.extend(states.into_iter().map(|states| (view.digest.clone(), states)));
             }
         }

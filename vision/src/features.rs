@@ -51,6 +51,12 @@ impl Features {
         Ok(Self { folder: folder.map(Path::to_owned), encoder: encoder_digest(encoder)? })
     }
 
+    /// Whether the states are those of the same encoder, used in the same way.
+    #[must_use]
+    pub fn is_of_same_encoder(&self, other: &Self) -> bool {
+        self.encoder == other.encoder
+    }
+
     /// The file of a picture with this digest.
     #[must_use]
     pub fn file(&self, digest: &str) -> Option<PathBuf> {

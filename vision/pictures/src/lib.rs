@@ -18,6 +18,7 @@
 mod colour;
 pub mod command;
 mod decode;
+pub mod drawings;
 mod jpeg;
 mod kind;
 mod processor;

@@ -88,6 +88,7 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<VisionObje
         device: setup.device,
         config: adapter_config,
         encoder_folder,
+        is_new: before.is_none(),
     })
 }
 

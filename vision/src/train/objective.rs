@@ -22,6 +22,8 @@ use crate::train::data::{Seeing, View};
 
 /// The file with the digests of the run's pictures.
 const PICTURES: &str = "pictures.sha256";
+/// Pictures whose states decide the statistics of a new adapter: thousands of places.
+const STATISTICS: usize = 64;
 /// Stands for the image token where rows are looked through.
 const IMAGE: i64 = -1;
 
@@ -45,6 +47,8 @@ pub struct VisionObjective {
     pub config: AdapterConfig,
     /// The folder that the encoder was read from.
     pub encoder_folder: PathBuf,
+    /// Whether the adapter is new, and not one that goes on.
+    pub is_new: bool,
 }
 
 /// Examples in one row with their pictures.
@@ -165,6 +169,17 @@ impl VisionObjective {
         Ok(())
     }
 
+    /// Gives a new adapter the statistics of the first pictures ([`Adapter::standardise`]). Going on after a kill, the
+    /// checkpoint's weights take their place.
+    fn standardise(&mut self) -> anyhow::Result<()> {
+        let first = self.examples.train.iter().flatten().flat_map(|seeing| &seeing.views).take(STATISTICS);
+        let states = {
+            let _no_grad = tch::no_grad_guard();
+            first.map(|view| self.features_of(view)).collect::<anyhow::Result<Vec<_>>>()?
+        };
+        Ok(self.adapter.standardise(&states)?)
+    }
+
     /// Refuses pictures that are not those that the run began with.
     fn same_pictures(&self, run: &RunFolder) -> anyhow::Result<()> {
         let all: Vec<&str> = self.views().map(|view| view.digest.as_str()).collect();
@@ -255,7 +270,10 @@ impl Objective for VisionObjective {
 
     fn begin(&mut self, _: &Llama, run: &RunFolder, _: &World) -> anyhow::Result<()> {
         self.same_pictures(run)?;
-        if self.trains_encoder { Ok(()) } else { self.prepare_features() }
+        if !self.trains_encoder {
+            self.prepare_features()?;
+        }
+        if self.is_new { self.standardise() } else { Ok(()) }
     }
 
     fn save(&self, target: &Path, weights: &[(String, Tensor)]) -> anyhow::Result<()> {

@@ -1,17 +1,21 @@
 //! `herd vision make`: pictures of scenes, with conversations about them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
-use dataset::{Conversation, Message, digest, jsonl};
+use dataset::{Conversation, Message, Role, digest, jsonl};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder as _};
-use run::{Class, Facts, Frame, Session, from_flags};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use run::{Class, Facts, Frame, Input, Session, from_flags};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::scenes::{Made, Maker, Split, Task, picture};
+use crate::decode::Picture;
+use crate::drawings::{self, Asker, Drawings, SETS};
+use crate::scenes::{Made, Maker, Split, Task, Turn, further, picture};
 
 /// Arguments of `herd vision make`.
 #[derive(clap::Args, Debug, Clone, Serialize)]
@@ -26,9 +30,22 @@ pub struct Args {
     /// The kinds of questions
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Task::Count, Task::Colour, Task::Shape, Task::Name, Task::Relation, Task::There, Task::Largest, Task::Bars])]
     pub tasks: Vec<Task>,
-    /// Training questions, each with a picture of its own
+    /// Training pictures, each with a question of its own
     #[arg(long, default_value_t = 6000)]
     pub train: usize,
+    /// Questions in a training conversation at most: further ones are about the colours and shapes of the same picture
+    #[arg(long, default_value_t = 1)]
+    pub questions: usize,
+    /// Things to ask the names of, beside the scenes, of which training shows two artists' drawings and the test a third's:
+    /// which of four it is, and what it is. Needs npm, or --drawings
+    #[arg(long, default_value_t = 0)]
+    pub things: usize,
+    /// The folder with the drawings [default: three emoji sets, fetched from npm into the cache]
+    #[arg(long, value_name = "FOLDER")]
+    pub drawings: Option<PathBuf>,
+    /// A system turn at the beginning of every conversation; an empty one keeps a chat template from adding its own
+    #[arg(long)]
+    pub system: Option<String>,
     /// Test questions about new scenes, and as many about pairs of colour and shape that training never shows
     #[arg(long, default_value_t = 800)]
     pub test: usize,
@@ -37,23 +54,53 @@ pub struct Args {
     pub seed: u64,
 }
 
+/// The file that says whose drawings the pictures show.
+const CREDITS: &str = "credits.json";
+/// The stream of random numbers that decides about further questions.
+const FURTHER: u64 = 0x1_0000;
+
 const FILES: [(&str, Split); 3] =
     [("train.jsonl", Split::Train), ("test.jsonl", Split::Test), ("composition.jsonl", Split::Composition)];
 
 /// Runs `herd vision make`. The same arguments give the same bytes.
 ///
 /// # Errors
-/// When the folder holds another run, or a file cannot be written.
+/// When the folder holds another run, drawings cannot be fetched, or a file cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.train + args.test > 0, "--train and --test are both 0: nothing to make");
     ensure!(!args.tasks.is_empty(), "--tasks is empty: nothing to make");
+    ensure!(args.questions > 0, "--questions is 0; it must be 1 or more");
+    ensure!(
+        args.things > 0 || args.drawings.is_none(),
+        "--drawings is given, and --things is 0: nothing to ask about them"
+    );
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     if args.frame.shows(&resolved)? {
         return Ok(());
     }
+    let mut inputs = Vec::new();
+    let drawings = match args.things {
+        0 => None,
+        things => {
+            let folder = args.drawings.clone().map_or_else(drawings::fetch, Ok)?;
+            for set in &SETS {
+                inputs.push(Input::file("drawings", &folder.join(set.name).join("icons.json"))?);
+            }
+            let drawings = Drawings::open(&folder)?;
+            let names = drawings.names().len();
+            ensure!(things >= 4, "--things is {things}; a choice of four needs 4 or more");
+            ensure!(things <= names, "--things is {things}, and the artists have {names} names of one word in common");
+            Some(drawings)
+        }
+    };
     let facts = Facts {
         seed: Some(args.seed),
-        ..Facts::new("vision make", |key| if key == "output" { Class::Free } else { Class::Course })
+        inputs,
+        ..Facts::new("vision make", |key| match key {
+            // Drawings are compared by content.
+            "output" | "drawings" => Class::Free,
+            _ => Class::Course,
+        })
     };
     let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     session.start(Value::Null)?;
@@ -61,58 +108,163 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .with_context(|| format!("cannot create {}", args.output.join("pictures").display()))?;
     let (mut lines, mut records) = (Vec::new(), BTreeMap::new());
     for (name, split) in FILES {
-        let made = made(args, split);
-        let conversations = made.iter().map(|made| conversation(made, split, &args.output));
+        let asked = asked(args, drawings.as_ref(), split);
+        let conversations = asked.iter().map(|asked| conversation(asked, drawings.as_ref(), split, args));
         let conversations = conversations.collect::<anyhow::Result<Vec<_>>>()?;
         jsonl::write_all(args.output.join(name), &conversations)?;
-        lines.push(format!("{}: {}", args.output.join(name).display(), counts(&made, split)));
-        records.insert(name, made.len());
+        lines.push(format!("{}: {}", args.output.join(name).display(), counts(&asked, split)));
+        records.insert(name, asked.len());
+    }
+    let mut files = FILES.map(|(name, _)| name).to_vec();
+    if let Some(drawings) = &drawings {
+        let credits: Vec<_> = drawings.credits().collect();
+        dataset::write_file(args.output.join(CREDITS), format!("{:#}\n", json!(credits)).as_bytes())?;
+        files.push(CREDITS);
+        let each = credits.iter().map(|credit| format!("{} by {} ({})", credit.set, credit.author, credit.licence));
+        lines.push(format!("drawings: {}", each.collect::<Vec<_>>().join(", ")));
     }
     let summary = lines.join("\n");
-    session.finish(&FILES.map(|(name, _)| name), &summary, json!({"records": records}))?;
+    session.finish(&files, &summary, json!({"records": records}))?;
     println!("{summary}");
     Ok(())
 }
 
+/// What is asked about a picture.
+enum Asked {
+    /// A scene's own question, and those that follow.
+    Scene(Made, Vec<Turn>),
+    /// A drawing.
+    Drawing(drawings::Asked),
+}
+
+impl Asked {
+    fn task(&self) -> String {
+        match self {
+            Self::Scene(made, _) => name(made.task),
+            Self::Drawing(asked) => asked.task.to_owned(),
+        }
+    }
+
+    fn question(&self) -> (&str, &str) {
+        match self {
+            Self::Scene(made, _) => (&made.question, &made.answer),
+            Self::Drawing(asked) => (&asked.question, &asked.answer),
+        }
+    }
+
+    fn answers(&self, split: Split) -> Vec<String> {
+        match self {
+            Self::Scene(made, _) => made.task.answers(split),
+            Self::Drawing(asked) => asked.answers.clone(),
+        }
+    }
+
+    fn turns(&self) -> &[Turn] {
+        match self {
+            Self::Scene(_, turns) => turns,
+            Self::Drawing(_) => &[],
+        }
+    }
+
+    fn picture(&self, drawings: Option<&Drawings>) -> anyhow::Result<Picture> {
+        match self {
+            Self::Scene(made, _) => Ok(picture(&made.scene)?),
+            Self::Drawing(asked) => drawings.context("there are no drawings")?.picture(&asked.drawing),
+        }
+    }
+}
+
+fn name(task: Task) -> String {
+    serde_json::to_value(task).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
 /// The questions of a split, task by task in turn.
-fn made(args: &Args, split: Split) -> Vec<Made> {
+fn asked(args: &Args, drawings: Option<&Drawings>, split: Split) -> Vec<Asked> {
     let count = if split == Split::Train { args.train } else { args.test };
     let tasks: Vec<Task> =
         args.tasks.iter().copied().filter(|task| split != Split::Composition || task.composes()).collect();
     let mut maker = Maker::new(args.seed, split);
-    let count = if tasks.is_empty() { 0 } else { count };
-    (0..count).map(|i| maker.next(tasks[i % tasks.len()])).collect()
+    // Of their own, so that the scenes are the same with any number of questions.
+    let mut random = ChaCha8Rng::seed_from_u64(args.seed);
+    random.set_stream(FURTHER);
+    let more = if split == Split::Train { args.questions - 1 } else { 0 };
+    let mut scene = |task| {
+        let made = maker.next(task);
+        let turns = further(&made, &tasks, more, &mut random);
+        Asked::Scene(made, turns)
+    };
+    let mut asker = drawings.map(|drawings| Asker::new(drawings, args.things, args.seed, split));
+    // Whether a name is asked for without a choice, for each question about a drawing in a round.
+    let naming: &[bool] = match &asker {
+        Some(asker) if asker.can_ask() && split == Split::Composition => &[false],
+        Some(asker) if asker.can_ask() => &[false, true],
+        _ => &[],
+    };
+    let round = tasks.len() + naming.len();
+    let count = if round == 0 { 0 } else { count };
+    let one = |i: usize| match tasks.get(i % round) {
+        Some(task) => Some(scene(*task)),
+        None => asker.as_mut()?.next(naming[i % round - tasks.len()]).map(Asked::Drawing),
+    };
+    (0..count).filter_map(one).collect()
 }
 
 /// Writes the picture, under its digest so that the name says nothing, and gives its conversation.
-fn conversation(made: &Made, split: Split, folder: &Path) -> anyhow::Result<Conversation> {
-    let picture = picture(&made.scene)?;
+fn conversation(asked: &Asked, drawings: Option<&Drawings>, split: Split, args: &Args) -> anyhow::Result<Conversation> {
+    let folder = args.output.as_path();
+    let picture = asked.picture(drawings)?;
     let mut png = Vec::new();
     PngEncoder::new(&mut png).write_image(&picture.rgb, picture.width, picture.height, ExtendedColorType::Rgb8)?;
     let digest = digest::bytes(&png);
     let name = format!("pictures/{}.png", &digest[..24]);
     std::fs::write(folder.join(&name), &png)
         .with_context(|| format!("cannot write {}", folder.join(&name).display()))?;
-    let parts = json!([{"type": "image", "image": name}, {"type": "text", "text": made.question}]);
+    let (question, answer) = asked.question();
+    let parts = json!([{"type": "image", "image": name}, {"type": "text", "text": question}]);
     let user: Message = serde_json::from_value(json!({"role": "user", "content": parts}))?;
-    let id = format!("{}-{}", split.name(), &digest::bytes(format!("{digest}{}", made.question).as_bytes())[..16]);
-    let mut conversation = Conversation::new(id, vec![user, Message::assistant(made.answer.as_str())]);
+    let id = format!("{}-{}", split.name(), &digest::bytes(format!("{digest}{question}").as_bytes())[..16]);
+    let mut messages: Vec<Message> = args.system.iter().map(|text| Message::new(Role::System, text.as_str())).collect();
+    messages.extend([user, Message::assistant(answer)]);
+    for turn in asked.turns() {
+        messages.extend([Message::user(turn.question.as_str()), Message::assistant(turn.answer.as_str())]);
+    }
+    let mut conversation = Conversation::new(id, messages);
     conversation.source = Some("vision make".into());
     conversation.capability = Some("vision".into());
-    let meta = json!({"task": made.task, "answers": made.task.answers(split), "picture": digest, "scene": made.scene});
+    let mut meta = json!({"task": asked.task(), "answers": asked.answers(split), "picture": digest});
+    match asked {
+        Asked::Scene(made, _) => meta["scene"] = json!(made.scene),
+        Asked::Drawing(asked) => meta["drawing"] = json!(asked.drawing),
+    }
+    if !asked.turns().is_empty() {
+        meta["further"] = asked.turns().iter().map(|turn| json!(turn.task)).collect();
+    }
     conversation.extra.insert("meta".into(), meta);
     Ok(conversation)
 }
 
-/// Questions of each task, with how often a model is right that does not look: one in so many.
-fn counts(made: &[Made], split: Split) -> String {
-    let mut tasks: BTreeMap<Task, usize> = BTreeMap::new();
-    made.iter().for_each(|made| *tasks.entry(made.task).or_default() += 1);
-    let each = tasks.iter().map(|(task, count)| {
-        let name =
-            serde_json::to_value(task).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
-        format!("{count} {name} (1 in {})", task.answers(split).len())
+/// Questions of each task, with how often a model is right that does not look: one in so many. Those that follow are counted
+/// apart, with the share of their most frequent answer.
+fn counts(all: &[Asked], split: Split) -> String {
+    let mut tasks: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    let mut following: BTreeMap<Task, BTreeMap<&str, usize>> = BTreeMap::new();
+    for asked in all {
+        let (count, answers) = tasks.entry(asked.task()).or_default();
+        *count += 1;
+        *answers = asked.answers(split).len();
+        for turn in asked.turns() {
+            *following.entry(turn.task).or_default().entry(&turn.answer).or_default() += 1;
+        }
+    }
+    let each = tasks.iter().map(|(task, (count, answers))| format!("{count} {task} (1 in {answers})"));
+    let mut line = format!("{} questions: {}", all.len(), each.collect::<Vec<_>>().join(", "));
+    let each = following.iter().map(|(task, answers)| {
+        let (all, most) = (answers.values().sum::<usize>(), answers.values().copied().max().unwrap_or(0));
+        format!("{all} {} (most frequent answer {:.1}%)", name(*task), 100.0 * most as f64 / all as f64)
     });
     let each: Vec<String> = each.collect();
-    format!("{} questions: {}", made.len(), each.join(", "))
+    if !each.is_empty() {
+        line += &format!("; further ones in the same conversations: {}", each.join(", "));
+    }
+    line
 }

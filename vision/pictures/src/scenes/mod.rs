@@ -1,9 +1,11 @@
 //! Scenes of coloured shapes on white, with questions whose answers are computed from the scene.
 
 mod draw;
+mod further;
 mod tasks;
 
 pub use draw::picture;
+pub use further::{Turn, further};
 pub use tasks::{Made, Maker, Split, Task};
 
 use serde::Serialize;

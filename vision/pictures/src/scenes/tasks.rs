@@ -9,6 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::scenes::further::APART;
 use crate::scenes::{Colour, HELD_OUT, SIDE, Shape, Thing};
 
 /// The kinds of questions.
@@ -102,6 +103,15 @@ impl Task {
         }
     }
 
+    /// The question about the shape on the left or on the right.
+    pub(super) fn of_side(self, side: &str) -> String {
+        match self {
+            Self::Colour => format!("What colour is the shape on the {side}?"),
+            Self::Shape => format!("What shape is on the {side}?"),
+            _ => format!("What is on the {side}?"),
+        }
+    }
+
     /// Whether there are questions about held-out pairs.
     #[must_use]
     pub fn composes(self) -> bool {
@@ -153,9 +163,7 @@ impl Maker {
                 let pairs: Vec<_> = (0..count).map(|_| self.pair(None, None)).collect();
                 ("How many shapes are there?".to_owned(), self.place(&pairs)?)
             }
-            Task::Colour => self.side(answer, |side| format!("What colour is the shape on the {side}?"))?,
-            Task::Shape => self.side(answer, |side| format!("What shape is on the {side}?"))?,
-            Task::Name => self.side(answer, |side| format!("What is on the {side}?"))?,
+            Task::Colour | Task::Shape | Task::Name => self.side(answer, |side| task.of_side(side))?,
             Task::Relation => self.relation(answer)?,
             Task::There => self.there(answer == "yes")?,
             Task::Largest => self.largest(answer)?,
@@ -195,7 +203,7 @@ impl Maker {
         let pairs = if left { [asked, other] } else { [other, asked] };
         let scene = self.place(&pairs)?;
         // Clearly left and right of each other.
-        let apart = scene[1].x - scene[0].x > 60.0;
+        let apart = scene[1].x - scene[0].x > APART;
         apart.then(|| (question(if left { "left" } else { "right" }), scene))
     }
 

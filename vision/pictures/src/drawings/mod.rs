@@ -1,0 +1,153 @@
+//! Drawings of things with their names, by three artists: the emoji sets Noto, Fluent and Twemoji, as iconify packs them.
+//!
+//! Two artists' drawings are for training and the third's for the test, so that a test shows known things in drawings that were
+//! never seen. The sets are fetched from npm, pinned by digest, and nothing of them is part of this repository.
+
+mod ask;
+mod sets;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use serde::Serialize;
+use serde_json::Value;
+
+pub use ask::{Asked, Asker, Drawing};
+pub use sets::{SETS, Set, fetch};
+
+use crate::decode::{Limits, Picture, decode};
+use crate::scenes::SIDE;
+
+/// An artist's drawings.
+#[derive(Debug)]
+struct Artist {
+    /// The set's name.
+    set: String,
+    credit: Credit,
+    drawings: BTreeMap<String, Icon>,
+}
+
+/// Whose drawings a set has, and under which licence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Credit {
+    /// The set.
+    pub set: String,
+    /// Its author.
+    pub author: String,
+    /// Where it is from.
+    pub url: String,
+    /// The licence's SPDX name.
+    pub licence: String,
+    /// Where its text is.
+    pub licence_url: String,
+}
+
+/// The elements of an SVG and the square that they are drawn in.
+#[derive(Debug)]
+struct Icon {
+    body: String,
+    width: f64,
+    height: f64,
+}
+
+/// The sets, and the names that all of them draw.
+#[derive(Debug)]
+pub struct Drawings {
+    artists: Vec<Artist>,
+    names: Vec<String>,
+}
+
+/// What is asked about: things that can be seen. People, faces, flags and symbols are left out.
+const CATEGORIES: [&str; 5] = ["Animals & Nature", "Food & Drink", "Objects", "Travel & Places", "Activities"];
+
+impl Drawings {
+    /// Reads the sets of [`SETS`] below `folder`, each in a folder of its name with iconify's `icons.json`, `info.json` and
+    /// `metadata.json`.
+    ///
+    /// # Errors
+    /// When a file is missing or has another form.
+    pub fn open(folder: &Path) -> anyhow::Result<Self> {
+        let artists: Vec<Artist> =
+            SETS.iter().map(|set| Artist::open(&folder.join(set.name), set.name)).collect::<anyhow::Result<_>>()?;
+        let of = |artist: &Artist| artist.drawings.keys().cloned().collect::<BTreeSet<String>>();
+        let mut names = of(&artists[0]);
+        for artist in &artists[1..] {
+            names = &names & &of(artist);
+        }
+        ensure!(
+            names.len() >= 8,
+            "{}: the sets have only {} names of one word in common",
+            folder.display(),
+            names.len()
+        );
+        Ok(Self { artists, names: names.into_iter().collect() })
+    }
+
+    /// One-word names that all artists draw, in alphabetical order.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Whose drawings they are.
+    pub fn credits(&self) -> impl Iterator<Item = &Credit> {
+        self.artists.iter().map(|artist| &artist.credit)
+    }
+
+    /// The picture of a drawing: on white, at its place.
+    ///
+    /// # Errors
+    /// When the set has no such drawing, or it cannot be drawn.
+    pub fn picture(&self, drawing: &Drawing) -> anyhow::Result<Picture> {
+        let artist = self.artists.iter().find(|artist| artist.set == drawing.set);
+        let icon = artist.and_then(|artist| artist.drawings.get(&drawing.name));
+        let icon = icon.with_context(|| format!("{} has no drawing of {}", drawing.set, drawing.name))?;
+        let scale = f64::from(drawing.side) / icon.width.max(icon.height);
+        let (x, y, body) = (drawing.left, drawing.top, &icon.body);
+        let svg = format!(
+            r#"<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{SIDE}" height="{SIDE}" viewBox="0 0 {SIDE} {SIDE}"><g transform="translate({x} {y}) scale({scale})">{body}</g></svg>"#
+        );
+        let limits = Limits { svg_side: SIDE, ..Limits::default() };
+        decode(svg.as_bytes(), &limits).with_context(|| format!("{} of {}", drawing.name, drawing.set))
+    }
+}
+
+impl Artist {
+    fn open(folder: &Path, set: &str) -> anyhow::Result<Self> {
+        let read = |name: &str| -> anyhow::Result<Value> {
+            let path = folder.join(name);
+            let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
+        };
+        let (icons, info, metadata) = (read("icons.json")?, read("info.json")?, read("metadata.json")?);
+        let text = |pointer: &str| info.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let credit = Credit {
+            set: text("/name"),
+            author: text("/author/name"),
+            url: text("/author/url"),
+            licence: text("/license/spdx"),
+            licence_url: text("/license/url"),
+        };
+        ensure!(!credit.licence.is_empty(), "{}: names no licence", folder.join("info.json").display());
+        let listed = CATEGORIES.iter().filter_map(|category| metadata.get("categories")?.get(category)?.as_array());
+        let wanted: BTreeSet<&str> = listed.flatten().filter_map(Value::as_str).collect();
+        let size = |of: &Value, side: &str| of.get(side).and_then(Value::as_f64);
+        let all = icons.get("icons").and_then(Value::as_object);
+        let all = all.with_context(|| format!("{}: has no icons", folder.join("icons.json").display()))?;
+        let drawings = all.iter().filter_map(|(name, icon)| {
+            let is_word = name.bytes().all(|byte| byte.is_ascii_lowercase());
+            let is_hidden = icon.get("hidden").is_some_and(|hidden| hidden == true);
+            if !is_word || is_hidden || !wanted.contains(name.as_str()) {
+                return None;
+            }
+            let side = |name: &str| size(icon, name).or_else(|| size(&icons, name)).unwrap_or(16.0);
+            let body = icon.get("body")?.as_str()?.to_owned();
+            Some((name.clone(), Icon { body, width: side("width"), height: side("height") }))
+        });
+        Ok(Self { set: set.to_owned(), credit, drawings: drawings.collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests;
