@@ -315,31 +315,41 @@ pub const FIRST_STEP: u64 = 32 << 20;
 /// Share of the estimate that the process may hold beyond it before freed memory is given back.
 const BEYOND: f64 = 0.1;
 
+/// Steps after which freed memory is given back again at the soonest. The next step takes its pages from the system once more, which
+/// costs about a tenth of its time ([`crate::keep_memory`]); so the cost stays below a hundredth.
+const APART: u32 = 16;
+
 /// The memory that a run may hold between its steps, freed memory included.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Allowance {
     most: Option<f64>,
+    wait: u32,
 }
 
 impl Allowance {
     /// A tenth more than an estimate of the peak; everything without an estimate.
     #[must_use]
     pub fn new(estimate: Option<u64>) -> Self {
-        Self { most: estimate.map(|bytes| (1.0 + BEYOND) * bytes as f64) }
+        Self { most: estimate.map(|bytes| (1.0 + BEYOND) * bytes as f64), wait: 0 }
     }
 
-    /// Gives freed memory back to the system if the process holds more than is allowed. If that leaves nearly as much in use, the
-    /// estimate was low; the allowance then grows, because giving back after every step takes time and gains little.
+    /// Gives freed memory back to the system if the process holds more than is allowed, at most once in 16 steps. If that leaves
+    /// nearly as much in use, the estimate was low; the allowance then grows, because giving back takes time and gains little.
     pub fn keep(&mut self) {
         self.keep_by(held, release);
     }
 
     fn keep_by(&mut self, held: impl Fn() -> Option<u64>, release: impl FnOnce()) {
         let Some(most) = self.most else { return };
+        if self.wait > 0 {
+            self.wait -= 1;
+            return;
+        }
         if held().is_none_or(|bytes| bytes as f64 <= most) {
             return;
         }
         release();
+        self.wait = APART - 1;
         let used = held().map_or(0.0, |bytes| bytes as f64);
         if used > most / (1.0 + BEYOND) {
             self.most = Some((1.0 + 2.0 * BEYOND) * used);
@@ -402,7 +412,13 @@ mod tests {
             now.set(bytes);
             used.set(in_use);
             allowance.keep_by(|| Some(now.get()), release);
-            (times.get(), now.get())
+            let result = (times.get(), now.get());
+            // The steps that pass before memory may be given back again.
+            now.set(1000);
+            while allowance.wait > 0 {
+                allowance.keep_by(|| Some(now.get()), || panic!("given back too soon"));
+            }
+            result
         };
         assert_eq!(hold(110, 60), (0, 110));
         assert_eq!(hold(111, 60), (1, 60));
