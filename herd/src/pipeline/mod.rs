@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use run::progress::duration;
-use run::{Begun, Class, Facts, Input, Resolved, RunFolder, Session, Signals};
+use run::{Begun, Class, Facts, Input, Resolved, RunFolder, Session, Signals, counted};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -33,6 +33,9 @@ use view::View;
 
 /// Arguments of `herd run`.
 #[derive(clap::Args)]
+/// Number of results of a stage that its line names.
+const NAMED: usize = 5;
+
 pub struct Args {
     /// The pipeline file (recipes/ has examples)
     recipe: PathBuf,
@@ -271,11 +274,11 @@ fn one(recipe: &Recipe, index: usize, signals: &Signals, view: &mut View) -> any
                     view.line(&format!("[{number}/{total}] {}: not recorded as a result: {what}", stage.name));
                 }
                 view.line(&format!(
-                    "[{number}/{total}] {}: {}, {:.1} GB: {}",
+                    "[{number}/{total}] {}: done in {}, {:.2} GB at most, {}",
                     stage.name,
                     duration(Duration::from_secs_f64(record.seconds)),
                     record.peak_memory as f64 / 1e9,
-                    view::tail(&log, 1).join("")
+                    written(stage, &record)
                 ));
                 return Ok(());
             }
@@ -313,7 +316,7 @@ fn put_aside(output: &Path, stage: &Stage) -> anyhow::Result<PathBuf> {
 /// Prints the output of `--dry-run`.
 fn plan(recipe: &Recipe, from: usize, until: usize) -> anyhow::Result<()> {
     println!("{}\n{}", recipe.name, recipe.about.trim());
-    let (mut known, mut unknown) = (Duration::ZERO, 0);
+    let (mut known, mut unknown) = (Duration::ZERO, 0_u64);
     let mut upstream = false;
     for (index, stage) in recipe.stages.iter().enumerate() {
         let record = Record::read(&stage.folder);
@@ -321,6 +324,23 @@ fn plan(recipe: &Recipe, from: usize, until: usize) -> anyhow::Result<()> {
         let word = match () {
             () if index < from || index > until => "left out",
             () if upstream => "to do",
+/// The results of a finished stage in words: its folder, and the files and folders in it.
+fn written(stage: &Stage, record: &Record) -> String {
+    let top = |name: &String| Path::new(name).components().next().map(|part| part.as_os_str().to_owned());
+    let mut names: Vec<String> =
+        record.outputs.keys().filter_map(top).map(|name| name.to_string_lossy().into_owned()).collect();
+    names.dedup();
+    // The model comes first: the next stage uses it.
+    names.sort_by_key(|name| !["model", "adapter"].contains(&&**name));
+    match &names[..] {
+        [] => format!("nothing written to {}", stage.folder.display()),
+        all => {
+            let more = if all.len() > NAMED { format!(" and {} more", all.len() - NAMED) } else { String::new() };
+            format!("written to {}: {}{more}", stage.folder.display(), all[..all.len().min(NAMED)].join(", "))
+        }
+    }
+}
+
             () => match inputs::fingerprint(recipe, index, &created(stage)).and_then(|print| standing(stage, &print)) {
                 Ok(Standing::Done(_)) => "done",
                 Ok(Standing::Begun(_)) => "begun",
@@ -347,7 +367,8 @@ fn plan(recipe: &Recipe, from: usize, until: usize) -> anyhow::Result<()> {
         }
         println!("     {}", stage.shown());
     }
-    let more = if unknown > 0 { format!(", and {unknown} stages without an estimate") } else { String::new() };
+    let more =
+        if unknown > 0 { format!(", and {} without an estimate", counted(unknown, "stage")) } else { String::new() };
     println!("\nTo do: about {}{more}. Estimates are the file's, or what the stage took last time.", duration(known));
     Ok(())
 }

@@ -12,12 +12,15 @@ use super::results::{self, Evaluated};
 use super::state::{LOG, Record};
 use super::view;
 
+/// The name of a report, in the folder of the pipeline and in those of its stages.
+const REPORT: &str = "report.html";
+
 /// Writes the page and returns its path. `evaluated` is the result of [`Evaluated::all`].
 ///
 /// # Errors
 /// When a file cannot be written.
 pub fn write(recipe: &Recipe, evaluated: &[Evaluated]) -> anyhow::Result<PathBuf> {
-    let path = recipe.output.join("report.html");
+    let path = recipe.output.join(REPORT);
     let records: Vec<(&Stage, Option<Record>)> =
         recipe.stages.iter().map(|stage| (stage, Record::read(&stage.folder))).collect();
     let mut page = Page::new(&recipe.name);
@@ -63,12 +66,16 @@ fn printed(records: &[(&Stage, Option<Record>)]) -> Blocks {
     blocks
 }
 
-/// Time and memory of each stage.
+/// Time and memory of each stage, with links to the reports of the stages.
 fn costs(records: &[(&Stage, Option<Record>)]) -> Blocks {
     let time = |seconds: f64| duration(Duration::from_secs_f64(seconds));
     let (mut rows, mut seconds, mut cpu) = (Vec::new(), 0.0, 0.0);
     for (stage, record) in records {
-        let name = Cell::from(&stage.name);
+        let folder = stage.folder.file_name().unwrap_or_default().to_string_lossy();
+        let name = match stage.folder.join(REPORT).is_file() {
+            true => Cell::from(&stage.name).link(format!("{folder}/{REPORT}")),
+            false => Cell::from(&stage.name),
+        };
         let Some(record) = record else {
             rows.push(vec![name, "not run".into(), "".into(), "".into(), "".into()]);
             continue;
@@ -93,7 +100,10 @@ fn costs(records: &[(&Stage, Option<Record>)]) -> Blocks {
         Column::number("most memory"),
     ];
     let mut blocks = Blocks::default();
-    blocks.heading(2, "Costs").table(columns, rows);
+    blocks
+        .heading(2, "Costs")
+        .paragraph("The name of a stage links to its own report, if it has one.")
+        .table(columns, rows);
     blocks
 }
 
