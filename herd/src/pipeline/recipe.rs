@@ -36,7 +36,6 @@ use super::tables;
 
 /// The content of the file.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct File {
     name: String,
     #[serde(default)]
@@ -88,6 +87,9 @@ impl Entry {
         Ok(ways.pop())
     }
 }
+
+/// The keys of a [`File`].
+const TOP: [&str; 6] = ["name", "about", "output", "vars", "retries", "stage"];
 
 /// The keys of an [`Entry`].
 const KEYS: [&str; 10] =
@@ -158,6 +160,7 @@ fn parse(text: &str, given: &[(String, String)], output: Option<&Path>) -> anyho
     let output =
         output.map(Path::to_owned).or(file.output).context("output is missing: give --output, or output = \"...\"")?;
     let mut vars = file.vars;
+    check_keys(text)?;
     for (name, value) in given {
         ensure!(
             vars.contains_key(name),
@@ -184,6 +187,20 @@ fn parse(text: &str, given: &[(String, String)], output: Option<&Path>) -> anyho
 struct Expansion {
     /// The command line with which tables are checked.
     herd: clap::Command,
+/// Refuses a key of the file that a recipe does not have. Faults of the syntax are left to the parser.
+fn check_keys(text: &str) -> anyhow::Result<()> {
+    let table = toml::de::DeTable::parse(text).ok();
+    for key in table.iter().flat_map(|table| table.get_ref().keys()) {
+        let name = key.get_ref();
+        if !TOP.contains(&&**name) {
+            let line = text[..key.span().start].matches('\n').count() + 1;
+            let near = tables::nearest(name, TOP.into_iter());
+            bail!("line {line}: {name} is not a key of a recipe ({}){near}", TOP.join(", "));
+        }
+    }
+    Ok(())
+}
+
     output: PathBuf,
     retries: u32,
     vars: BTreeMap<String, String>,
@@ -540,7 +557,7 @@ mod tests {
             ),
             (
                 "name = \"x\"\noutput = \"o\"\nretires = 1\n[[stage]]\nname = \"a\"\nherd = [\"b\"]",
-                "unknown field `retires`",
+                "line 3: retires is not a key of a recipe (name, about, output, vars, retries, stage); did you mean retries?",
             ),
         ] {
             let error = format!("{:#}", parse(text, &[], None).unwrap_err());
