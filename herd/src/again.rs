@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
-use run::{Hardware, Input, Record, Versions};
+use run::{Hardware, Input, Record, Versions, counted};
 use serde_json::{Map, Value};
 
 /// Arguments of `herd again`.
@@ -35,6 +35,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         args.folder.display(),
         record.command.join(" ")
     );
+    if !is_command(&record.stage.name) {
+        bail!("{}", foreign(&record, &args.folder));
+    }
     check_inputs(&record)?;
     let output = match &args.output {
         Some(output) => std::path::absolute(output)?,
@@ -54,6 +57,40 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     repeat(&record, &output)?;
     let again = Record::read(&output)?.with_context(|| format!("{} has no run.json", output.display()))?;
     compare(&record, &again, &output)
+}
+
+/// Whether this program has the command that a record names: `sft`, `rejection-sampling run`.
+fn is_command(name: &str) -> bool {
+    let herd = crate::command();
+    name.split(' ').try_fold(&herd, |command, word| command.find_subcommand(word)).is_some()
+}
+
+/// How to repeat the run of another program, such as a training stage of one's own.
+fn foreign(record: &Record, folder: &Path) -> String {
+    let output = record.stage.config.get("output").and_then(Value::as_str).unwrap_or_default();
+    let again = format!("{output}-again");
+    let mut after_flag = false;
+    let words: Vec<String> = record
+        .command
+        .iter()
+        .map(|word| {
+            let is_output = std::mem::replace(&mut after_flag, word == "--output");
+            match word.strip_prefix("--output=") {
+                Some(_) => format!("--output={again}"),
+                None if is_output => again.clone(),
+                None => word.clone(),
+            }
+        })
+        .collect();
+    let program = record.command.first().map_or("another program", String::as_str);
+    format!(
+        "{} was made by {program} (stage {}), which is no command of herd: repeat it in {} with `{}`, and compare the digests \
+         under \"outputs\" in run.json of both folders",
+        folder.display(),
+        record.stage.name,
+        record.directory.display(),
+        crate::pipeline::shell(words.iter().map(String::as_str))
+    )
 }
 
 /// Checks the digest of every file and model that the run read.
@@ -196,7 +233,7 @@ fn compare(then: &Record, again: &Record, output: &Path) -> anyhow::Result<()> {
     }
     different.extend(now.keys().filter(|path| !before.contains_key(*path)).map(|path| format!("{path} is new")));
     if different.is_empty() {
-        println!("{} files in {}: the same bytes", before.len(), output.display());
+        println!("{} in {}: the same bytes", counted(before.len(), "file"), output.display());
         return Ok(());
     }
     let text = format!("{} of {} files differ:\n  {}", different.len(), before.len(), different.join("\n  "));

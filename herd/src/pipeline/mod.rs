@@ -26,6 +26,7 @@ use serde_json::{Map, Value, json};
 
 use process::End;
 use recipe::{Recipe, Stage};
+pub use recipe::shell;
 use results::Evaluated;
 pub use state::NAME as STAGE_RECORD;
 use state::{LOG, Record};

@@ -137,13 +137,17 @@ pub struct Stage {
 impl Stage {
     /// The command as typed in a shell.
     pub fn shown(&self) -> String {
-        let plain =
-            |word: &str| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_./:=,+@%{}".contains(c));
-        let quoted =
-            |word: &String| if plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', "'\\''")) };
-        let words = self.words.iter().map(quoted);
-        self.herd.then(|| "herd".to_owned()).into_iter().chain(words).collect::<Vec<_>>().join(" ")
+        let words = self.words.iter().map(String::as_str);
+        shell(self.herd.then_some("herd").into_iter().chain(words))
     }
+}
+
+/// A command line as typed in a shell, quoted where a shell needs it.
+pub fn shell<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let plain =
+        |word: &str| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_./:=,+@%{}".contains(c));
+    let quoted = |word: &str| if plain(word) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) };
+    words.map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// Reads a pipeline file. `vars` and `output` of the command line override those of the file.
@@ -156,11 +160,11 @@ pub fn read(path: &Path, vars: &[(String, String)], output: Option<&Path>) -> an
 }
 
 fn parse(text: &str, given: &[(String, String)], output: Option<&Path>) -> anyhow::Result<Recipe> {
+    check_keys(text)?;
     let file: File = toml::from_str(text).map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))?;
     let output =
         output.map(Path::to_owned).or(file.output).context("output is missing: give --output, or output = \"...\"")?;
     let mut vars = file.vars;
-    check_keys(text)?;
     for (name, value) in given {
         ensure!(
             vars.contains_key(name),
@@ -183,10 +187,6 @@ fn parse(text: &str, given: &[(String, String)], output: Option<&Path>) -> anyho
     Ok(Recipe { name: file.name, about: file.about, output, stages: expansion.stages, text: text.to_owned() })
 }
 
-/// The expansion of stages, with the current values of the variables.
-struct Expansion {
-    /// The command line with which tables are checked.
-    herd: clap::Command,
 /// Refuses a key of the file that a recipe does not have. Faults of the syntax are left to the parser.
 fn check_keys(text: &str) -> anyhow::Result<()> {
     let table = toml::de::DeTable::parse(text).ok();
@@ -201,6 +201,10 @@ fn check_keys(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The expansion of stages, with the current values of the variables.
+struct Expansion {
+    /// The command line with which tables are checked.
+    herd: clap::Command,
     output: PathBuf,
     retries: u32,
     vars: BTreeMap<String, String>,
