@@ -372,3 +372,107 @@ command = ["ls", "out", "."]
     let said = place.succeed(&[]);
     assert_eq!(said.matches("its command or what it reads has changed").count(), 2, "{said}");
 }
+
+/// `herd run` must see what the first stage that reads it would see hours later.
+#[test]
+fn an_input_that_no_stage_makes_is_named_before_anything_runs() {
+    let recipe = |maker: &str| {
+        format!(
+            r#"
+name = "x"
+output = "out"
+{maker}
+[[stage]]
+name = "base"
+model.new = {{ hidden = 16, layers = 1, context = 64, output = "made/base" }}
+[[stage]]
+name = "train"
+sft = {{ model = "made/base", data = ["train.jsonl:0.5"], eval_data = ["{{base}}/held.jsonl"], skip_bad = true, output = "{{out}}" }}
+[[stage]]
+name = "tune"
+herd = ["dpo", "--model", "./tiny", "--config", "dpo.toml", "--output", "{{out}}"]
+"#
+        )
+    };
+    let place = Place::new(&recipe(""));
+    place.write("dpo.toml", "data = [\"pairs.jsonl\"]\n");
+    let wrong = [
+        "stage train: --data: train.jsonl:0.5 does not exist, and no earlier stage of herd makes it",
+        "stage tune: --model: no model at ./tiny: there is no such folder, and no earlier stage",
+        "stage tune: data in dpo.toml: pairs.jsonl does not exist",
+    ];
+    for more in [&["--dry-run"][..], &[]] {
+        let error = place.refuse(more);
+        assert!(error.starts_with("error: recipe.toml: "), "{error}");
+        assert!(wrong.iter().all(|sentence| error.contains(sentence)), "{error}");
+        // The base model and the result of an earlier stage are made.
+        assert!(!error.contains("made/base") && !error.contains("held.jsonl"), "{error}");
+        assert!(!place.path("out").exists());
+    }
+    let plan = String::from_utf8(place.run(&["--dry-run"]).stdout).unwrap();
+    assert!(plan.contains("3. tune") && plan.contains("and 3 stages without an estimate"), "{plan}");
+    assert!(plan.contains("Bad records are set aside; this command with --dry-run counts them by reason"), "{plan}");
+
+    // Only the stages that run count.
+    assert!(place.run(&["--dry-run", "--until", "base"]).status.success());
+    // A program of one's own may make anything.
+    place.write("recipe.toml", &recipe("[[stage]]\nname = \"fetch\"\ncommand = [\"./fetch.sh\"]"));
+    let output = place.run(&["--dry-run"]);
+    let plan = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && plan.contains(&format!("note: {}; stage fetch may make it", wrong[0])),
+        "{plan}"
+    );
+    // What is there is no matter.
+    place.write("recipe.toml", &recipe(""));
+    place.write("train.jsonl", "");
+    place.write("pairs.jsonl", "");
+    fs::create_dir(place.path("tiny")).unwrap();
+    let output = place.run(&["--dry-run"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_wrong_value_or_key_is_told_with_the_file() {
+    let stage =
+        "[[stage]]\nname = \"a\"\nsft = { model = \"m\", data = [\"d\"], epochs = \"three\", output = \"{out}\" }\n";
+    let place = Place::new(&format!("name = \"x\"\noutput = \"out\"\n{stage}"));
+    let error = place.refuse(&["--dry-run"]);
+    assert!(error.starts_with("error: recipe.toml: stage a: `herd sft "), "{error}");
+    assert!(error.contains("invalid value 'three' for '--epochs"), "{error}");
+    place.write("recipe.toml", &format!("name = \"x\"\noutptu = \"out\"\n{stage}"));
+    let error = place.refuse(&["--dry-run"]);
+    let told = "error: recipe.toml: line 2: outptu is not a key of a recipe (name, about, output, vars, retries, stage); \
+                did you mean output?\n";
+    assert_eq!(error, told);
+}
+
+#[test]
+fn the_last_lines_say_what_was_written_and_the_report_links_to_those_of_the_stages() {
+    let place = Place::new(
+        r#"
+name = "made"
+output = "out"
+[[stage]]
+name = "problems"
+data.make = { topics = ["words"], train = 3, heldout = 0, output = "{out}" }
+[[stage]]
+name = "page"
+command = ["sh", "-c", "echo hi > $0/report.html", "{out}"]
+"#,
+    );
+    let output = place.run(&[]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{error}");
+    let line =
+        error.lines().find(|line| line.starts_with("[1/2] problems: done in ")).unwrap_or_else(|| panic!("{error}"));
+    assert!(line.ends_with("written to out/01-problems: heldout.jsonl, train.jsonl"), "{line}");
+    assert!(String::from_utf8(output.stdout).unwrap().ends_with("made: 2 stages done. Report: out/report.html\n"));
+    let log = place.read("out/01-problems/log.txt");
+    let lines: Vec<&str> = log.lines().rev().take(2).collect();
+    assert_eq!(lines[0], "written: out/01-problems/train.jsonl: 3 problems, 3 words");
+    assert_eq!(lines[1], "written: out/01-problems/heldout.jsonl: empty, since no such problems were asked for");
+    let page = place.read("out/report.html");
+    assert!(page.contains("<td><a href=\"02-page&#x2f;report.html\">page</a>"), "{page}");
+    assert!(page.contains("<td>problems<td>"), "{page}");
+}

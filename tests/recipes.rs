@@ -20,7 +20,16 @@ fn every_recipe_is_valid() {
     for (recipe, stages) in recipes.iter().zip([10, 24, 11, 66, 8, 7]) {
         let output = run(recipe, &folder.path().join("out"), &["--dry-run"]);
         let plan = said(&output);
-        assert!(output.status.success(), "{plan}");
+        // A model that is not in the cache, and data that is not in the repository, are named; nothing else is wrong.
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        let lines = error.trim_end().lines().filter(|line| !line.contains(", and no earlier stage of herd makes it"));
+        assert_eq!(lines.collect::<Vec<_>>(), [""; 0], "{plan}");
+        let is_whole = ["from-scratch", "quick"].iter().any(|name| recipe.file_stem().unwrap() == *name);
+        assert!(output.status.success() || !is_whole, "{plan}");
+        if recipe.ends_with("six-rounds.toml") {
+            let told = "stage round6-sft-a: --data: data/sft/round-6.jsonl does not exist";
+            assert!(!output.status.success() && error.contains(told), "{plan}");
+        }
         assert_eq!(plan.matches("to do").count(), stages, "{}: {plan}", recipe.display());
     }
     // A plan leaves no files.

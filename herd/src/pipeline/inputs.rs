@@ -144,7 +144,7 @@ fn add(mut print: Fingerprint, input: &Path, earlier: &[Stage], walk: &Walk) -> 
 
 /// The parts of a word that may name an input: the word itself unless it is a flag, the text after each `=`, the text
 /// after a one-letter flag, and the parts of a list with commas.
-fn candidates(word: &str) -> Vec<&str> {
+pub(super) fn candidates(word: &str) -> Vec<&str> {
     let mut named = Vec::new();
     match word.strip_prefix('-') {
         None => named.push(word),
@@ -160,7 +160,7 @@ fn candidates(word: &str) -> Vec<&str> {
 }
 
 /// The file or folder that a text names: a path, a path with a weight, or a model in the cache.
-fn input(text: &str) -> Option<PathBuf> {
+pub(super) fn input(text: &str) -> Option<PathBuf> {
     let plain = PathBuf::from(text);
     if plain.exists() {
         return Some(plain);

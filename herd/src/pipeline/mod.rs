@@ -8,6 +8,7 @@ mod inputs;
 mod process;
 mod recipe;
 mod report;
+mod required;
 mod results;
 mod state;
 mod tables;
@@ -25,18 +26,18 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use process::End;
-use recipe::{Recipe, Stage};
 pub use recipe::shell;
+use recipe::{Recipe, Stage};
 use results::Evaluated;
 pub use state::NAME as STAGE_RECORD;
 use state::{LOG, Record};
 use view::View;
 
-/// Arguments of `herd run`.
-#[derive(clap::Args)]
 /// Number of results of a stage that its line names.
 const NAMED: usize = 5;
 
+/// Arguments of `herd run`.
+#[derive(clap::Args)]
 pub struct Args {
     /// The pipeline file (recipes/ has examples)
     recipe: PathBuf,
@@ -93,10 +94,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let until = place(&args.until)?.unwrap_or(recipe.stages.len() - 1);
     ensure!(from <= until, "--from {} comes after --until {}", recipe.stages[from].name, recipe.stages[until].name);
     for stage in recipe.stages.iter().filter(|stage| stage.herd) {
-        crate::check(&stage.words).with_context(|| format!("stage {}: `{}`", stage.name, stage.shown()))?;
+        let place = || format!("{}: stage {}: `{}`", args.recipe.display(), stage.name, stage.shown());
+        crate::check(&stage.words).with_context(place)?;
     }
     if args.dry_run {
-        return plan(&recipe, from, until);
+        plan(&recipe, from, until);
+    }
+    check_inputs(&recipe, from, until).with_context(|| args.recipe.display().to_string())?;
+    if args.dry_run {
+        return Ok(());
     }
     let session = session(args, &recipe)?;
     let folder = session.folder();
@@ -124,7 +130,19 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .filter_map(|stage| Some((stage.name.as_str(), Record::read(&stage.folder)?.seconds)))
         .collect();
     session.finish(&[], text.trim_end(), json!({"seconds": seconds}))?;
-    println!("{}: {} stages done. Report: {}", recipe.name, until + 1 - from, page.display());
+    println!("{}: {} done. Report: {}", recipe.name, counted(until + 1 - from, "stage"), page.display());
+    Ok(())
+}
+
+/// Checks that every input that no stage makes is there. Prints those that a stage of another program may make.
+fn check_inputs(recipe: &Recipe, from: usize, until: usize) -> anyhow::Result<()> {
+    let missing = required::missing(recipe, from..=until);
+    let (perhaps, never): (Vec<_>, Vec<_>) = missing.into_iter().partition(|one| one.maker.is_some());
+    for one in perhaps {
+        println!("note: {}; stage {} may make it", one.sentence, one.maker.unwrap_or_default());
+    }
+    let sentences: Vec<String> = never.into_iter().map(|one| one.sentence).collect();
+    ensure!(sentences.is_empty(), "{}", sentences.join("\n  "));
     Ok(())
 }
 
@@ -306,25 +324,6 @@ fn one(recipe: &Recipe, index: usize, signals: &Signals, view: &mut View) -> any
     Ok(())
 }
 
-/// Sets a stage's folder aside.
-fn put_aside(output: &Path, stage: &Stage) -> anyhow::Result<PathBuf> {
-    let name = stage.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let target = free_name(output, &name, "")?;
-    fs::rename(&stage.folder, &target).with_context(|| format!("cannot move {} aside", stage.folder.display()))?;
-    Ok(target)
-}
-
-/// Prints the output of `--dry-run`.
-fn plan(recipe: &Recipe, from: usize, until: usize) -> anyhow::Result<()> {
-    println!("{}\n{}", recipe.name, recipe.about.trim());
-    let (mut known, mut unknown) = (Duration::ZERO, 0_u64);
-    let mut upstream = false;
-    for (index, stage) in recipe.stages.iter().enumerate() {
-        let record = Record::read(&stage.folder);
-        let before = record.as_ref().filter(|record| record.done).map(|record| Duration::from_secs_f64(record.seconds));
-        let word = match () {
-            () if index < from || index > until => "left out",
-            () if upstream => "to do",
 /// The results of a finished stage in words: its folder, and the files and folders in it.
 fn written(stage: &Stage, record: &Record) -> String {
     let top = |name: &String| Path::new(name).components().next().map(|part| part.as_os_str().to_owned());
@@ -342,6 +341,25 @@ fn written(stage: &Stage, record: &Record) -> String {
     }
 }
 
+/// Sets a stage's folder aside.
+fn put_aside(output: &Path, stage: &Stage) -> anyhow::Result<PathBuf> {
+    let name = stage.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let target = free_name(output, &name, "")?;
+    fs::rename(&stage.folder, &target).with_context(|| format!("cannot move {} aside", stage.folder.display()))?;
+    Ok(target)
+}
+
+/// Prints the plan of `--dry-run`.
+fn plan(recipe: &Recipe, from: usize, until: usize) {
+    println!("{}\n{}", recipe.name, recipe.about.trim());
+    let (mut known, mut unknown) = (Duration::ZERO, 0_u64);
+    let mut upstream = false;
+    for (index, stage) in recipe.stages.iter().enumerate() {
+        let record = Record::read(&stage.folder);
+        let before = record.as_ref().filter(|record| record.done).map(|record| Duration::from_secs_f64(record.seconds));
+        let word = match () {
+            () if index < from || index > until => "left out",
+            () if upstream => "to do",
             () => match inputs::fingerprint(recipe, index, &created(stage)).and_then(|print| standing(stage, &print)) {
                 Ok(Standing::Done(_)) => "done",
                 Ok(Standing::Begun(_)) => "begun",
@@ -367,9 +385,11 @@ fn written(stage: &Stage, record: &Record) -> String {
             println!("     {}", stage.about);
         }
         println!("     {}", stage.shown());
+        if stage.herd && stage.words.iter().any(|word| word == "--skip-bad") {
+            println!("     Bad records are set aside; this command with --dry-run counts them by reason.");
+        }
     }
     let more =
         if unknown > 0 { format!(", and {} without an estimate", counted(unknown, "stage")) } else { String::new() };
     println!("\nTo do: about {}{more}. Estimates are the file's, or what the stage took last time.", duration(known));
-    Ok(())
 }

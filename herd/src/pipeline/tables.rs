@@ -81,7 +81,7 @@ fn flags(command: &Command, table: &Table, mut words: Vec<String>) -> anyhow::Re
 
 /// The key of an argument: its long flag with `_` for `-`; its letter, or a positional's name, if it has no long
 /// flag.
-fn name(arg: &Arg) -> String {
+pub(super) fn name(arg: &Arg) -> String {
     match (arg.get_long(), arg.get_short()) {
         (Some(long), _) => long.replace('-', "_"),
         (None, Some(short)) => short.to_string(),
