@@ -1,6 +1,7 @@
 //! `cargo xtask`: the first command for a newcomer. Every subcommand sets the project up before it does its own work.
 
 mod demo;
+mod engine;
 mod gpu_kit;
 mod libtorch;
 mod project;
@@ -34,6 +35,13 @@ enum Command {
         #[arg(long, conflicts_with = "quick")]
         from_scratch: bool,
     },
+    /// Build herd-engine, the program behind `herd data run --engine datafusion`, put it beside herd, and run its
+    /// tests. The first build takes about 20 minutes on two cores; libtorch is not needed
+    Engine {
+        /// Build it only
+        #[arg(long)]
+        no_tests: bool,
+    },
     /// Set up, build, and write target/gpu-kit.tar.gz: programs, tiny models and a script that prove herd on a machine with a
     /// GPU and PyTorch 2.11, in parts of 8 minutes, with one table (docs/gpu.md)
     GpuKit,
@@ -63,6 +71,7 @@ fn main() -> anyhow::Result<()> {
                 demo::Round::Real
             })
         }
+        Command::Engine { no_tests } => engine::run(no_tests),
         Command::GpuKit => {
             libtorch::set_up(false)?;
             gpu_kit::make()

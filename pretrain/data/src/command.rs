@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use ::run::{Begun, Class, Facts, Frame, Hardware, Input, Progress, RunFolder, Session, Signals, from_flags};
 use anyhow::{Context, bail, ensure};
+use clap::ValueEnum;
 use dataset::Format;
 use dataset::jsonl::AtomicWriter;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::dedup::{curve, sql};
+use crate::dedup::{curve, external, sql};
 use crate::engine::phases;
 use crate::engine::run::{Done, Job, Split, inputs, parts_folder, run as run_recipe};
 use crate::filters::{Filter, Unigrams, View};
@@ -44,6 +45,23 @@ pub struct RunArgs {
     /// disk
     #[arg(long, value_name = "I/N")]
     pub shard: Option<String>,
+    /// Where the steps over the whole corpus run. Both give the same bytes; `datafusion` needs the program herd-engine
+    /// (`cargo xtask engine`)
+    #[arg(long, value_enum, default_value = "memory")]
+    pub engine: Engine,
+    /// The program herd-engine [default: beside herd, or in PATH]
+    #[arg(long, value_name = "FILE", env = "HERD_ENGINE")]
+    pub engine_program: Option<PathBuf>,
+}
+
+/// Where the steps over the whole corpus run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// In this process, for what fits its memory
+    Memory,
+    /// On DataFusion in a process of its own
+    Datafusion,
 }
 
 /// Arguments of `herd data why`.
@@ -104,6 +122,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     recipe.replace_files(&args.files)?;
     let files = inputs(&recipe)?;
     let split = args.shard.as_deref().map(split).transpose()?;
+    let engine = match args.engine {
+        Engine::Memory => None,
+        Engine::Datafusion => Some(external::find(args.engine_program.as_deref())?),
+    };
     if args.frame.shows(&resolved)? {
         plan(&recipe, &files)?;
         return Ok(());
@@ -151,7 +173,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     session.start(Value::Null)?;
     let signals = Signals::listen().context("cannot listen for signals")?;
     let stop = || signals.stop();
-    let job = Job { recipe: &recipe, folder: &args.output, memory: args.memory << 20, split, stop: &stop };
+    let job = Job { recipe: &recipe, folder: &args.output, memory: args.memory << 20, engine, split, stop: &stop };
     match pool.install(|| run_recipe(&job))? {
         Done::Share(next) => println!("{next}"),
         Done::All(summary) => {

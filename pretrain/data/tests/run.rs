@@ -11,7 +11,7 @@ use pretrain_data::document::Document;
 use pretrain_data::made::{Draw, sentence, word};
 use serde_json::{Value, json};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_pretrain-data");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_pretrain-data");
 
 fn command(words: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
@@ -25,7 +25,7 @@ fn succeed(words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn fail(words: &[&str]) -> String {
+pub fn fail(words: &[&str]) -> String {
     let output = command(words).output().unwrap();
     assert!(!output.status.success(), "{words:?} succeeded");
     said(&output)
@@ -94,13 +94,13 @@ fn question(n: u64) -> String {
     sentence(&mut draw, 30, 0.0)
 }
 
-struct World {
+pub struct World {
     dir: tempfile::TempDir,
 }
 
 impl World {
     /// Writes the corpus into `files` files per source, with a recipe.
-    fn new(plain: u64, files: usize) -> Self {
+    pub fn new(plain: u64, files: usize) -> Self {
         let world = Self { dir: tempfile::tempdir().unwrap() };
         for (name, documents) in ["trusted", "web"].iter().zip(corpus(plain)) {
             for at in 0..files {
@@ -114,7 +114,7 @@ impl World {
         world
     }
 
-    fn recipe(&self, more: &str) {
+    pub fn recipe(&self, more: &str) {
         let steps = "[[step]]\nkind = \"gopher-quality\"\nmin_stop_words = 1\n[[step]]\nkind = \"gopher-repetition\"\n[[step]]\nkind = \
                      \"decontaminate\"\nquestions = [\"questions.jsonl\"]\n[[step]]\nkind = \"dedup-url\"\n[[step]]\nkind = \
                      \"dedup-minhash\"\n[[step]]\nkind = \"dedup-lines\"\n";
@@ -123,18 +123,18 @@ impl World {
         std::fs::write(self.path("recipe.toml"), format!("{head}{sources}{steps}{more}")).unwrap();
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn words(&self, output: &str, more: &[&str]) -> Vec<String> {
+    pub fn words(&self, output: &str, more: &[&str]) -> Vec<String> {
         let recipe = self.path("recipe.toml").to_string_lossy().into_owned();
         let output = self.path(output).to_string_lossy().into_owned();
         let more = more.iter().map(|word| (*word).to_owned());
         ["run".to_owned(), recipe, "--output".to_owned(), output].into_iter().chain(more).collect()
     }
 
-    fn run(&self, output: &str, more: &[&str]) -> String {
+    pub fn run(&self, output: &str, more: &[&str]) -> String {
         let words = self.words(output, more);
         succeed(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
@@ -153,7 +153,7 @@ impl World {
 }
 
 /// Names and bytes of the files of a folder.
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     entries.map(|e| (e.file_name().to_string_lossy().into_owned(), std::fs::read(e.path()).unwrap())).collect()
 }

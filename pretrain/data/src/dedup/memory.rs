@@ -113,7 +113,8 @@ impl Memory {
         for (at, count) in parts.finish()?.into_iter().enumerate() {
             ensure!(
                 count * (size_of::<R>() as u64) <= self.budget,
-                "{count} of the rows fall into one of {PARTS} parts, which needs {} MB and --memory gives {} MB: raise it",
+                "{count} of the rows fall into one of {PARTS} parts, which needs {} MB and --memory gives {} MB: raise it, or take \
+                 --engine datafusion",
                 (count * size_of::<R>() as u64) >> 20,
                 self.budget >> 20
             );

@@ -2,7 +2,8 @@
 //!
 //! - [`minhash`]: signatures and band keys (a map step); [`curve`]: the probability that bands find a pair.
 //! - [`lines`]: normal forms of lines, and their buckets.
-//! - [`carrier`]: the relational steps behind one small trait; [`memory`]: in this process, with a budget.
+//! - [`carrier`]: the relational steps behind one small trait; [`memory`]: in this process, with a budget; [`external`]:
+//!   in the program `herd-engine`, on DataFusion.
 //! - [`sql`]: the same steps as statements for other engines.
 //!
 //! Documents are numbered by (source priority, id). Of a group of duplicates the smallest number survives,
@@ -11,10 +12,12 @@
 
 pub mod carrier;
 pub mod curve;
+pub mod external;
 pub mod lines;
 pub mod memory;
 pub mod minhash;
 pub mod sql;
 
 pub use carrier::{Carrier, Dated, Keyed};
+pub use external::External;
 pub use memory::Memory;

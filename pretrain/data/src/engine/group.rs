@@ -153,7 +153,7 @@ impl Numbered<'_> {
     }
 }
 
-/// Runs the group steps of a phase, and writes their decisions to `folder`.
+/// Runs the group steps of a phase, with the relational ones on a carrier, and writes their decisions to `folder`.
 ///
 /// # Errors
 /// When parts are missing, changed or truncated, when the memory budget is too small, or a file cannot be written.
@@ -162,6 +162,7 @@ pub fn run(
     phase: &Phase,
     parts: &[(PathBuf, Part)],
     memory: &Memory,
+    carrier: &dyn Carrier,
     folder: &Path,
 ) -> anyhow::Result<()> {
     parts.par_iter().try_for_each(|(folder, part)| part.verify(folder))?;
@@ -173,7 +174,7 @@ pub fn run(
         let before = decided.len();
         match &recipe.steps[*at] {
             Step::DedupUrl(_) => {
-                let gone = memory.older(&mut |take| {
+                let gone = carrier.older(&mut |take| {
                     each(
                         &numbered,
                         names::URLS,
@@ -185,14 +186,14 @@ pub fn run(
                 replace(&mut numbered, *at, gone, &mut decided);
             }
             Step::DedupExact(_) => {
-                let gone = memory.repeated(&mut |take| {
+                let gone = carrier.repeated(&mut |take| {
                     each(&numbered, names::EXACT, 2, &mut |row, document| take(Keyed { key: row[0], document }), 1)
                 })?;
                 replace(&mut numbered, *at, gone, &mut decided);
             }
             Step::DedupMinhash(step) => {
                 let documents = numbered.place.len() as u64;
-                let gone = memory.connected(
+                let gone = carrier.connected(
                     &mut |take| {
                         each(&numbered, names::BANDS, 2, &mut |row, document| take(Keyed { key: row[0], document }), 1)
                     },
@@ -207,7 +208,7 @@ pub fn run(
                 ));
             }
             Step::DedupLines(step) => {
-                frequent = lines(&numbered, step, memory, &mut about)?;
+                frequent = lines(&numbered, step, carrier, &mut about)?;
                 about.notes.push(format!(
                     "dedup-lines: {} lines occur more than {} times in a bucket of {} documents",
                     frequent.len(),
@@ -311,7 +312,7 @@ fn replace(numbered: &mut Numbered, step: usize, gone: Vec<Replaced>, decided: &
 }
 
 /// Keys of frequent lines, with the bucket if a language has more than one.
-fn lines(numbered: &Numbered, step: &Lines, memory: &Memory, about: &mut About) -> anyhow::Result<Vec<u64>> {
+fn lines(numbered: &Numbered, step: &Lines, carrier: &dyn Carrier, about: &mut About) -> anyhow::Result<Vec<u64>> {
     let everyone = group(false, "");
     let mut buckets: Vec<(u64, u64)> = Vec::new();
     for (folder, _) in numbered.parts {
@@ -325,7 +326,7 @@ fn lines(numbered: &Numbered, step: &Lines, memory: &Memory, about: &mut About) 
     }
     let several = about.languages.values().any(|count| *count > step.bucket);
     let languages = &about.languages;
-    memory.frequent(
+    carrier.frequent(
         &mut |take| {
             for (folder, part) in numbered.parts {
                 if several {

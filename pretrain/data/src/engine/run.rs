@@ -13,6 +13,7 @@ use super::part::{self, Part};
 use super::phase::{self, Input, Place};
 use super::{Phase, finish, phases};
 use crate::dedup::memory::Memory;
+use crate::dedup::{External, external};
 use crate::ledger::Ledger;
 use crate::recipe::{Recipe, Step};
 use crate::report;
@@ -36,6 +37,8 @@ pub struct Job<'a> {
     pub folder: &'a Path,
     /// The memory budget of the group steps, in bytes.
     pub memory: u64,
+    /// The program that runs the relational steps; `None` for this process.
+    pub engine: Option<PathBuf>,
     /// One machine's share of the map steps.
     pub split: Option<Split>,
     /// Whether to stop at the next part.
@@ -98,6 +101,10 @@ pub fn run(job: &Job) -> anyhow::Result<Done> {
     claim(recipe, &work)?;
     let spill = work.join("spill");
     std::fs::create_dir_all(&spill).with_context(|| format!("cannot create {}", spill.display()))?;
+    let exchange = spill.join("engine");
+    if job.split.is_none() {
+        external::remove(&exchange)?;
+    }
     let memory = Memory::new(job.memory, spill.clone())?;
     let phases = phases(recipe);
     let first: Vec<Input> = inputs(recipe)?
@@ -139,7 +146,19 @@ pub fn run(job: &Job) -> anyhow::Result<Done> {
                 )));
             }
             ensure!(!(job.stop)(), "stopped; the same command continues from here");
-            group::run(recipe, phase, &done, &memory, &groups)?;
+            match &job.engine {
+                None => group::run(recipe, phase, &done, &memory, &memory, &groups)?,
+                Some(program) => {
+                    let external = External {
+                        program: program.clone(),
+                        budget: job.memory,
+                        threads: rayon::current_num_threads(),
+                        folder: exchange.clone(),
+                        stop: job.stop,
+                    };
+                    group::run(recipe, phase, &done, &memory, &external, &groups)?;
+                }
+            }
         }
         before = Some(phase);
     }
