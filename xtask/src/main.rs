@@ -36,7 +36,7 @@ enum Command {
         from_scratch: bool,
     },
     /// Build herd-engine, the program behind `herd data run --engine datafusion`, put it beside herd, and run its
-    /// tests. The first build takes about 20 minutes on two cores; libtorch is not needed
+    /// tests. The first build takes many minutes; libtorch is not needed
     Engine {
         /// Build it only
         #[arg(long)]
