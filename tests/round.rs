@@ -85,7 +85,7 @@ fn the_quick_round_runs_through_and_is_not_run_twice() {
     assert!(text.contains("after against before, paired by item") && text.contains("11 stages done"), "{text}");
     let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
     for part in
-        ["<h2>Results</h2>", "<h2>Answers</h2>", "<h2>Training</h2>", "<td>dpo<td>done", "herd average --models"]
+        ["<h2>Results</h2>", "<h2>Answers</h2>", "<h2>Training</h2>", "\">dpo</a><td>done", "herd average --models"]
     {
         assert!(page.contains(part), "{part}: {page}");
     }

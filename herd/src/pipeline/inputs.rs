@@ -165,13 +165,18 @@ pub(super) fn input(text: &str) -> Option<PathBuf> {
     if plain.exists() {
         return Some(plain);
     }
-    if let Some((path, weight)) = text.rsplit_once(':')
-        && weight.parse::<f64>().is_ok()
+    if let Some(path) = unweighted(text)
         && Path::new(path).exists()
     {
         return Some(path.into());
     }
     locate::locate(text).ok()
+}
+
+/// The path of `path:weight`; `None` for a text without a weight.
+pub(super) fn unweighted(text: &str) -> Option<&str> {
+    let (path, weight) = text.rsplit_once(':')?;
+    weight.parse::<f64>().is_ok().then_some(path)
 }
 
 /// All strings in a TOML file; none if it is not TOML.

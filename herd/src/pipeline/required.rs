@@ -10,7 +10,7 @@ use llama::locate;
 use run::config;
 use serde_json::Value;
 
-use super::inputs::{candidates, input};
+use super::inputs::{candidates, input, unweighted};
 use super::recipe::{Recipe, Stage};
 use super::tables;
 
@@ -117,7 +117,8 @@ pub fn missing(recipe: &Recipe, range: RangeInclusive<usize>) -> Vec<Missing> {
     for index in range {
         let (stage, earlier) = (&recipe.stages[index], &recipe.stages[..index]);
         for one in given[index].iter().filter(|one| one.is_input() && !is_there(&one.value)) {
-            let names = candidates(&one.value);
+            let mut names = candidates(&one.value);
+            names.extend(unweighted(&one.value));
             let below = |folder: &Path| names.iter().any(|name| Path::new(name).starts_with(folder));
             let makes = |other: &Given| {
                 let is_result = !other.is_input() && !other.value.is_empty();
@@ -194,7 +195,7 @@ fn is_there(value: &str) -> bool {
     let other = other || value.parse::<f64>().is_ok();
     // Token shards may be named by the beginning of their files' names.
     let begins = |name: &str| {
-        let path = Path::new(name.rsplit_once(':').map_or(name, |(path, _)| path));
+        let path = Path::new(unweighted(name).unwrap_or(name));
         let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
         let (Some(folder), Some(start)) = (folder, path.file_name()) else { return false };
         let start = format!("{}.", start.to_string_lossy());
@@ -212,10 +213,12 @@ mod tests {
     use super::*;
 
     /// Flags with a path that need not exist before: results, caches, names that are no paths in some command.
-    const OTHERS: [&str; 38] = [
+    const OTHERS: [&str; 40] = [
         "benchmarks",
         "blind",
+        "drawings",
         "encoder",
+        "engine_program",
         "explain",
         "features",
         "first",
