@@ -63,7 +63,8 @@ fn pages_become_a_chat_model() {
     }
     // Every stage is in the report, with its last lines.
     let page = fs::read_to_string(folder.join("report.html")).unwrap();
-    for part in ["<h2>Training</h2>", "base: loss", "bytes a token", "pages of ", "<td>dpo<td>done", "<h2>Results</h2>"]
+    for part in
+        ["<h2>Training</h2>", "base: loss", "bytes a token", "pages of ", "\">dpo</a><td>done", "<h2>Results</h2>"]
     {
         assert!(page.contains(part), "{part}: {page}");
     }
