@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
     /// Whether this process created the folder.
     made: bool,
 }
@@ -30,7 +30,7 @@ impl RunFolder {
             // Another process that leaves an empty folder removes the folder with its lock.
             let same = |there: fs::Metadata| lock.metadata().is_ok_and(|ours| ours.ino() == there.ino());
             if fs::metadata(path.join(LOCK)).is_ok_and(same) {
-                return Ok(Self { path: path.to_owned(), _lock: lock, made });
+                return Ok(Self { path: path.to_owned(), lock, made });
             }
         }
     }
@@ -89,7 +89,7 @@ impl RunFolder {
     }
 }
 
-/// Removes a folder that this process created and that stayed empty (a dry run, faulty data).
+/// Removes a folder that this process created and that stayed empty (a dry run, faulty data), and gives the lock back.
 impl Drop for RunFolder {
     fn drop(&mut self) {
         let mut entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
@@ -97,12 +97,25 @@ impl Drop for RunFolder {
             fs::remove_file(self.path.join(LOCK)).ok();
             fs::remove_dir(&self.path).ok();
         }
+        // A program that another thread is just starting holds a copy of the file until its `exec`; closing ours would leave it locked.
+        self.lock.unlock().ok();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_lock_is_given_back_although_a_child_has_a_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let folder = RunFolder::open(&path).unwrap();
+        let copy = folder.lock.try_clone().unwrap();
+        drop(folder);
+        RunFolder::open(&path).unwrap();
+        drop(copy);
+    }
 
     #[test]
     fn one_run_at_a_time() {
