@@ -155,9 +155,8 @@ impl World {
         pairs
     }
 
-    pub fn keys(&self, table: &str, more: &[&str]) -> Vec<i64> {
-        let mut command = self.command("frequent", table, 1 << 30, 2);
-        // The last one counts.
+    pub fn keys(&self, table: &str, memory: u64, more: &[&str]) -> Vec<i64> {
+        let mut command = self.command("frequent", table, memory, 2);
         command.args(more);
         let mut keys: Vec<i64> = self.result(command, table).iter().map(|row| row[0]).collect();
         keys.sort_unstable();

@@ -39,7 +39,7 @@ fn steps_equal_a_search_in_memory() {
     world.write("frequent", &["key"], &keys);
     let expected = frequent(&keys, 6);
     assert!(!expected.is_empty());
-    assert_eq!(world.keys("frequent", &["--times", "6"]), expected);
+    assert_eq!(world.keys("frequent", 1 << 30, &["--times", "6"]), expected);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn less_memory_than_data_is_enough() {
     println!("connected: {:?}", begin.elapsed());
     let keys: Vec<[i64; 1]> = rows.iter().map(|[key, ..]| [*key]).collect();
     world.write("frequent", &["key"], &keys);
-    let found = world.keys("frequent", &["--times", "6", "--memory", &memory.to_string()]);
+    let found = world.keys("frequent", memory, &["--times", "6"]);
     assert_eq!(found, frequent(&keys, 6), "frequent");
     println!("frequent: {:?}", begin.elapsed());
 }
