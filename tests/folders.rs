@@ -184,9 +184,9 @@ fn an_imported_model_tells_where_its_weights_came_from() {
     let output = list.args(["model", "list"]).env("HERD_CACHE", place.path("cache")).output().unwrap();
     let told = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines[0], "q  restored from 8-bit weights (Q8_0) of qwen3-llama-bpe.gguf: less exact than the original");
+    assert_eq!(lines[0], "q\trestored from 8-bit weights (Q8_0) of qwen3-llama-bpe.gguf: less exact than the original");
     assert!(
-        lines[1].starts_with("smollm2-135m-instruct  restored from 4-bit weights (Q4_1) of SmolLM2-135M-"),
+        lines[1].starts_with("smollm2-135m-instruct\trestored from 4-bit weights (Q4_1) of SmolLM2-135M-"),
         "{told}"
     );
     assert!(String::from_utf8(output.stderr).unwrap().starts_with("2 models in "));
@@ -205,6 +205,10 @@ fn herd_again_names_the_program_of_a_stage_that_herd_does_not_have() {
     let told = "error: made was made by target/debug/examples/orpo (stage orpo), which is no command of herd: repeat it in \
                 /somewhere with `target/debug/examples/orpo --data 'my pairs.jsonl' --output made-again`, and compare";
     assert!(error.starts_with(told) && error.lines().count() == 1, "{error}");
+    // The output stands in a configuration file.
+    place.change("made/run.json", |record| record["command"] = json!(["orpo", "--config", "orpo.toml"]));
+    let error = place.refuse("again made");
+    assert!(error.contains("with `orpo --config orpo.toml --output made-again`"), "{error}");
 }
 
 #[test]

@@ -68,9 +68,9 @@ fn is_command(name: &str) -> bool {
 /// How to repeat the run of another program, such as a training stage of one's own.
 fn foreign(record: &Record, folder: &Path) -> String {
     let output = record.stage.config.get("output").and_then(Value::as_str).unwrap_or_default();
-    let again = format!("{output}-again");
+    let again = format!("{}-again", output.trim_end_matches('/'));
     let mut after_flag = false;
-    let words: Vec<String> = record
+    let mut words: Vec<String> = record
         .command
         .iter()
         .map(|word| {
@@ -82,6 +82,10 @@ fn foreign(record: &Record, folder: &Path) -> String {
             }
         })
         .collect();
+    // The output stands in a configuration file, or is the default.
+    if !record.command.iter().any(|word| word == "--output" || word.starts_with("--output=")) {
+        words.extend(["--output".to_owned(), again]);
+    }
     let program = record.command.first().map_or("another program", String::as_str);
     format!(
         "{} was made by {program} (stage {}), which is no command of herd: repeat it in {} with `{}`, and compare the digests \

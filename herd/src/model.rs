@@ -124,7 +124,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let names = locate::names(&models);
             eprintln!("{} in {}", counted(names.len(), "model"), models.display());
             for name in names {
-                let origin = import::origin(&models.join(&name)).map_or(String::new(), |origin| format!("  {origin}"));
+                let origin = import::origin(&models.join(&name)).map_or(String::new(), |origin| format!("\t{origin}"));
                 println!("{name}{origin}");
             }
             Ok(())

@@ -30,7 +30,7 @@ impl Tokenizer {
         let bytes = std::fs::read(&path).map_err(|cause| ChatError::Io { path: shown(&path), cause })?;
         // `parse`, here and elsewhere: `from_bytes` and `from_file` are generic, and compile 300,000 lines of LLVM code into the crate that
         // calls them.
-        let parsed = String::from_utf8(bytes.clone()).map_err(Into::into).and_then(|text| text.parse());
+        let parsed = std::str::from_utf8(&bytes).map_err(Into::into).and_then(str::parse);
         let mut inner: tokenizers::Tokenizer = parsed.map_err(|e: tokenizers::Error| ChatError::File {
             path: shown(&path),
             reason: why(&bytes, &format!("not a tokenizer: {e}")),

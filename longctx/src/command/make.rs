@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ::run::{Class, Facts, Frame, Hardware, Input, Progress, Session, Signals, from_flags};
 use anyhow::{Context as _, bail, ensure};
+use chat::locate_tokenizer;
 use clap::ValueEnum as _;
 use dataset::Conversation;
 use dataset::jsonl::{self, OnBadLine};
@@ -23,7 +24,6 @@ use crate::split::Split;
 use crate::stream::{BREAK, Stream};
 use crate::task::{Task, World};
 use crate::windows::Windows;
-use chat::locate_tokenizer;
 
 /// Arguments of `longctx make`.
 #[derive(clap::Args, Debug, Clone, Serialize)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
+use chat::locate_tokenizer;
 use dataset::Conversation;
 use dataset::jsonl::{self, OnBadLine};
 use rayon::prelude::*;
@@ -16,7 +17,6 @@ use crate::draw::Draw;
 use crate::record::{self, Meta};
 use crate::split::Split;
 use crate::windows::Windows;
-use chat::locate_tokenizer;
 
 /// Long examples below which a mix hardly teaches anything: the user is told.
 const FEW: usize = 16;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::bail;
+use chat::locate_tokenizer;
 use dataset::Conversation;
 use dataset::jsonl::{self, OnBadLine};
 use rayon::prelude::*;
@@ -11,7 +12,6 @@ use rayon::prelude::*;
 use super::grouped;
 use crate::counter::Counter;
 use crate::verify::check;
-use chat::locate_tokenizer;
 
 /// Arguments of `longctx verify`.
 #[derive(clap::Args, Debug, Clone)]

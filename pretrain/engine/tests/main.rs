@@ -78,7 +78,7 @@ fn components_are_found_in_chains_and_clusters() {
     assert_eq!(world.pairs("connected", 16 << 20, 2), expected);
 }
 
-/// The rows are ten times as large as the pool.
+/// The rows are more than twice as large as the pool.
 #[test]
 fn less_memory_than_data_is_enough() {
     let world = World::new();

@@ -25,8 +25,8 @@ const SIGN: u64 = 1 << 63;
 pub struct External<'a> {
     /// The path of the program.
     pub program: PathBuf,
-    /// The memory budget in bytes, for the result here, and twice the size of the program's pool: its resident memory
-    /// is about twice its pool.
+    /// The memory budget in bytes, for the result here, and twice the size of the program's pool: its resident memory is
+    /// larger than its pool, by how much depends on the step.
     pub budget: u64,
     /// Number of threads of the program.
     pub threads: usize,
