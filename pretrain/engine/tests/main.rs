@@ -84,7 +84,7 @@ fn less_memory_than_data_is_enough() {
     let world = World::new();
     let memory = 64 << 20;
     let rows = dated(7_000_000, 3);
-    // A tenth of the data (16 MB) is too small: DataFusion's fair pool lets the first sorts take what the merges of later ones need, and
+    // 16 MB are too small: DataFusion's fair pool lets the first sorts take what the merges of later ones need, and
     // the step ends with a sentence (docs/log/2026-11.md).
     assert!(rows.len() as u64 * 24 > 2 * memory);
     world.write("older", &["key", "age", "document"], &rows);
