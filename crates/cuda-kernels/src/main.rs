@@ -26,7 +26,7 @@ struct Cli {
 enum Command {
     /// Compile for architectures; no GPU is needed
     Compile {
-        /// As in sm_90
+        /// Numbers of compute capabilities: 90 for sm_90
         #[arg(long, value_delimiter = ',', default_value = "80,90,100")]
         architectures: Vec<u32>,
     },

@@ -33,10 +33,12 @@ fn every_kernel_compiles_for_three_architectures() {
         }
         let (again, origin, _) = compiled(&nvrtc, architecture, folder.path()).unwrap();
         assert_eq!((again.bytes == image.bytes, origin), (true, Origin::Cache));
-        // A damaged file is compiled again.
-        std::fs::write(&path, "damaged").unwrap();
-        let (again, origin, _) = compiled(&nvrtc, architecture, folder.path()).unwrap();
-        assert_eq!((again.bytes == image.bytes, origin), (true, Origin::Compiled));
+        // A damaged file is compiled again. For one architecture, since that takes as long as the first time.
+        if major == 9 {
+            std::fs::write(&path, "damaged").unwrap();
+            let (again, origin, _) = compiled(&nvrtc, architecture, folder.path()).unwrap();
+            assert_eq!((again.bytes == image.bytes, origin), (true, Origin::Compiled));
+        }
     }
 }
 
