@@ -24,6 +24,9 @@ enum Command {
         /// Also install libtorch's CUDA kernels and the NVIDIA libraries that they need (about 2.3 GB of downloads)
         #[arg(long)]
         cuda: bool,
+        /// Only libtorch: what `cargo build` and `cargo clippy` need
+        #[arg(long)]
+        libtorch_only: bool,
     },
     /// Set up, build, fetch a real model and run one round of post-training on it (recipes/demo.toml)
     Demo {
@@ -56,9 +59,12 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
-        Command::Setup { cuda } => {
+        Command::Setup { cuda, libtorch_only } => {
             libtorch::set_up(cuda)?;
-            demo::build()?;
+            if libtorch_only {
+                return Ok(());
+            }
+            demo::build("dev")?;
             demo::set_up_sandbox()
         }
         Command::Demo { quick, from_scratch } => {
@@ -79,7 +85,8 @@ fn main() -> anyhow::Result<()> {
         Command::Test { arguments } => {
             libtorch::set_up(false)?;
             libtorch::set_up_nvrtc()?;
-            demo::build()?;
+            // The tests' own profile: cargo compiles our crates once.
+            demo::build("test")?;
             demo::set_up_sandbox()?;
             demo::fetch_model()?;
             demo::fetch_language_model()?;

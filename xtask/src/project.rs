@@ -53,7 +53,7 @@ pub fn target() -> PathBuf {
     root().join(std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from))
 }
 
-/// The program `name` that cargo built in the dev profile.
+/// The program `name` that cargo built in the profile `dev` or `test`.
 pub fn binary(name: &str) -> PathBuf {
     target().join("debug").join(name)
 }
