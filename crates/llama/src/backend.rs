@@ -4,9 +4,10 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::decoder::{Decoder, DecoderEnds, DecoderLayer, DecoderShape, Projection, Segment};
 use torch_ext::{OpError, catch};
 
-use crate::attention::Packed;
-use crate::kv_cache::{Decode, PagedCache, Prefill};
+use crate::attention::{Attend, Packed};
+use crate::kv_cache::{Decode, InPlace, PagedCache, Prefill};
 use crate::linear::Linear;
+use crate::logits::Logits;
 use crate::model::Llama;
 use crate::pass::Pass;
 use crate::score::to_floats;
@@ -68,9 +69,9 @@ impl Backend {
 
     /// Writes the requested logits of the segments (of the last token or of none) to `logits`, `[rows, vocab]` in the order of
     /// the segments.
-    pub fn forward(&mut self, segments: &[Segment], logits: &mut Vec<f32>) -> Result<(), String> {
+    pub fn forward(&mut self, segments: &[Segment], logits: &mut Logits) -> Result<(), String> {
         match self {
-            Self::Packed(decoder) => decoder.forward(segments, logits).map_err(|error| error.to_string()),
+            Self::Packed(decoder) => decoder.forward(segments, logits.host()).map_err(|error| error.to_string()),
             Self::Tensors(tensors) => {
                 let Tensors { model, cache, slots } = tensors.as_mut();
                 let highest = segments.iter().flat_map(|segment| segment.pages).max().copied().unwrap_or(0);
@@ -149,17 +150,30 @@ fn tensors_forward(
     cache: &mut PagedCache,
     slots: usize,
     segments: &[Segment],
-) -> Result<Vec<f32>, OpError> {
+) -> Result<Logits, OpError> {
     let _no_grad = tch::no_grad_guard();
     let device = model.device();
+    // On a GPU with own kernels, logits stay where they are, and attention reads keys and values where they are.
+    let stays = torch_ext::sample_tokens_fits(model.embedding(), model.config().vocab_size);
+    let heads = model.config().num_attention_heads;
+    let in_place = cache.layer(0).is_some_and(|(keys, _)| torch_ext::page_attention_fits(keys, heads));
     let is_prompt = |segment: &Segment| segment.start == 0;
     let mut rows: Vec<Vec<f32>> = vec![Vec::new(); segments.len()];
-    for (row, segment) in rows.iter_mut().zip(segments).filter(|(_, segment)| is_prompt(segment)) {
+    // The same on the device: rows, and where each segment's stands.
+    let (mut parts, mut places, mut next): (Vec<Tensor>, Vec<i64>, i64) = (Vec::new(), vec![0; segments.len()], 0);
+    for (index, segment) in segments.iter().enumerate().filter(|(_, segment)| is_prompt(segment)) {
         let length = segment.ids.len() as i64;
         let ids = Tensor::from_slice(segment.ids).to_device(device).unsqueeze(0);
         let positions = Tensor::arange(length, (Kind::Int64, device)).unsqueeze(0);
         let hidden = model.hidden_states(&ids, &positions, &mut Prefill::new(cache, segment.pages), Pass::default())?;
-        *row = to_floats(&model.logits(&hidden.narrow(1, length - 1, 1))?);
+        let logits = model.logits(&hidden.narrow(1, length - 1, 1))?;
+        if stays {
+            parts.push(logits.squeeze_dim(1));
+            places[index] = next;
+            next += 1;
+        } else {
+            rows[index] = to_floats(&logits);
+        }
     }
     let decoding: Vec<usize> = (0..segments.len()).filter(|&index| !is_prompt(&segments[index])).collect();
     if !decoding.is_empty() {
@@ -169,14 +183,32 @@ fn tensors_forward(
         let column = |values: Vec<i64>| Tensor::from_slice(&values).to_device(device).unsqueeze(1);
         let ids = column(batch.iter().map(|segment| segment.ids[0]).collect());
         let positions = column(batch.iter().map(|segment| segment.start as i64).collect());
-        let hidden = model.hidden_states(&ids, &positions, &mut Decode::new(cache, &batch), Pass::default())?;
-        let logits = to_floats(&model.logits(&hidden)?);
-        for (&index, logits) in decoding.iter().zip(logits.chunks(logits.len() / batch.len())) {
-            rows[index] = logits.to_vec();
+        let mut attend: Box<dyn Attend> = match in_place {
+            true => Box::new(InPlace::new(cache, &batch)?),
+            false => Box::new(Decode::new(cache, &batch)),
+        };
+        let hidden = model.hidden_states(&ids, &positions, attend.as_mut(), Pass::default())?;
+        let logits = model.logits(&hidden)?;
+        if stays {
+            parts.push(logits.squeeze_dim(1).narrow(0, 0, decoding.len() as i64));
+            decoding.iter().zip(next..).for_each(|(&index, place)| places[index] = place);
+        } else {
+            let logits = to_floats(&logits);
+            for (&index, logits) in decoding.iter().zip(logits.chunks(logits.len() / batch.len())) {
+                rows[index] = logits.to_vec();
+            }
         }
     }
+    if stays {
+        let wanted = places.iter().zip(segments).filter(|(_, segment)| segment.logits > 0);
+        let wanted: Vec<i64> = wanted.map(|(&place, _)| place).collect();
+        let all = if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0) };
+        let in_order = wanted.iter().copied().eq(0..all.size()[0]);
+        let order = || Tensor::from_slice(&wanted).to_device(device);
+        return Ok(if in_order { all } else { all.index_select(0, &order()) }.into());
+    }
     let wanted = rows.into_iter().zip(segments).filter(|(_, segment)| segment.logits > 0);
-    Ok(wanted.flat_map(|(row, _)| row).collect())
+    Ok(wanted.flat_map(|(row, _)| row).collect::<Vec<f32>>().into())
 }
 
 fn shape(model: &Llama) -> DecoderShape {

@@ -6,16 +6,19 @@
 //! random number generator. So a sequence has the same bits alone and in any batch.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use torch_ext::decoder::Segment;
 
 use crate::backend::{Backend, Kernels};
+use crate::logits::{Logits, Row};
 use crate::memory;
 use crate::model::Llama;
 use crate::pages::{PAGE, PagePool};
 use crate::request::{GenerateError, Next, Request, RequestId};
 use crate::sampling::{Choice, LogitsProcessor, Sampler, all_finite};
+
+mod on_device;
 
 /// Number of prompts whose last logits are kept for later requests with the same prompt.
 const PROMPTS_KEPT: usize = 8;
@@ -58,11 +61,11 @@ impl Active {
 struct KeptPrompt {
     tokens: Vec<i64>,
     pages: Vec<u32>,
-    logits: Arc<Vec<f32>>,
+    logits: Row,
 }
 
 /// A slot whose whole prompt was found in the cache, with the logits after the prompt.
-type KeptLogits = (usize, Arc<Vec<f32>>);
+type KeptLogits = (usize, Row);
 
 /// Counters of an engine since its creation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,8 +99,8 @@ pub struct Engine {
     kept: VecDeque<KeptPrompt>,
     next_id: RequestId,
     counts: EngineCounts,
-    /// The logits of the last step; the buffer is reused.
-    logits: Vec<f32>,
+    /// The logits of the last step; the host's buffer is reused.
+    logits: Logits,
 }
 
 impl Engine {
@@ -136,7 +139,7 @@ impl Engine {
             kept: VecDeque::new(),
             next_id: 0,
             counts: EngineCounts::default(),
-            logits: Vec::new(),
+            logits: Logits::default(),
         })
     }
 
@@ -311,12 +314,18 @@ impl Engine {
         };
         self.counts.steps += 1;
         let mut logits = std::mem::take(&mut self.logits);
-        let mut copies: Vec<Vec<f32>> = kept.iter().map(|(_, logits)| logits.to_vec()).collect();
-        let from_kept = kept.iter().map(|(slot, _)| *slot).zip(copies.iter_mut().map(Vec::as_mut_slice));
-        let from_computed = computed.into_iter().zip(logits.chunks_exact_mut(self.vocab as usize));
-        let mut rows: Vec<(usize, &mut [f32])> = from_kept.chain(from_computed).collect();
-        rows.sort_by_key(|(slot, _)| *slot);
-        let chosen = self.choose(rows);
+        let on_device = logits.device.is_some() || kept.iter().any(|(_, row)| matches!(row, Row::Device(_)));
+        let chosen = if on_device {
+            match self.choose_on_device(&kept, &computed, &logits) {
+                Ok(chosen) => chosen,
+                Err(error) => {
+                    self.reset();
+                    return Err(error);
+                }
+            }
+        } else {
+            self.choose_on_host(&kept, computed, logits.host())
+        };
         self.logits = logits;
         for (slot, choice) in chosen {
             let Some(active) = &mut self.slots[slot] else { continue };
@@ -427,7 +436,7 @@ impl Engine {
             }
         }
         if parts.is_empty() {
-            self.logits.clear();
+            self.logits.host().clear();
             return Ok(Vec::new());
         }
         let segments: Vec<Segment> = parts
@@ -472,8 +481,10 @@ impl Engine {
             pages.push(copy);
         }
         active.pages[..full].iter().for_each(|&page| self.pool.share(page));
-        let vocab = self.vocab as usize;
-        let logits = Arc::new(self.logits[row * vocab..(row + 1) * vocab].to_vec());
+        let logits = self
+            .logits
+            .row(row, self.vocab as usize)
+            .map_err(|error| GenerateError::Engine(torch_ext::OpError::from(error).to_string()))?;
         self.kept.push_back(KeptPrompt { tokens: active.tokens.clone(), pages, logits });
         if self.kept.len() > PROMPTS_KEPT
             && let Some(oldest) = self.kept.pop_front()
@@ -481,6 +492,26 @@ impl Engine {
             self.pool.release(&oldest.pages);
         }
         Ok(())
+    }
+
+    /// Chooses a token for each slot in `kept`, whose logits were kept, and in `computed`, whose logits are the rows of
+    /// `logits`.
+    fn choose_on_host(
+        &mut self,
+        kept: &[KeptLogits],
+        computed: Vec<usize>,
+        logits: &mut [f32],
+    ) -> Vec<(usize, Result<Choice, GenerateError>)> {
+        let copy = |(slot, row): &KeptLogits| match row {
+            Row::Host(row) => Some((*slot, row.to_vec())),
+            Row::Device(_) => None,
+        };
+        let mut copies: Vec<(usize, Vec<f32>)> = kept.iter().filter_map(copy).collect();
+        let from_kept = copies.iter_mut().map(|(slot, row)| (*slot, row.as_mut_slice()));
+        let from_computed = computed.into_iter().zip(logits.chunks_exact_mut(self.vocab as usize));
+        let mut rows: Vec<(usize, &mut [f32])> = from_kept.chain(from_computed).collect();
+        rows.sort_by_key(|(slot, _)| *slot);
+        self.choose(rows)
     }
 
     /// Chooses a token for each slot from its logits, in the order of the slots, on all threads.

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::decoder::Segment;
-use torch_ext::{OpError, catch};
+use torch_ext::{OpError, PageTable, catch, page_attention};
 
 use crate::attention::{Attend, Causal, LayerContext, scaled_dot_product};
 use crate::config::LlamaConfig;
@@ -60,6 +60,11 @@ impl PagedCache {
             }
             Ok(())
         })
+    }
+
+    /// The keys and values of a layer.
+    pub fn layer(&self, layer: usize) -> Option<(&Tensor, &Tensor)> {
+        self.keys.get(layer).zip(self.values.get(layer))
     }
 
     fn idle_page(&self) -> i64 {
@@ -177,6 +182,45 @@ impl Decode<'_> {
         let grouped = q.view([rows, kv_heads, heads / kv_heads, head_dim]).transpose(1, 2);
         let seen = scaled_dot_product(&grouped, &keys, &values, Some(&mask), false);
         Ok(seen.transpose(1, 2).reshape([rows, 1, heads, head_dim]))
+    }
+}
+
+/// [`Decode`] with own kernels, which read keys and values in their pages: without a copy of them and without masks. The values
+/// of a row do not depend on the other rows.
+pub struct InPlace<'a> {
+    cache: &'a PagedCache,
+    /// As [`Decode`]'s.
+    rows: Tensor,
+    pages: PageTable,
+}
+
+impl<'a> InPlace<'a> {
+    /// One token for each segment. A segment without pages is an idle row: it has no keys, and its result is 0.
+    pub fn new(cache: &'a PagedCache, segments: &[&Segment]) -> Result<Self, OpError> {
+        let device = cache.keys[0].device();
+        let row = |segment: &&Segment| match segment.pages.get(segment.start / PAGE) {
+            Some(&page) => i64::from(page) * PAGE as i64 + (segment.start % PAGE) as i64,
+            None => cache.idle_page() * PAGE as i64,
+        };
+        let rows: Vec<i64> = segments.iter().map(row).collect();
+        let sequences: Vec<(&[u32], usize)> = segments
+            .iter()
+            .map(|segment| (segment.pages, if segment.pages.is_empty() { 0 } else { segment.start + 1 }))
+            .collect();
+        let pages = PageTable::new(&sequences, device)?;
+        Ok(Self { cache, rows: Tensor::f_from_slice(&rows)?.f_to_device(device)?, pages })
+    }
+}
+
+impl Attend for InPlace<'_> {
+    fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
+        let LayerContext { layer, window, .. } = context;
+        catch(|| {
+            let (keys, values) = (&self.cache.keys[layer], &self.cache.values[layer]);
+            keep(keys, &self.rows, &k.select(1, 0));
+            keep(values, &self.rows, &v.select(1, 0));
+            Ok(page_attention(&q.select(1, 0), (keys, values), &self.pages, window)?.unsqueeze(1))
+        })
     }
 }
 

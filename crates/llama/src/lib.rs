@@ -25,6 +25,7 @@ mod kv_cache;
 mod linear;
 mod load;
 pub mod locate;
+mod logits;
 mod lora;
 mod memory;
 mod model;

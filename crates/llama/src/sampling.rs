@@ -3,6 +3,7 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use torch_ext::Drawing;
 
 use crate::vocabulary;
 pub(crate) use crate::vocabulary::all_finite;
@@ -129,6 +130,16 @@ impl Sampler {
         let choice = self.take(logits, Some(&raw), report);
         processor.accept(choice.id)?;
         Ok(choice)
+    }
+
+    /// What the next choice needs where logits are on a GPU: the parameters and the next random number, which is the one that
+    /// [`Sampler::choose`] would use. `None`, and nothing is drawn, with a repetition penalty, which needs the processor.
+    pub(crate) fn drawing(&mut self) -> Option<Drawing> {
+        let SamplingParams { temperature, top_k, top_p, min_p, repetition_penalty } = self.params;
+        (repetition_penalty == 1.0).then(|| {
+            let point = if temperature == 0.0 { 0.0 } else { self.rng.random() };
+            Drawing { temperature, top_k, top_p, min_p, point }
+        })
     }
 
     /// Chooses from `logits`; reports from `raw` if it is given.

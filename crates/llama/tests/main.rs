@@ -6,6 +6,7 @@ mod classifier;
 mod common;
 mod dropout;
 mod engine;
+mod gpu;
 mod long_rows;
 mod rope;
 mod shared_prompt;

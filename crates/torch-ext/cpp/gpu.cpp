@@ -49,8 +49,7 @@ bool takes(const at::Tensor &x) {
   return emulating && x.is_cpu();
 }
 
-void launch(Op op, const at::Tensor &on, std::initializer_list<at::Tensor> tensors, std::initializer_list<int64_t> numbers,
-            double eps) {
+void launch(Op op, const at::Tensor &on, at::ArrayRef<at::Tensor> tensors, at::IntArrayRef list, double eps) {
   TORCH_CHECK(bridge().run, "the kernels for a GPU are not registered");
   std::vector<uint64_t> addresses;
   for (const auto &tensor : tensors) {
@@ -58,7 +57,6 @@ void launch(Op op, const at::Tensor &on, std::initializer_list<at::Tensor> tenso
                 on.device(), " was given a tensor that is not contiguous, or on ", tensor.device());
     addresses.push_back(tensor.defined() ? reinterpret_cast<uint64_t>(tensor.data_ptr()) : 0);
   }
-  const std::vector<int64_t> list(numbers);
   const c10::DeviceGuard guard(on.device());
   const int64_t device = on.is_cuda() ? on.get_device() : -1;
   void *stream = on.is_cuda() ? current_stream(device) : nullptr;
@@ -74,6 +72,39 @@ void launch(Op op, const at::Tensor &on, std::initializer_list<at::Tensor> tenso
 } // namespace herd::gpu
 
 extern "C" {
+
+// Whether herd::gpu::takes x; false where a GPU's kernels cannot even be asked for.
+bool tx_gpu_takes(const tensor x) {
+  try {
+    return herd::gpu::takes(*x);
+  } catch (const std::exception &) {
+    return false;
+  }
+}
+
+// herd::gpu::launch for operators without a gradient; the operation's type is that of `on`.
+char *tx_gpu_launch(int op, const tensor on, const tensor *tensors, size_t count, const int64_t *numbers, size_t number_count,
+                    double eps) {
+  return guarded([&] {
+    std::vector<at::Tensor> list;
+    for (size_t i = 0; i < count; ++i)
+      list.push_back(tensors[i] ? *tensors[i] : at::Tensor());
+    herd::gpu::launch(static_cast<herd::gpu::Op>(op), *on, list, at::IntArrayRef(numbers, number_count), eps);
+  });
+}
+
+// Operators that have a form with one order of sums take it, flash attention's backward pass among them; the others refuse.
+// Memory is not filled first, as PyTorch does, since nothing here reads what it has not written.
+char *tx_gpu_deterministic(bool on) {
+  return guarded([&] {
+    auto &context = at::globalContext();
+    context.setDeterministicAlgorithms(on, false);
+    context.setDeterministicFillUninitializedMemory(false);
+    context.setDeterministicCuDNN(on);
+  });
+}
+
+bool tx_gpu_is_deterministic() { return at::globalContext().deterministicAlgorithms(); }
 
 // Called once.
 void tx_gpu_register(Ready ready, Run run) { bridge() = {ready, run}; }

@@ -6,9 +6,11 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use cuda_kernels::decoding::{PagedAttention, Sample};
 use cuda_kernels::{Driver, Element, Emulator, KernelError, Kernels, Launch, Limits, Nvrtc, find_nvrtc, ops};
 
 use crate::cuda::{CudaLibrary, init};
+use crate::ops::{OpError, check};
 
 type Ready = extern "C" fn(i64) -> bool;
 type Run = unsafe extern "C" fn(i64, *mut c_void, c_int, bool, *const u64, *const i64, f64) -> *mut c_char;
@@ -17,6 +19,8 @@ unsafe extern "C" {
     fn tx_gpu_register(ready: Ready, run: Run);
     fn tx_gpu_settings() -> *mut c_char;
     fn tx_gpu_emulate(on: bool) -> bool;
+    fn tx_gpu_deterministic(on: bool) -> *mut c_char;
+    fn tx_gpu_is_deterministic() -> bool;
 }
 
 /// The kernels of a GPU, or the reason why there are none.
@@ -41,6 +45,29 @@ pub(crate) fn register() {
 pub(crate) fn settle() {
     // SAFETY: sets a flag of libtorch's context, which cannot fail; a message would only be dropped.
     unsafe { libc::free(tx_gpu_settings().cast()) };
+}
+
+/// Lets libtorch's operators take sums in one order where they have such a form (flash attention's backward pass, additions
+/// by index), and refuse with a sentence where they have none. Gives cuBLAS the working memory with which its products repeat
+/// (`CUBLAS_WORKSPACE_CONFIG`, unless the user has set it). It is a setting of the whole process, which belongs before its
+/// first product on a GPU; operators on a processor give the same bits with and without.
+///
+/// # Errors
+/// What libtorch refuses.
+pub fn set_deterministic(on: bool) -> Result<(), OpError> {
+    if on {
+        // SAFETY: called while a command starts, before it computes on a GPU; cuBLAS reads the variable there.
+        unsafe { libc::setenv(c"CUBLAS_WORKSPACE_CONFIG".as_ptr(), c":4096:8".as_ptr(), 0) };
+    }
+    // SAFETY: sets flags of libtorch's context.
+    check(unsafe { tx_gpu_deterministic(on) })
+}
+
+/// Whether [`set_deterministic`] is on.
+#[must_use]
+pub fn is_deterministic() -> bool {
+    // SAFETY: reads a flag of libtorch's context.
+    unsafe { tx_gpu_is_deterministic() }
 }
 
 /// The kernels of a GPU. The first call compiles them, or reads them from the cache folder, and loads them; later calls return
@@ -120,7 +147,7 @@ unsafe extern "C" fn run(
     unsafe { libc::strdup(message.as_ptr()) }
 }
 
-/// The launches of an operation. Its number, tensors and numbers are those of `cpp/fused.cpp`.
+/// The launches of an operation. Its number, tensors and numbers are those of `cpp/fused.cpp` and `generation.rs`.
 ///
 /// # Safety
 /// As [`run`].
@@ -140,7 +167,8 @@ unsafe fn plan(
             2 => (3, 1),
             3 => (5, 1),
             4 | 5 => (4, 3),
-            6 => (4, 2),
+            6 | 8 => (4, 2),
+            7 => (8, 9),
             other => return Err(format!("there is no operation {other}")),
         };
         (std::slice::from_raw_parts(addresses, tensors), std::slice::from_raw_parts(numbers, count))
@@ -162,6 +190,38 @@ unsafe fn plan(
             let [x, cosine, sine, y] = [t[0], t[1], t[2], t[3]];
             let (tokens, heads, half) = (n[0], n[1], n[2]);
             ops::Rotate { element, back: op == 5, x, cosine, sine, y, tokens, heads, half }.plan(limits)
+        }
+        7 => {
+            let [q, keys, values, table, lengths, out, sums, softs] = [t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]];
+            let [rows, heads, kv_heads, width, pages_each] = [n[0], n[1], n[2], n[3], n[4]];
+            let [page_tokens, window, split, longest] = [n[5], n[6], n[7], n[8]];
+            let scale = eps as f32;
+            PagedAttention {
+                element,
+                q,
+                keys,
+                values,
+                table,
+                lengths,
+                out,
+                sums,
+                softs,
+                rows,
+                heads,
+                kv_heads,
+                width,
+                pages_each,
+                page_tokens,
+                window,
+                split,
+                longest,
+                scale,
+            }
+            .plan(limits)
+        }
+        8 => {
+            let [z, parameters, sums, chosen] = [t[0], t[1], t[2], t[3]];
+            Sample { element, z, parameters, sums, chosen, rows: n[0], vocab: n[1] }.plan(limits)
         }
         _ => {
             let [z, labels, factor, nll] = [t[0], t[1], t[2], t[3]];

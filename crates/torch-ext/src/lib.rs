@@ -9,6 +9,7 @@ mod cross_entropy;
 mod cuda;
 pub mod decoder;
 mod fused;
+mod generation;
 mod generator;
 mod gpu;
 mod ops;
@@ -23,8 +24,11 @@ pub use catch::catch;
 pub use cross_entropy::{IGNORED, linear_cross_entropy, linear_cross_entropy_sum};
 pub use cuda::{CudaLibrary, LIBTORCH, cpu_library, find_cuda_library, init};
 pub use fused::{rms_norm, rotate_half, silu_gate};
+pub use generation::{
+    Drawing, PageTable, Sampled, page_attention, page_attention_fits, sample_tokens, sample_tokens_fits,
+};
 pub use generator::Generator;
-pub use gpu::{driver, emulated, gpu_kernels, gpu_memory_free};
+pub use gpu::{driver, emulated, gpu_kernels, gpu_memory_free, is_deterministic, set_deterministic};
 pub use ops::{OpError, backward_from, embedding, linear, take_grad};
 pub use parallel::parallel_for;
 pub use projections::{InputOp, Projection, projections, trains_fused};

@@ -1,0 +1,56 @@
+//! The logits of a step of an engine, and of a kept prompt.
+
+use std::sync::Arc;
+
+use tch::Tensor;
+
+/// The logits of a step, `[rows, vocab]`.
+#[derive(Default)]
+pub(crate) struct Logits {
+    /// Where and as the model computed them, if kernels there choose the tokens.
+    pub device: Option<Tensor>,
+    /// Otherwise, float32 in the host's memory, which is used again from step to step.
+    host: Vec<f32>,
+}
+
+impl From<Vec<f32>> for Logits {
+    fn from(host: Vec<f32>) -> Self {
+        Self { device: None, host }
+    }
+}
+
+impl From<Tensor> for Logits {
+    fn from(logits: Tensor) -> Self {
+        Self { device: Some(logits), host: Vec::new() }
+    }
+}
+
+impl Logits {
+    /// The list for logits in the host's memory.
+    pub fn host(&mut self) -> &mut Vec<f32> {
+        self.device = None;
+        &mut self.host
+    }
+
+    /// A copy of one row.
+    pub fn row(&self, row: usize, vocab: usize) -> Result<Row, tch::TchError> {
+        Ok(match &self.device {
+            None => Row::Host(Arc::new(self.host[row * vocab..(row + 1) * vocab].to_vec())),
+            Some(logits) => {
+                let row = logits.f_narrow(0, row as i64, 1)?;
+                let mut own = row.f_empty_like()?;
+                own.f_copy_(&row)?;
+                Row::Device(Arc::new(own))
+            }
+        })
+    }
+}
+
+/// The logits of one token, `[vocab]`, or `[1, vocab]` as a tensor.
+#[derive(Clone)]
+pub(crate) enum Row {
+    /// float32 in the host's memory.
+    Host(Arc<Vec<f32>>),
+    /// As [`Logits::device`].
+    Device(Arc<Tensor>),
+}

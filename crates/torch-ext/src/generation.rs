@@ -1,0 +1,194 @@
+//! What generation on a GPU computes with own kernels: attention over pages and the choice of tokens. Both work on a GPU whose
+//! kernels could be compiled, and on a processor inside of [`crate::emulated`].
+
+use std::ffi::{c_char, c_int};
+use std::ptr::null;
+
+use cuda_kernels::decoding;
+use tch::{Device, Kind, Tensor};
+use torch_sys::C_tensor;
+
+use crate::decoder::PAGE;
+use crate::ops::{OpError, check};
+
+unsafe extern "C" {
+    fn tx_gpu_takes(x: *const C_tensor) -> bool;
+    fn tx_gpu_launch(
+        op: c_int,
+        on: *const C_tensor,
+        tensors: *const *const C_tensor,
+        count: usize,
+        numbers: *const i64,
+        number_count: usize,
+        eps: f64,
+    ) -> *mut c_char;
+}
+
+/// `Op::Attention` and `Op::Sample` in `cpp/gpu.h`.
+const ATTENTION: c_int = 7;
+const SAMPLE: c_int = 8;
+
+fn is_taken(x: &Tensor) -> bool {
+    // SAFETY: a live tensor.
+    matches!(x.kind(), Kind::Float | Kind::BFloat16) && unsafe { tx_gpu_takes(x.as_ptr()) }
+}
+
+fn launch(op: c_int, on: &Tensor, tensors: &[Option<&Tensor>], numbers: &[i64], eps: f64) -> Result<(), OpError> {
+    let tensors: Vec<*const C_tensor> = tensors.iter().map(|tensor| tensor.map_or(null(), Tensor::as_ptr)).collect();
+    // SAFETY: pointers to live tensors and to lists of the given lengths.
+    check(unsafe {
+        tx_gpu_launch(op, on.as_ptr(), tensors.as_ptr(), tensors.len(), numbers.as_ptr(), numbers.len(), eps)
+    })
+}
+
+/// The pages of the sequences of a batch, on the device of the cache.
+#[derive(Debug)]
+pub struct PageTable {
+    /// `[sequences, pages of the longest]` int32
+    table: Tensor,
+    /// `[sequences]` int32
+    lengths: Tensor,
+    longest: usize,
+    highest: u32,
+}
+
+impl PageTable {
+    /// The table of sequences, each with its pages and the number of its keys.
+    ///
+    /// # Errors
+    /// When a sequence has more keys than fit into its pages, or libtorch lacks memory.
+    pub fn new(sequences: &[(&[u32], usize)], device: Device) -> Result<Self, OpError> {
+        let longest = sequences.iter().map(|(_, keys)| *keys).max().unwrap_or(0);
+        let pages_each = longest.div_ceil(PAGE).max(1);
+        // Lengths first, so that both parts are contiguous and one copy brings them to the device.
+        let mut numbers: Vec<i32> = sequences.iter().map(|(_, keys)| *keys as i32).collect();
+        let mut highest = 0;
+        for (pages, keys) in sequences {
+            let used = keys.div_ceil(PAGE);
+            if pages.len() < used {
+                return Err(OpError::new(format!("{keys} keys in {} pages of {PAGE}", pages.len())));
+            }
+            highest = pages[..used].iter().copied().fold(highest, u32::max);
+            numbers.extend(pages[..used].iter().map(|&page| page as i32));
+            numbers.extend(std::iter::repeat_n(0, pages_each - used));
+        }
+        let rows = sequences.len() as i64;
+        let both = Tensor::f_from_slice(&numbers)?.f_to_device(device)?;
+        let table = both.f_narrow(0, rows, rows * pages_each as i64)?.f_reshape([rows, pages_each as i64])?;
+        Ok(Self { table, lengths: both.f_narrow(0, 0, rows)?, longest, highest })
+    }
+}
+
+/// Whether [`page_attention`] computes heads of such a cache `[pages, PAGE, kv_heads, width]`: there are kernels for it here,
+/// and the heads fit them.
+#[must_use]
+pub fn page_attention_fits(cache: &Tensor, heads: i64) -> bool {
+    let shape = cache.size();
+    shape.len() == 4 && decoding::PagedAttention::fits(heads, shape[2], shape[3]) && is_taken(cache)
+}
+
+/// Attention of one query a sequence over its keys and values in pages: `softmax(q kᵀ / sqrt(width)) v`, in float32, over the
+/// last `window` keys. `q` is `[sequences, heads, width]`, `keys` and `values` are `[pages, PAGE, kv_heads, width]`; the result
+/// has the shape of `q`, and is 0 for a sequence without keys. The bits of a sequence do not depend on the others. No
+/// gradient.
+///
+/// # Errors
+/// When shapes do not match, or a page is not one of the cache's.
+pub fn page_attention(
+    q: &Tensor,
+    (keys, values): (&Tensor, &Tensor),
+    pages: &PageTable,
+    window: Option<i64>,
+) -> Result<Tensor, OpError> {
+    let (shape, cache) = (q.size(), keys.size());
+    let fits = shape.len() == 3
+        && cache.len() == 4
+        && values.size() == cache
+        && cache[1] == PAGE as i64
+        && cache[3] == shape[2]
+        && pages.table.size()[0] == shape[0]
+        && [keys.kind(), values.kind()] == [q.kind(); 2]
+        && decoding::PagedAttention::fits(shape[1], cache[2], shape[2]);
+    if !fits || i64::from(pages.highest) >= cache[0] {
+        let text = format!(
+            "attention of queries {shape:?} over pages {cache:?} with {} sequences and pages up to {}",
+            pages.table.size()[0],
+            pages.highest
+        );
+        return Err(OpError::new(text));
+    }
+    let _no_grad = tch::no_grad_guard();
+    let (rows, heads, width, longest) = (shape[0], shape[1], shape[2], pages.longest as i64);
+    let split = decoding::PagedAttention::SPLIT;
+    let parts = decoding::PagedAttention::parts(longest, split);
+    let q = q.f_contiguous()?;
+    let out = q.f_empty_like()?;
+    let working = |last: i64| Tensor::f_empty([rows, heads, parts, last], (Kind::Float, q.device()));
+    let (sums, softs) = if parts > 1 { (Some(working(width)?), Some(working(2)?)) } else { (None, None) };
+    let tensors = [
+        Some(&q),
+        Some(keys),
+        Some(values),
+        Some(&pages.table),
+        Some(&pages.lengths),
+        Some(&out),
+        sums.as_ref(),
+        softs.as_ref(),
+    ];
+    let pages_each = pages.table.size()[1];
+    let numbers = [rows, heads, cache[2], width, pages_each, PAGE as i64, window.unwrap_or(0), split, longest];
+    launch(ATTENTION, &q, &tensors, &numbers, 1.0 / (width as f64).sqrt())?;
+    Ok(out)
+}
+
+/// What decides the choice of a token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Drawing {
+    /// Temperature; 0 chooses the most likely token.
+    pub temperature: f64,
+    /// Keeps this many of the most likely tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keeps the most likely tokens whose probabilities add up to this; 1 keeps all.
+    pub top_p: f64,
+    /// Drops tokens less likely than this times the most likely one; 0 keeps all.
+    pub min_p: f64,
+    /// A random number from `[0, 1)`.
+    pub point: f64,
+}
+
+/// A token and its log-probability under the model itself; `None` where a logit is not finite.
+pub type Sampled = Option<(i64, f32)>;
+
+/// Whether [`sample_tokens`] takes logits of a vocabulary of this size where `like` is: there are kernels for it.
+#[must_use]
+pub fn sample_tokens_fits(like: &Tensor, vocab: i64) -> bool {
+    (1..=decoding::Sample::MOST).contains(&vocab) && is_taken(like)
+}
+
+/// Chooses a token from each row of logits `[rows, vocab]`, where they are: only the choices come back. With the same point, a
+/// processor's sampler makes the same choice (`cuda/sample.cu` says up to which roundings).
+///
+/// # Errors
+/// When there are not as many drawings as rows.
+pub fn sample_tokens(logits: &Tensor, drawings: &[Drawing]) -> Result<Vec<Sampled>, OpError> {
+    let shape = logits.size();
+    if shape.len() != 2 || shape[0] != drawings.len() as i64 || !sample_tokens_fits(logits, shape[1]) {
+        return Err(OpError::new(format!("{} choices from logits {shape:?} {:?}", drawings.len(), logits.kind())));
+    }
+    if drawings.is_empty() {
+        return Ok(Vec::new());
+    }
+    let _no_grad = tch::no_grad_guard();
+    let numbers = |d: &Drawing| [d.temperature, d.top_k as f64, d.top_p, d.min_p, d.point];
+    let numbers: Vec<f64> = drawings.iter().flat_map(numbers).collect();
+    let device = logits.device();
+    let logits = logits.f_contiguous()?;
+    let parameters = Tensor::f_from_slice(&numbers)?.f_to_device(device)?;
+    let sums = Tensor::f_empty([shape[0], decoding::Sample::sums(shape[1])], (Kind::Double, device))?;
+    let chosen = Tensor::f_empty([shape[0] * 2], (Kind::Int64, device))?;
+    let tensors = [Some(&logits), Some(&parameters), Some(&sums), Some(&chosen)];
+    launch(SAMPLE, &logits, &tensors, &shape, 0.0)?;
+    let words = Vec::<i64>::try_from(chosen).map_err(OpError::from)?;
+    let choice = |pair: &[i64]| (pair[0] >= 0).then(|| (pair[0], f32::from_bits(pair[1] as u32)));
+    Ok(words.chunks(2).map(choice).collect())
+}
