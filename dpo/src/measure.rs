@@ -54,7 +54,7 @@ pub fn measure(loss: &losses::Loss, batch: &PairBatch, log_probs: &Tensor, refer
     let weight = batch.pairs() as f64;
     let metric = |(name, each): (&'static str, Tensor)| Metric {
         name,
-        sum: each.to_kind(Kind::Double).sum(Kind::Double).double_value(&[]),
+        sum: each.to_kind(Kind::Double).sum(Kind::Double).into(),
         weight,
     };
     Loss { sum, metrics: measured.into_iter().map(metric).collect() }

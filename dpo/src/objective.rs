@@ -7,7 +7,9 @@ use anyhow::Context;
 use llama::Llama;
 use tch::{Device, Tensor};
 use trainer::stage::sources::Examples;
-use trainer::{Evaluation, Extent, Input, Loss, Objective, Plan, RunFolder, World, best_fit_decreasing, evaluate};
+use trainer::{
+    Evaluation, Extent, Input, Loss, Metric, Objective, Plan, RunFolder, World, best_fit_decreasing, evaluate,
+};
 
 use crate::batch::{PairBatch, row_tokens};
 use crate::config::{FormattingTokens, SharePrompt};
@@ -232,13 +234,13 @@ impl Objective for DpoObjective {
             Ready::Live(model) => Some(reference::log_probs(model, batch)?),
             _ => None,
         };
-        let loss = measure(&self.loss, batch, &log_probs, live.as_ref().or(batch.reference.as_ref()));
-        if hidden.requires_grad()
-            && let Some(warning) = self.watch.borrow_mut().see(&loss.metrics)
-        {
+        Ok(measure(&self.loss, batch, &log_probs, live.as_ref().or(batch.reference.as_ref())))
+    }
+
+    fn seen(&self, metrics: &[Metric]) {
+        if let Some(warning) = self.watch.borrow_mut().see(metrics) {
             eprintln!("warning: {warning}");
         }
-        Ok(loss)
     }
 
     fn evaluate(&self, model: &Llama, world: &World) -> anyhow::Result<Option<Evaluation>> {

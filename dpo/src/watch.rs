@@ -31,8 +31,8 @@ impl Watch {
         let (change, fell) = (of(CHANGE)?, of(FELL)?);
         self.pairs += change.weight;
         let share = change.weight / self.pairs.min(MEMORY).max(change.weight);
-        self.change += share * (change.sum / change.weight - self.change);
-        self.fell += share * (fell.sum / fell.weight - self.fell);
+        self.change += share * (change.sum.number() / change.weight - self.change);
+        self.fell += share * (fell.sum.number() / fell.weight - self.fell);
         let collapsed = self.pairs >= MEMORY / 2.0 && self.change < TOO_LOW && self.fell > TOO_MANY;
         if !collapsed || std::mem::replace(&mut self.warned, true) {
             return None;
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     fn batch(change: f64, fell: f64) -> [Metric; 2] {
-        [(CHANGE, change), (FELL, fell)].map(|(name, mean)| Metric { name, sum: mean * 8.0, weight: 8.0 })
+        [(CHANGE, change), (FELL, fell)].map(|(name, mean)| Metric { name, sum: (mean * 8.0).into(), weight: 8.0 })
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `herd pretrain`: load, plan, train, save.
 
+use std::sync::Arc;
+
 use anyhow::{Context, ensure};
 use llama::{LlamaConfig, locate};
 use pretrain_stream::corpus::{self, Expected, Source};
@@ -12,7 +14,7 @@ use trainer::stage::{self, Flags, Prepared, Resolved, Setup, StageConfig};
 use crate::anneal::Anneal;
 use crate::config::Config;
 use crate::held_out::HeldOut;
-use crate::objective::{Names, PretrainObjective};
+use crate::objective::{Names, PretrainObjective, Windows};
 use crate::probe::{self, Probe};
 
 /// Shards up to so many bytes are read as a whole before the first step, without being asked.
@@ -146,13 +148,15 @@ fn prepare(config: &Config, sources: Vec<Source>, setup: &Setup) -> anyhow::Resu
     batch += &format!("  {steps}, {tokens}");
     let objective = PretrainObjective {
         names: names.iter().map(|name| Names::of(name)).collect(),
-        plan,
-        reader: Reader::new(sources),
+        windows: Arc::new(Windows {
+            plan,
+            reader: Reader::new(sources),
+            micro_batch_tokens: config.micro_batch_tokens as u64,
+            cross_documents: config.cross_documents,
+            device: setup.device,
+        }),
         held_out,
-        micro_batch_tokens: config.micro_batch_tokens as u64,
-        cross_documents: config.cross_documents,
         z_loss: config.z_loss,
-        device: setup.device,
     };
     Ok(Prepared { objective, ledger: ledger.trim_end().to_owned(), data: data.into(), example: None, batch })
 }

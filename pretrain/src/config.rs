@@ -142,6 +142,9 @@ pub struct Config {
     /// Share out the tokens of each row to the processes instead of the micro-batches, for rows that are too long for one
     #[arg(long, help_heading = "Machine")]
     pub context_parallel: bool,
+    /// Take sums in one order on a GPU, so that a run that is stopped and resumed ends with the same bits: slower; on a processor that holds without
+    #[arg(long, help_heading = "Machine")]
+    pub deterministic: bool,
     /// Seconds that a process waits for another before it gives up
     #[arg(long, help_heading = "Machine")]
     pub rank_seconds: f64,
@@ -206,6 +209,7 @@ impl Default for Config {
             threads: None,
             reduce: common.reduce,
             context_parallel: common.context_parallel,
+            deterministic: common.deterministic,
             rank_seconds: common.rank_seconds,
             check_weights: common.check_weights,
             check_gradients: common.check_gradients,
@@ -314,6 +318,7 @@ impl Config {
             threads: self.threads,
             reduce: self.reduce,
             context_parallel: self.context_parallel,
+            deterministic: self.deterministic,
             rank_seconds: self.rank_seconds,
             check_weights: self.check_weights,
             check_gradients: self.check_gradients,

@@ -1,6 +1,7 @@
 //! The loss of pretraining: cross-entropy of each token given those before it in its document.
 
 use std::f64::consts::LN_2;
+use std::sync::Arc;
 
 use llama::Llama;
 use llama::attention::Layout;
@@ -8,7 +9,7 @@ use pretrain_stream::plan::{Plan, Row};
 use pretrain_stream::reader::{Reader, Tokens};
 use tch::{Device, Kind, Tensor};
 use trainer::context::Share;
-use trainer::{Evaluation, Extent, Input, Loss, Metric, Objective, World, evaluate};
+use trainer::{Ahead, Evaluation, Extent, Input, Loss, Metric, Objective, World, evaluate, placed};
 
 use crate::held_out::HeldOut;
 
@@ -106,12 +107,12 @@ impl Gathering {
             source,
             special,
             count: labels.len() as u64,
-            targets: Tensor::from_slice(&targets).to_device(device),
-            labels: Tensor::from_slice(&labels).to_device(device),
+            targets: placed(Tensor::from_slice(&targets), device),
+            labels: placed(Tensor::from_slice(&labels), device),
         };
         Batch {
             tokens: self.ids.len() as u64,
-            input_ids: Tensor::from_slice(&self.ids).unsqueeze(0).to_device(device),
+            input_ids: placed(Tensor::from_slice(&self.ids).unsqueeze(0), device),
             documents: vec![self.documents],
             positions: None,
             parts: self.parts.into_iter().map(part).collect(),
@@ -123,17 +124,36 @@ impl Gathering {
 
 /// What a run trains on, and its loss.
 pub struct PretrainObjective {
-    pub(crate) plan: Plan,
-    pub(crate) reader: Reader,
+    pub(crate) windows: Arc<Windows>,
     pub(crate) names: Vec<Names>,
     pub(crate) held_out: Option<HeldOut>,
-    pub(crate) micro_batch_tokens: u64,
-    pub(crate) cross_documents: bool,
     pub(crate) z_loss: f64,
-    pub(crate) device: Device,
 }
 
-impl PretrainObjective {
+/// Which windows of which sources each step trains on.
+pub(crate) struct Windows {
+    pub plan: Plan,
+    pub reader: Reader,
+    pub micro_batch_tokens: u64,
+    pub cross_documents: bool,
+    pub device: Device,
+}
+
+impl Windows {
+    /// The micro-batches of a step.
+    fn load(&self, step: u64) -> anyhow::Result<Vec<Batch>> {
+        let epochs = self.plan.epochs(step + 1);
+        let rows: Vec<Row> = self.plan.rows(step).collect();
+        let length = rows.first().map_or(1, |row| row.windows * self.plan.course().window());
+        let most = (self.micro_batch_tokens / length).max(1) as usize;
+        let batch = |rows: &[Row]| -> anyhow::Result<Batch> {
+            let mut gathering = Gathering::default();
+            rows.iter().try_for_each(|row| self.add(&mut gathering, *row))?;
+            Ok(gathering.batch(self.device, epochs.clone()))
+        };
+        rows.chunks(most).map(batch).collect()
+    }
+
     fn add(&self, gathering: &mut Gathering, row: Row) -> anyhow::Result<()> {
         let source = &self.reader.sources()[row.source];
         for (first, number) in self.plan.windows(row) {
@@ -145,7 +165,9 @@ impl PretrainObjective {
         }
         Ok(())
     }
+}
 
+impl PretrainObjective {
     /// The names of figures of the data that a batch is from: training sources, or held-out ones.
     fn names(&self, batch: &Batch) -> &[Names] {
         match &self.held_out {
@@ -172,12 +194,12 @@ impl Objective for PretrainObjective {
     type Batch = Batch;
 
     fn steps(&self) -> u64 {
-        self.plan.steps()
+        self.windows.plan.steps()
     }
 
     /// Of the source that is furthest.
     fn epoch(&self, steps: u64) -> f64 {
-        self.plan.epochs(steps).into_iter().fold(0.0, f64::max)
+        self.windows.plan.epochs(steps).into_iter().fold(0.0, f64::max)
     }
 
     fn batches(&self, step: u64) -> Vec<Batch> {
@@ -185,16 +207,12 @@ impl Objective for PretrainObjective {
     }
 
     fn load(&self, step: u64) -> anyhow::Result<Vec<Batch>> {
-        let epochs = self.plan.epochs(step + 1);
-        let rows: Vec<Row> = self.plan.rows(step).collect();
-        let length = rows.first().map_or(1, |row| row.windows * self.plan.course().window());
-        let most = (self.micro_batch_tokens / length).max(1) as usize;
-        let batch = |rows: &[Row]| -> anyhow::Result<Batch> {
-            let mut gathering = Gathering::default();
-            rows.iter().try_for_each(|row| self.add(&mut gathering, *row))?;
-            Ok(gathering.batch(self.device, epochs.clone()))
-        };
-        rows.chunks(most).map(batch).collect()
+        self.windows.load(step)
+    }
+
+    fn ahead(&self, from: u64) -> anyhow::Result<Option<Ahead<Batch>>> {
+        let windows = self.windows.clone();
+        Ahead::start(from..self.steps(), move |step| windows.load(step)).map(Some)
     }
 
     fn normaliser(&self, batch: &Batch) -> f64 {
@@ -206,8 +224,9 @@ impl Objective for PretrainObjective {
     }
 
     fn extent(&self) -> Option<Extent> {
-        let ramps = || self.plan.course().ramps.iter();
-        let in_one = |length: u64| (self.micro_batch_tokens / length).max(1) * length;
+        let Windows { plan, micro_batch_tokens, .. } = self.windows.as_ref();
+        let ramps = || plan.course().ramps.iter();
+        let in_one = |length: u64| (micro_batch_tokens / length).max(1) * length;
         let tokens = ramps().map(|ramp| in_one(ramp.length)).max()?;
         Some(Extent {
             tokens,
@@ -263,28 +282,27 @@ impl Objective for PretrainObjective {
             let (nll, more) = self.part(&hidden, head, part)?;
             let held_out = self.held_out.as_ref().filter(|_| batch.epochs.is_empty());
             let bytes = held_out.and_then(|held_out| held_out.bytes_per_token[part.source]).filter(|_| !part.special);
-            if names.len() > 1 || bytes.is_some() {
-                let value = f64::try_from(nll.detach())?;
-                if names.len() > 1 {
-                    metrics.push(Metric { name: names[part.source].loss, sum: value, weight: part.count as f64 });
-                }
-                if let Some(bytes) = bytes {
-                    let weight = part.count as f64 * bytes;
-                    metrics.push(Metric { name: "bits_per_byte", sum: value / LN_2, weight });
-                }
+            if names.len() > 1 {
+                let sum = nll.detach().into();
+                metrics.push(Metric { name: names[part.source].loss, sum, weight: part.count as f64 });
+            }
+            if let Some(bytes) = bytes {
+                // Of what is held out: it is read batch by batch.
+                let (sum, weight) = (f64::try_from(nll.detach())? / LN_2, part.count as f64 * bytes);
+                metrics.push(Metric { name: "bits_per_byte", sum: sum.into(), weight });
             }
             sum = match more {
                 // What is held out is measured without it.
                 Some(more) if held_out.is_none() => {
                     let weight = part.count as f64;
-                    metrics.push(Metric { name: "z_loss", sum: f64::try_from(more.detach())?, weight });
+                    metrics.push(Metric { name: "z_loss", sum: more.detach().into(), weight });
                     sum + nll + more
                 }
                 _ => sum + nll,
             };
         }
         for (source, epoch) in batch.epochs.iter().enumerate() {
-            metrics.push(Metric { name: names[source].epoch, sum: *epoch, weight: 1.0 });
+            metrics.push(Metric { name: names[source].epoch, sum: (*epoch).into(), weight: 1.0 });
         }
         Ok(Loss { sum, metrics })
     }
@@ -292,7 +310,8 @@ impl Objective for PretrainObjective {
     fn evaluate(&self, model: &Llama, world: &World) -> anyhow::Result<Option<Evaluation>> {
         let Some(held_out) = &self.held_out else { return Ok(None) };
         let mut failure = None;
-        let batches = held_out.batches(self.micro_batch_tokens, self.cross_documents, self.device);
+        let Windows { micro_batch_tokens, cross_documents, device, .. } = *self.windows.as_ref();
+        let batches = held_out.batches(micro_batch_tokens, cross_documents, device);
         let batches = batches.map_while(|batch| batch.map_err(|error| failure = Some(error)).ok());
         let evaluation = evaluate(self, model, world, batches)?;
         match failure {

@@ -4,6 +4,7 @@
 //! default mix. The differences of the held-out losses say what the candidate adds. They are paired by row of held-out text.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use llama::Llama;
@@ -22,7 +23,7 @@ use crate::anneal::Anneal;
 use crate::command::anneal;
 use crate::config::Config;
 use crate::held_out::HeldOut;
-use crate::objective::{Names, PretrainObjective};
+use crate::objective::{Names, PretrainObjective, Windows};
 
 /// The name of the run without a candidate.
 const DEFAULT: &str = "default";
@@ -210,13 +211,15 @@ fn rows(config: &Config) -> anyhow::Result<Vec<Row>> {
     let of: Vec<usize> = held_out.sources().collect();
     let objective = PretrainObjective {
         names: sources.iter().map(|source| Names::of(&source.name)).collect(),
-        plan,
-        reader: Reader::new(sources),
+        windows: Arc::new(Windows {
+            plan,
+            reader: Reader::new(sources),
+            micro_batch_tokens: config.micro_batch_tokens as u64,
+            cross_documents: config.cross_documents,
+            device,
+        }),
         held_out: Some(held_out),
-        micro_batch_tokens: config.micro_batch_tokens as u64,
-        cross_documents: config.cross_documents,
         z_loss: 0.0,
-        device,
     };
     let mut rows = Vec::with_capacity(of.len());
     let world = World::single();

@@ -171,8 +171,8 @@ impl Objective for GuardObjective {
             let firsts = (picked.index_select(0, &batch.firsts), batch.targets.index_select(0, &batch.firsts));
             torch_ext::linear_cross_entropy(&firsts.0, head, &firsts.1, None).map(|nll| (-nll).exp())
         })?;
-        let right = f64::try_from(probabilities.sum(Kind::Double))?;
-        let metric = Metric { name: "verdict_probability", sum: right, weight: batch.ids.len() as f64 };
+        let right = probabilities.sum(Kind::Double);
+        let metric = Metric { name: "verdict_probability", sum: right.into(), weight: batch.ids.len() as f64 };
         Ok(Loss { sum, metrics: vec![metric] })
     }
 

@@ -1,5 +1,7 @@
 //! `herd sft`: load, prepare, train, save.
 
+use std::sync::Arc;
+
 use trainer::stage::sources::{self, Limits};
 use trainer::stage::{self, Ending, Flags, Prepared, Setup};
 
@@ -30,7 +32,7 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<SftObjecti
     };
     let sources = sources::load(training, setup, &encoder)?;
     sources.account.prepared(SftObjective {
-        examples: sources.examples.map(|one| one.example),
+        examples: Arc::new(sources.examples.map(|one| one.example)),
         neftune_alpha: config.neftune_alpha,
         device: setup.device,
     })

@@ -1,16 +1,18 @@
 //! The loss of supervised fine-tuning: cross-entropy on trained tokens (the Llama 3 paper, section 4.1.3).
 
+use std::sync::Arc;
+
 use llama::Llama;
 use tch::{Device, Tensor};
 use torch_ext::Generator;
 use trainer::context::Share;
 use trainer::stage::sources::Examples;
-use trainer::{Evaluation, Example, Extent, Input, Loss, Objective, PackedBatch, RngPosition, World, evaluate};
+use trainer::{Ahead, Evaluation, Example, Extent, Input, Loss, Objective, PackedBatch, RngPosition, World, evaluate};
 
 /// Examples with the loss of supervised fine-tuning.
 pub struct SftObjective {
     /// The examples.
-    pub examples: Examples<Example>,
+    pub examples: Arc<Examples<Example>>,
     /// Strength of NEFTune's noise.
     pub neftune_alpha: f64,
     /// The device of the computation.
@@ -19,8 +21,12 @@ pub struct SftObjective {
 
 impl SftObjective {
     fn pack(&self, rows: Vec<Vec<&Example>>) -> Vec<PackedBatch> {
-        rows.into_iter().map(|row| PackedBatch::new(&row, self.device)).collect()
+        pack(rows, self.device)
     }
+}
+
+fn pack(rows: Vec<Vec<&Example>>, device: Device) -> Vec<PackedBatch> {
+    rows.into_iter().map(|row| PackedBatch::new(&row, device)).collect()
 }
 
 impl Objective for SftObjective {
@@ -36,6 +42,11 @@ impl Objective for SftObjective {
 
     fn batches(&self, step: u64) -> Vec<PackedBatch> {
         self.pack(self.examples.rows(step))
+    }
+
+    fn ahead(&self, from: u64) -> anyhow::Result<Option<Ahead<PackedBatch>>> {
+        let (examples, device) = (self.examples.clone(), self.device);
+        Ahead::start(from..self.steps(), move |step| Ok(pack(examples.rows(step), device))).map(Some)
     }
 
     fn normaliser(&self, batch: &PackedBatch) -> f64 {

@@ -8,6 +8,7 @@
 //! functions of the run's seed and the step. So a checkpoint has no generator state to save, and a run that was killed and
 //! resumed ends with the same bytes as an uninterrupted run.
 
+mod ahead;
 pub mod context;
 mod data;
 mod diagnose;
@@ -15,16 +16,18 @@ mod extra;
 mod objective;
 mod optim;
 mod persist;
+mod reading;
 pub mod share;
 pub mod stage;
 mod train;
 mod watch;
 
+pub use ahead::{Ahead, placed};
 pub use data::{Example, PackedBatch, Pick, Plan, Source, StepSize, best_fit_decreasing, hold_out};
 pub use distributed::World;
 pub use extra::Extra;
 pub use objective::{
-    Computation, Evaluation, Extent, Input, Loss, Metric, MetricSums, Objective, RngPosition, evaluate, forward,
+    Computation, Evaluation, Extent, Input, Loss, Metric, MetricSums, Objective, RngPosition, Sum, evaluate, forward,
     forward_backward,
 };
 pub use optim::{
@@ -34,6 +37,7 @@ pub use optim::{
 pub use persist::interval::Interval;
 pub use persist::state::{Named, WeightsFile};
 pub use persist::{checkpoint, state};
+pub use reading::reads;
 pub use run::RunFolder;
 pub use train::{
     CheckpointCost, ComputedAgain, Corrupt, Outcome, Reduce, Report, TrainSettings, TrainedWeights, WriteSideFiles,

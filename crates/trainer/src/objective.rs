@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use distributed::World;
 use llama::attention::{Attend, Layout};
 use llama::{Llama, Operators, Pass, Recompute};
@@ -12,7 +12,9 @@ use tch::Tensor;
 use torch_ext::catch;
 
 use crate::Extra;
+use crate::ahead::Ahead;
 use crate::context::{Share, SharedRow};
+use crate::reading::{Pending, read};
 use crate::share::{Found, is_own, results};
 
 /// Identifies one micro-batch. Every random choice is seeded from it, so a checkpoint stores no generator state.
@@ -60,14 +62,47 @@ impl From<Tensor> for Loss {
 }
 
 /// A metric that is logged beside the loss. Its value for a step or an evaluation is `Σ sum / Σ weight` over the micro-batches.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug)]
 pub struct Metric {
     /// Name in `metrics.jsonl` and TensorBoard, such as `rewards/margins`.
     pub name: &'static str,
     /// Sum of its terms over the micro-batch.
-    pub sum: f64,
+    pub sum: Sum,
     /// Number of terms, or the sum of their weights.
     pub weight: f64,
+}
+
+/// The sum of a metric.
+#[derive(Debug)]
+pub enum Sum {
+    /// A number.
+    Number(f64),
+    /// A scalar tensor where the loss was computed. It is read once a step, together with all others, so that the host does not
+    /// wait for a GPU in every micro-batch.
+    Scalar(Tensor),
+}
+
+impl From<f64> for Sum {
+    fn from(number: f64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<Tensor> for Sum {
+    fn from(scalar: Tensor) -> Self {
+        Self::Scalar(scalar)
+    }
+}
+
+impl Sum {
+    /// The number; waits for a GPU if it is there.
+    #[must_use]
+    pub fn number(&self) -> f64 {
+        match self {
+            Self::Number(number) => *number,
+            Self::Scalar(scalar) => scalar.double_value(&[]),
+        }
+    }
 }
 
 /// Settings of a forward and backward pass that change memory, speed and rounding, but not the mathematical result.
@@ -119,7 +154,7 @@ pub struct MetricSums(BTreeMap<String, (f64, f64)>);
 impl MetricSums {
     /// Adds the metrics of a micro-batch.
     pub fn add(&mut self, metrics: &[Metric]) {
-        metrics.iter().for_each(|metric| self.add_term(metric.name, metric.sum, metric.weight));
+        metrics.iter().for_each(|metric| self.add_term(metric.name, metric.sum.number(), metric.weight));
     }
 
     /// Adds one metric.
@@ -170,6 +205,15 @@ pub trait Objective {
         Ok(self.batches(step))
     }
 
+    /// The micro-batches of the steps from `from` on, built ahead by another thread: the same as [`Objective::load`]'s. By
+    /// default there is none, and the loop builds micro-batches when it needs them.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    fn ahead(&self, _from: u64) -> anyhow::Result<Option<Ahead<Self::Batch>>> {
+        Ok(None)
+    }
+
     /// The batch's contribution to the normaliser of the step. The loss of a step is the sum of [`Objective::loss`] over its
     /// batches, divided by the sum of these values.
     fn normaliser(&self, batch: &Self::Batch) -> f64;
@@ -195,6 +239,10 @@ pub trait Objective {
     /// # Errors
     /// When libtorch reports an error.
     fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &Self::Batch) -> anyhow::Result<Loss>;
+
+    /// Called with the metrics of each micro-batch of a step that this process has computed, once they are read, for a stage
+    /// that warns.
+    fn seen(&self, _metrics: &[Metric]) {}
 
     /// Tensors that are trained beside the model, and their changes to the model's configuration; none by default.
     fn extra(&self) -> Extra {
@@ -277,8 +325,14 @@ pub fn forward<O: Objective>(objective: &O, model: &Llama, batch: &O::Batch) -> 
         let attend: &mut dyn Attend = &mut layout;
         let hidden = objective.hidden_states(model, embedded, (&positions, attend), Pass::fused(), batch)?;
         let Loss { sum, metrics } = objective.loss(&hidden, model.head(), batch)?;
-        Ok((f64::try_from(sum)?, metrics))
+        one(Pending { mean: sum, normaliser: 1.0, metrics })
     })
+}
+
+/// Reads what one micro-batch gave.
+fn one(pending: Pending) -> anyhow::Result<(f64, Vec<Metric>)> {
+    let (mut found, _) = read(vec![pending], None)?;
+    found.pop().context("a micro-batch without a loss")
 }
 
 /// Evaluates `batches`, normalised over all of them; `None` if there are no batches. The batches are divided among the
@@ -322,11 +376,11 @@ pub fn forward_backward<O: Objective>(
     normaliser: f64,
     how: Computation,
 ) -> anyhow::Result<(f64, Vec<Metric>)> {
-    forward_backward_in(objective, model, batch, moment, normaliser, how, None)
+    one(forward_backward_in(objective, model, batch, moment, normaliser, how, None)?)
 }
 
-/// The same for a share of a batch ([`Objective::share`]), where the processes of a world share out its rows; the loss is that
-/// of the share.
+/// The same without reading the results. Where the processes of a world share out the rows, the batch is a share
+/// ([`Objective::share`]), and so is the loss.
 pub(crate) fn forward_backward_in<O: Objective>(
     objective: &O,
     model: &Llama,
@@ -335,7 +389,7 @@ pub(crate) fn forward_backward_in<O: Objective>(
     normaliser: f64,
     Computation { operators, recompute }: Computation,
     shared: Option<&World>,
-) -> anyhow::Result<(f64, Vec<Metric>)> {
+) -> anyhow::Result<Pending> {
     let pass = Pass { operators, dropout: Some(moment.seed_for("dropout")) };
     catch(|| {
         let Input { input_ids, mut layout } = objective.input(batch);
@@ -365,7 +419,7 @@ pub(crate) fn forward_backward_in<O: Objective>(
             mean.backward();
             mean
         };
-        Ok((f64::try_from(mean)? * normaliser, metrics))
+        Ok(Pending { mean, normaliser, metrics })
     })
 }
 
@@ -376,8 +430,9 @@ mod tests {
     #[test]
     fn metrics_are_means_over_all_micro_batches() {
         let mut sums = MetricSums::default();
-        sums.add(&[Metric { name: "margin", sum: 3.0, weight: 1.0 }, Metric { name: "none", sum: 0.0, weight: 0.0 }]);
-        sums.add(&[Metric { name: "margin", sum: 1.0, weight: 3.0 }]);
+        let metric = |name, sum: f64, weight| Metric { name, sum: sum.into(), weight };
+        sums.add(&[metric("margin", 3.0, 1.0), metric("none", 0.0, 0.0)]);
+        sums.add(&[metric("margin", 1.0, 3.0)]);
         assert_eq!(sums.means(), BTreeMap::from([("margin".to_owned(), 1.0)]));
     }
 

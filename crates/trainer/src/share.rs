@@ -62,7 +62,7 @@ pub(crate) struct Found {
 
 impl Found {
     pub fn new(sum: f64, metrics: &[Metric]) -> Self {
-        let bits = |metric: &Metric| (metric.name.to_owned(), metric.sum.to_bits(), metric.weight.to_bits());
+        let bits = |metric: &Metric| (metric.name.to_owned(), metric.sum.number().to_bits(), metric.weight.to_bits());
         Self { sum: sum.to_bits(), metrics: metrics.iter().map(bits).collect() }
     }
 
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_bits() {
-        let metric = Metric { name: "margin", sum: 0.1 + 0.2, weight: f64::NAN };
+        let metric = Metric { name: "margin", sum: (0.1 + 0.2).into(), weight: f64::NAN };
         let found = Found::new(1.0 / 3.0, &[metric]);
         let read: Found = serde_json::from_slice(&serde_json::to_vec(&found).unwrap()).unwrap();
         assert_eq!(read, found);

@@ -78,3 +78,32 @@ fn the_document_shows_the_code_that_is_compiled() {
     let stage = fs::read_to_string(root.join("examples/orpo/stage.rs")).unwrap();
     assert!(stage.lines().count() < 150, "the stage has {} lines", stage.lines().count());
 }
+
+/// Losses, metrics and gradient norms are read together, however many micro-batches a step has.
+#[test]
+fn a_step_reads_its_numbers_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    llama::NewModel { hidden: 32, layers: 1, context: 128, seed: 17 }.write(Path::new(&path("model"))).unwrap();
+    let record = |n: usize| json!({"id": format!("p-{n}"), "prompt": format!("Is it {n}?"), "chosen": "Yes, it is.", "rejected": "No idea!"});
+    let lines: Vec<String> = (0..40).map(|n| format!("{}\n", record(n))).collect();
+    fs::write(path("train.jsonl"), lines.concat()).unwrap();
+    let read = |folder: &str, micro_batch: usize| {
+        let words = format!(
+            "--model {} --data {} --output {} --batch-size 8 --max-steps 5 --micro-batch-tokens {micro_batch} --dtype f32 \
+             --device cpu --threads 1",
+            path("model"),
+            path("train.jsonl"),
+            path(folder)
+        );
+        let before = trainer::reads();
+        run(&words.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).unwrap();
+        let log = fs::read_to_string(dir.path().join(folder).join("metrics.jsonl")).unwrap();
+        assert_eq!(log.lines().count(), 5);
+        let share = |line: &str| serde_json::from_str::<Value>(line).unwrap()["accuracy"].as_f64().unwrap();
+        assert!(log.lines().map(share).all(|share| (0.0..=1.0).contains(&share)), "{log}");
+        trainer::reads() - before
+    };
+    assert_eq!(read("one", 4096), 5);
+    assert_eq!(read("several", 128), 5);
+}

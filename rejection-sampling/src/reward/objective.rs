@@ -118,9 +118,8 @@ impl Objective for RewardObjective {
         let sum = ranking_loss_sum(&scores, &batch.better, &batch.worse);
         let margins = margins(&scores, &batch.better, &batch.worse).detach();
         let weight = batch.pairs as f64;
-        let metric =
-            |name, values: &Tensor| anyhow::Ok(Metric { name, sum: f64::try_from(values.sum(Kind::Double))?, weight });
-        let metrics = vec![metric("accuracy", &margins.gt(0.0))?, metric("margin", &margins)?];
+        let metric = |name, values: &Tensor| Metric { name, sum: values.sum(Kind::Double).into(), weight };
+        let metrics = vec![metric("accuracy", &margins.gt(0.0)), metric("margin", &margins)];
         Ok(Loss { sum, metrics })
     }
 

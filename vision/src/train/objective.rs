@@ -248,14 +248,14 @@ impl Objective for VisionObjective {
         let open: Vec<(f64, f64)> = self.adapter.cross_layers().iter().map(|(_, layer)| layer.openness()).collect();
         let metric = |name, values: Vec<f64>| {
             let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-            let mean = Metric { name, sum: values.iter().sum(), weight: values.len() as f64 };
+            let mean = Metric { name, sum: values.iter().sum::<f64>().into(), weight: values.len() as f64 };
             (mean, least)
         };
         let (attention, least) = metric("gate_attention", open.iter().map(|open| open.0.abs()).collect());
         let (feed_forward, least_feed_forward) =
             metric("gate_feed_forward", open.iter().map(|open| open.1.abs()).collect());
         // A gate that stays at 0 is a layer that does nothing.
-        let least = Metric { name: "gate_least", sum: least.min(least_feed_forward), weight: 1.0 };
+        let least = Metric { name: "gate_least", sum: least.min(least_feed_forward).into(), weight: 1.0 };
         Ok(Loss { sum: batch.packed.cross_entropy_sum(hidden, head)?, metrics: vec![attention, feed_forward, least] })
     }
 

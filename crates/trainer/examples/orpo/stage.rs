@@ -132,8 +132,8 @@ impl Objective for Orpo {
     fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Loss> {
         let means = batch.mean_log_probs(hidden, head)?.reshape([-1, 2]);
         let (chosen, rejected) = (means.select(1, 0), means.select(1, 1));
-        let right = f64::try_from(chosen.gt_tensor(&rejected).sum(Kind::Double))?;
-        let metrics = vec![Metric { name: "accuracy", sum: right, weight: self.normaliser(batch) }];
+        let right = chosen.gt_tensor(&rejected).sum(Kind::Double);
+        let metrics = vec![Metric { name: "accuracy", sum: right.into(), weight: self.normaliser(batch) }];
         Ok(Loss { sum: orpo_sum(&chosen, &rejected, self.lambda), metrics })
     }
 

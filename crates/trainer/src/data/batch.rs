@@ -1,5 +1,6 @@
 //! Packed batches: documents are concatenated into one row. Each document has its own positions and attends only to itself.
 
+use crate::ahead::placed;
 use crate::context::Share;
 use anyhow::ensure;
 use llama::attention::Layout;
@@ -82,12 +83,12 @@ impl PackedBatch {
             tokens: ids.len(),
             trained_tokens: labels.len(),
             normaliser: weights.iter().map(|&weight| f64::from(weight)).sum(),
-            input_ids: Tensor::from_slice(&ids).unsqueeze(0).to_device(device),
+            input_ids: placed(Tensor::from_slice(&ids).unsqueeze(0), device),
             documents: vec![examples.iter().map(|example| example.ids.len() as i64).collect()],
             positions: None,
-            targets: Tensor::from_slice(&targets).to_device(device),
-            labels: Tensor::from_slice(&labels).to_device(device),
-            token_weights: (!plain).then(|| Tensor::from_slice(&weights).to_device(device)),
+            targets: placed(Tensor::from_slice(&targets), device),
+            labels: placed(Tensor::from_slice(&labels), device),
+            token_weights: (!plain).then(|| placed(Tensor::from_slice(&weights), device)),
             trained: examples.iter().map(|example| example.trained_tokens() as i64).collect(),
             example_ids: examples.iter().map(|example| example.id.clone()).collect(),
         }

@@ -353,13 +353,24 @@ impl Optimizer {
     /// # Errors
     /// [`OptimizerError::NonFinite`] and [`OptimizerError::NoGradient`].
     pub fn grad_norm(&self, world: &World) -> Result<f64, OptimizerError> {
+        let own = self.norms();
+        let own = own.as_ref().map(crate::reading::numbers).transpose()?;
+        self.grad_norm_of(own.unwrap_or_default(), world)
+    }
+
+    /// The norms of this process's gathered gradients, `[count]` float64, not read yet; `None` without any.
+    pub(crate) fn norms(&self) -> Option<Tensor> {
         let _no_grad = tch::no_grad_guard();
         let own: Vec<Tensor> = self.parameters.iter().filter_map(|p| Some(p.gathered.as_ref()?.norm())).collect();
-        let own = if own.is_empty() {
-            Vec::new()
-        } else {
-            Vec::<f64>::try_from(Tensor::stack(&own, 0).to_kind(Kind::Double))?
-        };
+        (!own.is_empty()).then(|| Tensor::stack(&own, 0).to_kind(Kind::Double))
+    }
+
+    /// [`Optimizer::grad_norm`] from the numbers of [`Optimizer::norms`].
+    ///
+    /// # Errors
+    /// As [`Optimizer::grad_norm`].
+    pub(crate) fn grad_norm_of(&self, own: Vec<f64>, world: &World) -> Result<f64, OptimizerError> {
+        let _no_grad = tch::no_grad_guard();
         let mut own = own.into_iter();
         let norm = |p: &Parameter| match (&p.gathered, &p.state) {
             (Some(_), _) => own.next().unwrap_or(NONE),

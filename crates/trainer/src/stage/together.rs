@@ -73,6 +73,9 @@ pub(super) fn compute(training: &Training, world: &mut World) -> anyhow::Result<
         asked.threads = Some(Count::Of(threads));
     }
     let (device, kind) = asked.resolve()?;
+    if training.deterministic {
+        in_one_order(device)?;
+    }
     if world.is_alone() || !device.is_cuda() {
         return Ok((device, kind));
     }
@@ -81,6 +84,16 @@ pub(super) fn compute(training: &Training, world: &mut World) -> anyhow::Result<
     let device = Device::Cuda(world.local_rank() % count);
     world.use_device(device).context("a group of GPUs")?;
     Ok((device, kind))
+}
+
+/// Sums in one order, for `--deterministic`. Called before anything is computed on a GPU.
+fn in_one_order(device: Device) -> anyhow::Result<()> {
+    if device.is_cuda() {
+        torch_ext::set_deterministic(true).context("--deterministic")?;
+    } else {
+        eprintln!("--deterministic changes nothing on a processor, whose results repeat bit for bit without it");
+    }
+    Ok(())
 }
 
 /// Fails if a process has another configuration, other data or another version than the first process.
@@ -119,4 +132,16 @@ pub(super) fn folder(world: &World, output: &Path) -> anyhow::Result<(RunFolder,
     }
     let scratch = tempfile::Builder::new().prefix("herd-rank-").tempdir().context("a scratch folder")?;
     Ok((RunFolder::open(&scratch.path().join("run"))?, Some(scratch)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_needs_no_setting_for_the_same_bits() {
+        torch_ext::init();
+        in_one_order(Device::Cpu).unwrap();
+        assert!(!torch_ext::is_deterministic());
+    }
 }

@@ -169,6 +169,9 @@ pub struct Training {
     /// Share out the tokens of each row to the processes instead of the micro-batches, for rows that are too long for one
     #[arg(long, help_heading = "Machine")]
     pub context_parallel: bool,
+    /// Take sums in one order on a GPU, so that a run that is stopped and resumed ends with the same bits: slower; on a processor that holds without
+    #[arg(long, help_heading = "Machine")]
+    pub deterministic: bool,
     /// Seconds that a process waits for another before it gives up
     #[arg(long, help_heading = "Machine")]
     pub rank_seconds: f64,
@@ -232,6 +235,7 @@ impl Default for Training {
             threads: None,
             reduce: Reduce::Exact,
             context_parallel: false,
+            deterministic: false,
             rank_seconds: 600.0,
             check_weights: None,
             check_gradients: 0,
@@ -364,7 +368,9 @@ impl Training {
             | "rank_seconds" | "check_weights" | "check_gradients" => Some(Class::Free),
             // Recomputation gives the same sums, bit for bit.
             "recompute" | "recompute_layers" => Some(Class::Free),
-            "micro_batch_tokens" | "dtype" | "device" | "threads" | "reduce" | "context_parallel" => Some(Class::Bits),
+            "micro_batch_tokens" | "dtype" | "device" | "threads" | "reduce" | "context_parallel" | "deterministic" => {
+                Some(Class::Bits)
+            }
             "merge" | "save_dtype" => Some(Class::Output),
             _ => None,
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 use llama::Operators;
 use tch::Tensor;
-use torch_ext::OpError;
+use torch_ext::{OpError, catch};
 
 use super::verify::{list, unrepeated};
 use super::{Reduce, Run};
@@ -16,6 +16,7 @@ use crate::diagnose::{first_non_finite, names};
 use crate::objective::{Computation, Objective, RngPosition, forward_backward_in};
 use crate::optim::digest::digests;
 use crate::optim::optimizer::OptimizerError;
+use crate::reading::{Pending, read};
 use crate::share::{Found, results, sums};
 
 /// Steps whose gradient norms the next one is compared with.
@@ -169,7 +170,7 @@ impl<O: Objective> Run<'_, O> {
 
     /// The losses of all micro-batches; their gradients are gathered.
     fn gathered(&mut self, batches: &[O::Batch], normaliser: f64, replay: bool) -> anyhow::Result<Computed> {
-        let (found, seconds) = match self.shares_rows() {
+        let (pending, mut seconds) = match self.shares_rows() {
             true => self.in_shares(batches, normaliser)?,
             false => self.in_rounds(batches, normaliser, replay)?,
         };
@@ -178,11 +179,18 @@ impl<O: Objective> Run<'_, O> {
         if self.settings.reduce == Reduce::Fast {
             self.optimizer.sum_over(world)?;
         }
+        // The one time in a step that the host waits for the device.
+        let start = Instant::now();
+        let norms = self.optimizer.norms();
+        let (own, norms) = catch(|| read(pending, norms.as_ref()))?;
+        seconds += start.elapsed().as_secs_f64();
+        own.iter().for_each(|(_, metrics)| self.objective.seen(metrics));
+        let found: Vec<Found> = own.iter().map(|(sum, metrics)| Found::new(*sum, metrics)).collect();
         let found = match self.shares_rows() {
             true => sums(world, "losses", &found)?,
             false => results(world, "losses", found)?,
         };
-        let norm = match self.optimizer.grad_norm(world) {
+        let norm = match self.optimizer.grad_norm_of(norms, world) {
             Ok(norm) => Ok(norm),
             Err(OptimizerError::NonFinite(name)) => Err(name),
             Err(other) => return Err(other.into()),
@@ -191,7 +199,7 @@ impl<O: Objective> Run<'_, O> {
     }
 
     /// All processes have a share of every micro-batch.
-    fn in_shares(&mut self, batches: &[O::Batch], normaliser: f64) -> anyhow::Result<(Vec<Found>, f64)> {
+    fn in_shares(&mut self, batches: &[O::Batch], normaliser: f64) -> anyhow::Result<(Vec<Pending>, f64)> {
         let (world, step) = (self.world, self.optimizer.steps());
         let (mut own, mut seconds) = (Vec::new(), 0.0);
         for (index, batch) in batches.iter().enumerate() {
@@ -211,7 +219,12 @@ impl<O: Objective> Run<'_, O> {
     }
 
     /// The processes have micro-batches in turn.
-    fn in_rounds(&mut self, batches: &[O::Batch], normaliser: f64, replay: bool) -> anyhow::Result<(Vec<Found>, f64)> {
+    fn in_rounds(
+        &mut self,
+        batches: &[O::Batch],
+        normaliser: f64,
+        replay: bool,
+    ) -> anyhow::Result<(Vec<Pending>, f64)> {
         let (world, step) = (self.world, self.optimizer.steps());
         let processes = world.size();
         let (mut own, mut seconds, mut digest) = (Vec::new(), 0.0, 0);
@@ -268,16 +281,15 @@ impl<O: Objective> Run<'_, O> {
     }
 
     /// Forward and backward pass of the micro-batch with this number in the step.
-    fn micro_batch(&self, batch: &O::Batch, number: u64, normaliser: f64) -> anyhow::Result<Found> {
+    fn micro_batch(&self, batch: &O::Batch, number: u64, normaliser: f64) -> anyhow::Result<Pending> {
         let (objective, model, step) = (self.objective, self.model, self.optimizer.steps());
         let moment = RngPosition { seed: self.settings.seed, step, micro_batch: number };
         let (all, _) = objective.tokens(batch);
         let how = Computation { operators: Operators::Fused, recompute: self.settings.recompute };
         let shared = self.shares_rows().then_some(self.world);
-        let (sum, more) = forward_backward_in(objective, model, batch, moment, normaliser, how, shared)
+        forward_backward_in(objective, model, batch, moment, normaliser, how, shared)
             .map_err(advised)
-            .with_context(|| format!("step {}, a micro-batch of {all} tokens", step + 1))?;
-        Ok(Found::new(sum, &more))
+            .with_context(|| format!("step {}, a micro-batch of {all} tokens", step + 1))
     }
 }
 

@@ -16,6 +16,7 @@ use run::{RunFolder, Signals};
 use serde::{Deserialize, Serialize};
 use torch_ext::catch;
 
+use crate::ahead::Ahead;
 use crate::objective::{Evaluation, Objective};
 use crate::optim::average::{Average, AverageSettings};
 use crate::optim::optimizer::{Optimizer, OptimizerSettings};
@@ -180,6 +181,8 @@ struct Run<'a, O: Objective> {
     world: &'a World,
     pulse: Heart,
     optimizer: Optimizer,
+    /// The micro-batches of the next step.
+    ahead: Option<Ahead<O::Batch>>,
     average: Option<Average>,
     spikes: Option<Spikes>,
     tokens: u64,
@@ -264,6 +267,7 @@ pub fn train<O: Objective>(
         world,
         pulse: Heart::new()?,
         optimizer,
+        ahead: None,
         average,
         spikes: None,
         tokens: 0,
@@ -313,6 +317,7 @@ pub fn train<O: Objective>(
     let mut writer = checkpoints.map(start).transpose()?;
     this.keep_digests()?;
     let mut allowance = Allowance::new(settings.memory);
+    this.ahead = objective.ahead(this.optimizer.steps())?;
     while this.optimizer.steps() < total {
         let stepped = this.step(output.as_ref().map_or(f64::INFINITY, |output| output.rate));
         for note in this.notes.drain(..) {

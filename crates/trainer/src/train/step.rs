@@ -25,7 +25,9 @@ impl<O: Objective> Run<'_, O> {
         let waited = self.world.waited();
         let (objective, model) = (self.objective, self.model);
         let step = self.optimizer.steps();
-        let batches = objective.load(step).with_context(|| format!("the data of step {}", step + 1))?;
+        let built = self.ahead.as_mut().and_then(|ahead| ahead.take(step));
+        let batches =
+            built.unwrap_or_else(|| objective.load(step)).with_context(|| format!("the data of step {}", step + 1))?;
         let normaliser: f64 = batches.iter().map(|batch| objective.normaliser(batch)).sum();
         let all_ids = || batches.iter().flat_map(|batch| objective.example_ids(batch).to_vec()).collect::<Vec<_>>();
         ensure!(
