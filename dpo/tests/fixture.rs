@@ -71,7 +71,7 @@ fn log_probs_loss_and_gradients_are_pytorchs() {
         let loss = measure(&Config::default().loss(), &batch, &found, Some(&reference_log_probs));
         let mean = |name: &str| {
             let metric = loss.metrics.iter().find(|metric| metric.name == name).unwrap();
-            metric.sum / metric.weight
+            metric.sum.number() / metric.weight
         };
         let expected_mean = |name: &str| expect(name).mean(Kind::Double).double_value(&[]);
         let close = |found: f64, expected: f64| assert!((found / expected - 1.0).abs() < 1e-5, "{found} {expected}");

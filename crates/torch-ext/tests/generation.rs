@@ -78,7 +78,7 @@ fn what_does_not_fit_is_refused() {
     assert!(!emulated(|| page_attention_fits(&cache.to_kind(Kind::Half), 4)).0);
 }
 
-/// The flag is the whole process's, so that no other test of this program may compute with it.
+/// The flags are the whole process's. What the other tests of this program compute is the same with them, on a processor.
 #[test]
 fn operators_without_an_order_of_sums_are_told() {
     torch_ext::init();

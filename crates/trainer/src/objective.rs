@@ -419,7 +419,8 @@ pub(crate) fn forward_backward_in<O: Objective>(
             mean.backward();
             mean
         };
-        Ok(Pending { mean, normaliser, metrics })
+        // It is kept until the end of the step, its graph is not.
+        Ok(Pending { mean: mean.detach(), normaliser, metrics })
     })
 }
 
