@@ -48,6 +48,11 @@ pub struct Args {
     /// The largest request body in bytes
     #[arg(long, default_value_t = 4 << 20)]
     pub max_body_bytes: usize,
+    /// Fetch pictures from this host when a conversation names them: example.org, *.example.org (its subdomains) or * (every
+    /// host), with :PORT for another port and http:// in front to allow unencrypted connections. Addresses that are not
+    /// public are refused. Repeatable [default: nothing is fetched, pictures come as data: URIs]
+    #[arg(long, value_name = "HOST")]
+    pub allow_image_urls: Vec<String>,
     /// Allow requests from web pages in a browser: from all origins, or from this one (`--cors https://app.example`)
     #[arg(long, value_name = "ORIGIN", num_args = 0..=1, default_missing_value = "*")]
     pub cors: Option<HeaderValue>,
@@ -153,9 +158,15 @@ pub fn run_with(args: &Args, open: impl FnOnce(&Path, Kind, Device) -> anyhow::R
     let engine = EngineOptions { slots: args.max_num_seqs, cache_tokens: args.cache_tokens, kernels: Kernels::Auto };
     let name = args.served_model_name.clone().unwrap_or_else(|| args.model.clone());
     let mut generator = Generator::start(folder, GeneratorOptions { name, engine, queue: args.queue })?;
+    ensure!(
+        eyes.is_some() || args.allow_image_urls.is_empty(),
+        "--allow-image-urls: {} does not see; leave it out",
+        args.model
+    );
     if let Some(eyes) = eyes {
         generator = generator.with_eyes(eyes)?;
-        eprintln!("conversations may have pictures (data: URIs), which are answered one at a time");
+        let fetched: Vec<String> = args.allow_image_urls.iter().map(|rule| format!(", addresses at {rule}")).collect();
+        eprintln!("conversations may have pictures (data: URIs{}), which are answered one at a time", fetched.concat());
     }
     let generator = Arc::new(generator);
     eprintln!(
