@@ -172,9 +172,8 @@ mod tests {
     fn pictures_are_data_uris_and_nothing_else() {
         let (words, template) = tiny();
         let none = fetcher(&[]).unwrap();
-        let look = |url: &str, count: usize| {
-            prompt(&words, template.as_ref(), &asking(vec![image_url(url); count]), &*none)
-        };
+        let look =
+            |url: &str, count: usize| prompt(&words, template.as_ref(), &asking(vec![image_url(url); count]), &*none);
         let found = look(PIXEL, 2).unwrap();
         assert_eq!(found.prompt.iter().filter(|id| **id == i64::from(words.image_id)).count(), 2);
         assert!(found.pictures.len() == 2 && found.pictures[0].starts_with(b"\x89PNG"));

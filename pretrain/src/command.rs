@@ -12,6 +12,7 @@ use serde_json::json;
 use trainer::stage::{self, Flags, Prepared, Resolved, Setup, StageConfig};
 
 use crate::anneal::Anneal;
+use crate::compare::{self, Compare};
 use crate::config::Config;
 use crate::held_out::HeldOut;
 use crate::objective::{Names, PretrainObjective, Windows};
@@ -36,6 +37,8 @@ enum Command {
     Anneal(Box<Flags<Anneal>>),
     /// Anneal a half-trained model with each of several candidate sets of data, and compare the held-out losses
     Probe(Box<Flags<Probe>>),
+    /// Compare the held-out losses of several base models on the same rows
+    Compare(Box<Compare>),
 }
 
 /// Runs the stage as its flags and configuration file say, or goes on where it was stopped.
@@ -47,6 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         None => begin("pretrain", &mut args.flags.resolve()?, args.flags.dry_run),
         Some(Command::Anneal(flags)) => anneal(&mut flags.resolve()?, flags.dry_run),
         Some(Command::Probe(flags)) => probe::run(flags),
+        Some(Command::Compare(args)) => compare::run(args),
     }
 }
 
@@ -148,13 +152,13 @@ fn prepare(config: &Config, sources: Vec<Source>, setup: &Setup) -> anyhow::Resu
     batch += &format!("  {steps}, {tokens}");
     let objective = PretrainObjective {
         names: names.iter().map(|name| Names::of(name)).collect(),
-        windows: Arc::new(Windows {
+        windows: Some(Arc::new(Windows {
             plan,
             reader: Reader::new(sources),
             micro_batch_tokens: config.micro_batch_tokens as u64,
             cross_documents: config.cross_documents,
             device: setup.device,
-        }),
+        })),
         held_out,
         z_loss: config.z_loss,
     };

@@ -5,7 +5,9 @@
 
 pub mod anneal;
 pub mod command;
+mod compare;
 pub mod config;
 mod held_out;
+mod losses;
 pub mod objective;
 pub mod probe;

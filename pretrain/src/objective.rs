@@ -124,7 +124,8 @@ impl Gathering {
 
 /// What a run trains on, and its loss.
 pub struct PretrainObjective {
-    pub(crate) windows: Arc<Windows>,
+    /// `None` where models are only evaluated.
+    pub(crate) windows: Option<Arc<Windows>>,
     pub(crate) names: Vec<Names>,
     pub(crate) held_out: Option<HeldOut>,
     pub(crate) z_loss: f64,
@@ -194,12 +195,13 @@ impl Objective for PretrainObjective {
     type Batch = Batch;
 
     fn steps(&self) -> u64 {
-        self.windows.plan.steps()
+        self.windows.as_ref().map_or(0, |windows| windows.plan.steps())
     }
 
     /// Of the source that is furthest.
     fn epoch(&self, steps: u64) -> f64 {
-        self.windows.plan.epochs(steps).into_iter().fold(0.0, f64::max)
+        let epochs = self.windows.as_ref().map(|windows| windows.plan.epochs(steps));
+        epochs.into_iter().flatten().fold(0.0, f64::max)
     }
 
     fn batches(&self, step: u64) -> Vec<Batch> {
@@ -207,11 +209,11 @@ impl Objective for PretrainObjective {
     }
 
     fn load(&self, step: u64) -> anyhow::Result<Vec<Batch>> {
-        self.windows.load(step)
+        self.windows.as_ref().map_or(Ok(Vec::new()), |windows| windows.load(step))
     }
 
     fn ahead(&self, from: u64) -> anyhow::Result<Option<Ahead<Batch>>> {
-        let windows = self.windows.clone();
+        let Some(windows) = self.windows.clone() else { return Ok(None) };
         Ahead::start(from..self.steps(), move |step| windows.load(step)).map(Some)
     }
 
@@ -224,7 +226,7 @@ impl Objective for PretrainObjective {
     }
 
     fn extent(&self) -> Option<Extent> {
-        let Windows { plan, micro_batch_tokens, .. } = self.windows.as_ref();
+        let Windows { plan, micro_batch_tokens, .. } = self.windows.as_deref()?;
         let ramps = || plan.course().ramps.iter();
         let in_one = |length: u64| (micro_batch_tokens / length).max(1) * length;
         let tokens = ramps().map(|ramp| in_one(ramp.length)).max()?;
@@ -310,8 +312,8 @@ impl Objective for PretrainObjective {
     fn evaluate(&self, model: &Llama, world: &World) -> anyhow::Result<Option<Evaluation>> {
         let Some(held_out) = &self.held_out else { return Ok(None) };
         let mut failure = None;
-        let Windows { micro_batch_tokens, cross_documents, device, .. } = *self.windows.as_ref();
-        let batches = held_out.batches(micro_batch_tokens, cross_documents, device);
+        let Some(windows) = &self.windows else { return Ok(None) };
+        let batches = held_out.batches(windows.micro_batch_tokens, windows.cross_documents, windows.device);
         let batches = batches.map_while(|batch| batch.map_err(|error| failure = Some(error)).ok());
         let evaluation = evaluate(self, model, world, batches)?;
         match failure {

@@ -4,26 +4,20 @@
 //! default mix. The differences of the held-out losses say what the candidate adds. They are paired by row of held-out text.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use llama::Llama;
 use llama::device::{self, Compute};
-use pretrain_stream::corpus::{self, Expected, Source};
-use pretrain_stream::plan::Plan;
-use pretrain_stream::reader::Reader;
-use run::{Cell, Column, Facts, Input, Page, Session};
+use pretrain_stream::corpus;
+use run::{Facts, Input, Session};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use stats::Estimate;
+use trainer::TrainSettings;
 use trainer::stage::{Class, Flags, Resolved, StageConfig, Training};
-use trainer::{TrainSettings, World, evaluate};
 
 use crate::anneal::Anneal;
 use crate::command::anneal;
 use crate::config::Config;
-use crate::held_out::HeldOut;
-use crate::objective::{Names, PretrainObjective, Windows};
+use crate::losses::{HeldOutText, Row, Words, differences, page, rows, table};
 
 /// The name of the run without a candidate.
 const DEFAULT: &str = "default";
@@ -31,6 +25,8 @@ const DEFAULT: &str = "default";
 const TABLE: &str = "probe.json";
 /// The folder of the runs.
 const RUNS: &str = "runs";
+/// The words of the table.
+const WORDS: Words = Words { title: "What data are worth", name: "candidate", base: "default", loss: "with it" };
 
 /// The keys of annealing, and the candidates.
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -162,16 +158,24 @@ pub fn run(flags: &Flags<Probe>) -> anyhow::Result<()> {
         println!("\n{name}: {}", trial.config.data.join(" "));
         let mut trial = Resolved { config: trial, origins: Default::default(), defaults: Map::new() };
         anneal(&mut trial, false)?;
-        measured.push((name, rows(&trial.config.config)?));
+        let Config { eval_data, eval_tokens, cross_documents, dtype, device, output, .. } = &trial.config.config;
+        let text = HeldOutText {
+            shards: eval_data,
+            length: trial.config.config.course()?.longest(),
+            tokens: *eval_tokens,
+            cross_documents: *cross_documents,
+        };
+        let place = Compute { dtype: *dtype, device: *device, threads: None }.resolve()?;
+        measured.push((name, rows(&text, &output.join("model"), place)?));
     }
     let sources: Vec<String> =
         corpus::open(&config.eval_data, window)?.iter().map(|source| source.name.clone()).collect();
-    let deltas = deltas(&measured, &sources);
-    let text = table(&deltas);
+    let found = differences(&measured, &sources);
+    let text = table(&WORDS, &found);
     let folder = session.folder();
-    dataset::write_file(folder.join(TABLE), (serde_json::to_string_pretty(&deltas)? + "\n").as_bytes())?;
-    page(&deltas).write(&folder.join("report.html"))?;
-    session.finish(&[TABLE], &text, json!({"deltas": deltas}))?;
+    dataset::write_file(folder.join(TABLE), (serde_json::to_string_pretty(&found)? + "\n").as_bytes())?;
+    page(&WORDS, &found).write(&folder.join("report.html"))?;
+    session.finish(&[TABLE], &text, json!({"differences": found}))?;
     println!("\n{text}");
     Ok(())
 }
@@ -186,139 +190,6 @@ fn shards(probe: &Probe) -> anyhow::Result<Vec<PathBuf>> {
     let (mut paths, _) = probe.anneal.config.sources()?;
     paths.extend(probe.candidates()?.iter().map(|(_, shards)| PathBuf::from(shards)));
     Ok(paths)
-}
-
-/// The loss on a row of held-out text.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Row {
-    source: usize,
-    /// `Σ nll`, in nats.
-    nll: f64,
-    tokens: u64,
-}
-
-/// The losses of a run's result on the rows of the held-out text, in order.
-fn rows(config: &Config) -> anyhow::Result<Vec<Row>> {
-    let course = config.course()?;
-    let window = course.window();
-    // The runs have compared tokenizer, ids and digests.
-    let expected = Expected { tokenizer: None, vocabulary: u64::MAX, digests: false };
-    let held_out = HeldOut::open(&config.eval_data, course.longest(), config.eval_tokens, expected)?;
-    let sources = corpus::open(&config.sources()?.0, window)?;
-    let plan = Plan::new(course, sources.iter().map(Source::windows).collect()).map_err(anyhow::Error::msg)?;
-    let (device, kind) = Compute { dtype: config.dtype, device: config.device, threads: None }.resolve()?;
-    let model = Llama::load(&config.output.join("model"), Some(kind), device)?;
-    let of: Vec<usize> = held_out.sources().collect();
-    let objective = PretrainObjective {
-        names: sources.iter().map(|source| Names::of(&source.name)).collect(),
-        windows: Arc::new(Windows {
-            plan,
-            reader: Reader::new(sources),
-            micro_batch_tokens: config.micro_batch_tokens as u64,
-            cross_documents: config.cross_documents,
-            device,
-        }),
-        held_out: Some(held_out),
-        z_loss: 0.0,
-    };
-    let mut rows = Vec::with_capacity(of.len());
-    let world = World::single();
-    let held_out = objective.held_out.as_ref().context("held-out text")?;
-    for (source, batch) in of.into_iter().zip(held_out.batches(1, config.cross_documents, device)) {
-        // A row of one token predicts nothing.
-        if let Some(found) = evaluate(&objective, &model, &world, [batch?])? {
-            rows.push(Row { source, nll: found.loss * found.tokens as f64, tokens: found.tokens });
-        }
-    }
-    Ok(rows)
-}
-
-/// The difference of a candidate to the default mix on a held-out source.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Delta {
-    candidate: String,
-    /// The held-out source; empty for all together.
-    source: String,
-    /// Held-out loss after the default mix, in nats per token.
-    default: f64,
-    /// The same with the candidate.
-    loss: f64,
-    /// Their difference; below 0 the candidate helps.
-    delta: Estimate,
-}
-
-impl Delta {
-    fn verdict(&self) -> &'static str {
-        match () {
-            () if self.delta.high < 0.0 => "better",
-            () if self.delta.low > 0.0 => "worse",
-            () => "no difference shown",
-        }
-    }
-}
-
-fn deltas(measured: &[(&str, Vec<Row>)], sources: &[String]) -> Vec<Delta> {
-    let Some(((_, default), candidates)) = measured.split_first() else { return Vec::new() };
-    let mut all = Vec::new();
-    let each = (0..sources.len()).filter(|_| sources.len() > 1).map(Some);
-    let groups: Vec<Option<usize>> = std::iter::once(None).chain(each).collect();
-    for (name, rows) in candidates {
-        for group in &groups {
-            let pairs = || default.iter().zip(rows).filter(|(row, _)| group.is_none_or(|group| row.source == group));
-            let mean = |of: fn(&(&Row, &Row)) -> f64| {
-                let (nll, tokens) = pairs().fold((0.0, 0), |sum, pair| (sum.0 + of(&pair), sum.1 + pair.0.tokens));
-                nll / tokens.max(1) as f64
-            };
-            let items: Vec<(f64, f64)> =
-                pairs().map(|(default, row)| (row.nll - default.nll, row.tokens as f64)).collect();
-            all.push(Delta {
-                candidate: (*name).to_owned(),
-                source: group.map_or(String::new(), |group| sources[group].clone()),
-                default: mean(|(default, _)| default.nll),
-                loss: mean(|(_, row)| row.nll),
-                delta: stats::ratio(&items),
-            });
-        }
-    }
-    all
-}
-
-/// What the interval covers.
-const NOTE: &str =
-    "In brackets: 95% interval over rows of held-out text. It does not cover another seed of the training.";
-
-fn cells(delta: &Delta) -> [String; 6] {
-    let source = if delta.source.is_empty() { "all" } else { &delta.source };
-    let Estimate { value, low, high, .. } = delta.delta;
-    [
-        delta.candidate.clone(),
-        source.to_owned(),
-        format!("{:.4}", delta.default),
-        format!("{:.4}", delta.loss),
-        format!("{value:+.4} [{low:+.4}, {high:+.4}]"),
-        delta.verdict().to_owned(),
-    ]
-}
-
-const HEADINGS: [&str; 6] = ["candidate", "held out", "default", "with it", "difference", "verdict"];
-
-fn table(deltas: &[Delta]) -> String {
-    let mut rows = vec![HEADINGS.map(str::to_owned)];
-    rows.extend(deltas.iter().map(cells));
-    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
-    let line = |row: &[String; 6]| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    format!("{}\n{NOTE}", rows.iter().map(line).collect::<Vec<_>>().join("\n"))
-}
-
-fn page(deltas: &[Delta]) -> Page {
-    let mut page = Page::new("What data are worth");
-    let columns = HEADINGS.map(Column::text).to_vec();
-    page.table(columns, deltas.iter().map(|delta| cells(delta).map(Cell::from).to_vec()).collect()).paragraph(NOTE);
-    page
 }
 
 #[cfg(test)]
@@ -344,33 +215,5 @@ mod tests {
             probe.candidate = vec![text.into()];
             assert!(probe.candidates().unwrap_err().to_string().contains(sentence), "{text}");
         }
-    }
-
-    #[test]
-    fn differences_are_paired_by_row() {
-        let row = |source: usize, nll: f64| Row { source, nll, tokens: 10 };
-        // The rows differ much more from each other than the runs do.
-        let default: Vec<Row> = (0..40).map(|at| row(at % 2, 10.0 + f64::from(at as u32))).collect();
-        let better: Vec<Row> = default
-            .iter()
-            .enumerate()
-            .map(|(at, row)| Row { nll: row.nll - 1.0 - (at % 3) as f64 / 10.0, ..*row })
-            .collect();
-        let sources = ["a".to_owned(), "b".to_owned()];
-        let found = deltas(&[("default", default.clone()), ("good", better), ("same", default)], &sources);
-        assert_eq!(found.len(), 6);
-        assert_eq!(
-            (found[0].candidate.as_str(), found[0].source.as_str(), found[2].source.as_str()),
-            ("good", "", "b")
-        );
-        assert!((found[0].delta.value + 0.1098).abs() < 1e-3 && found[0].delta.high < -0.1, "{:?}", found[0]);
-        assert!((found[0].loss - found[0].default - found[0].delta.value).abs() < 1e-12);
-        let verdicts: Vec<&str> = found.iter().map(Delta::verdict).collect();
-        assert_eq!(
-            verdicts,
-            ["better", "better", "better", "no difference shown", "no difference shown", "no difference shown"]
-        );
-        let text = table(&found);
-        assert!(text.contains("candidate  held out  default") && text.contains("good       all"), "{text}");
     }
 }

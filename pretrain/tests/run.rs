@@ -259,9 +259,9 @@ fn a_probe_tells_what_data_are_worth() {
         serde_json::from_slice(&std::fs::read(world.path("probe/probe.json")).unwrap()).unwrap()
     };
     let of = |candidate: &str, source: &str| {
-        let found = table().into_iter().find(|row| row["candidate"] == candidate && row["source"] == source);
-        let delta = &found.unwrap()["delta"];
-        (delta["low"].as_f64().unwrap(), delta["high"].as_f64().unwrap())
+        let found = table().into_iter().find(|row| row["name"] == candidate && row["source"] == source);
+        let found = &found.unwrap()["difference"];
+        (found["low"].as_f64().unwrap(), found["high"].as_f64().unwrap())
     };
     assert_eq!(table().len(), 6);
     assert!(of("rhymes", "valid-rhymes").1 < -0.1, "{:?}", table());
@@ -272,7 +272,7 @@ fn a_probe_tells_what_data_are_worth() {
     let loss = record.stage.figures["report"]["evaluation"]["loss"].as_f64().unwrap();
     let rows = table();
     let all = rows.iter().find(|row| row["source"] == "").unwrap();
-    assert!((all["default"].as_f64().unwrap() - loss).abs() < 1e-3, "{all} {loss}");
+    assert!((all["base"].as_f64().unwrap() - loss).abs() < 1e-3, "{all} {loss}");
     // The same command does nothing; another candidate needs another folder.
     let written = || std::fs::metadata(world.path("probe/probe.json")).unwrap().modified().unwrap();
     let before = written();
@@ -282,4 +282,35 @@ fn a_probe_tells_what_data_are_worth() {
     assert!(error.contains("holds a run with another configuration"), "{error}");
     let error = format!("{:#}", probe("--candidate rhymes").unwrap_err());
     assert!(error.contains("--candidate rhymes: write NAME=SHARDS"), "{error}");
+    // Compared by themselves, the models differ as they do in the probe's table.
+    let compare = |more: &str| {
+        let words = format!(
+            "compare --eval-data DIR/valid-sums DIR/valid-rhymes --output DIR/compared --dtype f32 --device cpu {more}"
+        );
+        let flags: Vec<String> =
+            words.split_whitespace().map(|word| word.replace("DIR", &world.path("").display().to_string())).collect();
+        common::run(&flags)
+    };
+    let models = "--models DIR/probe/runs/default/model DIR/probe/runs/rhymes/model --sequence-length 32";
+    compare(models).unwrap();
+    let found: Vec<serde_json::Value> =
+        serde_json::from_slice(&std::fs::read(world.path("compared/compare.json")).unwrap()).unwrap();
+    let table = table();
+    assert_eq!(found.len(), 3);
+    for (found, expected) in found.iter().zip(&table) {
+        assert_eq!(
+            ["source", "base", "loss", "difference"].map(|key| &found[key]),
+            ["source", "base", "loss", "difference"].map(|key| &expected[key])
+        );
+    }
+    let error = format!("{:#}", compare("--models DIR/model").unwrap_err());
+    assert!(error.contains("a comparison needs at least two"), "{error}");
+    // The tokenizer of shards is part of them.
+    std::fs::remove_dir_all(world.path("compared")).unwrap();
+    let other = world.path("other");
+    llama::NewModel { hidden: 32, layers: 1, context: 128, seed: 1 }.write(&other).unwrap();
+    let tokenizer = std::fs::read_to_string(other.join("tokenizer.json")).unwrap();
+    std::fs::write(other.join("tokenizer.json"), tokenizer + " ").unwrap();
+    let error = format!("{:#}", compare("--models DIR/model DIR/other --sequence-length 32").unwrap_err());
+    assert!(error.contains("tokenizer"), "{error}");
 }
