@@ -255,7 +255,7 @@ impl StepLedger {
         total
     }
 
-    /// Warnings about the step: it saw nothing, dropped nothing, or dropped everything of a source.
+    /// Warnings about the step: it saw nothing, changed nothing, or dropped everything of a source.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let total = self.total();
@@ -265,7 +265,8 @@ impl StepLedger {
             out.push(format!("{kind}: no document reached the step"));
             return out;
         }
-        if total.dropped.is_empty() && self.removed == 0 && kind != "mix" {
+        // A step that made texts shorter, as extraction does, has done something without dropping a document.
+        if total.dropped.is_empty() && self.removed == 0 && total.read.bytes == total.kept.bytes && kind != "mix" {
             out.push(format!("{kind}: matched nothing in {} documents", total.read.documents));
         }
         for (source, languages) in &self.flows {
@@ -302,12 +303,17 @@ mod tests {
     use super::*;
 
     fn step(ids: std::ops::Range<u32>) -> StepLedger {
+        step_that_keeps(4, ids)
+    }
+
+    /// A step over texts of five bytes, of which it keeps so many.
+    fn step_that_keeps(bytes: usize, ids: std::ops::Range<u32>) -> StepLedger {
         let mut step = StepLedger { kind: "s".into(), ..StepLedger::default() };
         for n in ids {
             let id = n.to_string();
             let seen = Seen { id: &id, source: "a", language: "en", text: "12345" };
             let finding = Finding { rule: "r".into(), value: f64::from(n), limit: 50.0, passed: n < 50 };
-            let fate = if n < 50 { Fate::Kept(4) } else { Fate::Dropped("r") };
+            let fate = if n < 50 { Fate::Kept(bytes) } else { Fate::Dropped("r") };
             step.record(seen, &[finding], fate);
         }
         step
@@ -335,7 +341,8 @@ mod tests {
     #[test]
     fn what_people_should_know() {
         assert_eq!(step(0..0).warnings(), ["s: no document reached the step"]);
-        assert_eq!(step(0..9).warnings(), ["s: matched nothing in 9 documents"]);
+        assert_eq!(step_that_keeps(5, 0..9).warnings(), ["s: matched nothing in 9 documents"]);
+        assert!(step_that_keeps(4, 0..9).warnings().is_empty(), "it made texts shorter");
         assert_eq!(step(50..60).warnings(), ["s: dropped all 10 documents of source a"]);
         assert!(step(40..60).warnings().is_empty());
     }
