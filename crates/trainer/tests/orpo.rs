@@ -90,7 +90,7 @@ fn a_step_reads_its_numbers_once() {
     fs::write(path("train.jsonl"), lines.concat()).unwrap();
     let read = |folder: &str, micro_batch: usize| {
         let words = format!(
-            "--model {} --data {} --output {} --batch-size 8 --max-steps 5 --micro-batch-tokens {micro_batch} --dtype f32 \
+            "--model {} --data {} --output {} --batch-size 8 --max-steps 5 --max-length 128 --micro-batch-tokens {micro_batch} --dtype f32 \
              --device cpu --threads 1",
             path("model"),
             path("train.jsonl"),
