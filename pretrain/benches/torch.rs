@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
     let work = match words.as_slice() {
         [] => {
             let Some(text) = test_support::shared("data/tinyshakespeare/input.txt.gz") else { return Ok(()) };
-            shakespeare::place(dir.path(), &text);
+            shakespeare::place(dir.path(), &text)?;
             let [model, train, valid] = ["base", "train", "valid"].map(|name| dir.path().join(name));
             let config = test_support::root().join("recipes/configs/pretrain-tiny-shakespeare.toml");
             Work { config, model, train, valid, flags: Vec::new() }

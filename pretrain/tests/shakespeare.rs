@@ -18,7 +18,7 @@ fn tiny_shakespeare_as_nanogpt() {
     let Some(file) = test_support::shared("data/tinyshakespeare/input.txt.gz") else { return };
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
-    shakespeare::place(dir.path(), &file);
+    shakespeare::place(dir.path(), &file).unwrap();
     torch_ext::init();
     let config = test_support::root().join("recipes/configs/pretrain-tiny-shakespeare.toml").display().to_string();
     let mut flags = vec!["pretrain".to_owned(), "--config".into(), config, "--device".into(), "cpu".into()];

@@ -40,17 +40,26 @@ impl Logits {
                 let row = logits.f_narrow(0, row as i64, 1)?;
                 let mut own = row.f_empty_like()?;
                 own.f_copy_(&row)?;
-                Row::Device(Arc::new(own))
+                Row::Device(own)
             }
         })
     }
 }
 
 /// The logits of one token, `[vocab]`, or `[1, vocab]` as a tensor.
-#[derive(Clone)]
 pub(crate) enum Row {
     /// float32 in the host's memory.
     Host(Arc<Vec<f32>>),
     /// As [`Logits::device`].
-    Device(Arc<Tensor>),
+    Device(Tensor),
+}
+
+impl Clone for Row {
+    /// Another name of the same numbers.
+    fn clone(&self) -> Self {
+        match self {
+            Self::Host(row) => Self::Host(row.clone()),
+            Self::Device(row) => Self::Device(row.shallow_clone()),
+        }
+    }
 }

@@ -64,7 +64,6 @@ impl<B> Drop for Ahead<B> {
 }
 
 /// A copy of numbers on `device`. On a GPU it goes through pinned memory, so that neither this thread nor the device waits.
-#[must_use]
 pub fn placed(numbers: Tensor, device: Device) -> Tensor {
     if !device.is_cuda() {
         return numbers.to_device(device);

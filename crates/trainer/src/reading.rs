@@ -27,14 +27,14 @@ pub(crate) struct Pending {
     pub metrics: Vec<Metric>,
 }
 
+/// Losses (sums) with the metrics of micro-batches, and further numbers.
+pub(crate) type Numbers = (Vec<(f64, Vec<Metric>)>, Vec<f64>);
+
 /// Copies losses (sums) and metrics of micro-batches to the host, and with them the numbers `more` `[count]`, in one read.
 ///
 /// # Errors
 /// What libtorch refuses; an error of a GPU in an operation before shows here.
-pub(crate) fn read(
-    pending: Vec<Pending>,
-    more: Option<&Tensor>,
-) -> anyhow::Result<(Vec<(f64, Vec<Metric>)>, Vec<f64>)> {
+pub(crate) fn read(pending: Vec<Pending>, more: Option<&Tensor>) -> anyhow::Result<Numbers> {
     let _no_grad = tch::no_grad_guard();
     let scalars = pending.iter().flat_map(|one| {
         let metric = |metric: &'static str, sum: &Sum| match sum {
