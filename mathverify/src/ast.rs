@@ -140,7 +140,7 @@ pub(crate) enum Big {
     Sum,
     Product,
     Integral,
-    /// `low` is the point approached.
+    /// `low` is the point approached; `high`, if present, the side: 1 from above, -1 from below.
     Limit,
     /// A derivative by `var`.
     Derivative,

@@ -68,7 +68,9 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
         return verdict(Outcome::unknown(why), None, reference.text);
     };
     // The same text, whatever it is: a name such as `July 4`, a sentence.
-    if reference.form == Form::Whole && same_text(said, &reference.text) {
+    if reference.form == Form::Whole && same_text(said, &reference.text)
+        || reference.form == Form::Bold && same_text(said, gold)
+    {
         let found = Extraction { text: said.to_owned(), form: Form::Whole, span: 0..pred.len() };
         return verdict(Outcome::equal(Tier::Text, "the same text"), Some(found), reference.text);
     }
@@ -87,6 +89,14 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
     {
         outcome = Outcome::unknown(why);
     }
+    if outcome.is_equal()
+        && options.strip_names
+        && !options.ignore_names
+        && !matches!(found.form, Form::Whole | Form::Boxed)
+        && other_name(&pred[..found.span.start], &reference.text)
+    {
+        outcome = Outcome::unknown("the same value under two names");
+    }
     // Several boxes in a paragraph are the items of a reference that is a list.
     if !outcome.is_equal()
         && found.form == Form::Boxed
@@ -102,6 +112,30 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
         );
     }
     verdict(outcome, Some(found), reference.text)
+}
+
+/// Whether the value of an equation was taken from a sentence that gives it to another name than the reference does:
+/// "We get y' = 3" and `y = 3`. `before` is the text before the value.
+fn other_name(before: &str, gold: &str) -> bool {
+    let before = before.trim_end_matches(|c: char| c.is_whitespace() || "$\\([*".contains(c));
+    let Some(left) = before.strip_suffix('=').filter(|left| !left.ends_with(['<', '>', '!', ':'])) else {
+        return false;
+    };
+    let Some((expected, rest)) = gold.split_once('=') else { return false };
+    if rest.contains('=') || expected.ends_with(['<', '>', '!']) || !expected.contains(char::is_alphabetic) {
+        return false;
+    }
+    let clause = left.rsplit([',', ';', '\n']).next().unwrap_or(left);
+    let first = clause.split('=').next().unwrap_or(clause);
+    let (name, expected) = (normalised(first), normalised(expected));
+    if let Some(start) = name.strip_suffix(&*expected) {
+        let goes_on = |c: char| c.is_alphanumeric() || "+-*/^_'\\{}()|".contains(c);
+        return start.ends_with(goes_on);
+    }
+    // A word such as "total" is no name of a formula.
+    let last = name.rsplit(' ').next().unwrap_or("");
+    let word = |s: &str| s.chars().count() > 2 && s.chars().all(char::is_alphabetic);
+    last.contains(char::is_alphabetic) && (!word(last) || word(&expected))
 }
 
 /// Whether two whole texts are equal except for white space and delimiters, which contain no digits. The digits are

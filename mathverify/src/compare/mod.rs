@@ -1,5 +1,6 @@
 //! Decides whether two answers are the same, in tiers.
 
+mod agree;
 mod bound;
 mod families;
 mod lists;
@@ -77,7 +78,15 @@ fn compare_texts(pred: &str, gold: &str, options: &Context<'_>) -> Outcome {
             }
         }
     }
-    best.unwrap_or_else(|| Outcome::unknown("nothing to compare"))
+    let outcome = best.unwrap_or_else(|| Outcome::unknown("nothing to compare"));
+    if outcome.is_equal()
+        && outcome.tier != Tier::Text
+        && options.units != Units::Ignored
+        && let Some(why) = agree::disagreement(pred, gold)
+    {
+        return Outcome::unknown(why);
+    }
+    outcome
 }
 
 /// Whether a decimal is an exact answer, rounded or truncated to the digits that it shows.

@@ -166,6 +166,10 @@ fn both(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     let (Expr::Relation(ta, oa), Expr::Relation(tb, ob)) = (a, b) else {
         return Outcome::unknown("no relation");
     };
+    // p ∧ q and q ∧ p
+    if oa == ob && matches!(oa.first(), Some(Rel::Other('∧' | '∨'))) {
+        return lists::compare(&Expr::Set(ta.clone()), &Expr::Set(tb.clone()), options);
+    }
     if oa == ob && oa == &[Rel::Congruent] {
         return congruences(ta, tb, options);
     }

@@ -3,7 +3,7 @@
 use num_traits::{Signed, Zero};
 
 use super::words;
-use crate::ast::{Constant, Expr};
+use crate::ast::{Constant, Expr, Func};
 use crate::budget::Context;
 use crate::numeric::eval;
 use crate::numeric::exact::{exact, exact_paid};
@@ -46,6 +46,12 @@ pub(crate) fn compare_scalars(a: &Expr, b: &Expr, options: &Context<'_>) -> Outc
             return based(digits, value, other, options);
         }
         (Expr::Ratio(x), Expr::Ratio(y)) => return ratios(x, y, options),
+        // 2 (mod 3) and 2 (mod 4) are two classes of numbers, although each remainder is 2.
+        (Expr::Func(Func::Mod, x), Expr::Func(Func::Mod, y))
+            if (is_remainder(x) || is_remainder(y)) && !compare_values(&x[1], &y[1], options).is_equal() =>
+        {
+            return Outcome::unknown("remainders of two moduli");
+        }
         (Expr::Ratio(x), other) | (other, Expr::Ratio(x)) if x.len() == 2 => {
             let quotient = Expr::Div(Box::new(x[0].clone()), Box::new(x[1].clone()));
             return compare_values(&quotient, other, options);
@@ -117,6 +123,12 @@ fn both_units(x: &Expr, u: &str, y: &Expr, v: &str, options: &Context<'_>) -> Ou
             if shown { outcome } else { Outcome::unknown(words::BEHIND) }
         }
     }
+}
+
+/// Whether the first argument of mod is already the remainder.
+fn is_remainder(arguments: &[Expr]) -> bool {
+    let [number, modulus] = arguments else { return false };
+    matches!((exact(number), exact(modulus)), (Some(n), Some(m)) if !n.is_negative() && n < m)
 }
 
 /// A number times a letter that is a unit: `5 m`.

@@ -84,6 +84,10 @@ pub(super) fn region(e: &Expr, budget: &Budget) -> Option<Vec<Piece>> {
             }
             Some(all)
         }
+        // {x ∈ ℤ | x > 0} is not an interval.
+        Expr::Builder(element, _) if matches!(&**element, Expr::Relation(terms, _) if !matches!(terms.last(), Some(Expr::NamedSet('R')))) => {
+            None
+        }
         Expr::Builder(_, conditions) => match conditions.as_slice() {
             [condition] => region(condition, budget),
             many => region(&Expr::List(many.to_vec()), budget),

@@ -96,6 +96,9 @@ pub(crate) fn words(text: &str) -> String {
         if c.is_alphanumeric() {
             clean.extend(c.to_lowercase());
         } else if c == '\'' || c == '’' {
+        } else if ('\u{2190}'..='\u{2bff}').contains(&c) {
+            // △ and ∠ are signs, not punctuation.
+            clean.extend([' ', c, ' ']);
         } else {
             clean.push(' ');
         }
@@ -162,10 +165,22 @@ pub(crate) fn compare_words(a: &Expr, b: &Expr) -> Option<Outcome> {
     Some(match (x, y) {
         (Some(x), Some(y)) if x == y && !x.is_empty() => Outcome::equal(Tier::Text, "the same words"),
         (Some(x), Some(y)) if same_truth(&x, &y) => Outcome::equal(Tier::Text, "the same truth value"),
+        (Some(x), Some(y)) if same_phrase(&x, &y) => Outcome::equal(Tier::Text, "the same words"),
         (Some(x), Some(y)) if x.is_empty() || y.is_empty() => Outcome::unknown("words without letters"),
         (Some(_), Some(_)) => Outcome::different(Tier::Text, "different words"),
         _ => Outcome::different(Tier::Structure, "words and a formula"),
     })
+}
+
+/// Whether two phrases differ only in plural endings, in "there are" before them, or in spellings of "does not exist".
+fn same_phrase(a: &str, b: &str) -> bool {
+    fn plain(phrase: &str) -> Vec<String> {
+        let rest =
+            ["there is ", "there are ", "it "].iter().find_map(|lead| phrase.strip_prefix(lead)).unwrap_or(phrase);
+        let rest = if matches!(rest, "dne" | "doesnt exist" | "do not exist") { "does not exist" } else { rest };
+        rest.split(' ').map(super::words::canonical).collect()
+    }
+    plain(a) == plain(b)
 }
 
 fn same_truth(a: &str, b: &str) -> bool {
@@ -206,9 +221,15 @@ pub(crate) fn compare_unread(pred: &str, gold: &str, left: Option<String>, right
 fn prose(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
     let mut out: Vec<String> = Vec::new();
-    let mut at = 0;
+    let (mut at, mut quoted, mut marked) = (0, false, 0);
     while at < chars.len() {
         let c = chars[at];
+        // `x^{2}` and `x^2`
+        if matches!(c, '^' | '_') && chars.get(at + 1) == Some(&'{') && chars.get(at + 3) == Some(&'}') {
+            out.extend([c.to_string(), chars[at + 2].to_string()]);
+            at += 4;
+            continue;
+        }
         if c.is_alphanumeric() {
             let start = at;
             // Points and commas inside numbers, apostrophes inside words.
@@ -238,7 +259,18 @@ fn prose(text: &str) -> Vec<String> {
         match c {
             c if c.is_whitespace() => {}
             '.' | ',' | ';' | '。' | '，' | '、' | '!' | '?' if ends(at) => {}
-            '"' | '“' | '”' | '\'' | '’' | '‘' => {}
+            // A quotation, or the minutes and seconds of an angle: 15' and 15".
+            '"' | '“' | '”' | '\'' | '’' | '‘' => {
+                let digit = at >= 2 && chars[at - 2].is_ascii_digit();
+                // The second of two marks: 15''.
+                let second = marked == at - 1 && marked > 0;
+                if (digit || second) && !quoted {
+                    out.push(c.to_string());
+                    marked = at;
+                } else {
+                    quoted = !quoted && (at < 2 || !chars[at - 2].is_alphanumeric());
+                }
+            }
             // well-known
             '-' | '–' if letters => {}
             '−' => out.push("-".into()),
@@ -323,11 +355,32 @@ fn chemistry(text: &str) -> Option<String> {
 
 /// Text without `\text{...}` and similar commands around its parts.
 fn unwrapped(text: &str) -> String {
-    let mut out = text.to_owned();
-    for command in ["\\text", "\\textbf", "\\mathrm", "\\textit", "\\mbox", "\\ "] {
-        out = out.replace(&format!("{command}{{"), " ");
+    let mut out = String::with_capacity(text.len());
+    // For each open brace, whether it belongs to such a command.
+    let mut open: Vec<bool> = Vec::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let command =
+            ["\\text{", "\\textbf{", "\\mathrm{", "\\textit{", "\\mbox{"].iter().find(|c| rest.starts_with(**c));
+        if let Some(command) = command {
+            open.push(true);
+            out.push(' ');
+            rest = &rest[command.len()..];
+            continue;
+        }
+        rest = &rest[c.len_utf8()..];
+        let escaped = out.ends_with('\\');
+        match c {
+            '{' if !escaped => open.push(false),
+            '}' if !escaped && open.pop() == Some(true) => {
+                out.push(' ');
+                continue;
+            }
+            _ => {}
+        }
+        out.push(c);
     }
-    let plain = out.replace(['{', '}', '$'], " ").replace("\\ ", " ");
+    let plain = out.replace('$', " ").replace("\\ ", " ");
     // Bold around all of it.
     plain.trim().trim_matches('*').trim().to_owned()
 }

@@ -36,6 +36,11 @@ pub(super) fn same(u: &str, v: &str) -> bool {
     words(u) == words(v)
 }
 
+/// A word in lower case without its plural ending, or the word that represents its synonyms.
+pub(super) fn canonical(lower: &str) -> String {
+    SYNONYMS.iter().find(|row| row.contains(&lower)).map_or_else(|| singular(lower), |row| row[0].to_owned())
+}
+
 fn words(text: &str) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     let text = text.replace(['\\', '{', '}', '.', ','], " ");
@@ -143,7 +148,12 @@ pub(crate) fn differing_words(after: &str, found: &str, gold: &str) -> Option<&'
     let line = start.split(['.', ',', ';', '\n', '!', '?', '(', '*', '。', '，']).next().unwrap_or("");
     let behind: Vec<&str> = line.split_whitespace().take(6).collect();
     let first = behind.first()?;
-    if !first.starts_with(char::is_alphabetic) || FUNCTION.contains(&&*first.to_lowercase()) {
+    // `5 each` and `5 total`, `5 per hour` and `5 per day`.
+    let function = |w: &str| FUNCTION.contains(&&*w.to_lowercase());
+    let both = unit.split_whitespace().next().is_some_and(|w| function(w) || w == "/");
+    if !first.starts_with(char::is_alphabetic)
+        || (function(first) && !(both && PAIRED.contains(&&*first.to_lowercase())))
+    {
         return None;
     }
     let agrees = (1..=behind.len()).any(|n| {
@@ -154,11 +164,56 @@ pub(crate) fn differing_words(after: &str, found: &str, gold: &str) -> Option<&'
     (!agrees).then_some(BEHIND)
 }
 
+/// Words that say of what a number counts, which have to agree with those of a reference.
+const PAIRED: [&str; 8] = ["per", "each", "every", "left", "more", "total", "remaining", "altogether"];
+
 /// Whether words after a number change its value, so that they must not be dropped: `6 pm`, `5 or more`.
 pub(super) fn altering(unit: &str) -> bool {
-    const FIRST: [&str; 20] = [
-        "or", "and", "am", "pm", "a.m.", "p.m.", "than", "except", "not", "no", "plus", "minus", "times", "if",
-        "unless", "to", "until", "mod", "modulo", "over",
+    const FIRST: [&str; 44] = [
+        "or",
+        "and",
+        "am",
+        "pm",
+        "a.m.",
+        "p.m.",
+        "than",
+        "except",
+        "not",
+        "no",
+        "plus",
+        "minus",
+        "times",
+        "if",
+        "unless",
+        "to",
+        "until",
+        "mod",
+        "modulo",
+        "over",
+        "squared",
+        "cubed",
+        "doubled",
+        "tripled",
+        "quadrupled",
+        "halved",
+        "factorial",
+        "factorials",
+        "tenth",
+        "tenths",
+        "hundredth",
+        "hundredths",
+        "thousandth",
+        "thousandths",
+        "millionth",
+        "millionths",
+        "below",
+        "bc",
+        "bce",
+        "b.c.",
+        "hundred",
+        "thousand",
+        "million",
+        "billion",
     ];
     const ANYWHERE: [&str; 5] = ["than", "except", "not", "or", "remainder"];
     let lower = unit.to_lowercase();

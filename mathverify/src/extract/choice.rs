@@ -37,7 +37,7 @@ pub(super) fn announced(text: &str) -> Option<(Range<usize>, char)> {
         let phrases = "answer is|answer|choice is|option is|option|choose|it'?s|it is|réponse est|réponse|la respuesta es|respuesta|\
              antwort ist|antwort|resposta é|resposta|risposta è|risposta|odpowiedź to|odpowiedź|ответ|答案是|答案为|答案|选择|选";
         pattern(&format!(
-            r"(?i:{phrases})(?i:\s*(?:is|for sure|definitely|clearly|probably))*\s*[:：]?\s*[\s$(\[{{*\\]*(?:text\{{\(?)?([A-J])(?:[^\p{{L}}\d'’]|\p{{Han}}|$)"
+            r"(?i:{phrases})(?i:\s*(?:is|for sure|definitely|clearly|probably))*\s*[:：]?\s*[\s$(\[{{*\\]*(?:text\{{\(?)?([A-J])(?:[^\p{{L}}\d'’^_+/=|]|\p{{Han}}|$)"
         ))
     });
     let start = super::floor_boundary(text, text.len().saturating_sub(8_000));
@@ -50,7 +50,7 @@ pub(super) fn announced(text: &str) -> Option<(Range<usize>, char)> {
 /// ruled out.
 pub(super) fn find(text: &str) -> Option<(Range<usize>, char)> {
     static ALONE: LazyLock<Regex> =
-        LazyLock::new(|| pattern(r"(?:^|[^\p{L}\d'’])([A-J])(?:[^\p{L}\d'’+*/^=_-]|\p{Han}|$)"));
+        LazyLock::new(|| pattern(r"(?:^|[^\p{L}\d'’|])([A-J])(?:[^\p{L}\d'’+*/^=_|-]|\*\*|\p{Han}|$)"));
     if let Some(found) = announced(text) {
         return Some(found);
     }
@@ -75,7 +75,16 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, char)> {
             && tail[m.end()..].starts_with(' ')
             && tail[m.end()..].trim_start().starts_with(|c: char| c.is_ascii_lowercase())
     };
-    all.iter().rev().find(|m| !negated(m) && !article(m)).copied().and_then(letter)
+    // \overline{A} is a formula, \text{A} a letter.
+    let argument = |m: &regex::Match<'_>| {
+        let before = tail[..m.start()].trim_end();
+        let Some(command) = before.strip_suffix('{') else { return false };
+        let name = command.rsplit('\\').next().unwrap_or("");
+        command.contains('\\')
+            && name.chars().all(|c| c.is_ascii_alphabetic())
+            && !["text", "textbf", "mathrm", "mathbf", "bf", "boxed", "textrm", "textit", "mbox"].contains(&name)
+    };
+    all.iter().rev().find(|m| !negated(m) && !article(m) && !argument(m)).copied().and_then(letter)
 }
 
 #[cfg(test)]

@@ -146,8 +146,23 @@ fn find(text: &str, choice: bool, unfinished: bool) -> Option<Extraction> {
         let (span, letter) = choice::find(seen)?;
         return at(Form::Choice, span, Cow::Owned(letter.to_string()));
     }
-    if is_whole(seen) && !(seen.contains(char::is_alphabetic) && phrase::find(seen).is_some()) {
+    if let Some(span) = phrase::spoken_brackets(seen) {
+        let answer = &seen[span.clone()];
+        return at(Form::Formula, span, Cow::Borrowed(answer));
+    }
+    if says::deduced(seen).is_none()
+        && is_whole(seen)
+        && !(seen.contains(char::is_alphabetic) && phrase::find(seen).is_some())
+    {
         return at(Form::Whole, 0..seen.len(), Cow::Borrowed(seen));
+    }
+    // `Hence x = 5`: the answer is all that follows the words of the deduction.
+    if let Some(lead) = says::deduced(seen)
+        && is_whole(&seen[lead..])
+        && phrase::find(seen).is_none()
+    {
+        let end = seen.trim_end().trim_end_matches(['.', '。']).len().max(lead);
+        return at(Form::Whole, lead..end, Cow::Borrowed(&seen[lead..end]));
     }
     let tail_start = floor_boundary(seen, seen.len().saturating_sub(TAIL));
     let tail = &seen[tail_start..];
@@ -272,6 +287,17 @@ pub(crate) fn reference(text: &str) -> Extraction {
     match extract(text) {
         // Without an announcement, a text is its own answer: no number or formula in it is compared alone.
         Some(found) if matches!(found.form, Form::Number | Form::Formula) => whole(),
+        // The words beside a value in bold are a part of the reference.
+        Some(found) if found.form == Form::Bold => {
+            let open = text[..found.span.start].rfind("**").map(|at| at + 2);
+            let close = text[found.span.end..].find("**").map(|at| found.span.end + at);
+            match (open, close) {
+                (Some(open), Some(close)) if text[open..close].trim().trim_end_matches('.') != found.text => {
+                    Extraction { text: text[open..close].trim().to_owned(), form: Form::Bold, span: open..close }
+                }
+                _ => found,
+            }
+        }
         Some(found) => found,
         None => whole(),
     }

@@ -12,14 +12,16 @@ use crate::pattern::pattern;
 static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?x)
-        [-−]?\s?[$€£¥]?\s?
+        [-−–]?\s?[$€£¥]?\s?
         (?: \d{1,2}:[0-5]\d\b(?:\s?[AaPp]\.?[Mm]\b)?       # 4:45 pm
           | \d{1,3}(?:(?:,|\{,\}|,\\!|['’])\d{3})+(?:\.\d+)?   # 1,234,567.8
           | \d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?          # 12,34,567
           | \d{1,3}(?:\x20\d{3})+(?:[.,]\d+)?(?:\b)       # 1 234 567
           | \d+(?:[.,]\d+)+                              # 1.5  1,5  1.234.567,8
           | \d+ | \.\d+ )
+        (?: [eE][-+]?\d{1,3}\b )?                       # 1.2e3
         (?: \s?/\s?\d+ )?
+        (?: \x20(?:hundred|thousand|million|billion|trillion|lakhs?|crores?)\b )?
         (?: \s?(?:\\?%|％|percent\b|pct\b) )?",
     )
 });
@@ -66,7 +68,7 @@ fn tidy(text: &str, span: Range<usize>) -> Option<Range<usize>> {
         return None;
     }
     // A minus between two operands is not a sign: 10 - 4, x-3, 16-17.
-    if found.starts_with(['-', '−']) {
+    if found.starts_with(['-', '−', '–']) {
         let before = text[..start].trim_end();
         let operand = before.chars().next_back().is_some_and(|c| c.is_alphanumeric() || matches!(c, ')' | ']' | '}'));
         let tight = before.len() == start;

@@ -319,6 +319,23 @@ pub(super) fn needed_number(text: &str) -> Option<Range<usize>> {
     captured.get(1).or_else(|| captured.get(2)).map(|m| m.range())
 }
 
+/// The pair, interval, set or ratio that a sentence ends with: "The point is (3, 4)".
+pub(super) fn spoken_brackets(text: &str) -> Option<Range<usize>> {
+    if text.len() > 400 || text.contains(['\n', '$']) || !text.starts_with(char::is_alphabetic) {
+        return None;
+    }
+    let from = [" is ", " are "].iter().filter_map(|v| text.rfind(v).map(|at| at + v.len())).max()?;
+    let rest = text[from..].trim().trim_end_matches(['.', '。']);
+    let start = from + (text[from..].len() - text[from..].trim_start().len());
+    (is_bracketed(rest) && reads_as_answer(rest)).then_some(start..start + rest.len())
+}
+
+/// Whether a text starts as a pair, an interval or a set, or is a ratio.
+fn is_bracketed(text: &str) -> bool {
+    let ratio = text.contains(':') && text.chars().all(|c| c.is_ascii_digit() || matches!(c, ':' | ' ' | '.'));
+    ratio || text.starts_with(['(', '[', '{']) || text.starts_with("\\{") || text.starts_with("\\left")
+}
+
 /// The text after the verb, if all of it reads as an answer: `x = 1 and x = -2`.
 pub(super) fn spoken_rest(text: &str) -> Option<Range<usize>> {
     // After "is" or "are", not after an equals sign.

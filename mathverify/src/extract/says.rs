@@ -37,6 +37,8 @@ const ALTERING: &[&str] = &[
     "undefined",
     "above",
     "below",
+    "over",
+    "under",
     "beyond",
     "exceed",
     "exceeds",
@@ -71,6 +73,22 @@ const ALTERING: &[&str] = &[
     "kein",
     "außer",
     "sauf",
+];
+
+/// Months, before the number of a day.
+const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
 ];
 
 /// The same for languages without spaces: signs directly before a value.
@@ -172,15 +190,34 @@ static AFTER: LazyLock<Regex> = LazyLock::new(|| {
         // 5 or more, 5 and above, 5 apples or more, 5 more than
         r"(?:[\p{L}'’-]+\s+){0,3}(?:or|and)\s+(?:more|less|fewer|greater|above|below|higher|lower|larger|smaller|over|under|up|beyond)\b",
         r"|(?:[\p{L}'’-]+\s+)?(?:more|less|fewer|greater|higher|lower|larger|smaller|longer|shorter|older|younger)\s+than\b",
+        // 1 in 5; 5 squared, 5 B.C.
+        r"|(?:in|out\s+of)\s+\d[\d,]*\s*(?:[.;)*]|$)|(?:squared|cubed|doubled|tripled|halved|factorial|mod|modulo|tenths?|hundredths?|thousandths?)\b",
+        r"|(?:B\.\s?C\.|A\.\s?D\.|BCE?\b|AD\b|CE\b)",
         r"|times\s+(?:as|the|more|larger|greater|bigger|that|of)\b",
         r"|(?:以上|以下|倍|不到|多)",
         // 3 apples and 5 pears; 3 to 5; 3, 5
         r"|(?:[\p{L}'’-]+\s+){0,2}(?:[\p{L}'’-]+)?\s*(?:,\s*)?(?:\b(?:and|or|to|und|oder|bis|et|ou|à|y|o)\b|,|[-–—:])\s*\$?[-−]?[$€£]?\d",
         // 5 + x, 2^k
-        r"|[\^_+×÷⊕⊗∗]|\*\s*[\p{L}\d(\\]|/\s*[\d(\\]|[<>≤≥]\s*[-\d\\]",
+        r"|[\^_+×÷⊕⊗∗]|\\(?:times|cdot|div|pm|mp|circ|ast|bmod|pmod|mod|le|ge|leq|geq|neq?|sqrt|frac|pi|in)\b|\*\s*[\p{L}\d(\\]|/\s*[\d(\\]|[<>≤≥]\s*[-\d\\]",
         ")",
     ))
 });
+
+/// The end of the words that introduce a conclusion, if a short text starts with them: "Hence", "So we get".
+pub(super) fn deduced(text: &str) -> Option<usize> {
+    static LEAD: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(concat!(
+            r"(?i)^(?:(?:so|hence|thus|therefore|then|finally|consequently|clearly|it\s+follows\s+that|this\s+means(?:\s+that)?",
+            r"|we\s+(?:get|find|have|obtain|see|conclude)(?:\s+that)?|(?:this|which)\s+(?:gives|yields|implies)(?:\s+us)?(?:\s+that)?)",
+            r"\s*[,:]?\s+)+",
+        ))
+    });
+    // Nearly all texts start with another letter.
+    if text.len() > 400 || !text.starts_with(|c: char| "SsHhTtFfCcIiWw".contains(c)) {
+        return None;
+    }
+    LEAD.find(text).map(|found| found.end())
+}
 
 /// Whether the sentence that contains `value` states it.
 pub(super) fn says(text: &str, value: &Range<usize>) -> bool {
@@ -193,9 +230,55 @@ pub(super) fn says_number(text: &str, value: &Range<usize>) -> bool {
     says(text, value) && placed(text, value) && (VERB.is_match(&text[..value.start]) || begins(text, value))
 }
 
-/// Whether no sign that could be an operator comes before the value.
+/// Commands directly before a value that only introduce it.
+const INTRODUCING: [&str; 8] = ["approx", "quad", "qquad", "Rightarrow", "implies", "therefore", "text", "because"];
+
+/// Whether no sign that could be an operator, and no bracket of which the value is a part, is directly at the value.
 fn joins_nothing(text: &str, value: &Range<usize>) -> bool {
     let before = text[..value.start].trim_end();
+    let tight = before.len() == value.start;
+    // `\neq 5`, `\pm 5`
+    if let Some((_, name)) = before.rsplit_once('\\')
+        && !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphabetic())
+        && !INTRODUCING.contains(&name)
+    {
+        return false;
+    }
+    let last = before.chars().next_back();
+    let earlier = last.map_or("", |c| &before[..before.len() - c.len_utf8()]);
+    let operand = |s: &str| s.ends_with(|c: char| c.is_ascii_digit() || matches!(c, ')' | '}' | ']'));
+    // `\(` and `\[` are delimiters.
+    let joined = match last.filter(|_| !earlier.ends_with('\\')) {
+        // != 5, <= 5
+        Some('=') => earlier.ends_with(['!', '<', '>', '~']),
+        // 1:2 and 1 : 2, but `Day 1: 5`
+        Some(':') => operand(earlier.trim_end()) && (tight || earlier.ends_with(' ')),
+        // 10 - 4
+        Some('-' | '−' | '–') => !tight && earlier.ends_with(' ') && operand(earlier.trim_end()),
+        // f(5), (1,2)
+        Some('(') => {
+            tight
+                && (earlier.ends_with(char::is_alphanumeric)
+                    || text[value.clone()].contains(',')
+                    || text[value.end..].starts_with(','))
+        }
+        Some('[' | '{' | '⌊' | '⌈' | '⟨') => tight && !earlier.ends_with("\\text") && !earlier.ends_with('$'),
+        _ => false,
+    };
+    if joined {
+        return false;
+    }
+    // 5' and 5" are feet, inches, minutes or seconds, unless the mark closes a quotation.
+    let mark = text[value.end..].chars().next().filter(|c| matches!(c, '\'' | '’' | '′' | '"' | '″' | '”'));
+    // 5k
+    let scale = text[value.end..].strip_prefix(['k', 'K', 'M', 'B']);
+    if scale.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric())) {
+        return false;
+    }
+    if mark.is_some() && !matches!(last, Some('\'' | '’' | '‘' | '"' | '“' | '`')) {
+        return false;
+    }
     let bold = before.ends_with("**");
     match before.chars().next_back() {
         None => true,
@@ -234,7 +317,7 @@ fn unaltered(text: &str, value: &Range<usize>) -> bool {
     // Before a copula, the words belong to the subject: "the square of 3 is 9".
     let said = words.iter().position(|w| COPULAS.contains(&&**w)).unwrap_or(5);
     !words.iter().take(said.min(5)).any(|w| ALTERING.contains(&&**w) || w.ends_with("n't"))
-        && !matches!(words.first().map(String::as_str), Some("no"))
+        && !words.first().is_some_and(|w| w == "no" || MONTHS.contains(&&**w))
         // bounded by 5
         && (words.first().is_none_or(|w| w != "by") || words.get(1).is_some_and(|w| CHANGING.contains(&&**w)))
         // from 3 to 5

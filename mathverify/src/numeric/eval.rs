@@ -348,6 +348,11 @@ impl<'a> Evaluator<'a> {
             }
             Big::Limit => {
                 let point = low.ok_or(NoValue::Unsupported)?;
+                // The names of a sequence depend on its index: a_n.
+                let indexed = |e: &Expr| matches!(e, Expr::Sym(s) if s.split_once('_').is_some_and(|(_, index)| index.contains(var)));
+                if body.any(&indexed) {
+                    return self.unknown_form(e);
+                }
                 match self.eval(&body.substitute(var, point)) {
                     // Where the body is continuous, the limit is its value; every elementary function is continuous
                     // where it has a value.

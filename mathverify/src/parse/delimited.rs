@@ -25,9 +25,11 @@ impl Parser {
         if matches!(self.peek(), Some(Tok::Sup)) {
             self.at += 1;
             let grouped = self.eat(&Tok::OpenGroup);
-            if !matches!(self.next(), Some(Tok::Plus | Tok::Minus)) {
-                return Err("an unfinished limit".into());
-            }
+            self.side = match self.next() {
+                Some(Tok::Plus) => Some(true),
+                Some(Tok::Minus) => Some(false),
+                _ => return Err("an unfinished limit".into()),
+            };
             if grouped {
                 self.expect(&Tok::CloseGroup)?;
             }

@@ -50,6 +50,10 @@ impl Parser {
             Func::Min | Func::Max if matches!(self.peek(), Some(Tok::Relation(_))) => {
                 Ok(Expr::Sym(if f == Func::Min { "min" } else { "max" }.into()))
             }
+            // `\\max f` is a number that belongs to a function.
+            Func::Min | Func::Max if !matches!(self.peek(), Some(Tok::Open(_) | Tok::OpenGroup | Tok::Sub)) => {
+                Err("an extreme value of something without parentheses".into())
+            }
             Func::Gcd | Func::Lcm | Func::Min | Func::Max | Func::Binomial => {
                 if self.eat(&Tok::Sub) {
                     return Err("an operator with a subscript".into());

@@ -182,6 +182,10 @@ impl Lexer {
                 }
                 Ok(())
             }
+            "times" => {
+                self.times();
+                Ok(())
+            }
             "lg" => {
                 super::lexer::common_logarithm().into_iter().for_each(|kind| self.push(kind));
                 Ok(())
@@ -263,6 +267,17 @@ impl Lexer {
             self.push(Tok::Text(trimmed.trim_end_matches('.').to_owned()));
         }
         Ok(())
+    }
+
+    /// A product sign; between vectors the cross product, which is not the dot product.
+    pub(super) fn times(&mut self) {
+        const MARKS: [&str; 8] =
+            ["\\vec", "\\mathbf", "\\boldsymbol", "\\bm", "\\overrightarrow", "\\hat", "\\nabla", "∇"];
+        let start = self.chars[self.at..].iter().take_while(|c| c.is_whitespace()).count();
+        let rest: String = self.chars[self.at + start..].iter().take(16).collect();
+        let marked = MARKS.iter().any(|mark| rest.starts_with(mark));
+        let nabla = matches!(self.out.last().map(|t| &t.kind), Some(Tok::Sym(s)) if s == "\\nabla" || s == "∇");
+        self.push(if marked || nabla { Tok::Cross } else { Tok::Times });
     }
 
     /// Whether a value is directly before this place.

@@ -129,11 +129,21 @@ impl Lexer {
             }
             // The end of a sentence.
             '.' if self.chars[self.at..].iter().all(|c| c.is_whitespace() || "$})]".contains(*c)) => return Ok(()),
+            // 5" is an angle or a length; "5" is a quotation.
+            '"' | '”' if self.behind_digit() && self.chars.iter().filter(|c| "\"“”".contains(**c)).count() % 2 == 1 =>
+            {
+                return Err("a mark of inches or seconds".into());
+            }
             '"' | '“' | '”' | '`' => return Ok(()),
             other => return self.unicode(other),
         };
         self.push(kind);
         Ok(())
+    }
+
+    /// Whether the character before the last one is a digit.
+    fn behind_digit(&self) -> bool {
+        self.at >= 2 && self.chars[self.at - 2].is_ascii_digit()
     }
 
     fn two(&mut self, kind: Tok) -> Result<(), String> {
@@ -185,6 +195,14 @@ impl Lexer {
                 i += 1;
             }
             debug_assert!(ascii.is_ascii_digit());
+            return Ok(());
+        }
+        if c == '×' {
+            self.times();
+            return Ok(());
+        }
+        if c == '∇' {
+            self.push(Tok::Sym("∇".into()));
             return Ok(());
         }
         if let Some(kind) = unicode(c) {

@@ -116,7 +116,10 @@ impl Parser {
 
     pub(super) fn limit(&mut self) -> Parsed {
         self.expect(&Tok::Sub)?;
+        self.side = None;
         let target = self.group_with(Self::relation)?;
+        // The side is kept where other operators have their upper limit.
+        let high = self.side.take().map(|above| Box::new(Expr::int(if above { 1 } else { -1 })));
         let Expr::Relation(mut terms, ops) = target else { return Err("a limit without its point".into()) };
         let (Some(point), Some(Expr::Sym(var))) = (terms.pop(), terms.pop()) else {
             return Err("a limit without its variable".into());
@@ -125,7 +128,7 @@ impl Parser {
             return Err("a limit without its arrow".into());
         }
         let body = self.product()?;
-        Ok(Expr::Big { kind: Big::Limit, var, low: Some(Box::new(point)), high: None, body: Box::new(body) })
+        Ok(Expr::Big { kind: Big::Limit, var, low: Some(Box::new(point)), high, body: Box::new(body) })
     }
 }
 

@@ -35,6 +35,16 @@ pub(crate) fn parse(text: &str) -> Result<Expr, String> {
     parse_with(&respell::respelled(text), Commas::Thousands)
 }
 
+/// The text with numbers in words and program notation as formulas.
+pub(crate) fn respelled(text: &str) -> std::borrow::Cow<'_, str> {
+    respell::respelled(text)
+}
+
+/// Whether a word is a name with a meaning in formulas: a function, a constant, a connective.
+pub(crate) fn is_name(word: &str) -> bool {
+    tables::named_word(word).is_some()
+}
+
 /// The readings of `text`: first the default, then other meanings of its commas.
 ///
 /// `1,22` is a list or a decimal; `(1,234)` is a number or a pair. An ambiguous text has two readings, and two
@@ -91,8 +101,17 @@ fn parse_with(text: &str, commas: Commas) -> Result<Expr, String> {
     }
     let text = lead::spelled_out(text).unwrap_or(text);
     let tokens = token::tokens(text, commas)?;
-    let mut parser =
-        Parser { tokens, at: 0, depth: 0, nodes: 0, bars: 0, stop_at_differential: false, separators: 0, chains: 0 };
+    let mut parser = Parser {
+        tokens,
+        at: 0,
+        depth: 0,
+        nodes: 0,
+        bars: 0,
+        stop_at_differential: false,
+        separators: 0,
+        chains: 0,
+        side: None,
+    };
     if parser.tokens.is_empty() {
         return Err("nothing".into());
     }
@@ -124,6 +143,8 @@ pub(crate) struct Parser {
     stop_at_differential: bool,
     /// Inside `{x | ...}`: a bar separates.
     separators: usize,
+    /// The side of the last point of a limit: `0^+` (`true`) or `0^-`.
+    side: Option<bool>,
 }
 
 type Parsed = Result<Expr, String>;
@@ -176,7 +197,8 @@ impl Parser {
     /// The whole text: items separated by semicolons, commas, "and", "or".
     fn answer(&mut self) -> Parsed {
         let groups = self.separated(&|t| matches!(t, Tok::Semicolon), &mut |p| {
-            let mut connected = p.separated(&|t| matches!(t, Tok::And | Tok::Or), &mut |p| {
+            let joins = |t: &Tok| matches!(t, Tok::And | Tok::Or | Tok::Logic(_));
+            let mut connected = p.separated(&joins, &mut |p| {
                 let items = p.separated(&|t| matches!(t, Tok::Comma), &mut Self::item)?;
                 Ok(one_or(items, Expr::List))
             })?;
@@ -190,6 +212,13 @@ impl Parser {
             }
             if connected.len() == 1 {
                 return Ok(connected.remove(0));
+            }
+            if let Some(sign) = p.logic()? {
+                // `p ∧ q` is a statement; `x > 1 ∧ x < 3` are two, as with "and".
+                if !connected.iter().all(|e| matches!(e, Expr::Relation(..))) {
+                    let signs = vec![Rel::Other(sign); connected.len() - 1];
+                    return Ok(Expr::Relation(connected, signs));
+                }
             }
             let mut flat = Vec::new();
             for group in connected {
@@ -209,6 +238,20 @@ impl Parser {
         Ok(one_or(groups, Expr::List))
     }
 
+    /// The sign that joins statements; an error if there are two, since they would need an order.
+    fn logic(&self) -> Result<Option<char>, String> {
+        let mut signs = self.tokens.iter().filter_map(|t| match t.kind {
+            Tok::Logic(sign) => Some(sign),
+            _ => None,
+        });
+        let Some(first) = signs.next() else { return Ok(None) };
+        let words = self.tokens.iter().any(|t| matches!(t.kind, Tok::And | Tok::Or));
+        if words || signs.any(|sign| sign != first) {
+            return Err("a formula of logic".into());
+        }
+        Ok(Some(first))
+    }
+
     fn separated(
         &mut self,
         separator: &dyn Fn(&Tok) -> bool,
@@ -225,10 +268,9 @@ impl Parser {
                 return Ok(items);
             }
             // A separator at the end, or `, and`: the inner list ends, the outer one continues.
-            if self
-                .peek()
-                .is_none_or(|t| matches!(t, Tok::And | Tok::Or | Tok::Semicolon | Tok::Close(_) | Tok::CloseGroup))
-            {
+            if self.peek().is_none_or(|t| {
+                matches!(t, Tok::And | Tok::Or | Tok::Logic(_) | Tok::Semicolon | Tok::Close(_) | Tok::CloseGroup)
+            }) {
                 return Ok(items);
             }
             items.push(item(self)?);
@@ -257,8 +299,9 @@ impl Parser {
                 }
                 Tok::Sym(w) if !words.is_empty() || w.len() == 1 => words.push(w),
                 Tok::Minus if !words.is_empty() && real => {}
-                Tok::Bang | Tok::Prime if real => {}
-                Tok::Comma | Tok::Semicolon | Tok::And | Tok::Or => break,
+                // `We find n!`: the sign belongs to the letter.
+                Tok::Bang | Tok::Prime if real && !matches!(self.tokens[end - 1].kind, Tok::Sym(_)) => {}
+                Tok::Comma | Tok::Semicolon | Tok::And | Tok::Or | Tok::Logic(_) => break,
                 _ => return None,
             }
             end += 1;

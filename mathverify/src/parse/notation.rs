@@ -48,6 +48,10 @@ pub(super) fn imaginary(text: &str, e: &Expr) -> Option<Expr> {
     }
     let engineer = memchr::memchr_iter(b'j', bytes).any(|i| i > 0 && bytes[i - 1].is_ascii_digit());
     let program = memchr::memmem::find(bytes, b"*I").is_some() || memchr::memmem::find(bytes, b"I*").is_some();
+    // In `3i + 4j` the letters are two unit vectors.
+    if engineer && e.any(&|e| matches!(e, Expr::Const(Constant::I))) {
+        return None;
+    }
     let letter = match (engineer, program) {
         (true, _) => "j",
         (_, true) => "I",

@@ -54,6 +54,12 @@ impl Parser {
                     let right = self.signed()?;
                     left = multiply(left, right);
                 }
+                Some(Tok::Cross) => {
+                    self.at += 1;
+                    self.chained()?;
+                    let right = self.signed()?;
+                    left = Expr::Apply("×".into(), vec![left, right]);
+                }
                 Some(Tok::Slash) => {
                     self.at += 1;
                     self.chained()?;
@@ -409,6 +415,12 @@ impl Parser {
                 }
                 Some(Tok::Degree) => {
                     self.at += 1;
+                    // `f \circ g`
+                    if matches!(base, Expr::Sym(_) | Expr::Apply(..) | Expr::Func(..))
+                        && matches!(self.peek(), Some(Tok::Sym(_) | Tok::Word(_) | Tok::Func(_) | Tok::Open(_)))
+                    {
+                        return Err("a composition of functions".into());
+                    }
                     match self.peek() {
                         Some(Tok::Sym(c)) if (c == "C" || c == "F") && !matches!(base, Expr::Sym(_)) => {
                             let unit = format!("°{c}");

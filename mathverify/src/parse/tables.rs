@@ -144,8 +144,8 @@ pub(crate) fn command(name: &str) -> Option<Option<Tok>> {
         "ldots" | "cdots" | "dots" | "dotsc" | "dotsb" | "dotso" | "vdots" | "ddots" => Tok::Ellipsis,
         "mod" | "bmod" => Tok::Func(Func::Mod),
         "pmod" => Tok::Func(Func::Mod),
-        "land" | "wedge" => Tok::And,
-        "lor" | "vee" => Tok::Or,
+        "land" | "wedge" => Tok::Logic('∧'),
+        "lor" | "vee" => Tok::Logic('∨'),
         "partial" => Tok::Sym("∂".into()),
         "square" => Tok::Sym("□".into()),
         "top" | "intercal" => Tok::Transpose,
@@ -279,8 +279,8 @@ pub(crate) fn unicode(c: char) -> Option<Tok> {
         '△' | '∆' => Tok::Sym("△".into()),
         '∠' => Tok::Sym("∠".into()),
         'ℓ' => Tok::Sym("ell".into()),
-        '∧' => Tok::And,
-        '∨' => Tok::Or,
+        '∧' => Tok::Logic('∧'),
+        '∨' => Tok::Logic('∨'),
         _ => return None,
     })
 }

@@ -53,7 +53,8 @@ pub(crate) enum Tok {
     PlusMinus,
     MinusPlus,
     Times,
-    /// `\times` or ×: between sets or in `2×3` it is still a product.
+    /// `\times` or × between vectors: the cross product.
+    Cross,
     Slash,
     Bang,
     Prime,
@@ -74,6 +75,8 @@ pub(crate) enum Tok {
     Ellipsis,
     And,
     Or,
+    /// `∧` or `∨` between statements.
+    Logic(char),
     /// A fraction character such as ½.
     Vulgar(i64, i64),
     Transpose,

@@ -198,11 +198,11 @@ pub(crate) fn read(text: &str) -> Option<Quantity> {
         let value = number_value(number.trim_start_matches('-'))?;
         let value = if negative_inside { Expr::Neg(Box::new(value)) } else { value };
         let unit = match currency {
-            Some(unit) => match reader.unit() {
-                // $5 USD
-                Some(other) if other != unit => return None,
-                _ => unit,
-            },
+            // `$5 USD` says it twice; `$5 profit` is no quantity.
+            Some(unit) if matches!(reader.peek(), Some(Piece::Word(w)) if w != "and") => {
+                reader.unit().filter(|other| *other == unit)?
+            }
+            Some(unit) => unit,
             None => reader.unit()?,
         };
         terms.push((value, unit));
