@@ -103,9 +103,6 @@ impl Worker {
             Backend::Native => self.run_native(language.name(), job, &limits, order.seed)?,
             Backend::Wasm => self.opened(language)?.run(job, &limits, order.seed)?,
         };
-        if language.name() == "python" && order.backend == Backend::Wasm {
-            python::name_unusable(&mut verdict);
-        }
         if job.lint {
             verdict.lint = self.opened(language)?.lint(&job.code)?;
         }

@@ -137,11 +137,10 @@ fn cache() -> String {
     format!("{} ({models})", folder.display())
 }
 
-/// The packages that Python programs can import in the sandbox, and the missing ones.
+/// The packages that Python programs can import in the sandbox.
 fn packages() -> String {
-    use codeexec::languages::python::{PACKAGES, UNUSABLE};
-    let without = UNUSABLE.map(|(name, why)| format!("{name} ({why})")).join(", ");
-    format!("Python's in the sandbox: {}; missing: {without}", PACKAGES.map(|(name, _)| name).join(", "))
+    let names = codeexec::languages::python::PACKAGES.map(|(name, _)| name);
+    format!("Python's in the sandbox: {}", names.join(", "))
 }
 
 /// The languages that `herd codeexec` runs here, and those that could be set up.

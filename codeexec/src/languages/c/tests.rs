@@ -149,6 +149,107 @@ pub fn without_comments(text: &str) -> String {
     out
 }
 
+/// The text between the braces of a function; `None` if the text has no such function.
+pub fn body_of<'a>(text: &'a str, function: &str) -> Option<&'a str> {
+    let at = text.match_indices(function).find_map(|(at, _)| {
+        let before = text[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && c != '_');
+        let rest = text[at + function.len()..].trim_start();
+        (before && rest.starts_with('(')).then_some(at)
+    })?;
+    let open = at + text[at..].find('{')?;
+    let mut depth = 0;
+    for (i, c) in text[open..].char_indices() {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        if depth == 0 {
+            return Some(&text[open + 1..open + i]);
+        }
+    }
+    Some(&text[open + 1..])
+}
+
+/// Whether the tests name anything that the program's text may define: an identifier of it that is no keyword and
+/// no name of the usual headers.
+pub fn use_program(job: &Job) -> bool {
+    const COMMON: &[&str] = &[
+        "include",
+        "define",
+        "ifdef",
+        "ifndef",
+        "endif",
+        "pragma",
+        "once",
+        "using",
+        "namespace",
+        "std",
+        "stdio",
+        "stdlib",
+        "stdbool",
+        "stdint",
+        "string",
+        "assert",
+        "cassert",
+        "math",
+        "iostream",
+        "vector",
+        "bits",
+        "h",
+        "int",
+        "long",
+        "short",
+        "char",
+        "unsigned",
+        "signed",
+        "float",
+        "double",
+        "bool",
+        "void",
+        "const",
+        "static",
+        "inline",
+        "extern",
+        "struct",
+        "class",
+        "public",
+        "private",
+        "typedef",
+        "auto",
+        "return",
+        "if",
+        "else",
+        "for",
+        "while",
+        "do",
+        "switch",
+        "case",
+        "break",
+        "continue",
+        "default",
+        "sizeof",
+        "true",
+        "false",
+        "NULL",
+        "nullptr",
+        "main",
+        "printf",
+        "cout",
+        "endl",
+        "size_t",
+        "template",
+        "typename",
+        "map",
+        "set",
+        "abs",
+        "strcmp",
+        "strlen",
+        "memcmp",
+    ];
+    let named = |word: &&str| !COMMON.contains(word) && !word.starts_with(|c: char| c.is_ascii_digit());
+    let code = without_comments(&job.code);
+    let defined: BTreeSet<&str> = words(&code).filter(named).collect();
+    let texts = job.tests.iter().filter_map(Value::as_str).chain(job.test.as_deref()).chain(job.setup.as_deref());
+    texts.map(without_comments).any(|text| words(&text).any(|word| defined.contains(word)))
+}
+
 /// Identifiers and numbers of a text.
 pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())

@@ -113,6 +113,7 @@ async function runJudge(door, std, os) {
   const bound = new Set();
   function bind(text, entryPoint) {
     const words = new Set(text.match(/[\p{ID_Start}$_][\p{ID_Continue}$]*/gu) ?? []);
+    isUsed ||= entryPoint !== undefined && (words.has('candidate') || words.has(entryPoint));
     if (entryPoint) words.add(entryPoint);
     // A runner's names, where they are used as a runner's.
     const isRunners = name => ['test', 'it', 'describe'].includes(name) && new RegExp('\\b' + name + '\\s*\\(\\s*[\'"`]').test(text)
@@ -121,6 +122,8 @@ async function runJudge(door, std, os) {
       && (name === entryPoint || !(name in globalThis) && !isRunners(name)));
     for (const name of names.length ? ask({op: 'defined', names}) : []) {
       bound.add(name);
+      // Words of the language are defined everywhere.
+      isUsed ||= name !== entryPoint && !['true', 'false', 'null', 'this'].includes(name);
       Object.defineProperty(globalThis, name, {configurable: true, get: () => {
         const value = ask({op: 'name', name});
         if (!remotes.get(value)?.f) return value;
@@ -144,6 +147,22 @@ async function runJudge(door, std, os) {
     }
     if (!ok && throws) throw new AssertionError(message);
   };
+  // What the tests throw themselves and catch again is a failure, unless the handler throws on.
+  let swallowed, isUsed = false, hasPassed = false;
+  const isOwn = error_ => {
+    if (thrown.has(error_) || error_ instanceof ProgramEnded) return false;
+    if (!(error_ instanceof Error)) return true;
+    const at = String(error_.stack).match(/(?:tests\.js|<eval\w*>):(\d+)/);
+    return Boolean(at) && /\bthrow\b/.test(source[Number(at[1]) - 1] ?? '');
+  };
+  Object.defineProperty(globalThis, '__codeexec_caught', {value: error_ => {
+    if (swallowed === undefined && isOwn(error_)) swallowed = error_;
+  }});
+  const watched = text => text
+    .replace(/\bcatch\s*\(\s*([\p{ID_Start}$_][\p{ID_Continue}$]*)\s*\)\s*\{/gu, 'catch ($1) {__codeexec_caught($1);')
+    .replace(/\bcatch\s*\{/g, 'catch (__codeexec_error) {__codeexec_caught(__codeexec_error);');
+  const ownFailure = name => ({name, passed: false, kind: 'failed',
+    message: 'the tests caught their own failure: ' + (swallowed instanceof Error ? swallowed.message : format([swallowed]))});
   let runner;
   const {assert} = makeNode(std, os, assertion, name => {
     if (['test', '@jest/globals', 'vitest', 'mocha', 'bun:test'].includes(name)) return runner.module;
@@ -154,7 +173,11 @@ async function runJudge(door, std, os) {
   });
   runner = makeRunner(assertion, assert);
   Object.defineProperty(globalThis, 'assert', {value: assert, writable: true, configurable: true});
-  const report = result => say('D' + stringify({...result, name: result.name.slice(0, 300), message: result.message.slice(0, 4000)}));
+  const report = result => {
+    hasPassed ||= result.passed;
+    return tell(result);
+  };
+  const tell = result => say('D' + stringify({...result, name: result.name.slice(0, 300), message: result.message.slice(0, 4000)}));
   const explained = (name, error_) => {
     const ofProgram = thrown.has(error_) || error_ instanceof ProgramEnded;
     // A function that is called and not there; mxeval's own messages name a variable that it never made.
@@ -174,7 +197,7 @@ async function runJudge(door, std, os) {
     const target = remotes.get(value);
     return new Proxy(value, {apply: (_, self, args) => call({op: 'call', on: {...target, c: name}, args})});
   };
-  const programModule = () => new Proxy(function () {}, {
+  const programModule = () => (isUsed = true) && new Proxy(function () {}, {
     get: (_, name) => typeof name !== 'string' || ['then', '__esModule'].includes(name) ? undefined
       : name === 'default' ? programValue(job.entry_point ?? 'default') : programValue(name),
     has: (_, name) => typeof name === 'string' && ask({op: 'defined', names: [name]}).length > 0,
@@ -198,7 +221,7 @@ async function runJudge(door, std, os) {
   };
   /// Runs a text as a script of its own.
   async function evaluate(text) {
-    text = withoutImports(text);
+    text = watched(withoutImports(text));
     source = text.split('\n');
     file = '/tmp/tests.js';
     const out = std.open(file, 'w');
@@ -222,7 +245,7 @@ async function runJudge(door, std, os) {
     let count = 0;
     const run = async (name, action) => {
       count++;
-      [results, checks, calls, raised, last] = [new Map(), 0, 0, undefined, ''];
+      [results, checks, calls, raised, last, swallowed] = [new Map(), 0, 0, undefined, '', undefined];
       let error_, isThrown = false;
       try {
         await settle(os, (async () => action())());
@@ -232,6 +255,7 @@ async function runJudge(door, std, os) {
       const failed = [...results.values()].find(result => !result.passed);
       if (failed) report({...failed, name});
       else if (isThrown) report(explained(name, error_));
+      else if (swallowed !== undefined) report(ownFailure(name));
       else if (!checks && !judges(text)) report({name, passed: false, message: NOTHING, kind: 'error'});
       else report({name, passed: true, message: '', kind: 'passed'});
     };
@@ -241,7 +265,7 @@ async function runJudge(door, std, os) {
   }
   /// Runs one test; its reports.
   async function test(name, text) {
-    [results, checks, calls, raised, last] = [new Map(), 0, 0, undefined, ''];
+    [results, checks, calls, raised, last, swallowed] = [new Map(), 0, 0, undefined, '', undefined];
     let value, error_, isThrown = false;
     try {
       value = await evaluate(text);
@@ -265,6 +289,7 @@ async function runJudge(door, std, os) {
       const failed = all.find(result => !result.passed);
       if (failed) report({...failed, name: text});
       else if (isThrown) report(explained(text, error_));
+      else if (swallowed !== undefined) report(ownFailure(text));
       else if (value === false) report({name: text, passed: false, message: last || 'it is false', kind: 'failed'});
       else {
         const isJudged = all.length > 0 || value === true || judges(text);
@@ -284,6 +309,7 @@ async function runJudge(door, std, os) {
     all.forEach(report);
     // An assertion that stops the tests has been reported by its line.
     if (isThrown && !(error_ instanceof AssertionError && all.some(result => !result.passed))) report(explained(name, error_));
+    else if (swallowed !== undefined) report(ownFailure(name));
     else {
       const isJudged = judges(job.test);
       const count = await cases(job.test);
@@ -293,6 +319,9 @@ async function runJudge(door, std, os) {
     }
   } else {
     report({name: String(job.kind), passed: false, message: `tests of the kind ${job.kind} are for Python`, kind: 'error'});
+  }
+  if (hasPassed && !isUsed) {
+    report({name: 'tests', passed: false, message: 'the tests use nothing that the program defines, so nothing was judged', kind: 'error'});
   }
   say('E');
 }

@@ -34,6 +34,8 @@ class Remote implements \ArrayAccess, \Countable, \IteratorAggregate {
 
 final class Link {
     public static int $calls = 0;
+    /** Requests to the program in this run. */
+    public static int $all = 0;
     public static ?string $raised = null;
     public static string $last = '';
     private static array $own = [];
@@ -74,6 +76,7 @@ final class Link {
     public static function unpack($packed) { return unpack_value($packed, [self::class, 'find']); }
 
     private static function exchange(array $request): array {
+        self::$all++;
         $answer = Door::say('C' . json($request));
         for (;;) {
             if (($answer[0] ?? '') !== '0') throw new ProgramEnded(substr($answer, 1));
@@ -140,6 +143,40 @@ final class Judge {
     public static int $checks = 0;
     public static int $conditions = 0;
     public const NOTHING = 'no test was reached: no comparison was evaluated (an assertion), so nothing was judged';
+    public const NOT_USED = 'the tests use nothing that the program defines, so nothing was judged';
+    /** What the tests threw themselves and caught again: a failure. */
+    public static ?\Throwable $swallowed = null;
+    public static bool $hasPassed = false;
+    private static array $source = [];
+
+    /** A handler of the tests has caught this. */
+    public static function caught(\Throwable $error): void {
+        if (Link::isOfProgram($error) || self::$swallowed !== null) return;
+        $isThrown = $error->getFile() === '/tmp/tests.php' && preg_match('/\bthrow\b/i', self::$source[$error->getLine() - 1] ?? '');
+        if ($isThrown || $error instanceof \AssertionError || $error instanceof \PHPUnit\Framework\AssertionFailedError) self::$swallowed = $error;
+    }
+
+    /** Throws the failure that the tests have caught, if there is one, and refuses tests that switch assertions off. */
+    public static function settle(): void {
+        [$error, self::$swallowed] = [self::$swallowed, null];
+        if ($error !== null) throw new \Exception('the tests caught their own failure: ' . $error->getMessage());
+        if (ini_get('zend.assertions') !== '1' || !ini_get('assert.exception')) {
+            throw new \Error('the tests switch assertions off (zend.assertions or assert.exception), so nothing was judged');
+        }
+    }
+
+    /** Whether the tests name something that the program defines. */
+    public static function isUsed(): bool {
+        if (Link::$all > 0) return true;
+        $texts = implode("\n", [self::$job['setup'] ?? '', self::$job['test'] ?? '', ...(self::$job['tests'] ?? [])]);
+        $names = self::$job['names'];
+        $defined = [...array_keys($names['functions'] ?? []), ...array_keys($names['classes'] ?? []), ...array_column($names['constants'] ?? [], 0)];
+        foreach ($defined as $name) {
+            $parts = explode('\\', (string) $name);
+            if (preg_match('/\b' . preg_quote(end($parts), '/') . '\b/i', $texts)) return true;
+        }
+        return false;
+    }
 
     public static function condition($value) {
         self::$conditions++;
@@ -155,6 +192,9 @@ final class Judge {
         $out = '';
         $depths = [];
         $depth = 0;
+        // Inside the parentheses of `catch`: the variable of the exception, and the depth.
+        $catch = null;
+        $handler = null;
         foreach ($tokens as $i => $token) {
             $word = is_array($token) ? $token[1] : $token;
             $kind = is_array($token) ? $token[0] : null;
@@ -167,6 +207,13 @@ final class Judge {
             if (in_array($kind, [T_STRING, T_NAME_FULLY_QUALIFIED], true) && in_array(strtolower($word), ['assert', '\\assert'], true)
                 && ($tokens[$next] ?? null) === '(' && $isFree) {
                 $word = '\\Codeexec\\Judge::$checks += (int) ' . $word;
+            } elseif ($kind === T_CATCH) {
+                $catch = ['', $depth];
+            } elseif ($catch !== null && $kind === T_VARIABLE) {
+                $catch[0] = $word;
+            } elseif ($word === '{' && $handler !== null) {
+                $word = "{ \\Codeexec\\Judge::caught($handler);";
+                $handler = null;
             } elseif (in_array($kind, [T_IF, T_ELSEIF], true) && ($tokens[$next] ?? null) === '(') {
                 $depths[] = $depth;
                 $word .= '(\\Codeexec\\Judge::condition';
@@ -174,6 +221,11 @@ final class Judge {
                 $depth++;
             } elseif ($word === ')') {
                 $depth--;
+                if ($catch !== null && $catch[1] === $depth) {
+                    $handler = $catch[0] === '' ? '$codeexecCaught' : $catch[0];
+                    if ($catch[0] === '') $word = ' $codeexecCaught)';
+                    $catch = null;
+                }
                 if ($depths && end($depths) === $depth) {
                     array_pop($depths);
                     $word = '))';
@@ -191,6 +243,7 @@ final class Judge {
 
     public static function begin(): void {
         self::$checks = self::$conditions = Link::$calls = 0;
+        self::$swallowed = null;
     }
 
     /** Runs one test and reports it. */
@@ -198,6 +251,7 @@ final class Judge {
         self::begin();
         try {
             $action();
+            self::settle();
             self::report($name, self::hasJudged($text) ? null : new \Error(self::NOTHING));
         } catch (\Throwable $error) {
             self::report($name, $error);
@@ -241,6 +295,7 @@ final class Judge {
     }
 
     public static function report(string $name, ?\Throwable $error): void {
+        self::$hasPassed = self::$hasPassed || $error === null;
         $result = ['name' => self::cut($name, 300), 'passed' => $error === null, 'message' => '', 'kind' => 'passed'];
         if ($error !== null) {
             $ofProgram = Link::isOfProgram($error);
@@ -305,6 +360,7 @@ final class Judge {
         $text = (preg_match('/^\s*<\?(php|=)/i', $text) ? '' : '<?php ') . $text . "\n;";
         // The program is there already.
         $text = preg_replace('/^\s*(require|include)(_once)?\b[^;]*;/mi', '', $text);
+        self::$source = explode("\n", $text);
         file_put_contents('/tmp/tests.php', self::counting($text));
         return '/tmp/tests.php';
     }
@@ -333,6 +389,7 @@ foreach ($codeexecReady ? $codeexecTexts : [] as $codeexecText) {
     $codeexecBefore = [get_declared_classes(), get_defined_functions()['user']];
     try {
         $codeexecValue = include Judge::write($codeexecText);
+        Judge::settle();
         $codeexecJudged = Judge::hasJudged($codeexecText);
         $codeexecCount = Judge::collected(array_diff(get_declared_classes(), $codeexecBefore[0]),
             array_diff(get_defined_functions()['user'], $codeexecBefore[1]), $codeexecText);
@@ -342,4 +399,5 @@ foreach ($codeexecReady ? $codeexecTexts : [] as $codeexecText) {
         Judge::report($codeexecName_, $codeexecError);
     }
 }
+if (Judge::$hasPassed && !Judge::isUsed()) Judge::report('tests', new \Error(Judge::NOT_USED));
 Door::say('E');

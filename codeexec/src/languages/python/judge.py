@@ -111,6 +111,7 @@ class ProgramModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 if name.startswith("__") or name not in judge.names:
                     raise AttributeError(name)
                 return judge.value(name)
+        judge.is_used = True
         module = Module(spec.name)
         module.__all__ = list(judge.names)
         module.__codeexec_program__ = True
@@ -124,12 +125,15 @@ class Judge:
     def __init__(self, door):
         self.door = door
         self.link = Link(door)
-        self.checks = Checks()
+        self.checks = Checks(self.link, TESTS)
         # Tests guard what is run by `__name__`, too.
         self.namespace = {"__name__": "__main__", "__builtins__": builtins, "__file__": TESTS,
-                          "__codeexec_count__": self.checks.one, "__codeexec_counted__": self.checks.counted}
+                          "__codeexec_count__": self.checks.one, "__codeexec_counted__": self.checks.counted,
+                          "__codeexec_caught__": self.checks.caught, "__codeexec_always__": self.checks.always}
         self.names = {}
         self.modules = set()
+        # Whether the tests name something of the program, and whether one has passed.
+        self.is_used = self.has_passed = False
         self.entry_point = None
         self.shown = None
 
@@ -141,13 +145,15 @@ class Judge:
         self.entry_point = job.get("entry_point")
         self.link.stdin = sys.stdin
         kind = job["kind"]
-        if kind == "script":
+        if kind in ("script", "asserts"):
+            watch_exceptions(self.checks)
             if self.prepared(job.get("setup") or ""):
-                self.script(job["test"])
-        elif kind == "asserts":
-            if self.prepared(job.get("setup") or ""):
-                for test in job["tests"]:
+                for test in job["tests"] if kind == "asserts" else ():
                     self.entry(test)
+                if kind == "script":
+                    self.script(job["test"])
+                if self.has_passed and not self.is_used:
+                    self.report("tests", NotUsed())
         elif kind == "lint":
             self.door(b"F" + json.dumps(lint(job["code"])).encode("utf-8", "replace"))
         elif kind == "table":
@@ -161,6 +167,7 @@ class Judge:
 
     def report(self, name, error=None):
         result = {"name": name[:300], "passed": error is None, "message": "", "kind": "passed"}
+        self.has_passed |= error is None
         if error is not None:
             ours = isinstance(error, AssertionError) and error is not self.link.error
             result["kind"] = "failed" if ours else "error"
@@ -172,7 +179,7 @@ class Judge:
         self.door(b"D" + json.dumps(result).encode("utf-8", "replace"))
 
     def message(self, error):
-        if isinstance(error, (ProgramEnded, NothingJudged, Skipped)):
+        if isinstance(error, (ProgramEnded, NothingJudged, NotUsed, Skipped)):
             return str(error)
         if isinstance(error, AssertionError):
             self.link.is_quiet = True
@@ -185,6 +192,7 @@ class Judge:
     def bind(self, code):
         """Gives the tests the names of the program that they use."""
         for name in names_in(code):
+            self.is_used |= name in self.names or name == "candidate" and bool(self.entry_point)
             if name in self.namespace:
                 continue
             if name in self.names:
@@ -263,9 +271,11 @@ class Judge:
     def guarded(self, name, action, needs_check=True):
         """Runs one test and reports it; false when it did not pass."""
         self.begin()
+        self.checks.swallowed = None
         before = self.checks.count
         try:
             action()
+            self.checks.settle()
             if needs_check and self.checks.count == before:
                 raise NothingJudged
         except BaseException as error:
@@ -277,10 +287,11 @@ class Judge:
     def entry(self, text):
         """One entry of a list of tests: statements, or test functions and classes, which are run."""
         self.begin()
+        self.checks.swallowed = None
         before = self.checks.count
         tests = ()
         try:
-            if text.startswith("assert ") and "\n" not in text:
+            if text.startswith("assert ") and not text.startswith("assert (") and "\n" not in text:
                 # Most are one assertion.
                 code = compile(text, TESTS, "exec", dont_inherit=True)
                 self.bind(code)
@@ -295,7 +306,9 @@ class Judge:
                     instrument(tree)
                     self.execute(tree)
                     if "check" in tests and self.entry_point and not calls(text, "check"):
+                        self.is_used = True
                         self.namespace["check"](self.value(self.entry_point))
+            self.checks.settle()
             count = self.checks.count - before
             ran = self.collected(tests, text) if tests else 0
             if count == 0 and not ran:
@@ -355,13 +368,16 @@ class Judge:
         has_check = "check" in tests
         name = "check(" + str(entry_point) + ")" if has_check else "tests"
         self.begin()
+        self.checks.swallowed = None
         before = self.checks.count
         try:
             exec(code, self.namespace)
             if has_check and not calls(source, "check"):
                 if not entry_point:
                     raise ValueError("the tests define check(candidate), but no entry_point says what to call it with")
+                self.is_used = True
                 self.namespace["check"](self.value(entry_point))
+            self.checks.settle()
             count = self.checks.count - before
             self.shown += self.collected(tests, source)
             if not self.shown and not count:
@@ -436,7 +452,8 @@ class Judge:
             except BaseException as error:
                 self.report(entry_point + "(" + ", ".join(self.link.short(a, 60) for a in args) + ")", error)
                 return
-        self.report(str(passed) + " inputs of " + entry_point)
+        # Without an input, no result was compared.
+        self.report(str(passed) + " inputs of " + entry_point, None if passed else NothingJudged())
 
     def same(self, rule, entry_point, args, got, expected, atol, namespace):
         if rule == "set":

@@ -6,7 +6,7 @@ pub mod runtime;
 pub mod session;
 
 pub use marshal::is_plain;
-pub use packages::{PACKAGES, UNUSABLE, import_time, name_unusable};
+pub use packages::{PACKAGES, import_time};
 
 use super::{Language, Runner};
 use crate::limits::Limits;

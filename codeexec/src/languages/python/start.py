@@ -6,6 +6,52 @@ import sys
 import types
 
 
+class DataOfMatplotlib:
+    """Places the data files of matplotlib when it is imported. The library holds them as an archive in its archive, and
+    matplotlib opens them as files beside its module.
+    """
+
+    HOME = "/tmp/.matplotlib"
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "matplotlib":
+            return None
+        import importlib.machinery
+        import os
+        sys.meta_path.remove(self)
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec is None or not hasattr(spec.loader, "archive"):
+            return spec
+        self.place(spec.loader.get_data(spec.loader.archive + "/matplotlib/mpl-data.zip"))
+        # Where it keeps its list of fonts.
+        os.environ.setdefault("MPLCONFIGDIR", self.HOME)
+        home, run = self.HOME, spec.loader.exec_module
+
+        class Loader:
+            def create_module(self, spec):
+                return None
+
+            def exec_module(self, module):
+                module.__file__ = home + "/__init__.py"
+                run(module)
+        spec.loader = Loader()
+        return spec
+
+    def place(self, archive):
+        import io
+        import os
+        import zipfile
+        with zipfile.ZipFile(io.BytesIO(archive)) as files:
+            for name in files.namelist():
+                # Images of a window's buttons, samples and fonts for PostScript are not needed.
+                if name.endswith("/") or not name.startswith(("matplotlibrc", "stylelib/", "fonts/ttf/")):
+                    continue
+                path = self.HOME + "/mpl-data/" + name
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "wb") as out:
+                    out.write(files.read(name))
+
+
 def _harness():
     import importlib
     for name in PRELOAD:
@@ -34,6 +80,7 @@ def _harness():
     harness.judge = judge.main
     sys.stdout.reconfigure(line_buffering=True)
     sys.setrecursionlimit(1000)
+    sys.meta_path.insert(0, DataOfMatplotlib())
     for name in ("path_importer_cache",):
         getattr(sys, name)
     gc.collect()
@@ -41,4 +88,4 @@ def _harness():
 
 
 _harness()
-del _harness, SOURCES, CONCURRENCY, PRELOAD, PATHS, MODULES
+del _harness, DataOfMatplotlib, SOURCES, CONCURRENCY, PRELOAD, PATHS, MODULES

@@ -1,10 +1,12 @@
 """How tests are found, run and counted: a test in which no comparison was evaluated has judged nothing.
 
 A comparison is an `assert`, a call of a function whose name begins with `assert` or `fail`, `pytest.raises`, an `if` that raises,
-or a handler of an exception that the test demands. It counts when it is reached.
+or a handler of an exception that the test demands. It counts when it is reached. One that fails makes the test fail, also where
+the test catches its own failure and goes on.
 """
 
 import ast
+import linecache
 import re
 import sys
 import types
@@ -19,22 +21,60 @@ class NothingJudged(Exception):
         super().__init__("no test was reached: no comparison was evaluated (an assertion, a unittest method), so nothing was judged")
 
 
+class NotUsed(Exception):
+    """No test uses the program."""
+
+    def __init__(self):
+        super().__init__("the tests use nothing that the program defines, so nothing was judged")
+
+
 class Skipped(Exception):
     """A test that says that it cannot be run."""
 
 
 class Checks:
-    """How many comparisons were reached."""
+    """How many comparisons were reached, and whether one failed that the tests caught themselves."""
 
-    def __init__(self):
+    def __init__(self, link, tests):
         self.count = 0
+        self.link = link
+        self.tests = tests
+        self.swallowed = None
 
     def one(self):
         self.count += 1
 
+    def caught(self, error=None):
+        """A handler that judges nothing has caught an exception: one that the tests raised themselves is a failure."""
+        error = error or sys.exc_info()[1]
+        if self.swallowed is None and self.is_own(error):
+            self.swallowed = AssertionError("the tests caught their own failure" + (": " + str(error) if str(error) else ""))
+
+    def is_own(self, error):
+        if error is None or error is self.link.error:
+            return False
+        if isinstance(error, AssertionError):
+            return True
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        return (trace is not None and trace.tb_frame.f_code.co_filename == self.tests
+                and re.search(r"\braise\b", linecache.getline(self.tests, trace.tb_lineno)) is not None)
+
+    def settle(self):
+        """Raises the failure that the tests have caught, if there is one."""
+        error, self.swallowed = self.swallowed, None
+        if error is not None:
+            raise error
+
+    def always(self):
+        raise ValueError("an assertion of a tuple is always true; write `assert condition, message` without parentheses")
+
     def counted(self, function):
-        """Counts a call of a function that asserts, but for one of the program's."""
-        if not getattr(function, "__codeexec_remote__", False) and not hasattr(type(function), "_codeexec_handle"):
+        """Counts a call of a function that asserts, but for one of the program's, and for one of the tests' own, whose
+        comparisons count themselves."""
+        is_own = getattr(getattr(function, "__code__", None), "co_filename", None) == self.tests
+        if not is_own and not getattr(function, "__codeexec_remote__", False) and not hasattr(type(function), "_codeexec_handle"):
             self.count += 1
         return function
 
@@ -111,7 +151,8 @@ def block(statements):
     for statement in statements:
         kind = type(statement)
         if kind is ast.Assert:
-            out.append(call("__codeexec_count__", statement))
+            is_tuple = isinstance(statement.test, ast.Tuple) and statement.test.elts
+            out.append(call("__codeexec_always__" if is_tuple else "__codeexec_count__", statement))
         elif kind is ast.Expr or kind is ast.Assign or kind is ast.Return:
             wrap(statement.value)
         elif kind is ast.If:
@@ -163,15 +204,28 @@ def demands(statements):
     return False
 
 
+def demands_anywhere(handler):
+    """Whether a handler judges, or goes on raising."""
+    for node in ast.walk(handler):
+        if isinstance(node, (ast.Raise, ast.Assert)):
+            return True
+        if isinstance(node, ast.Call) and re.match("_?(assert|fail)|exit$|_exit$|abort$", name_of(node.func)):
+            return True
+    return False
+
+
 def handlers(statement):
-    """A handler counts where the test fails unless the exception is raised."""
+    """A handler counts where the test fails unless the exception is raised. One that judges nothing says what it caught."""
     in_body, in_else = demands(statement.body), demands(statement.orelse)
     for handler in statement.handlers:
         kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
         # One that takes the assertion's own exception demands nothing.
         is_narrow = all(kind is not None and name_of(kind) not in ("Exception", "BaseException", "AssertionError")
                         for kind in kinds)
+        judges = demands_anywhere(handler)
         handler.body = block(handler.body)
+        if not judges:
+            handler.body.insert(0, call("__codeexec_caught__", handler.body[0]))
         if in_else or in_body and is_narrow:
             handler.body.insert(0, call("__codeexec_count__", handler.body[0]))
 
@@ -205,7 +259,8 @@ def wrapped(statement, name):
         return at(statement, ast.Name(name, ast.Load()))
     told = call("__codeexec_report__", statement, label(), load("__error__"))
     handler = at(statement, ast.ExceptHandler(load("BaseException"), "__error__", [told]))
-    body = [call("__codeexec_begin__", statement), statement]
+    is_tuple = isinstance(statement.test, ast.Tuple) and statement.test.elts
+    body = [call("__codeexec_begin__", statement)] + [call("__codeexec_always__", statement)] * bool(is_tuple) + [statement]
     return at(statement, ast.Try(body, [handler], [call("__codeexec_report__", statement, label())], []))
 
 
@@ -234,6 +289,26 @@ def mirror_patches_once(link):
     if not PATCHED:
         PATCHED.append(link)
         mirror_patches(link)
+
+
+def watch_exceptions(checks):
+    """Exceptions of the tests that end in a thread or in `contextlib.suppress` are failures, too."""
+    import contextlib
+    import threading
+    before = threading.excepthook
+
+    def told(args):
+        checks.caught(args.exc_value)
+        before(args)
+    threading.excepthook = told
+    plain = contextlib.suppress.__exit__
+
+    def left(self, kind, error, trace):
+        is_caught = plain(self, kind, error, trace)
+        if is_caught:
+            checks.caught(error)
+        return is_caught
+    contextlib.suppress.__exit__ = left
 
 
 def quiet_unittest(judge):
@@ -270,12 +345,15 @@ def run_unittest(judge, name, kind):
         def startTest(self, test):
             super().startTest(test)
             judge.begin()
+            judge.checks.swallowed = None
             self.before = judge.checks.count
             self.is_told = False
 
         def told(self, test, error=None):
             if error is None and judge.checks.count == getattr(self, "before", 0):
                 error = NothingJudged()
+            if error is None:
+                error, judge.checks.swallowed = judge.checks.swallowed, None
             self.is_told = True
             judge.report(name + "." + str(getattr(test, "_testMethodName", test)), error)
 
@@ -296,7 +374,7 @@ def run_unittest(judge, name, kind):
             self.told(test, Skipped("the test was skipped: " + str(reason)))
 
         def addExpectedFailure(self, test, error):
-            self.told(test)
+            self.told(test, Skipped("the test is expected to fail, so it judges nothing"))
 
         def addUnexpectedSuccess(self, test):
             self.told(test, AssertionError("it passed, and a failure was expected"))
@@ -355,8 +433,8 @@ def fixture(function=None, **options):
 
 
 class Raises:
-    def __init__(self, expected, match):
-        self.expected, self.match = expected, match
+    def __init__(self, expected, match, checks):
+        self.expected, self.match, self.checks = expected, match, checks
         self.value = self.type = self.tb = None
 
     def __enter__(self):
@@ -365,7 +443,9 @@ class Raises:
     def __exit__(self, kind, value, traceback):
         if kind is None:
             raise AssertionError("DID NOT RAISE " + str(self.expected))
-        if not issubclass(kind, self.expected):
+        # An assertion of the tests themselves is not what they wait for with any exception.
+        is_failure = self.expected in (Exception, BaseException) and issubclass(kind, AssertionError) and self.checks.is_own(value)
+        if is_failure or not issubclass(kind, self.expected):
             return False
         self.type, self.value, self.tb = kind, value, traceback
         if self.match is not None and not re.search(self.match, str(value)):
@@ -375,7 +455,7 @@ class Raises:
 
 def raises(judge, expected, *args, match=None, **kwargs):
     judge.checks.one()
-    context = Raises(expected, match)
+    context = Raises(expected, match, judge.checks)
     if not args:
         return context
     with context:

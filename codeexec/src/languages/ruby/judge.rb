@@ -52,6 +52,7 @@ module Codeexec
 
   class Link
     attr_accessor :calls, :raised, :last
+    attr_reader :all
 
     def initialize(door)
       @door = door
@@ -59,6 +60,7 @@ module Codeexec
       @thrown = {}.compare_by_identity
       @handles = {}
       @calls = 0
+      @all = 0
     end
 
     def keep(value)
@@ -82,6 +84,7 @@ module Codeexec
     def unpack(packed) = Codeexec.unpack(packed, method(:find))
 
     def exchange(request)
+      @all += 1
       answer = @door.say('C' + Codeexec.json(request))
       loop do
         raise ProgramEnded, answer[1..] unless answer.start_with?('0')
@@ -222,9 +225,11 @@ module Codeexec
       when 'script' then script(@job['test'])
       else report(@job['kind'], TypeError.new('tests of this kind are for Python'))
       end
+      report('tests', NotImplementedError.new(NOT_USED)) if @has_passed && !used?
       @door.say('E')
     end
 
+    NOT_USED = 'the tests use nothing that the program defines, so nothing was judged'
     NOTHING = 'no test was reached: no comparison was evaluated (an assertion), so nothing was judged'
 
     def script(text)
@@ -236,8 +241,9 @@ module Codeexec
       known, methods = TestCase.kinds.size, Object.private_instance_methods(false)
       begin_counting
       judged = false
+      @source = text.lines
       whole = lambda do
-        value = TOPLEVEL_BINDING.eval(text, 'tests.rb', 1)
+        value = watching { TOPLEVEL_BINDING.eval(text, 'tests.rb', 1) }
         is_list = @job['kind'] == 'asserts'
         raise AssertionFailed, 'it is false' if is_list && value == false
 
@@ -261,9 +267,40 @@ module Codeexec
     def one(name, text)
       begin_counting
       guarded(name) do
-        yield
+        watching { yield }
         raise NotImplementedError, NOTHING unless @checks.positive? || judges?(text)
       end
+    end
+
+    # A failure that the tests raised themselves and rescued again is a failure.
+    def watching
+      swallowed = nil
+      trace = TracePoint.new(:rescue) do |point|
+        error = point.raised_exception
+        swallowed ||= error if point.path == 'tests.rb' && own?(error)
+      end
+      value = trace.enable(target_thread: nil) { yield }
+      raise AssertionFailed, "the tests caught their own failure: #{swallowed.message}" if swallowed
+
+      value
+    end
+
+    def own?(error)
+      return false if @link.of_program?(error)
+      return true if error.is_a?(AssertionFailed)
+
+      at = error.backtrace_locations&.first
+      !at.nil? && at.path == 'tests.rb' && (@source[at.lineno - 1] || '').match?(/\b(raise|fail)\b/)
+    end
+
+    # Whether the tests name something that the program defines.
+    def used?
+      return true if @link.all.positive?
+
+      names = @job['names'] || {}
+      defined = names['methods'].to_a + names['locals'].to_a + names['constants'].to_h.keys
+      texts = [@job['setup'], @job['test'], *@job['tests']].join("\n")
+      defined.any? { |name| texts.match?(/(?<![\w])#{Regexp.escape(name.to_s)}(?![\w])/) }
     end
 
     def begin_counting
@@ -290,6 +327,7 @@ module Codeexec
     end
 
     def report(name, error)
+      @has_passed ||= error.nil?
       result = { name: name.to_s[0, 300], passed: error.nil?, message: '', kind: 'passed' }
       if error
         of_program = @link.of_program?(error)
