@@ -170,9 +170,8 @@ fn states(e: &crate::ast::Expr) -> bool {
     for item in items {
         match item {
             Expr::Relation(terms, ops) if ops.iter().all(|op| *op == Rel::Eq) => {
-                if !names.contains(&&terms[0]) {
-                    names.push(&terms[0]);
-                }
+                let is_new = !names.contains(&&terms[0]);
+                names.extend(is_new.then_some(&terms[0]));
             }
             Expr::Relation(..) | Expr::Sym(_) | Expr::Text(_) => return true,
             _ => {}
