@@ -156,7 +156,7 @@ struct Matcher {
     patterns: Vec<(Labels, Place)>,
 }
 
-static MATCHER: LazyLock<Option<Matcher>> = LazyLock::new(|| {
+static MATCHER: LazyLock<Matcher> = LazyLock::new(|| {
     let mut words = Vec::new();
     let mut patterns = Vec::new();
     for (list, place) in [(ANYWHERE, Place::Anywhere), (ALONE, Place::Alone), (WHOLE, Place::Whole)] {
@@ -172,8 +172,9 @@ static MATCHER: LazyLock<Option<Matcher>> = LazyLock::new(|| {
         .match_kind(MatchKind::Standard)
         .ascii_case_insensitive(true)
         .build(words)
-        .ok()?;
-    Some(Matcher { automaton, patterns })
+        // The words are constants: a matcher without any would call every element content.
+        .unwrap_or_else(|why| panic!("html-text: the built-in words do not compile: {why}"));
+    Matcher { automaton, patterns }
 });
 
 /// The labels of a class or id.
@@ -190,7 +191,7 @@ pub fn labels(names: &str) -> Labels {
 }
 
 fn found(names: &str) -> Labels {
-    let Some(matcher) = MATCHER.as_ref() else { return Labels::default() };
+    let matcher = &*MATCHER;
     let bytes = names.as_bytes();
     let mut found = Labels::default();
     for hit in matcher.automaton.find_overlapping_iter(names) {

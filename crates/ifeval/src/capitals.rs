@@ -50,8 +50,10 @@ const RULES: [(&str, &str); 32] = [
 
 /// Tokens of one sentence.
 fn tokens(sentence: &str) -> Vec<String> {
-    static COMPILED: LazyLock<Vec<(Regex, &str)>> =
-        LazyLock::new(|| RULES.iter().filter_map(|(rule, to)| Some((Regex::new(rule).ok()?, *to))).collect());
+    static COMPILED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+        let compile = |rule: &str| Regex::new(rule).unwrap_or_else(|why| panic!("ifeval: a built-in rule: {why}"));
+        RULES.iter().map(|(rule, to)| (compile(rule), *to)).collect()
+    });
     let mut text = sentence.to_owned();
     for (rule, to) in COMPILED.iter() {
         text = rule.replace_all(&text, *to).into_owned();

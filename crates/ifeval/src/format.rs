@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde::de::IgnoredAny;
 
-use crate::python::{count_matches, first_word, strip};
+use crate::python::{count_matches, first_word, pattern, strip};
 
 /// `combination:two_responses`: two different responses with `******` between them.
 pub(crate) fn two_responses(text: &str) -> bool {
@@ -45,9 +45,8 @@ pub(crate) fn json(text: &str) -> bool {
 
 /// Python's parser accepts `NaN`, `Infinity` and `-Infinity`; outside strings, they are replaced by a number here.
 fn finite(text: &str) -> String {
-    static TOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#""(?:[^"\\]|\\.)*"|-?Infinity|NaN"#).ok());
-    let Some(token) = TOKEN.as_ref() else { return text.to_owned() };
-    let replaced = token.replace_all(text, |found: &regex::Captures<'_>| {
+    static TOKEN: LazyLock<Regex> = LazyLock::new(|| pattern(r#""(?:[^"\\]|\\.)*"|-?Infinity|NaN"#));
+    let replaced = TOKEN.replace_all(text, |found: &regex::Captures<'_>| {
         let found = &found[0];
         if found.starts_with('"') { found.to_owned() } else { "0".to_owned() }
     });
@@ -61,25 +60,24 @@ pub(crate) fn bullets(text: &str) -> usize {
 
 /// `detectable_format:number_highlighted_sections`: `*x*` and `**x**`; a double one counts as both.
 pub(crate) fn highlights(text: &str) -> usize {
-    static PATTERNS: LazyLock<Option<(Regex, Regex)>> =
-        LazyLock::new(|| Some((Regex::new(r"\*[^\n\*]*\*").ok()?, Regex::new(r"\*\*[^\n\*]*\*\*").ok()?)));
-    let Some((single, double)) = PATTERNS.as_ref() else { return 0 };
+    static SINGLE: LazyLock<Regex> = LazyLock::new(|| pattern(r"\*[^\n\*]*\*"));
+    static DOUBLE: LazyLock<Regex> = LazyLock::new(|| pattern(r"\*\*[^\n\*]*\*\*"));
     let filled = |found: &regex::Match<'_>| !strip(found.as_str().trim_matches('*')).is_empty();
-    single.find_iter(text).filter(filled).count() + double.find_iter(text).filter(filled).count()
+    SINGLE.find_iter(text).filter(filled).count() + DOUBLE.find_iter(text).filter(filled).count()
 }
 
 /// `detectable_format:title`: `<<title>>`.
 pub(crate) fn title(text: &str) -> bool {
-    static TITLE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"<<[^\n]+>>").ok());
+    static TITLE: LazyLock<Regex> = LazyLock::new(|| pattern(r"<<[^\n]+>>"));
     let filled =
         |found: regex::Match<'_>| !strip(found.as_str().trim_start_matches('<').trim_end_matches('>')).is_empty();
-    TITLE.as_ref().is_some_and(|title| title.find_iter(text).any(filled))
+    TITLE.find_iter(text).any(filled)
 }
 
 /// `length_constraints:number_paragraphs`: paragraphs separated by `***`; `None` if one in the middle is empty.
 pub(crate) fn paragraphs(text: &str) -> Option<usize> {
-    static DIVIDER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\s?\*\*\*\s?").ok());
-    let parts: Vec<&str> = DIVIDER.as_ref()?.split(text).collect();
+    static DIVIDER: LazyLock<Regex> = LazyLock::new(|| pattern(r"\s?\*\*\*\s?"));
+    let parts: Vec<&str> = DIVIDER.split(text).collect();
     let empty = |part: &&str| strip(part).is_empty();
     if parts.len() > 2 && parts[1..parts.len() - 1].iter().any(&empty) {
         return None;

@@ -4,6 +4,14 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+/// Compiles a pattern of this crate.
+///
+/// # Panics
+/// When the pattern is invalid, which is a defect of this crate. A search that silently finds nothing would be worse.
+pub(crate) fn pattern(text: &str) -> Regex {
+    Regex::new(text).unwrap_or_else(|why| panic!("ifeval: a built-in pattern does not compile: {why}"))
+}
+
 /// `str.isspace` of one character: Unicode's white space and the four information separators.
 pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
@@ -37,8 +45,8 @@ pub(crate) fn is_lower(text: &str) -> bool {
 /// Number of matches of `\w+`. Python's `\w` matches letters, numbers and the underscore, but, unlike that of Rust's
 /// `regex`, no combining marks, so Hindi words count several times.
 pub(crate) fn count_words(text: &str) -> usize {
-    static WORD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[\p{L}\p{N}_]+").ok());
-    WORD.as_ref().map_or(0, |word| word.find_iter(text).count())
+    static WORD: LazyLock<Regex> = LazyLock::new(|| pattern(r"[\p{L}\p{N}_]+"));
+    WORD.find_iter(text).count()
 }
 
 /// Number of matches of a pattern from the data, as with `re.findall`. A pattern that Rust's `regex` cannot parse is

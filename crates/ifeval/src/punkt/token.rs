@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::is_non_word;
 use super::model::{BEGINS_LOWER, ENGLISH, INSIDE_UPPER, LOWER, UPPER};
-use crate::python::is_space;
+use crate::python::{is_space, pattern};
 
 /// Whether a part of a text has a sentence break that is followed by another word.
 pub(super) fn contains_break(text: &[char]) -> bool {
@@ -73,9 +73,9 @@ struct Token {
 impl Token {
     /// The decision by the word alone: final marks end sentences, known abbreviations do not.
     fn new(text: &str) -> Self {
-        static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^-?[\.,]?\d[\d,\.-]*\.?$").ok());
+        static NUMBER: LazyLock<Regex> = LazyLock::new(|| pattern(r"^-?[\.,]?\d[\d,\.-]*\.?$"));
         let lower = text.to_lowercase();
-        let is_number = NUMBER.as_ref().is_some_and(|number| number.is_match(&lower));
+        let is_number = NUMBER.is_match(&lower);
         let kind = if is_number { "##number##".to_owned() } else { lower.clone() };
         let mut token = Self { text: text.to_owned(), kind, breaks: false, abbreviation: false, ellipsis: false };
         if matches!(text, "." | "?" | "!") {
