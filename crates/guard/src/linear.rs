@@ -5,11 +5,9 @@
 //! categories are a second model of the same form with a softmax over them, trained on the unsafe texts whose categories are
 //! known; a text with several has each as its target in equal parts. Both by L-BFGS (`safety_text::lbfgs`): no randomness.
 
-use std::collections::HashMap;
-
 use anyhow::{Context, ensure};
 use ngram_linear::features::{buckets, words};
-use ngram_linear::{Label, Sample, Vocabulary, dot, logistic};
+use ngram_linear::{Label, Sample, Vocabulary, dot, file, logistic};
 use safety_text::lbfgs::minimise;
 use safety_text::policy::Applies;
 use serde::{Deserialize, Serialize};
@@ -142,12 +140,7 @@ impl Linear {
     /// The bytes of a file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(serde_json::to_string(&self.head).unwrap_or_default().into_bytes());
-        bytes.push(b'\n');
-        self.vocabulary.buckets().iter().for_each(|bucket| bytes.extend(bucket.to_le_bytes()));
-        self.vocabulary.idf.iter().chain(&self.weights).for_each(|number| bytes.extend(number.to_le_bytes()));
-        bytes
+        file::to_bytes(MAGIC, &self.head, &self.vocabulary, &self.weights).unwrap_or_default()
     }
 
     /// Reads the bytes of a file.
@@ -155,21 +148,11 @@ impl Linear {
     /// # Errors
     /// When they are not of this form or are incomplete.
     pub fn from_bytes(bytes: &[u8]) -> anyhow::Result<Self> {
-        let rest = bytes.strip_prefix(MAGIC).context("is no linear tier of a guard")?;
-        let end = rest.iter().position(|&byte| byte == b'\n').context("has no header")?;
-        let head: Head = serde_json::from_slice(&rest[..end]).context("has a bad header")?;
-        let (size, rest) = (head.buckets, &rest[end + 1..]);
-        let numbers = (3 + head.categories.len()).checked_mul(size).and_then(|count| count.checked_mul(4));
-        ensure!(Some(rest.len()) == numbers, "has {} bytes of numbers instead of {numbers:?}", rest.len());
+        let size = |head: &Head| (head.buckets, 1 + head.categories.len());
+        let (head, vocabulary, weights) =
+            file::from_bytes(MAGIC, bytes, size).context("is not a linear tier of a guard")?;
         ensure!(head.intercepts.len() == head.categories.len(), "has another number of intercepts than of categories");
-        let four = |chunk: &[u8]| [chunk[0], chunk[1], chunk[2], chunk[3]];
-        let places: HashMap<u32, u32> =
-            rest[..4 * size].chunks_exact(4).map(|chunk| u32::from_le_bytes(four(chunk))).zip(0..).collect();
-        ensure!(places.len() == size, "names a bucket twice");
-        let floats: Vec<f32> = rest[4 * size..].chunks_exact(4).map(|chunk| f32::from_le_bytes(four(chunk))).collect();
-        ensure!(floats.iter().all(|number| number.is_finite()), "has a weight that is no number");
-        let vocabulary = Vocabulary { places, idf: floats[..size].to_vec() };
-        Ok(Self { head, vocabulary, weights: floats[size..].to_vec() })
+        Ok(Self { head, vocabulary, weights })
     }
 }
 
@@ -257,7 +240,11 @@ mod tests {
         let bytes = model.to_bytes();
         assert_eq!(bytes, trained().to_bytes());
         assert_eq!(Linear::from_bytes(&bytes).unwrap(), model);
-        assert!(Linear::from_bytes(&bytes[..bytes.len() - 1]).unwrap_err().to_string().contains("bytes of numbers"));
+        let error = format!("{:#}", Linear::from_bytes(&bytes[..bytes.len() - 1]).unwrap_err());
+        assert!(
+            error.starts_with("is not a linear tier of a guard: has ") && error.ends_with("cut off or damaged"),
+            "{error}"
+        );
         assert!(Linear::from_bytes(b"x").is_err());
     }
 }

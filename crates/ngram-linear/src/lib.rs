@@ -3,6 +3,7 @@
 //! Nothing is random: the same texts give the same bits.
 
 pub mod features;
+pub mod file;
 mod logistic;
 mod vocabulary;
 

@@ -36,7 +36,7 @@ pub fn logistic(samples: &[Sample], labels: &[Label], size: usize, c: f64) -> Ve
     })
 }
 
-/// ln(1 + exp(x)), also where exp(x) is no number.
+/// ln(1 + exp(x)), also where exp(x) is not a number.
 #[must_use]
 pub fn ln_1p_exp(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()

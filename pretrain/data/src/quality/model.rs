@@ -1,11 +1,10 @@
 //! The classifier: logistic regression over words and pairs of words, with a calibration of its log-odds.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use ngram_linear::features::{word_buckets, words};
-use ngram_linear::{Label, Sample, Vocabulary, dot, ln_1p_exp, logistic};
+use ngram_linear::{Label, Sample, Vocabulary, dot, file as model_file, ln_1p_exp, logistic};
 use rayon::prelude::*;
 use safety_text::lbfgs::minimise;
 use serde::{Deserialize, Serialize};
@@ -118,32 +117,13 @@ impl Classifier {
     /// The bytes of a file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(serde_json::to_string(&self.head).unwrap_or_default().into_bytes());
-        bytes.push(b'\n');
-        self.vocabulary.buckets().iter().for_each(|bucket| bytes.extend(bucket.to_le_bytes()));
-        self.vocabulary.idf.iter().chain(&self.weights).for_each(|number| bytes.extend(number.to_le_bytes()));
-        bytes
+        model_file::to_bytes(MAGIC, &self.head, &self.vocabulary, &self.weights).unwrap_or_default()
     }
 
     fn from_bytes(bytes: &[u8]) -> anyhow::Result<Self> {
-        let rest = bytes.strip_prefix(MAGIC).context("is no classifier of `herd data classifier train`")?;
-        let end = rest.iter().position(|&byte| byte == b'\n').context("has no header")?;
-        let head: Head = serde_json::from_slice(&rest[..end]).context("has a bad header")?;
-        let (size, rest) = (head.buckets, &rest[end + 1..]);
-        ensure!(
-            size.checked_mul(12) == Some(rest.len()),
-            "has {} bytes of numbers for {size} n-grams: it is cut off or damaged",
-            rest.len()
-        );
-        let four = |chunk: &[u8]| [chunk[0], chunk[1], chunk[2], chunk[3]];
-        let places: HashMap<u32, u32> =
-            rest[..4 * size].chunks_exact(4).map(|chunk| u32::from_le_bytes(four(chunk))).zip(0..).collect();
-        ensure!(places.len() == size, "names an n-gram twice");
-        let floats: Vec<f32> = rest[4 * size..].chunks_exact(4).map(|chunk| f32::from_le_bytes(four(chunk))).collect();
-        ensure!(floats.iter().all(|number| number.is_finite()), "has a weight that is no number");
-        let vocabulary = Vocabulary { places, idf: floats[..size].to_vec() };
-        Ok(Self { head, vocabulary, weights: floats[size..].to_vec() })
+        let (head, vocabulary, weights) = model_file::from_bytes(MAGIC, bytes, |head: &Head| (head.buckets, 1))
+            .context("is not a classifier of `herd data classifier train`")?;
+        Ok(Self { head, vocabulary, weights })
     }
 }
 
