@@ -137,7 +137,7 @@ fn an_exported_model_is_the_same_model() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (folder.path().join("bf16"), folder.path().join("again"));
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    succeed(&["model", "export", &text(&model), "--output", &text(&first), "--dtype", "bf16"]);
+    succeed(&["model", "export", &text(&model), "--output", &text(&first), "--save-dtype", "bf16"]);
     succeed(&["model", "export", &text(&first), "--output", &text(&second)]);
     assert!(tensors(&first) == tensors(&second), "the tensors of both differ");
     let info = succeed(&["model", "info", &text(&second)]);

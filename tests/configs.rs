@@ -26,7 +26,34 @@ fn the_example_files_resolve() {
     let pretrain = resolved::<pretrain::config::Config>("pretrain-tiny-shakespeare.toml").unwrap().config;
     assert_eq!(pretrain.course().unwrap().longest(), 64);
     let files = std::fs::read_dir(root().join("recipes/configs")).unwrap().count();
-    assert_eq!(files, 5, "a file of recipes/configs is not tested here");
+    assert_eq!(files, 7, "a file of recipes/configs is not tested here");
+}
+
+#[test]
+fn the_example_files_of_other_commands_are_read() {
+    let place = tempfile::tempdir().unwrap();
+    let run = |words: &str| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_herd")).args(words.split(' ')).current_dir(&place).output().unwrap();
+        let text = [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
+        assert!(output.status.success(), "{words}: {text}");
+        text
+    };
+    run("model new --output tiny --hidden 16 --layers 1 --context 1024");
+    run("data make --topics words --train 2 --heldout 2 --output made");
+    for (command, name, file, keys) in [
+        ("rejection-sampling run", "rejection-sampling", "train", &["temperature          [0.6,0.8,1.0]"][..]),
+        ("eval", "eval", "heldout", &["tasks                [\"problems\"]", "max_num_seqs         32"]),
+    ] {
+        let config = root().join(format!("recipes/configs/{name}.toml"));
+        let problems = format!("made/{file}.jsonl");
+        let flags = format!("--config {} --model tiny --problems {problems} --output out --dry-run", config.display());
+        let text = run(&format!("{command} {flags}"));
+        for key in keys {
+            let line = text.lines().find(|line| line.trim_start().starts_with(key));
+            assert!(line.is_some_and(|line| line.ends_with("file")), "{key}: {text}");
+        }
+    }
 }
 
 fn herd(words: &[&str]) -> String {

@@ -109,7 +109,7 @@ fn types(folder: &Path) -> Vec<(String, String)> {
 #[test]
 fn an_export_keeps_the_types_of_all_tensors() {
     let place = Place::new();
-    place.succeed("model export tiny --output narrow --dtype bf16");
+    place.succeed("model export tiny --output narrow --save-dtype bf16");
     // Norms in float32, as in mixed-precision checkpoints.
     let (narrow, wide) = (place.path("narrow"), place.path("tiny"));
     let mixed = place.path("mixed");

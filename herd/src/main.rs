@@ -4,6 +4,7 @@ mod again;
 mod chat_command;
 mod data;
 mod doctor;
+mod examples;
 mod generate;
 mod help;
 mod import;
@@ -65,11 +66,11 @@ enum Command {
     Config(reference::Args),
     /// Make problems, fetch benchmark data, make pretraining data
     Data(data::Args),
-    /// Policy file, filters for data, data for guards, guards
+    /// Policy file, filters, tuning data, guards; violations and false refusals of a model
     Safety(Box<safety::command::Args>),
     /// Make and mix long-context data; measure and extend a model's context
     Longctx(longctx_model::command::Args),
-    /// Pictures in conversations: make, check; train, measure and ask models that see
+    /// Pictures in conversations: make and check them; train, measure and ask vision models
     Vision(Box<vision::command::Args>),
     /// Judge mathematical answers and step-by-step solutions
     Mathverify(mathverify::command::Args),
@@ -80,6 +81,9 @@ enum Command {
     /// Write man pages
     Man(help::Man),
 }
+
+/// The words before the hidden subcommand of the sandbox, which starts this program again as its child.
+const SANDBOX: &[&str] = &["codeexec"];
 
 /// The whole command line, with the flags of every command.
 fn command() -> clap::Command {
@@ -148,15 +152,15 @@ fn main() -> ExitCode {
         Command::Again(args) => again::run(&args),
         Command::Plan(args) => launch::plan::run(&args),
         Command::Launch(_) => Ok(()),
-        Command::RejectionSampling(args) => rejection_sampling::cli::run(&args, &["codeexec"]),
-        Command::Eval(args) => eval::command::run(&args, &["codeexec"]),
+        Command::RejectionSampling(args) => rejection_sampling::cli::run(&args, SANDBOX),
+        Command::Eval(args) => eval::command::run(&args, SANDBOX),
         Command::Config(args) => reference::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Safety(args) => safety::command::run(&args),
         Command::Longctx(args) => longctx_model::command::run(&args),
         Command::Vision(args) => vision::command::run(&args),
         Command::Mathverify(args) => mathverify::command::run(&args),
-        Command::Codeexec(args) => codeexec::cli::run(args, &["codeexec"]),
+        Command::Codeexec(args) => codeexec::cli::run(args, SANDBOX),
         Command::Completions(args) => {
             help::completions(&args, help::command::<Cli>());
             Ok(())

@@ -42,7 +42,7 @@ enum Command {
         output: Option<PathBuf>,
         /// Type of the weights to write [default: as stored; f32 for quantised ones]
         #[arg(long)]
-        dtype: Option<Dtype>,
+        save_dtype: Option<Dtype>,
     },
     /// Make a model with random weights, to train from scratch: a small one with one token per byte, or one with this
     /// configuration and tokenizer, its weights drawn as Llama 3's
@@ -87,7 +87,7 @@ enum Command {
         output: PathBuf,
         /// Type of the weights to write [default: as stored]
         #[arg(long)]
-        dtype: Option<Dtype>,
+        save_dtype: Option<Dtype>,
     },
     /// List the models in the cache
     List,
@@ -104,7 +104,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Get { name: Some(name), force } => get(&name, force),
-        Command::Import { path, name, output, dtype } => import_path(&path, name, output, dtype.map(Dtype::kind)),
+        Command::Import { path, name, output, save_dtype } => {
+            import_path(&path, name, output, save_dtype.map(Dtype::kind))
+        }
         Command::New {
             output, model_config: Some(config), tokenizer: Some(tokenizer), chat_template, seed, ..
         } => {
@@ -118,7 +120,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             new(&output, |folder| NewModel { hidden, layers, context, seed }.write(folder))
         }
         Command::Info { model } => info(&locate::locate(&model)?),
-        Command::Export { model, output, dtype } => export(&locate::locate(&model)?, &output, dtype.map(Dtype::kind)),
+        Command::Export { model, output, save_dtype } => {
+            export(&locate::locate(&model)?, &output, save_dtype.map(Dtype::kind))
+        }
         Command::List => {
             let models = locate::models_dir()?;
             let names = locate::names(&models);

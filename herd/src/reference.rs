@@ -164,3 +164,78 @@ fn markdown(all: &[(String, &Command)]) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Commands whose `--output` is a folder, but no run folder: fetched files, models, pages of the manual, and the commands that
+    /// repeat or chain other runs.
+    const NO_RUN_FOLDER: [&str; 7] =
+        ["again", "data get", "eval prompts", "man", "model export", "model new", "vision encoder"];
+
+    /// A limit of a program is a text with a unit (`256MiB`), the budget of `herd data run` a number of MB.
+    const SEVERAL_FORMS: [&str; 1] = ["memory"];
+
+    fn all(command: &Command, path: &str, found: &mut Vec<(String, Command)>) {
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
+            let path = format!("{path} {}", sub.get_name()).trim().to_owned();
+            found.push((path.clone(), sub.clone()));
+            all(sub, &path, found);
+        }
+    }
+
+    fn commands() -> Vec<(String, Command)> {
+        let mut found = Vec::new();
+        all(&crate::command(), "", &mut found);
+        assert!(found.len() > 100, "{} commands", found.len());
+        found
+    }
+
+    /// What a flag takes: nothing, a number, or a text (a path, a word of a list).
+    fn form(arg: &Arg) -> &'static str {
+        if !arg.get_action().takes_values() {
+            return "nothing";
+        }
+        let kind = kind(arg);
+        let kind = kind.trim_start_matches("list of ");
+        if kind.starts_with("number") || kind.starts_with("integer") { "a number" } else { "a text" }
+    }
+
+    #[test]
+    fn a_flag_has_one_form_and_a_letter_one_flag() {
+        let mut forms: BTreeMap<String, (&str, String)> = BTreeMap::new();
+        let mut letters: BTreeMap<char, (String, String)> = BTreeMap::new();
+        for (path, command) in commands() {
+            for arg in command.get_arguments() {
+                let Some(long) = arg.get_long().map(str::to_owned) else { continue };
+                if let Some(letter) = arg.get_short() {
+                    let (other, place) = letters.entry(letter).or_insert((long.clone(), path.clone()));
+                    assert_eq!(*other, long, "-{letter} of {place} and of {path}");
+                }
+                let (other, place) = forms.entry(long.clone()).or_insert((form(arg), path.clone()));
+                let is_same = *other == form(arg) || SEVERAL_FORMS.contains(&&*long);
+                assert!(is_same, "--{long} takes {other} in {place} and {} in {path}", form(arg));
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_that_leaves_a_run_folder_takes_a_file_and_a_dry_run() {
+        let mut count = 0;
+        for (path, command) in commands() {
+            let has = |flag: &str| command.get_arguments().any(|arg| arg.get_long() == Some(flag));
+            let output = command.get_arguments().find(|arg| arg.get_long() == Some("output"));
+            let help = output.and_then(Arg::get_help).map(ToString::to_string).unwrap_or_default();
+            assert_eq!(has("config"), has("dry-run") && path != "run", "{path}: --config and --dry-run go together");
+            if help.to_lowercase().contains("folder") && path != "run" && !path.starts_with("model import") {
+                let is_run = !NO_RUN_FOLDER.contains(&&*path);
+                assert_eq!(has("config"), is_run, "{path} --output: {help}");
+                count += usize::from(is_run);
+            }
+        }
+        assert!(count > 35, "{count} commands");
+    }
+}

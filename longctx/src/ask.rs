@@ -86,7 +86,7 @@ pub fn order(context: &Context, draw: &mut Draw) -> Option<Turn> {
     None
 }
 
-/// The first sentence of a paragraph that is counted from the begin or the end.
+/// The first sentence of a paragraph that is counted from the start or the end.
 pub fn position(context: &Context, draw: &mut Draw) -> Option<Turn> {
     let paragraphs = paragraphs(&context.text);
     for _ in 0..DRAWS {

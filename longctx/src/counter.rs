@@ -1,6 +1,6 @@
 //! Tokens of conversations, without encoding a haystack again for each of them.
 //!
-//! A tokenizer cuts at the begin of a paragraph, so the tokens of whole paragraphs add up. They are counted once
+//! A tokenizer cuts at the start of a paragraph, so the tokens of whole paragraphs add up. They are counted once
 //! ([`Counter::paragraphs`]); of a conversation only the rest is encoded, through the chat template, with the answers. Whether
 //! a tokenizer is of this kind is tried out ([`Counter::probe`]); with any other, conversations are encoded whole.
 

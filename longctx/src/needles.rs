@@ -1,6 +1,6 @@
 //! Needles at chosen depths, for the grid of length and depth and for several needles at a time.
 //!
-//! A sample is a haystack of running sentences with statements between them, one question, and the begin of the answer. Its
+//! A sample is a haystack of running sentences with statements between them, one question, and the start of the answer. Its
 //! length counts the chat template and the tokens that the model may write. The wording is RULER's `niah_single_2` unless a file
 //! gives another ([`Wording`]).
 
@@ -28,7 +28,7 @@ pub struct Wording {
     pub before: String,
     /// Behind the text: the question.
     pub question: String,
-    /// The begin of the answer.
+    /// The beginning of the answer.
     pub prefix: String,
     /// As `before`, where several are asked for.
     pub before_several: String,
@@ -131,7 +131,7 @@ fn word(kind: &str, draw: &mut Draw) -> String {
 /// A question about needles in a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// The user's message with the text, and the begin of the assistant's.
+    /// The user's message with the text, and the start of the assistant's.
     pub messages: [Message; 2],
     /// The question alone.
     pub question: String,
@@ -139,7 +139,7 @@ pub struct Sample {
     pub outputs: Vec<String>,
     /// The depth of the needle, from 0 to 1; none where several are asked for.
     pub depth: Option<f64>,
-    /// Tokens of the prompt with chat template and begin of the answer, and of the answer.
+    /// Tokens of the prompt with chat template and beginning of the answer, and of the answer.
     pub length_tokens: usize,
 }
 
@@ -148,7 +148,7 @@ pub struct Sample {
 pub struct Grid<'a> {
     /// Tokens that a sample may have.
     pub length: usize,
-    /// Depths from 0, the begin of the text, to 1.
+    /// Depths from 0, the start of the text, to 1.
     pub depths: &'a [f64],
     /// Whether the needles of all depths stand in one text, each asked for by its key: a server computes the text once. Else
     /// each sample has one needle, as in the published pictures.

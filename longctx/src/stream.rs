@@ -117,7 +117,7 @@ impl Stream {
         }
         let first = draw.below(starts.min(self.paragraphs.len()));
         let wanted = self.tokens[first] + tokens;
-        // The paragraph that holds the last token: whole up to its begin.
+        // The paragraph that holds the last token: whole up to its start.
         let last = (self.tokens.partition_point(|before| *before <= wanted) - 1).min(self.paragraphs.len());
         let begin = self.paragraphs[first].start;
         let mut end = if last > first { self.paragraphs[last - 1].end } else { begin };

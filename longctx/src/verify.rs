@@ -185,7 +185,7 @@ fn derive(form: Form, context: &str, question: &str, answers: &[&str]) -> Result
         Form::Count => Ok(occurrences(context, thing).len().to_string()),
         Form::Most | Form::FirstOf | Form::LastOf => choose(form, context, &things),
         Form::Paragraph | Form::ParagraphFromEnd => {
-            let number: usize = thing.parse().map_err(|_| format!("{thing:?} is no number"))?;
+            let number: usize = thing.parse().map_err(|_| format!("{thing:?} is not a number"))?;
             let blocks: Vec<&str> = context.split("\n\n").collect();
             let at = if form == Form::Paragraph { number.checked_sub(1) } else { blocks.len().checked_sub(number) };
             let block = at.and_then(|at| blocks.get(at)).ok_or("there is no such paragraph")?;
@@ -222,7 +222,7 @@ fn derive(form: Form, context: &str, question: &str, answers: &[&str]) -> Result
             crate::repo::verify::derive(form, context, &things)
         }
         Form::Again => {
-            let number: usize = thing.parse().map_err(|_| format!("{thing:?} is no number"))?;
+            let number: usize = thing.parse().map_err(|_| format!("{thing:?} is not a number"))?;
             let answer = number.checked_sub(1).and_then(|at| answers.get(at));
             answer.map(|answer| (*answer).to_owned()).ok_or_else(|| format!("there is no answer {number} before it"))
         }

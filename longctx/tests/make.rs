@@ -105,9 +105,9 @@ fn documents_that_share_a_window_with_the_other_side_are_left_out_and_named() {
     let place = Place::new();
     let paragraph = prose(3, 1);
     std::fs::write(place.path("other.txt"), format!("Before it.\n\n{}", paragraph.trim())).unwrap();
-    let made = place.make("out", &["--buckets", "1k", "--count", "10", "--against", "other.txt"]);
+    let made = place.make("out", &["--buckets", "1k", "--count", "10", "--decontaminate", "other.txt"]);
     assert!(made.status.success(), "{}", said(&made));
-    assert!(said(&made).contains("1 documents that share 13 words with --against"), "{}", said(&made));
+    assert!(said(&made).contains("1 documents that share 13 words with --decontaminate"), "{}", said(&made));
     assert!(said(&made).contains("left out: 03.txt shares \""), "{}", said(&made));
 }
 

@@ -41,7 +41,7 @@ fn the_share_is_of_examples_and_all_three_are_printed() {
     assert!((20.0..60.0).contains(&share("tokens")), "{text}");
     assert!(share("trained tokens") > 0.1, "{text}");
     assert!(!text.contains("warning"), "{text}");
-    assert!(text.contains("no --evaluation: nothing was compared"), "{text}");
+    assert!(text.contains("no --decontaminate: nothing was compared"), "{text}");
     let chosen = read(&place.path("mix-long.jsonl"));
     assert_eq!(chosen.lines().count(), 20);
     let all = read(&place.path("long/train.jsonl"));
@@ -97,7 +97,7 @@ fn what_evaluation_holds_is_refused_counted_and_named() {
     ];
     let lines: Vec<String> = evaluation.iter().map(ToString::to_string).collect();
     std::fs::write(place.path("held.jsonl"), lines.join("\n")).unwrap();
-    let mixed = place.run(&[&FLAGS[..], &["--share", "1%", "--evaluation", "held.jsonl"]].concat());
+    let mixed = place.run(&[&FLAGS[..], &["--share", "1%", "--decontaminate", "held.jsonl"]].concat());
     let text = said(&mixed);
     assert!(mixed.status.success(), "{text}");
     assert!(text.contains(&format!("refused: {} shares a key: {key}", with_key["id"].as_str().unwrap())), "{text}");
@@ -108,15 +108,15 @@ fn what_evaluation_holds_is_refused_counted_and_named() {
     assert!(text.contains("shares a template: train/count-0"), "{text}");
     let total = text.lines().filter(|line| line.starts_with("refused: ")).count();
     assert!(
-        text.contains(&format!("compared with 3 records of --evaluation: {total} long examples refused")),
+        text.contains(&format!("compared with 3 records of --decontaminate: {total} long examples refused")),
         "{text}"
     );
     // Evaluation records of the same kind share nothing.
     let made = place.make("other", &["--buckets", "1k,2k", "--count", "60", "--split", "evaluation"]);
     assert!(made.status.success(), "{}", said(&made));
-    let mixed = place.run(&[&FLAGS[..], &["--share", "1%", "--evaluation", "other/evaluation.jsonl"]].concat());
+    let mixed = place.run(&[&FLAGS[..], &["--share", "1%", "--decontaminate", "other/evaluation.jsonl"]].concat());
     assert!(
-        said(&mixed).contains("compared with 60 records of --evaluation: 0 long examples refused"),
+        said(&mixed).contains("compared with 60 records of --decontaminate: 0 long examples refused"),
         "{}",
         said(&mixed)
     );

@@ -223,14 +223,14 @@ impl Config {
     /// The folders of the sources, with their weights.
     ///
     /// # Errors
-    /// When there is none, or a weight is no number of 0 or more.
+    /// When there is none, or a weight is not a number of 0 or more.
     pub fn sources(&self) -> anyhow::Result<(Vec<PathBuf>, Vec<f64>)> {
         ensure!(!self.data.is_empty(), "--data is missing: name a folder of token shards");
         let source = |text: &String| -> anyhow::Result<(PathBuf, f64)> {
             match text.rsplit_once(':') {
                 Some((path, weight)) if !Path::new(text).exists() && !weight.contains('/') => {
                     let number: f64 = weight.parse().map_err(|_| {
-                        anyhow::anyhow!("--data {text}: {weight:?} is no number; write SHARDS:WEIGHT, as code/:0.17")
+                        anyhow::anyhow!("--data {text}: {weight:?} is not a number; write SHARDS:WEIGHT, as code/:0.17")
                     })?;
                     ensure!(number >= 0.0 && number.is_finite(), "--data {text}: the weight must be 0 or more");
                     Ok((path.into(), number))
@@ -400,7 +400,7 @@ mod tests {
         let wrong: [(Change, &str); 7] = [
             (|c| c.tokens = 0, "--tokens is missing"),
             (|c| c.data.clear(), "--data is missing"),
-            (|c| c.data[0] = "text/:x".into(), "--data text/:x: \"x\" is no number"),
+            (|c| c.data[0] = "text/:x".into(), "--data text/:x: \"x\" is not a number"),
             (|c| c.data[0] = "text/:-1".into(), "the weight must be 0 or more"),
             (|c| c.ramp[0] = "200000:131072".into(), "--ramp 200000:131072: write TOKENS:BATCH:LENGTH"),
             (|c| c.reweight[0] = "500000:a,b".into(), "--reweight 500000:a,b: write TOKENS:WEIGHTS"),

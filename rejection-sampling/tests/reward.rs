@@ -111,7 +111,7 @@ fn training_learns_the_preference_and_writes_a_classifier() {
     assert_eq!(config["architectures"], json!(["LlamaForSequenceClassification"]));
     assert_eq!((&config["id2label"], &config["pad_token_id"]), (&json!({"0": "LABEL_0"}), &json!(256)));
     let scored = words(&format!(
-        "score --model {} --input {} --output {} --dtype f32 --device cpu --batch-tokens 300",
+        "score --model {} --input {} --output {} --dtype f32 --device cpu --micro-batch-tokens 300",
         world.text("run/model"),
         world.text("preferences.jsonl"),
         world.text("scored.jsonl")
@@ -310,7 +310,7 @@ fn scoring_goes_on_after_a_kill_with_the_same_bytes() {
     let (rm, input) = (world.reward_model(), preferences(&world, 400));
     let flags = |output: &str| {
         words(&format!(
-            "score --model {rm} --input {input} --output {} --dtype f32 --device cpu --threads 1 --batch-tokens 300",
+            "score --model {rm} --input {input} --output {} --dtype f32 --device cpu --threads 1 --micro-batch-tokens 300",
             world.text(output)
         ))
     };

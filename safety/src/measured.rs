@@ -16,7 +16,7 @@ use serde::Serialize;
 /// Arguments of `herd safety eval`.
 #[derive(clap::Args, Debug, Clone, Serialize)]
 // Answers from files need no model.
-#[command(mut_arg("model", |arg| arg.required_unless_present_any(["answers", "prompts"])))]
+#[command(mut_arg("model", |arg| arg.required_unless_present_any(["answers", "write_prompts"])))]
 #[command(mut_arg("answers", |arg| arg.conflicts_with_all(["model", "endpoint"])))]
 pub struct Args {
     #[command(flatten)]

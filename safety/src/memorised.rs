@@ -32,12 +32,12 @@ pub struct Args {
     /// A folder of `herd safety memorisation index`, made with this model's tokenizer
     #[arg(long, required = true, value_name = "FOLDER")]
     index: Option<PathBuf>,
-    /// Prompts, drawn from the index's distinct runs of tokens
+    /// Number of prompts, drawn from the index's distinct runs of tokens
     #[arg(long, default_value_t = 500)]
-    prompts: usize,
-    /// Tokens of a continuation [default: as many as a prompt has]
+    count: usize,
+    /// Number of tokens of a continuation [default: as many as a prompt has]
     #[arg(long)]
-    new_tokens: Option<usize>,
+    max_new_tokens: Option<usize>,
     /// Seed of the prompts
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -69,8 +69,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let output = args.output.as_deref().context("--output is missing")?;
     let name = args.model.as_deref().context("--model is missing")?;
     let index = Index::open(args.index.as_deref().context("--index is missing")?)?;
-    let length = args.new_tokens.unwrap_or(index.head().n);
-    ensure!(args.prompts > 0 && length > 0, "--prompts and --new-tokens must be at least 1");
+    let length = args.max_new_tokens.unwrap_or(index.head().n);
+    ensure!(args.count > 0 && length > 0, "--count and --max-new-tokens must be at least 1");
     ensure!(args.max_num_seqs > 0, "--max-num-seqs must be at least 1");
     let folder = locate::locate(name)?;
     ensure!(
@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         "{} was made with another tokenizer than {name}'s: make an index with --tokenizer {name}",
         index.folder().display()
     );
-    let windows = draw(&index, args.prompts, length, args.seed)?;
+    let windows = draw(&index, args.count, length, args.seed)?;
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     if args.frame.shows(&resolved)? {
         println!("{} prompts of {} tokens, {length} tokens each", windows.len(), index.head().n);
@@ -111,7 +111,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let continuations = continuations(&model, &windows, args.max_num_seqs)?;
     let figures = Figures::of(&index, &windows, &continuations)?;
-    let cut = windows.len() < args.prompts;
+    let cut = windows.len() < args.count;
     let mut summary = figures.text();
     if cut {
         summary += &format!("\nonly {} distinct runs have {length} tokens behind them", windows.len());
@@ -142,7 +142,7 @@ pub fn continuations(model: &ModelFolder, windows: &[Window], slots: usize) -> a
         let needed = first.prompt.len() + first.max_new_tokens;
         ensure!(
             needed <= engine.context(),
-            "prompts and continuations have {needed} tokens, the model's context is {}: index shorter runs, or take fewer --new-tokens",
+            "prompts and continuations have {needed} tokens, the model's context is {}: index shorter runs, or lower --max-new-tokens",
             engine.context()
         );
     }

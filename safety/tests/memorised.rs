@@ -69,11 +69,11 @@ fn a_parrot_is_found_out_and_a_fresh_model_is_at_zero() {
     herd_safety(&[
         "memorisation",
         "index",
-        "--data",
+        "--input",
         &at("corpus.jsonl"),
         "--tokenizer",
         &at("model"),
-        "--n",
+        "--ngram",
         &n,
         "--output",
         &at("index"),
@@ -91,7 +91,7 @@ fn a_parrot_is_found_out_and_a_fresh_model_is_at_zero() {
             &at("model"),
             "--index",
             &at("index"),
-            "--prompts",
+            "--count",
             "60",
             "--dtype",
             "f32",
@@ -112,7 +112,7 @@ fn a_parrot_is_found_out_and_a_fresh_model_is_at_zero() {
     assert!(figures.exact.value > 0.5, "loss {loss}: {}", figures.text());
     assert!(figures.any.unwrap().value >= figures.exact.value);
 
-    let error = probe(&at("long"), &["--new-tokens", "60"]).unwrap_err().to_string();
+    let error = probe(&at("long"), &["--max-new-tokens", "60"]).unwrap_err().to_string();
     assert!(error.contains("the model's context is 64"), "{error}");
     fs::write(at("model/tokenizer.json"), fs::read_to_string(at("model/tokenizer.json")).unwrap() + " ").unwrap();
     let error = probe(&at("other"), &[]).unwrap_err().to_string();

@@ -162,7 +162,11 @@ fn the_supervisor_starts_again_what_was_killed_and_no_byte_changes() {
     let flags = "--epochs 6 --checkpoint-steps 2 --batch-tokens 900 --micro-batch-tokens 256";
     world.run("whole", flags).unwrap();
     let mut run = Command::new(launch);
-    run.args(["run", "-n", "4", "--"]).arg(std::env::current_exe().unwrap()).args(["--exact", "child", "--nocapture"]);
+    run.args(["run", "--processes", "4", "--"]).arg(std::env::current_exe().unwrap()).args([
+        "--exact",
+        "child",
+        "--nocapture",
+    ]);
     run.env("SFT_CHILD", world.flags("launched", flags).join("\n")).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut supervisor = run.spawn().unwrap();
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);

@@ -53,7 +53,11 @@ fn everything_is_shown_before_the_first_step() {
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
-    assert!(!world.path("dry/metrics.jsonl").exists() && !world.path("dry/config.toml").exists());
+    assert!(
+        !world.path("dry").exists(),
+        "a dry run left {:?}",
+        fs::read_dir(world.path("dry")).unwrap().collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -63,13 +67,14 @@ fn a_dry_run_counts_the_records_that_skip_bad_sets_aside_by_reason() {
     let unanswered = |text: &str| json!({"messages": [{"role": "user", "content": text}]}).to_string();
     let bad = ["{".to_owned(), unanswered("a"), unanswered("b"), unanswered("c")].join("\n");
     fs::write(&path, format!("{}{bad}\n", fs::read_to_string(&path).unwrap())).unwrap();
-    let text = shown(&world, "--skip-bad");
+    let text = shown(&world, "--skip-bad --epochs 2");
     let (file, rejected) = (path.display(), world.path("dry/rejected-1.jsonl"));
     for part in [
         "7 rows: 4 set aside, ".to_owned(),
         format!("set aside in {}:\n    3 x messages: there is no assistant turn", rejected.display()),
         format!(" (first: {file}:5)\n    1 x not valid JSON: "),
         format!(" (first: {file}:4)\n"),
+        "  2 epochs, 6 examples, ".to_owned(),
     ] {
         assert!(text.contains(&part), "{part} is not in\n{text}");
     }

@@ -29,7 +29,7 @@ pub struct Args {
     question: String,
     /// Tokens of the answer at most
     #[arg(long, default_value_t = 128)]
-    max_tokens: usize,
+    max_new_tokens: usize,
     /// 0 takes the most likely token
     #[arg(long, default_value_t = 0.0)]
     temperature: f64,
@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let answering = Answering {
         sampling,
         seed: args.seed,
-        max_new_tokens: args.max_tokens,
+        max_new_tokens: args.max_new_tokens,
         top_logprobs: 0,
         stops: StopRules { ids: model.text.stop_ids.clone(), strings: Vec::new() },
     };
@@ -88,7 +88,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     })?;
     writeln!(out)?;
     if completion.finish_reason == dataset::FinishReason::Length {
-        eprintln!("the answer was cut after {} tokens (--max-tokens)", completion.ids.len());
+        eprintln!("the answer was cut after {} tokens (--max-new-tokens)", completion.ids.len());
     }
     Ok(())
 }

@@ -59,7 +59,7 @@ pub struct Args {
     /// Leave conversations out whose picture or text cannot be used, and count them
     #[arg(long)]
     pub skip_bad: bool,
-    /// Seed of who gets whose picture
+    /// Seed of the assignment of other pictures to questions
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]

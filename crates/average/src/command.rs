@@ -44,7 +44,7 @@ pub struct Args {
     base: Option<String>,
     /// Type of a model's averaged weights [default: as in the first model's files]
     #[arg(long)]
-    dtype: Option<Dtype>,
+    save_dtype: Option<Dtype>,
 }
 
 /// Averages, writes the result and prints a summary.
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let inputs = inputs::weighted(folders, &args.weights)?;
     let kind = Kind::of(&inputs)?;
-    let dtype = args.dtype.map(safetensors_dtype);
+    let dtype = args.save_dtype.map(safetensors_dtype);
     ensure!(
         kind == Kind::Adapter || (args.adapters.is_none() && args.base.is_none()),
         "--adapters and --base are for LoRA adapters, but {} is a model",
@@ -108,7 +108,7 @@ fn class(key: &str) -> Class {
     match key {
         // Compared by content: the averaged folders with their shares.
         "output" | "models" | "run" | "last" | "weights" | "base" => Class::Free,
-        "dtype" => Class::Output,
+        "save_dtype" => Class::Output,
         _ => Class::Course,
     }
 }

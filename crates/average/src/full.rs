@@ -98,7 +98,10 @@ pub(crate) fn write<'a>(
     for (name, dtype, _) in &declared {
         let kind = torch_kind(*dtype).with_context(|| format!("{name} has type {dtype:?}, which has no average"))?;
         let value = value(name)?;
-        ensure!(finite(&value.f_to_kind(kind)?)?, "{name} has values too large for {dtype:?}; choose another --dtype");
+        ensure!(
+            finite(&value.f_to_kind(kind)?)?,
+            "{name} has values too large for {dtype:?}; choose another --save-dtype"
+        );
         writer.write(name, &to_bytes(&value, kind)?)?;
     }
     writer.finish()?;

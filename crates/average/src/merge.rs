@@ -30,7 +30,7 @@ pub struct Args {
     base: Option<String>,
     /// Type of the merged weights [default: as in the base model's files]
     #[arg(long)]
-    dtype: Option<Dtype>,
+    save_dtype: Option<Dtype>,
 }
 
 /// Adds the adapter's updates to its base model's weights and writes a model folder.
@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     let (mut tensors, mut files) = (0, Vec::new());
     fill_folder(&args.output, &["config.json"], |target| {
-        let dtype = args.dtype.map(safetensors_dtype);
+        let dtype = args.save_dtype.map(safetensors_dtype);
         tensors = adapters::average(&inputs, Way::Merge, args.base.as_deref(), dtype, target)?.tensors;
         files = names(target)?;
         session.start(Value::Null)

@@ -115,7 +115,7 @@ fn a_model_with_itself_is_itself_and_bf16_is_rounded_at_the_end() {
     };
     assert!(names(&at("a")).iter().all(|name| bytes("same", name) == bytes("a", name)));
     run(dir.path(), "--models @a @b @c --output @narrow").unwrap();
-    run(dir.path(), "--models @a @b @c --output @wide --dtype f32").unwrap();
+    run(dir.path(), "--models @a @b @c --output @wide --save-dtype f32").unwrap();
     assert_eq!(Checkpoint::open(at("narrow")).unwrap().tensor("model.norm.weight").unwrap().dtype, DType::BF16);
     let config: Value = serde_json::from_slice(&fs::read(at("wide/config.json")).unwrap()).unwrap();
     assert_eq!(config.get("dtype").or(config.get("torch_dtype")).unwrap(), "float32");
@@ -412,7 +412,7 @@ fn an_adapter_is_merged_into_its_base() {
     let at = |name: &str| dir.path().join(name);
     write_model(&at("base"), 7, Kind::BFloat16, false);
     write_adapter(&at("base"), &at("x"), 1, 2, 4.0);
-    merge(dir.path(), "@x --output @merged --dtype f32").unwrap();
+    merge(dir.path(), "@x --output @merged --save-dtype f32").unwrap();
     assert!(largest(&logits(&at("merged"), None), &logits(&at("base"), Some(&at("x")))) < 1e-5);
     assert!(at("merged/tokenizer.json").is_file() && at("merged/run.json").is_file());
     // By default, the type is that of the base model's files.

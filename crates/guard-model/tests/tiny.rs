@@ -52,7 +52,7 @@ fn scores_are_those_of_the_whole_prompt() {
         let (safe, unsafe_) = (f64::from(one[0][0]), f64::from(one[1][0]));
         assert!((score.log_odds - (unsafe_ - safe)).abs() < 1e-3, "{score:?} {safe} {unsafe_}");
         assert!((score.mass - safe.exp() - unsafe_.exp()).abs() < 1e-4);
-        // A random model is no guard.
+        // A random model is not a guard.
         assert!(score.mass < 0.1);
     }
 }

@@ -80,12 +80,12 @@ impl Card {
     /// Reads a guard's card and policy.
     ///
     /// # Errors
-    /// When the folder is no guard's; a file that is not as written; a policy that is another than the card says.
+    /// When the folder is not a guard's; a file that is not as written; a policy that is another than the card says.
     pub fn open(folder: &Path) -> anyhow::Result<(Self, Policy)> {
         let path = folder.join(CARD);
         let text = std::fs::read_to_string(&path).with_context(|| {
             format!(
-                "{} is no guard: it has no {CARD}. `herd safety guard train` makes one; a folder of Llama Guard 3 is used with \
+                "{} is not a guard: it has no {CARD}. `herd safety guard train` makes one; a folder of Llama Guard 3 is used with \
                  --guard-format llama-guard-3",
                 folder.display()
             )
@@ -224,7 +224,7 @@ pub(crate) mod tests {
     fn a_folder_is_checked() {
         let dir = tempfile::tempdir().unwrap();
         let error = Card::open(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("is no guard: it has no guard.toml. `herd safety guard train` makes one"), "{error}");
+        assert!(error.contains("is not a guard: it has no guard.toml. `herd safety guard train` makes one"), "{error}");
         let policy = Policy::builtin("herd-14").unwrap();
         let own = card(&policy);
         own.write(dir.path()).unwrap();

@@ -12,7 +12,7 @@ use crate::fusion::{Tiers, log_odds, probability};
 use crate::linear::Linear;
 use crate::record::Asked;
 
-/// Below this share of the probability at the first answer token a language model is no guard.
+/// Below this share of the probability at the first answer token a language model is not a guard.
 pub const LEAST_MASS: f64 = 0.5;
 
 /// What a language model says of a text.
@@ -174,7 +174,7 @@ impl Guard {
     /// The log-odds of the tiers, before they are added.
     ///
     /// # Errors
-    /// When the language model cannot be computed, or is no guard.
+    /// When the language model cannot be computed, or is not a guard.
     pub fn tiers(&mut self, asked: &[&Asked]) -> anyhow::Result<Vec<(Tiers, Option<ModelScore>)>> {
         let models: Vec<Option<ModelScore>> = match &mut self.model {
             None => vec![None; asked.len()],
@@ -189,7 +189,7 @@ impl Guard {
                 for score in &scores {
                     ensure!(
                         score.mass >= LEAST_MASS && score.log_odds.is_finite(),
-                        "safe and unsafe hold {:.4} of the probability of the first answer token: this model is no guard",
+                        "safe and unsafe hold {:.4} of the probability of the first answer token: this model is not a guard",
                         score.mass
                     );
                 }

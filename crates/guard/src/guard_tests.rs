@@ -81,7 +81,7 @@ fn a_threshold_of_a_category_counts_for_it() {
 #[test]
 fn a_model_without_answers_is_no_guard() {
     let error = with_model(0.4).judge(&[Asked::prompt("x")]).unwrap_err().to_string();
-    assert!(error.contains("hold 0.4000 of the probability") && error.contains("no guard"), "{error}");
+    assert!(error.contains("hold 0.4000 of the probability") && error.contains("this model is not a guard"), "{error}");
 }
 
 #[test]

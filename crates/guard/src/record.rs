@@ -87,7 +87,7 @@ impl Asked {
     /// results of tools can carry a request as well. Tool calls are judged as text.
     ///
     /// # Errors
-    /// Without messages; for a part of a content that is no text.
+    /// Without messages; for a part of a content that is not a text.
     pub fn from_messages(messages: &[Message]) -> Result<Self, String> {
         let mut asked = Self { turns: Vec::new(), removed: 0 };
         for (at, message) in messages.iter().enumerate() {

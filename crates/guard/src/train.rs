@@ -38,22 +38,22 @@ pub struct Options {
     pub calibrate_share: f64,
     /// Labelled records that the guard will be measured on: what is in --data too is an error
     #[arg(long, num_args = 1.., value_name = "FILE", help_heading = "Guard")]
-    pub test: Vec<PathBuf>,
-    /// Leave out of training what is in --test too, or near a copy of it
+    pub test_data: Vec<PathBuf>,
+    /// Leave out of training what is in --test-data too, or near a copy of it
     #[arg(long, help_heading = "Guard")]
     pub drop_overlap: bool,
-    /// Train although a language, a length or all records are of one label
+    /// Train even if all records, or all of a language or a length, have one label
     #[arg(long, help_heading = "Guard")]
     pub allow_unbalanced: bool,
     /// Share of plain safe texts that may be flagged; sets the threshold
     #[arg(long, help_heading = "Guard")]
     pub fpr: f64,
-    /// Share of safe texts of the sources of --borderline that may be flagged; the higher of both thresholds counts
+    /// Share of safe texts of the sources of --borderline-sources that may be flagged; the higher of both thresholds counts
     #[arg(long, help_heading = "Guard")]
     pub borderline_fpr: f64,
     /// Sources whose safe texts look unsafe
     #[arg(long, num_args = 1.., value_name = "SOURCE", help_heading = "Guard")]
-    pub borderline: Vec<String>,
+    pub borderline_sources: Vec<String>,
     /// The linear tier's inverse strength of the penalty on weights
     #[arg(long, help_heading = "Guard")]
     pub c: f64,
@@ -65,12 +65,12 @@ impl Default for Options {
             policy: "herd-14".into(),
             calibrate: Vec::new(),
             calibrate_share: 0.15,
-            test: Vec::new(),
+            test_data: Vec::new(),
             drop_overlap: false,
             allow_unbalanced: false,
             fpr: 0.02,
             borderline_fpr: 0.15,
-            borderline: vec!["contrast".into()],
+            borderline_sources: vec!["contrast".into()],
             c: C,
         }
     }
@@ -101,7 +101,7 @@ impl Options {
     /// When one cannot be read.
     pub fn inputs(&self) -> anyhow::Result<Vec<Input>> {
         let mut inputs = Vec::new();
-        for (key, files) in [("calibrate", &self.calibrate), ("test", &self.test)] {
+        for (key, files) in [("calibrate", &self.calibrate), ("test_data", &self.test_data)] {
             for file in files {
                 inputs.push(Input::file(key, file)?);
             }
@@ -130,23 +130,23 @@ impl Plan {
     /// Reads the records and divides them.
     ///
     /// # Errors
-    /// A bad record; records that are in `--test` too; records of one label; nothing to set the threshold on.
+    /// A bad record; records that are in `--test-data` too; records of one label; nothing to set the threshold on.
     pub fn load(data: &[PathBuf], seed: u64, options: &Options) -> anyhow::Result<Self> {
         ensure!(!data.is_empty(), "--data is missing: files of labelled records");
         let policy = Policy::load(&options.policy)?;
         let mut account = Vec::new();
         let mut records = read(data, &policy)?;
         account.push(format!("{} records of --data, {} of them unsafe", records.len(), unsafe_of(&records)));
-        if !options.test.is_empty() {
-            let test = read(&options.test, &policy)?;
+        if !options.test_data.is_empty() {
+            let test = read(&options.test_data, &policy)?;
             let gone = retain(&mut records, &test);
             ensure!(
                 gone.is_empty() || options.drop_overlap,
-                "{} records of --data are in --test too, in a group or as near copies: {}; --drop-overlap leaves them out",
+                "{} records of --data are in --test-data too, in a group or as near copies: {}; --drop-overlap leaves them out",
                 gone.len(),
                 some(&gone)
             );
-            account.push(format!("{} records left out of --data, since they are in --test too", gone.len()));
+            account.push(format!("{} records left out of --data, since they are in --test-data too", gone.len()));
         }
         let all: Vec<&Labelled> = records.iter().collect();
         let groups = split::groups(&all);
@@ -240,7 +240,7 @@ fn some(ids: &[String]) -> String {
 /// Weighs the tiers, sets the threshold, and writes the guard's files into `folder`, the card last. Returns a summary.
 ///
 /// # Errors
-/// When the held-out records have one label only or no plain safe one; when the language model is no guard; when a file cannot
+/// When the held-out records have one label only or no plain safe one; when the language model is not a guard; when a file cannot
 /// be written.
 pub fn finish(
     folder: &Path,
@@ -266,7 +266,7 @@ pub fn finish(
     let of = |is: &dyn Fn(&Labelled) -> bool| -> Vec<f64> {
         plan.calibrate.iter().zip(&scores).filter(|(record, _)| is(record)).map(|(_, score)| *score).collect()
     };
-    let is_borderline = |record: &Labelled| options.borderline.contains(&record.source);
+    let is_borderline = |record: &Labelled| options.borderline_sources.contains(&record.source);
     let plain = of(&|record| !record.is_unsafe && !is_borderline(record));
     let borderline = of(&|record| !record.is_unsafe && is_borderline(record));
     let unsafe_ = of(&|record| record.is_unsafe);
@@ -280,7 +280,7 @@ pub fn finish(
     let rates = Rates {
         fpr: options.fpr,
         borderline_fpr: options.borderline_fpr,
-        borderline: options.borderline.clone(),
+        borderline: options.borderline_sources.clone(),
         plain: flagged(&plain),
         borderline_safe: flagged(&borderline),
         unsafe_: flagged(&unsafe_),

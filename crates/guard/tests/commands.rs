@@ -68,7 +68,7 @@ fn a_guard_is_made_measured_and_asked() {
     fs::write(at("test.jsonl"), records("v", 15)).unwrap();
     let (train, test) = (at("train.jsonl"), at("test.jsonl"));
     for folder in ["a", "b"] {
-        let made = guard(&["train", "--data", &train, "--test", &test, "--output", &at(folder)]);
+        let made = guard(&["train", "--data", &train, "--test-data", &test, "--output", &at(folder)]);
         assert!(made.ok, "{}", made.text);
         assert!(
             made.text.contains("threshold") && made.text.contains("unsafe records by category: S1"),
@@ -78,7 +78,7 @@ fn a_guard_is_made_measured_and_asked() {
     }
     let folder = dir.path().join("a");
     assert_eq!(bytes(&folder), bytes(&dir.path().join("b")), "the same command gives the same bytes");
-    let again = guard(&["train", "--data", &train, "--test", &test, "--output", &at("a")]);
+    let again = guard(&["train", "--data", &train, "--test-data", &test, "--output", &at("a")]);
     assert!(again.text.contains("is finished already"), "{}", again.text);
 
     // A run that was killed before its card goes on, with the same bytes.
@@ -89,7 +89,7 @@ fn a_guard_is_made_measured_and_asked() {
     let mut record: Value = serde_json::from_slice(&fs::read(folder.join("run.json")).unwrap()).unwrap();
     record["finished"] = false.into();
     fs::write(folder.join("run.json"), record.to_string()).unwrap();
-    let again = guard(&["train", "--data", &train, "--test", &test, "--output", &at("a")]);
+    let again = guard(&["train", "--data", &train, "--test-data", &test, "--output", &at("a")]);
     assert!(again.ok && bytes(&folder) == before, "{}", again.text);
 
     let measured =
@@ -186,9 +186,9 @@ fn data_that_teaches_the_wrong_thing_is_refused() {
     // A record of the test set in the training data.
     fs::write(at("test.jsonl"), records("t", 2)).unwrap();
     let test = at("test.jsonl");
-    refused(&records("t", 20), &["--test", &test], "records of --data are in --test too");
-    let made = guard(&["train", "--data", &train, "--output", &out, "--test", &test, "--drop-overlap"]);
+    refused(&records("t", 20), &["--test-data", &test], "records of --data are in --test-data too");
+    let made = guard(&["train", "--data", &train, "--output", &out, "--test-data", &test, "--drop-overlap"]);
     assert!(made.ok && made.text.contains("12 records left out of --data"), "{}", made.text);
     let none = guard(&["check", "--guard", &at("nowhere"), "x"]);
-    assert!(!none.ok && none.text.contains("is no guard: it has no guard.toml"), "{}", none.text);
+    assert!(!none.ok && none.text.contains("is not a guard: it has no guard.toml"), "{}", none.text);
 }

@@ -1,6 +1,6 @@
 //! A rank of an imagined training run, for tests of `launch run` and to show how a rank sends heartbeats.
 //!
-//!     launch run -n 4 -- target/debug/examples/toy --folder /tmp/toy --steps 100 --fail 2:30:stop
+//!     launch run --processes 4 -- target/debug/examples/toy --folder /tmp/toy --steps 100 --fail 2:30:stop
 //!
 //! A step is some milliseconds of sleep and a barrier. Every few steps rank 0 saves the step's number, from which the next attempt
 //! goes on. `--fail RANK:STEP:HOW[:ATTEMPT]` makes a rank fail at a step (in the first attempt, or in the given one, or with `*`

@@ -1,4 +1,4 @@
-//! Failures on real processes, and how well the simulation foretells their cost. Takes minutes:
+//! Failures on real processes, and how well the simulation predicts their cost. Takes minutes:
 //!
 //!     cargo test -p launch --test faults -- --ignored --nocapture
 //!
@@ -59,7 +59,7 @@ fn start(folder: &Path, steps: u64) -> Child {
     let toy = Path::new(LAUNCH).parent().unwrap().join("examples/toy");
     let milliseconds = |seconds: f64| format!("{:.0}", seconds * 1000.0);
     Command::new(LAUNCH)
-        .args(["run", "-n", "4", "--lowest-limit", "1", "--failure-grace", "0.5", "--"])
+        .args(["run", "--processes", "4", "--lowest-limit", "1", "--failure-grace", "0.5", "--"])
         .arg(toy)
         .arg("--folder")
         .arg(folder)
@@ -85,7 +85,7 @@ fn undisturbed() -> (f64, f64) {
 
 #[test]
 #[ignore = "takes minutes of a quiet machine"]
-fn the_simulation_foretells_effective_time() {
+fn the_simulation_predicts_effective_time() {
     let seconds: f64 = std::env::var("HERD_FAULT_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60.0);
     let (step, load) = undisturbed();
     let failures = drawn(seconds);

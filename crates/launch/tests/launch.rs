@@ -75,14 +75,14 @@ fn signal(child: &Child, signal: i32) {
 fn ranks_have_the_variables_of_torchrun() {
     let script = "echo $RANK/$WORLD_SIZE local $LOCAL_RANK/$LOCAL_WORLD_SIZE at $MASTER_ADDR:$MASTER_PORT attempt \
                   $TORCHELASTIC_RESTART_COUNT group $GROUP_RANK";
-    let output = shell(&["-n", "3", "--master-port", "29123"], script);
+    let output = shell(&["--processes", "3", "--master-port", "29123"], script);
     assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()));
     let mut lines: Vec<String> = out(&output).lines().map(str::to_owned).collect();
     lines.sort();
     let line = |rank| format!("[rank {rank}] {rank}/3 local {rank}/3 at 127.0.0.1:29123 attempt 0 group 0");
     assert_eq!(lines, [line(0), line(1), line(2)]);
     // A free port if none is given, the same for all ranks.
-    let output = shell(&["-n", "2", "--no-prefix"], "echo $MASTER_PORT");
+    let output = shell(&["--processes", "2", "--no-prefix"], "echo $MASTER_PORT");
     let ports: Vec<u16> = out(&output).lines().map(|line| line.parse().unwrap()).collect();
     assert!(ports.len() == 2 && ports[0] == ports[1] && ports[0] > 1023, "{ports:?}");
 }
@@ -90,7 +90,8 @@ fn ranks_have_the_variables_of_torchrun() {
 #[test]
 fn the_exit_code_is_that_of_the_first_rank_that_fails_and_its_name_is_said() {
     let start = Instant::now();
-    let output = shell(&["-n", "3", "--max-restarts", "0"], "if [ $RANK = 1 ]; then exit 7; fi; exec sleep 1000");
+    let output =
+        shell(&["--processes", "3", "--max-restarts", "0"], "if [ $RANK = 1 ]; then exit 7; fi; exec sleep 1000");
     assert_eq!(output.status.code(), Some(7), "{}", err(&output));
     let text = err(&output);
     assert!(
@@ -111,7 +112,7 @@ fn a_killed_rank_ends_all_and_leaves_no_orphan() {
          if [ $RANK = 2 ]; then kill -9 $$; fi; while :; do sleep 0.1; done"
     );
     let start = Instant::now();
-    let output = shell(&["-n", "4", "--max-restarts", "0", "--failure-grace", "0.5"], &script);
+    let output = shell(&["--processes", "4", "--max-restarts", "0", "--failure-grace", "0.5"], &script);
     let text = err(&output);
     assert_eq!(output.status.code(), Some(137), "{text}");
     assert!(text.contains("local rank 2) was killed by SIGKILL; the other 3 ranks are terminated"), "{text}");
@@ -125,7 +126,7 @@ fn a_killed_rank_ends_all_and_leaves_no_orphan() {
 #[test]
 fn a_stopped_rank_is_named() {
     let script = "if [ $RANK = 1 ]; then kill -STOP $$; fi; exec sleep 1000";
-    let output = shell(&["-n", "2", "--max-restarts", "0", "--lowest-limit", "1"], script);
+    let output = shell(&["--processes", "2", "--max-restarts", "0", "--lowest-limit", "1"], script);
     let text = err(&output);
     assert_eq!(output.status.code(), Some(124), "{text}");
     assert!(text.contains("local rank 1) has been stopped (SIGSTOP) for 1 s (limit 1 s)"), "{text}");
@@ -136,7 +137,7 @@ fn a_stopped_rank_is_named() {
 #[test]
 fn silence_is_a_stall_where_a_limit_is_given() {
     let script = "while [ $RANK = 0 ]; do echo busy; sleep 0.2; done; exec sleep 1000";
-    let output = shell(&["-n", "2", "--max-restarts", "0", "--output-limit", "3"], script);
+    let output = shell(&["--processes", "2", "--max-restarts", "0", "--silence-limit", "3"], script);
     let text = err(&output);
     assert_eq!(output.status.code(), Some(124), "{text}");
     assert!(text.contains("local rank 1) has been silent for 3 s (limit 3 s)"), "{text}");
@@ -149,7 +150,7 @@ fn a_hang_is_found_by_heartbeats_and_flight_recorders_are_kept() {
     std::fs::create_dir(&folder).unwrap();
     let words = [toy().as_str(), "--folder", folder.to_str().unwrap(), "--fail", "1:15:hang"].map(str::to_owned);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let flags = ["-n", "3", "--max-restarts", "0", "--lowest-limit", "2", "--logs", logs.to_str().unwrap()];
+    let flags = ["--processes", "3", "--max-restarts", "0", "--lowest-limit", "2", "--logs", logs.to_str().unwrap()];
     let output = launch(&flags, &words).output().unwrap();
     let text = err(&output);
     assert_eq!(output.status.code(), Some(124), "{text}");
@@ -178,7 +179,7 @@ fn restarts_go_on_from_checkpoints_to_the_end() {
     let toy = toy();
     let mut words = vec![toy.as_str(), "--folder", folder];
     words.extend(fails.iter().flat_map(|fail| ["--fail", *fail]));
-    let output = launch(&["-n", "4", "--lowest-limit", "5"], &words).output().unwrap();
+    let output = launch(&["--processes", "4", "--lowest-limit", "5"], &words).output().unwrap();
     let text = err(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
     for (restart, step) in [(1, 20), (2, 40), (3, 50), (4, 70)] {
@@ -193,7 +194,7 @@ fn a_restart_that_gets_no_further_earns_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let words = [toy().as_str(), "--folder", dir.path().to_str().unwrap(), "--fail", "1:25:exit:*"].map(str::to_owned);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let output = launch(&["-n", "2"], &words).output().unwrap();
+    let output = launch(&["--processes", "2"], &words).output().unwrap();
     let text = err(&output);
     assert_eq!(output.status.code(), Some(3), "{text}");
     let given_up = "gave up after 2 attempts: the restart made no progress and failed in the same way";
@@ -205,19 +206,20 @@ fn a_program_without_heartbeats_has_three_restarts() {
     let dir = tempfile::tempdir().unwrap();
     let count = dir.path().join("count");
     let script = format!("echo >> {}; exit 9", count.display());
-    let output = shell(&["-n", "1"], &script);
+    let output = shell(&["--processes", "1"], &script);
     assert_eq!(output.status.code(), Some(9));
     assert!(err(&output).contains("gave up after 4 attempts: 3 of 3 restarts are used"), "{}", err(&output));
     assert_eq!(std::fs::read_to_string(&count).unwrap().lines().count(), 4);
     // Each attempt is told its number.
-    let output = shell(&["-n", "1"], "echo attempt $TORCHELASTIC_RESTART_COUNT; [ $TORCHELASTIC_RESTART_COUNT = 2 ]");
+    let output =
+        shell(&["--processes", "1"], "echo attempt $TORCHELASTIC_RESTART_COUNT; [ $TORCHELASTIC_RESTART_COUNT = 2 ]");
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(out(&output), "[rank 0] attempt 0\n[rank 0] attempt 1\n[rank 0] attempt 2\n");
 }
 
 #[test]
 fn a_program_that_is_not_there_is_not_started_again() {
-    let output = launch(&["-n", "3"], &["/no/such/program"]).output().unwrap();
+    let output = launch(&["--processes", "3"], &["/no/such/program"]).output().unwrap();
     assert_eq!(output.status.code(), Some(127));
     let text = err(&output);
     assert!(text.contains("rank 0 (") && text.contains("cannot be started: /no/such/program: No such file"), "{text}");
@@ -226,7 +228,7 @@ fn a_program_that_is_not_there_is_not_started_again() {
 
 #[test]
 fn a_signal_goes_on_to_the_ranks_which_may_save() {
-    for (flags, code) in [(&["-n", "2"][..], 143), (&["-n", "2", "--requeue-code", "75"][..], 75)] {
+    for (flags, code) in [(&["--processes", "2"][..], 143), (&["--processes", "2", "--requeue-code", "75"][..], 75)] {
         let dir = tempfile::tempdir().unwrap();
         let script = format!(
             "trap 'echo saved > {0}/saved-$RANK; exit 0' TERM; touch {0}/ready-$RANK; while :; do sleep 0.05; done",
@@ -250,7 +252,7 @@ fn sigusr1_is_passed_on_and_ends_nothing() {
         "trap 'touch {0}/usr1-$RANK' USR1; touch {0}/ready-$RANK; while [ ! -e {0}/end ]; do sleep 0.05; done",
         dir.path().display()
     );
-    let child = piped(launch(&["-n", "2"], &["sh", "-c", &script]));
+    let child = piped(launch(&["--processes", "2"], &["sh", "-c", &script]));
     let both = |name: &str| (0..2).all(|rank| dir.path().join(format!("{name}-{rank}")).exists());
     until("both ranks run", || both("ready"));
     signal(&child, libc::SIGUSR1);
@@ -266,7 +268,7 @@ fn a_killed_supervisor_leaves_no_rank() {
     let dir = tempfile::tempdir().unwrap();
     // A child in the rank's group, which does not end with the rank by itself.
     let script = format!("sleep {mark} & touch {}/ready-$RANK; wait", dir.path().display());
-    let mut child = piped(launch(&["-n", "3"], &["sh", "-c", &script]));
+    let mut child = piped(launch(&["--processes", "3"], &["sh", "-c", &script]));
     until("all ranks run", || (0..3).all(|rank| dir.path().join(format!("ready-{rank}")).exists()));
     assert!(!running(&mark).is_empty());
     signal(&child, libc::SIGKILL);
@@ -279,7 +281,7 @@ fn a_supervisor_that_was_stopped_itself_accuses_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let words = [toy().as_str(), "--folder", dir.path().to_str().unwrap(), "--steps", "300"].map(str::to_owned);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let child = piped(launch(&["-n", "2", "--lowest-limit", "2"], &words));
+    let child = piped(launch(&["--processes", "2", "--lowest-limit", "2"], &words));
     until("a checkpoint", || dir.path().join("state").exists());
     signal(&child, libc::SIGSTOP);
     std::thread::sleep(Duration::from_millis(4000));
@@ -291,7 +293,7 @@ fn a_supervisor_that_was_stopped_itself_accuses_nobody() {
 #[test]
 fn lines_of_many_ranks_stay_whole() {
     let script = "i=0; while [ $i -lt 500 ]; do echo line $i of rank $RANK $RANK $RANK $RANK; i=$((i+1)); done";
-    let output = shell(&["-n", "6"], script);
+    let output = shell(&["--processes", "6"], script);
     assert_eq!(output.status.code(), Some(0));
     let text = out(&output);
     let mut next = [0; 6];
@@ -309,17 +311,17 @@ fn mistakes_are_sentences() {
         let output = launch(flags, &["true"]).output().unwrap();
         assert!(!output.status.success() && err(&output).contains(sentence), "{flags:?}: {}", err(&output));
     };
-    fails(&["-n", "0"], "error: --processes 0: from 1 to 1024");
-    fails(&["-n", "1", "--grace", "0"], "error: --grace 0: above 0");
-    fails(&["-n", "1", "--master-port", "0"], "error: --master-port 0: from 1");
+    fails(&["--processes", "0"], "error: --processes 0: from 1 to 1024");
+    fails(&["--processes", "1", "--grace", "0"], "error: --grace 0: above 0");
+    fails(&["--processes", "1", "--master-port", "0"], "error: --master-port 0: from 1");
     let file = tempfile::NamedTempFile::new().unwrap();
-    fails(&["-n", "1", "--logs", file.path().to_str().unwrap()], "error: cannot make the folder");
+    fails(&["--processes", "1", "--logs", file.path().to_str().unwrap()], "error: cannot make the folder");
 }
 
 #[test]
 fn a_bad_heartbeat_is_said_once_and_ends_nothing() {
     let script = "for i in 1 2 3; do echo '{\"stpe\": 1}' > $HERD_HEARTBEAT; done; sleep 0.5";
-    let output = shell(&["-n", "1"], script);
+    let output = shell(&["--processes", "1"], script);
     let text = err(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(

@@ -14,7 +14,8 @@ use clap::{ArgAction, Command};
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
 
-use crate::config::{Origin, Resolved, nearest, object, read};
+use crate::config::{Origin, Resolved, object, read};
+use crate::text::nearest;
 
 /// The id of the argument that [`expand`] looks for.
 const FILE: &str = "config_file";
@@ -77,7 +78,11 @@ pub fn expand(command: &Command, mut words: Vec<OsString>) -> anyhow::Result<Vec
         let arg = command.get_arguments().find(|arg| known.contains(&key) && named(arg));
         let Some(arg) = arg else {
             let name = command.get_name();
-            bail!("{}: {key} is not a key of {name}{}", path.display(), nearest(&key, known.iter()));
+            bail!(
+                "{}: {key} is not a key of {name}{}",
+                path.display(),
+                nearest(&key, known.iter().map(|known| &**known))
+            );
         };
         if matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine) {
             continue;

@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
+use crate::text::nearest;
+
 /// The effect that a changed value of a key has on the result of a run. A resume handles each class differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -93,7 +95,7 @@ pub fn resolve<C: Serialize + DeserializeOwned + Default>(
                 _ => format!("--{}", key.replace('_', "-")),
             };
             if !defaults.contains_key(&key) {
-                bail!("{} is not a key of this stage{}", place(), nearest(&key, defaults.keys()));
+                bail!("{} is not a key of this stage{}", place(), nearest(&key, defaults.keys().map(String::as_str)));
             }
             let mut alone = defaults.clone();
             alone.insert(key.clone(), value.clone());
@@ -207,15 +209,6 @@ fn json(value: &DeValue) -> anyhow::Result<Value> {
             bail!("the file must not have tables: write each key on its own line, such as learning_rate = 2e-5")
         }
     })
-}
-
-/// `; did you mean ...?` if a known key is similar, else an empty text.
-pub(crate) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> String {
-    let best = known.map(|known| (strsim::jaro_winkler(key, known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
-    match best {
-        Some((likeness, known)) if likeness > 0.8 => format!("; did you mean {known}?"),
-        _ => String::new(),
-    }
 }
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ mod record;
 mod replace;
 mod session;
 mod signals;
+pub mod text;
 
 pub use cli::{Frame, expand, from_flags};
 pub use config::{Class, Origin, Resolved, given, resolve, show_defaults};
@@ -61,8 +62,9 @@ pub use folder::RunFolder;
 pub use inputs::{Input, model_folder};
 pub use page::{Blocks, Cell, Column, Page};
 pub use plot::Curve;
-pub use progress::{Progress, counted};
+pub use progress::Progress;
 pub use record::{Change, Hardware, Output, RECORD, Record, Resumed, SCHEMA, Stage, Versions};
 pub use replace::{fill_folder, recover, replace_folder};
 pub use session::{Begun, CONFIG, Session};
 pub use signals::Signals;
+pub use text::{counted, grouped, nearest};

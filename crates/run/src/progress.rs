@@ -114,20 +114,6 @@ impl Lines {
     }
 }
 
-/// A number with its noun, in the singular for 1: `1 step`, `2 steps`, `0 batches`. `noun` is the regular singular.
-#[must_use]
-pub fn counted(number: impl TryInto<u64>, noun: &str) -> String {
-    let number = number.try_into().unwrap_or(u64::MAX);
-    if number == 1 {
-        return format!("1 {noun}");
-    }
-    let hisses = ["s", "x", "z", "ch", "sh"].iter().any(|end| noun.ends_with(end));
-    match noun.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u'])) {
-        Some(stem) => format!("{number} {stem}ies"),
-        None => format!("{number} {noun}{}", if hisses { "es" } else { "s" }),
-    }
-}
-
 /// A duration as text: `1 h 02 min`, `3 min 20 s`, `12.5 s`.
 #[must_use]
 pub fn duration(time: Duration) -> String {
@@ -146,21 +132,6 @@ mod tests {
     fn lines(total: Option<usize>, before: usize, done: usize, note: &str) -> Lines {
         let now = Instant::now();
         Lines { total, before, done, note: note.into(), start: now, last: now }
-    }
-
-    #[test]
-    fn one_is_singular() {
-        for (number, noun, text) in [
-            (1_u64, "step", "1 step"),
-            (0, "step", "0 steps"),
-            (2, "batch", "2 batches"),
-            (3, "query", "3 queries"),
-            (2, "key", "2 keys"),
-            (2, "held-out example", "2 held-out examples"),
-        ] {
-            assert_eq!(counted(number, noun), text);
-        }
-        assert_eq!((counted(1_usize, "row"), counted(2_i64, "row")), ("1 row".into(), "2 rows".into()));
     }
 
     #[test]

@@ -78,7 +78,7 @@ fn a_file_is_filtered_and_every_record_is_accounted_for() {
     assert_eq!((why.len(), &why[1]["field"]), (2, &json!("messages[0]")));
     assert!(
         !fs::read_to_string(&explain).unwrap().contains("jo@example.org"),
-        "the text stands in the file without --show"
+        "the text stands in the file without --show-text"
     );
 }
 
@@ -107,7 +107,7 @@ fn mistakes_are_sentences_and_leave_nothing() {
     }
     assert_eq!(fs::read_to_string(&good).unwrap(), "{\"text\": \"a\"}\n");
     let rejected = at("rejected.jsonl");
-    herd_safety(&["filter", "--input", &bad, "--output", &out, "--skip-bad", &rejected]).unwrap();
+    herd_safety(&["filter", "--input", &bad, "--output", &out, "--rejected", &rejected]).unwrap();
     assert_eq!((lines(Path::new(&out)).len(), lines(Path::new(&rejected)).len()), (1, 1));
 }
 
@@ -143,7 +143,7 @@ fn insecure_code_is_filtered_and_found_in_files() {
     let error = herd_safety(&["code", "--input", &at("a.py"), &at("b.py")]).unwrap_err().to_string();
     assert_eq!(error, "1 findings in 2 files");
     herd_safety(&["code", "--input", &at("b.py")]).unwrap();
-    herd_safety(&["code", "--rules"]).unwrap();
+    herd_safety(&["code", "--list-rules"]).unwrap();
 }
 
 #[test]
@@ -170,14 +170,15 @@ fn refusals_are_judged_and_calibrated() {
     fs::write(at("labels.jsonl"), labels).unwrap();
     let (labels, calibration) = (at("labels.jsonl"), at("calibration.json"));
     herd_safety(&["refusals", "calibrate", "--labels", &labels, "--output", &calibration]).unwrap();
-    herd_safety(&["refusals", "judge", "--input", &input, "--output", &output, "--calibration", &calibration]).unwrap();
+    herd_safety(&["refusals", "judge", "--input", &input, "--output", &output, "--refusal-calibration", &calibration])
+        .unwrap();
     let model = at("model.bin");
     herd_safety(&["refusals", "train", "--labels", &labels, "--output", &model, "--written", "40"]).unwrap();
-    herd_safety(&["refusals", "check", "--labels", &labels, "--model", &model, "--calibrate-on", "8"]).unwrap();
+    herd_safety(&["refusals", "check", "--labels", &labels, "--refusal-model", &model, "--calibrate-on", "8"]).unwrap();
     herd_safety(&["refusals", "check", "--labels", &labels, "--folds", "4", "--written", "40"]).unwrap();
     fs::write(at("bad.json"), "{\"a\": 1}").unwrap();
     let bad = at("bad.json");
-    let flags = ["refusals", "judge", "--input", &input, "--output", &output, "--calibration", &bad];
+    let flags = ["refusals", "judge", "--input", &input, "--output", &output, "--refusal-calibration", &bad];
     let error = format!("{:#}", herd_safety(&flags).unwrap_err());
     assert!(error.contains("bad.json: no calibration of `herd safety refusals calibrate`"), "{error}");
     let flags = ["refusals", "judge", "--input", &input, "--output", &output, "--field", "text"];

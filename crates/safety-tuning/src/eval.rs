@@ -45,8 +45,8 @@ pub struct Common {
     pub answers: Vec<PathBuf>,
     /// Write the probes as prompts for `herd generate` to this file (mode 0600), and stop; its answers are answers for --answers
     #[arg(long, value_name = "FILE", conflicts_with = "answers")]
-    pub prompts: Option<PathBuf>,
-    /// Measure although some probes have no answer; their number is told
+    pub write_prompts: Option<PathBuf>,
+    /// Measure even if some probes have no answer; their number is printed
     #[arg(long)]
     pub allow_missing: bool,
     /// Answers labelled by people, to correct the rates for the judges' own error: {"answer", "refusal"?, "violation"?, "prompt"?},
@@ -58,7 +58,7 @@ pub struct Common {
     #[allow(missing_docs)]
     pub judges: JudgeArgs,
     /// The folder for items.jsonl (ids and verdicts, no texts), summary.json, report.html and run.json
-    #[arg(long, required_unless_present = "prompts")]
+    #[arg(long, required_unless_present = "write_prompts")]
     pub output: Option<PathBuf>,
 }
 
@@ -117,7 +117,7 @@ pub fn class(key: &str) -> Class {
         | "sets"
         | "sets_dir"
         | "answers"
-        | "prompts"
+        | "write_prompts"
         | "judge"
         | "guard"
         | "refusal_model"
@@ -135,8 +135,8 @@ pub fn class(key: &str) -> Class {
 pub fn run(args: &Args, open: OpenModel) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     ensure!(
-        !args.common.answers.is_empty() || args.common.prompts.is_some(),
-        "--answers is missing: files with the answers of a model; --prompts FILE writes prompts for `herd generate`"
+        !args.common.answers.is_empty() || args.common.write_prompts.is_some(),
+        "--answers is missing: files with the answers of a model; --write-prompts FILE writes prompts for `herd generate`"
     );
     evaluate(&args.common, &resolved, &args.frame, class, None, open)
 }
@@ -155,7 +155,7 @@ pub fn evaluate<C: Serialize>(
 ) -> anyhow::Result<()> {
     ensure!(args.limit != Some(0), "--limit must be at least 1");
     let (probes, mut inputs) = probes(args)?;
-    if let Some(path) = &args.prompts {
+    if let Some(path) = &args.write_prompts {
         return prompts(&probes, path);
     }
     let output = args.output.as_deref().context("--output is missing")?;

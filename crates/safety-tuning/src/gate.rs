@@ -40,15 +40,15 @@ pub struct Args {
     /// The most empty, degenerate and failed answers, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 20.0)]
     max_unusable: f64,
-    /// The least number of probes with a usable answer behind a rate that is bounded
+    /// Fewest probes with a usable answer that a bounded rate needs
     #[arg(long, value_name = "N", default_value_t = 20)]
     min_probes: usize,
-    /// Where the guard of the run stands
+    /// Which rates of the run are judged: without a guard, or with its guard in one of these places
     #[arg(long, value_enum, default_value_t = View::None)]
     guard_on: View,
     /// Judge one set's probes only
     #[arg(long, value_name = "SET")]
-    set: Option<String>,
+    only_set: Option<String>,
     /// Bound the upper end of intervals, and differences whatever their interval
     #[arg(long)]
     strict: bool,
@@ -134,7 +134,7 @@ fn read(folder: &Path, args: &Args) -> anyhow::Result<(Summary, Vec<Item>)> {
         args.guard_on.name()
     );
     let mut items = read_items(&folder.join(ITEMS))?;
-    if let Some(set) = &args.set {
+    if let Some(set) = &args.only_set {
         items.retain(|item| item.set == *set);
         ensure!(!items.is_empty(), "{} has no probes of the set {set}", folder.display());
     }
@@ -143,7 +143,7 @@ fn read(folder: &Path, args: &Args) -> anyhow::Result<(Summary, Vec<Item>)> {
 
 fn record(folder: &Path) -> anyhow::Result<Record> {
     let record = Record::read(folder)?
-        .with_context(|| format!("{} has no run.json, so it is no folder of `herd {STAGE}`", folder.display()))?;
+        .with_context(|| format!("{} has no run.json, so it is not a folder of `herd {STAGE}`", folder.display()))?;
     ensure!(
         record.stage.name == STAGE,
         "{} is a folder of `herd {}`, not of `herd {STAGE}`",

@@ -255,7 +255,7 @@ fn guard_inputs(key: &str, folder: &Path) -> anyhow::Result<Vec<Input>> {
     let card = folder.join(guard::card::CARD);
     anyhow::ensure!(
         card.is_file(),
-        "--{key} {}: no {}; it is no guard's folder (`herd safety guard train` makes one)",
+        "--{key} {}: no {}; it is not a guard's folder (`herd safety guard train` makes one)",
         folder.display(),
         guard::card::CARD
     );

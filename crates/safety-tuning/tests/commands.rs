@@ -142,7 +142,7 @@ fn answers_are_counted_by_part_and_no_text_leaves() {
 fn probes_become_prompts_for_another_program() {
     let place = Place::new();
     let (sets, prompts) = (format!("probes={}", place.word("probes.jsonl")), place.word("prompts.jsonl"));
-    let output = run(&["eval", "--sets", &sets, "--prompts", &prompts]);
+    let output = run(&["eval", "--sets", &sets, "--write-prompts", &prompts]);
     assert!(output.status == 0 && output.text.contains("100 probes: 60 to refuse, 40 to answer"), "{}", output.text);
     let text = fs::read_to_string(&prompts).unwrap();
     let first: dataset::Prompt = serde_json::from_str(text.lines().next().unwrap()).unwrap();

@@ -79,7 +79,7 @@ impl Entry {
             if herd.find_subcommand(name).is_none() {
                 let commands = herd.get_subcommands().map(clap::Command::get_name);
                 let known = commands.chain(KEYS);
-                bail!("{name} is neither a key of a stage nor a command of herd{}", tables::nearest(name, known));
+                bail!("{name} is neither a key of a stage nor a command of herd{}", run::nearest(name, known));
             }
             ways.push((true, tables::words(herd, name, value)?));
         }
@@ -194,7 +194,7 @@ fn check_keys(text: &str) -> anyhow::Result<()> {
         let name = key.get_ref();
         if !TOP.contains(&&**name) {
             let line = text[..key.span().start].matches('\n').count() + 1;
-            let near = tables::nearest(name, TOP.into_iter());
+            let near = run::nearest(name, TOP.into_iter());
             bail!("line {line}: {name} is not a key of a recipe ({}){near}", TOP.join(", "));
         }
     }

@@ -15,7 +15,7 @@ use super::recipe::{Recipe, Stage};
 use super::tables;
 
 /// Flags that name files or folders to read, by name with `_`.
-const FILES: [&str; 49] = [
+const FILES: [&str; 47] = [
     "adapter",
     "against",
     "allow",
@@ -24,7 +24,6 @@ const FILES: [&str; 49] = [
     "benchmark",
     "borderline",
     "calibrate",
-    "calibration",
     "chat_template",
     "classifier",
     "config",
@@ -32,7 +31,6 @@ const FILES: [&str; 49] = [
     "decontaminate",
     "eval_config",
     "eval_data",
-    "evaluation",
     "files",
     "fit",
     "gate_texts",
@@ -58,7 +56,7 @@ const FILES: [&str; 49] = [
     "sft_config",
     "short_problems",
     "styles",
-    "test",
+    "test_data",
     "test_losses",
     "test_mixtures",
     "texts",
@@ -188,11 +186,9 @@ fn given(herd: &Command, stage: &Stage) -> Vec<Given> {
     found
 }
 
-/// Whether a value names something that exists, or that is no path: standard input, an address, a pattern, a number (`--test 800`
-/// of another command).
+/// Whether a value names something that exists, or that is no path: standard input, an address, a pattern.
 fn is_there(value: &str) -> bool {
     let other = value.is_empty() || value == "-" || value.contains("://") || value.contains('*');
-    let other = other || value.parse::<f64>().is_ok();
     // Token shards may be named by the beginning of their files' names.
     let begins = |name: &str| {
         let path = Path::new(unweighted(name).unwrap_or(name));
@@ -213,7 +209,7 @@ mod tests {
     use super::*;
 
     /// Flags with a path that need not exist before: results, caches, names that are no paths in some command.
-    const OTHERS: [&str; 40] = [
+    const OTHERS: [&str; 39] = [
         "benchmarks",
         "blind",
         "drawings",
@@ -225,7 +221,6 @@ mod tests {
         "folder",
         "from",
         "index",
-        "json",
         "judge",
         "keep",
         "lists",
@@ -248,12 +243,12 @@ mod tests {
         "sets_dir",
         "shards",
         "short",
-        "skip_bad",
         "text",
         "tokenizer",
         "verdicts",
         "with",
         "words",
+        "write_prompts",
     ];
 
     fn leaves<'a>(command: &'a Command, found: &mut Vec<&'a Command>) {

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, bail, ensure};
 use clap::{Arg, ArgAction, Command};
+use run::nearest;
 use toml::{Table, Value};
 
 /// The words of a table `name = { ... }`, checked against the commands of `herd`. Commands with subcommands are
@@ -101,15 +102,6 @@ fn text(value: &Value) -> anyhow::Result<String> {
 
 fn title(words: &[String]) -> String {
     std::iter::once("herd").chain(words.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
-}
-
-/// `; did you mean ...?`, where a known name is near.
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let best = known.map(|known| (strsim::jaro_winkler(name, known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
-    match best {
-        Some((likeness, known)) if likeness > 0.8 => format!("; did you mean {known}?"),
-        _ => String::new(),
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use anyhow::{Context as _, ensure};
 use chat::{ChatTemplate, RenderOptions, Tokenizer};
 use dataset::Message;
 use dataset::digest::Fingerprint;
-use longctx::command::grouped;
 use longctx::command::make::{choose, counts};
 use longctx::counter::Counter;
 use longctx::documents::{self, Document, UNKNOWN};
@@ -15,7 +14,7 @@ use longctx::repo::{self, Library};
 use longctx::split::Split;
 use longctx::stream::Stream;
 use longctx::task::World;
-use run::Input;
+use run::{Input, grouped};
 
 /// Texts and packages of the evaluation side.
 pub struct Held {

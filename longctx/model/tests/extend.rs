@@ -57,7 +57,12 @@ fn mistakes_are_sentences() {
     assert!(extend("--to 64 --short-window 60").contains("the model's context is 64 tokens already"));
     assert!(extend("--lengths 32,128 --short-window 60").contains("at least the model's context of 64"));
     assert!(extend("--to 256 --short-share 0.4").contains("--short-share 0.4: give --short"));
-    assert!(extend("--to 256").contains("--short-window from 2 to the model's context of 64"));
+    assert!(extend("--to 256").contains("--short-window is 1024; it must be from 2 to the model's context of 64"));
+    assert!(extend("--to 256 --short-items 1").contains("--short-items is 1; it must be at least 2"));
+    let question = "{\"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}\n";
+    std::fs::write(place.path("unanswered.jsonl"), question).unwrap();
+    let error = extend("--to 256 --short-window 60 --short unanswered.jsonl");
+    assert!(error.contains("unanswered.jsonl:1: messages: there is no assistant turn"), "{error}");
     let error = extend("--to 256 --stages 2 --theta 5e5 --short-window 60");
     assert!(error.contains("--theta has 1 bases for 2 stages"), "{error}");
     assert!(extend("--to 256 --stages 2 --row 32 --short-window 60").contains("--row is for --positions skip"));

@@ -58,7 +58,7 @@ fn texts(place: &Place) {
     std::fs::write(place.path("books.jsonl"), documents.join("\n")).unwrap();
 }
 
-const MAKE: &str = "make --tasks qa,summary --texts books.jsonl --tokenizer model --buckets 2k --chunk 400 --count 8 --seed 3 --answers 2";
+const MAKE: &str = "make --tasks qa,summary --texts books.jsonl --tokenizer model --buckets 2k --chunk 400 --count 8 --seed 3 --samples 2";
 
 #[test]
 fn only_verified_questions_are_kept_and_nothing_is_asked_twice() {

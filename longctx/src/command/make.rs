@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ::run::{Class, Facts, Frame, Hardware, Input, Progress, Session, Signals, from_flags};
+use ::run::{Class, Facts, Frame, Hardware, Input, Progress, Session, Signals, from_flags, grouped};
 use anyhow::{Context as _, bail, ensure};
 use chat::locate_tokenizer;
 use clap::ValueEnum as _;
@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{grouped, tokens};
+use super::tokens;
 use crate::counter::Counter;
 use crate::documents::{self, Document, UNKNOWN};
 use crate::record::{self, Meta, Plan};
@@ -56,7 +56,7 @@ pub struct Args {
     pub split: Option<Split>,
     /// Records or texts of the other side: documents that share a run of 13 words with them are left out
     #[arg(long, num_args = 1..)]
-    pub against: Vec<PathBuf>,
+    pub decontaminate: Vec<PathBuf>,
     /// Licence of texts that name none themselves, for the records
     #[arg(long, default_value = UNKNOWN)]
     pub licence: String,
@@ -74,7 +74,7 @@ pub struct Args {
 fn class(key: &str) -> Class {
     match key {
         // The content of files counts by its digest.
-        "output" | "threads" | "texts" | "repositories" | "against" | "tokenizer" => Class::Free,
+        "output" | "threads" | "texts" | "repositories" | "decontaminate" | "tokenizer" => Class::Free,
         _ => Class::Course,
     }
 }
@@ -109,7 +109,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let read = documents::load(&args.texts, &args.licence)?;
     let (packages, package_files) = repo::load::load(&args.repositories)?;
     let mut inputs = tokenizer_inputs(&folder)?;
-    for (key, files) in [("texts", &read.files), ("against", &args.against)] {
+    for (key, files) in [("texts", &read.files), ("decontaminate", &args.decontaminate)] {
         for file in files {
             inputs.push(Input::file(key, file)?);
         }
@@ -130,7 +130,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     let counter = Counter::open(&folder)?;
     let mut left_out = read.left_out.clone();
-    let kept = choose(read.documents, &args.against, split, &counter, &mut left_out)?;
+    let kept = choose(read.documents, &args.decontaminate, split, &counter, &mut left_out)?;
     ensure!(
         needing.is_none() || !kept.is_empty(),
         "no text is left for --split {}: {}; a document belongs to evaluation or to training by its digest, so give more of them",
@@ -298,8 +298,8 @@ pub fn choose(
             continue;
         }
         if let Some(window) = document.paragraphs.iter().find_map(|paragraph| windows.shared(paragraph)) {
-            eprintln!("left out: {} shares \"{window}\" with --against", document.name);
-            *left_out.entry("documents that share 13 words with --against").or_default() += 1;
+            eprintln!("left out: {} shares \"{window}\" with --decontaminate", document.name);
+            *left_out.entry("documents that share 13 words with --decontaminate").or_default() += 1;
             continue;
         }
         let before = document.paragraphs.len();

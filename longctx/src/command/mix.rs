@@ -8,9 +8,9 @@ use chat::locate_tokenizer;
 use dataset::Conversation;
 use dataset::jsonl::{self, OnBadLine};
 use rayon::prelude::*;
+use run::grouped;
 use serde_json::Value;
 
-use super::grouped;
 use super::make::see;
 use crate::counter::Counter;
 use crate::draw::Draw;
@@ -43,7 +43,7 @@ pub struct Args {
     pub tokenizer: String,
     /// Records to evaluate on: long examples that share a document, a key, a template or 13 words in a row with them are refused
     #[arg(long, num_args = 1..)]
-    pub evaluation: Vec<PathBuf>,
+    pub decontaminate: Vec<PathBuf>,
     /// Seed of the choice
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -94,16 +94,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let share = share(&args.share)?;
     let counter = Counter::open(&locate_tokenizer(&args.tokenizer)?)?;
     let (mut held, mut compared) = (Held::default(), 0);
-    for path in &args.evaluation {
+    for path in &args.decontaminate {
         compared += held.read(path)?;
     }
-    if args.evaluation.is_empty() {
-        println!("no --evaluation: nothing was compared with what the model will be evaluated on");
+    if args.decontaminate.is_empty() {
+        println!("no --decontaminate: nothing was compared with what the model will be evaluated on");
     }
     let (long, refused) = read_long(&args.long, &held)?;
-    if !args.evaluation.is_empty() {
+    if !args.decontaminate.is_empty() {
         let total: usize = refused.values().sum();
-        println!("compared with {compared} records of --evaluation: {total} long examples refused");
+        println!("compared with {compared} records of --decontaminate: {total} long examples refused");
         refused.iter().for_each(|(why, count)| println!("  {count} share {why}"));
     }
     ensure!(!long.is_empty(), "no long example is left to mix");

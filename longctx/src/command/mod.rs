@@ -46,20 +46,6 @@ pub fn tokens(text: &str) -> anyhow::Result<usize> {
     Ok(number * factor)
 }
 
-/// `1234567` as `1,234,567`.
-#[must_use]
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +55,5 @@ mod tests {
         assert_eq!((tokens("16k").unwrap(), tokens("128K").unwrap(), tokens("700").unwrap()), (16_384, 131_072, 700));
         assert!(tokens("1.5k").unwrap_err().to_string().contains("1.5k: give tokens as 4096 or 16k"));
         assert!(tokens("0").is_err());
-        assert_eq!([7, 1000, 1_234_567].map(grouped), ["7", "1,000", "1,234,567"]);
     }
 }

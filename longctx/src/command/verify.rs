@@ -8,8 +8,8 @@ use chat::locate_tokenizer;
 use dataset::Conversation;
 use dataset::jsonl::{self, OnBadLine};
 use rayon::prelude::*;
+use run::grouped;
 
-use super::grouped;
 use crate::counter::Counter;
 use crate::verify::check;
 

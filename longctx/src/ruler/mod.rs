@@ -46,7 +46,7 @@ pub enum Ruler {
 pub struct Protocol {
     /// What a right answer contains.
     pub outputs: Vec<String>,
-    /// The begin of the answer, which the model goes on with.
+    /// The beginning of the answer, which the model goes on with.
     pub answer_prefix: String,
     /// Tokens that the model may write; they are part of the length.
     pub max_new_tokens: usize,
@@ -132,7 +132,7 @@ impl Ruler {
 const FITS: usize = 12;
 const ATTEMPTS: u64 = 16;
 
-/// Makes a sample of at most `bucket` tokens: prompt with chat template, begin of the answer, and the tokens of the answer.
+/// Makes a sample of at most `bucket` tokens: prompt with chat template, beginning of the answer, and the tokens of the answer.
 ///
 /// # Errors
 /// When the tokenizer fails, or the task does not fit into the bucket or the texts.

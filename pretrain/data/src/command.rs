@@ -87,13 +87,13 @@ pub struct SqlArgs {
 pub struct UnigramArgs {
     /// Files of documents
     #[arg(long, required = true, num_args = 1..)]
-    pub data: Vec<PathBuf>,
+    pub input: Vec<PathBuf>,
     /// The file for the counts
     #[arg(long)]
     pub output: PathBuf,
     /// Number of words to keep, most frequent first
     #[arg(long, default_value_t = 200_000)]
-    pub words: usize,
+    pub vocab_size: usize,
 }
 
 /// Arguments of `herd data filter`.
@@ -103,7 +103,7 @@ pub struct FilterArgs {
     pub kind: String,
     /// Files of documents
     #[arg(long, required = true, num_args = 1..)]
-    pub data: Vec<PathBuf>,
+    pub input: Vec<PathBuf>,
     /// The file for the documents that pass (.jsonl, .gz, .zst, .parquet)
     #[arg(long)]
     pub output: PathBuf,
@@ -276,7 +276,7 @@ pub fn unigrams(args: &UnigramArgs) -> anyhow::Result<()> {
     let mut documents = 0_u64;
     let mut problems = 0_u64;
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
-    for path in &args.data {
+    for path in &args.input {
         for event in read::open(path, "", scratch.path().join("rejected"))? {
             match event {
                 Event::Document(item) => {
@@ -294,7 +294,7 @@ pub fn unigrams(args: &UnigramArgs) -> anyhow::Result<()> {
     ensure!(counts.total > 0, "the files hold no word");
     let (total, distinct) = (counts.total, counts.counts.len());
     let words: serde_json::Map<String, Value> =
-        counts.most_frequent(args.words).into_iter().map(|(word, count)| (word, count.into())).collect();
+        counts.most_frequent(args.vocab_size).into_iter().map(|(word, count)| (word, count.into())).collect();
     let kept = words.len();
     let text = format!("{}\n", json!({"total": total, "counts": words}));
     dataset::write_file(&args.output, text.as_bytes())?;
@@ -324,7 +324,7 @@ pub fn filter(args: &FilterArgs) -> anyhow::Result<()> {
     let mut out = AtomicWriter::create(&args.output)?;
     let mut dropped: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
     let (mut documents, mut problems) = (0_u64, 0_u64);
-    for path in &args.data {
+    for path in &args.input {
         for event in read::open(path, "data", scratch.path().join("rejected"))? {
             let item = match event {
                 Event::Document(item) => *item,

@@ -138,7 +138,7 @@ fn a_judges_scores_become_a_classifier_that_chooses_a_corpus() {
         move |place: &Place, succeeds: bool| {
             let words = [
                 "judge",
-                "--data",
+                "--input",
                 "web.jsonl",
                 "--output",
                 "judged",
@@ -181,11 +181,11 @@ fn a_judges_scores_become_a_classifier_that_chooses_a_corpus() {
         "score",
         "--classifier",
         "classifier",
-        "--data",
+        "--input",
         "new.jsonl",
         "--output",
         "best.jsonl",
-        "--keep",
+        "--keep-share",
         "0.3",
     ]);
     assert!(text.contains("90 of 300 documents (30.0%), quality at least"), "{text}");
@@ -241,8 +241,8 @@ fn reference_documents_are_labels_too_and_scores_of_another_program_are_used() {
     assert!(text.contains("area under the curve 1.000"), "{text}");
     let error = place.fail(&["classifier", "train", "--reference", "cited.jsonl", "--output", "x"]);
     assert!(error.contains("--random"), "{error}");
-    let error = place.fail(&["score", "--classifier", "cited.jsonl", "--data", "random.jsonl", "--output", "y.jsonl"]);
-    assert!(error.contains("cited.jsonl: is no classifier"), "{error}");
+    let error = place.fail(&["score", "--classifier", "cited.jsonl", "--input", "random.jsonl", "--output", "y.jsonl"]);
+    assert!(error.contains("cited.jsonl: is not a classifier"), "{error}");
 
     // A score that is in meta already; a document without one goes.
     let scored: String =

@@ -404,15 +404,15 @@ fn one_filter_by_itself_and_word_counts() {
     let data = world.path("web-0.jsonl.gz").to_string_lossy().into_owned();
     let output = world.path("kept.jsonl").to_string_lossy().into_owned();
     let text =
-        succeed(&["filter", "gopher-quality", "--set", "min_stop_words=1", "--data", &data, "--output", &output]);
+        succeed(&["filter", "gopher-quality", "--set", "min_stop_words=1", "--input", &data, "--output", &output]);
     assert!(text.contains("gopher_short_doc: 10"), "{text}");
     let counts = world.path("unigrams.json").to_string_lossy().into_owned();
-    let text = succeed(&["unigrams", "--data", &data, "--output", &counts, "--words", "100"]);
+    let text = succeed(&["unigrams", "--input", &data, "--output", &counts, "--vocab-size", "100"]);
     assert!(text.contains("100 of "), "{text}");
     let set = format!("reference={counts:?}");
     let text =
-        succeed(&["filter", "divergence", "--set", &set, "--set", "max=0.01", "--data", &data, "--output", &output]);
+        succeed(&["filter", "divergence", "--set", &set, "--set", "max=0.01", "--input", &data, "--output", &output]);
     assert!(text.contains("token_divergence: "), "{text}");
-    let error = fail(&["filter", "gopher-quality", "--set", "min_wrds=1", "--data", &data, "--output", &output]);
+    let error = fail(&["filter", "gopher-quality", "--set", "min_wrds=1", "--input", &data, "--output", &output]);
     assert!(error.contains("unknown field `min_wrds`"), "{error}");
 }

@@ -73,7 +73,7 @@ pub struct Ladder {
     pub sizes: usize,
     /// Tokens for each parameter of the middle model.
     pub middle: f64,
-    /// The largest model of a budget has so many times the parameters of the smallest.
+    /// Parameters of the largest model of a budget, divided by those of the smallest.
     pub spread: f64,
     /// Number of embeddings.
     pub vocabulary: u64,

@@ -31,7 +31,7 @@ impl Law {
     /// Fits `losses` of runs with `shares` `[runs, sources]`.
     ///
     /// # Errors
-    /// When there are not more runs than numbers to fit, or a loss is no number above 0.
+    /// When there are not more runs than numbers to fit, or a loss is not a number above 0.
     pub fn fit(target: &str, shares: &Array2<f64>, losses: &[f64]) -> Result<Self, String> {
         let (runs, sources) = shares.dim();
         if runs < sources + 3 {

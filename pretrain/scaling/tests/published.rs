@@ -85,7 +85,7 @@ fn porians_exponents() {
     assert!(close >= 8, "{close} of 11 within 0.03");
 }
 
-/// RegMix (Liu et al. 2024): laws of 512 models of 1M parameters foretell the order of mixes at 1M, 60M and 1B.
+/// RegMix (Liu et al. 2024): laws of 512 models of 1M parameters predict the order of mixes at 1M, 60M and 1B.
 #[test]
 fn the_order_of_mixes_carries_over_to_a_thousand_times_the_size() {
     const TARGET: &str = "metric/the_pile_pile_cc_val_loss";

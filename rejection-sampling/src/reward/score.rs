@@ -32,7 +32,7 @@ pub struct Args {
     pub problems: Option<PathBuf>,
     /// Tokens that pass through the model at a time
     #[arg(long, default_value_t = 4096)]
-    pub batch_tokens: usize,
+    pub micro_batch_tokens: usize,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub compute: Compute,
@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let model = RewardModel::load(&folder, kind, device)?;
     let problems = args.problems.as_deref().map(prompts).transpose()?;
     let print = Fingerprint::new()
-        .text("batch", &format!("{} {}", args.batch_tokens, device::name(kind)))
+        .text("batch", &format!("{} {}", args.micro_batch_tokens, device::name(kind)))
         .file("input", &args.input)?;
     let mut print = ::run::model_folder(print, &folder)?;
     let texts = SequenceClassifier::texts(&folder)?;
@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             record.conversations.iter().map(|(_, messages)| model.encode(messages, record.tools.clone())).collect();
         let group = encoded.map(|ids| Group::new(&ids)).map_err(|error| format!("{error:#}"));
         let length = group.as_ref().map_or(0, Group::tokens);
-        if tokens + length > args.batch_tokens && !batch.is_empty() {
+        if tokens + length > args.micro_batch_tokens && !batch.is_empty() {
             flush(&model, &mut output, &mut counts, std::mem::take(&mut batch))?;
             tokens = 0;
         }

@@ -48,10 +48,10 @@ pub struct Config {
     /// Train the encoder too; its states are then computed at every step
     #[arg(long, help_heading = "Vision")]
     pub train_encoder: bool,
-    /// What the learning rate is multiplied by for the gates, which start at zero
+    /// Learning rate of the gates, which start at zero, as a multiple of --learning-rate
     #[arg(long, help_heading = "Vision")]
     pub gate_rate: f64,
-    /// What the learning rate is multiplied by for the encoder
+    /// Learning rate of the encoder, as a multiple of --learning-rate
     #[arg(long, help_heading = "Vision")]
     pub encoder_rate: f64,
     /// Whose pictures an example has

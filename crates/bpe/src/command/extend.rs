@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
-use run::{Class, Facts, Frame, Session, from_flags};
+use run::{Class, Facts, Frame, Session, from_flags, grouped};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{SpecialTokens, grouped, inputs, tokenizer_file};
+use super::{SpecialTokens, inputs, tokenizer_file};
 use crate::corpus::{WordCounts, texts};
 use crate::extend::extend;
 use crate::report::shown;

@@ -91,16 +91,3 @@ fn inputs(key: &str, paths: &[PathBuf]) -> anyhow::Result<Vec<run::Input>> {
     }
     paths.iter().map(|path| run::Input::file(key, path)).collect()
 }
-
-/// 12,345,678
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}

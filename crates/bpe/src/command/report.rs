@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use dataset::jsonl::{self, OnBadLine};
-use run::{Cell, Class, Column, Facts, Frame, Page, Session, from_flags};
+use run::{Cell, Class, Column, Facts, Frame, Page, Session, from_flags, grouped};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{grouped, inputs, tokenizer_file};
+use super::{inputs, tokenizer_file};
 use crate::encode::{Encoder, Pool};
 use crate::report::{Checked, Grouped, Measured, Sums, check, rare, shown};
 

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use clap::{Subcommand, ValueEnum};
+use run::grouped;
 use token_shards::megatron::{self, TokenType};
 use token_shards::{Shard, Tokenizer};
 
-use super::{grouped, tokenizer_file};
+use super::tokenizer_file;
 use crate::encode::Encoder;
 
 /// Arguments of `herd data shards`.
@@ -35,7 +36,7 @@ enum Command {
         output: PathBuf,
         /// The tokens' type [default: as Megatron chooses, uint16 below 65,500 tokens]
         #[arg(long, value_enum)]
-        dtype: Option<Dtype>,
+        token_dtype: Option<Dtype>,
     },
     /// Read a dataset of Megatron (int32 or uint16) into a shard
     Import {
@@ -80,14 +81,14 @@ pub fn run(args: &ShardsArgs) -> anyhow::Result<()> {
             }
             Ok(())
         }
-        Command::Export { shards, output, dtype } => {
+        Command::Export { shards, output, token_dtype } => {
             let shards: Vec<Shard> = shards.iter().map(Shard::open).collect::<Result<_, _>>()?;
             let first = shards[0].header();
             for shard in &shards[1..] {
                 let same = shard.header().tokenizer == first.tokenizer;
                 ensure!(same, "{} has another tokenizer than {}", shard.path().display(), shards[0].path().display());
             }
-            let kind = match dtype {
+            let kind = match token_dtype {
                 Some(Dtype::Int32) => TokenType::Int32,
                 Some(Dtype::Uint16) => TokenType::Uint16,
                 None => TokenType::for_vocabulary(first.tokenizer.vocab_size),

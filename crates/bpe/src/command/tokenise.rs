@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use run::{Class, Facts, Frame, Progress, Session, from_flags};
+use run::{Class, Facts, Frame, Progress, Session, from_flags, grouped};
 use serde::Serialize;
 use serde_json::{Value, json};
 use token_shards::Tokenizer;
 
-use super::{configured, grouped, inputs, tokenizer_file};
+use super::{configured, inputs, tokenizer_file};
 use crate::corpus::texts;
 use crate::encode::Encoder;
 use crate::tokenise::{Counts, Options, shard_path, tokenise};

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::ensure;
-use run::{Class, Facts, Frame, Session, from_flags};
+use run::{Class, Facts, Frame, Session, from_flags, grouped};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{SpecialTokens, grouped, inputs};
+use super::{SpecialTokens, inputs};
 use crate::corpus::{WordCounts, texts};
 use crate::train::train;
 use crate::vocabulary::{CONFIG, TOKENIZER};

@@ -37,7 +37,7 @@ pub struct Args {
     /// The folder for report.json, report.html and items.jsonl (ids and verdicts, no texts)
     #[arg(long)]
     output: PathBuf,
-    /// Measure although records were trained on
+    /// Measure records that the guard was trained on, too
     #[arg(long)]
     allow_seen: bool,
     /// Switch each category off that has labelled records, and see which verdicts turn

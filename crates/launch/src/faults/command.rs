@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::ensure;
-use run::{Frame, from_flags};
+use run::{Frame, from_flags, grouped};
 use serde::Serialize;
 use serde_json::json;
 
 use super::{Mix, Practice, Setting, Shares, Shows, formula, mean, simulate_all};
 use crate::figure::{Figure, Origin, columns, table, time};
-use crate::supervisor::thousands;
 
 /// Arguments of `herd plan faults`.
 #[derive(clap::Args, Debug, Clone, Serialize)]
@@ -27,11 +26,11 @@ pub struct Args {
     pub days: f64,
     /// Simulated runs of each row
     #[arg(long, default_value_t = 8)]
-    pub runs: u32,
+    pub simulations: u32,
     /// Seed of the first run
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Failure mix in TOML: gpus, days, planned, and for each [[cause]] its name, count and how it shows (crash, hang, slow, silent); default: the paper's 54 days
+    /// Failure mix in TOML: gpus, days, planned, and for each [[cause]] its name, count and how it shows (crash, hang, slow, silent) [default: the paper's 54 days]
     #[arg(long)]
     pub mix: Option<PathBuf>,
     /// Seconds of a step
@@ -43,7 +42,7 @@ pub struct Args {
     /// Minutes until an operator restarts a run that gave up
     #[arg(long, default_value_t = 60.0)]
     pub person_minutes: f64,
-    /// Seconds between checkpoints; default: Young's interval
+    /// Seconds between checkpoints [default: Young's interval]
     #[arg(long)]
     pub interval_seconds: Option<f64>,
     /// Seconds for which a checkpoint stops training
@@ -84,10 +83,10 @@ pub struct Args {
     pub sweep: bool,
     /// Also simulate other numbers of GPUs
     #[arg(long)]
-    pub sizes: bool,
+    pub other_sizes: bool,
     /// Also write inputs and results as JSON
-    #[arg(long)]
-    pub json: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// A simulated row.
@@ -107,7 +106,7 @@ struct Row {
 impl Args {
     fn check(&self) -> anyhow::Result<()> {
         ensure!((1..=1_000_000).contains(&self.gpus), "--gpus {}: from 1 to 1000000", self.gpus);
-        ensure!((1..=10_000).contains(&self.runs), "--runs {}: from 1 to 10000", self.runs);
+        ensure!((1..=10_000).contains(&self.simulations), "--simulations {}: from 1 to 10000", self.simulations);
         ensure!(
             self.slow_factor >= 1.0 && self.slow_factor <= 1000.0,
             "--slow-factor {}: from 1 to 1000",
@@ -214,7 +213,7 @@ impl Args {
 
 fn row(args: &Args, gpus: u32, mix: &Mix, practice: &Practice) -> Row {
     let setting = args.setting(gpus, mix);
-    let runs = simulate_all(&setting, practice, args.seed, args.runs);
+    let runs = simulate_all(&setting, practice, args.seed, args.simulations);
     let effective = || runs.iter().map(|run| run.shares.effective);
     let count = |get: fn(&super::Run) -> u32| {
         runs.iter().map(|run| f64::from(get(run))).sum::<f64>() / runs.len().max(1) as f64
@@ -275,7 +274,7 @@ fn inputs(args: &Args, mix: &Mix, origins: &BTreeMap<String, run::Origin>) -> Ve
     use Origin::{Assumed, Derived, Paper};
     let from = |key: &str, origin: Origin| origin.unless_given(origins.get(key));
     let mut figures = vec![
-        Figure::new("GPUs", thousands(u64::from(args.gpus)), from("gpus", Paper), "one rank each"),
+        Figure::new("GPUs", grouped(u64::from(args.gpus)), from("gpus", Paper), "one rank each"),
         Figure::new("days", format!("{}", args.days), from("days", Paper), ""),
         Figure::new(
             "step",
@@ -294,7 +293,7 @@ fn inputs(args: &Args, mix: &Mix, origins: &BTreeMap<String, run::Origin>) -> Ve
             format!("how it shows itself: {}", shown.as_str()),
         ));
     }
-    let gpus = thousands(mix.gpus as u64);
+    let gpus = grouped(mix.gpus as u64);
     figures.extend([
         Figure::new(
             "unexpected failures",
@@ -443,7 +442,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let ladder: Vec<Row> =
         args.ladder(args.gpus, &mix).iter().map(|practice| row(args, args.gpus, &mix, practice)).collect();
     let named: Vec<_> = ladder.iter().map(|row| (row.practice.name.clone(), row)).collect();
-    println!("Effective time on {} GPUs, {} simulated runs a row", thousands(u64::from(args.gpus)), args.runs);
+    println!("Effective time on {} GPUs, {} simulated runs a row", grouped(u64::from(args.gpus)), args.simulations);
     println!("{}", rows_table("policy", &named));
     if let (Some(peers), Some(ours)) = (ladder.first(), ladder.last()) {
         let points = 100.0 * (ours.shares.effective - peers.shares.effective);
@@ -460,7 +459,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         println!("Other intervals\n{}", rows_table("interval", &named));
     }
     let mut sizes = Vec::new();
-    if args.sizes {
+    if args.other_sizes {
         for gpus in [8, 64, 512, 2_048, 16_384, 65_536] {
             for practice in [args.peers(), args.ours(gpus, &mix)] {
                 sizes.push(row(args, gpus, &mix, &practice));
@@ -469,13 +468,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let named: Vec<_> = sizes
             .iter()
             .map(|row| {
-                let gpus = thousands(u64::from(row.gpus));
+                let gpus = grouped(u64::from(row.gpus));
                 (format!("{gpus}, {}, every {}", row.practice.name, time(row.practice.interval)), row)
             })
             .collect();
         println!("Other sizes\n{}", rows_table("GPUs", &named));
     }
-    if let Some(path) = &args.json {
+    if let Some(path) = &args.output {
         let noticed = |practice: &Practice| {
             Shows::ALL
                 .map(|shows| (shows.as_str(), practice.noticed(shows, args.step_seconds)))

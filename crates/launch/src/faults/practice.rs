@@ -67,7 +67,7 @@ impl Practice {
         let settings = self.settings(step);
         let stall = self.fixed_limit.unwrap_or_else(|| {
             let floor = settings.limits.floor.as_secs_f64();
-            // The limit runs from the begin of the step that the rank stays in: half a step before the failure.
+            // The limit runs from the start of the step that the rank stays in: half a step before the failure.
             (step * f64::from(settings.limits.factor)).max(floor) - step / 2.0
         });
         match shows {

@@ -68,7 +68,7 @@ pub struct Run {
     pub given_up: u32,
 }
 
-/// Microseconds since the begin.
+/// Microseconds since the start.
 type Micros = u64;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
-use run::{Frame, from_flags};
+use run::{Frame, from_flags, grouped};
 use serde::Serialize;
 use serde_json::json;
 
@@ -16,7 +16,6 @@ use super::paper;
 use super::step::{StepTime, step};
 use crate::faults::{self, Mix, Practice, Setting, formula, mean, simulate_all};
 use crate::figure::{Figure, Origin, columns, table, time};
-use crate::supervisor::thousands;
 
 /// Arguments of `herd plan`.
 #[derive(clap::Args, Debug, Clone)]
@@ -52,11 +51,11 @@ pub struct PlanArgs {
     pub gpus: u32,
     /// Tokens of a sequence
     #[arg(long, default_value_t = 8192)]
-    pub sequence: u64,
+    pub sequence_length: u64,
     /// Tokens of a step on all GPUs
     #[arg(long, default_value_t = 524_288)]
     pub batch_tokens: u64,
-    /// Tokens of a micro-batch; default: one sequence
+    /// Tokens of a micro-batch [default: one sequence]
     #[arg(long)]
     pub micro_batch_tokens: Option<u64>,
     /// Train LoRA adapters of this rank instead of all weights
@@ -64,17 +63,17 @@ pub struct PlanArgs {
     pub lora_rank: Option<u64>,
     /// Degree of tensor parallelism
     #[arg(long, default_value_t = 1)]
-    pub tensor: u32,
+    pub tensor_degree: u32,
     /// Degree of pipeline parallelism
     #[arg(long, default_value_t = 1)]
-    pub pipeline: u32,
-    /// Degrees of context parallelism to compare; default: 1, 2, 4, 8 within a machine
+    pub pipeline_degree: u32,
+    /// Degrees of context parallelism to compare [default: 1, 2, 4, 8 within a machine]
     #[arg(long, value_delimiter = ',')]
-    pub context: Vec<u32>,
-    /// Share of the peak that computation reaches; default: fitted to the paper's rows
+    pub context_degrees: Vec<u32>,
+    /// Share of the peak that computation reaches [default: fitted to the paper's rows]
     #[arg(long)]
     pub efficiency: Option<f64>,
-    /// GB/s to other machines for each GPU; default: usual for the kind of GPU
+    /// GB/s to other machines for each GPU [default: usual for the kind of GPU]
     #[arg(long)]
     pub network_gb: Option<f64>,
     /// GB of each GPU for driver, kernels, communication buffers and fragmentation
@@ -89,7 +88,7 @@ pub struct PlanArgs {
     /// Seconds from the start of the processes to the first step
     #[arg(long, default_value_t = 300.0)]
     pub restart_seconds: f64,
-    /// Failure mix, as for `plan faults`; default: the paper's 54 days
+    /// Failure mix, as for `plan faults` [default: the paper's 54 days]
     #[arg(long)]
     pub mix: Option<PathBuf>,
     /// Seed of the simulated failures
@@ -99,8 +98,8 @@ pub struct PlanArgs {
     #[arg(long)]
     pub check: bool,
     /// Also write inputs and results as JSON
-    #[arg(long)]
-    pub json: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// A form of a run.
@@ -148,7 +147,7 @@ fn plan(args: &PlanArgs) -> anyhow::Result<()> {
     let figures = inputs(args, &model, &gpu, efficiency, &resolved.origins);
     println!("Inputs\n{}", table(&figures));
     let (forms, left_out) = forms(args, &model, &gpu, efficiency)?;
-    println!("GB per GPU of {}, a step of {} tokens", args.gpus, thousands(args.batch_tokens));
+    println!("GB per GPU of {}, a step of {} tokens", args.gpus, grouped(args.batch_tokens));
     println!("{}", forms_table(&forms, &args.work(), args.gpus));
     for reason in &left_out {
         println!("left out: {reason}");
@@ -163,10 +162,11 @@ fn plan(args: &PlanArgs) -> anyhow::Result<()> {
         }
     }
     println!(
-        "herd itself trains with one process on one device today: this plans what its parts for several will need. The efficiency \
-         is of the paper's software; herd's own on a GPU is not measured."
+        "herd trains data parallel today, with the optimizer sharded and all weights in each process; forms with sharded weights, \
+         tensor or pipeline parallelism are calculated, not available. The efficiency is of the paper's software; herd's own on a \
+         GPU is not measured."
     );
-    if let Some(path) = &args.json {
+    if let Some(path) = &args.output {
         let value = json!({
             "inputs": figures, "model": model, "parameters": model.parameters(), "gpu": gpu, "forms": forms,
             "left_out": left_out, "best": best, "effective": effective,
@@ -180,7 +180,7 @@ impl PlanArgs {
     fn check(&self) -> anyhow::Result<()> {
         ensure!((1..=1_000_000).contains(&self.gpus), "--gpus {}: from 1 to 1000000", self.gpus);
         for (flag, value) in [
-            ("sequence", Some(self.sequence)),
+            ("sequence-length", Some(self.sequence_length)),
             ("batch-tokens", Some(self.batch_tokens)),
             ("micro-batch-tokens", self.micro_batch_tokens),
             ("lora-rank", self.lora_rank),
@@ -200,18 +200,18 @@ impl PlanArgs {
         ensure!(efficiency > 0.0 && efficiency <= 1.0, "--efficiency {efficiency}: above 0, and at most 1");
         let micro_batch = self.work().micro_batch;
         ensure!(
-            micro_batch >= self.sequence,
-            "--micro-batch-tokens {micro_batch} holds no sequence of --sequence {} tokens",
-            self.sequence
+            micro_batch >= self.sequence_length,
+            "--micro-batch-tokens {micro_batch} holds no sequence of --sequence-length {} tokens",
+            self.sequence_length
         );
         Ok(())
     }
 
     fn work(&self) -> Work {
         Work {
-            sequence: self.sequence,
+            sequence: self.sequence_length,
             batch: self.batch_tokens,
-            micro_batch: self.micro_batch_tokens.unwrap_or(self.sequence),
+            micro_batch: self.micro_batch_tokens.unwrap_or(self.sequence_length),
             lora: self.lora_rank,
         }
     }
@@ -235,10 +235,10 @@ fn inputs(
     let efficiency_note =
         "fitted to the paper's three rows (405B, H100): the share of the peak without bubbles and communication";
     vec![
-        Figure::new("model", model.name.clone(), Given, format!("{} parameters", thousands(model.parameters()))),
+        Figure::new("model", model.name.clone(), Given, format!("{} parameters", grouped(model.parameters()))),
         Figure::new(
             "trained",
-            thousands(trained),
+            grouped(trained),
             Derived,
             if args.lora_rank.is_some() { "LoRA on all matrices of the layers" } else { "" },
         ),
@@ -254,21 +254,21 @@ fn inputs(
             "one direction, each GPU; the paper's is 0.05",
         ),
         Figure::new("GPUs of a machine", gpu.per_machine.to_string(), Assumed, ""),
-        Figure::new("GPUs", thousands(u64::from(args.gpus)), Given, ""),
+        Figure::new("GPUs", grouped(u64::from(args.gpus)), Given, ""),
         Figure::new(
             "sequence",
-            format!("{} tokens", thousands(args.sequence)),
-            from("sequence", Assumed),
+            format!("{} tokens", grouped(args.sequence_length)),
+            from("sequence_length", Assumed),
             "causal attention sees half of it",
         ),
         Figure::new(
             "micro-batch",
-            format!("{} tokens", thousands(args.work().micro_batch)),
+            format!("{} tokens", grouped(args.work().micro_batch)),
             from("micro_batch_tokens", Derived),
             "of a data-parallel rank",
         ),
         Figure::new("compute efficiency", format!("{efficiency:.3}"), from("efficiency", Derived), efficiency_note),
-        Figure::new("tokens of a loss chunk", thousands(LOSS_PIECE), Assumed, "logits of one chunk are held at a time"),
+        Figure::new("tokens of a loss chunk", grouped(LOSS_PIECE), Assumed, "logits of one chunk are held at a time"),
         Figure::new(
             "reserve of each GPU",
             format!("{} GB", args.reserve_gb),
@@ -300,24 +300,27 @@ fn inputs(
 /// The forms that can be laid out, with recompute only where it does not fit without; and why others cannot.
 fn forms(args: &PlanArgs, model: &Model, gpu: &Gpu, efficiency: f64) -> anyhow::Result<(Vec<Form>, Vec<String>)> {
     let work = args.work();
-    let contexts = if args.context.is_empty() { vec![1, 2, 4, 8] } else { args.context.clone() };
+    let contexts = if args.context_degrees.is_empty() { vec![1, 2, 4, 8] } else { args.context_degrees.clone() };
     let (mut forms, mut left_out) = (Vec::new(), Vec::new());
     for context in contexts {
         // Without a given degree, what cannot be is no mistake.
-        if args.context.is_empty() && context > 1 && context * args.tensor > gpu.per_machine.min(args.gpus) {
+        if args.context_degrees.is_empty()
+            && context > 1
+            && context * args.tensor_degree > gpu.per_machine.min(args.gpus)
+        {
             continue;
         }
         for sharding in Sharding::ALL {
             let layout = Layout {
                 gpus: args.gpus,
-                tensor: args.tensor,
+                tensor: args.tensor_degree,
                 context,
-                pipeline: args.pipeline,
+                pipeline: args.pipeline_degree,
                 sharding,
                 recompute: false,
             };
             if let Err(reason) = layout.check(model, &work) {
-                if context == 1 || !args.context.is_empty() {
+                if context == 1 || !args.context_degrees.is_empty() {
                     return Err(reason);
                 }
                 left_out.push(format!("context {context}: {reason}"));
@@ -378,7 +381,7 @@ fn forms_table(forms: &[Form], work: &Work, gpus: u32) -> String {
             time(step.compute),
             time(form.seconds - step.compute),
             gigabytes(step.data_bytes),
-            thousands((tokens as f64 / form.seconds) as u64),
+            grouped((tokens as f64 / form.seconds) as u64),
             format!("{:.1}%", 100.0 * form.mfu),
         ]);
     }
@@ -406,9 +409,9 @@ fn nothing_fits(args: &PlanArgs, model: &Model, gpu: &Gpu, forms: &[Form]) -> St
     let enough = (1..=16).map(|power| args.gpus.saturating_mul(1 << power)).find(|gpus| {
         let layout = Layout {
             gpus: *gpus,
-            tensor: args.tensor,
+            tensor: args.tensor_degree,
             context,
-            pipeline: args.pipeline,
+            pipeline: args.pipeline_degree,
             sharding: Sharding::Layers,
             recompute: true,
         };
@@ -416,7 +419,9 @@ fn nothing_fits(args: &PlanArgs, model: &Model, gpu: &Gpu, forms: &[Form]) -> St
     });
     match enough {
         Some(gpus) => text += &format!(" With {gpus} GPUs, weights by layer, context {context} and recompute it fits."),
-        None => text += " More GPUs do not help: the activations of one micro-batch are too large; shorten --sequence.",
+        None => {
+            text += " More GPUs do not help: the activations of one micro-batch are too large; lower --sequence-length."
+        }
     }
     text
 }
@@ -475,7 +480,7 @@ fn print_check() -> anyhow::Result<()> {
     ];
     for (row, check) in paper::ROWS.iter().zip(paper::check()?) {
         rows.push(vec![
-            thousands(u64::from(row.layout().gpus)),
+            grouped(u64::from(row.layout().gpus)),
             row.degrees.map(|degree| degree.to_string()).join("/"),
             format!("{:.3}", check.efficiency),
             format!("{:.1}%", check.mfu),

@@ -24,9 +24,9 @@ use rank::Program;
 #[derive(clap::Args, Debug, Clone)]
 pub struct Args {
     /// Ranks to start on this machine
-    #[arg(long, short = 'n')]
+    #[arg(long)]
     pub processes: u32,
-    /// Maximum number of restarts; default: no maximum while restarts make progress, 3 for a program without heartbeats
+    /// Maximum number of restarts [default: no maximum while restarts make progress, 3 for a program without heartbeats]
     #[arg(long)]
     pub max_restarts: Option<u32>,
     /// Folder for the output, events and flight recorders of each run
@@ -38,19 +38,19 @@ pub struct Args {
     /// Lowest stall limit in seconds; a learned limit is 10 x the median of the phase
     #[arg(long, default_value_t = 30.0)]
     pub lowest_limit: f64,
-    /// Stall limit in seconds without output, for programs without heartbeats; default: none
+    /// Stall limit in seconds without output, for programs without heartbeats [default: none]
     #[arg(long)]
-    pub output_limit: Option<f64>,
+    pub silence_limit: Option<f64>,
     /// Seconds between a passed SIGTERM or SIGINT and SIGKILL
     #[arg(long, default_value_t = 30.0)]
     pub grace: f64,
     /// Seconds between SIGTERM and SIGKILL for the other ranks after a failure
     #[arg(long, default_value_t = 5.0)]
     pub failure_grace: f64,
-    /// Exit code of a run that a signal stopped, for schedulers that requeue; default: 128 + signal
+    /// Exit code of a run that a signal stopped, for schedulers that requeue [default: 128 + signal]
     #[arg(long)]
     pub requeue_code: Option<u8>,
-    /// MASTER_PORT; default: a free port for each attempt
+    /// MASTER_PORT [default: a free port for each attempt]
     #[arg(long)]
     pub master_port: Option<u16>,
     /// Print the ranks' output without a prefix
@@ -100,7 +100,7 @@ impl Args {
         for (flag, value) in [
             ("first-limit", self.first_limit),
             ("lowest-limit", self.lowest_limit),
-            ("output-limit", self.output_limit.unwrap_or(1.0)),
+            ("silence-limit", self.silence_limit.unwrap_or(1.0)),
             ("grace", self.grace),
             ("failure-grace", self.failure_grace),
         ] {
@@ -118,7 +118,7 @@ impl Args {
             first: seconds(self.first_limit),
             silence: floor,
             stopped: floor,
-            output: self.output_limit.map(seconds),
+            output: self.silence_limit.map(seconds),
             ..Limits::default()
         };
         Settings {

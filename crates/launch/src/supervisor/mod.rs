@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use limits::{Limit, Limits};
-pub use notice::{Notice, Suspect, Waiting, thousands};
+pub use notice::{Notice, Suspect, Waiting};
 pub use policy::{Cause, Kind, Policy};
 pub use signs::{Action, Beat, Event, Exit, Outcome, Place, Rank, Sign, Step, Time, WRONG_NUMBERS, Who, signal_name};
 pub use tracks::LOAD;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use run::grouped;
 use serde::Serialize;
 
 use super::policy::Kind;
@@ -159,20 +160,6 @@ fn named(f: &mut fmt::Formatter<'_>, rank: Rank, place: &Place) -> fmt::Result {
     write!(f, "rank {rank} ({}, {})", place.host, place.device)
 }
 
-/// `4,711` for 4711.
-#[must_use]
-pub fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// Seconds of a limit: `30`, `0.5`.
 fn short(seconds: f64) -> String {
     if (seconds - seconds.round()).abs() < 0.05 { format!("{seconds:.0}") } else { format!("{seconds:.1}") }
@@ -184,7 +171,7 @@ fn place_in_work(step: Option<Step>, phase: Option<&str>, micro_batch: Option<u3
         text += phase;
     }
     if let Some(step) = step {
-        text += &format!(" of step {}", thousands(step));
+        text += &format!(" of step {}", grouped(step));
     }
     if let Some(micro_batch) = micro_batch {
         text += &format!(", micro-batch {micro_batch}");
@@ -201,13 +188,13 @@ impl fmt::Display for Suspect {
             (Kind::Silence, _) => write!(f, " has been silent for {seconds:.0} s{last}")?,
             (Kind::Stopped, _) => write!(f, " has been stopped (SIGSTOP) for {seconds:.0} s{last}")?,
             (_, Some((operation, number))) => {
-                write!(f, " has waited in {operation} {} for {seconds:.0} s{last}", thousands(*number))?;
+                write!(f, " has waited in {operation} {} for {seconds:.0} s{last}", grouped(*number))?;
             }
             (_, None) => write!(f, " has been in {work} for {seconds:.0} s")?,
         }
         match self.learned_from {
             0 => write!(f, " (limit {} s)", short(self.limit)),
-            seen => write!(f, " (limit {} s, learned from {} samples)", short(self.limit), thousands(seen)),
+            seen => write!(f, " (limit {} s, learned from {} samples)", short(self.limit), grouped(seen)),
         }
     }
 }
@@ -242,7 +229,7 @@ impl fmt::Display for Notice {
                     None => Ok(()),
                     Some(Waiting { ranks, operation, collective }) => {
                         let verb = if *ranks == 1 { "waits" } else { "wait" };
-                        write!(f, "; {ranks} {verb} for it in {operation} {}", thousands(*collective))
+                        write!(f, "; {ranks} {verb} for it in {operation} {}", grouped(*collective))
                     }
                 }
             }
@@ -252,12 +239,12 @@ impl fmt::Display for Notice {
             }
             Self::Corrupt { rank, place, verified } => {
                 named(f, *rank, place)?;
-                write!(f, " computed wrong values; the run returns to the checkpoint of step {}", thousands(*verified))
+                write!(f, " computed wrong values; the run returns to the checkpoint of step {}", grouped(*verified))
             }
             Self::Restart { attempt, step, further, pause } => {
                 write!(f, "restart {attempt}")?;
                 match step {
-                    Some(step) => write!(f, " from the checkpoint of step {}", thousands(*step))?,
+                    Some(step) => write!(f, " from the checkpoint of step {}", grouped(*step))?,
                     None => f.write_str(" from the beginning")?,
                 }
                 if *further == Some(false) {

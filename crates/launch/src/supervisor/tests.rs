@@ -51,7 +51,7 @@ impl Bench {
         self.take().into_iter().filter_map(said).collect()
     }
 
-    /// All ranks work through steps of some seconds each, with a heartbeat at the begin of each.
+    /// All ranks work through steps of some seconds each, with a heartbeat at the start of each.
     fn steps(&mut self, from: Step, to: Step, milliseconds: u64) {
         for step in from..to {
             self.beat(Who::ALL, Beat::new(step, "forward"));

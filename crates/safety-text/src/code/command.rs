@@ -11,7 +11,7 @@ use super::{Issue, Language, Level, find, markdown};
 #[derive(clap::Args, Debug, Clone)]
 pub struct Args {
     /// Programs; with .md, the code blocks of a text
-    #[arg(long, num_args = 1.., value_name = "FILE", required_unless_present = "rules")]
+    #[arg(long, num_args = 1.., value_name = "FILE", required_unless_present = "list_rules")]
     input: Vec<PathBuf>,
     /// The language [default: by the file's ending]
     #[arg(long, value_enum)]
@@ -24,7 +24,7 @@ pub struct Args {
     json: bool,
     /// Print all rules with their languages, and nothing else
     #[arg(long)]
-    rules: bool,
+    list_rules: bool,
 }
 
 /// Insecure code was found. `herd` then ends with exit code 3, so that a pipeline can tell findings from a failure.
@@ -43,7 +43,7 @@ const LARGEST: u64 = 64 << 20;
 /// # Errors
 /// When a file cannot be read or is not UTF-8; [`Found`] when insecure code was found.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    if args.rules {
+    if args.list_rules {
         for (rule, languages) in super::rules() {
             let names: Vec<String> = languages.iter().map(|l| format!("{l:?}").to_lowercase()).collect();
             let of = if names.is_empty() { "all".to_owned() } else { names.join(",") };
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         ensure!(size <= LARGEST, "{name} has {size} bytes; at most {LARGEST} are read");
         let bytes = std::fs::read(path).with_context(cannot)?;
         let code = String::from_utf8(bytes)
-            .map_err(|error| anyhow::anyhow!("{name} is no UTF-8 at byte {}", error.utf8_error().valid_up_to()))?;
+            .map_err(|error| anyhow::anyhow!("{name} is not UTF-8 at byte {}", error.utf8_error().valid_up_to()))?;
         let ending = path.extension().unwrap_or_default().to_string_lossy().into_owned();
         let issues = match args.language {
             None if ending == "md" => markdown::find_in_blocks(&code),

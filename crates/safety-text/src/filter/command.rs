@@ -52,7 +52,7 @@ pub struct Args {
     pub removed: Option<PathBuf>,
     /// Set bad lines aside in this file, instead of stopping
     #[arg(long, value_name = "FILE")]
-    pub skip_bad: Option<PathBuf>,
+    pub rejected: Option<PathBuf>,
 
     /// Lists of hosts: files, or folders with NAME.txt or NAME/domains and NAME/urls
     #[arg(long, num_args = 1.., value_name = "PATH", help_heading = "Addresses")]
@@ -78,7 +78,7 @@ pub struct Args {
     pub explain: Option<PathBuf>,
     /// Add the found texts to --explain
     #[arg(long, requires = "explain", help_heading = "Personal data")]
-    pub show: bool,
+    pub show_text: bool,
 
     /// A list of words, one a line
     #[arg(long, value_name = "FILE", help_heading = "Words")]
@@ -132,7 +132,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(!args.rules.is_empty(), "--rules names no filter");
     for input in &args.input {
         let same = |path: &Path| std::fs::canonicalize(path).ok().zip(std::fs::canonicalize(input).ok());
-        let outputs = [Some(&args.output), args.removed.as_ref(), args.explain.as_ref(), args.skip_bad.as_ref()];
+        let outputs = [Some(&args.output), args.removed.as_ref(), args.explain.as_ref(), args.rejected.as_ref()];
         for output in outputs.into_iter().flatten() {
             let is_input = same(output).is_some_and(|(one, other)| one == other);
             ensure!(!is_input, "{}: the output must be another file than the input", output.display());
@@ -144,7 +144,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut explain = args.explain.as_ref().map(AtomicWriter::create).transpose()?;
     let mut counts = Counts::default();
     for (number, path) in args.input.iter().enumerate() {
-        let on_bad = match &args.skip_bad {
+        let on_bad = match &args.rejected {
             None => OnBadLine::Error,
             Some(rejects) if number == 0 => OnBadLine::SetAside(rejects.clone()),
             Some(rejects) => OnBadLine::SetAside(numbered(rejects, number)),
@@ -248,7 +248,7 @@ fn one(args: &Args, filters: &Filters, record: &mut Value, counts: &mut Counts) 
             for finding in &redacted.findings {
                 *counts.found.entry(finding.kind().name()).or_default() += 1;
                 if args.explain.is_some() {
-                    outcome.lines.push(line(text, &format!("{field}[{at}]"), finding, args.show));
+                    outcome.lines.push(line(text, &format!("{field}[{at}]"), finding, args.show_text));
                 }
             }
             if args.redact {

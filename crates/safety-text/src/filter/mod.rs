@@ -30,7 +30,7 @@ pub struct Limits {
     pub max_pii: f64,
     /// Drop a document with more listed words for each 1,000 words, and at least --min-hits in all
     #[arg(long, default_value_t = 10.0, help_heading = "Limits")]
-    pub max_words: f64,
+    pub max_listed_words: f64,
     /// The fewest listed words that a document is dropped for
     #[arg(long, default_value_t = 3, help_heading = "Limits")]
     pub min_hits: u64,
@@ -45,7 +45,7 @@ pub struct Limits {
 impl Default for Limits {
     /// The defaults of the command line.
     fn default() -> Self {
-        Self { max_pii: 20.0, max_words: 10.0, min_hits: 3, max_toxic: 0.3, max_code: 0 }
+        Self { max_pii: 20.0, max_listed_words: 10.0, min_hits: 3, max_toxic: 0.3, max_code: 0 }
     }
 }
 
@@ -185,8 +185,8 @@ impl Limits {
     pub fn words(&self, count: WordCount) -> Option<Dropped> {
         let value = count.per_thousand();
         let detail = format!("{} hits of {} entries in {} words", count.hits, count.distinct, count.words);
-        let is_over = count.hits >= self.min_hits && value > self.max_words;
-        is_over.then(|| Dropped { rule: "words".into(), value, limit: self.max_words, detail })
+        let is_over = count.hits >= self.min_hits && value > self.max_listed_words;
+        is_over.then(|| Dropped { rule: "words".into(), value, limit: self.max_listed_words, detail })
     }
 
     /// Whether a document has too many findings of insecure code. The rule of the first finding is the reason.

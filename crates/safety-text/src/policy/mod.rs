@@ -19,6 +19,7 @@ mod parse;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use run::nearest;
 use serde::Serialize;
 
 /// Names of the built-in policies.
@@ -202,15 +203,6 @@ impl Policy {
     #[must_use]
     pub fn digest(&self) -> String {
         dataset::digest::bytes(serde_json::to_string(self).unwrap_or_default().as_bytes())
-    }
-}
-
-/// `; did you mean ...?` if a known name is similar.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let best = known.map(|known| (strsim::jaro_winkler(name, known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
-    match best {
-        Some((likeness, known)) if likeness > 0.75 => format!("; did you mean {known}?"),
-        _ => String::new(),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use run::nearest;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{AILUMINATE, Applies, Category, OPENAI, Policy, PolicyError, nearest};
+use super::{AILUMINATE, Applies, Category, OPENAI, Policy, PolicyError};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

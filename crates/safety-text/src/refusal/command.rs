@@ -1,10 +1,9 @@
 //! `herd safety refusals`: trains, measures, calibrates and applies the refusal model.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Subcommand;
 use dataset::Invalid;
 use dataset::jsonl::{self, AtomicWriter, OnBadLine};
@@ -36,12 +35,12 @@ enum Command {
 struct Model {
     /// A model of `train` [default: the embedded one]
     #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
+    refusal_model: Option<PathBuf>,
 }
 
 impl Model {
     fn open(&self) -> anyhow::Result<Refusals> {
-        Ok(match &self.model {
+        Ok(match &self.refusal_model {
             Some(path) => Refusals::from_file(path)?,
             None => Refusals::embedded().clone(),
         })
@@ -63,7 +62,7 @@ struct Judge {
     field: String,
     /// A calibration of `calibrate`
     #[arg(long, value_name = "FILE")]
-    calibration: Option<PathBuf>,
+    refusal_calibration: Option<PathBuf>,
 }
 
 #[derive(clap::Args, Debug, Clone)]
@@ -87,11 +86,11 @@ struct Check {
     labels: Vec<PathBuf>,
     /// A calibration of `calibrate`
     #[arg(long, value_name = "FILE")]
-    calibration: Option<PathBuf>,
+    refusal_calibration: Option<PathBuf>,
     /// Train on all folds but one and judge that one; a group is in one fold
-    #[arg(long, conflicts_with_all = ["model", "calibration"])]
+    #[arg(long, conflicts_with_all = ["refusal_model", "refusal_calibration"])]
     folds: Option<usize>,
-    /// Also: the mean over 200 draws of so many labels for a calibration, judged on the others
+    /// Also calibrate on this many labels: the mean over 200 random draws, measured on the other labels
     #[arg(long, value_name = "LABELS", conflicts_with = "folds")]
     calibrate_on: Option<usize>,
     /// Seed of the folds and draws
@@ -139,7 +138,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             let (model, rows) = (args.model.open()?, labels(&args.labels)?);
             let margins: Vec<(f64, bool)> = rows.iter().map(|row| (model.margin(&row.answer), row.refusal)).collect();
             let calibration = Calibration::fit(&margins)?;
-            write(&args.output, &serde_json::to_vec(&calibration)?)?;
+            dataset::write_file(&args.output, &serde_json::to_vec(&calibration)?)?;
             println!("{}: a {:.4}, b {:.4}", args.output.display(), calibration.a, calibration.b);
             print("before", Scores::of(&margins, 0.0));
             print("after (the same answers)", Scores::of(&margins, -calibration.b / calibration.a));
@@ -151,7 +150,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             rows.extend(written(args.training.written, 0));
             let model = Refusals::train(&rows, args.training.c)?;
             let bytes = model.to_bytes();
-            write(&args.output, &bytes)?;
+            dataset::write_file(&args.output, &bytes)?;
             println!("{}: {} bytes", args.output.display(), bytes.len());
             for source in model.sources() {
                 println!("  trained on {}: {} answers, {} refusals", source.name, source.answers, source.refusals);
@@ -172,7 +171,7 @@ fn check(args: &Check) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut model = args.model.open()?;
-    if let Some(path) = &args.calibration {
+    if let Some(path) = &args.refusal_calibration {
         model = model.calibrated(Calibration::from_file(path)?);
     }
     let (mut scored, mut seconds) = (Vec::new(), f64::INFINITY);
@@ -213,24 +212,13 @@ fn labels(paths: &[PathBuf]) -> anyhow::Result<Vec<Labelled>> {
     Ok(rows)
 }
 
-/// Writes a file atomically: it gets its name when it is complete.
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let cannot = || format!("cannot write {}", path.display());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
-    file.write_all(bytes).with_context(cannot)?;
-    file.as_file().sync_all().with_context(cannot)?;
-    file.persist(path).with_context(cannot)?;
-    Ok(())
-}
-
 fn judge(args: &Judge) -> anyhow::Result<()> {
     for input in &args.input {
         let same = std::fs::canonicalize(&args.output).ok().zip(std::fs::canonicalize(input).ok());
         ensure!(same.is_none_or(|(one, other)| one != other), "{}: the output must be another file", input.display());
     }
     let mut model = args.model.open()?;
-    if let Some(path) = &args.calibration {
+    if let Some(path) = &args.refusal_calibration {
         model = model.calibrated(Calibration::from_file(path)?);
     }
     let mut out = AtomicWriter::create(&args.output)?;
@@ -273,7 +261,7 @@ fn answer<'a>(record: &'a Value, field: &str) -> Result<&'a str, String> {
             match &last["content"] {
                 Value::String(text) => Ok(text),
                 Value::Null => Ok(""),
-                _ => Err(format!("the last message of the assistant in {field} is no text")),
+                _ => Err(format!("the last message of the assistant in {field} is not a text")),
             }
         }
         Some(_) => Err(format!("{field} is neither a text nor a list of messages")),

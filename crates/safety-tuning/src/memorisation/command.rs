@@ -22,7 +22,7 @@ pub struct Args {
     pub frame: Frame,
     /// The corpus: texts (.txt, one document each), or records with a text (JSON lines, .gz, .zst, Parquet, CSV)
     #[arg(long, num_args = 1.., required = true, value_name = "FILE")]
-    data: Vec<PathBuf>,
+    input: Vec<PathBuf>,
     /// The field of a record that holds its text
     #[arg(long, default_value = "text")]
     field: String,
@@ -31,7 +31,7 @@ pub struct Args {
     tokenizer: Option<String>,
     /// Tokens of an n-gram
     #[arg(long, default_value_t = 50)]
-    n: usize,
+    ngram: usize,
     /// The folder for the index and run.json
     #[arg(long, required = true)]
     output: Option<PathBuf>,
@@ -39,7 +39,7 @@ pub struct Args {
 
 fn class(key: &str) -> Class {
     match key {
-        "output" | "data" | "tokenizer" => Class::Free,
+        "output" | "input" | "tokenizer" => Class::Free,
         _ => Class::Course,
     }
 }
@@ -51,15 +51,15 @@ fn class(key: &str) -> Class {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let output = args.output.as_deref().context("--output is missing")?;
     let name = args.tokenizer.as_deref().context("--tokenizer is missing")?;
-    ensure!(args.n > 0, "--n must be at least 1");
+    ensure!(args.ngram > 0, "--ngram must be at least 1");
     let folder = locate_tokenizer(name)?;
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     if args.frame.shows(&resolved)? {
         return Ok(());
     }
     let mut inputs = vec![Input::file("tokenizer", &folder.join("tokenizer.json"))?];
-    for path in &args.data {
-        inputs.push(Input::file("data", path)?);
+    for path in &args.input {
+        inputs.push(Input::file("input", path)?);
     }
     let Some(mut session) =
         Session::open(output, &resolved, Facts { inputs, ..Facts::new("safety memorisation index", class) })?
@@ -68,9 +68,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     session.start(Value::Null)?;
     let tokenizer = Tokenizer::from_dir(&folder)?;
-    let mut builder = Builder::new(args.n)?;
+    let mut builder = Builder::new(args.ngram)?;
     let progress = Progress::new("documents", None, 0);
-    for path in &args.data {
+    for path in &args.input {
         for document in documents(path, &args.field)? {
             builder.document(&tokenizer.encode_plain(&document)?);
             progress.add(1);

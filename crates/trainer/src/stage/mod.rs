@@ -138,6 +138,8 @@ pub struct Setup<'a> {
     pub max_length: usize,
     /// All processes of the run. Each process prepares all of the data.
     pub world: &'a World,
+    /// Whether nothing is trained: the run's folder gets no file then, except the records that `--skip-bad` sets aside.
+    pub dry_run: bool,
 }
 
 impl<'a> Setup<'a> {
@@ -369,7 +371,7 @@ fn prepared<O>(
         template::fix(template, run, &training.template_var, dry_run, world)?;
     }
     let max_length = training.max_length_in(model.model.config().max_position_embeddings as usize)?;
-    let prepared = prepare(&Setup { model: &model, run, device, kind, max_length, world })?;
+    let prepared = prepare(&Setup { model: &model, run, device, kind, max_length, world, dry_run })?;
     Ok((model, prepared))
 }
 

@@ -39,7 +39,7 @@ pub(super) fn fix(
     }
     let date = match std::fs::read_to_string(&path) {
         Ok(text) => chrono::NaiveDate::parse_from_str(text.trim(), FORM)
-            .with_context(|| format!("{}: {:?} is no date such as 2026-11-29", path.display(), text.trim()))?,
+            .with_context(|| format!("{}: {:?} is not a date such as 2026-11-29", path.display(), text.trim()))?,
         Err(_) => {
             let today = chrono::Local::now().date_naive();
             if !dry_run {
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(rendered(&again), "02 Feb 2020?", "the day that was asked for");
         std::fs::write(run.join(DATE), "yesterday").unwrap();
         assert!(
-            format!("{:#}", fix(&mut again, &run, &[], false, &World::single()).unwrap_err()).contains("is no date")
+            format!("{:#}", fix(&mut again, &run, &[], false, &World::single()).unwrap_err()).contains("is not a date")
         );
     }
 }

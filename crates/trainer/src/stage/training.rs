@@ -478,7 +478,7 @@ fn source(text: &str) -> anyhow::Result<(PathBuf, f64)> {
     match text.rsplit_once(':') {
         Some((path, weight)) if !path.is_empty() && !weight.contains('/') => {
             let weight: f64 = weight.parse().map_err(|_| {
-                anyhow::anyhow!("--data {text}: {weight:?} is no number; write path:weight, as a.jsonl:0.5")
+                anyhow::anyhow!("--data {text}: {weight:?} is not a number; write path:weight, as a.jsonl:0.5")
             })?;
             ensure!(
                 (0.0..=MOST_WEIGHT).contains(&weight),
@@ -514,7 +514,7 @@ mod tests {
     fn mistakes_are_sentences() {
         type Change = fn(&mut Training);
         let wrong: [(Change, &str); 6] = [
-            (|t| t.data = vec!["a:x".into()], "\"x\" is no number"),
+            (|t| t.data = vec!["a:x".into()], "\"x\" is not a number"),
             (|t| t.data.clear(), "--data is missing"),
             (|t| t.max_length = Some(5000), "--micro-batch-tokens is 4096, but --max-length allows examples of 5000"),
             (|t| t.merge = true, "--merge without --lora-rank"),

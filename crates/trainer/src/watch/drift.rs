@@ -66,7 +66,7 @@ impl Drift {
             .collect();
         let mean = blocks.iter().map(|block| block.1).sum::<f64>() / wanted as f64;
         let values: Vec<f64> = blocks.iter().map(|block| 100.0 * (block.1 / mean - 1.0)).collect();
-        // From -1/2 at the begin to 1/2 at the end, so that the slope is the rise over all.
+        // From -1/2 at the start to 1/2 at the end, so that the slope is the rise over all.
         let line: Vec<f64> = blocks.iter().map(|block| (block.0 - begin) / seconds - 0.5).collect();
         let mut columns = vec![vec![1.0; wanted], line];
         if seconds >= DAY {

@@ -107,10 +107,13 @@ fn twenty_kills_under_the_supervisor() {
     kills(
         "herd launch",
         |size| {
-            ["run", "-n", &size.to_string(), "--"].iter().fold(vec![launch.display().to_string()], |mut all, word| {
-                all.push((*word).to_owned());
-                all
-            })
+            ["run", "--processes", &size.to_string(), "--"].iter().fold(
+                vec![launch.display().to_string()],
+                |mut all, word| {
+                    all.push((*word).to_owned());
+                    all
+                },
+            )
         },
         7,
     );
@@ -187,7 +190,8 @@ fn all_faults_cost_what_the_simulation_says() {
     let (step_ms, save_every) = (150, 8);
     let place = Place::new();
     let settings = Settings { checkpoint_steps: save_every, step_ms, steps: 0, ..SETTINGS };
-    let words = [launch.to_str().unwrap(), "run", "-n", "4", "--lowest-limit", "2", "--failure-grace", "1", "--"];
+    let words =
+        [launch.to_str().unwrap(), "run", "--processes", "4", "--lowest-limit", "2", "--failure-grace", "1", "--"];
     let time = |steps: u64| {
         let begin = Instant::now();
         let settings = Settings { steps, ..settings.clone() };

@@ -9,7 +9,7 @@ fn a_flipped_bit_is_found_and_named_and_the_run_ends_with_the_undisturbed_bytes(
     let expected = place.undisturbed(&SETTINGS);
     // In a weight that rank 1 only has a copy of or owns: between two steps, and with others to compare with.
     place.plan("flipped", 1, 6, "flip");
-    let words = [launch.to_str().unwrap(), "run", "-n", "3", "--"];
+    let words = [launch.to_str().unwrap(), "run", "--processes", "3", "--"];
     let (code, text) = ended(place.launched("flipped", &SETTINGS, &words).spawn().unwrap());
     assert_eq!(code, Some(0), "{text}");
     let named = "bits changed in memory before step 6 although nobody wrote them: in model.layers.1.mlp.up_proj.weight of rank 1";

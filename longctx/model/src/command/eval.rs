@@ -44,11 +44,11 @@ pub struct Args {
     pub repositories: Vec<PathBuf>,
     /// Records or texts that the model was trained on: documents that share a run of 13 words with them are left out
     #[arg(long, num_args = 1..)]
-    pub against: Vec<PathBuf>,
+    pub decontaminate: Vec<PathBuf>,
     /// Tokenizer with chat template, to count lengths for --endpoint: a model's folder or name [default: the model's own]
     #[arg(long)]
     pub tokenizer: Option<String>,
-    /// Depths of the grid, at equal distances from the begin of the text to its end
+    /// Depths of the grid, at equal distances from the start of the text to its end
     #[arg(long, default_value_t = 10)]
     pub depths: usize,
     /// Haystacks of the grid for each length; each has a needle at every depth
@@ -78,7 +78,7 @@ pub struct Args {
 fn class(key: &str) -> Class {
     match key {
         // Compared by content.
-        "output" | "texts" | "repositories" | "against" | "tokenizer" | "wording" => Class::Free,
+        "output" | "texts" | "repositories" | "decontaminate" | "tokenizer" | "wording" => Class::Free,
         // Changes only figures computed from the same answers.
         "threshold" => Class::Output,
         _ => SamplerArgs::class(key).unwrap_or(Class::Course),
@@ -133,8 +133,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut inputs = args.sampler.inputs()?;
     inputs.extend(longctx::command::make::tokenizer_inputs(&folder)?);
     inputs.extend(read.inputs("texts", "repositories")?);
-    for file in &args.against {
-        inputs.push(Input::file("against", file)?);
+    for file in &args.decontaminate {
+        inputs.push(Input::file("decontaminate", file)?);
     }
     if let Some(file) = &args.wording {
         inputs.push(Input::file("wording", file)?);
@@ -160,7 +160,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         ..Facts::new("longctx eval", class)
     };
     let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
-    let held = read.held(&folder, &args.against)?;
+    let held = read.held(&folder, &args.decontaminate)?;
     if !held.summary.is_empty() {
         eprintln!("{}", held.summary);
     }

@@ -196,9 +196,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.short_tolerance >= 0.0, "--short-tolerance must be 0 or more");
     let folder = locate::locate(&args.model)?;
     let context = usize::try_from(LlamaConfig::from_dir(&folder)?.max_position_embeddings)?;
+    ensure!(args.short_items >= 2, "--short-items is {}; it must be at least 2", args.short_items);
     ensure!(
-        args.short_items >= 2 && (2..=context).contains(&args.short_window),
-        "--short-items must be at least 2, and --short-window from 2 to the model's context of {context}"
+        (2..=context).contains(&args.short_window),
+        "--short-window is {}; it must be from 2 to the model's context of {context}",
+        args.short_window
     );
     let lengths = lengths(args, context)?;
     ensure!(

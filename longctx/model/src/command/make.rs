@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ::run::{Class, Facts, Input, Progress, Session, from_flags};
+use ::run::{Class, Facts, Input, Progress, Session, from_flags, grouped};
 use anyhow::{Context as _, ensure};
 use dataset::Conversation;
 use llama::device::{Compute, Count, Dtype, Place};
 use longctx::command::make::{choose, counts, tokenizer_inputs};
-use longctx::command::{grouped, make, tokens};
+use longctx::command::{make, tokens};
 use longctx::counter::Counter;
 use longctx::documents;
 use longctx::stream::{BREAK, Stream};
@@ -56,9 +56,9 @@ pub struct Args {
     /// Questions that the model is asked to write about a chunk
     #[arg(long, default_value_t = 4, help_heading = "Writing model")]
     pub questions: usize,
-    /// Times that each question is asked again with its chunk
+    /// Number of answers to each question, which is asked again with its chunk
     #[arg(long, default_value_t = 3, help_heading = "Writing model")]
-    pub answers: u64,
+    pub samples: u64,
     /// How many of these answers must be alike
     #[arg(long, default_value_t = 2, help_heading = "Writing model")]
     pub agree: usize,
@@ -97,7 +97,7 @@ impl Args {
 fn class(key: &str) -> Class {
     match key {
         // Compared by content.
-        "output" | "texts" | "repositories" | "against" | "tokenizer" | "prompt_dir" => Class::Free,
+        "output" | "texts" | "repositories" | "decontaminate" | "tokenizer" | "prompt_dir" => Class::Free,
         _ => SamplerArgs::class(key).unwrap_or(Class::Course),
     }
 }
@@ -130,10 +130,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(data.count > 0, "--count 0: nothing to make");
     ensure!(args.questions > 0, "--questions must be at least 1");
     ensure!(
-        args.agree >= 1 && args.agree as u64 <= args.answers,
-        "--agree is {}; it must be from 1 to --answers, {}",
+        args.agree >= 1 && args.agree as u64 <= args.samples,
+        "--agree is {}; it must be from 1 to --samples, {}",
         args.agree,
-        args.answers
+        args.samples
     );
     let buckets: Vec<usize> =
         data.buckets.iter().map(|text| tokens(text)).collect::<anyhow::Result<_>>().context("--buckets")?;
@@ -144,7 +144,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let sampler_args = args.sampler();
     let mut inputs = sampler_args.inputs()?;
     inputs.extend(tokenizer_inputs(&folder)?);
-    for (key, files) in [("texts", &read.files), ("against", &data.against)] {
+    for (key, files) in [("texts", &read.files), ("decontaminate", &data.decontaminate)] {
         for file in files {
             inputs.push(Input::file(key, file)?);
         }
@@ -165,7 +165,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let Some(mut session) = Session::open(&data.output, &resolved, facts)? else { return Ok(()) };
     let counter = Counter::open(&folder)?;
     let mut left_out = read.left_out.clone();
-    let kept = choose(read.documents, &data.against, SPLIT, &counter, &mut left_out)?;
+    let kept = choose(read.documents, &data.decontaminate, SPLIT, &counter, &mut left_out)?;
     ensure!(!kept.is_empty(), "no text is left to train on: {}", counts(&left_out));
     let stream = Stream::new(kept, data.seed, &counter, BREAK)?;
     let world = World::new(Some(stream), None, counter, SPLIT)?;
@@ -322,7 +322,7 @@ impl Making<'_> {
         let verified_by = format!(
             "written by {}: the quote stands once in the text; asked again with the chunk, at least {} of {} answers are alike, and \
              without it none is",
-            self.by, self.args.agree, self.args.answers
+            self.by, self.args.agree, self.args.samples
         );
         let mut records = Vec::new();
         for (number, passage) in passages.iter().enumerate() {
@@ -355,12 +355,12 @@ impl Making<'_> {
         chunks: &[String],
         progress: &Progress,
     ) -> anyhow::Result<Vec<Candidate>> {
-        let Args { answers, agree, .. } = *self.args;
+        let Args { samples, agree, .. } = *self.args;
         let mut asks = Vec::new();
         for Candidate { passage, pair, .. } in &candidates {
             let with = self.prompts.answer.replace("{question}", &pair.question).replace("{text}", &chunks[*passage]);
             // The first answer is the most likely one; the others are sampled.
-            asks.extend((0..answers).map(|sample| Ask {
+            asks.extend((0..samples).map(|sample| Ask {
                 prompt: with.clone(),
                 sample,
                 temperature: if sample == 0 { 0.0 } else { 0.7 },
@@ -371,7 +371,7 @@ impl Making<'_> {
         }
         let replies = self.writer.ask(&asks, progress)?;
         let mut kept = Vec::new();
-        for (candidate, replies) in candidates.into_iter().zip(replies.chunks(answers as usize + 1)) {
+        for (candidate, replies) in candidates.into_iter().zip(replies.chunks(samples as usize + 1)) {
             let Some((without, with)) = replies.split_last() else { continue };
             let with: Vec<&str> = with.iter().map(|reply| reply.text.as_str()).collect();
             match qa::judge(&candidate.pair, &with, &without.text, agree) {

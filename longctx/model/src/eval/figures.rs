@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use ::eval::record::Sample;
-use longctx::command::grouped;
+use run::grouped;
 use serde::{Deserialize, Serialize};
 use stats::Estimate;
 

@@ -77,7 +77,7 @@ impl Task {
         }
     }
 
-    /// Whether it is asked with the begin of the answer.
+    /// Whether it is asked with the start of the answer.
     #[must_use]
     pub fn is_prefilled(self) -> bool {
         !matches!(self, Self::Repo | Self::PplByPosition)
@@ -111,7 +111,7 @@ pub struct Item {
     pub length: usize,
     /// The depth of its needle in percent.
     pub depth: Option<f64>,
-    /// What the model is given; the last message is the begin of the answer where the task is prefilled.
+    /// What the model is given; the last message is the start of the answer where the task is prefilled.
     pub messages: Vec<Message>,
     /// The question alone.
     pub question: String,

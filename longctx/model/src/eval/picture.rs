@@ -6,8 +6,7 @@ use std::path::Path;
 
 use ::eval::record::Sample;
 use anyhow::Context as _;
-use longctx::command::grouped;
-use run::{Blocks, Column, Page};
+use run::{Blocks, Column, Page, grouped};
 
 use super::figures::{self, Figures, GridCells, effective_text, is_loss, shown};
 use super::protocol::Protocol;

@@ -49,9 +49,9 @@ pub struct Protocol {
 pub const VERSION: &str = "herd longctx eval 1";
 /// What lengths count.
 pub const LENGTH_COUNTS: &str =
-    "chat template, text, question, begin of the answer, and the tokens that the model may write";
+    "chat template, text, question, beginning of the answer, and the tokens that the model may write";
 /// How answers begin.
-pub const PREFILLED: &str = "niah, multi-needle and ruler with the begin of the answer; repo without";
+pub const PREFILLED: &str = "niah, multi-needle and ruler with the start of the answer; repo without";
 /// How answers are scored.
 pub const SCORE: &str =
     "share of the references that the answer contains in lower case (RULER); repo: the same set of names";

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use chat::{ChatTemplate, EncodeOptions, Tokenizer};
-use dataset::Conversation;
 use dataset::jsonl::{self, OnBadLine};
-use longctx::command::grouped;
+use dataset::{Conversation, check};
 use longctx::documents::{self, Document, UNKNOWN};
 use longctx::record;
 use longctx::split::Split;
+use run::grouped;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use trainer::Example;
@@ -43,14 +43,17 @@ pub fn read(paths: &[PathBuf]) -> anyhow::Result<Texts> {
             texts.plain.push(path.clone());
             continue;
         }
-        for (number, conversation) in jsonl::read::<Conversation>(path, OnBadLine::Error)?.enumerate() {
+        let mut reader = jsonl::read::<Conversation>(path, OnBadLine::Error)?;
+        while let Some(conversation) = reader.next() {
             let conversation = conversation?;
+            if let Err(fault) = check::has_answer(&conversation.messages) {
+                reader.reject(fault, &conversation)?;
+            }
             let is_held_out = record::meta(&conversation).is_ok_and(|meta| meta.split == Split::Evaluation);
             ensure!(
                 !is_held_out,
-                "{}: record {} is one to evaluate on (meta.split is evaluation); train on records of the other split",
-                path.display(),
-                number + 1
+                "{}: this record is one to evaluate on (meta.split is evaluation); train on records of the other split",
+                reader.place()
             );
             texts.conversations.push(conversation);
         }
@@ -91,7 +94,7 @@ pub struct Account {
     pub cut: u64,
     /// Pieces that these were cut into.
     pub pieces: u64,
-    /// Tokens of pieces that do not see the begin of their document.
+    /// Tokens of pieces that do not see the start of their document.
     pub tokens_behind_cuts: u64,
     /// Conversations that are longer than an example may be; they are left out.
     pub long_conversations: u64,
@@ -106,7 +109,7 @@ impl Account {
         let mut text = format!("  {name}: {} documents, {} tokens", grouped(self.documents), grouped(self.tokens));
         if self.cut > 0 {
             text += &format!(
-                "; {} are longer than an example and were cut into {} pieces, {} tokens do not see the begin of their document",
+                "; {} are longer than an example and were cut into {} pieces, {} tokens do not see the start of their document",
                 grouped(self.cut),
                 grouped(self.pieces),
                 grouped(self.tokens_behind_cuts)

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use longctx::command::grouped;
-use run::{Cell, Column, Page};
+use run::{Cell, Column, Page, grouped};
 
 use super::machine::{Event, Rules, failures};
 

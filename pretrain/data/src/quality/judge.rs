@@ -31,7 +31,7 @@ pub struct Args {
     pub frame: Frame,
     /// Files of documents
     #[arg(long, required = true, num_args = 1..)]
-    pub data: Vec<PathBuf>,
+    pub input: Vec<PathBuf>,
     /// The folder for verdicts.jsonl, unjudged.jsonl and run.json; the same command continues where it stopped
     #[arg(long)]
     pub output: PathBuf,
@@ -93,7 +93,7 @@ pub struct Verdict {
 fn class(key: &str) -> Class {
     match key {
         "documents" | "max_chars" | "seed" | "kind" | "endpoint_model" | "max_new_tokens" => Class::Course,
-        // The data and the requirements are compared by digest.
+        // The documents and the requirements are compared by digest.
         _ => Class::Free,
     }
 }
@@ -110,14 +110,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         println!("\nQuestion\n{}", requirements::question(&requirements, "(the extract)"));
         return Ok(());
     }
-    let mut inputs = args.data.iter().map(|path| Input::file("data", path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut inputs = args.input.iter().map(|path| Input::file("input", path)).collect::<anyhow::Result<Vec<_>>>()?;
     if let Some(path) = &args.requirements {
         inputs.push(Input::file("requirements", path)?);
     }
     let facts = Facts { seed: Some(args.seed), inputs, ..Facts::new("data judge", class) };
     let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     session.start(Value::Null)?;
-    let selected = select(&args.data, args.documents, args.seed)?;
+    let selected = select(&args.input, args.documents, args.seed)?;
     ensure!(!selected.documents.is_empty(), "the files hold no document with text");
     let remote = Remote::openai("--endpoint", &args.endpoint, options(args))?;
     let model = match &args.endpoint_model {

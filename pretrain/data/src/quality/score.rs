@@ -23,13 +23,13 @@ pub struct Args {
     pub classifier: PathBuf,
     /// Files of documents
     #[arg(long, required = true, num_args = 1..)]
-    pub data: Vec<PathBuf>,
+    pub input: Vec<PathBuf>,
     /// The file for the documents with their scores (.jsonl, .gz, .zst)
     #[arg(long)]
     pub output: PathBuf,
     /// Keep the documents with the highest scores, at least this share of all [default: all]
     #[arg(long, value_name = "SHARE")]
-    pub keep: Option<f64>,
+    pub keep_share: Option<f64>,
 }
 
 /// Runs `herd data score`.
@@ -39,22 +39,22 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let classifier = Classifier::read(&args.classifier)?;
     let name = classifier.name().to_owned();
-    if let Some(share) = args.keep {
-        ensure!(share > 0.0 && share <= 1.0, "--keep is {share}; it must be above 0 and at most 1");
+    if let Some(share) = args.keep_share {
+        ensure!(share > 0.0 && share <= 1.0, "--keep-share is {share}; it must be above 0 and at most 1");
     }
     let mut counts = vec![0_u64; STEPS as usize + 1];
     let mut scores: Vec<f32> = Vec::new();
-    let problems = scored(&args.data, &classifier, &mut |_, score| {
+    let problems = scored(&args.input, &classifier, &mut |_, score| {
         let score = score as f32;
         counts[step_of(score.into()) as usize] += 1;
         scores.push(score);
         Ok(())
     })?;
     ensure!(!scores.is_empty(), "the files hold no document");
-    let lowest = args.keep.map_or(0, |share| threshold(&counts, share));
+    let lowest = args.keep_share.map_or(0, |share| threshold(&counts, share));
     let mut out = AtomicWriter::create(&args.output)?;
     let mut at = 0;
-    each(&args.data, &mut |mut document| {
+    each(&args.input, &mut |mut document| {
         let score = scores.get(at).copied().unwrap_or_default();
         at += 1;
         if step_of(score.into()) >= lowest {

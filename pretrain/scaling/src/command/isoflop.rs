@@ -23,7 +23,7 @@ pub(crate) struct IsoflopArgs {
     common: Common,
     /// A parabola goes through the runs at most this much above its budget's lowest loss, in nats; at least through four
     #[arg(long, default_value_t = 0.1)]
-    window: f64,
+    loss_window: f64,
     /// Leave budgets out whose minimum lies at the edge of their runs, instead of stopping
     #[arg(long)]
     drop_edge: bool,
@@ -34,11 +34,11 @@ pub(crate) struct IsoflopArgs {
 
 /// Runs `scaling fit isoflop`.
 pub(crate) fn run(args: &IsoflopArgs) -> anyhow::Result<()> {
-    ensure!(args.window > 0.0, "--window is {}; it must be above 0", args.window);
+    ensure!(args.loss_window > 0.0, "--loss-window is {}; it must be above 0", args.loss_window);
     let frame = ("scaling fit isoflop", args, &args.frame, &args.common);
     super::fit(frame, &[("input", &args.columns.input)], || {
         let (runs, notes) = args.columns.runs()?;
-        let fit = Fit::new(&runs, args.window, args.bootstrap, args.common.seed).map_err(anyhow::Error::msg)?;
+        let fit = Fit::new(&runs, args.loss_window, args.bootstrap, args.common.seed).map_err(anyhow::Error::msg)?;
         let reasons: Vec<String> =
             fit.refused.iter().map(|(flops, why)| format!("budget {flops:.3e}: {why}")).collect();
         ensure!(

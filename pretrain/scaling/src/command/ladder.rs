@@ -44,7 +44,7 @@ pub(crate) struct LadderArgs {
     /// Number of models for each budget
     #[arg(long, default_value_t = 5)]
     sizes: usize,
-    /// The largest model of a budget has so many times the parameters of the smallest
+    /// Parameters of the largest model of a budget, divided by those of the smallest
     #[arg(long, default_value_t = 8.0)]
     spread: f64,
     /// Tokens for each parameter of a budget's middle model
@@ -110,7 +110,8 @@ pub(crate) fn run(args: &LadderArgs, pipeline: Option<Pipeline>) -> anyhow::Resu
         rungs.len(),
         args.budgets.len()
     );
-    session.finish(&[TABLE, RECIPE], &summary, json!({"models": rungs.len(), "budgets": args.budgets}))?;
+    // The pipeline file names this folder, so another run of the same command writes another one.
+    session.finish(&[TABLE], &summary, json!({"models": rungs.len(), "budgets": args.budgets}))?;
     println!("{summary}");
     Ok(())
 }
@@ -254,9 +255,10 @@ fn recipe(args: &LadderArgs, rungs: &[Rung], models: &Path) -> String {
     text
 }
 
-/// The results as a table for `scaling fit`, and as lines for people.
+/// The results as a table for `scaling fit`, and as lines for people. Only the lines have times, since the table is what a
+/// repetition must reproduce.
 fn results(args: &LadderArgs, rungs: &[Rung]) -> anyhow::Result<(String, String)> {
-    let mut table = "flops,params,tokens,loss,bits_per_byte,width,layers,seconds\n".to_owned();
+    let mut table = "flops,params,tokens,loss,bits_per_byte,width,layers\n".to_owned();
     let mut lines = vec!["      budget    model  parameters     tokens    loss  seconds".to_owned()];
     for (at, rung) in rungs.iter().enumerate() {
         let folder = stage_folder(&args.output.join(RUNS), &stage_name(rungs, at))?;
@@ -269,7 +271,7 @@ fn results(args: &LadderArgs, rungs: &[Rung]) -> anyhow::Result<(String, String)
         let params = parameters(&folder.join("model"))?;
         let seconds = report["seconds"].as_f64().unwrap_or_default();
         let Shape { width, layers, .. } = rung.shape;
-        writeln!(table, "{:e},{params},{},{loss},{bits},{width},{layers},{seconds:.1}", rung.budget, rung.tokens)?;
+        writeln!(table, "{:e},{params},{},{loss},{bits},{width},{layers}", rung.budget, rung.tokens)?;
         lines.push(format!(
             "{:>12.3e} {:>8} {params:>11} {:>10} {loss:>7.4} {seconds:>8.1}",
             rung.budget,

@@ -37,7 +37,7 @@ pub(crate) struct MixArgs {
     /// Validation sets that the mix should be best for, by their columns in the losses; all of them unless given
     #[arg(long, num_args = 1.., value_name = "COLUMN[:WEIGHT]")]
     targets: Vec<String>,
-    /// Mixes of other runs, larger ones for example, whose order the laws should foretell. Repeatable
+    /// Mixes of other runs, such as larger ones: how well do the laws predict their order? Repeatable
     #[arg(long, value_name = "FILE")]
     test_mixtures: Vec<PathBuf>,
     /// Their losses, one file for each of --test-mixtures
@@ -201,7 +201,7 @@ fn targets(args: &MixArgs, runs: &Runs) -> anyhow::Result<Vec<(f64, String)>> {
         let known = |name: &str| runs.targets.iter().any(|target| target == name);
         let (weight, name) = match text.rsplit_once(':') {
             Some((name, weight)) if !known(text) => {
-                (weight.parse().with_context(|| format!("--targets {text}: {weight:?} is no number"))?, name)
+                (weight.parse().with_context(|| format!("--targets {text}: {weight:?} is not a number"))?, name)
             }
             _ => (1.0, text.as_str()),
         };

@@ -20,7 +20,7 @@ pub(crate) struct ParametricArgs {
     #[command(flatten)]
     #[serde(flatten)]
     common: Common,
-    /// Leave so many runs of highest loss out; the fit to all is printed beside
+    /// Leave out this many runs with the highest losses; the fit to all runs is printed beside
     #[arg(long, default_value_t = 0)]
     drop_highest: usize,
     /// Resamplings for the intervals

@@ -70,7 +70,7 @@ impl Account {
 
 /// Reads the files of `--data` and `--eval-data`, holds out the share `--eval-fraction`, and plans the steps. A bad record
 /// stops the run; with `--skip-bad` it is written to `rejected-N.jsonl` in the run's folder instead. The ids of held-out
-/// examples are written to `held-out.jsonl` there.
+/// examples are written to `held-out.jsonl` there, but not by a dry run.
 ///
 /// # Errors
 /// A sentence that names the faulty file, record or flag. Also when no example is left to train on.
@@ -124,7 +124,7 @@ pub fn load<C: Encoder>(training: &Training, setup: &Setup, encoder: &C) -> anyh
         encoder.finish();
     }
     let names = held_out.iter().map(|item| json!({"id": encoder.id(&item.example)}));
-    if !held_out.is_empty() {
+    if !held_out.is_empty() && !setup.dry_run {
         dataset::jsonl::write_all(setup.run.join("held-out.jsonl"), names)?;
     }
     let text = table(&ledgers);
