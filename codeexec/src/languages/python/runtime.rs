@@ -272,6 +272,7 @@ fn turn(instance: &mut Instance, source: &str) -> Result<i32, Ending> {
 
 /// Runs a function of the harness.
 pub fn call_harness(instance: &mut Instance, name: &str) -> Result<(), Ending> {
-    // The value is assigned, since the interpreter prints the value of an expression, as at a prompt.
-    turn(instance, &format!("import codeexec_harness as h\n_ = h.{name}()")).map(|_| ())
+    // The interpreter prints the value of an expression, as at a prompt, but for `None`. No name is bound: the names
+    // of the program are in the same place.
+    turn(instance, &format!("(__import__('codeexec_harness').{name}(), None)[1]")).map(|_| ())
 }
