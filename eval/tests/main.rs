@@ -3,6 +3,7 @@
 
 mod common;
 mod fetch;
+mod field;
 mod gsm8k;
 mod items;
 mod runs;

@@ -94,7 +94,7 @@ pub(crate) fn check_arguments(messages: &[Message]) -> Result<(), ChatError> {
     Ok(())
 }
 
-fn name_of(call: &Json) -> String {
+pub(crate) fn name_of(call: &Json) -> String {
     call.get("function").unwrap_or(call)["name"].as_str().unwrap_or_default().to_owned()
 }
 

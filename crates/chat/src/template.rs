@@ -202,7 +202,7 @@ impl ChatTemplate {
         // Most templates write arguments with `tojson`; some concatenate them with a text, which fails for an object.
         match render(Arguments::Object) {
             Err(error @ ChatError::Template(_)) if messages.iter().any(|message| !message.tool_calls.is_empty()) => {
-                render(Arguments::Text).map_err(|_| error)
+                render(Arguments::Text).map_err(|_| not_written(template.source(), messages).unwrap_or(error))
             }
             rendered => rendered,
         }
@@ -221,6 +221,13 @@ fn read_text(path: &Path) -> Result<Option<String>, ChatError> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(cause) => Err(ChatError::Io { path: path.display().to_string(), cause }),
     }
+}
+
+/// What a template that fails does not write: a call, if it does not read the calls of a message at all.
+fn not_written(source: &str, messages: &[Message]) -> Option<ChatError> {
+    let (message, calls) = messages.iter().enumerate().find(|(_, message)| !message.tool_calls.is_empty())?;
+    let what = format!("the call of the tool {:?}", crate::messages::name_of(&calls.tool_calls[0]));
+    (!source.contains("tool_calls")).then_some(ChatError::NotWritten { message: Some(message), what })
 }
 
 fn render_error(error: &Error) -> ChatError {
@@ -273,6 +280,19 @@ mod tests {
     fn a_raised_message_is_the_error() {
         let error = render("{{ raise_exception('roles must alternate') }}", &[]).unwrap_err();
         assert!(matches!(&error, ChatError::Raised(message) if message == "roles must alternate"), "{error}");
+    }
+
+    #[test]
+    fn a_template_without_calls_says_so_when_it_fails_on_one() {
+        let call = serde_json::json!({"role": "assistant", "content": null, "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {}}}]});
+        let messages: Vec<Message> =
+            serde_json::from_value(serde_json::json!([{"role": "user", "content": "q"}, call])).unwrap();
+        let plain = "{% for m in messages %}{{ '<' + m.content + '>' }}{% endfor %}";
+        let error = render(plain, &messages).unwrap_err().to_string();
+        assert!(error.starts_with("message 1: the chat template does not write the call of the tool \"f\""), "{error}");
+        // A template that reads calls is at fault itself.
+        let reading = format!("{{# tool_calls #}}{{% set x = messages[0].tool_calls %}}{plain}");
+        assert!(matches!(render(&reading, &messages), Err(ChatError::Template(_))));
     }
 
     #[test]

@@ -91,6 +91,13 @@ impl Conversation {
             turns("conversations", value)?
         } else if let Some(prompt) = fields.take("prompt") {
             let completion = fields.take("completion").ok_or_else(|| missing("completion", "the answer to prompt"))?;
+            if fields.0.get("label") == Some(&Value::Bool(false)) {
+                return Err(Invalid(
+                    "label: is false, which marks a completion that a model should not give (KTO); leave such records \
+                     out, or make pairs of them with those whose label is true"
+                        .into(),
+                ));
+            }
             let mut turns = messages("prompt", prompt, Role::User)?;
             turns.extend(messages("completion", completion, Role::Assistant)?);
             turns
@@ -135,6 +142,13 @@ mod tests {
         assert!(c.messages[3].role.is_tool() && c.messages[4].role.is_tool());
         assert_eq!(c.tools().unwrap(), [json!({"name": "f"})]);
         assert_eq!(serde_json::to_string(&c).unwrap(), written.to_string());
+    }
+
+    #[test]
+    fn completions_that_are_marked_as_bad_are_refused() {
+        let labelled = |label: Value| read(json!({"prompt": "q", "completion": "a", "label": label}));
+        assert!(labelled(json!(true)).is_ok() && labelled(json!("positive")).is_ok());
+        assert!(labelled(json!(false)).unwrap_err().starts_with("label: is false"));
     }
 
     #[test]

@@ -82,7 +82,9 @@ impl TryFrom<Value> for Preference {
         let implicit = prompt.is_none();
         let unread = if implicit { columns::prompt_like(&fields.0, &[]) } else { Vec::new() };
         let no_prompt = || {
-            let (there, first) = (unread.join(", "), &unread[0]);
+            let there = unread.join(", ");
+            // The column with the prompt is not the one of the system turn.
+            let first = unread.iter().find(|name| !name.to_lowercase().contains("system")).unwrap_or(&unread[0]);
             Invalid(format!(
                 "prompt: is missing, but the record has {there}; rename the one with the prompt (a column system \
                  is read as the system turn), as in jq -c '.prompt = .{first} | del(.{first})'"

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `POST /v1/chat/completions` | answers a conversation, in the model's own chat template |
 //! | `POST /v1/completions` | continues a text or token ids |
+//! | `POST /v1/responses` | answers a conversation in OpenAI's newer form, without keeping it |
 //! | `POST /v1/moderations` | judges texts by the guard, with `--guard` |
 //! | `POST /v1/embeddings` | returns the mean of the last hidden states of each text |
 //! | `POST /tokenize`, `POST /detokenize` | converts texts or messages to token ids, and back |
@@ -29,6 +30,7 @@ mod plain;
 mod processors;
 mod prompt;
 mod respond;
+mod responses;
 mod service;
 mod stream;
 mod tools;

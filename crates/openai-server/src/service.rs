@@ -17,6 +17,7 @@ use crate::guarding::{Admission, Answers, Guarding, On, Reject, blocked_input, m
 use crate::params::{self, Kind, Parsed};
 use crate::plain::{AnswerBody, Embeddings, Quick, detokenize, tokenize};
 use crate::respond::{Form, error, refusal};
+use crate::responses::Responses;
 use crate::stream::{Stream, streamed};
 
 /// Number of prompts that are tokenised at a time, so that a huge one does not block the others.
@@ -46,6 +47,7 @@ pub fn guarded_routes(generator: &Arc<Generator>, guarding: Option<Guarding>) ->
     let mut routes = Routes::new()
         .service("/v1/chat/completions", completions(Kind::Chat))
         .service("/v1/completions", completions(Kind::Text))
+        .service("/v1/responses", Arc::new(Responses { chat: completions(Kind::Chat) }))
         .service("/v1/embeddings", Arc::new(Embeddings { shared: own.clone() }))
         .service("/tokenize", quick(tokenize))
         .service("/detokenize", quick(detokenize))

@@ -5,9 +5,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod eyes;
+mod field;
 mod forms;
 mod guard;
 mod paths;
+mod responses;
 mod sampling;
 mod texts;
 mod tools;

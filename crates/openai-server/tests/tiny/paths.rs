@@ -15,7 +15,8 @@ fn every_error_is_where_clients_look() {
     let server = serve(folder.path());
     for (method, path, status, code) in [
         ("GET", "/v1/nothing", 404, "not_found"),
-        ("POST", "/v1/responses", 404, "not_found"),
+        ("GET", "/v1/responses", 405, "method_not_allowed"),
+        ("GET", "/v1/responses/resp_1", 404, "not_found"),
         ("GET", "/chat/completions", 404, "not_found"),
         ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
         ("POST", "/v1/models", 405, "method_not_allowed"),
