@@ -7,6 +7,7 @@ mod cli;
 mod common;
 mod configs;
 mod data;
+mod field;
 mod folders;
 mod pipeline;
 mod recipes;
