@@ -56,7 +56,7 @@ const DATA: &[(&str, &str, Expected)] = &[
     // A completion that is marked as bad is not trained.
     ("d10_kto.jsonl", "sft", Refuses(&[":2: label: is false"])),
     ("d10_nan.jsonl", "sft", Refuses(&[":1: not valid JSON", "column 88"])),
-    ("d10_nul.jsonl", "sft", Reads(&["1 examples to train on"])),
+    ("d10_nul.jsonl", "sft", Reads(&["1 example to train on"])),
     ("d10_null_content.jsonl", "sft", Refuses(&["messages[1].content: is missing or null"])),
     ("d10_ok.jsonl.gz", "sft", Reads(&["⟦hello"])),
     ("d10_parts.jsonl", "sft", Reads(&["ab<|im_end|>", "⟦c"])),
@@ -66,7 +66,7 @@ const DATA: &[(&str, &str, Expected)] = &[
     ("d10_surrogate.jsonl", "sft", Refuses(&[":1: not valid JSON", "hex escape"])),
     ("d10_system_middle.jsonl", "sft", Reads(&["<|im_start|>system", "⟦c"])),
     ("d10_text_only.jsonl", "sft", Refuses(&["messages: is missing", "the record has text"])),
-    ("d10_u2028.jsonl", "sft", Reads(&["1 examples to train on", "⟦b"])),
+    ("d10_u2028.jsonl", "sft", Reads(&["1 example to train on", "⟦b"])),
     ("d10_vicuna.jsonl", "sft", Refuses(&["items holds turns: rename it to messages"])),
     ("d10_weight0.jsonl", "sft", Reads(&["2 examples to train on"])),
     ("d10_weightneg.jsonl", "sft", Refuses(&[":1: weight: is -1"])),

@@ -270,7 +270,10 @@ fn no_name_of_the_program_is_taken() {
     let code = "_ = 3\ndef h(x):\n    return 4 * x\ndef up(x):\n    return h(x) + _";
     check(&[
         (json!({"code": code, "tests": ["assert up(1) == 7", "assert up(2) == 11"]}), Status::Passed),
-        (json!({"code": format!("{code}\nprint(up(int(input())))"), "stdin": "1", "expected_stdout": "7"}), Status::Passed),
+        (
+            json!({"code": format!("{code}\nprint(up(int(input())))"), "stdin": "1", "expected_stdout": "7"}),
+            Status::Passed,
+        ),
     ]);
 }
 

@@ -57,7 +57,8 @@ fn a_name_with_slashes_is_found() {
     assert_eq!(served(&server.get("/v1/models/org%2Ftiny-1.0"))["id"], "org/tiny-1.0");
 }
 
-fn preflight(server: &Server) -> crate::common::Response {
+/// What a browser asks before a request of a page.
+pub fn preflight(server: &Server) -> crate::common::Response {
     let mut stream = TcpStream::connect(server.addr).unwrap();
     let head = "OPTIONS /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nOrigin: https://app.example\r\n\
                 Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization, content-type\r\n\r\n";

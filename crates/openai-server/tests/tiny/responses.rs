@@ -13,11 +13,13 @@ fn respond(server: &Server, more: &Value) -> Response {
 /// The events of a stream, in order, numbered without a gap.
 fn events(response: &Response) -> Vec<Value> {
     assert_eq!(response.status, 200, "{}", response.text);
-    let mut out = Vec::new();
-    for event in response.text.split("\n\n").filter(|event| !event.is_empty()) {
-        let (kind, data) = event.split_once('\n').unwrap();
-        let value: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
-        assert_eq!(kind.strip_prefix("event: "), value["type"].as_str());
+    let (mut out, mut kind) = (Vec::new(), None);
+    // Between the events stand the sizes of HTTP's chunks.
+    for line in response.text.lines() {
+        kind = line.strip_prefix("event: ").or(kind);
+        let Some(data) = line.strip_prefix("data: ") else { continue };
+        let value: Value = serde_json::from_str(data).unwrap();
+        assert_eq!(kind.take(), value["type"].as_str());
         assert_eq!(value["sequence_number"], json!(out.len()));
         out.push(value);
     }
