@@ -17,6 +17,7 @@ const FLOORS: [(&str, &[&str]); 7] = [
             "crates/stats",
             "crates/weights",
             "crates/http-service",
+            "crates/image-urls",
             "crates/pinned",
             "crates/json-client",
             "crates/token-shards",

@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(Classifier::read(place.path()).unwrap().name(), "code");
         std::fs::write(place.path().join(FILE), &bytes[..bytes.len() - 1]).unwrap();
         let error = format!("{:#}", Classifier::read(place.path()).unwrap_err());
-        assert!(error.contains("classifier.bin: has ") && error.contains("cut off"), "{error}");
+        assert!(error.contains("classifier.bin") && error.contains("it is cut off or damaged"), "{error}");
     }
 
     #[test]
