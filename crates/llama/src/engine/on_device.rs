@@ -23,6 +23,11 @@ impl Engine {
         logits: &Logits,
     ) -> Result<Chosen, GenerateError> {
         let failed = |error: OpError| GenerateError::Engine(error.to_string());
+        // The rows below are counted by slot: one that is elsewhere would give a sequence the token of another.
+        let elsewhere = kept.iter().any(|(_, row)| matches!(row, Row::Host(_)));
+        if elsewhere || (logits.device.is_none() && !computed.is_empty()) {
+            return Err(GenerateError::Engine("the logits of a step lie in two memories".to_owned()));
+        }
         let slots: Vec<usize> = kept.iter().map(|(slot, _)| *slot).chain(computed.iter().copied()).collect();
         let (mut places, mut drawings, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for (place, &slot) in slots.iter().enumerate() {

@@ -23,7 +23,7 @@ pub(super) struct Events {
     inner: Body,
     ready: VecDeque<Bytes>,
     /// Bytes of the inner stream that do not end an event yet.
-    rest: String,
+    rest: Vec<u8>,
     response: Value,
     output: Vec<Value>,
     open: Option<Open>,
@@ -39,7 +39,7 @@ impl Events {
         let mut events = Self {
             inner,
             ready: VecDeque::new(),
-            rest: String::new(),
+            rest: Vec::new(),
             response,
             output: Vec::new(),
             open: None,
@@ -64,9 +64,10 @@ impl Events {
 
     /// Takes bytes of the inner stream.
     fn take(&mut self, bytes: &[u8]) {
-        self.rest.push_str(&String::from_utf8_lossy(bytes));
-        while let Some(end) = self.rest.find("\n\n") {
-            let event: String = self.rest.drain(..end + 2).collect();
+        self.rest.extend_from_slice(bytes);
+        while let Some(end) = self.rest.windows(2).position(|two| two == b"\n\n") {
+            let event: Vec<u8> = self.rest.drain(..end + 2).collect();
+            let event = String::from_utf8_lossy(&event).into_owned();
             match event.trim_end().strip_prefix("data: ") {
                 Some("[DONE]") => self.finish(),
                 Some(data) => self.piece(&serde_json::from_str(data).unwrap_or_default()),
@@ -78,12 +79,7 @@ impl Events {
 
     fn piece(&mut self, piece: &Value) {
         if let Some(error) = piece.get("error") {
-            self.response["status"] = "failed".into();
-            self.response["error"] = json!({"code": "server_error", "message": error["message"]});
-            let response = self.response.clone();
-            self.send("response.failed", json!({"response": response}));
-            self.is_over = true;
-            return;
+            return self.fail(&error["message"]);
         }
         if self.response["model"].is_null() {
             self.response["model"] = piece["model"].clone();
@@ -103,6 +99,15 @@ impl Events {
         if let Some(reason) = choice["finish_reason"].as_str() {
             self.reason = reason.to_owned();
         }
+    }
+
+    /// Ends the stream with the event of a failure.
+    fn fail(&mut self, message: &Value) {
+        self.response["status"] = "failed".into();
+        self.response["error"] = json!({"code": "server_error", "message": message});
+        let response = self.response.clone();
+        self.send("response.failed", json!({"response": response}));
+        self.is_over = true;
     }
 
     fn text(&mut self, text: &str, logprobs: Vec<Value>) {
@@ -198,9 +203,31 @@ impl hyper::body::Body for Events {
                         self.take(&bytes);
                     }
                 }
-                Poll::Ready(Some(Err(_)) | None) => self.is_over = true,
+                // The chat stream ends with `[DONE]` or with an error.
+                Poll::Ready(Some(Err(_)) | None) => self.fail(&"the answer broke off".into()),
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_off_says_so_and_letters_may_be_cut() {
+        let piece = "data: {\"model\": \"m\", \"choices\": [{\"delta\": {\"content\": \"é\"}}]}\n\n".as_bytes();
+        let cut = piece.iter().position(|byte| *byte > 127).unwrap() + 1;
+        let parts = [Bytes::from(piece[..cut].to_vec()), Bytes::from(piece[cut..].to_vec())];
+        let mut events = Events::new(Body::empty(), json!({"status": "in_progress"}));
+        parts.iter().for_each(|part| events.take(part));
+        let text = to_bytes(Body::new(events), usize::MAX).await.unwrap();
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        assert!(text.contains("\"delta\":\"é\""), "{text}");
+        let last = text.trim_end().rsplit("\n\n").next().unwrap();
+        assert!(last.starts_with("event: response.failed") && last.contains("the answer broke off"), "{last}");
     }
 }

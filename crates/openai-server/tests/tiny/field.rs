@@ -58,7 +58,7 @@ fn public_reports() {
     for line in std::fs::read_to_string(path).unwrap().lines() {
         let row: Value = serde_json::from_str(line).unwrap();
         let id = row["id"].as_str().unwrap();
-        // A program, which was run by hand: docs/log.
+        // A client program with its own packages, which no test runs.
         if row["input"]["client"].is_string() {
             clients += 1;
             continue;
