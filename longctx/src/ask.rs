@@ -8,16 +8,16 @@ use crate::phrases::NOT_SAID;
 use crate::stream::{BREAK, Stream};
 use crate::task::{Form, Turn};
 
-/// Words that a sentence is known by.
+/// Number of opening words that identify a sentence in a question.
 const OPENING: usize = 5;
-/// Sentences that are put into order.
+/// Smallest and largest number of sentences in an order question.
 const ORDERED: (u64, u64) = (3, 6);
-/// Paragraphs are counted up to here, from both ends.
+/// Largest paragraph number that a question uses, counted from either end.
 const COUNTED: usize = 12;
-/// Times that something is drawn before a passage is given up.
+/// Number of draws before a passage is given up.
 const DRAWS: usize = 20;
 
-/// The sentence behind a sentence, before it, or the whole of it.
+/// Asks for the sentence after or before a quoted one, or for the whole of a sentence whose opening is quoted.
 pub fn extract(context: &Context, draw: &mut Draw) -> Option<Turn> {
     let pairs = context.neighbours();
     for _ in 0..DRAWS {
@@ -49,7 +49,7 @@ fn complete(context: &Context, draw: &mut Draw) -> Option<Turn> {
     Some(Turn::new(Form::Complete, &[opening], text, draw).at(vec![sentence]))
 }
 
-/// The sentence behind one that another part of the texts has.
+/// Asks for the sentence after one that occurs only elsewhere in the texts, so the context has no answer.
 pub fn absent(stream: &Stream, context: &Context, draw: &mut Draw) -> Option<Turn> {
     for _ in 0..DRAWS {
         let sentence = &stream.text[draw.one(&stream.clean)?.bytes.clone()];
@@ -61,7 +61,7 @@ pub fn absent(stream: &Stream, context: &Context, draw: &mut Draw) -> Option<Tur
     None
 }
 
-/// Sentences to be put into order.
+/// Asks for the order of sentences.
 pub fn order(context: &Context, draw: &mut Draw) -> Option<Turn> {
     for _ in 0..DRAWS {
         let count = draw.between(ORDERED.0, ORDERED.1) as usize;
@@ -71,7 +71,7 @@ pub fn order(context: &Context, draw: &mut Draw) -> Option<Turn> {
         if chosen.len() < count || !all_once {
             continue;
         }
-        // Places of the letters: letter i is sentence shown[i] of the text.
+        // Positions of the letters: letter i stands for sentence shown[i] of the text.
         let mut shown: Vec<usize> = (0..count).collect();
         draw.shuffle(&mut shown);
         let letter = |at: usize| char::from(b'A' + at as u8);
@@ -86,7 +86,7 @@ pub fn order(context: &Context, draw: &mut Draw) -> Option<Turn> {
     None
 }
 
-/// The first sentence of a paragraph that is counted from the start or the end.
+/// Asks for the first sentence of a paragraph, counted from the start or the end.
 pub fn position(context: &Context, draw: &mut Draw) -> Option<Turn> {
     let paragraphs = paragraphs(&context.text);
     for _ in 0..DRAWS {
@@ -104,7 +104,7 @@ pub fn position(context: &Context, draw: &mut Draw) -> Option<Turn> {
     None
 }
 
-/// What blank lines part.
+/// The byte ranges of the paragraphs, which blank lines separate.
 fn paragraphs(text: &str) -> Vec<Range<usize>> {
     let mut start = 0;
     text.split(BREAK)

@@ -1,4 +1,4 @@
-//! A record's text: passages of the stream and what is written into them.
+//! A record's text: passages of the stream, and statements inserted into them.
 
 use std::ops::Range;
 
@@ -10,22 +10,22 @@ use crate::stream::Stream;
 /// A part of a context.
 #[derive(Debug, Clone)]
 pub enum Piece {
-    /// Bytes of the stream.
+    /// A byte range of the stream.
     Passage(Range<usize>),
-    /// What was written for the record.
+    /// Text that was written for the record.
     Made(String),
-    /// Something inside the text of which the tokens are known.
+    /// A part inside the text whose number of tokens is known.
     Counted(u64),
 }
 
 /// Where a part of a text comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// Its name.
+    /// The name of the source.
     pub name: String,
-    /// SHA-256 of it.
+    /// SHA-256 of the source.
     pub sha256: String,
-    /// Its licence.
+    /// The licence of the source.
     pub licence: String,
 }
 
@@ -34,18 +34,18 @@ pub struct Origin {
 pub struct Context {
     /// The parts, in order.
     pub pieces: Vec<Piece>,
-    /// All of them.
+    /// All parts as one string.
     pub text: String,
-    /// Bytes of the clean sentences that come from the stream.
+    /// Byte ranges of the clean sentences from the stream.
     pub clean: Vec<Range<usize>>,
-    /// Bytes of the statements that were written in, in the order of the text.
+    /// Byte ranges of the inserted statements, in the order of the text.
     pub statements: Vec<Range<usize>>,
-    /// What the text is from, beside the stream's documents.
+    /// The sources of the text other than the stream's documents.
     pub origins: Vec<Origin>,
 }
 
 impl Context {
-    /// A passage.
+    /// Makes a context from a passage.
     #[must_use]
     pub fn passage(stream: &Stream, passage: Range<usize>) -> Self {
         let mut context = Self::default();
@@ -53,14 +53,13 @@ impl Context {
         context
     }
 
-    /// A text that was made as a whole.
+    /// Makes a context from a text that was written as a whole.
     #[must_use]
     pub fn made(text: String) -> Self {
         Self { pieces: vec![Piece::Made(text.clone())], text, ..Self::default() }
     }
 
-    /// A passage with statements behind some of its sentences, in the order that they are given. `None` where it has too few
-    /// sentences.
+    /// Inserts statements after some sentences of a passage, in the given order. `None` if the passage has too few sentences.
     #[must_use]
     pub fn with_statements(
         stream: &Stream,
@@ -69,7 +68,7 @@ impl Context {
         draw: &mut Draw,
     ) -> Option<Self> {
         let all = stream.ends_in(&passage);
-        // Not behind a heading, unless there is nothing else.
+        // Statements do not follow a heading, unless there is no other place.
         let ends_sentence = |end: &&usize| stream.text[..**end].ends_with(['.', '!', '?', '"', '”', '\'', '’', ')']);
         let mut ends: Vec<usize> = all.iter().filter(ends_sentence).copied().collect();
         if ends.len() < statements.len() {
@@ -93,8 +92,8 @@ impl Context {
         Some(context)
     }
 
-    /// Paragraphs of a stream with statements in front of the paragraphs of the given numbers, which rise; a number behind the
-    /// last paragraph puts a statement to the end. `None` where there is no paragraph.
+    /// Inserts statements before the paragraphs with the given numbers, which rise; a number past the last paragraph appends the
+    /// statement. `None` if there is no paragraph.
     #[must_use]
     pub fn between_paragraphs(
         stream: &Stream,
@@ -144,7 +143,7 @@ impl Context {
         self.pieces.push(Piece::Passage(passage));
     }
 
-    /// The text without the whole paragraphs whose tokens are known, and those tokens.
+    /// Removes the whole paragraphs whose tokens are known; returns the remaining text and the number of removed tokens.
     #[must_use]
     pub fn hollow(&self, stream: Option<&Stream>) -> (String, u64) {
         let (mut text, mut tokens) = (String::new(), 0);
@@ -166,7 +165,7 @@ impl Context {
         (text, tokens)
     }
 
-    /// Where a text stands, if it stands once.
+    /// The byte offset of a string that occurs exactly once.
     #[must_use]
     pub fn only(&self, what: &str) -> Option<usize> {
         let mut found = memmem::find_iter(self.text.as_bytes(), what.as_bytes());
@@ -174,13 +173,13 @@ impl Context {
         found.next().is_none().then_some(first)
     }
 
-    /// Whether a text stands anywhere.
+    /// Whether a string occurs.
     #[must_use]
     pub fn has(&self, what: &str) -> bool {
         memmem::find(self.text.as_bytes(), what.as_bytes()).is_some()
     }
 
-    /// Numbers of the clean sentences that have a clean one directly behind them, with one space between.
+    /// Indices of the clean sentences that are followed by another clean one, separated by one space.
     #[must_use]
     pub fn neighbours(&self) -> Vec<usize> {
         let pairs = self.clean.windows(2).enumerate();

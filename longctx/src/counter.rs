@@ -1,8 +1,8 @@
-//! Tokens of conversations, without encoding a haystack again for each of them.
+//! Counts the tokens of conversations without encoding the same haystack again for each.
 //!
-//! A tokenizer cuts at the start of a paragraph, so the tokens of whole paragraphs add up. They are counted once
-//! ([`Counter::paragraphs`]); of a conversation only the rest is encoded, through the chat template, with the answers. Whether
-//! a tokenizer is of this kind is tried out ([`Counter::probe`]); with any other, conversations are encoded whole.
+//! A tokenizer that splits at the start of a paragraph gives whole paragraphs token counts that add up. They are counted once
+//! ([`Counter::paragraphs`]); of a conversation only the rest is encoded, with chat template and answers. [`Counter::probe`] tests
+//! whether a tokenizer has this property; with any other, conversations are encoded whole.
 
 use std::path::Path;
 
@@ -13,12 +13,12 @@ use rayon::prelude::*;
 
 use crate::stream::Stream;
 
-/// Tokens of a conversation.
+/// The token counts of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Length {
-    /// All of them: template, questions, context, answers.
+    /// All tokens: template, questions, context, answers.
     pub tokens: usize,
-    /// Those that are trained: answers and the tokens that end them.
+    /// Tokens that are trained on: answers and their end-of-turn tokens.
     pub trained: usize,
 }
 
@@ -31,11 +31,11 @@ pub struct Counter {
     by_parts: bool,
 }
 
-/// A text in front of a break and behind one.
+/// A probe text that stands before and after a paragraph break.
 const SIDE: &str = "A";
 
 impl Counter {
-    /// Of a folder with `tokenizer.json` and a chat template.
+    /// Opens a folder with `tokenizer.json` and a chat template.
     ///
     /// # Errors
     /// When one of them is missing or broken.
@@ -50,7 +50,7 @@ impl Counter {
                 folder.display()
             );
         }
-        // What is refused here would be refused when a model is trained on it.
+        // The same options as training: a text refused in training is refused here.
         let options = EncodeOptions {
             special_tokens: SpecialTokens::Refuse,
             render: RenderOptions::default(),
@@ -59,14 +59,14 @@ impl Counter {
         Ok(Self { tokenizer, template, options, by_parts: true })
     }
 
-    /// Whether a text spells one of the tokenizer's special tokens.
+    /// The special token of the tokenizer that a text contains, if any.
     #[must_use]
     pub fn special_in<'t>(&'t self, text: &str) -> Option<&'t str> {
         let tokens = self.tokenizer.special_tokens().iter().map(|(token, _)| token.as_str());
         tokens.filter(|token| !token.is_empty()).find(|token| text.contains(token))
     }
 
-    /// Tokens of a text by itself.
+    /// The number of tokens of a text on its own.
     ///
     /// # Errors
     /// When the tokenizer fails.
@@ -74,7 +74,7 @@ impl Counter {
         Ok(self.tokenizer.encode(text, false)?.len())
     }
 
-    /// Tokens of each paragraph together with the separator behind it, when it stands between two others.
+    /// The tokens of each paragraph together with the separator after it, for a paragraph between two others.
     ///
     /// # Errors
     /// When the tokenizer fails.
@@ -87,7 +87,7 @@ impl Counter {
         texts.par_iter().map(one).collect()
     }
 
-    /// Tokens of a conversation, encoded whole.
+    /// The tokens of a conversation, encoded whole.
     ///
     /// # Errors
     /// When the chat template or the tokenizer refuses it.
@@ -96,7 +96,7 @@ impl Counter {
         Ok(Length { tokens: encoded.ids.len(), trained: encoded.trained() })
     }
 
-    /// Tokens of the text that a model is asked to go on with.
+    /// The tokens of a prompt that the model is to continue.
     ///
     /// # Errors
     /// When the chat template or the tokenizer refuses it.
@@ -106,18 +106,18 @@ impl Counter {
         Ok(encode(&self.tokenizer, &self.template, messages, &RenderOptions::default())?.len())
     }
 
-    /// Whether tokens are counted by parts.
+    /// Whether the tokens of paragraphs are added up instead of encoding the whole text.
     #[must_use]
     pub fn is_by_parts(&self) -> bool {
         self.by_parts
     }
 
-    /// Notes whether a text had as many tokens as its parts.
+    /// Records whether a text had as many tokens as its parts.
     pub(crate) fn note(&mut self, adds_up: bool) {
         self.by_parts &= adds_up;
     }
 
-    /// Encodes some passages whole and by parts; where the two differ, everything is encoded whole from now on.
+    /// Encodes some passages whole and in parts. If the two differ, everything is encoded whole from then on.
     ///
     /// # Errors
     /// When the chat template or the tokenizer fails.
@@ -173,7 +173,7 @@ pub(crate) mod tests {
         let mut stream = Stream::new(vec![prose(100, 1)], 1, &counter, BREAK).unwrap();
         counter.probe(&stream).unwrap();
         assert!(counter.is_by_parts());
-        // As if a token lay across the border of two paragraphs.
+        // Simulates a token that spans the border of two paragraphs.
         let middle = stream.paragraphs.len() / 2;
         stream.spoil(middle);
         counter.probe(&stream).unwrap();

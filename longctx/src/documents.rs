@@ -9,21 +9,21 @@ use dataset::digest;
 use dataset::jsonl::{self, OnBadLine};
 use serde_json::Value;
 
-/// A text with its origin.
+/// A text with its source.
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// The file's name, and the line in files of records.
+    /// The file name; in files of records, with the line number.
     pub name: String,
     /// SHA-256 of the text as it was read, 64 hexadecimal digits.
     pub sha256: String,
-    /// Its licence; `unknown` where nobody said.
+    /// The licence; `unknown` if none is stated.
     pub licence: String,
     /// The paragraphs.
     pub paragraphs: Vec<String>,
 }
 
 impl Document {
-    /// The same text as running sentences, every run of white space as one space.
+    /// The same text as running sentences: every run of white space becomes one space.
     #[must_use]
     pub fn running(mut self) -> Self {
         let mut sentences = Vec::new();
@@ -40,25 +40,25 @@ impl Document {
     }
 }
 
-/// What was read, and what was left out.
+/// The documents that were read, and counts of what was left out.
 #[derive(Debug, Default)]
 pub struct Documents {
-    /// In the order of their files.
+    /// The documents, in the order of their files.
     pub documents: Vec<Document>,
-    /// Files read, in order.
+    /// The files, in order.
     pub files: Vec<PathBuf>,
-    /// What was left out, with the number of times.
+    /// Counts of what was left out, by reason.
     pub left_out: std::collections::BTreeMap<&'static str, usize>,
 }
 
-/// What a licence is called that nobody gave.
+/// The licence of a text that states none.
 pub const UNKNOWN: &str = "unknown";
 
 /// Reads texts (`.txt`, `.md`, `.rst`, also `.gz`), records with a field `text` (`.jsonl`, `.parquet`, also compressed), and
 /// folders of them. A record's field `license` or `licence` wins over `licence`.
 ///
 /// # Errors
-/// When a file or folder cannot be read, when a named file is of another kind, when a record has no `text`.
+/// When a file or folder cannot be read, a named file is of another kind, or a record has no `text`.
 pub fn load(paths: &[PathBuf], licence: &str) -> anyhow::Result<Documents> {
     let mut all = Documents::default();
     for path in paths {
@@ -162,7 +162,7 @@ fn add(name: String, text: &str, licence: &str, all: &mut Documents) {
     all.documents.push(Document { name, sha256, licence: licence.to_owned(), paragraphs });
 }
 
-/// The paragraphs of a text: what blank lines part. Lines that were broken at a width are joined.
+/// The paragraphs of a text, separated by blank lines. Hard-wrapped lines are joined.
 #[must_use]
 pub fn paragraphs(text: &str) -> Vec<String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n").replace('\r', "\n");
@@ -180,7 +180,7 @@ pub fn paragraphs(text: &str) -> Vec<String> {
     found
 }
 
-/// Lines of prose as one line; others as they are, without indentation of the first.
+/// Joins lines of prose into one line; other lines are kept, but the first loses its indentation.
 fn joined(lines: &[&str]) -> String {
     let is_prose = |line: &&str| line.starts_with(|c: char| c.is_alphanumeric() || "\"“'‘(_—-".contains(c));
     let all_but_last = &lines[..lines.len() - 1];

@@ -1,4 +1,4 @@
-//! Seeded choices, and made-up names that no text holds.
+//! Seeded random choices, and made-up names that do not occur in natural text.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -13,7 +13,7 @@ const VOWELS: [&str; 10] = ["a", "e", "i", "o", "u", "ai", "ea", "io", "ou", "y"
 const CODAS: [&str; 14] = ["", "", "", "l", "m", "n", "nd", "r", "rk", "s", "sk", "t", "th", "x"];
 const CAPITALS: &[u8; 26] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-/// A source of choices of one record: the same seed, record and attempt give the same choices.
+/// The random choices of one record: the same seed, record and attempt give the same choices.
 #[derive(Debug, Clone)]
 pub struct Draw {
     rng: ChaCha8Rng,
@@ -21,7 +21,7 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// The choices of a record. `attempt` counts the times that a record was begun anew.
+    /// Starts the choices of a record. `attempt` counts the restarts of a record.
     #[must_use]
     pub fn new(seed: u64, record: u64, attempt: u64, split: Split) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -29,7 +29,7 @@ impl Draw {
         Self { rng, split }
     }
 
-    /// A whole number below `n`; 0 where there is none.
+    /// A whole number below `n`; 0 if `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
         if n == 0 { 0 } else { self.rng.random_range(0..n) }
     }
@@ -39,17 +39,17 @@ impl Draw {
         self.rng.random_range(low..=high)
     }
 
-    /// A number from 0 to 1, 1 not included.
+    /// A number from 0 (included) to 1 (excluded).
     pub fn unit(&mut self) -> f64 {
         self.rng.random()
     }
 
-    /// One of several.
+    /// A random element.
     pub fn one<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         of.get(self.below(of.len()))
     }
 
-    /// Puts them in a random order.
+    /// Shuffles the items.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             let j = self.below(i + 1);
@@ -57,7 +57,7 @@ impl Draw {
         }
     }
 
-    /// `count` different numbers below `n`, in rising order; fewer where there are fewer.
+    /// `count` different numbers below `n`, in rising order; fewer if `n` is smaller.
     pub fn sample(&mut self, n: usize, count: usize) -> Vec<usize> {
         let count = count.min(n);
         let mut chosen = std::collections::BTreeSet::new();
@@ -103,7 +103,7 @@ impl Draw {
         }
     }
 
-    /// The side that names are drawn for.
+    /// The split that names are drawn for.
     #[must_use]
     pub fn split(&self) -> Split {
         self.split

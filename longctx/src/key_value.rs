@@ -1,4 +1,4 @@
-//! Keys and values that fill the whole context, one of which is asked for.
+//! Keys and values that fill the whole context; the question asks for one value.
 
 use crate::context::Context;
 use crate::counter::Counter;
@@ -7,7 +7,7 @@ use crate::phrases::{self, NOT_SAID};
 use crate::split::Split;
 use crate::task::{Draft, Form, Turn, World};
 
-/// A line of the context.
+/// Formats one line of the context.
 fn entry(split: Split, key: &str, value: &str) -> String {
     match split {
         Split::Train => format!("  \"{key}\": \"{value}\""),
@@ -23,7 +23,7 @@ fn context(split: Split, entries: &[(String, String)]) -> String {
     }
 }
 
-/// Tokens of a line, on average.
+/// The average number of tokens of a line.
 ///
 /// # Errors
 /// When the tokenizer fails.
@@ -34,7 +34,7 @@ pub fn entry_tokens(counter: &Counter, split: Split) -> anyhow::Result<f64> {
     Ok(counter.count(&context(split, &entries))? as f64 / MEASURED as f64)
 }
 
-/// A record of about `tokens` tokens of context.
+/// Drafts a record of about `tokens` tokens of context.
 pub fn draft(world: &World, tokens: u64, absent: bool, draw: &mut Draw) -> Draft {
     let count = ((tokens as f64 / world.entry_tokens) as usize).max(2);
     let entries: Vec<(String, String)> = (0..count).map(|_| (draw.uuid(), draw.uuid())).collect();

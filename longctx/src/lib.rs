@@ -1,10 +1,10 @@
-//! Long-context data without a model: every answer is computed from the text, and checked again by other code.
+//! Long-context data without a model: every answer is computed from the text, and verified by independent code.
 //!
-//! - [`stream`]: texts as one haystack whose paragraphs are tokenised once; [`counter`]: exact lengths with chat template.
-//! - [`task`]: what is asked, by [`record`] put into conversations that fill their bucket.
-//! - [`repo`]: packages of Python files, who imports what in them.
-//! - [`verify`]: answers derived again from the context alone.
-//! - [`windows`], [`split`]: what training and evaluation must not share.
+//! - [`stream`]: all texts as one haystack whose paragraphs are tokenised once; [`counter`]: exact lengths with chat template.
+//! - [`task`]: the questions; [`record`]: conversations that fill their bucket.
+//! - [`repo`]: Python packages and their import graphs.
+//! - [`verify`]: derives the answers again from the context alone.
+//! - [`windows`], [`split`]: keep training and evaluation apart.
 //! - [`ruler`]: RULER's text tasks, for evaluation, and their score; [`needles`]: needles at chosen depths.
 //! - [`command`]: `longctx make`, `verify`, `mix`. Nothing here needs libtorch.
 

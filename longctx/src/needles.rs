@@ -1,8 +1,8 @@
-//! Needles at chosen depths, for the grid of length and depth and for several needles at a time.
+//! Needles at chosen depths: for the grid of length and depth, and several needles at a time.
 //!
-//! A sample is a haystack of running sentences with statements between them, one question, and the start of the answer. Its
-//! length counts the chat template and the tokens that the model may write. The wording is RULER's `niah_single_2` unless a file
-//! gives another ([`Wording`]).
+//! A sample has a haystack of running sentences with statements between them, one question, and the start of the answer. Its length
+//! includes the chat template and the tokens that the model may write. The wording is RULER's `niah_single_2` unless a file gives another
+//! ([`Wording`]).
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,29 +18,29 @@ use crate::ruler::key_of_words;
 use crate::split::Split;
 use crate::task::World;
 
-/// The wording of needles and questions. `{key}` and `{value}` stand for those of a needle, `{keys}` for the keys that are asked.
+/// The wording of needles and questions. Placeholders: `{key}` and `{value}` of a needle, and `{keys}` for the keys asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Wording {
     /// The statement in the text.
     pub statement: String,
-    /// In front of the text, where one needle is asked for.
+    /// The text before the haystack when one needle is asked for.
     pub before: String,
-    /// Behind the text: the question.
+    /// The question after the haystack.
     pub question: String,
     /// The beginning of the answer.
     pub prefix: String,
-    /// As `before`, where several are asked for.
+    /// The text before the haystack when several needles are asked for.
     pub before_several: String,
-    /// As `question`, where several are asked for.
+    /// The question when several needles are asked for.
     pub question_several: String,
-    /// As `prefix`, where several are asked for.
+    /// The beginning of the answer when several needles are asked for.
     pub prefix_several: String,
-    /// What keys are: `words`, `numbers`, `uuids`, or a pattern in which `A` is a capital letter, `a` a small one and `9` a digit.
+    /// The kind of keys: `words`, `numbers`, `uuids`, or a pattern in which `A` is a capital letter, `a` a small one and `9` a digit.
     pub key: String,
-    /// The same for values.
+    /// The kind of values, in the same notation.
     pub value: String,
-    /// Tokens that the model may write.
+    /// Maximum tokens of the answer.
     pub max_new_tokens: usize,
 }
 
@@ -71,10 +71,10 @@ impl Default for Wording {
 }
 
 impl Wording {
-    /// Reads a TOML file; keys that it does not give have RULER's texts.
+    /// Reads a TOML file; missing keys have RULER's texts.
     ///
     /// # Errors
-    /// When the file cannot be read, has an unknown key, or a text without its place holder.
+    /// When the file cannot be read, has an unknown key, or a text lacks its placeholder.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let wording: Self = toml::from_str(&text).with_context(|| path.display().to_string())?;
@@ -102,14 +102,14 @@ impl Wording {
         self.statement.replace("{key}", key).replace("{value}", value)
     }
 
-    /// What of a statement the text must not have elsewhere: everything up to the value.
+    /// The part of a statement before the value; it must not occur elsewhere in the text.
     fn lead(&self, key: &str) -> String {
         let lead = self.statement.split("{value}").next().unwrap_or_default();
         lead.replace("{key}", key)
     }
 }
 
-/// A random key or value of a kind.
+/// Draws a random key or value of a kind.
 fn word(kind: &str, draw: &mut Draw) -> String {
     let letter = |first: u8, draw: &mut Draw| char::from(first + draw.below(26) as u8);
     match kind {
@@ -131,42 +131,42 @@ fn word(kind: &str, draw: &mut Draw) -> String {
 /// A question about needles in a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// The user's message with the text, and the start of the assistant's.
+    /// The user's message with the text, and the start of the assistant's message.
     pub messages: [Message; 2],
     /// The question alone.
     pub question: String,
-    /// What a right answer contains.
+    /// The strings that a right answer contains.
     pub outputs: Vec<String>,
-    /// The depth of the needle, from 0 to 1; none where several are asked for.
+    /// The depth of the needle, from 0 to 1; none when several needles are asked for.
     pub depth: Option<f64>,
-    /// Tokens of the prompt with chat template and beginning of the answer, and of the answer.
+    /// Tokens of the prompt (with chat template and start of the answer) plus the maximum tokens of the answer.
     pub length_tokens: usize,
 }
 
-/// Samples of the grid: one for each depth, all in one passage of the texts.
+/// The settings of the grid's samples: one sample for each depth, all from one passage of the texts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Grid<'a> {
-    /// Tokens that a sample may have.
+    /// Maximum tokens of a sample.
     pub length: usize,
-    /// Depths from 0, the start of the text, to 1.
+    /// Depths from 0 (the start of the text) to 1 (its end).
     pub depths: &'a [f64],
-    /// Whether the needles of all depths stand in one text, each asked for by its key: a server computes the text once. Else
-    /// each sample has one needle, as in the published pictures.
+    /// Whether one text has the needles of all depths, each asked for by its key, so that a server computes the text once. Otherwise each
+    /// sample has one needle, as in the published pictures.
     pub shared: bool,
 }
 
-/// Needles that are put into a text, and how many of them are asked for.
+/// The settings of samples with several needles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Several {
-    /// Tokens that a sample may have.
+    /// Maximum tokens of a sample.
     pub length: usize,
-    /// Needles in the text.
+    /// Number of needles in the text.
     pub inserted: usize,
-    /// Needles asked for.
+    /// Number of needles asked for.
     pub asked: usize,
 }
 
-/// Attempts at a length with the same choices, and times that a sample is begun anew.
+/// Attempts at a length with the same choices; also the number of restarts of a sample.
 const FITS: usize = 12;
 const ATTEMPTS: u64 = 16;
 
@@ -204,10 +204,11 @@ pub fn grid(world: &World, wording: &Wording, grid: Grid, number: u64, seed: u64
     })
 }
 
-/// Several needles at random places, some of which are asked for: the Llama 3 paper, section 5.2.3, puts in four and asks for two.
+/// A sample with several needles at random places, some of which are asked for. The Llama 3 paper (section 5.2.3) inserts four and asks
+/// for two.
 ///
 /// # Errors
-/// As [`grid`].
+/// The same as [`grid`].
 pub fn several(world: &World, wording: &Wording, several: Several, number: u64, seed: u64) -> anyhow::Result<Sample> {
     let what = format!("{} needles", several.inserted);
     let made = make(world, (several.length, number, seed), wording.max_new_tokens, &what, |tokens, draw| {
@@ -239,7 +240,7 @@ pub fn several(world: &World, wording: &Wording, several: Several, number: u64, 
     made.into_iter().next().context("no sample was made")
 }
 
-/// Keys and values, of which no two are alike.
+/// Draws keys and values without repetition.
 fn needles(wording: &Wording, count: usize, draw: &mut Draw) -> anyhow::Result<Vec<(String, String)>> {
     let (mut keys, mut values) = (BTreeSet::new(), BTreeSet::new());
     let mut fresh = |kind: &str, used: &mut BTreeSet<String>| {
@@ -258,7 +259,7 @@ fn stands_once(context: &Context, text: &str) -> bool {
     context.only(text).is_some()
 }
 
-/// Sentences of the stream, by number.
+/// A range of sentences of the stream.
 struct Passage {
     first: usize,
     last: usize,
@@ -273,7 +274,7 @@ impl Passage {
         (last > first).then_some(Self { first, last })
     }
 
-    /// The sentences with statements at these depths, which rise.
+    /// Inserts statements into the sentences at these depths, which rise.
     fn with(&self, world: &World, depths: &[f64], statements: &[String]) -> Option<Context> {
         let count = (self.last - self.first) as f64;
         let places: Vec<usize> = depths.iter().map(|depth| self.first + (count * depth).round() as usize).collect();
@@ -281,7 +282,7 @@ impl Passage {
     }
 }
 
-/// A sample before its length is known.
+/// A sample whose length is not yet known.
 struct Draft {
     before: String,
     context: Context,
@@ -326,7 +327,7 @@ fn make(
     let aim = (length as f64 * 0.985) as i64;
     let least = (length as f64 * FILLED).ceil() as usize;
     for attempt in 0..ATTEMPTS {
-        // The length has a part in the choices: the grids of two lengths have different needles.
+        // The choices depend on the length: the grids of two lengths have different needles.
         let draw = Draw::new(seed ^ ((length as u64) << 32), number, attempt, Split::Evaluation);
         let mut budget = aim - answer as i64 - 100.min(aim / 3);
         for _ in 0..FITS {
@@ -364,7 +365,7 @@ mod tests {
         (dir, World::new(Some(stream), None, counter, Split::Evaluation).unwrap())
     }
 
-    /// Where the needle stands in the text, from 0 to 1.
+    /// The depth of the needle in the text, from 0 to 1.
     fn depth_of(sample: &Sample, wording: &Wording) -> f64 {
         let text = sample.messages[0].text();
         let text = text.strip_prefix(&wording.before).unwrap();
@@ -385,7 +386,7 @@ mod tests {
             text[..text.rfind("\nWhat is").unwrap()].to_owned()
         };
         for (sample, depth) in made.iter().zip(depths) {
-            // One text for all: what a server has computed once.
+            // All depths share one text, so a server can cache it.
             assert_eq!(text(sample), text(&made[0]));
             assert!((depth_of(sample, &wording) - depth).abs() < 0.06, "{depth}: {}", depth_of(sample, &wording));
             let tokens = world.counter.prompt(&sample.messages).unwrap() + wording.max_new_tokens;

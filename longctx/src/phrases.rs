@@ -1,18 +1,18 @@
-//! What questions and statements say. Training and evaluation share no phrase (a test compares them by 13 words and by form).
+//! The phrases of questions and statements. Training and evaluation share no phrase (a test compares them by 13 words and by form).
 //!
-//! Whatever a question is about stands in double quotes, in the order that [`crate::verify`] reads it.
+//! The subject of a question stands in double quotes, in the order that [`crate::verify`] reads it.
 
 use crate::split::Split;
 use crate::task::Form;
 
-/// The answer where the text has none.
+/// The answer when the text has none.
 pub const NOT_SAID: &str = "The text does not say.";
 
-/// How a text and a question make a message: what stands before and behind the text, with `{}` for the question.
+/// The layout of a message: the lines before and after the text, with `{}` for the question.
 pub struct Layout {
-    /// Before the text. Its last line is the mark that the text begins behind.
+    /// The lines before the text. The last one marks the start of the text.
     pub before: &'static str,
-    /// Behind the text. Its first line is the mark that ends it.
+    /// The lines after the text. The first one marks its end.
     pub behind: &'static str,
 }
 
@@ -45,7 +45,7 @@ pub fn layouts(split: Split) -> &'static [Layout] {
     }
 }
 
-/// The lines that a text stands between, of all layouts.
+/// The pairs of lines that enclose the text, of all layouts.
 pub fn marks() -> impl Iterator<Item = (&'static str, &'static str)> {
     LAYOUTS.iter().chain(&HELD_OUT_LAYOUTS).map(|layout| {
         let open = layout.before.trim_end().rsplit('\n').next().unwrap_or_default();
@@ -54,7 +54,7 @@ pub fn marks() -> impl Iterator<Item = (&'static str, &'static str)> {
     })
 }
 
-/// Said with every question that may have no answer.
+/// The instruction added to every question that may have no answer.
 #[must_use]
 pub fn not_said(split: Split) -> &'static str {
     match split {
@@ -63,7 +63,7 @@ pub fn not_said(split: Split) -> &'static str {
     }
 }
 
-/// Said with questions about imports: what counts.
+/// The rule added to questions about imports, which says what counts.
 #[must_use]
 pub fn imports_rule(split: Split) -> &'static str {
     match split {
@@ -78,7 +78,7 @@ pub fn imports_rule(split: Split) -> &'static str {
     }
 }
 
-/// Said where statements are corrected.
+/// The rule added when statements are corrected.
 #[must_use]
 pub fn last_counts(split: Split) -> &'static str {
     match split {
@@ -87,7 +87,7 @@ pub fn last_counts(split: Split) -> &'static str {
     }
 }
 
-/// The phrases of a form, with `{}` for what it is about.
+/// The phrases of a form, with `{}` for the subject.
 #[must_use]
 pub fn of(form: Form, split: Split) -> &'static [&'static str] {
     let (train, held_out): (&[&str], &[&str]) = match form {
@@ -243,7 +243,7 @@ pub fn of(form: Form, split: Split) -> &'static [&'static str] {
     }
 }
 
-/// A statement about a named thing, with its value; `now` corrects an earlier one.
+/// A statement that gives a named thing a value; with `is_correction`, it corrects an earlier one.
 #[must_use]
 pub fn statement(form: Form, name: &str, value: &str, is_correction: bool) -> String {
     let (is, leaves, weighs, kept) = if is_correction {
@@ -292,7 +292,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    /// Everything that is written in a split, without the things it is about.
+    /// All phrases of a split, without their subjects.
     fn all(split: Split) -> Vec<String> {
         let mut all: Vec<String> = vec![not_said(split).into(), last_counts(split).into(), imports_rule(split).into()];
         for form in Form::ALL {
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn training_and_evaluation_share_no_phrase() {
-        // Five words in a row are fewer than the thirteen that a mix is refused for.
+        // Five shared words in a row are fewer than the thirteen for which a mix is refused.
         let windows = |text: &String| {
             let words: Vec<String> = text
                 .replace(NOT_SAID, "")

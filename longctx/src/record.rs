@@ -1,4 +1,4 @@
-//! A draft as a conversation of the right length, with what is known of it.
+//! Turns a draft into a conversation of the right length, with its `meta`.
 
 use std::ops::Range;
 
@@ -13,74 +13,74 @@ use crate::ruler::Protocol;
 use crate::split::Split;
 use crate::task::{Draft, Form, Task, World};
 
-/// The least part of a bucket that a record fills.
+/// The minimum share of its bucket that a record fills.
 pub const FILLED: f64 = 0.95;
-/// What the first attempt at a length aims at.
+/// The share of the bucket that the first attempt aims at.
 const AIM: f64 = 0.985;
 /// Attempts at a length with the same choices.
 const FITS: usize = 8;
-/// Times that a record is begun anew, with other choices.
+/// Number of restarts of a record, each with other choices.
 const ATTEMPTS: u64 = 60;
 
-/// Which record to make.
+/// The specification of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Item {
-    /// Its number in the file, from 0.
+    /// The record's number in the file, from 0.
     pub number: u64,
     /// The task.
     pub task: Task,
-    /// Tokens that it may have.
+    /// Maximum tokens of the record.
     pub bucket: usize,
-    /// Whether the text does not say what is asked.
+    /// Whether the text must not contain the answer.
     pub absent: bool,
 }
 
-/// What the field `meta` of a record holds.
+/// The field `meta` of a record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
     /// The task's name.
     pub task: String,
     /// The kinds of its questions.
     pub forms: Vec<Form>,
-    /// Layout and phrases, as `train/layout-1` and `train/count-0`.
+    /// Layout and phrases, for example `train/layout-1` and `train/count-0`.
     pub templates: Vec<String>,
     /// Tokens with chat template and answers.
     pub length_tokens: usize,
-    /// Tokens of the answers and of what ends them.
+    /// Tokens of the answers and of their end-of-turn tokens.
     pub trained_tokens: usize,
-    /// Tokens that the record may have.
+    /// Maximum tokens of the record.
     pub bucket: usize,
-    /// The side.
+    /// The split.
     pub split: Split,
-    /// Whether a question is asked that the text does not answer.
+    /// Whether a question has no answer in the text.
     pub not_in_text: bool,
-    /// The text's place in the first message, in characters (Unicode scalar values), the end not included.
+    /// The range of the text in the first message, in characters (Unicode scalar values), end excluded.
     pub context: [usize; 2],
-    /// The places in the first message that decide the answers, in characters, the end not included.
+    /// The ranges in the first message that decide the answers, in characters, end excluded.
     pub evidence: Vec<[usize; 2]>,
-    /// Made-up keys that the questions are about.
+    /// The made-up keys in the questions.
     pub keys: Vec<String>,
-    /// SHA-256 of the documents that the text is from.
+    /// SHA-256 of the documents in the text.
     pub haystacks: Vec<String>,
-    /// Their licences.
+    /// The licences of these documents.
     pub licences: Vec<String>,
-    /// How the answers are known.
+    /// The method that verified the answers.
     pub verified_by: String,
-    /// Of RULER's tasks, what an evaluation needs.
+    /// The fields that evaluations of RULER's tasks need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ruler: Option<Protocol>,
 }
 
-/// A record that was made.
+/// A finished record.
 #[derive(Debug)]
 pub struct Made {
     /// The record.
     pub conversation: Conversation,
-    /// Its tokens.
+    /// The record's length.
     pub length: Length,
 }
 
-/// The tasks, buckets and absent answers of all records: tasks and buckets by turns, a tenth without an answer in the text.
+/// The specifications of all records: tasks and buckets take turns, and a tenth has no answer in the text.
 #[derive(Debug)]
 pub struct Plan<'a> {
     /// The tasks.
@@ -90,7 +90,7 @@ pub struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// The record of this number.
+    /// The record with this number.
     #[must_use]
     pub fn item(&self, number: u64) -> Item {
         let count = self.tasks.len() as u64;
@@ -99,13 +99,13 @@ impl Plan<'_> {
         Item { number, task: self.tasks[at], bucket, absent: self.is_absent(round, at) }
     }
 
-    /// Of every ten records one, by turns among the tasks that can.
+    /// Every tenth record has no answer in the text; the tasks that support this take turns.
     fn is_absent(&self, round: u64, at: usize) -> bool {
         let able: Vec<usize> = (0..self.tasks.len()).filter(|at| self.tasks[*at].can_be_absent()).collect();
         let Some(rank) = able.iter().position(|able| *able == at) else { return false };
         let count = self.tasks.len() as u64;
         let (from, until) = (round * count / 10, (round + 1) * count / 10);
-        // Once around all pairs of a bucket and a task, the turns are moved on: no task is kept from a bucket.
+        // After all pairs of bucket and task were used, the turns shift by one, so that every task gets every bucket.
         let shift = round / least_common_multiple(self.buckets.len() as u64, able.len() as u64);
         (from..until).any(|turn| (turn + shift) % able.len() as u64 == rank as u64)
     }
@@ -122,7 +122,7 @@ fn least_common_multiple(a: u64, b: u64) -> u64 {
 /// Makes a record. A pure function of the world, the item and the seed.
 ///
 /// # Errors
-/// When the tokenizer fails, or no choice of text gives a record of this task and length.
+/// When the tokenizer fails, or when no choice of text gives a record of this task and length.
 pub fn make(world: &World, item: Item, seed: u64) -> anyhow::Result<Made> {
     for attempt in 0..ATTEMPTS {
         let draw = Draw::new(seed, item.number, attempt, world.split);
@@ -147,7 +147,7 @@ pub fn make(world: &World, item: Item, seed: u64) -> anyhow::Result<Made> {
     )
 }
 
-/// One choice of text and question, in several sizes until the record fills its bucket.
+/// Tries one choice of text and question in several sizes until the record fills its bucket.
 fn fit(world: &World, item: Item, draw: Draw) -> anyhow::Result<Option<(Conversation, Length)>> {
     let aim = (item.bucket as f64 * AIM) as i64;
     let least = (item.bucket as f64 * FILLED).ceil() as usize;
@@ -169,7 +169,7 @@ fn fit(world: &World, item: Item, draw: Draw) -> anyhow::Result<Option<(Conversa
     Ok(None)
 }
 
-/// Tokens of a draft as a conversation.
+/// The tokens of a draft as a conversation.
 fn length(world: &World, draft: &Draft, layout: usize) -> anyhow::Result<Length> {
     if !world.counter.is_by_parts() {
         return world.counter.conversation(&messages(draft, world.split, layout, &draft.context.text));
@@ -179,7 +179,7 @@ fn length(world: &World, draft: &Draft, layout: usize) -> anyhow::Result<Length>
     Ok(Length { tokens: rest.tokens + known as usize, trained: rest.trained })
 }
 
-/// The turns, with this text as context.
+/// The messages of a draft, with this text as context.
 fn messages(draft: &Draft, split: Split, layout: usize, text: &str) -> Vec<Message> {
     let layout = &phrases::layouts(split)[layout];
     let mut messages = Vec::new();
@@ -277,7 +277,7 @@ fn conversation(
     made
 }
 
-/// Places in bytes as places in characters.
+/// Converts byte ranges into character ranges.
 #[must_use]
 pub fn characters(text: &str, ranges: &[Range<usize>]) -> Vec<[usize; 2]> {
     if text.is_ascii() {
@@ -302,7 +302,7 @@ pub fn characters(text: &str, ranges: &[Range<usize>]) -> Vec<[usize; 2]> {
 /// The `meta` of a record.
 ///
 /// # Errors
-/// When it is missing or another program's.
+/// When the field is missing or another program wrote it.
 pub fn meta(record: &Conversation) -> Result<Meta, String> {
     let value = record.extra.get("meta").cloned().unwrap_or(Value::Null);
     serde_json::from_value(value).map_err(|error| format!("meta: {error}"))

@@ -1,8 +1,8 @@
-//! Where sentences end, and which of them nobody can cut in another way.
+//! Finds sentence ends, and the sentences whose borders are unambiguous.
 
 use std::ops::Range;
 
-/// Words before a full stop that end no sentence.
+/// Abbreviations: a full stop after them ends no sentence.
 const ABBREVIATIONS: [&str; 24] = [
     "mr", "mrs", "ms", "dr", "st", "prof", "col", "capt", "gen", "lieut", "rev", "hon", "esq", "sr", "jr", "messrs",
     "etc", "vs", "cf", "fig", "no", "vol", "e.g", "i.e",
@@ -11,7 +11,7 @@ const ABBREVIATIONS: [&str; 24] = [
 const ENDS: [char; 3] = ['.', '!', '?'];
 const CLOSERS: [char; 7] = ['"', '\'', '”', '’', ')', ']', '_'];
 
-/// The byte ends of the sentences of a paragraph, closing quotes included. The last is the paragraph's end.
+/// The byte offsets of sentence ends in a paragraph, after closing quotes. The last is the paragraph's end.
 #[must_use]
 pub fn ends(paragraph: &str) -> Vec<usize> {
     let mut ends = Vec::new();
@@ -44,8 +44,8 @@ fn is_abbreviation(before: &str) -> bool {
     word.chars().count() == 1 || ABBREVIATIONS.iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
-/// The sentences of a paragraph of which begin and end are beyond doubt: from a capital letter to the only `.`, `!` or `?`,
-/// with 5 to 40 words and no quotation marks. Byte ranges in the paragraph.
+/// The byte ranges of the sentences whose start and end are unambiguous: from a capital letter to the only `.`, `!` or `?`, with 5 to 40
+/// words and no quotation marks.
 #[must_use]
 pub fn clean(paragraph: &str) -> Vec<Range<usize>> {
     let ends = ends(paragraph);
@@ -55,7 +55,7 @@ pub fn clean(paragraph: &str) -> Vec<Range<usize>> {
         let text = &paragraph[start..end];
         let lead = text.len() - text.trim_start_matches(' ').len();
         let range = start + lead..end;
-        // A sentence behind one that ends otherwise (a quote, a bracket) has no plain border.
+        // A sentence after one that ends with a quote or a bracket has an ambiguous start.
         let plain_before = start == 0 || (lead == 1 && paragraph[..start].ends_with(ENDS));
         if plain_before && is_clean(&paragraph[range.clone()]) {
             found.push(range);
@@ -65,7 +65,7 @@ pub fn clean(paragraph: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Whether a sentence, by itself, is beyond doubt.
+/// Whether a sentence on its own is unambiguous.
 #[must_use]
 pub fn is_clean(sentence: &str) -> bool {
     let allowed = |c: char| c.is_alphanumeric() || " ,;:-'’()".contains(c);
@@ -106,7 +106,7 @@ mod tests {
         let text = "The miller closed the gate behind him. He went up to Mr. Hall at noon. The river was quiet all day! \"No.\" \
                     Nobody had seen the boat that morning.";
         let found: Vec<&str> = clean(text).into_iter().map(|range| &text[range]).collect();
-        // The second has an abbreviation, the last stands behind a quotation mark.
+        // The second sentence has an abbreviation; the last follows a quotation mark.
         assert_eq!(found, ["The miller closed the gate behind him.", "The river was quiet all day!"]);
         assert!(!is_clean("Too short here."));
         assert!(!is_clean("the first letter is a small one."));

@@ -1,27 +1,27 @@
-//! What belongs to training and what to evaluation: by the digest of a document or a key, never by a seed.
+//! Divides documents and keys into training and evaluation by their digest, never by a seed.
 
 use dataset::digest;
 use serde::{Deserialize, Serialize};
 
-/// A side.
+/// A split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
-    /// To train on.
+    /// Training.
     Train,
-    /// To evaluate on.
+    /// Evaluation.
     Evaluation,
 }
 
 impl Split {
-    /// The side of a thing with this SHA-256, given in hexadecimal: a fifth is for evaluation.
+    /// The split of a thing with this SHA-256 in hexadecimal: a fifth belongs to evaluation.
     #[must_use]
     pub fn of_digest(sha256: &str) -> Self {
         let first = sha256.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
         if first.is_some_and(|byte| byte < 51) { Self::Evaluation } else { Self::Train }
     }
 
-    /// The side of a key: a name, a marker, a package.
+    /// The split of a key: a name, a marker or a package.
     #[must_use]
     pub fn of_key(key: &str) -> Self {
         Self::of_digest(&digest::bytes(key.as_bytes()))

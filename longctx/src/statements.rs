@@ -1,4 +1,4 @@
-//! Statements that are written into a text: facts, corrections, and markers that take their number from another.
+//! Statements inserted into a text: facts, corrections, and markers that refer to each other for their number.
 
 use crate::context::Context;
 use crate::draw::Draw;
@@ -6,7 +6,7 @@ use crate::phrases::{self, NOT_SAID};
 use crate::stream::Stream;
 use crate::task::{Draft, Form, Turn, World};
 
-/// A named thing and its values, the last of which counts.
+/// A named thing and its values; the last one is valid.
 pub(crate) struct Fact {
     pub(crate) form: Form,
     pub(crate) name: String,
@@ -14,7 +14,7 @@ pub(crate) struct Fact {
 }
 
 impl Fact {
-    /// A random fact, with so many corrections.
+    /// Draws a random fact with a number of corrections.
     pub(crate) fn draw(form: Form, corrections: usize, draw: &mut Draw) -> Self {
         let name = draw.name();
         let mut values: Vec<String> = Vec::new();
@@ -35,7 +35,7 @@ impl Fact {
         self.values.iter().enumerate().map(|(at, value)| phrases::statement(self.form, &self.name, value, at > 0))
     }
 
-    /// The question, with the last of its statements as evidence.
+    /// The question about the fact; its last statement is the evidence.
     pub(crate) fn ask(&self, context: &Context, draw: &mut Draw) -> Option<Turn> {
         let last = self.statements().last()?;
         let place = context.statements.iter().find(|range| context.text[(*range).clone()] == last)?;
@@ -44,7 +44,7 @@ impl Fact {
         Some(turn)
     }
 
-    /// The question where there is no such statement.
+    /// The question when the text has no such statement.
     pub(crate) fn ask_absent(&self, draw: &mut Draw) -> Turn {
         let mut turn = Turn::new(self.form, &[&self.name], NOT_SAID, draw);
         turn.keys = vec![self.name.clone()];
@@ -52,7 +52,7 @@ impl Fact {
     }
 }
 
-/// Facts about different things, of one form or of several.
+/// Draws facts about different things, of one or several forms.
 pub(crate) fn different(forms: &[Form], corrections: &[usize], draw: &mut Draw) -> Vec<Fact> {
     let mut facts: Vec<Fact> = Vec::new();
     for (at, corrections) in corrections.iter().enumerate() {
@@ -67,7 +67,7 @@ pub(crate) fn different(forms: &[Form], corrections: &[usize], draw: &mut Draw) 
     facts
 }
 
-/// The statements in a random order, in which those about one thing keep theirs.
+/// Shuffles the statements; statements of one group keep their order.
 pub(crate) fn mixed(groups: Vec<Vec<String>>, draw: &mut Draw) -> Vec<String> {
     let mut turns: Vec<usize> = groups.iter().enumerate().flat_map(|(at, group)| vec![at; group.len()]).collect();
     draw.shuffle(&mut turns);
@@ -75,7 +75,7 @@ pub(crate) fn mixed(groups: Vec<Vec<String>>, draw: &mut Draw) -> Vec<String> {
     turns.into_iter().filter_map(|at| groups[at].next()).collect()
 }
 
-/// Whether the passage itself holds one of the made-up keys.
+/// Whether the passage already contains one of the made-up keys.
 pub(crate) fn is_taken<'a>(context: &Context, keys: impl IntoIterator<Item = &'a String>) -> bool {
     let text = &context.text;
     let mut keys = keys.into_iter();
@@ -85,7 +85,7 @@ pub(crate) fn is_taken<'a>(context: &Context, keys: impl IntoIterator<Item = &'a
     })
 }
 
-/// A fact among three others, or one that the text does not hold.
+/// Drafts a question about one of four facts, or about a fact that the text lacks.
 pub fn facts(world: &World, stream: &Stream, tokens: u64, absent: bool, draw: &mut Draw) -> Option<Draft> {
     let form = *draw.one(phrases::facts(world.split))?;
     let facts = different(&[form], &[0; 5], draw);
@@ -99,7 +99,7 @@ pub fn facts(world: &World, stream: &Stream, tokens: u64, absent: bool, draw: &m
     Some(Draft { context, turns: vec![turn.saying(phrases::not_said(world.split))] })
 }
 
-/// A fact that is corrected one to three times, among others that are or are not.
+/// Drafts a question about a fact that is corrected one to three times, among other facts.
 pub fn contradiction(world: &World, stream: &Stream, tokens: u64, draw: &mut Draw) -> Option<Draft> {
     let form = *draw.one(phrases::facts(world.split))?;
     let corrections = [1 + draw.below(3), draw.below(2), 0];
@@ -113,7 +113,8 @@ pub fn contradiction(world: &World, stream: &Stream, tokens: u64, draw: &mut Dra
     Some(Draft { context, turns: vec![turn] })
 }
 
-/// Three chains of two to four markers each; asked is the number of a chain's last one, or which markers have a number.
+/// Drafts three chains of two to four markers each. The question asks for the number of a chain's last marker, or for the markers that
+/// have a number.
 pub fn hops(world: &World, stream: &Stream, tokens: u64, absent: bool, draw: &mut Draw) -> Option<Draft> {
     let mut markers: Vec<String> = Vec::new();
     while markers.len() < 13 {
@@ -135,7 +136,7 @@ pub fn hops(world: &World, stream: &Stream, tokens: u64, absent: bool, draw: &mu
         let chain = &markers[at * 4..at * 4 + 2 + draw.below(3)];
         let mut statements = vec![phrases::holds(world.split, &chain[0], number)];
         statements.extend(chain.windows(2).map(|pair| phrases::same(world.split, &pair[1], &pair[0])));
-        // A marker may be explained before the one that it refers to.
+        // A marker may occur before the marker that it refers to.
         draw.shuffle(&mut statements);
         groups.push(statements);
         chains.push(chain);

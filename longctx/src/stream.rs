@@ -1,4 +1,4 @@
-//! All documents as one text, with the tokens of every paragraph counted once: passages are cut out of it by size.
+//! All documents as one text whose paragraphs are tokenised once; passages of a given size are cut from it.
 
 use std::ops::Range;
 
@@ -9,40 +9,40 @@ use crate::documents::Document;
 use crate::draw::Draw;
 use crate::sentences;
 
-/// What stands between two paragraphs of a text.
+/// The separator of paragraphs.
 pub const BREAK: &str = "\n\n";
 
-/// A sentence whose borders are beyond doubt ([`sentences::clean`]).
+/// A sentence with unambiguous borders ([`sentences::clean`]).
 #[derive(Debug, Clone)]
 pub struct Clean {
     /// Bytes in the stream.
     pub bytes: Range<usize>,
-    /// The paragraph that it stands in.
+    /// The index of its paragraph.
     pub paragraph: usize,
 }
 
 /// The haystack.
 #[derive(Debug)]
 pub struct Stream {
-    /// Paragraphs, with the separator between them.
+    /// The paragraphs, joined by the separator.
     pub text: String,
-    /// What stands between paragraphs.
+    /// The separator of paragraphs.
     pub separator: &'static str,
-    /// Bytes of the paragraphs.
+    /// Byte ranges of the paragraphs.
     pub paragraphs: Vec<Range<usize>>,
-    /// Tokens of all paragraphs before this one, with the breaks; one more than there are paragraphs.
+    /// Cumulative tokens: those of all paragraphs before this one, with separators; the last entry is the total.
     tokens: Vec<u64>,
-    /// Where sentences end, in rising order.
+    /// Byte offsets of sentence ends, in rising order.
     pub ends: Vec<usize>,
     /// The clean sentences, in order.
     pub clean: Vec<Clean>,
-    /// The documents, with the byte at which each begins.
+    /// The documents, each with its byte offset in the stream.
     pub documents: Vec<(usize, Document)>,
 }
 
 impl Stream {
-    /// The stream of documents, in an order that the seed gives. Where the paragraphs are to be sentences of one running text,
-    /// `separator` is a space instead of [`BREAK`].
+    /// Joins documents in an order that the seed decides. With a space as `separator` instead of [`BREAK`], the paragraphs form one
+    /// running text.
     ///
     /// # Errors
     /// When there is no text, or the tokenizer fails.
@@ -101,14 +101,14 @@ impl Stream {
             .extend(clean.map(|range| Clean { bytes: begin + range.start..begin + range.end, paragraph: number }));
     }
 
-    /// Tokens of the whole.
+    /// The number of tokens of the stream.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.tokens.last().copied().unwrap_or_default()
     }
 
-    /// A passage of about so many tokens (never more, as paragraphs are counted) that begins with a random paragraph and ends
-    /// with a sentence. `None` where the stream is shorter.
+    /// A passage of at most `tokens` tokens (by the counts of paragraphs) that begins with a random paragraph and ends with a sentence.
+    /// `None` if the stream is shorter.
     #[must_use]
     pub fn passage(&self, tokens: u64, draw: &mut Draw) -> Option<Range<usize>> {
         let starts = self.tokens.partition_point(|before| before + tokens <= self.total());
@@ -117,7 +117,7 @@ impl Stream {
         }
         let first = draw.below(starts.min(self.paragraphs.len()));
         let wanted = self.tokens[first] + tokens;
-        // The paragraph that holds the last token: whole up to its start.
+        // The paragraph that contains the last token; the passage certainly reaches its start.
         let last = (self.tokens.partition_point(|before| *before <= wanted) - 1).min(self.paragraphs.len());
         let begin = self.paragraphs[first].start;
         let mut end = if last > first { self.paragraphs[last - 1].end } else { begin };
@@ -137,7 +137,7 @@ impl Stream {
         &mut self.tokens
     }
 
-    /// Tokens between the begins of two paragraphs.
+    /// The number of tokens between the starts of two paragraphs.
     #[must_use]
     pub fn between(&self, first: usize, last: usize) -> u64 {
         self.tokens[last] - self.tokens[first]
@@ -151,7 +151,7 @@ impl Stream {
         &self.clean[from..until.max(from)]
     }
 
-    /// The ends of sentences inside a passage, but for its own end.
+    /// The sentence ends inside a passage, except for its own end.
     #[must_use]
     pub fn ends_in(&self, passage: &Range<usize>) -> &[usize] {
         let from = self.ends.partition_point(|end| *end <= passage.start);
@@ -166,7 +166,7 @@ impl Stream {
         self.documents[from..until].iter().map(|(_, document)| document)
     }
 
-    /// What of a passage can be left out when its tokens are counted, since it consists of whole paragraphs, and their tokens.
+    /// The whole paragraphs of a passage, which need not be encoded, and their number of tokens.
     #[must_use]
     pub fn hollow(&self, passage: &Range<usize>) -> Option<(Range<usize>, u64)> {
         let first = self.paragraphs.partition_point(|p| p.start < passage.start + self.separator.len());
@@ -230,7 +230,7 @@ pub(crate) mod tests {
             assert!((660..=702).contains(&whole), "{whole}");
             assert!(stream.paragraphs.iter().any(|p| p.start == passage.start));
             assert!(stream.ends.contains(&passage.end));
-            // What is left out when tokens are counted has the tokens that are said.
+            // The removed part has the number of tokens that is reported.
             let (range, tokens) = stream.hollow(&passage).unwrap();
             let text = &stream.text[passage.clone()];
             let rest = text[..range.start - passage.start].to_owned() + &text[range.end - passage.start..];

@@ -1,4 +1,4 @@
-//! The tasks: what is asked of a context, with answers that the context alone decides.
+//! The tasks: questions about a context whose answers the context alone decides.
 
 use std::ops::Range;
 
@@ -13,36 +13,36 @@ use crate::split::Split;
 use crate::stream::Stream;
 use crate::{ask, key_value, statements, turns, words};
 
-/// What a record asks for.
+/// The task of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
-    /// A sentence beside a quoted one, or the whole of one that is quoted in part.
+    /// The sentence next to a quoted one, or the whole of one whose opening is quoted.
     Extract,
     /// The order of quoted sentences.
     Order,
-    /// How often a word occurs.
+    /// The number of occurrences of a word.
     Count,
-    /// Which of several words is the most frequent, the first, the last.
+    /// The most frequent, the first or the last of several words.
     Aggregate,
     /// The value of a key among keys and values that fill the whole context.
     KeyValue,
-    /// A statement that was written into the text.
+    /// A statement inserted into the text.
     Facts,
-    /// A statement that is corrected further on.
+    /// A statement that a later one corrects.
     Contradiction,
-    /// A number that markers take from each other.
+    /// A number that markers pass on to each other.
     Hops,
     /// A sentence by the number of its paragraph.
     Position,
-    /// Several questions about one text, and an answer to repeat.
+    /// Several questions about one text; the last asks to repeat an answer.
     Turns,
     /// Imports and definitions of Python packages.
     Repository,
 }
 
 impl Task {
-    /// All that ask about texts.
+    /// All tasks about texts.
     pub const ALL: [Self; 10] = [
         Self::Extract,
         Self::Order,
@@ -74,20 +74,20 @@ impl Task {
         }
     }
 
-    /// Whether it can ask for what the text does not say.
+    /// Whether the task can ask for something that the text lacks.
     #[must_use]
     pub fn can_be_absent(self) -> bool {
         matches!(self, Self::Extract | Self::KeyValue | Self::Facts | Self::Hops | Self::Turns | Self::Repository)
     }
 
-    /// Whether it needs texts.
+    /// Whether the task needs texts.
     #[must_use]
     pub fn needs_texts(self) -> bool {
         !matches!(self, Self::KeyValue | Self::Repository)
     }
 }
 
-/// A kind of question: what the checker has to know to answer it from the context.
+/// A kind of question; the verifier needs it to derive the answer from the context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
@@ -153,27 +153,27 @@ impl Form {
 pub struct Turn {
     /// Its kind.
     pub form: Form,
-    /// The number of the phrase among those of the form and split.
+    /// The index of the phrase among those of the form and split.
     pub phrase: usize,
     /// The question.
     pub question: String,
     /// The answer.
     pub answer: String,
-    /// Bytes of the context that decide the answer; none where the text does not say.
+    /// Byte ranges of the context that decide the answer; empty when the text has no answer.
     pub evidence: Vec<Range<usize>>,
-    /// Made-up keys that it is about.
+    /// The made-up keys in the question.
     pub keys: Vec<String>,
 }
 
 impl Turn {
-    /// A question about the things in `about`, each put into quotes.
+    /// A question about the strings in `about`, each put into quotes.
     #[must_use]
     pub fn new(form: Form, about: &[&str], answer: impl Into<String>, draw: &mut Draw) -> Self {
         let quoted: Vec<String> = about.iter().map(|thing| format!("\"{thing}\"")).collect();
         Self::about(form, &quoted.join(", "), answer, draw)
     }
 
-    /// A question about what is quoted already.
+    /// A question whose subject is already quoted.
     #[must_use]
     pub fn about(form: Form, about: &str, answer: impl Into<String>, draw: &mut Draw) -> Self {
         let phrases = phrases::of(form, draw.split());
@@ -189,14 +189,14 @@ impl Turn {
         }
     }
 
-    /// With the places that decide it.
+    /// Sets the evidence.
     #[must_use]
     pub fn at(mut self, evidence: Vec<Range<usize>>) -> Self {
         self.evidence = evidence;
         self
     }
 
-    /// With something more to say.
+    /// Appends a sentence to the question.
     #[must_use]
     pub fn saying(mut self, more: &str) -> Self {
         self.question.push_str(more);
@@ -213,23 +213,23 @@ pub struct Draft {
     pub turns: Vec<Turn>,
 }
 
-/// What records are made from.
+/// The material that records are made from.
 #[derive(Debug)]
 pub struct World {
-    /// The haystack, where there are texts.
+    /// The haystack, if there are texts.
     pub stream: Option<Stream>,
-    /// The packages, where there are some.
+    /// The packages, if there are any.
     pub library: Option<Library>,
     /// The tokenizer.
     pub counter: Counter,
-    /// The side.
+    /// The split.
     pub split: Split,
-    /// Tokens of a line of keys and values, on average.
+    /// The average number of tokens of a key-value line.
     pub entry_tokens: f64,
 }
 
 impl World {
-    /// Of texts, packages and a tokenizer.
+    /// Prepares texts, packages and a tokenizer.
     ///
     /// # Errors
     /// When the tokenizer fails.
@@ -249,8 +249,8 @@ impl World {
         Ok(Self { stream, library, counter, split, entry_tokens })
     }
 
-    /// A record of about `tokens` tokens of context. With `absent`, the text does not say what is asked. `None` where the drawn
-    /// passage has nothing to ask for, or the texts are too short.
+    /// Drafts a record of about `tokens` tokens of context. With `absent`, the text does not contain the answer. `None` if the drawn
+    /// passage has no suitable question, or if the texts are too short.
     #[must_use]
     pub fn draft(&self, task: Task, tokens: u64, absent: bool, draw: &mut Draw) -> Option<Draft> {
         if task == Task::KeyValue {

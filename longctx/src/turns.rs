@@ -1,4 +1,4 @@
-//! Six or seven questions about one text; the last asks for an answer again.
+//! Six or seven questions about one text; the last asks to repeat an earlier answer.
 
 use crate::context::Context;
 use crate::draw::Draw;
@@ -8,7 +8,7 @@ use crate::stream::Stream;
 use crate::task::{Draft, Form, Turn, World};
 use crate::{ask, words};
 
-/// A conversation of about `tokens` tokens of context.
+/// Drafts a conversation of about `tokens` tokens of context.
 pub fn draft(world: &World, stream: &Stream, tokens: u64, absent: bool, draw: &mut Draw) -> Option<Draft> {
     let forms = phrases::facts(world.split);
     let facts = different(forms, &[0, 1, 0, 0], draw);
@@ -39,7 +39,7 @@ pub fn draft(world: &World, stream: &Stream, tokens: u64, absent: bool, draw: &m
     }
     turns.truncate(wanted);
     draw.shuffle(&mut turns);
-    // The answer to a question before the last one.
+    // The number of a question before the last one.
     let number = 1 + draw.below(turns.len() - 1);
     let again = turns[number - 1].answer.clone();
     let evidence = turns[number - 1].evidence.clone();

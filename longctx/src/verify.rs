@@ -1,5 +1,5 @@
-//! Every answer again, from the context alone, by code that shares nothing with what made it: no index, no word table, no sentence
-//! splitter, only searches through the text. What a question is about is read from its quotes.
+//! Derives every answer again from the context alone. The code shares nothing with the generator: no index, no word table, no sentence
+//! splitter, only searches through the text. The subject of a question is read from its quotes.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use crate::phrases::{self, NOT_SAID};
 use crate::record::{self, FILLED, Meta};
 use crate::task::Form;
 
-/// What is wrong with a record.
+/// The first fault of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong(pub String);
 
 /// Tasks whose answers a model wrote.
 const WRITTEN: [&str; 2] = ["qa", "summary"];
 
-/// Of a record that a model wrote, what can be seen again: alternating turns, the place of the text, quotes that stand once in it,
-/// and the length.
+/// Checks what can be checked of a record that a model wrote: alternating turns, the place of the text, quotes that occur once, and the
+/// length.
 fn written(record: &Conversation, meta: &Meta, counter: Option<&Counter>) -> Result<(), String> {
     let roles: Vec<Role> = record.messages.iter().map(|message| message.role).collect();
     if roles.is_empty() || !roles.chunks(2).all(|pair| pair == [Role::User, Role::Assistant]) {
@@ -60,10 +60,10 @@ fn written(record: &Conversation, meta: &Meta, counter: Option<&Counter>) -> Res
     Ok(())
 }
 
-/// Derives every answer of a record again and compares. With a counter the length is counted again too, over the whole text.
+/// Derives every answer of a record again and compares. With a counter, the length is checked too, over the whole text.
 ///
 /// # Errors
-/// [`Wrong`] with the first thing that is wrong.
+/// [`Wrong`] with the first fault.
 pub fn check(record: &Conversation, counter: Option<&Counter>) -> Result<Meta, Wrong> {
     let meta = record::meta(record).map_err(Wrong)?;
     if meta.ruler.is_some() {
@@ -127,7 +127,7 @@ pub fn check(record: &Conversation, counter: Option<&Counter>) -> Result<Meta, W
     Ok(meta)
 }
 
-/// What stands before the text, the text, and what stands behind it.
+/// The text before the context, the context, and the text after it.
 fn parts(message: &str) -> Option<(&str, &str, &str)> {
     let found = phrases::marks().filter_map(|(open, close)| {
         let start = message.find(&format!("{open}\n"))? + open.len() + 1;
@@ -138,7 +138,7 @@ fn parts(message: &str) -> Option<(&str, &str, &str)> {
     Some((&message[..start], &message[start..end], &message[end..]))
 }
 
-/// The things in double quotes, in order.
+/// The strings in double quotes, in order.
 fn quoted(question: &str) -> Vec<&str> {
     question.split('"').skip(1).step_by(2).collect()
 }
@@ -229,7 +229,7 @@ fn derive(form: Form, context: &str, question: &str, answers: &[&str]) -> Result
     }
 }
 
-/// Where a text stands; an error when it stands twice.
+/// The offset of a string; an error if it occurs twice.
 fn once(context: &str, what: &str) -> Result<Option<usize>, String> {
     let Some(at) = context.find(what) else { return Ok(None) };
     let width = what.chars().next().map_or(1, char::len_utf8);
@@ -243,7 +243,7 @@ fn ends(text: &str) -> bool {
     text.ends_with(['.', '!', '?'])
 }
 
-/// The text up to the first full stop, exclamation or question mark, behind which white space or nothing has to follow.
+/// The text up to the first full stop, exclamation mark or question mark that white space or the end follows.
 fn sentence(text: &str) -> Result<&str, String> {
     let end = text.find(['.', '!', '?']).ok_or("the sentence does not end")? + 1;
     match text[end..].chars().next() {
@@ -252,7 +252,7 @@ fn sentence(text: &str) -> Result<&str, String> {
     }
 }
 
-/// Where a word stands that is not part of a longer one.
+/// The offsets of a word that is not part of a longer word.
 fn occurrences(context: &str, word: &str) -> Vec<usize> {
     let alone = |at: &usize| {
         let before = context[..*at].chars().next_back();
@@ -281,7 +281,7 @@ fn choose(form: Form, context: &str, words: &[&str]) -> Result<String, String> {
     }
 }
 
-/// The last value that a pattern gives to a name; `k` and `v` are the groups, or the first and the second.
+/// The last value that a pattern gives to a name; `k` and `v` are the groups, or the first and the second group.
 fn last(context: &str, pattern: &str, name: &str) -> Result<String, String> {
     let pattern = Regex::new(pattern).map_err(|error| error.to_string())?;
     let mut value = None;
@@ -294,7 +294,7 @@ fn last(context: &str, pattern: &str, name: &str) -> Result<String, String> {
     Ok(value.unwrap_or_else(|| NOT_SAID.to_owned()))
 }
 
-/// The number of every marker, by following each until there is nothing new.
+/// The number of every marker: follows references until nothing changes.
 fn markers(context: &str) -> Result<BTreeMap<String, String>, String> {
     let pattern = |text: &str| Regex::new(text).map_err(|error| error.to_string());
     let given = pattern(r"(?:Marker (\w+) holds the number|Signal (\w+) stands for) (\d+)\.")?;

@@ -1,4 +1,4 @@
-//! Runs of 13 words, which training and evaluation must not share.
+//! Runs of 13 words, which training and evaluation data must not share.
 
 use rustc_hash::FxHashSet;
 use serde_json::Value;
@@ -20,7 +20,7 @@ impl Windows {
         });
     }
 
-    /// Adds the windows of all texts in a record but for its id, source and `meta`.
+    /// Adds the windows of all texts in a record except for its id, source and `meta`.
     pub fn add_record(&mut self, record: &Value) {
         texts(record, &mut |text| self.add(text));
     }
@@ -39,20 +39,20 @@ impl Windows {
         found
     }
 
-    /// Number of windows.
+    /// The number of windows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Every text of a record but for its id, source and `meta`.
+/// Calls `see` with every text of a record except for its id, source and `meta`.
 pub fn texts(value: &Value, see: &mut impl FnMut(&str)) {
     match value {
         Value::String(text) => see(text),
@@ -65,7 +65,7 @@ pub fn texts(value: &Value, see: &mut impl FnMut(&str)) {
     }
 }
 
-/// Calls `see` with the hash of every window, and a way to have its words, until it says false.
+/// Calls `see` with the hash of every window and a closure that gives its words, until `see` returns false.
 fn each(text: &str, mut see: impl FnMut(u64, &dyn Fn() -> String) -> bool) {
     let mut words: Vec<&str> = Vec::new();
     let mut hashes: Vec<u64> = Vec::new();
@@ -89,7 +89,7 @@ fn each(text: &str, mut see: impl FnMut(u64, &dyn Fn() -> String) -> bool) {
     }
 }
 
-/// FNV-1a of the word in lower case, mixed.
+/// The FNV-1a hash of the word in lower case, mixed.
 fn hash(word: &str) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut byte = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

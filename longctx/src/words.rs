@@ -1,4 +1,4 @@
-//! Questions about how often and where words occur. A word is a run of letters and digits.
+//! Questions about the frequency and order of words. A word is a run of letters and digits.
 
 use std::ops::Range;
 
@@ -8,15 +8,15 @@ use crate::context::Context;
 use crate::draw::Draw;
 use crate::task::{Form, Turn};
 
-/// Letters of a word that is asked for, at least.
+/// Minimum number of letters of a word in a question.
 const LETTERS: usize = 4;
-/// Occurrences of a counted word, and how many there may be where no word has so few.
+/// Preferred range of occurrences of a counted word, and the maximum when no word is in that range.
 const COUNTED: (usize, usize) = (2, 12);
 const MANY: usize = 60;
-/// Words to choose among.
+/// Number of words to choose from.
 const CHOICE: usize = 4;
 
-/// A word with the bytes of its occurrences.
+/// A word with the byte ranges of its occurrences.
 struct Word<'a> {
     word: &'a str,
     at: Vec<usize>,
@@ -28,7 +28,7 @@ impl Word<'_> {
     }
 }
 
-/// The words of at least four letters and nothing but letters, by first occurrence.
+/// The words with at least four letters and no other characters, by first occurrence.
 fn words(text: &str) -> Vec<Word<'_>> {
     let mut number: FxHashMap<&str, usize> = FxHashMap::default();
     let mut words: Vec<Word> = Vec::new();
@@ -47,21 +47,21 @@ fn words(text: &str) -> Vec<Word<'_>> {
     words
 }
 
-/// How often a word occurs.
+/// Asks for the number of occurrences of a word.
 pub fn count(context: &Context, draw: &mut Draw) -> Option<Turn> {
     let mut words = words(&context.text);
     words.retain(|word| (COUNTED.0..=MANY).contains(&word.at.len()));
     if words.iter().any(|word| word.at.len() <= COUNTED.1) {
         words.retain(|word| word.at.len() <= COUNTED.1);
     }
-    // Numbers of all sizes, though most words are rare.
+    // Counts of all sizes are drawn, though most words are rare.
     let size = draw.between(COUNTED.0 as u64, COUNTED.1 as u64) as usize;
     let of_size: Vec<&Word> = words.iter().filter(|word| word.at.len() == size).collect();
     let word = draw.one(&of_size).copied().or_else(|| draw.one(&words))?;
     Some(Turn::new(Form::Count, &[word.word], word.at.len().to_string(), draw).at(word.ranges().collect()))
 }
 
-/// The most frequent, the first or the last of four words.
+/// Asks for the most frequent, the first or the last of four words.
 pub fn aggregate(context: &Context, draw: &mut Draw) -> Option<Turn> {
     let words = words(&context.text);
     let form = *draw.one(&[Form::Most, Form::FirstOf, Form::LastOf])?;

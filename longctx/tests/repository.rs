@@ -57,7 +57,7 @@ struct Reference {
     imports: Vec<BTreeSet<usize>>,
 }
 
-/// Who depends on each file, directly or through others, by plain repetition.
+/// The files that depend on each file, directly or indirectly, by plain iteration.
 fn dependents(imports: &[BTreeSet<usize>], file: usize) -> BTreeSet<usize> {
     let mut found = BTreeSet::from([file]);
     loop {

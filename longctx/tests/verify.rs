@@ -15,7 +15,7 @@ fn planted_wrong_answers_are_found() {
         let messages = record["messages"].as_array_mut().unwrap();
         let last = messages.len() - 1;
         let answer = messages[last]["content"].as_str().unwrap().to_owned();
-        // In a third of them the answer changes, in a third the text, in a third another answer of the file stands there.
+        // The planted faults are a wrong answer, a changed fact in the text, or the answer of the other kind.
         let is_said = answer != "The text does not say.";
         match number % 9 {
             0 => messages[last]["content"] = wrong(&answer).into(),

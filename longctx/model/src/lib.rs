@@ -1,8 +1,8 @@
-//! Long context with a model: what of [`longctx`] needs libtorch or a server.
+//! The parts of [`longctx`] that need a model: they link libtorch or ask a server.
 //!
-//! - [`eval`]: needles, RULER, repositories and the loss by context length; one protocol, which is written down.
-//! - [`extend`]: a longer context in stages, each left only when its gate is passed.
-//! - [`world`]: the texts and packages that are asked about.
+//! - [`eval`]: needles, RULER, repositories and the loss by context length, with one written protocol.
+//! - [`extend`]: extends a model's context in stages; a stage ends when its gate is passed.
+//! - [`world`]: the texts and packages that questions are about.
 //! - [`write`]: questions and summaries that a model writes about documents.
 //! - [`command`]: `herd longctx`.
 

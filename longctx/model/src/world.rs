@@ -1,4 +1,4 @@
-//! What evaluations and gates ask about: texts of the evaluation side, packages, and the tokenizer that lengths are counted with.
+//! The material of evaluations and gates: texts of the evaluation side, packages, and the tokenizer that counts lengths.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,15 +22,15 @@ pub struct Held {
     pub world: World,
     /// The documents of the haystack, with their paragraphs.
     pub documents: Vec<Document>,
-    /// SHA-256 over the documents, if there are some.
+    /// SHA-256 over the documents; none without documents.
     pub texts: Option<String>,
-    /// SHA-256 over the packages, if there are some.
+    /// SHA-256 over the packages; none without packages.
     pub repositories: Option<String>,
-    /// What was read and left out, for people.
+    /// The counts of what was read and left out, to print.
     pub summary: String,
 }
 
-/// Files that were read, before they are split and counted.
+/// The files after reading, before they are split and counted.
 pub struct Read {
     documents: documents::Documents,
     packages: Vec<repo::load::Package>,
@@ -68,7 +68,7 @@ impl Read {
     /// The evaluation side, with lengths counted by the tokenizer of a folder. The haystack's order depends on the documents alone.
     ///
     /// # Errors
-    /// When the tokenizer is of no use, or nothing is left where texts or packages were given.
+    /// When the tokenizer cannot be loaded, or when texts or packages were given and nothing of them is left.
     pub fn held(self, tokenizer: &Path, against: &[PathBuf]) -> anyhow::Result<Held> {
         let counter = Counter::open(tokenizer)?;
         let mut left_out = self.documents.left_out.clone();
@@ -135,8 +135,8 @@ fn summary(world: &World, left_out: &BTreeMap<&'static str, usize>) -> String {
     lines.join("\n")
 }
 
-/// A digest of what a tokenizer with its chat template does: the ids of a conversation with letters, digits, signs and other
-/// scripts. Two folders that write the same texts as the same tokens have the same.
+/// A digest of the behaviour of a tokenizer with its chat template: the ids of a conversation with letters, digits, signs and other
+/// scripts. Two folders that encode the same texts to the same tokens have the same digest.
 ///
 /// # Errors
 /// When the folder has no tokenizer or template, or they refuse the conversation.

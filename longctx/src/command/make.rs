@@ -32,7 +32,7 @@ pub struct Args {
     #[serde(skip)]
     #[allow(missing_docs)]
     pub frame: Frame,
-    /// Texts to ask about: .txt, .md, .rst (also .gz), .jsonl or .parquet with a field `text`, folders of them
+    /// Texts to ask about: .txt, .md, .rst (also .gz), .jsonl or .parquet with a field `text`, or folders of them
     #[arg(long, num_args = 1..)]
     pub texts: Vec<PathBuf>,
     /// Python packages to ask about: wheels, sdists, folders of sources, folders of archives
@@ -41,46 +41,45 @@ pub struct Args {
     /// Tokenizer with chat template: a model's folder or name
     #[arg(long)]
     pub tokenizer: String,
-    /// Lengths in tokens, chat template and answer counted; k is 1,024
+    /// Record lengths in tokens, including chat template and answers; k is 1,024
     #[arg(long, value_delimiter = ',', default_value = "16k,32k,64k,128k")]
     pub buckets: Vec<String>,
-    /// What to ask: all, extract, order, count, aggregate, key-value, facts, contradiction, hops, position, turns, repository; all is all that
-    /// the given texts and packages allow; or RULER's tasks to evaluate on: ruler for all, ruler:niah_single_1, ...
+    /// Tasks: all, extract, order, count, aggregate, key-value, facts, contradiction, hops, position, turns, repository; all means every
+    /// task that the given texts and packages allow. Or RULER's tasks, for evaluation: ruler for all, ruler:niah_single_1, ...
     #[arg(long, value_delimiter = ',', default_value = "all")]
     pub tasks: Vec<String>,
-    /// Records to make
+    /// Number of records
     #[arg(long, default_value_t = 400)]
     pub count: u64,
-    /// Which documents, keys and phrases: those to train on or those to evaluate on [default: train; evaluation for RULER's tasks]
+    /// Side of the documents, keys and phrases: training or evaluation [default: train; evaluation for RULER's tasks]
     #[arg(long, value_enum)]
     pub split: Option<Split>,
-    /// Records or texts of the other side: documents that share a run of 13 words with them are left out
+    /// Records or texts of the other split: documents that share a run of 13 words with them are left out
     #[arg(long, num_args = 1..)]
     pub decontaminate: Vec<PathBuf>,
-    /// Licence of texts that name none themselves, for the records
+    /// Licence to record for texts that state none
     #[arg(long, default_value = UNKNOWN)]
     pub licence: String,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Threads; they change no byte [default: the processor's]
+    /// Number of threads; does not change the output [default: the processor's]
     #[arg(long)]
     pub threads: Option<usize>,
-    /// The folder for train.jsonl or evaluation.jsonl, and run.json
+    /// Output folder for train.jsonl or evaluation.jsonl, and run.json
     #[arg(long)]
     pub output: PathBuf,
 }
 
 fn class(key: &str) -> Class {
     match key {
-        // The content of files counts by its digest.
+        // These keys are compared by the digests of their files.
         "output" | "threads" | "texts" | "repositories" | "decontaminate" | "tokenizer" => Class::Free,
         _ => Class::Course,
     }
 }
 
-/// Runs `longctx make`. The same arguments give the same bytes, whatever the number of threads; the same command goes on with
-/// a run that was killed.
+/// Runs `longctx make`. The same arguments give the same bytes with any number of threads. A killed run resumes with the same command.
 ///
 /// # Errors
 /// A sentence.
@@ -171,14 +170,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is made in a run.
+/// The tasks of a run.
 enum Tasks {
     Embedded(Vec<Task>),
     Ruler(Vec<Ruler>),
 }
 
 impl Tasks {
-    /// The tasks of these names.
+    /// Parses task names.
     fn parse(names: &[String], no_texts: bool, no_packages: bool) -> anyhow::Result<Self> {
         let (mut embedded, mut ruler): (Vec<Task>, Vec<Ruler>) = (Vec::new(), Vec::new());
         for name in names {
@@ -221,7 +220,7 @@ impl Tasks {
         }
     }
 
-    /// A task that texts are needed for.
+    /// The name of a task that needs texts, if there is one.
     fn needing_texts(&self) -> Option<String> {
         match self {
             Self::Embedded(tasks) => tasks.iter().find(|task| task.needs_texts()).map(|task| task.name().to_owned()),
@@ -239,7 +238,7 @@ impl Tasks {
         matches!(self, Self::Embedded(tasks) if tasks.iter().any(|task| task.can_be_absent()))
     }
 
-    /// The record of this number.
+    /// Makes the record with this number.
     fn make(&self, number: u64, buckets: &[usize], world: &World, seed: u64) -> anyhow::Result<Conversation> {
         match self {
             Self::Embedded(tasks) => {
@@ -272,7 +271,7 @@ pub fn tokenizer_inputs(folder: &Path) -> anyhow::Result<Vec<Input>> {
     files.map(|path| Input::file("tokenizer", &path)).collect()
 }
 
-/// The documents of the split that can be used, counted and named where they cannot.
+/// Chooses the usable documents of the split; the others are counted and named.
 ///
 /// # Errors
 /// When a file of `against` cannot be read.
@@ -316,7 +315,7 @@ pub fn choose(
     Ok(kept)
 }
 
-/// Adds the windows of a file of records or of a text.
+/// Adds the windows of a file of records or texts.
 pub(crate) fn see(path: &Path, windows: &mut Windows) -> anyhow::Result<()> {
     let name = path.to_string_lossy();
     if [".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet"].iter().any(|ending| name.ends_with(ending)) {
@@ -390,27 +389,27 @@ fn texts_summary(world: &World, left_out: &BTreeMap<&'static str, usize>) -> Str
     lines.join("\n")
 }
 
-/// Counts by what was counted, as a list.
+/// Formats counts by reason as a list.
 #[must_use]
 pub fn counts(counts: &BTreeMap<&'static str, usize>) -> String {
     counts.iter().map(|(what, count)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
 }
 
-/// What a file of records holds.
+/// The totals of a file of records.
 #[derive(Debug, Default)]
 struct Totals {
     records: u64,
     tokens: u64,
     trained: u64,
     absent: u64,
-    /// Records and tokens of each bucket.
+    /// Number of records and of tokens in each bucket.
     buckets: BTreeMap<usize, (u64, u64)>,
     least_filled: Option<f64>,
 }
 
 impl Totals {
     fn of(path: &Path) -> anyhow::Result<Self> {
-        /// No message is kept.
+        /// The fields of a record that the totals need; messages are not kept.
         #[derive(serde::Deserialize)]
         struct Line {
             meta: Meta,

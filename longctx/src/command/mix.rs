@@ -18,9 +18,9 @@ use crate::record::{self, Meta};
 use crate::split::Split;
 use crate::windows::Windows;
 
-/// Long examples below which a mix hardly teaches anything: the user is told.
+/// With fewer long examples than this, a mix hardly teaches anything; the user is warned.
 const FEW: usize = 16;
-/// Conversations that are encoded together.
+/// Number of conversations encoded in one batch.
 const BATCH: usize = 256;
 
 /// Arguments of `longctx mix`.
@@ -32,36 +32,36 @@ pub struct Args {
     /// Conversations to mix them with
     #[arg(long = "with", required = true, num_args = 1.., value_name = "FILE")]
     pub short: Vec<PathBuf>,
-    /// Share of the long examples in the mix
+    /// Share of long examples in the mix
     #[arg(long, default_value = "0.1%")]
     pub share: String,
-    /// What the share is of
+    /// Unit of the share
     #[arg(long, value_enum, default_value_t = By::Examples)]
     pub by: By,
     /// Tokenizer with chat template, to count the conversations: a model's folder or name
     #[arg(long)]
     pub tokenizer: String,
-    /// Records to evaluate on: long examples that share a document, a key, a template or 13 words in a row with them are refused
+    /// Records for evaluation: long examples that share a document, a key, a template or 13 consecutive words with them are refused
     #[arg(long, num_args = 1..)]
     pub decontaminate: Vec<PathBuf>,
     /// Seed of the choice
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// A configuration for `herd sft --config`; the chosen long examples are written beside it
+    /// Output: a configuration for `herd sft --config`; the chosen long examples are written beside it
     #[arg(long)]
     pub output: PathBuf,
 }
 
-/// What a share is of.
+/// The unit of a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum By {
-    /// Of the examples, as the Llama 3 paper gives it.
+    /// A share of the examples, as in the Llama 3 paper.
     Examples,
-    /// Of all tokens.
+    /// A share of all tokens.
     Tokens,
 }
 
-/// Examples, tokens and trained tokens.
+/// Numbers of examples, tokens and trained tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sum {
     examples: u64,
@@ -77,7 +77,7 @@ impl Sum {
     }
 }
 
-/// What evaluation holds.
+/// Contents of the evaluation files.
 #[derive(Default)]
 struct Held {
     haystacks: BTreeSet<String>,
@@ -89,7 +89,7 @@ struct Held {
 /// Runs `longctx mix`.
 ///
 /// # Errors
-/// A sentence: a share that is none, no long example left, a file that cannot be read or written.
+/// When the share is invalid, when no long example is left, or when a file cannot be read or written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let share = share(&args.share)?;
     let counter = Counter::open(&locate_tokenizer(&args.tokenizer)?)?;
@@ -114,7 +114,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let wanted = wanted(share, args.by, &short, &order, &long);
     let mut chosen: Vec<usize> = order.iter().copied().take(wanted).collect();
     chosen.sort_unstable();
-    // More than there are: each of them several times.
+    // The mix needs more than there are: each example is repeated.
     let times = (wanted as f64 / chosen.len().max(1) as f64).max(1.0);
     let mut sum = Sum::default();
     let mut buckets: BTreeMap<usize, Sum> = BTreeMap::new();
@@ -152,7 +152,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `0.1%` or `0.001`.
+/// Parses `0.1%` or `0.001`.
 fn share(text: &str) -> anyhow::Result<f64> {
     let (number, factor) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 0.01));
     let share = number.trim().parse::<f64>().with_context(|| format!("--share {text}: give 0.1% or 0.001"))? * factor;
@@ -160,7 +160,7 @@ fn share(text: &str) -> anyhow::Result<f64> {
     Ok(share)
 }
 
-/// How many long examples make the share: of `--by tokens` so many of the given order that the share is just reached.
+/// The number of long examples that makes up the share. With `--by tokens`, they are taken in the given order.
 fn wanted(share: f64, by: By, short: &Sum, order: &[usize], long: &[(Conversation, Meta)]) -> usize {
     let ratio = share / (1.0 - share);
     match by {
@@ -174,7 +174,7 @@ fn wanted(share: f64, by: By, short: &Sum, order: &[usize], long: &[(Conversatio
                 return (target / all * lengths.len() as f64).round() as usize;
             }
             for length in lengths {
-                // To the nearer side of the target.
+                // The last example is included if that comes closer to the target.
                 if tokens + length / 2.0 > target && count > 0 {
                     break;
                 }
@@ -215,7 +215,7 @@ fn shares(short: &Sum, long: &Sum, times: f64) -> String {
     [line("examples", |s| s.examples), line("tokens", |s| s.tokens), line("trained tokens", |s| s.trained)].join("\n")
 }
 
-/// `mix.toml` has its records in `mix-long.jsonl`.
+/// The path of the records beside a configuration: `mix.toml` has them in `mix-long.jsonl`.
 fn beside(config: &Path) -> PathBuf {
     let stem = config.file_stem().unwrap_or_default().to_string_lossy();
     config.with_file_name(format!("{stem}-long.jsonl"))
@@ -244,7 +244,7 @@ fn config(args: &Args, records: &Path, times: f64, longest: usize) -> anyhow::Re
     ))
 }
 
-/// The long examples that evaluation does not know, and how many were refused for what.
+/// The long examples that share nothing with evaluation, and the numbers of refused ones by reason.
 #[allow(clippy::type_complexity)]
 fn read_long(
     paths: &[PathBuf],
@@ -274,7 +274,7 @@ fn read_long(
 }
 
 impl Held {
-    /// Adds a file; how many records it has.
+    /// Adds a file; returns its number of records.
     fn read(&mut self, path: &Path) -> anyhow::Result<usize> {
         let mut count = 0;
         for record in jsonl::read::<Value>(path, OnBadLine::Error)? {
@@ -291,7 +291,7 @@ impl Held {
         Ok(count)
     }
 
-    /// What a long example has in common with evaluation.
+    /// The first thing that a long example shares with evaluation.
     fn shares(&self, record: &Conversation, meta: &Meta) -> Option<(&'static str, String)> {
         let in_set = |list: &[String], set: &BTreeSet<String>| list.iter().find(|item| set.contains(*item)).cloned();
         if let Some(found) = in_set(&meta.haystacks, &self.haystacks) {

@@ -15,11 +15,11 @@ pub struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
-    /// Make records whose every answer is computed from their text
+    /// Make records whose answers are computed from their text
     Make(make::Args),
-    /// Derive every answer of a file again from the text alone
+    /// Check a file: derive every answer again from the text alone
     Verify(verify::Args),
-    /// Choose long examples for a mix with conversations, by share; refuse what evaluation knows
+    /// Choose long examples for a mix with conversations, by share; refuse those that share text or keys with evaluation data
     Mix(mix::Args),
 }
 
@@ -35,10 +35,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-/// `16k` as 16,384; plain numbers as they are.
+/// Parses a number of tokens: `16k` is 16,384; plain numbers are taken as they are.
 ///
 /// # Errors
-/// When it is neither.
+/// When the text is neither.
 pub fn tokens(text: &str) -> anyhow::Result<usize> {
     let (digits, factor) = text.strip_suffix(['k', 'K']).map_or((text, 1), |digits| (digits, 1024));
     let number: usize = digits.parse().with_context(|| format!("{text}: give tokens as 4096 or 16k"))?;

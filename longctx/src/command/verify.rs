@@ -19,21 +19,21 @@ pub struct Args {
     /// Files that `longctx make` wrote
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Count the tokens again too, encoding every record whole: a model's folder or name
+    /// Count the tokens again, encoding every record whole, with this tokenizer: a model's folder or name
     #[arg(long)]
     pub tokenizer: Option<String>,
-    /// Wrong records to show
+    /// Number of wrong records to show
     #[arg(long, default_value_t = 20)]
     pub show: usize,
 }
 
-/// Records that are checked together.
+/// Number of records checked in one batch.
 const BATCH: usize = 64;
 
-/// Runs `longctx verify`: a line for every wrong record, counts by task.
+/// Runs `longctx verify`: prints a line for every wrong record, and counts by task.
 ///
 /// # Errors
-/// When a file cannot be read, and when a record is wrong.
+/// When a file cannot be read, or when a record is wrong.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let counter = args.tokenizer.as_deref().map(|name| Counter::open(&locate_tokenizer(name)?)).transpose()?;
     let mut right: BTreeMap<String, u64> = BTreeMap::new();

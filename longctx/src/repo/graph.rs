@@ -1,25 +1,25 @@
-//! Which file imports which, among the files that are given.
+//! The import graph of the given files.
 //!
-//! `import a.b` imports the file of the module `a.b`. `from a import n` imports the file of `a.n` where there is such a module, and
-//! else that of `a`. Importing a module is not counted as importing the packages around it, but for [`Graph::broken_without`].
+//! `import a.b` imports the file of the module `a.b`. `from a import n` imports the file of `a.n` if that module exists, otherwise the
+//! file of `a`. Importing a module does not count as importing the packages around it, except in [`Graph::broken_without`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::load::SourceFile;
 use super::python::{Facts, Import, When};
 
-/// The files' imports, by their numbers.
+/// The import graph; files are numbered.
 #[derive(Debug)]
 pub struct Graph {
-    /// For each file the files that it imports, with the earliest time that it does.
+    /// For each file, the files that it imports, with the earliest time of the import.
     pub imports: Vec<BTreeMap<usize, When>>,
-    /// For each file the packages around its module.
+    /// For each file, the packages that contain its module.
     around: Vec<Vec<usize>>,
     modules: BTreeMap<String, usize>,
 }
 
 impl Graph {
-    /// Of files and what is known of each.
+    /// Builds the graph from files and their parsed facts.
     #[must_use]
     pub fn new(files: &[&SourceFile], facts: &[&Facts]) -> Self {
         let modules: BTreeMap<String, usize> =
@@ -37,14 +37,14 @@ impl Graph {
                     *when = (*when).min(import.when);
                 }
             }
-            // A file that imports itself (an `__init__.py` with `from . import name`) depends on nobody.
+            // An import of the file itself (`from . import name` in an `__init__.py`) is no dependency.
             targets.remove(&graph.modules[&file.module]);
             graph.imports.push(targets);
         }
         graph
     }
 
-    /// The files that a statement imports, each with the name that is taken out of it, if one is.
+    /// The files that a statement imports, each with the name imported from it, if any.
     #[must_use]
     pub fn targets<'i>(&self, file: &SourceFile, import: &'i Import) -> Vec<(usize, Option<&'i str>)> {
         let Some(module) = absolute(file, import) else { return Vec::new() };
@@ -70,7 +70,7 @@ impl Graph {
         (0..self.imports.len()).filter(|other| self.imports[*other].contains_key(&file)).collect()
     }
 
-    /// The files that import this one, or one that does, and so on. Not the file itself.
+    /// The files that import this one, directly or through others; without the file itself.
     #[must_use]
     pub fn dependents(&self, file: usize) -> BTreeSet<usize> {
         let mut found = BTreeSet::new();
@@ -82,8 +82,8 @@ impl Graph {
         found
     }
 
-    /// The files that can no longer be imported without this one: an import that runs when the module is imported leads to it,
-    /// perhaps through others; importing a module runs the packages around it too. Imports that [`When::Maybe`] run count
+    /// The files that cannot be imported without this one: an import that runs when the module is imported leads to it, directly or
+    /// through others. Importing a module also runs the packages around it. Imports that run under a condition ([`When::Maybe`]) count
     /// only with `maybe`.
     #[must_use]
     pub fn broken_without(&self, file: usize, maybe: bool) -> BTreeSet<usize> {
@@ -107,7 +107,7 @@ impl Graph {
     }
 }
 
-/// The module that a statement names, without dots in front. `None` where there are more dots than packages.
+/// The absolute name of the module in a statement. `None` if there are more leading dots than packages.
 fn absolute(file: &SourceFile, import: &Import) -> Option<String> {
     if import.level == 0 {
         return Some(import.module.clone());
@@ -190,7 +190,7 @@ mod tests {
             ("p/c.py", ""),
         ]);
         let graph = files.graph();
-        // The package itself breaks, and with it whoever imports a module of it.
+        // The package itself breaks, and with it every file that imports one of its modules.
         assert_eq!(files.names(graph.broken_without(2, false)), ["p/__init__.py", "p/a.py", "q/one.py", "p/c.py"]);
         let maybe = files.names(graph.broken_without(2, true));
         assert_eq!(maybe, ["p/__init__.py", "p/a.py", "q/one.py", "q/three.py", "p/c.py"]);

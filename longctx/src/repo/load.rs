@@ -1,4 +1,4 @@
-//! Packages: a folder, a wheel, an sdist, with their Python files and licence.
+//! Reads packages (a folder, a wheel or an sdist) with their Python files and licence.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,7 +12,7 @@ use crate::documents::UNKNOWN;
 /// A source file of a package.
 #[derive(Debug, Clone)]
 pub struct SourceFile {
-    /// Path below the folder that modules are imported from, with `/`.
+    /// The path below the import root, with `/`.
     pub path: String,
     /// Dotted name of the module.
     pub module: String,
@@ -31,17 +31,17 @@ impl SourceFile {
 /// A package.
 #[derive(Debug, Clone)]
 pub struct Package {
-    /// Its name, as its metadata or its folder has it.
+    /// The name from the metadata or of the folder.
     pub name: String,
-    /// Its licence; `unknown` where the metadata names none.
+    /// The licence; `unknown` if the metadata states none.
     pub licence: String,
-    /// Its Python files without tests, by path.
+    /// The Python files without tests, by path.
     pub files: Vec<SourceFile>,
-    /// Python files that were left out, with the reason.
+    /// Counts of Python files that were left out, by reason.
     pub left_out: BTreeMap<&'static str, usize>,
 }
 
-/// Files above this size are tables rather than programs (bytes).
+/// Size limit in bytes: larger files are tables rather than programs.
 const LARGE: usize = 400_000;
 
 /// Reads every package that the paths name: a package, or a folder with archives.
@@ -59,7 +59,7 @@ pub fn load(paths: &[PathBuf]) -> anyhow::Result<(Vec<Package>, Vec<PathBuf>)> {
     Ok((packages, read))
 }
 
-/// The archives of a folder that has some; else the path itself.
+/// The archives in a folder; the path itself if there are none.
 fn archives(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if path.is_dir() {
         let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -185,7 +185,7 @@ fn of_files(name: &str, files: BTreeMap<String, Vec<u8>>) -> Package {
     package
 }
 
-/// `a/b/__init__.py` is `a.b`, `a/c.py` is `a.c`.
+/// The module of a path: `a/b/__init__.py` is `a.b`, `a/c.py` is `a.c`.
 #[must_use]
 pub fn module_of(path: &str) -> String {
     let dotted = path.strip_suffix(".py").unwrap_or(path).replace('/', ".");
@@ -195,11 +195,11 @@ pub fn module_of(path: &str) -> String {
     }
 }
 
-/// The folder that modules are imported from: below an sdist's own folder, `src/` or `lib/` where packages lie in it.
+/// The import root: the `src/` or `lib/` that contains packages, below the top folder of an sdist.
 fn root(files: &BTreeMap<String, Vec<u8>>) -> String {
     let python: Vec<&str> = files.keys().map(String::as_str).filter(|path| path.ends_with(".py")).collect();
     let mut root = String::new();
-    // An sdist has one folder, with its metadata in it; that folder is no package.
+    // An sdist has one top folder with its metadata; that folder is no package.
     let first = python.first().and_then(|path| path.split_once('/')).map(|(folder, _)| format!("{folder}/"));
     if let Some(folder) = first
         && files.keys().all(|path| path.starts_with(&folder))
@@ -227,7 +227,7 @@ fn is_test(path: &str) -> bool {
         || name == "conftest.py"
 }
 
-/// The licence of `METADATA` or `PKG-INFO`: the expression, the short field, or the classifiers.
+/// The licence in `METADATA` or `PKG-INFO`: the expression, the short field, or the classifiers.
 fn licence(text: &str) -> Option<String> {
     let head = text.split("\n\n").next().unwrap_or_default();
     let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);

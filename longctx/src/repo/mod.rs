@@ -1,4 +1,4 @@
-//! Questions about packages of Python files: who imports what, what is defined where, what breaks.
+//! Questions about Python packages: imports, definitions, and what breaks without a file.
 
 pub mod graph;
 pub mod load;
@@ -19,19 +19,19 @@ use python::{Facts, Reader};
 
 pub(crate) use questions::draft;
 
-/// What a file is shown behind.
+/// The heading before a file's path.
 pub(crate) const HEAD: &str = "### File: ";
-/// What an empty file is shown as.
+/// The text that stands for an empty file.
 pub(crate) const EMPTY: &str = "# (empty)";
 
-/// A file as it is shown, and what is known of it.
+/// A file as the context shows it, with its parsed facts.
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) file: SourceFile,
     pub(crate) facts: Facts,
-    /// Head and text.
+    /// The heading and the text.
     pub(crate) block: String,
-    /// Tokens of the block with the break behind it.
+    /// Tokens of the block with the separator after it.
     pub(crate) tokens: u64,
 }
 
@@ -50,24 +50,24 @@ pub(crate) struct Repository {
 #[derive(Debug)]
 pub struct Library {
     pub(crate) repositories: Vec<Repository>,
-    /// Files that were left out, with the reason.
+    /// Counts of files that were left out, by reason.
     pub left_out: std::collections::BTreeMap<&'static str, usize>,
 }
 
-/// A file as it is shown.
+/// The heading and the text of a file.
 pub(crate) fn block(path: &str, text: &str) -> String {
     let text = if text.trim().is_empty() { EMPTY } else { text };
     format!("{HEAD}{path}\n{text}")
 }
 
-/// The name of a package without its version: `networkx` of `networkx-3.2-py3-none-any`.
+/// The name of a package without its version: `networkx` for `networkx-3.2-py3-none-any`.
 #[must_use]
 pub fn base_name(name: &str) -> &str {
     name.split_once('-').map_or(name, |(base, _)| base)
 }
 
 impl Library {
-    /// The packages that belong to the split, parsed and counted. The side is decided by a package's name.
+    /// Parses and counts the packages of a split. The name of a package decides its split.
     ///
     /// # Errors
     /// When the parser or the tokenizer fails.
@@ -99,7 +99,7 @@ impl Library {
         Ok(library)
     }
 
-    /// Whether the tokens of files add up: tried with some of them, as [`Counter::probe`] does with texts.
+    /// Tests on some files whether their tokens add up, as [`Counter::probe`] does for texts.
     ///
     /// # Errors
     /// When the tokenizer fails.
@@ -116,19 +116,19 @@ impl Library {
         Ok(())
     }
 
-    /// Files of all packages.
+    /// The number of files in all packages.
     #[must_use]
     pub fn files(&self) -> usize {
         self.repositories.iter().map(|repository| repository.files.len()).sum()
     }
 
-    /// Tokens of all files.
+    /// The number of tokens of all files.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.repositories.iter().flat_map(|repository| &repository.files).map(|file| file.tokens).sum()
     }
 
-    /// Packages, and how many of them have no known licence.
+    /// The number of packages, and of those without a known licence.
     #[must_use]
     pub fn packages(&self) -> (usize, usize) {
         let unknown = self.repositories.iter().filter(|r| r.licence == crate::documents::UNKNOWN).count();

@@ -1,4 +1,4 @@
-//! What a Python file imports and defines, by its syntax tree (tree-sitter).
+//! Finds the imports and definitions of a Python file in its syntax tree (tree-sitter).
 
 use anyhow::Context as _;
 use tree_sitter::{Node, Parser};
@@ -6,28 +6,28 @@ use tree_sitter::{Node, Parser};
 /// An import statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
-    /// Dots in front: 0 for an absolute import.
+    /// Number of leading dots: 0 for an absolute import.
     pub level: usize,
-    /// The module as written, without dots in front; empty in `from . import x`.
+    /// The module as written, without leading dots; empty in `from . import x`.
     pub module: String,
-    /// The names behind `from ... import`; `*` for all. None in `import module`.
+    /// The names after `from ... import`; `*` for all. None for `import module`.
     pub names: Option<Vec<String>>,
-    /// When it runs.
+    /// When the import runs.
     pub when: When,
 }
 
 /// When an import statement runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum When {
-    /// Whenever the module is imported.
+    /// The import always runs when the module is imported.
     Always,
-    /// It depends: under `if`, `try`, `with`, a loop.
+    /// The import may run: it is under `if`, `try`, `with` or a loop.
     Maybe,
-    /// Not by importing the module: in a function, or under `TYPE_CHECKING`.
+    /// The import does not run when the module is imported: it is in a function, or under `TYPE_CHECKING`.
     Later,
 }
 
-/// What is known of a file.
+/// The imports and definitions of a file.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// The import statements, in order.
@@ -36,14 +36,14 @@ pub struct Facts {
     pub definitions: Vec<String>,
 }
 
-/// Reads Python.
+/// A Python parser.
 pub struct Reader(Parser);
 
 impl Reader {
-    /// A parser with the grammar.
+    /// Makes a parser with the Python grammar.
     ///
     /// # Errors
-    /// When the grammar is of another version than the parser.
+    /// When the versions of grammar and parser differ.
     pub fn new() -> anyhow::Result<Self> {
         let mut parser = Parser::new();
         parser
@@ -55,11 +55,11 @@ impl Reader {
     /// The imports and definitions of a file.
     ///
     /// # Errors
-    /// When the parser gives up.
+    /// When the parser fails.
     pub fn read(&mut self, text: &str) -> anyhow::Result<Facts> {
         let tree = self.0.parse(text, None).context("tree-sitter gave up")?;
         let mut facts = Facts::default();
-        // Depth first without recursion: expressions may be nested deeper than the stack is.
+        // Depth first without recursion: nested expressions could overflow the stack.
         let mut left = vec![(tree.root_node(), When::Always)];
         while let Some((node, when)) = left.pop() {
             let inner = match node.kind() {
@@ -79,7 +79,7 @@ impl Reader {
                 }
                 "lambda" => When::Later,
                 "if_statement" if is_for_types(node, text) => {
-                    // The branch behind `else` runs.
+                    // The branch after `else` runs.
                     let mut cursor = node.walk();
                     for child in node.children(&mut cursor) {
                         let is_body = child.kind() == "block";
@@ -107,18 +107,18 @@ fn is_top_level(node: Node) -> bool {
     }
 }
 
-/// `if TYPE_CHECKING:`, `if typing.TYPE_CHECKING:`.
+/// Whether a condition is `TYPE_CHECKING` or `typing.TYPE_CHECKING`.
 fn is_for_types(node: Node, text: &str) -> bool {
     let condition = node.child_by_field_name("condition").map(|condition| &text[condition.byte_range()]);
     condition.is_some_and(|condition| condition == "TYPE_CHECKING" || condition.ends_with(".TYPE_CHECKING"))
 }
 
-/// Dotted names may be written with white space.
+/// The text of a dotted name, which may be written with white space.
 fn dotted(node: Node, text: &str) -> String {
     text[node.byte_range()].chars().filter(|c| !c.is_whitespace() && *c != '\\').collect()
 }
 
-/// The name of `a.b` or of `a.b as c`.
+/// The name in `a.b` or `a.b as c`.
 fn name_of(node: Node, text: &str) -> String {
     let name = if node.kind() == "aliased_import" { node.child_by_field_name("name") } else { Some(node) };
     name.map_or_else(String::new, |name| dotted(name, text))

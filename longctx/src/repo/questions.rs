@@ -1,4 +1,4 @@
-//! What is asked about packages. Only the files that are shown count, so that the context decides the answer.
+//! The questions about packages. Only the files shown count, so that the context decides the answer.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -13,11 +13,11 @@ use crate::phrases::{self, NOT_SAID};
 use crate::stream::BREAK;
 use crate::task::{Draft, Form, Turn, World};
 
-/// Files that import the one that is asked about, where there are so many (the Llama 3 paper, section 4.3.4: at least five).
+/// Minimum number of files that import the file in question, if possible (the Llama 3 paper, section 4.3.4: at least five).
 const MANY: usize = 5;
-/// Files that an answer names at most.
+/// Maximum number of files that an answer names.
 const NAMED: usize = 40;
-/// Times that a file is drawn.
+/// Number of draws of a file.
 const DRAWS: usize = 60;
 
 /// A file of the context.
@@ -26,13 +26,13 @@ struct Chosen<'a> {
     shown: &'a Shown,
 }
 
-/// A record of about `tokens` tokens of files.
+/// Drafts a record of about `tokens` tokens of files.
 pub(crate) fn draft(world: &World, library: &Library, tokens: u64, absent: bool, draw: &mut Draw) -> Option<Draft> {
     let forms = [Form::Importers, Form::Dependents, Form::Breaks, Form::ImportedNames, Form::DefinedIn];
     let form = if absent { Form::DefinedIn } else { *draw.one(&forms)? };
     let number = draw.below(library.repositories.len());
     let repository = library.repositories.get(number)?;
-    // The file in question and those that depend on it come first.
+    // The file in question and its dependents are chosen first.
     let target = (0..DRAWS).find_map(|round| {
         let at = draw.below(repository.files.len());
         let importers = repository.graph.importers(at);
@@ -92,7 +92,7 @@ fn fill<'a>(library: &'a Library, number: usize, first: &[usize], tokens: u64, d
     chosen
 }
 
-/// The files as one text, and where each stands in it.
+/// Joins the files into one text, and gives the byte range of each.
 fn context(library: &Library, chosen: &[Chosen]) -> (Context, Vec<Range<usize>>) {
     let mut context = Context::default();
     let mut places = Vec::new();
@@ -106,7 +106,7 @@ fn context(library: &Library, chosen: &[Chosen]) -> (Context, Vec<Range<usize>>)
             context.text.push_str(BREAK);
             text.push_str(BREAK);
         }
-        // The first and the last are encoded with what stands around them.
+        // The first and the last file are encoded together with the text around them.
         let is_inside = at > 0 && at < last;
         context.pieces.push(if is_inside { Piece::Counted(chosen.shown.tokens) } else { Piece::Made(text) });
         let repository = &library.repositories[chosen.repository];
@@ -141,7 +141,7 @@ fn dependents(
         Form::Dependents => graph.dependents(target),
         _ => {
             let surely = graph.broken_without(target, false);
-            // Imports under a condition must make no difference.
+            // The answer must be the same with and without conditional imports.
             (surely == graph.broken_without(target, true)).then_some(surely)?
         }
     };
@@ -152,7 +152,7 @@ fn dependents(
     Some(Turn::new(form, &[&files[target].path], sorted(files, &found), draw).at(evidence))
 }
 
-/// The names that one file imports from another, all of them by `from ... import`.
+/// The question about names that one file imports from another; all of them by `from ... import`.
 fn names(
     files: &[&SourceFile],
     facts: &[&Facts],
@@ -176,7 +176,7 @@ fn names(
     None
 }
 
-/// The file that defines a function or class which no other file defines.
+/// Asks for the file that defines a function or class which no other file defines.
 fn defined(files: &[&SourceFile], facts: &[&Facts], places: &[Range<usize>], draw: &mut Draw) -> Option<Turn> {
     let all: Vec<(&str, usize)> = facts
         .iter()
@@ -193,7 +193,7 @@ fn defined(files: &[&SourceFile], facts: &[&Facts], places: &[Range<usize>], dra
     None
 }
 
-/// A function or class that only a file defines which is not shown.
+/// Asks for a function or class whose only definition is in a file that is not shown.
 fn undefined(library: &Library, context: &Context, draw: &mut Draw) -> Option<Turn> {
     for _ in 0..DRAWS {
         let repository = draw.one(&library.repositories)?;

@@ -1,4 +1,4 @@
-//! Answers about packages again, from the shown text alone: no syntax tree, only lines, indentation and paths.
+//! Derives answers about packages again from the shown text alone: no syntax tree, only lines, indentation and paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::HEAD;
 use crate::phrases::NOT_SAID;
 use crate::task::Form;
 
-/// The answer to a question about the things that it quotes.
+/// The answer to a question about the quoted strings.
 pub(crate) fn derive(form: Form, context: &str, things: &[&str]) -> Result<String, String> {
     let files = split(context);
     let thing = *things.first().ok_or("nothing stands in quotes")?;
@@ -91,11 +91,11 @@ enum When {
     Later,
 }
 
-/// A logical line without strings and comments.
+/// A logical line without string contents and comments.
 struct Line {
     indent: usize,
     text: String,
-    /// The lines that open the blocks around it.
+    /// The lines that open the enclosing blocks.
     headers: Vec<String>,
 }
 
@@ -127,7 +127,7 @@ impl Line {
     }
 }
 
-/// The text with every string as `""` and without comments; line breaks inside strings are gone.
+/// The text with every string emptied to `""`, without comments, and without line breaks inside strings.
 fn bare(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::new();
@@ -163,7 +163,7 @@ fn bare(text: &str) -> String {
     out
 }
 
-/// The logical lines: joined inside brackets and behind a backslash, parted at `;` and behind the colon of a one-line block.
+/// The logical lines: joined inside brackets and after a backslash, split at `;` and after the colon of a one-line block.
 fn lines(text: &str) -> Vec<Line> {
     let bare = bare(text).replace("\\\n", " ");
     let mut joined: Vec<String> = vec![String::new()];
@@ -217,13 +217,13 @@ fn file_of(module: &str, files: &BTreeMap<&str, &str>) -> Option<String> {
     [format!("{path}.py"), format!("{path}/__init__.py")].into_iter().find(|path| files.contains_key(path.as_str()))
 }
 
-/// The shown `__init__.py` of the folders around a file.
+/// The shown `__init__.py` files of the folders that contain a file.
 fn around(path: &str, files: &BTreeMap<&str, &str>) -> Vec<String> {
     let folders = path.match_indices('/').map(|(at, _)| format!("{}/__init__.py", &path[..at]));
     folders.filter(|init| init != path && files.contains_key(init.as_str())).collect()
 }
 
-/// The imports of a file: the file that is imported, the name that is taken from it, and when.
+/// The imports of a file: the imported file, the name imported from it, and when the import runs.
 fn imports(path: &str, text: &str, files: &BTreeMap<&str, &str>) -> Vec<(String, Option<String>, When)> {
     let mut found = Vec::new();
     for line in lines(text) {
@@ -250,7 +250,7 @@ fn imports(path: &str, text: &str, files: &BTreeMap<&str, &str>) -> Vec<(String,
     found
 }
 
-/// What stands before and behind the word `import`.
+/// The text before and after the word `import`.
 fn around_import(text: &str) -> Option<(&str, &str)> {
     let mut words = text.match_indices("import").filter(|(at, word)| {
         let behind = text[at + word.len()..].chars().next();
@@ -259,7 +259,7 @@ fn around_import(text: &str) -> Option<(&str, &str)> {
     words.next().map(|(at, word)| (&text[..at], &text[at + word.len()..]))
 }
 
-/// `..a` as seen from a path.
+/// The absolute name of a relative module such as `..a`, seen from a path.
 fn absolute(path: &str, module: &str) -> Option<String> {
     let name = module.trim_start_matches('.');
     let dots = module.len() - name.len();

@@ -10,10 +10,10 @@ use crate::draw::Draw;
 use crate::task::World;
 
 const NOISE: &str = "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again.";
-/// Depths in percent at which needles may stand in texts: 40 from 0 to 100.
+/// Number of needle depths in texts, from 0 to 100 percent.
 const DEPTHS: usize = 40;
 
-/// A sample whose haystack has about `tokens` tokens. `None` where the task does not fit.
+/// A sample whose haystack has about `tokens` tokens. `None` if the task does not fit.
 pub(super) fn sample(
     world: &World,
     task: Ruler,
@@ -29,7 +29,7 @@ pub(super) fn sample(
     }
 }
 
-/// What a needle search is made of.
+/// The settings of a needle task.
 struct Needles {
     keys: usize,
     values: usize,
@@ -176,7 +176,7 @@ fn needles(world: &World, task: Ruler, tokens: f64, draw: &mut Draw) -> anyhow::
     }))
 }
 
-/// Needles between the sentences of texts, at depths of which no two are equal.
+/// Inserts needles between the sentences of texts, at distinct depths.
 fn in_texts(world: &World, needles: &[String], tokens: f64, draw: &mut Draw) -> Option<Context> {
     let stream = world.stream.as_ref()?;
     let passage = stream.passage(tokens as u64, draw)?;
@@ -189,7 +189,7 @@ fn in_texts(world: &World, needles: &[String], tokens: f64, draw: &mut Draw) -> 
     Context::between_paragraphs(stream, first..last, &places.collect::<Vec<_>>(), needles)
 }
 
-/// Needles among lines.
+/// Inserts needles between lines.
 fn in_lines(mut lines: Vec<String>, needles: &[String], draw: &mut Draw) -> (Context, Vec<Range<usize>>) {
     for (needle, at) in needles.iter().zip(draw.sample(lines.len(), needles.len()).into_iter().rev()) {
         lines.insert(at, needle.clone());
@@ -208,7 +208,7 @@ fn in_lines(mut lines: Vec<String>, needles: &[String], draw: &mut Draw) -> (Con
 const TRACKING: &str = "Memorize and track the chain(s) of variable assignment hidden in the following text.\n\n";
 const HOPS: usize = 4;
 
-/// One chain of variables in noise: its text, variables, value, and places of its statements.
+/// A chain of variables in noise: its text, variables, value, and the byte ranges of its statements.
 fn chain(noises: usize, letters: usize, draw: &mut Draw) -> (String, Vec<String>, String, Vec<Range<usize>>) {
     let mut names: Vec<String> = Vec::new();
     while names.len() <= HOPS {
@@ -240,7 +240,7 @@ fn tracking(world: &World, tokens: f64, draw: &mut Draw) -> anyhow::Result<Optio
             HOPS + 1
         )
     };
-    // The worked example has up to 500 tokens with its answer, in steps of five lines of noise.
+    // The worked example has up to 500 tokens with its answer, and grows by five lines of noise.
     let mut example = String::new();
     for noises in (HOPS + 1..=60).step_by(5) {
         let (text, names, value, _) = chain(noises, 3, &mut draw.clone());
@@ -267,7 +267,7 @@ fn tracking(world: &World, tokens: f64, draw: &mut Draw) -> anyhow::Result<Optio
     }))
 }
 
-/// Different words: the lists first, then made-up ones.
+/// Distinct words: from the lists first, then made-up ones.
 fn vocabulary(count: usize, draw: &mut Draw) -> Vec<String> {
     let mut words: Vec<String> = ADJECTIVES.iter().chain(&NOUNS).map(|word| (*word).to_owned()).collect();
     let mut seen: BTreeSet<String> = words.iter().cloned().collect();
@@ -288,7 +288,7 @@ fn numbered(words: &[String]) -> String {
     words.iter().enumerate().map(|(at, word)| format!("{}. {word}", at + 1)).collect::<Vec<_>>().join(" ")
 }
 
-/// A list in which ten words stand more often than the others.
+/// A list in which ten words occur more often than the others.
 fn list(words: &[String], common: usize, others: usize, draw: &mut Draw) -> (String, Vec<String>) {
     let times = |at: usize| if at < COMMON { common } else { others };
     let mut all: Vec<String> = words.iter().enumerate().flat_map(|(at, word)| vec![word.clone(); times(at)]).collect();
@@ -309,7 +309,7 @@ fn common_words(world: &World, bucket: usize, tokens: f64, draw: &mut Draw) -> a
     let left = tokens - world.counter.count(&example)? as f64;
     let sampled = vocabulary(64, draw);
     let each = world.counter.count(&numbered(&sampled))? as f64 / 64.0;
-    // Large numbers have more tokens than those of the sample; the next fit corrects it.
+    // Large numbers take more tokens than those of the sample; the next fit corrects this.
     let entries = (left / each) as usize;
     let Some(rest) = entries.checked_sub(COMMON * common).filter(|rest| rest / others > 0) else { return Ok(None) };
     let (text, outputs) = list(&vocabulary(COMMON + rest / others, draw), common, others, draw);
@@ -324,7 +324,7 @@ fn common_words(world: &World, bucket: usize, tokens: f64, draw: &mut Draw) -> a
     }))
 }
 
-/// Words with frequencies after a zeta distribution of exponent 2, the most frequent of which is written as dots.
+/// Words whose frequencies follow a zeta distribution with exponent 2; the most frequent one is written as dots.
 fn frequent_words(world: &World, bucket: usize, tokens: f64, draw: &mut Draw) -> anyhow::Result<Option<Sample>> {
     const ZETA_2: f64 = std::f64::consts::PI * std::f64::consts::PI / 6.0;
     let mut words: Vec<String> = vec!["...".to_owned()];

@@ -1,8 +1,8 @@
-//! The 11 tasks of RULER that need nothing but text (Hsieh et al. 2024), for evaluation, and their score.
+//! The 11 tasks of RULER (Hsieh et al. 2024) that need only text, for evaluation, and their score.
 //!
-//! Texts of the tasks, counts, numbers of keys and values, depths and the metric are RULER's, as lm-eval 0.4.13 has them. What
-//! differs, on purpose: words are our own, essays are the user's texts, the length counts the chat template too, no haystack
-//! repeats but the fixed sentences of the noise, needles are placed by a seed of their own in every sample.
+//! Prompts, counts, numbers of keys and values, depths and the metric are RULER's, as in lm-eval 0.4.13. Deliberate differences: the
+//! words are our own, essays are the user's texts, the length includes the chat template, no haystack repeats except for the fixed
+//! sentences of the noise, and each sample places its needles by its own seed.
 
 mod inputs;
 mod score;
@@ -41,34 +41,34 @@ pub enum Ruler {
     Fwe,
 }
 
-/// What an evaluation needs beside the messages.
+/// The fields that an evaluation needs in addition to the messages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Protocol {
-    /// What a right answer contains.
+    /// The strings that a right answer contains.
     pub outputs: Vec<String>,
-    /// The beginning of the answer, which the model goes on with.
+    /// The beginning of the answer, which the model continues.
     pub answer_prefix: String,
-    /// Tokens that the model may write; they are part of the length.
+    /// Maximum tokens of the answer; they are part of the length.
     pub max_new_tokens: usize,
 }
 
-/// A sample before it is a record.
+/// A sample before it becomes a record.
 pub(crate) struct Sample {
-    /// What stands before the context in the user's message.
+    /// The text before the context in the user's message.
     pub(crate) before: String,
     /// The context.
     pub(crate) context: Context,
-    /// What stands behind it.
+    /// The text after the context.
     pub(crate) behind: String,
     pub(crate) prefix: String,
     pub(crate) outputs: Vec<String>,
     pub(crate) keys: Vec<String>,
-    /// Bytes of the context.
+    /// Byte ranges of the context that decide the answer.
     pub(crate) evidence: Vec<Range<usize>>,
 }
 
 impl Ruler {
-    /// All of them.
+    /// All tasks.
     pub const ALL: [Self; 11] = [
         Self::NiahSingle1,
         Self::NiahSingle2,
@@ -83,7 +83,7 @@ impl Ruler {
         Self::Fwe,
     ];
 
-    /// RULER's name.
+    /// The name in RULER.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -101,13 +101,13 @@ impl Ruler {
         }
     }
 
-    /// The task of a name.
+    /// The task with this name.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|task| task.name() == name)
     }
 
-    /// Whether its haystack is made of texts.
+    /// Whether the task's haystack is made of texts.
     #[must_use]
     pub fn needs_texts(self) -> bool {
         matches!(
@@ -116,7 +116,7 @@ impl Ruler {
         )
     }
 
-    /// Tokens that the model may write.
+    /// Maximum tokens of the answer.
     #[must_use]
     pub fn max_new_tokens(self) -> usize {
         match self {
@@ -128,11 +128,11 @@ impl Ruler {
     }
 }
 
-/// Attempts at a length with the same choices, and times that a sample is begun anew.
+/// Attempts at a length with the same choices; also the number of restarts of a sample.
 const FITS: usize = 12;
 const ATTEMPTS: u64 = 16;
 
-/// Makes a sample of at most `bucket` tokens: prompt with chat template, beginning of the answer, and the tokens of the answer.
+/// Makes a sample of at most `bucket` tokens, including chat template, beginning of the answer, and answer.
 ///
 /// # Errors
 /// When the tokenizer fails, or the task does not fit into the bucket or the texts.
@@ -167,7 +167,7 @@ fn fit(world: &World, task: Ruler, number: u64, bucket: usize, draw: &Draw) -> a
         if (least..=bucket).contains(&length) {
             return Ok(Some(record(world, task, number, bucket, &sample, length)));
         }
-        // The tokens of a haystack are about in proportion to what was asked for.
+        // The tokens of a haystack are roughly proportional to the requested size.
         let fixed = (length as f64 - budget).max(0.0).min(aim - 16.0);
         budget *= (aim - fixed) / (length as f64 - fixed).max(1.0);
     }

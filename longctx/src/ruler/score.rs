@@ -8,7 +8,7 @@ pub fn score(prediction: &str, references: &[String]) -> f64 {
     found as f64 / references.len() as f64
 }
 
-/// Python's `str.strip`: white space there includes the four separators from U+001C on.
+/// Python's `str.strip`: its white space includes the four separators from U+001C on.
 fn strip(text: &str) -> String {
     text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)).to_owned()
 }

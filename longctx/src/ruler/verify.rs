@@ -1,4 +1,4 @@
-//! The answers of RULER's tasks again, from the message alone.
+//! Derives the answers of RULER's tasks again from the message alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use super::Ruler;
 use crate::counter::Counter;
 use crate::record::{FILLED, Meta};
 
-/// Derives what an answer has to contain, and compares; with a counter the length too.
+/// Derives the strings that an answer has to contain and compares them; with a counter, checks the length too.
 ///
 /// # Errors
-/// What is wrong.
+/// The first fault.
 pub fn check(record: &Conversation, meta: &Meta, counter: Option<&Counter>) -> Result<(), String> {
     let protocol = meta.ruler.as_ref().ok_or("meta.ruler is missing")?;
     let name = meta.task.strip_prefix("ruler:").ok_or_else(|| format!("{} is no task of RULER", meta.task))?;
@@ -94,7 +94,7 @@ fn derive(task: Ruler, message: &str) -> Result<BTreeSet<String>, String> {
     }
 }
 
-/// The most frequent words, which have to stand apart from the rest.
+/// The most frequent words; their counts must differ from those of the other words.
 fn most<'a>(words: impl Iterator<Item = &'a str>, count: usize) -> Result<BTreeSet<String>, String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     words.for_each(|word| *counts.entry(word).or_default() += 1);

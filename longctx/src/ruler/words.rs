@@ -1,4 +1,4 @@
-//! Words for keys and lists. RULER takes them from the package wonderwords; these are our own, so keys differ from its.
+//! Words for keys and lists. RULER uses the package wonderwords; these words are our own, so the keys differ.
 
 /// First halves of keys.
 pub const ADJECTIVES: [&str; 96] = [

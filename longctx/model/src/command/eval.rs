@@ -28,18 +28,18 @@ pub struct Args {
     #[serde(flatten)]
     #[allow(missing_docs)]
     pub sampler: SamplerArgs,
-    /// What to ask: niah (one needle, by length and depth), multi-needle (four needles, two asked for), ruler (RULER's eleven text
-    /// tasks) or ruler:NAME, repo (questions about held-out packages), ppl-by-position (the loss by context length)
+    /// Tasks: niah (one needle, by length and depth), multi-needle (four needles, two asked for), ruler (RULER's eleven text tasks) or
+    /// ruler:NAME, repo (questions about held-out packages), ppl-by-position (the loss by context length)
     #[arg(long, value_delimiter = ',', default_value = "niah,multi-needle")]
     pub tasks: Vec<String>,
-    /// Lengths in tokens, chat template and answer counted; k is 1,024 [default: 4k, doubled up to the model's context]
+    /// Prompt lengths in tokens, including chat template and answer; k is 1,024 [default: 4k, doubled up to the model's context]
     #[arg(long, value_delimiter = ',')]
     pub lengths: Vec<String>,
-    /// Texts for haystacks: .txt, .md, .rst (also .gz), .jsonl or .parquet with a field text, folders of them; the fifth of the
-    /// documents that `longctx make` keeps for evaluation is taken
+    /// Texts for haystacks: .txt, .md, .rst (also .gz), .jsonl or .parquet with a field text, or folders of them; only the fifth of the
+    /// documents that `longctx make` keeps for evaluation is used
     #[arg(long, num_args = 1..)]
     pub texts: Vec<PathBuf>,
-    /// Python packages for repo: wheels, sdists, folders of sources, folders of archives; a fifth by name is taken
+    /// Python packages for repo: wheels, sdists, folders of sources, folders of archives; only a fifth of them, chosen by name, is used
     #[arg(long, num_args = 1..)]
     pub repositories: Vec<PathBuf>,
     /// Records or texts that the model was trained on: documents that share a run of 13 words with them are left out
@@ -57,14 +57,14 @@ pub struct Args {
     /// Samples of every other task for each length; RULER publishes 500
     #[arg(long, default_value_t = 20)]
     pub samples: u64,
-    /// One needle in each prompt, as in published pictures, instead of one text with the needles of all depths; every prompt is then
-    /// computed as a whole
+    /// Put one needle into each prompt, as in published pictures, instead of the needles of all depths into one text; every prompt is
+    /// then computed from its start
     #[arg(long)]
     pub one_needle: bool,
     /// A TOML file with another wording of the needles
     #[arg(long, value_name = "FILE")]
     pub wording: Option<PathBuf>,
-    /// Score that a length must reach to count as effective; RULER takes that of Llama 2 7B at 4K
+    /// Score that a length must reach to count as effective; the default is RULER's, the score of Llama 2 7B at 4K
     #[arg(long, default_value_t = 0.856)]
     pub threshold: f64,
     /// Seed of everything random
@@ -77,7 +77,7 @@ pub struct Args {
 
 fn class(key: &str) -> Class {
     match key {
-        // Compared by content.
+        // These keys are compared by the content of their files.
         "output" | "texts" | "repositories" | "decontaminate" | "tokenizer" | "wording" => Class::Free,
         // Changes only figures computed from the same answers.
         "threshold" => Class::Output,
@@ -85,12 +85,12 @@ fn class(key: &str) -> Class {
     }
 }
 
-/// Needles that multi-needle puts in and asks for (the Llama 3 paper, section 5.2.3).
+/// Needles that multi-needle inserts, and needles that it asks for (the Llama 3 paper, section 5.2.3).
 const SEVERAL: (usize, usize) = (4, 2);
-/// The shortest length where none is given.
+/// The shortest length when none is given.
 const SHORTEST: usize = 4096;
 
-/// Runs `herd longctx eval`, or goes on with a run that was killed.
+/// Runs `herd longctx eval`, or resumes a run that was killed.
 ///
 /// # Errors
 /// A sentence.

@@ -23,13 +23,13 @@ use crate::extend::tasks::ShortTasks;
 use crate::extend::{Plan, RoundConfig};
 use crate::world::Read;
 
-/// What happens when a stage has not passed its gate in its last round.
+/// What to do when a stage has not passed its gate after its last round.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GateMode {
     /// The extension ends, with the code 3
     Stop,
-    /// It is reported, and the next stage begins
+    /// The failure is reported, and the next stage begins
     Report,
 }
 
@@ -46,43 +46,43 @@ pub struct Args {
     /// The context to reach, in tokens; k is 1,024
     #[arg(long, required_unless_present = "lengths", conflicts_with = "lengths")]
     pub to: Option<String>,
-    /// Stages on the way, in equal ratios
+    /// Number of stages; their lengths grow by equal ratios
     #[arg(long, default_value_t = 6)]
     pub stages: usize,
     /// Lengths of the stages, instead of --to and --stages; the first may be the model's own context
     #[arg(long, value_delimiter = ',')]
     pub lengths: Vec<String>,
-    /// Long documents to train on: .txt, .md, .rst (also .gz), .jsonl or .parquet with a field text, folders of them; or conversations
-    /// (.jsonl or .parquet with messages). A fifth of the documents is kept for gates, by their SHA-256
+    /// Long documents to train on: .txt, .md, .rst (also .gz), .jsonl or .parquet with a field text, or folders of them; or conversations
+    /// (.jsonl or .parquet with messages). A fifth of the documents, chosen by SHA-256, is kept for gates
     #[arg(long, num_args = 1.., required = true)]
     pub texts: Vec<PathBuf>,
-    /// Short documents or conversations to train on beside them; those kept for gates show whether short ability stays
+    /// Short documents or conversations to mix in; those kept for gates show whether short-context ability is preserved
     #[arg(long, num_args = 1..)]
     pub short: Vec<PathBuf>,
-    /// Share of the tokens that short documents have [default: 0.4 with --short, 0 without]
+    /// Share of the training tokens from short documents [default: 0.4 with --short, 0 without]
     #[arg(long)]
     pub short_share: Option<f64>,
     /// Texts for the needles of the gates [default: the documents of --texts that are kept for gates]
     #[arg(long, num_args = 1..)]
     pub gate_texts: Vec<PathBuf>,
 
-    /// How positions are stretched
+    /// How the rotary positions are stretched
     #[arg(long, value_enum, default_value = "ntk", help_heading = "Positions")]
     pub rope: Rope,
-    /// Bases of the frequencies, one for each stage, instead of the NTK rule
+    /// RoPE bases (theta), one for each stage, instead of the NTK rule
     #[arg(long, value_delimiter = ',', help_heading = "Positions")]
     pub theta: Vec<f64>,
-    /// Which positions the tokens of an example have
+    /// Positions of the tokens of an example
     #[arg(long, value_enum, default_value = "full", help_heading = "Positions")]
     pub positions: Positions,
     /// The longest example with skipped positions, in tokens [default: the model's context]
     #[arg(long, help_heading = "Positions")]
     pub row: Option<String>,
 
-    /// Tokens that a round trains on
+    /// Training tokens of a round
     #[arg(long, default_value_t = 2_000_000, help_heading = "Training")]
     pub round_tokens: usize,
-    /// Rounds that a stage may have; it is left after the first whose gate it passes
+    /// Maximum number of rounds of a stage; the stage ends after the first round whose gate passes
     #[arg(long, default_value_t = 3, help_heading = "Training")]
     pub rounds: usize,
     /// Tokens per optimizer step, at least one example of the stage's length
@@ -104,13 +104,13 @@ pub struct Args {
     #[arg(long, help_heading = "Training")]
     pub recompute: bool,
 
-    /// What happens when a stage has not passed in its last round
+    /// What to do when a stage has not passed its gate after its last round
     #[arg(long, value_enum, default_value = "stop", help_heading = "Gate")]
     pub gate: GateMode,
-    /// Depths of the needles
+    /// Number of depths of the needles
     #[arg(long, default_value_t = 10, help_heading = "Gate")]
     pub gate_depths: usize,
-    /// Haystacks; each has a needle at every depth
+    /// Number of haystacks; each has a needle at every depth
     #[arg(long, default_value_t = 5, help_heading = "Gate")]
     pub gate_haystacks: u64,
     /// Share of the needles that must be found
@@ -119,22 +119,22 @@ pub struct Args {
     /// A TOML file with another wording of the needles
     #[arg(long, value_name = "FILE", help_heading = "Gate")]
     pub wording: Option<PathBuf>,
-    /// Short pieces whose loss is compared with that before the first stage
+    /// Number of short pieces whose loss is compared with the loss before the first stage
     #[arg(long, default_value_t = 64, help_heading = "Gate")]
     pub short_items: usize,
-    /// Tokens of a short piece, at most
+    /// Maximum tokens of a short piece
     #[arg(long, default_value_t = 1024, help_heading = "Gate")]
     pub short_window: usize,
-    /// How much worse the loss of short texts may be, in nats: more, by a one-sided 95% interval over pairs, is a fall
+    /// Tolerated rise of the loss of short texts, in nats; the gate fails when a one-sided 95% paired interval lies above it
     #[arg(long, default_value_t = 0.01, help_heading = "Gate")]
     pub short_tolerance: f64,
-    /// Benchmarks of `herd eval` that a gate compares too, item by item: the share that is wrong must not have risen
+    /// Benchmarks of `herd eval` that a gate compares item by item; the share of wrong answers must not rise
     #[arg(long, value_enum, value_delimiter = ',', help_heading = "Gate")]
     pub short_tasks: Vec<Task>,
-    /// Items of each
+    /// Maximum number of items of each benchmark
     #[arg(long, default_value_t = 100, help_heading = "Gate")]
     pub short_limit: usize,
-    /// The folder with their data [default: what `herd data get` has fetched]
+    /// The folder with the benchmarks' data [default: where `herd data get` stores them]
     #[arg(long, value_name = "DIR", help_heading = "Gate")]
     pub benchmarks: Option<PathBuf>,
     /// Problem records for the task problems
@@ -158,7 +158,7 @@ pub struct Args {
 
 fn class(key: &str) -> Class {
     match key {
-        // Compared by content. More rounds go on after a stop.
+        // The content of these files is compared. After a stop, a run with more rounds resumes.
         "output" | "model" | "texts" | "short" | "gate_texts" | "wording" | "benchmarks" | "short_problems"
         | "rounds" | "recompute" => Class::Free,
         "micro_batch_tokens" | "max_num_seqs" | "dtype" | "device" | "threads" => Class::Bits,
@@ -166,13 +166,13 @@ fn class(key: &str) -> Class {
     }
 }
 
-/// Share of short tokens: ProLong's (Gao et al. 2024), 40%.
+/// Default share of short tokens: 40%, as in ProLong (Gao et al. 2024).
 const SHORT_SHARE: f64 = 0.4;
 
-/// Runs `herd longctx extend`, or goes on.
+/// Runs `herd longctx extend`, or resumes it.
 ///
 /// # Errors
-/// [`crate::extend::Stopped`] when a gate is not passed; a sentence on anything else that is wrong.
+/// [`crate::extend::Stopped`] when a gate is not passed; another error says what is wrong.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let processes = std::env::var("WORLD_SIZE").ok().and_then(|size| size.parse::<usize>().ok()).unwrap_or(1);
     ensure!(processes <= 1, "extend trains in one process; start it without a launcher (WORLD_SIZE is {processes})");

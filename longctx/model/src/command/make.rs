@@ -1,4 +1,4 @@
-//! `herd longctx make`: without a model as [`longctx::command::make`] does it, or questions and summaries that a model writes.
+//! `herd longctx make`: records without a model (see [`longctx::command::make`]), or questions and summaries that a model writes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -50,16 +50,16 @@ pub struct Args {
     /// Where to compute: cpu, cuda or cuda:N
     #[arg(long, help_heading = "Writing model")]
     pub device: Option<Place>,
-    /// Tokens of the chunks that the model sees
+    /// Tokens of a chunk that the model is shown
     #[arg(long, default_value = "8k", help_heading = "Writing model")]
     pub chunk: String,
     /// Questions that the model is asked to write about a chunk
     #[arg(long, default_value_t = 4, help_heading = "Writing model")]
     pub questions: usize,
-    /// Number of answers to each question, which is asked again with its chunk
+    /// Number of sampled answers to each question; the model sees the question with its chunk
     #[arg(long, default_value_t = 3, help_heading = "Writing model")]
     pub samples: u64,
-    /// How many of these answers must be alike
+    /// Number of these answers that must agree
     #[arg(long, default_value_t = 2, help_heading = "Writing model")]
     pub agree: usize,
     /// A folder of prompts that replace the embedded ones: questions.txt, answer.txt, closed.txt, summary.txt, combine.txt
@@ -69,13 +69,13 @@ pub struct Args {
 
 /// The tasks that a model writes.
 const WRITTEN: [&str; 2] = ["qa", "summary"];
-/// Passages whose questions are asked together.
+/// Number of passages whose questions are asked in one batch.
 const TOGETHER: u64 = 8;
-/// Tokens of the questions that are written about a chunk, for each, and of an answer.
+/// Maximum tokens of the questions about a chunk (for each question), and of an answer.
 const TOKENS: (usize, usize) = (160, 64);
 
 impl Args {
-    /// Whether a model or a server is asked.
+    /// Whether the command needs a model or a server.
     #[must_use]
     pub fn asks(&self) -> bool {
         self.data.tasks.iter().any(|task| WRITTEN.contains(&task.as_str()))
@@ -96,13 +96,13 @@ impl Args {
 
 fn class(key: &str) -> Class {
     match key {
-        // Compared by content.
+        // These keys are compared by the content of their files.
         "output" | "texts" | "repositories" | "decontaminate" | "tokenizer" | "prompt_dir" => Class::Free,
         _ => SamplerArgs::class(key).unwrap_or(Class::Course),
     }
 }
 
-/// Runs `herd longctx make`, or goes on.
+/// Runs `herd longctx make`, or resumes it.
 ///
 /// # Errors
 /// A sentence.
@@ -222,7 +222,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What became of passages and questions.
+/// Counts of passages and questions, by outcome.
 #[derive(Debug, Default)]
 struct Tally {
     written: u64,
@@ -272,7 +272,7 @@ struct Making<'a> {
     tally: Tally,
 }
 
-/// A pair of a passage, with the place of its quote.
+/// A question-answer pair of a passage, with the place of its quote.
 struct Candidate {
     passage: usize,
     pair: Pair,
@@ -284,7 +284,7 @@ impl Making<'_> {
         self.world.stream.as_ref().map_or("", |stream| &stream.text[range.clone()])
     }
 
-    /// The records of passages about which questions are written; those of no question that is kept are none.
+    /// Writes questions about passages and gives the records. A passage without a kept question gives no record.
     fn questions(&mut self, passages: &[&Passage], progress: &Progress) -> anyhow::Result<Vec<Conversation>> {
         let count = self.args.questions;
         let chunks: Vec<String> =
@@ -348,7 +348,7 @@ impl Making<'_> {
         Ok(records)
     }
 
-    /// Those that the model answers alike from the chunk, and not without it.
+    /// Keeps the questions that the model answers consistently with the chunk and fails without it.
     fn verified(
         &mut self,
         candidates: Vec<Candidate>,

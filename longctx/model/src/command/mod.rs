@@ -13,15 +13,15 @@ pub struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
-    /// Make records whose every answer is computed from their text, or questions and summaries that a model writes
+    /// Make records whose answers are computed from their text, or questions and summaries that a model writes
     Make(Box<make::Args>),
-    /// Derive every answer of a file again from the text alone
+    /// Check a file: derive every answer again from the text alone
     Verify(longctx::command::verify::Args),
-    /// Choose long examples for a mix with conversations, by share; refuse what evaluation knows
+    /// Choose long examples for a mix with conversations, by share; refuse those that share text or keys with evaluation data
     Mix(longctx::command::mix::Args),
-    /// Measure what a model finds, by length: needles, RULER, repositories, loss
+    /// Measure a model by context length: needles, RULER, repositories, loss
     Eval(Box<eval::Args>),
-    /// Extend a model's context in stages, each of which a gate lets through or stops
+    /// Extend a model's context in stages, each with a gate that must be passed
     Extend(Box<extend::Args>),
 }
 

@@ -1,4 +1,4 @@
-//! Asks a model all items of a plan, in order, and judges the answers. It may be killed at any moment; the same command goes on.
+//! Asks a model all items of a plan, in order, and judges the answers. A killed run resumes with the same command.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,14 +16,14 @@ use serde_json::Map;
 
 use super::items::{Bundle, Grading, Item, Maker};
 
-/// Items that are held at a time.
+/// Maximum number of items in memory at a time.
 const ITEMS: usize = 64;
-/// Bytes of texts that are held at a time, unless one bundle is larger.
+/// Maximum bytes of texts in memory at a time, unless one bundle is larger.
 const BYTES: usize = 64 << 20;
-/// Characters of a prompt's begin and end that a sample keeps.
+/// Characters that a sample keeps of the start and of the end of a long prompt.
 const SHOWN: usize = 300;
 
-/// Asks what is missing in `path`, and gives all samples.
+/// Asks the items that `path` lacks, and returns all samples.
 ///
 /// # Errors
 /// When the model does not answer, an item cannot be made, or the file belongs to another run.
@@ -64,7 +64,7 @@ pub fn ask(
         if goes_on {
             continue;
         }
-        // Of a bundle that was begun before a kill, only the rest.
+        // Part of this bundle may have been answered before a kill: skip that part.
         let skip = done.saturating_sub(first);
         let asked = &held[skip..];
         answer(sampler, asked, &mut |at, sample| {
@@ -80,7 +80,7 @@ pub fn ask(
     Ok(dataset::jsonl::read_all(path)?)
 }
 
-/// Asks items that are all prefilled or all not.
+/// Asks items that are all prefilled, or all not prefilled.
 fn answer(
     sampler: &mut Sampler,
     items: &[Item],
@@ -104,7 +104,7 @@ fn answer(
         let item = &items[asked[index]];
         match answer {
             Ok(answer) => done(asked[index], judged(item, &answer)),
-            // The item itself cannot be asked: it counts as wrong, and is counted apart.
+            // The item cannot be asked: it counts as wrong, and in a separate count.
             Err(SampleError::Request(reason)) => done(asked[index], unasked(item, reason)),
             Err(other) => bail!(
                 "{} {}: {other}; the same command goes on (where the server's context is shorter, leave out --lengths)",
@@ -139,12 +139,12 @@ fn response(item: &Item) -> Response {
     }
 }
 
-/// The status of an answer that ended before it was right.
+/// The status of an answer that used up its tokens before it was right.
 pub const CUT: &str = "cut";
 /// The status of an item that could not be asked.
 pub const NO_ANSWER: &str = "no answer";
 
-/// An answer with its judgement: `right`, `partly`, `wrong`, or `cut` where it was not right when its tokens were used up.
+/// An answer with its judgement: `right`, `partly`, `wrong`, or `cut` when it used up its tokens without being right.
 fn judged(item: &Item, answer: &Answer) -> Sample {
     let (score, exact) = match &item.grading {
         Grading::Contains(outputs) => (longctx::ruler::score(&answer.text, outputs), None),
@@ -214,8 +214,8 @@ fn sample(item: &Item, response: Response, (passed, status): (bool, &str), score
     }
 }
 
-/// The prompt as a sample keeps it: begin and end of a long message, with the digest of the whole, so that a comparison sees
-/// whether two runs asked the same.
+/// The prompt as a sample keeps it: start and end of a long message with the digest of the whole, so that a comparison can tell whether
+/// two runs asked the same.
 fn shortened(item: &Item) -> Vec<Message> {
     if let Grading::Loss { prompt, continuation } = &item.grading {
         let digest = digest::bytes(format!("{prompt:?} {continuation:?}").as_bytes());
@@ -236,8 +236,8 @@ fn shortened(item: &Item) -> Vec<Message> {
     item.messages.iter().map(short).collect()
 }
 
-/// The share of the reference's names that an answer gives, and whether it gives these and no others. Names are parted by commas
-/// or line breaks; quotes, backticks, list marks and a full stop at the end do not count.
+/// The share of the reference's names that an answer gives, and whether it gives exactly these names. Names are separated by commas or
+/// line breaks; quotes, backticks, list marks and a final full stop do not count.
 fn names(answer: &str, reference: &str) -> (f64, bool) {
     let of = |text: &str| -> std::collections::BTreeSet<String> {
         let parts = text.split([',', '\n']);

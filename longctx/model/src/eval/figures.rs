@@ -1,4 +1,4 @@
-//! Figures by task and length: shares with intervals, answers that were cut apart from wrong ones, effective length.
+//! Figures by task and length: scores with intervals, truncated answers apart from wrong ones, effective length.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,34 +10,34 @@ use stats::Estimate;
 
 use super::ask::{CUT, NO_ANSWER};
 
-/// What a task has at a length.
+/// The figures of a task at a length.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
-    /// The mean score with its interval; for ppl-by-position the loss per token in nats.
+    /// The mean score with its interval; for ppl-by-position, the loss per token in nats.
     pub score: Estimate,
-    /// Answers that are right as a whole.
+    /// Number of answers that are completely right.
     pub right: usize,
-    /// Answers that were not right when their tokens were used up.
+    /// Number of answers that used up their tokens without being right.
     pub cut: usize,
-    /// Other answers that are not right as a whole.
+    /// Number of other answers that are not completely right.
     pub wrong: usize,
-    /// Items that could not be asked; their score is 0.
+    /// Number of items that could not be asked; their score is 0.
     pub unasked: usize,
 }
 
 /// Figures of a run: by task, by length.
 pub type Figures = BTreeMap<String, BTreeMap<usize, Cell>>;
 
-/// One cell of the grid: how many needles were found of how many.
+/// One cell of the grid: the number of needles found, and the number asked for.
 pub type Found = (usize, usize);
 
 /// The grid: by depth in tenths of a percent, by length.
 pub type GridCells = BTreeMap<u32, BTreeMap<usize, Found>>;
 
-/// The column of the loss.
+/// The name of the loss column.
 const LOSS: &str = "token-nll";
 
-/// The figures of samples. RULER's tasks are also there together, as `ruler`: the mean over its tasks.
+/// The figures of samples. RULER's tasks are also pooled as `ruler`: the mean over its tasks.
 #[must_use]
 pub fn figures(samples: &[Sample]) -> Figures {
     let mut by: BTreeMap<(String, usize), Vec<&Sample>> = BTreeMap::new();
@@ -69,7 +69,7 @@ fn cell(samples: &[&Sample]) -> Cell {
     Cell { score, right, cut, wrong: samples.len() - right - cut - unasked, unasked }
 }
 
-/// The grid of the needles.
+/// The grid of needles found, by depth and length.
 #[must_use]
 pub fn grid(samples: &[Sample]) -> GridCells {
     let mut cells = GridCells::new();
@@ -82,8 +82,8 @@ pub fn grid(samples: &[Sample]) -> GridCells {
     cells
 }
 
-/// The longest length at which, and at all shorter ones of which, the score is at least the threshold: RULER's effective length
-/// (Hsieh et al. 2024). `None` where the shortest is below it already, or the task has no share.
+/// RULER's effective length (Hsieh et al. 2024): the longest length such that the score reaches the threshold there and at all shorter
+/// lengths. `None` when the shortest length is below the threshold, or when the task's figure is a loss.
 #[must_use]
 pub fn effective(cells: &BTreeMap<usize, Cell>, threshold: f64) -> Option<usize> {
     let reached = cells.iter().take_while(|(_, cell)| cell.score.value >= threshold);
@@ -96,7 +96,7 @@ pub fn is_loss(task: &str) -> bool {
     task == "ppl-by-position"
 }
 
-/// The table for people.
+/// The figures as a table, to print.
 #[must_use]
 pub fn table(figures: &Figures, threshold: f64) -> String {
     let mut text =
@@ -123,7 +123,7 @@ pub fn table(figures: &Figures, threshold: f64) -> String {
     text
 }
 
-/// A figure and its interval.
+/// A figure and its interval, formatted.
 #[must_use]
 pub fn shown(task: &str, cell: &Cell) -> (String, String) {
     let Estimate { value, low, high, .. } = cell.score;
@@ -190,7 +190,7 @@ pub(crate) mod tests {
         let at = |length, status, score| sample("ruler:vt", length, 0.0, status, score);
         let good = [at(4096, "right", 1.0), at(8192, "right", 0.9), at(16_384, "wrong", 0.2), at(32_768, "right", 1.0)];
         let figures = figures(&good);
-        // Four items of one task: the mean over tasks is that of the task.
+        // Four items of one task: the mean over RULER's tasks equals that task's mean.
         assert_eq!(effective(&figures["ruler"], 0.856), Some(8192));
         assert_eq!(effective(&figures["ruler:vt"], 0.95), Some(4096));
         assert!(effective_text("ruler", &figures["ruler"], 0.856).contains("effective length 8,192 (at least 85.6%"));

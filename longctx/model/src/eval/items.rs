@@ -1,4 +1,4 @@
-//! What is asked: a plan of bundles, each made from the texts when its turn comes.
+//! The items of an evaluation: a plan of bundles, each made from the texts when it is needed.
 
 use anyhow::{Context as _, bail};
 use dataset::Message;
@@ -37,7 +37,7 @@ impl Task {
         }
     }
 
-    /// The tasks of these names, each once.
+    /// Parses task names, each task once.
     ///
     /// # Errors
     /// When a name is unknown.
@@ -67,7 +67,7 @@ impl Task {
         Ok(tasks)
     }
 
-    /// Whether its haystack is made of texts.
+    /// Whether the task's haystack is made of texts.
     #[must_use]
     pub fn needs_texts(self) -> bool {
         match self {
@@ -77,7 +77,7 @@ impl Task {
         }
     }
 
-    /// Whether it is asked with the start of the answer.
+    /// Whether the prompt includes the start of the answer.
     #[must_use]
     pub fn is_prefilled(self) -> bool {
         !matches!(self, Self::Repo | Self::PplByPosition)
@@ -87,11 +87,11 @@ impl Task {
 /// How an answer is judged.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Grading {
-    /// The share of these that it contains, in lower case (RULER's score).
+    /// The score is the share of these strings that the answer contains, ignoring case (RULER's score).
     Contains(Vec<String>),
-    /// It is this list of names, separated by commas, in any order.
+    /// The answer must be this list of names, separated by commas, in any order.
     Names(String),
-    /// The log-probabilities of the continuation behind the prompt, both as ids.
+    /// The score is the log-probability of the continuation after the prompt; both are token ids.
     Loss {
         /// The context.
         prompt: Vec<i64>,
@@ -105,38 +105,38 @@ pub enum Grading {
 pub struct Item {
     /// Its task.
     pub task: Task,
-    /// Names it within the task.
+    /// An identifier, unique within the task.
     pub id: String,
-    /// The length that it fills, in tokens.
+    /// The bucket length of the item, in tokens.
     pub length: usize,
     /// The depth of its needle in percent.
     pub depth: Option<f64>,
-    /// What the model is given; the last message is the start of the answer where the task is prefilled.
+    /// The prompt; in a prefilled task the last message is the start of the answer.
     pub messages: Vec<Message>,
     /// The question alone.
     pub question: String,
     /// How the answer is judged.
     pub grading: Grading,
-    /// Tokens that the model may write.
+    /// Maximum tokens of the answer.
     pub max_new_tokens: usize,
     /// Tokens of prompt and answer.
     pub tokens: usize,
 }
 
-/// Items that are made together: for the grid all depths of a haystack, else one.
+/// Items that are made together: for the grid all depths of a haystack, for other tasks one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bundle {
     /// The task.
     pub task: Task,
-    /// Tokens that an item may have.
+    /// Maximum tokens of an item.
     pub length: usize,
     /// The number of the haystack or sample, from 0.
     pub number: u64,
-    /// Items in it.
+    /// The number of items.
     pub items: usize,
 }
 
-/// How many of what.
+/// The sizes of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counts {
     /// Lengths in tokens, rising.
@@ -175,7 +175,7 @@ pub fn plan(tasks: &[Task], counts: &Counts) -> Vec<Bundle> {
     bundles
 }
 
-/// What items are made from.
+/// The material and the settings that items are made from.
 pub struct Maker<'a> {
     /// Texts and packages of the evaluation side.
     pub world: &'a World,
@@ -187,20 +187,20 @@ pub struct Maker<'a> {
     pub depths: &'a [f64],
     /// Whether the needles of all depths share a text.
     pub shared: bool,
-    /// The paper's multi-needle: how many are put in, and how many asked for.
+    /// The numbers of multi-needle: needles inserted, and needles asked for.
     pub several: (usize, usize),
     /// Seeds every choice.
     pub seed: u64,
 }
 
-/// Tokens for the answer to a question about a package: at most 40 paths.
+/// Maximum tokens of an answer about a package; it names at most 40 paths.
 const NAMES_TOKENS: usize = 1024;
 
 impl Maker<'_> {
     /// The items of a bundle.
     ///
     /// # Errors
-    /// When the tokenizer fails, or texts or packages do not give an item of this length.
+    /// When the tokenizer fails, or when no item of this length can be made from the texts or packages.
     pub fn make(&self, bundle: Bundle) -> anyhow::Result<Vec<Item>> {
         let Bundle { task, length, number, .. } = bundle;
         let of_needles = |sample: needles::Sample, id: String| Item {
@@ -247,7 +247,7 @@ impl Maker<'_> {
     }
 
     fn ruler(&self, task: Ruler, length: usize, number: u64) -> anyhow::Result<Item> {
-        // Numbers of records are streams of the generator: each length has its own.
+        // Record numbers select streams of the generator: each length gets its own streams.
         let number_of = ((length as u64) << 16) | number;
         let record = ruler::make(self.world, task, number_of, length, self.seed)?;
         let meta = record::meta(&record).map_err(anyhow::Error::msg)?;
@@ -268,7 +268,7 @@ impl Maker<'_> {
     }
 
     fn repository(&self, length: usize, number: u64) -> anyhow::Result<Item> {
-        // The answer's own length must not show in what the model may write.
+        // The token limit must not reveal the length of the answer.
         let answer_tokens = NAMES_TOKENS.min(length / 8);
         let item = record::Item {
             number: ((length as u64) << 16) | number,

@@ -1,13 +1,13 @@
-//! The loss of the same tokens behind contexts of different lengths: it falls as long as a model makes use of a longer context.
+//! The loss of the same tokens after contexts of different lengths. It falls as long as the model uses the longer context.
 
 use anyhow::{Context as _, ensure};
 use chat::Tokenizer;
 use longctx::documents::Document;
 
-/// The last tokens whose loss is taken, at most.
+/// Maximum number of tokens at the end of a passage whose loss is measured.
 pub const TARGET: usize = 1024;
 
-/// Documents as token ids, from which every passage is cut.
+/// Documents as token ids; passages are cut from them.
 #[derive(Debug)]
 pub struct Passages {
     documents: Vec<Vec<i64>>,
@@ -15,13 +15,13 @@ pub struct Passages {
     pub target: usize,
     longest: usize,
     first: Option<i64>,
-    /// Documents shorter than the longest length.
+    /// Number of documents that are shorter than the longest length.
     pub too_short: usize,
 }
 
 impl Passages {
-    /// The passages of documents that have as many tokens as the longest of `lengths`. Of each document the tokens that are
-    /// predicted are the same at every length: a quarter of the shortest length, but at most [`TARGET`].
+    /// Takes the documents that have at least as many tokens as the longest of `lengths`. The predicted tokens of a document are the same
+    /// at every length. Their number is a quarter of the shortest length, but at most [`TARGET`].
     ///
     /// # Errors
     /// When no document is long enough, or the tokenizer fails.
@@ -44,7 +44,7 @@ impl Passages {
             "ppl-by-position: none of {} documents has {longest} tokens; give longer texts, or shorter --lengths",
             documents.len()
         );
-        // No two passages of a document overlap where there are enough of them.
+        // Passages of a document do not overlap if it has enough of them.
         ensure!(samples > 0, "--samples must be at least 1");
         Ok(all)
     }
@@ -52,12 +52,12 @@ impl Passages {
     /// The context and the predicted tokens of sample `number` at a length.
     ///
     /// # Errors
-    /// When the length is more than the longest that was named.
+    /// When the length is more than the longest length given to [`Passages::new`].
     pub fn at(&self, number: u64, length: usize) -> anyhow::Result<(Vec<i64>, Vec<i64>)> {
         ensure!((self.target + 1..=self.longest).contains(&length), "a length of {length} tokens");
         let count = self.documents.len() as u64;
         let document = &self.documents[(number % count) as usize];
-        // From the end of the document backwards: the first sample ends with it.
+        // Passages are taken from the end of the document backwards: the first sample ends with it.
         let steps = (document.len() - self.longest) as u64 / self.target as u64 + 1;
         let back = (number / count % steps) as usize * self.target;
         let end = document.len() - back;
@@ -82,7 +82,7 @@ mod tests {
         let (long, same) = passages.at(0, 40).unwrap();
         assert_eq!((&predicted, predicted.len()), (&same, 5));
         assert_eq!((short, long), ((80..95).collect(), (60..95).collect()));
-        // The next sample is of the other document, the one behind it lies further in front.
+        // The next sample is from the other document; the one after it lies earlier in the first document.
         assert_eq!(passages.at(1, 20).unwrap().1, (1045..1050).collect::<Vec<_>>());
         assert_eq!(passages.at(2, 20).unwrap().1, (90..95).collect::<Vec<_>>());
         assert!(passages.at(0, 41).is_err());

@@ -1,4 +1,4 @@
-//! `herd longctx eval`: what a model finds, by length.
+//! `herd longctx eval`: measures how well a model finds and uses text, by context length.
 
 pub mod ask;
 pub mod figures;

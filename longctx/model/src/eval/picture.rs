@@ -16,8 +16,8 @@ const HEIGHT: usize = 30;
 const LEFT: usize = 84;
 const TOP: usize = 40;
 
-/// The grid as SVG: a column for each length, a row for each depth, and in every cell how many needles were found of how many.
-/// The colours go from the blue of all to the orange of none; the counts say the same.
+/// The grid as SVG: a column for each length, a row for each depth; every cell shows the needles found and asked for. The colour goes
+/// from blue (all found) to orange (none found).
 #[must_use]
 pub fn svg(cells: &GridCells) -> String {
     let lengths: BTreeSet<usize> = cells.values().flat_map(|row| row.keys().copied()).collect();
@@ -53,14 +53,14 @@ pub fn svg(cells: &GridCells) -> String {
     svg + "</svg>"
 }
 
-/// Between orange (0) and blue (1), both light enough for black digits.
+/// A colour between orange (0) and blue (1), light enough for black digits.
 fn colour(share: f64) -> String {
     let (low, high) = ([253.0, 184.0, 99.0], [146.0, 197.0, 222.0]);
     let part = |at: usize| (low[at] + (high[at] - low[at]) * share.clamp(0.0, 1.0)).round() as u8;
     format!("#{:02x}{:02x}{:02x}", part(0), part(1), part(2))
 }
 
-/// Stands in the page where the picture goes: the page escapes every text, and the picture has none of the user's.
+/// The placeholder for the picture in the page. The page escapes every text; the picture contains no text of the user.
 const PLACE: &str = "PICTURE-OF-THE-GRID";
 
 /// Answers shown for each task.

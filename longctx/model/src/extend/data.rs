@@ -1,4 +1,4 @@
-//! What a stage trains on: long documents and short ones, as examples of at most the stage's length, with an account of every cut.
+//! The training data of a stage: long and short documents as examples of at most the stage's length, with counts of every cut.
 
 use std::path::{Path, PathBuf};
 
@@ -17,17 +17,17 @@ use trainer::Example;
 /// Texts or conversations of a source, before they are tokenised.
 #[derive(Debug, Default)]
 pub struct Texts {
-    /// Documents of the training side.
+    /// The documents to train on.
     pub documents: Vec<Document>,
-    /// Documents that are kept for gates.
+    /// The documents that are kept for gates.
     pub held_out: Vec<Document>,
     /// Conversations.
     pub conversations: Vec<Conversation>,
-    /// The given paths that hold texts, not conversations.
+    /// The given paths that contain texts rather than conversations.
     pub plain: Vec<PathBuf>,
     /// Every file, in order.
     pub files: Vec<PathBuf>,
-    /// Files, records and documents that were left out.
+    /// Files, records and documents that were left out, counted by reason.
     pub left_out: std::collections::BTreeMap<&'static str, usize>,
 }
 
@@ -83,7 +83,7 @@ fn is_conversations(path: &Path) -> anyhow::Result<bool> {
     }
 }
 
-/// What became of a source.
+/// The counts of a source after encoding.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Documents and conversations that were read.
@@ -92,9 +92,9 @@ pub struct Account {
     pub tokens: u64,
     /// Documents that are longer than an example may be.
     pub cut: u64,
-    /// Pieces that these were cut into.
+    /// Pieces that the longer documents were cut into.
     pub pieces: u64,
-    /// Tokens of pieces that do not see the start of their document.
+    /// Tokens of pieces that lack the start of their document.
     pub tokens_behind_cuts: u64,
     /// Conversations that are longer than an example may be; they are left out.
     pub long_conversations: u64,
@@ -103,7 +103,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// For people.
+    /// The counts as a sentence, to print.
     #[must_use]
     pub fn text(&self, name: &str) -> String {
         let mut text = format!("  {name}: {} documents, {} tokens", grouped(self.documents), grouped(self.tokens));
@@ -182,10 +182,10 @@ fn cut(name: &str, ids: &[u32], most: usize, examples: &mut Vec<Example>, accoun
     }
 }
 
-/// How often an epoch has each short example, so that `share` of its tokens are short, while it has each long one once.
+/// How many times an epoch repeats each short example, with each long one once, so that `share` of its tokens are short.
 ///
 /// # Errors
-/// When one of the two has no tokens but is to have a share.
+/// When a source that must have a share has no tokens.
 pub fn short_weight(long: u64, short: u64, share: f64) -> anyhow::Result<f64> {
     if share == 0.0 {
         return Ok(0.0);
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_share_is_of_tokens() {
-        // 40 of 100 tokens short: to 600 long ones 400, that is each of 200 short ones twice.
+        // 40 of 100 tokens are short: 600 long tokens need 400 short ones, so each of 200 short tokens is seen twice.
         assert!((short_weight(600, 200, 0.4).unwrap() - 2.0).abs() < 1e-12);
         assert_eq!(short_weight(600, 0, 0.0).unwrap(), 0.0);
         assert!(short_weight(600, 0, 0.4).unwrap_err().to_string().contains("--short-share 0"));

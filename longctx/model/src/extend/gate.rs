@@ -1,4 +1,4 @@
-//! What a gate measures: the loss of short texts, paired with the model before the first stage, and needles at the new length.
+//! The measurements of a gate: the loss of short texts, paired with the model before the first stage, and needles at the new length.
 
 use std::path::Path;
 
@@ -27,17 +27,17 @@ pub struct ShortLoss {
     pub nll: f64,
 }
 
-/// Pieces of held-out documents whose loss is measured, as ids.
+/// Pieces of held-out documents whose loss is measured, as token ids.
 #[derive(Debug)]
 pub struct ShortTexts {
     pieces: Vec<(String, Vec<i64>)>,
 }
 
-/// Pieces scored together.
+/// Number of pieces scored in one batch.
 const TOGETHER: usize = 8;
 
 impl ShortTexts {
-    /// At most `items` pieces of at most `window` tokens: from each document in turn the next one, so that all have a part.
+    /// Takes at most `items` pieces of at most `window` tokens. Documents take turns, so that each contributes.
     ///
     /// # Errors
     /// When there are fewer than two pieces, or the tokenizer fails.
@@ -76,10 +76,10 @@ impl ShortTexts {
         Ok(Self { pieces })
     }
 
-    /// The losses, kept in `path`.
+    /// Measures the losses, and keeps them in `path`.
     ///
     /// # Errors
-    /// When libtorch or the disk refuses.
+    /// When the model fails or the disk cannot be written.
     pub fn losses(&self, model: &Local, path: &Path) -> anyhow::Result<Vec<ShortLoss>> {
         if path.exists() {
             return Ok(jsonl::read_all(path)?);
@@ -99,7 +99,7 @@ impl ShortTexts {
     }
 }
 
-/// What gates ask.
+/// The material that gates measure with.
 pub struct Gate<'a> {
     /// Haystacks of the evaluation side, and the tokenizer.
     pub world: &'a World,
@@ -111,18 +111,18 @@ pub struct Gate<'a> {
     pub haystacks: u64,
     /// The short texts.
     pub short: &'a ShortTexts,
-    /// Their losses before the first stage.
+    /// The losses of the short texts before the first stage.
     pub before: &'a [ShortLoss],
     /// Short benchmarks.
     pub tasks: &'a ShortTasks,
-    /// Their answers before the first stage.
+    /// The answers to the short benchmarks before the first stage.
     pub tasks_before: &'a [Sample],
     /// Seeds the needles.
     pub seed: u64,
 }
 
 impl Gate<'_> {
-    /// Measures a model at a length, or goes on measuring; `folder` keeps losses and answers.
+    /// Measures a model at a length, or resumes the measurement; `folder` keeps losses and answers.
     ///
     /// # Errors
     /// When the model cannot be asked, or the needles do not fit into the length or the texts.

@@ -1,44 +1,43 @@
-//! The schedule as a state machine: train a stage, measure it, and go on to the next one, train on, or stop. Nothing here trains or
-//! measures: the state is a function of the events so far, which a journal keeps.
+//! The schedule as a state machine: train a stage, measure it, then advance, train another round, or stop. The module itself neither
+//! trains nor measures: the state is a function of the events so far, which a journal keeps.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// When to go on.
+/// The rules that decide whether a stage is passed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rules {
-    /// Stages.
+    /// Number of stages.
     pub stages: usize,
-    /// Rounds of training that a stage may have before it must have passed.
+    /// Maximum number of training rounds of a stage.
     pub rounds: usize,
-    /// By how much a short metric may be worse before it counts as fallen, beyond the noise: in nats for losses, as a share
-    /// for scores.
+    /// How much worse a short metric may be before it counts as fallen, beyond the noise: in nats for losses, as a share for scores.
     pub tolerance: f64,
     /// Share of the needles that must be found.
     pub needles: f64,
-    /// Whether a stage that has not passed in its last round is only reported.
+    /// Whether a stage that has not passed after its last round is only reported.
     pub report_only: bool,
 }
 
 /// A short metric, paired by item with the model before the first stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Short {
-    /// Its name.
+    /// The name of the metric.
     pub name: String,
-    /// Items.
+    /// Number of items.
     pub items: usize,
     /// The mean before the first stage.
     pub before: f64,
     /// The mean now.
     pub now: f64,
-    /// The lower end of the one-sided 95% interval of how much worse it is now: above 0, it is worse for more than chance.
+    /// The lower end of the one-sided 95% interval of the deterioration; above 0, the metric is significantly worse.
     pub worse_at_least: f64,
 }
 
 impl Short {
-    /// The comparison of paired items, of which higher numbers are worse: `m - 1.645 s / sqrt(n)` with the mean `m` and the
-    /// standard deviation `s` of the differences.
+    /// Compares paired items for which a higher number is worse: `m - 1.645 s / sqrt(n)` with the mean `m` and the standard deviation `s`
+    /// of the differences.
     #[must_use]
     pub fn paired(name: &str, before: &[f64], now: &[f64]) -> Self {
         let n = before.len().min(now.len());
@@ -52,7 +51,7 @@ impl Short {
             items: n,
             before: mean(before),
             now: mean(now),
-            // Of a single item nothing is known; a JSON number must be finite.
+            // A single item gives no error estimate; JSON needs a finite number.
             worse_at_least: if error.is_finite() { worse - ONE_SIDED * error } else { f64::MIN },
         }
     }
@@ -72,7 +71,7 @@ pub struct Depth {
     pub of: usize,
 }
 
-/// What a gate measured.
+/// The measurements of a gate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Findings {
     /// The length of the needles, in tokens.
@@ -83,7 +82,7 @@ pub struct Findings {
     pub needles: Vec<Depth>,
 }
 
-/// What happened.
+/// An event of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -93,7 +92,7 @@ pub enum Event {
         stage: usize,
         /// The round, from 0.
         round: usize,
-        /// Tokens seen in it.
+        /// Tokens trained on in this round.
         tokens: u64,
     },
     /// A gate was measured.
@@ -102,12 +101,12 @@ pub enum Event {
         stage: usize,
         /// The round, from 0.
         round: usize,
-        /// What was measured.
+        /// The measurements.
         findings: Findings,
     },
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Train a round of a stage.
@@ -126,16 +125,16 @@ pub enum Step {
     },
     /// All stages are done.
     Finished,
-    /// A stage has not passed in its last round.
+    /// A stage has not passed its gate after its last round.
     Stopped {
         /// The stage, from 0.
         stage: usize,
-        /// What is missing, a sentence each.
+        /// The unmet conditions, a sentence each.
         failures: Vec<String>,
     },
 }
 
-/// What of the gate is not reached, a sentence for each; nothing where it is passed.
+/// The unmet conditions of a gate, a sentence each; empty when the gate is passed.
 #[must_use]
 pub fn failures(rules: &Rules, findings: &Findings) -> Vec<String> {
     let mut failures = Vec::new();
@@ -161,10 +160,10 @@ pub fn failures(rules: &Rules, findings: &Findings) -> Vec<String> {
     failures
 }
 
-/// What to do after these events.
+/// The next step after these events.
 ///
 /// # Errors
-/// When the events are not those of a run by these rules.
+/// When these rules cannot produce such events.
 pub fn next(rules: &Rules, events: &[Event]) -> anyhow::Result<Step> {
     let mut step = Step::Train { stage: 0, round: 0 };
     for event in events {
@@ -210,7 +209,7 @@ mod tests {
 
     const RULES: Rules = Rules { stages: 2, rounds: 2, tolerance: 0.01, needles: 1.0, report_only: false };
 
-    /// The findings of a gate at which so many needles of each depth are found, with a short loss that changed by so much.
+    /// The findings of a gate with these numbers of needles found at each depth, and with this change of the short loss.
     fn findings(found: [usize; 3], worse: f64) -> Findings {
         let before: Vec<f64> = (0..20).map(|item| 2.0 + 0.1 * f64::from(item % 5)).collect();
         // Noise of 0.02 around the change.
@@ -248,17 +247,17 @@ mod tests {
 
     #[test]
     fn a_model_whose_short_ability_fell_is_stopped() {
-        // Better than allowed by the mean, and within the noise of the tolerance: no fall.
+        // The mean is better than the tolerance, and the interval reaches it: no fall.
         assert!(failures(&RULES, &findings([5, 5, 5], 0.005)).is_empty());
         assert!(failures(&RULES, &findings([5, 5, 5], 0.015)).is_empty());
         let mut events = vec![trained(0, 0), gated(0, 0, [5, 5, 5], 0.05)];
-        // It may train on, in which a fall can recover.
+        // The stage may train another round, in which the loss can recover.
         assert_eq!(after(&events), Step::Train { stage: 0, round: 1 });
         events.extend([trained(0, 1), gated(0, 1, [5, 5, 5], 0.05)]);
         let Step::Stopped { stage: 0, failures } = after(&events) else { panic!("{:?}", after(&events)) };
         assert_eq!(failures.len(), 1);
         assert!(failures[0].starts_with("short loss fell: 2.2000 before the first stage, 2.2500 now"), "{failures:?}");
-        // Had it recovered, the run would go on.
+        // If it had recovered, the run would go on.
         events[3] = gated(0, 1, [5, 5, 5], 0.0);
         assert_eq!(after(&events), Step::Train { stage: 1, round: 0 });
     }
@@ -268,10 +267,10 @@ mod tests {
         let events = [trained(0, 0), gated(0, 0, [5, 4, 5], 0.0), trained(0, 1), gated(0, 1, [5, 4, 5], 0.0)];
         let Step::Stopped { failures, .. } = after(&events) else { panic!("{:?}", after(&events)) };
         assert_eq!(failures, ["needles at 512 tokens: 14 of 15 found, where 100% are needed: 4 of 5 at depth 50%"]);
-        // A lower share is a choice of the user's.
+        // The user may choose a lower share.
         let rules = Rules { needles: 0.9, ..RULES };
         assert_eq!(next(&rules, &events[..2]).unwrap(), Step::Train { stage: 1, round: 0 });
-        // Without any needle nothing is shown.
+        // A gate without needles proves nothing.
         let none = Findings { needles: Vec::new(), ..findings([5, 5, 5], 0.0) };
         assert!(failures_of(&none)[0].contains("none was asked for"));
     }
@@ -304,7 +303,7 @@ mod tests {
 
     #[test]
     fn the_comparison_is_paired() {
-        // Items differ by more than the change; pairs do not.
+        // The items differ by more than the change; their pairs do not.
         let before = [1.0, 2.0, 3.0, 4.0];
         let now = before.map(|loss| loss + 0.1);
         let short = Short::paired("x", &before, &now);

@@ -1,5 +1,5 @@
-//! `herd longctx extend`: a longer context in stages (the Llama 3 paper, section 3.4.2): each stage is trained, and left only when
-//! short ability is what it was before the first stage and needles are found at the new length.
+//! `herd longctx extend`: extends the context in stages (the Llama 3 paper, section 3.4.2). A stage is passed when short-context ability
+//! is what it was before the first stage and needles are found at the new length.
 
 pub mod data;
 pub mod gate;

@@ -1,21 +1,22 @@
-//! The loss of a stage: cross-entropy of every token of its documents, at positions as they are or skipped.
+//! The loss of a stage: cross-entropy of every token of its documents, with full or skipped positions.
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use llama::Head;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 use trainer::{Example, Extent, Input, Loss, Objective, PackedBatch, Plan, best_fit_decreasing};
 
-/// Which positions the tokens of an example have.
+/// The positions of the tokens of an example.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Positions {
-    /// From 0 on: examples are as long as the stage's length
+    /// Consecutive positions from 0; examples are as long as the stage's length
     #[default]
     Full,
-    /// Short examples whose positions skip once, somewhere up to the stage's length (`PoSE`, Zhu et al. 2024)
+    /// Shorter examples whose positions skip once, somewhere up to the stage's length (`PoSE`, Zhu et al. 2024)
     Skip,
 }
 
@@ -23,20 +24,20 @@ pub enum Positions {
 pub struct StageObjective {
     /// Examples by source: long, short.
     pub sources: Vec<Vec<Example>>,
-    /// Which are seen when.
+    /// The order in which examples are seen.
     pub plan: Plan,
     /// Tokens of a micro-batch.
     pub micro_batch_tokens: usize,
-    /// The length up to which positions skip; none where they do not.
+    /// The length up to which positions skip; none with full positions.
     pub skip_to: Option<usize>,
     /// Seeds the skips.
     pub seed: u64,
-    /// Where to compute.
+    /// The device that computes the loss.
     pub device: Device,
 }
 
 impl StageObjective {
-    /// The examples of a step, each with its place in it, row by row.
+    /// The examples of a step in rows, each with its index in the step.
     fn rows(&self, step: u64) -> Vec<Vec<(usize, &Example)>> {
         let Some(picks) = self.plan.steps.get(step as usize) else { return Vec::new() };
         let examples: Vec<&Example> = picks.iter().map(|&(source, example)| &self.sources[source][example]).collect();
@@ -56,15 +57,15 @@ impl StageObjective {
         batch.at(&positions.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
-    /// Micro-batches of the whole run.
+    /// Number of micro-batches of the whole run.
     #[must_use]
     pub fn micro_batches(&self) -> usize {
         (0..self.plan.steps.len() as u64).map(|step| self.rows(step).len()).sum()
     }
 }
 
-/// Positions of `tokens` tokens in a context of `length`: two chunks, the first from 0 on, the second behind a gap. Where the gap
-/// is and how long, is uniform (`PoSE`, section 3.2, with two chunks). A function of the seed and the number of the example.
+/// The positions of `tokens` tokens in a context of `length`: two chunks, the first from 0 on, the second after a gap. The place and the
+/// length of the gap are uniform (`PoSE`, section 3.2, with two chunks). A function of the seed and the number of the example.
 #[must_use]
 pub fn skipped(tokens: usize, length: usize, seed: u64, number: u64) -> Vec<i64> {
     if tokens < 2 || tokens >= length {
@@ -121,7 +122,7 @@ impl Objective for StageObjective {
         Input { input_ids: &batch.input_ids, layout: batch.layout() }
     }
 
-    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Loss> {
+    fn loss(&self, hidden: &Tensor, head: Head, batch: &PackedBatch) -> anyhow::Result<Loss> {
         Ok(batch.cross_entropy_sum(hidden, head)?.into())
     }
 }

@@ -1,4 +1,4 @@
-//! The positions of a longer context: stages' lengths, and what `config.json` says at each.
+//! Rotary positions for a longer context: the lengths of the stages, and the keys of `config.json` at each.
 
 use std::f64::consts::PI;
 
@@ -7,22 +7,22 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// How positions are stretched.
+/// How the rotary positions are stretched.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rope {
-    /// A larger base of the frequencies, by the NTK rule or as --theta says; a scaling that the model has stays
+    /// A larger base of the frequencies, by the NTK rule or from --theta; the model's own scaling is kept
     Ntk,
     /// Position interpolation (Chen et al. 2023): all frequencies divided by the factor
     Linear,
-    /// Llama 3.1's: low frequencies divided by the factor, high ones kept
+    /// Llama 3.1's rule: low frequencies divided by the factor, high ones kept
     Llama3,
     /// YaRN (Peng et al. 2023), with transformers' defaults
     Yarn,
 }
 
-/// `theta s^(d / (d - 2))`: with this base the slowest pair of a head of `d` dimensions turns in a context that is `s` times as
-/// long by the same angle (the NTK-aware rule).
+/// The NTK-aware base `theta s^(d / (d - 2))`: with it, the slowest pair of a head of `d` dimensions turns by the same angle over a
+/// context `s` times as long.
 #[must_use]
 pub fn ntk_theta(theta: f64, stretch: f64, head_dim: i64) -> f64 {
     let d = head_dim as f64;
@@ -36,10 +36,10 @@ pub fn slowest_turns(theta: f64, length: usize, head_dim: i64) -> f64 {
     length as f64 * theta.powf(-(d - 2.0) / d) / (2.0 * PI)
 }
 
-/// Lengths of `stages` stages from a context to a longer one: in equal ratios, rounded up to an eighth of the context.
+/// The lengths of `stages` stages between two contexts: equal ratios, rounded up to an eighth of the original context.
 ///
 /// # Errors
-/// When the target is not longer than the context, or two stages would have one length.
+/// When the target is not longer than the context, or when two stages would have the same length.
 pub fn ladder(context: usize, to: usize, stages: usize) -> anyhow::Result<Vec<usize>> {
     ensure!(stages > 0, "--stages must be at least 1");
     ensure!(to > context, "--to {to}: the model's context is {context} tokens already; name a longer one");
@@ -50,7 +50,7 @@ pub fn ladder(context: usize, to: usize, stages: usize) -> anyhow::Result<Vec<us
             return to;
         }
         let exact = context as f64 * ratio.powf(stage as f64 / stages as f64);
-        // A ratio that is whole but for rounding is not rounded up.
+        // A ratio that is whole up to rounding errors is not rounded up.
         ((exact / step as f64 - 1e-6).ceil() as usize * step).min(to)
     };
     let lengths: Vec<usize> = (1..=stages).map(length).collect();
@@ -61,7 +61,7 @@ pub fn ladder(context: usize, to: usize, stages: usize) -> anyhow::Result<Vec<us
     Ok(lengths)
 }
 
-/// What the first stage starts from.
+/// The model before the first stage.
 #[derive(Debug, Clone)]
 pub struct Origin {
     /// The model's `config.json`.
@@ -85,11 +85,11 @@ pub struct Positions {
     pub text: String,
 }
 
-/// The positions of a context of `length` tokens. Written are `rope_parameters`, which transformers 5 reads, and with the same
-/// values `rope_theta` and `rope_scaling`, which transformers 4, vLLM and llama.cpp's converter read.
+/// The positions for a context of `length` tokens. It writes `rope_parameters`, which transformers 5 reads, and with the same values
+/// `rope_theta` and `rope_scaling`, which transformers 4, vLLM and llama.cpp's converter read.
 ///
 /// # Errors
-/// When the model has another scaling than the one that is asked for.
+/// When the model already has a scaling of another kind.
 pub fn positions(origin: &Origin, length: usize, rope: Rope, theta: Option<f64>) -> anyhow::Result<Positions> {
     let stretch = length as f64 / origin.context as f64;
     let mut scaling = scaling_of(&origin.config);
@@ -115,7 +115,7 @@ pub fn positions(origin: &Origin, length: usize, rope: Rope, theta: Option<f64>)
     if rope != Rope::Ntk && length != origin.context {
         let before = number(&scaling, "factor").unwrap_or(1.0);
         let original = number(&scaling, "original_max_position_embeddings").unwrap_or(origin.context as f64);
-        // The factor is over the original context wherever the type has one: transformers takes it from there.
+        // If the type has an original context, the factor is relative to it: transformers reads it so.
         let factor = if rope == Rope::Linear { before * stretch } else { length as f64 / original };
         scaling.insert("factor".into(), json!(factor));
         if rope != Rope::Linear {
@@ -162,7 +162,7 @@ fn scaling_of(config: &Map<String, Value>) -> Map<String, Value> {
         scaling.insert("rope_type".into(), older);
     }
     scaling.remove("rope_theta");
-    // A default without a scaling says nothing else.
+    // The default type without a scaling has no other keys.
     if scaling.get("rope_type").is_none_or(|kind| kind == "default") {
         scaling.retain(|key, _| key != "rope_type" && key != "factor");
     }
@@ -186,7 +186,7 @@ mod tests {
         Origin { config, context: 8192, head_dim: 64, theta: 1e5 }
     }
 
-    /// What herd itself reads from the older keys alone, and from all.
+    /// The configuration that herd reads from the older keys alone, and from all keys.
     fn read(config: &Map<String, Value>) -> [LlamaConfig; 2] {
         let mut older = config.clone();
         older.remove("rope_parameters");
@@ -251,7 +251,7 @@ mod tests {
             (&json!(4.0), &json!(4.0))
         );
         assert_eq!(made.config["rope_parameters"]["original_max_position_embeddings"], 4096);
-        // By the base alone, the scaling stays.
+        // The base changes; the scaling is kept.
         let ntk = positions(&origin(&llama3), 16_384, Rope::Ntk, Some(1e6)).unwrap();
         assert_eq!((&ntk.config["rope_scaling"]["factor"], ntk.theta), (&json!(2.0), 1e6));
         let error = positions(&origin(&llama3), 16_384, Rope::Yarn, None).unwrap_err().to_string();

@@ -13,17 +13,17 @@ use trainer::stage::{self, Ending, Prepared, Setup, StageConfig, Training, batch
 use super::data::{self, Texts, short_weight};
 use super::objective::{Positions, StageObjective};
 
-/// The configuration of a round, as its `config.toml` holds it.
+/// The configuration of a round, stored as its `config.toml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RoundConfig {
-    /// The keys of every training stage; `data` are the files of the long documents.
+    /// The keys that all training stages share; `data` are the files of the long documents.
     #[serde(flatten)]
     pub training: Training,
     /// The stage's context in tokens.
     pub length: usize,
-    /// The longest example in tokens: the length, or with skipped positions a row.
+    /// The longest example in tokens: the stage's length, or one row with skipped positions.
     pub row: usize,
-    /// Which positions the tokens have.
+    /// The positions of the tokens.
     pub positions: Positions,
     /// Files of the short documents.
     pub short: Vec<String>,
@@ -68,10 +68,10 @@ impl StageConfig for RoundConfig {
     }
 }
 
-/// Trains a round, or goes on with it; gives the tokens that it saw and the folder of its model.
+/// Trains a round, or resumes it; returns the number of tokens trained on and the folder of the model.
 ///
 /// # Errors
-/// A sentence on what is wrong; also when a signal stopped it.
+/// When training fails, or when a signal stopped it.
 pub fn train(config: &RoundConfig, long: &Texts, short: &Texts) -> anyhow::Result<(u64, PathBuf)> {
     let defaults = serde_json::to_value(RoundConfig::default())?;
     let defaults = defaults.as_object().cloned().context("a configuration without keys")?;

@@ -1,4 +1,4 @@
-//! The stages around the machine: folders, journal, training, gates.
+//! Runs the stages that the state machine decides: folders, journal, training, gates.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ use crate::world::Held;
 #[error("{0}")]
 pub struct Stopped(pub String);
 
-/// What an extension does, resolved.
+/// The resolved configuration of an extension.
 pub struct Plan<'a> {
     /// The folder of the run.
     pub output: &'a Path,
@@ -37,15 +37,15 @@ pub struct Plan<'a> {
     pub lengths: Vec<usize>,
     /// How positions are stretched.
     pub rope: Rope,
-    /// Bases that the user named, one for each stage; none where the rule gives them.
+    /// Frequency bases given by the user, one for each stage; empty when the NTK rule decides.
     pub thetas: Vec<f64>,
-    /// When to go on.
+    /// The rules of the gates.
     pub rules: Rules,
-    /// What every round trains with; model, data, output, lengths and seed are set for each.
+    /// The configuration of every round; model, data, output, lengths and seed are set for each round.
     pub round: RoundConfig,
-    /// The longest example with skipped positions; as long as the stage without.
+    /// The longest example with skipped positions; none means the length of the stage.
     pub row: Option<usize>,
-    /// Where to compute, also in gates.
+    /// The device and the arithmetic, also of gates.
     pub compute: Compute,
     /// Sequences decoded together in gates.
     pub max_num_seqs: usize,
@@ -55,7 +55,7 @@ pub struct Plan<'a> {
     pub haystacks: u64,
     /// The wording of needles.
     pub wording: Wording,
-    /// Short pieces of a gate, and their tokens.
+    /// Number of short pieces of a gate, and the tokens of each.
     pub short: (usize, usize),
     /// Short benchmarks of the gates.
     pub tasks: ShortTasks,
@@ -63,7 +63,7 @@ pub struct Plan<'a> {
     pub seed: u64,
 }
 
-/// Where everything lies in a run's folder.
+/// The paths in the folder of a run.
 struct Places<'a>(&'a Path);
 
 impl Places<'_> {
@@ -71,7 +71,7 @@ impl Places<'_> {
         self.0.join(format!("stage-{}", stage + 1))
     }
 
-    /// The model that a stage starts from: the last one, with the stage's positions.
+    /// The model that a stage starts from: the previous model with the stage's positions.
     fn base(&self, stage: usize) -> PathBuf {
         self.stage(stage).join("base")
     }
@@ -90,10 +90,10 @@ impl Places<'_> {
     }
 }
 
-/// Extends, or goes on: the journal says what was done, and every round and gate goes on by itself.
+/// Extends a model, or resumes: the journal tells what was done, and every round and gate can be resumed.
 ///
 /// # Errors
-/// [`Stopped`] when a stage has not passed in its last round; a sentence on anything else that is wrong.
+/// [`Stopped`] when a stage has not passed after its last round; another error says what is wrong.
 pub fn run(plan: &Plan, held: &Held, long: &Texts, short: &Texts, session: Session) -> anyhow::Result<()> {
     let places = Places(plan.output);
     let fingerprint = session.fingerprint().to_owned();
@@ -185,7 +185,7 @@ fn events(journal: &Journal<Event>) -> anyhow::Result<Vec<Event>> {
     Ok(events)
 }
 
-/// What the configuration of the model says of its positions.
+/// Reads the positions in the configuration of the model.
 fn origin(model: &Path) -> anyhow::Result<Origin> {
     let text = fs::read_to_string(model.join("config.json"))
         .with_context(|| format!("cannot read {}", model.join("config.json").display()))?;
@@ -218,7 +218,7 @@ fn open(plan: &Plan, model: &Path) -> anyhow::Result<sampler::Sampler> {
     args.open()
 }
 
-/// A model folder with the weights of another one and a stage's positions. The weights are linked where the file system can.
+/// Makes a model folder with the weights of another one and a stage's positions. The weights are hard links where possible.
 fn make_base(from: &Path, to: &Path, config: &Map<String, Value>, length: usize) -> anyhow::Result<()> {
     if to.is_dir() {
         return Ok(());
@@ -238,7 +238,7 @@ fn make_base(from: &Path, to: &Path, config: &Map<String, Value>, length: usize)
         }
         chat::Tokenizer::from_dir(from)?.save(target)?;
         lengthen_tokenizer(target, length)?;
-        // The weights' type is that of the files: rounds write float32.
+        // The configuration names the type of the weight files: rounds write float32.
         let mut config = config.clone();
         let of_weights: Map<String, Value> = serde_json::from_str(&fs::read_to_string(from.join("config.json"))?)?;
         for key in ["dtype", "torch_dtype"] {
@@ -252,7 +252,7 @@ fn make_base(from: &Path, to: &Path, config: &Map<String, Value>, length: usize)
     })
 }
 
-/// Raises the tokenizer's own limit, which vLLM takes for the model's.
+/// Raises the tokenizer's own limit, because vLLM reads it as the model's.
 fn lengthen_tokenizer(folder: &Path, length: usize) -> anyhow::Result<()> {
     let path = folder.join("tokenizer_config.json");
     let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
@@ -283,19 +283,19 @@ fn train(
     training.output = places.round(stage, round);
     training.max_length = Some(row);
     training.micro_batch_tokens = training.micro_batch_tokens.max(row);
-    // Steps of at least one row of the stage.
+    // A step has at least one row of the stage's length.
     let steps = training.max_steps.unwrap_or(1) * training.batch_tokens;
     training.batch_tokens = training.batch_tokens.max(row);
     training.max_steps = Some(steps.div_ceil(training.batch_tokens));
     training.seed = plan.seed.wrapping_mul(1_000_003).wrapping_add((1000 * stage + round) as u64) & ((1 << 53) - 1);
-    // Small updates of a long schedule are lost in a narrow type.
+    // A narrow type would lose the small updates of a long schedule.
     training.save_dtype = Some(Dtype::F32);
     let (tokens, folder) = round::train(&config, long, short)?;
     ensure!(folder == places.trained(stage, round), "the round's model is in {}", folder.display());
     Ok(tokens)
 }
 
-/// The result: the last round's model, in the type that the weights had before the first stage.
+/// Writes the result: the model of the last round, in the type that the weights had before the first stage.
 fn finish(plan: &Plan, places: &Places, events: &[Event], texts: &[String], session: Session) -> anyhow::Result<()> {
     let last = last_model(plan, places, events, plan.lengths.len());
     let kind = weights_kind(plan.model)?;
@@ -343,7 +343,7 @@ mod tests {
         let read = |folder: &Path, name: &str| fs::read(folder.join(name)).unwrap();
         assert_eq!(read(&from, "model.safetensors"), read(&to, "model.safetensors"));
         assert!(String::from_utf8(read(&to, "tokenizer_config.json")).unwrap().contains("\"model_max_length\": 128"));
-        // What was there stays.
+        // An existing folder is kept.
         make_base(&from, &to, &origin.config, 64).unwrap();
         assert_eq!(LlamaConfig::from_dir(&to).unwrap().max_position_embeddings, 128);
     }

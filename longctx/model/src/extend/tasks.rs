@@ -20,11 +20,11 @@ pub struct ShortTasks {
 }
 
 impl ShortTasks {
-    /// At most `limit` items of each task, from the folder of benchmarks that `herd data get` fills unless another one is named, and
-    /// from a file of problems. Gives also the files that were read.
+    /// Reads at most `limit` items of each task from a folder of benchmarks (by default the one that `herd data get` fills) and from a
+    /// file of problems. Also returns the files that were read.
     ///
     /// # Errors
-    /// When a file is missing, or a task is none that a gate can judge.
+    /// When a file is missing, or when a gate cannot judge a task.
     pub fn read(
         tasks: &[Task],
         benchmarks: Option<&Path>,
@@ -58,7 +58,7 @@ impl ShortTasks {
         Ok((Self { items: all }, inputs))
     }
 
-    /// The judged answers, kept in `folder`; none where no task was named.
+    /// The judged answers, kept in `folder`; empty when no task was named.
     ///
     /// # Errors
     /// When the model cannot be asked.
@@ -79,10 +79,10 @@ impl ShortTasks {
     }
 }
 
-/// For each task the share of items that are wrong, paired by item.
+/// The share of wrong items of each task, paired by item.
 ///
 /// # Errors
-/// When the two are not of the same items.
+/// When the two lists differ in their items.
 pub fn compare(before: &[Sample], now: &[Sample]) -> anyhow::Result<Vec<Short>> {
     let ids = |samples: &[Sample]| samples.iter().map(|s| (s.task.clone(), s.id.clone())).collect::<Vec<_>>();
     ensure!(ids(before) == ids(now), "the items of a gate are not those from before the first stage");

@@ -1,8 +1,8 @@
-//! Questions and summaries that a model writes about long documents (the Llama 3 paper, section 4.3.4), and what of them is kept.
+//! Questions and summaries that a model writes about long documents (the Llama 3 paper, section 4.3.4), and the rules for keeping them.
 //!
-//! A question is about a chunk of some thousand tokens; the record shows the whole passage. It is kept when its quote stands once in
-//! the passage, and the model answers alike when it sees the chunk, and not when it sees nothing. A summary is made of the summaries
-//! of all chunks. Every answer of the model goes through a journal: a run that was killed asks nothing twice.
+//! A question is about a chunk of some thousand tokens; the record shows the whole passage. It is kept when its quote occurs once in the
+//! passage, when the model's answers with the chunk agree, and when its answer without the chunk does not. A summary is made of the
+//! summaries of all chunks. Every answer of the model goes through a journal: a resumed run asks nothing twice.
 
 pub mod prompts;
 pub mod qa;
@@ -21,7 +21,7 @@ use run::Progress;
 use sampler::{SampleError, SampleRequest, Sampler, sequence_seed};
 use serde::{Deserialize, Serialize};
 
-/// What a model is asked.
+/// A request to the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ask {
     /// The user's message.
@@ -43,23 +43,23 @@ impl Ask {
     }
 }
 
-/// What it answered.
+/// A reply of the model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// The text.
     pub text: String,
-    /// Whether it ended by itself; else it was cut, or could not be given.
+    /// Whether the reply ended by itself; otherwise it was truncated, or the request failed.
     pub is_whole: bool,
 }
 
-/// A model whose answers are kept.
+/// A model with a journal of its answers.
 pub struct Writer<'a> {
     sampler: &'a Sampler,
     journal: Journal<Reply>,
     seed: u64,
-    /// Answers that were there already.
+    /// Number of answers that the journal already had.
     pub known: u64,
-    /// Answers that the model gave now.
+    /// Number of answers that the model gave in this run.
     pub asked: u64,
 }
 
@@ -67,7 +67,7 @@ impl<'a> Writer<'a> {
     /// A model with the journal at `path`.
     ///
     /// # Errors
-    /// When the journal is another run's.
+    /// When the journal belongs to another run.
     pub fn open(sampler: &'a Sampler, path: &Path, fingerprint: &str, seed: u64) -> anyhow::Result<Self> {
         Ok(Self { sampler, journal: Journal::open(path, fingerprint)?, seed, known: 0, asked: 0 })
     }
@@ -89,7 +89,7 @@ impl<'a> Writer<'a> {
             messages: vec![Message::user(ask.prompt.clone())],
             tools: Vec::new(),
             sampling: SamplingParams { temperature: ask.temperature, ..SamplingParams::default() },
-            // Of the question, not of its place among those that are open.
+            // The seed depends on the question, not on its index among the open ones.
             seed: sequence_seed(self.seed, (*key >> 20) as usize, ask.sample as usize),
             max_new_tokens: ask.max_new_tokens,
             stop: Vec::new(),

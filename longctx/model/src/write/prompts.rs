@@ -1,4 +1,4 @@
-//! The prompts, which files of a folder can replace.
+//! The prompts; files in a folder can replace them.
 
 use std::path::Path;
 
@@ -20,8 +20,8 @@ pub struct Prompts {
 }
 
 impl Prompts {
-    /// The embedded prompts, or those that the folder has (`questions.txt`, `answer.txt`, `closed.txt`, `summary.txt`,
-    /// `combine.txt`).
+    /// The embedded prompts, each replaced by its file in the folder if there is one (`questions.txt`, `answer.txt`, `closed.txt`,
+    /// `summary.txt`, `combine.txt`).
     ///
     /// # Errors
     /// When a file cannot be read, or lacks a place holder.
@@ -46,7 +46,7 @@ impl Prompts {
         })
     }
 
-    /// Everything, for fingerprints.
+    /// All prompts as one text, for fingerprints.
     #[must_use]
     pub fn identity(&self) -> String {
         [&self.questions, &self.answer, &self.closed, &self.summary, &self.combine].map(String::as_str).join("\0")

@@ -1,4 +1,4 @@
-//! Questions about a chunk: what the model wrote, and what of it is kept.
+//! Questions about a chunk: parses what the model wrote and decides what is kept.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub struct Pair {
     pub quote: String,
 }
 
-/// Why a question is not kept; the names of counts.
+/// Why a question was dropped; each reason is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dropped {
     /// The quote has too few characters to prove anything.
@@ -33,7 +33,7 @@ pub enum Dropped {
 }
 
 impl Dropped {
-    /// For people.
+    /// The reason in words.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl Dropped {
     }
 }
 
-/// Characters of a quote, at least.
+/// Minimum number of characters of a quote.
 pub const QUOTE: usize = 16;
 
 /// The pairs in what a model wrote: lines that begin with `Question:`, `Answer:` and `Quote:`, in this order; numbers, list marks,
@@ -74,7 +74,7 @@ pub fn parse(text: &str) -> Vec<Pair> {
                 open.insert(name, rest.to_owned());
                 last = name;
             }
-            // A line that goes on with the one before.
+            // This line continues the previous one.
             None if !plain.is_empty() && !last.is_empty() => {
                 if let Some(text) = open.get_mut(last) {
                     if !text.is_empty() {
@@ -103,10 +103,10 @@ fn close(open: &mut BTreeMap<&str, String>, pairs: &mut Vec<Pair>) {
     open.clear();
 }
 
-/// Whether the quote proves the pair: it stands in the chunk, and once in the passage. Gives its place in the passage, in bytes.
+/// Checks that the quote occurs in the chunk, and exactly once in the passage. Returns its byte offset in the passage.
 ///
 /// # Errors
-/// Why not.
+/// The reason to drop the pair.
 pub fn place(pair: &Pair, passage: &str, chunk: &str) -> Result<usize, Dropped> {
     if pair.quote.chars().count() < QUOTE {
         return Err(Dropped::ShortQuote);
@@ -122,8 +122,8 @@ pub fn place(pair: &Pair, passage: &str, chunk: &str) -> Result<usize, Dropped> 
     }
 }
 
-/// Whether two answers say the same: all words of the shorter reference are in the other one, or their F1 over words (SQuAD's) is
-/// at least 0.6. Case, punctuation and articles do not count.
+/// Whether two answers agree: all words of the shorter reference occur in the other one, or their F1 over words (SQuAD's) is at least
+/// 0.6. Case, punctuation and articles are ignored.
 #[must_use]
 pub fn alike(reference: &str, other: &str) -> bool {
     let words = |text: &str| -> Vec<String> {
@@ -147,10 +147,10 @@ pub fn alike(reference: &str, other: &str) -> bool {
     common == reference.len() || f1 >= 0.6
 }
 
-/// Whether the answers from the chunk and without it keep a pair: at least `agree` of the former are alike, and not the latter.
+/// Decides whether a pair is kept: at least `agree` of the answers with the chunk agree with it, and the answer without it does not.
 ///
 /// # Errors
-/// Why not.
+/// The reason to drop the pair.
 pub fn judge(pair: &Pair, with: &[&str], without: &str, agree: usize) -> Result<(), Dropped> {
     let same = with.iter().filter(|answer| alike(&pair.answer, answer)).count();
     if same < agree {

@@ -28,10 +28,10 @@ pub struct Passage {
     pub layout: usize,
 }
 
-/// The part of a bucket that is left for questions and answers.
+/// The share of a bucket that is left for questions and answers.
 const LEFT: f64 = 0.1;
 
-/// The passage of a record; none where the texts are too short.
+/// The passage of a record; none when the texts are too short.
 #[must_use]
 pub fn passage(world: &World, number: u64, bucket: usize, chunk: usize, seed: u64) -> Option<Passage> {
     let stream = world.stream.as_ref()?;
@@ -44,7 +44,7 @@ pub fn passage(world: &World, number: u64, bucket: usize, chunk: usize, seed: u6
     Some(Passage { number, bucket, bytes, chunks, chosen, layout })
 }
 
-/// Whole paragraphs of a passage, as many in each chunk as fit into `most` tokens, and one at least.
+/// Cuts a passage into chunks of whole paragraphs: as many as fit into `most` tokens, and at least one.
 fn chunks(stream: &Stream, passage: &Range<usize>, most: usize) -> Vec<Range<usize>> {
     let first = stream.paragraphs.partition_point(|paragraph| paragraph.start < passage.start);
     let last = stream.paragraphs.partition_point(|paragraph| paragraph.start < passage.end);
@@ -149,5 +149,5 @@ pub fn conversation(
     Ok(Some(made))
 }
 
-/// The side that is written for.
+/// The split that records are written for.
 pub const SPLIT: Split = Split::Train;

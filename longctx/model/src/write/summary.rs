@@ -1,4 +1,4 @@
-//! Hierarchical summaries: of chunks, then of summaries, until one is left.
+//! Hierarchical summaries: summaries of chunks, then summaries of summaries, until one is left.
 
 use anyhow::ensure;
 use run::Progress;
@@ -8,8 +8,8 @@ use super::{Ask, Writer};
 /// Tokens of a summary of one chunk, and of one of several.
 pub const TOKENS: (usize, usize) = (512, 768);
 
-/// The next texts to summarise: neighbours together, as long as they have at most `most` tokens, and at least two where there are
-/// two, so that every level has fewer.
+/// Groups the next texts to summarise: neighbours together, up to `most` tokens, and at least two in a group if there are two, so that
+/// every level has fewer texts.
 #[must_use]
 pub fn group(texts: &[(String, usize)], most: usize) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
@@ -29,7 +29,7 @@ pub fn group(texts: &[(String, usize)], most: usize) -> Vec<Vec<usize>> {
     groups
 }
 
-/// The summary of chunks; none where one of its parts was cut or empty.
+/// The summary of chunks; none when one of its parts was truncated or empty.
 ///
 /// # Errors
 /// When the model does not answer, or a text cannot be counted.
@@ -80,7 +80,7 @@ mod tests {
         let texts = |sizes: &[usize]| sizes.iter().map(|size| (String::new(), *size)).collect::<Vec<_>>();
         assert_eq!(group(&texts(&[300, 300, 300, 300]), 700), [vec![0, 1], vec![2, 3]]);
         assert_eq!(group(&texts(&[100, 100, 100, 900, 100]), 350), [vec![0, 1, 2], vec![3, 4]]);
-        // Texts that are too long by themselves are still put together in pairs.
+        // Texts that are too long on their own are still grouped in pairs.
         assert_eq!(group(&texts(&[900, 900, 900]), 350), [vec![0, 1], vec![2]]);
         assert_eq!(group(&texts(&[5]), 350), [vec![0]]);
     }
