@@ -2,9 +2,9 @@
 //!
 //!     launch run --processes 4 -- target/debug/examples/toy --folder /tmp/toy --steps 100 --fail 2:30:stop
 //!
-//! A step is some milliseconds of sleep and a barrier. Every few steps rank 0 saves the step's number, from which the next attempt
-//! goes on. `--fail RANK:STEP:HOW[:ATTEMPT]` makes a rank fail at a step (in the first attempt, or in the given one, or with `*`
-//! in each): `exit` (code 3), `kill`, `stop` (SIGSTOP), `hang` (stands still, heartbeats go on).
+//! A step is some milliseconds of sleep and a barrier. Every few steps rank 0 saves the step's number; the next attempt resumes from it.
+//! `--fail RANK:STEP:HOW[:ATTEMPT]` makes a rank fail at a step (in the first attempt, in the given one, or with `*` in every attempt):
+//! `exit` (code 3), `kill`, `stop` (SIGSTOP), `hang` (no progress, but heartbeats continue).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,16 +23,16 @@ struct Args {
     /// Steps of the run
     #[arg(long, default_value_t = 100)]
     steps: Step,
-    /// Milliseconds of a step
+    /// Duration of a step in milliseconds
     #[arg(long, default_value_t = 10)]
     step_ms: u64,
     /// Steps between checkpoints
     #[arg(long, default_value_t = 10)]
     save_every: Step,
-    /// Milliseconds that a checkpoint takes
+    /// Duration of a checkpoint in milliseconds
     #[arg(long, default_value_t = 5)]
     save_ms: u64,
-    /// Milliseconds to load
+    /// Duration of loading in milliseconds
     #[arg(long, default_value_t = 0)]
     load_ms: u64,
     /// RANK:STEP:HOW[:ATTEMPT]
@@ -81,7 +81,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until all ranks have come to a step.
+/// Waits until all ranks have reached a step.
 fn wait(folder: &Path, rank: u32, ranks: u32, step: Step) -> anyhow::Result<()> {
     let partial = folder.join(format!("{rank}.partial"));
     fs::write(&partial, step.to_string())?;
@@ -106,7 +106,7 @@ fn fail(plans: &[String], rank: u32, step: Step, attempt: &str) -> anyhow::Resul
         if at_rank.parse() != Ok(rank) || at_step.parse() != Ok(step) || !["*", attempt].contains(&at_attempt) {
             continue;
         }
-        // The heartbeat of this place is told before.
+        // The heartbeat thread reports this place first.
         std::thread::sleep(Duration::from_millis(100));
         // SAFETY: signals to this process.
         unsafe {

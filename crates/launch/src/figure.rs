@@ -1,9 +1,9 @@
-//! Figures that a plan stands on, each with where it is from.
+//! Figures that a plan is based on, each with its origin.
 
 use run::Origin as From;
 use serde::Serialize;
 
-/// Where a figure is from.
+/// The origin of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
@@ -13,7 +13,7 @@ pub enum Origin {
     Paper,
     /// In the maker's data sheet.
     DataSheet,
-    /// Nobody measured it: a guess with a reason.
+    /// A reasoned guess without a measurement.
     Assumed,
     /// Given by a flag or a file.
     Given,
@@ -24,7 +24,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// A word for tables.
+    /// The name for tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl Origin {
         }
     }
 
-    /// This, or [`Origin::Given`] where a flag or a file has another value than the default.
+    /// Returns [`Origin::Given`] if a flag or a file changed the default, otherwise `self`.
     #[must_use]
     pub fn unless_given(self, from: Option<&From>) -> Self {
         match from {
@@ -51,25 +51,25 @@ impl Origin {
 /// A figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Figure {
-    /// What it is.
+    /// The name of the figure.
     pub name: String,
-    /// Its value, with its unit.
+    /// The value with its unit.
     pub value: String,
-    /// Where it is from.
+    /// The origin.
     pub origin: Origin,
-    /// Why this value.
+    /// The reason for this value.
     pub note: String,
 }
 
 impl Figure {
-    /// A figure.
+    /// Makes a figure.
     #[must_use]
     pub fn new(name: impl Into<String>, value: impl Into<String>, origin: Origin, note: impl Into<String>) -> Self {
         Self { name: name.into(), value: value.into(), origin, note: note.into() }
     }
 }
 
-/// Rows of text in columns. The first column and `left` further ones are aligned at the left.
+/// Formats rows as columns. The first column and the columns in `left` are left-aligned.
 #[must_use]
 pub fn columns(rows: &[Vec<String>], left: &[usize]) -> String {
     let width = |column: usize| {
@@ -99,7 +99,7 @@ pub fn table(figures: &[Figure]) -> String {
     columns(&figures.iter().map(row).collect::<Vec<_>>(), &[1, 2, 3])
 }
 
-/// Seconds as people say them: `45 s`, `3.5 min`, `3.09 h`, `12.3 days`.
+/// Formats seconds for people: `45 s`, `3.5 min`, `3.09 h`, `12.3 days`.
 #[must_use]
 pub fn time(seconds: f64) -> String {
     match seconds {

@@ -1,4 +1,4 @@
-//! Heartbeats of a rank to `herd launch`, from inside the rank.
+//! Heartbeats that a rank sends to `herd launch`.
 //!
 //! The supervisor makes a named pipe for each rank and puts its path into `HERD_HEARTBEAT`. A heartbeat is one line of JSON with
 //! the fields of [`Beat`], at most 4,096 bytes, so that lines of several threads do not mix:
@@ -7,9 +7,8 @@
 //! {"step": 12, "phase": "forward", "micro_batch": 3, "saved": 10}
 //! ```
 //!
-//! A program in any language may write such lines, or none. [`Pulse`] writes them from a thread of its own every few seconds, so
-//! that a rank that stands still in its work is told apart from one that is gone, and it answers when the supervisor asks for a
-//! flight recorder.
+//! A program in any language may write such lines, or none. [`Pulse`] writes them from its own thread every few seconds, so that the
+//! supervisor can distinguish a stalled rank from a dead one. The thread also answers when the supervisor requests a flight recorder.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -21,13 +20,13 @@ use std::time::{Duration, Instant};
 
 use crate::supervisor::Beat;
 
-/// The variable with the path of a rank's pipe.
+/// The environment variable with the path of a rank's pipe.
 pub const PIPE: &str = "HERD_HEARTBEAT";
-/// The variable with the folder for a rank's flight recorder.
+/// The environment variable with the folder for a rank's flight recorder.
 pub const DUMPS: &str = "HERD_DUMPS";
-/// The file in that folder that asks for it.
+/// The file in that folder by which the supervisor requests the flight recorder.
 pub const REQUEST: &str = "request";
-/// The variable with the newest checkpoint that ranks may continue from, where later ones hold wrong numbers.
+/// The environment variable with the newest checkpoint that ranks may resume from, if later ones hold wrong numbers.
 pub const AT_MOST: &str = "HERD_RESUME_AT_MOST";
 
 /// The file that a rank writes its flight recorder to.
@@ -36,11 +35,11 @@ pub fn dump_file(rank: u32) -> String {
     format!("rank-{rank}.json")
 }
 
-/// Seconds between heartbeats.
+/// Seconds between regular heartbeats.
 const EVERY: u32 = 5;
-/// How often the thread looks for a request.
+/// Time between two checks for a request.
 const LOOK: Duration = Duration::from_millis(500);
-/// Changes within this time are told together.
+/// Changes within this time are sent as one heartbeat.
 const GAP: Duration = Duration::from_millis(20);
 
 #[derive(Default)]
@@ -50,7 +49,7 @@ struct Told {
     end: bool,
 }
 
-/// What the thread and its owner share.
+/// The state that the thread and its owner share.
 #[derive(Default)]
 struct Shared {
     told: Mutex<Told>,
@@ -63,17 +62,17 @@ impl Shared {
     }
 }
 
-/// A rank's heartbeat. Ends with its owner.
+/// A rank's heartbeat thread. It ends when this is dropped.
 pub struct Pulse {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What gives a rank's flight recorder, as JSON.
+/// A function that returns a rank's flight recorder as JSON.
 pub type Recorder = Box<dyn FnMut() -> Vec<u8> + Send>;
 
 impl Pulse {
-    /// The heartbeat of this process, if `herd launch` started it. `recorder` is called from another thread.
+    /// Starts the heartbeat of this process if `herd launch` started it. `recorder` is called from another thread.
     ///
     /// # Errors
     /// When the pipe cannot be opened or the thread cannot be started.
@@ -84,12 +83,12 @@ impl Pulse {
         Self::open(pipe.into(), dumps, rank, recorder).map(Some)
     }
 
-    /// The heartbeat of a rank into a pipe.
+    /// Starts the heartbeat of a rank on a pipe.
     ///
     /// # Errors
-    /// As [`Pulse::from_env`].
+    /// The same as [`Pulse::from_env`].
     pub fn open(pipe: PathBuf, dumps: Option<PathBuf>, rank: u32, recorder: Option<Recorder>) -> io::Result<Self> {
-        // A supervisor that is gone or does not read must not hold a rank up.
+        // A supervisor that is gone or does not read must not block a rank.
         let file = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(pipe)?;
         let shared = Arc::new(Shared::default());
         let thread = std::thread::Builder::new().name("heartbeat".into()).spawn({
@@ -99,7 +98,7 @@ impl Pulse {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// The rank is at this place of its work. Cheap enough to be called for each layer.
+    /// Reports the rank's place in its work. It is cheap enough to be called for each layer.
     pub fn at(&self, beat: Beat) {
         let mut told = self.shared.lock();
         told.beat = Some(Beat { every: Some(EVERY), ..beat });
@@ -118,7 +117,7 @@ impl Drop for Pulse {
     }
 }
 
-/// Writes heartbeats until the owner is gone.
+/// Writes heartbeats until the owner is dropped.
 fn beat(shared: &Shared, mut file: File, dumps: Option<&std::path::Path>, rank: u32, mut recorder: Option<Recorder>) {
     let mut last: Option<Instant> = None;
     let mut dumped = false;
@@ -128,7 +127,7 @@ fn beat(shared: &Shared, mut file: File, dumps: Option<&std::path::Path>, rank: 
         if let Some(beat) = told.beat.clone().filter(|_| told.changed || due) {
             told.changed = false;
             drop(told);
-            // A full pipe loses a heartbeat, not the rank's time; so does one without a reader.
+            // A heartbeat is dropped if the pipe is full or has no reader; the rank does not wait.
             if let Ok(mut line) = serde_json::to_vec(&beat) {
                 line.push(b'\n');
                 let _ = file.write_all(&line);
@@ -145,7 +144,7 @@ fn beat(shared: &Shared, mut file: File, dumps: Option<&std::path::Path>, rank: 
         {
             drop(told);
             dumped = true;
-            // Under its name only when it is whole.
+            // The file gets its name only when it is complete.
             let partial = folder.join(format!("{}.partial", dump_file(rank)));
             if std::fs::write(&partial, recorder()).is_ok() {
                 let _ = std::fs::rename(&partial, folder.join(dump_file(rank)));
@@ -165,9 +164,9 @@ mod tests {
 
     fn pipe(path: &std::path::Path) -> BufReader<File> {
         let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
-        // SAFETY: a string that ends with 0.
+        // SAFETY: the name is a string that ends with 0.
         assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-        // Read and write, so that opening does not wait for the other side.
+        // Opening for both reading and writing does not wait for the other side.
         BufReader::new(OpenOptions::new().read(true).write(true).open(path).unwrap())
     }
 
@@ -197,7 +196,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(20));
         }
         assert_eq!(std::fs::read_to_string(&dump).unwrap(), "{\"entries\": []}");
-        // What was said last is told before the thread ends.
+        // The last reported place is sent before the thread ends.
         pulse.at(Beat::new(9, "save"));
         drop(pulse);
         assert_eq!(next().step, 9);

@@ -22,11 +22,11 @@ const STEP: f64 = 0.1;
 const LOAD: f64 = 0.5;
 const SAVE_EVERY: f64 = 1.0;
 const SAVE: f64 = 0.02;
-/// Between failures.
+/// Mean seconds between failures.
 const BETWEEN: f64 = 5.0;
 
-/// Of each failure the time, in seconds, and the number that draws its kind: deaths and stops in the paper's proportions of
-/// crashes and hangs, 358 and 49.
+/// The failures: for each its time in seconds and its symptom. Deaths and stops have the paper's proportions of crashes and hangs, 358
+/// and 49.
 fn drawn(seconds: f64) -> Vec<(f64, Shows)> {
     let seed = std::env::var("HERD_FAULT_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -70,7 +70,7 @@ fn start(folder: &Path, steps: u64) -> Child {
         .unwrap()
 }
 
-/// What a step and a start take here, with everything around them, of two runs that nothing disturbs.
+/// The duration of a step and of a start on this machine, from two undisturbed runs.
 fn undisturbed() -> (f64, f64) {
     let time = |steps: u64| {
         let dir = tempfile::tempdir().unwrap();
@@ -109,7 +109,7 @@ fn the_simulation_predicts_effective_time() {
             launcher = start(dir.path(), 1_000_000);
         }
     }
-    // What is saved counts, and half an interval that is not on average.
+    // Saved steps count; on average, half an interval is not yet saved.
     let saved: f64 = std::fs::read_to_string(dir.path().join("state")).unwrap().parse().unwrap();
     let elapsed = begin.elapsed().as_secs_f64();
     // SAFETY: a signal to a child.

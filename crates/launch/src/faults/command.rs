@@ -30,7 +30,8 @@ pub struct Args {
     /// Seed of the first run
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Failure mix in TOML: gpus, days, planned, and for each [[cause]] its name, count and how it shows (crash, hang, slow, silent) [default: the paper's 54 days]
+    /// Failure mix in TOML: gpus, days, planned, and for each [[cause]] its name, count and symptom (shows = crash, hang, slow, silent)
+    /// [default: the paper's 54 days]
     #[arg(long)]
     pub mix: Option<PathBuf>,
     /// Seconds of a step
@@ -39,7 +40,7 @@ pub struct Args {
     /// Factor by which a slow device lengthens the steps
     #[arg(long, default_value_t = 2.0)]
     pub slow_factor: f64,
-    /// Minutes until an operator restarts a run that gave up
+    /// Minutes until an operator restarts a run after the supervisor gave up
     #[arg(long, default_value_t = 60.0)]
     pub person_minutes: f64,
     /// Seconds between checkpoints [default: Young's interval]
@@ -89,7 +90,7 @@ pub struct Args {
     pub output: Option<PathBuf>,
 }
 
-/// A simulated row.
+/// A row of the table with its simulation.
 #[derive(Debug, Clone, Serialize)]
 struct Row {
     gpus: u32,
@@ -152,10 +153,10 @@ impl Args {
         }
     }
 
-    /// Young's interval, not shorter than a step and than a checkpoint takes to be written.
+    /// Young's interval, but at least a step and at least the writing time of a checkpoint.
     fn interval(&self, gpus: u32, mix: &Mix) -> f64 {
         let young = formula::young(self.stop_seconds, mix.between_failures(gpus));
-        // Where nothing ever fails, the run saves once in its time.
+        // If nothing ever fails, the run saves once.
         let young = if young.is_finite() { young } else { self.days * 86_400.0 };
         self.interval_seconds.unwrap_or(young.max(self.step_seconds).max(self.write_seconds))
     }
@@ -188,7 +189,7 @@ impl Args {
         }
     }
 
-    /// From the peers' practice to ours, one change after the other.
+    /// The steps from the peers' practice to ours, one change at a time.
     fn ladder(&self, gpus: u32, mix: &Mix) -> Vec<Practice> {
         let (peers, ours) = (self.peers(), self.ours(gpus, mix));
         let exits = Practice {
@@ -269,7 +270,7 @@ fn rows_table(first: &str, rows: &[(String, &Row)]) -> String {
     columns(&cells, &[])
 }
 
-/// Every input with where it is from.
+/// All inputs with their origins.
 fn inputs(args: &Args, mix: &Mix, origins: &BTreeMap<String, run::Origin>) -> Vec<Figure> {
     use Origin::{Assumed, Derived, Paper};
     let from = |key: &str, origin: Origin| origin.unless_given(origins.get(key));
@@ -429,7 +430,7 @@ fn inputs(args: &Args, mix: &Mix, origins: &BTreeMap<String, run::Origin>) -> Ve
 /// Runs `herd plan faults`. The same arguments give the same bytes.
 ///
 /// # Errors
-/// A sentence on an argument, on the file of the mix, or on the file that cannot be written.
+/// When an argument or the file of the mix is invalid, or when a file cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     args.check()?;
     let resolved = from_flags(args, args.frame.config.as_deref())?;

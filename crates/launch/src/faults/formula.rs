@@ -1,22 +1,22 @@
-//! Formulas that the simulation is compared with.
+//! Formulas for comparison with the simulation.
 
 use super::mix::{Mix, Shows};
 use super::practice::Practice;
 
-/// Young's interval between checkpoints (J. W. Young, CACM 17(9), 1974): `sqrt(2 d M)`, for a checkpoint that stops training
-/// for `d` seconds and `M` seconds between failures.
+/// Young's interval between checkpoints (J. W. Young, CACM 17(9), 1974): `sqrt(2 d M)`, where a checkpoint stops training for `d` seconds
+/// and failures are `M` seconds apart.
 #[must_use]
 pub fn young(stop: f64, between_failures: f64) -> f64 {
     (2.0 * stop * between_failures).sqrt()
 }
 
-/// Effective share of the time, to first order:
+/// The effective share of the time, to first order:
 ///
 /// `1 / (1 + d/T + ((T + d)/2 + w + D + R)/M + (R + d + w)/P)`
 ///
-/// with `d` the stop of a checkpoint, `T` the interval, `w` the writing behind it, `D` the mean time until a failure is noticed
-/// and all ranks have ended, `R` the restart, `M` the time between failures and `P` that between planned interruptions. Failures
-/// during a restart and checkpoints that are void after silent corruption are of higher order.
+/// Here `d` is the stop for a checkpoint, `T` the interval, `w` the background write after it, `D` the mean time until a failure is
+/// detected and all ranks have ended, `R` the restart, `M` the time between failures and `P` the time between planned interruptions.
+/// Failures during a restart, and checkpoints lost to silent corruption, are higher-order effects.
 #[must_use]
 pub fn effective(gpus: u32, mix: &Mix, practice: &Practice, noticed: impl Fn(Shows) -> f64) -> f64 {
     let all = mix.failures();
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn youngs_interval() {
-        // 2 s and a failure each 3.093 h: 211 s.
+        // A stop of 2 s and a failure every 3.093 h give 211 s.
         assert!((young(2.0, 3.0931 * 3600.0) - 211.05).abs() < 0.05);
         assert!((young(60.0, 3.0931 * 3600.0) - 1156.0).abs() < 0.5);
     }

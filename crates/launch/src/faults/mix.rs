@@ -1,31 +1,31 @@
-//! What goes wrong, and how often: by default the 54 days of the Llama 3 paper (section 3.3.4, table 5).
+//! The failure mix: kinds and frequencies of failures. The default is the 54 days of the Llama 3 paper (section 3.3.4, table 5).
 
 use std::path::Path;
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
-/// How a failure shows itself.
+/// The symptom of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shows {
     /// A process ends.
     Crash,
-    /// A process stays where it is, and the others wait for it.
+    /// A process stalls, and the others wait for it.
     Hang,
     /// A process is stopped by a signal, which the supervisor sees, and the others wait for it.
     Stopped,
-    /// One device is slower, and so are all.
+    /// One device is slower, and it slows down all others.
     Slow,
-    /// Numbers are wrong, and nothing else is to be seen.
+    /// Numbers are wrong, without any other symptom.
     Silent,
 }
 
 impl Shows {
-    /// All ways.
+    /// All symptoms.
     pub const ALL: [Self; 5] = [Self::Crash, Self::Hang, Self::Stopped, Self::Slow, Self::Silent];
 
-    /// A word for tables.
+    /// The name for tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -42,32 +42,32 @@ impl Shows {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cause {
-    /// What fails.
+    /// The part that fails.
     pub name: String,
-    /// How many there were.
+    /// The number of observed failures.
     pub count: f64,
-    /// How it shows itself.
+    /// The symptom.
     pub shows: Shows,
 }
 
-/// Failures that were counted on a number of GPUs in a number of days.
+/// Failures counted on a number of GPUs over a number of days.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mix {
-    /// GPUs that were observed.
+    /// Number of observed GPUs.
     pub gpus: f64,
-    /// Days that were observed.
+    /// Number of observed days.
     pub days: f64,
-    /// Planned interruptions in these days.
+    /// Number of planned interruptions in these days.
     pub planned: f64,
-    /// Unexpected ones.
+    /// The unexpected failures by cause.
     pub cause: Vec<Cause>,
 }
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
 impl Mix {
-    /// The paper's counts. How each kind shows itself is an assumption: the paper does not say.
+    /// The counts in the paper. The symptom of each cause is an assumption: the paper does not state it.
     #[must_use]
     pub fn paper() -> Self {
         use Shows::{Crash, Hang, Silent, Slow};
@@ -95,10 +95,10 @@ impl Mix {
         Self { gpus: 16_384.0, days: 54.0, planned: 47.0, cause: causes.into_iter().map(cause).collect() }
     }
 
-    /// A TOML file with the keys of this structure.
+    /// Reads a TOML file with the keys of this structure.
     ///
     /// # Errors
-    /// A sentence on the file and the key.
+    /// When the file cannot be read or a key is invalid.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mix: Self = toml::from_str(&text).with_context(|| path.display().to_string())?;
@@ -113,14 +113,14 @@ impl Mix {
         Ok(mix)
     }
 
-    /// Unexpected failures that were counted.
+    /// The total number of unexpected failures.
     #[must_use]
     pub fn failures(&self) -> f64 {
-        // Not `sum`, which is -0.0 for no causes: the time between failures would be -inf.
+        // `sum` gives -0.0 without causes, and the time between failures would be -inf.
         self.cause.iter().map(|cause| cause.count).fold(0.0, |sum, count| sum + count)
     }
 
-    /// Those that show themselves in one way.
+    /// The number of failures with this symptom.
     #[must_use]
     pub fn count(&self, shows: Shows) -> f64 {
         self.cause
@@ -130,20 +130,20 @@ impl Mix {
             .fold(0.0, |sum, count| sum + count)
     }
 
-    /// Mean time between unexpected failures of a run on so many GPUs, in seconds. A device fails as often in a small run as
-    /// in a large one.
+    /// Mean time between unexpected failures of a run on `gpus` GPUs, in seconds. The failure rate per device does not depend on the size
+    /// of the run.
     #[must_use]
     pub fn between_failures(&self, gpus: u32) -> f64 {
         self.days * SECONDS_PER_DAY * self.gpus / (self.failures() * f64::from(gpus))
     }
 
-    /// Mean time between planned interruptions, in seconds; as failures, they are of machines.
+    /// Mean time between planned interruptions, in seconds; like failures, they are counted per machine.
     #[must_use]
     pub fn between_planned(&self, gpus: u32) -> f64 {
         self.days * SECONDS_PER_DAY * self.gpus / (self.planned * f64::from(gpus))
     }
 
-    /// The cause that a number from 0 up to 1 falls on.
+    /// Selects a cause by a random number from 0 to 1.
     #[must_use]
     pub fn pick(&self, number: f64) -> Shows {
         let mut left = number * self.failures();
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(mix.cause.len(), 18);
         let counts = [Shows::Crash, Shows::Hang, Shows::Silent, Shows::Slow].map(|shows| mix.count(shows));
         assert_eq!(counts, [358.0, 49.0, 6.0, 6.0]);
-        // "One per 3.1 h", and rarer in the same measure on fewer GPUs.
+        // The paper has one failure per 3.1 h; the rate is proportional to the number of GPUs.
         let hours = |gpus| mix.between_failures(gpus) / 3600.0;
         assert!((hours(16_384) - 3.093).abs() < 0.001 && (hours(8) - 6334.6).abs() < 0.5, "{}", hours(8));
     }

@@ -1,8 +1,8 @@
-//! `herd plan faults`: how much of its time a run works, with the supervisor's own state machine under a virtual clock.
+//! `herd plan faults`: estimates the effective training time of a run, with the real supervisor's state machine under a virtual clock.
 //!
-//! [`Mix`] is what goes wrong (by default the 54 days of the Llama 3 paper), [`Practice`] how a run is looked after,
-//! [`simulate`] an imagined cluster that shows the [`Supervisor`](crate::supervisor::Supervisor) what real ranks would show.
-//! [`formula`] has Young's interval and a first-order formula, with which tests compare the simulation.
+//! [`Mix`] describes the failures (by default the 54 days of the Llama 3 paper) and [`Practice`] how a run saves, detects failures and
+//! restarts. [`simulate`] is a simulated cluster that sends the [`Supervisor`](crate::supervisor::Supervisor) what real ranks would send.
+//! [`formula`] has Young's interval and a first-order formula; tests compare the simulation with them.
 
 pub mod command;
 pub mod formula;
@@ -14,8 +14,7 @@ pub use mix::{Cause, Mix, Shows};
 pub use practice::Practice;
 pub use world::{Run, Setting, Shares, retell, simulate, simulate_with};
 
-/// Simulates several runs, with seeds from `seed` on, on the processors that there are. The result does not depend on their
-/// number.
+/// Simulates several runs with consecutive seeds from `seed`, on all processors. The result does not depend on the number of processors.
 #[must_use]
 pub fn simulate_all(setting: &Setting, practice: &Practice, seed: u64, runs: u32) -> Vec<Run> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(runs.max(1) as usize);
@@ -35,7 +34,7 @@ pub fn simulate_all(setting: &Setting, practice: &Practice, seed: u64, runs: u32
     all.into_iter().map(|(_, run)| run).collect()
 }
 
-/// The mean of the shares of runs.
+/// The mean of the runs' shares.
 #[must_use]
 pub fn mean(runs: &[Run]) -> Shares {
     let mean =

@@ -1,10 +1,10 @@
-//! An imagined cluster with a virtual clock, looked after by the real [`Supervisor`].
+//! A simulated cluster with a virtual clock, controlled by the real [`Supervisor`].
 //!
-//! The world knows how a run of many GPUs behaves (steps, checkpoints, failures of the mix) and shows the supervisor only what
-//! real ranks show: heartbeats, ends of processes. What the supervisor asks for is carried out, and every second is booked.
+//! The simulation models a run on many GPUs (steps, checkpoints, failures of the mix). The supervisor sees only what real ranks send:
+//! heartbeats and ends of processes. Its actions are carried out, and every second is accounted for.
 //!
-//! What is simplified: a device that failed is replaced at once (spare machines are there), failures are independent of each
-//! other, all steps are equally long, and a checkpoint that is being written when something fails is lost.
+//! Simplifications: a failed device is replaced at once (spare machines exist), failures are independent, all steps are equally long, and
+//! a checkpoint that is being written during a failure is lost.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -19,52 +19,52 @@ use super::mix::{Mix, Shows};
 use super::practice::Practice;
 use crate::supervisor::{Action, Beat, Event, Exit, LOAD, Place, Rank, Settings, Sign, Step, Supervisor, Who};
 
-/// What is simulated.
+/// The settings of a simulation.
 #[derive(Debug, Clone)]
 pub struct Setting {
-    /// GPUs, one rank each.
+    /// Number of GPUs, with one rank each.
     pub gpus: u32,
-    /// Days.
+    /// Simulated days.
     pub days: f64,
     /// Seconds of a step.
     pub step: f64,
-    /// What goes wrong.
+    /// The failure mix.
     pub mix: Mix,
-    /// A slow device makes all steps take this many times longer.
+    /// Factor by which a slow device lengthens all steps.
     pub slow_factor: f64,
-    /// Seconds until a person starts a run again that the supervisor gave up.
+    /// Seconds until an operator restarts a run after the supervisor gave up.
     pub person: f64,
     /// Seconds from SIGKILL to the end of the processes.
     pub gone: f64,
 }
 
-/// Where the time went, as shares of all of it. They add up to 1.
+/// Shares of the total time by activity. They add up to 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Shares {
-    /// Steps that count.
+    /// Steps whose result was kept.
     pub effective: f64,
-    /// Steps that had to be done again.
+    /// Steps that were repeated after a restart.
     pub lost: f64,
-    /// Standing still for checkpoints.
+    /// Stops for checkpoints.
     pub saving: f64,
-    /// From a failure to the end of the last process; and what slow devices cost.
+    /// Time from a failure to the end of the last process, and the time lost to slow devices.
     pub noticing: f64,
-    /// From the start to the first step, pauses, and waiting for a person.
+    /// Time from the start to the first step, pauses, and waiting for an operator.
     pub restarting: f64,
 }
 
-/// What happened in one simulated run.
+/// The result of one simulated run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Run {
-    /// Where the time went.
+    /// The shares of the time.
     pub shares: Shares,
-    /// Unexpected failures.
+    /// Number of unexpected failures.
     pub failures: u32,
-    /// Planned interruptions.
+    /// Number of planned interruptions.
     pub planned: u32,
-    /// Starts after the first.
+    /// Number of starts after the first.
     pub restarts: u32,
-    /// Times that the supervisor gave up.
+    /// Number of times that the supervisor gave up.
     pub given_up: u32,
 }
 
@@ -81,7 +81,7 @@ enum What {
     Planned,
     /// The supervisor sees the end of a rank's process.
     ExitSeen(Rank),
-    /// All processes are gone.
+    /// All processes have ended.
     Gone(i32),
     SlowSeen(Rank),
     CorruptSeen(Rank),
@@ -94,11 +94,11 @@ enum State {
     Loading,
     Stepping,
     Saving,
-    /// A rank is gone or stays where it is; the others wait for it.
+    /// A rank is gone or stalled; the others wait for it.
     Hung,
 }
 
-/// Seconds of each state.
+/// Seconds spent in each state.
 #[derive(Debug, Default)]
 struct Books {
     stepping: f64,
@@ -113,28 +113,28 @@ struct World<'a> {
     practice: &'a Practice,
     settings: &'a Settings,
     rng: ChaCha8Rng,
-    /// The failures to come, where they are given.
+    /// The scheduled failures, if they are given rather than drawn.
     told: Option<VecDeque<(Micros, Shows)>>,
     supervisor: Supervisor,
     now: Micros,
     queue: BinaryHeap<Reverse<(Micros, u64, u32, What)>>,
     number: u64,
-    /// Counts starts and ends of the processes: what was to happen to earlier ones does not.
+    /// Counts starts and ends of the processes; events scheduled for an earlier epoch are ignored.
     epoch: u32,
     state: State,
     since: Micros,
     done: Step,
     unsaved: Step,
-    /// Steps of whole checkpoints, in order.
+    /// Steps of complete checkpoints, in order.
     checkpoints: Vec<Step>,
     writing: Option<(Step, Micros)>,
     /// A slow device is in the run.
     slow_device: bool,
-    /// The step that runs is a slow one.
+    /// Whether the current step is a slow one.
     slow: bool,
     /// The slow device is left out at the next start.
     replacing: bool,
-    /// The last step with right numbers, since a device computes wrong ones.
+    /// The last step with right numbers, if a device computes wrong ones.
     right: Option<Step>,
     /// The ranks were asked to save and end.
     draining: bool,
@@ -151,7 +151,7 @@ fn seconds(micros: Micros) -> f64 {
     micros as f64 / 1e6
 }
 
-/// What cannot be shown to the supervisor while nothing runs is tried again after this.
+/// An event that cannot reach the supervisor while nothing runs is retried after this time.
 const MINUTE: Micros = 60_000_000;
 
 /// Simulates one run. The same arguments give the same result.
@@ -160,14 +160,14 @@ pub fn simulate(setting: &Setting, practice: &Practice, seed: u64) -> Run {
     simulate_with(setting, practice, &practice.settings(setting.step), seed)
 }
 
-/// As [`simulate`], with a supervisor of other settings.
+/// The same as [`simulate`], with other settings of the supervisor.
 #[must_use]
 pub fn simulate_with(setting: &Setting, practice: &Practice, settings: &Settings, seed: u64) -> Run {
     live(setting, practice, settings, seed, None)
 }
 
-/// As [`simulate_with`], with the failures that a real run had, in place of drawn ones: after how many seconds, in order, and how
-/// each showed itself. What a real run of so many seconds gave can so be compared without the luck of the draw.
+/// The same as [`simulate_with`], with given failures instead of random ones: their times in seconds, in order, and their symptoms. This
+/// compares a simulation with a real run without random differences.
 #[must_use]
 pub fn retell(setting: &Setting, practice: &Practice, settings: &Settings, failures: &[(f64, Shows)]) -> Run {
     let told = failures.iter().map(|(after, shows)| (micros(*after), *shows)).collect();
@@ -251,7 +251,7 @@ impl World<'_> {
         self.enter(self.state);
         let total = self.setting.days * 86_400.0;
         let useful = self.done as f64 * self.setting.step;
-        // Of slow steps what a healthy device would have taken counts as stepping.
+        // In slow steps, the time that a healthy device would have taken counts as stepping.
         let share = |seconds: f64| seconds / total;
         self.run.shares = Shares {
             effective: share(useful),
@@ -267,7 +267,7 @@ impl World<'_> {
         self.queue.push(Reverse((self.now + after, self.number, self.epoch, what)));
     }
 
-    /// Draws the time to the next of independent events.
+    /// Draws the time until the next event of a Poisson process with this mean interval.
     fn draw(&mut self, mean: f64) -> Micros {
         let uniform: f64 = self.rng.random();
         micros((-(1.0 - uniform).ln() * mean).min(1e11))
@@ -291,7 +291,7 @@ impl World<'_> {
         self.push(after, What::Planned);
     }
 
-    /// Books the time of the state that ends.
+    /// Accounts the elapsed time to the state that ends.
     fn enter(&mut self, state: State) {
         let passed = seconds(self.now - self.since);
         match self.state {
@@ -331,13 +331,13 @@ impl World<'_> {
         for action in actions {
             match action {
                 Action::Start { at_most, .. } => self.start(at_most),
-                // The recorders are not read here, and take the time that they may take.
+                // Flight recorders are not read here, but take their full time.
                 Action::Dump | Action::Say(_) => {}
                 Action::Signal { signal: libc::SIGKILL, .. } => self.end(libc::SIGKILL),
                 Action::Signal { .. } => match self.state {
                     State::Stepping | State::Saving => self.draining = true,
                     State::Loading => self.end(libc::SIGTERM),
-                    // Ranks that wait for one that is gone do not come to the end of their step.
+                    // Ranks that wait for a dead one do not finish their step.
                     State::Hung | State::Down => {}
                 },
                 Action::End(_) => {
@@ -387,7 +387,7 @@ impl World<'_> {
 
     fn save(&mut self) {
         self.enter(State::Saving);
-        // One writer: the checkpoint before has to be on the disk.
+        // There is one writer: the previous checkpoint has to be on disk first.
         let wait = self.writing.map_or(0, |(_, at)| at.saturating_sub(self.now));
         self.push(wait + micros(self.practice.stop), What::SaveDone);
         self.beat("save", Who::ALL, None);
@@ -406,13 +406,13 @@ impl World<'_> {
                 self.unsaved = 0;
                 let write = micros(self.practice.write);
                 if write == 0 {
-                    // It is whole when training goes on, and the next heartbeat says so.
+                    // The checkpoint is complete when training continues, and the next heartbeat reports it.
                     self.happen(What::Written(self.done));
                 } else {
                     self.writing = Some((self.done, self.now + write));
                     self.push(write, What::Written(self.done));
                 }
-                // Ranks that end wait for what is being written.
+                // Ranks that end wait for the pending write.
                 if !self.draining {
                     self.step();
                 }
@@ -474,7 +474,7 @@ impl World<'_> {
         let told = self.told.as_mut().and_then(VecDeque::pop_front);
         match told.map_or_else(|| self.setting.mix.pick(number), |(_, shows)| shows) {
             Shows::Slow if !self.slow_device => {
-                // From the next step on.
+                // The slow device takes effect in the next step.
                 self.slow_device = true;
                 self.push(micros(self.practice.slow_seen), What::SlowSeen(rank));
             }
@@ -484,7 +484,7 @@ impl World<'_> {
             }
             Shows::Slow | Shows::Silent => {}
             shows @ (Shows::Crash | Shows::Hang | Shows::Stopped) => {
-                // Nothing runs, or nothing gets on already.
+                // No processes run, or they are stalled already.
                 if matches!(self.state, State::Down | State::Hung) {
                     return;
                 }

@@ -24,7 +24,7 @@ fn peers() -> Practice {
     Practice::assumed_peers(60.0)
 }
 
-/// Only one kind of failure, so many in 54 days on 16,384 GPUs.
+/// A mix with one symptom: `count` failures in 54 days on 16,384 GPUs.
 fn only(shows: Shows, count: f64) -> Mix {
     let cause = vec![Cause { name: "x".into(), count, shows }];
     Mix { planned: 0.0, cause, ..Mix::paper() }
@@ -44,7 +44,7 @@ fn without_failures_only_saving_costs() {
     let mix = Mix { planned: 0.0, cause: Vec::new(), ..Mix::paper() };
     let run = simulate(&setting(64, mix), &ours(), 1);
     assert_eq!((run.failures, run.planned, run.restarts, run.given_up), (0, 0, 0, 0));
-    // 35 steps of 6 s and 2 s: 210 of 212 seconds, but for one start.
+    // 35 steps of 6 s and a stop of 2 s: 210 of 212 seconds, except for one start.
     let expected = (1.0 - 300.0 / (54.0 * 86400.0)) * 210.0 / 212.0;
     assert!((run.shares.effective - expected).abs() < 1e-5, "{run:?}");
     assert!((sum(run.shares) - 1.0).abs() < 1e-9);
@@ -64,7 +64,7 @@ fn every_second_is_booked_and_seeds_repeat() {
     }
 }
 
-/// What issue 22 asks for: the paper's counts on 16,384 GPUs.
+/// The requirement of issue 22, with the paper's counts on 16,384 GPUs.
 #[test]
 fn ours_is_fifteen_points_above_the_assumed_peers() {
     let setting = setting(16_384, Mix::paper());
@@ -88,7 +88,7 @@ fn the_formula_agrees() {
     }
 }
 
-/// The state machine notices a hang 60 s (10 steps) after the step began, gives the recorders 5 s, and all are gone 1 s later.
+/// The state machine detects a hang 60 s (10 steps) after the step began, gives the recorders 5 s, and all processes are gone 1 s later.
 #[test]
 fn hangs_last_as_long_as_the_learned_limit() {
     let mut setting = setting(16_384, only(Shows::Hang, 200.0));
@@ -108,7 +108,7 @@ fn wrong_numbers_cost_the_work_since_the_last_right_checkpoint() {
     setting.days = 20.0;
     let run = simulate(&setting, &ours(), 5);
     let each = run.shares.lost * setting.days * 86_400.0 / f64::from(run.failures);
-    // An hour until it is noticed, and half an interval before; a second one in that hour is not told apart.
+    // An hour until detection, and half an interval before; a second failure in that hour is not distinguished.
     assert!(run.failures > 20 && (3000.0..=3900.0).contains(&each), "{each} s, {run:?}");
 }
 
@@ -122,7 +122,7 @@ fn slow_devices_cost_half_of_the_time_until_they_are_named() {
     assert!(run.shares.lost < 0.001, "it saves before it is replaced: {run:?}");
 }
 
-/// A failure each 5 minutes, and 5 minutes to start: the supervisor gives up again and again, and the virtual time still ends.
+/// With a failure every 5 minutes and a start of 5 minutes, the supervisor gives up again and again; the simulation still ends.
 #[test]
 fn hopeless_runs_end() {
     let mut setting = setting(16_384, only(Shows::Crash, 54.0 * 288.0));
@@ -134,14 +134,14 @@ fn hopeless_runs_end() {
 
 #[test]
 fn a_stopped_process_is_seen_before_any_limit_is_learned() {
-    // While the processes load for the first time, when a hang would only be seen by the first limit, half an hour.
+    // During the first load, only the first limit of half an hour would detect a hang.
     let mix = || only(Shows::Stopped, 1.0);
     let setting = Setting { days: 0.05, step: 1.0, ..setting(4, mix()) };
     let practice = Practice { restart: 60.0, ..ours() };
     let run = |shows| retell(&setting, &practice, &practice.settings(1.0), &[(10.0, shows)]);
     let (stopped, hang) = (run(Shows::Stopped), run(Shows::Hang));
     assert_eq!((stopped.failures, stopped.restarts), (1, 1));
-    // 30 s, 5 s for the recorders, and a second until the processes are gone.
+    // 30 s, 5 s for the recorders, and one second until the processes are gone.
     let noticed = stopped.shares.noticing * 4320.0;
     assert!((noticed - 36.0).abs() < 1.0, "{noticed}");
     assert!(hang.shares.noticing * 4320.0 > 1700.0, "{hang:?}");

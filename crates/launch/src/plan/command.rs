@@ -70,19 +70,19 @@ pub struct PlanArgs {
     /// Degrees of context parallelism to compare [default: 1, 2, 4, 8 within a machine]
     #[arg(long, value_delimiter = ',')]
     pub context_degrees: Vec<u32>,
-    /// Share of the peak that computation reaches [default: fitted to the paper's rows]
+    /// Share of the GPU's peak that computation reaches [default: fitted to the paper's rows]
     #[arg(long)]
     pub efficiency: Option<f64>,
-    /// GB/s to other machines for each GPU [default: usual for the kind of GPU]
+    /// Network bandwidth to other machines, in GB/s for each GPU [default: usual for the kind of GPU]
     #[arg(long)]
     pub network_gb: Option<f64>,
-    /// GB of each GPU for driver, kernels, communication buffers and fragmentation
+    /// GB of each GPU reserved for driver, kernels, communication buffers and fragmentation
     #[arg(long, default_value_t = 4.0)]
     pub reserve_gb: f64,
-    /// GB/s from a GPU to host memory
+    /// Bandwidth from a GPU to host memory, in GB/s
     #[arg(long, default_value_t = 25.0)]
     pub copy_gb: f64,
-    /// GB/s from each machine to storage
+    /// Bandwidth from each machine to storage, in GB/s
     #[arg(long, default_value_t = 2.0)]
     pub storage_gb: f64,
     /// Seconds from the start of the processes to the first step
@@ -94,7 +94,7 @@ pub struct PlanArgs {
     /// Seed of the simulated failures
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Compare the calculation with the paper's three rows, each from data sheets and the other two, and stop
+    /// Calculate each of the paper's three rows from data sheets and the other two, print the comparison, and stop
     #[arg(long)]
     pub check: bool,
     /// Also write inputs and results as JSON
@@ -102,7 +102,7 @@ pub struct PlanArgs {
     pub output: Option<PathBuf>,
 }
 
-/// A form of a run.
+/// A layout of a run with its memory and step time.
 #[derive(Debug, Clone, Serialize)]
 struct Form {
     layout: Layout,
@@ -116,7 +116,7 @@ struct Form {
 /// Runs `herd plan` or `herd plan faults`.
 ///
 /// # Errors
-/// A sentence on an argument, a file, or what does not go together.
+/// When an argument is invalid, a file cannot be read or written, or arguments contradict each other.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.faults {
         Some(Sub::Faults(args)) => faults::command::run(args),
@@ -297,13 +297,13 @@ fn inputs(
     ]
 }
 
-/// The forms that can be laid out, with recompute only where it does not fit without; and why others cannot.
+/// The possible layouts, with recompute only where a layout does not fit without it; and the reasons why others are impossible.
 fn forms(args: &PlanArgs, model: &Model, gpu: &Gpu, efficiency: f64) -> anyhow::Result<(Vec<Form>, Vec<String>)> {
     let work = args.work();
     let contexts = if args.context_degrees.is_empty() { vec![1, 2, 4, 8] } else { args.context_degrees.clone() };
     let (mut forms, mut left_out) = (Vec::new(), Vec::new());
     for context in contexts {
-        // Without a given degree, what cannot be is no mistake.
+        // If no degree was given, an impossible one is skipped without an error.
         if args.context_degrees.is_empty()
             && context > 1
             && context * args.tensor_degree > gpu.per_machine.min(args.gpus)
@@ -400,7 +400,7 @@ fn describe(form: &Form) -> String {
     )
 }
 
-/// What would have to change.
+/// Suggests changes when no layout fits.
 fn nothing_fits(args: &PlanArgs, model: &Model, gpu: &Gpu, forms: &[Form]) -> String {
     let need = forms.iter().map(|form| form.memory.total()).fold(f64::INFINITY, f64::min);
     let mut text =
@@ -426,7 +426,7 @@ fn nothing_fits(args: &PlanArgs, model: &Model, gpu: &Gpu, forms: &[Form]) -> St
     text
 }
 
-/// The checkpoint interval and the share of the time that the run works.
+/// The checkpoint interval and the effective share of the time.
 fn effective_time(args: &PlanArgs, model: &Model, gpu: &Gpu, mix: &Mix, form: &Form) -> serde_json::Value {
     let trained = args.lora_rank.map_or(model.parameters(), |rank| model.adapters(rank)) as f64;
     let bytes = 12.0 * trained;
@@ -434,7 +434,7 @@ fn effective_time(args: &PlanArgs, model: &Model, gpu: &Gpu, mix: &Mix, form: &F
     let stop = bytes / f64::from(args.gpus) / (args.copy_gb * 1e9) + 0.5;
     let write = bytes / machines / (args.storage_gb * 1e9);
     let young = formula::young(stop, mix.between_failures(args.gpus));
-    // A simulated step is not shorter than 5 s: what is simulated does not depend on it below that.
+    // The simulated step is at least 5 s: below that, the result does not depend on it.
     let setting = Setting {
         gpus: args.gpus,
         days: 54.0,

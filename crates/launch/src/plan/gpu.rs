@@ -3,33 +3,33 @@
 use anyhow::bail;
 use serde::Serialize;
 
-/// A kind of GPU in a machine of its usual kind. Rates are those of the data sheets; nothing reaches them, which the efficiency
-/// of the calculation accounts for.
+/// A kind of GPU in its usual machine. Rates are those of the data sheets; real programs reach less, which the efficiency of the
+/// calculation accounts for.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Gpu {
     /// The name in `--gpu`.
     pub name: &'static str,
-    /// What it is.
+    /// A description of the kind.
     pub about: &'static str,
-    /// bfloat16 with float32 sums, without sparsity, in operations a second.
+    /// Peak rate in bfloat16 with float32 accumulation, without sparsity, in operations per second.
     pub peak: f64,
     /// Memory in bytes. The data sheet's GB are taken as 10^9; drivers report up to 7% more.
     pub memory: f64,
-    /// Bytes a second from and to memory.
+    /// Memory bandwidth in bytes per second.
     pub memory_rate: f64,
-    /// Bytes a second to the other GPUs of the machine, in one direction.
+    /// Bandwidth to the other GPUs of the machine, in bytes per second and direction.
     pub link: f64,
-    /// Bytes a second to other machines, in one direction, for each GPU.
+    /// Bandwidth to other machines, in bytes per second and direction, for each GPU.
     pub network: f64,
-    /// GPUs of a machine.
+    /// Number of GPUs in a machine.
     pub per_machine: u32,
 }
 
 const G: f64 = 1e9;
 const T: f64 = 1e12;
 
-/// Those that are known. The network is 400 Gb/s a GPU for what stands in DGX-like machines (the paper's clusters have that),
-/// and 100 Gb/s shared by eight for cards.
+/// The known kinds. The network is 400 Gb/s for each GPU of DGX-like machines (as in the paper's clusters), and 100 Gb/s shared by eight
+/// for cards.
 pub const GPUS: [Gpu; 8] = [
     Gpu {
         name: "h100",
@@ -114,10 +114,10 @@ pub const GPUS: [Gpu; 8] = [
 ];
 
 impl Gpu {
-    /// By name.
+    /// Finds a kind by name.
     ///
     /// # Errors
-    /// A sentence with the names there are.
+    /// When the name is unknown; the error lists the known names.
     pub fn find(name: &str) -> anyhow::Result<Self> {
         match GPUS.into_iter().find(|gpu| gpu.name == name) {
             Some(gpu) => Ok(gpu),
@@ -128,8 +128,8 @@ impl Gpu {
         }
     }
 
-    /// Bytes a second of each member of a group of `size` GPUs that are `stride` apart, in one direction. A group within a
-    /// machine uses its links; one that spans machines uses the network of all of its members in a machine.
+    /// Bandwidth of each member of a group of `size` GPUs that are `stride` apart, in bytes per second and direction. A group within a
+    /// machine uses its links. A group across machines uses the network of all its members in a machine.
     #[must_use]
     pub fn rate(&self, size: u32, stride: u32) -> f64 {
         if size.saturating_mul(stride) <= self.per_machine {
@@ -139,7 +139,7 @@ impl Gpu {
         self.link.min(self.network * f64::from(here))
     }
 
-    /// Seconds in which a group gathers `bytes` in all, or reduces and scatters them.
+    /// Seconds in which a group all-gathers or reduce-scatters `bytes` in total.
     #[must_use]
     pub fn gather(&self, bytes: f64, size: u32, stride: u32) -> f64 {
         if size <= 1 {
@@ -159,7 +159,7 @@ mod tests {
         let gpu = Gpu::find("h100").unwrap();
         assert_eq!(gpu.rate(8, 1), 450e9);
         assert_eq!(gpu.rate(16, 1), 400e9);
-        // The paper's data-parallel groups: each member has a network card of its own.
+        // In the paper's data-parallel groups each member has its own network card.
         assert_eq!(gpu.rate(64, 128), 50e9);
         assert_eq!(gpu.rate(16, 8), 50e9);
         assert_eq!(gpu.gather(100e9, 1, 1), 0.0);

@@ -1,15 +1,15 @@
-//! How a run is laid out over GPUs, and what it works on.
+//! The parallel layout of a run over GPUs, and the sizes of its step.
 
 use anyhow::ensure;
 use serde::Serialize;
 
 use super::model::Model;
 
-/// What the ranks of a data-parallel group share out.
+/// The state that data-parallel ranks shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Sharding {
-    /// Nothing: every rank has all
+    /// Nothing: every rank has a full copy
     Plain,
     /// The optimizer's state (ZeRO-1)
     Zero1,
@@ -38,21 +38,21 @@ impl Sharding {
 /// The degrees of parallelism; the order from the inside is tensor, context, pipeline, data (the paper's).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Layout {
-    /// GPUs.
+    /// Number of GPUs.
     pub gpus: u32,
-    /// Tensor parallel.
+    /// Degree of tensor parallelism.
     pub tensor: u32,
-    /// Context parallel.
+    /// Degree of context parallelism.
     pub context: u32,
-    /// Pipeline parallel.
+    /// Degree of pipeline parallelism.
     pub pipeline: u32,
-    /// What data-parallel ranks share out.
+    /// The state that data-parallel ranks shard.
     pub sharding: Sharding,
-    /// Whether a layer's activations are computed again in the backward pass.
+    /// Whether a layer's activations are recomputed in the backward pass.
     pub recompute: bool,
 }
 
-/// What a step works on.
+/// The sizes of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Work {
     /// Tokens of a sequence (a document, for attention).
@@ -66,31 +66,31 @@ pub struct Work {
 }
 
 impl Layout {
-    /// Data-parallel ranks.
+    /// Number of data-parallel ranks.
     #[must_use]
     pub fn data(&self) -> u32 {
         self.gpus / (self.tensor * self.context * self.pipeline)
     }
 
-    /// Ranks that share a copy of optimizer state, gradients or weights: those of data and context parallel.
+    /// Number of ranks that shard optimizer state, gradients or weights: data times context parallel.
     #[must_use]
     pub fn sharing(&self) -> u32 {
         self.data() * self.context
     }
 
-    /// How far apart the members of that group are.
+    /// The distance between the members of the sharding group, in ranks.
     #[must_use]
     pub fn sharing_stride(&self) -> u32 {
         if self.pipeline == 1 { self.tensor } else { self.tensor * self.context * self.pipeline }
     }
 
-    /// Layers of the fullest pipeline stage. First and last stage have one layer fewer, as in the paper.
+    /// Layers of the fullest pipeline stage. The first and the last stage have one layer fewer, as in the paper.
     #[must_use]
     pub fn stage_layers(&self, model: &Model) -> u64 {
         if self.pipeline == 1 { model.layers } else { (model.layers + 2).div_ceil(u64::from(self.pipeline)) }
     }
 
-    /// Stages that a GPU has in the interleaved schedule: one for each of its layers, which makes the bubble smallest.
+    /// Virtual stages of a GPU in the interleaved schedule: one for each of its layers, which minimises the bubble.
     #[must_use]
     pub fn virtual_stages(&self, model: &Model) -> u64 {
         if self.pipeline == 1 { 1 } else { self.stage_layers(model) }
@@ -108,10 +108,10 @@ impl Layout {
         f64::from(self.pipeline - 1) / (self.virtual_stages(model) * self.micro_batches(work)) as f64
     }
 
-    /// Refuses what does not go together.
+    /// Checks that the degrees and sizes are compatible.
     ///
     /// # Errors
-    /// A sentence that names both sides.
+    /// When two values contradict each other; the error names both.
     pub fn check(&self, model: &Model, work: &Work) -> anyhow::Result<()> {
         let (tensor, context, pipeline) = (self.tensor, self.context, self.pipeline);
         ensure!(tensor > 0 && context > 0 && pipeline > 0 && self.gpus > 0, "degrees of parallelism begin at 1");

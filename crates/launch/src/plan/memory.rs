@@ -1,6 +1,6 @@
 //! Memory of a GPU, in bytes.
 //!
-//! | what | bytes | shared out by |
+//! | what | bytes | sharded by |
 //! |---|---|---|
 //! | weights, bfloat16 | 2 P | weights by layer; tensor, pipeline |
 //! | sums of gradients, float32 | 4 T | ZeRO-2 and up |
@@ -9,60 +9,60 @@
 //! | logits of a piece of the loss | 6 V for each token of the piece | |
 //! | gathered layers and ends | two layers, embedding and head, a layer's gradients | |
 //!
-//! P are all parameters, T those that are trained. A layer keeps for each token, in bfloat16, its input, both norms' outputs, the
-//! input of the second half (4 h), queries, attention's output (2 q), keys, values (2 k), and three times the feed-forward width
-//! (3 f); with recompute only its input, and one layer's whole set at a time.
+//! P is the number of parameters, T that of trained ones. A layer keeps for each token, in bfloat16: its input, both norms' outputs and
+//! the input of the second half (4 h), queries and the attention output (2 q), keys and values (2 k), and three times the feed-forward
+//! width (3 f). With recompute it keeps only its input, and one layer's whole set at a time.
 
 use serde::Serialize;
 
 use super::layout::{Layout, Sharding, Work};
 use super::model::Model;
 
-/// Tokens whose logits are held at once.
+/// Number of tokens whose logits are in memory at once.
 pub const LOSS_PIECE: u64 = 1024;
 
-/// Bytes on one GPU.
+/// Memory of one GPU, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Memory {
-    /// Weights to compute with.
+    /// Weights in the compute type.
     pub weights: f64,
-    /// Sums of gradients.
+    /// Gradient accumulators.
     pub gradients: f64,
     /// Master weights and moments.
     pub optimizer: f64,
-    /// What the backward pass needs.
+    /// Activations kept for the backward pass.
     pub activations: f64,
     /// Logits of a piece of the loss.
     pub logits: f64,
     /// Gathered layers.
     pub gathered: f64,
-    /// Driver, kernels, communication, fragments.
+    /// Driver, kernels, communication buffers, fragmentation.
     pub reserve: f64,
 }
 
 impl Memory {
-    /// All of it.
+    /// The total.
     #[must_use]
     pub fn total(&self) -> f64 {
         self.state() + self.activations + self.logits + self.gathered + self.reserve
     }
 
-    /// What does not depend on the tokens.
+    /// The part that does not depend on the number of tokens.
     #[must_use]
     pub fn state(&self) -> f64 {
         self.weights + self.gradients + self.optimizer
     }
 }
 
-/// Bytes that one GPU needs.
+/// The bytes that one GPU needs.
 #[must_use]
 pub fn memory(model: &Model, layout: &Layout, work: &Work, reserve: f64) -> Memory {
     let tensor = f64::from(layout.tensor);
     let layers = layout.stage_layers(model) as f64;
-    // One stage has the embedding, one the head; a run without a pipeline has both.
+    // With a pipeline, one stage has the embedding and another the head; without one, a GPU has both.
     let ends = if layout.pipeline == 1 { model.ends() + model.hidden } else { model.embedding() } as f64;
     let ends_here = if layout.pipeline == 1 { ends } else { 0.0 };
-    // The fullest stage of a pipeline has no end: that is why first and last stage have a layer fewer.
+    // The fullest stage has neither embedding nor head: that is why the first and the last stage have a layer fewer.
     let parameters = (layers * model.layer() as f64 + ends_here) / tensor;
     let trained =
         work.lora.map_or(parameters, |rank| model.adapters(rank) as f64 * layers / model.layers as f64 / tensor);
@@ -74,7 +74,7 @@ pub fn memory(model: &Model, layout: &Layout, work: &Work, reserve: f64) -> Memo
     let (h, q, k, f) = (model.hidden as f64, model.queries() as f64, model.keys() as f64, model.intermediate as f64);
     let whole_layer = 2.0 * tokens * (4.0 * h + 2.0 * q + 2.0 * k + 3.0 * f) / tensor;
     let input = 2.0 * tokens * h / tensor;
-    // Micro-batches under way at the first stage of the interleaved schedule.
+    // The number of micro-batches in flight at the first stage of the interleaved schedule.
     let pipeline = f64::from(layout.pipeline);
     let under_way = (pipeline + (pipeline - 1.0) / layout.virtual_stages(model) as f64)
         .min(layout.micro_batches(work) as f64)
@@ -111,7 +111,7 @@ mod tests {
         memory(&model, &layout, &work, 0.0).state() / 1e9
     }
 
-    /// 18 bytes a parameter, of which 12, 16 or all are shared out: worked out by hand in `notes/scale.md`.
+    /// 18 bytes per parameter, of which 12, 16 or all are sharded; calculated by hand in `notes/scale.md`.
     #[test]
     fn state_by_form_of_sharding() {
         for (name, gpus, expected) in [
@@ -125,7 +125,7 @@ mod tests {
                 assert!((got / expected - 1.0).abs() < 0.02, "{name} on {gpus}, {sharding:?}: {got} {expected}");
             }
         }
-        // LoRA: frozen weights, and adapters of half a percent.
+        // LoRA: frozen weights, and adapters with half a percent of the parameters.
         for (name, gpus, sharding, expected) in [
             ("llama-3-8b", 8, Sharding::Plain, 16.06 + 0.042 * 18.0),
             ("llama-3-70b", 8, Sharding::Layers, 17.6 + 0.207 * 18.0 / 8.0),
@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    /// Smaller in every way that something is shared out.
+    /// Each further kind of sharding needs less memory.
     #[test]
     fn sharing_never_needs_more() {
         let model = Model::find("llama-3-8b").unwrap();

@@ -1,4 +1,4 @@
-//! `herd plan`: what a run needs in memory, how long its steps take, and how much of its time it works.
+//! `herd plan`: calculates the memory of a run, the time of its steps, and its effective share of the time.
 //!
 //! [`Model`] and [`Gpu`] have the sizes, [`Layout`] and [`Work`] say how they are used; [`memory()`] and [`step()`] calculate.
 //! [`paper`] compares the calculation with the three rows that the Llama 3 paper prints.

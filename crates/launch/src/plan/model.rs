@@ -5,11 +5,11 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-/// The numbers of a decoder of Llama's kind that decide what it costs. Biases and the norms of queries and keys are left out:
-/// they are below a thousandth.
+/// The sizes of a Llama-like decoder that determine its cost. Biases and the norms of queries and keys are left out: they are less than a
+/// thousandth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Model {
-    /// What it is called.
+    /// The name of the model.
     pub name: String,
     /// Layers.
     pub layers: u64,
@@ -38,7 +38,7 @@ const NAMED: [(&str, [u64; 5], bool); 5] = [
     ("llama-3-405b", [126, 16_384, 53_248, 128, 8], false),
 ];
 
-/// What is read of `config.json`.
+/// The fields that are read from `config.json`.
 #[derive(Deserialize)]
 struct File {
     hidden_size: Option<u64>,
@@ -54,10 +54,10 @@ struct File {
 }
 
 impl Model {
-    /// A named model, or that of a `config.json` (or of the folder that holds it).
+    /// Finds a named model, or reads a `config.json` (or the folder that contains it).
     ///
     /// # Errors
-    /// A sentence with the names there are, or on the file and its field.
+    /// When the name is unknown (the error lists the known names), or when the file or a field is invalid.
     pub fn find(name: &str) -> anyhow::Result<Self> {
         if let Some((name, sizes, tied)) = NAMED.into_iter().find(|(known, ..)| *known == name) {
             let [layers, hidden, intermediate, heads, kv_heads] = sizes;
@@ -114,13 +114,13 @@ impl Model {
         })
     }
 
-    /// Width of all queries.
+    /// Total width of the queries.
     #[must_use]
     pub fn queries(&self) -> u64 {
         self.heads * self.head_dim
     }
 
-    /// Width of all keys.
+    /// Total width of the keys.
     #[must_use]
     pub fn keys(&self) -> u64 {
         self.kv_heads * self.head_dim
@@ -138,7 +138,7 @@ impl Model {
         self.layer_matrices() + 2 * self.hidden
     }
 
-    /// Parameters of the embedding, and as many of the head.
+    /// Parameters of the embedding; the head has as many.
     #[must_use]
     pub fn embedding(&self) -> u64 {
         self.vocabulary * self.hidden
@@ -163,8 +163,8 @@ impl Model {
         self.layers * rank * ((h + q) * 2 + (h + k) * 2 + (h + f) * 3)
     }
 
-    /// Operations of a token's forward pass in one layer, in a sequence of `sequence` tokens: two for each parameter, and the
-    /// scores and sums of causal attention, of which a token sees half of the sequence on average.
+    /// Operations of one token's forward pass through one layer, in a sequence of `sequence` tokens: two for each parameter, plus causal
+    /// attention, in which a token sees half of the sequence on average.
     #[must_use]
     pub fn layer_forward(&self, sequence: u64) -> f64 {
         let attention = 4.0 * sequence as f64 * self.queries() as f64 / 2.0;
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn adapters_are_two_thin_matrices_each() {
-        // peft's count for rank 16 on the seven linear layers of Llama 3 8B.
+        // The count of peft for rank 16 on the seven linear layers of Llama 3 8B.
         assert_eq!(Model::find("llama-3-8b").unwrap().adapters(16), 41_943_040);
     }
 
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn operations_of_a_forward_pass() {
         let model = Model::find("llama-3-8b").unwrap();
-        // Two for each parameter but the embedding and norms, and attention over half of the sequence.
+        // Two operations for each parameter except the embedding and the norms, and attention over half of the sequence.
         let matrices = 2.0 * (8_030_261_248.0 - 128_256.0 * 4096.0 - 65.0 * 4096.0);
         assert_eq!(model.forward(0), matrices);
         assert_eq!(model.forward(8192) - matrices, 32.0 * 2.0 * 8192.0 * 4096.0);

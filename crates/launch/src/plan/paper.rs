@@ -1,4 +1,4 @@
-//! The three rows of the Llama 3 paper (table 4) that the calculation of time is tested against.
+//! The three rows of the Llama 3 paper (table 4) with which the calculated time is compared.
 
 use serde::Serialize;
 
@@ -7,22 +7,22 @@ use super::layout::{Layout, Sharding, Work};
 use super::model::Model;
 use super::step::{efficiency, step};
 
-/// A row: 405B on H100s, without recompute, with weights shared out by the data-parallel ranks and kept after the forward pass.
+/// A row: 405B on H100s, without recompute; weights are sharded over the data-parallel ranks and kept after the forward pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
-    /// Tensor, context, pipeline, data parallel.
+    /// Degrees of tensor, context, pipeline and data parallelism.
     pub degrees: [u32; 4],
     /// Tokens of a sequence.
     pub sequence: u64,
     /// Sequences of a data-parallel rank in a step.
     pub batch: u64,
-    /// Operations a second and GPU, as printed.
+    /// Operations per second and GPU, as printed.
     pub rate: f64,
     /// Model FLOPs utilisation in percent, as printed.
     pub mfu: f64,
 }
 
-/// The rows. In the last one some copies of the paper print data parallel 4; 8 x 16 x 16 x 8 are the 16,384 GPUs.
+/// The rows. Some copies of the paper print data parallel 4 in the last one; 8 x 16 x 16 x 8 gives the 16,384 GPUs.
 pub const ROWS: [Row; 3] = [
     Row { degrees: [8, 1, 16, 64], sequence: 8_192, batch: 32, rate: 430e12, mfu: 43.0 },
     Row { degrees: [8, 1, 16, 128], sequence: 8_192, batch: 16, rate: 400e12, mfu: 41.0 },
@@ -30,7 +30,7 @@ pub const ROWS: [Row; 3] = [
 ];
 
 impl Row {
-    /// Its layout.
+    /// The layout of the row.
     #[must_use]
     pub fn layout(&self) -> Layout {
         let [tensor, context, pipeline, data] = self.degrees;
@@ -38,7 +38,7 @@ impl Row {
         Layout { gpus, tensor, context, pipeline, sharding: Sharding::Layers, recompute: false }
     }
 
-    /// Its work: micro-batches of one sequence.
+    /// The work of the row: micro-batches of one sequence.
     #[must_use]
     pub fn work(&self) -> Work {
         let batch = u64::from(self.degrees[3]) * self.batch * self.sequence;
@@ -50,23 +50,23 @@ impl Row {
     }
 }
 
-/// What is calculated for a row whose own rate is not used.
+/// The calculated figures of a row whose own rate is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Check {
-    /// The efficiency of computing that the other rows give.
+    /// The compute efficiency fitted to the other rows.
     pub efficiency: f64,
     /// Model FLOPs utilisation in percent, calculated.
     pub mfu: f64,
-    /// As printed in the paper.
+    /// Model FLOPs utilisation in percent, as printed in the paper.
     pub printed: f64,
-    /// The mean of the other rows as printed: what knows nothing of layouts would say.
+    /// The mean of the other rows as printed: the estimate of a model that ignores layouts.
     pub other_rows: f64,
 }
 
-/// Each row from data sheets and the other two rows.
+/// Calculates each row from data sheets and the other two rows.
 ///
 /// # Errors
-/// Never, unless the table of models or GPUs lacks the paper's.
+/// When the table of models or GPUs lacks the paper's.
 pub fn check() -> anyhow::Result<Vec<Check>> {
     let (model, gpu) = (Model::find("llama-3-405b")?, Gpu::find("h100")?);
     let checks = ROWS.iter().enumerate().map(|(at, row)| {
@@ -80,10 +80,10 @@ pub fn check() -> anyhow::Result<Vec<Check>> {
     Ok(checks.collect())
 }
 
-/// The efficiency of computing that the three rows give together.
+/// The compute efficiency fitted to all three rows.
 ///
 /// # Errors
-/// As [`check`].
+/// The same as [`check`].
 pub fn fitted() -> anyhow::Result<f64> {
     let (model, gpu) = (Model::find("llama-3-405b")?, Gpu::find("h100")?);
     Ok(ROWS.iter().map(|row| row.efficiency(&model, &gpu)).sum::<f64>() / ROWS.len() as f64)
@@ -94,14 +94,14 @@ mod tests {
     use super::*;
     use crate::plan::memory::memory;
 
-    /// What issue 22 asks for.
+    /// The requirement of issue 22.
     #[test]
     fn each_row_within_three_points_from_the_others() {
         let checks = check().unwrap();
         for check in &checks {
             assert!((check.mfu - check.printed).abs() < 3.0, "{check:?}");
         }
-        // The rows differ enough for that to say something: without layouts two of them are missed.
+        // The rows differ enough for a meaningful test: an estimate without layouts misses two of them.
         let missed = checks.iter().filter(|check| (check.other_rows - check.printed).abs() > 3.0).count();
         assert_eq!(missed, 2);
     }
@@ -112,11 +112,11 @@ mod tests {
         for (row, gpus) in ROWS.iter().zip([8_192, 16_384, 16_384]) {
             assert_eq!((row.layout().gpus, row.work().batch), (gpus, 1 << 24));
             row.layout().check(&model, &row.work()).unwrap();
-            // 126 layers on 16 stages of 8, but for the first and the last: (16 - 1) / (8 x 32) or / (8 x 16).
+            // 126 layers on 16 stages of 8, with one fewer in the first and the last: (16 - 1) / (8 x 32) or / (8 x 16).
             assert_eq!(row.layout().stage_layers(&model), 8);
             let bubble = 15.0 / (8.0 * row.batch as f64);
             assert!((row.layout().bubble(&model, &row.work()) - bubble).abs() < 1e-12);
-            // "No activation checkpointing at 8K" on 80 GB, with tensors that are freed early, which is not calculated here.
+            // The paper says "no activation checkpointing at 8K" on 80 GB; it frees tensors early, which this calculation ignores.
             let need = memory(&model, &row.layout(), &row.work(), 3e9).total();
             assert!(need > 40e9 && need < 1.1 * 80e9, "{row:?}: {need}");
         }

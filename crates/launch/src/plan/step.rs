@@ -1,16 +1,15 @@
-//! The time of a step, and what of it is computing.
+//! The time of a step, and its compute share.
 //!
 //! ```text
 //! step  = (1 + bubble) (compute + tensor + context) + data + optimizer
 //! bubble = (PP - 1) / (V M)
 //! ```
 //!
-//! *Compute* is operations over `efficiency x peak`. The efficiency is the only number that is fitted; everything else is
-//! of a data sheet. *Tensor* parallel (with the sequence shared out between its blocks) gathers and scatters the tokens of a
-//! micro-batch twice in each layer and pass; *context* parallel gathers keys and values in both passes and reduces their
-//! gradients in float32; *data* parallel reduces float32 gradients and gathers bfloat16 weights. Tensor, context and data parallel
-//! wait for their communication, but for weights that are gathered a layer ahead: of those only what computing does not hide
-//! counts. Sends between stages of a pipeline are hidden.
+//! *Compute* is operations over `efficiency x peak`. The efficiency is the only fitted number; all others are from data sheets. *Tensor*
+//! parallelism (with the sequence sharded between its blocks) gathers and scatters the tokens of a micro-batch twice in each layer and
+//! pass. *Context* parallelism gathers keys and values in both passes and reduces their gradients in float32. *Data* parallelism reduces
+//! float32 gradients and gathers bfloat16 weights. All of this communication is waited for, with one exception: weights that are gathered
+//! a layer ahead cost only the time that compute does not hide. Sends between pipeline stages are hidden.
 
 use serde::Serialize;
 
@@ -18,25 +17,25 @@ use super::gpu::Gpu;
 use super::layout::{Layout, Sharding, Work};
 use super::model::Model;
 
-/// Seconds of a step, and its yield.
+/// The time of a step in seconds, by part, and the work done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct StepTime {
-    /// Computing, with what is computed again.
+    /// Computation, including recompute.
     pub compute: f64,
     /// Communication of tensor parallel.
     pub tensor: f64,
     /// Communication of context parallel.
     pub context: f64,
-    /// Idle in the pipeline.
+    /// Idle time of the pipeline.
     pub bubble: f64,
-    /// Communication of data parallel that is waited for.
+    /// Communication of data parallelism that is not hidden.
     pub data: f64,
-    /// The optimizer's own pass over memory.
+    /// The optimizer's pass over memory.
     pub optimizer: f64,
-    /// Bytes that a GPU sends for data parallel in a step.
+    /// Bytes that a GPU sends for data parallelism in a step.
     pub data_bytes: f64,
-    /// Operations of the model in a step, on all GPUs: three times the forward pass, without what is computed again. With LoRA
-    /// the gradients of frozen weights are not computed, which leaves two times.
+    /// Operations of the model in a step, on all GPUs: three times the forward pass, without recompute. With LoRA two times, because the
+    /// gradients of frozen weights are not computed.
     pub operations: f64,
 }
 
@@ -47,7 +46,7 @@ impl StepTime {
         self.compute + self.tensor + self.context + self.bubble + self.data + self.optimizer
     }
 
-    /// Operations a second of each GPU that the model needs.
+    /// Model operations per second and GPU.
     #[must_use]
     pub fn rate(&self, gpus: u32) -> f64 {
         self.operations / (f64::from(gpus) * self.total())
@@ -60,7 +59,7 @@ impl StepTime {
     }
 }
 
-/// Operations of a step, on all GPUs: those of the model, and all that are computed.
+/// Operations of a step on all GPUs: those of the model, and all that are executed, including recompute.
 fn operations(model: &Model, layout: &Layout, work: &Work) -> (f64, f64) {
     let tokens = layout.micro_batches(work) as f64 * work.micro_batch as f64 * f64::from(layout.data());
     let forward = tokens * model.forward(work.sequence);
@@ -68,17 +67,17 @@ fn operations(model: &Model, layout: &Layout, work: &Work) -> (f64, f64) {
     (passes * forward, (passes + f64::from(u8::from(layout.recompute))) * forward)
 }
 
-/// Everything but computing: what the efficiency is fitted against.
+/// All parts except compute, for fitting the efficiency.
 fn around(model: &Model, gpu: &Gpu, layout: &Layout, work: &Work, compute: f64) -> StepTime {
     let micro_batches = layout.micro_batches(work) as f64;
     let layers = layout.stage_layers(model) as f64;
     let tokens = work.micro_batch as f64 / f64::from(layout.context);
     let passes = micro_batches * layers;
     let tensor_degree = f64::from(layout.tensor);
-    // Two gathers and two scatters of the tokens in the forward pass, and as many in the backward pass.
+    // The tokens are gathered and scattered twice in the forward pass, and twice in the backward pass.
     let hidden = 2.0 * tokens * model.hidden as f64;
     let tensor = passes * 8.0 * gpu.gather(hidden, layout.tensor, 1);
-    // Keys and values of the whole sequence, in both passes, and their gradients.
+    // Keys and values of the whole sequence in both passes, and their gradients.
     let keys = 2.0 * work.micro_batch as f64 * model.keys() as f64 / tensor_degree.min(model.kv_heads as f64);
     let gather = |bytes| gpu.gather(bytes, layout.context, layout.tensor);
     let context = passes * (2.0 * gather(2.0 * keys) + gather(4.0 * keys));
@@ -90,15 +89,15 @@ fn around(model: &Model, gpu: &Gpu, layout: &Layout, work: &Work, compute: f64) 
         work.lora.map_or(parameters, |rank| model.adapters(rank) as f64 * layers / model.layers as f64 / tensor_degree);
     let (size, stride) = (layout.sharing(), layout.sharing_stride());
     let share = |bytes| gpu.gather(bytes, size, stride);
-    // Gradients that are shared out while micro-batches are summed are reduced with each of them; a pipeline has all of its
-    // micro-batches under way, and reduces once.
+    // If accumulated gradients are sharded, every micro-batch reduces them. A pipeline has all its micro-batches in flight, and reduces
+    // once.
     let often = if layout.pipeline == 1 { micro_batches } else { 1.0 };
     let (waited, bytes) = match layout.sharding {
         Sharding::Plain => (share(8.0 * trained), 8.0 * trained),
         Sharding::Zero1 => (share(6.0 * trained), 6.0 * trained),
         Sharding::Zero2 => (share((4.0 * often + 2.0) * trained), (4.0 * often + 2.0) * trained),
         Sharding::Layers if layout.pipeline > 1 => {
-            // The paper's way: weights stay gathered after the forward pass.
+            // The paper's method: weights stay gathered after the forward pass.
             (share(6.0 * trained), 6.0 * trained)
         }
         Sharding::Layers => {
@@ -109,16 +108,16 @@ fn around(model: &Model, gpu: &Gpu, layout: &Layout, work: &Work, compute: f64) 
     };
     let sends = if size > 1 { bytes * f64::from(size - 1) / f64::from(size) } else { 0.0 };
     let own = if layout.sharding == Sharding::Plain { trained } else { trained / f64::from(size) };
-    // Gradient, master and two moments are read, the last three and a bfloat16 weight are written.
+    // The gradient, the master weight and two moments are read; the last three and a bfloat16 weight are written.
     let optimizer = own * 30.0 / gpu.memory_rate;
     StepTime { compute, tensor, context, bubble, data: waited, optimizer, data_bytes: sends, operations: 0.0 }
 }
 
-/// The time of a step. `efficiency` is the share of the peak that computing reaches.
+/// The time of a step. `efficiency` is the share of the peak that compute reaches.
 #[must_use]
 pub fn step(model: &Model, gpu: &Gpu, layout: &Layout, work: &Work, efficiency: f64) -> StepTime {
     let (of_model, all) = operations(model, layout, work);
-    // The fullest stage sets the pace.
+    // The fullest pipeline stage limits the speed.
     let tokens = all / model.forward(work.sequence);
     let pace = if layout.pipeline == 1 {
         all / f64::from(layout.gpus)
@@ -130,7 +129,7 @@ pub fn step(model: &Model, gpu: &Gpu, layout: &Layout, work: &Work, efficiency: 
     StepTime { operations: of_model, ..around(model, gpu, layout, work, compute) }
 }
 
-/// The efficiency with which a step has the rate that was measured, in operations a second and GPU.
+/// The efficiency at which a step has the measured rate, in operations per second and GPU.
 #[must_use]
 pub fn efficiency(model: &Model, gpu: &Gpu, layout: &Layout, work: &Work, rate: f64) -> f64 {
     // The rate rises with the efficiency.
@@ -154,7 +153,7 @@ mod tests {
         Layout { gpus: 8, tensor: 1, context: 1, pipeline: 1, sharding, recompute: true }
     }
 
-    /// 8B on eight H100s, half a million tokens a step, worked out by hand.
+    /// 8B on eight H100s with half a million tokens a step, calculated by hand.
     #[test]
     fn communication_by_form_of_sharding() {
         let (model, gpu) = (Model::find("llama-3-8b").unwrap(), Gpu::find("h100").unwrap());
@@ -166,11 +165,11 @@ mod tests {
         near(of(Sharding::Plain).data, 0.875 * 8.0 * 8.03e9 / 450e9);
         // Gradients are reduced with each of the eight micro-batches.
         near(of(Sharding::Zero2).data, 0.875 * (4.0 * 8.0 + 2.0) * 8.03e9 / 450e9);
-        // Hidden behind computing, but for the first layer of each.
+        // Hidden by compute, except for the first layer of each pass.
         let layers = of(Sharding::Layers);
         near(layers.data, 0.875 * 2.0 * 218.1e6 * 8.0 / 450e9);
         near(layers.data_bytes, 0.875 * 8.0 * 8.0 * 8.03e9);
-        // 8 operations for each parameter and token, 6 of which are the model's, and attention over half of 8,192 tokens.
+        // 8 operations for each parameter and token, of which 6 are the model's, and attention over half of 8,192 tokens.
         let forward = 2.0 * 7.504e9 + 32.0 * 2.0 * 8192.0 * 4096.0;
         near(layers.operations, 524_288.0 * 3.0 * forward);
         near(layers.compute, 524_288.0 * 4.0 * forward / 8.0 / (989.4e12 * 0.5));
@@ -185,12 +184,12 @@ mod tests {
         let full = step(&model, &gpu, &layout(Sharding::Zero1), &work, 0.5);
         let lora = step(&model, &gpu, &layout(Sharding::Zero1), &Work { lora: Some(16), ..work }, 0.5);
         assert!(lora.data < full.data / 50.0);
-        // Two thirds of the operations, three quarters of the computing with recompute.
+        // Two thirds of the operations, and three quarters of the compute time with recompute.
         assert!((lora.operations / full.operations - 2.0 / 3.0).abs() < 1e-9);
         assert!((lora.compute / full.compute - 0.75).abs() < 1e-9);
     }
 
-    /// Context parallel costs communication and shares out nothing of the computing.
+    /// Context parallelism costs communication and does not reduce compute.
     #[test]
     fn context_parallel_gathers_keys_and_values() {
         let (model, gpu) = (Model::find("llama-3-8b").unwrap(), Gpu::find("h100").unwrap());

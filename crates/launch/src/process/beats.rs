@@ -1,4 +1,4 @@
-//! Heartbeats of the ranks, out of their pipes.
+//! Reads the ranks' heartbeats from their pipes.
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
@@ -14,10 +14,10 @@ use super::guard::check;
 use super::rank::Attempt;
 use crate::supervisor::{Beat, Event, Rank, Sign, Who};
 
-/// The longest heartbeat.
+/// The maximum length of a heartbeat in bytes.
 const LINE: usize = 4096;
 
-/// A rank's pipe and what was read of a line.
+/// A rank's pipe and the incomplete line read from it.
 struct Pipe {
     rank: Rank,
     file: File,
@@ -40,9 +40,9 @@ pub(super) fn read(attempt: &Attempt, ranks: u32, events: &Sender<Event>) -> io:
     for rank in 0..ranks {
         let path = attempt.pipe(rank);
         let name = CString::new(path.as_os_str().as_bytes())?;
-        // SAFETY: a string that ends with 0.
+        // SAFETY: the name is a string that ends with 0.
         check(unsafe { libc::mkfifo(name.as_ptr(), 0o600) })?;
-        // Open for writing as well: a rank that opens it does not wait, and one that closes it does not end it.
+        // The pipe is also open for writing: a rank that opens it does not wait, and a rank that closes it does not end it.
         let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
         pipes.push(Pipe { rank, file, line: Vec::new(), bad: 0 });
     }
@@ -55,7 +55,7 @@ pub(super) fn read(attempt: &Attempt, ranks: u32, events: &Sender<Event>) -> io:
             .collect();
         while !ended.load(Ordering::Relaxed) {
             let count = polled.len() as libc::nfds_t;
-            // SAFETY: as many entries as said.
+            // SAFETY: `count` is the number of entries.
             unsafe { libc::poll(polled.as_mut_ptr(), count, 100) };
             for (pipe, polled) in pipes.iter_mut().zip(&polled) {
                 if polled.revents & libc::POLLIN != 0 && !pipe.read(number, &events) {
@@ -68,7 +68,7 @@ pub(super) fn read(attempt: &Attempt, ranks: u32, events: &Sender<Event>) -> io:
 }
 
 impl Pipe {
-    /// Reads what is there; false where nobody listens any more.
+    /// Reads the available data; false if the receiver is gone.
     fn read(&mut self, attempt: u32, events: &Sender<Event>) -> bool {
         let mut bytes = [0; 65_536];
         let Ok(count) = self.file.read(&mut bytes) else { return true };

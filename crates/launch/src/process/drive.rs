@@ -1,4 +1,4 @@
-//! The supervisor's state machine with real processes and a real clock.
+//! Drives the supervisor's state machine with real processes and a real clock.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -18,13 +18,13 @@ use super::rank::{self, Attempt, Program};
 use crate::heartbeat;
 use crate::supervisor::{Action, Event, Exit, Notice, Outcome, Rank, Sign, Step, Supervisor, Who, signal_name};
 
-/// Adopted processes that ended by themselves are collected this often.
+/// Interval at which adopted processes that ended are reaped.
 const COLLECT: Duration = Duration::from_secs(60);
-/// While flight recorders are awaited, their files are looked for this often.
+/// Interval at which files are checked while flight recorders are awaited.
 const LOOK: Duration = Duration::from_millis(50);
-/// The loop was held up itself when it is this late, and events are read before ranks are called late.
+/// A delay of the loop itself beyond this means that it was held up; it then reads events before it judges ranks.
 const HELD_UP: Duration = Duration::from_secs(1);
-/// The time for output that is under way when all processes have ended.
+/// The time for pending output after all processes have ended.
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// A run on this machine.
@@ -35,11 +35,11 @@ pub(super) struct Driver<'a> {
     guard: Guard,
     sender: Sender<Event>,
     events: Receiver<Event>,
-    /// Of each rank that runs.
+    /// The process id of each running rank.
     pids: Vec<Option<i32>>,
     readers: Vec<JoinHandle<()>>,
     beats: Option<beats::Reader>,
-    /// Where flight recorders are awaited, and from whom they are there.
+    /// The folder of awaited flight recorders, and for each rank whether its recorder has arrived.
     dumps: Option<(PathBuf, Vec<bool>)>,
     scratch: TempDir,
     /// The folder for output, events and flight recorders, if wanted.
@@ -50,7 +50,7 @@ pub(super) struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    /// Prepares a run. Has to be called before this process starts threads.
+    /// Prepares a run. Must be called before this process starts threads.
     pub fn new(
         program: &'a Program,
         supervisor: Supervisor,
@@ -84,12 +84,12 @@ impl<'a> Driver<'a> {
         })
     }
 
-    /// Where signals and others put events.
+    /// The channel for events.
     pub fn sender(&self) -> Sender<Event> {
         self.sender.clone()
     }
 
-    /// Runs to the end.
+    /// Runs until the state machine ends.
     pub fn run(mut self) -> anyhow::Result<Outcome> {
         self.begin = Instant::now();
         let actions = self.supervisor.begin(Duration::ZERO);
@@ -108,7 +108,7 @@ impl<'a> Driver<'a> {
             if let Ok(event) = self.events.recv_timeout(wait) {
                 self.tell(event)?;
             }
-            // A supervisor that was stopped itself, or had no processor, reads the heartbeats before it calls ranks late.
+            // A supervisor that was stopped itself, or had no processor time, reads the heartbeats before it judges ranks.
             let here = self.begin.elapsed();
             if here.saturating_sub(now + wait) > HELD_UP || now.saturating_sub(before) > HELD_UP {
                 self.catch_up()?;
@@ -124,7 +124,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Reads the events that came while this process did not run.
+    /// Reads the events that arrived while this process did not run.
     fn catch_up(&mut self) -> anyhow::Result<()> {
         let until = Instant::now() + HELD_UP;
         loop {
@@ -164,7 +164,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// The children that are no orphans.
+    /// The children that are not orphans.
     fn kept(&self) -> Vec<i32> {
         self.pids.iter().flatten().copied().chain([self.guard.pid()]).collect()
     }
@@ -176,7 +176,7 @@ impl<'a> Driver<'a> {
         for folder in [&pipes, &folder] {
             fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
-        // Another port for each attempt: nobody meets what lingers of the one before.
+        // Each attempt uses another port, so that no rank meets a lingering process of the previous attempt.
         let port = match self.port {
             Some(port) => port,
             None => TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr())?.port(),
@@ -206,7 +206,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Ends what an attempt leaves: descendants of its ranks, and threads that read their output.
+    /// Cleans up after an attempt: descendants of its ranks, and threads that read their output.
     fn finish_attempt(&mut self) {
         self.beats = None;
         self.dumps = None;
@@ -231,10 +231,10 @@ impl<'a> Driver<'a> {
     fn signal(&mut self, signal: i32, who: &Who) {
         for (pid, rank) in self.pids.iter().zip(0..) {
             if let Some(pid) = pid.filter(|_| who.has(rank)) {
-                // SAFETY: the process group of a child that has not been collected as ended.
+                // SAFETY: it is the process group of a child that has not been reaped.
                 unsafe {
                     libc::kill(-pid, signal);
-                    // A stopped process gets its signal when it goes on.
+                    // A stopped process receives the signal when it continues.
                     if matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGHUP) {
                         libc::kill(-pid, libc::SIGCONT);
                     }
@@ -256,12 +256,12 @@ impl<'a> Driver<'a> {
         self.record("notice", &serde_json::to_value(notice).unwrap_or_default());
     }
 
-    /// A line for people, on the standard error.
+    /// Prints a line on standard error.
     fn note(&self, text: &str) {
         let _ = writeln!(io::stderr(), "[launch] {text}");
     }
 
-    /// A line in `events.jsonl`, if there are logs. A full disk does not end the run.
+    /// Writes a line to `events.jsonl`, if there are logs. A full disk does not end the run.
     fn record(&self, kind: &str, what: &serde_json::Value) {
         let Some(folder) = &self.logs else { return };
         let seconds = (self.begin.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
@@ -296,7 +296,7 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// The exit code of the whole run. `requeue` stands for a run that was asked to stop and should be put back into the queue.
+/// The exit code of the whole run. `requeue` is the code of a run that was asked to stop and should be queued again.
 #[must_use]
 pub(super) fn exit_code(outcome: Outcome, requeue: Option<u8>) -> u8 {
     let code = |code: i32| u8::try_from(code).unwrap_or(1);
@@ -307,7 +307,7 @@ pub(super) fn exit_code(outcome: Outcome, requeue: Option<u8>) -> u8 {
     }
 }
 
-/// A folder for the logs of this run, below `folder`: named by the time, so that runs do not mix.
+/// The log folder of this run, below `folder`; the time in its name keeps runs apart.
 pub(super) fn log_folder(folder: &Path, id: &str) -> PathBuf {
     folder.join(id)
 }

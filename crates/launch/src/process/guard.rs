@@ -1,16 +1,16 @@
-//! No orphans: what remains of a run's processes is killed, also when the supervisor itself is killed.
+//! Kills what remains of a run's processes, even when the supervisor itself is killed.
 //!
-//! Three things together. Each rank asks the kernel for SIGKILL when its parent dies (`PR_SET_PDEATHSIG`). A small process that
-//! only waits for the supervisor's end kills the ranks' process groups then, and with them what the ranks started ([`Guard`]).
-//! And the supervisor adopts every descendant that loses its parent (`PR_SET_CHILD_SUBREAPER`), and ends those before it starts
-//! ranks again and before it ends ([`end_orphans`]).
+//! There are three mechanisms. Each rank asks the kernel for SIGKILL when its parent dies (`PR_SET_PDEATHSIG`). A small guard process
+//! waits for the supervisor's end and then kills the ranks' process groups, including what the ranks started ([`Guard`]). The supervisor
+//! adopts every descendant that loses its parent (`PR_SET_CHILD_SUBREAPER`), and kills those before it restarts ranks and before it ends
+//! ([`end_orphans`]).
 //!
-//! What is left: a descendant that left its rank's process group survives a SIGKILL of the supervisor itself.
+//! One case remains: a descendant that left its rank's process group survives a SIGKILL of the supervisor itself.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Process groups that the guard can hold.
+/// Maximum number of process groups in the guard.
 const MOST: usize = 4096;
 
 /// The supervisor's end of the pipe to the guard. The guard ends when this is dropped, or when the supervisor dies.
@@ -20,43 +20,43 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Starts the guard. Has to be called before this process has other threads that hold locks: the guard is a fork.
+    /// Starts the guard by a fork. Must be called before this process has other threads that hold locks.
     pub fn start() -> io::Result<Self> {
         let mut ends = [0; 2];
-        // SAFETY: an array of two, as pipe2 wants it.
+        // SAFETY: pipe2 needs an array of two.
         check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
-        // SAFETY: the child calls nothing but system calls.
+        // SAFETY: the child makes only system calls.
         let pid = check(unsafe { libc::fork() })?;
         if pid == 0 {
-            // SAFETY: as above; the descriptors are those of the pipe.
+            // SAFETY: the child makes only system calls; the descriptors are those of the pipe.
             unsafe {
                 libc::close(ends[1]);
                 wait_and_kill(ends[0])
             }
         }
-        // SAFETY: the reading end is the guard's.
+        // SAFETY: the reading end belongs to the guard.
         unsafe { libc::close(ends[0]) };
         Ok(Self { pipe: ends[1], pid })
     }
 
-    /// The guard's process.
+    /// The process id of the guard.
     pub fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// The process group of a rank that was started.
+    /// Registers the process group of a started rank.
     pub fn add(&self, group: i32) {
         self.write(group);
     }
 
-    /// A rank has ended: its number may be given to others.
+    /// Removes a rank that has ended: its number may be reused.
     pub fn remove(&self, group: i32) {
         self.write(-group);
     }
 
     fn write(&self, number: i32) {
         let bytes = number.to_ne_bytes();
-        // SAFETY: four bytes; below PIPE_BUF they are written in one piece.
+        // SAFETY: the buffer has four bytes; below PIPE_BUF they are written atomically.
         unsafe { libc::write(self.pipe, bytes.as_ptr().cast(), bytes.len()) };
     }
 }
@@ -71,10 +71,10 @@ impl Drop for Guard {
     }
 }
 
-/// The guard's life: reads process groups, and kills those that are left when the pipe closes.
+/// The guard's main loop: reads process groups, and kills those that are left when the pipe closes.
 ///
 /// # Safety
-/// In a fork of a process with threads only system calls are allowed; there is nothing else here.
+/// After a fork of a process with threads only system calls are allowed; this function makes no other calls.
 unsafe fn wait_and_kill(pipe: i32) -> ! {
     let mut groups = [0i32; MOST];
     let mut number = [0u8; 4];
@@ -84,7 +84,7 @@ unsafe fn wait_and_kill(pipe: i32) -> ! {
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2] {
             libc::signal(signal, libc::SIG_IGN);
         }
-        // Whoever reads the supervisor's output must not wait for the guard.
+        // A reader of the supervisor's output must not wait for the guard.
         let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
         for standard in 0..3 {
             libc::dup2(null, standard);
@@ -120,14 +120,14 @@ unsafe fn wait_and_kill(pipe: i32) -> ! {
     }
 }
 
-/// Adopts descendants that lose their parents.
+/// Makes this process adopt descendants that lose their parents.
 pub(super) fn adopt() -> io::Result<()> {
     // SAFETY: prctl with a constant.
     check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(drop)
 }
 
-/// Kills adopted descendants, and collects what has ended of them. `kept` are children that are not meant. Returns how many were
-/// killed.
+/// Kills adopted descendants, and reaps those that have ended. `kept` lists the children to spare. Returns the number of killed
+/// processes.
 pub(super) fn end_orphans(kept: &[i32], limit: Duration) -> usize {
     let start = Instant::now();
     let mut killed = std::collections::BTreeSet::new();
@@ -137,7 +137,7 @@ pub(super) fn end_orphans(kept: &[i32], limit: Duration) -> usize {
             return killed.len();
         }
         for (pid, state) in orphans {
-            // SAFETY: system calls on a child of ours, whose number cannot be another's before we collect it.
+            // SAFETY: system calls on our child; its number cannot be reused before we reap it.
             unsafe {
                 if state != 'Z' {
                     libc::kill(pid, libc::SIGKILL);
@@ -150,11 +150,11 @@ pub(super) fn end_orphans(kept: &[i32], limit: Duration) -> usize {
     }
 }
 
-/// Collects adopted descendants that have ended by themselves.
+/// Reaps adopted descendants that have ended on their own.
 pub(super) fn collect_orphans(kept: &[i32]) {
     for (pid, state) in children() {
         if state == 'Z' && !kept.contains(&pid) {
-            // SAFETY: as above.
+            // SAFETY: a system call on our child, as in [`end_orphans`].
             unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
         }
     }
@@ -175,12 +175,12 @@ fn children() -> Vec<(i32, char)> {
 /// The state letter of a process and its parent, from `/proc/PID/stat`.
 pub(super) fn state_and_parent(pid: i32) -> Option<(char, u32)> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold spaces and brackets.
+    // The name may contain spaces and brackets.
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
-/// The system's error for a call that returned -1.
+/// Converts a result of -1 into the system's error.
 pub(super) fn check(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

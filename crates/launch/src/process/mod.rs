@@ -41,7 +41,7 @@ pub struct Args {
     /// Stall limit in seconds without output, for programs without heartbeats [default: none]
     #[arg(long)]
     pub silence_limit: Option<f64>,
-    /// Seconds between a passed SIGTERM or SIGINT and SIGKILL
+    /// Seconds between a forwarded SIGTERM or SIGINT and SIGKILL
     #[arg(long, default_value_t = 30.0)]
     pub grace: f64,
     /// Seconds between SIGTERM and SIGKILL for the other ranks after a failure
@@ -61,10 +61,10 @@ pub struct Args {
     pub program: Vec<OsString>,
 }
 
-/// Runs `herd launch`: starts the ranks and looks after them. Has to be called from the main thread.
+/// Runs `herd launch`: starts and supervises the ranks. Must be called from the main thread.
 ///
 /// # Errors
-/// A sentence on an argument, or when the system refuses a process, a pipe or a folder.
+/// When an argument is invalid, or when the system refuses a process, a pipe or a folder.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.check()?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -131,7 +131,7 @@ impl Args {
     }
 }
 
-/// Signals to the supervisor become events.
+/// Turns signals to the supervisor into events.
 fn pass_signals(events: Sender<Event>) -> std::io::Result<()> {
     let mut signals = vec![SIGINT, SIGTERM, SIGUSR1];
     if !is_ignored(SIGHUP) {
@@ -149,9 +149,9 @@ fn pass_signals(events: Sender<Event>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether a signal was ignored already when this process began (`nohup`).
+/// Whether a signal was already ignored when this process started (`nohup`).
 fn is_ignored(signal: i32) -> bool {
-    // SAFETY: reads the present handler into a structure that may be all zeros.
+    // SAFETY: reads the current handler into a structure that may be all zeros.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN

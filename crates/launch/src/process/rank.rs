@@ -1,4 +1,4 @@
-//! The process of a rank: how it is started, and what is read of it.
+//! The process of a rank: its start, its output and its state in the system.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,32 +15,32 @@ use super::guard::check;
 use crate::heartbeat;
 use crate::supervisor::{Event, Exit, Rank, Sign, Step, Who};
 
-/// What ranks run, and where they find each other.
+/// The program that ranks run, and the settings that ranks share.
 #[derive(Debug, Clone)]
 pub(super) struct Program {
     /// The program and its arguments.
     pub words: Vec<OsString>,
-    /// Ranks on this machine, which is the only one.
+    /// Number of ranks; all of them run on this machine.
     pub ranks: u32,
     pub address: String,
-    /// A name of the run, the same in all attempts.
+    /// The identifier of the run, the same in all attempts.
     pub id: String,
-    /// Threads of each rank for libraries that read `OMP_NUM_THREADS`, where that is not set.
+    /// Number of threads of each rank, for libraries that read `OMP_NUM_THREADS`; used if that is not set.
     pub threads: Option<usize>,
-    /// Restarts at most, for what torchrun tells its ranks.
+    /// Maximum number of restarts, for the variable that torchrun sets.
     pub restarts: Option<u32>,
-    /// Each line of output gets the rank before it.
+    /// Whether each line of output is prefixed with its rank.
     pub prefix: bool,
 }
 
-/// An attempt to run it.
+/// An attempt to run the program.
 #[derive(Debug, Clone)]
 pub(super) struct Attempt {
     pub number: u32,
     pub port: u16,
-    /// The folder of the heartbeats' pipes.
+    /// The folder of the heartbeat pipes.
     pub pipes: PathBuf,
-    /// The folder for flight recorders and, if wanted, the ranks' output.
+    /// The folder for flight recorders and, with `logs`, the ranks' output.
     pub folder: PathBuf,
     /// Whether the ranks' output is written there.
     pub logs: bool,
@@ -53,7 +53,7 @@ impl Attempt {
     }
 }
 
-/// The variables of a rank: torchrun's, and the supervisor's own.
+/// The environment variables of a rank: torchrun's, and the supervisor's own.
 fn variables(program: &Program, attempt: &Attempt, rank: Rank) -> Vec<(&'static str, OsString)> {
     let number = |number: u32| OsString::from(number.to_string());
     let (ranks, rank_text) = (number(program.ranks), number(rank));
@@ -88,8 +88,8 @@ fn variables(program: &Program, attempt: &Attempt, rank: Rank) -> Vec<(&'static 
     variables
 }
 
-/// Starts a rank in a process group of its own. Has to be called from the main thread: the kernel ends the rank when the
-/// thread that started it ends.
+/// Starts a rank in its own process group. Must be called from the main thread: the kernel kills the rank when the thread that started it
+/// ends.
 pub(super) fn start(
     program: &Program,
     attempt: &Attempt,
@@ -107,7 +107,7 @@ pub(super) fn start(
     unsafe {
         command.pre_exec(move || {
             check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
-            // The parent may have died before.
+            // The parent may already have died.
             if libc::getppid().unsigned_abs() != parent {
                 libc::_exit(1);
             }
@@ -131,11 +131,11 @@ pub(super) fn start(
     Ok((pid, readers))
 }
 
-/// Tells how a process is stopped, goes on, and ends.
+/// Reports when a process is stopped, continues, and ends.
 fn wait(pid: i32, tell: impl Fn(Sign) -> bool) {
     loop {
         let mut status = 0;
-        // SAFETY: a child of ours that nobody else waits for.
+        // SAFETY: the child is ours, and nothing else waits for it.
         let got = unsafe { libc::waitpid(pid, &raw mut status, libc::WUNTRACED | libc::WCONTINUED) };
         if got < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
             continue;
@@ -158,7 +158,7 @@ fn wait(pid: i32, tell: impl Fn(Sign) -> bool) {
     }
 }
 
-/// Says that there was output, but not for each line.
+/// Reports that there was output, at most once in an interval.
 #[derive(Clone)]
 struct Alive {
     attempt: u32,
@@ -177,17 +177,17 @@ impl Alive {
     }
 }
 
-/// The longest piece of output that is kept together.
+/// Maximum bytes of a line; longer ones are split.
 const LINE: usize = 64 << 10;
 
-/// Lines of output. A carriage return ends one too: progress bars are written so.
+/// Splits output into lines. A carriage return also ends a line, as progress bars use it.
 struct Lines<R> {
     reader: BufReader<R>,
     after_return: bool,
 }
 
 impl<R: Read> Lines<R> {
-    /// Appends the next line with its end; false after the last.
+    /// Appends the next line including its end; false at the end of the output.
     fn next(&mut self, line: &mut Vec<u8>) -> bool {
         let begin = line.len();
         loop {
@@ -218,7 +218,7 @@ impl<R: Read> Lines<R> {
     }
 }
 
-/// Copies a rank's output line by line, whole lines at once, with the rank before each.
+/// Copies a rank's output line by line, each line in one write, with the rank as prefix.
 fn forward<W: Write + 'static>(
     pipe: impl Read + Send + 'static,
     to: fn() -> W,
@@ -239,7 +239,7 @@ fn forward<W: Write + 'static>(
             if let Some(log) = log.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
                 let _ = log.write_all(&line[prefix.len()..]);
             }
-            // A reader of the supervisor that is gone (`| head`) does not end the run.
+            // If the reader of the supervisor's output is gone (`| head`), the run continues.
             let mut to = to();
             shown = shown && to.write_all(&line).and_then(|()| to.flush()).is_ok();
         }
@@ -247,7 +247,7 @@ fn forward<W: Write + 'static>(
     std::thread::Builder::new().name("output".into()).spawn(copy)
 }
 
-/// What the system knows of a process that stands still.
+/// Describes the state of a stalled process, as the system reports it.
 pub(super) fn describe(pid: i32) -> String {
     let read = |name: &str| std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join(name)).ok();
     let Some(status) = read("status") else { return format!("process {pid} is gone") };

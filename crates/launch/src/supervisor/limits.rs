@@ -1,39 +1,39 @@
-//! How long a rank may stay at one place of its work before that is a stall, learned from the run itself.
+//! Stall limits: how long a rank may stay at one place of its work, learned from the run itself.
 //!
-//! The limit of a phase is `10 x median` of the times seen, at least 30 s and at most the median plus 10 minutes. The median of
-//! a few times is already useful, so that a phase that happens seldom (loading, saving) is learned as well. Until then a
-//! generous limit holds. The first step after a start is a phase of its own: kernels are chosen and memory is reserved in it.
+//! The limit of a phase is `10 x median` of the observed times, at least 30 s and at most the median plus 10 minutes. A median of a few
+//! times is already useful, so rare phases (loading, saving) are learned as well. Before that, a generous limit applies. The first step
+//! after a start is a separate phase: it selects kernels and reserves memory.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use super::signs::Beat;
 
-/// Times kept of each phase.
+/// Number of times kept for each phase.
 const WINDOW: usize = 64;
-/// Phases that are told apart; a program that invents new names is not followed further.
+/// Maximum number of distinct phases; further names that a program invents are not learned.
 const PHASES: usize = 64;
 
 /// Settings of the limits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// One limit for everything but loading, nothing learned: what a collective's time-out is.
+    /// One fixed limit for everything except loading, like the time-out of a collective; nothing is learned.
     pub fixed: Option<Duration>,
     /// The lowest limit.
     pub floor: Duration,
-    /// Times the median.
+    /// The factor over the median.
     pub factor: u32,
-    /// The most that a limit is above the median.
+    /// The most by which a limit exceeds the median.
     pub slack: Duration,
-    /// Before a phase is learned.
+    /// The limit of a phase that is not yet learned.
     pub first: Duration,
-    /// Times that make a phase known.
+    /// Number of times after which a phase is learned.
     pub enough: usize,
-    /// Between two heartbeats of a rank that promises them regularly, if three of them are missing.
+    /// The limit for silence of a rank that promises regular heartbeats; at least three of its intervals.
     pub silence: Duration,
-    /// For a process that was stopped by a signal.
+    /// The limit for a process that was stopped by a signal.
     pub stopped: Duration,
-    /// Without output, for a program without heartbeats; none: any time.
+    /// The limit without output, for a program without heartbeats; none: no limit.
     pub output: Option<Duration>,
 }
 
@@ -53,7 +53,7 @@ impl Default for Limits {
     }
 }
 
-/// A kind of place in the work.
+/// The kind of a place in the work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
     name: Cow<'static, str>,
@@ -61,7 +61,7 @@ struct Key {
     waiting: bool,
 }
 
-/// Times of a phase, kept in order of time and in order of length.
+/// The observed times of a phase, in order of arrival and sorted.
 #[derive(Debug, Clone, Default)]
 struct Window {
     ring: Vec<Duration>,
@@ -90,16 +90,16 @@ impl Window {
     }
 }
 
-/// A limit, and how many times it was learned from (0: not learned).
+/// A limit, and the number of times it was learned from (0: not learned).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// The longest stay at one place.
+    /// The longest allowed stay at one place.
     pub time: Duration,
-    /// Times seen of the phase.
+    /// Number of observed times of the phase.
     pub seen: u64,
 }
 
-/// What is known of each phase.
+/// The observed times of every phase.
 #[derive(Debug, Clone)]
 pub(super) struct Learned {
     limits: Limits,
@@ -121,7 +121,7 @@ impl Learned {
         self.phases.iter().position(|(key, _)| key.waiting == waiting && key.first == first && key.name == *name)
     }
 
-    /// A rank left this place after `time`.
+    /// Records that a rank left this place after `time`.
     pub fn add(&mut self, beat: &Beat, first: bool, time: Duration) {
         let at = self.find(beat, first).or_else(|| {
             let name = beat.waiting.clone().unwrap_or_else(|| beat.phase.clone());
@@ -136,7 +136,7 @@ impl Learned {
         }
     }
 
-    /// The longest stay at a place.
+    /// The limit at a place.
     pub fn limit(&self, beat: &Beat, first: bool) -> Limit {
         if let Some(time) = self.limits.fixed.filter(|_| beat.phase != super::LOAD) {
             return Limit { time, seen: 0 };
@@ -170,11 +170,11 @@ mod tests {
             learned.add(&forward, false, seconds(time));
         }
         assert_eq!(learned.limit(&forward, false), Limit { time: seconds(60), seen: 5 });
-        // Other phases, the first step, and waiting in a phase are not the same.
+        // Other phases, the first step, and waiting in a phase are learned separately.
         assert_eq!(learned.limit(&Beat::new(7, "save"), false).seen, 0);
         assert_eq!(learned.limit(&forward, true).seen, 0);
         assert_eq!(learned.limit(&Beat { waiting: Some("forward".into()), ..forward.clone() }, false).seen, 0);
-        // Never below the floor, never far above a long phase.
+        // The limit is never below the floor, and never far above a long phase.
         let (short, long) = (Beat::new(7, "optimizer"), Beat::new(0, "load"));
         for _ in 0..3 {
             learned.add(&short, false, Duration::from_millis(20));

@@ -1,7 +1,7 @@
 //! The supervisor of a run of many processes, as a pure state machine: events in, actions out.
 //!
-//! There is no clock and no process here. `herd launch` drives it with real processes ([`crate::process`]), `herd plan faults`
-//! with a virtual clock and 16,384 imagined GPUs ([`crate::faults`]); what is simulated is therefore what runs.
+//! The module has neither clock nor processes. `herd launch` drives it with real processes ([`crate::process`]), `herd plan faults` with
+//! a virtual clock and 16,384 simulated GPUs ([`crate::faults`]); both run the same code.
 //!
 //! ```text
 //!            Start                 failed, stalled, corrupt            all ended          policy
@@ -12,16 +12,16 @@
 //!                    Success                                Stopped                Failed
 //! ```
 //!
-//! - **One failure ends all ranks.** Collectives need everybody; ranks that are left would wait for their time-outs.
-//! - **A stall is noticed by what the ranks say**, long before a collective's time-out ([`limits`](Limits)). A rank that waits
-//!   in a collective is not behind: those that do not wait are. Where all wait, those in the earliest collective are.
-//! - **Flight recorders are asked for before anything is killed**, and the ranks have a few seconds to write them.
-//! - **Restarts have to get further** ([`policy`](Policy)).
-//! - **Old events do not count.** Each event of a rank names the attempt it belongs to.
+//! - **One failure ends all ranks.** Collectives need all ranks; the remaining ones would wait for their time-outs.
+//! - **A stall is detected from heartbeats**, long before a collective's time-out ([`limits`](Limits)). A rank that waits in a collective
+//!   is not behind; the ranks that do not wait are. If all ranks wait, those in the earliest collective are behind.
+//! - **Flight recorders are requested before anything is killed**; the ranks have a few seconds to write them.
+//! - **Restarts have to make progress** ([`policy`](Policy)).
+//! - **Events of earlier attempts are ignored.** Each event of a rank names its attempt.
 //!
-//! **Several machines.** One supervisor decides for all machines; the others pass on what their ranks do, and carry out its
-//! actions. That is why events may speak of many ranks at once ([`Who`]), a machine that does not answer is an exit of its ranks
-//! ([`Exit::Lost`]), and every action names ranks instead of processes. Only the carrier over one machine exists today.
+//! **Several machines.** One supervisor decides for all machines; the others would forward events of their ranks and carry out its
+//! actions. Therefore one event may concern many ranks ([`Who`]), a machine that does not answer counts as an exit of its ranks
+//! ([`Exit::Lost`]), and every action names ranks instead of processes. Today only the driver for one machine exists.
 
 mod limits;
 mod notice;
@@ -43,24 +43,23 @@ use notice::seconds;
 use policy::{Attempt, Decision, History};
 use tracks::{Late, Tracks};
 
-/// Suspects that a message names.
+/// Maximum number of suspects that a message names.
 const NAMED: usize = 4;
 
 /// Settings of a supervisor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// When a rank is late.
+    /// The stall limits.
     pub limits: Limits,
-    /// When a run is started again.
+    /// The restart policy.
     pub policy: Policy,
-    /// The time for flight recorders.
+    /// The time that ranks have to write flight recorders.
     pub dump: Duration,
-    /// The time between SIGTERM and SIGKILL for ranks that are left when one failed.
+    /// The time between SIGTERM and SIGKILL for the remaining ranks after a failure.
     pub failure_grace: Duration,
     /// The time to save and end when the supervisor is asked to stop, or for maintenance.
     pub stop_grace: Duration,
-    /// Whether a rank that is named as slow is a reason to save and start again (without its device, where the machines have
-    /// others).
+    /// Whether a slow rank is a reason to save and restart (without its device, if the machines have spare ones).
     pub restart_slow: bool,
 }
 
@@ -77,7 +76,7 @@ impl Default for Settings {
     }
 }
 
-/// Why ranks are being ended.
+/// The reason why ranks are being ended.
 #[derive(Debug, Clone, PartialEq)]
 enum Why {
     Failure(Cause),
@@ -106,16 +105,16 @@ pub struct Supervisor {
     history: History,
     /// The newest checkpoint.
     saved: Option<Step>,
-    /// What it was when the attempt began.
+    /// The newest checkpoint when the attempt began.
     saved_before: Option<Step>,
     /// Checkpoints beyond this one hold wrong numbers.
     at_most: Option<Step>,
-    /// The rank that was named as slow last, and by how many percent.
+    /// The rank that was last reported as slow, and by how many percent.
     slow: Option<(Rank, u32)>,
 }
 
 impl Supervisor {
-    /// For ranks at these places.
+    /// Makes a supervisor for ranks at these places.
     #[must_use]
     pub fn new(places: Arc<[Place]>, settings: Settings) -> Self {
         let tracks = Tracks::new(places.len(), Learned::new(settings.limits.clone()));
@@ -134,7 +133,7 @@ impl Supervisor {
         }
     }
 
-    /// The attempt that runs, from 0.
+    /// The number of the current attempt, from 0.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
@@ -146,13 +145,13 @@ impl Supervisor {
         self.saved
     }
 
-    /// Whether all is over.
+    /// Whether the run has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.state == State::Ended
     }
 
-    /// Begins: what to do first.
+    /// Starts the first attempt: the actions to take.
     pub fn begin(&mut self, now: Time) -> Vec<Action> {
         let mut actions = Vec::new();
         if self.state == State::Idle {
@@ -161,7 +160,7 @@ impl Supervisor {
         actions
     }
 
-    /// When [`Event::Tick`] is wanted next.
+    /// The time at which [`Event::Tick`] is needed next.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         match &self.state {
@@ -172,7 +171,7 @@ impl Supervisor {
         }
     }
 
-    /// What to do now that something happened.
+    /// Handles an event: the actions to take.
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
@@ -207,7 +206,7 @@ impl Supervisor {
             Sign::Beat(beat) => {
                 if beat.saved > self.saved {
                     self.saved = beat.saved;
-                    // Numbers beyond the wrong ones are right again.
+                    // Newer checkpoints than the bad ones are valid again.
                     if self.at_most.is_some_and(|at_most| beat.saved > Some(at_most)) {
                         self.at_most = None;
                     }
@@ -216,7 +215,7 @@ impl Supervisor {
                 if let Some(verified) = beat.corrupt {
                     self.sign(now, who, Sign::Corrupt(verified), actions);
                 } else if let (Some(percent), Some(rank)) = (beat.slow, self.tracks.first_of(who)) {
-                    // Every heartbeat of a slow rank says so.
+                    // Every heartbeat of a slow rank repeats this; only a change is reported.
                     if self.slow.replace((rank, percent)) != Some((rank, percent)) {
                         self.sign(now, who, Sign::Slow(percent), actions);
                     }
@@ -277,7 +276,7 @@ impl Supervisor {
         }
     }
 
-    /// The program itself cannot be started: no other attempt can do better.
+    /// The program itself cannot be started; another attempt would fail too.
     fn not_started(&mut self, now: Time, who: &Who, why: String, actions: &mut Vec<Action>) {
         let Some(rank) = self.tracks.first_of(who) else { return };
         self.tracks.exited(who, Exit::Code(127));
@@ -293,7 +292,7 @@ impl Supervisor {
         }
     }
 
-    /// Signals the ranks that are left and gives them time.
+    /// Signals the remaining ranks and gives them time to end.
     fn end(&mut self, now: Time, why: Why, signal: i32, actions: &mut Vec<Action>) {
         let grace = match why {
             Why::Failure(_) => self.settings.failure_grace,
@@ -305,7 +304,7 @@ impl Supervisor {
         self.state = State::Ending { why, kill: now + grace, grace, killed: false };
     }
 
-    /// Kills the ranks that are left.
+    /// Kills the remaining ranks.
     fn kill(&mut self, now: Time, why: Why, actions: &mut Vec<Action>) {
         if self.tracks.running() > 0 {
             actions.push(Action::Signal { signal: libc::SIGKILL, who: self.tracks.who_runs() });
@@ -329,7 +328,7 @@ impl Supervisor {
                 self.end(now, Why::Stop(signal), signal, actions);
             }
             State::Dumping { .. } => self.kill(now, Why::Stop(signal), actions),
-            // Whoever asks twice does not want to wait.
+            // A second request does not wait.
             State::Ending { why: Why::Stop(_), killed: false, .. } => self.kill(now, Why::Stop(signal), actions),
             State::Ending { why, .. } => *why = Why::Stop(signal),
             State::Ended => {}
@@ -364,7 +363,7 @@ impl Supervisor {
         }
     }
 
-    /// Looks for ranks that are late.
+    /// Checks for ranks over their limit.
     fn look(&mut self, now: Time, actions: &mut Vec<Action>) {
         let late = self.tracks.late(now);
         let Some(first) = late.first() else { return };
@@ -378,7 +377,7 @@ impl Supervisor {
         let suspects = late.iter().take(NAMED).map(|late| self.suspect(now, late)).collect();
         actions.push(Action::Say(Notice::Stall { suspects, more: late.len().saturating_sub(NAMED), waiting }));
         actions.push(Action::Dump);
-        // A program without heartbeats has no recorder that would answer.
+        // A program without heartbeats has no recorder to answer.
         let dump = if self.tracks.any_beats { self.settings.dump } else { Duration::ZERO };
         self.state = State::Dumping { cause, until: now + dump, missing: self.tracks.running() };
     }
@@ -446,7 +445,7 @@ impl Supervisor {
     }
 }
 
-/// After this, killed processes that are still there are worth a message.
+/// Killed processes that still exist after this time are reported.
 const UNDEAD: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

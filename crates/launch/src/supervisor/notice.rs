@@ -1,4 +1,4 @@
-//! What the supervisor says: sentences for people ([`Display`](fmt::Display)), records for programs (serde).
+//! The messages of the supervisor: sentences for people ([`Display`](fmt::Display)), records for programs (serde).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,157 +10,157 @@ use serde::Serialize;
 use super::policy::Kind;
 use super::signs::{Place, Rank, Step, signal_name};
 
-/// A rank that holds the others up, and where it is.
+/// A rank that delays the others, with its place in the work.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Suspect {
-    /// Which.
+    /// The rank.
     pub rank: Rank,
-    /// Where it computes.
+    /// The machine and device.
     pub place: Place,
-    /// What is wrong with it.
+    /// The kind of problem.
     pub kind: Kind,
-    /// Its step, if it said so.
+    /// Its step, if known.
     pub step: Option<Step>,
-    /// Its phase, if it said so.
+    /// Its phase, if known.
     pub phase: Option<Cow<'static, str>>,
-    /// Its micro-batch, if it said so.
+    /// Its micro-batch, if known.
     pub micro_batch: Option<u32>,
     /// The collective that it waits in, and its number.
     pub waiting: Option<(Cow<'static, str>, u64)>,
-    /// Since when, in seconds.
+    /// Time at this place, in seconds.
     pub seconds: f64,
     /// The limit, in seconds.
     pub limit: f64,
-    /// How many times the limit was learned from; 0 for a fixed one.
+    /// Number of times that the limit was learned from; 0 for a fixed one.
     pub learned_from: u64,
 }
 
 /// Ranks that wait for others.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Waiting {
-    /// How many.
+    /// Number of waiting ranks.
     pub ranks: usize,
-    /// In which collective.
+    /// The operation of the collective that they wait in.
     pub operation: Cow<'static, str>,
-    /// The collective's number.
+    /// The number of that collective.
     pub collective: u64,
 }
 
-/// Something to say.
+/// A message.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "what")]
 pub enum Notice {
     /// A program cannot be started.
     NotStarted {
-        /// Which rank.
+        /// The rank.
         rank: Rank,
-        /// Where.
+        /// Its machine and device.
         place: Place,
         /// The system's reason.
         why: String,
     },
-    /// A rank ended too early.
+    /// A rank ended unexpectedly.
     Failed {
-        /// Which.
+        /// The rank.
         rank: Rank,
-        /// Where it computed.
+        /// Its machine and device.
         place: Place,
-        /// How it ended.
+        /// How the process ended.
         end: String,
-        /// Its step, if it said so.
+        /// Its step, if known.
         step: Option<Step>,
-        /// Its phase, if it said so.
+        /// Its phase, if known.
         phase: Option<Cow<'static, str>>,
-        /// Ranks that still run, and are ended.
+        /// Number of ranks that still run and will be ended.
         others: usize,
     },
     /// Ranks make no progress.
     Stall {
-        /// Who is behind: some of them if there are many.
+        /// The ranks that are behind; some of them if there are many.
         suspects: Vec<Suspect>,
-        /// Further ones.
+        /// Number of further ranks that are behind.
         more: usize,
-        /// Who waits for them.
+        /// The ranks that wait for them.
         waiting: Option<Waiting>,
     },
     /// A rank is slower than the others.
     Slow {
-        /// Which.
+        /// The rank.
         rank: Rank,
-        /// Where it computes.
+        /// Its machine and device.
         place: Place,
-        /// Its own work takes this many percent longer than the other ranks'.
+        /// By how many percent its own work takes longer than that of the other ranks.
         percent: u32,
     },
     /// A rank computed wrong numbers.
     Corrupt {
-        /// Which.
+        /// The rank.
         rank: Rank,
-        /// Where it computes.
+        /// Its machine and device.
         place: Place,
-        /// The last checkpoint without them.
+        /// The last checkpoint without wrong numbers.
         verified: Step,
     },
-    /// The run begins again.
+    /// The run restarts.
     Restart {
         /// The new attempt's number.
         attempt: u32,
-        /// The checkpoint that it goes on from, if one was reported.
+        /// The checkpoint that it resumes from, if one was reported.
         step: Option<Step>,
-        /// Whether that is a newer one than at the attempt before; none where nothing is reported.
+        /// Whether this checkpoint is newer than that of the previous attempt; none if ranks report none.
         further: Option<bool>,
-        /// Seconds until then.
+        /// Seconds until the restart.
         pause: f64,
     },
     /// There is no further restart.
     GivenUp {
-        /// Why.
+        /// The reason.
         why: String,
-        /// The attempts that there were.
+        /// The number of attempts.
         attempts: u32,
     },
-    /// Maintenance.
+    /// The run saves and restarts for maintenance.
     Drain {
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// Asked to stop.
+    /// The supervisor was asked to stop.
     Stopping {
-        /// By this signal.
+        /// The signal.
         signal: i32,
-        /// Ranks that run.
+        /// Number of running ranks.
         ranks: usize,
-        /// Seconds that they have.
+        /// Seconds until they are killed.
         grace: f64,
     },
-    /// Ranks are killed that did not end in time.
+    /// Ranks that did not end in time are killed.
     Killing {
-        /// How many.
+        /// Number of these ranks.
         ranks: usize,
         /// The first of them.
         first: Rank,
-        /// Where that is.
+        /// Its machine and device.
         place: Place,
-        /// Seconds that they had.
+        /// Seconds that they had to end.
         grace: f64,
     },
     /// Killed processes that are still there.
     Undead {
-        /// How many.
+        /// Number of these processes.
         ranks: usize,
         /// The first of them.
         first: Rank,
-        /// Where that is.
+        /// Its machine and device.
         place: Place,
     },
 }
 
-/// `rank 13 (b7, GPU 5)`.
+/// Formats a rank: `rank 13 (b7, GPU 5)`.
 fn named(f: &mut fmt::Formatter<'_>, rank: Rank, place: &Place) -> fmt::Result {
     write!(f, "rank {rank} ({}, {})", place.host, place.device)
 }
 
-/// Seconds of a limit: `30`, `0.5`.
+/// Formats the seconds of a limit: `30`, `0.5`.
 fn short(seconds: f64) -> String {
     if (seconds - seconds.round()).abs() < 0.05 { format!("{seconds:.0}") } else { format!("{seconds:.1}") }
 }
@@ -271,7 +271,7 @@ impl fmt::Display for Notice {
     }
 }
 
-/// Seconds of a time, for notices.
+/// Converts a duration into seconds for messages.
 pub(super) fn seconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -1,12 +1,12 @@
-//! Whether a failed run is started again.
+//! The restart policy: decides whether a failed run is restarted.
 //!
 //! - A run that saved a newer checkpoint since its last start restarts, without a maximum.
-//! - A restart without progress earns no other **when it failed in the same way**: with the same kind of end at the same step (a
-//!   fault of the program), or on the same rank as another restart without progress before it (a fault of one device).
-//! - A restart without progress that failed in another way was hit by an independent failure. At 16,384 GPUs, with a failure
-//!   each 3.1 hours and about eight minutes from a start to the first checkpoint, every twentieth restart is. It may be repeated
-//!   a few times in a row.
-//! - The progress of a program without heartbeats is unknown. It has a number of restarts.
+//! - After a restart without progress there is no other one **if it failed in the same way**: with the same kind of end at the same step
+//!   (a fault of the program), or on the same rank as an earlier restart without progress (a fault of one device).
+//! - A restart without progress that failed in another way met an independent failure. On 16,384 GPUs, with a failure every 3.1 hours and
+//!   about eight minutes from a start to the first checkpoint, this happens to every twentieth restart. It may be repeated a few times in
+//!   a row.
+//! - The progress of a program without heartbeats is unknown. It has a fixed number of restarts.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use super::signs::{Exit, Rank, Step, WRONG_NUMBERS};
 /// Settings of the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// Restarts at most; none: as many as get further.
+    /// Maximum number of restarts; none: no maximum while they make progress.
     pub restarts: Option<u32>,
-    /// Restarts of a program that reports no checkpoints.
+    /// Maximum number of restarts of a program that reports no checkpoints.
     pub blind: u32,
-    /// Restarts in a row that got no further and failed in different ways.
+    /// Maximum number of consecutive restarts without progress that failed in different ways.
     pub fruitless: u32,
-    /// The pause before a restart after one that got no further, times their number.
+    /// The pause before a restart after restarts without progress, multiplied by their number.
     pub pause: Duration,
 }
 
@@ -33,73 +33,73 @@ impl Default for Policy {
     }
 }
 
-/// How a failure shows itself.
+/// The symptom of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Kind {
     /// A process ended.
     Exit(Exit),
     /// A rank stayed at one place beyond its limit.
     Stall,
-    /// No sign of life.
+    /// A rank sent nothing.
     Silence,
-    /// Stopped by a signal.
+    /// A process was stopped by a signal.
     Stopped,
-    /// Wrong numbers.
+    /// A rank computed wrong numbers.
     Corrupt,
 }
 
 /// A failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Cause {
-    /// Which rank was first.
+    /// The rank that failed first.
     pub rank: Rank,
-    /// How.
+    /// The symptom.
     pub kind: Kind,
-    /// At which step, if that is known.
+    /// The step, if known.
     pub step: Option<Step>,
 }
 
 impl Cause {
-    /// Whether both are presumably the same fault. `again` says that both ended restarts without progress; the failure of a run
-    /// that made progress says little about the rank that failed first.
+    /// Whether both failures presumably have the same cause. `again` says that both ended restarts without progress. If a run made
+    /// progress, the rank that failed first says little.
     #[must_use]
     pub fn same(&self, other: &Self, again: bool) -> bool {
         self.kind == other.kind && (self.step == other.step || again && self.rank == other.rank)
     }
 
-    /// The exit code that stands for it.
+    /// The exit code for this failure.
     #[must_use]
     pub fn code(&self) -> i32 {
         match self.kind {
             Kind::Exit(exit) => exit.code(),
-            // As `timeout` ends.
+            // The exit code of `timeout`.
             Kind::Stall | Kind::Silence | Kind::Stopped => 124,
             Kind::Corrupt => WRONG_NUMBERS,
         }
     }
 }
 
-/// What an attempt reached.
+/// The progress of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Attempt {
-    /// From 0.
+    /// The attempt's number, from 0.
     pub number: u32,
-    /// Whether any rank ever reported a checkpoint, or that there is none yet.
+    /// Whether any rank ever reported a checkpoint, or reported that there is none yet.
     pub reports: bool,
-    /// Whether it saved a newer checkpoint than all before.
+    /// Whether it saved a newer checkpoint than all attempts before.
     pub further: bool,
 }
 
-/// What is decided.
+/// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Decision {
     /// Start again after a pause.
     Restart(Duration),
-    /// Give up, and why.
+    /// Give up, with the reason.
     GiveUp(String),
 }
 
-/// What the attempts before reached.
+/// The outcome of earlier attempts.
 #[derive(Debug, Clone)]
 pub(super) struct History {
     policy: Policy,
@@ -113,7 +113,7 @@ impl History {
         Self { policy, restarts: 0, fruitless: 0, last: None }
     }
 
-    /// After an attempt that failed.
+    /// Decides after an attempt that failed.
     pub fn decide(&mut self, attempt: Attempt, cause: Cause) -> Decision {
         let last = self.last.replace(cause);
         let most = self.policy.restarts.unwrap_or(if attempt.reports { u32::MAX } else { self.policy.blind });
@@ -164,16 +164,16 @@ mod tests {
     #[test]
     fn the_same_failure_without_progress_earns_none() {
         let given_up = Decision::GiveUp("the restart made no progress and failed in the same way".into());
-        // At the same step, on any rank.
+        // The same step on any rank.
         let mut history = History::new(Policy::default());
         assert!(restarts(&history.decide(attempt(0, true), exit(3, 50, 1))));
         assert_eq!(history.decide(attempt(1, false), exit(0, 50, 1)), given_up);
-        // On the same rank at another step: twice without progress.
+        // The same rank at another step: two restarts without progress.
         let mut history = History::new(Policy::default());
         assert!(restarts(&history.decide(attempt(0, true), exit(3, 50, 1))));
         assert!(restarts(&history.decide(attempt(1, false), exit(3, 49, 1))));
         assert_eq!(history.decide(attempt(2, false), exit(3, 48, 1)), given_up);
-        // In another way.
+        // Another symptom.
         let mut history = History::new(Policy::default());
         assert!(restarts(&history.decide(attempt(0, true), exit(3, 50, 1))));
         assert!(restarts(&history.decide(attempt(1, false), exit(3, 50, 2))));
@@ -208,7 +208,7 @@ mod tests {
             assert!(restarts(&history.decide(blind(number), exit(1, 0, 9))));
         }
         assert_eq!(history.decide(blind(3), exit(1, 0, 9)), Decision::GiveUp("3 of 3 restarts are used".into()));
-        // A number that is given holds for every program.
+        // A given number applies to every program.
         let mut history = History::new(Policy { restarts: Some(0), ..Policy::default() });
         assert_eq!(
             history.decide(attempt(0, true), exit(1, 0, 9)),

@@ -1,4 +1,4 @@
-//! What reaches the supervisor, and what it asks for: the whole interface of the state machine.
+//! The interface of the state machine: its events and its actions.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use super::notice::Notice;
 
-/// A process among all of a run, from 0.
+/// The index of a process in the run, from 0.
 pub type Rank = u32;
 
 /// An optimizer step.
 pub type Step = u64;
 
-/// Time since the supervisor began. The state machine has no clock: whoever drives it says what time it is.
+/// Time since the supervisor began. The state machine has no clock: its driver passes the time.
 pub type Time = Duration;
 
-/// Where a rank computes, as messages name it.
+/// The machine and device of a rank, as messages name them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// The machine.
@@ -26,8 +26,8 @@ pub struct Place {
     pub device: String,
 }
 
-/// Ranks that something is said about. A machine, or a tree of machines, says in one event what all of its ranks have in
-/// common, so that 16,384 ranks do not need 16,384 events a step.
+/// A set of ranks. A machine, or a tree of machines, reports in one event what all its ranks have in common, so that 16,384 ranks do not
+/// need 16,384 events a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Who {
     /// One rank.
@@ -42,7 +42,7 @@ impl Who {
     /// All ranks.
     pub const ALL: Self = Self::AllBut(Vec::new());
 
-    /// Whether a rank is among them.
+    /// Whether a rank is in the set.
     #[must_use]
     pub fn has(&self, rank: Rank) -> bool {
         match self {
@@ -53,40 +53,40 @@ impl Who {
     }
 }
 
-/// Where a rank is in its work.
+/// The place of a rank in its work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Beat {
-    /// The step that it works on.
+    /// The current step.
     #[serde(default)]
     pub step: Step,
-    /// The part of the step: `load`, `forward`, `backward`, `optimizer`, `save`; any short name will do.
+    /// The phase of the step: `load`, `forward`, `backward`, `optimizer`, `save`, or any other short name.
     pub phase: Cow<'static, str>,
     /// The micro-batch of the step, for phases that have them.
     #[serde(default)]
     pub micro_batch: Option<u32>,
-    /// The collective that it waits in for the other ranks.
+    /// The collective in which it waits for the other ranks.
     #[serde(default)]
     pub waiting: Option<Cow<'static, str>>,
-    /// Collectives entered so far: who has the fewest is behind.
+    /// Number of collectives entered so far; the rank with the fewest is behind.
     #[serde(default)]
     pub collective: u64,
-    /// The newest checkpoint that is whole on the disk, by its step.
+    /// The step of the newest complete checkpoint on disk.
     #[serde(default)]
     pub saved: Option<Step>,
-    /// The rank promises a heartbeat at least every so many seconds, whatever it does: silence is a sign then.
+    /// The rank promises a heartbeat at least every so many seconds in any state; then silence is a symptom.
     #[serde(default)]
     pub every: Option<u32>,
-    /// The ranks have found that this one takes so many percent longer for its own work than the others.
+    /// The ranks found that this rank's own work takes so many percent longer than that of the others.
     #[serde(default)]
     pub slow: Option<u32>,
-    /// The ranks have found that this one has wrong numbers; the newest checkpoint without them, by its step.
+    /// The ranks found that this rank has wrong numbers; the step of the newest checkpoint without them.
     #[serde(default)]
     pub corrupt: Option<Step>,
 }
 
 impl Beat {
-    /// In a phase of a step, waiting for nobody.
+    /// A heartbeat in a phase of a step, waiting for nobody.
     #[must_use]
     pub fn new(step: Step, phase: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl Beat {
         }
     }
 
-    /// Whether the other beat is from the same place in the work: a rank that stays at one place makes no progress.
+    /// Whether both heartbeats are from the same place in the work: a rank that stays at one place makes no progress.
     #[must_use]
     pub fn same_place(&self, other: &Self) -> bool {
         (self.step, &self.phase, self.micro_batch, &self.waiting, self.collective)
@@ -113,16 +113,16 @@ impl Beat {
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Exit {
-    /// With this exit code.
+    /// It ended with this exit code.
     Code(i32),
-    /// By this signal.
+    /// This signal ended it.
     Signal(i32),
-    /// Nothing is known of it any more: its machine does not answer.
+    /// Its state is unknown: its machine does not answer.
     Lost,
 }
 
 impl Exit {
-    /// The exit code as shells give it: 128 and the signal's number for a process that a signal ended.
+    /// The exit code in a shell's convention: 128 plus the signal's number for a process that a signal ended.
     #[must_use]
     pub fn code(self) -> i32 {
         match self {
@@ -143,7 +143,7 @@ impl fmt::Display for Exit {
     }
 }
 
-/// `SIGKILL` for 9; `signal 40` for numbers without a name here.
+/// The name of a signal: `SIGKILL` for 9; `signal 40` for numbers without a name here.
 #[must_use]
 pub fn signal_name(signal: i32) -> String {
     let name = match signal {
@@ -167,7 +167,7 @@ pub fn signal_name(signal: i32) -> String {
     name.to_owned()
 }
 
-/// What is seen of ranks.
+/// An observation of ranks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sign {
     /// A heartbeat.
@@ -176,7 +176,7 @@ pub enum Sign {
     Output,
     /// The process ended.
     Exited(Exit),
-    /// The process could not be started, and why. It is not tried again.
+    /// The process could not be started, for this reason. It is not retried.
     NotStarted(String),
     /// The process was stopped by a signal (SIGSTOP).
     Stopped,
@@ -184,44 +184,43 @@ pub enum Sign {
     Continued,
     /// The flight recorder of the rank is written.
     Dumped,
-    /// The rank takes this many percent longer for its own work than the others.
+    /// The rank's own work takes this many percent longer than that of the others.
     Slow(u32),
-    /// The rank computed wrong numbers; checkpoints after this step hold them.
+    /// The rank computed wrong numbers; checkpoints after this step contain them.
     Corrupt(Step),
 }
 
-/// What happens.
+/// An event that the supervisor handles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Something is seen of ranks of an attempt. What comes from an earlier attempt than the present one is ignored: a
-    /// process that lingers, a message that was under way.
+    /// An observation of ranks of an attempt. Events of an earlier attempt (a lingering process, a delayed message) are ignored.
     Ranks {
         /// The attempt that the ranks belong to.
         attempt: u32,
-        /// Which ranks.
+        /// The ranks.
         who: Who,
-        /// What is seen.
+        /// The observation.
         sign: Sign,
     },
-    /// Maintenance: save, end, and start again. The text says why.
+    /// Maintenance: save, end, and restart. The text gives the reason.
     Drain(String),
-    /// The supervisor itself is asked to stop by a signal, which goes on to the ranks.
+    /// A signal asks the supervisor itself to stop; the signal is forwarded to the ranks.
     Stop(i32),
-    /// A signal that is only passed on (SIGUSR1 saves a checkpoint).
+    /// A signal that is only forwarded (SIGUSR1 saves a checkpoint).
     Forward(i32),
-    /// The time that [`Supervisor::deadline`](super::Supervisor::deadline) named has come.
+    /// The time named by [`Supervisor::deadline`](super::Supervisor::deadline) has come.
     Tick,
 }
 
-/// What the supervisor asks for.
+/// An action that the supervisor requests.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Start all ranks.
     Start {
         /// The attempt's number, from 0.
         attempt: u32,
-        /// The newest checkpoint that they may continue from, if not the newest of all. Later ones hold wrong numbers and
-        /// have to be removed.
+        /// The newest checkpoint that they may resume from, if it is not the newest of all. Later ones contain wrong numbers and have to
+        /// be removed.
         at_most: Option<Step>,
     },
     /// Ask all ranks to write their flight recorders.
@@ -230,25 +229,25 @@ pub enum Action {
     Signal {
         /// The signal's number.
         signal: i32,
-        /// To whom.
+        /// The ranks that receive it.
         who: Who,
     },
-    /// Say something to people.
+    /// Report a message.
     Say(Notice),
-    /// All is over: nothing runs any more.
+    /// The run has ended: no process is left.
     End(Outcome),
 }
 
 /// The exit code of ranks that end because one of them has wrong numbers.
 pub const WRONG_NUMBERS: i32 = 76;
 
-/// How it ended.
+/// The outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Outcome {
     /// Every rank ended with exit code 0.
     Success,
     /// No further restart; the exit code says how the first rank failed (124 for a stall).
     Failed(i32),
-    /// Ended because the supervisor was asked to, by this signal.
+    /// The supervisor was asked to stop by this signal.
     Stopped(i32),
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A supervisor, the time, and what it did.
+/// A supervisor with a virtual time and a record of its actions.
 struct Bench {
     supervisor: Supervisor,
     now: Time,
@@ -32,7 +32,7 @@ impl Bench {
         self.sign(Who::One(rank), Sign::Exited(exit));
     }
 
-    /// Time passes; whatever is due in it happens.
+    /// Advances the time; everything due in it happens.
     fn wait(&mut self, milliseconds: u64) {
         let end = self.now + Duration::from_millis(milliseconds);
         while let Some(due) = self.supervisor.deadline().filter(|due| *due <= end) {
@@ -51,7 +51,7 @@ impl Bench {
         self.take().into_iter().filter_map(said).collect()
     }
 
-    /// All ranks work through steps of some seconds each, with a heartbeat at the start of each.
+    /// All ranks work through steps of equal length, with a heartbeat at the start of each.
     fn steps(&mut self, from: Step, to: Step, milliseconds: u64) {
         for step in from..to {
             self.beat(Who::ALL, Beat::new(step, "forward"));
@@ -82,7 +82,7 @@ fn all_ranks_succeed() {
     }
     assert_eq!(bench.take(), [Action::End(Outcome::Success)]);
     assert!(bench.supervisor.is_over() && bench.supervisor.deadline().is_none());
-    // Nothing counts any more.
+    // Later events have no effect.
     bench.exit(1, Exit::Code(1));
     bench.event(Event::Stop(libc::SIGTERM));
     assert!(bench.actions.is_empty());
@@ -100,7 +100,7 @@ fn one_failure_ends_all_and_names_the_rank() {
     let sentence =
         "rank 11 (b1, GPU 3) was killed by SIGSEGV in forward of step 4,711; the other 11 ranks are terminated";
     assert_eq!(notice.to_string(), sentence);
-    // Those that end do not count as further failures; who does not end is killed after the grace.
+    // Ranks that end now are no further failures; a rank that does not end is killed after the grace period.
     for rank in 0..10 {
         bench.exit(rank, Exit::Code(1));
     }
@@ -135,7 +135,7 @@ fn a_stall_names_the_rank_that_others_wait_for() {
     bench.beat(Who::ALL, stuck.clone());
     bench.wait(2000);
     let wait = Beat { waiting: Some("reduce_scatter".into()), collective: 214_003, ..Beat::new(10, "backward") };
-    // Heartbeats go on, the work does not.
+    // Heartbeats continue; the work does not.
     for second in (0..72).step_by(4) {
         bench.beat(Who::AllBut(vec![13]), wait.clone());
         bench.beat(Who::One(13), stuck.clone());
@@ -150,7 +150,7 @@ fn a_stall_names_the_rank_that_others_wait_for() {
         "rank 13 (b1, GPU 5) has been in forward of step 10, micro-batch 3 for 74 s (limit 74 s, learned from 10 samples); \
          63 wait for it in reduce_scatter 214,003"
     );
-    // Nobody is killed before the recorders are written, or their time is over.
+    // No rank is killed before the recorders are written or their time is over.
     assert_eq!(actions.len(), 2, "{actions:?}");
     bench.wait(5000);
     assert_eq!(bench.take(), [kill(Who::ALL)]);
@@ -196,18 +196,18 @@ fn silence_and_stopped_processes_are_stalls_of_their_own() {
     }
     let said = bench.said().remove(0);
     assert_eq!(said, "rank 2 (b0, GPU 2) has been silent for 30 s, last seen in forward of step 2 (limit 30 s)");
-    // Without a promise only the limit of the phase holds.
+    // Without a promised heartbeat only the limit of the phase applies.
     let mut bench = Bench::new(1, blind());
     bench.beat(Who::ALL, Beat::new(0, "forward"));
     bench.wait(1_799_000);
     assert!(bench.said().is_empty());
-    // Who promises a heartbeat a minute may be silent for longer.
+    // A rank that promises a heartbeat a minute may be silent for longer.
     bench.beat(Who::ALL, Beat { every: Some(60), ..Beat::new(1, "forward") });
     bench.wait(179_000);
     assert!(bench.said().is_empty());
     bench.wait(1_000);
     assert!(bench.said()[0].contains("been silent for 180 s"));
-    // The process is known to be stopped: the sentence says so.
+    // The message says that the process is known to be stopped.
     let mut bench = Bench::new(2, blind());
     bench.sign(Who::One(1), Sign::Stopped);
     bench.wait(29_000);
@@ -258,7 +258,7 @@ fn restarts_go_on_as_long_as_they_get_further() {
     let said = bench.said();
     assert_eq!(said[1], "restart 1 from the checkpoint of step 0");
     assert_eq!(said.last().unwrap(), "restart 50 from the checkpoint of step 490");
-    // No further: no other.
+    // No progress: no further restart.
     for rank in [0, 1] {
         bench.beat(Who::ALL, Beat { saved: Some(490), ..Beat::new(493, "forward") });
         bench.exit(rank, Exit::Code(1));
@@ -308,19 +308,19 @@ fn a_stop_goes_on_to_the_ranks_and_is_no_failure() {
     bench.exit(0, Exit::Signal(libc::SIGINT));
     bench.exit(1, Exit::Code(0));
     assert_eq!(bench.take(), [Action::End(Outcome::Stopped(libc::SIGINT))]);
-    // Twice: at once.
+    // A second request takes effect at once.
     let mut bench = Bench::new(2, Settings::default());
     bench.event(Event::Stop(libc::SIGTERM));
     bench.take();
     bench.event(Event::Stop(libc::SIGTERM));
     assert_eq!(bench.take(), [kill(Who::ALL)]);
-    // While the ranks of a failure are being ended, and in the pause before a restart.
+    // A request during the end of ranks after a failure, and in the pause before a restart.
     let mut bench = Bench::new(2, Settings::default());
     bench.exit(0, Exit::Code(1));
     bench.event(Event::Stop(libc::SIGTERM));
     bench.exit(1, Exit::Code(1));
     assert_eq!(bench.take().last(), Some(&Action::End(Outcome::Stopped(libc::SIGTERM))));
-    // A signal that is only passed on.
+    // A signal that is only forwarded.
     let mut bench = Bench::new(2, Settings::default());
     bench.take();
     bench.event(Event::Forward(libc::SIGUSR1));
@@ -353,11 +353,11 @@ fn wrong_numbers_go_back_to_what_is_verified() {
         notice.to_string(),
         "rank 3 (b0, GPU 3) computed wrong values; the run returns to the checkpoint of step 20"
     );
-    // Nothing is saved of it.
+    // The wrong numbers are not saved.
     assert_eq!(actions[1], kill(Who::ALL));
     bench.sign(Who::ALL, Sign::Exited(Exit::Signal(libc::SIGKILL)));
     assert_eq!(bench.take().last(), Some(&Action::Start { attempt: 1, at_most: Some(20) }));
-    // Until something newer is right, the limit stays.
+    // The limit stays until a newer checkpoint is valid.
     bench.beat(Who::ALL, Beat { saved: Some(20), ..Beat::new(21, "forward") });
     bench.exit(0, Exit::Signal(libc::SIGKILL));
     bench.sign(Who::ALL, Sign::Exited(Exit::Code(1)));
@@ -377,7 +377,7 @@ fn ranks_tell_by_heartbeats_who_is_slow_or_wrong() {
     let slow = |step| Beat { slow: Some(31), ..Beat::new(step, "forward") };
     bench.beat(Who::One(2), slow(5));
     assert_eq!(bench.said(), ["rank 2 (b0, GPU 2) takes 31% longer for its own work than the other ranks"]);
-    // Once.
+    // The message appears once.
     bench.beat(Who::One(2), slow(6));
     assert!(bench.said().is_empty());
     bench.beat(Who::ALL, Beat { saved: Some(40), ..Beat::new(47, "forward") });
@@ -386,7 +386,7 @@ fn ranks_tell_by_heartbeats_who_is_slow_or_wrong() {
     assert!(actions.contains(&kill(Who::ALL)), "{actions:?}");
     bench.sign(Who::ALL, Sign::Exited(Exit::Code(WRONG_NUMBERS)));
     assert_eq!(bench.take().last(), Some(&Action::Start { attempt: 1, at_most: Some(40) }));
-    // A device that is broken for good.
+    // The device is permanently broken.
     bench.beat(Who::One(1), Beat { corrupt: Some(40), ..Beat::new(47, "check") });
     bench.sign(Who::ALL, Sign::Exited(Exit::Code(WRONG_NUMBERS)));
     assert_eq!(bench.take().last(), Some(&Action::End(Outcome::Failed(WRONG_NUMBERS))));
@@ -414,7 +414,7 @@ fn killed_processes_that_stay_are_reported() {
     assert_eq!(said, ["1 killed ranks still exist (blocked in the kernel); the first is rank 1 (b0, GPU 1)"]);
 }
 
-/// What one event for all ranks does is what one event for each rank does.
+/// One event for all ranks has the same effect as one event for each rank.
 #[test]
 fn events_for_many_ranks_are_events_for_each() {
     let run = |bulk: bool| {
@@ -445,7 +445,7 @@ fn events_for_many_ranks_are_events_for_each() {
     };
     let (bulk, each) = (run(true), run(false));
     assert_eq!((bulk.0, bulk.1), (each.0, each.1));
-    // The counts of learned times differ; nothing else does.
+    // The numbers of learned times differ; everything else is equal.
     let without_counts = |actions: Vec<Action>| -> Vec<Action> {
         let mut actions = actions;
         for action in &mut actions {
@@ -464,14 +464,14 @@ fn events_for_many_ranks_are_events_for_each() {
 fn waiting_for_a_long_evaluation_is_no_stall() {
     let mut bench = Bench::new(4, blind());
     let wait = |collective| Beat { waiting: Some("barrier".into()), collective, ..Beat::new(collective, "forward") };
-    // Barriers that last a second are learned.
+    // Barriers of one second are learned.
     for collective in 0..10 {
         bench.beat(Who::ALL, wait(collective));
         bench.wait(1000);
         bench.beat(Who::ALL, Beat::new(collective, "forward"));
         bench.wait(1000);
     }
-    // Rank 0 evaluates for ten minutes, the others wait for it; then it joins them.
+    // Rank 0 evaluates for ten minutes while the others wait; then it joins them.
     bench.beat(Who::One(0), Beat::new(10, "evaluate"));
     for _ in 0..60 {
         bench.beat(Who::AllBut(vec![0]), wait(10));

@@ -1,7 +1,6 @@
-//! Where all ranks are, and which of them have been there for too long.
+//! Tracks the place of every rank, and finds the ranks that stay too long.
 //!
-//! Ranks that share a track are not kept one by one: with events for all ranks at once the cost of an event does not grow with
-//! their number.
+//! Ranks in the same state share one track: with events for all ranks at once, the cost of an event does not grow with their number.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -14,32 +13,32 @@ use super::signs::{Beat, Exit, Rank, Step, Time, Who};
 /// The phase before the first step.
 pub const LOAD: &str = "load";
 
-/// Promised heartbeats that have to be missing before that is silence.
+/// Number of promised heartbeats that must be missing before this counts as silence.
 const PROMISES: u32 = 3;
 
-/// One rank, or all that share its place.
+/// The track of one rank, or of all ranks that share its place.
 #[derive(Debug, Clone)]
 pub(super) struct Track {
     pub beat: Option<Beat>,
     /// The last sign of life.
     heard: Time,
-    /// When it came to its place.
+    /// The time when it reached its place.
     changed: Time,
     /// The first step of the attempt.
     first_step: Option<Step>,
-    /// Since when it is stopped by a signal.
+    /// The time since which a signal has stopped it.
     stopped: Option<Time>,
 }
 
-/// What the limits of a rank depend on beside itself.
+/// The state of other ranks that the limits of a rank depend on.
 #[derive(Debug, Clone, Copy)]
 struct Others {
-    /// Since when all ranks wait; none while one does not.
+    /// The time since which all ranks wait; none while one does not.
     all_wait_since: Option<Time>,
     any_beats: bool,
 }
 
-/// A rank that is over a limit.
+/// A rank over its limit.
 #[derive(Debug, Clone)]
 pub(super) struct Late {
     pub rank: Rank,
@@ -77,7 +76,7 @@ impl Track {
         self.beat.as_ref().is_none_or(|beat| beat.waiting.is_none())
     }
 
-    /// When it is late, and how: the kind, since when, the limit.
+    /// The time when it is late, with the kind, the start of the stay, and the limit.
     fn due(&self, learned: &Learned, others: Others) -> Option<(Time, Kind, Time, Limit)> {
         let limits = learned.settings();
         let at = |kind, since: Time, limit: Limit| (since + limit.time, kind, since, limit);
@@ -99,7 +98,7 @@ impl Track {
         let since = match (self.works(), others.all_wait_since) {
             (true, _) => self.changed,
             (false, None) => return silence,
-            // Whoever came first has waited for the last one, not for the network.
+            // The rank that came first waited for the last one, not for the network.
             (false, Some(since)) => since,
         };
         let stall = at(Kind::Stall, since, learned.limit(beat, self.first(beat)));
@@ -107,7 +106,7 @@ impl Track {
     }
 }
 
-/// Gives a rank a track of its own, which begins as the common one.
+/// Gives a rank its own track, copied from the common one.
 fn separate<'a>(
     own: &'a mut BTreeMap<Rank, Track>,
     common: Option<&Track>,
@@ -123,11 +122,11 @@ fn separate<'a>(
     }
 }
 
-/// All ranks of an attempt.
+/// The tracks of all ranks of an attempt.
 #[derive(Debug)]
 pub(super) struct Tracks {
     ranks: usize,
-    /// Of all ranks that are not in `own`; none when all of those have ended.
+    /// The track of all ranks that are not in `own`; none when all of those have ended.
     common: Option<Track>,
     own: BTreeMap<Rank, Track>,
     exits: Vec<Option<Exit>>,
@@ -150,7 +149,7 @@ impl Tracks {
         }
     }
 
-    /// A new attempt begins.
+    /// Resets the tracks for a new attempt.
     pub fn restart(&mut self, now: Time) {
         self.common = Some(Track::new(now));
         self.own.clear();
@@ -170,23 +169,23 @@ impl Tracks {
         self.exits.iter().all(|exit| *exit == Some(Exit::Code(0)))
     }
 
-    /// The first rank that runs.
+    /// The first running rank.
     pub fn first_running(&self) -> Option<Rank> {
         self.exits.iter().position(Option::is_none).and_then(|at| Rank::try_from(at).ok())
     }
 
-    /// The ranks that run.
+    /// The running ranks.
     pub fn who_runs(&self) -> Who {
         let ended = self.exits.iter().zip(0..).filter(|(exit, _)| exit.is_some()).map(|(_, rank)| rank).collect();
         Who::AllBut(ended)
     }
 
-    /// How many running ranks are meant.
+    /// The number of running ranks in the set.
     pub fn count(&self, who: &Who) -> usize {
         self.exits.iter().zip(0..).filter(|(exit, rank)| exit.is_none() && who.has(*rank)).count()
     }
 
-    /// The lowest rank that is meant.
+    /// The lowest rank in the set.
     pub fn first_of(&self, who: &Who) -> Option<Rank> {
         (0..Rank::try_from(self.ranks).ok()?).find(|rank| who.has(*rank))
     }
@@ -211,7 +210,7 @@ impl Tracks {
                 for rank in others {
                     separate(own, common.as_ref(), *ranks, *rank);
                 }
-                // Who has ended keeps its track, which tells where it was.
+                // A rank that has ended keeps its track, which tells where it was.
                 own.retain(|rank, _| others.contains(rank) || exits[*rank as usize].is_some());
                 if let Some(track) = common {
                     change(track, learned);
@@ -225,7 +224,7 @@ impl Tracks {
         self.each(who, |track, learned| track.beat(now, beat.clone(), learned));
     }
 
-    /// Applies a change that leaves every rank at its place.
+    /// Applies a change that does not move ranks to another place.
     fn touch(&mut self, who: &Who, change: impl Fn(&mut Track)) {
         let Self { ranks, common, own, .. } = self;
         let kept = match who {
@@ -249,7 +248,7 @@ impl Tracks {
         self.touch(who, |track| track.stopped = Some(now));
     }
 
-    /// A stopped process goes on: it has its limits again from now.
+    /// A stopped process continues: its limits start again now.
     pub fn continued(&mut self, now: Time, who: &Who) {
         self.touch(who, |track| {
             track.stopped = None;
@@ -278,7 +277,7 @@ impl Tracks {
         }
     }
 
-    /// The tracks of ranks that run, each with one of its ranks.
+    /// The tracks of running ranks, each with one of its ranks.
     fn alive(&self) -> impl Iterator<Item = (Option<Rank>, &Track)> {
         let common = self.common.as_ref().filter(|_| self.own.len() < self.ranks);
         let own = self.own.iter().filter(|(rank, _)| self.exits[**rank as usize].is_none());
@@ -291,13 +290,13 @@ impl Tracks {
         Others { all_wait_since: last, any_beats: self.any_beats }
     }
 
-    /// When the first rank will be late. That can be before now.
+    /// The time when the first rank will be late; it may be in the past.
     pub fn deadline(&self) -> Option<Time> {
         let others = self.others();
         self.alive().filter_map(|(_, track)| track.due(&self.learned, others)).map(|(at, ..)| at).min()
     }
 
-    /// The ranks that are late, but not those that only wait for them.
+    /// The late ranks, without those that only wait for them.
     pub fn late(&self, now: Time) -> Vec<Late> {
         let others = self.others();
         let mut late = Vec::new();
@@ -316,7 +315,7 @@ impl Tracks {
             }
         }
         late.sort_by_key(|late| late.rank);
-        // Where all wait, those behind are in an earlier collective than the rest.
+        // If all ranks wait, those behind are in an earlier collective than the rest.
         let number = |late: &Late| late.beat.as_ref().map_or(0, |beat| beat.collective);
         let all_wait = late.iter().all(|late| late.beat.as_ref().is_some_and(|beat| beat.waiting.is_some()));
         if all_wait && let Some(behind) = late.iter().map(number).min() {
@@ -325,7 +324,7 @@ impl Tracks {
         late
     }
 
-    /// Ranks that wait, and are not among the late: how many, and the beat of one of them.
+    /// The waiting ranks that are not late: their number, and the heartbeat of one of them.
     pub fn waiting(&self, late: &[Late]) -> (usize, Option<&Beat>) {
         let (mut count, mut found) = (0, None);
         for (rank, track) in self.alive() {
