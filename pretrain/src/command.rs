@@ -44,7 +44,7 @@ enum Command {
 /// Runs the stage as its flags and configuration file say, or goes on where it was stopped.
 ///
 /// # Errors
-/// As [`stage::run`].
+/// The same as [`stage::run`].
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         None => begin("pretrain", &mut args.flags.resolve()?, args.flags.dry_run),

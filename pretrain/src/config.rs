@@ -277,7 +277,7 @@ impl Config {
     /// hold the digests of everything else.
     ///
     /// # Errors
-    /// As [`Config::course`].
+    /// The same as [`Config::course`].
     pub fn settle(&mut self, data: Vec<String>, eval_data: Vec<String>) -> anyhow::Result<()> {
         let longest = usize::try_from(self.course()?.longest())?;
         ensure!(

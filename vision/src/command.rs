@@ -37,7 +37,7 @@ impl Args {
 /// Runs `herd vision`.
 ///
 /// # Errors
-/// A sentence.
+/// When an argument is invalid or a step fails; the error says which.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Command::Pictures(command) => pictures::command::run_command(command),

@@ -90,7 +90,7 @@ impl Composed {
     /// this is the language model's own pass, and with it every token that sees no picture has that pass's bits.
     ///
     /// # Errors
-    /// As [`llama::Llama::hidden_states`].
+    /// The same as [`llama::Llama::hidden_states`].
     pub fn hidden_states(
         &self,
         input_ids: &Tensor,

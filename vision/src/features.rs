@@ -87,7 +87,7 @@ impl Features {
     /// Computes the states of a picture, `[places, width]` float16: rounded as kept ones are, kept or not.
     ///
     /// # Errors
-    /// As [`Features::add`].
+    /// The same as [`Features::add`].
     pub fn compute(&self, encoder: &dyn Encoder, source: &Source, limits: &Limits) -> Result<Tensor> {
         let unusable = |error: pictures::Unusable| VisionError::Pictures(error.to_string());
         let bytes = source.read(limits).map_err(unusable)?;

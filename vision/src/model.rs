@@ -141,7 +141,7 @@ impl Mllama {
     /// `[rows, seq]` int64. Without `sight` this is the language model's own pass.
     ///
     /// # Errors
-    /// As [`Llama::hidden_states`].
+    /// The same as [`Llama::hidden_states`].
     pub fn hidden_states(
         &self,
         input_ids: &Tensor,

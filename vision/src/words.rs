@@ -90,7 +90,7 @@ impl Words {
     /// A prompt: the ids up to the assistant's turn, and the pictures.
     ///
     /// # Errors
-    /// As [`Words::conversation`].
+    /// The same as [`Words::conversation`].
     pub fn prompt(
         &self,
         template: &ChatTemplate,

@@ -42,7 +42,7 @@ impl Place {
     /// What the environment says; `None` for a process that was started alone.
     ///
     /// # Errors
-    /// A sentence on a variable that is missing or no number.
+    /// When a variable is missing or is not a number; the error names it.
     pub fn from_env() -> Result<Option<Self>, Error> {
         Self::of(&|name| std::env::var(name).ok())
     }
@@ -51,7 +51,7 @@ impl Place {
     /// (`srun`), those of a Kubernetes job with an index for each pod.
     ///
     /// # Errors
-    /// As [`Place::from_env`].
+    /// The same as [`Place::from_env`].
     pub fn of(get: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, Error> {
         let number = |name: &str| number(get, name);
         let sizes = ["WORLD_SIZE", "SLURM_STEP_NUM_TASKS"];

@@ -77,7 +77,7 @@ impl<'a> Rows<'a> {
     /// Of a sequence of so many rows.
     ///
     /// # Errors
-    /// As [`Chunks::new`].
+    /// The same as [`Chunks::new`].
     pub fn new(world: &'a World, rows: i64) -> Result<Self, Error> {
         Ok(Self { world, chunks: Chunks::new(rows, world.size())? })
     }

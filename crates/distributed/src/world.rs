@@ -75,7 +75,7 @@ impl World {
     /// Waits for the processes that meet at `place`.
     ///
     /// # Errors
-    /// As [`World::from_env`].
+    /// The same as [`World::from_env`].
     pub fn join(place: Place, limit: Duration) -> Result<Self, Error> {
         let Place { rank, size, local_rank, address, attempt } = place;
         if size == 1 {
@@ -168,7 +168,7 @@ impl World {
     /// The machine and process of each rank, for messages.
     ///
     /// # Errors
-    /// As [`World::barrier`].
+    /// The same as [`World::barrier`].
     pub fn places(&self) -> Result<Vec<String>, Error> {
         let places = self.gather_bytes("places", place_name().as_bytes())?;
         Ok(places.iter().map(|place| String::from_utf8_lossy(place).into_owned()).collect())
@@ -186,7 +186,7 @@ impl World {
     /// Adds up a contiguous tensor over all ranks, in place and in the library's order.
     ///
     /// # Errors
-    /// As [`World::barrier`].
+    /// The same as [`World::barrier`].
     pub fn all_reduce(&self, name: &str, tensor: &mut Tensor) -> Result<(), Error> {
         let entry = entry("all_reduce", tensor, 0);
         self.with(name, &entry, tensor.device(), |group| group.all_reduce(tensor)?.wait())
@@ -196,7 +196,7 @@ impl World {
     /// afterwards.
     ///
     /// # Errors
-    /// As [`World::barrier`].
+    /// The same as [`World::barrier`].
     pub fn reduce(&self, name: &str, tensor: &mut Tensor, root: usize) -> Result<(), Error> {
         let entry = entry("reduce", tensor, root);
         self.with(name, &entry, tensor.device(), |group| group.reduce(tensor, root)?.wait())
@@ -205,7 +205,7 @@ impl World {
     /// Gives all ranks the values that the contiguous tensor has on `root`.
     ///
     /// # Errors
-    /// As [`World::barrier`].
+    /// The same as [`World::barrier`].
     pub fn broadcast(&self, name: &str, tensor: &mut Tensor, root: usize) -> Result<(), Error> {
         let entry = entry("broadcast", tensor, root);
         self.with(name, &entry, tensor.device(), |group| group.broadcast(tensor, root)?.wait())
@@ -214,7 +214,7 @@ impl World {
     /// Gives all ranks the values that each tensor has on its rank: `tensors[k]` on rank k. All are under way at once.
     ///
     /// # Errors
-    /// As [`World::barrier`].
+    /// The same as [`World::barrier`].
     pub fn broadcast_each(&self, name: &str, tensors: &mut [Tensor]) -> Result<(), Error> {
         let Some(first) = tensors.first() else { return Ok(()) };
         let lengths: Vec<i64> = tensors.iter().map(|tensor| tensor.numel() as i64).collect();
@@ -231,7 +231,7 @@ impl World {
     /// `own` of all ranks, `[size, ...]`.
     ///
     /// # Errors
-    /// As [`World::barrier`].
+    /// The same as [`World::barrier`].
     pub fn all_gather(&self, name: &str, own: &Tensor) -> Result<Tensor, Error> {
         let own = own.contiguous();
         let mut shape = own.size();
@@ -249,7 +249,7 @@ impl World {
     /// what this rank got, `[size, lengths[rank]]`, in the order of the ranks. `lengths` is the same on all ranks.
     ///
     /// # Errors
-    /// As [`World::barrier`].
+    /// The same as [`World::barrier`].
     pub fn exchange(&self, name: &str, own: &Tensor, lengths: &[i64]) -> Result<Tensor, Error> {
         let mine = lengths.get(self.rank).copied().unwrap_or_default();
         if self.is_alone() {
@@ -268,7 +268,7 @@ impl World {
     /// ranks get an empty tensor.
     ///
     /// # Errors
-    /// As [`World::barrier`].
+    /// The same as [`World::barrier`].
     pub fn collect(&self, name: &str, own: &Tensor, lengths: &[i64]) -> Result<Tensor, Error> {
         if self.is_alone() {
             return Ok(own.shallow_clone());
@@ -286,7 +286,7 @@ impl World {
     /// The bytes of all ranks, which may be of different lengths.
     ///
     /// # Errors
-    /// As [`World::barrier`].
+    /// The same as [`World::barrier`].
     pub fn gather_bytes(&self, name: &str, own: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
         let Some(members) = &self.members else { return Ok(vec![own.to_vec()]) };
         let entry = Entry { operation: "gather_bytes", kind: None, length: own.len() as i64, free: true, root: 0 };
@@ -313,7 +313,7 @@ impl World {
     /// The bytes that rank 0 has; those of the others do not count.
     ///
     /// # Errors
-    /// As [`World::barrier`].
+    /// The same as [`World::barrier`].
     pub fn share_bytes(&self, name: &str, own: &[u8]) -> Result<Vec<u8>, Error> {
         let own = if self.is_first() { own } else { &[] };
         Ok(self.gather_bytes(name, own)?.swap_remove(0))
@@ -322,7 +322,7 @@ impl World {
     /// The flags that any rank has set, one a bit.
     ///
     /// # Errors
-    /// As [`World::barrier`].
+    /// The same as [`World::barrier`].
     pub fn any(&self, name: &str, flags: u32) -> Result<u32, Error> {
         if self.is_alone() {
             return Ok(flags);
@@ -373,7 +373,7 @@ impl World {
     /// To be called by all when no collective follows: from then on each may leave when it likes.
     ///
     /// # Errors
-    /// As [`World::barrier`].
+    /// The same as [`World::barrier`].
     pub fn done(&self) -> Result<(), Error> {
         self.barrier("end")?;
         // A connection that closes while another rank still reads from it is an error there.

@@ -88,7 +88,7 @@ impl Toxicity {
     /// Parses a table. `origin` is its name for error messages.
     ///
     /// # Errors
-    /// As [`Toxicity::from_file`].
+    /// The same as [`Toxicity::from_file`].
     pub fn parse(text: &str, origin: &str) -> Result<Self, ToxicityError> {
         let error = |line: usize, what: String| ToxicityError(format!("{origin}:{line}: {what}"));
         let mut lines =

@@ -22,7 +22,7 @@ struct Pass {
 // For each token t: nll[t] = logsumexp(z) - z[label], z = weight hidden[t]; and the gradients of sum(token_weights * nll):
 // dz = token_weights[t] (softmax(z) - onehot(label)).
 void over_chunks(const at::Tensor &hidden, const at::Tensor &weight, const at::Tensor &labels,
-                 const at::Tensor &token_weights, int64_t chunk, Pass &pass) {
+                 const at::Tensor &token_weights, int64_t chunk, bool own, Pass &pass) {
   const int64_t tokens = hidden.size(0);
   const bool onednn = uses_onednn(hidden, weight);
   at::Tensor weight_t; // oneDNN's form of weight^T, made once
@@ -42,7 +42,7 @@ void over_chunks(const at::Tensor &hidden, const at::Tensor &weight, const at::T
                                        : at::ones({length}, z.options().dtype(at::kFloat));
     }
     at::Tensor g;
-    if (herd::fusable(z, z)) {
+    if (herd::fusable(z, z, own)) {
       auto nll = at::empty({length}, z.options().dtype(at::kFloat));
       herd::softmax_cross_entropy(z, at::where(counts, label, -1).contiguous(), factor, nll);
       if (pass.nll.defined())
@@ -75,11 +75,12 @@ at::Tensor zeros_f32(const at::Tensor &like) { return at::zeros(like.sizes(), li
 // Per token, so that any function can follow; the backward pass computes each chunk's logits again.
 struct PerToken : torch::autograd::Function<PerToken> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &hidden, const at::Tensor &weight,
-                            const at::Tensor &labels, int64_t chunk) {
+                            const at::Tensor &labels, int64_t chunk, bool own) {
     Pass pass{at::empty({hidden.size(0)}, hidden.options().dtype(at::kFloat)), {}, {}};
-    over_chunks(hidden, weight, labels, {}, chunk, pass);
+    over_chunks(hidden, weight, labels, {}, chunk, own, pass);
     ctx->save_for_backward({hidden, weight, labels});
     ctx->saved_data["chunk"] = chunk;
+    ctx->saved_data["own"] = own;
     return pass.nll;
   }
 
@@ -92,9 +93,10 @@ struct PerToken : torch::autograd::Function<PerToken> {
       pass.grad_hidden = at::empty_like(hidden);
     if (ctx->needs_input_grad(1))
       pass.grad_weight = zeros_f32(weight);
-    over_chunks(hidden, weight, saved[2], grads[0], ctx->saved_data["chunk"].toInt(), pass);
+    over_chunks(hidden, weight, saved[2], grads[0], ctx->saved_data["chunk"].toInt(), ctx->saved_data["own"].toBool(),
+                pass);
     const auto grad_weight = pass.grad_weight.defined() ? pass.grad_weight.to(weight.scalar_type()) : at::Tensor();
-    return {pass.grad_hidden, grad_weight, {}, {}};
+    return {pass.grad_hidden, grad_weight, {}, {}, {}};
   }
 };
 
@@ -102,13 +104,13 @@ struct PerToken : torch::autograd::Function<PerToken> {
 struct WeightedSum : torch::autograd::Function<WeightedSum> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &hidden, const at::Tensor &weight,
                             const at::Tensor &labels, const std::optional<at::Tensor> &token_weights, int64_t chunk,
-                            bool grad_hidden, bool grad_weight) {
+                            bool own, bool grad_hidden, bool grad_weight) {
     Pass pass{at::empty({hidden.size(0)}, hidden.options().dtype(at::kFloat)), {}, {}};
     if (grad_hidden)
       pass.grad_hidden = at::empty_like(hidden);
     if (grad_weight)
       pass.grad_weight = zeros_f32(weight);
-    over_chunks(hidden, weight, labels, token_weights.value_or(at::Tensor()), chunk, pass);
+    over_chunks(hidden, weight, labels, token_weights.value_or(at::Tensor()), chunk, own, pass);
     if (grad_hidden)
       ctx->saved_data["grad_hidden"] = pass.grad_hidden;
     if (grad_weight)
@@ -137,7 +139,7 @@ struct WeightedSum : torch::autograd::Function<WeightedSum> {
     };
     TORCH_CHECK(!ctx->saved_data.count("used"), "the gradients of a linear cross-entropy can be taken once");
     ctx->saved_data["used"] = true;
-    return {scaled("grad_hidden"), scaled("grad_weight"), {}, {}, {}, {}, {}};
+    return {scaled("grad_hidden"), scaled("grad_weight"), {}, {}, {}, {}, {}, {}};
   }
 };
 
@@ -146,15 +148,15 @@ struct WeightedSum : torch::autograd::Function<WeightedSum> {
 extern "C" {
 
 char *tx_linear_cross_entropy(tensor out, const tensor hidden, const tensor weight, const tensor labels,
-                              int64_t chunk) {
-  return guarded([&] { *out = PerToken::apply(*hidden, *weight, *labels, chunk); });
+                              int64_t chunk, bool own) {
+  return guarded([&] { *out = PerToken::apply(*hidden, *weight, *labels, chunk, own); });
 }
 
 char *tx_linear_cross_entropy_sum(tensor out, const tensor hidden, const tensor weight, const tensor labels,
-                                  const tensor token_weights, int64_t chunk) {
+                                  const tensor token_weights, int64_t chunk, bool own) {
   return guarded([&] {
     const bool graph = at::GradMode::is_enabled();
-    *out = WeightedSum::apply(*hidden, *weight, *labels, token_weights ? std::make_optional(*token_weights) : std::nullopt, chunk,
+    *out = WeightedSum::apply(*hidden, *weight, *labels, token_weights ? std::make_optional(*token_weights) : std::nullopt, chunk, own,
                               graph && hidden->requires_grad(), graph && weight->requires_grad());
   });
 }

@@ -1,6 +1,7 @@
 // What stands between a decoder's matrix products, each in one pass over memory: RMSNorm, SwiGLU's gate, rotary embedding.
-// float32 and bfloat16 on a processor, and on a GPU where own kernels could be compiled (gpu.h); anything else takes the plain formula. Roundings of bfloat16 are those of the plain
-// formula in the forward pass; backward passes round once.
+// float32 and bfloat16 on a processor, and on a GPU where own kernels could be compiled (gpu.h) and `own` asks for them;
+// anything else takes the plain formula. Roundings of bfloat16 are those of the plain formula in the forward pass; backward
+// passes round once.
 
 #include "common.h"
 #include "gpu.h"
@@ -258,9 +259,10 @@ template <typename F> void by_type(const at::Tensor &t, F &&body) {
 
 namespace herd {
 
-bool fusable(const at::Tensor &x, const at::Tensor &other) {
+bool fusable(const at::Tensor &x, const at::Tensor &other, bool own) {
   return x.numel() > 0 && x.scalar_type() == other.scalar_type() && x.device() == other.device() &&
-         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && (x.is_cpu() || gpu::takes(x));
+         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
+         ((x.is_cpu() && !gpu::emulated()) || (own && gpu::takes(x)));
 }
 
 std::tuple<at::Tensor, at::Tensor> norm_forward(const at::Tensor &x, const at::Tensor &w, double eps) {
@@ -430,11 +432,11 @@ struct Rotate : torch::autograd::Function<Rotate> {
 
 extern "C" {
 
-char *tx_rms_norm(tensor out, const tensor x, const tensor weight, double eps) {
+char *tx_rms_norm(tensor out, const tensor x, const tensor weight, double eps, bool own) {
   return guarded([&] {
     TORCH_CHECK(weight->dim() == 1 && x->dim() >= 1 && x->size(-1) == weight->size(0), "rms_norm of ", x->sizes(),
                 " with a weight of ", weight->sizes());
-    if (fusable(*x, *weight)) {
+    if (fusable(*x, *weight, own)) {
       *out = Norm::apply(*x, *weight, eps);
       return;
     }
@@ -444,18 +446,18 @@ char *tx_rms_norm(tensor out, const tensor x, const tensor weight, double eps) {
   });
 }
 
-char *tx_silu_gate(tensor out, const tensor gate, const tensor up) {
+char *tx_silu_gate(tensor out, const tensor gate, const tensor up, bool own) {
   return guarded([&] {
-    *out = fusable(*gate, *up) && gate->sizes() == up->sizes() ? Gate::apply(*gate, *up) : at::silu(*gate) * *up;
+    *out = fusable(*gate, *up, own) && gate->sizes() == up->sizes() ? Gate::apply(*gate, *up) : at::silu(*gate) * *up;
   });
 }
 
-char *tx_rotate_half(tensor out, const tensor x, const tensor cosine, const tensor sine) {
+char *tx_rotate_half(tensor out, const tensor x, const tensor cosine, const tensor sine, bool own) {
   return guarded([&] {
     const bool fits = x->dim() == 4 && cosine->dim() == 4 && cosine->sizes() == sine->sizes() && x->size(3) % 2 == 0 &&
                       cosine->size(0) == x->size(0) && cosine->size(1) == x->size(1) && cosine->size(2) == 1 &&
                       cosine->size(3) == x->size(3);
-    if (fits && fusable(*x, *cosine) && fusable(*x, *sine)) {
+    if (fits && fusable(*x, *cosine, own) && fusable(*x, *sine, own)) {
       *out = Rotate::apply(*x, *cosine, *sine);
       return;
     }

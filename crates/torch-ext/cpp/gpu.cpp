@@ -49,6 +49,8 @@ bool takes(const at::Tensor &x) {
   return emulating && x.is_cpu();
 }
 
+bool emulated() { return emulating; }
+
 void launch(Op op, const at::Tensor &on, at::ArrayRef<at::Tensor> tensors, at::IntArrayRef list, double eps) {
   TORCH_CHECK(bridge().run, "the kernels for a GPU are not registered");
   std::vector<uint64_t> addresses;
@@ -113,6 +115,8 @@ void tx_gpu_register(Ready ready, Run run) { bridge() = {ready, run}; }
 char *tx_gpu_settings() {
   return guarded([] { at::globalContext().setAllowBF16ReductionCuBLAS(false, true); });
 }
+
+bool tx_gpu_emulated() { return emulating; }
 
 // Whether operators on tensors of the processor take the kernels' emulation in this thread. Returns what was set before.
 bool tx_gpu_emulate(bool on) {

@@ -12,6 +12,9 @@ enum class Op : int { Norm = 0, NormBackward, Gate, GateBackward, Rotate, Rotate
 // this thread emulates a GPU.
 bool takes(const at::Tensor &x);
 
+// Whether this thread emulates a GPU.
+bool emulated();
+
 // Puts an operation behind what is on the current stream of the device of `on`, whose type is that of the operation. An undefined
 // tensor is a null pointer.
 void launch(Op op, const at::Tensor &on, at::ArrayRef<at::Tensor> tensors, at::IntArrayRef numbers, double eps = 0);

@@ -8,8 +8,8 @@
 
 namespace herd {
 
-// Whether the kernels take x and other.
-bool fusable(const at::Tensor &x, const at::Tensor &other);
+// Whether the kernels take x and other. `own` says whether own kernels may be used on a GPU.
+bool fusable(const at::Tensor &x, const at::Tensor &other, bool own);
 
 // RMSNorm of x [..., n] with gain w [n]: the result, and 1 / sqrt(mean square + eps) of each row, float32.
 std::tuple<at::Tensor, at::Tensor> norm_forward(const at::Tensor &x, const at::Tensor &w, double eps);

@@ -176,7 +176,7 @@ extern "C" {
 char *tx_projections(const tensor *out, int64_t before, const tensor x, const tensor second, const tensor *parts,
                      const double *scales, size_t count, double eps) {
   return guarded([&] {
-    TORCH_CHECK(x->is_cpu() && herd::fusable(*x, *parts[0]), "projections take float32 and bfloat16 on a processor, not ", x->options());
+    TORCH_CHECK(x->is_cpu() && herd::fusable(*x, *parts[0], false), "projections take float32 and bfloat16 on a processor, not ", x->options());
     std::vector<at::Tensor> list{*x};
     if (second)
       list.push_back(*second);

@@ -66,7 +66,7 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 /// Runs a pipeline file into a folder, or continues it.
 ///
 /// # Errors
-/// As [`run`].
+/// The same as [`run`].
 pub fn run_file(recipe: &Path, output: &Path) -> anyhow::Result<()> {
     run(&Args {
         recipe: recipe.to_owned(),

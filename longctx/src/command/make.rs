@@ -82,7 +82,7 @@ fn class(key: &str) -> Class {
 /// Runs `longctx make`. The same arguments give the same bytes with any number of threads. A killed run resumes with the same command.
 ///
 /// # Errors
-/// A sentence.
+/// When an argument is invalid or a step fails; the error says which.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let tasks = Tasks::parse(&args.tasks, args.texts.is_empty(), args.repositories.is_empty())?;
     let split = tasks.split(args.split)?;

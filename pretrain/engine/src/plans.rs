@@ -25,7 +25,7 @@ pub fn frequent(times: u64) -> String {
 /// One row for each pair of connected documents, `larger` and `smaller`.
 pub const DISTINCT: &str = "SELECT larger, smaller FROM pairs GROUP BY larger, smaller";
 
-/// As [`DISTINCT`], for pairs that come from [`REPLACED`].
+/// The same as [`DISTINCT`], for pairs that come from [`REPLACED`].
 pub const EDGES: &str = "SELECT document AS larger, keeper AS smaller FROM pairs GROUP BY document, keeper";
 
 // Connected components by large star and small star (Kiveris, Lattanzi, Mirrokni, Rastogi, Vassilvitskii, Connected Components in

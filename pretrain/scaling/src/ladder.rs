@@ -88,7 +88,7 @@ impl Ladder {
     /// The models of all budgets, from the smallest on.
     ///
     /// # Errors
-    /// A sentence on the budget that has not enough models.
+    /// When a budget has too few models; the error names it.
     pub fn rungs(&self) -> Result<Vec<Rung>, String> {
         let family: Vec<Shape> = (1..=MOST_HEADS).map(|heads| Shape::of(heads, self.vocabulary)).collect();
         let mut rungs = Vec::new();

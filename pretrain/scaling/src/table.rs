@@ -125,7 +125,7 @@ impl Table {
     /// A column as numbers.
     ///
     /// # Errors
-    /// As [`Table::optional`], and for an empty cell.
+    /// The same as [`Table::optional`], and for an empty cell.
     pub fn numbers(&self, name: &str) -> anyhow::Result<Vec<f64>> {
         let missing =
             |line| format!("{}:{line}: {name} is empty; give a number, or leave the row out", self.path.display());
@@ -136,7 +136,7 @@ impl Table {
     /// A column as numbers above 0.
     ///
     /// # Errors
-    /// As [`Table::numbers`], and for 0 or less.
+    /// The same as [`Table::numbers`], and for 0 or less.
     pub fn positive(&self, name: &str) -> anyhow::Result<Vec<f64>> {
         let numbers = self.numbers(name)?;
         if let Some(at) = numbers.iter().position(|number| *number <= 0.0) {

@@ -198,7 +198,7 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 /// Opens several sources; no shard may be in two of them.
 ///
 /// # Errors
-/// As [`Source::open`].
+/// The same as [`Source::open`].
 pub fn open(paths: &[PathBuf], window: u64) -> anyhow::Result<Vec<Source>> {
     let mut sources = paths.iter().map(|path| Source::open(path, window)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut seen = HashSet::new();

@@ -25,7 +25,7 @@ impl Mixing {
     /// The sequence for weights of 0 or more, of which one at least is above 0; their sum may be any number.
     ///
     /// # Errors
-    /// A sentence on the weights.
+    /// When the weights are invalid.
     pub fn new(weights: &[f64]) -> Result<Self, String> {
         if weights.len() > usize::from(u16::MAX) {
             return Err(format!("{} sources are more than {} can be", weights.len(), u16::MAX));

@@ -41,7 +41,7 @@ impl Domains {
     /// Adds a list from a plain, gzip or zstd file; the file name determines which.
     ///
     /// # Errors
-    /// As [`Domains::add`].
+    /// The same as [`Domains::add`].
     pub fn add_file(&mut self, name: &str, path: &Path) -> Result<Counts, DomainsError> {
         self.add(name, open(path)?, path)
     }
@@ -50,7 +50,7 @@ impl Domains {
     /// files `domains` and `urls` as in UT1's lists.
     ///
     /// # Errors
-    /// As [`Domains::add`], and when the folder has no list.
+    /// The same as [`Domains::add`], and when the folder has no list.
     pub fn add_folder(&mut self, folder: &Path) -> Result<(), DomainsError> {
         let error = |what: String| DomainsError { path: folder.to_owned(), what };
         let entries = std::fs::read_dir(folder).map_err(|e| error(format!("cannot read the folder: {e}")))?;
@@ -87,7 +87,7 @@ impl Domains {
     /// Adds entries that no list may block.
     ///
     /// # Errors
-    /// As [`Domains::add`].
+    /// The same as [`Domains::add`].
     pub fn allow(&mut self, lines: impl Read, origin: impl AsRef<Path>) -> Result<Counts, DomainsError> {
         let path = origin.as_ref();
         if self.allowed.counts != Counts::default() {
@@ -101,7 +101,7 @@ impl Domains {
     /// [`Domains::allow`] with a plain, gzip or zstd file.
     ///
     /// # Errors
-    /// As [`Domains::add`].
+    /// The same as [`Domains::add`].
     pub fn allow_file(&mut self, path: &Path) -> Result<Counts, DomainsError> {
         self.allow(open(path)?, path)
     }

@@ -18,7 +18,7 @@ pub struct Args {
 /// Runs `herd safety policy`: checks the policy and prints it.
 ///
 /// # Errors
-/// As [`Policy::load`].
+/// The same as [`Policy::load`].
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let policy = Policy::load(&args.policy)?;
     if args.json {

@@ -136,7 +136,7 @@ impl Policy {
     /// Loads a built-in policy by its name, or a policy file.
     ///
     /// # Errors
-    /// As [`Policy::parse`], and when the file cannot be read.
+    /// The same as [`Policy::parse`], and when the file cannot be read.
     pub fn load(name_or_file: &str) -> Result<Self, PolicyError> {
         if let Some(policy) = Self::builtin(name_or_file) {
             return Ok(policy);

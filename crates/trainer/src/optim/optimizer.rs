@@ -163,7 +163,7 @@ impl Optimizer {
     /// Like [`Optimizer::new`], with the state sharded over the processes of `world`. All processes pass the same tensors.
     ///
     /// # Errors
-    /// As [`Optimizer::new`].
+    /// The same as [`Optimizer::new`].
     pub fn spread(
         named: Named,
         exact: &dyn Fn(&str) -> anyhow::Result<Option<Tensor>>,
@@ -291,7 +291,7 @@ impl Optimizer {
     /// that have each called [`Optimizer::gather`] on their own.
     ///
     /// # Errors
-    /// As [`Optimizer::gather_from`].
+    /// The same as [`Optimizer::gather_from`].
     pub fn sum_over(&mut self, world: &World) -> Result<(), OptimizerError> {
         let Some([_, layout]) = &self.layouts else { return Ok(()) };
         let _no_grad = tch::no_grad_guard();
@@ -368,7 +368,7 @@ impl Optimizer {
     /// [`Optimizer::grad_norm`] from the numbers of [`Optimizer::norms`].
     ///
     /// # Errors
-    /// As [`Optimizer::grad_norm`].
+    /// The same as [`Optimizer::grad_norm`].
     pub(crate) fn grad_norm_of(&self, own: Vec<f64>, world: &World) -> Result<f64, OptimizerError> {
         let _no_grad = tch::no_grad_guard();
         let mut own = own.into_iter();
@@ -399,7 +399,7 @@ impl Optimizer {
     /// Clips the accumulated gradient, takes one AdamW step and clears the gradient.
     ///
     /// # Errors
-    /// As [`Optimizer::grad_norm`]; the weights are unchanged then.
+    /// The same as [`Optimizer::grad_norm`]; the weights are unchanged then.
     pub fn step(&mut self) -> Result<StepReport, OptimizerError> {
         self.step_with(&World::single())
     }
@@ -407,7 +407,7 @@ impl Optimizer {
     /// Like [`Optimizer::step`], by all processes, each for its share. Afterwards all processes have all weights.
     ///
     /// # Errors
-    /// As [`Optimizer::grad_norm`].
+    /// The same as [`Optimizer::grad_norm`].
     pub fn step_with(&mut self, world: &World) -> Result<StepReport, OptimizerError> {
         let grad_norm = self.grad_norm(world)?;
         self.apply(grad_norm, world)

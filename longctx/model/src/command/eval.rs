@@ -93,7 +93,7 @@ const SHORTEST: usize = 4096;
 /// Runs `herd longctx eval`, or resumes a run that was killed.
 ///
 /// # Errors
-/// A sentence.
+/// When an argument is invalid or a step fails; the error says which.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let start = Instant::now();
     let tasks = Task::parse(&args.tasks)?;

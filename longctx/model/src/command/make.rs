@@ -105,7 +105,7 @@ fn class(key: &str) -> Class {
 /// Runs `herd longctx make`, or resumes it.
 ///
 /// # Errors
-/// A sentence.
+/// When an argument is invalid or a step fails; the error says which.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     if !args.asks() {
         ensure!(

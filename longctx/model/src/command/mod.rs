@@ -28,7 +28,7 @@ enum Command {
 /// Runs `herd longctx`.
 ///
 /// # Errors
-/// A sentence.
+/// When an argument is invalid or a step fails; the error says which.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Command::Make(args) => make::run(args),

@@ -64,7 +64,7 @@ pub type Pipeline<'a> = &'a dyn Fn(&Path, &Path) -> anyhow::Result<()>;
 /// Runs `scaling`.
 ///
 /// # Errors
-/// A sentence on the table, the fit or the folder.
+/// When the table, the fit or the folder is invalid; the error says which.
 pub fn run(args: &Args, pipeline: Option<Pipeline>) -> anyhow::Result<()> {
     match &args.command {
         Command::Run(args) => ladder::run(args, pipeline),

@@ -25,7 +25,7 @@ pub enum Command {
 /// Runs `herd vision`.
 ///
 /// # Errors
-/// A sentence.
+/// When an argument is invalid or a step fails; the error says which.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     run_command(&args.command)
 }
@@ -33,7 +33,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// Runs one of the commands.
 ///
 /// # Errors
-/// A sentence.
+/// When an argument is invalid or a step fails; the error says which.
 pub fn run_command(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Check(args) => check::run(args),
