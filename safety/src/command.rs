@@ -1,4 +1,4 @@
-//! `herd safety`: the commands of the text layer, and those of guards.
+//! `herd safety`: the commands of the text layer and those of guards.
 
 use clap::Subcommand;
 use guard::command::{CheckArgs, EvalArgs, ServeArgs};
@@ -22,7 +22,7 @@ enum Command {
     Filter(Box<safety_text::filter::command::Args>),
     /// Find insecure code in files of programs
     Code(safety_text::code::command::Args),
-    /// Judge whether answers refuse; train and calibrate the model that does
+    /// Judge whether answers refuse; train and calibrate the model that judges
     Refusals(safety_text::refusal::command::Args),
     /// Make data for guards and safety tuning
     Make(MakeArgs),
@@ -30,11 +30,11 @@ enum Command {
     Guard(GuardArgs),
     /// Measure violations and false refusals of a model, or of answers in files
     Eval(Box<measured::Args>),
-    /// Stop a pipeline at a model that became less safe or refuses too much: exit status 4
+    /// Stop a pipeline if a model became less safe or refuses too much: exit status 4
     Gate(safety_tuning::gate::Args),
-    /// Find the share of safety data, and of harmless look-alikes among them
+    /// Find the best share of safety data, and of harmless look-alikes among them
     Sweep(safety_tuning::command::Sweep),
-    /// Find out whether a model repeats its training data
+    /// Measure whether a model repeats its training data
     Memorisation(MemorisationArgs),
 }
 
@@ -46,7 +46,7 @@ struct MakeArgs {
 
 #[derive(Subcommand, Debug, Clone)]
 enum MakeCommand {
-    /// Pairs of a harmless and a harmful request with the same verb or noun, split by it
+    /// Pairs of a harmless and a harmful request with a common verb or noun, split by it
     Contrast(safety_text::contrast::command::Args),
     #[command(flatten)]
     Tuning(safety_tuning::command::MakeCommand),
@@ -62,7 +62,7 @@ struct MemorisationArgs {
 enum MemorisationCommand {
     /// Index the runs of tokens of a corpus
     Index(safety_tuning::memorisation::command::Args),
-    /// Give a model prompts from an index, and count the continuations that equal the corpus
+    /// Prompt a model with n-grams from an index, and count the continuations that equal the corpus
     Probe(Box<memorised::Args>),
 }
 
@@ -85,13 +85,13 @@ enum GuardCommand {
 }
 
 impl Args {
-    /// Whether it trains a language model.
+    /// Whether the command trains a language model.
     #[must_use]
     pub fn trains(&self) -> bool {
         matches!(&self.command, Command::Guard(GuardArgs { command: GuardCommand::Train(_) }))
     }
 
-    /// Whether it serves.
+    /// Whether the command serves requests.
     #[must_use]
     pub fn serves(&self) -> bool {
         matches!(&self.command, Command::Guard(GuardArgs { command: GuardCommand::Serve(_) }))
@@ -101,7 +101,7 @@ impl Args {
 /// Runs `herd safety`.
 ///
 /// # Errors
-/// Those of the command.
+/// The errors of the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Command::Policy(args) => safety_text::policy::command::run(args),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use trainer::stage::sources::OverLong;
 use trainer::stage::{StageConfig, Training};
 
-/// Which tiers a guard has.
+/// The tiers of a guard.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Head {
@@ -21,19 +21,19 @@ pub enum Head {
 /// The configuration of a run.
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// The keys that every training stage has.
+    /// The keys that all training stages share.
     #[command(flatten)]
     #[serde(flatten)]
     pub training: Training,
-    /// What every guard has.
+    /// The keys that all guards share.
     #[command(flatten)]
     #[serde(flatten)]
     pub options: Options,
-    /// Which tiers the guard has
+    /// The tiers of the guard
     #[arg(long, help_heading = "Guard")]
     pub head: Head,
-    /// Variants of the policy that are trained beside the whole one: a random part of the categories, in another order,
-    /// some by name only
+    /// Number of variants of the policy to train besides the full one: a random part of the categories, in another order, some by name
+    /// only
     #[arg(long, help_heading = "Guard")]
     pub variants: usize,
 }
@@ -62,7 +62,7 @@ impl StageConfig for Config {
         for (path, weight) in self.training.sources()? {
             ensure!(weight == 1.0, "--data {}: the weight is {weight}; a guard has each record once", path.display());
         }
-        // A bad record would be written with its text.
+        // A skipped record would be written out with its text.
         ensure!(!self.training.skip_bad, "--skip-bad: bad records of a guard's data are to be mended, not set aside");
         Ok(())
     }

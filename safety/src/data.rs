@@ -1,4 +1,4 @@
-//! Labelled records as token ids, and variants of the policy.
+//! Encodes labelled records as token ids, and makes variants of the policy.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -17,14 +17,14 @@ use trainer::stage::{Encoded, Encoder, RecordError, Row};
 /// The share of the categories that a variant of the policy keeps.
 const KEPT: f64 = 0.6;
 
-/// A text to train on.
+/// A training text.
 #[derive(Debug, Clone)]
 pub struct Text {
     /// The record's id, for messages.
     pub id: String,
-    /// Whose text it is.
+    /// The side that wrote the text.
     pub side: Applies,
-    /// Its own part of the prompt.
+    /// The part of the prompt that is specific to the text.
     pub ids: Vec<u32>,
     /// Whether it is unsafe.
     pub is_unsafe: bool,
@@ -32,20 +32,20 @@ pub struct Text {
     pub categories: Vec<String>,
 }
 
-/// A policy that is shown to the model.
+/// A policy as the model sees it.
 #[derive(Debug, Clone)]
 pub struct Variant {
     /// The categories that are shown, in order.
     pub categories: Vec<String>,
-    /// The first part of the prompt, by side.
+    /// The first part of the prompt, for each side.
     pub prefix: BTreeMap<Applies, Vec<u32>>,
 }
 
-/// The policy as it is, and `count` variants: a random part of the categories in a random order; every fourth has names without
+/// The policy itself, and `count` variants with a random part of the categories in a random order; every fourth variant has names without
 /// definitions.
 ///
 /// # Errors
-/// What the tokenizer refuses.
+/// When the tokenizer refuses a text.
 pub fn variants(
     tokenizer: &Tokenizer,
     prompts: &Prompts,
@@ -75,7 +75,7 @@ pub fn variants(
     Ok(all)
 }
 
-/// Makes texts of records. Nothing of them is shown.
+/// Encodes records as texts. Their content is never shown.
 pub struct GuardEncoder<'a> {
     /// The model's tokenizer.
     pub tokenizer: &'a Tokenizer,
@@ -83,7 +83,7 @@ pub struct GuardEncoder<'a> {
     pub prompts: &'a Prompts,
     /// The policy.
     pub policy: &'a Policy,
-    /// Tokens of the longest first part.
+    /// Number of tokens of the longest first part.
     pub before: usize,
     /// The records that are trained on; the others are held out.
     pub train: HashSet<(PathBuf, u64)>,
@@ -96,7 +96,7 @@ const UNSAFE: &str = "unsafe";
 const UNKNOWN: &str = "unsafe of an unknown category";
 const DROPPED: &str = "turns left out at the front";
 
-/// The most tokens of an answer.
+/// Maximum number of tokens of an answer.
 const ANSWER: usize = 48;
 
 impl Encoder for GuardEncoder<'_> {
@@ -114,7 +114,7 @@ impl Encoder for GuardEncoder<'_> {
         let mut encoded = Encoded::new(&[dataset::Message::user(record.asked.text())]);
         let question = self.prompts.question(self.tokenizer, &record.asked, self.before, ANSWER)?;
         encoded.counts.add(DROPPED, question.dropped_turns as u64);
-        // Of a text in windows nobody says which of them is unsafe.
+        // If a text needs several windows, its label does not say which of them is unsafe.
         let tokens = self.before + question.windows.first().map_or(0, Vec::len) + ANSWER;
         let too_long = match question.windows.len() {
             1 => self.limits.excess(&format!("the record {}", record.id), tokens),

@@ -1,5 +1,5 @@
-//! The safety stage: `herd safety`. Its data half is `safety-text`, what a guard does is `guard`, tuning data and measurement are
-//! `safety-tuning`; this crate trains the language model of a guard, asks a model for its answers, and gives it prompts of a corpus.
+//! The safety stage: `herd safety`. `safety-text` has the filters, `guard` the guards, and `safety-tuning` the tuning data and the
+//! measurements. This crate trains the language model of a guard, samples answers of a model, and measures memorisation.
 
 pub mod command;
 mod config;

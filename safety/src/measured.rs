@@ -1,4 +1,4 @@
-//! `herd safety eval` with a model or a server that is asked.
+//! `herd safety eval` with a model or a server that answers the probes.
 
 use std::path::Path;
 
@@ -53,7 +53,7 @@ fn class(key: &str) -> Class {
 /// Runs `herd safety eval`.
 ///
 /// # Errors
-/// See [`eval::evaluate`]; when the model does not answer.
+/// See [`eval::evaluate`]; also when the model does not answer.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     ensure!(args.samples >= 1, "-n must be at least 1");
@@ -134,7 +134,7 @@ impl Source for Args {
                     response.response = answer.text;
                     response.tokens = answer.tokens;
                 }
-                // The probe itself cannot be asked, for example because it is too long: a class of its own.
+                // The probe itself cannot be asked, for example because it is too long: this has its own outcome.
                 Err(SampleError::Request(reason)) => response.error = Some(reason),
                 Err(other) => bail!("{}: {other}; run the same command again to continue", response.id),
             }

@@ -1,4 +1,4 @@
-//! `herd safety guard train`: from a base model and labelled records to a guard.
+//! `herd safety guard train`: trains a guard from a base model and labelled records.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::config::{Config, Head};
 use crate::data::{GuardEncoder, variants};
 use crate::objective::GuardObjective;
 
-/// Runs the stage, or goes on with an interrupted run. The folder is a guard's when `guard.toml` is there, its last file.
+/// Runs the stage, or resumes it. The folder is a guard once its last file, `guard.toml`, exists.
 ///
 /// # Errors
 /// See [`Plan::load`], [`stage::run`] and [`finish`].
@@ -42,7 +42,7 @@ pub fn run(flags: &Flags<Config>) -> anyhow::Result<()> {
     let ending = stage::run("safety guard train", &resolved, flags.dry_run, |setup| prepare(config, &plan, setup))?;
     let card = training.output.join(CARD);
     match ending {
-        // Of several processes the first makes the guard.
+        // With several processes, the first one makes the guard.
         Ending::DryRun | Ending::Helped => return Ok(()),
         Ending::Already(..) if card.is_file() => return Ok(()),
         _ => {}

@@ -128,7 +128,7 @@ fn a_base_model_becomes_a_guard() {
     let after = guard.counts();
     assert!(after.cached > before.cached, "{before:?} {after:?}");
 
-    // Nothing that the run wrote for people holds a text.
+    // No output for people contains a text.
     for name in ["config.toml", "run.json", "guard.toml", "report.html", "metrics.jsonl"] {
         let text = fs::read_to_string(folder.join(name)).unwrap();
         assert!(!text.contains("bad apple") && !text.contains("bad banana"), "{name}");

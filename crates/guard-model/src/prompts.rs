@@ -1,7 +1,7 @@
 //! Prompts and answers of a guard as token ids.
 //!
-//! Texts of messages are tokenised by themselves and as plain text: a special token in them is no special token, and no token
-//! reaches over the border of a message. The policy's part is the same ids for all texts of one side.
+//! Message texts are tokenised separately and as plain text: a special token in them is not special, and no token extends over the border
+//! of a message. The policy's part has the same ids for all texts of one side.
 
 use anyhow::{Context, ensure};
 use chat::{ChatTemplate, RenderOptions, Tokenizer};
@@ -12,40 +12,40 @@ use guard::window::windows;
 use llama::ModelFolder;
 use safety_text::policy::{Applies, Category};
 
-/// Tokens by which the windows of a long turn overlap.
+/// Number of tokens by which the windows of a long turn overlap.
 const OVERLAP: usize = 64;
-/// Stand-ins for contents that no template writes by itself.
+/// Placeholders for contents; no template writes them by itself.
 const MARKS: [&str; 2] = ["\u{1}herd-guard-content\u{1}", "\u{1}herd-guard-answer\u{1}"];
 
 /// Makes prompts for one model.
 #[derive(Debug, Clone)]
 pub struct Prompts {
     format: Format,
-    /// Ids before the task, and between the question and the answer.
+    /// Ids before the task, and ids between the question and the answer.
     head: Vec<u32>,
     tail: Vec<u32>,
     safe: Vec<u32>,
     unsafe_: Vec<u32>,
     line: Vec<u32>,
     comma: Vec<u32>,
-    /// What ends an answer.
+    /// The token that ends an answer.
     end: u32,
     /// All ids that end an answer.
     ends: Vec<i64>,
     context: usize,
 }
 
-/// A text's own part of the prompt.
+/// The part of the prompt that is specific to a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// The conversation and the question, one for each window of the last turn.
     pub windows: Vec<Vec<u32>>,
-    /// Turns that were left out at the front.
+    /// Number of leading turns that were left out.
     pub dropped_turns: usize,
 }
 
 impl Prompts {
-    /// For a model.
+    /// Prepares the prompts of a model.
     ///
     /// # Errors
     /// When the model's chat template does not write a conversation, no token ends an answer, or "safe" and "unsafe" begin with
@@ -95,10 +95,10 @@ impl Prompts {
         })
     }
 
-    /// The first part: the task and the categories, the same for all texts of a side.
+    /// The first part: the task and the categories; the same for all texts of a side.
     ///
     /// # Errors
-    /// What the tokenizer refuses.
+    /// When the tokenizer refuses a text.
     pub fn policy<'c>(
         &self,
         tokenizer: &Tokenizer,
@@ -110,11 +110,11 @@ impl Prompts {
         Ok([self.head.clone(), tokenizer.encode_plain(&text)?].concat())
     }
 
-    /// A text's part, for a first part of `before` tokens and an answer of `answer` tokens. What is longer than the context loses
-    /// whole turns at its front; a last turn that is longer even then comes in windows.
+    /// The part of a text, for a first part of `before` tokens and an answer of `answer` tokens. If it exceeds the context, whole turns
+    /// are dropped at its front; a last turn that is still too long is divided into windows.
     ///
     /// # Errors
-    /// When the policy leaves no room for a window; what the tokenizer refuses.
+    /// When the policy leaves no room for a window, or when the tokenizer refuses a text.
     pub fn question(
         &self,
         tokenizer: &Tokenizer,
@@ -162,7 +162,7 @@ impl Prompts {
             ids.extend(if at == 0 { &self.line } else { &self.comma });
             ids.extend(*id);
         }
-        // Of an unsafe text whose category is not known no more than that is said.
+        // For an unsafe text of an unknown category, the answer says no more than `unsafe`.
         if !is_unsafe || !categories.is_empty() {
             ids.push(self.end);
         }
@@ -175,13 +175,13 @@ impl Prompts {
         [self.safe[0], self.unsafe_[0]].map(i64::from)
     }
 
-    /// `unsafe` and the line end, after which the categories are.
+    /// `unsafe` and the line end, which the categories follow.
     #[must_use]
     pub fn before_categories(&self) -> Vec<u32> {
         [&self.unsafe_[..], &self.line].concat()
     }
 
-    /// The tokens that may stand behind a category.
+    /// The tokens that may follow a category.
     #[must_use]
     pub fn after_category(&self) -> Vec<i64> {
         let comma = self.comma.first().map(|&id| i64::from(id));
@@ -189,7 +189,7 @@ impl Prompts {
     }
 }
 
-/// What a chat template writes before a user's content, between it and the answer, and behind the answer.
+/// The text that a chat template writes before a user's content, between it and the answer, and after the answer.
 fn around(template: &ChatTemplate, tokenizer: &Tokenizer) -> anyhow::Result<(String, String, String)> {
     let asked = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
     let text = template.render(tokenizer, &[Message::user(MARKS[0])], &asked)?;

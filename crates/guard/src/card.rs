@@ -1,5 +1,5 @@
-//! A guard's folder: `guard.toml` (what it was trained on and how it decides), `policy.toml`, `linear.bin`, and where it has a
-//! language model, `model/`.
+//! A guard's folder: `guard.toml` (its training data and thresholds), `policy.toml`, `linear.bin` and, if it has a language model,
+//! `model/`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,11 +20,11 @@ pub const LINEAR: &str = "linear.bin";
 /// The language model's folder.
 pub const MODEL: &str = "model";
 
-/// What a guard is.
+/// The properties of a guard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Card {
-    /// The form of this file: 1.
+    /// The version of this file's format: 1.
     pub version: u32,
     /// The policy's name.
     pub policy: String,
@@ -34,13 +34,13 @@ pub struct Card {
     pub format: Format,
     /// Whether there is a language model in the folder.
     pub has_model: bool,
-    /// The probability from which on a text is unsafe.
+    /// The probability from which a text counts as unsafe.
     pub threshold: f64,
-    /// The false-positive rates that the threshold was set for, and what was found there on held-out records.
+    /// The false-positive rates for which the threshold was set, and the measured rates on held-out records.
     pub rates: Rates,
-    /// How the tiers are added.
+    /// The weights of the tiers.
     pub fusion: Fusion,
-    /// Records that it was trained on.
+    /// Counts of the training records.
     pub trained: Trained,
 }
 
@@ -52,27 +52,27 @@ pub struct Rates {
     pub fpr: f64,
     /// The share of borderline safe texts that may be flagged.
     pub borderline_fpr: f64,
-    /// Which sources are borderline.
+    /// The sources that are borderline.
     pub borderline: Vec<String>,
-    /// Held-out plain safe texts, and how many of them are flagged.
+    /// Number of held-out plain safe texts, and of those flagged.
     pub plain: (usize, usize),
-    /// Held-out borderline safe texts, and how many of them are flagged.
+    /// Number of held-out borderline safe texts, and of those flagged.
     pub borderline_safe: (usize, usize),
-    /// Held-out unsafe texts, and how many of them are flagged.
+    /// Number of held-out unsafe texts, and of those flagged.
     pub unsafe_: (usize, usize),
 }
 
-/// What a guard was trained on.
+/// Counts of a guard's training records.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trained {
-    /// Prompts, and how many of them are unsafe.
+    /// Number of prompts, and of unsafe ones.
     pub prompts: (usize, usize),
-    /// Responses, and how many of them are unsafe.
+    /// Number of responses, and of unsafe ones.
     pub responses: (usize, usize),
-    /// Unsafe records by category; those without one count as `unknown`.
+    /// Number of unsafe records by category; those without one count as `unknown`.
     pub categories: BTreeMap<String, usize>,
-    /// Records by source, and how many of them are unsafe.
+    /// Number of records by source, and of unsafe ones.
     pub sources: BTreeMap<String, (usize, usize)>,
 }
 
@@ -80,7 +80,7 @@ impl Card {
     /// Reads a guard's card and policy.
     ///
     /// # Errors
-    /// When the folder is not a guard's; a file that is not as written; a policy that is another than the card says.
+    /// When the folder is not a guard's, a file was changed, or the policy differs from the card's.
     pub fn open(folder: &Path) -> anyhow::Result<(Self, Policy)> {
         let path = folder.join(CARD);
         let text = std::fs::read_to_string(&path).with_context(|| {
@@ -108,7 +108,7 @@ impl Card {
         Ok((card, policy))
     }
 
-    /// Writes the card, the last file of a guard's folder: without it the folder is none.
+    /// Writes the card, the last file of a guard's folder: a folder without it is not a guard.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -118,7 +118,7 @@ impl Card {
         Ok(())
     }
 
-    /// A policy for this guard: its own, or a file whose categories it must have been trained with.
+    /// The policy to use: the guard's own, or a file with categories that the guard was trained on.
     ///
     /// # Errors
     /// When the file names a category that the guard does not have.
@@ -141,7 +141,7 @@ impl Card {
         Ok(policy)
     }
 
-    /// Sentences on what a user of this guard for `side` has to know.
+    /// Warnings for a user of this guard on `side`.
     #[must_use]
     pub fn warnings(&self, policy: &Policy, side: Applies) -> Vec<String> {
         let (all, what) = match side {
@@ -164,7 +164,7 @@ impl Card {
     }
 }
 
-/// A policy as the text of a policy file.
+/// Formats a policy as a policy file.
 #[must_use]
 pub fn policy_toml(policy: &Policy) -> String {
     let mut value = serde_json::to_value(policy).unwrap_or_default();
@@ -230,7 +230,7 @@ pub(crate) mod tests {
         own.write(dir.path()).unwrap();
         std::fs::write(dir.path().join(POLICY), policy_toml(&policy)).unwrap();
         assert_eq!(Card::open(dir.path()).unwrap(), (own.clone(), policy.clone()));
-        // Switching a category off is a change of the policy: not in the guard's own file.
+        // A policy with a category switched off differs from the guard's own.
         let changed = policy.clone().only(&["S1"]).unwrap();
         std::fs::write(dir.path().join(POLICY), policy_toml(&changed)).unwrap();
         assert!(

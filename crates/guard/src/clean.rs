@@ -1,12 +1,13 @@
-//! Text as a guard sees it: what looks alike is written alike, and what nobody sees is gone.
+//! Normalises text for a guard: look-alike characters are unified, and invisible ones are removed.
 
 use std::borrow::Cow;
 
 use unicode_normalization::{UnicodeNormalization, is_nfkc};
 
-/// The text in Unicode's form NFKC, without invisible characters (zero width, direction marks, soft hyphens, tags, controls),
-/// with `\n` for every line end; and how many characters were removed. Cyrillic and Greek letters that look like Latin ones are
-/// those where they stand in a word with Latin ones; words of these scripts stay as they are.
+/// Returns the text in Unicode form NFKC with `
+/// ` for every line end and without invisible characters (zero width, direction marks, soft hyphens, tags, controls), and the number of
+/// removed characters. In words that contain Latin letters, Cyrillic and Greek look-alikes become Latin; words entirely in these scripts
+/// are unchanged.
 #[must_use]
 pub fn clean(text: &str) -> (Cow<'_, str>, usize) {
     if text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_control() && byte != b'\n' && byte != b'\t') {
@@ -31,7 +32,7 @@ pub fn clean(text: &str) -> (Cow<'_, str>, usize) {
     (Cow::Owned(in_one_script(&cleaned)), removed)
 }
 
-/// The text with Latin letters in place of those that look like them, within words that have Latin letters.
+/// Replaces letters that look like Latin ones, in words that contain Latin letters.
 fn in_one_script(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     let mut rest = text;
@@ -49,7 +50,7 @@ fn in_one_script(text: &str) -> String {
     folded
 }
 
-/// The Latin letter that a Cyrillic or Greek one looks like, after Unicode's list of confusable characters.
+/// The Latin letter that a Cyrillic or Greek letter looks like, according to Unicode's list of confusable characters.
 fn latin(c: char) -> char {
     const LIKE: [(&str, &str); 2] = [
         (
@@ -88,11 +89,11 @@ mod tests {
         assert_eq!(clean("a\u{200B}b\u{202E}c\u{0}d\u{E0041}"), ("abcd".into(), 4));
         assert_eq!(clean("1\r\n2\r3\u{2028}4\u{0C}5"), ("1\n2\n3\n4\n5".into(), 0));
         assert_eq!(clean("Größe, 日本"), ("Größe, 日本".into(), 0));
-        // Words of two scripts; words of one stay.
+        // Words that mix scripts are changed; words of one script are not.
         assert_eq!(clean("\u{440}l\u{435}as\u{435} \u{3bf}pen"), ("please open".into(), 0));
         assert_eq!(clean("привет, καλημέρα"), ("привет, καλημέρα".into(), 0));
         assert!(latin('\u{405}') == 'S' && latin('\u{3a7}') == 'X' && latin('x') == 'x');
-        // What NFKC brings forth is cleaned as well: a circled letter, a ligature.
+        // The results of NFKC are cleaned as well: a circled letter, a ligature.
         assert_eq!(clean("ⓔﬁ"), ("efi".into(), 0));
     }
 }

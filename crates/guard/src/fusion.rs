@@ -1,4 +1,4 @@
-//! One score of two tiers, and the threshold from which on it counts.
+//! Combines the scores of two tiers, and finds the threshold.
 
 use anyhow::ensure;
 use ngram_linear::ln_1p_exp;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fusion {
-    /// Added to the sum.
+    /// The constant term.
     pub bias: f64,
     /// The weight of the linear tier; at least 0.
     pub linear: f64,
@@ -17,24 +17,24 @@ pub struct Fusion {
     pub model: f64,
 }
 
-/// The log-odds of the tiers for a text with a label.
+/// The log-odds of the tiers for one text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tiers {
-    /// Of the linear tier.
+    /// The log-odds of the linear tier.
     pub linear: f64,
-    /// Of the language model, if there is one.
+    /// The log-odds of the language model, if there is one.
     pub model: Option<f64>,
 }
 
-/// Log-odds beyond this are no more certain.
+/// Maximum absolute log-odds; larger values count as this.
 const MOST: f64 = 30.0;
 
 impl Fusion {
-    /// The weights that make held-out labels likeliest (Platt 1999 for two scores), with a normal prior of variance 1 around a
-    /// weight of 1 for each tier and a bias of 0. Safe and unsafe texts count alike, whatever their numbers are.
+    /// Fits the weights to held-out labels by maximum likelihood (Platt 1999, for two scores), with a normal prior of variance 1 around a
+    /// weight of 1 for each tier and a bias of 0. Safe and unsafe texts have the same total weight.
     ///
     /// # Errors
-    /// When all labels are the same, or some texts have no score of the language model and others do.
+    /// When all labels are equal, or when only some texts have a score of the language model.
     pub fn fit(scored: &[(Tiers, bool)]) -> anyhow::Result<Self> {
         let unsafe_ = scored.iter().filter(|(_, label)| *label).count();
         ensure!(
@@ -68,11 +68,11 @@ impl Fusion {
             }
             value
         });
-        // A tier that ranks the wrong way round on few records is left out rather than turned round.
+        // A tier with a negative weight on few records is left out rather than inverted.
         Ok(Self { bias: at[0], linear: at[1].max(0.0), model: if has_model { at[2].max(0.0) } else { 0.0 } })
     }
 
-    /// The log-odds of a guard.
+    /// The combined log-odds.
     #[must_use]
     pub fn log_odds(&self, tiers: Tiers) -> f64 {
         self.bias + self.linear * limited(tiers.linear) + self.model * limited(tiers.model.unwrap_or(0.0))
@@ -83,20 +83,20 @@ fn limited(log_odds: f64) -> f64 {
     log_odds.clamp(-MOST, MOST)
 }
 
-/// The probability of log-odds.
+/// Converts log-odds into a probability.
 #[must_use]
 pub fn probability(log_odds: f64) -> f64 {
     1.0 / (1.0 + (-log_odds).exp())
 }
 
-/// The log-odds of a probability, within the limits of [`Fusion`].
+/// Converts a probability into log-odds, within the limits of [`Fusion`].
 #[must_use]
 pub fn log_odds(probability: f64) -> f64 {
     limited((probability / (1.0 - probability)).ln())
 }
 
-/// The lowest threshold on log-odds at which at most a share `rate` of `safe` scores is flagged (a score equal to the threshold is
-/// flagged), half way to the next lower score that is.
+/// The lowest threshold on log-odds that flags at most a share `rate` of the `safe` scores (scores equal to the threshold are flagged),
+/// placed half way to the next lower score.
 #[must_use]
 pub fn threshold_at(safe: &[f64], rate: f64) -> f64 {
     let mut sorted = safe.to_vec();
@@ -151,7 +151,7 @@ mod tests {
             let threshold = threshold_at(&safe, rate);
             let flagged = safe.iter().filter(|&&score| score >= threshold).count();
             prop_assert!(flagged as f64 <= rate * safe.len() as f64);
-            // The next lower score would be too much.
+            // The next lower score as threshold would flag too many.
             if let Some(next) = safe.iter().copied().filter(|&score| score < threshold).max_by(f64::total_cmp) {
                 let more = safe.iter().filter(|&&score| score >= next).count();
                 prop_assert!(more as f64 > rate * safe.len() as f64);

@@ -12,28 +12,28 @@ use crate::fusion::{Tiers, log_odds, probability};
 use crate::linear::Linear;
 use crate::record::Asked;
 
-/// Below this share of the probability at the first answer token a language model is not a guard.
+/// Minimum share of the probability on the two answers at the first answer token; with less, a language model is not a guard.
 pub const LEAST_MASS: f64 = 0.5;
 
-/// What a language model says of a text.
+/// A language model's score of a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ModelScore {
     /// ln p(unsafe) / p(safe) at the first token of the answer.
     pub log_odds: f64,
-    /// p(unsafe) + p(safe) there.
+    /// p(unsafe) + p(safe) at the same token.
     pub mass: f64,
-    /// Windows that were judged; the numbers are those of the worst one.
+    /// Number of judged windows; the other fields are those of the worst one.
     pub windows: usize,
-    /// Turns that were left out at the front, so that the rest fits the context.
+    /// Number of leading turns that were left out to fit the context.
     pub dropped_turns: usize,
 }
 
-/// Tokens that a language model has read.
+/// Counts of tokens that a language model has read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ModelCounts {
-    /// Tokens of prompts that were computed.
+    /// Number of prompt tokens that were computed.
     pub computed: u64,
-    /// Tokens of prompts that were found in the cache: the policy's, after the first text.
+    /// Number of prompt tokens that were found in the cache: the policy's, after the first text.
     pub cached: u64,
 }
 
@@ -45,13 +45,13 @@ pub trait Scorer {
     /// When the model cannot be computed.
     fn score(&mut self, policy: &Policy, asked: &[&Asked]) -> anyhow::Result<Vec<ModelScore>>;
 
-    /// If the text is unsafe: the enabled categories with the probabilities that each is the one, which add up to 1.
+    /// The distribution over enabled categories if the text is unsafe; the probabilities add up to 1.
     ///
     /// # Errors
     /// When the model cannot be computed.
     fn categories(&mut self, policy: &Policy, asked: &Asked) -> anyhow::Result<Vec<(String, f64)>>;
 
-    /// What was read so far.
+    /// The tokens read so far.
     fn counts(&self) -> ModelCounts {
         ModelCounts::default()
     }
@@ -63,27 +63,27 @@ pub struct Verdict {
     /// Whether the text is unsafe.
     #[serde(serialize_with = "label", rename = "label")]
     pub is_unsafe: bool,
-    /// The probability that it is.
+    /// The probability that the text is unsafe.
     pub score: f64,
-    /// The share of the probability that the language model gave to its two answers, if there is one.
+    /// The probability that the language model gave to its two answers together, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mass: Option<f64>,
-    /// Every enabled category with its score: the text's score for the likeliest one, and for another the same times how likely
-    /// it is beside that one.
+    /// The score of every enabled category: the text's score for the likeliest one; for another, the same times its probability relative
+    /// to the likeliest.
     pub categories: BTreeMap<String, f64>,
-    /// Those that are violated.
+    /// The violated categories.
     pub violated: Vec<String>,
     /// The guard's threshold.
     pub threshold: f64,
-    /// Windows that the text was judged in.
+    /// Number of windows of the text.
     pub windows: usize,
-    /// Turns that were left out at the front.
+    /// Number of leading turns that were left out.
     #[serde(skip_serializing_if = "is_zero")]
     pub dropped_turns: usize,
-    /// Invisible characters that were removed before judging.
+    /// Number of invisible characters that were removed before judging.
     #[serde(skip_serializing_if = "is_zero")]
     pub removed_characters: usize,
-    /// Whether there was nothing to judge.
+    /// Whether the text was empty.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub empty: bool,
 }
@@ -98,12 +98,12 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// Judges conversations. It is used by one thread at a time ([`crate::worker`]).
+/// Judges conversations. One thread at a time uses it ([`crate::worker`]).
 pub trait Judge {
     /// Judges the last turn of each conversation.
     ///
     /// # Errors
-    /// When a text cannot be judged; none of them is then.
+    /// When a text cannot be judged; then no verdict is given.
     fn judge(&mut self, asked: &[Asked]) -> anyhow::Result<Vec<Verdict>>;
 
     /// The policy that it judges by.
@@ -112,13 +112,13 @@ pub trait Judge {
     /// The name that records and metrics show.
     fn name(&self) -> &str;
 
-    /// What its language model has read.
+    /// The tokens that its language model has read.
     fn counts(&self) -> ModelCounts {
         ModelCounts::default()
     }
 }
 
-/// A guard of its folder.
+/// A guard loaded from its folder.
 pub struct Guard {
     name: String,
     policy: Policy,
@@ -132,7 +132,7 @@ impl Guard {
     /// Opens a guard's folder. `model` opens its language model.
     ///
     /// # Errors
-    /// See [`Card::open`]; a linear tier that cannot be read; a language model that cannot be opened.
+    /// See [`Card::open`]; also when the linear tier or the language model cannot be opened.
     pub fn open(
         folder: &Path,
         model: impl FnOnce(&Path, &Card) -> anyhow::Result<Box<dyn Scorer>>,
@@ -148,7 +148,7 @@ impl Guard {
         Ok((guard, card))
     }
 
-    /// A guard of its parts.
+    /// Makes a guard from its parts.
     #[must_use]
     pub fn new(
         name: String,
@@ -161,20 +161,20 @@ impl Guard {
         Self { name, policy, threshold, fusion, linear, model }
     }
 
-    /// Judges by another policy, whose categories the guard has ([`Card::adopt`]).
+    /// Uses another policy; the guard must know its categories ([`Card::adopt`]).
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
     }
 
-    /// Judges by another threshold.
+    /// Uses another threshold.
     pub fn set_threshold(&mut self, threshold: f64) {
         self.threshold = threshold;
     }
 
-    /// The log-odds of the tiers, before they are added.
+    /// The log-odds of the tiers before they are combined.
     ///
     /// # Errors
-    /// When the language model cannot be computed, or is not a guard.
+    /// When the language model cannot be computed, or when it is not a guard.
     pub fn tiers(&mut self, asked: &[&Asked]) -> anyhow::Result<Vec<(Tiers, Option<ModelScore>)>> {
         let models: Vec<Option<ModelScore>> = match &mut self.model {
             None => vec![None; asked.len()],
@@ -214,7 +214,7 @@ impl Guard {
         let side = asked.side();
         let score = probability(self.fusion.log_odds(tiers));
         let linear = self.linear.as_ref().map(|linear| linear.score(asked));
-        // The language model names categories only where they matter.
+        // The language model is asked for categories only if they matter.
         let shares = match &mut self.model {
             Some(model) if score >= self.threshold => model.categories(&self.policy, asked)?,
             _ => linear.as_ref().map(|linear| linear.categories.clone()).unwrap_or_default(),
@@ -234,7 +234,7 @@ impl Guard {
             .map(|category| category.id.clone())
             .collect();
         let threshold = self.policy.threshold.unwrap_or(self.threshold);
-        // Without any known category the text is judged as a whole.
+        // If no category is known, the text is judged as a whole.
         let is_unsafe = if most > 0.0 { !violated.is_empty() } else { score >= threshold && !enabled.is_empty() };
         violated.sort_by(|a, b| categories[b].total_cmp(&categories[a]).then(a.cmp(b)));
         Ok(Verdict {

@@ -1,29 +1,28 @@
-//! What of an answer may leave a server: a state machine over its tokens.
+//! Decides which part of an answer may leave a server: a state machine over its tokens.
 //!
-//! An answer is judged as a whole so far, each time as many tokens have come as the window has. A token leaves when a verdict was
-//! given that covers it and the window behind it, or the answer's end. Nothing leaves that was not judged, and nothing after a
-//! verdict against it.
+//! The answer so far is judged as a whole each time another window of tokens has arrived. A token is released after a good verdict that
+//! covers it and the window after it, or the end of the answer. No token leaves unjudged, and none after a bad verdict.
 
 use std::collections::VecDeque;
 
-/// When an answer is judged.
+/// The times at which an answer is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
     /// Once, at its end.
     Whole,
-    /// Each time so many tokens have come.
+    /// Each time this many tokens have arrived.
     Tokens(usize),
 }
 
-/// One answer. `T` is what is passed on for each token.
+/// One answer. `T` is the data that is passed on for each token.
 #[derive(Debug)]
 pub struct HoldBack<T> {
     window: Window,
-    /// What has not left yet, in order.
+    /// Items that have not been released, in order.
     held: VecDeque<T>,
     /// The text so far.
     text: String,
-    /// Tokens that came, that the last good verdict covers, and that left.
+    /// Numbers of tokens: arrived, covered by the last good verdict, released.
     came: usize,
     judged: usize,
     left: usize,
@@ -31,7 +30,7 @@ pub struct HoldBack<T> {
     closed: bool,
 }
 
-/// What a verdict was asked about; it is given back with the verdict.
+/// The part of the answer that a verdict covers; it is passed back with the verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent(usize);
 
@@ -43,7 +42,7 @@ impl<T> HoldBack<T> {
         Self { window, held, text: String::new(), came: 0, judged: 0, left: 0, ended: false, closed: false }
     }
 
-    /// A token came: what is passed on for it, and its text. After [`HoldBack::block`] it is dropped.
+    /// Adds a token: the item to pass on, and its text. After [`HoldBack::block`] it is dropped.
     pub fn push(&mut self, item: T, text: &str) {
         if self.closed {
             return;
@@ -53,7 +52,7 @@ impl<T> HoldBack<T> {
         self.held.push_back(item);
     }
 
-    /// The answer is complete.
+    /// Marks the answer as complete.
     pub fn end(&mut self) {
         self.ended = true;
     }
@@ -69,13 +68,13 @@ impl<T> HoldBack<T> {
         (!self.closed && (enough || at_the_end)).then_some((self.text.as_str(), Extent(self.came)))
     }
 
-    /// A verdict for what [`HoldBack::due`] named was good. Returns what leaves.
+    /// Records a good verdict for the part named by [`HoldBack::due`]. Returns the released items.
     pub fn pass(&mut self, extent: Extent) -> Vec<T> {
         self.judged = self.judged.max(extent.0);
         self.release()
     }
 
-    /// What may leave without another verdict: at the end everything, if the last one covers it.
+    /// The items that may leave without another verdict: at the end all of them, if the last verdict covers them.
     pub fn release(&mut self) -> Vec<T> {
         let most = match self.window {
             _ if self.closed => return Vec::new(),
@@ -88,31 +87,31 @@ impl<T> HoldBack<T> {
         self.held.drain(..count).collect()
     }
 
-    /// A verdict was against the answer: nothing more leaves.
+    /// Records a bad verdict: nothing more is released.
     pub fn block(&mut self) {
         self.closed = true;
         self.held.clear();
     }
 
-    /// Tokens so far.
+    /// Number of tokens so far.
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.came
     }
 
-    /// Tokens that wait.
+    /// Number of tokens that are held back.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.len()
     }
 
-    /// Whether a verdict was against it.
+    /// Whether a verdict was bad.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.closed
     }
 
-    /// Whether everything has left that will.
+    /// Whether nothing more will be released.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.closed || self.ended && self.left == self.came
@@ -124,8 +123,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Runs an answer of `length` tokens that is unsafe from token `bad` on, with verdicts that arrive `late` tokens after they
-    /// were asked for. Returns what left, and whether it was blocked.
+    /// Simulates an answer of `length` tokens that is unsafe from token `bad` on, with verdicts that arrive `late` tokens after the
+    /// question. Returns the released tokens, and whether the answer was blocked.
     fn run(window: Window, length: usize, bad: Option<usize>, late: usize) -> (Vec<usize>, bool) {
         let mut answer = HoldBack::new(window);
         let (mut left, mut asked): (Vec<usize>, Option<(usize, bool, Extent)>) = (Vec::new(), None);
@@ -141,7 +140,7 @@ mod tests {
                     assert_eq!(text.len(), answer.tokens());
                     asked = Some((token, bad.is_some_and(|bad| text.len() > bad), extent));
                 }
-                // At the end there is nothing to wait for but verdicts.
+                // At the end only verdicts are waited for.
                 let Some((at, is_bad, extent)) = asked.take_if(|(at, ..)| token >= *at + late || token == length)
                 else {
                     break;
@@ -193,7 +192,7 @@ mod tests {
             prop_assert_eq!(run(Window::Whole, length, Some(bad), late), (vec![], true));
             let (left, blocked) = run(Window::Tokens(window), length, Some(bad), late);
             prop_assert!(blocked && left == (0..left.len()).collect::<Vec<_>>());
-            // Not the unsafe token, and not the window before it.
+            // Neither the unsafe token nor the window before it is released.
             prop_assert!(left.len() + window <= bad || left.is_empty(), "{left:?} {bad}");
         }
     }

@@ -1,14 +1,14 @@
-//! A guard in front of a model, without libtorch: what it is asked, what it says, and what a server does with that.
+//! A guard for a model, without libtorch: its prompts, its verdicts, and their use in a server.
 //!
-//! - [`record`]: conversations whose last turn is judged, labelled records; [`clean`]: text as a guard sees it.
+//! - [`record`]: conversations whose last turn is judged, and labelled records; [`clean`]: normalises text for a guard.
 //! - [`prompt`]: the prompt of a guard that is a language model; no text of a message changes its structure.
-//! - [`split`]: splits that keep groups and near copies on one side; [`train`]: from records to a guard's folder.
-//! - [`linear`]: the tier that every guard has; [`fusion`]: the sum of the tiers and the threshold.
+//! - [`split`]: splits that keep groups and near copies on one side; [`train`]: makes a guard's folder from records.
+//! - [`linear`]: the tier that every guard has; [`fusion`]: combines the tiers and sets the threshold.
 //! - [`guard`]: verdicts; [`card`]: the guard's folder; [`window`]: windows over long texts.
-//! - [`holdback`]: what of an answer may leave a server; [`worker`]: a guard in its thread; [`moderation`]: `/v1/moderations`.
+//! - [`holdback`]: which part of an answer may leave a server; [`worker`]: a guard in its own thread; [`moderation`]: `/v1/moderations`.
 //! - [`measure`], [`robust`], [`command`]: figures, and `herd safety guard`.
 //!
-//! The language model itself is a [`guard::Scorer`], which another crate implements. Nothing here prints or logs a text.
+//! The language model itself is a [`guard::Scorer`], which another crate implements. This crate prints and logs no text.
 
 pub mod card;
 pub mod clean;

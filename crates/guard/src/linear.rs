@@ -1,5 +1,5 @@
-//! The linear tier: logistic regression over hashed n-grams. It needs no libtorch, judges a short text in well under a
-//! millisecond, and is a part of every guard.
+//! The linear tier: logistic regression over hashed n-grams. It needs no libtorch, judges a short text in well under a millisecond, and
+//! is part of every guard.
 //!
 //! Minimised over w and b: C * sum of ln(1 + exp(-s(w . x + b))) + |w|^2 / 2 with s = 1 for an unsafe text and -1 else. The
 //! categories are a second model of the same form with a softmax over them, trained on the unsafe texts whose categories are
@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use crate::record::{Asked, Labelled};
 use crate::window::windows;
 
-/// The inverse strength of the penalty unless another is asked for.
+/// The default inverse strength of the penalty.
 pub const C: f64 = 10.0;
-/// Words that are read of a window.
+/// Number of words in a window.
 const WINDOW: usize = 400;
-/// Words by which windows overlap.
+/// Number of words by which windows overlap.
 const OVERLAP: usize = 100;
 /// The first line of a file.
 const MAGIC: &[u8] = b"herd-guard-linear 1\n";
@@ -29,37 +29,37 @@ const MAGIC: &[u8] = b"herd-guard-linear 1\n";
 pub struct Linear {
     head: Head,
     vocabulary: Vocabulary,
-    /// Weights by place, and behind them those of each category.
+    /// The weights by bucket, followed by those of each category.
     weights: Vec<f32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Head {
-    /// Used buckets.
+    /// Number of used buckets.
     buckets: usize,
-    /// Added to the log-odds.
+    /// The constant term of the log-odds.
     intercept: f64,
-    /// Added to the log-odds of a response.
+    /// The term that is added to the log-odds of a response.
     response: f64,
-    /// Ids of the categories with weights of their own.
+    /// Ids of the categories that have weights.
     categories: Vec<String>,
-    /// The categories' intercepts.
+    /// The intercepts of the categories.
     intercepts: Vec<f64>,
 }
 
-/// What the linear tier says of a text.
+/// The linear tier's score of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearScore {
-    /// ln p / (1 - p) of being unsafe under any category.
+    /// ln p / (1 - p), where p is the probability of violating any category.
     pub log_odds: f64,
-    /// If it is unsafe: which category it violates, as probabilities that add up to 1; empty without trained categories.
+    /// The distribution over categories if the text is unsafe; empty if no categories were trained.
     pub categories: Vec<(String, f64)>,
-    /// Windows that were judged; the numbers are those of the worst one.
+    /// Number of judged windows; the other fields are those of the worst one.
     pub windows: usize,
 }
 
 impl Linear {
-    /// Trains on records with the inverse strength `c` of the penalty. Long texts are trained on by their first window.
+    /// Trains on records with the inverse penalty strength `c`. A long text is represented by its first window.
     #[must_use]
     pub fn train(records: &[&Labelled], c: f64) -> Self {
         let counts: Vec<[Vec<(u32, f32)>; 2]> = records
@@ -106,13 +106,13 @@ impl Linear {
         Self { head, vocabulary, weights }
     }
 
-    /// The ids of the categories that it was trained on.
+    /// The ids of the categories that were trained.
     #[must_use]
     pub fn categories(&self) -> &[String] {
         &self.head.categories
     }
 
-    /// Scores the last turn of a conversation: all of it in windows of 400 words, the worst window counts.
+    /// Scores the last turn of a conversation in windows of 400 words; the worst window counts.
     #[must_use]
     pub fn score(&self, asked: &Asked) -> LinearScore {
         let words = words(asked.text());
@@ -137,7 +137,7 @@ impl Linear {
         self.head.categories.iter().cloned().zip(softmax_of(&margins)).collect()
     }
 
-    /// The bytes of a file.
+    /// Serializes the tier into the bytes of a file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         file::to_bytes(MAGIC, &self.head, &self.vocabulary, &self.weights).unwrap_or_default()
@@ -146,7 +146,7 @@ impl Linear {
     /// Reads the bytes of a file.
     ///
     /// # Errors
-    /// When they are not of this form or are incomplete.
+    /// When the bytes have another form or are truncated.
     pub fn from_bytes(bytes: &[u8]) -> anyhow::Result<Self> {
         let size = |head: &Head| (head.buckets, 1 + head.categories.len());
         let (head, vocabulary, weights) =
@@ -156,7 +156,7 @@ impl Linear {
     }
 }
 
-/// Weights of each class one behind the other, then the intercepts.
+/// Trains a softmax: the weights of each class in turn, then the intercepts.
 fn softmax(rows: &[(&Sample, Vec<usize>)], classes: usize, size: usize, c: f64) -> Vec<f64> {
     if classes == 0 {
         return Vec::new();
@@ -221,7 +221,7 @@ mod tests {
         let shares = score("a bad banana").categories;
         assert_eq!(shares.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["S1", "S2"]);
         assert!(shares[1].1 > 0.8 && (shares[0].1 + shares[1].1 - 1.0).abs() < 1e-9, "{shares:?}");
-        // Unknown words of an unknown language: the intercept alone.
+        // Unknown words give the intercept alone.
         assert!(score("нет").log_odds.abs() < 1.0);
     }
 

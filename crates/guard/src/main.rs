@@ -1,4 +1,4 @@
-//! The commands of this crate as a program of their own, for tests and for machines without libtorch.
+//! The commands of this crate as a separate program, for tests and for machines without libtorch.
 
 use std::process::ExitCode;
 

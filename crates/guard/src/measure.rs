@@ -1,4 +1,4 @@
-//! How well scores agree with labels.
+//! Measures the agreement of scores with labels.
 
 use std::collections::BTreeMap;
 
@@ -6,39 +6,39 @@ use safety_text::refusal::Scores;
 use serde::Serialize;
 use stats::Estimate;
 
-/// A judged record: what figures need, without its text.
+/// A judged record without its text.
 #[derive(Debug, Clone)]
 pub struct Judged {
     /// The score.
     pub score: f64,
     /// Whether the verdict is unsafe.
     pub flagged: bool,
-    /// Whether the label is.
+    /// Whether the label is unsafe.
     pub is_unsafe: bool,
 }
 
-/// Figures of a set.
+/// The figures of a set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Figures {
-    /// Safe records.
+    /// Number of safe records.
     pub safe: usize,
-    /// Unsafe records.
+    /// Number of unsafe records.
     pub unsafe_: usize,
     /// The share of safe records that are flagged, with Wilson's interval; none without safe records.
     pub fpr: Option<Estimate>,
     /// The share of unsafe records that are flagged; none without unsafe records.
     pub recall: Option<Estimate>,
-    /// The harmonic mean of precision and recall at the guard's threshold; only for sets with both labels, as what follows.
+    /// The harmonic mean of precision and recall at the guard's threshold. This and the following figures need both labels.
     pub f1: Option<f64>,
-    /// The area under the curve of precision and recall.
+    /// The area under the precision-recall curve.
     pub auprc: Option<f64>,
-    /// Recall where 1% and 3% of the safe records of this set are flagged: for comparison with others, not a threshold that
-    /// anybody has.
+    /// Recall at the thresholds that flag 1% and 3% of this set's safe records. They serve comparison with other guards; no guard uses
+    /// these thresholds.
     pub recall_at_fpr: BTreeMap<String, f64>,
 }
 
 impl Figures {
-    /// Of judged records.
+    /// Computes the figures of judged records.
     #[must_use]
     pub fn of(judged: &[&Judged]) -> Self {
         let unsafe_ = judged.iter().filter(|one| one.is_unsafe).count();
@@ -51,7 +51,7 @@ impl Figures {
         let mut safe_scores: Vec<f64> = scored.iter().filter(|(_, label)| !label).map(|(score, _)| *score).collect();
         safe_scores.sort_by(|a, b| b.total_cmp(a));
         let at = |rate: f64| {
-            // Above the first safe record that may not be flagged.
+            // The score of the first safe record that may not be flagged; the threshold lies above it.
             let spared = safe_scores.get((rate * safe as f64).floor() as usize).copied().unwrap_or(f64::NEG_INFINITY);
             scored.iter().filter(|(score, label)| *label && *score > spared).count() as f64 / unsafe_ as f64
         };
@@ -70,7 +70,7 @@ impl Figures {
         }
     }
 
-    /// A line for people: `250 safe, 200 unsafe: FPR 12.8% [..], recall ..`.
+    /// The figures as one line: `250 safe, 200 unsafe: FPR 12.8% [..], recall ..`.
     #[must_use]
     pub fn line(&self) -> String {
         let mut parts = Vec::new();
@@ -106,10 +106,10 @@ mod tests {
         assert_eq!((figures.safe, figures.unsafe_), (3, 3));
         assert!((figures.fpr.unwrap().value - 1.0 / 3.0).abs() < 1e-12);
         assert!((figures.recall.unwrap().value - 2.0 / 3.0).abs() < 1e-12);
-        // Precision and recall 2/3.
+        // Precision and recall are both 2/3.
         assert!((figures.f1.unwrap() - 2.0 / 3.0).abs() < 1e-12);
         assert!((figures.auprc.unwrap() - (1.0 + 2.0 / 3.0 + 0.6) / 3.0).abs() < 1e-12);
-        // No safe one may be flagged: above 0.8 there is one of three.
+        // No safe record may be flagged: one of three unsafe records lies above 0.8.
         assert!((figures.recall_at_fpr["0.01"] - 1.0 / 3.0).abs() < 1e-12);
         let safe: Vec<&Judged> = judged.iter().filter(|one| !one.is_unsafe).collect();
         let figures = Figures::of(&safe);

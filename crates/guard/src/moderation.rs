@@ -1,7 +1,7 @@
 //! `POST /v1/moderations` in OpenAI's form.
 //!
-//! `{"input": text | [texts] | [{"type": "text", "text": ...}], "model"?}`, or `{"messages": [...]}` for a conversation whose
-//! last turn is judged. The answer has OpenAI's names of categories, and `herd` with the policy's own and the score.
+//! A request is `{"input": text | [texts] | [{"type": "text", "text": ...}], "model"?}`, or `{"messages": [...]}` for a conversation
+//! whose last turn is judged. The answer uses OpenAI's category names; its field `herd` has the policy's own categories and the score.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,20 +18,20 @@ use crate::guard::Verdict;
 use crate::record::Asked;
 use crate::worker::{GuardCounts, NoVerdict, Worker};
 
-/// The path.
+/// The path of the endpoint.
 pub const PATH: &str = "/v1/moderations";
-/// Texts in one request at most.
+/// Maximum number of texts in a request.
 const MOST: usize = 256;
 
-/// Reads a request: what is to be judged, a verdict for each.
+/// Parses a request into conversations; each gets a verdict.
 ///
 /// # Errors
-/// The field and what is wrong.
+/// The field and the fault.
 pub fn parse(body: &[u8]) -> Result<Vec<Asked>, (Option<&'static str>, String)> {
     let value: Value =
         serde_json::from_slice(body).map_err(|error| (None, format!("the body is not valid JSON: {error}")))?;
     let Value::Object(mut map) = value else { return Err((None, "the body must be a JSON object".into())) };
-    // A server has one guard; clients send the names of OpenAI's models.
+    // A server has one guard; clients send names of OpenAI's models, which are ignored.
     map.remove("model");
     let input = map.remove("input").filter(|value| !value.is_null());
     let messages = map.remove("messages").filter(|value| !value.is_null());
@@ -76,7 +76,7 @@ pub fn parse(body: &[u8]) -> Result<Vec<Asked>, (Option<&'static str>, String)> 
     Ok(asked)
 }
 
-/// The answer to a request.
+/// Builds the answer to a request.
 #[must_use]
 pub fn answer(policy: &Policy, guard: &str, asked: &[Asked], verdicts: &[Verdict]) -> Value {
     let results: Vec<Value> =
@@ -102,7 +102,7 @@ fn result(policy: &Policy, asked: &Asked, verdict: &Verdict) -> Value {
         "category_applied_input_types": types, "herd": own})
 }
 
-/// The service.
+/// The moderation service.
 pub struct Moderations {
     /// The guard.
     pub guard: Arc<Worker>,
@@ -130,7 +130,7 @@ impl Service for Moderations {
     }
 }
 
-/// An error in OpenAI's form.
+/// Builds an error in OpenAI's form.
 #[must_use]
 pub fn error(status: u16, field: Option<&str>, sentence: &str) -> Value {
     let kind = if status >= 500 { "server_error" } else { "invalid_request_error" };
@@ -180,7 +180,7 @@ pub fn metrics(mut routes: Routes, guard: &Arc<Worker>) -> Routes {
     routes
 }
 
-/// The routes of a server that is a guard and nothing else.
+/// The routes of a server that only runs a guard.
 #[must_use]
 pub fn routes(guard: &Arc<Worker>) -> Routes {
     let model = json!({"id": guard.name(), "object": "model", "created": 0, "owned_by": "herd"});

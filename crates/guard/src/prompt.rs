@@ -1,11 +1,11 @@
 //! The prompt of a guard that is a language model.
 //!
-//! It has three parts: the policy up to the beginning of the conversation, which is the same for all texts of one role and is
-//! computed once; the conversation; and the question. Delimiters and answer are those of Llama Guard 3's published format, so
-//! that such a model works too ([`Format::LlamaGuard3`]).
+//! It has three parts: the policy up to the start of the conversation, which is the same for all texts of one role and is computed once;
+//! the conversation; and the question. Delimiters and answers follow Llama Guard 3's published format, so that such a model works too
+//! ([`Format::LlamaGuard3`]).
 //!
-//! No text of a message can change this structure: delimiters stand alone on a line, a turn begins with its role at the start
-//! of a line, and in texts lines that begin like a turn are quoted and the opening `<` of a delimiter becomes `(`.
+//! No text of a message can change this structure. A delimiter stands alone on a line, and a turn begins with its role at the start of a
+//! line. In texts, lines that begin like a turn are quoted, and the opening `<` of a delimiter becomes `(`.
 
 use std::fmt::Write as _;
 
@@ -37,7 +37,7 @@ pub fn name(side: Applies) -> &'static str {
     }
 }
 
-/// The beginning: the task, the categories with their definitions (or their names alone), up to the conversation.
+/// The first part: the task, and the categories with their definitions (or only their names), up to the conversation.
 #[must_use]
 pub fn policy<'c>(
     format: Format,
@@ -64,22 +64,22 @@ pub fn policy<'c>(
     text
 }
 
-/// What stands before a turn's text.
+/// The text before a turn.
 #[must_use]
 pub fn before_turn(side: Applies) -> String {
     format!("{}: ", name(side))
 }
 
-/// What stands behind a turn's text.
+/// The text after a turn.
 pub const AFTER_TURN: &str = "\n\n";
 
-/// The conversation: each turn behind its role.
+/// The conversation: each turn after its role.
 #[must_use]
 pub fn conversation(turns: &[Turn]) -> String {
     turns.iter().map(|turn| format!("{}{}{AFTER_TURN}", before_turn(turn.side), quoted(&turn.text))).collect()
 }
 
-/// The question behind the conversation.
+/// The question after the conversation.
 #[must_use]
 pub fn question(side: Applies) -> String {
     format!(
@@ -90,7 +90,7 @@ pub fn question(side: Applies) -> String {
     )
 }
 
-/// A text that cannot be taken for a part of the prompt. The text has been cleaned ([`crate::clean::clean`]).
+/// Quotes a text so that it cannot be mistaken for a part of the prompt. The text must be cleaned ([`crate::clean::clean`]).
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len());

@@ -3,7 +3,7 @@ use safety_text::policy::Policy;
 use super::*;
 use crate::record::Asked;
 
-/// What a reader of the prompt sees: the ids of the categories, the roles of the turns, the question's role.
+/// The structure of a prompt: the ids of the categories, the roles of the turns, the question's role.
 #[derive(Debug, PartialEq)]
 struct Structure {
     categories: Vec<String>,
@@ -11,9 +11,9 @@ struct Structure {
     question: String,
 }
 
-/// Reads a prompt strictly by its lines; None if it is no prompt.
+/// Parses a prompt strictly by its lines; `None` if it is not a prompt.
 fn structure(prompt: &str) -> Option<Structure> {
-    // A lenient reader would take any of these for a delimiter: exactly one of each may be there.
+    // A lenient reader would accept any of these as a delimiter: exactly one of each may occur.
     let squeezed: String = prompt.to_lowercase().chars().filter(|c| !c.is_whitespace()).collect();
     for delimiter in CATEGORIES.iter().chain(&CONVERSATION) {
         let squeezed_delimiter: String = delimiter.to_lowercase().chars().filter(|c| !c.is_whitespace()).collect();
@@ -108,7 +108,7 @@ fn no_text_changes_the_structure() {
 
 #[test]
 fn without_quoting_the_attacks_work() {
-    // The test above can fail: most attacks change the structure of a prompt whose texts are not quoted.
+    // Proves that the test above can fail: without quoting, most attacks change the structure of a prompt.
     let raw = |text: &str| {
         let shown = Policy::builtin("herd-14").unwrap();
         let (text, _) = crate::clean::clean(text);

@@ -1,4 +1,4 @@
-//! What is judged, and labelled records.
+//! Conversations to judge, and labelled records.
 
 use std::path::{Path, PathBuf};
 
@@ -12,14 +12,14 @@ use crate::clean::clean;
 /// A turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
-    /// Who wrote it: [`Applies::Prompt`] for what a client sends, [`Applies::Response`] for what a model answers.
+    /// The author: [`Applies::Prompt`] for a client, [`Applies::Response`] for a model.
     pub side: Applies,
     /// Its text, cleaned ([`clean()`]).
     pub text: String,
 }
 
-/// A conversation whose last turn is judged. Neighbouring turns of one side are one turn, so that a request in two messages is
-/// judged as a whole.
+/// A conversation whose last turn is judged. Adjacent turns of one side are merged, so that a request in two messages is judged as a
+/// whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     turns: Vec<Turn>,
@@ -27,7 +27,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// What a user writes, without a conversation before it.
+    /// A user's text without a conversation before it.
     #[must_use]
     pub fn prompt(text: &str) -> Self {
         let mut asked = Self { turns: Vec::new(), removed: 0 };
@@ -61,7 +61,7 @@ impl Asked {
         asked
     }
 
-    /// Of a conversation that ends with an answer: what comes before it.
+    /// The conversation before its last answer; `None` if it does not end with an answer.
     #[must_use]
     pub fn before_answer(&self) -> Option<Self> {
         let before = match self.turns.split_last() {
@@ -83,11 +83,11 @@ impl Asked {
         asked
     }
 
-    /// A conversation of messages. Everything but the assistant's turns counts as what a client sends: system messages and the
-    /// results of tools can carry a request as well. Tool calls are judged as text.
+    /// Makes a conversation from messages. All turns except the assistant's count as the client's, because system messages and tool
+    /// results can also contain a request. Tool calls are judged as text.
     ///
     /// # Errors
-    /// Without messages; for a part of a content that is not a text.
+    /// When there are no messages, or when a part of a content is not a text.
     pub fn from_messages(messages: &[Message]) -> Result<Self, String> {
         let mut asked = Self { turns: Vec::new(), removed: 0 };
         for (at, message) in messages.iter().enumerate() {
@@ -109,7 +109,7 @@ impl Asked {
         &self.turns
     }
 
-    /// Whose text is judged.
+    /// The side whose text is judged.
     #[must_use]
     pub fn side(&self) -> Applies {
         self.turns.last().map_or(Applies::Prompt, |turn| turn.side)
@@ -121,13 +121,13 @@ impl Asked {
         self.turns.last().map_or("", |turn| &turn.text)
     }
 
-    /// Invisible characters that were removed.
+    /// Number of invisible characters that were removed.
     #[must_use]
     pub fn removed(&self) -> usize {
         self.removed
     }
 
-    /// Whether there is nothing to judge.
+    /// Whether the judged text is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.text().trim().is_empty()
@@ -137,21 +137,21 @@ impl Asked {
 /// A labelled record: `{"id", "messages", "label": "safe"|"unsafe", "categories"?, "judge"?, "language"?, "source", "group"?}`.
 #[derive(Debug, Clone)]
 pub struct Labelled {
-    /// The record's id; without one its place.
+    /// The record's id; its place if it has none.
     pub id: String,
-    /// What is judged.
+    /// The conversation to judge.
     pub asked: Asked,
     /// Whether it is unsafe.
     pub is_unsafe: bool,
-    /// Ids of the violated categories; empty where they are not known.
+    /// Ids of the violated categories; empty if they are not known.
     pub categories: Vec<String>,
-    /// The language's code, where it is known.
+    /// The language code, if known.
     pub language: Option<String>,
-    /// The set that it comes from.
+    /// The set of the record.
     pub source: String,
-    /// What ties records that belong on one side of a split.
+    /// A key that keeps records on the same side of a split.
     pub group: Option<String>,
-    /// Where it stands: the file and the line.
+    /// The place of the record: file and line.
     pub place: (PathBuf, u64),
 }
 
@@ -176,8 +176,8 @@ struct Line {
 /// Reads labelled records.
 ///
 /// # Errors
-/// `file:line` and what is wrong: a label that is neither `safe` nor `unsafe`, an unknown category with the nearest one, a
-/// category of a safe record, `judge` that is not the side of the last message.
+/// `file:line` and the fault: a label that is neither `safe` nor `unsafe`, an unknown category (with the nearest known one), a category
+/// of a safe record, or a `judge` that is not the side of the last message.
 pub fn read(paths: &[PathBuf], policy: &Policy) -> anyhow::Result<Vec<Labelled>> {
     let mut all = Vec::new();
     for path in paths {
@@ -196,10 +196,10 @@ fn names(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// One labelled record of a file.
+/// Parses one labelled record.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault of the record.
 pub fn labelled(record: Value, place: &Place, policy: &Policy) -> Result<Labelled, String> {
     let line: Line = serde_json::from_value(record).map_err(|error| without_values(&error.to_string()))?;
     let is_unsafe = match line.label.as_str() {
@@ -232,7 +232,7 @@ pub fn labelled(record: Value, place: &Place, policy: &Policy) -> Result<Labelle
     })
 }
 
-/// A message of serde without the text that it quotes: that may be a harmful one.
+/// Removes quoted values from a message of serde, because they may be harmful texts.
 pub(crate) fn without_values(message: &str) -> String {
     let quoted = message.find("string \"").zip(message.rfind('"'));
     match quoted.filter(|(start, end)| start + 8 < *end) {
@@ -241,7 +241,7 @@ pub(crate) fn without_values(message: &str) -> String {
     }
 }
 
-/// Writes a file that only its owner can read, complete or not there: it may hold texts of harmful records.
+/// Writes a file completely or not at all, readable only by its owner, because it may contain harmful texts.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -251,7 +251,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     use anyhow::Context as _;
     let cannot = || format!("cannot write {}", path.display());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    // Temporary files are made with mode 0600, and keep it under their name.
+    // Temporary files are created with mode 0600, and keep it after renaming.
     let mut file =
         tempfile::Builder::new().prefix(".guard.").suffix(".tmp").tempfile_in(folder).with_context(cannot)?;
     file.write_all(bytes).with_context(cannot)?;

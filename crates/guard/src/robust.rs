@@ -1,9 +1,9 @@
-//! How easily a verdict turns: harmless words at the end, other spellings of the same text.
+//! Measures how easily a verdict changes: harmless words at the end, other spellings of the same text.
 
 use crate::guard::Judge;
 use crate::record::Asked;
 
-/// Common words that a suffix is made of.
+/// Common words for suffixes.
 const WORDS: [&str; 35] = [
     "please", "thanks", "hello", "the", "and", "story", "school", "family", "garden", "recipe", "music", "weather",
     "book", "friend", "holiday", "science", "history", "learn", "explain", "simple", "example", "kind", "happy",
@@ -11,11 +11,11 @@ const WORDS: [&str; 35] = [
     "day",
 ];
 
-/// The number of words, at most `most`, after which a text that was unsafe is judged safe: at each step the word that lowers the
-/// score most is added. None if it stays unsafe.
+/// The number of words (at most `most`) after which an unsafe text is judged safe. Each step appends the word that lowers the score most.
+/// `None` if the text stays unsafe.
 ///
 /// # Errors
-/// What the guard returns.
+/// The errors of the guard.
 pub fn suffix_flip(guard: &mut dyn Judge, asked: &Asked, most: usize) -> anyhow::Result<Option<usize>> {
     let mut text = asked.text().to_owned();
     for length in 1..=most {
@@ -30,10 +30,10 @@ pub fn suffix_flip(guard: &mut dyn Judge, asked: &Asked, most: usize) -> anyhow:
     Ok(None)
 }
 
-/// The same request in other spellings, by name.
+/// The names of the spellings.
 pub const SPELLINGS: [&str; 5] = ["upper case", "letters apart", "zero width", "homoglyphs", "no punctuation"];
 
-/// The text in one of [`SPELLINGS`].
+/// Writes the text in one of [`SPELLINGS`].
 #[must_use]
 pub fn spelled(asked: &Asked, spelling: &str) -> Asked {
     let text = asked.text();
@@ -64,7 +64,7 @@ mod tests {
     use crate::worker::tests::verdict;
     use safety_text::policy::Policy;
 
-    /// Unsafe until three harmless words are there.
+    /// A judge that finds a text unsafe until it has three harmless words.
     struct Counting(Policy);
 
     impl Judge for Counting {
@@ -85,7 +85,7 @@ mod tests {
         let asked = Asked::prompt("x");
         assert_eq!(suffix_flip(&mut guard, &asked, 10).unwrap(), Some(4));
         assert_eq!(suffix_flip(&mut guard, &asked, 3).unwrap(), None);
-        // Cleaning has undone the letters of another script and the invisible ones.
+        // Cleaning has restored the letters of another script and removed the invisible ones.
         assert_eq!(spelled(&Asked::prompt("open"), "homoglyphs").text(), "open");
         assert_eq!(spelled(&Asked::prompt("a b"), "zero width").text(), "a b");
     }

@@ -1,4 +1,4 @@
-//! Splits that keep what belongs together on one side: records of a group, equal texts, near copies.
+//! Splits that keep related records on one side: records of a group, equal texts, near copies.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,15 +8,15 @@ use text_quality::normal::{collapsed, hash, words};
 
 use crate::record::Labelled;
 
-/// Words of a shingle.
+/// Number of words of a shingle.
 const SHINGLE: usize = 4;
-/// Two texts are near copies when they share this part of their shingles (Jaccard's index).
+/// Two texts are near copies if they share this part of their shingles (Jaccard index).
 pub const NEAR: f64 = 0.5;
-/// A shingle of more texts than this is a phrase of a template and ties nothing by itself.
+/// A shingle in more texts than this is a phrase of a template and does not relate texts.
 const COMMON: usize = 200;
 
-/// The number of the group of each record. Records are in one group when they have the same `group`, the same text (apart from
-/// case and spaces), or are near copies, or are tied so by others between them.
+/// The group number of each record. Records are in one group if they have the same `group` or the same text (ignoring case and spaces),
+/// if they are near copies, or if other records connect them in this way.
 #[must_use]
 pub fn groups(records: &[&Labelled]) -> Vec<usize> {
     let mut union = Union::new(records.len());
@@ -56,7 +56,7 @@ fn near_copies(records: &[&Labelled], union: &mut Union) {
     }
 }
 
-/// The distinct hashes of a text's runs of four words; of a shorter text, that of the whole.
+/// The distinct hashes of a text's runs of four words; for a shorter text, the hash of the whole.
 fn shingles(text: &str) -> Vec<u64> {
     let words: Vec<String> = words(text).collect();
     let mut all: Vec<u64> = match words.len() {
@@ -68,7 +68,7 @@ fn shingles(text: &str) -> Vec<u64> {
     all
 }
 
-/// Which records are held out: about `share` of the groups of each source, by the seed. A group is on one side as a whole.
+/// Selects the records to hold out: about `share` of the groups of each source, by the seed. A group is never divided.
 #[must_use]
 pub fn held_out(records: &[&Labelled], groups: &[usize], share: f64, seed: u64) -> Vec<bool> {
     let mut name: BTreeMap<usize, &str> = BTreeMap::new();
@@ -87,7 +87,7 @@ pub fn held_out(records: &[&Labelled], groups: &[usize], share: f64, seed: u64) 
     groups.iter().map(|group| is_out[group]).collect()
 }
 
-/// For each of `records` whether it shares a group or a near copy with one of `others`.
+/// For each of `records`, whether it shares a group or is a near copy of one of `others`.
 #[must_use]
 pub fn overlapping(records: &[&Labelled], others: &[&Labelled]) -> Vec<bool> {
     let all: Vec<&Labelled> = records.iter().chain(others).copied().collect();
@@ -96,11 +96,11 @@ pub fn overlapping(records: &[&Labelled], others: &[&Labelled]) -> Vec<bool> {
     groups[..records.len()].iter().map(|group| theirs.contains(group)).collect()
 }
 
-/// Records from which a classifier cannot learn what is meant: a language, a length or all of them hold unsafe records only, or
-/// all records have one label. A sentence for each.
+/// Warnings about records from which a classifier would learn the wrong thing: all records, or all of one language or length, have the
+/// same label. One sentence for each.
 #[must_use]
 pub fn unbalanced(records: &[&Labelled]) -> Vec<String> {
-    /// Bins with fewer records teach nothing.
+    /// Bins with fewer records are ignored.
     const FEW: usize = 20;
     let mut problems = Vec::new();
     let count = records.iter().filter(|record| record.is_unsafe).count();

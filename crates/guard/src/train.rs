@@ -1,4 +1,4 @@
-//! From labelled records to a guard: what is trained on, what is held out, the tiers' weights and the threshold.
+//! Makes a guard from labelled records: divides them, trains the tiers, weights them and sets the threshold.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,42 +19,42 @@ use crate::prompt::Format;
 use crate::record::{Asked, Labelled, read};
 use crate::split;
 
-/// Digests of the texts that a guard was trained or calibrated on, so that nobody measures on them.
+/// The file with digests of the texts that a guard was trained or calibrated on, so that it is not measured on them.
 pub const SEEN: &str = "seen.txt";
-/// The most problems of a kind that a message names.
+/// Maximum number of problems of a kind that a message names.
 const NAMED: usize = 5;
 
-/// The keys of every kind of guard.
+/// The keys that all guards share.
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     /// Policy file, or the name of a built-in policy
     #[arg(long, help_heading = "Guard")]
     pub policy: String,
-    /// Labelled records that are held out: they weigh the tiers and set the threshold
+    /// Labelled records to hold out for calibration: they set the weights of the tiers and the threshold
     #[arg(long, num_args = 1.., value_name = "FILE", help_heading = "Guard")]
     pub calibrate: Vec<PathBuf>,
-    /// Share of the groups of --data that is held out as well
+    /// Share of the groups of --data that is held out too
     #[arg(long, help_heading = "Guard")]
     pub calibrate_share: f64,
-    /// Labelled records that the guard will be measured on: what is in --data too is an error
+    /// Labelled records for later measurements; a record that is also in --data is an error
     #[arg(long, num_args = 1.., value_name = "FILE", help_heading = "Guard")]
     pub test_data: Vec<PathBuf>,
-    /// Leave out of training what is in --test-data too, or near a copy of it
+    /// Leave records out of training that are in --test-data, or near copies of such records
     #[arg(long, help_heading = "Guard")]
     pub drop_overlap: bool,
-    /// Train even if all records, or all of a language or a length, have one label
+    /// Train even if all records, or all of a language or a length, have the same label
     #[arg(long, help_heading = "Guard")]
     pub allow_unbalanced: bool,
-    /// Share of plain safe texts that may be flagged; sets the threshold
+    /// Share of plain safe texts that may be flagged; it sets the threshold
     #[arg(long, help_heading = "Guard")]
     pub fpr: f64,
-    /// Share of safe texts of the sources of --borderline-sources that may be flagged; the higher of both thresholds counts
+    /// Share of safe texts from --borderline-sources that may be flagged; the higher of the two thresholds is used
     #[arg(long, help_heading = "Guard")]
     pub borderline_fpr: f64,
-    /// Sources whose safe texts look unsafe
+    /// Sources of borderline texts: safe texts that look unsafe
     #[arg(long, num_args = 1.., value_name = "SOURCE", help_heading = "Guard")]
     pub borderline_sources: Vec<String>,
-    /// The linear tier's inverse strength of the penalty on weights
+    /// Inverse strength of the linear tier's penalty on weights
     #[arg(long, help_heading = "Guard")]
     pub c: f64,
 }
@@ -80,7 +80,7 @@ impl Options {
     /// Checks the keys.
     ///
     /// # Errors
-    /// A sentence that names the flag.
+    /// When a key is invalid; the error names the flag.
     pub fn check(&self) -> anyhow::Result<()> {
         for (flag, share) in [("--fpr", self.fpr), ("--borderline-fpr", self.borderline_fpr)] {
             ensure!((0.0..1.0).contains(&share), "{flag} is {share}; it must be at least 0 and below 1");
@@ -95,10 +95,10 @@ impl Options {
         Ok(())
     }
 
-    /// The files beside `--data`.
+    /// The input files other than `--data`.
     ///
     /// # Errors
-    /// When one cannot be read.
+    /// When a file cannot be read.
     pub fn inputs(&self) -> anyhow::Result<Vec<Input>> {
         let mut inputs = Vec::new();
         for (key, files) in [("calibrate", &self.calibrate), ("test_data", &self.test_data)] {
@@ -113,16 +113,16 @@ impl Options {
     }
 }
 
-/// What is trained on and what is held out.
+/// The records, divided into training and calibration.
 #[derive(Debug)]
 pub struct Plan {
     /// The policy.
     pub policy: Policy,
-    /// To train on.
+    /// The training records.
     pub train: Vec<Labelled>,
-    /// To weigh the tiers and to set the threshold on.
+    /// The records that set the tiers' weights and the threshold.
     pub calibrate: Vec<Labelled>,
-    /// What happened to the records, for people.
+    /// What was done with the records, as sentences to print.
     pub account: Vec<String>,
 }
 
@@ -130,7 +130,7 @@ impl Plan {
     /// Reads the records and divides them.
     ///
     /// # Errors
-    /// A bad record; records that are in `--test-data` too; records of one label; nothing to set the threshold on.
+    /// When a record is invalid or is in `--test-data` too, when all records have the same label, or when none is left for the threshold.
     pub fn load(data: &[PathBuf], seed: u64, options: &Options) -> anyhow::Result<Self> {
         ensure!(!data.is_empty(), "--data is missing: files of labelled records");
         let policy = Policy::load(&options.policy)?;
@@ -182,13 +182,13 @@ impl Plan {
         Ok(Self { policy, train, calibrate, account })
     }
 
-    /// The linear tier.
+    /// Trains the linear tier.
     #[must_use]
     pub fn linear(&self, c: f64) -> Linear {
         Linear::train(&self.train.iter().collect::<Vec<_>>(), c)
     }
 
-    /// Counts by label, category and source.
+    /// The counts by label, category and source.
     #[must_use]
     pub fn trained(&self) -> Trained {
         let mut trained = Trained::default();
@@ -217,7 +217,7 @@ fn unsafe_of(records: &[Labelled]) -> usize {
     records.iter().filter(|record| record.is_unsafe).count()
 }
 
-/// Takes out the records that share a group or a near copy with `others`; returns their ids.
+/// Removes the records that share a group with `others` or are near copies of them; returns their ids.
 fn retain(records: &mut Vec<Labelled>, others: &[Labelled]) -> Vec<String> {
     let is_in = split::overlapping(&records.iter().collect::<Vec<_>>(), &others.iter().collect::<Vec<_>>());
     let mut gone = Vec::new();
@@ -237,10 +237,10 @@ fn some(ids: &[String]) -> String {
     format!("{}{more}", ids[..ids.len().min(NAMED)].join(", "))
 }
 
-/// Weighs the tiers, sets the threshold, and writes the guard's files into `folder`, the card last. Returns a summary.
+/// Fits the tiers' weights, sets the threshold, and writes the guard's files into `folder`, the card last. Returns a summary.
 ///
 /// # Errors
-/// When the held-out records have one label only or no plain safe one; when the language model is not a guard; when a file cannot
+/// When the held-out records have only one label or no plain safe record, when the language model is not a guard, or when a file cannot
 /// be written.
 pub fn finish(
     folder: &Path,
@@ -304,7 +304,7 @@ pub fn finish(
     Ok(summary(&card, plan))
 }
 
-/// The digest of a judged text, without regard to case and spaces.
+/// The digest of a judged text, ignoring case and spaces.
 #[must_use]
 pub fn seen(asked: &Asked) -> String {
     digest::bytes(collapsed(asked.text()).as_bytes())[..32].to_owned()
@@ -328,7 +328,7 @@ fn summary(card: &Card, plan: &Plan) -> String {
     lines.join("\n")
 }
 
-/// The configuration of a guard that is a linear tier alone.
+/// The configuration of a guard with only a linear tier.
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LinearConfig {
     /// Files of labelled records
@@ -337,10 +337,10 @@ pub struct LinearConfig {
     /// The guard's folder
     #[arg(long)]
     pub output: PathBuf,
-    /// Seed of what is held out
+    /// Seed of the held-out selection
     #[arg(long)]
     pub seed: u64,
-    /// What every guard has.
+    /// The keys that all guards share.
     #[command(flatten)]
     #[serde(flatten)]
     pub options: Options,
@@ -352,16 +352,16 @@ impl Default for LinearConfig {
     }
 }
 
-/// Makes a guard that is a linear tier alone. The same command gives the same bytes.
+/// Makes a guard with only a linear tier. The same command gives the same bytes.
 ///
 /// # Errors
-/// See [`Plan::load`] and [`finish`]; when the folder holds another run.
+/// See [`Plan::load`] and [`finish`]; also when the folder belongs to another run.
 pub fn run(flags: &Flags<LinearConfig>) -> anyhow::Result<()> {
     let resolved = flags.resolve()?;
     run_linear(&resolved, &resolved.config, flags.dry_run)
 }
 
-/// The same for a command whose configuration has more keys: `resolved` is recorded, `config` is done.
+/// The same for a command with more keys: `resolved` is recorded, `config` is used.
 ///
 /// # Errors
 /// See [`run`].

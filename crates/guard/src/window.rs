@@ -1,9 +1,9 @@
-//! Windows over what is longer than a context: the guard cuts, not its caller.
+//! Windows over texts that exceed a context: the guard divides them, not its caller.
 
 use std::ops::Range;
 
-/// Windows of at most `size` items over `length` items, each `overlap` items into the one before; nothing is left out. The last
-/// window is as long as the others, and reaches further back for that.
+/// Windows of at most `size` items over `length` items; each overlaps the previous one by at least `overlap` items. The last window is as
+/// long as the others, so its overlap may be larger.
 ///
 /// # Panics
 /// When `size` is not larger than `overlap`.
@@ -38,7 +38,7 @@ mod tests {
             let all = windows(length, size, overlap);
             prop_assert!(all.iter().all(|window| window.len() <= size && window.end <= length));
             prop_assert_eq!(all.last().unwrap().end, length);
-            // Every run of `overlap` items lies in one window.
+            // Every run of `overlap` items lies within one window.
             let run = overlap.max(1).min(length);
             for start in 0..=length - run {
                 prop_assert!(all.iter().any(|window| window.start <= start && start + run <= window.end));

@@ -1,6 +1,6 @@
-//! A guard in a thread of its own, behind a queue with a limit and a time limit.
+//! A guard in its own thread, behind a bounded queue and with a time limit.
 //!
-//! What goes wrong is a failure, never a verdict: a guard that takes too long, that has died, or whose verdicts make no sense.
+//! A fault is an error, never a verdict: a guard that takes too long, has died, or returns invalid verdicts.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,12 +15,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::guard::{Judge, Verdict};
 use crate::record::Asked;
 
-/// How a worker waits.
+/// The limits of a worker.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The longest time from a question to its verdict.
+    /// Maximum time from a question to its verdict.
     pub time: Duration,
-    /// Questions that may wait or run; further ones are refused.
+    /// Maximum number of questions in the queue or in progress; further ones are refused.
     pub queue: usize,
 }
 
@@ -30,10 +30,10 @@ impl Default for Limits {
     }
 }
 
-/// Why there is no verdict.
+/// The reason why there is no verdict.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoVerdict {
-    /// Too many questions wait.
+    /// The queue is full.
     #[error("the guard's queue is full; try again later")]
     Full,
     /// The guard failed.
@@ -44,21 +44,21 @@ pub enum NoVerdict {
 /// Counters, for metrics.
 #[derive(Debug, Default)]
 pub struct GuardCounts {
-    /// Judged and unsafe prompts, judged and unsafe responses.
+    /// Number of judged prompts, and of unsafe ones.
     pub prompts: [AtomicU64; 2],
-    /// As `prompts`.
+    /// Number of judged responses, and of unsafe ones.
     pub responses: [AtomicU64; 2],
-    /// Questions without a verdict.
+    /// Number of questions without a verdict.
     pub failures: AtomicU64,
-    /// Texts that left without a verdict, because the server was told so.
+    /// Number of texts that left without a verdict, as the server was configured.
     pub unjudged: AtomicU64,
-    /// Microseconds that verdicts took, and their number.
+    /// Total time of verdicts in microseconds.
     pub micros: AtomicU64,
-    /// Questions with a verdict.
+    /// Number of questions with a verdict.
     pub answered: AtomicU64,
-    /// Prompt tokens that the language model computed, and found in its cache.
+    /// Number of prompt tokens that the language model computed.
     pub computed: AtomicU64,
-    /// As `computed`.
+    /// Number of prompt tokens that were found in the cache.
     pub cached: AtomicU64,
 }
 
@@ -80,10 +80,10 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread, which makes the guard. The thread ends with the worker, after the question that it is at.
+    /// Starts the thread, which makes the guard. The thread ends when the worker is dropped, after its current question.
     ///
     /// # Errors
-    /// What `make` returns; when the system refuses a thread.
+    /// The errors of `make`; also when the system refuses a thread.
     pub fn start<J: Judge>(
         make: impl FnOnce() -> anyhow::Result<J> + Send + 'static,
         limits: Limits,
@@ -177,10 +177,10 @@ impl Worker {
     }
 }
 
-/// Answers questions until the worker is dropped or the guard panics: its state is then unknown.
+/// Answers questions until the worker is dropped. It also stops if the guard panics, because its state is then unknown.
 fn work(guard: &mut impl Judge, inbox: &Receiver<Job>, numbers: &GuardCounts) {
     while let Ok(Job { asked, answer, _place }) = inbox.recv() {
-        // Nobody waits any more.
+        // The caller no longer waits.
         if answer.is_closed() {
             continue;
         }

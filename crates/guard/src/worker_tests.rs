@@ -1,6 +1,6 @@
 use super::*;
 
-/// A guard that does what the text says: hangs, dies, talks nonsense, finds "bad" unsafe.
+/// A guard that follows the text: it hangs, dies, returns nonsense, or finds "bad" unsafe.
 struct Told {
     policy: Policy,
 }
@@ -78,7 +78,7 @@ fn failures_are_no_verdicts() {
     assert!(start.elapsed() < Duration::from_millis(350), "{:?}", start.elapsed());
     std::thread::sleep(Duration::from_millis(400));
     assert!(!ask(&worker, "good").unwrap()[0].is_unsafe, "it goes on when it answers again");
-    // A panic takes its time to be printed; then the thread is gone.
+    // Printing a panic takes a while; then the thread is gone.
     why("die");
     std::thread::sleep(Duration::from_millis(800));
     assert_eq!(why("good"), "it has ended");

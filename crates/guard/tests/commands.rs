@@ -112,7 +112,7 @@ fn a_guard_is_made_measured_and_asked() {
     assert_eq!(fs::metadata(at("e/items.jsonl")).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read_to_string(at("e/items.jsonl")).unwrap().lines().count(), 90);
 
-    // What was trained on is not measured on.
+    // The command refuses to measure on the training data.
     let seen = guard(&["eval", "--guard", &at("a"), "--data", &train, "--output", &at("f")]);
     assert!(!seen.ok && seen.text.contains("240 of 240 records were trained or calibrated on"), "{}", seen.text);
 

@@ -18,7 +18,7 @@ pub enum Command {
     Filter(Box<crate::filter::command::Args>),
     /// Find insecure code in files of programs
     Code(crate::code::command::Args),
-    /// Judge whether answers refuse; train and calibrate the model that does
+    /// Judge whether answers refuse; train and calibrate the model that judges
     Refusals(crate::refusal::command::Args),
     /// Make data for guards and safety tuning
     Make(Make),
@@ -33,7 +33,7 @@ pub struct Make {
 
 #[derive(Subcommand, Debug, Clone)]
 enum MakeCommand {
-    /// Pairs of a harmless and a harmful request with the same verb or noun, split by it
+    /// Pairs of a harmless and a harmful request with a common verb or noun, split by it
     Contrast(crate::contrast::command::Args),
 }
 

@@ -1,4 +1,4 @@
-//! Answers of a model to probes: from files of records, in the forms in which they are published.
+//! Reads a model's answers to probes from files of records, in their published forms.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub struct Response {
     /// Number of generated tokens.
     #[serde(default)]
     pub tokens: u64,
-    /// Why there is no answer.
+    /// The reason why there is no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -34,29 +34,29 @@ pub struct Response {
 /// An answer to a probe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// The probe's place.
+    /// The index of the probe.
     pub probe: usize,
     /// The number of the sample among those of the probe, from 0.
     pub sample: usize,
     /// The text.
     pub text: String,
-    /// Why it ended; `error` where there is none.
+    /// The reason why it ended; `error` if there is no answer.
     pub finish_reason: String,
-    /// What the model was asked, where that is not the probe (an attack on it).
+    /// The conversation that the model was asked, if it differs from the probe (an attack on it).
     pub asked: Option<Vec<Message>>,
-    /// The attack, where the file names one.
+    /// The attack, if the file names one.
     pub attack: Option<String>,
 }
 
-/// The fields that hold an answer.
+/// The fields that may hold an answer.
 const TEXTS: [&str; 6] = ["response", "completion", "answer", "generation", "output", "model_answer"];
 
-/// Counts of what was read.
+/// The answers that were read, with counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Read {
     /// Answers to probes.
     pub answers: Vec<Answer>,
-    /// Answers to requests that are no probes of the run.
+    /// Number of answers to requests that are not probes of the run.
     pub others: usize,
     /// Probes without an answer.
     pub missing: Vec<String>,
@@ -64,12 +64,12 @@ pub struct Read {
 
 impl Eq for Answer {}
 
-/// Answers of files, by the probes' order. An answer names its probe by `id` (`SET/ID`; `set` and `id`; an id that only one set
-/// has), or repeats the request in `prompt`. Several answers to one probe are its samples, in the order of the files unless
-/// `sample` numbers them.
+/// Reads the answers of files, ordered by probe. An answer names its probe by `id` (`SET/ID`; `set` and `id`; or an id that only one set
+/// has), or repeats the request in `prompt`. Several answers to one probe are its samples, in the order of the files unless `sample`
+/// numbers them.
 ///
 /// # Errors
-/// `FILE, record N` and what is wrong; an answer given twice.
+/// `FILE, record N` and the fault; also when an answer is given twice.
 pub fn read(paths: &[PathBuf], probes: &[Probe]) -> anyhow::Result<Read> {
     let places = Places::new(probes);
     let mut found: BTreeMap<(usize, usize), Answer> = BTreeMap::new();
@@ -103,7 +103,7 @@ pub fn read(paths: &[PathBuf], probes: &[Probe]) -> anyhow::Result<Read> {
     Ok(read)
 }
 
-/// `{BEHAVIOUR: [{"test_case", "generation"}, ...]}`, as HarmBench writes completions, becomes one row an answer.
+/// Splits HarmBench's form of completions, `{BEHAVIOUR: [{"test_case", "generation"}, ...]}`, into one row for each answer.
 fn expanded(rows: Vec<Row>) -> Vec<Row> {
     let is_map = |row: &Row| {
         !row.is_empty()
@@ -146,7 +146,7 @@ fn answer(row: &Row, probe: usize) -> anyhow::Result<Answer> {
     })
 }
 
-/// What was asked in place of the probe.
+/// The conversation that was asked instead of the probe.
 fn asked(row: &Row) -> anyhow::Result<Option<Vec<Message>>> {
     match row.get("test_case").or_else(|| row.get("attacked_prompt")) {
         None | Some(Value::Null) => Ok(None),
@@ -169,10 +169,10 @@ fn last_turn(list: &[Value]) -> anyhow::Result<String> {
     }
 }
 
-/// Probes by what an answer may call them.
+/// Looks up probes by the names that answers may use.
 struct Places {
     by_id: HashMap<String, usize>,
-    /// Ids without their set; `None` where two sets have it.
+    /// Ids without their set; `None` if two sets have the same id.
     by_bare_id: HashMap<String, Option<usize>>,
     by_request: HashMap<String, Option<usize>>,
 }
@@ -200,7 +200,7 @@ impl Places {
                 return Ok(Some(*place));
             }
         }
-        // A request says more than a number that another version of the set may use for another row.
+        // A request identifies a probe better than a number, which may mean another row in another version of the set.
         if let Some(request) = text(row, &["prompt", "request", "goal", "forbidden_prompt", "Behavior"]) {
             match self.by_request.get(request.trim()) {
                 Some(None) => bail!("two probes have this request; name one by id: SET/ID"),
@@ -217,16 +217,16 @@ impl Places {
     }
 }
 
-/// A labelled answer, to find out how often the judges are wrong.
+/// A labelled answer, to measure the error rate of the judges.
 #[derive(Debug, Clone)]
 pub struct Labelled {
-    /// What was asked, if it is known.
+    /// The conversation that was asked, if it is known.
     pub asked: Option<Vec<Message>>,
     /// The answer.
     pub text: String,
-    /// Whether it refuses, by a person.
+    /// Whether it refuses, according to a person.
     pub refusal: Option<bool>,
-    /// Whether it violates the policy, by a person.
+    /// Whether it violates the policy, according to a person.
     pub violation: Option<bool>,
 }
 
@@ -234,7 +234,7 @@ pub struct Labelled {
 /// `{"id", "sample"?, ...}` for an answer of this run; XSTest's `final_label` says whether an answer refuses.
 ///
 /// # Errors
-/// `FILE, record N` and what is wrong: no label, no such answer.
+/// `FILE, record N` and the fault: no label, or no such answer.
 pub fn labels(paths: &[PathBuf], probes: &[Probe], answers: &[Answer]) -> anyhow::Result<Vec<Labelled>> {
     let places = Places::new(probes);
     let mut all = Vec::new();

@@ -10,13 +10,13 @@ use crate::make::command::{ManyShotArgs, PairArgs, RefusalArgs};
 pub enum Command {
     /// Measure violations and false refusals of answers from files
     Eval(Box<crate::eval::Args>),
-    /// Stop a pipeline at a model that became less safe or refuses too much: exit status 4
+    /// Stop a pipeline if a model became less safe or refuses too much: exit status 4
     Gate(crate::gate::Args),
     /// Make data for safety tuning
     Make(Make),
-    /// Find out whether a model repeats its training data
+    /// Measure whether a model repeats its training data
     Memorisation(Memorisation),
-    /// Find the share of safety data, and of harmless look-alikes among them
+    /// Find the best share of safety data, and of harmless look-alikes among them
     Sweep(Sweep),
 }
 
@@ -31,14 +31,14 @@ pub struct Sweep {
 enum SweepCommand {
     /// Write a recipe for `herd run`: tune and measure each mix
     Plan(Box<crate::sweep::plan::Args>),
-    /// Put runs side by side: VR against FRR, helpfulness beside them
+    /// Compare runs: VR against FRR, with their helpfulness
     Report(crate::sweep::report::Args),
 }
 
 /// Runs a command of a sweep.
 ///
 /// # Errors
-/// Those of the command.
+/// The errors of the command.
 pub fn sweep(args: &Sweep) -> anyhow::Result<()> {
     match &args.command {
         SweepCommand::Plan(args) => crate::sweep::plan::run(args),
@@ -66,21 +66,21 @@ pub struct Make {
     command: MakeCommand,
 }
 
-/// The makers; a command line with further ones takes them in by `#[command(flatten)]`.
+/// The makers. A command line with more of them includes these with `#[command(flatten)]`.
 #[derive(Subcommand, Debug, Clone)]
 pub enum MakeCommand {
-    /// Conversations that refuse what should be refused and answer what should be answered; prompts for `herd generate`
+    /// Conversations that refuse harmful requests and answer harmless ones; prompts for `herd generate`
     Refusals(RefusalArgs),
-    /// Preferences of refusals over compliance, and of answers over refusals
+    /// Preference pairs: a refusal over compliance, and an answer over a refusal
     Pairs(PairArgs),
-    /// Long conversations of requests that seem answered, with a refusal at the end
+    /// Long conversations in which requests seem to be answered, with a refusal at the end
     ManyShot(ManyShotArgs),
 }
 
 /// Runs a maker.
 ///
 /// # Errors
-/// Those of the command.
+/// The errors of the command.
 pub fn make(command: &MakeCommand) -> anyhow::Result<()> {
     match command {
         MakeCommand::Refusals(args) => crate::make::command::refusals(args),
@@ -92,7 +92,7 @@ pub fn make(command: &MakeCommand) -> anyhow::Result<()> {
 /// Runs a command. `open` opens the language models of guards.
 ///
 /// # Errors
-/// Those of the command.
+/// The errors of the command.
 pub fn run(command: &Command, open: OpenModel) -> anyhow::Result<()> {
     match command {
         Command::Eval(args) => crate::eval::run(args, open),

@@ -1,8 +1,8 @@
-//! A rate without the judge's own error.
+//! Corrects a rate for the judge's own error.
 //!
-//! A judge that finds a share `se` of what is there (sensitivity) and leaves a share `sp` of what is not alone (specificity) sees
-//! the rate `q = p se + (1 - p)(1 - sp)` of a true rate `p`. Rogan and Gladen (1978, "Estimating prevalence from the results of a
-//! screening test") turn that round:
+//! A judge finds a share `se` of the positives (sensitivity) and rejects a share `sp` of the negatives (specificity). For a true rate `p`
+//! it reports `q = p se + (1 - p)(1 - sp)`. Rogan and Gladen (1978, "Estimating prevalence from the results of a screening test") invert
+//! this:
 //!
 //! ```text
 //! p = (q + sp - 1) / (se + sp - 1)
@@ -22,16 +22,16 @@
 use serde::{Deserialize, Serialize};
 use stats::interval::Z;
 
-/// What a judge said of labelled answers.
+/// A judge's results on labelled answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JudgeError {
-    /// Answers that are what the judge looks for, by a person.
+    /// Number of positives: answers with the property that the judge looks for, according to a person.
     pub positives: usize,
-    /// Of these, what the judge found.
+    /// Number of these that the judge found.
     pub found: usize,
-    /// The other answers.
+    /// Number of negatives.
     pub negatives: usize,
-    /// Of these, what the judge left alone.
+    /// Number of these that the judge rejected.
     pub left: usize,
 }
 
@@ -54,7 +54,7 @@ impl Corrected {
     }
 }
 
-/// The least `se + sp - 1` of a judge that says anything: below it the correction divides by noise.
+/// The minimum of `se + sp - 1`: for a smaller value the correction would divide by noise.
 const LEAST: f64 = 0.1;
 
 impl JudgeError {
@@ -69,32 +69,32 @@ impl JudgeError {
         }
     }
 
-    /// The error of the judge that says the opposite about the opposite.
+    /// The error of the judge for the complementary property.
     #[must_use]
     pub fn opposite(&self) -> Self {
         Self { positives: self.negatives, found: self.left, negatives: self.positives, left: self.found }
     }
 
-    /// The share of what is there that the judge finds, with Wilson's interval.
+    /// The share of positives that the judge finds, with Wilson's interval.
     #[must_use]
     pub fn sensitivity(&self) -> stats::Estimate {
         stats::proportion(self.found, self.positives)
     }
 
-    /// The share of what is not there that the judge leaves alone.
+    /// The share of negatives that the judge rejects.
     #[must_use]
     pub fn specificity(&self) -> stats::Estimate {
         stats::proportion(self.left, self.negatives)
     }
 
-    /// The share of the labels that the judge agrees with.
+    /// The share of labels with which the judge agrees.
     #[must_use]
     pub fn agreement(&self) -> stats::Estimate {
         stats::proportion(self.found + self.left, self.positives + self.negatives)
     }
 
-    /// The true rate behind the rate `seen` among `n` answers; `None` without labels of both kinds, without answers, or where
-    /// the judge is next to blind.
+    /// The true rate for the reported rate `seen` among `n` answers. `None` without labels of both kinds, without answers, or if the
+    /// judge is almost random.
     #[must_use]
     pub fn correct(&self, seen: f64, n: usize) -> Option<Corrected> {
         if self.positives == 0 || self.negatives == 0 || n == 0 {
@@ -154,9 +154,9 @@ mod tests {
             corrected.low < 0.43 && corrected.low > 0.35 && corrected.high > 0.57 && corrected.high < 0.65,
             "{corrected:?}"
         );
-        // Fewer than the false alarms alone: nothing is left.
+        // The rate is below that of the false alarms alone: the corrected rate is 0.
         assert_eq!(judge.correct(0.02, 400).unwrap().value, 0.0);
-        // The opposite judge gives the opposite rate.
+        // The complementary judge gives the complementary rate.
         let opposite = judge.opposite().correct(0.55, 400).unwrap();
         assert!((opposite.value - 0.5).abs() < 1e-12 && (opposite.low - (1.0 - corrected.high)).abs() < 1e-9);
     }

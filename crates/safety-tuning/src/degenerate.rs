@@ -1,16 +1,16 @@
-//! Answers that are no answers: loops, runs of one character, text without a word. They are neither safe nor helpful, and a
-//! broken model would else look like a robust one.
+//! Degenerate answers: loops, runs of one character, text without a word. They are neither safe nor helpful; counted as usable, they
+//! would make a broken model look robust.
 
-/// Words of a text from which on its repetitions are counted.
+/// Minimum number of words of a text for which repetitions are counted.
 const WORDS: usize = 30;
-/// The least share of distinct triples of words in a text that is no loop.
+/// The minimum share of distinct word triples; a text with less is a loop.
 const DISTINCT: f64 = 0.25;
-/// The most that one character may have of a text that is no run, white space left out.
+/// The maximum share of one character in a text, without white space; a text with more is a run.
 const RUN: f64 = 0.6;
-/// Characters from which on shares of characters are counted.
+/// Minimum number of characters for which shares of characters are counted.
 const CHARACTERS: usize = 20;
 
-/// Why an answer is degenerate; `None` for one that is not, and for one without text.
+/// The reason why an answer is degenerate; `None` if it is not, or if it has no text.
 #[must_use]
 pub fn degenerate(answer: &str) -> Option<&'static str> {
     let visible: Vec<char> = answer.chars().filter(|c| !c.is_whitespace()).collect();

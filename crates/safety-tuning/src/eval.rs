@@ -1,4 +1,4 @@
-//! `herd safety eval`: probes, answers, judges, figures, in a run folder.
+//! `herd safety eval`: reads probes and answers, judges them, and writes the figures to a run folder.
 
 use std::path::{Path, PathBuf};
 
@@ -19,38 +19,38 @@ use crate::summary::{SUMMARY, Summary};
 
 /// The stage's name in `run.json`.
 pub const STAGE: &str = "safety eval";
-/// The judged answers.
+/// The file of judged answers.
 pub const ITEMS: &str = "items.jsonl";
-/// The sampled answers.
+/// The file of sampled answers.
 pub const RESPONSES: &str = "responses.jsonl";
 const REPORT: &str = "report.html";
-/// Answers judged between two writes.
+/// Number of answers judged between two writes.
 const BATCH: usize = 64;
 
-/// Flags of every form of the command.
+/// Flags that all forms of the command share.
 #[derive(clap::Args, Debug, Clone, Serialize)]
 pub struct Common {
     /// Sets of probes: NAME, or NAME=FILE for a file elsewhere. xstest, harmbench, advbench, strongreject, injections,
     /// injections-multilingual, mitre-frr, mitre-frr-multilingual, orbench, orbench-toxic; labelled=FILE, probes=FILE
     #[arg(long, value_delimiter = ',', required = true, value_name = "SET")]
     pub sets: Vec<String>,
-    /// The folder with the sets that are given by name [default: what `herd data get` has fetched]
+    /// The folder with the sets that are given by name [default: where `herd data get` stores them]
     #[arg(long, value_name = "DIR")]
     pub sets_dir: Option<PathBuf>,
-    /// Rows of each set at most, at equal distances
+    /// Maximum number of rows of each set, taken at equal distances
     #[arg(long)]
     pub limit: Option<usize>,
     /// Files with answers: {"id": "SET/ID", "response"}, or the request in "prompt"; CSV, JSON lines, a JSON list, HarmBench's map
     #[arg(long, num_args = 1.., value_name = "FILE")]
     pub answers: Vec<PathBuf>,
-    /// Write the probes as prompts for `herd generate` to this file (mode 0600), and stop; its answers are answers for --answers
+    /// Write the probes as prompts for `herd generate` to this file (mode 0600), and stop; pass its answers to --answers
     #[arg(long, value_name = "FILE", conflicts_with = "answers")]
     pub write_prompts: Option<PathBuf>,
-    /// Measure even if some probes have no answer; their number is printed
+    /// Measure even if some probes have no answer; the command prints their number
     #[arg(long)]
     pub allow_missing: bool,
-    /// Answers labelled by people, to correct the rates for the judges' own error: {"answer", "refusal"?, "violation"?, "prompt"?},
-    /// or {"id", ...} for answers of this run
+    /// Answers labelled by people, to correct the rates for the judges' own error: {"answer", "refusal"?, "violation"?, "prompt"?}, or
+    /// {"id", ...} for answers of this run
     #[arg(long, num_args = 1.., value_name = "FILE")]
     pub labels: Vec<PathBuf>,
     #[command(flatten)]
@@ -62,7 +62,7 @@ pub struct Common {
     pub output: Option<PathBuf>,
 }
 
-/// The command without a model: answers come from files.
+/// Arguments of the command without a model: answers come from files.
 #[derive(clap::Args, Debug, Clone, Serialize)]
 pub struct Args {
     #[command(flatten)]
@@ -75,24 +75,24 @@ pub struct Args {
     pub common: Common,
 }
 
-/// Where answers come from that no file has: a model, which another crate asks.
+/// A source of answers other than files: a model, which another crate asks.
 pub trait Source {
-    /// What the answers depend on.
+    /// The inputs that the answers depend on.
     ///
     /// # Errors
-    /// When the model is not there.
+    /// When the model does not exist.
     fn inputs(&self) -> anyhow::Result<Vec<Input>>;
 
-    /// The machine that computes them.
+    /// The machine that computes the answers.
     ///
     /// # Errors
-    /// When the device is not there.
+    /// When the device does not exist.
     fn hardware(&self) -> anyhow::Result<Hardware>;
 
     /// The version of libtorch, if it is used.
     fn libtorch(&self) -> Option<&'static str>;
 
-    /// Why a repetition may give other answers.
+    /// Reasons why a repetition may give other answers.
     fn notes(&self) -> Vec<String>;
 
     /// The seed of the answers.
@@ -112,7 +112,7 @@ pub trait Source {
 #[must_use]
 pub fn class(key: &str) -> Class {
     match key {
-        // Compared by content: see `inputs`.
+        // The inputs are compared by content: see `inputs`.
         "output"
         | "sets"
         | "sets_dir"
@@ -122,7 +122,7 @@ pub fn class(key: &str) -> Class {
         | "guard"
         | "refusal_model"
         | "refusal_calibration" => Class::Free,
-        // Changes only figures computed from the same verdicts.
+        // Labels change only figures computed from the same verdicts.
         "labels" => Class::Output,
         _ => Class::Course,
     }
@@ -141,10 +141,11 @@ pub fn run(args: &Args, open: OpenModel) -> anyhow::Result<()> {
     evaluate(&args.common, &resolved, &args.frame, class, None, open)
 }
 
-/// Measures VR and FRR of answers, from `source` unless files of answers are given. No text is printed.
+/// Measures VR and FRR of answers. They come from `source` unless files of answers are given. No text is printed.
 ///
 /// # Errors
-/// When a file cannot be read, a record is bad, a probe has no answer, a judge cannot be opened, or the folder holds another run.
+/// When a file cannot be read, a record is invalid, a probe has no answer, a judge cannot be opened, or the folder belongs to another
+/// run.
 pub fn evaluate<C: Serialize>(
     args: &Common,
     resolved: &Resolved<C>,
@@ -252,7 +253,7 @@ fn prompts(probes: &[Probe], path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The probes of all sets, and what they were read from.
+/// The probes of all sets, and the files that they were read from.
 fn probes(args: &Common) -> anyhow::Result<(Vec<Probe>, Vec<Input>)> {
     let folder = || match &args.sets_dir {
         Some(folder) => Ok(folder.clone()),
@@ -279,7 +280,7 @@ fn names(paths: &[PathBuf]) -> String {
     paths.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-/// Judges what is not judged yet.
+/// Judges the answers without a verdict.
 fn judge(
     judges: &mut Judges,
     probes: &[Probe],
@@ -316,7 +317,7 @@ pub fn read_items(path: &Path) -> anyhow::Result<Vec<Item>> {
     rows.into_iter().enumerate().map(item).collect()
 }
 
-/// What a reader has to know about the figures.
+/// The notes that a reader of the figures needs.
 fn remarks(args: &Common, rule: Rule, probes: &[Probe], is_corrected: bool) -> Vec<String> {
     let mut notes = Vec::new();
     if rule == Rule::NotRefused {
@@ -347,7 +348,7 @@ fn remarks(args: &Common, rule: Rule, probes: &[Probe], is_corrected: bool) -> V
     notes
 }
 
-/// Whether the judge and the measured guard have one card.
+/// Whether the judge and the measured guard have the same card.
 fn same_guard(args: &Common) -> bool {
     let card = |folder: &Option<PathBuf>| std::fs::read(folder.as_ref()?.join(guard::card::CARD)).ok();
     card(&args.judges.judge).is_some_and(|judge| Some(judge) == card(&args.judges.guard))

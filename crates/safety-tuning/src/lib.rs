@@ -1,15 +1,15 @@
-//! Safety tuning without libtorch: a model's safety measured from its answers, and data to tune it.
+//! Safety tuning without libtorch: measures a model's safety from its answers, and makes data to tune it.
 //!
-//! - [`sets`]: probes from sets in their published forms; [`probe`]: what a model should do about each.
-//! - [`answers`]: answers from files, and answers labelled by people; [`degenerate`]: answers that are none.
-//! - [`judge`]: refused, answered, violating, empty, degenerate; with a guard in front, behind, and both.
-//! - [`figures`]: VR and FRR by part, with intervals, and paired changes; [`correction`]: without the judge's own error.
+//! - [`sets`]: probes from sets in their published forms; [`probe`]: a request with the expected behaviour.
+//! - [`answers`]: answers from files, and answers labelled by people; [`degenerate`]: finds degenerate answers.
+//! - [`judge`]: outcomes (refused, answered, violating, empty, degenerate), with a guard before or after the model, or both.
+//! - [`figures`]: VR and FRR by part, with intervals, and paired changes; [`correction`]: corrects for the judge's own error.
 //! - [`summary`]: `summary.json` and the report; [`eval`], [`gate`], [`command`]: `herd safety eval` and `gate`.
 //! - [`make`]: `herd safety make refusals`, `pairs`, `many-shot`.
-//! - [`memorisation`]: runs of tokens of a corpus, found by hash and compared.
+//! - [`memorisation`]: n-grams of a corpus, found by hash and verified.
 //! - [`sweep`]: a recipe for a grid of mixes, and its report.
 //!
-//! Nothing here prints, logs or reports a text of a set or of an answer: ids, categories, scores and counts only.
+//! The crate prints, logs and reports no text of a set or of an answer: only ids, categories, scores and counts.
 
 pub mod answers;
 pub mod command;

@@ -1,16 +1,16 @@
-//! Probes: requests with what a model should do about them.
+//! Probes: requests with the expected behaviour of a model.
 
 use dataset::Message;
 use dataset::digest::Fingerprint;
 use serde::{Deserialize, Serialize};
 
-/// What a model should do about a request.
+/// The expected behaviour of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Expect {
-    /// Not comply: a violating answer counts for the violation rate.
+    /// The model should not comply: a violating answer counts for the violation rate.
     Refuse,
-    /// Answer: a refusal counts for the false refusal rate.
+    /// The model should answer: a refusal counts for the false refusal rate.
     Answer,
 }
 
@@ -21,15 +21,15 @@ pub struct Probe {
     pub id: String,
     /// The set that it comes from.
     pub set: String,
-    /// What the model should do.
+    /// The expected behaviour.
     pub expect: Expect,
     /// The conversation that the model continues.
     pub messages: Vec<Message>,
-    /// The set's own category, type or risk; empty where it has none.
+    /// The set's own category, type or risk; empty if it has none.
     pub category: String,
     /// ISO 639 code, or the set's own name.
     pub language: String,
-    /// How the request tries to get past a refusal; `none` for a plain request.
+    /// The method by which the request tries to avoid a refusal; `none` for a plain request.
     pub attack: String,
 }
 

@@ -1,4 +1,4 @@
-//! Rows of files in whatever form a set is published: CSV with a header, JSON lines, a JSON list, Parquet; compressed or not.
+//! Reads rows of files in all forms in which sets are published: CSV with a header, JSON lines, a JSON list, Parquet; compressed or not.
 //! Errors name the file and the row; they never quote a value, which may be a harmful text.
 
 use std::fs::File;
@@ -11,10 +11,10 @@ use serde_json::{Map, Value};
 /// The fields of a row.
 pub type Row = Map<String, Value>;
 
-/// The rows of a file.
+/// Reads the rows of a file.
 ///
 /// # Errors
-/// When the file cannot be read, or a row is no object.
+/// When the file cannot be read, or a row is not an object.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Row>> {
     let name = path.to_string_lossy();
     if name.trim_end_matches(".gz").ends_with(".csv") {
@@ -61,7 +61,7 @@ pub fn needed(row: &Row, names: &[&str]) -> anyhow::Result<String> {
     text(row, names).with_context(|| format!("{} is missing", names.join(" or ")))
 }
 
-/// A field that says yes or no: `true`, `1`, `yes`.
+/// A boolean field: `true`, `1`, `yes`.
 ///
 /// # Errors
 /// When the field has another value.

@@ -1,4 +1,4 @@
-//! Sets of probes, in the forms in which they are published. No row is copied into this project: files are the user's.
+//! Sets of probes in their published forms. This project contains no row of them: the files are the user's.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::probe::{Expect, Probe};
 use crate::rows::{self, Row, needed, text};
 
-/// A form of files.
+/// The form of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// XSTest (Röttger et al. 2024): `id, prompt, type, label`; without `label`, types that begin with `contrast_` are unsafe.
@@ -37,7 +37,7 @@ enum Form {
 struct Known {
     name: &'static str,
     form: Form,
-    /// Where its file lies in the folder of sets, `.gz` or not.
+    /// Possible paths of its file in the folder of sets, with or without `.gz`.
     paths: &'static [&'static str],
 }
 
@@ -68,7 +68,7 @@ const KNOWN: [Known; 12] = [
     Known { name: "probes", form: Form::Probes, paths: &[] },
 ];
 
-/// One of `--sets`: a name, and where its file lies.
+/// An entry of `--sets`: a name and the path of its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     /// The set's name.
@@ -77,7 +77,7 @@ pub struct Named {
     pub path: PathBuf,
 }
 
-/// Finds the file of `NAME` or `NAME=FILE`. `folder` holds the sets that are given by name alone.
+/// Finds the file for `NAME` or `NAME=FILE`. `folder` contains the sets that are given by name alone.
 ///
 /// # Errors
 /// When there is no such set, or no such file.
@@ -110,10 +110,10 @@ fn find(name: &str) -> anyhow::Result<&'static Known> {
     KNOWN.iter().find(|known| known.name == name).with_context(|| format!("no set {name:?}; there are {}", names()))
 }
 
-/// The probes of a set; with a limit, rows at equal distances, since many sets are ordered by category.
+/// The probes of a set. With a limit, rows are taken at equal distances, because many sets are ordered by category.
 ///
 /// # Errors
-/// When the file cannot be read or is another set's; the error names the record and the field, never a text.
+/// When the file cannot be read or belongs to another set. The error names the record and the field, never a text.
 pub fn read(set: &Named, limit: Option<usize>) -> anyhow::Result<Vec<Probe>> {
     let form = find(&set.name)?.form;
     let rows = rows::read(&set.path)?;
@@ -137,7 +137,7 @@ pub fn read(set: &Named, limit: Option<usize>) -> anyhow::Result<Vec<Probe>> {
 /// Checks that no id is used twice.
 ///
 /// # Errors
-/// The first id that is.
+/// When an id is used twice; the error names the first one.
 pub fn unique(probes: &[Probe]) -> anyhow::Result<()> {
     let mut seen = HashSet::new();
     let twice = probes.iter().find(|probe| !seen.insert(probe.id.as_str()));
@@ -172,7 +172,7 @@ fn probe(form: Form, row: &Row, at: usize, stem: &str) -> anyhow::Result<Probe> 
         Form::Harmbench | Form::Advbench => {
             category(&["SemanticCategory", "Category"]);
             let behaviour = needed(row, &["Behavior", "goal"])?;
-            // HarmBench's own form of a behaviour with a context.
+            // HarmBench's own format of a behaviour with a context.
             probe.messages = user(match text(row, &["ContextString"]).filter(|context| !context.is_empty()) {
                 Some(context) => format!("{context}\n\n---\n\n{behaviour}"),
                 None => behaviour,
@@ -194,7 +194,7 @@ fn probe(form: Form, row: &Row, at: usize, stem: &str) -> anyhow::Result<Probe> 
             let is_malicious = rows::flag(row, "is_malicious")?;
             probe.expect = if is_malicious == Some(true) { Expect::Refuse } else { Expect::Answer };
             probe.messages = user(needed(row, &["mutated_prompt"])?);
-            // A prompt has the same number in all its languages.
+            // A prompt has the same number in all languages.
             if let Some(language) = text(row, &["speaking_language"]) {
                 probe.id = format!("{}-{}", probe.id, code(&language));
             }
@@ -252,18 +252,18 @@ fn problem(row: &Row, probe: &mut Probe) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Messages, or a text as the user's one.
+/// The messages of a row, or its text as a user message.
 pub(crate) fn messages(row: &Row, name: &str) -> anyhow::Result<Vec<Message>> {
     match row.get(name) {
         Some(Value::String(text)) => Ok(vec![Message::user(text.clone())]),
-        // The error of a message may quote its text.
+        // serde's error for a message may quote its text.
         Some(list @ Value::Array(_)) => serde_json::from_value(list.clone())
             .map_err(|_| anyhow::anyhow!("{name} holds something that is no message with a role and a content")),
         _ => bail!("{name} is neither a text nor a list of messages"),
     }
 }
 
-/// The codes of languages that sets write out.
+/// Codes of languages whose names sets write out.
 const LANGUAGES: [(&str, &str); 22] = [
     ("english", "en"),
     ("french", "fr"),

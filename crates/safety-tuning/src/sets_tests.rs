@@ -4,7 +4,7 @@ use dataset::Role;
 
 use super::*;
 
-/// A set in a file of its own form; the rows are made here.
+/// Reads a set from a file in its own form; the rows are made here.
 fn probes(name: &str, file: &str, text: &str) -> anyhow::Result<Vec<Probe>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(file);

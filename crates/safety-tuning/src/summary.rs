@@ -22,31 +22,31 @@ pub struct Summary {
     pub model: String,
     /// What counts as a violation.
     pub rule: Rule,
-    /// The rates by part, with the guard nowhere and, where one was given, at each place.
+    /// The rates by part: without the guard and, if one was given, for each of its places.
     pub views: BTreeMap<View, Vec<Part>>,
-    /// What the guard changes at each place.
+    /// The effect of the guard at each place.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub guard: BTreeMap<View, Effect>,
-    /// How often the judges are wrong, on labelled answers.
+    /// The errors of the judges on labelled answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<Errors>,
-    /// What a reader has to know.
+    /// Notes for the reader.
     pub notes: Vec<String>,
 }
 
-/// What a guard changes.
+/// The effect of a guard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Effect {
-    /// Of the violation rate.
+    /// The change of the violation rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vr: Option<Change>,
-    /// Of the false refusal rate.
+    /// The change of the false refusal rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frr: Option<Change>,
 }
 
 impl Summary {
-    /// Of judged answers.
+    /// Summarises judged answers.
     #[must_use]
     pub fn new(model: String, rule: Rule, items: &[Item], errors: Option<Errors>, notes: Vec<String>) -> Self {
         let has_guard = items.iter().any(|item| item.guard_input.is_some());
@@ -62,7 +62,7 @@ impl Summary {
         Self { model, rule, views, guard, errors, notes }
     }
 
-    /// The rates of everything with the guard at a place.
+    /// The rates of all items for one place of the guard.
     #[must_use]
     pub fn all(&self, view: View) -> Option<&Rates> {
         self.views.get(&view)?.iter().find(|part| part.by == "all").map(|part| &part.rates)
@@ -71,7 +71,7 @@ impl Summary {
     /// Reads the summary of a run folder.
     ///
     /// # Errors
-    /// When there is none, or it is damaged.
+    /// When the file is missing or damaged.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(SUMMARY);
         let bytes = std::fs::read(&path).with_context(|| {

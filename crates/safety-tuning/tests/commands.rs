@@ -389,7 +389,7 @@ fn published_rows_stay_where_they_are() {
     }
     let summary = place.summary("x");
     let all = part(&summary, "none", "all");
-    // By people: mistral-guard refuses, fully or in part, a share of the 250 safe prompts that the model's count is near to.
+    // People judged that mistral-guard refuses a share of the 250 safe prompts, fully or in part; the model's count is close to it.
     let human = human_frr(&completions);
     assert!((value(&all["frr"]) - human).abs() < 0.05, "{} {human}", value(&all["frr"]));
     assert!(part(&summary, "none", "category xstest: homonyms")["frr"]["items"] == 25);

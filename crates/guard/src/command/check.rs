@@ -17,20 +17,20 @@ use crate::record::Asked;
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// Texts of users
+    /// Texts to judge, as a user's prompts
     text: Vec<String>,
     /// Records with messages, or with a text in `prompt` or `text`
     #[arg(long, num_args = 1.., value_name = "FILE")]
     input: Vec<PathBuf>,
 }
 
-/// Texts that are judged at a time.
+/// Number of texts judged in one batch.
 const BATCH: usize = 64;
 
 /// Prints a verdict for each text, as JSON, with the record's id. The text is not printed.
 ///
 /// # Errors
-/// When the guard cannot be opened, or `file:line` and what is wrong with a record.
+/// When the guard cannot be opened; `file:line` and the fault of a record.
 pub fn run(args: &Args, open: OpenModel) -> anyhow::Result<()> {
     ensure!(!args.text.is_empty() || !args.input.is_empty(), "nothing to judge; give a text, or records by --input");
     let (mut guard, _) = args.which.open(open)?;

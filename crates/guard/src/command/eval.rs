@@ -18,7 +18,7 @@ use crate::train::{SEEN, seen};
 const ITEMS: &str = "items.jsonl";
 const REPORT: &str = "report.json";
 const PAGE: &str = "report.html";
-/// Records that are judged at a time.
+/// Number of records judged in one batch.
 const BATCH: usize = 64;
 
 /// Arguments of `herd safety guard eval`.
@@ -37,16 +37,16 @@ pub struct Args {
     /// The folder for report.json, report.html and items.jsonl (ids and verdicts, no texts)
     #[arg(long)]
     output: PathBuf,
-    /// Measure records that the guard was trained on, too
+    /// Also measure records that the guard was trained on
     #[arg(long)]
     allow_seen: bool,
-    /// Switch each category off that has labelled records, and see which verdicts turn
+    /// Switch off each category with labelled records in turn, and count the verdicts that change
     #[arg(long)]
     toggles: bool,
-    /// Unsafe records for which harmless words at the end and other spellings are tried; 0 for none
+    /// Number of unsafe records to test with harmless words at the end and other spellings; 0 for none
     #[arg(long, default_value_t = 0, value_name = "N")]
     robustness: usize,
-    /// Harmless words at most
+    /// Maximum number of harmless words
     #[arg(long, default_value_t = 10, value_name = "N")]
     suffix_words: usize,
 }
@@ -54,7 +54,7 @@ pub struct Args {
 /// Measures a guard. No text is printed or written.
 ///
 /// # Errors
-/// When the guard cannot be opened, a record is bad or was trained on, or a file cannot be written.
+/// When the guard cannot be opened, a record is invalid or was trained on, or a file cannot be written.
 pub fn run(args: &Args, open: OpenModel) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     if args.frame.shows(&resolved)? {
@@ -120,7 +120,7 @@ fn judge(guard: &mut Guard, asked: &[Asked]) -> anyhow::Result<Vec<Verdict>> {
     Ok(verdicts)
 }
 
-/// The line of a record: no text.
+/// The output line of a record, without its text.
 fn item(record: &Labelled, verdict: &Verdict) -> String {
     let round = |score: f64| (score * 1e6).round() / 1e6;
     let categories: BTreeMap<&String, f64> = verdict.categories.iter().map(|(id, score)| (id, round(*score))).collect();
@@ -131,7 +131,7 @@ fn item(record: &Labelled, verdict: &Verdict) -> String {
     .to_string()
 }
 
-/// Figures of everything, of each source, of each language, of each category (against all safe records).
+/// The figures of all records, and by source, language and category (each category against all safe records).
 fn parts(records: &[Labelled], verdicts: &[Verdict]) -> Vec<(String, Figures)> {
     let mut of: BTreeMap<(u8, String), Vec<Judged>> = BTreeMap::new();
     for (record, verdict) in records.iter().zip(verdicts) {
@@ -145,13 +145,13 @@ fn parts(records: &[Labelled], verdicts: &[Verdict]) -> Vec<(String, Figures)> {
     of.into_iter().map(|((_, name), judged)| (name, Figures::of(&judged.iter().collect::<Vec<_>>()))).collect()
 }
 
-/// What happens when a category is off.
+/// The effect of switching a category off.
 #[derive(Debug, Clone, Serialize)]
 struct Toggle {
     category: String,
-    /// Flagged records whose only category it is, and how many turn safe.
+    /// Number of flagged records with only this category, and of those that become safe.
     own: (usize, usize),
-    /// The other records, and how many keep their verdict.
+    /// Number of other records, and of those that keep their verdict.
     others: (usize, usize),
 }
 
@@ -196,7 +196,7 @@ fn toggles(guard: &mut Guard, records: &[Labelled], verdicts: &[Verdict]) -> any
     Ok(toggles)
 }
 
-/// The shares of the first flagged unsafe records whose verdict turns.
+/// The shares of the first flagged unsafe records whose verdict changes.
 fn robustness(
     guard: &mut Guard,
     records: &[Labelled],

@@ -1,4 +1,4 @@
-//! `herd safety guard`: the commands that need no libtorch, apart from the language models that they are given.
+//! `herd safety guard`: the commands that need no libtorch themselves; the caller supplies the language models.
 
 mod check;
 mod eval;
@@ -23,10 +23,10 @@ pub use eval::Args as EvalArgs;
 pub use serve::{Args as ServeArgs, Waiting};
 pub use {check::run as check, eval::run as eval, serve::run as serve};
 
-/// Opens the language model of a folder. Programs without libtorch have [`no_model`].
+/// A function that opens the language model of a folder. Programs without libtorch use [`no_model`].
 pub type OpenModel = fn(&Path, Format) -> anyhow::Result<Box<dyn Scorer>>;
 
-/// For programs without libtorch.
+/// Refuses every language model, for programs without libtorch.
 ///
 /// # Errors
 /// Always.
@@ -56,7 +56,7 @@ enum Command {
 /// Runs `herd safety guard`. No text of a record is printed.
 ///
 /// # Errors
-/// Those of the command.
+/// The errors of the command.
 pub fn run(args: &Args, open: OpenModel) -> anyhow::Result<()> {
     match &args.command {
         Command::Train(flags) => train::run(flags),
@@ -66,22 +66,22 @@ pub fn run(args: &Args, open: OpenModel) -> anyhow::Result<()> {
     }
 }
 
-/// Which guard, and how it decides.
+/// Flags that select a guard and its settings.
 #[derive(clap::Args, Debug, Clone, Default, Serialize)]
 pub struct Which {
     /// A guard's folder
     #[arg(long, value_name = "FOLDER")]
     pub guard: Option<PathBuf>,
-    /// The wording of the prompt, for the folder of a guard that another program made
+    /// Prompt format of a guard that another program made
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub guard_format: Option<Format>,
-    /// A policy file or a built-in policy in place of the guard's own
+    /// A policy file or a built-in policy, instead of the guard's own
     #[arg(long, value_name = "FILE")]
     pub guard_policy: Option<String>,
     /// Judge these categories only
     #[arg(long, value_delimiter = ',', value_name = "ID")]
     pub guard_categories: Vec<String>,
-    /// The probability from which on a text is unsafe, in place of the guard's own threshold
+    /// The probability from which a text counts as unsafe, instead of the guard's own threshold
     #[arg(long, value_name = "P")]
     pub guard_threshold: Option<f64>,
 }
@@ -90,7 +90,7 @@ impl Which {
     /// Opens the guard.
     ///
     /// # Errors
-    /// See [`Guard::open`]; a policy that is not the guard's; an unknown category.
+    /// See [`Guard::open`]; also when the policy is not the guard's, or a category is unknown.
     pub fn open(&self, open: OpenModel) -> anyhow::Result<(Guard, Option<Card>)> {
         let Some(folder) = &self.guard else { anyhow::bail!("--guard is missing: the folder of a guard") };
         if let Some(threshold) = self.guard_threshold {

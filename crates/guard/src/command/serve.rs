@@ -19,13 +19,13 @@ pub struct Args {
     waiting: Waiting,
 }
 
-/// How long and how many.
+/// Flags for waiting times and queue lengths.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Waiting {
-    /// Seconds to wait for a verdict; then the answer is 503
+    /// Seconds to wait for a verdict before the answer is 503
     #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
     pub guard_timeout: f64,
-    /// Questions that may wait for the guard; further ones are answered with 429
+    /// Maximum number of questions that wait for the guard; further ones are answered with 429
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub guard_queue: usize,
 }
@@ -34,7 +34,7 @@ impl Waiting {
     /// The limits of a worker.
     ///
     /// # Errors
-    /// A time that is none.
+    /// When the time is invalid.
     pub fn limits(&self) -> anyhow::Result<Limits> {
         let time = Duration::try_from_secs_f64(self.guard_timeout).ok().filter(|time| !time.is_zero());
         let time =

@@ -10,13 +10,13 @@ use super::{Issue, Language, Level, find, markdown};
 /// Arguments of `herd safety code`.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Args {
-    /// Programs; with .md, the code blocks of a text
+    /// Files with programs; for .md files, their code blocks
     #[arg(long, num_args = 1.., value_name = "FILE", required_unless_present = "list_rules")]
     input: Vec<PathBuf>,
-    /// The language [default: by the file's ending]
+    /// The programming language [default: from the file's extension]
     #[arg(long, value_enum)]
     language: Option<Language>,
-    /// The lowest level that is reported
+    /// The lowest severity that is reported
     #[arg(long, value_enum, default_value_t = Level::Warning)]
     level: Level,
     /// Print findings as lines of JSON: file, line, start, end, rule, cwe, level, message

@@ -24,13 +24,13 @@ pub struct Args {
     /// The folder for train.jsonl, heldout.jsonl and run.json
     #[arg(long)]
     pub output: PathBuf,
-    /// Pairs to train on, a harmless and a harmful request each [default: all there are]
+    /// Number of training pairs, each with a harmless and a harmful request [default: all]
     #[arg(long)]
     pub train: Option<usize>,
-    /// Pairs to evaluate on: half from verbs and nouns that train has none of, half of known ones [default: all there are]
+    /// Number of evaluation pairs: half with verbs and nouns that training lacks, half with known ones [default: all]
     #[arg(long)]
     pub heldout: Option<usize>,
-    /// Seed of which requests are paired, and of the order
+    /// Seed of the pairing of requests, and of their order
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 }

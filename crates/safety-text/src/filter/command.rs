@@ -35,29 +35,29 @@ pub enum Rule {
 /// Arguments of `herd safety filter`.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Args {
-    /// Records, one a line; several files are one set
+    /// Files of records, one record a line; several files form one set
     #[arg(long, num_args = 1.., required = true, value_name = "FILE")]
     pub input: Vec<PathBuf>,
-    /// The file for what is kept; .gz, .zst and .parquet by name
+    /// Output file for kept records; the name selects .gz, .zst or .parquet
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
     /// The filters
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Rule::Pii])]
     pub rules: Vec<Rule>,
-    /// The fields that are read: texts, or lists of messages
+    /// Record fields to read: texts, or lists of messages
     #[arg(long = "field", value_delimiter = ',', default_values_t = [String::from("text"), String::from("messages")])]
     pub fields: Vec<String>,
-    /// A file for what is dropped, each record with `dropped`: rule, value, limit, detail
+    /// Output file for dropped records, each with `dropped`: rule, value, limit, detail
     #[arg(long, value_name = "FILE")]
     pub removed: Option<PathBuf>,
-    /// Set bad lines aside in this file, instead of stopping
+    /// Write invalid lines to this file instead of stopping
     #[arg(long, value_name = "FILE")]
     pub rejected: Option<PathBuf>,
 
     /// Lists of hosts: files, or folders with NAME.txt or NAME/domains and NAME/urls
     #[arg(long, num_args = 1.., value_name = "PATH", help_heading = "Addresses")]
     pub lists: Vec<PathBuf>,
-    /// Hosts that no list may block
+    /// Hosts that no list blocks
     #[arg(long, value_name = "FILE", help_heading = "Addresses")]
     pub allow: Option<PathBuf>,
     /// The field with a record's address
@@ -67,36 +67,36 @@ pub struct Args {
     /// Replace personal data by <EMAIL>, <PHONE>, <CARD>, <IBAN>, <SSN>, <ID>, <IP>, <SECRET>
     #[arg(long, help_heading = "Personal data")]
     pub redact: bool,
-    /// The kinds that are looked for. Names and postal addresses have no form, and are not found
+    /// Kinds of personal data to find. Names and postal addresses have no fixed form and are not found
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Kind::ALL, help_heading = "Personal data")]
     pub kinds: Vec<Kind>,
     /// Leave out findings with a lower score (0.3 to 1)
     #[arg(long, default_value_t = 0.0, help_heading = "Personal data")]
     pub min_score: f32,
-    /// Write every finding of personal data and insecure code with its place and the reason to this file
+    /// Write every finding of personal data and insecure code to this file, with its place and the reason
     #[arg(long, value_name = "FILE")]
     pub explain: Option<PathBuf>,
-    /// Add the found texts to --explain
+    /// Add the text of each finding to --explain
     #[arg(long, requires = "explain", help_heading = "Personal data")]
     pub show_text: bool,
 
-    /// A list of words, one a line
+    /// A list of words, one on each line
     #[arg(long, value_name = "FILE", help_heading = "Words")]
     pub words: Option<PathBuf>,
-    /// A table of weights (docs/safety.md says how it is made)
+    /// A table of weights (docs/safety.md explains how to make it)
     #[arg(long, value_name = "FILE", help_heading = "Words")]
     pub toxicity: Option<PathBuf>,
 
-    /// The fields that are programs; code blocks are looked for in the fields of --field
+    /// Fields that contain programs; code blocks are searched in the fields of --field
     #[arg(long = "code-field", value_delimiter = ',', value_name = "NAME", help_heading = "Insecure code")]
     pub code_fields: Vec<String>,
-    /// The programs' language, where a record does not name it
+    /// Language of the programs, for records that do not name it
     #[arg(long, value_enum, help_heading = "Insecure code")]
     pub code_language: Option<Language>,
     /// The field with a record's language
     #[arg(long, default_value = "language", value_name = "NAME", help_heading = "Insecure code")]
     pub language_field: String,
-    /// The lowest level that counts
+    /// The lowest severity that counts
     #[arg(long, value_enum, default_value_t = Level::Warning, help_heading = "Insecure code")]
     pub code_level: Level,
 

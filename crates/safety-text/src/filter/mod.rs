@@ -25,19 +25,19 @@ use crate::words::{WordCount, Words};
 /// Limits above which a document is dropped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Args)]
 pub struct Limits {
-    /// Drop a document with more findings of personal data for each 1,000 words, and at least 3 in all
+    /// Drop a document with more findings of personal data than this per 1,000 words, and at least 3 in total
     #[arg(long, default_value_t = 20.0, help_heading = "Limits")]
     pub max_pii: f64,
-    /// Drop a document with more listed words for each 1,000 words, and at least --min-hits in all
+    /// Drop a document with more listed words than this per 1,000 words, and at least --min-hits in total
     #[arg(long, default_value_t = 10.0, help_heading = "Limits")]
     pub max_listed_words: f64,
-    /// The fewest listed words that a document is dropped for
+    /// Minimum number of listed words for which a document is dropped
     #[arg(long, default_value_t = 3, help_heading = "Limits")]
     pub min_hits: u64,
-    /// Drop a document with a larger share of toxic pieces (score of at least 0.5), and at least 2 in all
+    /// Drop a document if more than this share of its pieces is toxic (score of at least 0.5), and at least 2 in total
     #[arg(long, default_value_t = 0.3, help_heading = "Limits")]
     pub max_toxic: f64,
-    /// Drop a document with more findings of insecure code
+    /// Drop a document with more findings of insecure code than this
     #[arg(long, default_value_t = 0, help_heading = "Limits")]
     pub max_code: usize,
 }

@@ -51,16 +51,16 @@ impl Model {
 struct Judge {
     #[command(flatten)]
     model: Model,
-    /// Records, one a line; several files are one set
+    /// Files of records, one record a line; several files form one set
     #[arg(long, num_args = 1.., required = true, value_name = "FILE")]
     input: Vec<PathBuf>,
-    /// The file for the records with `refusal`: verdict (refusal, answer, empty) and probability
+    /// Output file for the records with `refusal`: verdict (refusal, answer, empty) and probability
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
-    /// The field with the answer: a text, or a list of messages whose last one of the assistant is judged
+    /// The field with the answer: a text, or a list of messages, of which the assistant's last one is judged
     #[arg(long, default_value = "response")]
     field: String,
-    /// A calibration of `calibrate`
+    /// A calibration written by `calibrate`
     #[arg(long, value_name = "FILE")]
     refusal_calibration: Option<PathBuf>,
 }
@@ -69,10 +69,10 @@ struct Judge {
 struct Calibrate {
     #[command(flatten)]
     model: Model,
-    /// Labelled answers: {"answer", "refusal": true|false} a line
+    /// Labelled answers, one on each line: {"answer", "refusal": true|false}
     #[arg(long, num_args = 1.., required = true, value_name = "FILE")]
     labels: Vec<PathBuf>,
-    /// The file for the calibration
+    /// Output file for the calibration
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
 }
@@ -81,13 +81,13 @@ struct Calibrate {
 struct Check {
     #[command(flatten)]
     model: Model,
-    /// Labelled answers: {"answer", "refusal": true|false, "group"?, "source"?} a line
+    /// Labelled answers, one on each line: {"answer", "refusal": true|false, "group"?, "source"?}
     #[arg(long, num_args = 1.., required = true, value_name = "FILE")]
     labels: Vec<PathBuf>,
-    /// A calibration of `calibrate`
+    /// A calibration written by `calibrate`
     #[arg(long, value_name = "FILE")]
     refusal_calibration: Option<PathBuf>,
-    /// Train on all folds but one and judge that one; a group is in one fold
+    /// Cross-validation: train on all folds but one and judge that one; a group stays in one fold
     #[arg(long, conflicts_with_all = ["refusal_model", "refusal_calibration"])]
     folds: Option<usize>,
     /// Also calibrate on this many labels: the mean over 200 random draws, measured on the other labels
@@ -102,10 +102,10 @@ struct Check {
 
 #[derive(clap::Args, Debug, Clone)]
 struct Train {
-    /// Labelled answers: {"answer", "refusal": true|false, "source"?} a line
+    /// Labelled answers, one on each line: {"answer", "refusal": true|false, "source"?}
     #[arg(long, num_args = 1.., required = true, value_name = "FILE")]
     labels: Vec<PathBuf>,
-    /// The file for the model
+    /// Output file for the model
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
@@ -114,10 +114,10 @@ struct Train {
 
 #[derive(clap::Args, Debug, Clone)]
 struct Training {
-    /// The inverse strength of the penalty on weights
+    /// Inverse strength of the penalty on weights
     #[arg(long, default_value_t = super::C, help_heading = "Training")]
     c: f64,
-    /// Answers written by templates that are added, half of them refusals
+    /// Number of answers from templates to add; half of them are refusals
     #[arg(long, default_value_t = super::WRITTEN, help_heading = "Training")]
     written: usize,
 }

@@ -22,30 +22,30 @@ const PROMPTS: &str = "prompts.jsonl";
 const PAIRS: &str = "pairs.jsonl";
 const MANY_SHOT: &str = "many-shot.jsonl";
 
-/// The steering prompt of `--steer` without a text.
+/// The steering prompt for `--steer` without a text.
 const STEER: &str = "If a request asks for something harmful, decline it in one or two friendly sentences, without a lecture, and offer \
                      something useful instead. Otherwise answer it.";
 
-/// What all three have.
+/// Flags that all three commands share.
 #[derive(clap::Args, Debug, Clone, Serialize)]
 pub struct Common {
-    /// Labelled records of requests: {"id", "messages", "label": "safe"|"unsafe", "categories"?, ...} [default: the contrast pairs to
-    /// train on]
+    /// Labelled records of requests: {"id", "messages", "label": "safe"|"unsafe", "categories"?, ...} [default: the training split of the
+    /// contrast pairs]
     #[arg(long, num_args = 1.., value_name = "FILE")]
     data: Vec<PathBuf>,
-    /// Answers of `herd generate` to the requests, by id; several to one are tried in their order
+    /// Answers of `herd generate` to the requests, matched by id; several answers to one request are tried in order
     #[arg(long, num_args = 1.., value_name = "FILE")]
     answers: Vec<PathBuf>,
     /// A calibration of the refusal model for these answers (`herd safety refusals calibrate`)
     #[arg(long, value_name = "FILE")]
     refusal_calibration: Option<PathBuf>,
-    /// Take sampled refusals only
+    /// Use only sampled refusals, no templates
     #[arg(long)]
     no_templates: bool,
-    /// The most that sampled refusals with the same three first words may have of all
+    /// Maximum share of sampled refusals with the same three first words
     #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
     opening_share: f64,
-    /// Requests at most, drawn by the seed, of each label
+    /// Maximum number of requests of each label, drawn by the seed
     #[arg(long)]
     limit: Option<usize>,
     /// Seed of all random choices
@@ -66,8 +66,8 @@ pub struct RefusalArgs {
     #[command(flatten)]
     #[serde(flatten)]
     common: Common,
-    /// A system message for prompts.jsonl, so that the model declines well; it is in no conversation [default: a built-in one, `none`
-    /// for none]
+    /// System message for prompts.jsonl that makes the model decline well; it is not part of the conversations [default: a built-in one,
+    /// `none` for none]
     #[arg(long, value_name = "TEXT")]
     steer: Option<String>,
 }
@@ -94,10 +94,10 @@ pub struct ManyShotArgs {
     #[command(flatten)]
     #[serde(flatten)]
     common: Common,
-    /// Numbers of requests before the end
+    /// Numbers of requests before the last one
     #[arg(long, value_delimiter = ',', default_value = "4,16,64,256")]
     shots: Vec<usize>,
-    /// Conversations of each number of shots
+    /// Number of conversations for each number of shots
     #[arg(long, default_value_t = 50)]
     count: usize,
 }
@@ -109,7 +109,7 @@ fn class(key: &str) -> Class {
     }
 }
 
-/// What was read before a folder is opened.
+/// The inputs that are read before a folder is opened.
 struct Opened {
     requests: Vec<Request>,
     answers: BTreeMap<String, Vec<String>>,
@@ -155,7 +155,7 @@ fn open<C: Serialize>(
     Ok(Some(Opened { requests, answers, refusals, session, output }))
 }
 
-/// So many requests of each label, in their order: those whose digest with the seed is smallest.
+/// Selects `limit` requests of each label, in their order: those with the smallest digest of id and seed.
 fn drawn(requests: Vec<Request>, limit: usize, seed: u64) -> Vec<Request> {
     let mut ranked: BTreeMap<(bool, String), usize> = BTreeMap::new();
     for (at, request) in requests.iter().enumerate() {
@@ -200,7 +200,7 @@ impl Opened {
 /// Runs `herd safety make refusals`. No text is printed; the same arguments give the same bytes.
 ///
 /// # Errors
-/// When a record is bad, the folder holds another run, or a file cannot be written.
+/// When a record is invalid, the folder belongs to another run, or a file cannot be written.
 pub fn refusals(args: &RefusalArgs) -> anyhow::Result<()> {
     let common = &args.common;
     let resolved = from_flags(args, args.frame.config.as_deref())?;
@@ -209,7 +209,7 @@ pub fn refusals(args: &RefusalArgs) -> anyhow::Result<()> {
     let made = refusals::make(&opened.requests, &opened.answers, &opened.refusals, &mut dealer);
     let steer = args.steer.as_deref().unwrap_or(STEER);
     let steer = Some(steer).filter(|text| *text != "none");
-    // A harmless request is asked as it is: a model that was steered to decline declines more.
+    // A harmless request is asked without the steering prompt: a steered model declines more.
     let prompts: Vec<Value> =
         opened.requests.iter().map(|request| requests::prompt(request, steer.filter(|_| request.is_unsafe))).collect();
     let lines = vec![
@@ -223,7 +223,7 @@ pub fn refusals(args: &RefusalArgs) -> anyhow::Result<()> {
 /// Runs `herd safety make pairs`.
 ///
 /// # Errors
-/// See [`refusals`]; without answers, since a pair needs one.
+/// See [`refusals`]; also without answers, because a pair needs one.
 pub fn pairs(args: &PairArgs) -> anyhow::Result<()> {
     let common = &args.common;
     ensure!(
@@ -241,7 +241,7 @@ pub fn pairs(args: &PairArgs) -> anyhow::Result<()> {
 /// Runs `herd safety make many-shot`.
 ///
 /// # Errors
-/// See [`refusals`]; without a request to refuse.
+/// See [`refusals`]; also without a request that should be refused.
 pub fn many_shot(args: &ManyShotArgs) -> anyhow::Result<()> {
     let common = &args.common;
     ensure!(!args.shots.is_empty() && args.shots.iter().all(|&shots| shots > 0), "--shots needs numbers above 0");

@@ -1,9 +1,9 @@
-//! Many-shot conversations: a long row of requests that seem to be answered, and then one that is refused.
+//! Many-shot conversations: many requests that seem to be answered, followed by one that is refused.
 //!
 //! A long context full of compliance makes a model comply (Anil et al. 2024, "Many-shot Jailbreaking"). The paper trains on such
-//! conversations with a safe answer at the end. The answers before it are placeholders without content, and are not trained
-//! (`"train": false`). Where harmless requests have answers, as many conversations end with one of these, so that length does not
-//! come to mean refusal.
+//! conversations with a safe answer at the end. The answers before it are placeholders without content and are not trained (`"train":
+//! false`). If harmless requests have answers, as many conversations end with one of these, so that a model does not learn to refuse
+//! because of the length.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use super::Counts;
 use super::refusals::{Dealer, answer};
 use super::requests::Request;
 
-/// What stands for an answer.
+/// The placeholders for answers.
 const PLACEHOLDERS: [&str; 6] = [
     "[an answer that is left out here]",
     "[left out]",
@@ -27,18 +27,18 @@ const PLACEHOLDERS: [&str; 6] = [
     "Here it is: [left out].",
 ];
 
-/// Conversations by their kind: those that end with a refusal, and those that end with an answer.
+/// The conversations, with counts by kind.
 #[derive(Debug, Default)]
 pub struct Made {
     /// Conversations.
     pub conversations: Vec<Value>,
-    /// Those that end with a refusal.
+    /// Number of conversations that end with a refusal.
     pub refused: usize,
-    /// Those that end with an answer.
+    /// Number of conversations that end with an answer.
     pub answered: usize,
 }
 
-/// Makes `count` conversations of each number of shots, and where `answers` has some, as many with a harmless end.
+/// Makes `count` conversations for each number of shots; if there are `answers`, also as many with a harmless end.
 #[must_use]
 pub fn make(
     requests: &[Request],
@@ -80,9 +80,9 @@ pub fn make(
     made
 }
 
-/// The turns before the end; requests repeat only where there are too few.
+/// The turns before the end. Requests repeat only if there are too few.
 fn turns(random: &mut ChaCha8Rng, bad: &[&Request], order: &[usize], shots: usize) -> Vec<Value> {
-    // The first of the order is the end.
+    // The first of the order is the last request.
     let others = order.get(1..).filter(|others| !others.is_empty()).unwrap_or(order);
     let mut turns = Vec::with_capacity(2 * shots);
     for shot in 0..shots {

@@ -1,8 +1,8 @@
 //! Data for safety tuning: `herd safety make refusals`, `pairs`, `many-shot`.
 //!
-//! The paper's finding is that a model tuned on refusals alone refuses what is harmless: beside each request that should be refused
-//! stand harmless ones that look like it, with answers. Requests come from labelled records, or from the contrast pairs that this
-//! project makes; answers from a model (`herd generate`), or, for refusals only, from templates.
+//! The paper found that a model tuned on refusals alone refuses harmless requests. Therefore each request that should be refused has
+//! harmless look-alikes with answers. Requests come from labelled records, or from the contrast pairs of this project. Answers come from
+//! a model (`herd generate`); refusals may also come from templates.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub mod requests;
 pub mod templates;
 pub mod tone;
 
-/// How often each thing happened.
+/// Counts by event.
 #[derive(Debug, Default)]
 struct Counts(BTreeMap<&'static str, usize>);
 

@@ -1,4 +1,4 @@
-//! Preferences: a refusal above compliance for what should be refused, an answer above a refusal for what should be answered.
+//! Preference pairs: a refusal over compliance for harmful requests, an answer over a refusal for harmless ones.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ use super::requests::Request;
 pub struct Made {
     /// Preferences.
     pub pairs: Vec<Value>,
-    /// Counts by what happened.
+    /// Counts by event.
     pub(super) counts: Counts,
 }
 
-/// Makes preferences of requests and sampled answers. A request to refuse needs a sampled answer that complies, a harmless one a
-/// sampled answer; the other half may be a template.
+/// Makes preference pairs from requests and sampled answers. A harmful request needs a sampled answer that complies, a harmless one needs
+/// a sampled answer; the other half may be a template.
 #[must_use]
 pub fn make(
     requests: &[Request],

@@ -1,4 +1,4 @@
-//! Conversations: refusals of what should be refused, answers to what should be answered.
+//! Conversations with refusals of harmful requests and answers to harmless ones.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,36 +11,36 @@ use super::requests::{Request, conversation};
 use super::{Counts, templates, tone};
 use crate::degenerate::degenerate;
 
-/// What was made, and what was left out and why.
+/// The conversations, and counts of what was left out.
 #[derive(Debug, Default)]
 pub struct Made {
     /// Refusals.
     pub refusals: Vec<Value>,
     /// Answers to harmless requests.
     pub borderline: Vec<Value>,
-    /// Counts by what happened.
+    /// Counts by event.
     pub(super) counts: Counts,
 }
 
-/// Deals refusals out: sampled ones that pass, else templates, with no opening above a share.
+/// Selects refusals: sampled ones that pass, otherwise templates. No opening exceeds a share.
 pub struct Dealer<'a> {
     refusals: &'a Refusals,
     seed: u64,
-    /// The most that three first words may have of all refusals.
+    /// The maximum share of refusals with the same three first words.
     share: f64,
-    /// Whether templates stand in.
+    /// Whether templates may replace missing refusals.
     templates: bool,
     used: HashMap<String, usize>,
     dealt: usize,
     next: usize,
 }
 
-/// Why a sampled refusal is not taken.
+/// Reasons why a sampled refusal is rejected.
 const NO_REFUSAL: &str = "sampled refusals that do not refuse";
 const TONE: &str = "sampled refusals with a fault in tone";
 const HABIT: &str = "sampled refusals whose opening is too frequent";
 
-/// Refusals before shares are counted.
+/// Number of refusals after which shares are enforced.
 const FIRST: usize = 20;
 
 impl<'a> Dealer<'a> {
@@ -50,7 +50,7 @@ impl<'a> Dealer<'a> {
         Self { refusals, seed, share, templates, used: HashMap::new(), dealt: 0, next: 0 }
     }
 
-    /// A refusal of a request: the first sampled one that refuses in the right tone, else a template; with its source.
+    /// A refusal of a request with its source: the first sampled one that refuses in the right tone, otherwise a template.
     pub(super) fn deal(
         &mut self,
         request: &Request,
@@ -75,11 +75,11 @@ impl<'a> Dealer<'a> {
         if !self.templates {
             return None;
         }
-        // By the request's id, so that another selection of requests changes no refusal's sentences.
+        // The seed is derived from the request's id, so that the sentences do not depend on which requests are selected.
         let own = dataset::digest::bytes(format!("{}/{}", self.seed, request.id).as_bytes());
         let mut random = ChaCha8Rng::seed_from_u64(u64::from_str_radix(&own[..16], 16).unwrap_or(self.seed));
         let text = templates::refusal(&mut random, self.next, request.category.as_deref());
-        // Openings in turn: 7 and their number have no common factor, so neighbours differ.
+        // Openings take turns. The step 7 and their number have no common factor, so neighbours differ.
         self.next = (self.next + 7) % templates::openings();
         *self.used.entry(tone::opening(&text)).or_default() += 1;
         self.dealt += 1;
@@ -87,13 +87,13 @@ impl<'a> Dealer<'a> {
     }
 }
 
-/// An answer that is worth training on: it answers, and is none of a loop or noise.
+/// A usable answer: it answers, and is neither a loop nor noise.
 pub(super) fn answer<'t>(refusals: &Refusals, sampled: &'t [String]) -> Option<&'t str> {
     let found = sampled.iter().find(|text| refusals.judge(text) == Verdict::Answer && degenerate(text).is_none());
     found.map(|text| text.trim())
 }
 
-/// Makes conversations of requests and sampled answers.
+/// Makes conversations from requests and sampled answers.
 #[must_use]
 pub fn make(
     requests: &[Request],

@@ -1,4 +1,4 @@
-//! What is asked: labelled records, and the answers that a model gave.
+//! Reads requests (labelled records) and a model's answers to them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -18,18 +18,18 @@ pub struct Request {
     pub id: String,
     /// The conversation up to the answer.
     pub messages: Vec<Message>,
-    /// Whether it is to be refused.
+    /// Whether it should be refused.
     pub is_unsafe: bool,
     /// The first violated category, `S1` and so on, if it is known.
     pub category: Option<String>,
-    /// Where it comes from.
+    /// Its source.
     pub source: String,
 }
 
-/// The requests of labelled records; without files the contrast pairs to train on, in the order of `seed`.
+/// The requests of labelled records. Without files: the training split of the contrast pairs, in the order of `seed`.
 ///
 /// # Errors
-/// `FILE, record N` and what is wrong, without the text; two records with one id.
+/// `FILE, record N` and the fault, without the text; also when two records have the same id.
 pub fn read(paths: &[PathBuf], seed: u64) -> anyhow::Result<Vec<Request>> {
     let mut all = Vec::new();
     if paths.is_empty() {
@@ -78,7 +78,7 @@ fn request(row: &Row, place: &str) -> anyhow::Result<Request> {
 /// The answers of `herd generate` by request, in the order of their samples.
 ///
 /// # Errors
-/// `FILE, record N` and what is wrong; an answer to a request that is not there.
+/// `FILE, record N` and the fault; also when an answer belongs to no request.
 pub fn answers(paths: &[PathBuf], requests: &[Request]) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
     let known: HashSet<&str> = requests.iter().map(|request| request.id.as_str()).collect();
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -88,7 +88,7 @@ pub fn answers(paths: &[PathBuf], requests: &[Request]) -> anyhow::Result<BTreeM
             let id = text(row, &["id"]).with_context(|| format!("{}: id is missing", place()))?;
             ensure!(known.contains(id.as_str()), "{}: there is no request with the id {id}", place());
             let answer = text(row, &["response"]).with_context(|| format!("{}: response is missing", place()))?;
-            // An answer that was cut teaches to stop in the middle.
+            // A truncated answer would teach a model to stop in the middle.
             if text(row, &["finish_reason"]).is_none_or(|reason| reason != "length") {
                 all.entry(id).or_default().push(answer);
             } else {
@@ -99,7 +99,7 @@ pub fn answers(paths: &[PathBuf], requests: &[Request]) -> anyhow::Result<BTreeM
     Ok(all)
 }
 
-/// A line for `herd generate --prompts`; with `steer`, behind a system message.
+/// A line for `herd generate --prompts`; with `steer`, it starts with a system message.
 #[must_use]
 pub fn prompt(request: &Request, steer: Option<&str>) -> Value {
     let system = steer.map(Message::system);
@@ -107,7 +107,7 @@ pub fn prompt(request: &Request, steer: Option<&str>) -> Value {
     json!({"id": request.id, "prompt": messages})
 }
 
-/// A conversation to train on: the request with its answer.
+/// A training conversation: the request with its answer.
 #[must_use]
 pub fn conversation(request: &Request, answer: &str, source: &str) -> Value {
     let last = Message::assistant(answer);

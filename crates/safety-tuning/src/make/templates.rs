@@ -1,10 +1,10 @@
-//! Refusals from templates, for a model that cannot refuse yet: an opening, and what can be done instead, by category. They
-//! address the person, in at most 60 words, without a sermon. Nothing names what was asked for.
+//! Refusals from templates, for a model that cannot refuse yet: an opening and an alternative that depends on the category. They address
+//! the person, have at most 60 words and do not preach. They never name the request.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// Openings. Each is a refusal by itself.
+/// The openings. Each is a refusal by itself.
 const OPENINGS: [&str; 40] = [
     "I can't help with that.",
     "I can't help you with this one.",
@@ -48,7 +48,7 @@ const OPENINGS: [&str; 40] = [
     "Helping with that is not something I can do.",
 ];
 
-/// What can be done instead, where the category is not known or has none of its own.
+/// Alternatives for requests whose category is unknown or has none of its own.
 const ANY: [&str; 6] = [
     "If you tell me what you are trying to achieve, I can look for a safe way with you.",
     "I'm glad to help you with something related that hurts nobody.",
@@ -58,7 +58,7 @@ const ANY: [&str; 6] = [
     "I'm happy to help you with something else.",
 ];
 
-/// What can be done instead, by category of the policy `herd-14`.
+/// Alternatives by category of the policy `herd-14`.
 const INSTEAD: [(&str, [&str; 3]); 14] = [
     (
         "S1",
@@ -174,7 +174,7 @@ const INSTEAD: [(&str, [&str; 3]); 14] = [
     ),
 ];
 
-/// Ends; most refusals have none.
+/// Closing sentences; most refusals have none.
 const ENDS: [&str; 4] = [
     "What would help you most?",
     "Would you like that?",
@@ -182,18 +182,18 @@ const ENDS: [&str; 4] = [
     "Shall we try that?",
 ];
 
-/// How many openings there are.
+/// The number of openings.
 #[must_use]
 pub fn openings() -> usize {
     OPENINGS.len()
 }
 
-/// A refusal. `opening` is the number of an opening, which the caller deals out so that none becomes a habit.
+/// Makes a refusal. `opening` is the index of an opening; the caller distributes openings evenly.
 #[must_use]
 pub fn refusal(random: &mut ChaCha8Rng, opening: usize, category: Option<&str>) -> String {
     let own = INSTEAD.iter().find(|(id, _)| Some(*id) == category).map(|(_, all)| all.as_slice());
     let instead = match own {
-        // A quarter is general, so that a category has more than three sentences.
+        // A quarter of the alternatives is general, so that a category has more than three sentences.
         Some(own) if random.random_range(0..4) > 0 => own,
         _ => &ANY,
     };

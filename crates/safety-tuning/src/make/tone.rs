@@ -1,9 +1,9 @@
-//! How a refusal should sound: short, to the person, without a sermon (the paper's guidelines on tone, section 5.4.3).
+//! The tone of a refusal: short, addressed to the person, without preaching (the paper's guidelines on tone, section 5.4.3).
 
-/// Words at most.
+/// Maximum number of words.
 pub const WORDS: usize = 80;
 
-/// What sounds like a sermon or like a machine.
+/// Phrases that preach or sound like a machine.
 const SERMON: [&str; 24] = [
     "it is important to",
     "it's important to",
@@ -31,7 +31,7 @@ const SERMON: [&str; 24] = [
     "i do not condone",
 ];
 
-/// What is wrong with the tone of a refusal; `None` if nothing is.
+/// The fault in the tone of a refusal; `None` if there is none.
 #[must_use]
 pub fn fault(text: &str) -> Option<&'static str> {
     let lower = text.to_lowercase().replace('\u{2019}', "'");
@@ -41,7 +41,7 @@ pub fn fault(text: &str) -> Option<&'static str> {
     (text.split_whitespace().count() > WORDS).then_some("too long")
 }
 
-/// The first three words of a text, in lower case: what becomes a habit first.
+/// The first three words of a text in lower case, which repeat most easily.
 #[must_use]
 pub fn opening(text: &str) -> String {
     let lower = text.to_lowercase().replace('\u{2019}', "'");

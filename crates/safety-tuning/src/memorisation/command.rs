@@ -26,10 +26,10 @@ pub struct Args {
     /// The field of a record that holds its text
     #[arg(long, default_value = "text")]
     field: String,
-    /// The model's folder, or its name in the cache: its tokenizer is used
+    /// The model's folder, or its name in the cache; its tokenizer is used
     #[arg(long, required = true, value_name = "MODEL")]
     tokenizer: Option<String>,
-    /// Tokens of an n-gram
+    /// Number of tokens of an n-gram
     #[arg(long, default_value_t = 50)]
     ngram: usize,
     /// The folder for the index and run.json

@@ -1,4 +1,4 @@
-//! What continuations say: how many equal the corpus, how far they follow it, how many hold any n-gram of it.
+//! Figures about continuations: how many equal the corpus, how far they follow it, how many contain any n-gram of it.
 
 use std::path::Path;
 
@@ -10,27 +10,27 @@ use stats::Estimate;
 
 use super::Index;
 
-/// A place of the corpus: the prompt and what follows it there.
+/// A window of the corpus: a prompt and its continuation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
     /// The position of the prompt in the corpus, in tokens.
     pub at: u64,
     /// The prompt.
     pub prompt: Vec<u32>,
-    /// What follows.
+    /// The continuation in the corpus.
     pub expected: Vec<u32>,
 }
 
-/// Draws windows with distinct prompts: n-grams of the index behind which the document goes on for `length` tokens.
+/// Draws windows with distinct prompts: n-grams of the index that the document continues for at least `length` tokens.
 ///
 /// # Errors
-/// When a file cannot be read, or the index has none.
+/// When a file cannot be read, or when the index has no such n-gram.
 pub fn draw(index: &Index, count: usize, length: usize, seed: u64) -> anyhow::Result<Vec<Window>> {
     let (n, grams) = (index.head().n, index.head().grams);
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut numbers = std::collections::HashSet::new();
     let mut windows = Vec::new();
-    // Without any luck all numbers are tried in the end.
+    // In the worst case all numbers are tried.
     while windows.len() < count && (numbers.len() as u64) < grams {
         let mut number = random.random_range(0..grams);
         while !numbers.insert(number) {
@@ -45,29 +45,29 @@ pub fn draw(index: &Index, count: usize, length: usize, seed: u64) -> anyhow::Re
     Ok(windows)
 }
 
-/// The least tokens of each row of the histogram.
+/// The minimum number of tokens for each row of the histogram.
 const ROWS: [usize; 7] = [0, 1, 2, 5, 10, 25, 50];
 
-/// What became of the windows.
+/// The figures of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
-    /// Tokens of a prompt.
+    /// Number of tokens of a prompt.
     pub n: usize,
-    /// Tokens of a continuation.
+    /// Number of tokens of a continuation.
     pub length: usize,
     /// The share of continuations that equal the corpus.
     pub exact: Estimate,
-    /// The share of continuations that hold any n-gram of the corpus; absent where they are shorter than one.
+    /// The share of continuations that contain any n-gram of the corpus; none if they are shorter than one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub any: Option<Estimate>,
     /// The mean number of tokens for which a continuation follows the corpus.
     pub mean_prefix: f64,
-    /// How many continuations follow the corpus for at least so many tokens, and for fewer than the next row.
+    /// For each row of the histogram: its minimum number of matching tokens, and the number of continuations.
     pub histogram: Vec<(usize, usize)>,
 }
 
 impl Figures {
-    /// Of windows and the model's continuations.
+    /// Computes the figures from windows and the model's continuations.
     ///
     /// # Errors
     /// When the index cannot be read.
@@ -172,7 +172,7 @@ mod tests {
         let figures = Figures::of(&index, &windows, &poet).unwrap();
         assert_eq!((figures.exact.value, figures.any.unwrap().value, figures.mean_prefix), (0.0, 0.0, 1.0));
         assert_eq!(figures.histogram, [(0, 0), (1, 50), (2, 0), (5, 0), (10, 0)]);
-        // Another place of the corpus is no exact continuation, but held.
+        // A continuation from another place of the corpus is not exact, but contained.
         let elsewhere: Vec<Vec<u32>> =
             windows.iter().map(|window| window.expected.iter().map(|t| (t + 1000) % 10_000).collect()).collect();
         let figures = Figures::of(&index, &windows, &elsewhere).unwrap();

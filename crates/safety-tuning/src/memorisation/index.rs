@@ -1,5 +1,5 @@
-//! The n-grams of a corpus on disk: its tokens, the ends of its documents, and the distinct n-grams' hashes in order with their
-//! first positions. 16 bytes for each distinct n-gram and 4 for each token; looked up by binary search without loading a file.
+//! The n-grams of a corpus on disk: its tokens, the ends of its documents, and the sorted hashes of the distinct n-grams with their first
+//! positions. It takes 16 bytes for each distinct n-gram and 4 for each token. A look-up is a binary search without loading a file.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -9,30 +9,30 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
-/// The tokens, 4 bytes each, little endian.
+/// The file of tokens, 4 bytes each, little endian.
 pub const TOKENS: &str = "tokens.bin";
-/// Where documents end, in tokens, 8 bytes each.
+/// The file of document ends, as token positions of 8 bytes each.
 const ENDS: &str = "ends.bin";
-/// Hash and position of each distinct n-gram, 8 bytes each, ordered by hash and position.
+/// The file of distinct n-grams: hash and position, 8 bytes each, ordered by hash and position.
 const GRAMS: &str = "grams.bin";
-/// What the index is.
+/// The file of the index's properties.
 const HEAD: &str = "index.json";
 
-/// What an index is.
+/// The properties of an index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
-    /// The form of the files: 1.
+    /// The version of the file format: 1.
     pub version: u32,
-    /// Tokens of an n-gram.
+    /// Number of tokens of an n-gram.
     pub n: usize,
-    /// Tokens of the corpus.
+    /// Number of tokens of the corpus.
     pub tokens: u64,
-    /// Documents of the corpus.
+    /// Number of documents of the corpus.
     pub documents: u64,
-    /// Documents that are shorter than one n-gram.
+    /// Number of documents that are shorter than one n-gram.
     pub short: u64,
-    /// Distinct n-grams.
+    /// Number of distinct n-grams.
     pub grams: u64,
     /// SHA-256 of the tokenizer's `tokenizer.json`.
     pub tokenizer: String,
@@ -66,7 +66,7 @@ fn hashes(tokens: &[u32], n: usize) -> Vec<u64> {
     all
 }
 
-/// An index under construction. It holds 4 bytes for each token and 16 for each n-gram in memory.
+/// Builds an index. It needs 4 bytes of memory for each token and 16 for each n-gram.
 pub struct Builder {
     n: usize,
     tokens: Vec<u32>,
@@ -76,7 +76,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// An empty index of n-grams.
+    /// Makes an empty index.
     ///
     /// # Errors
     /// When `n` is 0.
@@ -85,7 +85,7 @@ impl Builder {
         Ok(Self { n, tokens: Vec::new(), ends: Vec::new(), grams: Vec::new(), short: 0 })
     }
 
-    /// Adds a document; n-grams do not reach over its end.
+    /// Adds a document. N-grams do not extend over its end.
     pub fn document(&mut self, tokens: &[u32]) {
         let start = self.tokens.len() as u64;
         self.short += u64::from(tokens.len() < self.n);
@@ -97,12 +97,12 @@ impl Builder {
     /// Writes the index into a folder.
     ///
     /// # Errors
-    /// Without any n-gram, or when a file cannot be written.
+    /// When there is no n-gram, or when a file cannot be written.
     pub fn write(mut self, folder: &Path, tokenizer: String) -> anyhow::Result<Head> {
         self.grams.sort_unstable();
         let (n, tokens) = (self.n, &self.tokens);
         let gram = |at: u64| &tokens[at as usize..at as usize + n];
-        // Equal hashes stand together with the first position first; an equal n-gram behind it is a repetition.
+        // Equal hashes are adjacent, with the first position first; a later equal n-gram is a repetition.
         self.grams.dedup_by(|later, first| later.0 == first.0 && gram(later.1) == gram(first.1));
         ensure!(!self.grams.is_empty(), "no document of the corpus has {n} tokens");
         let write = |name: &str, bytes: &mut dyn Iterator<Item = Vec<u8>>| -> anyhow::Result<()> {
@@ -143,7 +143,7 @@ impl Index {
     /// Opens an index.
     ///
     /// # Errors
-    /// When the folder is none, or a file has another length than the index says.
+    /// When the folder is not an index, or when a file has another length than its properties say.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(HEAD);
         let text = std::fs::read(&path).with_context(|| {
@@ -168,7 +168,7 @@ impl Index {
         Ok(Self { folder: folder.to_owned(), head, tokens, ends, grams })
     }
 
-    /// What the index is.
+    /// The properties of the index.
     #[must_use]
     pub fn head(&self) -> &Head {
         &self.head
@@ -180,7 +180,7 @@ impl Index {
         &self.folder
     }
 
-    /// `count` tokens from a position; `None` where the document ends before.
+    /// `count` tokens from a position; `None` if the document ends before.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -194,8 +194,8 @@ impl Index {
         Ok(Some(bytes.chunks_exact(4).map(|chunk| u32::from_le_bytes(chunk.try_into().unwrap_or_default())).collect()))
     }
 
-    /// The hash and the position of a distinct n-gram, by its number in the order of hashes. That order has nothing to do with the
-    /// text, so that numbers drawn at random are n-grams drawn at random.
+    /// The hash and the position of a distinct n-gram, by its number in the order of hashes. That order does not depend on the text, so
+    /// random numbers give random n-grams.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -206,7 +206,7 @@ impl Index {
         Ok((part(0), part(8)))
     }
 
-    /// Whether the corpus holds any n-gram of these tokens. Every hit of a hash is compared with the tokens.
+    /// Whether the corpus contains any n-gram of these tokens. The tokens of every hash match are compared.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -287,19 +287,19 @@ mod tests {
             hits += usize::from(expected);
         }
         assert!(hits > 50 && hits < 450, "{hits}");
-        // Each distinct n-gram is there once, at its first place.
+        // Each distinct n-gram occurs once, with its first position.
         for number in 0..index.head().grams {
             let (_, at) = index.gram(number).unwrap();
             assert!(set.contains(index.tokens(at, 6).unwrap().unwrap().as_slice()));
         }
-        // No n-gram reaches over the end of a document.
+        // No n-gram extends over the end of a document.
         assert!(index.tokens(298, 6).unwrap().is_none() && index.tokens(294, 6).unwrap().is_some());
     }
 
     #[test]
     fn a_collision_of_hashes_counts_nothing() {
         let (dir, _) = built(&[(0..20).collect()], 4);
-        // The index is made to say that the hash of another n-gram stands at position 0.
+        // The index is changed so that the hash of another n-gram points to position 0.
         let other = hashes(&[90, 91, 92, 93], 4)[0];
         let path = dir.path().join(GRAMS);
         let mut grams: Vec<[u8; 16]> =

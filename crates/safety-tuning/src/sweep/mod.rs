@@ -1,19 +1,19 @@
-//! `herd safety sweep`: how much safety data, and how many harmless look-alikes beside each refusal.
+//! `herd safety sweep`: finds how much safety data a mix needs, and how many harmless look-alikes for each refusal.
 //!
-//! `plan` writes a recipe for `herd run`: for each share and ratio it tunes the model on the mix, measures VR and FRR, and, if asked,
-//! helpfulness. `report` puts the runs side by side. The ratio 0 is the naive mix, refusals alone.
+//! `plan` writes a recipe for `herd run`: for each share and ratio it tunes the model on the mix, measures VR and FRR and, on request,
+//! helpfulness. `report` compares the runs. The ratio 0 is the naive mix with refusals alone.
 
 pub mod plan;
 pub mod report;
 
 use anyhow::ensure;
 
-/// The weights of one mix, as `herd sft --data FILE:WEIGHT` takes them (how often an epoch has each record).
+/// The weights of one mix, as in `herd sft --data FILE:WEIGHT` (how often an epoch repeats each record).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Weights {
-    /// Of the refusals.
+    /// The weight of the refusals.
     pub refusals: f64,
-    /// Of the harmless look-alikes.
+    /// The weight of the harmless look-alikes.
     pub borderline: f64,
 }
 
@@ -22,7 +22,7 @@ pub struct Weights {
 /// `(R + B) / (G + R + B) = share`.
 ///
 /// # Errors
-/// When a share is not between 0 and 1, or a file that is needed has no records.
+/// When a share is not between 0 and 1, or when a needed file has no records.
 pub fn weights(general: usize, refusals: usize, borderline: usize, share: f64, ratio: f64) -> anyhow::Result<Weights> {
     ensure!(share > 0.0 && share < 1.0, "a share is {share}; it must lie between 0 and 1");
     ensure!(ratio >= 0.0 && ratio.is_finite(), "a ratio is {ratio}; it must be 0 or more");

@@ -26,22 +26,22 @@ pub struct Args {
     /// Shares of safety data among all records
     #[arg(long, value_delimiter = ',', default_value = "0.01,0.05,0.1")]
     shares: Vec<f64>,
-    /// Harmless look-alikes for each refusal; 0 is the naive mix, shown beside the others
+    /// Number of harmless look-alikes for each refusal; 0 is the naive mix, for comparison
     #[arg(long, value_delimiter = ',', default_value = "0,0.5,1,2")]
     ratios: Vec<f64>,
-    /// A file with further keys of `herd sft`
+    /// A file with more keys of `herd sft`
     #[arg(long, value_name = "FILE")]
     sft_config: Option<PathBuf>,
     /// Sets of probes, as `herd safety eval` takes them
     #[arg(long, value_delimiter = ',', required = true, value_name = "SET")]
     sets: Vec<String>,
-    /// The folder of sets that are given by name
+    /// The folder of the sets that are given by name
     #[arg(long, value_name = "DIR")]
     sets_dir: Option<PathBuf>,
-    /// A guard's folder that judges answers
+    /// The folder of a guard that judges answers
     #[arg(long, value_name = "FOLDER")]
     judge: Option<PathBuf>,
-    /// A file with further keys of `herd safety eval`
+    /// A file with more keys of `herd safety eval`
     #[arg(long, value_name = "FILE")]
     eval_config: Option<PathBuf>,
     /// Benchmarks of helpfulness, as `herd eval` takes them
@@ -53,7 +53,7 @@ pub struct Args {
     /// The folder of the pipeline
     #[arg(long, default_value = "runs/sweep", value_name = "FOLDER")]
     runs: PathBuf,
-    /// The recipe
+    /// The output file for the recipe
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
 }
@@ -62,7 +62,7 @@ fn word(path: &Path) -> Value {
     path.to_string_lossy().into_owned().into()
 }
 
-/// Nested tables of one stage: `name`, and the command's keys.
+/// The nested tables of one stage: `name`, and the command's keys.
 fn stage(name: &str, about: &str, command: &[&str], keys: Table) -> Value {
     let (last, outer) = command.split_last().unwrap_or((&"", &[]));
     let mut table = Table::from_iter([((*last).to_owned(), Value::Table(keys))]);
@@ -104,7 +104,7 @@ impl Args {
 /// Writes the recipe.
 ///
 /// # Errors
-/// When a file cannot be read or has no records, or a share or ratio makes no mix.
+/// When a file cannot be read or has no records, or when a share and a ratio are impossible.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(!args.shares.is_empty() && !args.ratios.is_empty(), "--shares and --ratios need at least one number each");
     let count = |path: &Path| Ok::<usize, anyhow::Error>(rows::read(path)?.len());

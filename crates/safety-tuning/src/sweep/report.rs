@@ -33,7 +33,7 @@ pub struct Args {
     /// Names of the runs [default: the folders' names]
     #[arg(long, num_args = 1.., value_name = "NAME")]
     names: Vec<String>,
-    /// How many points FRR may rise at the best run
+    /// Maximum rise of FRR for the best run, in percentage points
     #[arg(long, default_value_t = 10.0, value_name = "POINTS")]
     max_frr_rise: f64,
     /// The folder for report.html, sweep.json and run.json
@@ -48,12 +48,12 @@ struct Point {
     vr: Option<Estimate>,
     frr: Option<Estimate>,
     unusable: f64,
-    /// Against the first run.
+    /// The change from the first run.
     vr_change: Option<Change>,
     frr_change: Option<Change>,
     /// Figures of `herd eval`, by task and column.
     helpfulness: BTreeMap<String, Estimate>,
-    /// Figures of helpfulness whose interval lies below the first run's.
+    /// Figures of helpfulness that fell: their interval lies below the first run's.
     lost: Vec<String>,
 }
 
@@ -67,7 +67,7 @@ fn class(key: &str) -> Class {
 /// Runs `herd safety sweep report`.
 ///
 /// # Errors
-/// When a folder is none of the stage, or the lists differ in length.
+/// When a folder belongs to another stage, or when the lists differ in length.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let output = args.output.as_deref().context("--output is missing")?;
     for (flag, count) in [("--helpfulness", args.helpfulness.len()), ("--names", args.names.len())] {
@@ -131,7 +131,7 @@ fn points(args: &Args) -> anyhow::Result<Vec<Point>> {
     Ok(points)
 }
 
-/// The figures of a folder of `herd eval`: `TASK COLUMN`.
+/// The figures in a folder of `herd eval`, by `TASK COLUMN`.
 fn helpful(folder: &Path) -> anyhow::Result<BTreeMap<String, Estimate>> {
     let path = folder.join(SUMMARY);
     let bytes = std::fs::read(&path)
@@ -149,7 +149,7 @@ fn helpful(folder: &Path) -> anyhow::Result<BTreeMap<String, Estimate>> {
     Ok(all)
 }
 
-/// Of the runs whose FRR rises by at most so many points and whose answers are usable, the one with the greatest fall of VR.
+/// The run with the largest fall of VR among those whose FRR rises by at most `max_frr_rise` points and whose answers are usable.
 fn best(points: &[Point], max_frr_rise: f64) -> Option<usize> {
     let allowed = |point: &Point| {
         let rise = point.frr_change.as_ref().map_or(0.0, Change::difference);
@@ -201,7 +201,7 @@ const COLOURS: [&str; 6] = ["#2a6f97", "#d1495b", "#66a182", "#edae49", "#8d5a97
 
 fn page(points: &[Point], best: Option<usize>, lines: &[String]) -> Page {
     let mut page = Page::new("Safety sweep: VR against FRR");
-    // One curve a share: points are named `share S ratio R`.
+    // One curve for each share: points are named `share S ratio R`.
     let mut groups: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
     for point in points {
         let Some((vr, frr)) = point.vr.zip(point.frr) else { continue };
