@@ -1,4 +1,4 @@
-//! Compiles `cpp/` against the libtorch that `LIBTORCH` names; see `torch-ext/build.rs`, which checks that it is there.
+//! Compiles `cpp/` against the libtorch in `LIBTORCH`; `torch-ext/build.rs` checks that it exists.
 
 use std::path::PathBuf;
 
@@ -12,10 +12,10 @@ fn main() {
     let include = libtorch.join("include");
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", libtorch.join("lib").display());
     let mut build = cc::Build::new();
-    // Debug information of libtorch's headers would be in every binary.
+    // Without this, every binary would contain debug information of libtorch's headers.
     build.cpp(true).std("c++17").warnings(false).debug(false).opt_level(1);
     build.define("USE_C10D_GLOO", None).define("_GLIBCXX_USE_CXX11_ABI", "1");
-    // The wheel has c10d's headers and not those of Gloo, which they include.
+    // The wheel has c10d's headers, but not Gloo's, which they include.
     build.include("cpp/declarations").include(&include).include(include.join("torch/csrc/api/include"));
     build.file("cpp/all.cpp");
     build.compile("herd_distributed");

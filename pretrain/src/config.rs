@@ -26,7 +26,7 @@ pub struct Config {
     /// Tokens to train on; the last step may go over
     #[arg(long)]
     pub tokens: u64,
-    /// The folder for checkpoints, metrics and the result; the same command goes on where it was stopped
+    /// Folder for checkpoints, metrics and the result; the same command resumes a stopped run
     #[arg(long, value_name = "RUN")]
     pub output: PathBuf,
     /// Token shards of held-out text
@@ -54,7 +54,7 @@ pub struct Config {
     /// Another batch and sequence length from a number of tokens on, as 252000000:8388608:8192. Repeatable
     #[arg(long, num_args = 1.., value_name = "TOKENS:BATCH:LENGTH", help_heading = "Steps")]
     pub ramp: Vec<String>,
-    /// Tokens that pass through the model at a time; changes memory and speed, not the result
+    /// Number of tokens in a micro-batch, which passes through the model at once; changes memory and speed, not the result
     #[arg(long, help_heading = "Steps")]
     pub micro_batch_tokens: usize,
     /// Seed of the data order
@@ -64,7 +64,7 @@ pub struct Config {
     /// Peak learning rate
     #[arg(long, visible_alias = "lr", help_heading = "Optimizer")]
     pub learning_rate: f64,
-    /// What follows the warm-up
+    /// Learning-rate schedule after the warm-up
     #[arg(long, help_heading = "Optimizer")]
     pub schedule: ScheduleKind,
     /// Steps that warm up
@@ -73,7 +73,7 @@ pub struct Config {
     /// Learning rate at the end, as a share of the peak
     #[arg(long, help_heading = "Optimizer")]
     pub final_lr_ratio: f64,
-    /// Share of the steps that decay, for the schedule wsd, and that the average polyak is over
+    /// Share of the steps for the decay of the schedule wsd, and for the average polyak
     #[arg(long, help_heading = "Optimizer")]
     pub decay_ratio: f64,
     /// Decay rate of AdamW's first moment
@@ -88,13 +88,13 @@ pub struct Config {
     /// Weight decay, on matrices only: a step shrinks them by this x the learning rate
     #[arg(long, help_heading = "Optimizer")]
     pub weight_decay: f64,
-    /// Largest gradient norm, 0 for no limit
+    /// Maximum gradient norm, 0 for no limit
     #[arg(long, help_heading = "Optimizer")]
     pub max_grad_norm: f64,
     /// Average of the weights over the steps, which is evaluated and becomes the result
     #[arg(long, help_heading = "Optimizer")]
     pub average: AverageKind,
-    /// Largest decay of the average ema, which grows from 0.1
+    /// Maximum decay of the average ema, which grows from 0.1
     #[arg(long, help_heading = "Optimizer")]
     pub average_decay: f64,
     /// Strength of the z-loss, the squared logarithm of the softmax's denominator (PaLM: 1e-4), 0 for none; needs memory for
@@ -105,29 +105,29 @@ pub struct Config {
     #[arg(long, help_heading = "Optimizer")]
     pub spike_sigma: f64,
 
-    /// Steps between evaluations, 0 for only before and after
+    /// Steps between evaluations, 0 for evaluations only before and after training
     #[arg(long, help_heading = "Evaluation and checkpoints")]
     pub eval_steps: u64,
-    /// Steps between checkpoints, 0 for none by steps
+    /// Steps between checkpoints, 0 for no checkpoints by steps
     #[arg(long, help_heading = "Evaluation and checkpoints")]
     pub checkpoint_steps: u64,
-    /// Minutes between checkpoints, 0 for none by time; auto: as often as pays, by what a checkpoint costs
+    /// Minutes between checkpoints, 0 for no checkpoints by time; auto: Young's interval, from the measured cost of a checkpoint
     #[arg(long, value_name = "N|auto", help_heading = "Evaluation and checkpoints")]
     pub checkpoint_minutes: Interval,
-    /// Newest checkpoints to keep
+    /// Number of newest checkpoints to keep
     #[arg(long, help_heading = "Evaluation and checkpoints")]
     pub keep_last: usize,
-    /// Best checkpoints to keep, by evaluation loss
+    /// Number of best checkpoints to keep, by evaluation loss
     #[arg(long, help_heading = "Evaluation and checkpoints")]
     pub keep_best: usize,
 
-    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time
+    /// Recompute activations in the backward pass instead of keeping them: less memory, a third more time
     #[arg(long, help_heading = "Machine")]
     pub recompute: bool,
-    /// The same for the first N layers only; auto: as few as the free memory allows
+    /// Recompute the activations of the first N layers only; auto: as few layers as the free memory allows
     #[arg(long, value_name = "N|auto", conflicts_with = "recompute", help_heading = "Machine")]
     pub recompute_layers: Option<Count>,
-    /// Type to compute in; master weights and moments are float32 always [default: bf16 where it is fast, f32 elsewhere]
+    /// Type to compute in; master weights and moments are always float32 [default: bf16 where it is fast, f32 elsewhere]
     #[arg(long, help_heading = "Machine")]
     pub dtype: Option<Dtype>,
     /// Where to compute: cpu, cuda (the first GPU) or cuda:N [default: the first GPU if there is one that libtorch can use]
@@ -136,26 +136,27 @@ pub struct Config {
     /// Threads for the processor's arithmetic; auto: as many as are fastest beside the other programs [default: one for each core]
     #[arg(long, value_name = "N|auto", help_heading = "Machine")]
     pub threads: Option<Count>,
-    /// How the gradients of several processes are added up
+    /// How the gradients of several processes are summed
     #[arg(long, help_heading = "Machine")]
     pub reduce: Reduce,
-    /// Share out the tokens of each row to the processes instead of the micro-batches, for rows that are too long for one
+    /// Context parallelism: divide the tokens of each row among the processes instead of the micro-batches, for rows that are too long
+    /// for one process
     #[arg(long, help_heading = "Machine")]
     pub context_parallel: bool,
-    /// Take sums in one order on a GPU, so that a run that is stopped and resumed ends with the same bits: slower; on a processor that holds without
+    /// Sum in a fixed order on a GPU, so that a stopped and resumed run ends with the same bits; slower. On a processor this always holds
     #[arg(long, help_heading = "Machine")]
     pub deterministic: bool,
-    /// Seconds that a process waits for another before it gives up
+    /// Seconds that a process waits for another before it fails
     #[arg(long, help_heading = "Machine")]
     pub rank_seconds: f64,
-    /// Steps between comparisons of all weights' bits across processes and with what was written, 0 for none [default: 100
-    /// with several processes, 0 alone]
+    /// Steps between comparisons of the bits of all weights, across processes and with what was written; 0 for none [default: 100 with
+    /// several processes, 0 alone]
     #[arg(long, value_name = "N", help_heading = "Machine")]
     pub check_weights: Option<u64>,
-    /// Steps between repetitions of a neighbour's micro-batch, whose gradient must have the same bits, 0 for none
+    /// Steps between recomputations of a neighbour's micro-batch, whose gradient must have the same bits; 0 for none
     #[arg(long, value_name = "N", help_heading = "Machine")]
     pub check_gradients: u64,
-    /// Type of the saved weights [default: as the model's files]
+    /// Type of the saved weights [default: the type in the model's files]
     #[arg(long, help_heading = "Machine")]
     pub save_dtype: Option<Dtype>,
 

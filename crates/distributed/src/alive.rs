@@ -1,7 +1,7 @@
-//! Which processes are alive, so that a message can name the one that is not.
+//! Detects which processes are alive, so that a message can name the dead one.
 //!
-//! A thread of each process counts up a key of the store. When a collective fails, each process writes where it was, looks
-//! whose counters stand still, and says so. A process that ends with an error leaves its sentence for the others.
+//! A thread of each process increments a key of the store. When a collective fails, each process writes its place, checks which counters
+//! have stopped, and reports them. A process that ends with an error leaves its message for the others.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::store::Store;
 
-/// Between two counts.
+/// Time between two increments.
 const EVERY: Duration = Duration::from_millis(400);
-/// A counter that stands still for so long is that of a process that is gone or stopped.
+/// A counter that does not change for this time belongs to a dead or stopped process.
 const SILENT: Duration = Duration::from_millis(1600);
-/// How long the store may take for all answers.
+/// Maximum time for all answers of the store.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// How long the process that holds the store stays for the others after an error.
+/// Time that the process with the store stays for the others after an error.
 const FAREWELL: Duration = Duration::from_secs(4);
 
 fn alive(rank: usize) -> String {
@@ -34,7 +34,7 @@ pub(crate) fn host(rank: usize) -> String {
     format!("host/{rank}")
 }
 
-/// The thread that counts.
+/// The counting thread.
 pub(crate) struct Pulse {
     stop: Sender<()>,
     done: Receiver<()>,
@@ -59,25 +59,25 @@ impl Pulse {
 impl Drop for Pulse {
     fn drop(&mut self) {
         let _ = self.stop.send(());
-        // A store on a stopped machine never answers: the thread is then left behind.
+        // A store on a stopped machine never answers: then the thread is abandoned.
         let _ = self.done.recv_timeout(Duration::from_secs(1));
     }
 }
 
-/// A failed collective, for the message.
+/// A failed collective, described for the message.
 pub(crate) struct Failure {
     pub rank: usize,
     pub size: usize,
-    /// The rank that holds the store, if one does.
+    /// The rank that holds the store, if any.
     pub holder: Option<usize>,
-    /// Where this process was: `all_reduce 17 "loss"`.
+    /// The place of this process, for example `all_reduce 17 "loss"`.
     pub place: String,
     pub limit: Duration,
-    /// What libtorch said.
+    /// The error of libtorch.
     pub reason: Error,
 }
 
-/// Finds out which process is at fault, and gives the connection back if it still works. Takes about two seconds.
+/// Finds the process at fault, and returns the connection if it still works. Takes about two seconds.
 pub(crate) fn explain(store: Option<Store>, failure: Failure) -> (Error, Option<Store>) {
     let gone = match failure.holder {
         Some(rank) => format!("rank {rank}, which holds the store, does not answer: it was killed or stopped"),
@@ -86,7 +86,7 @@ pub(crate) fn explain(store: Option<Store>, failure: Failure) -> (Error, Option<
     let gone = format!("{gone}; rank {} was in {}", failure.rank, failure.place);
     let Some(store) = store else { return (Error::Lost(gone), None) };
     let (answer, answered) = channel();
-    // In a thread of its own: a store on a stopped machine never answers.
+    // This runs in its own thread, because a store on a stopped machine never answers.
     let search = move || {
         let found = search(&store, &failure);
         let _ = answer.send((found, store));
@@ -124,7 +124,7 @@ fn search(store: &Store, failure: &Failure) -> Result<String, Error> {
     if !silent.is_empty() {
         return Ok(format!("{} does not answer: killed, stopped, or cut off; {at}", silent.join(", ")));
     }
-    // An error that only repeats another one says less than that one.
+    // An error that only repeats another one is less useful than the original.
     ends.sort_by_key(|(_, said)| (said.is_empty(), said.starts_with("rank ")));
     Ok(match ends.first() {
         Some((other, said)) if said.is_empty() => format!("rank {other} has ended; {at}"),
@@ -143,7 +143,7 @@ fn named(store: &Store, rank: usize) -> Result<String, Error> {
     Ok(format!("rank {rank} ({})", String::from_utf8_lossy(&host)))
 }
 
-/// Leaves a sentence for the others; the process that holds the store waits a moment for them to read it.
+/// Leaves a message for the others. The process that holds the store waits briefly for them to read it.
 pub(crate) fn tell_end(store: Store, (rank, size): (usize, usize), holds: bool, sentence: &str) {
     let (sentence, (finished, done)) = (sentence.to_owned(), channel());
     let work = move || {

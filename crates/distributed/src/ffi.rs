@@ -14,10 +14,10 @@ pub struct RawGroup([u8; 0]);
 #[repr(C)]
 pub struct RawWork([u8; 0]);
 
-/// Null, or why it failed.
+/// Null, or the error message.
 pub type Message = *mut c_char;
 
-/// Gives the gradient of the own rows for that of all rows, or null and a message.
+/// Computes the gradient of this process's rows from that of all rows; null and a message if it fails.
 pub type Back = extern "C" fn(*mut c_void, *mut C_tensor, *mut *mut c_char) -> *mut C_tensor;
 
 unsafe extern "C" {

@@ -12,15 +12,15 @@ use crate::error::{Error, check};
 use crate::ffi::{self, Message, RawGroup, RawWork};
 use crate::store::{Store, count, milliseconds, text};
 
-/// A group of processes. All of them have to call the same collectives in the same order with tensors of the same type and
-/// length: libtorch does not see to it, and aborts, hangs or adds up the wrong tensors otherwise.
+/// A group of processes. All of them must call the same collectives in the same order with tensors of the same type and length. libtorch
+/// does not check this; it aborts, hangs or sums the wrong tensors otherwise.
 pub struct Group(*mut RawGroup);
 
-/// A collective under way, on tensors that live as long.
+/// A collective in progress, on tensors that outlive it.
 pub struct Work<'t>(*mut RawWork, PhantomData<&'t Tensor>);
 
 impl Work<'_> {
-    /// Waits for the end; on a GPU the stream waits, not the caller.
+    /// Waits for the end. On a GPU the stream waits, not the caller.
     ///
     /// # Errors
     /// When a process is gone or the group's limit has passed.
@@ -41,8 +41,8 @@ impl Drop for Work<'_> {
 }
 
 impl Group {
-    /// A group over TCP (Gloo) that listens on `address`; `None` for the interface that `GLOO_SOCKET_IFNAME` names, or the host
-    /// name's. A collective that takes longer than `limit` fails.
+    /// A group over TCP (Gloo) that listens on `address`; with `None`, on the interface in `GLOO_SOCKET_IFNAME` or that of the host name.
+    /// A collective that takes longer than `limit` fails.
     ///
     /// # Errors
     /// When the processes do not find each other within `limit`.
@@ -77,45 +77,45 @@ impl Group {
         Ok(Self(group))
     }
 
-    /// Adds up `tensor` over all processes, in place.
+    /// Sums `tensor` over all processes, in place.
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// When libtorch reports an error.
     pub fn all_reduce<'t>(&self, tensor: &'t mut Tensor) -> Result<Work<'t>, Error> {
-        // SAFETY: a live group and tensor; so below.
+        // SAFETY: a live group and tensor; the same holds below.
         self.start(|group, out| unsafe { ffi::hd_all_reduce(group, pointer(tensor), out) })
     }
 
-    /// Adds up `tensor` over all processes, in place on `root`; elsewhere its values are undefined afterwards.
+    /// Sums `tensor` over all processes, in place on `root`; on the others its values are undefined afterwards.
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// When libtorch reports an error.
     pub fn reduce<'t>(&self, tensor: &'t mut Tensor, root: usize) -> Result<Work<'t>, Error> {
         let root = count(root)?;
         self.start(|group, out| unsafe { ffi::hd_reduce(group, pointer(tensor), root, out) })
     }
 
-    /// Gives all processes the values of `root`.
+    /// Copies the values of `root` to all processes.
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// When libtorch reports an error.
     pub fn broadcast<'t>(&self, tensor: &'t mut Tensor, root: usize) -> Result<Work<'t>, Error> {
         let root = count(root)?;
         self.start(|group, out| unsafe { ffi::hd_broadcast(group, pointer(tensor), root, out) })
     }
 
-    /// Writes `input` of all processes into `output`, one after another.
+    /// Concatenates the `input` of all processes in `output`.
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// When libtorch reports an error.
     pub fn all_gather<'t>(&self, output: &'t mut Tensor, input: &'t Tensor) -> Result<Work<'t>, Error> {
         self.start(|group, out| unsafe { ffi::hd_all_gather(group, pointer(output), pointer(input), out) })
     }
 
-    /// Sends `to[k]` elements of `input` to process k, and receives `from[k]` of its elements into `output`.
+    /// Sends `to[k]` elements of `input` to process k, and receives `from[k]` elements from it into `output`.
     ///
     /// # Errors
-    /// What libtorch refuses; also when the numbers are not those of the tensors.
+    /// When libtorch reports an error, or when the numbers do not match the tensors.
     pub fn all_to_all<'t>(
         &self,
         output: &'t mut Tensor,
@@ -152,11 +152,11 @@ fn pointer(tensor: &Tensor) -> *mut C_tensor {
     tensor.as_ptr().cast_mut().cast()
 }
 
-/// libtorch's flight recorder of this process, as JSON: the last collectives, `TORCH_FR_BUFFER_SIZE` at most (without that
-/// variable there are none). To be read while a stall lasts: what has failed counts as done.
+/// libtorch's flight recorder of this process as JSON: the last collectives, at most `TORCH_FR_BUFFER_SIZE` (none without that variable).
+/// Read it while a stall lasts, because a failed collective counts as done.
 ///
 /// # Errors
-/// What libtorch refuses.
+/// When libtorch reports an error.
 pub fn flight_recorder() -> Result<String, Error> {
     let mut out: *mut c_char = null_mut();
     // SAFETY: a place to write to; the string is copied and freed.

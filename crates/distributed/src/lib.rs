@@ -1,12 +1,12 @@
-//! Several processes that train one model: who they are, how they find each other, and what they tell each other.
+//! Connects several processes that train one model: ranks, rendezvous, and checked collectives.
 //!
-//! [`World`] is the value that programs pass around: this process's rank, and collectives over all ranks. A program that was
-//! started alone has [`World::single`], in which every collective is the identity. [`Place`] is what the variables of torchrun,
-//! `herd launch`, Slurm and Kubernetes say about a process.
+//! [`World`] is the value that programs pass around: this process's rank, and collectives over all ranks. A program that was started
+//! alone has [`World::single`], in which every collective is the identity. [`Place`] reads the variables of torchrun, `herd launch`,
+//! Slurm and Kubernetes.
 //!
-//! Below it are libtorch's c10d groups ([`Group`]: Gloo on processors, NCCL on GPUs) and stores ([`Store`]). libtorch's own
-//! collectives abort the process when lengths differ, add up the wrong tensors when the order differs, and hang when the
-//! operation differs; [`World`] compares all three across ranks before each collective.
+//! It is built on libtorch's c10d groups ([`Group`]: Gloo on processors, NCCL on GPUs) and stores ([`Store`]). libtorch's own collectives
+//! abort the process when lengths differ, sum the wrong tensors when the order differs, and hang when the operation differs; [`World`]
+//! compares all three across ranks before each collective.
 //!
 //! ```no_run
 //! let limit = std::time::Duration::from_secs(600);

@@ -1,45 +1,45 @@
-//! Who this process is among others: what the variables of torchrun, `herd launch`, Slurm and Kubernetes say.
+//! The place of this process among the others, from the variables of torchrun, `herd launch`, Slurm and Kubernetes.
 
 use std::path::PathBuf;
 
 use crate::error::Error;
 
-/// Where the store is that the processes find each other by.
+/// The address of the store at which the processes meet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// A TCP store.
     Tcp {
-        /// The machine that holds it.
+        /// The machine that holds the store.
         host: String,
-        /// Its port.
+        /// The port of the store.
         port: u16,
-        /// Whether this process holds it.
+        /// Whether this process holds the store.
         serve: bool,
     },
-    /// A file that all processes see.
+    /// A file that all processes can access.
     File(PathBuf),
 }
 
-/// This process among others.
+/// The place of this process among the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Its number, from 0.
+    /// The rank, from 0.
     pub rank: usize,
-    /// How many there are.
+    /// The number of processes.
     pub size: usize,
-    /// Its number on this machine: the number of its GPU.
+    /// The rank on this machine, which is the index of its GPU.
     pub local_rank: usize,
     /// The store.
     pub address: Address,
-    /// How often the processes were started again: each attempt has keys of its own, so that none reads those of the dead.
+    /// The number of restarts. Each attempt has its own keys, so that no process reads those of dead ones.
     pub attempt: u64,
 }
 
-/// The variable with the path of a store in a file, in place of `MASTER_ADDR` and `MASTER_PORT`.
+/// The variable with the path of a store in a file; it replaces `MASTER_ADDR` and `MASTER_PORT`.
 const FILE: &str = "HERD_STORE_FILE";
 
 impl Place {
-    /// What the environment says; `None` for a process that was started alone.
+    /// Reads the environment; `None` for a process that was started alone.
     ///
     /// # Errors
     /// When a variable is missing or is not a number; the error names it.
@@ -47,8 +47,8 @@ impl Place {
         Self::of(&|name| std::env::var(name).ok())
     }
 
-    /// What `get` says of each variable. In this order: torchrun's and `herd launch`'s variables, those of a Slurm step
-    /// (`srun`), those of a Kubernetes job with an index for each pod.
+    /// Reads the variables through `get`, in this order: those of torchrun and `herd launch`, of a Slurm step (`srun`), of an indexed
+    /// Kubernetes job.
     ///
     /// # Errors
     /// The same as [`Place::from_env`].
@@ -56,7 +56,7 @@ impl Place {
         let number = |name: &str| number(get, name);
         let sizes = ["WORLD_SIZE", "SLURM_STEP_NUM_TASKS"];
         let ranks = ["RANK", "SLURM_PROCID"];
-        // Within `srun` only: a batch script has SLURM_PROCID and SLURM_NTASKS too, and is one process.
+        // Only within `srun`: a batch script also has SLURM_PROCID and SLURM_NTASKS, but is a single process.
         let slurm = get("RANK").is_none() && get("SLURM_STEP_NUM_TASKS").is_some();
         let (rank, size) = if slurm {
             (number(ranks[1])?, number(sizes[1])?)
@@ -93,7 +93,7 @@ fn tcp(get: &dyn Fn(&str) -> Option<String>, rank: usize, slurm: bool) -> Result
              set {FILE} to a file that all of them see)"
         )));
     };
-    // Jobs on one machine must not meet.
+    // Jobs on one machine need different ports.
     let job = number(get, "SLURM_JOB_ID")?.filter(|_| slurm).map(|job| 20_000 + job % 10_000);
     let port = number(get, "MASTER_PORT")?.or(job).unwrap_or(29_500);
     let port = u16::try_from(port).map_err(|_| Error::Variables(format!("MASTER_PORT is {port}, which is no port")))?;

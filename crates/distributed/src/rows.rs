@@ -1,7 +1,7 @@
-//! A sequence whose rows are spread over all ranks: which rank has which, and a differentiable tensor of all of them.
+//! A sequence whose rows are divided among all ranks, and a differentiable tensor of all rows.
 //!
-//! The sequence is cut into twice as many chunks as there are ranks; rank `r` of `n` has the chunks `r` and `2 n - 1 - r`. Under
-//! causal attention a later row sees more, and so each rank has the same work (the Llama 3 paper, section 3.3.2).
+//! The sequence is cut into twice as many chunks as there are ranks; rank `r` of `n` has the chunks `r` and `2 n - 1 - r`. Under causal
+//! attention later rows see more, so this gives all ranks the same work (the Llama 3 paper, section 3.3.2).
 
 use std::ffi::{CString, c_char, c_void};
 use std::ops::Range;
@@ -13,7 +13,7 @@ use crate::error::{Error, check};
 use crate::ffi;
 use crate::world::World;
 
-/// Which rows of a sequence which rank has.
+/// The division of a sequence's rows among the ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunks {
     rows: i64,
@@ -21,7 +21,7 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// Of a sequence of so many rows, spread over so many ranks.
+    /// Divides `rows` rows among `ranks` ranks.
     ///
     /// # Errors
     /// When there are fewer rows than ranks.
@@ -32,13 +32,13 @@ impl Chunks {
         Ok(Self { rows, ranks })
     }
 
-    /// Rows of all ranks.
+    /// The number of rows of all ranks.
     #[must_use]
     pub fn rows(&self) -> i64 {
         self.rows
     }
 
-    /// The longest chunk.
+    /// The length of the longest chunk.
     fn length(&self) -> i64 {
         (self.rows + 2 * self.ranks as i64 - 1) / (2 * self.ranks as i64)
     }
@@ -60,21 +60,21 @@ impl Chunks {
         self.of(rank).iter().map(|chunk| chunk.end - chunk.start).sum()
     }
 
-    /// The rows of a rank of a tensor that has all of them in this dimension.
+    /// Selects a rank's rows from a tensor with all of them along this dimension.
     pub fn pick(&self, all: &Tensor, dim: i64, rank: usize) -> Tensor {
         let parts = self.of(rank).map(|chunk| all.narrow(dim, chunk.start, chunk.end - chunk.start));
         Tensor::cat(&parts, dim)
     }
 }
 
-/// Rows that are spread over all ranks of a world.
+/// Rows that are divided among all ranks of a world.
 pub struct Rows<'a> {
     world: &'a World,
     chunks: Chunks,
 }
 
 impl<'a> Rows<'a> {
-    /// Of a sequence of so many rows.
+    /// Divides a sequence of `rows` rows.
     ///
     /// # Errors
     /// The same as [`Chunks::new`].
@@ -82,22 +82,22 @@ impl<'a> Rows<'a> {
         Ok(Self { world, chunks: Chunks::new(rows, world.size())? })
     }
 
-    /// Which rank has which.
+    /// The division of the rows.
     #[must_use]
     pub fn chunks(&self) -> Chunks {
         self.chunks
     }
 
-    /// The rows of all ranks in order, `[rows, ...]`, of this rank's own, `[own rows, ...]`. Differentiable: the gradients that
-    /// the ranks have for a row are added up in float32, in the order of the ranks. All ranks have to come to the backward pass
-    /// in the same order.
+    /// Gathers the rows of all ranks in order, `[rows, ...]`, from this rank's own, `[own rows, ...]`. It is differentiable: the ranks'
+    /// gradients for a row are summed in float32, in the order of the ranks. All ranks must run the backward pass in the same order.
     ///
     /// # Errors
-    /// When a process is gone or does other work; in the backward pass they are errors of libtorch with this sentence.
+    /// When another process has ended or called a different operation; in the backward pass this is an error of libtorch with the same
+    /// message.
     ///
     /// # Safety
-    /// This value must not move or end before the backward pass of the result, and that has to run on the thread that calls it, as
-    /// it does on processors.
+    /// This value must not move or be dropped before the backward pass of the result, and that must run on the calling thread, as it does
+    /// on processors.
     pub unsafe fn joined(&self, own: &Tensor) -> Result<Tensor, Error> {
         let all = {
             let _no_grad = tch::no_grad_guard();
@@ -111,7 +111,7 @@ impl<'a> Rows<'a> {
     }
 
     fn gathered(&self, own: &Tensor) -> Result<Tensor, Error> {
-        // All ranks send as many rows as the longest has.
+        // All ranks send as many rows as the longest share has.
         let mut shape = own.size();
         let count = shape[0];
         shape[0] = 2 * self.chunks.length();
@@ -129,7 +129,7 @@ impl<'a> Rows<'a> {
         Ok(Tensor::cat(&pieces, 0))
     }
 
-    /// The gradient of the own rows: the sum of what all ranks have for them.
+    /// The gradient of this rank's rows: the sum of all ranks' gradients for them.
     fn scattered(&self, gradient: &Tensor) -> Result<Tensor, Error> {
         let _no_grad = tch::no_grad_guard();
         let wide = gradient.to_kind(Kind::Float).contiguous();
@@ -155,7 +155,7 @@ extern "C" fn back(context: *mut c_void, gradient: *mut C_tensor, message: *mut 
     let error = match computed {
         Ok(Ok(own)) => {
             let pointer = own.as_ptr().cast_mut();
-            // The other side frees it.
+            // The caller frees it.
             std::mem::forget(own);
             return pointer;
         }

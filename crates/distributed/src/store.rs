@@ -1,4 +1,4 @@
-//! Key-value stores that processes find each other by.
+//! Key-value stores at which processes meet.
 
 use std::ffi::{CString, c_int};
 use std::io::ErrorKind;
@@ -17,10 +17,10 @@ pub struct Store(*mut RawStore);
 unsafe impl Send for Store {}
 
 impl Store {
-    /// Opens the store at `host:port`, or holds it where `serve` says so; port 0 then takes a free port. Returns the port too.
+    /// Opens the store at `host:port`, or creates it if `serve` is set; port 0 then selects a free port. Returns the port too.
     ///
     /// # Errors
-    /// When nobody holds a store there within `limit`, or the port is taken.
+    /// When no store exists there within `limit`, or when the port is in use.
     pub fn tcp(host: &str, port: u16, serve: bool, limit: Duration) -> Result<(Self, u16), Error> {
         if !serve {
             wait_for(host, port, limit)?;
@@ -46,7 +46,7 @@ impl Store {
         }
     }
 
-    /// Opens the store in a file that all of so many processes see.
+    /// Opens the store in a file that `processes` processes share.
     ///
     /// # Errors
     /// When the file cannot be made.
@@ -68,7 +68,7 @@ impl Store {
         Ok(Self(store))
     }
 
-    /// The same store by a connection of its own, for another thread.
+    /// The same store over a separate connection, for another thread.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -92,7 +92,7 @@ impl Store {
     /// Waits at most `limit` for a key.
     ///
     /// # Errors
-    /// When it does not come, or the store cannot be reached.
+    /// When the key is not set in time, or when the store cannot be reached.
     pub fn get(&self, key: &str, limit: Duration) -> Result<Vec<u8>, Error> {
         let (key, mut data, mut length) = (text(key)?, null_mut(), 0);
         // SAFETY: a live store and places to write to; the bytes are copied and freed.
@@ -115,7 +115,7 @@ impl Store {
         Ok(found != 0)
     }
 
-    /// Adds to a counter, which begins at 0, and returns its new value.
+    /// Adds to a counter, which starts at 0, and returns its new value.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -138,7 +138,7 @@ impl Drop for Store {
     }
 }
 
-/// Waits until somebody listens there: libtorch would print stack traces.
+/// Waits until a server listens at the address; otherwise libtorch would print stack traces.
 fn wait_for(host: &str, port: u16, limit: Duration) -> Result<(), Error> {
     let start = Instant::now();
     loop {

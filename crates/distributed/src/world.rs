@@ -1,4 +1,4 @@
-//! All processes of a run: checked collectives.
+//! All processes of a run, with checked collectives.
 
 use std::cell::Cell;
 use std::net::UdpSocket;
@@ -12,8 +12,8 @@ use crate::group::{Group, Work};
 use crate::place::{Address, Place};
 use crate::store::Store;
 
-/// All processes of a run, from the view of one. Every collective has a name, and every rank has to call the same ones in the
-/// same order; the first that does not is told so, with both names, on all ranks.
+/// All processes of a run, from the view of one. Every collective has a name, and every rank must call the same ones in the same order.
+/// If one does not, all ranks get an error with both names.
 pub struct World {
     rank: usize,
     size: usize,
@@ -22,52 +22,51 @@ pub struct World {
 }
 
 struct Members {
-    // In the order in which they are dropped.
+    // The fields are dropped in this order.
     _pulse: Pulse,
     gloo: Group,
     nccl: Option<Group>,
     store: Store,
-    /// A connection for the end: making one to a machine that is gone takes long.
+    /// A spare connection for the end, because connecting to a machine that is gone takes long.
     spare: Cell<Option<Store>>,
     /// The rank that holds the store.
     holder: Option<usize>,
     limit: Duration,
-    /// Collectives so far.
+    /// Number of collectives so far.
     entered: Cell<i64>,
-    /// The time spent in them.
+    /// The time spent in collectives.
     waited: Cell<Duration>,
-    /// A group that failed is dead.
+    /// Whether the group has failed; it cannot be used any more.
     broken: Cell<bool>,
 }
 
-/// What ranks compare before a collective. Its numbers: sequence, operation, name, type, length, root.
+/// The values that ranks compare before a collective: sequence number, operation, name, type, length, root.
 struct Entry {
     operation: &'static str,
     kind: Option<Kind>,
-    /// In elements; not compared where `free`.
+    /// The number of elements; not compared if `free` is set.
     length: i64,
     free: bool,
     root: usize,
 }
 
 const NUMBERS: usize = 6;
-/// The place of the length.
+/// The index of the length.
 const LENGTH: usize = 4;
-/// Bytes of a description of a collective, for the message when two differ.
+/// Bytes of a collective's description, for the message when two differ.
 const DESCRIPTION: usize = 160;
 
 impl World {
-    /// A process alone: collectives change nothing.
+    /// A single process: collectives change nothing.
     #[must_use]
     pub fn single() -> Self {
         Self { rank: 0, size: 1, local_rank: 0, members: None }
     }
 
-    /// The processes that the environment speaks of ([`Place::from_env`]); alone where it speaks of none. Waits for all of them.
+    /// Joins the processes of the environment ([`Place::from_env`]), or makes a single process. Waits for all of them.
     ///
     /// # Errors
-    /// A sentence on variables that are wrong or on ranks that do not come within `limit`, which is also the longest that a
-    /// collective may take.
+    /// When variables are invalid, or when ranks do not arrive within `limit`, which is also the maximum time of a collective.
     pub fn from_env(limit: Duration) -> Result<Self, Error> {
         Place::from_env()?.map_or_else(|| Ok(Self::single()), |place| Self::join(place, limit))
     }
@@ -81,8 +80,8 @@ impl World {
         if size == 1 {
             return Ok(Self::single());
         }
-        // Writing to a process that is gone is an error, not the end.
-        // SAFETY: changes how one signal is treated.
+        // Writing to a process that is gone must return an error instead of killing this one.
+        // SAFETY: changes how one signal is handled.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
         let (store, listen, holder) = match address {
             Address::Tcp { host, port, serve } => {
@@ -117,10 +116,10 @@ impl World {
         Ok(world)
     }
 
-    /// Also makes a group for tensors on this process's GPU. Not yet run on a GPU.
+    /// Also makes a group for tensors on this process's GPU. This has not been run on a GPU yet.
     ///
     /// # Errors
-    /// What NCCL refuses.
+    /// When NCCL reports an error.
     pub fn use_device(&mut self, device: Device) -> Result<(), Error> {
         if let (Some(members), Device::Cuda(index)) = (&mut self.members, device) {
             let store = members.store.prefix("nccl")?;
@@ -129,7 +128,7 @@ impl World {
         Ok(())
     }
 
-    /// This process's number, from 0.
+    /// The rank of this process, from 0.
     #[must_use]
     pub fn rank(&self) -> usize {
         self.rank
@@ -141,13 +140,13 @@ impl World {
         self.size
     }
 
-    /// This process's number on its machine.
+    /// The rank of this process on its machine.
     #[must_use]
     pub fn local_rank(&self) -> usize {
         self.local_rank
     }
 
-    /// Whether this process writes files and speaks for all.
+    /// Whether this process writes the files and the output.
     #[must_use]
     pub fn is_first(&self) -> bool {
         self.rank == 0
@@ -174,16 +173,16 @@ impl World {
         Ok(places.iter().map(|place| String::from_utf8_lossy(place).into_owned()).collect())
     }
 
-    /// Waits for all.
+    /// Waits until all ranks have called it.
     ///
     /// # Errors
-    /// As every collective: [`Error::Unequal`] when the ranks do not call the same one, [`Error::Lost`] when a process is gone,
+    /// The errors of every collective: [`Error::Unequal`] when the ranks call different ones, [`Error::Lost`] when a process is gone,
     /// stopped or late.
     pub fn barrier(&self, name: &str) -> Result<(), Error> {
         self.enter(name, &Entry { operation: "barrier", kind: None, length: 0, free: false, root: 0 }).map(drop)
     }
 
-    /// Adds up a contiguous tensor over all ranks, in place and in the library's order.
+    /// Sums a contiguous tensor over all ranks, in place and in the library's order.
     ///
     /// # Errors
     /// The same as [`World::barrier`].
@@ -192,7 +191,7 @@ impl World {
         self.with(name, &entry, tensor.device(), |group| group.all_reduce(tensor)?.wait())
     }
 
-    /// Adds up a contiguous tensor over all ranks in the library's order, in place on `root`; elsewhere its values are undefined
+    /// Sums a contiguous tensor over all ranks in the library's order, in place on `root`; on the others its values are undefined
     /// afterwards.
     ///
     /// # Errors
@@ -202,7 +201,7 @@ impl World {
         self.with(name, &entry, tensor.device(), |group| group.reduce(tensor, root)?.wait())
     }
 
-    /// Gives all ranks the values that the contiguous tensor has on `root`.
+    /// Copies the contiguous tensor of `root` to all ranks.
     ///
     /// # Errors
     /// The same as [`World::barrier`].
@@ -211,7 +210,7 @@ impl World {
         self.with(name, &entry, tensor.device(), |group| group.broadcast(tensor, root)?.wait())
     }
 
-    /// Gives all ranks the values that each tensor has on its rank: `tensors[k]` on rank k. All are under way at once.
+    /// Copies each tensor from its rank to all ranks: `tensors[k]` from rank k. All copies run at once.
     ///
     /// # Errors
     /// The same as [`World::barrier`].
@@ -228,7 +227,7 @@ impl World {
         })
     }
 
-    /// `own` of all ranks, `[size, ...]`.
+    /// The tensors `own` of all ranks, `[size, ...]`.
     ///
     /// # Errors
     /// The same as [`World::barrier`].
@@ -245,8 +244,8 @@ impl World {
         Ok(all)
     }
 
-    /// Every rank sends the first `lengths[0]` elements of `own` to rank 0, the next `lengths[1]` to rank 1, and so on. Returns
-    /// what this rank got, `[size, lengths[rank]]`, in the order of the ranks. `lengths` is the same on all ranks.
+    /// Every rank sends the first `lengths[0]` elements of `own` to rank 0, the next `lengths[1]` to rank 1, and so on. Returns the
+    /// elements that this rank received, `[size, lengths[rank]]`, in the order of the ranks. `lengths` is the same on all ranks.
     ///
     /// # Errors
     /// The same as [`World::barrier`].
@@ -283,7 +282,7 @@ impl World {
         Ok(out)
     }
 
-    /// The bytes of all ranks, which may be of different lengths.
+    /// The bytes of all ranks, whose lengths may differ.
     ///
     /// # Errors
     /// The same as [`World::barrier`].
@@ -310,7 +309,7 @@ impl World {
         Ok(lengths.iter().enumerate().map(part).collect())
     }
 
-    /// The bytes that rank 0 has; those of the others do not count.
+    /// The bytes of rank 0; those of the other ranks are ignored.
     ///
     /// # Errors
     /// The same as [`World::barrier`].
@@ -319,7 +318,7 @@ impl World {
         Ok(self.gather_bytes(name, own)?.swap_remove(0))
     }
 
-    /// The flags that any rank has set, one a bit.
+    /// The bitwise or of the flags of all ranks.
     ///
     /// # Errors
     /// The same as [`World::barrier`].
@@ -331,10 +330,10 @@ impl World {
         Ok(self.enter(name, &entry)?.into_iter().fold(0, |all, flags| all | flags as u32))
     }
 
-    /// Refuses ranks that were started with other values than rank 0: `own` has names and values, in one order on all ranks.
+    /// Fails if ranks were started with other values than rank 0. `own` has names and values, in the same order on all ranks.
     ///
     /// # Errors
-    /// [`Error::Unequal`], with the rank, the name and both values; on all ranks.
+    /// [`Error::Unequal`] on all ranks, with the rank, the name and both values.
     pub fn agree(&self, own: &[(String, String)]) -> Result<(), Error> {
         if self.is_alone() {
             return Ok(());
@@ -361,7 +360,7 @@ impl World {
         Ok(())
     }
 
-    /// To be called before this process ends with an error: tells the others why.
+    /// Tells the other ranks why this process fails. Must be called before it ends with an error.
     pub fn fail(&self, sentence: &str) {
         let Some(members) = &self.members else { return };
         members.broken.set(true);
@@ -370,17 +369,17 @@ impl World {
         }
     }
 
-    /// To be called by all when no collective follows: from then on each may leave when it likes.
+    /// Must be called by all ranks when no collective follows; afterwards each may leave at any time.
     ///
     /// # Errors
     /// The same as [`World::barrier`].
     pub fn done(&self) -> Result<(), Error> {
         self.barrier("end")?;
-        // A connection that closes while another rank still reads from it is an error there.
+        // If a connection closes while another rank still reads from it, that rank gets an error.
         self.count("done", true)
     }
 
-    /// To be called before this process ends well: the one that holds the store waits for the others.
+    /// Must be called before this process ends successfully. The process that holds the store waits for the others.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -388,7 +387,7 @@ impl World {
         self.count("gone", self.members.as_ref().is_some_and(|members| members.holder == Some(self.rank)))
     }
 
-    /// Counts this rank, and waits until all are counted where it has to.
+    /// Counts this rank and, if required, waits until all are counted.
     fn count(&self, key: &str, waits: bool) -> Result<(), Error> {
         let Some(members) = &self.members else { return Ok(()) };
         let start = Instant::now();
@@ -400,7 +399,7 @@ impl World {
         Ok(())
     }
 
-    /// Compares the collective across ranks, then does it.
+    /// Compares the collective across ranks, then runs it.
     fn with(
         &self,
         name: &str,
@@ -437,7 +436,7 @@ impl World {
         let lost = |reason| self.lost(entry, name, reason);
         let all = gather(&members.gloo, self.size, &Tensor::from_slice(&own)).map_err(lost)?;
         let all = Vec::<i64>::try_from(&all).map_err(|error| Error::Refused(error.to_string()))?;
-        // All ranks compare all rows with the first, so that they come to the same end.
+        // All ranks compare all rows with the first one, so that they reach the same result.
         let first = &all[..NUMBERS];
         let other =
             |row: &[i64], at: usize| row[at] != first[at] && !(at == LENGTH && entry.free && row[1] == first[1]);
@@ -451,7 +450,7 @@ impl World {
         Ok(all.chunks(NUMBERS).map(|row| row[LENGTH]).collect())
     }
 
-    /// A collective for messages: `all_reduce 17 "loss" of 3 Float`.
+    /// Describes a collective for messages: `all_reduce 17 "loss" of 3 Float`.
     fn place(&self, entry: &Entry, name: &str) -> String {
         let number = self.members.as_ref().map_or(0, |members| members.entered.get());
         let of = match entry.kind {
@@ -475,7 +474,7 @@ impl World {
             reason,
         };
         let (error, store) = explain(members.spare.take(), failure);
-        // For the last word.
+        // The spare connection serves the last message.
         members.spare.set(store);
         error
     }
@@ -483,7 +482,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // A rank that leaves early must not let the others wait for it; one that has failed has told them.
+        // A rank that leaves early must not make the others wait; a failed one has told them already.
         if let Some(members) = &self.members
             && !members.broken.get()
             && std::thread::panicking()
@@ -508,7 +507,7 @@ fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>, Error> {
     Vec::<u8>::try_from(tensor).map_err(|error| Error::Refused(error.to_string()))
 }
 
-/// Which ranks are where, of the descriptions of all.
+/// Groups the ranks by the descriptions of their collectives.
 fn different(all: &[u8]) -> String {
     let mut places: Vec<(String, Vec<usize>)> = Vec::new();
     for (rank, place) in all.chunks(DESCRIPTION).enumerate() {
@@ -526,13 +525,13 @@ fn different(all: &[u8]) -> String {
     format!("the ranks do different work: {}", each.collect::<Vec<_>>().join("; "))
 }
 
-/// FNV-1a over numbers; the highest bit is set, so that it is never taken for a length.
+/// FNV-1a over numbers; the highest bit is set, so that it is never mistaken for a length.
 fn digest(numbers: &[i64]) -> i64 {
     let step = |hash: u64, number: &i64| (hash ^ *number as u64).wrapping_mul(0x0000_0100_0000_01b3);
     (numbers.iter().fold(0xcbf2_9ce4_8422_2325, step) | 1 << 63) as i64
 }
 
-/// Waits until all ranks have come.
+/// Waits until all ranks have arrived.
 fn arrive(store: &Store, size: usize, limit: Duration) -> Result<(), Error> {
     let start = Instant::now();
     loop {
@@ -556,26 +555,25 @@ fn arrive(store: &Store, size: usize, limit: Duration) -> Result<(), Error> {
     }
 }
 
-/// The address of this machine on the way to `host`: what its host name resolves to may be 127.0.1.1. `None` where the user
-/// names an interface.
+/// The local address on the route to `host`; the host name may resolve to 127.0.1.1. `None` if the user names an interface.
 fn own_address(host: &str, port: u16) -> Option<String> {
     if std::env::var_os("GLOO_SOCKET_IFNAME").is_some() {
         return None;
     }
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    // Sends nothing: it only looks up the way.
+    // Connecting a UDP socket sends nothing; it only selects the route.
     socket.connect((host, port)).ok()?;
     Some(socket.local_addr().ok()?.ip().to_string())
 }
 
-/// This machine and process.
+/// The name of this machine and process.
 fn place_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
     let host = host.map_or_else(|_| "unknown host".into(), |name| name.trim().to_owned());
     format!("{host}, process {}", std::process::id())
 }
 
-/// Adds the time of its life.
+/// Measures the time until it is dropped.
 struct Clock<'a> {
     sum: &'a Cell<Duration>,
     start: Instant,

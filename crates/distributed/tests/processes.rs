@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use distributed::{Address, Error, Group, Place, Store, World};
 use tch::{Kind, Tensor};
 
-/// What a rank says and how it ends.
+/// The output and the exit status of a rank.
 struct Ended {
     code: Option<i32>,
     text: String,
@@ -209,7 +209,7 @@ fn a_rank_that_is_killed_is_named() {
             ended.text
         );
     }
-    // Before any limit.
+    // The error appears before any time limit.
     assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
 }
 

@@ -1,5 +1,5 @@
-//! Micro-batches of the next step, built by another thread while this one computes: rows are packed, and on a GPU copied from
-//! memory that the device reads by itself.
+//! Builds the micro-batches of the next step in another thread while this one computes. Rows are packed and, on a GPU, copied from pinned
+//! memory, which the device reads by itself.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{Builder, JoinHandle};
@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle};
 use anyhow::Context;
 use tch::{Device, Tensor};
 
-/// The micro-batches of consecutive steps. The thread has those of one step ready, and ends when this is dropped.
+/// The micro-batches of consecutive steps. The thread holds one finished step at a time, and ends when this is dropped.
 pub struct Ahead<B> {
     next: u64,
     steps: Option<Receiver<anyhow::Result<Vec<B>>>>,
@@ -24,7 +24,7 @@ impl<B: Send + 'static> Ahead<B> {
         build: impl Fn(u64) -> anyhow::Result<Vec<B>> + Send + 'static,
     ) -> anyhow::Result<Self> {
         let next = steps.start;
-        // Without room in the channel, a step is built while the one before is computed, and no further one.
+        // The channel has no capacity: one step is built while the previous one is computed, and no further one.
         let (give, take) = sync_channel(0);
         let work = move || {
             for step in steps {
@@ -41,7 +41,7 @@ impl<B: Send + 'static> Ahead<B> {
 }
 
 impl<B> Ahead<B> {
-    /// The micro-batches of a step; `None` if it is not the next one, or the thread has ended.
+    /// The micro-batches of a step; `None` if it is not the next step, or if the thread has ended.
     pub(crate) fn take(&mut self, step: u64) -> Option<anyhow::Result<Vec<B>>> {
         if step != self.next {
             return None;
@@ -53,7 +53,7 @@ impl<B> Ahead<B> {
 
 impl<B> Drop for Ahead<B> {
     fn drop(&mut self) {
-        // The thread's next batch finds nobody, and it ends.
+        // The thread ends when its next batch has no receiver.
         self.steps = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -63,7 +63,7 @@ impl<B> Drop for Ahead<B> {
     }
 }
 
-/// A copy of numbers on `device`. On a GPU it goes through pinned memory, so that neither this thread nor the device waits.
+/// Copies a tensor to `device`. On a GPU the copy goes through pinned memory, so that neither this thread nor the device waits.
 pub fn placed(numbers: Tensor, device: Device) -> Tensor {
     if !device.is_cuda() {
         return numbers.to_device(device);
@@ -85,11 +85,11 @@ mod tests {
         };
         let mut ahead = Ahead::start(3..9, build).unwrap();
         assert_eq!(ahead.take(3).unwrap().unwrap(), [3, 30]);
-        // A step that is not the next one is built by its user.
+        // A step that is not the next one must be built by the caller.
         assert!(ahead.take(5).is_none());
         assert_eq!(ahead.take(4).unwrap().unwrap(), [4, 40]);
         assert_eq!([heard.recv(), heard.recv(), heard.recv()], [Ok(3), Ok(4), Ok(5)]);
-        // No further one is built before the last was taken.
+        // The thread builds no further step before the last one is taken.
         assert!(heard.recv_timeout(std::time::Duration::from_millis(50)).is_err());
         assert_eq!((ahead.take(5).unwrap().unwrap(), ahead.take(6).unwrap().unwrap()), (vec![5, 50], vec![6, 60]));
         assert_eq!(ahead.take(7).unwrap().unwrap_err().to_string(), "no data");

@@ -1,7 +1,7 @@
-//! Context parallel training (the Llama 3 paper, section 3.3.2): all processes share out the tokens of each row, so that none
-//! holds the activations of more than its share. Keys and values are gathered for the attention of each layer; everything else
-//! is of each token alone. Documents cross the borders between shares. What a token is to predict goes with the token, so that
-//! no label is on another process.
+//! Context-parallel training (the Llama 3 paper, section 3.3.2): the tokens of each row are divided among all processes, so that each
+//! holds only its share of the activations. Keys and values are gathered for the attention of each layer; all other operations work on
+//! single tokens. Documents may cross the borders between shares. A token's label stays with the token, so that no label is on another
+//! process.
 
 use distributed::{Rows, World};
 use llama::attention::{Attend, LayerContext};
@@ -10,7 +10,7 @@ use torch_ext::{KeyRange, OpError, QuerySegment, range_attention};
 
 pub use distributed::Chunks;
 
-/// The tokens of a row that are a process's own.
+/// The tokens of a row that belong to this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
     chunks: Chunks,
@@ -18,7 +18,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// The share of this process of a row of so many tokens.
+    /// Computes this process's share of a row of `tokens` tokens.
     ///
     /// # Errors
     /// When there are fewer tokens than processes.
@@ -26,24 +26,25 @@ impl Share {
         Ok(Self { chunks: Chunks::new(tokens, world.size())?, rank: world.rank() })
     }
 
-    /// The share's number of tokens.
+    /// The number of tokens of the share.
     #[must_use]
     pub fn tokens(&self) -> i64 {
         self.chunks.count(self.rank)
     }
 
-    /// The share of `[rows, tokens]`.
+    /// Selects the share from `[rows, tokens]`.
     pub fn ids(&self, all: &Tensor) -> Tensor {
         self.chunks.pick(all, 1, self.rank)
     }
 
-    /// The share of a list with an entry for each token.
+    /// Selects the share from a list with an entry for each token.
     #[must_use]
     pub fn list<T: Copy>(&self, all: &[T]) -> Vec<T> {
         self.chunks.of(self.rank).into_iter().flatten().map(|place| all[place as usize]).collect()
     }
 
-    /// Of places in the row, int64, those that are in the share: their numbers in the list, and where they are in the share.
+    /// Selects the positions of a row (int64) that are in the share. Returns their indices in `places`, and their positions within the
+    /// share.
     pub fn places(&self, places: &Tensor) -> (Tensor, Tensor) {
         let [first, second] = self.chunks.of(self.rank);
         let within = |chunk: &std::ops::Range<i64>| places.ge(chunk.start).logical_and(&places.lt(chunk.end));
@@ -65,7 +66,7 @@ pub(crate) struct SharedRow<'a> {
 }
 
 impl<'a> SharedRow<'a> {
-    /// For a row of documents of these lengths.
+    /// Makes the attention for a row whose documents have these lengths.
     ///
     /// # Errors
     /// When there are fewer tokens than processes.
@@ -76,7 +77,7 @@ impl<'a> SharedRow<'a> {
     }
 }
 
-/// The parts of documents among the tokens of a rank: each sees its document up to itself.
+/// The segments of documents among the tokens of a rank; each token sees its document up to itself.
 fn segments(chunks: Chunks, rank: usize, documents: &[i64]) -> Vec<QuerySegment> {
     let mut all = Vec::new();
     let mut own = 0;
@@ -101,8 +102,8 @@ impl Attend for SharedRow<'_> {
     fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
         let heads = k.size()[2];
         let own = Tensor::f_cat(&[k, v], 2)?.f_squeeze_dim(0)?;
-        // SAFETY: the pass that this value was made for has its backward pass before the value ends, on this thread: there is no
-        // attention over shares on a GPU.
+        // SAFETY: the backward pass of the pass that this value belongs to runs before the value is dropped, on this thread: attention
+        // over shares does not exist on a GPU.
         let all = unsafe { self.rows.joined(&own) }.map_err(|error| OpError::of(error.to_string()))?;
         let part = |first| all.f_narrow(1, first, heads)?.f_contiguous();
         let (k, v) = (part(0)?, part(heads)?);
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn parts_of_documents_see_their_documents() {
-        // 2 ranks, chunks of 3: rank 0 has 0..3 and 9..11, rank 1 has 3..9. Documents of 4, 5 and 2.
+        // 2 ranks and chunks of 3: rank 0 has 0..3 and 9..11, rank 1 has 3..9. The documents have lengths 4, 5 and 2.
         let chunks = Chunks::new(11, 2).unwrap();
         let of = |rank| segments(chunks, rank, &[4, 5, 2]);
         let seen = |start, length| vec![KeyRange { start, length, position: 0 }];
@@ -132,7 +133,7 @@ mod tests {
             of(1),
             [
                 QuerySegment { start: 0, length: 1, position: 3, ranges: seen(0, 4) },
-                // The second document goes from one chunk of this rank to the other.
+                // The second document extends from one chunk of this rank to the other.
                 QuerySegment { start: 1, length: 2, position: 0, ranges: seen(4, 2) },
                 QuerySegment { start: 3, length: 3, position: 2, ranges: seen(4, 5) },
             ]

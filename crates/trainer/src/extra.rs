@@ -14,7 +14,7 @@ pub struct Extra {
     pub config: Map<String, Value>,
     /// Whether the tensors replace the language model's output head, which is then neither trained nor saved.
     pub replaces_head: bool,
-    /// Only these tensors are trained; the language model stays as it is, and the stage writes the result
+    /// Whether only these tensors are trained. The language model is then unchanged, and the stage writes the result
     /// ([`Objective::save`](crate::Objective::save)).
     pub frozen: bool,
     /// PEFT's `task_type` for adapters; `None` means `CAUSAL_LM`.
@@ -22,7 +22,7 @@ pub struct Extra {
 }
 
 impl Extra {
-    /// Of the model's tensors, those that are kept: all but the output head if it is replaced.
+    /// The model's tensors that are kept: all of them, or all except the output head if it is replaced.
     pub(crate) fn without_head(&self, mut named: Named) -> Named {
         named.retain(|(name, _)| !self.replaces_head || name != "lm_head.weight");
         named

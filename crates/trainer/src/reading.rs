@@ -1,5 +1,5 @@
-//! Losses, metrics and gradient norms stay where they were computed until the end of a step, and are read together: a GPU works
-//! on meanwhile, and the host waits for it once a step. On a processor the numbers have the bits that single reads give.
+//! Losses, metrics and gradient norms stay on their device until the end of a step, and are read together. The host thus waits for a GPU
+//! only once a step. On a processor the numbers are bit-equal to single reads.
 
 use std::cell::Cell;
 
@@ -11,29 +11,29 @@ thread_local! {
     static READS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How often this thread has read numbers of losses, metrics and gradient norms so far.
+/// The number of times that this thread has read losses, metrics and gradient norms.
 #[must_use]
 pub fn reads() -> u64 {
     READS.get()
 }
 
-/// What a micro-batch gave, not read yet.
+/// The results of a micro-batch that have not been read yet.
 pub(crate) struct Pending {
-    /// The loss (a sum) over `normaliser`, a scalar.
+    /// The loss (a sum) divided by `normaliser`, a scalar.
     pub mean: Tensor,
-    /// What the loss was divided by.
+    /// The divisor of the loss.
     pub normaliser: f64,
     /// Metrics of the stage.
     pub metrics: Vec<Metric>,
 }
 
-/// Losses (sums) with the metrics of micro-batches, and further numbers.
+/// The losses (sums) and metrics of micro-batches, and further numbers.
 pub(crate) type Numbers = (Vec<(f64, Vec<Metric>)>, Vec<f64>);
 
-/// Copies losses (sums) and metrics of micro-batches to the host, and with them the numbers `more` `[count]`, in one read.
+/// Copies losses (sums) and metrics of micro-batches to the host in one read, together with the numbers `more` `[count]`.
 ///
 /// # Errors
-/// What libtorch refuses; an error of a GPU in an operation before shows here.
+/// When libtorch reports an error; an error of an earlier GPU operation appears here.
 pub(crate) fn read(pending: Vec<Pending>, more: Option<&Tensor>) -> anyhow::Result<Numbers> {
     let _no_grad = tch::no_grad_guard();
     let scalars = pending.iter().flat_map(|one| {
@@ -48,7 +48,7 @@ pub(crate) fn read(pending: Vec<Pending>, more: Option<&Tensor>) -> anyhow::Resu
     let place = pending.first().map(|one| one.mean.device()).or(more.map(Tensor::device));
     for (name, scalar) in scalars {
         anyhow::ensure!(scalar.numel() == 1, "{name} is a tensor of shape {:?}, not one number", scalar.size());
-        // Wider numbers keep their value.
+        // Widening does not change the values.
         all.push(scalar.detach().to_kind(Kind::Double).to_device(place.unwrap_or(scalar.device())).reshape([1]));
     }
     all.extend(more.map(|more| more.to_kind(Kind::Double).flatten(0, -1)));

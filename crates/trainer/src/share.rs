@@ -35,10 +35,10 @@ pub fn results<T: Serialize + DeserializeOwned>(world: &World, name: &str, own: 
     Ok((0..total).filter_map(|number| parts[number % world.size()].next()).collect())
 }
 
-/// The results of all processes that each had a share of every one, added up in the order of the processes.
+/// Sums results over the processes in their order, when each process computed a share of every result.
 ///
 /// # Errors
-/// When a process is gone or does other work.
+/// When another process has ended or called a different operation.
 pub(crate) fn sums(world: &World, name: &str, own: &[Found]) -> anyhow::Result<Vec<Found>> {
     let all = world.gather_bytes(name, &serde_json::to_vec(own)?)?;
     let mut sums: Vec<Found> = Vec::new();

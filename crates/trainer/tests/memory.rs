@@ -166,7 +166,7 @@ fn low_rank_updates_and_norms_of_heads() {
     }
 }
 
-/// In a process of its own, since the allocator's settings and the memory are those of the process.
+/// The test runs in its own process, because the allocator's settings and the memory are per process.
 #[test]
 fn freed_memory_in_pieces_goes_back_to_the_system() {
     const CHILD: &str = "TRAINER_FREED_MEMORY";

@@ -16,17 +16,17 @@ const FACTORS: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
 /// Suffix of the name of an averaged low-rank update, after the name of its module.
 pub const UPDATE: &str = ".update";
 
-/// Which average.
+/// The kind of weight average.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AverageKind {
-    /// None: the last weights are the result
+    /// No average: the last weights are the result
     None,
-    /// Exponential moving average; the decay grows from 0.1 as (1 + n) / (10 + n) to `average_decay`, so that the weights
-    /// before training have no part in it
+    /// Exponential moving average; the decay grows from 0.1 as (1 + n) / (10 + n) to `average_decay`, so that the weights before training
+    /// have no influence
     Ema,
-    /// The plain mean of the weights after each of the last steps (Polyak and Juditsky 1992), the share of `decay_ratio`,
-    /// as the Llama 3 paper averages over annealing
+    /// Plain mean of the weights after each of the last steps (Polyak and Juditsky 1992); `decay_ratio` sets their share, as the Llama 3
+    /// paper averages over annealing
     Polyak,
 }
 

@@ -1,23 +1,23 @@
-//! A digest of tensors by their bits, computed where they are.
+//! A digest of the bits of tensors, computed on their device.
 //!
-//! The elements, read as integers `w_i`, of a piece of a tensor give `Σ (2 i + 1) w_i`, and the pieces follow each other as the
-//! digits of a number to an odd base, all modulo 2^64. The order of the sums does not matter, so that kernels and thread counts
-//! do not change the digest. Odd factors have inverses modulo 2^64: a single element that differs always changes it.
+//! A piece of a tensor with elements `w_i`, read as integers, gives `Σ (2 i + 1) w_i`. The pieces are combined like the digits of a
+//! number to an odd base, all modulo 2^64. The order of the sums does not matter, so kernels and thread counts do not change the digest.
+//! Odd factors have inverses modulo 2^64: a single differing element always changes the digest.
 
 use tch::{Kind, Tensor};
 use torch_ext::OpError;
 
 use crate::persist::state::Named;
 
-/// Elements of a piece: what it takes as 64-bit integers stays in a processor's cache.
+/// Number of elements of a piece; as 64-bit integers they fit into a processor's cache.
 const PIECE: i64 = 1 << 17;
-/// The base; odd.
+/// The base of the combination; it must be odd.
 const BASE: i64 = 0x9e37_79b9_7f4a_7c15_u64 as i64;
 
-/// The digest of each tensor; they are on one device.
+/// The digest of each tensor. All tensors are on the same device.
 ///
 /// # Errors
-/// What libtorch refuses.
+/// When libtorch reports an error.
 pub(crate) fn digests<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<Vec<i64>, OpError> {
     let _no_grad = tch::no_grad_guard();
     torch_ext::catch(|| {
@@ -29,10 +29,10 @@ pub(crate) fn digests<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Resu
     })
 }
 
-/// The tensors' digests under their names.
+/// The digests of the tensors, with their names.
 ///
 /// # Errors
-/// What libtorch refuses.
+/// When libtorch reports an error.
 pub(crate) fn named(tensors: &Named) -> Result<Vec<(String, i64)>, OpError> {
     let found = digests(tensors.iter().map(|(_, tensor)| tensor))?;
     Ok(tensors.iter().map(|(name, _)| name.clone()).zip(found).collect())
@@ -86,7 +86,7 @@ mod tests {
             swapped.narrow(0, 4001, 1).copy_(&numbers.narrow(0, 0, 1));
             assert_ne!(of(&swapped), expected);
         }
-        // 0 and -0 are equal numbers of other bits.
+        // 0 and -0 are equal numbers with different bits.
         assert_ne!(of(&Tensor::from_slice(&[0.0_f32])), of(&Tensor::from_slice(&[-0.0_f32])));
     }
 

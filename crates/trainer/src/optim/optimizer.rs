@@ -36,7 +36,7 @@ struct Parameter {
     name: String,
     /// The tensor that the model computes with: a leaf that requires gradients.
     compute: Tensor,
-    /// What the learning rate is multiplied by.
+    /// Factor of the learning rate.
     rate: f64,
     /// Whether the compute tensor has a narrower type than float32.
     narrow: bool,
@@ -196,8 +196,7 @@ impl Optimizer {
         Ok(Self { parameters, layouts, settings, schedule, step: 0 })
     }
 
-    /// Multiplies the learning rate of weights whose names contain a text by a factor; the first text that a name contains
-    /// counts.
+    /// Multiplies the learning rate of weights by a factor if their name contains a given text; the first matching text applies.
     pub fn set_rates(&mut self, rates: &[(String, f64)]) {
         for parameter in &mut self.parameters {
             let found = rates.iter().find(|(text, _)| parameter.name.contains(text.as_str()));
@@ -358,14 +357,14 @@ impl Optimizer {
         self.grad_norm_of(own.unwrap_or_default(), world)
     }
 
-    /// The norms of this process's gathered gradients, `[count]` float64, not read yet; `None` without any.
+    /// The norms of this process's gathered gradients, `[count]` float64, not yet read; `None` if there are no gradients.
     pub(crate) fn norms(&self) -> Option<Tensor> {
         let _no_grad = tch::no_grad_guard();
         let own: Vec<Tensor> = self.parameters.iter().filter_map(|p| Some(p.gathered.as_ref()?.norm())).collect();
         (!own.is_empty()).then(|| Tensor::stack(&own, 0).to_kind(Kind::Double))
     }
 
-    /// [`Optimizer::grad_norm`] from the numbers of [`Optimizer::norms`].
+    /// Computes [`Optimizer::grad_norm`] from the values of [`Optimizer::norms`].
     ///
     /// # Errors
     /// The same as [`Optimizer::grad_norm`].
@@ -413,10 +412,10 @@ impl Optimizer {
         self.apply(grad_norm, world)
     }
 
-    /// The same for a gradient whose norm, [`Optimizer::grad_norm`], is known.
+    /// Takes a step with a gradient whose norm ([`Optimizer::grad_norm`]) is already known.
     ///
     /// # Errors
-    /// When a process is gone or does other work; what libtorch refuses.
+    /// When another process has ended or called a different operation; when libtorch reports an error.
     pub fn apply(&mut self, grad_norm: f64, world: &World) -> Result<StepReport, OptimizerError> {
         let _no_grad = tch::no_grad_guard();
         let learning_rate = self.schedule.learning_rate(self.step);
@@ -481,12 +480,12 @@ impl Optimizer {
         }
     }
 
-    /// What the model computes with, under the weights' names: all processes have the same bits of it.
+    /// The tensors that the model computes with, by name; their bits are equal in all processes.
     pub(crate) fn shared(&self) -> Named {
         self.parameters.iter().map(|p| (p.name.clone(), p.compute.detach())).collect()
     }
 
-    /// What only this process has: masters beside narrow weights, and moments. The tensors are the optimizer's own.
+    /// The tensors that only this process has: masters of narrow weights, and moments. They share memory with the optimizer.
     pub(crate) fn own(&self) -> Named {
         let masters = self.parameters.iter().filter(|p| p.narrow).filter_map(|p| {
             let master = p.state.as_ref()?.master.shallow_clone();
@@ -495,15 +494,15 @@ impl Optimizer {
         masters.chain(self.moments()).collect()
     }
 
-    /// The gradients of a micro-batch that wait to be gathered: all of them, where there are any.
+    /// The gradients of a micro-batch that are not yet gathered; empty if there are none.
     pub(crate) fn waiting(&self) -> Vec<Tensor> {
         self.parameters.iter().map(|p| p.compute.grad()).filter(Tensor::defined).collect()
     }
 
-    /// Drops them.
+    /// Drops the gradients that are not yet gathered.
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// When libtorch reports an error.
     pub(crate) fn discard(&mut self) -> Result<(), OptimizerError> {
         for parameter in &self.parameters {
             take_grad(&parameter.compute)?;

@@ -119,8 +119,8 @@ impl Checkpoints {
         losses.min_by(f64::total_cmp)
     }
 
-    /// The newest checkpoint whose files are complete. Damaged checkpoints are described to `report` and skipped; checkpoints of
-    /// later steps than `at_most` hold wrong numbers and are removed.
+    /// The newest checkpoint whose files are complete. Damaged checkpoints are reported to `report` and skipped. Checkpoints after the
+    /// step `at_most` contain wrong numbers and are removed.
     ///
     /// # Errors
     /// When the folder cannot be read or a checkpoint cannot be removed.

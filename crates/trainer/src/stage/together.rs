@@ -57,7 +57,7 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// Sends the first process's state to all processes and returns it.
+    /// Sends the first process's state to all processes, and returns it.
     pub fn tell(&self, world: &World) -> anyhow::Result<Self> {
         Ok(serde_json::from_slice(&world.share_bytes("run", &serde_json::to_vec(self)?)?)?)
     }
@@ -86,7 +86,7 @@ pub(super) fn compute(training: &Training, world: &mut World) -> anyhow::Result<
     Ok((device, kind))
 }
 
-/// Sums in one order, for `--deterministic`. Called before anything is computed on a GPU.
+/// Selects deterministic sums for `--deterministic`. Must be called before anything is computed on a GPU.
 fn in_one_order(device: Device) -> anyhow::Result<()> {
     if device.is_cuda() {
         torch_ext::set_deterministic(true).context("--deterministic")?;

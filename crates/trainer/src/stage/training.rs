@@ -19,7 +19,7 @@ use llama::{LlamaConfig, locate};
 /// Default maximal length of an example in tokens, if `--max-length` is not given and the model's context is not shorter.
 pub const MAX_LENGTH: usize = 2048;
 
-/// Steps between comparisons of the weights with several processes, where `--check-weights` is not given.
+/// Default of `--check-weights` with several processes: steps between comparisons of the weights.
 pub(super) const CHECK_WEIGHTS: u64 = 100;
 
 /// Largest allowed weight of a training file. A larger one is probably a typo, and the data order would fill the memory.
@@ -32,10 +32,10 @@ pub struct Training {
     /// The model to start from: a name in the cache or a folder
     #[arg(long)]
     pub model: PathBuf,
-    /// Training data; a weight of 2 has each record twice in an epoch, 0.5 a random half. Repeatable
+    /// Training data; with a weight of 2 an epoch has each record twice, with 0.5 a random half of them. Repeatable
     #[arg(long, num_args = 1.., value_name = "FILE[:WEIGHT]")]
     pub data: Vec<String>,
-    /// The folder for checkpoints, metrics and the result; the same command goes on where it was stopped
+    /// Folder for checkpoints, metrics and the result; the same command resumes a stopped run
     #[arg(long, value_name = "RUN")]
     pub output: PathBuf,
     /// Held-out data
@@ -44,35 +44,35 @@ pub struct Training {
     /// Share of the training examples to hold out
     #[arg(long, help_heading = "Data")]
     pub eval_fraction: f64,
-    /// Set bad lines aside in RUN/rejected-N.jsonl instead of stopping at the first
+    /// Write invalid records to RUN/rejected-N.jsonl instead of stopping at the first
     #[arg(long, help_heading = "Data")]
     pub skip_bad: bool,
-    /// A variable of the chat template, such as date_string="26 Jul 2024"; JSON is taken as such. Repeatable
+    /// Variable of the chat template, such as date_string="26 Jul 2024"; JSON is parsed. Repeatable
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Data")]
     pub template_var: Vec<String>,
     /// Tokenise text that spells a special token, such as <filename>, as plain text instead of refusing the record
     #[arg(long, help_heading = "Data")]
     pub plain_special_tokens: bool,
-    /// The longest example, in tokens [default: 2048, or the model's context where that is shorter]
+    /// Maximum length of an example, in tokens [default: 2048, or the model's context if that is shorter]
     #[arg(long, help_heading = "Data")]
     pub max_length: Option<usize>,
     /// What to do with examples longer than --max-length
     #[arg(long, help_heading = "Data")]
     pub over_long: OverLong,
 
-    /// Times through the data
+    /// Number of passes through the data
     #[arg(long, help_heading = "Steps")]
     pub epochs: u64,
-    /// Optimizer steps, instead of epochs
+    /// Number of optimizer steps, instead of epochs
     #[arg(long, help_heading = "Steps")]
     pub max_steps: Option<usize>,
-    /// Tokens per optimizer step, about
+    /// Approximate number of tokens in an optimizer step
     #[arg(long, help_heading = "Steps")]
     pub batch_tokens: usize,
-    /// Examples per optimizer step, instead of --batch-tokens
+    /// Number of examples in an optimizer step, instead of --batch-tokens
     #[arg(long, help_heading = "Steps")]
     pub batch_size: Option<usize>,
-    /// Tokens that pass through the model at a time; changes memory and speed, not the result
+    /// Number of tokens in a micro-batch, which passes through the model at once; changes memory and speed, not the result
     #[arg(long, help_heading = "Steps")]
     pub micro_batch_tokens: usize,
     /// Seed of the data order and of all noise
@@ -82,7 +82,7 @@ pub struct Training {
     /// Peak learning rate
     #[arg(long, visible_alias = "lr", help_heading = "Optimizer")]
     pub learning_rate: f64,
-    /// What follows the warm-up
+    /// Learning-rate schedule after the warm-up
     #[arg(long, help_heading = "Optimizer")]
     pub schedule: ScheduleKind,
     /// Share of the steps that warm up
@@ -91,7 +91,7 @@ pub struct Training {
     /// Learning rate at the end, as a share of the peak
     #[arg(long, help_heading = "Optimizer")]
     pub final_lr_ratio: f64,
-    /// Share of the steps that decay, for the schedule wsd, and that the average polyak is over
+    /// Share of the steps for the decay of the schedule wsd, and for the average polyak
     #[arg(long, help_heading = "Optimizer")]
     pub decay_ratio: f64,
     /// Decay rate of AdamW's first moment
@@ -106,13 +106,13 @@ pub struct Training {
     /// Weight decay, on matrices only
     #[arg(long, help_heading = "Optimizer")]
     pub weight_decay: f64,
-    /// Largest gradient norm, 0 for no limit
+    /// Maximum gradient norm, 0 for no limit
     #[arg(long, help_heading = "Optimizer")]
     pub max_grad_norm: f64,
     /// Average of the weights over the steps, which is evaluated and becomes the result; with LoRA it needs --merge
     #[arg(long, help_heading = "Optimizer")]
     pub average: AverageKind,
-    /// Largest decay of the average ema, which grows from 0.1
+    /// Maximum decay of the average ema, which grows from 0.1
     #[arg(long, help_heading = "Optimizer")]
     pub average_decay: f64,
 
@@ -122,39 +122,39 @@ pub struct Training {
     /// LoRA's alpha [default: twice the rank]
     #[arg(long, help_heading = "LoRA")]
     pub lora_alpha: Option<f64>,
-    /// Share of the inputs of LoRA's updates that are dropped in training
+    /// Dropout on the inputs of LoRA's updates, as a share
     #[arg(long, help_heading = "LoRA")]
     pub lora_dropout: f64,
-    /// Projections to put LoRA on
+    /// Projections to which LoRA is applied
     #[arg(long, num_args = 1.., help_heading = "LoRA")]
     pub lora_targets: Vec<String>,
     /// Also write the merged model
     #[arg(long, help_heading = "LoRA")]
     pub merge: bool,
 
-    /// Steps between evaluations, 0 for only before and after
+    /// Steps between evaluations, 0 for evaluations only before and after training
     #[arg(long, help_heading = "Evaluation and checkpoints")]
     pub eval_steps: u64,
-    /// Steps between checkpoints, 0 for none by steps
+    /// Steps between checkpoints, 0 for no checkpoints by steps
     #[arg(long, help_heading = "Evaluation and checkpoints")]
     pub checkpoint_steps: u64,
-    /// Minutes between checkpoints, 0 for none by time; auto: as often as pays, by what a checkpoint costs
+    /// Minutes between checkpoints, 0 for no checkpoints by time; auto: Young's interval, from the measured cost of a checkpoint
     #[arg(long, value_name = "N|auto", help_heading = "Evaluation and checkpoints")]
     pub checkpoint_minutes: Interval,
-    /// Newest checkpoints to keep
+    /// Number of newest checkpoints to keep
     #[arg(long, help_heading = "Evaluation and checkpoints")]
     pub keep_last: usize,
-    /// Best checkpoints to keep, by evaluation loss
+    /// Number of best checkpoints to keep, by evaluation loss
     #[arg(long, help_heading = "Evaluation and checkpoints")]
     pub keep_best: usize,
 
-    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time
+    /// Recompute activations in the backward pass instead of keeping them: less memory, a third more time
     #[arg(long, help_heading = "Machine")]
     pub recompute: bool,
-    /// The same for the first N layers only; auto: as few as the free memory allows
+    /// Recompute the activations of the first N layers only; auto: as few layers as the free memory allows
     #[arg(long, value_name = "N|auto", conflicts_with = "recompute", help_heading = "Machine")]
     pub recompute_layers: Option<Count>,
-    /// Type to compute in; master weights and moments are float32 always [default: bf16 where it is fast, f32 elsewhere]
+    /// Type to compute in; master weights and moments are always float32 [default: bf16 where it is fast, f32 elsewhere]
     #[arg(long, help_heading = "Machine")]
     pub dtype: Option<Dtype>,
     /// Where to compute: cpu, cuda (the first GPU) or cuda:N [default: the first GPU if there is one that libtorch can use]
@@ -163,26 +163,27 @@ pub struct Training {
     /// Threads for the processor's arithmetic; auto: as many as are fastest beside the other programs [default: one for each core]
     #[arg(long, value_name = "N|auto", help_heading = "Machine")]
     pub threads: Option<Count>,
-    /// How the gradients of several processes are added up
+    /// How the gradients of several processes are summed
     #[arg(long, help_heading = "Machine")]
     pub reduce: Reduce,
-    /// Share out the tokens of each row to the processes instead of the micro-batches, for rows that are too long for one
+    /// Context parallelism: divide the tokens of each row among the processes instead of the micro-batches, for rows that are too long
+    /// for one process
     #[arg(long, help_heading = "Machine")]
     pub context_parallel: bool,
-    /// Take sums in one order on a GPU, so that a run that is stopped and resumed ends with the same bits: slower; on a processor that holds without
+    /// Sum in a fixed order on a GPU, so that a stopped and resumed run ends with the same bits; slower. On a processor this always holds
     #[arg(long, help_heading = "Machine")]
     pub deterministic: bool,
-    /// Seconds that a process waits for another before it gives up
+    /// Seconds that a process waits for another before it fails
     #[arg(long, help_heading = "Machine")]
     pub rank_seconds: f64,
-    /// Steps between comparisons of all weights' bits across processes and with what was written, 0 for none [default: 100
-    /// with several processes, 0 alone]
+    /// Steps between comparisons of the bits of all weights, across processes and with what was written; 0 for none [default: 100 with
+    /// several processes, 0 alone]
     #[arg(long, value_name = "N", help_heading = "Machine")]
     pub check_weights: Option<u64>,
-    /// Steps between repetitions of a neighbour's micro-batch, whose gradient must have the same bits, 0 for none
+    /// Steps between recomputations of a neighbour's micro-batch, whose gradient must have the same bits; 0 for none
     #[arg(long, value_name = "N", help_heading = "Machine")]
     pub check_gradients: u64,
-    /// Type of the saved weights [default: as the model's files]
+    /// Type of the saved weights [default: the type in the model's files]
     #[arg(long, help_heading = "Machine")]
     pub save_dtype: Option<Dtype>,
 }
@@ -253,7 +254,7 @@ impl Training {
         ensure!(!self.model.as_os_str().is_empty(), "--model is missing: name a model folder, or a model in the cache");
         ensure!(!self.data.is_empty(), "--data is missing: name a file of training data");
         ensure!(!self.output.as_os_str().is_empty(), "--output is missing: name a folder for the run");
-        // A length that the model does not have comes before the rows that would hold it.
+        // A length beyond the model's context is reported before the micro-batch size that would hold it.
         if let Some(context) = self.context() {
             self.max_length_in(context)?;
         }

@@ -1,5 +1,4 @@
-//! The gradient of a step: micro-batches shared out to the processes, and computations that are repeated to see whether they
-//! give the same.
+//! Computes the gradient of a step: divides micro-batches among the processes, and repeats suspicious computations to check them.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -19,41 +18,41 @@ use crate::optim::optimizer::OptimizerError;
 use crate::reading::{Pending, read};
 use crate::share::{Found, results, sums};
 
-/// Steps whose gradient norms the next one is compared with.
+/// Number of past steps with whose gradient norms a step is compared.
 const WINDOW: usize = 32;
-/// Without so many nothing is far.
+/// Minimum number of past steps for a comparison.
 const ENOUGH: usize = 8;
-/// A norm is far if it is so many times the largest of them.
+/// A norm is suspicious if it exceeds the largest past norm by this factor.
 const FAR: f64 = 10.0;
 
-/// What the micro-batches of a step gave, before anything reaches the weights.
+/// The results of a step's micro-batches, before the weights change.
 pub(super) struct Computed {
-    /// Of each micro-batch.
+    /// The results of each micro-batch.
     pub found: Vec<Found>,
-    /// The norm of the gradient, or the first tensor in which it is not finite.
+    /// The norm of the gradient, or the name of the first tensor whose gradient is not finite.
     norm: Result<f64, String>,
-    /// The time that this process needed for its own micro-batches.
+    /// Seconds that this process spent on its own micro-batches.
     pub seconds: f64,
 }
 
 impl Computed {
-    /// The losses of all micro-batches together.
+    /// The loss of all micro-batches.
     pub fn loss(&self) -> f64 {
         self.found.iter().fold(0.0, |loss, found| loss + found.sum())
     }
 
-    /// The bits of the norm, for a comparison.
+    /// The bits of the norm, for comparison.
     fn norm_bits(&self) -> Option<u64> {
         self.norm.as_ref().ok().map(|norm| norm.to_bits())
     }
 }
 
-/// The gradient norms of the last steps of this session.
+/// The gradient norms of the last steps since the run was last started.
 #[derive(Default)]
 pub(super) struct Norms(VecDeque<f64>);
 
 impl Norms {
-    /// The largest of the last norms, where this one is far above it.
+    /// The largest of the last norms, if `norm` is far above it.
     fn below(&self, norm: f64) -> Option<f64> {
         let largest = self.0.iter().copied().fold(0.0, f64::max);
         (self.0.len() >= ENOUGH && norm > FAR * largest).then_some(largest)
@@ -67,24 +66,24 @@ impl Norms {
     }
 }
 
-/// Steps that were computed twice since the run was last started.
+/// Counts of steps that were computed twice since the run was last started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ComputedAgain {
-    /// How many looked wrong: a number that is not finite, or a gradient norm far above those before.
+    /// Number of steps that looked wrong: a value that is not finite, or a gradient norm far above the previous ones.
     pub steps: u64,
-    /// How many of these had other numbers the second time.
+    /// Number of these whose second computation gave other numbers.
     pub different: u64,
 }
 
 impl<O: Objective> Run<'_, O> {
-    /// The gradient and the losses of the step's micro-batches. A step that looks wrong is computed a second time: a fault of a
-    /// device that passes does not reach the weights, and what the data or the run cause comes out the same.
+    /// Computes the gradient and the losses of the step's micro-batches. A step that looks wrong is computed a second time: a transient
+    /// device fault then does not reach the weights, and a problem of the data or the configuration gives the same numbers again.
     pub(super) fn computed(&mut self, batches: &[O::Batch], normaliser: f64) -> anyhow::Result<(Computed, f64)> {
         let number = self.optimizer.steps() + 1;
         let replay = self.settings.check_gradients.is_some_and(|every| number.is_multiple_of(every));
         let mut computed = self.gathered(batches, normaliser, replay)?;
         if let Some(reason) = self.suspicion(&computed) {
-            // Wrong weights would give wrong numbers again.
+            // Wrong weights would give the same wrong numbers again.
             if self.settings.check_weights.is_some() {
                 self.verify(number)?;
             }
@@ -117,7 +116,7 @@ impl<O: Objective> Run<'_, O> {
         }
     }
 
-    /// What a second computation says of the first.
+    /// Compares the second computation with the first.
     fn second(&mut self, first: &Computed, second: &Computed) -> String {
         self.again.steps += 1;
         if first.found == second.found && first.norm_bits() == second.norm_bits() {
@@ -126,7 +125,7 @@ impl<O: Objective> Run<'_, O> {
         self.again.different += 1;
         let pairs = first.found.iter().zip(&second.found).enumerate();
         let rank = |(at, (a, b)): (usize, (&Found, &Found))| (a != b).then_some(at % self.world.size());
-        // Of a row that all share nobody can say whose numbers differ.
+        // If all processes share a row, the differing ranks cannot be determined.
         let mut ranks: Vec<usize> = pairs.filter_map(rank).filter(|_| !self.shares_rows()).collect();
         ranks.sort_unstable();
         ranks.dedup();
@@ -140,7 +139,7 @@ impl<O: Objective> Run<'_, O> {
         format!("other numbers (gradient norm {norm}; {place}{whose}), which are taken: a fault of a device")
     }
 
-    /// Why a step with numbers that are not finite is refused.
+    /// The error for a step with numbers that are not finite.
     fn refused(&self, batches: &[O::Batch], computed: &Computed) -> anyhow::Error {
         let step = self.optimizer.steps() + 1;
         if let Some(at) = computed.found.iter().position(|found| !found.sum().is_finite()) {
@@ -163,12 +162,12 @@ impl<O: Objective> Run<'_, O> {
         )
     }
 
-    /// Whether the processes share out the tokens of each row instead of the micro-batches.
+    /// Whether the processes divide the tokens of each row instead of the micro-batches.
     pub(super) fn shares_rows(&self) -> bool {
         self.settings.context_parallel && !self.world.is_alone()
     }
 
-    /// The losses of all micro-batches; their gradients are gathered.
+    /// Computes the losses of all micro-batches and gathers their gradients.
     fn gathered(&mut self, batches: &[O::Batch], normaliser: f64, replay: bool) -> anyhow::Result<Computed> {
         let (pending, mut seconds) = match self.shares_rows() {
             true => self.in_shares(batches, normaliser)?,
@@ -179,7 +178,7 @@ impl<O: Objective> Run<'_, O> {
         if self.settings.reduce == Reduce::Fast {
             self.optimizer.sum_over(world)?;
         }
-        // The one time in a step that the host waits for the device.
+        // The host waits for the device once a step, here.
         let start = Instant::now();
         let norms = self.optimizer.norms();
         let (own, norms) = catch(|| read(pending, norms.as_ref()))?;
@@ -198,7 +197,7 @@ impl<O: Objective> Run<'_, O> {
         Ok(Computed { found, norm, seconds })
     }
 
-    /// All processes have a share of every micro-batch.
+    /// Computes every micro-batch on all processes, each with its share of the tokens.
     fn in_shares(&mut self, batches: &[O::Batch], normaliser: f64) -> anyhow::Result<(Vec<Pending>, f64)> {
         let (world, step) = (self.world, self.optimizer.steps());
         let (mut own, mut seconds) = (Vec::new(), 0.0);
@@ -218,7 +217,7 @@ impl<O: Objective> Run<'_, O> {
         Ok((own, seconds))
     }
 
-    /// The processes have micro-batches in turn.
+    /// Assigns the micro-batches to the processes in rounds.
     fn in_rounds(
         &mut self,
         batches: &[O::Batch],
@@ -228,7 +227,7 @@ impl<O: Objective> Run<'_, O> {
         let (world, step) = (self.world, self.optimizer.steps());
         let processes = world.size();
         let (mut own, mut seconds, mut digest) = (Vec::new(), 0.0, 0);
-        // In rounds of a micro-batch for each process.
+        // Each round has one micro-batch for each process.
         for first in (0..batches.len()).step_by(processes) {
             let index = first + world.rank();
             if let Some(batch) = batches.get(index) {
@@ -254,7 +253,7 @@ impl<O: Objective> Run<'_, O> {
         Ok((own, seconds))
     }
 
-    /// A digest of the gradients that wait to be gathered.
+    /// A digest of the gradients that are not yet gathered.
     fn gradient_digest(&self) -> anyhow::Result<i64> {
         let waiting = self.optimizer.waiting();
         let each = digests(&waiting)?;
@@ -262,7 +261,7 @@ impl<O: Objective> Run<'_, O> {
         Ok(all.first().copied().unwrap_or_default())
     }
 
-    /// Computes the neighbour's first micro-batch again and compares the gradient's bits; `digest` is that of the own one.
+    /// Recomputes the neighbour's first micro-batch and compares the gradient's bits; `digest` is that of this process's own gradient.
     fn replay(&mut self, batches: &[O::Batch], normaliser: f64, digest: i64) -> anyhow::Result<()> {
         let (world, step) = (self.world, self.optimizer.steps());
         let present = world.size().min(batches.len());
@@ -280,7 +279,7 @@ impl<O: Objective> Run<'_, O> {
         unrepeated(&rows, step + 1).map_or(Ok(()), |finding| Err(self.corrupt(finding)))
     }
 
-    /// Forward and backward pass of the micro-batch with this number in the step.
+    /// The forward and backward pass of the micro-batch with this index in the step.
     fn micro_batch(&self, batch: &O::Batch, number: u64, normaliser: f64) -> anyhow::Result<Pending> {
         let (objective, model, step) = (self.objective, self.model, self.optimizer.steps());
         let moment = RngPosition { seed: self.settings.seed, step, micro_batch: number };
@@ -293,7 +292,7 @@ impl<O: Objective> Run<'_, O> {
     }
 }
 
-/// Where memory was lacking in a step, says what to change.
+/// Adds advice to an out-of-memory error of a step.
 pub(super) fn advised(error: anyhow::Error) -> anyhow::Error {
     let lacking = error.downcast_ref::<OpError>().is_some_and(OpError::is_out_of_memory);
     if lacking { error.context("make --micro-batch-tokens smaller or add --recompute") } else { error }

@@ -40,14 +40,14 @@ use save::Saved;
 pub use verify::Corrupt;
 use verify::Verifier;
 
-/// How the gradients of several processes are added up.
+/// How the gradients of several processes are summed.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reduce {
     /// Micro-batch by micro-batch, in the order of one process: the bytes do not depend on the number of processes
     #[default]
     Exact,
-    /// Each process its own, then all by the communication library: less traffic, other rounding
+    /// Each process sums its own, then the communication library sums over processes: less traffic, other rounding
     Fast,
 }
 
@@ -62,9 +62,9 @@ pub struct TrainSettings {
     pub seed: u64,
     /// Number of layers, counted from the first, whose activations are recomputed in the backward pass instead of kept.
     pub recompute: usize,
-    /// Estimate of the peak memory of this process in bytes; above it, freed memory is given back between steps ([`Allowance`]).
+    /// Estimated peak memory of this process in bytes; above it, freed memory is returned to the system between steps ([`Allowance`]).
     pub memory: Option<u64>,
-    /// What is trained.
+    /// The kind of trained weights.
     pub trained: Trained,
     /// Names of the files of the trained weights in a checkpoint.
     pub weights_file: WeightsFile,
@@ -82,17 +82,17 @@ pub struct TrainSettings {
     pub average: AverageSettings,
     /// Criterion for skipping steps; `None` skips no step.
     pub spike_guard: Option<SpikeGuard>,
-    /// What the learning rate is multiplied by, for weights whose names contain these texts; the first that fits.
+    /// Factors of the learning rate for weights whose names contain these texts; the first match applies.
     pub rates: Vec<(String, f64)>,
     /// Configuration of the trained low-rank updates; `None` in full fine-tuning.
     pub lora: Option<LoraConfig>,
-    /// How the gradients of several processes are added up.
+    /// How the gradients of several processes are summed.
     pub reduce: Reduce,
-    /// Whether several processes share out the tokens of each row instead of the micro-batches.
+    /// Whether several processes divide the tokens of each row instead of the micro-batches.
     pub context_parallel: bool,
-    /// Steps between comparisons of the weights' bits across processes, if they are compared.
+    /// Steps between comparisons of the weights' bits across processes; `None` for no comparisons.
     pub check_weights: Option<u64>,
-    /// Steps between repetitions of a neighbour's micro-batch, if there are any.
+    /// Steps between recomputations of a neighbour's micro-batch; `None` for none.
     pub check_gradients: Option<u64>,
     /// Digest of everything that determines the course of the run.
     pub fingerprint: String,
@@ -130,10 +130,10 @@ pub struct Report {
     /// Steps that looked wrong and were computed a second time.
     #[serde(default)]
     pub computed_again: ComputedAgain,
-    /// Processes that were slower than the others, since the run was last started.
+    /// Processes that were slower than the others since the run was last started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slow_ranks: Vec<SlowRank>,
-    /// Whether the run got slower, since it was last started.
+    /// The change of the run's speed since it was last started.
     #[serde(default)]
     pub drift: Option<Drift>,
 }
@@ -199,7 +199,7 @@ struct Run<'a, O: Objective> {
     pause: f64,
     /// The pause of the checkpoint that is being written, and whether a user or a signal requested it.
     pending: (f64, bool),
-    /// The step of the newest checkpoint, whole or being written.
+    /// The step of the newest checkpoint, complete or being written.
     saved: u64,
     verifier: Verifier,
     norms: Norms,
@@ -209,10 +209,10 @@ struct Run<'a, O: Objective> {
     paces: Paces,
     slow: Vec<SlowRank>,
     begin: Instant,
-    /// Of each step the time, and the time for a unit of work.
+    /// For each step its time, and its time per unit of work.
     series: Vec<(f64, f64)>,
     drifts: bool,
-    /// What is to be shown after the step.
+    /// Lines to print after the step.
     notes: Vec<String>,
 }
 
@@ -402,7 +402,7 @@ fn show(saved: &[Saved], output: Option<&Output>) {
     }
 }
 
-/// The newest complete checkpoint, as found by the first process; none that the supervisor knows to hold wrong numbers.
+/// The newest complete checkpoint, as found by the first process. Checkpoints that the supervisor knows to be wrong are excluded.
 fn newest(checkpoints: Option<&Checkpoints>, world: &World) -> anyhow::Result<Option<(PathBuf, Manifest)>> {
     let at_most = match std::env::var(launch::heartbeat::AT_MOST) {
         Ok(step) => step.parse().with_context(|| format!("{} is {step:?}", launch::heartbeat::AT_MOST))?,
@@ -420,7 +420,7 @@ fn newest(checkpoints: Option<&Checkpoints>, world: &World) -> anyhow::Result<Op
 }
 
 impl<O: Objective> Run<'_, O> {
-    /// Something to show after the step.
+    /// Adds a line to print after the step.
     fn note(&mut self, text: String) {
         self.notes.push(text);
     }
@@ -461,9 +461,9 @@ impl Output {
     }
 }
 
-/// Configures the allocator of this process to keep freed memory. Every step requests about the same memory again; returning
-/// gigabytes to the system and faulting them in page by page takes a tenth of the time. What is kept beyond the estimate of a
-/// run is given back ([`Allowance`]). Call it at the start of a program that trains.
+/// Configures the allocator of this process to keep freed memory. Every step requests about the same memory again; returning gigabytes to
+/// the system and faulting them in page by page takes a tenth of the time. Memory kept beyond the estimate of a run is returned
+/// ([`Allowance`]). Call it at the start of a program that trains.
 pub fn keep_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: sets parameters of the allocator; existing allocations are unaffected.

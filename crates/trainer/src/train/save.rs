@@ -86,7 +86,7 @@ impl<O: Objective> Run<'_, O> {
     pub(super) fn save(&mut self, writer: Option<&mut Writer>, asked: bool) -> anyhow::Result<Vec<Saved>> {
         let (start, step) = (Instant::now(), self.optimizer.steps());
         if self.settings.check_weights.is_some() {
-            // A checkpoint is what a run goes back to: wrong weights must not become one.
+            // A run returns to its checkpoints, so a checkpoint must not contain wrong weights.
             self.verify(step + 1)?;
         }
         self.saved = step;

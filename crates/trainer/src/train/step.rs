@@ -15,7 +15,7 @@ use crate::watch::drift::Drift;
 use crate::watch::metrics::StepMetrics;
 use crate::watch::pace::{Change, RankTimes, SlowRank, median};
 
-/// Steps between looks for a drift.
+/// Number of steps between checks for a drift.
 const LOOK: usize = 256;
 
 impl<O: Objective> Run<'_, O> {
@@ -56,7 +56,7 @@ impl<O: Objective> Run<'_, O> {
         let mut metrics = sums.means();
         let spike = match self.settings.spike_guard {
             Some(_) => {
-                // The first process knows the steps before.
+                // Only the first process has the metrics of earlier steps.
                 let is_spike = self.spikes.as_mut().is_some_and(|spikes| spikes.is_spike(loss / normaliser, grad_norm));
                 self.world.any("spike", u32::from(is_spike))? != 0
             }
@@ -102,12 +102,12 @@ impl<O: Objective> Run<'_, O> {
         })
     }
 
-    /// Whether weights are compared before the step with this number, from 1, is applied.
+    /// Whether weights are compared before the step with this number (from 1) is applied.
     fn compares(&self, number: u64) -> bool {
         self.settings.check_weights.is_some_and(|every| number.is_multiple_of(every))
     }
 
-    /// Keeps digests of what has been written, where the next step compares them.
+    /// Stores digests of the written tensors if the next step compares them.
     pub(super) fn keep_digests(&mut self) -> anyhow::Result<()> {
         self.verifier.forget();
         if self.compares(self.optimizer.steps() + 1) {
@@ -116,15 +116,15 @@ impl<O: Objective> Run<'_, O> {
         Ok(())
     }
 
-    /// Refuses to go on with wrong weights: those before the step with this number.
+    /// Fails if the weights before the step with this number are wrong.
     pub(super) fn verify(&mut self, number: u64) -> anyhow::Result<()> {
         self.pulse.at(self.optimizer.steps(), "check", None);
         let found = self.verifier.compare(self.world, &self.optimizer, self.average.as_ref(), self.model, number)?;
         found.map_or(Ok(()), |finding| Err(self.corrupt(finding)))
     }
 
-    /// The error that ends this process and all others, which have the same. The supervisor is told, and may end them before
-    /// they say so themselves.
+    /// The error that ends this process; all others end with the same. The supervisor is informed, and may end the processes before they
+    /// report it themselves.
     pub(super) fn corrupt(&self, Finding { ranks, what }: Finding) -> anyhow::Error {
         let corrupt = Corrupt { ranks, what, saved: self.saved };
         if self.world.is_first() {
@@ -135,13 +135,13 @@ impl<O: Objective> Run<'_, O> {
         corrupt.into()
     }
 
-    /// Takes in the time that this process needed for its own micro-batches in a step and the share of the step that it waited;
-    /// `work` has the operations of all processes.
+    /// Exchanges the time that each process needed for its own micro-batches in a step and the share of the step that it waited; `work`
+    /// has the operations of all processes.
     fn take_times(&mut self, seconds: f64, waited: f64, work: &[f64]) -> anyhow::Result<Option<RankTimes>> {
         let times = self.world.all_gather("times", &Tensor::from_slice(&[seconds, waited]))?;
         let times = Vec::<f64>::try_from(times.flatten(0, 1))?;
         let all: Vec<(f64, f64)> = times.chunks(2).zip(work).map(|(time, work)| (time[0], *work)).collect();
-        // A trillion operations is a unit of work.
+        // The unit of work is 10^12 operations.
         let pace = median(all.iter().filter(|(_, work)| *work > 0.0).map(|(s, work)| 1e12 * s / work).collect());
         self.series.extend(pace.map(|pace| (self.begin.elapsed().as_secs_f64(), pace)));
         if self.series.len().is_multiple_of(LOOK) {
@@ -170,7 +170,7 @@ impl<O: Objective> Run<'_, O> {
         Ok(self.paces.slowest().map(|(slowest, behind)| RankTimes { slowest, behind, waiting }))
     }
 
-    /// Says when the run has become slower or faster by more than noise, and when that is over.
+    /// Reports when the run has become slower or faster by more than noise, and when that has ended.
     fn look_for_drift(&mut self) {
         let Some(drift) = Drift::of(&self.series) else { return };
         if drift.is_seen() != self.drifts {

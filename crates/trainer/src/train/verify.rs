@@ -1,15 +1,15 @@
-//! Silent corruption: bits of weights and optimizer state that changed although nobody wrote them, and gradients that a second
-//! computation does not repeat.
+//! Detects silent corruption: bits of weights and optimizer state that changed without a write, and gradients that a second computation
+//! does not reproduce.
 //!
-//! - **Weights.** All processes compute with the same bits. Before a step is applied, each has a digest of all weights, frozen
-//!   ones included, and they are compared. Comparing after the step would be too late: the owner's values overwrite all others
-//!   then.
-//! - **Own memory.** Masters, moments and averages are in one process only. Digests that the process made of them, and of its weights, when
-//!   it wrote them are compared with digests before the next step. They also say which of two processes is wrong.
-//! - **Gradients.** A process computes a micro-batch of its neighbour again, with the same seeds, and compares all bits.
+//! - **Weights.** All processes compute with the same bits. Before a step is applied, each process computes digests of all weights,
+//!   including frozen ones, and the digests are compared. After the step it would be too late, because the owner's values overwrite all
+//!   copies.
+//! - **Own memory.** Masters, moments and averages exist in one process only. When a process writes them or its weights, it keeps
+//!   digests, and compares them with new digests before the next step. They also show which of two processes is wrong.
+//! - **Gradients.** A process recomputes a micro-batch of its neighbour with the same seeds, and compares all bits.
 //!
-//! What a fault changes between two steps that are compared, and the owner's next values overwrite, is not seen: with
-//! `--check-weights 1` nothing is missed but what goes wrong within the update itself.
+//! A fault between two compared steps goes unnoticed if the owner's next values overwrite it. With `--check-weights 1`, only faults
+//! within the update itself are missed.
 
 use std::collections::BTreeMap;
 
@@ -22,33 +22,33 @@ use crate::optim::digest;
 use crate::optim::optimizer::Optimizer;
 use crate::persist::state::Named;
 
-/// A process has wrong numbers. The program should end with [`Corrupt::EXIT_CODE`], and start again.
+/// An error: a process has wrong numbers. The program should end with [`Corrupt::EXIT_CODE`] and be started again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}; the run goes on from the checkpoint of step {saved} when it is started again")]
 pub struct Corrupt {
     /// The ranks that have, or may have, wrong numbers.
     pub ranks: Vec<usize>,
-    /// What is wrong, and where.
+    /// The fault and its place.
     pub what: String,
-    /// The newest checkpoint without them, by its step; 0 for the beginning.
+    /// The step of the newest checkpoint without wrong numbers; 0 for the beginning.
     pub saved: u64,
 }
 
 impl Corrupt {
-    /// The exit code of a program that ends because of it.
+    /// The exit code of a program that ends with this error.
     pub const EXIT_CODE: u8 = launch::supervisor::WRONG_NUMBERS as u8;
 
-    /// The exit code for an error of a command: its own where a process had wrong numbers, else 1.
+    /// The exit code for a command's error: the special code if a process had wrong numbers, otherwise 1.
     #[must_use]
     pub fn exit_code(error: &anyhow::Error) -> u8 {
         if error.is::<Self>() { Self::EXIT_CODE } else { 1 }
     }
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Finding {
-    /// The ranks that are wrong, or may be where nobody can say.
+    /// The ranks that are wrong, or all candidates if that cannot be determined.
     pub ranks: Vec<usize>,
     pub what: String,
 }
@@ -58,23 +58,23 @@ type Digests = Vec<(String, i64)>;
 /// The digests that this process keeps.
 #[derive(Default)]
 pub(super) struct Verifier {
-    /// Of everything, when it was last written: weights that all have, and what is this process's own.
+    /// The digests of the last written tensors: weights that all processes have, and tensors of this process alone.
     kept: Option<(Digests, Digests)>,
 }
 
 impl Verifier {
-    /// After weights and state have been written, where the next step compares them.
+    /// Keeps digests after weights and state were written, if the next step compares them.
     pub fn keep(&mut self, optimizer: &Optimizer, average: Option<&Average>, model: &Llama) -> anyhow::Result<()> {
         self.kept = Some(both(optimizer, average, model)?);
         Ok(())
     }
 
-    /// What has been kept is of another step.
+    /// Drops the kept digests, because they belong to another step.
     pub fn forget(&mut self) {
         self.kept = None;
     }
 
-    /// Compares now with what is kept, if anything is, and all processes with each other; `step` is that of the message.
+    /// Compares the tensors with the kept digests, if there are any, and across all processes. `step` appears in the message.
     pub fn compare(
         &self,
         world: &World,
@@ -108,7 +108,7 @@ impl Verifier {
     }
 }
 
-/// The first tensor of which not all rows have the same digest, and the ranks that are in the minority.
+/// The first tensor whose digest differs between rows, and the ranks in the minority.
 fn unlike(names: &[&str], rows: &[&[i64]], step: u64) -> Option<Finding> {
     let (at, name) = names.iter().enumerate().find(|(at, _)| rows.iter().any(|row| row[*at] != rows[0][*at]))?;
     let mut groups: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
@@ -132,13 +132,13 @@ fn unlike(names: &[&str], rows: &[&[i64]], step: u64) -> Option<Finding> {
     Some(Finding { what: format!("before step {step} {who} in the bits of {name}"), ranks })
 }
 
-/// What the replays found: `rows` has, of each rank that had a micro-batch, the digest of its own gradient and that of its
-/// neighbour's micro-batch, computed again; the neighbour of the last is the first.
+/// Evaluates recomputed gradients. `rows` has for each rank with a micro-batch the digest of its own gradient and that of its neighbour's
+/// recomputed one; the neighbour of the last rank is the first.
 pub(super) fn unrepeated(rows: &[[i64; 2]], step: u64) -> Option<Finding> {
     let next = |rank: usize| (rank + 1) % rows.len();
     let wrong: Vec<usize> = (0..rows.len()).filter(|&rank| rows[rank][1] != rows[next(rank)][0]).collect();
     let first = *wrong.first()?;
-    // Who is in two pairs that differ is the one, where there are more than two pairs.
+    // With more than two pairs, the rank in two differing pairs is the wrong one.
     let in_both = wrong.iter().copied().find(|&rank| rows.len() > 2 && wrong.contains(&next(rank))).map(next);
     let ranks = match in_both {
         Some(rank) => vec![rank],
@@ -154,7 +154,7 @@ pub(super) fn unrepeated(rows: &[[i64; 2]], step: u64) -> Option<Finding> {
     Some(Finding { ranks, what })
 }
 
-/// `rank 1`, `ranks 0 and 1`, `ranks 0, 1 and 2`.
+/// Formats ranks: `rank 1`, `ranks 0 and 1`, `ranks 0, 1 and 2`.
 pub(super) fn list(ranks: &[usize]) -> String {
     match ranks {
         [] => "no rank".into(),
@@ -166,7 +166,7 @@ pub(super) fn list(ranks: &[usize]) -> String {
     }
 }
 
-/// Digests of what all processes have, and of what only this one has.
+/// The digests of tensors that all processes have, and of those that only this one has.
 fn both(optimizer: &Optimizer, average: Option<&Average>, model: &Llama) -> anyhow::Result<(Digests, Digests)> {
     let mut shared: Named = optimizer.shared();
     let known: Vec<_> = shared.iter().map(|(_, tensor)| tensor.data_ptr()).collect();
@@ -198,13 +198,13 @@ mod tests {
 
     #[test]
     fn a_rank_that_is_in_two_pairs_computes_wrong_numbers() {
-        // Each row: own gradient, the neighbour's again.
+        // Each row has the rank's own digest and the neighbour's recomputed one.
         assert_eq!(unrepeated(&[[10, 11], [11, 12], [12, 10]], 3), None);
-        // Rank 1 is wrong in its own and in what it repeats.
+        // Rank 1 is wrong in its own gradient and in the one that it recomputes.
         let found = unrepeated(&[[10, 11], [99, 98], [12, 10]], 3).unwrap();
         assert_eq!(found.ranks, [1]);
         assert!(found.what.ends_with("rank 1 computes wrong numbers"), "{}", found.what);
-        // Only once: nobody can say.
+        // A single difference does not determine the rank.
         let once = unrepeated(&[[10, 11], [11, 98], [12, 10]], 3).unwrap();
         assert_eq!(once.ranks, [1, 2]);
         assert!(once.what.ends_with("one of the two computes wrong numbers"), "{}", once.what);

@@ -1,53 +1,53 @@
-//! Whether a run gets slower, or follows the time of the day, and whether that is more than noise.
+//! Detects whether a run gets slower, or varies with the time of day, by more than noise.
 //!
-//! The time for a unit of work is averaged over blocks, of ten minutes in long runs. A line, and with a day of data one wave a day,
-//! is fitted by least squares. Times of neighbouring blocks are alike (a machine is busy or hot for a while), so the errors are
-//! widened by `(1 + r) / (1 - r)` of the variance, with the correlation `r` of neighbouring residuals.
+//! The time per unit of work is averaged over blocks, of ten minutes in long runs. Least squares fit a line and, with at least a day of
+//! data, a daily wave. Times of neighbouring blocks are correlated (a machine is busy or hot for a while), so the variance of the errors
+//! is widened by `(1 + r) / (1 - r)`, where `r` is the correlation of neighbouring residuals.
 
 use serde::{Deserialize, Serialize};
 
 /// Seconds of a block in long runs.
 const BLOCK: f64 = 600.0;
-/// Blocks that short runs are cut into.
+/// Number of blocks in short runs.
 const BLOCKS: usize = 48;
-/// Without so many nothing is said.
+/// Minimum number of blocks for a result.
 const ENOUGH: usize = 24;
-/// Steps of a block, at least.
+/// Minimum number of steps of a block.
 const STEPS: usize = 4;
-/// And of a shorter run neither: it has hardly begun.
+/// Minimum seconds of a run for a result.
 const SHORTEST: f64 = 1800.0;
 const DAY: f64 = 86_400.0;
-/// A drift is so many standard errors.
+/// A drift is reported from this many standard errors on.
 const ERRORS: f64 = 4.0;
-/// And a percent at least.
+/// Minimum percentage of a reported drift.
 const LEAST: f64 = 1.0;
-/// The F statistic of a wave that is there; 1% of waves of noise have as much.
+/// The F statistic from which a wave is reported; 1% of pure noise reaches it.
 const WAVE: f64 = 4.6;
 
-/// How the time for a unit of work changed over a run.
+/// The change of the time per unit of work over a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
     /// Hours from the first step to the last.
     pub hours: f64,
-    /// By how many percent it rose over them: negative where the run got faster.
+    /// The rise over these hours in percent; negative if the run got faster.
     pub percent: f64,
-    /// The standard error of that.
+    /// The standard error of `percent`.
     pub error: f64,
-    /// The swing over a day, where there is a day of data.
+    /// The daily variation, if there is at least a day of data.
     pub swing: Option<Swing>,
 }
 
-/// A wave of one day.
+/// A daily variation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Swing {
-    /// Percent, from the fastest hour to the slowest.
+    /// Percentage from the fastest hour to the slowest.
     pub percent: f64,
-    /// F statistic against no wave.
+    /// The F statistic against no wave.
     pub f: f64,
 }
 
 impl Drift {
-    /// Of steps at times, in seconds, with their time for a unit of work; none where there are too few.
+    /// Fits the drift to steps, given as (time in seconds, time per unit of work); `None` if there are too few.
     #[must_use]
     pub fn of(steps: &[(f64, f64)]) -> Option<Self> {
         let (begin, end) = (steps.first()?.0, steps.last()?.0);
@@ -56,7 +56,7 @@ impl Drift {
         if wanted < ENOUGH || seconds < SHORTEST {
             return None;
         }
-        // A block has the same number of steps as the others: pauses between steps are no data.
+        // All blocks have the same number of steps, because pauses between steps carry no information.
         let blocks: Vec<(f64, f64)> = (0..wanted)
             .map(|block| {
                 let part = &steps[block * steps.len() / wanted..(block + 1) * steps.len() / wanted];
@@ -66,7 +66,7 @@ impl Drift {
             .collect();
         let mean = blocks.iter().map(|block| block.1).sum::<f64>() / wanted as f64;
         let values: Vec<f64> = blocks.iter().map(|block| 100.0 * (block.1 / mean - 1.0)).collect();
-        // From -1/2 at the start to 1/2 at the end, so that the slope is the rise over all.
+        // The line rises from -1/2 to 1/2, so that its slope is the total rise.
         let line: Vec<f64> = blocks.iter().map(|block| (block.0 - begin) / seconds - 0.5).collect();
         let mut columns = vec![vec![1.0; wanted], line];
         if seconds >= DAY {
@@ -77,7 +77,7 @@ impl Drift {
         let fit = Fit::new(&columns, &values)?;
         let swing = (seconds >= DAY).then(|| {
             let (a, b) = (fit.values[2], fit.values[3]);
-            // b' V^-1 b / 2 of the two amplitudes.
+            // The statistic is b' V^-1 b / 2 of the two amplitudes.
             let (aa, ab, bb) = (fit.covariance[2][2], fit.covariance[2][3], fit.covariance[3][3]);
             let f = (bb * a * a - 2.0 * ab * a * b + aa * b * b) / (aa * bb - ab * ab) / 2.0;
             Swing { percent: 2.0 * a.hypot(b), f }
@@ -85,19 +85,19 @@ impl Drift {
         Some(Self { hours: seconds / 3600.0, percent: fit.values[1], error: fit.covariance[1][1].sqrt(), swing })
     }
 
-    /// Whether the run got slower or faster by more than noise.
+    /// Whether the drift is above noise.
     #[must_use]
     pub fn is_seen(&self) -> bool {
         self.percent.abs() >= LEAST && self.percent.abs() > ERRORS * self.error
     }
 
-    /// Whether there is a daily swing above noise.
+    /// Whether the daily variation is above noise.
     #[must_use]
     pub fn swings(&self) -> bool {
         self.swing.is_some_and(|swing| swing.f > WAVE)
     }
 
-    /// A line for people.
+    /// The result as a line to print.
     #[must_use]
     pub fn text(&self) -> String {
         let Self { hours, percent, error, swing } = self;
@@ -120,7 +120,7 @@ impl Drift {
     }
 }
 
-/// A least-squares fit: values of the columns, and their covariance.
+/// The result of a least-squares fit: the coefficients of the columns, and their covariance.
 struct Fit {
     values: Vec<f64>,
     covariance: Vec<Vec<f64>>,
@@ -139,7 +139,7 @@ impl Fit {
         let squares = dot(&left, &left);
         let n = y.len() as f64;
         let correlation = if squares > 0.0 { dot(&left[1..], &left[..left.len() - 1]) / squares } else { 0.0 };
-        // The fit takes some of the correlation away (Kendall 1954).
+        // The fit reduces the observed correlation (Kendall 1954).
         let correlation = (correlation + (1.0 + 3.0 * correlation) / n).clamp(0.0, 0.95);
         let variance = squares / (n - count as f64) * (1.0 + correlation) / (1.0 - correlation);
         let covariance = inverse.iter().map(|row| row.iter().map(|value| value * variance).collect()).collect();
@@ -147,7 +147,7 @@ impl Fit {
     }
 }
 
-/// The inverse of a small positive definite matrix, by Gauss and Jordan.
+/// The inverse of a small positive definite matrix, by Gauss-Jordan elimination.
 fn inverted(mut matrix: Vec<Vec<f64>>) -> Option<Vec<Vec<f64>>> {
     let size = matrix.len();
     let unit = |row: usize| (0..size).map(move |column| f64::from(u8::from(row == column)));
@@ -175,7 +175,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
-    /// Steps of a minute with noise of 2%, half of its variance in a wander of half an hour.
+    /// Simulates steps of a minute with noise of 2%, half of whose variance is correlated over half an hour.
     fn run(hours: f64, drift: f64, swing: f64, seed: u64) -> Vec<(f64, f64)> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut normal = move || (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(Drift::of(&[]), None);
         assert_eq!(Drift::of(&run(0.2, 0.0, 0.0, 1)), None);
         assert!(Drift::of(&run(3.0, 0.0, 0.0, 1)).unwrap().swing.is_none());
-        // Without any noise.
+        // A run without noise.
         let exact: Vec<(f64, f64)> =
             (0..200).map(|step| (60.0 * f64::from(step), 1.0 + f64::from(step) / 1000.0)).collect();
         let found = Drift::of(&exact).unwrap();

@@ -7,7 +7,7 @@ use anyhow::Context;
 use launch::heartbeat::{Pulse, Recorder};
 use launch::supervisor::Beat;
 
-/// The supervisor has heard of wrong numbers before this process ends and after so long.
+/// The time after which the supervisor certainly knows of wrong numbers; the process waits for it before it ends.
 const HEARD: Duration = Duration::from_millis(300);
 
 /// Reports the state of this process to its supervisor.
@@ -47,13 +47,13 @@ impl Heart {
         self.saved.set(Some(step));
     }
 
-    /// This process is slower than the others by so many percent, or no longer.
+    /// Reports that this process is slower than the others by so many percent; `None` if it no longer is.
     pub fn slow(&self, percent: Option<f64>) {
         self.slow.set(percent.map(|percent| percent.round() as u32));
     }
 
-    /// The processes have found wrong numbers in the step after so many; `own`: in this one. The checkpoint of step `saved` is
-    /// the newest without them. The supervisor has heard of it when this returns.
+    /// Reports that the processes found wrong numbers after `steps` steps; `own` means in this process. The checkpoint of step `saved` is
+    /// the newest without them. The supervisor knows of it when this returns.
     pub fn corrupt(&self, steps: u64, own: bool, saved: u64) {
         if self.pulse.is_none() {
             return;

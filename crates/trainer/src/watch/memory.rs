@@ -17,12 +17,12 @@
 //! | head | a chunk of logits (128 MiB) and its transposed copy, the gradient of the embedding table in float32, hidden states of the targets |
 //! | program | libraries, tokenizer, data: the memory of the process when the estimate is made, measured; and what libraries take in the first step ([`FIRST_STEP`]) |
 //!
-//! The allocator keeps freed memory for the next step ([`crate::keep_memory`]). Rows of different lengths take blocks of
-//! different sizes, so that what is kept falls into pieces and grows from step to step; [`Allowance`] gives it back to the system
-//! when the process holds more than was estimated.
+//! The allocator keeps freed memory for the next step ([`crate::keep_memory`]). Rows of different lengths need blocks of different sizes,
+//! so the kept memory fragments and grows from step to step. [`Allowance`] returns it to the system when the process holds more than was
+//! estimated.
 //!
-//! Not counted: the copy of the tensors from which a checkpoint is written in the background (it is made only if there is room
-//! for it), and the saving by several processes, each of which holds only a part of masters and moments.
+//! Two things are not counted: the copy of the tensors from which a checkpoint is written in the background (it is made only if there is
+//! room for it), and the saving with several processes, each of which holds only a part of masters and moments.
 //!
 //! On a processor the estimate is for the fused operators of training ([`llama::Operators::Fused`]). On a GPU it is for the
 //! chain of plain operators, which keeps more activations; that estimate has not been compared with a measurement.
@@ -308,15 +308,15 @@ fn head(inputs: &MemoryInputs, token: &Token, full: bool) -> u64 {
     states + logits + gradient + turned * 4 * table
 }
 
-/// Bytes that libraries take in the first step, beside tensors: pages of kernels that were not used before, buffers of threads.
+/// Bytes that libraries take in the first step in addition to tensors: pages of kernels that were not used before, buffers of threads.
 /// Measured: 37 MB for a model of 0.1 million parameters in float32, 31 MB for one of 0.9 million.
 pub const FIRST_STEP: u64 = 32 << 20;
 
-/// Share of the estimate that the process may hold beyond it before freed memory is given back.
+/// The share of the estimate by which the process may exceed it before freed memory is returned.
 const BEYOND: f64 = 0.1;
 
-/// Steps after which freed memory is given back again at the soonest. The next step takes its pages from the system once more, which
-/// costs about a tenth of its time ([`crate::keep_memory`]); so the cost stays below a hundredth.
+/// Minimum number of steps between two returns of freed memory. The next step faults its pages in again, which costs about a tenth of its
+/// time ([`crate::keep_memory`]); so the cost stays below a hundredth.
 const APART: u32 = 16;
 
 /// The memory that a run may hold between its steps, freed memory included.
@@ -327,14 +327,14 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// A tenth more than an estimate of the peak; everything without an estimate.
+    /// Allows a tenth more than the estimated peak; no limit without an estimate.
     #[must_use]
     pub fn new(estimate: Option<u64>) -> Self {
         Self { most: estimate.map(|bytes| (1.0 + BEYOND) * bytes as f64), wait: 0 }
     }
 
-    /// Gives freed memory back to the system if the process holds more than is allowed, at most once in 16 steps. If that leaves
-    /// nearly as much in use, the estimate was low; the allowance then grows, because giving back takes time and gains little.
+    /// Returns freed memory to the system if the process holds more than is allowed, at most once in 16 steps. If nearly as much remains
+    /// in use, the estimate was low; the allowance then grows, because returning memory takes time and gains little.
     pub fn keep(&mut self) {
         self.keep_by(held, release);
     }
@@ -357,7 +357,7 @@ impl Allowance {
     }
 }
 
-/// Gives freed memory back to the system, page by page.
+/// Returns freed memory to the system, page by page.
 fn release() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: changes no allocation.
@@ -413,7 +413,7 @@ mod tests {
             used.set(in_use);
             allowance.keep_by(|| Some(now.get()), release);
             let result = (times.get(), now.get());
-            // The steps that pass before memory may be given back again.
+            // More than 16 steps pass, after which memory may be returned again.
             now.set(1000);
             while allowance.wait > 0 {
                 allowance.keep_by(|| Some(now.get()), || panic!("given back too soon"));
@@ -423,7 +423,7 @@ mod tests {
         assert_eq!(hold(110, 60), (0, 110));
         assert_eq!(hold(111, 60), (1, 60));
         assert_eq!(hold(111, 60), (2, 60));
-        // More in use than was estimated.
+        // More memory is in use than was estimated.
         assert_eq!(hold(160, 150), (3, 150));
         assert_eq!(hold(179, 150), (3, 179));
         assert_eq!(hold(181, 150), (4, 150));

@@ -38,7 +38,7 @@ pub struct StepMetrics {
     /// Loss on held-out data after this step, if it was evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
-    /// With several processes: how they stand to each other.
+    /// With several processes: a comparison of their speed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ranks: Option<RankTimes>,
     /// Metrics of the stage by name; those of an evaluation are named `eval_NAME`.

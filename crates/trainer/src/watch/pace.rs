@@ -1,68 +1,68 @@
-//! Which process is slower than the others.
+//! Finds the process that is slower than the others.
 //!
-//! In a step all wait for the slowest, so that the time of a step says nothing about one process. What counts is the time that
-//! each needs for its own micro-batches, outside of collectives, for each of the operations that they take.
+//! In a step all processes wait for the slowest one, so the time of a step says nothing about a single process. Instead the time of each
+//! process for its own micro-batches is compared, outside of collectives and per operation.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// Steps that are looked at.
+/// Number of last steps that are compared.
 const WINDOW: usize = 20;
-/// Of these, so many have to show a process behind for it to be slow: noise of independent steps does not.
+/// Number of these in which a process must be behind to count as slow; independent noise does not reach it.
 const MOST: usize = 16;
-/// And only so many for it to be no longer.
+/// Number of these below which it no longer counts as slow.
 const FEW: usize = 10;
-/// A process is behind in a step if its own work takes this share longer than the median of the others.
+/// A process is behind in a step if its own work takes longer than the median of the others by this share.
 const BEHIND: f64 = 0.15;
 
-/// How the processes of a run stand to each other.
+/// A comparison of the processes of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RankTimes {
-    /// The process whose own work takes longest for what it has to do, over the last steps.
+    /// The process with the most time per operation, over the last steps.
     pub slowest: usize,
-    /// By how many percent it takes longer than the median of the others.
+    /// By how many percent it is slower than the median of the others.
     pub behind: f64,
-    /// The share of the step that a process spends in collectives: waiting and exchanging; the mean over all processes.
+    /// The share of the step spent in collectives (waiting and exchanging), averaged over all processes.
     pub waiting: f64,
 }
 
 /// A process that was slow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SlowRank {
-    /// Which.
+    /// The rank.
     pub rank: usize,
     /// Its machine and process.
     pub place: String,
-    /// The step at which it was named.
+    /// The step at which it was reported.
     pub step: u64,
-    /// By how many percent it took longer then.
+    /// By how many percent it was slower then.
     pub percent: f64,
 }
 
-/// What changed.
+/// A change of the slow process.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Change {
-    /// A process is slow, by so many percent.
+    /// A process is slow, by this percentage.
     Slow(usize, f64),
-    /// It is not any more.
+    /// This process is no longer slow.
     Gone(usize),
 }
 
-/// The last steps of all processes.
+/// The speeds of all processes in the last steps.
 pub(crate) struct Paces {
-    /// By how much each was behind, in the last steps in which it had work.
+    /// For each process, how far it was behind in the last steps in which it had work.
     behind: Vec<VecDeque<f64>>,
     slow: Option<usize>,
 }
 
 impl Paces {
-    /// For so many processes.
+    /// Starts with no steps for this number of processes.
     pub fn new(processes: usize) -> Self {
         Self { behind: vec![VecDeque::new(); processes], slow: None }
     }
 
-    /// Takes in a step: of each process the seconds of its own work, and the work.
+    /// Adds a step: for each process the seconds of its own work, and the amount of work.
     pub fn add(&mut self, step: &[(f64, f64)]) {
         let paces: Vec<Option<f64>> = step.iter().map(|&(s, work)| (work > 0.0).then(|| s / work)).collect();
         for (rank, pace) in paces.iter().enumerate() {
@@ -77,14 +77,14 @@ impl Paces {
         }
     }
 
-    /// The process that is most behind, and by how many percent.
+    /// The process that is furthest behind, and by how many percent.
     pub fn slowest(&self) -> Option<(usize, f64)> {
         let middle = |window: &VecDeque<f64>| median(window.iter().copied().collect());
         let all = self.behind.iter().enumerate().filter_map(|(rank, window)| Some((rank, middle(window)?)));
         all.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(rank, behind)| (rank, 100.0 * behind))
     }
 
-    /// Whether a process has become slow, or the slow one no longer is.
+    /// Reports whether a process has become slow, or the slow one no longer is.
     pub fn change(&mut self) -> Option<Change> {
         let count = |rank: usize| self.behind[rank].iter().filter(|behind| **behind > BEHIND).count();
         if let Some(rank) = self.slow {
@@ -116,7 +116,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
-    /// Steps of processes whose times vary by `noise`, where one is slower by `slow` from step 30 to 99.
+    /// Simulates steps of processes whose times vary by `noise`, with one slower by `slow` from step 30 to 99.
     fn changes(processes: usize, noise: f64, slow: Option<(usize, f64)>, seed: u64) -> Vec<(u64, Change)> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut paces = Paces::new(processes);
@@ -139,7 +139,7 @@ mod tests {
     fn a_slow_process_is_named_and_noise_is_not() {
         for processes in [2, 4, 16] {
             for seed in 0..20 {
-                // Micro-batches of other sizes, and times that vary by 20% to each side.
+                // Micro-batches have different sizes, and times vary by up to 20%.
                 assert_eq!(changes(processes, 0.2, None, seed), [], "{processes} processes, seed {seed}");
                 let found = changes(processes, 0.2, Some((1, 0.5)), seed);
                 let [(named, Change::Slow(1, percent)), (over, Change::Gone(1))] = found[..] else {

@@ -200,7 +200,7 @@ fn all_faults_cost_what_the_simulation_says() {
         begin.elapsed().as_secs_f64()
     };
     let (short, long) = (time(16), time(64));
-    // With its share of a checkpoint.
+    // The step time includes its share of a checkpoint.
     let step = (long - short) / 48.0;
     let load = short - 16.0 * step;
     let steps = (seconds / step) as u64;

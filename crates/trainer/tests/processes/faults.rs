@@ -7,7 +7,7 @@ fn a_flipped_bit_is_found_and_named_and_the_run_ends_with_the_undisturbed_bytes(
     let Some(launch) = test_support::program("launch") else { return };
     let place = Place::new();
     let expected = place.undisturbed(&SETTINGS);
-    // In a weight that rank 1 only has a copy of or owns: between two steps, and with others to compare with.
+    // The bit flips in a weight that rank 1 copies or owns, between two steps, with other ranks to compare with.
     place.plan("flipped", 1, 6, "flip");
     let words = [launch.to_str().unwrap(), "run", "--processes", "3", "--"];
     let (code, text) = ended(place.launched("flipped", &SETTINGS, &words).spawn().unwrap());
@@ -23,7 +23,7 @@ fn a_flipped_bit_is_found_and_named_and_the_run_ends_with_the_undisturbed_bytes(
 #[test]
 fn without_a_supervisor_all_ranks_end_with_the_exit_code_of_wrong_numbers() {
     let place = Place::new();
-    // Only every third step is compared: the bits differ between ranks, not from what was kept.
+    // Only every third step is compared: bits differ between ranks, but there is no digest of the step before.
     let settings = Settings { check_weights: Some(3), ..SETTINGS };
     place.plan("apart", 0, 9, "flip");
     for (code, text) in place.ranks("apart", 2, &settings) {
@@ -58,7 +58,7 @@ fn a_gradient_that_the_neighbour_does_not_repeat_stops_the_run() {
     let place = Place::new();
     let settings = Settings { check_weights: None, check_gradients: Some(5), ..SETTINGS };
     let expected = place.undisturbed(&settings);
-    // Nothing looks wrong in this gradient.
+    // This gradient does not look wrong.
     place.plan("replayed", 2, 10, "slightly");
     for (code, text) in place.ranks("replayed", 3, &settings) {
         assert_eq!(code, Some(76), "{text}");

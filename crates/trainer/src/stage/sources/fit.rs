@@ -12,12 +12,12 @@ use super::encoder::RecordError;
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OverLong {
-    /// Stop and say which
+    /// Stop and name the example
     #[default]
     Error,
-    /// Leave it out and count it
+    /// Leave the example out and count it
     Drop,
-    /// Cut whole turns off the start, never the system turn and never into a turn; leave out what is too long even then
+    /// Remove whole turns at the start, except the system turn; leave the example out if it is still too long
     TruncatePrompt,
 }
 
