@@ -1,5 +1,6 @@
-//! Tokens per second, held-out loss and peak memory of `herd pretrain` beside a PyTorch loop that trains the same model from the
-//! same weights on the same shards: SDPA, fused AdamW, the same schedule, clipping and evaluation. The runs follow one another.
+//! Compares `herd pretrain` with a PyTorch loop that trains the same model from the same weights on the same shards: tokens per second,
+//! held-out loss and peak memory. The loop uses SDPA, fused AdamW, the same schedule, clipping and evaluation. The runs follow one
+//! another.
 //!
 //! `HERD_PEER_PYTHON=/path/to/python cargo bench -p pretrain --bench torch` is nanoGPT's small setting on tiny Shakespeare
 //! (`../shared/data`). `-- CONFIG MODEL TRAIN VALID [FLAGS]` takes a configuration of `herd pretrain`, a model folder and two
@@ -34,7 +35,7 @@ struct Work {
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     torch_ext::init();
-    // A process of its own, so that its peak memory is its own.
+    // Each run has its own process, so that its peak memory is its own.
     if let Some(at) = words.iter().position(|word| word == "--run") {
         trainer::keep_memory();
         let flags = std::iter::once("pretrain".to_owned()).chain(words[at + 1..].iter().cloned());
@@ -62,7 +63,7 @@ fn main() -> anyhow::Result<()> {
     let ours = herd(&work, &output)?;
     show("herd", &ours);
     let Some(python) = std::env::var_os("HERD_PEER_PYTHON") else { return Ok(()) };
-    // The configuration as it was resolved, so that both have the same.
+    // The resolved configuration is passed on, so that both sides use the same.
     let resolved = output.join("resolved.json");
     let record: Value = serde_json::from_slice(&std::fs::read(output.join("run.json"))?)?;
     let config = &record["stage"]["config"];
@@ -99,7 +100,7 @@ fn show(name: &str, record: &Value) {
     );
 }
 
-/// Runs this project's side; the record has the names of the peer's.
+/// Runs this project's side; the record uses the peer's names.
 fn herd(work: &Work, output: &Path) -> anyhow::Result<Value> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("--run").arg("--config").arg(&work.config).arg("--model").arg(&work.model);

@@ -1,5 +1,5 @@
-//! `herd pretrain anneal`: the learning rate goes to 0 over the last tokens, and the result is the average of the weights over
-//! these steps (the Llama 3 paper, section 3.4.3). It is pretraining with other defaults, from a trained model.
+//! `herd pretrain anneal`: decays the learning rate to 0 over the last tokens, and averages the weights over these steps (the Llama 3
+//! paper, section 3.4.3). It is pretraining of a trained model with other defaults.
 
 use serde::{Deserialize, Serialize};
 use trainer::stage::{Class, StageConfig, Training};
@@ -7,8 +7,7 @@ use trainer::{AverageKind, ScheduleKind, TrainSettings};
 
 use crate::config::Config;
 
-/// The keys of [`Config`] with the defaults of annealing: no warm-up, a straight line to 0, the plain mean of the weights of
-/// all steps.
+/// The keys of [`Config`] with the defaults of annealing: no warm-up, a linear decay to 0, the plain mean of the weights of all steps.
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Anneal {
     /// The keys.
@@ -21,7 +20,7 @@ impl Default for Anneal {
     fn default() -> Self {
         Self {
             config: Config {
-                // Where a run with the defaults of pretraining ends.
+                // The final learning rate of a run with the defaults of pretraining.
                 learning_rate: 3e-5,
                 schedule: ScheduleKind::Linear,
                 warmup_steps: 0,

@@ -18,7 +18,7 @@ use crate::held_out::HeldOut;
 use crate::objective::{Names, PretrainObjective, Windows};
 use crate::probe::{self, Probe};
 
-/// Shards up to so many bytes are read as a whole before the first step, without being asked.
+/// Maximum size of shards, in bytes, whose digests are compared before the first step by default.
 const VERIFIED: u64 = 8_000_000_000;
 
 /// Arguments of `herd pretrain`: the keys of [`Config`], `--config` and `--dry-run`.
@@ -33,7 +33,7 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Bring the learning rate of a trained model to 0 on good data, and average the weights on the way
+    /// Decay the learning rate of a trained model to 0 on good data, and average the weights
     Anneal(Box<Flags<Anneal>>),
     /// Anneal a half-trained model with each of several candidate sets of data, and compare the held-out losses
     Probe(Box<Flags<Probe>>),
@@ -41,7 +41,7 @@ enum Command {
     Compare(Box<Compare>),
 }
 
-/// Runs the stage as its flags and configuration file say, or goes on where it was stopped.
+/// Runs the stage as configured, or resumes it.
 ///
 /// # Errors
 /// The same as [`stage::run`].
@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-/// Anneals, or goes on where it was stopped.
+/// Anneals, or resumes annealing.
 pub(crate) fn anneal(resolved: &mut Resolved<Anneal>, dry_run: bool) -> anyhow::Result<()> {
     begin("pretrain anneal", resolved, dry_run)
 }

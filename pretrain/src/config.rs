@@ -1,5 +1,5 @@
-//! The keys of `herd pretrain`. They are its own, since most keys of the stages behind it (epochs, chat templates, adapters) mean
-//! nothing here; those that mean the same have the same names.
+//! The keys of `herd pretrain`. They are separate from those of the later stages, because most of these (epochs, chat templates,
+//! adapters) have no meaning here; keys with the same meaning have the same names.
 
 use std::path::{Path, PathBuf};
 
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use trainer::stage::{Class, StageConfig, Training};
 use trainer::{AverageKind, Interval, Reduce, ScheduleKind, SpikeGuard, TrainSettings};
 
-/// Steps that the spike guard looks back on, as OLMo-core's.
+/// Number of past steps of the spike guard, as in OLMo-core.
 const SPIKE_WINDOW: usize = 128;
 
-/// Everything that decides a run. Every key may stand in the file given by `--config`; flags win over it. The defaults are
-/// those of the Llama 3 paper's scaling runs (section 3.2.1) and of Llama 2 where that paper says nothing.
+/// The configuration of a run. Every key may be set in the file given by `--config`; flags take precedence. The defaults are those of the
+/// Llama 3 paper's scaling runs (section 3.2.1), and of Llama 2 where that paper states none.
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The model to start from: a name in the cache or a folder, such as `herd model new` makes
@@ -23,7 +23,7 @@ pub struct Config {
     /// Token shards of a source (a folder, or a file NAME.ds) and its share of the tokens. Repeatable
     #[arg(long, num_args = 1.., value_name = "SHARDS[:WEIGHT]")]
     pub data: Vec<String>,
-    /// Tokens to train on; the last step may go over
+    /// Number of tokens to train on; the last step may exceed it
     #[arg(long)]
     pub tokens: u64,
     /// Folder for checkpoints, metrics and the result; the same command resumes a stopped run
@@ -32,16 +32,16 @@ pub struct Config {
     /// Token shards of held-out text
     #[arg(long, num_args = 1.., value_name = "SHARDS", help_heading = "Data")]
     pub eval_data: Vec<PathBuf>,
-    /// Tokens of held-out text for an evaluation, spread evenly over it
+    /// Number of tokens of held-out text for an evaluation, spread evenly over it
     #[arg(long, help_heading = "Data")]
     pub eval_tokens: u64,
-    /// Other weights from a number of tokens on, one for each source, as 500000000:0.4,0.6. Repeatable
+    /// New source weights after a number of tokens, one for each source, as 500000000:0.4,0.6. Repeatable
     #[arg(long, num_args = 1.., value_name = "TOKENS:WEIGHTS", help_heading = "Data")]
     pub reweight: Vec<String>,
-    /// Let the tokens of a row see the documents before theirs
+    /// Let tokens attend to earlier documents of the same row
     #[arg(long, help_heading = "Data")]
     pub cross_documents: bool,
-    /// Compare the digests of all shards before the first step, however large they are [default: up to 8 GB]
+    /// Compare the digests of all shards before the first step, whatever their size [default: up to 8 GB]
     #[arg(long, help_heading = "Data")]
     pub verify_data: bool,
 
@@ -51,7 +51,7 @@ pub struct Config {
     /// Tokens of an optimizer step, a multiple of --sequence-length
     #[arg(long, help_heading = "Steps")]
     pub batch_tokens: u64,
-    /// Another batch and sequence length from a number of tokens on, as 252000000:8388608:8192. Repeatable
+    /// New batch size and sequence length after a number of tokens, as 252000000:8388608:8192. Repeatable
     #[arg(long, num_args = 1.., value_name = "TOKENS:BATCH:LENGTH", help_heading = "Steps")]
     pub ramp: Vec<String>,
     /// Number of tokens in a micro-batch, which passes through the model at once; changes memory and speed, not the result
@@ -67,7 +67,7 @@ pub struct Config {
     /// Learning-rate schedule after the warm-up
     #[arg(long, help_heading = "Optimizer")]
     pub schedule: ScheduleKind,
-    /// Steps that warm up
+    /// Number of warm-up steps
     #[arg(long, help_heading = "Optimizer")]
     pub warmup_steps: u64,
     /// Learning rate at the end, as a share of the peak
@@ -85,7 +85,7 @@ pub struct Config {
     /// AdamW's epsilon
     #[arg(long, help_heading = "Optimizer")]
     pub eps: f64,
-    /// Weight decay, on matrices only: a step shrinks them by this x the learning rate
+    /// Weight decay, on matrices only: a step shrinks them by this value times the learning rate
     #[arg(long, help_heading = "Optimizer")]
     pub weight_decay: f64,
     /// Maximum gradient norm, 0 for no limit
@@ -97,11 +97,11 @@ pub struct Config {
     /// Maximum decay of the average ema, which grows from 0.1
     #[arg(long, help_heading = "Optimizer")]
     pub average_decay: f64,
-    /// Strength of the z-loss, the squared logarithm of the softmax's denominator (PaLM: 1e-4), 0 for none; needs memory for
-    /// the logits of a micro-batch
+    /// Coefficient of the z-loss, the squared logarithm of the softmax's denominator (PaLM: 1e-4), 0 for none; needs memory for the
+    /// logits of a micro-batch
     #[arg(long, help_heading = "Optimizer")]
     pub z_loss: f64,
-    /// Skip a step whose loss or gradient norm lies this many standard deviations above the last 128 steps', 0 for never
+    /// Skip a step whose loss or gradient norm is this many standard deviations above the last 128 steps, 0 for never
     #[arg(long, help_heading = "Optimizer")]
     pub spike_sigma: f64,
 
@@ -224,7 +224,7 @@ impl Config {
     /// The folders of the sources, with their weights.
     ///
     /// # Errors
-    /// When there is none, or a weight is not a number of 0 or more.
+    /// When there is no source, or when a weight is not a number of at least 0.
     pub fn sources(&self) -> anyhow::Result<(Vec<PathBuf>, Vec<f64>)> {
         ensure!(!self.data.is_empty(), "--data is missing: name a folder of token shards");
         let source = |text: &String| -> anyhow::Result<(PathBuf, f64)> {
@@ -242,10 +242,10 @@ impl Config {
         Ok(self.data.iter().map(source).collect::<anyhow::Result<Vec<_>>>()?.into_iter().unzip())
     }
 
-    /// What the plan is made from.
+    /// The specification of the plan.
     ///
     /// # Errors
-    /// One sentence on the flag that is wrong or contradicts another.
+    /// When a flag is invalid or contradicts another; the error names it.
     pub fn course(&self) -> anyhow::Result<Course> {
         ensure!(self.tokens > 0, "--tokens is missing: say how many tokens to train on");
         let mut ramps = vec![Ramp { at: 0, batch_tokens: self.batch_tokens, length: self.sequence_length }];
@@ -274,8 +274,8 @@ impl Config {
         Ok(course)
     }
 
-    /// Puts the keys into the form that all training stages share. `data` and `eval_data` are the headers of the shards, which
-    /// hold the digests of everything else.
+    /// Converts the keys into the form that all training stages share. `data` and `eval_data` are the headers of the shards, which
+    /// contain the digests of everything else.
     ///
     /// # Errors
     /// The same as [`Config::course`].
@@ -357,7 +357,7 @@ impl StageConfig for Config {
 
     fn class(key: &str) -> Class {
         match key {
-            // How much is looked at, not what is learned.
+            // These keys change what is evaluated or checked, not what is learned.
             "eval_tokens" | "verify_data" => Class::Free,
             _ => Class::Course,
         }

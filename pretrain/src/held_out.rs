@@ -1,4 +1,4 @@
-//! Held-out text: rows from all over it, in order.
+//! Held-out text: rows spread over all of it, in order.
 
 use std::path::PathBuf;
 
@@ -12,21 +12,21 @@ use crate::objective::{Batch, Gathering, Names};
 pub(crate) struct HeldOut {
     reader: Reader,
     pub names: Vec<Names>,
-    /// For each source the bytes of text of a token that is no special one; None where its shards do not know.
+    /// For each source, the bytes of text per ordinary token; `None` if its shards do not record them.
     pub bytes_per_token: Vec<Option<f64>>,
-    /// For each source the tokens that are no text.
+    /// For each source, the special tokens, which are not text.
     special: Vec<Vec<u32>>,
     spans: Vec<(usize, Span)>,
-    /// For people.
+    /// A description to print.
     pub text: String,
 }
 
 impl HeldOut {
-    /// Of the shards' rows of `length` tokens, the short ones at their ends included, every n-th, so that they have at most about
-    /// `tokens` tokens.
+    /// Takes every n-th row of `length` tokens of the shards, including the short rows at their ends, so that there are about `tokens`
+    /// tokens at most.
     ///
     /// # Errors
-    /// When a shard is at fault.
+    /// When a shard is invalid.
     pub fn open(paths: &[PathBuf], length: u64, tokens: u64, expected: Expected) -> anyhow::Result<Self> {
         let sources = corpus::open(paths, length)?;
         let mut all = Vec::new();

@@ -1,4 +1,4 @@
-//! `pretrain`: `herd pretrain` by itself.
+//! `pretrain`: the command `herd pretrain` as a separate program.
 
 use std::process::ExitCode;
 

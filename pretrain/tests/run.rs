@@ -178,7 +178,7 @@ fn faults_are_one_sentence_before_the_first_step() {
     writer.push(&[900; 200], None).unwrap();
     writer.finish().unwrap();
     contains(error("--data DIR/wide"), "its vocabulary has 1000 tokens, and the model has embeddings for 260");
-    // One bit of a shard.
+    // Flips one bit of a shard.
     let shard = world.path("sums/00001.ds");
     let mut bytes = std::fs::read(&shard).unwrap();
     bytes[40] ^= 1;

@@ -32,21 +32,21 @@ pub struct RunArgs {
     /// The folder for data/, ledger.json, report.html and run.json
     #[arg(long)]
     pub output: PathBuf,
-    /// The files of a source, relative to the current folder, in place of those that the recipe names. Repeatable
+    /// Files of a source, relative to the current folder, instead of those in the recipe. Repeatable
     #[arg(long, value_name = "SOURCE=FILE")]
     pub files: Vec<String>,
     /// Threads [default: one for each CPU]
     #[arg(long)]
     pub threads: Option<usize>,
-    /// Memory budget, in MB, of the steps over the whole corpus and of sorting; beyond it they use the disk
+    /// Memory budget, in MB, of sorting and of the steps over the whole corpus; beyond it they use the disk
     #[arg(long, value_name = "MB", default_value_t = 2048)]
     pub memory: u64,
     /// Do one share of the map steps, to split them over machines: 1/8 to 8/8, all with the same --output on a shared
     /// disk
     #[arg(long, value_name = "I/N")]
     pub shard: Option<String>,
-    /// Where the steps over the whole corpus run. Both give the same bytes; `datafusion` needs the program herd-engine
-    /// (`cargo xtask engine`)
+    /// Engine of the steps over the whole corpus. Both give the same bytes; `datafusion` needs the program herd-engine (`cargo xtask
+    /// engine`)
     #[arg(long, value_enum, default_value = "memory")]
     pub engine: Engine,
     /// The program herd-engine [default: beside herd, or in PATH]
@@ -54,13 +54,13 @@ pub struct RunArgs {
     pub engine_program: Option<PathBuf>,
 }
 
-/// Where the steps over the whole corpus run.
+/// The engine of the steps over the whole corpus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Engine {
-    /// In this process, for what fits its memory
+    /// In this process; uses the disk for data beyond --memory
     Memory,
-    /// On DataFusion in a process of its own
+    /// DataFusion, in a separate process
     Datafusion,
 }
 

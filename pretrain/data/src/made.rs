@@ -12,7 +12,7 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// A generator for one object of a seed.
+    /// A generator for one item of a seed.
     #[must_use]
     pub fn new(seed: u64, thing: u64) -> Self {
         Self { seed: hash::combine(hash::seeded(seed), thing), count: 0 }

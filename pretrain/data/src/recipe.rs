@@ -100,11 +100,11 @@ pub enum Step {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Extract {
-    /// Which images are written as their alternative text.
+    /// Selects the images that are replaced by their alternative text.
     pub alt: Alt,
 }
 
-/// Which images are written as their alternative text.
+/// The images that are replaced by their alternative text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Alt {
@@ -137,18 +137,18 @@ impl Default for Language {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UrlFilter {
-    /// Files of blocked hosts and addresses, one a line, also in the formats of hosts files and ad blockers.
+    /// Files of blocked hosts and addresses, one on each line; also in the formats of hosts files and ad blockers.
     pub lists: Vec<PathBuf>,
     /// A file of hosts that no list blocks.
     #[serde(default)]
     pub allow: Option<PathBuf>,
 }
 
-/// The step for personal data: it is replaced by placeholders, and documents with much of it go.
+/// The step for personal data: replaces it by placeholders, and drops documents that contain much of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PersonalData {
-    /// Most findings for each 1,000 words, of documents with more than 3.
+    /// Maximum number of findings per 1,000 words; applies to documents with more than 3.
     pub max: f64,
 }
 
@@ -180,15 +180,15 @@ fn min_share() -> f64 {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quality {
-    /// The folder or file of a classifier. Without it, documents must have the score in `meta` already.
+    /// The folder or file of a classifier. Without it, documents must already have the score in `meta`.
     #[serde(default)]
     pub classifier: Option<PathBuf>,
     /// The name of the score in `meta`; by default the classifier's.
     #[serde(default)]
     pub name: String,
-    /// The share of documents that is kept, at least.
+    /// The minimum share of documents that is kept.
     pub keep: f64,
-    /// Whether the share is kept of each source, or of all documents together.
+    /// Whether the share applies to each source, or to all documents together.
     #[serde(default = "yes")]
     pub by_source: bool,
 }

@@ -1,4 +1,4 @@
-//! From a judge to a corpus of its best documents, through the binary, with a server that judges by a planted word.
+//! Runs the way from a judge to a corpus of its best documents through the binary, with a server that judges by a planted word.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,8 +1,8 @@
 //! `herd-engine`: the steps of `herd data run` over the whole corpus, as relational plans on DataFusion in this process.
 //!
-//! - [`step`]: one step: rows in Parquet files in, the result in Parquet files out. `herd data run` starts it.
-//! - [`plans`]: the statements. They use no functions of their own, so that other engines can run them.
-//! - [`session`]: where statements run, and their tables on disk.
+//! - [`step`]: runs one step, which reads rows from Parquet files and writes its result to Parquet files. `herd data run` starts it.
+//! - [`plans`]: the SQL statements. They use no user-defined functions, so that other engines can run them.
+//! - [`session`]: executes statements, and keeps their tables on disk.
 
 mod plans;
 mod session;
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     if let Some(threads) = args.threads {
         builder.worker_threads(threads.max(1));
     }
-    // Plans are deep recursions.
+    // Query plans recurse deeply.
     let runtime = builder.thread_stack_size(8 << 20).enable_all().build();
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(step::run(&args)));
     match result {

@@ -1,5 +1,5 @@
-//! Where statements run: DataFusion in this process, with a memory pool and a folder for what does not fit. Each result is a table: a
-//! folder of Parquet files, which gets a new name every time, since DataFusion remembers the files of a folder.
+//! Executes statements: DataFusion in this process, with a memory pool and a folder for spilled data. Each result is a table: a folder of
+//! Parquet files with a new name every time, because DataFusion caches the files of a folder.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,15 +18,15 @@ use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties}
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use futures::StreamExt;
 
-/// The smallest memory for each partition of a plan, in bytes: the memory that a spilling sort reserves for its merge, and as much
-/// again for its rows.
+/// The minimum memory for each partition of a plan, in bytes: the memory that a spilling sort reserves for its merge, and as much again
+/// for its rows.
 pub const PARTITION: u64 = 8 << 20;
-/// A sort-merge join is planned only with more than one partition.
+/// A sort-merge join is only planned with more than one partition.
 const FEWEST: usize = 2;
-/// Rows of a row group of a table.
+/// Number of rows in a row group of a table.
 const GROUP: usize = 1 << 17;
 
-/// A place for statements, and its tables.
+/// Executes statements and owns their tables.
 pub struct Session {
     context: SessionContext,
     folder: PathBuf,
@@ -35,7 +35,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session whose tables stand in a folder. `memory` is the size of its pool in bytes.
+    /// Makes a session that keeps its tables in a folder. `memory` is the size of its pool in bytes.
     ///
     /// # Errors
     /// When the pool is too small for two partitions, or the folder cannot be made.
@@ -58,7 +58,7 @@ impl Session {
         });
         let options = config.options_mut();
         options.optimizer.prefer_hash_join = false;
-        // A sort keeps this much for the merge of its runs.
+        // Each sort reserves this much for the merge of its runs.
         options.execution.sort_spill_reservation_bytes = (share / 4).min(10 << 20);
         options.execution.sort_in_place_threshold_bytes = 1 << 20;
         let runtime = RuntimeEnvBuilder::new()
@@ -75,7 +75,7 @@ impl Session {
         Ok(Self { context, folder: folder.to_owned(), tables: BTreeMap::new(), made: 0 })
     }
 
-    /// Names a folder of Parquet files as a table.
+    /// Registers a folder of Parquet files as a table.
     ///
     /// # Errors
     /// When its files cannot be read.
@@ -88,7 +88,7 @@ impl Session {
             .with_context(|| format!("{}: cannot read rows", folder.display()))
     }
 
-    /// Makes a table, in place of one of the same name, and returns the number of its rows.
+    /// Makes a table, replacing one of the same name, and returns the number of its rows.
     ///
     /// # Errors
     /// When the statement fails or a file cannot be written.
@@ -103,7 +103,7 @@ impl Session {
         Ok(rows)
     }
 
-    /// Gives a table another name, in place of one of this name.
+    /// Renames a table, replacing one of the new name.
     ///
     /// # Errors
     /// When its files cannot be read.
@@ -129,7 +129,7 @@ impl Session {
         Ok(())
     }
 
-    /// Whether a statement gives no row.
+    /// Whether a statement returns no row.
     ///
     /// # Errors
     /// When it fails.
@@ -143,7 +143,7 @@ impl Session {
         Ok(true)
     }
 
-    /// Writes the result of a statement into a new folder, a file for each partition, and returns the number of rows.
+    /// Writes the result of a statement into a new folder, with a file for each partition, and returns the number of rows.
     ///
     /// # Errors
     /// When the statement fails or a file cannot be written.
@@ -162,10 +162,10 @@ impl Session {
     }
 }
 
-/// Writes a stream as a file, which has the columns even without a row.
+/// Writes a stream as a file; an empty result also has the columns.
 async fn save(mut stream: SendableRecordBatchStream, path: PathBuf) -> anyhow::Result<u64> {
     let says = || format!("cannot write {}; is the disk full?", path.display());
-    // Hashes do not get smaller by compression, and nobody asks for statistics.
+    // Compression does not shrink hashes, and statistics are not used.
     let properties = WriterProperties::builder()
         .set_compression(Compression::UNCOMPRESSED)
         .set_dictionary_enabled(false)

@@ -9,9 +9,9 @@ use clap::ValueEnum;
 use crate::plans;
 use crate::session::Session;
 
-/// The version of the tables that are exchanged with `herd data run`.
+/// The version of the table format that is shared with `herd data run`.
 const EXCHANGE: u32 = 1;
-/// Rounds of large star and small star. 2^32 documents need fewer.
+/// Maximum number of rounds of large star and small star. 2^32 documents need fewer.
 const ROUNDS: usize = 200;
 
 /// Arguments of `herd-engine step`.
@@ -31,13 +31,13 @@ pub struct Args {
     /// Size of the memory pool in bytes; resident memory is larger (308 MB were measured with 64 MB, 582 with 512)
     #[arg(long, default_value_t = 1 << 30)]
     pub memory: u64,
-    /// Frequent: keys that occur more often are in the result
+    /// Frequent: keys that occur more often than this are in the result
     #[arg(long, default_value_t = 6)]
     pub times: u64,
     /// Threads [default: one for each CPU]
     #[arg(long)]
     pub threads: Option<usize>,
-    /// End when standard input is closed: the program that started this one is gone
+    /// End when standard input is closed, because the calling program has ended
     #[arg(long)]
     pub watch_stdin: bool,
     /// The version of the exchanged tables that the caller knows
@@ -48,11 +48,11 @@ pub struct Args {
 /// A step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// All documents of an address but the newest
+    /// All documents of an address except the newest
     Older,
-    /// All documents of a key but the smallest
+    /// All documents of a key except the smallest
     Repeated,
-    /// All documents of a connected component but the smallest
+    /// All documents of a connected component except the smallest
     Connected,
     /// Keys that occur often
     Frequent,
@@ -95,7 +95,7 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Adds what to do about a pool that is too small.
+/// Adds advice to an error about a pool that is too small.
 fn explain(error: anyhow::Error, args: &Args) -> anyhow::Error {
     if !format!("{error:#}").contains("Resources exhausted") {
         return error;
@@ -103,7 +103,7 @@ fn explain(error: anyhow::Error, args: &Args) -> anyhow::Error {
     error.context(format!("a pool of {} MB is too small for this step: raise the memory", args.memory >> 20))
 }
 
-/// Runs the statements of a step, and returns the number of rows of the result, and of rounds.
+/// Runs the statements of a step. Returns the number of rows of the result, and the number of rounds.
 async fn plan(args: &Args, session: &mut Session, result: &Path) -> anyhow::Result<(u64, Option<usize>)> {
     match args.kind {
         Kind::Frequent => Ok((session.write(&plans::frequent(args.times), result).await?, None)),
@@ -140,7 +140,7 @@ async fn plan(args: &Args, session: &mut Session, result: &Path) -> anyhow::Resu
     }
 }
 
-/// The largest resident memory of this process so far, where the system tells.
+/// The peak resident memory of this process as text; empty if the system does not report it.
 fn peak() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kilobytes =

@@ -1,4 +1,4 @@
-//! Intervals by resampling (Efron and Tibshirani 1993): percentiles of fits to samples drawn with a seed.
+//! Bootstrap intervals (Efron and Tibshirani 1993): percentiles of fits to seeded resamples.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -12,12 +12,12 @@ pub struct Interval {
     pub low: f64,
     /// The 97.5th percentile.
     pub high: f64,
-    /// The standard deviation of the samples' fits.
+    /// The standard deviation of the resamples' fits.
     pub standard_error: f64,
 }
 
 impl Interval {
-    /// Of the values of several fits; None of fewer than 20.
+    /// Computes the interval from the values of several fits; `None` for fewer than 20.
     #[must_use]
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
@@ -37,8 +37,8 @@ impl Interval {
     }
 }
 
-/// The fits to `count` samples, in order; those that failed are left out. Sample `i` has a generator of its own, so that the
-/// result does not depend on the threads.
+/// The fits to `count` resamples, in order, without those that failed. Each sample `i` has its own generator, so the result does not
+/// depend on the threads.
 pub fn resample<T: Send>(count: usize, seed: u64, fit: impl Fn(&mut ChaCha8Rng) -> Option<T> + Sync) -> Vec<T> {
     let one = |number: usize| {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
@@ -48,7 +48,7 @@ pub fn resample<T: Send>(count: usize, seed: u64, fit: impl Fn(&mut ChaCha8Rng) 
     (0..count).into_par_iter().map(one).collect::<Vec<_>>().into_iter().flatten().collect()
 }
 
-/// `items` drawn with replacement, as many as there are.
+/// Draws as many items as there are, with replacement.
 #[must_use]
 pub fn draw<T: Clone>(items: &[T], generator: &mut ChaCha8Rng) -> Vec<T> {
     (0..items.len()).map(|_| items[generator.random_range(0..items.len())].clone()).collect()

@@ -1,6 +1,6 @@
-//! Accuracy on a benchmark from compute, in two steps (Llama 3 paper, section 3.2.1): the negative log-likelihood of the
-//! right answer falls linearly with the logarithm of training compute, and accuracy is a sigmoid of it. The second step may
-//! use models whose compute is not known.
+//! Predicts benchmark accuracy from compute in two steps (Llama 3 paper, section 3.2.1): the negative log-likelihood of the right answer
+//! falls linearly with the logarithm of training compute, and accuracy is a sigmoid of it. The second step may use models of unknown
+//! compute.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,57 +11,57 @@ use crate::optimise::minimise;
 /// One model on one benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Point {
-    /// Training compute; None for a model that only shows what accuracy a likelihood has.
+    /// Training compute; `None` for a model that only contributes to the second step.
     pub flops: Option<f64>,
     /// Negative log-likelihood of the right answer, in nats per character.
     pub nll: f64,
-    /// Share of right answers, where it was measured.
+    /// Share of right answers, if measured.
     pub accuracy: Option<f64>,
 }
 
-/// The two steps.
+/// The coefficients of both steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Law {
     /// `nll = intercept + slope * log10(flops)`.
     pub intercept: f64,
     /// See `intercept`; below 0.
     pub slope: f64,
-    /// Accuracy of guessing.
+    /// Accuracy of random guessing.
     pub chance: f64,
-    /// Accuracy where the right answer is certain.
+    /// Accuracy if the right answer is certain.
     pub ceiling: f64,
-    /// The likelihood half-way between the two.
+    /// The negative log-likelihood half-way between the two.
     pub middle: f64,
     /// Steepness, per nat: `accuracy = chance + (ceiling - chance) / (1 + exp(steepness * (nll - middle)))`.
     pub steepness: f64,
 }
 
 impl Law {
-    /// The negative log-likelihood that the first step expects of so much compute.
+    /// The negative log-likelihood that the first step predicts for this compute.
     #[must_use]
     pub fn nll(&self, flops: f64) -> f64 {
         self.intercept + self.slope * flops.log10()
     }
 
-    /// The accuracy that the second step expects of a negative log-likelihood.
+    /// The accuracy that the second step predicts for a negative log-likelihood.
     #[must_use]
     pub fn accuracy(&self, nll: f64) -> f64 {
         self.chance + (self.ceiling - self.chance) / (1.0 + (self.steepness * (nll - self.middle)).exp())
     }
 }
 
-/// Everything that is known from a set of models.
+/// The fit to a set of models.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
     /// The law.
     pub law: Law,
-    /// Models in the first step.
+    /// Number of models in the first step.
     pub first: usize,
-    /// Models in the second step.
+    /// Number of models in the second step.
     pub second: usize,
     /// Root mean square error of the second step's accuracies.
     pub error: f64,
-    /// The laws of resampled models.
+    /// The laws fitted to resampled models.
     pub samples: Vec<Law>,
 }
 
@@ -69,7 +69,7 @@ impl Fit {
     /// Fits both steps; `chance` is the accuracy of guessing (0.25 of four choices).
     ///
     /// # Errors
-    /// When the points do not determine a step, or the likelihood does not improve with compute.
+    /// When the points do not determine a step, or when the likelihood does not improve with compute.
     pub fn new(points: &[Point], chance: f64, samples: usize, seed: u64) -> Result<Self, String> {
         let (law, error) = fit(points, chance)?;
         let samples = resample(samples, seed, |generator| Some(fit(&draw(points, generator), chance).ok()?.0));
@@ -78,7 +78,7 @@ impl Fit {
         Ok(Self { law, first, second, error, samples })
     }
 
-    /// The interval of any number that follows from the law.
+    /// The interval of a number that is computed from the law.
     #[must_use]
     pub fn interval(&self, of: impl Fn(&Law) -> f64) -> Option<Interval> {
         Interval::of(self.samples.iter().map(of))
@@ -115,8 +115,8 @@ fn fit(points: &[Point], chance: f64) -> Result<(Law, f64), String> {
     if best <= chance {
         return Err(format!("no model is better than guessing ({chance}); the second step needs some that are"));
     }
-    // Coordinates: the ceiling's place between chance and 1 through a sigmoid, the middle in units of the likelihoods' range, the
-    // logarithm of the steepness in these units.
+    // Search coordinates: the ceiling's position between chance and 1 through a sigmoid, the middle in units of the likelihoods' range,
+    // and the logarithm of the steepness in these units.
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     let law = |at: &[f64]| Law {
         intercept: line[0] - line[1] * centre,
@@ -165,7 +165,7 @@ mod tests {
             let nll = TRUTH.nll(flops);
             Point { flops: Some(flops), nll, accuracy: Some(TRUTH.accuracy(nll)) }
         });
-        // Models of unknown compute, further down.
+        // Models of unknown compute with smaller negative log-likelihoods.
         let large = [0.5, 0.4, 0.3, 0.25].map(|nll| Point { flops: None, nll, accuracy: Some(TRUTH.accuracy(nll)) });
         small.chain(large).collect()
     }

@@ -1,7 +1,7 @@
-//! IsoFLOP parabolas: the runs of one compute budget, their best size, and how that grows with the budget.
+//! IsoFLOP parabolas: the best model size for each compute budget, and its growth with the budget.
 //!
-//! Hoffmann et al. 2022 (approach 2) and the Llama 3 paper (section 3.2.1): at each budget the loss over `log N` is close to
-//! a parabola near its minimum; the minima over the budgets follow power laws `N*(C)` and `D*(C)`.
+//! At each budget, the loss over `log N` is close to a parabola near its minimum. The minima over the budgets follow power laws `N*(C)`
+//! and `D*(C)`. Sources: Hoffmann et al. 2022 (approach 2) and the Llama 3 paper (section 3.2.1).
 
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::bootstrap::{Interval, resample};
 use crate::linear::polynomial;
 use crate::power_law::PowerLaw;
 
-/// The fewest sizes of a budget: a parabola through three has no residual that could say how well it fits.
+/// Minimum number of sizes for a budget: a parabola through three points has no residual to estimate its error.
 pub const FEWEST: usize = 4;
 
 /// A finished training run.
@@ -18,9 +18,9 @@ pub const FEWEST: usize = 4;
 pub struct Run {
     /// Training compute, in floating-point operations.
     pub flops: f64,
-    /// Parameters.
+    /// Number of parameters.
     pub params: f64,
-    /// Training tokens.
+    /// Number of training tokens.
     pub tokens: f64,
     /// Held-out loss, in nats per token.
     pub loss: f64,
@@ -31,24 +31,24 @@ pub struct Run {
 pub struct Parabola {
     /// The budget.
     pub flops: f64,
-    /// Runs of the budget, and how many of them the parabola goes through.
+    /// Number of runs of the budget.
     pub runs: usize,
-    /// See `runs`.
+    /// Number of runs that the parabola is fitted to.
     pub used: usize,
-    /// The size of lowest loss.
+    /// The model size with the lowest loss.
     pub params: f64,
-    /// Tokens of a model of this size at this budget, interpolated between the runs.
+    /// Training tokens of a model of this size at this budget, interpolated between the runs.
     pub tokens: f64,
-    /// The loss there.
+    /// The loss at this size.
     pub loss: f64,
     /// `loss(N) = loss + curvature * ln(N / params)^2`.
     pub curvature: f64,
 }
 
-/// Why a budget has no minimum.
+/// The reason why a budget has no minimum.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// Too few different sizes.
+    /// There are too few different sizes.
     #[error("it has {0} different sizes, and {fewest} are needed: train more", fewest = FEWEST)]
     Few(usize),
     /// The best run is the smallest or largest.
@@ -56,25 +56,25 @@ pub enum Refusal {
         "its lowest loss is that of the {which} model ({params:.4e} parameters), so the minimum lies outside: train {other} models"
     )]
     Edge {
-        /// Smallest or largest.
+        /// "smallest" or "largest".
         which: &'static str,
-        /// Its size.
+        /// The size of that model.
         params: f64,
-        /// Smaller or larger.
+        /// "smaller" or "larger".
         other: &'static str,
     },
     /// The parabola has no minimum.
     #[error("its losses do not curve upwards around the lowest one: repeat its runs, or train sizes further apart")]
     Flat,
-    /// The parabola's minimum is outside of the runs.
+    /// The parabola's minimum lies outside the runs.
     #[error("its parabola has its minimum at {params:.4e} parameters, outside of its runs: train sizes around that")]
     Outside {
-        /// Where the minimum would be.
+        /// The size at which the minimum would be.
         params: f64,
     },
 }
 
-/// The points of a budget that a parabola goes through, in `ln N` relative to the best, with their losses.
+/// The points of a budget that its parabola is fitted to: `ln N` relative to the best size, and losses.
 struct Points {
     runs: Vec<Run>,
     best: usize,
@@ -82,7 +82,7 @@ struct Points {
 }
 
 impl Points {
-    /// `window`: how much more loss than the lowest a point may have, in nats; the nearest [`FEWEST`] are taken in any case.
+    /// `window` is the maximum loss of a point above the lowest loss, in nats; the nearest [`FEWEST`] points are always used.
     fn new(runs: &[Run], window: f64) -> Result<Self, Refusal> {
         let mut runs = runs.to_vec();
         runs.sort_by(|a, b| a.params.total_cmp(&b.params));
@@ -128,7 +128,7 @@ impl Points {
         if bottom <= first || bottom >= last {
             return Err(Refusal::Outside { params });
         }
-        // Between the neighbours, on logarithmic axes.
+        // Interpolates between the neighbours on logarithmic axes.
         let above = (0..self.runs.len()).find(|at| self.x(*at) > bottom).unwrap_or(self.runs.len() - 1).max(1);
         let (low, high) = (&self.runs[above - 1], &self.runs[above]);
         let share = (params / low.params).ln() / (high.params / low.params).ln();
@@ -149,16 +149,16 @@ impl Points {
     }
 }
 
-/// The parabola of the runs of one budget; see [`Fit::new`] for `window`.
+/// Fits the parabola of one budget's runs; see [`Fit::new`] for `window`.
 ///
 /// # Errors
-/// When they do not enclose a minimum.
+/// When the runs do not enclose a minimum.
 pub fn parabola(runs: &[Run], window: f64) -> Result<Parabola, Refusal> {
     let points = Points::new(runs, window)?;
     points.fit(&points.losses())
 }
 
-/// Power laws of the best size and number of tokens.
+/// Power laws of the best size and of its number of tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Laws {
     /// `N*(C)`, in parameters.
@@ -178,28 +178,28 @@ impl Laws {
     }
 }
 
-/// Everything that is known from a ladder of runs.
+/// The fit to a ladder of runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
-    /// The budgets that have a minimum, from small to large.
+    /// The budgets with a minimum, in ascending order.
     pub budgets: Vec<Parabola>,
-    /// The others, each with the reason.
+    /// The other budgets, each with the reason.
     pub refused: Vec<(f64, String)>,
     /// The laws through the minima.
     pub laws: Laws,
-    /// The laws of resampled ladders: within each budget the parabola's residuals are drawn again.
+    /// The laws of resampled ladders: the parabola's residuals are resampled within each budget.
     pub samples: Vec<Laws>,
-    /// How many samples had no minimum in one budget at least, which was then left out.
+    /// Number of resamples in which at least one budget had no minimum and was left out.
     pub samples_with_refusals: usize,
 }
 
 impl Fit {
-    /// Fits runs of several budgets; runs within 1% of each other in `flops` share one. The parabolas go through the points at most
-    /// `window` nats above a budget's lowest loss (the nearest [`FEWEST`] in any case): a parabola is an approximation near the minimum only.
-    /// `samples` resamplings make the intervals.
+    /// Fits runs of several budgets; runs within 1% of each other in `flops` share a budget. A parabola only approximates the loss near
+    /// its minimum, so it is fitted to the points at most `window` nats above the lowest loss of their budget (always to the nearest
+    /// [`FEWEST`]). `samples` resamples give the intervals.
     ///
     /// # Errors
-    /// When fewer than two budgets have a minimum; the refusals of all.
+    /// When fewer than two budgets have a minimum; the error lists the reasons.
     pub fn new(runs: &[Run], window: f64, samples: usize, seed: u64) -> Result<Self, String> {
         let (mut all, mut budgets, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for group in by_budget(runs) {
@@ -223,7 +223,7 @@ impl Fit {
                     let x = (points.runs[at].params / parabola.params).ln();
                     parabola.loss + parabola.curvature * x * x
                 };
-                // Three coefficients were fitted to the points, which makes residuals smaller than the errors.
+                // Three fitted coefficients make the residuals smaller than the errors.
                 let scale = (points.used.len() as f64 / (points.used.len() - 3) as f64).sqrt();
                 let residuals: Vec<f64> =
                     points.used.iter().map(|at| scale * (points.runs[*at].loss - fitted(*at))).collect();
@@ -241,14 +241,14 @@ impl Fit {
         Ok(Self { budgets, refused, laws, samples, samples_with_refusals })
     }
 
-    /// The interval of any number that follows from the laws.
+    /// The interval of a number that is computed from the laws.
     #[must_use]
     pub fn interval(&self, of: impl Fn(&Laws) -> f64) -> Option<Interval> {
         Interval::of(self.samples.iter().map(of))
     }
 }
 
-/// The runs of each budget, from small to large.
+/// The runs of each budget, in ascending order.
 fn by_budget(runs: &[Run]) -> Vec<Vec<Run>> {
     let mut sorted = runs.to_vec();
     sorted.sort_by(|a, b| a.flops.total_cmp(&b.flops));
@@ -266,7 +266,7 @@ fn by_budget(runs: &[Run]) -> Vec<Vec<Run>> {
 mod tests {
     use super::*;
 
-    /// Runs whose best size is `0.1 C^0.5`, with a parabola of curvature 0.05 around it.
+    /// Makes runs whose best size is `0.1 C^0.5`, with a parabola of curvature 0.05 around it.
     fn ladder(noise: f64) -> Vec<Run> {
         let mut runs = Vec::new();
         for (budget, flops) in [1e16, 4e16, 1.6e17, 6.4e17].into_iter().enumerate() {

@@ -11,19 +11,19 @@ pub struct Shape {
     pub vocabulary: u64,
 }
 
-/// Widths of models, in heads of 16.
+/// Maximum width of a model, in heads of 16.
 const MOST_HEADS: u64 = 64;
 const HEAD: u64 = 16;
 
 impl Shape {
-    /// The shape of a width: a layer for every 40 of it.
+    /// The shape for a number of heads: one layer for every 40 of its width.
     #[must_use]
     pub fn of(heads: u64, vocabulary: u64) -> Self {
         let width = heads * HEAD;
         Self { width, layers: ((width + 20) / 40).max(1), vocabulary }
     }
 
-    /// Query heads, and key and value heads.
+    /// The numbers of query heads and of key and value heads.
     #[must_use]
     pub fn heads(&self) -> (u64, u64) {
         let heads = self.width / HEAD;
@@ -36,7 +36,7 @@ impl Shape {
         (self.width * 8 / 3).next_multiple_of(16)
     }
 
-    /// Number of parameters, the tied embedding once.
+    /// Number of parameters; the tied embedding counts once.
     #[must_use]
     pub fn parameters(&self) -> u64 {
         let Self { width, layers, vocabulary } = *self;
@@ -46,7 +46,7 @@ impl Shape {
         vocabulary * width + layers * layer + width
     }
 
-    /// `64x2`: width and layers.
+    /// The name of the shape: `64x2` for width and layers.
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}x{}", self.width, self.layers)
@@ -64,28 +64,28 @@ pub struct Rung {
     pub tokens: u64,
 }
 
-/// What a ladder is made from.
+/// The specification of a ladder.
 #[derive(Debug, Clone)]
 pub struct Ladder {
     /// Compute budgets, in FLOP.
     pub budgets: Vec<f64>,
     /// Number of models for each budget.
     pub sizes: usize,
-    /// Tokens for each parameter of the middle model.
+    /// Tokens per parameter of the middle model.
     pub middle: f64,
-    /// Parameters of the largest model of a budget, divided by those of the smallest.
+    /// Ratio of the largest to the smallest model's parameters within a budget.
     pub spread: f64,
     /// Number of embeddings.
     pub vocabulary: u64,
-    /// Tokens of a step: a run has a whole number of steps.
+    /// Tokens of an optimizer step; a run has a whole number of steps.
     pub batch_tokens: u64,
 }
 
-/// Fewest steps of a run.
+/// Minimum number of steps of a run.
 const FEWEST_STEPS: u64 = 20;
 
 impl Ladder {
-    /// The models of all budgets, from the smallest on.
+    /// The models of all budgets, in ascending order.
     ///
     /// # Errors
     /// When a budget has too few models; the error names it.
@@ -155,7 +155,7 @@ mod tests {
                 assert!((flops / budget - 1.0).abs() < 0.03, "{rung:?}");
                 assert_eq!(rung.tokens % 2048, 0);
             }
-            // The middle one has about 20 tokens for each parameter.
+            // The middle model has about 20 tokens per parameter.
             let ratio = rungs[2].tokens as f64 / sizes[2];
             assert!((12.0..32.0).contains(&ratio), "{ratio}");
         }

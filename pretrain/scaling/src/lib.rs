@@ -1,4 +1,4 @@
-//! Scaling laws: which size, how many tokens and which mix of data a compute budget should have.
+//! Scaling laws: the best size, number of tokens and data mix for a compute budget.
 //!
 //! | module | law | source |
 //! |---|---|---|
@@ -7,8 +7,8 @@
 //! | [`downstream`] | log-likelihood of the right answer against compute, then accuracy | Llama 3 paper, section 3.2.1 |
 //! | [`mix`] | loss against the shares of sources, `c + exp(k + t . r)`, and the best mix | Ye et al. 2024; RegMix (Liu et al. 2024) |
 //!
-//! Everything is float64 on `ndarray` and draws its random numbers from one seed. Compute is in floating-point operations (FLOP),
-//! losses in nats per token, sizes in parameters.
+//! All computation is in float64 on `ndarray`, with random numbers from one seed. Compute is in floating-point operations (FLOP), losses
+//! in nats per token, sizes in parameters.
 
 pub mod bootstrap;
 pub mod command;

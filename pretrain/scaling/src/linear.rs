@@ -1,9 +1,9 @@
-//! Least squares with few coefficients.
+//! Least squares for a few coefficients.
 
 use ndarray::{Array1, Array2};
 
-/// The coefficients that minimise `|X w - y|^2 + ridge |w|^2`, by Cholesky's decomposition of the normal equations; None where
-/// the columns of `x` `[rows, columns]` do not tell the coefficients apart.
+/// The coefficients that minimise `|X w - y|^2 + ridge |w|^2`, by a Cholesky decomposition of the normal equations. `None` if the columns
+/// of `x` `[rows, columns]` are linearly dependent.
 pub(crate) fn least_squares(x: &Array2<f64>, y: &Array1<f64>, ridge: f64) -> Option<Array1<f64>> {
     let mut normal = x.t().dot(x);
     normal.diag_mut().mapv_inplace(|value| value + ridge);
@@ -37,8 +37,7 @@ pub(crate) fn least_squares(x: &Array2<f64>, y: &Array1<f64>, ridge: f64) -> Opt
     Some(solution)
 }
 
-/// The polynomial of `degree` through points by least squares: coefficients from the constant up. None as
-/// [`least_squares`].
+/// The least-squares polynomial of `degree`: coefficients from the constant up. `None` under the same condition as [`least_squares`].
 pub(crate) fn polynomial(x: &[f64], y: &[f64], degree: usize) -> Option<Array1<f64>> {
     let powers = Array2::from_shape_fn((x.len(), degree + 1), |(row, power)| x[row].powi(power as i32));
     least_squares(&powers, &Array1::from_iter(y.iter().copied()), 0.0)

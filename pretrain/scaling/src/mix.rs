@@ -1,6 +1,6 @@
-//! Loss against the shares of data sources, `L_i(r) = c_i + exp(k_i + t_i . r)` (Ye et al. 2024, "Data Mixing Laws"), and the
-//! shares of lowest loss. Small models of one size and length are trained on different mixes, as RegMix (Liu et al. 2024) does;
-//! the order of mixes carries over to larger models.
+//! Models the loss as a function of the shares of data sources, `L_i(r) = c_i + exp(k_i + t_i . r)` (Ye et al. 2024, "Data Mixing Laws"),
+//! and finds the shares with the lowest loss. Small models of one size and length are trained on different mixes, as in RegMix (Liu et
+//! al. 2024); the ranking of mixes carries over to larger models.
 
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
@@ -9,9 +9,10 @@ use crate::linear::{least_squares, mean};
 use crate::optimise::minimise;
 use crate::simplex;
 
-/// Steps of L-BFGS for one law.
+/// Maximum number of L-BFGS steps for one law.
 const STEPS: u64 = 3000;
-/// Shares add up to 1, so that a number may be moved from all of `t` to `k`: this weak pull to 0 decides, per run.
+/// Weight of a penalty on `t`, per run. The shares add up to 1, so a constant can move between `t` and `k`; the penalty makes the
+/// solution unique.
 const PULL: f64 = 1e-7;
 
 /// The law of one validation set.
@@ -19,11 +20,11 @@ const PULL: f64 = 1e-7;
 pub struct Law {
     /// The validation set.
     pub target: String,
-    /// The loss that no mix goes below.
+    /// The irreducible loss.
     pub c: f64,
-    /// Logarithm of the rest, where nothing helps.
+    /// Logarithm of the reducible loss without the influence of any source.
     pub k: f64,
-    /// What a share of each source does to the logarithm of the rest.
+    /// The effect of each source's share on the logarithm of the reducible loss.
     pub t: Vec<f64>,
 }
 
@@ -31,7 +32,7 @@ impl Law {
     /// Fits `losses` of runs with `shares` `[runs, sources]`.
     ///
     /// # Errors
-    /// When there are not more runs than numbers to fit, or a loss is not a number above 0.
+    /// When the number of runs does not exceed the number of coefficients, or when a loss is not a positive number.
     pub fn fit(target: &str, shares: &Array2<f64>, losses: &[f64]) -> Result<Self, String> {
         let (runs, sources) = shares.dim();
         if runs < sources + 3 {
@@ -49,7 +50,7 @@ impl Law {
             ));
         }
         let lowest = losses.iter().copied().fold(f64::INFINITY, f64::min);
-        // With c given, the law is linear in k and t on logarithms: a start for each of a few c.
+        // For a given c the logarithm of the law is linear in k and t; this gives a start for each of several c.
         let design =
             Array2::from_shape_fn(
                 (runs, sources + 1),
@@ -89,7 +90,7 @@ impl Law {
         Ok(Self { target: target.to_owned(), c: best.at[0], k: best.at[1], t: best.at[2..].to_vec() })
     }
 
-    /// The loss that the law expects of a mix.
+    /// The loss that the law predicts for a mix.
     #[must_use]
     pub fn loss(&self, shares: &[f64]) -> f64 {
         self.c + self.rest(shares)
@@ -100,8 +101,8 @@ impl Law {
     }
 }
 
-/// The mix of lowest weighted loss; each share is at most its limit. The sum of the laws is convex in the shares, so this
-/// minimum is the only one; [`simplex::Shares::gap`] bounds what is left to gain. None where the limits add up to less than 1.
+/// The mix with the lowest weighted loss; each share is at most its limit. The sum of the laws is convex in the shares, so the minimum is
+/// unique; [`simplex::Shares::gap`] bounds the remaining improvement. `None` if the limits add up to less than 1.
 #[must_use]
 pub fn best(laws: &[(f64, &Law)], limits: &[f64]) -> Option<simplex::Shares> {
     let all: f64 = laws.iter().map(|(weight, _)| weight).sum();
@@ -117,7 +118,7 @@ pub fn best(laws: &[(f64, &Law)], limits: &[f64]) -> Option<simplex::Shares> {
     simplex::minimise(function, limits, 20_000)
 }
 
-/// Spearman's rank correlation, with mean ranks for ties; None of fewer than two values or of constant ones.
+/// Spearman's rank correlation, with mean ranks for ties; `None` for fewer than two values or for constant ones.
 #[must_use]
 pub fn rank_correlation(a: &[f64], b: &[f64]) -> Option<f64> {
     let ranks = |values: &[f64]| {
@@ -158,7 +159,7 @@ mod tests {
         let shares = Array2::from_shape_fn((60, 3), |(run, source)| rows[run][source]);
         let losses: Vec<f64> = rows.iter().map(|row| truth.loss(row)).collect();
         let law = Law::fit("a", &shares, &losses).unwrap();
-        // k and t can trade a constant; the losses cannot.
+        // A constant can move between k and t; the losses do not change.
         let worst = (0..40).map(|_| mixes()).map(|mix| (law.loss(&mix) - truth.loss(&mix)).abs()).fold(0.0, f64::max);
         assert!(worst < 2e-3, "{worst} {law:?}");
         let best = best(&[(1.0, &law)], &[0.7, 1.0, 1.0]).unwrap();

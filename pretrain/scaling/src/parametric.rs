@@ -1,6 +1,6 @@
-//! The parametric law `L(N, D) = E + A / N^alpha + B / D^beta` (Hoffmann et al. 2022, section 3.3), fitted as Besiroglu et al.
-//! 2024 ("Chinchilla Scaling: A replication attempt") do: Huber's function of the difference of log losses, L-BFGS from
-//! a grid of starts.
+//! The parametric law `L(N, D) = E + A / N^alpha + B / D^beta` (Hoffmann et al. 2022, section 3.3). It is fitted as in Besiroglu et al.
+//! 2024 ("Chinchilla Scaling: A replication attempt"): Huber loss of the difference of log losses, minimised by L-BFGS from a grid of
+//! starts.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -10,9 +10,9 @@ use crate::isoflop::Run;
 use crate::linear::mean;
 use crate::optimise::{Minimum, huber, minimise};
 
-/// Where Huber's function turns from a square into a line, in differences of log losses.
+/// The threshold of the Huber loss between square and linear, in differences of log losses.
 pub const DELTA: f64 = 1e-3;
-/// Steps of L-BFGS from one start.
+/// Maximum number of L-BFGS steps from one start.
 const STEPS: u64 = 2000;
 
 /// The law.
@@ -20,24 +20,24 @@ const STEPS: u64 = 2000;
 pub struct Law {
     /// Loss of an infinite model on infinite data.
     pub e: f64,
-    /// Scale of the part that more parameters reduce.
+    /// Scale of the term that falls with the number of parameters.
     pub a: f64,
-    /// Scale of the part that more tokens reduce.
+    /// Scale of the term that falls with the number of tokens.
     pub b: f64,
-    /// How fast more parameters reduce it.
+    /// Exponent of the number of parameters.
     pub alpha: f64,
-    /// How fast more tokens reduce it.
+    /// Exponent of the number of tokens.
     pub beta: f64,
 }
 
-/// The best use of a budget.
+/// The optimal model for a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Optimum {
-    /// Parameters.
+    /// Number of parameters.
     pub params: f64,
-    /// Tokens.
+    /// Number of tokens.
     pub tokens: f64,
-    /// The loss that the law expects.
+    /// The loss that the law predicts.
     pub loss: f64,
 }
 
@@ -48,7 +48,7 @@ impl Law {
         self.e + self.a / params.powf(self.alpha) + self.b / tokens.powf(self.beta)
     }
 
-    /// The size and the tokens of lowest loss under `flops = 6 N D` (Hoffmann et al. 2022, equation 4).
+    /// The size and the number of tokens with the lowest loss under `flops = 6 N D` (Hoffmann et al. 2022, equation 4).
     #[must_use]
     pub fn optimum(&self, flops: f64) -> Optimum {
         let g = (self.alpha * self.a / (self.beta * self.b)).powf(1.0 / (self.alpha + self.beta));
@@ -58,25 +58,25 @@ impl Law {
     }
 }
 
-/// Everything that is known from a set of runs.
+/// The fit to a set of runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
     /// The law.
     pub law: Law,
-    /// Runs that it was fitted to.
+    /// Number of fitted runs.
     pub runs: usize,
-    /// The sum of Huber's functions of the differences of log losses, with `delta` [`DELTA`].
+    /// The sum of the Huber losses of the differences of log losses, with `delta` [`DELTA`].
     pub objective: f64,
-    /// Starts of the search, and how many of them ended within 0.1% of the best.
+    /// Number of starts of the search.
     pub starts: usize,
-    /// See `starts`.
+    /// Number of starts that ended within 0.1% of the best.
     pub agreeing: usize,
-    /// The laws of resampled runs.
+    /// The laws fitted to resampled runs.
     pub samples: Vec<Law>,
 }
 
-/// The law's coordinates in the search: logarithms, with sizes relative to the runs' geometric means, so that the terms'
-/// scales and exponents hardly depend on each other.
+/// The law's coordinates in the search: logarithms, with sizes relative to the runs' geometric means, so that the scales and exponents of
+/// the terms are nearly independent.
 struct Centred {
     params: f64,
     tokens: f64,
@@ -114,10 +114,10 @@ impl Centred {
 }
 
 impl Fit {
-    /// Fits runs of different sizes and lengths; `samples` resamplings of the runs make the intervals.
+    /// Fits runs of different sizes and lengths; `samples` resamples of the runs give the intervals.
     ///
     /// # Errors
-    /// When there are too few runs to tell five numbers apart, or no start leads anywhere.
+    /// When the runs are too few to determine five numbers, or when no start converges.
     pub fn new(runs: &[Run], samples: usize, seed: u64) -> Result<Self, String> {
         let different = |value: fn(&Run) -> f64| {
             let mut values: Vec<f64> = runs.iter().map(value).collect();
@@ -167,14 +167,14 @@ impl Fit {
         })
     }
 
-    /// The interval of any number that follows from the law.
+    /// The interval of a number that is computed from the law.
     #[must_use]
     pub fn interval(&self, of: impl Fn(&Law) -> f64) -> Option<Interval> {
         Interval::of(self.samples.iter().map(of))
     }
 }
 
-/// The runs without the `count` of highest loss, as Besiroglu et al. 2024 leave out five of Chinchilla's.
+/// Removes the `count` runs with the highest losses, as Besiroglu et al. 2024 do with five of Chinchilla's runs.
 #[must_use]
 pub fn without_highest(runs: &[Run], count: usize) -> Vec<Run> {
     let mut order: Vec<usize> = (0..runs.len()).collect();
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!((kept.len(), runs.iter().filter(|run| run.loss > highest).count()), (13, 3));
     }
 
-    /// Beside the optimum, on both sides, the same compute gives a higher loss.
+    /// On both sides of the optimum, the same compute gives a higher loss.
     #[test]
     fn the_optimum_is_one() {
         let best = TRUTH.optimum(1e21);

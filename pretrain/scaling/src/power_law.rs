@@ -14,7 +14,7 @@ pub struct PowerLaw {
 }
 
 impl PowerLaw {
-    /// The law through points; None for fewer than two different `x`.
+    /// Fits the law to points; `None` for fewer than two different `x`.
     ///
     /// ```
     /// # use scaling_laws::power_law::PowerLaw;

@@ -1,18 +1,18 @@
-//! The minimum of a convex function over shares: non-negative numbers of sum 1, each with a largest value.
+//! Minimises a convex function over shares: non-negative numbers with the sum 1, each with an upper limit.
 
-/// The best shares, and how far from the best they can be at most.
+/// The best shares that were found, with a bound on the remaining improvement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shares {
     /// The shares.
     pub shares: Vec<f64>,
     /// The function's value.
     pub value: f64,
-    /// For a convex function: no shares have a value lower by more than this (the gap of Frank and Wolfe 1956).
+    /// Upper bound on the remaining improvement of a convex function (the gap of Frank and Wolfe 1956).
     pub gap: f64,
 }
 
-/// Minimises a convex `function` (value and gradient) over shares of at most `limits` by projected gradient steps. None where the
-/// limits leave no room for a sum of 1.
+/// Minimises a convex `function` (value and gradient) over shares of at most `limits` by projected gradient steps. `None` if the limits
+/// add up to less than 1.
 pub fn minimise(function: impl Fn(&[f64]) -> (f64, Vec<f64>), limits: &[f64], steps: usize) -> Option<Shares> {
     if limits.iter().sum::<f64>() < 1.0 - 1e-12 {
         return None;
@@ -24,7 +24,7 @@ pub fn minimise(function: impl Fn(&[f64]) -> (f64, Vec<f64>), limits: &[f64], st
         if gap(&at, &gradient, limits) <= 1e-10 * value.abs().max(1e-10) {
             break;
         }
-        // Shorter until the function falls by what the step's length promises.
+        // The step is shortened until the function falls sufficiently.
         let moved = loop {
             let target: Vec<f64> = at.iter().zip(&gradient).map(|(at, slope)| at - rate * slope).collect();
             let next = project(&target, limits);
@@ -45,7 +45,7 @@ pub fn minimise(function: impl Fn(&[f64]) -> (f64, Vec<f64>), limits: &[f64], st
     Some(Shares { shares: at, value, gap })
 }
 
-/// How much the linear approximation could fall: filling the sources of smallest slope up to their limits.
+/// The largest possible fall of the linear approximation: the sources with the smallest slopes are filled up to their limits.
 fn gap(at: &[f64], gradient: &[f64], limits: &[f64]) -> f64 {
     let mut order: Vec<usize> = (0..at.len()).collect();
     order.sort_by(|a, b| gradient[*a].total_cmp(&gradient[*b]));
@@ -59,7 +59,7 @@ fn gap(at: &[f64], gradient: &[f64], limits: &[f64]) -> f64 {
     at.iter().zip(gradient).map(|(at, slope)| at * slope).sum::<f64>() - best
 }
 
-/// The nearest point with shares from 0 to `limits` and the sum 1: everything is moved by one number, found by halving.
+/// The nearest point with shares from 0 to `limits` and the sum 1: all entries are shifted by the same number, found by bisection.
 fn project(point: &[f64], limits: &[f64]) -> Vec<f64> {
     let moved = |by: f64| point.iter().zip(limits).map(move |(value, limit)| (value - by).clamp(0.0, *limit));
     let most = point.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -6,20 +6,20 @@ use anyhow::{Context, bail, ensure};
 use dataset::jsonl::{self, OnBadLine};
 use serde_json::{Map, Value};
 
-/// A table whose cells are texts until a column is asked for.
+/// A table; its cells are kept as text until a column is read.
 #[derive(Debug, Clone)]
 pub struct Table {
     path: PathBuf,
     columns: Vec<String>,
-    /// The number of the line (CSV) or record, and its cells; None where there is nothing.
+    /// The number of the line (CSV) or record, and its cells; `None` for an empty cell.
     rows: Vec<(u64, Vec<Option<String>>)>,
 }
 
 impl Table {
-    /// Reads a table; the ending `.csv` or `.tsv` says CSV, all others are records.
+    /// Reads a table: CSV for the extensions `.csv` and `.tsv`, records for all others.
     ///
     /// # Errors
-    /// When the file cannot be read, or a line has not as many cells as the header.
+    /// When the file cannot be read, or when a line has another number of cells than the header.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         let table = match ending {
@@ -79,37 +79,37 @@ impl Table {
         &self.columns
     }
 
-    /// Rows.
+    /// The number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is no row; never after [`Table::read`].
+    /// Whether there are no rows; never true after [`Table::read`].
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Whether there is a column of this name.
+    /// Whether a column with this name exists.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.columns.iter().any(|column| column == name)
     }
 
-    /// A column as texts, empty ones as such.
+    /// A column as texts; an empty cell gives an empty text.
     ///
     /// # Errors
-    /// When there is no such column.
+    /// When the column does not exist.
     pub fn texts(&self, name: &str) -> anyhow::Result<Vec<String>> {
         let at = self.place(name)?;
         Ok(self.rows.iter().map(|(_, cells)| cells[at].clone().unwrap_or_default()).collect())
     }
 
-    /// A column as numbers; None where a cell is empty.
+    /// A column as numbers; `None` for an empty cell.
     ///
     /// # Errors
-    /// When there is no such column, or a cell is no finite number.
+    /// When the column does not exist, or when a cell is not a finite number.
     pub fn optional(&self, name: &str) -> anyhow::Result<Vec<Option<f64>>> {
         let at = self.place(name)?;
         let number = |(line, cells): &(u64, Vec<Option<String>>)| -> anyhow::Result<Option<f64>> {
@@ -125,7 +125,7 @@ impl Table {
     /// A column as numbers.
     ///
     /// # Errors
-    /// The same as [`Table::optional`], and for an empty cell.
+    /// The same as [`Table::optional`], and also when a cell is empty.
     pub fn numbers(&self, name: &str) -> anyhow::Result<Vec<f64>> {
         let missing =
             |line| format!("{}:{line}: {name} is empty; give a number, or leave the row out", self.path.display());
@@ -133,10 +133,10 @@ impl Table {
         cells.map(|(cell, (line, _))| cell.with_context(|| missing(line))).collect()
     }
 
-    /// A column as numbers above 0.
+    /// A column as positive numbers.
     ///
     /// # Errors
-    /// The same as [`Table::numbers`], and for 0 or less.
+    /// The same as [`Table::numbers`], and also when a number is 0 or less.
     pub fn positive(&self, name: &str) -> anyhow::Result<Vec<f64>> {
         let numbers = self.numbers(name)?;
         if let Some(at) = numbers.iter().position(|number| *number <= 0.0) {

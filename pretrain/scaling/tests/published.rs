@@ -171,7 +171,7 @@ fn the_commands_fit_repeat_and_predict() {
 #[test]
 fn a_minimum_at_the_edge_stops_the_command() {
     let dir = tempfile::tempdir().unwrap();
-    // Only sizes below the best: the largest is the best of every budget.
+    // All sizes are below the best: the largest one is the best of every budget.
     let table = ladder(dir.path(), -5..=-1);
     let run = dir.path().join("run");
     let (good, text) =

@@ -8,47 +8,47 @@ use anyhow::{Context, bail, ensure};
 use rayon::prelude::*;
 use token_shards::{Header, Shard};
 
-/// A shard, known by its header.
+/// A shard with its header.
 #[derive(Debug, Clone)]
 pub struct ShardFacts {
     /// The file of tokens, `NAME.ds`.
     pub path: PathBuf,
-    /// Its header.
+    /// The header.
     pub header: Header,
 }
 
 /// A source: shards in the order of their names.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// What it is called in figures: the folder's or file's name.
+    /// The name in figures: that of the folder or file.
     pub name: String,
     /// Its shards.
     pub shards: Vec<ShardFacts>,
-    /// Windows before each shard, and of all.
+    /// Number of windows before each shard, and in total.
     before: Vec<u64>,
-    /// Tokens of a window.
+    /// Number of tokens of a window.
     window: u64,
 }
 
-/// A place in a shard.
+/// A range of tokens in a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// The number of the shard in its source.
+    /// The index of the shard in its source.
     pub shard: usize,
-    /// The first token.
+    /// The index of the first token.
     pub start: u64,
-    /// Tokens.
+    /// Number of tokens.
     pub tokens: u64,
 }
 
-/// What shards have to agree with.
+/// The properties that shards must match.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     /// SHA-256 of the model's `tokenizer.json`.
     pub tokenizer: Option<&'a str>,
-    /// Embeddings of the model.
+    /// Number of embeddings of the model.
     pub vocabulary: u64,
-    /// Whether the digests of all files are compared, which reads everything; lengths are compared always.
+    /// Whether the digests of all files are compared, which reads all files; lengths are always compared.
     pub digests: bool,
 }
 
@@ -74,31 +74,31 @@ impl Source {
         Self { name, shards, before, window }
     }
 
-    /// Whole windows of all shards.
+    /// Number of whole windows in all shards.
     #[must_use]
     pub fn windows(&self) -> u64 {
         self.before[self.before.len() - 1]
     }
 
-    /// Tokens of all shards.
+    /// Number of tokens in all shards.
     #[must_use]
     pub fn tokens(&self) -> u64 {
         self.shards.iter().map(|shard| shard.header.tokens).sum()
     }
 
-    /// Tokens at the ends of shards that fill no window and are not seen.
+    /// Number of tokens at the ends of shards that fill no window and are not used.
     #[must_use]
     pub fn left_over(&self) -> u64 {
         self.tokens() - self.windows() * self.window
     }
 
-    /// Bytes of the documents' texts, where all shards know it.
+    /// Bytes of the documents' texts, if all shards record them.
     #[must_use]
     pub fn text_bytes(&self) -> Option<u64> {
         self.shards.iter().map(|shard| shard.header.text_bytes).sum()
     }
 
-    /// Where `number` windows from `first` on lie; several spans where they go over the end of a shard.
+    /// The location of `number` windows from `first` on; several spans if they extend over the end of a shard.
     #[must_use]
     pub fn spans(&self, first: u64, number: u64) -> Vec<Span> {
         let (mut first, end) = (first, first + number);
@@ -119,14 +119,14 @@ impl Source {
     /// Checks every shard.
     ///
     /// # Errors
-    /// One sentence on the first shard that is damaged, made by another tokenizer, or has ids that the model does not know.
+    /// When a shard is damaged, was made with another tokenizer, or has ids that the model lacks; the error names the first one.
     pub fn check(&self, expected: Expected) -> anyhow::Result<()> {
         self.shards.par_iter().map(|shard| shard.check(expected)).collect::<Vec<_>>().into_iter().collect()
     }
 }
 
 impl ShardFacts {
-    /// Bytes of the shard's files.
+    /// Size of the shard's files in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.header.token_file.bytes + self.header.index_file.bytes
@@ -151,7 +151,7 @@ impl ShardFacts {
             expected.vocabulary
         );
         if expected.digests {
-            // Lengths, document ends, digests, ids.
+            // Verifies lengths, document ends, digests and ids.
             return Ok(Shard::open(&self.path)?.verify()?);
         }
         for (file, facts, numbers, width) in [
@@ -171,7 +171,7 @@ impl ShardFacts {
     }
 }
 
-/// `NAME.ds.index` of `NAME.ds`.
+/// The path of a shard's index: `NAME.ds.index` for `NAME.ds`.
 pub(crate) fn index(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".index");
@@ -195,7 +195,7 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Opens several sources; no shard may be in two of them.
+/// Opens several sources; a shard must not occur in two of them.
 ///
 /// # Errors
 /// The same as [`Source::open`].
@@ -212,7 +212,7 @@ pub fn open(paths: &[PathBuf], window: u64) -> anyhow::Result<Vec<Source>> {
             );
         }
     }
-    // Two folders of the same name are told apart by their number.
+    // Folders with the same name are distinguished by a number.
     let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
     for (at, source) in sources.iter_mut().enumerate() {
         if names.iter().filter(|name| **name == source.name).count() > 1 {
@@ -270,13 +270,13 @@ mod tests {
         assert!(other.contains("0.ds: its tokens were made by another tokenizer (SHA-256 aaaaaaaaaaaa)"), "{other}");
         let small = error(Expected { vocabulary: 299, ..expected });
         assert!(small.contains("its vocabulary has 300 tokens, and the model has embeddings for 299"), "{small}");
-        // One bit, which only the digest sees.
+        // One changed bit is only visible in the digest.
         let mut bytes = fs::read(&shard).unwrap();
         bytes[8] ^= 1;
         fs::write(&shard, &bytes).unwrap();
         assert!(error(expected).contains("SHA-256 is"), "{}", error(expected));
         open().unwrap().check(Expected { digests: false, ..expected }).unwrap();
-        // Cut off, which the length shows.
+        // A truncated file has another length.
         fs::write(&shard, &bytes[..100]).unwrap();
         let cut = error(Expected { digests: false, ..expected });
         assert!(cut.contains("the file has 100 bytes, and its header says 200 for 50 numbers"), "{cut}");

@@ -1,11 +1,11 @@
-//! The sequence of sources: periodic, and at every moment within one row of each source's share.
+//! The sequence of sources: periodic, and at any moment within one row of each source's share.
 //!
-//! Weights become whole numbers `n_s` of a period of `P` rows. Within the period row `j` goes to the source with the earliest
-//! deadline among those that may go: source `s` may have its row `x` from row `floor(x P / n_s)` on and must have it before
-//! row `ceil((x + 1) P / n_s)`. On one processor such unit tasks always meet their deadlines (Baruah et al. 1996,
-//! "Proportionate Progress"), so that the number of rows of a source differs from its share by less than one.
+//! The weights become whole numbers `n_s` of rows in a period of `P` rows. Source `s` may get its row `x` from row `floor(x P / n_s)` on,
+//! and must get it before row `ceil((x + 1) P / n_s)`. Each row goes to the source with the earliest deadline among those that may have
+//! it. On one processor such unit tasks always meet their deadlines (Baruah et al. 1996, "Proportionate Progress"), so the number of rows
+//! of a source differs from its share by less than one.
 
-/// The longest period. Weights that have no common denominator up to it are rounded to it.
+/// Maximum length of a period. Weights without a common denominator up to it are rounded.
 const LONGEST: u64 = 100_000;
 
 /// A sequence of sources.
@@ -13,16 +13,16 @@ const LONGEST: u64 = 100_000;
 pub struct Mixing {
     /// The source of each row of a period.
     sources: Vec<u16>,
-    /// How many rows of its source the period has before each row.
+    /// For each row of a period, the number of earlier rows with the same source.
     before: Vec<u32>,
     /// Rows of each source in a period.
     counts: Vec<u64>,
-    /// Whether the shares are the weights exactly.
+    /// Whether the shares equal the weights exactly.
     exact: bool,
 }
 
 impl Mixing {
-    /// The sequence for weights of 0 or more, of which one at least is above 0; their sum may be any number.
+    /// Makes the sequence for weights of at least 0, of which at least one is positive; their sum is arbitrary.
     ///
     /// # Errors
     /// When the weights are invalid.
@@ -64,7 +64,7 @@ impl Mixing {
         Ok(Self { sources, before, counts, exact: period.is_some() })
     }
 
-    /// The source of a row, and how many rows of the same source come before it.
+    /// The source of a row, and the number of earlier rows with the same source.
     #[must_use]
     pub fn at(&self, row: u64) -> (usize, u64) {
         let (periods, place) = (row / self.length(), (row % self.length()) as usize);
@@ -72,7 +72,7 @@ impl Mixing {
         (source, periods * self.counts[source] + u64::from(self.before[place]))
     }
 
-    /// How many of the first `rows` rows each source has.
+    /// The number of rows of each source among the first `rows` rows.
     #[must_use]
     pub fn counts(&self, rows: u64) -> Vec<u64> {
         let (periods, rest) = (rows / self.length(), (rows % self.length()) as usize);
@@ -87,7 +87,7 @@ impl Mixing {
         self.counts.iter().map(|count| *count as f64 / self.length() as f64).collect()
     }
 
-    /// Whether the shares are the weights exactly; else they are rounded to a hundred-thousandth.
+    /// Whether the shares equal the weights exactly; otherwise they are rounded to a hundred-thousandth.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.exact
@@ -98,7 +98,7 @@ impl Mixing {
     }
 }
 
-/// Shares of [`LONGEST`] rows by largest remainders; a source with a share has a row at least.
+/// The rows of each source in a period of [`LONGEST`], by largest remainders; a source with a positive share gets at least one row.
 fn rounded(shares: &[f64]) -> Vec<u64> {
     let exact = |source: usize| shares[source] * LONGEST as f64;
     let mut counts: Vec<u64> =

@@ -1,14 +1,14 @@
-//! A keyed permutation of `0..size` that is computed place by place: a balanced Feistel network (Luby and Rackoff 1988) on
-//! the next even number of bits, walked along its cycle until it is back in the range (Black and Rogaway 2002).
+//! A keyed permutation of `0..size` that is computed index by index: a balanced Feistel network (Luby and Rackoff 1988) on the next even
+//! number of bits, with cycle walking until the result is in the range (Black and Rogaway 2002).
 
-/// Rounds of the network. Four make a random function into a random permutation; two more cost little.
+/// Number of rounds. Four turn a random function into a random permutation; two more cost little.
 const ROUNDS: usize = 6;
 
 /// A permutation of `0..size`.
 #[derive(Debug, Clone)]
 pub struct Permutation {
     size: u64,
-    /// Bits of each half.
+    /// Number of bits of each half.
     bits: u32,
     keys: [u64; ROUNDS],
 }
@@ -17,7 +17,7 @@ impl Permutation {
     /// The permutation of `0..size` for a key; `size` is at most 2^62.
     ///
     /// # Panics
-    /// For a larger size.
+    /// When `size` is larger.
     #[must_use]
     pub fn new(size: u64, key: u64) -> Self {
         assert!(size <= 1 << 62, "a permutation of {size} places");
@@ -26,7 +26,7 @@ impl Permutation {
         Self { size, bits: needed.div_ceil(2).max(1), keys }
     }
 
-    /// Where place `at` goes.
+    /// The image of the index `at`.
     ///
     /// # Panics
     /// When `at` is not below the size.
@@ -62,7 +62,7 @@ pub fn mix(value: u64) -> u64 {
     value ^ value >> 31
 }
 
-/// A key from several numbers, each of which decides it.
+/// Combines several numbers into a key.
 #[must_use]
 pub fn key(parts: &[u64]) -> u64 {
     parts.iter().fold(0x6865_7264, |key, part| mix(key ^ mix(*part)))
@@ -86,12 +86,12 @@ mod tests {
     fn looks_random() {
         let size = 100_000;
         let (a, b) = (Permutation::new(size, key(&[1, 0])), Permutation::new(size, key(&[1, 1])));
-        // Fixed points and agreements of two permutations are Poisson with mean 1; neighbours stay neighbours as rarely.
+        // Fixed points and agreements of two permutations are Poisson with mean 1; neighbours remain neighbours equally rarely.
         let fixed = (0..size).filter(|at| a.at(*at) == *at).count();
         let agree = (0..size).filter(|at| a.at(*at) == b.at(*at)).count();
         let neighbours = (1..size).filter(|at| a.at(*at) == a.at(at - 1) + 1).count();
         assert!(fixed < 8 && agree < 8 && neighbours < 8, "{fixed} {agree} {neighbours}");
-        // A tenth of the places lands evenly in ten parts: chi squared with 9 degrees of freedom.
+        // A tenth of the indices is spread evenly over ten parts: chi squared with 9 degrees of freedom.
         let mut parts = [0_f64; 10];
         (0..size / 10).for_each(|at| parts[(a.at(at) / (size / 10)) as usize] += 1.0);
         let expected = size as f64 / 100.0;

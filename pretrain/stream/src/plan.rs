@@ -1,38 +1,38 @@
-//! The plan of a run: step to rows, row to windows.
+//! The plan of a run: the rows of a step, and the windows of a row.
 
 use crate::mixing::Mixing;
 use crate::permutation::{Permutation, key};
 
-/// Batch and sequence length from a number of tokens on.
+/// Batch size and sequence length from a number of tokens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ramp {
-    /// Tokens after which this holds.
+    /// Number of tokens after which this applies.
     pub at: u64,
-    /// Tokens of a step.
+    /// Number of tokens of a step.
     pub batch_tokens: u64,
-    /// Tokens of a row.
+    /// Number of tokens of a row.
     pub length: u64,
 }
 
-/// Weights from a number of tokens on.
+/// Source weights from a number of tokens on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reweight {
-    /// Tokens after which this holds.
+    /// Number of tokens after which this applies.
     pub at: u64,
     /// The weight of each source.
     pub weights: Vec<f64>,
 }
 
-/// What a plan is made from.
+/// The specification of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Course {
-    /// Decides the order of all windows.
+    /// The seed of the order of all windows.
     pub seed: u64,
-    /// Tokens of the whole run; its last step may go over.
+    /// Number of tokens of the whole run; the last step may exceed it.
     pub tokens: u64,
-    /// Batch and length from the beginning (`at` 0), and what follows.
+    /// Batch size and length from the beginning (`at` 0), and their later changes.
     pub ramps: Vec<Ramp>,
-    /// Weights from the beginning (`at` 0), and what follows.
+    /// Weights from the beginning (`at` 0), and their later changes.
     pub weights: Vec<Reweight>,
 }
 
@@ -52,7 +52,7 @@ impl Course {
     /// Checks that ramps and weights do not contradict each other.
     ///
     /// # Errors
-    /// One sentence.
+    /// When they contradict each other; the error is one sentence.
     pub fn check(&self) -> Result<(), String> {
         if self.tokens == 0 {
             return Err("the run has 0 tokens: say how many it is to see".into());
@@ -128,17 +128,17 @@ impl Course {
     }
 }
 
-/// Steps of one batch size, length and mix.
+/// Consecutive steps with one batch size, length and mix.
 #[derive(Debug, Clone)]
 struct Stretch {
     first_step: u64,
     steps: u64,
     first_token: u64,
     rows: u64,
-    /// Windows of a row.
+    /// Number of windows of a row.
     windows: u64,
     mixing: usize,
-    /// Windows that each source has given before.
+    /// Number of windows that each source has given before.
     given: Vec<u64>,
 }
 
@@ -147,9 +147,9 @@ struct Stretch {
 pub struct Row {
     /// The source.
     pub source: usize,
-    /// The first window, counted from the beginning of the run over all epochs.
+    /// The first window, counted over all epochs from the beginning of the run.
     pub first: u64,
-    /// Windows.
+    /// Number of windows.
     pub windows: u64,
 }
 
@@ -157,17 +157,17 @@ pub struct Row {
 #[derive(Debug, Clone)]
 pub struct Plan {
     course: Course,
-    /// Windows of each source.
+    /// Number of windows of each source.
     sizes: Vec<u64>,
     mixings: Vec<Mixing>,
     stretches: Vec<Stretch>,
 }
 
 impl Plan {
-    /// The plan over sources with so many windows each.
+    /// Makes the plan for sources with these numbers of windows.
     ///
     /// # Errors
-    /// One sentence: [`Course::check`], and a source that has a weight but no window.
+    /// The errors of [`Course::check`]; also when a source has a weight but no window.
     pub fn new(course: Course, sizes: Vec<u64>) -> Result<Self, String> {
         course.check()?;
         if sizes.len() != course.weights[0].weights.len() {
@@ -193,7 +193,7 @@ impl Plan {
         borders.sort_unstable();
         borders.dedup();
         for end in borders.into_iter().skip(1) {
-            // A border inside a step waits for the next step, which may pass a whole stretch over.
+            // A change inside a step takes effect in the next step, which may skip a whole stretch.
             if end <= tokens {
                 continue;
             }
@@ -220,37 +220,37 @@ impl Plan {
         Ok(Self { course, sizes, mixings, stretches })
     }
 
-    /// Steps of the run.
+    /// Number of steps of the run.
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.stretches.last().map_or(0, |stretch| stretch.first_step + stretch.steps)
     }
 
-    /// Tokens of the first `steps` steps.
+    /// Number of tokens of the first `steps` steps.
     #[must_use]
     pub fn tokens(&self, steps: u64) -> u64 {
         let Some(stretch) = self.stretches.iter().rev().find(|stretch| stretch.first_step <= steps) else { return 0 };
         stretch.first_token + (steps - stretch.first_step) * stretch.rows * stretch.windows * self.course.window()
     }
 
-    /// What the plan was made from.
+    /// The specification of the plan.
     #[must_use]
     pub fn course(&self) -> &Course {
         &self.course
     }
 
-    /// The mixing of each of the course's weights.
+    /// The mixing for each of the course's weights.
     #[must_use]
     pub fn mixings(&self) -> &[Mixing] {
         &self.mixings
     }
 
-    /// The rows of a step; none behind the last.
+    /// The rows of a step; none after the last step.
     pub fn rows(&self, step: u64) -> impl ExactSizeIterator<Item = Row> + '_ {
         let stretch = self.stretch(step);
         let rows = stretch.map_or(0, |stretch| stretch.rows) as usize;
         (0..rows).map(move |row| {
-            // `rows` is 0 without a stretch.
+            // `rows` is 0 if there is no stretch.
             let stretch = stretch.unwrap_or(&self.stretches[0]);
             let number = (step - stretch.first_step) * stretch.rows + row as u64;
             let (source, before) = self.mixings[stretch.mixing].at(number);
@@ -258,12 +258,12 @@ impl Plan {
         })
     }
 
-    /// The rows of a step that rank `rank` of `world` processes has: each `world`-th.
+    /// The rows of a step for rank `rank` of `world` processes: every `world`-th row.
     pub fn rows_of(&self, step: u64, rank: usize, world: usize) -> impl Iterator<Item = Row> + '_ {
         self.rows(step).skip(rank).step_by(world.max(1))
     }
 
-    /// The windows of a row, by their places in the source, as runs of neighbours: (first, number).
+    /// The windows of a row as runs of neighbours, by their index in the source: (first, number).
     #[must_use]
     pub fn windows(&self, row: Row) -> Vec<(u64, u64)> {
         let mut runs: Vec<(u64, u64)> = Vec::new();
@@ -280,9 +280,9 @@ impl Plan {
         runs
     }
 
-    /// The window at a position of a source's order, which goes on over the epochs, and how many positions from there on
-    /// have neighbouring windows at least. An epoch has a start of its own among the windows, from which on blocks of the
-    /// longest sequence are cut and permuted; what is left over comes last.
+    /// The window at a position of a source's order, which continues over the epochs, and the minimum number of neighbouring windows from
+    /// there on. Each epoch has its own starting window; from there, blocks of the longest sequence are cut and permuted, and the
+    /// remainder comes last.
     fn run(&self, source: usize, position: u64) -> (u64, u64) {
         let size = self.sizes[source];
         let (epoch, place) = (position / size, position % size);
@@ -299,7 +299,7 @@ impl Plan {
         (window, number.min(size - window))
     }
 
-    /// Epochs of each source after so many steps.
+    /// Number of epochs of each source after `steps` steps.
     #[must_use]
     pub fn epochs(&self, steps: u64) -> Vec<f64> {
         let Some(stretch) = self.stretches.iter().rev().find(|stretch| stretch.first_step <= steps) else {
@@ -311,7 +311,7 @@ impl Plan {
         windows.zip(&self.sizes).map(|(windows, size)| windows as f64 / (*size).max(1) as f64).collect()
     }
 
-    /// The plan for people: a line for each stretch.
+    /// Describes the plan, one line for each stretch.
     #[must_use]
     pub fn describe(&self, names: &[String]) -> String {
         let mut text = String::new();
@@ -394,7 +394,7 @@ mod tests {
             let rows: Vec<Row> = plan.rows(step).collect();
             (rows.len(), rows[0].windows, plan.tokens(step))
         };
-        // 20,000 tokens are passed by step 40 (40 x 512 = 20,480), 40,000 by step 60, 60,000 by step 79.
+        // Step 40 passes 20,000 tokens (40 x 512 = 20,480), step 60 passes 40,000, step 79 passes 60,000.
         assert_eq!(at(39), (32, 1, 19_968));
         assert_eq!(at(40), (32, 2, 20_480));
         assert_eq!(at(79), (32, 4, 60_416));

@@ -1,5 +1,5 @@
-//! Tokens of spans, with the borders of documents, read by position. Files are not mapped into memory: what a run over a
-//! large corpus has touched would count as its memory.
+//! Reads the tokens of spans, with the document boundaries, by position. Files are not mapped into memory, because all pages that a run
+//! has touched would count as its memory.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,17 +11,17 @@ use anyhow::{Context, ensure};
 
 use crate::corpus::{Source, Span, index};
 
-/// Shards whose files are kept open, two files each.
+/// Maximum number of shards whose files are kept open; each has two files.
 const OPEN: usize = 128;
 
 /// A span's tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tokens {
-    /// Ids.
+    /// The token ids.
     pub ids: Vec<u32>,
-    /// Lengths of the pieces of documents, in order; their sum is the number of ids.
+    /// The lengths of the documents' pieces, in order; their sum is the number of ids.
     pub documents: Vec<u64>,
-    /// The token behind the last id, where that is of the same document.
+    /// The token after the last id, if it belongs to the same document.
     pub next: Option<u32>,
 }
 
@@ -31,7 +31,7 @@ struct Files {
     index: File,
 }
 
-/// Open files by source and shard, and when each was last used.
+/// Open files by source and shard, with the time of their last use.
 #[derive(Default)]
 struct Open {
     clock: u64,
@@ -45,7 +45,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader of these sources; opens files when they are first needed.
+    /// Makes a reader for these sources; files are opened when they are first needed.
     #[must_use]
     pub fn new(sources: Vec<Source>) -> Self {
         Self { sources, open: Mutex::default() }
@@ -60,7 +60,7 @@ impl Reader {
     /// The tokens of a span of a source.
     ///
     /// # Errors
-    /// When a file cannot be read, or its document ends do not ascend.
+    /// When a file cannot be read, or when its document ends are not ascending.
     pub fn read(&self, source: usize, span: Span) -> anyhow::Result<Tokens> {
         let shard = &self.sources[source].shards[span.shard];
         let files = self.files(source, span.shard, &shard.path)?;
@@ -74,7 +74,7 @@ impl Reader {
             *id = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         }
         let mut next = if more { ids.pop() } else { None };
-        // The first document that ends behind the start; then one after the other.
+        // Finds the first document that ends after the start; the following ones are read in turn.
         let damaged =
             || format!("{}: its document ends do not ascend: write the shard again", index(&shard.path).display());
         let document_end = |number: u64| -> anyhow::Result<u64> {

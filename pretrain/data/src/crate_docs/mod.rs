@@ -24,9 +24,9 @@ use lock::Package;
 
 /// The file of the pages.
 const PAGES: &str = "pages.warc.gz";
-/// A page needs so many bytes of documentation.
+/// Minimum bytes of documentation of a page.
 const MIN_BYTES: usize = 200;
-/// Larger files are not read.
+/// Maximum size of a file; larger ones are skipped.
 const MAX_FILE: u64 = 16 << 20;
 
 /// Arguments of `herd data crate-docs`.
@@ -36,10 +36,10 @@ pub struct Args {
     #[serde(skip)]
     #[allow(missing_docs)]
     pub frame: Frame,
-    /// Names of packages in the lock file, with commas or repeated
+    /// Names of packages in the lock file, separated by commas or repeated
     #[arg(long, required = true, num_args = 1.., value_delimiter = ',')]
     pub packages: Vec<String>,
-    /// The lock file, which pins their versions and digests
+    /// The lock file, which pins the packages' versions and digests
     #[arg(long, default_value = "Cargo.lock")]
     pub lock: PathBuf,
     /// The folder for pages.warc.gz and run.json
@@ -114,7 +114,7 @@ struct Found {
     markdown: bool,
 }
 
-/// Writes the pages of a package as WARC records, each compressed by itself.
+/// Writes the pages of a package as WARC records, each compressed separately.
 fn write(package: &Package, archive: &Path, out: &mut Vec<u8>) -> anyhow::Result<Counts> {
     let files = files(package, archive)?;
     let titles: Vec<String> = files.iter().map(|file| file.title.clone()).collect();

@@ -5,7 +5,7 @@ use pulldown_cmark::{CodeBlockKind, CowStr, Event, LinkType, Options, Parser, Ta
 
 use super::source::Documentation;
 
-/// What a page shows beside its text.
+/// The elements of a page around its text.
 pub struct Frame<'a> {
     /// Name and version of the package.
     pub package: &'a str,
@@ -15,7 +15,7 @@ pub struct Frame<'a> {
     pub pages: &'a [String],
 }
 
-/// Entries of the list beside the text.
+/// Maximum number of entries in the list beside the text.
 const LISTED: usize = 40;
 
 /// The page of a source file.
@@ -51,7 +51,7 @@ fn around(frame: &Frame, body: &str) -> String {
     )
 }
 
-/// HTML of a documentation text. As rustdoc does, it hides the lines of Rust examples that begin with `#`, and takes `[name]`
+/// Renders a documentation text as HTML. Like rustdoc, it hides the lines of Rust examples that begin with `#`, and treats `[name]`
 /// without an address as a link.
 fn markdown(text: &str) -> String {
     let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH;
@@ -72,9 +72,9 @@ fn markdown(text: &str) -> String {
             }
             Event::End(TagEnd::CodeBlock) => is_rust = false,
             Event::Text(code) if is_rust => return Some(Event::Text(shown(code).into())),
-            // Badges and pictures of a README.
+            // Badges and pictures of a README are left out.
             Event::Start(Tag::Image { link_type: LinkType::Inline, .. }) => {}
-            // Comments and tags, which could close an element of the page.
+            // Comments and tags could close an element of the page, so they are left out.
             Event::Html(_) | Event::InlineHtml(_) => return None,
             _ => {}
         }
@@ -117,7 +117,7 @@ mod tests {
             assert!(page.contains(part), "{part}: {page}");
         }
         assert!(!page.contains("hidden") && page.contains("<a href=\"#\""), "{page}");
-        // What the pipeline extracts is the text without bar, list and footer.
+        // The pipeline extracts the text without bar, list and footer.
         let text = html_text::extract(&page, &html_text::Options::default()).text;
         assert!(text.contains("let three = add(1, 2);") && !text.contains("Privacy"), "{text}");
     }

@@ -25,8 +25,8 @@ const SIGN: u64 = 1 << 63;
 pub struct External<'a> {
     /// The path of the program.
     pub program: PathBuf,
-    /// The memory budget in bytes, for the result here, and twice the size of the program's pool: its resident memory is
-    /// larger than its pool, by how much depends on the step.
+    /// The memory budget in bytes. It limits the result in this process, and is twice the size of the program's pool, because the
+    /// program's resident memory exceeds its pool by an amount that depends on the step.
     pub budget: u64,
     /// Number of threads of the program.
     pub threads: usize,
@@ -66,7 +66,7 @@ impl External<'_> {
         take: &mut dyn FnMut(&[u64]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         remove(&self.folder)?;
-        // The program of a run that was killed a moment ago may still write to a folder of the same name.
+        // A program of a run that was just killed may still write to a folder of the same name.
         let folder = self.folder.join(std::process::id().to_string());
         let folder = std::path::absolute(folder).context("the current folder is gone")?;
         let [rows, result] = ["rows", "result"].map(|name| folder.join(name));
@@ -200,7 +200,7 @@ impl Carrier for External<'_> {
 mod tests {
     use super::*;
 
-    /// A carrier with a shell script in place of the program.
+    /// A carrier that runs a shell script instead of the program.
     fn carrier<'a>(dir: &Path, script: &str, stop: &'a (dyn Fn() -> bool + Sync)) -> External<'a> {
         use std::os::unix::fs::PermissionsExt;
         let program = dir.join("engine.sh");

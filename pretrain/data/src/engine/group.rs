@@ -44,7 +44,7 @@ struct About {
     languages: BTreeMap<u64, u64>,
     /// The mix, by source.
     mix: BTreeMap<String, Share>,
-    /// The lowest score that each quality step keeps, by source; of all sources together, by the empty name.
+    /// The lowest score that each quality step keeps, by source; the empty name stands for all sources together.
     #[serde(default)]
     limits: BTreeMap<u64, BTreeMap<String, u64>>,
     /// Messages for the user.
@@ -356,7 +356,7 @@ fn lines(numbered: &Numbered, step: &Lines, carrier: &dyn Carrier, about: &mut A
     )
 }
 
-/// The lowest scores that keep the share of documents. The others are gone for the steps behind.
+/// Finds the lowest scores that keep the share of documents. Later steps do not see the other documents.
 fn quality(
     recipe: &Recipe,
     at: usize,
@@ -382,7 +382,7 @@ fn quality(
     ensure!(!counts.is_empty(), "quality: no document has a score {}", step.name);
     let limits: BTreeMap<String, u64> =
         counts.iter().map(|(source, counts)| (source.clone(), threshold(counts, step.keep))).collect();
-    // A document without a score has no row, and goes.
+    // A document without a score has no row, and is dropped.
     let mut kept = vec![false; numbered.gone.len()];
     scores(numbered, &mut |score, source, number| kept[number as usize] = score >= limits[&name(source)])?;
     numbered.gone.iter_mut().zip(&kept).for_each(|(gone, kept)| *gone |= !kept);

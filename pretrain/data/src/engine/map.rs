@@ -21,7 +21,7 @@ use crate::recipe::{Recipe, Step};
 pub(super) struct Work<'a> {
     recipe: &'a Recipe,
     phase: &'a Phase,
-    /// The group steps of the phase before, with their decisions.
+    /// The group steps of the previous phase, with their decisions.
     before: Option<(&'a Phase, Decisions)>,
     tools: Vec<Option<Tool>>,
 }
@@ -46,7 +46,7 @@ pub(super) struct Kept {
     pub short: bool,
     pub lines: Vec<u64>,
     pub order: u64,
-    /// Of each quality step, its number and the document's score.
+    /// For each quality step, its number and the document's score.
     pub scores: Vec<(u64, u64)>,
 }
 
@@ -139,7 +139,7 @@ impl<'a> Work<'a> {
             document.meta.insert(key.to_owned(), value);
         }
         let language = document.language().to_owned();
-        // A step that makes the text is shown with the text that it made.
+        // A step that makes the text is reported with the text that it made.
         if judged.makes_text {
             item.page = None;
             document.text = judged.text.clone().unwrap_or_default();
@@ -165,7 +165,7 @@ impl<'a> Work<'a> {
         Ok(None)
     }
 
-    /// The decision of a group step of the phase before about a document.
+    /// Applies the decision of a group step of the previous phase to a document.
     fn decide(
         &self,
         at: usize,

@@ -123,7 +123,7 @@ impl Divergence {
             *count += 1;
             all += 1;
         }
-        // In the order of the text, so that the sum rounds in the same way everywhere.
+        // The sum follows the order of the text, so that it rounds in the same way everywhere.
         let term = |key: &u64| {
             let p = counts[key] as f64 / all as f64;
             p * (p.ln() - self.logs.0.get(key).copied().unwrap_or(self.logs.1))

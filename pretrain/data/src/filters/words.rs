@@ -30,8 +30,8 @@ const FACES: [&str; 54] = [
     "o_o", "xD",
 ];
 
-/// Words of letters that are two words, in order, each with the length of its first: `cannot`, `gonna`, `dont`. The rare ones that
-/// are three (`couldntve`) are taken for one.
+/// Words that are split into two, in sorted order, each with the length of the first part: `cannot`, `gonna`, `dont`. The rare ones that
+/// are three words (`couldntve`) are not split.
 #[rustfmt::skip]
 const JOINED: [(&str, usize); 98] = [
     ("aint", 2), ("arent", 3), ("cannot", 3), ("cant", 2), ("couldnt", 5), ("couldve", 5), ("darent", 4),

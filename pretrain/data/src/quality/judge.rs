@@ -35,16 +35,16 @@ pub struct Args {
     /// The folder for verdicts.jsonl, unjudged.jsonl and run.json; the same command continues where it stopped
     #[arg(long)]
     pub output: PathBuf,
-    /// The built-in requirements to judge by
+    /// The built-in requirements to use
     #[arg(long, value_enum, default_value_t = Kind::Quality)]
     pub kind: Kind,
-    /// A file of requirements for 0 to 5 points, in place of the built-in ones
+    /// A file of requirements for 0 to 5 points, instead of the built-in ones
     #[arg(long, value_name = "FILE")]
     pub requirements: Option<PathBuf>,
     /// Number of documents to judge, drawn by --seed
     #[arg(long, default_value_t = 2000)]
     pub documents: usize,
-    /// Characters of a document that the judge sees
+    /// Number of characters of a document that the judge sees
     #[arg(long, default_value_t = 4000)]
     pub max_chars: usize,
     /// Seed of the draw
@@ -56,7 +56,7 @@ pub struct Args {
     /// The model's name on the server [default: the only one that the server lists]
     #[arg(long, value_name = "NAME")]
     pub endpoint_model: Option<String>,
-    /// Most tokens of an answer
+    /// Maximum number of tokens of an answer
     #[arg(long, default_value_t = 256)]
     pub max_new_tokens: usize,
     /// Maximum number of open requests to the server
@@ -83,9 +83,9 @@ pub struct Verdict {
     pub source: String,
     /// The extract that was judged.
     pub text: String,
-    /// 0 to 5 points.
+    /// The points, from 0 to 5.
     pub score: u64,
-    /// Why.
+    /// The judge's reason.
     #[serde(default)]
     pub reason: String,
 }
@@ -172,7 +172,7 @@ fn only_model(remote: &Remote) -> anyhow::Result<String> {
     }
 }
 
-/// An answer of the judge, or why the server refused to answer.
+/// An answer of the judge, or the server's reason for refusing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Said {
@@ -180,7 +180,7 @@ enum Said {
     Refused(String),
 }
 
-/// The answers about all documents. Those in the journal are not asked for again.
+/// The answers about all documents. Answers in the journal are not requested again.
 fn ask(
     args: &Args,
     requirements: &str,

@@ -1,15 +1,15 @@
-//! How well scores tell good documents from others, on documents that were not trained on.
+//! Measures how well scores separate good documents from others, on held-out documents.
 
 use serde::Serialize;
 use stats::{Estimate, proportion};
 
 use crate::hash;
 
-/// Shares of documents for which precision and recall are given.
+/// Shares of kept documents for which precision and recall are given.
 pub const SHARES: [f64; 5] = [0.05, 0.1, 0.2, 0.3, 0.5];
-/// Groups of equal size in which probabilities are compared with labels.
+/// Number of groups of equal size in which predicted probabilities are compared with labels.
 const GROUPS: usize = 5;
-/// Resamplings of the interval.
+/// Number of resamples for the interval.
 const RESAMPLES: u64 = 400;
 
 /// Figures over held-out documents.
@@ -17,17 +17,17 @@ const RESAMPLES: u64 = 400;
 pub struct Measured {
     /// Number of documents.
     pub documents: usize,
-    /// How many of them are good.
+    /// Number of good ones.
     pub good: usize,
     /// Probability that a good document has a higher score than another one, with its 95% interval by resampling.
     pub auc: (f64, f64, f64),
-    /// Share of documents on whose right side of 0.5 the score lies.
+    /// Share of documents whose score lies on the correct side of 0.5.
     pub agreement: Estimate,
     /// Mean squared error of the probability.
     pub brier: f64,
-    /// What is kept of the best documents, by share.
+    /// Precision and recall when only the best documents are kept, by share.
     pub kept: Vec<Kept>,
-    /// Probabilities beside what was observed, in groups of equal size from the lowest scores to the highest.
+    /// Calibration: predicted and observed probabilities in groups of equal size, from the lowest scores to the highest.
     pub groups: Vec<Group>,
 }
 
@@ -36,9 +36,9 @@ pub struct Measured {
 pub struct Kept {
     /// The share of documents that is kept.
     pub share: f64,
-    /// How many of the kept documents are good.
+    /// Share of good documents among the kept ones.
     pub precision: Estimate,
-    /// How many of the good documents are kept.
+    /// Share of good documents that are kept.
     pub recall: Estimate,
 }
 
@@ -51,7 +51,7 @@ pub struct Group {
     pub observed: Estimate,
 }
 
-/// Measures scores with their labels, of which there must be some of each kind.
+/// Measures scores against their labels; both labels must occur.
 #[must_use]
 pub fn measure(scored: &[(f64, bool)]) -> Measured {
     let mut sorted = scored.to_vec();
@@ -81,7 +81,7 @@ pub fn measure(scored: &[(f64, bool)]) -> Measured {
     }
 }
 
-/// Area under the ROC curve, of scores in ascending order; equal scores count half.
+/// Area under the ROC curve of scores in ascending order; equal scores count half.
 fn auc(sorted: &[(f64, bool)]) -> f64 {
     let (mut others, mut sum, mut good) = (0.0, 0.0, 0.0);
     for same in sorted.chunk_by(|a, b| a.0 == b.0) {
@@ -93,7 +93,7 @@ fn auc(sorted: &[(f64, bool)]) -> f64 {
     sum / (good * others)
 }
 
-/// The 95% interval of the area by resampling documents.
+/// The 95% interval of the area, by resampling documents.
 fn interval(sorted: &[(f64, bool)]) -> (f64, f64) {
     let count = sorted.len() as u64;
     let mut areas: Vec<f64> = (0..RESAMPLES)
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn shares_and_groups() {
-        // 40 documents, of which the 10 with the highest scores but two are good, and two with the lowest.
+        // 40 documents: eight of the ten with the highest scores are good, and two with the lowest.
         let scored: Vec<(f64, bool)> =
             (0..40).map(|at| (f64::from(at) / 40.0, (30..40).contains(&at) && at % 5 != 0 || at < 2)).collect();
         let measured = measure(&scored);

@@ -1,5 +1,5 @@
-//! Quality classifiers: a judge's scores or reference documents as labels, a linear model over hashed n-grams, and the share of
-//! documents that its scores keep (the Llama 3 paper, section 3.1.1).
+//! Quality classifiers (the Llama 3 paper, section 3.1.1): a judge's scores or reference documents serve as labels for a linear model
+//! over hashed n-grams, whose scores select a share of the documents.
 //!
 //! [`judge`] asks a model; [`train`] trains and measures; [`score`] scores files; the step `quality` of a recipe keeps the best
 //! share of a corpus.
@@ -14,7 +14,7 @@ pub mod train;
 
 pub use model::Classifier;
 
-/// Scores are compared in so many steps.
+/// Number of steps into which scores are quantised.
 pub const STEPS: u64 = 65_535;
 
 /// A score from 0 to 1 as a whole number up to [`STEPS`].
@@ -23,8 +23,8 @@ pub fn step_of(score: f64) -> u64 {
     (score.clamp(0.0, 1.0) * STEPS as f64).round() as u64
 }
 
-/// The lowest score, as a step, of the best documents that are at least this share of all. `counts` has the number of documents
-/// for each step. Documents with equal scores stay or go together, so that the share can be larger.
+/// The lowest score, as a step, that keeps at least this share of the documents. `counts` has the number of documents for each step.
+/// Documents with equal scores are kept or dropped together, so the kept share can be larger.
 #[must_use]
 pub fn threshold(counts: &[u64], share: f64) -> u64 {
     let all: u64 = counts.iter().sum();

@@ -1,4 +1,4 @@
-//! The classifier: logistic regression over words and pairs of words, with a calibration of its log-odds.
+//! The classifier: logistic regression over words and word pairs, with calibrated log-odds.
 
 use std::path::{Path, PathBuf};
 
@@ -26,9 +26,9 @@ pub struct Classifier {
 struct Head {
     /// The name of the score in `meta`.
     name: String,
-    /// Used buckets.
+    /// Number of used buckets.
     buckets: usize,
-    /// Words that are read of a text.
+    /// Maximum number of words read from a text.
     max_words: usize,
     intercept: f64,
     /// The calibrated log-odds are `slope · margin + shift`.
@@ -57,7 +57,7 @@ impl Classifier {
         Self { head, vocabulary, weights }
     }
 
-    /// Fits slope and shift of the log-odds to texts that were not trained on (Platt 1999).
+    /// Fits slope and shift of the log-odds to held-out texts (Platt 1999).
     #[must_use]
     pub fn calibrated(mut self, texts: &[Labelled]) -> Self {
         (self.head.slope, self.head.shift) = (1.0, 0.0);
@@ -73,7 +73,7 @@ impl Classifier {
                 gradient[0] += slope * margin;
                 gradient[1] += slope;
             }
-            // A weak pull to 1 keeps the slope finite where the classes are separated.
+            // A weak prior around 1 keeps the slope finite if the classes are separated.
             gradient[0] += at[0] - 1.0;
             value + (at[0] - 1.0).powi(2) / 2.0
         });
@@ -104,17 +104,17 @@ impl Classifier {
         self.head.intercept + dot(&self.weights, &sample)
     }
 
-    /// Reads a classifier: its file, or the one in the folder.
+    /// Reads a classifier from its file, or from its folder.
     ///
     /// # Errors
-    /// When there is no such file, or it is none of this kind.
+    /// When the file does not exist, or is not a classifier.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let file = file(path);
         let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
         Self::from_bytes(&bytes).with_context(|| file.display().to_string())
     }
 
-    /// The bytes of a file.
+    /// Serializes the classifier into the bytes of a file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         model_file::to_bytes(MAGIC, &self.head, &self.vocabulary, &self.weights).unwrap_or_default()
@@ -127,7 +127,7 @@ impl Classifier {
     }
 }
 
-/// The file of a classifier: the path itself, or in the folder.
+/// The path of a classifier's file: the path itself, or the file in that folder.
 #[must_use]
 pub fn file(path: &Path) -> PathBuf {
     if path.is_dir() { path.join(FILE) } else { path.to_owned() }
@@ -135,7 +135,7 @@ pub fn file(path: &Path) -> PathBuf {
 
 /// The n-grams of the first words of a text.
 fn counts(text: &str, max_words: usize) -> [Vec<(u32, f32)>; 1] {
-    // A word with the space behind it rarely has more than 16 bytes; the rest of a long text is not split into words.
+    // A word with its space rarely has more than 16 bytes; the rest of a long text is not split into words.
     let end = text.len().min(max_words.saturating_mul(16));
     let end = (end..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
     let mut words = words(&text[..end]);
@@ -147,7 +147,7 @@ fn counts(text: &str, max_words: usize) -> [Vec<(u32, f32)>; 1] {
 mod tests {
     use super::*;
 
-    /// Texts of two kinds, with a word that only the good ones have in four of five cases.
+    /// Makes texts of two kinds; a word marks four of five good ones.
     pub(crate) fn texts(seed: u64, count: u64) -> Vec<(String, bool)> {
         let draw = |at: u64, salt: u64| crate::hash::combine(crate::hash::seeded(seed), at * 64 + salt);
         (0..count)
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn it_learns_and_its_probabilities_are_calibrated() {
         let (train, calibrate, test) = (texts(1, 800), texts(2, 800), texts(3, 2000));
-        // So weak a penalty makes the weights too sure.
+        // Such a weak penalty makes the weights overconfident.
         let raw = Classifier::train("quality", &labelled(&train), 1e5, 1000);
         let model = raw.clone().calibrated(&labelled(&calibrate));
         let loss = |model: &Classifier| {
@@ -184,7 +184,7 @@ mod tests {
             });
             nll.sum::<f64>() / test.len() as f64
         };
-        // Calibration makes the held-out loss smaller.
+        // Calibration reduces the held-out loss.
         assert!(loss(&model) < loss(&raw) - 0.01 && loss(&model) < 0.55, "{} {}", loss(&model), loss(&raw));
         let right = test.iter().filter(|(text, is_good)| (model.score(text) > 0.5) == *is_good).count();
         assert!(right > 1500, "{right}");

@@ -1,4 +1,4 @@
-//! The question to a judge: requirements and an extract of a document, answered with a score from 0 to 5.
+//! The prompt of the judge: requirements and an extract of a document, to be answered with a score from 0 to 5.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ impl Kind {
     }
 }
 
-/// The text of the requirements: of a file, or built in.
+/// The text of the requirements, from a file or built in.
 ///
 /// # Errors
 /// When the file cannot be read or is empty.
@@ -42,7 +42,7 @@ pub fn load(file: Option<&Path>, kind: Kind) -> anyhow::Result<String> {
     Ok(text.trim().to_owned())
 }
 
-/// The question about an extract.
+/// The prompt about an extract.
 #[must_use]
 pub fn question(requirements: &str, extract: &str) -> String {
     format!(
@@ -51,10 +51,10 @@ pub fn question(requirements: &str, extract: &str) -> String {
     )
 }
 
-/// The score in an answer, and the reason before it. The last line with a score counts.
+/// Parses the score of an answer, and the reason before it. The last line with a score counts.
 ///
 /// # Errors
-/// What is wrong with the answer.
+/// The fault of the answer.
 pub fn read(answer: &str) -> Result<(u64, String), String> {
     let shown = || answer.chars().take(80).collect::<String>();
     let mut found = None;
@@ -65,7 +65,7 @@ pub fn read(answer: &str) -> Result<(u64, String), String> {
         let after = after.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
         let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
         let rest = &after[digits.len()..];
-        // 4.5 is no score, 4/5 is one.
+        // 4.5 is not a valid score; 4/5 is.
         let is_whole = !rest.strip_prefix('.').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
         if let (true, true, Ok(score)) = (is_start, is_whole, digits.parse::<u64>()) {
             found = Some((at, score));
@@ -79,7 +79,7 @@ pub fn read(answer: &str) -> Result<(u64, String), String> {
     Ok((score, reason.split_whitespace().collect::<Vec<_>>().join(" ")))
 }
 
-/// The first `max` characters of a text, up to the last whole line if that keeps at least half.
+/// The first `max` characters of a text, cut at the last whole line if that keeps at least half.
 #[must_use]
 pub fn extract(text: &str, max: usize) -> &str {
     let text = text.trim();

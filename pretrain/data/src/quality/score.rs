@@ -11,7 +11,7 @@ use super::select::each;
 use super::{STEPS, step_of, threshold};
 use crate::document::Document;
 
-/// Documents that are scored together, and their bytes.
+/// Number of documents scored in one batch.
 const BATCH: usize = 2048;
 const BATCH_BYTES: usize = 16 << 20;
 
@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A score as it is written.
+/// Rounds a score as it is written.
 #[must_use]
 pub fn rounded(score: f64) -> f64 {
     (score * 1e6).round() / 1e6

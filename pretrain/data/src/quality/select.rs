@@ -9,14 +9,14 @@ use crate::document::Document;
 use crate::hash;
 use crate::read::{self, Event};
 
-/// The drawn documents, and what was seen on the way.
+/// The drawn documents, with counts of the files' contents.
 #[derive(Debug, Default)]
 pub struct Selected {
     /// The documents, in an order that depends on the seed and their ids.
     pub documents: Vec<Document>,
     /// Number of documents with text in the files.
     pub seen: u64,
-    /// Number of documents without text, and of pages that no step has extracted.
+    /// Number of documents without text, and of pages whose text was not extracted.
     pub empty: u64,
     /// Number of places that could not be read; each was reported.
     pub problems: u64,

@@ -1,7 +1,7 @@
-//! `herd data classifier train`: trains a quality classifier, calibrates it, and measures it on documents that it has not seen.
+//! `herd data classifier train`: trains a quality classifier, calibrates it, and measures it on held-out documents.
 //!
-//! The labels are a judge's scores, or where documents come from: reference texts, such as pages that Wikipedia cites, against
-//! random ones of a crawl.
+//! The labels are a judge's scores, or the documents' sources: reference texts, such as pages that Wikipedia cites, against random
+//! documents of a crawl.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ use super::select::{key, select};
 
 const REPORT: &str = "report.html";
 const FIGURES: &str = "measured.json";
-/// Wrongly scored documents that the report shows of each kind.
+/// Number of wrongly scored documents of each kind in the report.
 const SHOWN: usize = 8;
 
 /// Arguments of `herd data classifier`.
@@ -54,7 +54,7 @@ pub struct Args {
     /// Verdicts of `herd data judge`: records with `text` and `score`
     #[arg(long, num_args = 1.., required_unless_present = "reference", conflicts_with_all = ["reference", "random"])]
     pub verdicts: Vec<PathBuf>,
-    /// The points from which a judged document is good
+    /// Minimum points of a good document
     #[arg(long, default_value_t = 3)]
     pub min_points: u64,
     /// Files of good documents: reference texts, such as pages that Wikipedia cites
@@ -63,7 +63,7 @@ pub struct Args {
     /// Files of random documents of the corpus
     #[arg(long, num_args = 1.., requires = "reference")]
     pub random: Vec<PathBuf>,
-    /// Number of documents of each kind that are drawn by --seed
+    /// Number of documents of each kind to draw by --seed
     #[arg(long, default_value_t = 100_000)]
     pub documents: usize,
     /// The folder for classifier.bin, report.html, measured.json and run.json
@@ -72,7 +72,7 @@ pub struct Args {
     /// The name of the score in `meta` of a document
     #[arg(long, default_value = "quality")]
     pub name: String,
-    /// Words of a document that are read
+    /// Number of words of a document that are read
     #[arg(long, default_value_t = 1000)]
     pub max_words: usize,
     /// Inverse strength of the penalty
@@ -90,7 +90,7 @@ struct Row {
     is_good: bool,
 }
 
-/// What a row is for: 70% train, 15% calibrate, 15% measure.
+/// The part of a row: 70% training, 15% calibration, 15% measurement.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Train,
@@ -198,14 +198,14 @@ fn rows(args: &Args) -> anyhow::Result<(Vec<Row>, usize)> {
         all.extend(selected.into_iter().map(|document| Row { id: document.id, text: document.text, is_good }));
     }
     let before = all.len();
-    // A text on both sides of the split would be measured on what was learnt by heart.
+    // A text in both parts of the split would be measured on memorised content.
     let (mut ids, mut texts) = (std::collections::HashSet::new(), std::collections::HashSet::new());
     all.retain(|row| ids.insert(row.id.clone()) & texts.insert(crate::hash::bytes(row.text.as_bytes())));
     let repeated = before - all.len();
     Ok((all, repeated))
 }
 
-/// The figures as lines.
+/// The figures as lines to print.
 fn figures(measured: &Measured) -> String {
     let (auc, low, high) = measured.auc;
     let mut text = format!(

@@ -18,7 +18,7 @@ pub(crate) struct DownstreamArgs {
     #[command(flatten)]
     #[serde(skip)]
     frame: Frame,
-    /// The models: a table, a row each; compute and accuracy may be empty
+    /// The models: a table with one row each; compute and accuracy may be empty
     #[arg(long)]
     input: PathBuf,
     /// The column of training compute, in FLOP
@@ -30,13 +30,13 @@ pub(crate) struct DownstreamArgs {
     /// The column of accuracy, from 0 to 1
     #[arg(long, default_value = "accuracy")]
     accuracy_column: String,
-    /// Accuracy of guessing, such as 0.25 with four choices
+    /// Accuracy of random guessing, such as 0.25 with four choices
     #[arg(long, default_value_t = 0.0)]
     chance: f64,
     #[command(flatten)]
     #[serde(flatten)]
     common: Common,
-    /// Resamplings for the intervals
+    /// Number of resamples for the intervals
     #[arg(long, default_value_t = 1000)]
     bootstrap: usize,
 }

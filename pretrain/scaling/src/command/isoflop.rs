@@ -21,13 +21,14 @@ pub(crate) struct IsoflopArgs {
     #[command(flatten)]
     #[serde(flatten)]
     common: Common,
-    /// A parabola goes through the runs at most this much above its budget's lowest loss, in nats; at least through four
+    /// Maximum loss of a run above the lowest loss of its budget, in nats, for the fit of the parabola; the nearest four runs are always
+    /// used
     #[arg(long, default_value_t = 0.1)]
     loss_window: f64,
-    /// Leave budgets out whose minimum lies at the edge of their runs, instead of stopping
+    /// Leave out budgets whose minimum lies at the edge of their runs, instead of stopping
     #[arg(long)]
     drop_edge: bool,
-    /// Resamplings for the intervals
+    /// Number of resamples for the intervals
     #[arg(long, default_value_t = 1000)]
     bootstrap: usize,
 }
@@ -76,7 +77,7 @@ fn rows(fit: &Fit) -> impl Iterator<Item = [String; 7]> + '_ {
             format!("{:.3e}", budget.tokens),
             format!("{:.1}", budget.tokens / budget.params),
             format!("{:.4}", budget.loss),
-            // How flat the curve is: what a model twice too large or small loses.
+            // The flatness of the curve: the loss of a model that is too large or too small by a factor of two.
             format!("+{:.4}", budget.curvature * 2_f64.ln().powi(2)),
         ]
     })

@@ -38,16 +38,16 @@ pub(crate) struct LadderArgs {
     /// The folder for ladder.csv, the pipeline file and its runs; the same command continues where it stopped
     #[arg(long)]
     output: PathBuf,
-    /// Compute budgets, in FLOP, separated by commas; a model's is 6 x parameters x tokens
+    /// Compute budgets, in FLOP, separated by commas; the compute of a model is 6 x parameters x tokens
     #[arg(long, value_delimiter = ',', default_values_t = [3e11, 1e12, 3e12])]
     budgets: Vec<f64>,
     /// Number of models for each budget
     #[arg(long, default_value_t = 5)]
     sizes: usize,
-    /// Parameters of the largest model of a budget, divided by those of the smallest
+    /// Ratio of the largest to the smallest model's parameters within a budget
     #[arg(long, default_value_t = 8.0)]
     spread: f64,
-    /// Tokens for each parameter of a budget's middle model
+    /// Tokens per parameter of a budget's middle model
     #[arg(long, default_value_t = 20.0)]
     tokens_per_parameter: f64,
     /// Tokens of a row
@@ -59,7 +59,7 @@ pub(crate) struct LadderArgs {
     /// Peak learning rate of all models
     #[arg(long, default_value_t = 3e-3)]
     learning_rate: f64,
-    /// Tokens of held-out text
+    /// Number of tokens of held-out text
     #[arg(long, default_value_t = 100_000)]
     eval_tokens: u64,
     /// Seed of the weights and of the data order
@@ -69,13 +69,13 @@ pub(crate) struct LadderArgs {
 
 fn class(key: &str) -> Class {
     match key {
-        // Compared by digest, or by the pipeline itself.
+        // The inputs are compared by digest, or by the pipeline itself.
         "data" | "eval_data" | "tokenizer" | "output" => Class::Free,
         _ => Class::Course,
     }
 }
 
-/// Runs `scaling run`. Without a `pipeline`, the files are written, and the user runs them.
+/// Runs `scaling run`. Without a `pipeline`, it only writes the files, and the user runs them.
 pub(crate) fn run(args: &LadderArgs, pipeline: Option<Pipeline>) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     let rungs = rungs(args)?;
@@ -110,13 +110,13 @@ pub(crate) fn run(args: &LadderArgs, pipeline: Option<Pipeline>) -> anyhow::Resu
         rungs.len(),
         args.budgets.len()
     );
-    // The pipeline file names this folder, so another run of the same command writes another one.
+    // The pipeline file contains this folder's path, so the same command with another folder writes another file.
     session.finish(&[TABLE], &summary, json!({"models": rungs.len(), "budgets": args.budgets}))?;
     println!("{summary}");
     Ok(())
 }
 
-/// The tokenizer, and the headers of the shards, which have the digests of everything else.
+/// The tokenizer, and the headers of the shards, which contain the digests of everything else.
 fn inputs(args: &LadderArgs) -> anyhow::Result<Vec<Input>> {
     let mut inputs = vec![Input::file("tokenizer", &args.tokenizer.join("tokenizer.json"))?];
     let plain = |text: &String| match text.rsplit_once(':') {
@@ -170,7 +170,7 @@ fn rungs(args: &LadderArgs) -> anyhow::Result<Vec<Rung>> {
     ladder.rungs().map_err(anyhow::Error::msg)
 }
 
-/// The number of ids of a tokenizer.
+/// The number of token ids of a tokenizer.
 fn vocabulary(folder: &Path) -> anyhow::Result<u64> {
     let path = folder.join("tokenizer.json");
     let text = std::fs::read(&path).with_context(|| format!("--tokenizer: cannot read {}", path.display()))?;
@@ -181,7 +181,7 @@ fn vocabulary(folder: &Path) -> anyhow::Result<u64> {
     Ok(highest.with_context(|| format!("{} has no vocabulary", path.display()))? + 1)
 }
 
-/// The configuration of a model, as Hugging Face has it.
+/// The configuration of a model in Hugging Face's format.
 fn config(args: &LadderArgs, shape: Shape) -> Value {
     let (heads, key_value) = shape.heads();
     json!({
@@ -192,7 +192,7 @@ fn config(args: &LadderArgs, shape: Shape) -> Value {
     })
 }
 
-/// A text in a pipeline file.
+/// Quotes a text for a pipeline file.
 fn quoted(text: &str) -> String {
     Value::from(text.replace('{', "{{").replace('}', "}}")).to_string()
 }
@@ -208,7 +208,7 @@ fn stage_name(rungs: &[Rung], at: usize) -> String {
     format!("budget{number}-{}", rungs[at].shape.name())
 }
 
-/// The pipeline: each size is made once, and trained at each of its budgets.
+/// The pipeline: makes each size once, and trains it at each of its budgets.
 fn recipe(args: &LadderArgs, rungs: &[Rung], models: &Path) -> String {
     let mut text = format!(
         "# Made by `herd scaling run`: {} models at {} budgets.\nname = \"Ladder\"\noutput = {}\n",
@@ -246,7 +246,7 @@ fn recipe(args: &LadderArgs, rungs: &[Rung], models: &Path) -> String {
             args.sequence_length,
             args.batch_tokens,
             args.learning_rate,
-            // A tenth of a short run, 100 steps of a long one.
+            // Warm-up: a tenth of a short run, 100 steps of a long one.
             (steps / 10).min(100),
             args.seed
         )
@@ -255,8 +255,8 @@ fn recipe(args: &LadderArgs, rungs: &[Rung], models: &Path) -> String {
     text
 }
 
-/// The results as a table for `scaling fit`, and as lines for people. Only the lines have times, since the table is what a
-/// repetition must reproduce.
+/// The results as a table for `scaling fit`, and as lines to print. Only the lines contain times, because a repetition must reproduce the
+/// table.
 fn results(args: &LadderArgs, rungs: &[Rung]) -> anyhow::Result<(String, String)> {
     let mut table = "flops,params,tokens,loss,bits_per_byte,width,layers\n".to_owned();
     let mut lines = vec!["      budget    model  parameters     tokens    loss  seconds".to_owned()];
@@ -305,7 +305,7 @@ fn parameters(folder: &Path) -> anyhow::Result<u64> {
     Ok(count)
 }
 
-/// The ladder before anything is trained.
+/// The ladder as a table, before training.
 fn table(rungs: &[Rung]) -> String {
     let mut lines = vec!["      budget    model  parameters     tokens  tokens/parameter".to_owned()];
     for rung in rungs {

@@ -16,7 +16,7 @@ use crate::bootstrap::{Interval, resample};
 use crate::mix::{Law, best, rank_correlation};
 use crate::table::Table;
 
-/// Parts of the cross-validation.
+/// Number of folds of the cross-validation.
 const PARTS: usize = 5;
 
 /// Arguments of `scaling fit mix`.
@@ -25,36 +25,36 @@ pub(crate) struct MixArgs {
     #[command(flatten)]
     #[serde(skip)]
     frame: Frame,
-    /// The runs' mixes: a table with a run's id and the share of each source
+    /// Mixes of the runs: a table with the id of a run and the share of each source
     #[arg(long)]
     mixtures: PathBuf,
-    /// The runs' losses: a table with a run's id and the loss on each validation set
+    /// Losses of the runs: a table with the id of a run and the loss on each validation set
     #[arg(long)]
     losses: PathBuf,
-    /// The column of a run's id in all tables
+    /// The column of the run's id, in all tables
     #[arg(long, default_value = "index")]
     id_column: String,
-    /// Validation sets that the mix should be best for, by their columns in the losses; all of them unless given
+    /// Columns of the validation sets for which the mix is optimised; all of them unless given
     #[arg(long, num_args = 1.., value_name = "COLUMN[:WEIGHT]")]
     targets: Vec<String>,
-    /// Mixes of other runs, such as larger ones: how well do the laws predict their order? Repeatable
+    /// Mixes of other runs, such as larger ones, to test how well the laws predict their ranking. Repeatable
     #[arg(long, value_name = "FILE")]
     test_mixtures: Vec<PathBuf>,
-    /// Their losses, one file for each of --test-mixtures
+    /// Losses of these runs, one file for each of --test-mixtures
     #[arg(long, value_name = "FILE")]
     test_losses: Vec<PathBuf>,
-    /// The largest share of a source in the best mix [default: the largest that it has in a run, since nothing is known beyond]
+    /// Maximum share of a source in the best mix [default: its maximum share in a run, since the laws do not extrapolate]
     #[arg(long)]
     max_share: Option<f64>,
     #[command(flatten)]
     #[serde(flatten)]
     common: Common,
-    /// Resamplings of the runs for the intervals of the best mix
+    /// Number of resamples of the runs for the intervals of the best mix
     #[arg(long, default_value_t = 100)]
     bootstrap: usize,
 }
 
-/// What is known of mixes.
+/// The result of a fit of mixes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Fit {
     /// The sources, in the order of the shares.
@@ -63,11 +63,11 @@ pub(crate) struct Fit {
     pub laws: Vec<(f64, Law)>,
     /// The best mix.
     pub best: Vec<f64>,
-    /// The weighted loss that the laws expect of it.
+    /// The weighted loss that the laws predict for it.
     pub loss: f64,
-    /// That of the best run among the measured ones.
+    /// The weighted loss of the best measured run.
     pub best_run: f64,
-    /// The best mixes of resampled runs.
+    /// The best mixes for resampled runs.
     pub samples: Vec<Vec<f64>>,
 }
 
@@ -76,7 +76,7 @@ struct Runs {
     sources: Vec<String>,
     shares: Array2<f64>,
     targets: Vec<String>,
-    /// For each target the losses of the runs.
+    /// The losses of the runs for each target.
     losses: Vec<Vec<f64>>,
     notes: Vec<String>,
 }
@@ -130,7 +130,7 @@ impl Runs {
         self.shares.nrows()
     }
 
-    /// Laws through some of the runs.
+    /// Fits the laws to some of the runs.
     fn laws(&self, targets: &[(f64, String)], runs: &[usize]) -> Result<Vec<(f64, Law)>, String> {
         let shares = self.shares.select(ndarray::Axis(0), runs);
         let law = |(weight, target): &(f64, String)| {
@@ -216,7 +216,7 @@ fn targets(args: &MixArgs, runs: &Runs) -> anyhow::Result<Vec<(f64, String)>> {
     args.targets.iter().map(target).collect()
 }
 
-/// The largest share of each source.
+/// The maximum share of each source.
 fn limits(args: &MixArgs, runs: &Runs) -> anyhow::Result<Vec<f64>> {
     match args.max_share {
         Some(most) => {
@@ -236,13 +236,13 @@ fn search(laws: &[(f64, Law)], limits: &[f64]) -> anyhow::Result<crate::simplex:
     })
 }
 
-/// The rank correlation of a law's expectation with measured losses; None where these are not there.
+/// The rank correlation of a law's predictions with measured losses; `None` if there are none.
 fn correlation(law: &Law, test: &Runs) -> Option<f64> {
     let expected: Vec<f64> = (0..test.count()).map(|run| law.loss(&test.mix(run))).collect();
     rank_correlation(&expected, test.losses(&law.target)?)
 }
 
-/// Rank correlations on runs that the laws have not seen: each fifth run in turn is left out.
+/// Rank correlations on held-out runs: each fold of a fifth is left out in turn.
 fn held_out(runs: &Runs, targets: &[(f64, String)]) -> anyhow::Result<Vec<Option<f64>>> {
     let mut expected = vec![vec![0.0; runs.count()]; targets.len()];
     for part in 0..PARTS {

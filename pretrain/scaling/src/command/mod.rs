@@ -1,4 +1,4 @@
-//! `scaling`: fits to measured runs, and what they predict.
+//! `scaling`: fits laws to measured runs, and predicts with them.
 
 mod downstream;
 mod isoflop;
@@ -19,7 +19,7 @@ use crate::bootstrap::Interval;
 use crate::isoflop::Run;
 use crate::table::Table;
 
-/// What a fit leaves in its folder.
+/// The file of a fit in its folder.
 pub const FIT: &str = "fit.json";
 
 /// Arguments of `scaling`.
@@ -31,11 +31,11 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a ladder of small models at several compute budgets, and make the table of their losses
+    /// Train a ladder of small models at several compute budgets, and tabulate their losses
     Run(Box<ladder::LadderArgs>),
     /// Fit a law to measured runs
     Fit(FitArgs),
-    /// What a fitted law expects: sizes, tokens, losses, accuracies
+    /// Predict with a fitted law: sizes, tokens, losses, accuracies
     Predict(predict::PredictArgs),
 }
 
@@ -48,17 +48,17 @@ struct FitArgs {
 
 #[derive(Subcommand)]
 enum LawCommand {
-    /// A parabola for each compute budget, and power laws through their minima
+    /// Fit a parabola for each compute budget, and power laws through their minima
     Isoflop(isoflop::IsoflopArgs),
-    /// Loss from size and tokens: E + A / N^alpha + B / D^beta
+    /// Fit the loss to size and tokens: E + A / N^alpha + B / D^beta
     Parametric(parametric::ParametricArgs),
-    /// Accuracy on a benchmark from compute, by way of the log-likelihood of the right answers
+    /// Fit benchmark accuracy to compute, by way of the log-likelihood of the right answers
     Downstream(downstream::DownstreamArgs),
-    /// Loss from the shares of data sources, and the best mix
+    /// Fit the loss to the shares of data sources, and find the best mix
     Mix(mix::MixArgs),
 }
 
-/// Runs a pipeline file, with its folder: what `herd` has, and this crate has not.
+/// A function that runs a pipeline file in a folder; `herd` provides it.
 pub type Pipeline<'a> = &'a dyn Fn(&Path, &Path) -> anyhow::Result<()>;
 
 /// Runs `scaling`.
@@ -76,7 +76,7 @@ pub fn run(args: &Args, pipeline: Option<Pipeline>) -> anyhow::Result<()> {
     }
 }
 
-/// What every fit has.
+/// Flags that all fits share.
 #[derive(clap::Args, Debug, Clone, Serialize)]
 pub(crate) struct Common {
     /// The folder for fit.json, report.html and run.json
@@ -90,7 +90,7 @@ pub(crate) struct Common {
 /// The columns of a table of runs.
 #[derive(clap::Args, Debug, Clone, Serialize)]
 pub(crate) struct Columns {
-    /// The runs: a table (.csv, .tsv, .jsonl, .json, .parquet), a row each
+    /// The runs: a table (.csv, .tsv, .jsonl, .json, .parquet) with one row each
     #[arg(long)]
     input: PathBuf,
     /// The column of training compute, in FLOP; without it, compute is 6 x parameters x tokens
@@ -105,13 +105,13 @@ pub(crate) struct Columns {
     /// The column of held-out loss, in nats per token
     #[arg(long, default_value = "loss")]
     loss_column: String,
-    /// Only the rows where a column has this text, as setting=base
+    /// Use only the rows in which a column has this text, for example setting=base
     #[arg(long, value_name = "COLUMN=TEXT")]
     only: Option<String>,
 }
 
 impl Columns {
-    /// The runs of the table, and what was filtered or derived.
+    /// The runs of the table, and notes on filtered and derived values.
     fn runs(&self) -> anyhow::Result<(Vec<Run>, Vec<String>)> {
         let table = Table::read(&self.input)?;
         let mut notes = vec![format!("{}: {} rows", self.input.display(), table.len())];
@@ -148,7 +148,7 @@ impl Columns {
     }
 }
 
-/// A law as `fit.json` holds it.
+/// A law in the format of `fit.json`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "law", rename_all = "kebab-case")]
 pub(crate) enum Fitted {
@@ -158,16 +158,16 @@ pub(crate) enum Fitted {
     Mix(mix::Fit),
 }
 
-/// What a fit came to.
+/// The result of a fit.
 pub(crate) struct Done {
     fitted: Fitted,
-    /// For the terminal, the record and the report.
+    /// The text for the terminal, the record and the report.
     text: String,
     page: Page,
     figures: Value,
 }
 
-/// The frame of every fit: configuration, run folder, files.
+/// The frame of all fits: configuration, run folder, files.
 fn fit<A: clap::Args + Serialize + Clone>(
     (stage, args, frame, common): (&str, &A, &Frame, &Common),
     inputs: &[(&str, &Path)],
@@ -201,7 +201,7 @@ fn class(key: &str) -> Class {
     }
 }
 
-/// `0.4931 [0.4802, 0.5077]`; the value alone where there is no interval.
+/// Formats a value with its interval: `0.4931 [0.4802, 0.5077]`; only the value if there is no interval.
 fn with_interval(value: f64, interval: Option<Interval>, digits: usize) -> String {
     let text = |value: f64| {
         let plain = value == 0.0 || (1e-3..1e5).contains(&value.abs());

@@ -20,10 +20,10 @@ pub(crate) struct ParametricArgs {
     #[command(flatten)]
     #[serde(flatten)]
     common: Common,
-    /// Leave out this many runs with the highest losses; the fit to all runs is printed beside
+    /// Number of runs with the highest losses to leave out; the fit to all runs is also printed
     #[arg(long, default_value_t = 0)]
     drop_highest: usize,
-    /// Resamplings for the intervals
+    /// Number of resamples for the intervals
     #[arg(long, default_value_t = 1000)]
     bootstrap: usize,
 }

@@ -19,19 +19,19 @@ pub(crate) struct PredictArgs {
     /// Compute budgets, in FLOP, separated by commas
     #[arg(long, value_delimiter = ',')]
     flops: Vec<f64>,
-    /// With a parametric fit: parameters of a model, instead of --flops
+    /// With a parametric fit: number of parameters of a model, instead of --flops
     #[arg(long, requires = "tokens", conflicts_with = "flops")]
     params: Option<f64>,
-    /// With a parametric fit: tokens of its training
+    /// With a parametric fit: number of training tokens of that model
     #[arg(long, requires = "params")]
     tokens: Option<f64>,
-    /// With a fit of mixes: a table of mixes, with the sources as columns
+    /// With a fit of mixes: a table of mixes whose columns are the sources
     #[arg(long)]
     mixtures: Option<PathBuf>,
-    /// A published law A C^a instead of a fit: A
+    /// Use a published law A C^a instead of a fit: A
     #[arg(long, requires = "exponent", conflicts_with = "fit")]
     coefficient: Option<f64>,
-    /// A published law A C^a instead of a fit: a
+    /// Use a published law A C^a instead of a fit: a
     #[arg(long, requires = "coefficient")]
     exponent: Option<f64>,
     /// Also write the predictions as JSON
@@ -106,7 +106,7 @@ fn budget(flops: f64) -> String {
     format!("{flops:.4e} FLOP")
 }
 
-/// What a law expects of a budget.
+/// The law's predictions for a budget.
 fn at(fitted: &Fitted, flops: f64) -> anyhow::Result<Vec<Number>> {
     Ok(match fitted {
         Fitted::Isoflop(fit) => vec![
