@@ -1,5 +1,5 @@
-//! What stands between an encoder and a frozen language model: a norm and a projection of the encoder's states, gated
-//! cross-attention layers, and the embedding of the image token.
+//! The adapter between an encoder and a frozen language model: a norm and a projection of the encoder's states, gated cross-attention
+//! layers, and the embedding of the image token.
 
 use std::path::{Path, PathBuf};
 
@@ -15,43 +15,43 @@ use crate::encoder::EncoderOptions;
 use crate::sight::States;
 use crate::{Result, VisionError};
 
-/// The file of an adapter's settings, beside its weights and the encoder's folder.
+/// The file of an adapter's settings.
 pub const CONFIG: &str = "adapter.json";
-/// The file of its weights.
+/// The file of an adapter's weights.
 pub const WEIGHTS: &str = "adapter.safetensors";
-/// The encoder's folder beside them.
+/// The folder of the encoder beside them.
 pub const ENCODER: &str = "encoder";
-/// What the names of the encoder's parameters begin with where they are trained.
+/// The prefix of the encoder's parameters if they are trained.
 pub const ENCODER_PREFIX: &str = "encoder.";
 
-/// How much larger than usual the weights start that write to the stream: what a new cross-attention layer adds, behind an open
-/// gate, is then about as large as the stream itself. A token's stream in SmolLM2-135M has a root mean square of 4 at layer 3, 7 in
-/// the middle and 22 at layer 27; with usual weights a gate would have to open wide before a picture changes anything.
+/// Factor on the initial weights of the projections that write to the residual stream. With it, the output of a new cross-attention layer
+/// behind an open gate is about as large as the stream itself. A token's stream in SmolLM2-135M has a root mean square of 4 at layer 3, 7
+/// in the middle and 22 at layer 27; with the usual weights a gate would have to open wide before a picture has an effect.
 const OUTPUTS: f64 = 6.0;
 
-/// The language model that an adapter was trained on. Its files are read, and never written.
+/// The language model that an adapter was trained on. Its files are only read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Beneath {
     /// Its folder.
     pub path: PathBuf,
-    /// The digest of its folder, as `run.json` has it.
+    /// The digest of its folder, as in `run.json`.
     pub sha256: String,
 }
 
-/// `adapter.json`.
+/// The content of `adapter.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdapterConfig {
-    /// The form of the folder: 1.
+    /// The version of the folder's format: 1.
     pub format: u32,
     /// The language model.
     pub language_model: Beneath,
-    /// For each cross-attention layer, the number of the language model's layers before it; ascending.
+    /// For each cross-attention layer, the number of preceding layers of the language model; ascending.
     pub layers_before: Vec<usize>,
     /// Width of the encoder's states.
     pub feature_width: i64,
-    /// How the encoder is used.
+    /// The use of the encoder.
     #[serde(default)]
     pub encoder: EncoderOptions,
 }
@@ -60,7 +60,7 @@ impl AdapterConfig {
     /// Reads `adapter.json` of a folder.
     ///
     /// # Errors
-    /// When it is missing or has another form.
+    /// When the file is missing or has another format.
     pub fn from_dir(folder: &Path) -> Result<Self> {
         let path = folder.join(CONFIG);
         let wrong = |what: String| VisionError::Pictures(format!("{}: {what}", path.display()));
@@ -73,8 +73,8 @@ impl AdapterConfig {
         Ok(config)
     }
 
-    /// A cross-attention layer before every `every`-th layer of a language model, as Llama 3.2 Vision has them: the first
-    /// not before layer `every - 1`, since layers before the first ones learn badly.
+    /// A cross-attention layer before every `every`-th layer of a language model, as in Llama 3.2 Vision. The first one is before layer
+    /// `every - 1`, because cross-attention before the first layers learns badly.
     #[must_use]
     pub fn layers_every(every: usize, layers: usize) -> Vec<usize> {
         (1..).map(|number| number * every.max(1) - 1).take_while(|before| *before < layers).collect()
@@ -95,7 +95,7 @@ impl Adapter {
     /// Builds an adapter for a language model from parameters that `parameter(name, shape)` delivers.
     ///
     /// # Errors
-    /// Those of `parameter`.
+    /// The errors of `parameter`.
     pub fn build<E>(
         config: &AdapterConfig,
         text: &LlamaConfig,
@@ -119,11 +119,11 @@ impl Adapter {
         Ok(Self { image_token, norm, projector, cross, names })
     }
 
-    /// A new adapter: gates at zero, so that the language model is as it was; the image token's embedding is the mean of all
-    /// others; projections are uniform with variance `1 / inputs`, and those that write to the stream [`OUTPUTS`] times as large.
+    /// Makes a new adapter. Gates are zero, so that the language model is unchanged; the image token's embedding is the mean of all
+    /// others; projections are uniform with variance `1 / inputs`, those that write to the stream [`OUTPUTS`] times as large.
     ///
     /// # Errors
-    /// When there is no memory.
+    /// When the memory is not sufficient.
     pub fn new(config: &AdapterConfig, text: &Llama, seed: u64) -> Result<Self> {
         let mut generator = Generator::new(Device::Cpu, seed)?;
         let (kind, device) = (text.kind(), text.device());
@@ -149,20 +149,19 @@ impl Adapter {
         })?)
     }
 
-    /// Standardises the encoder's states: sets the weights of the norm before the projection so that, over all places of these
-    /// pictures, each feature has mean 0 and variance 1 behind it. `features` are the encoder's states `[places, width]` of
-    /// some pictures. An encoder's states have a large part that all places share; with it, all places have almost the same
-    /// keys, and attention learns slowly what tells them apart.
+    /// Standardises the encoder's states: sets the weights of the norm before the projection so that each feature has mean 0 and variance
+    /// 1 over all positions of these pictures. `features` are the encoder's states `[places, width]` of some pictures. The states have a
+    /// large component that all positions share; with it, all keys are almost equal, and attention is slow to learn the differences.
     ///
     /// # Errors
-    /// When there are no features, shapes do not fit, or there is no memory.
+    /// When there are no features, shapes do not match, or memory is not sufficient.
     pub fn standardise(&mut self, features: &[Tensor]) -> Result<(), OpError> {
         let _no_grad = tch::no_grad_guard();
         catch(|| {
             let all = Tensor::cat(features, 0).to_device(self.image_token.device()).to_kind(Kind::Float);
             let normal = self.norm.normal(&all);
             let mean = normal.mean_dim([0_i64].as_slice(), false, Kind::Float);
-            // A feature that is the same everywhere says nothing: it is not blown up.
+            // A constant feature carries no information, so it is not amplified.
             let deviation = (normal - &mean).square().mean_dim([0_i64].as_slice(), false, Kind::Float).sqrt() + 1e-3;
             self.norm.set(&deviation.reciprocal(), &(-mean / &deviation));
             Ok::<_, OpError>(())
@@ -173,7 +172,7 @@ impl Adapter {
     /// Loads the adapter of a folder in the type and on the device of the language model.
     ///
     /// # Errors
-    /// One sentence; also when it is of a language model of other measures.
+    /// When the folder is invalid, or belongs to a language model of other dimensions.
     pub fn load(folder: &Path, config: &AdapterConfig, text: &Llama) -> Result<Self> {
         let path = folder.join(WEIGHTS);
         let checkpoint = Checkpoint::open(&path)?;
@@ -198,21 +197,21 @@ impl Adapter {
         Ok(adapter)
     }
 
-    /// All parameters under their names on disk; the tensors are the adapter's own.
+    /// All parameters by their names on disk; the tensors are shared with the adapter.
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
         self.names.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
     }
 
-    /// The cross-attention layers, each with the number of the language model's layers before it.
+    /// The cross-attention layers, each with the number of preceding layers of the language model.
     #[must_use]
     pub fn cross_layers(&self) -> &[(usize, CrossLayer)] {
         &self.cross
     }
 
-    /// What the cross-attention layers look at, from the encoder's states `[places, width]` of each picture.
+    /// The keys and values of the cross-attention layers, from the encoder's states `[places, width]` of each picture.
     ///
     /// # Errors
-    /// When shapes do not fit, or there is no memory.
+    /// When shapes do not match, or memory is not sufficient.
     pub fn states(&self, features: &[Tensor]) -> Result<States, OpError> {
         catch(|| {
             let places = features.iter().map(|one| Ok(one.size2()?.0)).collect::<Result<Vec<_>, OpError>>()?;
@@ -223,10 +222,10 @@ impl Adapter {
         .map_err(|error: OpError| error.context("projector"))
     }
 
-    /// Embeddings `[rows, seq, hidden]` with the image token's at `places`, int64, which count through all rows.
+    /// Inserts the image token's embedding into `[rows, seq, hidden]` at `places` (int64 indices over all rows).
     ///
     /// # Errors
-    /// When a place is outside.
+    /// When an index is out of range.
     pub fn with_image_tokens(&self, embedded: &Tensor, places: &Tensor) -> Result<Tensor, OpError> {
         catch(|| {
             let rows = self.image_token.expand([places.numel() as i64, -1], false);
@@ -241,14 +240,14 @@ mod tests {
 
     #[test]
     fn layers_stand_where_llama_has_them() {
-        // Llama 3.2 Vision 11B: 8 layers among 40, at 3, 8, ..., 38, which is before its own layers 3, 7, ..., 31.
+        // Llama 3.2 Vision 11B has 8 of 40 layers at 3, 8, ..., 38, which precede its own layers 3, 7, ..., 31.
         assert_eq!(AdapterConfig::layers_every(4, 32), [3, 7, 11, 15, 19, 23, 27, 31]);
         assert_eq!(AdapterConfig::layers_every(2, 3), [1]);
         assert_eq!(AdapterConfig::layers_every(1, 2), [0, 1]);
         assert!(AdapterConfig::layers_every(4, 3).is_empty());
     }
 
-    /// A random language model of two layers of 16, and an adapter before each of them for states of 6 features.
+    /// A random language model with two layers of width 16, and an adapter with a layer before each, for states of 6 features.
     fn tiny() -> (tempfile::TempDir, Llama, Adapter) {
         torch_ext::init();
         let folder = tempfile::tempdir().unwrap();
@@ -269,7 +268,7 @@ mod tests {
     fn states_are_standardised_over_places() {
         let (_folder, _, mut adapter) = tiny();
         let mut generator = Generator::new(Device::Cpu, 3).unwrap();
-        // A large part that all places share, and features of different spread.
+        // A large shared component, and features of different spread.
         let shared = Tensor::from_slice(&[9.0_f32, -7.0, 5.0, 0.0, 3.0, -4.0]);
         let spread = Tensor::from_slice(&[1.0_f32, 1.5, 0.5, 2.0, 0.8, 0.7]);
         let features: Vec<Tensor> =
@@ -285,7 +284,7 @@ mod tests {
         assert!(before.0 > 1.0 && before.1 > 0.5, "{before:?}");
         adapter.standardise(&features).unwrap();
         let (mean, off) = moments(&adapter);
-        // The deviations are about 0.02 and more, and get a floor of 1e-3.
+        // The deviations are about 0.02 or more, with a floor of 1e-3.
         assert!(mean < 1e-4 && off < 0.1, "{mean} {off}");
         let saved = adapter.named_parameters().into_iter().find(|(name, _)| name == "feature_norm.weight").unwrap().1;
         assert!(saved.min().double_value(&[]) > 1.5, "what is saved is what computes: {saved:?}");

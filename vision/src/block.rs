@@ -1,4 +1,4 @@
-//! A layer of an image encoder: attention and a GELU feed-forward block, each behind a LayerNorm.
+//! A layer of an image encoder: attention and a GELU feed-forward block, each after a LayerNorm.
 
 use llama::Linear;
 use tch::Tensor;
@@ -12,7 +12,7 @@ pub(crate) struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// The norm `name` of this width, from parameters that `get(name, shape)` delivers.
+    /// Builds the norm `name` of this width from parameters that `get(name, shape)` delivers.
     pub fn build<E>(
         name: &str,
         width: i64,
@@ -27,19 +27,19 @@ impl LayerNorm {
         x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)
     }
 
-    /// Without weight and bias.
+    /// Normalises without weight and bias.
     pub fn normal(&self, x: &Tensor) -> Tensor {
         x.layer_norm(self.weight.size(), None::<Tensor>, None::<Tensor>, self.eps, true)
     }
 
-    /// Other values of weight and bias, in place.
+    /// Replaces weight and bias in place.
     pub fn set(&mut self, weight: &Tensor, bias: &Tensor) {
         self.weight.copy_(weight);
         self.bias.copy_(bias);
     }
 }
 
-/// The projection `name`, `[out, in]`.
+/// Builds the projection `name`, `[out, in]`.
 pub(crate) fn linear<E>(
     name: &str,
     [out, input]: [i64; 2],
@@ -51,12 +51,12 @@ pub(crate) fn linear<E>(
     Ok(Linear { weight, bias, lora: None })
 }
 
-/// What the outputs of attention and feed-forward are multiplied by.
+/// Factors on the outputs of attention and feed-forward block.
 pub(crate) enum After {
     Nothing,
-    /// tanh of a number each, `[1]`.
+    /// One gate each, `[1]`; the factor is its tanh.
     Gates([Tensor; 2]),
-    /// A number for each feature, `[width]` (LayerScale).
+    /// One factor for each feature, `[width]` (LayerScale).
     Scales([Tensor; 2]),
 }
 
@@ -72,18 +72,18 @@ impl After {
 
 /// A layer.
 pub(crate) struct Block {
-    /// Before the attention and before the feed-forward block.
+    /// The norms before the attention and before the feed-forward block.
     pub norms: [LayerNorm; 2],
-    /// Queries, keys, values, output.
+    /// The projections of queries, keys, values and output.
     pub attention: [Linear; 4],
-    /// Into the wide layer and out of it.
+    /// The projections into the wide layer and out of it.
     pub feed_forward: [Linear; 2],
     pub after: After,
     pub heads: i64,
 }
 
 impl Block {
-    /// `[pictures, places, width]`, with a mask that is added to the attention's scores.
+    /// Applies the layer to `[pictures, places, width]`. The mask is added to the attention's scores.
     pub fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor, OpError> {
         let normal = self.norms[0].forward(x);
         let (pictures, places, width) = x.size3()?;

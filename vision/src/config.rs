@@ -1,5 +1,5 @@
-//! `config.json` of an `MllamaForConditionalGeneration`: a text part, which is a Llama's with cross-attention layers
-//! among its layers, and a vision part.
+//! `config.json` of an `MllamaForConditionalGeneration`: a text part (a Llama with cross-attention layers between its layers) and a
+//! vision part.
 
 use std::path::Path;
 
@@ -7,37 +7,37 @@ use llama::{ConfigError, LlamaConfig, dtype_name};
 use serde_json::{Map, Value, json};
 use tch::Kind;
 
-/// Rows of the embedding table behind the vocabulary; the image token is the first of them.
+/// Number of rows of the embedding table after the vocabulary; the image token is the first of them.
 pub const EXTRA_ROWS: i64 = 8;
 
-/// The vision tower's numbers; the names are those of `vision_config`.
+/// The sizes of the vision tower, named as in `vision_config`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TowerConfig {
     /// Width of the patches' states.
     pub hidden_size: i64,
     /// Width of the feed-forward blocks.
     pub intermediate_size: i64,
-    /// Heads.
+    /// Number of attention heads.
     pub attention_heads: i64,
-    /// Layers without gates.
+    /// Number of layers without gates.
     pub num_hidden_layers: usize,
-    /// Layers with gates behind them, whose tokens see all tiles again.
+    /// Number of gated layers after them, in which tokens again see all tiles.
     pub num_global_layers: usize,
-    /// Layers whose output is part of the result beside the last one's.
+    /// Layers whose outputs are part of the result, in addition to the last one.
     pub intermediate_layers_indices: Vec<usize>,
     /// Height and width of a tile in pixels.
     pub image_size: i64,
     /// Height and width of a patch in pixels.
     pub patch_size: i64,
-    /// Tiles of a picture at most.
+    /// Maximum number of tiles of a picture.
     pub max_num_tiles: i64,
-    /// Arrangements of tiles as (rows, columns); number 0 of the embeddings is for absent pictures.
+    /// Arrangements of tiles as (rows, columns); row 0 of the embeddings is for absent pictures.
     pub supported_aspect_ratios: Vec<(i64, i64)>,
-    /// Added to the variance in the layers' norms.
+    /// The epsilon of the norms.
     pub norm_eps: f64,
 }
 
-/// The object of a folder's `config.json`.
+/// The JSON object of a folder's `config.json`.
 pub(crate) fn config_json(folder: &Path) -> Result<Map<String, Value>, ConfigError> {
     let path = folder.join("config.json");
     let shown = path.display().to_string();
@@ -53,7 +53,7 @@ impl TowerConfig {
     /// Reads `vision_config` of the `config.json` in a model folder.
     ///
     /// # Errors
-    /// When the file is missing, has no such part, or a value in it cannot be used.
+    /// When the file or the part is missing, or when a value is not supported.
     pub fn from_dir(folder: &Path) -> Result<Self, ConfigError> {
         match config_json(folder)?.get("vision_config") {
             Some(Value::Object(part)) => tower(part),
@@ -61,13 +61,13 @@ impl TowerConfig {
         }
     }
 
-    /// Places of a tile: its patches and the class token.
+    /// Number of positions of a tile: its patches and the class token.
     #[must_use]
     pub fn places(&self) -> i64 {
         (self.image_size / self.patch_size).pow(2) + 1
     }
 
-    /// Width of the result: the last state, and behind it those of the chosen layers.
+    /// Width of the result: the last state followed by those of the selected layers.
     #[must_use]
     pub fn output_width(&self) -> i64 {
         self.hidden_size * (1 + self.intermediate_layers_indices.len() as i64)
@@ -81,10 +81,10 @@ pub struct MllamaConfig {
     pub text: LlamaConfig,
     /// The vision tower.
     pub tower: TowerConfig,
-    /// Which of all text layers are cross-attention layers, ascending; the count of all is
-    /// `text.num_hidden_layers + cross_layers.len()`.
+    /// The indices of the cross-attention layers among all text layers, ascending; there are `text.num_hidden_layers +
+    /// cross_layers.len()` layers in total.
     pub cross_layers: Vec<usize>,
-    /// The id of the token that stands for a picture: the vocabulary's size.
+    /// The id of the image token: the size of the vocabulary.
     pub image_token: i64,
     /// The file as it was read.
     raw: Map<String, Value>,
@@ -94,7 +94,7 @@ impl MllamaConfig {
     /// Reads `config.json` in a model folder.
     ///
     /// # Errors
-    /// When the file is missing, is of another architecture, or has a value that cannot be used.
+    /// When the file is missing, has another architecture, or a value is not supported.
     pub fn from_dir(folder: &Path) -> Result<Self, ConfigError> {
         Self::from_json(config_json(folder)?)
     }
@@ -149,7 +149,7 @@ impl MllamaConfig {
     /// The `config.json` of this model with weights of type `dtype`.
     ///
     /// # Errors
-    /// When no model computes in that type.
+    /// When the type is not supported.
     pub fn to_json(&self, dtype: Kind) -> Result<Value, ConfigError> {
         let mut raw = self.raw.clone();
         let name = Value::from(dtype_name(dtype)?);
@@ -171,13 +171,13 @@ fn set_dtype(part: &mut Map<String, Value>, name: &Value) {
     part.insert(field.into(), name.clone());
 }
 
-/// The text part as the `config.json` of a Llama.
+/// The text part as a Llama's `config.json`.
 fn llama_fields(raw: &Map<String, Value>, mut text: Map<String, Value>, layers: usize) -> Map<String, Value> {
     let mut set = |name: &str, value: Value| _ = text.insert(name.into(), value);
     set("architectures", json!(["LlamaForCausalLM"]));
     set("model_type", json!("llama"));
     set("num_hidden_layers", json!(layers));
-    // What transformers' class has for fields that a file leaves out.
+    // The defaults of transformers' class for missing fields.
     for (name, value) in [
         ("vocab_size", json!(128_256)),
         ("hidden_size", json!(4096)),
@@ -254,7 +254,7 @@ fn ratios(fields: &Map<String, Value>) -> Result<Vec<(i64, i64)>, ConfigError> {
     pairs.ok_or_else(|| ConfigError::Field("vision_config.supported_aspect_ratios must be a list of pairs".into()))
 }
 
-/// Whole numbers of a part of the file.
+/// Reads integers from a part of the file.
 struct Numbers<'a> {
     part: &'a str,
     fields: &'a Map<String, Value>,

@@ -1,4 +1,4 @@
-//! DINOv2 (Oquab et al. 2023), as transformers' `Dinov2Model` folders hold it: an encoder for models that are composed here.
+//! DINOv2 (Oquab et al. 2023) from transformers' `Dinov2Model` folders: an encoder for composed models.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub struct Dinov2 {
     patches: Tensor,
     patch_bias: Tensor,
     class_token: Tensor,
-    /// `[1, 1 + places, width]`, the class token's first.
+    /// `[1, 1 + places, width]`, starting with the class token.
     positions: Tensor,
     blocks: Vec<Block>,
     norm: LayerNorm,
@@ -27,7 +27,7 @@ pub struct Dinov2 {
     names: Vec<(String, Tensor)>,
 }
 
-/// The numbers of `config.json`.
+/// The sizes in `config.json`.
 struct Config {
     width: i64,
     inner: i64,
@@ -82,7 +82,7 @@ impl Dinov2 {
     /// Loads the encoder of a `Dinov2Model` folder, in the type of the files or in `kind`.
     ///
     /// # Errors
-    /// One sentence that names the file, the tensor or the field.
+    /// When a file, a tensor or a field is invalid; the error names it.
     pub fn load(folder: &Path, kind: Option<Kind>, device: Device) -> Result<Self> {
         let config = Config::from_json(&config_json(folder)?)?;
         let checkpoint = Checkpoint::open(folder)?;
@@ -97,7 +97,7 @@ impl Dinov2 {
             used.insert(name.to_owned());
             read_weight(&checkpoint, folder, name, shape, kind, device)
         })?;
-        // What stands for masked patches in pretraining is of no use here.
+        // The mask token of pretraining is not needed here.
         let mut unused = checkpoint.names().filter(|name| !used.contains(*name) && *name != "embeddings.mask_token");
         match unused.next() {
             None => Ok(encoder),
@@ -154,7 +154,7 @@ impl Dinov2 {
         Ok(Self { patches, patch_bias, class_token, positions, norm, patch_size, image_size, blocks, names })
     }
 
-    /// All parameters under their names on disk; the tensors are the encoder's own.
+    /// All parameters by their names on disk; the tensors are shared with the encoder.
     #[must_use]
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
         self.names.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
@@ -166,7 +166,7 @@ impl Dinov2 {
         self.class_token.size()[2]
     }
 
-    /// Layers.
+    /// Number of layers.
     #[must_use]
     pub fn layers(&self) -> usize {
         self.blocks.len()
@@ -178,24 +178,24 @@ impl Dinov2 {
         self.patch_size
     }
 
-    /// Height and width, in pixels, of the pictures that the position embeddings are for.
+    /// Height and width, in pixels, of the pictures for which the position embeddings were made.
     #[must_use]
     pub fn image_size(&self) -> i64 {
         self.image_size
     }
 
-    /// Where and in which type the encoder computes.
+    /// The type and the device of the encoder.
     #[must_use]
     pub fn options(&self) -> (Kind, Device) {
         (self.patches.kind(), self.patches.device())
     }
 
-    /// The states of pictures `[pictures, 3, height, width]` (normalised, sides multiples of the patch's): the last, behind
-    /// its norm, and the outputs of `layers` (counted from 0, as they are), each `[pictures, 1 + patches, width]`. The class
-    /// token is first. The position embeddings are interpolated to the pictures' size, bicubically.
+    /// The states of pictures `[pictures, 3, height, width]` (normalised; sides are multiples of the patch size): the last state after
+    /// its norm, and the raw outputs of `layers` (counted from 0), each `[pictures, 1 + patches, width]`. The class token is first. The
+    /// position embeddings are interpolated bicubically to the pictures' size.
     ///
     /// # Errors
-    /// When shapes do not fit, or there is no memory.
+    /// When shapes do not match, or memory is not sufficient.
     pub fn forward(&self, pixels: &Tensor, layers: &[usize]) -> Result<(Tensor, Vec<Tensor>), OpError> {
         catch(|| self.compute(pixels, layers)).map_err(|error: OpError| error.context("DINOv2"))
     }
@@ -224,7 +224,7 @@ impl Dinov2 {
         Ok((self.norm.forward(&x), chosen.into_iter().flatten().collect()))
     }
 
-    /// The position embeddings for so many rows and columns of patches, `[1, 1 + patches, width]`.
+    /// The position embeddings for this number of rows and columns of patches, `[1, 1 + patches, width]`.
     fn positions_for(&self, rows: i64, columns: i64) -> Tensor {
         let own = self.positions.size()[1] - 1;
         let side = (own as f64).sqrt() as i64;

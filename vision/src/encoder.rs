@@ -1,4 +1,4 @@
-//! What a composed model needs of an image encoder, and the two that there are: Llama 3.2 Vision's tower and DINOv2.
+//! The interface of image encoders for composed models, and its two implementations: Llama 3.2 Vision's tower and DINOv2.
 
 use std::path::Path;
 
@@ -18,40 +18,40 @@ use crate::{Result, VisionError};
 
 /// An image encoder.
 pub trait Encoder: Send {
-    /// Width of a place's states.
+    /// Width of the states.
     fn width(&self) -> i64;
 
-    /// The states of a picture, `[places, width]`. They depend on nothing but the picture and the encoder: pictures are
-    /// computed one at a time, so that the others of a batch decide no bit.
+    /// The states of a picture, `[places, width]`. They only depend on the picture and the encoder: pictures are computed one at a time,
+    /// so that other pictures of a batch do not change any bit.
     ///
     /// # Errors
-    /// When the picture has no pixels, or there is no memory.
+    /// When the picture has no pixels, or memory is not sufficient.
     fn encode(&self, picture: &Picture) -> Result<Tensor>;
 
-    /// All parameters under their names on disk; the tensors are the encoder's own.
+    /// All parameters by their names on disk; the tensors are shared with the encoder.
     fn named_parameters(&self) -> Vec<(String, Tensor)>;
 
-    /// What decides the states beside picture and parameters, as a text.
+    /// The settings that affect the states, in addition to picture and parameters, as text.
     fn settings(&self) -> String;
 }
 
-/// How an encoder is used. What its folder decides already is left empty.
+/// Options of an encoder. Options that its folder determines are empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EncoderOptions {
-    /// DINOv2: pixels of a picture's longer side; the other follows, in whole patches.
+    /// DINOv2: the longer side of a picture in pixels; the other side follows, in whole patches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_size: Option<u32>,
-    /// DINOv2: layers, from 0, whose states stand behind the last ones.
+    /// DINOv2: layers, from 0, whose states are appended to the last ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<usize>,
 }
 
-/// Loads the encoder of a folder, a `Dinov2Model` or the tower of a `MllamaForConditionalGeneration`, in the type of the
-/// files or in `kind`.
+/// Loads the encoder of a folder (a `Dinov2Model`, or the tower of an `MllamaForConditionalGeneration`) in the type of the files or in
+/// `kind`.
 ///
 /// # Errors
-/// One sentence, also for options that the encoder does not have.
+/// When the folder is invalid, or when the encoder lacks an option.
 pub fn load_encoder(
     folder: &Path,
     options: &EncoderOptions,
@@ -80,7 +80,7 @@ pub fn load_encoder(
     }
 }
 
-/// The digest of an encoder: its parameters, their type, and how it is used.
+/// The digest of an encoder: its parameters, their type, and its options.
 ///
 /// # Errors
 /// When a parameter cannot be read.
@@ -94,8 +94,8 @@ pub fn encoder_digest(encoder: &dyn Encoder) -> Result<String> {
     Ok(print.finish())
 }
 
-/// DINOv2 with its processor: the longer side of a picture is scaled to a size (Pillow's bilinear, as the other processor
-/// here), the other to whole patches, so that nothing is cut off; transformers' own crops the middle out.
+/// DINOv2 with its processor. The longer side of a picture is scaled to a given size (Pillow's bilinear resize, as in the other
+/// processor), the other side to whole patches, so that nothing is cropped; transformers' own processor crops the centre.
 struct DinoEncoder {
     model: Dinov2,
     side: u32,
@@ -125,7 +125,7 @@ impl DinoEncoder {
         Ok(Self { model, side: side as u32, layers, mean, std })
     }
 
-    /// Width and height that a picture is scaled to.
+    /// Width and height after scaling.
     fn size(&self, picture: &Picture) -> (u32, u32) {
         let patch = self.model.patch_size() as u32;
         let longer = picture.width.max(picture.height).max(1);
@@ -170,7 +170,7 @@ impl Encoder for DinoEncoder {
     }
 }
 
-/// Mean and standard deviation of red, green and blue: of the folder's `preprocessor_config.json`, or ImageNet's.
+/// Mean and standard deviation of red, green and blue, from the folder's `preprocessor_config.json`, or ImageNet's.
 fn statistics(folder: &Path) -> Result<([f32; 3], [f32; 3])> {
     const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
     const STD: [f32; 3] = [0.229, 0.224, 0.225];
@@ -198,7 +198,7 @@ fn has_pixels(picture: &Picture) -> Result<()> {
     Ok(())
 }
 
-/// Llama 3.2 Vision's tower with its processor. The places of a picture are those of its tiles, one after the other.
+/// Llama 3.2 Vision's tower with its processor. The positions of a picture are those of its tiles in turn.
 struct TowerEncoder {
     tower: Tower,
     processor: Processor,

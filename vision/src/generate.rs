@@ -1,5 +1,5 @@
-//! Answers of a composed model, token by token, with a key/value cache of its own. The engine of `llama` serves text; this
-//! is for one conversation with pictures at a time.
+//! Generates answers of a composed model token by token, with its own key/value cache. The engine of `llama` serves text; this module
+//! handles one conversation with pictures at a time.
 
 use dataset::FinishReason;
 use llama::attention::{Attend, Causal, LayerContext};
@@ -11,18 +11,18 @@ use crate::composed::Composed;
 use crate::sight::Sight;
 use crate::{Result, VisionError};
 
-/// How an answer is made.
+/// Options of an answer.
 #[derive(Debug, Clone)]
 pub struct Answering {
-    /// How tokens are chosen.
+    /// Sampling parameters.
     pub sampling: SamplingParams,
-    /// The seed of their choice.
+    /// The seed of the sampling.
     pub seed: u64,
-    /// Tokens at most.
+    /// Maximum number of tokens.
     pub max_new_tokens: usize,
-    /// The most likely tokens that are reported with each.
+    /// Number of most likely tokens that are reported with each token.
     pub top_logprobs: usize,
-    /// What ends the answer besides.
+    /// Further rules that end the answer.
     pub stops: StopRules,
 }
 
@@ -61,11 +61,11 @@ impl Attend for Cache {
 }
 
 impl Composed {
-    /// The answer to a prompt whose image tokens stand for pictures with these states, in their order. `each` gets every token
-    /// with the text that can be shown now, and ends the answer with `false`.
+    /// Answers a prompt whose image tokens stand for pictures with these states, in their order. `each` receives every token with the
+    /// text that can be shown now, and ends the answer by returning `false`.
     ///
     /// # Errors
-    /// When prompt and pictures do not match, the context is full, or there is no memory.
+    /// When prompt and pictures do not match, the context is full, or memory is not sufficient.
     pub fn answer(
         &self,
         prompt: &[i64],
@@ -84,7 +84,7 @@ impl Composed {
         let limit = answering.max_new_tokens.min(context - prompt.len()).max(1);
         let _no_grad = tch::no_grad_guard();
         let vocab = model.config().vocab_size;
-        // The image token is outside the vocabulary.
+        // The image token is outside of the vocabulary.
         let seen: Vec<i64> = prompt.iter().copied().filter(|id| *id < vocab).collect();
         let mut sampler = Sampler::new(answering.sampling.clone(), answering.seed, &seen, vocab as usize);
         let mut text = AnswerText::new(&self.text.tokenizer);

@@ -1,9 +1,9 @@
-//! Language models that see: an image encoder and gated cross-attention layers on a language model whose text stays the
-//! same bit for bit (Llama 3 paper, section 7; on disk Hugging Face's `MllamaForConditionalGeneration`).
+//! Vision-language models: an image encoder and gated cross-attention layers on a language model, whose text output stays bit-equal
+//! (Llama 3 paper, section 7; stored as Hugging Face's `MllamaForConditionalGeneration`).
 //!
-//! A token takes part in a cross-attention layer only if it sees a picture: one that stands before it in its document.
-//! Every other token passes the layer untouched, so that text without pictures, text beside pictures in a batch and text
-//! before a picture get the very numbers of the language model alone.
+//! A cross-attention layer only processes tokens that see a picture, that is, tokens after a picture in their document. All other tokens
+//! pass through unchanged. So text without pictures, text beside pictures in a batch and text before a picture are bit-equal to the
+//! language model alone.
 //!
 //! ```no_run
 //! use llama::Pass;
@@ -63,16 +63,16 @@ pub use tower::Tower;
 pub use train::View;
 pub use words::{IMAGE, Spoken, SpokenError, Words};
 
-/// Why a model with vision cannot be loaded, saved or run.
+/// The reason why a vision model cannot be loaded, saved or run.
 #[derive(Debug, thiserror::Error)]
 pub enum VisionError {
-    /// The folder's files are at fault.
+    /// The folder's files are faulty.
     #[error(transparent)]
     Model(#[from] llama::ModelError),
-    /// libtorch refused an operation.
+    /// libtorch reported an error.
     #[error(transparent)]
     Torch(#[from] torch_ext::OpError),
-    /// Pictures and image tokens do not belong together.
+    /// Pictures and image tokens do not match.
     #[error("{0}")]
     Pictures(String),
 }

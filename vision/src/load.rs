@@ -1,4 +1,4 @@
-//! Folders of `MllamaForConditionalGeneration` in and out.
+//! Reads and writes folders of `MllamaForConditionalGeneration`.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -13,11 +13,11 @@ use crate::model::Mllama;
 use crate::names::second_style;
 
 impl Mllama {
-    /// Loads the model of a folder, in the type of the files or in `kind`. Names of either style are read. Every tensor must
-    /// be there, in the right shape, and none be left over.
+    /// Loads the model of a folder, in the type of the files or in `kind`. Both styles of names are accepted. Every tensor must exist
+    /// with the right shape, and no other tensor may exist.
     ///
     /// # Errors
-    /// One sentence that names the file, the tensor or the field.
+    /// When a file, a tensor or a field is invalid; the error names it.
     pub fn load(folder: &Path, kind: Option<Kind>, device: Device) -> Result<Self> {
         let config = MllamaConfig::from_dir(folder)?;
         let checkpoint = Checkpoint::open(folder)?;
@@ -50,18 +50,18 @@ impl Mllama {
         }
     }
 
-    /// Writes `config.json` and the weights into `folder`, in `kind` or as they are, under the names of the first style,
-    /// which all versions of transformers read. The weights are read back and compared before their files get their names.
+    /// Writes `config.json` and the weights into `folder`, in `kind` or in the model's own type, with the names of the first style, which
+    /// all versions of transformers read. The weights are read back and compared before the files get their names.
     ///
     /// # Errors
-    /// When the folder cannot be written to.
+    /// When the folder cannot be written.
     pub fn save(&self, folder: &Path, kind: Option<Kind>) -> Result<()> {
         let kind = kind.unwrap_or(self.kind());
         let config = self.config().to_json(kind)?;
         let dtype = match kind {
             Kind::Float => weights::DType::F32,
             Kind::Half => weights::DType::F16,
-            // `to_json` has refused every other type.
+            // `to_json` refuses every other type.
             _ => weights::DType::BF16,
         };
         let parameters = self.named_parameters();

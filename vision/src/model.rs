@@ -1,4 +1,4 @@
-//! The whole model: a language model, its cross-attention layers, the tower and the projector between them.
+//! The whole model: a language model, its cross-attention layers, the vision tower and the projector between them.
 
 use llama::attention::Attend;
 use llama::{Linear, Llama, Pass};
@@ -16,9 +16,9 @@ use crate::tower::Tower;
 pub struct Mllama {
     config: MllamaConfig,
     text: Llama,
-    /// Embeddings of the ids from the vocabulary's size on, `[8, hidden]`: the first is that of the image token.
+    /// Embeddings of the ids after the vocabulary, `[8, hidden]`; the first is that of the image token.
     extra_rows: Tensor,
-    /// Each with the number of the language model's layers before it.
+    /// The cross-attention layers, each with the number of preceding layers of the language model.
     cross: Vec<(usize, CrossLayer)>,
     projector: Linear,
     tower: Tower,
@@ -28,7 +28,7 @@ impl Mllama {
     /// Builds the model from parameters that `parameter(name, shape)` delivers, by their names on disk (first style).
     ///
     /// # Errors
-    /// Those of `parameter`.
+    /// The errors of `parameter`.
     pub fn build<E>(
         config: MllamaConfig,
         mut parameter: impl FnMut(&str, &[i64]) -> Result<Tensor, E>,
@@ -41,11 +41,11 @@ impl Mllama {
                 return parameter(&numbers.text(name), shape);
             }
             let table = parameter(&numbers.text(name), &[vocab + EXTRA_ROWS, config.text.hidden_size])?;
-            // Two tables, so that the language model's is its own.
+            // The table is split, so that the language model has its own.
             extra_rows = Some(table.narrow(0, vocab, EXTRA_ROWS).copy());
             Ok(table.narrow(0, 0, vocab))
         })?;
-        // The language model always asks for its embedding.
+        // The language model always requests its embedding.
         let extra_rows = extra_rows.unwrap_or_else(Tensor::new);
         let cross = numbers.cross.iter().map(|&(number, before)| {
             let name = format!("language_model.model.layers.{number}");
@@ -80,31 +80,31 @@ impl Mllama {
         &self.tower
     }
 
-    /// The cross-attention layers, each with the number of the language model's layers before it.
+    /// The cross-attention layers, each with the number of preceding layers of the language model.
     #[must_use]
     pub fn cross_layers(&self) -> &[(usize, CrossLayer)] {
         &self.cross
     }
 
-    /// Where the model computes.
+    /// The device of the model.
     #[must_use]
     pub fn device(&self) -> Device {
         self.text.device()
     }
 
-    /// What the cross-attention layers look at: the projected features of the pictures' tiles, without padding.
+    /// The keys and values of the cross-attention layers: the projected features of the pictures' tiles, without padding.
     ///
     /// # Errors
-    /// When the pictures are not in the tower's size, or there is no memory.
+    /// When the pictures do not have the tower's size, or memory is not sufficient.
     pub fn states(&self, pixels: &Pixels) -> Result<States, OpError> {
         let features = self.tower.forward(pixels)?;
         self.project(&features, &pixels.tiles)
     }
 
-    /// The same from the tower's features, `[pictures, tiles, places, width]`, and the tiles of each picture.
+    /// The same, from the tower's features `[pictures, tiles, places, width]` and the number of tiles of each picture.
     ///
     /// # Errors
-    /// When shapes do not fit, or there is no memory.
+    /// When shapes do not match, or memory is not sufficient.
     pub fn project(&self, features: &Tensor, tiles: &[i64]) -> Result<States, OpError> {
         catch(|| {
             let places = features.size4()?.2;
@@ -117,10 +117,10 @@ impl Mllama {
         .map_err(|error: OpError| error.context("projector"))
     }
 
-    /// Embeddings `[rows, seq, hidden]` of ids of the vocabulary and the eight behind it.
+    /// Embeddings `[rows, seq, hidden]` of ids of the vocabulary and of the eight after it.
     ///
     /// # Errors
-    /// When an id is outside both.
+    /// When an id is outside of both.
     pub fn embed(&self, input_ids: &Tensor) -> Result<Tensor, OpError> {
         let vocab = self.config.text.vocab_size;
         let extra = catch(|| Ok::<_, OpError>(input_ids.ge(vocab)))?;
@@ -154,8 +154,8 @@ impl Mllama {
         through(&self.text, &self.cross, self.embed(input_ids)?, position_ids, (attend, pass), sight)
     }
 
-    /// All parameters under their names on disk (first style); the tensors are the model's own, but the embedding, which
-    /// is put together from the language model's table and the rows behind it.
+    /// All parameters by their names on disk (first style). The tensors are shared with the model, except for the embedding, which is
+    /// joined from the language model's table and the additional rows.
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
         let numbers = LayerNumbers::new(&self.config);
         let whole = |name: &str, tensor: Tensor| match name {
@@ -173,7 +173,7 @@ impl Mllama {
         all
     }
 
-    /// The type that the model computes in.
+    /// The data type of the model.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.text.kind()

@@ -1,13 +1,13 @@
-//! The names of parameters on disk. Files of all versions of transformers have the first style, also those that version 5
-//! writes; the second is that of its modules, which other programs write.
+//! The names of parameters on disk. Files of all versions of transformers use the first style, including those that version 5 writes. The
+//! second style is that of its modules, which other programs write.
 
 use crate::config::MllamaConfig;
 
-/// Where each text layer stands among all text layers.
+/// The position of each text layer among all text layers.
 pub(crate) struct LayerNumbers {
-    /// For each layer of the language model alone: its number among all.
+    /// For each layer of the language model: its index among all layers.
     pub own: Vec<usize>,
-    /// For each cross-attention layer: its number among all, and how many layers of the language model stand before it.
+    /// For each cross-attention layer: its index among all layers, and the number of preceding layers of the language model.
     pub cross: Vec<(usize, usize)>,
 }
 
@@ -19,7 +19,7 @@ impl LayerNumbers {
         Self { own, cross }
     }
 
-    /// The name on disk of a parameter that a language model alone calls `name`.
+    /// The name on disk of the language model's parameter `name`.
     pub fn text(&self, name: &str) -> String {
         if let Some(rest) = name.strip_prefix("model.layers.")
             && let Some((number, rest)) = rest.split_once('.')
@@ -31,7 +31,7 @@ impl LayerNumbers {
     }
 }
 
-/// The second style's name for one of the first.
+/// Converts a name of the first style into the second.
 pub(crate) fn second_style(name: &str) -> String {
     match (name.strip_prefix("language_model.model."), name.strip_prefix("language_model.")) {
         (Some(rest), _) => format!("model.language_model.{rest}"),

@@ -1,5 +1,5 @@
-//! Reads what is needed of an ONNX file: the float32 initializers, and which operators use them. ONNX is protobuf
-//! (onnx.proto, `ModelProto`, `GraphProto`, `NodeProto`, `TensorProto`); a walk over its fields is all that is done here.
+//! Reads the needed parts of an ONNX file: the float32 initializers, and the operators that use them. ONNX is protobuf (onnx.proto:
+//! `ModelProto`, `GraphProto`, `NodeProto`, `TensorProto`); this module only walks over its fields.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 pub struct Initializer<'a> {
     /// Its shape.
     pub shape: Vec<usize>,
-    /// Its values, little endian, row by row.
+    /// Its values, little endian, in row order.
     pub data: &'a [u8],
 }
 
@@ -23,12 +23,12 @@ pub struct Node<'a> {
     pub outputs: Vec<&'a str>,
 }
 
-/// A file.
+/// The read parts of a file.
 #[derive(Debug, Default)]
 pub struct Onnx<'a> {
     /// Float32 initializers by name. Others are left out.
     pub initializers: BTreeMap<&'a str, Initializer<'a>>,
-    /// Operators in their order.
+    /// The operators, in order.
     pub nodes: Vec<Node<'a>>,
 }
 
@@ -39,7 +39,7 @@ enum Field<'a> {
 }
 
 impl<'a> Onnx<'a> {
-    /// Reads a file's bytes; none if they are no ONNX model.
+    /// Parses the bytes of a file; `None` if they are not an ONNX model.
     #[must_use]
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let mut found = Self::default();
@@ -84,7 +84,7 @@ fn node_of(bytes: &[u8]) -> Option<Node<'_>> {
     Some(node)
 }
 
-/// A tensor's name and content; none inside for one that is not float32 or has its values elsewhere.
+/// The name and content of a tensor. The inner value is `None` if it is not float32 or stores its values elsewhere.
 #[allow(clippy::option_option)]
 fn tensor_of(bytes: &[u8]) -> Option<Option<(&str, Initializer<'_>)>> {
     const FLOAT: u64 = 1;
@@ -92,7 +92,7 @@ fn tensor_of(bytes: &[u8]) -> Option<Option<(&str, Initializer<'_>)>> {
     each(bytes, |number, field| {
         match (number, field) {
             (1, Field::Number(size)) => shape.push(usize::try_from(size).ok()?),
-            // Packed.
+            // Packed encoding.
             (1, Field::Bytes(mut sizes)) => {
                 while !sizes.is_empty() {
                     shape.push(usize::try_from(varint(&mut sizes)?).ok()?);
@@ -110,7 +110,7 @@ fn tensor_of(bytes: &[u8]) -> Option<Option<(&str, Initializer<'_>)>> {
     (bytes == data.len()).then_some(Some((name, Initializer { shape, data })))
 }
 
-/// Calls `visit` for every field of a message; none when it is no protobuf, or when `visit` says so.
+/// Calls `visit` for every field of a message. `None` if the bytes are not protobuf, or if `visit` returns it.
 fn each<'a>(mut bytes: &'a [u8], mut visit: impl FnMut(u64, Field<'a>) -> Option<()>) -> Option<()> {
     while !bytes.is_empty() {
         let key = varint(&mut bytes)?;

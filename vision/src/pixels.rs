@@ -1,4 +1,4 @@
-//! Pictures as the tower takes them.
+//! The input of the vision tower.
 
 use pictures::{Processor, Tiles};
 use tch::{Kind, Tensor};
@@ -6,21 +6,21 @@ use torch_ext::{OpError, catch};
 
 use crate::{Result, VisionError};
 
-/// Pictures in tiles, padded with black tiles to the same number.
+/// Pictures as tiles, padded with black tiles to the same number.
 pub struct Pixels {
     /// `[pictures, tiles, 3, side, side]`, float32.
     pub values: Tensor,
-    /// The number of each picture's arrangement of tiles, `[pictures]` int64; 0 for an absent picture.
+    /// The index of each picture's arrangement of tiles, `[pictures]` int64; 0 for an absent picture.
     pub ratio_ids: Tensor,
-    /// Tiles of each picture that are not padding; at least 1.
+    /// Number of tiles of each picture without padding; at least 1.
     pub tiles: Vec<i64>,
 }
 
 impl Pixels {
-    /// The pictures that a processor cut.
+    /// Makes the input from the tiles of a processor.
     ///
     /// # Errors
-    /// When there is none, or when tiles are not those of the processor.
+    /// When there are no pictures, or when the tiles do not match the processor.
     pub fn of_tiles(pictures: &[Tiles], processor: &Processor) -> Result<Self> {
         let (side, max) = (i64::from(processor.tile), i64::from(processor.max_tiles));
         let each = 3 * side * side;
@@ -47,7 +47,7 @@ impl Pixels {
         Ok(Self { values, ratio_ids: Tensor::from_slice(&ratio_ids), tiles })
     }
 
-    /// Pictures.
+    /// Number of pictures.
     #[must_use]
     pub fn count(&self) -> i64 {
         self.tiles.len() as i64

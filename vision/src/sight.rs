@@ -1,8 +1,7 @@
-//! Which token sees which picture.
+//! Determines which token sees which picture.
 //!
-//! As transformers' processor has it: a token sees the picture of the last image token before it (an image token sees its
-//! own). Image tokens that stand side by side are a group: what follows sees all of them. Documents in one row do not see
-//! each other's pictures.
+//! The rules are those of transformers' processor. A token sees the picture of the last image token before it (an image token sees its
+//! own). Adjacent image tokens form a group: later tokens see all of its pictures. Documents in one row do not see each other's pictures.
 
 use std::ops::Range;
 
@@ -10,54 +9,54 @@ use tch::Tensor;
 
 use crate::{Result, VisionError};
 
-/// The projected features of pictures: what cross-attention layers look at.
+/// The projected features of pictures: the input of cross-attention.
 pub struct States {
     /// `[places of all pictures, hidden]`
     pub values: Tensor,
-    /// Places of each picture.
+    /// Number of positions of each picture.
     pub places: Vec<i64>,
 }
 
 impl States {
-    /// The places of some of the pictures.
+    /// The range of positions of some of the pictures.
     pub(crate) fn span(&self, pictures: &Range<usize>) -> (i64, i64) {
         let sum = |range: Range<usize>| self.places[range].iter().sum::<i64>();
         (sum(0..pictures.start), sum(pictures.clone()))
     }
 }
 
-/// Tokens side by side that see the same pictures.
+/// Adjacent tokens that see the same pictures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Segment {
-    /// The first token, counted through all rows.
+    /// The index of the first token, over all rows.
     pub start: i64,
-    /// Tokens.
+    /// Number of tokens.
     pub length: i64,
-    /// The pictures that they see.
+    /// The pictures that the tokens see.
     pub pictures: Range<usize>,
 }
 
-/// The pictures of a batch and who sees them.
+/// The pictures of a batch, and the tokens that see them.
 pub struct Sight {
     pub(crate) states: States,
     pub(crate) segments: Vec<Segment>,
 }
 
 impl Sight {
-    /// For rows of `seq` tokens that each hold one document; `ids` are those of all rows. The pictures of `states` belong
-    /// to the image tokens in order.
+    /// For rows of `seq` tokens with one document each; `ids` are those of all rows. The pictures of `states` belong to the image tokens
+    /// in order.
     ///
     /// # Errors
-    /// When there are other numbers of image tokens and of pictures.
+    /// When the numbers of image tokens and of pictures differ.
     pub fn of_rows(ids: &[i64], seq: usize, image_token: i64, states: States) -> Result<Self> {
         let documents = vec![vec![seq as i64]; ids.len() / seq.max(1)];
         Self::of_documents(ids, seq, &documents, image_token, states)
     }
 
-    /// For rows that hold documents back to back, of the given lengths.
+    /// For rows of several documents with the given lengths.
     ///
     /// # Errors
-    /// When there are other numbers of image tokens in the documents and of pictures.
+    /// When the numbers of image tokens in the documents and of pictures differ.
     pub fn of_documents(
         ids: &[i64],
         seq: usize,
@@ -84,7 +83,7 @@ impl Sight {
         Ok(Self { states, segments })
     }
 
-    /// For one more token behind the last one of a single row: it sees what the last one sees.
+    /// For one more token at the end of a single row: it sees the same as the last token.
     #[must_use]
     pub fn of_next(&self) -> Option<Self> {
         let last = self.segments.last()?;
@@ -95,21 +94,21 @@ impl Sight {
         Some(Self { states, segments: vec![Segment { start: 0, length: 1, pictures }] })
     }
 
-    /// Another handle on the same states.
+    /// Another handle to the same states.
     #[must_use]
     pub fn shallow_clone(&self) -> Self {
         let states = States { values: self.states.values.shallow_clone(), places: self.states.places.clone() };
         Self { states, segments: self.segments.clone() }
     }
 
-    /// Tokens that see a picture.
+    /// Number of tokens that see a picture.
     #[must_use]
     pub fn tokens(&self) -> i64 {
         self.segments.iter().map(|segment| segment.length).sum()
     }
 }
 
-/// Adds the segments of a document whose first token has the number `offset`; returns how many pictures there are up to its
+/// Adds the segments of a document whose first token has the index `offset`; returns the number of pictures up to its end.
 /// end.
 fn look(ids: &[i64], offset: usize, image_token: i64, before: usize, segments: &mut Vec<Segment>) -> usize {
     // The group of the last image tokens.
@@ -150,9 +149,9 @@ mod tests {
 
     #[test]
     fn tokens_see_the_last_group() {
-        // Before the picture nothing is seen; the second picture takes the first one's place.
+        // Tokens before a picture see nothing; after the second picture they see only that one.
         assert_eq!(seen(&[1, 9, 2, 3, 9, 4], 6, &[vec![6]]), [(1, 3, 0..1), (4, 2, 1..2)]);
-        // Side by side they are seen together; the first of the tokens sees the first picture only.
+        // Adjacent pictures are seen together; the first image token only sees the first picture.
         assert_eq!(seen(&[9, 9, 1, 9, 2], 5, &[vec![5]]), [(0, 1, 0..1), (1, 2, 0..2), (3, 2, 2..3)]);
         assert_eq!(seen(&[1, 2, 9], 3, &[vec![3]]), [(2, 1, 0..1)]);
         assert_eq!(seen(&[1, 2, 3], 3, &[vec![3]]), []);
@@ -160,7 +159,7 @@ mod tests {
 
     #[test]
     fn documents_and_rows_keep_apart() {
-        // Two documents in the first row, then one without a picture, with padding behind.
+        // Two documents in the first row, then one without a picture, followed by padding.
         let ids = [9, 1, 2, 9, 3, 4, 5, 0];
         assert_eq!(seen(&ids, 4, &[vec![2, 2], vec![3]]), [(0, 2, 0..1), (3, 1, 1..2)]);
         // The same tokens as one document: the picture at the end of the first row is not seen in the second.

@@ -1,8 +1,8 @@
-//! The vision tower of Llama 3.2 Vision (Llama 3 paper, section 7.1): patches of up to four tiles, a transformer, a second
-//! one with gates, and the outputs of chosen layers beside the last.
+//! The vision tower of Llama 3.2 Vision (Llama 3 paper, section 7.1): patches of up to four tiles, a transformer, a second transformer
+//! with gates; the result is the last state and the outputs of selected layers.
 //!
-//! As in Meta's code and transformers, only padding does not see padding: patches of the picture see the padding tiles, so
-//! the tower always computes all of them.
+//! As in Meta's code and transformers, only attention between padding and padding is masked: patches of the picture see the padding
+//! tiles, so the tower always computes all of them.
 
 use std::path::Path;
 
@@ -33,14 +33,14 @@ pub struct Tower {
     names: Vec<(String, Tensor)>,
 }
 
-/// Places are padded to a multiple of this.
+/// The number of positions is padded to a multiple of this.
 const PADDED: i64 = 8;
 
 impl Tower {
     /// Builds the tower from parameters that `parameter(name, shape)` delivers, by their names on disk.
     ///
     /// # Errors
-    /// Those of `parameter`.
+    /// The errors of `parameter`.
     pub fn build<E>(
         config: TowerConfig,
         mut parameter: impl FnMut(&str, &[i64]) -> Result<Tensor, E>,
@@ -89,22 +89,22 @@ impl Tower {
         })
     }
 
-    /// The tower's numbers.
+    /// The sizes of the tower.
     #[must_use]
     pub fn config(&self) -> &TowerConfig {
         &self.config
     }
 
-    /// All parameters under their names on disk; the tensors are the tower's own.
+    /// All parameters by their names on disk; the tensors are shared with the tower.
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
         self.names.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
     }
 
-    /// Loads the tower of a `MllamaForConditionalGeneration` folder and nothing else of it, in the type of the files or in
-    /// `kind`. Names of either style are read.
+    /// Loads only the tower of an `MllamaForConditionalGeneration` folder, in the type of the files or in `kind`. Both styles of names
+    /// are accepted.
     ///
     /// # Errors
-    /// One sentence that names the file, the tensor or the field.
+    /// When a file, a tensor or a field is invalid; the error names it.
     pub fn load(folder: &Path, kind: Option<Kind>, device: Device) -> Result<Self> {
         let config = TowerConfig::from_dir(folder)?;
         let checkpoint = Checkpoint::open(folder)?;
@@ -119,17 +119,17 @@ impl Tower {
         Ok(Self::build(config, |name, shape| read_weight(&checkpoint, folder, &on_disk(name), shape, kind, device))?)
     }
 
-    /// Where and in which type the tower computes.
+    /// The type and the device of the tower.
     #[must_use]
     pub fn options(&self) -> (Kind, Device) {
         (self.patch_embedding.kind(), self.patch_embedding.device())
     }
 
-    /// The features of pictures: `[pictures, tiles, places, output width]`. Behind a tile's last state stand those of the
-    /// chosen layers, feature by feature: feature 0 of all layers, then feature 1, as transformers stacks them.
+    /// The features of pictures, `[pictures, tiles, places, output width]`. The last state of a position is followed by those of the
+    /// selected layers, feature by feature: feature 0 of all layers, then feature 1, as transformers stacks them.
     ///
     /// # Errors
-    /// When shapes do not fit, or there is no memory.
+    /// When shapes do not match, or memory is not sufficient.
     pub fn forward(&self, pixels: &Pixels) -> Result<Tensor, OpError> {
         catch(|| self.compute(pixels)).map_err(|error: OpError| error.context("vision tower"))
     }
@@ -171,7 +171,7 @@ impl Tower {
         }
         let unpadded = |x: &Tensor| x.view([pictures, tiles, padded, width]).narrow(2, 0, places);
         let mut parts = vec![unpadded(&x)];
-        // In the order of the configuration, which may be any.
+        // The order is that of the configuration, which may be arbitrary.
         let indices = &self.config.intermediate_layers_indices;
         let states = indices.iter().filter_map(|wanted| chosen.iter().find(|(index, _)| index == wanted));
         let states: Vec<Tensor> = states.map(|(_, state)| unpadded(state)).collect();
@@ -181,15 +181,15 @@ impl Tower {
         Ok(Tensor::cat(&parts, -1))
     }
 
-    /// Adds the embedding of each tile's place in its picture: `[pictures, tiles, places, width]`.
+    /// Adds the embedding of each tile's position in its picture: `[pictures, tiles, places, width]`.
     fn with_tiles(&self, x: &Tensor, [gate, embedding]: &[Tensor; 2], ids: &Tensor) -> Tensor {
         let width = self.config.hidden_size;
         let own = embedding.index_select(0, ids).view([-1, self.config.max_num_tiles, 1, width]);
         x + own * gate.tanh()
     }
 
-    /// What is added to the scores, `[pictures, 1, places, places]` over all tiles: the type's least number where both the
-    /// query and the key are padding.
+    /// The mask that is added to the scores, `[pictures, 1, places, places]` over all tiles: the type's lowest number if both the query
+    /// and the key are padding.
     fn mask(&self, tiles: &[i64], padded: i64, (kind, device): (Kind, Device)) -> Tensor {
         let (max, places) = (self.config.max_num_tiles, self.config.places());
         let padding: Vec<f32> = tiles

@@ -1,5 +1,4 @@
-//! Conversations with pictures as token ids: a language model's tokenizer with one more token, which stands where a picture
-//! does.
+//! Conversations with pictures as token ids: a language model's tokenizer with one additional token for pictures.
 
 use std::path::Path;
 
@@ -10,31 +9,30 @@ use serde_json::{Value, json};
 
 use crate::{Result, VisionError};
 
-/// The token that stands for a picture, as in Llama 3.2 Vision's vocabulary.
+/// The token for a picture, as in Llama 3.2 Vision's vocabulary.
 pub const IMAGE: &str = "<|image|>";
 
-/// A tokenizer that knows [`IMAGE`].
+/// A tokenizer with the token [`IMAGE`].
 pub struct Words {
     /// The language model's tokenizer with the token.
     pub tokenizer: Tokenizer,
-    /// Its id. The language model has no embedding for it, or none that is used.
+    /// The id of the image token. The language model has no embedding for it, or an unused one.
     pub image_id: u32,
 }
 
-/// A conversation as ids.
+/// An encoded conversation.
 pub struct Spoken {
-    /// The ids, with the image token where a picture stands.
+    /// The ids; each picture is an image token.
     pub encoded: Encoded,
     /// The pictures, in the order of their tokens.
     pub sources: Vec<Source>,
 }
 
 impl Words {
-    /// The tokenizer of a model folder. Where it has no [`IMAGE`], the token is added behind all others; the folder stays as
-    /// it is.
+    /// Loads the tokenizer of a model folder. If it lacks [`IMAGE`], the token is added after all others; the folder is not changed.
     ///
     /// # Errors
-    /// When the folder has no sound tokenizer.
+    /// When the folder has no valid tokenizer.
     pub fn from_dir(folder: &Path) -> Result<Self> {
         let own = Tokenizer::from_dir(folder)?;
         if let Some((_, id)) = own.special_tokens().iter().find(|(token, _)| token == IMAGE) {
@@ -64,11 +62,11 @@ impl Words {
         }
     }
 
-    /// A conversation to train on: the ids, the mask of the assistant's turns, and the pictures. `folder` is that of the
-    /// records' file.
+    /// Encodes a training conversation: the ids, the mask of the assistant's turns, and the pictures. `folder` contains the records'
+    /// file.
     ///
     /// # Errors
-    /// [`Invalid`] where the record is at fault, as in [`Words::marked`]; else what the template refuses.
+    /// [`Invalid`] if the record is faulty, as in [`Words::marked`]; otherwise an error of the template.
     pub fn conversation(
         &self,
         template: &ChatTemplate,
@@ -87,7 +85,7 @@ impl Words {
         Ok(Spoken { encoded, sources: placed.into_iter().map(|placed| placed.source).collect() })
     }
 
-    /// A prompt: the ids up to the assistant's turn, and the pictures.
+    /// Encodes a prompt: the ids up to the assistant's turn, and the pictures.
     ///
     /// # Errors
     /// The same as [`Words::conversation`].
@@ -104,11 +102,11 @@ impl Words {
         Ok((ids.into_iter().map(i64::from).collect(), sources))
     }
 
-    /// The turns with the image token's text in place of each picture, and the pictures.
+    /// Replaces each picture in the turns by the image token's text; also returns the pictures.
     ///
     /// # Errors
-    /// [`Invalid`] for a part that is neither text nor a picture, a picture that is nowhere, and a text that holds the text of
-    /// a special token: `<|image|>` that somebody typed is no picture.
+    /// [`Invalid`] for a part that is neither text nor a picture, for a missing picture, and for a text that contains the text of a
+    /// special token: a typed `<|image|>` is not a picture.
     pub fn marked(&self, messages: &[Message], folder: &Path) -> Result<(Vec<Message>, Vec<Placed>), Invalid> {
         let placed = of_messages(messages, folder).map_err(|error| Invalid(error.to_string()))?;
         let marked = messages.iter().enumerate().map(|(index, message)| {
@@ -135,7 +133,7 @@ impl Words {
         Ok((marked.collect::<Result<_, Invalid>>()?, placed))
     }
 
-    /// Refuses a text with the text of a special token in it.
+    /// Refuses a text that contains the text of a special token.
     fn plain(&self, message: usize, text: &str) -> Result<(), Invalid> {
         let found = self.tokenizer.special_tokens().iter().find(|(token, _)| text.contains(token.as_str()));
         match found {
@@ -146,7 +144,7 @@ impl Words {
         }
     }
 
-    /// Refuses other numbers of image tokens and of pictures: a template may leave a turn out.
+    /// Refuses a prompt whose numbers of image tokens and of pictures differ, because a template may leave out a turn.
     fn matched(&self, ids: &[u32], placed: &[Placed]) -> Result<(), Invalid> {
         let tokens = ids.iter().filter(|id| **id == self.image_id).count();
         if tokens != placed.len() {
@@ -156,13 +154,13 @@ impl Words {
     }
 }
 
-/// Why a conversation gives no ids.
+/// The reason why a conversation cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum SpokenError {
-    /// The record is at fault.
+    /// The record is faulty.
     #[error(transparent)]
     Record(#[from] Invalid),
-    /// The template or the tokenizer refuses.
+    /// The template or the tokenizer reported an error.
     #[error(transparent)]
     Chat(#[from] chat::ChatError),
 }
@@ -203,7 +201,7 @@ mod tests {
             .map(|(id, _)| *id)
             .collect();
         assert_eq!(trained, [u32::from(b'd'), 257]);
-        // Text alone has the ids of the language model's own tokenizer.
+        // Text alone has the same ids as with the language model's own tokenizer.
         let plain = messages(json!([{"role": "user", "content": "é?"}]));
         let own = chat::encode_prompt(
             &Tokenizer::from_dir(folder.path()).unwrap(),

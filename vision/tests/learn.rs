@@ -68,7 +68,7 @@ fn text_keeps_its_bits(folder: &std::path::Path, world: &World, is_trained: bool
             assert!(same_bits(&part(&found), &part(&expected)), "{kind:?} {operators:?}: row {row}");
         }
         if is_trained {
-            // And pictures are seen, so that the test could fail.
+            // The pictures are seen, so the test could fail.
             let other = model.look(&sources[1..2], &Limits::default()).unwrap();
             let exchanged = [&other, &other, &other, &other, &other].map(|states| states[0].shallow_clone());
             let other = seen(&input, Some(&model.sight(&ids, 14, &exchanged).unwrap().unwrap()));

@@ -222,7 +222,7 @@ fn text_has_the_bits_of_the_language_model_alone() {
             let part = |logits: &Tensor| logits.get(row).narrow(0, 0, unseeing);
             assert!(same_bits(&part(&found), &part(&expected)), "{kind:?} {operators:?}: row {row}");
             if row % 3 == 1 {
-                // And the picture is seen, so that the test could fail.
+                // The picture is seen, so the test could fail.
                 assert!(distance(&found.get(row).get(10), &expected.get(row).get(10)) > 1e-2, "row {row}");
             }
         }

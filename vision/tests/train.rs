@@ -30,7 +30,7 @@ fn a_killed_run_ends_with_the_same_bytes() {
     let world = World::new(48, 1);
     let flags = "--epochs 4 --batch-size 8 --checkpoint-steps 2 --learning-rate 3e-3";
     world.run("whole", flags).unwrap();
-    // Without what a kill left of a file that was being written under another name.
+    // Temporary files that a kill left behind are ignored.
     let features_of = |run: &str| {
         let mut all = files(&world.path(run).join("features"));
         all.retain(|name, _| name.ends_with(".f16"));

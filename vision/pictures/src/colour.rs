@@ -1,12 +1,12 @@
-//! Pixels of any type that a decoder gives to 8-bit RGB: 16 bits are rounded to 8, what is transparent lies on white.
-//! (Pillow's `convert("RGB")` drops the alpha channel instead, and emoji become black boxes.)
+//! Converts decoded pixels of any type to 8-bit RGB: 16-bit values are rounded, and transparent pixels are composited on white. (Pillow's
+//! `convert("RGB")` drops the alpha channel instead, and emoji become black boxes.)
 
 use image::ColorType;
 use image::metadata::Orientation;
 
 use crate::{Result, Unusable};
 
-/// Bytes that [`to_rgb`] needs beside the decoded ones.
+/// Number of bytes that [`to_rgb`] needs in addition to the decoded ones.
 pub fn extra_bytes(color: ColorType, pixels: u64) -> u64 {
     match color {
         ColorType::L8 | ColorType::La8 | ColorType::L16 | ColorType::La16 => 3 * pixels,
@@ -14,11 +14,11 @@ pub fn extra_bytes(color: ColorType, pixels: u64) -> u64 {
     }
 }
 
-/// RGB, 3 bytes a pixel, and whether there was an alpha channel. Where the result is not larger, it takes the room of the
-/// decoded bytes (16-bit values are in the machine's order).
+/// Converts to RGB, 3 bytes per pixel; also returns whether there was an alpha channel. If the result is not larger, it reuses the memory
+/// of the decoded bytes (16-bit values are in native byte order).
 ///
 /// # Errors
-/// For pixels of floating-point numbers.
+/// When the pixels are floating-point numbers.
 pub fn to_rgb(mut raw: Vec<u8>, color: ColorType) -> Result<(Vec<u8>, bool)> {
     let narrow = |raw: &mut Vec<u8>| {
         for i in 0..raw.len() / 2 {
@@ -57,10 +57,10 @@ fn over_white(value: u8, alpha: u8) -> u8 {
     ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }
 
-/// The picture turned as EXIF says, with its new width and height.
+/// Rotates or mirrors the picture as EXIF says; returns the new width and height.
 pub fn turned(rgb: Vec<u8>, (width, height): (u32, u32), orientation: Orientation) -> (Vec<u8>, u32, u32) {
     let (w, h) = (width as usize, height as usize);
-    // For each pixel of the result: where it comes from.
+    // For each pixel of the result, its source.
     let source: fn(usize, usize, usize, usize) -> (usize, usize) = match orientation {
         Orientation::NoTransforms => return (rgb, width, height),
         Orientation::FlipHorizontal => |x, y, w, _| (w - 1 - x, y),

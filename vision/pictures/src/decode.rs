@@ -1,4 +1,4 @@
-//! Bytes to pixels, within limits that are checked before anything is decoded.
+//! Decodes bytes to pixels, within limits that are checked before decoding.
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,18 +10,18 @@ use image::{ImageDecoder, ImageError};
 use crate::kind::Kind;
 use crate::{Result, Unusable, colour, jpeg, svg};
 
-/// What a picture may cost.
+/// Limits on the resources for a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Width times height at most, by the file's header.
+    /// Maximum width times height, according to the file's header.
     pub max_pixels: u64,
-    /// Bytes of a file at most.
+    /// Maximum number of bytes of a file.
     pub max_bytes: u64,
-    /// Bytes of pixels in memory at most, while a picture is decoded.
+    /// Maximum memory for pixels during decoding, in bytes.
     pub max_memory: u64,
     /// The longer side, in pixels, in which an SVG is drawn.
     pub svg_side: u32,
-    /// The longest time for an SVG.
+    /// Time limit for an SVG.
     pub svg_time: Duration,
 }
 
@@ -38,7 +38,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// A width and a height that may be decoded.
+    /// Checks that a width and a height may be decoded.
     pub(crate) fn size(&self, width: u64, height: u64) -> Result<(u32, u32)> {
         let pixels = width.saturating_mul(height);
         if pixels == 0 {
@@ -50,7 +50,7 @@ impl Limits {
                 self.max_pixels as f64 / 1e6
             )));
         }
-        // Both are below the product.
+        // Both are smaller than their product.
         Ok((u32::try_from(width).unwrap_or(u32::MAX), u32::try_from(height).unwrap_or(u32::MAX)))
     }
 
@@ -67,46 +67,46 @@ impl Limits {
     }
 }
 
-/// What a reader of pictures has to say about one, and what a command counts.
+/// Remarks about a decoded picture, which commands count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Notes {
-    /// There are more frames; the first was taken.
+    /// The file has more frames; only the first was decoded.
     pub animated: bool,
-    /// EXIF asked for a turn or a mirror image, which was done.
+    /// EXIF asked for a rotation or reflection, which was applied.
     pub turned: bool,
-    /// There is an EXIF block that cannot be read; the picture was taken as it stands.
+    /// The EXIF block cannot be read; the picture was used unrotated.
     pub broken_exif: bool,
-    /// There was an alpha channel; what is transparent lies on white.
+    /// There was an alpha channel; transparent pixels were composited on white.
     pub alpha: bool,
-    /// Elements of an SVG that are not drawn: text without a font, embedded pictures.
+    /// Number of SVG elements that are not drawn: text without a font, embedded pictures.
     pub undrawn: usize,
 }
 
 /// A decoded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// Pixels of a row.
+    /// Width in pixels.
     pub width: u32,
-    /// Rows.
+    /// Height in pixels.
     pub height: u32,
     /// `[height, width, 3]`: 8-bit red, green and blue as stored; colour profiles are ignored.
     pub rgb: Vec<u8>,
-    /// The kind of the file.
+    /// The file format.
     pub kind: Kind,
-    /// What was done to it.
+    /// Remarks about the decoding.
     pub notes: Notes,
 }
 
-/// The picture of a file's bytes.
+/// Decodes the bytes of a file.
 ///
 /// # Errors
-/// One sentence for what is no picture, is damaged or cut off, or goes beyond the limits.
+/// When the bytes are not a picture, are damaged or truncated, or exceed the limits.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
     if bytes.len() as u64 > limits.max_bytes {
         return Err(Unusable::new(format!("has {} bytes, more than {}", bytes.len(), limits.max_bytes)));
     }
     let kind = Kind::of(bytes)?;
-    // The decoders are other people's, and the bytes are anybody's.
+    // The decoders are third-party code, and the bytes are untrusted.
     catch_unwind(AssertUnwindSafe(|| match kind {
         Kind::Jpeg => jpeg::decode(bytes, limits),
         Kind::Svg => svg::decode(bytes, limits),
@@ -120,7 +120,7 @@ fn raster(kind: Kind, bytes: &[u8], limits: &Limits) -> Result<Picture> {
     let input = Cursor::new(bytes);
     match kind {
         Kind::Png => {
-            // Texts and profiles are compressed and may be bombs: they get 32 MB together, pixels are counted apart.
+            // Texts and profiles are compressed and may be decompression bombs: together they get 32 MB; pixels are counted separately.
             let mut own = image::Limits::no_limits();
             own.max_alloc = Some(32 << 20);
             let decoder = PngDecoder::with_limits(input, own).map_err(failed)?;
@@ -129,7 +129,7 @@ fn raster(kind: Kind, bytes: &[u8], limits: &Limits) -> Result<Picture> {
         }
         Kind::Gif => {
             let decoder = GifDecoder::new(input).map_err(failed)?;
-            // The frame and the canvas, four bytes a pixel each.
+            // The frame and the canvas take four bytes per pixel each.
             pixels(kind, decoder, gif_frames(bytes) > 1, 4, limits)
         }
         Kind::WebP => {
@@ -145,7 +145,7 @@ fn raster(kind: Kind, bytes: &[u8], limits: &Limits) -> Result<Picture> {
     }
 }
 
-/// Decodes what a header announced. `own` is how many bytes a pixel the decoder takes beside its result.
+/// Decodes a picture whose header was read. `own` is the number of bytes per pixel that the decoder needs besides its result.
 fn pixels(kind: Kind, mut decoder: impl ImageDecoder, animated: bool, own: u64, limits: &Limits) -> Result<Picture> {
     let failed = |error: ImageError| damaged(kind, &error);
     let (width, height) = decoder.dimensions();
@@ -153,7 +153,7 @@ fn pixels(kind: Kind, mut decoder: impl ImageDecoder, animated: bool, own: u64, 
     let count = u64::from(width) * u64::from(height);
     let (color, total) = (decoder.color_type(), decoder.total_bytes());
     limits.memory(total + (own * count).max(colour::extra_bytes(color, count)))?;
-    // A fault in the metadata is no fault of the picture.
+    // A fault in the metadata does not make the picture invalid.
     let exif = decoder.exif_metadata();
     let (orientation, broken_exif) = match &exif {
         Ok(exif) => jpeg::orientation(exif.as_deref()),
@@ -181,12 +181,12 @@ fn damaged(kind: Kind, error: &ImageError) -> Unusable {
     Unusable::new(format!("is a damaged {name}: {text}"))
 }
 
-/// Frames of a GIF, counted up to 2.
+/// Number of frames of a GIF, at most 2.
 fn gif_frames(bytes: &[u8]) -> usize {
     let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
     let mut at = 13 + bytes.get(10).map_or(0, |&flags| table(flags));
     let mut frames = 0;
-    // Blocks of a length each, up to one of length 0.
+    // Skips blocks with a length prefix, up to one of length 0.
     let blocks = |mut at: usize| {
         while let Some(&length) = bytes.get(at) {
             at += 1 + usize::from(length);

@@ -1,4 +1,4 @@
-//! JPEG. What ends early or breaks off is refused, where decoders fill the rest with grey.
+//! JPEG. Truncated files are refused; decoders would fill the missing part with grey.
 
 use std::hash::{DefaultHasher, Hasher as _};
 
@@ -12,18 +12,18 @@ use crate::decode::{Limits, Notes, Picture};
 use crate::kind::Kind;
 use crate::{Result, Unusable, colour};
 
-/// What the markers of a file say.
+/// The markers of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Scans {
-    /// Start-of-scan markers.
+    /// Number of start-of-scan markers.
     scans: usize,
     progressive: bool,
     components: u64,
-    /// Where the end marker is.
+    /// The offset of the end marker.
     end: Option<usize>,
 }
 
-/// Walks over the markers, without decoding anything.
+/// Scans the markers without decoding.
 fn scans(bytes: &[u8]) -> Scans {
     let mut found = Scans::default();
     let mut at = 2;
@@ -34,7 +34,7 @@ fn scans(bytes: &[u8]) -> Scans {
         }
         let marker = bytes[at + 1];
         match marker {
-            // Fill bytes, stuffed bytes, restarts and other markers without content.
+            // Fill bytes, stuffed bytes, restarts and other markers without a payload.
             0xFF => at += 1,
             0x00 | 0x01 | 0xD0..=0xD8 => at += 2,
             0xD9 => {
@@ -51,7 +51,7 @@ fn scans(bytes: &[u8]) -> Scans {
                     }
                     _ => {}
                 }
-                // Behind a scan's header stand its coded bytes, which the loop passes one by one.
+                // The header of a scan is followed by its coded bytes, which the loop skips one by one.
                 at += 2 + length.max(2);
             }
         }
@@ -59,10 +59,10 @@ fn scans(bytes: &[u8]) -> Scans {
     found
 }
 
-/// Bytes that are no marker and no sensible picture.
+/// Bytes that are neither a marker nor a sensible picture.
 const FILLER: [u8; 64] = [0x5A; 64];
 
-/// The picture of a JPEG file.
+/// Decodes a JPEG file.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
     let mut decoder = decoder(bytes, true);
     decoder.decode_headers().map_err(damaged)?;
@@ -78,8 +78,8 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
     let pixels = u64::from(width) * u64::from(height);
     let coefficients = if scans.progressive || scans.scans > 1 { 2 * scans.components.max(1) * pixels } else { 0 };
     limits.memory(3 * pixels + coefficients + bytes.len() as u64)?;
-    // Where the end marker comes too early, the decoder says nothing. Filler in front of the marker is passed over if the
-    // picture is whole, and is taken for picture if it is not.
+    // The decoder does not report an early end marker. Filler is inserted before the marker: if the picture is complete, the decoder
+    // skips it; otherwise it becomes part of the picture.
     let filled = [&bytes[..end], &FILLER, b"\xFF\xD9"].concat();
     let with_filler = self::decoder(&filled, false).decode().map(|rgb| hash(&rgb)).ok();
     let exif = decoder.exif().cloned();
@@ -118,7 +118,7 @@ fn hash(rgb: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The orientation of an EXIF block, and whether the block is broken: then the picture is taken as it is.
+/// The orientation in an EXIF block, and whether the block is broken; a broken block means no rotation.
 pub fn orientation(exif: Option<&[u8]>) -> (Orientation, bool) {
     let Some(exif) = exif else { return (Orientation::NoTransforms, false) };
     let found = Orientation::from_exif_chunk(exif);
@@ -143,7 +143,7 @@ mod tests {
         let expected = Scans { scans: 2, progressive: true, components: 3, end: Some(whole.len() - 2) };
         assert_eq!(scans(&whole), expected);
         assert_eq!(scans(&whole[..whole.len() - 2]), Scans { end: None, ..expected });
-        // An end marker inside a segment, as in a thumbnail, is none.
+        // An end marker inside a segment, as in a thumbnail, does not count.
         assert_eq!(scans(b"\xFF\xD8\xFF\xE1\0\x04\xFF\xD9").end, None);
     }
 

@@ -1,8 +1,8 @@
-//! What a file is, by its first bytes: the name of a file says nothing.
+//! Detects the format of a file from its first bytes; the file name is ignored.
 
 use crate::{Result, Unusable};
 
-/// The kinds of picture files that are read.
+/// The supported picture formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Portable Network Graphics, animated ones too.
@@ -19,7 +19,7 @@ pub enum Kind {
     Svg,
 }
 
-/// First bytes of kinds that are not read, at an offset.
+/// Signatures of unsupported formats, with their offsets.
 const REFUSED: [(usize, &[u8], &str); 15] = [
     (0, b"II*\0", "TIFF"),
     (0, b"MM\0*", "TIFF"),
@@ -38,7 +38,7 @@ const REFUSED: [(usize, &[u8], &str); 15] = [
     (0, b"\x76\x2F\x31\x01", "OpenEXR"),
 ];
 
-/// Brands of ISO media files that hold pictures.
+/// Brands of ISO media files that contain pictures.
 const BRANDS: [(&[u8], &str); 12] = [
     (b"avif", "AVIF"),
     (b"avis", "AVIF"),
@@ -55,10 +55,10 @@ const BRANDS: [(&[u8], &str); 12] = [
 ];
 
 impl Kind {
-    /// The kind of a file's bytes.
+    /// The format of a file's bytes.
     ///
     /// # Errors
-    /// For an empty file, and for any other kind, with its name where it is known.
+    /// When the file is empty or has another format; the error names the format if it is known.
     pub fn of(bytes: &[u8]) -> Result<Self> {
         let starts = |at: usize, with: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(with));
         if bytes.is_empty() {
@@ -85,7 +85,7 @@ impl Kind {
         Err(Unusable::new(format!("is {}, which is not read: convert it to PNG or JPEG", name(bytes))))
     }
 
-    /// The kind's name.
+    /// The name of the format.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -99,12 +99,12 @@ impl Kind {
     }
 }
 
-/// The beginning of a text without byte-order mark and white space.
+/// The start of a text without byte-order mark and white space.
 fn text_start(bytes: &[u8]) -> Option<&str> {
     let head = &bytes[..bytes.len().min(4096)];
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
-        // A character may be cut at the end of the head.
+        // The head may end within a character.
         Err(error) if error.error_len().is_none() => std::str::from_utf8(&head[..error.valid_up_to()]).ok()?,
         Err(_) => return None,
     };
@@ -118,10 +118,10 @@ fn is_svg(bytes: &[u8]) -> bool {
     })
 }
 
-/// The name of what is not read.
+/// The name of an unsupported format.
 fn name(bytes: &[u8]) -> &'static str {
     if bytes.get(4..8) == Some(b"ftyp") {
-        // The major brand, then the compatible ones.
+        // The major brand, followed by the compatible ones.
         let brands = bytes.get(8..).unwrap_or_default().chunks(4).take(8);
         let known = |brand: &[u8]| BRANDS.iter().find(|(known, _)| *known == brand).map(|(_, name)| *name);
         return brands.filter_map(known).next().unwrap_or("a video or another ISO media file");

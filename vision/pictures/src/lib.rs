@@ -1,7 +1,7 @@
-//! Picture files to pixels, safely, and the image processor of Llama 3.2 Vision. No libtorch.
+//! Decodes picture files safely, and implements the image processor of Llama 3.2 Vision. Needs no libtorch.
 //!
 //! - [`decode`] turns the bytes of a PNG, JPEG, GIF, WebP, BMP or SVG file into 8-bit RGB, within [`Limits`].
-//! - [`Source`] is where a picture is: a file, a data URI, bytes in a record. Nothing is fetched from the network.
+//! - [`Source`] is the location of a picture: a file, a data URI, bytes in a record. Nothing is fetched from the network.
 //! - [`of_messages`] lists the pictures of a conversation.
 //! - [`Processor`] cuts a picture into normalised tiles as transformers' `MllamaImageProcessor` does.
 //!
@@ -35,13 +35,13 @@ pub use records::{Placed, of_messages};
 pub use resize::resize;
 pub use source::Source;
 
-/// Why a picture cannot be used: one sentence.
+/// The reason why a picture cannot be used, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unusable(String);
 
 impl Unusable {
-    /// The sentence on one line, at most 300 characters long: parsers' messages quote their input.
+    /// Makes a message of one line with at most 300 characters, because parsers' messages quote their input.
     pub(crate) fn new(what: impl AsRef<str>) -> Self {
         let words: Vec<&str> = what.as_ref().split_whitespace().collect();
         let sentence = words.join(" ");
@@ -51,7 +51,7 @@ impl Unusable {
         }
     }
 
-    /// The same with the picture's place in front.
+    /// Prefixes the message with the picture's place.
     #[must_use]
     pub fn at(self, place: impl std::fmt::Display) -> Self {
         Self(format!("{place}: {}", self.0))

@@ -10,18 +10,18 @@ use crate::decode::Picture;
 use crate::resize::resize;
 use crate::{Result, Unusable};
 
-/// The settings: `preprocessor_config.json` of a model folder.
+/// The settings, from `preprocessor_config.json` of a model folder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Processor {
     /// Height and width of a tile in pixels.
     pub tile: u32,
-    /// Tiles of a picture at most.
+    /// Maximum number of tiles of a picture.
     pub max_tiles: u32,
-    /// What a pixel value of 0 to 255 is multiplied by.
+    /// Factor for pixel values of 0 to 255.
     pub rescale: f64,
     /// Mean of red, green and blue after rescaling.
     pub mean: [f32; 3],
-    /// Standard deviation of the same.
+    /// Standard deviation of red, green and blue after rescaling.
     pub std: [f32; 3],
 }
 
@@ -38,21 +38,21 @@ impl Default for Processor {
     }
 }
 
-/// A picture as the vision tower takes it.
+/// The input of the vision tower for one picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tiles {
-    /// `[tiles, 3, tile, tile]`, float32; tiles row by row.
+    /// `[tiles, 3, tile, tile]`, float32; the tiles are in row order.
     pub pixels: Vec<f32>,
-    /// Rows of tiles.
+    /// Number of rows of tiles.
     pub rows: u32,
-    /// Tiles of a row.
+    /// Number of tiles in a row.
     pub columns: u32,
-    /// The number of the arrangement, from 1; 0 is for an absent picture.
+    /// The index of the arrangement, from 1; 0 stands for an absent picture.
     pub ratio_id: i64,
 }
 
 impl Tiles {
-    /// Tiles of the picture.
+    /// Number of tiles of the picture.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.rows * self.columns
@@ -60,10 +60,10 @@ impl Tiles {
 }
 
 impl Processor {
-    /// The settings of a model folder: `preprocessor_config.json`, or `image_processor` in `processor_config.json`.
+    /// Reads the settings of a model folder: `preprocessor_config.json`, or `image_processor` in `processor_config.json`.
     ///
     /// # Errors
-    /// When neither is there, or a setting asks for another processor than this one.
+    /// When neither exists, or when a setting requires another processor.
     pub fn from_folder(folder: &Path) -> Result<Self> {
         let read = |name: &str| match std::fs::read_to_string(folder.join(name)) {
             Ok(text) => serde_json::from_str::<Value>(&text)
@@ -84,11 +84,11 @@ impl Processor {
         Self::from_json(&value).map_err(|error| error.at(folder.join(name).display()))
     }
 
-    /// The settings of a `preprocessor_config.json`. What is missing has the default of transformers' class, but for the
-    /// size, which must be given.
+    /// Parses a `preprocessor_config.json`. Missing settings have the defaults of transformers' class, except for the size, which is
+    /// required.
     ///
     /// # Errors
-    /// When a setting has a value that cannot be used.
+    /// When the value of a setting is not supported.
     pub fn from_json(value: &Value) -> Result<Self> {
         let field = |name: &str| value.get(name).filter(|value| !value.is_null());
         let wrong = |name: &str, wanted: &str| Unusable::new(format!("{name} must be {wanted}"));
@@ -138,8 +138,8 @@ impl Processor {
         pairs.filter(|(rows, columns)| rows * columns <= self.max_tiles).collect()
     }
 
-    /// The arrangement of a picture, as (rows, columns): the smallest enlargement, or if there is none the least
-    /// reduction; of equals the one with the fewest tiles.
+    /// The arrangement for a picture, as (rows, columns): the one with the smallest enlargement, or otherwise with the least reduction;
+    /// ties go to the fewest tiles.
     #[must_use]
     pub fn canvas(&self, (width, height): (u32, u32)) -> (u32, u32) {
         let scale = |&(rows, columns): &(u32, u32)| {
@@ -154,8 +154,8 @@ impl Processor {
         fitting.min_by_key(|(rows, columns)| rows * columns).copied().unwrap_or((1, 1))
     }
 
-    /// The (width, height) that a picture is resized to in its canvas of (rows, columns). The ratio is kept; a side is at
-    /// least 1 pixel.
+    /// The (width, height) to which a picture is resized on its canvas of (rows, columns). The aspect ratio is kept; a side has at least
+    /// 1 pixel.
     #[must_use]
     pub fn fitted(&self, (width, height): (u32, u32), (rows, columns): (u32, u32)) -> (u32, u32) {
         let target_width = width.clamp(self.tile, columns * self.tile);

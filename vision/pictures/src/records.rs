@@ -1,4 +1,4 @@
-//! The pictures of a conversation, in the order in which its turns name them.
+//! Lists the pictures of a conversation, in the order of its turns.
 
 use std::path::Path;
 
@@ -8,23 +8,23 @@ use serde_json::{Map, Value};
 use crate::source::Source;
 use crate::{Result, Unusable};
 
-/// A picture and the part of a turn that names it.
+/// A picture with the message part that contains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
-    /// The turn's number, from 0.
+    /// The index of the turn, from 0.
     pub message: usize,
-    /// The part's number in the turn, from 0.
+    /// The index of the part in the turn, from 0.
     pub part: usize,
-    /// Where the picture is.
+    /// The location of the picture.
     pub source: Source,
 }
 
-/// The pictures of turns: parts `{"type": "image", "image" | "path" | "url" | "bytes": ...}` and OpenAI's
-/// `{"type": "image_url", "image_url": {"url": ...}}`. Paths are relative to `folder`, that of the records' file. (The
-/// other forms, a list of pictures beside the turns with marks in them, are turned into this one by `dataset`.)
+/// Lists the pictures of turns: parts `{"type": "image", "image" | "path" | "url" | "bytes": ...}` and OpenAI's `{"type": "image_url",
+/// "image_url": {"url": ...}}`. Paths are relative to `folder`, which contains the records' file. (The other form, a list of pictures
+/// beside the turns with marks in them, is converted to this one by `dataset`.)
 ///
 /// # Errors
-/// One sentence with the part's place: for a part without a picture, an address, or a part of another kind.
+/// When a part has no picture, names a network address, or has another type; the error names the part.
 pub fn of_messages(messages: &[Message], folder: &Path) -> Result<Vec<Placed>> {
     let mut placed = Vec::new();
     for (message, turn) in messages.iter().enumerate() {

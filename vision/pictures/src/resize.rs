@@ -1,22 +1,22 @@
-//! Pillow's bilinear resize with antialias, to the bit: two passes with 22-bit fixed-point weights and 8-bit pixels
-//! between them (Pillow's `Resample.c`). Its own code because the image processors of Hugging Face are defined by Pillow's
-//! numbers, and other libraries round otherwise.
+//! Pillow's antialiased bilinear resize, bit for bit: two passes with 22-bit fixed-point weights and 8-bit pixels between them (Pillow's
+//! `Resample.c`). It is reimplemented because Hugging Face's image processors are defined by Pillow's results, and other libraries round
+//! differently.
 
 use std::borrow::Cow;
 
-/// Bits of the fraction of a weight.
+/// Number of fraction bits of a weight.
 const PRECISION: u32 = 32 - 8 - 2;
 
-/// The pixels that one pixel of the result is made of: the first, and the weights from there on.
+/// The input pixels of one output pixel: the first index, and the weights from there on.
 struct Window {
     first: usize,
     weights: Vec<i32>,
 }
 
-/// For each of `output` pixels: its window over `input` pixels.
+/// The window over `input` pixels for each of `output` pixels.
 fn windows(input: usize, output: usize) -> Vec<Window> {
     let scale = input as f64 / output as f64;
-    // The triangle is as wide as the step, so that a smaller picture is an average of all pixels.
+    // The filter is as wide as the step, so that a reduced picture averages all pixels.
     let support = scale.max(1.0);
     let inverse = 1.0 / support;
     (0..output)
@@ -33,7 +33,7 @@ fn windows(input: usize, output: usize) -> Vec<Window> {
         .collect()
 }
 
-/// A picture `[height, width, 3]` in another size.
+/// Resizes a picture `[height, width, 3]`.
 #[must_use]
 pub fn resize(rgb: &[u8], (width, height): (usize, usize), (new_width, new_height): (usize, usize)) -> Vec<u8> {
     let round = |sum: i32| (sum >> PRECISION).clamp(0, 255) as u8;
@@ -81,7 +81,7 @@ mod tests {
     fn small_cases_by_hand() {
         let grey = |values: &[u8]| values.iter().flat_map(|&v| [v; 3]).collect::<Vec<u8>>();
         assert_eq!(resize(&grey(&[0, 100]), (2, 1), (1, 1)), grey(&[50]));
-        // Twice as wide: centres at 0.25, 0.75, 1.25, 1.75 of the old pixels.
+        // Double width: the centres are at 0.25, 0.75, 1.25, 1.75 of the old pixels.
         assert_eq!(resize(&grey(&[0, 100]), (2, 1), (4, 1)), grey(&[0, 25, 75, 100]));
         assert_eq!(resize(&grey(&[0, 100]), (1, 2), (1, 4)), grey(&[0, 25, 75, 100]));
         assert_eq!(resize(&grey(&[9]), (1, 1), (3, 2)), grey(&[9; 6]));

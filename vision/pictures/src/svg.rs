@@ -1,7 +1,7 @@
-//! SVG, drawn by resvg on white. Nothing outside the text is read: no files, no addresses, no fonts.
+//! Renders SVG by resvg on white. Nothing outside the text is read: no files, no addresses, no fonts.
 //!
-//! A short text can describe endless work: elements that are used again and again, patterns in patterns, entities in
-//! entities. The work is therefore estimated before anything is drawn, and a time limit stands behind the estimate.
+//! A short text can describe endless work: elements that are used repeatedly, nested patterns, nested entities. Therefore the work is
+//! estimated before drawing, and a time limit applies in addition.
 
 use std::collections::HashMap;
 use std::sync::mpsc;
@@ -14,16 +14,16 @@ use crate::decode::{Limits, Notes, Picture};
 use crate::kind::Kind;
 use crate::{Result, Unusable};
 
-/// Bytes of a text at most.
+/// Maximum number of bytes of a text.
 const MAX_BYTES: usize = 4 << 20;
-/// Elements and texts of the file at most.
+/// Maximum number of elements and texts in a file.
 const MAX_NODES: u32 = 100_000;
-/// Elements within elements at most.
+/// Maximum nesting depth of elements.
 const MAX_DEPTH: usize = 200;
-/// Elements to draw at most, where all uses are written out and filters count as many.
+/// Maximum number of elements to draw, with all uses expanded; a filter counts as many elements.
 const MAX_WORK: u64 = 200_000;
 
-/// The picture of an SVG file.
+/// Decodes an SVG file.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
     if bytes.len() > MAX_BYTES {
         return Err(Unusable::new(format!("is an SVG of {} bytes, more than {MAX_BYTES}", bytes.len())));
@@ -32,12 +32,12 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
     let (text, side) = (text.trim_start_matches('\u{FEFF}').to_owned(), limits.svg_side.max(1));
     limits.memory(7 * u64::from(side) * u64::from(side))?;
     let (sender, receiver) = mpsc::channel();
-    // Its own thread for the time limit, and for a stack that is deep enough in any build.
+    // Rendering has its own thread because of the time limit, and because it needs a deep stack in any build.
     let thread = std::thread::Builder::new().stack_size(32 << 20);
     thread
         .spawn(move || {
             let drawn = std::panic::catch_unwind(|| draw(&text, side));
-            // Nobody listens any more when the time is over.
+            // After the time limit the receiver is gone.
             let _ =
                 sender.send(drawn.unwrap_or_else(|_| Err(Unusable::new("made the SVG renderer fail (a fault of it)"))));
         })
@@ -69,13 +69,13 @@ fn draw(text: &str, side: u32) -> Result<Picture> {
     let mut pixmap = Pixmap::new(pixels(width), pixels(height)).ok_or_else(|| wrong("it has no size".into()))?;
     pixmap.fill(Color::WHITE);
     resvg::render(&tree, Transform::from_scale(scale, scale), &mut pixmap.as_mut());
-    // On opaque white nothing stays transparent, so the premultiplied values are the colours.
+    // On opaque white every pixel is opaque, so premultiplied values equal the colours.
     let rgb = pixmap.data().as_chunks::<4>().0.iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect();
     let notes = Notes { undrawn, ..Notes::default() };
     Ok(Picture { width: pixmap.width(), height: pixmap.height(), rgb, kind: Kind::Svg, notes })
 }
 
-/// Refuses what would take too long, and counts the elements that are not drawn.
+/// Refuses pictures that would take too long, and counts the elements that are not drawn.
 fn check(document: &Document) -> Result<usize> {
     let mut depth: Vec<usize> = Vec::new();
     let mut ids: HashMap<&str, Node> = HashMap::new();
@@ -87,7 +87,7 @@ fn check(document: &Document) -> Result<usize> {
                 "is an SVG whose elements lie more than {MAX_DEPTH} deep in each other"
             )));
         }
-        // Nodes come in the order of their numbers.
+        // Nodes are visited in the order of their numbers.
         depth.push(at);
         if let Some(id) = node.attribute("id") {
             ids.entry(id).or_insert(node);
@@ -96,7 +96,7 @@ fn check(document: &Document) -> Result<usize> {
     }
     let mut work = Work { ids, known: HashMap::new(), path: Vec::new() };
     let mut total = work.of(document.root_element())?;
-    // References in a style sheet may hold for any element.
+    // References in a style sheet may apply to any element.
     for style in document.descendants().filter(|node| node.has_tag_name("style")) {
         for target in references(style.text().unwrap_or_default()) {
             total = total.saturating_mul(1 + work.target(target)?.1);
@@ -118,11 +118,11 @@ fn references(value: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Elements to draw below each element.
+/// Counts the elements to draw below each element.
 struct Work<'a, 'input> {
     ids: HashMap<&'a str, Node<'a, 'input>>,
     known: HashMap<NodeId, u64>,
-    /// The elements that are being looked into.
+    /// The elements on the path to the current one.
     path: Vec<NodeId>,
 }
 
@@ -131,7 +131,7 @@ impl<'a, 'input> Work<'a, 'input> {
         if let Some(&known) = self.known.get(&node.id()) {
             return Ok(known);
         }
-        // What contains itself is left out by the renderer.
+        // The renderer skips an element that contains itself.
         if self.path.contains(&node.id()) {
             return Ok(1);
         }
@@ -162,7 +162,7 @@ impl<'a, 'input> Work<'a, 'input> {
         Ok(work)
     }
 
-    /// The work of a reference: once for the element, or for each element below it, since fills, strokes and markers are
+    /// The work of a reference: counted once for the element, or once for each element below it, because fills, strokes and markers are
     /// inherited.
     fn target(&mut self, name: &str) -> Result<(u64, u64)> {
         let Some(&target) = self.ids.get(name) else { return Ok((0, 0)) };
@@ -174,8 +174,8 @@ impl<'a, 'input> Work<'a, 'input> {
     }
 }
 
-/// The work of an element itself, in elements. Long paths and dashes, and layers of the size of the picture, count as
-/// several; filters as many.
+/// The work of an element itself, in units of elements. Long paths, dashes and full-size layers count as several elements, filters as
+/// many.
 fn own(node: Node) -> u64 {
     let bytes: usize = node.attributes().map(|attribute| attribute.value().len()).sum();
     let has = |name: &str| node.attribute(name).is_some() || node.attribute("style").is_some_and(|s| s.contains(name));

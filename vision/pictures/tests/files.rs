@@ -237,9 +237,9 @@ fn drawings_read_nothing_and_end() {
         assert!(error.contains(sentence), "{error}");
         assert!(started.elapsed() < Duration::from_secs(2), "{error}");
     }
-    // What refers to itself is drawn without it.
+    // An element that refers to itself is drawn without the reference.
     read(svg(r##"<g id="a"><use xlink:href="#a"/><rect width="1" height="1"/></g>"##).as_bytes());
-    // And the time limit holds where the estimate does not.
+    // The time limit applies even if the estimate does not.
     let limits = Limits { svg_time: Duration::ZERO, ..Limits::default() };
     assert!(decode(SVG.as_bytes(), &limits).unwrap_err().to_string().contains("takes more than 0 s"));
 }

@@ -66,7 +66,7 @@ fn twenty() -> Vec<Vec<u8>> {
     ]
 }
 
-/// One to four changes: bits, bytes, numbers of four bytes, pieces cut out, doubled or moved.
+/// Makes one to four changes: flips bits, replaces bytes or four-byte numbers, or removes, duplicates or moves pieces.
 fn mutate(bytes: &mut Vec<u8>, random: &mut ChaCha8Rng) {
     for _ in 0..random.random_range(1..=4) {
         if bytes.len() < 8 {

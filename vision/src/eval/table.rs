@@ -10,25 +10,25 @@ use super::Item;
 /// The figures of a task.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
-    /// The task; `all` over all of them.
+    /// The task; `all` for all tasks together.
     pub task: String,
-    /// Questions.
+    /// Number of questions.
     pub items: usize,
-    /// With the picture.
+    /// Accuracy with the picture.
     pub right: Estimate,
-    /// With another question's picture.
+    /// Accuracy with the picture of another question.
     pub other_picture: Option<Estimate>,
-    /// The language model alone, without a picture.
+    /// Accuracy of the language model alone, without a picture.
     pub no_picture: Estimate,
-    /// A model that was trained with other pictures.
+    /// Accuracy of a model that was trained with other pictures.
     pub blind: Option<Estimate>,
-    /// The most frequent right answer, said always.
+    /// Accuracy of always giving the most frequent right answer.
     pub majority: Estimate,
-    /// One of so many answers, where the records say.
+    /// Accuracy of guessing, if the records state the number of answers.
     pub chance: Option<f64>,
 }
 
-/// The figures of each task, and of all where there are several.
+/// The figures of each task, and of all tasks if there are several.
 #[must_use]
 pub fn rows(items: &[Item]) -> Vec<Row> {
     let mut tasks: BTreeMap<&str, Vec<&Item>> = BTreeMap::new();
@@ -37,7 +37,7 @@ pub fn rows(items: &[Item]) -> Vec<Row> {
     if rows.len() > 1 {
         let majority = tasks.values().map(|items| most(items)).sum();
         let mut all = row("all", &items.iter().collect::<Vec<_>>());
-        // Said task by task.
+        // The most frequent answer is counted by task.
         all.majority = proportion(majority, items.len());
         rows.push(all);
     }
@@ -64,7 +64,7 @@ fn row(task: &str, items: &[&Item]) -> Row {
     }
 }
 
-/// How often the most frequent answer is right.
+/// The number of items for which the most frequent answer is right.
 fn most(items: &[&Item]) -> usize {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     items.iter().for_each(|item| *counts.entry(&item.answer).or_default() += 1);

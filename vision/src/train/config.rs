@@ -13,39 +13,39 @@ use trainer::stage::{StageConfig, Training};
 use crate::adapter::{ENCODER, ENCODER_PREFIX};
 use crate::encoder::EncoderOptions;
 
-/// Whose pictures an example has.
+/// The pictures of an example.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pictures {
-    /// Its own
+    /// The example's own pictures
     Own,
-    /// Those of another example: a model that learns the questions and not the pictures, to compare with (`eval --blind`)
+    /// The pictures of another example: the model learns the questions but not the pictures, for comparison (`eval --blind`)
     Other,
 }
 
 /// The configuration of a run. The file given by `--config` may set every key; flags override it.
 #[derive(clap::Args, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// The keys that every training stage has.
+    /// The keys that all training stages share.
     #[command(flatten)]
     #[serde(flatten)]
     pub training: Training,
-    /// The image encoder to start with: a folder of Dinov2Model or of MllamaForConditionalGeneration
+    /// Initial image encoder: a Dinov2Model or MllamaForConditionalGeneration folder
     #[arg(long, value_name = "FOLDER", help_heading = "Vision")]
     pub encoder: Option<PathBuf>,
-    /// Go on with the adapter and the encoder of this model, on the language model of --model
+    /// Continue training the adapter and the encoder of this model, on the language model of --model
     #[arg(long, value_name = "FOLDER", help_heading = "Vision")]
     pub from: Option<PathBuf>,
-    /// A cross-attention layer for every N layers of the language model
+    /// Insert a cross-attention layer for every N layers of the language model
     #[arg(long, value_name = "N", help_heading = "Vision")]
     pub cross_every: usize,
-    /// DINOv2: pixels of a picture's longer side [default: those of the encoder's config.json]
+    /// DINOv2: the longer side of a picture in pixels [default: that of the encoder's config.json]
     #[arg(long, value_name = "N", help_heading = "Vision")]
     pub image_size: Option<u32>,
-    /// DINOv2: layers, from 0, whose states are looked at beside the last one's
+    /// DINOv2: layers, from 0, whose states are used in addition to the last one's
     #[arg(long, value_delimiter = ',', value_name = "LAYERS", help_heading = "Vision")]
     pub encoder_layers: Vec<usize>,
-    /// Train the encoder too; its states are then computed at every step
+    /// Train the encoder too; its states are then recomputed at every step
     #[arg(long, help_heading = "Vision")]
     pub train_encoder: bool,
     /// Learning rate of the gates, which start at zero, as a multiple of --learning-rate
@@ -54,19 +54,19 @@ pub struct Config {
     /// Learning rate of the encoder, as a multiple of --learning-rate
     #[arg(long, help_heading = "Vision")]
     pub encoder_rate: f64,
-    /// Whose pictures an example has
+    /// The pictures of an example
     #[arg(long, help_heading = "Vision")]
     pub pictures: Pictures,
-    /// The folder in which the encoder's states are kept; runs may share it [default: features in the output folder]
+    /// Folder in which the encoder's states are cached; runs may share it [default: features in the output folder]
     #[arg(long, value_name = "FOLDER", help_heading = "Vision")]
     pub features: Option<PathBuf>,
-    /// Refuse pictures of more pixels, by their headers
+    /// Refuse pictures with more pixels than this, according to their headers
     #[arg(long, value_name = "N", help_heading = "Vision")]
     pub max_pixels: u64,
 }
 
 impl Default for Config {
-    /// AdamW with weight decay 0.01 and a cosine schedule, an adapter for every fourth layer (the Llama 3 paper, section 7).
+    /// AdamW with weight decay 0.01 and a cosine schedule, a cross-attention layer for every fourth layer (the Llama 3 paper, section 7).
     fn default() -> Self {
         Self {
             training: Training { learning_rate: 5e-4, weight_decay: 0.01, batch_size: Some(32), ..Training::default() },
@@ -86,7 +86,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How a new adapter uses its encoder.
+    /// The encoder options of a new adapter.
     #[must_use]
     pub fn encoder_options(&self) -> EncoderOptions {
         EncoderOptions { image_size: self.image_size, layers: self.encoder_layers.clone() }
@@ -128,7 +128,7 @@ impl StageConfig for Config {
 
     fn class(key: &str) -> Class {
         match key {
-            // Folders are compared by content; states are the same wherever they are kept.
+            // Folders are compared by content; states do not depend on the place of their cache.
             "encoder" | "from" | "features" => Class::Free,
             _ => Class::Course,
         }

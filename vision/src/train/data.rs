@@ -1,4 +1,4 @@
-//! From conversations with pictures to tokenised examples.
+//! Encodes conversations with pictures as examples.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IsTerminal;
@@ -24,14 +24,14 @@ pub struct VisionEncoder<'a> {
     pub template: &'a ChatTemplate,
     /// The length limits.
     pub limits: sources::Limits,
-    /// What a picture may cost.
+    /// Limits on the resources for a picture.
     pub pictures: &'a Limits,
 }
 
 /// A picture of an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    /// Where it is.
+    /// The location of the picture.
     pub source: Source,
     /// SHA-256 of its file's bytes.
     pub digest: String,
@@ -42,19 +42,19 @@ pub struct View {
 /// An example with its pictures.
 #[derive(Debug, Clone)]
 pub struct Seeing {
-    /// The ids, with 0 in place of the image token, which the language model does not know.
+    /// The ids, with 0 in place of the image token, which the language model lacks.
     pub example: Example,
-    /// Where the image tokens stand.
+    /// The positions of the image tokens.
     pub images: Vec<usize>,
-    /// The picture of each.
+    /// The picture of each image token.
     pub views: Vec<View>,
 }
 
-/// An example as the preparation keeps it.
+/// An example as the preparation stores it.
 pub struct VisionExample {
     /// The example.
     pub seeing: Seeing,
-    /// Its turns and ids as they were encoded, for people.
+    /// Its turns and ids as encoded, for printing.
     encoded: chat::Encoded,
 }
 
@@ -65,7 +65,7 @@ const CUT: &str = "picture cut off";
 const UNUSABLE: &str = "unusable picture";
 
 impl Seeing {
-    /// An encoded conversation and the pictures of its image tokens.
+    /// Makes an example from an encoded conversation and the pictures of its image tokens.
     #[must_use]
     pub fn new(id: &str, encoded: &chat::Encoded, views: Vec<View>, image_id: u32) -> Self {
         let is_image = |id: &u32| *id == image_id;
@@ -80,7 +80,7 @@ impl View {
     /// Reads and decodes the picture of a file.
     ///
     /// # Errors
-    /// One sentence.
+    /// When the picture cannot be read or decoded.
     pub fn of_file(path: &str) -> Result<Self, Invalid> {
         Self::new(&Source::Path(path.into()), &Limits::default())
     }
@@ -88,7 +88,7 @@ impl View {
     /// Reads and decodes a picture.
     ///
     /// # Errors
-    /// One sentence.
+    /// When the picture cannot be read or decoded.
     pub fn new(source: &Source, limits: &Limits) -> Result<Self, Invalid> {
         let found = source.read(limits).and_then(|bytes| {
             let picture = decode(&bytes, limits).map_err(|error| match source.path() {
@@ -128,12 +128,12 @@ impl Encoder for VisionEncoder<'_> {
         let excess = |spoken: &Spoken| self.limits.excess(&what, spoken.encoded.ids.len());
         let fit = self.limits.fit(&conversation.messages, encode, excess)?;
         let spoken = match &fit {
-            // Training on the rest would teach answers about a picture that is not there.
+            // Training on the rest would teach answers about a missing picture.
             Fit::Cut(cut, whole) if cut.sources.len() < whole.sources.len() => return Ok(Encoded::left_out(CUT)),
             Fit::Cut(spoken, _) | Fit::Whole(spoken) => Some(spoken),
             Fit::TooLong(_) => None,
         };
-        // Nothing that is trained changes what the language model says without a picture.
+        // An example without a picture trains nothing.
         if spoken.is_some_and(|spoken| spoken.sources.is_empty()) {
             return Ok(Encoded::left_out(BLIND));
         }
@@ -189,7 +189,7 @@ impl Encoder for VisionEncoder<'_> {
 }
 
 impl View {
-    /// `picture 1: a.png, 224 x 224 pixels, SHA-256 0123456789ab`
+    /// Describes the picture: `picture 1: a.png, 224 x 224 pixels, SHA-256 0123456789ab`
     fn line(&self, number: usize) -> String {
         let name = self.source.path().map_or_else(|| "bytes of the record".into(), |path| path.display().to_string());
         let (width, height) = self.size;
@@ -198,18 +198,17 @@ impl View {
     }
 }
 
-/// Gives each example the pictures of another one, drawn from the seed. Examples take part that have as many pictures as
-/// another.
+/// Gives each example the pictures of another one, by the seed. The exchange is among examples with the same number of pictures.
 ///
 /// # Errors
-/// When there are no two examples to exchange pictures.
+/// When no two examples can exchange pictures.
 pub fn exchange_pictures(files: &mut [Vec<VisionExample>], seed: u64) -> anyhow::Result<()> {
     let mut all: Vec<&mut Seeing> = files.iter_mut().flatten().map(|example| &mut example.seeing).collect();
     let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     generator.set_stream(0x1_0000);
     let mut order: Vec<usize> = (0..all.len()).collect();
     order.shuffle(&mut generator);
-    // A cycle within each number of pictures: nobody keeps their own.
+    // A cycle within each number of pictures, so that no example keeps its own.
     order.sort_by_key(|&index| all[index].views.len());
     let views: Vec<Vec<View>> = order.iter().map(|&index| all[index].views.clone()).collect();
     let mut exchanged = 0;

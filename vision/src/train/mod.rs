@@ -1,4 +1,4 @@
-//! `herd vision train`: trains an adapter, and by option the encoder, on conversations with pictures.
+//! `herd vision train`: trains an adapter and, optionally, the encoder, on conversations with pictures.
 
 mod config;
 mod data;

@@ -1,4 +1,4 @@
-//! `herd vision check`: can every picture of these conversations be used?
+//! `herd vision check`: checks whether every picture of conversations can be used.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,18 +20,18 @@ pub struct Args {
     /// Files of conversations: .jsonl, .gz, .zst or .parquet
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Set conversations with unusable pictures aside in this file, with the reason, and go on
+    /// Write conversations with unusable pictures to this file, with the reason, and continue
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
-    /// Refuse pictures of more pixels, by their headers
+    /// Refuse pictures with more pixels than this, according to their headers
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_pixels)]
     max_pixels: u64,
-    /// Count the tiles that this model's image processor makes of each picture
+    /// Count the tiles that the image processor of this model makes of each picture
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
 }
 
-/// What was found in a file.
+/// Counts of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     conversations: u64,
@@ -49,7 +49,7 @@ pub struct Counts {
 /// Runs the command.
 ///
 /// # Errors
-/// For a file that cannot be read, and without `--rejected` for the first conversation with an unusable picture.
+/// When a file cannot be read; without `--rejected` also for the first conversation with an unusable picture.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.rejected.is_some() && args.files.len() > 1 {
         bail!("--rejected holds the conversations of one file: check the {} files one by one", args.files.len());
@@ -96,7 +96,7 @@ pub fn check(
     Ok(counts)
 }
 
-/// What counts of each picture: its kind, what was done to it, its tiles.
+/// The counted properties of a picture: its format, remarks, and number of tiles.
 type Found = (Kind, Notes, u64);
 
 fn pictures(

@@ -1,4 +1,4 @@
-//! `herd vision make`: pictures of scenes, with conversations about them.
+//! `herd vision make`: makes pictures of scenes, and conversations about them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,23 +30,23 @@ pub struct Args {
     /// The kinds of questions
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Task::Count, Task::Colour, Task::Shape, Task::Name, Task::Relation, Task::There, Task::Largest, Task::Bars])]
     pub tasks: Vec<Task>,
-    /// Training pictures, each with a question of its own
+    /// Number of training pictures, each with its own question
     #[arg(long, default_value_t = 6000)]
     pub train: usize,
-    /// Questions in a training conversation at most: further ones are about the colours and shapes of the same picture
+    /// Maximum number of questions in a training conversation; further ones ask for the colours and shapes of the same picture
     #[arg(long, default_value_t = 1)]
     pub questions: usize,
-    /// Things to ask the names of, beside the scenes, of which training shows two artists' drawings and the test a third's:
-    /// which of four it is, and what it is. Needs npm, or --drawings
+    /// Number of things to ask the names of, in addition to the scenes: which of four it is, and what it is. Training shows two artists'
+    /// drawings of them, the test a third artist's. Needs npm, or --drawings
     #[arg(long, default_value_t = 0)]
     pub things: usize,
     /// The folder with the drawings [default: three emoji sets, fetched from npm into the cache]
     #[arg(long, value_name = "FOLDER")]
     pub drawings: Option<PathBuf>,
-    /// A system turn at the beginning of every conversation; an empty one keeps a chat template from adding its own
+    /// System message at the start of every conversation; an empty one keeps a chat template from adding its own
     #[arg(long)]
     pub system: Option<String>,
-    /// Test questions about new scenes, and as many about pairs of colour and shape that training never shows
+    /// Number of test questions about new scenes; as many are about pairs of colour and shape that training never shows
     #[arg(long, default_value_t = 800)]
     pub test: usize,
     /// Seed of all random choices
@@ -54,9 +54,9 @@ pub struct Args {
     pub seed: u64,
 }
 
-/// The file that says whose drawings the pictures show.
+/// The file that credits the authors of the drawings.
 const CREDITS: &str = "credits.json";
-/// The stream of random numbers that decides about further questions.
+/// The random stream that decides about further questions.
 const FURTHER: u64 = 0x1_0000;
 
 const FILES: [(&str, Split); 3] =
@@ -65,7 +65,7 @@ const FILES: [(&str, Split); 3] =
 /// Runs `herd vision make`. The same arguments give the same bytes.
 ///
 /// # Errors
-/// When the folder holds another run, drawings cannot be fetched, or a file cannot be written.
+/// When the folder belongs to another run, drawings cannot be fetched, or a file cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.train + args.test > 0, "--train and --test are both 0: nothing to make");
     ensure!(!args.tasks.is_empty(), "--tasks is empty: nothing to make");
@@ -129,9 +129,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is asked about a picture.
+/// A question about a picture.
 enum Asked {
-    /// A scene's own question, and those that follow.
+    /// The question of a scene, and further ones.
     Scene(Made, Vec<Turn>),
     /// A drawing.
     Drawing(drawings::Asked),
@@ -178,13 +178,13 @@ fn name(task: Task) -> String {
     serde_json::to_value(task).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-/// The questions of a split, task by task in turn.
+/// Makes the questions of a split; the tasks take turns.
 fn asked(args: &Args, drawings: Option<&Drawings>, split: Split) -> Vec<Asked> {
     let count = if split == Split::Train { args.train } else { args.test };
     let tasks: Vec<Task> =
         args.tasks.iter().copied().filter(|task| split != Split::Composition || task.composes()).collect();
     let mut maker = Maker::new(args.seed, split);
-    // Of their own, so that the scenes are the same with any number of questions.
+    // The generator is separate, so that the scenes do not depend on the number of questions.
     let mut random = ChaCha8Rng::seed_from_u64(args.seed);
     random.set_stream(FURTHER);
     let more = if split == Split::Train { args.questions - 1 } else { 0 };
@@ -194,7 +194,7 @@ fn asked(args: &Args, drawings: Option<&Drawings>, split: Split) -> Vec<Asked> {
         Asked::Scene(made, turns)
     };
     let mut asker = drawings.map(|drawings| Asker::new(drawings, args.things, args.seed, split));
-    // Whether a name is asked for without a choice, for each question about a drawing in a round.
+    // For each question about a drawing in a round, whether it asks for the name without a choice.
     let naming: &[bool] = match &asker {
         Some(asker) if asker.can_ask() && split == Split::Composition => &[false],
         Some(asker) if asker.can_ask() => &[false, true],
@@ -209,7 +209,7 @@ fn asked(args: &Args, drawings: Option<&Drawings>, split: Split) -> Vec<Asked> {
     (0..count).filter_map(one).collect()
 }
 
-/// Writes the picture, under its digest so that the name says nothing, and gives its conversation.
+/// Writes the picture and returns its conversation. The file name is the digest, so that it reveals nothing.
 fn conversation(asked: &Asked, drawings: Option<&Drawings>, split: Split, args: &Args) -> anyhow::Result<Conversation> {
     let folder = args.output.as_path();
     let picture = asked.picture(drawings)?;
@@ -243,8 +243,8 @@ fn conversation(asked: &Asked, drawings: Option<&Drawings>, split: Split, args: 
     Ok(conversation)
 }
 
-/// Questions of each task, with how often a model is right that does not look: one in so many. Those that follow are counted
-/// apart, with the share of their most frequent answer.
+/// The number of questions of each task, with the accuracy of guessing (one in so many). Further questions are counted separately, with
+/// the share of their most frequent answer.
 fn counts(all: &[Asked], split: Split) -> String {
     let mut tasks: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     let mut following: BTreeMap<Task, BTreeMap<&str, usize>> = BTreeMap::new();

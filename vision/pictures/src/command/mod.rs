@@ -10,15 +10,15 @@ pub struct Args {
     command: Command,
 }
 
-/// What needs no libtorch.
+/// The commands that need no libtorch.
 #[derive(clap::Subcommand, Debug)]
 pub enum Command {
-    /// Decode every picture of conversations: is it there, sound, and does it have its mark?
+    /// Decode every picture of conversations: check that it exists, is intact, and has its mark
     ///
-    /// Pictures are found relative to the file that names them; nothing is fetched. The first picture that cannot be used
-    /// stops the command with its file and line, unless --rejected names a file for such conversations.
+    /// Pictures are found relative to the file that names them; nothing is fetched. The command stops at the first unusable picture, with
+    /// its file and line, unless --rejected names a file for such conversations.
     Check(check::Args),
-    /// Make pictures of scenes with conversations about them, whose answers are computed and balanced
+    /// Make pictures of scenes, and conversations about them with computed and balanced answers
     Make(make::Args),
 }
 

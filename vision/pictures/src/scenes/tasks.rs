@@ -1,6 +1,6 @@
-//! Questions about scenes. The answer is drawn first, from a cycle over all answers of its task, then the words of the
-//! question, then a scene in which the answer is right. So all answers of a task are equally frequent, and the question's
-//! words say nothing about the answer: a model that does not look is right as often as the number of answers says.
+//! Questions about scenes. First the answer is drawn, from a cycle over all answers of its task, then the words of the question, then a
+//! scene in which the answer is right. So all answers of a task are equally frequent, and the words of the question reveal nothing: a
+//! model that ignores the picture is at chance.
 
 use std::collections::BTreeMap;
 
@@ -24,9 +24,9 @@ pub enum Task {
     Shape,
     /// Colour and shape of the left or the right one of two.
     Name,
-    /// Where one of two shapes is, seen from the other: left, right, above, below.
+    /// The position of one of two shapes relative to the other: left, right, above, below.
     Relation,
-    /// Whether a shape of a colour is there, beside others of that colour and of that shape.
+    /// Whether a shape of a given colour is present, with others of that colour and of that shape around it.
     There,
     /// The colour of the largest shape.
     Largest,
@@ -34,20 +34,20 @@ pub enum Task {
     Bars,
 }
 
-/// The colours of bars: bars are made of squares, and a pair that is held out is not shown.
+/// The colours of bars. Bars are made of squares, so colours whose square is held out are excluded.
 fn bar_colours() -> impl Iterator<Item = Colour> {
     Colour::ALL.into_iter().filter(|&colour| !HELD_OUT.contains(&(colour, Shape::Square)))
 }
 
-/// Which scenes.
+/// The kind of scenes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// For training, without the pairs of colour and shape that are held out.
+    /// Training scenes, without the held-out pairs of colour and shape.
     Train,
-    /// New scenes of the same pairs.
+    /// New scenes with the same pairs.
     Test,
-    /// Scenes in which what is asked for is a pair that is held out.
+    /// Scenes in which the question is about a held-out pair.
     Composition,
 }
 
@@ -88,7 +88,7 @@ impl Task {
             Self::Count => words(&COUNTS),
             Self::Relation => words(&PLACES),
             Self::There => words(&["yes", "no"]),
-            // The pairs that are held out have not all colours.
+            // The held-out pairs do not have all colours.
             Self::Colour if split == Split::Composition => {
                 HELD_OUT.iter().map(|(colour, _)| colour.name().to_owned()).collect()
             }
@@ -112,7 +112,7 @@ impl Task {
         }
     }
 
-    /// Whether there are questions about held-out pairs.
+    /// Whether the task has questions about held-out pairs.
     #[must_use]
     pub fn composes(self) -> bool {
         matches!(self, Self::Colour | Self::Shape | Self::Name)
@@ -123,12 +123,12 @@ impl Task {
 pub struct Maker {
     random: ChaCha8Rng,
     split: Split,
-    /// Answers of each task that are left in its cycle.
+    /// The remaining answers of each task in its cycle.
     cycles: BTreeMap<Task, Vec<String>>,
 }
 
 impl Maker {
-    /// A maker whose choices depend on the seed and the split.
+    /// Makes a generator whose choices depend on the seed and the split.
     #[must_use]
     pub fn new(seed: u64, split: Split) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -136,10 +136,10 @@ impl Maker {
         Self { random, split, cycles: BTreeMap::new() }
     }
 
-    /// A question of this task.
+    /// The next question of this task.
     pub fn next(&mut self, task: Task) -> Made {
         let answer = self.answer(task);
-        // A scene that does not fit is drawn again as a whole, with the same answer: balance comes after rejection.
+        // A scene that does not fit is redrawn completely with the same answer, so that rejection does not disturb the balance.
         loop {
             if let Some((question, scene)) = self.try_scene(task, &answer) {
                 return Made { task, question, answer, scene };
@@ -172,7 +172,7 @@ impl Maker {
         Some((question, scene))
     }
 
-    /// A colour and a shape, as far as they are not given; never a pair that is held out.
+    /// Draws the colour or the shape that is not given; never a held-out pair.
     fn pair(&mut self, colour: Option<Colour>, shape: Option<Shape>) -> (Colour, Shape) {
         loop {
             let one = |random: &mut ChaCha8Rng| Colour::ALL[random.random_range(0..Colour::ALL.len())];
@@ -184,7 +184,7 @@ impl Maker {
         }
     }
 
-    /// The pair that is asked for, which answers with its colour, its shape or both.
+    /// The pair in question; its colour, its shape or both are the answer.
     fn asked(&mut self, answer: &str) -> Option<(Colour, Shape)> {
         let says = |(colour, shape): (Colour, Shape)| {
             answer == colour.name() || answer == shape.name() || answer == format!("{} {}", colour.name(), shape.name())
@@ -202,7 +202,7 @@ impl Maker {
         let left = self.random.random::<bool>();
         let pairs = if left { [asked, other] } else { [other, asked] };
         let scene = self.place(&pairs)?;
-        // Clearly left and right of each other.
+        // The shapes must be clearly left and right of each other.
         let apart = scene[1].x - scene[0].x > APART;
         apart.then(|| (question(if left { "left" } else { "right" }), scene))
     }
@@ -241,7 +241,7 @@ impl Maker {
             return None;
         }
         if is_there {
-            // In the place of the one that has nothing to do with it, so that the number says nothing.
+            // The asked pair replaces an unrelated one, so that the number of shapes reveals nothing.
             pairs[2] = asked;
         }
         pairs.shuffle(&mut self.random);
@@ -272,7 +272,7 @@ impl Maker {
         Some(("What colour is the largest shape?".to_owned(), scene))
     }
 
-    /// A chart of bars, each a stack of squares without gaps.
+    /// A bar chart; each bar is a stack of squares without gaps.
     fn bars(&mut self, answer: &str) -> Option<(String, Vec<Thing>)> {
         let highest = Colour::ALL.into_iter().find(|colour| colour.name() == answer)?;
         let mut colours: Vec<Colour> = bar_colours().filter(|colour| *colour != highest).collect();
@@ -296,7 +296,7 @@ impl Maker {
         Some(("What colour is the highest bar?".to_owned(), scene))
     }
 
-    /// Places for shapes that do not touch, in order; none if the scene gets too full.
+    /// Places shapes without contact, in order; `None` if the scene gets too full.
     fn place(&mut self, pairs: &[(Colour, Shape)]) -> Option<Vec<Thing>> {
         let mut scene: Vec<Thing> = Vec::with_capacity(pairs.len());
         for &(colour, shape) in pairs {

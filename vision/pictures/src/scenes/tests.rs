@@ -15,7 +15,7 @@ fn pair(name: &str) -> (&str, &str) {
     name.split_once(' ').unwrap()
 }
 
-/// The answer by another way: from the scene and the words of the question.
+/// Derives the answer in another way: from the scene and the words of the question.
 fn derived(made: &Made) -> String {
     let scene = &made.scene;
     let colour = |thing: &Thing| thing.colour.name();
@@ -86,7 +86,7 @@ fn answers_are_balanced_whatever_the_question_says() {
             assert!(counts.values().all(|count| *count == 20), "{task:?}: {counts:?}");
         }
     }
-    // Yes and no are asked of the same pairs: neither word of a question tells the answer.
+    // Yes and no are asked of the same pairs, so no word of the question reveals the answer.
     let made = made(Split::Train, Task::There, 4000);
     for (word, names) in [(3, Colour::ALL.map(Colour::name).to_vec()), (4, Shape::ALL.map(Shape::name).to_vec())] {
         for name in names {
@@ -122,7 +122,7 @@ fn the_picture_shows_the_scene() {
         for thing in &made.scene {
             assert_eq!(at(thing.x as usize, thing.y as usize), thing.colour.rgb(), "{thing:?}");
         }
-        // As many connected areas that are not white as there are shapes.
+        // There are as many connected non-white areas as shapes.
         let (width, height) = (picture.width as usize, picture.height as usize);
         let mut seen: Vec<bool> = (0..width * height).map(|i| picture.rgb[3 * i..3 * i + 3] == [255; 3]).collect();
         let mut areas = 0;
@@ -141,7 +141,7 @@ fn the_picture_shows_the_scene() {
                     open.extend((x.saturating_sub(1)..(x + 2).min(width)).map(|nx| ny * width + nx));
                 }
             }
-            // The tip of a star may be a pixel apart.
+            // The tip of a star may be separated by a pixel.
             areas += usize::from(pixels > 20);
         }
         assert_eq!(areas, made.scene.len(), "{made:?}");
