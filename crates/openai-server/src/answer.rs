@@ -89,7 +89,7 @@ pub(crate) async fn whole(
                     reason: content_filter(),
                     calls: Vec::new(),
                 };
-                // Of the answers of `best_of` it is the last to be chosen.
+                // This answer is chosen last among those of `best_of`.
                 one.logprob = f64::NEG_INFINITY;
                 completion_tokens += tokens;
                 open -= 1;

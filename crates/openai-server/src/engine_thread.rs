@@ -48,7 +48,7 @@ struct Open<'a> {
 struct Loop<'a> {
     engine: Engine,
     open: HashMap<RequestId, Open<'a>>,
-    /// Given texts that are computed as a whole: prompts with log-probabilities, embeddings.
+    /// Submitted texts that are computed as a whole: prompts with log-probabilities, embeddings.
     texts: VecDeque<Job>,
     numbers: &'a EngineMetrics,
     tokenizer: &'a Tokenizer,
@@ -122,7 +122,7 @@ impl Loop<'_> {
                 .prompt_scores(&request.prompt, *top)
                 .map(|scores| scores.map(|scores| Event::Prompt { index: *index, scores })),
             Task::Generate(Sequence { index, .. }) => Ok(Some(Event::Prompt { index: *index, scores: Vec::new() })),
-            // Not for this thread.
+            // Another thread handles this task.
             Task::Look { .. } => return,
         };
         match computed {

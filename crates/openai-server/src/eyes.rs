@@ -1,5 +1,5 @@
-//! Pictures in conversations. The engine knows text only; a model beside it, in a thread of its own, answers conversations
-//! with pictures one after the other.
+//! Pictures in conversations. The engine only handles text; a separate model in its own thread answers conversations with pictures one at
+//! a time.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
@@ -12,40 +12,40 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::generator::Event;
 
-/// A conversation with pictures as a prompt.
+/// The prompt of a conversation with pictures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
-    /// Token ids; some stand for the pictures, and may be outside the vocabulary.
+    /// Token ids; those of the pictures may be outside the vocabulary.
     pub prompt: Vec<i64>,
     /// The bytes of the pictures' files, in the order of these tokens.
     pub pictures: Vec<Vec<u8>>,
 }
 
-/// A prompt with pictures and how to answer it.
+/// A prompt with pictures and the options of its answer.
 #[derive(Debug, Clone)]
 pub struct Looking {
     /// The prompt.
     pub look: Look,
-    /// How tokens are chosen.
+    /// Sampling parameters.
     pub sampling: SamplingParams,
-    /// The seed of their choice.
+    /// The seed of the sampling.
     pub seed: u64,
-    /// Tokens at most.
+    /// Maximum number of tokens.
     pub max_new_tokens: usize,
-    /// The most likely tokens that are reported with each.
+    /// Number of most likely tokens that are reported with each token.
     pub top_logprobs: usize,
-    /// What ends the answer besides.
+    /// Further rules that end the answer.
     pub stop: StopRules,
 }
 
-/// Turns messages, some of whose parts are pictures, into a prompt, or says what is wrong with them.
+/// Converts messages with pictures into a prompt; the error is the fault of the messages.
 pub type Prepare = Box<dyn Fn(&[Message]) -> Result<Look, String> + Send + Sync>;
-/// Takes a token and the text that can be shown now; false ends the answer.
+/// Receives a token and the text that can be shown now; returning false ends the answer.
 pub type Heard<'a> = &'a mut dyn FnMut(Choice, String) -> bool;
 /// Answers a prompt.
 pub type AnswerLook = Box<dyn FnMut(&Looking, Heard) -> Result<FinishReason, String> + Send>;
 
-/// A model that sees.
+/// A model that answers conversations with pictures.
 pub struct Eyes {
     /// Makes prompts.
     pub prepare: Prepare,
@@ -53,7 +53,7 @@ pub struct Eyes {
     pub answer: AnswerLook,
 }
 
-/// A prompt on its way to the thread.
+/// A prompt for the thread.
 pub(crate) struct Job {
     pub looking: Looking,
     pub index: usize,
@@ -61,7 +61,7 @@ pub(crate) struct Job {
     pub place: OwnedSemaphorePermit,
 }
 
-/// The thread that answers.
+/// The handle of the answering thread.
 pub(crate) struct Seeing {
     prepare: Prepare,
     jobs: Mutex<Option<Sender<Job>>>,
@@ -80,7 +80,7 @@ impl Seeing {
         (self.prepare)(messages)
     }
 
-    /// Whether the thread takes the job.
+    /// Submits a job; false if the thread has ended.
     pub fn submit(&self, job: Job) -> bool {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok())

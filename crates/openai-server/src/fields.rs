@@ -49,7 +49,7 @@ impl Fields {
         }
     }
 
-    /// A field's value; `None` where it is missing or null.
+    /// The value of a field; `None` if it is missing or null.
     pub fn value(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name).filter(|value| !value.is_null())
     }

@@ -51,9 +51,9 @@ pub(crate) enum Event {
     Finished { index: usize, reason: FinishReason, tokens: usize },
     /// The embedding of a text.
     Embedding { index: usize, numbers: Vec<f32> },
-    /// The guard stopped the sequence after so many tokens; this text stands in place of what did not leave.
+    /// The guard stopped the sequence after this number of tokens; the text replaces what was held back.
     Refused { index: usize, text: String, tokens: usize },
-    /// What follows was not judged: the guard failed, and the server was told to go on.
+    /// The following events were not judged: the guard failed, and the server is configured to continue.
     Unjudged,
     /// There is no verdict: the request ends with this status.
     NoVerdict { status: u16, sentence: String },
@@ -79,7 +79,7 @@ pub(crate) enum Task {
         index: usize,
         ids: Vec<i64>,
     },
-    /// For the model that sees.
+    /// A task for the vision model.
     Look {
         index: usize,
         looking: Looking,
@@ -182,7 +182,7 @@ impl Generator {
         })
     }
 
-    /// Answers conversations with pictures too.
+    /// Enables conversations with pictures.
     ///
     /// # Errors
     /// When the system refuses a thread.
@@ -196,7 +196,7 @@ impl Generator {
         self.seeing.is_some()
     }
 
-    /// A conversation with pictures as a prompt.
+    /// Converts a conversation with pictures into a prompt.
     pub(crate) fn look(&self, messages: &[Message]) -> Result<Look, String> {
         let seeing = self.seeing.as_ref().ok_or_else(|| format!("{} sees no pictures", self.name))?;
         seeing.prepare(messages)

@@ -1,4 +1,4 @@
-//! A guard in front of the model: what clients send is judged before the engine sees it, what the model writes before it leaves.
+//! A guard before and after the model: requests are judged before the engine sees them, answers before they are sent.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,63 +17,63 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::generator::{Event, Generator};
 use crate::respond::{error, respond};
 
-/// What is judged.
+/// The texts that the guard judges.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum On {
-    /// What clients send
+    /// The clients' requests
     Input,
-    /// What the model writes
+    /// The model's answers
     Output,
-    /// Both
+    /// Requests and answers
     Both,
 }
 
-/// What happens to a request whose prompt is unsafe.
+/// The reaction to a request with an unsafe prompt.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reject {
-    /// It is answered with the policy's refusal, and finish_reason is content_filter
+    /// Answer with the policy's refusal, with finish_reason content_filter
     Refusal,
-    /// It is answered with 400
+    /// Answer with status 400
     #[value(name = "400")]
     Error,
 }
 
-/// A guard and what a server does with its verdicts.
+/// A guard, and the reactions of the server to its verdicts.
 pub struct Guarding {
     /// The guard.
     pub worker: Arc<Worker>,
-    /// What is judged.
+    /// The texts that are judged.
     pub on: On,
-    /// What happens to a request whose prompt is unsafe.
+    /// The reaction to a request with an unsafe prompt.
     pub reject: Reject,
-    /// Whether texts pass when there is no verdict. Otherwise the answer is 503.
+    /// Whether texts pass without a verdict; otherwise the answer is 503.
     pub fail_open: bool,
 }
 
-/// What the guard says of a request.
+/// The guard's decision on a request.
 pub(crate) enum Admission {
     Passed,
-    /// There was no verdict, and the server was told to go on.
+    /// There was no verdict, and the server is configured to continue.
     Unjudged,
-    /// Unsafe, with the ids of the violated categories.
+    /// The request is unsafe; these are the ids of the violated categories.
     Blocked(Vec<String>),
 }
 
-/// The answers to a request, for the guard.
+/// The answers to a request, as the guard needs them.
 pub(crate) struct Answers {
     /// The conversation of each prompt.
     pub asked: Vec<Asked>,
-    /// Answers to each prompt.
+    /// Number of answers to each prompt.
     pub each: usize,
-    /// Answers in all.
+    /// Total number of answers.
     pub count: usize,
     pub stream: bool,
-    /// Whether the client is told tokens one by one.
+    /// Whether the client receives individual tokens.
     pub told: bool,
 }
 
 impl Guarding {
-    /// Judges what a client sends. Of a conversation that ends with the beginning of an answer, what comes before is judged too.
+    /// Judges a request. If the conversation ends with the start of an answer, the part before it is judged too.
     pub(crate) async fn input(&self, asked: &[Asked]) -> Result<Admission, Response> {
         if self.on == On::Output {
             return Ok(Admission::Passed);
@@ -85,7 +85,7 @@ impl Guarding {
                 Some(verdict) => Ok(Admission::Blocked(verdict.violated)),
                 None => Ok(Admission::Passed),
             },
-            // A full queue is no failure of the guard: the client can come again.
+            // A full queue is not a failure of the guard: the client can retry.
             Err(NoVerdict::Unavailable(_)) if self.fail_open => {
                 self.worker.counts().unjudged.fetch_add(1, Ordering::Relaxed);
                 Ok(Admission::Unjudged)
@@ -94,7 +94,7 @@ impl Guarding {
         }
     }
 
-    /// The events of a request that is refused as a whole.
+    /// The events of a request that is refused completely.
     pub(crate) fn refused(&self, count: usize) -> UnboundedReceiver<Event> {
         let (out, events) = unbounded_channel();
         for index in 0..count {
@@ -103,7 +103,7 @@ impl Guarding {
         events
     }
 
-    /// Holds the events of an engine back until they are judged. Dropping the receiver cancels the sequences, as without a guard.
+    /// Holds back the events of an engine until they are judged. Dropping the receiver cancels the sequences, as without a guard.
     pub(crate) fn output(
         self: Arc<Self>,
         events: UnboundedReceiver<Event>,
@@ -123,16 +123,16 @@ impl Guarding {
     }
 }
 
-/// One answer on its way.
+/// An answer in progress.
 struct Sequence {
     held: HoldBack<Event>,
-    /// Its token ids, where the client is told them.
+    /// Its token ids, if the client receives them.
     ids: Vec<i64>,
-    /// Its last event, once it came.
+    /// Its last event, after it has arrived.
     finished: Option<Event>,
 }
 
-/// The answers to a request on their way.
+/// The answers to a request in progress.
 struct Output {
     guarding: Arc<Guarding>,
     answers: Answers,
@@ -150,7 +150,7 @@ impl Output {
                 () = self.out.closed() => return,
                 event = events.recv() => event,
             };
-            // Without its last event an answer ends here: the receiver says so.
+            // An answer without its last event has broken off; the receiver reports that.
             let Some(event) = event else { return };
             if self.take(event) {
                 return;
@@ -166,7 +166,7 @@ impl Output {
         }
     }
 
-    /// Takes an event in; says whether it was the last of all.
+    /// Adds an event; returns whether it was the last one of all answers.
     fn take(&mut self, event: Event) -> bool {
         match event {
             Event::Token { index, choice, text } => {
@@ -183,7 +183,7 @@ impl Output {
                 one.finished = Some(event);
                 false
             }
-            // The client's own text, which was judged with the request; nothing of an answer.
+            // These events contain the client's own text, which was judged with the request, and no part of an answer.
             event @ (Event::Prompt { .. } | Event::Embedding { .. } | Event::Unjudged | Event::Refused { .. }) => {
                 if let Event::Refused { index, .. } = event {
                     self.sequences[index].held.block();
@@ -198,7 +198,8 @@ impl Output {
         }
     }
 
-    /// Judges what is due, until nothing is, and lets pass what may. An error: there is no verdict, and the request has ended.
+    /// Gives all verdicts that are due, and releases what may pass. An error means that there is no verdict and that the request has
+    /// ended.
     async fn judge(&mut self) -> Result<(), ()> {
         loop {
             let due: Vec<(usize, Extent, Asked)> = self
@@ -251,7 +252,7 @@ impl Output {
         Ok(())
     }
 
-    /// What is judged of an answer. A client that is told tokens sees more than the text: a stop text, special tokens.
+    /// The text of an answer that is judged. A client that receives tokens also sees stop texts and special tokens.
     fn asked(&self, index: usize, one: &Sequence, text: &str) -> Asked {
         let asked = &self.answers.asked[index / self.answers.each];
         match self.answers.told {
@@ -289,7 +290,7 @@ pub(crate) fn blocked_input(field: &str, violated: &[String]) -> Response {
     respond(400, "application/json", Body::from(body.to_string()))
 }
 
-/// Says in a response's head that something of it was not judged.
+/// Marks in a response's header that a part of it was not judged.
 pub(crate) fn mark_unjudged(response: &mut Response) {
     response.headers_mut().insert("x-herd-guard", HeaderValue::from_static("unavailable"));
 }

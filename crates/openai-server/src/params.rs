@@ -32,7 +32,7 @@ pub(crate) enum Kind {
 pub(crate) struct Parsed {
     pub tasks: Vec<Task>,
     pub prompt_tokens: usize,
-    /// What a guard judges of each prompt.
+    /// The text that a guard judges for each prompt.
     pub asked: Vec<Asked>,
     pub stream: bool,
     pub include_usage: bool,
@@ -171,7 +171,7 @@ struct Prompts {
     chat: Option<Asked>,
     /// Functions.
     tools: Option<(Tools, CallFormat)>,
-    /// The files of the pictures of a conversation that has some.
+    /// The picture files of a conversation, if it has any.
     pictures: Option<Vec<Vec<u8>>>,
 }
 

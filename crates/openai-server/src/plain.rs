@@ -120,7 +120,7 @@ impl Service for Embeddings {
                 match guarding.input(&asked).await {
                     Ok(Admission::Passed) => {}
                     Ok(Admission::Unjudged) => is_unjudged = true,
-                    // Numbers cannot refuse.
+                    // An embedding cannot contain a refusal.
                     Ok(Admission::Blocked(violated)) => return blocked_input("input", &violated),
                     Err(response) => return response,
                 }

@@ -16,10 +16,10 @@ const OWN_VARIABLES: [&str; 5] = ["messages", "tools", "documents", "add_generat
 /// A conversation as the model's prompt.
 pub(crate) struct ChatPrompt {
     pub ids: Vec<i64>,
-    /// What a guard judges: everything that the client wrote.
+    /// The text that a guard judges: everything that the client wrote.
     pub asked: Asked,
     pub tools: Option<(Tools, CallFormat)>,
-    /// The bytes of the pictures' files, for the model that sees.
+    /// The bytes of the picture files, for the vision model.
     pub pictures: Option<Vec<Vec<u8>>>,
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn chat(generator: &Generator, fields: &mut Fields) -> Result<ChatPro
             let sentence = "a conversation with pictures has no tools, no documents and no message to go on with";
             return Err(bad("messages", sentence));
         }
-        // A guard judges texts; behind one, pictures are refused.
+        // A guard judges texts; with a guard, pictures are refused.
         let text = |message: &Message| match message.text() {
             "" => Message::new(message.role, "(a picture)"),
             text => Message::new(message.role, text),
@@ -81,7 +81,7 @@ fn has_picture(message: &Message) -> bool {
     message.content.as_ref().is_some_and(|content| content.first_other().is_some())
 }
 
-/// The conversation for a guard. Documents, definitions of tools and variables stand before it: the client wrote them too.
+/// The conversation for a guard. It starts with documents, tool definitions and variables, because the client wrote them too.
 fn asked(messages: &[Message], prompting: &Prompting) -> Result<Asked, RequestError> {
     let render = &prompting.render;
     let also = render.tools.iter().chain(&render.documents).chain(render.variables.values());

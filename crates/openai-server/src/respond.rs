@@ -37,7 +37,7 @@ impl TokenInfo {
         Self { text: generator.token_text(choice.id), logprob: Some(choice.logprob), top }
     }
 
-    /// Of a prompt's token.
+    /// The information for a token of the prompt.
     pub fn given(generator: &Generator, score: &TokenScore) -> Self {
         let top = score.top.iter().map(|&(id, logprob)| (generator.token_text(id), logprob)).collect();
         Self { text: generator.token_text(score.id), logprob: score.logprob, top }

@@ -147,7 +147,7 @@ impl Service for Completions {
                         return blocked_input(field, &violated);
                     }
                     Ok(Admission::Blocked(_)) => {
-                        // An unsafe prompt is not sent back either.
+                        // An unsafe prompt is not echoed.
                         reply.echo = None;
                         blocked = Some(guarding.refused(count));
                     }
@@ -166,7 +166,7 @@ impl Service for Completions {
                 events = guarding.output(events, answers, generator.clone());
             }
             let mut response = if stream {
-                // Behind a guard the head waits for the first event, so that a guard that fails is a status.
+                // With a guard, the header waits for the first event, so that a failure of the guard can become a status.
                 let first = if is_guarded { events.recv().await } else { None };
                 if let Some(Event::NoVerdict { status, sentence }) = &first {
                     return no_verdict(*status, sentence);

@@ -21,7 +21,7 @@ use crate::guarding::content_filter;
 use crate::params::Reply;
 use crate::respond::{Form, TokenInfo, error, respond, usage};
 
-/// Said in a stream when the guard failed and the server was told to go on.
+/// The comment in a stream if the guard failed and the server is configured to continue.
 const UNJUDGED: &[u8] = b": x-herd-guard: unavailable\n\n";
 
 /// The response that sends a stream.
@@ -58,7 +58,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// `first` is an event that was taken before the others.
+    /// `first` is an event that was already received.
     pub fn new(
         generator: Arc<Generator>,
         form: Form,
@@ -118,14 +118,14 @@ impl Stream {
                 self.ready.push_back(event(&piece));
             }
             Some(Event::Refused { index, text, tokens }) => {
-                // What the reader of calls holds does not leave.
+                // Text that the reader of calls holds is not sent.
                 self.text(index, text, &[]);
                 self.open -= 1;
                 self.completion_tokens += tokens;
                 let piece = self.form.ending(index, &content_filter());
                 self.ready.push_back(event(&piece));
             }
-            // The head is sent: a comment, which clients ignore.
+            // The header was already sent: a comment, which clients ignore.
             Some(Event::Unjudged) => self.ready.push_back(Bytes::from_static(UNJUDGED)),
             Some(Event::NoVerdict { status, sentence }) => {
                 self.ended = true;

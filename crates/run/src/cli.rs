@@ -56,7 +56,7 @@ pub fn expand(command: &Command, mut words: Vec<OsString>) -> anyhow::Result<Vec
     if !words.iter().any(|word| word.to_string_lossy().starts_with("--config")) {
         return Ok(words);
     }
-    // What is missing on the command line may be in the file. Only subcommands that are built after it take this setting.
+    // Flags that are missing on the command line may be in the file. The setting only applies to subcommands that are built after it.
     let mut top = command.clone().ignore_errors(true);
     top.build();
     let Ok(matches) = top.clone().try_get_matches_from(&words) else { return Ok(words) };
@@ -244,7 +244,7 @@ mod tests {
         let origin = |key: &str| resolved.origins[key].as_str();
         assert_eq!(["top_p", "k", "keep", "endpoint"].map(origin), ["flag", "file", "file", "default"]);
         assert_eq!((&resolved.defaults["k"], &resolved.defaults["top_p"]), (&json!([1, 10]), &json!(1.0)));
-        // Nor does a command within a command need the flags that are in the file.
+        // A nested command does not need the flags that are in the file either.
         let words = ["herd", "group", "stage", "--config", file.to_str().unwrap()].map(OsString::from);
         let words = expand(&Cli::command(), words.into()).unwrap();
         let Sub::Group { inside: Inside::Stage(inside) } = Cli::try_parse_from(words).unwrap().sub else { panic!() };

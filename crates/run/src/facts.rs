@@ -1,4 +1,4 @@
-//! What a command knows of its run before it opens the folder.
+//! The facts about a run that a command knows before it opens the folder.
 
 use crate::config::Class;
 use crate::inputs::Input;

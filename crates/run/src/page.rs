@@ -133,7 +133,7 @@ impl Blocks {
         self.figure(plot(title, None, curves))
     }
 
-    /// Curves over the quantity that `over` names; nothing where there is no finite point.
+    /// Curves over the quantity `over`. Nothing is added if no point is finite.
     pub fn curves(&mut self, title: &str, over: &str, curves: &[Curve]) -> &mut Self {
         self.figure(plot(title, Some(over), curves))
     }

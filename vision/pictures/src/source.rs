@@ -1,4 +1,4 @@
-//! Where a picture is, and its bytes.
+//! The location of a picture, and how its bytes are read.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -13,21 +13,20 @@ use serde_json::Value;
 use crate::decode::Limits;
 use crate::{Result, Unusable};
 
-/// Where a picture is.
+/// The location of a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A file.
     Path(PathBuf),
-    /// Bytes that a record holds, as such or in a data URI.
+    /// Bytes in a record, directly or in a data URI.
     Bytes(Vec<u8>),
 }
 
 impl Source {
-    /// The picture that a record's value names: a path relative to `folder`, a data URI, an object with `bytes`, `path` or
-    /// `url`.
+    /// Parses the value of a record: a path relative to `folder`, a data URI, or an object with `bytes`, `path` or `url`.
     ///
     /// # Errors
-    /// For addresses, which are never fetched, and for values of another form.
+    /// When the value is a network address, which is never fetched, or has another form.
     pub fn of_value(value: &Value, folder: &Path) -> Result<Self> {
         match value {
             Value::String(text) => Self::of_text(text, folder),
@@ -61,7 +60,7 @@ impl Source {
     /// The bytes of the picture's file.
     ///
     /// # Errors
-    /// When the file cannot be read, is no regular file, or is larger than the limit.
+    /// When the file cannot be read, is not a regular file, or exceeds the limit.
     pub fn read(&self, limits: &Limits) -> Result<Cow<'_, [u8]>> {
         match self {
             Self::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
@@ -81,7 +80,7 @@ impl Source {
 
 fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     let cannot = |error: std::io::Error| Unusable::new(format!("cannot be read: {error}"));
-    // Before it is opened: a pipe would wait for its writer.
+    // The check comes before opening, because a pipe would wait for its writer.
     let about = std::fs::metadata(path).map_err(cannot)?;
     if !about.is_file() {
         return Err(Unusable::new("is no file"));
@@ -90,13 +89,13 @@ fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
         return Err(Unusable::new(format!("has {} bytes, more than {}", about.len(), limits.max_bytes)));
     }
     let mut bytes = Vec::new();
-    // One byte more than allowed tells a file that grew meanwhile.
+    // One byte more than allowed detects a file that has grown.
     File::open(path).and_then(|file| file.take(limits.max_bytes + 1).read_to_end(&mut bytes)).map_err(cannot)?;
     Ok(bytes)
 }
 
-/// Bytes of a record: text in Parquet that happens to be UTF-8, `{"hex": ...}` as `dataset` reads other binary data, or
-/// base64.
+/// The bytes in a record: text in Parquet that happens to be UTF-8, `{"hex": ...}` (the form in which `dataset` reads other binary data),
+/// or base64.
 fn stored_bytes(value: &Value) -> Result<Vec<u8>> {
     match value {
         Value::Object(fields) => match fields.get("hex") {
@@ -119,7 +118,7 @@ fn hex(digits: &str) -> Result<Vec<u8>> {
     pairs.iter().map(|&[high, low]| Ok((value(high)? * 16 + value(low)?) as u8)).collect()
 }
 
-/// The bytes behind `data:`.
+/// Decodes the part after `data:`.
 fn data_uri(rest: &str) -> Result<Vec<u8>> {
     let (head, data) =
         rest.split_once(',').ok_or_else(|| Unusable::new("the data URI has no comma before its data"))?;

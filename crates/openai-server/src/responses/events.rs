@@ -71,7 +71,7 @@ impl Events {
             match event.trim_end().strip_prefix("data: ") {
                 Some("[DONE]") => self.finish(),
                 Some(data) => self.piece(&serde_json::from_str(data).unwrap_or_default()),
-                // A comment goes on as it is.
+                // A comment is passed on unchanged.
                 None => self.ready.push_back(Bytes::from(event)),
             }
         }

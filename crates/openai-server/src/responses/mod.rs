@@ -57,7 +57,7 @@ impl Service for Responses {
     }
 }
 
-/// An error of the inner path, with the names of the fields that this path has.
+/// Renames the fields in an error of the inner path to those of this path.
 async fn told_of_input(mut response: Response) -> Response {
     let Ok(bytes) = to_bytes(std::mem::take(response.body_mut()), usize::MAX).await else { return response };
     let mut error: Value = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -103,7 +103,7 @@ fn function_call(call: &Value) -> Value {
         "arguments": function["arguments"], "status": "completed"})
 }
 
-/// Writes into a response how it ended.
+/// Records the end state in a response.
 fn ended(response: &mut Value, reason: &str, output: Vec<Value>, usage: &Value) {
     let why = match reason {
         "length" => Some("max_output_tokens"),

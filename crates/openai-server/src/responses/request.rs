@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{id, now};
 use crate::fields::{Fields, RequestError, bad};
 
-/// The request for the chat path, and the response's first state: what it repeats of the request.
+/// The request for the chat path, and the initial state of the response, which repeats fields of the request.
 pub(super) fn chat_request(body: &[u8]) -> Result<(Value, Value), RequestError> {
     let mut fields = Fields::read(body)?;
     for (name, sentence) in [
@@ -74,9 +74,9 @@ pub(super) fn chat_request(body: &[u8]) -> Result<(Value, Value), RequestError> 
         chat.insert("stream".into(), true.into());
         chat.insert("stream_options".into(), json!({"include_usage": true}));
     }
-    // Its one switch has no effect on the answer.
+    // Its only option has no effect on the answer.
     fields.value("stream_options");
-    // The rest has the names of the chat path, which refuses what it does not know.
+    // The other fields have the names of the chat path, which refuses unknown ones.
     chat.extend(fields.0);
     Ok((Value::Object(chat), shown))
 }
@@ -88,7 +88,7 @@ fn logprobs(fields: &mut Fields, chat: &mut Map<String, Value>) -> Result<(), Re
     for name in include {
         match name.as_str() {
             "message.output_text.logprobs" => told = true,
-            // There is no reasoning that could be included.
+            // There is no reasoning to include.
             "reasoning.encrypted_content" => {}
             other => return Err(bad("include", format!("{other:?} is not supported here"))),
         }
@@ -146,7 +146,7 @@ fn add(messages: &mut Vec<Value>, item: Value) -> Result<(), String> {
     let kind = kind.as_ref().and_then(Value::as_str).unwrap_or("message");
     match kind {
         "message" => {
-            // Of an item that a server wrote.
+            // The item comes from a server's response.
             map.remove("id");
             map.remove("status");
             if let Some(content) = map.get_mut("content") {
@@ -157,7 +157,7 @@ fn add(messages: &mut Vec<Value>, item: Value) -> Result<(), String> {
         "function_call" => {
             let call = json!({"id": map.get("call_id"), "type": "function",
                 "function": {"name": map.get("name"), "arguments": map.get("arguments")}});
-            // Calls of one turn are one message.
+            // Calls of one turn form one message.
             let last = messages.last_mut().filter(|last| last["role"] == "assistant");
             match last {
                 Some(last) if last["tool_calls"].is_array() => {
@@ -257,7 +257,7 @@ mod tests {
                 body[name] = value.clone();
             }
             let said = chat(body).unwrap_err();
-            // An empty list of messages is no field at all.
+            // An empty list of messages counts as a missing field.
             assert!(said.starts_with(field) || field == "messages", "{said}");
         }
         assert!(

@@ -17,9 +17,9 @@ const WINDOW: usize = 6;
 /// Letters of an answer.
 const LENGTH: usize = 24;
 
-/// What it judges by stands in the conversation: `places N` makes an answer unsafe from a letter on that depends on N and on the
-/// answer's first letter; `hang`, `die`, `fail` and `nonsense` are done at the answer, with `early` at the prompt; a prompt with
-/// `forbidden` is unsafe.
+/// The conversation controls the verdicts: `places N` makes an answer unsafe from a letter on that depends on N and on the answer's first
+/// letter; `hang`, `die`, `fail` and `nonsense` take effect at the answer, with `early` at the prompt; a prompt with `forbidden` is
+/// unsafe.
 struct Forced(Policy);
 
 impl Forced {
@@ -153,7 +153,7 @@ fn no_unsafe_byte_leaves_in_a_thousand_answers() {
             } else {
                 assert_eq!(left, "", "{seed}");
             }
-            // Nothing else of the response holds what comes behind: not the tokens that a client is told.
+            // The rest of the response contains nothing of the withheld part, not even the tokens for the client.
             if told && n == 1 {
                 let tokens: usize =
                     response.text.matches("\"token\":").count() + response.text.matches("\"text_offset\":[").count();
@@ -244,7 +244,7 @@ fn an_unsafe_prompt_is_refused_on_every_route() {
     let embedding = server.ask("/v1/embeddings", &json!({"input": ["fine", "forbidden"]}));
     assert_eq!((embedding.status, &embedding.json()["error"]["code"]), (400, &json!("content_filter")));
     assert_eq!(server.ask("/v1/embeddings", &json!({"input": "fine"})).status, 200);
-    // Of several answers the best that was not stopped is returned.
+    // Among several answers, the best one that was not stopped is returned.
     let more = json!({"prompt": "places 1", "best_of": 8, "n": 1, "temperature": 1.5, "seed": 1, "max_tokens": LENGTH,
         "guided_regex": format!("[a-z]{{{LENGTH}}}")});
     let best = choices(&[served(&complete(&server, &more))], 1);

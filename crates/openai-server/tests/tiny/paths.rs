@@ -57,7 +57,7 @@ fn a_name_with_slashes_is_found() {
     assert_eq!(served(&server.get("/v1/models/org%2Ftiny-1.0"))["id"], "org/tiny-1.0");
 }
 
-/// What a browser asks before a request of a page.
+/// The preflight request of a browser.
 pub fn preflight(server: &Server) -> crate::common::Response {
     let mut stream = TcpStream::connect(server.addr).unwrap();
     let head = "OPTIONS /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nOrigin: https://app.example\r\n\

@@ -14,7 +14,7 @@ fn respond(server: &Server, more: &Value) -> Response {
 fn events(response: &Response) -> Vec<Value> {
     assert_eq!(response.status, 200, "{}", response.text);
     let (mut out, mut kind) = (Vec::new(), None);
-    // Between the events stand the sizes of HTTP's chunks.
+    // HTTP's chunk sizes are between the events.
     for line in response.text.lines() {
         kind = line.strip_prefix("event: ").or(kind);
         let Some(data) = line.strip_prefix("data: ") else { continue };
