@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::common::said;
 
-/// What a dry run has to say.
+/// The expected output of a dry run.
 enum Expected {
     /// It succeeds, and what it shows of the first example has these parts.
     Reads(&'static [&'static str]),
@@ -92,7 +92,7 @@ const TEMPLATES: &[(&str, Expected)] = &[
 
 fn herd(folder: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_herd"));
-    // One thread, since tests run beside others.
+    // The command uses one thread, because tests run in parallel.
     command.current_dir(folder).env("OMP_NUM_THREADS", "1").args(args).output().unwrap()
 }
 

@@ -423,7 +423,7 @@ herd = ["dpo", "--model", "./tiny", "--config", "dpo.toml", "--output", "{{out}}
         output.status.success() && plan.contains(&format!("note: {}; stage fetch may make it", wrong[0])),
         "{plan}"
     );
-    // What is there is no matter.
+    // Existing files do not matter.
     place.write("recipe.toml", &recipe(""));
     place.write("train.jsonl", "");
     place.write("pairs.jsonl", "");

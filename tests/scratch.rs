@@ -1,4 +1,4 @@
-//! From pages to a chat model through the stages of `recipes/from-scratch.toml`, in a minute, and a scaling ladder of two models.
+//! Runs the stages of `recipes/from-scratch.toml` from pages to a chat model, in a minute, and a scaling ladder of two models.
 
 use std::fs;
 use std::path::Path;

@@ -38,7 +38,7 @@ impl FormattingTokens {
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SharePrompt {
-    /// Where it is faster: from 16 shared tokens on
+    /// If it is faster: from 16 shared tokens on
     Auto,
     /// Whenever there is a shared token
     Always,

@@ -98,10 +98,10 @@ impl ReferenceLogProbs {
         self.values[self.starts[number]..self.starts[number + 1]].iter().all(|value| !value.is_nan())
     }
 
-    /// Takes over the values that the first process has.
+    /// Replaces the values by those of the first process.
     ///
     /// # Errors
-    /// When a process is gone.
+    /// When another process has ended.
     pub fn share(&mut self, world: &World) -> anyhow::Result<()> {
         if !world.is_alone() {
             let bytes: Vec<u8> = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -132,7 +132,7 @@ impl ReferenceLogProbs {
         let (mut shown, mut kept) = (start, start);
         let missing: Vec<&Vec<usize>> =
             batches.iter().filter(|numbers| !numbers.iter().all(|&number| self.knows(number))).collect();
-        // In rounds of a batch for each process.
+        // Each round has one batch for each process.
         for round in missing.chunks(world.size()) {
             let mut own = Vec::new();
             if let Some(numbers) = round.get(world.rank()) {

@@ -55,10 +55,10 @@ pub struct Comparison {
 /// The file in which a run of another command than `herd eval` says how it asked.
 const PROTOCOL: &str = "protocol.json";
 
-/// Checks that two runs asked by the same protocol, where one of them has such a file (`herd longctx eval`).
+/// Checks that two runs used the same protocol, if one of them has a protocol file (`herd longctx eval`).
 ///
 /// # Errors
-/// With every key whose value differs; when only one has the file, or it cannot be read.
+/// When a key differs (the error names all of them), when only one run has the file, or when it cannot be read.
 pub fn same_protocol(first: &Path, second: &Path) -> anyhow::Result<()> {
     let read = |run: &Path| -> anyhow::Result<Option<Map<String, Value>>> {
         let path = run.join(PROTOCOL);

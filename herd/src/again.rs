@@ -65,7 +65,7 @@ fn is_command(name: &str) -> bool {
     name.split(' ').try_fold(&herd, |command, word| command.find_subcommand(word)).is_some()
 }
 
-/// How to repeat the run of another program, such as a training stage of one's own.
+/// Explains how to repeat the run of another program, such as a user's own training stage.
 fn foreign(record: &Record, folder: &Path) -> String {
     let output = record.stage.config.get("output").and_then(Value::as_str).unwrap_or_default();
     let again = format!("{}-again", output.trim_end_matches('/'));

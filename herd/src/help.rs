@@ -116,7 +116,7 @@ mod tests {
         }
         examples_of_all(&command, "herd");
         for (words, _) in EXAMPLES {
-            // What stands in quotes is one word.
+            // A quoted part is one word.
             let parts = words.split('"').enumerate();
             let words: String = parts.map(|(number, part)| if number % 2 == 1 { "q" } else { part }).collect();
             let words: Vec<String> = words.split(' ').map(Into::into).collect();
@@ -183,7 +183,7 @@ mod tests {
                 continue;
             }
             for line in command_lines(&std::fs::read_to_string(&page).unwrap()) {
-                // What stands in quotes is one word.
+                // A quoted part is one word.
                 let parts = line.split('"').enumerate();
                 let words: String = parts.map(|(number, part)| if number % 2 == 1 { "q" } else { part }).collect();
                 let words: Vec<String> = words.split_whitespace().skip(1).map(Into::into).collect();

@@ -124,7 +124,7 @@ fn main() -> ExitCode {
     if is_local || matches!(cli.command, Doctor | Model(_) | Config(_) | Completions(_) | Man(_)) {
         sigpipe::reset();
     }
-    // Before anything has threads: the supervisor forks, and needs no libtorch.
+    // This runs before any thread starts: the supervisor forks, and it needs no libtorch.
     if let Command::Launch(args) = &cli.command {
         return launch::process::run(args).unwrap_or_else(|error| {
             eprintln!("error: {error:#}");

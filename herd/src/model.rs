@@ -194,7 +194,7 @@ fn import_path(path: &Path, name: Option<String>, output: Option<PathBuf>, kind:
     }
 }
 
-/// Gives a model's folder a chat template, after a try.
+/// Adds a chat template to a model's folder, after testing it.
 fn add_template(file: &Path, folder: &Path) -> anyhow::Result<()> {
     let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     dataset::write_file(folder.join("chat_template.jinja"), &text)?;

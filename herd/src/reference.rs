@@ -194,7 +194,7 @@ mod tests {
         found
     }
 
-    /// What a flag takes: nothing, a number, or a text (a path, a word of a list).
+    /// The value of a flag: none, a number, or a text (a path, or a word of a list).
     fn form(arg: &Arg) -> &'static str {
         if !arg.get_action().takes_values() {
             return "nothing";

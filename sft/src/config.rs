@@ -11,7 +11,7 @@ use trainer::stage::{StageConfig, Training};
 pub enum TrainOn {
     /// Every assistant turn
     AllTurns,
-    /// Only the last one
+    /// Only the last assistant turn
     LastTurn,
     /// Every assistant turn as a separate example, for templates that rewrite earlier turns
     EachTurn,

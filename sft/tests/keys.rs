@@ -79,7 +79,7 @@ fn memory_and_threads_may_change_on_the_way() {
     }
 }
 
-/// What is computed again instead of kept is no other training.
+/// Recomputing activations does not change the training.
 #[test]
 fn a_run_that_goes_on_with_recomputation_ends_with_the_same_bytes() {
     let world = World::new(40);

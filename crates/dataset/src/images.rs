@@ -18,7 +18,7 @@ const ENDINGS: [&str; 11] = ["png", "jpg", "jpeg", "gif", "webp", "bmp", "svg", 
 /// `<image>` in the texts, in order; if there are neither, before the text of the first user turn, as TRL does.
 ///
 /// # Errors
-/// When there are other numbers of marks and of pictures.
+/// When the numbers of marks and of pictures differ.
 pub(crate) fn gather(fields: &mut Fields, messages: &mut [Message]) -> Checked<()> {
     let Some((name, pictures)) = listed(&fields.0)? else { return Ok(()) };
     let named = parts(messages).filter(|part| is_image(part) && !is_placeholder(part)).count();

@@ -1,6 +1,6 @@
-//! Fetches pictures at addresses that the clients of a server name, by host rules and from public addresses only.
+//! Fetches pictures from addresses that clients of a server name. Host rules apply, and only public addresses are contacted.
 //!
-//! The README says what is refused and why.
+//! The README lists what is refused, and why.
 
 mod public;
 mod rules;
@@ -17,32 +17,32 @@ use tokio::runtime::Runtime;
 pub use public::is_public;
 pub use rules::Rule;
 
-/// Why a picture is not fetched: one sentence.
+/// The reason why a picture is not fetched, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Error(String);
 
-/// Redirects that are followed.
+/// Maximum number of redirects.
 const REDIRECTS: usize = 3;
 
-/// Which addresses are asked, and what an answer may cost.
+/// The allowed hosts, and the limits on an answer.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Hosts that may be asked; no other is.
+    /// The allowed hosts; all others are refused.
     pub rules: Vec<Rule>,
-    /// Bytes of a picture's file at most.
+    /// Maximum number of bytes of a picture's file.
     pub max_bytes: u64,
-    /// For one picture, from the first connection to the last byte, redirects included.
+    /// Time limit for one picture, from the first connection to the last byte, including redirects.
     pub timeout: Duration,
 }
 
-/// Which addresses are connected to: all but in tests [`is_public`].
+/// Decides which addresses may be contacted: [`is_public`], except in tests.
 type Reachable = fn(IpAddr) -> bool;
 
 /// Fetches pictures.
 #[derive(Debug)]
 pub struct Fetcher {
-    /// `None` only while it is dropped.
+    /// `None` only while the fetcher is dropped.
     runtime: Option<Runtime>,
     client: Client,
     options: Options,
@@ -50,10 +50,10 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// A fetcher. Nothing is asked yet.
+    /// Makes a fetcher. No request is sent yet.
     ///
     /// # Errors
-    /// When the system has no certificates or no thread.
+    /// When the system has no certificates, or refuses a thread.
     pub fn new(options: Options) -> Result<Self, Error> {
         Self::with(options, is_public, None)
     }
@@ -66,7 +66,7 @@ impl Fetcher {
             .dns_resolver(Arc::new(Checked { reachable, names }))
             // A proxy would resolve names itself.
             .no_proxy()
-            // Each is held against the rules.
+            // Each redirect is checked against the rules.
             .redirect(redirect::Policy::none())
             .user_agent(concat!("herd/", env!("CARGO_PKG_VERSION")))
             .build()
@@ -76,10 +76,10 @@ impl Fetcher {
         Ok(Self { runtime: Some(runtime), client, options, reachable })
     }
 
-    /// The bytes of the picture at an address. Blocks: not to be called from asynchronous code.
+    /// Fetches the bytes of the picture at an address. It blocks, so asynchronous code must not call it.
     ///
     /// # Errors
-    /// One sentence, without what the address answered.
+    /// One sentence without the content of the response.
     pub fn fetch(&self, address: &str) -> Result<Vec<u8>, Error> {
         let url = rules::allowed(address, &self.options.rules)?;
         let Some(runtime) = &self.runtime else { return Err(Error("pictures are not fetched any more".into())) };
@@ -93,7 +93,7 @@ impl Fetcher {
 
     async fn follow(&self, mut url: Url) -> Result<Vec<u8>, Error> {
         for _ in 0..=REDIRECTS {
-            // The resolver is not asked about numbers.
+            // The resolver is not called for numeric addresses.
             if let Some(address) = literal(&url)
                 && !(self.reachable)(address)
             {
@@ -138,20 +138,20 @@ impl Fetcher {
 
 impl Drop for Fetcher {
     fn drop(&mut self) {
-        // Dropped as usual it would wait, and asynchronous code must not.
+        // A normal drop would block, which asynchronous code must not do.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-/// The address of a host that is a number.
+/// The address of a numeric host.
 fn literal(url: &Url) -> Option<IpAddr> {
     let host = url.host_str()?;
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// An error with its causes, without the address, which may hold a secret.
+/// An error with its causes, but without the address, which may contain a secret.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = String::new();
     let mut next = error.source().or(Some(error));
@@ -162,10 +162,10 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What a test's names stand for.
+/// Resolves the host names of a test.
 type Names = fn(&str) -> Vec<IpAddr>;
 
-/// Resolves names, and leaves out what must not be reached. The connection is made to these addresses.
+/// A resolver that removes addresses which must not be contacted. Connections use the remaining addresses.
 struct Checked {
     reachable: Reachable,
     names: Option<Names>,

@@ -1,9 +1,9 @@
-//! Addresses of the public internet. The ranges that are left out are those of the IANA special-purpose registries
-//! (RFC 6890 and what was added since) that are not globally reachable.
+//! Addresses of the public internet. The excluded ranges are those in the IANA special-purpose registries (RFC 6890 and its updates) that
+//! are not globally reachable.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is one of the public internet.
+/// Whether an address belongs to the public internet.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address {
@@ -38,11 +38,11 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         is_public_v4(Ipv4Addr::new(a, b, c, d))
     };
     match s {
-        // Mapped IPv4, and NAT64's well-known prefix.
+        // IPv4-mapped addresses, and NAT64's well-known prefix.
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => inner(high, low),
         // 6to4.
         [0x2002, high, low, ..] => inner(high, low),
-        // Protocol assignments, among them Teredo and benchmarks; documentation.
+        // Protocol assignments, including Teredo and benchmarking; documentation.
         [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
         [0x3fff, second, ..] if second < 0x1000 => false,
         // Only 2000::/3 is global unicast: not loopback, link-local, unique local, multicast.

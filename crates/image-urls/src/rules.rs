@@ -1,14 +1,14 @@
-//! Which hosts may be asked.
+//! Rules for allowed hosts.
 
 use reqwest::Url;
 
 use crate::Error;
 
-/// A host that is allowed.
+/// An allowed host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     host: Host,
-    /// Another port than the scheme's.
+    /// The port, if it is not the scheme's default.
     port: Option<u16>,
     /// Whether unencrypted connections are allowed too.
     plain: bool,
@@ -18,15 +18,16 @@ pub struct Rule {
 enum Host {
     Any,
     Exactly(String),
-    /// Names that end with a dot and this.
+    /// All names that end with a dot and this name.
     Below(String),
 }
 
 impl Rule {
-    /// Reads `example.org`, `*.example.org` or `*`, with `http://` in front for unencrypted connections and `:PORT` behind.
+    /// Parses `example.org`, `*.example.org` or `*`, with an optional `http://` before it for unencrypted connections and an optional
+    /// `:PORT` after it.
     ///
     /// # Errors
-    /// One sentence for anything else.
+    /// When the text has another form.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let wrong = |what: &str| Error(format!("the rule {text:?} {what}: write example.org, *.example.org or *"));
         let (plain, rest) = match text.split_once("://") {
@@ -42,7 +43,7 @@ impl Rule {
             Some(_) => return Err(wrong("names an IPv6 address, which is not supported")),
             None => (rest, None),
         };
-        // As the parser of addresses writes names: lower case, international names encoded.
+        // Normalises names like the URL parser: lower case, international names encoded.
         let normal = |name: &str| {
             let is_name = !name.is_empty() && !name.contains(['/', '*', '?', '#', '@', ' ', '%', '\\']);
             let url = is_name.then(|| Url::parse(&format!("https://{name}/")).ok()).flatten();
@@ -66,7 +67,7 @@ impl Rule {
                 name.strip_suffix(host.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
             }
         };
-        // `port()` is none for the scheme's own.
+        // `port()` is `None` for the scheme's default port.
         host && url.port() == self.port.filter(|port| Some(*port) != default_port(url))
             && (self.plain || url.scheme() == "https")
     }
@@ -80,20 +81,20 @@ fn default_port(url: &Url) -> Option<u16> {
     }
 }
 
-/// The address of a text, if a rule allows it.
+/// Parses an address and checks that a rule allows it.
 ///
 /// # Errors
-/// One sentence.
+/// When the text is not an address, or when no rule allows it.
 pub(crate) fn allowed(text: &str, rules: &[Rule]) -> Result<Url, Error> {
     let url = Url::parse(text).map_err(|error| Error(format!("the image's address cannot be read: {error}")))?;
     check(&url, rules)?;
     Ok(url)
 }
 
-/// Whether a rule allows an address.
+/// Checks that a rule allows an address.
 ///
 /// # Errors
-/// One sentence.
+/// When no rule allows it.
 pub(crate) fn check(url: &Url, rules: &[Rule]) -> Result<(), Error> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Error(format!("images are not fetched by {}://", url.scheme())));

@@ -1,4 +1,4 @@
-//! Against a server in the test. Names of the test stand for addresses of this machine, which no other fetcher reaches.
+//! Tests against a local server. Host names of the tests stand for local addresses, which only the tests' fetchers may contact.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
@@ -9,7 +9,7 @@ use super::*;
 
 const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// A server on this machine. It answers each path with what `answer` has for it, and notes the paths.
+/// A local server. It answers each path with the result of `answer`, and records the paths.
 struct Server {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
@@ -56,7 +56,7 @@ fn answer(path: &str, port: u16) -> Vec<u8> {
     let to = |url: String| head(format!("302 Found\r\nlocation: {url}"), b"");
     match path {
         "/a.png" => head("200 OK\r\ncontent-length: 3".into(), b"abc"),
-        // Without a length, so that only the bytes tell.
+        // There is no length header, so that only the body shows the size.
         "/large" => head("200 OK".into(), &[7; 5000]),
         "/claims" => head("200 OK\r\ncontent-length: 5000".into(), b""),
         "/short" => head("200 OK\r\ncontent-length: 9".into(), b"abc"),
@@ -75,7 +75,7 @@ fn answer(path: &str, port: u16) -> Vec<u8> {
 fn names(name: &str) -> Vec<IpAddr> {
     match name {
         "a.example" | "b.example" | "evil.example" => vec![HOME],
-        // Two addresses of this machine's network; the second is the one that tests may not reach.
+        // Two local addresses; tests may not contact the second one.
         "inner.example" => vec![IpAddr::from([127, 0, 0, 2])],
         "both.example" => vec![IpAddr::from([127, 0, 0, 2]), HOME],
         _ => Vec::new(),
@@ -154,7 +154,7 @@ fn time_is_limited() {
 #[test]
 fn this_machine_is_never_reached_in_earnest() {
     let server = Server::start(answer);
-    // As in earnest, but for the names: whatever the rules say.
+    // The real check of addresses with test names: the rules alone do not suffice.
     let fetcher = fetcher(&hosts(&server, &["*"]), is_public);
     for host in [
         "127.0.0.1",
@@ -170,7 +170,7 @@ fn this_machine_is_never_reached_in_earnest() {
         let error = fetcher.fetch(&server.url(host, "/a.png")).unwrap_err().to_string();
         assert!(error.contains("no public address"), "{host}: {error}");
     }
-    // And with the system's own names.
+    // The same with the system's own resolver.
     let options =
         Options { rules: vec![Rule::parse(&format!("http://*:{}", server.port)).unwrap()], ..fetcher.options.clone() };
     let error = Fetcher::new(options).unwrap().fetch(&server.url("localhost", "/a.png")).unwrap_err().to_string();
@@ -183,7 +183,7 @@ fn a_redirect_to_a_number_is_checked() {
     fn only_names(address: IpAddr) -> bool {
         address == IpAddr::from([127, 0, 0, 3])
     }
-    // Listens on all addresses of this machine's network; the first is reached by name, the redirect leads to another.
+    // The server listens on all local addresses; the first is reached by name, the redirect leads to another.
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let asked = Arc::new(Mutex::new(0));

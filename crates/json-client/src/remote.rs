@@ -31,7 +31,7 @@ pub struct RemoteOptions {
     pub concurrency: usize,
     /// Time limit of one attempt, from the connection to the last byte.
     pub timeout: Duration,
-    /// When to retry.
+    /// The retry policy.
     pub retry: RetryPolicy,
     /// Sent as a bearer token.
     pub bearer: Option<String>,

@@ -1,15 +1,15 @@
 //! Features of texts: n-grams of words and of the characters of words, hashed.
 //!
-//! Two families, each scaled to length 1 after weighting: words and pairs of words; runs of 3 to 5 characters within a word and
-//! the spaces around it. The second sees words that the first has never met, and languages without spaces.
+//! There are two families, each scaled to length 1 after weighting: words and word pairs; and runs of 3 to 5 characters within a word and
+//! the spaces around it. The second family covers unknown words, and languages without spaces.
 
 use text_quality::normal::hash;
 
-/// Bits of a bucket's number.
+/// Number of bits of a bucket's index.
 const BITS: u32 = 20;
-/// Runs of characters.
+/// Lengths of character runs.
 const RUNS: std::ops::RangeInclusive<usize> = 3..=5;
-/// Of each family the buckets with how often they were hit (`1 + ln count`), in ascending order. No bucket is in both.
+/// The buckets of each family with their weighted counts (`1 + ln count`), in ascending order. No bucket is in both families.
 #[must_use]
 pub fn buckets(words: &[String]) -> [Vec<(u32, f32)>; 2] {
     let mut grams: [Vec<u32>; 2] = [word_grams(words), Vec::new()];
@@ -24,7 +24,7 @@ pub fn buckets(words: &[String]) -> [Vec<(u32, f32)>; 2] {
     grams.map(counted)
 }
 
-/// The first family of [`buckets`] alone: words and pairs of words. Many times faster than both.
+/// Only the first family of [`buckets`]: words and word pairs. Many times faster than both.
 #[must_use]
 pub fn word_buckets(words: &[String]) -> [Vec<(u32, f32)>; 1] {
     [counted(word_grams(words))]
@@ -47,14 +47,14 @@ fn counted(mut all: Vec<u32>) -> Vec<(u32, f32)> {
     all.chunk_by(|a, b| a == b).map(|same| (same[0], weighed(same.len()))).collect()
 }
 
-/// The family is the bucket's highest bit.
+/// The highest bit of a bucket is its family.
 fn bucket(family: u32, gram: &str) -> u32 {
-    // FNV's high bits are badly mixed for short texts.
+    // FNV mixes the high bits of short texts badly.
     let mixed = hash(gram).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (family << (BITS - 1)) | (mixed >> (64 - BITS + 1)) as u32
 }
 
-/// The words of a text in lower case; signs that are neither letters nor digits are words of their own.
+/// The words of a text in lower case; characters that are neither letters nor digits are separate words.
 #[must_use]
 pub fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();

@@ -1,4 +1,4 @@
-//! The file of a model: a line that names the kind of file, a line of JSON, then little-endian numbers of four bytes: the used
+//! The file format of a model: a line with the kind of file, a line of JSON, then little-endian numbers of four bytes each: the used
 //! buckets, their inverse document frequencies, and the rows of weights.
 
 use std::collections::HashMap;
@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 
 use crate::Vocabulary;
 
-/// The bytes of a file. `kind` is its first line, with the line break; `weights` has one or more rows of a weight for each bucket.
+/// Serializes a model. `kind` is the first line, including the line break; `weights` has one or more rows with a weight for each bucket.
 ///
 /// # Errors
-/// When the head cannot be written as JSON.
+/// When the header cannot be serialized.
 pub fn to_bytes(
     kind: &[u8],
     head: &impl Serialize,
@@ -27,11 +27,10 @@ pub fn to_bytes(
     Ok(bytes)
 }
 
-/// Reads the bytes of a file: the head, the vocabulary and the weights. `size` gives the numbers of buckets and of rows of weights
-/// that belong to a head.
+/// Parses a model: the header, the vocabulary and the weights. `size` returns the numbers of buckets and of rows of weights for a header.
 ///
 /// # Errors
-/// When the file is of another kind, is cut off, or has a number that cannot be a weight.
+/// When the file is of another kind or truncated, or when a number cannot be a weight.
 pub fn from_bytes<H: DeserializeOwned>(
     kind: &[u8],
     bytes: &[u8],

@@ -1,6 +1,6 @@
-//! Linear models over hashed n-grams: what the linear tier of a guard and the quality classifiers of pretraining data share.
+//! Linear models over hashed n-grams, shared by the linear tier of a guard and the quality classifiers of pretraining data.
 //!
-//! Nothing is random: the same texts give the same bits.
+//! The computation is deterministic: the same texts give the same bits.
 
 pub mod features;
 pub mod file;

@@ -4,22 +4,22 @@ use safety_text::lbfgs::minimise;
 
 use crate::vocabulary::Sample;
 
-/// What is known of a text.
+/// The label of a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Label {
     /// 1 for the class, -1 for the others.
     pub sign: f64,
-    /// A further feature of the text, with a weight of its own; 0 where there is none.
+    /// An additional feature of the text with its own weight; 0 if there is none.
     pub feature: f64,
 }
 
-/// The weights of `size` places, the intercept, and the weight of the further feature.
+/// Fits the weights of `size` indices, the intercept, and the weight of the additional feature.
 ///
-/// Minimised over w, b and f: `C · Σ ln(1 + exp(-s (w · x + b + f y))) + (|w|² + f²) / 2`, by L-BFGS. The intercept has no penalty.
+/// L-BFGS minimises `C · Σ ln(1 + exp(-s (w · x + b + f y))) + (|w|² + f²) / 2` over w, b and f. The intercept has no penalty.
 #[must_use]
 pub fn logistic(samples: &[Sample], labels: &[Label], size: usize, c: f64) -> Vec<f64> {
     minimise(vec![0.0; size + 2], |at, gradient| {
-        // Without a further feature its weight has no gradient and stays 0.
+        // Without an additional feature, its weight has no gradient and stays 0.
         gradient[..size].copy_from_slice(&at[..size]);
         (gradient[size], gradient[size + 1]) = (0.0, at[size + 1]);
         let mut value = (at[..size].iter().map(|w| w * w).sum::<f64>() + at[size + 1].powi(2)) / 2.0;
@@ -36,7 +36,7 @@ pub fn logistic(samples: &[Sample], labels: &[Label], size: usize, c: f64) -> Ve
     })
 }
 
-/// ln(1 + exp(x)), also where exp(x) is not a number.
+/// ln(1 + exp(x)), also if exp(x) overflows.
 #[must_use]
 pub fn ln_1p_exp(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()

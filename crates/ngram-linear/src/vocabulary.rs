@@ -2,24 +2,24 @@
 
 use std::collections::HashMap;
 
-/// A bucket is used when as many texts hit it: no n-gram of a single text has a weight.
+/// Minimum number of texts that contain a bucket for it to be used; an n-gram of a single text has no weight.
 const MIN_TEXTS: u32 = 2;
 
-/// A text's features: places with values, of length 1 within each family.
+/// The features of a text: indices with values, scaled to length 1 within each family.
 pub type Sample = Vec<(u32, f32)>;
 
-/// The used buckets in ascending order, each with a place.
+/// The used buckets in ascending order, each with an index.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Vocabulary {
-    /// The place of a used bucket.
+    /// The index of each used bucket.
     pub places: HashMap<u32, u32>,
-    /// Inverse document frequencies by place.
+    /// Inverse document frequencies by index.
     pub idf: Vec<f32>,
 }
 
 impl Vocabulary {
-    /// The buckets that at least two of the texts hit. `counts` has for each text its families of buckets
-    /// ([`crate::features`]); no bucket is in two families.
+    /// Selects the buckets that occur in at least two of the texts. `counts` has the bucket families of each text ([`crate::features`]);
+    /// no bucket is in two families.
     #[must_use]
     pub fn of<F: AsRef<[Vec<(u32, f32)>]>>(counts: &[F]) -> Self {
         let mut texts: HashMap<u32, u32> = HashMap::new();
@@ -27,7 +27,7 @@ impl Vocabulary {
         all.for_each(|&(bucket, _)| *texts.entry(bucket).or_default() += 1);
         let mut used: Vec<(u32, u32)> = texts.into_iter().filter(|&(_, count)| count >= MIN_TEXTS).collect();
         used.sort_unstable();
-        // Smooth: as if one more text had every n-gram.
+        // Smoothed: as if one more text contained every n-gram.
         let idf = used.iter().map(|&(_, n)| ((1.0 + counts.len() as f32) / (1.0 + n as f32)).ln() + 1.0).collect();
         Self { places: used.iter().zip(0..).map(|(&(bucket, _), place)| (bucket, place)).collect(), idf }
     }
@@ -44,7 +44,7 @@ impl Vocabulary {
         self.idf.is_empty()
     }
 
-    /// The used buckets in the order of their places.
+    /// The used buckets in the order of their indices.
     #[must_use]
     pub fn buckets(&self) -> Vec<u32> {
         let mut used: Vec<(u32, u32)> = self.places.iter().map(|(&bucket, &place)| (place, bucket)).collect();
@@ -70,7 +70,7 @@ impl Vocabulary {
     }
 }
 
-/// The product of weights, by place, and a text's features.
+/// The dot product of weights, by index, and a text's features.
 #[must_use]
 pub fn dot(weights: &[f32], sample: &[(u32, f32)]) -> f64 {
     sample.iter().map(|&(place, x)| f64::from(weights[place as usize]) * f64::from(x)).sum()
@@ -85,7 +85,7 @@ mod tests {
         let counts = [[vec![(1, 1.0), (2, 2.0)], vec![(9, 1.0)]], [vec![(1, 1.0)], vec![(9, 3.0)]]];
         let vocabulary = Vocabulary::of(&counts);
         assert_eq!((vocabulary.buckets(), vocabulary.len()), (vec![1, 9], 2));
-        // Both texts have both: ln(3 / 3) + 1.
+        // Both buckets occur in both texts: ln(3 / 3) + 1.
         assert_eq!(vocabulary.idf, [1.0, 1.0]);
         assert_eq!(vocabulary.sample(&counts[0]), [(0, 1.0), (1, 1.0)]);
         assert_eq!(dot(&[0.5, -2.0], &vocabulary.sample(&counts[1])), -1.5);

@@ -1,9 +1,8 @@
-//! Whether a response refuses: by the refusal model of `safety-text`, and by the phrases that were used before it.
+//! Detects responses that refuse: by the refusal model of `safety-text`, and by the phrases that were used before it.
 //!
-//! The phrases are those that the GCG attack's evaluation looks for (Zou et al. 2023, `llm-attacks`), which XSTest's string
-//! match extends. They are looked for in the first 300 characters, apostrophes straightened, case ignored. Figures by
-//! phrases stay beside those by the model, since published ones are by phrases; README.md has the agreement of both with
-//! XSTest's human labels.
+//! The phrases are those of the GCG attack's evaluation (Zou et al. 2023, `llm-attacks`), which XSTest's string match extends. They are
+//! searched in the first 300 characters, with straight apostrophes, ignoring case. Figures by phrases are reported in addition, because
+//! published figures are by phrases; README.md has the agreement of both with XSTest's human labels.
 
 use safety_text::refusal::{Refusals, Verdict};
 

@@ -81,7 +81,7 @@ const MODELS: [&str; 9] = [
 /// An input of a stage that is not there.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// One sentence: stage, flag, name, and what is missing.
+    /// A message with stage, flag, name, and what is missing.
     pub sentence: String,
     /// An earlier stage that runs a program other than `herd`, which may make the input.
     pub maker: Option<String>,
@@ -186,7 +186,7 @@ fn given(herd: &Command, stage: &Stage) -> Vec<Given> {
     found
 }
 
-/// Whether a value names something that exists, or that is no path: standard input, an address, a pattern.
+/// Whether a value names something that exists, or is not a path: standard input, an address, a pattern.
 fn is_there(value: &str) -> bool {
     let other = value.is_empty() || value == "-" || value.contains("://") || value.contains('*');
     // Token shards may be named by the beginning of their files' names.
