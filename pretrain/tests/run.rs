@@ -266,7 +266,7 @@ fn a_probe_tells_what_data_are_worth() {
     assert_eq!(table().len(), 6);
     assert!(of("rhymes", "valid-rhymes").1 < -0.1, "{:?}", table());
     assert!(of("same", "valid-rhymes").1 > -0.1 && of("rhymes", "valid-rhymes").1 < of("same", "valid-rhymes").0);
-    // The run without a candidate is annealing by itself.
+    // The run without a candidate is plain annealing.
     let record = run::Record::read(&world.path("probe/runs/default")).unwrap().unwrap();
     assert_eq!(record.stage.name, "pretrain anneal");
     let loss = record.stage.figures["report"]["evaluation"]["loss"].as_f64().unwrap();

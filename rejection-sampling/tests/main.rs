@@ -8,7 +8,7 @@ mod ranks;
 mod reward;
 mod run;
 
-/// A run in a process of its own, which the tests start as `--exact child`.
+/// A run in a separate process, which the tests start as `--exact child`.
 #[test]
 fn child() {
     common::be_a_child();

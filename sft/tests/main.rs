@@ -11,7 +11,7 @@ mod run;
 mod saved;
 mod shows;
 
-/// A run in a process of its own, which the tests start as `--exact child`.
+/// A run in a separate process, which the tests start as `--exact child`.
 #[test]
 fn child() {
     common::be_a_child();

@@ -191,7 +191,7 @@ fn text_has_the_bits_of_the_language_model_alone() {
             let hidden = alone.hidden_states(ids, &positions(rows, seq), &mut Causal, pass).unwrap();
             alone.logits(&hidden).unwrap()
         };
-        // Text only: the model itself, with no picture and with a sight that nobody has.
+        // Text only: the model itself, without a picture, and with pictures that no token sees.
         let text = reference("text_only_ids");
         let expected = of_alone(&text);
         let hidden = model.hidden_states(&text, &positions(2, 14), &mut Causal, pass, None).unwrap();

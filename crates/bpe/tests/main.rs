@@ -1,4 +1,4 @@
-//! One test program, since each would compile Hugging Face's library again.
+//! All tests in one program, because each further one would compile Hugging Face's library again.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod common;

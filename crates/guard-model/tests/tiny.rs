@@ -71,7 +71,7 @@ fn the_policy_is_computed_once() {
         score(&mut scorer, &format!("text number {n}, which is another one"));
         let after = scorer.counts();
         let (computed, cached) = (after.computed - before.computed, after.cached - before.cached);
-        // The conversation and the question: everything behind the policy, and the rest of the cache's last page.
+        // The conversation and the question (everything after the policy), and the rest of the cache's last page.
         assert!(computed < 600 && cached > first.computed - 600, "{computed} computed, {cached} cached");
     }
 }

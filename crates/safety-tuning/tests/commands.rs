@@ -255,7 +255,7 @@ fn a_guard_is_measured_at_each_place_and_judges() {
     let rate = |view: &str, name: &str| value(&part(&summary, view, "all")[name]);
     let violations = rate("none", "vr");
     assert!(violations > 0.15 && violations <= 12.0 / 57.0 + 1e-9, "{violations}");
-    // The judge is the guard: behind the model nothing that it sees is left. In front of it, requests to refuse are stopped.
+    // The judge is also the guard: after the model it stops every violation that it detects; before the model it stops requests.
     assert_eq!((rate("output", "vr"), rate("both", "vr")), (0.0, 0.0));
     assert!(rate("input", "vr") < violations && rate("both", "frr") >= rate("none", "frr"));
     assert!(output.text.contains("by construction"), "{}", output.text);

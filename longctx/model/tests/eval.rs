@@ -95,7 +95,7 @@ fn a_server_is_measured_by_the_same_protocol() {
     ));
     let summary = json(&place.path("served/summary.json"));
     let niah = &summary["tasks"]["niah"]["1024"];
-    // Depths 0% and 50% are found, 100% is cut: an answer that is cut is none that is wrong.
+    // Depths 0% and 50% are found, 100% is truncated: a truncated answer does not count as wrong.
     assert_eq!((&niah["right"], &niah["cut"], &niah["wrong"]), (&8.into(), &4.into(), &0.into()));
     let several = &summary["tasks"]["multi-needle"]["1024"];
     assert_eq!((&several["score"]["value"], &several["wrong"]), (&0.5.into(), &5.into()));

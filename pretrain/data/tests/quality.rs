@@ -192,7 +192,7 @@ fn a_judges_scores_become_a_classifier_that_chooses_a_corpus() {
     let best = read(&place.path("best.jsonl"));
     assert!(best.iter().all(|document| is_good(number(document)) && document.meta["quality"].as_f64().unwrap() > 0.5));
 
-    // The same as a step, of each source by itself, behind a duplicate that it must not see.
+    // The same as a recipe step, for each source separately, after a duplicate that it must not see.
     let lines = documents("other", 2000..2060);
     std::fs::write(place.path("other.jsonl"), lines.clone() + &lines.replace("other-", "copy-")).unwrap();
     let recipe = "[[source]]\nname = \"new\"\nfiles = [\"new.jsonl\"]\n[[source]]\nname = \"other\"\nfiles = [\"other.jsonl\"]\n[[step]]\n\

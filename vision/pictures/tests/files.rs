@@ -180,7 +180,7 @@ fn drawings_lie_on_white() {
     assert_eq!((found.width, found.height, found.kind, found.notes.undrawn), (560, 280, Kind::Svg, 1));
     let at = |x: u32, y: u32| &found.rgb[3 * (y * found.width + x) as usize..][..3];
     assert!(at(2, 140)[0] > 240 && at(277, 140)[2] > 240, "the gradient");
-    // The triangle ends at the clip; behind it lie white and a half-transparent dot.
+    // The triangle ends at the clip; beyond it are white and a half-transparent dot.
     assert_eq!((at(400, 70), at(450, 70)), (&[0, 0, 0][..], &[255, 255, 255][..]));
     assert_eq!(at(462, 182), [128, 213, 128]);
     let limits = Limits { svg_side: 64, ..Limits::default() };

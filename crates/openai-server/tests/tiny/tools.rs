@@ -10,7 +10,7 @@ const HERMES: &str = "{% if tools %}<tools>{% for tool in tools %}{{ tool | tojs
     {% endif %}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% for call in m.tool_calls or [] %}\
     {{ call.function.name }}{{ call.function.arguments | tojson }}{% endfor %}<|im_end|>\n{% endfor %}\
     {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
-/// One in Llama 3's.
+/// A template in Llama 3's form.
 const LLAMA: &str = "{% if tools %}{{ tools | tojson }} Environment: ipython <|python_tag|>{% endif %}\
     {% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
 

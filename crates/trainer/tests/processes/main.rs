@@ -10,7 +10,7 @@ mod drills;
 mod faults;
 mod faulty;
 
-/// As in training.
+/// The operators are those of training.
 #[allow(dead_code)]
 const FUSED: bool = true;
 

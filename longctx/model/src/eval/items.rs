@@ -20,7 +20,7 @@ pub enum Task {
     Ruler(Ruler),
     /// Questions about packages that no training record is made from.
     Repo,
-    /// The loss of the same tokens behind contexts of different lengths.
+    /// The loss of the same tokens after contexts of different lengths.
     PplByPosition,
 }
 

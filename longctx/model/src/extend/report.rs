@@ -6,7 +6,7 @@ use run::{Cell, Column, Page, grouped};
 
 use super::machine::{Event, Rules, failures};
 
-/// A line for each gate, for people.
+/// The gates as text, a line for each.
 pub(super) fn table(rules: &Rules, events: &[Event]) -> String {
     let mut text = String::new();
     for event in events {

@@ -81,7 +81,7 @@ pub struct Positions {
     pub config: Map<String, Value>,
     /// The base of the frequencies.
     pub theta: f64,
-    /// One line for people.
+    /// A description in one line.
     pub text: String,
 }
 
