@@ -96,8 +96,8 @@ pub fn overlapping(records: &[&Labelled], others: &[&Labelled]) -> Vec<bool> {
     groups[..records.len()].iter().map(|group| theirs.contains(group)).collect()
 }
 
-/// Warnings about records from which a classifier would learn the wrong thing: all records, or all of one language or length, have the
-/// same label. One sentence for each.
+/// Warnings about records from which a classifier would learn the wrong thing: all records have the same label, or all records of a
+/// language or a length are unsafe. One sentence for each.
 #[must_use]
 pub fn unbalanced(records: &[&Labelled]) -> Vec<String> {
     /// Bins with fewer records are ignored.

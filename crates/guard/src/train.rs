@@ -42,7 +42,7 @@ pub struct Options {
     /// Leave records out of training that are in --test-data, or near copies of such records
     #[arg(long, help_heading = "Guard")]
     pub drop_overlap: bool,
-    /// Train even if all records, or all of a language or a length, have the same label
+    /// Train even if all records have the same label, or all records of a language or a length are unsafe
     #[arg(long, help_heading = "Guard")]
     pub allow_unbalanced: bool,
     /// Share of plain safe texts that may be flagged; it sets the threshold

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 const WINDOW: usize = 20;
 /// Number of these in which a process must be behind to count as slow; independent noise does not reach it.
 const MOST: usize = 16;
-/// Number of these below which it no longer counts as slow.
+/// It counts as slow until at most this many of them show it behind.
 const FEW: usize = 10;
 /// A process is behind in a step if its own work takes longer than the median of the others by this share.
 const BEHIND: f64 = 0.15;

@@ -83,7 +83,7 @@ pub fn grid(samples: &[Sample]) -> GridCells {
 }
 
 /// RULER's effective length (Hsieh et al. 2024): the longest length such that the score reaches the threshold there and at all shorter
-/// lengths. `None` when the shortest length is below the threshold, or when the task's figure is a loss.
+/// lengths. `None` when the shortest length is below the threshold. It has no meaning for a loss.
 #[must_use]
 pub fn effective(cells: &BTreeMap<usize, Cell>, threshold: f64) -> Option<usize> {
     let reached = cells.iter().take_while(|(_, cell)| cell.score.value >= threshold);
