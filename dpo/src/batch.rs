@@ -1,6 +1,7 @@
 //! Pairs in one packed row: chosen and rejected of a pair share their common prefix, and every pair is complete in
 //! its row.
 
+use llama::Head;
 use llama::attention::{Layout, PromptGroup};
 use tch::{Device, Kind, Tensor};
 use torch_ext::OpError;
@@ -118,14 +119,13 @@ impl PairBatch {
     }
 
     /// `log π(token | preceding tokens)` of each response token, `[entries]` float32, from the final hidden states
-    /// `[1, tokens, width]` and the output head `[vocab, width]`. Only the predicted positions reach the head, in
-    /// chunks.
+    /// `[1, tokens, width]` and the output head. Only the predicted positions reach the head, in chunks.
     ///
     /// # Errors
-    /// See [`torch_ext::linear_cross_entropy`].
-    pub fn log_probs(&self, hidden: &Tensor, head: &Tensor) -> Result<Tensor, OpError> {
+    /// See [`Head::cross_entropy`].
+    pub fn log_probs(&self, hidden: &Tensor, head: Head) -> Result<Tensor, OpError> {
         let picked = hidden.squeeze_dim(0).index_select(0, &self.targets);
-        let nll = torch_ext::linear_cross_entropy(&picked, head, &self.labels, None)?;
+        let nll = head.cross_entropy(&picked, &self.labels)?;
         Ok(-nll.index_select(0, &self.target_of))
     }
 

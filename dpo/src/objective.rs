@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use llama::Llama;
+use llama::{Head, Llama};
 use tch::{Device, Tensor};
 use trainer::stage::sources::Examples;
 use trainer::{
@@ -228,7 +228,7 @@ impl Objective for DpoObjective {
         Ok(())
     }
 
-    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PairBatch) -> anyhow::Result<Loss> {
+    fn loss(&self, hidden: &Tensor, head: Head, batch: &PairBatch) -> anyhow::Result<Loss> {
         let log_probs = batch.log_probs(hidden, head)?;
         let live = match &self.ready {
             Ready::Live(model) => Some(reference::log_probs(model, batch)?),

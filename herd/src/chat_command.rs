@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use dataset::Message;
-use llama::{Completion, Engine, Listener, ModelFolder, Next, Request, StopRules, complete, locate};
+use llama::{Completion, Engine, EngineOptions, Listener, ModelFolder, Next, Request, StopRules, complete, locate};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
@@ -85,13 +85,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         None => Some(ModelFolder::load(&path, Some(kind), device)?),
     };
     let folder = seeing.as_mut().map(|seeing| &mut seeing.text).or(alone.as_mut()).context("no model is loaded")?;
+    folder.model.set_gpu_kernels(args.compute.gpu_kernels()?);
     crate::generate::warn_of_unread(folder.template.as_ref(), &variables)?;
     if let Some(template) = &mut folder.template {
         template.set_variables(variables);
     }
     let folder = seeing.as_ref().map(|seeing| &seeing.text).or(alone.as_ref()).context("no model is loaded")?;
     let interrupted = Arc::new(AtomicBool::new(false));
-    let engine = Engine::new(&folder.model, 1)?;
+    let options = EngineOptions { slots: 1, graphs: args.compute.graphs()?, ..EngineOptions::default() };
+    let engine = Engine::with_options(&folder.model, options)?;
     let mut chat = Chat {
         args,
         sampling,

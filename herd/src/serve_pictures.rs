@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use chat::{ChatTemplate, Tokenizer};
 use dataset::{Content, Message, Part};
 use image_urls::{Fetcher, Rule};
-use llama::ModelFolder;
+use llama::{GpuKernels, ModelFolder};
 use openai_server::{Args, Eyes, Heard, Look, Looking, Opened};
 use pictures::{Limits, Source, of_messages};
 use serde_json::Map;
@@ -21,7 +21,7 @@ use vision::{Answering, Composed, View, Words};
 const MOST_PICTURES: usize = 8;
 /// Bytes of a picture at an address at most.
 const LARGEST_FETCHED: u64 = 20_000_000;
-/// For a picture at an address.
+/// Time limit for fetching a picture.
 const FETCHED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Loads the model and serves it until SIGTERM or SIGINT.
@@ -30,13 +30,14 @@ const FETCHED_WITHIN: Duration = Duration::from_secs(10);
 /// See [`openai_server::run`].
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let fetcher = fetcher(&args.allow_image_urls)?;
-    openai_server::run_with(args, |folder, kind, device| open(folder, (kind, device), fetcher))
+    let on_gpu = args.compute.gpu_kernels()?;
+    openai_server::run_with(args, |folder, kind, device| open(folder, (kind, device, on_gpu), fetcher))
 }
 
 /// The bytes of the picture at an address, or one sentence.
 type Fetch = dyn Fn(&str) -> Result<Vec<u8>, String> + Send + Sync;
 
-/// What fetches pictures at addresses of the allowed hosts.
+/// Makes the function that fetches pictures from the allowed hosts.
 fn fetcher(hosts: &[String]) -> anyhow::Result<Box<Fetch>> {
     if hosts.is_empty() {
         return Ok(Box::new(|_| Err("images come as data: URIs; this server fetches none".into())));
@@ -51,11 +52,16 @@ fn fetcher(hosts: &[String]) -> anyhow::Result<Box<Fetch>> {
     Ok(Box::new(move |url| fetcher.fetch(url).map_err(|error| error.to_string())))
 }
 
-fn open(folder: &Path, (kind, device): (Kind, Device), fetch: Box<Fetch>) -> anyhow::Result<Opened> {
+fn open(
+    folder: &Path,
+    (kind, device, on_gpu): (Kind, Device, GpuKernels),
+    fetch: Box<Fetch>,
+) -> anyhow::Result<Opened> {
     if !vision::is_composed(folder) {
         return Ok((ModelFolder::load(folder, Some(kind), device)?, None));
     }
-    let model = Composed::load(folder, None, Some(kind), device)?;
+    let mut model = Composed::load(folder, None, Some(kind), device)?;
+    model.text.model.set_gpu_kernels(on_gpu);
     let path = &model.text.path;
     let text = ModelFolder {
         path: path.clone(),

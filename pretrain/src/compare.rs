@@ -34,7 +34,7 @@ pub struct Compare {
     /// Tokens of a row
     #[arg(long, default_value_t = 1024)]
     sequence_length: u64,
-    /// Let the tokens of a row see the documents before theirs
+    /// Let tokens attend to earlier documents of the same row
     #[arg(long)]
     cross_documents: bool,
     #[command(flatten)]
@@ -68,7 +68,6 @@ pub fn run(args: &Compare) -> anyhow::Result<()> {
     for shard in sources.iter().flat_map(|source| &source.shards) {
         inputs.push(Input::file("eval_data", format!("{}.json", shard.path.display()).as_ref())?);
     }
-    let place = args.compute.resolve()?;
     let facts = Facts { inputs, libtorch: Some(LIBTORCH), ..Facts::new("pretrain compare", class) };
     let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     session.start(Value::Null)?;
@@ -80,7 +79,7 @@ pub fn run(args: &Compare) -> anyhow::Result<()> {
     };
     let mut measured = Vec::new();
     for (name, folder) in args.models.iter().zip(&folders) {
-        measured.push((name, rows(&text, folder, place)?));
+        measured.push((name, rows(&text, folder, &args.compute)?));
     }
     let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
     let found = differences(&measured, &names);

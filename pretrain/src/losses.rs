@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use llama::Llama;
+use llama::device::Compute;
 use pretrain_stream::corpus::Expected;
 use run::{Cell, Column, Page};
 use serde::Serialize;
 use stats::Estimate;
-use tch::{Device, Kind};
 use trainer::{World, evaluate};
 
 use crate::held_out::HeldOut;
@@ -19,7 +19,7 @@ pub(crate) struct HeldOutText<'a> {
     pub shards: &'a [PathBuf],
     /// Tokens of a row.
     pub length: u64,
-    /// Tokens in all, at most about so many.
+    /// Approximate maximum number of tokens in total.
     pub tokens: u64,
     pub cross_documents: bool,
 }
@@ -37,9 +37,11 @@ pub(crate) struct Row {
 ///
 /// # Errors
 /// When the model cannot be loaded, or the shards are of another tokenizer.
-pub(crate) fn rows(text: &HeldOutText, model: &Path, (device, kind): (Device, Kind)) -> anyhow::Result<Vec<Row>> {
+pub(crate) fn rows(text: &HeldOutText, model: &Path, compute: &Compute) -> anyhow::Result<Vec<Row>> {
     let tokenizer = dataset::digest::file(model.join("tokenizer.json"))?;
-    let model = Llama::load(model, Some(kind), device)?;
+    let (device, kind) = compute.resolve()?;
+    let mut model = Llama::load(model, Some(kind), device)?;
+    model.set_gpu_kernels(compute.gpu_kernels()?);
     let vocabulary = u64::try_from(model.config().vocab_size)?;
     let expected = Expected { tokenizer: Some(&tokenizer), vocabulary, digests: false };
     let held_out = HeldOut::open(text.shards, text.length, text.tokens, expected)?;
@@ -65,9 +67,9 @@ pub(crate) struct Difference {
     pub source: String,
     /// Held-out loss of the first model, in nats per token.
     pub base: f64,
-    /// The same of this model.
+    /// Held-out loss of this model, in nats per token.
     pub loss: f64,
-    /// Their difference; below 0 this model is better.
+    /// The difference of the losses; negative if this model is better.
     pub difference: Estimate,
 }
 
@@ -81,7 +83,7 @@ impl Difference {
     }
 }
 
-/// The differences of all models to the first one, on all sources together and on each.
+/// The differences between each model and the first one, on all sources together and on each.
 pub(crate) fn differences<N: AsRef<str>>(measured: &[(N, Vec<Row>)], sources: &[String]) -> Vec<Difference> {
     let Some(((_, first), others)) = measured.split_first() else { return Vec::new() };
     let mut all = Vec::new();
@@ -107,12 +109,12 @@ pub(crate) fn differences<N: AsRef<str>>(measured: &[(N, Vec<Row>)], sources: &[
     all
 }
 
-/// What the table calls things.
+/// The terms of a table.
 pub(crate) struct Words {
     pub title: &'static str,
-    /// What is compared.
+    /// The term for a compared model.
     pub name: &'static str,
-    /// What it is compared with.
+    /// The term for the model of comparison.
     pub base: &'static str,
     pub loss: &'static str,
 }
@@ -123,7 +125,7 @@ impl Words {
     }
 }
 
-/// What the interval covers.
+/// A note about the interval.
 const NOTE: &str =
     "In brackets: 95% interval over rows of held-out text. It does not cover another seed of the training.";
 
@@ -140,7 +142,7 @@ fn cells(found: &Difference) -> [String; 6] {
     ]
 }
 
-/// For a terminal.
+/// The differences as a table for the terminal.
 pub(crate) fn table(words: &Words, found: &[Difference]) -> String {
     let headings = words.headings();
     let mut rows = vec![headings.map(str::to_owned)];
@@ -154,7 +156,7 @@ pub(crate) fn table(words: &Words, found: &[Difference]) -> String {
     format!("{}\n{NOTE}", rows.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
-/// For a browser.
+/// The differences as an HTML page.
 pub(crate) fn page(words: &Words, found: &[Difference]) -> Page {
     let mut page = Page::new(words.title);
     let columns = words.headings().map(Column::text).to_vec();
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn differences_are_paired_by_row() {
         let row = |source: usize, nll: f64| Row { source, nll, tokens: 10 };
-        // The rows differ much more from each other than the models do.
+        // The rows differ much more than the models do.
         let first: Vec<Row> = (0..40).map(|at| row(at % 2, 10.0 + f64::from(at as u32))).collect();
         let better: Vec<Row> = first
             .iter()

@@ -3,7 +3,7 @@
 use std::f64::consts::LN_2;
 use std::sync::Arc;
 
-use llama::Llama;
+use llama::{Head, Llama};
 use llama::attention::Layout;
 use pretrain_stream::plan::{Plan, Row};
 use pretrain_stream::reader::{Reader, Tokens};
@@ -13,7 +13,7 @@ use trainer::{Ahead, Evaluation, Extent, Input, Loss, Metric, Objective, World, 
 
 use crate::held_out::HeldOut;
 
-/// The names of a source's figures. They live as long as the process, of which a run is the purpose.
+/// The names of a source's figures. They live as long as the process, which executes one run.
 pub(crate) struct Names {
     loss: &'static str,
     epoch: &'static str,
@@ -25,11 +25,11 @@ impl Names {
     }
 }
 
-/// Rows of a step in one packed row, documents back to back.
+/// Rows of a step, concatenated into one packed row of documents.
 pub struct Batch {
     input_ids: Tensor,
     documents: Vec<Vec<i64>>,
-    /// Of a share of a row: the position of each token.
+    /// For a share of a row, the position of each token.
     positions: Option<Vec<Vec<i64>>>,
     parts: Vec<Part>,
     /// Names of the rows: the shard and the first token.
@@ -42,14 +42,14 @@ pub struct Batch {
 /// The trained tokens of one source.
 struct Part {
     source: usize,
-    /// Beginnings and ends of documents, which are no text.
+    /// Whether the tokens mark starts and ends of documents, which are not text.
     special: bool,
     targets: Tensor,
     labels: Tensor,
     count: u64,
 }
 
-/// A source and whether its tokens are special ones; the places of labels in the batch, and the labels.
+/// A source and whether its tokens are special ones; the indices of labels in the batch; the labels.
 type Labels = ((usize, bool), Vec<i64>, Vec<i64>);
 
 /// Gathers rows into a [`Batch`].
@@ -62,7 +62,7 @@ pub(crate) struct Gathering {
 }
 
 impl Gathering {
-    /// Adds a span of a source; `special` are the tokens that are no text, told apart where text is measured in bytes.
+    /// Adds a span of a source. `special` lists the tokens that are not text; they are distinguished if text is measured in bytes.
     pub fn add(&mut self, source: usize, tokens: &Tokens, cross_documents: bool, special: &[u32]) {
         let whole = [tokens.ids.len() as u64];
         let documents = if cross_documents { &whole[..] } else { &tokens.documents };
@@ -71,7 +71,7 @@ impl Gathering {
             let end = place + *length as usize;
             for at in place..end {
                 let last = at + 1 == end;
-                // The last token of a piece predicts the next one where that is of the same document.
+                // The last token of a piece predicts the next one if that belongs to the same document.
                 let label = match tokens.ids.get(at + 1) {
                     Some(label) if !last => *label,
                     None => match tokens.next {
@@ -122,16 +122,16 @@ impl Gathering {
     }
 }
 
-/// What a run trains on, and its loss.
+/// The training data of a run, and its loss.
 pub struct PretrainObjective {
-    /// `None` where models are only evaluated.
+    /// `None` if models are only evaluated.
     pub(crate) windows: Option<Arc<Windows>>,
     pub(crate) names: Vec<Names>,
     pub(crate) held_out: Option<HeldOut>,
     pub(crate) z_loss: f64,
 }
 
-/// Which windows of which sources each step trains on.
+/// The windows of the sources on which each step trains.
 pub(crate) struct Windows {
     pub plan: Plan,
     pub reader: Reader,
@@ -169,7 +169,7 @@ impl Windows {
 }
 
 impl PretrainObjective {
-    /// The names of figures of the data that a batch is from: training sources, or held-out ones.
+    /// The names of the figures for a batch: of training sources, or of held-out ones.
     fn names(&self, batch: &Batch) -> &[Names] {
         match &self.held_out {
             Some(held_out) if batch.epochs.is_empty() => &held_out.names,
@@ -177,13 +177,13 @@ impl PretrainObjective {
         }
     }
 
-    /// `Σ nll` of a part, and with the z-loss what is added to it.
-    fn part(&self, hidden: &Tensor, head: &Tensor, part: &Part) -> anyhow::Result<(Tensor, Option<Tensor>)> {
+    /// `Σ nll` of a part, and the z-loss if it is used.
+    fn part(&self, hidden: &Tensor, head: Head, part: &Part) -> anyhow::Result<(Tensor, Option<Tensor>)> {
         let picked = hidden.index_select(0, &part.targets);
         if self.z_loss == 0.0 {
-            return Ok((torch_ext::linear_cross_entropy_sum(&picked, head, &part.labels, None, None)?, None));
+            return Ok((head.cross_entropy_sum(&picked, &part.labels, None)?, None));
         }
-        let logits = picked.f_matmul(&head.tr())?.f_to_kind(Kind::Float)?;
+        let logits = picked.f_matmul(&head.weight.tr())?.f_to_kind(Kind::Float)?;
         let denominator = logits.f_logsumexp(&[-1][..], false)?;
         let chosen = logits.f_gather(-1, &part.labels.unsqueeze(-1), false)?.squeeze_dim(-1);
         let nll = (&denominator - chosen).sum(Kind::Float);
@@ -198,7 +198,7 @@ impl Objective for PretrainObjective {
         self.windows.as_ref().map_or(0, |windows| windows.plan.steps())
     }
 
-    /// Of the source that is furthest.
+    /// The epoch of the source that is furthest.
     fn epoch(&self, steps: u64) -> f64 {
         let epochs = self.windows.as_ref().map(|windows| windows.plan.epochs(steps));
         epochs.into_iter().flatten().fold(0.0, f64::max)
@@ -275,7 +275,7 @@ impl Objective for PretrainObjective {
         })
     }
 
-    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &Batch) -> anyhow::Result<Loss> {
+    fn loss(&self, hidden: &Tensor, head: Head, batch: &Batch) -> anyhow::Result<Loss> {
         let hidden = hidden.squeeze_dim(0);
         let names = self.names(batch);
         let mut metrics = Vec::new();
@@ -289,12 +289,12 @@ impl Objective for PretrainObjective {
                 metrics.push(Metric { name: names[part.source].loss, sum, weight: part.count as f64 });
             }
             if let Some(bytes) = bytes {
-                // Of what is held out: it is read batch by batch.
+                // This is held-out text, which is read batch by batch.
                 let (sum, weight) = (f64::try_from(nll.detach())? / LN_2, part.count as f64 * bytes);
                 metrics.push(Metric { name: "bits_per_byte", sum: sum.into(), weight });
             }
             sum = match more {
-                // What is held out is measured without it.
+                // The z-loss is not part of the held-out loss.
                 Some(more) if held_out.is_none() => {
                     let weight = part.count as f64;
                     metrics.push(Metric { name: "z_loss", sum: more.detach().into(), weight });

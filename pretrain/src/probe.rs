@@ -1,7 +1,7 @@
-//! `herd pretrain probe`: what a set of data is worth (the Llama 3 paper, section 3.4.3, after Blakeney et al. 2024).
+//! `herd pretrain probe`: measures the value of a data set (the Llama 3 paper, section 3.4.3, after Blakeney et al. 2024).
 //!
-//! A half-trained model is annealed once on the default mix, and once for each candidate on 30% of the candidate and 70% of the
-//! default mix. The differences of the held-out losses say what the candidate adds. They are paired by row of held-out text.
+//! A half-trained model is annealed once on the default mix, and once for each candidate on 30% of the candidate and 70% of the default
+//! mix. The differences of the held-out losses, paired by row of held-out text, show the candidate's contribution.
 
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ const DEFAULT: &str = "default";
 const TABLE: &str = "probe.json";
 /// The folder of the runs.
 const RUNS: &str = "runs";
-/// The words of the table.
+/// The terms of the table.
 const WORDS: Words = Words { title: "What data are worth", name: "candidate", base: "default", loss: "with it" };
 
 /// The keys of annealing, and the candidates.
@@ -112,10 +112,10 @@ impl Probe {
     }
 }
 
-/// Runs the probe, or goes on where it was stopped.
+/// Runs the probe, or resumes it.
 ///
 /// # Errors
-/// As [`trainer::stage::run`].
+/// The same as [`trainer::stage::run`].
 pub fn run(flags: &Flags<Probe>) -> anyhow::Result<()> {
     let resolved = flags.resolve()?;
     let probe = &resolved.config;
@@ -140,7 +140,7 @@ pub fn run(flags: &Flags<Probe>) -> anyhow::Result<()> {
     let window = config.course()?.window();
     let data = shards(probe)?.into_iter().map(|path| ("data", path));
     for (key, path) in data.chain(config.eval_data.iter().map(|path| ("eval_data", path.clone()))) {
-        // One by one: two candidates may share shards.
+        // One by one, because two candidates may share shards.
         for shard in corpus::open(&[path], window)?.iter().flat_map(|source| &source.shards) {
             inputs.push(Input::file(key, format!("{}.json", shard.path.display()).as_ref())?);
         }
@@ -165,8 +165,8 @@ pub fn run(flags: &Flags<Probe>) -> anyhow::Result<()> {
             tokens: *eval_tokens,
             cross_documents: *cross_documents,
         };
-        let place = Compute { dtype: *dtype, device: *device, threads: None }.resolve()?;
-        measured.push((name, rows(&text, &output.join("model"), place)?));
+        let compute = Compute { dtype: *dtype, device: *device, threads: None };
+        measured.push((name, rows(&text, &output.join("model"), &compute)?));
     }
     let sources: Vec<String> =
         corpus::open(&config.eval_data, window)?.iter().map(|source| source.name.clone()).collect();
@@ -180,7 +180,7 @@ pub fn run(flags: &Flags<Probe>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As in every training stage, and beyond that as annealing.
+/// The class of a key: that of annealing, otherwise that of every training stage.
 fn class(key: &str) -> Class {
     Training::class(key).unwrap_or_else(|| Probe::class(key))
 }

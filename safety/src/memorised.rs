@@ -1,4 +1,4 @@
-//! `herd safety memorisation probe`: prompts from a corpus, and what the model makes of them.
+//! `herd safety memorisation probe`: prompts a model with n-grams of a corpus, and compares its continuations with the corpus.
 
 use std::path::PathBuf;
 
@@ -109,6 +109,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         model.model.merge_adapter();
         model.model = model.model.to_kind(kind);
     }
+    model.model.set_gpu_kernels(args.compute.gpu_kernels()?);
     let continuations = continuations(&model, &windows, args.max_num_seqs)?;
     let figures = Figures::of(&index, &windows, &continuations)?;
     let cut = windows.len() < args.count;
@@ -124,7 +125,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The likeliest continuation of each window's prompt, as long as the window's own, past any end of a text.
+/// The greedy continuation of each window's prompt, as long as the window's own; it does not stop at an end of text.
 ///
 /// # Errors
 /// When a prompt with its continuation is longer than the context, or libtorch fails.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use guard_model::Prompts;
-use llama::Llama;
 use llama::attention::{Layout, PromptGroup};
+use llama::{Head, Llama};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safety_text::policy::Applies;
@@ -14,33 +14,33 @@ use trainer::{Evaluation, Input, Loss, Metric, Objective, World, evaluate};
 
 use crate::data::{Text, Variant};
 
-/// Texts with the policies that they are shown under.
+/// Texts with the policies under which they are shown.
 pub struct GuardObjective {
     /// The texts.
     pub examples: Examples<Text>,
-    /// The policy as it is, then its variants.
+    /// The policy itself, followed by its variants.
     pub variants: Vec<Variant>,
-    /// How answers are written.
+    /// Encodes prompts and answers.
     pub prompts: Prompts,
     /// The ids of each category's code.
     pub codes: BTreeMap<String, Vec<u32>>,
-    /// The most tokens of a row, if a text fits that.
+    /// Maximum number of tokens of a row, unless a single text is longer.
     pub row_tokens: usize,
-    /// Seed of the variants' choice.
+    /// Seed of the choice of variants.
     pub seed: u64,
     /// The device of the computation.
     pub device: Device,
 }
 
-/// A policy with texts behind it.
+/// A policy followed by texts.
 pub struct Batch {
     input_ids: Tensor,
     groups: Vec<Vec<PromptGroup>>,
-    /// Where the tokens of the answers are predicted, which they are, and how much each counts.
+    /// The positions that predict the tokens of the answers, these tokens, and their loss weights.
     places: Tensor,
     targets: Tensor,
     weights: Tensor,
-    /// Places of the first token of each answer among `places`.
+    /// The indices in `places` of the first token of each answer.
     firsts: Tensor,
     normaliser: f64,
     tokens: u64,
@@ -49,7 +49,7 @@ pub struct Batch {
 }
 
 impl GuardObjective {
-    /// What the model should answer to a text under a variant of the policy: a text that violates nothing that is shown is safe.
+    /// The right answer to a text under a variant of the policy: a text that violates none of the shown categories is safe.
     fn answer(&self, text: &Text, variant: &Variant) -> Vec<u32> {
         let shown: Vec<&[u32]> = variant
             .categories
@@ -61,8 +61,8 @@ impl GuardObjective {
         self.prompts.answer(is_unsafe, &shown)
     }
 
-    /// The texts of a step in rows: every other one under the policy as it is, the rest under the step's variant. An unsafe text
-    /// of an unknown category is shown under the whole policy alone.
+    /// The texts of a step in rows: every other text under the policy itself, the rest under the step's variant. An unsafe text of an
+    /// unknown category is only shown under the whole policy.
     fn rows(&self, texts: &[&Text], variant: usize) -> Vec<Batch> {
         let mut by_prefix: BTreeMap<(usize, Applies), Vec<&Text>> = BTreeMap::new();
         for (at, text) in texts.iter().enumerate() {
@@ -103,11 +103,11 @@ impl Batch {
             for (at, &id) in answer.iter().enumerate() {
                 places.push((start + at) as i64);
                 targets.push(i64::from(id));
-                // The verdict counts as much as everything behind it.
+                // The verdict has the same weight as all later tokens together.
                 weights.push(if at == 0 { 1.0 } else { 1.0 / (answer.len() - 1) as f32 });
             }
             normaliser += if answer.len() > 1 { 2.0 } else { 1.0 };
-            // The last token predicts nothing.
+            // The last token is not an input, because it predicts nothing.
             let own = text.ids.iter().chain(&answer[..answer.len() - 1]);
             responses.push((text.ids.len() + answer.len() - 1) as i64);
             ids.extend(own.map(|&id| i64::from(id)));
@@ -163,13 +163,13 @@ impl Objective for GuardObjective {
         Input { input_ids: &batch.input_ids, layout: Layout::SharedPrompt(&batch.groups) }
     }
 
-    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &Batch) -> anyhow::Result<Loss> {
+    fn loss(&self, hidden: &Tensor, head: Head, batch: &Batch) -> anyhow::Result<Loss> {
         let picked = hidden.squeeze_dim(0).index_select(0, &batch.places);
-        let sum = torch_ext::linear_cross_entropy_sum(&picked, head, &batch.targets, Some(&batch.weights), None)?;
+        let sum = head.cross_entropy_sum(&picked, &batch.targets, Some(&batch.weights))?;
         // The mean probability of the right verdict.
         let probabilities = tch::no_grad(|| {
             let firsts = (picked.index_select(0, &batch.firsts), batch.targets.index_select(0, &batch.firsts));
-            torch_ext::linear_cross_entropy(&firsts.0, head, &firsts.1, None).map(|nll| (-nll).exp())
+            head.cross_entropy(&firsts.0, &firsts.1).map(|nll| (-nll).exp())
         })?;
         let right = probabilities.sum(Kind::Double);
         let metric = Metric { name: "verdict_probability", sum: right.into(), weight: batch.ids.len() as f64 };
@@ -202,10 +202,10 @@ mod tests {
         let (one, other) = (text(&[3, 4]), text(&[8]));
         let batch = Batch::new(&[1, 2], &[(&one, vec![5, 6, 7]), (&other, vec![9])], Device::Cpu);
         let numbers = |tensor: &Tensor| Vec::<i64>::try_from(tensor.flatten(0, -1)).unwrap();
-        // The policy, the first text with its answer but the last token, the second text.
+        // The policy, the first text with its answer except for the last token, the second text.
         assert_eq!(numbers(&batch.input_ids), [1, 2, 3, 4, 5, 6, 8]);
         assert_eq!(batch.groups, [vec![PromptGroup { prompt: 2, responses: vec![4, 1] }]]);
-        // Each token of an answer is predicted where the one before it stands.
+        // Each token of an answer is predicted at the position of the previous token.
         assert_eq!((numbers(&batch.places), numbers(&batch.targets)), (vec![3, 4, 5, 6], vec![5, 6, 7, 9]));
         assert_eq!((numbers(&batch.firsts), batch.normaliser), (vec![0, 3], 3.0));
         assert_eq!(Vec::<f32>::try_from(&batch.weights).unwrap(), [1.0, 0.5, 0.5, 1.0]);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use llama::Llama;
+use llama::{Head, Llama};
 use tch::{Device, Tensor};
 use torch_ext::Generator;
 use trainer::context::Share;
@@ -69,7 +69,7 @@ impl Objective for SftObjective {
         Input { input_ids: &batch.input_ids, layout: batch.layout() }
     }
 
-    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Loss> {
+    fn loss(&self, hidden: &Tensor, head: Head, batch: &PackedBatch) -> anyhow::Result<Loss> {
         Ok(batch.cross_entropy_sum(hidden, head)?.into())
     }
 

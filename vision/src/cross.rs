@@ -1,17 +1,17 @@
 //! A gated cross-attention layer (Llama 3 paper, section 7.2; gates as in Flamingo, Alayrac et al. 2022, section 3.1.2).
 //!
-//! Only the tokens that see a picture are computed. In Meta's code the attention's and the feed-forward's output of the
-//! others is multiplied by 0, which comes to the same. (transformers 5.24 multiplies only the second, so that there tokens
-//! before a picture, and rows without one, are changed by it: its issue 39379.)
+//! Only tokens that see a picture are computed. In Meta's code the attention's and the feed-forward block's outputs of the other tokens
+//! are multiplied by 0, which is equivalent. (transformers 5.24 multiplies only the second, so there the layer changes tokens before a
+//! picture and rows without one: its issue 39379.)
 
 use llama::attention::Attend;
 use llama::{Linear, Llama, LlamaConfig, Operators, Pass, RmsNorm};
 use tch::{Kind, Tensor};
-use torch_ext::{OpError, catch};
+use torch_ext::{GpuKernels, OpError, catch};
 
 use crate::sight::Sight;
 
-/// The layer; the names are those on disk.
+/// The layer; its fields have the names on disk.
 pub struct CrossLayer {
     input_norm: RmsNorm,
     q: Linear,
@@ -20,13 +20,13 @@ pub struct CrossLayer {
     o: Linear,
     q_norm: RmsNorm,
     k_norm: RmsNorm,
-    /// What the attention's output is multiplied by, after tanh: `[1]`.
+    /// The gate of the attention's output, `[1]`; the factor is its tanh.
     pub attention_gate: Tensor,
     feed_forward_norm: RmsNorm,
     gate: Linear,
     up: Linear,
     down: Linear,
-    /// What the feed-forward block's output is multiplied by, after tanh: `[1]`.
+    /// The gate of the feed-forward block's output, `[1]`; the factor is its tanh.
     pub feed_forward_gate: Tensor,
     head_dim: i64,
     number: usize,
@@ -34,11 +34,11 @@ pub struct CrossLayer {
 }
 
 impl CrossLayer {
-    /// Builds a layer of the language model's measures from parameters that `parameter(name, shape)` delivers; their names
-    /// begin with `name` and a dot. `number` is the layer's in messages.
+    /// Builds a layer for the language model's sizes from parameters that `parameter(name, shape)` delivers; their names begin with
+    /// `name` and a dot. `number` is the layer's number in messages.
     ///
     /// # Errors
-    /// Those of `parameter`.
+    /// The errors of `parameter`.
     pub fn build<E>(
         c: &LlamaConfig,
         (name, number): (&str, usize),
@@ -85,7 +85,7 @@ impl CrossLayer {
         })
     }
 
-    /// All parameters under their names on disk; the tensors are the layer's own.
+    /// All parameters by their names on disk; the tensors are shared with the layer.
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
         self.names.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
     }
@@ -93,39 +93,39 @@ impl CrossLayer {
     /// The residual stream `[rows, seq, hidden]` after this layer. Tokens that see nothing keep theirs, bit for bit.
     ///
     /// # Errors
-    /// When shapes do not fit, or there is no memory.
-    pub fn forward(&self, x: &Tensor, sight: &Sight, operators: Operators) -> Result<Tensor, OpError> {
+    /// When shapes do not match, or memory is not sufficient.
+    pub fn forward(&self, x: &Tensor, sight: &Sight, how: (Operators, GpuKernels)) -> Result<Tensor, OpError> {
         if sight.segments.is_empty() {
             return Ok(x.shallow_clone());
         }
-        let computed = catch(|| self.compute(x, sight, operators));
+        let computed = catch(|| self.compute(x, sight, how));
         computed.map_err(|error: OpError| error.context(format!("cross-attention layer {}", self.number)))
     }
 
-    fn compute(&self, x: &Tensor, sight: &Sight, operators: Operators) -> Result<Tensor, OpError> {
+    fn compute(&self, x: &Tensor, sight: &Sight, how: (Operators, GpuKernels)) -> Result<Tensor, OpError> {
         let flat = x.flatten(0, 1);
         let tokens: Vec<i64> = sight.segments.iter().flat_map(|s| s.start..s.start + s.length).collect();
         let tokens = Tensor::from_slice(&tokens).to_device(x.device());
         let seeing = flat.index_select(0, &tokens);
-        let attended = self.attention(&seeing, sight, operators)?;
+        let attended = self.attention(&seeing, sight, how)?;
         let seeing = seeing + self.attention_gate.tanh() * attended;
-        let normal = self.feed_forward_norm.forward(operators, &seeing)?;
+        let normal = self.feed_forward_norm.forward(how, &seeing)?;
         let (gate, up) = (self.gate.forward(&normal, None)?, self.up.forward(&normal, None)?);
-        let inner = match operators {
-            Operators::Plain => gate.silu() * up,
-            Operators::Fused => torch_ext::silu_gate(&gate, &up)?,
+        let inner = match how {
+            (Operators::Plain, _) => gate.silu() * up,
+            (Operators::Fused, on_gpu) => torch_ext::silu_gate(&gate, &up, on_gpu)?,
         };
         let seeing = &seeing + self.feed_forward_gate.tanh() * self.down.forward(&inner, None)?;
         Ok(flat.index_copy(0, &tokens, &seeing).view_as(x))
     }
 
-    /// The attention's output for the tokens that see something, `[tokens, hidden]`.
-    fn attention(&self, seeing: &Tensor, sight: &Sight, operators: Operators) -> Result<Tensor, OpError> {
+    /// The attention's output for the tokens that see a picture, `[tokens, hidden]`.
+    fn attention(&self, seeing: &Tensor, sight: &Sight, how: (Operators, GpuKernels)) -> Result<Tensor, OpError> {
         let heads = |x: Tensor| x.view([x.size()[0], -1, self.head_dim]);
         let states = &sight.states.values;
-        let normal = self.input_norm.forward(operators, seeing)?;
-        let q = self.q_norm.forward(operators, &heads(self.q.forward(&normal, None)?))?;
-        let k = self.k_norm.forward(operators, &heads(self.k.forward(states, None)?))?;
+        let normal = self.input_norm.forward(how, seeing)?;
+        let q = self.q_norm.forward(how, &heads(self.q.forward(&normal, None)?))?;
+        let k = self.k_norm.forward(how, &heads(self.k.forward(states, None)?))?;
         let v = heads(self.v.forward(states, None)?);
         let grouped = q.size()[1] != k.size()[1];
         let mut start = 0;
@@ -149,7 +149,7 @@ impl CrossLayer {
         self.o.forward(&Tensor::cat(&seen, 0), None)
     }
 
-    /// `tanh` of both gates: how far the layer is open.
+    /// The `tanh` of both gates, which tells how far the layer is open.
     #[must_use]
     pub fn openness(&self) -> (f64, f64) {
         let open = |gate: &Tensor| gate.detach().to_kind(Kind::Double).tanh().sum(Kind::Double).double_value(&[]);
@@ -157,11 +157,11 @@ impl CrossLayer {
     }
 }
 
-/// Final hidden states `[rows, seq, hidden]` of embeddings at `position_ids`, `[rows, seq]` int64, through a language model's
-/// layers and the cross-attention layers between them, each with the number of the model's layers before it, ascending.
+/// Final hidden states `[rows, seq, hidden]` of embeddings at `position_ids`, `[rows, seq]` int64, through a language model's layers and
+/// the cross-attention layers between them. Each cross-attention layer has the number of preceding layers of the model, ascending.
 ///
 /// # Errors
-/// As [`Llama::hidden_states`].
+/// The same as [`Llama::hidden_states`].
 pub(crate) fn through(
     text: &Llama,
     cross: &[(usize, CrossLayer)],
@@ -170,17 +170,17 @@ pub(crate) fn through(
     (attend, pass): (&mut dyn Attend, Pass),
     sight: &Sight,
 ) -> Result<Tensor, OpError> {
-    let rotation = text.rotation(position_ids)?;
+    let (rotation, how) = (text.rotation(position_ids)?, (pass.operators, text.gpu_kernels()));
     let mut cross = cross.iter().peekable();
     let mut stream = embedded;
     for (index, layer) in text.layers().iter().enumerate() {
         while let Some((_, cross)) = cross.next_if(|(before, _)| *before == index) {
-            stream = cross.forward(&stream, sight, pass.operators)?;
+            stream = cross.forward(&stream, sight, how)?;
         }
         stream = layer.forward(&stream, &rotation, attend, pass)?;
     }
     for (_, cross) in cross {
-        stream = cross.forward(&stream, sight, pass.operators)?;
+        stream = cross.forward(&stream, sight, how)?;
     }
-    text.final_norm().forward(pass.operators, &stream)
+    text.final_norm().forward(how, &stream)
 }

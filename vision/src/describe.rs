@@ -1,4 +1,4 @@
-//! `herd vision describe`: a question about a picture.
+//! `herd vision describe`: asks a question about a picture.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub struct Args {
     /// A model of `herd vision train`
     #[arg(long, value_name = "FOLDER")]
     model: PathBuf,
-    /// The language model, where it is not the one that the adapter was trained on
+    /// The language model, if it is not the one that the adapter was trained on
     #[arg(long, value_name = "FOLDER")]
     language_model: Option<PathBuf>,
     /// The picture's file
@@ -27,13 +27,13 @@ pub struct Args {
     /// The question
     #[arg(default_value = "Describe this picture.")]
     question: String,
-    /// Tokens of the answer at most
+    /// Maximum number of tokens of the answer
     #[arg(long, default_value_t = 128)]
     max_new_tokens: usize,
-    /// 0 takes the most likely token
+    /// Temperature; 0 always takes the most likely token
     #[arg(long, default_value_t = 0.0)]
     temperature: f64,
-    /// Seed of the choice of tokens
+    /// Seed of the sampling
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
@@ -41,7 +41,7 @@ pub struct Args {
     machine: Machine,
 }
 
-/// Where and how to compute.
+/// The device and the arithmetic.
 #[derive(clap::Args, Debug, Clone, Default, serde::Serialize)]
 pub struct Machine {
     /// Type to compute in [default: bf16 where it is fast, f32 elsewhere]
@@ -56,7 +56,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Where and how to compute, to be resolved.
+    /// The requested device and arithmetic, not resolved yet.
     #[must_use]
     pub fn compute(&self) -> Compute {
         Compute { dtype: self.dtype, device: self.device, threads: self.threads }
@@ -66,12 +66,14 @@ impl Machine {
 /// Runs `herd vision describe`.
 ///
 /// # Errors
-/// A sentence.
+/// When an argument is invalid or a step fails; the error says which.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let sampling = SamplingParams { temperature: args.temperature, ..SamplingParams::default() };
     sampling.check().map_err(anyhow::Error::msg)?;
-    let (device, kind) = args.machine.compute().resolve()?;
-    let model = Composed::load(&args.model, args.language_model.as_deref(), Some(kind), device)?;
+    let compute = args.machine.compute();
+    let (device, kind) = compute.resolve()?;
+    let mut model = Composed::load(&args.model, args.language_model.as_deref(), Some(kind), device)?;
+    model.text.model.set_gpu_kernels(compute.gpu_kernels()?);
     let answering = Answering {
         sampling,
         seed: args.seed,
@@ -83,7 +85,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let message = question(&[path], &args.question);
     let mut out = std::io::stdout().lock();
     let completion = ask(&model, &[message], Path::new(""), &answering, |text| {
-        // The text is complete in the end; a closed pipe ends the answer.
+        // The text is complete at the end; a closed pipe ends the answer.
         write!(out, "{text}").and_then(|()| out.flush()).is_ok()
     })?;
     writeln!(out)?;
@@ -93,7 +95,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A user's turn: the paths of pictures, and a text behind them.
+/// Makes a user message: the paths of pictures, followed by a text.
 #[must_use]
 pub fn question(paths: &[impl AsRef<str>], text: &str) -> Message {
     let picture = |path: &str| {
@@ -108,7 +110,7 @@ pub fn question(paths: &[impl AsRef<str>], text: &str) -> Message {
 /// The answer to a conversation with pictures, whose paths are relative to `folder`.
 ///
 /// # Errors
-/// A sentence, also for a picture that cannot be used.
+/// When the conversation or a picture cannot be used.
 pub fn ask(
     model: &Composed,
     messages: &[Message],

@@ -1,7 +1,7 @@
-//! `herd vision eval`: right answers about pictures, beside what is right without looking.
+//! `herd vision eval`: measures right answers about pictures, compared with answers without looking.
 //!
-//! An answer is right when greedy decoding gives exactly its tokens and the end of the turn: when at each of its places the
-//! most likely token is the right one. One pass over question and answer decides that.
+//! An answer is right if greedy decoding gives exactly its tokens and the end of the turn: at each position the most likely token is the
+//! right one. One pass over question and answer decides that.
 
 mod table;
 
@@ -28,7 +28,7 @@ use crate::describe::Machine;
 use crate::train::{Batch, Seeing, View};
 pub use table::{Row, rows, text};
 
-/// Tokens that are computed together.
+/// Number of tokens computed in one row.
 const ROW: usize = 2048;
 
 /// Arguments of `herd vision eval`.
@@ -41,13 +41,13 @@ pub struct Args {
     /// A model of `herd vision train`
     #[arg(long, value_name = "FOLDER")]
     pub model: PathBuf,
-    /// The language model, where it is not the one that the adapter was trained on
+    /// The language model, if it is not the one that the adapter was trained on
     #[arg(long, value_name = "FOLDER")]
     pub language_model: Option<PathBuf>,
-    /// A model that was trained with `--pictures other`: what can be known of the answers without looking
+    /// A model that was trained with `--pictures other`: it shows which answers can be known without looking
     #[arg(long, value_name = "FOLDER")]
     pub blind: Option<PathBuf>,
-    /// Conversations with pictures; the last answer of each is what is right
+    /// Conversations with pictures; the last answer of each is the right one
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
     /// The folder for results.jsonl, summary.json and run.json
@@ -56,7 +56,7 @@ pub struct Args {
     /// Measure the first N conversations only
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Leave conversations out whose picture or text cannot be used, and count them
+    /// Leave out conversations with an unusable picture or text, and count them
     #[arg(long)]
     pub skip_bad: bool,
     /// Seed of the assignment of other pictures to questions
@@ -68,7 +68,7 @@ pub struct Args {
     pub machine: Machine,
 }
 
-/// A question with what was found.
+/// A question with its results.
 #[derive(Debug, Clone, Serialize)]
 pub struct Item {
     /// The record's id.
@@ -77,23 +77,23 @@ pub struct Item {
     pub task: String,
     /// The right answer.
     pub answer: String,
-    /// How many answers there are, where the record says.
+    /// Number of possible answers, if the record states it.
     pub choices: Option<usize>,
-    /// With its picture.
+    /// Whether the answer is right with the picture.
     pub right: bool,
-    /// With another question's picture; where there is one.
+    /// Whether it is right with the picture of another question, if there is one.
     pub other_picture: Option<bool>,
-    /// The language model alone, without any picture.
+    /// Whether the language model alone is right, without any picture.
     pub no_picture: bool,
-    /// The blind model, with the picture.
+    /// Whether the blind model is right, with the picture.
     pub blind: Option<bool>,
 }
 
-/// A question before it is asked.
+/// A prepared question.
 struct Question {
     item: Item,
     seeing: Seeing,
-    /// The same without pictures.
+    /// The same question without pictures.
     text: Seeing,
 }
 
@@ -109,13 +109,14 @@ fn class(key: &str) -> Class {
 /// Runs `herd vision eval`.
 ///
 /// # Errors
-/// A sentence.
+/// When an argument is invalid or a step fails; the error says which.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let resolved = from_flags(args, args.frame.config.as_deref())?;
     if args.frame.shows(&resolved)? {
         return Ok(());
     }
-    let (device, kind) = args.machine.compute().resolve()?;
+    let compute = args.machine.compute();
+    let ((device, kind), on_gpu) = (compute.resolve()?, compute.gpu_kernels()?);
     let mut inputs = vec![Input::file("data", &args.data)?];
     for (key, folder) in [("model", Some(&args.model)), ("blind", args.blind.as_ref())] {
         if let Some(folder) = folder {
@@ -131,7 +132,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let facts = Facts { seed, inputs, hardware, libtorch, ..Facts::new("vision eval", class) };
     let Some(mut session) = Session::open(&args.output, &resolved, facts)? else { return Ok(()) };
     session.start(Value::Null)?;
-    let load = |folder: &Path| Composed::load(folder, args.language_model.as_deref(), Some(kind), device);
+    let load = |folder: &Path| -> anyhow::Result<Composed> {
+        let mut model = Composed::load(folder, args.language_model.as_deref(), Some(kind), device)?;
+        model.text.model.set_gpu_kernels(on_gpu);
+        Ok(model)
+    };
     let model = load(&args.model)?;
     let blind = args.blind.as_deref().map(load).transpose()?;
     let (items, left_out) = measure(&model, blind.as_ref(), args)?;
@@ -148,10 +153,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks every question of a file in every way; also how many records were left out.
+/// Asks every question of a file in every way; also returns the number of records that were left out.
 ///
 /// # Errors
-/// A sentence; without `skip_bad` also for the first record that cannot be used.
+/// When an argument is invalid or a step fails; without `skip_bad` also for the first record that cannot be used.
 pub fn measure(model: &Composed, blind: Option<&Composed>, args: &Args) -> anyhow::Result<(Vec<Item>, u64)> {
     let limits = Limits::default();
     let (mut questions, left_out) = questions(model, args, &limits)?;
@@ -232,7 +237,7 @@ fn item(conversation: &Conversation) -> Item {
     }
 }
 
-/// The example whose last turn alone counts.
+/// Makes an example of which only the last turn counts.
 fn last_answer(id: &str, encoded: &chat::Encoded, views: Vec<View>, image_id: u32) -> Seeing {
     let mut seeing = Seeing::new(id, encoded, views, image_id);
     if let Some(turn) = encoded.turns.last() {
@@ -243,7 +248,7 @@ fn last_answer(id: &str, encoded: &chat::Encoded, views: Vec<View>, image_id: u3
     seeing
 }
 
-/// The turns without their pictures.
+/// Removes the pictures from the turns.
 fn without_pictures(messages: &[Message]) -> Vec<Message> {
     let text = |message: &Message| match &message.content {
         Some(Content::Parts(parts)) => {
@@ -255,7 +260,7 @@ fn without_pictures(messages: &[Message]) -> Vec<Message> {
     messages.iter().map(text).collect()
 }
 
-/// For each question the pictures of another one of its task, in a cycle; none where it is alone.
+/// For each question, the pictures of another question of its task, in a cycle; `None` if the task has only one.
 fn other_views(questions: &[Question], seed: u64) -> Vec<Option<Vec<View>>> {
     let mut groups: BTreeMap<(&str, usize), Vec<usize>> = BTreeMap::new();
     for (index, question) in questions.iter().enumerate() {
@@ -272,7 +277,7 @@ fn other_views(questions: &[Question], seed: u64) -> Vec<Option<Vec<View>>> {
     others
 }
 
-/// The encoder's states of pictures, by the digest of the picture.
+/// The encoder's states, by the digest of the picture.
 type States = HashMap<String, Tensor>;
 
 /// For each example, whether greedy decoding gives its answer.
@@ -292,7 +297,7 @@ fn right(model: &Composed, all: &[&Seeing], known: &mut States, progress: &Progr
         }
         let features: Vec<Tensor> = batch.views().iter().map(|view| known[&view.digest].shallow_clone()).collect();
         let found = torch_ext::catch(|| greedy(&model.text, model, &batch, &features))?;
-        // Targets stand in the order of the examples.
+        // Targets are in the order of the examples.
         let mut found = found.into_iter();
         for (&index, seeing) in row.iter().zip(&examples) {
             let own: Vec<bool> = found.by_ref().take(seeing.example.trained_tokens()).collect();

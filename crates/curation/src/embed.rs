@@ -27,7 +27,7 @@ pub struct EmbedArgs {
     /// Embed conversations at this OpenAI-compatible server
     #[arg(long, value_name = "URL", help_heading = "Deduplication")]
     pub embed_endpoint: Option<String>,
-    /// The judge model's name on that server
+    /// The embedding model's name on that server
     #[arg(long, value_name = "NAME", requires = "embed_endpoint", help_heading = "Deduplication")]
     pub embed_endpoint_model: Option<String>,
 }
@@ -103,7 +103,8 @@ pub fn text(messages: &[Message]) -> String {
 /// decoders all point in nearly the same direction (Mu and Viswanath 2018).
 fn pooled(model: &str, texts: &[String], compute: &Compute) -> anyhow::Result<Embeddings> {
     let (device, kind) = compute.resolve()?;
-    let folder = ModelFolder::load(&locate::locate(model)?, Some(kind), device)?;
+    let mut folder = ModelFolder::load(&locate::locate(model)?, Some(kind), device)?;
+    folder.model.set_gpu_kernels(compute.gpu_kernels()?);
     let _no_grad = tch::no_grad_guard();
     let context = (folder.model.config().max_position_embeddings as usize).min(LONGEST);
     let mut all = Vec::with_capacity(texts.len());

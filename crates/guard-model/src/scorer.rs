@@ -1,4 +1,4 @@
-//! Scores of a language model.
+//! Scores texts with a language model.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,33 +9,34 @@ use guard::guard::{ModelCounts, ModelScore, Scorer};
 use guard::prompt::Format;
 use guard::record::Asked;
 use llama::device::Compute;
-use llama::{Engine, EngineOptions, Kernels, LogitsProcessor, LoraConfig, ModelFolder, Next, Request, SamplingParams};
+use llama::{Engine, EngineOptions, LogitsProcessor, LoraConfig, ModelFolder, Next, Request, SamplingParams};
 use safety_text::policy::{Applies, Policy};
 
 use crate::prompts::Prompts;
 
-/// Texts computed together.
+/// Number of texts computed together.
 const SLOTS: usize = 8;
-/// Contexts that the cache holds: one for the policies, the rest for texts.
+/// Number of contexts in the cache: one for the policies, the rest for texts.
 const CONTEXTS: usize = 4;
 
-/// A language model that judges.
+/// A language model as a scorer.
 pub struct ModelScorer {
     prompts: Prompts,
     tokenizer: chat::Tokenizer,
     engine: Engine,
-    /// The ids of the policy's part by side, for the policy with this digest.
+    /// The ids of the policy's part of the prompt for each side, with the digest of the policy.
     policies: BTreeMap<&'static str, (String, Vec<u32>)>,
 }
 
-/// Opens the model of a folder, or an adapter on its base, on the device that this machine has. For `guard::command`.
+/// Opens the model of a folder, or an adapter on its base, on this machine's device. For `guard::command`.
 ///
 /// # Errors
-/// When the folder is no model's, or the model cannot be a guard's.
+/// When the folder is not a model's, or when the model cannot be a guard.
 pub fn open(folder: &Path, format: Format) -> anyhow::Result<Box<dyn Scorer>> {
-    let (device, kind) = Compute::default().resolve()?;
+    let compute = Compute::default();
+    let (device, kind) = compute.resolve()?;
     let adapter = folder.with_file_name("adapter");
-    let model = if folder.is_dir() || !adapter.is_dir() {
+    let mut model = if folder.is_dir() || !adapter.is_dir() {
         ModelFolder::load(&llama::locate::locate(&folder.to_string_lossy())?, Some(kind), device)?
     } else {
         let mut model = ModelFolder::load(&LoraConfig::from_dir(&adapter)?.base()?, Some(kind), device)?;
@@ -43,19 +44,24 @@ pub fn open(folder: &Path, format: Format) -> anyhow::Result<Box<dyn Scorer>> {
         model.model.merge_adapter();
         model
     };
+    model.model.set_gpu_kernels(compute.gpu_kernels()?);
     Ok(Box::new(ModelScorer::new(model, format)?))
 }
 
 impl ModelScorer {
-    /// A scorer of a loaded model.
+    /// Makes a scorer from a loaded model.
     ///
     /// # Errors
-    /// See [`Prompts::new`]; when there is no memory.
+    /// See [`Prompts::new`]; also when memory is not sufficient.
     pub fn new(model: ModelFolder, format: Format) -> anyhow::Result<Self> {
         let prompts = Prompts::new(&model, format)?;
         let context = model.model.config().max_position_embeddings as usize;
-        let options =
-            EngineOptions { slots: SLOTS, cache_tokens: Some(CONTEXTS * context.min(8192)), kernels: Kernels::Auto };
+        let options = EngineOptions {
+            slots: SLOTS,
+            cache_tokens: Some(CONTEXTS * context.min(8192)),
+            graphs: Compute::default().graphs()?,
+            ..EngineOptions::default()
+        };
         let engine = Engine::with_options(&model.model, options)?;
         Ok(Self { prompts, tokenizer: model.tokenizer, engine, policies: BTreeMap::new() })
     }
@@ -73,7 +79,7 @@ impl ModelScorer {
         Ok(ids)
     }
 
-    /// The log-probabilities of groups of tokens behind each prompt.
+    /// The log-probabilities of groups of tokens after each prompt.
     fn look(&mut self, prompts: Vec<(Vec<i64>, Vec<Vec<i64>>)>) -> anyhow::Result<Vec<Vec<f64>>> {
         let seen: Vec<Seen> = prompts.iter().map(|_| Seen::default()).collect();
         for ((prompt, groups), seen) in prompts.into_iter().zip(&seen) {
@@ -105,7 +111,7 @@ impl ModelScorer {
     }
 }
 
-/// Log-probabilities on their way out of the engine.
+/// Receives log-probabilities from the engine.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<f64>>>);
 
@@ -163,7 +169,7 @@ impl Scorer for ModelScorer {
                 windows: count,
                 dropped_turns,
             });
-            // A window that is no answer at all decides, so that its text is not passed by another one.
+            // A window whose answer is not a verdict at all decides, so that its text cannot pass because of another window.
             let worst = each.max_by(|a, b| {
                 let is_none = |score: &ModelScore| score.mass < guard::guard::LEAST_MASS;
                 is_none(a).cmp(&is_none(b)).then(a.log_odds.total_cmp(&b.log_odds))
@@ -182,7 +188,7 @@ impl Scorer for ModelScorer {
         let longest = codes.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0);
         let start = self.prompts.before_categories();
         let question = self.prompts.question(&self.tokenizer, asked, before.len(), start.len() + longest + 1)?;
-        // The window that was worst is not known here: all of them say which category, and the likeliest counts.
+        // The worst window is not known here: all windows give a distribution over categories, and the highest probability counts.
         let mut shares: BTreeMap<usize, f64> = BTreeMap::new();
         for window in &question.windows {
             let prompt: Vec<i64> = wide(&before).chain(wide(window)).chain(wide(&start)).collect();
@@ -206,8 +212,8 @@ impl Scorer for ModelScorer {
 }
 
 impl ModelScorer {
-    /// The probability of each code behind a prompt, among the codes: token by token along the tree of their ids, where a code
-    /// that others begin with ends with a comma or the answer's end.
+    /// The distribution over codes after a prompt, computed token by token along the tree of their ids. A code that is a prefix of others
+    /// ends with a comma or the end of the answer.
     fn shares(&mut self, prompt: &[i64], codes: &[(String, Vec<u32>)]) -> anyhow::Result<Vec<(usize, f64)>> {
         let mut shares = Vec::new();
         // Nodes of the tree: the ids so far, the codes below, their probability.
@@ -219,7 +225,7 @@ impl ModelScorer {
                     shares.push((only, share));
                     continue;
                 }
-                // By the next id; None where a code ends here.
+                // Grouped by the next id; `None` if a code ends here.
                 let mut next: BTreeMap<Option<i64>, Vec<usize>> = BTreeMap::new();
                 for code in below {
                     next.entry(codes[code].1.get(path.len()).map(|&id| i64::from(id))).or_default().push(code);

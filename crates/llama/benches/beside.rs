@@ -170,7 +170,7 @@ fn work<'a>(name: &str, model: &'a Llama) -> anyhow::Result<Work<'a>> {
                 let mut attend = Packed { documents: &documents };
                 let hidden = model.hidden_states(&ids, &positions, &mut attend, Pass::fused())?.squeeze_dim(0);
                 let labels = ids.squeeze_dim(0);
-                torch_ext::linear_cross_entropy_sum(&hidden, model.head(), &labels, None, None)?.backward();
+                model.head().cross_entropy_sum(&hidden, &labels, None)?.backward();
                 for (_, parameter) in model.named_parameters() {
                     torch_ext::take_grad(&parameter)?;
                 }

@@ -111,7 +111,7 @@ fn training(model: &Llama, text: usize, row: usize) -> anyhow::Result<f64> {
         let pass = Recompute::forward(model, model.embed(&ids)?, &positions, &mut attend, Pass::fused())?;
         let _loss = pass.backward(&mut attend, |hidden| {
             let flat = hidden.squeeze_dim(0);
-            torch_ext::linear_cross_entropy_sum(&flat, model.head(), &ids.squeeze_dim(0), None, None)
+            model.head().cross_entropy_sum(&flat, &ids.squeeze_dim(0), None)
         })?;
         best = best.min(start.elapsed().as_secs_f64());
     }

@@ -4,8 +4,9 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::decoder::{Decoder, DecoderEnds, DecoderLayer, DecoderShape, Projection, Segment};
 use torch_ext::{OpError, catch};
 
-use crate::attention::{Attend, Packed};
-use crate::kv_cache::{Decode, InPlace, PagedCache, Prefill};
+use crate::attention::Packed;
+use crate::fixed_step::{FixedSteps, Graphs};
+use crate::kv_cache::{Decode, PagedCache, Prefill, PrefillTogether};
 use crate::linear::Linear;
 use crate::logits::Logits;
 use crate::model::Llama;
@@ -27,6 +28,7 @@ pub enum Kernels {
 pub(crate) struct Tensors {
     model: Llama,
     cache: PagedCache,
+    steps: FixedSteps,
     slots: usize,
 }
 
@@ -44,13 +46,19 @@ impl Backend {
     /// delay the decoding sequences only briefly.
     pub const PROMPT_ROWS: usize = 256;
 
-    pub fn new(model: &Llama, kernels: Kernels, slots: usize, pages: usize) -> Result<Self, String> {
+    pub fn new(
+        model: &Llama,
+        (kernels, graphs): (Kernels, Graphs),
+        slots: usize,
+        pages: usize,
+    ) -> Result<Self, String> {
         if kernels == Kernels::Auto && packable(model) {
             return pack(model, pages).map(Self::Packed).map_err(|error| error.to_string());
         }
         let cache = catch(|| Ok(PagedCache::new(model.config(), pages, model.kind(), model.device())));
         let cache = cache.map_err(|error: OpError| error.to_string())?;
-        Ok(Self::Tensors(Box::new(Tensors { model: model.shallow_clone(), cache, slots })))
+        let steps = FixedSteps::new(model, graphs, slots);
+        Ok(Self::Tensors(Box::new(Tensors { model: model.shallow_clone(), cache, steps, slots })))
     }
 
     /// Whether a common prefix may be computed once for several sequences, in any number of calls.
@@ -62,7 +70,10 @@ impl Backend {
     pub fn copy_page(&mut self, from: u32, to: u32) -> Result<(), String> {
         match self {
             Self::Packed(decoder) => decoder.copy_page(from, to),
-            Self::Tensors(tensors) => tensors.cache.copy_page(from, to).map_err(|error| error.to_string())?,
+            Self::Tensors(tensors) => {
+                let reserved = tensors.reserve(from.max(to) as usize + 1);
+                reserved.and_then(|()| tensors.cache.copy_page(from, to)).map_err(|error| error.to_string())?;
+            }
         }
         Ok(())
     }
@@ -73,11 +84,10 @@ impl Backend {
         match self {
             Self::Packed(decoder) => decoder.forward(segments, logits.host()).map_err(|error| error.to_string()),
             Self::Tensors(tensors) => {
-                let Tensors { model, cache, slots } = tensors.as_mut();
                 let highest = segments.iter().flat_map(|segment| segment.pages).max().copied().unwrap_or(0);
                 let computed = catch(|| {
-                    cache.reserve(highest as usize + 1)?;
-                    tensors_forward(model, cache, *slots, segments)
+                    tensors.reserve(highest as usize + 1)?;
+                    tensors.forward(segments)
                 });
                 *logits = computed.map_err(|error: OpError| error.to_string())?;
                 Ok(())
@@ -144,71 +154,136 @@ impl Backend {
     }
 }
 
-/// Computes the prompts one by one, then one token of every other sequence in a batch.
-fn tensors_forward(
-    model: &Llama,
-    cache: &mut PagedCache,
-    slots: usize,
-    segments: &[Segment],
-) -> Result<Logits, OpError> {
-    let _no_grad = tch::no_grad_guard();
-    let device = model.device();
-    // On a GPU with own kernels, logits stay where they are, and attention reads keys and values where they are.
-    let stays = torch_ext::sample_tokens_fits(model.embedding(), model.config().vocab_size);
-    let heads = model.config().num_attention_heads;
-    let in_place = cache.layer(0).is_some_and(|(keys, _)| torch_ext::page_attention_fits(keys, heads));
-    let is_prompt = |segment: &Segment| segment.start == 0;
-    let mut rows: Vec<Vec<f32>> = vec![Vec::new(); segments.len()];
-    // The same on the device: rows, and where each segment's stands.
-    let (mut parts, mut places, mut next): (Vec<Tensor>, Vec<i64>, i64) = (Vec::new(), vec![0; segments.len()], 0);
-    for (index, segment) in segments.iter().enumerate().filter(|(_, segment)| is_prompt(segment)) {
-        let length = segment.ids.len() as i64;
-        let ids = Tensor::from_slice(segment.ids).to_device(device).unsqueeze(0);
-        let positions = Tensor::arange(length, (Kind::Int64, device)).unsqueeze(0);
-        let hidden = model.hidden_states(&ids, &positions, &mut Prefill::new(cache, segment.pages), Pass::default())?;
-        let logits = model.logits(&hidden.narrow(1, length - 1, 1))?;
-        if stays {
-            parts.push(logits.squeeze_dim(1));
-            places[index] = next;
-            next += 1;
-        } else {
-            rows[index] = to_floats(&logits);
+/// Tokens of the prompts that are computed in one pass on a GPU, unless a single prompt is longer.
+const PROMPT_TOKENS: usize = 8192;
+
+impl Tensors {
+    /// Allocates the pages below `pages`.
+    fn reserve(&mut self, pages: usize) -> Result<(), OpError> {
+        if self.cache.moves(pages) {
+            self.steps.forget();
         }
+        self.cache.reserve(pages)
     }
-    let decoding: Vec<usize> = (0..segments.len()).filter(|&index| !is_prompt(&segments[index])).collect();
-    if !decoding.is_empty() {
-        let idle = Segment { ids: &[0], start: 0, pages: &[], logits: 0 };
-        let mut batch: Vec<&Segment> = decoding.iter().map(|&index| &segments[index]).collect();
-        batch.resize(slots.max(batch.len()), &idle);
-        let column = |values: Vec<i64>| Tensor::from_slice(&values).to_device(device).unsqueeze(1);
-        let ids = column(batch.iter().map(|segment| segment.ids[0]).collect());
-        let positions = column(batch.iter().map(|segment| segment.start as i64).collect());
-        let mut attend: Box<dyn Attend> = match in_place {
-            true => Box::new(InPlace::new(cache, &batch)?),
-            false => Box::new(Decode::new(cache, &batch)),
-        };
-        let hidden = model.hidden_states(&ids, &positions, attend.as_mut(), Pass::default())?;
-        let logits = model.logits(&hidden)?;
-        if stays {
-            parts.push(logits.squeeze_dim(1).narrow(0, 0, decoding.len() as i64));
-            decoding.iter().zip(next..).for_each(|(&index, place)| places[index] = place);
+
+    /// Computes the prompts, then one token of every other sequence in a batch. With own kernels of a GPU, prompts share passes,
+    /// logits stay where they are, and attention reads keys and values where they are.
+    fn forward(&mut self, segments: &[Segment]) -> Result<Logits, OpError> {
+        let _no_grad = tch::no_grad_guard();
+        let (model, config) = (&self.model, self.model.config());
+        let (device, on_gpu) = (model.device(), model.gpu_kernels());
+        let stays = torch_ext::sample_tokens_fits(model.embedding(), config.vocab_size, on_gpu);
+        let keys = self.cache.layer(0).map(|(keys, _)| keys);
+        let heads = config.num_attention_heads;
+        let in_place = keys.is_some_and(|keys| torch_ext::page_attention_fits(keys, heads, on_gpu));
+        let pass = if in_place { Pass::fused() } else { Pass::default() };
+        let together = in_place && torch_ext::texts_fit(device, model.kind(), config.head_dim);
+        let (prompts, decoding): (Vec<usize>, Vec<usize>) =
+            (0..segments.len()).partition(|&index| segments[index].start == 0);
+        // Logits of the segments in `order`.
+        let (mut parts, mut order): (Vec<Tensor>, Vec<usize>) = (Vec::new(), Vec::new());
+        let of = |group: &[usize]| group.iter().map(|&index| &segments[index]).collect::<Vec<&Segment>>();
+        if together {
+            for group in groups(&prompts, |&index| segments[index].ids.len(), PROMPT_TOKENS) {
+                parts.push(prompts_together(model, &self.cache, &of(group), pass)?);
+            }
         } else {
-            let logits = to_floats(&logits);
-            for (&index, logits) in decoding.iter().zip(logits.chunks(logits.len() / batch.len())) {
-                rows[index] = logits.to_vec();
+            for &index in &prompts {
+                parts.push(prompt_alone(model, &self.cache, &segments[index], pass)?);
             }
         }
+        order.extend(&prompts);
+        if !decoding.is_empty() {
+            let batch = of(&decoding);
+            parts.push(match in_place {
+                true => self.steps.compute(model, &self.cache, &batch)?,
+                false => decode(model, &self.cache, &batch, self.slots)?,
+            });
+            order.extend(&decoding);
+        }
+        if stays {
+            let all = if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0) };
+            let mut places = vec![0; segments.len()];
+            order.iter().zip(0..).for_each(|(&index, place)| places[index] = place);
+            let wanted = places.iter().zip(segments).filter(|(_, segment)| segment.logits > 0);
+            let wanted: Vec<i64> = wanted.map(|(&place, _)| place).collect();
+            let in_order = wanted.iter().copied().eq(0..all.size()[0]);
+            let order = || Tensor::from_slice(&wanted).to_device(device);
+            return Ok(if in_order { all } else { all.index_select(0, &order()) }.into());
+        }
+        let mut rows: Vec<Vec<f32>> = vec![Vec::new(); segments.len()];
+        let mut order = order.into_iter();
+        for part in &parts {
+            let floats = to_floats(part);
+            for row in floats.chunks(config.vocab_size as usize) {
+                if let Some(index) = order.next() {
+                    rows[index] = row.to_vec();
+                }
+            }
+        }
+        let wanted = rows.into_iter().zip(segments).filter(|(_, segment)| segment.logits > 0);
+        Ok(wanted.flat_map(|(row, _)| row).collect::<Vec<f32>>().into())
     }
-    if stays {
-        let wanted = places.iter().zip(segments).filter(|(_, segment)| segment.logits > 0);
-        let wanted: Vec<i64> = wanted.map(|(&place, _)| place).collect();
-        let all = if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0) };
-        let in_order = wanted.iter().copied().eq(0..all.size()[0]);
-        let order = || Tensor::from_slice(&wanted).to_device(device);
-        return Ok(if in_order { all } else { all.index_select(0, &order()) }.into());
+}
+
+/// Splits a list into groups of at most `most` tokens together, but of one item at least.
+fn groups<'a, T>(mut list: &'a [T], tokens: impl Fn(&T) -> usize, most: usize) -> Vec<&'a [T]> {
+    let mut all = Vec::new();
+    while !list.is_empty() {
+        let mut sum = 0;
+        let fits = list.iter().take_while(|item| {
+            sum += tokens(item);
+            sum <= most
+        });
+        let (group, rest) = list.split_at(fits.count().max(1));
+        all.push(group);
+        list = rest;
     }
-    let wanted = rows.into_iter().zip(segments).filter(|(_, segment)| segment.logits > 0);
-    Ok(wanted.flat_map(|(row, _)| row).collect::<Vec<f32>>().into())
+    all
+}
+
+/// The logits after a prompt, `[1, vocab]`.
+fn prompt_alone(model: &Llama, cache: &PagedCache, prompt: &Segment, pass: Pass) -> Result<Tensor, OpError> {
+    let (length, device) = (prompt.ids.len() as i64, model.device());
+    let ids = Tensor::from_slice(prompt.ids).to_device(device).unsqueeze(0);
+    let positions = Tensor::arange(length, (Kind::Int64, device)).unsqueeze(0);
+    let hidden = model.hidden_states(&ids, &positions, &mut Prefill::new(cache, prompt.pages), pass)?;
+    Ok(model.logits(&hidden.narrow(1, length - 1, 1))?.squeeze_dim(1))
+}
+
+/// The logits after each of several prompts, `[prompts, vocab]`, computed as one row.
+fn prompts_together(model: &Llama, cache: &PagedCache, prompts: &[&Segment], pass: Pass) -> Result<Tensor, OpError> {
+    let device = model.device();
+    let tokens = || prompts.iter().flat_map(|prompt| (0..prompt.ids.len()).map(move |token| (prompt, token)));
+    let mut numbers: Vec<i64> = tokens().map(|(prompt, token)| prompt.ids[token]).collect();
+    let total = numbers.len() as i64;
+    numbers.extend(tokens().map(|(_, token)| token as i64));
+    numbers.extend(tokens().map(|(prompt, token)| cache.place(prompt.pages, token)));
+    let lengths = || prompts.iter().map(|prompt| prompt.ids.len() as i64);
+    numbers.extend(lengths().scan(-1, |last, length| {
+        *last += length;
+        Some(*last)
+    }));
+    // One copy brings all of them to the device.
+    let numbers = Tensor::from_slice(&numbers).to_device(device);
+    let [ids, positions, places] = [0, 1, 2].map(|number| numbers.narrow(0, number * total, total));
+    let last = numbers.narrow(0, 3 * total, prompts.len() as i64);
+    let mut attend = PrefillTogether::new(cache, lengths(), places);
+    let hidden = model.hidden_states(&ids.unsqueeze(0), &positions.unsqueeze(0), &mut attend, pass)?;
+    model.logits(&hidden.squeeze_dim(0).index_select(0, &last))
+}
+
+/// The logits after one more token of each sequence, `[sequences, vocab]`, by libtorch's operators. The number of rows is fixed.
+fn decode(model: &Llama, cache: &PagedCache, batch: &[&Segment], slots: usize) -> Result<Tensor, OpError> {
+    let idle = Segment { ids: &[0], start: 0, pages: &[], logits: 0 };
+    let sequences = batch.len() as i64;
+    let mut batch = batch.to_vec();
+    batch.resize(slots.max(batch.len()), &idle);
+    let column = |values: Vec<i64>| Tensor::from_slice(&values).to_device(model.device()).unsqueeze(1);
+    let ids = column(batch.iter().map(|segment| segment.ids[0]).collect());
+    let positions = column(batch.iter().map(|segment| segment.start as i64).collect());
+    let hidden = model.hidden_states(&ids, &positions, &mut Decode::new(cache, &batch), Pass::default())?;
+    Ok(model.logits(&hidden)?.squeeze_dim(1).narrow(0, 0, sequences))
 }
 
 fn shape(model: &Llama) -> DecoderShape {
@@ -259,6 +334,21 @@ fn pack(model: &Llama, pages: usize) -> Result<Decoder, torch_ext::OpError> {
         .collect();
     let (cosine, sine) = model.rotation_tables();
     let norm = &model.final_norm().weight;
-    let ends = DecoderEnds { embedding: model.embedding(), norm, head: model.head(), cosine, sine };
+    let ends = DecoderEnds { embedding: model.embedding(), norm, head: model.head().weight, cosine, sine };
     Decoder::new(shape(model), &layers, &ends, pages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompts_share_a_pass_up_to_a_limit() {
+        let of = |lengths: &[usize]| {
+            groups(lengths, |length| *length, 10).iter().map(|group| group.to_vec()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[4, 6, 1]), [vec![4, 6], vec![1]]);
+        assert_eq!(of(&[25, 3, 12]), [vec![25], vec![3], vec![12]]);
+        assert!(of(&[]).is_empty());
+    }
 }

@@ -7,10 +7,11 @@ use clap::{Args, ValueEnum};
 use run::Hardware;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tch::{Cuda, Device, Kind};
-use torch_ext::CudaLibrary;
+use torch_ext::{CudaLibrary, GpuKernels};
 
 pub use torch_ext::LIBTORCH;
 
+use crate::fixed_step::Graphs;
 use crate::threads;
 
 /// Flags of every command that runs a model.
@@ -228,7 +229,39 @@ pub fn choose(asked: Option<Place>, gpus: &Gpus) -> anyhow::Result<Device> {
     }
 }
 
+/// Whether the value of an environment variable leaves something on.
+fn is_on(variable: &str, value: Option<&str>) -> anyhow::Result<bool> {
+    match value {
+        None | Some("" | "on") => Ok(true),
+        Some("off") => Ok(false),
+        Some(other) => anyhow::bail!("{variable} is {other:?}: say on or off"),
+    }
+}
+
+/// The same of this process's environment.
+fn is_on_here(variable: &str) -> anyhow::Result<bool> {
+    is_on(variable, std::env::var(variable).ok().as_deref())
+}
+
 impl Compute {
+    /// What a command's model is computed by on a GPU ([`crate::Llama::set_gpu_kernels`]): own kernels, or libtorch's operators
+    /// with `HERD_GPU_KERNELS=off`. Commands pass it on; nothing beneath them reads the environment.
+    ///
+    /// # Errors
+    /// When the variable has another value than on and off.
+    pub fn gpu_kernels(&self) -> anyhow::Result<GpuKernels> {
+        Ok(if is_on_here("HERD_GPU_KERNELS")? { GpuKernels::Own } else { GpuKernels::Libtorch })
+    }
+
+    /// How a command's engine repeats decoding steps on a GPU ([`crate::EngineOptions::graphs`]): as CUDA graphs, or one kernel
+    /// at a time with `HERD_GPU_GRAPHS=off`.
+    ///
+    /// # Errors
+    /// As [`Compute::gpu_kernels`].
+    pub fn graphs(&self) -> anyhow::Result<Graphs> {
+        Ok(if is_on_here("HERD_GPU_GRAPHS")? { Graphs::On } else { Graphs::Off })
+    }
+
     /// Determines device and type, and sets the number of threads.
     ///
     /// # Errors
@@ -328,6 +361,16 @@ mod tests {
 
     fn refused(asked: &str, gpus: &Gpus) -> String {
         choose(Some(asked.parse().unwrap()), gpus).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_part_is_on_unless_it_is_switched_off() {
+        for on in [None, Some(""), Some("on")] {
+            assert!(is_on("HERD_GPU_KERNELS", on).unwrap());
+        }
+        assert!(!is_on("HERD_GPU_KERNELS", Some("off")).unwrap());
+        let text = is_on("HERD_GPU_GRAPHS", Some("0")).unwrap_err().to_string();
+        assert_eq!(text, "HERD_GPU_GRAPHS is \"0\": say on or off");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use torch_ext::decoder::Segment;
 
 use crate::backend::{Backend, Kernels};
+use crate::fixed_step::Graphs;
 use crate::logits::{Logits, Row};
 use crate::memory;
 use crate::model::Llama;
@@ -33,6 +34,8 @@ pub struct EngineOptions {
     pub cache_tokens: Option<usize>,
     /// Compute backend.
     pub kernels: Kernels,
+    /// How decoding steps are repeated on a GPU.
+    pub graphs: Graphs,
 }
 
 /// A sequence that occupies a slot.
@@ -127,7 +130,8 @@ impl Engine {
                 (slots * context.div_ceil(PAGE)).min(most as usize).max(1)
             }
         };
-        let backend = Backend::new(model, options.kernels, slots, pages).map_err(GenerateError::Engine)?;
+        let backend =
+            Backend::new(model, (options.kernels, options.graphs), slots, pages).map_err(GenerateError::Engine)?;
         Ok(Self {
             context,
             vocab: config.vocab_size,

@@ -1,7 +1,8 @@
-//! The operators between the matrix products, in both implementations of [`Operators`].
+//! The operators between the matrix products, in both implementations of [`Operators`]. `on_gpu` decides what computes the
+//! fused ones on a GPU.
 
 use tch::{Kind, Tensor};
-use torch_ext::OpError;
+use torch_ext::{GpuKernels, OpError};
 
 use crate::pass::Operators;
 
@@ -12,9 +13,14 @@ pub(crate) fn trains_fused(operators: Operators, x: &Tensor) -> bool {
 
 /// RMSNorm over the last dimension: `x / sqrt(mean(x²) + eps) · weight`, statistics in float32, rounded to the type of `x`
 /// before the gain.
-pub(crate) fn rms_norm(operators: Operators, x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, OpError> {
+pub(crate) fn rms_norm(
+    (operators, on_gpu): (Operators, GpuKernels),
+    x: &Tensor,
+    weight: &Tensor,
+    eps: f64,
+) -> Result<Tensor, OpError> {
     if operators == Operators::Fused {
-        return torch_ext::rms_norm(x, weight, eps);
+        return torch_ext::rms_norm(x, weight, eps, on_gpu);
     }
     let wide = x.to_kind(Kind::Float);
     let mean_square = (&wide * &wide).mean_dim([-1].as_slice(), true, Kind::Float);
@@ -23,17 +29,26 @@ pub(crate) fn rms_norm(operators: Operators, x: &Tensor, weight: &Tensor, eps: f
 }
 
 /// SwiGLU's gate: `silu(gate) · up`.
-pub(crate) fn silu_gate(operators: Operators, gate: &Tensor, up: &Tensor) -> Result<Tensor, OpError> {
+pub(crate) fn silu_gate(
+    (operators, on_gpu): (Operators, GpuKernels),
+    gate: &Tensor,
+    up: &Tensor,
+) -> Result<Tensor, OpError> {
     if operators == Operators::Fused {
-        return torch_ext::silu_gate(gate, up);
+        return torch_ext::silu_gate(gate, up, on_gpu);
     }
     Ok(gate.silu() * up)
 }
 
 /// `x cos + rotate_half(x) sin` for `x` of `[rows, seq, heads, head_dim]`.
-pub(crate) fn rotate_half(operators: Operators, x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor, OpError> {
+pub(crate) fn rotate_half(
+    (operators, on_gpu): (Operators, GpuKernels),
+    x: &Tensor,
+    cos: &Tensor,
+    sin: &Tensor,
+) -> Result<Tensor, OpError> {
     if operators == Operators::Fused {
-        return torch_ext::rotate_half(x, cos, sin);
+        return torch_ext::rotate_half(x, cos, sin, on_gpu);
     }
     let halves = x.chunk(2, -1);
     let rotated = Tensor::cat(&[&halves[1].neg(), &halves[0]], -1);

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::decoder::Segment;
-use torch_ext::{OpError, PageTable, catch, page_attention};
+use torch_ext::{OpError, PageTable, QuerySegment, catch, page_attention, varlen_attention};
 
 use crate::attention::{Attend, Causal, LayerContext, scaled_dot_product};
 use crate::config::LlamaConfig;
@@ -29,6 +29,17 @@ impl PagedCache {
         let shape = [1, PAGE as i64, config.num_key_value_heads, config.head_dim];
         let empty = || (0..config.num_hidden_layers).map(|_| Tensor::zeros(shape, (kind, device))).collect();
         Self { keys: empty(), values: empty(), pages, capacity: 0 }
+    }
+
+    /// Whether [`PagedCache::reserve`] of so many pages moves the cache to other addresses.
+    pub fn moves(&self, pages: usize) -> bool {
+        pages > self.capacity
+    }
+
+    /// A second handle on the same memory, until it moves.
+    pub fn shallow_clone(&self) -> Self {
+        let all = |tensors: &[Tensor]| tensors.iter().map(Tensor::shallow_clone).collect();
+        Self { keys: all(&self.keys), values: all(&self.values), pages: self.pages, capacity: self.capacity }
     }
 
     /// Allocates the pages below `pages`. The capacity is doubled, so that copies are rare. The page of idle rows is the last.
@@ -67,8 +78,17 @@ impl PagedCache {
         self.keys.get(layer).zip(self.values.get(layer))
     }
 
-    fn idle_page(&self) -> i64 {
-        self.capacity as i64
+    /// The page of rows without a sequence, the last one.
+    pub fn idle_page(&self) -> u32 {
+        self.capacity as u32
+    }
+
+    /// The index of a token in the flattened pages: that of a sequence with these pages, or of an idle row without any.
+    pub fn place(&self, pages: &[u32], token: usize) -> i64 {
+        match pages.get(token / PAGE) {
+            Some(&page) => i64::from(page) * PAGE as i64 + (token % PAGE) as i64,
+            None => i64::from(self.idle_page()) * PAGE as i64,
+        }
     }
 }
 
@@ -95,14 +115,43 @@ impl<'a> Prefill<'a> {
 impl Attend for Prefill<'_> {
     fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
         let rows = self.rows.get_or_insert_with(|| {
-            let place = |token: usize| i64::from(self.pages[token / PAGE]) * PAGE as i64 + (token % PAGE) as i64;
-            let rows: Vec<i64> = (0..k.size()[1] as usize).map(place).collect();
+            let rows: Vec<i64> = (0..k.size()[1] as usize).map(|token| self.cache.place(self.pages, token)).collect();
             Tensor::from_slice(&rows).to_device(k.device())
         });
         catch(|| {
             keep(&self.cache.keys[context.layer], rows, &k.select(0, 0));
             keep(&self.cache.values[context.layer], rows, &v.select(0, 0));
             Causal.attend(context, q, k, v)
+        })
+    }
+}
+
+/// Attention of several whole prompts, one after another in one row, by one call a layer; stores their keys and values.
+pub struct PrefillTogether<'a> {
+    cache: &'a PagedCache,
+    places: Tensor,
+    prompts: Vec<QuerySegment>,
+}
+
+impl<'a> PrefillTogether<'a> {
+    /// Prompts of the given lengths. Their keys and values go to the positions `places` of the flattened pages, `[tokens]` int64.
+    pub fn new(cache: &'a PagedCache, lengths: impl IntoIterator<Item = i64>, places: Tensor) -> Self {
+        let mut start = 0;
+        let text = |length| {
+            start += length;
+            QuerySegment::text(start - length, length)
+        };
+        Self { cache, places, prompts: lengths.into_iter().map(text).collect() }
+    }
+}
+
+impl Attend for PrefillTogether<'_> {
+    fn attend(&mut self, context: LayerContext, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, OpError> {
+        catch(|| {
+            let [flat_q, flat_k, flat_v] = [q, k, v].map(|x| x.squeeze_dim(0));
+            keep(&self.cache.keys[context.layer], &self.places, &flat_k);
+            keep(&self.cache.values[context.layer], &self.places, &flat_v);
+            Ok(varlen_attention(&flat_q, &flat_k, &flat_v, &self.prompts, context.window)?.view_as(q))
         })
     }
 }
@@ -128,7 +177,7 @@ impl<'a> Decode<'a> {
         let longest = segments.iter().map(|segment| segment.start + 1).max().unwrap_or(1);
         let pages_each = longest.div_ceil(PAGE).next_multiple_of(BLOCK_PAGES);
         let page =
-            |segment: &Segment, index: usize| segment.pages.get(index).map_or(cache.idle_page(), |p| i64::from(*p));
+            |segment: &Segment, index: usize| i64::from(segment.pages.get(index).copied().unwrap_or(cache.idle_page()));
         let row =
             |segment: &&Segment| page(segment, segment.start / PAGE) * PAGE as i64 + (segment.start % PAGE) as i64;
         let rows: Vec<i64> = segments.iter().map(row).collect();
@@ -195,20 +244,10 @@ pub struct InPlace<'a> {
 }
 
 impl<'a> InPlace<'a> {
-    /// One token for each segment. A segment without pages is an idle row: it has no keys, and its result is 0.
-    pub fn new(cache: &'a PagedCache, segments: &[&Segment]) -> Result<Self, OpError> {
-        let device = cache.keys[0].device();
-        let row = |segment: &&Segment| match segment.pages.get(segment.start / PAGE) {
-            Some(&page) => i64::from(page) * PAGE as i64 + (segment.start % PAGE) as i64,
-            None => cache.idle_page() * PAGE as i64,
-        };
-        let rows: Vec<i64> = segments.iter().map(row).collect();
-        let sequences: Vec<(&[u32], usize)> = segments
-            .iter()
-            .map(|segment| (segment.pages, if segment.pages.is_empty() { 0 } else { segment.start + 1 }))
-            .collect();
-        let pages = PageTable::new(&sequences, device)?;
-        Ok(Self { cache, rows: Tensor::f_from_slice(&rows)?.f_to_device(device)?, pages })
+    /// One token for each row of the table: its keys and values go to the positions `rows` of the flattened pages. An idle row
+    /// has no keys, and its result is 0.
+    pub fn new(cache: &'a PagedCache, rows: Tensor, pages: PageTable) -> Self {
+        Self { cache, rows, pages }
     }
 }
 
@@ -246,7 +285,7 @@ mod tests {
             cache.copy_page(3, to).unwrap();
             for tensor in cache.keys.iter().chain(&cache.values) {
                 assert_eq!(tensor.get(i64::from(to)).min().double_value(&[]), 2.0, "page {to}");
-                assert_eq!(tensor.get(cache.idle_page()).max().double_value(&[]), 0.0, "after page {to}");
+                assert_eq!(tensor.get(i64::from(cache.idle_page())).max().double_value(&[]), 0.0, "after page {to}");
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A linear layer with an optional low-rank update.
 
 use tch::Tensor;
-use torch_ext::{Generator, InputOp, OpError, Projection, catch, projections};
+use torch_ext::{Generator, GpuKernels, InputOp, OpError, Projection, catch, projections};
 
 use crate::kernels;
 use crate::pass::Operators;
@@ -78,7 +78,7 @@ impl Linear {
 /// Several projections of one input, including the operation before them. Computed by the plain operators, or in training on a
 /// processor by one fused operator that keeps fewer activations.
 pub(crate) fn project<const N: usize>(
-    operators: Operators,
+    (operators, on_gpu): (Operators, GpuKernels),
     mut masks: Option<&mut Generator>,
     before: InputOp,
     x: &Tensor,
@@ -88,8 +88,8 @@ pub(crate) fn project<const N: usize>(
     let outputs = if drops || !kernels::trains_fused(operators, x) {
         let input = match before {
             InputOp::Nothing => x.shallow_clone(),
-            InputOp::Norm(gain, eps) => kernels::rms_norm(operators, x, gain, eps)?,
-            InputOp::Gate(up) => kernels::silu_gate(operators, x, up)?,
+            InputOp::Norm(gain, eps) => kernels::rms_norm((operators, on_gpu), x, gain, eps)?,
+            InputOp::Gate(up) => kernels::silu_gate((operators, on_gpu), x, up)?,
         };
         let each = linears.iter().map(|linear| linear.forward(&input, masks.as_deref_mut()));
         each.collect::<Result<Vec<_>, _>>()?

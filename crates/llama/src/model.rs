@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::{Generator, InputOp, OpError, catch};
+use torch_ext::{Generator, GpuKernels, InputOp, OpError, catch};
 
 use crate::attention::{Attend, Causal, LayerContext, Packed, packed_positions};
 use crate::config::LlamaConfig;
+use crate::head::Head;
 use crate::kernels;
 use crate::linear::{Linear, product, project};
 use crate::pass::{Operators, Pass};
@@ -32,12 +33,12 @@ impl RmsNorm {
         Self { weight, eps }
     }
 
-    /// Normalises the last dimension of `x`.
+    /// Normalises the last dimension of `x`. On a GPU, the second setting decides what computes the fused operator.
     ///
     /// # Errors
     /// When shapes do not match.
-    pub fn forward(&self, operators: Operators, x: &Tensor) -> Result<Tensor, OpError> {
-        catch(|| kernels::rms_norm(operators, x, &self.weight, self.eps))
+    pub fn forward(&self, how: (Operators, GpuKernels), x: &Tensor) -> Result<Tensor, OpError> {
+        catch(|| kernels::rms_norm(how, x, &self.weight, self.eps))
     }
 
     fn before(&self) -> InputOp<'_> {
@@ -73,6 +74,7 @@ pub struct Layer {
     index: usize,
     window: Option<i64>,
     head_dim: i64,
+    on_gpu: GpuKernels,
 }
 
 impl Layer {
@@ -140,16 +142,17 @@ impl Layer {
         let (rows, seq, _) = x.size3()?;
         let heads = |x: Tensor| x.view([rows, seq, -1, self.head_dim]);
         let norm = |norm: &Option<RmsNorm>, x: Tensor| match norm {
-            Some(norm) => norm.forward(operators, &x),
+            Some(norm) => norm.forward((operators, self.on_gpu), &x),
             None => Ok(x),
         };
         let qkv = [&self.q, &self.k, &self.v];
-        let [q, k, v] = project(operators, masks.as_deref_mut(), self.input_norm.before(), x, qkv)?.map(heads);
+        let [q, k, v] =
+            project((operators, self.on_gpu), masks.as_deref_mut(), self.input_norm.before(), x, qkv)?.map(heads);
         let (q, k) = (norm(&self.q_norm, q)?, norm(&self.k_norm, k)?);
         let (q, k) = (rotation.apply(operators, &q)?, rotation.apply(operators, &k)?);
         let context = LayerContext { layer: self.index, window: self.window, operators };
         let seen = attend.attend(context, &q, &k, &v)?.reshape([rows, seq, -1]);
-        let [o] = project(operators, masks, InputOp::Nothing, &seen, [&self.o])?;
+        let [o] = project((operators, self.on_gpu), masks, InputOp::Nothing, &seen, [&self.o])?;
         Ok(x + o)
     }
 
@@ -159,9 +162,9 @@ impl Layer {
         x: &Tensor,
         (Pass { operators, .. }, mut masks): (Pass, Option<&mut Generator>),
     ) -> Result<Tensor, OpError> {
-        let before = self.post_attention_norm.before();
-        let [gate, up] = project(operators, masks.as_deref_mut(), before, x, [&self.gate, &self.up])?;
-        let [down] = project(operators, masks, InputOp::Gate(&up), &gate, [&self.down])?;
+        let (before, how) = (self.post_attention_norm.before(), (operators, self.on_gpu));
+        let [gate, up] = project(how, masks.as_deref_mut(), before, x, [&self.gate, &self.up])?;
+        let [down] = project(how, masks, InputOp::Gate(&up), &gate, [&self.down])?;
         Ok(x + down)
     }
 }
@@ -175,6 +178,7 @@ pub struct Llama {
     /// `None` if the head is the embedding table.
     head: Option<Tensor>,
     rope: RopeTable,
+    on_gpu: GpuKernels,
 }
 
 impl Llama {
@@ -213,6 +217,7 @@ impl Llama {
                 post_attention_norm: norm("post_attention_layernorm.weight", hidden)?,
                 window: c.sliding_window[index],
                 head_dim: c.head_dim,
+                on_gpu: GpuKernels::Own,
                 q,
                 k,
                 v,
@@ -229,7 +234,7 @@ impl Llama {
         let head =
             if c.tie_word_embeddings { None } else { Some(parameter("lm_head.weight", &[c.vocab_size, hidden])?) };
         let rope = RopeTable::new(&config, embedding.device());
-        Ok(Self { config, embedding, layers, norm, head, rope })
+        Ok(Self { config, embedding, layers, norm, head, rope, on_gpu: GpuKernels::Own })
     }
 
     /// A second handle on the same parameters.
@@ -241,6 +246,7 @@ impl Llama {
             norm: self.norm.shallow_clone(),
             head: self.head.as_ref().map(Tensor::shallow_clone),
             rope: self.rope.shallow_clone(),
+            on_gpu: self.on_gpu,
         }
     }
 
@@ -295,7 +301,7 @@ impl Llama {
     /// # Errors
     /// When a position exceeds the model's context.
     pub fn rotation(&self, position_ids: &Tensor) -> Result<Rotation, OpError> {
-        self.rope.at(position_ids, self.kind())
+        self.rope.at(position_ids, self.kind(), self.on_gpu)
     }
 
     /// The norm before the output head.
@@ -303,9 +309,21 @@ impl Llama {
         &self.norm
     }
 
-    /// The weight of the output head, `[vocab, hidden]`; the embedding table if they are tied.
-    pub fn head(&self) -> &Tensor {
-        self.head.as_ref().unwrap_or(&self.embedding)
+    /// The output head; its weight is the embedding table if they are tied.
+    pub fn head(&self) -> Head<'_> {
+        Head { weight: self.head.as_ref().unwrap_or(&self.embedding), on_gpu: self.on_gpu }
+    }
+
+    /// What computes the model's fused operators, the head's cross-entropy and generation on a GPU.
+    #[must_use]
+    pub fn gpu_kernels(&self) -> GpuKernels {
+        self.on_gpu
+    }
+
+    /// Sets [`Llama::gpu_kernels`]; own kernels by default. A processor computes the same with both.
+    pub fn set_gpu_kernels(&mut self, on_gpu: GpuKernels) {
+        self.on_gpu = on_gpu;
+        self.layers.iter_mut().for_each(|layer| layer.on_gpu = on_gpu);
     }
 
     /// Final hidden states `[rows, seq, hidden]` (after the last norm) of `input_ids` at `position_ids`, both `[rows, seq]`
@@ -337,7 +355,7 @@ impl Llama {
         let rotation = self.rotation(position_ids)?;
         let mut layers = self.layers.iter();
         let stream = layers.try_fold(embedded, |x, layer| layer.forward(&x, &rotation, attend, pass))?;
-        self.norm.forward(pass.operators, &stream)
+        self.norm.forward((pass.operators, self.on_gpu), &stream)
     }
 
     /// The logits `[..., vocab]` of hidden states `[..., hidden]`.
@@ -345,7 +363,7 @@ impl Llama {
     /// # Errors
     /// When shapes do not match, or there is not enough memory.
     pub fn logits(&self, hidden_states: &Tensor) -> Result<Tensor, OpError> {
-        product(hidden_states, self.head(), None)
+        product(hidden_states, self.head().weight, None)
     }
 
     /// Logits `[rows, seq, vocab]` of rows that each hold one document, possibly padded on the right. Uses the plain operators.
@@ -430,7 +448,10 @@ impl Llama {
         let weights: HashMap<String, Tensor> = self.named_parameters().into_iter().collect();
         let built = Self::build(self.config.clone(), |name, _| Ok::<_, Infallible>(weight(&weights[name])));
         match built {
-            Ok(model) => model,
+            Ok(mut model) => {
+                model.set_gpu_kernels(self.on_gpu);
+                model
+            }
             Err(never) => match never {},
         }
     }
@@ -462,6 +483,7 @@ impl Layer {
             index: self.index,
             window: self.window,
             head_dim: self.head_dim,
+            on_gpu: self.on_gpu,
         }
     }
 

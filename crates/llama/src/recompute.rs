@@ -91,7 +91,7 @@ impl<'a> Recompute<'a> {
         loss: impl FnOnce(&Tensor) -> Result<Tensor, E>,
     ) -> Result<Tensor, E> {
         let Self { model, position_ids, pass, embedded, mut streams, border, last } = self;
-        let hidden = model.final_norm().forward(pass.operators, &last)?;
+        let hidden = model.final_norm().forward((pass.operators, model.gpu_kernels()), &last)?;
         drop(last);
         let value = loss(&hidden)?;
         drop(hidden);

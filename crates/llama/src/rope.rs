@@ -5,7 +5,7 @@
 use std::f64::consts::PI;
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::{OpError, catch};
+use torch_ext::{GpuKernels, OpError, catch};
 
 use crate::config::{LlamaConfig, RopeScaling};
 use crate::kernels;
@@ -21,6 +21,7 @@ pub struct RopeTable {
 pub struct Rotation {
     cos: Tensor,
     sin: Tensor,
+    on_gpu: GpuKernels,
 }
 
 impl RopeTable {
@@ -45,13 +46,13 @@ impl RopeTable {
         (&self.cos, &self.sin)
     }
 
-    /// The rotary embedding of tokens at `positions`, `[rows, seq]` int64.
-    pub fn at(&self, positions: &Tensor, kind: Kind) -> Result<Rotation, OpError> {
+    /// The rotary embedding of tokens at `positions`, `[rows, seq]` int64. `on_gpu` decides what applies it there.
+    pub fn at(&self, positions: &Tensor, kind: Kind, on_gpu: GpuKernels) -> Result<Rotation, OpError> {
         let rotation = catch(|| {
             let (rows, seq) = positions.size2()?;
             let flat = positions.reshape([-1]);
             let pick = |table: &Tensor| table.index_select(0, &flat).reshape([rows, seq, 1, -1]).to_kind(kind);
-            Ok(Rotation { cos: pick(&self.cos), sin: pick(&self.sin) })
+            Ok(Rotation { cos: pick(&self.cos), sin: pick(&self.sin), on_gpu })
         });
         rotation.map_err(|error: OpError| {
             let context = self.cos.size().first().copied().unwrap_or_default();
@@ -66,7 +67,7 @@ impl RopeTable {
 impl Rotation {
     /// `x cos + rotate_half(x) sin` for `x` of `[rows, seq, heads, head_dim]`.
     pub(crate) fn apply(&self, operators: Operators, x: &Tensor) -> Result<Tensor, OpError> {
-        kernels::rotate_half(operators, x, &self.cos, &self.sin)
+        kernels::rotate_half((operators, self.on_gpu), x, &self.cos, &self.sin)
     }
 }
 

@@ -84,7 +84,7 @@ fn score_row(model: &Llama, row: &[(Vec<i64>, Vec<i64>)]) -> Result<Vec<Vec<f32>
     let mut flat: Vec<f32> = Vec::with_capacity(count as usize);
     for start in (0..count).step_by(chunk as usize) {
         let size = chunk.min(count - start);
-        let logits = product(&hidden.narrow(0, start, size), model.head(), None)?.to_kind(Kind::Float);
+        let logits = product(&hidden.narrow(0, start, size), model.head().weight, None)?.to_kind(Kind::Float);
         let targets = targets.narrow(0, start, size).unsqueeze(1);
         let chosen = logits.gather(1, &targets, false).squeeze_dim(1) - logits.logsumexp([1], false);
         flat.extend(to_floats(&chosen));

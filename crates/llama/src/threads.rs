@@ -112,7 +112,7 @@ impl Step {
         let mut attend = Packed { documents: &self.documents };
         let hidden = self.model.hidden_states(&self.ids, &positions, &mut attend, Pass::fused())?;
         let (hidden, labels) = (hidden.squeeze_dim(0), self.ids.squeeze_dim(0));
-        torch_ext::linear_cross_entropy_sum(&hidden, self.model.head(), &labels, None, None)?.backward();
+        self.model.head().cross_entropy_sum(&hidden, &labels, None)?.backward();
         for (_, parameter) in self.model.named_parameters() {
             torch_ext::take_grad(&parameter)?;
         }

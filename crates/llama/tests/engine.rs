@@ -92,7 +92,7 @@ fn a_sequence_has_the_same_bits_in_any_company() {
                 crowd().into_iter().map(|one| generate(&model, Kernels::Auto, 1, &[one]).remove(0)).collect();
             // With any number of slots, with prompts found in the cache, and with hardly any capacity.
             for (slots, cache_tokens) in [(1, None), (3, None), (16, None), (5, Some(160))] {
-                let options = EngineOptions { slots, cache_tokens, kernels: Kernels::Auto };
+                let options = EngineOptions { slots, cache_tokens, ..EngineOptions::default() };
                 let mut engine = Engine::with_options(&model, options).unwrap();
                 assert_eq!(generate_in(&mut engine, &crowd()), alone, "{slots} slots, {cache_tokens:?}");
                 let computed = engine.counts().prompt_tokens;
@@ -134,7 +134,7 @@ fn a_prompt_of_several_samples_is_computed_once() {
     let prompt: Vec<i64> = (3..72).collect();
     let requests: Vec<Request> = (0..16).map(|seed| request(&prompt, sampled(), seed, 30)).collect();
     for kernels in [Kernels::Auto, Kernels::Tensors] {
-        let options = EngineOptions { slots: 16, cache_tokens: None, kernels };
+        let options = EngineOptions { slots: 16, kernels, ..EngineOptions::default() };
         let mut engine = Engine::with_options(&model, options).unwrap();
         let free = engine.free_cache_tokens();
         let mut most_taken = 0;
@@ -195,7 +195,7 @@ fn a_prompt_is_computed_beside_running_sequences_and_joins_them() {
 fn what_is_cancelled_makes_room_and_what_cannot_fit_is_refused() {
     let folder = fixture("tiny/llama-gqa");
     let model = load(&folder);
-    let options = EngineOptions { slots: 4, cache_tokens: Some(64), kernels: Kernels::Auto };
+    let options = EngineOptions { slots: 4, cache_tokens: Some(64), ..EngineOptions::default() };
     let mut engine = Engine::with_options(&model, options).unwrap();
     assert_eq!((engine.cache_tokens(), engine.free_cache_tokens()), (64, 64));
     let crowding = "4 at a time, but the cache of 64 tokens holds 0 sequences of the whole context of 512";

@@ -1,14 +1,20 @@
 //! What the engine does on a GPU, on the emulation of its kernels: attention over pages in place, and the choice of tokens
 //! where the logits are. The path of libtorch's operators on a processor gives what is expected.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::common;
 
 use common::{fixture, generate_in, load, request};
-use llama::{Choice, Engine, EngineOptions, Kernels, Llama, Request, Sampler, SamplingParams};
+use llama::{
+    Choice, Engine, EngineOptions, GenerateError, GpuKernels, Graphs, Kernels, Llama, Next, Request, RequestId,
+    Sampler, SamplingParams,
+};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
-use torch_ext::{Drawing, emulated, sample_tokens};
+use torch_ext::{Drawing, OpError, Recorded, Recorder, Step, emulated, sample_tokens};
 
 fn options(slots: usize) -> EngineOptions {
     EngineOptions { slots, kernels: Kernels::Tensors, ..EngineOptions::default() }
@@ -52,19 +58,25 @@ fn text_is_that_of_the_processor() {
     }
 }
 
-/// A prompt is computed by libtorch's attention. Each further token is one launch a layer, and every step one choice for all
-/// sequences; no part of a short sequence is joined.
+/// Prompts of one step are one pass. Each further token is a pass of all sequences. In a pass of this model, each layer launches
+/// two norms, two rotations and a gate, and the last norm is one more; attention of new tokens is one more in each layer, and no part of
+/// a short sequence is joined. Every step launches one choice for all sequences.
 #[test]
-fn a_step_launches_attention_in_each_layer_and_one_choice() {
+fn a_step_launches_each_kernel_once_for_all_sequences() {
     let model = load(&fixture("tiny/llama-gqa"));
     let layers = model.layers().len();
     let three: Vec<Request> = (0..3).map(|i| request(&[5, 6, 7 + i], SamplingParams::default(), 1, 5)).collect();
     let (chosen, launched) = emulated(|| generate_in(&mut engine(&model, 3), &three));
     assert!(chosen.iter().all(|chosen| chosen.len() == 5));
-    assert_eq!(launched, 4 * layers + 5);
-    // Nothing is launched outside of the emulation.
+    let (prompts, step) = (5 * layers + 1, 6 * layers + 1);
+    assert_eq!(launched, prompts + 4 * step + 5);
+    // Nothing is launched outside of the emulation, nor without own kernels.
     let (_, launched) = emulated(|| ());
     assert_eq!(launched, 0);
+    let mut libtorchs = model.shallow_clone();
+    libtorchs.set_gpu_kernels(GpuKernels::Libtorch);
+    let (other, launched) = emulated(|| generate_in(&mut engine(&libtorchs, 3), &three));
+    assert_eq!((ids(&other), launched), (ids(&chosen), 0));
 }
 
 /// Sequences with constraints, penalties or alternatives take the processor's sampler, beside others that do not.
@@ -81,23 +93,173 @@ fn what_needs_the_processor_goes_there() {
     assert!(apart(&found, &expected) < 1e-4);
 }
 
-/// The bits of a sequence alone are those in company, of longer sequences too: parts begin at the same keys.
+/// The bits of a sequence do not depend on its company in a step of as many rows: neither on other prompts of its pass, nor on
+/// longer sequences, whose parts begin at the same keys.
 #[test]
 fn a_sequence_has_the_same_bits_in_any_company() {
     let model = load(&fixture("tiny/llama-gqa"));
     let mine = request(&(3..40).collect::<Vec<i64>>(), SamplingParams::default(), 9, 6);
-    // Longer than a part.
+    // Longer than a part; and as short as this one.
     let long: Vec<i64> = (0..280).map(|i| i * 7 % 300 + 1).collect();
-    let other = request(&long, SamplingParams::default(), 4, 6);
-    let (alone, _) = emulated(|| generate_in(&mut engine(&model, 2), std::slice::from_ref(&mine)));
-    let ((both, expected), launched) = emulated(|| {
-        let both = generate_in(&mut engine(&model, 2), &[mine.clone(), other.clone()]);
-        (both, generate_in(&mut engine(&model, 2), std::slice::from_ref(&other)))
+    let others = [long, (50..53).collect()].map(|prompt: Vec<i64>| request(&prompt, SamplingParams::default(), 4, 6));
+    let beside = |other: &Request| {
+        // Prompts of one pass would change the number of its rows, and with them the products' bits.
+        let mut engine = engine(&model, 2);
+        let mut chosen = vec![Vec::new(); 2];
+        let mut each = |id: RequestId, choice: Result<Choice, GenerateError>| {
+            chosen[id as usize].push(choice.unwrap());
+            Next::Continue
+        };
+        engine.submit(mine.clone()).unwrap();
+        engine.step(&mut each).unwrap();
+        engine.submit(other.clone()).unwrap();
+        while !engine.is_idle() {
+            engine.step(&mut each).unwrap();
+        }
+        chosen
+    };
+    let ([beside_long, beside_short], _) = emulated(|| [beside(&others[0]), beside(&others[1])]);
+    assert_eq!(beside_long[0], beside_short[0]);
+    assert_ne!(ids(&beside_long)[1], ids(&beside_short)[1]);
+}
+
+/// A recorder that keeps a step, and repeats it on the tensors that it had when it was recorded.
+#[derive(Debug, Clone, Default)]
+struct Recordings {
+    recorded: Arc<AtomicUsize>,
+    replayed: Arc<AtomicUsize>,
+    /// Recordings that are alive.
+    alive: Arc<AtomicUsize>,
+    fails_from: Option<usize>,
+}
+
+struct Recording {
+    step: Step,
+    of: Recordings,
+}
+
+impl std::fmt::Debug for Recording {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        self.of.fmt(f)
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.of.alive.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Recorded for Recording {
+    fn replay(&self) -> Result<(), OpError> {
+        self.of.replayed.fetch_add(1, Ordering::Relaxed);
+        (self.step)()
+    }
+}
+
+impl Recorder for Recordings {
+    fn fits(&self, _: Device) -> bool {
+        true
+    }
+
+    fn record(&self, step: Step, _: &Tensor, beside: Option<&dyn Recorded>) -> Result<Box<dyn Recorded>, OpError> {
+        let before = self.recorded.fetch_add(1, Ordering::Relaxed);
+        if self.fails_from.is_some_and(|first| before >= first) {
+            return Err(OpError::of("this stream does not record"));
+        }
+        assert_eq!(beside.is_some(), self.alive.fetch_add(1, Ordering::Relaxed) > 0);
+        Ok(Box::new(Recording { step, of: self.clone() }))
+    }
+}
+
+impl Recordings {
+    fn numbers(&self) -> [usize; 3] {
+        [&self.recorded, &self.replayed, &self.alive].map(|number| number.load(Ordering::Relaxed))
+    }
+
+    fn engine(&self, model: &Llama, slots: usize) -> Engine {
+        let graphs = Graphs::By(Arc::new(self.clone()));
+        Engine::with_options(model, EngineOptions { graphs, ..options(slots) }).unwrap()
+    }
+}
+
+/// Sequences of several lengths come and go, so that the batch takes buckets of 1, 2, 4 and 5 rows, and of 256 and 512 keys. The
+/// text is that of steps that are called, and every step from the second of a bucket on is repeated.
+#[test]
+fn recorded_steps_give_the_same_text() {
+    let model = load(&fixture("tiny/llama-gqa"));
+    let lengths = [250, 3, 20, 9, 3, 40, 5];
+    let requests: Vec<Request> = (0_i64..)
+        .zip(lengths)
+        .map(|(i, length)| {
+            let prompt: Vec<i64> = (0..length).map(|token| (token * 7 + i * 13) % 300 + 1).collect();
+            request(&prompt, SamplingParams::default(), i as u64, 4 + 5 * (i as usize % 4))
+        })
+        .collect();
+    let off = || Engine::with_options(&model, EngineOptions { graphs: Graphs::Off, ..options(5) }).unwrap();
+    let recordings = Recordings::default();
+    let (expected, launched) = emulated(|| generate_in(&mut off(), &requests));
+    let (found, repeated) = emulated(|| {
+        let mut engine = recordings.engine(&model, 5);
+        let found = generate_in(&mut engine, &requests);
+        let [recorded, replayed, alive] = recordings.numbers();
+        let steps = engine.counts().steps as usize;
+        // The first step computes prompts only. Every bucket calls its first step.
+        assert!(recorded >= 4 && alive == recorded, "{recorded} {alive}");
+        assert!((steps / 2..steps).contains(&replayed), "{replayed} of {steps} steps");
+        // A second list finds the recordings: more steps are repeated, and no bucket is recorded twice.
+        assert_eq!(ids(&generate_in(&mut engine, &requests)), ids(&found));
+        assert!(recordings.numbers()[1] > 2 * replayed);
+        found
     });
-    assert_eq!(both[0], alone[0]);
-    assert_eq!(both[1], expected[0]);
-    // The steps of both, and of the other alone: attention of two parts, their joining, and a choice.
-    assert_eq!(launched, 2 * (5 * model.layers().len() * 2 + 6));
+    assert_eq!(found, expected);
+    assert!(repeated > launched);
+    // They do not outlive the engine.
+    assert_eq!(recordings.numbers()[2], 0);
+}
+
+/// When the cache moves to other addresses, nothing that knows the old ones is repeated.
+#[test]
+fn recordings_end_when_the_cache_moves() {
+    let model = load(&fixture("tiny/llama-gqa"));
+    let few = [request(&[5, 6, 7], SamplingParams::default(), 1, 8)];
+    // More pages than the cache begins with.
+    let many: Vec<Request> =
+        (0..8).map(|i| request(&[8, 9, 3 + i], SamplingParams::default(), i as u64, 180)).collect();
+    let recordings = Recordings::default();
+    let run = |engine: &mut Engine| [generate_in(engine, &few), generate_in(engine, &many), generate_in(engine, &few)];
+    let (expected, _) = emulated(|| {
+        run(&mut Engine::with_options(&model, EngineOptions { graphs: Graphs::Off, ..options(8) }).unwrap())
+    });
+    let (found, _) = emulated(|| {
+        let mut engine = recordings.engine(&model, 8);
+        generate_in(&mut engine, &few);
+        assert_eq!(recordings.numbers()[2], 1);
+        let found = run(&mut engine);
+        let [recorded, _, alive] = recordings.numbers();
+        assert!(alive < recorded, "{alive} of {recorded}");
+        found
+    });
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_step_that_cannot_be_recorded_is_called() {
+    let model = load(&fixture("tiny/llama-gqa"));
+    let expected = emulated(|| generate_in(&mut engine(&model, 3), &requests())).0;
+    let recordings = Recordings { fails_from: Some(1), ..Recordings::default() };
+    let found = emulated(|| generate_in(&mut recordings.engine(&model, 3), &requests())).0;
+    assert_eq!(found, expected);
+    // One bucket was recorded, the next one failed, and no other was tried.
+    let [recorded, replayed, _] = recordings.numbers();
+    assert!(recorded == 2 && replayed > 0, "{recorded} {replayed}");
+    let off = Recordings { fails_from: Some(0), ..Recordings::default() };
+    assert_eq!(emulated(|| generate_in(&mut off.engine(&model, 3), &requests())).0, expected);
+    assert_eq!(off.numbers(), [1, 0, 0]);
+    // On a processor without the emulation, no step is recorded.
+    let none = Recordings::default();
+    assert_eq!(ids(&generate_in(&mut none.engine(&model, 3), &requests())), ids(&expected));
+    assert_eq!(none.numbers(), [0, 0, 0]);
 }
 
 fn same(logits: &Tensor, params: &SamplingParams, seeds: std::ops::Range<u64>) {

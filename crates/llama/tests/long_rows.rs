@@ -44,7 +44,10 @@ fn step_on(model: &Llama, mut layout: Layout, ids: &Tensor, recompute: usize) ->
     let embedded = model.embed(ids).unwrap();
     let labels = ids.squeeze_dim(0);
     let loss = |hidden: &Tensor| {
-        let sum = torch_ext::linear_cross_entropy_sum(&hidden.squeeze_dim(0), model.head(), &labels, None, Some(4096))?;
+        let sum = {
+            let (hidden, head) = (hidden.squeeze_dim(0), model.head());
+            torch_ext::linear_cross_entropy_sum(&hidden, head.weight, &labels, None, Some(4096), head.on_gpu)?
+        };
         Ok::<_, OpError>(sum / 1e4)
     };
     let value = if recompute > 0 {

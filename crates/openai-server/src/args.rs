@@ -45,12 +45,12 @@ pub struct Args {
     /// memory]
     #[arg(long)]
     pub cache_tokens: Option<usize>,
-    /// The largest request body in bytes
+    /// Maximum size of a request body in bytes
     #[arg(long, default_value_t = 4 << 20)]
     pub max_body_bytes: usize,
-    /// Fetch pictures from this host when a conversation names them: example.org, *.example.org (its subdomains) or * (every
-    /// host), with :PORT for another port and http:// in front to allow unencrypted connections. Addresses that are not
-    /// public are refused. Repeatable [default: nothing is fetched, pictures come as data: URIs]
+    /// Fetch pictures from this host when a conversation names them: example.org, *.example.org (its subdomains) or * (every host), with
+    /// :PORT for another port and http:// before it to allow unencrypted connections. Addresses that are not public are refused.
+    /// Repeatable [default: nothing is fetched, pictures come as data: URIs]
     #[arg(long, value_name = "HOST")]
     pub allow_image_urls: Vec<String>,
     /// Allow requests from web pages in a browser: from all origins, or from this one (`--cors https://app.example`)
@@ -72,19 +72,19 @@ pub struct Args {
     pub guarding: GuardArgs,
 }
 
-/// A guard in front of the model.
+/// The flags of a guard before the model.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Guard")]
 pub struct GuardArgs {
     #[command(flatten)]
     which: Which,
-    /// What is judged
+    /// The texts that the guard judges
     #[arg(long, value_enum, default_value_t = On::Both, requires = "guard")]
     guard_on: On,
-    /// What happens to a request whose prompt is unsafe
+    /// Reaction to a request with an unsafe prompt
     #[arg(long, value_enum, default_value_t = Reject::Refusal, requires = "guard")]
     guard_reject: Reject,
-    /// What happens without a verdict: 503, or the text passes and the response says so
+    /// Reaction if there is no verdict: 503, or the text passes and the response says so
     #[arg(long, value_enum, default_value_t = Fail::Closed, requires = "guard")]
     guard_fail: Fail,
     #[command(flatten)]
@@ -123,7 +123,7 @@ impl GuardArgs {
     }
 }
 
-/// A loaded model: its text, and what answers conversations with pictures, if it can.
+/// A loaded model: its text part and, if it has one, the part that answers conversations with pictures.
 pub type Opened = (ModelFolder, Option<Eyes>);
 
 /// Loads the model and serves it until SIGTERM or SIGINT.
@@ -137,12 +137,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// The same with a model that `open` loads from its folder.
 ///
 /// # Errors
-/// As [`run`].
+/// The same as [`run`].
 pub fn run_with(args: &Args, open: impl FnOnce(&Path, Kind, Device) -> anyhow::Result<Opened>) -> anyhow::Result<()> {
     ensure!(args.max_num_seqs >= 1, "--max-num-seqs must be at least 1");
     let variables = chat::template_variables(&args.template_var).map_err(anyhow::Error::msg)?;
     let (device, kind) = args.compute.resolve()?;
     let (mut folder, eyes) = open(&locate::locate(&args.model)?, kind, device)?;
+    folder.model.set_gpu_kernels(args.compute.gpu_kernels()?);
     ensure!(eyes.is_none() || args.adapter.is_none(), "--adapter: a model that sees is served as it was trained");
     ensure!(folder.template.is_some() || variables.is_empty(), "--template-var: {} has no chat template", args.model);
     if let Some(template) = &mut folder.template {
@@ -155,7 +156,12 @@ pub fn run_with(args: &Args, open: impl FnOnce(&Path, Kind, Device) -> anyhow::R
         folder.model.load_adapter(adapter)?;
         folder.model.merge_adapter();
     }
-    let engine = EngineOptions { slots: args.max_num_seqs, cache_tokens: args.cache_tokens, kernels: Kernels::Auto };
+    let engine = EngineOptions {
+        slots: args.max_num_seqs,
+        cache_tokens: args.cache_tokens,
+        kernels: Kernels::Auto,
+        graphs: args.compute.graphs()?,
+    };
     let name = args.served_model_name.clone().unwrap_or_else(|| args.model.clone());
     let mut generator = Generator::start(folder, GeneratorOptions { name, engine, queue: args.queue })?;
     ensure!(

@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use common::{Response, Server, read};
-use llama::SamplingParams;
+use llama::{GpuKernels, Graphs, SamplingParams};
 use sampler::{Endpoint, EndpointOptions, LocalOptions, SampleRequest, Sampler};
 use serde_json::{Value, json};
 use tch::{Device, Kind};
@@ -64,7 +64,14 @@ fn answers_are_those_of_a_local_model_with_the_same_seeds() {
         sampler.sample(&requests, &mut done).unwrap();
         answers
     };
-    let options = LocalOptions { adapter: None, max_num_seqs: 3, kind: Kind::Float, device: Device::Cpu };
+    let options = LocalOptions {
+        adapter: None,
+        max_num_seqs: 3,
+        kind: Kind::Float,
+        device: Device::Cpu,
+        gpu_kernels: GpuKernels::Own,
+        graphs: Graphs::On,
+    };
     let local = sample(Sampler::open_local(MODEL, options).unwrap());
     let options = EndpointOptions { logprobs: true, concurrency: 7, ..EndpointOptions::default() };
     let endpoint = Endpoint::open(&format!("http://{}", server.addr), options).unwrap();

@@ -150,7 +150,14 @@ impl SamplerArgs {
             let model = self.model.as_deref().context("give --model NAME or --endpoint URL")?;
             ensure!(self.max_num_seqs >= 1, "--max-num-seqs must be at least 1");
             let (device, kind) = self.compute.resolve()?;
-            let options = LocalOptions { adapter: self.adapter.clone(), max_num_seqs: self.max_num_seqs, kind, device };
+            let options = LocalOptions {
+                adapter: self.adapter.clone(),
+                max_num_seqs: self.max_num_seqs,
+                kind,
+                device,
+                gpu_kernels: self.compute.gpu_kernels()?,
+                graphs: self.compute.graphs()?,
+            };
             return Sampler::open_local(model, options);
         };
         if self.model.is_some() || self.adapter.is_some() {

@@ -8,7 +8,10 @@ use chat::RenderOptions;
 use dataset::Message;
 use dataset::digest::Fingerprint;
 use llama::device;
-use llama::{Completion, Engine, Listener, ModelFolder, Next, Request, StopRules, complete, locate};
+use llama::{
+    Completion, Engine, EngineOptions, GpuKernels, Graphs, Listener, ModelFolder, Next, Request, StopRules, complete,
+    locate,
+};
 use tch::{Device, Kind};
 
 use crate::request::{Answer, SampleError, SampleRequest, StopTokens, Turn};
@@ -25,6 +28,10 @@ pub struct LocalOptions {
     pub kind: Kind,
     /// The device.
     pub device: Device,
+    /// Which kernels a GPU uses.
+    pub gpu_kernels: GpuKernels,
+    /// How decoding steps are repeated on a GPU.
+    pub graphs: Graphs,
 }
 
 /// A model in this process with its tokenizer and chat template.
@@ -53,7 +60,10 @@ impl Local {
             folder.model.merge_adapter();
             folder.model = folder.model.to_kind(options.kind);
         }
-        let engine = Engine::new(&folder.model, options.max_num_seqs)?;
+        folder.model.set_gpu_kernels(options.gpu_kernels);
+        let graphs = options.graphs.clone();
+        let engine = EngineOptions { slots: options.max_num_seqs, graphs, ..EngineOptions::default() };
+        let engine = Engine::with_options(&folder.model, engine)?;
         if let Some(crowding) = engine.crowding() {
             eprintln!("{name_or_path}: {crowding}");
         }
@@ -114,7 +124,7 @@ impl Local {
     /// # Errors
     /// When the model's files cannot be read.
     pub fn identity(&self) -> anyhow::Result<String> {
-        let LocalOptions { adapter, max_num_seqs, kind, device } = &self.options;
+        let LocalOptions { adapter, max_num_seqs, kind, device, .. } = &self.options;
         let mut identity = Fingerprint::new()
             .text("model", &model_digest(&self.folder.path)?)
             .text("compute", &format!("{kind:?} {device:?} {max_num_seqs}"))

@@ -1,7 +1,7 @@
 //! A real model in this process.
 
 use dataset::{FinishReason, Message};
-use llama::SamplingParams;
+use llama::{GpuKernels, Graphs, SamplingParams};
 use sampler::{LocalOptions, SampleError, SampleRequest, Sampler, StopTokens, Turn};
 use tch::{Device, Kind, Tensor};
 
@@ -10,7 +10,14 @@ const MODEL: &str = "smollm2-135m-instruct";
 /// The model in float32; `None`, and the test is skipped, if it is not in the cache.
 fn open() -> Option<Sampler> {
     test_support::require(llama::locate::locate(MODEL))?;
-    let options = LocalOptions { adapter: None, max_num_seqs: 4, kind: Kind::Float, device: Device::Cpu };
+    let options = LocalOptions {
+        adapter: None,
+        max_num_seqs: 4,
+        kind: Kind::Float,
+        device: Device::Cpu,
+        gpu_kernels: GpuKernels::Own,
+        graphs: Graphs::On,
+    };
     Some(Sampler::open_local(MODEL, options).unwrap())
 }
 
@@ -97,7 +104,14 @@ fn log_probs_are_those_of_the_forward_pass() {
 fn a_last_turn_is_continued() {
     let folder = tempfile::tempdir().unwrap();
     llama::NewModel { hidden: 32, layers: 1, context: 256, seed: 2 }.write(folder.path()).unwrap();
-    let options = LocalOptions { adapter: None, max_num_seqs: 2, kind: Kind::Float, device: Device::Cpu };
+    let options = LocalOptions {
+        adapter: None,
+        max_num_seqs: 2,
+        kind: Kind::Float,
+        device: Device::Cpu,
+        gpu_kernels: GpuKernels::Own,
+        graphs: Graphs::On,
+    };
     let mut sampler = Sampler::open_local(&folder.path().display().to_string(), options).unwrap();
     let messages = [Message::user("Hi"), Message::assistant("Sure, ")];
     let identity = sampler.identity().unwrap();

@@ -10,6 +10,7 @@
 #include "fused.cpp"
 #include "generator.cpp"
 #include "gpu.cpp"
+#include "graph.cpp"
 #include "gradients.cpp"
 #include "levels.cpp"
 #include "linear.cpp"

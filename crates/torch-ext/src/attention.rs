@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 use crate::ops::{OpError, check};
@@ -150,17 +150,26 @@ fn flattened(segments: &[QuerySegment]) -> (Vec<i64>, Vec<i64>) {
 }
 
 /// Whether [`varlen_attention`] supports these segments of this tensor: bfloat16 on a GPU, head width up to 256, and segments
-/// that are independent texts or (without a window) responses that attend to the whole of one prompt.
+/// that are independent texts or (without a window) responses that attend to the whole of one prompt. Inside of
+/// [`crate::emulated`] also on a processor, in float32 too.
 #[must_use]
 pub fn varlen_fits(q: &Tensor, segments: &[QuerySegment], window: Option<i64>) -> bool {
     let shape = q.size();
     let width = shape.last().copied().unwrap_or(0);
-    q.device().is_cuda()
-        && q.kind() == Kind::BFloat16
-        && q.numel() > 0
-        && width <= 256
-        && width % 8 == 0
-        && segments_fit(segments, shape[0], window)
+    texts_fit(q.device(), q.kind(), width) && q.numel() > 0 && segments_fit(segments, shape[0], window)
+}
+
+/// Whether [`varlen_attention`] computes independent texts with heads of this width: the part of [`varlen_fits`] that does not
+/// depend on the segments.
+#[must_use]
+pub fn texts_fit(device: Device, kind: Kind, width: i64) -> bool {
+    let here = match kind {
+        Kind::BFloat16 => device.is_cuda() || crate::gpu::is_emulated(),
+        // The emulation's formulas take it; libtorch's operator does not.
+        Kind::Float => crate::gpu::is_emulated(),
+        _ => false,
+    };
+    here && width <= 256 && width % 8 == 0
 }
 
 fn segments_fit(segments: &[QuerySegment], tokens: i64, window: Option<i64>) -> bool {

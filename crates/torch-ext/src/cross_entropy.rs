@@ -9,6 +9,7 @@ use std::ffi::c_char;
 use tch::Tensor;
 use torch_sys::C_tensor;
 
+use crate::gpu::GpuKernels;
 use crate::ops::{OpError, check};
 
 unsafe extern "C" {
@@ -18,6 +19,7 @@ unsafe extern "C" {
         weight: *const C_tensor,
         labels: *const C_tensor,
         chunk: i64,
+        own: bool,
     ) -> *mut c_char;
     fn tx_linear_cross_entropy_sum(
         out: *mut C_tensor,
@@ -26,6 +28,7 @@ unsafe extern "C" {
         labels: *const C_tensor,
         token_weights: *const C_tensor,
         chunk: i64,
+        own: bool,
     ) -> *mut c_char;
 }
 
@@ -43,7 +46,8 @@ fn chunk_tokens(weight: &Tensor, chunk: Option<i64>) -> i64 {
 
 /// The negative log-probability of each token, `[tokens]` float32; zero where the label is [`IGNORED`]. `hidden` is
 /// `[tokens, width]`, `weight` is `[vocab, width]`, `labels` is `[tokens]` int64. The backward pass recomputes the logits.
-/// `chunk` is the number of tokens of a chunk; by default their logits take 128 MiB.
+/// `chunk` is the number of tokens of a chunk; by default their logits take 128 MiB. `on_gpu` decides only what computes on a
+/// GPU.
 ///
 /// # Errors
 /// [`OpError`] when shapes, types or devices do not match.
@@ -52,12 +56,13 @@ pub fn linear_cross_entropy(
     weight: &Tensor,
     labels: &Tensor,
     chunk: Option<i64>,
+    on_gpu: GpuKernels,
 ) -> Result<Tensor, OpError> {
     let out = Tensor::new();
     let chunk = chunk_tokens(weight, chunk);
     let (hidden, weight, labels) = (hidden.as_ptr(), weight.as_ptr(), labels.as_ptr());
     // SAFETY: pointers to live tensors; `out` is written by assignment.
-    check(unsafe { tx_linear_cross_entropy(out.as_ptr().cast_mut(), hidden, weight, labels, chunk) })?;
+    check(unsafe { tx_linear_cross_entropy(out.as_ptr().cast_mut(), hidden, weight, labels, chunk, on_gpu.own()) })?;
     Ok(out)
 }
 
@@ -73,6 +78,7 @@ pub fn linear_cross_entropy_sum(
     labels: &Tensor,
     token_weights: Option<&Tensor>,
     chunk: Option<i64>,
+    on_gpu: GpuKernels,
 ) -> Result<Tensor, OpError> {
     let out = Tensor::new();
     let chunk = chunk_tokens(weight, chunk);
@@ -80,7 +86,7 @@ pub fn linear_cross_entropy_sum(
     let (hidden, weight, labels) = (hidden.as_ptr(), weight.as_ptr(), labels.as_ptr());
     // SAFETY: pointers to live tensors, or null for no weights; `out` is written by assignment.
     check(unsafe {
-        tx_linear_cross_entropy_sum(out.as_ptr().cast_mut(), hidden, weight, labels, token_weights, chunk)
+        tx_linear_cross_entropy_sum(out.as_ptr().cast_mut(), hidden, weight, labels, token_weights, chunk, on_gpu.own())
     })?;
     Ok(out)
 }

@@ -1,21 +1,25 @@
 //! The operations between a decoder's matrix products; on a processor each is one pass over memory. All are differentiable and
 //! equal the plain formula in float32 and bfloat16 (rounded where the plain formula rounds).
+//! `on_gpu` decides only what computes on a GPU.
 
 use std::ffi::c_char;
 
 use tch::Tensor;
 use torch_sys::C_tensor;
 
+use crate::gpu::GpuKernels;
 use crate::ops::{OpError, check};
 
 unsafe extern "C" {
-    fn tx_rms_norm(out: *mut C_tensor, x: *const C_tensor, weight: *const C_tensor, eps: f64) -> *mut c_char;
-    fn tx_silu_gate(out: *mut C_tensor, gate: *const C_tensor, up: *const C_tensor) -> *mut c_char;
+    fn tx_rms_norm(out: *mut C_tensor, x: *const C_tensor, weight: *const C_tensor, eps: f64, own: bool)
+    -> *mut c_char;
+    fn tx_silu_gate(out: *mut C_tensor, gate: *const C_tensor, up: *const C_tensor, own: bool) -> *mut c_char;
     fn tx_rotate_half(
         out: *mut C_tensor,
         x: *const C_tensor,
         cosine: *const C_tensor,
         sine: *const C_tensor,
+        own: bool,
     ) -> *mut c_char;
 }
 
@@ -24,10 +28,10 @@ unsafe extern "C" {
 ///
 /// # Errors
 /// [`OpError`] when shapes or devices do not match.
-pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, OpError> {
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64, on_gpu: GpuKernels) -> Result<Tensor, OpError> {
     let out = Tensor::new();
     // SAFETY: pointers to live tensors; `out` is written by assignment.
-    check(unsafe { tx_rms_norm(out.as_ptr().cast_mut(), x.as_ptr(), weight.as_ptr(), eps) })?;
+    check(unsafe { tx_rms_norm(out.as_ptr().cast_mut(), x.as_ptr(), weight.as_ptr(), eps, on_gpu.own()) })?;
     Ok(out)
 }
 
@@ -35,10 +39,10 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, OpError
 ///
 /// # Errors
 /// [`OpError`] when shapes or devices do not match.
-pub fn silu_gate(gate: &Tensor, up: &Tensor) -> Result<Tensor, OpError> {
+pub fn silu_gate(gate: &Tensor, up: &Tensor, on_gpu: GpuKernels) -> Result<Tensor, OpError> {
     let out = Tensor::new();
     // SAFETY: as above.
-    check(unsafe { tx_silu_gate(out.as_ptr().cast_mut(), gate.as_ptr(), up.as_ptr()) })?;
+    check(unsafe { tx_silu_gate(out.as_ptr().cast_mut(), gate.as_ptr(), up.as_ptr(), on_gpu.own()) })?;
     Ok(out)
 }
 
@@ -47,9 +51,11 @@ pub fn silu_gate(gate: &Tensor, up: &Tensor) -> Result<Tensor, OpError> {
 ///
 /// # Errors
 /// [`OpError`] when shapes or devices do not match.
-pub fn rotate_half(x: &Tensor, cosine: &Tensor, sine: &Tensor) -> Result<Tensor, OpError> {
+pub fn rotate_half(x: &Tensor, cosine: &Tensor, sine: &Tensor, on_gpu: GpuKernels) -> Result<Tensor, OpError> {
     let out = Tensor::new();
     // SAFETY: as above.
-    check(unsafe { tx_rotate_half(out.as_ptr().cast_mut(), x.as_ptr(), cosine.as_ptr(), sine.as_ptr()) })?;
+    check(unsafe {
+        tx_rotate_half(out.as_ptr().cast_mut(), x.as_ptr(), cosine.as_ptr(), sine.as_ptr(), on_gpu.own())
+    })?;
     Ok(out)
 }

@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 use crate::decoder::PAGE;
+use crate::gpu::GpuKernels;
 use crate::ops::{OpError, check};
 
 unsafe extern "C" {
@@ -77,14 +78,29 @@ impl PageTable {
         let table = both.f_narrow(0, rows, rows * pages_each as i64)?.f_reshape([rows, pages_each as i64])?;
         Ok(Self { table, lengths: both.f_narrow(0, 0, rows)?, longest, highest })
     }
+
+    /// The table of tensors that the caller fills: `table`, `[sequences, pages]` int32, with pages up to `highest`, and
+    /// `lengths`, `[sequences]` int32, the number of keys of each sequence, up to all that fit into the pages.
+    ///
+    /// # Errors
+    /// When the tensors are of other shapes or types.
+    pub fn over(table: Tensor, lengths: Tensor, highest: u32) -> Result<Self, OpError> {
+        let (shape, rows) = (table.size(), lengths.size());
+        if shape.len() != 2 || rows != shape[..1] || [table.kind(), lengths.kind()] != [Kind::Int; 2] {
+            let text = format!("a table {shape:?} {:?} of {rows:?} {:?} lengths", table.kind(), lengths.kind());
+            return Err(OpError::new(text));
+        }
+        let longest = shape[1] as usize * PAGE;
+        Ok(Self { table, lengths, longest, highest })
+    }
 }
 
 /// Whether [`page_attention`] computes heads of such a cache `[pages, PAGE, kv_heads, width]`: there are kernels for it here,
 /// and the heads fit them.
 #[must_use]
-pub fn page_attention_fits(cache: &Tensor, heads: i64) -> bool {
+pub fn page_attention_fits(cache: &Tensor, heads: i64, on_gpu: GpuKernels) -> bool {
     let shape = cache.size();
-    shape.len() == 4 && decoding::PagedAttention::fits(heads, shape[2], shape[3]) && is_taken(cache)
+    on_gpu.own() && shape.len() == 4 && decoding::PagedAttention::fits(heads, shape[2], shape[3]) && is_taken(cache)
 }
 
 /// Attention of one query a sequence over its keys and values in pages: `softmax(q kᵀ / sqrt(width)) v`, in float32, over the
@@ -161,8 +177,8 @@ pub type Sampled = Option<(i64, f32)>;
 
 /// Whether [`sample_tokens`] takes logits of a vocabulary of this size where `like` is: there are kernels for it.
 #[must_use]
-pub fn sample_tokens_fits(like: &Tensor, vocab: i64) -> bool {
-    (1..=decoding::Sample::MOST).contains(&vocab) && is_taken(like)
+pub fn sample_tokens_fits(like: &Tensor, vocab: i64, on_gpu: GpuKernels) -> bool {
+    on_gpu.own() && (1..=decoding::Sample::MOST).contains(&vocab) && is_taken(like)
 }
 
 /// Chooses a token from each row of logits `[rows, vocab]`, where they are: only the choices come back. With the same point, a
@@ -172,7 +188,7 @@ pub fn sample_tokens_fits(like: &Tensor, vocab: i64) -> bool {
 /// When there are not as many drawings as rows.
 pub fn sample_tokens(logits: &Tensor, drawings: &[Drawing]) -> Result<Vec<Sampled>, OpError> {
     let shape = logits.size();
-    if shape.len() != 2 || shape[0] != drawings.len() as i64 || !sample_tokens_fits(logits, shape[1]) {
+    if shape.len() != 2 || shape[0] != drawings.len() as i64 || !sample_tokens_fits(logits, shape[1], GpuKernels::Own) {
         return Err(OpError::new(format!("{} choices from logits {shape:?} {:?}", drawings.len(), logits.kind())));
     }
     if drawings.is_empty() {

@@ -21,6 +21,24 @@ unsafe extern "C" {
     fn tx_gpu_emulate(on: bool) -> bool;
     fn tx_gpu_deterministic(on: bool) -> *mut c_char;
     fn tx_gpu_is_deterministic() -> bool;
+    fn tx_gpu_emulated() -> bool;
+}
+
+/// What computes on a GPU. It is an argument of the operators and a property of a model; a processor computes the same with
+/// both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GpuKernels {
+    /// Own kernels, where the device can compile them.
+    #[default]
+    Own,
+    /// libtorch's operators in their place.
+    Libtorch,
+}
+
+impl GpuKernels {
+    pub(crate) fn own(self) -> bool {
+        self == Self::Own
+    }
 }
 
 /// The kernels of a GPU, or the reason why there are none.
@@ -74,7 +92,7 @@ pub fn is_deterministic() -> bool {
 /// the same kernels.
 ///
 /// # Errors
-/// A sentence that states what is missing, or the message of NVRTC or the driver. Also with `HERD_GPU_KERNELS=off`.
+/// A sentence that states what is missing, or the message of NVRTC or the driver.
 pub fn gpu_kernels(device: i64) -> Result<Arc<Kernels>, String> {
     let loaded = LOADED.get_or_init(Mutex::default);
     let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,11 +100,6 @@ pub fn gpu_kernels(device: i64) -> Result<Arc<Kernels>, String> {
 }
 
 fn load(device: i64) -> Found {
-    match std::env::var("HERD_GPU_KERNELS").as_deref() {
-        Err(_) | Ok("" | "on") => {}
-        Ok("off") => return Err("HERD_GPU_KERNELS is off".into()),
-        Ok(other) => return Err(format!("HERD_GPU_KERNELS is {other:?}: say on or off")),
-    }
     let CudaLibrary::Loaded(library) = init() else { return Err("libtorch's CUDA library is not loaded".into()) };
     let cache = pinned::cache_dir().map_err(|error| error.to_string())?.join("kernels");
     let index = u32::try_from(device).map_err(|_| format!("there is no GPU {device}"))?;
@@ -247,6 +260,12 @@ pub fn emulated<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = EMULATED.get();
     let result = work();
     (result, EMULATED.get() - before)
+}
+
+/// Whether this thread is inside of [`emulated`].
+pub(crate) fn is_emulated() -> bool {
+    // SAFETY: reads a flag of this thread.
+    unsafe { tx_gpu_emulated() }
 }
 
 /// Number of GPUs that the NVIDIA driver shows to this process.

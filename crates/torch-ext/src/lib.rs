@@ -12,6 +12,7 @@ mod fused;
 mod generation;
 mod generator;
 mod gpu;
+mod graph;
 mod ops;
 mod parallel;
 mod projections;
@@ -19,7 +20,7 @@ pub mod sharing;
 
 pub use adamw::{AdamW, fused_adamw};
 pub use allocations::Allocations;
-pub use attention::{KeyRange, QuerySegment, range_attention, varlen_attention, varlen_fits};
+pub use attention::{KeyRange, QuerySegment, range_attention, texts_fit, varlen_attention, varlen_fits};
 pub use catch::catch;
 pub use cross_entropy::{IGNORED, linear_cross_entropy, linear_cross_entropy_sum};
 pub use cuda::{CudaLibrary, LIBTORCH, cpu_library, find_cuda_library, init};
@@ -28,7 +29,8 @@ pub use generation::{
     Drawing, PageTable, Sampled, page_attention, page_attention_fits, sample_tokens, sample_tokens_fits,
 };
 pub use generator::Generator;
-pub use gpu::{driver, emulated, gpu_kernels, gpu_memory_free, is_deterministic, set_deterministic};
+pub use gpu::{GpuKernels, driver, emulated, gpu_kernels, gpu_memory_free, is_deterministic, set_deterministic};
+pub use graph::{CudaGraphs, Memory, Recorded, Recorder, Step};
 pub use ops::{OpError, backward_from, embedding, linear, take_grad};
 pub use parallel::parallel_for;
 pub use projections::{InputOp, Projection, projections, trains_fused};

@@ -40,10 +40,14 @@ pub struct Projection<'a> {
     pub update: Option<(&'a Tensor, &'a Tensor, f64)>,
 }
 
-/// Whether [`projections`] and [`crate::range_attention`] support the device and type of this tensor.
+/// Whether [`projections`] and [`crate::range_attention`] support the device and type of this tensor. Not inside of
+/// [`crate::emulated`], which takes the way of a GPU.
 #[must_use]
 pub fn trains_fused(x: &Tensor) -> bool {
-    x.device() == Device::Cpu && matches!(x.kind(), Kind::Float | Kind::BFloat16) && x.numel() > 0
+    x.device() == Device::Cpu
+        && !crate::gpu::is_emulated()
+        && matches!(x.kind(), Kind::Float | Kind::BFloat16)
+        && x.numel() > 0
 }
 
 /// Computes the projections of one input `[..., in]`; each result is `[..., out]`. For float32 and bfloat16 on a processor.

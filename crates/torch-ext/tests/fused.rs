@@ -1,7 +1,9 @@
 //! Compares fused operators with their plain formulas: values and gradients, float32 and bfloat16.
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::{rms_norm, rotate_half, silu_gate};
+use torch_ext::{GpuKernels, rms_norm, rotate_half, silu_gate};
+
+const OWN: GpuKernels = GpuKernels::Own;
 
 fn relative(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.size(), b.size());
@@ -47,7 +49,7 @@ fn norm() {
             let width = [shape[shape.len() - 1]];
             compare(
                 &[leaf(&shape, kind), leaf(&width, kind)],
-                |x| rms_norm(&x[0], &x[1], 1e-5).unwrap(),
+                |x| rms_norm(&x[0], &x[1], 1e-5, OWN).unwrap(),
                 |x| {
                     let mean = (&x[0] * &x[0]).mean_dim([-1].as_slice(), true, Kind::Double);
                     &x[0] * (mean + 1e-5).rsqrt() * &x[1]
@@ -64,14 +66,14 @@ fn gate() {
     for kind in [Kind::Float, Kind::BFloat16] {
         compare(
             &[leaf(&[3, 7, 19], kind), leaf(&[3, 7, 19], kind)],
-            |x| silu_gate(&x[0], &x[1]).unwrap(),
+            |x| silu_gate(&x[0], &x[1], OWN).unwrap(),
             |x| x[0].silu() * &x[1],
         );
     }
     let far = Tensor::from_slice(&[-1e4_f32, -100.0, -90.0, 0.0, 90.0, 1e4]);
-    let y = silu_gate(&far, &far.ones_like()).unwrap();
+    let y = silu_gate(&far, &far.ones_like(), OWN).unwrap();
     assert_eq!(Vec::<f32>::try_from(y).unwrap()[3..], [0.0, 90.0, 1e4]);
-    let y = silu_gate(&far, &far.ones_like()).unwrap().abs().narrow(0, 0, 3).max();
+    let y = silu_gate(&far, &far.ones_like(), OWN).unwrap().abs().narrow(0, 0, 3).max();
     assert!(f64::try_from(y).unwrap() < 1e-30);
 }
 
@@ -84,7 +86,7 @@ fn rotation() {
         let inputs = [leaf(&[2, 5, 3, 12], kind), angles.cos().to_kind(kind), angles.sin().to_kind(kind)];
         compare(
             &inputs,
-            |x| rotate_half(&x[0], &x[1], &x[2]).unwrap(),
+            |x| rotate_half(&x[0], &x[1], &x[2], OWN).unwrap(),
             |x| {
                 let halves = x[0].chunk(2, -1);
                 &x[0] * &x[1] + Tensor::cat(&[halves[1].neg(), halves[0].shallow_clone()], -1) * &x[2]
@@ -98,11 +100,11 @@ fn inputs_that_are_not_contiguous_and_values_that_are_not_numbers() {
     torch_ext::init();
     let x = Tensor::randn([6, 4], (Kind::Float, Device::Cpu));
     let w = Tensor::ones([6], (Kind::Float, Device::Cpu));
-    let turned = rms_norm(&x.tr(), &w, 1e-6).unwrap();
-    assert!(relative(&turned, &rms_norm(&x.tr().contiguous(), &w, 1e-6).unwrap()) == 0.0);
+    let turned = rms_norm(&x.tr(), &w, 1e-6, OWN).unwrap();
+    assert!(relative(&turned, &rms_norm(&x.tr().contiguous(), &w, 1e-6, OWN).unwrap()) == 0.0);
     let nan = Tensor::from_slice(&[f32::NAN, f32::INFINITY]).to_kind(Kind::BFloat16);
     let one = nan.ones_like();
-    let y = Vec::<f32>::try_from(silu_gate(&nan, &one).unwrap().to_kind(Kind::Float)).unwrap();
+    let y = Vec::<f32>::try_from(silu_gate(&nan, &one, OWN).unwrap().to_kind(Kind::Float)).unwrap();
     assert!(y[0].is_nan() && y[1] == f32::INFINITY, "{y:?}");
-    assert!(rms_norm(&x, &w, 1e-6).unwrap_err().to_string().contains("with a weight of [6]"));
+    assert!(rms_norm(&x, &w, 1e-6, OWN).unwrap_err().to_string().contains("with a weight of [6]"));
 }

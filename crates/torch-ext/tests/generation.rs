@@ -5,7 +5,9 @@
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::decoder::PAGE;
-use torch_ext::{PageTable, emulated, page_attention, page_attention_fits};
+use torch_ext::{GpuKernels, PageTable, emulated, page_attention, page_attention_fits};
+
+const OWN: GpuKernels = GpuKernels::Own;
 
 fn random(shape: &[i64], kind: Kind) -> Tensor {
     Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind)
@@ -34,7 +36,7 @@ fn pages_are_read_in_place() {
         for (heads, kv_heads, width, window) in [(9, 3, 64, None), (4, 4, 20, Some(30)), (16, 2, 128, Some(300))] {
             let keys = random(&[60, PAGE as i64, kv_heads, width], kind);
             let values = random(&[60, PAGE as i64, kv_heads, width], kind);
-            assert!(!page_attention_fits(&keys, heads) && emulated(|| page_attention_fits(&keys, heads)).0);
+            assert!(!page_attention_fits(&keys, heads, OWN) && emulated(|| page_attention_fits(&keys, heads, OWN)).0);
             let q = random(&[4, heads, width], kind);
             // One sequence of three parts, one without keys, two that share their first page.
             let pages: [Vec<u32>; 4] = [(10..50).rev().collect(), vec![], vec![3, 7], vec![3, 55, 56]];
@@ -74,8 +76,9 @@ fn what_does_not_fit_is_refused() {
     assert!(refused(&random(&[1, 3, 16], Kind::Float), table(&[0], 3).unwrap()).contains("queries [1, 3, 16]"));
     // A page behind the last key is not read.
     assert!(emulated(|| page_attention(&q, (&cache, &cache), &table(&[0, 9], 3).unwrap(), None)).0.is_ok());
-    assert!(!emulated(|| page_attention_fits(&cache, 3)).0);
-    assert!(!emulated(|| page_attention_fits(&cache.to_kind(Kind::Half), 4)).0);
+    assert!(!emulated(|| page_attention_fits(&cache, 3, OWN)).0);
+    assert!(!emulated(|| page_attention_fits(&cache, 4, GpuKernels::Libtorch)).0);
+    assert!(!emulated(|| page_attention_fits(&cache.to_kind(Kind::Half), 4, OWN)).0);
 }
 
 /// The flags are the whole process's. What the other tests of this program compute is the same with them, on a processor.

@@ -6,9 +6,11 @@
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::{
-    IGNORED, KeyRange, QuerySegment, emulated, linear_cross_entropy, linear_cross_entropy_sum, range_attention,
-    rms_norm, rotate_half, silu_gate, varlen_attention, varlen_fits,
+    GpuKernels, IGNORED, KeyRange, QuerySegment, emulated, linear_cross_entropy, linear_cross_entropy_sum,
+    range_attention, rms_norm, rotate_half, silu_gate, varlen_attention, varlen_fits,
 };
+
+const OWN: GpuKernels = GpuKernels::Own;
 
 fn leaf(shape: &[i64], kind: Kind) -> Tensor {
     Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind).set_requires_grad(true)
@@ -53,15 +55,15 @@ fn fused_operators() {
         for shape in [vec![3, 5, 37], vec![1, 64], vec![150, 72]] {
             let width = [shape[shape.len() - 1]];
             // The kernels: the value, the gradient of x, the gradient of the gain in strips, and the sum of the strips.
-            same(&[leaf(&shape, kind), leaf(&width, kind)], 4, |x| rms_norm(&x[0], &x[1], 1e-5).unwrap());
+            same(&[leaf(&shape, kind), leaf(&width, kind)], 4, |x| rms_norm(&x[0], &x[1], 1e-5, OWN).unwrap());
             let frozen = leaf(&width, kind).detach();
-            same(&[leaf(&shape, kind), frozen], 2, |x| rms_norm(&x[0], &x[1], 1e-5).unwrap());
-            same(&[leaf(&shape, kind), leaf(&shape, kind)], 2, |x| silu_gate(&x[0], &x[1]).unwrap());
+            same(&[leaf(&shape, kind), frozen], 2, |x| rms_norm(&x[0], &x[1], 1e-5, OWN).unwrap());
+            same(&[leaf(&shape, kind), leaf(&shape, kind)], 2, |x| silu_gate(&x[0], &x[1], OWN).unwrap());
         }
         for (heads, width) in [(3, 12), (2, 64)] {
             let angles = Tensor::randn([2, 5, 1, width], (Kind::Float, Device::Cpu));
             let inputs = [leaf(&[2, 5, heads, width], kind), angles.cos().to_kind(kind), angles.sin().to_kind(kind)];
-            same(&inputs, 2, |x| rotate_half(&x[0], &x[1], &x[2]).unwrap());
+            same(&inputs, 2, |x| rotate_half(&x[0], &x[1], &x[2], OWN).unwrap());
         }
     }
 }
@@ -75,9 +77,33 @@ fn the_heads_cross_entropy() {
     for kind in [Kind::Float, Kind::BFloat16] {
         let inputs = [leaf(&[23, 16], kind), leaf(&[50, 16], kind)];
         // Three chunks of tokens, in the forward and in the backward pass.
-        same(&inputs, 6, |x| linear_cross_entropy(&x[0], &x[1], &labels, Some(8)).unwrap());
-        same(&inputs, 3, |x| linear_cross_entropy_sum(&x[0], &x[1], &labels, Some(&weights), Some(8)).unwrap());
+        same(&inputs, 6, |x| linear_cross_entropy(&x[0], &x[1], &labels, Some(8), OWN).unwrap());
+        same(&inputs, 3, |x| linear_cross_entropy_sum(&x[0], &x[1], &labels, Some(&weights), Some(8), OWN).unwrap());
     }
+}
+
+/// Without own kernels nothing is launched, and the results are those of the plain formulas; on a processor, the argument
+/// changes no bit.
+#[test]
+fn own_kernels_are_an_argument() {
+    torch_ext::init();
+    let labels = Tensor::randint(50, [23], (Kind::Int64, Device::Cpu));
+    let all = |x: &[Tensor], on_gpu| {
+        let y = rms_norm(&x[0], &x[1], 1e-5, on_gpu).unwrap();
+        let y = silu_gate(&y, &x[0], on_gpu).unwrap();
+        let turned = y.reshape([1, 23, 2, 8]);
+        let y = rotate_half(&turned, &x[2], &x[3], on_gpu).unwrap().reshape([23, 16]);
+        linear_cross_entropy(&y, &x[4], &labels, Some(8), on_gpu).unwrap()
+    };
+    let angles = Tensor::randn([1, 23, 1, 8], (Kind::Float, Device::Cpu));
+    let (x, gain, head) = (leaf(&[23, 16], Kind::Float), leaf(&[16], Kind::Float), leaf(&[50, 16], Kind::Float));
+    let inputs = [x, gain, angles.cos(), angles.sin(), head];
+    same(&inputs, 0, |x| all(x, GpuKernels::Libtorch));
+    let [own, others] = [OWN, GpuKernels::Libtorch].map(|on_gpu| value_and_gradients(&inputs, |x| all(x, on_gpu)));
+    assert!(own.iter().zip(&others).all(|(own, other)| own.equal(other)));
+    let (_, launched) = emulated(|| value_and_gradients(&inputs, |x| all(x, OWN)));
+    // The value and the gradient of the gate, of the rotation and of three chunks; the norm's gradients take three.
+    assert_eq!(launched, 2 + 2 + 6 + 4);
 }
 
 #[test]
@@ -87,7 +113,7 @@ fn what_the_kernels_do_not_take_goes_the_plain_way() {
     let empty = Tensor::zeros([0, 8], (Kind::Float, Device::Cpu));
     let (shapes, launched) = emulated(|| {
         let gain = |x: &Tensor| Tensor::ones([8], (x.kind(), Device::Cpu));
-        [&double, &empty].map(|x| rms_norm(x, &gain(x), 1e-5).unwrap().size())
+        [&double, &empty].map(|x| rms_norm(x, &gain(x), 1e-5, OWN).unwrap().size())
     });
     assert_eq!((shapes, launched), ([vec![3, 8], vec![0, 8]], 0));
 }

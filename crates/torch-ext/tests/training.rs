@@ -1,7 +1,9 @@
 //! Compares fused AdamW with its formula, and chunked cross-entropy with the plain one.
 
 use tch::{Device, Kind, Reduction, Tensor};
-use torch_ext::{AdamW, IGNORED, fused_adamw, linear_cross_entropy, linear_cross_entropy_sum};
+use torch_ext::{AdamW, GpuKernels, IGNORED, fused_adamw, linear_cross_entropy, linear_cross_entropy_sum};
+
+const OWN: GpuKernels = GpuKernels::Own;
 
 fn distance(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.size(), b.size());
@@ -80,14 +82,20 @@ fn chunked_cross_entropy_equals_the_full_one() {
         let case = case(kind);
         let (expected, gradients) = plain(&case);
         for chunk in [None, Some(1), Some(7), Some(23), Some(100)] {
-            let nll = linear_cross_entropy(&case.hidden, &case.weight, &case.labels, chunk).unwrap();
+            let nll = linear_cross_entropy(&case.hidden, &case.weight, &case.labels, chunk, OWN).unwrap();
             assert_eq!(nll.kind(), Kind::Float);
             assert!(distance(&nll, &expected) < tolerance, "{kind:?} {chunk:?}");
             assert_eq!(f64::try_from(nll.narrow(0, 4, 6).abs().sum(Kind::Float)).unwrap(), 0.0);
             let loss = (&nll * &case.token_weights).sum(Kind::Float);
-            let sum =
-                linear_cross_entropy_sum(&case.hidden, &case.weight, &case.labels, Some(&case.token_weights), chunk)
-                    .unwrap();
+            let sum = linear_cross_entropy_sum(
+                &case.hidden,
+                &case.weight,
+                &case.labels,
+                Some(&case.token_weights),
+                chunk,
+                OWN,
+            )
+            .unwrap();
             assert!(distance(&sum, &loss) < 1e-6);
             for loss in [loss, sum] {
                 // A factor after the sum, like a normaliser.
@@ -110,17 +118,18 @@ fn a_frozen_head_gets_no_gradient() {
     let (_, gradients) = plain(&case);
     for per_token in [true, false] {
         let loss = if per_token {
-            let nll = linear_cross_entropy(&case.hidden, &frozen, &case.labels, Some(6)).unwrap();
+            let nll = linear_cross_entropy(&case.hidden, &frozen, &case.labels, Some(6), OWN).unwrap();
             (nll * &case.token_weights).sum(Kind::Float)
         } else {
-            linear_cross_entropy_sum(&case.hidden, &frozen, &case.labels, Some(&case.token_weights), Some(6)).unwrap()
+            linear_cross_entropy_sum(&case.hidden, &frozen, &case.labels, Some(&case.token_weights), Some(6), OWN)
+                .unwrap()
         };
         let found = Tensor::run_backward(&[loss], &[&case.hidden], false, false);
         assert!(distance(&found[0], &gradients[0]) < 1e-5);
     }
     let _guard = tch::no_grad_guard();
-    let sum = linear_cross_entropy_sum(&case.hidden, &case.weight, &case.labels, None, None).unwrap();
-    let nll = linear_cross_entropy(&case.hidden, &case.weight, &case.labels, None).unwrap();
+    let sum = linear_cross_entropy_sum(&case.hidden, &case.weight, &case.labels, None, None, OWN).unwrap();
+    let nll = linear_cross_entropy(&case.hidden, &case.weight, &case.labels, None, OWN).unwrap();
     assert!(distance(&sum, &nll.sum(Kind::Float)) < 1e-6 && !sum.requires_grad());
 }
 
@@ -128,7 +137,7 @@ fn a_frozen_head_gets_no_gradient() {
 fn shapes_that_do_not_fit_are_an_error() {
     torch_ext::init();
     let case = case(Kind::Float);
-    let error = linear_cross_entropy(&case.hidden, &randn(&[50, 15]), &case.labels, None).unwrap_err();
+    let error = linear_cross_entropy(&case.hidden, &randn(&[50, 15]), &case.labels, None, OWN).unwrap_err();
     assert!(error.to_string().starts_with("libtorch: "));
 }
 

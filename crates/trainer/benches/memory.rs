@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::Context;
 use llama::attention::Layout;
-use llama::{Llama, LlamaConfig, Operators, locate};
+use llama::{Head, Llama, LlamaConfig, Operators, locate};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use torch_ext::OpError;
@@ -66,7 +66,7 @@ impl Objective for OneRow {
         Input { input_ids: &batch.input_ids, layout: Layout::Packed(&batch.documents) }
     }
 
-    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Loss> {
+    fn loss(&self, hidden: &Tensor, head: Head, batch: &PackedBatch) -> anyhow::Result<Loss> {
         Ok(batch.cross_entropy_sum(hidden, head)?.into())
     }
 }

@@ -30,7 +30,7 @@ fn search<O: Objective>(objective: &O, model: &Llama, batch: &O::Batch) -> Resul
             return Ok(format!("the output of layer {index}"));
         }
     }
-    if broken(&model.final_norm().forward(Operators::Fused, &stream)?) {
+    if broken(&model.final_norm().forward((Operators::Fused, model.gpu_kernels()), &stream)?) {
         return Ok("the output of the final norm".into());
     }
     Ok("no activation of the forward pass: the loss itself, or a gradient".into())

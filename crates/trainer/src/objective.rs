@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use distributed::World;
 use llama::attention::{Attend, Layout};
-use llama::{Llama, Operators, Pass, Recompute};
+use llama::{Head, Llama, Operators, Pass, Recompute};
 use run::RunFolder;
 use tch::Tensor;
 use torch_ext::catch;
@@ -233,12 +233,11 @@ pub trait Objective {
     /// The model input of the batch.
     fn input<'a>(&self, batch: &'a Self::Batch) -> Input<'a>;
 
-    /// The loss of the batch as a sum, computed from the final hidden states `[rows, seq, width]` and the output head
-    /// `[vocab, width]`.
+    /// The loss of the batch as a sum, computed from the final hidden states `[rows, seq, width]` and the output head.
     ///
     /// # Errors
     /// When libtorch reports an error.
-    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &Self::Batch) -> anyhow::Result<Loss>;
+    fn loss(&self, hidden: &Tensor, head: Head, batch: &Self::Batch) -> anyhow::Result<Loss>;
 
     /// Called with the metrics of each micro-batch of a step that this process has computed, once they are read, for a stage
     /// that warns.
@@ -259,8 +258,8 @@ pub trait Objective {
         Ok(())
     }
 
-    /// The part of a batch that is this process's, where the processes share out the tokens of each row: those tokens, what they
-    /// are to predict, and their positions; the layout's documents are those of the whole row.
+    /// With context parallelism, this process's part of a batch: its tokens, their labels and their positions; the layout's
+    /// documents are those of the whole row.
     ///
     /// # Errors
     /// When the stage cannot do that.
@@ -315,7 +314,7 @@ pub trait Objective {
 /// Computes the loss of a batch (a sum) and its metrics without gradients, with the operators of training.
 ///
 /// # Errors
-/// As [`Objective::loss`].
+/// The same as [`Objective::loss`].
 pub fn forward<O: Objective>(objective: &O, model: &Llama, batch: &O::Batch) -> anyhow::Result<(f64, Vec<Metric>)> {
     let _no_grad = tch::no_grad_guard();
     catch(|| {
@@ -339,7 +338,7 @@ fn one(pending: Pending) -> anyhow::Result<(f64, Vec<Metric>)> {
 /// processes of `world`. The result is bit-equal to that of one process.
 ///
 /// # Errors
-/// As [`Objective::loss`].
+/// The same as [`Objective::loss`].
 pub fn evaluate<O: Objective>(
     objective: &O,
     model: &Llama,
@@ -367,7 +366,7 @@ pub fn evaluate<O: Objective>(
 /// Returns the loss (a sum) and the stage's metrics.
 ///
 /// # Errors
-/// As [`Objective::loss`].
+/// The same as [`Objective::loss`].
 pub fn forward_backward<O: Objective>(
     objective: &O,
     model: &Llama,
@@ -379,7 +378,7 @@ pub fn forward_backward<O: Objective>(
     one(forward_backward_in(objective, model, batch, moment, normaliser, how, None)?)
 }
 
-/// The same without reading the results. Where the processes of a world share out the rows, the batch is a share
+/// The same without reading the results. If the processes of a world divide the rows, the batch is a share
 /// ([`Objective::share`]), and so is the loss.
 pub(crate) fn forward_backward_in<O: Objective>(
     objective: &O,

@@ -94,7 +94,8 @@ impl Signals {
         let folder = locate::locate(&folder.to_string_lossy())?;
         let print = ::run::model_folder(input, &folder)?;
         let mut journal = Journal::<Result<f64, String>>::open(run.join("rewards.journal"), &print.finish())?;
-        let model = RewardModel::load(&folder, kind, device)?;
+        let mut model = RewardModel::load(&folder, kind, device)?;
+        model.set_gpu_kernels(args.sampler.compute.gpu_kernels()?);
         let missing: Vec<usize> = open.iter().copied().filter(|&index| self.scores[index].reward.is_none()).collect();
         for index in missing {
             if !journal.contains(index as u64) {

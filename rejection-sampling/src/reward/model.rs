@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use chat::{ChatError, ChatTemplate, EncodeOptions, RenderOptions, Tokenizer, Train};
 use dataset::Message;
 use llama::attention::{SharedPrompt, shared_positions};
-use llama::{Pass, SequenceClassifier};
+use llama::{GpuKernels, Pass, SequenceClassifier};
 use serde_json::Value;
 use tch::{Device, Kind};
 
@@ -37,6 +37,11 @@ impl RewardModel {
             format!("{} has no chat template; give the folder a chat_template.jinja", texts.display())
         })?;
         Ok(Self { path: path.to_owned(), classifier, tokenizer: Tokenizer::from_dir(&texts)?, template })
+    }
+
+    /// Sets what computes on a GPU.
+    pub fn set_gpu_kernels(&mut self, on_gpu: GpuKernels) {
+        self.classifier.model.set_gpu_kernels(on_gpu);
     }
 
     /// The token ids of a conversation that ends with the answer to score.

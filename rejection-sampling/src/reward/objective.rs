@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use llama::attention::Layout;
-use llama::{Llama, Pass};
+use llama::{Head, Llama, Pass};
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
 use trainer::stage::sources::Examples;
@@ -113,7 +113,7 @@ impl Objective for RewardObjective {
         Input { input_ids: &batch.row.input_ids, layout: Layout::SharedPrompt(&batch.row.groups) }
     }
 
-    fn loss(&self, hidden: &Tensor, _: &Tensor, batch: &Batch) -> anyhow::Result<Loss> {
+    fn loss(&self, hidden: &Tensor, _: Head, batch: &Batch) -> anyhow::Result<Loss> {
         let scores = self.scores(hidden, batch)?;
         let sum = ranking_loss_sum(&scores, &batch.better, &batch.worse);
         let margins = margins(&scores, &batch.better, &batch.worse).detach();

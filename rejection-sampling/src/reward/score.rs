@@ -54,7 +54,8 @@ pub(super) struct Record {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (device, kind) = args.compute.resolve()?;
     let folder = locate::locate(&args.model.to_string_lossy())?;
-    let model = RewardModel::load(&folder, kind, device)?;
+    let mut model = RewardModel::load(&folder, kind, device)?;
+    model.set_gpu_kernels(args.compute.gpu_kernels()?);
     let problems = args.problems.as_deref().map(prompts).transpose()?;
     let print = Fingerprint::new()
         .text("batch", &format!("{} {}", args.micro_batch_tokens, device::name(kind)))

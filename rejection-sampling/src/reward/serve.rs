@@ -40,7 +40,8 @@ pub struct Args {
 /// When the model cannot be loaded, or the address is in use.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (device, kind) = args.compute.resolve()?;
-    let model = RewardModel::load(&locate::locate(&args.model.to_string_lossy())?, kind, device)?;
+    let mut model = RewardModel::load(&locate::locate(&args.model.to_string_lossy())?, kind, device)?;
+    model.set_gpu_kernels(args.compute.gpu_kernels()?);
     eprintln!("the reward model {} in {} on {device:?}", args.model.display(), device::name(kind));
     let options = http_service::Options {
         addr: args.addr,

@@ -100,7 +100,9 @@ pub fn run(args: &Args, launcher: Launcher) -> anyhow::Result<()> {
             });
         }
         let (device, kind) = args.sampler.compute.resolve()?;
-        work::score(&mut state, journal, &RewardModel::load(&folder, kind, device)?, config.files.k)?;
+        let mut model = RewardModel::load(&folder, kind, device)?;
+        model.set_gpu_kernels(args.sampler.compute.gpu_kernels()?);
+        work::score(&mut state, journal, &model, config.files.k)?;
     }
     if args.judge.is_given() {
         let (_, who) = args.judge.who();

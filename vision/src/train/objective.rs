@@ -1,11 +1,11 @@
-//! The loss of an adapter: cross-entropy on the answers, behind the cross-attention layers.
+//! The loss of an adapter: cross-entropy on the answers, after the cross-attention layers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use llama::attention::Attend;
-use llama::{Llama, Pass};
+use llama::{Head, Llama, Pass};
 use pictures::Limits;
 use run::{Progress, RunFolder};
 use tch::{Device, Tensor};
@@ -22,32 +22,32 @@ use crate::train::data::{Seeing, View};
 
 /// The file with the digests of the run's pictures.
 const PICTURES: &str = "pictures.sha256";
-/// Pictures whose states decide the statistics of a new adapter: thousands of places.
+/// Number of pictures whose states determine the statistics of a new adapter; they have thousands of positions.
 const STATISTICS: usize = 64;
-/// Stands for the image token where rows are looked through.
+/// Placeholder of the image token while rows are processed.
 const IMAGE: i64 = -1;
 
 /// Examples, adapter and encoder with their loss.
 pub struct VisionObjective {
     /// The examples.
     pub examples: Examples<Seeing>,
-    /// What is trained.
+    /// The trained adapter.
     pub adapter: Adapter,
     /// The encoder.
     pub encoder: Box<dyn Encoder>,
-    /// Its states, where it is not trained.
+    /// The cache of its states, if it is not trained.
     pub features: Features,
-    /// Whether it is.
+    /// Whether the encoder is trained.
     pub trains_encoder: bool,
-    /// What a picture may cost.
+    /// Limits on the resources for a picture.
     pub limits: Limits,
     /// The device of the computation.
     pub device: Device,
-    /// `adapter.json` of the result.
+    /// The content of `adapter.json` of the result.
     pub config: AdapterConfig,
     /// The folder that the encoder was read from.
     pub encoder_folder: PathBuf,
-    /// Whether the adapter is new, and not one that goes on.
+    /// Whether the adapter is new rather than continued.
     pub is_new: bool,
 }
 
@@ -56,13 +56,13 @@ pub struct Batch {
     packed: PackedBatch,
     /// The ids of the row, with [`IMAGE`] for the image token.
     ids: Vec<i64>,
-    /// Where the image tokens stand, int64.
+    /// The positions of the image tokens, int64.
     images: Tensor,
     views: Vec<View>,
 }
 
 impl Batch {
-    /// Lays examples back to back.
+    /// Concatenates examples into one row.
     #[must_use]
     pub fn new(examples: &[&Seeing], device: Device) -> Self {
         let plain: Vec<&Example> = examples.iter().map(|seeing| &seeing.example).collect();
@@ -85,7 +85,7 @@ impl Batch {
 }
 
 impl Batch {
-    /// The rows, the targets and the labels.
+    /// The row with its targets and labels.
     #[must_use]
     pub fn packed(&self) -> &PackedBatch {
         &self.packed
@@ -100,7 +100,7 @@ impl Batch {
     /// Final hidden states `[1, tokens, hidden]` from the embeddings of the row and the encoder's states of its pictures.
     ///
     /// # Errors
-    /// When pictures and states do not match, shapes do not fit, or there is no memory.
+    /// When pictures and states do not match, shapes do not match, or memory is not sufficient.
     pub fn hidden_states(
         &self,
         model: &Llama,
@@ -127,7 +127,7 @@ impl VisionObjective {
         if !self.trains_encoder {
             return Ok(match self.features.kept(&view.digest) {
                 Kept::Whole(states) => states,
-                // The folder may be another run's too.
+                // The folder may be shared with other runs.
                 _ => self.features.add(self.encoder.as_ref(), &view.source, &self.limits, &view.digest)?,
             });
         }
@@ -139,7 +139,7 @@ impl VisionObjective {
         self.examples.train.iter().flatten().chain(&self.examples.held_out).flat_map(|seeing| &seeing.views)
     }
 
-    /// Computes the states of the pictures that have none yet.
+    /// Computes the missing states of pictures.
     fn prepare_features(&self) -> anyhow::Result<()> {
         let distinct: BTreeMap<&str, &View> = self.views().map(|view| (view.digest.as_str(), view)).collect();
         if let Some(folder) = self.features.file("").as_deref().and_then(Path::parent) {
@@ -169,8 +169,8 @@ impl VisionObjective {
         Ok(())
     }
 
-    /// Gives a new adapter the statistics of the first pictures ([`Adapter::standardise`]). Going on after a kill, the
-    /// checkpoint's weights take their place.
+    /// Gives a new adapter the statistics of the first pictures ([`Adapter::standardise`]). When a run resumes, the checkpoint's weights
+    /// replace them.
     fn standardise(&mut self) -> anyhow::Result<()> {
         let first = self.examples.train.iter().flatten().flat_map(|seeing| &seeing.views).take(STATISTICS);
         let states = {
@@ -180,7 +180,7 @@ impl VisionObjective {
         Ok(self.adapter.standardise(&states)?)
     }
 
-    /// Refuses pictures that are not those that the run began with.
+    /// Refuses pictures that differ from those at the start of the run.
     fn same_pictures(&self, run: &RunFolder) -> anyhow::Result<()> {
         let all: Vec<&str> = self.views().map(|view| view.digest.as_str()).collect();
         let digest = dataset::digest::bytes(all.join("\n").as_bytes());
@@ -244,7 +244,7 @@ impl Objective for VisionObjective {
         batch.hidden_states(model, &self.adapter, &features, embedded, (positions, attend), pass)
     }
 
-    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &Batch) -> anyhow::Result<Loss> {
+    fn loss(&self, hidden: &Tensor, head: Head, batch: &Batch) -> anyhow::Result<Loss> {
         let open: Vec<(f64, f64)> = self.adapter.cross_layers().iter().map(|(_, layer)| layer.openness()).collect();
         let metric = |name, values: Vec<f64>| {
             let least = values.iter().copied().fold(f64::INFINITY, f64::min);
@@ -254,7 +254,7 @@ impl Objective for VisionObjective {
         let (attention, least) = metric("gate_attention", open.iter().map(|open| open.0.abs()).collect());
         let (feed_forward, least_feed_forward) =
             metric("gate_feed_forward", open.iter().map(|open| open.1.abs()).collect());
-        // A gate that stays at 0 is a layer that does nothing.
+        // A gate that stays at 0 means that its layer has no effect.
         let least = Metric { name: "gate_least", sum: least.min(least_feed_forward).into(), weight: 1.0 };
         Ok(Loss { sum: batch.packed.cross_entropy_sum(hidden, head)?, metrics: vec![attention, feed_forward, least] })
     }

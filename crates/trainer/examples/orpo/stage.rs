@@ -2,7 +2,7 @@
 
 use chat::{ChatTemplate, EncodeOptions, Tokenizer, Train};
 use dataset::{Message, Preference, check};
-use llama::Llama;
+use llama::{Head, Llama};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use trainer::stage::sources::{self, Examples, Limits, Sequence};
@@ -129,7 +129,7 @@ impl Objective for Orpo {
         Input { input_ids: &batch.input_ids, layout: batch.layout() }
     }
 
-    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Loss> {
+    fn loss(&self, hidden: &Tensor, head: Head, batch: &PackedBatch) -> anyhow::Result<Loss> {
         let means = batch.mean_log_probs(hidden, head)?.reshape([-1, 2]);
         let (chosen, rejected) = (means.select(1, 0), means.select(1, 1));
         let right = chosen.gt_tensor(&rejected).sum(Kind::Double);

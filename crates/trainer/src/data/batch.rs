@@ -3,6 +3,7 @@
 use crate::ahead::placed;
 use crate::context::Share;
 use anyhow::ensure;
+use llama::Head;
 use llama::attention::Layout;
 use tch::{Device, Kind, Tensor};
 
@@ -152,24 +153,24 @@ impl PackedBatch {
         }
     }
 
-    /// `Σ weight · nll` over the trained tokens, computed from the final hidden states `[1, tokens, width]` and the output head
-    /// `[vocab, width]`. Logits are computed for the trained positions only, one chunk at a time.
+    /// `Σ weight · nll` over the trained tokens, computed from the final hidden states `[1, tokens, width]` and the output head.
+    /// Logits are computed for the trained positions only, one chunk at a time.
     ///
     /// # Errors
-    /// As [`torch_ext::linear_cross_entropy_sum`].
-    pub fn cross_entropy_sum(&self, hidden: &Tensor, head: &Tensor) -> Result<Tensor, torch_ext::OpError> {
+    /// The same as [`Head::cross_entropy_sum`].
+    pub fn cross_entropy_sum(&self, hidden: &Tensor, head: Head) -> Result<Tensor, torch_ext::OpError> {
         let picked = hidden.squeeze_dim(0).index_select(0, &self.targets);
-        torch_ext::linear_cross_entropy_sum(&picked, head, &self.labels, self.token_weights.as_ref(), None)
+        head.cross_entropy_sum(&picked, &self.labels, self.token_weights.as_ref())
     }
 
     /// The mean log-probability of the trained tokens of each example, `[examples]` float64, ignoring the weights. Each example
     /// must have at least one trained token.
     ///
     /// # Errors
-    /// As [`torch_ext::linear_cross_entropy`].
-    pub fn mean_log_probs(&self, hidden: &Tensor, head: &Tensor) -> Result<Tensor, torch_ext::OpError> {
+    /// The same as [`Head::cross_entropy`].
+    pub fn mean_log_probs(&self, hidden: &Tensor, head: Head) -> Result<Tensor, torch_ext::OpError> {
         let picked = hidden.squeeze_dim(0).index_select(0, &self.targets);
-        let nll = torch_ext::linear_cross_entropy(&picked, head, &self.labels, None)?.to_kind(Kind::Double);
+        let nll = head.cross_entropy(&picked, &self.labels)?.to_kind(Kind::Double);
         let numbers = (0_i64..).zip(&self.trained).flat_map(|(example, &tokens)| vec![example; tokens as usize]);
         let example_of = Tensor::from_slice(&numbers.collect::<Vec<_>>()).to_device(nll.device());
         let counts = Tensor::from_slice(&self.trained).to_device(nll.device());

@@ -19,7 +19,7 @@
 //! #     fn tokens(&self, _: &()) -> (u64, u64) { (0, 0) }
 //! #     fn example_ids<'a>(&self, _: &'a ()) -> &'a [String] { &[] }
 //! #     fn input<'a>(&self, _: &'a ()) -> trainer::Input<'a> { unimplemented!() }
-//! #     fn loss(&self, _: &tch::Tensor, _: &tch::Tensor, _: &()) -> anyhow::Result<trainer::Loss> { unimplemented!() }
+//! #     fn loss(&self, _: &tch::Tensor, _: llama::Head, _: &()) -> anyhow::Result<trainer::Loss> { unimplemented!() }
 //! # }
 //! #[derive(clap::Args, Serialize, Deserialize)]
 //! pub struct Config {
@@ -138,7 +138,7 @@ pub struct Setup<'a> {
     pub max_length: usize,
     /// All processes of the run. Each process prepares all of the data.
     pub world: &'a World,
-    /// Whether nothing is trained: the run's folder gets no file then, except the records that `--skip-bad` sets aside.
+    /// Whether nothing is trained. The run's folder then gets no file except the records that `--skip-bad` sets aside.
     pub dry_run: bool,
 }
 
@@ -366,6 +366,7 @@ fn prepared<O>(
     prepare: impl FnOnce(&Setup) -> anyhow::Result<Prepared<O>>,
 ) -> anyhow::Result<(ModelFolder, Prepared<O>)> {
     let mut model = ModelFolder::load(base, Some(kind), device)?;
+    model.model.set_gpu_kernels(compute(training)?.gpu_kernels()?);
     if let Some(template) = &mut model.template {
         template.set_plain_special_tokens(training.plain_special_tokens);
         template::fix(template, run, &training.template_var, dry_run, world)?;

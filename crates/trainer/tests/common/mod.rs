@@ -2,7 +2,7 @@
 
 #![allow(dead_code)]
 
-use llama::Operators;
+use llama::{Head, Operators};
 use tch::{Device, Tensor};
 use trainer::{Computation, Example, Input, Loss, Objective, PackedBatch};
 
@@ -58,7 +58,7 @@ impl Objective for Fixed {
         Input { input_ids: &batch.input_ids, layout: batch.layout() }
     }
 
-    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Loss> {
+    fn loss(&self, hidden: &Tensor, head: Head, batch: &PackedBatch) -> anyhow::Result<Loss> {
         Ok(batch.cross_entropy_sum(hidden, head)?.into())
     }
 }

@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use llama::{Llama, NewModel};
+use llama::{Head, Llama, NewModel};
 use tch::{Device, Kind, Tensor};
 use trainer::context::Share;
 use trainer::stage::Training;
@@ -27,7 +27,7 @@ use crate::common::{Fixed, example};
 /// The variable with a child's work.
 const RUN: &str = "FAULTY_RUN";
 
-/// How a run goes.
+/// The settings of a run.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
     pub steps: u64,
@@ -56,7 +56,7 @@ pub const SETTINGS: Settings = Settings {
     recompute: false,
 };
 
-/// What runs of so many steps end with.
+/// The results of undisturbed runs, by number of steps.
 static UNDISTURBED: Mutex<BTreeMap<u64, [String; 2]>> = Mutex::new(BTreeMap::new());
 
 /// A run's folder, with a model.
@@ -69,7 +69,7 @@ impl Place {
         Self::of(32, 2)
     }
 
-    /// With a model of this width and so many layers.
+    /// Makes a world with a model of this width and number of layers.
     pub fn of(hidden: usize, layers: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         NewModel { hidden, layers, context: 128, seed: 17 }.write(&dir.path().join("model")).unwrap();
@@ -101,7 +101,7 @@ impl Place {
         command
     }
 
-    /// So many ranks that meet in a file; each with its exit code and what it said.
+    /// Starts `size` ranks that meet in a file; returns the exit code and the output of each.
     pub fn ranks(&self, run: &str, size: usize, settings: &Settings) -> Vec<(Option<i32>, String)> {
         let store = self.path(&format!("{run}.store"));
         fs::remove_file(&store).ok();
@@ -219,7 +219,7 @@ fn rank(world: &World, work: &serde_json::Value) -> anyhow::Result<()> {
     }
 }
 
-/// What happens to the next loss.
+/// The fault of the next loss.
 #[derive(Clone, Copy, PartialEq)]
 enum Spoilt {
     No,
@@ -262,7 +262,7 @@ impl Faulty {
                 "kill" => drop(libc::raise(libc::SIGKILL)),
                 "stop" => drop(libc::raise(libc::SIGSTOP)),
                 "disk" => {
-                    // No file grows beyond this, as on a full disk.
+                    // No file can grow beyond this size, as on a full disk.
                     libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
                     libc::setrlimit(libc::RLIMIT_FSIZE, &libc::rlimit { rlim_cur: 20_000, rlim_max: 20_000 });
                 }
@@ -313,7 +313,7 @@ impl Objective for Faulty {
         Ok(batch.share(share))
     }
 
-    fn loss(&self, hidden: &Tensor, head: &Tensor, batch: &PackedBatch) -> anyhow::Result<Loss> {
+    fn loss(&self, hidden: &Tensor, head: Head, batch: &PackedBatch) -> anyhow::Result<Loss> {
         if self.slow.get() {
             std::thread::sleep(Duration::from_millis(20));
         }
