@@ -145,6 +145,8 @@ pub struct Seen<'a> {
     pub language: &'a str,
     /// The text, as the step saw it.
     pub text: &'a str,
+    /// Bytes that the step read: those of the page where it made the text of a page, else those of the text.
+    pub bytes: usize,
 }
 
 /// The outcome of a document in a step.
@@ -211,10 +213,10 @@ impl StepLedger {
     /// Records the effect of a step on a document.
     pub fn record(&mut self, seen: Seen, findings: &[Finding], fate: Fate) {
         let flow = entry(entry(&mut self.flows, seen.source), seen.language);
-        flow.read.add(seen.text.len());
+        flow.read.add(seen.bytes);
         match fate {
             Fate::Kept(bytes) => flow.kept.add(bytes),
-            Fate::Dropped(rule) => entry(&mut flow.dropped, rule).add(seen.text.len()),
+            Fate::Dropped(rule) => entry(&mut flow.dropped, rule).add(seen.bytes),
         }
         for finding in findings {
             self.finding(seen, finding, "");
@@ -311,7 +313,7 @@ mod tests {
         let mut step = StepLedger { kind: "s".into(), ..StepLedger::default() };
         for n in ids {
             let id = n.to_string();
-            let seen = Seen { id: &id, source: "a", language: "en", text: "12345" };
+            let seen = Seen { id: &id, source: "a", language: "en", text: "12345", bytes: 5 };
             let finding = Finding { rule: "r".into(), value: f64::from(n), limit: 50.0, passed: n < 50 };
             let fate = if n < 50 { Fate::Kept(bytes) } else { Fate::Dropped("r") };
             step.record(seen, &[finding], fate);

@@ -317,7 +317,8 @@ const PAGE: &str = "<html><head><title>Numbers</title></head><body><nav><a href=
 fn pages_are_extracted_before_anything_reads_their_text() {
     let world = World { dir: tempfile::tempdir().unwrap() };
     std::fs::write(world.path("numbers.html"), PAGE).unwrap();
-    std::fs::write(world.path("empty.html"), "<html><body></body></html>").unwrap();
+    let empty = "<html><body></body></html>";
+    std::fs::write(world.path("empty.html"), empty).unwrap();
     let source = "[[source]]\nname = \"web\"\nfiles = [\"*.html\"]\n";
     let exact = "[[step]]\nkind = \"dedup-exact\"\n";
     std::fs::write(world.path("recipe.toml"), format!("{source}[[step]]\nkind = \"extract\"\n{exact}")).unwrap();
@@ -327,6 +328,11 @@ fn pages_are_extracted_before_anything_reads_their_text() {
     let text = &result[0].text;
     assert!(text.contains("A prime number") && text.contains("range(2, 9):\n    print(n)"), "{text}");
     assert!(!text.contains("Imprint") && !text.contains("All pages"), "{text}");
+    // The ledger counts the bytes of pages in and those of texts out.
+    let ledger: Value = serde_json::from_slice(&std::fs::read(world.path("run/ledger.json")).unwrap()).unwrap();
+    let flow = &ledger["ledger"]["steps"][0]["flows"]["web"][""];
+    assert_eq!(flow["read"]["bytes"], PAGE.len() + empty.len());
+    assert_eq!(flow["kept"]["bytes"], text.len());
 
     std::fs::write(world.path("recipe.toml"), format!("{source}{exact}[[step]]\nkind = \"extract\"\n")).unwrap();
     let words = world.words("other", &[]);

@@ -1,14 +1,17 @@
-//! Minima of smooth functions by L-BFGS (Nocedal and Wright 2006, algorithm 7.5), from the crate `argmin`.
+//! Minimises smooth functions by L-BFGS (Nocedal and Wright 2006, algorithm 7.5) from the crate `argmin`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use argmin::core::{CostFunction, Error, Executor, Gradient};
 use argmin::solver::linesearch::MoreThuenteLineSearch;
 use argmin::solver::quasinewton::LBFGS;
 
-/// Pairs of steps and changes of the gradient that L-BFGS remembers.
+/// Number of pairs of steps and gradient changes that L-BFGS stores.
 const MEMORY: usize = 10;
-/// A norm of the gradient that is as good as zero.
+/// Maximum number of function evaluations per step of L-BFGS, on average. `argmin`'s line search has no limit, and on noisy losses some
+/// searches did not end.
+const EVALUATIONS: u64 = 4;
+/// A gradient norm that counts as zero.
 const TOLERANCE: f64 = 1e-9;
 
 /// The best point that was found.
@@ -18,28 +21,35 @@ pub struct Minimum {
     pub at: Vec<f64>,
     /// The function's value there.
     pub value: f64,
-    /// The largest part of its gradient there, without sign: how far from a minimum this is.
+    /// The largest absolute component of the gradient there; it shows the distance from a minimum.
     pub slope: f64,
 }
 
 /// A point with the function's value and gradient there.
 type Known = (Vec<f64>, f64, Vec<f64>);
 
-/// A function, with the last point that was asked for and the best one.
+/// A function with the last evaluated point and the best one.
 struct Problem<F> {
     function: F,
+    /// Number of remaining evaluations.
+    left: Cell<u64>,
     last: RefCell<Option<Known>>,
     best: RefCell<Option<Minimum>>,
 }
 
 impl<F: Fn(&[f64]) -> (f64, Vec<f64>)> Problem<F> {
     /// Value and gradient; the line search asks for both at the same point.
-    fn at(&self, point: &[f64]) -> (f64, Vec<f64>) {
+    ///
+    /// # Errors
+    /// When no evaluations remain.
+    fn at(&self, point: &[f64]) -> Result<(f64, Vec<f64>), Error> {
         if let Some((known, value, gradient)) = &*self.last.borrow()
             && known == point
         {
-            return (*value, gradient.clone());
+            return Ok((*value, gradient.clone()));
         }
+        let left = self.left.get().checked_sub(1).ok_or_else(|| Error::msg("no evaluations left"))?;
+        self.left.set(left);
         let (value, gradient) = (self.function)(point);
         let finite = value.is_finite() && gradient.iter().all(|part| part.is_finite());
         let mut best = self.best.borrow_mut();
@@ -48,7 +58,7 @@ impl<F: Fn(&[f64]) -> (f64, Vec<f64>)> Problem<F> {
             *best = Some(Minimum { at: point.to_vec(), value, slope });
         }
         *self.last.borrow_mut() = Some((point.to_vec(), value, gradient.clone()));
-        (value, gradient)
+        Ok((value, gradient))
     }
 }
 
@@ -57,7 +67,7 @@ impl<F: Fn(&[f64]) -> (f64, Vec<f64>)> CostFunction for &Problem<F> {
     type Output = f64;
 
     fn cost(&self, point: &Vec<f64>) -> Result<f64, Error> {
-        Ok(self.at(point).0)
+        Ok(self.at(point)?.0)
     }
 }
 
@@ -66,20 +76,21 @@ impl<F: Fn(&[f64]) -> (f64, Vec<f64>)> Gradient for &Problem<F> {
     type Gradient = Vec<f64>;
 
     fn gradient(&self, point: &Vec<f64>) -> Result<Vec<f64>, Error> {
-        Ok(self.at(point).1)
+        Ok(self.at(point)?.1)
     }
 }
 
-/// Follows `function` (value and gradient) downhill from `start` and gives the best point that was seen; None where the
-/// function is not finite at the start. A line search that rounding stops ends the descent: [`Minimum::slope`] says how far
-/// from level the point is.
+/// Minimises `function` (value and gradient) from `start` and returns the best point that was evaluated. `None` if the function is not
+/// finite at the start. The descent ends when rounding stops the line search, or when the limit of evaluations is reached (four for each
+/// of `steps`); [`Minimum::slope`] shows how flat the function is at the result.
 pub fn minimise(function: impl Fn(&[f64]) -> (f64, Vec<f64>), start: &[f64], steps: u64) -> Option<Minimum> {
-    let problem = Problem { function, last: RefCell::new(None), best: RefCell::new(None) };
-    problem.at(start);
+    let left = Cell::new(1 + EVALUATIONS * steps);
+    let problem = Problem { function, left, last: RefCell::new(None), best: RefCell::new(None) };
+    problem.at(start).ok()?;
     problem.best.borrow().as_ref()?;
     let solver = LBFGS::new(MoreThuenteLineSearch::new(), MEMORY).with_tolerance_grad(TOLERANCE).ok()?;
     let solver = solver.with_tolerance_cost(1e-13).ok()?;
-    // An error of the line search leaves the best point so far.
+    // After an error of the line search or of the limit, the best point so far is the result.
     let _ = Executor::new(&problem, solver)
         .configure(|state| state.param(start.to_vec()).max_iters(steps))
         .timer(false)
@@ -87,7 +98,7 @@ pub fn minimise(function: impl Fn(&[f64]) -> (f64, Vec<f64>), start: &[f64], ste
     problem.best.into_inner()
 }
 
-/// Huber's function of a residual in units of its border `delta`: `r^2 / 2` up to 1, then a line; and its slope.
+/// The Huber loss of a residual in units of its threshold `delta` (`r^2 / 2` up to 1, then linear), and its slope.
 #[must_use]
 pub fn huber(residual: f64) -> (f64, f64) {
     if residual.abs() <= 1.0 {
@@ -114,6 +125,18 @@ mod tests {
         assert!((found.at[0] - 1.0).abs() < 1e-6 && (found.at[1] - 1.0).abs() < 1e-6, "{found:?}");
         assert!(found.slope < 1e-6);
         assert_eq!(minimise(|_| (f64::NAN, vec![0.0]), &[1.0], 10), None);
+    }
+
+    /// The gradient contradicts the values, so no step is ever accepted.
+    #[test]
+    fn a_search_that_gets_nowhere_ends() {
+        let evaluations = Cell::new(0);
+        let wrong = |p: &[f64]| {
+            evaluations.set(evaluations.get() + 1);
+            ((p[0] * 1e3).sin() + p[0], vec![-1.0 - 1e-3 * f64::from(evaluations.get() % 2)])
+        };
+        assert!(minimise(wrong, &[1.0], 50).is_some());
+        assert!(evaluations.get() <= 1 + 200, "{}", evaluations.get());
     }
 
     #[test]

@@ -139,12 +139,14 @@ impl<'a> Work<'a> {
             document.meta.insert(key.to_owned(), value);
         }
         let language = document.language().to_owned();
-        // A step that makes the text is reported with the text that it made.
+        // A step that makes the text is reported with the text that it made, and with the bytes of the page.
+        let bytes = item.page.as_ref().map_or(document.text.len(), |page| page.bytes.len());
         if judged.makes_text {
             item.page = None;
             document.text = judged.text.clone().unwrap_or_default();
         }
-        let seen = Seen { id: &document.id, source: &document.source, language: &language, text: &document.text };
+        let Document { id, source, text, .. } = &*document;
+        let seen = Seen { id, source, language: &language, text, bytes };
         let failed = judged.findings.last().filter(|finding| !finding.passed);
         let fate = match failed {
             Some(finding) => Fate::Dropped(&finding.rule),
@@ -178,7 +180,8 @@ impl<'a> Work<'a> {
         let step = &self.recipe.steps[at];
         let language = document.language().to_owned();
         let ledger = &mut ledger.steps[at];
-        let seen = Seen { id: &document.id, source: &document.source, language: &language, text: &document.text };
+        let Document { id, source, text, .. } = &*document;
+        let seen = Seen { id, source, language: &language, text, bytes: text.len() };
         let mut copies = 1;
         match step {
             Step::DedupLines(lines) => {
