@@ -81,6 +81,14 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
         return verdict(Outcome::unknown("no answer found in the prediction"), None, reference.text);
     };
     let mut outcome = compare_found(&found.text, &reference.text, options);
+    // "The answer is 5!" may end with the mark of a sentence.
+    if outcome.is_equal()
+        && !matches!(found.form, Form::Whole | Form::Boxed)
+        && found.text.ends_with('!')
+        && !pred[found.span.end..].trim_start().starts_with(['$', '\\'])
+    {
+        outcome = Outcome::unknown("a factorial, or the end of a sentence");
+    }
     // A number from a sentence keeps its words: "she has 5 apples" does not equal `5 pears`.
     if outcome.is_equal()
         && options.units != Units::Ignored
@@ -191,7 +199,8 @@ fn choice(
         }
     }
     // A formula is not a choice: `2E` for `E`.
-    if let Some(Extraction { text, form: Form::Whole, .. }) = &found
+    if let Some(Extraction { text, form, .. }) = &found
+        && (*form == Form::Whole || *form == Form::Phrase && text.contains(['^', '_']))
         && choice_letter(text).is_none()
         && crate::compare::is_formula(text)
     {
@@ -200,7 +209,11 @@ fn choice(
     match extract_with(pred, true, options.unfinished_thinking) {
         Some(chosen) => {
             let same = chosen.text == letter.to_string();
-            let outcome = if same {
+            // `A (excluded)`
+            let whole = found.as_ref().filter(|f| matches!(f.form, Form::Whole | Form::Boxed));
+            let outcome = if same && whole.is_some_and(|f| crate::compare::marks::denies(&f.text)) {
+                Outcome::unknown("a choice that is taken back")
+            } else if same {
                 Outcome::equal(Tier::Text, "the same choice")
             } else {
                 Outcome::different(Tier::Text, "different choices")

@@ -87,7 +87,8 @@ fn other_graders_tests() {
 #[test]
 fn latex2sympy_pairs() {
     let Some(table) = judge("latex2sympy2_ext.jsonl", &Options::default()) else { return };
-    assert!(table.true_equal >= 975, "{} equal", table.true_equal);
+    // Logarithms without a base, and `[x]`, are not equal to `\\ln x` and `x` here.
+    assert!(table.true_equal >= 966, "{} equal", table.true_equal);
 }
 
 /// Every reference answer equals itself, and no other one unless the two are the same answer.

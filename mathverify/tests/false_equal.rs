@@ -8,7 +8,7 @@ use crate::hunt;
 
 use std::collections::BTreeMap;
 
-use hunt::{Pair, Random, changed, mutated, respelled};
+use hunt::{Pair, Random, changed, mutated, reshaped, respelled, structured};
 use mathverify::{Options, verify};
 
 fn setting(name: &str, default: usize) -> usize {
@@ -45,7 +45,8 @@ fn none_equal(equal: &[Pair]) {
 
 fn templates(count: usize) {
     let mut random = Random::new(18);
-    let (equal, rest) = judge((0..count).map(|_| changed::pair(&mut random)));
+    let (equal, rest) =
+        judge((0..count).map(|i| if i % 2 == 0 { changed::pair(&mut random) } else { structured::pair(&mut random) }));
     assert_eq!(equal.len() + rest.len(), count);
     none_equal(&equal);
 }
@@ -98,7 +99,12 @@ fn changed_references_are_not_equal() {
     let pairs = std::iter::from_fn(|| {
         while made < count {
             let reference = &references[(random.next() % references.len() as u64) as usize];
-            if let Some(pair) = mutated::pair(&mut random, reference, mutated::KINDS[made % mutated::KINDS.len()]) {
+            let kind = made % (mutated::KINDS.len() + reshaped::KINDS.len());
+            let pair = match mutated::KINDS.get(kind) {
+                Some(kind) => mutated::pair(&mut random, reference, kind),
+                None => reshaped::pair(&mut random, reference, reshaped::KINDS[kind - mutated::KINDS.len()]),
+            };
+            if let Some(pair) = pair {
                 made += 1;
                 return Some(pair);
             }

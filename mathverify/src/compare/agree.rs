@@ -6,12 +6,10 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::marks;
 use super::words::{self, BEHIND};
 use crate::parse;
 use crate::pattern::pattern;
-
-/// Longest text that is searched for words, in bytes.
-const LONGEST: usize = 1_200;
 
 /// Words that introduce or join values and do not change them.
 const NEUTRAL: &[&str] = &[
@@ -86,8 +84,8 @@ const TEXT: [&str; 10] =
 
 /// Why two answers with equal values are not shown to be equal.
 pub(super) fn disagreement(pred: &str, gold: &str) -> Option<&'static str> {
-    if pred.len() > LONGEST || gold.len() > LONGEST {
-        return None;
+    if let Some(why) = marks::conflict(pred, gold) {
+        return Some(why);
     }
     let plain = |s: &str| s.bytes().all(|b| b.is_ascii() && !b.is_ascii_alphabetic());
     if plain(pred) || plain(gold) {

@@ -85,6 +85,16 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if single(a) != single(b) && x.len() != y.len() {
         return Outcome::different(Tier::Structure, "one value and several");
     }
+    // {x} is the fractional part of x, or a set; {5} is the set of one solution.
+    let variable = |e: &Expr| e.any(&|e| matches!(e, Expr::Sym(_))) && !e.any(&|e| matches!(e, Expr::Relation(..)));
+    if single(a) != single(b) && (matches!(a, Expr::Set(_)) && variable(a) || matches!(b, Expr::Set(_)) && variable(b))
+    {
+        return Outcome::unknown("braces around a letter, and none");
+    }
+    let one = |e: &Expr| matches!(e, Expr::Set(v) if v.len() == 1);
+    if (one(a) && ordered(b) || one(b) && ordered(a)) && x.len() == y.len() {
+        return Outcome::unknown("a set of one, and a vector of one");
+    }
     if single(a) != single(b) && (ordered(a) || ordered(b)) {
         // (5) is 5; ⟨5⟩ is a vector of one.
         return Outcome::different(Tier::Structure, "one value and a tuple");
@@ -92,7 +102,13 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     let keeps_order =
         ordered(a) || ordered(b) || (options.ordered_lists && !matches!(a, Expr::Set(_)) && !matches!(b, Expr::Set(_)));
     if keeps_order {
-        return in_order(&x, &y, options);
+        let outcome = in_order(&x, &y, options);
+        // (1, 2) is a point or an interval, {1, 2} is neither.
+        let mixed = |p: &Expr, q: &Expr| matches!(p, Expr::Set(_)) && matches!(q, Expr::Tuple(_) | Expr::Matrix(_));
+        if outcome.is_equal() && (mixed(a, b) || mixed(b, a)) {
+            return Outcome::unknown("a set and a tuple");
+        }
+        return outcome;
     }
     let outcome = without_order(&x, &y, options);
     // 1, 1, 3 and 1, 3, 3: the same number of items, but other items are repeated.

@@ -2,8 +2,11 @@
 
 mod agree;
 mod bound;
+mod codes;
 mod families;
 mod lists;
+mod logs;
+pub(crate) mod marks;
 mod matrix;
 mod relation;
 mod scalar;
@@ -29,11 +32,37 @@ pub(crate) fn compare(pred: &str, gold: &str, options: &Options) -> Outcome {
 
 /// Like [`compare`], with the rest of a budget.
 pub(crate) fn compare_within(pred: &str, gold: &str, context: &Context<'_>) -> Outcome {
-    match (families::without_remark(pred), families::without_remark(gold)) {
-        (None, None) => compare_texts(pred, gold, context),
+    let outcome = match (families::without_remark(pred), families::without_remark(gold)) {
+        (None, None) => compare_readings_of_logs(pred, gold, context),
         // `for k ∈ ℤ` describes the letter; the value is before it.
-        (p, g) => compare_texts(p.unwrap_or(pred), g.unwrap_or(gold), context),
+        (p, g) => compare_readings_of_logs(p.unwrap_or(pred), g.unwrap_or(gold), context),
+    };
+    if outcome.is_equal() && marks::other_domains(pred, gold) {
+        return Outcome::unknown("letters from two sets of numbers");
     }
+    outcome
+}
+
+/// Equal is what is equal with natural and with common logarithms, where a logarithm has no base.
+fn compare_readings_of_logs(pred: &str, gold: &str, context: &Context<'_>) -> Outcome {
+    let natural = compare_texts(pred, gold, context);
+    let has_log = |s: &str| memchr::memmem::find(s.as_bytes(), b"log").is_some();
+    if natural.tier == Tier::Text || !(has_log(pred) || has_log(gold)) {
+        return natural;
+    }
+    let (p, g) = (logs::common(pred), logs::common(gold));
+    if p.is_none() && g.is_none() {
+        return natural;
+    }
+    let (p, g) = (p.as_deref().unwrap_or(pred), g.as_deref().unwrap_or(gold));
+    if parse::parse(p).is_err() || parse::parse(g).is_err() {
+        return natural;
+    }
+    let common = compare_texts(p, g, context);
+    if natural.is_equal() == common.is_equal() {
+        return natural;
+    }
+    Outcome::unknown("a logarithm without a base may be natural or common")
 }
 
 fn compare_texts(pred: &str, gold: &str, options: &Context<'_>) -> Outcome {
@@ -44,6 +73,9 @@ fn compare_texts(pred: &str, gold: &str, options: &Context<'_>) -> Outcome {
     }
     if a == b {
         return Outcome::equal(Tier::Text, "the same text");
+    }
+    if let Some(why) = codes::undecided(&a, &b) {
+        return Outcome::unknown(why);
     }
     // Plain integers need no parser.
     if let (Some(x), Some(y)) = (text::plain_integer(&a), text::plain_integer(&b)) {
@@ -79,6 +111,13 @@ fn compare_texts(pred: &str, gold: &str, options: &Context<'_>) -> Outcome {
         }
     }
     let outcome = best.unwrap_or_else(|| Outcome::unknown("nothing to compare"));
+    // `3,4` is two numbers or one with a decimal comma; nothing beside it tells which.
+    if outcome.is_equal()
+        && (text::is_short_decimal(&a) || text::is_short_decimal(&b))
+        && !compare_exprs(&left[0], &right[0], options).is_equal()
+    {
+        return Outcome::unknown("two numbers, or one with a decimal comma");
+    }
     if outcome.is_equal()
         && outcome.tier != Tier::Text
         && options.units != Units::Ignored
@@ -148,6 +187,11 @@ fn prepare(e: &Expr) -> Expr {
 fn compare_prepared(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if a == b {
         return Outcome::equal(Tier::Exact, "the same formula");
+    }
+    // [x] may be the integer part, the nearest integer, or x.
+    let bracketed = |e: &Expr| e.any(&|e| matches!(e, Expr::Apply(name, _) if name == parse::BRACKETS));
+    if bracketed(a) != bracketed(b) {
+        return Outcome::unknown("square brackets around a letter, and none");
     }
     // Words; `\text{Alice and Bob}` beside a list.
     if let (Some(x), Expr::List(_)) = (text::listed_words(a), b) {

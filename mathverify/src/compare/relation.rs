@@ -127,7 +127,11 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     // -2 <= x <= 7 and x ∈ [-2, 7]
     let region = |e: &Expr| match e {
         Expr::Relation(..) => sets::region(e, &options.budget)
-            .or_else(|| assignment(e).and_then(|a| sets::region(&a.value, &options.budget))),
+            // (x, y) = (1, 2) is a point.
+            .or_else(|| {
+                let named = assignment(e).filter(|a| !lists::is_collection(&a.name))?;
+                sets::region(&named.value, &options.budget)
+            }),
         other => sets::region(other, &options.budget),
     };
     match (region(a), region(b)) {
@@ -369,8 +373,16 @@ fn structured(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     let strip = |e: &Expr| if relation(e) { value_of(e) } else { Some(e.clone()) };
     match (strip(a), strip(b)) {
         (Some(x), Some(y)) => {
-            // p = 5, q = 2 is the tuple (5, 2) in that order.
+            // p = 5, q = 2 is the tuple (5, 2) in that order, and the list 5, 2 in that order.
             let assigned = |e: &Expr| matches!(e, Expr::List(i) if i.iter().all(|i| matches!(i, Expr::Relation(..))));
+            let several = |e: &Expr| matches!(e, Expr::List(i) if i.len() > 1 && named(i).is_some());
+            if (several(a) && matches!(b, Expr::List(_))) || (several(b) && matches!(a, Expr::List(_))) {
+                let outcome = compare_prepared(&tuple(x.clone()), &tuple(y.clone()), options);
+                if outcome.is_equal() || !lists::compare(&x, &y, options).is_equal() {
+                    return outcome;
+                }
+                return Outcome::unknown("values in another order than their names");
+            }
             let x = if assigned(a) && matches!(y, Expr::Tuple(_)) { tuple(x) } else { x };
             let y = if assigned(b) && matches!(x, Expr::Tuple(_)) { tuple(y) } else { y };
             let (x, y) = (lists::expand_signs(&x), lists::expand_signs(&y));

@@ -108,7 +108,11 @@ pub(super) fn region(e: &Expr, budget: &Budget) -> Option<Vec<Piece>> {
                 return Some(both);
             }
             let either = merged(regions.concat(), budget)?;
-            Some(if either == vec![whole_line()] { both } else { either })
+            if either == vec![whole_line()] {
+                return Some(both);
+            }
+            // x > 1, x > 3: an "and" and an "or" give two sets.
+            (both.is_empty() || both == either).then_some(either)
         }
         _ => None,
     }
@@ -296,7 +300,9 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
         | (Expr::List(items), Expr::Interval { low, high, low_closed: true, high_closed: true })
             if items.len() == 2 =>
         {
-            all_equal([(&**low, &items[0]), (&**high, &items[1])].into_iter(), options, "different items")
+            let outcome =
+                all_equal([(&**low, &items[0]), (&**high, &items[1])].into_iter(), options, "different items");
+            if outcome.is_equal() { Outcome::unknown("an interval, or a list in brackets") } else { outcome }
         }
         // A vector in square brackets is not an interval.
         (Expr::Interval { low, high, low_closed: true, high_closed: true }, Expr::Matrix(rows))

@@ -89,6 +89,15 @@ pub(crate) fn plain_integer(text: &str) -> Option<BigInt> {
     text.parse().ok()
 }
 
+/// `3,4`: a digit, a comma and a digit. `0,5`, `12,5` and `2,75` are decimals.
+pub(super) fn is_short_decimal(normalised: &str) -> bool {
+    let Some((whole, decimals)) = normalised.strip_prefix('-').unwrap_or(normalised).split_once(',') else {
+        return false;
+    };
+    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    digits(whole) && whole.len() == 1 && whole != "0" && digits(decimals) && decimals.len() == 1
+}
+
 /// Words in lower case without articles and punctuation.
 pub(crate) fn words(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
@@ -221,6 +230,8 @@ pub(crate) fn compare_unread(pred: &str, gold: &str, left: Option<String>, right
 fn prose(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
     let mut out: Vec<String> = Vec::new();
+    // The names of commands and environments differ by case: vmatrix and Vmatrix.
+    let has_commands = text.contains('\\');
     let (mut at, mut quoted, mut marked) = (0, false, 0);
     while at < chars.len() {
         let c = chars[at];
@@ -249,7 +260,8 @@ fn prose(text: &str) -> Vec<String> {
             let lower = word.to_lowercase();
             let short = word.chars().count() <= 2 && !sentence_word(&lower);
             if !matches!(&*lower, "the" | "a" | "an") || (short && word == "A" && start > 0) {
-                out.push(if short || word.chars().any(|c| c.is_numeric()) { word } else { lower });
+                let exact = short || has_commands || word.chars().any(|c| c.is_numeric());
+                out.push(if exact { word } else { lower });
             }
             continue;
         }

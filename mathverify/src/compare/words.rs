@@ -219,7 +219,14 @@ pub(super) fn altering(unit: &str) -> bool {
     let lower = unit.to_lowercase();
     let mut words = lower.split_whitespace();
     let first = words.next().unwrap_or("");
-    FIRST.contains(&first) || words.any(|w| ANYWHERE.contains(&w))
+    // `5 is too large`; `5 is the answer`
+    let second = words.clone().next().unwrap_or("");
+    let praised = matches!(second.trim_matches('.'), "the" | "my" | "our" | "correct" | "right");
+    if matches!(first, "is" | "are" | "was" | "were") && !praised {
+        return true;
+    }
+    let bare = first.trim_matches(|c: char| !c.is_alphanumeric());
+    FIRST.contains(&first) || super::marks::is_scale(bare) || words.any(|w| ANYWHERE.contains(&w))
 }
 
 /// The reason why the words inside two expressions prevent a comparison of their values: `2 apples + 3 pears` and `3

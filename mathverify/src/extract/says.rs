@@ -51,6 +51,10 @@ const ALTERING: &[&str] = &[
     "cube",
     "root",
     "half",
+    "almost",
+    "nearly",
+    "no",
+    "none",
     "twice",
     "double",
     "triple",
@@ -190,6 +194,14 @@ static AFTER: LazyLock<Regex> = LazyLock::new(|| {
         // 5 or more, 5 and above, 5 apples or more, 5 more than
         r"(?:[\p{L}'’-]+\s+){0,3}(?:or|and)\s+(?:more|less|fewer|greater|above|below|higher|lower|larger|smaller|over|under|up|beyond)\b",
         r"|(?:[\p{L}'’-]+\s+)?(?:more|less|fewer|greater|higher|lower|larger|smaller|longer|shorter|older|younger)\s+than\b",
+        // 5 degrees below zero
+        r"|(?:[\p{L}°]+\s+){0,2}below\s+(?:zero|freezing|sea)\b|[₀-₉⁰¹²³⁴-⁹‰]",
+        // 5 and a half
+        r"|and\s+(?:a|one|two|three|four|five)\s+(?:half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?)\b",
+        // 5 (rejected), 5 (in thousands)
+        r"|(?:\\text\w*\{\s*)?\(\s*(?:not|never|rejected?|extraneous|impossible|excluded|invalid|inadmissible|discarded|wrong|incorrect|undefined|in\s+(?:tens|dozens|hundreds|thousands|millions|billions))\b",
+        // 5-squared, 5 dozen, 5th
+        r"|-?(?:dozens?|hal(?:f|ves)|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tens|score|gross|grand|fold|th|st|nd|rd)\b|-\p{L}",
         // 1 in 5; 5 squared, 5 B.C.
         r"|(?:in|out\s+of)\s+\d[\d,]*\s*(?:[.;)*]|$)|(?:squared|cubed|doubled|tripled|halved|factorial|mod|modulo|tenths?|hundredths?|thousandths?)\b",
         r"|(?:B\.\s?C\.|A\.\s?D\.|BCE?\b|AD\b|CE\b)",
@@ -316,6 +328,22 @@ fn unaltered(text: &str, value: &Range<usize>) -> bool {
     let words = words_before(text, value);
     // Before a copula, the words belong to the subject: "the square of 3 is 9".
     let said = words.iter().position(|w| COPULAS.contains(&&**w)).unwrap_or(5);
+    // It cannot be 5; it could not have been 5.
+    let denied = |at: usize| {
+        words
+            .get(at)
+            .is_some_and(|w| matches!(&**w, "not" | "never" | "cannot") || w.ends_with("n't") || w.ends_with("n’t"))
+    };
+    // I doubt that it is 5.
+    let doubted = |w: &String| {
+        w.starts_with("doubt") || matches!(&**w, "unlikely" | "impossible" | "wrong" | "incorrect" | "false")
+    };
+    if words.iter().any(doubted) {
+        return false;
+    }
+    if denied(said + 1) || (words.get(said + 1).is_some_and(|w| w == "have") && denied(said + 2)) {
+        return false;
+    }
     !words.iter().take(said.min(5)).any(|w| ALTERING.contains(&&**w) || w.ends_with("n't"))
         && !words.first().is_some_and(|w| w == "no" || MONTHS.contains(&&**w))
         // bounded by 5

@@ -384,6 +384,10 @@ impl<'a> Evaluator<'a> {
     fn unknown_form(&mut self, e: &Expr) -> Value {
         let Expr::Big { kind, var, low, high, body } = e else { return Err(NoValue::Unsupported) };
         let mut key = format!("{kind:?}");
+        // The variable of an integral without limits is not bound.
+        if *kind == Big::Integral && low.is_none() {
+            key.push_str(var);
+        }
         for end in [low, high] {
             key.push('|');
             match end.as_deref() {

@@ -7,14 +7,14 @@ use crate::rational::{self, Rat};
 use num_bigint::BigInt;
 
 impl Parser {
-    /// `{...}` as a LaTeX group; with commas inside, it is a set that lost its backslashes.
+    /// `{...}` as a LaTeX group; with commas inside, it is a set or a tuple that lost its marks, so a list.
     pub(super) fn group(&mut self) -> Parsed {
         self.expect(&Tok::OpenGroup)?;
         let (bars, separators) = (std::mem::take(&mut self.bars), std::mem::take(&mut self.separators));
         let items =
             if self.eat(&Tok::CloseGroup) { Err("an empty group".into()) } else { self.items(&Tok::CloseGroup) };
         (self.bars, self.separators) = (bars, separators);
-        Ok(super::one_or(items?, Expr::Set))
+        Ok(super::one_or(items?, Expr::List))
     }
 
     /// A group whose content is parsed by `f`.
@@ -116,7 +116,9 @@ impl Parser {
         if items.len() == 1 {
             let inner = items.remove(0);
             if (open == '(') == (close == ')') {
-                return Ok(inner);
+                // [x] is the integer part of x: one letter needs no brackets.
+                let letter = open == '[' && matches!(inner, Expr::Sym(_));
+                return Ok(if letter { Expr::Apply(super::BRACKETS.into(), vec![inner]) } else { inner });
             }
             return Err("brackets that do not match".into());
         }
@@ -168,7 +170,7 @@ impl Parser {
 
     /// A matrix, a determinant or cases.
     pub(super) fn environment(&mut self, name: &str) -> Parsed {
-        let matrix = ["matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix", "array"];
+        let matrix = ["matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "smallmatrix", "array"];
         if !matrix.contains(&name) {
             return Err(format!("the environment {name}"));
         }

@@ -103,8 +103,10 @@ impl Parser {
             // sin(x)^2 is the square of the sine for most writers; x! and similar suffixes bind to the argument's
             // brackets.
             return Ok(match value {
-                Expr::Tuple(items) | Expr::Brackets(items) | Expr::Set(items) => items,
+                Expr::Tuple(items) | Expr::Brackets(items) | Expr::Set(items) | Expr::List(items) => items,
                 Expr::Interval { low, high, .. } => vec![*low, *high],
+                // \sin[x]
+                Expr::Apply(name, items) if name == super::BRACKETS => items,
                 other => vec![other],
             });
         }

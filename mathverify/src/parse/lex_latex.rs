@@ -4,6 +4,7 @@ use super::lexer::{Lexer, symbol};
 use super::tables::{command, named_word, unicode};
 use super::token::Tok;
 use crate::ast::Func;
+use crate::compare::marks::{SHAPED, has_command};
 
 impl Lexer {
     /// A LaTeX command.
@@ -75,8 +76,9 @@ impl Lexer {
                     self.at -= name.len() - n;
                     name.truncate(n);
                 }
-                // An unknown symbol is a symbol; an unknown command with arguments is not understood.
-                None if self.peek(0) != Some('{') && self.peek(0) != Some('[') => {
+                // An unknown letter is a letter; a sign between operands, whose order and meaning are unknown, is not
+                // understood, and neither is a command with arguments.
+                None if self.peek(0) != Some('{') && self.peek(0) != Some('[') && self.is_letter(&name) => {
                     self.push(Tok::Sym(format!("\\{name}")));
                     return Ok(());
                 }
@@ -84,6 +86,51 @@ impl Lexer {
             }
         }
         self.structural(&name)
+    }
+
+    /// Whether an unknown command stands for a letter: by its name, or because it stands alone as an operand.
+    fn is_letter(&self, name: &str) -> bool {
+        const LETTERS: [&str; 22] = [
+            "hbar",
+            "hslash",
+            "aleph",
+            "beth",
+            "gimel",
+            "daleth",
+            "wp",
+            "Xi",
+            "xi",
+            "Upsilon",
+            "digamma",
+            "jmath",
+            "mho",
+            "eth",
+            "Bbbk",
+            "nabla",
+            "AA",
+            "aa",
+            "ae",
+            "oe",
+            "bot",
+            "heartsuit",
+        ];
+        let operand = |t: &Tok| {
+            matches!(
+                t,
+                Tok::Num(_)
+                    | Tok::Sym(_)
+                    | Tok::Word(_)
+                    | Tok::Const(_)
+                    | Tok::Close(_)
+                    | Tok::CloseGroup
+                    | Tok::Bang
+                    | Tok::Prime
+            )
+        };
+        let before = self.out.last().is_some_and(|t| operand(&t.kind));
+        let rest = self.chars[self.at..].iter().find(|c| !c.is_whitespace());
+        let behind = rest.is_some_and(|c| c.is_alphanumeric() || "\\({|[".contains(*c));
+        LETTERS.contains(&name) || !(before && behind)
     }
 
     fn command_name(&self, from: usize) -> String {
@@ -208,6 +255,13 @@ impl Lexer {
                 Ok(())
             }
             _ => {
+                // \phi and \varphi in one text are two letters.
+                if let Some(base) = name.strip_prefix("var").filter(|base| SHAPED.contains(base))
+                    && has_command(&self.chars.iter().collect::<String>(), "", base)
+                {
+                    self.push(Tok::Sym(name.to_owned()));
+                    return Ok(());
+                }
                 match command(name) {
                     Some(Some(kind)) => self.push(kind),
                     Some(None) => self.spaced |= true,

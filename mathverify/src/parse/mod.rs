@@ -19,6 +19,7 @@ pub(crate) mod token;
 
 use crate::ast::{Expr, Rel};
 pub(crate) use lexer::fold_digit;
+pub(crate) use notation::BRACKETS;
 use token::{Commas, Tok, Token};
 
 /// Maximum nesting depth of a formula.
@@ -119,7 +120,8 @@ fn parse_with(text: &str, commas: Commas) -> Result<Expr, String> {
     if parser.at < parser.tokens.len() {
         return Err(format!("{} at token {}", describe(&parser.tokens[parser.at].kind), parser.at + 1));
     }
-    Ok(notation::choices(expr))
+    let expr = notation::integer_part(notation::choices(expr), &parser.tokens);
+    Ok(notation::differentials(expr))
 }
 
 fn describe(tok: &Tok) -> String {
@@ -353,11 +355,16 @@ impl Parser {
     /// Unions, intersections and differences of sets.
     fn sets(&mut self) -> Parsed {
         let mut left = self.sum()?;
+        // `{1, 2}` without backslashes.
+        let as_set = |e: Expr| if let Expr::List(items) = e { Expr::Set(items) } else { e };
         loop {
+            if matches!(self.peek(), Some(Tok::Cup | Tok::Cap | Tok::SetMinus)) {
+                left = as_set(left);
+            }
             match self.peek() {
                 Some(Tok::Cup) => {
                     self.at += 1;
-                    let right = self.sum()?;
+                    let right = as_set(self.sum()?);
                     left = match left {
                         Expr::Union(mut all) => {
                             all.push(right);
@@ -368,7 +375,7 @@ impl Parser {
                 }
                 Some(Tok::Cap) => {
                     self.at += 1;
-                    let right = self.sum()?;
+                    let right = as_set(self.sum()?);
                     left = match left {
                         Expr::Intersection(mut all) => {
                             all.push(right);
@@ -380,7 +387,7 @@ impl Parser {
                 Some(Tok::SetMinus) => {
                     self.at += 1;
                     self.chained()?;
-                    left = Expr::SetMinus(Box::new(left), Box::new(self.sum()?));
+                    left = Expr::SetMinus(Box::new(left), Box::new(as_set(self.sum()?)));
                 }
                 _ => return Ok(left),
             }

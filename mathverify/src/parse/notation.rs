@@ -39,6 +39,68 @@ fn choice(e: &Expr) -> Option<Expr> {
     }
 }
 
+/// `dy/dx` and `∂f/∂x`: the two differentials are no products, so that the `d` is not cancelled.
+pub(super) fn differentials(e: Expr) -> Expr {
+    fn differential(e: &Expr) -> Option<Expr> {
+        let Expr::Mul(factors) = e else { return None };
+        let (sign, rest) = factors.split_first()?;
+        let (name, order) = match sign {
+            Expr::Sym(name) => (name, String::new()),
+            Expr::Pow(base, order) => match (&**base, &**order) {
+                (Expr::Sym(name), Expr::Num { value, decimals: None }) => (name, value.to_string()),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        matches!(&**name, "d" | "∂").then(|| Expr::Apply(format!("{name}{order}"), rest.to_vec()))
+    }
+    fn rewrite(e: &Expr) -> Expr {
+        if let Expr::Div(above, below) = e
+            && let (Some(above), Some(below)) = (differential(above), differential(below))
+        {
+            return Expr::Div(Box::new(above), Box::new(below));
+        }
+        e.map(&mut rewrite)
+    }
+    if e.any(&|e| matches!(e, Expr::Sym(s) if s == "d" || s == "∂")) { rewrite(&e) } else { e }
+}
+
+/// The integer part `[x]`: square brackets around a whole answer with variables, which do not group anything.
+pub(super) fn integer_part(e: Expr, tokens: &[super::Token]) -> Expr {
+    use super::token::Tok;
+    let [first, inner @ .., last] = tokens else { return e };
+    if first.kind != Tok::Open('[') || last.kind != Tok::Close(']') {
+        return e;
+    }
+    let mut depth = 0_i32;
+    for token in inner {
+        match token.kind {
+            Tok::Open(_) => depth += 1,
+            Tok::Close(_) => depth -= 1,
+            _ => {}
+        }
+        if depth < 0 {
+            return e;
+        }
+    }
+    let whole = matches!(
+        e,
+        Expr::Interval { .. }
+            | Expr::Brackets(_)
+            | Expr::List(_)
+            | Expr::Tuple(_)
+            | Expr::Set(_)
+            | Expr::Matrix(_)
+            | Expr::Relation(..)
+            | Expr::Text(_)
+            | Expr::Quantity(..)
+    );
+    if whole || !e.any(&|e| matches!(e, Expr::Sym(_))) { e } else { Expr::Apply(BRACKETS.into(), vec![e]) }
+}
+
+/// The name of the function that square brackets may stand for.
+pub(crate) const BRACKETS: &str = "[]";
+
 /// The answer with the imaginary unit of programs: `j` directly after a number, or `I` in a product; `None` if the
 /// text is not such an expression.
 pub(super) fn imaginary(text: &str, e: &Expr) -> Option<Expr> {
@@ -46,7 +108,9 @@ pub(super) fn imaginary(text: &str, e: &Expr) -> Option<Expr> {
     if text.contains('\\') || text.len() > 400 {
         return None;
     }
-    let engineer = memchr::memchr_iter(b'j', bytes).any(|i| i > 0 && bytes[i - 1].is_ascii_digit());
+    // 3+4j; in `5j` alone the letter may be a unit vector.
+    let engineer = memchr::memchr_iter(b'j', bytes).any(|i| i > 0 && bytes[i - 1].is_ascii_digit())
+        && text.trim().trim_start_matches('-').contains(['+', '-']);
     let program = memchr::memmem::find(bytes, b"*I").is_some() || memchr::memmem::find(bytes, b"I*").is_some();
     // In `3i + 4j` the letters are two unit vectors.
     if engineer && e.any(&|e| matches!(e, Expr::Const(Constant::I))) {

@@ -23,6 +23,13 @@ impl Parser {
                 }
                 Ok(Expr::Sym(letters))
             }
+            // `\triangle ABC` too; the order of its letters counts in `\triangle ABC \cong \triangle DEF`.
+            Tok::Sym(name)
+                if name == "△" && matches!(self.peek(), Some(Tok::Word(w)) if w.chars().all(char::is_uppercase)) =>
+            {
+                let Some(Tok::Word(letters)) = self.next() else { return Err("a triangle without letters".into()) };
+                Ok(Expr::Sym(format!("△{letters}")))
+            }
             Tok::Sym(name) => self.symbol(name),
             Tok::Const(c) => Ok(Expr::Const(c)),
             Tok::Word(word) => Ok(self.word_operand(word)),
@@ -68,7 +75,26 @@ impl Parser {
         let sentence = |word: &str| {
             matches!(
                 word,
-                "The" | "the" | "So" | "We" | "It" | "Her" | "His" | "She" | "He" | "was" | "are" | "Our" | "Its"
+                "The"
+                    | "the"
+                    | "So"
+                    | "We"
+                    | "It"
+                    | "Her"
+                    | "His"
+                    | "She"
+                    | "He"
+                    | "was"
+                    | "are"
+                    | "Our"
+                    | "Its"
+                    | "if"
+                    | "If"
+                    | "of"
+                    | "for"
+                    | "but"
+                    | "not"
+                    | "has"
             )
         };
         let before = self.at.checked_sub(2).map(|at| &self.tokens[at].kind);

@@ -275,7 +275,10 @@ fn spoken(text: &str) -> Option<String> {
         };
     }
     // Words that have another meaning in English are not numbers here.
-    if matches!(&*words[0], "once" | "due" | "sole" | "cent" | "cents" | "elf" | "mil" | "mille" | "sei") {
+    if matches!(
+        &*words[0],
+        "second" | "seconds" | "once" | "due" | "sole" | "cent" | "cents" | "elf" | "mil" | "mille" | "sei"
+    ) {
         return None;
     }
     let mut found = OTHERS.iter().filter_map(|language| digits(words, language));

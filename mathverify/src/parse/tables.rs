@@ -92,7 +92,7 @@ pub(crate) fn command(name: &str) -> Option<Option<Tok>> {
         }
         "triangle" | "bigtriangleup" => Tok::Sym("△".into()),
         "angle" | "measuredangle" => Tok::Sym("∠".into()),
-        "ast" | "star" | "cdot" | "times" | "bullet" | "ctimes" => Tok::Times,
+        "ast" | "cdot" | "times" | "bullet" | "ctimes" => Tok::Times,
         "div" => Tok::Slash,
         "pm" => Tok::PlusMinus,
         "mp" => Tok::MinusPlus,

@@ -4,7 +4,9 @@
 
 pub mod changed;
 pub mod mutated;
+pub mod reshaped;
 pub mod respelled;
+pub mod structured;
 
 /// A small random number generator (SplitMix64), so that a seed identifies a run.
 pub struct Random(u64);
