@@ -82,17 +82,17 @@ class Kit:
             env["HERD_NVRTC"] = str(nvrtc)
         return env
 
-    def start(self, command, log):
+    def start(self, command, log, **environment):
         command = [str(word) for word in command]
         out = open(log, "a")
         out.write(f"$ {' '.join(command)}\n")
         out.flush()
-        return subprocess.Popen(command, env=self.environment(), stdout=subprocess.PIPE, stderr=out, text=True)
+        return subprocess.Popen(command, env=self.environment() | environment, stdout=subprocess.PIPE, stderr=out, text=True)
 
-    def run(self, command, log_name, fine=(0,)):
+    def run(self, command, log_name, fine=(0,), **environment):
         """Runs a program to its end; its standard output. Its standard error is kept in work/LOG_NAME.log."""
         log = self.work / f"{log_name}.log"
-        child = self.start(command, log)
+        child = self.start(command, log, **environment)
         try:
             out, _ = child.communicate(timeout=max(5.0, self.deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -107,8 +107,8 @@ class Kit:
             raise Stop(f"exit code {child.returncode}: {errors[-1][:200] if errors else 'nothing was said'} ({log.name})")
         return out
 
-    def herd(self, *words, log="herd"):
-        return self.run([HERE / "bin/herd", *words], log)
+    def herd(self, *words, log="herd", **environment):
+        return self.run([HERE / "bin/herd", *words], log, **environment)
 
     def train(self, stage, output, *words, device=None, dtype=None, log=None):
         """A training stage into a new folder; its metrics, a dictionary a step."""
