@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use codeexec::record::Job;
 use codeexec::run::run_all;
-use forms_made::{LANGUAGES, Made, made};
+use forms_made::{LANGUAGES, Made, made, weak};
 
 fn check(all: &[Made]) {
     let pool = common::pool(2.0);
@@ -44,6 +44,17 @@ fn no_wrong_program_of_some_passes() {
     common::set_up();
     common::set_up_language("javascript");
     let all: Vec<Made> = [made("python", 90, 1), made("javascript", 30, 2)].into_iter().flatten().collect();
+    check(&all);
+}
+
+#[test]
+fn no_weak_test_passes_a_wrong_program() {
+    common::set_up();
+    let mut all = Vec::new();
+    for language in ["python", "javascript", "php", "ruby", "c"] {
+        common::set_up_language(language);
+        all.extend(weak(language));
+    }
     check(&all);
 }
 

@@ -3,6 +3,7 @@
 
 mod others;
 mod python;
+mod weak;
 
 use serde_json::Value;
 
@@ -82,8 +83,10 @@ pub fn made(language: &'static str, count: usize, seed: u64) -> Vec<Made> {
     while wrong < count {
         let task = random.task();
         let some = match language {
-            "python" => python::records(&task, turn, &mut random),
-            _ => others::records(language, &task, turn, &mut random),
+            // Each third task has tests of a weak form.
+            _ if turn % 3 == 2 => weak::records(language, &task, turn / 3, &mut random),
+            "python" => python::records(&task, turn - turn / 3, &mut random),
+            _ => others::records(language, &task, turn - turn / 3, &mut random),
         };
         turn += 1;
         for mut one in some {
@@ -92,6 +95,19 @@ pub fn made(language: &'static str, count: usize, seed: u64) -> Vec<Made> {
             one.record["language"] = language.into();
             all.push(one);
         }
+    }
+    all
+}
+
+/// Every test of a weak form of one language, once.
+pub fn weak(language: &'static str) -> Vec<Made> {
+    let mut random = Random(7);
+    let task = random.task();
+    let mut all: Vec<Made> =
+        (0..weak::count(language)).flat_map(|turn| weak::records(language, &task, turn, &mut random)).collect();
+    for (i, one) in all.iter_mut().enumerate() {
+        one.record["id"] = i.to_string().into();
+        one.record["language"] = language.into();
     }
     all
 }

@@ -6,13 +6,7 @@ use super::{Made, Random, Task};
 
 /// The right program of a form and two wrong ones. `@` is the right result in a body.
 pub fn records(language: &'static str, task: &Task, turn: usize, random: &mut Random) -> Vec<Made> {
-    // A list has no simple form in C: its first number is the argument, and the answer is that for one number.
-    let mut task = task.clone();
-    if ["c", "cpp"].contains(&language) {
-        task.is_list = false;
-        task.inputs.iter_mut().for_each(|input| input.truncate(1));
-    }
-    let task = &task;
+    let task = &simplified(language, task);
     let forms: &[&'static str] = match language {
         "javascript" => &["list of assertions", "console.assert", "node:test", "Jest", "throw"],
         "php" => &["list of assertions", "PHPUnit", "throw", "test functions"],
@@ -83,7 +77,17 @@ pub fn records(language: &'static str, task: &Task, turn: usize, random: &mut Ra
     bodies.into_iter().map(made).collect()
 }
 
-fn program(language: &str, task: &Task, body: &str) -> String {
+/// A list has no simple form in C: its first number is the argument, and the answer is that for one number.
+pub fn simplified(language: &str, task: &Task) -> Task {
+    let mut task = task.clone();
+    if ["c", "cpp"].contains(&language) {
+        task.is_list = false;
+        task.inputs.iter_mut().for_each(|input| input.truncate(1));
+    }
+    task
+}
+
+pub fn program(language: &str, task: &Task, body: &str) -> String {
     let Task { name, a, b, is_list, .. } = task;
     let (right, head, end) = match (language, is_list) {
         ("javascript", true) => {

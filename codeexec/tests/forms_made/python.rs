@@ -73,7 +73,7 @@ fn right(task: &Task) -> String {
 }
 
 /// A function with that body; its argument is converted to a list.
-fn function(task: &Task, body: &str) -> String {
+pub fn function(task: &Task, body: &str) -> String {
     let list = if task.is_list { "xs = list(arg)" } else { "xs = [arg]" };
     format!("{BEFORE}def {}(arg):\n    {list}\n    {}\n", task.name, body.replace('@', &right(task)))
 }

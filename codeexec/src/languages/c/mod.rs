@@ -7,6 +7,7 @@
 
 mod tests;
 mod toolchain;
+mod weak;
 
 use std::time::{Duration, Instant};
 
@@ -198,12 +199,13 @@ impl Run<'_> {
             let checks = std::mem::take(&mut instance.guest().checks);
             let of_tests: Vec<_> = checks.iter().filter(|check| check.is_test).collect();
             let failed = of_tests.iter().find(|check| !check.passed);
+            let is_judged = of_tests.iter().any(|check| weak::judges(&check.text, &job.code));
             let report = match (&result, failed) {
                 (_, Some(check)) => failed_report(name, &check.text),
                 (Ok(0), None) if !tests::use_program(job) => {
                     Report::error(name, "the tests use nothing that the program defines, so nothing was judged")
                 }
-                (Ok(0), None) if !of_tests.is_empty() || decides(job, if is_list { name } else { "" }) => {
+                (Ok(0), None) if is_judged || decides(job, if is_list { name } else { "" }) => {
                     Report { name: name.clone(), passed: true, kind: "passed".into(), ..Report::default() }
                 }
                 (Ok(0), None) => Report::error(

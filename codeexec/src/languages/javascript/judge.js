@@ -13,7 +13,8 @@ async function runJudge(door, std, os) {
     return door.in.getline();
   };
   const own = new Map(), numbers = new Map(), remotes = new Map(), thrown = new Set();
-  let calls = 0, raised, last = '';
+  // `uses`: how often the tests have called the program or looked into it, in all.
+  let calls = 0, uses = 0, raised, last = '', lastName;
 
   const keep = value => {
     const description = remotes.get(value);
@@ -61,6 +62,7 @@ async function runJudge(door, std, os) {
     return proxy;
   }
   function exchange(request) {
+    uses += !['defined', 'name'].includes(request.op);
     let answer = say('C' + stringify(request));
     for (;;) {
       if (answer === null || answer[0] !== '0') throw new ProgramEnded(String(answer).slice(1));
@@ -99,6 +101,7 @@ async function runJudge(door, std, os) {
   const ask = request => settled(exchange(request));
   function call(request) {
     calls++;
+    lastName = request.name ?? request.on?.c;
     const {args} = request;
     const shownCall = (request.name ?? request.on?.c) + '(' + args.map(arg => shown(arg, 1)).join(', ') + ')';
     last = '';
@@ -126,7 +129,10 @@ async function runJudge(door, std, os) {
       isUsed ||= name !== entryPoint && !['true', 'false', 'null', 'this'].includes(name);
       Object.defineProperty(globalThis, name, {configurable: true, get: () => {
         const value = ask({op: 'name', name});
-        if (!remotes.get(value)?.f) return value;
+        if (!remotes.get(value)?.f) {
+          uses++;
+          return value;
+        }
         const target = remotes.get(value);
         return new Proxy(value, {apply: (_, self, args) => call({op: 'call', on: {...target, c: name}, args})});
       }, set: value => Object.defineProperty(globalThis, name, {value, writable: true, configurable: true})});
@@ -137,9 +143,10 @@ async function runJudge(door, std, os) {
   // Each assertion by the line that it stands in: a loop's are one.
   let source = [], file = '', results = new Map(), checks = 0;
   const assertion = (ok, message, throws) => {
-    checks++;
     const at = new Error().stack.match(new RegExp(file + ':(\\d+)'));
-    const name = (at && source[Number(at[1]) - 1]?.trim()) || 'assertion ' + checks;
+    const name = (at && source[Number(at[1]) - 1]?.trim()) || 'assertion ' + (checks + 1);
+    if (ok && judgesNothing(name)) return;
+    checks++;
     if (!ok && !(results.get(name)?.passed === false)) {
       results.set(name, {name, passed: false, message: [message, last].filter(Boolean).join('; '), kind: 'failed', traceback: raised});
     } else if (ok && !results.has(name)) {
@@ -155,12 +162,30 @@ async function runJudge(door, std, os) {
     const at = String(error_.stack).match(/(?:tests\.js|<eval\w*>):(\d+)/);
     return Boolean(at) && /\bthrow\b/.test(source[Number(at[1]) - 1] ?? '');
   };
+  // A program that throws inside the assertion, or the condition, has failed it.
+  const isInAssertion = error_ => {
+    if (!thrown.has(error_) && !(error_ instanceof ProgramEnded)) return false;
+    const at = error_ instanceof Error && String(error_.stack).match(/(?:tests\.js|<eval\w*>):(\d+)/);
+    const line = at ? source[Number(at[1]) - 1] ?? '' : '';
+    // Every call of it in that line is inside an assertion or a condition.
+    const places = [...line.matchAll(/([\p{ID_Start}$_][\p{ID_Continue}$]*)\s*\(/gu)].filter(match => match[1] === lastName);
+    return places.length > 0 && places.every(match =>
+      /\b(?:if\s*\(|assert[\w.]*\s*\(|expect\s*\()[^;{]*$/.test(line.slice(0, match.index)));
+  };
   Object.defineProperty(globalThis, '__codeexec_caught', {value: error_ => {
-    if (swallowed === undefined && isOwn(error_)) swallowed = error_;
+    if (swallowed === undefined && (isOwn(error_) || isInAssertion(error_))) swallowed = error_;
   }});
-  const watched = text => text
+  const watched = text => withWatchedFinally(text)
     .replace(/\bcatch\s*\(\s*([\p{ID_Start}$_][\p{ID_Continue}$]*)\s*\)\s*\{/gu, 'catch ($1) {__codeexec_caught($1);')
     .replace(/\bcatch\s*\{/g, 'catch (__codeexec_error) {__codeexec_caught(__codeexec_error);');
+  // A handler of a promise is one, too.
+  const plainThen = Promise.prototype.then;
+  Promise.prototype.then = function (done, failed) {
+    return plainThen.call(this, done, typeof failed !== 'function' ? failed : error_ => {
+      if (error_ instanceof Error) __codeexec_caught(error_);
+      return failed(error_);
+    });
+  };
   const ownFailure = name => ({name, passed: false, kind: 'failed',
     message: 'the tests caught their own failure: ' + (swallowed instanceof Error ? swallowed.message : format([swallowed]))});
   let runner;
@@ -193,6 +218,7 @@ async function runJudge(door, std, os) {
   const programValue = name => {
     if (!ask({op: 'defined', names: [name]}).length) return undefined;
     const value = ask({op: 'name', name});
+    uses += !remotes.get(value)?.f;
     if (!remotes.get(value)?.f) return value;
     const target = remotes.get(value);
     return new Proxy(value, {apply: (_, self, args) => call({op: 'call', on: {...target, c: name}, args})});
@@ -249,6 +275,8 @@ async function runJudge(door, std, os) {
       let error_, isThrown = false;
       try {
         await settle(os, (async () => action())());
+        // A promise that nobody waits for may be rejected yet.
+        await settle(os);
       } catch (caught) {
         [error_, isThrown] = [caught, true];
       }
@@ -320,8 +348,9 @@ async function runJudge(door, std, os) {
   } else {
     report({name: String(job.kind), passed: false, message: `tests of the kind ${job.kind} are for Python`, kind: 'error'});
   }
-  if (hasPassed && !isUsed) {
-    report({name: 'tests', passed: false, message: 'the tests use nothing that the program defines, so nothing was judged', kind: 'error'});
+  if (hasPassed && !(isUsed && uses)) {
+    const what = isUsed ? 'the tests never call the program' : 'the tests use nothing that the program defines';
+    report({name: 'tests', passed: false, message: what + ', so nothing was judged', kind: 'error'});
   }
   say('E');
 }

@@ -15,6 +15,7 @@ const HARNESS: &str = concat!(
     include_str!("node.js"),
     include_str!("runner.js"),
     include_str!("program.js"),
+    include_str!("weak.js"),
     include_str!("judge.js"),
     include_str!("start.js"),
     "})();\n"

@@ -64,7 +64,9 @@ function sameDeep(a, b, strict) {
 function makeAssert(check) {
   const told = (message, otherwise) => message instanceof Error ? message.message : message ?? otherwise;
   const versus = (got, how, expected) => `${shown(got, 1)} ${how} ${shown(expected, 1)}`;
-  const assert = (value, message) => check(Boolean(value), told(message, `${shown(value, 1)} is not true`));
+  // A function and a promise are true, whatever they would give: they judge nothing.
+  const isLater = value => typeof value === 'function' || value instanceof Promise;
+  const assert = (value, message) => isLater(value) || check(Boolean(value), told(message, `${shown(value, 1)} is not true`));
   const compare = (name, how, same) => {
     assert[name] = (got, expected, message) => check(same(got, expected), told(message, versus(got, how, expected)));
   };
@@ -123,7 +125,7 @@ function makeNode(std, os, assertion, more) {
   const console = {
     log: (...values) => write(std.out, format(values)),
     error: (...values) => write(std.err, format(values)),
-    assert: (value, ...values) => assertion(Boolean(value), values.length ? format(values) : 'the assertion is false'),
+    assert: (value, ...values) => typeof value === 'function' || value instanceof Promise || assertion(Boolean(value), values.length ? format(values) : 'the assertion is false'),
     table: value => write(std.out, shown(value)),
     dir: value => write(std.out, shown(value)),
     count: (label = 'default') => write(std.out, `${label}: ${noted[label] = (noted[label] ?? 0) + 1}`),

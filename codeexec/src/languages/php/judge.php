@@ -38,6 +38,8 @@ final class Link {
     public static int $all = 0;
     public static ?string $raised = null;
     public static string $last = '';
+    /** The function or method of the program that was called last. */
+    public static string $lastName = '';
     private static array $own = [];
     private static array $thrown = [];
     private static ?\WeakMap $descriptions = null;
@@ -104,11 +106,13 @@ final class Link {
 
     public static function method(object $object, string $name, array $args) {
         self::$calls++;
+        self::$lastName = $name;
         return self::on($object, 'method', ['name' => $name, 'args' => self::pack($args)]);
     }
 
     public static function call(array $target, array &$args) {
         self::$calls++;
+        self::$lastName = (string) ($target['name'] ?? '');
         self::$last = '';
         $reply = self::exchange(['op' => 'call', 'args' => self::pack($args)] + $target);
         if (isset($reply['raised'])) throw self::error($reply['raised']);
@@ -143,7 +147,7 @@ final class Judge {
     public static int $checks = 0;
     public static int $conditions = 0;
     public const NOTHING = 'no test was reached: no comparison was evaluated (an assertion), so nothing was judged';
-    public const NOT_USED = 'the tests use nothing that the program defines, so nothing was judged';
+    public const NOT_USED = 'the tests use nothing that the program defines, or never call it, so nothing was judged';
     /** What the tests threw themselves and caught again: a failure. */
     public static ?\Throwable $swallowed = null;
     public static bool $hasPassed = false;
@@ -151,7 +155,20 @@ final class Judge {
 
     /** A handler of the tests has caught this. */
     public static function caught(\Throwable $error): void {
-        if (Link::isOfProgram($error) || self::$swallowed !== null) return;
+        if (self::$swallowed !== null) return;
+        if (Link::isOfProgram($error)) {
+            // A program that throws inside the assertion, or the condition, has failed it.
+            foreach ($error->getTrace() as $frame) {
+                if (($frame['file'] ?? '') !== '/tmp/tests.php') continue;
+                $line = self::$source[$frame['line'] - 1] ?? '';
+                // Every call of it in that line is inside one.
+                preg_match_all('/\b' . preg_quote(Link::$lastName, '/') . '\s*\(/i', $line, $places, PREG_OFFSET_CAPTURE);
+                $isInside = fn($place) => preg_match('/\b(if|elseif|assert\w*)\s*\([^;{]*$/i', substr($line, 0, $place[1]));
+                if ($places[0] && array_filter($places[0], $isInside) === $places[0]) self::$swallowed = $error;
+                return;
+            }
+            return;
+        }
         $isThrown = $error->getFile() === '/tmp/tests.php' && preg_match('/\bthrow\b/i', self::$source[$error->getLine() - 1] ?? '');
         if ($isThrown || $error instanceof \AssertionError || $error instanceof \PHPUnit\Framework\AssertionFailedError) self::$swallowed = $error;
     }
@@ -168,9 +185,10 @@ final class Judge {
     /** Whether the tests name something that the program defines. */
     public static function isUsed(): bool {
         if (Link::$all > 0) return true;
+        // Constants are used by being there; functions and classes by being called.
         $texts = implode("\n", [self::$job['setup'] ?? '', self::$job['test'] ?? '', ...(self::$job['tests'] ?? [])]);
         $names = self::$job['names'];
-        $defined = [...array_keys($names['functions'] ?? []), ...array_keys($names['classes'] ?? []), ...array_column($names['constants'] ?? [], 0)];
+        $defined = array_column($names['constants'] ?? [], 0);
         foreach ($defined as $name) {
             $parts = explode('\\', (string) $name);
             if (preg_match('/\b' . preg_quote(end($parts), '/') . '\b/i', $texts)) return true;
@@ -203,10 +221,18 @@ final class Judge {
             $last = $i - 1;
             while (is_array($tokens[$last] ?? null) && $tokens[$last][0] === T_WHITESPACE) $last--;
             $before = $tokens[$last] ?? null;
+            $isMethod = is_array($before) && in_array($before[0], [T_OBJECT_OPERATOR, T_DOUBLE_COLON], true);
             $isFree = !is_array($before) || !in_array($before[0], [T_OBJECT_OPERATOR, T_DOUBLE_COLON, T_FUNCTION, T_NEW, T_NULLSAFE_OBJECT_OPERATOR], true);
             if (in_array($kind, [T_STRING, T_NAME_FULLY_QUALIFIED], true) && in_array(strtolower($word), ['assert', '\\assert'], true)
                 && ($tokens[$next] ?? null) === '(' && $isFree) {
-                $word = '\\Codeexec\\Judge::$checks += (int) ' . $word;
+                // What is true whatever the program does is not counted.
+                if (!self::isAlways(self::arguments($tokens, $next)[0] ?? [])) $word = '\\Codeexec\\Judge::$checks += (int) ' . $word;
+            } elseif ($kind === T_STRING && $isMethod && preg_match('/^assert/', $word) && ($tokens[$next] ?? null) === '('
+                && self::isFixed(self::arguments($tokens, $next), $word)) {
+                $word = "codeexecFixed('$word')";
+            } elseif ($kind === T_FINALLY && self::jumps($tokens, $next)) {
+                // It leaves by itself, which swallows an exception.
+                $word = 'catch (\\Throwable $codeexecCaught) {\\Codeexec\\Judge::caught($codeexecCaught); throw $codeexecCaught;} finally';
             } elseif ($kind === T_CATCH) {
                 $catch = ['', $depth];
             } elseif ($catch !== null && $kind === T_VARIABLE) {
@@ -234,6 +260,76 @@ final class Judge {
             $out .= $word;
         }
         return $out;
+    }
+
+    /** The arguments of a call whose parenthesis is the token at $open, as lists of tokens without white space. */
+    private static function arguments(array $tokens, int $open): array {
+        $parts = [[]];
+        $depth = 0;
+        for ($i = $open; $i < count($tokens); $i++) {
+            $word = is_array($tokens[$i]) ? $tokens[$i][1] : $tokens[$i];
+            if (in_array($word, ['(', '[', '{'], true) && ++$depth === 1) continue;
+            if (in_array($word, [')', ']', '}'], true) && --$depth === 0) return $parts;
+            if ($word === ',' && $depth === 1) {
+                $parts[] = [];
+                continue;
+            }
+            $isSpace = is_array($tokens[$i]) && in_array($tokens[$i][0], [T_WHITESPACE, T_COMMENT, T_DOC_COMMENT], true);
+            if (!$isSpace) $parts[count($parts) - 1][] = $tokens[$i];
+        }
+        return [];
+    }
+
+    private static function text(array $tokens): string {
+        return implode(' ', array_map(fn($token) => is_array($token) ? $token[1] : $token, $tokens));
+    }
+
+    /** Whether an expression has no variables and no names, so that it is the same in every run. */
+    private static function isConstant(array $tokens): bool {
+        foreach ($tokens as $token) {
+            if (!is_array($token)) continue;
+            if ($token[0] === T_VARIABLE || $token[0] === T_NAME_FULLY_QUALIFIED) return false;
+            if ($token[0] === T_STRING && !in_array(strtolower($token[1]), ['true', 'false', 'null'], true)) return false;
+        }
+        return $tokens !== [];
+    }
+
+    /** Whether an asserted expression is true whatever its names are: a list, a function, `... || true`. */
+    private static function isAlways(array $tokens): bool {
+        if (self::isConstant($tokens)) return true;
+        $text = self::text($tokens);
+        return preg_match('/\|\| (true|1)$|^(true|1) \|\||^(static )?(fn|function)\b/i', $text)
+            || self::isList($tokens);
+    }
+
+    /** Whether an expression is one list in brackets. */
+    private static function isList(array $tokens): bool {
+        $depth = 0;
+        foreach ($tokens as $i => $token) {
+            $depth += ($token === '[') - ($token === ']');
+            if ($depth === 0) return $i > 0 && $i === count($tokens) - 1;
+        }
+        return false;
+    }
+
+    /** Whether a method that asserts is given nothing of the program, or one value twice. */
+    private static function isFixed(array $arguments, string $name): bool {
+        if (in_array($name, ['assertTrue', 'assertNotEmpty', 'assertNotNull'], true)) return self::isAlways($arguments[0] ?? []);
+        $isPair = preg_match('/^assert(Same|Equals)/', $name) && count($arguments) > 1;
+        if (!$isPair) return $arguments !== [[]] && array_filter($arguments, fn($one) => !self::isConstant($one)) === [];
+        return self::isConstant($arguments[0]) && self::isConstant($arguments[1]) || self::text($arguments[0]) === self::text($arguments[1]);
+    }
+
+    /** Whether the block that begins at a token leaves by itself. */
+    private static function jumps(array $tokens, int $open): bool {
+        $depth = 0;
+        for ($i = $open; $i < count($tokens); $i++) {
+            $word = is_array($tokens[$i]) ? $tokens[$i][1] : $tokens[$i];
+            $depth += ($word === '{') - ($word === '}');
+            if (is_array($tokens[$i]) && in_array($tokens[$i][0], [T_RETURN, T_BREAK, T_CONTINUE], true)) return true;
+            if ($depth === 0) return false;
+        }
+        return false;
     }
 
     /** Whether what ran has judged the program. */

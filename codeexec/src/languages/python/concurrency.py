@@ -25,7 +25,12 @@ def install_concurrency():
         before, state["ident"] = state["ident"], thread._ident
         try:
             thread.run()
-        except (SystemExit, Abandoned):
+        except SystemExit as error:
+            # The judge hears of a program that exits in a thread of the tests.
+            heard = getattr(threading, "exithook", None)
+            if heard is not None:
+                heard(error)
+        except Abandoned:
             pass
         except BaseException as error:
             threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))

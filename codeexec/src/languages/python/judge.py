@@ -129,7 +129,10 @@ class Judge:
         # Tests guard what is run by `__name__`, too.
         self.namespace = {"__name__": "__main__", "__builtins__": builtins, "__file__": TESTS,
                           "__codeexec_count__": self.checks.one, "__codeexec_counted__": self.checks.counted,
-                          "__codeexec_caught__": self.checks.caught, "__codeexec_always__": self.checks.always}
+                          "__codeexec_caught__": self.checks.caught, "__codeexec_always__": self.checks.always,
+                          "__codeexec_entering__": self.checks.entering, "__codeexec_leaving__": self.checks.leaving,
+                          "__codeexec_stayed__": self.checks.stayed, "__codeexec_truth__": self.checks.truth,
+                          "__codeexec_caught_any__": self.checks.caught_any, "__codeexec_context__": self.checks.context}
         self.names = {}
         self.modules = set()
         # Whether the tests name something of the program, and whether one has passed.
@@ -152,8 +155,8 @@ class Judge:
                     self.entry(test)
                 if kind == "script":
                     self.script(job["test"])
-                if self.has_passed and not self.is_used:
-                    self.report("tests", NotUsed())
+                if self.has_passed and not (self.is_used and self.link.uses):
+                    self.report("tests", NotUsed(self.is_used))
         elif kind == "lint":
             self.door(b"F" + json.dumps(lint(job["code"])).encode("utf-8", "replace"))
         elif kind == "table":
@@ -221,7 +224,10 @@ class Judge:
             if name.isidentifier() and "Solution" not in self.names:
                 raise NameError("the program defines no " + repr(name))
             return self.link.function(name)
-        return self.link.name(name)
+        value = self.link.name(name)
+        # What is no function or class is data, which is used by being there.
+        self.link.uses += not isinstance(value, Remote)
+        return value
 
     def parsed(self, source):
         """The text of tests as a tree, ready to be imported from and counted in."""
@@ -291,7 +297,7 @@ class Judge:
         before = self.checks.count
         tests = ()
         try:
-            if text.startswith("assert ") and not text.startswith("assert (") and "\n" not in text:
+            if text.startswith("assert ") and "\n" not in text and plain_line(text):
                 # Most are one assertion.
                 code = compile(text, TESTS, "exec", dont_inherit=True)
                 self.bind(code)
@@ -321,6 +327,8 @@ class Judge:
 
     def expression(self, tree):
         """One expression: an assertion by its truth where it is one of comparison, or a call that asserts."""
+        if truth(tree.body[0].value) is True:
+            raise NothingJudged
         instrument(tree)
         before = self.checks.count
         code = compile(ast.Expression(tree.body[0].value), TESTS, "eval", dont_inherit=True)

@@ -14,10 +14,11 @@ use crate::record::{Finding, Job, Verdict};
 use crate::sandbox::Machine;
 
 /// The harness: values, the program's half, the judge's half.
-pub const SOURCES: [&str; 5] = [
+pub const SOURCES: [&str; 6] = [
     include_str!("values.py"),
     include_str!("program.py"),
     include_str!("remote.py"),
+    include_str!("weak.py"),
     include_str!("testing.py"),
     include_str!("judge.py"),
 ];

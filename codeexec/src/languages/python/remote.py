@@ -202,6 +202,8 @@ class Link:
         self.tested = set()
         self.patches = []
         self.stdin = None
+        # How often the tests have called the program or looked into it.
+        self.uses = 0
 
     def is_tested(self, remote):
         return remote._description[1] == "v" and remote._description[3] in self.tested
@@ -300,6 +302,7 @@ class Link:
         return self.exceptions[name]
 
     def call(self, target, args, kwargs):
+        self.uses += 1
         self.last = (target, args, kwargs, None)
         if self.patches or sys.stdin is not self.stdin:
             self.send_patches()
@@ -319,6 +322,7 @@ class Link:
         return result
 
     def operate(self, target, name, *args):
+        self.uses += 1
         return self.packer.decode(self.ask(("do", target, name, self.packer.encode((args, {}))))[1])
 
     def name(self, name):

@@ -24,8 +24,9 @@ class NothingJudged(Exception):
 class NotUsed(Exception):
     """No test uses the program."""
 
-    def __init__(self):
-        super().__init__("the tests use nothing that the program defines, so nothing was judged")
+    def __init__(self, is_named=False):
+        super().__init__("the tests never call the program, so nothing was judged" if is_named else
+                         "the tests use nothing that the program defines, so nothing was judged")
 
 
 class Skipped(Exception):
@@ -40,9 +41,39 @@ class Checks:
         self.link = link
         self.tests = tests
         self.swallowed = None
+        self.left = None
+        # Of each `with` that is entered, whether its context is the program's.
+        self.contexts = []
 
     def one(self):
         self.count += 1
+
+    def entering(self):
+        """A `with` begins, whose context may end an exception of its block."""
+        self.left = None
+        self.contexts.append(False)
+
+    def context(self, value):
+        """The context of a `with`: one of the program may end exceptions, but not the assertions of the tests."""
+        if self.contexts and hasattr(type(value), "_codeexec_handle"):
+            self.contexts[-1] = True
+        return value
+
+    def leaving(self):
+        self.left = sys.exc_info()[1]
+
+    def stayed(self):
+        """The test goes on behind a `with`: an exception of its block has been ended by its context."""
+        error, self.left = self.left, None
+        is_programs = bool(self.contexts) and self.contexts.pop()
+        if error is not None and (isinstance(error, AssertionError) or not is_programs):
+            self.caught_any(error)
+
+    def truth(self, value):
+        """The value of `assert value, 2`, which compares nothing: it has to be an answer by itself."""
+        if type(value).__name__ not in ("bool", "bool_"):
+            raise ValueError("`assert a, b` asserts only a, and b is its message; write `assert a == b`")
+        return value
 
     def caught(self, error=None):
         """A handler that judges nothing has caught an exception: one that the tests raised themselves is a failure."""
@@ -61,20 +92,37 @@ class Checks:
         return (trace is not None and trace.tb_frame.f_code.co_filename == self.tests
                 and re.search(r"\braise\b", linecache.getline(self.tests, trace.tb_lineno)) is not None)
 
+    def caught_any(self, error=None):
+        """A handler of every exception has caught one. A program that raised inside the assertion itself has failed it."""
+        error = error or sys.exc_info()[1]
+        self.caught(error)
+        if self.swallowed is None and error is not None and (error is self.link.error or isinstance(error, ProgramEnded)):
+            line = None
+            trace = error.__traceback__
+            while trace is not None:
+                if trace.tb_frame.f_code.co_filename == self.tests:
+                    line = linecache.getline(self.tests, trace.tb_lineno)
+                trace = trace.tb_next
+            if line is not None and re.search(r"\bassert|^\s*(el)?if\b", line):
+                told = "the program raised " + type(error).__name__ + " in an assertion, and the tests caught it: " + str(error)
+                self.swallowed = AssertionError(told)
+
     def settle(self):
         """Raises the failure that the tests have caught, if there is one."""
         error, self.swallowed = self.swallowed, None
+        self.contexts.clear()
         if error is not None:
             raise error
 
-    def always(self):
-        raise ValueError("an assertion of a tuple is always true; write `assert condition, message` without parentheses")
+    def always(self, what):
+        raise AlwaysTrue(what)
 
     def counted(self, function):
         """Counts a call of a function that asserts, but for one of the program's, and for one of the tests' own, whose
         comparisons count themselves."""
         is_own = getattr(getattr(function, "__code__", None), "co_filename", None) == self.tests
-        if not is_own and not getattr(function, "__codeexec_remote__", False) and not hasattr(type(function), "_codeexec_handle"):
+        is_mock = any(kind.__name__ == "NonCallableMock" for kind in type(function).__mro__)
+        if not is_own and not is_mock and not getattr(function, "__codeexec_remote__", False) and not hasattr(type(function), "_codeexec_handle"):
             self.count += 1
         return function
 
@@ -151,22 +199,36 @@ def block(statements):
     for statement in statements:
         kind = type(statement)
         if kind is ast.Assert:
-            is_tuple = isinstance(statement.test, ast.Tuple) and statement.test.elts
-            out.append(call("__codeexec_always__" if is_tuple else "__codeexec_count__", statement))
+            out += before_assert(statement)
         elif kind is ast.Expr or kind is ast.Assign or kind is ast.Return:
             wrap(statement.value)
         elif kind is ast.If:
-            if demands(statement.body) or demands(statement.orelse):
+            if truth(statement.test) is None and (demands(statement.body) or demands(statement.orelse)):
                 out.append(call("__codeexec_count__", statement))
             statement.body, statement.orelse = block(statement.body), block(statement.orelse)
         elif kind is ast.Try or kind.__name__ == "TryStar":
             handlers(statement)
             for name in ("body", "orelse", "finalbody"):
                 setattr(statement, name, block(getattr(statement, name)))
+            if kind is ast.Try and jumps(statement.finalbody) and all(handler.type is not None for handler in statement.handlers):
+                place = statement.body[0]
+                told = [call("__codeexec_caught_any__", place), at(place, ast.Raise())]
+                statement.handlers.append(at(place, ast.ExceptHandler(None, None, told)))
         elif kind is ast.With or kind is ast.AsyncWith:
+            may_end = any(may_swallow(item) for item in statement.items)
             for item in statement.items:
                 wrap(item.context_expr)
             statement.body = block(statement.body)
+            if may_end:
+                for item in statement.items:
+                    made = item.context_expr
+                    item.context_expr = at(made, ast.Call(at(made, ast.Name("__codeexec_context__", ast.Load())), [made], []))
+                place = statement.body[0]
+                told = [call("__codeexec_leaving__", place), at(place, ast.Raise())]
+                handler = at(place, ast.ExceptHandler(at(place, ast.Name("BaseException", ast.Load())), None, told))
+                statement.body = [at(place, ast.Try(statement.body, [handler], [], []))]
+                out += [call("__codeexec_entering__", statement), statement, call("__codeexec_stayed__", statement)]
+                continue
         elif kind is ast.Match:
             for case in statement.cases:
                 case.body = block(case.body)
@@ -179,6 +241,19 @@ def block(statements):
     return out
 
 
+def before_assert(statement):
+    """What is called before an assertion; one whose message is a value has to be true by itself."""
+    what = assertion(statement.test)
+    if what == "nothing":
+        return []
+    if what is not None:
+        return [call("__codeexec_always__", statement, at(statement, ast.Constant(what)))]
+    if statement.msg is not None and told_number(statement.msg) and isinstance(statement.test, ast.Call):
+        answer = at(statement, ast.Name("__codeexec_truth__", ast.Load()))
+        statement.test = at(statement, ast.Call(answer, [statement.test], []))
+    return [call("__codeexec_count__", statement)]
+
+
 def name_of(function):
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
@@ -189,6 +264,11 @@ def wrap(value):
         value = value.value
     if isinstance(value, ast.Call) and re.match("_?(assert|fail)", name_of(value.func)):
         function = value.func
+        if judges_nothing(name_of(function), value.args):
+            return
+        if re.match("_?assert_?(true|false)$", name_of(function).lower()) and len(value.args) > 1 and told_number(value.args[1]):
+            answer = at(function, ast.Name("__codeexec_truth__", ast.Load()))
+            value.args[0] = at(function, ast.Call(answer, [value.args[0]], []))
         counted = at(function, ast.Name("__codeexec_counted__", ast.Load()))
         value.func = at(function, ast.Call(counted, [function], []))
 
@@ -225,7 +305,13 @@ def handlers(statement):
         judges = demands_anywhere(handler)
         handler.body = block(handler.body)
         if not judges:
-            handler.body.insert(0, call("__codeexec_caught__", handler.body[0]))
+            # What the block raises itself, a program can raise as well.
+            raised = {name_of(getattr(node.exc, "func", node.exc)) for part in statement.body for node in ast.walk(part)
+                      if isinstance(node, ast.Raise) and node.exc is not None}
+            if any(isinstance(node, ast.Assert) for part in statement.body for node in ast.walk(part)):
+                raised.add("AssertionError")
+            is_broad = any(kind is None or name_of(kind) in raised | {"Exception", "BaseException"} for kind in kinds)
+            handler.body.insert(0, call("__codeexec_caught_any__" if is_broad else "__codeexec_caught__", handler.body[0]))
         if in_else or in_body and is_narrow:
             handler.body.insert(0, call("__codeexec_count__", handler.body[0]))
 
@@ -240,7 +326,9 @@ def split(source, tree):
         for statement in statements:
             if isinstance(statement, ast.Assert):
                 name = "\n".join(lines[statement.lineno - 1:statement.end_lineno]).strip()
-                out.append(wrapped(statement, name))
+                before = before_assert(statement)
+                # One that judges nothing stays as it is, and is not reported.
+                out.append(wrapped(statement, name, before) if before else statement)
             elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) and statement.name == "check" \
                     and statements is tree.body:
                 statement.body = parted(statement.body)
@@ -251,7 +339,7 @@ def split(source, tree):
     tree.body = parted(tree.body)
 
 
-def wrapped(statement, name):
+def wrapped(statement, name, before):
     def label():
         return at(statement, ast.Constant(name))
 
@@ -259,8 +347,8 @@ def wrapped(statement, name):
         return at(statement, ast.Name(name, ast.Load()))
     told = call("__codeexec_report__", statement, label(), load("__error__"))
     handler = at(statement, ast.ExceptHandler(load("BaseException"), "__error__", [told]))
-    is_tuple = isinstance(statement.test, ast.Tuple) and statement.test.elts
-    body = [call("__codeexec_begin__", statement)] + [call("__codeexec_always__", statement)] * bool(is_tuple) + [statement]
+    is_always = name_of(before[0].value.func) == "__codeexec_always__"
+    body = [call("__codeexec_begin__", statement)] + before * is_always + [statement]
     return at(statement, ast.Try(body, [handler], [call("__codeexec_report__", statement, label())], []))
 
 
@@ -298,17 +386,50 @@ def watch_exceptions(checks):
     before = threading.excepthook
 
     def told(args):
-        checks.caught(args.exc_value)
+        checks.caught_any(args.exc_value)
         before(args)
     threading.excepthook = told
+    # The harness's own threads call this where Python's end quietly.
+    threading.exithook = checks.caught_any
     plain = contextlib.suppress.__exit__
 
     def left(self, kind, error, trace):
         is_caught = plain(self, kind, error, trace)
         if is_caught:
-            checks.caught(error)
+            is_broad = any(asked in (Exception, BaseException, AssertionError) for asked in self._exceptions)
+            (checks.caught_any if is_broad else checks.caught)(error)
         return is_caught
     contextlib.suppress.__exit__ = left
+    watch_futures(checks)
+
+
+def watch_futures(checks):
+    """Exceptions of the tests that nobody asks a future or a task for are failures, too."""
+    import asyncio
+    import concurrent.futures
+    futures = concurrent.futures.Future
+    plain_set, plain_gather, plain_told = futures.set_exception, asyncio.gather, asyncio.BaseEventLoop.call_exception_handler
+
+    def set_exception(self, error):
+        checks.caught_any(error)
+        plain_set(self, error)
+
+    def gather(*awaited, return_exceptions=False):
+        future = plain_gather(*awaited, return_exceptions=return_exceptions)
+        if return_exceptions:
+            def look(done):
+                if not done.cancelled() and done.exception() is None:
+                    for result in done.result():
+                        if isinstance(result, BaseException):
+                            checks.caught_any(result)
+            future.add_done_callback(look)
+        return future
+
+    def told(self, context):
+        if context.get("exception") is not None:
+            checks.caught_any(context["exception"])
+        plain_told(self, context)
+    futures.set_exception, asyncio.gather, asyncio.BaseEventLoop.call_exception_handler = set_exception, gather, told
 
 
 def quiet_unittest(judge):

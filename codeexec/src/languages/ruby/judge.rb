@@ -51,7 +51,7 @@ module Codeexec
   def self.remote?(value) = Remote === value
 
   class Link
-    attr_accessor :calls, :raised, :last
+    attr_accessor :calls, :raised, :last, :last_name
     attr_reader :all
 
     def initialize(door)
@@ -119,11 +119,13 @@ module Codeexec
 
     def send_to(packed, name, args, keywords, block)
       @calls += 1
+      @last_name = name
       ask({ op: 'send', on: packed, name: name }.merge(message(args, keywords, block)), args)
     end
 
     def call(name, args, keywords, block)
       @calls += 1
+      @last_name = name
       @last = nil
       result = ask({ op: 'call', name: name }.merge(message(args, keywords, block)), args)
       @last = "#{name}(#{args.map(&:inspect).join(', ')}) returned #{result.inspect}"[0, 400]
@@ -146,7 +148,7 @@ module Codeexec
   # Assertions in the spelling of Minitest and Test::Unit, at the top level and in test cases.
   module Assertions
     def assert(value, message = nil)
-      Codeexec.judge.checks += 1
+      Codeexec.judge.checks += 1 unless value && Codeexec.judge.weak?
       raise AssertionFailed, (message || 'it is not true').to_s unless value
 
       true
@@ -214,8 +216,10 @@ module Codeexec
       @door = Door.new
       @link = link = Link.new(@door)
       @checks = 0
+      @source = []
       @job = Codeexec.parse(@door.say('T'))
       define(link)
+      @before = link.all
       setup = @job['setup'].to_s
       return if !setup.strip.empty? && !guarded('setup', silent: true) { TOPLEVEL_BINDING.eval(setup, 'setup.rb', 1) }
 
@@ -229,7 +233,7 @@ module Codeexec
       @door.say('E')
     end
 
-    NOT_USED = 'the tests use nothing that the program defines, so nothing was judged'
+    NOT_USED = 'the tests use nothing that the program defines, or never call it, so nothing was judged'
     NOTHING = 'no test was reached: no comparison was evaluated (an assertion), so nothing was judged'
 
     def script(text)
@@ -248,7 +252,8 @@ module Codeexec
         raise AssertionFailed, 'it is false' if is_list && value == false
 
         # `require` is true as well: only what the program had a part in counts.
-        is_true = is_list && value == true && @link.calls.positive?
+        # An assertion answers true as well.
+        is_true = is_list && value == true && @link.calls.positive? && !@has_weak
         judged = @checks.positive? || is_true || judges?(text)
       end
       return unless guarded(name, silent: true, &whole)
@@ -275,9 +280,11 @@ module Codeexec
     # A failure that the tests raised themselves and rescued again is a failure.
     def watching
       swallowed = nil
-      trace = TracePoint.new(:rescue) do |point|
+      # An assertion that failed and did not stop the test was swallowed as well by `ensure`, or by an assertion of exceptions.
+      trace = TracePoint.new(:rescue, :raise) do |point|
         error = point.raised_exception
-        swallowed ||= error if point.path == 'tests.rb' && own?(error)
+        here = point.event == :raise ? error.is_a?(AssertionFailed) : point.path == 'tests.rb' && own?(error)
+        swallowed ||= error if here
       end
       value = trace.enable(target_thread: nil) { yield }
       raise AssertionFailed, "the tests caught their own failure: #{swallowed.message}" if swallowed
@@ -285,26 +292,44 @@ module Codeexec
       value
     end
 
+    # A program that raises inside the assertion, or the condition, has failed it.
+    def in_assertion?(error)
+      at = error.backtrace_locations&.find { |place| place.path == 'tests.rb' }
+      line = at ? @source[at.lineno - 1] || '' : ''
+      # Every call of it in that line is inside one.
+      places = line.enum_for(:scan, /\b#{Regexp.escape(@link.last_name.to_s)}\b/).map { Regexp.last_match.pre_match }
+      places.any? && places.all? { |before| before.match?(/\b(assert|refute|if|unless|elsif)\w*\b[^;]*\z/) }
+    end
+
+    # Whether the assertion of the tests that is being evaluated judges nothing.
+    def weak?
+      at = caller_locations.find { |place| place.path == 'tests.rb' }
+      is_weak = !at.nil? && Weak.line?(@source[at.lineno - 1] || '')
+      @has_weak ||= is_weak
+      is_weak
+    end
+
     def own?(error)
-      return false if @link.of_program?(error)
+      return in_assertion?(error) if @link.of_program?(error)
       return true if error.is_a?(AssertionFailed)
 
       at = error.backtrace_locations&.first
       !at.nil? && at.path == 'tests.rb' && (@source[at.lineno - 1] || '').match?(/\b(raise|fail)\b/)
     end
 
-    # Whether the tests name something that the program defines.
+    # Whether the tests have called the program or name data of it, which is used by being there.
     def used?
-      return true if @link.all.positive?
+      return true if @link.all > @before
 
       names = @job['names'] || {}
-      defined = names['methods'].to_a + names['locals'].to_a + names['constants'].to_h.keys
+      defined = names['locals'].to_a + names['constants'].to_h.reject { |_, kinds| kinds }.keys
       texts = [@job['setup'], @job['test'], *@job['tests']].join("\n")
       defined.any? { |name| texts.match?(/(?<![\w])#{Regexp.escape(name.to_s)}(?![\w])/) }
     end
 
     def begin_counting
       @checks = 0
+      @has_weak = false
       @link.calls = 0
     end
 

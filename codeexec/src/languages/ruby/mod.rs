@@ -7,8 +7,13 @@ use super::peer::Role;
 use super::script::{Package, Script};
 use crate::sandbox::{Ending, Instance, Stop};
 
-const HARNESS: &str =
-    concat!(include_str!("values.rb"), include_str!("program.rb"), include_str!("judge.rb"), include_str!("start.rb"));
+const HARNESS: &str = concat!(
+    include_str!("values.rb"),
+    include_str!("program.rb"),
+    include_str!("weak.rb"),
+    include_str!("judge.rb"),
+    include_str!("start.rb")
+);
 
 /// The language.
 pub static RUBY: Script = Script {

@@ -1,0 +1,151 @@
+"""Assertions whose answer does not depend on the program: they judge nothing, and are not counted.
+
+`truth` knows what is true or false whatever the program does: constants, a generator or a list of comparisons, `... or True`, a
+value compared with itself.
+"""
+
+import ast
+import re
+
+QUESTIONS = (ast.Compare, ast.BoolOp)
+
+
+class AlwaysTrue(ValueError):
+    """An assertion that was meant to compare and cannot fail."""
+
+    def __init__(self, what):
+        super().__init__("an assertion of " + what + " is always true, so it judges nothing")
+
+
+def is_question(node):
+    return isinstance(node, QUESTIONS) or isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+
+
+def is_fixed(node):
+    """Whether an expression has no name, call or attribute, so that it is the same in every run."""
+    return not any(isinstance(part, (ast.Name, ast.Call, ast.Attribute, ast.Await)) for part in ast.walk(node))
+
+
+def same(one, other):
+    return ast.dump(one) == ast.dump(other)
+
+
+def truth(node):
+    """True or False where the truth of an expression is known; None where it depends on something."""
+    if isinstance(node, ast.Constant):
+        return bool(node.value)
+    if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+        return None if any(isinstance(item, ast.Starred) for item in node.elts) else bool(node.elts)
+    if isinstance(node, ast.Dict):
+        return None if None in node.keys else bool(node.keys)
+    if isinstance(node, (ast.Lambda, ast.GeneratorExp)):
+        return True
+    if isinstance(node, (ast.ListComp, ast.SetComp)):
+        return True if is_question(node.elt) and not any(part.ifs for part in node.generators) else None
+    if isinstance(node, ast.JoinedStr):
+        return True if node.values else False
+    if isinstance(node, ast.NamedExpr):
+        return truth(node.value)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        known = truth(node.operand)
+        return None if known is None else not known
+    if isinstance(node, ast.BoolOp):
+        known = [truth(value) for value in node.values]
+        decides = isinstance(node.op, ast.Or)
+        return decides if decides in known else (not decides) if None not in known else None
+    if isinstance(node, ast.IfExp):
+        known = truth(node.test)
+        if known is not None:
+            return truth(node.body if known else node.orelse)
+        return truth(node.body) if truth(node.body) == truth(node.orelse) else None
+    if isinstance(node, ast.Compare):
+        return truth_of_comparison(node)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args and is_question(node.args[0]):
+        return True if node.func.id in ("str", "repr", "isinstance", "callable") else None
+    return None
+
+
+def truth_of_comparison(node):
+    if is_fixed(node):
+        return True
+    if len(node.ops) != 1:
+        return None
+    op, left, right = node.ops[0], node.left, node.comparators[0]
+    if isinstance(op, (ast.Eq, ast.Is, ast.LtE, ast.GtE)) and same(left, right):
+        return True
+    is_none = isinstance(right, ast.Constant) and right.value is None
+    if is_question(left) and is_none and isinstance(op, (ast.IsNot, ast.NotEq)):
+        return True
+    if is_question(left) and isinstance(op, ast.In) and isinstance(right, (ast.Tuple, ast.List, ast.Set)):
+        values = {item.value for item in right.elts if isinstance(item, ast.Constant)}
+        return True if {True, False} <= values else None
+    return None
+
+
+def assertion(test):
+    """What an asserted expression is: None, if it judges; "nothing"; or, where it was meant to judge, what it is."""
+    if truth(test) is not True:
+        return None
+    if isinstance(test, ast.Tuple):
+        return "a tuple"
+    if isinstance(test, (ast.List, ast.Set, ast.Dict, ast.ListComp, ast.SetComp)):
+        return "a collection that is not empty"
+    if isinstance(test, ast.GeneratorExp):
+        return "a generator, which is not run,"
+    if isinstance(test, ast.Lambda):
+        return "a function, which is not called,"
+    has_call = any(isinstance(part, ast.Call) for part in ast.walk(test))
+    if isinstance(test, (ast.BoolOp, ast.JoinedStr, ast.Call)) and has_call:
+        return "this expression"
+    return "nothing"
+
+
+def told_number(message):
+    """Whether the message of an assertion is a value, as if it were compared: `assert f(1), 2`."""
+    return isinstance(message, ast.Constant) and not isinstance(message.value, (str, bytes, type(None)))
+
+
+def judges_nothing(function, args):
+    """Whether a call that asserts is given nothing of the program."""
+    if not args:
+        return False
+    if all(is_fixed(arg) for arg in args):
+        return True
+    if re.match(r"_?assert_?(true|_)?$", function.lower()):
+        return truth(args[0]) is True
+    if re.match(r"_?assert_?false$", function.lower()):
+        return truth(args[0]) is False
+    if is_question(args[0]) and re.match(r"_?assert_?is_?(not_?none|instance)$", function.lower()):
+        return True
+    return len(args) > 1 and same(args[0], args[1]) and not re.search("not|raises", function.lower())
+
+
+def plain_line(text):
+    """Whether a line is an assertion that needs no look: most are `assert f(...) == value`."""
+    left, sign, right = text[7:].partition(" == ")
+    if not sign or left.strip() == right.strip() or left[:1] in "[{('\"" or left.count("(") != left.count(")"):
+        return False
+    return not any(word in text for word in (" or ", "lambda", " for ", " if ", " is ", " in ", " and ", "\"", "'"))
+
+
+def jumps(statements):
+    """Whether a `finally` leaves by itself, which swallows exceptions."""
+    for statement in statements:
+        if isinstance(statement, (ast.Return, ast.Break, ast.Continue)):
+            return True
+        if isinstance(statement, (ast.If, ast.With, ast.Try)):
+            inner = [statement.body, getattr(statement, "orelse", []), getattr(statement, "finalbody", [])]
+            if any(jumps(part) for part in inner):
+                return True
+    return False
+
+
+def may_swallow(item):
+    """Whether the context of a `with` may end an exception of its block, other than one that the test asks for."""
+    made = item.context_expr
+    if not isinstance(made, ast.Call):
+        return True
+    name = made.func.attr if isinstance(made.func, ast.Attribute) else getattr(made.func, "id", "")
+    if name in ("subTest", "open", "patch", "object", "redirect_stdout", "redirect_stderr", "catch_warnings"):
+        return False
+    return not any(isinstance(part, ast.Name) and part.id == "AssertionError" for arg in made.args for part in ast.walk(arg))
