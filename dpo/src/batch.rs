@@ -5,6 +5,7 @@ use llama::Head;
 use llama::attention::{Layout, PromptGroup};
 use tch::{Device, Kind, Tensor};
 use torch_ext::OpError;
+use trainer::placed;
 
 use crate::config::{FormattingTokens, SharePrompt};
 use crate::pairs::{Pair, Sequence};
@@ -74,8 +75,8 @@ impl PairBatch {
             }
         }
         let count = 2 * pairs.len();
-        let float = |values: &[f32]| Tensor::from_slice(values).to_device(device);
-        let int = |values: &[i64]| Tensor::from_slice(values).to_device(device);
+        let float = |values: &[f32]| placed(Tensor::from_slice(values), device);
+        let int = |values: &[i64]| placed(Tensor::from_slice(values), device);
         let response_of = int(&rows.response_of);
         let counts = float(&rows.counts);
         Self {

@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
 use llama::{Head, Llama};
 use tch::{Device, Tensor};
 use trainer::stage::sources::Examples;
 use trainer::{
-    Evaluation, Extent, Input, Loss, Metric, Objective, Plan, RunFolder, World, best_fit_decreasing, evaluate,
+    Ahead, Evaluation, Extent, Input, Loss, Metric, Objective, Plan, RunFolder, World, best_fit_decreasing, evaluate,
+    placed,
 };
 
 use crate::batch::{PairBatch, row_tokens};
@@ -42,12 +44,23 @@ pub enum Reference {
 /// The state of the reference after training has started.
 enum Ready {
     None,
-    Cached(ReferenceLogProbs),
+    Cached(Arc<ReferenceLogProbs>),
     Live(Box<Llama>),
 }
 
 /// Pairs, their order, and the loss.
 pub struct DpoObjective {
+    data: Arc<Data>,
+    loss: losses::Loss,
+    reference: Reference,
+    /// Whether low-rank updates are trained, whose base model stays as it is.
+    adapter: bool,
+    ready: Ready,
+    watch: RefCell<Watch>,
+}
+
+/// The pairs of a run in rows.
+struct Data {
     /// All pairs.
     pairs: Vec<Pair>,
     /// The indices of each source's pairs.
@@ -55,13 +68,31 @@ pub struct DpoObjective {
     /// The indices of the held-out pairs.
     held_out: Vec<usize>,
     plan: Plan,
-    loss: losses::Loss,
     layout: RowLayout,
-    reference: Reference,
-    /// Whether low-rank updates are trained, whose base model stays as it is.
-    adapter: bool,
-    ready: Ready,
-    watch: RefCell<Watch>,
+}
+
+impl Data {
+    /// A batch for each row of the given pairs, with the reference's log-probs if they are `known`.
+    fn batches_of<'a>(
+        &'a self,
+        numbers: &[usize],
+        known: Option<&'a ReferenceLogProbs>,
+    ) -> impl Iterator<Item = PairBatch> + 'a {
+        self.layout.pack(&self.pairs, numbers).into_iter().map(move |bin| {
+            let mut batch = self.layout.batch(&self.pairs, &bin);
+            batch.reference = known.map(|log_probs| placed(log_probs.of(&bin), self.layout.device));
+            batch
+        })
+    }
+
+    fn numbers(&self, picks: &[(usize, usize)]) -> Vec<usize> {
+        picks.iter().map(|&(source, pair)| self.sources[source][pair]).collect()
+    }
+
+    /// The batches of a step.
+    fn batches(&self, step: u64, known: Option<&ReferenceLogProbs>) -> Vec<PairBatch> {
+        self.batches_of(&self.numbers(&self.plan.steps[step as usize]), known).collect()
+    }
 }
 
 /// The layout of pairs in rows.
@@ -110,23 +141,16 @@ impl DpoObjective {
         let sources = examples.train.into_iter().map(&mut take).collect();
         let held_out = take(examples.held_out);
         let plan = examples.plan;
-        let (ready, watch) = (Ready::None, RefCell::default());
-        Self { pairs, sources, held_out, plan, loss, layout, reference, adapter, ready, watch }
+        let data = Arc::new(Data { pairs, sources, held_out, plan, layout });
+        Self { data, loss, reference, adapter, ready: Ready::None, watch: RefCell::default() }
     }
 
-    /// A batch for each row of the given pairs, with the reference's log-probs if they are cached.
-    fn batches_of(&self, numbers: &[usize]) -> impl Iterator<Item = PairBatch> + '_ {
-        self.layout.pack(&self.pairs, numbers).into_iter().map(|bin| {
-            let mut batch = self.layout.batch(&self.pairs, &bin);
-            if let Ready::Cached(log_probs) = &self.ready {
-                batch.reference = Some(log_probs.of(&bin).to_device(self.layout.device));
-            }
-            batch
-        })
-    }
-
-    fn numbers(&self, picks: &[(usize, usize)]) -> Vec<usize> {
-        picks.iter().map(|&(source, pair)| self.sources[source][pair]).collect()
+    /// The reference's log-probs, if they are cached.
+    fn known(&self) -> Option<&Arc<ReferenceLogProbs>> {
+        match &self.ready {
+            Ready::Cached(known) => Some(known),
+            _ => None,
+        }
     }
 
     fn complete(
@@ -136,8 +160,9 @@ impl DpoObjective {
         world: &World,
         keep: impl Fn(&ReferenceLogProbs) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let bins = self.layout.pack(&self.pairs, &(0..self.pairs.len()).collect::<Vec<_>>());
-        known.complete(model, world, &bins, |bin| self.layout.batch(&self.pairs, bin), keep)
+        let Data { pairs, layout, .. } = self.data.as_ref();
+        let bins = layout.pack(pairs, &(0..pairs.len()).collect::<Vec<_>>());
+        known.complete(model, world, &bins, |bin| layout.batch(pairs, bin), keep)
     }
 }
 
@@ -145,15 +170,20 @@ impl Objective for DpoObjective {
     type Batch = PairBatch;
 
     fn steps(&self) -> u64 {
-        self.plan.steps.len() as u64
+        self.data.plan.steps.len() as u64
     }
 
     fn epoch(&self, steps: u64) -> f64 {
-        self.plan.epoch_at(steps as usize)
+        self.data.plan.epoch_at(steps as usize)
     }
 
     fn batches(&self, step: u64) -> Vec<PairBatch> {
-        self.batches_of(&self.numbers(&self.plan.steps[step as usize])).collect()
+        self.data.batches(step, self.known().map(Arc::as_ref))
+    }
+
+    fn ahead(&self, from: u64) -> anyhow::Result<Option<Ahead<PairBatch>>> {
+        let (data, known) = (self.data.clone(), self.known().cloned());
+        Ahead::start(from..self.steps(), move |step| Ok(data.batches(step, known.as_deref()))).map(Some)
     }
 
     fn normaliser(&self, batch: &PairBatch) -> f64 {
@@ -165,20 +195,21 @@ impl Objective for DpoObjective {
     }
 
     fn extent(&self) -> Option<Extent> {
-        let tokens = |number: &usize| row_tokens(&self.pairs[*number], self.layout.share);
+        let Data { pairs, plan, layout, .. } = self.data.as_ref();
+        let tokens = |number: &usize| row_tokens(&pairs[*number], layout.share);
         let targets = |number: &usize| {
-            let pair = &self.pairs[*number];
+            let pair = &pairs[*number];
             pair.chosen.response().count() + pair.rejected.response().count()
         };
         let step = |picks: &Vec<(usize, usize)>| {
-            let bins = self.layout.pack(&self.pairs, &self.numbers(picks)).into_iter();
+            let bins = layout.pack(pairs, &self.data.numbers(picks)).into_iter();
             bins.map(|bin| (bin.iter().map(tokens).sum(), bin.iter().map(targets).sum())).collect()
         };
         let models = match &self.reference {
             Reference::Live { folder } => u64::from(folder.is_some() || !self.adapter),
             Reference::None | Reference::Cached { .. } => 0,
         };
-        Some(Extent { models, ..Extent::of(self.plan.steps.iter().map(step)) })
+        Some(Extent { models, ..Extent::of(plan.steps.iter().map(step)) })
     }
 
     fn example_ids<'a>(&self, batch: &'a PairBatch) -> &'a [String] {
@@ -204,10 +235,10 @@ impl Objective for DpoObjective {
             Reference::Live { folder: None } => Ready::Live(Box::new(model.copy()?)),
             Reference::Cached { folder, cache, identity } => {
                 let saved =
-                    if world.is_first() { ReferenceLogProbs::load(cache, identity, &self.pairs)? } else { None };
-                let mut known = saved.unwrap_or_else(|| ReferenceLogProbs::unknown(&self.pairs));
+                    if world.is_first() { ReferenceLogProbs::load(cache, identity, &self.data.pairs)? } else { None };
+                let mut known = saved.unwrap_or_else(|| ReferenceLogProbs::unknown(&self.data.pairs));
                 known.share(world)?;
-                let (count, all) = (known.known(), self.pairs.len());
+                let (count, all) = (known.known(), self.data.pairs.len());
                 if count > 0 && world.is_first() {
                     let of = if count < all { format!(" of {all}") } else { String::new() };
                     eprintln!("reference log-probs of {count}{of} pairs from {}", cache.display());
@@ -222,7 +253,7 @@ impl Objective for DpoObjective {
                         None => self.complete(&mut known, &model.without_adapter(), world, keep)?,
                     }
                 }
-                Ready::Cached(known)
+                Ready::Cached(Arc::new(known))
             }
         };
         Ok(())
@@ -244,6 +275,7 @@ impl Objective for DpoObjective {
     }
 
     fn evaluate(&self, model: &Llama, world: &World) -> anyhow::Result<Option<Evaluation>> {
-        evaluate(self, model, world, self.batches_of(&self.held_out))
+        let known = self.known().map(Arc::as_ref);
+        evaluate(self, model, world, self.data.batches_of(&self.data.held_out, known))
     }
 }

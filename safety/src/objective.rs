@@ -1,6 +1,7 @@
 //! The loss of a guard: cross-entropy on its answers, with the policy once in each row.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use guard_model::Prompts;
 use llama::attention::{Layout, PromptGroup};
@@ -10,16 +11,17 @@ use rand_chacha::ChaCha8Rng;
 use safety_text::policy::Applies;
 use tch::{Device, Kind, Tensor};
 use trainer::stage::sources::Examples;
-use trainer::{Evaluation, Input, Loss, Metric, Objective, World, evaluate};
+use trainer::{Ahead, Evaluation, Input, Loss, Metric, Objective, World, evaluate, placed};
 
 use crate::data::{Text, Variant};
 
 /// Texts with the policies under which they are shown.
+#[derive(Clone)]
 pub struct GuardObjective {
     /// The texts.
-    pub examples: Examples<Text>,
+    pub examples: Arc<Examples<Text>>,
     /// The policy itself, followed by its variants.
-    pub variants: Vec<Variant>,
+    pub variants: Arc<Vec<Variant>>,
     /// Encodes prompts and answers.
     pub prompts: Prompts,
     /// The ids of each category's code.
@@ -115,12 +117,12 @@ impl Batch {
         Self {
             tokens: ids.len() as u64,
             trained: places.len() as u64,
-            input_ids: Tensor::from_slice(&ids).unsqueeze(0).to_device(device),
+            input_ids: placed(Tensor::from_slice(&ids).unsqueeze(0), device),
             groups: vec![vec![PromptGroup { prompt: prefix.len() as i64, responses }]],
-            places: Tensor::from_slice(&places).to_device(device),
-            targets: Tensor::from_slice(&targets).to_device(device),
-            weights: Tensor::from_slice(&weights).to_device(device),
-            firsts: Tensor::from_slice(&firsts).to_device(device),
+            places: placed(Tensor::from_slice(&places), device),
+            targets: placed(Tensor::from_slice(&targets), device),
+            weights: placed(Tensor::from_slice(&weights), device),
+            firsts: placed(Tensor::from_slice(&firsts), device),
             normaliser,
             ids: texts.iter().map(|(text, _)| text.id.clone()).collect(),
         }
@@ -145,6 +147,11 @@ impl Objective for GuardObjective {
         random.set_stream(step);
         let variant = if self.variants.len() > 1 { random.random_range(1..self.variants.len()) } else { 0 };
         self.rows(&texts, variant)
+    }
+
+    fn ahead(&self, from: u64) -> anyhow::Result<Option<Ahead<Batch>>> {
+        let own = self.clone();
+        Ahead::start(from..self.steps(), move |step| Ok(own.batches(step))).map(Some)
     }
 
     fn normaliser(&self, batch: &Batch) -> f64 {

@@ -78,8 +78,8 @@ fn prepare(config: &Config, plan: &Plan, setup: &Setup) -> anyhow::Result<Prepar
         codes.insert(category.id.clone(), model.tokenizer.encode_plain(&category.id)?);
     }
     account.prepared(GuardObjective {
-        examples,
-        variants,
+        examples: examples.into(),
+        variants: variants.into(),
         prompts,
         codes,
         row_tokens: training.micro_batch_tokens,

@@ -1,6 +1,7 @@
 // Rows of an embedding table.
 
 #include "common.h"
+#include "gpu.h"
 
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -23,12 +24,33 @@ struct Embedding : torch::autograd::Function<Embedding> {
     const auto &g = grads[0];
     if (g.scalar_type() == at::kFloat || g.scalar_type() == at::kDouble)
       return {at::embedding_dense_backward(g, ids, rows, -1, false), at::Tensor()};
+    if (g.is_cuda() || herd::gpu::emulated())
+      return {without_count(g, ids, rows), at::Tensor()};
     // Only the rows that stand in the batch exist in float32.
     const auto [present, places] = at::_unique(ids.reshape({-1}), /*sorted=*/true, /*return_inverse=*/true);
     const auto wide = g.reshape({-1, g.size(-1)}).to(at::kFloat);
     const auto sums = at::embedding_dense_backward(wide, places, present.size(0), -1, false);
     auto gradient = at::zeros({rows, g.size(-1)}, g.options());
     return {gradient.index_copy_(0, present, sums.to(g.scalar_type())), at::Tensor()};
+  }
+
+  // The same where the host must not wait for the number of different ids: there are as many float32 rows as tokens, and
+  // those of no id, which are 0, go to a row behind the table.
+  static at::Tensor without_count(const at::Tensor &g, const at::Tensor &ids, int64_t rows) {
+    const auto wide = g.reshape({-1, g.size(-1)}).to(at::kFloat);
+    const int64_t tokens = wide.size(0);
+    auto gradient = at::zeros({rows + 1, g.size(-1)}, g.options());
+    if (tokens > 0) {
+      const auto [sorted, order] = ids.reshape({-1}).sort();
+      auto first = at::zeros_like(sorted);
+      first.slice(0, 1).copy_(sorted.slice(0, 1).ne(sorted.slice(0, 0, tokens - 1)));
+      const auto groups = first.cumsum(0);
+      const auto present = at::full_like(sorted, rows).scatter_(0, groups, sorted);
+      const auto places = at::empty_like(order).scatter_(0, order, groups);
+      const auto sums = at::embedding_dense_backward(wide, places, tokens, -1, false);
+      gradient.index_copy_(0, present, sums.to(g.scalar_type()));
+    }
+    return gradient.narrow(0, 0, rows);
   }
 };
 

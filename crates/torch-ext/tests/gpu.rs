@@ -6,7 +6,7 @@
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::{
-    GpuKernels, IGNORED, KeyRange, QuerySegment, emulated, linear_cross_entropy, linear_cross_entropy_sum,
+    GpuKernels, IGNORED, KeyRange, QuerySegment, embedding, emulated, linear_cross_entropy, linear_cross_entropy_sum,
     range_attention, rms_norm, rotate_half, silu_gate, varlen_attention, varlen_fits,
 };
 
@@ -104,6 +104,20 @@ fn own_kernels_are_an_argument() {
     let (_, launched) = emulated(|| value_and_gradients(&inputs, |x| all(x, OWN)));
     // The value and the gradient of the gate, of the rotation and of three chunks; the norm's gradients take three.
     assert_eq!(launched, 2 + 2 + 6 + 4);
+}
+
+/// The gradient of a table in bfloat16 without the number of different ids: the bits of the one with it.
+#[test]
+fn the_embeddings_gradient_needs_no_count() {
+    torch_ext::init();
+    for (shape, most) in [(vec![3, 40], 7), (vec![1, 1], 50), (vec![2, 30], 50), (vec![0], 50)] {
+        let ids = Tensor::randint(most, &shape, (Kind::Int64, Device::Cpu));
+        let table = leaf(&[50, 16], Kind::BFloat16);
+        let gradient = || value_and_gradients(std::slice::from_ref(&table), |x| embedding(&x[0], &ids).unwrap());
+        let (expected, (found, _)) = (gradient(), emulated(gradient));
+        assert_eq!(found[1].size(), [50, 16]);
+        assert!(found[1].equal(&expected[1]), "{shape:?}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use llama::attention::PromptGroup;
 use tch::{Device, Tensor};
+use trainer::placed;
 
 /// Conversations with a common prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,9 +76,9 @@ impl Row {
             layout.push(PromptGroup { prompt: group.prompt.len() as i64, responses });
         }
         Self {
-            input_ids: Tensor::from_slice(&ids).unsqueeze(0).to_device(device),
+            input_ids: placed(Tensor::from_slice(&ids).unsqueeze(0), device),
             groups: vec![layout],
-            last: Tensor::from_slice(&last).to_device(device),
+            last: placed(Tensor::from_slice(&last), device),
         }
     }
 }

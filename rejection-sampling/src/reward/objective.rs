@@ -1,13 +1,14 @@
 //! Packs ranked groups into rows and computes their loss.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use llama::attention::Layout;
 use llama::{Head, Llama, Pass};
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
 use trainer::stage::sources::Examples;
-use trainer::{Evaluation, Extent, Extra, Input, Loss, Metric, Objective, RunFolder, World, share};
+use trainer::{Ahead, Evaluation, Extent, Extra, Input, Loss, Metric, Objective, RunFolder, World, placed, share};
 
 use super::calibration::Calibration;
 use super::data::Ranked;
@@ -20,7 +21,7 @@ pub const CALIBRATION: &str = "calibration.json";
 /// The objective of a reward model.
 pub struct RewardObjective {
     /// The groups.
-    pub examples: Examples<Ranked>,
+    pub examples: Arc<Examples<Ranked>>,
     /// The device of the computation.
     pub device: Device,
     /// The head, `[1, hidden]` in float32, since its product is computed in float32.
@@ -56,8 +57,8 @@ impl Batch {
         let groups: Vec<_> = ranked.iter().map(|ranked| &ranked.group).collect();
         Self {
             pairs: better.len(),
-            better: Tensor::from_slice(&better).to_device(device),
-            worse: Tensor::from_slice(&worse).to_device(device),
+            better: placed(Tensor::from_slice(&better), device),
+            worse: placed(Tensor::from_slice(&worse), device),
             ids: ranked.iter().map(|ranked| ranked.id.clone()).collect(),
             tokens: groups.iter().map(|group| group.tokens()).sum(),
             row: Row::new(&groups, device),
@@ -67,7 +68,7 @@ impl Batch {
 
 impl RewardObjective {
     fn pack(&self, rows: Vec<Vec<&Ranked>>) -> Vec<Batch> {
-        rows.into_iter().map(|row| Batch::new(&row, self.device)).collect()
+        pack(rows, self.device)
     }
 
     /// The score of each response, float32, from the final hidden states `[1, tokens, hidden]`.
@@ -75,6 +76,10 @@ impl RewardObjective {
         let last = hidden.squeeze_dim(0).index_select(0, &batch.row.last).to_kind(Kind::Float);
         Ok(torch_ext::linear(&last, &self.score, None)?.squeeze_dim(-1))
     }
+}
+
+fn pack(rows: Vec<Vec<&Ranked>>, device: Device) -> Vec<Batch> {
+    rows.into_iter().map(|row| Batch::new(&row, device)).collect()
 }
 
 impl Objective for RewardObjective {
@@ -90,6 +95,11 @@ impl Objective for RewardObjective {
 
     fn batches(&self, step: u64) -> Vec<Batch> {
         self.pack(self.examples.rows(step))
+    }
+
+    fn ahead(&self, from: u64) -> anyhow::Result<Option<Ahead<Batch>>> {
+        let (examples, device) = (self.examples.clone(), self.device);
+        Ahead::start(from..self.steps(), move |step| Ok(pack(examples.rows(step), device))).map(Some)
     }
 
     fn normaliser(&self, batch: &Batch) -> f64 {

@@ -91,7 +91,7 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<RewardObje
         .padding()
         .context("the tokenizer has no special token to pad with that does not end a turn; give it a pad_token")?;
     account.prepared(RewardObjective {
-        examples,
+        examples: examples.into(),
         device: setup.device,
         score: new_head(model.model.config().hidden_size, training.seed, setup.device),
         architecture: (model.model.config().family.classifier(), pad),

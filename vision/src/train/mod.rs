@@ -79,7 +79,7 @@ fn prepare(config: &Config, setup: &Setup) -> anyhow::Result<Prepared<VisionObje
         data::exchange_pictures(&mut examples.train, training.seed)?;
     }
     account.prepared(VisionObjective {
-        examples: examples.map(|one| one.seeing),
+        examples: examples.map(|one| one.seeing).into(),
         adapter,
         encoder,
         features,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use llama::attention::Attend;
@@ -10,7 +11,9 @@ use pictures::Limits;
 use run::{Progress, RunFolder};
 use tch::{Device, Tensor};
 use trainer::stage::sources::Examples;
-use trainer::{Evaluation, Example, Extent, Extra, Input, Loss, Metric, Objective, PackedBatch, World, evaluate};
+use trainer::{
+    Ahead, Evaluation, Example, Extent, Extra, Input, Loss, Metric, Objective, PackedBatch, World, evaluate, placed,
+};
 
 use crate::adapter::{Adapter, AdapterConfig, ENCODER_PREFIX};
 use crate::composed;
@@ -30,7 +33,7 @@ const IMAGE: i64 = -1;
 /// Examples, adapter and encoder with their loss.
 pub struct VisionObjective {
     /// The examples.
-    pub examples: Examples<Seeing>,
+    pub examples: Arc<Examples<Seeing>>,
     /// The trained adapter.
     pub adapter: Adapter,
     /// The encoder.
@@ -78,7 +81,7 @@ impl Batch {
         Self {
             packed: PackedBatch::new(&plain, device),
             ids,
-            images: Tensor::from_slice(&images).to_device(device),
+            images: placed(Tensor::from_slice(&images), device),
             views: examples.iter().flat_map(|seeing| seeing.views.clone()).collect(),
         }
     }
@@ -119,7 +122,7 @@ impl Batch {
 
 impl VisionObjective {
     fn pack(&self, rows: Vec<Vec<&Seeing>>) -> Vec<Batch> {
-        rows.into_iter().map(|row| Batch::new(&row, self.device)).collect()
+        pack(rows, self.device)
     }
 
     /// The encoder's states of a picture, `[places, width]`.
@@ -133,6 +136,25 @@ impl VisionObjective {
         }
         let bytes = view.source.read(&self.limits)?;
         Ok(self.encoder.encode(&pictures::decode(&bytes, &self.limits)?)?)
+    }
+
+    /// How far the gates are open. The values stay on the device until the step's numbers are read.
+    fn gates(&self) -> Vec<Metric> {
+        let layers = self.adapter.cross_layers();
+        let (attention, feed_forward): (Vec<Tensor>, Vec<Tensor>) =
+            layers.iter().map(|(_, layer)| layer.openness()).map(|(a, b)| (a.abs(), b.abs())).unzip();
+        let Some(least) = attention.iter().chain(&feed_forward).map(Tensor::shallow_clone).reduce(|a, b| a.minimum(&b))
+        else {
+            return Vec::new();
+        };
+        let mean = |name, values: Vec<Tensor>| {
+            let weight = values.len() as f64;
+            values.into_iter().reduce(|a, b| a + b).map(|sum| Metric { name, sum: sum.into(), weight })
+        };
+        let means = [mean("gate_attention", attention), mean("gate_feed_forward", feed_forward)];
+        // A gate that stays at 0 means that its layer has no effect.
+        let least = Metric { name: "gate_least", sum: least.into(), weight: 1.0 };
+        means.into_iter().flatten().chain([least]).collect()
     }
 
     fn views(&self) -> impl Iterator<Item = &View> {
@@ -197,6 +219,10 @@ impl VisionObjective {
     }
 }
 
+fn pack(rows: Vec<Vec<&Seeing>>, device: Device) -> Vec<Batch> {
+    rows.into_iter().map(|row| Batch::new(&row, device)).collect()
+}
+
 impl Objective for VisionObjective {
     type Batch = Batch;
 
@@ -210,6 +236,11 @@ impl Objective for VisionObjective {
 
     fn batches(&self, step: u64) -> Vec<Batch> {
         self.pack(self.examples.rows(step))
+    }
+
+    fn ahead(&self, from: u64) -> anyhow::Result<Option<Ahead<Batch>>> {
+        let (examples, device) = (self.examples.clone(), self.device);
+        Ahead::start(from..self.steps(), move |step| Ok(pack(examples.rows(step), device))).map(Some)
     }
 
     fn normaliser(&self, batch: &Batch) -> f64 {
@@ -245,18 +276,7 @@ impl Objective for VisionObjective {
     }
 
     fn loss(&self, hidden: &Tensor, head: Head, batch: &Batch) -> anyhow::Result<Loss> {
-        let open: Vec<(f64, f64)> = self.adapter.cross_layers().iter().map(|(_, layer)| layer.openness()).collect();
-        let metric = |name, values: Vec<f64>| {
-            let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-            let mean = Metric { name, sum: values.iter().sum::<f64>().into(), weight: values.len() as f64 };
-            (mean, least)
-        };
-        let (attention, least) = metric("gate_attention", open.iter().map(|open| open.0.abs()).collect());
-        let (feed_forward, least_feed_forward) =
-            metric("gate_feed_forward", open.iter().map(|open| open.1.abs()).collect());
-        // A gate that stays at 0 means that its layer has no effect.
-        let least = Metric { name: "gate_least", sum: least.min(least_feed_forward).into(), weight: 1.0 };
-        Ok(Loss { sum: batch.packed.cross_entropy_sum(hidden, head)?, metrics: vec![attention, feed_forward, least] })
+        Ok(Loss { sum: batch.packed.cross_entropy_sum(hidden, head)?, metrics: self.gates() })
     }
 
     fn extra(&self) -> Extra {

@@ -1,5 +1,7 @@
 //! The loss of a stage: cross-entropy of every token of its documents, with full or skipped positions.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use clap::ValueEnum;
 use llama::Head;
@@ -7,7 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
-use trainer::{Example, Extent, Input, Loss, Objective, PackedBatch, Plan, best_fit_decreasing};
+use trainer::{Ahead, Example, Extent, Input, Loss, Objective, PackedBatch, Plan, best_fit_decreasing};
 
 /// The positions of the tokens of an example.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -21,11 +23,12 @@ pub enum Positions {
 }
 
 /// The documents of a stage.
+#[derive(Clone)]
 pub struct StageObjective {
     /// Examples by source: long, short.
-    pub sources: Vec<Vec<Example>>,
+    pub sources: Arc<Vec<Vec<Example>>>,
     /// The order in which examples are seen.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// Tokens of a micro-batch.
     pub micro_batch_tokens: usize,
     /// The length up to which positions skip; none with full positions.
@@ -98,6 +101,11 @@ impl Objective for StageObjective {
         rows.iter().map(|row| self.batch(step, row).with_context(|| format!("step {step}"))).collect()
     }
 
+    fn ahead(&self, from: u64) -> anyhow::Result<Option<Ahead<PackedBatch>>> {
+        let own = self.clone();
+        Ahead::start(from..self.steps(), move |step| own.load(step)).map(Some)
+    }
+
     fn normaliser(&self, batch: &PackedBatch) -> f64 {
         batch.normaliser
     }
@@ -164,8 +172,8 @@ mod tests {
         let of = |weight, at: usize| Source { lengths: lengths(&sources[at]), weight };
         let plan = Plan::new(&[of(1.0, 0), of(1.0, 1)], 1, None, StepSize::Tokens(30), 1);
         let objective = |micro_batch_tokens| StageObjective {
-            sources: sources.clone(),
-            plan: plan.clone(),
+            sources: sources.clone().into(),
+            plan: plan.clone().into(),
             micro_batch_tokens,
             skip_to: Some(64),
             seed: 5,

@@ -113,8 +113,8 @@ fn prepare(
         seen_long as f64 / long_account.tokens.max(1) as f64,
     );
     let objective = StageObjective {
-        sources: vec![long, short],
-        plan,
+        sources: vec![long, short].into(),
+        plan: plan.into(),
         micro_batch_tokens: training.micro_batch_tokens,
         skip_to: (config.positions == Positions::Skip).then_some(config.length),
         seed: training.seed,
