@@ -168,6 +168,27 @@ fn the_commands_fit_repeat_and_predict() {
     assert!(good && text.contains("1.629"), "{text}");
 }
 
+/// Losses of a known law: its file is read again, and its prediction is the law's.
+#[test]
+fn a_parametric_law_predicts_the_loss_of_another_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let loss = |params: f64, tokens: f64| 1.7 + 300.0 / params.powf(0.33) + 900.0 / tokens.powf(0.3);
+    let mut text = "flops,params,tokens,loss\n".to_owned();
+    for params in [1e6, 4e6, 1.6e7, 6.4e7] {
+        for ratio in [5.0, 20.0, 80.0, 320.0] {
+            let tokens = params * ratio;
+            text += &format!("{:e},{params},{tokens},{}\n", 6.0 * params * tokens, loss(params, tokens));
+        }
+    }
+    let (table, run) = (dir.path().join("runs.csv"), dir.path().join("run"));
+    std::fs::write(&table, text).unwrap();
+    let (table, run) = (table.to_str().unwrap(), run.to_str().unwrap());
+    let (good, text) = scaling(&["fit", "parametric", "--input", table, "--bootstrap", "20", "--output", run]);
+    assert!(good, "{text}");
+    let (good, text) = scaling(&["predict", "--fit", run, "--params", "1e8", "--tokens", "2e9"]);
+    assert!(good && text.contains(&format!("{:.3}", loss(1e8, 2e9))), "{text} {}", loss(1e8, 2e9));
+}
+
 #[test]
 fn a_minimum_at_the_edge_stops_the_command() {
     let dir = tempfile::tempdir().unwrap();

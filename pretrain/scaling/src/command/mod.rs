@@ -150,7 +150,7 @@ impl Columns {
 
 /// A law in the format of `fit.json`.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "law", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum Fitted {
     Isoflop(crate::isoflop::Fit),
     Parametric(crate::parametric::Fit),
