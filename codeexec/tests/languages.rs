@@ -279,7 +279,7 @@ fn c_and_cpp() {
                 2,
             ),
             (
-                json!({"code": f, "tests": ["assert(f(1) == 2);", "assert(vector<int>({1, 2}) == vector<int>({1, 2}))"]}),
+                json!({"code": f, "tests": ["assert(f(1) == 2);", "assert(vector<int>({f(0), 2}) == vector<int>({1, 2}))"]}),
                 Status::Passed,
                 2,
             ),
