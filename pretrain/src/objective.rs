@@ -3,8 +3,8 @@
 use std::f64::consts::LN_2;
 use std::sync::Arc;
 
-use llama::{Head, Llama};
 use llama::attention::Layout;
+use llama::{Head, Llama};
 use pretrain_stream::plan::{Plan, Row};
 use pretrain_stream::reader::{Reader, Tokens};
 use tch::{Device, Kind, Tensor};

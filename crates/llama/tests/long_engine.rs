@@ -31,7 +31,8 @@ fn prompt(tokens: i64, from: i64) -> Vec<i64> {
 fn run(model: &Llama, slots: usize, threads: i32, requests: &[Request]) -> Vec<Vec<Choice>> {
     let before = tch::get_num_threads();
     tch::set_num_threads(threads);
-    let options = EngineOptions { slots, cache_tokens: Some(6 * CONTEXT), kernels: Kernels::Auto, ..Default::default() };
+    let options =
+        EngineOptions { slots, cache_tokens: Some(6 * CONTEXT), kernels: Kernels::Auto, ..Default::default() };
     let chosen = generate_in(&mut Engine::with_options(model, options).unwrap(), requests);
     tch::set_num_threads(before);
     chosen
