@@ -150,7 +150,6 @@ impl CrossLayer {
     }
 
     /// The `tanh` of both gates, which tells how far the layer is open.
-    #[must_use]
     pub fn openness(&self) -> (Tensor, Tensor) {
         let open = |gate: &Tensor| gate.detach().to_kind(Kind::Double).tanh().sum(Kind::Double);
         (open(&self.attention_gate), open(&self.feed_forward_gate))

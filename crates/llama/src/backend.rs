@@ -227,7 +227,7 @@ impl Tensors {
 }
 
 /// Splits a list into groups of at most `most` tokens together, but of one item at least.
-fn groups<'a, T>(mut list: &'a [T], tokens: impl Fn(&T) -> usize, most: usize) -> Vec<&'a [T]> {
+fn groups<T>(mut list: &[T], tokens: impl Fn(&T) -> usize, most: usize) -> Vec<&[T]> {
     let mut all = Vec::new();
     while !list.is_empty() {
         let mut sum = 0;
