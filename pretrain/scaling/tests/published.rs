@@ -186,7 +186,7 @@ fn a_parametric_law_predicts_the_loss_of_another_run() {
     let (good, text) = scaling(&["fit", "parametric", "--input", table, "--bootstrap", "20", "--output", run]);
     assert!(good, "{text}");
     let (good, text) = scaling(&["predict", "--fit", run, "--params", "1e8", "--tokens", "2e9"]);
-    assert!(good && text.contains(&format!("{:.3}", loss(1e8, 2e9))), "{text} {}", loss(1e8, 2e9));
+    assert!(good && text.contains(&format!("{:.4}", loss(1e8, 2e9))), "{text} {}", loss(1e8, 2e9));
 }
 
 #[test]
