@@ -87,9 +87,11 @@ fn main() -> anyhow::Result<()> {
             libtorch::set_up_nvrtc()?;
             // The tests' own profile: cargo compiles our crates once.
             demo::build("test")?;
-            demo::set_up_sandbox()?;
-            demo::fetch_model()?;
-            demo::fetch_language_model()?;
+            test::compile_beside(&arguments, || {
+                demo::set_up_sandbox()?;
+                demo::fetch_model()?;
+                demo::fetch_language_model()
+            })?;
             test::run(&arguments)
         }
     }

@@ -5,18 +5,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
 use crate::project;
 
+/// `cargo test` over the workspace with the user's additional arguments, `own` before them.
+fn cargo_test<'a>(own: &[&'a str], arguments: &'a [String]) -> Command {
+    // All tests of this run, so that the total covers the whole workspace.
+    let fixed = ["test", "--workspace", "--no-fail-fast"].into_iter().chain(own.iter().copied());
+    let fixed = fixed.filter(|word| !arguments.iter().any(|own| own == word));
+    project::cargo(fixed.chain(arguments.iter().map(String::as_str)))
+}
+
+/// Compiles the tests while `set_up` runs in a thread: one core starts Python for the sandbox or waits for downloads, and the compiler has
+/// the other.
+pub fn compile_beside(arguments: &[String], set_up: impl FnOnce() -> anyhow::Result<()> + Send) -> anyhow::Result<()> {
+    // Cargo cannot compile doc tests without running them.
+    let compiles = !arguments.iter().any(|own| own == "--doc");
+    std::thread::scope(|scope| {
+        let set_up = scope.spawn(set_up);
+        let compiled = if compiles { project::run(&mut cargo_test(&["--no-run"], arguments)) } else { Ok(()) };
+        let set_up = set_up.join().map_err(|_| anyhow::anyhow!("the set-up panicked: its message is above"))?;
+        set_up.and(compiled)
+    })
+}
+
 /// Runs `cargo test` over the workspace with the user's additional arguments.
 pub fn run(arguments: &[String]) -> anyhow::Result<()> {
-    // All tests of this run, so that the total covers the whole workspace.
-    let fixed = ["test", "--workspace", "--no-fail-fast"];
-    let fixed = fixed.into_iter().filter(|word| !arguments.iter().any(|own| own == word));
-    let mut test = project::cargo(fixed.chain(arguments.iter().map(String::as_str)));
+    let mut test = cargo_test(&[], arguments);
     let skips = project::target().join("test-skips.tsv");
     std::fs::create_dir_all(project::target())?;
     std::fs::write(&skips, "").with_context(|| format!("cannot write {}", skips.display()))?;
