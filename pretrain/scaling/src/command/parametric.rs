@@ -68,8 +68,11 @@ fn lines(fit: &Fit) -> String {
     let mut text = String::new();
     for (name, of) in numbers {
         let interval = fit.interval(of);
-        let error =
-            interval.map_or(String::new(), |interval| format!(", standard error {:.4}", interval.standard_error));
+        // A few resampled laws without bounds make a standard error of any size; the interval holds.
+        let error = interval.map_or(String::new(), |interval| match interval.standard_error {
+            error if error <= interval.high - interval.low => format!(", standard error {error:.4}"),
+            _ => ", no standard error: some resampled laws have no bound".to_owned(),
+        });
         text += &format!("  {name:<26} {}{error}\n", with_interval(of(&fit.law), interval, 4));
     }
     text + &format!(
