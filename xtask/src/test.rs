@@ -11,10 +11,10 @@ use anyhow::{Context, bail};
 
 use crate::project;
 
-/// `cargo test` over the workspace with the user's additional arguments, `own` before them.
-fn cargo_test<'a>(own: &[&'a str], arguments: &'a [String]) -> Command {
+/// `cargo test` over the workspace with `more` and the user's additional arguments.
+fn cargo_test<'a>(more: &[&'a str], arguments: &'a [String]) -> Command {
     // All tests of this run, so that the total covers the whole workspace.
-    let fixed = ["test", "--workspace", "--no-fail-fast"].into_iter().chain(own.iter().copied());
+    let fixed = ["test", "--workspace", "--no-fail-fast"].into_iter().chain(more.iter().copied());
     let fixed = fixed.filter(|word| !arguments.iter().any(|own| own == word));
     project::cargo(fixed.chain(arguments.iter().map(String::as_str)))
 }
