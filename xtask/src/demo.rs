@@ -55,7 +55,7 @@ pub fn set_up_sandbox() -> anyhow::Result<()> {
 /// Builds `herd` in a profile of cargo's, `dev` or `test`; both leave it at the same place.
 pub fn build(profile: &str) -> anyhow::Result<()> {
     let start = Instant::now();
-    println!("\nBuilding herd (once; a few minutes on two cores)");
+    println!("\nBuilding herd (once; 20 to 25 minutes on two cores)");
     // Builds the whole workspace: for one package alone, cargo uses fewer features of the dependencies, and the tests
     // would compile all of them again.
     project::run(&mut project::cargo(["build", "--workspace", "--bin", "herd", "--profile", profile]))?;
