@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// A box: the whole command, and its content.
+/// Byte ranges of a box: of the whole command, and of its content.
 #[derive(Debug, Clone)]
 struct Box {
     outer: Range<usize>,
@@ -11,16 +11,18 @@ struct Box {
 
 /// Longest content of a box, in bytes.
 const MAX_CONTENT: usize = 20_000;
-/// Maximum number of boxes that are examined, from the end, since each nested one costs its length.
+/// Maximum number of boxes that are examined, from the end of the text. Parsing a nested box takes time linear in its
+/// length.
 const MAX_LOOKED_AT: usize = 100;
-/// Maximum number of boxes that can belong together.
+/// Maximum number of boxes that can form one list.
 const MAX_TOGETHER: usize = 40;
 
-/// The content of the last box, or of the last boxes that belong together, joined by commas.
+/// Byte range and content of the last box; if several boxes at the end belong together, their contents are joined by
+/// commas.
 pub(super) fn find(text: &str) -> Option<(Range<usize>, String)> {
     let bytes = text.as_bytes();
     let mut found: Vec<Box> = Vec::new();
-    // From the end: boxes as long as they belong to the following one.
+    // Collects boxes from the end of the text while each belongs together with the box after it.
     let mut end = bytes.len();
     let mut looked_at = 0;
     while let Some(at) =
@@ -32,13 +34,13 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, String)> {
             break;
         }
         let Some(one) = parse(text, at) else { continue };
-        // A box inside the next one is part of its content.
+        // A box inside the next box is part of the next box's content.
         if let Some(next) = found.last() {
             if next.inner.start <= one.outer.start {
                 continue;
             }
             if one.inner.end >= next.outer.end {
-                // The next one was inside this one.
+                // The next box is nested in this box.
                 found.pop();
                 found.push(one);
                 continue;
@@ -76,8 +78,8 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, String)> {
     Some((start..last.end + extent, answer))
 }
 
-/// The exact box, if the last one only rounds it: `\boxed{\sqrt2}`, which is about `\boxed{1.41}`. `found` are the
-/// last boxes, from the end.
+/// The box before the last, if the last box only rounds its value: `\boxed{\sqrt2}`, which is about `\boxed{1.41}`.
+/// `found` holds the last boxes, the last one first.
 fn before_rounding(text: &str, found: &[Box]) -> Option<Box> {
     let last = found.first()?;
     let rounded = text[last.inner.clone()].trim().trim_start_matches(['≈', ' ']);
@@ -100,8 +102,8 @@ fn before_rounding(text: &str, found: &[Box]) -> Option<Box> {
     crate::compare::rounds(&text[exact.inner.clone()], rounded).then_some(exact)
 }
 
-/// The contents of the last boxes of a paragraph, if there are several different ones: `the largest is \boxed{3}, and
-/// the smallest is \boxed{1}`.
+/// The contents of the boxes in the last paragraph with boxes, joined by commas; `None` unless at least two contents
+/// differ: `the largest is \boxed{3}, and the smallest is \boxed{1}`.
 pub(super) fn of_paragraph(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut found: Vec<Box> = Vec::new();
@@ -112,7 +114,7 @@ pub(super) fn of_paragraph(text: &str) -> Option<String> {
         let Some(one) = parse(text, at) else { continue };
         if let Some(next) = found.last() {
             let Some(between) = text.get(one.outer.end..next.outer.start) else { break };
-            // Parts with their labels may be paragraphs: `(a) ...`, `(b) ...`.
+            // Labelled parts may be separate paragraphs: `(a) ...`, `(b) ...`.
             let labelled = || label(between.rsplit('\n').next().unwrap_or("")) && label(line_before(text, &one));
             if between.len() > 400 || (between.len() > 200 || between.contains("\n\n")) && !labelled() {
                 break;
@@ -128,7 +130,7 @@ pub(super) fn of_paragraph(text: &str) -> Option<String> {
     (contents.len() > 1).then(|| contents.join(", "))
 }
 
-/// The line of a box, up to the box.
+/// The text before a box in the box's line.
 fn line_before<'t>(text: &'t str, found: &Box) -> &'t str {
     let before = &text[..found.outer.start];
     &before[before.rfind('\n').map_or(0, |at| at + 1)..]
@@ -147,7 +149,7 @@ fn label(line: &str) -> bool {
     (letter || roman || number) && rest.starts_with([')', '.', ':', ']'])
 }
 
-/// The box whose command's letters start at `at`.
+/// Parses the box whose `boxed` or `\fbox` starts at byte `at`.
 fn parse(text: &str, at: usize) -> Option<Box> {
     let bytes = text.as_bytes();
     // "boxed" and "\\fbox" have the same length.
@@ -158,7 +160,8 @@ fn parse(text: &str, at: usize) -> Option<Box> {
     let skipped = rest.len() - rest.trim_start().len();
     let open = at + word + skipped;
     if bytes.get(open) != Some(&b'{') {
-        // `\boxed 5` and `\boxed5`: up to white space or the end of the formula; only after the command.
+        // `\boxed 5` and `\boxed5`: the content ends at white space, punctuation, `$` or `\`. Without the backslash,
+        // "boxed" is a word of the sentence.
         if !command {
             return None;
         }
@@ -188,13 +191,13 @@ fn parse(text: &str, at: usize) -> Option<Box> {
         }
         escaped = false;
     }
-    // No closing brace: up to the end of the formula or the line.
+    // Without a closing brace, the content ends at the end of the formula or of the line.
     let content = &text[open + 1..super::floor_boundary(text, limit)];
     let length = content.find(['$', '\n']).unwrap_or(content.len());
     (length > 0).then_some(Box { outer: start..open + 1 + length, inner: open + 1..open + 1 + length })
 }
 
-/// Whether the text between two boxes joins them: punctuation, or a few words with a connector.
+/// Whether the text between two boxes joins them into one list: only punctuation, or a few words with a connector.
 fn together(between: &str) -> bool {
     if between.len() > 120 || between.contains("\n\n") {
         return false;
@@ -225,7 +228,7 @@ fn together(between: &str) -> bool {
     connectors >= 1 && words.len() <= 4
 }
 
-/// `and y_2 =` before a box is `and`.
+/// Removes a name and `=` at the end: `and y_2 =` becomes `and`.
 fn without_name(text: &str) -> &str {
     let Some(before) = text.trim_end().strip_suffix('=') else { return text };
     let before = before.trim_end();
@@ -233,7 +236,7 @@ fn without_name(text: &str) -> &str {
     if name.is_empty() || name.len() > 8 { text } else { &before[..before.len() - name.len()] }
 }
 
-/// A percent or degree sign directly after the box belongs to it.
+/// A percent or degree sign directly after the box, which belongs to the answer, and its end in `after`, in bytes.
 fn suffix(after: &str) -> (&'static str, usize) {
     let rest = after.trim_start_matches(|c: char| c == '$' || c.is_whitespace() || c == '\\' || c == ')' || c == ']');
     let used = after.len() - rest.len();
@@ -252,7 +255,7 @@ fn suffix(after: &str) -> (&'static str, usize) {
     ("", 0)
 }
 
-/// The content without a box around all or a part of it.
+/// The content without nested `\boxed` and `\fbox` commands; their braces stay.
 fn unboxed(content: &str) -> String {
     content.replace("\\boxed", "").replace("\\fbox", "")
 }

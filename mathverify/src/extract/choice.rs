@@ -7,7 +7,7 @@ use regex::Regex;
 
 use crate::pattern::pattern;
 
-/// The letter, if `text` is a choice: `C`, `(C)`, `C)`, `C. seven`, `\text{(C)}`, `(C) seven`, `**C**`.
+/// The letter A to J, if `text` is a choice: `C`, `(C)`, `C)`, `C. seven`, `\text{(C)}`, `(C) seven`, `**C**`.
 pub(crate) fn letter(text: &str) -> Option<char> {
     static CHOICE: LazyLock<Regex> = LazyLock::new(|| {
         pattern(
@@ -31,7 +31,7 @@ pub(crate) fn letter(text: &str) -> Option<char> {
     captured.get(1)?.as_str().chars().next()
 }
 
-/// The letter after the last phrase that announces it: `Answer: B`, `the correct option is (C)`.
+/// Byte range and letter after the last phrase that announces a choice: `Answer: B`, `the correct option is (C)`.
 pub(super) fn announced(text: &str) -> Option<(Range<usize>, char)> {
     static PHRASE: LazyLock<Regex> = LazyLock::new(|| {
         let phrases = "answer is|answer|choice is|option is|option|choose|it'?s|it is|réponse est|réponse|la respuesta es|respuesta|\
@@ -46,8 +46,8 @@ pub(super) fn announced(text: &str) -> Option<(Range<usize>, char)> {
     Some((start + found.start()..start + found.end(), letter))
 }
 
-/// The chosen letter in a text: after a phrase, at the start of the text, or the last separate letter that is not
-/// ruled out.
+/// Byte range and letter of the choice in a text: after a phrase, at the start of the text, or else the last separate
+/// letter that is not negated, an article or part of a formula.
 pub(super) fn find(text: &str) -> Option<(Range<usize>, char)> {
     static ALONE: LazyLock<Regex> =
         LazyLock::new(|| pattern(r"(?:^|[^\p{L}\d'’|])([A-J])(?:[^\p{L}\d'’+*/^=_|-]|\*\*|\p{Han}|$)"));
@@ -63,19 +63,19 @@ pub(super) fn find(text: &str) -> Option<(Range<usize>, char)> {
         let at = text.find(first)?;
         return Some((at..at + 1, first));
     }
-    // `C non A`, `B不是 A`: the first letter that is not after a negation; else the last.
+    // `C non A`, `B不是 A`: the last letter that does not follow a negation.
     let all: Vec<regex::Match<'_>> = ALONE.captures_iter(tail).filter_map(|c| c.get(1)).collect();
     let negated = |m: &regex::Match<'_>| {
         let before = tail[..m.start()].trim_end();
         ["not", "non", "nicht", "no", "不是", "nie", "не", "isn't"].iter().any(|n| before.to_lowercase().ends_with(n))
     };
-    // A single capital A at the start of a sentence is an article.
+    // "A" before a word in lower case is an article.
     let article = |m: &regex::Match<'_>| {
         m.as_str() == "A"
             && tail[m.end()..].starts_with(' ')
             && tail[m.end()..].trim_start().starts_with(|c: char| c.is_ascii_lowercase())
     };
-    // \overline{A} is a formula, \text{A} a letter.
+    // `\overline{A}` is a formula, `\text{A}` a choice.
     let argument = |m: &regex::Match<'_>| {
         let before = tail[..m.start()].trim_end();
         let Some(command) = before.strip_suffix('{') else { return false };

@@ -5,12 +5,12 @@ use std::ops::Range;
 use super::number;
 use super::says::{says, says_number};
 
-/// The content of the formulas of a text: `$...$`, `$$...$$`, `\(...\)`, `\[...\]`, in order.
+/// Byte ranges of the formulas of a text without their delimiters (`$...$`, `$$...$$`, `\(...\)`, `\[...\]`), in order.
 pub(crate) fn segments(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut out = Vec::new();
     let mut i = 0;
-    // A closing delimiter that was not found once is not searched again, so the work is linear in the text's length.
+    // After a closing delimiter was not found, it is not searched again. So the time is linear in the text's length.
     let mut missing = [false; 2];
     let mut dollars_left = true;
     loop {
@@ -58,7 +58,7 @@ pub(crate) fn segments(text: &str) -> Vec<Range<usize>> {
             break;
         }
         if end.is_none() {
-            // No dollar is left that could close.
+            // The text has no further dollar that could close this one.
             i = start;
             if i >= bytes.len() {
                 break;
@@ -68,7 +68,7 @@ pub(crate) fn segments(text: &str) -> Vec<Range<usize>> {
         }
         let end = end.filter(|end| double || memchr::memmem::find(&bytes[start..*end], b"\n\n").is_none());
         match end {
-            // `$5 and $6`: currency, when what follows reads like prose.
+            // `$5 and $6` are prices and no formula.
             Some(end) if double || !currency(text, start, end) => {
                 out.push(start..end);
                 i = end + 1 + usize::from(double && bytes.get(end + 1) == Some(&b'$'));
@@ -82,7 +82,8 @@ pub(crate) fn segments(text: &str) -> Vec<Range<usize>> {
     out
 }
 
-/// Whether the dollar before `start` is a price: a digit follows, and words come before the next dollar.
+/// Whether the dollar before `start` marks a price and not a formula: a digit follows it, and the text up to the next
+/// dollar, at `end`, has words or is incomplete as a formula.
 fn currency(text: &str, start: usize, end: usize) -> bool {
     let content = &text[start..end];
     let digit = content.starts_with(|c: char| c.is_ascii_digit());
@@ -101,7 +102,7 @@ fn currency(text: &str, start: usize, end: usize) -> bool {
         || (content.ends_with(' ') && digit && text[end..].len() > 1 && text.as_bytes()[end + 1].is_ascii_digit())
 }
 
-/// The text outside its formulas.
+/// The text without its formulas and their delimiters.
 pub(super) fn outside(text: &str) -> String {
     let mut out = String::new();
     let mut at = 0;
@@ -114,7 +115,8 @@ pub(super) fn outside(text: &str) -> String {
     out
 }
 
-/// The last formula, or the last number if it comes after the formula. `true` for a formula.
+/// The last formula (`true`), or the last number (`false`) if it comes after the formula. `None` if the sentence only
+/// mentions that value (`says.rs`).
 pub(super) fn last(text: &str) -> Option<(Range<usize>, bool)> {
     let formulas = segments(text);
     let number = number::last(text);
@@ -137,7 +139,7 @@ pub(super) fn last(text: &str) -> Option<(Range<usize>, bool)> {
 
 /// The number that the last sentence states: "34 hours in 4 weeks" states 34.
 fn spoken(text: &str, last: Range<usize>) -> Option<Range<usize>> {
-    // The sentence around the last number: from the last full stop or newline before it.
+    // The part of the sentence around the last number: it starts after the last full stop, newline or formula.
     let before = &text[..last.start];
     let stop = |p: &str| before.rfind(p).map(|i| i + p.len());
     let start =
@@ -150,7 +152,7 @@ fn spoken(text: &str, last: Range<usize>) -> Option<Range<usize>> {
     if let Some(rest) = super::phrase::spoken_rest(&text[start..end]) {
         return Some(start + rest.start..start + rest.end);
     }
-    // A statement with a formula may have been truncated: "20 workers are needed for $x$ widgets in 4 hours".
+    // The number may be in the part before a formula: "20 workers are needed for $x$ widgets in 4 hours".
     let sentence = sentence_before(text, last.start);
     if let Some(n) = super::phrase::needed_number(&text[sentence..end]) {
         return Some(sentence + n.start..sentence + n.end);
@@ -171,7 +173,7 @@ fn sentence_before(text: &str, at: usize) -> usize {
     ends.into_iter().flatten().max().unwrap_or(0)
 }
 
-/// The last formulas of a sentence, if commas and "and" join them.
+/// The span of `last`, extended to the formulas before it that commas or "and" join to it.
 fn joined(text: &str, formulas: &[Range<usize>], last: Range<usize>) -> Range<usize> {
     let mut span = last;
     for f in formulas.iter().rev() {
@@ -190,7 +192,7 @@ fn joined(text: &str, formulas: &[Range<usize>], last: Range<usize>) -> Range<us
     span
 }
 
-/// A percent sign after the closing delimiter belongs to the formula.
+/// The span of a formula, extended to a percent sign after the closing delimiter.
 fn with_percent(text: &str, span: Range<usize>) -> Range<usize> {
     let rest = &text[span.end..];
     let skipped = rest.trim_start_matches(|c: char| c == '$' || c == '\\' || c == ')' || c == ']' || c.is_whitespace());
@@ -202,7 +204,7 @@ fn with_percent(text: &str, span: Range<usize>) -> Range<usize> {
     span
 }
 
-/// A number in plain text, with the LaTeX command around it: `(\frac{2}{5})`.
+/// The span of a number, extended to the LaTeX command around it in plain text: `(\frac{2}{5})`.
 pub(super) fn plain(text: &str, number: Range<usize>) -> Range<usize> {
     let before = &text[..number.start];
     if let Some(at) = before.rfind("\\frac").or_else(|| before.rfind("\\dfrac")).or_else(|| before.rfind("\\sqrt"))

@@ -1,7 +1,7 @@
-//! Finds the final answer in a text: its form and its place.
+//! Finds the final answer in a text, with its form and its byte range.
 //!
-//! The forms are tried from the most to the least explicit: a box, `#### x`, a phrase such as "the answer is", bold
-//! text, the last formula, the last number. A text that is itself an answer is used as a whole.
+//! The forms are tried in this order: a box, the whole text if it is itself an answer, `#### x`, a phrase such as "the
+//! answer is", bold text, the last formula, the last number.
 
 mod boxed;
 mod choice;
@@ -27,15 +27,15 @@ pub enum Form {
     Whole,
     /// `\boxed{}`; several boxes that belong together are one list.
     Boxed,
-    /// `#### x`.
+    /// `#### x`, as in GSM8K.
     Hashes,
     /// "The answer is x" in one of the known languages.
     Phrase,
-    /// `**x**`.
+    /// `**x**`, Markdown's bold text.
     Bold,
-    /// The last formula.
+    /// The last formula of the text.
     Formula,
-    /// The last number.
+    /// The last number of the text.
     Number,
     /// The letter of a multiple-choice answer.
     Choice,
@@ -44,20 +44,20 @@ pub enum Form {
 /// An answer found in a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Extraction {
-    /// The answer, as written in the text.
+    /// The answer as written in the text; several boxes are joined by commas.
     pub text: String,
     /// The form in which it was found.
     pub form: Form,
-    /// The place of the answer, in bytes of the input.
+    /// Byte range of the answer in the input.
     pub span: Range<usize>,
 }
 
-/// Size of the end of a long text that is searched for anything other than a box, in bytes.
+/// Number of bytes at the end of a text that are searched for answers other than boxes.
 const TAIL: usize = 32_000;
 /// Longest text that may itself be an answer, in bytes.
 const WHOLE: usize = 1_200;
 
-/// The nearest character boundary at or before `at`.
+/// The nearest character boundary at or before byte `at`.
 pub(crate) fn floor_boundary(text: &str, mut at: usize) -> usize {
     at = at.min(text.len());
     while !text.is_char_boundary(at) {
@@ -89,17 +89,18 @@ pub fn extract_choice(text: &str) -> Option<Extraction> {
     find(text, true, false)
 }
 
-/// Like [`extract`] or [`extract_choice`]; with `unfinished`, reasoning that never ended is searched too.
+/// Like [`extract`], or with `choice` like [`extract_choice`]. With `unfinished`, also searches reasoning that never
+/// ends or that no text follows.
 pub(crate) fn extract_with(text: &str, choice: bool, unfinished: bool) -> Option<Extraction> {
     find(text, choice, unfinished)
 }
 
-/// The boxes of the last paragraph that has boxes, as a list, for a reference that is a list.
+/// The contents of the boxes in the last paragraph with boxes, joined by commas. Used if the reference is a list.
 pub(crate) fn boxes_as_list(text: &str, unfinished: bool) -> Option<String> {
     boxed::of_paragraph(&text[visible::visible(text, unfinished)?])
 }
 
-/// The part of a text that is the answer: after the reasoning, without the markers of the turn.
+/// The visible part of a model's output: the text after the reasoning, without the chat template's turn markers.
 pub(crate) fn said(text: &str, unfinished: bool) -> Option<&str> {
     visible::visible(text, unfinished).map(|range| &text[range])
 }
@@ -156,7 +157,7 @@ fn find(text: &str, choice: bool, unfinished: bool) -> Option<Extraction> {
     {
         return at(Form::Whole, 0..seen.len(), Cow::Borrowed(seen));
     }
-    // `Hence x = 5`: the answer is all that follows the words of the deduction.
+    // `Hence x = 5`: the answer is the text after the introducing words.
     if let Some(lead) = says::deduced(seen)
         && is_whole(&seen[lead..])
         && phrase::find(seen).is_none()
@@ -185,7 +186,7 @@ fn find(text: &str, choice: bool, unfinished: bool) -> Option<Extraction> {
         return at(Form::Bold, shifted(span), Cow::Owned(answer));
     }
     let Some((span, is_formula)) = formula::last(tail) else {
-        // A few words that only mention a value are used unchanged as the answer.
+        // No value is stated: a single line of at most 12 words is the answer as a whole.
         let short = seen.len() <= WHOLE && !seen.contains('\n') && seen.split_whitespace().count() <= 12;
         return if short { at(Form::Whole, 0..seen.len(), Cow::Borrowed(seen)) } else { None };
     };
@@ -199,11 +200,11 @@ fn is_whole(text: &str) -> bool {
         return false;
     }
     let bytes = text.as_bytes();
-    // One number, with its sign and separators.
+    // A single number with its sign and separators.
     if bytes.iter().all(|b| b.is_ascii_digit() || b",.-".contains(b)) {
         return true;
     }
-    // Words before a formula: a sentence. A formula alone between dollars is an answer.
+    // A formula with words outside its delimiters is a sentence. A formula alone between delimiters is an answer.
     let dollars = memchr::memchr_iter(b'$', bytes).count();
     let trimmed = text.trim();
     let enclosed = (trimmed.starts_with('$') && trimmed.ends_with('$') && dollars == 2)
@@ -221,7 +222,7 @@ fn is_whole(text: &str) -> bool {
             if crate::quantity::read(text).is_some() {
                 return true;
             }
-            // Unparsable formulas between their delimiters, and short texts without numbers, are answers as they are.
+            // A formula between dollars that does not parse, and a short text without numbers, are whole answers.
             let alone = dollars == 2 && bytes.starts_with(b"$") && bytes.ends_with(b"$");
             let words = text.split_whitespace().count();
             alone
@@ -233,7 +234,7 @@ fn is_whole(text: &str) -> bool {
     }
 }
 
-/// Words that join the items of a list, in the languages of the phrases.
+/// Words that join the items of a list, in several of the languages of `phrase.rs`.
 const CONNECTORS: [&str; 18] =
     ["and", "or", "et", "ou", "und", "oder", "y", "o", "e", "oraz", "lub", "i", "или", "и", "和", "或", "或者", "、"];
 
@@ -242,8 +243,8 @@ fn is_connector(word: &str) -> bool {
     CONNECTORS.contains(&word) || matches!(word, "percent" | "pct" | "degrees")
 }
 
-/// Whether a parsed text is an answer: a product of words that are units is; a sentence that happened to parse is
-/// not.
+/// Whether a parsed text is an answer and not a sentence that happens to parse. A product of words alone (units) is an
+/// answer.
 fn answer_like(e: &crate::ast::Expr) -> bool {
     use crate::ast::Expr;
     match e {
@@ -272,7 +273,7 @@ fn answer_like(e: &crate::ast::Expr) -> bool {
     }
 }
 
-/// Whether a left side is the start of a sentence: `the solutions are x`.
+/// Whether the left side of a relation is the start of a sentence: `the solutions are x`.
 fn verb_inside(e: &crate::ast::Expr) -> bool {
     use crate::ast::Expr;
     e.any(&|e| match e {
@@ -281,13 +282,13 @@ fn verb_inside(e: &crate::ast::Expr) -> bool {
     })
 }
 
-/// Extraction for a reference answer: a box, `####`, a phrase, bold text, or the text itself.
+/// Finds the answer in a reference: a box, `####`, a phrase, bold text, or else the whole text.
 pub(crate) fn reference(text: &str) -> Extraction {
     let whole = || Extraction { text: text.trim().to_owned(), form: Form::Whole, span: 0..text.len() };
     match extract(text) {
-        // Without an announcement, a text is its own answer: no number or formula in it is compared alone.
+        // Without one of these markers, the whole reference is the answer: no number or formula is cut out of it.
         Some(found) if matches!(found.form, Form::Number | Form::Formula) => whole(),
-        // The words beside a value in bold are a part of the reference.
+        // The words beside the value inside the bold text belong to the reference.
         Some(found) if found.form == Form::Bold => {
             let open = text[..found.span.start].rfind("**").map(|at| at + 2);
             let close = text[found.span.end..].find("**").map(|at| found.span.end + at);

@@ -8,7 +8,7 @@ use regex::Regex;
 use crate::parse::fold_digit;
 use crate::pattern::pattern;
 
-/// A number in running text: sign, currency, thousands, decimals, fraction, percent.
+/// A number in running text, with sign, currency, thousands separators, decimals, fraction, scale and percent sign.
 static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?x)
@@ -26,14 +26,15 @@ static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// All numbers, in order, with the signs and units that belong to them.
+/// Byte ranges of all numbers, in order, each with its sign, currency and percent sign.
 pub(super) fn all(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
     NUMBER.find_iter(text).filter_map(|m| tidy(text, m.range()))
 }
 
-/// The last number.
+/// Byte range of the last number.
 pub(super) fn last(text: &str) -> Option<Range<usize>> {
-    // From the end in growing windows: the last number of a long text is near its end.
+    // Searches windows at the end of the text that grow eightfold, since the last number is usually near the end. A
+    // match in the first bytes of a window may be cut off and is searched again in a larger window.
     let mut window = 256;
     loop {
         let start = super::floor_boundary(text, text.len().saturating_sub(window));
@@ -50,8 +51,8 @@ pub(super) fn last(text: &str) -> Option<Range<usize>> {
     }
 }
 
-/// A match without the characters that do not belong to it; `None` for a number inside a name such as `x2` or
-/// `AZYUK2A`.
+/// Removes characters from a match that do not belong to the number; `None` for a number inside a name such as `x2`
+/// or `AZYUK2A`.
 fn tidy(text: &str, span: Range<usize>) -> Option<Range<usize>> {
     let mut start = span.start;
     let found = &text[span.clone()];
@@ -60,14 +61,14 @@ fn tidy(text: &str, span: Range<usize>) -> Option<Range<usize>> {
     if before_digits.is_some_and(|c| (c.is_ascii_alphabetic() && c != 'x') || c == '_' || c == '^') {
         return None;
     }
-    // 2A, 3D after a letter or digit are part of a name; 5kg and 10m are numbers with units.
+    // `2A` and `3D` after a letter or digit are part of a name; `5kg` and `10m` are numbers with units.
     let mut after = text[span.end..].chars();
     let capital = after.next().is_some_and(|c| c.is_ascii_uppercase());
     let word = after.next().is_some_and(|c| c.is_ascii_lowercase());
     if capital && !word && before_digits.is_some_and(char::is_alphanumeric) {
         return None;
     }
-    // A minus between two operands is not a sign: 10 - 4, x-3, 16-17.
+    // A minus between two operands is not part of the number: `10 - 4`, `x-3`, `16-17`.
     if found.starts_with(['-', '−', '–']) {
         let before = text[..start].trim_end();
         let operand = before.chars().next_back().is_some_and(|c| c.is_alphanumeric() || matches!(c, ')' | ']' | '}'));
@@ -79,7 +80,7 @@ fn tidy(text: &str, span: Range<usize>) -> Option<Range<usize>> {
     }
     let found = &text[start..span.end];
     let lead = found.len() - found.trim_start().len();
-    // "The sum is minus 3": the sign in words, unless a number comes before it.
+    // "The sum is minus 3": the sign is a word, unless a number comes before this word.
     let before = text[..start + lead].trim_end();
     for sign in ["minus", "negative"] {
         if before.len() >= sign.len()

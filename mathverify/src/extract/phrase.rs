@@ -10,7 +10,7 @@ use crate::pattern::pattern;
 use super::says::{says, says_number};
 use super::{formula, number};
 
-/// The span after the last `####`, up to the end of its line.
+/// Byte range after the last `####`, up to the end of the line; `None` if it does not look like an answer.
 pub(super) fn hashes(text: &str) -> Option<Range<usize>> {
     let at = memchr::memmem::rfind(text.as_bytes(), b"####")?;
     let start = at + 4;
@@ -22,10 +22,10 @@ pub(super) fn hashes(text: &str) -> Option<Range<usize>> {
         .then_some(start..start + length)
 }
 
-/// Phrases that announce an answer: an optional prefix, the stem without which nothing matches, and the rest. English
-/// comes first, then the recipe's languages (German, French, Italian, Portuguese, Hindi, Spanish, Thai), Polish and
-/// others with public test sets. Word boundaries are those of ASCII: with Unicode's, a single apostrophe in a text
-/// would send the whole search to the slow engine.
+/// Phrases that announce an answer, each as three parts of a regex: what may come before the stem, the stem, and the
+/// part after it. Languages: English, German, French, Italian, Portuguese, Hindi, Spanish, Thai, Polish, and others
+/// with public test sets. `\b` is ASCII-only (`(?-u:\b)`): with Unicode word boundaries, one non-ASCII character in a
+/// text makes the regex crate use its slow engine.
 const PHRASES: &[(&str, &str, &str)] = &[
     (
         r"(?:the\s+)?(?:final|correct|right|exact)?\s*(?:numerical\s+)?",
@@ -79,14 +79,14 @@ static PHRASE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!("(?i)(?:{})", all.join("|")))
 });
 
-/// The stems alone, with the case rules of the phrases. They are searched first, which is much faster. A phrase
-/// contains its stem, so none is missed.
+/// The stems alone, with the same case rules: a fast test before the search for `PHRASE`. Every phrase contains its
+/// stem, so the test misses none.
 static STEM: LazyLock<Regex> = LazyLock::new(|| {
     let stems: Vec<&str> = PHRASES.iter().map(|(_, stem, _)| *stem).collect();
     pattern(&format!("(?i)(?:{})", stems.join("|")))
 });
 
-/// The text after the last announcement, up to the end of its paragraph.
+/// Byte range after the last phrase that announces an answer, up to the end of the line or of a displayed formula.
 pub(super) fn find(text: &str) -> Option<Range<usize>> {
     if !STEM.is_match(text) {
         return None;
@@ -100,7 +100,7 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
             continue;
         }
         let mut trimmed = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ':');
-        // `**Answer:** 5` closes its bold here; in `is **5** apples` the bold is the answer's.
+        // In `**Answer:** 5`, these asterisks close the bold phrase; in `is **5** apples`, they open the bold answer.
         let line = &trimmed[..trimmed.find('\n').unwrap_or(trimmed.len())];
         if line.starts_with("**") && line.matches("**").count() % 2 == 1 {
             trimmed = trimmed[2..].trim_start_matches(|c: char| c.is_whitespace() || c == ':');
@@ -110,7 +110,7 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
         }
         let start = text.len() - trimmed.len();
         let end = start + paragraph(&text[start..]);
-        // An announcement without text after it does not count, nor does a question about the answer.
+        // A phrase does not count if no letter or digit follows it.
         if text[start..end].contains(|c: char| c.is_alphanumeric()) {
             best = Some(start..end);
         }
@@ -118,7 +118,7 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
     best
 }
 
-/// The text after "the final answer is".
+/// Byte range after the last "final answer is", up to the end of the line or of a displayed formula.
 pub(super) fn final_answer(text: &str) -> Option<Range<usize>> {
     static FINAL: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)final\s+answer\s+is\s*:?\s*"));
     memchr::memmem::find(text.as_bytes(), b"inal ")?;
@@ -126,7 +126,7 @@ pub(super) fn final_answer(text: &str) -> Option<Range<usize>> {
     Some(start..start + paragraph(&text[start..]))
 }
 
-/// Length of the first paragraph: up to an empty line, or to the end of a line that has content.
+/// Length in bytes of the first line or, if the text starts with a displayed formula, of this formula.
 fn paragraph(text: &str) -> usize {
     let display = text.trim_start().starts_with("\\[") || text.trim_start().starts_with("$$");
     if display {
@@ -140,7 +140,7 @@ fn paragraph(text: &str) -> usize {
     text.find('\n').unwrap_or(text.len())
 }
 
-/// The last bold text with an answer in it, if only a short rest follows.
+/// Byte range of the last bold text with a digit, if the rest of the text is short and has no number.
 pub(super) fn bold(text: &str) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     let mut marks: Vec<usize> = memchr::memmem::find_iter(bytes, b"**").collect();
@@ -156,7 +156,7 @@ pub(super) fn bold(text: &str) -> Option<Range<usize>> {
         let header = content.trim_end().ends_with([':', '：']) || text[pair[1] + 2..].starts_with([':', '：']);
         let step = content.trim_start().starts_with("Step") || content.trim_start().starts_with("Case");
         let digits = content.contains(|c: char| c.is_ascii_digit());
-        // Only in the last sentences: bold numbers inside the steps are not the answer.
+        // Only in the last sentences: a bold number inside the solution is not the answer.
         let rest = &text[pair[1] + 2..];
         if digits && !header && !step && content.len() <= 300 && rest.len() <= 300 && number::all(rest).next().is_none()
         {
@@ -166,11 +166,12 @@ pub(super) fn bold(text: &str) -> Option<Range<usize>> {
     None
 }
 
-/// The answer in the text after an announcement: all of it, a formula, the text after the verb, or a number.
+/// Byte range of the answer in the text after a phrase: the whole sentence, its bold text, a formula, a number, or the
+/// text after the verb.
 pub(super) fn answer_in(text: &str) -> Option<Range<usize>> {
     let sentence = sentence(text);
     let body = &text[sentence.clone()];
-    // Asterisks around all of it are removed; in `**7** apples` they mark the answer.
+    // Asterisks around the whole sentence are removed; in `**7** apples` they mark the answer.
     let bare = body.trim().trim_matches('*').trim();
     let marked = bare.contains("**") && body.matches("**").count() == 2;
     let trimmed = if marked { body.trim() } else { bare };
@@ -180,7 +181,7 @@ pub(super) fn answer_in(text: &str) -> Option<Range<usize>> {
     let offset = trimmed.as_ptr() as usize - text.as_ptr() as usize;
     let at = |r: Range<usize>| offset + r.start..offset + r.end;
     let whole = trimmed.trim_end_matches(['.', '。', '।', '*', ' ']);
-    // Bold inside the sentence.
+    // Bold text inside the sentence.
     if let Some(open) = whole.find("**")
         && let Some(close) = whole[open + 2..].find("**")
     {
@@ -197,7 +198,8 @@ pub(super) fn answer_in(text: &str) -> Option<Range<usize>> {
     Some(at(inner))
 }
 
-/// The first sentence; a full stop inside a number or an abbreviation does not end it.
+/// Byte range of the first sentence. A full stop inside a formula, or without white space after it (`3.5`), does not
+/// end the sentence.
 fn sentence(text: &str) -> Range<usize> {
     let lead = text.len() - text.trim_start().len();
     let mut from = lead;
@@ -221,10 +223,10 @@ fn sentence(text: &str) -> Range<usize> {
     lead..from.max(lead)
 }
 
-/// The answer in a sentence without emphasis.
+/// Byte range of the answer in a sentence without bold text.
 fn answer_in_plain(text: &str) -> Range<usize> {
     let whole = 0..text.len();
-    // The whole of it reads as an answer.
+    // The whole sentence parses as an answer.
     if text.len() <= 400 && reads_as_answer(text) {
         return whole;
     }
@@ -240,7 +242,7 @@ fn answer_in_plain(text: &str) -> Range<usize> {
         if joined && formulas.len() > 1 && reads_as_answer(&text[span.clone()]) {
             return span;
         }
-        // The formula is only mentioned: the sentence is the answer.
+        // If the sentence only mentions the formula, the whole sentence is the answer.
         let said = |span: Range<usize>| if says(text, &span) { span } else { whole.clone() };
         // The number after the verb: "the volume of $ABC$ is 120".
         if let Some(verb) = copula(text)
@@ -268,13 +270,14 @@ fn answer_in_plain(text: &str) -> Range<usize> {
     if let Some(n) = spoken_number(text) {
         return if needed_number(text).is_some() || says_number(text, &n) { n } else { whole };
     }
-    // Words: the text after the verb.
+    // Neither formulas nor numbers: the text after the verb.
     let rest = text[from..].trim();
     let start = rest.as_ptr() as usize - text.as_ptr() as usize;
     start..start + rest.len()
 }
 
-/// The number that a sentence states: after the verb, a price before other numbers, and not the one of "in 4 hours".
+/// Byte range of the number that a sentence states: after the verb if there is one, a price before other numbers, and
+/// a number after a preposition ("in 4 hours") only if there is no other.
 pub(super) fn spoken_number(text: &str) -> Option<Range<usize>> {
     if let Some(n) = needed_number(text) {
         return Some(n);
@@ -319,7 +322,7 @@ pub(super) fn needed_number(text: &str) -> Option<Range<usize>> {
     captured.get(1).or_else(|| captured.get(2)).map(|m| m.range())
 }
 
-/// The pair, interval, set or ratio that a sentence ends with: "The point is (3, 4)".
+/// Byte range of the pair, interval, set or ratio at the end of a sentence: "The point is (3, 4)".
 pub(super) fn spoken_brackets(text: &str) -> Option<Range<usize>> {
     if text.len() > 400 || text.contains(['\n', '$']) || !text.starts_with(char::is_alphabetic) {
         return None;
@@ -330,19 +333,19 @@ pub(super) fn spoken_brackets(text: &str) -> Option<Range<usize>> {
     (is_bracketed(rest) && reads_as_answer(rest)).then_some(start..start + rest.len())
 }
 
-/// Whether a text starts as a pair, an interval or a set, or is a ratio.
+/// Whether a text starts like a pair, an interval or a set, or is a ratio.
 fn is_bracketed(text: &str) -> bool {
     let ratio = text.contains(':') && text.chars().all(|c| c.is_ascii_digit() || matches!(c, ':' | ' ' | '.'));
     ratio || text.starts_with(['(', '[', '{']) || text.starts_with("\\{") || text.starts_with("\\left")
 }
 
-/// The text after the verb, if all of it reads as an answer: `x = 1 and x = -2`.
+/// Byte range after the last "is" or "are", if this text is an equation or several values and parses as an answer:
+/// `x = 1 and x = -2`.
 pub(super) fn spoken_rest(text: &str) -> Option<Range<usize>> {
-    // After "is" or "are", not after an equals sign.
     let ends = [" is ", " are ", " is: ", " are: "].iter().filter_map(|v| text.rfind(v).map(|at| at + v.len()));
     let from = ends.max()?;
     let rest = text[from..].trim().trim_end_matches(['.', '。']);
-    // A single number is found by its own rules; this is for several values and equations.
+    // Several values or an equation; a single number has its own rules (`spoken_number`).
     let words = |w: &str| w.chars().filter(|c| c.is_alphabetic()).count() > 1 && !matches!(w, "and" | "or");
     let listed = rest.contains(" and ") || rest.contains(" or ") || rest.contains(", ");
     let several = rest.contains('=') || (listed && !rest.split_whitespace().any(words));
@@ -361,7 +364,8 @@ fn reads_as_answer(text: &str) -> bool {
     }
 }
 
-/// The end of the last verb that states a value: "is", "are", "equals", "=", ":".
+/// Byte offset after the last verb or sign that states a value ("is", "are", "equals", "=", ":") and that a digit or
+/// `$` follows.
 fn copula(text: &str) -> Option<usize> {
     let mut best = None;
     for verb in [

@@ -1,8 +1,8 @@
 //! Decides whether a sentence states a value, or only mentions it: "the sum is 5" states it; "more than 5",
 //! "undefined at 5" and "x ⊕ 5" do not.
 //!
-//! A value is taken from a text only if nothing around it can change its meaning. Otherwise the whole text is the
-//! answer.
+//! A value is taken out of a text only if no word or sign around the value can change its meaning. Otherwise the whole
+//! text is the answer.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -11,7 +11,7 @@ use regex::Regex;
 
 use crate::pattern::pattern;
 
-/// Words directly before a value that change it or make it a condition: `not 5`, `less than 5`, `all except 5`.
+/// Words before a value that change it or make it a condition: `not 5`, `less than 5`, `all except 5`.
 const ALTERING: &[&str] = &[
     "not",
     "never",
@@ -79,7 +79,7 @@ const ALTERING: &[&str] = &[
     "sauf",
 ];
 
-/// Months, before the number of a day.
+/// Months: a number after one of them is a day.
 const MONTHS: [&str; 12] = [
     "january",
     "february",
@@ -95,7 +95,7 @@ const MONTHS: [&str; 12] = [
     "december",
 ];
 
-/// The same for languages without spaces: signs directly before a value.
+/// Like [`ALTERING`], for languages without spaces: characters directly before a value.
 const ALTERING_SIGNS: &[&str] = &[
     "不是",
     "不等于",
@@ -115,13 +115,13 @@ const ALTERING_SIGNS: &[&str] = &[
     "介于",
 ];
 
-/// Forms of "be": the text directly after one is what the subject is.
+/// Forms of "be": the value after one of them is the value of the subject.
 const COPULAS: &[&str] = &[
     "is", "are", "was", "were", "be", "been", "est", "sont", "ist", "sind", "war", "es", "son", "è", "sono", "é",
     "são", "jest", "being", "it's", "it’s", "that's", "that’s",
 ];
 
-/// Words that may come before "by" and a stated value.
+/// Words with which "by" states a value: `increases by 5`.
 const CHANGING: &[&str] = &[
     "given",
     "increases",
@@ -144,10 +144,10 @@ const CHANGING: &[&str] = &[
     "reduces",
 ];
 
-/// Words that place something: `undefined at 5`, `divisible by 5`.
+/// Prepositions that relate a statement to a value: `undefined at 5`, `divisible by 5`.
 const PLACING: &[&str] = &["by", "at", "on", "to", "from", "near", "under", "over", "into", "among", "onto", "around"];
 
-/// Words before a placing word with which the value is still stated.
+/// Pairs of a word and a preposition of [`PLACING`] that do state the value: `equal to 5`.
 const SAYING_PAIRS: &[&str] = &[
     "equal to",
     "equals to",
@@ -167,7 +167,7 @@ const SAYING_PAIRS: &[&str] = &[
     "valued at",
 ];
 
-/// Whether the clause has a verb: for English, common verbs of arithmetic; for other languages, "be" and "have".
+/// A verb in a clause: for English, the common verbs of word problems; for other languages, mostly "be" and "have".
 static VERB: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"(?i)(?:^|[^\p{L}])(?:(?:it|that|there|he|she|here)['’]s|is|are|was|were|be|been|am|equals?|has|have|had|having|gets?|got|gives?|gave|makes?|made|",
@@ -215,7 +215,8 @@ static AFTER: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-/// The end of the words that introduce a conclusion, if a short text starts with them: "Hence", "So we get".
+/// Byte offset after the words that introduce a conclusion ("Hence", "So we get"), if a text of at most 400 bytes
+/// starts with them.
 pub(super) fn deduced(text: &str) -> Option<usize> {
     static LEAD: LazyLock<Regex> = LazyLock::new(|| {
         pattern(concat!(
@@ -224,28 +225,28 @@ pub(super) fn deduced(text: &str) -> Option<usize> {
             r"\s*[,:]?\s+)+",
         ))
     });
-    // Nearly all texts start with another letter.
+    // A fast test, since most texts start with another letter.
     if text.len() > 400 || !text.starts_with(|c: char| "SsHhTtFfCcIiWw".contains(c)) {
         return None;
     }
     LEAD.find(text).map(|found| found.end())
 }
 
-/// Whether the sentence that contains `value` states it.
+/// Whether the sentence `text` states the value in the byte range `value`.
 pub(super) fn says(text: &str, value: &Range<usize>) -> bool {
     joins_nothing(text, value) && unaltered(text, value) && !AFTER.is_match(&text[value.end..])
 }
 
-/// Like [`says`], for a value in a text without formulas, which has one or more statements: the clause must have a
-/// verb, or the value must come first.
+/// Like [`says`], for a number outside formulas: in addition, a verb must come before the number, or the number must
+/// come first.
 pub(super) fn says_number(text: &str, value: &Range<usize>) -> bool {
     says(text, value) && placed(text, value) && (VERB.is_match(&text[..value.start]) || begins(text, value))
 }
 
-/// Commands directly before a value that only introduce it.
+/// LaTeX commands directly before a value that only introduce the value.
 const INTRODUCING: [&str; 8] = ["approx", "quad", "qquad", "Rightarrow", "implies", "therefore", "text", "because"];
 
-/// Whether no sign that could be an operator, and no bracket of which the value is a part, is directly at the value.
+/// Whether the value is not an operand: no possible operator, and no bracket that encloses it, is directly beside it.
 fn joins_nothing(text: &str, value: &Range<usize>) -> bool {
     let before = text[..value.start].trim_end();
     let tight = before.len() == value.start;
@@ -281,9 +282,9 @@ fn joins_nothing(text: &str, value: &Range<usize>) -> bool {
     if joined {
         return false;
     }
-    // 5' and 5" are feet, inches, minutes or seconds, unless the mark closes a quotation.
+    // A mark as in `5'` and `5"` means feet, inches, minutes or seconds, unless it closes a quotation.
     let mark = text[value.end..].chars().next().filter(|c| matches!(c, '\'' | '’' | '′' | '"' | '″' | '”'));
-    // 5k
+    // `5k`: a letter that scales the number.
     let scale = text[value.end..].strip_prefix(['k', 'K', 'M', 'B']);
     if scale.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric())) {
         return false;
@@ -305,7 +306,7 @@ fn joins_nothing(text: &str, value: &Range<usize>) -> bool {
     }
 }
 
-/// The words before the value in its clause, from the last one, in lower case.
+/// The words before the value in its clause, in lower case, the last one first; at most eight.
 fn words_before(text: &str, value: &Range<usize>) -> Vec<String> {
     let before = &text[..value.start];
     let clause = before.rsplit([',', ';', ':', '=', '≈', '!', '?', '。', '，', '：']).next().unwrap_or(before);
@@ -326,7 +327,7 @@ fn unaltered(text: &str, value: &Range<usize>) -> bool {
         return false;
     }
     let words = words_before(text, value);
-    // Before a copula, the words belong to the subject: "the square of 3 is 9".
+    // Words before a copula belong to the subject and do not change the value: "the square of 3 is 9".
     let said = words.iter().position(|w| COPULAS.contains(&&**w)).unwrap_or(5);
     // It cannot be 5; it could not have been 5.
     let denied = |at: usize| {
@@ -352,7 +353,7 @@ fn unaltered(text: &str, value: &Range<usize>) -> bool {
         && !(words.first().is_some_and(|w| w == "to") && words.get(1).is_some_and(|w| w.contains(char::is_numeric)))
 }
 
-/// Whether nothing places the value elsewhere than at the subject: "is undefined at 5".
+/// Whether no preposition of [`PLACING`] is between the copula and the value, as in "is undefined at 5".
 fn placed(text: &str, value: &Range<usize>) -> bool {
     let words = words_before(text, value);
     let Some(copula) = words.iter().position(|w| COPULAS.contains(&&**w)) else { return true };
@@ -367,7 +368,7 @@ fn placed(text: &str, value: &Range<usize>) -> bool {
     true
 }
 
-/// Whether the value comes first, except for an introduction.
+/// Whether only introducing words ("about", "so") come before the value.
 fn begins(text: &str, value: &Range<usize>) -> bool {
     const HEDGES: &[&str] = &[
         "about",

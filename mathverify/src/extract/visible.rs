@@ -1,4 +1,4 @@
-//! The part of a model's output that is its answer: after the reasoning, inside the turn.
+//! The visible part of a model's output: the text after the reasoning, inside the assistant turn.
 //!
 //! Model families mark reasoning in different ways: `<think>`, `<thinking>`, `<seed:think>`, `[THINK]`,
 //! `<|begin_of_thought|>`, the channels of gpt-oss. Reasoning that never ends, or that no text follows, gives no
@@ -11,24 +11,24 @@ use regex::Regex;
 
 use crate::pattern::pattern;
 
-/// Names of the tags of reasoning.
+/// Names of reasoning tags.
 const NAMES: &str = "think|thinking|thought|thoughts|reasoning|reason|reflection|analysis|scratchpad";
 
-/// The end of reasoning.
+/// Markers that end reasoning.
 static CLOSE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(
         r"(?i)</(?:[a-z]+[:_])?(?:{NAMES})>|\[/(?:{NAMES})\]|<\|(?:/|end_of_|end_)(?:{NAMES})\|>|◁/think▷|<\|(?:begin_of_solution|start_response)\|>"
     ))
 });
 
-/// The start of reasoning.
+/// Markers that start reasoning.
 static OPEN: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(
         r"(?i)<(?:[a-z]+[:_])?(?:{NAMES})>|\[(?:{NAMES})\]|<\|(?:begin_of_|start_|begin_)?(?:{NAMES})\|>|◁think▷"
     ))
 });
 
-/// The final channel of gpt-oss; the second form is its remainder without special tokens.
+/// The start of gpt-oss's final channel; the second alternative is its text when special tokens are not decoded.
 static FINAL: LazyLock<Regex> = LazyLock::new(|| {
     pattern(r"<\|channel\|>\s*final\b(?:[^<]|<\|constrain\|>)*<\|message\|>|(?:[^\sA-Za-z]|^)\s*assistantfinal")
 });
@@ -62,8 +62,8 @@ const ENDS: &[&str] = &[
     "</s>",
 ];
 
-/// The byte range of the answer part; `None` if reasoning started and never ended, or no text follows it, unless
-/// `unfinished` is set.
+/// Byte range of the visible part. `None` if the reasoning never ends or no text follows it, unless `unfinished` is
+/// set.
 pub(super) fn visible(text: &str, unfinished: bool) -> Option<Range<usize>> {
     let mut start = 0;
     if may_have_markers(text) {
@@ -82,8 +82,8 @@ pub(super) fn visible(text: &str, unfinished: bool) -> Option<Range<usize>> {
     Some(offset..offset + trimmed.len())
 }
 
-/// Whether the text may contain a marker of reasoning or of a turn. Most texts have none, and all markers start with
-/// one of these: a tag, a bracket with a name, `◁` (e2 97 81), or gpt-oss's bare channel names.
+/// Whether the text may contain a marker of reasoning or of a turn: a fast test, since most texts have none. A marker
+/// starts with a tag, a bracket with a name, `◁` (e2 97 81) or gpt-oss's bare channel name.
 fn may_have_markers(text: &str) -> bool {
     let bytes = text.as_bytes();
     text.starts_with("analysis")
@@ -97,7 +97,7 @@ fn may_have_markers(text: &str) -> bool {
         })
 }
 
-/// The start of the text after the reasoning.
+/// Byte offset of the text after the reasoning; `None` as in [`visible`].
 fn behind_reasoning(text: &str, unfinished: bool) -> Option<usize> {
     let channels = memchr::memmem::find(text.as_bytes(), b"<|channel|>").is_some();
     if channels || text.starts_with("analysis") {
@@ -112,7 +112,7 @@ fn behind_reasoning(text: &str, unfinished: bool) -> Option<usize> {
     let mut start = 0;
     match closed {
         Some(after) if !text[after..].trim().is_empty() => start = after,
-        // The model has reasoned and then given no answer.
+        // The reasoning ends, but no answer follows.
         Some(_) if !unfinished => return None,
         _ => {}
     }
@@ -120,8 +120,8 @@ fn behind_reasoning(text: &str, unfinished: bool) -> Option<usize> {
     if reopened && !unfinished { None } else { Some(start) }
 }
 
-/// Whether a tag is at a place where reasoning starts: first in the text, first in its line, or after another marker.
-/// A sentence that mentions `<think>` is not such a place.
+/// Whether the tag at byte `at` starts reasoning: it is first in the text, first in its line, or follows another
+/// marker. A `<think>` that a sentence mentions does not.
 fn reasoning_starts(text: &str, at: usize) -> bool {
     let before = text[..at].trim_end_matches([' ', '\t']);
     before.is_empty() || before.ends_with(['\n', '>', ']', '▷'])
@@ -168,7 +168,7 @@ mod tests {
             "<think>a</think>\n<think>It is 4",
             "<|channel|>analysis<|message|>It is 4",
             "<|im_start|>assistant\n<think>\n4",
-            // No text follows it.
+            // No text follows the reasoning.
             "<think>It is 4</think>",
             "<think>\nIt is \\boxed{4}.\n</think>\n\n",
             "It is 4.</think>\n",
