@@ -38,11 +38,11 @@ pub struct AdamW {
     pub weight_decay: f64,
 }
 
-/// Takes one AdamW step in place, on parameters with their gradients and both moments. `step` counts from 1. All slices have
-/// the same length, and the tensors at the same index have the same shape, type and device.
+/// Takes one AdamW step: updates `params` and both moments in place from `grads`. `step` counts from 1. All slices have the
+/// same length, and the tensors at the same index have the same shape, type and device.
 ///
 /// # Errors
-/// [`OpError`] when they do not match.
+/// [`OpError`] when the lengths or the tensors do not match.
 pub fn fused_adamw(
     params: &[&Tensor],
     grads: &[&Tensor],

@@ -38,7 +38,7 @@ pub fn catch<T, E: From<OpError>>(work: impl FnOnce() -> Result<T, E>) -> Result
     })
 }
 
-/// libtorch's message, from the payload of a panic of `tch`; `None` for other panics.
+/// Extracts libtorch's message from the payload of a `tch` panic; `None` for other panics.
 fn refusal(payload: &dyn Any) -> Option<String> {
     let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied())?;
     // `tch` unwraps its own results, so the text contains the debug form of the error.

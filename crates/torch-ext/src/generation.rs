@@ -1,5 +1,5 @@
-//! What generation on a GPU computes with own kernels: attention over pages and the choice of tokens. Both work on a GPU whose
-//! kernels could be compiled, and on a processor inside of [`crate::emulated`].
+//! Own GPU kernels for generation: paged attention and token sampling. Both need a GPU for which the kernels compile, or the
+//! emulation on a CPU ([`crate::emulated`]).
 
 use std::ffi::{c_char, c_int};
 use std::ptr::null;
@@ -25,7 +25,7 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// `Op::Attention` and `Op::Sample` in `cpp/gpu.h`.
+/// Operation numbers: `Op::Attention` and `Op::Sample` in `cpp/gpu.h`.
 const ATTENTION: c_int = 7;
 const SAMPLE: c_int = 8;
 
@@ -42,26 +42,28 @@ fn launch(op: c_int, on: &Tensor, tensors: &[Option<&Tensor>], numbers: &[i64], 
     })
 }
 
-/// The pages of the sequences of a batch, on the device of the cache.
+/// Page table of a batch: the KV-cache pages and the number of keys of each sequence, on the device of the cache.
 #[derive(Debug)]
 pub struct PageTable {
-    /// `[sequences, pages of the longest]` int32
+    /// Page numbers, `[sequences, pages of the longest sequence]` int32; 0 after a sequence's last page.
     table: Tensor,
-    /// `[sequences]` int32
+    /// Number of keys of each sequence, `[sequences]` int32.
     lengths: Tensor,
+    /// Upper bound of the lengths, in keys.
     longest: usize,
+    /// Upper bound of the page numbers.
     highest: u32,
 }
 
 impl PageTable {
-    /// The table of sequences, each with its pages and the number of its keys.
+    /// Builds the table from the pages and the number of keys of each sequence.
     ///
     /// # Errors
-    /// When a sequence has more keys than fit into its pages, or libtorch lacks memory.
+    /// When a sequence has more keys than fit into its pages, or there is not enough memory.
     pub fn new(sequences: &[(&[u32], usize)], device: Device) -> Result<Self, OpError> {
         let longest = sequences.iter().map(|(_, keys)| *keys).max().unwrap_or(0);
         let pages_each = longest.div_ceil(PAGE).max(1);
-        // Lengths first, so that both parts are contiguous and one copy brings them to the device.
+        // Lengths come first: both tensors are then contiguous slices of one tensor, which one copy brings to the device.
         let mut numbers: Vec<i32> = sequences.iter().map(|(_, keys)| *keys as i32).collect();
         let mut highest = 0;
         for (pages, keys) in sequences {
@@ -79,11 +81,11 @@ impl PageTable {
         Ok(Self { table, lengths: both.f_narrow(0, 0, rows)?, longest, highest })
     }
 
-    /// The table of tensors that the caller fills: `table`, `[sequences, pages]` int32, with pages up to `highest`, and
-    /// `lengths`, `[sequences]` int32, the number of keys of each sequence, up to all that fit into the pages.
+    /// Wraps tensors that the caller fills: `table`, `[sequences, pages]` int32, with page numbers up to `highest`, and
+    /// `lengths`, `[sequences]` int32, the number of keys of each sequence, at most as many as fit into the pages.
     ///
     /// # Errors
-    /// When the tensors are of other shapes or types.
+    /// When the shapes or types are others.
     pub fn over(table: Tensor, lengths: Tensor, highest: u32) -> Result<Self, OpError> {
         let (shape, rows) = (table.size(), lengths.size());
         if shape.len() != 2 || rows != shape[..1] || [table.kind(), lengths.kind()] != [Kind::Int; 2] {
@@ -95,21 +97,21 @@ impl PageTable {
     }
 }
 
-/// Whether [`page_attention`] computes heads of such a cache `[pages, PAGE, kv_heads, width]`: there are kernels for it here,
-/// and the heads fit them.
+/// Whether [`page_attention`] supports `heads` query heads over this cache, `[pages, PAGE, kv_heads, width]`: `on_gpu` allows
+/// own kernels, the cache's device and type have them, and they support these heads.
 #[must_use]
 pub fn page_attention_fits(cache: &Tensor, heads: i64, on_gpu: GpuKernels) -> bool {
     let shape = cache.size();
     on_gpu.own() && shape.len() == 4 && decoding::PagedAttention::fits(heads, shape[2], shape[3]) && is_taken(cache)
 }
 
-/// Attention of one query a sequence over its keys and values in pages: `softmax(q kᵀ / sqrt(width)) v`, in float32, over the
-/// last `window` keys. `q` is `[sequences, heads, width]`, `keys` and `values` are `[pages, PAGE, kv_heads, width]`; the result
-/// has the shape of `q`, and is 0 for a sequence without keys. The bits of a sequence do not depend on the others. No
-/// gradient.
+/// Paged attention for decoding, with one query per sequence: `softmax(q kᵀ / sqrt(width)) v` in float32, over the last `window`
+/// keys (`None`: all keys). `q` is `[sequences, heads, width]`, `keys` and `values` are `[pages, PAGE, kv_heads, width]`. The
+/// result has the shape of `q`, and is 0 for a sequence without keys. The result of a sequence has the same bits in any batch.
+/// No gradient.
 ///
 /// # Errors
-/// When shapes do not match, or a page is not one of the cache's.
+/// When shapes or types do not match, or a page number is outside of the cache.
 pub fn page_attention(
     q: &Tensor,
     (keys, values): (&Tensor, &Tensor),
@@ -157,7 +159,7 @@ pub fn page_attention(
     Ok(out)
 }
 
-/// What decides the choice of a token.
+/// Sampling parameters of one token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Drawing {
     /// Temperature; 0 chooses the most likely token.
@@ -168,24 +170,26 @@ pub struct Drawing {
     pub top_p: f64,
     /// Drops tokens less likely than this times the most likely one; 0 keeps all.
     pub min_p: f64,
-    /// A random number from `[0, 1)`.
+    /// Uniform random number from `[0, 1)`, for inverse-CDF sampling.
     pub point: f64,
 }
 
-/// A token and its log-probability under the model itself; `None` where a logit is not finite.
+/// A token and its log-probability under the model itself (temperature 1, no tokens dropped); `None` if a logit of the row is
+/// not finite.
 pub type Sampled = Option<(i64, f32)>;
 
-/// Whether [`sample_tokens`] takes logits of a vocabulary of this size where `like` is: there are kernels for it.
+/// Whether [`sample_tokens`] supports rows of `vocab` logits with the type and on the device of `like`, and `on_gpu` allows it.
 #[must_use]
 pub fn sample_tokens_fits(like: &Tensor, vocab: i64, on_gpu: GpuKernels) -> bool {
     on_gpu.own() && (1..=decoding::Sample::MOST).contains(&vocab) && is_taken(like)
 }
 
-/// Chooses a token from each row of logits `[rows, vocab]`, where they are: only the choices come back. With the same point, a
-/// processor's sampler makes the same choice (`cuda/sample.cu` says up to which roundings).
+/// Samples one token from each row of logits `[rows, vocab]`, on their device: only tokens and log-probabilities are copied to
+/// the host. With the same `point`, the CPU sampler chooses the same token, up to the rounding differences that
+/// `cuda/sample.cu` states.
 ///
 /// # Errors
-/// When there are not as many drawings as rows.
+/// When there are not as many drawings as rows, or [`sample_tokens_fits`] is false.
 pub fn sample_tokens(logits: &Tensor, drawings: &[Drawing]) -> Result<Vec<Sampled>, OpError> {
     let shape = logits.size();
     if shape.len() != 2 || shape[0] != drawings.len() as i64 || !sample_tokens_fits(logits, shape[1], GpuKernels::Own) {

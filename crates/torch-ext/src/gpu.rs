@@ -1,4 +1,5 @@
-//! Custom GPU kernels: the Rust side of `cpp/gpu.cpp`, which compiles, loads and launches the kernels of `cuda-kernels`.
+//! Own GPU kernels: compiles, loads and launches the kernels of the crate `cuda-kernels`. The C++ operators call this module
+//! through `cpp/gpu.cpp`.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -24,14 +25,14 @@ unsafe extern "C" {
     fn tx_gpu_emulated() -> bool;
 }
 
-/// What computes on a GPU. It is an argument of the operators and a property of a model; a processor computes the same with
-/// both.
+/// Selects the kernels of the operators on a GPU: an argument of the operators and a property of a model. On a CPU both values
+/// give the same results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GpuKernels {
-    /// Own kernels, where the device can compile them.
+    /// The kernels of `cuda-kernels` if they can be compiled for the device, otherwise libtorch's operators.
     #[default]
     Own,
-    /// libtorch's operators in their place.
+    /// libtorch's operators.
     Libtorch,
 }
 
@@ -44,34 +45,35 @@ impl GpuKernels {
 /// The kernels of a GPU, or the reason why there are none.
 type Found = Result<Arc<Kernels>, String>;
 
-/// The result for each GPU that was requested.
+/// The result for each GPU that was requested, by its number.
 static LOADED: OnceLock<Mutex<HashMap<i64, Found>>> = OnceLock::new();
 
 thread_local! {
-    /// Number of emulated launches so far.
+    /// Number of kernels that this thread has launched in the emulation.
     static EMULATED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Registers the kernels with the operators. Called once: when libtorch's CUDA library has been loaded, or by [`emulated`].
+/// Registers this module with the C++ operators. [`init`] calls it after it has loaded libtorch's CUDA library, and [`emulated`]
+/// calls it; only the first call has an effect.
 pub(crate) fn register() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     // SAFETY: two functions of static lifetime with the types that `cpp/gpu.cpp` declares.
     ONCE.call_once(|| unsafe { tx_gpu_register(ready, run) });
 }
 
-/// Sets libtorch's products of bfloat16 on a GPU to accumulate in float32, also in split reductions.
+/// Makes cuBLAS accumulate bfloat16 matrix products in float32, also where it splits the reduction (split-K).
 pub(crate) fn settle() {
     // SAFETY: sets a flag of libtorch's context, which cannot fail; a message would only be dropped.
     unsafe { libc::free(tx_gpu_settings().cast()) };
 }
 
-/// Lets libtorch's operators take sums in one order where they have such a form (flash attention's backward pass, additions
-/// by index), and refuse with a sentence where they have none. Gives cuBLAS the working memory with which its products repeat
-/// (`CUBLAS_WORKSPACE_CONFIG`, unless the user has set it). It is a setting of the whole process, which belongs before its
-/// first product on a GPU; operators on a processor give the same bits with and without.
+/// Turns libtorch's deterministic algorithms on or off, for the whole process. If they are on, operators that have a
+/// deterministic variant use it (flash attention's backward pass, additions by index), and operators that have none return an
+/// error. Also sets `CUBLAS_WORKSPACE_CONFIG`, unless the user has set it: with it, cuBLAS products are reproducible. Call this
+/// function before the first matrix product on a GPU. CPU operators give the same bits in both cases.
 ///
 /// # Errors
-/// What libtorch refuses.
+/// When libtorch reports an error.
 pub fn set_deterministic(on: bool) -> Result<(), OpError> {
     if on {
         // SAFETY: called while a command starts, before it computes on a GPU; cuBLAS reads the variable there.
@@ -88,11 +90,11 @@ pub fn is_deterministic() -> bool {
     unsafe { tx_gpu_is_deterministic() }
 }
 
-/// The kernels of a GPU. The first call compiles them, or reads them from the cache folder, and loads them; later calls return
-/// the same kernels.
+/// The kernels of GPU `device`. The first call compiles them, or reads them from the cache folder, and loads them; later calls
+/// return the same kernels.
 ///
 /// # Errors
-/// A sentence that states what is missing, or the message of NVRTC or the driver.
+/// A sentence that says what is missing, or the message of NVRTC or of the driver.
 pub fn gpu_kernels(device: i64) -> Result<Arc<Kernels>, String> {
     let loaded = LOADED.get_or_init(Mutex::default);
     let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,7 +125,8 @@ extern "C" fn ready(device: i64) -> bool {
     }
 }
 
-/// Runs an operation of `herd::gpu::Op`.
+/// Runs an operation of `herd::gpu::Op` on `stream` of GPU `device`, or in the emulation if `device` is negative. Returns null,
+/// or an error message allocated with `strdup`.
 ///
 /// # Safety
 /// `addresses` and `numbers` have as many values as the operation takes; the addresses are of live tensors on the device.
@@ -160,7 +163,8 @@ unsafe extern "C" fn run(
     unsafe { libc::strdup(message.as_ptr()) }
 }
 
-/// The launches of an operation. Its number, tensors and numbers are those of `cpp/fused.cpp` and `generation.rs`.
+/// The launches of operation number `op` (`herd::gpu::Op`). The callers in `cpp/fused.cpp` and `generation.rs` define the order
+/// of its tensors and numbers.
 ///
 /// # Safety
 /// As [`run`].
@@ -243,8 +247,8 @@ unsafe fn plan(
     })
 }
 
-/// Runs `work` with the emulated GPU kernels instead of the processor's fused operators, in this thread. Tests use it to run
-/// the path of a GPU from the operator to the launch. It is slow. Also returns the number of launched kernels.
+/// Runs `work` with emulated GPU kernels instead of the fused CPU operators, in this thread. Returns the result and the number
+/// of kernels launched. Tests use this function to run the GPU code path from the operator to the launch. It is slow.
 pub fn emulated<T>(work: impl FnOnce() -> T) -> (T, usize) {
     /// Restores the flag, also after a panic.
     struct Back(bool);
@@ -271,7 +275,7 @@ pub(crate) fn is_emulated() -> bool {
 /// Number of GPUs that the NVIDIA driver shows to this process.
 ///
 /// # Errors
-/// A sentence: there is no driver, or it does not work.
+/// When there is no driver, or it reports an error.
 pub fn driver() -> Result<u32, String> {
     Driver::open().and_then(|driver| driver.devices()).map_err(|error| error.to_string())
 }
@@ -281,8 +285,8 @@ pub fn driver() -> Result<u32, String> {
 pub fn gpu_memory_free(device: i32) -> Option<u64> {
     type Device = unsafe extern "C" fn(c_int) -> c_int;
     type Memory = unsafe extern "C" fn(*mut usize, *mut usize) -> c_int;
-    // SAFETY: symbols of libcudart.so.13 with the types of cuda_runtime_api.h. The current device does not change, because a
-    // process uses one GPU.
+    // SAFETY: symbols of libcudart.so.13 with the types of cuda_runtime_api.h. cudaSetDevice does not change the current device,
+    // because a process uses one GPU.
     unsafe {
         let set = libc::dlsym(libc::RTLD_DEFAULT, c"cudaSetDevice".as_ptr());
         let get = libc::dlsym(libc::RTLD_DEFAULT, c"cudaMemGetInfo".as_ptr());

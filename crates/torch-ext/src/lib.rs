@@ -1,5 +1,6 @@
-//! C++ functions that `tch` lacks, behind a C interface on the same tensors, and the initialisation before the first tensor:
-//! loading libtorch's CUDA kernels, if there are any.
+//! C++ operators that `tch` lacks, called through a C interface on `tch`'s tensors: fused operators, attention for packed rows,
+//! the packed CPU decoder, own GPU kernels and CUDA graphs. [`init`] loads libtorch's CUDA library if there is one; call it
+//! before the first tensor is made.
 
 mod adamw;
 mod allocations;

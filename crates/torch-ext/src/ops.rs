@@ -25,7 +25,7 @@ pub struct OpError {
 
 impl OpError {
     pub(crate) fn new(text: String) -> Self {
-        // The rest of the text is the C++ stack.
+        // libtorch appends the C++ stack trace.
         let text = text.split("\nException raised from").next().unwrap_or_default().trim_end();
         let lacking = ["can't allocate memory", "out of memory"].iter().any(|sign| text.contains(sign));
         let asked = || {
@@ -35,7 +35,7 @@ impl OpError {
         Self { text: text.to_owned(), lacking: lacking.then(|| asked().unwrap_or(0)), context: Vec::new() }
     }
 
-    /// An error of an operator that is composed of others.
+    /// Makes an error with this text, for operators that are composed of several libtorch operators.
     #[must_use]
     pub fn of(text: impl Into<String>) -> Self {
         Self::new(text.into())
