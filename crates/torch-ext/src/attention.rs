@@ -7,7 +7,8 @@ use torch_sys::C_tensor;
 
 use crate::ops::{OpError, check};
 
-/// An attention operator: result, queries, keys, values, segments and their number, ranges and their number, window (0: none).
+/// C signature of an attention operator. Arguments: result, queries, keys, values, segments and their number, ranges of keys and
+/// their number, window in tokens (0: none).
 type Operator = unsafe extern "C" fn(
     *mut C_tensor,
     *const C_tensor,
@@ -95,9 +96,9 @@ impl QuerySegment {
 }
 
 /// Computes `softmax(q kᵀ / sqrt(width)) v` over the keys that each query attends to. `q` is `[queries, heads, width]`, `k` and
-/// `v` are `[keys, kv_heads, width]`. The result has the shape of `q`, and is 0 for queries outside of all segments. For
-/// float32 and bfloat16 on a processor, with float32 arithmetic. Differentiable. The result does not depend on the number of
-/// threads, and no tensor of size queries times keys is stored.
+/// `v` are `[keys, kv_heads, width]`, float32 or bfloat16 on a CPU; the arithmetic is float32. The result has the shape of `q`,
+/// and is 0 for queries outside of all segments. Differentiable. The bits of the result do not depend on the number of threads.
+/// No tensor of size queries times keys is stored.
 ///
 /// # Errors
 /// [`OpError`] when shapes or devices do not match, or a segment ends after the last token.
@@ -112,7 +113,7 @@ pub fn range_attention(
     unsafe { apply(tx_range_attention, [q, k, v], segments, window) }
 }
 
-/// Calls one of the operators.
+/// Flattens the segments and calls an operator.
 ///
 /// # Safety
 /// `operator` reads four numbers per segment and three per range, and assigns its result to the first argument.
@@ -149,9 +150,9 @@ fn flattened(segments: &[QuerySegment]) -> (Vec<i64>, Vec<i64>) {
     (numbers, ranges.flat_map(|range| [range.start, range.length, range.position]).collect())
 }
 
-/// Whether [`varlen_attention`] supports these segments of this tensor: bfloat16 on a GPU, head width up to 256, and segments
-/// that are independent texts or (without a window) responses that attend to the whole of one prompt. Inside of
-/// [`crate::emulated`] also on a processor, in float32 too.
+/// Whether [`varlen_attention`] supports these segments of this tensor: bfloat16 on a GPU, a head width that is a multiple of 8
+/// up to 256, and segments that are independent texts or (without a window) responses that attend to the whole of one prompt.
+/// Inside of [`crate::emulated`] also bfloat16 and float32 on a CPU.
 #[must_use]
 pub fn varlen_fits(q: &Tensor, segments: &[QuerySegment], window: Option<i64>) -> bool {
     let shape = q.size();
@@ -165,7 +166,7 @@ pub fn varlen_fits(q: &Tensor, segments: &[QuerySegment], window: Option<i64>) -
 pub fn texts_fit(device: Device, kind: Kind, width: i64) -> bool {
     let here = match kind {
         Kind::BFloat16 => device.is_cuda() || crate::gpu::is_emulated(),
-        // The emulation's formulas take it; libtorch's operator does not.
+        // Only the plain formulas of the CPU path support float32; libtorch's flash attention does not.
         Kind::Float => crate::gpu::is_emulated(),
         _ => false,
     };
@@ -181,10 +182,9 @@ fn segments_fit(segments: &[QuerySegment], tokens: i64, window: Option<i64>) -> 
     }
 }
 
-/// [`range_attention`] on a GPU, by libtorch's flash attention for sequences of different lengths: without a mask, without a
-/// copy of the prompt for each response, with memory linear in the tokens. `q`, `k` and `v` have the same number of tokens, one
-/// key for each query. On a processor it computes the plain formula in float32, one sequence at a time; the tests use that.
-/// Differentiable.
+/// [`range_attention`] on a GPU, by libtorch's variable-length flash attention: without a mask, without a copy of the prompt for
+/// each response, with memory linear in the tokens. `q`, `k` and `v` have the same number of tokens. On a CPU it computes the
+/// plain formula in float32, one sequence at a time; only tests use this. Differentiable.
 ///
 /// # Errors
 /// [`OpError`] when shapes do not match, or when segments are not of the form that [`varlen_fits`] describes.

@@ -1,7 +1,7 @@
 //! Cross-entropy from hidden states and an output head, without storing the logits of all tokens.
 //!
-//! `nll[t] = logsumexp(z) - z[label]` with `z = weight · hidden[t]`, statistics in float32. Only one chunk of tokens has logits
-//! at a time, in the forward and in the backward pass. This holds for a frozen head and for a trained head (tied to the
+//! `nll[t] = logsumexp(z) - z[label]` with `z = weight · hidden[t]`; the log-sum-exp is float32. The logits of only one chunk of
+//! tokens exist at a time, in the forward and in the backward pass, for a frozen head and for a trained head (tied to the
 //! embedding or not).
 
 use std::ffi::c_char;
@@ -35,7 +35,7 @@ unsafe extern "C" {
 /// The label of a token that is excluded from the loss.
 pub const IGNORED: i64 = -100;
 
-/// Size of the logits of a chunk, in the type of the head: 128 MiB.
+/// Bytes of the logits of a chunk, in the type of the head (128 MiB).
 const CHUNK_BYTES: i64 = 1 << 27;
 
 fn chunk_tokens(weight: &Tensor, chunk: Option<i64>) -> i64 {
@@ -46,8 +46,8 @@ fn chunk_tokens(weight: &Tensor, chunk: Option<i64>) -> i64 {
 
 /// The negative log-probability of each token, `[tokens]` float32; zero where the label is [`IGNORED`]. `hidden` is
 /// `[tokens, width]`, `weight` is `[vocab, width]`, `labels` is `[tokens]` int64. The backward pass recomputes the logits.
-/// `chunk` is the number of tokens of a chunk; by default their logits take 128 MiB. `on_gpu` decides only what computes on a
-/// GPU.
+/// `chunk` is the number of tokens in a chunk; by default the logits of a chunk take 128 MiB. `on_gpu` selects the kernels on a
+/// GPU and has no effect on a CPU.
 ///
 /// # Errors
 /// [`OpError`] when shapes, types or devices do not match.
@@ -67,8 +67,8 @@ pub fn linear_cross_entropy(
 }
 
 /// `Σ token_weights[t] · nll[t]`, a float32 scalar: the sum of [`linear_cross_entropy`] weighted by `token_weights` (`[tokens]`
-/// float32, constants; 1 if absent). The gradients are computed in the forward pass, so no logits are computed twice: a quarter
-/// less work for the head than summing [`linear_cross_entropy`].
+/// float32, constants; 1 if absent). The forward pass also computes the gradients, so no logits are computed twice: a quarter
+/// less work for the head than summing [`linear_cross_entropy`]. The backward pass can run only once.
 ///
 /// # Errors
 /// [`OpError`] when shapes, types or devices do not match.

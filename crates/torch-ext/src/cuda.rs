@@ -23,9 +23,9 @@ pub const LIBTORCH: &str = "2.11.0";
 
 static STATE: OnceLock<CudaLibrary> = OnceLock::new();
 
-/// Loads libtorch's CUDA library if there is one. Call it before the first tensor is made, because libtorch looks its CUDA
-/// hooks up only once. Later calls return the result of the first. From the first call on, waiting threads yield to other
-/// programs ([`crate::sharing`]).
+/// Loads libtorch's CUDA library if there is one. Call it before the first tensor is made, because libtorch looks up its CUDA
+/// hooks only once. Later calls return the result of the first call. The first call also starts [`crate::sharing::watch`], so
+/// that waiting OpenMP threads leave the CPU to other programs.
 pub fn init() -> &'static CudaLibrary {
     crate::sharing::watch();
     STATE.get_or_init(|| match find_cuda_library() {
@@ -38,8 +38,8 @@ pub fn init() -> &'static CudaLibrary {
 }
 
 fn open(path: PathBuf) -> CudaLibrary {
-    // The rows of a step differ in length. Without this option, freed memory of one length cannot be used for another. The
-    // allocator reads the option when the library is loaded; a value set by the user is kept.
+    // The rows of training steps differ in length. Without expandable segments, the allocator cannot use the freed memory of one
+    // length for another. It reads the option when the library is loaded. A value that the user has set is kept.
     // SAFETY: called before the first tensor, when libtorch has started no thread.
     unsafe { libc::setenv(c"PYTORCH_ALLOC_CONF".as_ptr(), c"expandable_segments:True".as_ptr(), 0) };
     match open_globally(&path) {
@@ -52,8 +52,8 @@ fn open(path: PathBuf) -> CudaLibrary {
     }
 }
 
-/// The version next to a `libtorch_cuda.so`, if it is recorded and is not [`LIBTORCH`]: in `../version.py` of a PyTorch
-/// installation, or in `../build-version` of a libtorch.
+/// The version of a `libtorch_cuda.so` if it is known and differs from [`LIBTORCH`]. A PyTorch installation records it in
+/// `../version.py`, a libtorch in `../build-version`.
 fn other_version(library: &Path) -> Option<String> {
     let home = library.parent()?.parent()?;
     let read = |name: &str| std::fs::read_to_string(home.join(name)).ok();
@@ -77,7 +77,7 @@ pub fn find_cuda_library() -> Option<PathBuf> {
     folders.map(|folder| folder.join("libtorch_cuda.so")).find(|file| file.is_file())
 }
 
-/// Path from which the `libtorch_cpu.so` (or `libc10.so`) of this process was loaded.
+/// Path from which this process has loaded `libtorch_cpu.so`.
 pub fn cpu_library() -> Option<PathBuf> {
     unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, found: *mut libc::c_void) -> c_int {
         // SAFETY: the dynamic linker passes a valid record, and `found` is the `Option<PathBuf>` below.

@@ -1,5 +1,4 @@
-//! Forward pass of a whole decoder over segments of tokens on a processor, with a paged cache of keys and values
-//! (`cpp/decoder.cpp`).
+//! Forward pass of a whole decoder on a CPU, with packed weights and a paged KV cache (`cpp/decoder.cpp`).
 
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::{NonNull, null, null_mut};
@@ -9,7 +8,7 @@ use torch_sys::C_tensor;
 
 use crate::ops::{OpError, check};
 
-/// Number of tokens of a page of the cache.
+/// Number of tokens in a page of the KV cache.
 pub const PAGE: usize = 16;
 
 #[repr(C)]
@@ -110,7 +109,8 @@ pub struct DecoderLayer<'a> {
     pub window: Option<i64>,
 }
 
-/// The parameters outside of the layers: embedding, last norm, output head and rotary tables.
+/// The parameters outside of the layers: embedding `[vocab, hidden]`, last norm `[hidden]`, output head `[vocab, hidden]` and
+/// rotary tables.
 #[allow(missing_docs)]
 pub struct DecoderEnds<'a> {
     pub embedding: &'a Tensor,
@@ -121,7 +121,7 @@ pub struct DecoderEnds<'a> {
     pub sine: &'a Tensor,
 }
 
-/// Consecutive tokens of one sequence.
+/// Consecutive tokens of one sequence: a prompt, a part of a prompt, or the next token to decode.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment<'a> {
     /// Token ids.
@@ -130,14 +130,14 @@ pub struct Segment<'a> {
     pub start: usize,
     /// The pages of the sequence, from position 0 on. They hold the keys and values of earlier positions.
     pub pages: &'a [u32],
-    /// Number of last tokens whose logits are returned.
+    /// Logits are returned for this many tokens at the end of `ids`.
     pub logits: usize,
 }
 
-/// A decoder with weights packed for the processor and a cache of `pages` pages of [`PAGE`] tokens.
+/// A decoder with weights packed for the CPU and a KV cache of `pages` pages of [`PAGE`] tokens.
 ///
-/// The values of a token depend only on its sequence, bit for bit: neither on the other segments of a call, nor on how its
-/// sequence was split into calls.
+/// The results of a token depend only on its sequence: their bits depend neither on the other segments of a call, nor on how
+/// the sequence is split into calls.
 pub struct Decoder {
     raw: NonNull<c_void>,
     shape: DecoderShape,
@@ -155,8 +155,8 @@ impl Drop for Decoder {
 }
 
 impl Decoder {
-    /// Makes a packed copy of the weights (float32 or bfloat16, all of one type, on a processor). Memory for a page is
-    /// allocated when the page is first written.
+    /// Makes a packed copy of the weights (float32 or bfloat16, all of one type, on a CPU). The operating system provides the
+    /// memory of a page when the page is first written.
     ///
     /// # Errors
     /// [`OpError`] when types or shapes do not match or there is not enough memory.

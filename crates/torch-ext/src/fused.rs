@@ -1,6 +1,6 @@
-//! The operations between a decoder's matrix products; on a processor each is one pass over memory. All are differentiable and
-//! equal the plain formula in float32 and bfloat16 (rounded where the plain formula rounds).
-//! `on_gpu` decides only what computes on a GPU.
+//! Fused operators between a decoder's matrix products: RMSNorm, SwiGLU's gate and rotary embedding. On a CPU each is one pass
+//! over memory. All are differentiable, and equal the plain formula in float32 and bfloat16 (they round where the formula
+//! rounds). `on_gpu` selects the kernels on a GPU and has no effect on a CPU.
 
 use std::ffi::c_char;
 

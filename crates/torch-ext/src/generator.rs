@@ -1,4 +1,4 @@
-//! Random number generators that belong to their user. By default libtorch's operators share one generator per process.
+//! Random number generators with a state of their own. By default all of libtorch's operators share one generator per device.
 
 use std::ffi::{c_char, c_void};
 use std::ptr::{NonNull, null_mut};
@@ -20,8 +20,8 @@ unsafe extern "C" {
     fn tx_generator_dropout(out: *mut C_tensor, generator: *mut c_void, x: *const C_tensor, rate: f64) -> *mut c_char;
 }
 
-/// A random number generator. Its output depends only on its seed and on its earlier output. The numbers are those of
-/// libtorch's own generator after `manual_seed(seed)`.
+/// A random number generator. Its numbers depend only on its seed and on the earlier draws from it. They are the numbers of
+/// libtorch's default generator after `manual_seed(seed)`.
 #[derive(Debug)]
 pub struct Generator {
     raw: NonNull<c_void>,

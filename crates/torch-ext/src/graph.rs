@@ -1,5 +1,5 @@
-//! Recorded steps: work on a GPU that is put on its stream once, kept, and repeated as a whole without the host's calls. The
-//! step reads and writes tensors that stay where they are.
+//! Recorded steps (CUDA graphs): the kernel launches of a step are recorded once and replayed with one host call. The step reads
+//! and writes tensors whose addresses do not change between replays.
 
 use std::ffi::{c_char, c_void};
 use std::fmt::{self, Debug, Formatter};
@@ -19,22 +19,22 @@ unsafe extern "C" {
     fn tx_graph_free(graph: *mut c_void);
 }
 
-/// A step as a function of tensors that stay where they are. It returns nothing: its results are in such tensors too.
+/// A step: a function that reads its inputs from tensors at fixed addresses and writes its results to such tensors.
 pub type Step = Box<dyn Fn() -> Result<(), OpError> + Send>;
 
-/// The working memory of a recorded step, for others of the same recorder.
+/// Handle to the working memory of a recorded step, which other steps of the same recorder can share.
 #[derive(Debug)]
 pub struct Memory<'a>(*mut c_void, PhantomData<&'a ()>);
 
 /// A recorded step.
 pub trait Recorded: Send + Debug {
-    /// Computes the step again, with what its tensors hold now.
+    /// Runs the step again on the current contents of its tensors.
     ///
     /// # Errors
-    /// What the device refuses.
+    /// When the device reports an error.
     fn replay(&self) -> Result<(), OpError>;
 
-    /// Its working memory, if others can share it.
+    /// The working memory of the step, if other steps can share it.
     fn memory(&self) -> Option<Memory<'_>> {
         None
     }
@@ -42,15 +42,15 @@ pub trait Recorded: Send + Debug {
 
 /// Records steps.
 pub trait Recorder: Send + Sync + Debug {
-    /// Whether it records what is computed on this device.
+    /// Whether this recorder can record work on `device`.
     fn fits(&self, device: Device) -> bool;
 
-    /// Records `step`, whose tensors are on the device of `like`. The step may be computed while it is recorded; afterwards
-    /// its results are those of a replay. Working memory is shared with `beside`, an earlier result of this recorder; the two are
-    /// then not replayed at the same time.
+    /// Records `step`, whose tensors are on the device of `like`. Recording may or may not run the step: call
+    /// [`Recorded::replay`] to get its results. The recording shares its working memory with `beside`, an earlier result of this
+    /// recorder; the two must then not be replayed at the same time.
     ///
     /// # Errors
-    /// Why the step cannot be recorded. It can still be called.
+    /// When the step cannot be recorded. The caller can still run the step directly.
     fn record(&self, step: Step, like: &Tensor, beside: Option<&dyn Recorded>) -> Result<Box<dyn Recorded>, OpError>;
 }
 
@@ -69,26 +69,26 @@ impl Recorder for CudaGraphs {
         check(unsafe { tx_graph_enter(&raw mut handle, like.as_ptr()) })?;
         let graph = CudaGraph { handle, step };
         let memory = beside.and_then(Recorded::memory).map_or(null_mut(), |memory| memory.0);
-        // The first call makes what later ones find: the working memory of products, and loaded kernels.
+        // Warm-up before the recording: the first call allocates cuBLAS's working memory and loads kernels.
         let recorded = (graph.step)().and_then(|()| {
             // SAFETY: a live handle, and null or the live handle of another graph.
             check(unsafe { tx_graph_begin(graph.handle, memory) })?;
             (graph.step)()
         });
-        // SAFETY: a live handle. The stream is left in any case.
+        // SAFETY: a live handle. tx_graph_end restores the stream that was current before, also after an error.
         let ended = check(unsafe { tx_graph_end(graph.handle) });
         recorded.and(ended)?;
         Ok(Box::new(graph))
     }
 }
 
-/// A graph. It keeps the step, and with it the tensors whose addresses were recorded.
+/// A recorded CUDA graph. It keeps the step, and so the tensors whose addresses were recorded, alive.
 struct CudaGraph {
     handle: *mut c_void,
     step: Step,
 }
 
-// SAFETY: the handle is not shared, so one thread at a time uses it; libtorch's class is bound to no thread once it is recorded.
+// SAFETY: the handle is not shared, so only one thread at a time uses it. libtorch's graph can be replayed from any thread.
 unsafe impl Send for CudaGraph {}
 
 impl Debug for CudaGraph {
@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    /// Without a GPU there is an error that says so; neither the step nor libtorch's class is called.
+    /// For a CPU tensor, `record` returns an error that says so, and calls neither the step nor libtorch's graph class.
     #[test]
     fn a_processor_has_no_graphs() {
         crate::init();

@@ -1,4 +1,4 @@
-//! libtorch's thread pool.
+//! Runs Rust closures on libtorch's thread pool.
 
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +9,7 @@ unsafe extern "C" {
     fn tx_parallel_for(count: i64, body: unsafe extern "C" fn(*mut c_void, i64), context: *mut c_void) -> *mut c_char;
 }
 
-/// Calls `body(i)` for each `i` below `count` on libtorch's threads. A second pool would compete with them.
+/// Calls `body(i)` for each `i` below `count` on libtorch's threads. A second thread pool would compete with them for the CPU.
 ///
 /// # Errors
 /// [`OpError`] when libtorch reports an error.

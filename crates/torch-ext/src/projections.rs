@@ -36,12 +36,13 @@ pub enum InputOp<'a> {
 pub struct Projection<'a> {
     /// `W`, `[out, in]`
     pub weight: &'a Tensor,
-    /// The low-rank update, if there is one: `A` (`[rank, in]`), `B` (`[out, rank]`) and its scale.
+    /// The low-rank update, if there is one: `A` (`[rank, in]`), `B` (`[out, rank]`) and its scale. With a scale of 0 the update
+    /// is skipped, and `A` and `B` get no gradient.
     pub update: Option<(&'a Tensor, &'a Tensor, f64)>,
 }
 
-/// Whether [`projections`] and [`crate::range_attention`] support the device and type of this tensor. Not inside of
-/// [`crate::emulated`], which takes the way of a GPU.
+/// Whether [`projections`] and [`crate::range_attention`] support the device and type of this tensor. Always false inside of
+/// [`crate::emulated`], which runs the GPU code path.
 #[must_use]
 pub fn trains_fused(x: &Tensor) -> bool {
     x.device() == Device::Cpu
@@ -50,9 +51,9 @@ pub fn trains_fused(x: &Tensor) -> bool {
         && x.numel() > 0
 }
 
-/// Computes the projections of one input `[..., in]`; each result is `[..., out]`. For float32 and bfloat16 on a processor.
-/// Differentiable. Only `x` (and `up`) are kept for the backward pass, which recomputes the input operation. The gradients of
-/// the input are summed inside the products. Frozen weights cost no gradient computation.
+/// Computes the projections of one input `[..., in]`, float32 or bfloat16 on a CPU; each result is `[..., out]`. Differentiable.
+/// Of the activations, only `x` (and `up`) is kept for the backward pass, which recomputes the input operation. The backward
+/// pass adds the input's gradients up inside the matrix products, and computes no gradients of frozen weights.
 ///
 /// # Errors
 /// [`OpError`] when shapes, types or devices do not match.

@@ -1,11 +1,11 @@
-//! Adapts the waiting of OpenMP threads to a machine that is shared with other programs.
+//! Keeps waiting OpenMP threads from wasting CPU time on a machine that is shared with other programs.
 //!
 //! Threads that compute together wait for each other several thousand times a second. libgomp, which libtorch uses, waits by
-//! spinning for some milliseconds. Spinning is right on an idle machine. Beside another program it is harmful: the spinning
-//! thread occupies the processor that the thread it waits for needs, when the other program has displaced that thread. libgomp
-//! itself spins only briefly (100 turns, about two microseconds) as soon as there are more OpenMP threads than processors
-//! (libgomp's manual, "GOMP_SPINCOUNT"). [`watch`] checks once a second whether other programs keep processors busy. While they
-//! do, it holds additional sleeping OpenMP threads, so that there are more threads than processors.
+//! spinning for some milliseconds. On an idle machine this is fast. Beside another program it is harmful: if the other program
+//! has displaced an OpenMP thread from its core, the threads that wait for it spin on the cores on which it could run.
+//! libgomp spins only briefly (100 turns, about two microseconds) if there are more OpenMP threads than cores (libgomp's manual,
+//! "GOMP_SPINCOUNT"). [`watch`] checks once a second whether other programs keep cores busy. While they do, it holds additional
+//! sleeping OpenMP threads, so that there are more threads than cores.
 
 use std::ffi::c_char;
 use std::sync::OnceLock;
@@ -18,18 +18,18 @@ unsafe extern "C" {
     fn tx_make_team() -> *mut c_char;
 }
 
-/// Number of processors kept busy by others above which waiting threads yield.
+/// If other programs keep more than this number of cores busy, waiting threads spin only briefly.
 pub const SHARED: f64 = 0.25;
 
 /// Time between two checks.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Busy time of processors, in seconds since the system started.
+/// CPU time in seconds.
 #[derive(Debug, Clone, Copy)]
 struct Busy {
-    /// Busy time of all programs, on the processors that this process may use.
+    /// CPU time of all programs since the system started, on the cores that this process may use.
     all: f64,
-    /// Busy time of this process.
+    /// CPU time of this process.
     own: f64,
     at: Instant,
 }
@@ -47,14 +47,15 @@ impl Busy {
         Some(Self { all: seconds(all), own: seconds(own), at: Instant::now() })
     }
 
-    /// Average number of processors that others kept busy since `earlier`.
+    /// Average number of cores that other programs kept busy since `earlier`.
     fn others_since(self, earlier: Self) -> f64 {
         let passed = (self.at - earlier.at).as_secs_f64().max(1e-3);
         ((self.all - earlier.all - (self.own - earlier.own)) / passed).max(0.0)
     }
 }
 
-/// Busy time, in ticks of the system, of the processors for which `counts` is true. `text` has the form of `/proc/stat`.
+/// Busy time, in clock ticks of the system, summed over the cores for which `counts` is true. `text` has the form of
+/// `/proc/stat`.
 fn busy_ticks(text: &str, counts: impl Fn(usize) -> bool) -> Option<u64> {
     let mut all = None;
     for line in text.lines() {
@@ -76,7 +77,7 @@ fn ticks_per_second() -> f64 {
     if ticks > 0 { ticks as f64 } else { 100.0 }
 }
 
-/// Whether this process may use a processor.
+/// Whether this process may run on core `number`.
 fn is_ours(number: usize) -> bool {
     #[cfg(target_os = "linux")]
     {
@@ -94,8 +95,8 @@ fn is_ours(number: usize) -> bool {
     }
 }
 
-/// Number of processors that other programs keep busy, of those that this process may use, measured over the time `during`.
-/// `None` if the system does not report it.
+/// Average number of cores that other programs keep busy, of the cores that this process may use. Blocks for the time `during`
+/// to measure it. `None` if the system does not report CPU times.
 #[must_use]
 pub fn others(during: Duration) -> Option<f64> {
     let earlier = Busy::now()?;
@@ -103,7 +104,7 @@ pub fn others(during: Duration) -> Option<f64> {
     Some(Busy::now()?.others_since(earlier))
 }
 
-/// More OpenMP threads than processors; they sleep, and exist as long as this value.
+/// A sleeping OpenMP team with one thread more than there are cores. Its threads exist as long as this value.
 struct Guests(#[allow(dead_code)] Sender<()>);
 
 impl Guests {
@@ -121,8 +122,8 @@ impl Guests {
     }
 }
 
-/// Starts a thread that adapts the waiting of this process from now on. Does nothing if the user has set `OMP_WAIT_POLICY` or
-/// `GOMP_SPINCOUNT`, or if the system does not report what is running. Later calls do nothing.
+/// Starts a thread that shortens libgomp's spinning while other programs are busy. Does nothing if the user has set
+/// `OMP_WAIT_POLICY` or `GOMP_SPINCOUNT`, or if the system does not report CPU times. Later calls do nothing.
 pub fn watch() {
     static WATCH: OnceLock<()> = OnceLock::new();
     WATCH.get_or_init(|| {
@@ -135,15 +136,14 @@ pub fn watch() {
             while let Some(others) = others(every) {
                 match &guests {
                     None if others > SHARED => guests = Guests::invite(),
-                    // The lower threshold is a hysteresis: with one threshold, a fluctuating load would start and end threads
-                    // again and again.
+                    // Hysteresis: with only one threshold, a fluctuating load would start and end threads again and again.
                     Some(_) if others < SHARED / 5.0 => guests = None,
                     _ => {}
                 }
                 every = EVERY;
             }
         };
-        // If the thread cannot be started, threads wait as usual.
+        // If this thread cannot be started, OpenMP threads wait as usual.
         drop(std::thread::Builder::new().name("sharing".into()).stack_size(1 << 18).spawn(look));
     });
 }
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(Busy { own: 14.0, ..later }.others_since(earlier), 0.0);
     }
 
-    /// Processor time of this process or of this thread, in seconds.
+    /// CPU time of this process or of this thread, in seconds.
     fn time(clock: libc::clockid_t) -> f64 {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: writes into the record.
@@ -181,7 +181,7 @@ mod tests {
         time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
     }
 
-    /// Processor time that two threads waste while one of them works for 2 ms at a time, relative to the time of the work.
+    /// Wasted CPU time as a share of the useful CPU time, while one of two threads works for 2 ms at a time and the other waits.
     fn wasted() -> f64 {
         let worked = std::sync::Mutex::new(0.0);
         let start = time(libc::CLOCK_PROCESS_CPUTIME_ID);
