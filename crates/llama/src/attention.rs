@@ -7,7 +7,8 @@ use torch_ext::{OpError, QuerySegment, catch, range_attention, varlen_attention,
 
 use crate::pass::Operators;
 
-/// A kind of attention. It is called once for each layer, in order.
+/// An attention mask and its implementation. The forward pass calls it once per layer, in order. [`crate::Recompute`] calls it
+/// again in the backward pass, from the last layer to the first.
 pub trait Attend {
     /// Computes the attention output of a layer.
     ///
@@ -21,14 +22,14 @@ pub trait Attend {
 pub struct LayerContext {
     /// Index of the layer, from 0.
     pub layer: usize,
-    /// Its sliding window in tokens, including the token itself; `None` for no window.
+    /// Sliding window of the layer in tokens, including the token itself; `None` for no window.
     pub window: Option<i64>,
     /// Implementation of the operators.
     pub operators: Operators,
 }
 
 /// Each row is one document with causal attention: a token attends to itself and to the tokens before it in its row. Rows may
-/// be padded on the right. The output at padding is meaningless and affects nothing else.
+/// be padded on the right. The output at padding is meaningless; no other output depends on it.
 pub struct Causal;
 
 impl Attend for Causal {
@@ -121,10 +122,12 @@ impl Attend for SharedPrompt<'_> {
 }
 
 /// Attention over rows `[rows, seq, ...]`. The segments index the tokens of all rows in ascending order; the output is 0
-/// outside of segments. On a processor one operator without masks computes all attention of training, and also attention that
-/// would need a mask. Plain attention that needs no mask and must round as transformers does uses libtorch, one text at a time.
-/// On a GPU, training in bfloat16 uses flash attention for sequences of different lengths; everything else is computed one text
-/// at a time.
+/// outside of segments. There are three implementations:
+/// - [`varlen_attention`]: fused operators in bfloat16 on a GPU (flash attention over sequences of different lengths).
+/// - [`range_attention`]: float32 and bfloat16 on a CPU, for fused operators and for plain operators that need a mask. It stores
+///   no mask.
+/// - [`piece_by_piece`]: everything else, with libtorch's operators, one segment at a time. Plain causal attention is computed
+///   here, because libtorch rounds as transformers does.
 fn over_segments(
     segments: impl FnOnce() -> Vec<QuerySegment>,
     context: LayerContext,
@@ -158,8 +161,8 @@ fn is_causal(segment: &QuerySegment, window: Option<i64>) -> bool {
 /// Maximal number of queries that are computed at once with a mask.
 const MASKED_QUERIES: i64 = 512;
 
-/// The same with libtorch's operators: `q` is `[tokens, heads, width]`, `k` and `v` are `[tokens, kv_heads, width]`. A mask
-/// covers at most [`MASKED_QUERIES`] queries and the keys that they attend to.
+/// Attention with libtorch's operators, one segment at a time. `q` is `[tokens, heads, width]`, `k` and `v` are
+/// `[tokens, kv_heads, width]`. A mask covers at most [`MASKED_QUERIES`] queries and the keys that they attend to.
 fn piece_by_piece(segments: &[QuerySegment], window: Option<i64>, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
     let part = |x: &Tensor, start: i64, length: i64| x.narrow(0, start, length).unsqueeze(0);
     let tokens = q.size()[0];
@@ -221,7 +224,7 @@ pub fn shared_positions(groups: &[Vec<PromptGroup>], seq: i64) -> Tensor {
     Tensor::from_slice(&positions).reshape([groups.len() as i64, seq])
 }
 
-/// Boundaries of the sequences in rows, which decide positions and attention.
+/// Boundaries of the sequences in rows. They determine the position ids and the attention mask.
 #[derive(Debug, Clone, Copy)]
 pub enum Layout<'a> {
     /// The lengths in tokens of the documents of each row: see [`Packed`].
@@ -240,7 +243,7 @@ pub enum Layout<'a> {
 }
 
 impl Layout<'_> {
-    /// Position ids `[rows, seq]`, int64, on the processor.
+    /// Position ids `[rows, seq]`, int64, on the CPU. Padding has position 0.
     pub fn positions(self, seq: i64) -> Tensor {
         match self {
             Self::Packed(documents) => packed_positions(documents, seq),
@@ -253,8 +256,8 @@ impl Layout<'_> {
         }
     }
 
-    /// The number of tokens that are not padding, and the number of pairs of a token and a token that it attends to, ignoring
-    /// windows.
+    /// The number of tokens without padding, and the number of (query, key) pairs that attention computes without a sliding
+    /// window.
     #[must_use]
     pub fn tokens_and_pairs(self) -> (i64, i64) {
         let triangle = |length: i64| length * (length + 1) / 2;

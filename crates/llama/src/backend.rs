@@ -16,11 +16,12 @@ use crate::score::to_floats;
 /// Choice of the engine's compute backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kernels {
-    /// Packed weights if they are supported (a processor; float32 or bfloat16; widths that are multiples of 16; no unmerged
-    /// LoRA), otherwise libtorch's operators.
+    /// Packed weights if they are supported (CPU; float32 or bfloat16; widths that are multiples of 16; no unmerged LoRA),
+    /// otherwise libtorch's operators.
     #[default]
     Auto,
-    /// libtorch's operators, as in the plain forward pass. For one sequence in bfloat16 they are bit-equal to transformers.
+    /// libtorch's operators, as in the plain forward pass. On a CPU, one sequence in bfloat16 is bit-equal to transformers. On a
+    /// GPU, herd's own kernels replace some of them ([`crate::GpuKernels`]).
     Tensors,
 }
 
@@ -32,17 +33,18 @@ pub(crate) struct Tensors {
     slots: usize,
 }
 
-/// Computes tokens and stores their keys and values in pages.
+/// Runs the model on tokens and stores their keys and values in cache pages.
 pub(crate) enum Backend {
-    /// Packed weights. A sequence's values do not depend on the batch, nor on how its tokens are split into calls.
+    /// Packed weights. The bits of a sequence depend neither on the batch nor on how its tokens are split into calls.
     Packed(Decoder),
-    /// libtorch's operators, whose values depend on both. So each prompt is computed as a whole in its own row, and decoding
-    /// uses a fixed number of rows.
+    /// libtorch's operators, whose bits depend on both. So each prompt is computed as a whole in its own row, and decoding uses
+    /// a fixed number of rows. With herd's own GPU kernels, prompts share passes and the number of rows varies: bits then depend
+    /// on the batch.
     Tensors(Box<Tensors>),
 }
 
 impl Backend {
-    /// Number of prompt rows that one step computes beside decoding: enough to use the matrix products well, few enough to
+    /// Maximal number of prompt tokens in one step with packed weights: enough for efficient matrix products, few enough to
     /// delay the decoding sequences only briefly.
     pub const PROMPT_ROWS: usize = 256;
 
@@ -61,7 +63,7 @@ impl Backend {
         Ok(Self::Tensors(Box::new(Tensors { model: model.shallow_clone(), cache, steps, slots })))
     }
 
-    /// Whether a common prefix may be computed once for several sequences, in any number of calls.
+    /// Whether bits depend neither on the batch nor on the split into calls. Only then do sequences share computed prefixes.
     pub fn is_invariant(&self) -> bool {
         matches!(self, Self::Packed(_))
     }
@@ -78,8 +80,8 @@ impl Backend {
         Ok(())
     }
 
-    /// Writes the requested logits of the segments (of the last token or of none) to `logits`, `[rows, vocab]` in the order of
-    /// the segments.
+    /// Runs the model on the segments. Writes the logits of the last token of each segment that requests them to `logits`:
+    /// `[rows, vocab]` in the order of the segments.
     pub fn forward(&mut self, segments: &[Segment], logits: &mut Logits) -> Result<(), String> {
         match self {
             Self::Packed(decoder) => decoder.forward(segments, logits.host()).map_err(|error| error.to_string()),
@@ -106,8 +108,8 @@ pub(crate) enum Rows {
 }
 
 impl Backend {
-    /// Computes a whole text in `pages`, and passes `each` the output of `rows_at_a_time` tokens at a time (fewer at the end):
-    /// `[rows, vocab]` or `[rows, hidden]`, float32.
+    /// Runs the model on a whole text. Passes `each` the output of `rows_at_a_time` tokens at a time (fewer at the end):
+    /// `[rows, vocab]` or `[rows, hidden]`, float32. Only packed weights store keys and values in `pages`.
     pub fn rows(
         &mut self,
         ids: &[i64],
@@ -154,11 +156,11 @@ impl Backend {
     }
 }
 
-/// Tokens of the prompts that are computed in one pass on a GPU, unless a single prompt is longer.
+/// Maximal number of prompt tokens in one pass on a GPU. A longer prompt has a pass of its own.
 const PROMPT_TOKENS: usize = 8192;
 
 impl Tensors {
-    /// Allocates the pages below `pages`.
+    /// Allocates the pages below `pages`. Drops the recorded steps if the cache moves to other addresses.
     fn reserve(&mut self, pages: usize) -> Result<(), OpError> {
         if self.cache.moves(pages) {
             self.steps.forget();
@@ -166,8 +168,8 @@ impl Tensors {
         self.cache.reserve(pages)
     }
 
-    /// Computes the prompts, then one token of every other sequence in a batch. With own kernels of a GPU, prompts share passes,
-    /// logits stay where they are, and attention reads keys and values where they are.
+    /// Computes the prompts, then one token of every other sequence in one batch. With herd's own GPU kernels, prompts share
+    /// passes, logits stay on the GPU, and attention reads keys and values in their pages instead of gathered copies.
     fn forward(&mut self, segments: &[Segment]) -> Result<Logits, OpError> {
         let _no_grad = tch::no_grad_guard();
         let (model, config) = (&self.model, self.model.config());
@@ -180,7 +182,7 @@ impl Tensors {
         let together = in_place && torch_ext::texts_fit(device, model.kind(), config.head_dim);
         let (prompts, decoding): (Vec<usize>, Vec<usize>) =
             (0..segments.len()).partition(|&index| segments[index].start == 0);
-        // Logits of the segments in `order`.
+        // `parts` holds the logits of the segments whose indices are in `order`.
         let (mut parts, mut order): (Vec<Tensor>, Vec<usize>) = (Vec::new(), Vec::new());
         let of = |group: &[usize]| group.iter().map(|&index| &segments[index]).collect::<Vec<&Segment>>();
         if together {
@@ -226,7 +228,7 @@ impl Tensors {
     }
 }
 
-/// Splits a list into groups of at most `most` tokens together, but of one item at least.
+/// Splits a list into consecutive groups of at most `most` tokens. A larger item is a group of its own.
 fn groups<T>(mut list: &[T], tokens: impl Fn(&T) -> usize, most: usize) -> Vec<&[T]> {
     let mut all = Vec::new();
     while !list.is_empty() {
@@ -264,7 +266,7 @@ fn prompts_together(model: &Llama, cache: &PagedCache, prompts: &[&Segment], pas
         *last += length;
         Some(*last)
     }));
-    // One copy brings all of them to the device.
+    // One copy to the device for all numbers.
     let numbers = Tensor::from_slice(&numbers).to_device(device);
     let [ids, positions, places] = [0, 1, 2].map(|number| numbers.narrow(0, number * total, total));
     let last = numbers.narrow(0, 3 * total, prompts.len() as i64);
@@ -273,7 +275,8 @@ fn prompts_together(model: &Llama, cache: &PagedCache, prompts: &[&Segment], pas
     model.logits(&hidden.squeeze_dim(0).index_select(0, &last))
 }
 
-/// The logits after one more token of each sequence, `[sequences, vocab]`, by libtorch's operators. The number of rows is fixed.
+/// The logits after one more token of each sequence, `[sequences, vocab]`, by libtorch's operators. Idle rows fill the batch up to
+/// `slots` rows, so the number of rows is fixed.
 fn decode(model: &Llama, cache: &PagedCache, batch: &[&Segment], slots: usize) -> Result<Tensor, OpError> {
     let idle = Segment { ids: &[0], start: 0, pages: &[], logits: 0 };
     let sequences = batch.len() as i64;

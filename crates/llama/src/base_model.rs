@@ -38,8 +38,9 @@ impl BaseModel {
     /// and `down_proj` have this times `1/√(2l)`. The output head has `1/√hidden_size`, an untied embedding 1. All but the untied
     /// embedding are truncated at three standard deviations.
     ///
-    /// An embedding that is tied to the head has `0.5/√hidden_size` (measured; torchtitan's Llamas are untied): with `1/√hidden_size`
-    /// a new model gives the token that it has just read a logit of `√hidden_size`, and learns that away first.
+    /// An embedding that is tied to the head has `0.5/√hidden_size` (measured; torchtitan's Llamas are untied). With
+    /// `1/√hidden_size` the logit of the current input token is about `√hidden_size` in a new model, and training first has to
+    /// unlearn this.
     ///
     /// # Errors
     /// When the configuration or the tokenizer cannot be read, the tokenizer has more tokens than the configuration's
@@ -79,7 +80,7 @@ impl BaseModel {
         let range = config.get("initializer_range").and_then(Value::as_f64).unwrap_or(0.02);
         let tied = read.tie_word_embeddings;
         let law = Law { range, head: if tied { 0.5 } else { 1.0 } / (read.hidden_size as f64).sqrt(), tied };
-        // Not libtorch's generator, because others in this process share it.
+        // Not libtorch's generator: the whole process shares its state.
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let model = Llama::build::<ModelError>(read, |name, shape| Ok(law.draw(name, shape, &mut rng)))?;
         model.save(folder, None)?;

@@ -30,8 +30,8 @@ pub struct SequenceClassifier {
 }
 
 impl SequenceClassifier {
-    /// Loads a sequence-classification folder, with the weights in `kind` or as stored. Or loads an adapter that was trained
-    /// with a head (PEFT's `modules_to_save`), on the base model that it names.
+    /// Loads a sequence-classification folder, with the weights in `kind` or as stored. If `folder` is a LoRA adapter that was
+    /// trained with a head (PEFT's `modules_to_save`), loads the base model that it names and merges the adapter into it.
     pub fn load(folder: &Path, kind: Option<Kind>, device: Device) -> Result<Self, ModelError> {
         if folder.join("adapter_config.json").is_file() {
             return Self::load_adapter(folder, kind, device);
@@ -84,7 +84,7 @@ impl SequenceClassifier {
     }
 
     /// The logits of the labels `[..., labels]`, from the final hidden states `[..., hidden]` of each text's last token. The
-    /// product is in float32, because in bfloat16 most of the scores of a hundred answers to one question would be equal.
+    /// product is in float32: in bfloat16, most of the scores of a hundred answers to one question would be equal.
     ///
     /// # Errors
     /// When shapes do not match.

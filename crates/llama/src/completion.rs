@@ -21,7 +21,7 @@ pub struct StopRules {
 pub struct Completion {
     /// The text, without special tokens and without the stop string.
     pub text: String,
-    /// `stop` or `length`.
+    /// Why the answer ended: `stop` or `length`.
     pub finish_reason: FinishReason,
     /// All generated token ids, including the stop token.
     pub ids: Vec<i64>,
@@ -73,7 +73,7 @@ pub fn complete(
     })
 }
 
-/// An answer that grows token by token.
+/// The text of an answer during generation: decodes each new token and applies the stop rules.
 pub struct AnswerText<'a> {
     stream: DecodeStream<'a>,
     text: String,
@@ -86,7 +86,7 @@ pub struct AnswerText<'a> {
 }
 
 impl<'a> AnswerText<'a> {
-    /// An empty answer.
+    /// An answer without tokens.
     pub fn new(tokenizer: &'a Tokenizer) -> Self {
         let stream = tokenizer.decode_stream(true);
         Self { stream, text: String::new(), shown: 0, taken: 0, ids: Vec::new(), logprobs: Vec::new() }
@@ -137,7 +137,7 @@ impl<'a> AnswerText<'a> {
         }
     }
 
-    /// Truncates the text at the first stop string that ends after byte `searched`.
+    /// Truncates the text at the first stop string that ends after byte `searched`. Returns whether there was one.
     fn cut_at_stop(&mut self, searched: usize, stop: &StopRules) -> bool {
         let longest = stop.strings.iter().map(String::len).max().unwrap_or(0);
         let mut from = searched.saturating_sub(longest);

@@ -1,5 +1,5 @@
-//! Reads `config.json`: Hugging Face's file in its old form (`rope_theta`, `rope_scaling`, `torch_dtype`) and in that of
-//! transformers 5 (`rope_parameters`, `dtype`). Converts it into the values that the model needs.
+//! Reads Hugging Face's `config.json`, in the old form (`rope_theta`, `rope_scaling`, `torch_dtype`) and in the form of
+//! transformers 5 (`rope_parameters`, `dtype`). Checks the fields and fills in defaults.
 
 use std::path::Path;
 
@@ -154,7 +154,7 @@ pub struct LlamaConfig {
     pub dtype: Kind,
     /// Ids that end a generation, from `eos_token_id` (a number or a list).
     pub eos_token_ids: Vec<i64>,
-    /// The original file, which is written back with the model so that no field is lost.
+    /// The original file. It is written back with the model, so that no field is lost.
     raw: Map<String, Value>,
 }
 
@@ -170,7 +170,7 @@ impl LlamaConfig {
             .map_err(|reason| ConfigError::Json { path: shown.clone(), reason })?;
         match value {
             Value::Object(raw) => Self::from_json(raw),
-            _ => Err(ConfigError::Json { path: shown, reason: "another kind of value stands there".into() }),
+            _ => Err(ConfigError::Json { path: shown, reason: "it holds another type of JSON value".into() }),
         }
     }
 
@@ -268,7 +268,7 @@ pub fn dtype_name(kind: Kind) -> Result<&'static str, ConfigError> {
     }
 }
 
-/// Accessors for fields; an error names the field.
+/// Typed access to the fields of a JSON object. An error names the field.
 struct Fields<'a>(&'a Map<String, Value>);
 
 impl Fields<'_> {
@@ -333,7 +333,7 @@ impl Fields<'_> {
     }
 }
 
-/// The base of the frequencies and their scaling, from either form of the file.
+/// The base of the rotary frequencies and their scaling, from either form of the file.
 fn rope(fields: &Fields) -> Result<(f64, RopeScaling), ConfigError> {
     let empty = Map::new();
     let (theta_fields, scaling) = match fields.get("rope_parameters") {
@@ -361,7 +361,7 @@ fn rope(fields: &Fields) -> Result<(f64, RopeScaling), ConfigError> {
     if let Some(part) = scaling.number("partial_rotary_factor")?.filter(|&part| part != 1.0) {
         return Err(ConfigError::Field(format!("partial_rotary_factor is {part}; only whole heads can be rotated")));
     }
-    // The model's own field takes precedence over that of the scaling, as in transformers.
+    // The field of the model takes precedence over the field of the scaling, as in transformers.
     let context = fields.size_or("max_position_embeddings", 2048)? as f64;
     let original = |name: &str| Ok::<_, ConfigError>(fields.number(name)?.or(scaling.number(name)?).unwrap_or(context));
     let scaling = match kind {

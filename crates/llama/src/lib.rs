@@ -1,4 +1,5 @@
-//! The model: configuration, loading and saving of weights, LoRA, attention over rows, packed rows and caches, and generation.
+//! Decoder-only language models (Llama, Mistral, Qwen2, Qwen3): configuration, loading and saving of weights, LoRA, attention
+//! over packed rows and over a paged KV cache, and generation.
 //!
 //! ```no_run
 //! use llama::{Llama, ModelFolder};

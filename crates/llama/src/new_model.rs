@@ -1,5 +1,5 @@
-//! A small untrained model: random weights, one token for each byte, ChatML. For tests, and for pipelines that start from
-//! scratch.
+//! A small untrained model: random weights, a tokenizer with one token per byte, the ChatML template. For tests, and for
+//! pipelines that start from scratch.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +25,7 @@ pub struct NewModel {
     pub hidden: usize,
     /// Number of layers.
     pub layers: usize,
-    /// Context length, which is the longest text in bytes.
+    /// Context length in tokens; a token is one byte of text.
     pub context: usize,
     /// Seed of the weights.
     pub seed: u64,
@@ -51,7 +51,7 @@ impl NewModel {
             &json!({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": SPECIAL[1], "chat_template": TEMPLATE}),
         )?;
         torch_ext::init();
-        // Not libtorch's generator, because others in this process share it.
+        // Not libtorch's generator: the whole process shares its state.
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let bound = 0.17 * (32.0 / self.hidden as f32).sqrt();
         let model = Llama::build::<ModelError>(LlamaConfig::from_dir(folder)?, |name, shape| {
@@ -75,7 +75,7 @@ impl NewModel {
     }
 }
 
-/// A tokenizer with one token for each byte, and ChatML's two special tokens.
+/// The `tokenizer.json` with one token per byte, and ChatML's two special tokens.
 fn tokenizer() -> Value {
     let mut vocab: Map<String, Value> =
         byte_characters().iter().enumerate().map(|(id, c)| (c.to_string(), json!(id))).collect();
