@@ -1,4 +1,4 @@
-// One AdamW step over many tensors at once.
+// One fused AdamW step over many tensors.
 
 #include "common.h"
 

@@ -1,4 +1,4 @@
-// What tensors take while something is computed, as libtorch's allocator reports it to the thread that asked.
+// Measures the memory of tensors during a computation: libtorch's allocator reports each allocation to the watching thread.
 
 #include "common.h"
 
@@ -33,12 +33,13 @@ struct Watching {
 
 extern "C" {
 
-// Begins to watch in this thread.
+// Starts to watch the allocations of this thread.
 char *tx_watch_begin(void **watching) {
   return guarded([&] { *watching = new Watching; });
 }
 
-// Ends it, in the same thread: the largest piece, and the most that was held beyond what was held before, in bytes.
+// Stops watching; call it in the same thread. Returns bytes: `largest` is the largest allocation, `most` the peak of the memory
+// held beyond the memory held at the start.
 void tx_watch_end(void *watching, int64_t *largest, int64_t *most) {
   std::unique_ptr<Watching> own(static_cast<Watching *>(watching));
   const std::lock_guard<std::mutex> guard(own->watch->lock);

@@ -1,5 +1,5 @@
-// A barrier that spins for a moment and then sleeps. libgomp's spins for milliseconds: where other programs run on the same
-// processors, a thread that waits for one that is not running then takes the processor that it would run on.
+// A thread barrier that spins for about 50 microseconds and then sleeps on a futex. libgomp's barrier spins for milliseconds. If
+// other programs run on the same cores, its waiting threads then occupy the cores that the late threads need.
 #pragma once
 
 #include <atomic>
@@ -20,7 +20,7 @@ public:
   Barrier(const Barrier &) = delete;
   Barrier &operator=(const Barrier &) = delete;
 
-  // Returns when all threads have called it; what they wrote before can be read then.
+  // Returns when all threads have called wait(). Writes before the barrier are visible to all threads after it.
   void wait() {
     const uint32_t turn = turn_.load(std::memory_order_relaxed);
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
@@ -30,7 +30,7 @@ public:
         wake();
       return;
     }
-    // About 50 microseconds: what phases differ by where nothing else runs.
+    // About 50 microseconds: on an idle machine, threads reach the end of a phase within this time of each other.
     for (int spin = 0; spin < 4000; ++spin) {
       if (turn_.load(std::memory_order_acquire) != turn)
         return;
@@ -49,7 +49,7 @@ private:
 #endif
   }
 #if defined(__linux__)
-  // The system compares once more, so that a wake-up in between is not missed.
+  // The kernel compares turn_ again before it puts the thread to sleep, so that no wake-up is missed.
   void sleep(uint32_t turn) {
     syscall(SYS_futex, reinterpret_cast<uint32_t *>(&turn_), FUTEX_WAIT_PRIVATE, turn, nullptr, nullptr, 0);
   }

@@ -1,4 +1,4 @@
-// Types and sizes that the kernels and those who call them agree on.
+// Types and sizes that the CPU kernels share with their callers.
 #pragma once
 
 #include <stdint.h>
@@ -7,7 +7,7 @@ namespace herd {
 
 using bf16 = uint16_t;
 
-// Columns of a packed matrix that stand together, and tokens of a page of keys and values.
+// Columns in a block of a packed matrix, and tokens in a page of the KV cache.
 constexpr int64_t BLOCK = 16;
 
 } // namespace herd

@@ -1,5 +1,6 @@
-// What the files of this folder share. They are behind a C interface on the tensors that torch-sys uses (a `tensor` is an
-// `at::Tensor*`). Every exported function returns nullptr on success or a message allocated with strdup that the caller frees.
+// Declarations that all files of this folder share. The exported functions form a C interface on the tensors that torch-sys uses
+// (a `tensor` is an `at::Tensor*`). A function that returns `char *` returns nullptr on success, or a message allocated with
+// strdup that the caller frees.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -21,7 +22,7 @@ template <typename F> char *guarded(F &&body) {
   }
 }
 
-// Whether products of x and w go through oneDNN by name: float32 on a processor.
+// Whether the product of x and w is sent to oneDNN explicitly: float32 on a CPU.
 bool uses_onednn(const at::Tensor &x, const at::Tensor &w);
 
 // x w^T + b in IEEE float32 through oneDNN; no autograd.

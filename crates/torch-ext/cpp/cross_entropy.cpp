@@ -1,4 +1,5 @@
-// Cross-entropy of a linear head without the logits of all tokens: chunk by chunk, statistics in float32.
+// Cross-entropy of a linear output head in chunks of tokens, so that the logits of all tokens never exist at once. The
+// log-sum-exp is float32.
 
 #include "common.h"
 #include "gpu.h"
@@ -12,20 +13,20 @@ namespace {
 
 constexpr int64_t ignored = -100;
 
-// What one pass over the chunks is to leave behind; undefined tensors are not computed.
+// Outputs of one pass over the chunks. Tensors that are undefined before the pass are not computed.
 struct Pass {
   at::Tensor nll;         // [tokens] float32
   at::Tensor grad_hidden; // [tokens, width] like hidden
   at::Tensor grad_weight; // [vocab, width] float32
 };
 
-// For each token t: nll[t] = logsumexp(z) - z[label], z = weight hidden[t]; and the gradients of sum(token_weights * nll):
-// dz = token_weights[t] (softmax(z) - onehot(label)).
+// Computes nll[t] = logsumexp(z) - z[label] with z = weight hidden[t] for each token t, and the gradients of
+// sum(token_weights * nll), from dz = token_weights[t] (softmax(z) - onehot(label)).
 void over_chunks(const at::Tensor &hidden, const at::Tensor &weight, const at::Tensor &labels,
                  const at::Tensor &token_weights, int64_t chunk, bool own, Pass &pass) {
   const int64_t tokens = hidden.size(0);
   const bool onednn = uses_onednn(hidden, weight);
-  at::Tensor weight_t; // oneDNN's form of weight^T, made once
+  at::Tensor weight_t; // contiguous weight^T for oneDNN, made once
   if (onednn && pass.grad_hidden.defined())
     weight_t = weight.t().contiguous();
   for (int64_t start = 0; start < tokens; start += chunk) {
@@ -72,7 +73,7 @@ void over_chunks(const at::Tensor &hidden, const at::Tensor &weight, const at::T
 
 at::Tensor zeros_f32(const at::Tensor &like) { return at::zeros(like.sizes(), like.options().dtype(at::kFloat)); }
 
-// Per token, so that any function can follow; the backward pass computes each chunk's logits again.
+// The nll of each token, so that any function of it can follow. The backward pass recomputes the logits of each chunk.
 struct PerToken : torch::autograd::Function<PerToken> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &hidden, const at::Tensor &weight,
                             const at::Tensor &labels, int64_t chunk, bool own) {
@@ -100,7 +101,7 @@ struct PerToken : torch::autograd::Function<PerToken> {
   }
 };
 
-// The weighted sum over tokens; its gradients are ready when the forward pass is, and no logits are computed twice.
+// The weighted sum of nll over tokens. The forward pass also computes the gradients, so no logits are computed twice.
 struct WeightedSum : torch::autograd::Function<WeightedSum> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &hidden, const at::Tensor &weight,
                             const at::Tensor &labels, const std::optional<at::Tensor> &token_weights, int64_t chunk,
@@ -122,11 +123,11 @@ struct WeightedSum : torch::autograd::Function<WeightedSum> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
                                                  torch::autograd::variable_list grads) {
-    // On a GPU it stays there: reading it would make the host wait for the device in every micro-batch.
+    // On a GPU the incoming gradient stays on the device: reading it would make the host wait for the GPU in every micro-batch.
     const bool stays = grads[0].is_cuda() || herd::gpu::takes(grads[0]);
     const double factor = stays ? 1 : grads[0].item<double>();
     const auto kind = static_cast<at::ScalarType>(ctx->saved_data["kind"].toInt());
-    // Scaled in place, so that a vocabulary's gradient exists once.
+    // In place, so that the gradient of the head [vocab, width] is not stored twice.
     const auto scaled = [&](const char *name) {
       const auto saved = ctx->saved_data.find(name);
       if (saved == ctx->saved_data.end())

@@ -1,4 +1,4 @@
-// Rows of an embedding table.
+// Embedding look-up with a float32 sum of gradients.
 
 #include "common.h"
 #include "gpu.h"
@@ -7,9 +7,9 @@
 
 namespace {
 
-// As at::embedding, but the gradient of a narrow table is added up in float32 and rounded once: a token that stands some
-// thousands of times in a batch would otherwise lose most of its gradient, since a sum in bfloat16 stops growing once it is
-// 256 times its next term.
+// at::embedding, but the gradient of a table narrower than float32 is summed in float32 and rounded once. A sum in bfloat16 stops
+// growing once it is 256 times the next term, so a token that occurs thousands of times in a batch would lose most of its
+// gradient.
 struct Embedding : torch::autograd::Function<Embedding> {
   static at::Tensor forward(torch::autograd::AutogradContext *ctx, const at::Tensor &table, const at::Tensor &ids) {
     ctx->save_for_backward({ids});
@@ -26,7 +26,7 @@ struct Embedding : torch::autograd::Function<Embedding> {
       return {at::embedding_dense_backward(g, ids, rows, -1, false), at::Tensor()};
     if (g.is_cuda() || herd::gpu::emulated())
       return {without_count(g, ids, rows), at::Tensor()};
-    // Only the rows that stand in the batch exist in float32.
+    // The float32 sums have rows only for the ids in the batch.
     const auto [present, places] = at::_unique(ids.reshape({-1}), /*sorted=*/true, /*return_inverse=*/true);
     const auto wide = g.reshape({-1, g.size(-1)}).to(at::kFloat);
     const auto sums = at::embedding_dense_backward(wide, places, present.size(0), -1, false);
@@ -34,8 +34,9 @@ struct Embedding : torch::autograd::Function<Embedding> {
     return {gradient.index_copy_(0, present, sums.to(g.scalar_type())), at::Tensor()};
   }
 
-  // The same where the host must not wait for the number of different ids: there are as many float32 rows as tokens, and
-  // those of no id, which are 0, go to a row behind the table.
+  // The same gradient without a synchronization of host and GPU: the host does not read the number of different ids. The float32
+  // sums have as many rows as there are tokens. The rows that belong to no id are 0; they are copied to an extra row after the
+  // table, which is cut off.
   static at::Tensor without_count(const at::Tensor &g, const at::Tensor &ids, int64_t rows) {
     const auto wide = g.reshape({-1, g.size(-1)}).to(at::kFloat);
     const int64_t tokens = wide.size(0);

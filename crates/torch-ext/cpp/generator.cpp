@@ -1,4 +1,4 @@
-// Generators of random numbers that belong to their caller.
+// Random number generators that the caller owns.
 
 #include "common.h"
 
@@ -9,13 +9,13 @@
 
 extern "C" {
 
-// A generator on the processor, or on the GPU of this number if it is not negative.
+// Makes a generator on GPU `cuda`, or on the CPU if `cuda` is negative.
 char *tx_generator_new(void **out, int64_t cuda, uint64_t seed) {
   return guarded([&] {
     const auto device = cuda < 0 ? c10::Device(at::kCPU) : c10::Device(at::kCUDA, static_cast<c10::DeviceIndex>(cuda));
     auto shared = at::globalContext().defaultGenerator(device);
     auto own = [&] {
-      // Its state is copied, which another thread may be changing.
+      // clone() copies the state of the shared generator, which another thread may be changing.
       const std::lock_guard<std::mutex> lock(shared.mutex());
       return shared.clone();
     }();
@@ -33,7 +33,7 @@ char *tx_generator_uniform(tensor out, void *generator, const int64_t *sizes, si
   });
 }
 
-// As at::dropout, which takes no generator.
+// at::dropout with an own generator (at::dropout does not accept one).
 char *tx_generator_dropout(tensor out, void *generator, const tensor x, double rate) {
   return guarded([&] {
     TORCH_CHECK(rate >= 0 && rate < 1, "dropout of ", rate, " of the entries; it must be at least 0 and less than 1");

@@ -1,4 +1,5 @@
-// gpu.h: the bridge to the kernels, whose side in Rust registers itself when libtorch's CUDA library was opened.
+// See gpu.h. The bridge to the kernels: the Rust side (src/gpu.rs) registers its two functions after it has loaded libtorch's CUDA
+// library, or before it emulates a GPU.
 
 #include "gpu.h"
 #include "common.h"
@@ -13,7 +14,7 @@
 namespace {
 
 using Ready = bool (*)(int64_t device);
-// Returns nullptr, or a message from strdup. A device of -1 is the emulation on this processor.
+// Returns nullptr, or a message from strdup. Device -1 is the emulation on the CPU.
 using Run = char *(*)(int64_t device, void *stream, int op, bool bf16, const uint64_t *addresses, const int64_t *numbers,
                       double eps);
 
@@ -29,7 +30,7 @@ Bridge &bridge() {
 
 thread_local bool emulating = false;
 
-// libtorch's current stream of a device, by the C function that libtorch_cuda.so exports.
+// libtorch's current stream of a device, from the C function that libtorch_cuda.so exports.
 void *current_stream(int64_t device) {
   using Get = int32_t (*)(int32_t, void **);
   static const auto get = reinterpret_cast<Get>(dlsym(RTLD_DEFAULT, "aoti_torch_get_current_cuda_stream"));
@@ -75,7 +76,7 @@ void launch(Op op, const at::Tensor &on, at::ArrayRef<at::Tensor> tensors, at::I
 
 extern "C" {
 
-// Whether herd::gpu::takes x; false where a GPU's kernels cannot even be asked for.
+// herd::gpu::takes(*x); false if it throws.
 bool tx_gpu_takes(const tensor x) {
   try {
     return herd::gpu::takes(*x);
@@ -84,7 +85,7 @@ bool tx_gpu_takes(const tensor x) {
   }
 }
 
-// herd::gpu::launch for operators without a gradient; the operation's type is that of `on`.
+// herd::gpu::launch, for operators without a gradient.
 char *tx_gpu_launch(int op, const tensor on, const tensor *tensors, size_t count, const int64_t *numbers, size_t number_count,
                     double eps) {
   return guarded([&] {
@@ -95,8 +96,9 @@ char *tx_gpu_launch(int op, const tensor on, const tensor *tensors, size_t count
   });
 }
 
-// Operators that have a form with one order of sums take it, flash attention's backward pass among them; the others refuse.
-// Memory is not filled first, as PyTorch does, since nothing here reads what it has not written.
+// Turns libtorch's deterministic algorithms on or off: operators that have a deterministic variant use it (flash attention's
+// backward pass, for example), operators that have none throw. Unlike PyTorch's default, new memory is not filled, because no
+// operator here reads memory that it has not written.
 char *tx_gpu_deterministic(bool on) {
   return guarded([&] {
     auto &context = at::globalContext();
@@ -108,17 +110,17 @@ char *tx_gpu_deterministic(bool on) {
 
 bool tx_gpu_is_deterministic() { return at::globalContext().deterministicAlgorithms(); }
 
-// Called once.
+// Called once per process.
 void tx_gpu_register(Ready ready, Run run) { bridge() = {ready, run}; }
 
-// What libtorch does in a product of bfloat16 is not to add up in bfloat16.
+// cuBLAS products of bfloat16 must not reduce in bfloat16; they may split the reduction (split-K).
 char *tx_gpu_settings() {
   return guarded([] { at::globalContext().setAllowBF16ReductionCuBLAS(false, true); });
 }
 
 bool tx_gpu_emulated() { return emulating; }
 
-// Whether operators on tensors of the processor take the kernels' emulation in this thread. Returns what was set before.
+// Sets whether operators on CPU tensors run the emulated GPU kernels in this thread. Returns the previous setting.
 bool tx_gpu_emulate(bool on) {
   const bool before = emulating;
   emulating = on;

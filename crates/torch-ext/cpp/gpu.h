@@ -1,22 +1,22 @@
-// Own kernels on a GPU: what crates/cuda-kernels compiles, launched on libtorch's current stream.
+// Own GPU kernels: launches the kernels of crates/cuda-kernels on libtorch's current stream.
 #pragma once
 
 #include <ATen/ATen.h>
 
 namespace herd::gpu {
 
-// The numbers are those of src/gpu.rs, which says which tensors and numbers each takes.
+// `plan` in src/gpu.rs uses the same numbers, and says which tensors and numbers each operation takes.
 enum class Op : int { Norm = 0, NormBackward, Gate, GateBackward, Rotate, RotateBackward, CrossEntropy, Attention, Sample };
 
-// Whether the kernels compute with x: it is on a GPU whose kernels could be compiled and loaded (the first call does that), or
-// this thread emulates a GPU.
+// Whether own GPU kernels can be launched on x: x is on a GPU for which the kernels compile and load (the first call does both),
+// or x is on a CPU and this thread emulates a GPU.
 bool takes(const at::Tensor &x);
 
 // Whether this thread emulates a GPU.
 bool emulated();
 
-// Puts an operation behind what is on the current stream of the device of `on`, whose type is that of the operation. An undefined
-// tensor is a null pointer.
+// Launches an operation on the current stream of the device of `on`; the type of `on` selects the kernel's element type. An
+// undefined tensor is passed as a null pointer.
 void launch(Op op, const at::Tensor &on, at::ArrayRef<at::Tensor> tensors, at::IntArrayRef numbers, double eps = 0);
 
 } // namespace herd::gpu

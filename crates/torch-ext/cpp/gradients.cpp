@@ -1,4 +1,4 @@
-// What tch lacks of autograd.
+// Autograd functions that tch lacks.
 
 #include "common.h"
 
@@ -6,7 +6,7 @@
 
 extern "C" {
 
-// Moves the gradient of a leaf out of it; undefined if there is none.
+// Moves the gradient out of a leaf tensor; `out` is undefined if the leaf has none.
 char *tx_take_grad(tensor out, const tensor leaf) {
   return guarded([&] {
     *out = leaf->mutable_grad();
@@ -14,7 +14,7 @@ char *tx_take_grad(tensor out, const tensor leaf) {
   });
 }
 
-// Gradients of the leaves below output, for its gradient.
+// Runs the backward pass from `output`, whose gradient is `gradient`, and adds to the gradients of the leaves.
 char *tx_backward_from(const tensor output, const tensor gradient) {
   return guarded([&] { torch::autograd::backward({*output}, {*gradient}); });
 }

@@ -1,6 +1,7 @@
-// CUDA graphs: what is put on a stream is recorded once and repeated. libtorch's own class does it, since its allocator has to
-// know of a recording (memory of a recording is not given to others). The class is in libtorch_cuda.so, to which nothing
-// here is linked, and its header needs CUDA's, so its functions are found by their names; a missing one is a message.
+// CUDA graphs: the work on a stream is recorded once and replayed. This file uses libtorch's class at::cuda::CUDAGraph, because
+// libtorch's allocator must know of a recording: it must not hand the memory of a recording to others. The class is in
+// libtorch_cuda.so, which this library does not link, and its header needs CUDA's headers. So dlsym finds its functions by their
+// mangled names; a missing function is an error.
 
 #include "common.h"
 
@@ -16,10 +17,10 @@
 
 namespace {
 
-// A pool of the allocator; two zeros ask for a new one.
+// Id of a memory pool of libtorch's allocator; {0, 0} asks for a new pool.
 using Pool = std::pair<unsigned long long, unsigned long long>;
 
-// Functions of at::cuda::CUDAGraph of libtorch 2.11, by their names in the library.
+// Member functions of at::cuda::CUDAGraph of libtorch 2.11.
 struct Calls {
   void (*make)(void *, bool keep) = nullptr;
   void (*destroy)(void *) = nullptr;
@@ -50,10 +51,10 @@ const Calls &calls() {
   return found;
 }
 
-// Other threads may allocate while this one records (cudaStreamCaptureModeThreadLocal).
+// cudaStreamCaptureModeThreadLocal: other threads may allocate GPU memory while this thread records.
 constexpr unsigned thread_local_mode = 1;
 
-// A graph of libtorch, which takes 104 bytes in 2.11, and the stream that it is recorded on.
+// Storage for libtorch's CUDAGraph object (104 bytes in 2.11), and the stream on which it is recorded.
 struct Graph {
   alignas(64) char storage[1024] = {};
   c10::Device device;
@@ -72,8 +73,8 @@ struct Graph {
 
 extern "C" {
 
-// Enters a stream of its own on the device of `like`, behind what is on the current one. Until tx_graph_end, what this thread
-// computes goes there.
+// Waits for the current stream of the device of `like`, then makes another stream from libtorch's pool current in this thread,
+// until tx_graph_end.
 char *tx_graph_enter(void **out, const tensor like) {
   return guarded([&] {
     TORCH_CHECK(like->is_cuda(), "graphs are for tensors on a GPU, not on ", like->device());
@@ -86,7 +87,8 @@ char *tx_graph_enter(void **out, const tensor like) {
   });
 }
 
-// Begins to record: what follows on the stream is not computed. Memory is of the pool of `beside` if there is one.
+// Begins the recording: from here on, work on the stream is recorded and not executed. Its memory comes from the pool of the
+// graph `beside`, or from a new pool if `beside` is null.
 char *tx_graph_begin(void *handle, void *beside) {
   return guarded([&] {
     auto &graph = *static_cast<Graph *>(handle);
@@ -101,7 +103,7 @@ char *tx_graph_begin(void *handle, void *beside) {
   });
 }
 
-// Ends the recording, if one began, and returns to the stream that was current before.
+// Ends the recording, if one began, and makes the previous stream current again.
 char *tx_graph_end(void *handle) {
   return guarded([&] {
     auto &graph = *static_cast<Graph *>(handle);
@@ -117,7 +119,7 @@ char *tx_graph_end(void *handle) {
   });
 }
 
-// Puts what was recorded on the current stream.
+// Launches the recorded work on the current stream.
 char *tx_graph_replay(void *handle) {
   return guarded([&] { calls().replay(static_cast<Graph *>(handle)->storage); });
 }

@@ -1,5 +1,5 @@
-// The kernels of fused.cpp on whole tensors, without autograd, for the operators that are built from them. All take
-// contiguous float32 or bfloat16 tensors on a processor, or on a GPU that has the kernels (gpu.h).
+// The kernels of fused.cpp on whole tensors, without autograd. The differentiable operators are built from them. All take
+// contiguous float32 or bfloat16 tensors on a CPU, or on a GPU that has own kernels (gpu.h).
 #pragma once
 
 #include <ATen/ATen.h>
@@ -8,13 +8,13 @@
 
 namespace herd {
 
-// Whether the kernels take x and other. `own` says whether own kernels may be used on a GPU.
+// Whether the kernels support x and other. `own` says whether own kernels may be used on a GPU.
 bool fusable(const at::Tensor &x, const at::Tensor &other, bool own);
 
 // RMSNorm of x [..., n] with gain w [n]: the result, and 1 / sqrt(mean square + eps) of each row, float32.
 std::tuple<at::Tensor, at::Tensor> norm_forward(const at::Tensor &x, const at::Tensor &w, double eps);
 
-// Gradients of x and of w; undefined where not asked for.
+// Gradients of x and of w; a gradient that is not needed is undefined.
 std::tuple<at::Tensor, at::Tensor> norm_gradients(const at::Tensor &g, const at::Tensor &x, const at::Tensor &w,
                                                   const at::Tensor &scale, bool need_x, bool need_w);
 

@@ -11,7 +11,7 @@
 
 namespace {
 
-// Without kernels where HERD_KERNELS names none of this processor.
+// Null pointers if HERD_KERNELS does not name a level that this CPU supports.
 herd::Level chosen() {
   std::vector<herd::Level> levels = {{&herd::kernels_base, &herd::attention_base}};
 #if defined(__x86_64__)

@@ -1,5 +1,5 @@
-// The level of the instruction set that kernels are taken from: the best of this processor, or the lesser one that HERD_KERNELS
-// names.
+// Selects the instruction-set level of the CPU kernels at run time: the best level that this CPU supports, or the lower level
+// that the variable HERD_KERNELS names.
 #pragma once
 
 #include "attention_kernels.h"
@@ -12,10 +12,10 @@ struct Level {
   const AttentionKernels *attention;
 };
 
-// Throws where HERD_KERNELS names no level of this processor.
+// The selected level. Throws if HERD_KERNELS does not name a level that this CPU supports.
 const Level &level();
 
-// Its name; "none" where HERD_KERNELS names none of this processor.
+// The name of the selected level; "none" if HERD_KERNELS does not name a level that this CPU supports.
 const char *level_name();
 
 } // namespace herd

@@ -1,4 +1,4 @@
-// Linear layers.
+// Linear layers: float32 on a CPU through oneDNN, everything else through at::linear.
 
 #include "common.h"
 
@@ -9,8 +9,9 @@ bool uses_onednn(const at::Tensor &x, const at::Tensor &w) {
   return x.device().is_cpu() && x.scalar_type() == at::kFloat && w.scalar_type() == at::kFloat && x.numel() > 0;
 }
 
-// y = x w^T + b through oneDNN in IEEE float32. libtorch sends float32 products to MKL, which on AMD processors takes
-// slow paths (docs/decisions.md, "float32 products through oneDNN"); this operator, made for the inductor, is oneDNN on every maker's.
+// y = x w^T + b through oneDNN in IEEE float32. libtorch sends float32 products to MKL, which takes slow paths on AMD CPUs
+// (docs/decisions.md, "float32 products through oneDNN"). The operator mkldnn::_linear_pointwise, which PyTorch's Inductor uses,
+// runs oneDNN on the CPUs of every vendor.
 at::Tensor onednn_linear(const at::Tensor &x, const at::Tensor &w, const std::optional<at::Tensor> &b) {
   using Signature = at::Tensor(const at::Tensor &, const at::Tensor &, const std::optional<at::Tensor> &,
                                std::string_view, c10::List<std::optional<at::Scalar>>,

@@ -1,4 +1,4 @@
-// libtorch's pool of threads, for work outside of libtorch: a second pool would fight with it for the processors.
+// Runs work from outside of libtorch on libtorch's thread pool. A second pool would compete with it for the CPU.
 
 #include "common.h"
 

@@ -1,4 +1,4 @@
-// Waiting that leaves the processors to others: see sharing.rs.
+// Shortens libgomp's spinning while other programs are busy: see sharing.rs.
 
 #include "common.h"
 
@@ -9,8 +9,8 @@
 
 extern "C" {
 
-// Makes the calling thread the first of a team of one thread more than there are processors, or of 65 where there are very many:
-// threads that compute count too. The others sleep until the calling thread ends.
+// Makes the calling thread the master of an OpenMP team with one thread more than there are cores, but at most 65 threads (the
+// computing threads of the process also count against the number of cores). The other threads sleep until the calling thread ends.
 char *tx_make_team() {
   return guarded([] {
     std::atomic<int> present{0};
