@@ -1,5 +1,5 @@
-// Attention of rows that hold several texts back to back, for training on a processor: range_attention.h as one operator of
-// autograd for the whole row. Nothing has the size of queries times keys.
+// Attention over packed rows for training on a CPU: range_attention.h as one autograd operator for the whole row. No tensor has
+// the size of queries times keys.
 
 #include "common.h"
 #include "levels.h"
@@ -15,7 +15,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Numbers of a segment: query, length, position, how many spans; of a span: key, length, position.
+// `segments` has four numbers per segment (query, length, position, number of spans), `spans` three per span (key, length,
+// position).
 herd::AttentionPlan plan_of(const at::Tensor &q, const at::Tensor &k, const std::vector<int64_t> &segments,
                             const std::vector<int64_t> &spans, int64_t window) {
   std::vector<herd::RangeSegment> list;
@@ -30,7 +31,7 @@ herd::AttentionPlan plan_of(const at::Tensor &q, const at::Tensor &k, const std:
   return {{q.size(0), k.size(0), q.size(1), k.size(1), q.size(2), window}, std::move(list)};
 }
 
-// Threads that a kernel may take here: one where this is a thread of a parallel region already.
+// Number of threads for a kernel: one inside of a parallel region.
 int threads() { return at::in_parallel_region() ? 1 : at::get_num_threads(); }
 
 template <typename T> const T *numbers_of(const at::Tensor &x) { return static_cast<const T *>(x.const_data_ptr()); }
@@ -89,8 +90,7 @@ struct Attention : torch::autograd::Function<Attention> {
 
 extern "C" {
 
-// q is [queries, heads, width], k and v [keys, kv_heads, width]; four numbers a segment and three a span (see plan_of); a window
-// of 0 is none.
+// q is [queries, heads, width], k and v are [keys, kv_heads, width]; for segments and spans see plan_of; window 0 means none.
 char *tx_range_attention(tensor out, const tensor q, const tensor k, const tensor v, const int64_t *segments, size_t count,
                          const int64_t *spans, size_t span_count, int64_t window) {
   return guarded([&] {

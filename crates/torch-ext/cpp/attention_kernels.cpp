@@ -1,4 +1,4 @@
-// See attention_kernels.h. Compiled once for each level of the instruction set, with LEVEL its name.
+// See attention_kernels.h. Compiled once for each instruction-set level; the macro LEVEL is the name of the level.
 
 #include "attention_kernels.h"
 #include "softmax.h"

@@ -1,7 +1,7 @@
-// The arithmetic of `range_attention.cpp` on blocks that stay in the nearest caches, one table for each level of the instruction
-// set: `attention_kernels.cpp` is compiled once a level. All sums are float32.
+// The arithmetic of `range_attention.cpp` on blocks that stay in the caches. `attention_kernels.cpp` is compiled once for each
+// instruction-set level, and each level has one table of functions. All sums are float32.
 //
-// A matrix is packed in panels of 16 columns: element (i, 16 p + c) at [p * panel + i * step + c].
+// A matrix is packed in panels of 16 columns: element (i, 16 p + c) is at [p * panel + i * step + c].
 #pragma once
 
 #include "blocks.h"
@@ -9,32 +9,31 @@
 namespace herd {
 
 template <typename T> struct AttentionInputs {
-  // to [rows][ldt] = factor * from [rows][ldf]: n numbers a row, zeros up to the next multiple of 16.
+  // to [rows][ldt] = factor * from [rows][ldf]: n numbers per row, then zeros up to the next multiple of 16.
   void (*widen)(const T *from, int64_t ldf, int64_t rows, int64_t n, float factor, float *to, int64_t ldt);
-  // to [rows][ldt] = factor * from [rows][ldf]: n numbers a row.
+  // to [rows][ldt] = factor * from [rows][ldf]: n numbers per row.
   void (*narrow)(const float *from, int64_t ldf, int64_t rows, int64_t n, float factor, T *to, int64_t ldt);
-  // Panels of from^T, from [rows][ldf] of n numbers: panel r / 16 is [n][16]. Zeros for rows up to a multiple of 16.
+  // Packs from^T, for from [rows][ldf] with n numbers per row: panel r / 16 is [n][16]. Missing rows of the last panel are 0.
   void (*transposed)(const T *from, int64_t ldf, int64_t rows, int64_t n, float *to);
-  // Panels of from itself: panel p begins at p * panel, step 16. Zeros for rows and columns up to multiples of 16.
+  // Packs from itself: panel p begins at p * panel, with step 16. Rows and columns up to the next multiples of 16 are 0.
   void (*panels)(const T *from, int64_t ldf, int64_t rows, int64_t n, float *to, int64_t panel);
-  // to [rows] = the sum over n numbers of a [rows][lda] b [rows][ldb]
+  // Dot products of rows: to[r] = sum over i < n of a[r * lda + i] * b[r * ldb + i].
   void (*dots)(const T *a, int64_t lda, const T *b, int64_t ldb, int64_t rows, int64_t n, float *to);
 };
 
 struct AttentionKernels {
-  // out [rows][ldo] = x w, or added to what stands there: x(r, i) at [r * row + i * column] with i below k, w in `panels`
-  // panels.
+  // out [rows][ldo] = x w, or out += x w if `add`. x(r, i) is at [r * row + i * column] with i below k; w has `panels` panels.
   void (*product)(const float *x, int64_t row, int64_t column, int64_t rows, const float *w, int64_t panel, int64_t step,
                   int64_t panels, int64_t k, float *out, int64_t ldo, bool add);
-  // One step of softmax in base 2 over `count` (a multiple of 16) scores of each row, of which [first, last) count (all where
-  // `first` is null): scores become 2^(score - highest), and what was summed before, sums [rows][16] and out [rows][ldo]
-  // of `width` numbers, is brought to the new highest.
+  // One step of the online softmax in base 2 over `count` (a multiple of 16) scores of each row. Only scores [first, last) count
+  // (all if `first` is null). Scores become weights 2^(score - highest), 0 where they do not count; the earlier sums [rows][16]
+  // and outputs [rows][ldo] of `width` numbers are rescaled to the new maximum `highest`.
   void (*softmax)(float *scores, int64_t lds, int64_t rows, int64_t count, const int32_t *first, const int32_t *last,
                   float *highest, float *sums, float *out, int64_t ldo, int64_t width);
-  // y [width] = x / the sum of sums [16], which is returned.
+  // y [width] = x / s, where s is the sum of sums [16]. Returns s; y is 0 if s is 0.
   float (*finish)(const float *x, const float *sums, int64_t width, float *y);
-  // Backward: scores become weights p = 2^(score - normaliser), and gradients of weights become those of scores, p (gradient
-  // - delta). Outside [first, last) both are 0.
+  // Backward pass: scores become weights p = 2^(score - normaliser), and the gradients of the weights become the gradients of the
+  // scores, p (gradient - delta). Outside of [first, last) both become 0.
   void (*differentiate)(float *scores, float *gradients, int64_t lds, int64_t rows, int64_t count, const int32_t *first,
                         const int32_t *last, const float *normaliser, const float *delta);
   AttentionInputs<float> f32;

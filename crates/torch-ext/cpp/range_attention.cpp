@@ -19,7 +19,7 @@ constexpr double LOG2_E = 1.4426950408889634;
 
 int64_t rounded_up(int64_t n) { return (n + BLOCK - 1) / BLOCK * BLOCK; }
 
-// Numbers in memory that starts at a cache line and is not set.
+// Uninitialized floats, aligned to a cache line.
 class Floats {
 public:
   explicit Floats(int64_t count)
@@ -40,8 +40,8 @@ template <typename T> const AttentionInputs<T> &inputs(const AttentionKernels &k
     return kernels.half;
 }
 
-// Work space of a thread for a tile of queries. Rows are a bit longer than a power of two, so that a column does not fall
-// into a few sets of the cache.
+// Work space of a thread for a tile of queries. The row strides are not powers of two: the elements of a column would otherwise
+// fall into a few sets of the cache.
 struct Scratch {
   explicit Scratch(const AttentionPlan &plan)
       : rows(plan.tile_queries * plan.group), lds(plan.block_keys + BLOCK), ldq(plan.width + BLOCK), scores(rows * lds),
@@ -61,7 +61,8 @@ struct BackwardScratch : Scratch {
   std::vector<float> normaliser, delta;
 };
 
-// Which keys of a part each row of a tile sees: [first, last) of the block. Returns all that any row sees.
+// Sets the keys [first, last) of the part's block to which each row of a tile attends. Returns the smallest range that contains
+// these ranges.
 std::pair<int64_t, int64_t> set_limits(const AttentionPlan &plan, const QueryTile &tile, const AttentionPlan::Part &part,
                                        Scratch &own) {
   const auto &segment = plan.segments[tile.segment];
@@ -83,7 +84,7 @@ std::pair<int64_t, int64_t> set_limits(const AttentionPlan &plan, const QueryTil
   return {std::min(lowest, highest), highest};
 }
 
-// Limits of each row counted from `start`.
+// Makes the limits of each row relative to key `start` of the block.
 void count_from(Scratch &own, int64_t rows, int64_t start) {
   for (int64_t row = 0; row < rows; ++row) {
     own.first[row] -= static_cast<int32_t>(start);
@@ -91,7 +92,7 @@ void count_from(Scratch &own, int64_t rows, int64_t start) {
   }
 }
 
-// Calls body(task, thread) for each task below `count`, which threads take in order.
+// Calls body(task, thread) for each task below `count`. Threads take the tasks in ascending order.
 template <typename F> void over_tasks(int64_t count, int threads, F &&body) {
   std::atomic<int64_t> taken{0};
   const auto work = [&](int thread) {
@@ -112,7 +113,7 @@ template <typename F> void over_tasks(int64_t count, int threads, F &&body) {
 AttentionPlan::AttentionPlan(const AttentionShape &shape, std::vector<RangeSegment> all)
     : shape(shape), group(shape.heads / shape.kv_heads), width(rounded_up(shape.head_dim)), segments(std::move(all)) {
   tile_queries = std::max<int64_t>(1, 96 / group);
-  // A short text is one block; longer ones are cut so that a block's packed keys and values stay in the second-level cache.
+  // A short text is one block. Longer texts are split, so that a block's packed keys and values stay in the L2 cache.
   const int64_t large = width <= 64 ? 128 : 64;
   block_keys = 2 * large;
   std::vector<int64_t> borders;
@@ -195,7 +196,7 @@ int64_t AttentionPlan::parts_behind(const QueryTile &tile, size_t span, int64_t 
 
 std::pair<int64_t, int64_t> AttentionPlan::tiles_of(int64_t segment, const Part &part) const {
   const auto &s = segments[segment];
-  // A query at place p sees a key at place k if p - window < k <= p.
+  // A query at position p attends to a key at position k if p - window < k <= p.
   int64_t first = std::max<int64_t>(0, part.position + part.first - s.position), last = s.length;
   if (shape.window > 0)
     last = std::min(last, part.position + part.last - 1 + shape.window - s.position);
@@ -212,7 +213,7 @@ void attention_forward(const AttentionKernels &kernels, const AttentionPlan &pla
   const int64_t group = plan.group, n = shape.head_dim, width = plan.width, kv = shape.kv_heads;
   const int64_t kv_width = kv * n, q_width = shape.heads * n;
   const float factor = static_cast<float>(LOG2_E / std::sqrt(static_cast<double>(n)));
-  // For each head: keys across, then values in panels, block by block.
+  // Packed for each head, block by block: the keys transposed, the values in panels.
   const Floats keys(plan.packed_tokens * kv * width), values(plan.packed_tokens * kv * width);
   const auto packed = [&](const Floats &all, const KeyBlock &block, int64_t head) {
     return all.get() + (head * plan.packed_tokens + block.packed) * width;
@@ -226,7 +227,7 @@ void attention_forward(const AttentionKernels &kernels, const AttentionPlan &pla
       input.panels(v + from, kv_width, block.count, n, packed(values, block, head), panel);
     }
   });
-  // The longest first: what is left at the end is small.
+  // Tiles with the most parts come first, so that all threads finish at about the same time.
   std::vector<std::pair<int64_t, int64_t>> order;
   for (size_t i = 0; i < plan.tiles.size(); ++i) {
     int64_t parts = 0;
@@ -290,8 +291,8 @@ void attention_backward(const AttentionKernels &kernels, const AttentionPlan &pl
     input.dots(g + first * q_width, n, out + first * q_width, n, tokens * shape.heads, n,
                deltas.get() + first * shape.heads);
   });
-  // How many parts have been added to the gradient of a tile's queries: they are added in one order, from the last to the
-  // first. A task waits only for tasks before it, which others have taken already.
+  // Number of parts added so far to the gradient of a tile's queries, for each head. Parts are added from the last to the first,
+  // so that the sum has one order. A task waits only for tasks before it, which threads have already taken: no deadlock.
   std::vector<std::atomic<int64_t>> added(plan.tiles.size() * kv);
   for (auto &counter : added)
     counter.store(0, std::memory_order_relaxed);
@@ -353,7 +354,7 @@ void attention_backward(const AttentionKernels &kernels, const AttentionPlan &pl
         counter.store(turn + 1, std::memory_order_release);
       }
     }
-    // Queries were multiplied by log2(e) / sqrt(head_dim).
+    // gk was computed from queries scaled by log2(e) / sqrt(head_dim), but the gradient has only the factor 1 / sqrt(head_dim).
     input.narrow(own.gk.get(), own.ldq, block.count, n, static_cast<float>(1 / LOG2_E), gk + from, kv_width);
     input.narrow(own.gv.get(), own.ldq, block.count, n, 1.0f, gv + from, kv_width);
   });

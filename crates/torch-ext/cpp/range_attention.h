@@ -1,10 +1,12 @@
-// Attention of segments over ranges of keys, without a mask, on a processor; no libtorch.
+// Attention of segments over ranges of keys, without a mask, on a CPU. Does not use libtorch.
 //
-// A segment's queries see earlier ranges of keys, then their own block causally, as if all these keys stood in one row:
-// position t of that row sees positions (t - window, t]. Scores of a tile of queries over a block of keys stay in the nearest
-// caches; blocks are joined by their highest scores and sums (Dao et al. 2022, FlashAttention; Milakov and Gimelshein 2018).
+// The queries of a segment attend to earlier ranges of keys, then causally to their own keys, as if all these keys formed one row:
+// position t of that row attends to positions (t - window, t]. The scores of a tile of queries over a block of keys stay in the
+// L1 and L2 caches. An online softmax joins the blocks by their maximum scores and sums (Dao et al. 2022, FlashAttention;
+// Milakov and Gimelshein 2018).
 //
-// Work is cut by the segments alone and every sum has one order, so that results do not depend on the number of threads.
+// Only the segments decide how the work is split, and every sum has one fixed order, so that the bits of the results do not depend
+// on the number of threads.
 #pragma once
 
 #include "attention_kernels.h"
@@ -19,49 +21,48 @@ namespace herd {
 struct AttentionShape {
   int64_t queries, keys; // tokens
   int64_t heads, kv_heads, head_dim;
-  int64_t window; // positions that a query sees, itself included; 0: all
+  int64_t window; // number of positions that a query attends to, itself included; 0: all
 };
 
-// Keys [key, key + length) stand at positions [position, position + length) of a segment's row.
+// Keys [key, key + length) have the positions [position, position + length) in a segment's row.
 struct Span {
   int64_t key, length, position;
 };
 
-// Queries [query, query + length) stand at positions [position, position + length). Spans ascend in keys and positions; the
-// last is the segment's own block if `own`.
+// Queries [query, query + length) have the positions [position, position + length). Spans ascend in keys and positions.
 struct RangeSegment {
   int64_t query, length, position;
   std::vector<Span> spans;
 };
 
-// A tile of queries of a segment.
+// Queries [first, first + count) of a segment, which are computed together.
 struct QueryTile {
   int64_t segment, first, count;
 };
 
-// Keys that are worked on together: [key, key + count).
+// Keys [key, key + count), which are computed together.
 struct KeyBlock {
   int64_t key, count;
-  int64_t packed; // where it begins in packed keys and values, in tokens
+  int64_t packed; // offset of the block in the packed keys and values, in tokens
 };
 
-// How attention is cut into work.
+// How the work of attention is split into tiles of queries and blocks of keys.
 class AttentionPlan {
 public:
-  // Throws std::invalid_argument where segments do not fit the shape.
+  // Throws std::invalid_argument if the segments do not fit the shape.
   AttentionPlan(const AttentionShape &shape, std::vector<RangeSegment> segments);
 
-  // A part of a block that a tile sees some of.
+  // The keys of a block that belong to one span of a segment.
   struct Part {
     int64_t block;
-    int64_t position;    // that the block's first key would have in the segment's row
-    int64_t first, last; // which keys of the block are the span's
+    int64_t position;    // position in the segment's row that the block's first key has (or would have)
+    int64_t first, last; // the span has keys [first, last) of the block
   };
-  // Parts that a tile sees, in order.
+  // Calls body for each part to which a tile attends, in ascending order.
   template <typename F> void over_parts(const QueryTile &tile, F &&body) const;
-  // How many parts of a tile stand behind block `block` of span `span`.
+  // Number of a tile's parts after block `block` of span `span`.
   int64_t parts_behind(const QueryTile &tile, size_t span, int64_t block) const;
-  // Tiles [first, last) that see some of a part.
+  // Tiles [first, last) that attend to some key of a part.
   std::pair<int64_t, int64_t> tiles_of(int64_t segment, const Part &part) const;
   Part part(int64_t segment, size_t span, int64_t block) const;
 
@@ -69,24 +70,26 @@ public:
   int64_t group, tile_queries, block_keys, width, packed_tokens = 0;
   std::vector<RangeSegment> segments;
   std::vector<QueryTile> tiles;
-  std::vector<int64_t> first_tile; // of each segment
+  std::vector<int64_t> first_tile; // index of the first tile of each segment
   std::vector<KeyBlock> blocks;
-  // Segments and spans that have keys in a block, in order.
+  // For each block, the (segment, span) pairs that have keys in it, in ascending order.
   std::vector<std::vector<std::pair<int64_t, size_t>>> viewers;
 
 private:
   int64_t block_of(int64_t key) const;
-  // The blocks [first, last] of a span that a tile sees some of; first > last for none.
+  // Blocks [first, last] of a span to which a tile attends; first > last if there are none.
   std::pair<int64_t, int64_t> seen(const QueryTile &tile, const Span &span) const;
 };
 
-// out [queries][heads][head_dim] and normaliser [queries][heads] of q, k, v [tokens][heads][head_dim], contiguous. The normaliser
-// is log2 of the sum of e^(score / sqrt(head_dim)), and 1e30 where a query sees nothing; what no segment covers is left as it is.
+// Computes out [queries][heads][head_dim] and normaliser [queries][heads] from q, k, v [tokens][heads][head_dim], all contiguous.
+// The normaliser is the log-sum-exp in base 2: log2 of the sum of e^(score / sqrt(head_dim)), or 1e30 if a query attends to no
+// key. Queries that no segment covers are not written.
 template <typename T>
 void attention_forward(const AttentionKernels &kernels, const AttentionPlan &plan, const T *q, const T *k, const T *v, T *out,
                        float *normaliser, int threads);
 
-// Gradients of q (float32, added), k and v (written where a segment sees them) for the gradient g of out.
+// Computes the gradients for the gradient g of out. gq (float32) is added to; gk and gv are written for the keys that are in a
+// span of some segment.
 template <typename T>
 void attention_backward(const AttentionKernels &kernels, const AttentionPlan &plan, const T *q, const T *k, const T *v,
                         const T *out, const float *normaliser, const T *g, float *gq, T *gk, T *gv, int threads);

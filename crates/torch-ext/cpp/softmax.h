@@ -1,4 +1,4 @@
-// Softmax over blocks of scores that are joined one after the other; see vectors.h for how it is compiled.
+// Online softmax over blocks of scores. For how this file is compiled, see vectors.h.
 #pragma once
 
 #include "vectors.h"
@@ -6,11 +6,11 @@
 namespace herd {
 namespace {
 
-// 2^x to 2 units in the last place for x up to 127, and at least 2^-125 (Cephes' exp2f); not-a-number stays one.
+// 2^x to 2 units in the last place, for x up to 127 (Cephes' exp2f). The result is at least 2^-125; NaN stays NaN.
 INLINE vec power_of_two(vec x) {
   const vec least = vec{} - 125.0f;
   x = least > x ? least : x;
-  // Adding 1.5 * 2^23 rounds to a whole number, which then stands in the lowest bits.
+  // Adding 1.5 * 2^23 rounds x to an integer, which is then in the lowest bits.
   const vec shifted = x + 12582912.0f;
   const vec f = x - (shifted - 12582912.0f);
   vec p = f * 1.535336188319500e-4f + 1.339887440266574e-3f;
@@ -22,7 +22,7 @@ INLINE vec power_of_two(vec x) {
   return (vec)((i32)p + ((i32)shifted << 23));
 }
 
-// Numbers of the lanes.
+// The lane indices 0, 1, ..., LANES - 1.
 INLINE i32 lanes() {
   i32 lane = {};
   for (int i = 0; i < LANES; ++i)
@@ -32,9 +32,9 @@ INLINE i32 lanes() {
 
 constexpr float NEVER = -1e30f;
 
-// One step of softmax in base 2 over `count` scores, of which [first, last) count (all if not MASKED): scores become
-// 2^(scale * score - highest), and what was summed before, sums [16] and out [width], is brought to the new highest. Masked or
-// not, what counts has the same bits.
+// One step of the online softmax in base 2 over `count` scores of a row. Only scores [first, last) count (all if not MASKED).
+// Scores become weights 2^(scale * score - highest), 0 where they do not count; the earlier sums [16] and outputs [width] are
+// rescaled to the new maximum `highest`. The weights of the scores that count have the same bits with and without MASKED.
 template <bool MASKED>
 INLINE void softmax_row(float *s, int64_t count, int32_t first, int32_t last, float scale, float &highest, float *sums,
                         float *out, int64_t width) {

@@ -1,7 +1,7 @@
-// What the kernels' files share: registers of floats, their loads and stores in float32 and bfloat16, and e^x, for the level of the
-// instruction set that the file is compiled for. Each level needs copies of its own, so that everything is in an unnamed
-// namespace and inline. No header of the standard library is included beyond types: an inline function of one, compiled
-// here for a new processor, could be the copy that the linker keeps for all.
+// SIMD vectors for the kernel files: loads and stores of float32 and bfloat16, and e^x, for the instruction-set level that the file
+// is compiled for. Each level needs its own copies, so everything is inline and in an unnamed namespace. Of the standard library
+// only integer types are included: an inline library function that is compiled here for a new CPU could be the one copy that the
+// linker keeps for the whole program.
 #pragma once
 
 #include "blocks.h"
@@ -19,8 +19,8 @@
 namespace herd {
 namespace {
 
-// Numbers in a register, and rows computed together, by how many registers there are. GCC does take vectors that are wider than
-// a register, and moves them through memory in pieces: eight times slower.
+// LANES: floats in a SIMD register. MOST_ROWS: rows computed together, limited by the number of registers. GCC accepts vectors
+// wider than a register, but moves them through memory in pieces, which is eight times slower.
 #if defined(__AVX512F__)
 constexpr int LANES = 16, MOST_ROWS = 16;
 #elif defined(__AVX2__)
@@ -28,7 +28,7 @@ constexpr int LANES = 8, MOST_ROWS = 6;
 #else
 constexpr int LANES = 4, MOST_ROWS = 2;
 #endif
-// Registers to a block of columns.
+// Registers for the 16 columns of a block.
 constexpr int PARTS = BLOCK / LANES;
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
@@ -45,7 +45,7 @@ INLINE vec load(const bf16 *p) {
 }
 INLINE void store(float *p, vec x) { *reinterpret_cast<unaligned_vec *>(p) = x; }
 
-// Round to nearest even; not-a-number stays one.
+// The bits of x as bfloat16, rounded to nearest even; NaN stays NaN.
 INLINE u32 narrow_bits(vec x) {
   const u32 bits = (u32)x;
   const u32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
@@ -54,7 +54,7 @@ INLINE u32 narrow_bits(vec x) {
 }
 INLINE void store(bf16 *p, vec x) { *reinterpret_cast<unaligned_u16 *>(p) = __builtin_convertvector(narrow_bits(x), u16); }
 
-// x as T would hold it.
+// x rounded to type T.
 template <typename T> INLINE vec rounded(vec x) {
   if constexpr (sizeof(T) == sizeof(float))
     return x;
@@ -62,7 +62,7 @@ template <typename T> INLINE vec rounded(vec x) {
     return (vec)(narrow_bits(x) << 16);
 }
 
-// The first n numbers of a register, zeros behind them.
+// Loads n numbers (at most LANES); the other lanes are 0.
 template <typename T> INLINE vec load_some(const T *p, int64_t n) {
   if (n >= LANES)
     return load(p);
@@ -97,7 +97,7 @@ INLINE float highest_of(vec x) {
   return high;
 }
 
-// e^x to 2 units in the last place (the polynomial of Cephes' expf), between e^-87 and e^88.
+// e^x to 2 units in the last place (the polynomial of Cephes' expf). x is clamped to [-87, 88].
 INLINE vec exponential(vec x) {
   x = x < -87.0f ? vec{} - 87.0f : x;
   x = x > 88.0f ? vec{} + 88.0f : x;

@@ -1,9 +1,9 @@
-// Products of float32 blocks with float32 panels of 16 columns, and panels widened from bfloat16; see vectors.h for how it is
-// compiled.
+// Matrix products of float32 blocks with float32 panels of 16 columns, and the widening of bfloat16 blocks. For how this file is
+// compiled, see vectors.h.
 //
-// A processor without products of bfloat16 has to widen both factors. Inside the product that costs as many instructions as the
-// multiply-adds, and more registers than there are. So with many rows both factors are widened first, a block at a time. Sums
-// run over the same terms in the same order, so that no bit depends on the way.
+// A CPU without bfloat16 multiply-adds must widen both factors to float32. Inside the inner loop, this costs as many instructions
+// as the multiply-adds, and more registers than there are. So with many rows both factors are widened first, block by block. The
+// terms of each sum and their order are the same in both ways, and so are the bits of the results.
 #pragma once
 
 #include "vectors.h"
@@ -11,7 +11,7 @@
 namespace herd {
 namespace {
 
-// out [M][ldo] = (or += if ADD) x w over `k` terms: x(m, i) at [m * row + i * column], w(i, c) at [i * step + c].
+// out [M][ldo] = x w (+= if ADD) over `k` terms: x(m, i) is at [m * row + i * column], w(i, c) at [i * step + c].
 template <int M, bool ADD>
 __attribute__((noinline)) void wide_tile(const float *x, int64_t row, int64_t column, const float *w, int64_t step, int64_t k,
                                          float *out, int64_t ldo) {
@@ -44,7 +44,7 @@ __attribute__((noinline)) void wide_tile(const float *x, int64_t row, int64_t co
 
 using WideTile = void (*)(const float *, int64_t, int64_t, const float *, int64_t, int64_t, float *, int64_t);
 
-// The tile of M or fewer rows.
+// The function for `rows` rows, at most M.
 template <int M, bool ADD> INLINE WideTile wide_tile_of(int64_t rows) {
   if constexpr (M > 1)
     return rows == M ? wide_tile<M, ADD> : wide_tile_of<M - 1, ADD>(rows);
@@ -52,7 +52,7 @@ template <int M, bool ADD> INLINE WideTile wide_tile_of(int64_t rows) {
     return wide_tile<1, ADD>;
 }
 
-// One panel and any number of rows.
+// The product with one panel of 16 columns, for any number of rows.
 INLINE void wide_panel(const float *x, int64_t row, int64_t column, int64_t rows, const float *w, int64_t step, int64_t k,
                        float *out, int64_t ldo, bool add) {
   for (int64_t r = 0; r < rows; r += MOST_ROWS) {
@@ -62,14 +62,15 @@ INLINE void wide_panel(const float *x, int64_t row, int64_t column, int64_t rows
   }
 }
 
-// to [rows][ldt] = from [rows][ldf], n numbers a row; what stands behind them up to a register's end is not defined.
+// Widens n numbers per row from `from` [rows][ldf] to `to` [rows][ldt]. Writes whole registers: `ldt` has room for n rounded up
+// to LANES.
 INLINE void widen_rows(const bf16 *from, int64_t ldf, int64_t rows, int64_t n, float *to, int64_t ldt) {
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t i = 0; i < n; i += LANES)
       store(to + row * ldt + i, load_some(from + row * ldf + i, n - i));
 }
 
-// to [k][16] = a panel of bfloat16 in pairs, [k / 2][16][2].
+// Widens a panel of bfloat16 pairs, [k / 2][16][2], to `to` [k][16].
 INLINE void widen_panel(const bf16 *from, int64_t k, float *to) {
   for (int64_t i = 0; i < k; i += 2, from += 2 * BLOCK, to += 2 * BLOCK)
     for (int64_t c = 0; c < BLOCK; c += LANES) {
