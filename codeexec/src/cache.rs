@@ -1,4 +1,4 @@
-//! The private folder for downloads and compiled code.
+//! The private cache folder for downloads and compiled code.
 
 use std::fs;
 use std::io::Write;
@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 
 use crate::sandbox::SharedBytes;
 
-/// `codeexec/` in the cache folder, with mode 0700 and owned by this user, since compiled code in it is run without
-/// further checks.
+/// Creates `codeexec/` in the cache folder and returns its path. The folder has mode 0700 and must belong to this user,
+/// since compiled code in it is run without further checks.
 ///
 /// # Errors
 /// When the folder cannot be created, or another user owns it.
@@ -33,7 +33,7 @@ pub fn private_folder() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Removes the files that a killed set-up left. The caller must hold the folder's lock.
+/// Removes temporary files (`.tmp*`) that an interrupted set-up left behind. The caller must hold the folder's lock.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -49,7 +49,7 @@ pub fn remove_left_over() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a file that gets its name only when it is complete.
+/// Writes a file atomically: to a temporary file in the same folder, which is synced and then renamed to `path`.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -62,7 +62,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A file that is mapped into memory rather than read.
+/// A memory-mapped file.
 struct Mapped(memmap2::Mmap);
 
 impl AsRef<[u8]> for Mapped {
@@ -71,7 +71,7 @@ impl AsRef<[u8]> for Mapped {
     }
 }
 
-/// Maps a file of the private folder.
+/// Maps a file of the private folder into memory, read-only.
 ///
 /// # Errors
 /// When the file cannot be opened.

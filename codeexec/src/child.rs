@@ -1,5 +1,5 @@
-//! The worker process: it reads programs from standard input and writes verdicts to standard output, one JSON object
-//! per line, one at a time. It is this same binary, started by [`crate::pool::Pool`].
+//! The worker process. It reads one program per line (JSON) from standard input, runs it, and writes one verdict per
+//! line to standard output. [`crate::pool::Pool`] starts it from the same binary.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -15,25 +15,25 @@ use crate::native::{Backend, Native};
 use crate::record::{Job, Status, Verdict};
 use crate::sandbox::{Machine, THREAD_STACK};
 
-/// An order for a worker process.
+/// A request to a worker process: one JSON line.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
-    /// The program.
+    /// The program with its tests.
     pub job: Job,
-    /// Its limits.
+    /// The program's limits; `job.timeout` overrides the time limit.
     pub limits: Limits,
-    /// Seed of its randomness.
+    /// Seed of the random numbers that the program reads.
     pub seed: u64,
-    /// The backend that runs it.
+    /// The backend that runs the program.
     pub backend: Backend,
 }
 
-/// Serves orders until standard input ends.
+/// Serves requests until standard input ends.
 ///
 /// # Errors
 /// When a language is not set up, or the pipe breaks.
 pub fn serve() -> anyhow::Result<()> {
-    // Interpreters recurse deeper than a main thread's stack allows.
+    // Interpreters recurse deeper than the stack of the main thread allows.
     let thread = std::thread::Builder::new().name("guest".into()).stack_size(THREAD_STACK).spawn(serve_orders)?;
     thread.join().map_err(|_| anyhow::anyhow!("the worker panicked"))?
 }
@@ -52,7 +52,7 @@ fn serve_orders() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The job, with its texts as an editor shows them: without byte-order marks at their start.
+/// Removes the UTF-8 byte-order mark from the start of the program, `test`, `setup` and each text in `tests`.
 fn without_marks(job: &Job) -> Job {
     let bare = |text: &String| text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
     let tests = job.tests.iter().map(|test| match test {
@@ -70,7 +70,7 @@ fn without_marks(job: &Job) -> Job {
 
 struct Worker {
     machine: Machine,
-    /// The languages that were used so far.
+    /// The languages that this worker has opened, by name.
     open: HashMap<&'static str, Box<dyn Runner>>,
     native: Option<Native>,
 }
@@ -81,7 +81,7 @@ impl Worker {
         let Some(language) = languages::find(&job.language) else {
             return Ok(Verdict::without_run(&job.id, Status::Error, languages::unknown(&job.language)));
         };
-        // No program passes without being judged, whatever the source of the job.
+        // The job may not come from [`Job::from_value`], so its tests are checked here too.
         if let Err(sentence) = job.check() {
             return Ok(Verdict::without_run(&job.id, Status::Error, sentence));
         }

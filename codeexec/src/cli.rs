@@ -95,7 +95,7 @@ impl Sandbox {
         })
     }
 
-    /// Everything that verdicts depend on, for the fingerprint of a resumable run.
+    /// All settings on which verdicts depend, as text for the fingerprint of a resumable run.
     fn described(&self) -> anyhow::Result<String> {
         let (limits, seed, backend, lint) = (self.limits()?, self.seed, self.backend, self.lint);
         Ok(format!("{limits:?} seed {seed} {backend:?} lint {lint}"))
@@ -107,7 +107,7 @@ impl Sandbox {
 
     fn pool(&self, prefix: &[&str]) -> anyhow::Result<Pool> {
         if self.backend == Backend::Native {
-            // Reported once before anything runs, not by every worker.
+            // Checks the native backend once here, so that not every worker reports the same error.
             Native::open()?;
         }
         let pool = Pool::new(Launcher::own(prefix)?, self.workers(), self.limits()?, self.seed);
@@ -183,10 +183,10 @@ struct ExtractArgs {
 }
 
 /// Runs the command. `prefix` is the part of the command line before these subcommands: empty for `codeexec`,
-/// `["codeexec"]` for `herd codeexec`. Worker processes are started with it.
+/// `["codeexec"]` for `herd codeexec`. The command line of worker processes starts with it.
 ///
 /// # Errors
-/// A message for the user.
+/// When the command fails; the error is a message for the user.
 pub fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
     match args.command {
         Command::Setup(args) => languages::set_up(&args.languages),
@@ -214,7 +214,7 @@ pub fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
         Command::Serve(args) => {
             let workers = args.sandbox.workers();
             let pool = Arc::new(args.sandbox.pool(prefix)?);
-            // Queued programs wait in threads for a worker process, so there are as many threads as processes.
+            // One HTTP thread per worker process: each thread runs one program at a time.
             let token = http_service::token_in(&args.token_env);
             let options = http_service::Options {
                 addr: args.addr,
@@ -226,8 +226,8 @@ pub fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
             Ok(serve::serve(pool, options)?)
         }
         Command::Extract(args) => {
-            // `extract | head` ends silently. The commands that write to worker processes keep the signal ignored:
-            // there, a closed pipe means a lost worker.
+            // Restores the default action of SIGPIPE, so that `extract | head` ends silently. The commands that write
+            // to worker processes keep ignoring SIGPIPE: there, a closed pipe means a lost worker.
             sigpipe::reset();
             let mut answer = String::new();
             std::io::stdin().read_to_string(&mut answer).context("cannot read the answer from standard input")?;
@@ -238,7 +238,7 @@ pub fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
     }
 }
 
-/// `3s`, `500ms`, `2m`, or a number of seconds.
+/// Parses `3s`, `500ms`, `2m`, or a number of seconds; up to one day.
 fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split_unit(text);
     let seconds = match unit {
@@ -253,7 +253,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// `256MiB`, `1GB`, or a number of bytes.
+/// Parses `256MiB`, `1GB`, or a number of bytes.
 fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = split_unit(text);
     let bytes = match unit.to_lowercase().as_str() {

@@ -1,12 +1,12 @@
-//! Handling of the fields of a record that `codeexec` does not read. A field that may hold tests is refused by name,
-//! since any program would pass a record whose tests are not read. The other fields are kept as `meta`.
+//! Handles the fields of a record that `codeexec` does not read. A field that may hold tests is refused with an error
+//! that names it: if its tests were ignored, any program could pass. The other fields are kept as `meta`.
 
 use serde_json::{Map, Value};
 
-/// Fields of a record by name.
+/// The fields of a record: name to value.
 pub type Fields = Map<String, Value>;
 
-/// The fields of a record that are read.
+/// Names of the fields that codeexec reads.
 pub const READ: [&str; 18] = [
     "id",
     "language",
@@ -28,7 +28,8 @@ pub const READ: [&str; 18] = [
     "meta",
 ];
 
-/// Fields of public sets that hold no tests, whatever their values: solutions are code, too.
+/// Fields of public data sets that hold no tests, whatever their value. Solutions are among them, since their code
+/// could look like tests.
 const HARMLESS: [&str; 40] = [
     "task_id",
     "problem_id",
@@ -72,7 +73,8 @@ const HARMLESS: [&str; 40] = [
     "doc_struct",
 ];
 
-/// Fields of public sets that hold tests or what tests need, and the field for their content here.
+/// Fields of public data sets that hold tests or their imports, with the advice to the user on where that content
+/// belongs.
 const TESTS: [(&str, &str); 32] = [
     ("test_list", "put its statements into \"tests\""),
     ("challenge_test_list", "add its statements to \"tests\""),
@@ -117,10 +119,10 @@ const TESTS: [(&str, &str); 32] = [
     ("ground_truth", "make its cases entries of \"tests\""),
 ];
 
-/// Splits a record into the fields that are read, and `meta`. A null field counts as absent.
+/// Splits a record into the fields that codeexec reads and the rest (`meta`). A null field counts as absent.
 ///
 /// # Errors
-/// When a field that is not read may hold tests; the error names the first.
+/// When a field that codeexec does not read may hold tests; the error names the first such field.
 pub fn split(record: Fields) -> Result<(Fields, Fields), String> {
     let (mut read, mut meta) = (Map::new(), Map::new());
     for (name, value) in record {
@@ -143,7 +145,7 @@ pub fn split(record: Fields) -> Result<(Fields, Fields), String> {
     Ok((read, meta))
 }
 
-/// The reason why an unread field is refused; `None` if it may be ignored.
+/// Why an unread field is refused, as a part of the error message; `None` if the field may be ignored.
 fn refused(name: &str, value: &Value) -> Option<String> {
     let lower = name.to_lowercase().replace('-', "_");
     if is_empty(value) && !lower.contains("test") {
@@ -181,8 +183,9 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Whether a name is a misspelling of another one: other case or separators, or one letter added, missing, changed or
-/// moved. Names of four letters have too many neighbours; for them, only the plural counts.
+/// Whether `name` is a misspelling of `known`. Both come in lower case without separators. A misspelling is an added or
+/// missing plural `s`, or one letter added, missing or changed, or two adjacent letters swapped. If `known` has fewer
+/// than five letters, only the plural counts, since many other words differ from it by one letter.
 fn is_slip(name: &str, known: &str) -> bool {
     if name == known || name.strip_suffix('s') == Some(known) || known.strip_suffix('s') == Some(name) {
         return true;
@@ -200,7 +203,7 @@ fn is_slip(name: &str, known: &str) -> bool {
     }
 }
 
-/// Whether a value is code with assertions, or pairs of inputs and outputs, at any depth.
+/// Whether a value contains, at any depth, code or pairs of inputs and outputs.
 fn holds_tests(value: &Value) -> bool {
     match value {
         Value::String(text) => is_code(text),

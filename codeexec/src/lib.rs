@@ -1,10 +1,10 @@
 //! Runs untrusted programs with their tests in a WebAssembly sandbox, and reports the results.
 //!
-//! Each program gets a fresh CPython in its own isolated instance (wasmtime): the system calls are answered from
-//! memory ([`sandbox`]). Its tests run in a second interpreter, the judge's, which calls the program's functions over
-//! a channel of checked plain data ([`python::session`]). A program cannot see, patch or search its tests, and its
-//! results are compared by code that it cannot reach. One supervised worker process per core runs the programs
-//! ([`pool`]).
+//! Each program runs in its own WebAssembly instance (wasmtime) of its language's interpreter; syscalls are answered
+//! from memory ([`sandbox`]). Its tests run in a second instance, the judge, which calls the program's functions over
+//! a channel that carries only checked plain data ([`languages`]). So the program can neither see nor patch its tests,
+//! and code that it cannot reach compares its results. C and C++ are the exception: program and tests share one
+//! instance. Supervised worker processes, one per core, run the programs ([`pool`]).
 //!
 //! ```no_run
 //! use codeexec::{limits::Limits, pool::{Launcher, Pool}, record::Job};

@@ -2,36 +2,36 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The method of comparison.
+/// How standard output is compared with the expected output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compare {
-    /// Line by line; white space at the ends of lines and empty lines at the end are ignored, and numbers with a
-    /// decimal point are compared as numbers.
+    /// Line by line. White space at line ends and empty lines at the end are ignored; numbers with a decimal point
+    /// are compared as numbers.
     #[default]
     Lines,
     /// Byte by byte.
     Exact,
-    /// Word by word, separated by white space of any kind.
+    /// Word by word; words are separated by any white space.
     Tokens,
-    /// The same lines in any order.
+    /// The same lines in any order: both lists are sorted as text, then compared in pairs.
     UnorderedLines,
-    /// The same words in any order.
+    /// The same words in any order: both lists are sorted as text, then compared in pairs.
     UnorderedTokens,
 }
 
-/// A rule of comparison.
+/// A comparison method with its tolerances for numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Rule {
     /// The method.
     pub compare: Compare,
-    /// Absolute tolerance for numbers.
+    /// Absolute tolerance: numbers agree if |got - expected| <= atol + rtol * |expected|.
     pub atol: Option<f64>,
-    /// Relative tolerance for numbers.
+    /// Relative tolerance, as a fraction of the expected number.
     pub rtol: Option<f64>,
 }
 
-/// The first difference, as a sentence; `None` if the outputs agree.
+/// Describes the first difference in one sentence; `None` if the outputs agree.
 pub fn difference(got: &str, expected: &str, rule: &Rule) -> Option<String> {
     let same: Vec<(String, String)> = match rule.compare {
         Compare::Exact => return (got != expected).then(|| "it differs byte for byte".into()),
@@ -86,7 +86,8 @@ fn short(text: &str) -> String {
     if text.chars().count() <= 80 { text.to_owned() } else { text.chars().take(80).collect::<String>() + "..." }
 }
 
-/// Whether two lines are equal, or differ only in the spelling of numbers. The white space between words counts.
+/// Whether two lines are equal, or differ only in numbers that [`same_number`] calls equal. White space between words
+/// must be the same.
 fn same_line(got: &str, expected: &str, rule: &Rule) -> bool {
     if got == expected {
         return true;
@@ -101,10 +102,10 @@ fn same_line(got: &str, expected: &str, rule: &Rule) -> bool {
         && got_parts.iter().zip(&expected_parts).all(|(g, e)| g == e || same_number(g, e, rule))
 }
 
-/// Whether two numbers are equal. Without a tolerance, only decimals are compared as numbers: an expected integer
-/// must be matched by an integer. Two decimals are equal if their values agree to a part in 10^9, which allows for
-/// floating-point loss, or if both have at least six decimals and differ by at most 10^-6, absolutely or relatively,
-/// as in competitive judges.
+/// Whether two numbers are equal. Without a tolerance, the expected number must have a decimal point or an exponent;
+/// an expected integer is compared as text. The numbers are equal if their relative difference is at most 10^-9, which
+/// allows for rounding errors, or if both have at least six decimals and their absolute or relative difference is at
+/// most 10^-6, as in competitive programming.
 fn same_number(got: &str, expected: &str, rule: &Rule) -> bool {
     let (Some(g), Some(e)) = (number(got), number(expected)) else { return false };
     if rule.atol.is_some() || rule.rtol.is_some() {
@@ -117,13 +118,13 @@ fn same_number(got: &str, expected: &str, rule: &Rule) -> bool {
     apart <= 1e-9 * size || both >= 6 && apart <= 1e-6 * size.max(1.0)
 }
 
-/// The value of a decimal number: digits with an optional sign, point and exponent, and nothing else.
+/// Parses a decimal number: digits with optional sign, point and exponent. `inf`, `nan` and `1_0` give `None`.
 fn number(text: &str) -> Option<f64> {
     let is_number = text.bytes().any(|b| b.is_ascii_digit()) && text.bytes().all(|b| b"+-.eE0123456789".contains(&b));
     text.parse::<f64>().ok().filter(|value| is_number && value.is_finite())
 }
 
-/// Number of written decimals; `None` for an integer. A number with an exponent has unlimited decimals.
+/// Number of digits after the decimal point; `None` for an integer. A number with an exponent counts as 17 digits.
 fn decimals(text: &str) -> Option<usize> {
     if text.contains(['e', 'E']) {
         return Some(17);

@@ -1,5 +1,6 @@
-//! One supervised worker process per core. A worker that is silent beyond its program's limit, or dead, is replaced.
-//! Its program gets a verdict, or is tried again if something else killed the worker.
+//! Supervised worker processes. A worker that does not answer within its program's limit, or dies, is replaced. After
+//! a missed limit the program gets the verdict `timeout`. After a death the program is run again: up to five times in
+//! all if the worker got SIGKILL, else twice; then it gets the verdict `crashed`.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -18,19 +19,19 @@ use crate::limits::{Limits, backstop};
 use crate::native::Backend;
 use crate::record::{Job, Status, Verdict};
 
-/// The time after its limit that a worker may stay silent. The sandbox itself ends programs within a few
-/// milliseconds.
+/// How long after the program's wall-time limit the pool waits for the worker. The sandbox itself ends a program
+/// within a few milliseconds of its limit.
 const GRACE: Duration = Duration::from_secs(2);
-/// Maximum number of attempts for a program whose worker is killed from outside, for example by the kernel when
-/// memory is short.
+/// Maximum number of attempts for a program whose worker gets SIGKILL, for example from the kernel when memory is
+/// short.
 const KILLS: u32 = 5;
 
 /// The command line that starts a worker process.
 #[derive(Debug, Clone)]
 pub struct Launcher {
-    /// The binary.
+    /// Path of the binary.
     pub program: PathBuf,
-    /// Its arguments.
+    /// Arguments of the binary.
     pub arguments: Vec<String>,
 }
 
@@ -46,7 +47,7 @@ impl Launcher {
     }
 }
 
-/// Worker processes, and the limits of their programs.
+/// Worker processes with the limits, seed and backend of their programs.
 pub struct Pool {
     launcher: Launcher,
     limits: Limits,
@@ -62,7 +63,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool for `workers` processes; each is started when it is first needed.
+    /// A pool of `workers` processes (at least one). Each process starts when it is first needed.
     pub fn new(launcher: Launcher, workers: usize, limits: Limits, seed: u64) -> Self {
         Self {
             launcher,
@@ -77,19 +78,19 @@ impl Pool {
         }
     }
 
-    /// Sets the backend.
+    /// Sets the backend; the default is the WebAssembly sandbox.
     #[must_use]
     pub fn with_backend(self, backend: Backend) -> Self {
         Self { backend, ..self }
     }
 
-    /// Adds a linter's findings to every verdict.
+    /// With `lint`, adds a linter's findings to every verdict.
     #[must_use]
     pub fn with_lint(self, lint: bool) -> Self {
         Self { lint, ..self }
     }
 
-    /// Runs a program; waits for a free worker.
+    /// Waits for a free worker, runs the program on it and returns the verdict.
     ///
     /// # Errors
     /// When a worker cannot be started, for example because the language is not set up.
@@ -135,8 +136,8 @@ impl Pool {
                     let detail = "the worker did not answer within the limit and was replaced";
                     return Ok(Verdict::without_run(&job.id, Status::Timeout, detail));
                 }
-                // No program in the sandbox can send a signal: a kill came from outside, and is not caused by the
-                // program.
+                // A program in the sandbox cannot send signals, so a SIGKILL came from outside and says nothing about
+                // the program.
                 Err(Lost::Dead { was_killed, .. }) if attempt < if was_killed { KILLS } else { 2 } => {
                     *place = None;
                     self.replaced.fetch_add(1, Ordering::Relaxed);
@@ -162,13 +163,13 @@ fn with_colon(said: &str) -> String {
 
 /// The reason why a worker gave no verdict.
 enum Lost {
-    /// The time limit has passed.
+    /// The worker did not answer in time.
     Silent,
-    /// It ended: whether by SIGKILL, and its output on standard error.
+    /// The worker process ended. `was_killed`: by SIGKILL. `said`: its standard error, at most 64 KiB.
     Dead { was_killed: bool, said: String },
 }
 
-/// A worker process; killed when dropped.
+/// A running worker process. Dropping this value kills the process.
 struct Worker {
     child: Child,
     stdin: ChildStdin,
@@ -189,7 +190,7 @@ impl Worker {
         // SAFETY: only async-signal-safe calls between fork and exec.
         unsafe {
             command.pre_exec(|| {
-                // A separate process group, so that Ctrl-C reaches only the supervisor; and no core files.
+                // A separate process group, so that Ctrl-C reaches only the supervisor. No core files.
                 libc::setpgid(0, 0);
                 let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
                 libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
@@ -204,7 +205,7 @@ impl Worker {
         Ok(Self { child, stdin, stdout, buffer: Vec::new() })
     }
 
-    /// Sends a line and waits for one.
+    /// Sends one line and waits up to `limit` for the reply line.
     fn exchange(&mut self, line: &[u8], limit: Duration) -> Result<Vec<u8>, Lost> {
         if self.stdin.write_all(line).and_then(|()| self.stdin.flush()).is_err() {
             return Err(self.dead());

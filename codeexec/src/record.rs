@@ -1,4 +1,4 @@
-//! Input and output: a program with its tests, and the verdict on it.
+//! The input record ([`Job`]: a program with its tests) and the output record ([`Verdict`]).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -7,44 +7,45 @@ use crate::fields;
 use crate::native::Backend;
 use crate::output::{Compare, Rule};
 
-/// A program to run, one JSON object.
+/// A program to run with its tests: one JSON object of the input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// The id of the program, which the verdict repeats. Default: empty.
     #[serde(default, deserialize_with = "text_or_number")]
     pub id: String,
-    /// The language; default `python`.
+    /// Name or alias of the language; default `python`.
     #[serde(default = "python")]
     pub language: String,
     /// The program's text.
     pub code: String,
-    /// Tests, each with its own result: texts of tests, `{"args", "expected", "kwargs"?, "atol"?, "name"?}` for calls
-    /// of `entry_point`, or `{"stdin", "expected_stdout", "compare"?, "checker"?, "atol"?, "rtol"?, "name"?}` for
-    /// runs of the whole program.
+    /// Tests, each with its own result, all of one kind: source text; calls of `entry_point`, written
+    /// `{"args", "expected", "kwargs"?, "atol"?, "name"?}`; or runs of the whole program, written
+    /// `{"stdin", "expected_stdout", "compare"?, "checker"?, "atol"?, "rtol"?, "name"?}`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<Value>,
-    /// One text of tests: statements, or a function `check(candidate)`, which is called with `entry_point`.
+    /// All tests as one source text: statements, or a function `check(candidate)` that is called with `entry_point`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
     /// Code that runs before `tests`, such as their imports and helper functions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setup: Option<String>,
-    /// The function that the tests call.
+    /// Name of the function that the tests call, such as `inc` or `Solution().twoSum`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry_point: Option<String>,
-    /// A right solution and inputs: the program must return what the solution returns.
+    /// A correct solution with inputs: for each input, the program must return what the solution returns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Reference>,
-    /// Standard input.
+    /// Standard input of the program; default: empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
-    /// The expected standard output.
+    /// Expected standard output of a single run of the whole program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_stdout: Option<String>,
-    /// The method of comparison; default: line by line.
+    /// How standard output is compared; default: line by line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compare: Option<Compare>,
-    /// Python source that defines `check(stdin, stdout, expected)`, which returns true if the output is right.
+    /// Python source of `check(stdin, stdout, expected)`, which returns `True` if the output is correct; it replaces
+    /// the comparison.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checker: Option<String>,
     /// Absolute tolerance for numbers in the output.
@@ -53,31 +54,31 @@ pub struct Job {
     /// Relative tolerance for numbers in the output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtol: Option<f64>,
-    /// Whether the record has no tests on purpose: the program must end without an exception.
+    /// True if the record has no tests on purpose; the program passes if it ends without an exception.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_tests: bool,
-    /// Whether to add a linter's findings.
+    /// Whether to add a linter's findings to the verdict.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lint: bool,
     /// Time limit of this program (processor time plus sleep) in seconds, instead of the command's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
-    /// Fields of the record that are not read.
+    /// Fields of the record that codeexec does not read.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub meta: Map<String, Value>,
 }
 
-/// Inputs for which a reference solution gives the right outputs (EvalPlus).
+/// A reference solution and its inputs (EvalPlus): the solution's results are the expected results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reference {
-    /// The right solution.
+    /// Source of the reference solution.
     pub code: String,
-    /// A Python expression: the list of argument lists.
+    /// Python expression that gives a list of argument lists.
     pub inputs: String,
     /// Absolute tolerance for floats; 0 means EvalPlus's 1e-6 if floats are expected.
     #[serde(default)]
     pub atol: f64,
-    /// Another rule than equality: `set`, `not_none`, or `zero` (HumanEval/32).
+    /// Comparison rule other than equality: `set`, `not_none`, or `zero` (HumanEval/32).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
 }
@@ -94,14 +95,14 @@ fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<S
     }
 }
 
-/// The advice for a record without tests.
+/// Advice in the error for a record without tests.
 const SAY_SO: &str = "a program that only has to run to its end says \"no_tests\": true";
 
-/// The fields of a record, for messages.
+/// Summary of a record's fields, for error messages.
 const NEEDED: &str = "a record needs code, and its tests in one of tests, test, reference and expected_stdout; it may have id, \
                       language (python by default), entry_point, setup, stdin and others (docs/data.md)";
 
-/// The message for fields that are no job: it names the field.
+/// The error message for fields that cannot be read as a [`Job`]. It names the faulty field.
 fn fault(read: Option<&Map<String, Value>>, meta: &Map<String, Value>, error: &serde_json::Error) -> String {
     let Some(read) = read else { return error.to_string() };
     if !read.contains_key("code") {
@@ -109,7 +110,7 @@ fn fault(read: Option<&Map<String, Value>>, meta: &Map<String, Value>, error: &s
         let has = if has.is_empty() { "is empty".to_owned() } else { format!("has {}", has.join(", ")) };
         return format!("code: is missing; the record {has}; {NEEDED}");
     }
-    // Each field alone, since serde does not name the field of a wrong value.
+    // Parses each field separately, since serde's error does not name the field of a wrong value.
     let wrong = read.iter().find_map(|(name, value)| {
         let alone = if name == "code" { json!({name: value}) } else { json!({"code": "", name: value}) };
         Job::deserialize(&alone).err().map(|error| (name, error.to_string()))
@@ -121,7 +122,7 @@ fn fault(read: Option<&Map<String, Value>>, meta: &Map<String, Value>, error: &s
     }
 }
 
-/// A checked job, for readers of files.
+/// A job that [`Job::from_value`] has checked; for readers of JSONL files.
 #[derive(Debug, Clone)]
 pub struct Checked(pub Job);
 
@@ -156,13 +157,13 @@ impl Job {
         }
     }
 
-    /// The same, marked to run without tests.
+    /// Marks the job to run without tests.
     #[must_use]
     pub fn without_tests(self) -> Self {
         Self { no_tests: true, ..self }
     }
 
-    /// Reads a job; the error message says what to change.
+    /// Reads and checks a job. The error message says what to change.
     ///
     /// # Errors
     /// When a field is missing, of the wrong type, or contradicts another.
@@ -224,25 +225,25 @@ impl Job {
         Ok(())
     }
 
-    /// The rule for comparing its output.
+    /// The rule for comparing the program's standard output.
     pub fn rule(&self) -> Rule {
         Rule { compare: self.compare.unwrap_or_default(), atol: self.atol, rtol: self.rtol }
     }
 
-    /// The kind of the tests in the list.
+    /// The kind of the entries of `tests`; `None` if the list is empty or its first entry has no known form.
     pub fn test_kind(&self) -> Option<TestKind> {
         self.tests.first().and_then(|test| TestKind::of(test).ok())
     }
 }
 
-/// The forms of a test in a list.
+/// The kinds of entries of `tests`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TestKind {
-    /// A statement.
+    /// Source text, such as an `assert` statement.
     Assert,
-    /// Arguments and an expected value.
+    /// A call of the entry point: arguments and the expected value.
     Call,
-    /// Standard input and expected standard output.
+    /// A run of the whole program: standard input and expected standard output.
     Stdin,
 }
 
@@ -294,28 +295,28 @@ fn no_test(value: &Value) -> String {
     )
 }
 
-/// The result of a program, as one word.
+/// The outcome of a program in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Every test passed.
     Passed,
-    /// A test found a wrong result.
+    /// A test found an incorrect result.
     Failed,
-    /// An exception, an exit before the tests were done, or text that is not a valid program.
+    /// An exception, an exit before the tests ended, tests that judge nothing, or source that does not parse.
     Error,
-    /// A time limit was reached.
+    /// The time limit or the wall-time limit was reached.
     Timeout,
     /// The memory limit was reached.
     Memory,
     /// The output limit was reached.
     OutputLimit,
-    /// The interpreter crashed.
+    /// The guest trapped, or its worker process died.
     Crashed,
 }
 
 impl Status {
-    /// The value in JSON.
+    /// The status as it is written in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -332,24 +333,24 @@ impl Status {
 /// One test's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TestResult {
-    /// The assert's text, the call, or the given name.
+    /// The given name, or else the text of the assertion or the call.
     pub name: String,
-    /// True when it passed.
+    /// Whether the test passed.
     pub passed: bool,
-    /// The reason of a failure, as a sentence.
+    /// Reason of the failure, as a sentence; empty if the test passed.
     pub message: String,
 }
 
-/// A finding of a linter.
+/// One finding of a linter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// The line, from 1.
+    /// Line in the program, from 1.
     pub line: u32,
-    /// The column, from 1.
+    /// Column in that line, from 1.
     pub column: u32,
-    /// The finding's kind, such as `UnusedImport`.
+    /// Kind of the finding, such as `UnusedImport`.
     pub code: String,
-    /// The message.
+    /// The linter's message.
     pub message: String,
 }
 
@@ -362,40 +363,40 @@ pub struct Verdict {
     pub passed: bool,
     /// The status.
     pub status: Status,
-    /// One sentence about a status that is not `passed`.
+    /// Reason of a status other than `passed`, as a sentence; absent if the program passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// The tests that were reached.
+    /// Results of the tests that were reached, in order.
     pub tests: Vec<TestResult>,
-    /// Standard output.
+    /// The program's standard output, up to the output limit.
     pub stdout: String,
-    /// Standard error, with tracebacks that point into the program.
+    /// The program's standard error, up to the output limit; tracebacks name lines of the program.
     pub stderr: String,
-    /// Whether the text parses; absent if that is not known before it runs.
+    /// Whether the program parses; absent if that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parses: Option<bool>,
-    /// A linter's findings in the text; absent if not requested, or if the language has no linter here.
+    /// The linter's findings; absent if not requested, or if codeexec has no linter for the language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lint: Option<Vec<Finding>>,
     /// Wall time in milliseconds.
     pub wall_ms: f64,
     /// Processor time in milliseconds.
     pub cpu_ms: f64,
-    /// Time that the program slept, in milliseconds of its own clock; no real time passes.
+    /// Time that the program slept, in milliseconds. In the sandbox, sleeping advances only the program's clock.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub slept_ms: f64,
-    /// Peak size of the program's memory in bytes, including the interpreter.
+    /// Peak memory in bytes, including the interpreter: linear memory in the sandbox, resident size natively.
     pub peak_memory_bytes: u64,
-    /// The backend that ran it.
+    /// The backend that ran the program.
     #[serde(default)]
     pub backend: Backend,
-    /// Every other field, kept for readers of later versions.
+    /// Further fields: `compile_ms` of C and C++, and fields of later versions.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
 impl Verdict {
-    /// A verdict without a run.
+    /// A verdict on a program that was not run, with that status and detail.
     pub fn without_run(id: &str, status: Status, detail: impl Into<String>) -> Self {
         Self {
             id: id.to_owned(),

@@ -1,4 +1,5 @@
-//! `codeexec run`: runs a file of programs and writes a file of verdicts, in order, streaming, resumable.
+//! `codeexec run`: runs a file of programs and writes a file of verdicts in input order. It reads the input as a stream
+//! and continues an interrupted run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,25 +18,26 @@ use run::progress::Progress;
 use crate::pool::Pool;
 use crate::record::{Checked, Job, Status, Verdict};
 
-/// Maximum number of results that wait in memory for an earlier one.
+/// How many programs may be read beyond the last verdict written: a limit on verdicts that wait for an earlier one.
 const MAX_AHEAD: usize = 1000;
 
 /// The summary of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Number of verdicts by status, of this command and of earlier ones that it continued.
+    /// Number of verdicts of this command by status, without those of an interrupted run that it continued.
     pub statuses: BTreeMap<&'static str, u64>,
-    /// Number of verdicts from an earlier, interrupted run.
+    /// Number of verdicts from the interrupted run that this command continued.
     pub resumed: usize,
-    /// Number of rejected lines.
+    /// Number of input lines that were rejected.
     pub bad: u64,
-    /// Why they were rejected.
+    /// Why lines were rejected, with counts.
     pub reasons: Reasons,
-    /// Names of fields that were not read.
+    /// Names of the fields that codeexec did not read.
     pub unread: BTreeSet<String>,
 }
 
-/// Runs every program of `input` and writes its verdict to `output`.
+/// Runs every program of `input` and writes its verdict to `output`. `options` is the text of all settings on which
+/// verdicts depend: an interrupted run continues only with the same input, options and version.
 ///
 /// # Errors
 /// When a line is faulty (unless `skip_bad`), a file cannot be read, or a language is not set up.
@@ -105,7 +107,8 @@ pub fn run(
     Ok(summary)
 }
 
-/// The next job and its index; `None` at the end of the input or after an error elsewhere.
+/// The next job with its index. Waits while the reader is [`MAX_AHEAD`] programs ahead of the output. `None` at the end
+/// of the input or after an error in another thread.
 fn next_job(
     source: &Mutex<(jsonl::Reader<Checked>, usize)>,
     written: &AtomicUsize,
@@ -125,12 +128,12 @@ fn next_job(
     Some(job.map(|Checked(job)| (index, job)).map_err(anyhow::Error::from))
 }
 
-/// The file for bad lines of a run with `--skip-bad`.
+/// The file for the bad lines of a run with `--skip-bad`: `rejected.jsonl` beside the output.
 fn rejects(output: &Path) -> PathBuf {
     output.with_file_name("rejected.jsonl")
 }
 
-/// The number of programs, if every line is JSON; the run itself reports lines that are not.
+/// The number of programs, for the progress display; `None` if a line is not JSON (the run itself reports such lines).
 fn count(input: &Path) -> Option<usize> {
     let mut count = 0;
     for line in jsonl::read::<serde::de::IgnoredAny>(input, OnBadLine::Error).ok()? {
@@ -140,7 +143,7 @@ fn count(input: &Path) -> Option<usize> {
     Some(count)
 }
 
-/// Runs a list of jobs; returns the verdicts in order.
+/// Runs a list of jobs on `workers` threads and returns the verdicts in the order of the jobs.
 ///
 /// # Errors
 /// See [`Pool::run`].
@@ -171,7 +174,7 @@ pub fn run_all(pool: &Pool, workers: usize, jobs: &[Job]) -> anyhow::Result<Vec<
 }
 
 impl Summary {
-    /// Two lines of text for the user.
+    /// The summary as text for the user: one line, and a line for each reason why input lines were rejected.
     pub fn text(&self, output: &Path, start: Instant) -> String {
         let total: u64 = self.statuses.values().sum();
         let words: Vec<String> = self.statuses.iter().map(|(status, n)| format!("{n} {status}")).collect();

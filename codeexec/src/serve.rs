@@ -1,4 +1,4 @@
-//! `codeexec serve`: the HTTP worker.
+//! `codeexec serve`: the HTTP service.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -10,14 +10,14 @@ use serde_json::Value;
 use crate::pool::Pool;
 use crate::record::Job;
 
-/// The routes: `POST /run` takes a job or a list of jobs and returns verdicts.
+/// The routes: `POST /run` takes a job or a list of jobs and returns the verdicts in the same order.
 pub fn routes(pool: Arc<Pool>) -> Routes {
     let (replaced, finished) = (pool.clone(), pool.clone());
     let named = Mutex::new(BTreeSet::new());
     let handler = move |item: Value| -> Result<Value, Failure> {
         let job = Job::from_value(item).map_err(BadRequest)?;
         if let Ok(mut named) = named.lock() {
-            // Each name once per server, and a limited number of names.
+            // Names each field once per server, up to 100 fields.
             for name in job.meta.keys() {
                 if named.len() < 100 && named.insert(name.clone()) {
                     eprintln!("field {name:?} holds no tests and is not read");
@@ -38,7 +38,7 @@ pub fn routes(pool: Arc<Pool>) -> Routes {
         })
 }
 
-/// Listens until SIGTERM.
+/// Serves requests until SIGTERM.
 ///
 /// # Errors
 /// See [`http_service::Error`].

@@ -1,4 +1,4 @@
-//! Computes the verdict from the reports; the rules are the same for every language and backend.
+//! Computes the verdict from the judge's reports. The rules are the same for every language and backend.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use crate::output::difference;
 use crate::record::{Job, Status, TestResult, Verdict};
 use crate::sandbox::{Ending, Stop};
 
-/// The judge's report on a test.
+/// The judge's report on one test.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Report {
-    /// The test's name; `None` if there is only a traceback.
+    /// The test's name; empty for a report that carries only a traceback.
     #[serde(default)]
     pub name: String,
-    /// Whether it passed.
+    /// Whether the test passed.
     #[serde(default)]
     pub passed: bool,
     /// The reason of a failure.
     #[serde(default)]
     pub message: String,
-    /// `passed`, `failed` (a wrong result) or `error`.
+    /// `passed`, `failed` (an incorrect result), `memory` or `error`.
     #[serde(default)]
     pub kind: String,
     /// The traceback of an exception in the program.
@@ -31,13 +31,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// A test that ended in an error.
+    /// The report on a test that ended in an error.
     pub fn error(name: &str, message: impl Into<String>) -> Self {
         Self { name: name.to_owned(), message: message.into(), kind: "error".into(), ..Self::default() }
     }
 }
 
-/// The status of a guest that did not end by returning.
+/// The status of a program whose guest did not end by returning.
 pub fn status_of(ending: &Ending) -> Status {
     match ending {
         Ending::Stopped(Stop::Exit(_) | Stop::Dismissed) | Ending::Stack => Status::Error,
@@ -47,8 +47,8 @@ pub fn status_of(ending: &Ending) -> Status {
     }
 }
 
-/// Sets status, detail and tests. The verdict is `passed` only if the tests ran to their end, there was at least one,
-/// and all passed.
+/// Sets the status, detail and tests of the verdict. The status is `passed` only if `ended` is `None`, `done` is true
+/// (the tests ran to their end), and there is at least one report and every report passed.
 pub fn conclude(verdict: &mut Verdict, reports: Vec<Report>, done: bool, ended: Option<Ending>) {
     let all_passed = !reports.is_empty() && reports.iter().all(|report| report.passed);
     if let Some(ended) = ended {
@@ -77,8 +77,8 @@ pub fn conclude(verdict: &mut Verdict, reports: Vec<Report>, done: bool, ended: 
     }));
 }
 
-/// Compares the output of a program that ran to its end with the expected output. `checked` is the result of the
-/// record's own checker: `None` if the output is right, else a message.
+/// Compares the standard output of a program that ran to its end with the expected output. `checked` is the result of
+/// the record's checker: `None` if there is no checker, `Some(None)` if it accepts the output, else its message.
 pub fn compare_output(verdict: &mut Verdict, job: &Job, checked: Option<Option<String>>) {
     let (Status::Passed, Some(expected)) = (verdict.status, &job.expected_stdout) else { return };
     let found = checked.unwrap_or_else(|| difference(&verdict.stdout, expected, &job.rule()));
@@ -88,7 +88,8 @@ pub fn compare_output(verdict: &mut Verdict, job: &Job, checked: Option<Option<S
     }
 }
 
-/// Sets the last fields: memory, and the rule that only the status `passed` counts as passed.
+/// Sets the last fields: the status `memory` if an error follows a refused allocation, and `passed`, which is true
+/// only for the status `passed`.
 pub fn finish(verdict: &mut Verdict, memory_refused: bool) {
     let is_open = !matches!(verdict.status, Status::Passed | Status::Timeout | Status::OutputLimit | Status::Failed);
     if is_open && memory_refused {
@@ -101,7 +102,8 @@ pub fn finish(verdict: &mut Verdict, memory_refused: bool) {
     }
 }
 
-/// Runs each case of standard input separately, within one time budget.
+/// Runs the program once for each entry of `tests` (standard input and expected output). All runs share one time
+/// limit; after a timeout the remaining entries are not run.
 ///
 /// # Errors
 /// Errors of `run`.

@@ -1,5 +1,5 @@
-//! `codeexec bench-suite`: runs published benchmarks with their canonical solutions or a model's samples, and
-//! computes pass@k.
+//! `codeexec bench-suite`: runs the canonical solutions or a model's samples of a published benchmark and computes
+//! pass@k.
 
 mod tasks;
 
@@ -40,38 +40,38 @@ pub enum Suite {
     HumanevalX,
 }
 
-/// The options of a run.
+/// Options of `bench-suite`.
 #[derive(Debug)]
 pub struct Options {
     /// The benchmark.
     pub suite: Suite,
-    /// Its file.
+    /// The benchmark's file.
     pub data: PathBuf,
-    /// A model's samples; `None` for the canonical solutions.
+    /// File with a model's samples; `None` runs the canonical solutions.
     pub samples: Option<PathBuf>,
-    /// Values of k.
+    /// The values of k in pass@k.
     pub k: Vec<u64>,
-    /// The file for verdicts.
+    /// File to which the verdicts are written.
     pub output: Option<PathBuf>,
-    /// Maximum number of tasks, from the start.
+    /// Run only the first `limit` tasks.
     pub limit: Option<usize>,
 }
 
-/// The results of a suite's run.
+/// Results of running a benchmark. [`Display`](fmt::Display) prints failures, counts and pass@k.
 pub struct Report {
     suite: Suite,
     verdicts: Vec<Verdict>,
     estimates: Vec<(u64, Option<f64>)>,
     tasks: usize,
-    /// Number of tasks without a solution in the benchmark.
+    /// Number of tasks left out because the benchmark has no canonical solution for them.
     unsolved: usize,
     seconds: f64,
 }
 
-/// Runs a benchmark.
+/// Runs a benchmark and estimates pass@k.
 ///
 /// # Errors
-/// When a file cannot be read, or a sample belongs to an unknown task.
+/// When a file cannot be read, a sample belongs to an unknown task, or there are neither samples nor solutions.
 pub fn run(pool: &Pool, workers: usize, options: &Options) -> anyhow::Result<Report> {
     let start = Instant::now();
     let mut tasks = tasks(options.suite, &options.data)?;
@@ -99,7 +99,7 @@ pub fn run(pool: &Pool, workers: usize, options: &Options) -> anyhow::Result<Rep
             *c += u64::from(verdict.passed);
         }
     }
-    // The mean over all tasks; undefined if a task has fewer than k samples.
+    // Mean of pass@k over all tasks; `None` if a task has fewer than k samples.
     let mean = |k: u64| {
         let all: Option<Vec<f64>> = counts.values().map(|(n, c)| pass_at_k(*n, *c, k)).collect();
         all.filter(|all| !all.is_empty()).map(|all| all.iter().sum::<f64>() / all.len() as f64)
@@ -109,7 +109,7 @@ pub fn run(pool: &Pool, workers: usize, options: &Options) -> anyhow::Result<Rep
     Ok(Report { suite: options.suite, verdicts, estimates, tasks: tasks.len(), unsolved, seconds })
 }
 
-/// The jobs of a model's samples.
+/// Reads a model's samples and makes one job for each.
 fn sampled(tasks: &[Task], path: &Path) -> anyhow::Result<Vec<Job>> {
     let by_id: BTreeMap<&str, &Task> = tasks.iter().map(|task| (task.job.id.as_str(), task)).collect();
     let mut jobs = Vec::new();

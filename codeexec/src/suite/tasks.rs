@@ -1,4 +1,4 @@
-//! Reads published benchmarks: each record becomes a job with its canonical program.
+//! Reads published benchmarks. Each record becomes a job with the canonical solution as its program.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -15,34 +15,34 @@ use crate::record::{Job, Reference};
 /// A task of a benchmark.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// The job with the canonical program, or with only the prompt if the benchmark has no solution.
+    /// The job with the canonical solution; its program is only the prompt if the benchmark has no solution.
     pub job: Job,
-    /// The text to which a completion is appended.
+    /// The code to which a completion is appended; empty if solutions are whole programs.
     pub prompt: String,
-    /// The question to a model: HumanEval's prompt; MBPP's sentence with its tests.
+    /// The question to a model: the prompt, or for MBPP the task's text with its tests.
     pub question: String,
 }
 
 impl Task {
-    /// Whether the benchmark has a solution, which continues the prompt.
+    /// Whether the benchmark has a canonical solution for this task.
     #[must_use]
     pub fn is_solved(&self) -> bool {
         self.prompt.is_empty() || self.job.code != self.prompt
     }
 
-    /// The job for a model's chat answer: the program in it, which may be complete or may continue the prompt.
+    /// The job for a model's chat answer. The program in the answer may be complete or may continue the prompt.
     #[must_use]
     pub fn answered(&self, answer: &str) -> Job {
         let mut job = self.job.clone();
         let program = extract::program(answer, &job.language, job.entry_point.as_deref());
-        // An answer that only continues the function does not define it.
+        // A program that starts with an indented line is a function body, so the prompt goes before it.
         let is_body = program.starts_with([' ', '\t']);
         job.code = if is_body { self.prompt.clone() + &program } else { program };
         job
     }
 }
 
-/// EvalPlus compares these as sets (`MBPP_OUTPUT_SET_EQ_TASKS`).
+/// Entry points of MBPP+ whose results EvalPlus compares as sets (`MBPP_OUTPUT_SET_EQ_TASKS`).
 const AS_SETS: [&str; 8] = [
     "similar_elements",
     "find_char_long",
@@ -53,17 +53,17 @@ const AS_SETS: [&str; 8] = [
     "find_dissimilar",
     "Diff",
 ];
-/// EvalPlus compares only whether these are None (`MBPP_OUTPUT_NOT_NONE_TASKS`).
+/// Entry points of MBPP+ for which EvalPlus compares only whether the result is None (`MBPP_OUTPUT_NOT_NONE_TASKS`).
 const NOT_NONE: [&str; 3] = ["check_str", "text_match_three", "text_starta_endb"];
-/// Time limit in seconds for a task of a plus suite: thousands of inputs, each for the program and for the reference
-/// solution. The slowest task takes 240 s on an idle machine: MBPP/599 adds 1.6 thousand million numbers twice, in
-/// sums beyond wasm32's machine integer.
+/// Time limit in seconds for a task of HumanEval+ or MBPP+. Program and reference solution both run on thousands
+/// of inputs. The slowest task, MBPP/599, takes 240 s on an idle machine: it adds 1.6 billion numbers twice, in sums
+/// beyond wasm32's machine integer.
 const PLUS_SECONDS: f64 = 600.0;
 
 /// Reads the tasks of a benchmark.
 ///
 /// # Errors
-/// When the file does not belong to the benchmark; the message names the record and the field.
+/// When the file cannot be read or is not a file of this benchmark; the message names the record and the field.
 pub fn tasks(suite: Suite, path: &Path) -> anyhow::Result<Vec<Task>> {
     let records = records(path)?;
     records.iter().enumerate().map(|(i, record)| task(suite, record).with_context(|| place(path, i))).collect()
@@ -73,7 +73,8 @@ fn place(path: &Path, index: usize) -> String {
     format!("{}, record {}", path.display(), index + 1)
 }
 
-/// The records of a JSONL file or of a JSON list; the inputs of plus suites are kept as text, as in the file.
+/// The records of a JSONL file or of a JSON list. In JSONL, the inputs of HumanEval+ and MBPP+ are kept as text
+/// ([`quote_inputs`]).
 fn records(path: &Path) -> anyhow::Result<Vec<Value>> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut text = String::new();
@@ -93,8 +94,8 @@ fn records(path: &Path) -> anyhow::Result<Vec<Value>> {
     lines.map(parse).collect()
 }
 
-/// Converts the lists of inputs to strings: they contain integers of any size and infinities, which only Python can
-/// parse.
+/// Turns the lists of inputs in a JSON line into strings, since only Python can parse their large integers and
+/// infinities.
 fn quote_inputs(line: &str) -> String {
     let mut line = line.to_owned();
     for name in ["base_input", "plus_input"] {
@@ -107,7 +108,7 @@ fn quote_inputs(line: &str) -> String {
     line
 }
 
-/// The length of the JSON list at the start of a text.
+/// The length in bytes of the JSON list at the start of a text; `None` if the list does not end.
 fn end_of_list(text: &str) -> Option<usize> {
     let (mut depth, mut in_string, mut escaped) = (0, false, false);
     for (i, byte) in text.bytes().enumerate() {
@@ -149,7 +150,7 @@ fn task(suite: Suite, record: &Value) -> anyhow::Result<Task> {
     }
     let prompt = text("prompt")?;
     let solution = record["canonical_solution"].as_str();
-    // MBPP+'s solutions are complete; the others continue their prompts.
+    // The solutions of MBPP+ are whole programs; those of the other benchmarks continue their prompts.
     let code = match suite {
         Suite::MbppPlus => text("canonical_solution")?,
         _ => prompt.clone() + solution.unwrap_or(""),
@@ -169,7 +170,7 @@ fn task(suite: Suite, record: &Value) -> anyhow::Result<Task> {
     Ok(Task { job, prompt, question })
 }
 
-/// The language of a record: mxeval names it, HumanEval-X's ids start with it, the others are Python.
+/// The language of a record: a field in mxeval, the start of the id in HumanEval-X, and Python in the other benchmarks.
 fn language(suite: Suite, record: &Value, id: &str) -> anyhow::Result<String> {
     let name = match suite {
         Suite::Mxeval => record["language"].as_str().unwrap_or("python").to_lowercase(),
@@ -182,13 +183,13 @@ fn language(suite: Suite, record: &Value, id: &str) -> anyhow::Result<String> {
     Ok(name)
 }
 
-/// The inputs of a plus suite, with the canonical solution, which determines the right outputs.
+/// The inputs of a HumanEval+ or MBPP+ task, with the canonical solution, which gives the expected results.
 fn reference(suite: Suite, record: &Value, mut code: String, entry_point: &str) -> anyhow::Result<Reference> {
     let mut all = Vec::new();
     for name in ["base_input", "plus_input"] {
         match &record[name] {
             Value::String(list) => all.push(format!("__import__('json').loads({})", json!(list))),
-            // No more inputs than the base's.
+            // The task has no plus inputs.
             Value::Object(empty) if empty.is_empty() => {}
             _ => bail!("{name}: is missing or not a list"),
         }
