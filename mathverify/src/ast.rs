@@ -1,16 +1,17 @@
-//! The syntax tree of a parsed answer.
+//! The abstract syntax tree of a parsed answer.
 
 use crate::rational::Rat;
 
-/// A parsed answer or formula. The parser limits its depth and size, so code that walks it needs no further limit.
+/// A parsed answer or formula. The parser limits its depth and number of nodes, so code that walks the tree needs no
+/// further limit.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Expr {
-    /// A number as written; `decimals` counts the digits after its point (`None` for an integer or a fraction).
+    /// A number as written; `decimals` is the number of digits after the decimal point, `None` if it has no point.
     Num {
         value: Rat,
         decimals: Option<u32>,
     },
-    /// A number in a stated base: its digits as written, in lower case.
+    /// A number in an explicit base (2 to 36): its digits in lower case, the base and the value.
     Based {
         digits: String,
         base: u32,
@@ -20,7 +21,7 @@ pub(crate) enum Expr {
     Const(Constant),
     /// A variable, with its subscript and primes: `x`, `a_1`, `f'`.
     Sym(String),
-    /// Words.
+    /// Words that are not part of a formula.
     Text(String),
     Add(Vec<Expr>),
     Mul(Vec<Expr>),
@@ -32,7 +33,8 @@ pub(crate) enum Expr {
     Func(Func, Vec<Expr>),
     /// An unknown function: `f(x)`.
     Apply(String, Vec<Expr>),
-    /// A sum, product or integral with limits; `body` in `var`.
+    /// A sum, product, integral, limit or derivative: `body` as a function of `var`. [`Big`] says what `low` and
+    /// `high` are.
     Big {
         kind: Big,
         var: String,
@@ -40,17 +42,17 @@ pub(crate) enum Expr {
         high: Option<Box<Expr>>,
         body: Box<Expr>,
     },
-    /// Items with commas and no brackets.
+    /// Items separated by commas, semicolons, "and" or "or", without brackets.
     List(Vec<Expr>),
-    /// `(a, b)`: a tuple, or an open interval when compared with one.
+    /// `(a, b)`: a tuple; compared with an interval, an open interval.
     Tuple(Vec<Expr>),
-    /// `[a, b]` with another number of items than two, or `⟨a, b⟩`.
+    /// `[a, b, c]` (not two items: two are an interval), or `⟨a, b⟩`.
     Brackets(Vec<Expr>),
     /// `{a, b}`.
     Set(Vec<Expr>),
-    /// `{x | condition}` or `{x ∈ S | condition}`: the element and its conditions.
+    /// Set-builder notation, `{x | condition}` or `{x ∈ S | condition}`: the element and its conditions.
     Builder(Box<Expr>, Vec<Expr>),
-    /// An interval that is not written as `(a, b)`.
+    /// An interval, except `(a, b)`, which is a [`Expr::Tuple`].
     Interval {
         low: Box<Expr>,
         high: Box<Expr>,
@@ -60,21 +62,21 @@ pub(crate) enum Expr {
     Union(Vec<Expr>),
     Intersection(Vec<Expr>),
     SetMinus(Box<Expr>, Box<Expr>),
-    /// ℝ, ℤ, ∅ and the like, by its letter (`0` is the empty set).
+    /// A named set by its letter: `R`, `Z`, `N`, `Q`, `C`; `0` is the empty set.
     NamedSet(char),
     /// Rows of equal length.
     Matrix(Vec<Vec<Expr>>),
-    /// `a < b <= c`: one more term than relations.
+    /// A chain of relations, `a < b <= c`: n + 1 terms and n relations.
     Relation(Vec<Expr>, Vec<Rel>),
     /// A number followed by a unit or other words.
     Quantity(Box<Expr>, String),
     Percent(Box<Expr>),
     Degrees(Box<Expr>),
-    /// `3:4`, also a time of day.
+    /// `3:4` or `1:2:3`; also a time of day.
     Ratio(Vec<Expr>),
 }
 
-/// Named constants.
+/// Constants of mathematics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Constant {
     Pi,
@@ -83,7 +85,7 @@ pub(crate) enum Constant {
     Infinity,
 }
 
-/// Functions with a known value.
+/// Functions that the crate knows. Most of them can be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Func {
     Sin,
@@ -112,7 +114,7 @@ pub(crate) enum Func {
     /// `log(base, x)`.
     Log,
     Sqrt,
-    /// `root(n, x)`: the real root if there is one.
+    /// `root(n, x)`: the real `n`-th root if there is one, else the principal root.
     Root,
     Abs,
     Floor,
@@ -134,19 +136,19 @@ pub(crate) enum Func {
     Transpose,
 }
 
-/// Operators with limits.
+/// Operators with a bound or differentiated variable. `low` and `high` of [`Expr::Big`] are the limits, if written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Big {
     Sum,
     Product,
     Integral,
-    /// `low` is the point approached; `high`, if present, the side: 1 from above, -1 from below.
+    /// `low` is the point that `var` approaches; `high`, if present, is the side: 1 from above, -1 from below.
     Limit,
-    /// A derivative by `var`.
+    /// The derivative with respect to `var`, without limits.
     Derivative,
 }
 
-/// Relations.
+/// Relations between two terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Rel {
     Eq,
@@ -161,12 +163,12 @@ pub(crate) enum Rel {
     Subset,
     /// `≡`
     Congruent,
-    /// `→`, `⇒`, `|`, `∥`, `⊥`, `~` and others that are compared only by their form.
+    /// Relations that are compared only by their symbol: `→`, `⇒`, `∥`, `⊥`, `~` and others.
     Other(char),
 }
 
 impl Rel {
-    /// The same relation read from right to left.
+    /// The same relation read from right to left; `None` if it has no converse here.
     pub(crate) fn flipped(self) -> Option<Rel> {
         Some(match self {
             Rel::Eq | Rel::Approx | Rel::Ne | Rel::Congruent => self,
@@ -180,17 +182,17 @@ impl Rel {
 }
 
 impl Expr {
-    /// An integer.
+    /// An integer as an expression.
     pub(crate) fn int(n: i64) -> Expr {
         Expr::Num { value: crate::rational::int(n), decimals: None }
     }
 
-    /// A number without written decimals.
+    /// A rational number as an expression, without a count of decimals.
     pub(crate) fn rat(value: Rat) -> Expr {
         Expr::Num { value, decimals: None }
     }
 
-    /// The parts of an expression, in order.
+    /// The direct children of the node, in the order of the text.
     pub(crate) fn children(&self) -> Vec<&Expr> {
         match self {
             Expr::Num { .. }
@@ -224,12 +226,12 @@ impl Expr {
         }
     }
 
-    /// Whether any part of the expression satisfies `test`.
+    /// Whether this node or any descendant satisfies `test`.
     pub(crate) fn any(&self, test: &dyn Fn(&Expr) -> bool) -> bool {
         test(self) || self.children().into_iter().any(|c| c.any(test))
     }
 
-    /// The same expression with each child replaced by `f(child)`.
+    /// The same node with each direct child replaced by `f(child)`.
     pub(crate) fn map(&self, f: &mut dyn FnMut(&Expr) -> Expr) -> Expr {
         let mut one = |e: &Expr| Box::new(f(e));
         match self {
@@ -272,7 +274,7 @@ impl Expr {
         }
     }
 
-    /// Replaces every occurrence of the variable `name`.
+    /// Replaces every occurrence of the variable `name` by `value`.
     pub(crate) fn substitute(&self, name: &str, value: &Expr) -> Expr {
         match self {
             Expr::Sym(s) if s == name => value.clone(),

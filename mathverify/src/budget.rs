@@ -5,18 +5,18 @@ use std::ops::Deref;
 
 use crate::options::Options;
 
-/// Remaining work, in units of about half a microsecond on one core. It counts operations, not time, so the result is
-/// the same on every machine and every thread.
+/// Remaining work, in units of about 0.5 µs on one core. The budget counts operations, not time, so the result is the
+/// same on every machine and every thread.
 #[derive(Debug)]
 pub(crate) struct Budget(Cell<u32>);
 
 impl Budget {
-    /// The budget of one comparison of two answers, with all their parts.
+    /// The budget of one comparison of two answers, shared by all their parts: 30,000 units.
     pub(crate) fn new() -> Self {
         Self(Cell::new(30_000))
     }
 
-    /// The budget for checking the steps of one solution, with all their claims.
+    /// The budget for the steps of one solution, shared by all their claims: 60,000 units.
     pub(crate) fn of_solution() -> Self {
         Self(Cell::new(60_000))
     }
@@ -26,7 +26,7 @@ impl Budget {
         usize::try_from(self.0.get()).unwrap_or(usize::MAX)
     }
 
-    /// Takes `units`; `false` if they are used up.
+    /// Subtracts `units`; `false` if nothing is left after that.
     pub(crate) fn take(&self, units: u32) -> bool {
         let left = self.0.get();
         self.0.set(left.saturating_sub(units));
@@ -34,7 +34,7 @@ impl Budget {
     }
 }
 
-/// The policies of a comparison, and its remaining budget.
+/// The policies of a comparison (by dereference) and its remaining budget.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     options: &'a Options,

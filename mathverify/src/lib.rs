@@ -1,14 +1,14 @@
-//! Judges mathematical answers and step-by-step solutions: finds the final answer, decides whether it is right, and
-//! checks every step.
+//! Judges mathematical answers and step-by-step solutions: finds the final answer of a text, compares it with a
+//! reference, and checks the arithmetic and algebra in every step.
 //!
-//! - [`extract`] finds the final answer of a text and the form in which it was given.
-//! - [`compare`] decides whether two answers are the same: equal, different, or unknown with a reason; [`Options`]
-//!   has the policies on which graders disagree.
-//! - [`verify`] does both for a prediction and a reference.
+//! - [`extract`] finds the final answer of a text and its form (box, answer phrase, last number, ...).
+//! - [`compare`] compares two bare answers: equal, different, or unknown with a reason. [`Options`] has the policies
+//!   on which graders disagree.
+//! - [`verify`] extracts the answers of a prediction and of a reference, and compares them.
 //! - [`check_solution`] judges the steps of a solution; [`StepVerifier`] is the interface for another judge.
 //!
-//! All functions are pure, without signals, threads or clocks. Work is limited by the size of the parsed text, the
-//! bits of its numbers and the number of operations. So no input hangs, and every thread gets the same answer.
+//! All functions are pure: they use no signals, threads or clocks. The size of the parsed text, the bits of its numbers
+//! and the number of operations are limited. So no input hangs, and every thread gets the same verdict.
 //!
 //! ```
 //! use mathverify::{Options, Status, compare, verify};
@@ -52,10 +52,10 @@ pub fn compare(pred: &str, gold: &str, options: &Options) -> Outcome {
     compare::compare(pred, gold, options)
 }
 
-/// Parses an answer and reports whether it could be read; for fuzzing and diagnosis.
+/// Parses a bare answer and discards the result; for fuzzing and diagnosis.
 ///
 /// # Errors
-/// When the answer could not be read; the message says why.
+/// When the answer is not parsed; the message says why.
 pub fn readable(answer: &str) -> Result<(), String> {
     parse::readings(answer).map(drop)
 }

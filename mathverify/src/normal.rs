@@ -1,7 +1,7 @@
 //! The algebraic normal form: quotients of polynomials in variables, π, e, i, and roots of primes.
 //!
-//! Two expressions with the same normal form are equal (wherever both have a value). Different forms prove nothing,
-//! because functions and nested roots are opaque; then the values decide.
+//! Two expressions with the same normal form are equal wherever both have a value. Different normal forms prove
+//! nothing, because functions and nested roots are opaque atoms; then `numeric` compares the values.
 
 use std::collections::BTreeMap;
 
@@ -18,21 +18,21 @@ use crate::verdict::{Outcome, Tier};
 
 /// Maximum number of terms of a polynomial.
 const MAX_TERMS: usize = 300;
-/// Maximum number of multiplications of terms in one comparison.
+/// Work limit of one comparison, in multiplications of two terms.
 const MAX_WORK: usize = 20_000;
-/// Largest prime that is divided out of a number under a root.
+/// Largest prime factor that is searched for in a number under a root.
 const MAX_PRIME: u32 = 2_000;
 
-/// Longest text of an opaque part, in bytes.
+/// Maximum length of the key of a polynomial ([`Poly::key`]), in bytes.
 const MAX_KEY: usize = 4_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Atom {
-    /// A prime, or the rest of a number without small prime factors; under a root.
+    /// A prime, or a factor without primes up to [`MAX_PRIME`], under a root: its exponent is in (0, 1).
     Number(BigInt),
     Constant(Constant),
     Symbol(String),
-    /// Anything else, by its normal form.
+    /// Any other subexpression, by the keys of its arguments.
     Opaque(String),
 }
 
@@ -48,9 +48,9 @@ struct Quotient {
     d: Poly,
 }
 
-/// Decides that two expressions are equal if their normal forms are.
+/// Equal if the normal forms are equal; `None` if they differ, or if the work limit is reached.
 pub(crate) fn compare(a: &Expr, b: &Expr, budget: &Budget) -> Option<Outcome> {
-    // A multiplication of terms costs four units.
+    // A multiplication of two terms costs four units of the budget.
     let mut normal = Normal { work: 0, most: MAX_WORK.min(budget.left() / 4) };
     let outcome = normal.compare(a, b);
     budget.take(u32::try_from(normal.work.saturating_mul(4)).unwrap_or(u32::MAX));
@@ -74,12 +74,13 @@ impl Poly {
         Self(std::iter::once((std::iter::once((atom, exponent)).collect(), Rat::one())).collect())
     }
 
-    /// The only term.
+    /// The only term of a monomial; `None` for any other polynomial.
     fn single(&self) -> Option<(&Monomial, &Rat)> {
         if self.0.len() == 1 { self.0.iter().next() } else { None }
     }
 
-    /// The polynomial as text; `None` if the text is long, since nested keys must not grow without limit.
+    /// The polynomial as text, to name an opaque atom; `None` beyond [`MAX_KEY`] bytes, since nested keys could grow
+    /// without limit.
     fn key(&self) -> Option<String> {
         let mut out = String::new();
         for (monomial, coefficient) in &self.0 {
@@ -113,8 +114,8 @@ impl Quotient {
 }
 
 impl Normal {
-    /// Charges a product or sum of two coefficients to the budget. Reducing a coefficient costs the square of its
-    /// length, which a count of terms does not show: `x` with percent signs between its powers has one term and tens
+    /// Counts a product or sum of two coefficients as work. Reducing a fraction costs the square of its length, which a
+    /// count of terms does not show: `x` with percent signs between its powers is one term with a coefficient of tens
     /// of thousands of bits.
     fn pay(&mut self, a: &Rat, b: &Rat) -> Option<()> {
         let words = usize::try_from((rational::bits(a) + rational::bits(b)) / 64).ok()?;
@@ -125,7 +126,7 @@ impl Normal {
     fn compare(&mut self, a: &Expr, b: &Expr) -> Option<Outcome> {
         let (x, y) = (self.quotient(a)?, self.quotient(b)?);
         let (left, right) = (self.mul(&x.n, &y.d)?, self.mul(&y.n, &x.d)?);
-        // 0/0 has no value.
+        // A denominator that is zero: the expression has no value.
         let nothing = x.d.0.is_empty() || y.d.0.is_empty();
         (left == right && !nothing).then(|| Outcome::equal(Tier::Algebraic, "the same normal form"))
     }
@@ -248,7 +249,7 @@ impl Normal {
         })
     }
 
-    /// The exact value, charged to the budget.
+    /// The exact rational value; its cost counts as work.
     fn exact(&mut self, e: &Expr) -> Option<Rat> {
         let (value, units) = exact_priced(e, 4 * self.most.saturating_sub(self.work));
         self.work = self.work.saturating_add(units as usize / 4);
@@ -272,7 +273,8 @@ impl Normal {
         Some(Quotient::of(Poly::atom(Atom::Opaque(format!("{}^{}", b.key()?, x.key()?)), Exponent::one())))
     }
 
-    /// A rational power: for positive numbers it multiplies exponents; for anything else it is opaque.
+    /// `base^r` for a rational `r`. A product of positive numbers, π and e, or a single atom such as a variable, gets
+    /// its exponents multiplied by `r`; any other base becomes an opaque atom.
     fn root(&mut self, base: &Expr, r: Exponent) -> Option<Quotient> {
         let b = self.quotient(base)?;
         if b.n.0.is_empty() {
@@ -286,7 +288,7 @@ impl Normal {
             }
             monomial.retain(|_, e| !e.is_zero());
             let positive = |a: &Atom| matches!(a, Atom::Number(_) | Atom::Constant(Constant::Pi | Constant::E));
-            // x^(1/2) of a single variable; (x²)^(1/2) is |x| and is not simplified.
+            // A single variable: x^(1/2). In contrast, (x²)^(1/2) is |x| and stays opaque.
             let variable = monomial.len() == 1 && coefficient.is_one() && monomial.values().all(One::is_one);
             if coefficient.is_positive() && (variable || monomial.keys().all(positive)) {
                 let number = rooted(&coefficient, r)?;
@@ -300,7 +302,7 @@ impl Normal {
     }
 }
 
-/// `number^r` as a rational times powers of primes with exponents in (0, 1).
+/// `number^r` for a positive number, as a rational times powers of primes with exponents in (0, 1).
 fn rooted(number: &Rat, r: Exponent) -> Option<Poly> {
     let mut monomial = Monomial::new();
     for (part, sign) in [(number.numer(), 1), (number.denom(), -1)] {
@@ -313,7 +315,8 @@ fn rooted(number: &Rat, r: Exponent) -> Option<Poly> {
     Some(Poly(std::iter::once((monomial, factor)).collect()))
 }
 
-/// Small primes with their exponents; the rest counts as a prime.
+/// Prime factors up to [`MAX_PRIME`] with their exponents; the cofactor that remains is treated as a prime. `None` for
+/// more than 512 bits.
 fn factors(n: &BigInt) -> Option<Vec<(BigInt, i64)>> {
     if n.bits() > 512 {
         return None;
@@ -335,7 +338,7 @@ fn factors(n: &BigInt) -> Option<Vec<(BigInt, i64)>> {
         p += if p == 2 { 1 } else { 2 };
     }
     if !rest.is_one() {
-        // A perfect power of one large prime is common enough: 10007².
+        // The cofactor is often a perfect power of one large prime: 10007².
         match (2..=4_u32).rev().find(|&k| rest.nth_root(k).pow(k) == rest) {
             Some(k) => out.push((rest.nth_root(k), i64::from(k))),
             None => out.push((rest, 1)),
@@ -344,7 +347,8 @@ fn factors(n: &BigInt) -> Option<Vec<(BigInt, i64)>> {
     Some(out)
 }
 
-/// Product of two monomials, and the numeric factor that splits off.
+/// The product of two monomials, and the rational factor that [`normalised`] splits off; `None` if an exponent is too
+/// large.
 fn times(a: &Monomial, b: &Monomial) -> Option<(Monomial, Rat)> {
     let mut out = a.clone();
     for (atom, exponent) in b {
@@ -358,7 +362,7 @@ fn times(a: &Monomial, b: &Monomial) -> Option<(Monomial, Rat)> {
     normalised(out)
 }
 
-/// Splits off integer powers of numbers, and reduces powers of i.
+/// Moves integer powers of numbers into the rational factor, which it returns, and reduces powers of i to i or 1.
 fn normalised(mut monomial: Monomial) -> Option<(Monomial, Rat)> {
     let mut factor = Rat::one();
     monomial.retain(|_, e| !e.is_zero());

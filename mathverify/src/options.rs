@@ -1,8 +1,8 @@
-//! The policies on which sources disagree, as named options.
+//! The comparison policies on which graders and data sets disagree, as named options.
 
 use serde::{Deserialize, Serialize};
 
-/// The comparison of a percentage with a plain number.
+/// How a percentage compares with a plain number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Percent {
@@ -15,7 +15,7 @@ pub enum Percent {
     Sign,
 }
 
-/// The comparison of units.
+/// How units compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Units {
@@ -25,23 +25,23 @@ pub enum Units {
     Optional,
     /// Both sides must have the same unit, or none.
     Required,
-    /// Units are ignored.
+    /// Units never matter: `5 cm` equals `5 m`.
     Ignored,
 }
 
-/// The policies of a comparison. The defaults are those of a grader of final answers.
+/// The policies of a comparison. The defaults are meant for grading final answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Whether lists without brackets are compared in order: `1, 2` is not `2, 1`. Default false; tuples are always
-    /// compared in order, sets never.
+    /// Whether the order of a list without brackets matters, so that `1, 2` is not `2, 1`. Default false. The order of
+    /// a tuple always matters, the order of a set never.
     pub ordered_lists: bool,
-    /// `10%` compared with `10` and `1/10`.
+    /// Whether `10%` equals `10`, `1/10` or both. Default [`Percent::Either`].
     pub percent: Percent,
-    /// `5 cm` compared with `5` and `5 m`.
+    /// Whether `5 cm` equals `5` and `5 m`. Default [`Units::Optional`].
     pub units: Units,
-    /// Number of significant digits from which a decimal equals an exact value of which it is a rounding (or
-    /// truncation): with 5, `0.33333` equals `1/3` and `0.33` does not. 0 turns this off. Default 5.
+    /// Minimum number of significant digits of a decimal that equals the exact value from which it is rounded or
+    /// truncated: with 5, `0.33333` equals `1/3` and `0.33` does not. 0 turns this off. Default 5.
     pub decimal_digits: u32,
     /// Whether `x = 5` equals `5`. Default true.
     pub strip_names: bool,
@@ -49,15 +49,16 @@ pub struct Options {
     pub ignore_names: bool,
     /// Whether `1 < x < 2` equals `(1, 2)`. Default true.
     pub inequalities_as_sets: bool,
-    /// Whether a number without a base equals one with a base if the value or the digits agree: `204` and `54` equal
-    /// `204_5`. Default true; with false, only the value counts.
+    /// Whether the base of a number may be missing on one side. If true (the default), both `204` (the same digits) and
+    /// `54` (the same value) equal `204_5`. If false, only `54` does.
     pub base_optional: bool,
-    /// Whether `2/4` equals `1/2`. Default true; with false, a fraction of integers must be written in the same way.
+    /// Whether `2/4` equals `1/2`. Default true. If false, two fractions of integers are equal only if their numerators
+    /// and denominators agree.
     pub unreduced_fractions: bool,
     /// Whether a column or row vector equals a tuple of the same entries. Default true.
     pub vectors_as_tuples: bool,
-    /// Whether reasoning that never ends (`<think>` without `</think>`), or that no text follows, is searched for an
-    /// answer. Default false: there is no answer.
+    /// Whether an answer is searched for in reasoning that never ends (`<think>` without `</think>`) or that no text
+    /// follows. Default false: such a prediction has no answer.
     pub unfinished_thinking: bool,
 }
 

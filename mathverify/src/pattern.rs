@@ -1,11 +1,12 @@
-//! Patterns that are constants of the program.
+//! Compiles the built-in regular expressions.
 
 use regex::Regex;
 
-/// Compiles a pattern of this crate.
+/// Compiles a regular expression that is a constant of this crate.
 ///
 /// # Panics
-/// When the pattern is invalid, which is a defect of this crate. A search that silently finds nothing would be worse.
+/// When the pattern is invalid, which is a bug in this crate. An invalid pattern that silently matches nothing would be
+/// worse.
 pub(crate) fn pattern(text: &str) -> Regex {
     match Regex::new(text) {
         Ok(regex) => regex,

@@ -1,7 +1,7 @@
 //! Exact rational numbers with a limit on their size.
 //!
-//! Every function that can enlarge a number refuses to exceed [`MAX_BITS`]: a power tower is refused by its estimated
-//! size, before it is computed.
+//! The functions that can enlarge a number return `None` if the result could exceed [`MAX_BITS`]. The size is estimated
+//! first, so a power tower is refused before it is computed.
 
 use num_bigint::{BigInt, BigUint, Sign};
 use num_integer::Integer;
@@ -11,10 +11,10 @@ use num_traits::{One, Signed, ToPrimitive, Zero};
 /// An exact rational number.
 pub(crate) type Rat = BigRational;
 
-/// Largest numerator or denominator, in bits (about 20,000 decimal digits).
+/// Maximum size of a numerator or denominator, in bits (about 20,000 decimal digits).
 pub(crate) const MAX_BITS: u64 = 66_000;
 
-/// An integer as a rational.
+/// `n` as a rational number.
 pub(crate) fn int(n: i64) -> Rat {
     Rat::from_integer(BigInt::from(n))
 }
@@ -34,8 +34,8 @@ pub(crate) fn ten_to(n: u32) -> BigInt {
     BigInt::from(10).pow(n)
 }
 
-/// Digits with at most one point, as in `12.50`, with their number of decimals; `None` for anything else, or for too
-/// many digits.
+/// Reads digits with at most one point, such as `12.50`; returns the value and the number of decimals. `None` for any
+/// other text, and for more than 18,000 digits.
 pub(crate) fn decimal(text: &str) -> Option<(Rat, u32)> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let all_digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
@@ -82,7 +82,7 @@ pub(crate) fn pow(base: &Rat, exponent: i64) -> Option<Rat> {
     Some(Rat::new_raw(denom * &sign, numer * sign))
 }
 
-/// The exact real `n`-th root, if it is rational.
+/// The exact real `n`-th root; `None` if it is not rational.
 pub(crate) fn root(r: &Rat, n: u32) -> Option<Rat> {
     if n == 0 || (r.is_negative() && n.is_even()) {
         return None;
@@ -94,27 +94,27 @@ pub(crate) fn root(r: &Rat, n: u32) -> Option<Rat> {
     Some(Rat::new_raw(exact(r.numer())?, exact(r.denom())?))
 }
 
-/// The value as a machine integer, if it is one.
+/// The value as an `i64`; `None` if it is no integer or out of range.
 pub(crate) fn to_i64(r: &Rat) -> Option<i64> {
     if r.is_integer() { r.numer().to_i64() } else { None }
 }
 
-/// Product, sum and quotient that refuse to exceed [`MAX_BITS`].
+/// The product; `None` if both numbers together have more than [`MAX_BITS`] bits.
 pub(crate) fn mul(a: &Rat, b: &Rat) -> Option<Rat> {
     (bits(a) + bits(b) <= MAX_BITS).then(|| a * b)
 }
 
-/// See [`mul`].
+/// The sum, with the limit of [`mul`].
 pub(crate) fn add(a: &Rat, b: &Rat) -> Option<Rat> {
     (bits(a) + bits(b) <= MAX_BITS).then(|| a + b)
 }
 
-/// See [`mul`]; also `None` for a division by zero.
+/// The quotient, with the limit of [`mul`]; `None` for a division by zero.
 pub(crate) fn div(a: &Rat, b: &Rat) -> Option<Rat> {
     (!b.is_zero() && bits(a) + bits(b) <= MAX_BITS).then(|| a / b)
 }
 
-/// A plain text form: `-7`, `3/4`.
+/// The number as text: `-7`, `3/4`.
 pub(crate) fn render(r: &Rat) -> String {
     if r.is_integer() { r.numer().to_string() } else { format!("{}/{}", r.numer(), r.denom()) }
 }

@@ -1,8 +1,10 @@
-//! Units: the words that are units, and the units that can be converted into one another.
+//! Unit words in plain text: the parser asks which words are units, and the step checker converts between them. Final
+//! answers use `quantity`, which is case-sensitive and knows composed units.
 
 use crate::rational::{Rat, ratio};
 
-/// Units: names, dimension, and factor to base units.
+/// The units that can be converted: names, dimension, and the factor to the base unit of the dimension (meter, gram,
+/// second, month, liter, dollar, m/s, ...) as (numerator, denominator).
 const UNITS: &[(&[&str], &str, (i64, i64))] = &[
     (&["m", "meter", "meters", "metre", "metres"], "length", (1, 1)),
     (&["cm", "centimeter", "centimeters", "centimetre", "centimetres"], "length", (1, 100)),
@@ -37,14 +39,14 @@ const UNITS: &[(&[&str], &str, (i64, i64))] = &[
     (&["rad", "radian", "radians"], "angle", (1, 1)),
 ];
 
-/// Further short words that are units after a number but are not converted.
+/// Other short words that count as units after a number. They are not converted.
 const SHORT: &[&str] = &[
     "pm", "am", "rpm", "hz", "mol", "bit", "cal", "ton", "cup", "cwt", "gal", "pt", "qt", "kw", "pcs", "rs", "th",
     "chf", "cad", "aud", "nzd", "sek", "nok", "dkk", "pln", "czk", "huf", "inr", "jpy", "cny", "rub", "brl", "mxn",
     "krw", "gbp", "zar", "rmb",
 ];
 
-/// A unit with its exponent: `square meters` and `m^2` are both (length, factor², 2).
+/// A unit with its exponent: `square meters` and `m^2` are both (length, 1, 2). `factor` includes the exponent.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Unit {
     pub dimension: &'static str,
@@ -52,7 +54,7 @@ pub(crate) struct Unit {
     pub exponent: u32,
 }
 
-/// Whether a short word is a unit.
+/// Whether a word is a unit, or the ending of an ordinal number (`st`, `nd`, `rd`, `th`). Ignores case.
 pub(crate) fn is_unit(word: &str) -> bool {
     let lower = word.to_lowercase();
     UNITS.iter().any(|(names, ..)| names.contains(&&*lower))
@@ -62,7 +64,7 @@ pub(crate) fn is_unit(word: &str) -> bool {
         || lower == "rd"
 }
 
-/// Reads a unit that can be converted.
+/// Reads a unit of [`UNITS`] with an exponent from 1 to 3: `cm`, `m^2`, `square feet`. `None` for any other text.
 pub(crate) fn unit(text: &str) -> Option<Unit> {
     let lower = text.to_lowercase().replace(['.', '\\'], "");
     let lower = lower.trim().replace(" / ", "/").replace(" ^", "^").replace(['{', '}'], "");

@@ -1,47 +1,47 @@
-//! The result of a comparison.
+//! The result of comparing two answers.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-/// Whether an answer is right.
+/// Whether two answers are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// The two are the same answer.
+    /// The answers were shown to be equal.
     Equal,
-    /// They are different answers.
+    /// The answers were shown to differ.
     Different,
-    /// Not decided; the reason says why. A reward treats it as not equal.
+    /// Neither was shown; the reason says why. A reward function treats this as not equal.
     Unknown,
 }
 
-/// The tier that decided the comparison.
+/// The method that decided the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
-    /// The same text after normalisation, or words.
+    /// The same text after normalisation; also words and multiple-choice letters.
     Text,
-    /// Exact arithmetic, or the same formula.
+    /// Exact rational arithmetic, or the same formula.
     Exact,
-    /// The same normal form of polynomials in surds and variables.
+    /// The same algebraic normal form: quotients of polynomials in variables, constants and roots.
     Algebraic,
-    /// High-precision values at random points.
+    /// Values in ball arithmetic at random points.
     Numeric,
-    /// Parts of lists, sets, intervals, equations, matrices.
+    /// The parts of lists, sets, intervals, equations or matrices.
     Structure,
-    /// A policy: percent, unit, decimals, base.
+    /// A policy of [`Options`](crate::Options): percent, units, decimals, base.
     Policy,
 }
 
 /// The outcome of a comparison of two answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Equal, different or unknown.
+    /// The result.
     pub status: Status,
-    /// The tier that decided.
+    /// The method that decided.
     pub tier: Tier,
-    /// One clause: what was compared, or why the result is unknown.
+    /// One clause that says what was compared, or why the result is unknown.
     pub reason: Cow<'static, str>,
 }
 
@@ -64,7 +64,8 @@ impl Outcome {
         self.status == Status::Equal
     }
 
-    /// The better of two ways to compare the same answers: equal first, then unknown.
+    /// The better outcome of two ways to compare the same answers: equal, else unknown, else different. Runs `other`
+    /// only if the first way does not give equal.
     pub(crate) fn or(self, other: impl FnOnce() -> Outcome) -> Outcome {
         if self.is_equal() {
             return self;

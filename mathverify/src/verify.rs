@@ -1,4 +1,4 @@
-//! Compares the final answers of two texts.
+//! Extracts the final answers of two texts and compares them.
 
 use std::borrow::Cow;
 
@@ -9,28 +9,28 @@ use crate::extract::{Extraction, Form, boxes_as_list, choice_letter, extract_wit
 use crate::options::{Options, Units};
 use crate::verdict::{Outcome, Status, Tier};
 
-/// Longest answer that is compared by its meaning, in bytes; longer ones are compared only as text.
+/// Maximum length of an answer that is parsed, in bytes. Longer answers are compared only as text.
 const MAX_ANSWER: usize = 24_000;
 
-/// Whether a prediction has the right final answer.
+/// The result of [`verify`]: whether the final answer of a prediction equals the reference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// Equal, different or unknown.
     pub verdict: Status,
-    /// The answer found in the prediction.
+    /// The answer extracted from the prediction; `None` if there is none.
     pub pred_answer: Option<String>,
-    /// The form in which it was found.
+    /// The form of that answer in the prediction.
     pub pred_form: Option<Form>,
-    /// The answer found in the reference.
+    /// The answer extracted from the reference.
     pub gold_answer: Option<String>,
-    /// The tier that decided; `None` if there was nothing to compare.
+    /// The method that decided; `None` if no answer was found in the prediction.
     pub tier: Option<Tier>,
-    /// One clause: what was compared, or why the result is unknown.
+    /// One clause that says what was compared, or why the result is unknown.
     pub reason: Cow<'static, str>,
 }
 
 impl Verdict {
-    /// Whether the prediction is right.
+    /// Whether the prediction equals the reference.
     #[must_use]
     pub fn is_equal(&self) -> bool {
         self.verdict == Status::Equal
@@ -39,7 +39,7 @@ impl Verdict {
 
 /// Compares the final answer of `pred` with that of `gold`; both may be whole solutions or bare answers.
 ///
-/// A pure function: the same on every thread, without signals, with limits on time and memory.
+/// A pure function: the verdict is the same on every thread, and the number of operations and the memory are limited.
 ///
 /// ```
 /// use mathverify::{Options, verify};
@@ -67,7 +67,7 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
         let why = "the reasoning never ends, or nothing follows it, so no answer is read";
         return verdict(Outcome::unknown(why), None, reference.text);
     };
-    // The same text, whatever it is: a name such as `July 4`, a sentence.
+    // Identical texts are equal even if they are not formulas: `July 4`, a sentence.
     if reference.form == Form::Whole && same_text(said, &reference.text)
         || reference.form == Form::Bold && same_text(said, gold)
     {
@@ -81,7 +81,7 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
         return verdict(Outcome::unknown("no answer found in the prediction"), None, reference.text);
     };
     let mut outcome = compare_found(&found.text, &reference.text, options);
-    // "The answer is 5!" may end with the mark of a sentence.
+    // "The answer is 5!": the mark may be a factorial or an exclamation mark.
     if outcome.is_equal()
         && !matches!(found.form, Form::Whole | Form::Boxed)
         && found.text.ends_with('!')
@@ -89,7 +89,7 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
     {
         outcome = Outcome::unknown("a factorial, or the end of a sentence");
     }
-    // A number from a sentence keeps its words: "she has 5 apples" does not equal `5 pears`.
+    // The words after a number in a sentence count: "she has 5 apples" does not equal `5 pears`.
     if outcome.is_equal()
         && options.units != Units::Ignored
         && !matches!(found.form, Form::Whole | Form::Boxed)
@@ -105,7 +105,7 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
     {
         outcome = Outcome::unknown("the same value under two names");
     }
-    // Several boxes in a paragraph are the items of a reference that is a list.
+    // The reference is a list: the boxes of one paragraph may be its items.
     if !outcome.is_equal()
         && found.form == Form::Boxed
         && reference.text.contains([',', ';'])
@@ -122,8 +122,8 @@ pub fn verify(pred: &str, gold: &str, options: &Options) -> Verdict {
     verdict(outcome, Some(found), reference.text)
 }
 
-/// Whether the value of an equation was taken from a sentence that gives it to another name than the reference does:
-/// "We get y' = 3" and `y = 3`. `before` is the text before the value.
+/// Whether the prediction assigns the value to another name than the reference does: "We get y' = 3" and `y = 3`.
+/// `before` is the text of the prediction before the value.
 fn other_name(before: &str, gold: &str) -> bool {
     let before = before.trim_end_matches(|c: char| c.is_whitespace() || "$\\([*".contains(c));
     let Some(left) = before.strip_suffix('=').filter(|left| !left.ends_with(['<', '>', '!', ':'])) else {
@@ -140,20 +140,20 @@ fn other_name(before: &str, gold: &str) -> bool {
         let goes_on = |c: char| c.is_alphanumeric() || "+-*/^_'\\{}()|".contains(c);
         return start.ends_with(goes_on);
     }
-    // A word such as "total" is no name of a formula.
+    // A word such as "total" before the `=` is not a name in a formula.
     let last = name.rsplit(' ').next().unwrap_or("");
     let word = |s: &str| s.chars().count() > 2 && s.chars().all(char::is_alphabetic);
     last.contains(char::is_alphabetic) && (!word(last) || word(&expected))
 }
 
-/// Whether two whole texts are equal except for white space and delimiters, which contain no digits. The digits are
-/// compared first, since most solutions differ from their reference in one of the first digits.
+/// Whether two whole texts are equal after normalisation, which changes no digit. Compares the digits first, because
+/// most predictions already differ from the reference in one of the first digits.
 fn same_text(a: &str, b: &str) -> bool {
     let same_digits = || a.bytes().filter(u8::is_ascii_digit).eq(b.bytes().filter(u8::is_ascii_digit));
     a == b || (a.len() < MAX_ANSWER && b.len() < MAX_ANSWER && same_digits() && normalised(a) == normalised(b))
 }
 
-/// Compares two answers; very long ones only as text.
+/// Compares two answers; beyond [`MAX_ANSWER`] only as text.
 fn compare_found(pred: &str, gold: &str, options: &Options) -> Outcome {
     if pred.len() > MAX_ANSWER || gold.len() > MAX_ANSWER {
         return if pred == gold {
@@ -165,7 +165,7 @@ fn compare_found(pred: &str, gold: &str, options: &Options) -> Outcome {
     compare(pred, gold, options)
 }
 
-/// `(D) Alina`, `C Cecile` and `C` in a reference.
+/// The multiple-choice letter of a reference such as `(D) Alina`, `C Cecile` or `C`.
 fn choice_in_reference(gold: &str, reference: &Extraction) -> Option<char> {
     if matches!(reference.form, Form::Boxed | Form::Hashes) || gold.len() > 400 {
         return None;
@@ -182,7 +182,7 @@ fn choice_in_reference(gold: &str, reference: &Extraction) -> Option<char> {
     })
 }
 
-/// A reference that is a letter: a choice, or a variable.
+/// The verdict for a reference that is a letter, which may be a multiple-choice label or a variable.
 fn choice(
     pred: &str,
     letter: char,
@@ -191,14 +191,14 @@ fn choice(
     options: &Options,
     verdict: impl Fn(Outcome, Option<Extraction>, String) -> Verdict,
 ) -> Verdict {
-    // The same text counts whatever it is: a variable, a name with a letter.
+    // If the answers are equal, it does not matter whether the letter is a choice, a variable or part of a name.
     if let Some(found) = &found {
         let outcome = compare_found(&found.text, &reference.text, options);
         if outcome.is_equal() {
             return verdict(outcome, Some(found.clone()), reference.text.clone());
         }
     }
-    // A formula is not a choice: `2E` for `E`.
+    // A formula is not a choice: `2E` differs from `E`.
     if let Some(Extraction { text, form, .. }) = &found
         && (*form == Form::Whole || *form == Form::Phrase && text.contains(['^', '_']))
         && choice_letter(text).is_none()
@@ -209,7 +209,7 @@ fn choice(
     match extract_with(pred, true, options.unfinished_thinking) {
         Some(chosen) => {
             let same = chosen.text == letter.to_string();
-            // `A (excluded)`
+            // `A (excluded)`: the text takes the choice back.
             let whole = found.as_ref().filter(|f| matches!(f.form, Form::Whole | Form::Boxed));
             let outcome = if same && whole.is_some_and(|f| crate::compare::marks::denies(&f.text)) {
                 Outcome::unknown("a choice that is taken back")

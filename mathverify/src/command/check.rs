@@ -1,4 +1,4 @@
-//! `mathverify check`.
+//! `mathverify check`: compares predictions with references.
 
 use std::collections::BTreeMap;
 
@@ -29,20 +29,20 @@ impl Args {
     }
 }
 
-/// One pair.
+/// One record of the input: a prediction and its references.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Fields")]
 pub(super) struct Pair {
     id: Option<Value>,
-    /// `None` if the prediction is null.
+    /// `None` if the prediction is null, or is a conversation without an assistant message.
     pred: Option<String>,
-    /// One or more references, each of which is right.
+    /// One or more references; the prediction has to equal one of them.
     golds: Vec<String>,
-    /// Policies for this pair; a missing policy is that of the command.
+    /// Policies for this pair; they override those of the command line.
     options: Map<String, Value>,
 }
 
-/// The fields of a record, for messages.
+/// The fields of a record, for error messages.
 const NEEDED: &str = "a pair needs `pred` (the answer to judge, which may be null) and `gold` (the reference); it may have `id` and `options`";
 
 #[derive(Debug, Clone, Deserialize)]
@@ -56,7 +56,7 @@ struct Fields {
     options: Option<Value>,
 }
 
-/// The value of a field that the record has; null is a value.
+/// Deserializes a field that is present, so that `null` differs from a missing field.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
@@ -81,7 +81,7 @@ impl TryFrom<Fields> for Pair {
     }
 }
 
-/// A prediction: a text, a number, the messages of a conversation (the last assistant message counts), or nothing.
+/// A prediction: a text, a number, the messages of a conversation (the last assistant message counts), or null.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged, expecting = "`pred` has to be a text, a number, null, or a list of messages {\"role\", \"content\"}")]
 enum Prediction {
@@ -96,7 +96,7 @@ struct Message {
     content: String,
 }
 
-/// A reference, or several references, each of which is right.
+/// One reference, or several of which the prediction has to equal one.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged, expecting = "`gold` has to be a text, a number, or a list of them that are all accepted")]
 enum References {
@@ -123,7 +123,7 @@ impl References {
     }
 }
 
-/// The policies of the command, overridden by those of a pair.
+/// The policies of the command line, overridden by those of a pair.
 fn with_own(own: &Map<String, Value>, options: &Options) -> Result<Options, String> {
     if own.is_empty() {
         return Ok(options.clone());
@@ -136,9 +136,9 @@ fn with_own(own: &Map<String, Value>, options: &Options) -> Result<Options, Stri
     serde_json::from_value(Value::Object(all)).map_err(|why| format!("`options` of a pair: {why}"))
 }
 
-/// The verdict on one pair, with its id.
+/// Judges one pair; the verdict as JSON, with the id of the record.
 pub(super) fn judge(pair: &Pair, options: &Options) -> Value {
-    // They were already parsed once, so they are valid.
+    // The policies of the pair were validated when the record was read.
     let options = with_own(&pair.options, options).unwrap_or_else(|_| options.clone());
     let golds = &pair.golds;
     let Some(pred) = &pair.pred else {
@@ -152,7 +152,7 @@ pub(super) fn judge(pair: &Pair, options: &Options) -> Value {
         };
         return rows::with_id(pair.id.as_ref(), &nothing);
     };
-    // Of several references: the first that is equal, else one that is not known to differ.
+    // Of several references, report the first that is equal, else the first that is unknown, else the first.
     let mut best: Option<Verdict> = None;
     for gold in golds {
         let verdict = verify(pred, gold, &options);
@@ -180,7 +180,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Some("equal") => equal += 1,
         Some("different") => different += 1,
         _ => {
-            // The clause without details: `the answer is not readable: two numbers side by side`.
+            // Group by the part of the reason before the colon: `the answer is not readable: two numbers side by side`.
             let reason = verdict["reason"].as_str().unwrap_or("").split(':').next().unwrap_or("").to_owned();
             *unknown.entry(reason).or_default() += 1;
         }

@@ -1,4 +1,4 @@
-//! The command line: `mathverify check`, `steps`, `serve`; also `herd mathverify`.
+//! The command line: `mathverify check`, `steps` and `serve`. `herd mathverify` uses the same arguments.
 
 mod check;
 mod rows;
@@ -30,9 +30,10 @@ enum Command {
 /// Runs the command.
 ///
 /// # Errors
-/// A message for the user, with its causes.
+/// When a file cannot be read or written, a record is invalid, or the server cannot start; the message is for the user.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    // `check | head` ends silently. The server keeps the signal ignored: there, a closed pipe concerns one client.
+    // Resets SIGPIPE, so that `check | head` ends silently. The server keeps SIGPIPE ignored, because there a closed
+    // pipe concerns only one client.
     if !matches!(args.command, Command::Serve(_)) {
         sigpipe::reset();
     }
@@ -57,10 +58,10 @@ enum Units {
     Ignored,
 }
 
-/// The policies as flags.
+/// The flags for [`Options`].
 #[derive(Debug, Clone, clap::Args)]
 struct Policies {
-    /// "1, 2" is not "2, 1" (tuples are always ordered, sets never)
+    /// The order of lists without brackets counts: "1, 2" is not "2, 1" (tuples are always ordered, sets never)
     #[arg(long)]
     ordered_lists: bool,
     /// Whether 50% equals 50 and 1/2 (either), only 1/2 (fraction), or only 50 (sign)
@@ -69,29 +70,28 @@ struct Policies {
     /// Whether a unit may be missing on one side (optional), must be the same (required), or is ignored (ignored)
     #[arg(long, value_enum, default_value = "optional")]
     units: Units,
-    /// Significant digits from which a decimal equals the exact value it is rounded from; 0 for never
+    /// Minimum number of significant digits of a decimal that equals the exact value it is rounded from; 0 for never
     #[arg(long, default_value_t = 5)]
     decimal_digits: u32,
-    /// "x = 5" is not "5"
+    /// Names count: "x = 5" is not "5"
     #[arg(long)]
     keep_names: bool,
-    /// "x = 5" equals "y = 5"
+    /// Names never count: "x = 5" equals "y = 5"
     #[arg(long)]
     ignore_names: bool,
-    /// "1 < x < 2" is not "(1, 2)"
+    /// An inequality is not an interval: "1 < x < 2" is not "(1, 2)"
     #[arg(long)]
     inequalities_apart: bool,
-    /// "204" is not "204 in base 5"
+    /// The base of a number may not be missing: "204" is not "204 in base 5"
     #[arg(long)]
     base_required: bool,
-    /// "2/4" is not "1/2"
+    /// Fractions have to be written in the same way: "2/4" is not "1/2"
     #[arg(long)]
     reduced_fractions: bool,
     /// A column vector is not a tuple
     #[arg(long)]
     vectors_apart: bool,
-    /// Reasoning that never ends ("<think>" without "</think>"), or that no text follows, is searched for an answer
-    /// too
+    /// Search for an answer also in reasoning that never ends ("<think>" without "</think>") or that no text follows
     #[arg(long)]
     read_unfinished_thinking: bool,
 }

@@ -1,4 +1,5 @@
-//! The common part of `check` and `steps`: reads records and writes verdicts, in order.
+//! The common part of `check` and `steps`: reads records, judges them in parallel, and writes verdicts in the order of
+//! the input.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,34 +17,36 @@ use serde_json::{Value, json};
 
 use crate::options::Options;
 
-/// Number of records that are judged together before they are written.
+/// Number of records that are read and judged in parallel before their verdicts are written.
 const BATCH: usize = 4_096;
 
 /// The input and output files.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Files {
-    /// Records, JSONL (also .gz, .zst) or Parquet
+    /// File of records: JSONL (also .gz, .zst) or Parquet
     #[arg(long)]
     input: PathBuf,
-    /// Verdicts, one line each in the order of the input [default: standard output]. A run that was stopped continues
-    /// where it stopped
+    /// File for the verdicts, one line each in the order of the input [default: standard output]. An interrupted run
+    /// continues where it stopped
     #[arg(long)]
     output: Option<PathBuf>,
-    /// Write lines that are not records to this file, instead of stopping at the first
+    /// Write invalid lines to this file and continue, instead of stopping at the first
     #[arg(long)]
     rejected: Option<PathBuf>,
-    /// Threads; 0 means one for each CPU
+    /// Number of threads; 0 means one for each CPU
     #[arg(long, default_value_t = 0)]
     threads: usize,
 }
 
+/// Where the verdicts go.
 enum Sink {
     Standard(std::io::BufWriter<std::io::Stdout>),
     File(OrderedOutput),
 }
 
-/// Judges every record with `judge`. Returns the number of records and a message about rejected lines. `command` and
-/// `options` are everything else that the verdicts depend on.
+/// Judges every record with `judge` and calls `count` with each verdict. Returns the number of records and a message
+/// about rejected lines (empty if there are none). `command` and `options` are part of the fingerprint of the output
+/// file: a run continues a file only if they are the same.
 pub(super) fn each<T: DeserializeOwned + Send + Sync>(
     files: &Files,
     command: &str,
@@ -61,7 +64,7 @@ pub(super) fn each<T: DeserializeOwned + Send + Sync>(
     };
     let done = if let Sink::File(out) = &sink { out.done() } else { 0 };
     let mut index = 0;
-    // Verdicts on the terminal show the progress themselves.
+    // If the verdicts go to standard output, they already show the progress.
     let progress = if files.output.is_some() { Progress::new("records", None, 0) } else { Progress::hidden() };
     loop {
         let batch: Vec<T> = reader.by_ref().take(BATCH).collect::<Result<_, _>>()?;
@@ -94,7 +97,7 @@ pub(super) fn each<T: DeserializeOwned + Send + Sync>(
     Ok((index, aside))
 }
 
-/// A verdict with the id of its record as the first field.
+/// The verdict as JSON, with the id of the record, if it has one, as the first field.
 pub(super) fn with_id(id: Option<&Value>, verdict: &impl Serialize) -> Value {
     let mut out = json!(verdict);
     if let (Some(id), Value::Object(map)) = (id, &mut out) {
@@ -103,6 +106,7 @@ pub(super) fn with_id(id: Option<&Value>, verdict: &impl Serialize) -> Value {
     out
 }
 
+/// Identifies everything that the verdicts depend on: the version, the input file and the settings.
 fn fingerprint(input: &Path, settings: &str) -> Result<String> {
     Ok(Fingerprint::new()
         .text("version", env!("CARGO_PKG_VERSION"))
@@ -111,7 +115,7 @@ fn fingerprint(input: &Path, settings: &str) -> Result<String> {
         .finish())
 }
 
-/// A string, or a number written without quotes.
+/// A text, or a number written without quotes.
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(untagged)]
 pub(super) enum Answer {

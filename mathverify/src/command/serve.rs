@@ -1,4 +1,4 @@
-//! `mathverify serve`.
+//! `mathverify serve`: an HTTP service for answers and steps.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,19 +16,20 @@ pub(super) struct Args {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:8080")]
     addr: SocketAddr,
-    /// Items judged at the same time; 0 means one for each CPU
+    /// Number of items judged in parallel; 0 means one for each CPU
     #[arg(long, default_value_t = 0)]
     threads: usize,
-    /// Maximum number of waiting items; further ones are answered with 429
+    /// Maximum number of waiting items; requests beyond it get status 429
     #[arg(long, default_value_t = 1024)]
     queue: usize,
-    /// The environment variable with the token that clients must send; if it is not set, every client is answered
+    /// Environment variable that holds the token which clients must send; if it is not set, no token is needed
     #[arg(long, default_value = "HERD_WORKER_TOKEN", value_name = "VARIABLE")]
     token_env: String,
     #[command(flatten)]
     policies: Policies,
 }
 
+/// Reads a counter for `/metrics`.
 #[allow(clippy::cast_precision_loss)]
 fn read(counter: &Arc<AtomicU64>) -> impl Fn() -> f64 + Send + Sync + 'static {
     let counter = counter.clone();

@@ -1,4 +1,4 @@
-//! `mathverify steps`.
+//! `mathverify steps`: checks the steps of solutions.
 
 use anyhow::Result;
 use run::counted;
@@ -19,7 +19,7 @@ pub(super) struct Args {
     policies: Policies,
 }
 
-/// One solution.
+/// One record of the input: a solution as a list of steps.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Fields")]
 pub(super) struct Solution {
@@ -29,7 +29,7 @@ pub(super) struct Solution {
     gold: Option<Answer>,
 }
 
-/// The fields of a record, for messages.
+/// The fields of a record, for error messages.
 const NEEDED: &str =
     "a record needs `solution` (a text) or `steps` (a list of texts); it may have `id`, `problem` and `gold`";
 
@@ -76,7 +76,7 @@ impl TryFrom<Fields> for Solution {
     }
 }
 
-/// The verdict on one solution, with its id.
+/// Checks one solution; the verdict as JSON, with the id of the record.
 pub(super) fn judge(solution: &Solution, options: &Options) -> Value {
     let gold = solution.gold.as_ref().map(Answer::text);
     let verdict = check_solution(solution.problem.as_deref(), &solution.steps, gold.as_deref(), options);
