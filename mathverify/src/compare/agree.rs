@@ -1,5 +1,5 @@
-//! What two answers say beside their values. A value that was read in both is not an equal answer if the words around
-//! it differ: `$5 profit` and `$5 loss`, `x < 1 or x > 3` and `x < 1 and x > 3`.
+//! Compares the words beside the values of two answers. Answers with equal values are not equal if these words differ:
+//! `$5 profit` and `$5 loss`, `x < 1 or x > 3` and `x < 1 and x > 3`.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -75,14 +75,14 @@ const NEUTRAL: &[&str] = &[
     "you",
 ];
 
-/// Words for a rounded value.
+/// Words that say that a value is rounded.
 const ROUNDED: [&str; 6] = ["approximately", "approx", "about", "around", "roughly", "nearly"];
 
-/// Commands whose argument is words.
+/// LaTeX commands whose argument is text.
 const TEXT: [&str; 10] =
     ["text", "textbf", "textit", "textrm", "mathrm", "mbox", "operatorname", "textnormal", "hbox", "emph"];
 
-/// Why two answers with equal values are not shown to be equal.
+/// Why two answers with equal values are not shown to be equal, if so.
 pub(super) fn disagreement(pred: &str, gold: &str) -> Option<&'static str> {
     if let Some(why) = marks::conflict(pred, gold) {
         return Some(why);
@@ -101,7 +101,8 @@ pub(super) fn disagreement(pred: &str, gold: &str) -> Option<&'static str> {
     letters_in_another_order(pred, gold).then_some("capital letters in another order")
 }
 
-/// The words of a text, without LaTeX commands, names of functions, known units, numbers in words and neutral words.
+/// The words of a text in canonical form, without LaTeX commands, function names, known units, numbers in words and
+/// neutral words.
 fn spoken(text: &str) -> BTreeSet<String> {
     let text = parse::respelled(text);
     let chars: Vec<char> = text.chars().collect();
@@ -120,7 +121,7 @@ fn spoken(text: &str) -> BTreeSet<String> {
         let word: String = chars[start..end].iter().collect();
         at = end;
         if start > 0 && chars[start - 1] == '\\' && (!TEXT.contains(&&*word) || chars.get(end) == Some(&'{')) {
-            // Names of environments, alphabets and colours are no words either.
+            // The names of environments, alphabets and colours in braces are no words either.
             if matches!(&*word, "begin" | "end" | "mathbb" | "color" | "textcolor" | "label" | "tag")
                 && chars.get(end) == Some(&'{')
             {
@@ -135,7 +136,7 @@ fn spoken(text: &str) -> BTreeSet<String> {
     out
 }
 
-/// The word as it is compared; `None` for one that says nothing about the value.
+/// The canonical form of a word; `None` for a word that says nothing about the value.
 fn counted(word: &str) -> Option<String> {
     let lower = word.to_lowercase();
     let short = word.chars().count() < if word.is_ascii() { 3 } else { 2 };
@@ -178,7 +179,8 @@ fn states(e: &crate::ast::Expr) -> bool {
     names.len() > 1
 }
 
-/// `IV` and `VI`, `ABC` and `ACB`: letters without anything between them may be one name, and then their order counts.
+/// Whether both texts are only capital letters and the texts differ: `IV` and `VI`, `ABC` and `ACB`. Such letters may
+/// be one name, and then their order counts.
 fn letters_in_another_order(pred: &str, gold: &str) -> bool {
     let (p, g) = (super::normalised(pred), super::normalised(gold));
     let capitals = |s: &str| s.len() > 1 && s.bytes().all(|b| b.is_ascii_uppercase());

@@ -12,7 +12,7 @@ use crate::verdict::{Outcome, Tier};
 /// Longest text that is compared, in bytes.
 const LONGEST: usize = 200;
 
-/// Words before a value, with the name of a quantity before them.
+/// A bound with words or a sign before its value, and optionally a one-letter name before them: `at least 5`, `x ≥ 5`.
 static BEFORE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"(?i)^(?:(?<name>[a-z])\s*)?(?:(?<sign_least>≥|>=|\\geq(?:slant)?|\\ge\b)|(?<sign_most>≤|<=|\\leq(?:slant)?|\\le\b)",
@@ -28,7 +28,7 @@ static BEFORE: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-/// Words after a value; the counted thing may follow.
+/// A bound with words after its value; the counted thing may follow: `5 or more apples`.
 static BEHIND: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"(?i)^(?<value>.*?\S)\s*(?:",
@@ -40,19 +40,24 @@ static BEHIND: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-/// The side on which the values are, and whether the bound is included.
+/// The direction of a bound, and whether the bound is included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Side {
+    /// Whether it is a lower bound: the allowed values are above it.
     up: bool,
+    /// Whether the bound itself is an allowed value.
     with: bool,
 }
 
-/// A bound.
+/// A bound as read from a text.
 #[derive(Debug)]
 struct Bound {
     side: Side,
+    /// The letter of the bounded quantity.
     name: Option<String>,
+    /// The value as written, with the counted thing.
     value: String,
+    /// Whether the text is not a plain inequality such as `x ≥ 83`, which the parser reads.
     in_words: bool,
 }
 
@@ -88,7 +93,7 @@ fn both(p: &Bound, g: &Bound, options: &Context<'_>) -> Outcome {
         (true, true) => Outcome::equal(Tier::Structure, "the same bound"),
         (true, false) => values,
         (false, true) => Outcome::different(Tier::Structure, "one bound with its value, one without"),
-        // Of whole numbers, more than 4 are at least 5.
+        // For integers, "more than 4" is "at least 5".
         (false, false) => Outcome::unknown("one bound with its value, one without"),
     }
 }
@@ -99,7 +104,7 @@ fn is_endless(text: &str) -> bool {
     (text.contains("infty") || text.contains('∞')) && trimmed.starts_with(['[', '(', ']', '\\', 'x'])
 }
 
-/// The bound that a whole text expresses.
+/// The bound that the whole text states, if it states one.
 fn read(text: &str) -> Option<Bound> {
     let text = plain(text);
     let found = |captures: &Captures<'_>| {
@@ -114,26 +119,26 @@ fn read(text: &str) -> Option<Bound> {
         };
         const NAMES: [&str; 8] =
             ["least", "most", "above", "below", "sign_least", "sign_most", "sign_above", "sign_below"];
-        // A regex without a group of this name gives none.
+        // For a name that is not a group of the regex, `name` returns `None`.
         let kind = NAMES.into_iter().find(|name| captures.name(name).is_some())?;
         let mut value = captures.name("value")?.as_str().trim().to_owned();
         if let Some(unit) = captures.name("unit") {
             value = format!("{value} {}", unit.as_str());
         }
         let name = captures.name("name").map(|name| name.as_str().to_owned());
-        // A sign without a name has no more meaning than a word.
+        // `≥ 83` without a name is read like `at least 83`.
         let in_words = !kind.starts_with("sign_") || name.is_none();
         is_value(&value).then(|| Bound { side: side(kind), name, value, in_words })
     };
-    // `x 5 or more` has no sign before its value.
+    // First a bound with words or a sign before the value, then one with words after the value.
     let before = BEFORE.captures(&text).and_then(|captures| found(&captures));
     before.or_else(|| BEHIND.captures(&text).and_then(|captures| found(&captures)))
 }
 
-/// The text without delimiters, with the words of `\text{}` unwrapped.
+/// The text without math delimiters and `\text{}` commands; the words inside `\text{}` stay.
 fn plain(text: &str) -> String {
     let text = text.trim().trim_end_matches(['.', '。']).replace("\\(", "").replace("\\)", "");
-    // A single dollar means money.
+    // A single dollar is a currency sign.
     let text = if text.matches('$').count() == 2 && !text.contains("\\$") { text.replace('$', "") } else { text };
     let mut out = String::new();
     let mut rest = text.as_str();
@@ -146,7 +151,7 @@ fn plain(text: &str) -> String {
     (out + rest).replace("\\ ", " ").replace("\\,", " ").trim().to_owned()
 }
 
-/// Whether a text is one value, perhaps with the counted thing: no further bound, no list.
+/// Whether a text is one value, with or without the counted thing, and contains no further bound and no list.
 fn is_value(value: &str) -> bool {
     const JOINING: [&str; 24] = [
         "and", "or", "to", "than", "at", "most", "least", "not", "no", "but", "if", "when", "between", "und", "oder",
@@ -164,6 +169,7 @@ fn is_value(value: &str) -> bool {
 }
 
 impl Bound {
+    /// The bound as an inequality in LaTeX, in `x` if it has no name.
     fn relation(&self) -> String {
         let sign = match (self.side.up, self.side.with) {
             (true, true) => "\\ge",

@@ -1,7 +1,7 @@
-//! Texts that are formulas by their signs and may be something else: `3-2` as a score or a range, `2020-01-02` and
-//! `1/2/2020` as dates, `(12)(23)` as a permutation. Their values as formulas decide nothing.
+//! Texts that parse as formulas and may be something else: `3-2` may be a score or a range, `2020-01-02` and `1/2/2020`
+//! dates, `(12)(23)` a permutation. The values of such texts as formulas do not decide whether they are equal.
 
-/// Why two texts cannot be compared as formulas; both are normalised and not the same.
+/// Why two texts cannot be compared as formulas, if so. Both texts are normalised and differ.
 pub(super) fn undecided(a: &str, b: &str) -> Option<&'static str> {
     let plain = |s: &str| s.len() < 60 && s.chars().all(|c| c.is_ascii_digit() || "-–—‐‑/()".contains(c));
     if !plain(a) && !plain(b) {
@@ -24,21 +24,21 @@ pub(super) fn undecided(a: &str, b: &str) -> Option<&'static str> {
     matches!((cycles(a), cycles(b)), (true, true)).then_some("two products, or two permutations")
 }
 
-/// The numbers between signs; `None` if the text is not only that.
+/// The numbers of a text that consists only of numbers and `signs` between them; else `None`.
 fn parts<'a>(text: &'a str, signs: &[char]) -> Option<Vec<&'a str>> {
     let parts: Vec<&str> = text.split(|c| signs.contains(&c)).collect();
     let digits = |p: &&str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit());
     (parts.len() > 1 && parts.iter().all(digits)).then_some(parts)
 }
 
-/// Three numbers, of which the first or the last has four digits and the others have one or two.
+/// Whether the parts are a date: three numbers, the first or last with four digits, the others with one or two.
 fn is_date(parts: &[&str]) -> bool {
     let short = |p: &str| p.len() <= 2;
     matches!(parts, [year, month, day] if year.len() == 4 && short(month) && short(day))
         || matches!(parts, [day, month, year] if year.len() == 4 && short(month) && short(day))
 }
 
-/// `(12)(23)`: at least two groups of digits.
+/// Whether a text is at least two groups of digits in parentheses, which may be cycles: `(12)(23)`.
 fn cycles(text: &str) -> bool {
     let Some(inner) = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')) else { return false };
     let groups: Vec<&str> = inner.split(")(").collect();

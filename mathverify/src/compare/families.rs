@@ -1,5 +1,5 @@
-//! Periodic solutions: `π/6 + kπ` for all integers k, compared as sets, independent of their representatives and
-//! letters.
+//! Periodic solutions: `π/6 + kπ` for all integers k, compared as sets. The verdict does not depend on the chosen start
+//! (`π/6` or `7π/6`) or on the letter.
 
 use std::collections::BTreeSet;
 use std::f64::consts::PI;
@@ -13,10 +13,10 @@ use crate::numeric::{self, Same};
 use crate::pattern::pattern;
 use crate::verdict::{Outcome, Tier};
 
-/// Maximum number of residues of one side.
+/// Maximum number of residues of one side within the common period.
 const MAX_RESIDUES: usize = 120;
 
-/// An answer without "for k ∈ ℤ" or "where k is an integer" at its end; `None` if it has no such remark.
+/// The answer without a remark such as "for k ∈ ℤ" or "where k is an integer" at its end; `None` without a remark.
 pub(super) fn without_remark(answer: &str) -> Option<&str> {
     static REMARK: LazyLock<Regex> = LazyLock::new(|| {
         let set = r"(?:\\mathbb\s*\{?\s*[ZN]\s*\}?|\\mathbf\{Z\}|\\Z|ℤ|ℕ|Z)(?:\^\+|\^\{\+\}|_\{?\\?[a-z ]*\d*\}?)?";
@@ -35,11 +35,14 @@ pub(super) fn without_remark(answer: &str) -> Option<&str> {
     (rest.contains(letter.as_str()) && rest.contains(|c: char| c.is_alphanumeric())).then_some(rest)
 }
 
-/// `start + k period`, with approximate values as machine floats.
+/// The numbers `start + k * period` for all integers k.
 struct Family {
     start: Expr,
+    /// The period, positive.
     period: Expr,
+    /// Approximate value of `start`.
     at: f64,
+    /// Approximate value of `period`.
     step: f64,
 }
 
@@ -47,7 +50,7 @@ struct Family {
 pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Option<Outcome> {
     let (x, y) = (families(a, options)?, families(b, options)?);
     let smallest = x.iter().chain(&y).map(|f| f.step).fold(f64::INFINITY, f64::min);
-    // The common period: an integer multiple of each.
+    // The common period is an integer multiple of every period.
     let multiple = (1..=48_u32).find(|m| {
         x.iter().chain(&y).all(|f| {
             let times = smallest * f64::from(*m) / f.step;
@@ -82,17 +85,20 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Option<Outco
     Some(Outcome::equal(Tier::Structure, "the same solutions for all whole numbers"))
 }
 
+/// The period whose approximate value is `smallest`, as an expression.
 fn smallest_period(x: &[Family], y: &[Family], smallest: f64) -> Option<Expr> {
     x.iter().chain(y).find(|f| (f.step - smallest).abs() < 1e-12).map(|f| f.period.clone())
 }
 
+/// A start of a family within the common period.
 #[derive(Clone)]
 struct Residue {
     value: Expr,
+    /// Approximate value of `value`.
     at: f64,
 }
 
-/// The starts within one period.
+/// The starts of all families within the common period, whose approximate value is `whole`.
 fn residues(families: &[Family], whole: f64) -> Option<Vec<Residue>> {
     let mut out = Vec::new();
     for f in families {
@@ -110,7 +116,7 @@ fn residues(families: &[Family], whole: f64) -> Option<Vec<Residue>> {
     Some(out)
 }
 
-/// The items as families in one variable whose period is a rational multiple of π or of a full turn.
+/// The items as families in one common variable; `None` if an item is no family.
 fn families(e: &Expr, options: &Context<'_>) -> Option<Vec<Family>> {
     let items: Vec<&Expr> = match e {
         Expr::List(items) | Expr::Set(items) => items.iter().collect(),
@@ -121,12 +127,12 @@ fn families(e: &Expr, options: &Context<'_>) -> Option<Vec<Family>> {
     (letters.len() == 1).then_some(out)
 }
 
-/// Whether a letter may denote any integer under another name. Capital letters name things.
+/// Whether a letter may be the parameter k: a capital letter is the name of something else.
 fn parameter(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
-/// The value of `x = value`.
+/// The right side of `x = value`; any other expression unchanged.
 fn value(e: &Expr) -> &Expr {
     match e {
         Expr::Relation(terms, ops) if ops == &[Rel::Eq] && matches!(terms[0], Expr::Sym(_)) => &terms[1],
@@ -134,6 +140,7 @@ fn value(e: &Expr) -> &Expr {
     }
 }
 
+/// Reads an expression that is linear in its only variable and whose period is a multiple of π/720 (a quarter degree).
 fn family(e: &Expr, letters: &mut BTreeSet<String>, options: &Context<'_>) -> Option<Family> {
     let mut names = BTreeSet::new();
     symbols(e, &mut names);
@@ -166,6 +173,7 @@ fn family(e: &Expr, letters: &mut BTreeSet<String>, options: &Context<'_>) -> Op
     Some(Family { start: point(0), period, at: values[0], step: step.abs() })
 }
 
+/// Adds the names of all variables of `e` to `out`.
 fn symbols(e: &Expr, out: &mut BTreeSet<String>) {
     match e {
         Expr::Sym(name) => {

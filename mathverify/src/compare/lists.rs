@@ -47,12 +47,12 @@ fn choose(e: &Expr, plus: bool) -> Expr {
     }
 }
 
-/// Whether it has items.
+/// Whether the expression is a list, a set, a tuple, or items in square or angle brackets.
 pub(super) fn is_collection(e: &Expr) -> bool {
     matches!(e, Expr::List(_) | Expr::Set(_) | Expr::Tuple(_) | Expr::Brackets(_))
 }
 
-/// The items; `{5}` and `5` have one.
+/// The items of a collection or vector; any other expression is one item.
 fn items(e: &Expr) -> Vec<Expr> {
     match e {
         Expr::List(v) | Expr::Set(v) | Expr::Tuple(v) | Expr::Brackets(v) => v.clone(),
@@ -75,7 +75,7 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     let ordered = |e: &Expr| matches!(e, Expr::Tuple(_) | Expr::Brackets(_) | Expr::Matrix(_));
     let single = |e: &Expr| !is_collection(e) && !matches!(e, Expr::Matrix(_));
     let (x, y) = (items(a), items(b));
-    // `1/3 or 0.333...`: one value, written in two ways.
+    // `1/3 or 0.333...`: one value in two spellings.
     if let (Expr::List(items), other) | (other, Expr::List(items)) = (a, b)
         && single(other)
         && items.iter().all(|i| compare_exprs(i, other, options).is_equal())
@@ -85,7 +85,7 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if single(a) != single(b) && x.len() != y.len() {
         return Outcome::different(Tier::Structure, "one value and several");
     }
-    // {x} is the fractional part of x, or a set; {5} is the set of one solution.
+    // `{x}` is a set or the fractional part of x; `{5}` is the set of one solution.
     let variable = |e: &Expr| e.any(&|e| matches!(e, Expr::Sym(_))) && !e.any(&|e| matches!(e, Expr::Relation(..)));
     if single(a) != single(b) && (matches!(a, Expr::Set(_)) && variable(a) || matches!(b, Expr::Set(_)) && variable(b))
     {
@@ -96,14 +96,14 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
         return Outcome::unknown("a set of one, and a vector of one");
     }
     if single(a) != single(b) && (ordered(a) || ordered(b)) {
-        // (5) is 5; ⟨5⟩ is a vector of one.
+        // `(5)` is parsed as 5; `⟨5⟩` is a vector with one entry.
         return Outcome::different(Tier::Structure, "one value and a tuple");
     }
     let keeps_order =
         ordered(a) || ordered(b) || (options.ordered_lists && !matches!(a, Expr::Set(_)) && !matches!(b, Expr::Set(_)));
     if keeps_order {
         let outcome = in_order(&x, &y, options);
-        // (1, 2) is a point or an interval, {1, 2} is neither.
+        // `(1, 2)` is a point or an interval; `{1, 2}` is neither.
         let mixed = |p: &Expr, q: &Expr| matches!(p, Expr::Set(_)) && matches!(q, Expr::Tuple(_) | Expr::Matrix(_));
         if outcome.is_equal() && (mixed(a, b) || mixed(b, a)) {
             return Outcome::unknown("a set and a tuple");
@@ -111,7 +111,7 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
         return outcome;
     }
     let outcome = without_order(&x, &y, options);
-    // 1, 1, 3 and 1, 3, 3: the same number of items, but other items are repeated.
+    // `1, 1, 3` and `1, 3, 3`: the same number of items, but different items are repeated.
     let set = |e: &Expr| matches!(e, Expr::Set(_));
     if outcome.is_equal() && x.len() == y.len() && !set(a) && !set(b) && !one_to_one(&x, &y, options) {
         return Outcome::different(Tier::Structure, "other items are repeated");
@@ -119,9 +119,9 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     outcome
 }
 
-/// Whether every item has its own partner on the other side.
+/// Whether every item of `x` has an equal item of `y` for itself alone.
 fn one_to_one(x: &[Expr], y: &[Expr], options: &Context<'_>) -> bool {
-    // Lists in the same order are the rule.
+    // Fast exits: most lists are short or in the same order.
     if x.len() < 3 || x == y || x.len() > MAX_UNORDERED {
         return true;
     }
@@ -139,13 +139,13 @@ fn in_order(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     all_equal(x.iter().zip(y), options, "different items")
 }
 
-/// Matches items in any order. Repeated items count once.
+/// Compares items in any order; repeated items count once. Lists longer than [`MAX_UNORDERED`] are compared in order.
 fn without_order(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     if x.len().max(y.len()) > MAX_UNORDERED {
         return in_order(x, y, options);
     }
-    // Every item has an equal one on the other side. Partners at the same position are tried first, since most lists
-    // are in order.
+    // Searches for each item an equal item on the other side, first at the same position, since most lists are in
+    // the same order.
     let mut partnered = vec![false; y.len()];
     let mut unknown = None;
     let mut find = |item: &Expr, among: &[Expr], first: usize, forward: bool| -> Partner {
@@ -183,10 +183,11 @@ fn without_order(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     }
 }
 
-/// Whether an item has an equal item on the other side.
+/// The equal item on the other side, if there is one.
 enum Partner {
+    /// Index of the equal item.
     At(usize),
-    /// Not certainly equal to any, and not different from all.
+    /// No item was shown to be equal, and at least one comparison is unknown.
     Perhaps,
     None,
 }

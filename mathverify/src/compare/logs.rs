@@ -1,7 +1,7 @@
-//! Logarithms without a base. Some authors mean the natural one, others the common one; equal is only what is equal in
-//! both readings: `2\log 3` and `\log 9`, but not `\log 5` and `\ln 5`.
+//! Logarithms without a base. Some authors mean the natural logarithm, others the common one (base 10). Two answers are
+//! equal only if they are equal in both readings: `2\log 3` and `\log 9`, but not `\log 5` and `\ln 5`.
 
-/// The text with the base of ten at every `log` that has none; `None` if every one has a base.
+/// The text with base 10 added to every `log` that has no base; `None` if no `log` lacks a base.
 pub(super) fn common(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len() + 8);
     let mut rest = text;
@@ -23,7 +23,7 @@ pub(super) fn common(text: &str) -> Option<String> {
     found.then_some(out)
 }
 
-/// Whether parentheses at the start hold two arguments: `log(8, 2)`.
+/// Whether parentheses at the start of the text hold two arguments, as after the `log` of `log(8, 2)`.
 fn two_arguments(text: &str) -> bool {
     let mut depth = 0;
     for c in text.chars() {

@@ -1,5 +1,5 @@
-//! Words and marks that change what a value means. If only one side has them, equal values are no equal answers: `5 dozen`
-//! and `5`, `\|x\|` and `|x|`, `\varphi` and `\phi`.
+//! Words and marks that change the meaning of a value. If only one side has them, two answers with equal values are not
+//! equal: `5 dozen` and `5`, `\|x\|` and `|x|`, `\varphi` and `\phi`.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use super::words;
 use crate::parse;
 use crate::pattern::pattern;
 
-/// Why two texts with equal values are not shown to be equal.
+/// Why two texts with equal values are not shown to be equal, if so.
 pub(super) fn conflict(pred: &str, gold: &str) -> Option<&'static str> {
     let plain = |s: &str| s.bytes().all(|b| b.is_ascii() && !b.is_ascii_alphabetic());
     if plain(pred) && plain(gold) {
@@ -45,8 +45,8 @@ pub(super) fn conflict(pred: &str, gold: &str) -> Option<&'static str> {
     matrices_in_another_order(pred, gold).then_some("a product of capital letters in another order")
 }
 
-/// Words directly behind a number that multiply it, divide it or make it a rank; one of them may be in `\text{}` or in
-/// parentheses.
+/// A number with a word directly after it that multiplies it, divides it or makes it an ordinal; the word may be in
+/// `\text{}` or in parentheses.
 static SCALE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(
         r"(?i)[\d}})](?:\s|[~(\-^{{]|\\[ ,;:!]|\\(?:text|mathrm|mbox|textbf|textit|textrm|rm)\b|in\s|of\s)*(?:({SCALES})\b|th\b|st\b|nd\b|rd\b)"
@@ -56,7 +56,8 @@ const SCALES: &str = "dozens?|pairs?|couples?|half|halves|thirds?|quarters?|four
      elevenths?|twelfths?|[a-z]{3,6}teenths?|[a-z]{3,5}tieths?|hundredths?|thousandths?|millionths?|billionths?|tens|\
      hundreds?|thousands?|millions?|billions?|trillions?|gross|grand|score|fold|squared|cubed|doubled|tripled|halved|percentile";
 
-/// The scaling and ranking words of a text. The endings of ranks are one word: `3rd` and `3th`.
+/// The scaling words and ordinal endings after the numbers of a text. All ordinal endings are one word: `3rd` and
+/// `3th`.
 fn scales(text: &str) -> BTreeSet<String> {
     SCALE
         .captures_iter(text)
@@ -65,7 +66,7 @@ fn scales(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Whether a word behind a number multiplies it, divides it or makes it a rank.
+/// Whether a word after a number multiplies it, divides it or makes it an ordinal.
 pub(super) fn is_scale(word: &str) -> bool {
     static ALONE: LazyLock<Regex> = LazyLock::new(|| pattern(&format!("(?i)^(?:{SCALES}|th|st|nd|rd)$")));
     ALONE.is_match(word)
@@ -129,10 +130,10 @@ fn changing(text: &str) -> BTreeSet<String> {
     out
 }
 
-/// Letters that LaTeX has in two shapes, for which some authors have two meanings.
+/// Greek letters with two shapes in LaTeX (`\phi`, `\varphi`), which some authors use as two names.
 pub(crate) const SHAPED: [&str; 7] = ["epsilon", "theta", "phi", "rho", "sigma", "pi", "kappa"];
 
-/// Whether a text has the command `\name`.
+/// Whether a text has the command `\` + `prefix` + `name`.
 pub(crate) fn has_command(text: &str, prefix: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| {
         text[..at].strip_suffix(prefix).is_some_and(|before| before.ends_with('\\'))
@@ -152,7 +153,7 @@ static NORM: LazyLock<Regex> = LazyLock::new(|| pattern(r"\\\||\\[lr]?Vert\b|‖
 static BARS: LazyLock<Regex> = LazyLock::new(|| pattern(r"\||\\[lr]?vert\b|\\mid\b"));
 static SUBSET_OR_EQUAL: LazyLock<Regex> = LazyLock::new(|| pattern(r"\\subseteq\b|⊆"));
 static SUBSET: LazyLock<Regex> = LazyLock::new(|| pattern(r"\\subset(?:neq)?\b|⊂|⊊"));
-/// `f^{(2)}` and `f^2`.
+/// The order of a derivative, `f^{(2)}`, as opposed to a power, `f^2`.
 static ORDER_OF_DERIVATIVE: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"[A-Za-z]\s*\^\s*\{\s*\(\s*(?:\d+|[a-z])\s*\)\s*\}"));
 static DIVERGENCE: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?:\\nabla|∇)\s*(?:\\cdot|·|⋅)"));
@@ -176,7 +177,7 @@ fn matrices_in_another_order(pred: &str, gold: &str) -> bool {
     static MARK: LazyLock<Regex> = LazyLock::new(|| {
         pattern(r"[A-Z)]\s*\^\s*(?:\{\s*)?(?:-\s*1|T(?:[^a-z]|$)|\\top\b|\\mathsf\s*\{?T|\\intercal|\*)")
     });
-    // A × B of sets.
+    // A Cartesian product of sets: `A × B`.
     static CARTESIAN: LazyLock<Regex> =
         LazyLock::new(|| pattern(r"^[\s$]*[A-Z](?:\s*(?:\\times\b|×)\s*[A-Z])+[\s$.]*$"));
     let marked = [&*MARK, &*CARTESIAN].iter().any(|mark| mark.is_match(pred) || mark.is_match(gold));
@@ -195,12 +196,13 @@ fn matrices_in_another_order(pred: &str, gold: &str) -> bool {
     capitals(&p) && capitals(&g) && distinct > 1 && p != g
 }
 
-/// Whether both sides name sets of numbers for their letters, and not the same ones: `k ∈ ℤ` and `k ∈ ℕ`.
+/// Whether both sides state domains for their letters and the domains differ: `k ∈ ℤ` and `k ∈ ℕ`.
 pub(super) fn other_domains(pred: &str, gold: &str) -> bool {
     let (p, g) = (domains(pred), domains(gold));
     !p.is_empty() && !g.is_empty() && p != g
 }
 
+/// The sets of numbers that a text names in words or symbols.
 fn domains(text: &str) -> BTreeSet<&'static str> {
     static KINDS: LazyLock<[(Regex, &str); 6]> = LazyLock::new(|| {
         [

@@ -14,12 +14,13 @@ pub(super) fn has_matrix(e: &Expr) -> bool {
     e.any(&|e| matches!(e, Expr::Matrix(_)))
 }
 
-/// A value: a matrix or a number.
+/// The value of an expression with matrices.
 enum Value {
     Matrix(Rows),
     Number(Expr),
 }
 
+/// Evaluates sums, products, powers up to 8, determinants and transposes of matrices; `None` for anything else.
 fn value(e: &Expr) -> Option<Value> {
     if !has_matrix(e) {
         return Some(Value::Number(e.clone()));
@@ -107,7 +108,7 @@ fn times(a: Value, b: Value) -> Option<Value> {
             if x.first()?.len() != inner || x.len() * width * inner > 4_096 {
                 return None;
             }
-            // Entries of variables grow with every product.
+            // Entries with variables grow with every product.
             let sizes = |rows: &Rows| rows.iter().flatten().map(size).sum::<usize>();
             if sizes(&x) * width + sizes(&y) * x.len() > MAX_PARTS {
                 return None;
@@ -121,15 +122,15 @@ fn times(a: Value, b: Value) -> Option<Value> {
     })
 }
 
-/// Maximum number of parts of a product of matrices.
+/// Maximum number of expression nodes in a product of two matrices.
 const MAX_PARTS: usize = 8_000;
 
-/// Number of parts of an expression.
+/// Number of nodes of an expression.
 fn size(e: &Expr) -> usize {
     1 + e.children().into_iter().map(size).sum::<usize>()
 }
 
-/// By expansion along the first row, up to four rows.
+/// The determinant by expansion along the first row; `None` if the matrix is not square or has more than four rows.
 fn determinant(rows: &Rows) -> Option<Expr> {
     let n = rows.len();
     if n == 0 || n > 4 || rows.iter().any(|r| r.len() != n) {
@@ -150,7 +151,7 @@ fn determinant(rows: &Rows) -> Option<Expr> {
     Some(Expr::Add(terms))
 }
 
-/// Compares if a side has a matrix.
+/// Compares two expressions, at least one of which contains a matrix.
 pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     match (value(a), value(b)) {
         (Some(Value::Matrix(x)), Some(Value::Matrix(y))) => {

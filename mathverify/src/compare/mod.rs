@@ -30,11 +30,11 @@ pub(crate) fn compare(pred: &str, gold: &str, options: &Options) -> Outcome {
     compare_within(pred, gold, &Context::new(options))
 }
 
-/// Like [`compare`], with the rest of a budget.
+/// Like [`compare`], within the remaining budget of `context`.
 pub(crate) fn compare_within(pred: &str, gold: &str, context: &Context<'_>) -> Outcome {
     let outcome = match (families::without_remark(pred), families::without_remark(gold)) {
         (None, None) => compare_readings_of_logs(pred, gold, context),
-        // `for k ∈ ℤ` describes the letter; the value is before it.
+        // A remark such as `for k ∈ ℤ` describes the letter; the comparison leaves the remark out.
         (p, g) => compare_readings_of_logs(p.unwrap_or(pred), g.unwrap_or(gold), context),
     };
     if outcome.is_equal() && marks::other_domains(pred, gold) {
@@ -43,7 +43,8 @@ pub(crate) fn compare_within(pred: &str, gold: &str, context: &Context<'_>) -> O
     outcome
 }
 
-/// Equal is what is equal with natural and with common logarithms, where a logarithm has no base.
+/// Compares two answers; if a logarithm has no base, they are equal only if they are equal both with natural and with
+/// common logarithms.
 fn compare_readings_of_logs(pred: &str, gold: &str, context: &Context<'_>) -> Outcome {
     let natural = compare_texts(pred, gold, context);
     let has_log = |s: &str| memchr::memmem::find(s.as_bytes(), b"log").is_some();
@@ -111,7 +112,7 @@ fn compare_texts(pred: &str, gold: &str, options: &Context<'_>) -> Outcome {
         }
     }
     let outcome = best.unwrap_or_else(|| Outcome::unknown("nothing to compare"));
-    // `3,4` is two numbers or one with a decimal comma; nothing beside it tells which.
+    // `3,4` is two numbers or one with a decimal comma; the text does not tell which.
     if outcome.is_equal()
         && (text::is_short_decimal(&a) || text::is_short_decimal(&b))
         && !compare_exprs(&left[0], &right[0], options).is_equal()
@@ -128,16 +129,17 @@ fn compare_texts(pred: &str, gold: &str, options: &Context<'_>) -> Outcome {
     outcome
 }
 
-/// Whether a decimal is an exact answer, rounded or truncated to the digits that it shows.
+/// Whether `decimal` is the value of `exact`, rounded or truncated to the written digits.
 pub(crate) fn rounds(exact: &str, decimal: &str) -> bool {
     let options = Options { decimal_digits: 1, ..Options::default() };
     let (Ok(exact), Ok(decimal)) = (parse::parse(exact), parse::parse(decimal)) else { return false };
-    // An exact decimal is not a rounding of another number.
+    // If `exact` is itself a decimal, `decimal` is another answer and no rounding.
     !matches!(exact, Expr::Num { decimals: Some(_), .. })
         && compare_exprs(&exact, &decimal, &Context::new(&options)).is_equal()
 }
 
-/// Texts that are both of a kind other than formulas: quantities with units, times of day, chemical formulas.
+/// Compares answers that are no formulas: times of day, bounds in words, chemical formulas, quantities with units.
+/// `None` if the two texts are not of one such kind.
 fn special(pred: &str, gold: &str, options: &Context<'_>) -> Option<Outcome> {
     let word = |s: &str| s.bytes().any(|b| !b.is_ascii_digit() && !b.is_ascii_punctuation() && b != b' ');
     let money = |s: &str| s.contains('$') && !s.contains('\\');
@@ -188,12 +190,12 @@ fn compare_prepared(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if a == b {
         return Outcome::equal(Tier::Exact, "the same formula");
     }
-    // [x] may be the integer part, the nearest integer, or x.
+    // `[x]` may be the integer part of x, the nearest integer, or x itself.
     let bracketed = |e: &Expr| e.any(&|e| matches!(e, Expr::Apply(name, _) if name == parse::BRACKETS));
     if bracketed(a) != bracketed(b) {
         return Outcome::unknown("square brackets around a letter, and none");
     }
-    // Words; `\text{Alice and Bob}` beside a list.
+    // Words that list items, as in `\text{Alice and Bob}`, compared with a list.
     if let (Some(x), Expr::List(_)) = (text::listed_words(a), b) {
         return lists::compare(&x, b, options);
     }
@@ -203,7 +205,7 @@ fn compare_prepared(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if let Some(outcome) = text::compare_words(a, b) {
         return outcome;
     }
-    // x = 5, x ∈ S, equations and inequalities.
+    // `x = 5`, `x ∈ S`, equations and inequalities.
     if is_relation(a) || is_relation(b) {
         return relation::compare(a, b, options);
     }
@@ -227,7 +229,7 @@ fn is_relation(e: &Expr) -> bool {
     }
 }
 
-/// The outcome of comparing parts in order.
+/// Compares pairs of parts in order: equal if all pairs are. `what` is the reason if a pair differs.
 fn all_equal<'a>(
     pairs: impl Iterator<Item = (&'a Expr, &'a Expr)>,
     options: &Context<'_>,
@@ -250,7 +252,7 @@ fn only_equations(ops: &[Rel]) -> bool {
     ops.iter().all(|o| matches!(o, Rel::Eq | Rel::Approx))
 }
 
-/// Whether a text is a formula: it parses, and not as words.
+/// Whether a text is a formula: it parses and contains no words.
 pub(crate) fn is_formula(text: &str) -> bool {
     parse::parse(text).is_ok_and(|e| !e.any(&|e| matches!(e, Expr::Text(_) | Expr::Quantity(..))))
 }

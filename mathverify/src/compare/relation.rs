@@ -7,13 +7,13 @@ use crate::numeric::exact::exact;
 use crate::numeric::{self, Same};
 use crate::verdict::{Outcome, Status, Tier};
 
-/// The name and the value of `x = 5`, `f(x) = x + 1`, `x ∈ S`.
+/// The left side (name) and right side (value) of `x = 5`, `f(x) = x + 1`, `x ∈ S`.
 pub(super) struct Assignment {
     pub name: Expr,
     pub value: Expr,
 }
 
-/// Whether an expression only names something: a variable, `f(x)`, `AB`, `|AB|`, `∠ABC`, `S_1 : S_2`, `(x, y)`.
+/// Whether an expression is a name and no formula: a variable, `f(x)`, `AB`, `|AB|`, `∠ABC`, `S_1 : S_2`, `(x, y)`.
 fn names_something(e: &Expr) -> bool {
     match e {
         Expr::Sym(_) | Expr::Text(_) => true,
@@ -39,12 +39,12 @@ fn names_something(e: &Expr) -> bool {
     }
 }
 
-/// `dy`, as a part of `dy/dx`.
+/// Whether an expression is a differential, such as `dy` in `dy/dx`.
 fn differential(e: &Expr) -> bool {
     matches!(e, Expr::Mul(f) if matches!(&f[..], [Expr::Sym(d), Expr::Sym(_)] if d == "d"))
 }
 
-/// Whether an expression combines at least two names by operations only: `x + y`, `a b c`, `p - q`, `m/n`.
+/// Whether an expression consists of at least two variables and operations: `x + y`, `a b c`, `p - q`, `m/n`.
 fn combination(e: &Expr) -> bool {
     fn count(e: &Expr) -> Option<usize> {
         match e {
@@ -77,7 +77,7 @@ pub(super) fn assignment(e: &Expr) -> Option<Assignment> {
     if terms.len() == 2 && names_something(&terms[1]) && !matches!(terms[1], Expr::Mul(_)) {
         return Some(Assignment { name: terms[1].clone(), value: terms[0].clone() });
     }
-    // The value of an expression: x + y = 7, |a - b| = 3, m/n = 2/3. One variable with numbers is an equation to solve.
+    // The value of an expression: `x + y = 7`, `|a - b| = 3`, `m/n = 2/3`. `2x = 10`: an equation to solve.
     if let [Rel::Eq] = ops[..]
         && combination(&terms[0])
         && *value != Expr::int(0)
@@ -85,14 +85,14 @@ pub(super) fn assignment(e: &Expr) -> Option<Assignment> {
     {
         return Some(Assignment { name: terms[0].clone(), value: value.clone() });
     }
-    // A calculation: 2 + 3 = 5; `1/3 ≈ 0.33`.
+    // A calculation without a name: `2 + 3 = 5`, `1/3 ≈ 0.33`.
     let variable = |e: &Expr| e.any(&|e| matches!(e, Expr::Sym(_) | Expr::Apply(..)));
     let calculation = (!variable(&terms[0]) && !variable(value)) || terms.len() > 2 || ops == &[Rel::Approx];
     let first = if ops[0] == Rel::Approx { &terms[0] } else { value };
     calculation.then(|| Assignment { name: Expr::Text(String::new()), value: first.clone() })
 }
 
-/// The value of a name, if there is one; also for every item of a list.
+/// The value of an assignment; for a list, the list with every assignment replaced by its value. Else `None`.
 fn value_of(e: &Expr) -> Option<Expr> {
     match e {
         Expr::Relation(..) => assignment(e).map(|a| a.value),
@@ -107,7 +107,7 @@ fn value_of(e: &Expr) -> Option<Expr> {
     }
 }
 
-/// Compares if at least one side is a relation, or a list with one.
+/// Compares two expressions, at least one of which is a relation or a list with a relation.
 pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     let relation = |e: &Expr| matches!(e, Expr::Relation(..));
     let outcome = match (relation(a), relation(b)) {
@@ -116,18 +116,19 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     };
     let other_names = || !options.ignore_names && different_variables(a, b);
     if outcome.is_equal() {
-        // n = 2, 3 and v = 2, 3; relations of other variables that are equal were compared with their names.
+        // `n = 2, 3` and `v = 2, 3`: the comparison left the names out, so they are compared here. The comparison of
+        // two relations includes the names.
         let stripped = !(relation(a) && relation(b)) && other_names();
         return if stripped { Outcome::unknown(TWO_NAMES) } else { outcome };
     }
-    // (p, q) = (3, 2) and (u, q) = (3, 2) are not intervals.
+    // `(p, q) = (3, 2)` and `(u, q) = (3, 2)` are points, not intervals.
     if !options.inequalities_as_sets || outcome.reason == TWO_NAMES {
         return outcome;
     }
-    // -2 <= x <= 7 and x ∈ [-2, 7]
+    // As intervals: `-2 <= x <= 7` and `x ∈ [-2, 7]`.
     let region = |e: &Expr| match e {
         Expr::Relation(..) => sets::region(e, &options.budget)
-            // (x, y) = (1, 2) is a point.
+            // `(x, y) = (1, 2)` is a point, not an interval.
             .or_else(|| {
                 let named = assignment(e).filter(|a| !lists::is_collection(&a.name))?;
                 sets::region(&named.value, &options.budget)
@@ -151,7 +152,7 @@ fn different_variables(a: &Expr, b: &Expr) -> bool {
     fn collect<'e>(e: &'e Expr, out: &mut Vec<&'e str>) {
         match e {
             Expr::Sym(name) if !out.contains(&&**name) => out.push(name),
-            // W(x) = 1 and W(n) = 1 are both about W.
+            // In `W(x) = 1` and `W(n) = 1`, the variable is W.
             Expr::Apply(name, arguments) if arguments.iter().all(|a| matches!(a, Expr::Sym(_))) => {
                 if !out.contains(&&**name) {
                     out.push(name);
@@ -166,11 +167,12 @@ fn different_variables(a: &Expr, b: &Expr) -> bool {
     matches!((&x[..], &y[..]), ([x], [y]) if x != y)
 }
 
+/// Compares two relations.
 fn both(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     let (Expr::Relation(ta, oa), Expr::Relation(tb, ob)) = (a, b) else {
         return Outcome::unknown("no relation");
     };
-    // p ∧ q and q ∧ p
+    // `p ∧ q` and `q ∧ p` are equal.
     if oa == ob && matches!(oa.first(), Some(Rel::Other('∧' | '∨'))) {
         return lists::compare(&Expr::Set(ta.clone()), &Expr::Set(tb.clone()), options);
     }
@@ -180,7 +182,7 @@ fn both(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     let (x, y) = (assignment(a), assignment(b));
     if let (Some(x), Some(y)) = (&x, &y) {
         let outcome = assignments(x, y, options);
-        // The same value for other names is not an equation that a factor could make equal.
+        // The same value under two names stays unknown; it is not compared as an equation up to a factor.
         if outcome.status == Status::Unknown {
             return outcome;
         }
@@ -219,13 +221,13 @@ fn congruences(ta: &[Expr], tb: &[Expr], options: &Context<'_>) -> Outcome {
 }
 
 fn assignments(x: &Assignment, y: &Assignment, options: &Context<'_>) -> Outcome {
-    // f(x) = x + 1 and f(t) = t + 1
+    // `f(x) = x + 1` and `f(t) = t + 1`: the arguments are renamed.
     let (left, right) = match (&x.name, &y.name) {
         (Expr::Apply(_, p), Expr::Apply(_, q)) if p.len() == q.len() => {
             let mut value = y.value.clone();
             for (from, to) in q.iter().zip(p) {
                 if let (Expr::Sym(from), Expr::Sym(name)) = (from, to) {
-                    // f(t) = x + t is not a renamed f(x) = 2x.
+                    // `f(t) = x + t` is not `f(x) = 2x` with another argument.
                     if from != name && value.any(&|e| matches!(e, Expr::Sym(s) if s == name)) {
                         return Outcome::unknown(TWO_NAMES);
                     }
@@ -236,7 +238,7 @@ fn assignments(x: &Assignment, y: &Assignment, options: &Context<'_>) -> Outcome
         }
         _ => (x.value.clone(), y.value.clone()),
     };
-    // (x, y) = (1, 2) and (y, x) = (2, 1)
+    // `(x, y) = (1, 2)` and `(y, x) = (2, 1)`: the values are put into the same order.
     if let (Expr::Tuple(p), Expr::Tuple(q), Expr::Tuple(v), Expr::Tuple(w)) = (&x.name, &y.name, &left, &right)
         && p != q
         && p.len() == v.len()
@@ -260,7 +262,7 @@ fn assignments(x: &Assignment, y: &Assignment, options: &Context<'_>) -> Outcome
 fn same_names(a: &Expr, b: &Expr, options: &Context<'_>) -> bool {
     match (a, b) {
         (Expr::Apply(f, p), Expr::Apply(g, q)) => {
-            // Arguments in small letters may have any name; P(A) and P(B) are two events.
+            // An argument in lower case may be renamed; `P(A)` and `P(B)` are two events.
             let plain = |e: &Expr| matches!(e, Expr::Sym(s) if s.starts_with(|c: char| c.is_lowercase()));
             f == g && p.len() == q.len() && p.iter().zip(q).all(|(x, y)| x == y || plain(x) && plain(y))
         }
@@ -283,7 +285,7 @@ fn same_names(a: &Expr, b: &Expr, options: &Context<'_>) -> bool {
     }
 }
 
-/// Compares chains term by term, also reversed.
+/// Compares chains of relations term by term, in the same order or reversed with flipped relations.
 fn chains(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Context<'_>) -> Outcome {
     let forward = if oa == ob {
         all_equal(ta.iter().zip(tb), options, "different terms")
@@ -300,7 +302,7 @@ fn chains(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Context<'_
     })
 }
 
-/// `l = r` and `l' = r'` are the same if one is a multiple of the other; for `<`, a positive multiple.
+/// Compares `l = r` and `l' = r'`: equal if `l - r` is a constant multiple of `l' - r'`; for `<`, a positive multiple.
 fn equations(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Context<'_>) -> Outcome {
     let ([la, ra], [lb, rb], [oa], [ob]) = (ta, tb, oa, ob) else {
         return Outcome::different(Tier::Structure, "different relations");
@@ -331,7 +333,7 @@ fn equations(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Context
         Same::Unknown(why) => return Outcome::unknown(why),
         Same::Yes => {}
     }
-    // Not when one of them is always true: 0 = 0.
+    // Every equation is proportional to `0 = 0`, so an equation that is always true is left undecided.
     let zero = Expr::int(0);
     if numeric::same(&x, &zero, &options.budget) != Same::No || numeric::same(&y, &zero, &options.budget) != Same::No {
         return Outcome::unknown("an equation that is always true");
@@ -347,7 +349,7 @@ fn equations(ta: &[Expr], oa: &[Rel], tb: &[Expr], ob: &[Rel], options: &Context
     Outcome::equal(Tier::Numeric, "equations that differ by a factor")
 }
 
-/// The same expression in other variables.
+/// The expression with every variable `x` renamed to `x′`.
 fn renamed(e: &Expr) -> Expr {
     match e {
         Expr::Sym(s) => Expr::Sym(format!("{s}′")),
@@ -355,9 +357,9 @@ fn renamed(e: &Expr) -> Expr {
     }
 }
 
-/// Compares a relation with something else, and lists of relations.
+/// Compares a relation with another kind of expression, or lists with relations.
 fn structured(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
-    // Lists of assignments on both sides: by names where the names are the same.
+    // Lists of assignments on both sides are compared name by name.
     if let (Expr::List(x), Expr::List(y)) = (a, b)
         && let (Some(p), Some(q)) = (named(x), named(y))
     {
@@ -373,7 +375,7 @@ fn structured(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     let strip = |e: &Expr| if relation(e) { value_of(e) } else { Some(e.clone()) };
     match (strip(a), strip(b)) {
         (Some(x), Some(y)) => {
-            // p = 5, q = 2 is the tuple (5, 2) in that order, and the list 5, 2 in that order.
+            // `p = 5, q = 2` equals the tuple `(5, 2)` and the list `5, 2`, both only in this order.
             let assigned = |e: &Expr| matches!(e, Expr::List(i) if i.iter().all(|i| matches!(i, Expr::Relation(..))));
             let several = |e: &Expr| matches!(e, Expr::List(i) if i.len() > 1 && named(i).is_some());
             if (several(a) && matches!(b, Expr::List(_))) || (several(b) && matches!(a, Expr::List(_))) {
@@ -389,7 +391,7 @@ fn structured(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
             compare_prepared(&x, &y, options)
         }
         _ => {
-            // Lists of relations that are not assignments: one by one.
+            // Lists of relations that are not assignments are compared item by item, in any order.
             match (a, b) {
                 (Expr::List(x), Expr::List(y)) if x.len() == y.len() => {
                     lists::compare(&Expr::Set(x.clone()), &Expr::Set(y.clone()), options)
@@ -407,7 +409,7 @@ fn tuple(e: Expr) -> Expr {
     }
 }
 
-/// Names and values, if every item is an assignment to a different name.
+/// Names and values of the items, if every item is an assignment and all names differ.
 fn named(items: &[Expr]) -> Option<Vec<(Expr, Expr)>> {
     let all: Option<Vec<(Expr, Expr)>> = items
         .iter()
@@ -421,6 +423,7 @@ fn named(items: &[Expr]) -> Option<Vec<(Expr, Expr)>> {
     distinct.then_some(all)
 }
 
+/// Compares two lists of names and values; the order does not matter.
 fn by_name(p: &[(Expr, Expr)], q: &[(Expr, Expr)], options: &Context<'_>) -> Outcome {
     if p.len() != q.len() {
         return Outcome::different(Tier::Structure, "a different number of values");

@@ -18,7 +18,7 @@ pub(crate) fn compare_scalars(a: &Expr, b: &Expr, options: &Context<'_>) -> Outc
     match (a, b) {
         (Expr::Quantity(x, u), Expr::Quantity(y, v)) => return both_units(x, u, y, v, options),
         (Expr::Quantity(x, u), other) | (other, Expr::Quantity(x, u)) => {
-            // `5 m`: a letter that is a unit, next to a quantity.
+            // The other side may be a number times a letter that is a unit: `5 m`.
             return match letter_unit(other) {
                 Some((y, v)) => both_units(x, u, &y, &v, options),
                 None => one_unit(x, u, other, options),
@@ -46,7 +46,7 @@ pub(crate) fn compare_scalars(a: &Expr, b: &Expr, options: &Context<'_>) -> Outc
             return based(digits, value, other, options);
         }
         (Expr::Ratio(x), Expr::Ratio(y)) => return ratios(x, y, options),
-        // 2 (mod 3) and 2 (mod 4) are two classes of numbers, although each remainder is 2.
+        // `2 (mod 3)` and `2 (mod 4)` are two residue classes, although each remainder is 2.
         (Expr::Func(Func::Mod, x), Expr::Func(Func::Mod, y))
             if (is_remainder(x) || is_remainder(y)) && !compare_values(&x[1], &y[1], options).is_equal() =>
         {
@@ -89,14 +89,14 @@ fn one_unit(x: &Expr, unit_text: &str, other: &Expr, options: &Context<'_>) -> O
     if words::altering(unit_text) {
         return Outcome::unknown(words::MEANING);
     }
-    // Radians are the number itself; degrees against radians convert.
+    // An angle in radians is the plain number; degrees compared with it are converted.
     if let (Some(u), Expr::Degrees(_)) = (unit(unit_text), other)
         && u.dimension.keys().eq([&crate::quantity::Base::Radian])
     {
         return compare_values(x, other, options);
     }
     let outcome = compare_scalars(x, other, options);
-    // `5 apples` and `5%`: a percent sign and a degree sign are units too.
+    // `5 apples` and `5%`: a percent sign or a degree sign counts as another unit.
     let signed = |e: &Expr| matches!(e, Expr::Percent(_) | Expr::Degrees(_));
     let same_sign = std::mem::discriminant(x) == std::mem::discriminant(other);
     if outcome.is_equal() && signed(other) && !same_sign && options.units != Units::Ignored {
@@ -156,7 +156,7 @@ fn based(digits: &str, value: &Rat, other: &Expr, options: &Context<'_>) -> Outc
     Outcome::different(Tier::Exact, "different numbers")
 }
 
-/// Whether a ratio may be a time: hours up to 24, and minutes of two digits in steps of five. Two such ratios are not
+/// Whether a ratio may be a time of day: hours from 0 to 24, and minutes 10, 15, ... or 55. Two such ratios are not
 /// reduced.
 fn time_of_day(parts: &[Expr]) -> bool {
     let whole = |e: &Expr| exact(e).as_ref().and_then(rational::to_i64);
@@ -173,7 +173,7 @@ fn ratios(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     if x.len() != y.len() {
         return Outcome::different(Tier::Structure, "ratios of different length");
     }
-    // 3:00 am and 3:00 pm.
+    // `3:00 am` and `3:00 pm` differ.
     let half = |parts: &[Expr]| match parts.last() {
         Some(Expr::Quantity(_, words)) => {
             let words = words.to_lowercase().replace(['.', ' '], "");
@@ -199,7 +199,7 @@ fn ratios(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     };
     let (x, y) = (&bare(x)[..], &bare(y)[..]);
     let same = super::all_equal(x.iter().zip(y), options, "different ratios");
-    // 2:4 is 1:2; a zero is a time of day.
+    // `2:4` equals `1:2`, by cross-multiplication; a ratio with a zero (`3:00`) is a time of day.
     let zero = |parts: &[Expr]| parts.iter().any(|p| exact(p).is_some_and(|v| v.is_zero()));
     if same.is_equal() || zero(x) || zero(y) || (clock.0 && clock.1) {
         return same;
@@ -214,7 +214,7 @@ fn ratios(x: &[Expr], y: &[Expr], options: &Context<'_>) -> Outcome {
     super::all_equal(crossed.iter().map(|(l, r)| (l, r)), options, "different ratios")
 }
 
-/// A plain fraction of integers, as written.
+/// Numerator and denominator of a fraction of integers, as written.
 fn written_fraction(e: &Expr) -> Option<(Rat, Rat)> {
     match e {
         Expr::Div(n, d) => Some((exact(n)?, exact(d)?)).filter(|(n, d)| n.is_integer() && d.is_integer()),
@@ -223,7 +223,7 @@ fn written_fraction(e: &Expr) -> Option<(Rat, Rat)> {
     }
 }
 
-/// Compares by value: exact, then in normal form, then at high precision.
+/// Compares by value: first as rationals, then in normal form, then numerically at high precision.
 fn compare_values(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if a == b {
         return Outcome::equal(Tier::Exact, "the same formula");
@@ -278,7 +278,7 @@ fn infinities(a: &Expr, b: &Expr) -> Option<Outcome> {
     }
 }
 
-/// A decimal as written: its value and its number of decimals.
+/// The value and the number of decimals of a decimal, as written.
 fn decimal(e: &Expr) -> Option<(Rat, u32)> {
     match e {
         Expr::Num { value, decimals: Some(n) } => Some((value.clone(), *n)),
@@ -287,14 +287,16 @@ fn decimal(e: &Expr) -> Option<(Rat, u32)> {
     }
 }
 
-/// Number of decimals from which a number counts as truncated rather than exact, when compared with another decimal.
+/// Number of decimals from which a decimal counts as rounded or truncated rather than exact, if the other side is also
+/// a decimal.
 const LONG_DECIMAL: u32 = 4;
 
-/// The policy for decimals: one side is a decimal with enough digits, rounded or truncated from the other.
+/// The policy for decimals (`decimal_digits`): equal if one side is a decimal with enough digits to which the other
+/// side is rounded or truncated; else `None`.
 fn rounded(a: &Expr, b: &Expr, options: &Context<'_>) -> Option<Outcome> {
     let (da, db) = (decimal(a), decimal(b));
     let (short, other) = match (&da, &db) {
-        // 1403.8 and 1403.81 are two exact amounts; a longer decimal represents more digits than it shows.
+        // `1403.8` and `1403.81` are two exact amounts; a longer decimal may have been cut off.
         (Some((_, n)), Some((_, m))) if *n.max(m) < LONG_DECIMAL => return None,
         (Some((_, n)), Some((_, m))) => {
             if n <= m {
@@ -317,7 +319,7 @@ fn rounded(a: &Expr, b: &Expr, options: &Context<'_>) -> Option<Outcome> {
     if digits.trim_start_matches('0').len() < options.decimal_digits as usize {
         return None;
     }
-    // |value - other| <= half a unit, or less than a unit towards zero.
+    // Rounded: |value - other| <= half a unit of the last digit. Truncated: less than one unit, towards zero.
     let half = Expr::rat(rational::ratio(1, 2) / &scale);
     let unit = Expr::rat(int(1) / &scale);
     let difference = |sign: bool| {
@@ -341,7 +343,7 @@ fn rounded(a: &Expr, b: &Expr, options: &Context<'_>) -> Option<Outcome> {
     (within(&half, true) || toward_zero()).then(|| Outcome::equal(Tier::Policy, "equal to the digits given"))
 }
 
-/// Whether two expressions have the same value, for the structures above; unknown counts as no.
+/// Whether two expressions are shown to have the same value; unknown counts as no.
 pub(crate) fn same_value(a: &Expr, b: &Expr, options: &Context<'_>) -> bool {
     compare_scalars(a, b, options).status == Status::Equal
 }

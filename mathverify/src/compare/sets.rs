@@ -6,7 +6,7 @@ use crate::budget::{Budget, Context};
 use crate::numeric;
 use crate::verdict::{Outcome, Tier};
 
-/// An interval with its ends.
+/// An interval of the real line; a point has two equal, closed ends.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Piece {
     low: Expr,
@@ -15,7 +15,7 @@ pub(super) struct Piece {
     high_closed: bool,
 }
 
-/// Whether its form makes it a set; `(a, b)` and `{a, b}` alone do not.
+/// Whether the form of the expression shows that it is a set of numbers; `(a, b)` and `{a, b}` do not.
 pub(super) fn is_set(e: &Expr) -> bool {
     matches!(
         e,
@@ -41,7 +41,8 @@ fn point(e: &Expr) -> Piece {
     Piece { low: e.clone(), high: e.clone(), low_closed: true, high_closed: true }
 }
 
-/// The value for ordering endpoints: infinities and numbers; `None` for endpoints with variables.
+/// The position of an endpoint on the real line, infinities included; `None` for endpoints with variables. Used only
+/// to order endpoints.
 fn place(e: &Expr, budget: &Budget) -> Option<f64> {
     match e {
         Expr::Const(Constant::Infinity) => Some(f64::INFINITY),
@@ -51,7 +52,7 @@ fn place(e: &Expr, budget: &Budget) -> Option<f64> {
     }
 }
 
-/// The set as intervals of the real line; `None` if it is not one.
+/// The set as a union of intervals of the real line; `None` if the expression is no such set.
 pub(super) fn region(e: &Expr, budget: &Budget) -> Option<Vec<Piece>> {
     match e {
         Expr::Interval { low, high, low_closed, high_closed } => Some(vec![Piece {
@@ -94,7 +95,7 @@ pub(super) fn region(e: &Expr, budget: &Budget) -> Option<Vec<Piece>> {
         },
         Expr::Relation(terms, ops) => inequality(terms, ops, budget),
         Expr::List(parts) => {
-            // x < 1 or x > 3; an "and" if together they cover everything.
+            // `x < 1, x > 3` is a union ("or"); it is an intersection ("and") if the union is the whole line.
             let regions: Vec<Vec<Piece>> = parts
                 .iter()
                 .map(|p| if matches!(p, Expr::Relation(..)) || is_set(p) { region(p, budget) } else { None })
@@ -111,7 +112,7 @@ pub(super) fn region(e: &Expr, budget: &Budget) -> Option<Vec<Piece>> {
             if either == vec![whole_line()] {
                 return Some(both);
             }
-            // x > 1, x > 3: an "and" and an "or" give two sets.
+            // `x > 1, x > 3`: "and" and "or" give two different sets, so neither is chosen.
             (both.is_empty() || both == either).then_some(either)
         }
         _ => None,
@@ -122,7 +123,7 @@ fn scalar_item(e: &Expr) -> bool {
     !lists::is_collection(e) && !is_set(e) && !matches!(e, Expr::Relation(..) | Expr::Text(_))
 }
 
-/// `a < x <= b`, `x > a`, `|x| <= a`, `x ≠ a` in one variable.
+/// The intervals of an inequality in one variable: `a < x <= b`, `x > a`, `|x| <= a`, `x ≠ a`.
 fn inequality(terms: &[Expr], ops: &[Rel], budget: &Budget) -> Option<Vec<Piece>> {
     let variable = |e: &Expr| match e {
         Expr::Sym(_) | Expr::Apply(..) => Some(false),
@@ -147,7 +148,7 @@ fn inequality(terms: &[Expr], ops: &[Rel], budget: &Budget) -> Option<Vec<Piece>
             let (first, second) = (half_line(p.flipped()?, a)?, half_line(*q, b)?);
             (variable(x)?, intersection(&[first], &[second], budget)?.first()?.clone())
         }
-        // -x >= -1: a sign before the variable.
+        // `-x >= -1`: a minus sign before the variable.
         ([Expr::Neg(x), a], [op]) if variable(x) == Some(false) && constant(a) => {
             (false, half_line(op.flipped()?, &negated(a))?)
         }
@@ -164,7 +165,7 @@ fn inequality(terms: &[Expr], ops: &[Rel], budget: &Budget) -> Option<Vec<Piece>
     };
     match place(&piece.low, budget)? {
         low if low > 0.0 || (low == 0.0 && !piece.low_closed) => merged(vec![mirrored, piece], budget),
-        // |x| < a
+        // `|x| < a` is `-a < x < a`.
         _ => Some(vec![Piece {
             low: mirrored.low,
             low_closed: mirrored.low_closed,
@@ -181,7 +182,7 @@ fn negated(e: &Expr) -> Expr {
     }
 }
 
-/// `x op a`.
+/// The half-line of all x with `x op a`.
 fn half_line(op: Rel, a: &Expr) -> Option<Piece> {
     let mut piece = whole_line();
     match op {
@@ -198,8 +199,8 @@ fn half_line(op: Rel, a: &Expr) -> Option<Piece> {
     Some(piece)
 }
 
-/// Sorted, with adjacent pieces joined. `None` if an endpoint has no position on the line and there is more than one
-/// piece.
+/// Sorts the pieces and joins those that overlap or touch. `None` if there is more than one piece and an endpoint has
+/// no known position.
 fn merged(pieces: Vec<Piece>, budget: &Budget) -> Option<Vec<Piece>> {
     if pieces.len() < 2 {
         return Some(pieces);
@@ -266,7 +267,7 @@ fn intersection(a: &[Piece], b: &[Piece], budget: &Budget) -> Option<Vec<Piece>>
     merged(out, budget)
 }
 
-/// Compares if the form of a side makes it a set.
+/// Compares two expressions, at least one of which is a set by its form ([`is_set`]).
 pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if let (Expr::NamedSet(x), Expr::NamedSet(y)) = (a, b) {
         return if x == y {
@@ -279,7 +280,7 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
     if let (Some(x), Some(y)) = (region(a, budget), region(b, budget)) {
         return compare_regions(&x, &y, options);
     }
-    // Unions of finite sets, sets with variables: part by part.
+    // Unions of finite sets and sets with variables are compared part by part.
     match (a, b) {
         (Expr::Union(x), Expr::Union(y)) | (Expr::Intersection(x), Expr::Intersection(y)) if x.len() == y.len() => {
             let (x, y) = (Expr::Set(x.clone()), Expr::Set(y.clone()));
@@ -295,7 +296,7 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
             all_equal(pairs.into_iter(), options, "different sets").or(|| Outcome::unknown("sets given by conditions"))
         }
         _ if unplain(a, budget) || unplain(b, budget) => Outcome::unknown("sets that are not intervals"),
-        // An interval in brackets compared with a list: [1, 2] and 1, 2.
+        // `[1, 2]` compared with the list `1, 2`.
         (Expr::Interval { low, high, low_closed: true, high_closed: true }, Expr::List(items))
         | (Expr::List(items), Expr::Interval { low, high, low_closed: true, high_closed: true })
             if items.len() == 2 =>
@@ -304,7 +305,7 @@ pub(super) fn compare(a: &Expr, b: &Expr, options: &Context<'_>) -> Outcome {
                 all_equal([(&**low, &items[0]), (&**high, &items[1])].into_iter(), options, "different items");
             if outcome.is_equal() { Outcome::unknown("an interval, or a list in brackets") } else { outcome }
         }
-        // A vector in square brackets is not an interval.
+        // `[1, 2]` compared with a vector is a vector in square brackets.
         (Expr::Interval { low, high, low_closed: true, high_closed: true }, Expr::Matrix(rows))
         | (Expr::Matrix(rows), Expr::Interval { low, high, low_closed: true, high_closed: true })
             if options.vectors_as_tuples && rows.iter().flatten().count() == 2 =>

@@ -1,4 +1,4 @@
-//! Answers as text: the first tier, and answers in words.
+//! Compares answers as text: the first tier, and answers in words.
 
 use std::sync::LazyLock;
 
@@ -61,7 +61,7 @@ pub(crate) fn normalised(answer: &str) -> String {
             continue;
         }
         if c.is_whitespace() {
-            // A space that separates two words or two numbers counts; others do not. `1 e3` is not a power of ten.
+            // A space counts between two words, between two numbers, and where it prevents an exponent (`1 e3`).
             let (before, after) = (out.chars().next_back(), rest.trim_start().chars().next());
             let zero = out.ends_with('0');
             let exponent = |c: char| matches!(c, 'e' | 'E') || (zero && matches!(c, 'x' | 'X' | 'b' | 'o'));
@@ -77,7 +77,7 @@ pub(crate) fn normalised(answer: &str) -> String {
     out
 }
 
-/// An integer written only with digits.
+/// The value of an integer that is written only with digits and an optional minus sign.
 pub(crate) fn plain_integer(text: &str) -> Option<BigInt> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || digits.len() > 18_000 || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -89,7 +89,8 @@ pub(crate) fn plain_integer(text: &str) -> Option<BigInt> {
     text.parse().ok()
 }
 
-/// `3,4`: a digit, a comma and a digit. `0,5`, `12,5` and `2,75` are decimals.
+/// Whether a text is two digits around a comma, as in `3,4`, which may be two numbers or one decimal. `0,5`, `12,5`
+/// and `2,75` are decimals.
 pub(super) fn is_short_decimal(normalised: &str) -> bool {
     let Some((whole, decimals)) = normalised.strip_prefix('-').unwrap_or(normalised).split_once(',') else {
         return false;
@@ -106,7 +107,7 @@ pub(crate) fn words(text: &str) -> String {
             clean.extend(c.to_lowercase());
         } else if c == '\'' || c == '’' {
         } else if ('\u{2190}'..='\u{2bff}').contains(&c) {
-            // △ and ∠ are signs, not punctuation.
+            // Symbols such as △ and ∠ count; punctuation does not.
             clean.extend([' ', c, ' ']);
         } else {
             clean.push(' ');
@@ -116,12 +117,12 @@ pub(crate) fn words(text: &str) -> String {
     if kept.is_empty() { clean.trim().to_owned() } else { kept.join(" ") }
 }
 
-/// The words of an answer in words, also one letter in `\text{}`.
+/// The words of an answer in words or of a single symbol, as in [`words`]; else `None`.
 fn words_of(e: &Expr) -> Option<String> {
     match e {
         Expr::Text(t) => Some(words(t)),
         Expr::Mul(factors) => {
-            // Words that were read as a product: a variable before a word.
+            // Words that were parsed as a product, such as a variable before a word.
             let all = factors.iter().all(|f| matches!(f, Expr::Text(_) | Expr::Sym(_)));
             let some = factors.iter().any(|f| matches!(f, Expr::Text(_)));
             (all && some).then(|| {
@@ -146,7 +147,7 @@ pub(crate) fn listed_words(e: &Expr) -> Option<Expr> {
     (parts.len() > 1).then_some(Expr::List(parts))
 }
 
-/// The outcome if a side is in words; `None` if neither is.
+/// Compares two answers, at least one of which is in words; `None` if neither is, or if one is a list, set or relation.
 pub(crate) fn compare_words(a: &Expr, b: &Expr) -> Option<Outcome> {
     let text = |e: &Expr| matches!(e, Expr::Text(_)) || (matches!(e, Expr::Mul(_)) && words_of(e).is_some());
     if !text(a) && !text(b) {
@@ -156,7 +157,7 @@ pub(crate) fn compare_words(a: &Expr, b: &Expr) -> Option<Outcome> {
     if list(a) || list(b) {
         return None;
     }
-    // `Odd` may be a product of letters on the other side.
+    // The other side may have been parsed as a product of letters: `Odd`.
     let letters = |e: &Expr| match e {
         Expr::Mul(f) => f
             .iter()
@@ -201,11 +202,11 @@ fn same_truth(a: &str, b: &str) -> bool {
     matches!((truth(a), truth(b)), (Some(x), Some(y)) if x == y)
 }
 
-/// The outcome if an answer could not be parsed.
+/// Compares two texts of which at least one does not parse; `left` and `right` are the parser's messages.
 pub(crate) fn compare_unread(pred: &str, gold: &str, left: Option<String>, right: Option<String>) -> Outcome {
     let (p, g) = (unwrapped(pred), unwrapped(gold));
     let letters = |s: &str| s.chars().filter(|c| c.is_alphabetic()).count();
-    // Texts that agree word for word and sign for sign are the same.
+    // Texts are equal if all words and signs agree.
     let (a, b) = (prose(&p), prose(&g));
     if a == b && letters(&p) >= 2 {
         return Outcome::equal(Tier::Text, "the same words");
@@ -243,7 +244,7 @@ fn prose(text: &str) -> Vec<String> {
         }
         if c.is_alphanumeric() {
             let start = at;
-            // Points and commas inside numbers, apostrophes inside words.
+            // Points, commas and colons inside numbers and apostrophes inside words do not end a word.
             let inside = |i: usize| {
                 let digit = |i: usize| chars.get(i).is_some_and(char::is_ascii_digit);
                 let letter = |i: usize| chars.get(i).is_some_and(|c| c.is_alphabetic());
@@ -274,7 +275,7 @@ fn prose(text: &str) -> Vec<String> {
             // A quotation, or the minutes and seconds of an angle: 15' and 15".
             '"' | '“' | '”' | '\'' | '’' | '‘' => {
                 let digit = at >= 2 && chars[at - 2].is_ascii_digit();
-                // The second of two marks: 15''.
+                // The second mark of `15''`.
                 let second = marked == at - 1 && marked > 0;
                 if (digit || second) && !quoted {
                     out.push(c.to_string());
@@ -283,7 +284,7 @@ fn prose(text: &str) -> Vec<String> {
                     quoted = !quoted && (at < 2 || !chars[at - 2].is_alphanumeric());
                 }
             }
-            // well-known
+            // The hyphen in "well-known".
             '-' | '–' if letters => {}
             '−' => out.push("-".into()),
             c => out.push(c.to_string()),
@@ -292,7 +293,7 @@ fn prose(text: &str) -> Vec<String> {
     out
 }
 
-/// Short words of sentences, whose case at the start of a sentence does not count.
+/// Short words of sentences. Their case does not count, since it changes at the start of a sentence.
 fn sentence_word(word: &str) -> bool {
     matches!(
         word,
@@ -393,7 +394,7 @@ fn unwrapped(text: &str) -> String {
         out.push(c);
     }
     let plain = out.replace('$', " ").replace("\\ ", " ");
-    // Bold around all of it.
+    // Asterisks of bold text around the whole answer.
     plain.trim().trim_matches('*').trim().to_owned()
 }
 

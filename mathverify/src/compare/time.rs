@@ -7,15 +7,17 @@ use regex::Regex;
 use crate::pattern::pattern;
 use crate::verdict::{Outcome, Tier};
 
-/// A time, in minutes from midnight.
+/// A time of day.
 struct Time {
+    /// Minutes from midnight.
     minutes: u32,
-    /// Whether its half of the day is known, because it is stated or the hour is beyond twelve.
+    /// Whether the half of the day is known: stated as am or pm, or the hour is 0 or above 12.
     half: bool,
-    /// Whether words show that it is a time: `13:30` alone may be a ratio.
+    /// Whether words show that the text is a time: `13:30` alone may be a ratio.
     said: bool,
 }
 
+/// Reads a text that is a time of day; `None` for any other text.
 fn read(text: &str) -> Option<Time> {
     static TIME: LazyLock<Regex> = LazyLock::new(|| {
         pattern(r"(?i)^(?:at\s+)?(\d{1,2})(?:\s*[:h]\s*([0-5]\d))?(?:\s*(?:([ap])\.?\s?m\.?|(o'clock|uhr|hrs|h)))?$")
@@ -39,7 +41,7 @@ fn read(text: &str) -> Option<Time> {
             let hours = hours % 12 + if afternoon { 12 } else { 0 };
             Some(Time { minutes: hours * 60 + minutes.unwrap_or(0), half: true, said: true })
         }
-        // `18:30 pm` is not read, nor a number alone.
+        // `18:30 pm` and a number alone are not read as times.
         None if hours < 24 => {
             Some(Time { minutes: hours * 60 + minutes?, half: hours == 0 || hours > 12, said: found.get(4).is_some() })
         }

@@ -1,4 +1,4 @@
-//! The words after numbers: a counted thing, or an unknown unit.
+//! Compares the words after numbers: the counted things, or unknown units.
 
 use crate::ast::Expr;
 
@@ -7,7 +7,7 @@ pub(super) const BEHIND: &str = "different words after the numbers";
 /// The reason why a number with words that change its meaning does not equal the number.
 pub(super) const MEANING: &str = "words that change what the number means";
 
-/// Words with the same meaning; the first word of each row represents the row.
+/// Rows of words with the same meaning; the first word of a row is its canonical form.
 const SYNONYMS: &[&[&str]] = &[
     &["person", "people", "persons"],
     &["child", "children", "kid", "kids"],
@@ -28,7 +28,7 @@ const SYNONYMS: &[&[&str]] = &[
     &["th", "st", "nd", "rd"],
 ];
 
-/// Words without a meaning of their own after a number.
+/// Words that say nothing about the number before them.
 const EMPTY: [&str; 8] = ["the", "a", "an", "of", "in", "total", "altogether", "old"];
 
 /// Whether two texts after numbers mean the same.
@@ -36,7 +36,7 @@ pub(super) fn same(u: &str, v: &str) -> bool {
     words(u) == words(v)
 }
 
-/// A word in lower case without its plural ending, or the word that represents its synonyms.
+/// The canonical form of a word in lower case: the first of its synonyms, or the word without its plural ending.
 pub(super) fn canonical(lower: &str) -> String {
     SYNONYMS.iter().find(|row| row.contains(&lower)).map_or_else(|| singular(lower), |row| row[0].to_owned())
 }
@@ -55,7 +55,7 @@ fn words(text: &str) -> Vec<String> {
             continue;
         }
         let synonym = |w: &str| SYNONYMS.iter().find(|row| row.contains(&w)).map(|row| row[0].to_owned());
-        // A single letter counts with its case; the points of the compass are capital.
+        // The case of a single letter counts; a compass direction is a capital letter.
         if word.chars().count() == 1 {
             let compass = synonym(&lower).filter(|_| word.chars().all(char::is_uppercase) && "NSEW".contains(word));
             out.push(compass.unwrap_or_else(|| word.to_owned()));
@@ -148,7 +148,7 @@ pub(crate) fn differing_words(after: &str, found: &str, gold: &str) -> Option<&'
     let line = start.split(['.', ',', ';', '\n', '!', '?', '(', '*', '。', '，']).next().unwrap_or("");
     let behind: Vec<&str> = line.split_whitespace().take(6).collect();
     let first = behind.first()?;
-    // `5 each` and `5 total`, `5 per hour` and `5 per day`.
+    // If both start with a function word, they have to agree: `5 each` and `5 total`, `5 per hour` and `5 per day`.
     let function = |w: &str| FUNCTION.contains(&&*w.to_lowercase());
     let both = unit.split_whitespace().next().is_some_and(|w| function(w) || w == "/");
     if !first.starts_with(char::is_alphabetic)
@@ -164,7 +164,7 @@ pub(crate) fn differing_words(after: &str, found: &str, gold: &str) -> Option<&'
     (!agrees).then_some(BEHIND)
 }
 
-/// Words that say of what a number counts, which have to agree with those of a reference.
+/// Function words that describe the number (`5 per hour`, `5 left`) and have to agree with those of the reference.
 const PAIRED: [&str; 8] = ["per", "each", "every", "left", "more", "total", "remaining", "altogether"];
 
 /// Whether words after a number change its value, so that they must not be dropped: `6 pm`, `5 or more`.
@@ -219,7 +219,7 @@ pub(super) fn altering(unit: &str) -> bool {
     let lower = unit.to_lowercase();
     let mut words = lower.split_whitespace();
     let first = words.next().unwrap_or("");
-    // `5 is too large`; `5 is the answer`
+    // `5 is too large` changes the value; `5 is the answer` does not.
     let second = words.clone().next().unwrap_or("");
     let praised = matches!(second.trim_matches('.'), "the" | "my" | "our" | "correct" | "right");
     if matches!(first, "is" | "are" | "was" | "were") && !praised {
@@ -229,8 +229,8 @@ pub(super) fn altering(unit: &str) -> bool {
     FIRST.contains(&first) || super::marks::is_scale(bare) || words.any(|w| ANYWHERE.contains(&w))
 }
 
-/// The reason why the words inside two expressions prevent a comparison of their values: `2 apples + 3 pears` and `3
-/// apples + 2 pears`.
+/// The reason why words inside two expressions prevent a comparison of their values, if they do: `2 apples + 3 pears`
+/// and `3 apples + 2 pears`.
 pub(super) fn inside(a: &Expr, b: &Expr) -> Option<&'static str> {
     fn collect<'e>(e: &'e Expr, out: &mut Vec<&'e str>) {
         match e {

@@ -10,7 +10,8 @@ use crate::pattern::pattern;
 use super::says::{says, says_number};
 use super::{formula, number};
 
-/// Byte range after the last `####`, up to the end of the line; `None` if it does not look like an answer.
+/// Byte range after the last `####`, up to the end of the line; `None` unless this text has at most four words and a
+/// digit or a LaTeX command.
 pub(super) fn hashes(text: &str) -> Option<Range<usize>> {
     let at = memchr::memmem::rfind(text.as_bytes(), b"####")?;
     let start = at + 4;
