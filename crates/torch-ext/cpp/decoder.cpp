@@ -1,9 +1,9 @@
-// A whole decoder pass over rows of tokens with a paged cache of keys and values, on a processor: packed weights, fused
-// kernels, one parallel region. A row is one token of one sequence; rows of a prompt and of decoding stand together.
+// Forward pass of a whole decoder with a paged KV cache on a CPU: packed weights, fused kernels, one parallel region. A row is one
+// token of one sequence; rows of prefill and of decoding are computed together.
 //
-// A row's numbers do not depend on the other rows (decoder_kernels.h), so a sequence has the same bits alone, in any company,
-// with its prompt computed at once, in pieces, or found in the cache. bfloat16 is rounded where the plain formula of
-// `llama::model` rounds, except inside attention (float32 throughout) and in the logits (float32).
+// The results of a row do not depend on the other rows (decoder_kernels.h). So a sequence has the same bits alone and in any batch,
+// and with a prefill in one call, in chunks, or from the prefix cache. bfloat16 is rounded where the plain formula of
+// `llama::model` rounds, except inside of attention (float32 throughout) and in the logits (float32).
 
 #include "barrier.h"
 #include "common.h"
@@ -38,10 +38,10 @@ float widened(herd::bf16 number) {
   return result;
 }
 
-// Tokens over which one step of softmax goes, and tokens of a split: a row's attention is computed split by split and joined
-// in their order, whoever computes them, so that its bits are the same for any tiles, threads and neighbours.
+// SPAN: keys in one step of the online softmax. SPLIT: keys in a split. The attention of a row is computed for each split of its
+// keys on its own, and the splits are joined in ascending order. So its bits do not depend on tiles, threads and other sequences.
 constexpr int64_t SPAN = 256, SPLIT = 1024;
-// Rows below which products take blocks of columns in fours, and rows of a tile of attention at most.
+// FEW_ROWS: with fewer rows, products take the blocks of columns in groups of four. TILE_ROWS: most rows of a tile of attention.
 constexpr int64_t FEW_ROWS = 16, TILE_ROWS = 96;
 
 const herd::Kernels &kernels() { return *herd::level().decoder; }
@@ -53,8 +53,8 @@ template <typename T> const KernelsOf<T> &kernels_of() {
     return kernels().half;
 }
 
-// Zeroed memory that starts at a cache line; it costs nothing until it is written. Large pieces lie in huge pages:
-// reading weights in a stream is then not held up by address translation.
+// Zeroed memory, aligned to a cache line. The system provides its pages when they are first written. Large allocations use huge
+// pages, so that address translation does not slow down reading the weights.
 template <typename T> class Memory {
 public:
   explicit Memory(int64_t count) : bytes_(count * sizeof(T) + ALIGNMENT) {
@@ -64,7 +64,7 @@ public:
       raw_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
       raw_ = raw_ == MAP_FAILED ? nullptr : raw_;
       if (raw_)
-        madvise(raw_, bytes_, MADV_HUGEPAGE); // where the system has none, nothing is lost
+        madvise(raw_, bytes_, MADV_HUGEPAGE); // only a hint: without huge pages it fails and has no effect
     } else {
       raw_ = std::calloc(bytes_, 1);
     }
@@ -106,7 +106,8 @@ struct Part {
   const at::Tensor *bias;
 };
 
-// Packs matrices one below the other, or block by block in turns (gate and up).
+// Packs matrices with the same number of columns into one: one after the other (q, k, v), or if `in_turns` with alternating blocks
+// (gate and up).
 template <typename T> Packed<T> pack(const std::vector<Part> &parts, bool in_turns) {
   int64_t blocks = 0, n = 0;
   const int64_t k = parts[0].weight->size(1), count = static_cast<int64_t>(parts.size());
@@ -147,20 +148,22 @@ template <typename T> Packed<T> pack(const std::vector<Part> &parts, bool in_tur
 
 extern "C" {
 
-// Sizes of a decoder; all numbers of heads and widths as in the model's configuration.
+// Sizes of a decoder, named as in the model's configuration; `positions` is the number of rows of the rotary tables, `pages` that
+// of the pages of the KV cache.
 struct TxDecoderShape {
   int64_t layers, hidden, heads, kv_heads, head_dim, feed_forward, vocab, positions, pages;
   double eps;
 };
 
-// Tensors of one layer; null where the model has none.
+// Tensors of one layer; null for those that the model does not have.
 struct TxDecoderLayer {
   tensor input_norm, q, k, v, q_bias, k_bias, v_bias, q_norm, k_norm, o, o_bias, post_norm, gate, up, down, gate_bias,
       up_bias, down_bias;
   int64_t window; // 0: none
 };
 
-// Rows of one sequence, one position after the other.
+// Rows [first_row, first_row + rows) of a call: consecutive tokens of one sequence from position `start` on. The sequence's page
+// table begins at `first_page` in the list of pages.
 struct TxSegment {
   int64_t first_row, rows, start, first_page;
 };
@@ -182,7 +185,7 @@ template <typename T> struct Layer {
   int64_t window;
 };
 
-// What attention has summed so far for some rows: outputs, sums and highest scores.
+// Softmax state of some rows of attention: weighted sums of values, sums of weights (16 lanes per row) and maximum scores.
 struct Sums {
   Sums(int64_t rows, int64_t width) : out(rows * width), sums(rows * BLOCK), highest(rows) {}
   void clear(int64_t rows, int64_t width) {
@@ -194,13 +197,14 @@ struct Sums {
   std::vector<float> highest;
 };
 
-// A tile of attention: queries [first, first + count) of a segment, which see splits [first_split, end_split) of its tokens.
+// A tile of attention: queries [first, first + count) of a segment, which attend to splits [first_split, end_split) of its keys.
 struct Tile {
   const TxSegment *segment;
   int64_t first, count, first_split, end_split;
 };
 
-// A tile whose splits are computed apart: for each head of keys and each split what was summed, and how many are done.
+// State of a tile whose splits are computed by different threads: the softmax state of each KV head and split, and for each KV head
+// the number of finished splits.
 struct Parts {
   Parts(int64_t rows, int64_t splits, int64_t kv_heads, int64_t width) : done(kv_heads) {
     for (int64_t i = 0; i < splits * kv_heads; ++i)
@@ -212,16 +216,16 @@ struct Parts {
   std::vector<std::atomic<int64_t>> done;
 };
 
-// One piece of the work: a tile and a head of keys, all of its splits or one.
+// A unit of work: a tile and a KV head, with all splits of the tile or one of them.
 struct Piece {
   int64_t tile, head, split; // split -1: all
 };
 
-// How the attention of a step is cut, for layers of one window.
+// How the attention of a pass is split into units of work, for the layers with one window size.
 struct Work {
   Work(const TxSegment *segments, int64_t count, int64_t window, int64_t group, int64_t kv_heads, int64_t width,
        int64_t threads) {
-    // Large tiles share keys, small ones keep many threads busy.
+    // The rows of a large tile share the reading of keys; small tiles give work to many threads.
     int64_t all = 0, rows = TILE_ROWS;
     for (int64_t i = 0; i < count; ++i)
       all += segments[i].rows * group;
@@ -234,7 +238,7 @@ struct Work {
         const int64_t lowest = window > 0 ? std::max<int64_t>(0, position + 1 - window) : 0;
         tiles.push_back({segments + i, first, some, lowest / SPLIT, (position + some - 1) / SPLIT + 1});
       }
-    // The longest first: what is left at the end is small.
+    // Tiles with the most splits come first, so that all threads finish at about the same time.
     std::stable_sort(tiles.begin(), tiles.end(), [](const Tile &a, const Tile &b) {
       return a.end_split - a.first_split > b.end_split - b.first_split;
     });
@@ -253,7 +257,7 @@ struct Work {
     }
   }
   std::vector<Tile> tiles;
-  std::vector<std::unique_ptr<Parts>> parts; // null where a tile's splits are one piece of work
+  std::vector<std::unique_ptr<Parts>> parts; // for each tile; null if all its splits are one unit of work
   std::vector<Piece> pieces;
 };
 
@@ -262,7 +266,7 @@ template <typename T> struct Scratch {
   Scratch(int64_t rows, int64_t head_dim, int64_t width)
       : q(rows * head_dim), scores(rows * LDS), total(rows, width), split(rows, width), first(rows), last(rows),
         first_here(rows), last_here(rows), keys(SPAN / BLOCK), values(SPAN / BLOCK) {}
-  // Not a power of two: a column of scores would fall into a few sets of the cache.
+  // Not a power of two: the elements of a column of scores would otherwise fall into a few sets of the cache.
   static constexpr int64_t LDS = SPAN + BLOCK;
   Memory<T> q;
   Memory<float> scores;
@@ -311,7 +315,7 @@ public:
       std::fill_n(segment_of.begin() + segments[i].first_row, segments[i].rows, segments + i);
     const Memory<T> stream(rows * s.hidden), normal(rows * s.hidden), qkv(rows * qkv_width), seen(rows * q_width),
         act(rows * s.feed_forward), last(std::max<int64_t>(wanted_count, 1) * s.hidden);
-    // Work of attention, for each window that layers have.
+    // The units of attention work, for each window size of the layers.
     std::vector<std::pair<int64_t, std::unique_ptr<Work>>> works;
     for (const auto &layer : layers)
       if (std::none_of(works.begin(), works.end(), [&](const auto &work) { return work.first == layer.window; }))
@@ -323,13 +327,13 @@ public:
     std::vector<std::unique_ptr<Scratch<T>>> scratch;
     for (int64_t i = 0; i < threads; ++i)
       scratch.push_back(std::make_unique<Scratch<T>>(tile_rows, s.head_dim, width));
-    // One counter a phase: threads take the next piece of work until there is none.
+    // One counter per phase: each thread takes the next unit of work until none is left.
     const int64_t phases = 8 * s.layers + 3;
     std::vector<std::atomic<int64_t>> taken(phases);
     for (auto &counter : taken)
       counter.store(0, std::memory_order_relaxed);
 
-    // As many threads as there are; all of them meet at the barrier.
+    // The barrier counts the threads that OpenMP has started, which may be fewer than `threads`.
     std::unique_ptr<herd::Barrier> barrier;
 #pragma omp parallel num_threads(static_cast<int>(threads))
     {
@@ -343,7 +347,7 @@ public:
           body(task);
         barrier->wait();
       };
-      // Calls body(begin, end) on ranges of blocks.
+      // A phase that calls body(begin, end) for ranges of column blocks.
       const auto over_blocks = [&](int64_t blocks, int64_t rows, const auto &body) {
         int64_t chunk = std::max<int64_t>(1, blocks / (threads * 10));
         if (rows < FEW_ROWS)
@@ -422,7 +426,8 @@ private:
     return values.get() + ((layer * s.pages + page) * s.kv_heads + head) * width * BLOCK;
   }
 
-  // Writes one token's keys [kv_heads, head_dim] and values. Keys stand as a packed block of 16 tokens.
+  // Writes the keys [kv_heads, head_dim] and values of one token into the KV cache. A page of keys has the layout of a packed block:
+  // its 16 tokens are the columns.
   void keep(int64_t layer, int64_t page, int64_t place, const T *k, const T *v) {
     for (int64_t h = 0; h < s.kv_heads; ++h, k += s.head_dim, v += s.head_dim) {
       T *to = key_page(layer, page, h);
@@ -437,7 +442,7 @@ private:
     }
   }
 
-  // Attention of a piece of work.
+  // Computes the attention of one unit of work.
   void attend(int64_t layer, int64_t window, Work &work, const Piece &piece, const int32_t *pages, const T *qkv,
               int64_t qkv_width, T *seen, Scratch<T> &own) const {
     const auto &kernel = kernels_of<T>();
@@ -464,7 +469,7 @@ private:
       const int64_t splits = tile.end_split - tile.first_split;
       const auto part = [&](int64_t split) { return parts.sums[piece.head * splits + split].get(); };
       add_split(layer, tile.first_split + piece.split, piece.head, rows, table, own, *part(piece.split));
-      // Who is last joins them.
+      // The thread that finishes the last split joins all of them.
       if (parts.done[piece.head].fetch_add(1, std::memory_order_acq_rel) + 1 < splits)
         return;
       parts.done[piece.head].store(0, std::memory_order_relaxed);
@@ -484,7 +489,7 @@ private:
                 rows, width);
   }
 
-  // What the rows in own.q see of a split, block by block of SPAN tokens from its first.
+  // Computes the softmax state of the rows in own.q over one split of the keys, in steps of SPAN keys.
   void add_split(int64_t layer, int64_t split, int64_t head, int64_t rows, const int32_t *table, Scratch<T> &own,
                  Sums &to) const {
     const auto &kernel = kernels_of<T>();

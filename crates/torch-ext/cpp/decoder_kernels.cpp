@@ -1,4 +1,4 @@
-// See decoder_kernels.h. Compiled once for each level of the instruction set, with LEVEL its name.
+// See decoder_kernels.h. Compiled once for each instruction-set level; the macro LEVEL is the name of the level.
 
 #include "decoder_kernels.h"
 #include "softmax.h"
@@ -9,7 +9,7 @@
 namespace herd {
 namespace {
 
-// acc [M][NB blocks of PARTS]: products of M rows of x with NB blocks, one term of k after the other.
+// Adds to acc [M][NB * PARTS] the products of M rows of x with NB packed blocks, in ascending order of k.
 template <int M, int NB>
 INLINE void multiply(const float *x, int64_t ldx, const float *w, int64_t block, int64_t k,
                      vec (&acc)[M][NB * PARTS]) {
@@ -66,7 +66,7 @@ INLINE void multiply(const bf16 *x, int64_t ldx, const bf16 *w, int64_t block, i
   }
 }
 
-// sums [M][NB][16], one function for each number of rows and blocks.
+// Computes sums [M][NB][16]; one function for each number of rows M and of blocks NB.
 template <int M, int NB, typename T>
 __attribute__((noinline)) void tile(const T *x, int64_t ldx, const T *w, int64_t block, int64_t k, float *sums) {
   vec acc[M][NB * PARTS] = {};
@@ -80,7 +80,7 @@ __attribute__((noinline)) void tile(const T *x, int64_t ldx, const T *w, int64_t
 
 template <typename T> using Tile = void (*)(const T *, int64_t, const T *, int64_t, int64_t, float *);
 
-// The tile of M or fewer rows.
+// The function for `rows` rows, at most M.
 template <int M, int NB, typename T> INLINE Tile<T> tile_of(int64_t rows) {
   if constexpr (M > 1)
     return rows == M ? tile<M, NB, T> : tile_of<M - 1, NB, T>(rows);
@@ -88,16 +88,17 @@ template <int M, int NB, typename T> INLINE Tile<T> tile_of(int64_t rows) {
     return tile<1, NB, T>;
 }
 
-// Rows from which both factors of a product in bfloat16 are widened first; never where the processor multiplies bfloat16.
+// From this number of rows on, both factors of a bfloat16 product are widened to float32 first (wide_products.h); never if the CPU
+// has bfloat16 multiply-adds.
 #if defined(__AVX512BF16__)
 constexpr int64_t MANY_ROWS = INT64_MAX;
 #else
 constexpr int64_t MANY_ROWS = 24;
 #endif
-// Rows, terms and blocks of columns that are widened together: rows and sums stay in the second cache, a block in the first.
+// Rows, terms of k, and blocks of columns that are widened together: rows and sums stay in the L2 cache, a block in the L1 cache.
 constexpr int64_t WIDE_ROWS = 96, WIDE_TERMS = 256, WIDE_BLOCKS = 8, WIDE_LDX = WIDE_TERMS + BLOCK;
 
-// `products` of many rows in bfloat16.
+// `products` for many rows of bfloat16.
 template <typename Put>
 INLINE void wide_products(const bf16 *x, int64_t ldx, int64_t rows, const bf16 *w, int64_t k, int64_t begin, int64_t end,
                           const Put &put) {
@@ -123,7 +124,8 @@ INLINE void wide_products(const bf16 *x, int64_t ldx, int64_t rows, const bf16 *
   }
 }
 
-// The columns of blocks [begin, end): calls put(row, column, sums of the register of columns that begins there).
+// Multiplies rows of x by the blocks [begin, end) of w. Calls put(row, column, sums) for each register of columns; `column` is its
+// first column.
 template <typename T, typename Put>
 INLINE void products(const T *x, int64_t ldx, int64_t rows, const T *w, int64_t k, int64_t begin, int64_t end,
                      const Put &put) {
@@ -134,7 +136,7 @@ INLINE void products(const T *x, int64_t ldx, int64_t rows, const T *w, int64_t 
   const int64_t block = k * BLOCK;
   float sums[16 * BLOCK];
   for (int64_t b = begin; b < end;) {
-    // A few rows take several blocks at a time; many rows pass over one block, which stays in the nearest cache.
+    // A few rows take several blocks at a time. Many rows pass over one block, which stays in the L1 cache.
     const int64_t most = rows <= four ? 4 : rows <= two ? 2 : 1, step = most <= end - b ? most : 1;
     for (int64_t row = 0; row < rows; row += MOST_ROWS) {
       const int64_t some = rows - row < MOST_ROWS ? rows - row : MOST_ROWS;
@@ -186,7 +188,7 @@ void gated(const T *x, int64_t ldx, int64_t rows, const Matrix<T> &w, int64_t be
   float gates[most * BLOCK];
   for (int64_t start = 0; start < rows; start += most) {
     const int64_t some = rows - start < most ? rows - start : most;
-    // The products of a row come in the order of their blocks, so that a gate stands here until its `up` comes.
+    // The products of a row arrive in the order of the blocks: `gates` holds a gate's values until the products of `up` arrive.
     products(x + start * ldx, ldx, some, w.blocks, w.k, 2 * begin, 2 * end, [&](int64_t row, int64_t column, vec sum) {
       const int64_t block = column / BLOCK, place = column % BLOCK;
       float *gate = gates + row * BLOCK + place;
@@ -323,7 +325,8 @@ INLINE void weigh_page(const float *weights, int64_t ldw, int64_t rows, const T 
   }
 }
 
-// Rows that weigh values together, and registers of columns, where there are many rows: sums stay in registers over all pages.
+// For many rows: rows (WEIGHING) and registers of columns (WIDE) computed together, so that the sums stay in registers over all
+// pages.
 constexpr int WEIGHING = LANES == 4 ? 2 : 6, WIDE = LANES == 16 ? 4 : PARTS;
 
 template <int M, int D, typename T>
@@ -359,7 +362,7 @@ __attribute__((noinline)) void weigh_pages(const float *weights, int64_t ldw, co
       store(out + m * width + d * LANES, acc[m][d]);
 }
 
-// `weigh` of many rows in bfloat16: as many pages as the first cache holds are widened together.
+// `weigh` for many rows of bfloat16: widens as many pages at a time as fit into the L1 cache.
 void wide_weigh(const float *weights, int64_t ldw, int64_t rows, const bf16 *const *values, int64_t tokens, int64_t width,
                 float *out) {
   constexpr int64_t most = 8192;
@@ -388,7 +391,7 @@ void weigh(const float *weights, int64_t ldw, int64_t rows, const T *const *valu
                                                                             width, out + row * width + d);
       d += wide ? WIDE * LANES : LANES;
     }
-  // The rest, and single tokens: page by page, each of which is read once.
+  // The remaining rows (all rows when single tokens are decoded): page by page, so that each page is read once.
   for (int64_t start = 0; start < tokens && row < rows; start += BLOCK) {
     const int64_t some = tokens - start < BLOCK ? tokens - start : BLOCK;
     weigh_page(weights + row * ldw + start, ldw, rows - row, values[start / BLOCK], some, width, out + row * width);

@@ -1,7 +1,7 @@
-// What stands between a decoder's matrix products, each in one pass over memory: RMSNorm, SwiGLU's gate, rotary embedding.
-// float32 and bfloat16 on a processor, and on a GPU where own kernels could be compiled (gpu.h) and `own` asks for them;
-// anything else takes the plain formula. Roundings of bfloat16 are those of the plain formula in the forward pass; backward
-// passes round once.
+// The operators between a decoder's matrix products, each in one pass over memory: RMSNorm, SwiGLU's gate, rotary embedding; and
+// the softmax cross-entropy of logits. For float32 and bfloat16 on a CPU, and on a GPU if own kernels compile for it (gpu.h) and
+// `own` is set; all other tensors use the plain formula. In bfloat16, forward passes round where the plain formula rounds;
+// backward passes round once.
 
 #include "common.h"
 #include "gpu.h"
@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <vector>
 
-// One compiled copy for each level of the instruction set, chosen when the library is loaded.
+// One compiled copy for each instruction-set level; the dynamic linker chooses the copy.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
@@ -49,14 +49,14 @@ INLINE void put(bf16 &out, float x) {
   out = static_cast<bf16>((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : nearest_even);
 }
 
-// x as T would hold it.
+// x rounded to type T.
 template <typename T> INLINE float rounded(float x) {
   T narrow;
   put(narrow, x);
   return wide(narrow);
 }
 
-// e^x to 2 units in the last place (the polynomial of Cephes' expf), in arithmetic that compilers turn into vectors.
+// e^x to 2 units in the last place (the polynomial of Cephes' expf), in arithmetic that compilers can vectorize.
 INLINE float exponential(float x) {
   x = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
   const int32_t n = static_cast<int32_t>(x * 1.44269504f + (x >= 0.0f ? 0.5f : -0.5f));
@@ -72,7 +72,7 @@ INLINE float exponential(float x) {
   return p * bits_to_float(static_cast<uint32_t>(n + 127) << 23);
 }
 
-// Rows [begin, end) of width n.
+// RMSNorm of rows [begin, end) of width n.
 template <typename T>
 INLINE void norm_rows(const T *x, const T *w, T *y, float *scale, int64_t begin, int64_t end, int64_t n, float eps) {
   for (int64_t row = begin; row < end; ++row) {
@@ -90,7 +90,7 @@ INLINE void norm_rows(const T *x, const T *w, T *y, float *scale, int64_t begin,
   }
 }
 
-// gw (float32, may be null) gathers; gx may be null.
+// Gradients of norm_rows: adds to gw (float32), writes gx. Either may be null.
 template <typename T>
 INLINE void norm_rows_backward(const T *g, const T *x, const T *w, const float *scale, T *gx, float *gw, int64_t begin,
                                int64_t end, int64_t n) {
@@ -135,7 +135,7 @@ INLINE void gate_range_backward(const T *g, const T *a, const T *b, T *ga, T *gb
   }
 }
 
-// Rows [begin, end) of logits of width n; see kernels.h. Reads each row three times while it is in the cache.
+// softmax_cross_entropy (kernels.h) of rows [begin, end) of n logits. Reads each row up to three times while it is in the cache.
 template <typename T>
 INLINE void cross_entropy_rows(T *z, const int64_t *label, const float *factor, float *nll, int64_t begin, int64_t end,
                                int64_t n) {
@@ -145,7 +145,7 @@ INLINE void cross_entropy_rows(T *z, const int64_t *label, const float *factor, 
 #pragma omp simd reduction(max : high)
     for (int64_t i = 0; i < n; ++i)
       high = wide(at[i]) > high ? wide(at[i]) : high;
-    // In blocks, so that float32 sums of a whole vocabulary keep their digits.
+    // float32 sums over blocks, added up in float64: one float32 sum over a whole vocabulary would lose digits.
     double total = 0;
     for (int64_t block = 0; block < n; block += 1024) {
       const int64_t stop = block + 1024 < n ? block + 1024 : n;
@@ -169,7 +169,7 @@ INLINE void cross_entropy_rows(T *z, const int64_t *label, const float *factor, 
   }
 }
 
-// Tokens [begin, end) of x [tokens, heads, 2 half]; cos and sin are [tokens, 2 half].
+// Rotary embedding of tokens [begin, end) of x [tokens, heads, 2 half]; cosine and sine are [tokens, 2 half].
 template <typename T>
 INLINE void rotate_tokens(const T *x, const T *cosine, const T *sine, T *y, int64_t begin, int64_t end, int64_t heads,
                           int64_t half) {
@@ -208,7 +208,7 @@ INLINE void rotate_tokens_backward(const T *g, const T *cosine, const T *sine, T
 
 } // namespace
 
-// Function templates cannot have clones of their own: one plain function a type.
+// target_clones does not work on function templates, so each element type has plain functions.
 namespace herd_kernels {
 
 #define KERNELS(T)                                                                                                     \
@@ -296,7 +296,7 @@ std::tuple<at::Tensor, at::Tensor> norm_gradients(const at::Tensor &g, const at:
     gpu::launch(gpu::Op::NormBackward, x, {g, x, w, scale, gx, gw, sums}, {rows, n, strips});
     return {gx, gw};
   }
-  // One sum for each part of the rows, added up in order: the same result on every run.
+  // One sum per part of the rows; the parts are then added in order, so that every run gives the same bits.
   if (need_w)
     gw = at::zeros({parts, n}, x.options().dtype(at::kFloat));
   by_type(x, [&](auto *type) {

@@ -1,6 +1,6 @@
-// Linear layers of one input together with what stands before them, for training on a processor: RMSNorm, SwiGLU's gate or
-// nothing; with low-rank updates added in the product itself. What stands before is computed again in the backward pass
-// instead of kept, gradients of the common input are summed inside the products, and nothing is computed for frozen weights.
+// Linear layers that share one input, fused with the operation before them (RMSNorm, SwiGLU's gate or none), for training on a CPU.
+// The matrix products also add low-rank updates. The backward pass recomputes the operation before the layers instead of keeping
+// its result, adds the gradients of the shared input up inside the products, and computes nothing for frozen weights.
 
 #include "common.h"
 #include "kernels.h"
@@ -29,7 +29,7 @@ void add_product(at::Tensor &y, const at::Tensor &x, const at::Tensor &w) {
     y.addmm_(x, w.t());
 }
 
-// x w, or added to y where that is defined
+// y += x w; y = x w if y is undefined
 void add_turned(at::Tensor &y, const at::Tensor &x, const at::Tensor &w) {
   if (uses_onednn(x, w)) {
     const auto out = onednn_linear(x, w.t().contiguous(), std::nullopt);
@@ -45,8 +45,7 @@ at::Tensor turned_product(const at::Tensor &x, const at::Tensor &y) {
   return uses_onednn(x, y) ? onednn_linear(x.t().contiguous(), y.t().contiguous(), std::nullopt) : at::mm(x.t(), y);
 }
 
-// Where the tensors of a projection stand among the arguments: W [out, in], and A [rank, in] and B [out, rank] behind it if
-// there is an update.
+// Index of a projection's W [out, in] among the arguments; A [rank, in] and B [out, rank] follow it if there is an update.
 struct Place {
   int64_t w;
   bool update;
@@ -62,10 +61,10 @@ std::vector<Place> places(Before before, const std::vector<double> &scales) {
   return all;
 }
 
-// `tensors`: x, the norm's gain or the gate's other half if there is one, the projections'. A scale of 0 says that there is
-// no update.
+// `tensors`: x, then the norm's gain or the gate's second input if there is one, then the tensors of the projections. A scale of 0
+// means that the projection has no update.
 struct Projections : torch::autograd::Function<Projections> {
-  // What the projections read, and what the norm keeps.
+  // The input of the projections, and the scales of the rows that RMSNorm keeps for its backward pass.
   static std::tuple<at::Tensor, at::Tensor> input(Before before, const at::Tensor &x, const at::Tensor &second,
                                                   double eps) {
     switch (before) {
@@ -119,7 +118,7 @@ struct Projections : torch::autograd::Function<Projections> {
     const auto need = [&](int64_t tensor) { return ctx->needs_input_grad(tensor); };
     const bool need_in = need(0) || (before != Before::Nothing && need(1));
     const auto in = std::get<0>(input(before, x, second, ctx->saved_data["eps"].toDouble()));
-    // Of the code, of the tensors, of the scales and of epsilon; the norm's scale is no argument.
+    // One gradient for each argument: code, tensors, scales and eps. RMSNorm's row scales are saved too, but are no argument.
     variable_list out(1 + saved.size() - (before == Before::Norm ? 1 : 0) + 2);
     const auto gradient = [&](int64_t tensor) -> at::Tensor & { return out[1 + tensor]; };
     at::Tensor gin;
@@ -140,7 +139,7 @@ struct Projections : torch::autograd::Function<Projections> {
         gradient(at + 2) = turned_product(g, product(in, a).mul_(scales[i]));
       if (!need_in && !need(at + 1))
         continue;
-      at::Tensor gh; // of the update's inner values
+      at::Tensor gh; // gradient of the update's inner activations, x A^T
       add_turned(gh, g, b);
       gh.mul_(scales[i]);
       if (need(at + 1))
@@ -171,8 +170,8 @@ struct Projections : torch::autograd::Function<Projections> {
 
 extern "C" {
 
-// `before`: 0 nothing, 1 RMSNorm with gain `second`, 2 silu(x) * second. `parts` are 3 for each of the `count` projections;
-// a scale of 0 says that there is no update. Writes `count` tensors.
+// `before`: 0 no operation, 1 RMSNorm with gain `second`, 2 silu(x) * second. `parts` has three tensors (W, A, B) for each of the
+// `count` projections; a scale of 0 means that there is no update. Writes `count` tensors.
 char *tx_projections(const tensor *out, int64_t before, const tensor x, const tensor second, const tensor *parts,
                      const double *scales, size_t count, double eps) {
   return guarded([&] {

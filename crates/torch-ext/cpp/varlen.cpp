@@ -1,7 +1,7 @@
-// Attention of rows that hold several texts, on a GPU: range_attention's segments as sequences of libtorch's flash attention.
-// Texts, and prompts with their responses as texts, are one causal call; what responses see of their prompts is a second
-// call without a mask over copies of the prompts' keys; the two are joined by their logsumexp. The backward pass gives
-// both calls the joined result and logsumexp, which makes each part exact.
+// Attention over packed rows on a GPU: the segments of range_attention become sequences of libtorch's variable-length flash
+// attention. A first, causal call covers every segment's attention to itself. A second call without a mask covers the attention of
+// responses to their prompts, over copies of the prompts' keys. The two results are joined by their log-sum-exp. The backward pass
+// gives both calls the joined result and log-sum-exp, so that the gradients of both parts are exact.
 
 #include "varlen.h"
 #include "common.h"
@@ -20,25 +20,26 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Tokens that no segment covers are computed as texts of this length at most, and set to 0.
+// Tokens that no segment covers (padding) are computed as texts of at most this length, and their results set to 0.
 constexpr int64_t gap_tokens = 128;
 
 struct Gap {
   int64_t start, length;
 };
 
-// A pass of a row's segments.
+// The sequences of both calls for the segments of a row.
 struct VarlenPlan {
-  std::vector<int32_t> own{0};    // cumulative lengths of all texts, gaps included
-  std::vector<int32_t> behind{0}; // of the responses' queries
-  std::vector<int32_t> before{0}; // of the prompts' keys
-  std::vector<int64_t> queries;   // where the responses' queries stand
-  std::vector<int64_t> keys;      // where the prompts' keys stand
+  std::vector<int32_t> own{0};    // first call: cumulative lengths of all segments and gaps
+  std::vector<int32_t> behind{0}; // second call: cumulative numbers of the responses' queries, for each prompt
+  std::vector<int32_t> before{0}; // second call: cumulative lengths of the prompts
+  std::vector<int64_t> queries;   // indices of the responses' queries in the row
+  std::vector<int64_t> keys;      // indices of the prompts' keys in the row
   std::vector<Gap> gaps;
-  std::string why; // not empty: why it cannot be computed in this way
+  std::string why; // the reason if these segments cannot be computed in this way, else empty
 };
 
-// Numbers of a segment: query, length, position, how many spans; of a span: key, length, position.
+// `segments` has four numbers per segment (query, length, position, number of spans), `spans` three per span (key, length,
+// position).
 VarlenPlan varlen_plan(const std::vector<int64_t> &segments, const std::vector<int64_t> &spans, int64_t tokens,
                        int64_t window) {
   VarlenPlan plan;
@@ -93,7 +94,7 @@ int64_t longest(const std::vector<int32_t> &cumulative) {
   return most;
 }
 
-// The same on the device of a pass. That of the last pass of a thread is kept: the layers of a model ask for the same.
+// A VarlenPlan as tensors on the device. Each thread keeps its last one, because all layers of a model ask for the same plan.
 struct OnDevice {
   std::vector<int64_t> segments, spans;
   int64_t tokens = -1, window = 0;
@@ -133,7 +134,7 @@ const OnDevice &on_device(const at::Tensor &q, const std::vector<int64_t> &segme
   return last;
 }
 
-// Which queries and keys see each other, [queries, keys] of one sequence; queries stand at the end of the keys.
+// Mask of the keys to which each query of a sequence attends, [queries, keys]; the last query is at the position of the last key.
 at::Tensor sees(int64_t queries, int64_t keys, const herd::Sequences &s) {
   if (!s.causal)
     return at::ones({queries, keys}, at::kBool);
@@ -143,7 +144,7 @@ at::Tensor sees(int64_t queries, int64_t keys, const herd::Sequences &s) {
   return s.window > 0 ? past.logical_and(distance.lt(s.window)) : past;
 }
 
-// Calls body with the queries and keys of each sequence: start, length, start, length.
+// Calls body(first query, number of queries, first key, number of keys) for each sequence that has queries.
 template <typename F> void each_sequence(const herd::Sequences &s, F &&body) {
   const auto q = s.queries.cpu(), k = s.keys.cpu();
   for (int64_t i = 0; i + 1 < q.size(0); ++i) {
@@ -153,7 +154,7 @@ template <typename F> void each_sequence(const herd::Sequences &s, F &&body) {
   }
 }
 
-// The heads of keys once for each head of the queries, [heads, keys, d], float32.
+// Repeats each KV head for the query heads that share it: [heads, keys, d], float32.
 at::Tensor repeated(const at::Tensor &k, int64_t heads) {
   return k.to(at::kFloat).transpose(0, 1).repeat_interleave(heads / k.size(1), 0);
 }
@@ -164,7 +165,7 @@ double scale_of(const at::Tensor &q) { return 1.0 / std::sqrt(static_cast<double
 
 namespace herd {
 
-// On a processor by plain formulas, sequence by sequence: what tests hold the use of the GPU's operator against.
+// The CPU path computes plain formulas, sequence by sequence. Tests use it to check the plan and the joining of both calls.
 std::tuple<at::Tensor, at::Tensor> sequences_forward(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
                                                      const Sequences &s) {
   if (q.is_cuda()) {
@@ -196,7 +197,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> sequences_backward(const at::Tens
   if (q.is_cuda()) {
     const auto left = s.window > 0 ? std::optional<int64_t>(s.window - 1) : std::nullopt;
     const auto right = s.window > 0 ? std::optional<int64_t>(0) : std::nullopt;
-    // Of dropout, which there is none of.
+    // The random state of dropout, which is not used here.
     const auto state = at::zeros({2}, q.options().dtype(at::kUInt64)), unused = at::empty({0}, q.options());
     return at::_flash_attention_backward(g, q, k, v, out, logsumexp, s.queries, s.keys, s.most_queries, s.most_keys, 0.0,
                                          s.causal && s.window == 0, state, unused, scale_of(q), left, right);
@@ -211,7 +212,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> sequences_backward(const at::Tens
     const auto p = (scores - logsumexp.narrow(1, q0, ql).unsqueeze(2)).exp().masked_fill_(sees(ql, kl, s).logical_not(), 0);
     const auto mean = (grads * part(out)).sum(2, true);
     const auto gs = p * (at::matmul(grads, values.transpose(1, 2)) - mean) * scale_of(q);
-    // Keys' heads get the sum over the queries' heads that share them.
+    // The gradient of a KV head is the sum over the query heads that share it.
     const auto shared = [&](const at::Tensor &x) {
       return x.view({k.size(1), groups, kl, k.size(2)}).sum(1).transpose(0, 1);
     };
@@ -280,7 +281,7 @@ struct Varlen : torch::autograd::Function<Varlen> {
 
 extern "C" {
 
-// The arguments are those of tx_range_attention.
+// Same arguments as tx_range_attention.
 char *tx_varlen_attention(tensor out, const tensor q, const tensor k, const tensor v, const int64_t *segments, size_t count,
                           const int64_t *spans, size_t span_count, int64_t window) {
   return guarded([&] {
@@ -292,7 +293,7 @@ char *tx_varlen_attention(tensor out, const tensor q, const tensor k, const tens
   });
 }
 
-// Whether such segments can be computed so.
+// Whether tx_varlen_attention supports these segments.
 bool tx_varlen_fits(const int64_t *segments, size_t count, const int64_t *spans, size_t span_count, int64_t tokens,
                     int64_t window) {
   return varlen_plan(std::vector<int64_t>(segments, segments + 4 * count), std::vector<int64_t>(spans, spans + 3 * span_count),
