@@ -6,7 +6,7 @@ use super::Claim;
 use super::judge::{Judged, judge_numbers};
 use crate::budget::Budget;
 
-/// The places of the annotations.
+/// Byte ranges of the annotations, with `<<` and `>>`.
 pub(super) fn spans(step: &str) -> Vec<Range<usize>> {
     let bytes = step.as_bytes();
     let mut out = Vec::new();
@@ -32,7 +32,7 @@ pub(super) fn claims(step: &str, budget: &Budget) -> Vec<Claim> {
         .filter_map(|span| {
             let text = &step[span.start + 2..span.end - 2];
             let (left, right) = text.rsplit_once('=')?;
-            // A calculator's division is written `/` or `//`.
+            // Some annotations write the division as `//`.
             let left = left.replace("//", "/");
             let judged = match judge_numbers(&left, right, true, budget) {
                 Judged::Unclear if malformed(&left) || malformed(right) => Judged::False("no value".to_owned()),

@@ -12,19 +12,19 @@ use crate::budget::Budget;
 use crate::extract::segments;
 use crate::parse;
 
-/// Longest piece that is examined, in bytes.
+/// Longest formula or run of arithmetic that is examined, in bytes.
 pub(super) const MAX_PIECE: usize = 3_000;
-/// Maximum number of pieces of one step.
+/// Maximum number of formulas, or of runs of arithmetic in one text between formulas, that are examined in a step.
 pub(super) const MAX_PIECES: usize = 200;
 
-/// All claims of a step outside its annotations.
+/// The claims of a step in formulas and arithmetic, outside its calculator annotations.
 pub(super) fn claims(step: &str, budget: &Budget) -> Vec<Claim> {
     if !(step.contains('=') || step.contains("\\approx") || step.contains('≈') || step.contains("\\equiv"))
         || step.len() > 200_000
     {
         return Vec::new();
     }
-    // A step that tries values or refutes something states equalities that need not hold.
+    // In a step that tries values or refutes something, equalities need not hold.
     let lower = step.to_lowercase();
     if ["false", "not true", "try ", "trying", "verify", "contradict", "test ", "testing", "no solution", "not satisf"]
         .iter()
@@ -32,7 +32,7 @@ pub(super) fn claims(step: &str, budget: &Budget) -> Vec<Claim> {
     {
         return Vec::new();
     }
-    // Annotations are blanked, so that `20 + 5 = <<20+5=25>>25` reads `20 + 5 = 25`.
+    // Annotations are replaced by spaces, so that `20 + 5 = <<20+5=25>>25` reads `20 + 5 = 25`.
     let mut text = step.to_owned();
     for span in annotation::spans(step).into_iter().rev() {
         text.replace_range(span.clone(), &" ".repeat(span.len()));
@@ -43,12 +43,12 @@ pub(super) fn claims(step: &str, budget: &Budget) -> Vec<Claim> {
     let mut row = Row::default();
     for formula in formulas.iter().take(MAX_PIECES) {
         running::claims(&text, at..formula.start, budget, &mut out);
-        // A display that continues where the previous one ended: `= 2x + 4`.
+        // A formula such as `= 2x + 4` continues the previous one only if no words are between them.
         if text[at..formula.start].contains(char::is_alphanumeric) {
             row = Row::default();
         }
         at = formula.end;
-        // A formula that continues in the text after it is not a claim by itself.
+        // A formula that is a part of a larger expression in the text is not a claim by itself.
         let word = text[..formula.start]
             .trim_end_matches(['$', '\\', '(', '[', ' '])
             .rsplit(char::is_whitespace)
@@ -75,7 +75,7 @@ struct Row {
 }
 
 impl Row {
-    /// `piece` with the term from which it continues, and whether there is one.
+    /// `piece` after the term that it continues, and whether it continues one. Remembers the last term of `piece`.
     fn joined(&mut self, piece: &str) -> (String, bool) {
         let starts = ["=", "\\approx", "≈"].iter().any(|r| piece.trim_start().starts_with(r));
         let joined = match &self.last {
@@ -91,7 +91,7 @@ impl Row {
     }
 }
 
-/// Lines and columns of aligned formulas; arrows and commas separate statements.
+/// Separators of statements in a formula: ends of lines, wide spaces, arrows, commas.
 pub(super) const SEPARATORS: [&str; 11] = [
     "\\\\",
     "\\implies",
@@ -106,7 +106,7 @@ pub(super) const SEPARATORS: [&str; 11] = [
     "\\to",
 ];
 
-/// The claims of one formula.
+/// Adds the claims of the formula at `span` to `out`.
 fn latex(text: &str, span: Range<usize>, row: &mut Row, budget: &Budget, out: &mut Vec<Claim>) {
     let content = &text[span.clone()];
     if content.contains("mod") {
@@ -125,7 +125,8 @@ fn latex(text: &str, span: Range<usize>, row: &mut Row, budget: &Budget, out: &m
             text.replace(&format!("\\begin{{{name}}}"), "").replace(&format!("\\end{{{name}}}"), "")
         });
         let (piece_text, joined) = row.joined(&plain);
-        // Variables with indices represent many values. An equation that is solved later is not an identity.
+        // Indexed variables and `...` stand for many values. An equation before an arrow is to be solved and is not an
+        // identity.
         let solved = ["\\Rightarrow", "\\implies", "\\iff"].iter().any(|a| content[piece.end..].contains(a));
         let kind = if solved
             || plain.contains(['_', '…'])
@@ -143,7 +144,8 @@ fn latex(text: &str, span: Range<usize>, row: &mut Row, budget: &Budget, out: &m
     }
 }
 
-/// Splits at separators outside braces and parentheses; at `,` only if it is not a thousands separator.
+/// Splits a formula at separators outside brackets; at `\\` also inside them, and at `,` only if it is no thousands
+/// separator.
 pub(super) fn pieces(content: &str, separators: &[&str]) -> Vec<Range<usize>> {
     let bytes = content.as_bytes();
     let mut out = Vec::new();
@@ -174,7 +176,7 @@ pub(super) fn pieces(content: &str, separators: &[&str]) -> Vec<Range<usize>> {
     out
 }
 
-/// Splits a chain at its relations; each term except the first has the relation before it.
+/// Splits a chain at its relation signs. Each term is returned with the sign before it, the first term with a space.
 pub(super) fn relations(piece: &str) -> Vec<(char, &str)> {
     const SIGNS: [(&str, char); 8] = [
         ("\\approx", '≈'),
@@ -201,18 +203,18 @@ pub(super) fn relations(piece: &str) -> Vec<(char, &str)> {
     out
 }
 
-/// The reading of the terms of a chain.
+/// How [`chain`] reads its terms.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
-    /// Whether text in them is units.
+    /// Whether the terms are LaTeX, in which `\text{}` after a number is a unit.
     pub latex: bool,
-    /// The equalities of formulas that count as identities.
+    /// Which equalities of formulas count as identities.
     pub identities: Identities,
     /// Whether the first term is the end of the previous row.
     pub joined: bool,
 }
 
-/// Claims about neighbouring terms in a chain.
+/// Adds a claim for every pair of neighbouring terms of a chain that can be judged.
 pub(super) fn chain(piece: &str, offset: usize, read: Terms, budget: &Budget, out: &mut Vec<Claim>) {
     let Terms { latex, identities, joined } = read;
     let other = ["<", ">", "\\le", "\\ge", "\\in ", "!=", "≠", "≤", "≥", "\\ne"];

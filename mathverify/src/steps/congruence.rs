@@ -1,4 +1,4 @@
-//! Congruences: `a ≡ b (mod m)`.
+//! Claims that are congruences: `a ≡ b (mod m)`.
 
 use num_traits::Zero;
 
@@ -8,7 +8,8 @@ use super::judge::{Judged, is_numeric};
 use crate::numeric::exact::exact;
 use crate::parse;
 
-/// `a ≡ b (mod m)` for integers.
+/// Adds the congruences of integers in a formula to `out`, also those of a chain `a ≡ b ≡ c (mod m)`. `offset` is the
+/// byte offset of the formula in the step.
 pub(super) fn claims(content: &str, offset: usize, out: &mut Vec<Claim>) {
     let Some(at) = content.find("\\pmod").or_else(|| content.find("\\mod")).or_else(|| content.find("\\bmod")) else {
         return;

@@ -1,10 +1,10 @@
-//! The meaning of the sentence around a claim: hypotheses, rewriting, conditions.
+//! Reads the sentence around a claim: it may be a hypothesis, announce a rewriting, or state conditions.
 
 use std::ops::Range;
 
 use crate::extract::floor_boundary;
 
-/// Words that mark a sentence whose equalities need not hold: hypotheses, refutations, other arithmetic.
+/// Words that mark a sentence whose equalities need not hold: hypotheses, refutations, approximations, other bases.
 const HYPOTHETICAL: [&str; 35] = [
     "if ",
     "suppose",
@@ -43,7 +43,7 @@ const HYPOTHETICAL: [&str; 35] = [
     "round",
 ];
 
-/// Words that mark a sentence whose chain of expressions is a rewriting: every equality holds for all values.
+/// Words that mark a sentence that rewrites an expression: its equalities have to hold for all values of the variables.
 const REWRITING: [&str; 9] = [
     "expand",
     "simplif",
@@ -55,7 +55,7 @@ const REWRITING: [&str; 9] = [
     "complete the square",
     "like terms",
 ];
-/// Words that indicate that something is known about the variables.
+/// Words that mark a sentence that uses conditions on the variables.
 const CONDITIONS: [&str; 12] = [
     "since",
     "substitut",
@@ -71,20 +71,21 @@ const CONDITIONS: [&str; 12] = [
     "set ",
 ];
 
-/// The equalities of formulas that count as identities.
+/// Which equalities of formulas count as identities, which have to hold for all values of the variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Identities {
-    /// None, since something is known about the variables.
+    /// None, since the sentence may use conditions on the variables.
     None,
-    /// Those in one variable, since chains also use relations between variables.
+    /// Equalities in one variable; with several variables, a chain may use relations between them.
     OneVariable,
     /// All, since the sentence is about expanding, factoring or similar.
     All,
-    /// Like `All`, and "can be written as" is directly before the formula: its only equality is an identity too.
+    /// Like `All`; in addition, "can be factored as" or a similar phrase is directly before the formula, so that a
+    /// single equality `left = right` counts too.
     Rewritten,
 }
 
-/// Whether "can be factored as", "expands to" or a similar phrase leads to the formula.
+/// Whether "can be factored as", "expands to" or a similar phrase is directly before the formula.
 pub(super) fn written_as(text: &str, span: &Range<usize>) -> bool {
     const LEADS: [&str; 8] = [
         "can be factored as",
@@ -96,7 +97,7 @@ pub(super) fn written_as(text: &str, span: &Range<usize>) -> bool {
         "can be factored",
         "we can factor",
     ];
-    // For expressions that are certainly not equations, other words are sufficient.
+    // If the sentence names something that is no equation, weaker phrases are sufficient.
     const NAMED: [&str; 4] = ["expression", "polynomial", "fraction", "numerator"];
     const LOOSE: [&str; 5] = ["as", "as follows", "written as", "simplifies to", "expressed as"];
     let from = floor_boundary(text, span.start.saturating_sub(90));
@@ -106,7 +107,7 @@ pub(super) fn written_as(text: &str, span: &Range<usize>) -> bool {
     (named || LEADS.iter().any(|l| sentence.ends_with(l))) && !sentence.contains("equation")
 }
 
-/// Whether the sentence around a formula rewrites it without using knowledge about its variables.
+/// Which equalities of a formula count as identities, according to the sentence before it.
 pub(super) fn identities(text: &str, span: &Range<usize>) -> Identities {
     let from = floor_boundary(text, span.start.saturating_sub(400));
     let before = text[from..span.start].to_lowercase();
@@ -117,7 +118,7 @@ pub(super) fn identities(text: &str, span: &Range<usize>) -> Identities {
     if REWRITING.iter().any(|w| sentence.contains(w)) { Identities::All } else { Identities::OneVariable }
 }
 
-/// Whether the formula is only a part of a larger one: `$5$ + $3 = 8$`.
+/// Whether the formula is only a part of a larger expression: `$5$ + $3 = 8$`.
 pub(super) fn continues(text: &str, span: Range<usize>) -> bool {
     let before = text[..span.start].trim_end_matches(['$', '\\', '(', '[', ' ']);
     let after = text[span.end..].trim_start_matches(['$', '\\', ')', ']', ' ']);
@@ -125,7 +126,7 @@ pub(super) fn continues(text: &str, span: Range<usize>) -> bool {
         || after.starts_with(['+', '*', '/', '×', '=', '^', '%', '!'])
 }
 
-/// Whether the sentence around a place is about something that need not hold.
+/// Whether the sentence around a byte range is a hypothesis, a question, or one whose equalities need not hold.
 pub(super) fn hypothetical(text: &str, span: &Range<usize>) -> bool {
     let from = floor_boundary(text, span.start.saturating_sub(400));
     let before = &text[from..span.start];
@@ -137,7 +138,7 @@ pub(super) fn hypothetical(text: &str, span: &Range<usize>) -> bool {
     HYPOTHETICAL.iter().any(|h| words.contains(h)) || after[..end].contains('?')
 }
 
-/// The start of the last sentence.
+/// Byte offset at which the last sentence of a text starts.
 pub(super) fn sentence_start(before: &str) -> usize {
     [before.rfind(". "), before.rfind(['\n', '?', '!'])].into_iter().flatten().max().map_or(0, |i| i + 1)
 }

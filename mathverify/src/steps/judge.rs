@@ -12,18 +12,18 @@ use crate::numeric::{self, Same};
 use crate::parse;
 use crate::rational::{self, Rat, int, ratio, render};
 
-/// The truth of an equality.
+/// The verdict on an equality.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Judged {
     True,
-    /// False, with the real value of the left side.
+    /// False, with the correct value of the left side.
     False(String),
     /// Not an equality of numbers, or true up to rounding.
     Unclear,
 }
 
-/// Judges two terms given as text. With `strict`, the right side is a calculator's output, in which a terminating
-/// result is not rounded.
+/// Judges `left = right`, given as text. With `strict`, the right side is a calculator's output: it may be rounded only
+/// if the exact result has no finite decimal.
 pub(super) fn judge_numbers(left: &str, right: &str, strict: bool, budget: &Budget) -> Judged {
     if left.len() > 600 || right.len() > 600 {
         return Judged::Unclear;
@@ -34,7 +34,7 @@ pub(super) fn judge_numbers(left: &str, right: &str, strict: bool, budget: &Budg
     }
 }
 
-/// Whether an expression is a plain number formula: no names, words, structures.
+/// Whether an expression is a formula of numbers only, without variables, words and lists.
 pub(super) fn is_numeric(e: &Expr) -> bool {
     let plain = match e {
         Expr::Num { .. } | Expr::Const(Constant::Pi) => true,
@@ -57,7 +57,7 @@ pub(super) fn is_numeric(e: &Expr) -> bool {
     plain && e.children().into_iter().all(is_numeric)
 }
 
-/// Whether it calculates something: a single number claims nothing.
+/// Whether the expression has an operation; a single number has none and claims nothing.
 pub(super) fn has_operation(e: &Expr) -> bool {
     match e {
         Expr::Num { .. } | Expr::Const(_) => false,
@@ -66,12 +66,12 @@ pub(super) fn has_operation(e: &Expr) -> bool {
     }
 }
 
-/// The smallest number of decimals with which `r` is written exactly, up to 8.
+/// Whether at most 8 decimals write `r` exactly.
 fn terminates(r: &Rat) -> bool {
     (r * Rat::from_integer(rational::ten_to(8))).is_integer()
 }
 
-/// Judges two parsed terms.
+/// Judges `left = right` for two parsed terms.
 pub(super) fn judge(left: &Expr, right: &Expr, strict: bool, budget: &Budget) -> Judged {
     if !is_numeric(left) || !is_numeric(right) {
         return Judged::Unclear;
@@ -97,7 +97,7 @@ fn plain(e: &Expr) -> Expr {
     }
 }
 
-/// Whether it contains decimals, which may themselves be rounded.
+/// Whether the expression contains decimals, which may themselves be rounded.
 fn inexact(e: &Expr) -> bool {
     e.any(&|e| matches!(e, Expr::Num { decimals: Some(n), .. } if *n > 0))
 }
@@ -106,14 +106,15 @@ fn judge_exact(l: &Rat, r: &Rat, left: &Expr, right: &Expr, strict: bool, budget
     if l == r {
         return Judged::True;
     }
-    // What follows are about a dozen sums, products and comparisons.
+    // The code below does about a dozen sums, products and comparisons of the two numbers.
     if !budget.take(price(l, r, 12)) {
         return Judged::Unclear;
     }
     let decimals = inexact(left);
     let wrong = || Judged::False(shown(l));
     let scale = |n: i64| &(l * int(n)) == r || l == &(r * int(n));
-    // 25 and 25%, 0.25 and 25; 5 (thousand) and 15,000.
+    // A factor of 100 may be a percent sign left out (`0.25` and `25`); 1,000 and 1,000,000 may be "thousand" and
+    // "million" left out.
     if !strict && [100, 1_000, 1_000_000].into_iter().any(scale) {
         return Judged::Unclear;
     }
@@ -131,7 +132,7 @@ fn judge_exact(l: &Rat, r: &Rat, left: &Expr, right: &Expr, strict: bool, budget
         let unit = Rat::from_integer(rational::ten_to(n.min(60))).recip();
         let rounded = off < unit;
         if strict {
-            // A calculator shows a terminating result exactly; any other result is rounded to at least three digits.
+            // A calculator shows a finite decimal exactly and rounds any other result to at least three digits.
             let digits = (r / &unit).abs().to_integer().to_string().len();
             let nearest = &off * int(2) <= unit || (rounded && r.abs() < l.abs());
             return if nearest && n > 0 && !terminates(l) && digits >= 3 { Judged::Unclear } else { wrong() };
@@ -143,12 +144,12 @@ fn judge_exact(l: &Rat, r: &Rat, left: &Expr, right: &Expr, strict: bool, budget
     if strict {
         return wrong();
     }
-    // Rounded operands carry their error into the result, up to the change that their last digits can cause.
+    // Decimals may be rounded: a difference that their last digits can explain is not judged, unless it is above 2%.
     if decimals || inexact(right) {
         let size = l.abs().max(r.abs());
         let unit = written.map_or_else(|| int(0), |n| Rat::from_integer(rational::ten_to(n.min(60))).recip());
         let most = size.clone() * ratio(2, 100);
-        // Decimals on the left may represent more digits than are shown.
+        // The values behind decimals on the left may have more digits than are written: 0.25% is always allowed.
         let least = if decimals { size.clone() * ratio(25, 10_000) } else { int(0) };
         let moved = Rat::from_f64((slack(left, budget) + slack(right, budget)) * 1.5)
             .map_or_else(|| most.clone(), |m| m + unit);
@@ -159,7 +160,7 @@ fn judge_exact(l: &Rat, r: &Rat, left: &Expr, right: &Expr, strict: bool, budget
     wrong()
 }
 
-/// Irrational sides: wrong only if they clearly differ.
+/// Judges `left = right` if a side is irrational: wrong only if the approximate values clearly differ.
 fn judge_approximate(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
     let (Some(l), Some(r)) = (numeric::approximate(left, budget), numeric::approximate(right, budget)) else {
         return Judged::Unclear;
@@ -167,21 +168,21 @@ fn judge_approximate(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
     let symbolic = !inexact(left) && !inexact(right) && exact(right).is_none();
     let size = l.abs().max(r.abs()).max(1e-300);
     let tolerance = if symbolic { 1e-9 } else { 0.02 };
-    // A missing degree sign changes everything: sin 30.
+    // A trigonometric value is not judged, since a degree sign may be missing: `sin 30`.
     if left.any(&|e| matches!(e, Expr::Func(Func::Sin | Func::Cos | Func::Tan | Func::Cot | Func::Sec | Func::Csc, _)))
     {
         return Judged::Unclear;
     }
-    // An integer in place of an irrational number is rounded.
+    // A difference below 1 may be rounding to an integer, unless both sides are irrational formulas without decimals.
     if (l - r).abs() < 1.0 && !symbolic {
         return Judged::Unclear;
     }
     if (l - r).abs() <= tolerance * size { Judged::Unclear } else { Judged::False(format!("{l:.6}")) }
 }
 
-/// `a ± b = c ± d`: the values for both signs on one side are those of the other, in either order.
+/// Judges `a ± b = c ± d`: true if both sides have the same two values, in either order.
 pub(super) fn judge_signs(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
-    // Several signs on one side may be chosen separately: the possible roots ±1/±2.
+    // With several ± on a side, each sign may be chosen separately, as in the possible roots ±1/±2: not judged.
     fn signs(e: &Expr) -> usize {
         usize::from(matches!(e, Expr::PlusMinus(..))) + e.children().into_iter().map(signs).sum::<usize>()
     }
@@ -218,9 +219,9 @@ fn with_sign(e: &Expr, plus: bool) -> Expr {
     }
 }
 
-/// "can be written as": `left = right`, where one is a product and the other a sum, or both are quotients. An
-/// equality that fails only in its lower terms is an error of the writer; one that fails for large values may be an
-/// equation to solve.
+/// Judges `left = right` after "can be written as", in one variable, if one side is a product and the other a sum, or
+/// if both are quotients. If the sides differ by more than 1% even for a large value of the variable, the equality may
+/// be an equation to solve and is not judged. Otherwise only lower terms differ, which is an error of the writer.
 pub(super) fn judge_rewritten(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
     let product = |e: &Expr| matches!(e, Expr::Mul(_) | Expr::Pow(..));
     let sum = |e: &Expr| matches!(e, Expr::Add(_));
@@ -242,7 +243,7 @@ pub(super) fn judge_rewritten(left: &Expr, right: &Expr, budget: &Budget) -> Jud
     }
 }
 
-/// `left = right` as formulas in the same variables: wrong if they differ as functions.
+/// Judges `left = right` as an identity of formulas in the same variables: wrong if they differ as functions.
 pub(super) fn judge_identity(left: &Expr, right: &Expr, one_variable: bool, budget: &Budget) -> Judged {
     let plain = |e: &Expr| {
         !e.any(&|e| {
@@ -260,16 +261,16 @@ pub(super) fn judge_identity(left: &Expr, right: &Expr, one_variable: bool, budg
         })
     };
     let (l, r) = (variables(left), variables(right));
-    // Terms may cancel: the right side has no new variables.
+    // Both sides must have the same variables.
     if !plain(left) || !plain(right) || l.is_empty() || r.is_empty() || l != r || !has_operation(left) {
         return Judged::Unclear;
     }
-    // Relations between variables are used in quotients: pqr = 48.
+    // A quotient of several variables may use a known relation between them, such as `pqr = 48`.
     let quotient = |e: &Expr| e.any(&|e| matches!(e, Expr::Div(_, d) if !variables(d).is_empty()));
     if l.len() > 1 && (quotient(left) || quotient(right)) {
         return Judged::Unclear;
     }
-    // Roots of unity and other named constants are not free variables.
+    // A longer name, or one of several, may be a named constant (such as a root of unity) and no free variable.
     if one_variable && (l.len() > 1 || l.iter().any(|v| v.len() > 1)) {
         return Judged::Unclear;
     }
@@ -285,7 +286,7 @@ pub(super) fn judge_identity(left: &Expr, right: &Expr, one_variable: bool, budg
     }
 }
 
-/// Whether two formulas differ by more than a twentieth for integer values of their variables.
+/// Whether two formulas differ by more than 5% when all variables are 1, when all are 2, and when all are 3.
 fn far_apart(left: &Expr, right: &Expr, budget: &Budget) -> bool {
     (1..=3).all(|n| {
         let value = |e: &Expr| {
@@ -296,6 +297,7 @@ fn far_apart(left: &Expr, right: &Expr, budget: &Budget) -> bool {
     })
 }
 
+/// The names of all variables of an expression.
 pub(super) fn variables(e: &Expr) -> std::collections::BTreeSet<String> {
     match e {
         Expr::Sym(s) => std::iter::once(s.clone()).collect(),
@@ -303,7 +305,7 @@ pub(super) fn variables(e: &Expr) -> std::collections::BTreeSet<String> {
     }
 }
 
-/// A number in the usual notation: decimal if it terminates, else a fraction.
+/// A number in the usual notation: a decimal if it has at most 8 decimals, else a fraction.
 fn shown(r: &Rat) -> String {
     if r.is_integer() || !terminates(r) || r.abs() > int(1_000_000_000_000) {
         return render(r);

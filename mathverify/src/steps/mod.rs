@@ -1,8 +1,9 @@
-//! Step-by-step solutions: finds the claims that can be checked, decides which of them are wrong, and whether the
-//! final answer follows.
+//! Checks step-by-step solutions: finds the claims in each step, decides which of them are wrong, and whether the final
+//! answer follows from them.
 //!
-//! A step is called wrong only if it states an equality of numbers (or an identity) that is false under every
-//! reading. Claims that may be rounded, hypothetical, modular, in another base or in other units are not judged.
+//! A step is called wrong only if it makes a claim (an equality of numbers, an identity, the solution of an equation)
+//! that is false under every reading. Claims that may be rounded, hypothetical, in another base or in other units are
+//! not judged.
 
 mod annotation;
 mod chain;
@@ -37,21 +38,21 @@ pub enum StepStatus {
     Correct,
     /// Checked and false.
     Wrong,
-    /// Nothing can be checked.
+    /// Not decided; for a step: no claim was decided.
     NotCheckable,
 }
 
-/// One claim: `left = right`.
+/// One claim of a step, usually `left = right`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// The claim as written.
     pub text: String,
     /// The status of the claim.
     pub status: StepStatus,
-    /// For a wrong claim: the real value of the left side.
+    /// For a wrong claim: what is true instead, usually the exact value of the left side.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
-    /// The place in the step, in bytes.
+    /// Byte range of the claim in the step.
     #[serde(skip)]
     pub span: Range<usize>,
 }
@@ -72,13 +73,14 @@ impl Claim {
 pub struct StepVerdict {
     /// Correct, wrong or not checkable.
     pub status: StepStatus,
-    /// The checked claims, in order.
+    /// The claims of the step, in the order of the text.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub claims: Vec<Claim>,
 }
 
 impl StepVerdict {
-    /// A step is wrong if a claim is wrong, and correct if all claims that could be checked are correct.
+    /// Derives the status from the claims: wrong if any claim is wrong, else correct if any is correct, else not
+    /// checkable.
     #[must_use]
     pub fn of(claims: Vec<Claim>) -> Self {
         let has = |s| claims.iter().any(|c: &Claim| c.status == s);
@@ -93,24 +95,24 @@ impl StepVerdict {
     }
 }
 
-/// The input of a verifier for a step.
+/// The input of a [`StepVerifier`].
 #[derive(Debug, Clone, Copy)]
 pub struct StepContext<'a> {
-    /// The problem, if it is known.
+    /// The problem statement, if it is known.
     pub problem: Option<&'a str>,
     /// All steps before this one.
     pub before: &'a [String],
-    /// The step.
+    /// The step to judge.
     pub step: &'a str,
 }
 
-/// A judge of one step: the arithmetic of this crate, or later a step reward model or Monte-Carlo rollouts.
+/// A judge of one step: [`Arithmetic`], or for example a step reward model or Monte-Carlo rollouts.
 pub trait StepVerifier {
     /// Judges `context.step`.
     fn verify_step(&self, context: StepContext<'_>) -> StepVerdict;
 }
 
-/// The verifier of this crate: exact arithmetic on explicit claims.
+/// The [`StepVerifier`] of this crate: checks the arithmetic of explicit claims.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Arithmetic;
 
@@ -120,7 +122,7 @@ impl StepVerifier for Arithmetic {
     }
 }
 
-/// The arithmetic for one solution, whose steps share a budget.
+/// Like [`Arithmetic`], for one solution: all its steps share one budget.
 struct Checker {
     budget: Budget,
 }
@@ -144,8 +146,8 @@ pub struct SolutionVerdict {
     pub first_wrong: Option<usize>,
     /// The final answer, if one was found.
     pub answer: Option<String>,
-    /// Whether the final answer is the result of a claim or a named value in the steps before; `None` without an
-    /// answer or without claims.
+    /// Whether the final answer is the right side of a claim, or is written in a step before the last one; `None`
+    /// without an answer or without claims.
     pub answer_follows: Option<bool>,
     /// The comparison of the answer with the reference, if one was given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,7 +174,7 @@ pub fn check_solution(
     check_with(&Checker { budget: Budget::of_solution() }, problem, steps, gold, options)
 }
 
-/// Size of the part of a solution that is checked, in bytes; steps after it are not checkable.
+/// Number of bytes at the start of a solution that are checked; the steps after them are not checkable.
 const MAX_READ: usize = 64_000;
 /// Number of steps of a solution that are checked.
 const MAX_STEPS: usize = 1_000;
@@ -211,7 +213,8 @@ pub fn check_with(
     }
 }
 
-/// Whether the answer is the right side of a claim, or a value in an earlier step.
+/// Whether the answer equals the right side of one of the last 40 claims, or is written in one of the 20 steps before
+/// the last; `None` without claims.
 fn follows(answer: &str, verdicts: &[StepVerdict], steps: &[String], options: &Options) -> Option<bool> {
     let results: Vec<&str> = verdicts
         .iter()
@@ -223,13 +226,13 @@ fn follows(answer: &str, verdicts: &[StepVerdict], steps: &[String], options: &O
     if results.is_empty() {
         return None;
     }
-    // One budget for all of them.
+    // All comparisons share one budget.
     let context = Context::new(options);
     let same = |r: &&str| crate::compare::compare_within(r.trim(), answer, &context).status == Status::Equal;
     if results.iter().any(same) {
         return Some(true);
     }
-    // Named in a step before the last.
+    // Written in a step before the last one.
     let named = steps.iter().rev().skip(1).take(20).any(|s| s.contains(answer.trim()));
     named.then_some(true).or(Some(false))
 }

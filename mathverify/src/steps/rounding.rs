@@ -1,4 +1,4 @@
-//! The effect of rounding: how much the last written digits can change a value.
+//! Judges approximations: how much the rounding of the written digits can change a value.
 
 use super::judge::Judged;
 use crate::ast::{Constant, Expr, Func};
@@ -7,7 +7,8 @@ use crate::numeric;
 use crate::numeric::exact::exact;
 use crate::rational::{self, Rat, ratio};
 
-/// `left ≈ right`: wrong if the difference is larger than rounding of the written digits on both sides explains.
+/// Judges `left ≈ right`: true if the difference is at most 0.5%, wrong if it is larger than rounding of the written
+/// digits on both sides explains.
 pub(super) fn judge_rounded(left: &Expr, right: &Expr, budget: &Budget) -> Judged {
     let trigonometric = |e: &Expr| e.any(&|e| matches!(e, Expr::Func(Func::Sin | Func::Cos | Func::Tan, _)));
     if trigonometric(left) || trigonometric(right) {
@@ -32,7 +33,7 @@ pub(super) fn judge_rounded(left: &Expr, right: &Expr, budget: &Budget) -> Judge
     }
 }
 
-/// The place value of a number's last non-zero digit: 1500 is rounded to hundreds.
+/// The place value of the last decimal or, for an integer, of the last non-zero digit: 1500 may be rounded to hundreds.
 fn last_digit(e: &Expr) -> f64 {
     match e {
         Expr::Num { decimals: Some(n), .. } if *n > 0 => 0.1_f64.powi(i32::try_from((*n).min(60)).unwrap_or(60)),
@@ -46,8 +47,8 @@ fn last_digit(e: &Expr) -> f64 {
     }
 }
 
-/// The change of a value when the last digit of each decimal in it is off by a half, all together; infinite if
-/// unknown.
+/// The change of the value if every decimal in the expression is off by half a unit of its last digit, estimated as the
+/// sum of the single changes; infinite if unknown.
 pub(super) fn slack(e: &Expr, budget: &Budget) -> f64 {
     let Some(value) = numeric::approximate(e, budget) else {
         return if exact(e).is_some() { 0.0 } else { f64::INFINITY };
@@ -70,7 +71,8 @@ fn decimals(e: &Expr) -> usize {
         + e.children().into_iter().map(decimals).sum::<usize>()
 }
 
-/// The expression with its decimal number `left` increased by half a unit of its last digit; π becomes 3.14.
+/// The expression with the decimal at index `left` (counted as in [`decimals`]) increased by half a unit of its last
+/// digit; a π at this index becomes 3.14.
 fn shifted(e: &Expr, left: &mut usize) -> Expr {
     let is_decimal = matches!(e, Expr::Num { decimals: Some(1..), .. } | Expr::Const(Constant::Pi));
     if is_decimal {

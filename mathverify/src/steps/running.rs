@@ -1,4 +1,4 @@
-//! Claims in running text: sequences of numbers and operators around an equals sign.
+//! Claims in running text: runs of numbers and operators around an equals sign.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use super::chain::{MAX_PIECE, MAX_PIECES, Terms, chain};
 use super::context::{Identities, hypothetical};
 use crate::budget::Budget;
 
-/// Claims in running text: sequences of numbers and operators around an equals sign.
+/// Adds the claims of the text at `span`, which has no formulas, to `out`.
 pub(super) fn claims(text: &str, span: Range<usize>, budget: &Budget, out: &mut Vec<Claim>) {
     let part = &text[span.clone()];
     if !part.contains('=') {
@@ -30,11 +30,13 @@ pub(super) fn claims(text: &str, span: Range<usize>, budget: &Budget, out: &mut 
     }
 }
 
+/// Whether a character may be part of a run of arithmetic.
 fn arithmetic(c: char) -> bool {
     c.is_ascii_digit() || "+-−–*×·/÷^()=.,$€£ ".contains(c)
 }
 
-/// The longest sequence of arithmetic around an equals sign; `x` between numbers is a multiplication sign.
+/// Byte range of the longest run of arithmetic around the equals sign at byte `equals`; `x` between numbers is a
+/// multiplication sign.
 fn run_around(text: &str, equals: usize) -> Range<usize> {
     let times = |i: usize| {
         let bytes = text.as_bytes();
@@ -61,7 +63,8 @@ fn run_around(text: &str, equals: usize) -> Range<usize> {
     start..end
 }
 
-/// A sequence without the ends that belong to the text around it; `None` if nothing remains to check.
+/// The run without its first or last term if that term belongs to the text around the run; `None` if fewer than two
+/// terms remain.
 fn tidy_run(text: &str, run: Range<usize>) -> Option<String> {
     let content = &text[run.clone()];
     let before = text[..run.start].chars().next_back();
@@ -71,13 +74,13 @@ fn tidy_run(text: &str, run: Range<usize>) -> Option<String> {
     for term in &mut terms {
         *term = multiplied(term).trim().trim_end_matches([',', '.', ' ', '(']).to_owned();
     }
-    // The first term: the text before it may belong to it.
+    // The first term is dropped if the text before it may belong to it.
     let glued_before = before.is_some_and(|c| !c.is_whitespace() && !"(\"“*>".contains(c)) && !content.starts_with(' ');
     let spaced_word = before.is_some_and(char::is_alphabetic) && content.starts_with(' ');
     let first = terms.first_mut()?;
-    // Only the part after the last comma or full stop: `in 2019, 3 + 4`.
+    // Of the first term, only the part after the last comma or full stop counts: `in 2019, 3 + 4`.
     if let Some(cut) = first.rfind(", ").or_else(|| first.rfind(". ")) {
-        // `14, 400` and `.8 + . 84`: one number with a stray space.
+        // Unless the space is inside a number: `14, 400` and `.8 + . 84`.
         let (head, tail) = (&first[..cut], &first[cut + 2..]);
         let number =
             tail.bytes().take_while(u8::is_ascii_digit).count() == 3 && head.ends_with(|c: char| c.is_ascii_digit());
@@ -91,9 +94,10 @@ fn tidy_run(text: &str, run: Range<usize>) -> Option<String> {
         "per",
     ]
     .contains(&&*last_word);
-    // A variable alone before the run: `x 5 = 3` or `n (n-1)`.
+    // A single letter before the run is a variable: `x 5 = 3` or `n (n-1)`.
     let variable = spaced_word && last_word.chars().count() == 1 && last_word != "a";
-    // `Week 2 = 35 + 35`, `Weeks 1-2 = 96 - 70`, `on day 1 * 2 = 20`, `half a day (1/2) = ...`: a label.
+    // The first term is a label: `Week 2 = 35 + 35`, `Weeks 1-2 = 96 - 70`, `on day 1 * 2 = 20`,
+    // `half a day (1/2) = ...`.
     let named = text[..run.start]
         .trim_end()
         .rsplit(char::is_whitespace)
@@ -115,7 +119,7 @@ fn tidy_run(text: &str, run: Range<usize>) -> Option<String> {
     {
         first.clear();
     }
-    // The last term: a variable, a percent sign or a scale after it.
+    // The last term is dropped if a variable, an operator, a percent sign or a scaling word follows it.
     let next = after.chars().next();
     let glued_after = !content.ends_with(' ') && next.is_some_and(|c| c.is_alphabetic() || "_\\^%!°[{|'".contains(c));
     let next_word = after.trim_start().split(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_lowercase();
@@ -144,7 +148,7 @@ fn tidy_run(text: &str, run: Range<usize>) -> Option<String> {
         terms.last_mut()?.clear();
     }
     for term in &mut terms {
-        // Unbalanced parentheses: part of a sentence in parentheses.
+        // An unbalanced parenthesis belongs to a sentence in parentheses.
         let (open, close) = (term.matches('(').count(), term.matches(')').count());
         if open != close {
             if open == close + 1 && term.starts_with('(') {
@@ -155,7 +159,7 @@ fn tidy_run(text: &str, run: Range<usize>) -> Option<String> {
                 term.clear();
             }
         }
-        // A list is not one term; `25 / 1/3` and `85/40*45` have two meanings.
+        // Not judged: a list, which is not one term, and terms with two readings such as `25 / 1/3` and `85/40*45`.
         let tight = !term.contains(' ') && term.find('/').is_some_and(|at| term[at..].contains('*'));
         if tight || term.contains(", ") || term.split(['+', '-']).any(|t| t.matches('/').count() > 1) {
             term.clear();
@@ -164,7 +168,7 @@ fn tidy_run(text: &str, run: Range<usize>) -> Option<String> {
     (terms.iter().filter(|t| !t.is_empty()).count() >= 2).then(|| terms.join(" = "))
 }
 
-/// `3 x 4` with a multiplication sign.
+/// The term with `*` in place of `x`: `3 x 4` becomes `3 * 4`.
 fn multiplied(term: &str) -> String {
     term.replace(['x', 'X'], "*")
 }

@@ -1,4 +1,5 @@
-//! Equations in one variable and the stated consequences: `4B = 9 \Rightarrow B = 9/4`, `2x + 6 = 10. So x = 3.`
+//! Claims that an equation in one variable follows from the one before it: `4B = 9 \Rightarrow B = 9/4`, `2x + 6 = 10.
+//! So x = 3.`
 
 use std::ops::Range;
 
@@ -17,7 +18,7 @@ use crate::rational::{self, Rat, int, render};
 
 /// Longest equation, in bytes.
 const MAX_EQUATION: usize = 160;
-/// Maximum number of pieces of a step that are parsed.
+/// Maximum number of equations of a step that are parsed.
 const MAX_EQUATIONS: usize = 60;
 
 /// An equation in one variable.
@@ -26,13 +27,15 @@ struct Equation {
     name: String,
     /// Left side minus right side.
     difference: Expr,
-    /// The value, if the equation is `x = value`.
+    /// The value and its number of decimals, if the equation is `x = value`.
     value: Option<(Rat, Option<u32>)>,
+    /// The equation as written.
     text: String,
+    /// Byte range of the equation in the step.
     span: Range<usize>,
 }
 
-/// Claims that a solution follows from the equation directly before it.
+/// Adds to `out` the claims that an equation follows from the equation directly before it.
 pub(super) fn claims(text: &str, formulas: &[Range<usize>], budget: &Budget, out: &mut Vec<Claim>) {
     let mut before: Option<Equation> = None;
     let mut end = 0;
@@ -55,7 +58,7 @@ pub(super) fn claims(text: &str, formulas: &[Range<usize>], budget: &Budget, out
             if piece_text.trim().is_empty() {
                 continue;
             }
-            // A comma or a space separates statements that need not follow from each other.
+            // A statement after an arrow or a new line follows from the one before; after a comma or a space, it need not.
             let leads = piece.start == 0
                 || ["\\\\", "\\implies", "\\Rightarrow", "\\Longrightarrow", "\\iff"].contains(&separator);
             parsed += 1;
@@ -75,20 +78,20 @@ pub(super) fn claims(text: &str, formulas: &[Range<usize>], budget: &Budget, out
             equations += usize::from(!leads || piece.start == 0);
             before = equation;
         }
-        // Several side by side: the next one may follow from any of them.
+        // After several statements in one formula, the next equation may follow from any of them.
         if equations > 1 {
             before = None;
         }
     }
 }
 
-/// Whether another possibility follows: `x = 11 or x = 15`.
+/// Whether an alternative follows: `x = 11 or x = 15`.
 fn alternative(after: &str) -> bool {
     let end = crate::extract::floor_boundary(after, 24);
     after[..end].split(|c: char| !c.is_alphabetic()).any(|w| w == "or")
 }
 
-/// Whether the words between two formulas state that the second follows from the first.
+/// Whether the words between two formulas say that the second follows from the first.
 fn follows(between: &str) -> bool {
     let words = between.to_lowercase();
     let count = words.split_whitespace().count();
@@ -181,7 +184,7 @@ fn equation(piece: &str, span: Range<usize>) -> Option<Equation> {
     let mut names = variables(&left);
     names.extend(variables(&right));
     let name = names.pop_first().filter(|_| names.is_empty())?;
-    // Five values of it are computed.
+    // `solution` evaluates the equation at five points.
     if cost(&left).saturating_add(cost(&right)) > 200 {
         return None;
     }
@@ -208,7 +211,7 @@ impl Equation {
         exact(&self.difference.substitute(&self.name, &Expr::rat(value.clone())))
     }
 
-    /// The only solution of a linear equation.
+    /// The only solution, if the equation is linear.
     fn solution(&self) -> Option<Rat> {
         let values: Vec<Rat> = (1..=5).map(|n| self.at(&int(n))).collect::<Option<_>>()?;
         let slope = &values[1] - &values[0];
@@ -217,7 +220,8 @@ impl Equation {
     }
 }
 
-/// Whether `now` follows from `before`; `None` if that is not stated or not known.
+/// Judges whether `now` follows from `before`: two linear equations must have the same solution; otherwise the value of
+/// `now` must solve `before`. `None` if this cannot be decided.
 fn judge(before: &Equation, now: &Equation) -> Option<Judged> {
     if before.name != now.name || before.value.is_some() {
         return None;
@@ -230,7 +234,7 @@ fn judge(before: &Equation, now: &Equation) -> Option<Judged> {
         }
         let inexact = decimals(&before.difference) || decimals(&now.difference);
         let off = (&expected - &found).abs();
-        // Rounded numbers, and a fraction truncated to an integer.
+        // Not judged: rounded decimals, and a fraction that is truncated to an integer.
         let near = off < int(1) && (inexact || !expected.is_integer())
             || (inexact && off <= expected.abs() * rational::ratio(3, 100));
         return Some(if near {
@@ -249,6 +253,7 @@ fn judge(before: &Equation, now: &Equation) -> Option<Judged> {
         .then(|| Judged::False(format!("no solution: left minus right is {}", render(&rest))))
 }
 
+/// Whether the expression contains decimals.
 fn decimals(e: &Expr) -> bool {
     e.any(&|e| matches!(e, Expr::Num { decimals: Some(1..), .. }))
 }

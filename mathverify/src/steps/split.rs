@@ -1,7 +1,7 @@
-//! A solution's steps: paragraphs, or lines if there are no paragraphs.
+//! Splits a solution into steps: its paragraphs, or its lines if it has no empty line.
 
-/// Splits a solution into steps: at empty lines, or, in a text without empty lines, at newlines. Displayed formulas
-/// are not split, and stay with the line before them.
+/// Splits a solution into steps: at empty lines or, if it has none, at newlines. A displayed formula is not split, and
+/// in a text without empty lines it stays in the step of the line before it.
 ///
 /// ```
 /// let steps = mathverify::split_steps("First, 2 + 3 = 5.\n\\[\n5 \\cdot 2 = 10\n\\]\nSo 10.");

@@ -24,7 +24,7 @@ const TIMES: &str = "twice|double|triple";
 const RESULTS: &str = "sum|product|difference";
 /// Operators in words; "by" may follow.
 const OPERATORS: &str = "times|multiplied|divided";
-/// Kinds of numbers: the word without which nothing matches, and the text after it.
+/// Properties of integers, as two parts of a regex: the word that every match has, and the text after it.
 const KINDS: [(&str, &str); 6] = [
     ("prime", ""),
     ("composite", ""),
@@ -34,13 +34,13 @@ const KINDS: [(&str, &str); 6] = [
     ("multiple", r"\s+of\s+\$?(\d+)"),
 ];
 
-/// The claims of a step that are in words rather than formulas.
+/// The claims of a step in words, not in formulas.
 pub(super) fn claims(step: &str, budget: &Budget) -> Vec<Claim> {
     if step.len() > MAX_STEP || !step.bytes().any(|b| b.is_ascii_digit()) {
         return Vec::new();
     }
-    // One of these words is part of every match; they are searched first, which is much faster. They are built from
-    // the words of the patterns below, with the same case rules.
+    // A fast test before the slower patterns below: every match of these patterns contains one of these words. Both use
+    // the same word lists and case rules.
     static SAID: LazyLock<Regex> =
         LazyLock::new(|| pattern(&format!(r"(?i)\bof\b|{TIMES}|{RESULTS}|plus|minus|{OPERATORS}")));
     static KIND: LazyLock<Regex> = LazyLock::new(|| pattern(&format!("(?i){}", KINDS.map(|(stem, _)| stem).join("|"))));
@@ -64,7 +64,7 @@ pub(super) fn claims(step: &str, budget: &Budget) -> Vec<Claim> {
     out
 }
 
-/// The text with math delimiters and words in parentheses replaced by spaces, at the same positions.
+/// The text with math delimiters, `\text` commands and words in parentheses replaced by spaces. Byte positions stay.
 fn plain(step: &str) -> String {
     static REMARK: LazyLock<Regex> =
         LazyLock::new(|| pattern(r"\([\p{L}][\p{L} '’-]*\)|\\[()\[\]]|\\(?:text|mathrm)\s*\{|\\[,;!%$ ]"));
@@ -83,7 +83,7 @@ fn plain(step: &str) -> String {
     out.replace("\\times", "    ×").replace("\\cdot", "   ×").replace('}', " ")
 }
 
-/// Claims such as `N of M is K`, as formulas.
+/// Adds claims such as `N of M is K` to `out`.
 fn sentences(text: &str, budget: &Budget, out: &mut Vec<Claim>) {
     static SAID: LazyLock<Regex> = LazyLock::new(|| {
         let (n, is) = (NUMBER, r"(?:\s+[\p{L}-]+){0,2}\s*(?:=|\bis\b|\bequals\b|\bis\s+equal\s+to\b)\s*");
@@ -110,7 +110,7 @@ fn sentences(text: &str, budget: &Budget, out: &mut Vec<Claim>) {
     }
 }
 
-/// The left side of a sentence as a formula.
+/// The left side of a matched claim as a formula: `20% of 80` gives `20/100*80`.
 fn formula(c: &Captures<'_>) -> Option<String> {
     let get = |name: &str| c.name(name).map(|m| money(m.as_str()));
     if let (Some(percent), Some(whole)) = (get("percent"), get("whole")) {
@@ -157,8 +157,8 @@ fn money(number: &str) -> String {
     number.replace(['$', '€', '£', ','], "").trim_end_matches('.').to_owned()
 }
 
-/// Whether no text around a claim belongs to it: no operator or number before it, and no operator, scale or
-/// comparison after it.
+/// Whether the claim at `span` is complete: no operator or number is directly before it, and no operator, scaling word
+/// or comparison directly after it.
 fn stands_alone(text: &str, span: Range<usize>) -> bool {
     let before = text[..span.start].trim_end_matches([' ', '*', '(', '"', '\n']);
     let word = before.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_lowercase();
@@ -175,7 +175,7 @@ fn stands_alone(text: &str, span: Range<usize>) -> bool {
     let after = &text[span.end..];
     let glued = after.chars().next().is_some_and(|c| c.is_alphanumeric() || "_^!°:".contains(c));
     let decimal = after.starts_with(['.', ',']) && after[1..].starts_with(|c: char| c.is_ascii_digit());
-    // 18 000: a space between thousands.
+    // A space as thousands separator: `18 000`.
     let thousands = after.strip_prefix(' ').is_some_and(|a| {
         a.len() >= 3
             && a.bytes().take(3).all(|b| b.is_ascii_digit())
@@ -215,8 +215,8 @@ fn stands_alone(text: &str, span: Range<usize>) -> bool {
         && !units::scales(&word)
 }
 
-/// Whether the sentence calculates before this place without an equals sign: the text at this place may continue that
-/// calculation.
+/// Whether the sentence has an operator between its last equals sign and byte `start`: the text from `start` on may
+/// continue this calculation.
 fn begun(text: &str, start: usize) -> bool {
     let from = crate::extract::floor_boundary(text, start.saturating_sub(200));
     let before = &text[from..start];
@@ -224,8 +224,8 @@ fn begun(text: &str, start: usize) -> bool {
     sentence.rsplit('=').next().is_some_and(|rest| rest.contains(['+', '*', '×', '÷']))
 }
 
-/// Sums and products of numbers followed by words: `8 portions * 2 kg/portion = 16 kg`. `text` is `step` without
-/// delimiters and remarks, byte by byte.
+/// Adds claims about numbers followed by words to `out`: `8 portions * 2 kg/portion = 16 kg`. `text` is [`plain`] of
+/// `step`, at the same byte positions.
 fn measured(step: &str, text: &str, budget: &Budget, out: &mut Vec<Claim>) {
     static CLAIM: LazyLock<Regex> = LazyLock::new(|| {
         let term =
@@ -234,7 +234,7 @@ fn measured(step: &str, text: &str, budget: &Budget, out: &mut Vec<Claim>) {
     });
     static TERM: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"({NUMBER}(?:\s?%)?)([^*×÷+=\d−]*)")));
     for m in CLAIM.find_iter(text) {
-        // Plain runs of arithmetic and LaTeX are read elsewhere.
+        // Runs of arithmetic without words, and LaTeX, are read by `running.rs` and `chain.rs`.
         let latex = step.get(m.range()).is_none_or(|s| s.replace("\\$", "").contains('\\'));
         let left = step.get(m.range()).and_then(|s| s.split('=').next()).unwrap_or("").replace(" x ", "*");
         if latex
@@ -249,7 +249,7 @@ fn measured(step: &str, text: &str, budget: &Budget, out: &mut Vec<Claim>) {
         let mut formula = String::new();
         for c in TERM.captures_iter(m.as_str()) {
             let rest = &c[2];
-            // The operator ends the words: ` x `, ` - `, ` / `.
+            // ` x `, ` - ` and ` / ` are operators that the pattern includes in the words.
             let operator = [" x ", " - ", " / "].iter().find_map(|o| rest.find(o).map(|at| (at, o.trim())));
             let (word, operator) = match operator {
                 Some((at, o)) => (&rest[..at], o),
@@ -283,7 +283,7 @@ fn measured(step: &str, text: &str, budget: &Budget, out: &mut Vec<Claim>) {
         };
         let sum = left.contains(['+', '-']);
         words.retain(|w| !w.is_empty());
-        // `2p` and `5 t` are products with a variable, `6th` is not a number.
+        // Words, not variables or endings: `2p` and `5 t` are products with a variable, `6th` is an ordinal.
         let named = |w: &String| {
             w.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty()).all(|w| {
                 let unit = crate::units::is_unit(w) || crate::units::is_unit(&format!("{w}s"));
@@ -292,7 +292,7 @@ fn measured(step: &str, text: &str, budget: &Budget, out: &mut Vec<Claim>) {
         };
         let glued = m.as_str().as_bytes().windows(2).any(|w| w[0].is_ascii_digit() && w[1].is_ascii_uppercase());
         let scaled = glued || words.iter().any(|w| units::scales(w) || connects(w) || !named(w));
-        // In a sum, a unit that converts must be in every term.
+        // Not judged: different units of the same dimension (hours and minutes), and a rate such as `kg/bag` in a sum.
         let mixed = units::mixed(words.iter().map(String::as_str));
         if scaled || mixed || (sum && words.iter().any(|w| w.contains('/'))) {
             continue;
@@ -302,7 +302,7 @@ fn measured(step: &str, text: &str, budget: &Budget, out: &mut Vec<Claim>) {
     }
 }
 
-/// `51 is prime`, `91 is divisible by 7`, `48 is a perfect square`.
+/// Adds claims about properties of integers to `out`: `51 is prime`, `91 is divisible by 7`, `48 is a perfect square`.
 fn primes(text: &str, out: &mut Vec<Claim>) {
     static SAID: LazyLock<Regex> = LazyLock::new(|| {
         let kinds = KINDS.map(|(stem, rest)| format!("{stem}{rest}")).join("|");

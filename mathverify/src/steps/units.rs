@@ -1,4 +1,5 @@
-//! Units in the terms of an equality: `\frac{111 \text{ feet}}{1.5 \text{ feet}} = 74`, `4 \text{ hours} = 240 \text{ minutes}`.
+//! Units in the terms of an equality: `\frac{111 \text{ feet}}{1.5 \text{ feet}} = 74`,
+//! `4 \text{ hours} = 240 \text{ minutes}`.
 
 use num_traits::{Signed, Zero};
 
@@ -8,25 +9,25 @@ use crate::parse;
 use crate::rational::{Rat, ratio, render};
 use crate::units::{Unit, unit};
 
-/// A term without its words.
+/// A term of an equality, split into formula and units.
 #[derive(Debug, Clone)]
 pub(super) struct Term {
-    /// The remaining formula.
+    /// The term without its units.
     pub formula: String,
-    /// Its words, in lower case and without a plural s.
+    /// The units, in lower case and without a plural s.
     units: Vec<String>,
-    /// Whether it is a plain number with a unit.
+    /// Whether the term is a single number with a unit.
     bare: bool,
 }
 
-/// The possible comparison of two terms.
+/// How two terms with units can be compared.
 #[derive(Debug, Clone)]
 pub(super) enum Measured {
-    /// By their values.
+    /// By the values of their formulas.
     Values,
-    /// A unit in terms of another one, already judged.
+    /// The equality converts one unit into another; it is judged already.
     Conversion(Judged),
-    /// None: their units may convert.
+    /// Not at all: a hidden conversion of units may be part of the equality.
     Unclear,
 }
 
@@ -49,13 +50,14 @@ const SCALES: [&str; 15] = [
     "k",
 ];
 
-/// Whether words scale the number before them.
+/// Whether one of the words scales the number before it.
 pub(super) fn scales(words: &str) -> bool {
     words.split(|c: char| !c.is_alphanumeric() && c != '%').any(|w| SCALES.contains(&w.trim_end_matches('s')))
         || words.contains('%')
 }
 
-/// A term without `\text{...}`; `None` if its words are a name or change the value, or if a sum mixes units.
+/// Splits a term into its formula and the units in `\text{...}`. `None` if the words are a name or change the value, or
+/// if a sum has different units.
 pub(super) fn split(term: &str) -> Option<Term> {
     let mut out = String::with_capacity(term.len());
     let mut rest = term;
@@ -65,10 +67,10 @@ pub(super) fn split(term: &str) -> Option<Term> {
         let close = open + rest[open..].find('}')?;
         let word = rest[open + 1..close].trim().to_lowercase();
         out.push_str(&rest[..at]);
-        // `100 (\text{first day})`: a remark in parentheses.
+        // A remark in parentheses is left out: `100 (\text{first day})`.
         let remark = out.trim_end().ends_with('(') && rest[close + 1..].trim_start().starts_with(')');
         let before = if remark { out.trim_end().trim_end_matches('(') } else { &out };
-        // Words that do not follow a number are a name.
+        // Words that do not follow a number are a name, not a unit.
         let behind_number =
             before.trim_end_matches([' ', '\\', ',', '}', ')', '~', '/']).ends_with(|c: char| c.is_ascii_digit());
         if !word.is_empty() && (!behind_number || word.chars().any(|c| c.is_ascii_digit())) {
@@ -82,7 +84,7 @@ pub(super) fn split(term: &str) -> Option<Term> {
             units.push(word);
         }
         out.push(' ');
-        // \text{cm}^2
+        // The exponent of a unit is left out: `\text{cm}^2`.
         let powers = ["^2", "^3", "^{2}", "^{3}"];
         rest = powers.iter().find_map(|p| rest.strip_prefix(p)).unwrap_or(rest);
     }
@@ -98,7 +100,7 @@ pub(super) fn split(term: &str) -> Option<Term> {
     (!sum || units.len() <= 1).then_some(Term { formula: out, units, bare })
 }
 
-/// Whether two terms of an equality can be compared by their values.
+/// How the two sides of an equality can be compared.
 pub(super) fn relate(left: &Term, right: &Term) -> Measured {
     if let ([u], [v]) = (&left.units[..], &right.units[..])
         && left.bare
@@ -108,7 +110,7 @@ pub(super) fn relate(left: &Term, right: &Term) -> Measured {
         return convert(&left.formula, u, &right.formula, v);
     }
     let known = |t: &Term| t.units.iter().any(|u| convertible(u));
-    // 4 hours = 4 * 60 converts; so may 1/2 = 30 minutes.
+    // `4 hours = 4 * 60` converts, and `1/2 = 30 minutes` may convert.
     if (left.bare && known(left) && left.units != right.units)
         || (right.bare && known(right) && right.units != left.units && left.units.is_empty())
     {
@@ -117,19 +119,19 @@ pub(super) fn relate(left: &Term, right: &Term) -> Measured {
     if mixed(left.units.iter().chain(&right.units).map(String::as_str)) { Measured::Unclear } else { Measured::Values }
 }
 
-/// A unit by its name without a plural s: `inche`, `feet`, `hour`.
+/// Finds a unit by its name without a plural s: `inche`, `feet`, `hour`.
 fn singular(word: &str) -> Option<Unit> {
     unit(word).or_else(|| unit(&format!("{word}s")))
 }
 
-/// Whether a word is a unit that others convert to: all except money in its main unit.
+/// Whether a word is a unit that is often converted: any known unit except dollars and euros, but with cents.
 fn convertible(word: &str) -> bool {
     word.split('/').any(|w| {
         singular(w.trim()).is_some_and(|u| !matches!(u.dimension, "dollars" | "euros") || word.starts_with("cent"))
     })
 }
 
-/// Whether the words include two different units of the same kind: hours and minutes.
+/// Whether the words include two different units of the same dimension: hours and minutes.
 pub(super) fn mixed<'a>(words: impl Iterator<Item = &'a str>) -> bool {
     let mut seen: Vec<(&'static str, Rat)> = Vec::new();
     for part in words.flat_map(|w| w.split(['/', ' ', '-'])) {
@@ -142,7 +144,8 @@ pub(super) fn mixed<'a>(words: impl Iterator<Item = &'a str>) -> bool {
     false
 }
 
-/// `n u = m v` for two units of the same kind; a close value is a rounded factor.
+/// Judges the conversion `n u = m v` of two units of the same dimension. A difference of up to 3% may come from a
+/// rounded factor and is not judged.
 pub(super) fn convert(n: &str, u: &str, m: &str, v: &str) -> Measured {
     let value = |text: &str| parse::parse(text).ok().as_ref().and_then(exact);
     let (Some(n), Some(m), Some(u), Some(v)) = (value(n), value(m), singular(u), singular(v)) else {
