@@ -1,4 +1,4 @@
-//! The WASI preview 1 error numbers that the sandbox returns.
+//! WASI preview 1 error numbers that the sandbox returns.
 
 /// An error number.
 pub type Errno = u16;

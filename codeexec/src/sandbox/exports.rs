@@ -1,4 +1,4 @@
-//! Adds exports to a WebAssembly module.
+//! Adds exports to a WebAssembly module by rewriting its export section.
 
 use std::ops::Range;
 
@@ -8,10 +8,10 @@ use wasmparser::{BinaryReader, KnownCustom, Name, Operator, Parser, Payload};
 const EXPORT_SECTION: u8 = 7;
 const FUNCTION: u8 = 0;
 const GLOBAL: u8 = 3;
-/// Prefix of the exports of [`state`].
+/// Name prefix of the exports that [`state`] adds.
 pub const STATE: &str = "codeexec state ";
 
-/// The module, with the functions `names` of its name section also exported.
+/// Exports the functions `names`, which the module's name section lists, under their names.
 pub fn functions(wasm: &[u8], names: &[&str]) -> anyhow::Result<Vec<u8>> {
     let mut found: Vec<Option<u32>> = vec![None; names.len()];
     for payload in Parser::new(0).parse_all(wasm) {
@@ -35,9 +35,9 @@ pub fn functions(wasm: &[u8], names: &[&str]) -> anyhow::Result<Vec<u8>> {
     add(wasm, &new)
 }
 
-/// The module with its mutable globals exported, by names that start with [`STATE`]. This is done only if these
-/// globals and its single memory are the only state of an instance that its code can change: no instruction writes to
-/// a table or drops a segment. Any other module is returned unchanged.
+/// Exports every mutable global under a name that starts with [`STATE`], so that the host can restore an instance.
+/// This requires that the code can change only these globals and a single memory: the module imports only functions
+/// and has no instruction that writes to a table or drops a segment. Any other module is returned unchanged.
 pub fn state(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
     let (mut memories, mut globals, mut index) = (0, Vec::new(), 0);
     for payload in Parser::new(0).parse_all(wasm) {
@@ -71,7 +71,7 @@ pub fn state(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
     if memories == 1 { add(wasm, &globals) } else { Ok(wasm.to_vec()) }
 }
 
-/// Whether an instruction changes state of an instance other than memory and globals.
+/// Whether an instruction changes a table or drops a segment: state other than memory and globals.
 fn changes_more(operator: &Operator) -> bool {
     matches!(
         operator,
@@ -85,7 +85,7 @@ fn changes_more(operator: &Operator) -> bool {
     )
 }
 
-/// The module with further exports: name, kind, index.
+/// Appends exports (name, kind, index) to the module's export section.
 fn add(wasm: &[u8], new: &[(String, u8, u32)]) -> anyhow::Result<Vec<u8>> {
     let (range, count) = section(wasm)?;
     let mut content = Vec::new();
@@ -99,7 +99,7 @@ fn add(wasm: &[u8], new: &[(String, u8, u32)]) -> anyhow::Result<Vec<u8>> {
         content.push(*kind);
         leb128(*index, &mut content);
     }
-    // The section's header is its id and its size in LEB128, directly before the range.
+    // Before the section's content come its id (one byte) and its size (LEB128, one to five bytes).
     let head = (1..=6)
         .map(|length| range.start - length)
         .find(|at| {
@@ -115,7 +115,7 @@ fn add(wasm: &[u8], new: &[(String, u8, u32)]) -> anyhow::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// The position of the export section, and the number of exports.
+/// The byte range of the export section's content, and the number of exports.
 fn section(wasm: &[u8]) -> anyhow::Result<(Range<usize>, u32)> {
     for payload in Parser::new(0).parse_all(wasm) {
         if let Payload::ExportSection(exports) = payload? {
@@ -125,7 +125,7 @@ fn section(wasm: &[u8]) -> anyhow::Result<(Range<usize>, u32)> {
     bail!("the module exports nothing")
 }
 
-/// Appends an unsigned number in LEB128.
+/// Appends an unsigned integer in LEB128.
 fn leb128(mut value: u32, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);

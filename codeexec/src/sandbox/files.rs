@@ -1,6 +1,7 @@
-//! The file system of a guest: a tree in memory, limited in bytes and in nodes, which ends with its program.
+//! The in-memory file system of a guest. It lives as long as its program, with a limit on its size: bytes plus a fixed
+//! cost for each file or folder.
 //!
-//! No node gives access to the host. There are no links, so no path can point outside the tree; `..` at the root is
+//! No node gives access to the host's files. There are no links, so no path leads out of the tree; `..` at the root is
 //! the root.
 
 use std::collections::BTreeMap;
@@ -8,21 +9,22 @@ use std::sync::Arc;
 
 use super::errno::{self, Errno};
 
-/// Cost of each node against the limit, in addition to its bytes.
+/// Bytes by which each folder, and each file that the program creates, counts against the limit, besides its name and
+/// content.
 const NODE_BYTES: u64 = 512;
 /// Maximum length of the name of a file or folder, in bytes.
 const NAME_MAX: usize = 255;
 
-/// Index of a node.
+/// Index of a node (file, folder or device) in the tree.
 pub type NodeId = usize;
 
-/// The root folder.
+/// The node of the root folder.
 pub const ROOT: NodeId = 0;
 
-/// Bytes that several programs read and none writes: a memory-mapped library, a header file.
+/// Read-only bytes that several programs share, such as a memory-mapped library or a header file.
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
-/// A file or folder.
+/// A file, folder or device.
 #[derive(Clone)]
 enum Node {
     Folder {
@@ -39,7 +41,7 @@ enum Node {
 /// A file that represents a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// The channel to the host (`guest::HostChannel`): a program that opens it writes lines and reads the replies.
+    /// The channel to the host ([`HostChannel`](super::guest::HostChannel)): the guest writes lines and reads replies.
     HostChannel,
     /// Standard input.
     Stdin,
@@ -50,15 +52,15 @@ pub enum Device {
 /// The result of `stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
-    /// The node, as an inode number.
+    /// The node, from which the inode number is made.
     pub node: NodeId,
-    /// Whether it is a folder, rather than a file.
+    /// Whether the node is a folder.
     pub is_folder: bool,
-    /// Size in bytes; 0 for a folder.
+    /// Size in bytes; 0 for a folder or a device.
     pub size: u64,
 }
 
-/// The tree.
+/// A file system in memory.
 #[derive(Clone)]
 pub struct Files {
     nodes: Vec<Node>,
@@ -67,18 +69,18 @@ pub struct Files {
 }
 
 impl Files {
-    /// An empty root folder in which at most `limit` bytes can be written.
+    /// An empty file system in which the program can store at most `limit` bytes.
     pub fn new(limit: u64) -> Self {
         Self { nodes: vec![Node::Folder { parent: ROOT, entries: BTreeMap::new() }], used: 0, limit }
     }
 
-    /// Sets the number of further bytes that may be written.
+    /// Allows `limit` further bytes beyond what is stored now.
     pub fn set_limit(&mut self, limit: u64) {
         self.used = 0;
         self.limit = limit;
     }
 
-    /// Creates a folder with its parents, for the host; an existing file at a path component is an error.
+    /// Creates a folder with its parents, for the host; `ENOTDIR` if a parent is a file.
     pub fn make_folders(&mut self, path: &str) -> Result<NodeId, Errno> {
         let mut at = ROOT;
         for name in path.split('/').filter(|name| !name.is_empty()) {
@@ -90,12 +92,12 @@ impl Files {
         Ok(at)
     }
 
-    /// Places a read-only file, for the host.
+    /// Adds a read-only file, for the host. Its bytes do not count against the limit.
     pub fn share(&mut self, path: &str, bytes: SharedBytes) -> Result<(), Errno> {
         self.place(path, Node::Shared(bytes))
     }
 
-    /// Places a writable file, for the host.
+    /// Adds a writable file, for the host. Its bytes do not count against the limit.
     pub fn write(&mut self, path: &str, bytes: Vec<u8>) -> Result<(), Errno> {
         self.place(path, Node::Own(bytes))
     }
@@ -109,12 +111,12 @@ impl Files {
         Ok(())
     }
 
-    /// Places a device, for the host.
+    /// Adds a device, for the host.
     pub fn place_device(&mut self, path: &str, device: Device) -> Result<(), Errno> {
         self.place(path, Node::Device(device))
     }
 
-    /// The device of a node, if it is one.
+    /// The device at a node; `None` if the node is a file or folder.
     pub fn device(&self, node: NodeId) -> Option<Device> {
         match self.nodes[node] {
             Node::Device(device) => Some(device),
@@ -127,7 +129,7 @@ impl Files {
         self.resolve(ROOT, path.trim_start_matches('/')).ok().and_then(|id| self.bytes(id).ok())
     }
 
-    /// The node at `path`, relative to the folder `at`.
+    /// The node at `path`: absolute, or relative to the folder `at`.
     pub fn resolve(&self, at: NodeId, path: &str) -> Result<NodeId, Errno> {
         let mut here = if path.starts_with('/') { ROOT } else { at };
         for name in path.split('/') {
@@ -139,7 +141,7 @@ impl Files {
         Ok(here)
     }
 
-    /// The folder and last name of `path`; an error if the path has no last name (`.`, `..`, empty).
+    /// Splits `path` into its parent folder and its last name; `EINVAL` if the last name is `.`, `..` or empty.
     fn parent<'p>(&self, at: NodeId, path: &'p str) -> Result<(NodeId, &'p str), Errno> {
         let trimmed = path.trim_end_matches('/');
         let (folder, name) = match trimmed.rsplit_once('/') {
@@ -187,7 +189,7 @@ impl Files {
     }
 
     fn add(&mut self, at: NodeId, name: &str, node: Node) -> Result<NodeId, Errno> {
-        // Nodes are never reclaimed, so a removed one still counts.
+        // Nodes are never freed, so a removed node still counts against the limit.
         self.charge(NODE_BYTES + name.len() as u64)?;
         let id = self.nodes.len();
         self.entries_mut(at)?.insert(name.to_owned(), id);
@@ -195,7 +197,7 @@ impl Files {
         Ok(id)
     }
 
-    /// The status of a node.
+    /// Kind and size of a node.
     pub fn stat(&self, node: NodeId) -> Stat {
         let (is_folder, size) = match &self.nodes[node] {
             Node::Folder { .. } => (true, 0),
@@ -206,7 +208,7 @@ impl Files {
         Stat { node, is_folder, size: size as u64 }
     }
 
-    /// Creates an empty file, or finds the existing one; returns whether it was created.
+    /// Finds the node at `path`, or creates an empty file there. The flag is true if the file is new.
     pub fn create(&mut self, at: NodeId, path: &str) -> Result<(NodeId, bool), Errno> {
         let (folder, name) = self.parent(at, path)?;
         match self.child(folder, name)? {
@@ -216,7 +218,7 @@ impl Files {
         }
     }
 
-    /// Creates a folder.
+    /// Creates a folder; its parent must exist.
     pub fn make_folder(&mut self, at: NodeId, path: &str) -> Result<(), Errno> {
         let (folder, name) = self.parent(at, path)?;
         if self.child(folder, name)?.is_some() {
@@ -245,7 +247,7 @@ impl Files {
         Ok(())
     }
 
-    /// Moves a file or folder; a file at the target is replaced.
+    /// Moves a file or folder. A file at the target is replaced by a file, an empty folder by a folder.
     pub fn rename(&mut self, at: NodeId, from: &str, to_at: NodeId, to: &str) -> Result<(), Errno> {
         let (from_folder, from_name) = self.parent(at, from)?;
         let (to_folder, to_name) = self.parent(to_at, to)?;
@@ -260,7 +262,7 @@ impl Files {
             }
             self.remove(to_folder, to_name, moved.is_folder)?;
         }
-        // A folder must not become its own descendant.
+        // A folder must not move into itself.
         let mut above = to_folder;
         while moved.is_folder && above != ROOT {
             if above == id {
@@ -276,14 +278,14 @@ impl Files {
         Ok(())
     }
 
-    /// The entries of a folder with their kinds, in order, after `.` and `..`.
+    /// Names and kinds of a folder's entries: `.`, `..`, then the others in order of name.
     pub fn list(&self, at: NodeId) -> Result<Vec<(String, Stat)>, Errno> {
         let Node::Folder { parent, entries } = &self.nodes[at] else { return Err(errno::NOTDIR) };
         let dots = [(".".to_owned(), self.stat(at)), ("..".to_owned(), self.stat(*parent))];
         Ok(dots.into_iter().chain(entries.iter().map(|(name, id)| (name.clone(), self.stat(*id)))).collect())
     }
 
-    /// A file's bytes.
+    /// The content of a file; an error for a folder or a device.
     pub fn bytes(&self, node: NodeId) -> Result<&[u8], Errno> {
         match &self.nodes[node] {
             Node::Folder { .. } => Err(errno::ISDIR),
@@ -293,24 +295,24 @@ impl Files {
         }
     }
 
-    /// Whether a node can be written.
+    /// Whether the program may write to a node.
     pub fn is_writable(&self, node: NodeId) -> bool {
         matches!(self.nodes[node], Node::Own(_) | Node::Gone(_))
     }
 
-    /// Writes at a position; a gap before it is filled with zeros.
+    /// Writes `data` at a byte position. A gap between the end of the file and the position is filled with zeros.
     pub fn write_at(&mut self, node: NodeId, position: u64, data: &[u8]) -> Result<(), Errno> {
         let end = position.checked_add(data.len() as u64).ok_or(errno::FBIG)?;
         if end > self.stat(node).size {
             self.resize(node, end)?;
         }
         let (Node::Own(bytes) | Node::Gone(bytes)) = &mut self.nodes[node] else { return Err(errno::ROFS) };
-        // In range: the resize above ensured it, and so the position fits a usize.
+        // The file has at least `end` bytes, so both positions fit a usize.
         bytes[position as usize..end as usize].copy_from_slice(data);
         Ok(())
     }
 
-    /// Truncates or extends a file.
+    /// Truncates a file, or extends it with zeros, to `size` bytes.
     pub fn resize(&mut self, node: NodeId, size: u64) -> Result<(), Errno> {
         if !self.is_writable(node) {
             return Err(errno::ROFS);

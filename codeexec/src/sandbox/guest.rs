@@ -1,4 +1,4 @@
-//! The state of one running instance: its files, streams, clocks, limits, and the reason why it was stopped.
+//! The state of one running instance: its files, streams, clock and limits; and the reasons for which it is stopped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,41 +10,41 @@ use super::errno::{self, Errno};
 use super::files::{Files, NodeId};
 use crate::limits::Limits;
 
-/// Maximum number of open files and folders of one instance.
+/// Maximum number of open descriptors of one instance.
 const MAX_OPEN: usize = 256;
-/// Maximum number of assertions that are recorded separately.
+/// Maximum number of assertions of a compiled program whose results are recorded.
 const MAX_CHECKS: usize = 1000;
-/// Maximum length of a line to the host, in bytes.
+/// Maximum length in bytes of a line that the guest writes to the host channel.
 const MAX_LINE: usize = 64 << 20;
 
-/// The reason why an instance ended before its code returned.
+/// Why the sandbox stopped an instance before its code returned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
-    /// It called `proc_exit`.
+    /// The program called `proc_exit` with that code.
     #[error("the program exited with code {0}")]
     Exit(i32),
     /// The time limit was reached: processor time plus sleep.
     #[error("the limit of time was reached")]
     Time,
-    /// The wall-time limit was reached first: the machine did not give the program its processor time, or it waited
-    /// in real time.
+    /// The wall-time limit was reached before the time limit: the machine did not give the program enough processor
+    /// time, or the program waited in real time.
     #[error(
         "the backstop of real time was reached before the program's limit of time: the machine was too busy, or it waited"
     )]
     Wall,
-    /// More was written to a stream than its limit.
+    /// The program wrote more than the output limit to a stream, or an oversized message to the host.
     #[error("the output limit was reached")]
     Output,
-    /// The instance was dismissed.
+    /// The host no longer needs the instance.
     #[error("the program was dismissed")]
     Dismissed,
 }
 
-/// The reason why a system call has no result.
+/// Why a syscall has no result.
 pub enum Fault {
-    /// An error number for the guest.
+    /// The guest gets this error number.
     Errno(Errno),
-    /// The guest ends.
+    /// The guest is stopped.
     Stop(Stop),
 }
 
@@ -60,19 +60,19 @@ impl From<Stop> for Fault {
     }
 }
 
-/// The time of one program, shared by its instances: processor time plus sleep. The limit and the clocks that the
-/// program reads use this time, so neither depends on the load of the machine; wall time is a backstop.
+/// The clock of one program: processor time plus sleep. The time limit and the clocks that the program reads use it,
+/// so neither depends on the machine's load. Wall time has a separate, longer limit.
 ///
-/// A sleeping guest does not make the host wait: its clock is advanced, and the sleep counts against its limit as if
-/// the time had passed. There is nothing outside the sandbox for which a sleeping program could be waiting. Clones
-/// share one clock.
+/// A sleep takes no real time: it advances this clock and counts against the time limit. The sandbox can do so because
+/// nothing outside it could happen for which a sleeping program waits. Clones share the sleep, so program and judge
+/// have the same time.
 #[derive(Debug, Clone)]
 pub struct Clock {
     start: Instant,
-    /// The date and time at the start, as a duration since 1970.
+    /// Wall-clock time at the start, since 1970.
     date: Duration,
     cpu_start: Duration,
-    /// Sleep in nanoseconds.
+    /// Total sleep in nanoseconds, shared by all clones.
     slept: Arc<AtomicU64>,
     time: Duration,
     wall: Duration,
@@ -86,12 +86,12 @@ impl Clock {
         Self { start: Instant::now(), date, cpu_start: cpu_time(), slept: Arc::default(), time, wall }
     }
 
-    /// The program's time so far: processor time plus sleep.
+    /// Processor time plus sleep since the start.
     pub fn program_time(&self) -> Duration {
         self.cpu_time() + self.slept()
     }
 
-    /// The date and time that the program sees, as a duration since 1970.
+    /// The wall-clock time that the program reads, since 1970: that of the start plus the program's time.
     pub fn date(&self) -> Duration {
         self.date + self.program_time()
     }
@@ -101,22 +101,22 @@ impl Clock {
         self.start.elapsed()
     }
 
-    /// Time that the guest slept.
+    /// Total time that the program slept.
     pub fn slept(&self) -> Duration {
         Duration::from_nanos(self.slept.load(Ordering::Relaxed))
     }
 
-    /// Processor time since the start, of this process, which runs one program at a time.
+    /// Processor time since the start, of the whole process; a worker process runs one program at a time.
     pub fn cpu_time(&self) -> Duration {
         cpu_time().saturating_sub(self.cpu_start)
     }
 
-    /// Remaining wall time.
+    /// Wall time that is left before the wall-time limit.
     pub fn left(&self) -> Duration {
         self.wall.saturating_sub(self.wall_time())
     }
 
-    /// An error if a limit was passed.
+    /// An error if the time limit or the wall-time limit has been reached.
     pub fn check(&self) -> Result<(), Stop> {
         if self.program_time() >= self.time {
             return Err(Stop::Time);
@@ -127,16 +127,16 @@ impl Clock {
         Ok(())
     }
 
-    /// Advances the guest's clock.
+    /// Advances the clock by a sleep, without waiting.
     pub fn sleep(&self, time: Duration) -> Result<(), Stop> {
-        // Past the limit, the exact value no longer matters.
+        // Capped at a year, which is beyond every limit, so that the sum cannot overflow.
         let slept = self.slept().saturating_add(time).min(Duration::from_secs(86_400 * 365));
         self.slept.store(slept.as_nanos() as u64, Ordering::Relaxed);
         self.check()
     }
 }
 
-/// Processor time of this process.
+/// Processor time of this process since its start.
 fn cpu_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid place for the result; this clock exists on every Linux.
@@ -164,30 +164,30 @@ pub enum Open {
         /// Whether every write goes to the end.
         append: bool,
     },
-    /// A folder, with the path under which it was opened before the program started, if it was.
+    /// A folder. The path is set if the folder was open when the program started (a WASI preopen).
     Folder(NodeId, Option<String>),
     /// The channel to the host.
     HostChannel,
 }
 
-/// The result of an `assert` of a compiled program or of its tests.
+/// The result of an `assert` in compiled C or C++.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// Whether it held.
+    /// Whether the condition was true.
     pub passed: bool,
-    /// Whether it is in the tests, rather than in the program.
+    /// Whether the assertion is in the tests rather than in the program.
     pub is_test: bool,
-    /// The line.
+    /// Line of the assertion.
     pub line: i32,
-    /// Its text.
+    /// Source text of the condition.
     pub text: String,
 }
 
-/// The setup of an instance.
+/// What an instance starts with.
 pub struct Setup {
     /// The file system.
     pub files: Files,
-    /// Folders open from the start, as descriptors from 3 on.
+    /// Paths of folders that are open from the start, as descriptors 3, 4 and so on.
     pub preopened: Vec<String>,
     /// `argv`.
     pub arguments: Vec<String>,
@@ -195,11 +195,12 @@ pub struct Setup {
     pub environment: Vec<String>,
     /// Standard input.
     pub stdin: Vec<u8>,
-    /// Seed of what the guest reads as randomness.
+    /// Seed of `random_get`.
     pub seed: u64,
 }
 
-/// The host's reply when the guest calls `host.call`, or writes a line to its channel.
+/// The host's side of the channel: takes a message (a `host.call`, or a line written to the channel's file) and returns
+/// the reply.
 pub type HostChannel = Box<dyn FnMut(&mut Clock, &[u8]) -> Result<Vec<u8>, Stop> + Send>;
 
 /// The state of one instance.
@@ -210,9 +211,9 @@ pub struct Guest {
     pub(super) environment: Vec<String>,
     pub(super) stdin: Vec<u8>,
     pub(super) stdin_position: usize,
-    /// Output on standard output that was not taken yet.
+    /// Standard output that the host has not taken yet.
     pub stdout: Vec<u8>,
-    /// Output on standard error that was not taken yet.
+    /// Standard error that the host has not taken yet.
     pub stderr: Vec<u8>,
     written: [usize; 2],
     output_limit: usize,
@@ -220,23 +221,23 @@ pub struct Guest {
     /// The program's clock.
     pub clock: Clock,
     pub(super) memory_limit: usize,
-    /// Peak size of the guest's memory so far, in bytes.
+    /// Peak size of the guest's linear memory so far, in bytes.
     pub peak_memory: usize,
-    /// Whether the guest was refused memory beyond its limit.
+    /// Whether the guest asked for memory beyond its limit and did not get it.
     pub memory_refused: bool,
     pub(super) memory: Option<Memory>,
-    /// The host's end of the channel.
+    /// The host's side of the channel; `None` if the guest has no host.
     pub door: Option<HostChannel>,
-    /// The results of compiled assertions, one for each place.
+    /// The results of assertions in compiled code, one for each place in the source.
     pub checks: Vec<Check>,
-    /// The line that the guest is writing to the channel.
+    /// The unfinished line that the guest has written to the channel.
     line: Vec<u8>,
-    /// Replies that were not read yet, and the number of bytes already read.
+    /// Replies of the host, and how many bytes of them the guest has read.
     answers: (Vec<u8>, usize),
 }
 
 impl Guest {
-    /// The state at the start of a program.
+    /// The guest state at the start of a program.
     pub fn new(setup: Setup, limits: &Limits, clock: Clock) -> Self {
         let mut open = vec![Some(Open::Stdin), Some(Open::Output(1)), Some(Open::Output(2))];
         for path in setup.preopened {
@@ -267,7 +268,7 @@ impl Guest {
         }
     }
 
-    /// The state of an instance that is not running.
+    /// The guest state of an instance that runs no program.
     pub(super) fn idle() -> Self {
         let setup = Setup {
             files: Files::new(0),
@@ -299,7 +300,7 @@ impl Guest {
         }
     }
 
-    /// Assigns the lowest free descriptor to `what`.
+    /// Gives `what` the lowest free descriptor.
     pub(super) fn add_open(&mut self, what: Open) -> Result<u32, Errno> {
         let free = self.open.iter().position(Option::is_none).unwrap_or(self.open.len());
         if free >= MAX_OPEN {
@@ -312,12 +313,12 @@ impl Guest {
         Ok(free as u32)
     }
 
-    /// Closes a descriptor.
+    /// Closes a descriptor and returns what was open.
     pub(super) fn close(&mut self, fd: u32) -> Result<Open, Errno> {
         self.open.get_mut(fd as usize).and_then(Option::take).ok_or(errno::BADF)
     }
 
-    /// Appends to standard output (1) or standard error (2).
+    /// Appends to standard output (1) or standard error (2), up to the output limit.
     pub(super) fn write_output(&mut self, stream: u8, data: &[u8]) -> Result<(), Stop> {
         let (buffer, written) = match stream {
             1 => (&mut self.stdout, &mut self.written[0]),
@@ -330,26 +331,26 @@ impl Guest {
         if data.len() > room { Err(Stop::Output) } else { Ok(()) }
     }
 
-    /// Records the result of an assertion; a place that has failed once stays failed.
+    /// Records the result of an assertion. An assertion in a loop has one entry, which has failed if it failed once.
     pub(super) fn note(&mut self, check: Check) {
         let is_same =
             |noted: &Check| noted.line == check.line && noted.is_test == check.is_test && noted.text == check.text;
         match self.checks.iter().rposition(is_same) {
             Some(at) => self.checks[at].passed &= check.passed,
             None if self.checks.len() < MAX_CHECKS => self.checks.push(check),
-            // There is no room, but a failure must be recorded.
+            // The list is full, but a failure must not be lost: it replaces the last entry.
             None if !check.passed => self.checks[MAX_CHECKS - 1] = check,
             None => {}
         }
     }
 
-    /// The content of a file of the guest.
+    /// The content of a file in the guest's file system.
     pub fn file(&self, path: &str) -> Option<&[u8]> {
         self.files.read(path)
     }
 
-    /// Handles what the guest writes to its channel: each complete line goes to the host, whose reply is a line to
-    /// read.
+    /// Handles bytes that the guest writes to the channel. Each complete line goes to the host, and the host's reply
+    /// becomes a line that the guest can read.
     pub(super) fn write_door(&mut self, data: &[u8]) -> Result<(), Stop> {
         let mut rest = data;
         while let Some(end) = memchr::memchr(b'\n', rest) {
@@ -366,14 +367,14 @@ impl Guest {
         if self.line.len() > MAX_LINE { Err(Stop::Output) } else { Ok(()) }
     }
 
-    /// The next bytes of the host's replies, at most `most`.
+    /// The next unread bytes of the host's replies, at most `most`.
     pub(super) fn read_door(&mut self, most: usize) -> &[u8] {
         let start = self.answers.1;
         self.answers.1 += most.min(self.answers.0.len() - start);
         &self.answers.0[start..self.answers.1]
     }
 
-    /// Fills a buffer from the seeded generator (SplitMix64: Steele, Lea, Flood 2014).
+    /// Fills a buffer with seeded pseudo-random bytes (SplitMix64: Steele, Lea, Flood 2014).
     pub(super) fn fill_random(&mut self, buffer: &mut [u8]) {
         for chunk in buffer.chunks_mut(8) {
             self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);

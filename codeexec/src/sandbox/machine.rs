@@ -17,32 +17,32 @@ use super::guest::{Check, Guest, Stop};
 use super::recycle::Recycler;
 use super::wasi;
 
-/// Interval at which time limits are checked.
+/// Interval at which the engine checks the time limits of running guests.
 const TICK: Duration = Duration::from_millis(5);
-/// Size of a guest's machine stack. Interpreters limit their own recursion and reach that limit first.
+/// Size of a guest's native stack in bytes. Interpreters limit their own recursion and reach that limit first.
 const GUEST_STACK: usize = 64 << 20;
-/// Stack size of a thread that runs guests.
+/// Stack size in bytes of a thread that runs guests.
 pub const THREAD_STACK: usize = GUEST_STACK + (8 << 20);
 
-/// The optimisation profile of compiled code.
+/// How an engine compiles and instantiates modules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// Compiled quickly, run once: to make a snapshot.
+    /// Compiles quickly, without optimisation: for a module that runs once, to take a snapshot.
     Once,
-    /// Optimised, with pooled instances: for programs.
+    /// Compiles with optimisation and pools instances: for modules that run programs.
     Programs,
 }
 
 /// The settings of an engine.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// The optimisation profile.
+    /// How modules are compiled and instantiated.
     pub profile: Profile,
-    /// Maximum memory of an instance, in bytes.
+    /// Maximum linear memory of an instance in bytes.
     pub max_memory: usize,
 }
 
-/// An engine, with a clock that ticks as long as it lives.
+/// A wasmtime engine, with a thread that advances its epoch every 5 ms until the machine is dropped.
 pub struct Machine {
     engine: Engine,
     alive: Arc<AtomicBool>,
@@ -62,14 +62,15 @@ impl Machine {
             }
             Profile::Programs => {
                 let mut pool = PoolingAllocationConfig::default();
-                // For each of six languages: a program, its judge, and the instances from which they are restored.
+                // Three instances for each of six languages: a program, its judge, and the pristine instance from which
+                // both are restored.
                 pool.total_core_instances(18).total_memories(18).total_tables(36).total_gc_heaps(18);
                 pool.max_memory_size(settings.max_memory).table_elements(200_000).max_core_instance_size(8 << 20);
                 pool.linear_memory_keep_resident(64 << 20).table_keep_resident(1 << 20).pagemap_scan(Enabled::Auto);
                 pool.max_unused_warm_slots(18);
                 config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
                 config.memory_init_cow(true);
-                // A snapshot is larger than what wasmtime maps copy-on-write by default.
+                // A snapshot is larger than the images that wasmtime maps copy-on-write by default.
                 config.memory_guaranteed_dense_image_size(1 << 30);
             }
         }
@@ -86,7 +87,7 @@ impl Machine {
         Ok(Self { engine, alive })
     }
 
-    /// Everything that compiled code depends on, as text for a cache key.
+    /// Hash of the wasmtime version and of all settings that affect compiled code, for a cache key.
     pub fn fingerprint(&self) -> String {
         use std::hash::{Hash, Hasher};
         let mut hasher = std::hash::DefaultHasher::new();
@@ -99,16 +100,16 @@ impl Machine {
         Ok(Module::new(&self.engine, wasm)?)
     }
 
-    /// Compiles a module to bytes for [`Machine::load`].
+    /// Compiles a module to machine code, as bytes of a file for [`Machine::load`].
     pub fn precompile(&self, wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
         Ok(self.engine.precompile_module(wasm)?)
     }
 
-    /// Maps a compiled module.
+    /// Maps a compiled module from a file.
     ///
     /// # Safety
-    /// The file must have been written by [`Machine::precompile`], and must never be writable for others, since it is
-    /// machine code.
+    /// The file must hold the output of [`Machine::precompile`], and no other user may be able to write it: it is
+    /// machine code, which is run without checks.
     pub unsafe fn load(&self, path: &Path) -> anyhow::Result<Module> {
         // SAFETY: the caller guarantees the contract.
         let module = unsafe { Module::deserialize_file(&self.engine, path) };
@@ -116,15 +117,16 @@ impl Machine {
     }
 }
 
-/// Links a module with the system calls and `host.call`. Any other import ends the guest that calls it.
+/// Links a module with the WASI syscalls, `host.call`, `codeexec.checked` and two imports of ruby.wasm. A call of any
+/// other import is a trap.
 ///
 /// # Errors
-/// When an import has another type than the call with that name.
+/// When an import has the name of a known call but another type.
 pub fn link(module: &Module) -> anyhow::Result<Linked> {
     let mut linker = Linker::new(module.engine());
     wasi::define(&mut linker)?;
     linker.func_wrap("host", "call", door)?;
-    // Handles of the component model's early ABI, as in ruby.wasm, are the values themselves.
+    // ruby.wasm uses an early ABI of the component model; here its handles are the values themselves.
     linker.func_wrap("canonical_abi", "resource_new_rb-abi-value", |value: i32| value)?;
     linker.func_wrap("canonical_abi", "resource_get_rb-abi-value", |value: i32| value)?;
     linker.func_wrap("codeexec", "checked", checked)?;
@@ -137,12 +139,12 @@ pub fn link(module: &Module) -> anyhow::Result<Linked> {
 #[derive(Clone)]
 pub struct Linked {
     module: InstancePre<Guest>,
-    /// The store of its instances for later programs.
+    /// Keeps idle instances for later programs; `None` if instances of the module cannot be restored.
     pub(super) used: Option<Arc<Recycler>>,
 }
 
 impl Linked {
-    /// The engine for which it is compiled.
+    /// The engine for which the module is compiled.
     pub fn engine(&self) -> &Engine {
         self.module.module().engine()
     }
@@ -154,8 +156,9 @@ impl Drop for Machine {
     }
 }
 
-/// `host.call(pointer, length, result_pointer, result_length) -> 0, or -1 if there is no host`: the guest's only
-/// channel to its host. The reply is written to memory that the guest's `host_alloc` provides.
+/// `host.call(pointer, length, result_pointer, result_length)`: sends a message to the host and receives the reply.
+/// Returns 0, or -1 if there is no host, or -2 if an address is invalid or `host_alloc` fails. The reply is written to
+/// memory from the guest's `host_alloc`; its address and length are written to `result_pointer` and `result_length`.
 fn door(mut caller: Caller<'_, Guest>, at: u32, length: u32, to: u32, to_length: u32) -> wasmtime::Result<i32> {
     let memory = caller.data().memory.ok_or_else(|| wasmtime::Error::msg("no memory"))?;
     let (bytes, guest) = memory.data_and_store_mut(&mut caller);
@@ -174,8 +177,8 @@ fn door(mut caller: Caller<'_, Guest>, at: u32, length: u32, to: u32, to_length:
     Ok(if written { 0 } else { -2 })
 }
 
-/// `codeexec.checked(passed, is a test, line, text)`: a compiled `assert`. The text is for messages only; it is in
-/// the guest's memory, where the program may have changed it.
+/// `codeexec.checked(passed, is_test, line, text)`: reports the result of an `assert` in compiled C or C++. `text` is
+/// the address of a NUL-terminated string, cut at 300 bytes. It is only for messages: the program can overwrite it.
 fn checked(mut caller: Caller<'_, Guest>, passed: i32, is_test: i32, line: i32, text: u32) {
     let memory = caller.data().memory;
     let text = memory.and_then(|memory| memory.data(&caller).get(text as usize..)).map(|bytes| {
@@ -185,16 +188,16 @@ fn checked(mut caller: Caller<'_, Guest>, passed: i32, is_test: i32, line: i32, 
     caller.data_mut().note(Check { passed: passed != 0, is_test: is_test != 0, line, text: text.unwrap_or_default() });
 }
 
-/// How a guest's code ended, if it did not return.
+/// Why a call into the guest did not return.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Ending {
-    /// The sandbox stopped it.
+    /// The sandbox stopped the guest.
     #[error("{0}")]
     Stopped(Stop),
-    /// It overflowed its stack.
+    /// The guest overflowed its stack.
     #[error("the program ran out of stack: recursion too deep")]
     Stack,
-    /// It executed a trap of WebAssembly: the equivalent of a segmentation fault or an abort.
+    /// The guest trapped: WebAssembly's equivalent of a segmentation fault or an abort.
     #[error("the program crashed: {0}")]
     Trap(String),
 }
@@ -217,12 +220,12 @@ pub struct Ready {
     pub(super) store: Store<Guest>,
     instance: wasmtime::Instance,
     pub(super) memory: Option<Memory>,
-    /// Its mutable globals, if they are known.
+    /// Its mutable globals; empty if the module does not export them ([`STATE`]).
     pub(super) globals: Vec<Global>,
 }
 
 impl Ready {
-    /// Creates a new instance.
+    /// Instantiates the module with that guest state.
     pub(super) fn new(module: &InstancePre<Guest>, guest: Guest) -> Result<Self, Ending> {
         let mut store = Store::new(module.module().engine(), guest);
         store.limiter(|guest| guest);
@@ -239,7 +242,7 @@ impl Ready {
         Ok(Self { store, instance, memory, globals })
     }
 
-    /// Gives the same memory another guest state.
+    /// Replaces the guest state; memory and globals stay as they are.
     pub(super) fn give(&mut self, mut guest: Guest) {
         guest.memory = self.memory;
         guest.peak_memory = self.memory_size();
@@ -252,18 +255,18 @@ impl Ready {
     }
 }
 
-/// A running instance.
+/// An instance that runs one program. On drop, it goes back to the recycler if every call returned.
 pub struct Instance {
     ready: ManuallyDrop<Ready>,
-    /// The store to which it returns at its end.
+    /// Takes the instance back when it is dropped.
     used: Option<Arc<Recycler>>,
-    /// Whether a call has not returned.
+    /// Whether a call is running, or ended without returning.
     failed: bool,
 }
 
 impl Instance {
-    /// An instance in which nothing has run. The [`Machine`] that linked the module must live as long as the
-    /// instance, since its clock ends code that runs too long.
+    /// Starts an instance: a restored one if there is one that fits the memory limit, else a new one. The [`Machine`]
+    /// that linked the module must outlive the instance, since its thread enforces the time limits.
     pub fn start(linked: &Linked, guest: Guest) -> Result<Self, Ending> {
         let used = linked.used.as_ref().and_then(|used| used.take(guest.memory_limit));
         let ready = match used {
@@ -276,13 +279,13 @@ impl Instance {
         Ok(Self { ready: ManuallyDrop::new(ready), used: linked.used.clone(), failed: false })
     }
 
-    /// An exported function.
+    /// Looks up an exported function.
     pub fn function<P: WasmParams, R: WasmResults>(&mut self, name: &str) -> anyhow::Result<TypedFunc<P, R>> {
         let Ready { store, instance, .. } = &mut *self.ready;
         Ok(instance.get_typed_func(store, name)?)
     }
 
-    /// Calls an exported function.
+    /// Calls a function of [`Instance::function`].
     pub fn call<P: WasmParams + Sync, R: WasmResults>(
         &mut self,
         function: &TypedFunc<P, R>,
@@ -301,7 +304,7 @@ impl Instance {
         self.call(&function, parameters)
     }
 
-    /// Copies bytes into memory from the guest's own `alloc` function; returns their address.
+    /// Copies bytes into memory that the guest's exported function `alloc` provides; returns their address.
     pub fn place(&mut self, alloc: &str, bytes: &[u8]) -> Result<u32, Ending> {
         let at = self.call_named::<u32, u32>(alloc, bytes.len() as u32)?;
         if at == 0 || !self.write(at, bytes) {
@@ -310,13 +313,13 @@ impl Instance {
         Ok(at)
     }
 
-    /// Writes into the guest's memory; false if the range is outside it.
+    /// Writes to the guest's memory; false if the range is out of bounds.
     pub fn write(&mut self, at: u32, bytes: &[u8]) -> bool {
         let Ready { store, memory, .. } = &mut *self.ready;
         memory.is_some_and(|memory| memory.write(store, at as usize, bytes).is_ok())
     }
 
-    /// Reads a number from the guest's memory; `None` if the place is outside it.
+    /// Reads a little-endian `i32` from the guest's memory; `None` if the address is out of bounds.
     pub fn read_i32(&mut self, at: u32) -> Option<i32> {
         let bytes = self.ready.memory?.data(&self.ready.store).get(at as usize..)?.first_chunk::<4>()?;
         Some(i32::from_le_bytes(*bytes))
@@ -327,7 +330,7 @@ impl Instance {
         self.ready.store.data_mut()
     }
 
-    /// The size of the guest's memory in bytes; it never shrinks.
+    /// Size of the guest's linear memory in bytes. Linear memory never shrinks, so this is also its peak.
     pub fn memory_size(&mut self) -> usize {
         self.ready.memory_size()
     }
@@ -341,7 +344,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        // SAFETY: the value is not used afterwards.
+        // SAFETY: `self.ready` is not used after this line.
         let ready = unsafe { ManuallyDrop::take(&mut self.ready) };
         if let (Some(used), false) = (self.used.take(), self.failed) {
             used.take_back(ready);

@@ -1,4 +1,4 @@
-//! The sandbox: a WebAssembly module with a fresh instance for each program; the instance can reach only what
+//! The sandbox: a WebAssembly module with a new or restored instance for each program. An instance can reach only what
 //! [`guest::Guest`] holds in memory.
 
 pub mod errno;

@@ -1,12 +1,13 @@
-//! Reuses wasm instances: after a clean exit, dirty pages and globals are restored from a pristine copy.
+//! Reuses wasm instances: after a clean exit, restores dirty pages and globals from a pristine instance.
 //!
-//! A snapshot's memory is mapped copy-on-write, and every program writes to some hundred pages of it. With a fresh
-//! instance, the kernel copies each of these pages and frees it again, which takes longer than a short program.
-//! wasmtime can keep such pages, but only those of the first 32 regions. This module restores an instance that ended
-//! cleanly and whose memory has not grown: its mutable globals, and every page that the kernel reports as written,
-//! are copied from an instance of the module that never runs. The code of such a module cannot change any other state
-//! ([`exports::state`]). If that does not hold, or the kernel cannot report written pages, each program gets a new
-//! instance.
+//! A snapshot's memory is mapped copy-on-write, and every program writes to some hundred of its pages. With a new
+//! instance for each program, the kernel copies each of these pages and frees it again, which takes longer than a short
+//! program. wasmtime can keep such pages, but only those of the first 32 regions.
+//!
+//! This module restores an instance if all its calls returned and its memory has not grown. It copies the mutable
+//! globals, and every page that the kernel reports as written (`PAGEMAP_SCAN`), from an instance that never runs. The
+//! code cannot change any other state ([`exports::state`](super::exports::state)). For modules whose code can, and on
+//! kernels that cannot report written pages, each program gets a new instance.
 
 use std::fs::File;
 use std::ops::Range;
@@ -19,21 +20,22 @@ use super::exports::STATE;
 use super::guest::Guest;
 use super::machine::Ready;
 
-/// Maximum number of idle instances: one for a program and one for its judge.
+/// Maximum number of idle instances per module: one for a program and one for its judge.
 const MOST_IDLE: usize = 2;
-/// Maximum number of bytes that are restored; beyond that, a new instance is cheaper and uses less memory.
+/// Maximum number of written bytes to restore. Beyond that, a new instance is cheaper and uses less memory.
 const MOST_WRITTEN: usize = 16 << 20;
 
-/// The store of a module's used instances.
+/// The idle instances of one module, ready for the next program.
 pub struct Recycler {
-    /// The pristine instance, which never runs.
+    /// The pristine instance, which never runs a program.
     original: Mutex<Ready>,
     idle: Mutex<Vec<Ready>>,
     pagemap: File,
 }
 
 impl Recycler {
-    /// A store for the instances of a module; `None` if they cannot be restored.
+    /// A recycler for the instances of a module. `None` if the module does not export its state, or if the kernel cannot
+    /// report written pages.
     pub fn new(module: &InstancePre<Guest>) -> anyhow::Result<Option<Self>> {
         if !module.module().exports().any(|export| export.name().starts_with(STATE)) {
             return Ok(None);
@@ -44,12 +46,13 @@ impl Recycler {
         Ok(recycler.written(&[0]).is_some().then_some(recycler))
     }
 
-    /// A restored instance whose memory is within a limit in bytes, if there is one.
+    /// Takes an idle instance whose memory has at most `limit` bytes, if there is one.
     pub fn take(&self, limit: usize) -> Option<Ready> {
         self.idle.lock().ok()?.pop_if(|ready| ready.memory_size() <= limit)
     }
 
-    /// Takes back an instance whose calls have all returned.
+    /// Restores an instance whose calls have all returned and keeps it for the next program. Drops it if it cannot be
+    /// restored, or if [`MOST_IDLE`] instances are already idle.
     pub fn take_back(&self, mut ready: Ready) {
         ready.give(Guest::idle());
         if self.restore(&mut ready).is_some()
@@ -60,10 +63,10 @@ impl Recycler {
         }
     }
 
-    /// Restores an instance; `None` if that is impossible.
+    /// Restores memory and globals from the pristine instance; `None` if that is impossible.
     fn restore(&self, ready: &mut Ready) -> Option<()> {
         let original = &mut *self.original.lock().ok()?;
-        // Thrown exceptions are never collected, so the next program would have less room for its own.
+        // Thrown WebAssembly exceptions stay in the GC heap, so the next program would have less room for its own.
         if ready.store.gc_heap_capacity() != original.store.gc_heap_capacity() {
             return None;
         }
@@ -86,13 +89,13 @@ impl Recycler {
         Some(())
     }
 
-    /// The parts of `memory` that are private to this process, because they were written since they were mapped.
-    /// Whole pages.
+    /// The byte ranges of `memory` that were written since they were mapped, in whole pages: those that are present or
+    /// swapped, and neither pages of the mapped file nor the zero page. `None` if the kernel cannot report them.
     fn written(&self, memory: &[u8]) -> Option<Vec<Range<usize>>> {
         let (base, end) = (memory.as_ptr() as usize, memory.as_ptr() as usize + memory.len());
         let mut ranges = Vec::new();
         let mut regions = [Region::default(); 256];
-        // The kernel counts in pages.
+        // The kernel scans whole pages.
         let (mut at, last) = (base & !(page_size() - 1), end.next_multiple_of(page_size()));
         while at < last {
             let mut scan = Scan {
@@ -122,7 +125,7 @@ impl Recycler {
 }
 
 fn page_size() -> usize {
-    // SAFETY: the call has no arguments.
+    // SAFETY: the call has no preconditions.
     usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
@@ -194,7 +197,7 @@ mod tests {
     #[test]
     fn an_instance_comes_back_as_it_was() {
         let (_machine, linked) = module(MODULE);
-        // Pages of the image, pages beyond it, the memory's ends, more regions than one scan gives.
+        // Pages of the image, pages beyond it, both ends of the memory, and more regions than one scan returns (256).
         let places: Vec<i32> = [0, 70_003, 40 * 65_536 - 1].into_iter().chain((0..320).map(|i| i * 8192 + 5)).collect();
         for round in 0..3 {
             let mut instance = Instance::start(&linked, Guest::idle()).unwrap();
@@ -229,7 +232,7 @@ mod tests {
         trapped.call_named::<i32, i32>("read", 0).unwrap();
         drop(trapped);
         assert_eq!(idle(&linked), 0);
-        // An instance that is larger than the next program's limit stays in the store.
+        // An instance that is larger than the next program's limit stays idle.
         drop(Instance::start(&linked, Guest::idle()).unwrap());
         assert!(linked.used.as_ref().unwrap().take(1 << 20).is_none());
         assert_eq!(idle(&linked), 1);

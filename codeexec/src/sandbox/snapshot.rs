@@ -1,4 +1,4 @@
-//! Writes the memory of a started guest as a new module, whose instances start in that state (Wizer).
+//! Turns the memory and globals of a started guest into a new module, whose instances start in that state (Wizer).
 
 use std::future::Future;
 use std::pin::pin;
@@ -12,11 +12,12 @@ use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 use super::{Clock, Guest, Instance, Machine, Profile, Settings, Setup, exports, link};
 use crate::limits::Limits;
 
-/// The version of the module format of this file, for the cache keys of its results.
+/// Names the format of the modules that [`snapshot`] returns. It is part of their cache keys, so change it when the
+/// format changes.
 pub const FORM: &str = "state exported";
 
-/// Starts `wasm`, with its functions `names` exported, lets `prepare` bring it to the state in which programs start,
-/// and returns the module that starts in this state. Compiled code of the original module is discarded.
+/// Exports the functions `names` of `wasm`, starts an instance, lets `prepare` bring it to the state in which programs
+/// start, and returns a module whose instances start in that state.
 ///
 /// # Errors
 /// When the module lacks a required function, or `prepare` fails.
@@ -41,8 +42,8 @@ pub fn snapshot(
     exports::state(&snapshot?)
 }
 
-/// The initial address of the C stack: the value of the module's stack pointer, its first mutable global, when no
-/// function runs.
+/// The initial address of the C stack. Call this while no function runs: it reads the module's stack pointer, which is
+/// its first mutable global.
 pub fn stack_top(instance: &mut Instance) -> anyhow::Result<i32> {
     match State(instance).global("__wizer_global_0") {
         Some(SnapshotVal::I32(top)) => Ok(top),
@@ -50,7 +51,7 @@ pub fn stack_top(instance: &mut Instance) -> anyhow::Result<i32> {
     }
 }
 
-/// The state that Wizer reads from the instance.
+/// Gives Wizer the globals and memory of an instance.
 struct State<'a>(&'a mut Instance);
 
 impl State<'_> {
@@ -69,7 +70,7 @@ impl State<'_> {
 
 impl InstanceState for State<'_> {
     async fn global_get(&mut self, name: &str, _: ValType) -> SnapshotVal {
-        // The trait cannot return an error; Wizer asks only for globals that it exported itself.
+        // The trait's method cannot return an error. Wizer asks only for globals that it has exported itself.
         self.global(name).unwrap_or(SnapshotVal::I32(0))
     }
 
@@ -81,7 +82,7 @@ impl InstanceState for State<'_> {
     }
 }
 
-/// The result of a future that is immediately ready.
+/// The result of a future; an error if the future is not ready at once.
 fn ready<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
     match pin!(future).poll(&mut TaskContext::from_waker(Waker::noop())) {
         Poll::Ready(value) => Ok(value),

@@ -1,7 +1,7 @@
-//! The system calls of WASI preview 1, answered from memory: no call reaches the host's files, network, processes or
-//! environment, and none blocks.
+//! The 46 syscalls of WASI preview 1, answered from memory. No call reaches the host's files, network, processes or
+//! environment, and none blocks. `wasi_files.rs` has the calls on files.
 //!
-//! The layout of structures and the numbers are those of the `wasi_snapshot_preview1` witx description.
+//! Structure layouts and numbers follow the `wasi_snapshot_preview1` witx description.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use super::errno;
 use super::guest::{Fault, Guest, Stop};
 use super::memory::Memory;
 
-/// The result of a call; output values are written to the guest's memory.
+/// The result of a syscall. Output values are written to the guest's memory.
 pub(super) type Answer = Result<(), Fault>;
 
-/// Defines every call of preview 1 in `linker`.
+/// Defines every syscall of preview 1 in `linker`.
 pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     macro_rules! calls {
         ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
@@ -86,7 +86,7 @@ pub fn define(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Writes a list of strings in C's layout: pointers, and NUL-terminated strings.
+/// Writes strings in C's layout of `argv`: an array of pointers at `pointers`, and NUL-terminated strings at `text`.
 fn put_strings(memory: &mut Memory, strings: &[String], pointers: u32, text: u32) -> Answer {
     let mut text = u64::from(text);
     for (i, string) in strings.iter().enumerate() {
@@ -104,7 +104,7 @@ fn put_sizes(memory: &mut Memory, strings: &[String], count: u32, size: u32) -> 
 }
 
 #[allow(clippy::too_many_arguments, reason = "the system calls have them")]
-// Arguments of the witx description that a sandbox in memory does not use keep an underscore.
+// An underscore marks arguments of the witx description that this sandbox ignores.
 impl Guest {
     fn args_get(&mut self, memory: &mut Memory, pointers: u32, text: u32) -> Answer {
         put_strings(memory, &self.arguments, pointers, text)
@@ -136,7 +136,8 @@ impl Guest {
         Ok(memory.put_u64(result, time.as_nanos() as u64)?)
     }
 
-    /// Everything except a clock is ready at once. If only clocks are polled, the earliest one expires.
+    /// Waits for events. Every subscription except a clock is ready at once. If all subscriptions are clocks, the
+    /// program's clock advances to the earliest one, and only that one is ready.
     fn poll_oneoff(&mut self, memory: &mut Memory, subscriptions: u32, events: u32, count: u32, result: u32) -> Answer {
         if count == 0 || count > 4096 {
             return Err(errno::INVAL.into());

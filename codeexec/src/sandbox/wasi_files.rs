@@ -1,4 +1,4 @@
-//! The system calls on files, folders and streams, answered from the tree in memory.
+//! The syscalls of WASI preview 1 on files, folders and streams, answered from the in-memory file system.
 
 use super::errno;
 use super::files::{Device, Stat};
@@ -6,7 +6,7 @@ use super::guest::{Fault, Guest, Open};
 use super::memory::Memory;
 use super::wasi::Answer;
 
-/// All rights: the kind of a descriptor decides what it may do.
+/// All WASI rights. Every descriptor reports them; what it really allows depends on what is open.
 const RIGHTS: u64 = (1 << 30) - 1;
 const FILETYPE_CHARACTER: u8 = 2;
 const FILETYPE_FOLDER: u8 = 3;
@@ -26,7 +26,7 @@ fn filetype(stat: Stat) -> u8 {
 }
 
 #[allow(clippy::too_many_arguments, reason = "the system calls have them")]
-// Arguments of the witx description that a sandbox in memory does not use keep an underscore.
+// An underscore marks arguments of the witx description that this sandbox ignores.
 impl Guest {
     pub(super) fn fd_advise(&mut self, _: &mut Memory, fd: u32, _offset: u64, _length: u64, _advice: u32) -> Answer {
         Ok(self.open(fd).map(|_| ())?)
@@ -56,7 +56,8 @@ impl Guest {
             Open::Folder(..) => (FILETYPE_FOLDER, 0),
         };
         memory.put(result, &[kind, 0, flags, 0, 0, 0, 0, 0])?;
-        // To C libraries, a character device without the rights to seek and tell is a terminal; ours are pipes.
+        // C libraries take a character device without the rights to seek and tell for a terminal. With all rights, the
+        // streams look like pipes.
         memory.put_u64(u64::from(result) + 8, RIGHTS)?;
         Ok(memory.put_u64(u64::from(result) + 16, RIGHTS)?)
     }
@@ -78,7 +79,7 @@ impl Guest {
                 let stat = self.files.stat(node);
                 put_stat(memory, result, filetype(stat), stat)
             }
-            // Contest programs read as many bytes as the size of standard input.
+            // Programs of contests read as many bytes from standard input as `fstat` says.
             Open::Stdin => {
                 let size = self.stdin.len() as u64;
                 put_stat(memory, result, FILETYPE_CHARACTER, Stat { node: 0, is_folder: false, size })
@@ -119,7 +120,7 @@ impl Guest {
         Ok(memory.put(name, path.as_bytes())?)
     }
 
-    /// Reads from a file at a position; returns the number of bytes read.
+    /// Reads from a file at byte position `at` into the buffers of `list`; returns the number of bytes read.
     fn read_file(&self, memory: &mut Memory, node: usize, at: u64, list: u32, count: u32) -> Result<u32, Fault> {
         let bytes = self.files.bytes(node)?;
         let mut rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
@@ -182,7 +183,7 @@ impl Guest {
         Ok(memory.put_u32(result, total)?)
     }
 
-    /// Writes to a file at a position; returns the number of bytes written.
+    /// Writes the buffers of `list` to a file at byte position `at`; returns the number of bytes written.
     fn write_file(&mut self, memory: &Memory, node: usize, mut at: u64, list: u32, count: u32) -> Result<u32, Fault> {
         let mut total = 0;
         for (start, length) in memory.buffers(list, count)? {
@@ -407,7 +408,7 @@ impl Guest {
     ) -> Answer {
         let (at, path) = (self.folder(fd)?, memory.text(path, length)?);
         self.files.resolve(at, &path)?;
-        // There are no links to read.
+        // The file system has no links.
         Err(errno::INVAL.into())
     }
 
