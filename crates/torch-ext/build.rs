@@ -19,14 +19,14 @@ fn main() {
     println!("cargo::metadata=lib={}", lib.display());
     println!("cargo::rustc-link-search=native={}", lib.display());
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
-    // Clippy runs the workspace's build scripts a second time and links nothing.
+    // Clippy runs the build scripts of the workspace a second time but links nothing, so it needs no C++.
     let wrapper = std::env::var_os("RUSTC_WORKSPACE_WRAPPER");
     if wrapper.is_some_and(|wrapper| Path::new(&wrapper).ends_with("clippy-driver")) {
         return;
     }
     let mut build = cc::Build::new();
-    // Without OpenMP, at::parallel_for uses a single thread.
-    // The debug information of libtorch's headers would add 60 MB to every binary.
+    // OpenMP: without it, at::parallel_for uses a single thread.
+    // No debug information: that of libtorch's headers would add 60 MB to every binary.
     build.cpp(true).std("c++17").warnings(false).debug(false).opt_level(3).flag("-fopenmp");
     // Without this flag, comparisons of floats keep GCC from vectorizing the loops of fused.cpp.
     build.flag("-fno-trapping-math").define("_GLIBCXX_USE_CXX11_ABI", "1");
@@ -34,7 +34,7 @@ fn main() {
     build.file("cpp/all.cpp").file("cpp/range_attention.cpp");
     build.compile("torch_ext");
     compile_kernels();
-    // Link libtorch's own copy of libgomp, so that there is a single thread pool.
+    // Link libtorch's own copy of libgomp, so that the process has a single thread pool.
     println!("cargo::rustc-link-lib=dylib:+verbatim=libgomp.so.1");
 }
 

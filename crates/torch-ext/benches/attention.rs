@@ -56,7 +56,7 @@ fn main() {
     }
 }
 
-/// Number of visible query-key pairs in a text.
+/// Number of query-key pairs in a text that attention computes.
 fn pairs(length: i64, window: Option<i64>) -> i64 {
     (1..=length).map(|position| window.map_or(position, |window| window.min(position))).sum()
 }

@@ -1,9 +1,11 @@
-// The decoder's products on one core, as a share of what its multipliers can do, both in this run:
+// Benchmarks the decoder's matrix products on one core: GFLOP/s, and the share of the core's multiply-add rate in registers, which
+// the same run measures.
 //
-//     cd torch-ext && g++ -std=c++17 -O3 -Wno-psabi -march=x86-64-v3 -DLEVEL=v3 -Icpp benches/kernels.cpp \
+//     cd crates/torch-ext && g++ -std=c++17 -O3 -Wno-psabi -march=x86-64-v3 -DLEVEL=v3 -Icpp benches/kernels.cpp \
 //         cpp/decoder_kernels.cpp -o /tmp/kernels && /tmp/kernels
 //
-// With -march=x86-64-v4 -mprefer-vector-width=512 -DLEVEL=v4 for AVX-512. The shape is that of SmolLM2-135M's gate and up.
+// For AVX-512: -march=x86-64-v4 -mprefer-vector-width=512 -DLEVEL=v4. The matrix has the shape of SmolLM2-135M's gate and up
+// projections together, [3072, 576].
 
 #include "decoder_kernels.h"
 #include <algorithm>
@@ -34,7 +36,7 @@ template <typename Work> double billions(double operations, const Work &work) {
   return best;
 }
 
-// Ten chains of multiply-add in registers: nothing waits and nothing is loaded.
+// GFLOP/s of ten independent chains of multiply-adds in registers, without loads.
 double limit() {
   constexpr int64_t times = 20'000'000;
   return billions(10.0 * LANES * 2 * times, [] {

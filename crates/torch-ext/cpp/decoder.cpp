@@ -2,7 +2,7 @@
 // token of one sequence; rows of prefill and of decoding are computed together.
 //
 // The results of a row do not depend on the other rows (decoder_kernels.h). So a sequence has the same bits alone and in any batch,
-// and with a prefill in one call, in chunks, or from the prefix cache. bfloat16 is rounded where the plain formula of
+// and whether its prompt is computed in one call, in chunks, or found in the cache. bfloat16 is rounded where the plain formula of
 // `llama::model` rounds, except inside of attention (float32 throughout) and in the logits (float32).
 
 #include "barrier.h"
@@ -41,7 +41,7 @@ float widened(herd::bf16 number) {
 // SPAN: keys in one step of the online softmax. SPLIT: keys in a split. The attention of a row is computed for each split of its
 // keys on its own, and the splits are joined in ascending order. So its bits do not depend on tiles, threads and other sequences.
 constexpr int64_t SPAN = 256, SPLIT = 1024;
-// FEW_ROWS: with fewer rows, products take the blocks of columns in groups of four. TILE_ROWS: most rows of a tile of attention.
+// FEW_ROWS: with fewer rows, threads take blocks of columns in multiples of four. TILE_ROWS: most rows of a tile of attention.
 constexpr int64_t FEW_ROWS = 16, TILE_ROWS = 96;
 
 const herd::Kernels &kernels() { return *herd::level().decoder; }
@@ -426,8 +426,8 @@ private:
     return values.get() + ((layer * s.pages + page) * s.kv_heads + head) * width * BLOCK;
   }
 
-  // Writes the keys [kv_heads, head_dim] and values of one token into the KV cache. A page of keys has the layout of a packed block:
-  // its 16 tokens are the columns.
+  // Writes the keys [kv_heads, head_dim] and values of one token into the KV cache. A page of keys has the layout of a packed
+  // block, with its 16 tokens as columns.
   void keep(int64_t layer, int64_t page, int64_t place, const T *k, const T *v) {
     for (int64_t h = 0; h < s.kv_heads; ++h, k += s.head_dim, v += s.head_dim) {
       T *to = key_page(layer, page, h);

@@ -18,7 +18,7 @@ fn leaves(shape: Shape, kind: Kind) -> [Tensor; 3] {
     [leaf(queries, heads), leaf(keys, kv_heads), leaf(keys, kv_heads)]
 }
 
-/// Mask of the visible keys, `[queries, keys]`, by the definition of [`QuerySegment`].
+/// Mask of the keys to which each query attends, `[queries, keys]`, from the definition of [`QuerySegment`].
 fn visible(queries: i64, keys: i64, segments: &[QuerySegment], window: Option<i64>) -> Tensor {
     let mut mask = vec![false; (queries * keys) as usize];
     for segment in segments {
@@ -36,7 +36,7 @@ fn visible(queries: i64, keys: i64, segments: &[QuerySegment], window: Option<i6
     Tensor::from_slice(&mask).reshape([queries, keys])
 }
 
-/// Attention by its definition in float64, with a mask.
+/// Attention from its definition, with a mask, for float64 inputs.
 fn dense([q, k, v]: &[Tensor; 3], segments: &[QuerySegment], window: Option<i64>) -> Tensor {
     let (queries, heads, width) = q.size3().unwrap();
     let group = heads / k.size()[1];
@@ -48,8 +48,8 @@ fn dense([q, k, v]: &[Tensor; 3], segments: &[QuerySegment], window: Option<i64>
     weights.masked_fill(&nothing, 0.0).matmul(&across(v)).transpose(0, 1)
 }
 
-/// The largest absolute difference, relative to the largest absolute value or to 1. The lower bound 1 is for queries that see
-/// one key: their exact gradient is 0, and only rounding errors remain.
+/// The largest absolute difference, divided by the largest absolute value of `b` or by 1 if that is larger. The lower bound 1 is
+/// for queries that attend to one key: their exact gradient is 0, so the result is only rounding errors.
 fn relative(a: &Tensor, b: &Tensor) -> f64 {
     let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
     f64::try_from((&a - &b).abs().max() / b.abs().max().clamp_min(1.0)).unwrap()
@@ -99,7 +99,7 @@ fn shared(start: i64, prompt: i64, responses: &[i64]) -> Vec<QuerySegment> {
 fn packed_rows_and_shared_prompts_equal_a_mask() {
     torch_ext::init();
     tch::manual_seed(11);
-    // Padding at the end; empty texts; lengths near the sizes of tiles and blocks.
+    // Cases: padding at the end, empty texts, lengths near the sizes of tiles and blocks.
     let rows = [
         packed(&[20, 1, 0, 33, 9, 20]),
         packed(&[127, 129, 16, 31]),
@@ -122,7 +122,7 @@ fn packed_rows_and_shared_prompts_equal_a_mask() {
     }
 }
 
-/// Queries separate from their keys, over several ranges with gaps, as for chunks of a context that other processes hold.
+/// Queries and keys in separate tensors, and several ranges of keys with gaps: context-parallel training needs this.
 #[test]
 fn ranges_with_gaps_equal_a_mask() {
     torch_ext::init();
@@ -135,9 +135,9 @@ fn ranges_with_gaps_equal_a_mask() {
             position: 210,
             ranges: vec![range(0, 40, 0), range(60, 130, 60), range(200, 50, 210)],
         },
-        // Sees nothing of the second range, which is after all queries.
+        // Attends to no key of the second range, which is after all queries.
         QuerySegment { start: 53, length: 20, position: 5, ranges: vec![range(0, 10, 0), range(100, 10, 90)] },
-        // Sees no key at all.
+        // Attends to no key.
         QuerySegment { start: 80, length: 5, position: 0, ranges: vec![] },
     ];
     for window in [None, Some(100), Some(300)] {
@@ -212,7 +212,8 @@ fn what_is_not_a_number_stays_visible() {
     for (q, k, v) in [(&x, &ones, &ones), (&ones, &x, &ones), (&ones, &ones, &x)] {
         let out = range_attention(q, k, v, &[QuerySegment::text(0, 200)], None).unwrap();
         assert!(bool::try_from(out.get(150).isnan().all()).unwrap());
-        // Queries of one tile share products, so a NaN of a key may reach other queries of the same tile, but no earlier tiles.
+        // The queries of a tile share matrix products, so a NaN in a key may reach earlier queries of the same tile, but not of
+        // earlier tiles.
         assert!(!bool::try_from(out.narrow(0, 0, 96).isnan().any()).unwrap());
     }
 }

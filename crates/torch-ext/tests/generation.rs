@@ -1,4 +1,4 @@
-//! Attention over pages on the emulation, held against libtorch's attention.
+//! Compares paged attention in the emulation with libtorch's `scaled_dot_product_attention`.
 
 // Test helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
@@ -38,7 +38,7 @@ fn pages_are_read_in_place() {
             let values = random(&[60, PAGE as i64, kv_heads, width], kind);
             assert!(!page_attention_fits(&keys, heads, OWN) && emulated(|| page_attention_fits(&keys, heads, OWN)).0);
             let q = random(&[4, heads, width], kind);
-            // One sequence of three parts, one without keys, two that share their first page.
+            // One sequence of three splits of its keys, one without keys, and two that share their first page.
             let pages: [Vec<u32>; 4] = [(10..50).rev().collect(), vec![], vec![3, 7], vec![3, 55, 56]];
             let lengths = [600, 0, PAGE + 1, 3 * PAGE];
             let sequences: Vec<(&[u32], usize)> = pages.iter().map(Vec::as_slice).zip(lengths).collect();
@@ -71,17 +71,17 @@ fn what_does_not_fit_is_refused() {
     let refused = |q: &Tensor, table: PageTable| {
         emulated(|| page_attention(q, (&cache, &cache), &table, None)).0.unwrap_err().to_string()
     };
-    // A page that the cache lacks, and heads that do not share keys evenly.
+    // A page number outside of the cache, and a number of query heads that is no multiple of the KV heads.
     assert!(refused(&q, table(&[4], 3).unwrap()).contains("pages up to 4"));
     assert!(refused(&random(&[1, 3, 16], Kind::Float), table(&[0], 3).unwrap()).contains("queries [1, 3, 16]"));
-    // A page behind the last key is not read.
+    // A page after the last key is not read, so its number may be outside of the cache.
     assert!(emulated(|| page_attention(&q, (&cache, &cache), &table(&[0, 9], 3).unwrap(), None)).0.is_ok());
     assert!(!emulated(|| page_attention_fits(&cache, 3, OWN)).0);
     assert!(!emulated(|| page_attention_fits(&cache, 4, GpuKernels::Libtorch)).0);
     assert!(!emulated(|| page_attention_fits(&cache.to_kind(Kind::Half), 4, OWN)).0);
 }
 
-/// The flags are the whole process's. What the other tests of this program compute is the same with them, on a processor.
+/// The flags belong to the whole process. Other tests of this program may run at the same time: CPU results do not depend on them.
 #[test]
 fn operators_without_an_order_of_sums_are_told() {
     torch_ext::init();

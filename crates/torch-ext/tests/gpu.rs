@@ -1,5 +1,5 @@
-//! Tests the code path of a GPU without a GPU. Operators run their kernels in the emulation, and attention of sequences uses
-//! plain formulas. Values and gradients are compared with the processor's operators.
+//! Tests the GPU code path without a GPU. Operators run their kernels in the emulation, and variable-length attention uses plain
+//! formulas. Values and gradients are compared with those of the CPU operators.
 
 // Test helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
@@ -25,7 +25,7 @@ fn relative(a: &Tensor, b: &Tensor) -> f64 {
 /// The value of `op`, then the gradients of a weighted sum of it with respect to the inputs that require one.
 fn value_and_gradients(inputs: &[Tensor], op: impl Fn(&[Tensor]) -> Tensor) -> Vec<Tensor> {
     let y = op(inputs);
-    // The weights are not from libtorch's generator, which the other tests of this process share.
+    // Not from libtorch's default generator: other tests of this process draw from it at the same time.
     let places = Tensor::arange(y.numel() as i64, (Kind::Float, Device::Cpu));
     let weight = (places * 12.9898).sin().reshape(y.size()).to_kind(y.kind());
     let loss = (&y * weight).sum(Kind::Float);
@@ -35,7 +35,7 @@ fn value_and_gradients(inputs: &[Tensor], op: impl Fn(&[Tensor]) -> Tensor) -> V
     all
 }
 
-/// Compares both code paths. The emulation must launch `kernels` kernels.
+/// Compares values and gradients of the CPU and the emulated GPU path. The emulation must launch `kernels` kernels.
 #[track_caller]
 fn same(inputs: &[Tensor], kernels: usize, op: impl Fn(&[Tensor]) -> Tensor) {
     let expected = value_and_gradients(inputs, &op);
@@ -82,8 +82,8 @@ fn the_heads_cross_entropy() {
     }
 }
 
-/// Without own kernels nothing is launched, and the results are those of the plain formulas; on a processor, the argument
-/// changes no bit.
+/// With `GpuKernels::Libtorch` no own kernel is launched, and the results are those of the plain formulas. On the CPU path, the
+/// argument changes no bit.
 #[test]
 fn own_kernels_are_an_argument() {
     torch_ext::init();
@@ -102,11 +102,12 @@ fn own_kernels_are_an_argument() {
     let [own, others] = [OWN, GpuKernels::Libtorch].map(|on_gpu| value_and_gradients(&inputs, |x| all(x, on_gpu)));
     assert!(own.iter().zip(&others).all(|(own, other)| own.equal(other)));
     let (_, launched) = emulated(|| value_and_gradients(&inputs, |x| all(x, OWN)));
-    // The value and the gradient of the gate, of the rotation and of three chunks; the norm's gradients take three.
+    // Two kernels each for the gate and the rotation (forward, backward), two for each of the three chunks of the cross-entropy, and
+    // four for the norm (forward, and three for the gradients).
     assert_eq!(launched, 2 + 2 + 6 + 4);
 }
 
-/// The gradient of a table in bfloat16 without the number of different ids: the bits of the one with it.
+/// The GPU path of the embedding's gradient, which does not read the number of different ids, gives the same bits as the CPU path.
 #[test]
 fn the_embeddings_gradient_needs_no_count() {
     torch_ext::init();

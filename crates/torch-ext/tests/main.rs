@@ -1,4 +1,4 @@
-//! One test program, since each one takes seconds to compile and to link.
+//! Most tests share one test program, because each program takes seconds to compile and to link.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod fused;

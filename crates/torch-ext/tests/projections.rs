@@ -1,4 +1,4 @@
-//! Compares projections with a fused input operation with libtorch's plain operators in float64.
+//! Compares fused projections (with their input operation) with libtorch's plain operators in float64.
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::{InputOp, Projection, projections, take_grad};

@@ -66,7 +66,7 @@ fn case(kind: Kind) -> Case {
     }
 }
 
-/// `[nll]` and the gradients of a weighted sum of it, computed by libtorch's own operators in float64.
+/// The nll of each token, and the gradients of its weighted sum, computed by libtorch's own operators in float64.
 fn plain(case: &Case) -> (Tensor, Vec<Tensor>) {
     let leaf = |x: &Tensor| x.detach().to_kind(Kind::Double).set_requires_grad(true);
     let (h, w) = (leaf(&case.hidden), leaf(&case.weight));
@@ -98,7 +98,7 @@ fn chunked_cross_entropy_equals_the_full_one() {
             .unwrap();
             assert!(distance(&sum, &loss) < 1e-6);
             for loss in [loss, sum] {
-                // A factor after the sum, like a normaliser.
+                // A factor after the sum, as in a loss that is divided by the number of tokens.
                 let found = Tensor::run_backward(&[loss * 0.5], &[&case.hidden, &case.weight], false, false);
                 for (found, expected) in found.iter().zip(&gradients) {
                     assert_eq!(found.kind(), kind);
@@ -146,7 +146,7 @@ fn a_frequent_rows_gradient_is_added_up_in_float32() {
     torch_ext::init();
     tch::manual_seed(13);
     let (rows, width, tokens) = (7, 24, 6000);
-    // Nearly every token is one of two ids. The gradients have a common part, like those of a frequent token.
+    // Nearly every token is one of two ids. The gradients have a mean of 1, so that their sum grows, as for a frequent token.
     let ids = Tensor::from_slice(
         &(0..tokens).map(|n| if n % 50 == 0 { 2 + n / 50 % 4 } else { n % 2 }).collect::<Vec<i64>>(),
     );
